@@ -1,0 +1,36 @@
+# The thin face of the build; CMake does the work (CMakePresets.json names the kinds of build).
+.PHONY: build demo check check-long bench fuzz-smoke format packages clean
+
+# oneDNN brings OpenMP; carrel has threads of its own and wants no others.
+export OMP_NUM_THREADS := 1
+export OMP_WAIT_POLICY := passive
+
+build: packages
+	@cmake --preset release >build/configure.log 2>&1 || { cat build/configure.log; exit 1; }
+	@cmake --build --preset release
+
+packages:
+	@mkdir -p build
+	@scripts/install-packages.sh
+
+demo: build
+	@examples/demo/run.sh
+
+check: packages
+	@scripts/check.sh
+
+check-long: packages
+	@scripts/install-packages.sh long
+	@scripts/check-long.sh
+
+bench: build
+	@build/bin/carrel bench
+
+fuzz-smoke: packages
+	@scripts/fuzz.sh 10
+
+format:
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+clean:
+	@rm -rf build

@@ -1,0 +1,2 @@
+#!/bin/sh
+echo "check.sh is being written"; exit 1

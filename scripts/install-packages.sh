@@ -1,0 +1,29 @@
+#!/bin/sh
+# Installs the Debian packages that carrel is built, tested and shown with. Asks nothing; does nothing where all are
+# there; says what it does. Needs root or sudo only where something is missing.
+set -eu
+
+packages="
+  build-essential cmake ninja-build pkg-config git python3
+  libdnnl-dev libssl-dev libevent-dev libjansson-dev libyaml-dev libpcre2-dev libutf8proc-dev
+  libprotobuf-c-dev protobuf-c-compiler libcmocka-dev
+  clang clang-format libclang-rt-14-dev
+"
+[ "${1:-}" = long ] && packages="$packages valgrind"
+
+missing=""
+for package in $packages; do
+  dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q '^install ok installed$' || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+as_root=""
+if [ "$(id -u)" -ne 0 ]; then
+  command -v sudo >/dev/null || { echo "install-packages.sh: missing:$missing (install them as root, then run this again)" >&2; exit 1; }
+  as_root=sudo
+fi
+echo "Installing Debian packages:$missing"
+export DEBIAN_FRONTEND=noninteractive
+$as_root apt-get update -q -o Acquire::Retries=3
+# shellcheck disable=SC2086
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing

@@ -1,0 +1,200 @@
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0) close(*fd);
+}
+
+// Opens a regular file for reading and tells its size. O_NONBLOCK keeps a named pipe from hanging the open.
+static enum cr_status open_regular(const char *path, int *fd, size_t *size)
+{
+    int opened = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (opened < 0) return cr_fail_errno(errno == ENOENT ? CR_NOT_FOUND : CR_IO, "%s", path);
+    struct stat stat;
+    if (fstat(opened, &stat) != 0) {
+        enum cr_status status = cr_fail_errno(CR_IO, "%s", path);
+        close(opened);
+        return status;
+    }
+    if (!S_ISREG(stat.st_mode)) {
+        close(opened);
+        return cr_fail(CR_INVALID, "%s: not a regular file", path);
+    }
+    *fd = opened;
+    *size = (size_t)stat.st_size;
+    return CR_OK;
+}
+
+enum cr_status cr_file_read(const char *path, size_t limit, struct cr_buffer *out)
+{
+    CR_CLEANUP(close_fd) int fd = -1;
+    size_t size;
+    CR_TRY(open_regular(path, &fd, &size));
+    if (size > limit)
+        return cr_fail(CR_INVALID, "%s: %zu bytes, more than the %zu allowed", path, size, limit);
+    unsigned char chunk[65536];
+    size_t total = 0;
+    for (;;) {
+        ssize_t got = read(fd, chunk, sizeof chunk);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return cr_fail_errno(CR_IO, "%s", path);
+        if (got == 0) return CR_OK;
+        total += (size_t)got;
+        if (total > limit) return cr_fail(CR_INVALID, "%s: more than the %zu bytes allowed", path, limit);
+        CR_TRY(cr_append(out, chunk, (size_t)got));
+    }
+}
+
+enum cr_status cr_file_begin(const char *path, bool secret, struct cr_file_writer *out)
+{
+    struct cr_file_writer writer = {.fd = -1};
+    struct cr_buffer name = {0};
+    enum cr_status status = cr_copy_string(path, &writer.path);
+    if (status == CR_OK) status = cr_append_format(&name, "%s.tmp.%ld", path, (long)getpid());
+    writer.temporary = (char *)name.data;
+    if (status == CR_OK) {
+        unlink(writer.temporary);
+        writer.fd = open(writer.temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, secret ? 0600 : 0644);
+        if (writer.fd < 0) status = cr_fail_errno(CR_IO, "%s: cannot be written", path);
+    }
+    if (status != CR_OK) {
+        free(writer.path);
+        free(writer.temporary);
+        return status;
+    }
+    *out = writer;
+    return CR_OK;
+}
+
+enum cr_status cr_file_append(struct cr_file_writer *writer, struct cr_slice bytes)
+{
+    size_t at = 0;
+    while (at < bytes.size) {
+        ssize_t put = write(writer->fd, bytes.data + at, bytes.size - at);
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) return cr_fail_errno(CR_IO, "%s: cannot be written", writer->path);
+        at += (size_t)put;
+    }
+    return CR_OK;
+}
+
+static enum cr_status sync_directory_of(const char *path)
+{
+    CR_FREE char *directory = NULL;
+    CR_TRY(cr_path_directory(path, &directory));
+    CR_CLEANUP(close_fd) int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || (fsync(fd) != 0 && errno != EINVAL))
+        return cr_fail_errno(CR_IO, "%s: cannot be synced", directory);
+    return CR_OK;
+}
+
+enum cr_status cr_file_commit(struct cr_file_writer *writer)
+{
+    enum cr_status status = CR_OK;
+    if (fsync(writer->fd) != 0) status = cr_fail_errno(CR_IO, "%s: cannot be written", writer->path);
+    int closed = close(writer->fd);
+    writer->fd = -1;
+    if (status == CR_OK && closed != 0) status = cr_fail_errno(CR_IO, "%s: cannot be written", writer->path);
+    if (status == CR_OK && rename(writer->temporary, writer->path) != 0)
+        status = cr_fail_errno(CR_IO, "%s: cannot be replaced", writer->path);
+    if (status == CR_OK) {
+        cr_free(&writer->temporary);
+        status = sync_directory_of(writer->path);
+    }
+    cr_file_abandon(writer);
+    return status;
+}
+
+void cr_file_abandon(struct cr_file_writer *writer)
+{
+    close_fd(&writer->fd);
+    writer->fd = -1;
+    if (writer->temporary) unlink(writer->temporary);
+    cr_free(&writer->temporary);
+    cr_free(&writer->path);
+}
+
+enum cr_status cr_file_write(const char *path, struct cr_slice bytes, bool secret)
+{
+    CR_CLEANUP(cr_file_abandon) struct cr_file_writer writer = {.fd = -1};
+    CR_TRY(cr_file_begin(path, secret, &writer));
+    CR_TRY(cr_file_append(&writer, bytes));
+    return cr_file_commit(&writer);
+}
+
+enum cr_status cr_file_map(const char *path, struct cr_slice *out)
+{
+    CR_CLEANUP(close_fd) int fd = -1;
+    size_t size;
+    CR_TRY(open_regular(path, &fd, &size));
+    if (size == 0) {
+        *out = (struct cr_slice){NULL, 0};
+        return CR_OK;
+    }
+    void *mapping = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (mapping == MAP_FAILED) return cr_fail_errno(CR_IO, "%s: cannot be mapped", path);
+    *out = (struct cr_slice){mapping, size};
+    return CR_OK;
+}
+
+void cr_file_unmap(struct cr_slice *mapping)
+{
+    // The mapping was made read-only from memory nobody else owns; munmap wants it without const.
+    if (mapping->data) munmap((void *)(uintptr_t)mapping->data, mapping->size);
+    *mapping = (struct cr_slice){NULL, 0};
+}
+
+bool cr_file_exists(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
+
+enum cr_status cr_directory_make(const char *path, bool secret)
+{
+    CR_FREE char *partial = NULL;
+    CR_TRY(cr_copy_string(path, &partial));
+    mode_t mode = secret ? 0700 : 0755;
+    for (char *end = partial; *end; end++) {
+        if (*end != '/' || end == partial) continue;
+        *end = 0;
+        if (mkdir(partial, mode) != 0 && errno != EEXIST)
+            return cr_fail_errno(CR_IO, "%s: cannot be made", partial);
+        *end = '/';
+    }
+    struct stat stat_buffer;
+    if (mkdir(partial, mode) != 0) {
+        if (errno != EEXIST) return cr_fail_errno(CR_IO, "%s: cannot be made", path);
+        if (stat(path, &stat_buffer) != 0) return cr_fail_errno(CR_IO, "%s", path);
+        if (!S_ISDIR(stat_buffer.st_mode)) return cr_fail(CR_IO, "%s: there is a file of that name", path);
+    }
+    return CR_OK;
+}
+
+enum cr_status cr_path_join(const char *directory, const char *name, char **out)
+{
+    if (name[0] == '/' || directory[0] == 0) return cr_copy_string(name, out);
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer path = {0};
+    size_t length = strlen(directory);
+    CR_TRY(cr_append_format(&path, "%s%s%s", directory, directory[length - 1] == '/' ? "" : "/", name));
+    return cr_copy_string(cr_buffer_text(&path), out);
+}
+
+enum cr_status cr_path_directory(const char *path, char **out)
+{
+    const char *slash = strrchr(path, '/');
+    if (!slash) return cr_copy_string(".", out);
+    if (slash == path) return cr_copy_string("/", out);
+    char *directory = strndup(path, (size_t)(slash - path));
+    if (!directory) return cr_fail(CR_NO_MEMORY, "out of memory: %zu bytes", (size_t)(slash - path));
+    *out = directory;
+    return CR_OK;
+}

@@ -1,0 +1,41 @@
+// Files: whole reads with a bound, read-only mappings, and writes that are either complete or absent.
+#ifndef CARREL_BASE_FILE_H
+#define CARREL_BASE_FILE_H
+
+#include "base/bytes.h"
+
+// Appends the whole file to `out` (which the caller releases). A file over `limit` bytes is CR_INVALID.
+enum cr_status cr_file_read(const char *path, size_t limit, struct cr_buffer *out);
+
+// Writes to a new file beside `path`, syncs it, and renames it over `path`: a reader, a full disk or a kill
+// never meets half a file. The mode is 0600 where `secret`, else 0644 less the umask.
+enum cr_status cr_file_write(const char *path, struct cr_slice bytes, bool secret);
+
+// The same in pieces. Between begin and commit nothing is visible under `path`; abandon removes the piece.
+struct cr_file_writer {
+    int fd;          // -1 when closed
+    char *path;      // the final name
+    char *temporary; // the name it is written under
+};
+enum cr_status cr_file_begin(const char *path, bool secret, struct cr_file_writer *out);
+enum cr_status cr_file_append(struct cr_file_writer *writer, struct cr_slice bytes);
+enum cr_status cr_file_commit(struct cr_file_writer *writer);
+void cr_file_abandon(struct cr_file_writer *writer); // does nothing after commit; usable with CR_CLEANUP
+
+// A private read-only mapping of the whole file; an empty file maps to {NULL, 0}.
+enum cr_status cr_file_map(const char *path, struct cr_slice *out);
+void cr_file_unmap(struct cr_slice *mapping);
+
+bool cr_file_exists(const char *path);
+
+// Makes the directory and its parents (mode 0700 where `secret`, else 0755); one that is there already is
+// fine.
+enum cr_status cr_directory_make(const char *path, bool secret);
+
+// Sets *out to "directory/name" (name alone where it is absolute or directory is ""); free with free.
+enum cr_status cr_path_join(const char *directory, const char *name, char **out);
+
+// Sets *out to the directory part of `path` ("." where there is none); free with free.
+enum cr_status cr_path_directory(const char *path, char **out);
+
+#endif

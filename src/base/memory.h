@@ -1,0 +1,47 @@
+// Allocation with overflow checks, clean-up by attribute, and an arena for memory that is sized before use.
+#ifndef CARREL_BASE_MEMORY_H
+#define CARREL_BASE_MEMORY_H
+
+#include "base/status.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+// Every block is aligned to this many bytes: a cache line, and the widest vector.
+enum { CR_ALIGNMENT = 64 };
+
+// Sets *out to `count` zeroed elements of `size` bytes; free with cr_free or free. count 0 gives a valid
+// block.
+enum cr_status cr_allocate(size_t count, size_t size, void *out);
+
+// Grows or shrinks *block (NULL or from cr_allocate/malloc) to `count` elements; old contents are kept.
+enum cr_status cr_reallocate(size_t count, size_t size, void *block);
+
+// Sets *out to a copy of the string; free with free.
+enum cr_status cr_copy_string(const char *text, char **out);
+
+// Frees *block and sets it to NULL; for CR_CLEANUP.
+void cr_free(void *block);
+
+#define CR_CLEANUP(release) __attribute__((cleanup(release)))
+#define CR_FREE CR_CLEANUP(cr_free)
+
+// Wipes memory that held a secret; never optimised away.
+void cr_wipe(void *bytes, size_t size);
+
+// One block handed out front to back. Size it first with cr_arena_reserve: the first pass (base == NULL) only
+// counts, cr_arena_commit allocates, the second pass over the same requests hands out.
+struct cr_arena {
+    unsigned char *base; // NULL while counting
+    size_t size;         // bytes committed
+    size_t used;         // bytes asked for since the last reset
+};
+
+enum cr_status cr_arena_commit(struct cr_arena *arena); // allocates `used` bytes, zeroed, and resets
+void cr_arena_reset(struct cr_arena *arena);
+void cr_arena_release(struct cr_arena *arena);
+
+// NULL while counting; afterwards aligned memory. Asking for more than was counted is a bug and aborts.
+void *cr_arena_take(struct cr_arena *arena, size_t count, size_t size);
+
+#endif

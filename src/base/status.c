@@ -1,0 +1,67 @@
+#include "base/status.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MESSAGE_SIZE = 1024 };
+
+static _Thread_local char message[MESSAGE_SIZE] = "no error";
+
+enum cr_status cr_fail(enum cr_status code, const char *format, ...)
+{
+    // Formatted aside first: an argument may be the old message itself.
+    char text[MESSAGE_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    memcpy(message, text, sizeof message);
+    return code;
+}
+
+enum cr_status cr_fail_errno(enum cr_status code, const char *format, ...)
+{
+    int saved = errno;
+    char text[MESSAGE_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    char reason[128];
+    return cr_fail(code, "%s: %s", text, strerror_r(saved, reason, sizeof reason));
+}
+
+enum cr_status cr_fail_within(enum cr_status code, const char *format, ...)
+{
+    char text[MESSAGE_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    return cr_fail(code, "%s: %s", text, message);
+}
+
+const char *cr_error_message(void)
+{
+    return message;
+}
+
+const char *cr_status_name(enum cr_status code)
+{
+    static const char *const names[] = {
+        [CR_OK] = "ok",
+        [CR_INVALID] = "invalid",
+        [CR_NOT_FOUND] = "not_found",
+        [CR_IO] = "io",
+        [CR_NO_MEMORY] = "no_memory",
+        [CR_UNSUPPORTED] = "unsupported",
+        [CR_DENIED] = "denied",
+        [CR_PROTOCOL] = "protocol",
+        [CR_TIMEOUT] = "timeout",
+        [CR_CANCELLED] = "cancelled",
+        [CR_INTERNAL] = "internal",
+    };
+    return names[code];
+}

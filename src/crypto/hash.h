@@ -1,0 +1,25 @@
+// SHA-256, comparison of secrets, base64url.
+#ifndef CARREL_CRYPTO_HASH_H
+#define CARREL_CRYPTO_HASH_H
+
+#include "base/bytes.h"
+
+enum { CR_SHA256_SIZE = 32 };
+
+enum cr_status cr_sha256(struct cr_slice bytes, unsigned char out[CR_SHA256_SIZE]);
+
+// In pieces.
+struct cr_hasher;
+enum cr_status cr_hasher_new(struct cr_hasher **out);
+enum cr_status cr_hasher_add(struct cr_hasher *hasher, struct cr_slice bytes);
+enum cr_status cr_hasher_finish(struct cr_hasher *hasher, unsigned char out[CR_SHA256_SIZE]);
+void cr_hasher_free(struct cr_hasher *hasher); // NULL is allowed
+
+// Takes the same time wherever the bytes differ.
+bool cr_equal_secret(const void *a, const void *b, size_t size);
+
+// base64url without padding (RFC 4648 section 5).
+enum cr_status cr_base64url_append(struct cr_buffer *out, struct cr_slice bytes);
+enum cr_status cr_base64url_decode(struct cr_slice text, struct cr_buffer *out);
+
+#endif

@@ -1,0 +1,54 @@
+// Keys and X.509 certificates of a federation: a CA that the server keeps, one certificate per member.
+//
+// Keys are ECDSA P-256. PEM texts are zero-terminated. A private key lives in a struct cr_identity or in a
+// file of mode 0600, nowhere else; it never stands in an error message.
+#ifndef CARREL_CRYPTO_IDENTITY_H
+#define CARREL_CRYPTO_IDENTITY_H
+
+#include "base/bytes.h"
+#include "crypto/hash.h"
+
+#include <stdint.h>
+
+// A private key and, once issued, its certificate and the CA's.
+struct cr_identity;
+
+// A new key without a certificate.
+enum cr_status cr_identity_new(struct cr_identity **out);
+void cr_identity_free(struct cr_identity *identity); // wipes the key; NULL is allowed
+
+// A new CA: key and self-signed certificate. `name` becomes the common name.
+enum cr_status cr_identity_new_authority(const char *name, int64_t now, struct cr_identity **out);
+
+// A certificate request (PKCS #10, DER) for the identity's key; the subject is ignored by the issuer.
+enum cr_status cr_identity_request(const struct cr_identity *identity, struct cr_buffer *der);
+
+// Issues a certificate over a request whose self-signature verifies. name: 1 to 63 of [a-z0-9-]; role:
+// "server" or "silo" (stands as organisational unit; the key usages follow it). Appends the certificate as
+// DER.
+enum cr_status cr_identity_issue(const struct cr_identity *authority, struct cr_slice request_der,
+                                 const char *name, const char *role, int64_t now,
+                                 struct cr_buffer *certificate_der);
+
+// Takes the certificate for the identity's own key, and its CA's, after checking both against each other.
+enum cr_status cr_identity_install(struct cr_identity *identity, struct cr_slice certificate_der,
+                                   struct cr_slice authority_der);
+
+// "directory/key.pem" (0600), "certificate.pem" and "authority.pem".
+enum cr_status cr_identity_save(const struct cr_identity *identity, const char *directory);
+enum cr_status cr_identity_load(const char *directory, struct cr_identity **out);
+
+// SHA-256 over the DER of the CA's certificate: what a join token carries.
+enum cr_status cr_identity_fingerprint(const struct cr_identity *identity, unsigned char out[CR_SHA256_SIZE]);
+enum cr_status cr_identity_authority_der(const struct cr_identity *identity, struct cr_buffer *out);
+
+// For channel/, which hands them to libssl: EVP_PKEY *, X509 * of the certificate and of the CA. Borrowed.
+void *cr_identity_key(const struct cr_identity *identity);
+void *cr_identity_certificate(const struct cr_identity *identity); // NULL where none is installed
+void *cr_identity_authority(const struct cr_identity *identity);   // NULL where none is installed
+
+// Name and role out of a verified peer certificate (X509 *). Buffers of CR_NAME_SIZE.
+enum { CR_NAME_SIZE = 64 };
+enum cr_status cr_certificate_subject(const void *x509, char name[CR_NAME_SIZE], char role[CR_NAME_SIZE]);
+
+#endif

@@ -1,0 +1,27 @@
+// Randomness: the operating system's for secrets, and keyed streams where a run must be repeatable.
+#ifndef CARREL_CRYPTO_RANDOM_H
+#define CARREL_CRYPTO_RANDOM_H
+
+#include "base/memory.h"
+
+#include <stdint.h>
+
+// Unpredictable bytes (OpenSSL's generator).
+enum cr_status cr_random_bytes(void *out, size_t size);
+
+// A repeatable stream: AES-256-CTR under HKDF-SHA-256(seed, label). Equal (seed, label) give equal values on
+// every machine; different labels give independent streams.
+struct cr_stream;
+enum cr_status cr_stream_new(uint64_t seed, const char *label, struct cr_stream **out);
+void cr_stream_free(struct cr_stream *stream); // wipes the key; NULL is allowed
+
+// Goes to the stream's start again, for block `index` of 2^32 independent substreams.
+void cr_stream_seek(struct cr_stream *stream, uint32_t index);
+
+void cr_stream_bytes(struct cr_stream *stream, void *out, size_t size);
+uint64_t cr_stream_below(struct cr_stream *stream, uint64_t bound); // uniform over [0, bound), bound > 0
+double cr_stream_uniform(struct cr_stream *stream);                 // uniform over [0, 1), 53 bits
+double cr_stream_normal(struct cr_stream *stream);                  // standard normal
+void cr_stream_shuffle(struct cr_stream *stream, uint32_t *items, size_t count);
+
+#endif

@@ -1,0 +1,60 @@
+// Strict JSON: valid UTF-8, no duplicate keys, bounded depth and size. Every error names the document and
+// place.
+#ifndef CARREL_FORMAT_JSON_H
+#define CARREL_FORMAT_JSON_H
+
+#include "base/bytes.h"
+
+#include <stdint.h>
+
+enum cr_json_kind {
+    CR_JSON_NULL,
+    CR_JSON_BOOL,
+    CR_JSON_NUMBER,
+    CR_JSON_STRING,
+    CR_JSON_ARRAY,
+    CR_JSON_OBJECT
+};
+
+// One value; all values live as long as their root.
+struct cr_json;
+
+// `name` stands in error messages (a path, usually) with line and column.
+enum cr_status cr_json_parse(struct cr_slice text, const char *name, struct cr_json **root);
+enum cr_status cr_json_read(const char *path, size_t limit, struct cr_json **root);
+void cr_json_free(struct cr_json *root); // NULL is allowed
+
+enum cr_json_kind cr_json_kind(const struct cr_json *value);                         // NULL: CR_JSON_NULL
+const struct cr_json *cr_json_member(const struct cr_json *object, const char *key); // NULL where absent
+size_t cr_json_count(const struct cr_json *value);                       // of an array or object, else 0
+const struct cr_json *cr_json_at(const struct cr_json *array, size_t i); // NULL past the end
+
+// Walks an object: start with *position = NULL; false at the end.
+bool cr_json_next(const struct cr_json *object, void **position, const char **key,
+                  const struct cr_json **value);
+
+// The value itself; a value of another kind gives the fallback.
+struct cr_slice cr_json_string(const struct cr_json *value); // {NULL, 0} unless a string; zero-terminated
+bool cr_json_is_string(const struct cr_json *value, const char *text);
+bool cr_json_bool(const struct cr_json *value, bool fallback);
+double cr_json_number(const struct cr_json *value, double fallback);
+bool cr_json_is_integer(const struct cr_json *value, int64_t *out);
+
+// A member of a wanted type and range. Where it is absent (or null): the fallback, or CR_INVALID for the
+// _required forms. `context` (a path) begins the error message. Strings live as long as the root.
+enum cr_status cr_json_get_size(const struct cr_json *object, const char *context, const char *key,
+                                size_t least, size_t most, size_t fallback, size_t *out);
+enum cr_status cr_json_require_size(const struct cr_json *object, const char *context, const char *key,
+                                    size_t least, size_t most, size_t *out);
+enum cr_status cr_json_get_number(const struct cr_json *object, const char *context, const char *key,
+                                  double fallback, double *out);
+enum cr_status cr_json_get_bool(const struct cr_json *object, const char *context, const char *key,
+                                bool fallback, bool *out);
+enum cr_status cr_json_get_string(const struct cr_json *object, const char *context, const char *key,
+                                  const char *fallback, const char **out);
+
+// Writing: appends `text` as a JSON string with its quotes, or a double so that it reads back the same.
+enum cr_status cr_json_append_string(struct cr_buffer *out, struct cr_slice text);
+enum cr_status cr_json_append_number(struct cr_buffer *out, double number);
+
+#endif

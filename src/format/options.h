@@ -1,0 +1,78 @@
+// One table (key, type, range, help) reads a YAML file into a struct and writes its documentation.
+//
+// Refused, each with file, line and key: an unknown key (the nearest name is suggested), a duplicate, a value
+// that is not wholly of its type ("8.5" for an integer, "yes" for a number, a list for a scalar), one out of
+// range, aliases and anchors, nesting deeper than the table's.
+#ifndef CARREL_FORMAT_OPTIONS_H
+#define CARREL_FORMAT_OPTIONS_H
+
+#include "base/bytes.h"
+
+#include <stdint.h>
+
+// Field types in the caller's struct.
+enum cr_option_type {
+    CR_OPTION_BOOL,    // bool: true or false
+    CR_OPTION_SIZE,    // size_t, within [least, most]
+    CR_OPTION_SEED,    // uint64_t, any
+    CR_OPTION_NUMBER,  // double, finite, within [least, most]
+    CR_OPTION_STRING,  // char *, owned (NULL by default)
+    CR_OPTION_CHOICE,  // int: the index into choices
+    CR_OPTION_STRINGS, // struct cr_string_list: a YAML list of strings, or one string
+    CR_OPTION_SIZES,   // struct cr_size_list: a YAML list of integers, or one integer
+    CR_OPTION_RECORDS, // struct cr_record_list: a YAML list of maps, each by the sub-table
+};
+
+struct cr_string_list {
+    char **items;
+    size_t count;
+};
+
+struct cr_size_list {
+    size_t *items;
+    size_t count;
+};
+
+struct cr_record_list {
+    void *items; // an array of structs of the sub-table's size
+    size_t count;
+};
+
+struct cr_option {
+    const char *key; // dotted for nested maps: "lora.r"
+    enum cr_option_type type;
+    size_t offset; // in the struct
+    const char
+        *fallback; // the default, written as in YAML; NULL: zero, or the key must be given where `required`
+    bool required;
+    double least, most;                    // SIZE, SIZES and NUMBER; both 0: no bound
+    const char *const *choices;            // CHOICE: names, NULL at the end
+    const char *help;                      // one sentence or two
+    const struct cr_option_table *records; // RECORDS
+};
+
+struct cr_option_table {
+    const struct cr_option *options;
+    size_t count;
+    size_t struct_size;
+};
+
+// Sets `config` (struct_size bytes, uninitialised) to the defaults, then to what the file says. On failure
+// nothing needs releasing.
+enum cr_status cr_options_read(const struct cr_option_table *table, const char *path, void *config);
+enum cr_status cr_options_parse(const struct cr_option_table *table, struct cr_slice yaml, const char *name,
+                                void *config);
+
+// Overrides one option by its key, as a command line does: --set lora.r=16.
+enum cr_status cr_options_set(const struct cr_option_table *table, void *config, const char *key,
+                              const char *value);
+
+void cr_options_release(const struct cr_option_table *table, void *config); // frees strings and lists
+
+// Appends the options as canonical YAML (table order, every key, so that equal settings give equal bytes), or
+// as Markdown tables grouped by section for docs/CONFIG.md.
+enum cr_status cr_options_write(const struct cr_option_table *table, const void *config,
+                                struct cr_buffer *out);
+enum cr_status cr_options_document(const struct cr_option_table *table, struct cr_buffer *out);
+
+#endif

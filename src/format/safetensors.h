@@ -1,0 +1,41 @@
+// The safetensors format: an 8-byte length, a JSON header, and tensors without gaps or overlap.
+// Source: https://github.com/huggingface/safetensors (format section of its README).
+#ifndef CARREL_FORMAT_SAFETENSORS_H
+#define CARREL_FORMAT_SAFETENSORS_H
+
+#include "base/bytes.h"
+#include "base/dtype.h"
+
+enum { CR_MAX_RANK = 8 };
+
+struct cr_tensor_entry {
+    const char *name;
+    enum cr_dtype dtype;
+    size_t rank;
+    size_t shape[CR_MAX_RANK];
+    struct cr_slice bytes; // row-major, little-endian; not necessarily aligned
+};
+
+struct cr_safetensors;
+
+// Maps and validates one file, or a Hugging Face directory (model.safetensors, or the shards that
+// model.safetensors.index.json names). Bytes of entries are in the mapping and live as long as it.
+enum cr_status cr_safetensors_open(const char *path, struct cr_safetensors **out);
+
+// The same over bytes in memory, which must outlive it; `name` stands in errors.
+enum cr_status cr_safetensors_parse(struct cr_slice bytes, const char *name, struct cr_safetensors **out);
+void cr_safetensors_free(struct cr_safetensors *file); // NULL is allowed
+
+size_t cr_safetensors_count(const struct cr_safetensors *file);
+const struct cr_tensor_entry *cr_safetensors_at(const struct cr_safetensors *file,
+                                                size_t i); // sorted by name
+const struct cr_tensor_entry *cr_safetensors_find(const struct cr_safetensors *file,
+                                                  const char *name); // or NULL
+const char *cr_safetensors_name(const struct cr_safetensors *file);  // the path it was opened with
+
+// Writes entries in the given order, atomically (cr_file_begin's rules), with {"format": "pt"} as metadata,
+// which Transformers and PEFT want.
+enum cr_status cr_safetensors_write(const char *path, const struct cr_tensor_entry *entries, size_t count,
+                                    bool secret);
+
+#endif

@@ -1,0 +1,47 @@
+// One walk through the model, forward and back. Memory is sized when the pass is made; walks do not allocate.
+#ifndef CARREL_MODEL_PASS_H
+#define CARREL_MODEL_PASS_H
+
+#include "model/model.h"
+
+// Rows of a batch: sequences one after the other, no padding (text/batch.h makes them).
+struct cr_rows {
+    size_t sequences;
+    size_t rows;              // M, at most the pass's
+    const size_t *offset;     // [sequences + 1]
+    const uint32_t *tokens;   // [M], each below V (CR_INVALID otherwise)
+    const uint32_t *position; // [M], each below config.context (CR_INVALID otherwise)
+    const int32_t *labels;    // [M], a token id or −100; NULL where no loss is wanted
+};
+
+struct cr_pass;
+
+// For at most `rows` rows in `sequences` sequences. `backward`: keep what cr_pass_backward needs.
+enum cr_status cr_pass_new(const struct cr_model *model, size_t rows, size_t sequences, bool backward,
+                           struct cr_pass **out);
+void cr_pass_free(struct cr_pass *pass);           // NULL is allowed; wipes
+size_t cr_pass_memory(const struct cr_pass *pass); // bytes
+
+// Embedding and layers [first, last). A walk of the whole model is first = 0, last = config.layers.
+// With first > 0 the caller has put the residual stream into cr_pass_stream first. tuned may be NULL.
+enum cr_status cr_pass_forward(struct cr_pass *pass, const struct cr_tuned *tuned, const struct cr_rows *rows,
+                               size_t first, size_t last);
+
+// The residual stream after the last forward, [M,d] F32.
+struct cr_matrix cr_pass_stream(struct cr_pass *pass);
+
+// Final norm, head and cross-entropy of the labelled rows alone, a few rows at a time: the logits of a batch
+// are never held at once. *loss_sum and *correct (may be NULL) are added to. With `scale` > 0 the gradient of
+// scale·loss_sum goes into the pass for cr_pass_backward.
+enum cr_status cr_pass_loss(struct cr_pass *pass, const struct cr_tuned *tuned, const struct cr_rows *rows,
+                            float scale, double *loss_sum, size_t *correct);
+
+// Logits of chosen rows, [count,V] F32.
+enum cr_status cr_pass_logits(struct cr_pass *pass, const uint32_t *row, size_t count, float *logits);
+
+// The way back over layers [first, last) of the last forward, gradients into `tuned`; stops as early as
+// nothing below is tuned.
+enum cr_status cr_pass_backward(struct cr_pass *pass, const struct cr_tuned *tuned,
+                                const struct cr_rows *rows, size_t first, size_t last);
+
+#endif

@@ -1,0 +1,45 @@
+// What every numeric operation needs: threads, the instruction set's kernels, and the matrix library's state.
+//
+// One per process is usual. Results do not depend on the number of threads: work is split by rows, and sums
+// are taken in an order that the shapes alone determine. They may differ between instruction sets.
+#ifndef CARREL_TENSOR_COMPUTE_H
+#define CARREL_TENSOR_COMPUTE_H
+
+#include "base/dtype.h"
+#include "base/memory.h"
+#include "base/thread.h"
+
+#include <stdbool.h>
+
+enum cr_isa { CR_ISA_SCALAR, CR_ISA_AVX2, CR_ISA_AVX512 };
+
+struct cr_compute;
+
+// `threads` as for cr_pool_new. Picks the best instruction set of this processor.
+enum cr_status cr_compute_new(size_t threads, struct cr_compute **out);
+
+// The same with at most `isa`, for tests and for valgrind; one the processor lacks is CR_UNSUPPORTED.
+enum cr_status cr_compute_new_with(size_t threads, enum cr_isa isa, struct cr_compute **out);
+void cr_compute_free(struct cr_compute *compute); // NULL is allowed
+
+struct cr_pool *cr_compute_pool(const struct cr_compute *compute);
+enum cr_isa cr_compute_isa(const struct cr_compute *compute);
+
+// True where bf16 products run natively with fp32 accumulation; otherwise models compute in fp32.
+bool cr_compute_has_bf16(const struct cr_compute *compute);
+
+// A matrix in memory of the caller: element (i, j) at data + (i·stride + j)·size. F32 or BF16.
+struct cr_matrix {
+    void *data;
+    enum cr_dtype dtype;
+    size_t rows;
+    size_t columns;
+    size_t stride; // elements between rows, at least `columns`
+};
+
+struct cr_matrix cr_matrix_of(void *data, enum cr_dtype dtype, size_t rows,
+                              size_t columns);                                      // stride = columns
+struct cr_matrix cr_matrix_columns(struct cr_matrix m, size_t first, size_t count); // a view
+struct cr_matrix cr_matrix_rows(struct cr_matrix m, size_t first, size_t count);    // a view
+
+#endif

@@ -1,0 +1,19 @@
+// Matrix products; accumulation is in fp32. The only user of oneDNN.
+#ifndef CARREL_TENSOR_MATMUL_H
+#define CARREL_TENSOR_MATMUL_H
+
+#include "tensor/compute.h"
+
+// C = A·B, where each operand may be read transposed; with `accumulate` C += A·B (C must then be F32).
+//   CR_NT: A [M,K], B [N,K] (a weight as checkpoints store it): C = A·Bᵀ
+//   CR_NN: A [M,K], B [K,N]:                                   C = A·B
+//   CR_TN: A [K,M], B [K,N]:                                   C = Aᵀ·B
+// A and B have one dtype (both F32 or both BF16), C is F32 or BF16. Any of M, N, K may be small (a LoRA's r,
+// a single row). C must not overlap A or B. Rows of C do not depend on M: computing a subset of rows gives
+// the same bits (CR_NT and CR_NN). CR_NO_MEMORY, or CR_INTERNAL where the library refuses.
+enum cr_transpose { CR_NT, CR_NN, CR_TN };
+
+enum cr_status cr_matmul(struct cr_compute *compute, enum cr_transpose form, struct cr_matrix a,
+                         struct cr_matrix b, struct cr_matrix c, bool accumulate);
+
+#endif

@@ -1,0 +1,42 @@
+// Hugging Face tokenizer.json (BPE): SentencePiece style with byte fallback, and byte-level style.
+#ifndef CARREL_TEXT_TOKENIZER_H
+#define CARREL_TEXT_TOKENIZER_H
+
+#include "base/bytes.h"
+
+#include <stdint.h>
+
+struct cr_tokenizer;
+
+// A growing list of token ids; release with cr_ids_release (usable with CR_CLEANUP).
+struct cr_ids {
+    uint32_t *items;
+    size_t count;
+    size_t capacity;
+};
+void cr_ids_release(struct cr_ids *ids);
+enum cr_status cr_ids_append(struct cr_ids *ids, uint32_t id);
+
+// From a tokenizer.json, or a directory that holds one (then tokenizer_config.json beside it, where present,
+// names bos_token and eos_token). Components it does not know are CR_UNSUPPORTED, by name.
+enum cr_status cr_tokenizer_open(const char *path, struct cr_tokenizer **out);
+enum cr_status cr_tokenizer_parse(struct cr_slice json, const char *name, struct cr_tokenizer **out);
+void cr_tokenizer_free(struct cr_tokenizer *tokenizer); // NULL is allowed
+
+// Appends the ids of `text` (valid UTF-8, else CR_INVALID with the offset). `add_special`: as the
+// post-processor says (a leading BOS, usually). Added tokens in the text are recognised, as Transformers
+// does. Encoding is safe from several threads at once.
+enum cr_status cr_tokenizer_encode(const struct cr_tokenizer *tokenizer, struct cr_slice text,
+                                   bool add_special, struct cr_ids *out);
+
+// Appends the bytes of the ids; invalid UTF-8 that byte tokens leave becomes U+FFFD, as Transformers does.
+// `skip_special` leaves out special tokens. Ids outside the vocabulary are CR_INVALID.
+enum cr_status cr_tokenizer_decode(const struct cr_tokenizer *tokenizer, const uint32_t *ids, size_t count,
+                                   bool skip_special, struct cr_buffer *out);
+
+size_t cr_tokenizer_vocabulary(const struct cr_tokenizer *tokenizer); // highest id + 1
+bool cr_tokenizer_id(const struct cr_tokenizer *tokenizer, const char *token, uint32_t *out);
+bool cr_tokenizer_bos(const struct cr_tokenizer *tokenizer, uint32_t *out); // false where there is none
+bool cr_tokenizer_eos(const struct cr_tokenizer *tokenizer, uint32_t *out);
+
+#endif

@@ -1,0 +1,64 @@
+// Settings of fine-tuning, under the names that PEFT and Transformers use. Filled from YAML by
+// federation/config.c's table; docs/CONFIG.md lists every key with its meaning.
+#ifndef CARREL_TUNING_CONFIG_H
+#define CARREL_TUNING_CONFIG_H
+
+#include "format/options.h"
+
+#include <stdint.h>
+
+enum cr_method { CR_METHOD_LORA, CR_METHOD_FULL };
+enum cr_compute_dtype {
+    CR_COMPUTE_BFLOAT16,
+    CR_COMPUTE_FLOAT32
+}; // bfloat16 falls back to float32, said in an event
+enum cr_optimizer { CR_OPTIMIZER_ADAMW, CR_OPTIMIZER_SGD };
+enum cr_schedule { CR_SCHEDULE_LINEAR, CR_SCHEDULE_COSINE, CR_SCHEDULE_CONSTANT };
+
+struct cr_lora_config {
+    size_t r;
+    double lora_alpha;
+    double lora_dropout;
+    struct cr_string_list target_modules;    // "q_proj", ..., or "all-linear"
+    struct cr_size_list layers_to_transform; // empty: all
+    bool use_rslora;                         // scale lora_alpha/sqrt(r) instead of lora_alpha/r
+};
+
+struct cr_training_config {
+    int optim; // enum cr_optimizer
+    double learning_rate;
+    double weight_decay;
+    double adam_beta1, adam_beta2, adam_epsilon;
+    double momentum;       // SGD
+    double max_grad_norm;  // 0: no clipping
+    int lr_scheduler_type; // enum cr_schedule
+    size_t warmup_steps;
+    size_t max_steps; // 0: num_train_epochs decides
+    double num_train_epochs;
+    size_t per_device_train_batch_size;
+    size_t gradient_accumulation_steps;
+    size_t logging_steps;
+};
+
+struct cr_data_config {
+    char *train; // path
+    char *eval;  // path or NULL
+    size_t max_length;
+    bool train_on_prompt;
+};
+
+struct cr_tuning_config {
+    char *model_name_or_path;
+    int dtype; // enum cr_compute_dtype
+    char *output_dir;
+    uint64_t seed;
+    size_t threads;   // 0: one per processor
+    int method;       // enum cr_method
+    bool random_init; // full only: start from random weights of config.json's shape instead of the
+                      // checkpoint's
+    struct cr_data_config data;
+    struct cr_lora_config lora;
+    struct cr_training_config training;
+};
+
+#endif

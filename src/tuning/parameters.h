@@ -1,0 +1,36 @@
+// The trainable parameters of a run: named tensors in one vector of fp32 values.
+//
+// Whoever moves parameters (federation, checkpoints, optimisers) sees the vector; whoever uses them (LoRA,
+// full fine-tuning) sees the tensors. Order and shapes follow from model and configuration alone, so every
+// silo's vector means the same.
+#ifndef CARREL_TUNING_PARAMETERS_H
+#define CARREL_TUNING_PARAMETERS_H
+
+#include "base/dtype.h"
+#include "base/memory.h"
+
+struct cr_parameter {
+    char *name;  // as PEFT or Transformers name it
+    size_t rank; // 1 or 2
+    size_t shape[2];
+    size_t offset; // in values and gradients
+    size_t count;
+};
+
+struct cr_parameters {
+    struct cr_parameter *items;
+    size_t item_count;
+    float *values;    // [count]; secret
+    float *gradients; // [count]; secret
+    size_t count;
+};
+
+enum cr_status cr_parameters_add(struct cr_parameters *parameters, const char *name, size_t rows,
+                                 size_t columns,
+                                 size_t *index); // columns 0: a vector. Before cr_parameters_commit.
+enum cr_status
+cr_parameters_commit(struct cr_parameters *parameters);       // allocates values and gradients, zeroed
+void cr_parameters_release(struct cr_parameters *parameters); // wipes
+void cr_parameters_zero_gradients(struct cr_parameters *parameters);
+
+#endif

@@ -1,0 +1,60 @@
+// Fine-tuning on one machine's data: what `carrel tune` runs to its end and what a silo runs round by round.
+#ifndef CARREL_TUNING_TRAINER_H
+#define CARREL_TUNING_TRAINER_H
+
+#include "base/event.h"
+#include "tensor/compute.h"
+#include "tuning/config.h"
+#include "tuning/parameters.h"
+
+#include <stdint.h>
+
+struct cr_trainer;
+
+// What a stretch of training or an evaluation saw.
+struct cr_tally {
+    double loss_sum; // nats over labelled tokens
+    size_t labelled; // labelled tokens
+    size_t correct;  // whose label was the arg max
+    size_t tokens;   // rows in all
+    size_t steps;    // optimiser steps
+};
+
+// Opens model, tokenizer and data, makes the tuned structure and its initial values (from config->seed), and
+// sizes all memory. `compute` must outlive it. Events: "train.begin", "train.step", "train.eval",
+// "train.warning".
+enum cr_status cr_trainer_new(const struct cr_tuning_config *config, struct cr_compute *compute,
+                              const struct cr_event_sink *sink, struct cr_trainer **out);
+void cr_trainer_free(struct cr_trainer *trainer); // NULL is allowed
+
+// The trainable vector. Writing values between steps is allowed (a new global adapter).
+struct cr_parameters *cr_trainer_parameters(struct cr_trainer *trainer);
+
+// Optimiser steps of the whole run as configured (max_steps, or epochs × steps per epoch).
+size_t cr_trainer_total_steps(const struct cr_trainer *trainer);
+size_t cr_trainer_step(const struct cr_trainer *trainer); // done so far
+
+// Trains `steps` more optimiser steps, adding to `tally`. Data order, dropout and schedule depend only on the
+// configuration and the number of the step, not on how the steps are cut into calls. After each step
+// `keep_going` (may be NULL) is asked; false ends early with CR_CANCELLED.
+enum cr_status cr_trainer_run(struct cr_trainer *trainer, size_t steps, struct cr_tally *tally,
+                              bool (*keep_going)(void *context), void *context);
+
+// Forgets the optimiser's moments (its step counter too); the schedule goes on.
+void cr_trainer_reset_optimizer(struct cr_trainer *trainer);
+
+// Loss and accuracy over a file with the present parameters; dropout off.
+enum cr_status cr_trainer_evaluate(struct cr_trainer *trainer, const char *data_path, struct cr_tally *tally);
+
+// The tuned structure as a PEFT directory (LoRA), or the whole model as a Transformers directory (full).
+enum cr_status cr_trainer_save(struct cr_trainer *trainer, const char *directory);
+
+// All state that the next step depends on (values, moments, counters), and back. A digest of model and
+// configuration guards against another run's state: CR_INVALID.
+enum cr_status cr_trainer_save_state(struct cr_trainer *trainer, const char *path);
+enum cr_status cr_trainer_load_state(struct cr_trainer *trainer, const char *path);
+
+// SHA-256 over model, tokenizer and tuned structure: two silos whose digests agree train the same thing.
+enum cr_status cr_trainer_digest(struct cr_trainer *trainer, unsigned char out[32]);
+
+#endif

@@ -1,0 +1,201 @@
+// base/: status, memory, bytes, files, threads.
+#include "support.h"
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/thread.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+static void errors_keep_their_sentence(void **state)
+{
+    (void)state;
+    assert_int_equal(cr_fail(CR_INVALID, "%s: bad", "x.json"), CR_INVALID);
+    assert_string_equal(cr_error_message(), "x.json: bad");
+    assert_int_equal(cr_fail_within(CR_INVALID, "job"), CR_INVALID);
+    assert_string_equal(cr_error_message(), "job: x.json: bad");
+    char longer[4096];
+    memset(longer, 'a', sizeof longer - 1);
+    longer[sizeof longer - 1] = 0;
+    assert_int_equal(cr_fail(CR_IO, "%s", longer), CR_IO);
+    assert_int_equal(strlen(cr_error_message()), 1023);
+}
+
+static void allocation_refuses_overflow(void **state)
+{
+    (void)state;
+    void *block = NULL;
+    assert_fails(CR_NO_MEMORY, "out of memory", cr_allocate(SIZE_MAX / 2, 4, &block));
+    assert_null(block);
+    assert_ok(cr_allocate(3, 5, &block));
+    assert_int_equal((uintptr_t)block % CR_ALIGNMENT, 0);
+    cr_free(&block);
+    assert_null(block);
+}
+
+static void arena_hands_out_what_was_counted(void **state)
+{
+    (void)state;
+    struct cr_arena arena = {0};
+    assert_null(cr_arena_take(&arena, 10, 4));
+    assert_null(cr_arena_take(&arena, 1, 100));
+    assert_ok(cr_arena_commit(&arena));
+    char *first = cr_arena_take(&arena, 10, 4);
+    char *second = cr_arena_take(&arena, 1, 100);
+    assert_true(second >= first + 40);
+    assert_int_equal((uintptr_t)second % CR_ALIGNMENT, 0);
+    cr_arena_release(&arena);
+}
+
+static void cursor_stops_at_its_end(void **state)
+{
+    (void)state;
+    const unsigned char bytes[] = {1, 2, 0, 3, 0, 0, 0};
+    struct cr_cursor cursor = cr_cursor_over((struct cr_slice){bytes, sizeof bytes});
+    assert_int_equal(cr_read_u8(&cursor), 1);
+    assert_int_equal(cr_read_u16(&cursor), 2);
+    assert_int_equal(cr_read_u32(&cursor), 3);
+    assert_false(cursor.failed);
+    assert_int_equal(cr_read_u8(&cursor), 0);
+    assert_true(cursor.failed);
+    assert_int_equal(cr_cursor_left(&cursor), 0);
+    struct cr_cursor again = cr_cursor_over((struct cr_slice){bytes, sizeof bytes});
+    assert_null(cr_read_slice(&again, SIZE_MAX).data);
+    assert_true(again.failed);
+}
+
+static void buffer_round_trips(void **state)
+{
+    (void)state;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer buffer = {0};
+    assert_string_equal(cr_buffer_text(&buffer), "");
+    assert_ok(cr_append_u64(&buffer, 0x0102030405060708u));
+    assert_ok(cr_append_u16(&buffer, 0xabcd));
+    assert_ok(cr_append_format(&buffer, "%d-%s", 7, "x"));
+    struct cr_cursor cursor = cr_cursor_over(cr_buffer_slice(&buffer));
+    assert_true(cr_read_u64(&cursor) == 0x0102030405060708u);
+    assert_int_equal(cr_read_u16(&cursor), 0xabcd);
+    assert_memory_equal(cr_read_slice(&cursor, 3).data, "7-x", 3);
+    unsigned char raw[3] = {0, 0xaf, 0x10}, back[3];
+    char text[7];
+    cr_hex_encode((struct cr_slice){raw, 3}, text);
+    assert_string_equal(text, "00af10");
+    assert_ok(cr_hex_decode("00AF10", back, 3));
+    assert_memory_equal(raw, back, 3);
+    assert_fails(CR_INVALID, "character 1", cr_hex_decode("0x1234", back, 3));
+}
+
+static void utf8_is_judged_strictly(void **state)
+{
+    (void)state;
+    const char *good[] = {
+        "", "abc", "\xc3\xa4", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xf4\x8f\xbf\xbf", "\xed\x9f\xbf"};
+    const char *bad[] = {"\x80",
+                         "\xc0\x80",
+                         "\xc1\xbf",
+                         "\xe0\x80\x80",
+                         "\xed\xa0\x80",
+                         "\xf0\x80\x80\x80",
+                         "\xf4\x90\x80\x80",
+                         "\xf5\x80\x80\x80",
+                         "a\xc3",
+                         "ab\xe2\x82",
+                         "\xff"};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        assert_true(cr_utf8_valid(cr_slice_of_string(good[i]), NULL));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(cr_utf8_valid(cr_slice_of_string(bad[i]), NULL));
+    size_t at = 0;
+    assert_false(cr_utf8_valid(cr_slice_of_string("ab\xe2\x82"), &at));
+    assert_int_equal(at, 2);
+}
+
+static void files_are_whole_or_absent(void **state)
+{
+    (void)state;
+    char directory[] = "/tmp/carrel-test-XXXXXX";
+    assert_non_null(mkdtemp(directory));
+    CR_FREE char *nested = NULL;
+    CR_FREE char *path = NULL;
+    assert_ok(cr_path_join(directory, "a/b", &nested));
+    assert_ok(cr_directory_make(nested, true));
+    assert_ok(cr_directory_make(nested, true));
+    assert_ok(cr_path_join(nested, "file", &path));
+    struct cr_file_writer writer;
+    assert_ok(cr_file_begin(path, true, &writer));
+    assert_ok(cr_file_append(&writer, cr_slice_of_string("half")));
+    assert_false(cr_file_exists(path));
+    cr_file_abandon(&writer);
+    assert_false(cr_file_exists(path));
+    assert_ok(cr_file_write(path, cr_slice_of_string("whole"), true));
+    struct stat stat_buffer;
+    assert_int_equal(stat(path, &stat_buffer), 0);
+    assert_int_equal(stat_buffer.st_mode & 0777, 0600);
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer content = {0};
+    assert_ok(cr_file_read(path, 5, &content));
+    assert_string_equal(cr_buffer_text(&content), "whole");
+    assert_fails(CR_INVALID, "more than the 4 allowed", cr_file_read(path, 4, &content));
+    assert_fails(CR_NOT_FOUND, "missing", cr_file_read("/nonexistent/missing", 4, &content));
+    assert_fails(CR_INVALID, "not a regular file", cr_file_read(directory, 4, &content));
+    struct cr_slice mapping;
+    assert_ok(cr_file_map(path, &mapping));
+    assert_memory_equal(mapping.data, "whole", 5);
+    cr_file_unmap(&mapping);
+    unlink(path);
+    rmdir(nested);
+}
+
+struct marks {
+    _Atomic int seen[1000];
+};
+
+static void mark(void *context, size_t i, size_t thread)
+{
+    (void)thread;
+    atomic_fetch_add(&((struct marks *)context)->seen[i], 1);
+}
+
+static void pool_runs_every_item_once(void **state)
+{
+    (void)state;
+    for (size_t threads = 1; threads <= 4; threads++) {
+        struct cr_pool *pool;
+        assert_ok(cr_pool_new(threads, &pool));
+        assert_int_equal(cr_pool_threads(pool), threads);
+        for (int round = 0; round < 2000; round++) {
+            static struct marks marks;
+            memset(&marks, 0, sizeof marks);
+            size_t count = (size_t)round % 1000;
+            cr_pool_run(pool, count, mark, &marks);
+            for (size_t i = 0; i < 1000; i++) assert_int_equal(marks.seen[i], i < count ? 1 : 0);
+        }
+        cr_pool_free(pool);
+    }
+}
+
+static void time_is_written_as_rfc3339(void **state)
+{
+    (void)state;
+    char text[CR_CLOCK_TEXT_SIZE];
+    cr_clock_format(1700000000, text);
+    assert_string_equal(text, "2023-11-14T22:13:20Z");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(errors_keep_their_sentence),
+        cmocka_unit_test(allocation_refuses_overflow),
+        cmocka_unit_test(arena_hands_out_what_was_counted),
+        cmocka_unit_test(cursor_stops_at_its_end),
+        cmocka_unit_test(buffer_round_trips),
+        cmocka_unit_test(utf8_is_judged_strictly),
+        cmocka_unit_test(files_are_whole_or_absent),
+        cmocka_unit_test(pool_runs_every_item_once),
+        cmocka_unit_test(time_is_written_as_rfc3339),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
