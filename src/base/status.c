@@ -65,3 +65,28 @@ const char *cr_status_name(enum cr_status code)
     };
     return names[code];
 }
+
+int cr_exit_code(enum cr_status code)
+{
+    switch (code) {
+    case CR_OK:
+        return 0;
+    case CR_INVALID:
+    case CR_UNSUPPORTED:
+        return 2;
+    case CR_NOT_FOUND:
+    case CR_IO:
+        return 3;
+    case CR_DENIED:
+    case CR_PROTOCOL:
+        return 4;
+    case CR_TIMEOUT:
+        return 5;
+    case CR_CANCELLED:
+        return 130;
+    case CR_NO_MEMORY:
+    case CR_INTERNAL:
+        break;
+    }
+    return 1;
+}

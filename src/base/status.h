@@ -38,6 +38,10 @@ const char *cr_error_message(void);
 // A word for each code ("invalid", "io", ...), for --json output and logs.
 const char *cr_status_name(enum cr_status code);
 
+// What a program of ours exits with: 0 ok; 2 invalid or unsupported input; 3 not found or input/output;
+// 4 denied or protocol; 5 no progress in time; 130 cancelled; 1 anything else.
+int cr_exit_code(enum cr_status code);
+
 // Passes a failure on to the caller.
 #define CR_TRY(call)                                                                                         \
     do {                                                                                                     \

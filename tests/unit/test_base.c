@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/flags.h"
 #include "base/thread.h"
 
 #include <stdatomic.h>
@@ -184,6 +185,69 @@ static void time_is_written_as_rfc3339(void **state)
     assert_string_equal(text, "2023-11-14T22:13:20Z");
 }
 
+struct flag_values {
+    bool json;
+    const char *model;
+    size_t count;
+    double rate;
+    const char *many[2];
+    struct cr_flag_list list;
+};
+
+static enum cr_status parse_flags(struct flag_values *values, const char *const *arguments, bool *help)
+{
+    *values = (struct flag_values){.count = 7};
+    values->list = (struct cr_flag_list){.items = values->many, .capacity = 2};
+    const struct cr_flag items[] = {
+        {"json", CR_FLAG_BOOL, &values->json, NULL, "as JSON"},
+        {"model", CR_FLAG_STRING, &values->model, "DIR", "a model"},
+        {"count", CR_FLAG_SIZE, &values->count, "N", "how many"},
+        {"rate", CR_FLAG_NUMBER, &values->rate, "X", "how fast"},
+        {"set", CR_FLAG_STRINGS, &values->list, "KEY=VALUE", "a setting"},
+    };
+    const struct cr_flags flags = {"test [options] [FILE]", "Tests.", items, 5, 0, 1};
+    char *argv[16] = {NULL};
+    int argc = 0;
+    for (; arguments[argc]; argc++) argv[argc] = strdup(arguments[argc]);
+    const char *positional[1];
+    size_t positional_count;
+    enum cr_status status = cr_flags_parse(&flags, argc, argv, positional, &positional_count, help);
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    assert_ok(cr_flags_help(&flags, &text));
+    assert_non_null(strstr(cr_buffer_text(&text), "  --set KEY=VALUE a setting\n"));
+    values->model = values->model ? "given" : NULL;
+    for (int i = 0; i < argc; i++) free(argv[i]);
+    return status;
+}
+
+#define FLAGS(...) ((const char *const[]){"test", __VA_ARGS__, NULL})
+
+static void flags_are_read_strictly(void **state)
+{
+    (void)state;
+    struct flag_values values;
+    bool help;
+    assert_ok(parse_flags(
+        &values, FLAGS("--json", "--model=x", "--rate", "-2.5e3", "file", "--set", "a", "--set=b"), &help));
+    assert_true(values.json && values.model && values.count == 7 && values.rate == -2500 &&
+                values.list.count == 2);
+    assert_ok(parse_flags(&values, FLAGS("--help", "--nonsense"), &help));
+    assert_true(help);
+    assert_fails(CR_INVALID, "did you mean --model?", parse_flags(&values, FLAGS("--modle", "x"), &help));
+    assert_fails(CR_INVALID, "wants an argument", parse_flags(&values, FLAGS("--model"), &help));
+    assert_fails(CR_INVALID, "takes no argument", parse_flags(&values, FLAGS("--json=1"), &help));
+    assert_fails(CR_INVALID, "given twice", parse_flags(&values, FLAGS("--json", "--json"), &help));
+    assert_fails(CR_INVALID, "no whole number", parse_flags(&values, FLAGS("--count", "8.5"), &help));
+    assert_fails(CR_INVALID, "no whole number", parse_flags(&values, FLAGS("--count", "-1"), &help));
+    assert_fails(CR_INVALID, "no whole number",
+                 parse_flags(&values, FLAGS("--count", "99999999999999999999"), &help));
+    assert_fails(CR_INVALID, "no number", parse_flags(&values, FLAGS("--rate", "nan"), &help));
+    assert_fails(CR_INVALID, "no number", parse_flags(&values, FLAGS("--rate", "1x"), &help));
+    assert_fails(CR_INVALID, "surplus", parse_flags(&values, FLAGS("a", "b"), &help));
+    assert_fails(CR_INVALID, "more than 2",
+                 parse_flags(&values, FLAGS("--set", "a", "--set", "b", "--set", "c"), &help));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -196,6 +260,7 @@ int main(void)
         cmocka_unit_test(files_are_whole_or_absent),
         cmocka_unit_test(pool_runs_every_item_once),
         cmocka_unit_test(time_is_written_as_rfc3339),
+        cmocka_unit_test(flags_are_read_strictly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
