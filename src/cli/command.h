@@ -1,0 +1,26 @@
+// One command of the person's program.
+#ifndef CARREL_CLI_COMMAND_H
+#define CARREL_CLI_COMMAND_H
+
+#include "base/flags.h"
+#include "base/status.h"
+
+struct cr_command {
+    const char *name;
+    enum cr_status (*run)(int argc, char **argv); // argv[0] is the command's name
+    const char *summary;                          // for the list of commands
+};
+
+// Reads the command line by the table. With --help the help goes to stdout and *done is true: return CR_OK.
+enum cr_status cr_command_flags(const struct cr_flags *flags, int argc, char **argv, const char **positional,
+                                size_t *positional_count, bool *done);
+
+// Writes text to stdout; a full disk or a closed pipe is CR_IO.
+enum cr_status cr_command_print(struct cr_slice text);
+
+// Sets *out to the path of a program that lies beside the running one; free with free.
+enum cr_status cr_command_sibling(const char *program, char **out);
+
+enum cr_status cr_command_enclave(int argc, char **argv); // tune, serve, join: becomes carrel-enclave
+
+#endif

@@ -1,0 +1,50 @@
+// carrel: the person's program. Each command is a file of this folder.
+#include "cli/command.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct cr_command commands[] = {
+    {"tune", cr_command_enclave, "fine-tune a model on this machine's data"},
+    {"serve", cr_command_enclave, "run the server of a federation"},
+    {"join", cr_command_enclave, "take part in a federation with a join token"},
+};
+
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static enum cr_status print_commands(void)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(cr_append_format(&text, "usage: carrel COMMAND [options]\n\n"
+                                   "Secure distributed fine-tuning of large language models.\n\n"));
+    for (size_t i = 0; i < COMMANDS; i++)
+        CR_TRY(cr_append_format(&text, "  %-10s %s\n", commands[i].name, commands[i].summary));
+    CR_TRY(cr_append_format(
+        &text, "\ncarrel COMMAND --help tells more; carrel --version tells which carrel this is.\n"));
+    return cr_command_print(cr_buffer_slice(&text));
+}
+
+static enum cr_status run(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "";
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
+        return print_commands();
+    if (strcmp(name, "--version") == 0)
+        return cr_command_print(cr_slice_of_string("carrel " CARREL_VERSION "\n"));
+    const char *names[COMMANDS];
+    for (size_t i = 0; i < COMMANDS; i++) {
+        if (strcmp(commands[i].name, name) == 0) return commands[i].run(argc - 1, argv + 1);
+        names[i] = commands[i].name;
+    }
+    if (name[0] == 0) return cr_fail(CR_INVALID, "which command? (carrel --help lists them)");
+    const char *nearest = cr_nearest_name(name, names, COMMANDS);
+    if (nearest) return cr_fail(CR_INVALID, "unknown command \"%s\" (did you mean %s?)", name, nearest);
+    return cr_fail(CR_INVALID, "unknown command \"%s\" (carrel --help lists them)", name);
+}
+
+int main(int argc, char **argv)
+{
+    enum cr_status status = run(argc, argv);
+    if (status != CR_OK) fprintf(stderr, "carrel: %s\n", cr_error_message());
+    return cr_exit_code(status);
+}
