@@ -25,4 +25,7 @@ struct cr_model_config {
 // exactly is CR_UNSUPPORTED by name; a missing or impossible number is CR_INVALID.
 enum cr_status cr_model_config_read(const char *directory, struct cr_model_config *out);
 
+// The same from the file's text; `name` begins error messages.
+enum cr_status cr_model_config_parse(struct cr_slice text, const char *name, struct cr_model_config *out);
+
 #endif

@@ -23,7 +23,12 @@ struct cr_linear_provider {
 struct cr_linear {
     const struct cr_linear_provider *provider;
     size_t in, out;
-    void *state; // the provider's
+    struct cr_compute *compute; // borrowed
+    struct cr_matrix weight;    // of linear_local; no data where the weight is elsewhere
+    void *state;                // of other providers
 };
+
+// The provider that computes here: weight [out,in] in the activation type, borrowed, as is `compute`.
+void cr_linear_local_init(struct cr_compute *compute, struct cr_matrix weight, struct cr_linear *out);
 
 #endif

@@ -2,6 +2,7 @@
 #ifndef CARREL_MODEL_MODEL_H
 #define CARREL_MODEL_MODEL_H
 
+#include "format/safetensors.h"
 #include "model/config.h"
 #include "model/linear.h"
 
@@ -13,13 +14,18 @@ enum cr_module { CR_Q, CR_K, CR_V, CR_O, CR_GATE, CR_UP, CR_DOWN, CR_MODULES };
 const char *cr_module_name(enum cr_module module);          // "q_proj", ...
 bool cr_module_find(const char *name, enum cr_module *out); // false for an unknown name
 
+// The shape [out,in] of a module's weight.
+void cr_module_shape(const struct cr_model_config *config, enum cr_module module, size_t *out, size_t *in);
+
 // A tuned structure attached to one linear: LoRA, sparse rows, or the collector of a full weight's gradient.
 struct cr_delta;
 struct cr_delta_kind {
-    // y += delta(x): x [M,in] act, y [M,out] act. May be NULL: adds nothing.
+    // y += delta(x): x [M,in] act, y [M,out] act (F32 for o_proj and down_proj). May be NULL: adds nothing.
+    // Either view may have a stride.
     enum cr_status (*forward)(struct cr_delta *self, struct cr_matrix x, struct cr_matrix y);
     // Adds this batch's gradient to the delta's own; dx += delta's share: x [M,in] act, dy [M,out] act,
-    // dx [M,in] F32. dx.data is NULL where nothing before this layer needs it.
+    // dx [M,in] F32. dx.data is NULL where nothing before this module needs it. May be NULL: a delta that is
+    // not being trained and adds nothing.
     enum cr_status (*backward)(struct cr_delta *self, struct cr_matrix x, struct cr_matrix dy,
                                struct cr_matrix dx);
 };
@@ -48,16 +54,37 @@ struct cr_layer {
     struct cr_linear down;    // [d, F]
 };
 
+// One tensor of a model, as Transformers names it.
+enum cr_parameter_kind {
+    CR_PARAMETER_EMBEDDING, // model.embed_tokens.weight
+    CR_PARAMETER_MODULE,    // model.layers.N.self_attn.q_proj.weight, ...
+    CR_PARAMETER_NORM1,     // model.layers.N.input_layernorm.weight
+    CR_PARAMETER_NORM2,     // model.layers.N.post_attention_layernorm.weight
+    CR_PARAMETER_NORM,      // model.norm.weight
+    CR_PARAMETER_HEAD,      // lm_head.weight; none where the head is tied
+};
+struct cr_model_parameter {
+    char *name;
+    enum cr_parameter_kind kind;
+    size_t layer;           // of modules and layer norms
+    enum cr_module module;  // of modules
+    size_t rows, columns;   // columns 0: a vector of `rows`
+    struct cr_matrix place; // where the model keeps it, a vector as one row: act, norms F32
+};
+
 struct cr_model {
     struct cr_model_config config;
-    struct cr_compute *compute;       // borrowed
-    enum cr_dtype act;                // activations and weights of products: BF16 or F32
-    struct cr_layer *layers;          // [config.layers]
-    struct cr_matrix embedding;       // [V,d] act
-    struct cr_linear head;            // [V,d]
-    float *norm;                      // [d] the final norm
-    float *cosine, *sine;             // [context, head_dim/2]
-    unsigned char weights_digest[32]; // see cr_model_open
+    struct cr_compute *compute;            // borrowed
+    enum cr_dtype act;                     // activations and weights of products: BF16 or F32
+    struct cr_layer *layers;               // [config.layers]
+    struct cr_matrix embedding;            // [V,d] act
+    struct cr_linear head;                 // [V,d]
+    float *norm;                           // [d] the final norm
+    const struct cr_safetensors *weights;  // the checkpoint as it lies in its files; NULL for cr_model_create
+    bool writable;                         // cr_model_set is allowed
+    struct cr_model_parameter *parameters; // in the order of Transformers' named_parameters
+    size_t parameter_count;
+    void *memory; // private copies
 };
 
 // Opens a Hugging Face directory. Weights stay in the mapping where they can (same dtype, one tensor), else
@@ -65,6 +92,22 @@ struct cr_model {
 // CR_INVALID by name. `compute` must outlive the model.
 enum cr_status cr_model_open(const char *directory, struct cr_compute *compute, enum cr_dtype act,
                              struct cr_model **out);
+
+// The same with every weight in private memory, so that cr_model_set may change it.
+enum cr_status cr_model_open_trainable(const char *directory, struct cr_compute *compute, enum cr_dtype act,
+                                       struct cr_model **out);
+
+// A writable model of this shape without a checkpoint: norms are one and all else zero until cr_model_set.
+enum cr_status cr_model_create(const struct cr_model_config *config, struct cr_compute *compute,
+                               enum cr_dtype act, struct cr_model **out);
 void cr_model_free(struct cr_model *model); // NULL is allowed
+
+// Copies parameter i out of the model, or into it (rounded to its dtype there), row-major F32,
+// rows·max(columns, 1) values. Setting is CR_INVALID where the model is not writable. No pass may be walking.
+void cr_model_get(const struct cr_model *model, size_t i, float *values);
+enum cr_status cr_model_set(struct cr_model *model, size_t i, const float *values);
+
+// The parameter of that name, or NULL; its index is the difference to model->parameters.
+const struct cr_model_parameter *cr_model_find(const struct cr_model *model, const char *name);
 
 #endif

@@ -10,7 +10,7 @@ struct cr_rows {
     size_t rows;              // M, at most the pass's
     const size_t *offset;     // [sequences + 1]
     const uint32_t *tokens;   // [M], each below V (CR_INVALID otherwise)
-    const uint32_t *position; // [M], each below config.context (CR_INVALID otherwise)
+    const uint32_t *position; // [M], each below config.context and the pass's rows (CR_INVALID otherwise)
     const int32_t *labels;    // [M], a token id or −100; NULL where no loss is wanted
 };
 
@@ -27,7 +27,7 @@ size_t cr_pass_memory(const struct cr_pass *pass); // bytes
 enum cr_status cr_pass_forward(struct cr_pass *pass, const struct cr_tuned *tuned, const struct cr_rows *rows,
                                size_t first, size_t last);
 
-// The residual stream after the last forward, [M,d] F32.
+// The residual stream after the last forward: F32 [rows of the pass, d], of which the batch's rows count.
 struct cr_matrix cr_pass_stream(struct cr_pass *pass);
 
 // Final norm, head and cross-entropy of the labelled rows alone, a few rows at a time: the logits of a batch
@@ -39,8 +39,9 @@ enum cr_status cr_pass_loss(struct cr_pass *pass, const struct cr_tuned *tuned, 
 // Logits of chosen rows, [count,V] F32.
 enum cr_status cr_pass_logits(struct cr_pass *pass, const uint32_t *row, size_t count, float *logits);
 
-// The way back over layers [first, last) of the last forward, gradients into `tuned`; stops as early as
-// nothing below is tuned.
+// The way back over layers [first, last) of the last forward, gradients added to those in `tuned`; stops as
+// early as nothing below is tuned. It begins with the gradient that cr_pass_loss left (last = config.layers)
+// or an earlier way back did, and uses up what the forward kept: once per forward.
 enum cr_status cr_pass_backward(struct cr_pass *pass, const struct cr_tuned *tuned,
                                 const struct cr_rows *rows, size_t first, size_t last);
 
