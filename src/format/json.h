@@ -38,6 +38,8 @@ struct cr_slice cr_json_string(const struct cr_json *value); // {NULL, 0} unless
 bool cr_json_is_string(const struct cr_json *value, const char *text);
 bool cr_json_bool(const struct cr_json *value, bool fallback);
 double cr_json_number(const struct cr_json *value, double fallback);
+
+// True for a number without a fraction that is known exactly: 8 and 8.0, but not 8.5 or 1e30.
 bool cr_json_is_integer(const struct cr_json *value, int64_t *out);
 
 // A member of a wanted type and range. Where it is absent (or null): the fallback, or CR_INVALID for the
