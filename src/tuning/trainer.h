@@ -21,7 +21,9 @@ struct cr_tally {
 };
 
 // Opens model, tokenizer and data, makes the tuned structure and its initial values (from config->seed), and
-// sizes all memory. `compute` must outlive it. Events: "train.begin", "train.step", "train.eval",
+// sizes all memory. Where config->data.train is NULL no training data is opened: such a trainer (a federation
+// server's) has parameters, digest, evaluation and saving; cr_trainer_total_steps is 0 and cr_trainer_run is
+// refused with CR_INVALID. `compute` must outlive it. Events: "train.begin", "train.step", "train.eval",
 // "train.warning".
 enum cr_status cr_trainer_new(const struct cr_tuning_config *config, struct cr_compute *compute,
                               const struct cr_event_sink *sink, struct cr_trainer **out);
