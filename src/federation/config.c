@@ -1,0 +1,414 @@
+#include "federation/config.h"
+
+#include <string.h>
+
+static const char *const dtypes[] = {"bfloat16", "float32", NULL};
+static const char *const methods[] = {"lora", "full", NULL};
+static const char *const optimizers[] = {"adamw", "sgd", NULL};
+static const char *const schedules[] = {"linear", "cosine", "constant", NULL};
+static const char *const optimizer_states[] = {"reset", "keep", NULL};
+static const char *const weightings[] = {"labelled_tokens", "uniform", NULL};
+
+static const struct cr_option silo_options[] = {
+    {.key = "name",
+     .type = CR_OPTION_STRING,
+     .offset = offsetof(struct cr_silo_config, name),
+     .required = true,
+     .help = "The silo's name: 1 to 63 lower-case letters, digits and hyphens."},
+    {.key = "data",
+     .type = CR_OPTION_STRING,
+     .offset = offsetof(struct cr_silo_config, data),
+     .required = true,
+     .help = "The silo's training data (JSONL)."},
+    {.key = "eval",
+     .type = CR_OPTION_STRING,
+     .offset = offsetof(struct cr_silo_config, eval),
+     .help = "The silo's held-out data (JSONL)."},
+};
+
+static const struct cr_option_table silo_table = {
+    .options = silo_options,
+    .count = sizeof silo_options / sizeof *silo_options,
+    .struct_size = sizeof(struct cr_silo_config),
+};
+
+#define AT(member) .offset = offsetof(struct cr_config, member)
+
+// Bounds are there to catch slips of the pen and to keep sums of products within size_t, not to set a policy.
+static const struct cr_option options[] = {
+    {.key = "model_name_or_path",
+     .type = CR_OPTION_STRING,
+     AT(tuning.model_name_or_path),
+     .required = true,
+     .help = "The base model: a Hugging Face directory (config.json, safetensors, tokenizer.json)."},
+    {.key = "output_dir",
+     .type = CR_OPTION_STRING,
+     AT(tuning.output_dir),
+     .fallback = "output",
+     .help = "Where the result is written: a PEFT directory for lora, a Transformers directory for full."},
+    {.key = "method",
+     .type = CR_OPTION_CHOICE,
+     AT(tuning.method),
+     .fallback = "lora",
+     .choices = methods,
+     .help = "What is trained: LoRA adapters beside a frozen base, or every parameter."},
+    {.key = "random_init",
+     .type = CR_OPTION_BOOL,
+     AT(tuning.random_init),
+     .fallback = "false",
+     .help = "With method full: start from random weights of config.json's shape instead of a checkpoint's."},
+    {.key = "dtype",
+     .type = CR_OPTION_CHOICE,
+     AT(tuning.dtype),
+     .fallback = "bfloat16",
+     .choices = dtypes,
+     .help = "Type of the frozen weights and of the operands of matrix products; sums are float32. bfloat16 "
+             "falls back to float32 on processors without it."},
+    {.key = "seed",
+     .type = CR_OPTION_SEED,
+     AT(tuning.seed),
+     .fallback = "42",
+     .help = "Decides initial values, the order of data and dropout."},
+    {.key = "threads",
+     .type = CR_OPTION_SIZE,
+     AT(tuning.threads),
+     .fallback = "0",
+     .least = 0,
+     .most = 1024,
+     .help = "Threads that compute; 0: one per processor. Results do not depend on it."},
+
+    {.key = "data.train",
+     .type = CR_OPTION_STRING,
+     AT(tuning.data.train),
+     .help = "Training data (JSONL of text or Alpaca rows). A server needs none."},
+    {.key = "data.eval",
+     .type = CR_OPTION_STRING,
+     AT(tuning.data.eval),
+     .help = "Held-out data, evaluated at the end."},
+    {.key = "data.max_length",
+     .type = CR_OPTION_SIZE,
+     AT(tuning.data.max_length),
+     .fallback = "512",
+     .least = 2,
+     .most = 1 << 20,
+     .help = "Rows are cut to this many tokens."},
+    {.key = "data.train_on_prompt",
+     .type = CR_OPTION_BOOL,
+     AT(tuning.data.train_on_prompt),
+     .fallback = "false",
+     .help = "Whether the tokens of instructions and inputs are labels too."},
+
+    {.key = "lora.r",
+     .type = CR_OPTION_SIZE,
+     AT(tuning.lora.r),
+     .fallback = "8",
+     .least = 1,
+     .most = 65536,
+     .help = "Rank of the adapters."},
+    {.key = "lora.lora_alpha",
+     .type = CR_OPTION_NUMBER,
+     AT(tuning.lora.lora_alpha),
+     .fallback = "16",
+     .least = 0,
+     .most = 1e6,
+     .help = "The adapter's product is scaled by lora_alpha / r."},
+    {.key = "lora.lora_dropout",
+     .type = CR_OPTION_NUMBER,
+     AT(tuning.lora.lora_dropout),
+     .fallback = "0",
+     .least = 0,
+     .most = 0.99,
+     .help = "Probability with which an adapter's input is dropped."},
+    {.key = "lora.target_modules",
+     .type = CR_OPTION_STRINGS,
+     AT(tuning.lora.target_modules),
+     .fallback = "[q_proj, v_proj]",
+     .help = "Names of the linears that get an adapter, or all-linear."},
+    {.key = "lora.layers_to_transform",
+     .type = CR_OPTION_SIZES,
+     AT(tuning.lora.layers_to_transform),
+     .fallback = "[]",
+     .least = 0,
+     .most = 65535,
+     .help = "Layers that get adapters, counted from 0; empty: all."},
+    {.key = "lora.use_rslora",
+     .type = CR_OPTION_BOOL,
+     AT(tuning.lora.use_rslora),
+     .fallback = "false",
+     .help = "Scale by lora_alpha / sqrt(r) instead."},
+
+    {.key = "training.optim",
+     .type = CR_OPTION_CHOICE,
+     AT(tuning.training.optim),
+     .fallback = "adamw",
+     .choices = optimizers,
+     .help = "The optimiser."},
+    {.key = "training.learning_rate",
+     .type = CR_OPTION_NUMBER,
+     AT(tuning.training.learning_rate),
+     .fallback = "0.0002",
+     .least = 0,
+     .most = 1000,
+     .help = "The highest learning rate of the schedule."},
+    {.key = "training.weight_decay",
+     .type = CR_OPTION_NUMBER,
+     AT(tuning.training.weight_decay),
+     .fallback = "0",
+     .least = 0,
+     .most = 1000,
+     .help = "Decoupled weight decay."},
+    {.key = "training.adam_beta1",
+     .type = CR_OPTION_NUMBER,
+     AT(tuning.training.adam_beta1),
+     .fallback = "0.9",
+     .least = 0,
+     .most = 1,
+     .help = "AdamW: decay of the mean of gradients."},
+    {.key = "training.adam_beta2",
+     .type = CR_OPTION_NUMBER,
+     AT(tuning.training.adam_beta2),
+     .fallback = "0.999",
+     .least = 0,
+     .most = 1,
+     .help = "AdamW: decay of the mean of squared gradients."},
+    {.key = "training.adam_epsilon",
+     .type = CR_OPTION_NUMBER,
+     AT(tuning.training.adam_epsilon),
+     .fallback = "1e-8",
+     .least = 0,
+     .most = 1,
+     .help = "AdamW: added to the root of the mean of squared gradients."},
+    {.key = "training.momentum",
+     .type = CR_OPTION_NUMBER,
+     AT(tuning.training.momentum),
+     .fallback = "0",
+     .least = 0,
+     .most = 1,
+     .help = "SGD: momentum."},
+    {.key = "training.max_grad_norm",
+     .type = CR_OPTION_NUMBER,
+     AT(tuning.training.max_grad_norm),
+     .fallback = "1.0",
+     .least = 0,
+     .most = 1e9,
+     .help = "Gradients are scaled down to this norm; 0: never."},
+    {.key = "training.lr_scheduler_type",
+     .type = CR_OPTION_CHOICE,
+     AT(tuning.training.lr_scheduler_type),
+     .fallback = "linear",
+     .choices = schedules,
+     .help = "How the learning rate falls after warm-up."},
+    {.key = "training.warmup_steps",
+     .type = CR_OPTION_SIZE,
+     AT(tuning.training.warmup_steps),
+     .fallback = "0",
+     .least = 0,
+     .most = 1e9,
+     .help = "Steps over which the learning rate rises from zero."},
+    {.key = "training.max_steps",
+     .type = CR_OPTION_SIZE,
+     AT(tuning.training.max_steps),
+     .fallback = "0",
+     .least = 0,
+     .most = 1e9,
+     .help = "Optimiser steps in all; 0: num_train_epochs decides. A federation sets it from rounds and "
+             "local_steps."},
+    {.key = "training.num_train_epochs",
+     .type = CR_OPTION_NUMBER,
+     AT(tuning.training.num_train_epochs),
+     .fallback = "3.0",
+     .least = 0,
+     .most = 1e6,
+     .help = "Passes over the data. A federation sets it from rounds and local_epochs."},
+    {.key = "training.per_device_train_batch_size",
+     .type = CR_OPTION_SIZE,
+     AT(tuning.training.per_device_train_batch_size),
+     .fallback = "8",
+     .least = 1,
+     .most = 65536,
+     .help = "Rows of one forward and backward pass."},
+    {.key = "training.gradient_accumulation_steps",
+     .type = CR_OPTION_SIZE,
+     AT(tuning.training.gradient_accumulation_steps),
+     .fallback = "1",
+     .least = 1,
+     .most = 65536,
+     .help = "Passes whose gradients make one optimiser step."},
+    {.key = "training.logging_steps",
+     .type = CR_OPTION_SIZE,
+     AT(tuning.training.logging_steps),
+     .fallback = "10",
+     .least = 1,
+     .most = 1e9,
+     .help = "Plain progress lines come after this many steps."},
+
+    {.key = "federation.address",
+     .type = CR_OPTION_STRING,
+     AT(federation.address),
+     .fallback = "0.0.0.0:7423",
+     .help = "host:port on which the server listens; port 0: any free one, the same again after a restart."},
+    {.key = "federation.advertise",
+     .type = CR_OPTION_STRING,
+     AT(federation.advertise),
+     .help = "host:port that join tokens carry; without it, federation.address, which then must name a host "
+             "that silos reach."},
+    {.key = "federation.state_dir",
+     .type = CR_OPTION_STRING,
+     AT(federation.state_dir),
+     .fallback = "carrel-server",
+     .help =
+         "The server's own directory: its CA, the silos it enrolled, and the state from which a restarted "
+         "server goes on. Keep it secret."},
+    {.key = "federation.rounds",
+     .type = CR_OPTION_SIZE,
+     AT(federation.rounds),
+     .fallback = "10",
+     .least = 1,
+     .most = 1e6,
+     .help = "Rounds of the federation."},
+    {.key = "federation.local_steps",
+     .type = CR_OPTION_SIZE,
+     AT(federation.local_steps),
+     .fallback = "0",
+     .least = 0,
+     .most = 1e6,
+     .help = "Optimiser steps that each silo trains in a round; 0: local_epochs decides."},
+    {.key = "federation.local_epochs",
+     .type = CR_OPTION_NUMBER,
+     AT(federation.local_epochs),
+     .fallback = "1.0",
+     .least = 0,
+     .most = 1000,
+     .help = "Passes of each silo over its own data in a round, where local_steps is 0."},
+    {.key = "federation.min_clients",
+     .type = CR_OPTION_SIZE,
+     AT(federation.min_clients),
+     .fallback = "0",
+     .least = 0,
+     .most = 1024,
+     .help =
+         "Silos that a round needs to begin and to close; 0: as many as `silos` lists, or 1 where it lists "
+         "none."},
+    {.key = "federation.deadline",
+     .type = CR_OPTION_NUMBER,
+     AT(federation.deadline),
+     .fallback = "0",
+     .least = 0,
+     .most = 1e7,
+     .help = "Seconds after which a round closes as soon as min_clients have answered; 0: it waits for every "
+             "silo that takes part."},
+    {.key = "federation.optimizer_state",
+     .type = CR_OPTION_CHOICE,
+     AT(federation.optimizer_state),
+     .fallback = "keep",
+     .choices = optimizer_states,
+     .help = "Whether a silo keeps its optimiser's moments from round to round."},
+    {.key = "federation.weighting",
+     .type = CR_OPTION_CHOICE,
+     AT(federation.weighting),
+     .fallback = "labelled_tokens",
+     .choices = weightings,
+     .help = "What a silo counts for in the average: the labelled tokens that it trained on in the round, or "
+             "the same as every other."},
+    {.key = "federation.progress_timeout",
+     .type = CR_OPTION_NUMBER,
+     AT(federation.progress_timeout),
+     .fallback = "120",
+     .least = 1,
+     .most = 1e6,
+     .help = "Seconds without any sign of life after which a peer counts as gone. Long work shows signs of "
+             "life all the time."},
+
+    {.key = "silos",
+     .type = CR_OPTION_RECORDS,
+     AT(silos),
+     .records = &silo_table,
+     .help = "The silos that `carrel simulate` starts."},
+};
+
+const struct cr_option_table cr_config_table = {
+    .options = options,
+    .count = sizeof options / sizeof *options,
+    .struct_size = sizeof(struct cr_config),
+};
+
+enum cr_status cr_config_check_name(const char *name)
+{
+    size_t length = strlen(name);
+    if (length == 0 || length > 63 || strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != length)
+        return cr_fail(CR_INVALID, "\"%.80s\" is no name: 1 to 63 lower-case letters, digits and hyphens",
+                       name);
+    return CR_OK;
+}
+
+enum cr_status cr_config_check(const struct cr_config *config, const char *name)
+{
+    const struct cr_federation_config *federation = &config->federation;
+    if (config->tuning.random_init && config->tuning.method != CR_METHOD_FULL)
+        return cr_fail(CR_INVALID, "%s: random_init: only method full can start from random weights", name);
+    if (federation->local_steps == 0 && !(federation->local_epochs > 0))
+        return cr_fail(CR_INVALID, "%s: federation: local_steps and local_epochs are both 0", name);
+    const struct cr_silo_config *silos = config->silos.items;
+    for (size_t i = 0; i < config->silos.count; i++) {
+        enum cr_status status = cr_config_check_name(silos[i].name);
+        if (status != CR_OK) return cr_fail_within(status, "%s: silos", name);
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(silos[i].name, silos[j].name) == 0)
+                return cr_fail(CR_INVALID, "%s: silos: %s is listed twice", name, silos[i].name);
+    }
+    if (config->silos.count > 0 && federation->min_clients > config->silos.count)
+        return cr_fail(CR_INVALID, "%s: federation.min_clients is %zu, but silos lists %zu", name,
+                       federation->min_clients, config->silos.count);
+    return CR_OK;
+}
+
+static enum cr_status checked(enum cr_status read, struct cr_config *config, const char *name,
+                              struct cr_config *out)
+{
+    if (read != CR_OK) return read;
+    enum cr_status status = cr_config_check(config, name);
+    if (status != CR_OK) {
+        cr_config_release(config);
+        return status;
+    }
+    *out = *config;
+    return CR_OK;
+}
+
+enum cr_status cr_config_read(const char *path, struct cr_config *out)
+{
+    struct cr_config config;
+    return checked(cr_options_read(&cr_config_table, path, &config), &config, path, out);
+}
+
+enum cr_status cr_config_parse(struct cr_slice yaml, const char *name, struct cr_config *out)
+{
+    struct cr_config config;
+    return checked(cr_options_parse(&cr_config_table, yaml, name, &config), &config, name, out);
+}
+
+void cr_config_release(struct cr_config *config)
+{
+    cr_options_release(&cr_config_table, config);
+}
+
+size_t cr_config_min_clients(const struct cr_config *config)
+{
+    if (config->federation.min_clients > 0) return config->federation.min_clients;
+    return config->silos.count > 0 ? config->silos.count : 1;
+}
+
+enum cr_status cr_config_job(const struct cr_config *config, struct cr_buffer *yaml)
+{
+    // A shallow copy: strings are only read, and only the original is released.
+    static char empty[] = "";
+    struct cr_config job = *config;
+    job.tuning.output_dir = empty;
+    job.tuning.threads = 0;
+    job.federation.address = empty;
+    job.federation.advertise = NULL;
+    job.federation.state_dir = empty;
+    job.federation.min_clients = cr_config_min_clients(config);
+    job.silos = (struct cr_record_list){0};
+    return cr_options_write(&cr_config_table, &job, yaml);
+}

@@ -1,0 +1,70 @@
+// The one file of settings that drives every command, and the one table of its keys.
+//
+// `tune`, `serve` and `simulate` read it from disk. `join` gets it from the server: the server's settings in
+// canonical form are the job, and a silo puts its own paths of model and data in their place.
+#ifndef CARREL_FEDERATION_CONFIG_H
+#define CARREL_FEDERATION_CONFIG_H
+
+#include "tuning/config.h"
+
+enum cr_optimizer_state {
+    CR_OPTIMIZER_STATE_RESET, // moments start at zero in every round
+    CR_OPTIMIZER_STATE_KEEP   // each silo keeps its own moments from round to round
+};
+
+enum cr_weighting {
+    CR_WEIGHTING_LABELLED_TOKENS, // each silo counts as the labelled tokens it trained on in the round
+    CR_WEIGHTING_UNIFORM          // each silo counts the same
+};
+
+struct cr_federation_config {
+    char *address;   // host:port that the server listens on; port 0: any free one
+    char *advertise; // host:port that join tokens carry; NULL: address
+    char *state_dir; // what a restarted server goes on from
+    size_t rounds;
+    size_t local_steps;      // optimiser steps of one round; 0: local_epochs decides
+    double local_epochs;     // passes over the silo's own data in one round; used where local_steps is 0
+    size_t min_clients;      // 0: as many as `silos` lists, or 1 where it lists none
+    double deadline;         // seconds after which a round closes with min_clients answers; 0: none
+    int optimizer_state;     // enum cr_optimizer_state
+    int weighting;           // enum cr_weighting
+    double progress_timeout; // seconds
+};
+
+// One silo of `carrel simulate`.
+struct cr_silo_config {
+    char *name; // 1 to 63 of [a-z0-9-]
+    char *data; // path
+    char *eval; // path or NULL
+};
+
+struct cr_config {
+    struct cr_tuning_config tuning;
+    struct cr_federation_config federation;
+    struct cr_record_list silos; // of struct cr_silo_config
+};
+
+extern const struct cr_option_table cr_config_table;
+
+// Reads a file and checks what concerns several keys at once. Relative paths stay as written: they are
+// relative to the working directory. On failure nothing needs releasing.
+enum cr_status cr_config_read(const char *path, struct cr_config *out);
+
+// The same over text in memory, such as a job from a server; `name` stands in errors.
+enum cr_status cr_config_parse(struct cr_slice yaml, const char *name, struct cr_config *out);
+void cr_config_release(struct cr_config *config);
+
+// What concerns several keys at once, for a config changed by cr_options_set; `name` begins the sentence.
+enum cr_status cr_config_check(const struct cr_config *config, const char *name);
+
+// The number of silos that a round needs.
+size_t cr_config_min_clients(const struct cr_config *config);
+
+// Appends the job: the settings in canonical form without what concerns the server's machine alone (its
+// paths, addresses, threads and the list of silos). Equal jobs are equal bytes.
+enum cr_status cr_config_job(const struct cr_config *config, struct cr_buffer *yaml);
+
+// 1 to 63 of [a-z0-9-]: what certificates, tokens and file names take.
+enum cr_status cr_config_check_name(const char *name);
+
+#endif
