@@ -19,7 +19,8 @@ struct cr_tensor_entry {
 struct cr_safetensors;
 
 // Maps and validates one file, or a Hugging Face directory (model.safetensors, or the shards that
-// model.safetensors.index.json names). Bytes of entries are in the mapping and live as long as it.
+// model.safetensors.index.json names). Bytes of entries are in the mapping and live as long as it. A tensor
+// of a type that enum cr_dtype lacks is CR_UNSUPPORTED; anything that breaks the format's rules, CR_INVALID.
 enum cr_status cr_safetensors_open(const char *path, struct cr_safetensors **out);
 
 // The same over bytes in memory, which must outlive it; `name` stands in errors.
@@ -33,8 +34,9 @@ const struct cr_tensor_entry *cr_safetensors_find(const struct cr_safetensors *f
                                                   const char *name); // or NULL
 const char *cr_safetensors_name(const struct cr_safetensors *file);  // the path it was opened with
 
-// Writes entries in the given order, atomically (cr_file_begin's rules), with {"format": "pt"} as metadata,
-// which Transformers and PEFT want.
+// Writes entries atomically (cr_file_begin's rules), with {"format": "pt"} as metadata, which Transformers
+// and PEFT want. Data stand in the given order within each element size, larger elements first, so that every
+// tensor is aligned.
 enum cr_status cr_safetensors_write(const char *path, const struct cr_tensor_entry *entries, size_t count,
                                     bool secret);
 
