@@ -1,0 +1,60 @@
+#include "crypto/hash.h"
+#include "crypto/openssl.h"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+
+struct cr_hasher {
+    EVP_MD_CTX *context; // NULL once finished
+};
+
+enum cr_status cr_sha256(struct cr_slice bytes, unsigned char out[CR_SHA256_SIZE])
+{
+    if (!EVP_Digest(bytes.data, bytes.size, out, NULL, EVP_sha256(), NULL))
+        return cr_openssl_fail(CR_INTERNAL, "SHA-256 failed");
+    return CR_OK;
+}
+
+enum cr_status cr_hasher_new(struct cr_hasher **out)
+{
+    struct cr_hasher *hasher;
+    CR_TRY(cr_allocate(1, sizeof *hasher, &hasher));
+    hasher->context = EVP_MD_CTX_new();
+    if (!hasher->context || !EVP_DigestInit_ex(hasher->context, EVP_sha256(), NULL)) {
+        cr_hasher_free(hasher);
+        return cr_openssl_fail(CR_INTERNAL, "SHA-256 failed");
+    }
+    *out = hasher;
+    return CR_OK;
+}
+
+enum cr_status cr_hasher_add(struct cr_hasher *hasher, struct cr_slice bytes)
+{
+    if (!hasher->context) return cr_fail(CR_INTERNAL, "SHA-256: bytes after the end");
+    if (bytes.size > 0 && !EVP_DigestUpdate(hasher->context, bytes.data, bytes.size))
+        return cr_openssl_fail(CR_INTERNAL, "SHA-256 failed");
+    return CR_OK;
+}
+
+enum cr_status cr_hasher_finish(struct cr_hasher *hasher, unsigned char out[CR_SHA256_SIZE])
+{
+    if (!hasher->context) return cr_fail(CR_INTERNAL, "SHA-256: finished twice");
+    if (!EVP_DigestFinal_ex(hasher->context, out, NULL))
+        return cr_openssl_fail(CR_INTERNAL, "SHA-256 failed");
+    EVP_MD_CTX_free(hasher->context);
+    hasher->context = NULL;
+    return CR_OK;
+}
+
+void cr_hasher_free(struct cr_hasher *hasher)
+{
+    if (!hasher) return;
+    EVP_MD_CTX_free(hasher->context);
+    free(hasher);
+}
+
+bool cr_equal_secret(const void *a, const void *b, size_t size)
+{
+    return CRYPTO_memcmp(a, b, size) == 0;
+}

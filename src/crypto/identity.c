@@ -1,0 +1,265 @@
+#include "crypto/identity.h"
+#include "base/file.h"
+#include "crypto/certificate.h"
+#include "crypto/openssl.h"
+
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+enum { MAX_PEM = 16384 };
+
+struct cr_identity {
+    EVP_PKEY *key;     // secret; OpenSSL wipes it when freed
+    X509 *certificate; // NULL until installed; a CA's own is its authority too
+    X509 *authority;
+};
+
+static void free_identity(struct cr_identity **identity)
+{
+    cr_identity_free(*identity);
+}
+
+static void free_certificate(X509 **certificate)
+{
+    X509_free(*certificate);
+}
+
+static void free_bio(BIO **bio)
+{
+    BIO_free(*bio);
+}
+
+enum cr_status cr_identity_new(struct cr_identity **out)
+{
+    CR_CLEANUP(free_identity) struct cr_identity *identity = NULL;
+    CR_TRY(cr_allocate(1, sizeof *identity, &identity));
+    identity->key = EVP_EC_gen("P-256");
+    if (!identity->key) return cr_openssl_fail(CR_INTERNAL, "no key could be made");
+    *out = identity;
+    identity = NULL;
+    return CR_OK;
+}
+
+void cr_identity_free(struct cr_identity *identity)
+{
+    if (!identity) return;
+    EVP_PKEY_free(identity->key);
+    X509_free(identity->certificate);
+    X509_free(identity->authority);
+    free(identity);
+}
+
+enum cr_status cr_identity_new_authority(const char *name, int64_t now, struct cr_identity **out)
+{
+    CR_CLEANUP(free_identity) struct cr_identity *identity = NULL;
+    CR_TRY(cr_identity_new(&identity));
+    CR_TRY(cr_certificate_make_authority(identity->key, name, now, &identity->certificate));
+    X509_up_ref(identity->certificate);
+    identity->authority = identity->certificate;
+    *out = identity;
+    identity = NULL;
+    return CR_OK;
+}
+
+enum cr_status cr_identity_request(const struct cr_identity *identity, struct cr_buffer *der)
+{
+    unsigned char *bytes = NULL;
+    X509_REQ *request = X509_REQ_new();
+    int size = -1;
+    // The subject stays empty: the issuer decides on the name.
+    if (request && X509_REQ_set_pubkey(request, identity->key) &&
+        X509_REQ_sign(request, identity->key, EVP_sha256()))
+        size = i2d_X509_REQ(request, &bytes);
+    X509_REQ_free(request);
+    if (size < 0) return cr_openssl_fail(CR_INTERNAL, "no certificate request could be made");
+    enum cr_status status = cr_append(der, bytes, (size_t)size);
+    OPENSSL_free(bytes);
+    return status;
+}
+
+static enum cr_status append_der(X509 *certificate, struct cr_buffer *out)
+{
+    unsigned char *bytes = NULL;
+    int size = i2d_X509(certificate, &bytes);
+    if (size < 0) return cr_openssl_fail(CR_INTERNAL, "a certificate cannot be encoded");
+    enum cr_status status = cr_append(out, bytes, (size_t)size);
+    OPENSSL_free(bytes);
+    return status;
+}
+
+enum cr_status cr_identity_issue(const struct cr_identity *authority, struct cr_slice request_der,
+                                 const char *name, const char *role, int64_t now,
+                                 struct cr_buffer *certificate_der)
+{
+    if (!authority->certificate || X509_check_ca(authority->certificate) != 1)
+        return cr_fail(CR_INTERNAL, "an identity that is no CA cannot issue certificates");
+    CR_CLEANUP(free_certificate) X509 *certificate = NULL;
+    CR_TRY(cr_certificate_make_member(authority->key, authority->certificate, request_der, name, role, now,
+                                      &certificate));
+    return append_der(certificate, certificate_der);
+}
+
+// Takes both certificates into the identity, or leaves them with the caller.
+static enum cr_status adopt(struct cr_identity *identity, X509 **certificate, X509 **authority)
+{
+    CR_TRY(cr_certificate_check(identity->key, *certificate, *authority));
+    X509_free(identity->certificate);
+    X509_free(identity->authority);
+    identity->certificate = *certificate;
+    identity->authority = *authority;
+    *certificate = NULL;
+    *authority = NULL;
+    return CR_OK;
+}
+
+enum cr_status cr_identity_install(struct cr_identity *identity, struct cr_slice certificate_der,
+                                   struct cr_slice authority_der)
+{
+    CR_CLEANUP(free_certificate) X509 *certificate = NULL;
+    CR_CLEANUP(free_certificate) X509 *authority = NULL;
+    CR_TRY(cr_certificate_decode(certificate_der, "the certificate", &certificate));
+    CR_TRY(cr_certificate_decode(authority_der, "the CA's certificate", &authority));
+    return adopt(identity, &certificate, &authority);
+}
+
+static enum cr_status save_bio(BIO *bio, const char *path, bool secret)
+{
+    char *bytes = NULL;
+    long size = BIO_get_mem_data(bio, &bytes);
+    return cr_file_write(path, (struct cr_slice){(unsigned char *)bytes, (size_t)size}, secret);
+}
+
+static enum cr_status save_certificate(X509 *certificate, const char *directory, const char *name)
+{
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(directory, name, &path));
+    CR_CLEANUP(free_bio) BIO *bio = BIO_new(BIO_s_mem());
+    if (!bio || !PEM_write_bio_X509(bio, certificate))
+        return cr_openssl_fail(CR_INTERNAL, "%s: the certificate cannot be encoded", path);
+    return save_bio(bio, path, false);
+}
+
+enum cr_status cr_identity_save(const struct cr_identity *identity, const char *directory)
+{
+    CR_TRY(cr_directory_make(directory, true));
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(directory, "key.pem", &path));
+    // A memory BIO wipes what it held.
+    CR_CLEANUP(free_bio) BIO *bio = BIO_new(BIO_s_mem());
+    if (!bio || !PEM_write_bio_PKCS8PrivateKey(bio, identity->key, NULL, NULL, 0, NULL, NULL))
+        return cr_openssl_fail(CR_INTERNAL, "%s: the key cannot be encoded", path);
+    CR_TRY(save_bio(bio, path, true));
+    if (!identity->certificate) return CR_OK;
+    CR_TRY(save_certificate(identity->authority, directory, "authority.pem"));
+    return save_certificate(identity->certificate, directory, "certificate.pem");
+}
+
+// Without this OpenSSL would ask the terminal for the password of an encrypted file.
+static int no_password(char *buffer, int size, int writing, void *context)
+{
+    (void)buffer;
+    (void)size;
+    (void)writing;
+    (void)context;
+    return -1;
+}
+
+static void unmap(struct cr_slice *mapping)
+{
+    cr_file_unmap(mapping);
+}
+
+static enum cr_status map_pem(const char *path, struct cr_slice *mapping, BIO **bio)
+{
+    CR_TRY(cr_file_map(path, mapping));
+    if (mapping->size == 0 || mapping->size > MAX_PEM)
+        return cr_fail(CR_INVALID, "%s: not a PEM file: %zu bytes", path, mapping->size);
+    *bio = BIO_new_mem_buf(mapping->data, (int)mapping->size);
+    if (!*bio) return cr_openssl_fail(CR_NO_MEMORY, "%s", path);
+    return CR_OK;
+}
+
+static enum cr_status load_key(const char *path, EVP_PKEY **out)
+{
+    struct stat about;
+    if (stat(path, &about) == 0 && (about.st_mode & 077) != 0)
+        return cr_fail(CR_DENIED, "%s: a private key that others may open (chmod 600 it)", path);
+    // Mapped rather than read, so that no copy of the key needs wiping.
+    CR_CLEANUP(unmap) struct cr_slice mapping = {0};
+    CR_CLEANUP(free_bio) BIO *bio = NULL;
+    CR_TRY(map_pem(path, &mapping, &bio));
+    EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL);
+    if (!key) return cr_openssl_fail(CR_INVALID, "%s: not a private key", path);
+    if (!cr_certificate_is_p256(key)) {
+        EVP_PKEY_free(key);
+        return cr_fail(CR_INVALID, "%s: not a P-256 key", path);
+    }
+    *out = key;
+    return CR_OK;
+}
+
+static enum cr_status load_certificate(const char *directory, const char *name, X509 **out)
+{
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(directory, name, &path));
+    CR_CLEANUP(unmap) struct cr_slice mapping = {0};
+    CR_CLEANUP(free_bio) BIO *bio = NULL;
+    CR_TRY(map_pem(path, &mapping, &bio));
+    X509 *certificate = PEM_read_bio_X509(bio, NULL, no_password, NULL);
+    if (!certificate) return cr_openssl_fail(CR_INVALID, "%s: not a certificate", path);
+    *out = certificate;
+    return CR_OK;
+}
+
+enum cr_status cr_identity_load(const char *directory, struct cr_identity **out)
+{
+    CR_FREE char *key_path = NULL, *certificate_path = NULL;
+    CR_TRY(cr_path_join(directory, "key.pem", &key_path));
+    CR_TRY(cr_path_join(directory, "certificate.pem", &certificate_path));
+    CR_CLEANUP(free_identity) struct cr_identity *identity = NULL;
+    CR_TRY(cr_allocate(1, sizeof *identity, &identity));
+    CR_TRY(load_key(key_path, &identity->key));
+    // A key alone is an identity whose certificate is still to come.
+    if (cr_file_exists(certificate_path)) {
+        CR_CLEANUP(free_certificate) X509 *certificate = NULL;
+        CR_CLEANUP(free_certificate) X509 *authority = NULL;
+        CR_TRY(load_certificate(directory, "certificate.pem", &certificate));
+        CR_TRY(load_certificate(directory, "authority.pem", &authority));
+        enum cr_status status = adopt(identity, &certificate, &authority);
+        if (status != CR_OK) return cr_fail_within(status, "%s", directory);
+    }
+    *out = identity;
+    identity = NULL;
+    return CR_OK;
+}
+
+enum cr_status cr_identity_fingerprint(const struct cr_identity *identity, unsigned char out[CR_SHA256_SIZE])
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer der = {0};
+    CR_TRY(cr_identity_authority_der(identity, &der));
+    return cr_sha256(cr_buffer_slice(&der), out);
+}
+
+enum cr_status cr_identity_authority_der(const struct cr_identity *identity, struct cr_buffer *out)
+{
+    if (!identity->authority) return cr_fail(CR_INTERNAL, "an identity without a certificate has no CA yet");
+    return append_der(identity->authority, out);
+}
+
+void *cr_identity_key(const struct cr_identity *identity)
+{
+    return identity->key;
+}
+
+void *cr_identity_certificate(const struct cr_identity *identity)
+{
+    return identity->certificate;
+}
+
+void *cr_identity_authority(const struct cr_identity *identity)
+{
+    return identity->authority;
+}

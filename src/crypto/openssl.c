@@ -1,0 +1,26 @@
+#include "crypto/openssl.h"
+
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+// Before anything else asks OpenSSL to start: openssl.cnf and $OPENSSL_CONF belong to the machine's operator,
+// who could load a provider through them. Whoever starts OpenSSL later (libssl) gets it without as well.
+__attribute__((constructor)) static void start_without_configuration(void)
+{
+    OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
+}
+
+enum cr_status cr_openssl_fail(enum cr_status code, const char *format, ...)
+{
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    unsigned long error = ERR_get_error();
+    const char *reason = error ? ERR_reason_error_string(error) : NULL;
+    ERR_clear_error();
+    return cr_fail(code, "%s: %s", text, reason ? reason : "OpenSSL gives no reason");
+}

@@ -1,0 +1,171 @@
+#include "crypto/random.h"
+#include "crypto/openssl.h"
+
+#include <limits.h>
+#include <math.h>
+#include <openssl/core_names.h>
+#include <openssl/evp.h>
+#include <openssl/kdf.h>
+#include <openssl/rand.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    KEY_SIZE = 32,
+    BLOCK_SIZE = 16,
+    BUFFERED = 4096, // keystream made at a time: calls into OpenSSL cost more than their bytes below this
+};
+
+struct cr_stream {
+    EVP_CIPHER_CTX *cipher;
+    unsigned char buffer[BUFFERED];
+    size_t used; // bytes of the buffer given out
+    double spare_normal;
+    bool has_spare_normal;
+};
+
+enum cr_status cr_random_bytes(void *out, size_t size)
+{
+    unsigned char *at = out;
+    while (size > 0) {
+        int part = size < INT_MAX ? (int)size : INT_MAX;
+        if (RAND_bytes(at, part) != 1) return cr_openssl_fail(CR_INTERNAL, "no randomness");
+        at += part;
+        size -= (size_t)part;
+    }
+    return CR_OK;
+}
+
+static enum cr_status derive_key(uint64_t seed, const char *label, unsigned char key[KEY_SIZE])
+{
+    unsigned char material[sizeof seed];
+    for (size_t i = 0; i < sizeof seed; i++) material[i] = (unsigned char)(seed >> (8 * i));
+    char digest[] = "SHA256";
+    // OSSL_PARAM's constructors take pointers to what they do not change.
+    void *info = (void *)(uintptr_t)label;
+    OSSL_PARAM parameters[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
+        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, material, sizeof material),
+        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, info, strlen(label)),
+        OSSL_PARAM_construct_end(),
+    };
+    EVP_KDF *kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
+    EVP_KDF_CTX *context = kdf ? EVP_KDF_CTX_new(kdf) : NULL;
+    bool derived = context && EVP_KDF_derive(context, key, KEY_SIZE, parameters) == 1;
+    EVP_KDF_CTX_free(context);
+    EVP_KDF_free(kdf);
+    cr_wipe(material, sizeof material);
+    return derived ? CR_OK : cr_openssl_fail(CR_INTERNAL, "HKDF failed");
+}
+
+enum cr_status cr_stream_new(uint64_t seed, const char *label, struct cr_stream **out)
+{
+    unsigned char key[KEY_SIZE];
+    struct cr_stream *stream;
+    CR_TRY(cr_allocate(1, sizeof *stream, &stream));
+    stream->cipher = EVP_CIPHER_CTX_new();
+    enum cr_status status = derive_key(seed, label, key);
+    if (status == CR_OK &&
+        (!stream->cipher || !EVP_EncryptInit_ex(stream->cipher, EVP_aes_256_ctr(), NULL, key, NULL)))
+        status = cr_openssl_fail(CR_INTERNAL, "AES-256-CTR failed");
+    cr_wipe(key, sizeof key);
+    if (status != CR_OK) {
+        cr_stream_free(stream);
+        return status;
+    }
+    cr_stream_seek(stream, 0);
+    *out = stream;
+    return CR_OK;
+}
+
+void cr_stream_free(struct cr_stream *stream)
+{
+    if (!stream) return;
+    EVP_CIPHER_CTX_free(stream->cipher);
+    cr_wipe(stream, sizeof *stream);
+    free(stream);
+}
+
+void cr_stream_seek(struct cr_stream *stream, uint32_t index)
+{
+    // The counter is a big-endian number of 128 bits: the upper 32 name the substream, and 2^96 blocks never
+    // run into the next.
+    unsigned char counter[BLOCK_SIZE] = {(unsigned char)(index >> 24), (unsigned char)(index >> 16),
+                                         (unsigned char)(index >> 8), (unsigned char)index};
+    // With a cipher and key in place this only copies the counter.
+    if (!EVP_EncryptInit_ex(stream->cipher, NULL, NULL, NULL, counter)) abort();
+    stream->used = BUFFERED;
+    stream->has_spare_normal = false;
+}
+
+static void refill(struct cr_stream *stream)
+{
+    memset(stream->buffer, 0, BUFFERED);
+    int made = 0;
+    if (!EVP_EncryptUpdate(stream->cipher, stream->buffer, &made, stream->buffer, BUFFERED) ||
+        made != BUFFERED)
+        abort();
+    stream->used = 0;
+}
+
+void cr_stream_bytes(struct cr_stream *stream, void *out, size_t size)
+{
+    unsigned char *at = out;
+    while (size > 0) {
+        if (stream->used == BUFFERED) refill(stream);
+        size_t left = BUFFERED - stream->used, part = size < left ? size : left;
+        memcpy(at, stream->buffer + stream->used, part);
+        stream->used += part;
+        at += part;
+        size -= part;
+    }
+}
+
+static uint64_t next_u64(struct cr_stream *stream)
+{
+    unsigned char bytes[8];
+    cr_stream_bytes(stream, bytes, sizeof bytes);
+    uint64_t value = 0;
+    for (size_t i = sizeof bytes; i-- > 0;) value = value << 8 | bytes[i];
+    return value;
+}
+
+uint64_t cr_stream_below(struct cr_stream *stream, uint64_t bound)
+{
+    // The lowest 2^64 mod bound values would make the small results likelier: they are drawn again.
+    uint64_t unfair = (0 - bound) % bound;
+    uint64_t value;
+    do value = next_u64(stream);
+    while (value < unfair);
+    return value % bound;
+}
+
+double cr_stream_uniform(struct cr_stream *stream)
+{
+    return (double)(next_u64(stream) >> 11) * 0x1p-53;
+}
+
+double cr_stream_normal(struct cr_stream *stream)
+{
+    // Box and Muller: two uniform values give two independent normal ones.
+    if (stream->has_spare_normal) {
+        stream->has_spare_normal = false;
+        return stream->spare_normal;
+    }
+    double radius = sqrt(-2.0 * log(1.0 - cr_stream_uniform(stream))); // of (0, 1]: the logarithm is finite
+    double angle = 2.0 * M_PI * cr_stream_uniform(stream);
+    stream->spare_normal = radius * sin(angle);
+    stream->has_spare_normal = true;
+    return radius * cos(angle);
+}
+
+void cr_stream_shuffle(struct cr_stream *stream, uint32_t *items, size_t count)
+{
+    for (size_t i = count; i > 1; i--) {
+        size_t j = (size_t)cr_stream_below(stream, i);
+        uint32_t kept = items[i - 1];
+        items[i - 1] = items[j];
+        items[j] = kept;
+    }
+}
