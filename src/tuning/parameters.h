@@ -17,11 +17,12 @@ struct cr_parameter {
     size_t count;
 };
 
+// Zero-initialise it; release it with cr_parameters_release.
 struct cr_parameters {
     struct cr_parameter *items;
     size_t item_count;
     float *values;    // [count]; secret
-    float *gradients; // [count]; secret
+    float *gradients; // [count]; secret; NULL where the parameters are only used
     size_t count;
 };
 
@@ -29,8 +30,13 @@ enum cr_status cr_parameters_add(struct cr_parameters *parameters, const char *n
                                  size_t columns,
                                  size_t *index); // columns 0: a vector. Before cr_parameters_commit.
 enum cr_status
-cr_parameters_commit(struct cr_parameters *parameters);       // allocates values and gradients, zeroed
+cr_parameters_commit(struct cr_parameters *parameters); // allocates values and gradients, zeroed
+enum cr_status
+cr_parameters_commit_values(struct cr_parameters *parameters);  // values alone, for use without training
 void cr_parameters_release(struct cr_parameters *parameters); // wipes
 void cr_parameters_zero_gradients(struct cr_parameters *parameters);
+
+// The item of that name, or NULL.
+const struct cr_parameter *cr_parameters_find(const struct cr_parameters *parameters, const char *name);
 
 #endif

@@ -1,0 +1,37 @@
+#include "tuning/schedule.h"
+
+#include <math.h>
+
+static double at_least_one(double steps)
+{
+    return steps < 1 ? 1 : steps;
+}
+
+double cr_learning_rate(const struct cr_training_config *training, size_t step, size_t total)
+{
+    double at = (double)step, warmup = (double)training->warmup_steps, end = (double)total;
+    double factor = 1;
+    if (step < training->warmup_steps) {
+        factor = at / at_least_one(warmup);
+    } else if (training->lr_scheduler_type == CR_SCHEDULE_LINEAR) {
+        factor = fmax(0, (end - at) / at_least_one(end - warmup));
+    } else if (training->lr_scheduler_type == CR_SCHEDULE_COSINE) {
+        double progress = (at - warmup) / at_least_one(end - warmup);
+        factor = fmax(0, 0.5 * (1 + cos(M_PI * progress)));
+    }
+    return training->learning_rate * factor;
+}
+
+size_t cr_steps_per_epoch(const struct cr_training_config *training, size_t examples)
+{
+    size_t batch = training->per_device_train_batch_size;
+    size_t batches = examples / batch + (examples % batch > 0);
+    size_t group = training->gradient_accumulation_steps;
+    return batches / group + (batches % group > 0);
+}
+
+size_t cr_steps_in_all(const struct cr_training_config *training, size_t examples)
+{
+    if (training->max_steps > 0) return training->max_steps;
+    return (size_t)ceil(training->num_train_epochs * (double)cr_steps_per_epoch(training, examples));
+}
