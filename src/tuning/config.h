@@ -61,4 +61,8 @@ struct cr_tuning_config {
     struct cr_training_config training;
 };
 
+// Settings that no range of a single key catches (and ranges again, for callers without a table): CR_INVALID
+// with the key's name.
+enum cr_status cr_tuning_config_check(const struct cr_tuning_config *config);
+
 #endif

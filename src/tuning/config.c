@@ -1,0 +1,67 @@
+#include "tuning/config.h"
+
+#include <math.h>
+
+// True for a finite number in [least, most).
+static bool within(double number, double least, double most)
+{
+    return isfinite(number) && number >= least && number < most;
+}
+
+static enum cr_status check_lora(const struct cr_lora_config *lora)
+{
+    if (lora->r == 0) return cr_fail(CR_INVALID, "lora.r: 0: must be at least 1");
+    if (!within(lora->lora_alpha, 0, INFINITY) || lora->lora_alpha == 0)
+        return cr_fail(CR_INVALID, "lora.lora_alpha: %g: must be above 0", lora->lora_alpha);
+    if (!within(lora->lora_dropout, 0, 1))
+        return cr_fail(CR_INVALID, "lora.lora_dropout: %g: must be at least 0 and below 1",
+                       lora->lora_dropout);
+    if (lora->target_modules.count == 0)
+        return cr_fail(CR_INVALID, "lora.target_modules: empty: nothing would be trained");
+    return CR_OK;
+}
+
+static enum cr_status check_training(const struct cr_training_config *training)
+{
+    const struct {
+        const char *key;
+        double value, most;
+    } numbers[] = {
+        {"learning_rate", training->learning_rate, INFINITY},
+        {"weight_decay", training->weight_decay, INFINITY},
+        {"adam_beta1", training->adam_beta1, 1},
+        {"adam_beta2", training->adam_beta2, 1},
+        {"adam_epsilon", training->adam_epsilon, INFINITY},
+        {"momentum", training->momentum, 1},
+        {"max_grad_norm", training->max_grad_norm, INFINITY},
+        {"num_train_epochs", training->num_train_epochs, 1e9},
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (!within(numbers[i].value, 0, numbers[i].most))
+            return cr_fail(CR_INVALID, "training.%s: %g: must be at least 0 and below %g", numbers[i].key,
+                           numbers[i].value, numbers[i].most);
+    if (training->per_device_train_batch_size == 0)
+        return cr_fail(CR_INVALID, "training.per_device_train_batch_size: 0: must be at least 1");
+    if (training->gradient_accumulation_steps == 0)
+        return cr_fail(CR_INVALID, "training.gradient_accumulation_steps: 0: must be at least 1");
+    if (training->max_steps == 0 && training->num_train_epochs == 0)
+        return cr_fail(CR_INVALID, "training.max_steps: 0 with num_train_epochs 0: nothing would be trained");
+    return CR_OK;
+}
+
+enum cr_status cr_tuning_config_check(const struct cr_tuning_config *config)
+{
+    if (!config->model_name_or_path)
+        return cr_fail(CR_INVALID, "model_name_or_path: not given: which model is to be tuned?");
+    if (!config->data.train)
+        return cr_fail(CR_INVALID, "data.train: not given: which file is to be trained on?");
+    if (config->data.max_length < 2)
+        return cr_fail(CR_INVALID, "data.max_length: %zu: must be at least 2", config->data.max_length);
+    if (config->method == CR_METHOD_LORA) {
+        if (config->random_init)
+            return cr_fail(CR_INVALID, "random_init: only with method: full (an adapter on a random model "
+                                       "learns nothing useful)");
+        CR_TRY(check_lora(&config->lora));
+    }
+    return check_training(&config->training);
+}

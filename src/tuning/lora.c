@@ -1,0 +1,348 @@
+#include "tuning/lora.h"
+
+#include "crypto/random.h"
+#include "tensor/matmul.h"
+#include "tensor/ops.h"
+#include "tuning/peft.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+// Products beside W go in blocks of so many rows, so that what lies between the two thin products stays in
+// the cache and scratch does not grow with the batch. The blocks are part of the order of summation.
+enum { ROW_BLOCK = 256 };
+
+struct cr_lora;
+
+// LoRA on one module of one layer.
+struct lora_delta {
+    struct cr_delta delta; // first: the model holds a pointer to it
+    struct cr_lora *lora;
+    const struct cr_parameter *a, *b; // [r,in], [out,r]
+    size_t in, out;
+    void *low;                 // [rows,r] act: dropout(x) Aᵀ of the last training walk, for the way back
+    size_t low_rows;           // rows of it that are set
+    struct cr_stream *dropout; // NULL where nothing is dropped
+};
+
+struct cr_lora {
+    struct cr_structure base; // first
+    struct cr_lora_config config;
+    struct cr_compute *compute;
+    enum cr_dtype act;
+    float scale;
+    float drop;      // probability
+    bool training;   // the walk is one of training: dropout, and `low` is kept
+    uint32_t micro;  // of the walk
+    size_t rows;     // of a training walk at most; 0: not for training
+    void *working;   // [count] act: the values as products read them; the values themselves where act is F32
+    struct lora_delta *deltas;
+    size_t delta_count;
+
+    struct cr_arena scratch;
+    void *wide;          // [ROW_BLOCK, max(in,out)] act
+    uint16_t *bits;      // [ROW_BLOCK, max in]
+    void *narrow;        // [ROW_BLOCK, r] act: dropout(x) Aᵀ where it is not kept
+    float *low_gradient; // [rows, r]
+    void *low_gradient_act; // [rows, r] act
+    float *b_gradient;   // [max out, r]
+};
+
+static struct cr_matrix weight_of(const struct cr_lora *lora, const struct cr_parameter *parameter)
+{
+    char *data = (char *)lora->working + parameter->offset * cr_dtype_size(lora->act);
+    return cr_matrix_of(data, lora->act, parameter->shape[0], parameter->shape[1]);
+}
+
+static struct cr_matrix gradient_of(const struct cr_lora *lora, const struct cr_parameter *parameter)
+{
+    return cr_matrix_of(lora->base.parameters.gradients + parameter->offset, CR_F32, parameter->shape[0],
+                        parameter->shape[1]);
+}
+
+static bool drops(const struct cr_lora *lora)
+{
+    return lora->training && lora->drop > 0;
+}
+
+// The same bits for each walk over the same micro-batch: forward, its repetition, and back.
+static void rewind_dropout(struct lora_delta *self)
+{
+    cr_stream_seek(self->dropout, self->lora->micro);
+}
+
+static void next_bits(struct lora_delta *self, size_t rows)
+{
+    cr_stream_bytes(self->dropout, self->lora->bits, rows * self->in * sizeof(uint16_t));
+}
+
+static size_t block_rows(size_t rows, size_t first)
+{
+    return rows - first < ROW_BLOCK ? rows - first : ROW_BLOCK;
+}
+
+static enum cr_status lora_forward(struct cr_delta *delta, struct cr_matrix x, struct cr_matrix y)
+{
+    struct lora_delta *self = (struct lora_delta *)delta;
+    struct cr_lora *lora = self->lora;
+    size_t r = lora->config.r, size = cr_dtype_size(lora->act);
+    if (lora->training && x.rows > lora->rows)
+        return cr_fail(CR_INTERNAL, "a training walk of %zu rows where LoRA has room for %zu", x.rows, lora->rows);
+    if (drops(lora)) rewind_dropout(self);
+    for (size_t first = 0; first < x.rows; first += ROW_BLOCK) {
+        size_t rows = block_rows(x.rows, first);
+        struct cr_matrix input = cr_matrix_rows(x, first, rows);
+        if (drops(lora)) {
+            struct cr_matrix dropped = cr_matrix_of(lora->wide, lora->act, rows, self->in);
+            next_bits(self, rows);
+            cr_dropout(lora->compute, input, lora->bits, lora->drop, dropped);
+            input = dropped;
+        }
+        void *place = lora->training ? (char *)self->low + first * r * size : lora->narrow;
+        struct cr_matrix low = cr_matrix_of(place, lora->act, rows, r);
+        CR_TRY(cr_matmul(lora->compute, CR_NT, input, weight_of(lora, self->a), low, false));
+        struct cr_matrix high = cr_matrix_of(lora->wide, lora->act, rows, self->out);
+        CR_TRY(cr_matmul(lora->compute, CR_NT, low, weight_of(lora, self->b), high, false));
+        cr_add_scaled(lora->compute, cr_matrix_rows(y, first, rows), lora->scale, high);
+    }
+    self->low_rows = lora->training ? x.rows : 0;
+    return CR_OK;
+}
+
+// dB += scale · dyᵀ low. The factor is applied in fp32, after the product.
+static enum cr_status add_b_gradient(struct lora_delta *self, struct cr_matrix dy)
+{
+    struct cr_lora *lora = self->lora;
+    struct cr_matrix low = cr_matrix_of(self->low, lora->act, dy.rows, lora->config.r);
+    struct cr_matrix product = cr_matrix_of(lora->b_gradient, CR_F32, self->out, lora->config.r);
+    CR_TRY(cr_matmul(lora->compute, CR_TN, dy, low, product, false));
+    cr_add_scaled(lora->compute, gradient_of(lora, self->b), lora->scale, product);
+    return CR_OK;
+}
+
+// The gradient of low: scale · dy B, in the activation type.
+static enum cr_status low_gradient(struct lora_delta *self, struct cr_matrix dy, struct cr_matrix *out)
+{
+    struct cr_lora *lora = self->lora;
+    struct cr_matrix exact = cr_matrix_of(lora->low_gradient, CR_F32, dy.rows, lora->config.r);
+    CR_TRY(cr_matmul(lora->compute, CR_NN, dy, weight_of(lora, self->b), exact, false));
+    cr_scale(lora->compute, exact, lora->scale);
+    if (lora->act == CR_F32) {
+        *out = exact;
+    } else {
+        *out = cr_matrix_of(lora->low_gradient_act, lora->act, dy.rows, lora->config.r);
+        cr_copy_matrix(lora->compute, exact, *out);
+    }
+    return CR_OK;
+}
+
+// dA += dlowᵀ dropout(x) and dx += dropoutᵀ(dlow A), block by block because the dropped x is made again.
+static enum cr_status dropped_gradients(struct lora_delta *self, struct cr_matrix x, struct cr_matrix dlow,
+                                        struct cr_matrix dx)
+{
+    struct cr_lora *lora = self->lora;
+    rewind_dropout(self);
+    for (size_t first = 0; first < x.rows; first += ROW_BLOCK) {
+        size_t rows = block_rows(x.rows, first);
+        struct cr_matrix wide = cr_matrix_of(lora->wide, lora->act, rows, self->in);
+        struct cr_matrix part = cr_matrix_rows(dlow, first, rows);
+        next_bits(self, rows);
+        cr_dropout(lora->compute, cr_matrix_rows(x, first, rows), lora->bits, lora->drop, wide);
+        CR_TRY(cr_matmul(lora->compute, CR_TN, part, wide, gradient_of(lora, self->a), true));
+        if (!dx.data) continue;
+        CR_TRY(cr_matmul(lora->compute, CR_NN, part, weight_of(lora, self->a), wide, false));
+        cr_dropout(lora->compute, wide, lora->bits, lora->drop, wide);
+        cr_add_scaled(lora->compute, cr_matrix_rows(dx, first, rows), 1, wide);
+    }
+    return CR_OK;
+}
+
+static enum cr_status lora_backward(struct cr_delta *delta, struct cr_matrix x, struct cr_matrix dy,
+                                    struct cr_matrix dx)
+{
+    struct lora_delta *self = (struct lora_delta *)delta;
+    struct cr_lora *lora = self->lora;
+    if (!lora->training || self->low_rows != x.rows)
+        return cr_fail(CR_INTERNAL, "%s: a way back without its forward walk", self->a->name);
+    struct cr_matrix dlow;
+    CR_TRY(add_b_gradient(self, dy));
+    CR_TRY(low_gradient(self, dy, &dlow));
+    if (drops(lora)) return dropped_gradients(self, x, dlow, dx);
+    CR_TRY(cr_matmul(lora->compute, CR_TN, dlow, x, gradient_of(lora, self->a), true));
+    if (dx.data) CR_TRY(cr_matmul(lora->compute, CR_NN, dlow, weight_of(lora, self->a), dx, true));
+    return CR_OK;
+}
+
+static const struct cr_delta_kind delta_kind = {.forward = lora_forward, .backward = lora_backward};
+
+static enum cr_status lora_refresh(struct cr_structure *structure)
+{
+    struct cr_lora *lora = (struct cr_lora *)structure;
+    if (lora->act != CR_F32)
+        cr_convert(lora->compute, structure->parameters.values, CR_F32, lora->working, lora->act,
+                   structure->parameters.count);
+    return CR_OK;
+}
+
+static void lora_begin_training(struct cr_structure *structure, uint32_t micro)
+{
+    struct cr_lora *lora = (struct cr_lora *)structure;
+    lora->training = true;
+    lora->micro = micro;
+}
+
+static void lora_begin_evaluation(struct cr_structure *structure)
+{
+    ((struct cr_lora *)structure)->training = false;
+}
+
+static enum cr_status lora_describe(const struct cr_structure *structure, struct cr_hasher *hasher)
+{
+    const struct cr_lora *lora = (const struct cr_lora *)structure;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(cr_append_format(&text, "lora %zu %.17g %.17g\n", lora->config.r, cr_lora_scale(&lora->config),
+                            lora->config.lora_dropout));
+    return cr_hasher_add(hasher, cr_buffer_slice(&text));
+}
+
+static enum cr_status lora_save(struct cr_structure *structure, const char *base, const char *directory)
+{
+    return cr_peft_write(directory, &((struct cr_lora *)structure)->config, base, &structure->parameters);
+}
+
+static void lora_release(struct cr_structure *structure)
+{
+    struct cr_lora *lora = (struct cr_lora *)structure;
+    for (size_t i = 0; i < lora->delta_count; i++) cr_stream_free(lora->deltas[i].dropout);
+    free(lora->deltas);
+    if (lora->act != CR_F32 && lora->working) {
+        cr_wipe(lora->working, structure->parameters.count * cr_dtype_size(lora->act));
+        free(lora->working);
+    }
+    if (lora->scratch.base) cr_wipe(lora->scratch.base, lora->scratch.size);
+    cr_arena_release(&lora->scratch);
+    cr_lora_config_release(&lora->config);
+}
+
+static size_t lora_memory(const struct cr_structure *structure)
+{
+    const struct cr_lora *lora = (const struct cr_lora *)structure;
+    size_t working = lora->act == CR_F32 ? 0 : structure->parameters.count * cr_dtype_size(lora->act);
+    return lora->scratch.size + working;
+}
+
+static const struct cr_structure_kind lora_kind = {
+    .refresh = lora_refresh,
+    .begin_training = lora_begin_training,
+    .begin_evaluation = lora_begin_evaluation,
+    .describe = lora_describe,
+    .save = lora_save,
+    .release = lora_release,
+    .memory = lora_memory,
+};
+
+// Hands out the scratch; called once to count and once to take.
+static void lay_out(struct cr_lora *lora)
+{
+    size_t size = cr_dtype_size(lora->act), r = lora->config.r, in = 0, out = 0;
+    for (size_t i = 0; i < lora->delta_count; i++) {
+        if (lora->deltas[i].in > in) in = lora->deltas[i].in;
+        if (lora->deltas[i].out > out) out = lora->deltas[i].out;
+    }
+    lora->wide = cr_arena_take(&lora->scratch, ROW_BLOCK * (in > out ? in : out), size);
+    lora->narrow = cr_arena_take(&lora->scratch, ROW_BLOCK * r, size);
+    if (lora->rows == 0) return;
+    if (lora->drop > 0) lora->bits = cr_arena_take(&lora->scratch, ROW_BLOCK * in, sizeof(uint16_t));
+    lora->low_gradient = cr_arena_take(&lora->scratch, lora->rows * r, sizeof(float));
+    lora->low_gradient_act = cr_arena_take(&lora->scratch, lora->rows * r, size);
+    lora->b_gradient = cr_arena_take(&lora->scratch, out * r, sizeof(float));
+    for (size_t i = 0; i < lora->delta_count; i++)
+        lora->deltas[i].low = cr_arena_take(&lora->scratch, lora->rows * r, size);
+}
+
+// Makes the parameters and puts a delta into each place of the model.
+static enum cr_status make_deltas(struct cr_lora *lora, uint64_t seed)
+{
+    struct cr_structure *base = &lora->base;
+    const struct cr_model_config *model = &base->model->config;
+    CR_FREE struct cr_lora_place *places = NULL;
+    size_t count;
+    CR_TRY(cr_lora_places(&lora->config, model, &places, &count));
+    CR_TRY(cr_lora_parameters(&lora->config, model, places, count, &base->parameters));
+    CR_TRY(cr_allocate(model->layers, sizeof *base->tuned.layers, &base->tuned.layers));
+    CR_TRY(cr_allocate(count, sizeof *lora->deltas, &lora->deltas));
+    for (size_t i = 0; i < count; i++) {
+        struct lora_delta *delta = &lora->deltas[i];
+        const struct cr_parameter *a = &base->parameters.items[2 * i];
+        *delta = (struct lora_delta){.delta.kind = &delta_kind, .lora = lora, .a = a, .b = a + 1};
+        cr_module_shape(model, places[i].module, &delta->out, &delta->in);
+        base->tuned.layers[places[i].layer].delta[places[i].module] = &delta->delta;
+        lora->delta_count++;
+        if (lora->drop > 0 && lora->rows > 0) {
+            char label[160];
+            snprintf(label, sizeof label, "lora dropout %s", a->name);
+            CR_TRY(cr_stream_new(seed, label, &delta->dropout));
+        }
+    }
+    return CR_OK;
+}
+
+enum cr_status cr_lora_new(const struct cr_lora_config *config, struct cr_model *model, uint64_t seed,
+                           size_t rows, struct cr_structure **out)
+{
+    struct cr_lora *lora;
+    CR_TRY(cr_allocate(1, sizeof *lora, &lora));
+    lora->base = (struct cr_structure){.kind = &lora_kind, .model = model};
+    lora->compute = model->compute;
+    lora->act = model->act;
+    lora->rows = rows;
+    struct cr_parameters *parameters = &lora->base.parameters;
+    enum cr_status status;
+    CR_TRY_GOTO(status, failed, cr_lora_config_copy(config, &lora->config));
+    lora->scale = (float)cr_lora_scale(config);
+    lora->drop = (float)config->lora_dropout;
+    CR_TRY_GOTO(status, failed, make_deltas(lora, seed));
+    if (rows > 0) {
+        CR_TRY_GOTO(status, failed, cr_parameters_commit(parameters));
+    } else {
+        CR_TRY_GOTO(status, failed, cr_parameters_commit_values(parameters));
+    }
+    lora->working = parameters->values;
+    if (lora->act != CR_F32) {
+        lora->working = NULL;
+        CR_TRY_GOTO(status, failed, cr_allocate(parameters->count, cr_dtype_size(lora->act), &lora->working));
+    }
+    lay_out(lora);
+    CR_TRY_GOTO(status, failed, cr_arena_commit(&lora->scratch));
+    lay_out(lora);
+    *out = &lora->base;
+    return CR_OK;
+failed:
+    cr_structure_free(&lora->base);
+    return status;
+}
+
+enum cr_status cr_lora_initialise(struct cr_structure *structure, uint64_t seed)
+{
+    struct cr_parameters *parameters = &structure->parameters;
+    for (size_t i = 0; i < parameters->item_count; i += 2) {
+        const struct cr_parameter *a = &parameters->items[i];
+        char label[160];
+        snprintf(label, sizeof label, "lora initial %s", a->name);
+        struct cr_stream *stream;
+        CR_TRY(cr_stream_new(seed, label, &stream));
+        double bound = 1 / sqrt((double)a->shape[1]);
+        for (size_t k = 0; k < a->count; k++)
+            parameters->values[a->offset + k] = (float)((2 * cr_stream_uniform(stream) - 1) * bound);
+        cr_stream_free(stream);
+        memset(parameters->values + a[1].offset, 0, a[1].count * sizeof(float));
+    }
+    return CR_OK;
+}
+
+const struct cr_lora_config *cr_lora_settings(const struct cr_structure *structure)
+{
+    return &((const struct cr_lora *)structure)->config;
+}

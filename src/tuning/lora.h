@@ -1,0 +1,49 @@
+// LoRA (Hu et al. 2021, arXiv 2106.09685, section 4.1): beside a frozen W [out,in] a trained product of two thin
+// matrices, y += scale · (dropout(x) Aᵀ) Bᵀ, A [r,in], B [out,r].
+//
+// Parameters carry PEFT's names ("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"), layer by
+// layer in the order of enum cr_module, A before B.
+#ifndef CARREL_TUNING_LORA_H
+#define CARREL_TUNING_LORA_H
+
+#include "tuning/config.h"
+#include "tuning/structure.h"
+
+// lora_alpha/r, or lora_alpha/sqrt(r).
+double cr_lora_scale(const struct cr_lora_config *config);
+
+// The modules that target_modules names. An unknown name is CR_INVALID and lists the known ones.
+enum cr_status cr_lora_targets(const struct cr_string_list *names, bool targets[CR_MODULES]);
+
+// The modules that this configuration adapts in this model, layer by layer; free *out with cr_free. A layer the
+// model does not have, or nothing to adapt, is CR_INVALID.
+struct cr_lora_place {
+    size_t layer;
+    enum cr_module module;
+};
+enum cr_status cr_lora_places(const struct cr_lora_config *config, const struct cr_model_config *model,
+                              struct cr_lora_place **out, size_t *count);
+
+// Adds A and B of each place, named and shaped but without memory.
+enum cr_status cr_lora_parameters(const struct cr_lora_config *config, const struct cr_model_config *model,
+                                  const struct cr_lora_place *places, size_t count,
+                                  struct cr_parameters *parameters);
+
+// The structure for a model that outlives it. `rows`: the most rows of a training walk; 0 makes one for use
+// without training, which takes any number of rows. The configuration is copied. All values are zero: call
+// cr_lora_initialise, or fill them and refresh.
+enum cr_status cr_lora_new(const struct cr_lora_config *config, struct cr_model *model, uint64_t seed,
+                           size_t rows, struct cr_structure **out);
+
+// A uniform in ±1/sqrt(in) (PyTorch's default for linear layers, which PEFT uses: Kaiming with a = sqrt 5) from
+// a stream of its own for each module, B zero: training starts at the base model exactly.
+enum cr_status cr_lora_initialise(struct cr_structure *structure, uint64_t seed);
+
+// The configuration it was made with.
+const struct cr_lora_config *cr_lora_settings(const struct cr_structure *structure);
+
+// Deep copies, and what releases them.
+enum cr_status cr_lora_config_copy(const struct cr_lora_config *config, struct cr_lora_config *out);
+void cr_lora_config_release(struct cr_lora_config *config);
+
+#endif
