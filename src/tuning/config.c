@@ -53,8 +53,6 @@ enum cr_status cr_tuning_config_check(const struct cr_tuning_config *config)
 {
     if (!config->model_name_or_path)
         return cr_fail(CR_INVALID, "model_name_or_path: not given: which model is to be tuned?");
-    if (!config->data.train)
-        return cr_fail(CR_INVALID, "data.train: not given: which file is to be trained on?");
     if (config->data.max_length < 2)
         return cr_fail(CR_INVALID, "data.max_length: %zu: must be at least 2", config->data.max_length);
     if (config->method == CR_METHOD_LORA) {

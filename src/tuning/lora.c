@@ -33,21 +33,21 @@ struct cr_lora {
     struct cr_compute *compute;
     enum cr_dtype act;
     float scale;
-    float drop;      // probability
-    bool training;   // the walk is one of training: dropout, and `low` is kept
-    uint32_t micro;  // of the walk
-    size_t rows;     // of a training walk at most; 0: not for training
-    void *working;   // [count] act: the values as products read them; the values themselves where act is F32
+    float drop;     // probability
+    bool training;  // the walk is one of training: dropout, and `low` is kept
+    uint32_t micro; // of the walk
+    size_t rows;    // of a training walk at most; 0: not for training
+    void *working;  // [count] act: the values as products read them; the values themselves where act is F32
     struct lora_delta *deltas;
     size_t delta_count;
 
     struct cr_arena scratch;
-    void *wide;          // [ROW_BLOCK, max(in,out)] act
-    uint16_t *bits;      // [ROW_BLOCK, max in]
-    void *narrow;        // [ROW_BLOCK, r] act: dropout(x) Aᵀ where it is not kept
-    float *low_gradient; // [rows, r]
+    void *wide;             // [ROW_BLOCK, max(in,out)] act
+    uint16_t *bits;         // [ROW_BLOCK, max in]
+    void *narrow;           // [ROW_BLOCK, r] act: dropout(x) Aᵀ where it is not kept
+    float *low_gradient;    // [rows, r]
     void *low_gradient_act; // [rows, r] act
-    float *b_gradient;   // [max out, r]
+    float *b_gradient;      // [max out, r]
 };
 
 static struct cr_matrix weight_of(const struct cr_lora *lora, const struct cr_parameter *parameter)
@@ -89,7 +89,8 @@ static enum cr_status lora_forward(struct cr_delta *delta, struct cr_matrix x, s
     struct cr_lora *lora = self->lora;
     size_t r = lora->config.r, size = cr_dtype_size(lora->act);
     if (lora->training && x.rows > lora->rows)
-        return cr_fail(CR_INTERNAL, "a training walk of %zu rows where LoRA has room for %zu", x.rows, lora->rows);
+        return cr_fail(CR_INTERNAL, "a training walk of %zu rows where LoRA has room for %zu", x.rows,
+                       lora->rows);
     if (drops(lora)) rewind_dropout(self);
     for (size_t first = 0; first < x.rows; first += ROW_BLOCK) {
         size_t rows = block_rows(x.rows, first);

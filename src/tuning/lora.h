@@ -1,5 +1,5 @@
-// LoRA (Hu et al. 2021, arXiv 2106.09685, section 4.1): beside a frozen W [out,in] a trained product of two thin
-// matrices, y += scale · (dropout(x) Aᵀ) Bᵀ, A [r,in], B [out,r].
+// LoRA (Hu et al. 2021, arXiv 2106.09685, section 4.1): beside a frozen W [out,in] a trained product of two
+// thin matrices, y += scale · (dropout(x) Aᵀ) Bᵀ, A [r,in], B [out,r].
 //
 // Parameters carry PEFT's names ("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"), layer by
 // layer in the order of enum cr_module, A before B.
@@ -15,8 +15,8 @@ double cr_lora_scale(const struct cr_lora_config *config);
 // The modules that target_modules names. An unknown name is CR_INVALID and lists the known ones.
 enum cr_status cr_lora_targets(const struct cr_string_list *names, bool targets[CR_MODULES]);
 
-// The modules that this configuration adapts in this model, layer by layer; free *out with cr_free. A layer the
-// model does not have, or nothing to adapt, is CR_INVALID.
+// The modules that this configuration adapts in this model, layer by layer; free *out with cr_free. A layer
+// the model does not have, or nothing to adapt, is CR_INVALID.
 struct cr_lora_place {
     size_t layer;
     enum cr_module module;
@@ -35,8 +35,8 @@ enum cr_status cr_lora_parameters(const struct cr_lora_config *config, const str
 enum cr_status cr_lora_new(const struct cr_lora_config *config, struct cr_model *model, uint64_t seed,
                            size_t rows, struct cr_structure **out);
 
-// A uniform in ±1/sqrt(in) (PyTorch's default for linear layers, which PEFT uses: Kaiming with a = sqrt 5) from
-// a stream of its own for each module, B zero: training starts at the base model exactly.
+// A uniform in ±1/sqrt(in) (PyTorch's default for linear layers, which PEFT uses: Kaiming with a = sqrt 5)
+// from a stream of its own for each module, B zero: training starts at the base model exactly.
 enum cr_status cr_lora_initialise(struct cr_structure *structure, uint64_t seed);
 
 // The configuration it was made with.

@@ -25,7 +25,8 @@ enum cr_status cr_lora_targets(const struct cr_string_list *names, bool targets[
             for (size_t m = 0, at = 0; m < CR_MODULES && at < sizeof known; m++)
                 at += (size_t)snprintf(known + at, sizeof known - at, "%s%s", m > 0 ? ", " : "",
                                        cr_module_name((enum cr_module)m));
-            return cr_fail(CR_INVALID, "target_modules: \"%.100s\": no such linear module (known: %s, or all-linear)",
+            return cr_fail(CR_INVALID,
+                           "target_modules: \"%.100s\": no such linear module (known: %s, or all-linear)",
                            names->items[i], known);
         }
     }
@@ -41,8 +42,8 @@ static enum cr_status chosen_layers(const struct cr_size_list *wanted, size_t la
     for (size_t i = 0; i < layers; i++) chosen[i] = wanted->count == 0;
     for (size_t i = 0; i < wanted->count; i++) {
         if (wanted->items[i] >= layers)
-            return cr_fail(CR_INVALID, "layers_to_transform: %zu: the model has layers 0 to %zu", wanted->items[i],
-                           layers - 1);
+            return cr_fail(CR_INVALID, "layers_to_transform: %zu: the model has layers 0 to %zu",
+                           wanted->items[i], layers - 1);
         chosen[wanted->items[i]] = true;
     }
     *out = chosen;
@@ -62,7 +63,8 @@ enum cr_status cr_lora_places(const struct cr_lora_config *config, const struct 
     size_t found = 0;
     for (size_t layer = 0; layer < model->layers; layer++)
         for (size_t m = 0; m < CR_MODULES; m++)
-            if (chosen[layer] && targets[m]) places[found++] = (struct cr_lora_place){layer, (enum cr_module)m};
+            if (chosen[layer] && targets[m])
+                places[found++] = (struct cr_lora_place){layer, (enum cr_module)m};
     if (found == 0) return cr_fail(CR_INVALID, "target_modules: empty: nothing would be adapted");
     *out = places;
     *count = found;
@@ -80,8 +82,8 @@ enum cr_status cr_lora_parameters(const struct cr_lora_config *config, const str
         cr_module_shape(model, module, &out, &in);
         for (char matrix = 'A'; matrix <= 'B'; matrix++) {
             char name[128];
-            snprintf(name, sizeof name, "base_model.model.model.layers.%zu.%s.%s.lora_%c.weight", places[i].layer,
-                     module <= CR_O ? "self_attn" : "mlp", cr_module_name(module), matrix);
+            snprintf(name, sizeof name, "base_model.model.model.layers.%zu.%s.%s.lora_%c.weight",
+                     places[i].layer, module <= CR_O ? "self_attn" : "mlp", cr_module_name(module), matrix);
             CR_TRY(cr_parameters_add(parameters, name, matrix == 'A' ? config->r : out,
                                      matrix == 'A' ? in : config->r, NULL));
         }

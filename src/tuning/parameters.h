@@ -32,8 +32,8 @@ enum cr_status cr_parameters_add(struct cr_parameters *parameters, const char *n
 enum cr_status
 cr_parameters_commit(struct cr_parameters *parameters); // allocates values and gradients, zeroed
 enum cr_status
-cr_parameters_commit_values(struct cr_parameters *parameters);  // values alone, for use without training
-void cr_parameters_release(struct cr_parameters *parameters); // wipes
+cr_parameters_commit_values(struct cr_parameters *parameters); // values alone, for use without training
+void cr_parameters_release(struct cr_parameters *parameters);  // wipes
 void cr_parameters_zero_gradients(struct cr_parameters *parameters);
 
 // The item of that name, or NULL.

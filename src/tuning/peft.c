@@ -1,162 +1,128 @@
 #include "tuning/peft.h"
 
 #include "base/file.h"
-#include "format/json.h"
 #include "format/safetensors.h"
 #include "tensor/ops.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    CONFIG_LIMIT = 1 << 20,
-    MOST_RANK = 1 << 16,
-    MOST_LAYERS = 1 << 16,
-};
+enum { CONFIG_LIMIT = 1 << 20 };
 
-// Options of LoraConfig that leave the adapter's arithmetic as it is, whatever they say.
-static const char *const harmless[] = {
-    "arrow_config",   "auto_mapping",   "base_model_name_or_path", "corda_config",      "eva_config",
-    "inference_mode", "kasa_config",    "loftq_config",            "lora_ga_config",    "megatron_config",
-    "megatron_core",  "peft_version",   "qalora_group_size",       "ensure_weight_tying", "revision",
-    "runtime_config", "task_type",
-};
-
-// Options that are read, below.
-static const char *const known[] = {
-    "alpha_pattern", "bias",       "init_lora_weights", "layers_pattern", "layers_to_transform", "lora_alpha",
-    "lora_dropout",  "peft_type",  "r",                 "rank_pattern",   "target_modules",      "use_rslora",
-};
-
-static bool is_in(const char *key, const char *const *list, size_t count)
+static void free_safetensors(struct cr_safetensors **file)
 {
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(key, list[i]) == 0) return true;
-    return false;
+    cr_safetensors_free(*file);
 }
 
-static bool says_nothing(const struct cr_json *value)
+static enum cr_status write_tensors(const char *directory, const struct cr_parameters *parameters)
 {
-    switch (cr_json_kind(value)) {
-    case CR_JSON_NULL: return true;
-    case CR_JSON_BOOL: return !cr_json_bool(value, true);
-    case CR_JSON_STRING: return cr_json_string(value).size == 0;
-    case CR_JSON_ARRAY:
-    case CR_JSON_OBJECT: return cr_json_count(value) == 0;
-    case CR_JSON_NUMBER: break;
+    CR_FREE struct cr_tensor_entry *entries = NULL;
+    CR_TRY(cr_allocate(parameters->item_count, sizeof *entries, &entries));
+    for (size_t i = 0; i < parameters->item_count; i++) {
+        const struct cr_parameter *item = &parameters->items[i];
+        entries[i] = (struct cr_tensor_entry){
+            .name = item->name,
+            .dtype = CR_F32,
+            .rank = item->rank,
+            .shape = {item->shape[0], item->shape[1]},
+            .bytes = {(const unsigned char *)(parameters->values + item->offset),
+                      item->count * sizeof(float)},
+        };
     }
-    return false;
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(directory, "adapter_model.safetensors", &path));
+    return cr_safetensors_write(path, entries, parameters->item_count, true);
 }
 
-static enum cr_status refuse_unsupported(const struct cr_json *root, const char *name)
+enum cr_status cr_peft_write(const char *directory, const struct cr_lora_config *config,
+                             const char *base_model, const struct cr_parameters *parameters)
 {
-    if (!cr_json_is_string(cr_json_member(root, "peft_type"), "LORA"))
-        return cr_fail(CR_UNSUPPORTED, "%s: peft_type: only \"LORA\" adapters are supported", name);
-    const struct cr_json *bias = cr_json_member(root, "bias");
-    if (!says_nothing(bias) && !cr_json_is_string(bias, "none"))
-        return cr_fail(CR_UNSUPPORTED, "%s: bias: only \"none\" is supported", name);
-    // Some ways to initialise change the base model as well, so that the adapter means nothing without them.
-    const struct cr_json *initial = cr_json_member(root, "init_lora_weights");
-    if (cr_json_kind(initial) == CR_JSON_STRING && !cr_json_is_string(initial, "gaussian") &&
-        !cr_json_is_string(initial, "orthogonal") && !cr_json_is_string(initial, "eva"))
-        return cr_fail(CR_UNSUPPORTED, "%s: init_lora_weights: \"%.40s\" changes the base model: not supported",
-                       name, (const char *)cr_json_string(initial).data);
-    const struct cr_json *pattern = cr_json_member(root, "layers_pattern");
-    if (cr_json_kind(pattern) == CR_JSON_ARRAY && cr_json_count(pattern) == 1) pattern = cr_json_at(pattern, 0);
-    if (!says_nothing(pattern) && !cr_json_is_string(pattern, "layers"))
-        return cr_fail(CR_UNSUPPORTED, "%s: layers_pattern: only \"layers\" is supported", name);
-    for (const char *const *key = (const char *const[]){"rank_pattern", "alpha_pattern", NULL}; *key; key++)
-        if (!says_nothing(cr_json_member(root, *key)))
-            return cr_fail(CR_UNSUPPORTED, "%s: %s: not supported", name, *key);
-
-    void *position = NULL;
-    const char *key;
-    const struct cr_json *value;
-    while (cr_json_next(root, &position, &key, &value))
-        if (!is_in(key, known, sizeof known / sizeof *known) &&
-            !is_in(key, harmless, sizeof harmless / sizeof *harmless) && !says_nothing(value))
-            return cr_fail(CR_UNSUPPORTED, "%s: %.60s: not supported", name, key);
-    return CR_OK;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(cr_peft_config_write(config, base_model, &text));
+    CR_TRY(cr_directory_make(directory, true));
+    CR_TRY(write_tensors(directory, parameters));
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(directory, "adapter_config.json", &path));
+    return cr_file_write(path, cr_buffer_slice(&text), true);
 }
 
-static enum cr_status add_target(struct cr_string_list *list, const char *target)
+// The file holds the expected tensors in the expected shapes, and nothing else.
+static enum cr_status check_tensors(const struct cr_safetensors *file, const struct cr_parameters *expected)
 {
-    CR_TRY(cr_reallocate(list->count + 1, sizeof *list->items, &list->items));
-    CR_TRY(cr_copy_string(target, &list->items[list->count]));
-    list->count++;
-    return CR_OK;
-}
-
-static enum cr_status read_targets(const struct cr_json *value, const char *name, struct cr_string_list *out)
-{
-    if (cr_json_kind(value) == CR_JSON_NULL) { // PEFT's choice for llama where none is named
-        CR_TRY(add_target(out, "q_proj"));
-        return add_target(out, "v_proj");
+    const char *name = cr_safetensors_name(file);
+    for (size_t i = 0; i < expected->item_count; i++) {
+        const struct cr_parameter *item = &expected->items[i];
+        const struct cr_tensor_entry *entry = cr_safetensors_find(file, item->name);
+        if (!entry) return cr_fail(CR_INVALID, "%s: %s: missing", name, item->name);
+        if (entry->rank != 2 || entry->shape[0] != item->shape[0] || entry->shape[1] != item->shape[1])
+            return cr_fail(CR_INVALID,
+                           "%s: %s: its shape is [%zu, %zu] of rank %zu where [%zu, %zu] is expected", name,
+                           item->name, entry->shape[0], entry->rank > 1 ? entry->shape[1] : 1, entry->rank,
+                           item->shape[0], item->shape[1]);
+        if (entry->dtype != CR_F32 && entry->dtype != CR_F16 && entry->dtype != CR_BF16)
+            return cr_fail(CR_UNSUPPORTED, "%s: %s: only F32, F16 and BF16 are supported", name, item->name);
     }
-    if (cr_json_is_string(value, "all-linear")) return add_target(out, "all-linear");
-    if (cr_json_kind(value) == CR_JSON_STRING)
-        return cr_fail(CR_UNSUPPORTED, "%s: target_modules: a regular expression is not supported (a list of names is)",
-                       name);
-    if (cr_json_kind(value) != CR_JSON_ARRAY || cr_json_count(value) == 0)
-        return cr_fail(CR_INVALID, "%s: target_modules: must be a list of names", name);
-    for (size_t i = 0; i < cr_json_count(value); i++) {
-        const struct cr_json *item = cr_json_at(value, i);
-        enum cr_module module;
-        if (cr_json_kind(item) != CR_JSON_STRING)
-            return cr_fail(CR_INVALID, "%s: target_modules: must be a list of names", name);
-        const char *text = (const char *)cr_json_string(item).data;
-        if (!cr_module_find(text, &module))
-            return cr_fail(CR_UNSUPPORTED, "%s: target_modules: \"%.60s\": not supported", name, text);
-        CR_TRY(add_target(out, text));
+    for (size_t i = 0; i < cr_safetensors_count(file); i++) {
+        const char *found = cr_safetensors_at(file, i)->name;
+        if (!cr_parameters_find(expected, found))
+            return cr_fail(CR_INVALID, "%s: %.200s: adapter_config.json names no such tensor", name, found);
     }
     return CR_OK;
 }
 
-static enum cr_status read_layers(const struct cr_json *value, const char *name, struct cr_size_list *out)
+// Checked before memory is taken, so that a configuration cannot ask for more than its file holds.
+static enum cr_status check_adapter(const struct cr_lora_config *config, const struct cr_model_config *model,
+                                    const struct cr_safetensors *file)
 {
-    bool list = cr_json_kind(value) == CR_JSON_ARRAY;
-    size_t count = list ? cr_json_count(value) : cr_json_kind(value) != CR_JSON_NULL;
-    CR_TRY(cr_allocate(count, sizeof *out->items, &out->items));
-    for (size_t i = 0; i < count; i++) {
-        int64_t layer;
-        if (!cr_json_is_integer(list ? cr_json_at(value, i) : value, &layer) || layer < 0 || layer >= MOST_LAYERS)
-            return cr_fail(CR_INVALID, "%s: layers_to_transform: must be numbers of layers", name);
-        out->items[out->count++] = (size_t)layer;
+    CR_FREE struct cr_lora_place *places = NULL;
+    size_t count;
+    CR_TRY(cr_lora_places(config, model, &places, &count));
+    CR_CLEANUP(cr_parameters_release) struct cr_parameters expected = {0};
+    CR_TRY(cr_lora_parameters(config, model, places, count, &expected));
+    return check_tensors(file, &expected);
+}
+
+static enum cr_status fill(struct cr_structure *structure, const struct cr_safetensors *file)
+{
+    struct cr_compute *compute = structure->model->compute;
+    for (size_t i = 0; i < structure->parameters.item_count; i++) {
+        const struct cr_parameter *item = &structure->parameters.items[i];
+        const struct cr_tensor_entry *entry = cr_safetensors_find(file, item->name);
+        CR_FREE void *aligned = NULL; // bytes of a file may start anywhere
+        CR_TRY(cr_allocate(item->count, cr_dtype_size(entry->dtype), &aligned));
+        memcpy(aligned, entry->bytes.data, entry->bytes.size);
+        float *values = structure->parameters.values + item->offset;
+        cr_convert(compute, aligned, entry->dtype, values, CR_F32, item->count);
+        cr_wipe(aligned, entry->bytes.size);
+        if (!cr_all_finite(compute, values, item->count))
+            return cr_fail(CR_INVALID, "%s: %s: holds NaN or infinity", cr_safetensors_name(file),
+                           item->name);
     }
-    return CR_OK;
+    return structure->kind->refresh(structure);
 }
 
-static enum cr_status read_config(const struct cr_json *root, const char *name, struct cr_lora_config *out)
+enum cr_status cr_peft_open(const char *directory, struct cr_model *model, struct cr_structure **out)
 {
-    if (cr_json_kind(root) != CR_JSON_OBJECT)
-        return cr_fail(CR_INVALID, "%s: must be a JSON object", name);
-    CR_TRY(refuse_unsupported(root, name));
-    CR_TRY(cr_json_get_size(root, name, "r", 1, MOST_RANK, 8, &out->r));
-    CR_TRY(cr_json_get_number(root, name, "lora_alpha", 8, &out->lora_alpha));
-    CR_TRY(cr_json_get_number(root, name, "lora_dropout", 0, &out->lora_dropout));
-    CR_TRY(cr_json_get_bool(root, name, "use_rslora", false, &out->use_rslora));
-    if (!isfinite(out->lora_alpha) || fabs(out->lora_alpha) > 1e9)
-        return cr_fail(CR_INVALID, "%s: lora_alpha: %g: out of range", name, out->lora_alpha);
-    if (!(out->lora_dropout >= 0 && out->lora_dropout < 1))
-        return cr_fail(CR_INVALID, "%s: lora_dropout: %g: must be at least 0 and below 1", name,
-                       out->lora_dropout);
-    CR_TRY(read_targets(cr_json_member(root, "target_modules"), name, &out->target_modules));
-    return read_layers(cr_json_member(root, "layers_to_transform"), name, &out->layers_to_transform);
-}
-
-enum cr_status cr_peft_config_parse(struct cr_slice json, const char *name, struct cr_lora_config *out)
-{
-    CR_CLEANUP(cr_json_cleanup) struct cr_json *root = NULL;
-    CR_TRY(cr_json_parse(json, name, &root));
-    struct cr_lora_config config = {0};
-    enum cr_status status = read_config(root, name, &config);
+    CR_FREE char *config_path = NULL;
+    CR_FREE char *tensors_path = NULL;
+    CR_TRY(cr_path_join(directory, "adapter_config.json", &config_path));
+    CR_TRY(cr_path_join(directory, "adapter_model.safetensors", &tensors_path));
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(cr_file_read(config_path, CONFIG_LIMIT, &text));
+    CR_CLEANUP(cr_lora_config_release) struct cr_lora_config config = {0};
+    CR_TRY(cr_peft_config_parse(cr_buffer_slice(&text), config_path, &config));
+    CR_CLEANUP(free_safetensors) struct cr_safetensors *file = NULL;
+    CR_TRY(cr_safetensors_open(tensors_path, &file));
+    enum cr_status status = check_adapter(&config, &model->config, file);
+    if (status != CR_OK) return cr_fail_within(status, "%s", directory);
+    struct cr_structure *structure;
+    CR_TRY(cr_lora_new(&config, model, 0, 0, &structure));
+    status = fill(structure, file);
     if (status != CR_OK) {
-        cr_lora_config_release(&config);
+        cr_structure_free(structure);
         return status;
     }
-    *out = config;
+    *out = structure;
     return CR_OK;
 }
-

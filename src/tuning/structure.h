@@ -27,7 +27,7 @@ struct cr_structure_kind {
     // base model.
     enum cr_status (*save)(struct cr_structure *self, const char *base, const char *directory);
 
-    void (*release)(struct cr_structure *self); // what the kind holds beside the fields below
+    void (*release)(struct cr_structure *self);        // what the kind holds beside the fields below
     size_t (*memory)(const struct cr_structure *self); // bytes beside the vectors
 };
 

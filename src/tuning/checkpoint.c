@@ -1,0 +1,94 @@
+#include "tuning/checkpoint.h"
+
+#include "base/file.h"
+#include "format/json.h"
+#include "tensor/ops.h"
+
+#include <math.h>
+
+enum { COPY_LIMIT = 256 << 20, CONFIG_LIMIT = 16 << 20 };
+
+static void free_json(struct cr_json **root)
+{
+    cr_json_free(*root);
+}
+
+enum cr_status cr_checkpoint_config_read(const char *directory, struct cr_checkpoint_config *out)
+{
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(directory, "config.json", &path));
+    CR_CLEANUP(free_json) struct cr_json *root = NULL;
+    CR_TRY(cr_json_read(path, CONFIG_LIMIT, &root));
+    struct cr_checkpoint_config config = {.dtype = CR_F32};
+    CR_TRY(cr_json_get_number(root, path, "initializer_range", 0.02, &config.initializer_range));
+    if (!isfinite(config.initializer_range) || config.initializer_range < 0)
+        return cr_fail(CR_INVALID, "%s: initializer_range: %g: must be at least 0", path,
+                       config.initializer_range);
+    const struct cr_json *dtype = cr_json_member(root, "dtype");
+    if (!dtype) dtype = cr_json_member(root, "torch_dtype");
+    if (cr_json_is_string(dtype, "bfloat16")) config.dtype = CR_BF16;
+    if (cr_json_is_string(dtype, "float16")) config.dtype = CR_F16;
+    *out = config;
+    return CR_OK;
+}
+
+static enum cr_status copy_file(const char *from, const char *to, const char *name)
+{
+    CR_FREE char *source = NULL;
+    CR_FREE char *target = NULL;
+    CR_TRY(cr_path_join(from, name, &source));
+    CR_TRY(cr_path_join(to, name, &target));
+    if (!cr_file_exists(source)) return CR_OK;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
+    CR_TRY(cr_file_read(source, COPY_LIMIT, &bytes));
+    return cr_file_write(target, cr_buffer_slice(&bytes), true);
+}
+
+static enum cr_dtype stored_type(const struct cr_model *model, const char *name, enum cr_dtype otherwise)
+{
+    const struct cr_tensor_entry *entry = model->weights ? cr_safetensors_find(model->weights, name) : NULL;
+    return entry ? entry->dtype : otherwise;
+}
+
+static enum cr_status write_weights(const char *path, const struct cr_model *model, enum cr_dtype otherwise,
+                                    const struct cr_parameters *parameters)
+{
+    CR_FREE struct cr_tensor_entry *entries = NULL;
+    CR_TRY(cr_allocate(parameters->item_count, sizeof *entries, &entries));
+    // Tensors of another type than F32 are converted into one block, each at its place in the vector.
+    CR_FREE unsigned char *converted = NULL;
+    CR_TRY(cr_allocate(parameters->count, sizeof(uint16_t), &converted));
+    for (size_t i = 0; i < parameters->item_count; i++) {
+        const struct cr_parameter *item = &parameters->items[i];
+        const float *values = parameters->values + item->offset;
+        enum cr_dtype dtype = stored_type(model, item->name, otherwise);
+        size_t size = item->count * cr_dtype_size(dtype);
+        entries[i] = (struct cr_tensor_entry){
+            .name = item->name,
+            .dtype = dtype,
+            .rank = item->rank,
+            .shape = {item->shape[0], item->shape[1]},
+            .bytes = {(const unsigned char *)values, size},
+        };
+        if (dtype == CR_F32) continue;
+        entries[i].bytes.data = converted + item->offset * sizeof(uint16_t);
+        cr_convert(model->compute, values, CR_F32, converted + item->offset * sizeof(uint16_t), dtype,
+                   item->count);
+    }
+    return cr_safetensors_write(path, entries, parameters->item_count, true);
+}
+
+enum cr_status cr_checkpoint_write(const char *directory, const char *base, const struct cr_model *model,
+                                   const struct cr_parameters *parameters)
+{
+    struct cr_checkpoint_config config;
+    CR_TRY(cr_checkpoint_config_read(base, &config));
+    CR_TRY(cr_directory_make(directory, true));
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(directory, "model.safetensors", &path));
+    CR_TRY(write_weights(path, model, config.dtype, parameters));
+    static const char *const copied[] = {"config.json", "generation_config.json", "tokenizer.json",
+                                         "tokenizer_config.json", "special_tokens_map.json"};
+    for (size_t i = 0; i < sizeof copied / sizeof *copied; i++) CR_TRY(copy_file(base, directory, copied[i]));
+    return CR_OK;
+}

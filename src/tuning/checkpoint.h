@@ -1,0 +1,22 @@
+// A whole model written as a Transformers directory.
+#ifndef CARREL_TUNING_CHECKPOINT_H
+#define CARREL_TUNING_CHECKPOINT_H
+
+#include "model/model.h"
+#include "tuning/parameters.h"
+
+// What config.json says beside the shape: the type that weights are stored in ("dtype" or "torch_dtype"; F32
+// where absent) and the deviation of random weights ("initializer_range", 0.02 where absent).
+struct cr_checkpoint_config {
+    enum cr_dtype dtype;
+    double initializer_range;
+};
+enum cr_status cr_checkpoint_config_read(const char *directory, struct cr_checkpoint_config *out);
+
+// Writes model.safetensors with these parameters, each in the type that the base's checkpoint has it in (or,
+// without one, that config.json names), and copies config.json, generation_config.json and the tokenizer's
+// files from `base` where they exist. The directory is made where absent (mode 0700; files 0600).
+enum cr_status cr_checkpoint_write(const char *directory, const char *base, const struct cr_model *model,
+                                   const struct cr_parameters *parameters);
+
+#endif

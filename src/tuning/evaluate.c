@@ -1,0 +1,50 @@
+#include "tuning/evaluate.h"
+
+#include <math.h>
+
+struct cr_rows cr_rows_of(const struct cr_batch *batch)
+{
+    return (struct cr_rows){
+        .sequences = batch->sequences,
+        .rows = batch->rows,
+        .offset = batch->offset,
+        .tokens = batch->tokens,
+        .position = batch->position,
+        .labels = batch->labels,
+    };
+}
+
+static enum cr_status evaluate_batch(const struct cr_model *model, struct cr_pass *pass,
+                                     const struct cr_tuned *tuned, const struct cr_batch *batch,
+                                     struct cr_tally *tally)
+{
+    struct cr_rows rows = cr_rows_of(batch);
+    double loss = 0;
+    size_t correct = 0;
+    CR_TRY(cr_pass_forward(pass, tuned, &rows, 0, model->config.layers));
+    CR_TRY(cr_pass_loss(pass, tuned, &rows, 0, &loss, &correct));
+    if (!isfinite(loss)) return cr_fail(CR_INVALID, "evaluation: the loss is NaN or infinite");
+    tally->loss_sum += loss;
+    tally->correct += correct;
+    tally->labelled += batch->labelled;
+    tally->tokens += batch->rows;
+    return CR_OK;
+}
+
+enum cr_status cr_evaluate(const struct cr_model *model, struct cr_pass *pass, const struct cr_tuned *tuned,
+                           const struct cr_dataset *data, struct cr_batch *batch, struct cr_tally *tally)
+{
+    struct cr_tally sum = *tally;
+    size_t i = 0, count = cr_dataset_count(data);
+    while (i < count) {
+        cr_batch_clear(batch);
+        do {
+            CR_TRY(cr_batch_add(batch, cr_dataset_at(data, i)));
+            i++;
+        } while (i < count && batch->sequences < batch->sequence_capacity &&
+                 batch->rows + cr_dataset_at(data, i).count <= batch->row_capacity);
+        CR_TRY(evaluate_batch(model, pass, tuned, batch, &sum));
+    }
+    *tally = sum;
+    return CR_OK;
+}

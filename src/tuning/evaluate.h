@@ -1,0 +1,17 @@
+// Loss and accuracy of a model on labelled tokens.
+#ifndef CARREL_TUNING_EVALUATE_H
+#define CARREL_TUNING_EVALUATE_H
+
+#include "model/pass.h"
+#include "text/batch.h"
+#include "tuning/trainer.h"
+
+// Walks forward over every example of `data`, as many at a time as `batch` (whose capacity is at most the
+// pass's) takes, and adds to `tally`. An example longer than the batch is CR_INVALID.
+enum cr_status cr_evaluate(const struct cr_model *model, struct cr_pass *pass, const struct cr_tuned *tuned,
+                           const struct cr_dataset *data, struct cr_batch *batch, struct cr_tally *tally);
+
+// The batch as a pass wants it.
+struct cr_rows cr_rows_of(const struct cr_batch *batch);
+
+#endif

@@ -1,0 +1,179 @@
+#include "tuning/full.h"
+
+#include "crypto/random.h"
+#include "tensor/matmul.h"
+#include "tensor/ops.h"
+#include "tuning/checkpoint.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+// Collects the gradient of one module's weight.
+struct full_delta {
+    struct cr_delta delta; // first: the model holds a pointer to it
+    struct cr_compute *compute;
+    struct cr_matrix gradient; // [out,in] F32, in the parameters' vector
+};
+
+struct cr_full {
+    struct cr_structure base; // first
+    struct full_delta *deltas;
+};
+
+static enum cr_status full_backward(struct cr_delta *delta, struct cr_matrix x, struct cr_matrix dy,
+                                    struct cr_matrix dx)
+{
+    (void)dx; // W's own share of it is the linear's affair
+    struct full_delta *self = (struct full_delta *)delta;
+    return cr_matmul(self->compute, CR_TN, dy, x, self->gradient, true);
+}
+
+static const struct cr_delta_kind delta_kind = {.backward = full_backward};
+
+static enum cr_status full_refresh(struct cr_structure *structure)
+{
+    for (size_t i = 0; i < structure->parameters.item_count; i++)
+        CR_TRY(cr_model_set(structure->model, i,
+                            structure->parameters.values + structure->parameters.items[i].offset));
+    return CR_OK;
+}
+
+static void full_begin_training(struct cr_structure *structure, uint32_t micro)
+{
+    (void)structure;
+    (void)micro;
+}
+
+static void full_begin_evaluation(struct cr_structure *structure)
+{
+    (void)structure;
+}
+
+static enum cr_status full_describe(const struct cr_structure *structure, struct cr_hasher *hasher)
+{
+    (void)structure;
+    return cr_hasher_add(hasher, cr_slice_of_string("full\n"));
+}
+
+static enum cr_status full_save(struct cr_structure *structure, const char *base, const char *directory)
+{
+    return cr_checkpoint_write(directory, base, structure->model, &structure->parameters);
+}
+
+static void full_release(struct cr_structure *structure)
+{
+    free(((struct cr_full *)structure)->deltas);
+}
+
+static size_t full_memory(const struct cr_structure *structure)
+{
+    (void)structure;
+    return 0;
+}
+
+static const struct cr_structure_kind full_kind = {
+    .refresh = full_refresh,
+    .begin_training = full_begin_training,
+    .begin_evaluation = full_begin_evaluation,
+    .describe = full_describe,
+    .save = full_save,
+    .release = full_release,
+    .memory = full_memory,
+};
+
+// Tells the walk where the gradient of parameter i goes.
+static void attach(struct cr_full *full, size_t i)
+{
+    struct cr_tuned *tuned = &full->base.tuned;
+    const struct cr_model_parameter *place = &full->base.model->parameters[i];
+    float *gradient = full->base.parameters.gradients + full->base.parameters.items[i].offset;
+    switch (place->kind) {
+    case CR_PARAMETER_EMBEDDING:
+        tuned->embedding_gradient = gradient;
+        // A tied head's gradient joins the embedding's.
+        if (full->base.model->config.tied_head) tuned->head_gradient = gradient;
+        break;
+    case CR_PARAMETER_HEAD:
+        tuned->head_gradient = gradient;
+        break;
+    case CR_PARAMETER_NORM:
+        tuned->norm_gradient = gradient;
+        break;
+    case CR_PARAMETER_NORM1:
+        tuned->layers[place->layer].norm1_gradient = gradient;
+        break;
+    case CR_PARAMETER_NORM2:
+        tuned->layers[place->layer].norm2_gradient = gradient;
+        break;
+    case CR_PARAMETER_MODULE:
+        full->deltas[i] = (struct full_delta){
+            .delta.kind = &delta_kind,
+            .compute = full->base.model->compute,
+            .gradient = cr_matrix_of(gradient, CR_F32, place->rows, place->columns),
+        };
+        tuned->layers[place->layer].delta[place->module] = &full->deltas[i].delta;
+        break;
+    }
+}
+
+enum cr_status cr_full_new(struct cr_model *model, struct cr_structure **out)
+{
+    struct cr_full *full;
+    CR_TRY(cr_allocate(1, sizeof *full, &full));
+    full->base = (struct cr_structure){.kind = &full_kind, .model = model};
+    struct cr_parameters *parameters = &full->base.parameters;
+    enum cr_status status;
+    for (size_t i = 0; i < model->parameter_count; i++)
+        CR_TRY_GOTO(status, failed,
+                    cr_parameters_add(parameters, model->parameters[i].name, model->parameters[i].rows,
+                                      model->parameters[i].columns, NULL));
+    CR_TRY_GOTO(status, failed, cr_parameters_commit(parameters));
+    CR_TRY_GOTO(status, failed,
+                cr_allocate(model->config.layers, sizeof *full->base.tuned.layers, &full->base.tuned.layers));
+    CR_TRY_GOTO(status, failed, cr_allocate(model->parameter_count, sizeof *full->deltas, &full->deltas));
+    for (size_t i = 0; i < model->parameter_count; i++) attach(full, i);
+    *out = &full->base;
+    return CR_OK;
+failed:
+    cr_structure_free(&full->base);
+    return status;
+}
+
+enum cr_status cr_full_load(struct cr_structure *structure)
+{
+    struct cr_parameters *parameters = &structure->parameters;
+    const struct cr_model *model = structure->model;
+    for (size_t i = 0; i < parameters->item_count; i++) {
+        const struct cr_parameter *item = &parameters->items[i];
+        const struct cr_tensor_entry *entry =
+            model->weights ? cr_safetensors_find(model->weights, item->name) : NULL;
+        if (!entry) return cr_fail(CR_INTERNAL, "%s: the model has no checkpoint to start from", item->name);
+        CR_FREE void *aligned = NULL; // bytes of a file may start anywhere
+        CR_TRY(cr_allocate(entry->bytes.size, 1, &aligned));
+        memcpy(aligned, entry->bytes.data, entry->bytes.size);
+        cr_convert(model->compute, aligned, entry->dtype, parameters->values + item->offset, CR_F32,
+                   item->count);
+    }
+    return CR_OK;
+}
+
+enum cr_status cr_full_initialise(struct cr_structure *structure, uint64_t seed, double deviation)
+{
+    struct cr_parameters *parameters = &structure->parameters;
+    for (size_t i = 0; i < parameters->item_count; i++) {
+        const struct cr_parameter *item = &parameters->items[i];
+        float *values = parameters->values + item->offset;
+        if (item->rank == 1) {
+            for (size_t k = 0; k < item->count; k++) values[k] = 1;
+            continue;
+        }
+        char label[256];
+        snprintf(label, sizeof label, "full initial %s", item->name);
+        struct cr_stream *stream;
+        CR_TRY(cr_stream_new(seed, label, &stream));
+        for (size_t k = 0; k < item->count; k++) values[k] = (float)(deviation * cr_stream_normal(stream));
+        cr_stream_free(stream);
+    }
+    return CR_OK;
+}

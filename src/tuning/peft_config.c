@@ -1,0 +1,230 @@
+#include "tuning/peft.h"
+
+#include "format/json.h"
+
+#include <math.h>
+#include <string.h>
+
+enum {
+    MOST_RANK = 1 << 16,
+    MOST_LAYERS = 1 << 16,
+};
+
+// Options of LoraConfig that leave the adapter's arithmetic as it is, whatever they say.
+static const char *const harmless[] = {
+    "arrow_config",      "auto_mapping",        "base_model_name_or_path",
+    "corda_config",      "eva_config",          "inference_mode",
+    "kasa_config",       "loftq_config",        "lora_ga_config",
+    "megatron_config",   "megatron_core",       "peft_version",
+    "qalora_group_size", "ensure_weight_tying", "revision",
+    "runtime_config",    "task_type",
+};
+
+// Options that are read, below.
+static const char *const known[] = {
+    "alpha_pattern",
+    "bias",
+    "init_lora_weights",
+    "layers_pattern",
+    "layers_to_transform",
+    "lora_alpha",
+    "lora_dropout",
+    "peft_type",
+    "r",
+    "rank_pattern",
+    "target_modules",
+    "use_rslora",
+};
+
+static bool is_in(const char *key, const char *const *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(key, list[i]) == 0) return true;
+    return false;
+}
+
+static bool says_nothing(const struct cr_json *value)
+{
+    switch (cr_json_kind(value)) {
+    case CR_JSON_NULL:
+        return true;
+    case CR_JSON_BOOL:
+        return !cr_json_bool(value, true);
+    case CR_JSON_STRING:
+        return cr_json_string(value).size == 0;
+    case CR_JSON_ARRAY:
+    case CR_JSON_OBJECT:
+        return cr_json_count(value) == 0;
+    case CR_JSON_NUMBER:
+        break;
+    }
+    return false;
+}
+
+static enum cr_status refuse_unsupported(const struct cr_json *root, const char *name)
+{
+    if (!cr_json_is_string(cr_json_member(root, "peft_type"), "LORA"))
+        return cr_fail(CR_UNSUPPORTED, "%s: peft_type: only \"LORA\" adapters are supported", name);
+    const struct cr_json *bias = cr_json_member(root, "bias");
+    if (!says_nothing(bias) && !cr_json_is_string(bias, "none"))
+        return cr_fail(CR_UNSUPPORTED, "%s: bias: only \"none\" is supported", name);
+    // Some ways to initialise change the base model as well, so that the adapter means nothing without them.
+    const struct cr_json *initial = cr_json_member(root, "init_lora_weights");
+    if (cr_json_kind(initial) == CR_JSON_STRING && !cr_json_is_string(initial, "gaussian") &&
+        !cr_json_is_string(initial, "orthogonal") && !cr_json_is_string(initial, "eva"))
+        return cr_fail(CR_UNSUPPORTED,
+                       "%s: init_lora_weights: \"%.40s\" changes the base model: not supported", name,
+                       (const char *)cr_json_string(initial).data);
+    const struct cr_json *pattern = cr_json_member(root, "layers_pattern");
+    if (cr_json_kind(pattern) == CR_JSON_ARRAY && cr_json_count(pattern) == 1)
+        pattern = cr_json_at(pattern, 0);
+    if (!says_nothing(pattern) && !cr_json_is_string(pattern, "layers"))
+        return cr_fail(CR_UNSUPPORTED, "%s: layers_pattern: only \"layers\" is supported", name);
+    for (const char *const *key = (const char *const[]){"rank_pattern", "alpha_pattern", NULL}; *key; key++)
+        if (!says_nothing(cr_json_member(root, *key)))
+            return cr_fail(CR_UNSUPPORTED, "%s: %s: not supported", name, *key);
+
+    void *position = NULL;
+    const char *key;
+    const struct cr_json *value;
+    while (cr_json_next(root, &position, &key, &value))
+        if (!is_in(key, known, sizeof known / sizeof *known) &&
+            !is_in(key, harmless, sizeof harmless / sizeof *harmless) && !says_nothing(value))
+            return cr_fail(CR_UNSUPPORTED, "%s: %.60s: not supported", name, key);
+    return CR_OK;
+}
+
+static enum cr_status add_target(struct cr_string_list *list, const char *target)
+{
+    CR_TRY(cr_reallocate(list->count + 1, sizeof *list->items, &list->items));
+    CR_TRY(cr_copy_string(target, &list->items[list->count]));
+    list->count++;
+    return CR_OK;
+}
+
+static enum cr_status read_targets(const struct cr_json *value, const char *name, struct cr_string_list *out)
+{
+    if (cr_json_kind(value) == CR_JSON_NULL) { // PEFT's choice for llama where none is named
+        CR_TRY(add_target(out, "q_proj"));
+        return add_target(out, "v_proj");
+    }
+    if (cr_json_is_string(value, "all-linear")) return add_target(out, "all-linear");
+    if (cr_json_kind(value) == CR_JSON_STRING)
+        return cr_fail(CR_UNSUPPORTED,
+                       "%s: target_modules: a regular expression is not supported (a list of names is)",
+                       name);
+    if (cr_json_kind(value) != CR_JSON_ARRAY || cr_json_count(value) == 0)
+        return cr_fail(CR_INVALID, "%s: target_modules: must be a list of names", name);
+    for (size_t i = 0; i < cr_json_count(value); i++) {
+        const struct cr_json *item = cr_json_at(value, i);
+        enum cr_module module;
+        if (cr_json_kind(item) != CR_JSON_STRING)
+            return cr_fail(CR_INVALID, "%s: target_modules: must be a list of names", name);
+        const char *text = (const char *)cr_json_string(item).data;
+        if (!cr_module_find(text, &module))
+            return cr_fail(CR_UNSUPPORTED, "%s: target_modules: \"%.60s\": not supported", name, text);
+        CR_TRY(add_target(out, text));
+    }
+    return CR_OK;
+}
+
+static enum cr_status read_layers(const struct cr_json *value, const char *name, struct cr_size_list *out)
+{
+    bool list = cr_json_kind(value) == CR_JSON_ARRAY;
+    size_t count = list ? cr_json_count(value) : cr_json_kind(value) != CR_JSON_NULL;
+    CR_TRY(cr_allocate(count, sizeof *out->items, &out->items));
+    for (size_t i = 0; i < count; i++) {
+        int64_t layer;
+        if (!cr_json_is_integer(list ? cr_json_at(value, i) : value, &layer) || layer < 0 ||
+            layer >= MOST_LAYERS)
+            return cr_fail(CR_INVALID, "%s: layers_to_transform: must be numbers of layers", name);
+        out->items[out->count++] = (size_t)layer;
+    }
+    return CR_OK;
+}
+
+static enum cr_status read_config(const struct cr_json *root, const char *name, struct cr_lora_config *out)
+{
+    if (cr_json_kind(root) != CR_JSON_OBJECT) return cr_fail(CR_INVALID, "%s: must be a JSON object", name);
+    CR_TRY(refuse_unsupported(root, name));
+    CR_TRY(cr_json_get_size(root, name, "r", 1, MOST_RANK, 8, &out->r));
+    CR_TRY(cr_json_get_number(root, name, "lora_alpha", 8, &out->lora_alpha));
+    CR_TRY(cr_json_get_number(root, name, "lora_dropout", 0, &out->lora_dropout));
+    CR_TRY(cr_json_get_bool(root, name, "use_rslora", false, &out->use_rslora));
+    if (!isfinite(out->lora_alpha) || fabs(out->lora_alpha) > 1e9)
+        return cr_fail(CR_INVALID, "%s: lora_alpha: %g: out of range", name, out->lora_alpha);
+    if (!(out->lora_dropout >= 0 && out->lora_dropout < 1))
+        return cr_fail(CR_INVALID, "%s: lora_dropout: %g: must be at least 0 and below 1", name,
+                       out->lora_dropout);
+    CR_TRY(read_targets(cr_json_member(root, "target_modules"), name, &out->target_modules));
+    return read_layers(cr_json_member(root, "layers_to_transform"), name, &out->layers_to_transform);
+}
+
+static void free_json(struct cr_json **root)
+{
+    cr_json_free(*root);
+}
+
+enum cr_status cr_peft_config_parse(struct cr_slice json, const char *name, struct cr_lora_config *out)
+{
+    CR_CLEANUP(free_json) struct cr_json *root = NULL;
+    CR_TRY(cr_json_parse(json, name, &root));
+    struct cr_lora_config config = {0};
+    enum cr_status status = read_config(root, name, &config);
+    if (status != CR_OK) {
+        cr_lora_config_release(&config);
+        return status;
+    }
+    *out = config;
+    return CR_OK;
+}
+
+// "[\"q_proj\", \"v_proj\"]" of the modules, which all-linear stands for as well: PEFT takes
+// layers_to_transform only together with a list.
+static enum cr_status append_targets(const struct cr_lora_config *config, struct cr_buffer *out)
+{
+    bool targets[CR_MODULES];
+    CR_TRY(cr_lora_targets(&config->target_modules, targets));
+    CR_TRY(cr_append_format(out, "["));
+    const char *separator = "";
+    for (size_t m = 0; m < CR_MODULES; m++) {
+        if (!targets[m]) continue;
+        CR_TRY(cr_append_format(out, "%s\"%s\"", separator, cr_module_name((enum cr_module)m)));
+        separator = ", ";
+    }
+    return cr_append_format(out, "]");
+}
+
+static enum cr_status append_layers(const struct cr_size_list *layers, struct cr_buffer *out)
+{
+    if (layers->count == 0) return cr_append_format(out, "null");
+    for (size_t i = 0; i < layers->count; i++)
+        CR_TRY(cr_append_format(out, "%s%zu", i == 0 ? "[" : ", ", layers->items[i]));
+    return cr_append_format(out, "]");
+}
+
+enum cr_status cr_peft_config_write(const struct cr_lora_config *config, const char *base_model,
+                                    struct cr_buffer *out)
+{
+    CR_TRY(cr_append_format(out, "{\n  \"alpha_pattern\": {},\n  \"auto_mapping\": null,\n"
+                                 "  \"base_model_name_or_path\": "));
+    CR_TRY(cr_json_append_string(out, cr_slice_of_string(base_model)));
+    CR_TRY(cr_append_format(out, ",\n  \"bias\": \"none\",\n  \"exclude_modules\": null,\n"
+                                 "  \"fan_in_fan_out\": false,\n  \"inference_mode\": true,\n"
+                                 "  \"init_lora_weights\": true,\n  \"layer_replication\": null,\n"
+                                 "  \"layers_pattern\": null,\n  \"layers_to_transform\": "));
+    CR_TRY(append_layers(&config->layers_to_transform, out));
+    CR_TRY(cr_append_format(out, ",\n  \"lora_alpha\": "));
+    CR_TRY(cr_json_append_number(out, config->lora_alpha));
+    CR_TRY(cr_append_format(out, ",\n  \"lora_bias\": false,\n  \"lora_dropout\": "));
+    CR_TRY(cr_json_append_number(out, config->lora_dropout));
+    CR_TRY(cr_append_format(out,
+                            ",\n  \"modules_to_save\": null,\n  \"peft_type\": \"LORA\",\n  \"r\": %zu,\n"
+                            "  \"rank_pattern\": {},\n  \"revision\": null,\n  \"target_modules\": ",
+                            config->r));
+    CR_TRY(append_targets(config, out));
+    return cr_append_format(out,
+                            ",\n  \"task_type\": \"CAUSAL_LM\",\n  \"use_dora\": false,\n"
+                            "  \"use_rslora\": %s\n}\n",
+                            config->use_rslora ? "true" : "false");
+}

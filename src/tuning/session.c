@@ -1,0 +1,74 @@
+#include "tuning/session.h"
+
+#include "tuning/evaluate.h"
+#include "tuning/peft.h"
+
+// Rows and sequences that a walk of an evaluation takes together, where examples are short.
+enum { TOGETHER_ROWS = 1024, TOGETHER_SEQUENCES = 64 };
+
+enum cr_dtype cr_activation_type(const struct cr_compute *compute, int wanted,
+                                 const struct cr_event_sink *sink)
+{
+    if (wanted == CR_COMPUTE_FLOAT32) return CR_F32;
+    if (cr_compute_has_bf16(compute)) return CR_BF16;
+    if (sink)
+        cr_event_send(sink, CR_EVENT_WARNING, "train.warning",
+                      "this processor has no bfloat16 products: computing in float32", NULL, 0);
+    return CR_F32;
+}
+
+enum cr_status cr_session_open(const char *model, const char *adapter, int dtype, struct cr_compute *compute,
+                               const struct cr_event_sink *sink, struct cr_session *out)
+{
+    CR_CLEANUP(cr_session_release) struct cr_session session = {0};
+    CR_TRY(cr_model_open(model, compute, cr_activation_type(compute, dtype, sink), &session.model));
+    CR_TRY(cr_tokenizer_open(model, &session.tokenizer));
+    if (adapter) CR_TRY(cr_peft_open(adapter, session.model, &session.adapter));
+    *out = session;
+    session = (struct cr_session){0};
+    return CR_OK;
+}
+
+void cr_session_release(struct cr_session *session)
+{
+    cr_structure_free(session->adapter);
+    cr_tokenizer_free(session->tokenizer);
+    cr_model_free(session->model);
+    *session = (struct cr_session){0};
+}
+
+const struct cr_tuned *cr_session_tuned(const struct cr_session *session)
+{
+    return session->adapter ? &session->adapter->tuned : NULL;
+}
+
+static enum cr_status evaluate_data(const struct cr_session *session, const struct cr_dataset *data,
+                                    struct cr_tally *tally)
+{
+    size_t rows = TOGETHER_ROWS;
+    for (size_t i = 0; i < cr_dataset_count(data); i++)
+        if (cr_dataset_at(data, i).count > rows) rows = cr_dataset_at(data, i).count;
+    struct cr_batch *batch;
+    CR_TRY(cr_batch_new(TOGETHER_SEQUENCES, rows, &batch));
+    struct cr_pass *pass = NULL;
+    enum cr_status status = cr_pass_new(session->model, rows, TOGETHER_SEQUENCES, false, &pass);
+    if (status == CR_OK)
+        status = cr_evaluate(session->model, pass, cr_session_tuned(session), data, batch, tally);
+    cr_pass_free(pass);
+    cr_batch_free(batch);
+    return status;
+}
+
+enum cr_status cr_session_evaluate(const struct cr_session *session, const char *data_path,
+                                   const struct cr_dataset_options *options, struct cr_tally *tally)
+{
+    size_t context = session->model->config.context;
+    if (options->max_length > context)
+        return cr_fail(CR_INVALID, "max_length: %zu: the model's context is %zu tokens", options->max_length,
+                       context);
+    struct cr_dataset *data;
+    CR_TRY(cr_dataset_open(data_path, session->tokenizer, options, &data));
+    enum cr_status status = evaluate_data(session, data, tally);
+    cr_dataset_free(data);
+    return status == CR_OK ? CR_OK : cr_fail_within(status, "%s", data_path);
+}

@@ -1,0 +1,36 @@
+// A model opened for use: with its tokenizer and, where wanted, an adapter. What `carrel eval` and
+// `carrel generate` stand on.
+#ifndef CARREL_TUNING_SESSION_H
+#define CARREL_TUNING_SESSION_H
+
+#include "text/dataset.h"
+#include "tuning/structure.h"
+#include "tuning/trainer.h"
+
+// Zero-initialise it; release with cr_session_release (usable with CR_CLEANUP).
+struct cr_session {
+    struct cr_model *model;
+    struct cr_tokenizer *tokenizer;
+    struct cr_structure *adapter; // NULL without one
+};
+
+// `adapter`: a PEFT directory, or NULL. `dtype`: enum cr_compute_dtype. `sink` may be NULL. `compute` must
+// outlive the session.
+enum cr_status cr_session_open(const char *model, const char *adapter, int dtype, struct cr_compute *compute,
+                               const struct cr_event_sink *sink, struct cr_session *out);
+void cr_session_release(struct cr_session *session);
+
+// What walks through the model are given; NULL without an adapter.
+const struct cr_tuned *cr_session_tuned(const struct cr_session *session);
+
+// Adds the loss and accuracy over a file (text/dataset.h says which forms) to `tally`. Examples are as the
+// options say; max_length over the model's context is CR_INVALID.
+enum cr_status cr_session_evaluate(const struct cr_session *session, const char *data_path,
+                                   const struct cr_dataset_options *options, struct cr_tally *tally);
+
+// The type to compute in: what was asked for (enum cr_compute_dtype), or F32 where the processor has no bf16
+// products, and then with an event "train.warning".
+enum cr_dtype cr_activation_type(const struct cr_compute *compute, int wanted,
+                                 const struct cr_event_sink *sink);
+
+#endif

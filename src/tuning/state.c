@@ -1,0 +1,87 @@
+#include "tuning/state.h"
+
+#include "base/file.h"
+#include "crypto/hash.h"
+
+#include <string.h>
+
+static const char magic[8] = {'c', 'a', 'r', 'r', 'e', 'l', 's', 't'};
+enum { VERSION = 1 };
+
+static void free_hasher(struct cr_hasher **hasher)
+{
+    cr_hasher_free(*hasher);
+}
+
+static enum cr_status put(struct cr_file_writer *writer, struct cr_hasher *hasher, struct cr_slice bytes)
+{
+    CR_TRY(cr_hasher_add(hasher, bytes));
+    return cr_file_append(writer, bytes);
+}
+
+static enum cr_status write_all(struct cr_file_writer *writer, const struct cr_state *state)
+{
+    CR_CLEANUP(free_hasher) struct cr_hasher *hasher = NULL;
+    CR_TRY(cr_hasher_new(&hasher));
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer header = {0};
+    CR_TRY(cr_append(&header, magic, sizeof magic));
+    CR_TRY(cr_append_u32(&header, VERSION));
+    CR_TRY(cr_append_u32(&header, (uint32_t)state->moment_count));
+    CR_TRY(cr_append(&header, state->digest, sizeof state->digest));
+    CR_TRY(cr_append_u64(&header, state->steps));
+    CR_TRY(cr_append_u64(&header, state->updates));
+    CR_TRY(cr_append_u64(&header, state->count));
+    CR_TRY(put(writer, hasher, cr_buffer_slice(&header)));
+    CR_TRY(put(writer, hasher, state->values));
+    for (size_t i = 0; i < state->moment_count; i++) CR_TRY(put(writer, hasher, state->moments[i]));
+    unsigned char digest[CR_SHA256_SIZE];
+    CR_TRY(cr_hasher_finish(hasher, digest));
+    return cr_file_append(writer, (struct cr_slice){digest, sizeof digest});
+}
+
+enum cr_status cr_state_write(const char *path, const struct cr_state *state)
+{
+    CR_CLEANUP(cr_file_abandon) struct cr_file_writer writer = {.fd = -1};
+    CR_TRY(cr_file_begin(path, true, &writer));
+    CR_TRY(write_all(&writer, state));
+    return cr_file_commit(&writer);
+}
+
+enum cr_status cr_state_parse(struct cr_slice bytes, const char *name, struct cr_state *out)
+{
+    struct cr_cursor cursor = cr_cursor_over(bytes);
+    struct cr_state state = {0};
+    struct cr_slice start = cr_read_slice(&cursor, sizeof magic);
+    if (cursor.failed || memcmp(start.data, magic, sizeof magic) != 0)
+        return cr_fail(CR_INVALID, "%s: not a saved state of carrel", name);
+    uint32_t version = cr_read_u32(&cursor);
+    if (!cursor.failed && version != VERSION)
+        return cr_fail(CR_UNSUPPORTED, "%s: version %u of the format, not %d", name, version, VERSION);
+    state.moment_count = cr_read_u32(&cursor);
+    struct cr_slice digest = cr_read_slice(&cursor, sizeof state.digest);
+    state.steps = cr_read_u64(&cursor);
+    state.updates = cr_read_u64(&cursor);
+    uint64_t count = cr_read_u64(&cursor);
+    if (cursor.failed) return cr_fail(CR_INVALID, "%s: cut off in its header", name);
+    if (state.moment_count > CR_STATE_MOMENTS)
+        return cr_fail(CR_INVALID, "%s: %zu vectors of moments", name, state.moment_count);
+    // The bound keeps the products below from wrapping.
+    if (count > cr_cursor_left(&cursor) / sizeof(float))
+        return cr_fail(CR_INVALID, "%s: cut off in its values", name);
+    state.count = (size_t)count;
+    memcpy(state.digest, digest.data, sizeof state.digest);
+    state.values = cr_read_slice(&cursor, state.count * sizeof(float));
+    for (size_t i = 0; i < state.moment_count; i++)
+        state.moments[i] = cr_read_slice(&cursor, state.count * sizeof(float));
+    size_t covered = cursor.at;
+    struct cr_slice check = cr_read_slice(&cursor, CR_SHA256_SIZE);
+    if (cursor.failed) return cr_fail(CR_INVALID, "%s: cut off in its values", name);
+    if (cr_cursor_left(&cursor) > 0)
+        return cr_fail(CR_INVALID, "%s: %zu bytes after its end", name, cr_cursor_left(&cursor));
+    unsigned char expected[CR_SHA256_SIZE];
+    CR_TRY(cr_sha256((struct cr_slice){bytes.data, covered}, expected));
+    if (memcmp(check.data, expected, sizeof expected) != 0)
+        return cr_fail(CR_INVALID, "%s: damaged: its checksum does not match", name);
+    *out = state;
+    return CR_OK;
+}

@@ -1,0 +1,30 @@
+// The file in which a run is interrupted and taken up again.
+//
+// Little-endian: "carrelst", u32 version 1, u32 vectors of moments (0 to 2), 32 bytes that name the run, u64
+// steps done, u64 updates of the optimiser, u64 count, then `count` fp32 values and each vector of moments,
+// and last the SHA-256 of all before it. Nothing follows.
+#ifndef CARREL_TUNING_STATE_H
+#define CARREL_TUNING_STATE_H
+
+#include "base/bytes.h"
+
+enum { CR_STATE_MOMENTS = 2, CR_STATE_DIGEST_SIZE = 32 };
+
+struct cr_state {
+    unsigned char digest[CR_STATE_DIGEST_SIZE]; // of everything that the run's course follows from
+    uint64_t steps;
+    uint64_t updates;
+    size_t count; // of values, and of each vector of moments
+    size_t moment_count;
+    struct cr_slice values; // fp32, not necessarily aligned; secret
+    struct cr_slice moments[CR_STATE_MOMENTS];
+};
+
+// Mode 0600, atomic (cr_file_begin's rules).
+enum cr_status cr_state_write(const char *path, const struct cr_state *state);
+
+// Slices of the result point into `bytes`. Truncated, padded or damaged: CR_INVALID; another version:
+// CR_UNSUPPORTED. `name` stands in errors.
+enum cr_status cr_state_parse(struct cr_slice bytes, const char *name, struct cr_state *out);
+
+#endif

@@ -1,0 +1,103 @@
+// One optimiser step: the examples of its micro-batches, forward and back over each, clipping, update.
+#include "tuning/evaluate.h"
+#include "tuning/schedule.h"
+#include "tuning/trainer_parts.h"
+
+#include <math.h>
+
+// The permutation of an epoch depends on seed and epoch alone.
+static void arrange(struct cr_trainer *trainer, size_t epoch)
+{
+    if (trainer->epoch == epoch) return;
+    size_t count = cr_dataset_count(trainer->data);
+    for (size_t i = 0; i < count; i++) trainer->order[i] = (uint32_t)i;
+    cr_stream_seek(trainer->shuffle, (uint32_t)epoch);
+    cr_stream_shuffle(trainer->shuffle, trainer->order, count);
+    trainer->epoch = epoch;
+}
+
+static struct cr_example example_at(const struct cr_trainer *trainer, size_t place)
+{
+    return cr_dataset_at(trainer->data, trainer->order[place]);
+}
+
+// Examples [*first, *last) of the epoch's order belong to the step.
+static void step_range(const struct cr_trainer *trainer, size_t *first, size_t *last)
+{
+    size_t count = cr_dataset_count(trainer->data);
+    size_t batch = trainer->training.per_device_train_batch_size;
+    size_t group = trainer->training.gradient_accumulation_steps;
+    size_t within = trainer->step % cr_steps_per_epoch(&trainer->training, count);
+    // The settings are bounded by their table, but a caller's product of sizes may still wrap.
+    size_t examples;
+    if (__builtin_mul_overflow(batch, group, &examples) || examples > count) examples = count;
+    *first = within * examples;
+    *last = *first + examples < count ? *first + examples : count;
+}
+
+static enum cr_status micro_batch(struct cr_trainer *trainer, size_t first, size_t last, size_t micro,
+                                  size_t labelled, struct cr_tally *sum)
+{
+    cr_batch_clear(trainer->batch);
+    for (size_t i = first; i < last; i++) CR_TRY(cr_batch_add(trainer->batch, example_at(trainer, i)));
+    struct cr_rows rows = cr_rows_of(trainer->batch);
+    struct cr_structure *structure = trainer->structure;
+    size_t layers = trainer->model->config.layers;
+    structure->kind->begin_training(structure, (uint32_t)micro);
+    CR_TRY(cr_pass_forward(trainer->pass, &structure->tuned, &rows, 0, layers));
+    CR_TRY(cr_pass_loss(trainer->pass, &structure->tuned, &rows, 1 / (float)labelled, &sum->loss_sum,
+                        &sum->correct));
+    CR_TRY(cr_pass_backward(trainer->pass, &structure->tuned, &rows, 0, layers));
+    sum->labelled += trainer->batch->labelled;
+    sum->tokens += trainer->batch->rows;
+    return CR_OK;
+}
+
+// Gradient of the mean loss over all labelled tokens of the step, however they lie in its micro-batches.
+static enum cr_status gradient(struct cr_trainer *trainer, struct cr_tally *sum)
+{
+    size_t examples = cr_dataset_count(trainer->data);
+    arrange(trainer, trainer->step / cr_steps_per_epoch(&trainer->training, examples));
+    size_t first, last, labelled = 0;
+    step_range(trainer, &first, &last);
+    for (size_t i = first; i < last; i++) labelled += example_at(trainer, i).labelled;
+
+    CR_TRY(trainer->structure->kind->refresh(trainer->structure));
+    cr_parameters_zero_gradients(&trainer->structure->parameters);
+    size_t batch = trainer->training.per_device_train_batch_size;
+    size_t micro = trainer->step * trainer->training.gradient_accumulation_steps;
+    while (first < last) {
+        size_t end = last - first > batch ? first + batch : last;
+        CR_TRY(micro_batch(trainer, first, end, micro, labelled, sum));
+        first = end;
+        micro++;
+    }
+    return CR_OK;
+}
+
+enum cr_status cr_trainer_do_step(struct cr_trainer *trainer, struct cr_tally *tally, double *grad_norm)
+{
+    struct cr_tally sum = {0};
+    enum cr_status status = gradient(trainer, &sum);
+    if (status != CR_OK) return cr_fail_within(status, "training step %zu", trainer->step + 1);
+    struct cr_parameters *parameters = &trainer->structure->parameters;
+    if (!isfinite(sum.loss_sum))
+        return cr_fail(CR_INVALID,
+                       "training step %zu: the loss is NaN or infinite (try a lower learning_rate)",
+                       trainer->step + 1);
+    double norm = cr_gradient_clip(trainer->compute, parameters, trainer->training.max_grad_norm);
+    if (!isfinite(norm))
+        return cr_fail(CR_INVALID,
+                       "training step %zu: the gradient is NaN or infinite (try a lower learning_rate)",
+                       trainer->step + 1);
+    double rate = cr_learning_rate(&trainer->training, trainer->step, trainer->total_steps);
+    cr_optimizer_update(&trainer->optimizer, trainer->compute, &trainer->training, rate, parameters);
+    trainer->step++;
+    tally->loss_sum += sum.loss_sum;
+    tally->labelled += sum.labelled;
+    tally->correct += sum.correct;
+    tally->tokens += sum.tokens;
+    tally->steps++;
+    *grad_norm = norm;
+    return CR_OK;
+}

@@ -1,0 +1,269 @@
+#include "tuning/trainer.h"
+
+#include "base/clock.h"
+#include "tensor/ops.h"
+#include "tuning/checkpoint.h"
+#include "tuning/evaluate.h"
+#include "tuning/full.h"
+#include "tuning/lora.h"
+#include "tuning/schedule.h"
+#include "tuning/session.h"
+#include "tuning/trainer_parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static enum cr_status open_model(struct cr_trainer *trainer, const struct cr_tuning_config *config)
+{
+    enum cr_dtype act = cr_activation_type(trainer->compute, config->dtype, &trainer->sink);
+    if (config->method == CR_METHOD_LORA)
+        return cr_model_open(trainer->base, trainer->compute, act, &trainer->model);
+    if (!config->random_init)
+        return cr_model_open_trainable(trainer->base, trainer->compute, act, &trainer->model);
+    struct cr_model_config shape;
+    CR_TRY(cr_model_config_read(trainer->base, &shape));
+    return cr_model_create(&shape, trainer->compute, act, &trainer->model);
+}
+
+static enum cr_status open_data(struct cr_trainer *trainer, const struct cr_tuning_config *config)
+{
+    CR_TRY(cr_tokenizer_open(trainer->base, &trainer->tokenizer));
+    size_t context = trainer->model->config.context;
+    if (config->data.max_length > context)
+        return cr_fail(CR_INVALID, "data.max_length: %zu: the model's context is %zu tokens",
+                       config->data.max_length, context);
+    trainer->data_options = (struct cr_dataset_options){
+        .max_length = config->data.max_length,
+        .train_on_prompt = config->data.train_on_prompt,
+        .append_eos = true,
+    };
+    if (!config->data.train) return CR_OK;
+    CR_TRY(cr_dataset_open(config->data.train, trainer->tokenizer, &trainer->data_options, &trainer->data));
+    size_t examples = cr_dataset_count(trainer->data);
+    if (examples > UINT32_MAX)
+        return cr_fail(CR_UNSUPPORTED, "%s: %zu examples: more than 2^32", config->data.train, examples);
+    trainer->total_steps = cr_steps_in_all(&trainer->training, examples);
+    if (trainer->total_steps > UINT32_MAX / trainer->training.gradient_accumulation_steps)
+        return cr_fail(CR_UNSUPPORTED, "training.max_steps: %zu: more than 2^32 micro-batches",
+                       trainer->total_steps);
+    CR_TRY(cr_allocate(examples, sizeof *trainer->order, &trainer->order));
+    return cr_stream_new(trainer->seed, "order of examples", &trainer->shuffle);
+}
+
+static int longer_first(const void *left, const void *right)
+{
+    size_t a, b;
+    memcpy(&a, left, sizeof a);
+    memcpy(&b, right, sizeof b);
+    return (a < b) - (a > b);
+}
+
+// The most rows that any walk may have: a batch of the longest examples, and room for the longest example of
+// an evaluation.
+static enum cr_status most_rows(const struct cr_trainer *trainer, size_t *out)
+{
+    size_t rows = 0, examples = trainer->data ? cr_dataset_count(trainer->data) : 0;
+    CR_FREE size_t *lengths = NULL;
+    CR_TRY(cr_allocate(examples, sizeof *lengths, &lengths));
+    for (size_t i = 0; i < examples; i++) lengths[i] = cr_dataset_at(trainer->data, i).count;
+    if (examples > 0) qsort(lengths, examples, sizeof *lengths, longer_first);
+    for (size_t i = 0; i < examples && i < trainer->training.per_device_train_batch_size; i++)
+        rows += lengths[i];
+    *out = rows > trainer->data_options.max_length ? rows : trainer->data_options.max_length;
+    return CR_OK;
+}
+
+static enum cr_status make_structure(struct cr_trainer *trainer, const struct cr_tuning_config *config,
+                                     size_t rows)
+{
+    if (config->method == CR_METHOD_LORA) {
+        CR_TRY(cr_lora_new(&config->lora, trainer->model, trainer->seed, rows, &trainer->structure));
+        return cr_lora_initialise(trainer->structure, trainer->seed);
+    }
+    CR_TRY(cr_full_new(trainer->model, &trainer->structure));
+    if (!config->random_init) return cr_full_load(trainer->structure);
+    struct cr_checkpoint_config checkpoint;
+    CR_TRY(cr_checkpoint_config_read(trainer->base, &checkpoint));
+    return cr_full_initialise(trainer->structure, trainer->seed, checkpoint.initializer_range);
+}
+
+static size_t memory_in_use(const struct cr_trainer *trainer)
+{
+    const struct cr_structure *structure = trainer->structure;
+    size_t vectors = 2 + trainer->optimizer.moment_count; // values, gradients, moments
+    return cr_pass_memory(trainer->pass) + structure->kind->memory(structure) +
+           vectors * structure->parameters.count * sizeof(float);
+}
+
+static void announce(const struct cr_trainer *trainer)
+{
+    const struct cr_model *model = trainer->model;
+    size_t parameters = 0;
+    for (size_t i = 0; i < model->parameter_count; i++) {
+        const struct cr_model_parameter *item = &model->parameters[i];
+        parameters += item->rows * (item->columns > 0 ? item->columns : 1);
+    }
+    size_t examples = trainer->data ? cr_dataset_count(trainer->data) : 0;
+    if (trainer->data && cr_dataset_skipped(trainer->data) > 0)
+        cr_emit(&trainer->sink, CR_EVENT_WARNING, "train.warning",
+                "some rows of the training data have no labelled token and are left out",
+                CR_FIELD("skipped", cr_dataset_skipped(trainer->data)));
+    cr_emit(&trainer->sink, CR_EVENT_INFO, "train.begin", NULL, CR_FIELD("parameters", parameters),
+            CR_FIELD("trainable", trainer->structure->parameters.count), CR_FIELD("examples", examples),
+            CR_FIELD("steps", trainer->total_steps), CR_FIELD("memory", memory_in_use(trainer)));
+}
+
+static enum cr_status build(struct cr_trainer *trainer, const struct cr_tuning_config *config)
+{
+    CR_TRY(cr_copy_string(config->model_name_or_path, &trainer->base));
+    CR_TRY(open_model(trainer, config));
+    CR_TRY(open_data(trainer, config));
+    size_t rows;
+    CR_TRY(most_rows(trainer, &rows));
+    CR_TRY(make_structure(trainer, config, rows));
+    size_t count = trainer->structure->parameters.count;
+    CR_TRY(cr_optimizer_init(&trainer->optimizer, &trainer->training, count));
+    // Short examples of an evaluation may share a walk up to its rows.
+    size_t sequences = trainer->training.per_device_train_batch_size;
+    if (sequences < EVALUATION_SEQUENCES) sequences = EVALUATION_SEQUENCES;
+    CR_TRY(cr_batch_new(sequences, rows, &trainer->batch));
+    return cr_pass_new(trainer->model, rows, sequences, true, &trainer->pass);
+}
+
+enum cr_status cr_trainer_new(const struct cr_tuning_config *config, struct cr_compute *compute,
+                              const struct cr_event_sink *sink, struct cr_trainer **out)
+{
+    CR_TRY(cr_tuning_config_check(config));
+    struct cr_trainer *trainer;
+    CR_TRY(cr_allocate(1, sizeof *trainer, &trainer));
+    *trainer = (struct cr_trainer){
+        .training = config->training,
+        .method = config->method,
+        .random_init = config->random_init,
+        .seed = config->seed,
+        .compute = compute,
+        .epoch = SIZE_MAX,
+    };
+    if (sink) trainer->sink = *sink;
+    enum cr_status status = build(trainer, config);
+    if (status != CR_OK) {
+        cr_trainer_free(trainer);
+        return status;
+    }
+    announce(trainer);
+    *out = trainer;
+    return CR_OK;
+}
+
+void cr_trainer_free(struct cr_trainer *trainer)
+{
+    if (!trainer) return;
+    cr_pass_free(trainer->pass);
+    cr_batch_free(trainer->batch);
+    cr_optimizer_release(&trainer->optimizer);
+    cr_structure_free(trainer->structure);
+    cr_stream_free(trainer->shuffle);
+    free(trainer->order);
+    cr_dataset_free(trainer->data);
+    cr_tokenizer_free(trainer->tokenizer);
+    cr_model_free(trainer->model);
+    free(trainer->base);
+    free(trainer);
+}
+
+struct cr_parameters *cr_trainer_parameters(struct cr_trainer *trainer)
+{
+    return &trainer->structure->parameters;
+}
+
+size_t cr_trainer_total_steps(const struct cr_trainer *trainer)
+{
+    return trainer->total_steps;
+}
+
+size_t cr_trainer_step(const struct cr_trainer *trainer)
+{
+    return trainer->step;
+}
+
+void cr_trainer_reset_optimizer(struct cr_trainer *trainer)
+{
+    cr_optimizer_reset(&trainer->optimizer);
+}
+
+static void report_step(struct cr_trainer *trainer, const struct cr_tally *step, double norm)
+{
+    struct cr_trainer_report *report = &trainer->report;
+    report->loss_sum += step->loss_sum;
+    report->labelled += step->labelled;
+    report->tokens += step->tokens;
+    report->steps++;
+    size_t every = trainer->training.logging_steps;
+    bool last = trainer->step == trainer->total_steps;
+    if (!last && (every == 0 || trainer->step % every != 0)) return;
+    double elapsed = cr_clock_monotonic() - report->began;
+    double pace = elapsed > 0 ? elapsed : 1e-9;
+    double left = (double)(trainer->total_steps - trainer->step) * elapsed / (double)report->steps;
+    cr_emit(&trainer->sink, CR_EVENT_INFO, "train.step", NULL, CR_FIELD("step", trainer->step),
+            CR_FIELD("steps", trainer->total_steps),
+            CR_FIELD("loss", report->loss_sum / (double)report->labelled),
+            CR_FIELD("learning_rate",
+                     cr_learning_rate(&trainer->training, trainer->step - 1, trainer->total_steps)),
+            CR_FIELD("grad_norm", norm), CR_FIELD("tokens_per_second", (double)report->tokens / pace),
+            CR_FIELD("eta", left));
+    *report = (struct cr_trainer_report){.began = cr_clock_monotonic()};
+}
+
+enum cr_status cr_trainer_run(struct cr_trainer *trainer, size_t steps, struct cr_tally *tally,
+                              bool (*keep_going)(void *context), void *context)
+{
+    if (!trainer->data)
+        return cr_fail(CR_INVALID, "data.train: not given: this trainer has nothing to train on");
+    if (steps > trainer->total_steps - trainer->step)
+        return cr_fail(CR_INVALID, "training: %zu more steps were asked for where %zu of %zu are left", steps,
+                       trainer->total_steps - trainer->step, trainer->total_steps);
+    trainer->report = (struct cr_trainer_report){.began = cr_clock_monotonic()};
+    for (size_t i = 0; i < steps; i++) {
+        struct cr_tally step = {0};
+        double norm;
+        CR_TRY(cr_trainer_do_step(trainer, &step, &norm));
+        tally->loss_sum += step.loss_sum;
+        tally->labelled += step.labelled;
+        tally->correct += step.correct;
+        tally->tokens += step.tokens;
+        tally->steps += step.steps;
+        report_step(trainer, &step, norm);
+        if (keep_going && !keep_going(context))
+            return cr_fail(CR_CANCELLED, "training: stopped after step %zu of %zu", trainer->step,
+                           trainer->total_steps);
+    }
+    return CR_OK;
+}
+
+enum cr_status cr_trainer_evaluate(struct cr_trainer *trainer, const char *data_path, struct cr_tally *tally)
+{
+    struct cr_dataset *data;
+    CR_TRY(cr_dataset_open(data_path, trainer->tokenizer, &trainer->data_options, &data));
+    struct cr_structure *structure = trainer->structure;
+    struct cr_tally sum = {0};
+    structure->kind->begin_evaluation(structure);
+    enum cr_status status = structure->kind->refresh(structure);
+    if (status == CR_OK)
+        status = cr_evaluate(trainer->model, trainer->pass, &structure->tuned, data, trainer->batch, &sum);
+    cr_dataset_free(data);
+    if (status != CR_OK) return cr_fail_within(status, "%s", data_path);
+    tally->loss_sum += sum.loss_sum;
+    tally->labelled += sum.labelled;
+    tally->correct += sum.correct;
+    tally->tokens += sum.tokens;
+    cr_emit(&trainer->sink, CR_EVENT_INFO, "train.eval", data_path, CR_FIELD("step", trainer->step),
+            CR_FIELD("loss", sum.loss_sum / (double)sum.labelled),
+            CR_FIELD("accuracy", (double)sum.correct / (double)sum.labelled),
+            CR_FIELD("labelled", sum.labelled));
+    return CR_OK;
+}
+
+enum cr_status cr_trainer_save(struct cr_trainer *trainer, const char *directory)
+{
+    return trainer->structure->kind->save(trainer->structure, trainer->base, directory);
+}

@@ -1,0 +1,56 @@
+// The inside of a trainer, shared by the files that implement it.
+#ifndef CARREL_TUNING_TRAINER_PARTS_H
+#define CARREL_TUNING_TRAINER_PARTS_H
+
+#include "crypto/hash.h"
+#include "crypto/random.h"
+#include "model/pass.h"
+#include "text/batch.h"
+#include "tuning/optimizer.h"
+#include "tuning/structure.h"
+#include "tuning/trainer.h"
+
+// What "train.step" reports: sums since the last report.
+struct cr_trainer_report {
+    double loss_sum;
+    size_t labelled;
+    size_t tokens;
+    size_t steps;
+    double began; // monotonic seconds
+};
+
+struct cr_trainer {
+    struct cr_training_config training;
+    struct cr_dataset_options data_options;
+    char *base; // the model's directory
+    int method; // enum cr_method
+    bool random_init;
+    uint64_t seed;
+    struct cr_compute *compute; // borrowed
+    struct cr_event_sink sink;
+
+    struct cr_model *model;
+    struct cr_tokenizer *tokenizer;
+    struct cr_dataset *data; // NULL for a trainer without training data
+    struct cr_structure *structure;
+    struct cr_optimizer_state optimizer;
+    struct cr_pass *pass;
+    struct cr_batch *batch;
+
+    struct cr_stream *shuffle;
+    uint32_t *order; // [examples] the epoch's permutation
+    size_t epoch;    // of `order`; SIZE_MAX: none yet
+    size_t total_steps, step;
+    struct cr_trainer_report report;
+
+    bool digest_known;
+    unsigned char digest[CR_SHA256_SIZE]; // cr_trainer_digest's answer
+};
+
+// Sequences that a walk of an evaluation may hold, where its rows allow.
+enum { EVALUATION_SEQUENCES = 64 };
+
+// One optimiser step; on failure the trainer stands before it.
+enum cr_status cr_trainer_do_step(struct cr_trainer *trainer, struct cr_tally *tally, double *grad_norm);
+
+#endif

@@ -1,0 +1,176 @@
+// What a run is (its digests), and its interruption: saving and loading all that the next step follows from.
+#include "base/file.h"
+#include "tuning/state.h"
+#include "tuning/trainer_parts.h"
+
+#include <string.h>
+
+enum { TOKENIZER_LIMIT = 256 << 20 };
+
+static void free_hasher(struct cr_hasher **hasher)
+{
+    cr_hasher_free(*hasher);
+}
+
+static enum cr_status add_text(struct cr_hasher *hasher, const struct cr_buffer *text)
+{
+    return cr_hasher_add(hasher, cr_buffer_slice(text));
+}
+
+static enum cr_status add_model(const struct cr_trainer *trainer, struct cr_hasher *hasher)
+{
+    const struct cr_model_config *shape = &trainer->model->config;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(cr_append_format(
+        &text, "model %zu %zu %zu %zu %zu %zu %zu %zu %d %.9g %.17g %.17g %.17g %.17g %zu\n", shape->layers,
+        shape->hidden, shape->heads, shape->kv_heads, shape->head_dim, shape->intermediate, shape->vocabulary,
+        shape->context, shape->tied_head, (double)shape->norm_epsilon, shape->rope_theta, shape->rope_factor,
+        shape->rope_low_frequency, shape->rope_high_frequency, shape->rope_original_context));
+    const struct cr_safetensors *weights = trainer->model->weights;
+    for (size_t i = 0; weights && i < cr_safetensors_count(weights); i++) {
+        const struct cr_tensor_entry *entry = cr_safetensors_at(weights, i);
+        cr_buffer_clear(&text);
+        CR_TRY(
+            cr_append_format(&text, "tensor %s %d %zu\n", entry->name, (int)entry->dtype, entry->bytes.size));
+        CR_TRY(add_text(hasher, &text));
+        CR_TRY(cr_hasher_add(hasher, entry->bytes));
+    }
+    return CR_OK;
+}
+
+static enum cr_status add_tokenizer(const struct cr_trainer *trainer, struct cr_hasher *hasher)
+{
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(trainer->base, "tokenizer.json", &path));
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
+    CR_TRY(cr_file_read(path, TOKENIZER_LIMIT, &bytes));
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(cr_append_format(&text, "tokenizer %zu\n", bytes.size));
+    CR_TRY(add_text(hasher, &text));
+    return add_text(hasher, &bytes);
+}
+
+static enum cr_status add_structure(const struct cr_trainer *trainer, struct cr_hasher *hasher)
+{
+    const struct cr_structure *structure = trainer->structure;
+    CR_TRY(structure->kind->describe(structure, hasher));
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(cr_append_format(&text, "random_init %d\n", trainer->random_init));
+    for (size_t i = 0; i < structure->parameters.item_count; i++) {
+        const struct cr_parameter *item = &structure->parameters.items[i];
+        CR_TRY(cr_append_format(&text, "parameter %s %zu %zu %zu\n", item->name, item->rank, item->shape[0],
+                                item->shape[1]));
+    }
+    return add_text(hasher, &text);
+}
+
+enum cr_status cr_trainer_digest(struct cr_trainer *trainer, unsigned char out[32])
+{
+    // The base is gone through once; nothing that is hashed changes while the trainer lives.
+    if (!trainer->digest_known) {
+        CR_CLEANUP(free_hasher) struct cr_hasher *hasher = NULL;
+        CR_TRY(cr_hasher_new(&hasher));
+        CR_TRY(cr_hasher_add(hasher, cr_slice_of_string("carrel tuning 1\n")));
+        CR_TRY(add_model(trainer, hasher));
+        CR_TRY(add_tokenizer(trainer, hasher));
+        CR_TRY(add_structure(trainer, hasher));
+        CR_TRY(cr_hasher_finish(hasher, trainer->digest));
+        trainer->digest_known = true;
+    }
+    memcpy(out, trainer->digest, sizeof trainer->digest);
+    return CR_OK;
+}
+
+static enum cr_status add_settings(const struct cr_trainer *trainer, struct cr_hasher *hasher)
+{
+    const struct cr_training_config *training = &trainer->training;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(cr_append_format(
+        &text, "training %d %.17g %.17g %.17g %.17g %.17g %.17g %.17g %d %zu %zu %.17g %zu %zu\n",
+        training->optim, training->learning_rate, training->weight_decay, training->adam_beta1,
+        training->adam_beta2, training->adam_epsilon, training->momentum, training->max_grad_norm,
+        training->lr_scheduler_type, training->warmup_steps, training->max_steps, training->num_train_epochs,
+        training->per_device_train_batch_size, training->gradient_accumulation_steps));
+    CR_TRY(cr_append_format(&text, "seed %llu act %d steps %zu\n", (unsigned long long)trainer->seed,
+                            (int)trainer->model->act, trainer->total_steps));
+    return add_text(hasher, &text);
+}
+
+static enum cr_status add_examples(const struct cr_trainer *trainer, struct cr_hasher *hasher)
+{
+    size_t count = trainer->data ? cr_dataset_count(trainer->data) : 0;
+    for (size_t i = 0; i < count; i++) {
+        struct cr_example example = cr_dataset_at(trainer->data, i);
+        uint64_t length = example.count;
+        CR_TRY(cr_hasher_add(hasher, (struct cr_slice){(const unsigned char *)&length, sizeof length}));
+        CR_TRY(cr_hasher_add(hasher, (struct cr_slice){(const unsigned char *)example.tokens,
+                                                       example.count * sizeof *example.tokens}));
+        CR_TRY(cr_hasher_add(hasher, (struct cr_slice){(const unsigned char *)example.labels,
+                                                       example.count * sizeof *example.labels}));
+    }
+    return CR_OK;
+}
+
+// Names the run: what is trained, on what, and how. Threads, logging and paths do not matter to it.
+static enum cr_status run_digest(struct cr_trainer *trainer, unsigned char out[CR_SHA256_SIZE])
+{
+    unsigned char structure[CR_SHA256_SIZE];
+    CR_TRY(cr_trainer_digest(trainer, structure));
+    CR_CLEANUP(free_hasher) struct cr_hasher *hasher = NULL;
+    CR_TRY(cr_hasher_new(&hasher));
+    CR_TRY(cr_hasher_add(hasher, (struct cr_slice){structure, sizeof structure}));
+    CR_TRY(add_settings(trainer, hasher));
+    CR_TRY(add_examples(trainer, hasher));
+    return cr_hasher_finish(hasher, out);
+}
+
+static struct cr_slice bytes_of(const float *values, size_t count)
+{
+    return (struct cr_slice){(const unsigned char *)values, count * sizeof *values};
+}
+
+enum cr_status cr_trainer_save_state(struct cr_trainer *trainer, const char *path)
+{
+    const struct cr_parameters *parameters = &trainer->structure->parameters;
+    struct cr_state state = {
+        .steps = trainer->step,
+        .updates = trainer->optimizer.steps,
+        .count = parameters->count,
+        .moment_count = trainer->optimizer.moment_count,
+        .values = bytes_of(parameters->values, parameters->count),
+    };
+    for (size_t i = 0; i < state.moment_count; i++)
+        state.moments[i] = bytes_of(trainer->optimizer.moments[i], parameters->count);
+    CR_TRY(run_digest(trainer, state.digest));
+    return cr_state_write(path, &state);
+}
+
+static enum cr_status take_state(struct cr_trainer *trainer, const char *path, const struct cr_state *state)
+{
+    struct cr_parameters *parameters = &trainer->structure->parameters;
+    unsigned char digest[CR_SHA256_SIZE];
+    CR_TRY(run_digest(trainer, digest));
+    if (memcmp(digest, state->digest, sizeof digest) != 0 || state->count != parameters->count ||
+        state->moment_count != trainer->optimizer.moment_count)
+        return cr_fail(CR_INVALID, "%s: the state of another run (model, data or settings differ)", path);
+    if (trainer->data && state->steps > trainer->total_steps)
+        return cr_fail(CR_INVALID, "%s: %llu steps done of %zu", path, (unsigned long long)state->steps,
+                       trainer->total_steps);
+    memcpy(parameters->values, state->values.data, state->values.size);
+    for (size_t i = 0; i < state->moment_count; i++)
+        memcpy(trainer->optimizer.moments[i], state->moments[i].data, state->moments[i].size);
+    trainer->optimizer.steps = state->updates;
+    trainer->step = (size_t)state->steps;
+    return CR_OK;
+}
+
+enum cr_status cr_trainer_load_state(struct cr_trainer *trainer, const char *path)
+{
+    struct cr_slice bytes;
+    CR_TRY(cr_file_map(path, &bytes));
+    struct cr_state state;
+    enum cr_status status = cr_state_parse(bytes, path, &state);
+    if (status == CR_OK) status = take_state(trainer, path, &state);
+    cr_file_unmap(&bytes);
+    return status;
+}
