@@ -13,9 +13,9 @@ struct cr_linear;
 
 struct cr_linear_provider {
     // y [M,out] act (or F32) = x Wᵀ (+ bias where the layer has one); x [M,in] act.
-    enum cr_status (*forward)(struct cr_linear *self, struct cr_matrix x, struct cr_matrix y);
+    enum cr_status (*forward)(const struct cr_linear *self, struct cr_matrix x, struct cr_matrix y);
     // dx [M,in] act or F32 = dy W, or dx += dy W with `accumulate` (dx F32); dy [M,out] act.
-    enum cr_status (*backward)(struct cr_linear *self, struct cr_matrix dy, struct cr_matrix dx,
+    enum cr_status (*backward)(const struct cr_linear *self, struct cr_matrix dy, struct cr_matrix dx,
                                bool accumulate);
     void (*release)(struct cr_linear *self);
 };

@@ -80,11 +80,11 @@ struct cr_model {
     struct cr_matrix embedding;            // [V,d] act
     struct cr_linear head;                 // [V,d]
     float *norm;                           // [d] the final norm
-    const struct cr_safetensors *weights;  // the checkpoint as it lies in its files; NULL for cr_model_create
+    struct cr_safetensors *weights;        // the checkpoint as it lies in its files; NULL for cr_model_create
     bool writable;                         // cr_model_set is allowed
     struct cr_model_parameter *parameters; // in the order of Transformers' named_parameters
     size_t parameter_count;
-    void *memory; // private copies
+    struct cr_arena memory; // private copies
 };
 
 // Opens a Hugging Face directory. Weights stay in the mapping where they can (same dtype, one tensor), else

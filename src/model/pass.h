@@ -4,6 +4,8 @@
 
 #include "model/model.h"
 
+enum { CR_UNLABELLED = -100 }; // a row without loss
+
 // Rows of a batch: sequences one after the other, no padding (text/batch.h makes them).
 struct cr_rows {
     size_t sequences;
@@ -11,7 +13,7 @@ struct cr_rows {
     const size_t *offset;     // [sequences + 1]
     const uint32_t *tokens;   // [M], each below V (CR_INVALID otherwise)
     const uint32_t *position; // [M], each below config.context and the pass's rows (CR_INVALID otherwise)
-    const int32_t *labels;    // [M], a token id or −100; NULL where no loss is wanted
+    const int32_t *labels;    // [M], a token id or CR_UNLABELLED; NULL where no loss is wanted
 };
 
 struct cr_pass;

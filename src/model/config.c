@@ -1,0 +1,186 @@
+#include "model/config.h"
+
+#include "base/file.h"
+#include "format/json.h"
+
+#include <math.h>
+#include <string.h>
+
+// Bounds far above any published model. They keep every product of two of these within 64 bits, and a hostile
+// file from asking for absurd memory before a single tensor was seen.
+enum {
+    MOST_LAYERS = 1024,
+    MOST_HIDDEN = 1 << 17,
+    MOST_HEADS = 1024,
+    MOST_HEAD_DIM = 1024,
+    MOST_INTERMEDIATE = 1 << 20,
+    MOST_VOCABULARY = 1 << 22,
+    MOST_CONTEXT = 1 << 24,
+    MOST_FILE = 1 << 20,
+};
+
+static void free_json(struct cr_json **root)
+{
+    cr_json_free(*root);
+}
+
+static bool given(const struct cr_json *object, const char *key)
+{
+    return cr_json_kind(cr_json_member(object, key)) != CR_JSON_NULL;
+}
+
+static enum cr_status positive_number(const struct cr_json *object, const char *name, const char *key,
+                                      double fallback, double *out)
+{
+    double number;
+    CR_TRY(cr_json_get_number(object, name, key, fallback, &number));
+    if (!isfinite(number) || number <= 0)
+        return cr_fail(CR_INVALID, "%s: %s: %g is not a positive number", name, key, number);
+    *out = number;
+    return CR_OK;
+}
+
+static enum cr_status require_positive(const struct cr_json *object, const char *name, const char *key,
+                                       double *out)
+{
+    if (!given(object, key)) return cr_fail(CR_INVALID, "%s: rotary scaling: %s is missing", name, key);
+    return positive_number(object, name, key, 0, out);
+}
+
+// Only a switch that is off is computed.
+static enum cr_status refuse_switch(const struct cr_json *root, const char *name, const char *key)
+{
+    bool on;
+    CR_TRY(cr_json_get_bool(root, name, key, false, &on));
+    if (on) return cr_fail(CR_UNSUPPORTED, "%s: %s: true is not supported for llama", name, key);
+    return CR_OK;
+}
+
+static enum cr_status read_family(const struct cr_json *root, const char *name)
+{
+    const char *family;
+    CR_TRY(cr_json_get_string(root, name, "model_type", NULL, &family));
+    if (!family) return cr_fail(CR_INVALID, "%s: model_type is missing", name);
+    bool mistral = strcmp(family, "mistral") == 0;
+    if (!mistral && strcmp(family, "llama") != 0)
+        return cr_fail(CR_UNSUPPORTED, "%s: model_type: \"%s\" is not supported (llama and mistral are)",
+                       name, family);
+    // Mistral is llama but for its sliding window, which an absent key switches on.
+    if (mistral && (!cr_json_member(root, "sliding_window") || given(root, "sliding_window")))
+        return cr_fail(CR_UNSUPPORTED, "%s: sliding_window: only null is supported for mistral", name);
+    if (mistral && !given(root, "num_key_value_heads"))
+        return cr_fail(CR_INVALID, "%s: num_key_value_heads is missing", name);
+    const char *activation;
+    CR_TRY(cr_json_get_string(root, name, "hidden_act", "silu", &activation));
+    if (strcmp(activation, "silu") != 0)
+        return cr_fail(CR_UNSUPPORTED, "%s: hidden_act: \"%s\" is not supported (silu is)", name, activation);
+    CR_TRY(refuse_switch(root, name, "attention_bias"));
+    CR_TRY(refuse_switch(root, name, "mlp_bias"));
+    if (given(root, "quantization_config"))
+        return cr_fail(CR_UNSUPPORTED, "%s: quantization_config: quantised checkpoints are not supported",
+                       name);
+    return CR_OK;
+}
+
+static enum cr_status read_shape(const struct cr_json *root, const char *name, struct cr_model_config *out)
+{
+    CR_TRY(cr_json_require_size(root, name, "num_hidden_layers", 1, MOST_LAYERS, &out->layers));
+    CR_TRY(cr_json_require_size(root, name, "hidden_size", 1, MOST_HIDDEN, &out->hidden));
+    CR_TRY(cr_json_require_size(root, name, "num_attention_heads", 1, MOST_HEADS, &out->heads));
+    CR_TRY(cr_json_get_size(root, name, "num_key_value_heads", 1, MOST_HEADS, out->heads, &out->kv_heads));
+    if (out->heads % out->kv_heads != 0)
+        return cr_fail(CR_INVALID, "%s: num_key_value_heads: %zu does not divide num_attention_heads %zu",
+                       name, out->kv_heads, out->heads);
+    if (!given(root, "head_dim") && out->hidden % out->heads != 0)
+        return cr_fail(CR_INVALID,
+                       "%s: hidden_size: %zu is not a multiple of num_attention_heads %zu and there is no "
+                       "head_dim",
+                       name, out->hidden, out->heads);
+    CR_TRY(
+        cr_json_get_size(root, name, "head_dim", 1, MOST_HEAD_DIM, out->hidden / out->heads, &out->head_dim));
+    if (out->head_dim > MOST_HEAD_DIM || out->head_dim % 2 != 0)
+        return cr_fail(CR_INVALID, "%s: head_dim: %zu is not an even number up to %d", name, out->head_dim,
+                       MOST_HEAD_DIM);
+    CR_TRY(cr_json_require_size(root, name, "intermediate_size", 1, MOST_INTERMEDIATE, &out->intermediate));
+    CR_TRY(cr_json_require_size(root, name, "vocab_size", 1, MOST_VOCABULARY, &out->vocabulary));
+    CR_TRY(cr_json_get_size(root, name, "max_position_embeddings", 1, MOST_CONTEXT, 2048, &out->context));
+    CR_TRY(cr_json_get_bool(root, name, "tie_word_embeddings", false, &out->tied_head));
+    double epsilon;
+    CR_TRY(positive_number(root, name, "rms_norm_eps", 1e-6, &epsilon));
+    if (epsilon > 1) return cr_fail(CR_INVALID, "%s: rms_norm_eps: %g is over 1", name, epsilon);
+    out->norm_epsilon = (float)epsilon;
+    return CR_OK;
+}
+
+// Llama 3's scaling: slow rotations by the whole factor, fast ones not at all, a ramp between.
+static enum cr_status read_llama3(const struct cr_json *rope, const char *name, struct cr_model_config *out)
+{
+    CR_TRY(require_positive(rope, name, "factor", &out->rope_factor));
+    CR_TRY(require_positive(rope, name, "low_freq_factor", &out->rope_low_frequency));
+    CR_TRY(require_positive(rope, name, "high_freq_factor", &out->rope_high_frequency));
+    CR_TRY(cr_json_require_size(rope, name, "original_max_position_embeddings", 1, MOST_CONTEXT,
+                                &out->rope_original_context));
+    if (out->rope_factor < 1)
+        return cr_fail(CR_INVALID, "%s: rotary scaling: factor: %g is below 1", name, out->rope_factor);
+    if (out->rope_high_frequency <= out->rope_low_frequency)
+        return cr_fail(CR_INVALID, "%s: rotary scaling: high_freq_factor %g is not above low_freq_factor %g",
+                       name, out->rope_high_frequency, out->rope_low_frequency);
+    return CR_OK;
+}
+
+// The base of the rotation and its scaling: rope_theta and rope_scaling at the top, or both in
+// rope_parameters, which newer versions of Transformers write. "rope_type" was once "type".
+static enum cr_status read_rope(const struct cr_json *root, const char *name, struct cr_model_config *out)
+{
+    out->rope_factor = out->rope_low_frequency = 1;
+    out->rope_high_frequency = 4;
+    out->rope_original_context = out->context;
+    const char *key = given(root, "rope_parameters") ? "rope_parameters" : "rope_scaling";
+    const struct cr_json *rope = cr_json_member(root, key);
+    bool present = given(root, key);
+    if (present && cr_json_kind(rope) != CR_JSON_OBJECT)
+        return cr_fail(CR_INVALID, "%s: %s is not an object", name, key);
+    const struct cr_json *holder = present && given(rope, "rope_theta") ? rope : root;
+    CR_TRY(positive_number(holder, name, "rope_theta", 10000, &out->rope_theta));
+    double rotated;
+    holder = present && given(rope, "partial_rotary_factor") ? rope : root;
+    CR_TRY(positive_number(holder, name, "partial_rotary_factor", 1, &rotated));
+    if (rotated != 1)
+        return cr_fail(CR_UNSUPPORTED, "%s: partial_rotary_factor: %g is not supported (1 is)", name,
+                       rotated);
+    if (!present) return CR_OK;
+    const char *type;
+    CR_TRY(cr_json_get_string(rope, name, "type", "default", &type));
+    CR_TRY(cr_json_get_string(rope, name, "rope_type", type, &type));
+    if (strcmp(type, "default") == 0) return CR_OK;
+    if (strcmp(type, "llama3") == 0) return read_llama3(rope, name, out);
+    return cr_fail(CR_UNSUPPORTED, "%s: %s: rope_type \"%s\" is not supported (default and llama3 are)", name,
+                   key, type);
+}
+
+static enum cr_status read_config(const struct cr_json *root, const char *name, struct cr_model_config *out)
+{
+    if (cr_json_kind(root) != CR_JSON_OBJECT) return cr_fail(CR_INVALID, "%s: not a JSON object", name);
+    struct cr_model_config config = {0};
+    CR_TRY(read_family(root, name));
+    CR_TRY(read_shape(root, name, &config));
+    CR_TRY(read_rope(root, name, &config));
+    *out = config;
+    return CR_OK;
+}
+
+enum cr_status cr_model_config_parse(struct cr_slice text, const char *name, struct cr_model_config *out)
+{
+    CR_CLEANUP(free_json) struct cr_json *root = NULL;
+    CR_TRY(cr_json_parse(text, name, &root));
+    return read_config(root, name, out);
+}
+
+enum cr_status cr_model_config_read(const char *directory, struct cr_model_config *out)
+{
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(directory, "config.json", &path));
+    CR_CLEANUP(free_json) struct cr_json *root = NULL;
+    CR_TRY(cr_json_read(path, MOST_FILE, &root));
+    return read_config(root, path, out);
+}

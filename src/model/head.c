@@ -1,0 +1,71 @@
+// The end of a walk: final norm, head, loss, and the first step back.
+#include "model/head.h"
+
+#include "tensor/matmul.h"
+#include "tensor/ops.h"
+
+#include <string.h>
+
+static float *row_of(struct cr_matrix m, size_t i)
+{
+    return (float *)m.data + i * m.stride;
+}
+
+enum cr_status cr_head_logits(struct cr_walk *walk, struct cr_matrix stream, size_t count,
+                              struct cr_matrix logits)
+{
+    const struct cr_model *model = walk->model;
+    struct cr_matrix input = cr_matrix_rows(walk->head_input, 0, count);
+    struct cr_matrix normed = cr_matrix_rows(walk->head_normed, 0, count);
+    for (size_t i = 0; i < count; i++)
+        memcpy(row_of(input, i), row_of(stream, walk->head_row[i]), stream.columns * sizeof(float));
+    cr_rms_norm(model->compute, input, model->norm, model->config.norm_epsilon, normed, walk->head_inverse);
+    return model->head.provider->forward(&model->head, normed, logits);
+}
+
+// From the logits' gradient to that of the stream's rows, which is put where it belongs.
+static enum cr_status head_back(struct cr_walk *walk, const struct cr_tuned *tuned, size_t count,
+                                struct cr_matrix dlogits, size_t lowest)
+{
+    const struct cr_model *model = walk->model;
+    struct cr_matrix normed = cr_matrix_rows(walk->head_normed, 0, count);
+    struct cr_matrix gradient = cr_matrix_rows(walk->head_gradient, 0, count);
+    if (tuned->head_gradient) {
+        struct cr_matrix dweight =
+            cr_matrix_of(tuned->head_gradient, CR_F32, model->head.out, model->head.in);
+        CR_TRY(cr_matmul(model->compute, CR_TN, dlogits, normed, dweight, true));
+    }
+    if (lowest > cr_place_of(model->config.layers, 0)) return CR_OK;
+    CR_TRY(model->head.provider->backward(&model->head, dlogits, normed, false));
+    memset(gradient.data, 0, count * gradient.columns * sizeof(float));
+    cr_rms_norm_backward(model->compute, cr_matrix_rows(walk->head_input, 0, count), model->norm,
+                         walk->head_inverse, normed, gradient, tuned->norm_gradient);
+    for (size_t i = 0; i < count; i++)
+        memcpy(row_of(walk->gradient, walk->head_row[i]), row_of(gradient, i),
+               gradient.columns * sizeof(float));
+    return CR_OK;
+}
+
+enum cr_status cr_head_loss(struct cr_walk *walk, const struct cr_tuned *tuned, struct cr_matrix stream,
+                            size_t count, float scale, double *loss_sum, size_t *correct)
+{
+    const struct cr_model *model = walk->model;
+    size_t vocabulary = model->config.vocabulary, lowest = cr_walk_lowest(walk, tuned);
+    bool back = scale > 0 && lowest != SIZE_MAX;
+    struct cr_matrix logits = cr_matrix_of(walk->wide, CR_F32, count, vocabulary);
+    struct cr_matrix dlogits = {0};
+    if (back) dlogits = cr_matrix_rows(walk->head_dlogits, 0, count);
+    CR_TRY(cr_head_logits(walk, stream, count, logits));
+    cr_cross_entropy(model->compute, logits, walk->head_label, scale, walk->head_loss, walk->head_correct,
+                     dlogits);
+    double sum = 0;
+    size_t right = 0;
+    for (size_t i = 0; i < count; i++) {
+        sum += (double)walk->head_loss[i];
+        right += walk->head_correct[i];
+    }
+    if (back) CR_TRY(head_back(walk, tuned, count, dlogits, lowest));
+    *loss_sum += sum;
+    if (correct) *correct += right;
+    return CR_OK;
+}

@@ -1,0 +1,29 @@
+// The frozen linear computed here, with the weight as the checkpoint stores it.
+#include "model/linear.h"
+
+#include "tensor/matmul.h"
+
+static enum cr_status local_forward(const struct cr_linear *self, struct cr_matrix x, struct cr_matrix y)
+{
+    return cr_matmul(self->compute, CR_NT, x, self->weight, y, false);
+}
+
+static enum cr_status local_backward(const struct cr_linear *self, struct cr_matrix dy, struct cr_matrix dx,
+                                     bool accumulate)
+{
+    return cr_matmul(self->compute, CR_NN, dy, self->weight, dx, accumulate);
+}
+
+// The weight is borrowed.
+static void local_release(struct cr_linear *self)
+{
+    *self = (struct cr_linear){0};
+}
+
+static const struct cr_linear_provider local = {local_forward, local_backward, local_release};
+
+void cr_linear_local_init(struct cr_compute *compute, struct cr_matrix weight, struct cr_linear *out)
+{
+    *out = (struct cr_linear){
+        .provider = &local, .in = weight.columns, .out = weight.rows, .compute = compute, .weight = weight};
+}

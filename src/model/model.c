@@ -1,0 +1,161 @@
+#include "model/model.h"
+
+#include "model/weights.h"
+#include "tensor/ops.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const module_names[CR_MODULES] = {"q_proj",    "k_proj",  "v_proj",   "o_proj",
+                                                     "gate_proj", "up_proj", "down_proj"};
+
+const char *cr_module_name(enum cr_module module)
+{
+    return module_names[module];
+}
+
+bool cr_module_find(const char *name, enum cr_module *out)
+{
+    for (enum cr_module module = 0; module < CR_MODULES; module++)
+        if (strcmp(name, module_names[module]) == 0) {
+            *out = module;
+            return true;
+        }
+    return false;
+}
+
+void cr_module_shape(const struct cr_model_config *config, enum cr_module module, size_t *out, size_t *in)
+{
+    size_t q = config->heads * config->head_dim, kv = config->kv_heads * config->head_dim;
+    const size_t shapes[CR_MODULES][2] = {
+        [CR_Q] = {q, config->hidden},
+        [CR_K] = {kv, config->hidden},
+        [CR_V] = {kv, config->hidden},
+        [CR_O] = {config->hidden, q},
+        [CR_GATE] = {config->intermediate, config->hidden},
+        [CR_UP] = {config->intermediate, config->hidden},
+        [CR_DOWN] = {config->hidden, config->intermediate},
+    };
+    *out = shapes[module][0];
+    *in = shapes[module][1];
+}
+
+static void free_model(struct cr_model **model)
+{
+    cr_model_free(*model);
+}
+
+// The parts that need no weights. A checkpoint is checked before memory for the weights is asked for, so that
+// a config.json alone cannot ask for it.
+static enum cr_status begin(const struct cr_model_config *config, struct cr_compute *compute,
+                            enum cr_dtype act, bool writable, struct cr_model **out)
+{
+    if (act != CR_F32 && act != CR_BF16)
+        return cr_fail(CR_INTERNAL, "a model computes in float32 or bfloat16 only");
+    if (act == CR_BF16 && !cr_compute_has_bf16(compute))
+        return cr_fail(CR_UNSUPPORTED, "this processor has no bfloat16 products (use float32)");
+    CR_CLEANUP(free_model) struct cr_model *model = NULL;
+    CR_TRY(cr_allocate(1, sizeof *model, &model));
+    model->config = *config;
+    model->compute = compute;
+    model->act = act;
+    model->writable = writable;
+    CR_TRY(cr_allocate(config->layers, sizeof *model->layers, &model->layers));
+    CR_TRY(cr_weights_list(model));
+    *out = model;
+    model = NULL;
+    return CR_OK;
+}
+
+static enum cr_status open_model(const char *directory, struct cr_compute *compute, enum cr_dtype act,
+                                 bool writable, struct cr_model **out)
+{
+    struct cr_model_config config;
+    CR_TRY(cr_model_config_read(directory, &config));
+    CR_CLEANUP(free_model) struct cr_model *model = NULL;
+    CR_TRY(begin(&config, compute, act, writable, &model));
+    CR_TRY(cr_safetensors_open(directory, &model->weights));
+    CR_TRY(cr_weights_check(model));
+    CR_TRY(cr_weights_place(model));
+    *out = model;
+    model = NULL;
+    return CR_OK;
+}
+
+enum cr_status cr_model_open(const char *directory, struct cr_compute *compute, enum cr_dtype act,
+                             struct cr_model **out)
+{
+    return open_model(directory, compute, act, false, out);
+}
+
+enum cr_status cr_model_open_trainable(const char *directory, struct cr_compute *compute, enum cr_dtype act,
+                                       struct cr_model **out)
+{
+    return open_model(directory, compute, act, true, out);
+}
+
+enum cr_status cr_model_create(const struct cr_model_config *config, struct cr_compute *compute,
+                               enum cr_dtype act, struct cr_model **out)
+{
+    CR_CLEANUP(free_model) struct cr_model *model = NULL;
+    CR_TRY(begin(config, compute, act, true, &model));
+    CR_TRY(cr_weights_place(model));
+    *out = model;
+    model = NULL;
+    return CR_OK;
+}
+
+static void release_linear(struct cr_linear *linear)
+{
+    if (linear->provider) linear->provider->release(linear);
+}
+
+void cr_model_free(struct cr_model *model)
+{
+    if (!model) return;
+    for (size_t i = 0; model->layers && i < model->config.layers; i++) {
+        release_linear(&model->layers[i].qkv);
+        release_linear(&model->layers[i].o);
+        release_linear(&model->layers[i].gate_up);
+        release_linear(&model->layers[i].down);
+    }
+    release_linear(&model->head);
+    for (size_t i = 0; i < model->parameter_count; i++) free(model->parameters[i].name);
+    free(model->parameters);
+    free(model->layers);
+    // Trained weights may be secret; a checkpoint's copies are not, and cost time to wipe.
+    if (model->writable) cr_wipe(model->memory.base, model->memory.size);
+    cr_arena_release(&model->memory);
+    cr_safetensors_free(model->weights);
+    free(model);
+}
+
+static size_t value_count(const struct cr_model_parameter *parameter)
+{
+    return parameter->place.rows * parameter->place.columns;
+}
+
+void cr_model_get(const struct cr_model *model, size_t i, float *values)
+{
+    const struct cr_model_parameter *parameter = &model->parameters[i];
+    cr_convert(model->compute, parameter->place.data, parameter->place.dtype, values, CR_F32,
+               value_count(parameter));
+}
+
+enum cr_status cr_model_set(struct cr_model *model, size_t i, const float *values)
+{
+    const struct cr_model_parameter *parameter = &model->parameters[i];
+    if (!model->writable)
+        return cr_fail(CR_INVALID, "%s cannot be set: the model was not opened for training",
+                       parameter->name);
+    cr_convert(model->compute, values, CR_F32, parameter->place.data, parameter->place.dtype,
+               value_count(parameter));
+    return CR_OK;
+}
+
+const struct cr_model_parameter *cr_model_find(const struct cr_model *model, const char *name)
+{
+    for (size_t i = 0; i < model->parameter_count; i++)
+        if (strcmp(model->parameters[i].name, name) == 0) return &model->parameters[i];
+    return NULL;
+}

@@ -1,0 +1,217 @@
+#include "model/pass.h"
+
+#include "model/head.h"
+#include "tensor/ops.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct cr_pass {
+    struct cr_walk walk;
+    size_t rows;        // of the last forward
+    size_t first, last; // layers whose traces belong to it; last is also where its stream is
+    size_t gradient_at; // walk.gradient is that of the stream before this layer; NO_GRADIENT: of none
+};
+
+#define NO_GRADIENT SIZE_MAX
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+enum cr_status cr_pass_new(const struct cr_model *model, size_t rows, size_t sequences, bool backward,
+                           struct cr_pass **out)
+{
+    if (rows == 0 || sequences == 0) return cr_fail(CR_INVALID, "a pass needs at least one row and sequence");
+    struct cr_walk_size size = {.rows = rows,
+                                .sequences = sequences,
+                                .positions = smaller(rows, model->config.context),
+                                .backward = backward};
+    struct cr_pass *pass;
+    CR_TRY(cr_allocate(1, sizeof *pass, &pass));
+    enum cr_status status = cr_walk_init(model, &size, &pass->walk);
+    if (status != CR_OK) {
+        free(pass);
+        return status;
+    }
+    pass->gradient_at = NO_GRADIENT;
+    *out = pass;
+    return CR_OK;
+}
+
+void cr_pass_free(struct cr_pass *pass)
+{
+    if (!pass) return;
+    cr_walk_release(&pass->walk);
+    free(pass);
+}
+
+size_t cr_pass_memory(const struct cr_pass *pass)
+{
+    return sizeof *pass + pass->walk.arena.size;
+}
+
+// Every index that kernels will use unchecked.
+static enum cr_status check_rows(const struct cr_pass *pass, const struct cr_rows *rows)
+{
+    const struct cr_walk *walk = &pass->walk;
+    const struct cr_model_config *config = &walk->model->config;
+    if (rows->rows == 0 || rows->rows > walk->size.rows)
+        return cr_fail(CR_INVALID, "a batch of %zu rows does not fit a pass of %zu", rows->rows,
+                       walk->size.rows);
+    if (rows->sequences == 0 || rows->sequences > walk->size.sequences)
+        return cr_fail(CR_INVALID, "a batch of %zu sequences does not fit a pass of %zu", rows->sequences,
+                       walk->size.sequences);
+    if (rows->offset[0] != 0 || rows->offset[rows->sequences] != rows->rows)
+        return cr_fail(CR_INVALID, "the sequences of a batch do not cover its %zu rows", rows->rows);
+    for (size_t i = 0; i < rows->sequences; i++)
+        if (rows->offset[i] > rows->offset[i + 1])
+            return cr_fail(CR_INVALID, "sequence %zu of a batch ends before it begins", i);
+    for (size_t i = 0; i < rows->rows; i++) {
+        if (rows->tokens[i] >= config->vocabulary)
+            return cr_fail(CR_INVALID, "token %u is outside the model's vocabulary of %zu", rows->tokens[i],
+                           config->vocabulary);
+        if (rows->position[i] >= walk->size.positions)
+            return cr_fail(CR_INVALID, "position %u is outside the %s of %zu", rows->position[i],
+                           walk->size.positions == config->context ? "model's context" : "pass's rows",
+                           walk->size.positions);
+    }
+    return CR_OK;
+}
+
+static struct cr_view view_of(const struct cr_pass *pass, const struct cr_rows *rows)
+{
+    return (struct cr_view){
+        .rows = rows->rows,
+        .position = rows->position,
+        .layout = {.sequences = rows->sequences,
+                   .offset = rows->offset,
+                   .key_offset = rows->offset,
+                   .past = pass->walk.past},
+    };
+}
+
+// Puts the caller's stream where layer `first` reads it.
+static void move_stream(struct cr_pass *pass, size_t first, size_t rows)
+{
+    struct cr_matrix from = cr_walk_residual(&pass->walk, 2 * pass->last, rows);
+    struct cr_matrix to = cr_walk_residual(&pass->walk, 2 * first, rows);
+    if (from.data != to.data) cr_copy_matrix(pass->walk.model->compute, from, to);
+}
+
+enum cr_status cr_pass_forward(struct cr_pass *pass, const struct cr_tuned *tuned, const struct cr_rows *rows,
+                               size_t first, size_t last)
+{
+    struct cr_walk *walk = &pass->walk;
+    const struct cr_model *model = walk->model;
+    if (first > last || last > model->config.layers)
+        return cr_fail(CR_INVALID, "layers %zu to %zu are not in a model of %zu", first, last,
+                       model->config.layers);
+    CR_TRY(check_rows(pass, rows));
+    struct cr_view view = view_of(pass, rows);
+    pass->gradient_at = NO_GRADIENT;
+    if (first == 0)
+        cr_embed(model->compute, model->embedding, rows->tokens, cr_walk_residual(walk, 0, rows->rows));
+    else
+        move_stream(pass, first, rows->rows);
+    if (first == 0 || first != pass->last) pass->first = first;
+    pass->last = first;
+    pass->rows = rows->rows;
+    for (size_t layer = first; layer < last; layer++) {
+        CR_TRY(cr_walk_layer(walk, &view, layer, tuned && tuned->layers ? &tuned->layers[layer] : NULL));
+        pass->last = layer + 1;
+    }
+    return CR_OK;
+}
+
+struct cr_matrix cr_pass_stream(struct cr_pass *pass)
+{
+    return cr_walk_residual(&pass->walk, 2 * pass->last, pass->walk.size.rows);
+}
+
+static enum cr_status check_end(const struct cr_pass *pass, size_t rows)
+{
+    if (pass->last != pass->walk.model->config.layers || rows != pass->rows)
+        return cr_fail(CR_INTERNAL, "loss or logits of a batch that has not walked through the whole model");
+    return CR_OK;
+}
+
+static enum cr_status check_labels(const struct cr_pass *pass, const struct cr_rows *rows)
+{
+    size_t vocabulary = pass->walk.model->config.vocabulary;
+    if (!rows->labels) return cr_fail(CR_INVALID, "a batch without labels has no loss");
+    for (size_t i = 0; i < rows->rows; i++) {
+        int32_t label = rows->labels[i];
+        if (label != CR_UNLABELLED && (label < 0 || (size_t)label >= vocabulary))
+            return cr_fail(CR_INVALID, "label %d is outside the model's vocabulary of %zu", label,
+                           vocabulary);
+    }
+    return CR_OK;
+}
+
+enum cr_status cr_pass_loss(struct cr_pass *pass, const struct cr_tuned *tuned, const struct cr_rows *rows,
+                            float scale, double *loss_sum, size_t *correct)
+{
+    struct cr_walk *walk = &pass->walk;
+    CR_TRY(check_end(pass, rows->rows));
+    CR_TRY(check_labels(pass, rows));
+    if (scale > 0 && !walk->size.backward)
+        return cr_fail(CR_INTERNAL, "a gradient from a pass made without backward");
+    struct cr_matrix stream = cr_pass_stream(pass);
+    double loss = 0;
+    size_t right = 0, count = 0;
+    if (scale > 0) memset(walk->gradient.data, 0, rows->rows * stream.columns * sizeof(float));
+    for (size_t i = 0; i < rows->rows; i++) {
+        if (rows->labels[i] != CR_UNLABELLED) {
+            walk->head_row[count] = (uint32_t)i;
+            walk->head_label[count++] = rows->labels[i];
+        }
+        if (count > 0 && (count == walk->chunk || i + 1 == rows->rows)) {
+            CR_TRY(cr_head_loss(walk, tuned, stream, count, scale, &loss, &right));
+            count = 0;
+        }
+    }
+    if (scale > 0) pass->gradient_at = walk->model->config.layers;
+    *loss_sum += loss;
+    if (correct) *correct += right;
+    return CR_OK;
+}
+
+enum cr_status cr_pass_logits(struct cr_pass *pass, const uint32_t *row, size_t count, float *logits)
+{
+    struct cr_walk *walk = &pass->walk;
+    size_t vocabulary = walk->model->config.vocabulary;
+    CR_TRY(check_end(pass, pass->rows));
+    for (size_t i = 0; i < count; i++)
+        if (row[i] >= pass->rows)
+            return cr_fail(CR_INVALID, "row %u is outside the batch of %zu", row[i], pass->rows);
+    for (size_t at = 0; at < count; at += walk->chunk) {
+        size_t n = smaller(walk->chunk, count - at);
+        memcpy(walk->head_row, row + at, n * sizeof *row);
+        CR_TRY(cr_head_logits(walk, cr_pass_stream(pass), n,
+                              cr_matrix_of(logits + at * vocabulary, CR_F32, n, vocabulary)));
+    }
+    return CR_OK;
+}
+
+enum cr_status cr_pass_backward(struct cr_pass *pass, const struct cr_tuned *tuned,
+                                const struct cr_rows *rows, size_t first, size_t last)
+{
+    struct cr_walk *walk = &pass->walk;
+    if (first > last || rows->rows != pass->rows || pass->gradient_at != last || first < pass->first)
+        return cr_fail(CR_INTERNAL,
+                       "a way back over layers that were not walked forward, or no loss was taken");
+    struct cr_view view = view_of(pass, rows);
+    size_t lowest = cr_walk_lowest(walk, tuned);
+    pass->gradient_at = NO_GRADIENT;
+    for (size_t layer = last; layer-- > first;)
+        CR_TRY(cr_walk_layer_back(walk, &view, layer, tuned && tuned->layers ? &tuned->layers[layer] : NULL,
+                                  lowest));
+    if (first == 0 && tuned && tuned->embedding_gradient)
+        cr_embed_backward(walk->model->compute, rows->tokens, cr_matrix_rows(walk->gradient, 0, rows->rows),
+                          cr_matrix_of(tuned->embedding_gradient, CR_F32, walk->model->config.vocabulary,
+                                       walk->model->config.hidden));
+    pass->gradient_at = first;
+    return CR_OK;
+}

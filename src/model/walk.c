@@ -1,0 +1,248 @@
+#include "model/walk.h"
+
+#include "tensor/ops.h"
+
+#include <math.h>
+#include <string.h>
+
+// Rows of the head at a time: enough for the product to run at full speed, few enough that the logits of a
+// large vocabulary stay small.
+enum { HEAD_CHUNK = 128 };
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+// Rotation per position of pair j, as Transformers computes it (in fp32: models were trained with its
+// rounding). Source of the scaling: modeling_rope_utils.py, _compute_llama3_parameters.
+static float frequency(const struct cr_model_config *config, size_t j)
+{
+    float plain = (float)(1 / pow(config->rope_theta, 2 * (double)j / (double)config->head_dim));
+    if (config->rope_factor == 1) return plain;
+    double original = (double)config->rope_original_context;
+    double wavelength = 2 * M_PI / (double)plain;
+    if (wavelength < original / config->rope_high_frequency) return plain;
+    double scaled = (double)plain / config->rope_factor;
+    if (wavelength > original / config->rope_low_frequency) return (float)scaled;
+    double ramp = (original / wavelength - config->rope_low_frequency) /
+                  (config->rope_high_frequency - config->rope_low_frequency);
+    return (float)((1 - ramp) * scaled + ramp * (double)plain);
+}
+
+static void fill_rotation(struct cr_walk *walk)
+{
+    size_t half = walk->shape.head_dim / 2;
+    for (size_t j = 0; j < half; j++) {
+        float step = frequency(&walk->model->config, j);
+        for (size_t p = 0; p < walk->size.positions; p++) {
+            float angle = (float)p * step;
+            walk->cosine[p * half + j] = (float)cos((double)angle);
+            walk->sine[p * half + j] = (float)sin((double)angle);
+        }
+    }
+}
+
+static struct cr_matrix take(struct cr_walk *walk, enum cr_dtype dtype, size_t rows, size_t columns)
+{
+    return cr_matrix_of(cr_arena_take(&walk->arena, rows * columns, cr_dtype_size(dtype)), dtype, rows,
+                        columns);
+}
+
+static float *take_floats(struct cr_walk *walk, size_t count)
+{
+    return cr_arena_take(&walk->arena, count, sizeof(float));
+}
+
+static void place_trace(struct cr_walk *walk, struct cr_trace *trace)
+{
+    size_t rows = walk->size.rows;
+    enum cr_dtype act = walk->model->act;
+    const struct cr_layer *layer = &walk->model->layers[0]; // all have one shape
+    trace->qkv = take(walk, act, rows, layer->qkv.out);
+    trace->attended = take(walk, act, rows, layer->o.in);
+    trace->gate_up = take(walk, act, rows, layer->gate_up.out);
+    trace->log_sum = walk->size.backward ? take_floats(walk, rows * walk->shape.heads) : NULL;
+    trace->inverse1 = take_floats(walk, rows);
+    trace->inverse2 = take_floats(walk, rows);
+}
+
+static void place_layer_space(struct cr_walk *walk)
+{
+    const struct cr_model *model = walk->model;
+    const struct cr_layer *layer = &model->layers[0];
+    size_t rows = walk->size.rows, d = model->config.hidden;
+    walk->normed = take(walk, model->act, rows, d);
+    walk->hidden = take(walk, model->act, rows, layer->down.in);
+    walk->attention_scratch =
+        cr_arena_take(&walk->arena, cr_attention_scratch(model->compute, &walk->shape, model->act), 1);
+    size_t wide = walk->chunk * model->config.vocabulary;
+    if (walk->size.backward) {
+        walk->gradient = take(walk, CR_F32, rows, d);
+        if (model->act != CR_F32) walk->upstream = take(walk, model->act, rows, d);
+        walk->dattended = take(walk, model->act, rows, layer->o.in);
+        walk->dqkv = take(walk, model->act, rows, layer->qkv.out);
+        wide = larger(wide, rows * larger(larger(d, layer->down.in), layer->o.in));
+    }
+    walk->wide = take_floats(walk, wide);
+}
+
+static void place_head_space(struct cr_walk *walk)
+{
+    const struct cr_model *model = walk->model;
+    size_t d = model->config.hidden;
+    walk->head_row = cr_arena_take(&walk->arena, walk->chunk, sizeof *walk->head_row);
+    walk->head_label = cr_arena_take(&walk->arena, walk->chunk, sizeof *walk->head_label);
+    walk->head_input = take(walk, CR_F32, walk->chunk, d);
+    walk->head_normed = take(walk, model->act, walk->chunk, d);
+    walk->head_inverse = take_floats(walk, walk->chunk);
+    walk->head_loss = take_floats(walk, walk->chunk);
+    walk->head_correct = cr_arena_take(&walk->arena, walk->chunk, sizeof *walk->head_correct);
+    if (!walk->size.backward) return;
+    walk->head_gradient = take(walk, CR_F32, walk->chunk, d);
+    // In fp32 the gradient takes the place of the logits.
+    if (model->act == CR_F32)
+        walk->head_dlogits = cr_matrix_of(walk->wide, CR_F32, walk->chunk, model->config.vocabulary);
+    else
+        walk->head_dlogits = take(walk, model->act, walk->chunk, model->config.vocabulary);
+}
+
+// Run twice: the arena counts, then hands out.
+static void place(struct cr_walk *walk)
+{
+    size_t layers = walk->model->config.layers, traces = walk->size.backward ? layers : 1;
+    size_t kv = walk->shape.kv_heads * walk->shape.head_dim;
+    walk->cosine = take_floats(walk, walk->size.positions * walk->shape.head_dim / 2);
+    walk->sine = take_floats(walk, walk->size.positions * walk->shape.head_dim / 2);
+    walk->past = cr_arena_take(&walk->arena, walk->size.sequences, sizeof *walk->past);
+    walk->residual = take_floats(walk, (walk->size.backward ? 2 * layers + 1 : 2) * walk->size.rows *
+                                           walk->model->config.hidden);
+    struct cr_trace unplaced, *trace = cr_arena_take(&walk->arena, traces, sizeof *trace);
+    for (size_t i = 0; i < traces; i++) place_trace(walk, trace ? &trace[i] : &unplaced);
+    walk->traces = trace;
+    if (walk->size.cache > 0) {
+        struct cr_cache none, *cache = cr_arena_take(&walk->arena, layers, sizeof *cache);
+        for (size_t i = 0; i < layers; i++)
+            *(cache ? &cache[i] : &none) = (struct cr_cache){
+                take(walk, walk->model->act, walk->size.cache, kv),
+                take(walk, walk->model->act, walk->size.cache, kv),
+            };
+        walk->caches = cache;
+    }
+    place_layer_space(walk);
+    place_head_space(walk);
+}
+
+enum cr_status cr_walk_init(const struct cr_model *model, const struct cr_walk_size *size,
+                            struct cr_walk *out)
+{
+    const struct cr_model_config *config = &model->config;
+    struct cr_walk walk = {
+        .model = model,
+        .size = *size,
+        .shape = {.heads = config->heads,
+                  .kv_heads = config->kv_heads,
+                  .head_dim = config->head_dim,
+                  .scale = (float)(1 / sqrt((double)config->head_dim))},
+        .chunk = smaller(size->rows, HEAD_CHUNK),
+    };
+    place(&walk);
+    CR_TRY(cr_arena_commit(&walk.arena));
+    place(&walk);
+    fill_rotation(&walk);
+    *out = walk;
+    return CR_OK;
+}
+
+void cr_walk_release(struct cr_walk *walk)
+{
+    cr_wipe(walk->arena.base, walk->arena.base ? walk->arena.size : 0);
+    cr_arena_release(&walk->arena);
+}
+
+struct cr_matrix cr_walk_residual(const struct cr_walk *walk, size_t i, size_t rows)
+{
+    size_t d = walk->model->config.hidden, buffer = walk->size.backward ? i : i % 2;
+    return cr_matrix_of(walk->residual + buffer * walk->size.rows * d, CR_F32, rows, d);
+}
+
+// y = x Wᵀ and then what the deltas of the `count` modules from `first` add to their columns of y.
+static enum cr_status project(const struct cr_walk *walk, const struct cr_linear *linear,
+                              const struct cr_layer_tuning *tuning, enum cr_module first, size_t count,
+                              struct cr_matrix x, struct cr_matrix y)
+{
+    CR_TRY(linear->provider->forward(linear, x, y));
+    if (!tuning) return CR_OK;
+    for (size_t i = 0, at = 0; i < count; i++) {
+        size_t out, in;
+        cr_module_shape(&walk->model->config, first + (enum cr_module)i, &out, &in);
+        struct cr_delta *delta = tuning->delta[first + i];
+        if (delta && delta->kind->forward)
+            CR_TRY(delta->kind->forward(delta, x, cr_matrix_columns(y, at, out)));
+        at += out;
+    }
+    return CR_OK;
+}
+
+// Attention over the batch itself, or over the cache after the batch's keys and values were added to it.
+static enum cr_status attend(struct cr_walk *walk, const struct cr_view *view, size_t layer,
+                             struct cr_matrix qkv, struct cr_matrix attended, float *log_sum)
+{
+    struct cr_compute *compute = walk->model->compute;
+    size_t head_dim = walk->shape.head_dim, q_columns = walk->shape.heads * head_dim,
+           kv_columns = walk->shape.kv_heads * head_dim;
+    cr_rope(compute, cr_matrix_columns(qkv, 0, q_columns + kv_columns),
+            walk->shape.heads + walk->shape.kv_heads, head_dim, walk->cosine, walk->sine, view->position,
+            false);
+    struct cr_matrix q = cr_matrix_columns(qkv, 0, q_columns);
+    struct cr_matrix k = cr_matrix_columns(qkv, q_columns, kv_columns);
+    struct cr_matrix v = cr_matrix_columns(qkv, q_columns + kv_columns, kv_columns);
+    if (walk->caches) {
+        struct cr_cache *cache = &walk->caches[layer];
+        size_t past = view->layout.past[0];
+        cr_copy_matrix(compute, k, cr_matrix_rows(cache->k, past, view->rows));
+        cr_copy_matrix(compute, v, cr_matrix_rows(cache->v, past, view->rows));
+        k = cr_matrix_rows(cache->k, 0, past + view->rows);
+        v = cr_matrix_rows(cache->v, 0, past + view->rows);
+    }
+    return cr_attention(compute, &walk->shape, &view->layout, q, k, v, attended, log_sum,
+                        walk->attention_scratch);
+}
+
+enum cr_status cr_walk_layer(struct cr_walk *walk, const struct cr_view *view, size_t layer,
+                             const struct cr_layer_tuning *tuning)
+{
+    const struct cr_model *model = walk->model;
+    const struct cr_layer *weights = &model->layers[layer];
+    struct cr_compute *compute = model->compute;
+    struct cr_trace *trace = &walk->traces[walk->size.backward ? layer : 0];
+    size_t rows = view->rows;
+    float epsilon = model->config.norm_epsilon;
+    struct cr_matrix input = cr_walk_residual(walk, 2 * layer, rows);
+    struct cr_matrix middle = cr_walk_residual(walk, 2 * layer + 1, rows);
+    struct cr_matrix output = cr_walk_residual(walk, 2 * layer + 2, rows);
+    struct cr_matrix normed = cr_matrix_rows(walk->normed, 0, rows);
+    struct cr_matrix qkv = cr_matrix_rows(trace->qkv, 0, rows);
+    struct cr_matrix attended = cr_matrix_rows(trace->attended, 0, rows);
+    struct cr_matrix gate_up = cr_matrix_rows(trace->gate_up, 0, rows);
+    struct cr_matrix hidden = cr_matrix_rows(walk->hidden, 0, rows);
+
+    // A half's product goes to where its sum with the stream belongs, in F32, and the stream is added to it.
+    cr_rms_norm(compute, input, weights->norm1, epsilon, normed, trace->inverse1);
+    CR_TRY(project(walk, &weights->qkv, tuning, CR_Q, 3, normed, qkv));
+    CR_TRY(attend(walk, view, layer, qkv, attended, trace->log_sum));
+    CR_TRY(project(walk, &weights->o, tuning, CR_O, 1, attended, middle));
+    cr_add_scaled(compute, middle, 1, input);
+
+    cr_rms_norm(compute, middle, weights->norm2, epsilon, normed, trace->inverse2);
+    CR_TRY(project(walk, &weights->gate_up, tuning, CR_GATE, 2, normed, gate_up));
+    cr_swiglu(compute, gate_up, hidden);
+    CR_TRY(project(walk, &weights->down, tuning, CR_DOWN, 1, hidden, output));
+    cr_add_scaled(compute, output, 1, middle);
+    return CR_OK;
+}

@@ -1,0 +1,102 @@
+// The memory and the steps of a walk through the layers, shared by training passes and decoders. Private to
+// model/.
+//
+// Notation: M rows of the batch, L layers, d hidden, F intermediate, V vocabulary; "act" is the model's
+// activation type.
+#ifndef CARREL_MODEL_WALK_H
+#define CARREL_MODEL_WALK_H
+
+#include "model/model.h"
+#include "tensor/attention.h"
+
+// What one layer leaves for its way back.
+struct cr_trace {
+    struct cr_matrix qkv;       // [M, (heads + 2·kv_heads)·head_dim] act, q and k rotated
+    struct cr_matrix attended;  // [M, heads·head_dim] act
+    struct cr_matrix gate_up;   // [M, 2F] act; the way back turns it into its gradient
+    float *log_sum;             // [M, heads], see cr_attention
+    float *inverse1, *inverse2; // [M] of the two norms
+};
+
+// Keys and values of one layer's past, [context, kv_heads·head_dim] act.
+struct cr_cache {
+    struct cr_matrix k, v;
+};
+
+struct cr_walk_size {
+    size_t rows, sequences; // of a batch, at most
+    size_t positions;       // rotary tables cover [0, positions)
+    size_t cache;           // rows of the key and value cache; 0: none
+    bool backward;          // keep what the way back needs
+};
+
+struct cr_walk {
+    const struct cr_model *model;
+    struct cr_walk_size size;
+    struct cr_arena arena;
+    struct cr_attention_shape shape;
+
+    float *cosine, *sine;    // [positions, head_dim/2]
+    float *residual;         // [2L + 1 with backward, else 2][rows, d], see cr_walk_residual
+    struct cr_trace *traces; // [L with backward, else 1]
+    struct cr_cache *caches; // [L], or NULL
+    size_t *past;            // [sequences], zeros unless a decoder writes it
+
+    // Work space of a layer.
+    struct cr_matrix normed;    // [rows, d] act: a norm's output, on the way back its gradient too
+    struct cr_matrix hidden;    // [rows, F] act: SwiGLU's output, likewise
+    struct cr_matrix gradient;  // [rows, d] F32: of the residual stream
+    struct cr_matrix upstream;  // [rows, d] act: the same, as products take it (not in F32 models)
+    struct cr_matrix dattended; // [rows, heads·head_dim] act
+    struct cr_matrix dqkv;      // like qkv
+    void *attention_scratch;
+    float *wide; // [rows, widest input of a linear], or [chunk, V] logits: the two are never in use at once
+
+    // Work space of the head, for `chunk` rows at a time.
+    size_t chunk;
+    uint32_t *head_row;              // [chunk]: which rows
+    int32_t *head_label;             // [chunk]
+    struct cr_matrix head_input;     // [chunk, d] F32: the stream
+    struct cr_matrix head_normed;    // [chunk, d] act: the norm's output, on the way back its gradient too
+    struct cr_matrix head_gradient;  // [chunk, d] F32
+    struct cr_matrix head_dlogits;   // [chunk, V] act
+    float *head_inverse, *head_loss; // [chunk]
+    bool *head_correct;              // [chunk]
+};
+
+// A batch on its way. The arrays are the caller's.
+struct cr_view {
+    size_t rows;
+    const uint32_t *position;
+    struct cr_attention_layout layout;
+};
+
+enum cr_status cr_walk_init(const struct cr_model *model, const struct cr_walk_size *size,
+                            struct cr_walk *out);
+void cr_walk_release(struct cr_walk *walk); // wipes
+
+// The residual stream before layer i/2 (i even) or between its two halves (i odd); i = 2L is the end. Without
+// `backward` two buffers take turns.
+struct cr_matrix cr_walk_residual(const struct cr_walk *walk, size_t i, size_t rows);
+
+// One layer forward: from residual 2·layer to 2·layer + 2. tuning may be NULL.
+enum cr_status cr_walk_layer(struct cr_walk *walk, const struct cr_view *view, size_t layer,
+                             const struct cr_layer_tuning *tuning);
+
+// Where in the model something is tuned: an order from the embedding (0) to the head, so that "is anything
+// tuned below here?" is one comparison.
+enum cr_stage { CR_AT_NORM1, CR_AT_QKV, CR_AT_O, CR_AT_NORM2, CR_AT_GATE_UP, CR_AT_DOWN, CR_STAGES };
+static inline size_t cr_place_of(size_t layer, enum cr_stage stage)
+{
+    return 1 + layer * CR_STAGES + (size_t)stage;
+}
+
+// The lowest place where something is tuned; SIZE_MAX where nothing is.
+size_t cr_walk_lowest(const struct cr_walk *walk, const struct cr_tuned *tuned);
+
+// One layer back: walk->gradient from that of residual 2·layer + 2 to that of 2·layer, no further down than
+// `lowest`.
+enum cr_status cr_walk_layer_back(struct cr_walk *walk, const struct cr_view *view, size_t layer,
+                                  const struct cr_layer_tuning *tuning, size_t lowest);
+
+#endif

@@ -1,0 +1,151 @@
+// The way back through a layer.
+#include "model/walk.h"
+
+#include "tensor/ops.h"
+
+static bool trains(const struct cr_layer_tuning *tuning, enum cr_module first, size_t count)
+{
+    for (size_t i = 0; tuning && i < count; i++) {
+        const struct cr_delta *delta = tuning->delta[first + i];
+        if (delta && delta->kind->backward) return true;
+    }
+    return false;
+}
+
+static size_t lowest_of_layer(const struct cr_layer_tuning *tuning, size_t layer)
+{
+    if (tuning->norm1_gradient) return cr_place_of(layer, CR_AT_NORM1);
+    if (trains(tuning, CR_Q, 3)) return cr_place_of(layer, CR_AT_QKV);
+    if (trains(tuning, CR_O, 1)) return cr_place_of(layer, CR_AT_O);
+    if (tuning->norm2_gradient) return cr_place_of(layer, CR_AT_NORM2);
+    if (trains(tuning, CR_GATE, 2)) return cr_place_of(layer, CR_AT_GATE_UP);
+    if (trains(tuning, CR_DOWN, 1)) return cr_place_of(layer, CR_AT_DOWN);
+    return SIZE_MAX;
+}
+
+size_t cr_walk_lowest(const struct cr_walk *walk, const struct cr_tuned *tuned)
+{
+    size_t layers = walk->model->config.layers;
+    if (!tuned) return SIZE_MAX;
+    if (tuned->embedding_gradient) return 0;
+    for (size_t i = 0; tuned->layers && i < layers; i++) {
+        size_t lowest = lowest_of_layer(&tuned->layers[i], i);
+        if (lowest != SIZE_MAX) return lowest;
+    }
+    // After all layers: the final norm, then the head.
+    if (tuned->norm_gradient) return cr_place_of(layers, 0);
+    return tuned->head_gradient ? cr_place_of(layers, 0) + 1 : SIZE_MAX;
+}
+
+// The gradients of the deltas of `count` modules from `first`, and where `below` dx = dy W + what the deltas
+// add. dx may be x: with deltas the sum is taken in F32 elsewhere.
+static enum cr_status project_back(struct cr_walk *walk, const struct cr_linear *linear,
+                                   const struct cr_layer_tuning *tuning, enum cr_module first, size_t count,
+                                   struct cr_matrix x, struct cr_matrix dy, struct cr_matrix dx, bool below)
+{
+    if (!trains(tuning, first, count))
+        return below ? linear->provider->backward(linear, dy, dx, false) : CR_OK;
+    struct cr_matrix sum = cr_matrix_of(below ? walk->wide : NULL, CR_F32, x.rows, x.columns);
+    if (below) CR_TRY(linear->provider->backward(linear, dy, sum, false));
+    for (size_t i = 0, at = 0; i < count; i++) {
+        size_t out, in;
+        cr_module_shape(&walk->model->config, first + (enum cr_module)i, &out, &in);
+        struct cr_delta *delta = tuning->delta[first + i];
+        if (delta && delta->kind->backward)
+            CR_TRY(delta->kind->backward(delta, x, cr_matrix_columns(dy, at, out), sum));
+        at += out;
+    }
+    if (below) cr_copy_matrix(walk->model->compute, sum, dx);
+    return CR_OK;
+}
+
+// The gradient of the stream as products take it.
+static struct cr_matrix upstream(struct cr_walk *walk, size_t rows)
+{
+    struct cr_matrix gradient = cr_matrix_rows(walk->gradient, 0, rows);
+    if (walk->model->act == CR_F32) return gradient;
+    struct cr_matrix rounded = cr_matrix_rows(walk->upstream, 0, rows);
+    cr_copy_matrix(walk->model->compute, gradient, rounded);
+    return rounded;
+}
+
+// The gradient of qkv before rotation, from that of attention's output.
+static enum cr_status attend_back(struct cr_walk *walk, const struct cr_view *view,
+                                  const struct cr_trace *trace, struct cr_matrix dqkv)
+{
+    struct cr_compute *compute = walk->model->compute;
+    size_t rows = view->rows, head_dim = walk->shape.head_dim, q_columns = walk->shape.heads * head_dim,
+           kv_columns = walk->shape.kv_heads * head_dim;
+    struct cr_matrix qkv = cr_matrix_rows(trace->qkv, 0, rows);
+    CR_TRY(cr_attention_backward(
+        compute, &walk->shape, &view->layout, cr_matrix_columns(qkv, 0, q_columns),
+        cr_matrix_columns(qkv, q_columns, kv_columns),
+        cr_matrix_columns(qkv, q_columns + kv_columns, kv_columns), cr_matrix_rows(trace->attended, 0, rows),
+        trace->log_sum, cr_matrix_rows(walk->dattended, 0, rows), cr_matrix_columns(dqkv, 0, q_columns),
+        cr_matrix_columns(dqkv, q_columns, kv_columns),
+        cr_matrix_columns(dqkv, q_columns + kv_columns, kv_columns), walk->attention_scratch));
+    cr_rope(compute, cr_matrix_columns(dqkv, 0, q_columns + kv_columns),
+            walk->shape.heads + walk->shape.kv_heads, head_dim, walk->cosine, walk->sine, view->position,
+            true);
+    return CR_OK;
+}
+
+static enum cr_status mlp_back(struct cr_walk *walk, const struct cr_view *view, size_t layer,
+                               const struct cr_layer_tuning *tuning, size_t lowest)
+{
+    const struct cr_layer *weights = &walk->model->layers[layer];
+    struct cr_compute *compute = walk->model->compute;
+    struct cr_trace *trace = &walk->traces[layer];
+    size_t rows = view->rows;
+    struct cr_matrix middle = cr_walk_residual(walk, 2 * layer + 1, rows);
+    struct cr_matrix gate_up = cr_matrix_rows(trace->gate_up, 0, rows);
+    struct cr_matrix hidden = cr_matrix_rows(walk->hidden, 0, rows);
+    struct cr_matrix normed = cr_matrix_rows(walk->normed, 0, rows);
+    bool below = lowest < cr_place_of(layer, CR_AT_DOWN);
+    if (trains(tuning, CR_DOWN, 1)) cr_swiglu(compute, gate_up, hidden);
+    CR_TRY(
+        project_back(walk, &weights->down, tuning, CR_DOWN, 1, hidden, upstream(walk, rows), hidden, below));
+    if (!below) return CR_OK;
+
+    cr_swiglu_backward(compute, gate_up, hidden, gate_up);
+    below = lowest < cr_place_of(layer, CR_AT_GATE_UP);
+    if (trains(tuning, CR_GATE, 2))
+        cr_rms_norm(compute, middle, weights->norm2, walk->model->config.norm_epsilon, normed,
+                    trace->inverse2);
+    CR_TRY(project_back(walk, &weights->gate_up, tuning, CR_GATE, 2, normed, gate_up, normed, below));
+    if (!below) return CR_OK;
+    cr_rms_norm_backward(compute, middle, weights->norm2, trace->inverse2, normed,
+                         cr_matrix_rows(walk->gradient, 0, rows), tuning ? tuning->norm2_gradient : NULL);
+    return CR_OK;
+}
+
+enum cr_status cr_walk_layer_back(struct cr_walk *walk, const struct cr_view *view, size_t layer,
+                                  const struct cr_layer_tuning *tuning, size_t lowest)
+{
+    const struct cr_layer *weights = &walk->model->layers[layer];
+    struct cr_compute *compute = walk->model->compute;
+    struct cr_trace *trace = &walk->traces[layer];
+    size_t rows = view->rows;
+    if (lowest > cr_place_of(layer, CR_AT_DOWN)) return CR_OK;
+    CR_TRY(mlp_back(walk, view, layer, tuning, lowest));
+    if (lowest >= cr_place_of(layer, CR_AT_NORM2)) return CR_OK;
+
+    bool below = lowest < cr_place_of(layer, CR_AT_O);
+    CR_TRY(project_back(walk, &weights->o, tuning, CR_O, 1, cr_matrix_rows(trace->attended, 0, rows),
+                        upstream(walk, rows), cr_matrix_rows(walk->dattended, 0, rows), below));
+    if (!below) return CR_OK;
+
+    struct cr_matrix input = cr_walk_residual(walk, 2 * layer, rows);
+    struct cr_matrix normed = cr_matrix_rows(walk->normed, 0, rows);
+    struct cr_matrix dqkv = cr_matrix_rows(walk->dqkv, 0, rows);
+    CR_TRY(attend_back(walk, view, trace, dqkv));
+    below = lowest < cr_place_of(layer, CR_AT_QKV);
+    if (trains(tuning, CR_Q, 3))
+        cr_rms_norm(compute, input, weights->norm1, walk->model->config.norm_epsilon, normed,
+                    trace->inverse1);
+    CR_TRY(project_back(walk, &weights->qkv, tuning, CR_Q, 3, normed, dqkv, normed, below));
+    if (!below) return CR_OK;
+    cr_rms_norm_backward(compute, input, weights->norm1, trace->inverse1, normed,
+                         cr_matrix_rows(walk->gradient, 0, rows), tuning ? tuning->norm1_gradient : NULL);
+    return CR_OK;
+}

@@ -1,0 +1,17 @@
+// How a model's tensors are named, checked against a checkpoint, and put into memory. Private to model/.
+#ifndef CARREL_MODEL_WEIGHTS_H
+#define CARREL_MODEL_WEIGHTS_H
+
+#include "model/model.h"
+
+// Makes model->parameters from model->config: names and shapes, no places yet.
+enum cr_status cr_weights_list(struct cr_model *model);
+
+// Every parameter is in model->weights with its shape, and nothing is there that the model would not use.
+enum cr_status cr_weights_check(const struct cr_model *model);
+
+// Gives every parameter its place, mapped or private, fills it from model->weights where there are any, and
+// sets up the linears. Tensors of one fused linear lie one after the other.
+enum cr_status cr_weights_place(struct cr_model *model);
+
+#endif
