@@ -1,0 +1,256 @@
+#include "text/added.h"
+
+#include "text/unicode.h"
+
+#include <stdlib.h>
+
+enum { TOKEN_LIMIT = 1 << 10, COUNT_LIMIT = 1 << 17 }; // bytes of a token, and tokens
+
+struct token {
+    uint32_t id;
+    bool special, single_word, strip_left, strip_right;
+};
+
+// A tree of bytes: node 0 is the root, edges lie in an open-addressing table.
+struct tree {
+    struct edge {
+        uint64_t key; // node << 8 | byte, plus 1; 0: empty
+        uint32_t node;
+    } * edges;
+    size_t edge_count, edge_slots;
+    uint32_t *ends; // [nodes]: the token that ends there + 1, or 0
+    size_t nodes, node_capacity;
+    bool starts[256]; // bytes that some token starts with
+};
+
+struct cr_added {
+    struct cr_vocabulary vocabulary;
+    struct token *tokens;
+    size_t count;
+    bool *special;        // [vocabulary.limit]
+    struct tree trees[2]; // of tokens found in the text as it came, and in its normal form
+};
+
+static struct edge *find_edge(const struct tree *tree, uint32_t node, unsigned char byte)
+{
+    uint64_t key = ((uint64_t)node << 8 | byte) + 1;
+    size_t slot = (size_t)(key * 0x9e3779b97f4a7c15u >> 24) & (tree->edge_slots - 1);
+    while (tree->edges[slot].key != 0 && tree->edges[slot].key != key)
+        slot = (slot + 1) & (tree->edge_slots - 1);
+    return &tree->edges[slot];
+}
+
+static enum cr_status grow_tree(struct tree *tree)
+{
+    if (tree->nodes == tree->node_capacity) {
+        size_t capacity = 2 * tree->node_capacity + 64;
+        CR_TRY(cr_reallocate(capacity, sizeof *tree->ends, &tree->ends));
+        tree->node_capacity = capacity;
+    }
+    if (2 * (tree->edge_count + 1) <= tree->edge_slots) return CR_OK;
+    struct tree grown = *tree;
+    grown.edge_slots = tree->edge_slots > 0 ? 2 * tree->edge_slots : 64;
+    CR_TRY(cr_allocate(grown.edge_slots, sizeof *grown.edges, &grown.edges));
+    for (size_t i = 0; i < tree->edge_slots; i++) {
+        const struct edge *edge = &tree->edges[i];
+        if (edge->key != 0)
+            *find_edge(&grown, (uint32_t)((edge->key - 1) >> 8), (unsigned char)(edge->key - 1)) = *edge;
+    }
+    free(tree->edges);
+    *tree = grown;
+    return CR_OK;
+}
+
+static enum cr_status add_to_tree(struct tree *tree, struct cr_slice content, uint32_t token)
+{
+    if (tree->nodes == 0) {
+        CR_TRY(grow_tree(tree));
+        tree->ends[tree->nodes++] = 0;
+    }
+    uint32_t node = 0;
+    for (size_t i = 0; i < content.size; i++) {
+        CR_TRY(grow_tree(tree));
+        struct edge *edge = find_edge(tree, node, content.data[i]);
+        if (edge->key == 0) {
+            *edge = (struct edge){((uint64_t)node << 8 | content.data[i]) + 1, (uint32_t)tree->nodes};
+            tree->edge_count++;
+            tree->ends[tree->nodes++] = 0;
+        }
+        node = edge->node;
+    }
+    tree->starts[content.data[0]] = true;
+    if (tree->ends[node] == 0) tree->ends[node] = token + 1;
+    return CR_OK;
+}
+
+static enum cr_status add_token(struct cr_added *added, const struct cr_json *json, const char *name,
+                                const struct cr_vocabulary *model, const struct cr_normalizer *normalizer)
+{
+    struct cr_slice content = cr_json_string(cr_json_member(json, "content"));
+    if (content.size == 0 || content.size > TOKEN_LIMIT)
+        return cr_fail(CR_INVALID, "%s: added_tokens: \"content\" must be 1 to %d bytes", name, TOKEN_LIMIT);
+    size_t id;
+    uint32_t known;
+    CR_TRY(cr_json_require_size(json, name, "id", 0, CR_TOKEN_ID_LIMIT - 1, &id));
+    struct cr_slice other = cr_vocabulary_token(model, (uint32_t)id);
+    bool in_model = cr_vocabulary_find(model, content, &known);
+    if ((in_model && known != id) || (other.data && !in_model))
+        return cr_fail(CR_INVALID, "%s: added token \"%.*s\" with id %zu contradicts the model's vocabulary",
+                       name, content.size < 60 ? (int)content.size : 60, content.data, id);
+    CR_TRY(cr_vocabulary_add(&added->vocabulary, name, content, (uint32_t)id));
+
+    struct token *token = &added->tokens[added->count];
+    bool normalized;
+    token->id = (uint32_t)id;
+    CR_TRY(cr_json_get_bool(json, name, "special", false, &token->special));
+    CR_TRY(cr_json_get_bool(json, name, "single_word", false, &token->single_word));
+    CR_TRY(cr_json_get_bool(json, name, "lstrip", false, &token->strip_left));
+    CR_TRY(cr_json_get_bool(json, name, "rstrip", false, &token->strip_right));
+    CR_TRY(cr_json_get_bool(json, name, "normalized", !token->special, &normalized));
+    // Tokens looked for in the normal form are normalised themselves.
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer normal = {0};
+    if (normalized) {
+        CR_TRY(cr_normalize(normalizer, content, &normal, NULL));
+        content = cr_buffer_slice(&normal);
+    }
+    if (content.size > 0) CR_TRY(add_to_tree(&added->trees[normalized], content, (uint32_t)added->count));
+    added->count++;
+    return CR_OK;
+}
+
+static enum cr_status parse(struct cr_added *added, const struct cr_json *json, const char *name,
+                            const struct cr_vocabulary *model, const struct cr_normalizer *normalizer)
+{
+    enum cr_json_kind kind = cr_json_kind(json);
+    size_t count = cr_json_count(json);
+    if (kind != CR_JSON_NULL && kind != CR_JSON_ARRAY)
+        return cr_fail(CR_INVALID, "%s: \"added_tokens\" must be a list", name);
+    if (count > COUNT_LIMIT)
+        return cr_fail(CR_INVALID, "%s: %zu added tokens are over the limit of %d", name, count, COUNT_LIMIT);
+    CR_TRY(cr_allocate(count, sizeof *added->tokens, &added->tokens));
+    for (size_t i = 0; i < count; i++) CR_TRY(add_token(added, cr_json_at(json, i), name, model, normalizer));
+    CR_TRY(cr_allocate(added->vocabulary.limit, sizeof *added->special, &added->special));
+    for (size_t i = 0; i < count; i++) added->special[added->tokens[i].id] = added->tokens[i].special;
+    return CR_OK;
+}
+
+enum cr_status cr_added_new(const struct cr_json *json, const char *name, const struct cr_vocabulary *model,
+                            const struct cr_normalizer *normalizer, struct cr_added **out)
+{
+    struct cr_added *added;
+    CR_TRY(cr_allocate(1, sizeof *added, &added));
+    enum cr_status status = parse(added, json, name, model, normalizer);
+    if (status != CR_OK)
+        cr_added_free(added);
+    else
+        *out = added;
+    return status;
+}
+
+void cr_added_free(struct cr_added *added)
+{
+    if (!added) return;
+    cr_vocabulary_release(&added->vocabulary);
+    for (size_t i = 0; i < 2; i++) {
+        free(added->trees[i].edges);
+        free(added->trees[i].ends);
+    }
+    free(added->tokens);
+    free(added->special);
+    free(added);
+}
+
+const struct cr_vocabulary *cr_added_vocabulary(const struct cr_added *added)
+{
+    return &added->vocabulary;
+}
+
+bool cr_added_special(const struct cr_added *added, uint32_t id)
+{
+    return id < added->vocabulary.limit && added->special[id];
+}
+
+// The longest token at `start`: its end, or 0.
+static size_t longest_at(const struct tree *tree, struct cr_slice text, size_t start, uint32_t *token)
+{
+    size_t end = 0;
+    uint32_t node = 0;
+    for (size_t i = start; i < text.size; i++) {
+        const struct edge *edge = find_edge(tree, node, text.data[i]);
+        if (edge->key == 0) break;
+        node = edge->node;
+        if (tree->ends[node] != 0) {
+            *token = tree->ends[node] - 1;
+            end = i + 1;
+        }
+    }
+    return end;
+}
+
+// The start of the character that ends at `end` (which is not 0).
+static size_t character_before(struct cr_slice text, size_t end)
+{
+    while (end > 0 && (text.data[--end] & 0xc0) == 0x80) continue;
+    return end;
+}
+
+static uint32_t character_at(struct cr_slice text, size_t at, size_t *next)
+{
+    const unsigned char *p = text.data + at;
+    uint32_t character = cr_utf8_next(&p);
+    *next = (size_t)(p - text.data);
+    return character;
+}
+
+static bool stands_alone(struct cr_slice text, size_t start, size_t end)
+{
+    size_t next;
+    if (start > 0 && cr_unicode_word(character_at(text, character_before(text, start), &next))) return false;
+    return end == text.size || !cr_unicode_word(character_at(text, end, &next));
+}
+
+static enum cr_status cut_piece(const struct cr_added *added, const struct tree *tree,
+                                const struct cr_pieces *pieces, size_t piece, struct cr_pieces *cut)
+{
+    struct cr_slice text = cr_piece_text(pieces, piece);
+    size_t done = 0; // where the part after the last token begins
+    for (size_t at = 0; at < text.size;) {
+        uint32_t index = 0;
+        size_t end = tree->starts[text.data[at]] ? longest_at(tree, text, at, &index) : 0;
+        if (end == 0) {
+            at++;
+            continue;
+        }
+        const struct token *token = &added->tokens[index];
+        size_t start = at, next;
+        at = end; // the search goes on behind the token itself, whatever it strips
+        if (token->single_word && !stands_alone(text, start, end)) continue;
+        while (token->strip_left && start > done) {
+            size_t previous = character_before(text, start);
+            if (!cr_unicode_space(character_at(text, previous, &next))) break;
+            start = previous;
+        }
+        if (start < done) start = done;
+        while (token->strip_right && end < text.size && cr_unicode_space(character_at(text, end, &next)))
+            end = next;
+        if (done < start) CR_TRY(cr_pieces_cut(cut, pieces, piece, done, start, CR_NO_TOKEN));
+        CR_TRY(cr_pieces_cut(cut, pieces, piece, start, end > start ? end : start, token->id));
+        if (end > done) done = end;
+    }
+    return cr_pieces_cut(cut, pieces, piece, done, text.size, CR_NO_TOKEN);
+}
+
+enum cr_status cr_added_cut(const struct cr_added *added, bool normalized, struct cr_pieces *pieces)
+{
+    const struct tree *tree = &added->trees[normalized];
+    if (tree->nodes == 0) return CR_OK;
+    CR_CLEANUP(cr_pieces_release) struct cr_pieces cut = {0};
+    for (size_t i = 0; i < pieces->count; i++) {
+        if (pieces->items[i].token != CR_NO_TOKEN)
+            CR_TRY(cr_pieces_add(&cut, pieces->items[i]));
+        else
+            CR_TRY(cut_piece(added, tree, pieces, i, &cut));
+    }
+    cr_pieces_take_items(pieces, &cut);
+    return CR_OK;
+}

@@ -1,0 +1,24 @@
+// The "added_tokens" of a tokenizer.json: tokens that are cut out of a text before the model sees it.
+#ifndef CARREL_TEXT_ADDED_H
+#define CARREL_TEXT_ADDED_H
+
+#include "format/json.h"
+#include "text/normalizer.h"
+#include "text/pieces.h"
+#include "text/vocabulary.h"
+
+struct cr_added;
+
+// `model` is the vocabulary in which added tokens may occur too, then with the same id.
+enum cr_status cr_added_new(const struct cr_json *json, const char *name, const struct cr_vocabulary *model,
+                            const struct cr_normalizer *normalizer, struct cr_added **out);
+void cr_added_free(struct cr_added *added); // NULL is allowed
+
+const struct cr_vocabulary *cr_added_vocabulary(const struct cr_added *added);
+bool cr_added_special(const struct cr_added *added, uint32_t id);
+
+// Cuts out the tokens that are looked for in the text as it came (normalized false), or in its normal form;
+// leftmost first, the longest of those.
+enum cr_status cr_added_cut(const struct cr_added *added, bool normalized, struct cr_pieces *pieces);
+
+#endif

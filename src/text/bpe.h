@@ -1,0 +1,20 @@
+// The "model" of a tokenizer.json: byte-pair encoding by ranked merges.
+#ifndef CARREL_TEXT_BPE_H
+#define CARREL_TEXT_BPE_H
+
+#include "format/json.h"
+#include "text/pieces.h"
+#include "text/tokenizer.h"
+#include "text/vocabulary.h"
+
+struct cr_bpe;
+
+// Refused: ids twice, merges of or into unknown tokens, an unknown unk_token, other kinds of model.
+enum cr_status cr_bpe_new(const struct cr_json *json, const char *name, struct cr_bpe **out);
+void cr_bpe_free(struct cr_bpe *bpe); // NULL is allowed
+const struct cr_vocabulary *cr_bpe_vocabulary(const struct cr_bpe *bpe);
+
+// Appends the ids of all pieces; a piece that is a token gives that token. n log n in the longest piece.
+enum cr_status cr_bpe_encode(const struct cr_bpe *bpe, const struct cr_pieces *pieces, struct cr_ids *out);
+
+#endif

@@ -1,0 +1,266 @@
+#include "text/decoder.h"
+
+#include "text/byte_level.h"
+#include "text/unicode.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum kind { BYTE_LEVEL, METASPACE, REPLACE, BYTE_FALLBACK, FUSE, STRIP };
+
+struct step {
+    enum kind kind;
+    struct cr_buffer pattern; // REPLACE: what; METASPACE and STRIP: one character
+    struct cr_buffer content; // REPLACE: by what
+    bool drop_first;          // METASPACE: leave out the replacement in the first token
+    size_t left, right;       // STRIP: at most so many at each end
+};
+
+enum { STEP_LIMIT = 32, NESTING_LIMIT = 8, GROWTH_LIMIT = 64, GROWTH_FREE = 1 << 16 };
+
+struct cr_decoder {
+    struct step steps[STEP_LIMIT];
+    size_t count;
+    bool none; // null in the file
+};
+
+static enum cr_status take_string(const struct cr_json *value, const char *key, const char *name,
+                                  struct cr_buffer *out)
+{
+    if (cr_json_kind(value) != CR_JSON_STRING)
+        return cr_fail(CR_INVALID, "%s: decoder: \"%s\" must be a string", name, key);
+    struct cr_slice text = cr_json_string(value);
+    return cr_append(out, text.data, text.size);
+}
+
+static enum cr_status parse_metaspace(struct step *step, const struct cr_json *json, const char *name)
+{
+    const char *scheme, *replacement;
+    bool prefix; // the older form
+    CR_TRY(cr_json_get_bool(json, name, "add_prefix_space", true, &prefix));
+    CR_TRY(cr_json_get_string(json, name, "prepend_scheme", prefix ? "always" : "never", &scheme));
+    CR_TRY(cr_json_get_string(json, name, "replacement", "\u2581", &replacement));
+    step->kind = METASPACE;
+    step->drop_first = strcmp(scheme, "never") != 0;
+    return cr_append(&step->pattern, replacement, strlen(replacement));
+}
+
+static enum cr_status parse_replace(struct step *step, const struct cr_json *json, const char *name)
+{
+    const struct cr_json *pattern = cr_json_member(json, "pattern");
+    if (cr_json_member(pattern, "Regex"))
+        return cr_fail(CR_UNSUPPORTED, "%s: decoder: Replace with a regular expression is not supported",
+                       name);
+    step->kind = REPLACE;
+    CR_TRY(take_string(cr_json_member(pattern, "String"), "pattern", name, &step->pattern));
+    if (step->pattern.size == 0) return cr_fail(CR_INVALID, "%s: decoder: Replace of an empty string", name);
+    return take_string(cr_json_member(json, "content"), "content", name, &step->content);
+}
+
+static enum cr_status parse_strip(struct step *step, const struct cr_json *json, const char *name)
+{
+    step->kind = STRIP;
+    CR_TRY(take_string(cr_json_member(json, "content"), "content", name, &step->pattern));
+    const unsigned char *end = step->pattern.data;
+    if (step->pattern.size > 0) (void)cr_utf8_next(&end);
+    if (step->pattern.size == 0 || end != step->pattern.data + step->pattern.size)
+        return cr_fail(CR_INVALID, "%s: decoder: Strip: \"content\" must be one character", name);
+    CR_TRY(cr_json_get_size(json, name, "start", 0, 1 << 20, 0, &step->left));
+    return cr_json_get_size(json, name, "stop", 0, 1 << 20, 0, &step->right);
+}
+
+static enum cr_status parse(struct cr_decoder *decoder, const struct cr_json *json, const char *name,
+                            size_t depth)
+{
+    const char *type;
+    CR_TRY(cr_json_get_string(json, name, "type", "", &type));
+    if (strcmp(type, "Sequence") == 0) {
+        const struct cr_json *parts = cr_json_member(json, "decoders");
+        if (cr_json_kind(parts) != CR_JSON_ARRAY || depth == NESTING_LIMIT)
+            return cr_fail(CR_INVALID, "%s: decoder: a Sequence without a list, or nested too deep", name);
+        for (size_t i = 0; i < cr_json_count(parts); i++)
+            CR_TRY(parse(decoder, cr_json_at(parts, i), name, depth + 1));
+        return CR_OK;
+    }
+    if (decoder->count == STEP_LIMIT)
+        return cr_fail(CR_INVALID, "%s: decoder: more than %d steps", name, STEP_LIMIT);
+    struct step *step = &decoder->steps[decoder->count++];
+    if (strcmp(type, "Metaspace") == 0) return parse_metaspace(step, json, name);
+    if (strcmp(type, "Replace") == 0) return parse_replace(step, json, name);
+    if (strcmp(type, "Strip") == 0) return parse_strip(step, json, name);
+    if (strcmp(type, "ByteLevel") == 0) {
+        step->kind = BYTE_LEVEL;
+    } else if (strcmp(type, "ByteFallback") == 0) {
+        step->kind = BYTE_FALLBACK;
+    } else if (strcmp(type, "Fuse") == 0) {
+        step->kind = FUSE;
+    } else {
+        return cr_fail(CR_UNSUPPORTED, "%s: decoder \"%s\" is not supported", name, type);
+    }
+    return CR_OK;
+}
+
+enum cr_status cr_decoder_new(const struct cr_json *json, const char *name, struct cr_decoder **out)
+{
+    struct cr_decoder *decoder;
+    CR_TRY(cr_allocate(1, sizeof *decoder, &decoder));
+    decoder->none = cr_json_kind(json) == CR_JSON_NULL;
+    enum cr_status status = decoder->none ? CR_OK : parse(decoder, json, name, 0);
+    if (status != CR_OK)
+        cr_decoder_free(decoder);
+    else
+        *out = decoder;
+    return status;
+}
+
+void cr_decoder_free(struct cr_decoder *decoder)
+{
+    if (!decoder) return;
+    for (size_t i = 0; i < decoder->count; i++) {
+        cr_buffer_release(&decoder->steps[i].pattern);
+        cr_buffer_release(&decoder->steps[i].content);
+    }
+    free(decoder);
+}
+
+// Each token's characters as the bytes they stand for; a token with another character is taken as it is.
+static enum cr_status decode_byte_level(const struct cr_pieces *tokens, struct cr_buffer *out)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
+    for (size_t i = 0; i < tokens->count; i++) {
+        struct cr_slice token = cr_piece_text(tokens, i);
+        size_t start = bytes.size;
+        const unsigned char *at = token.data, *end = token.data + token.size;
+        while (at < end) {
+            int byte = cr_byte_level_byte(cr_utf8_next(&at));
+            if (byte < 0) {
+                bytes.size = start;
+                CR_TRY(cr_append(&bytes, token.data, token.size));
+                break;
+            }
+            CR_TRY(cr_append_u8(&bytes, (uint8_t)byte));
+        }
+    }
+    return cr_utf8_append_lossy(out, cr_buffer_slice(&bytes));
+}
+
+static int hex_digit(unsigned char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                  : -1;
+}
+
+static int byte_of_token(struct cr_slice token) // "<0x0A>"; -1 where it is none
+{
+    if (token.size != 6 || memcmp(token.data, "<0x", 3) != 0 || token.data[5] != '>') return -1;
+    int high = hex_digit(token.data[3]), low = hex_digit(token.data[4]);
+    return high < 0 || low < 0 ? -1 : high << 4 | low;
+}
+
+static enum cr_status add_piece(struct cr_pieces *out, size_t start)
+{
+    // The token number keeps an empty piece from being left out: it may still part two runs of byte tokens.
+    return cr_pieces_add(out, (struct cr_piece){.start = start, .end = out->text.size, .token = 0});
+}
+
+// A run of byte tokens becomes one piece where it is valid UTF-8, and one U+FFFD for each byte otherwise.
+static enum cr_status flush_bytes(struct cr_buffer *bytes, struct cr_pieces *out)
+{
+    size_t start = out->text.size;
+    if (cr_utf8_valid(cr_buffer_slice(bytes), NULL)) {
+        CR_TRY(cr_append(&out->text, bytes->data, bytes->size));
+    } else {
+        for (size_t i = 0; i < bytes->size; i++) CR_TRY(cr_utf8_append(&out->text, 0xfffd));
+    }
+    cr_buffer_clear(bytes);
+    return add_piece(out, start);
+}
+
+static enum cr_status decode_byte_fallback(const struct cr_pieces *tokens, struct cr_pieces *out)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
+    for (size_t i = 0; i < tokens->count; i++) {
+        int byte = byte_of_token(cr_piece_text(tokens, i));
+        if (byte >= 0) {
+            CR_TRY(cr_append_u8(&bytes, (uint8_t)byte));
+            continue;
+        }
+        if (bytes.size > 0) CR_TRY(flush_bytes(&bytes, out));
+        CR_TRY(cr_pieces_copy(out, tokens, i));
+    }
+    return bytes.size > 0 ? flush_bytes(&bytes, out) : CR_OK;
+}
+
+static enum cr_status replace(struct cr_slice token, const struct cr_buffer *pattern, struct cr_slice content,
+                              struct cr_buffer *out)
+{
+    for (;;) {
+        const unsigned char *hit =
+            pattern->size > 0 ? memmem(token.data, token.size, pattern->data, pattern->size) : NULL;
+        size_t before = hit ? (size_t)(hit - token.data) : token.size;
+        CR_TRY(cr_append(out, token.data, before));
+        if (!hit) return CR_OK;
+        CR_TRY(cr_append(out, content.data, content.size));
+        token.data = hit + pattern->size;
+        token.size -= before + pattern->size;
+    }
+}
+
+static struct cr_slice strip(const struct step *step, struct cr_slice token)
+{
+    size_t size = step->pattern.size;
+    for (size_t i = 0; i < step->left; i++) {
+        if (token.size < size || memcmp(token.data, step->pattern.data, size) != 0) break;
+        token = (struct cr_slice){token.data + size, token.size - size};
+    }
+    for (size_t i = 0; i < step->right; i++) {
+        if (token.size < size || memcmp(token.data + token.size - size, step->pattern.data, size) != 0) break;
+        token.size -= size;
+    }
+    return token;
+}
+
+static enum cr_status apply(const struct step *step, const struct cr_pieces *tokens, size_t limit,
+                            struct cr_pieces *out)
+{
+    if (step->kind == BYTE_FALLBACK) return decode_byte_fallback(tokens, out);
+    if (step->kind == BYTE_LEVEL) {
+        CR_TRY(decode_byte_level(tokens, &out->text));
+        return add_piece(out, 0);
+    }
+    for (size_t i = 0; i < tokens->count; i++) {
+        struct cr_slice token = cr_piece_text(tokens, i), content = {(const unsigned char *)" ", 1};
+        size_t start = out->text.size;
+        if (step->kind == REPLACE) content = (struct cr_slice){step->content.data, step->content.size};
+        if (step->kind == METASPACE && i == 0 && step->drop_first) content.size = 0;
+        if (step->kind == STRIP) token = strip(step, token);
+        if (step->kind == REPLACE || step->kind == METASPACE)
+            CR_TRY(replace(token, &step->pattern, content, &out->text));
+        else
+            CR_TRY(cr_append(&out->text, token.data, token.size));
+        if (out->text.size > limit)
+            return cr_fail(CR_INVALID, "the tokenizer's decoder makes over %zu bytes of %zu", limit,
+                           tokens->text.size);
+        if (step->kind != FUSE) CR_TRY(add_piece(out, start));
+    }
+    return step->kind == FUSE ? add_piece(out, 0) : CR_OK;
+}
+
+enum cr_status cr_decode(const struct cr_decoder *decoder, struct cr_pieces *tokens, struct cr_buffer *out)
+{
+    size_t size = tokens->text.size;
+    size_t limit = GROWTH_FREE + (size < SIZE_MAX / GROWTH_LIMIT / 2 ? size * GROWTH_LIMIT : 0);
+    for (size_t i = 0; i < decoder->count; i++) {
+        CR_CLEANUP(cr_pieces_release) struct cr_pieces next = {0};
+        CR_TRY(apply(&decoder->steps[i], tokens, limit, &next));
+        cr_pieces_take(tokens, &next);
+    }
+    for (size_t i = 0; i < tokens->count; i++) {
+        struct cr_slice token = cr_piece_text(tokens, i);
+        if (decoder->none && i > 0) CR_TRY(cr_append(out, " ", 1));
+        CR_TRY(cr_append(out, token.data, token.size));
+    }
+    return CR_OK;
+}

@@ -1,0 +1,18 @@
+// The "decoder" of a tokenizer.json: ByteLevel, Metaspace, Replace of a string, ByteFallback, Fuse, Strip,
+// Sequence.
+#ifndef CARREL_TEXT_DECODER_H
+#define CARREL_TEXT_DECODER_H
+
+#include "format/json.h"
+#include "text/pieces.h"
+
+struct cr_decoder;
+
+// From the JSON value (null: tokens are joined by spaces). `name` begins error messages.
+enum cr_status cr_decoder_new(const struct cr_json *json, const char *name, struct cr_decoder **out);
+void cr_decoder_free(struct cr_decoder *decoder); // NULL is allowed
+
+// Appends the text of the tokens, one to a piece; `tokens` is used up.
+enum cr_status cr_decode(const struct cr_decoder *decoder, struct cr_pieces *tokens, struct cr_buffer *out);
+
+#endif

@@ -1,0 +1,19 @@
+// The "normalizer" of a tokenizer.json: Sequence, NFC, NFD, NFKC, NFKD, Lowercase, Strip, Prepend, and
+// Replace of a plain string.
+#ifndef CARREL_TEXT_NORMALIZER_H
+#define CARREL_TEXT_NORMALIZER_H
+
+#include "format/json.h"
+
+struct cr_normalizer;
+
+// From the JSON value (null: does nothing). `name` begins error messages.
+enum cr_status cr_normalizer_new(const struct cr_json *json, const char *name, struct cr_normalizer **out);
+void cr_normalizer_free(struct cr_normalizer *normalizer); // NULL is allowed
+bool cr_normalizer_idle(const struct cr_normalizer *normalizer);
+
+// Appends the normal form of valid UTF-8. *cut_front (may be NULL) tells whether its front was stripped.
+enum cr_status cr_normalize(const struct cr_normalizer *normalizer, struct cr_slice text,
+                            struct cr_buffer *out, bool *cut_front);
+
+#endif

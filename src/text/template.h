@@ -1,0 +1,22 @@
+// The "post_processor" of a tokenizer.json: which special tokens stand around a text. TemplateProcessing,
+// ByteLevel (which adds none), Sequence.
+#ifndef CARREL_TEXT_TEMPLATE_H
+#define CARREL_TEXT_TEMPLATE_H
+
+#include "format/json.h"
+#include "text/tokenizer.h"
+
+// Zero-initialise; release with cr_template_release.
+struct cr_template {
+    struct cr_ids before, after;
+};
+
+// `ids` must lie below `vocabulary`. On failure nothing needs releasing.
+enum cr_status cr_template_parse(const struct cr_json *json, const char *name, size_t vocabulary,
+                                 struct cr_template *out);
+void cr_template_release(struct cr_template *template);
+
+// The template of a tokenizer, for callers that put a text together from parts.
+const struct cr_template *cr_tokenizer_template(const struct cr_tokenizer *tokenizer);
+
+#endif

@@ -1,0 +1,279 @@
+#include "text/tokenizer.h"
+
+#include "base/file.h"
+#include "text/added.h"
+#include "text/bpe.h"
+#include "text/decoder.h"
+#include "text/normalizer.h"
+#include "text/splitter.h"
+#include "text/template.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum {
+    FILE_LIMIT = 256 << 20, // bytes of a tokenizer.json; the largest in use are near 30 MB
+    TEXT_LIMIT = 1 << 30,   // bytes of one text
+};
+
+struct cr_tokenizer {
+    struct cr_normalizer *normalizer;
+    struct cr_splitter *splitter;
+    struct cr_bpe *bpe;
+    struct cr_added *added;
+    struct cr_template template;
+    struct cr_decoder *decoder;
+    size_t vocabulary;
+    uint32_t bos, eos; // or CR_NO_TOKEN
+};
+
+void cr_ids_release(struct cr_ids *ids)
+{
+    free(ids->items);
+    *ids = (struct cr_ids){0};
+}
+
+enum cr_status cr_ids_append(struct cr_ids *ids, uint32_t id)
+{
+    if (ids->count == ids->capacity) {
+        size_t capacity = ids->capacity + ids->capacity / 2 + 64;
+        CR_TRY(cr_reallocate(capacity, sizeof *ids->items, &ids->items));
+        ids->capacity = capacity;
+    }
+    ids->items[ids->count++] = id;
+    return CR_OK;
+}
+
+static bool find_token(const struct cr_tokenizer *tokenizer, struct cr_slice token, uint32_t *out)
+{
+    return cr_vocabulary_find(cr_added_vocabulary(tokenizer->added), token, out) ||
+           cr_vocabulary_find(cr_bpe_vocabulary(tokenizer->bpe), token, out);
+}
+
+// A file that names no BOS or EOS: the added token of a usual name.
+static uint32_t usual_token(const struct cr_tokenizer *tokenizer, const char *const names[3])
+{
+    uint32_t id;
+    for (size_t i = 0; i < 3; i++)
+        if (cr_vocabulary_find(cr_added_vocabulary(tokenizer->added), cr_slice_of_string(names[i]), &id))
+            return id;
+    return CR_NO_TOKEN;
+}
+
+static enum cr_status build(struct cr_tokenizer *tokenizer, const struct cr_json *root, const char *name)
+{
+    if (cr_json_kind(root) != CR_JSON_OBJECT)
+        return cr_fail(CR_INVALID, "%s: a tokenizer.json must be an object", name);
+    CR_TRY(cr_normalizer_new(cr_json_member(root, "normalizer"), name, &tokenizer->normalizer));
+    CR_TRY(cr_splitter_new(cr_json_member(root, "pre_tokenizer"), name, &tokenizer->splitter));
+    CR_TRY(cr_bpe_new(cr_json_member(root, "model"), name, &tokenizer->bpe));
+    const struct cr_vocabulary *model = cr_bpe_vocabulary(tokenizer->bpe);
+    CR_TRY(cr_added_new(cr_json_member(root, "added_tokens"), name, model, tokenizer->normalizer,
+                        &tokenizer->added));
+    size_t added = cr_added_vocabulary(tokenizer->added)->limit;
+    tokenizer->vocabulary = added > model->limit ? added : model->limit;
+    CR_TRY(cr_template_parse(cr_json_member(root, "post_processor"), name, tokenizer->vocabulary,
+                             &tokenizer->template));
+    CR_TRY(cr_decoder_new(cr_json_member(root, "decoder"), name, &tokenizer->decoder));
+    tokenizer->bos =
+        usual_token(tokenizer, (const char *const[]){"<s>", "<|begin_of_text|>", "<|endoftext|>"});
+    tokenizer->eos =
+        usual_token(tokenizer, (const char *const[]){"</s>", "<|end_of_text|>", "<|endoftext|>"});
+    return CR_OK;
+}
+
+static enum cr_status from_json(const struct cr_json *root, const char *name, struct cr_tokenizer **out)
+{
+    struct cr_tokenizer *tokenizer;
+    CR_TRY(cr_allocate(1, sizeof *tokenizer, &tokenizer));
+    enum cr_status status = build(tokenizer, root, name);
+    if (status != CR_OK)
+        cr_tokenizer_free(tokenizer);
+    else
+        *out = tokenizer;
+    return status;
+}
+
+enum cr_status cr_tokenizer_parse(struct cr_slice json, const char *name, struct cr_tokenizer **out)
+{
+    struct cr_json *root;
+    CR_TRY(cr_json_parse(json, name, &root));
+    enum cr_status status = from_json(root, name, out);
+    cr_json_free(root);
+    return status;
+}
+
+void cr_tokenizer_free(struct cr_tokenizer *tokenizer)
+{
+    if (!tokenizer) return;
+    cr_normalizer_free(tokenizer->normalizer);
+    cr_splitter_free(tokenizer->splitter);
+    cr_bpe_free(tokenizer->bpe);
+    cr_added_free(tokenizer->added);
+    cr_template_release(&tokenizer->template);
+    cr_decoder_free(tokenizer->decoder);
+    free(tokenizer);
+}
+
+// A token that tokenizer_config.json names: a string, an object with "content", or null for none. Where the
+// key is absent, *out stays.
+static enum cr_status named_token(const struct cr_tokenizer *tokenizer, const struct cr_json *config,
+                                  const char *path, const char *key, uint32_t *out)
+{
+    const struct cr_json *value = cr_json_member(config, key);
+    if (!value) return CR_OK;
+    if (cr_json_kind(value) == CR_JSON_NULL) {
+        *out = CR_NO_TOKEN;
+        return CR_OK;
+    }
+    if (cr_json_kind(value) == CR_JSON_OBJECT) value = cr_json_member(value, "content");
+    struct cr_slice token = cr_json_string(value);
+    if (!token.data) return cr_fail(CR_INVALID, "%s: \"%s\" must be a string", path, key);
+    if (!find_token(tokenizer, token, out))
+        return cr_fail(CR_INVALID, "%s: %s \"%.60s\" is not in the vocabulary", path, key, token.data);
+    return CR_OK;
+}
+
+static enum cr_status read_config(struct cr_tokenizer *tokenizer, const char *directory)
+{
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(directory, "tokenizer_config.json", &path));
+    if (!cr_file_exists(path)) return CR_OK;
+    struct cr_json *config;
+    CR_TRY(cr_json_read(path, FILE_LIMIT, &config));
+    enum cr_status status = named_token(tokenizer, config, path, "bos_token", &tokenizer->bos);
+    if (status == CR_OK) status = named_token(tokenizer, config, path, "eos_token", &tokenizer->eos);
+    cr_json_free(config);
+    return status;
+}
+
+enum cr_status cr_tokenizer_open(const char *path, struct cr_tokenizer **out)
+{
+    CR_FREE char *file = NULL;
+    CR_FREE char *directory = NULL;
+    struct stat about;
+    if (stat(path, &about) == 0 && S_ISDIR(about.st_mode)) {
+        CR_TRY(cr_copy_string(path, &directory));
+        CR_TRY(cr_path_join(path, "tokenizer.json", &file));
+    } else {
+        CR_TRY(cr_path_directory(path, &directory));
+        CR_TRY(cr_copy_string(path, &file));
+    }
+    struct cr_json *root;
+    CR_TRY(cr_json_read(file, FILE_LIMIT, &root));
+    struct cr_tokenizer *tokenizer = NULL;
+    enum cr_status status = from_json(root, file, &tokenizer);
+    cr_json_free(root);
+    if (status == CR_OK) status = read_config(tokenizer, directory);
+    if (status != CR_OK)
+        cr_tokenizer_free(tokenizer);
+    else
+        *out = tokenizer;
+    return status;
+}
+
+// The normal form of every piece that is no token.
+static enum cr_status normalize_pieces(const struct cr_normalizer *normalizer, struct cr_pieces *pieces)
+{
+    CR_CLEANUP(cr_pieces_release) struct cr_pieces normal = {0};
+    for (size_t i = 0; i < pieces->count; i++) {
+        struct cr_piece piece = pieces->items[i];
+        if (piece.token != CR_NO_TOKEN) {
+            CR_TRY(cr_pieces_copy(&normal, pieces, i));
+            continue;
+        }
+        bool cut_front;
+        piece.start = normal.text.size;
+        CR_TRY(cr_normalize(normalizer, cr_piece_text(pieces, i), &normal.text, &cut_front));
+        piece.end = normal.text.size;
+        if (cut_front) piece.first = false;
+        CR_TRY(cr_pieces_add(&normal, piece));
+    }
+    cr_pieces_take(pieces, &normal);
+    return CR_OK;
+}
+
+static enum cr_status append_all(struct cr_ids *out, const struct cr_ids *more)
+{
+    for (size_t i = 0; i < more->count; i++) CR_TRY(cr_ids_append(out, more->items[i]));
+    return CR_OK;
+}
+
+static enum cr_status encode(const struct cr_tokenizer *tokenizer, struct cr_slice text, bool add_special,
+                             struct cr_ids *out)
+{
+    CR_CLEANUP(cr_pieces_release) struct cr_pieces pieces = {0};
+    CR_TRY(cr_append(&pieces.text, text.data, text.size));
+    CR_TRY(cr_pieces_add(&pieces, (struct cr_piece){.end = text.size, .token = CR_NO_TOKEN, .first = true}));
+    CR_TRY(cr_added_cut(tokenizer->added, false, &pieces));
+    if (!cr_normalizer_idle(tokenizer->normalizer)) CR_TRY(normalize_pieces(tokenizer->normalizer, &pieces));
+    CR_TRY(cr_added_cut(tokenizer->added, true, &pieces));
+    CR_TRY(cr_split(tokenizer->splitter, &pieces));
+    if (add_special) CR_TRY(append_all(out, &tokenizer->template.before));
+    CR_TRY(cr_bpe_encode(tokenizer->bpe, &pieces, out));
+    return add_special ? append_all(out, &tokenizer->template.after) : CR_OK;
+}
+
+enum cr_status cr_tokenizer_encode(const struct cr_tokenizer *tokenizer, struct cr_slice text,
+                                   bool add_special, struct cr_ids *out)
+{
+    size_t bad_at, count = out->count;
+    if (text.size > TEXT_LIMIT)
+        return cr_fail(CR_NO_MEMORY, "a text of %zu bytes is over the limit of %d", text.size, TEXT_LIMIT);
+    if (!cr_utf8_valid(text, &bad_at)) return cr_fail(CR_INVALID, "text is not UTF-8 at byte %zu", bad_at);
+    enum cr_status status = encode(tokenizer, text, add_special, out);
+    if (status != CR_OK) out->count = count;
+    return status;
+}
+
+enum cr_status cr_tokenizer_decode(const struct cr_tokenizer *tokenizer, const uint32_t *ids, size_t count,
+                                   bool skip_special, struct cr_buffer *out)
+{
+    CR_CLEANUP(cr_pieces_release) struct cr_pieces tokens = {0};
+    for (size_t i = 0; i < count; i++) {
+        if (ids[i] >= tokenizer->vocabulary)
+            return cr_fail(CR_INVALID, "id %u is outside the vocabulary of %zu", ids[i],
+                           tokenizer->vocabulary);
+        if (skip_special && cr_added_special(tokenizer->added, ids[i])) continue;
+        struct cr_slice token = cr_vocabulary_token(cr_added_vocabulary(tokenizer->added), ids[i]);
+        if (!token.data) token = cr_vocabulary_token(cr_bpe_vocabulary(tokenizer->bpe), ids[i]);
+        if (!token.data) continue; // a hole in the numbering
+        size_t start = tokens.text.size;
+        CR_TRY(cr_append(&tokens.text, token.data, token.size));
+        CR_TRY(cr_pieces_add(&tokens,
+                             (struct cr_piece){.start = start, .end = tokens.text.size, .token = ids[i]}));
+    }
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(cr_decode(tokenizer->decoder, &tokens, &text));
+    return cr_append(out, text.data, text.size);
+}
+
+const struct cr_template *cr_tokenizer_template(const struct cr_tokenizer *tokenizer)
+{
+    return &tokenizer->template;
+}
+
+size_t cr_tokenizer_vocabulary(const struct cr_tokenizer *tokenizer)
+{
+    return tokenizer->vocabulary;
+}
+
+bool cr_tokenizer_id(const struct cr_tokenizer *tokenizer, const char *token, uint32_t *out)
+{
+    return find_token(tokenizer, cr_slice_of_string(token), out);
+}
+
+bool cr_tokenizer_bos(const struct cr_tokenizer *tokenizer, uint32_t *out)
+{
+    if (tokenizer->bos == CR_NO_TOKEN) return false;
+    *out = tokenizer->bos;
+    return true;
+}
+
+bool cr_tokenizer_eos(const struct cr_tokenizer *tokenizer, uint32_t *out)
+{
+    if (tokenizer->eos == CR_NO_TOKEN) return false;
+    *out = tokenizer->eos;
+    return true;
+}

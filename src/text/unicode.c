@@ -1,0 +1,209 @@
+#include "text/unicode.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <utf8proc.h>
+
+uint32_t cr_utf8_next(const unsigned char **at)
+{
+    const unsigned char *p = *at;
+    uint32_t c = p[0];
+    if (c < 0x80) {
+        *at = p + 1;
+        return c;
+    }
+    size_t more = c < 0xe0 ? 1 : c < 0xf0 ? 2 : 3;
+    c &= 0x3fu >> more;
+    for (size_t k = 1; k <= more; k++) c = c << 6 | (p[k] & 0x3fu);
+    *at = p + more + 1;
+    return c;
+}
+
+size_t cr_utf8_put(uint32_t c, unsigned char out[4])
+{
+    if (c < 0x80) {
+        out[0] = (unsigned char)c;
+        return 1;
+    }
+    size_t more = c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
+    static const unsigned char lead[] = {0, 0xc0, 0xe0, 0xf0};
+    for (size_t k = more; k > 0; k--, c >>= 6) out[k] = (unsigned char)(0x80 | (c & 0x3f));
+    out[0] = (unsigned char)(lead[more] | c);
+    return more + 1;
+}
+
+enum cr_status cr_utf8_append(struct cr_buffer *out, uint32_t character)
+{
+    unsigned char bytes[4];
+    size_t size = cr_utf8_put(character, bytes);
+    return cr_append(out, bytes, size);
+}
+
+// The size of the ill-formed part at the start of `bytes`: the longest beginning of a character, at least 1.
+static size_t ill_formed_size(struct cr_slice bytes)
+{
+    size_t size = 1;
+    while (size < bytes.size && size < 4) {
+        // A beginning is one that some continuation makes whole.
+        unsigned char lead = bytes.data[0], next = bytes.data[size];
+        size_t more = lead >= 0xc2 && lead < 0xe0 ? 1 : (lead & 0xf0) == 0xe0 ? 2 : 3;
+        bool begins = lead >= 0xc2 && lead <= 0xf4 && size < more && (next & 0xc0) == 0x80;
+        if (size == 1 && begins)
+            begins = !(lead == 0xe0 && next < 0xa0) && !(lead == 0xed && next >= 0xa0) &&
+                     !(lead == 0xf0 && next < 0x90) && !(lead == 0xf4 && next >= 0x90);
+        if (!begins) break;
+        size++;
+    }
+    return size;
+}
+
+enum cr_status cr_utf8_append_lossy(struct cr_buffer *out, struct cr_slice bytes)
+{
+    size_t bad_at;
+    while (!cr_utf8_valid(bytes, &bad_at)) {
+        struct cr_slice rest = {bytes.data + bad_at, bytes.size - bad_at};
+        size_t bad = ill_formed_size(rest);
+        CR_TRY(cr_append(out, bytes.data, bad_at));
+        CR_TRY(cr_utf8_append(out, 0xfffd));
+        bytes = (struct cr_slice){rest.data + bad, rest.size - bad};
+    }
+    return cr_append(out, bytes.data, bytes.size);
+}
+
+bool cr_unicode_space(uint32_t c)
+{
+    return (c >= 9 && c <= 13) || c == ' ' || c == 0x85 || c == 0xa0 || c == 0x1680 ||
+           (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f ||
+           c == 0x3000;
+}
+
+bool cr_unicode_numeric(uint32_t c)
+{
+    utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)c);
+    return category == UTF8PROC_CATEGORY_ND || category == UTF8PROC_CATEGORY_NL ||
+           category == UTF8PROC_CATEGORY_NO;
+}
+
+bool cr_unicode_word(uint32_t c)
+{
+    switch (utf8proc_category((utf8proc_int32_t)c)) {
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_PC:
+        return true;
+    default: // the joiners, and the circled and squared letters, which are Alphabetic though symbols
+        return c == 0x200c || c == 0x200d || (c >= 0x24b6 && c <= 0x24e9) || (c >= 0x1f130 && c <= 0x1f149) ||
+               (c >= 0x1f150 && c <= 0x1f169) || (c >= 0x1f170 && c <= 0x1f189);
+    }
+}
+
+struct mark {
+    utf8proc_int32_t character;
+    uint32_t key; // combining class, then place: sorting by it is stable
+};
+
+static int compare_marks(const void *a, const void *b)
+{
+    uint32_t x = ((const struct mark *)a)->key, y = ((const struct mark *)b)->key;
+    return x < y ? -1 : x > y;
+}
+
+// Puts every run of combining marks into canonical order. utf8proc's own ordering exchanges neighbours, which
+// is quadratic in the length of a run.
+static enum cr_status order_marks(utf8proc_int32_t *characters, size_t count)
+{
+    CR_FREE struct mark *marks = NULL;
+    size_t room = 0;
+    for (size_t i = 0; i < count;) {
+        size_t end = i;
+        bool ordered = true;
+        utf8proc_propval_t before = 0;
+        while (end < count) {
+            utf8proc_propval_t class = utf8proc_get_property(characters[end])->combining_class;
+            if (class == 0) break;
+            if (class < before) ordered = false;
+            before = class;
+            end++;
+        }
+        if (!ordered) {
+            size_t run = end - i;
+            if (run >= 1u << 24) return cr_fail(CR_INVALID, "text with %zu combining marks in a row", run);
+            if (run > room) CR_TRY(cr_reallocate(run, sizeof *marks, &marks));
+            if (run > room) room = run;
+            for (size_t k = 0; k < run; k++) {
+                uint32_t class = (uint32_t)utf8proc_get_property(characters[i + k])->combining_class;
+                marks[k] = (struct mark){characters[i + k], class << 24 | (uint32_t)k};
+            }
+            qsort(marks, run, sizeof *marks, compare_marks);
+            for (size_t k = 0; k < run; k++) characters[i + k] = marks[k].character;
+        }
+        i = end > i ? end : i + 1;
+    }
+    return CR_OK;
+}
+
+static bool all_ascii(struct cr_slice text)
+{
+    unsigned char any = 0;
+    for (size_t i = 0; i < text.size; i++) any |= text.data[i];
+    return any < 0x80;
+}
+
+enum cr_status cr_unicode_normalize(struct cr_slice text, enum cr_normal_form form, struct cr_buffer *out)
+{
+    if (all_ascii(text)) return cr_append(out, text.data, text.size);
+    bool compose = form == CR_NFC || form == CR_NFKC;
+    utf8proc_option_t options = UTF8PROC_STABLE;
+    if (form == CR_NFKC || form == CR_NFKD) options |= UTF8PROC_COMPAT;
+
+    // Unicode's longest decomposition is 18 characters (U+FDFA).
+    enum { LONGEST = 18 };
+    CR_FREE utf8proc_int32_t *characters = NULL;
+    size_t room = 0, count = 0;
+    const unsigned char *at = text.data, *end = text.data + text.size;
+    while (at < end) {
+        if (room - count < LONGEST) {
+            room += room / 2 + text.size + LONGEST;
+            CR_TRY(cr_reallocate(room, sizeof *characters, &characters));
+        }
+        int boundary = 0;
+        utf8proc_ssize_t more =
+            utf8proc_decompose_char((utf8proc_int32_t)cr_utf8_next(&at), characters + count, LONGEST,
+                                    options | UTF8PROC_DECOMPOSE, &boundary);
+        if (more < 0 || more > LONGEST)
+            return cr_fail(CR_INTERNAL, "utf8proc: %s",
+                           utf8proc_errmsg(more < 0 ? more : UTF8PROC_ERROR_OVERFLOW));
+        count += (size_t)more;
+    }
+    CR_TRY(order_marks(characters, count));
+    if (compose) {
+        utf8proc_ssize_t composed =
+            utf8proc_normalize_utf32(characters, (utf8proc_ssize_t)count, options | UTF8PROC_COMPOSE);
+        if (composed < 0) return cr_fail(CR_INTERNAL, "utf8proc: %s", utf8proc_errmsg(composed));
+        count = (size_t)composed;
+    }
+    for (size_t i = 0; i < count; i++) CR_TRY(cr_utf8_append(out, (uint32_t)characters[i]));
+    return CR_OK;
+}
+
+enum cr_status cr_unicode_lowercase(struct cr_slice text, struct cr_buffer *out)
+{
+    const unsigned char *at = text.data, *end = text.data + text.size;
+    while (at < end) {
+        uint32_t c = cr_utf8_next(&at);
+        // U+0130 is the one character whose lower case is two: i and a combining dot.
+        if (c == 0x130)
+            CR_TRY(cr_append(out, "i\xcc\x87", 3));
+        else
+            CR_TRY(cr_utf8_append(out, (uint32_t)utf8proc_tolower((utf8proc_int32_t)c)));
+    }
+    return CR_OK;
+}

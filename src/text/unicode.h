@@ -1,0 +1,31 @@
+// Characters: reading and writing UTF-8, the classes that tokenizers ask for, normal forms.
+#ifndef CARREL_TEXT_UNICODE_H
+#define CARREL_TEXT_UNICODE_H
+
+#include "base/bytes.h"
+
+#include <stdint.h>
+
+// The character at *at, which must be the start of one in valid UTF-8; moves *at behind it.
+uint32_t cr_utf8_next(const unsigned char **at);
+
+// Writes a character (at most U+10FFFF) and returns its size in bytes, 1 to 4.
+size_t cr_utf8_put(uint32_t character, unsigned char out[4]);
+enum cr_status cr_utf8_append(struct cr_buffer *out, uint32_t character);
+
+// Appends any bytes as UTF-8: each maximal ill-formed part becomes one U+FFFD (Unicode 3.9, table 3-8), as
+// Rust's from_utf8_lossy does.
+enum cr_status cr_utf8_append_lossy(struct cr_buffer *out, struct cr_slice bytes);
+
+bool cr_unicode_space(uint32_t character);   // White_Space
+bool cr_unicode_word(uint32_t character);    // what Rust's \w takes
+bool cr_unicode_numeric(uint32_t character); // Nd, Nl, No
+
+enum cr_normal_form { CR_NFC, CR_NFD, CR_NFKC, CR_NFKD };
+
+// Appends valid UTF-8 in the normal form, or with each character's full lower-case mapping (no context).
+// Time is n log n at worst, whatever the text.
+enum cr_status cr_unicode_normalize(struct cr_slice text, enum cr_normal_form form, struct cr_buffer *out);
+enum cr_status cr_unicode_lowercase(struct cr_slice text, struct cr_buffer *out);
+
+#endif
