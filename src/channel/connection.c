@@ -1,0 +1,609 @@
+#include "channel/connection.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    FRAMES_AT_ONCE = 8,  // one connection does not keep the others waiting for longer
+    WHY_SIZE = 2048,     // of the sentence kept until the end
+    HANDSHAKE_LIMIT = 20 // seconds, however long the timeout is: strangers get no more
+};
+static const double tick_seconds = 0.5, beat_seconds = 1.0, linger_seconds = 2.0;
+
+enum phase {
+    CONNECTING,
+    HANDSHAKE,
+    OPEN,
+    ENDING, // sends what is queued, then waits for the peer's end so that a reset does not overtake it
+    ENDED
+};
+
+struct outgoing {
+    struct outgoing *next;
+    struct cr_buffer head; // start and header
+    struct cr_slice body;
+    size_t sent; // of head and body together
+    void (*release)(void *owner);
+    void *owner;
+};
+
+struct cr_connection {
+    struct cr_loop *loop;
+    struct cr_tls *tls;
+    const struct cr_connection_handler *handler;
+    void *context;
+    SSL *ssl;
+    int fd;
+    struct addrinfo *addresses, *address; // while connecting: all, and the one being tried
+    struct event *readable, *writable, *tick;
+    bool read_wanted, write_wanted; // events that are set
+    bool ssl_wants_write;
+    enum phase phase;
+    bool busy, doomed; // inside a callback; to be freed after it
+    bool shut;         // ENDING: our end is closed
+    struct cr_frame_reader reader;
+    struct outgoing *first, *last;
+    size_t queued; // bytes of the list above that are not yet sent
+    double timeout, last_received, last_sent, phase_since;
+    struct cr_peer peer;
+    char label[CR_ADDRESS_SIZE];
+    enum cr_status status; // of the end
+    char why[WHY_SIZE];
+};
+
+#define ONLY(type) (UINT32_C(1) << CR_FRAME_##type)
+static const uint32_t any_way = ONLY(REFUSED) | ONLY(BEAT) | ONLY(CLOSE) | ONLY(PULL) | ONLY(VALUES);
+static const uint32_t from_silo = ONLY(HELLO) | ONLY(READY) | ONLY(PROGRESS) | ONLY(TRAINED);
+static const uint32_t from_server = ONLY(ENROLLED) | ONLY(JOB) | ONLY(BEGIN) | ONLY(CLOSED) | ONLY(FINISHED);
+static const uint32_t from_stranger = ONLY(ENROL) | ONLY(REFUSED) | ONLY(BEAT) | ONLY(CLOSE);
+
+static void free_outgoing(struct outgoing *item)
+{
+    if (item->release) item->release(item->owner);
+    if (item->head.data) cr_wipe(item->head.data, item->head.capacity); // an Enrol's secret
+    cr_buffer_release(&item->head);
+    free(item);
+}
+
+static void drop_queue(struct cr_connection *c)
+{
+    while (c->first) {
+        struct outgoing *item = c->first;
+        c->first = item->next;
+        free_outgoing(item);
+    }
+    c->last = NULL;
+    c->queued = 0;
+}
+
+static void drop_socket(struct cr_connection *c)
+{
+    if (c->readable) event_free(c->readable);
+    if (c->writable) event_free(c->writable);
+    c->readable = c->writable = NULL;
+    c->read_wanted = c->write_wanted = false;
+    SSL_free(c->ssl);
+    c->ssl = NULL;
+    if (c->fd >= 0) close(c->fd);
+    c->fd = -1;
+}
+
+static void destroy(struct cr_connection *c)
+{
+    drop_socket(c);
+    if (c->tick) event_free(c->tick);
+    if (c->addresses) freeaddrinfo(c->addresses);
+    drop_queue(c);
+    cr_frame_reader_release(&c->reader);
+    free(c);
+}
+
+void cr_connection_free(struct cr_connection *c)
+{
+    if (!c) return;
+    c->phase = ENDED;
+    c->doomed = true;
+    if (!c->busy) destroy(c);
+}
+
+static void keep_why(struct cr_connection *c, enum cr_status status, const char *why)
+{
+    c->status = status;
+    snprintf(c->why, sizeof c->why, "%s", why);
+}
+
+static void end(struct cr_connection *c)
+{
+    if (c->phase == ENDED) return;
+    c->phase = ENDED;
+    event_del(c->tick);
+    drop_queue(c);
+    drop_socket(c);
+    if (c->handler->closed) c->handler->closed(c->context, c, c->status, c->why);
+}
+
+static void end_with(struct cr_connection *c, enum cr_status status, const char *why)
+{
+    keep_why(c, status, why);
+    end(c);
+}
+
+static void cut(struct cr_connection *c)
+{
+    char why[CR_ADDRESS_SIZE + 64];
+    snprintf(why, sizeof why, "%s: the connection was cut", c->label);
+    end_with(c, CR_IO, why);
+}
+
+static enum cr_status enqueue(struct cr_connection *c, const struct cr_message *message,
+                              void (*release)(void *owner), void *owner)
+{
+    struct outgoing *item;
+    enum cr_status status = cr_allocate(1, sizeof *item, &item);
+    if (status != CR_OK) {
+        if (release) release(owner);
+        return status;
+    }
+    item->release = release;
+    item->owner = owner;
+    item->body = message->body;
+    unsigned char start[CR_FRAME_START_SIZE] = {0};
+    status = cr_append(&item->head, start, sizeof start);
+    if (status == CR_OK) status = cr_message_encode(message, &item->head);
+    if (status == CR_OK)
+        status =
+            cr_frame_start(message->type, item->head.size - sizeof start, item->body.size, item->head.data);
+    if (status != CR_OK) {
+        free_outgoing(item);
+        return status;
+    }
+    if (c->last)
+        c->last->next = item;
+    else
+        c->first = item;
+    c->last = item;
+    if (c->queued == 0) c->last_sent = cr_clock_monotonic();
+    c->queued += item->head.size + item->body.size;
+    return CR_OK;
+}
+
+static void want_events(struct cr_connection *c)
+{
+    if (!c->readable) return;
+    bool read =
+        c->phase == HANDSHAKE || c->phase == ENDING || (c->phase == OPEN && c->queued <= CR_CONNECTION_QUEUE);
+    bool write = c->phase == CONNECTING || (c->phase != HANDSHAKE && c->queued > 0) || c->ssl_wants_write ||
+                 (c->phase == ENDING && !c->shut);
+    if (read != c->read_wanted) read ? event_add(c->readable, NULL) : event_del(c->readable);
+    if (write != c->write_wanted) write ? event_add(c->writable, NULL) : event_del(c->writable);
+    c->read_wanted = read;
+    c->write_wanted = write;
+}
+
+enum cr_status cr_connection_send(struct cr_connection *c, const struct cr_message *message,
+                                  void (*release)(void *owner), void *owner)
+{
+    if (c->phase >= ENDING) {
+        if (release) release(owner);
+        return CR_OK;
+    }
+    CR_TRY(enqueue(c, message, release, owner));
+    want_events(c);
+    return CR_OK;
+}
+
+static void begin_ending(struct cr_connection *c, enum cr_status status, const char *why)
+{
+    if (c->phase >= ENDING) return;
+    keep_why(c, status, why);
+    bool can_speak = c->phase == OPEN;
+    c->phase = ENDING;
+    c->phase_since = cr_clock_monotonic();
+    if (!can_speak)
+        c->shut = true;
+    else if (enqueue(c, &(struct cr_message){.type = CR_FRAME_CLOSE}, NULL, NULL) != CR_OK)
+        c->shut = true;
+    want_events(c);
+}
+
+void cr_connection_close(struct cr_connection *c)
+{
+    begin_ending(c, CR_OK, "");
+}
+
+void cr_connection_refuse(struct cr_connection *c, enum cr_status status, const char *why)
+{
+    char kept[WHY_SIZE];
+    snprintf(kept, sizeof kept, "%s", why);
+    if (c->phase == OPEN) {
+        struct cr_message refused = {.type = CR_FRAME_REFUSED, .refused.status = status};
+        snprintf(refused.refused.reason, sizeof refused.refused.reason, "%.*s", CR_MESSAGE_TEXT_SIZE - 1,
+                 kept);
+        // Where even this cannot be queued, the peer sees a close without a reason.
+        (void)!enqueue(c, &refused, NULL, NULL);
+    }
+    begin_ending(c, status, kept);
+}
+
+static void refuse_with_error(struct cr_connection *c, enum cr_status status)
+{
+    cr_connection_refuse(c, status, cr_error_message());
+}
+
+// What libssl says to a call that returned `result`: true where the call is to be repeated later.
+static bool try_later(struct cr_connection *c, int result)
+{
+    int saved = errno;
+    int error = SSL_get_error(c->ssl, result);
+    if (error == SSL_ERROR_WANT_READ) return true;
+    if (error == SSL_ERROR_WANT_WRITE) {
+        c->ssl_wants_write = true;
+        return true;
+    }
+    if (c->phase == ENDING) {
+        end(c);
+    } else if (error == SSL_ERROR_SSL) {
+        enum cr_status status = cr_tls_failure(c->ssl, c->label);
+        end_with(c, status, cr_error_message());
+    } else if (error == SSL_ERROR_SYSCALL && saved != 0 && saved != ECONNRESET && saved != EPIPE) {
+        errno = saved;
+        enum cr_status status = cr_fail_errno(CR_IO, "%s", c->label);
+        end_with(c, status, cr_error_message());
+    } else {
+        cut(c);
+    }
+    return false;
+}
+
+static void flush(struct cr_connection *c)
+{
+    while (c->first && c->phase != ENDED) {
+        struct outgoing *item = c->first;
+        bool in_head = item->sent < item->head.size;
+        const unsigned char *from =
+            in_head ? item->head.data + item->sent : item->body.data + (item->sent - item->head.size);
+        size_t size = (in_head ? item->head.size : item->head.size + item->body.size) - item->sent;
+        ERR_clear_error();
+        errno = 0;
+        int put = SSL_write(c->ssl, from, (int)size);
+        if (put <= 0) {
+            try_later(c, put);
+            return;
+        }
+        c->last_sent = cr_clock_monotonic();
+        item->sent += (size_t)put;
+        c->queued -= (size_t)put;
+        if (item->sent < item->head.size + item->body.size) continue;
+        c->first = item->next;
+        if (!c->first) c->last = NULL;
+        free_outgoing(item);
+    }
+}
+
+static void deliver(struct cr_connection *c, const struct cr_frame *frame)
+{
+    struct cr_message message;
+    enum cr_status status = cr_message_decode(frame, &message);
+    if (status != CR_OK) {
+        refuse_with_error(c, status);
+        return;
+    }
+    if (message.type == CR_FRAME_CLOSE) {
+        begin_ending(c, CR_OK, "");
+    } else if (message.type == CR_FRAME_REFUSED) {
+        char why[WHY_SIZE];
+        snprintf(why, sizeof why, "%s: %s",
+                 cr_tls_is_server(c->tls) ? "the silo gave up" : "the server refused",
+                 message.refused.reason);
+        begin_ending(c, message.refused.status, why);
+    } else if (message.type != CR_FRAME_BEAT) {
+        status = c->handler->received(c->context, c, &message);
+        if (status != CR_OK) refuse_with_error(c, status);
+    }
+    cr_message_release(&message);
+}
+
+static void read_frames(struct cr_connection *c)
+{
+    for (size_t frames = 0; c->phase == OPEN && c->queued <= CR_CONNECTION_QUEUE;) {
+        unsigned char *space;
+        size_t size;
+        cr_frame_reader_space(&c->reader, &space, &size);
+        size_t got = 0;
+        if (size > 0) {
+            ERR_clear_error();
+            errno = 0;
+            int result = SSL_read(c->ssl, space, (int)size);
+            if (result <= 0) {
+                try_later(c, result);
+                return;
+            }
+            got = (size_t)result;
+            c->last_received = cr_clock_monotonic();
+        }
+        bool complete;
+        struct cr_frame frame;
+        enum cr_status status = cr_frame_reader_advance(&c->reader, got, &complete, &frame);
+        if (status != CR_OK) {
+            refuse_with_error(c, status);
+            return;
+        }
+        if (!complete) continue;
+        deliver(c, &frame);
+        cr_frame_reader_next(&c->reader);
+        if (++frames == FRAMES_AT_ONCE) {
+            // libssl may hold more already, of which the socket says nothing.
+            if (c->phase == OPEN) event_active(c->readable, EV_READ, 0);
+            return;
+        }
+    }
+}
+
+static void finish_ending(struct cr_connection *c)
+{
+    if (c->queued > 0 || c->phase != ENDING) return;
+    if (!c->shut) {
+        ERR_clear_error();
+        SSL_shutdown(c->ssl);
+        shutdown(c->fd, SHUT_WR);
+        c->shut = true;
+    }
+    unsigned char scratch[4096];
+    for (;;) {
+        ERR_clear_error();
+        errno = 0;
+        int result = SSL_read(c->ssl, scratch, sizeof scratch);
+        if (result > 0) continue;
+        int error = SSL_get_error(c->ssl, result);
+        if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) end(c);
+        return;
+    }
+}
+
+static void shake_hands(struct cr_connection *c)
+{
+    ERR_clear_error();
+    errno = 0;
+    int result = SSL_do_handshake(c->ssl);
+    if (result != 1) {
+        try_later(c, result);
+        return;
+    }
+    enum cr_status status = cr_tls_peer(c->tls, c->ssl, &c->peer);
+    c->phase = OPEN;
+    c->last_received = c->last_sent = cr_clock_monotonic();
+    if (!cr_tls_is_server(c->tls))
+        c->reader.accepted = any_way | from_server;
+    else
+        c->reader.accepted = c->peer.anonymous ? from_stranger : any_way | from_silo;
+    if (status == CR_OK) status = c->handler->opened(c->context, c);
+    if (status != CR_OK) refuse_with_error(c, status);
+}
+
+static enum cr_status adopt(struct cr_connection *c, int fd, enum phase phase);
+static enum cr_status connect_next(struct cr_connection *c);
+
+static void finish_connect(struct cr_connection *c)
+{
+    int error = 0;
+    socklen_t size = sizeof error;
+    getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    if (error == 0) {
+        c->phase = HANDSHAKE;
+        c->phase_since = cr_clock_monotonic();
+        return;
+    }
+    errno = error;
+    enum cr_status status = cr_fail_errno(CR_IO, "%s", c->label);
+    c->address = c->address->ai_next;
+    if (c->address) {
+        drop_socket(c);
+        status = connect_next(c);
+    }
+    if (status != CR_OK) end_with(c, status, cr_error_message());
+}
+
+static void drive(struct cr_connection *c)
+{
+    if (c->phase == CONNECTING)
+        finish_connect(c);
+    else
+        c->ssl_wants_write = false;
+    if (c->phase == HANDSHAKE) shake_hands(c);
+    if (c->phase == OPEN || c->phase == ENDING) flush(c);
+    if (c->phase == OPEN) {
+        read_frames(c);
+        if (c->phase == OPEN || c->phase == ENDING) flush(c);
+    }
+    if (c->phase == ENDING) finish_ending(c);
+}
+
+static void on_event(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    struct cr_connection *c = context;
+    c->busy = true;
+    drive(c);
+    c->busy = false;
+    if (c->doomed)
+        destroy(c);
+    else
+        want_events(c);
+}
+
+static void judge_time(struct cr_connection *c, double now)
+{
+    char why[CR_ADDRESS_SIZE + 96];
+    bool stuck = c->queued > 0 && now - c->last_sent > c->timeout;
+    if (c->phase == CONNECTING || c->phase == HANDSHAKE) {
+        double limit = c->timeout < HANDSHAKE_LIMIT ? c->timeout : HANDSHAKE_LIMIT;
+        if (now - c->phase_since <= limit) return;
+        snprintf(why, sizeof why, "%s: no answer for %.0f seconds", c->label, limit);
+        end_with(c, CR_TIMEOUT, why);
+    } else if (c->phase == ENDING) {
+        if (stuck || (c->queued == 0 && now - c->phase_since > linger_seconds)) end(c);
+    } else if (stuck || (c->queued <= CR_CONNECTION_QUEUE && now - c->last_received > c->timeout)) {
+        snprintf(why, sizeof why, "%s: no sign of life for %.0f seconds", c->label, c->timeout);
+        end_with(c, CR_TIMEOUT, why);
+    } else if (c->queued == 0 && now - c->last_sent >= beat_seconds) {
+        enum cr_status status = enqueue(c, &(struct cr_message){.type = CR_FRAME_BEAT}, NULL, NULL);
+        if (status != CR_OK) end_with(c, status, cr_error_message());
+    }
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    struct cr_connection *c = context;
+    c->busy = true;
+    judge_time(c, cr_clock_monotonic());
+    c->busy = false;
+    if (c->doomed)
+        destroy(c);
+    else
+        want_events(c);
+}
+
+static enum cr_status adopt(struct cr_connection *c, int fd, enum phase phase)
+{
+    struct event_base *base = cr_loop_base(c->loop);
+    int on = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    c->fd = fd;
+    c->phase = phase;
+    c->phase_since = cr_clock_monotonic();
+    c->ssl = SSL_new(cr_tls_context(c->tls));
+    c->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_event, c);
+    c->writable = event_new(base, fd, EV_WRITE | EV_PERSIST, on_event, c);
+    if (!c->ssl || !c->readable || !c->writable || SSL_set_fd(c->ssl, fd) != 1) {
+        ERR_clear_error();
+        return cr_fail(CR_NO_MEMORY, "%s: the connection cannot be set up", c->label);
+    }
+    if (cr_tls_is_server(c->tls))
+        SSL_set_accept_state(c->ssl);
+    else
+        SSL_set_connect_state(c->ssl);
+    want_events(c);
+    return CR_OK;
+}
+
+static enum cr_status connect_next(struct cr_connection *c)
+{
+    for (;; c->address = c->address->ai_next) {
+        const struct addrinfo *to = c->address;
+        int fd = socket(to->ai_family, to->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, to->ai_protocol);
+        if (fd >= 0 && (connect(fd, to->ai_addr, to->ai_addrlen) == 0 || errno == EINPROGRESS))
+            return adopt(c, fd, CONNECTING);
+        enum cr_status status = cr_fail_errno(CR_IO, "%s", c->label);
+        if (fd >= 0) close(fd);
+        if (!to->ai_next) return status;
+    }
+}
+
+static enum cr_status new_connection(struct cr_loop *loop, struct cr_tls *tls, double timeout,
+                                     const struct cr_connection_handler *handler, void *context,
+                                     struct cr_connection **out)
+{
+    struct cr_connection *c;
+    CR_TRY(cr_allocate(1, sizeof *c, &c));
+    c->fd = -1;
+    c->loop = loop;
+    c->tls = tls;
+    c->handler = handler;
+    c->context = context;
+    c->timeout = timeout;
+    c->tick = event_new(cr_loop_base(loop), -1, EV_PERSIST, on_tick, c);
+    struct timeval every = {.tv_sec = 0, .tv_usec = (suseconds_t)(tick_seconds * 1e6)};
+    if (!c->tick || event_add(c->tick, &every) != 0) {
+        destroy(c);
+        return cr_fail(CR_NO_MEMORY, "a connection cannot be set up");
+    }
+    *out = c;
+    return CR_OK;
+}
+
+enum cr_status cr_connection_open(struct cr_loop *loop, struct cr_tls *tls, const char *text, double timeout,
+                                  const struct cr_connection_handler *handler, void *context,
+                                  struct cr_connection **out)
+{
+    struct cr_address address;
+    CR_TRY(cr_address_parse(text, &address));
+    struct cr_connection *c;
+    CR_TRY(new_connection(loop, tls, timeout, handler, context, &c));
+    snprintf(c->label, sizeof c->label, "%s", text);
+    char port[8];
+    snprintf(port, sizeof port, "%u", address.port);
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
+    int error = getaddrinfo(address.host, port, &hints, &c->addresses);
+    enum cr_status status = CR_OK;
+    if (error != 0) status = cr_fail(CR_IO, "%s: %s", text, gai_strerror(error));
+    c->address = c->addresses;
+    if (status == CR_OK) status = connect_next(c);
+    if (status != CR_OK) {
+        destroy(c);
+        return status;
+    }
+    *out = c;
+    return CR_OK;
+}
+
+enum cr_status cr_connection_accept(struct cr_loop *loop, struct cr_tls *tls, int fd, double timeout,
+                                    const struct cr_connection_handler *handler, struct cr_connection **out)
+{
+    struct cr_connection *c;
+    enum cr_status status = new_connection(loop, tls, timeout, handler, NULL, &c);
+    if (status != CR_OK) {
+        close(fd);
+        return status;
+    }
+    struct sockaddr_storage from;
+    socklen_t size = sizeof from;
+    struct cr_address address = {.host = "?"};
+    char port[8] = "0";
+    if (getpeername(fd, (struct sockaddr *)&from, &size) == 0)
+        getnameinfo((struct sockaddr *)&from, size, address.host, sizeof address.host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV);
+    address.port = (unsigned)strtoul(port, NULL, 10);
+    cr_address_format(&address, c->label);
+    status = adopt(c, fd, HANDSHAKE);
+    if (status != CR_OK) {
+        destroy(c);
+        return status;
+    }
+    *out = c;
+    return CR_OK;
+}
+
+void cr_connection_set_context(struct cr_connection *c, void *context)
+{
+    c->context = context;
+}
+
+void cr_connection_set_timeout(struct cr_connection *c, double seconds)
+{
+    c->timeout = seconds;
+}
+
+const struct cr_peer *cr_connection_peer(const struct cr_connection *c)
+{
+    return &c->peer;
+}
+
+const char *cr_connection_address(const struct cr_connection *c)
+{
+    return c->label;
+}

@@ -1,0 +1,330 @@
+#include "channel/message.h"
+
+#include "wire.pb-c.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+// A header is at most 16 KiB; what protobuf-c makes of it is bounded too, so that no header can ask for more.
+enum { DECODE_LIMIT = 256 * 1024 };
+
+struct decoded {
+    const ProtobufCMessageDescriptor *descriptor;
+    ProtobufCAllocator allocator;
+    size_t used;
+    ProtobufCMessage *message;
+};
+
+static void *bounded_alloc(void *context, size_t size)
+{
+    struct decoded *decoded = context;
+    if (size > DECODE_LIMIT - decoded->used) return NULL;
+    decoded->used += size;
+    return malloc(size);
+}
+
+static void bounded_free(void *context, void *block)
+{
+    (void)context;
+    free(block);
+}
+
+static const ProtobufCMessageDescriptor *const descriptors[CR_FRAME_TYPES] = {
+    [CR_FRAME_ENROL] = &carrel__enrol__descriptor,       [CR_FRAME_ENROLLED] = &carrel__enrolled__descriptor,
+    [CR_FRAME_REFUSED] = &carrel__refused__descriptor,   [CR_FRAME_HELLO] = &carrel__hello__descriptor,
+    [CR_FRAME_JOB] = &carrel__job__descriptor,           [CR_FRAME_READY] = &carrel__ready__descriptor,
+    [CR_FRAME_BEGIN] = &carrel__begin__descriptor,       [CR_FRAME_PULL] = &carrel__pull__descriptor,
+    [CR_FRAME_VALUES] = &carrel__values__descriptor,     [CR_FRAME_PROGRESS] = &carrel__progress__descriptor,
+    [CR_FRAME_TRAINED] = &carrel__trained__descriptor,   [CR_FRAME_CLOSED] = &carrel__closed__descriptor,
+    [CR_FRAME_FINISHED] = &carrel__finished__descriptor,
+};
+
+static enum cr_status wrong(enum cr_frame_type type, const char *field)
+{
+    return cr_fail(CR_PROTOCOL, "the peer sent a %s message with a wrong %s", cr_frame_name(type), field);
+}
+
+static enum cr_status take_bytes(enum cr_frame_type type, const char *field, const ProtobufCBinaryData *data,
+                                 unsigned char *out, size_t size)
+{
+    if (data->len != size) return wrong(type, field);
+    memcpy(out, data->data, size);
+    return CR_OK;
+}
+
+static enum cr_status take_text(enum cr_frame_type type, const char *field, const char *text,
+                                char out[CR_MESSAGE_TEXT_SIZE])
+{
+    size_t size = strlen(text);
+    if (size >= CR_MESSAGE_TEXT_SIZE || !cr_utf8_valid(cr_slice_of_string(text), NULL))
+        return wrong(type, field);
+    // Texts are shown to people: nothing that moves a terminal's cursor gets through.
+    for (size_t i = 0; i < size; i++)
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f) return wrong(type, field);
+    memcpy(out, text, size + 1);
+    return CR_OK;
+}
+
+// DER always has bytes.
+static enum cr_status take_slice(enum cr_frame_type type, const char *field, const ProtobufCBinaryData *data,
+                                 struct cr_slice *out)
+{
+    if (data->len == 0) return wrong(type, field);
+    *out = (struct cr_slice){data->data, data->len};
+    return CR_OK;
+}
+
+static enum cr_status take_number(enum cr_frame_type type, const char *field, double number, double *out)
+{
+    if (!isfinite(number)) return wrong(type, field);
+    *out = number;
+    return CR_OK;
+}
+
+#define AS(kind) const Carrel__##kind *in = (const Carrel__##kind *)(const void *)base
+
+static enum cr_status take(const ProtobufCMessage *base, struct cr_message *out)
+{
+    enum cr_frame_type type = out->type;
+    switch (type) {
+    case CR_FRAME_ENROL: {
+        AS(Enrol);
+        out->enrol.version = in->version;
+        CR_TRY(take_bytes(type, "secret", &in->secret, out->enrol.secret, CR_SECRET_SIZE));
+        return take_slice(type, "request", &in->request, &out->enrol.request);
+    }
+    case CR_FRAME_ENROLLED: {
+        AS(Enrolled);
+        CR_TRY(take_slice(type, "certificate", &in->certificate, &out->enrolled.certificate));
+        return take_slice(type, "authority", &in->authority, &out->enrolled.authority);
+    }
+    case CR_FRAME_REFUSED: {
+        AS(Refused);
+        if (in->status == CR_OK || in->status > CR_INTERNAL) return wrong(type, "status");
+        out->refused.status = (enum cr_status)in->status;
+        return take_text(type, "reason", in->reason, out->refused.reason);
+    }
+    case CR_FRAME_HELLO: {
+        AS(Hello);
+        out->hello.version = in->version;
+        return take_text(type, "program", in->program, out->hello.program);
+    }
+    case CR_FRAME_JOB: {
+        AS(Job);
+        return take_bytes(type, "run", &in->run, out->job.run, CR_SHA256_SIZE);
+    }
+    case CR_FRAME_READY: {
+        AS(Ready);
+        out->ready.count = in->count;
+        return take_bytes(type, "structure", &in->structure, out->ready.structure, CR_SHA256_SIZE);
+    }
+    case CR_FRAME_BEGIN: {
+        AS(Begin);
+        out->begin.round = in->round;
+        out->begin.count = in->count;
+        return take_bytes(type, "start", &in->start, out->begin.start, CR_SHA256_SIZE);
+    }
+    case CR_FRAME_PULL: {
+        AS(Pull);
+        out->pull.round = in->round;
+        out->pull.first = in->first;
+        out->pull.count = in->count;
+        return CR_OK;
+    }
+    case CR_FRAME_VALUES: {
+        AS(Values);
+        out->values.round = in->round;
+        out->values.first = in->first;
+        return CR_OK;
+    }
+    case CR_FRAME_PROGRESS: {
+        AS(Progress);
+        out->progress.round = in->round;
+        out->progress.step = in->step;
+        out->progress.steps = in->steps;
+        CR_TRY(take_number(type, "loss", in->loss, &out->progress.loss));
+        return take_number(type, "speed", in->tokens_per_second, &out->progress.tokens_per_second);
+    }
+    case CR_FRAME_TRAINED: {
+        AS(Trained);
+        out->trained.round = in->round;
+        out->trained.labelled = in->labelled;
+        out->trained.tokens = in->tokens;
+        out->trained.correct = in->correct;
+        out->trained.steps = in->steps;
+        CR_TRY(take_bytes(type, "start", &in->start, out->trained.start, CR_SHA256_SIZE));
+        CR_TRY(take_bytes(type, "digest", &in->digest, out->trained.digest, CR_SHA256_SIZE));
+        // A diverged silo says so by its loss; the update itself is refused by its values.
+        out->trained.loss_sum = in->loss_sum;
+        return CR_OK;
+    }
+    case CR_FRAME_CLOSED: {
+        AS(Closed);
+        out->closed.round = in->round;
+        out->closed.silos = in->silos;
+        return take_number(type, "loss", in->loss, &out->closed.loss);
+    }
+    case CR_FRAME_FINISHED: {
+        AS(Finished);
+        out->finished.rounds = in->rounds;
+        return take_bytes(type, "digest", &in->digest, out->finished.digest, CR_SHA256_SIZE);
+    }
+    default:
+        return CR_OK;
+    }
+}
+
+static void free_decoded(struct decoded *decoded)
+{
+    if (decoded->message) protobuf_c_message_free_unpacked(decoded->message, &decoded->allocator);
+    free(decoded);
+}
+
+enum cr_status cr_message_decode(const struct cr_frame *frame, struct cr_message *out)
+{
+    struct cr_message message = {.type = frame->type, .body = frame->body};
+    const ProtobufCMessageDescriptor *descriptor = descriptors[frame->type];
+    if (descriptor) {
+        struct decoded *decoded;
+        CR_TRY(cr_allocate(1, sizeof *decoded, &decoded));
+        decoded->descriptor = descriptor;
+        decoded->allocator = (ProtobufCAllocator){bounded_alloc, bounded_free, decoded};
+        decoded->message = protobuf_c_message_unpack(descriptor, &decoded->allocator, frame->header.size,
+                                                     frame->header.data);
+        enum cr_status status = CR_OK;
+        if (!decoded->message)
+            status = cr_fail(CR_PROTOCOL, "the peer sent a malformed %s message", cr_frame_name(frame->type));
+        if (status == CR_OK) status = take(decoded->message, &message);
+        if (status != CR_OK) {
+            free_decoded(decoded);
+            return status;
+        }
+        message.decoded = decoded;
+    }
+    *out = message;
+    return CR_OK;
+}
+
+void cr_message_release(struct cr_message *message)
+{
+    if (message->decoded) free_decoded(message->decoded);
+    cr_wipe(message, sizeof *message);
+}
+
+// protobuf-c's structs want bytes that they could write to; packing only reads them.
+static ProtobufCBinaryData bytes_of(const unsigned char *data, size_t size)
+{
+    return (ProtobufCBinaryData){.len = size, .data = (unsigned char *)(uintptr_t)data};
+}
+
+static enum cr_status pack(const ProtobufCMessage *message, struct cr_buffer *out)
+{
+    unsigned char bytes[16384];
+    if (protobuf_c_message_get_packed_size(message) > sizeof bytes)
+        return cr_fail(CR_INTERNAL, "a message is over its bound");
+    size_t size = protobuf_c_message_pack(message, bytes);
+    enum cr_status status = cr_append(out, bytes, size);
+    cr_wipe(bytes, size);
+    return status;
+}
+
+#define DIGEST(bytes) bytes_of((bytes), CR_SHA256_SIZE)
+
+enum cr_status cr_message_encode(const struct cr_message *in, struct cr_buffer *out)
+{
+    switch (in->type) {
+    case CR_FRAME_ENROL: {
+        Carrel__Enrol wire = CARREL__ENROL__INIT;
+        wire.version = in->enrol.version;
+        wire.secret = bytes_of(in->enrol.secret, CR_SECRET_SIZE);
+        wire.request = bytes_of(in->enrol.request.data, in->enrol.request.size);
+        return pack(&wire.base, out);
+    }
+    case CR_FRAME_ENROLLED: {
+        Carrel__Enrolled wire = CARREL__ENROLLED__INIT;
+        wire.certificate = bytes_of(in->enrolled.certificate.data, in->enrolled.certificate.size);
+        wire.authority = bytes_of(in->enrolled.authority.data, in->enrolled.authority.size);
+        return pack(&wire.base, out);
+    }
+    case CR_FRAME_REFUSED: {
+        Carrel__Refused wire = CARREL__REFUSED__INIT;
+        wire.status = in->refused.status;
+        wire.reason = (char *)(uintptr_t)in->refused.reason;
+        return pack(&wire.base, out);
+    }
+    case CR_FRAME_HELLO: {
+        Carrel__Hello wire = CARREL__HELLO__INIT;
+        wire.version = in->hello.version;
+        wire.program = (char *)(uintptr_t)in->hello.program;
+        return pack(&wire.base, out);
+    }
+    case CR_FRAME_JOB: {
+        Carrel__Job wire = CARREL__JOB__INIT;
+        wire.run = DIGEST(in->job.run);
+        return pack(&wire.base, out);
+    }
+    case CR_FRAME_READY: {
+        Carrel__Ready wire = CARREL__READY__INIT;
+        wire.structure = DIGEST(in->ready.structure);
+        wire.count = in->ready.count;
+        return pack(&wire.base, out);
+    }
+    case CR_FRAME_BEGIN: {
+        Carrel__Begin wire = CARREL__BEGIN__INIT;
+        wire.round = in->begin.round;
+        wire.start = DIGEST(in->begin.start);
+        wire.count = in->begin.count;
+        return pack(&wire.base, out);
+    }
+    case CR_FRAME_PULL: {
+        Carrel__Pull wire = CARREL__PULL__INIT;
+        wire.round = in->pull.round;
+        wire.first = in->pull.first;
+        wire.count = in->pull.count;
+        return pack(&wire.base, out);
+    }
+    case CR_FRAME_VALUES: {
+        Carrel__Values wire = CARREL__VALUES__INIT;
+        wire.round = in->values.round;
+        wire.first = in->values.first;
+        return pack(&wire.base, out);
+    }
+    case CR_FRAME_PROGRESS: {
+        Carrel__Progress wire = CARREL__PROGRESS__INIT;
+        wire.round = in->progress.round;
+        wire.step = in->progress.step;
+        wire.steps = in->progress.steps;
+        wire.loss = in->progress.loss;
+        wire.tokens_per_second = in->progress.tokens_per_second;
+        return pack(&wire.base, out);
+    }
+    case CR_FRAME_TRAINED: {
+        Carrel__Trained wire = CARREL__TRAINED__INIT;
+        wire.round = in->trained.round;
+        wire.start = DIGEST(in->trained.start);
+        wire.digest = DIGEST(in->trained.digest);
+        wire.labelled = in->trained.labelled;
+        wire.tokens = in->trained.tokens;
+        wire.correct = in->trained.correct;
+        wire.steps = in->trained.steps;
+        wire.loss_sum = in->trained.loss_sum;
+        return pack(&wire.base, out);
+    }
+    case CR_FRAME_CLOSED: {
+        Carrel__Closed wire = CARREL__CLOSED__INIT;
+        wire.round = in->closed.round;
+        wire.silos = in->closed.silos;
+        wire.loss = in->closed.loss;
+        return pack(&wire.base, out);
+    }
+    case CR_FRAME_FINISHED: {
+        Carrel__Finished wire = CARREL__FINISHED__INIT;
+        wire.rounds = in->finished.rounds;
+        wire.digest = DIGEST(in->finished.digest);
+        return pack(&wire.base, out);
+    }
+    default:
+        return CR_OK;
+    }
+}

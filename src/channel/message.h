@@ -1,0 +1,85 @@
+// Messages: the headers of frames as plain structs, checked whole on the way in.
+//
+// Digests have their size, texts are UTF-8 without control characters, numbers are finite; what is otherwise
+// is CR_PROTOCOL. protobuf-c stays inside message.c.
+#ifndef CARREL_CHANNEL_MESSAGE_H
+#define CARREL_CHANNEL_MESSAGE_H
+
+#include "channel/frame.h"
+#include "crypto/hash.h"
+
+enum {
+    CR_PROTOCOL_VERSION = 1,
+    CR_SECRET_SIZE = 32,
+    CR_MESSAGE_TEXT_SIZE = 1024, // a text and its zero; longer ones are cut when sent
+};
+
+// See wire.proto for the meaning of each.
+struct cr_message {
+    enum cr_frame_type type;
+    union {
+        struct {
+            uint32_t version;
+            unsigned char secret[CR_SECRET_SIZE];
+            struct cr_slice request;
+        } enrol;
+        struct {
+            struct cr_slice certificate, authority;
+        } enrolled;
+        struct {
+            enum cr_status status;
+            char reason[CR_MESSAGE_TEXT_SIZE];
+        } refused;
+        struct {
+            uint32_t version;
+            char program[CR_MESSAGE_TEXT_SIZE];
+        } hello;
+        struct {
+            unsigned char run[CR_SHA256_SIZE];
+        } job;
+        struct {
+            unsigned char structure[CR_SHA256_SIZE];
+            uint64_t count;
+        } ready;
+        struct {
+            uint64_t round;
+            unsigned char start[CR_SHA256_SIZE];
+            uint64_t count;
+        } begin;
+        struct {
+            uint64_t round, first, count;
+        } pull;
+        struct {
+            uint64_t round, first;
+        } values;
+        struct {
+            uint64_t round, step, steps;
+            double loss, tokens_per_second;
+        } progress;
+        struct {
+            uint64_t round;
+            unsigned char start[CR_SHA256_SIZE], digest[CR_SHA256_SIZE];
+            uint64_t labelled, tokens, correct, steps;
+            double loss_sum;
+        } trained;
+        struct {
+            uint64_t round, silos;
+            double loss;
+        } closed;
+        struct {
+            uint64_t rounds;
+            unsigned char digest[CR_SHA256_SIZE];
+        } finished;
+    };
+    struct cr_slice body; // borrowed
+    void *decoded;        // what slices above point into, or NULL
+};
+
+// Reads a frame's header. Release *out with cr_message_release; body stays the frame's.
+enum cr_status cr_message_decode(const struct cr_frame *frame, struct cr_message *out);
+void cr_message_release(struct cr_message *message); // wipes; for messages from cr_message_decode
+
+// Appends the header's bytes.
+enum cr_status cr_message_encode(const struct cr_message *message, struct cr_buffer *out);
+
+#endif

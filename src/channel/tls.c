@@ -1,0 +1,220 @@
+#include "channel/tls.h"
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509_vfy.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct cr_tls {
+    SSL_CTX *context;
+    bool server;
+    bool pinned;
+    unsigned char fingerprint[CR_SHA256_SIZE];
+};
+
+static enum cr_status failed(const char *what)
+{
+    unsigned long code = ERR_peek_last_error();
+    const char *reason = code ? ERR_reason_error_string(code) : NULL;
+    ERR_clear_error();
+    return cr_fail(CR_INTERNAL, "TLS: %s: %s", what, reason ? reason : "no reason given");
+}
+
+static enum cr_status set_up(const SSL_METHOD *method, SSL_CTX **out)
+{
+    // The first call into libssl decides that no configuration file is read.
+    if (OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) != 1) return failed("initialisation");
+    SSL_CTX *context = SSL_CTX_new(method);
+    if (!context) return failed("context");
+    SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    if (SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) != 1 ||
+        SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION) != 1 ||
+        SSL_CTX_set_ciphersuites(
+            context, "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256") != 1 ||
+        SSL_CTX_set1_groups_list(context, "X25519:P-256") != 1 || SSL_CTX_set_num_tickets(context, 0) != 1 ||
+        SSL_CTX_set_max_early_data(context, 0) != 1 || SSL_CTX_set_recv_max_early_data(context, 0) != 1) {
+        SSL_CTX_free(context);
+        return failed("settings");
+    }
+    SSL_CTX_set_security_level(context, 2);
+    *out = context;
+    return CR_OK;
+}
+
+static enum cr_status use_identity(SSL_CTX *context, const struct cr_identity *identity)
+{
+    X509 *authority = cr_identity_authority(identity);
+    X509 *certificate = cr_identity_certificate(identity);
+    if (!authority || !certificate) return cr_fail(CR_INTERNAL, "TLS: the identity has no certificate yet");
+    if (SSL_CTX_use_certificate(context, certificate) != 1 ||
+        SSL_CTX_use_PrivateKey(context, cr_identity_key(identity)) != 1 ||
+        SSL_CTX_check_private_key(context) != 1)
+        return failed("own certificate");
+    // The CA goes along so that a newcomer, who knows its fingerprint alone, can verify the chain.
+    if (SSL_CTX_add1_chain_cert(context, authority) != 1) return failed("chain");
+    if (X509_STORE_add_cert(SSL_CTX_get_cert_store(context), authority) != 1)
+        return failed("certificate authority");
+    return CR_OK;
+}
+
+static enum cr_status new_tls(bool server, const struct cr_identity *identity, struct cr_tls **out)
+{
+    struct cr_tls *tls;
+    CR_TRY(cr_allocate(1, sizeof *tls, &tls));
+    tls->server = server;
+    enum cr_status status = set_up(server ? TLS_server_method() : TLS_client_method(), &tls->context);
+    if (status == CR_OK && identity) status = use_identity(tls->context, identity);
+    if (status != CR_OK) {
+        cr_tls_free(tls);
+        return status;
+    }
+    SSL_CTX_set_app_data(tls->context, tls);
+    SSL_CTX_set_verify(tls->context, SSL_VERIFY_PEER, NULL);
+    *out = tls;
+    return CR_OK;
+}
+
+enum cr_status cr_tls_new_server(const struct cr_identity *identity, struct cr_tls **out)
+{
+    return new_tls(true, identity, out);
+}
+
+enum cr_status cr_tls_new_member(const struct cr_identity *identity, struct cr_tls **out)
+{
+    return new_tls(false, identity, out);
+}
+
+static bool has_fingerprint(X509 *certificate, const unsigned char fingerprint[CR_SHA256_SIZE])
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned size = 0;
+    return X509_digest(certificate, EVP_sha256(), digest, &size) == 1 && size == CR_SHA256_SIZE &&
+           memcmp(digest, fingerprint, size) == 0;
+}
+
+// Verifies `leaf` for a TLS server with `authority` as the only trust; returns X509_V_OK or why not.
+static int verify_under(X509 *leaf, X509 *authority)
+{
+    X509_STORE *store = X509_STORE_new();
+    X509_STORE_CTX *context = X509_STORE_CTX_new();
+    int error = X509_V_ERR_OUT_OF_MEM;
+    if (store && context && X509_STORE_add_cert(store, authority) == 1 &&
+        X509_STORE_CTX_init(context, store, leaf, NULL) == 1 &&
+        X509_STORE_CTX_set_default(context, "ssl_server") == 1)
+        error = X509_verify_cert(context) == 1 ? X509_V_OK : X509_STORE_CTX_get_error(context);
+    X509_STORE_CTX_free(context);
+    X509_STORE_free(store);
+    return error;
+}
+
+// Replaces libssl's verification for a newcomer: the only trust is the CA whose fingerprint the token names.
+static int verify_pinned(X509_STORE_CTX *context, void *argument)
+{
+    const struct cr_tls *tls = argument;
+    STACK_OF(X509) *chain = X509_STORE_CTX_get0_untrusted(context);
+    int error = X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN;
+    for (int i = 0; i < sk_X509_num(chain); i++) {
+        X509 *authority = sk_X509_value(chain, i);
+        if (!has_fingerprint(authority, tls->fingerprint)) continue;
+        error = verify_under(X509_STORE_CTX_get0_cert(context), authority);
+        break;
+    }
+    X509_STORE_CTX_set_error(context, error);
+    return error == X509_V_OK;
+}
+
+enum cr_status cr_tls_new_enrol(const unsigned char fingerprint[CR_SHA256_SIZE], struct cr_tls **out)
+{
+    struct cr_tls *tls;
+    CR_TRY(new_tls(false, NULL, &tls));
+    tls->pinned = true;
+    memcpy(tls->fingerprint, fingerprint, CR_SHA256_SIZE);
+    SSL_CTX_set_cert_verify_callback(tls->context, verify_pinned, tls);
+    *out = tls;
+    return CR_OK;
+}
+
+void cr_tls_free(struct cr_tls *tls)
+{
+    if (!tls) return;
+    SSL_CTX_free(tls->context);
+    free(tls);
+}
+
+void *cr_tls_context(struct cr_tls *tls)
+{
+    return tls->context;
+}
+
+bool cr_tls_is_server(const struct cr_tls *tls)
+{
+    return tls->server;
+}
+
+static enum cr_status key_digest(X509 *certificate, unsigned char out[CR_SHA256_SIZE])
+{
+    unsigned char *der = NULL;
+    int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &der);
+    if (size <= 0) return failed("public key");
+    enum cr_status status = cr_sha256((struct cr_slice){der, (size_t)size}, out);
+    OPENSSL_free(der);
+    return status;
+}
+
+enum cr_status cr_tls_key_digest(struct cr_slice certificate_der, unsigned char out[CR_SHA256_SIZE])
+{
+    const unsigned char *at = certificate_der.data;
+    X509 *certificate = d2i_X509(NULL, &at, (long)certificate_der.size);
+    if (!certificate) {
+        ERR_clear_error();
+        return cr_fail(CR_INVALID, "that is no certificate");
+    }
+    enum cr_status status = key_digest(certificate, out);
+    X509_free(certificate);
+    return status;
+}
+
+enum cr_status cr_tls_peer(const struct cr_tls *tls, const void *ssl, struct cr_peer *out)
+{
+    struct cr_peer peer = {0};
+    X509 *certificate = SSL_get0_peer_certificate(ssl);
+    peer.anonymous = certificate == NULL;
+    if (peer.anonymous && !tls->server) return cr_fail(CR_DENIED, "the server shows no certificate");
+    if (certificate) {
+        CR_TRY(cr_certificate_subject(certificate, peer.name, peer.role));
+        CR_TRY(key_digest(certificate, peer.key));
+    }
+    if (!tls->server && strcmp(peer.role, "server") != 0)
+        return cr_fail(CR_DENIED, "the peer is \"%s\" with role \"%s\", not the server", peer.name,
+                       peer.role);
+    *out = peer;
+    return CR_OK;
+}
+
+enum cr_status cr_tls_failure(const void *ssl, const char *peer)
+{
+    unsigned long code = ERR_peek_last_error();
+    int library = ERR_GET_LIB(code);
+    int reason = ERR_GET_REASON(code);
+    const char *text = ERR_reason_error_string(code);
+    ERR_clear_error();
+    long verified = SSL_get_verify_result(ssl);
+    if (verified != X509_V_OK) {
+        const struct cr_tls *tls = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+        if (tls && tls->pinned && verified == X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN)
+            return cr_fail(CR_DENIED,
+                           "%s: the server does not belong to the federation that the join token "
+                           "names (its CA is another one)",
+                           peer);
+        return cr_fail(CR_DENIED, "%s: its certificate was refused: %s", peer,
+                       X509_verify_cert_error_string(verified));
+    }
+    if (library == ERR_LIB_SSL && reason >= SSL_AD_REASON_OFFSET && reason < SSL_AD_REASON_OFFSET + 256)
+        return cr_fail(CR_DENIED, "%s: the peer refused the connection: %s", peer, text ? text : "an alert");
+    if (library == ERR_LIB_SSL && reason == SSL_R_UNEXPECTED_EOF_WHILE_READING)
+        return cr_fail(CR_IO, "%s: the connection was cut", peer);
+    return cr_fail(CR_PROTOCOL, "%s: TLS: %s", peer, text ? text : "failed");
+}

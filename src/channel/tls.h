@@ -1,0 +1,43 @@
+// Who may speak to whom: TLS 1.3 under one federation's CA, nothing else.
+//
+// No tickets, no resumption, no early data, no renegotiation, no configuration from outside the program.
+#ifndef CARREL_CHANNEL_TLS_H
+#define CARREL_CHANNEL_TLS_H
+
+#include "crypto/identity.h"
+
+// One way of opening connections; shared by any number of them, and outlives them.
+struct cr_tls;
+
+// The server: shows its certificate and the CA's; asks for a member's certificate and verifies it if one
+// comes. A peer without one is anonymous, and may only enrol.
+enum cr_status cr_tls_new_server(const struct cr_identity *identity, struct cr_tls **out);
+
+// A member: both certificates verify under the CA, and the peer's role is "server".
+enum cr_status cr_tls_new_member(const struct cr_identity *identity, struct cr_tls **out);
+
+// A newcomer: shows nothing; the server's chain must hold the CA with this fingerprint.
+enum cr_status cr_tls_new_enrol(const unsigned char fingerprint[CR_SHA256_SIZE], struct cr_tls **out);
+
+void cr_tls_free(struct cr_tls *tls); // NULL is allowed
+
+// Who is at the other end, once a connection is open.
+struct cr_peer {
+    bool anonymous;
+    char name[CR_NAME_SIZE], role[CR_NAME_SIZE];
+    unsigned char key[CR_SHA256_SIZE]; // SHA-256 of the public key (SubjectPublicKeyInfo, DER)
+};
+
+// For connection.c: SSL_CTX *; and the peer of an SSL * after its handshake. A client refuses a peer whose
+// role is not "server": CR_DENIED.
+void *cr_tls_context(struct cr_tls *tls);
+bool cr_tls_is_server(const struct cr_tls *tls);
+enum cr_status cr_tls_peer(const struct cr_tls *tls, const void *ssl, struct cr_peer *out);
+
+// The sentence for what libssl's error queue holds after a failed call on `ssl`; empties the queue.
+enum cr_status cr_tls_failure(const void *ssl, const char *peer);
+
+// SHA-256 of the public key of a certificate in DER.
+enum cr_status cr_tls_key_digest(struct cr_slice certificate_der, unsigned char out[CR_SHA256_SIZE]);
+
+#endif

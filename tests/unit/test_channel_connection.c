@@ -1,0 +1,415 @@
+// Both ends of a connection on one loop.
+#include "support.h"
+
+#include "base/clock.h"
+#include "channel/connection.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <math.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+struct end {
+    struct cr_connection *connection;
+    bool open, closed;
+    enum cr_status status;
+    char why[2048];
+    struct cr_peer peer;
+    size_t messages, body_bytes;
+    enum cr_frame_type last;
+    enum cr_status answer; // of received
+    uint64_t pulls_to_answer;
+};
+
+static struct cr_loop *loop;
+static struct cr_identity *authority, *server_identity, *silo_identity;
+static struct end server, client;
+static float chunk[CR_FRAME_BODY_LIMIT / 4];
+static size_t released;
+
+static void make_member(const struct cr_identity *ca, const char *name, const char *role,
+                        struct cr_identity **out)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer request = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer certificate = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer ca_der = {0};
+    assert_ok(cr_identity_new(out));
+    assert_ok(cr_identity_request(*out, &request));
+    assert_ok(cr_identity_issue(ca, cr_buffer_slice(&request), name, role, cr_clock_unix(), &certificate));
+    assert_ok(cr_identity_authority_der(ca, &ca_der));
+    assert_ok(cr_identity_install(*out, cr_buffer_slice(&certificate), cr_buffer_slice(&ca_der)));
+}
+
+static void count_release(void *owner)
+{
+    assert_ptr_equal(owner, chunk);
+    released++;
+}
+
+static enum cr_status on_opened(void *context, struct cr_connection *connection)
+{
+    struct end *end = context;
+    end->open = true;
+    end->peer = *cr_connection_peer(connection);
+    return CR_OK;
+}
+
+static enum cr_status on_received(void *context, struct cr_connection *connection,
+                                  const struct cr_message *message)
+{
+    struct end *end = context;
+    end->messages++;
+    end->body_bytes += message->body.size;
+    end->last = message->type;
+    if (message->type == CR_FRAME_PULL && end->pulls_to_answer > 0) {
+        end->pulls_to_answer--;
+        struct cr_message values = {.type = CR_FRAME_VALUES,
+                                    .values = {.round = 1, .first = message->pull.first},
+                                    .body = {(const unsigned char *)chunk, sizeof chunk}};
+        return cr_connection_send(connection, &values, count_release, chunk);
+    }
+    if (end->answer != CR_OK) return cr_fail(end->answer, "that will not do");
+    return CR_OK;
+}
+
+static void on_closed(void *context, struct cr_connection *connection, enum cr_status status, const char *why)
+{
+    struct end *end = context;
+    assert_false(end->closed);
+    end->closed = true;
+    end->status = status;
+    snprintf(end->why, sizeof end->why, "%s", why);
+    (void)connection;
+}
+
+static const struct cr_connection_handler handler = {on_opened, on_received, on_closed};
+
+static void *on_accepted(void *context, struct cr_connection *connection)
+{
+    (void)context;
+    server.connection = connection;
+    return &server;
+}
+
+static struct cr_tls *server_tls, *client_tls;
+static struct cr_listener *listener;
+
+static void listen_with(double timeout)
+{
+    assert_ok(
+        cr_listener_new(loop, server_tls, "127.0.0.1:0", timeout, on_accepted, &handler, NULL, &listener));
+}
+
+static void open_client(double timeout)
+{
+    char address[64];
+    snprintf(address, sizeof address, "127.0.0.1:%u", cr_listener_port(listener));
+    assert_ok(cr_connection_open(loop, client_tls, address, timeout, &handler, &client, &client.connection));
+}
+
+static void until(const bool *done)
+{
+    double start = cr_clock_monotonic();
+    while (!*done) {
+        assert_ok(cr_loop_step(loop, 0.05));
+        assert_true(cr_clock_monotonic() - start < 10);
+    }
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    server = client = (struct end){0};
+    released = 0;
+    server_tls = client_tls = NULL;
+    listener = NULL;
+    assert_ok(cr_loop_new(&loop));
+    assert_ok(cr_tls_new_server(server_identity, &server_tls));
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    cr_connection_free(client.connection);
+    cr_connection_free(server.connection);
+    cr_listener_free(listener);
+    cr_tls_free(server_tls);
+    cr_tls_free(client_tls);
+    cr_loop_free(loop);
+    return 0;
+}
+
+static void test_members_know_each_other_and_close(void **state)
+{
+    (void)state;
+    assert_ok(cr_tls_new_member(silo_identity, &client_tls));
+    listen_with(10);
+    open_client(10);
+    until(&server.open);
+    until(&client.open);
+    assert_string_equal(server.peer.name, "st-anne");
+    assert_string_equal(server.peer.role, "silo");
+    assert_string_equal(client.peer.role, "server");
+    struct cr_message hello = {.type = CR_FRAME_HELLO, .hello = {.version = 1, .program = "test"}};
+    assert_ok(cr_connection_send(client.connection, &hello, NULL, NULL));
+    cr_connection_close(client.connection);
+    until(&server.closed);
+    until(&client.closed);
+    assert_int_equal(server.messages, 1);
+    assert_int_equal(server.status, CR_OK);
+    assert_int_equal(client.status, CR_OK);
+}
+
+static void test_newcomer_pins_the_authority(void **state)
+{
+    (void)state;
+    unsigned char fingerprint[32];
+    assert_ok(cr_identity_fingerprint(server_identity, fingerprint));
+    assert_ok(cr_tls_new_enrol(fingerprint, &client_tls));
+    listen_with(10);
+    open_client(10);
+    until(&server.open);
+    until(&client.open);
+    assert_true(server.peer.anonymous);
+    // Without a certificate only Enrol is taken.
+    struct cr_message hello = {.type = CR_FRAME_HELLO, .hello = {.version = 1, .program = "test"}};
+    assert_ok(cr_connection_send(client.connection, &hello, NULL, NULL));
+    until(&client.closed);
+    assert_int_equal(client.status, CR_PROTOCOL);
+    assert_non_null(strstr(client.why, "Hello frame is not accepted"));
+    assert_int_equal(server.messages, 0);
+}
+
+static void test_wrong_fingerprint(void **state)
+{
+    (void)state;
+    unsigned char fingerprint[32] = {1, 2, 3};
+    assert_ok(cr_tls_new_enrol(fingerprint, &client_tls));
+    listen_with(10);
+    open_client(10);
+    until(&client.closed);
+    assert_int_equal(client.status, CR_DENIED);
+    assert_non_null(strstr(client.why, "its CA is another one"));
+    until(&server.closed);
+    assert_false(server.open);
+}
+
+static void test_member_of_another_federation(void **state)
+{
+    (void)state;
+    struct cr_identity *other_authority, *other;
+    assert_ok(cr_identity_new_authority("other", cr_clock_unix(), &other_authority));
+    make_member(other_authority, "st-anne", "silo", &other);
+    assert_ok(cr_tls_new_member(other, &client_tls));
+    listen_with(10);
+    open_client(10);
+    until(&client.closed);
+    assert_int_equal(client.status, CR_DENIED);
+    assert_non_null(strstr(client.why, "certificate"));
+    assert_false(server.open);
+    cr_identity_free(other);
+    cr_identity_free(other_authority);
+}
+
+static void test_a_silo_is_no_server(void **state)
+{
+    (void)state;
+    cr_tls_free(server_tls);
+    assert_ok(cr_tls_new_server(silo_identity, &server_tls));
+    assert_ok(cr_tls_new_member(silo_identity, &client_tls));
+    listen_with(10);
+    open_client(10);
+    until(&client.closed);
+    assert_int_equal(client.status, CR_DENIED);
+}
+
+static void connect_members(double timeout)
+{
+    assert_ok(cr_tls_new_member(silo_identity, &client_tls));
+    listen_with(timeout);
+    open_client(timeout);
+    until(&server.open);
+    until(&client.open);
+}
+
+static void test_failure_is_told_to_the_peer(void **state)
+{
+    (void)state;
+    connect_members(10);
+    server.answer = CR_DENIED;
+    struct cr_message hello = {.type = CR_FRAME_HELLO, .hello = {.version = 1, .program = "test"}};
+    assert_ok(cr_connection_send(client.connection, &hello, NULL, NULL));
+    until(&client.closed);
+    until(&server.closed);
+    assert_int_equal(client.status, CR_DENIED);
+    assert_string_equal(client.why, "the server refused: that will not do");
+    assert_int_equal(server.status, CR_DENIED);
+    assert_string_equal(server.why, "that will not do");
+}
+
+static void test_cut_is_no_close(void **state)
+{
+    (void)state;
+    connect_members(10);
+    cr_connection_free(client.connection);
+    client.connection = NULL;
+    until(&server.closed);
+    assert_int_equal(server.status, CR_IO);
+    assert_non_null(strstr(server.why, "cut"));
+}
+
+static void test_queue_is_bounded(void **state)
+{
+    (void)state;
+    connect_members(10);
+    enum { PULLS = 40 };
+    server.pulls_to_answer = PULLS;
+    for (uint64_t i = 0; i < PULLS; i++) {
+        struct cr_message pull = {.type = CR_FRAME_PULL, .pull = {.round = 1, .first = i, .count = 1}};
+        assert_ok(cr_connection_send(client.connection, &pull, NULL, NULL));
+    }
+    size_t most = 0;
+    double start = cr_clock_monotonic();
+    while (client.messages < PULLS) {
+        size_t answered = PULLS - server.pulls_to_answer;
+        if (answered - released > most) most = answered - released;
+        assert_ok(cr_loop_step(loop, 0.05));
+        assert_true(cr_clock_monotonic() - start < 20);
+    }
+    assert_int_equal(client.body_bytes, PULLS * sizeof chunk);
+    assert_int_equal(released, PULLS);
+    assert_in_range(most, 0, 3); // 2 MiB and the one that goes over
+}
+
+static void test_silence_is_a_timeout_and_beats_are_no_silence(void **state)
+{
+    (void)state;
+    connect_members(2);
+    double start = cr_clock_monotonic();
+    while (cr_clock_monotonic() - start < 3) assert_ok(cr_loop_step(loop, 0.05));
+    assert_false(server.closed);
+    assert_false(client.closed);
+    assert_int_equal(server.messages + client.messages, 0);
+}
+
+static void test_a_peer_that_says_nothing(void **state)
+{
+    (void)state;
+    assert_ok(cr_tls_new_member(silo_identity, &client_tls));
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof any;
+    assert_int_equal(bind(fd, (struct sockaddr *)&any, sizeof any), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&any, &size), 0);
+    char address[64];
+    snprintf(address, sizeof address, "127.0.0.1:%u", ntohs(any.sin_port));
+    assert_ok(cr_connection_open(loop, client_tls, address, 1, &handler, &client, &client.connection));
+    until(&client.closed);
+    assert_int_equal(client.status, CR_TIMEOUT);
+    close(fd);
+}
+
+static void test_nobody_listens(void **state)
+{
+    (void)state;
+    assert_ok(cr_tls_new_member(silo_identity, &client_tls));
+    listen_with(10);
+    char address[64];
+    snprintf(address, sizeof address, "127.0.0.1:%u", cr_listener_port(listener));
+    cr_listener_free(listener);
+    listener = NULL;
+    assert_ok(cr_connection_open(loop, client_tls, address, 10, &handler, &client, &client.connection));
+    until(&client.closed);
+    assert_int_equal(client.status, CR_IO);
+    assert_non_null(strstr(client.why, "refused"));
+}
+
+static struct cr_message round_trip(const struct cr_message *in)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer header = {0};
+    assert_ok(cr_message_encode(in, &header));
+    struct cr_frame frame = {.type = in->type, .header = cr_buffer_slice(&header)};
+    struct cr_message out;
+    assert_ok(cr_message_decode(&frame, &out));
+    return out;
+}
+
+static void test_messages_come_back(void **state)
+{
+    (void)state;
+    struct cr_message in = {.type = CR_FRAME_TRAINED};
+    in.trained.round = 7;
+    in.trained.labelled = UINT64_MAX;
+    in.trained.loss_sum = 1.25;
+    memset(in.trained.digest, 0xab, 32);
+    struct cr_message out = round_trip(&in);
+    assert_int_equal(out.trained.round, 7);
+    assert_true(out.trained.labelled == UINT64_MAX);
+    assert_true(out.trained.loss_sum == 1.25);
+    assert_memory_equal(out.trained.digest, in.trained.digest, 32);
+    cr_message_release(&out);
+}
+
+static void test_wrong_messages(void **state)
+{
+    (void)state;
+    struct cr_message out;
+    struct cr_frame frame = {.type = CR_FRAME_READY, .header = {(const unsigned char *)"\x0a\x01z", 3}};
+    assert_fails(CR_PROTOCOL, "wrong structure", cr_message_decode(&frame, &out));
+    frame.header = (struct cr_slice){(const unsigned char *)"\x0a\x7f", 2};
+    assert_fails(CR_PROTOCOL, "malformed", cr_message_decode(&frame, &out));
+    frame = (struct cr_frame){.type = CR_FRAME_REFUSED,
+                              .header = {(const unsigned char *)"\x08\x01\x12\x02\xc3\x28", 6}};
+    assert_fails(CR_PROTOCOL, "wrong reason", cr_message_decode(&frame, &out));
+    frame.header = (struct cr_slice){(const unsigned char *)"\x08\x01\x12\x03\x1b[m", 7};
+    assert_fails(CR_PROTOCOL, "wrong reason", cr_message_decode(&frame, &out));
+    struct cr_message in = {.type = CR_FRAME_PROGRESS, .progress = {.loss = NAN}};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer header = {0};
+    assert_ok(cr_message_encode(&in, &header));
+    frame = (struct cr_frame){.type = CR_FRAME_PROGRESS, .header = cr_buffer_slice(&header)};
+    assert_fails(CR_PROTOCOL, "wrong loss", cr_message_decode(&frame, &out));
+}
+
+static int set_up_all(void **state)
+{
+    (void)state;
+    assert_ok(cr_identity_new_authority("federation", cr_clock_unix(), &authority));
+    make_member(authority, "server", "server", &server_identity);
+    make_member(authority, "st-anne", "silo", &silo_identity);
+    return 0;
+}
+
+static int tear_down_all(void **state)
+{
+    (void)state;
+    cr_identity_free(silo_identity);
+    cr_identity_free(server_identity);
+    cr_identity_free(authority);
+    return 0;
+}
+
+#define WITH_LOOP(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_LOOP(test_members_know_each_other_and_close),
+        WITH_LOOP(test_newcomer_pins_the_authority),
+        WITH_LOOP(test_wrong_fingerprint),
+        WITH_LOOP(test_member_of_another_federation),
+        WITH_LOOP(test_a_silo_is_no_server),
+        WITH_LOOP(test_failure_is_told_to_the_peer),
+        WITH_LOOP(test_cut_is_no_close),
+        WITH_LOOP(test_queue_is_bounded),
+        WITH_LOOP(test_silence_is_a_timeout_and_beats_are_no_silence),
+        WITH_LOOP(test_a_peer_that_says_nothing),
+        WITH_LOOP(test_nobody_listens),
+        cmocka_unit_test(test_messages_come_back),
+        cmocka_unit_test(test_wrong_messages),
+    };
+    return cmocka_run_group_tests(tests, set_up_all, tear_down_all);
+}
