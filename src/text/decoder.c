@@ -18,7 +18,7 @@ struct step {
 
 enum { STEP_LIMIT = 32, NESTING_LIMIT = 8, GROWTH_LIMIT = 64, GROWTH_FREE = 1 << 16 };
 
-struct cr_decoder {
+struct cr_text_decoder {
     struct step steps[STEP_LIMIT];
     size_t count;
     bool none; // null in the file
@@ -69,7 +69,7 @@ static enum cr_status parse_strip(struct step *step, const struct cr_json *json,
     return cr_json_get_size(json, name, "stop", 0, 1 << 20, 0, &step->right);
 }
 
-static enum cr_status parse(struct cr_decoder *decoder, const struct cr_json *json, const char *name,
+static enum cr_status parse(struct cr_text_decoder *decoder, const struct cr_json *json, const char *name,
                             size_t depth)
 {
     const char *type;
@@ -100,20 +100,20 @@ static enum cr_status parse(struct cr_decoder *decoder, const struct cr_json *js
     return CR_OK;
 }
 
-enum cr_status cr_decoder_new(const struct cr_json *json, const char *name, struct cr_decoder **out)
+enum cr_status cr_text_decoder_new(const struct cr_json *json, const char *name, struct cr_text_decoder **out)
 {
-    struct cr_decoder *decoder;
+    struct cr_text_decoder *decoder;
     CR_TRY(cr_allocate(1, sizeof *decoder, &decoder));
     decoder->none = cr_json_kind(json) == CR_JSON_NULL;
     enum cr_status status = decoder->none ? CR_OK : parse(decoder, json, name, 0);
     if (status != CR_OK)
-        cr_decoder_free(decoder);
+        cr_text_decoder_free(decoder);
     else
         *out = decoder;
     return status;
 }
 
-void cr_decoder_free(struct cr_decoder *decoder)
+void cr_text_decoder_free(struct cr_text_decoder *decoder)
 {
     if (!decoder) return;
     for (size_t i = 0; i < decoder->count; i++) {
@@ -248,7 +248,8 @@ static enum cr_status apply(const struct step *step, const struct cr_pieces *tok
     return step->kind == FUSE ? add_piece(out, 0) : CR_OK;
 }
 
-enum cr_status cr_decode(const struct cr_decoder *decoder, struct cr_pieces *tokens, struct cr_buffer *out)
+enum cr_status cr_decode(const struct cr_text_decoder *decoder, struct cr_pieces *tokens,
+                         struct cr_buffer *out)
 {
     size_t size = tokens->text.size;
     size_t limit = GROWTH_FREE + (size < SIZE_MAX / GROWTH_LIMIT / 2 ? size * GROWTH_LIMIT : 0);

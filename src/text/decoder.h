@@ -6,13 +6,15 @@
 #include "format/json.h"
 #include "text/pieces.h"
 
-struct cr_decoder;
+struct cr_text_decoder;
 
 // From the JSON value (null: tokens are joined by spaces). `name` begins error messages.
-enum cr_status cr_decoder_new(const struct cr_json *json, const char *name, struct cr_decoder **out);
-void cr_decoder_free(struct cr_decoder *decoder); // NULL is allowed
+enum cr_status cr_text_decoder_new(const struct cr_json *json, const char *name,
+                                   struct cr_text_decoder **out);
+void cr_text_decoder_free(struct cr_text_decoder *decoder); // NULL is allowed
 
 // Appends the text of the tokens, one to a piece; `tokens` is used up.
-enum cr_status cr_decode(const struct cr_decoder *decoder, struct cr_pieces *tokens, struct cr_buffer *out);
+enum cr_status cr_decode(const struct cr_text_decoder *decoder, struct cr_pieces *tokens,
+                         struct cr_buffer *out);
 
 #endif

@@ -23,7 +23,7 @@ struct cr_tokenizer {
     struct cr_bpe *bpe;
     struct cr_added *added;
     struct cr_template template;
-    struct cr_decoder *decoder;
+    struct cr_text_decoder *decoder;
     size_t vocabulary;
     uint32_t bos, eos; // or CR_NO_TOKEN
 };
@@ -75,7 +75,7 @@ static enum cr_status build(struct cr_tokenizer *tokenizer, const struct cr_json
     tokenizer->vocabulary = added > model->limit ? added : model->limit;
     CR_TRY(cr_template_parse(cr_json_member(root, "post_processor"), name, tokenizer->vocabulary,
                              &tokenizer->template));
-    CR_TRY(cr_decoder_new(cr_json_member(root, "decoder"), name, &tokenizer->decoder));
+    CR_TRY(cr_text_decoder_new(cr_json_member(root, "decoder"), name, &tokenizer->decoder));
     tokenizer->bos =
         usual_token(tokenizer, (const char *const[]){"<s>", "<|begin_of_text|>", "<|endoftext|>"});
     tokenizer->eos =
@@ -112,7 +112,7 @@ void cr_tokenizer_free(struct cr_tokenizer *tokenizer)
     cr_bpe_free(tokenizer->bpe);
     cr_added_free(tokenizer->added);
     cr_template_release(&tokenizer->template);
-    cr_decoder_free(tokenizer->decoder);
+    cr_text_decoder_free(tokenizer->decoder);
     free(tokenizer);
 }
 
