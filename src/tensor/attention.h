@@ -23,9 +23,10 @@ struct cr_attention_shape {
     float scale; // of the scores: 1/sqrt(head_dim)
 };
 
-// Bytes of scratch (aligned, shared by all threads) that forward and backward need.
+// Bytes of scratch (aligned, shared by all threads) that forward and backward need. `longest`: the most keys
+// of a sequence in a backward; the forward needs the same however long sequences are.
 size_t cr_attention_scratch(const struct cr_compute *compute, const struct cr_attention_shape *shape,
-                            enum cr_dtype act);
+                            enum cr_dtype act, size_t longest);
 
 // q [M, heads·head_dim], k and v [keys, kv_heads·head_dim], out like q; all act, any strides.
 // log_sum [M, heads] F32 gets each row's log-sum-exp of scaled scores, for the backward; may be NULL.

@@ -1,4 +1,4 @@
-// What every numeric operation needs: threads, the instruction set's kernels, and the matrix library's state.
+// What every numeric operation needs: threads, and the instruction set's kernels.
 //
 // One per process is usual. Results do not depend on the number of threads: work is split by rows, and sums
 // are taken in an order that the shapes alone determine. They may differ between instruction sets.
@@ -11,6 +11,8 @@
 
 #include <stdbool.h>
 
+// AVX2 means with FMA and F16C; AVX512 with F, BW, DQ, VL and BF16: a processor that lacks BF16 counts as
+// AVX2.
 enum cr_isa { CR_ISA_SCALAR, CR_ISA_AVX2, CR_ISA_AVX512 };
 
 struct cr_compute;

@@ -1,16 +1,23 @@
-// Matrix products; accumulation is in fp32. The only user of oneDNN.
+// Matrix products; accumulation is in fp32.
+//
+// They are our own: a row's bits must not depend on the rows beside it, on the split over threads, or on the
+// blocking, which oneDNN 2.6 does not promise (a part of the columns of a product with K = 2816 has other
+// bits than the whole) and which it meets with a division by zero where N = 1; and they need neither
+// generated code in writable memory nor OpenMP.
 #ifndef CARREL_TENSOR_MATMUL_H
 #define CARREL_TENSOR_MATMUL_H
 
 #include "tensor/compute.h"
 
-// C = A·B, where each operand may be read transposed; with `accumulate` C += A·B (C must then be F32).
+// C = A·B, where each operand may be read transposed; with `accumulate` C += A·B.
 //   CR_NT: A [M,K], B [N,K] (a weight as checkpoints store it): C = A·Bᵀ
 //   CR_NN: A [M,K], B [K,N]:                                   C = A·B
 //   CR_TN: A [K,M], B [K,N]:                                   C = Aᵀ·B
 // A and B have one dtype (both F32 or both BF16), C is F32 or BF16. Any of M, N, K may be small (a LoRA's r,
-// a single row). C must not overlap A or B. Rows of C do not depend on M: computing a subset of rows gives
-// the same bits (CR_NT and CR_NN). CR_NO_MEMORY, or CR_INTERNAL where the library refuses.
+// a single row). C must not overlap A or B. An element of C is one chain of multiply-adds along K, begun with
+// the old C where it accumulates and rounded to C's type once at the end, so that computing a subset of rows
+// or columns gives the same bits. BF16 products take subnormal numbers for zero. CR_INTERNAL where shapes or
+// types do not fit; nothing is allocated.
 enum cr_transpose { CR_NT, CR_NN, CR_TN };
 
 enum cr_status cr_matmul(struct cr_compute *compute, enum cr_transpose form, struct cr_matrix a,

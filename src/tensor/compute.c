@@ -1,0 +1,140 @@
+#include "tensor/compute.h"
+
+#include "tensor/kernels.h"
+
+#include <cpuid.h>
+#include <stdlib.h>
+
+struct cr_compute {
+    struct cr_pool *pool;
+    enum cr_isa isa;
+    const struct cr_kernels *kernels;
+    unsigned char *workspace; // [threads][CR_WORKSPACE]
+};
+
+struct cpuid {
+    unsigned eax, ebx, ecx, edx;
+};
+
+// All zeros where the processor does not have the leaf.
+static struct cpuid cpuid(unsigned leaf, unsigned subleaf)
+{
+    struct cpuid r = {0};
+    (void)__get_cpuid_count(leaf, subleaf, &r.eax, &r.ebx, &r.ecx, &r.edx);
+    return r;
+}
+
+// The register states that the operating system saves on a switch between threads.
+static unsigned saved_states(void)
+{
+    enum { OSXSAVE = 1 << 27 };
+    if (!(cpuid(1, 0).ecx & OSXSAVE)) return 0;
+    unsigned low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return low;
+}
+
+static enum cr_isa best_isa(void)
+{
+    enum {
+        YMM = 0x06,
+        ZMM = 0xe6
+    }; // in XCR0: SSE and AVX; and the masks and both parts of the zmm registers
+    enum { FMA = 1 << 12, F16C = 1 << 29 };                                                // leaf 1, ecx
+    enum { AVX2 = 1 << 5, F = 1 << 16, DQ = 1 << 17, BW = 1 << 30 };                       // leaf 7, ebx
+    enum { BF16 = 1 << 5 };                                                                // leaf 7.1, eax
+    const unsigned vl = 1u << 31, avx512 = (unsigned)F | (unsigned)DQ | (unsigned)BW | vl; // leaf 7, ebx
+    unsigned states = saved_states(), basic = cpuid(1, 0).ecx, extended = cpuid(7, 0).ebx;
+    if ((states & YMM) != YMM || !(basic & FMA) || !(basic & F16C) || !(extended & AVX2))
+        return CR_ISA_SCALAR;
+    if ((states & ZMM) != ZMM || (extended & avx512) != avx512 || !(cpuid(7, 1).eax & BF16))
+        return CR_ISA_AVX2;
+    return CR_ISA_AVX512;
+}
+
+enum cr_status cr_compute_new_with(size_t threads, enum cr_isa isa, struct cr_compute **out)
+{
+    static const struct cr_kernels *const kernels[] = {
+        [CR_ISA_SCALAR] = &cr_kernels__scalar,
+        [CR_ISA_AVX2] = &cr_kernels__avx2,
+        [CR_ISA_AVX512] = &cr_kernels__avx512,
+    };
+    static const char *const names[] = {
+        [CR_ISA_SCALAR] = "scalar",
+        [CR_ISA_AVX2] = "AVX2, FMA and F16C",
+        [CR_ISA_AVX512] = "AVX-512 F, BW, DQ, VL and BF16",
+    };
+    if (isa > best_isa())
+        return cr_fail(CR_UNSUPPORTED, "this processor or its operating system lacks %s", names[isa]);
+    struct cr_compute *compute;
+    CR_TRY(cr_allocate(1, sizeof *compute, &compute));
+    enum cr_status status;
+    CR_TRY_GOTO(status, failed, cr_pool_new(threads, &compute->pool));
+    CR_TRY_GOTO(status, failed,
+                cr_allocate(cr_pool_threads(compute->pool), CR_WORKSPACE, &compute->workspace));
+    compute->isa = isa;
+    compute->kernels = kernels[isa];
+    *out = compute;
+    return CR_OK;
+failed:
+    cr_compute_free(compute);
+    return status;
+}
+
+enum cr_status cr_compute_new(size_t threads, struct cr_compute **out)
+{
+    return cr_compute_new_with(threads, best_isa(), out);
+}
+
+void cr_compute_free(struct cr_compute *compute)
+{
+    if (!compute) return;
+    cr_pool_free(compute->pool);
+    free(compute->workspace);
+    free(compute);
+}
+
+struct cr_pool *cr_compute_pool(const struct cr_compute *compute)
+{
+    return compute->pool;
+}
+
+enum cr_isa cr_compute_isa(const struct cr_compute *compute)
+{
+    return compute->isa;
+}
+
+bool cr_compute_has_bf16(const struct cr_compute *compute)
+{
+    return compute->kernels->bf16.per_word == 2;
+}
+
+const struct cr_kernels *cr_compute_kernels(const struct cr_compute *compute)
+{
+    return compute->kernels;
+}
+
+void *cr_compute_workspace(const struct cr_compute *compute, size_t thread)
+{
+    return compute->workspace + thread * CR_WORKSPACE;
+}
+
+struct cr_matrix cr_matrix_of(void *data, enum cr_dtype dtype, size_t rows, size_t columns)
+{
+    return (struct cr_matrix){
+        .data = data, .dtype = dtype, .rows = rows, .columns = columns, .stride = columns};
+}
+
+struct cr_matrix cr_matrix_columns(struct cr_matrix m, size_t first, size_t count)
+{
+    m.data = (unsigned char *)m.data + first * cr_dtype_size(m.dtype);
+    m.columns = count;
+    return m;
+}
+
+struct cr_matrix cr_matrix_rows(struct cr_matrix m, size_t first, size_t count)
+{
+    m.data = (unsigned char *)m.data + first * m.stride * cr_dtype_size(m.dtype);
+    m.rows = count;
+    return m;
+}

@@ -1,0 +1,141 @@
+// The table of kernels that one instruction set offers. Internal to tensor/.
+//
+// A kernel works on the rows or elements it is given, in the calling thread; splitting over threads is the
+// business of its callers. A pointer to void comes with its cr_dtype, F32 or BF16 where nothing else is said.
+#ifndef CARREL_TENSOR_KERNELS_H
+#define CARREL_TENSOR_KERNELS_H
+
+#include "tensor/compute.h"
+
+#include <stdint.h>
+
+// Products read both operands as panels of 32-bit words. A word is one float or, in a BF16 product, two
+// elements of BF16 that follow each other along the sum ("depth"), the last padded with zero. A panel holds
+// `width` rows of the left operand or columns of the right one: word k of the i-th at k·width + i.
+//
+// Each element of a result is one chain of multiply-adds over the words in order, wherever it lies in a tile
+// or panel, and a chain that is cut continues from the F32 it had reached. So results do not depend on the
+// blocking, on the threads, or on how many rows are computed together.
+
+// Where a chain starts and ends. from NULL: from zero; `from` may be `to`. Strides in elements.
+struct cr_ends {
+    const void *from;
+    enum cr_dtype from_dtype;
+    size_t from_stride;
+    void *to;
+    enum cr_dtype to_dtype;
+    size_t to_stride;
+};
+
+struct cr_product {
+    size_t per_word;    // elements of the depth in a word: 1 or 2
+    size_t left_width;  // rows of a left panel
+    size_t right_width; // columns of a right panel
+
+    // Packs `count` rows or columns of `depth` elements: element k of the i-th at i·stride + k where `along`,
+    // at k·stride + i otherwise. Panels are `panel` words apart; what is past `count` becomes zero.
+    void (*pack)(const void *source, enum cr_dtype dtype, size_t stride, bool along, size_t count,
+                 size_t depth, size_t width, uint32_t *target, size_t panel);
+
+    // rows × columns elements from panels of `words` words a row.
+    void (*multiply)(size_t rows, size_t columns, size_t words, const uint32_t *left, size_t left_panel,
+                     const uint32_t *right, size_t right_panel, const struct cr_ends *ends);
+};
+
+struct cr_adamw_factors {
+    float decay;        // 1 − learning_rate·weight_decay
+    float first_rate;   // 1 − beta1
+    float second_keep;  // beta2
+    float second_rate;  // 1 − beta2
+    float inverse_root; // 1/sqrt(1 − beta2^step)
+    float epsilon;
+    float step_size; // learning_rate/(1 − beta1^step)
+};
+
+struct cr_sgd_factors {
+    float learning_rate, momentum, weight_decay;
+};
+
+// Softmax of one tile of attention scores, keys down, queries across. Key r is seen by query c where
+// first + c >= r. scores [keys, stride]; maximum and sum [queries] are the running state of each query and
+// correction gets what its earlier results are to be multiplied with. p [keys, stride], dtype, gets
+// exp(scale·score − maximum), zero in columns from `queries` to the next multiple of a vector.
+struct cr_softmax_tile {
+    size_t keys, queries, stride;
+    ptrdiff_t first;
+    float scale;
+    const float *scores;
+    float *maximum, *sum, *correction;
+    void *p;
+    enum cr_dtype dtype;
+};
+
+// The same tile in the backward: p = exp(scale·score − log_sum), ds = scale·p·(dp − dot), with dot the
+// products of the rows of out and dout.
+struct cr_gradient_tile {
+    size_t keys, queries, stride;
+    ptrdiff_t first;
+    float scale;
+    const float *scores, *dp, *log_sum, *dot;
+    void *p, *ds;
+    enum cr_dtype dtype;
+};
+
+struct cr_kernels {
+    struct cr_product f32;
+    struct cr_product bf16; // exact products of BF16, with words of two where the processor can
+
+    // Also F16.
+    void (*convert)(const void *source, enum cr_dtype source_dtype, void *target, enum cr_dtype target_dtype,
+                    size_t count);
+    void (*add_scaled)(void *y, enum cr_dtype y_dtype, float scale, const void *x, enum cr_dtype x_dtype,
+                       size_t count);
+    void (*scale)(void *x, enum cr_dtype dtype, float scale, size_t count);
+    void (*dropout)(const void *x, enum cr_dtype x_dtype, const uint16_t *bits, float least, float scale,
+                    void *y, enum cr_dtype y_dtype, size_t count);
+
+    // One row. Returns 1/sqrt(mean(x²) + epsilon).
+    float (*rms_norm)(const float *x, const float *weight, float epsilon, void *y, enum cr_dtype dtype,
+                      size_t count);
+    void (*rms_norm_backward)(const float *x, const float *weight, float inverse, const void *dy,
+                              enum cr_dtype dtype, float *dx, size_t count);
+    void (*rms_norm_weight)(const float *x, float inverse, const void *dy, enum cr_dtype dtype,
+                            float *dweight, size_t count);
+
+    // One row of `heads` heads; sine negated turns the other way.
+    void (*rope)(void *x, enum cr_dtype dtype, size_t heads, size_t head_dim, const float *cosine,
+                 const float *sine, bool inverse);
+    void (*swiglu)(const void *gate, const void *up, void *y, enum cr_dtype dtype, size_t count);
+    void (*swiglu_backward)(const void *gate, const void *up, const void *dy, void *dgate, void *dup,
+                            enum cr_dtype dtype, size_t count);
+
+    // One row: the largest logit, and the sum of exp(logit − maximum).
+    float (*maximum)(const float *x, size_t count);
+    float (*sum_of_exp)(const float *x, float maximum, size_t count);
+    // y = exp(x − maximum)·factor.
+    void (*scaled_exp)(const float *x, float maximum, float factor, void *y, enum cr_dtype dtype,
+                       size_t count);
+
+    float (*dot)(const void *x, const void *y, enum cr_dtype dtype, size_t count);
+    double (*sum_of_squares)(const float *x, size_t count);
+    bool (*all_finite)(const float *x, size_t count);
+    void (*adamw)(const struct cr_adamw_factors *factors, float *value, const float *gradient, float *first,
+                  float *second, size_t count);
+    void (*sgd)(const struct cr_sgd_factors *factors, float *value, const float *gradient, float *buffer,
+                size_t count);
+
+    void (*softmax_tile)(const struct cr_softmax_tile *tile);
+    void (*gradient_tile)(const struct cr_gradient_tile *tile);
+};
+
+extern const struct cr_kernels cr_kernels__scalar;
+extern const struct cr_kernels cr_kernels__avx2;
+extern const struct cr_kernels cr_kernels__avx512;
+
+const struct cr_kernels *cr_compute_kernels(const struct cr_compute *compute);
+
+// A thread's own memory for packed operands: CR_WORKSPACE bytes, aligned.
+enum { CR_WORKSPACE = 5 << 18 };
+void *cr_compute_workspace(const struct cr_compute *compute, size_t thread);
+
+#endif

@@ -1,0 +1,3 @@
+#include "tensor/vector_scalar.h"
+
+#include "tensor/kernels.inc"

@@ -1,0 +1,177 @@
+// Products by blocks. A thread takes a part of the rows and columns of C and walks it in three levels:
+//
+//   super-block of ROWS_SUPER rows, so that partial results of long sums have a bounded place
+//   block of the depth (DEPTH words) and of columns: packed once into panels that fill half the second-level
+//   cache
+//   block of ROWS rows: packed into panels, multiplied with all those columns
+//
+// The kernels promise that none of this shows in the results (kernels.h), so the split over threads is free
+// to follow the shape and the number of threads.
+#include "tensor/matmul.h"
+
+#include "tensor/split.h"
+
+enum {
+    DEPTH = 512,      // words
+    COLUMNS = 256,    // a multiple of every panel width
+    ROWS = 96,        // a multiple of every panel width
+    ROWS_SUPER = 480, // a multiple of ROWS
+};
+
+// The parts of a thread's workspace.
+struct scratch {
+    uint32_t right[COLUMNS * DEPTH];
+    uint32_t left[ROWS * DEPTH];
+    float partial[ROWS_SUPER * COLUMNS];
+};
+
+_Static_assert(sizeof(struct scratch) <= CR_WORKSPACE, "the workspace holds one block of each operand");
+
+struct job {
+    const struct cr_compute *compute;
+    const struct cr_product *product;
+    enum cr_transpose form;
+    struct cr_matrix a, b, c;
+    size_t depth; // K
+    bool accumulate;
+    size_t row_parts, column_parts;
+};
+
+// Part i of n of `count`, in whole multiples of `width`.
+static size_t part_start(size_t count, size_t width, size_t i, size_t n)
+{
+    size_t units = (count + width - 1) / width;
+    return cr_least(count, units * i / n * width);
+}
+
+static void pack_right(const struct job *job, size_t k, size_t depth, size_t column, size_t columns,
+                       uint32_t *target)
+{
+    const struct cr_product *product = job->product;
+    bool along = job->form == CR_NT;
+    const void *source = along ? cr_at(&job->b, column, k) : cr_at(&job->b, k, column);
+    product->pack(source, job->b.dtype, job->b.stride, along, columns, depth, product->right_width, target,
+                  product->right_width * DEPTH);
+}
+
+static void pack_left(const struct job *job, size_t k, size_t depth, size_t row, size_t rows,
+                      uint32_t *target)
+{
+    const struct cr_product *product = job->product;
+    bool along = job->form != CR_TN;
+    const void *source = along ? cr_at(&job->a, row, k) : cr_at(&job->a, k, row);
+    product->pack(source, job->a.dtype, job->a.stride, along, rows, depth, product->left_width, target,
+                  product->left_width * DEPTH);
+}
+
+// One block of columns of one super-block of rows, over the whole depth.
+static void multiply_block(const struct job *job, size_t row, size_t rows, size_t column, size_t columns,
+                           struct scratch *scratch)
+{
+    const struct cr_product *product = job->product;
+    const struct cr_matrix *c = &job->c;
+    const size_t block = DEPTH * product->per_word;
+    // A chain that goes on in a later block of the depth waits in F32.
+    bool own = c->dtype != CR_F32;
+    size_t k = 0;
+    do {
+        size_t depth = cr_least(block, job->depth - k),
+               words = (depth + product->per_word - 1) / product->per_word;
+        bool first = k == 0, last = k + depth == job->depth;
+        pack_right(job, k, depth, column, columns, scratch->right);
+        for (size_t i = 0; i < rows; i += ROWS) {
+            size_t here = cr_least(ROWS, rows - i);
+            pack_left(job, k, depth, row + i, here, scratch->left);
+            void *place = cr_at(c, row + i, column);
+            float *partial = scratch->partial + i * COLUMNS;
+            struct cr_ends ends = {.from = place,
+                                   .from_dtype = c->dtype,
+                                   .from_stride = c->stride,
+                                   .to = place,
+                                   .to_dtype = c->dtype,
+                                   .to_stride = c->stride};
+            if (first && !job->accumulate) ends.from = NULL;
+            if (!first && own) {
+                ends.from = partial;
+                ends.from_dtype = CR_F32;
+                ends.from_stride = COLUMNS;
+            }
+            if (!last && own) {
+                ends.to = partial;
+                ends.to_dtype = CR_F32;
+                ends.to_stride = COLUMNS;
+            }
+            product->multiply(here, columns, words, scratch->left, product->left_width * DEPTH,
+                              scratch->right, product->right_width * DEPTH, &ends);
+        }
+        k += depth;
+    } while (k < job->depth);
+}
+
+static void multiply_part(void *context, size_t item, size_t thread)
+{
+    const struct job *job = context;
+    const struct cr_product *product = job->product;
+    struct scratch *scratch = cr_compute_workspace(job->compute, thread);
+    size_t i = item / job->column_parts, j = item % job->column_parts;
+    size_t row_end = part_start(job->c.rows, product->left_width, i + 1, job->row_parts);
+    size_t column_end = part_start(job->c.columns, product->right_width, j + 1, job->column_parts);
+    size_t column_start = part_start(job->c.columns, product->right_width, j, job->column_parts);
+    // With few rows packing is most of the work, and a panel that is used at once is still in the nearest
+    // cache.
+    size_t columns = job->c.rows <= product->left_width ? product->right_width : COLUMNS;
+    for (size_t row = part_start(job->c.rows, product->left_width, i, job->row_parts); row < row_end;
+         row += ROWS_SUPER)
+        for (size_t column = column_start; column < column_end; column += columns)
+            multiply_block(job, row, cr_least(ROWS_SUPER, row_end - row), column,
+                           cr_least(columns, column_end - column), scratch);
+}
+
+// Chooses how many parts rows and columns are cut into: the longest part should be short, and packing, which
+// each part repeats, little.
+static void split(struct job *job)
+{
+    const struct cr_product *product = job->product;
+    size_t threads = cr_pool_threads(cr_compute_pool(job->compute));
+    size_t row_units = (job->c.rows + product->left_width - 1) / product->left_width;
+    size_t column_units = (job->c.columns + product->right_width - 1) / product->right_width;
+    double best = 0;
+    for (size_t row_parts = 1; row_parts <= threads; row_parts++) {
+        size_t column_parts = threads / row_parts;
+        double rows = (double)((row_units + row_parts - 1) / row_parts * product->left_width);
+        double columns = (double)((column_units + column_parts - 1) / column_parts * product->right_width);
+        // Packing a word costs about as much as eight multiply-adds on one vector.
+        double cost = rows * columns + 64 * columns + 16 * rows;
+        if (row_parts == 1 || cost < best) {
+            best = cost;
+            job->row_parts = row_parts;
+            job->column_parts = column_parts;
+        }
+    }
+}
+
+enum cr_status cr_matmul(struct cr_compute *compute, enum cr_transpose form, struct cr_matrix a,
+                         struct cr_matrix b, struct cr_matrix c, bool accumulate)
+{
+    size_t m = form == CR_TN ? a.columns : a.rows, k = form == CR_TN ? a.rows : a.columns;
+    size_t n = form == CR_NT ? b.rows : b.columns, k_of_b = form == CR_NT ? b.columns : b.rows;
+    if (k != k_of_b || c.rows != m || c.columns != n || a.dtype != b.dtype)
+        return cr_fail(CR_INTERNAL,
+                       "product of %zu x %zu and %zu x %zu into %zu x %zu: shapes or types differ", a.rows,
+                       a.columns, b.rows, b.columns, c.rows, c.columns);
+    if ((a.dtype != CR_F32 && a.dtype != CR_BF16) || (c.dtype != CR_F32 && c.dtype != CR_BF16))
+        return cr_fail(CR_INTERNAL, "products are of F32 or BF16");
+    if (m == 0 || n == 0) return CR_OK;
+    const struct cr_kernels *kernels = cr_compute_kernels(compute);
+    struct job job = {.compute = compute,
+                      .product = a.dtype == CR_BF16 ? &kernels->bf16 : &kernels->f32,
+                      .form = form,
+                      .a = a,
+                      .b = b,
+                      .c = c,
+                      .depth = k,
+                      .accumulate = accumulate};
+    split(&job);
+    cr_pool_run(cr_compute_pool(compute), job.row_parts * job.column_parts, multiply_part, &job);
+    return CR_OK;
+}
