@@ -186,15 +186,8 @@ static void requests_are_checked(void **state)
     assert_ok(cr_append(&changed, good.data, good.size));
     for (size_t bit = 0; bit < 8 * good.size; bit++) {
         changed.data[bit / 8] ^= (unsigned char)(1u << bit % 8);
-        enum cr_status status =
-            cr_identity_issue(authority, cr_buffer_slice(&changed), "a", "silo", NOW, &out);
-        // A few bits carry nothing (the sign of a length, unused forms): what passes must be a request that
-        // OpenSSL reads as the same.
-        assert_true(status == CR_INVALID || status == CR_OK);
-        if (status == CR_OK) {
-            printf("bit %zu of %zu\n", bit, 8 * good.size);
-            cr_buffer_clear(&out);
-        }
+        assert_fails(CR_INVALID, "certificate request",
+                     cr_identity_issue(authority, cr_buffer_slice(&changed), "a", "silo", NOW, &out));
         changed.data[bit / 8] ^= (unsigned char)(1u << bit % 8);
     }
     assert_ok(cr_append_u8(&changed, 0));
