@@ -1,0 +1,276 @@
+#include "format/option_value.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LONGEST_KEY = 96 }; // for suggestions; nothing in a table comes near it
+
+void *cr_option_field(const struct cr_option *option, void *config)
+{
+    return (char *)config + option->offset;
+}
+
+const void *cr_option_field_const(const struct cr_option *option, const void *config)
+{
+    return (const char *)config + option->offset;
+}
+
+const struct cr_option *cr_option_find(const struct cr_option_table *table, const char *key)
+{
+    for (size_t i = 0; i < table->count; i++)
+        if (strcmp(table->options[i].key, key) == 0) return &table->options[i];
+    return NULL;
+}
+
+// Digits alone, as JSON has them: a leading zero would be octal to some readers of YAML and decimal to
+// others.
+static bool is_whole(const char *text)
+{
+    size_t digits = strspn(text, "0123456789");
+    return digits > 0 && text[digits] == 0 && (digits == 1 || text[0] != '0');
+}
+
+// JSON's grammar of numbers.
+static bool is_number(const char *text)
+{
+    if (*text == '-') text++;
+    size_t digits = strspn(text, "0123456789");
+    if (digits == 0 || (digits > 1 && text[0] == '0')) return false;
+    text += digits;
+    if (*text == '.') {
+        digits = strspn(++text, "0123456789");
+        if (digits == 0) return false;
+        text += digits;
+    }
+    if (*text == 'e' || *text == 'E') {
+        text++;
+        if (*text == '+' || *text == '-') text++;
+        digits = strspn(text, "0123456789");
+        if (digits == 0) return false;
+        text += digits;
+    }
+    return *text == 0;
+}
+
+static enum cr_status check_range(const struct cr_option *option, const char *text, double value)
+{
+    bool bounded = option->least < 0 || option->least > 0 || option->most < 0 || option->most > 0;
+    if (bounded && !(value >= option->least && value <= option->most))
+        return cr_fail(CR_INVALID, "%.40s is out of range (%.15g to %.15g)", text, option->least,
+                       option->most);
+    return CR_OK;
+}
+
+static enum cr_status read_whole(const char *text, bool quoted, uint64_t *out)
+{
+    if (quoted || !is_whole(text))
+        return cr_fail(CR_INVALID, "\"%.80s\" is not an integer%s", text, quoted ? " but a string" : "");
+    errno = 0;
+    unsigned long long value = strtoull(text, NULL, 10);
+    if (errno == ERANGE) return cr_fail(CR_INVALID, "%.40s does not fit into 64 bits", text);
+    *out = value;
+    return CR_OK;
+}
+
+static enum cr_status read_size(const struct cr_option *option, const char *text, bool quoted, size_t *out)
+{
+    uint64_t value = 0;
+    CR_TRY(read_whole(text, quoted, &value));
+    CR_TRY(check_range(option, text, (double)value));
+    *out = value;
+    return CR_OK;
+}
+
+static enum cr_status read_number(const struct cr_option *option, const char *text, bool quoted, double *out)
+{
+    if (quoted || !is_number(text))
+        return cr_fail(CR_INVALID, "\"%.80s\" is not a number%s", text, quoted ? " but a string" : "");
+    double value = strtod(text, NULL);
+    if (!isfinite(value)) return cr_fail(CR_INVALID, "%.40s is larger than any double", text);
+    CR_TRY(check_range(option, text, value));
+    *out = value;
+    return CR_OK;
+}
+
+static enum cr_status read_bool(const char *text, bool quoted, bool *out)
+{
+    bool yes = strcmp(text, "true") == 0;
+    if (quoted || !(yes || strcmp(text, "false") == 0))
+        return cr_fail(CR_INVALID, "\"%.80s\" is neither true nor false%s", text,
+                       quoted ? " but a string" : "");
+    *out = yes;
+    return CR_OK;
+}
+
+static enum cr_status read_choice(const struct cr_option *option, const char *text, int *out)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer names = {0};
+    for (int i = 0; option->choices[i]; i++) {
+        if (strcmp(option->choices[i], text) == 0) {
+            *out = i;
+            return CR_OK;
+        }
+        CR_TRY(cr_append_format(&names, "%s%s", i > 0 ? ", " : "", option->choices[i]));
+    }
+    return cr_fail(CR_INVALID, "\"%.80s\" is none of %s", text, cr_buffer_text(&names));
+}
+
+static bool is_null(const char *text, bool quoted)
+{
+    return !quoted && (strcmp(text, "null") == 0 || strcmp(text, "~") == 0);
+}
+
+static enum cr_status read_string(const char *text, bool quoted, char **out)
+{
+    if (!quoted && *text == 0) return cr_fail(CR_INVALID, "no value (write null for none, \"\" for empty)");
+    if (!cr_utf8_valid(cr_slice_of_string(text), NULL)) return cr_fail(CR_INVALID, "invalid UTF-8");
+    return cr_copy_string(text, out);
+}
+
+enum cr_status cr_option_set_scalar(const struct cr_option *option, const char *text, bool quoted,
+                                    void *field)
+{
+    switch (option->type) {
+    case CR_OPTION_BOOL:
+        return read_bool(text, quoted, field);
+    case CR_OPTION_SIZE:
+        return read_size(option, text, quoted, field);
+    case CR_OPTION_SEED:
+        return read_whole(text, quoted, field);
+    case CR_OPTION_NUMBER:
+        return read_number(option, text, quoted, field);
+    case CR_OPTION_CHOICE:
+        return read_choice(option, text, field);
+    case CR_OPTION_STRING: {
+        char *copy = NULL;
+        if (!is_null(text, quoted))
+            CR_TRY(read_string(text, quoted, &copy));
+        else if (option->required)
+            return cr_fail(CR_INVALID, "a value is required, not null");
+        cr_option_release(option, field);
+        *(char **)field = copy;
+        return CR_OK;
+    }
+    case CR_OPTION_STRINGS:
+    case CR_OPTION_SIZES:
+    case CR_OPTION_RECORDS:
+        break;
+    }
+    return cr_fail(CR_INTERNAL, "option %s is not a scalar", option->key);
+}
+
+enum cr_status cr_option_add_element(const struct cr_option *option, const char *text, bool quoted,
+                                     void *field)
+{
+    if (option->type == CR_OPTION_SIZES) {
+        struct cr_size_list *list = field;
+        size_t value = 0;
+        CR_TRY(read_size(option, text, quoted, &value));
+        CR_TRY(cr_reallocate(list->count + 1, sizeof *list->items, &list->items));
+        list->items[list->count++] = value;
+        return CR_OK;
+    }
+    struct cr_string_list *list = field;
+    if (is_null(text, quoted)) return cr_fail(CR_INVALID, "null is not a string");
+    CR_FREE char *copy = NULL;
+    CR_TRY(read_string(text, quoted, &copy));
+    CR_TRY(cr_reallocate(list->count + 1, sizeof *list->items, &list->items));
+    list->items[list->count++] = copy;
+    copy = NULL;
+    return CR_OK;
+}
+
+enum cr_status cr_option_add_record(const struct cr_option *option, struct cr_record_list *list,
+                                    void **record)
+{
+    size_t size = option->records->struct_size;
+    CR_TRY(cr_reallocate(list->count + 1, size, &list->items));
+    *record = (char *)list->items + list->count * size;
+    memset(*record, 0, size);
+    list->count++;
+    return CR_OK;
+}
+
+void cr_option_release(const struct cr_option *option, void *field)
+{
+    switch (option->type) {
+    case CR_OPTION_STRING:
+        cr_free(field);
+        break;
+    case CR_OPTION_STRINGS: {
+        struct cr_string_list *list = field;
+        for (size_t i = 0; i < list->count; i++) free(list->items[i]);
+        free(list->items);
+        *list = (struct cr_string_list){0};
+        break;
+    }
+    case CR_OPTION_SIZES: {
+        struct cr_size_list *list = field;
+        free(list->items);
+        *list = (struct cr_size_list){0};
+        break;
+    }
+    case CR_OPTION_RECORDS: {
+        struct cr_record_list *list = field;
+        for (size_t i = 0; i < list->count; i++)
+            cr_options_release(option->records, (char *)list->items + i * option->records->struct_size);
+        free(list->items);
+        *list = (struct cr_record_list){0};
+        break;
+    }
+    case CR_OPTION_BOOL:
+    case CR_OPTION_SIZE:
+    case CR_OPTION_SEED:
+    case CR_OPTION_NUMBER:
+    case CR_OPTION_CHOICE:
+        break;
+    }
+}
+
+// Levenshtein's distance.
+static size_t distance(const char *a, const char *b)
+{
+    size_t columns = strlen(b);
+    size_t row[LONGEST_KEY + 1];
+    if (columns > LONGEST_KEY) return SIZE_MAX;
+    for (size_t j = 0; j <= columns; j++) row[j] = j;
+    for (size_t i = 0; a[i]; i++) {
+        size_t diagonal = row[0];
+        row[0] = i + 1;
+        for (size_t j = 0; j < columns; j++) {
+            size_t replaced = diagonal + (a[i] != b[j]);
+            size_t shorter = (row[j] < row[j + 1] ? row[j] : row[j + 1]) + 1;
+            diagonal = row[j + 1];
+            row[j + 1] = replaced < shorter ? replaced : shorter;
+        }
+    }
+    return row[columns];
+}
+
+static const char *last_part(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    return dot ? dot + 1 : path;
+}
+
+enum cr_status cr_option_fail_unknown(const struct cr_option_table *table, const char *prefix,
+                                      const char *path)
+{
+    const char *nearest = NULL;
+    size_t least = SIZE_MAX;
+    for (size_t i = 0; strlen(path) <= LONGEST_KEY && i < table->count; i++) {
+        const char *key = table->options[i].key;
+        // A right name in the wrong section is as near as one wrong letter.
+        size_t whole = distance(path, key), part = distance(last_part(path), last_part(key)) + 1;
+        size_t far = whole < part ? whole : part;
+        if (far < least) {
+            least = far;
+            nearest = key;
+        }
+    }
+    if (nearest && least <= 1 + strlen(last_part(path)) / 3)
+        return cr_fail(CR_INVALID, "%s: unknown key \"%.80s\" (did you mean \"%s\"?)", prefix, path, nearest);
+    return cr_fail(CR_INVALID, "%s: unknown key \"%.80s\"", prefix, path);
+}

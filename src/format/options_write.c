@@ -1,0 +1,248 @@
+#include "format/json.h"
+#include "format/option_value.h"
+#include "format/options.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+// Code points that YAML refuses in a quoted text, takes as line breaks, or that no one can see.
+static bool needs_escape(uint32_t c)
+{
+    return c < 0x20 || (c >= 0x7f && c <= 0xa0) || c == 0x2028 || c == 0x2029 || c == 0xfeff || c == 0xfffe ||
+           c == 0xffff;
+}
+
+static uint32_t decode(const unsigned char *text, size_t *length)
+{
+    // The text is valid UTF-8.
+    *length = text[0] < 0x80 ? 1 : text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : 4;
+    static const unsigned char masks[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
+    uint32_t c = text[0] & masks[*length];
+    for (size_t i = 1; i < *length; i++) c = c << 6 | (text[i] & 0x3f);
+    return c;
+}
+
+static enum cr_status append_quoted(struct cr_buffer *out, const char *text)
+{
+    if (!cr_utf8_valid(cr_slice_of_string(text), NULL))
+        return cr_fail(CR_INVALID, "a setting is invalid UTF-8 and cannot be written");
+    CR_TRY(cr_append_u8(out, '"'));
+    const unsigned char *at = (const unsigned char *)text;
+    while (*at) {
+        size_t length;
+        uint32_t c = decode(at, &length);
+        if (c == '"' || c == '\\')
+            CR_TRY(cr_append_format(out, "\\%c", (int)c));
+        else if (needs_escape(c))
+            CR_TRY(cr_append_format(out, "\\u%04" PRIx32, c));
+        else
+            CR_TRY(cr_append(out, at, length));
+        at += length;
+    }
+    return cr_append_u8(out, '"');
+}
+
+static enum cr_status append_strings(struct cr_buffer *out, const struct cr_string_list *list)
+{
+    CR_TRY(cr_append(out, "[", 1));
+    for (size_t i = 0; i < list->count; i++) {
+        if (i > 0) CR_TRY(cr_append(out, ", ", 2));
+        CR_TRY(append_quoted(out, list->items[i]));
+    }
+    return cr_append(out, "]", 1);
+}
+
+static enum cr_status append_sizes(struct cr_buffer *out, const struct cr_size_list *list)
+{
+    CR_TRY(cr_append(out, "[", 1));
+    for (size_t i = 0; i < list->count; i++)
+        CR_TRY(cr_append_format(out, "%s%zu", i > 0 ? ", " : "", list->items[i]));
+    return cr_append(out, "]", 1);
+}
+
+static enum cr_status append_map(struct cr_buffer *out, const struct cr_option_table *table,
+                                 const void *config, const char *prefix, size_t prefix_length, int indent);
+
+// "key:" stands already. Each record is a map of its own, indented below it.
+static enum cr_status append_records(struct cr_buffer *out, const struct cr_option *option,
+                                     const struct cr_record_list *list, int indent)
+{
+    if (list->count == 0) return cr_append_format(out, " []");
+    for (size_t i = 0; i < list->count; i++) {
+        const void *record = (const char *)list->items + i * option->records->struct_size;
+        CR_TRY(cr_append(out, "\n", 1));
+        size_t line = out->size;
+        CR_TRY(append_map(out, option->records, record, "", 0, indent + 4));
+        out->size--;                                // the line break that the caller adds
+        out->data[line + (size_t)indent + 2] = '-'; // in the indentation of the record's first line
+    }
+    return CR_OK;
+}
+
+static enum cr_status append_value(struct cr_buffer *out, const struct cr_option *option, const void *field,
+                                   int indent)
+{
+    if (option->type == CR_OPTION_RECORDS) return append_records(out, option, field, indent);
+    CR_TRY(cr_append(out, " ", 1));
+    switch (option->type) {
+    case CR_OPTION_BOOL:
+        return cr_append_format(out, "%s", *(const bool *)field ? "true" : "false");
+    case CR_OPTION_SIZE:
+        return cr_append_format(out, "%zu", *(const size_t *)field);
+    case CR_OPTION_SEED:
+        return cr_append_format(out, "%" PRIu64, *(const uint64_t *)field);
+    case CR_OPTION_NUMBER:
+        return cr_json_append_number(out, *(const double *)field);
+    case CR_OPTION_CHOICE:
+        return cr_append_format(out, "%s", option->choices[*(const int *)field]);
+    case CR_OPTION_STRINGS:
+        return append_strings(out, field);
+    case CR_OPTION_SIZES:
+        return append_sizes(out, field);
+    case CR_OPTION_STRING: {
+        const char *text = *(char *const *)field;
+        return text ? append_quoted(out, text) : cr_append_format(out, "null");
+    }
+    case CR_OPTION_RECORDS:
+        break;
+    }
+    return cr_fail(CR_INTERNAL, "option %s has no known type", option->key);
+}
+
+// Whether an option before the i-th lies in the same section, whose name ends at `length`.
+static bool section_seen(const struct cr_option_table *table, size_t i, size_t length)
+{
+    for (size_t j = 0; j < i; j++)
+        if (strncmp(table->options[j].key, table->options[i].key, length + 1) == 0) return true;
+    return false;
+}
+
+// The options whose keys begin with `prefix` (which ends in a dot, or is empty), in the table's order.
+static enum cr_status append_map(struct cr_buffer *out, const struct cr_option_table *table,
+                                 const void *config, const char *prefix, size_t prefix_length, int indent)
+{
+    for (size_t i = 0; i < table->count; i++) {
+        const struct cr_option *option = &table->options[i];
+        if (strncmp(option->key, prefix, prefix_length) != 0) continue;
+        const char *rest = option->key + prefix_length, *dot = strchr(rest, '.');
+        if (!dot) {
+            CR_TRY(cr_append_format(out, "%*s%s:", indent, "", rest));
+            CR_TRY(append_value(out, option, cr_option_field_const(option, config), indent));
+            CR_TRY(cr_append(out, "\n", 1));
+            continue;
+        }
+        size_t length = (size_t)(dot - option->key);
+        if (section_seen(table, i, length)) continue;
+        CR_TRY(cr_append_format(out, "%*s%.*s:\n", indent, "", (int)(dot - rest), rest));
+        CR_TRY(append_map(out, table, config, option->key, length + 1, indent + 2));
+    }
+    return CR_OK;
+}
+
+enum cr_status cr_options_write(const struct cr_option_table *table, const void *config,
+                                struct cr_buffer *out)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(append_map(&text, table, config, "", 0, 0));
+    return cr_append(out, text.data, text.size);
+}
+
+static const char *type_name(enum cr_option_type type)
+{
+    static const char *const names[] = {
+        [CR_OPTION_BOOL] = "true or false", [CR_OPTION_SIZE] = "integer",   [CR_OPTION_SEED] = "integer",
+        [CR_OPTION_NUMBER] = "number",      [CR_OPTION_STRING] = "text",    [CR_OPTION_CHOICE] = "choice",
+        [CR_OPTION_STRINGS] = "texts",      [CR_OPTION_SIZES] = "integers", [CR_OPTION_RECORDS] = "maps",
+    };
+    return names[type];
+}
+
+static enum cr_status append_range(struct cr_buffer *out, const struct cr_option *option)
+{
+    if (option->type == CR_OPTION_CHOICE) {
+        for (size_t i = 0; option->choices[i]; i++)
+            CR_TRY(cr_append_format(out, "%s`%s`", i > 0 ? ", " : "", option->choices[i]));
+        return CR_OK;
+    }
+    if (option->least < 0 || option->least > 0 || option->most < 0 || option->most > 0)
+        return cr_append_format(out, "%.15g to %.15g", option->least, option->most);
+    return CR_OK;
+}
+
+// A cell of a table: a bar would end it.
+static enum cr_status append_cell(struct cr_buffer *out, const char *text)
+{
+    for (; *text; text++) CR_TRY(cr_append_format(out, *text == '|' ? "\\%c" : "%c", *text));
+    return CR_OK;
+}
+
+static enum cr_status append_row(struct cr_buffer *out, const struct cr_option *option)
+{
+    CR_TRY(cr_append_format(out, "| `%s` | %s | ", option->key, type_name(option->type)));
+    if (option->required)
+        CR_TRY(cr_append_format(out, "required"));
+    else if (option->fallback)
+        CR_TRY(cr_append_format(out, "`%s`", option->fallback));
+    CR_TRY(cr_append_format(out, " | "));
+    CR_TRY(append_range(out, option));
+    CR_TRY(cr_append_format(out, " | "));
+    CR_TRY(append_cell(out, option->help ? option->help : ""));
+    return cr_append_format(out, " |\n");
+}
+
+static size_t section_length(const char *key)
+{
+    const char *dot = strchr(key, '.');
+    return dot ? (size_t)(dot - key) : 0;
+}
+
+static enum cr_status append_section(struct cr_buffer *out, const struct cr_option_table *table,
+                                     const char *section, size_t length, const char *title)
+{
+    CR_TRY(cr_append_format(
+        out, "%s## %s\n\n| key | type | default | range | meaning |\n| --- | --- | --- | --- | --- |\n",
+        out->size > 0 ? "\n" : "", title));
+    for (size_t i = 0; i < table->count; i++) {
+        const char *key = table->options[i].key;
+        if (section_length(key) == length && strncmp(key, section, length) == 0)
+            CR_TRY(append_row(out, &table->options[i]));
+    }
+    return CR_OK;
+}
+
+// Sections in the order of their first option; then a section for each list of maps, by its own table.
+static enum cr_status append_sections(struct cr_buffer *out, const struct cr_option_table *table,
+                                      const char *path, const char *top_title)
+{
+    for (size_t i = 0; i < table->count; i++) {
+        const char *key = table->options[i].key;
+        size_t length = section_length(key);
+        bool seen = false;
+        for (size_t j = 0; j < i && !seen; j++)
+            seen = section_length(table->options[j].key) == length &&
+                   strncmp(table->options[j].key, key, length) == 0;
+        if (seen) continue;
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer title = {0};
+        if (length == 0)
+            CR_TRY(cr_append_format(&title, "%s", top_title));
+        else
+            CR_TRY(cr_append_format(&title, "`%s%.*s`", path, (int)length, key));
+        CR_TRY(append_section(out, table, key, length, cr_buffer_text(&title)));
+    }
+    for (size_t i = 0; i < table->count; i++) {
+        if (table->options[i].type != CR_OPTION_RECORDS) continue;
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer title = {0}, below = {0};
+        CR_TRY(cr_append_format(&title, "Each map of `%s%s`", path, table->options[i].key));
+        CR_TRY(cr_append_format(&below, "%s%s[].", path, table->options[i].key));
+        CR_TRY(
+            append_sections(out, table->options[i].records, cr_buffer_text(&below), cr_buffer_text(&title)));
+    }
+    return CR_OK;
+}
+
+enum cr_status cr_options_document(const struct cr_option_table *table, struct cr_buffer *out)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(append_sections(&text, table, "", "Top level"));
+    return cr_append(out, text.data, text.size);
+}
