@@ -107,7 +107,8 @@ static enum cr_status read_shape(const struct cr_json *root, const char *name, s
     CR_TRY(cr_json_get_bool(root, name, "tie_word_embeddings", false, &out->tied_head));
     double epsilon;
     CR_TRY(positive_number(root, name, "rms_norm_eps", 1e-6, &epsilon));
-    if (epsilon > 1) return cr_fail(CR_INVALID, "%s: rms_norm_eps: %g is over 1", name, epsilon);
+    if ((float)epsilon <= 0 || epsilon > 1)
+        return cr_fail(CR_INVALID, "%s: rms_norm_eps: %g is not a small positive number", name, epsilon);
     out->norm_epsilon = (float)epsilon;
     return CR_OK;
 }
@@ -142,6 +143,8 @@ static enum cr_status read_rope(const struct cr_json *root, const char *name, st
         return cr_fail(CR_INVALID, "%s: %s is not an object", name, key);
     const struct cr_json *holder = present && given(rope, "rope_theta") ? rope : root;
     CR_TRY(positive_number(holder, name, "rope_theta", 10000, &out->rope_theta));
+    if (out->rope_theta < 1)
+        return cr_fail(CR_INVALID, "%s: rope_theta: %g is below 1", name, out->rope_theta);
     double rotated;
     holder = present && given(rope, "partial_rotary_factor") ? rope : root;
     CR_TRY(positive_number(holder, name, "partial_rotary_factor", 1, &rotated));
