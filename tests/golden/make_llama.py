@@ -1,0 +1,125 @@
+"""Writes small random llama models with what Transformers computes on them, for test_model_golden.
+
+    python make_llama.py --out tests/golden                  # every built-in variant: llama-<name>/
+    python make_llama.py --out /tmp/fresh --seed 7 gqa       # fresh weights, chosen variants
+    python make_llama.py --out /tmp/x --heads 6 --kv-heads 2 --head-dim 10 --hidden 24   # a shape of one's own
+
+Needs torch, transformers and safetensors; computes in float32 on one thread. A directory gets config.json and
+the weights as Transformers saves them, and expected.safetensors: `tokens` and `labels` (shifted: labels[i] is
+what place i should predict, -100 none) of all sequences one after the other, `offset`, `logits`, `loss` (mean
+over labelled places) and `gradient.NAME` for every weight.
+"""
+import argparse
+import copy
+import json
+import pathlib
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import LlamaConfig, LlamaForCausalLM
+
+LLAMA3 = {"rope_type": "llama3", "rope_theta": 500.0, "factor": 4.0, "low_freq_factor": 1.0,
+          "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
+# `save` is the type the checkpoint is written in and `shard` the size of its shards; expectations are those of
+# the rounded weights. `old_keys` writes config.json as Transformers did before version 5.
+VARIANTS = {
+    "gqa": dict(heads=4, kv_heads=2),
+    "mha-tied": dict(heads=2, kv_heads=2, tied=True),
+    "llama3": dict(heads=4, kv_heads=1, head_dim=16, hidden=16, layers=1, rope=LLAMA3),
+    "llama3-old-keys": dict(heads=2, kv_heads=1, head_dim=0, hidden=24, layers=1, tied=True, rope=LLAMA3,
+                            old_keys=True),
+    "bf16-shards": dict(heads=2, kv_heads=1, save=torch.bfloat16, shard=3_000),
+    "f16-shards": dict(heads=2, kv_heads=1, layers=1, save=torch.float16, shard=3_000),
+}
+
+
+def make_config(v):
+    rope = v["rope"] or {"rope_type": "default", "rope_theta": 10000.0}
+    return LlamaConfig(
+        vocab_size=v["vocabulary"], hidden_size=v["hidden"], intermediate_size=v["intermediate"],
+        num_hidden_layers=v["layers"], num_attention_heads=v["heads"], num_key_value_heads=v["kv_heads"],
+        head_dim=v["head_dim"] or v["hidden"] // v["heads"], max_position_embeddings=128, rms_norm_eps=1e-5,
+        tie_word_embeddings=v["tied"], rope_parameters=dict(rope), attn_implementation="eager")
+
+
+def randomise(model, generator):
+    """Weights large enough that every part of the model matters, norms around one."""
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            noise = torch.randn(p.shape, generator=generator)
+            p.copy_(1 + 0.2 * noise if p.dim() == 1 else noise * (0.5 if "embed" in name else p.shape[1] ** -0.5))
+
+
+def rewrite_with_old_keys(path):
+    config = json.loads(path.read_text())
+    rope = config.pop("rope_parameters")
+    config["rope_theta"] = rope.pop("rope_theta")
+    config["rope_scaling"] = rope
+    if config["hidden_size"] == config["num_attention_heads"] * config["head_dim"]:
+        del config["head_dim"]
+    path.write_text(json.dumps(config, indent=2) + "\n")
+
+
+def expect(model, v, generator):
+    """Three packed sequences; a third of the places without label, so that the gathering is exercised."""
+    lengths = v["lengths"]
+    tokens, labels, logits, loss_sum = [], [], [], 0.0
+    for length in lengths:
+        ids = torch.randint(v["vocabulary"], (length,), generator=generator)
+        target = torch.cat([ids[1:], torch.tensor([-100])])
+        target[torch.rand(length, generator=generator) < 0.33] = -100
+        out = model(input_ids=ids[None]).logits[0]
+        loss_sum = loss_sum + torch.nn.functional.cross_entropy(out, target, reduction="sum", ignore_index=-100)
+        tokens.append(ids), labels.append(target), logits.append(out.detach())
+    labels = torch.cat(labels)
+    loss = loss_sum / (labels != -100).sum()
+    loss.backward()
+    offset = torch.tensor([0] + lengths).cumsum(0)
+    expected = {"tokens": torch.cat(tokens), "labels": labels, "offset": offset, "logits": torch.cat(logits),
+                "loss": loss.detach().reshape(1)}
+    for name, p in model.named_parameters():
+        expected["gradient." + name] = p.grad
+    return {k: t.contiguous() for k, t in expected.items()}
+
+
+def make(directory, v, seed):
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
+    model = LlamaForCausalLM(make_config(v)).float().eval()
+    randomise(model, generator)
+    directory.mkdir(parents=True, exist_ok=True)
+    for old in directory.glob("*"):
+        old.unlink()
+    with torch.no_grad():  # computed with in float32, but with the values that the file will hold
+        for p in model.parameters():
+            p.copy_(p.to(v["save"]))
+    # A copy, since `to` rounds the rotary frequencies too.
+    copy.deepcopy(model).to(v["save"]).save_pretrained(directory, max_shard_size=v["shard"])
+    (directory / "generation_config.json").unlink(missing_ok=True)
+    if v["old_keys"]:
+        rewrite_with_old_keys(directory / "config.json")
+    save_file(expect(model, v, generator), directory / "expected.safetensors")
+    size = sum(f.stat().st_size for f in directory.glob("*"))
+    print(f"{directory}: {size / 1000:.0f} kB, loss {load_file(directory / 'expected.safetensors')['loss'].item():.4f}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("variants", nargs="*", help="of " + ", ".join(VARIANTS))
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--seed", type=int, default=1)
+    shape = dict(layers=2, hidden=16, heads=4, kv_heads=4, head_dim=0, intermediate=24, vocabulary=48)
+    for name in shape:
+        parser.add_argument("--" + name.replace("_", "-"), type=int)
+    parser.add_argument("--tied", action="store_true", default=None)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    defaults = dict(shape, tied=False, rope=None, save=torch.float32, shard="1GB", old_keys=False, lengths=[13, 1, 22])
+    own = {k: getattr(args, k) for k in [*shape, "tied"] if getattr(args, k) is not None}
+    chosen = {"own": own} if own and not args.variants else {n: {**VARIANTS[n], **own} for n in args.variants or VARIANTS}
+    for i, (name, variant) in enumerate(chosen.items()):
+        make(args.out / f"llama-{name}", {**defaults, **variant}, args.seed * 1000 + i)
+
+
+if __name__ == "__main__":
+    main()

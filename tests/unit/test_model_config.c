@@ -1,0 +1,354 @@
+// model/: config.json in its spellings, and what must be refused of it and of checkpoints.
+#include "model_support.h"
+
+#include "format/json.h"
+
+#define PLAIN                                                                                                \
+    "\"model_type\":\"llama\",\"hidden_size\":64,\"intermediate_size\":96,\"num_hidden_layers\":2,"          \
+    "\"num_attention_heads\":4,\"vocab_size\":100"
+
+static enum cr_status parse(const char *text, struct cr_model_config *out)
+{
+    return cr_model_config_parse(cr_slice_of_string(text), "config.json", out);
+}
+
+static void absent_values_have_the_defaults_of_transformers(void **state)
+{
+    (void)state;
+    struct cr_model_config config;
+    assert_ok(parse("{" PLAIN "}", &config));
+    assert_int_equal(config.layers, 2);
+    assert_int_equal(config.kv_heads, 4);
+    assert_int_equal(config.head_dim, 16);
+    assert_int_equal(config.context, 2048);
+    assert_false(config.tied_head);
+    assert_true(config.norm_epsilon == 1e-6f);
+    assert_true(config.rope_theta == 10000 && config.rope_factor == 1);
+    assert_ok(parse("{" PLAIN ",\"num_key_value_heads\":2,\"head_dim\":20,\"max_position_embeddings\":512,"
+                    "\"tie_word_embeddings\":true,\"rms_norm_eps\":1e-5,\"rope_theta\":500000,"
+                    "\"rope_scaling\":null,\"attention_bias\":false,\"hidden_act\":\"silu\"}",
+                    &config));
+    assert_int_equal(config.kv_heads, 2);
+    assert_int_equal(config.head_dim, 20);
+    assert_int_equal(config.context, 512);
+    assert_true(config.tied_head);
+    assert_true(config.norm_epsilon == 1e-5f);
+    assert_true(config.rope_theta == 500000);
+}
+
+static void check_llama3(const char *text)
+{
+    struct cr_model_config config;
+    assert_ok(parse(text, &config));
+    assert_true(config.rope_theta == 500000 && config.rope_factor == 32);
+    assert_true(config.rope_low_frequency == 1 && config.rope_high_frequency == 4);
+    assert_int_equal(config.rope_original_context, 8192);
+}
+
+#define LLAMA3                                                                                               \
+    "\"factor\":32.0,\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,"                                      \
+    "\"original_max_position_embeddings\":8192"
+
+static void rotary_scaling_is_read_in_every_spelling(void **state)
+{
+    (void)state;
+    check_llama3("{" PLAIN ",\"rope_theta\":500000.0,\"rope_scaling\":{\"rope_type\":\"llama3\"," LLAMA3
+                 "}}");
+    check_llama3("{" PLAIN ",\"rope_theta\":500000.0,\"rope_scaling\":{\"type\":\"llama3\"," LLAMA3 "}}");
+    check_llama3("{" PLAIN ",\"rope_parameters\":{\"rope_type\":\"llama3\",\"rope_theta\":500000.0," LLAMA3
+                 "}}");
+    struct cr_model_config config;
+    assert_ok(
+        parse("{" PLAIN ",\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":777}}", &config));
+    assert_true(config.rope_theta == 777 && config.rope_factor == 1);
+}
+
+static void mistral_without_a_window_is_llama(void **state)
+{
+    (void)state;
+    static const char shape[] = "\"hidden_size\":64,\"intermediate_size\":96,\"num_hidden_layers\":2,"
+                                "\"num_attention_heads\":4,\"vocab_size\":100,\"num_key_value_heads\":2";
+    static const struct {
+        const char *window;
+        bool accepted;
+    } cases[] = {{",\"sliding_window\":null", true}, {",\"sliding_window\":4096", false}, {"", false}};
+    for (size_t i = 0; i < 3; i++) {
+        char text[512];
+        struct cr_model_config config;
+        snprintf(text, sizeof text, "{\"model_type\":\"mistral\",%s%s}", shape, cases[i].window);
+        if (cases[i].accepted)
+            assert_ok(parse(text, &config));
+        else
+            assert_fails(CR_UNSUPPORTED, "sliding_window", parse(text, &config));
+    }
+}
+
+// A member added to a good configuration (later keys of these names are not in it), or one replaced.
+static void bad_configurations_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        enum cr_status code;
+        const char *part, *text;
+    } cases[] = {
+        {CR_INVALID, "config.json", "["},
+        {CR_INVALID, "not a JSON object", "[]"},
+        {CR_INVALID, "model_type is missing", "{\"hidden_size\":64}"},
+        {CR_UNSUPPORTED, "\"gpt_neox\"", "{\"model_type\":\"gpt_neox\"}"},
+        {CR_INVALID, "hidden_size", "{\"model_type\":\"llama\",\"num_hidden_layers\":2}"},
+        {CR_UNSUPPORTED, "\"gelu\"", "{" PLAIN ",\"hidden_act\":\"gelu\"}"},
+        {CR_UNSUPPORTED, "attention_bias", "{" PLAIN ",\"attention_bias\":true}"},
+        {CR_UNSUPPORTED, "mlp_bias", "{" PLAIN ",\"mlp_bias\":true}"},
+        {CR_UNSUPPORTED, "quantization_config", "{" PLAIN ",\"quantization_config\":{\"bits\":4}}"},
+        {CR_UNSUPPORTED, "partial_rotary_factor", "{" PLAIN ",\"partial_rotary_factor\":0.5}"},
+        {CR_INVALID, "num_key_value_heads", "{" PLAIN ",\"num_key_value_heads\":0}"},
+        {CR_INVALID, "does not divide", "{" PLAIN ",\"num_key_value_heads\":3}"},
+        {CR_INVALID, "head_dim", "{" PLAIN ",\"head_dim\":7}"},
+        {CR_INVALID, "head_dim", "{" PLAIN ",\"head_dim\":0}"},
+        {CR_INVALID, "head_dim", "{" PLAIN ",\"head_dim\":4294967296}"},
+        {CR_INVALID, "tie_word_embeddings", "{" PLAIN ",\"tie_word_embeddings\":1}"},
+        {CR_INVALID, "rms_norm_eps", "{" PLAIN ",\"rms_norm_eps\":0}"},
+        {CR_INVALID, "rms_norm_eps", "{" PLAIN ",\"rms_norm_eps\":-1e-5}"},
+        {CR_INVALID, "rms_norm_eps", "{" PLAIN ",\"rms_norm_eps\":\"small\"}"},
+        {CR_INVALID, "rms_norm_eps", "{" PLAIN ",\"rms_norm_eps\":1e-60}"},
+        {CR_INVALID, "rope_theta", "{" PLAIN ",\"rope_theta\":-1}"},
+        {CR_INVALID, "rope_theta", "{" PLAIN ",\"rope_theta\":1e-300}"},
+        {CR_INVALID, "max_position_embeddings", "{" PLAIN ",\"max_position_embeddings\":1e30}"},
+        {CR_INVALID, "max_position_embeddings", "{" PLAIN ",\"max_position_embeddings\":0}"},
+        {CR_INVALID, "rope_scaling is not an object", "{" PLAIN ",\"rope_scaling\":2}"},
+        {CR_UNSUPPORTED, "\"yarn\"", "{" PLAIN ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2}}"},
+        {CR_UNSUPPORTED, "\"linear\"", "{" PLAIN ",\"rope_parameters\":{\"rope_type\":\"linear\"}}"},
+        {CR_INVALID, "factor is missing", "{" PLAIN ",\"rope_scaling\":{\"rope_type\":\"llama3\"}}"},
+        {CR_INVALID, "is not above",
+         "{" PLAIN ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":4,"
+         "\"high_freq_factor\":4,\"original_max_position_embeddings\":64}}"},
+        {CR_INVALID, "is not a multiple",
+         "{\"model_type\":\"llama\",\"hidden_size\":65,\"intermediate_size\":96,\"num_hidden_layers\":2,"
+         "\"num_attention_heads\":4,\"vocab_size\":100}"},
+        {CR_INVALID, "num_attention_heads",
+         "{\"model_type\":\"llama\",\"hidden_size\":64,\"intermediate_size\":96,\"num_hidden_layers\":2,"
+         "\"num_attention_heads\":0,\"vocab_size\":100}"},
+        {CR_INVALID, "num_hidden_layers",
+         "{\"model_type\":\"llama\",\"hidden_size\":64,\"intermediate_size\":96,\"num_hidden_layers\":1e9,"
+         "\"num_attention_heads\":4,\"vocab_size\":100}"},
+        {CR_INVALID, "intermediate_size",
+         "{\"model_type\":\"llama\",\"hidden_size\":64,\"intermediate_size\":-3,\"num_hidden_layers\":1,"
+         "\"num_attention_heads\":4,\"vocab_size\":100}"},
+        {CR_INVALID, "vocab_size",
+         "{\"model_type\":\"llama\",\"hidden_size\":64,\"intermediate_size\":96,\"num_hidden_layers\":1,"
+         "\"num_attention_heads\":4,\"vocab_size\":99999999999}"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct cr_model_config config = {.layers = 7};
+        assert_fails(cases[i].code, cases[i].part, parse(cases[i].text, &config));
+        assert_non_null(strstr(cr_error_message(), "config.json"));
+        assert_int_equal(config.layers, 7);
+    }
+}
+
+// Writes a good directory, or one whose tensor `victim` was left out, renamed, reshaped or retyped.
+enum damage { NONE, MISSING, RENAMED, RESHAPED, FLATTENED, RETYPED, SURPLUS, HARMLESS };
+
+static void write_checkpoint(const char *directory, const struct cr_model *model, const char *victim,
+                             enum damage damage)
+{
+    static const float zeros[4096];
+    struct cr_tensor_entry entries[64];
+    size_t count = 0;
+    for (size_t i = 0; i < model->parameter_count; i++) {
+        const struct cr_model_parameter *p = &model->parameters[i];
+        struct cr_tensor_entry entry = {
+            .name = p->name, .rank = p->columns ? 2 : 1, .shape = {p->rows, p->columns}};
+        if (strcmp(p->name, victim) == 0) {
+            if (damage == MISSING) continue;
+            if (damage == RENAMED) entry.name = "model.surprise.weight";
+            if (damage == RESHAPED) entry.shape[0] += 1;
+            if (damage == FLATTENED) entry.rank = 3, entry.shape[2] = 1;
+            if (damage == RETYPED) entry.dtype = CR_I32;
+        }
+        size_t elements = entry.shape[0] * (entry.rank > 1 ? entry.shape[1] : 1);
+        entry.bytes = (struct cr_slice){(const unsigned char *)zeros, elements * sizeof(float)};
+        assert_true(entry.bytes.size <= sizeof zeros);
+        entries[count++] = entry;
+    }
+    struct cr_tensor_entry more = {.name = "model.layers.0.self_attn.rotary_emb.inv_freq", .rank = 1};
+    if (damage == SURPLUS) more.name = "model.layers.9.mlp.up_proj.weight";
+    more.shape[0] = 3;
+    more.bytes = (struct cr_slice){(const unsigned char *)zeros, 12};
+    if (damage == SURPLUS || damage == HARMLESS) entries[count++] = more;
+    CR_FREE char *path = NULL;
+    assert_ok(cr_path_join(directory, "model.safetensors", &path));
+    assert_ok(cr_safetensors_write(path, entries, count, false));
+}
+
+static void write_config(const char *directory, const struct cr_model_config *config)
+{
+    CR_FREE char *path = NULL;
+    assert_ok(cr_path_join(directory, "config.json", &path));
+    char text[512];
+    snprintf(text, sizeof text,
+             "{\"model_type\":\"llama\",\"hidden_size\":%zu,\"intermediate_size\":%zu,"
+             "\"num_hidden_layers\":%zu,\"num_attention_heads\":%zu,\"num_key_value_heads\":%zu,"
+             "\"head_dim\":%zu,\"vocab_size\":%zu,\"max_position_embeddings\":%zu}",
+             config->hidden, config->intermediate, config->layers, config->heads, config->kv_heads,
+             config->head_dim, config->vocabulary, config->context);
+    assert_ok(cr_file_write(path, cr_slice_of_string(text), false));
+}
+
+static void remove_directory(const char *directory)
+{
+    static const char *const names[] = {"config.json", "model.safetensors"};
+    for (size_t i = 0; i < 2; i++) {
+        CR_FREE char *path = NULL;
+        assert_ok(cr_path_join(directory, names[i], &path));
+        (void)unlink(path);
+    }
+    assert_int_equal(rmdir(directory), 0);
+}
+
+static void bad_checkpoints_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        enum damage damage;
+        const char *victim;
+        enum cr_status code;
+        const char *part;
+    } cases[] = {
+        {NONE, "", CR_OK, ""},
+        {HARMLESS, "", CR_OK, ""},
+        {MISSING, "model.norm.weight", CR_INVALID, "tensor model.norm.weight is missing"},
+        {MISSING, "lm_head.weight", CR_INVALID, "lm_head.weight"},
+        {RENAMED, "model.layers.1.mlp.up_proj.weight", CR_INVALID, "mlp.up_proj.weight is missing"},
+        {SURPLUS, "", CR_INVALID, "model.layers.9.mlp.up_proj.weight has no place"},
+        {RESHAPED, "model.layers.2.self_attn.k_proj.weight", CR_INVALID,
+         "shape [13, 20], config.json says [12, 20]"},
+        {RESHAPED, "model.layers.0.input_layernorm.weight", CR_INVALID, "shape [21], config.json says [20]"},
+        {FLATTENED, "model.layers.0.mlp.down_proj.weight", CR_INVALID, "shape [20, 28, 1]"},
+        {RETYPED, "model.embed_tokens.weight", CR_UNSUPPORTED, "model.embed_tokens.weight"},
+    };
+    struct cr_compute *compute;
+    assert_ok(cr_compute_new(1, &compute));
+    struct cr_model *shape = random_model(compute, small_config(), CR_F32);
+    char directory[] = "/tmp/carrel-test-XXXXXX";
+    assert_non_null(mkdtemp(directory));
+    write_config(directory, &shape->config);
+    struct cr_model *model = NULL;
+    assert_fails(CR_NOT_FOUND, directory, cr_model_open(directory, compute, CR_F32, &model));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        write_checkpoint(directory, shape, cases[i].victim, cases[i].damage);
+        if (cases[i].code == CR_OK) {
+            assert_ok(cr_model_open(directory, compute, CR_F32, &model));
+            cr_model_free(model);
+            model = NULL;
+        } else {
+            assert_fails(cases[i].code, cases[i].part, cr_model_open(directory, compute, CR_F32, &model));
+            assert_null(model);
+        }
+    }
+    remove_directory(directory);
+    cr_model_free(shape);
+    cr_compute_free(compute);
+}
+
+static void weights_stay_in_the_mapping_unless_trainable(void **state)
+{
+    (void)state;
+    struct cr_compute *compute;
+    assert_ok(cr_compute_new(1, &compute));
+    struct cr_model *shape = random_model(compute, small_config(), CR_F32), *model;
+    char directory[] = "/tmp/carrel-test-XXXXXX";
+    assert_non_null(mkdtemp(directory));
+    write_config(directory, &shape->config);
+    write_checkpoint(directory, shape, "", NONE);
+    float one[20 * 28] = {1};
+    for (int trainable = 0; trainable < 2; trainable++) {
+        if (trainable)
+            assert_ok(cr_model_open_trainable(directory, compute, CR_F32, &model));
+        else
+            assert_ok(cr_model_open(directory, compute, CR_F32, &model));
+        const struct cr_model_parameter *down = cr_model_find(model, "model.layers.0.mlp.down_proj.weight");
+        const struct cr_tensor_entry *entry = cr_safetensors_find(model->weights, down->name);
+        size_t index = (size_t)(down - model->parameters);
+        if (trainable) {
+            assert_ok(cr_model_set(model, index, one));
+            float back[20 * 28];
+            cr_model_get(model, index, back);
+            assert_memory_equal(back, one, sizeof one);
+        } else {
+            assert_ptr_equal(down->place.data, entry->bytes.data);
+            assert_fails(CR_INVALID, "down_proj.weight cannot be set", cr_model_set(model, index, one));
+        }
+        cr_model_free(model);
+    }
+    remove_directory(directory);
+    cr_model_free(shape);
+    cr_compute_free(compute);
+}
+
+static void bad_batches_are_refused(void **state)
+{
+    (void)state;
+    struct cr_compute *compute;
+    assert_ok(cr_compute_new(1, &compute));
+    struct cr_model *model = random_model(compute, small_config(), CR_F32);
+    struct cr_pass *pass;
+    assert_ok(cr_pass_new(model, 80, 2, true, &pass));
+    const size_t lengths[] = {5, 4};
+    struct sample sample = random_sample(lengths, 2, 37, 1);
+    double loss = 0;
+    const struct cr_rows *rows = &sample.rows;
+    assert_fails(CR_INTERNAL, "has not walked", cr_pass_loss(pass, NULL, rows, 1, &loss, NULL));
+    assert_fails(CR_INVALID, "layers", cr_pass_forward(pass, NULL, rows, 0, 4));
+    sample.tokens[8] = 37;
+    assert_fails(CR_INVALID, "token 37 is outside", cr_pass_forward(pass, NULL, rows, 0, 3));
+    sample.tokens[8] = 36;
+    sample.position[3] = 64;
+    assert_fails(CR_INVALID, "position 64 is outside the model's context",
+                 cr_pass_forward(pass, NULL, rows, 0, 3));
+    sample.position[3] = 3;
+    sample.offset[1] = 10;
+    assert_fails(CR_INVALID, "sequence 1", cr_pass_forward(pass, NULL, rows, 0, 3));
+    sample.offset[1] = 5;
+    sample.offset[2] = 8;
+    assert_fails(CR_INVALID, "do not cover", cr_pass_forward(pass, NULL, rows, 0, 3));
+    sample.offset[2] = 9;
+    assert_ok(cr_pass_forward(pass, NULL, rows, 0, 3));
+    sample.labels[0] = -1;
+    assert_fails(CR_INVALID, "label -1", cr_pass_loss(pass, NULL, rows, 1, &loss, NULL));
+    sample.labels[0] = 37;
+    assert_fails(CR_INVALID, "label 37", cr_pass_loss(pass, NULL, rows, 1, &loss, NULL));
+    sample.labels[0] = 0;
+    assert_fails(CR_INTERNAL, "way back", cr_pass_backward(pass, NULL, rows, 0, 3));
+    assert_true(loss == 0);
+    assert_ok(cr_pass_loss(pass, NULL, rows, 1, &loss, NULL));
+    assert_ok(cr_pass_backward(pass, NULL, rows, 0, 3));
+    assert_fails(CR_INTERNAL, "way back", cr_pass_backward(pass, NULL, rows, 0, 3));
+    uint32_t row = 9;
+    float logits[37];
+    assert_fails(CR_INVALID, "row 9", cr_pass_logits(pass, &row, 1, logits));
+    struct cr_pass *small;
+    assert_ok(cr_pass_new(model, 8, 2, false, &small));
+    assert_fails(CR_INVALID, "9 rows", cr_pass_forward(small, NULL, rows, 0, 3));
+    cr_pass_free(small);
+    struct cr_decoder *decoder;
+    assert_fails(CR_INVALID, "context of 65", cr_decoder_new(model, NULL, 65, &decoder));
+    sample_free(&sample);
+    cr_pass_free(pass);
+    cr_model_free(model);
+    cr_compute_free(compute);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(absent_values_have_the_defaults_of_transformers),
+        cmocka_unit_test(rotary_scaling_is_read_in_every_spelling),
+        cmocka_unit_test(mistral_without_a_window_is_llama),
+        cmocka_unit_test(bad_configurations_are_refused),
+        cmocka_unit_test(bad_checkpoints_are_refused),
+        cmocka_unit_test(weights_stay_in_the_mapping_unless_trainable),
+        cmocka_unit_test(bad_batches_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,154 @@
+// model/ against Transformers: logits, loss and every weight's gradient of small random models, in float32.
+// The directories are tests/golden/llama-*, and those that $CARREL_GOLDEN names with colons between them;
+// tests/golden/make_llama.py writes them.
+#include "model_support.h"
+
+#include <glob.h>
+#include <math.h>
+
+#define TOLERANCE 1e-4
+
+// ‖got − wanted‖ / ‖wanted‖ over a whole tensor.
+static double relative_error(const float *got, const float *wanted, size_t count)
+{
+    double difference = 0, size = 0;
+    for (size_t i = 0; i < count; i++) {
+        double d = (double)got[i] - (double)wanted[i];
+        difference += d * d;
+        size += (double)wanted[i] * (double)wanted[i];
+    }
+    return sqrt(difference / size);
+}
+
+static struct cr_tensor_entry entry(const struct cr_safetensors *file, const char *name, enum cr_dtype dtype)
+{
+    const struct cr_tensor_entry *found = cr_safetensors_find(file, name);
+    if (!found) fail_msg("%s: no %s", cr_safetensors_name(file), name);
+    assert_int_equal(found->dtype, dtype);
+    return *found;
+}
+
+static float *floats(const struct cr_safetensors *file, const char *name, size_t *count)
+{
+    struct cr_tensor_entry e = entry(file, name, CR_F32);
+    float *values;
+    assert_ok(cr_allocate(e.bytes.size, 1, &values));
+    memcpy(values, e.bytes.data, e.bytes.size);
+    *count = e.bytes.size / sizeof *values;
+    return values;
+}
+
+static int64_t *integers(const struct cr_safetensors *file, const char *name, size_t *count)
+{
+    struct cr_tensor_entry e = entry(file, name, CR_I64);
+    int64_t *values;
+    assert_ok(cr_allocate(e.bytes.size, 1, &values));
+    memcpy(values, e.bytes.data, e.bytes.size);
+    *count = e.bytes.size / sizeof *values;
+    return values;
+}
+
+static struct sample expected_sample(const struct cr_safetensors *file)
+{
+    size_t rows, sequences;
+    CR_FREE int64_t *tokens = integers(file, "tokens", &rows);
+    CR_FREE int64_t *labels = integers(file, "labels", &rows);
+    CR_FREE int64_t *offset = integers(file, "offset", &sequences);
+    size_t lengths[16];
+    assert_true(--sequences <= 16);
+    for (size_t i = 0; i < sequences; i++) lengths[i] = (size_t)(offset[i + 1] - offset[i]);
+    struct sample sample = sample_new(lengths, sequences);
+    assert_int_equal(sample.rows.rows, rows);
+    for (size_t i = 0; i < rows; i++) {
+        sample.tokens[i] = (uint32_t)tokens[i];
+        sample.labels[i] = (int32_t)labels[i];
+    }
+    return sample;
+}
+
+static void compare(const char *directory, const char *what, const float *got, const float *wanted,
+                    size_t count)
+{
+    double error = relative_error(got, wanted, count);
+    if (!(error < TOLERANCE)) fail_msg("%s: %s: relative error %g", directory, what, error);
+}
+
+static void check_directory(const char *directory)
+{
+    CR_FREE char *path = NULL;
+    assert_ok(cr_path_join(directory, "expected.safetensors", &path));
+    struct cr_safetensors *file;
+    assert_ok(cr_safetensors_open(path, &file));
+    struct cr_compute *compute;
+    assert_ok(cr_compute_new(1, &compute));
+    struct cr_model *model;
+    assert_ok(cr_model_open(directory, compute, CR_F32, &model));
+    struct sample sample = expected_sample(file);
+    struct cr_pass *pass;
+    assert_ok(cr_pass_new(model, sample.rows.rows, sample.rows.sequences, true, &pass));
+    struct collectors *collectors = collectors_new(model);
+
+    size_t rows = sample.rows.rows, vocabulary = model->config.vocabulary, labelled = 0, count;
+    assert_ok(cr_pass_forward(pass, &collectors->tuned, &sample.rows, 0, model->config.layers));
+    CR_FREE uint32_t *all = NULL;
+    CR_FREE float *logits = NULL;
+    assert_ok(cr_allocate(rows, sizeof *all, &all));
+    assert_ok(cr_allocate(rows * vocabulary, sizeof *logits, &logits));
+    for (size_t i = 0; i < rows; i++) {
+        all[i] = (uint32_t)i;
+        labelled += sample.labels[i] != CR_UNLABELLED;
+    }
+    assert_ok(cr_pass_logits(pass, all, rows, logits));
+    CR_FREE float *wanted = floats(file, "logits", &count);
+    assert_int_equal(count, rows * vocabulary);
+    compare(directory, "logits", logits, wanted, count);
+
+    double loss = 0;
+    assert_ok(cr_pass_loss(pass, &collectors->tuned, &sample.rows, 1.f / (float)labelled, &loss, NULL));
+    CR_FREE float *wanted_loss = floats(file, "loss", &count);
+    assert_true(fabs(loss / (double)labelled / (double)wanted_loss[0] - 1) < 1e-5);
+    assert_ok(cr_pass_backward(pass, &collectors->tuned, &sample.rows, 0, model->config.layers));
+    for (size_t i = 0; i < model->parameter_count; i++) {
+        char name[128];
+        snprintf(name, sizeof name, "gradient.%s", model->parameters[i].name);
+        CR_FREE float *gradient = floats(file, name, &count);
+        assert_int_equal(count, collectors->count[i]);
+        compare(directory, name, collectors->gradient[i], gradient, count);
+    }
+    collectors_free(collectors);
+    cr_pass_free(pass);
+    sample_free(&sample);
+    cr_model_free(model);
+    cr_compute_free(compute);
+    cr_safetensors_free(file);
+}
+
+static void committed_models_agree(void **state)
+{
+    (void)state;
+    glob_t found;
+    assert_int_equal(glob("tests/golden/llama-*", GLOB_ERR, NULL, &found), 0);
+    assert_true(found.gl_pathc >= 6);
+    for (size_t i = 0; i < found.gl_pathc; i++) check_directory(found.gl_pathv[i]);
+    globfree(&found);
+}
+
+static void models_of_the_environment_agree(void **state)
+{
+    (void)state;
+    const char *list = getenv("CARREL_GOLDEN");
+    if (!list) skip();
+    CR_FREE char *copy = NULL;
+    assert_ok(cr_copy_string(list, &copy));
+    char *rest = copy;
+    for (char *directory; (directory = strsep(&rest, ":"));) check_directory(directory);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(committed_models_agree),
+        cmocka_unit_test(models_of_the_environment_agree),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
