@@ -79,8 +79,8 @@ static void place_layer_space(struct cr_walk *walk)
     size_t rows = walk->size.rows, d = model->config.hidden;
     walk->normed = take(walk, model->act, rows, d);
     walk->hidden = take(walk, model->act, rows, layer->down.in);
-    walk->attention_scratch =
-        cr_arena_take(&walk->arena, cr_attention_scratch(model->compute, &walk->shape, model->act), 1);
+    walk->attention_scratch = cr_arena_take(
+        &walk->arena, cr_attention_scratch(model->compute, &walk->shape, model->act, walk->size.rows), 1);
     size_t wide = walk->chunk * model->config.vocabulary;
     if (walk->size.backward) {
         walk->gradient = take(walk, CR_F32, rows, d);
