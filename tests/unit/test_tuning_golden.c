@@ -1,0 +1,210 @@
+// tuning/: LoRA training against Transformers and PEFT (tests/golden/make_lora.py), step by step.
+//
+// The variants in tests/golden, and any others under $CARREL_GOLDEN_LORA.
+#include "tuning_support.h"
+
+#include "format/json.h"
+#include "format/safetensors.h"
+#include "model/model.h"
+
+#include <glob.h>
+#include <math.h>
+
+enum { STEPS_AT_MOST = 64 };
+
+static double number(const struct cr_json *expected, const char *key)
+{
+    const struct cr_json *value = cr_json_member(expected, key);
+    assert_int_equal(cr_json_kind(value), CR_JSON_NUMBER);
+    return cr_json_number(value, 0);
+}
+
+static struct cr_training_config training_of(const struct cr_json *expected)
+{
+    static const char *const schedules[] = {[CR_SCHEDULE_LINEAR] = "linear",
+                                            [CR_SCHEDULE_COSINE] = "cosine",
+                                            [CR_SCHEDULE_CONSTANT] = "constant"};
+    int schedule = 0;
+    while (!cr_json_is_string(cr_json_member(expected, "lr_scheduler_type"), schedules[schedule])) schedule++;
+    return (struct cr_training_config){
+        .optim = CR_OPTIMIZER_ADAMW,
+        .learning_rate = number(expected, "learning_rate"),
+        .weight_decay = number(expected, "weight_decay"),
+        .adam_beta1 = number(expected, "adam_beta1"),
+        .adam_beta2 = number(expected, "adam_beta2"),
+        .adam_epsilon = number(expected, "adam_epsilon"),
+        .max_grad_norm = number(expected, "max_grad_norm"),
+        .lr_scheduler_type = schedule,
+        .warmup_steps = (size_t)number(expected, "warmup_steps"),
+        .max_steps = (size_t)number(expected, "max_steps"),
+        .per_device_train_batch_size = (size_t)number(expected, "per_device_train_batch_size"),
+        .gradient_accumulation_steps = (size_t)number(expected, "gradient_accumulation_steps"),
+        .logging_steps = 1,
+    };
+}
+
+// What "train.step" said.
+struct said {
+    double loss[STEPS_AT_MOST], norm[STEPS_AT_MOST], rate[STEPS_AT_MOST];
+    size_t count;
+};
+
+static void hear(void *context, const struct cr_event *event)
+{
+    struct said *said = context;
+    if (strcmp(event->name, "train.step") != 0) return;
+    assert_true(said->count < STEPS_AT_MOST);
+    for (size_t i = 0; i < event->field_count; i++) {
+        if (!strcmp(event->fields[i].name, "loss")) said->loss[said->count] = event->fields[i].number;
+        if (!strcmp(event->fields[i].name, "grad_norm")) said->norm[said->count] = event->fields[i].number;
+        if (!strcmp(event->fields[i].name, "learning_rate"))
+            said->rate[said->count] = event->fields[i].number;
+    }
+    said->count++;
+}
+
+static struct cr_safetensors *open_tensors(const char *directory, const char *name)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    struct cr_safetensors *file;
+    assert_ok(cr_safetensors_open(path, &file));
+    return file;
+}
+
+static void take_values(struct cr_parameters *parameters, const struct cr_safetensors *file)
+{
+    assert_int_equal(cr_safetensors_count(file), parameters->item_count);
+    for (size_t i = 0; i < parameters->item_count; i++) {
+        const struct cr_tensor_entry *entry = cr_safetensors_find(file, parameters->items[i].name);
+        assert_non_null(entry);
+        assert_int_equal(entry->bytes.size, parameters->items[i].count * sizeof(float));
+        memcpy(parameters->values + parameters->items[i].offset, entry->bytes.data, entry->bytes.size);
+    }
+}
+
+// The largest over the tensors of |values − expected| / |expected| in the Euclidean norm.
+static double worst_error(const struct cr_parameters *parameters, const float *values,
+                          const struct cr_safetensors *file)
+{
+    double worst = 0;
+    for (size_t i = 0; i < parameters->item_count; i++) {
+        const struct cr_tensor_entry *entry = cr_safetensors_find(file, parameters->items[i].name);
+        assert_non_null(entry);
+        double difference = 0, size = 0;
+        for (size_t k = 0; k < parameters->items[i].count; k++) {
+            float wanted;
+            memcpy(&wanted, entry->bytes.data + k * sizeof wanted, sizeof wanted);
+            double got = values[parameters->items[i].offset + k];
+            difference += (got - (double)wanted) * (got - (double)wanted);
+            size += (double)wanted * (double)wanted;
+        }
+        worst = fmax(worst, sqrt(difference / size));
+    }
+    return worst;
+}
+
+static void check_steps(const struct cr_json *expected, const struct said *said, const char *name)
+{
+    double loss = 0, norm = 0;
+    assert_int_equal(said->count, cr_json_count(cr_json_member(expected, "losses")));
+    for (size_t i = 0; i < said->count; i++) {
+        double wanted_loss = cr_json_number(cr_json_at(cr_json_member(expected, "losses"), i), NAN);
+        double wanted_norm = cr_json_number(cr_json_at(cr_json_member(expected, "grad_norms"), i), NAN);
+        double wanted_rate = cr_json_number(cr_json_at(cr_json_member(expected, "learning_rates"), i), NAN);
+        loss = fmax(loss, fabs(said->loss[i] - wanted_loss));
+        norm = fmax(norm, fabs(said->norm[i] / wanted_norm - 1));
+        assert_true(fabs(said->loss[i] - wanted_loss) < 1e-3);
+        assert_true(fabs(said->norm[i] / wanted_norm - 1) < 1e-3);
+        assert_true(fabs(said->rate[i] - wanted_rate) < 1e-12);
+    }
+    print_message("%s: %zu steps: loss within %.1e, gradient norm within %.1e\n", name, said->count, loss,
+                  norm);
+}
+
+static void check_variant(const char *directory, struct cr_compute *compute)
+{
+    char path[512], model[512], data[512];
+    snprintf(path, sizeof path, "%s/expected.json", directory);
+    snprintf(model, sizeof model, "%s/model", directory);
+    snprintf(data, sizeof data, "%s/data.jsonl", directory);
+    struct cr_json *expected;
+    assert_ok(cr_json_read(path, 1 << 20, &expected));
+
+    char *modules[CR_MODULES];
+    size_t layers[8];
+    const struct cr_json *names = cr_json_member(expected, "target_modules");
+    for (size_t i = 0; i < cr_json_count(names); i++)
+        assert_ok(cr_copy_string((const char *)cr_json_string(cr_json_at(names, i)).data, &modules[i]));
+    const struct cr_json *chosen = cr_json_member(expected, "layers_to_transform");
+    for (size_t i = 0; i < cr_json_count(chosen); i++)
+        layers[i] = (size_t)cr_json_number(cr_json_at(chosen, i), 0);
+    struct cr_tuning_config config = {
+        .model_name_or_path = model,
+        .dtype = CR_COMPUTE_FLOAT32,
+        .seed = (uint64_t)number(expected, "seed"),
+        .method = CR_METHOD_LORA,
+        .data = {.train = data, .max_length = (size_t)number(expected, "max_length")},
+        .lora = {.r = (size_t)number(expected, "r"),
+                 .lora_alpha = number(expected, "lora_alpha"),
+                 .target_modules = {modules, cr_json_count(names)},
+                 .layers_to_transform = {layers, cr_json_count(chosen)},
+                 .use_rslora = cr_json_bool(cr_json_member(expected, "use_rslora"), false)},
+        .training = training_of(expected),
+    };
+    struct said said = {.count = 0};
+    struct cr_event_sink sink = {hear, &said};
+    struct cr_trainer *trainer;
+    assert_ok(cr_trainer_new(&config, compute, &sink, &trainer));
+    struct cr_parameters *parameters = cr_trainer_parameters(trainer);
+    struct cr_safetensors *initial = open_tensors(directory, "initial/adapter_model.safetensors");
+    struct cr_safetensors *gradients = open_tensors(directory, "gradients.safetensors");
+    struct cr_safetensors *final = open_tensors(directory, "final/adapter_model.safetensors");
+    take_values(parameters, initial);
+
+    struct cr_tally tally = {0};
+    assert_ok(cr_trainer_run(trainer, 1, &tally, NULL, NULL));
+    double gradient_error = worst_error(parameters, parameters->gradients, gradients);
+    assert_ok(cr_trainer_run(trainer, config.training.max_steps - 1, &tally, NULL, NULL));
+    double value_error = worst_error(parameters, parameters->values, final);
+    double moved = worst_error(parameters, parameters->values, initial);
+    print_message("%s: gradients within %.1e, parameters within %.1e (moved by %.1e)\n", directory,
+                  gradient_error, value_error, moved);
+    check_steps(expected, &said, directory);
+    assert_true(gradient_error < 1e-4);
+    assert_true(value_error < 1e-3);
+    assert_true(moved > 1e-2);
+
+    cr_safetensors_free(initial);
+    cr_safetensors_free(gradients);
+    cr_safetensors_free(final);
+    for (size_t i = 0; i < cr_json_count(names); i++) free(modules[i]);
+    cr_trainer_free(trainer);
+    cr_json_free(expected);
+}
+
+static void training_matches_transformers_and_peft(void **state)
+{
+    (void)state;
+    struct cr_compute *compute;
+    assert_ok(cr_compute_new(2, &compute));
+    glob_t found = {0};
+    assert_int_equal(glob("tests/golden/lora-*/expected.json", 0, NULL, &found), 0);
+    assert_true(found.gl_pathc >= 2);
+    const char *more = getenv("CARREL_GOLDEN_LORA");
+    char pattern[512];
+    snprintf(pattern, sizeof pattern, "%s/lora-*/expected.json", more ? more : "");
+    if (more) assert_int_equal(glob(pattern, GLOB_APPEND, NULL, &found), 0);
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        *strrchr(found.gl_pathv[i], '/') = 0;
+        check_variant(found.gl_pathv[i], compute);
+    }
+    globfree(&found);
+    cr_compute_free(compute);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(training_matches_transformers_and_peft)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,227 @@
+// tuning/: LoRA beside one linear: its sum against the definition, its gradients against finite differences.
+#include "tuning_support.h"
+
+#include "crypto/random.h"
+#include "tuning/lora.h"
+
+#include <math.h>
+
+enum { ROWS = 300 }; // more than one block of rows
+
+static struct cr_compute *compute;
+static struct cr_model *model;
+
+static int set_up(void **state)
+{
+    (void)state;
+    assert_ok(cr_compute_new(2, &compute));
+    assert_ok(cr_model_open(SMALL_MODEL, compute, CR_F32, &model));
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    cr_model_free(model);
+    cr_compute_free(compute);
+    return 0;
+}
+
+static void fill(const char *label, float *values, size_t count)
+{
+    struct cr_stream *stream;
+    assert_ok(cr_stream_new(1, label, &stream));
+    for (size_t i = 0; i < count; i++) values[i] = (float)cr_stream_normal(stream);
+    cr_stream_free(stream);
+}
+
+// One adapted down_proj (in 56, out 24) of layer 1 and vectors to walk it with.
+struct walk {
+    struct cr_structure *lora;
+    struct cr_delta *delta;
+    size_t in, out;
+    float *x, *y, *dy, *dx;
+};
+
+static void make_walk(double dropout, struct walk *walk)
+{
+    static char down_proj[] = "down_proj";
+    static char *modules[] = {down_proj};
+    struct cr_lora_config config = {
+        .r = 4,
+        .lora_alpha = 6,
+        .lora_dropout = dropout,
+        .target_modules = {modules, 1},
+        .layers_to_transform = {(size_t[]){1}, 1},
+    };
+    *walk = (struct walk){0};
+    assert_ok(cr_lora_new(&config, model, 3, ROWS, &walk->lora));
+    assert_int_equal(walk->lora->parameters.item_count, 2);
+    assert_string_equal(walk->lora->parameters.items[1].name,
+                        "base_model.model.model.layers.1.mlp.down_proj.lora_B.weight");
+    assert_null(walk->lora->tuned.layers[0].delta[CR_DOWN]);
+    walk->delta = walk->lora->tuned.layers[1].delta[CR_DOWN];
+    cr_module_shape(&model->config, CR_DOWN, &walk->out, &walk->in);
+    assert_ok(cr_allocate(ROWS * walk->in, sizeof(float), &walk->x));
+    assert_ok(cr_allocate(ROWS * walk->out, sizeof(float), &walk->y));
+    assert_ok(cr_allocate(ROWS * walk->out, sizeof(float), &walk->dy));
+    assert_ok(cr_allocate(ROWS * walk->in, sizeof(float), &walk->dx));
+    fill("x", walk->x, ROWS * walk->in);
+    fill("dy", walk->dy, ROWS * walk->out);
+    fill("values", walk->lora->parameters.values, walk->lora->parameters.count);
+}
+
+static void end_walk(struct walk *walk)
+{
+    cr_structure_free(walk->lora);
+    free(walk->x);
+    free(walk->y);
+    free(walk->dy);
+    free(walk->dx);
+}
+
+static void forward(struct walk *walk)
+{
+    memset(walk->y, 0, ROWS * walk->out * sizeof(float));
+    assert_ok(walk->lora->kind->refresh(walk->lora));
+    walk->lora->kind->begin_training(walk->lora, 11);
+    assert_ok(walk->delta->kind->forward(walk->delta, cr_matrix_of(walk->x, CR_F32, ROWS, walk->in),
+                                         cr_matrix_of(walk->y, CR_F32, ROWS, walk->out)));
+}
+
+// Σ dy · y: its gradient by any input is what the way back gives.
+static double objective(struct walk *walk)
+{
+    forward(walk);
+    double sum = 0;
+    for (size_t i = 0; i < ROWS * walk->out; i++) sum += (double)walk->dy[i] * (double)walk->y[i];
+    return sum;
+}
+
+// The sum is linear in each value, so a wide step has no error but rounding.
+static void check_gradient(struct walk *walk, float *value, float gradient)
+{
+    float kept = *value, step = 0.25f;
+    *value = kept + step;
+    double above = objective(walk);
+    *value = kept - step;
+    double below = objective(walk);
+    *value = kept;
+    double numeric = (above - below) / (2 * (double)step);
+    if (fabs(numeric - (double)gradient) > 1e-3 * (10 + fabs(numeric)))
+        fail_msg("gradient %g where differences give %g", (double)gradient, numeric);
+}
+
+static void check_gradients(double dropout)
+{
+    struct walk walk;
+    make_walk(dropout, &walk);
+    struct cr_parameters *parameters = &walk.lora->parameters;
+    forward(&walk);
+    assert_ok(walk.delta->kind->backward(walk.delta, cr_matrix_of(walk.x, CR_F32, ROWS, walk.in),
+                                         cr_matrix_of(walk.dy, CR_F32, ROWS, walk.out),
+                                         cr_matrix_of(walk.dx, CR_F32, ROWS, walk.in)));
+    for (size_t i = 0; i < parameters->count; i += 7)
+        check_gradient(&walk, &parameters->values[i], parameters->gradients[i]);
+    for (size_t i = 0; i < ROWS * walk.in; i += 331) check_gradient(&walk, &walk.x[i], walk.dx[i]);
+
+    // A second way back adds to the gradients, and one without dx leaves it alone.
+    float first = parameters->gradients[5], dx = walk.dx[9];
+    forward(&walk);
+    assert_ok(walk.delta->kind->backward(walk.delta, cr_matrix_of(walk.x, CR_F32, ROWS, walk.in),
+                                         cr_matrix_of(walk.dy, CR_F32, ROWS, walk.out),
+                                         cr_matrix_of(NULL, CR_F32, ROWS, walk.in)));
+    assert_true(fabsf(parameters->gradients[5] - 2 * first) <= 1e-4f * fabsf(first));
+    assert_true(walk.dx[9] == dx);
+    end_walk(&walk);
+}
+
+static void gradients_are_those_of_differences(void **state)
+{
+    (void)state;
+    check_gradients(0);
+}
+
+static void gradients_hold_under_dropout(void **state)
+{
+    (void)state;
+    check_gradients(0.3);
+}
+
+static void the_sum_is_its_definition(void **state)
+{
+    (void)state;
+    struct walk walk;
+    make_walk(0.5, &walk);
+    walk.lora->kind->begin_evaluation(walk.lora); // no dropout, whatever the setting
+    assert_ok(walk.delta->kind->forward(walk.delta, cr_matrix_of(walk.x, CR_F32, ROWS, walk.in),
+                                        cr_matrix_of(walk.y, CR_F32, ROWS, walk.out)));
+    const float *a = walk.lora->parameters.values, *b = a + 4 * walk.in;
+    for (size_t row = 0; row < ROWS; row += 37) {
+        for (size_t o = 0; o < walk.out; o++) {
+            double sum = 0;
+            for (size_t k = 0; k < 4; k++) {
+                double low = 0;
+                for (size_t i = 0; i < walk.in; i++)
+                    low += (double)walk.x[row * walk.in + i] * (double)a[k * walk.in + i];
+                sum += low * (double)b[o * 4 + k];
+            }
+            assert_true(fabs(1.5 * sum - (double)walk.y[row * walk.out + o]) < 1e-3);
+        }
+    }
+    end_walk(&walk);
+}
+
+static void dropout_keeps_the_mean(void **state)
+{
+    (void)state;
+    struct walk walk;
+    make_walk(0.25, &walk);
+    // With A and B all one and x all one, y counts what is kept: in · r · scale on average.
+    for (size_t i = 0; i < walk.lora->parameters.count; i++) walk.lora->parameters.values[i] = 1;
+    for (size_t i = 0; i < ROWS * walk.in; i++) walk.x[i] = 1;
+    forward(&walk);
+    double mean = 0, square = 0, expected = 1.5 * 4 * (double)walk.in;
+    for (size_t row = 0; row < ROWS; row++) {
+        mean += (double)walk.y[row * walk.out] / ROWS;
+        square += pow((double)walk.y[row * walk.out] - expected, 2) / ROWS;
+    }
+    assert_true(fabs(mean / expected - 1) < 0.02);
+    double deviation = 1.5 * 4 * sqrt((double)walk.in * 0.25 / 0.75);
+    assert_true(fabs(sqrt(square) / deviation - 1) < 0.2);
+    end_walk(&walk);
+}
+
+static void a_new_adapter_changes_nothing(void **state)
+{
+    (void)state;
+    struct walk walk;
+    make_walk(0, &walk);
+    assert_ok(cr_lora_initialise(walk.lora, 5));
+    float most = 0;
+    for (size_t i = 0; i < 4 * walk.in; i++) most = fmaxf(most, fabsf(walk.lora->parameters.values[i]));
+    float bound = 1 / sqrtf((float)walk.in);
+    assert_true(most <= bound && most > 0.9f * bound);
+    forward(&walk);
+    for (size_t i = 0; i < ROWS * walk.out; i++) assert_true(walk.y[i] == 0);
+    end_walk(&walk);
+}
+
+static void scales_are_those_of_peft(void **state)
+{
+    (void)state;
+    struct cr_lora_config config = {.r = 16, .lora_alpha = 8};
+    assert_true(cr_lora_scale(&config) == 0.5);
+    config.use_rslora = true;
+    assert_true(cr_lora_scale(&config) == 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gradients_are_those_of_differences), cmocka_unit_test(gradients_hold_under_dropout),
+        cmocka_unit_test(the_sum_is_its_definition),          cmocka_unit_test(dropout_keeps_the_mean),
+        cmocka_unit_test(a_new_adapter_changes_nothing),      cmocka_unit_test(scales_are_those_of_peft),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

@@ -1,0 +1,317 @@
+// tuning/: adapters written and read, what PEFT wrote, what is refused, and evaluation through a session.
+#include "tuning_support.h"
+
+#include "crypto/random.h"
+#include "format/json.h"
+#include "format/safetensors.h"
+#include "tuning/peft.h"
+#include "tuning/session.h"
+
+#include <math.h>
+
+static struct cr_compute *compute;
+static struct cr_model *model;
+static char folder[32];
+
+static int set_up(void **state)
+{
+    (void)state;
+    assert_ok(cr_compute_new(2, &compute));
+    assert_ok(cr_model_open(SMALL_MODEL, compute, CR_F32, &model));
+    make_folder(folder);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    remove_folder(folder);
+    cr_model_free(model);
+    cr_compute_free(compute);
+    return 0;
+}
+
+static const char *path_in(const char *name)
+{
+    static char path[2][128];
+    static int turn;
+    turn = !turn;
+    snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);
+    return path[turn];
+}
+
+static char all_linear[] = "all-linear";
+static const struct cr_lora_config config = {
+    .r = 3,
+    .lora_alpha = 12.5,
+    .lora_dropout = 0.05,
+    .target_modules = {(char *[]){all_linear}, 1},
+    .layers_to_transform = {(size_t[]){1}, 1},
+    .use_rslora = true,
+};
+
+static struct cr_structure *random_adapter(void)
+{
+    struct cr_structure *adapter;
+    assert_ok(cr_lora_new(&config, model, 0, 0, &adapter));
+    struct cr_stream *stream;
+    assert_ok(cr_stream_new(9, "values", &stream));
+    for (size_t i = 0; i < adapter->parameters.count; i++)
+        adapter->parameters.values[i] = (float)cr_stream_normal(stream);
+    cr_stream_free(stream);
+    return adapter;
+}
+
+static void an_adapter_is_read_as_it_was_written(void **state)
+{
+    (void)state;
+    struct cr_structure *written = random_adapter(), *read;
+    assert_ok(cr_peft_write(path_in("adapter"), &config, "some \"model\"", &written->parameters));
+    assert_ok(cr_peft_open(path_in("adapter"), model, &read));
+    const struct cr_lora_config *settings = cr_lora_settings(read);
+    assert_int_equal(settings->r, 3);
+    assert_true(settings->lora_alpha == 12.5 && settings->lora_dropout == 0.05 && settings->use_rslora);
+    assert_int_equal(settings->target_modules.count, CR_MODULES);
+    assert_int_equal(settings->layers_to_transform.count, 1);
+    assert_int_equal(read->parameters.count, written->parameters.count);
+    assert_memory_equal(read->parameters.values, written->parameters.values,
+                        read->parameters.count * sizeof(float));
+    assert_null(read->parameters.gradients);
+    assert_null(read->tuned.layers[0].delta[CR_Q]);
+    assert_non_null(read->tuned.layers[1].delta[CR_Q]);
+    struct stat status;
+    assert_int_equal(stat(path_in("adapter/adapter_model.safetensors"), &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0600);
+    cr_structure_free(written);
+    cr_structure_free(read);
+}
+
+static void what_peft_wrote_is_read(void **state)
+{
+    (void)state;
+    struct cr_structure *read;
+    assert_ok(cr_peft_open("tests/golden/lora-gqa-tied/final", model, &read));
+    assert_int_equal(read->parameters.item_count, 8);
+    assert_int_equal(cr_lora_settings(read)->target_modules.count, 2);
+    cr_structure_free(read);
+    assert_fails(CR_INVALID, "adapter_model.safetensors", // it is of the model with three heads of keys
+                 cr_peft_open("tests/golden/lora-mha-untied/final", model, &read));
+}
+
+#define HEAD "{\"peft_type\": \"LORA\", \"r\": 4, \"lora_alpha\": 8, \"target_modules\": [\"q_proj\"]"
+
+static void options_that_change_the_result_are_refused_by_name(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *part;
+        enum cr_status code;
+    } cases[] = {
+        {"[]", "must be a JSON object", CR_INVALID},
+        {"{}", "peft_type", CR_UNSUPPORTED},
+        {"{\"peft_type\": \"PREFIX_TUNING\"}", "peft_type", CR_UNSUPPORTED},
+        {HEAD ", \"use_dora\": true}", "use_dora", CR_UNSUPPORTED},
+        {HEAD ", \"bias\": \"all\"}", "bias", CR_UNSUPPORTED},
+        {HEAD ", \"rank_pattern\": {\"q_proj\": 2}}", "rank_pattern", CR_UNSUPPORTED},
+        {HEAD ", \"alpha_pattern\": {\"q_proj\": 2}}", "alpha_pattern", CR_UNSUPPORTED},
+        {HEAD ", \"modules_to_save\": [\"lm_head\"]}", "modules_to_save", CR_UNSUPPORTED},
+        {HEAD ", \"layers_pattern\": \"h\"}", "layers_pattern", CR_UNSUPPORTED},
+        {HEAD ", \"init_lora_weights\": \"pissa\"}", "pissa", CR_UNSUPPORTED},
+        {HEAD ", \"fan_in_fan_out\": true}", "fan_in_fan_out", CR_UNSUPPORTED},
+        {HEAD ", \"a_later_invention\": 3}", "a_later_invention", CR_UNSUPPORTED},
+        {HEAD ", \"lora_dropout\": 1}", "lora_dropout", CR_INVALID},
+        {HEAD ", \"layers_to_transform\": [-1]}", "layers_to_transform", CR_INVALID},
+        {HEAD ", \"use_rslora\": \"yes\"}", "use_rslora", CR_INVALID},
+        {"{\"peft_type\": \"LORA\", \"r\": 0}", "r", CR_INVALID},
+        {"{\"peft_type\": \"LORA\", \"r\": 2.5}", "r", CR_INVALID},
+        {"{\"peft_type\": \"LORA\", \"target_modules\": []}", "target_modules", CR_INVALID},
+        {"{\"peft_type\": \"LORA\", \"target_modules\": [\"lm_head\"]}", "lm_head", CR_UNSUPPORTED},
+        {"{\"peft_type\": \"LORA\", \"target_modules\": \".*q_proj\"}", "regular expression", CR_UNSUPPORTED},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct cr_lora_config read;
+        assert_fails(cases[i].code, cases[i].part,
+                     cr_peft_config_parse(cr_slice_of_string(cases[i].text), "a.json", &read));
+        assert_int_equal(strncmp(cr_error_message(), "a.json", 6), 0);
+    }
+}
+
+static void options_that_say_nothing_are_passed_over(void **state)
+{
+    (void)state;
+    struct cr_lora_config read;
+    const char *text =
+        HEAD ", \"use_dora\": false, \"a_later_invention\": null, \"another\": {}, \"bias\": \"none\","
+             " \"layers_to_transform\": 1, \"layers_pattern\": [\"layers\"], \"peft_version\": \"9\"}";
+    assert_ok(cr_peft_config_parse(cr_slice_of_string(text), "a.json", &read));
+    assert_int_equal(read.layers_to_transform.items[0], 1);
+    cr_lora_config_release(&read);
+    // Without names PEFT takes those of the family; without numbers its defaults.
+    assert_ok(cr_peft_config_parse(cr_slice_of_string("{\"peft_type\": \"LORA\"}"), "a.json", &read));
+    assert_int_equal(read.r, 8);
+    assert_true(read.lora_alpha == 8);
+    assert_int_equal(read.target_modules.count, 2);
+    assert_string_equal(read.target_modules.items[1], "v_proj");
+    cr_lora_config_release(&read);
+}
+
+// Writes the adapter with entry 1 as `change` leaves it, and one entry fewer or more.
+static void write_changed(const struct cr_structure *adapter, const struct cr_tensor_entry *change, int more)
+{
+    struct cr_tensor_entry entries[32];
+    size_t count = adapter->parameters.item_count;
+    for (size_t i = 0; i < count; i++) {
+        const struct cr_parameter *item = &adapter->parameters.items[i];
+        entries[i] = (struct cr_tensor_entry){
+            .name = item->name,
+            .dtype = CR_F32,
+            .rank = 2,
+            .shape = {item->shape[0], item->shape[1]},
+            .bytes = {(unsigned char *)(adapter->parameters.values + item->offset),
+                      item->count * sizeof(float)},
+        };
+    }
+    entries[count] = entries[0];
+    entries[count].name = "base_model.model.lm_head.weight";
+    if (change) entries[1] = *change;
+    assert_ok(cr_safetensors_write(path_in("adapter/adapter_model.safetensors"), entries,
+                                   (size_t)((int)count + more), true));
+}
+
+static void wrong_tensors_are_named(void **state)
+{
+    (void)state;
+    struct cr_structure *adapter = random_adapter(), *read;
+    const struct cr_parameter *item = &adapter->parameters.items[1];
+    assert_ok(cr_peft_write(path_in("adapter"), &config, "base", &adapter->parameters));
+    write_changed(adapter, NULL, -1);
+    assert_fails(CR_INVALID, "down_proj.lora_B.weight: missing",
+                 cr_peft_open(path_in("adapter"), model, &read));
+    write_changed(adapter, NULL, 1);
+    assert_fails(CR_INVALID, "lm_head.weight", cr_peft_open(path_in("adapter"), model, &read));
+    struct cr_tensor_entry change = {
+        .name = item->name,
+        .dtype = CR_F32,
+        .rank = 2,
+        .shape = {item->shape[1], item->shape[0]},
+        .bytes = {(unsigned char *)(adapter->parameters.values + item->offset), item->count * sizeof(float)},
+    };
+    write_changed(adapter, &change, 0);
+    assert_fails(CR_INVALID, "q_proj.lora_B.weight: its shape",
+                 cr_peft_open(path_in("adapter"), model, &read));
+    change.rank = 1;
+    change.shape[0] = item->count;
+    write_changed(adapter, &change, 0);
+    assert_fails(CR_INVALID, "of rank 1", cr_peft_open(path_in("adapter"), model, &read));
+    adapter->parameters.values[item->offset] = NAN;
+    write_changed(adapter, NULL, 0);
+    assert_fails(CR_INVALID, "NaN", cr_peft_open(path_in("adapter"), model, &read));
+    cr_structure_free(adapter);
+}
+
+static void sixteen_bit_adapters_are_read(void **state)
+{
+    (void)state;
+    struct cr_structure *adapter = random_adapter(), *read;
+    const struct cr_parameter *item = &adapter->parameters.items[1];
+    assert_ok(cr_peft_write(path_in("adapter"), &config, "base", &adapter->parameters));
+    uint16_t *halves;
+    assert_ok(cr_allocate(item->count, sizeof *halves, &halves));
+    struct cr_tensor_entry change = {
+        .name = item->name,
+        .rank = 2,
+        .shape = {item->shape[0], item->shape[1]},
+        .bytes = {(unsigned char *)halves, item->count * sizeof *halves},
+    };
+    for (int kind = 0; kind < 2; kind++) {
+        change.dtype = kind == 0 ? CR_F16 : CR_BF16;
+        for (size_t i = 0; i < item->count; i++) halves[i] = kind == 0 ? 0x3e00 : 0x3fc0; // 1.5
+        write_changed(adapter, &change, 0);
+        assert_ok(cr_peft_open(path_in("adapter"), model, &read));
+        for (size_t i = 0; i < item->count; i++)
+            assert_true(read->parameters.values[item->offset + i] == 1.5f);
+        cr_structure_free(read);
+    }
+    free(halves);
+    cr_structure_free(adapter);
+}
+
+static void a_session_measures_what_a_trainer_measures(void **state)
+{
+    (void)state;
+    char *modules[] = {all_linear}, train[] = "tests/golden/lora-gqa-tied/data.jsonl";
+    struct cr_tuning_config run = small_run(train, modules, 1);
+    struct cr_trainer *trainer;
+    assert_ok(cr_trainer_new(&run, compute, NULL, &trainer));
+    struct cr_tally tally = {0}, base = {0}, tuned = {0}, alone = {0};
+    assert_ok(cr_trainer_run(trainer, 12, &tally, NULL, NULL));
+    assert_ok(cr_trainer_evaluate(trainer, train, &tuned));
+    assert_ok(cr_trainer_save(trainer, path_in("tuned")));
+    cr_trainer_free(trainer);
+
+    struct cr_dataset_options options = {.max_length = 48, .append_eos = true};
+    CR_CLEANUP(cr_session_release) struct cr_session session = {0};
+    assert_ok(cr_session_open(SMALL_MODEL, path_in("tuned"), CR_COMPUTE_FLOAT32, compute, NULL, &session));
+    assert_ok(cr_session_evaluate(&session, train, &options, &alone));
+    assert_true(fabs(alone.loss_sum / tuned.loss_sum - 1) < 1e-6);
+    assert_int_equal(alone.labelled, tuned.labelled);
+    assert_int_equal(alone.correct, tuned.correct);
+    cr_session_release(&session);
+    assert_ok(cr_session_open(SMALL_MODEL, NULL, CR_COMPUTE_FLOAT32, compute, NULL, &session));
+    assert_null(cr_session_tuned(&session));
+    assert_ok(cr_session_evaluate(&session, train, &options, &base));
+    assert_true(tuned.loss_sum < 0.98 * base.loss_sum);
+    options.max_length = 65;
+    assert_fails(CR_INVALID, "context is 64", cr_session_evaluate(&session, train, &options, &base));
+}
+
+// The first 20 stories as rows of JSONL.
+static const char *write_stories(void)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/datasets/tinystories/tinystories_first500.json", shared_data());
+    struct cr_json *stories;
+    assert_ok(cr_json_read(path, 1 << 24, &stories));
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer rows = {0};
+    for (size_t i = 0; i < 20; i++) {
+        assert_ok(cr_append_format(&rows, "{\"text\": "));
+        assert_ok(cr_json_append_string(&rows, cr_json_string(cr_json_at(stories, i))));
+        assert_ok(cr_append_format(&rows, "}\n"));
+    }
+    cr_json_free(stories);
+    const char *data = path_in("stories.jsonl");
+    assert_ok(cr_file_write(data, cr_buffer_slice(&rows), false));
+    return data;
+}
+
+// Loss of an independent implementation (../shared/data/README.md): 1.334 nats per token, without EOS.
+static void stories260k_has_its_reference_loss(void **state)
+{
+    (void)state;
+    char stories[512];
+    snprintf(stories, sizeof stories, "%s/models/stories260K", shared_data());
+    const char *data = write_stories();
+    CR_CLEANUP(cr_session_release) struct cr_session session = {0};
+    assert_ok(cr_session_open(stories, NULL, CR_COMPUTE_FLOAT32, compute, NULL, &session));
+    struct cr_dataset_options options = {.max_length = 512};
+    struct cr_tally tally = {0};
+    assert_ok(cr_session_evaluate(&session, data, &options, &tally));
+    double loss = tally.loss_sum / (double)tally.labelled;
+    print_message("stories260K: %.4f nats over %zu tokens\n", loss, tally.labelled);
+    assert_true(fabs(loss - 1.334) < 0.002);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_adapter_is_read_as_it_was_written),
+        cmocka_unit_test(what_peft_wrote_is_read),
+        cmocka_unit_test(options_that_change_the_result_are_refused_by_name),
+        cmocka_unit_test(options_that_say_nothing_are_passed_over),
+        cmocka_unit_test(wrong_tensors_are_named),
+        cmocka_unit_test(sixteen_bit_adapters_are_read),
+        cmocka_unit_test(a_session_measures_what_a_trainer_measures),
+        cmocka_unit_test(stories260k_has_its_reference_loss),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

@@ -1,0 +1,433 @@
+// tuning/: that a run is the same however it is cut, threaded, interrupted or accumulated; averaging; errors.
+#include "tuning_support.h"
+
+#include <math.h>
+
+static char q_proj[] = "q_proj", v_proj[] = "v_proj", all_linear[] = "all-linear", q_prj[] = "q_prj";
+static char *two_modules[] = {q_proj, v_proj};
+static char *all_modules[] = {all_linear};
+static char *wrong_modules[] = {q_prj};
+static const char *const texts[] = {
+    "the ward is quiet", "a fever falls by morning", "he asked for water", "rest, then walk",
+    "no pain since",     "her pulse is slow",        "two tablets",        "the cut heals well",
+    "come back soon",    "a cough at night",         "blood is drawn now", "the child sleeps at last.",
+};
+enum { TEXTS = sizeof texts / sizeof *texts };
+
+// A folder with all.jsonl and three silos' shares of it; a compute of two threads.
+struct fixture {
+    char folder[32];
+    char all[64], silo[3][64];
+    struct cr_compute *compute;
+};
+
+static void place(struct fixture *fixture, const char *name, char *path)
+{
+    char folder[32];
+    memcpy(folder, fixture->folder, sizeof folder); // the path may lie in the fixture, too
+    snprintf(path, 64, "%s/%s", folder, name);
+}
+
+static void write_share(const char *path, size_t first, size_t last)
+{
+    char rows[4096] = "";
+    for (size_t i = first; i < last; i++)
+        snprintf(rows + strlen(rows), sizeof rows - strlen(rows), "{\"text\": \"%s\"}\n", texts[i]);
+    write_text(path, rows);
+}
+
+static int set_up(void **state)
+{
+    struct fixture *fixture;
+    assert_ok(cr_allocate(1, sizeof *fixture, &fixture));
+    make_folder(fixture->folder);
+    place(fixture, "all.jsonl", fixture->all);
+    write_share(fixture->all, 0, TEXTS);
+    static const size_t bounds[4] = {0, 2, 7, TEXTS}; // uneven on purpose
+    for (size_t i = 0; i < 3; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "silo%zu.jsonl", i);
+        place(fixture, name, fixture->silo[i]);
+        write_share(fixture->silo[i], bounds[i], bounds[i + 1]);
+    }
+    assert_ok(cr_compute_new(2, &fixture->compute));
+    *state = fixture;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *fixture = *state;
+    remove_folder(fixture->folder);
+    cr_compute_free(fixture->compute);
+    free(fixture);
+    return 0;
+}
+
+static struct cr_trainer *new_trainer(const struct cr_tuning_config *config, struct cr_compute *compute)
+{
+    struct cr_trainer *trainer;
+    assert_ok(cr_trainer_new(config, compute, NULL, &trainer));
+    return trainer;
+}
+
+static void assert_same_values(struct cr_trainer *a, struct cr_trainer *b)
+{
+    assert_int_equal(cr_trainer_parameters(a)->count, cr_trainer_parameters(b)->count);
+    assert_memory_equal(cr_trainer_parameters(a)->values, cr_trainer_parameters(b)->values,
+                        cr_trainer_parameters(a)->count * sizeof(float));
+}
+
+// |a − b| / |moved since the start|: what of the training differs.
+static double difference(const float *a, const float *b, const float *start, size_t count)
+{
+    double apart = 0, moved = 0;
+    for (size_t i = 0; i < count; i++) {
+        apart += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+        moved += ((double)b[i] - (double)start[i]) * ((double)b[i] - (double)start[i]);
+    }
+    assert_true(moved > 0);
+    return sqrt(apart / moved);
+}
+
+static struct cr_tuning_config dropping_run(struct fixture *fixture)
+{
+    struct cr_tuning_config config = small_run(fixture->all, all_modules, 1);
+    config.lora.lora_dropout = 0.1;
+    return config;
+}
+
+static void a_run_is_the_same_however_it_is_cut(void **state)
+{
+    struct fixture *fixture = *state;
+    struct cr_tuning_config config = dropping_run(fixture);
+    struct cr_trainer *whole = new_trainer(&config, fixture->compute);
+    struct cr_trainer *pieces = new_trainer(&config, fixture->compute);
+    struct cr_compute *single;
+    assert_ok(cr_compute_new(1, &single));
+    struct cr_trainer *alone = new_trainer(&config, single);
+    struct cr_tally tally = {0}, sum = {0}, other = {0};
+    assert_ok(cr_trainer_run(whole, 12, &tally, NULL, NULL));
+    for (size_t at = 0, cut = 1; at < 12; at += cut, cut = 12 - at < 4 ? 12 - at : 4) {
+        assert_ok(cr_trainer_run(pieces, cut, &sum, NULL, NULL));
+        // Evaluation between must leave no trace.
+        assert_ok(cr_trainer_evaluate(pieces, fixture->silo[0], &other));
+    }
+    assert_same_values(whole, pieces);
+    assert_true(tally.loss_sum == sum.loss_sum || fabs(tally.loss_sum - sum.loss_sum) < 1e-9);
+    assert_int_equal(tally.labelled, sum.labelled);
+    assert_int_equal(tally.steps, 12);
+    assert_int_equal(cr_trainer_step(pieces), 12);
+    assert_ok(cr_trainer_run(alone, 12, &other, NULL, NULL));
+    assert_same_values(whole, alone);
+    assert_fails(CR_INVALID, "0 of 12 are left", cr_trainer_run(whole, 1, &tally, NULL, NULL));
+    cr_trainer_free(whole);
+    cr_trainer_free(pieces);
+    cr_trainer_free(alone);
+    cr_compute_free(single);
+}
+
+static void seed_and_dropout_matter(void **state)
+{
+    struct fixture *fixture = *state;
+    struct cr_tuning_config config = dropping_run(fixture);
+    struct cr_trainer *one = new_trainer(&config, fixture->compute);
+    config.lora.lora_dropout = 0;
+    struct cr_trainer *two = new_trainer(&config, fixture->compute);
+    config.seed++;
+    struct cr_trainer *three = new_trainer(&config, fixture->compute);
+    size_t size = cr_trainer_parameters(one)->count * sizeof(float);
+    assert_same_values(one, two);
+    assert_memory_not_equal(cr_trainer_parameters(two)->values, cr_trainer_parameters(three)->values, size);
+    struct cr_tally tally = {0};
+    assert_ok(cr_trainer_run(one, 4, &tally, NULL, NULL));
+    assert_ok(cr_trainer_run(two, 4, &tally, NULL, NULL));
+    assert_memory_not_equal(cr_trainer_parameters(one)->values, cr_trainer_parameters(two)->values, size);
+    cr_trainer_free(one);
+    cr_trainer_free(two);
+    cr_trainer_free(three);
+}
+
+static void a_saved_state_is_taken_up_bit_for_bit(void **state)
+{
+    struct fixture *fixture = *state;
+    char path[64];
+    place(fixture, "state", path);
+    for (int optimizer = 0; optimizer < 2; optimizer++) {
+        struct cr_tuning_config config = dropping_run(fixture);
+        config.training.optim = optimizer;
+        config.training.momentum = optimizer == CR_OPTIMIZER_SGD ? 0.9 : 0;
+        struct cr_trainer *whole = new_trainer(&config, fixture->compute);
+        struct cr_trainer *first = new_trainer(&config, fixture->compute);
+        struct cr_trainer *second = new_trainer(&config, fixture->compute);
+        struct cr_tally tally = {0};
+        assert_ok(cr_trainer_run(whole, 12, &tally, NULL, NULL));
+        assert_ok(cr_trainer_run(first, 5, &tally, NULL, NULL));
+        assert_ok(cr_trainer_save_state(first, path));
+        assert_ok(cr_trainer_load_state(second, path));
+        assert_int_equal(cr_trainer_step(second), 5);
+        assert_ok(cr_trainer_run(second, 7, &tally, NULL, NULL));
+        assert_same_values(whole, second);
+        cr_trainer_free(whole);
+        cr_trainer_free(first);
+        cr_trainer_free(second);
+    }
+}
+
+static void a_foreign_or_damaged_state_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    char path[64];
+    place(fixture, "state", path);
+    struct cr_tuning_config config = small_run(fixture->all, two_modules, 2);
+    struct cr_trainer *trainer = new_trainer(&config, fixture->compute);
+    assert_ok(cr_trainer_save_state(trainer, path));
+    config.training.learning_rate *= 2;
+    struct cr_trainer *other = new_trainer(&config, fixture->compute);
+    assert_fails(CR_INVALID, "another run", cr_trainer_load_state(other, path));
+    config.training.learning_rate /= 2;
+    config.data.train = fixture->silo[2];
+    struct cr_trainer *elsewhere = new_trainer(&config, fixture->compute);
+    assert_fails(CR_INVALID, "another run", cr_trainer_load_state(elsewhere, path));
+
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
+    assert_ok(cr_file_read(path, 1 << 24, &bytes));
+    bytes.data[bytes.size / 2] ^= 1;
+    assert_ok(cr_file_write(path, cr_buffer_slice(&bytes), true));
+    assert_fails(CR_INVALID, "damaged", cr_trainer_load_state(trainer, path));
+    for (size_t size = 0; size < bytes.size; size += 41) {
+        assert_ok(cr_file_write(path, (struct cr_slice){bytes.data, size}, true));
+        assert_fails(CR_INVALID, path, cr_trainer_load_state(trainer, path));
+    }
+    assert_ok(cr_append_u8(&bytes, 0));
+    assert_ok(cr_file_write(path, cr_buffer_slice(&bytes), true));
+    assert_fails(CR_INVALID, "after its end", cr_trainer_load_state(trainer, path));
+    assert_fails(CR_NOT_FOUND, "nowhere", cr_trainer_load_state(trainer, "/tmp/nowhere/state"));
+    cr_trainer_free(trainer);
+    cr_trainer_free(other);
+    cr_trainer_free(elsewhere);
+}
+
+static void accumulation_is_a_larger_batch(void **state)
+{
+    struct fixture *fixture = *state;
+    struct cr_tuning_config config = small_run(fixture->all, all_modules, 1);
+    config.training.optim = CR_OPTIMIZER_SGD;
+    config.training.learning_rate = 0.5;
+    config.training.warmup_steps = 0;
+    struct cr_trainer *start = new_trainer(&config, fixture->compute);
+    struct cr_trainer *accumulated = new_trainer(&config, fixture->compute);
+    config.training.per_device_train_batch_size = 4;
+    config.training.gradient_accumulation_steps = 1;
+    struct cr_trainer *batched = new_trainer(&config, fixture->compute);
+    struct cr_tally a = {0}, b = {0};
+    assert_ok(cr_trainer_run(accumulated, 6, &a, NULL, NULL));
+    assert_ok(cr_trainer_run(batched, 6, &b, NULL, NULL));
+    assert_int_equal(a.labelled, b.labelled);
+    double apart =
+        difference(cr_trainer_parameters(accumulated)->values, cr_trainer_parameters(batched)->values,
+                   cr_trainer_parameters(start)->values, cr_trainer_parameters(start)->count);
+    print_message("accumulation against a larger batch: %.1e\n", apart);
+    assert_true(apart < 1e-5);
+    cr_trainer_free(start);
+    cr_trainer_free(accumulated);
+    cr_trainer_free(batched);
+}
+
+static void averaged_silos_are_pooled_training(void **state)
+{
+    struct fixture *fixture = *state;
+    struct cr_tuning_config config = small_run(fixture->all, all_modules, 1);
+    config.training = (struct cr_training_config){
+        .optim = CR_OPTIMIZER_SGD,
+        .learning_rate = 0.5,
+        .lr_scheduler_type = CR_SCHEDULE_CONSTANT,
+        .max_steps = 4,
+        .per_device_train_batch_size = TEXTS,
+        .gradient_accumulation_steps = 1,
+    };
+    struct cr_trainer *pooled = new_trainer(&config, fixture->compute);
+    size_t count = cr_trainer_parameters(pooled)->count;
+    float *start, *global;
+    double *sum;
+    assert_ok(cr_allocate(count, sizeof *start, &start));
+    assert_ok(cr_allocate(count, sizeof *global, &global));
+    assert_ok(cr_allocate(count, sizeof *sum, &sum));
+    memcpy(start, cr_trainer_parameters(pooled)->values, count * sizeof *start);
+    memcpy(global, start, count * sizeof *start);
+    struct cr_trainer *silos[3];
+    for (size_t s = 0; s < 3; s++) {
+        config.data.train = fixture->silo[s];
+        silos[s] = new_trainer(&config, fixture->compute);
+    }
+    for (size_t round = 0; round < 4; round++) {
+        struct cr_tally all = {0};
+        assert_ok(cr_trainer_run(pooled, 1, &all, NULL, NULL));
+        memset(sum, 0, count * sizeof *sum);
+        size_t labelled = 0;
+        for (size_t s = 0; s < 3; s++) {
+            struct cr_tally tally = {0};
+            memcpy(cr_trainer_parameters(silos[s])->values, global, count * sizeof *global);
+            assert_ok(cr_trainer_run(silos[s], 1, &tally, NULL, NULL));
+            for (size_t i = 0; i < count; i++)
+                sum[i] += (double)tally.labelled * (double)cr_trainer_parameters(silos[s])->values[i];
+            labelled += tally.labelled;
+        }
+        assert_int_equal(labelled, all.labelled);
+        for (size_t i = 0; i < count; i++) global[i] = (float)(sum[i] / (double)labelled);
+    }
+    double apart = difference(global, cr_trainer_parameters(pooled)->values, start, count);
+    print_message("three silos against pooled training: %.1e\n", apart);
+    assert_true(apart < 1e-5);
+    for (size_t s = 0; s < 3; s++) cr_trainer_free(silos[s]);
+    cr_trainer_free(pooled);
+    free(start);
+    free(global);
+    free(sum);
+}
+
+static void full_tuning_learns_and_is_read_back(void **state)
+{
+    struct fixture *fixture = *state;
+    char output[64], path[64];
+    place(fixture, "full", output);
+    place(fixture, "state", path);
+    struct cr_tuning_config config = small_run(fixture->all, NULL, 0);
+    config.method = CR_METHOD_FULL;
+    config.random_init = true;
+    config.training.max_steps = 40;
+    struct cr_trainer *trainer = new_trainer(&config, fixture->compute);
+    struct cr_tally before = {0}, run = {0}, after = {0}, read = {0};
+    assert_ok(cr_trainer_evaluate(trainer, fixture->all, &before));
+    double start = before.loss_sum / (double)before.labelled;
+    assert_true(fabs(start - log(258)) < 1); // random weights know nothing of 258 tokens
+    assert_ok(cr_trainer_run(trainer, 20, &run, NULL, NULL));
+    assert_ok(cr_trainer_save_state(trainer, path));
+    assert_ok(cr_trainer_run(trainer, 20, &run, NULL, NULL));
+    assert_ok(cr_trainer_evaluate(trainer, fixture->all, &after));
+    assert_true(after.loss_sum < 0.7 * before.loss_sum);
+    assert_ok(cr_trainer_save(trainer, output));
+
+    struct cr_trainer *resumed = new_trainer(&config, fixture->compute);
+    assert_ok(cr_trainer_load_state(resumed, path));
+    assert_ok(cr_trainer_run(resumed, 20, &run, NULL, NULL));
+    assert_same_values(trainer, resumed);
+
+    config.random_init = false;
+    config.model_name_or_path = output;
+    struct cr_trainer *reader = new_trainer(&config, fixture->compute);
+    assert_same_values(trainer, reader);
+    assert_ok(cr_trainer_evaluate(reader, fixture->all, &read));
+    assert_true(read.loss_sum == after.loss_sum);
+    cr_trainer_free(trainer);
+    cr_trainer_free(resumed);
+    cr_trainer_free(reader);
+}
+
+static bool stop_after_three(void *context)
+{
+    size_t *asked = context;
+    return ++*asked < 3;
+}
+
+static void a_run_can_be_stopped(void **state)
+{
+    struct fixture *fixture = *state;
+    struct cr_tuning_config config = small_run(fixture->all, two_modules, 2);
+    struct cr_trainer *trainer = new_trainer(&config, fixture->compute);
+    struct cr_tally tally = {0};
+    size_t asked = 0;
+    assert_fails(CR_CANCELLED, "after step 3 of 12",
+                 cr_trainer_run(trainer, 12, &tally, stop_after_three, &asked));
+    assert_int_equal(cr_trainer_step(trainer), 3);
+    assert_int_equal(tally.steps, 3);
+    cr_trainer_free(trainer);
+}
+
+static void digests_tell_structures_apart(void **state)
+{
+    struct fixture *fixture = *state;
+    unsigned char digest[4][32];
+    struct cr_tuning_config config = small_run(fixture->all, two_modules, 2);
+    for (int i = 0; i < 4; i++) {
+        if (i == 1)
+            config.data.train = fixture->silo[0], config.seed++; // another silo of the same federation
+        if (i == 2) config.lora.r = 5;
+        if (i == 3) config.lora.r = 4, config.lora.lora_alpha = 3;
+        struct cr_trainer *trainer = new_trainer(&config, fixture->compute);
+        assert_ok(cr_trainer_digest(trainer, digest[i]));
+        cr_trainer_free(trainer);
+    }
+    assert_memory_equal(digest[0], digest[1], 32);
+    assert_memory_not_equal(digest[0], digest[2], 32);
+    assert_memory_not_equal(digest[0], digest[3], 32);
+}
+
+static void a_server_has_no_training_data(void **state)
+{
+    struct fixture *fixture = *state;
+    struct cr_tuning_config config = small_run(NULL, two_modules, 2);
+    struct cr_trainer *trainer = new_trainer(&config, fixture->compute);
+    struct cr_tally tally = {0};
+    assert_int_equal(cr_trainer_total_steps(trainer), 0);
+    assert_fails(CR_INVALID, "data.train", cr_trainer_run(trainer, 1, &tally, NULL, NULL));
+    assert_ok(cr_trainer_evaluate(trainer, fixture->all, &tally));
+    assert_true(tally.labelled > 0 && isfinite(tally.loss_sum));
+    cr_trainer_free(trainer);
+}
+
+static void what_cannot_be_trained_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    struct cr_trainer *trainer;
+    struct cr_tuning_config config = small_run(fixture->all, two_modules, 2);
+    config.data.max_length = 65;
+    assert_fails(CR_INVALID, "context is 64", cr_trainer_new(&config, fixture->compute, NULL, &trainer));
+    config = small_run(fixture->all, wrong_modules, 1);
+    assert_fails(CR_INVALID, "\"q_prj\": no such linear module (known: q_proj, k_proj",
+                 cr_trainer_new(&config, fixture->compute, NULL, &trainer));
+    config = small_run(fixture->all, two_modules, 2);
+    config.lora.layers_to_transform = (struct cr_size_list){(size_t[]){2}, 1};
+    assert_fails(CR_INVALID, "layers 0 to 1", cr_trainer_new(&config, fixture->compute, NULL, &trainer));
+    config = small_run(fixture->all, two_modules, 2);
+    config.training.per_device_train_batch_size = 0;
+    assert_fails(CR_INVALID, "batch_size", cr_trainer_new(&config, fixture->compute, NULL, &trainer));
+    config = small_run(fixture->all, two_modules, 2);
+    config.lora.lora_dropout = 1;
+    assert_fails(CR_INVALID, "lora_dropout", cr_trainer_new(&config, fixture->compute, NULL, &trainer));
+    config = small_run(fixture->all, two_modules, 2);
+    config.random_init = true;
+    assert_fails(CR_INVALID, "random_init", cr_trainer_new(&config, fixture->compute, NULL, &trainer));
+}
+
+static void a_step_without_a_number_is_named(void **state)
+{
+    struct fixture *fixture = *state;
+    struct cr_tuning_config config = small_run(fixture->all, two_modules, 2);
+    struct cr_trainer *trainer = new_trainer(&config, fixture->compute);
+    struct cr_tally tally = {0};
+    assert_ok(cr_trainer_run(trainer, 2, &tally, NULL, NULL));
+    cr_trainer_parameters(trainer)->values[0] = NAN;
+    assert_fails(CR_INVALID, "training step 3", cr_trainer_run(trainer, 1, &tally, NULL, NULL));
+    assert_int_equal(cr_trainer_step(trainer), 2);
+    cr_trainer_free(trainer);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_run_is_the_same_however_it_is_cut),
+        cmocka_unit_test(seed_and_dropout_matter),
+        cmocka_unit_test(a_saved_state_is_taken_up_bit_for_bit),
+        cmocka_unit_test(a_foreign_or_damaged_state_is_refused),
+        cmocka_unit_test(accumulation_is_a_larger_batch),
+        cmocka_unit_test(averaged_silos_are_pooled_training),
+        cmocka_unit_test(full_tuning_learns_and_is_read_back),
+        cmocka_unit_test(a_run_can_be_stopped),
+        cmocka_unit_test(digests_tell_structures_apart),
+        cmocka_unit_test(a_server_has_no_training_data),
+        cmocka_unit_test(what_cannot_be_trained_is_refused),
+        cmocka_unit_test(a_step_without_a_number_is_named),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
