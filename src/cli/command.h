@@ -22,5 +22,6 @@ enum cr_status cr_command_print(struct cr_slice text);
 enum cr_status cr_command_sibling(const char *program, char **out);
 
 enum cr_status cr_command_enclave(int argc, char **argv); // tune, serve, join: becomes carrel-enclave
+enum cr_status cr_command_tokenizer(int argc, char **argv);
 
 #endif

@@ -8,6 +8,7 @@ static const struct cr_command commands[] = {
     {"tune", cr_command_enclave, "fine-tune a model on this machine's data"},
     {"serve", cr_command_enclave, "run the server of a federation"},
     {"join", cr_command_enclave, "take part in a federation with a join token"},
+    {"tokenizer", cr_command_tokenizer, "train a tokenizer, or see what one does to a text"},
 };
 
 enum { COMMANDS = sizeof commands / sizeof *commands };

@@ -236,8 +236,7 @@ enum cr_status cr_tokenizer_decode(const struct cr_tokenizer *tokenizer, const u
             return cr_fail(CR_INVALID, "id %u is outside the vocabulary of %zu", ids[i],
                            tokenizer->vocabulary);
         if (skip_special && cr_added_special(tokenizer->added, ids[i])) continue;
-        struct cr_slice token = cr_vocabulary_token(cr_added_vocabulary(tokenizer->added), ids[i]);
-        if (!token.data) token = cr_vocabulary_token(cr_bpe_vocabulary(tokenizer->bpe), ids[i]);
+        struct cr_slice token = cr_tokenizer_token(tokenizer, ids[i]);
         if (!token.data) continue; // a hole in the numbering
         size_t start = tokens.text.size;
         CR_TRY(cr_append(&tokens.text, token.data, token.size));
@@ -247,6 +246,12 @@ enum cr_status cr_tokenizer_decode(const struct cr_tokenizer *tokenizer, const u
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_TRY(cr_decode(tokenizer->decoder, &tokens, &text));
     return cr_append(out, text.data, text.size);
+}
+
+struct cr_slice cr_tokenizer_token(const struct cr_tokenizer *tokenizer, uint32_t id)
+{
+    struct cr_slice token = cr_vocabulary_token(cr_added_vocabulary(tokenizer->added), id);
+    return token.data ? token : cr_vocabulary_token(cr_bpe_vocabulary(tokenizer->bpe), id);
 }
 
 const struct cr_template *cr_tokenizer_template(const struct cr_tokenizer *tokenizer)

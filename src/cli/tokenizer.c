@@ -1,0 +1,326 @@
+// carrel tokenizer: trains a tokenizer, and shows what one does to a text.
+#include "cli/command.h"
+
+#include "base/file.h"
+#include "format/json.h"
+#include "text/rows.h"
+#include "text/tokenizer.h"
+#include "text/trainer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { INPUT_LIMIT = 1 << 30, LIST_LIMIT = 64, FILE_LIMIT = 256 };
+
+// The whole of a file, or of standard input where `path` is "-".
+static enum cr_status read_input(const char *path, struct cr_buffer *out)
+{
+    if (strcmp(path, "-") != 0) return cr_file_read(path, INPUT_LIMIT, out);
+    unsigned char chunk[1 << 16];
+    for (;;) {
+        ssize_t got = read(STDIN_FILENO, chunk, sizeof chunk);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return cr_fail_errno(CR_IO, "standard input");
+        if (got == 0) return CR_OK;
+        CR_TRY(cr_append(out, chunk, (size_t)got));
+        if (out->size > INPUT_LIMIT) return cr_fail(CR_INVALID, "standard input: over %d bytes", INPUT_LIMIT);
+    }
+}
+
+// The texts to train on, one after the other in one buffer.
+struct corpus {
+    struct cr_buffer bytes;
+    size_t *ends;
+    size_t count, capacity;
+};
+
+static void corpus_release(struct corpus *corpus)
+{
+    cr_buffer_release(&corpus->bytes);
+    free(corpus->ends);
+}
+
+static enum cr_status end_text(struct corpus *corpus)
+{
+    if (corpus->count == corpus->capacity) {
+        size_t capacity = 2 * corpus->capacity + 256;
+        CR_TRY(cr_reallocate(capacity, sizeof *corpus->ends, &corpus->ends));
+        corpus->capacity = capacity;
+    }
+    corpus->ends[corpus->count++] = corpus->bytes.size;
+    return CR_OK;
+}
+
+static enum cr_status add_field(struct corpus *corpus, struct cr_slice text)
+{
+    CR_TRY(cr_append(&corpus->bytes, text.data, text.size));
+    return end_text(corpus);
+}
+
+// The strings of a dataset's rows, each a text of its own.
+static enum cr_status add_rows(struct corpus *corpus, const char *path)
+{
+    CR_CLEANUP(cr_rows_close) struct cr_rows rows = {0};
+    CR_TRY(cr_rows_open(path, &rows));
+    for (;;) {
+        bool found;
+        struct cr_row row;
+        CR_TRY(cr_rows_next(&rows, &found, &row));
+        if (!found) return CR_OK;
+        const struct cr_slice fields[] = {row.text, row.instruction, row.input, row.output};
+        for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+            if (fields[i].size > 0) CR_TRY(add_field(corpus, fields[i]));
+    }
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t size = strlen(text), length = strlen(end);
+    return size >= length && strcmp(text + size - length, end) == 0;
+}
+
+static enum cr_status add_file(struct corpus *corpus, const char *path)
+{
+    if (ends_with(path, ".jsonl") || ends_with(path, ".json")) return add_rows(corpus, path);
+    CR_TRY(read_input(path, &corpus->bytes));
+    return end_text(corpus);
+}
+
+// tokenizer_config.json beside a tokenizer.json: it alone can name BOS and EOS.
+static enum cr_status write_config(const char *directory, const struct cr_bpe_options *options)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    const char *const names[] = {"bos_token", "eos_token"}, *const tokens[] = {options->bos, options->eos};
+    CR_TRY(cr_append_format(&text, "{\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\""));
+    for (size_t i = 0; i < 2; i++) {
+        CR_TRY(cr_append_format(&text, ",\n  \"%s\": ", names[i]));
+        CR_TRY(tokens[i] ? cr_json_append_string(&text, cr_slice_of_string(tokens[i]))
+                         : cr_append(&text, "null", 4));
+    }
+    CR_TRY(cr_append_format(&text, "\n}\n"));
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(directory, "tokenizer_config.json", &path));
+    return cr_file_write(path, cr_buffer_slice(&text), false);
+}
+
+// `output` is a file where its name ends in ".json", otherwise a directory, which gets tokenizer_config.json
+// too.
+static enum cr_status write_trained(const char *output, const struct cr_bpe_options *options,
+                                    struct cr_slice json)
+{
+    if (ends_with(output, ".json")) return cr_file_write(output, json, false);
+    CR_TRY(cr_directory_make(output, false));
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(output, "tokenizer.json", &path));
+    CR_TRY(cr_file_write(path, json, false));
+    return write_config(output, options);
+}
+
+static enum cr_status train(const struct corpus *corpus, const struct cr_bpe_options *options,
+                            const char *output)
+{
+    CR_FREE struct cr_slice *texts = NULL;
+    CR_TRY(cr_allocate(corpus->count, sizeof *texts, &texts));
+    for (size_t i = 0, start = 0; i < corpus->count; start = corpus->ends[i++])
+        texts[i] = (struct cr_slice){corpus->bytes.data + start, corpus->ends[i] - start};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer json = {0};
+    CR_TRY(cr_bpe_train(texts, corpus->count, options, &json));
+    CR_TRY(write_trained(output, options, cr_buffer_slice(&json)));
+
+    struct cr_tokenizer *tokenizer;
+    CR_TRY(cr_tokenizer_parse(cr_buffer_slice(&json), output, &tokenizer));
+    size_t got = cr_tokenizer_vocabulary(tokenizer);
+    cr_tokenizer_free(tokenizer);
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer said = {0};
+    CR_TRY(cr_append_format(&said, "%s: %zu tokens from %zu texts of %zu bytes%s\n", output, got,
+                            corpus->count, corpus->bytes.size,
+                            got < options->vocabulary ? " (no pair was left to merge)" : ""));
+    return cr_command_print(cr_buffer_slice(&said));
+}
+
+static enum cr_status train_command(int argc, char **argv)
+{
+    const char *output = NULL, *bos = NULL, *eos = NULL, *specials[LIST_LIMIT], *files[FILE_LIMIT];
+    struct cr_flag_list special = {.items = specials, .capacity = LIST_LIMIT - 2};
+    size_t vocabulary = 0, file_count;
+    const struct cr_flag items[] = {
+        {"output", CR_FLAG_STRING, &output, "PATH", "where to: a name in .json, or a directory"},
+        {"vocab-size", CR_FLAG_SIZE, &vocabulary, "N",
+         "tokens wanted, special ones and the 256 bytes included"},
+        {"special", CR_FLAG_STRINGS, &special, "TOKEN",
+         "a token that is never merged nor cut; several are allowed"},
+        {"bos", CR_FLAG_STRING, &bos, "TOKEN", "the special token put before every text"},
+        {"eos", CR_FLAG_STRING, &eos, "TOKEN", "the special token that ends an answer"},
+    };
+    const struct cr_flags flags = {
+        .usage = "carrel tokenizer train --output PATH --vocab-size N [options] FILE...",
+        .summary = "Trains a byte-level BPE tokenizer. A FILE in .jsonl or .json is a dataset; any other is "
+                   "one text.",
+        .items = items,
+        .count = sizeof items / sizeof *items,
+        .least_positional = 1,
+        .most_positional = FILE_LIMIT,
+    };
+    bool done = false;
+    CR_TRY(cr_command_flags(&flags, argc, argv, files, &file_count, &done));
+    if (done) return CR_OK;
+    if (!output || vocabulary == 0) return cr_fail(CR_INVALID, "--output and --vocab-size are wanted");
+    // BOS and EOS are special tokens whether or not --special names them.
+    const char *const more[] = {bos, eos};
+    for (size_t i = 0; i < 2; i++) {
+        bool known = !more[i];
+        for (size_t k = 0; k < special.count && !known; k++) known = strcmp(specials[k], more[i]) == 0;
+        if (!known) specials[special.count++] = more[i];
+    }
+    CR_CLEANUP(corpus_release) struct corpus corpus = {0};
+    for (size_t i = 0; i < file_count; i++) CR_TRY(add_file(&corpus, files[i]));
+    struct cr_bpe_options options = {.vocabulary = vocabulary,
+                                     .special = specials,
+                                     .special_count = special.count,
+                                     .bos = bos,
+                                     .eos = eos};
+    return train(&corpus, &options, output);
+}
+
+// Appends the ids of one text: "1 2 3", or {"ids": [1, 2, 3], "tokens": ["a", ...]}.
+static enum cr_status encode_text(const struct cr_tokenizer *tokenizer, struct cr_slice text,
+                                  bool add_special, bool json, struct cr_buffer *out)
+{
+    CR_CLEANUP(cr_ids_release) struct cr_ids ids = {0};
+    CR_TRY(cr_tokenizer_encode(tokenizer, text, add_special, &ids));
+    if (json) CR_TRY(cr_append_format(out, "{\"ids\": ["));
+    for (size_t i = 0; i < ids.count; i++)
+        CR_TRY(cr_append_format(out, "%s%u", i == 0 ? "" : json ? ", " : " ", ids.items[i]));
+    if (!json) return cr_append(out, "\n", 1);
+    CR_TRY(cr_append_format(out, "], \"tokens\": ["));
+    for (size_t i = 0; i < ids.count; i++) {
+        if (i > 0) CR_TRY(cr_append(out, ", ", 2));
+        CR_TRY(cr_json_append_string(out, cr_tokenizer_token(tokenizer, ids.items[i])));
+    }
+    return cr_append_format(out, "]}\n");
+}
+
+static enum cr_status encode_lines(const struct cr_tokenizer *tokenizer, struct cr_slice text,
+                                   bool add_special, bool json, struct cr_buffer *out)
+{
+    for (size_t at = 0; at < text.size;) {
+        const unsigned char *end = memchr(text.data + at, '\n', text.size - at);
+        size_t size = end ? (size_t)(end - text.data) - at : text.size - at;
+        CR_TRY(encode_text(tokenizer, (struct cr_slice){text.data + at, size}, add_special, json, out));
+        at += size + 1;
+    }
+    return CR_OK;
+}
+
+static enum cr_status encode_command(int argc, char **argv)
+{
+    const char *path = NULL, *file = "-";
+    bool no_special = false, json = false, lines = false;
+    size_t files;
+    const struct cr_flag items[] = {
+        {"tokenizer", CR_FLAG_STRING, &path, "PATH", "a tokenizer.json, or a directory that holds one"},
+        {"no-special", CR_FLAG_BOOL, &no_special, NULL, "leave out the tokens that stand around a text"},
+        {"lines", CR_FLAG_BOOL, &lines, NULL, "each line is a text of its own"},
+        {"json", CR_FLAG_BOOL, &json, NULL, "write {\"ids\": [...], \"tokens\": [...]}"},
+    };
+    const struct cr_flags flags = {
+        .usage = "carrel tokenizer encode --tokenizer PATH [options] [FILE]",
+        .summary = "Writes the token ids of a text, which comes from FILE or standard input.",
+        .items = items,
+        .count = sizeof items / sizeof *items,
+        .most_positional = 1,
+    };
+    bool done = false;
+    CR_TRY(cr_command_flags(&flags, argc, argv, &file, &files, &done));
+    if (done) return CR_OK;
+    if (!path) return cr_fail(CR_INVALID, "--tokenizer is wanted");
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
+    CR_TRY(read_input(file, &text));
+    struct cr_tokenizer *tokenizer;
+    CR_TRY(cr_tokenizer_open(path, &tokenizer));
+    struct cr_slice all = {(const unsigned char *)cr_buffer_text(&text), text.size};
+    enum cr_status status = lines ? encode_lines(tokenizer, all, !no_special, json, &out)
+                                  : encode_text(tokenizer, all, !no_special, json, &out);
+    cr_tokenizer_free(tokenizer);
+    return status == CR_OK ? cr_command_print(cr_buffer_slice(&out)) : status;
+}
+
+// The ids in a text, parted by spaces and line ends.
+static enum cr_status read_ids(const char *text, struct cr_ids *out)
+{
+    for (const char *at = text; *at != 0;) {
+        size_t size = strcspn(at, " \t\r\n");
+        if (size > 0) {
+            char word[16] = {0};
+            uint64_t id;
+            if (size < sizeof word) memcpy(word, at, size);
+            if (!cr_parse_unsigned(word, &id) || id > UINT32_MAX)
+                return cr_fail(CR_INVALID, "\"%.*s\" is no token id", size < 40 ? (int)size : 40, at);
+            CR_TRY(cr_ids_append(out, (uint32_t)id));
+        }
+        at += size + strspn(at + size, " \t\r\n");
+    }
+    return CR_OK;
+}
+
+static enum cr_status decode_command(int argc, char **argv)
+{
+    enum { IDS_LIMIT = 4096 };
+    const char *path = NULL, *words[IDS_LIMIT];
+    bool skip_special = false, done = false;
+    size_t count;
+    const struct cr_flag items[] = {
+        {"tokenizer", CR_FLAG_STRING, &path, "PATH", "a tokenizer.json, or a directory that holds one"},
+        {"skip-special", CR_FLAG_BOOL, &skip_special, NULL, "leave out special tokens"},
+    };
+    const struct cr_flags flags = {
+        .usage = "carrel tokenizer decode --tokenizer PATH [options] [ID...]",
+        .summary = "Writes the text of token ids, which are given here or come from standard input.",
+        .items = items,
+        .count = sizeof items / sizeof *items,
+        .most_positional = IDS_LIMIT,
+    };
+    CR_TRY(cr_command_flags(&flags, argc, argv, words, &count, &done));
+    if (done) return CR_OK;
+    if (!path) return cr_fail(CR_INVALID, "--tokenizer is wanted");
+    CR_CLEANUP(cr_ids_release) struct cr_ids ids = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    if (count == 0 || (count == 1 && strcmp(words[0], "-") == 0)) {
+        CR_TRY(read_input("-", &text));
+        CR_TRY(read_ids(cr_buffer_text(&text), &ids));
+    } else {
+        for (size_t i = 0; i < count; i++) CR_TRY(read_ids(words[i], &ids));
+    }
+    struct cr_tokenizer *tokenizer;
+    CR_TRY(cr_tokenizer_open(path, &tokenizer));
+    cr_buffer_clear(&text);
+    enum cr_status status = cr_tokenizer_decode(tokenizer, ids.items, ids.count, skip_special, &text);
+    cr_tokenizer_free(tokenizer);
+    return status == CR_OK ? cr_command_print(cr_buffer_slice(&text)) : status;
+}
+
+enum cr_status cr_command_tokenizer(int argc, char **argv)
+{
+    static const struct cr_command commands[] = {
+        {"train", train_command, "train a byte-level BPE tokenizer"},
+        {"encode", encode_command, "write the token ids of a text"},
+        {"decode", decode_command, "write the text of token ids"},
+    };
+    enum { COMMANDS = sizeof commands / sizeof *commands };
+    const char *name = argc > 1 ? argv[1] : "", *names[COMMANDS];
+    for (size_t i = 0; i < COMMANDS; i++) {
+        if (strcmp(commands[i].name, name) == 0) return commands[i].run(argc - 1, argv + 1);
+        names[i] = commands[i].name;
+    }
+    if (strcmp(name, "--help") == 0)
+        return cr_command_print(cr_slice_of_string("usage: carrel tokenizer train|encode|decode [options]\n\n"
+                                                   "Each of the three tells more with --help.\n"));
+    const char *nearest = name[0] ? cr_nearest_name(name, names, COMMANDS) : NULL;
+    if (nearest)
+        return cr_fail(CR_INVALID, "tokenizer: unknown command \"%s\" (did you mean %s?)", name, nearest);
+    return cr_fail(CR_INVALID, "tokenizer: train, encode or decode? (carrel tokenizer --help)");
+}
