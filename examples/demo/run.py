@@ -1,0 +1,94 @@
+"""The demo: three hospitals tune one model together, and the result beside what each could do alone.
+
+Runs the programs of build/bin as a person would, and prints each command before it runs it.
+"""
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+OUT = "build/demo"
+CARREL = "build/bin/carrel"
+MODEL = "examples/demo/model"
+SILOS = ["st-anne", "northfield", "lakeside"]
+EPOCHS = 12  # of the runs alone and pooled: as many passes over the data as the federation makes rounds
+
+TUNE = """# Written by examples/demo/run.py: the federation's settings, on one file of data.
+model_name_or_path: examples/demo/model
+output_dir: {out}/{name}
+seed: 7
+data: {{train: {out}/data/{name}.jsonl, max_length: 128}}
+lora: {{r: 8, lora_alpha: 16, target_modules: all-linear}}
+training:
+  learning_rate: 0.005
+  weight_decay: 0.01
+  lr_scheduler_type: constant
+  num_train_epochs: {epochs}
+  per_device_train_batch_size: 32
+  logging_steps: 50
+"""
+
+
+def run(*command):
+    print("\n$ " + " ".join(command), flush=True)
+    if subprocess.call(command) != 0:
+        sys.exit("demo: that command failed")
+
+
+def evaluate(adapter=None):
+    command = [CARREL, "eval", "--model", MODEL, "--data", OUT + "/data/eval.jsonl", "--max-length", "128", "--json"]
+    if adapter:
+        command += ["--adapter", adapter]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def tune(name):
+    path = "%s/%s.yaml" % (OUT, name)
+    with open(path, "w") as out:
+        out.write(TUNE.format(out=OUT, name=name, epochs=EPOCHS))
+    run(CARREL, "tune", path)
+    return evaluate("%s/%s" % (OUT, name))
+
+
+def rows_of(name):
+    with open("%s/data/%s.jsonl" % (OUT, name)) as rows:
+        return sum(1 for _ in rows)
+
+
+def main():
+    begin = time.monotonic()
+    shutil.rmtree(OUT, ignore_errors=True)
+    os.makedirs(OUT)
+    print("Three hospitals, each with questions and answers of its own specialities that the base model has never seen.")
+    run(sys.executable, "-B", "examples/demo/make_data.py", "federation", OUT + "/data")
+    table = [("base model, not tuned", "", evaluate())]
+
+    print("\nThe federation: a server and three silos, four processes over TLS on this machine.")
+    run(CARREL, "simulate", "examples/demo/federation.yaml")
+    federation = evaluate(OUT + "/federation")
+
+    print("\nFor comparison: each hospital alone, and all data in one place, which is what may not happen.")
+    for silo in SILOS:
+        table.append(("%s alone" % silo, rows_of(silo), tune(silo)))
+    table.append(("federation of the three", sum(map(rows_of, SILOS)), federation))
+    table.append(("all data pooled", rows_of("pooled"), tune("pooled")))
+
+    print("\nHeld-out questions of all six specialities, in wordings that no training used (%d questions):\n"
+          % table[0][2]["examples"])
+    print("| tuned by                | rows of data | held-out loss | exact answers |")
+    print("| ----------------------- | -----------: | ------------: | ------------: |")
+    for name, rows, result in table:
+        print("| %-23s | %12s | %13.3f | %11.1f %% |" % (name, rows, result["loss"], 100 * result["exact_match"]))
+    print("\nThe adapter is in %s/federation: a PEFT directory. Ask it something:" % OUT)
+    with open(OUT + "/data/eval.jsonl") as rows:
+        row = json.loads(rows.readline())
+    run(CARREL, "generate", "--model", MODEL, "--adapter", OUT + "/federation", "--alpaca", "--prompt",
+        row["instruction"], "--max-new-tokens", "20", "--temperature", "0")
+    print("(the right answer: %s)" % row["output"])
+    print("\nDone in %.0f seconds. What travelled: docs/PROTOCOL.md. What is protected: SECURITY.md." % (time.monotonic() - begin))
+
+
+if __name__ == "__main__":
+    main()

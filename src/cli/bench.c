@@ -1,0 +1,328 @@
+// carrel bench: how fast the parts run here, each beside the limit that the machine itself sets, measured in the same run.
+#include "cli/bench_model.h"
+#include "cli/command.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "crypto/random.h"
+#include "format/json.h"
+#include "tensor/matmul.h"
+#include "text/tokenizer.h"
+#include "text/trainer.h"
+#include "tuning/trainer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_ROWS = 16, MOST_SAMPLES = 64 };
+
+struct row {
+    const char *name;
+    double figure; // more is better
+    const char *unit;
+    double limit; // what the machine would allow, in the same unit; 0: none is known
+    double peak_memory; // bytes; 0: not measured
+    const char *note;
+};
+
+struct bench {
+    size_t threads;
+    size_t repeats; // samples of each figure; the median counts
+    struct row rows[MOST_ROWS];
+    size_t count;
+};
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *samples, size_t count)
+{
+    qsort(samples, count, sizeof *samples, compare_doubles);
+    return count % 2 ? samples[count / 2] : (samples[count / 2 - 1] + samples[count / 2]) / 2;
+}
+
+static void add_row(struct bench *bench, struct row row)
+{
+    if (bench->count < MOST_ROWS) bench->rows[bench->count++] = row;
+}
+
+// The peak of resident memory since the last reset, in bytes; 0 where the kernel does not tell.
+static double peak_memory(void)
+{
+    FILE *file = fopen("/proc/self/status", "re");
+    if (!file) return 0;
+    char line[256];
+    unsigned long kilobytes = 0;
+    while (fgets(line, sizeof line, file))
+        if (sscanf(line, "VmHWM: %lu kB", &kilobytes) == 1) break;
+    fclose(file);
+    return 1024.0 * (double)kilobytes;
+}
+
+static void reset_peak_memory(void)
+{
+    FILE *file = fopen("/proc/self/clear_refs", "we");
+    if (!file) return;
+    fputs("5", file);
+    fclose(file);
+}
+
+// Operations per second of one large product, the median of several.
+static enum cr_status measure_product(struct cr_compute *compute, enum cr_dtype dtype, size_t repeats, double *rate)
+{
+    enum { M = 1024, N = 2048, K = 1024, PER_SAMPLE = 8 };
+    CR_FREE unsigned char *a = NULL;
+    CR_FREE unsigned char *b = NULL;
+    CR_FREE unsigned char *c = NULL;
+    size_t size = cr_dtype_size(dtype);
+    CR_TRY(cr_allocate((size_t)M * K, size, &a));
+    CR_TRY(cr_allocate((size_t)N * K, size, &b));
+    CR_TRY(cr_allocate((size_t)M * N, size, &c));
+    memset(a, 0x3c, (size_t)M * K * size); // small and finite in both types
+    memset(b, 0x3c, (size_t)N * K * size);
+    struct cr_matrix ma = cr_matrix_of(a, dtype, M, K), mb = cr_matrix_of(b, dtype, N, K),
+                     mc = cr_matrix_of(c, dtype, M, N);
+    double samples[MOST_SAMPLES];
+    CR_TRY(cr_matmul(compute, CR_NT, ma, mb, mc, false));
+    for (size_t s = 0; s < repeats; s++) {
+        double begin = cr_clock_monotonic();
+        for (int i = 0; i < PER_SAMPLE; i++) CR_TRY(cr_matmul(compute, CR_NT, ma, mb, mc, false));
+        samples[s] = 2.0 * M * N * K * PER_SAMPLE / (cr_clock_monotonic() - begin);
+    }
+    *rate = median(samples, repeats);
+    return CR_OK;
+}
+
+static enum cr_status bench_product(struct bench *bench, const char *name, enum cr_dtype dtype)
+{
+    struct cr_compute *compute;
+    CR_TRY(cr_compute_new(bench->threads, &compute));
+    double rate = 0;
+    enum cr_status status = CR_OK;
+    if (dtype == CR_F32 || cr_compute_has_bf16(compute))
+        status = measure_product(compute, dtype, bench->repeats + 2, &rate);
+    else
+        status = cr_fail(CR_UNSUPPORTED, "%s: this processor has no bf16 products", name);
+    cr_compute_free(compute);
+    CR_TRY(status);
+    add_row(bench, (struct row){.name = name, .figure = rate / 1e9, .unit = "GFLOP/s",
+                                .note = "1024 x 2048 x 1024, weights as checkpoints store them"});
+    return CR_OK;
+}
+
+// LoRA r = 8 on q and v: the shape that the project's figures are given for.
+static const struct cr_bench_shape step_shape = {
+    .layers = 12, .hidden = 1024, .heads = 16, .intermediate = 2816, .vocabulary = 32000, .context = 256};
+enum { STEP_BATCH = 4 };
+
+static enum cr_status run_steps(struct bench *bench, const struct cr_tuning_config *config,
+                                struct cr_compute *compute, enum cr_dtype dtype, struct row *row)
+{
+    double rate_before, rate_after, samples[MOST_SAMPLES];
+    CR_TRY(measure_product(compute, dtype, 3, &rate_before));
+    reset_peak_memory();
+    struct cr_trainer *trainer;
+    CR_TRY(cr_trainer_new(config, compute, NULL, &trainer));
+    struct cr_tally tally = {0};
+    enum cr_status status = cr_trainer_run(trainer, 1, &tally, NULL, NULL); // warm: every product's code is made
+    for (size_t s = 0; s < bench->repeats && status == CR_OK; s++) {
+        size_t tokens = tally.tokens;
+        double begin = cr_clock_monotonic();
+        status = cr_trainer_run(trainer, 1, &tally, NULL, NULL);
+        samples[s] = (double)(tally.tokens - tokens) / (cr_clock_monotonic() - begin);
+    }
+    row->peak_memory = peak_memory();
+    cr_trainer_free(trainer);
+    CR_TRY(status);
+    CR_TRY(measure_product(compute, dtype, 3, &rate_after));
+    row->figure = median(samples, bench->repeats);
+    // Two operations forward and two backward for each parameter and token.
+    row->limit = (rate_before + rate_after) / 2 / (4.0 * (double)cr_bench_product_parameters(&step_shape));
+    return CR_OK;
+}
+
+static enum cr_status bench_step(struct bench *bench, const char *name, enum cr_dtype dtype)
+{
+    struct cr_compute *compute;
+    CR_TRY(cr_compute_new(bench->threads, &compute));
+    char *directory = NULL;
+    char *data = NULL;
+    enum cr_status status = CR_OK;
+    if (dtype == CR_BF16 && !cr_compute_has_bf16(compute))
+        status = cr_fail(CR_UNSUPPORTED, "%s: this processor has no bf16 products", name);
+    if (status == CR_OK)
+        status = cr_bench_model_make(&step_shape, dtype, STEP_BATCH * (bench->repeats + 1), &directory);
+    if (status == CR_OK) status = cr_path_join(directory, "train.jsonl", &data);
+    if (status == CR_OK) {
+        char *modules[] = {(char[]){"q_proj"}, (char[]){"v_proj"}};
+        struct cr_tuning_config config = {
+            .model_name_or_path = directory,
+            .dtype = dtype == CR_BF16 ? CR_COMPUTE_BFLOAT16 : CR_COMPUTE_FLOAT32,
+            .seed = 1,
+            .threads = bench->threads,
+            .method = CR_METHOD_LORA,
+            .data = {.train = data, .max_length = step_shape.context},
+            .lora = {.r = 8, .lora_alpha = 16, .target_modules = {modules, 2}},
+            .training = {.optim = CR_OPTIMIZER_ADAMW,
+                         .learning_rate = 1e-4,
+                         .adam_beta1 = 0.9,
+                         .adam_beta2 = 0.999,
+                         .adam_epsilon = 1e-8,
+                         .lr_scheduler_type = CR_SCHEDULE_CONSTANT,
+                         .max_steps = bench->repeats + 1,
+                         .per_device_train_batch_size = STEP_BATCH,
+                         .gradient_accumulation_steps = 1,
+                         .logging_steps = 1},
+        };
+        struct row row = {.name = name, .unit = "tokens/s",
+                          .note = "llama d=1024 L=12 ff=2816 V=32000, B=4 T=256, LoRA r=8 on q and v"};
+        status = run_steps(bench, &config, compute, dtype, &row);
+        if (status == CR_OK) add_row(bench, row);
+    }
+    free(data);
+    cr_bench_model_remove(directory);
+    free(directory);
+    cr_compute_free(compute);
+    return status;
+}
+
+// Encoding of ordinary text by a byte-level tokenizer of 1,024 tokens.
+static enum cr_status bench_encode(struct bench *bench, const char *name, enum cr_dtype unused)
+{
+    (void)unused;
+    static const char *const words[] = {"the", "patient", "has", "a", "fever", "and", "was", "given", "two",
+                                        "tablets", "after", "lunch", "nurse", "called", "doctor", "at", "night"};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer json = {0};
+    struct cr_stream *stream;
+    CR_TRY(cr_stream_new(3, "bench words", &stream));
+    enum cr_status status = CR_OK;
+    while (text.size < 1000000 && status == CR_OK)
+        status = cr_append_format(&text, "%s ", words[cr_stream_below(stream, sizeof words / sizeof *words)]);
+    cr_stream_free(stream);
+    CR_TRY(status);
+    struct cr_slice slice = cr_buffer_slice(&text);
+    const struct cr_bpe_options options = {.vocabulary = 1024};
+    CR_TRY(cr_bpe_train(&slice, 1, &options, &json));
+    struct cr_tokenizer *tokenizer;
+    CR_TRY(cr_tokenizer_parse(cr_buffer_slice(&json), name, &tokenizer));
+    double samples[MOST_SAMPLES];
+    for (size_t s = 0; s < bench->repeats && status == CR_OK; s++) {
+        struct cr_ids ids = {0};
+        double begin = cr_clock_monotonic();
+        status = cr_tokenizer_encode(tokenizer, slice, false, &ids);
+        samples[s] = (double)slice.size / 1e6 / (cr_clock_monotonic() - begin);
+        cr_ids_release(&ids);
+    }
+    cr_tokenizer_free(tokenizer);
+    CR_TRY(status);
+    add_row(bench, (struct row){.name = name, .figure = median(samples, bench->repeats), .unit = "MB/s",
+                                .note = "byte-level BPE, one thread"});
+    return CR_OK;
+}
+
+static const struct {
+    const char *name;
+    enum cr_status (*run)(struct bench *bench, const char *name, enum cr_dtype dtype);
+    enum cr_dtype dtype;
+} benchmarks[] = {
+    {"product-bfloat16", bench_product, CR_BF16}, {"product-float32", bench_product, CR_F32},
+    {"tune-step", bench_step, CR_BF16},           {"tune-step-float32", bench_step, CR_F32},
+    {"encode", bench_encode, CR_F32},
+};
+
+enum { BENCHMARKS = sizeof benchmarks / sizeof *benchmarks };
+
+// Whether `name` is one of the comma-separated names in `list`; a NULL list holds all.
+static bool is_listed(const char *list, const char *name)
+{
+    if (!list) return true;
+    size_t length = strlen(name);
+    for (const char *at = list; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
+        if (strncmp(at, name, length) == 0 && (at[length] == ',' || at[length] == 0)) return true;
+    return false;
+}
+
+static enum cr_status check_list(const char *list)
+{
+    const char *names[BENCHMARKS];
+    for (size_t i = 0; i < BENCHMARKS; i++) names[i] = benchmarks[i].name;
+    for (const char *at = list; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
+        char name[64] = "";
+        size_t length = strcspn(at, ",");
+        if (length < sizeof name) memcpy(name, at, length);
+        bool known = false;
+        for (size_t i = 0; i < BENCHMARKS; i++) known = known || strcmp(names[i], name) == 0;
+        if (known) continue;
+        const char *nearest = cr_nearest_name(name, names, BENCHMARKS);
+        return cr_fail(CR_INVALID, "--only: no benchmark is called \"%.*s\"%s%s%s", (int)length, at,
+                       nearest ? " (did you mean " : "", nearest ? nearest : "", nearest ? "?)" : "");
+    }
+    return CR_OK;
+}
+
+static enum cr_status print_json(const struct bench *bench)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
+    CR_TRY(cr_append_format(&out, "{\"threads\": %zu, \"rows\": [", bench->threads));
+    for (size_t i = 0; i < bench->count; i++) {
+        const struct row *row = &bench->rows[i];
+        CR_TRY(cr_append_format(&out, "%s\n  {\"name\": \"%s\", \"figure\": %.6g, \"unit\": \"%s\"", i ? "," : "",
+                                row->name, row->figure, row->unit));
+        if (row->limit > 0)
+            CR_TRY(cr_append_format(&out, ", \"limit\": %.6g, \"ratio\": %.4f", row->limit, row->figure / row->limit));
+        if (row->peak_memory > 0) CR_TRY(cr_append_format(&out, ", \"peak_memory_bytes\": %.0f", row->peak_memory));
+        CR_TRY(cr_append_format(&out, ", \"note\": "));
+        CR_TRY(cr_json_append_string(&out, cr_slice_of_string(row->note)));
+        CR_TRY(cr_append_format(&out, "}"));
+    }
+    CR_TRY(cr_append_format(&out, "\n]}\n"));
+    return cr_command_print(cr_buffer_slice(&out));
+}
+
+static enum cr_status print_row(const struct row *row)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
+    CR_TRY(cr_append_format(&out, "%-18s %9.1f %-9s", row->name, row->figure, row->unit));
+    if (row->limit > 0)
+        CR_TRY(cr_append_format(&out, "  limit %8.1f  ratio %.2f", row->limit, row->figure / row->limit));
+    else
+        CR_TRY(cr_append_format(&out, "  %-28s", ""));
+    if (row->peak_memory > 0) CR_TRY(cr_append_format(&out, "  peak %.2f GB", row->peak_memory / 1e9));
+    CR_TRY(cr_append_format(&out, "  (%s)\n", row->note));
+    return cr_command_print(cr_buffer_slice(&out));
+}
+
+enum cr_status cr_command_bench(int argc, char **argv)
+{
+    struct bench bench = {.threads = 2, .repeats = 5};
+    const char *only = NULL;
+    bool json = false, done;
+    const struct cr_flag items[] = {
+        {"only", CR_FLAG_STRING, &only, "NAME,...", "these benchmarks alone"},
+        {"threads", CR_FLAG_SIZE, &bench.threads, "N", "threads that compute (2)"},
+        {"repeats", CR_FLAG_SIZE, &bench.repeats, "N", "samples of each figure, of which the median counts (5)"},
+        {"json", CR_FLAG_BOOL, &json, NULL, "one JSON object instead of lines"},
+    };
+    const struct cr_flags flags = {
+        "carrel bench [--only NAME,...] [options]",
+        "Measures how fast carrel runs here. Each figure stands beside the limit that this machine sets, measured in\n"
+        "the same run. Benchmarks: product-bfloat16, product-float32, tune-step, tune-step-float32, encode.",
+        items, sizeof items / sizeof *items, 0, 0};
+    size_t none;
+    CR_TRY(cr_command_flags(&flags, argc, argv, NULL, &none, &done));
+    if (done) return CR_OK;
+    if (bench.repeats < 1 || bench.repeats > MOST_SAMPLES - 2)
+        return cr_fail(CR_INVALID, "--repeats: not in 1..%d", MOST_SAMPLES - 2);
+    CR_TRY(check_list(only));
+    for (size_t i = 0; i < BENCHMARKS; i++) {
+        if (!is_listed(only, benchmarks[i].name)) continue;
+        CR_TRY(benchmarks[i].run(&bench, benchmarks[i].name, benchmarks[i].dtype));
+        if (!json) CR_TRY(print_row(&bench.rows[bench.count - 1]));
+    }
+    return json ? print_json(&bench) : CR_OK;
+}

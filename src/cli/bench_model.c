@@ -1,0 +1,179 @@
+#include "cli/bench_model.h"
+
+#include "base/file.h"
+#include "crypto/random.h"
+#include "format/safetensors.h"
+#include "text/trainer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { TENSORS_PER_LAYER = 9, LONGEST_NAME = 80 };
+
+static const char *const file_names[] = {"config.json", "model.safetensors", "tokenizer.json", "train.jsonl"};
+
+size_t cr_bench_product_parameters(const struct cr_bench_shape *shape)
+{
+    size_t per_layer = 4 * shape->hidden * shape->hidden + 3 * shape->hidden * shape->intermediate;
+    return shape->layers * per_layer + shape->vocabulary * shape->hidden;
+}
+
+static enum cr_status write_file(const char *directory, const char *name, const struct cr_buffer *bytes)
+{
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(directory, name, &path));
+    return cr_file_write(path, cr_buffer_slice(bytes), false);
+}
+
+static enum cr_status write_config(const struct cr_bench_shape *shape, const char *directory)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(cr_append_format(&text,
+                            "{\"model_type\": \"llama\", \"architectures\": [\"LlamaForCausalLM\"], "
+                            "\"hidden_size\": %zu, \"intermediate_size\": %zu, \"num_hidden_layers\": %zu, "
+                            "\"num_attention_heads\": %zu, \"num_key_value_heads\": %zu, \"vocab_size\": %zu, "
+                            "\"max_position_embeddings\": %zu, \"rms_norm_eps\": 1e-05, \"hidden_act\": \"silu\", "
+                            "\"rope_theta\": 10000.0, \"tie_word_embeddings\": false}\n",
+                            shape->hidden, shape->intermediate, shape->layers, shape->heads, shape->heads,
+                            shape->vocabulary, shape->context));
+    return write_file(directory, "config.json", &text);
+}
+
+// Values of either sign and of one order of magnitude: what a step takes does not depend on them.
+static void fill_random(struct cr_stream *stream, enum cr_dtype dtype, unsigned char *bytes, size_t count)
+{
+    for (size_t i = 0; i < count; i += 4096) {
+        uint16_t draw[4096];
+        size_t part = count - i < 4096 ? count - i : 4096;
+        cr_stream_bytes(stream, draw, part * sizeof *draw);
+        for (size_t j = 0; j < part; j++) {
+            float value = ((float)draw[j] - 32767.5f) * (0.06f / 65536);
+            uint32_t word;
+            memcpy(&word, &value, sizeof word);
+            uint16_t high = (uint16_t)(word >> 16); // bf16 by truncation
+            if (dtype == CR_BF16)
+                memcpy(bytes + 2 * (i + j), &high, 2);
+            else
+                memcpy(bytes + 4 * (i + j), &word, 4);
+        }
+    }
+}
+
+static void add_tensor(struct cr_tensor_entry *entries, char (*names)[LONGEST_NAME], size_t *count,
+                       enum cr_dtype dtype, size_t rows, size_t columns)
+{
+    struct cr_tensor_entry *entry = &entries[*count];
+    *entry = (struct cr_tensor_entry){.name = names[*count], .dtype = dtype, .rank = columns > 0 ? 2 : 1};
+    entry->shape[0] = rows;
+    entry->shape[1] = columns;
+    entry->bytes.size = rows * (columns > 0 ? columns : 1) * cr_dtype_size(dtype);
+    (*count)++;
+}
+
+static void list_tensors(const struct cr_bench_shape *shape, enum cr_dtype dtype, struct cr_tensor_entry *entries,
+                         char (*names)[LONGEST_NAME], size_t *count)
+{
+    size_t d = shape->hidden, f = shape->intermediate;
+    const struct {
+        const char *name;
+        size_t rows, columns;
+    } of_layer[TENSORS_PER_LAYER] = {
+        {"self_attn.q_proj", d, d}, {"self_attn.k_proj", d, d}, {"self_attn.v_proj", d, d},
+        {"self_attn.o_proj", d, d}, {"mlp.gate_proj", f, d},    {"mlp.up_proj", f, d},
+        {"mlp.down_proj", d, f},    {"input_layernorm", d, 0},  {"post_attention_layernorm", d, 0},
+    };
+    *count = 0;
+    for (size_t l = 0; l < shape->layers; l++) {
+        for (size_t t = 0; t < TENSORS_PER_LAYER; t++) {
+            snprintf(names[*count], LONGEST_NAME, "model.layers.%zu.%s.weight", l, of_layer[t].name);
+            add_tensor(entries, names, count, dtype, of_layer[t].rows, of_layer[t].columns);
+        }
+    }
+    snprintf(names[*count], LONGEST_NAME, "model.embed_tokens.weight");
+    add_tensor(entries, names, count, dtype, shape->vocabulary, d);
+    snprintf(names[*count], LONGEST_NAME, "model.norm.weight");
+    add_tensor(entries, names, count, dtype, d, 0);
+    snprintf(names[*count], LONGEST_NAME, "lm_head.weight");
+    add_tensor(entries, names, count, dtype, shape->vocabulary, d);
+}
+
+static enum cr_status write_weights(const struct cr_bench_shape *shape, enum cr_dtype dtype, const char *directory)
+{
+    size_t most = shape->layers * TENSORS_PER_LAYER + 3, count;
+    CR_FREE struct cr_tensor_entry *entries = NULL;
+    CR_FREE char(*names)[LONGEST_NAME] = NULL;
+    CR_TRY(cr_allocate(most, sizeof *entries, &entries));
+    CR_TRY(cr_allocate(most, sizeof *names, &names));
+    list_tensors(shape, dtype, entries, names, &count);
+
+    // Equal tensors share the bytes of the largest: repeated weights cost a product the same as others.
+    size_t largest = 0;
+    for (size_t i = 0; i < count; i++)
+        if (entries[i].bytes.size > largest) largest = entries[i].bytes.size;
+    CR_FREE unsigned char *bytes = NULL;
+    CR_TRY(cr_allocate(largest, 1, &bytes));
+    struct cr_stream *stream;
+    CR_TRY(cr_stream_new(1, "bench weights", &stream));
+    fill_random(stream, dtype, bytes, largest / cr_dtype_size(dtype));
+    cr_stream_free(stream);
+    for (size_t i = 0; i < count; i++) entries[i].bytes.data = bytes;
+
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(directory, "model.safetensors", &path));
+    return cr_safetensors_write(path, entries, count, false);
+}
+
+// Every byte is a token; a text of more than `context` letters fills a row.
+static enum cr_status write_text(const struct cr_bench_shape *shape, size_t rows, const char *directory)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer json = {0};
+    const struct cr_bpe_options options = {.vocabulary = 256};
+    struct cr_slice sample = cr_slice_of_string("a");
+    CR_TRY(cr_bpe_train(&sample, 1, &options, &json));
+    CR_TRY(write_file(directory, "tokenizer.json", &json));
+
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    struct cr_stream *stream;
+    CR_TRY(cr_stream_new(2, "bench text", &stream));
+    enum cr_status status = CR_OK;
+    for (size_t i = 0; i < rows && status == CR_OK; i++) {
+        status = cr_append_format(&text, "{\"text\": \"");
+        for (size_t j = 0; j <= shape->context && status == CR_OK; j++)
+            status = cr_append_u8(&text, (uint8_t)('a' + cr_stream_below(stream, 26)));
+        if (status == CR_OK) status = cr_append_format(&text, "\"}\n");
+    }
+    cr_stream_free(stream);
+    CR_TRY(status);
+    return write_file(directory, "train.jsonl", &text);
+}
+
+enum cr_status cr_bench_model_make(const struct cr_bench_shape *shape, enum cr_dtype dtype, size_t rows,
+                                   char **directory)
+{
+    const char *parent = getenv("TMPDIR");
+    CR_FREE char *made = NULL;
+    CR_TRY(cr_path_join(parent ? parent : "/tmp", "carrel-bench-XXXXXX", &made));
+    if (!mkdtemp(made)) return cr_fail_errno(CR_IO, "%s: cannot be made", made);
+    enum cr_status status = write_config(shape, made);
+    if (status == CR_OK) status = write_weights(shape, dtype, made);
+    if (status == CR_OK) status = write_text(shape, rows, made);
+    if (status != CR_OK) {
+        cr_bench_model_remove(made);
+        return status;
+    }
+    *directory = made;
+    made = NULL;
+    return CR_OK;
+}
+
+void cr_bench_model_remove(const char *directory)
+{
+    if (!directory) return;
+    for (size_t i = 0; i < sizeof file_names / sizeof *file_names; i++) {
+        CR_FREE char *path = NULL;
+        if (cr_path_join(directory, file_names[i], &path) == CR_OK) unlink(path);
+    }
+    rmdir(directory);
+}
