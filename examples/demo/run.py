@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 
+import make_data
+
 OUT = "build/demo"
 CARREL = "build/bin/carrel"
 MODEL = "examples/demo/model"
@@ -84,8 +86,8 @@ def main():
     print("\nThe adapter is in %s/federation: a PEFT directory. Ask it something:" % OUT)
     with open(OUT + "/data/eval.jsonl") as rows:
         row = json.loads(rows.readline())
-    run(CARREL, "generate", "--model", MODEL, "--adapter", OUT + "/federation", "--alpaca", "--prompt",
-        row["instruction"], "--max-new-tokens", "20", "--temperature", "0")
+    run(CARREL, "generate", "--model", MODEL, "--adapter", OUT + "/federation", "--prompt",
+        make_data.ALPACA.format(q=row["instruction"]), "--max-new-tokens", "20", "--temperature", "0")
     print("(the right answer: %s)" % row["output"])
     print("\nDone in %.0f seconds. What travelled: docs/PROTOCOL.md. What is protected: SECURITY.md." % (time.monotonic() - begin))
 
