@@ -1,4 +1,5 @@
-// carrel bench: how fast the parts run here, each beside the limit that the machine itself sets, measured in the same run.
+// carrel bench: how fast the parts run here, each beside the limit that the machine itself sets, measured in
+// the same run.
 #include "cli/bench_model.h"
 #include "cli/command.h"
 
@@ -21,7 +22,7 @@ struct row {
     const char *name;
     double figure; // more is better
     const char *unit;
-    double limit; // what the machine would allow, in the same unit; 0: none is known
+    double limit;       // what the machine would allow, in the same unit; 0: none is known
     double peak_memory; // bytes; 0: not measured
     const char *note;
 };
@@ -72,7 +73,8 @@ static void reset_peak_memory(void)
 }
 
 // Operations per second of one large product, the median of several.
-static enum cr_status measure_product(struct cr_compute *compute, enum cr_dtype dtype, size_t repeats, double *rate)
+static enum cr_status measure_product(struct cr_compute *compute, enum cr_dtype dtype, size_t repeats,
+                                      double *rate)
 {
     enum { M = 1024, N = 2048, K = 1024, PER_SAMPLE = 8 };
     CR_FREE unsigned char *a = NULL;
@@ -109,7 +111,9 @@ static enum cr_status bench_product(struct bench *bench, const char *name, enum 
         status = cr_fail(CR_UNSUPPORTED, "%s: this processor has no bf16 products", name);
     cr_compute_free(compute);
     CR_TRY(status);
-    add_row(bench, (struct row){.name = name, .figure = rate / 1e9, .unit = "GFLOP/s",
+    add_row(bench, (struct row){.name = name,
+                                .figure = rate / 1e9,
+                                .unit = "GFLOP/s",
                                 .note = "1024 x 2048 x 1024, weights as checkpoints store them"});
     return CR_OK;
 }
@@ -128,7 +132,8 @@ static enum cr_status run_steps(struct bench *bench, const struct cr_tuning_conf
     struct cr_trainer *trainer;
     CR_TRY(cr_trainer_new(config, compute, NULL, &trainer));
     struct cr_tally tally = {0};
-    enum cr_status status = cr_trainer_run(trainer, 1, &tally, NULL, NULL); // warm: every product's code is made
+    enum cr_status status =
+        cr_trainer_run(trainer, 1, &tally, NULL, NULL); // warm: every product's code is made
     for (size_t s = 0; s < bench->repeats && status == CR_OK; s++) {
         size_t tokens = tally.tokens;
         double begin = cr_clock_monotonic();
@@ -178,7 +183,8 @@ static enum cr_status bench_step(struct bench *bench, const char *name, enum cr_
                          .gradient_accumulation_steps = 1,
                          .logging_steps = 1},
         };
-        struct row row = {.name = name, .unit = "tokens/s",
+        struct row row = {.name = name,
+                          .unit = "tokens/s",
                           .note = "llama d=1024 L=12 ff=2816 V=32000, B=4 T=256, LoRA r=8 on q and v"};
         status = run_steps(bench, &config, compute, dtype, &row);
         if (status == CR_OK) add_row(bench, row);
@@ -194,8 +200,9 @@ static enum cr_status bench_step(struct bench *bench, const char *name, enum cr_
 static enum cr_status bench_encode(struct bench *bench, const char *name, enum cr_dtype unused)
 {
     (void)unused;
-    static const char *const words[] = {"the", "patient", "has", "a", "fever", "and", "was", "given", "two",
-                                        "tablets", "after", "lunch", "nurse", "called", "doctor", "at", "night"};
+    static const char *const words[] = {"the",   "patient", "has",    "a",       "fever", "and",
+                                        "was",   "given",   "two",    "tablets", "after", "lunch",
+                                        "nurse", "called",  "doctor", "at",      "night"};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer json = {0};
     struct cr_stream *stream;
@@ -220,7 +227,9 @@ static enum cr_status bench_encode(struct bench *bench, const char *name, enum c
     }
     cr_tokenizer_free(tokenizer);
     CR_TRY(status);
-    add_row(bench, (struct row){.name = name, .figure = median(samples, bench->repeats), .unit = "MB/s",
+    add_row(bench, (struct row){.name = name,
+                                .figure = median(samples, bench->repeats),
+                                .unit = "MB/s",
                                 .note = "byte-level BPE, one thread"});
     return CR_OK;
 }
@@ -230,8 +239,10 @@ static const struct {
     enum cr_status (*run)(struct bench *bench, const char *name, enum cr_dtype dtype);
     enum cr_dtype dtype;
 } benchmarks[] = {
-    {"product-bfloat16", bench_product, CR_BF16}, {"product-float32", bench_product, CR_F32},
-    {"tune-step", bench_step, CR_BF16},           {"tune-step-float32", bench_step, CR_F32},
+    {"product-bfloat16", bench_product, CR_BF16},
+    {"product-float32", bench_product, CR_F32},
+    {"tune-step", bench_step, CR_BF16},
+    {"tune-step-float32", bench_step, CR_F32},
     {"encode", bench_encode, CR_F32},
 };
 
@@ -271,11 +282,13 @@ static enum cr_status print_json(const struct bench *bench)
     CR_TRY(cr_append_format(&out, "{\"threads\": %zu, \"rows\": [", bench->threads));
     for (size_t i = 0; i < bench->count; i++) {
         const struct row *row = &bench->rows[i];
-        CR_TRY(cr_append_format(&out, "%s\n  {\"name\": \"%s\", \"figure\": %.6g, \"unit\": \"%s\"", i ? "," : "",
-                                row->name, row->figure, row->unit));
+        CR_TRY(cr_append_format(&out, "%s\n  {\"name\": \"%s\", \"figure\": %.6g, \"unit\": \"%s\"",
+                                i ? "," : "", row->name, row->figure, row->unit));
         if (row->limit > 0)
-            CR_TRY(cr_append_format(&out, ", \"limit\": %.6g, \"ratio\": %.4f", row->limit, row->figure / row->limit));
-        if (row->peak_memory > 0) CR_TRY(cr_append_format(&out, ", \"peak_memory_bytes\": %.0f", row->peak_memory));
+            CR_TRY(cr_append_format(&out, ", \"limit\": %.6g, \"ratio\": %.4f", row->limit,
+                                    row->figure / row->limit));
+        if (row->peak_memory > 0)
+            CR_TRY(cr_append_format(&out, ", \"peak_memory_bytes\": %.0f", row->peak_memory));
         CR_TRY(cr_append_format(&out, ", \"note\": "));
         CR_TRY(cr_json_append_string(&out, cr_slice_of_string(row->note)));
         CR_TRY(cr_append_format(&out, "}"));
@@ -305,14 +318,19 @@ enum cr_status cr_command_bench(int argc, char **argv)
     const struct cr_flag items[] = {
         {"only", CR_FLAG_STRING, &only, "NAME,...", "these benchmarks alone"},
         {"threads", CR_FLAG_SIZE, &bench.threads, "N", "threads that compute (2)"},
-        {"repeats", CR_FLAG_SIZE, &bench.repeats, "N", "samples of each figure, of which the median counts (5)"},
+        {"repeats", CR_FLAG_SIZE, &bench.repeats, "N",
+         "samples of each figure, of which the median counts (5)"},
         {"json", CR_FLAG_BOOL, &json, NULL, "one JSON object instead of lines"},
     };
     const struct cr_flags flags = {
         "carrel bench [--only NAME,...] [options]",
-        "Measures how fast carrel runs here. Each figure stands beside the limit that this machine sets, measured in\n"
+        "Measures how fast carrel runs here. Each figure stands beside the limit that this machine sets, "
+        "measured in\n"
         "the same run. Benchmarks: product-bfloat16, product-float32, tune-step, tune-step-float32, encode.",
-        items, sizeof items / sizeof *items, 0, 0};
+        items,
+        sizeof items / sizeof *items,
+        0,
+        0};
     size_t none;
     CR_TRY(cr_command_flags(&flags, argc, argv, NULL, &none, &done));
     if (done) return CR_OK;

@@ -30,14 +30,15 @@ static enum cr_status write_file(const char *directory, const char *name, const 
 static enum cr_status write_config(const struct cr_bench_shape *shape, const char *directory)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-    CR_TRY(cr_append_format(&text,
-                            "{\"model_type\": \"llama\", \"architectures\": [\"LlamaForCausalLM\"], "
-                            "\"hidden_size\": %zu, \"intermediate_size\": %zu, \"num_hidden_layers\": %zu, "
-                            "\"num_attention_heads\": %zu, \"num_key_value_heads\": %zu, \"vocab_size\": %zu, "
-                            "\"max_position_embeddings\": %zu, \"rms_norm_eps\": 1e-05, \"hidden_act\": \"silu\", "
-                            "\"rope_theta\": 10000.0, \"tie_word_embeddings\": false}\n",
-                            shape->hidden, shape->intermediate, shape->layers, shape->heads, shape->heads,
-                            shape->vocabulary, shape->context));
+    CR_TRY(cr_append_format(
+        &text,
+        "{\"model_type\": \"llama\", \"architectures\": [\"LlamaForCausalLM\"], "
+        "\"hidden_size\": %zu, \"intermediate_size\": %zu, \"num_hidden_layers\": %zu, "
+        "\"num_attention_heads\": %zu, \"num_key_value_heads\": %zu, \"vocab_size\": %zu, "
+        "\"max_position_embeddings\": %zu, \"rms_norm_eps\": 1e-05, \"hidden_act\": \"silu\", "
+        "\"rope_theta\": 10000.0, \"tie_word_embeddings\": false}\n",
+        shape->hidden, shape->intermediate, shape->layers, shape->heads, shape->heads, shape->vocabulary,
+        shape->context));
     return write_file(directory, "config.json", &text);
 }
 
@@ -72,8 +73,8 @@ static void add_tensor(struct cr_tensor_entry *entries, char (*names)[LONGEST_NA
     (*count)++;
 }
 
-static void list_tensors(const struct cr_bench_shape *shape, enum cr_dtype dtype, struct cr_tensor_entry *entries,
-                         char (*names)[LONGEST_NAME], size_t *count)
+static void list_tensors(const struct cr_bench_shape *shape, enum cr_dtype dtype,
+                         struct cr_tensor_entry *entries, char (*names)[LONGEST_NAME], size_t *count)
 {
     size_t d = shape->hidden, f = shape->intermediate;
     const struct {
@@ -99,7 +100,8 @@ static void list_tensors(const struct cr_bench_shape *shape, enum cr_dtype dtype
     add_tensor(entries, names, count, dtype, shape->vocabulary, d);
 }
 
-static enum cr_status write_weights(const struct cr_bench_shape *shape, enum cr_dtype dtype, const char *directory)
+static enum cr_status write_weights(const struct cr_bench_shape *shape, enum cr_dtype dtype,
+                                    const char *directory)
 {
     size_t most = shape->layers * TENSORS_PER_LAYER + 3, count;
     CR_FREE struct cr_tensor_entry *entries = NULL;

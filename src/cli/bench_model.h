@@ -1,5 +1,5 @@
-// A model of a given shape with random weights, and text for it, in a temporary directory: what the benchmarks of
-// whole steps run on, by the same path as a user's model.
+// A model of a given shape with random weights, and text for it, in a temporary directory: what the
+// benchmarks of whole steps run on, by the same path as a user's model.
 #ifndef CARREL_CLI_BENCH_MODEL_H
 #define CARREL_CLI_BENCH_MODEL_H
 
@@ -15,8 +15,8 @@ struct cr_bench_shape {
 // Parameters that take part in matrix products: all linears and the head, not the embedding.
 size_t cr_bench_product_parameters(const struct cr_bench_shape *shape);
 
-// Writes config.json, model.safetensors (`dtype`), tokenizer.json and train.jsonl (`rows` texts of more than `context`
-// tokens) into a new directory under $TMPDIR or /tmp; *directory is freed with free.
+// Writes config.json, model.safetensors (`dtype`), tokenizer.json and train.jsonl (`rows` texts of more than
+// `context` tokens) into a new directory under $TMPDIR or /tmp; *directory is freed with free.
 enum cr_status cr_bench_model_make(const struct cr_bench_shape *shape, enum cr_dtype dtype, size_t rows,
                                    char **directory);
 

@@ -23,5 +23,8 @@ enum cr_status cr_command_sibling(const char *program, char **out);
 
 enum cr_status cr_command_enclave(int argc, char **argv); // tune, serve, join: becomes carrel-enclave
 enum cr_status cr_command_tokenizer(int argc, char **argv);
+enum cr_status cr_command_eval(int argc, char **argv);
+enum cr_status cr_command_generate(int argc, char **argv);
+enum cr_status cr_command_bench(int argc, char **argv);
 
 #endif

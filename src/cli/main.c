@@ -9,6 +9,9 @@ static const struct cr_command commands[] = {
     {"serve", cr_command_enclave, "run the server of a federation"},
     {"join", cr_command_enclave, "take part in a federation with a join token"},
     {"tokenizer", cr_command_tokenizer, "train a tokenizer, or see what one does to a text"},
+    {"eval", cr_command_eval, "loss and accuracy of a model on a file"},
+    {"generate", cr_command_generate, "text from a model"},
+    {"bench", cr_command_bench, "how fast carrel runs here, beside the machine's limits"},
 };
 
 enum { COMMANDS = sizeof commands / sizeof *commands };

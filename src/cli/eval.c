@@ -1,0 +1,62 @@
+// carrel eval: loss and accuracy of a model on labelled tokens.
+#include "cli/command.h"
+#include "cli/model_flags.h"
+
+#include <math.h>
+
+static enum cr_status print_tally(const struct cr_tally *tally, bool json)
+{
+    double loss = tally->loss_sum / (double)tally->labelled;
+    double accuracy = (double)tally->correct / (double)tally->labelled;
+    double exact = (double)tally->exact / (double)tally->examples;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
+    if (json)
+        CR_TRY(cr_append_format(&out,
+                                "{\"loss\": %.9g, \"tokens\": %zu, \"perplexity\": %.9g, \"accuracy\": %.9g, "
+                                "\"examples\": %zu, \"exact_match\": %.9g}\n",
+                                loss, tally->labelled, exp(loss), accuracy, tally->examples, exact));
+    else
+        CR_TRY(cr_append_format(&out,
+                                "loss %.4f nats per labelled token (perplexity %.4g) over %zu tokens\n"
+                                "accuracy %.2f %% of tokens; %.2f %% of %zu examples wholly right\n",
+                                loss, exp(loss), tally->labelled, 100 * accuracy, 100 * exact,
+                                tally->examples));
+    return cr_command_print(cr_buffer_slice(&out));
+}
+
+enum cr_status cr_command_eval(int argc, char **argv)
+{
+    struct cr_model_flags model = {0};
+    struct cr_dataset_options options = {0};
+    const char *data = NULL;
+    bool json = false, done;
+    const struct cr_flag items[] = {
+        CR_MODEL_FLAGS(&model),
+        {"data", CR_FLAG_STRING, &data, "FILE", "JSONL or a JSON array of text or Alpaca rows"},
+        {"max-length", CR_FLAG_SIZE, &options.max_length, "N", "tokens kept of a row (the model's context)"},
+        {"limit", CR_FLAG_SIZE, &options.limit, "N", "rows read at most (all)"},
+        {"json", CR_FLAG_BOOL, &json, NULL,
+         "one JSON object: loss, tokens, perplexity, accuracy, examples, exact_match"},
+    };
+    const struct cr_flags flags = {
+        "carrel eval --model DIR [--adapter DIR] --data FILE [options]",
+        "Prints the loss in nats per labelled token, and how often the label is the most likely token. Text "
+        "rows are\n"
+        "labelled throughout, Alpaca rows in their answers and the end of text; \"exact_match\" counts rows "
+        "of which every\n"
+        "label is the most likely token: greedy decoding would write exactly that answer.",
+        items,
+        sizeof items / sizeof *items,
+        0,
+        0};
+    size_t none;
+    CR_TRY(cr_command_flags(&flags, argc, argv, NULL, &none, &done));
+    if (done) return CR_OK;
+    if (!data) return cr_fail(CR_INVALID, "--data FILE is missing");
+    CR_CLEANUP(cr_open_model_release) struct cr_open_model open = {0};
+    CR_TRY(cr_open_model(&model, &open));
+    if (options.max_length == 0) options.max_length = open.session.model->config.context;
+    struct cr_tally tally = {0};
+    CR_TRY(cr_session_evaluate(&open.session, data, &options, &tally));
+    return print_tally(&tally, json);
+}

@@ -1,0 +1,161 @@
+// carrel generate: text from a model, on stdout as it comes.
+#include "cli/command.h"
+#include "cli/model_flags.h"
+
+#include "base/clock.h"
+#include "crypto/random.h"
+#include "format/json.h"
+#include "model/generate.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+struct settings {
+    const char *prompt;
+    size_t most;
+    double temperature;
+    uint64_t seed;
+    bool json;
+};
+
+struct generation {
+    const struct cr_session *session;
+    const struct settings *settings;
+    struct cr_ids ids;     // prompt and answer
+    size_t prompt_count;   // ids of the prompt
+    struct cr_buffer text; // of all ids
+    size_t shown;          // bytes of text that are printed already, the prompt's included
+    bool ended;            // by the end-of-text token
+};
+
+// Bytes of text that later tokens cannot change: a character of several bytes that is not whole yet decodes
+// to replacement characters at the end.
+static size_t settled_size(const struct cr_buffer *text)
+{
+    size_t size = text->size;
+    while (size >= 3 && memcmp(text->data + size - 3, "\xef\xbf\xbd", 3) == 0) size -= 3;
+    return size;
+}
+
+static enum cr_status decode_all(struct generation *generation)
+{
+    cr_buffer_clear(&generation->text);
+    return cr_tokenizer_decode(generation->session->tokenizer, generation->ids.items, generation->ids.count,
+                               true, &generation->text);
+}
+
+static enum cr_status show(struct generation *generation, size_t upto)
+{
+    if (generation->settings->json || upto <= generation->shown) return CR_OK;
+    struct cr_slice piece = {generation->text.data + generation->shown, upto - generation->shown};
+    generation->shown = upto;
+    return cr_command_print(piece);
+}
+
+static enum cr_status decode_loop(struct generation *generation, struct cr_decoder *decoder,
+                                  struct cr_stream *stream)
+{
+    size_t vocabulary = generation->session->model->config.vocabulary;
+    uint32_t end_of_text = 0;
+    bool has_end = cr_tokenizer_eos(generation->session->tokenizer, &end_of_text);
+    size_t fed = 0;
+    for (size_t made = 0; made < generation->settings->most; made++) {
+        const float *logits;
+        CR_TRY(cr_decoder_feed(decoder, generation->ids.items + fed, generation->ids.count - fed, &logits));
+        fed = generation->ids.count;
+        uint32_t next =
+            cr_choose_token(logits, vocabulary, generation->settings->temperature, cr_stream_uniform(stream));
+        if (has_end && next == end_of_text) {
+            generation->ended = true;
+            break;
+        }
+        CR_TRY(cr_ids_append(&generation->ids, next));
+        CR_TRY(decode_all(generation));
+        CR_TRY(show(generation, settled_size(&generation->text)));
+    }
+    return show(generation, generation->text.size);
+}
+
+static enum cr_status print_json(const struct generation *generation, size_t prompt_size, double seconds)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
+    size_t made = generation->ids.count - generation->prompt_count;
+    CR_TRY(cr_append_format(&out, "{\"text\": "));
+    CR_TRY(cr_json_append_string(
+        &out, (struct cr_slice){generation->text.data + prompt_size, generation->text.size - prompt_size}));
+    CR_TRY(cr_append_format(
+        &out, ", \"tokens\": %zu, \"prompt_tokens\": %zu, \"finish\": \"%s\", \"tokens_per_second\": %.1f}\n",
+        made, generation->prompt_count, generation->ended ? "end_of_text" : "length",
+        (double)made / seconds));
+    return cr_command_print(cr_buffer_slice(&out));
+}
+
+static enum cr_status generate(struct generation *generation)
+{
+    const struct settings *settings = generation->settings;
+    const struct cr_session *session = generation->session;
+    CR_TRY(cr_tokenizer_encode(session->tokenizer, cr_slice_of_string(settings->prompt), true,
+                               &generation->ids));
+    generation->prompt_count = generation->ids.count;
+    if (generation->prompt_count == 0)
+        return cr_fail(CR_INVALID, "--prompt: empty, and the tokenizer has no token to begin a text with");
+    size_t context = session->model->config.context;
+    if (settings->most > context || generation->prompt_count > context - settings->most)
+        return cr_fail(
+            CR_INVALID,
+            "--prompt has %zu tokens: with --max-new-tokens %zu more than the model's context of %zu",
+            generation->prompt_count, settings->most, context);
+    CR_TRY(decode_all(generation));
+    size_t prompt_size = generation->shown = generation->text.size;
+
+    struct cr_decoder *decoder = NULL;
+    struct cr_stream *stream = NULL;
+    double begin = cr_clock_monotonic();
+    enum cr_status status = cr_stream_new(settings->seed, "generate", &stream);
+    if (status == CR_OK)
+        status = cr_decoder_new(session->model, cr_session_tuned(session),
+                                generation->prompt_count + settings->most, &decoder);
+    if (status == CR_OK) status = decode_loop(generation, decoder, stream);
+    cr_decoder_free(decoder);
+    cr_stream_free(stream);
+    CR_TRY(status);
+    if (settings->json) return print_json(generation, prompt_size, cr_clock_monotonic() - begin);
+    return isatty(STDOUT_FILENO) ? cr_command_print(cr_slice_of_string("\n")) : CR_OK;
+}
+
+enum cr_status cr_command_generate(int argc, char **argv)
+{
+    struct cr_model_flags model = {0};
+    struct settings settings = {.most = 128};
+    bool done;
+    const struct cr_flag items[] = {
+        CR_MODEL_FLAGS(&model),
+        {"prompt", CR_FLAG_STRING, &settings.prompt, "TEXT", "what the text begins with"},
+        {"max-new-tokens", CR_FLAG_SIZE, &settings.most, "N", "tokens at most (128)"},
+        {"temperature", CR_FLAG_NUMBER, &settings.temperature, "T",
+         "0, the default: the most likely token each time"},
+        {"seed", CR_FLAG_SEED, &settings.seed, "N", "decides the draws at other temperatures (0)"},
+        {"json", CR_FLAG_BOOL, &settings.json, NULL,
+         "one JSON object: text, tokens, prompt_tokens, finish, tokens_per_second"},
+    };
+    const struct cr_flags flags = {"carrel generate --model DIR [--adapter DIR] --prompt TEXT [options]",
+                                   "Writes what the model says after the prompt, and nothing else, to "
+                                   "stdout; a newline follows on a terminal alone.",
+                                   items,
+                                   sizeof items / sizeof *items,
+                                   0,
+                                   0};
+    size_t none;
+    CR_TRY(cr_command_flags(&flags, argc, argv, NULL, &none, &done));
+    if (done) return CR_OK;
+    if (!settings.prompt) return cr_fail(CR_INVALID, "--prompt TEXT is missing");
+    if (settings.temperature < 0) return cr_fail(CR_INVALID, "--temperature: below zero");
+    CR_CLEANUP(cr_open_model_release) struct cr_open_model open = {0};
+    CR_TRY(cr_open_model(&model, &open));
+    struct generation generation = {.session = &open.session, .settings = &settings};
+    enum cr_status status = generate(&generation);
+    cr_ids_release(&generation.ids);
+    cr_buffer_release(&generation.text);
+    return status;
+}

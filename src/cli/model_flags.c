@@ -1,0 +1,37 @@
+#include "cli/model_flags.h"
+
+#include "tuning/config.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void show_warning(void *context, const struct cr_event *event)
+{
+    (void)context;
+    if (event->level == CR_EVENT_WARNING && event->message)
+        fprintf(stderr, "carrel: warning: %s\n", event->message);
+}
+
+enum cr_status cr_open_model(const struct cr_model_flags *flags, struct cr_open_model *out)
+{
+    int dtype = CR_COMPUTE_BFLOAT16;
+    if (!flags->model) return cr_fail(CR_INVALID, "--model DIR is missing");
+    if (flags->dtype && strcmp(flags->dtype, "float32") == 0)
+        dtype = CR_COMPUTE_FLOAT32;
+    else if (flags->dtype && strcmp(flags->dtype, "bfloat16") != 0)
+        return cr_fail(CR_INVALID, "--dtype: \"%s\" is neither bfloat16 nor float32", flags->dtype);
+    CR_CLEANUP(cr_open_model_release) struct cr_open_model open = {0};
+    const struct cr_event_sink sink = {.receive = show_warning};
+    CR_TRY(cr_compute_new(flags->threads, &open.compute));
+    CR_TRY(cr_session_open(flags->model, flags->adapter, dtype, open.compute, &sink, &open.session));
+    *out = open;
+    open = (struct cr_open_model){0};
+    return CR_OK;
+}
+
+void cr_open_model_release(struct cr_open_model *open)
+{
+    cr_session_release(&open->session);
+    cr_compute_free(open->compute);
+    *open = (struct cr_open_model){0};
+}

@@ -1,0 +1,36 @@
+// The flags that every command with a model shares: --model, --adapter, --dtype, --threads.
+#ifndef CARREL_CLI_MODEL_FLAGS_H
+#define CARREL_CLI_MODEL_FLAGS_H
+
+#include "base/flags.h"
+#include "tuning/session.h"
+
+struct cr_model_flags {
+    const char *model;   // directory; must be given
+    const char *adapter; // directory or NULL
+    const char *dtype;   // "float32", "bfloat16"
+    size_t threads;
+};
+
+// The four entries of a command's table, for a struct cr_model_flags named by pointer.
+#define CR_MODEL_FLAGS(at)                                                                                   \
+    {"model", CR_FLAG_STRING, &(at)->model, "DIR", "the model: a Hugging Face directory"},                   \
+        {"adapter", CR_FLAG_STRING, &(at)->adapter, "DIR", "a LoRA adapter: a PEFT directory"},              \
+        {"dtype", CR_FLAG_STRING, &(at)->dtype, "TYPE", "bfloat16 (the default) or float32"},                \
+    {                                                                                                        \
+        "threads", CR_FLAG_SIZE, &(at)->threads, "N",                                                        \
+            "threads that compute; 0, the default: one per processor"                                        \
+    }
+
+// A session and what it computes with. Zero-initialise; release with cr_open_model_release (usable with
+// CR_CLEANUP).
+struct cr_open_model {
+    struct cr_compute *compute;
+    struct cr_session session;
+};
+
+// Warnings go to stderr.
+enum cr_status cr_open_model(const struct cr_model_flags *flags, struct cr_open_model *out);
+void cr_open_model_release(struct cr_open_model *open);
+
+#endif
