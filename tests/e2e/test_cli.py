@@ -1,0 +1,101 @@
+"""The person's program: what scripts rely on. Exit codes, one clear sentence per error, stdout and --json."""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+BIN = sys.argv.pop(1)
+DATA = os.environ.get("CARREL_DATA", "../shared/data")
+STORIES = os.path.join(DATA, "models/stories260K")
+DEMO = "examples/demo/model"
+
+
+def carrel(*arguments):
+    environment = dict(os.environ, OMP_NUM_THREADS="1")
+    return subprocess.run([os.path.join(BIN, "carrel"), *arguments], env=environment, capture_output=True)
+
+
+class Commands(unittest.TestCase):
+    def fails(self, code, sentence, *arguments):
+        result = carrel(*arguments)
+        error = result.stderr.decode()
+        self.assertEqual(result.returncode, code, error)
+        self.assertIn(sentence, error)
+        self.assertEqual(len(error.strip().split("\n")), 1, error)
+        self.assertTrue(error.startswith("carrel: "), error)
+        self.assertEqual(result.stdout, b"")
+
+    def test_help_and_version(self):
+        listed = carrel("--help").stdout.decode()
+        for command in "tune serve join simulate invite eval generate tokenizer bench".split():
+            self.assertIn("\n  %s " % command, listed)
+            result = carrel(command, "--help")
+            self.assertEqual(result.returncode, 0, (command, result.stderr))
+            self.assertTrue(result.stdout.startswith(b"usage: carrel"), (command, result.stdout))
+        self.assertRegex(carrel("--version").stdout.decode(), r"^carrel \d+\.\d+\.\d+\n$")
+
+    def test_errors_are_one_sentence(self):
+        self.fails(2, "which command?")
+        self.fails(2, "did you mean tune?", "tnue")
+        self.fails(2, "did you mean --model?", "eval", "--modle", "x")
+        self.fails(2, "--model DIR is missing", "eval", "--data", "x")
+        self.fails(3, "/nonexistent/config.json", "eval", "--model", "/nonexistent", "--data", "x")
+        self.fails(2, "neither bfloat16 nor float32", "eval", "--model", DEMO, "--data", "x", "--dtype", "int3")
+        self.fails(3, "/nonexistent.jsonl", "eval", "--model", DEMO, "--data", "/nonexistent.jsonl")
+        self.fails(2, "context", "generate", "--model", DEMO, "--prompt", "x", "--max-new-tokens", "100000")
+        self.fails(2, "context", "eval", "--model", DEMO, "--data", "x", "--max-length", "100000")
+        self.fails(2, "UTF-8", "generate", "--model", DEMO, "--prompt", b"a\xff")
+        self.fails(2, "no benchmark is called", "bench", "--only", "tune-stop")
+        self.fails(3, "/nonexistent.yaml", "tune", "/nonexistent.yaml")
+
+    def test_full_disk(self):
+        with open("/dev/full", "wb") as full:
+            result = subprocess.run([os.path.join(BIN, "carrel"), "--help"], stdout=full, stderr=subprocess.PIPE)
+        self.assertEqual(result.returncode, 3)
+        self.assertIn(b"No space left", result.stderr)
+
+    def test_generate_on_the_demo_model(self):
+        command = ["generate", "--model", DEMO, "--prompt", "After lunch", "--max-new-tokens", "12"]
+        first, second = carrel(*command), carrel(*command)
+        self.assertEqual(first.returncode, 0, first.stderr)
+        self.assertEqual(first.stdout, second.stdout)
+        self.assertFalse(first.stdout.endswith(b"\n"))
+        whole = json.loads(carrel(*command, "--json").stdout)
+        self.assertEqual(whole["text"].encode(), first.stdout)
+        self.assertEqual(whole["tokens"], 12)
+        one = carrel(*command, "--temperature", "1", "--seed", "3").stdout
+        self.assertEqual(one, carrel(*command, "--temperature", "1", "--seed", "3").stdout)
+        self.assertNotEqual(one, carrel(*command, "--temperature", "1", "--seed", "4").stdout)
+
+
+@unittest.skipUnless(os.path.isdir(STORIES), "third-party data not found at %s: set CARREL_DATA" % DATA)
+class Stories(unittest.TestCase):
+    """A model that somebody else trained, beside what somebody else's program wrote with it."""
+
+    def test_greedy_text_is_the_reference(self):
+        with open(os.path.join(STORIES, "expected-greedy-200.txt"), "rb") as file:
+            expected = file.read()
+        result = carrel("generate", "--model", STORIES, "--dtype", "float32", "--prompt", "", "--max-new-tokens", "200",
+                        "--temperature", "0")
+        self.assertEqual(result.stdout, expected, result.stderr)
+
+    def test_loss_is_the_reference(self):
+        with open(os.path.join(DATA, "datasets/tinystories/tinystories_first500.json")) as file:
+            stories = json.load(file)[:20]
+        texts = [story if isinstance(story, str) else story.get("text", story.get("story")) for story in stories]
+        with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as rows:
+            for text in texts:
+                rows.write(json.dumps({"text": text}) + "\n")
+            rows.flush()
+            for dtype, bound in (("float32", 0.002), ("bfloat16", 0.005)):
+                result = carrel("eval", "--model", STORIES, "--dtype", dtype, "--data", rows.name, "--max-length", "512",
+                                "--json")
+                found = json.loads(result.stdout)
+                self.assertAlmostEqual(found["loss"], 1.334, delta=bound)
+                self.assertGreater(found["tokens"], 1000)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
