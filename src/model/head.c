@@ -47,7 +47,7 @@ static enum cr_status head_back(struct cr_walk *walk, const struct cr_tuned *tun
 }
 
 enum cr_status cr_head_loss(struct cr_walk *walk, const struct cr_tuned *tuned, struct cr_matrix stream,
-                            size_t count, float scale, double *loss_sum, size_t *correct)
+                            size_t count, float scale, double *loss_sum)
 {
     const struct cr_model *model = walk->model;
     size_t vocabulary = model->config.vocabulary, lowest = cr_walk_lowest(walk, tuned);
@@ -59,13 +59,8 @@ enum cr_status cr_head_loss(struct cr_walk *walk, const struct cr_tuned *tuned, 
     cr_cross_entropy(model->compute, logits, walk->head_label, scale, walk->head_loss, walk->head_correct,
                      dlogits);
     double sum = 0;
-    size_t right = 0;
-    for (size_t i = 0; i < count; i++) {
-        sum += (double)walk->head_loss[i];
-        right += walk->head_correct[i];
-    }
+    for (size_t i = 0; i < count; i++) sum += (double)walk->head_loss[i];
     if (back) CR_TRY(head_back(walk, tuned, count, dlogits, lowest));
     *loss_sum += sum;
-    if (correct) *correct += right;
     return CR_OK;
 }

@@ -9,9 +9,10 @@
 enum cr_status cr_head_logits(struct cr_walk *walk, struct cr_matrix stream, size_t count,
                               struct cr_matrix logits);
 
-// The loss of those rows against walk->head_label, added to *loss_sum; *correct may be NULL. With `scale` > 0
-// and something tuned, head and norm get their gradients and walk->gradient the rows'.
+// The loss of those rows against walk->head_label, added to *loss_sum; walk->head_correct tells which are the
+// arg max. With `scale` > 0 and something tuned, head and norm get their gradients and walk->gradient the
+// rows'.
 enum cr_status cr_head_loss(struct cr_walk *walk, const struct cr_tuned *tuned, struct cr_matrix stream,
-                            size_t count, float scale, double *loss_sum, size_t *correct);
+                            size_t count, float scale, double *loss_sum);
 
 #endif

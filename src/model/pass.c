@@ -151,7 +151,7 @@ static enum cr_status check_labels(const struct cr_pass *pass, const struct cr_r
 }
 
 enum cr_status cr_pass_loss(struct cr_pass *pass, const struct cr_tuned *tuned, const struct cr_rows *rows,
-                            float scale, double *loss_sum, size_t *correct)
+                            float scale, double *loss_sum, bool *right)
 {
     struct cr_walk *walk = &pass->walk;
     CR_TRY(check_end(pass, rows->rows));
@@ -160,7 +160,8 @@ enum cr_status cr_pass_loss(struct cr_pass *pass, const struct cr_tuned *tuned, 
         return cr_fail(CR_INTERNAL, "a gradient from a pass made without backward");
     struct cr_matrix stream = cr_pass_stream(pass);
     double loss = 0;
-    size_t right = 0, count = 0;
+    size_t count = 0;
+    if (right) memset(right, true, rows->rows * sizeof *right);
     if (scale > 0) memset(walk->gradient.data, 0, rows->rows * stream.columns * sizeof(float));
     for (size_t i = 0; i < rows->rows; i++) {
         if (rows->labels[i] != CR_UNLABELLED) {
@@ -168,13 +169,13 @@ enum cr_status cr_pass_loss(struct cr_pass *pass, const struct cr_tuned *tuned, 
             walk->head_label[count++] = rows->labels[i];
         }
         if (count > 0 && (count == walk->chunk || i + 1 == rows->rows)) {
-            CR_TRY(cr_head_loss(walk, tuned, stream, count, scale, &loss, &right));
+            CR_TRY(cr_head_loss(walk, tuned, stream, count, scale, &loss));
+            for (size_t k = 0; right && k < count; k++) right[walk->head_row[k]] = walk->head_correct[k];
             count = 0;
         }
     }
     if (scale > 0) pass->gradient_at = walk->model->config.layers;
     *loss_sum += loss;
-    if (correct) *correct += right;
     return CR_OK;
 }
 

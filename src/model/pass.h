@@ -33,10 +33,11 @@ enum cr_status cr_pass_forward(struct cr_pass *pass, const struct cr_tuned *tune
 struct cr_matrix cr_pass_stream(struct cr_pass *pass);
 
 // Final norm, head and cross-entropy of the labelled rows alone, a few rows at a time: the logits of a batch
-// are never held at once. *loss_sum and *correct (may be NULL) are added to. With `scale` > 0 the gradient of
-// scale·loss_sum goes into the pass for cr_pass_backward.
+// are never held at once. *loss_sum is added to; right [M] (may be NULL) tells of each row whether its label
+// is the arg max, and is true where there is no label. With `scale` > 0 the gradient of scale·loss_sum goes
+// into the pass for cr_pass_backward.
 enum cr_status cr_pass_loss(struct cr_pass *pass, const struct cr_tuned *tuned, const struct cr_rows *rows,
-                            float scale, double *loss_sum, size_t *correct);
+                            float scale, double *loss_sum, bool *right);
 
 // Logits of chosen rows, [count,V] F32.
 enum cr_status cr_pass_logits(struct cr_pass *pass, const uint32_t *row, size_t count, float *logits);

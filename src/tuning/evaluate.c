@@ -14,18 +14,36 @@ struct cr_rows cr_rows_of(const struct cr_batch *batch)
     };
 }
 
+void cr_tally_add(struct cr_tally *sum, const struct cr_tally *more)
+{
+    sum->loss_sum += more->loss_sum;
+    sum->labelled += more->labelled;
+    sum->correct += more->correct;
+    sum->examples += more->examples;
+    sum->exact += more->exact;
+    sum->tokens += more->tokens;
+    sum->steps += more->steps;
+}
+
 static enum cr_status evaluate_batch(const struct cr_model *model, struct cr_pass *pass,
-                                     const struct cr_tuned *tuned, const struct cr_batch *batch,
+                                     const struct cr_tuned *tuned, const struct cr_batch *batch, bool *right,
                                      struct cr_tally *tally)
 {
     struct cr_rows rows = cr_rows_of(batch);
     double loss = 0;
-    size_t correct = 0;
     CR_TRY(cr_pass_forward(pass, tuned, &rows, 0, model->config.layers));
-    CR_TRY(cr_pass_loss(pass, tuned, &rows, 0, &loss, &correct));
+    CR_TRY(cr_pass_loss(pass, tuned, &rows, 0, &loss, right));
     if (!isfinite(loss)) return cr_fail(CR_INVALID, "evaluation: the loss is NaN or infinite");
     tally->loss_sum += loss;
-    tally->correct += correct;
+    for (size_t s = 0; s < batch->sequences; s++) {
+        bool all = true;
+        for (size_t i = batch->offset[s]; i < batch->offset[s + 1]; i++) {
+            all = all && right[i];
+            tally->correct += batch->labels[i] != CR_LABEL_IGNORE && right[i];
+        }
+        tally->exact += all;
+    }
+    tally->examples += batch->sequences;
     tally->labelled += batch->labelled;
     tally->tokens += batch->rows;
     return CR_OK;
@@ -34,6 +52,8 @@ static enum cr_status evaluate_batch(const struct cr_model *model, struct cr_pas
 enum cr_status cr_evaluate(const struct cr_model *model, struct cr_pass *pass, const struct cr_tuned *tuned,
                            const struct cr_dataset *data, struct cr_batch *batch, struct cr_tally *tally)
 {
+    CR_FREE bool *right = NULL;
+    CR_TRY(cr_allocate(batch->row_capacity, sizeof *right, &right));
     struct cr_tally sum = *tally;
     size_t i = 0, count = cr_dataset_count(data);
     while (i < count) {
@@ -43,7 +63,7 @@ enum cr_status cr_evaluate(const struct cr_model *model, struct cr_pass *pass, c
             i++;
         } while (i < count && batch->sequences < batch->sequence_capacity &&
                  batch->rows + cr_dataset_at(data, i).count <= batch->row_capacity);
-        CR_TRY(evaluate_batch(model, pass, tuned, batch, &sum));
+        CR_TRY(evaluate_batch(model, pass, tuned, batch, right, &sum));
     }
     *tally = sum;
     return CR_OK;

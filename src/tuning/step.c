@@ -45,8 +45,7 @@ static enum cr_status micro_batch(struct cr_trainer *trainer, size_t first, size
     size_t layers = trainer->model->config.layers;
     structure->kind->begin_training(structure, (uint32_t)micro);
     CR_TRY(cr_pass_forward(trainer->pass, &structure->tuned, &rows, 0, layers));
-    CR_TRY(cr_pass_loss(trainer->pass, &structure->tuned, &rows, 1 / (float)labelled, &sum->loss_sum,
-                        &sum->correct));
+    CR_TRY(cr_pass_loss(trainer->pass, &structure->tuned, &rows, 1 / (float)labelled, &sum->loss_sum, NULL));
     CR_TRY(cr_pass_backward(trainer->pass, &structure->tuned, &rows, 0, layers));
     sum->labelled += trainer->batch->labelled;
     sum->tokens += trainer->batch->rows;
@@ -93,11 +92,8 @@ enum cr_status cr_trainer_do_step(struct cr_trainer *trainer, struct cr_tally *t
     double rate = cr_learning_rate(&trainer->training, trainer->step, trainer->total_steps);
     cr_optimizer_update(&trainer->optimizer, trainer->compute, &trainer->training, rate, parameters);
     trainer->step++;
-    tally->loss_sum += sum.loss_sum;
-    tally->labelled += sum.labelled;
-    tally->correct += sum.correct;
-    tally->tokens += sum.tokens;
-    tally->steps++;
+    sum.steps = 1;
+    cr_tally_add(tally, &sum);
     *grad_norm = norm;
     return CR_OK;
 }

@@ -227,11 +227,7 @@ enum cr_status cr_trainer_run(struct cr_trainer *trainer, size_t steps, struct c
         struct cr_tally step = {0};
         double norm;
         CR_TRY(cr_trainer_do_step(trainer, &step, &norm));
-        tally->loss_sum += step.loss_sum;
-        tally->labelled += step.labelled;
-        tally->correct += step.correct;
-        tally->tokens += step.tokens;
-        tally->steps += step.steps;
+        cr_tally_add(tally, &step);
         report_step(trainer, &step, norm);
         if (keep_going && !keep_going(context))
             return cr_fail(CR_CANCELLED, "training: stopped after step %zu of %zu", trainer->step,
@@ -252,10 +248,7 @@ enum cr_status cr_trainer_evaluate(struct cr_trainer *trainer, const char *data_
         status = cr_evaluate(trainer->model, trainer->pass, &structure->tuned, data, trainer->batch, &sum);
     cr_dataset_free(data);
     if (status != CR_OK) return cr_fail_within(status, "%s", data_path);
-    tally->loss_sum += sum.loss_sum;
-    tally->labelled += sum.labelled;
-    tally->correct += sum.correct;
-    tally->tokens += sum.tokens;
+    cr_tally_add(tally, &sum);
     cr_emit(&trainer->sink, CR_EVENT_INFO, "train.eval", data_path, CR_FIELD("step", trainer->step),
             CR_FIELD("loss", sum.loss_sum / (double)sum.labelled),
             CR_FIELD("accuracy", (double)sum.correct / (double)sum.labelled),

@@ -15,10 +15,14 @@ struct cr_trainer;
 struct cr_tally {
     double loss_sum; // nats over labelled tokens
     size_t labelled; // labelled tokens
-    size_t correct;  // whose label was the arg max
+    size_t correct;  // of these, whose label is the arg max: evaluation alone counts them
+    size_t examples; // evaluated
+    size_t exact;    // of these, every label is the arg max
     size_t tokens;   // rows in all
     size_t steps;    // optimiser steps
 };
+
+void cr_tally_add(struct cr_tally *sum, const struct cr_tally *more);
 
 // Opens model, tokenizer and data, makes the tuned structure and its initial values (from config->seed), and
 // sizes all memory. Where config->data.train is NULL no training data is opened: such a trainer (a federation
