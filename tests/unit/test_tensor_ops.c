@@ -1,0 +1,496 @@
+// tensor/ops: against formulas in double, finite differences, and bit by bit over instruction sets and
+// threads.
+#include "tensor_support.h"
+
+#include "tensor/kernels.h"
+#include "tensor/ops.h"
+
+#include <float.h>
+
+static const size_t widths[] = {1, 2, 7, 16, 31, 64, 100, 257, 1030};
+enum { WIDTHS = sizeof widths / sizeof *widths };
+
+static double tolerance_of(enum cr_dtype dtype)
+{
+    return dtype == CR_BF16 ? 0x1p-7 : 2e-6;
+}
+
+#define FOR_EACH_COMPUTE(compute)                                                                            \
+    for (enum cr_isa isa_ = CR_ISA_SCALAR, last_ = best_isa(); isa_ <= last_; isa_++)                        \
+        for (struct cr_compute *compute = open_compute(isa_); compute;                                       \
+             cr_compute_free(compute), compute = NULL)
+
+static struct cr_compute *open_compute(enum cr_isa isa)
+{
+    struct cr_compute *compute;
+    assert_ok(cr_compute_new_with(2, isa, &compute));
+    return compute;
+}
+
+static void expect_matrix(const struct cr_matrix *got, const double *want, const char *name)
+{
+    for (size_t i = 0; i < got->rows; i++)
+        for (size_t j = 0; j < got->columns; j++)
+            if (!is_near(at(got, i, j), want[i * got->columns + j], tolerance_of(got->dtype)))
+                fail_msg("%s %zu x %zu (%zu, %zu) is %.9g, not %.9g", name, got->rows, got->columns, i, j,
+                         at(got, i, j), want[i * got->columns + j]);
+}
+
+// Every BF16 and F16 to F32 and back, and every place where rounding is decided, in all instruction sets
+// alike.
+static void conversions_are_exact(void **state)
+{
+    (void)state;
+    enum { COUNT = 1 << 16, EDGES = 6 };
+    CR_FREE uint16_t *halves = NULL, *back = NULL, *first = NULL;
+    CR_FREE float *floats = NULL;
+    assert_ok(cr_allocate(COUNT, sizeof *halves, &halves));
+    assert_ok(cr_allocate((size_t)COUNT * EDGES, sizeof *back, &back));
+    assert_ok(cr_allocate((size_t)COUNT * EDGES, sizeof *first, &first));
+    assert_ok(cr_allocate((size_t)COUNT * EDGES, sizeof *floats, &floats));
+    for (size_t i = 0; i < COUNT; i++) halves[i] = (uint16_t)i;
+    for (int kind = 0; kind < 2; kind++) {
+        enum cr_dtype dtype = kind ? CR_F16 : CR_BF16;
+        FOR_EACH_COMPUTE(compute)
+        {
+            cr_convert(compute, halves, dtype, floats, CR_F32, COUNT);
+            cr_convert(compute, floats, CR_F32, back, dtype, COUNT);
+            for (size_t i = 0; i < COUNT; i++) {
+                bool nan = isnan(floats[i]);
+                uint16_t quiet = dtype == CR_F16 ? 0x200 : 0x40;
+                if (back[i] != (nan ? halves[i] | quiet : halves[i]))
+                    fail_msg("type %d: %04x comes back as %04x", dtype, halves[i], back[i]);
+            }
+            // Around each half: itself, halfway to the next, and one bit more and less than both.
+            for (size_t i = 0; i < COUNT; i++)
+                for (size_t edge = 0; edge < EDGES; edge++) {
+                    uint32_t bits =
+                        (uint32_t)i << 16 | (const uint32_t[]){0, 1, 0x7fff, 0x8000, 0x8001, 0xffff}[edge];
+                    if (kind)
+                        bits = (uint32_t)i << 16 |
+                               (const uint32_t[]){0, 0x0fff, 0x1000, 0x1001, 0x3000, 0xf000}[edge];
+                    memcpy(&floats[i * EDGES + edge], &bits, sizeof bits);
+                }
+            cr_convert(compute, floats, CR_F32, back, dtype, (size_t)COUNT * EDGES);
+            if (cr_compute_isa(compute) == CR_ISA_SCALAR)
+                memcpy(first, back, (size_t)COUNT * EDGES * sizeof *back);
+            for (size_t i = 0; i < (size_t)COUNT * EDGES; i++) {
+                if (back[i] != first[i]) {
+                    uint32_t bits;
+                    memcpy(&bits, &floats[i], sizeof bits);
+                    fail_msg("type %d: %08x becomes %04x, by scalar code %04x", dtype, bits, back[i],
+                             first[i]);
+                }
+            }
+        }
+        // The scalar code against the definition: no neighbour is nearer.
+        for (size_t i = 0; i < (size_t)COUNT * EDGES; i++) {
+            uint16_t near[3] = {(uint16_t)(first[i] - 1), first[i], (uint16_t)(first[i] + 1)};
+            float value[3];
+            cr_kernels__scalar.convert(near, dtype, value, CR_F32, 3);
+            for (int n = 0; n < 3; n += 2)
+                if (isfinite(value[n]) && isfinite(value[1]) && isfinite(floats[i]))
+                    assert_true(fabs((double)value[1] - (double)floats[i]) <=
+                                fabs((double)value[n] - (double)floats[i]));
+        }
+    }
+}
+
+static void copies_keep_to_their_matrix(void **state)
+{
+    (void)state;
+    FOR_EACH_COMPUTE(compute)
+    {
+        uint64_t seed = 1;
+        struct cr_matrix x = random_matrix(&seed, 40, 33, CR_BF16, 3),
+                         y = random_matrix(&seed, 40, 33, CR_F32, 2);
+        cr_copy_matrix(compute, x, y);
+        for (size_t i = 0; i < 40; i++) {
+            for (size_t j = 0; j < 33; j++) assert_true(at(&x, i, j) == at(&y, i, j));
+            assert_true(isnan(at(&y, i, 33)) && isnan(at(&y, i, 34)));
+        }
+        free_matrix(&x);
+        free_matrix(&y);
+    }
+}
+
+static void embedding_picks_and_adds_rows(void **state)
+{
+    (void)state;
+    const uint32_t ids[] = {3, 0, 3, 4, 3};
+    FOR_EACH_COMPUTE(compute)
+    {
+        uint64_t seed = 1;
+        struct cr_matrix table = random_matrix(&seed, 5, 300, CR_BF16, 1), y = matrix(5, 300, CR_F32, 0);
+        struct cr_matrix dtable = matrix(5, 300, CR_F32, 0);
+        cr_embed(compute, table, ids, y);
+        cr_embed_backward(compute, ids, y, dtable);
+        for (size_t j = 0; j < 300; j++) {
+            for (size_t i = 0; i < 5; i++) assert_true(at(&y, i, j) == at(&table, ids[i], j));
+            assert_true(at(&dtable, 1, j) == 0 && at(&dtable, 4, j) == at(&y, 3, j));
+            assert_true(is_near(at(&dtable, 3, j), 3 * at(&y, 0, j), 1e-6));
+        }
+        free_matrix(&table);
+        free_matrix(&y);
+        free_matrix(&dtable);
+    }
+}
+
+static void rms_norm_agrees_with_double(void **state)
+{
+    (void)state;
+    enum { ROWS = 5 };
+    FOR_EACH_COMPUTE(compute)
+    for (size_t k = 0; k < 2 * WIDTHS; k++) {
+        enum cr_dtype act = k % 2 ? CR_BF16 : CR_F32;
+        size_t d = widths[k / 2];
+        uint64_t seed = d;
+        struct cr_matrix x = random_matrix(&seed, ROWS, d, CR_F32, 2), y = matrix(ROWS, d, act, 1);
+        struct cr_matrix w = random_matrix(&seed, 1, d, CR_F32, 0),
+                         dy = random_matrix(&seed, ROWS, d, act, 3);
+        struct cr_matrix dx = random_matrix(&seed, ROWS, d, CR_F32, 4),
+                         dw = random_matrix(&seed, 1, d, CR_F32, 0);
+        float inverse[ROWS];
+        CR_FREE double *want = NULL, *want_dx = NULL, *want_dw = NULL;
+        assert_ok(cr_allocate(ROWS * d, sizeof *want, &want));
+        assert_ok(cr_allocate(ROWS * d, sizeof *want, &want_dx));
+        assert_ok(cr_allocate(d, sizeof *want, &want_dw));
+        for (size_t j = 0; j < d; j++) want_dw[j] = at(&dw, 0, j);
+        for (size_t i = 0; i < ROWS; i++) {
+            double squares = 0, dot = 0;
+            for (size_t j = 0; j < d; j++) {
+                squares += at(&x, i, j) * at(&x, i, j);
+                dot += at(&x, i, j) * at(&w, 0, j) * at(&dy, i, j);
+            }
+            double scale = 1 / sqrt(squares / (double)d + 0.01);
+            for (size_t j = 0; j < d; j++) {
+                want[i * d + j] = at(&x, i, j) * scale * at(&w, 0, j);
+                want_dx[i * d + j] = at(&dx, i, j) + at(&w, 0, j) * at(&dy, i, j) * scale -
+                                     at(&x, i, j) * dot / (double)d * scale * scale * scale;
+                want_dw[j] += at(&dy, i, j) * at(&x, i, j) * scale;
+            }
+        }
+        cr_rms_norm(compute, x, w.data, 0.01f, y, inverse);
+        cr_rms_norm_backward(compute, x, w.data, inverse, dy, dx, dw.data);
+        expect_matrix(&y, want, "rms_norm");
+        for (size_t i = 0; i < ROWS; i++)
+            for (size_t j = 0; j < d; j++)
+                if (!is_near(at(&dx, i, j), want_dx[i * d + j], 2e-5))
+                    fail_msg("dx of %zu: (%zu, %zu)", d, i, j);
+        for (size_t j = 0; j < d; j++) assert_true(is_near(at(&dw, 0, j), want_dw[j], 2e-5));
+        free_matrix(&x), free_matrix(&y), free_matrix(&w), free_matrix(&dy), free_matrix(&dx),
+            free_matrix(&dw);
+    }
+}
+
+static void rope_turns_pairs_and_back(void **state)
+{
+    (void)state;
+    enum { ROWS = 4, HEADS = 3, POSITIONS = 10 };
+    const uint32_t position[ROWS] = {9, 0, 4, 4};
+    FOR_EACH_COMPUTE(compute)
+    for (size_t k = 0; k < 8; k++) {
+        enum cr_dtype act = k % 2 ? CR_BF16 : CR_F32;
+        size_t half = (const size_t[]){1, 5, 16, 33}[k / 2], d = 2 * half;
+        float cosine[POSITIONS * 33], sine[POSITIONS * 33];
+        for (size_t i = 0; i < POSITIONS * half; i++) {
+            cosine[i] = cosf((float)i);
+            sine[i] = sinf((float)i);
+        }
+        uint64_t seed = d;
+        struct cr_matrix x = random_matrix(&seed, ROWS, HEADS * d, act, 2),
+                         y = matrix(ROWS, HEADS * d, act, 2);
+        CR_FREE double *want = NULL;
+        assert_ok(cr_allocate(ROWS * HEADS * d, sizeof *want, &want));
+        memcpy(y.data, x.data, ROWS * x.stride * cr_dtype_size(act));
+        for (size_t i = 0; i < ROWS; i++)
+            for (size_t j = 0; j < HEADS * d; j++) {
+                size_t pair = j % half, first = j / d * d + pair;
+                double c = (double)cosine[position[i] * half + pair],
+                       s = (double)sine[position[i] * half + pair];
+                double a = at(&x, i, first), b = at(&x, i, first + half);
+                want[i * HEADS * d + j] = j == first ? a * c - b * s : b * c + a * s;
+            }
+        cr_rope(compute, y, HEADS, d, cosine, sine, position, false);
+        expect_matrix(&y, want, "rope");
+        cr_rope(compute, y, HEADS, d, cosine, sine, position, true);
+        for (size_t i = 0; i < ROWS; i++)
+            for (size_t j = 0; j < HEADS * d; j++)
+                assert_true(is_near(at(&y, i, j), at(&x, i, j), 2 * tolerance_of(act)));
+        free_matrix(&x), free_matrix(&y);
+    }
+}
+
+static double silu(double x)
+{
+    return x / (1 + exp(-x));
+}
+
+static void swiglu_agrees_with_double(void **state)
+{
+    (void)state;
+    enum { ROWS = 3 };
+    FOR_EACH_COMPUTE(compute)
+    for (size_t k = 0; k < 2 * WIDTHS; k++) {
+        enum cr_dtype act = k % 2 ? CR_BF16 : CR_F32;
+        size_t d = widths[k / 2];
+        uint64_t seed = d;
+        struct cr_matrix gate_up = random_matrix(&seed, ROWS, 2 * d, act, 1), y = matrix(ROWS, d, act, 0);
+        struct cr_matrix dy = random_matrix(&seed, ROWS, d, act, 2);
+        CR_FREE double *want = NULL, *want_d = NULL;
+        assert_ok(cr_allocate(ROWS * d, sizeof *want, &want));
+        assert_ok(cr_allocate(2 * ROWS * d, sizeof *want_d, &want_d));
+        for (size_t i = 0; i < ROWS; i++)
+            for (size_t j = 0; j < d; j++) {
+                put(&gate_up, i, j, 40 * at(&gate_up, i, j));
+                double g = at(&gate_up, i, j), u = at(&gate_up, i, d + j), s = at(&dy, i, j), h = 1e-5;
+                want[i * d + j] = silu(g) * u;
+                want_d[i * 2 * d + j] = s * u * (silu(g + h) - silu(g - h)) / (2 * h);
+                want_d[i * 2 * d + d + j] = s * silu(g);
+            }
+        cr_swiglu(compute, gate_up, y);
+        expect_matrix(&y, want, "swiglu");
+        cr_swiglu_backward(compute, gate_up, dy, gate_up);
+        expect_matrix(&gate_up, want_d, "swiglu_backward");
+        free_matrix(&gate_up), free_matrix(&y), free_matrix(&dy);
+    }
+}
+
+// The kernel behind softmax and silu, over its whole range.
+static void exponential_is_accurate(void **state)
+{
+    (void)state;
+    static const struct cr_kernels *const kernels[] = {&cr_kernels__scalar, &cr_kernels__avx2,
+                                                       &cr_kernels__avx512};
+    for (enum cr_isa isa = CR_ISA_SCALAR; isa <= best_isa(); isa++) {
+        for (int i = -120000; i <= 92000; i += 16) {
+            float x[16], y[16];
+            for (int j = 0; j < 16; j++) x[j] = (float)(i + j) * 1e-3f;
+            kernels[isa]->scaled_exp(x, 0.0f, 1.0f, y, CR_F32, 16);
+            for (int j = 0; j < 16; j++) {
+                double want = exp((double)x[j]);
+                if (want > (double)FLT_MAX)
+                    assert_true(isinf(y[j]));
+                else if (fabs((double)y[j] - want) > 1.5e-7 * want + 1e-45 + (x[j] < -104 ? want : 0))
+                    fail_msg("exp(%.9g) is %.9g, not %.9g", (double)x[j], (double)y[j], want);
+            }
+        }
+        float special[3] = {NAN, INFINITY, -INFINITY}, y[3];
+        kernels[isa]->scaled_exp(special, 0.0f, 1.0f, y, CR_F32, 3);
+        assert_true(isnan(y[0]) && isinf(y[1]) && y[2] == 0.0f);
+    }
+}
+
+static void sums_and_scales_agree_with_double(void **state)
+{
+    (void)state;
+    FOR_EACH_COMPUTE(compute)
+    for (int k = 0; k < 4; k++) {
+        enum cr_dtype y_type = k & 1 ? CR_BF16 : CR_F32, x_type = k & 2 ? CR_BF16 : CR_F32;
+        uint64_t seed = 5;
+        struct cr_matrix y = random_matrix(&seed, 6, 45, y_type, 3),
+                         x = random_matrix(&seed, 6, 45, x_type, 1);
+        double want[6 * 45];
+        for (size_t i = 0; i < 6 * 45; i++) want[i] = at(&y, i / 45, i % 45) + 0.75 * at(&x, i / 45, i % 45);
+        cr_add_scaled(compute, y, 0.75f, x);
+        expect_matrix(&y, want, "add_scaled");
+        for (size_t i = 0; i < 6 * 45; i++) want[i] = -3 * at(&y, i / 45, i % 45);
+        cr_scale(compute, y, -3.0f);
+        expect_matrix(&y, want, "scale");
+        free_matrix(&x), free_matrix(&y);
+    }
+}
+
+static void dropout_keeps_by_its_bits(void **state)
+{
+    (void)state;
+    uint16_t bits[2 * 37];
+    for (size_t i = 0; i < 2 * 37; i++) bits[i] = (uint16_t)(i % 3 == 0 ? 16383 : i % 3 == 1 ? 16384 : 65535);
+    FOR_EACH_COMPUTE(compute)
+    for (int k = 0; k < 2; k++) {
+        uint64_t seed = 5;
+        struct cr_matrix x = random_matrix(&seed, 2, 37, k ? CR_BF16 : CR_F32, 1);
+        double want[2 * 37];
+        for (size_t i = 0; i < 2 * 37; i++) want[i] = i % 3 == 0 ? 0 : at(&x, i / 37, i % 37) / 0.75;
+        cr_dropout(compute, x, bits, 0.25f, x);
+        expect_matrix(&x, want, "dropout");
+        free_matrix(&x);
+    }
+}
+
+static void cross_entropy_agrees_with_double(void **state)
+{
+    (void)state;
+    enum { ROWS = 5 };
+    FOR_EACH_COMPUTE(compute)
+    for (size_t k = 0; k < 3 * WIDTHS; k++) {
+        size_t count = widths[k / 3];
+        uint64_t seed = count;
+        struct cr_matrix logits = random_matrix(&seed, ROWS, count, CR_F32, 1),
+                         d = matrix(ROWS, count, CR_BF16, 0);
+        if (k % 3 == 0) d = logits;
+        if (k % 3 == 1) d = matrix(ROWS, count, CR_F32, 0);
+        for (size_t i = 0; i < ROWS; i++)
+            for (size_t j = 0; j < count; j++) put(&logits, i, j, 20 * at(&logits, i, j));
+        put(&logits, 0, count - 1, 100); // far ahead: its own label next, another's after
+        put(&logits, 1, count - 1, 100);
+        const int32_t label[ROWS] = {(int32_t)count - 1, 0, -100, (int32_t)count / 2, (int32_t)count / 3};
+        double want[ROWS], *gradient = room(2 * ROWS * count, CR_F32);
+        for (size_t i = 0; i < ROWS; i++) {
+            double sum = 0;
+            for (size_t j = 0; j < count; j++) sum += exp(at(&logits, i, j));
+            want[i] = label[i] < 0 ? 0 : log(sum) - at(&logits, i, (size_t)label[i]);
+            for (size_t j = 0; j < count; j++)
+                gradient[i * count + j] =
+                    label[i] < 0 ? 0 : (exp(at(&logits, i, j)) / sum - ((int32_t)j == label[i])) * 0.5;
+        }
+        float loss[ROWS], loss_only[ROWS];
+        bool rank1[ROWS];
+        cr_cross_entropy(compute, logits, label, 0.5f, loss_only, NULL, (struct cr_matrix){0});
+        cr_cross_entropy(compute, logits, label, 0.5f, loss, rank1, d);
+        for (size_t i = 0; i < ROWS; i++) {
+            assert_true(is_near((double)loss[i], want[i], 1e-5));
+            assert_memory_equal(&loss[i], &loss_only[i], sizeof *loss);
+        }
+        assert_true(rank1[0] && rank1[1] == (count == 1) && !rank1[2]);
+        expect_matrix(&d, gradient, "cross_entropy");
+        free(gradient);
+        if (k % 3 != 0) free_matrix(&d);
+        free_matrix(&logits);
+    }
+}
+
+static void equal_logits_rank_in_order(void **state)
+{
+    (void)state;
+    float logits[2][3] = {{1, 2, 2}, {1, 2, 2}}, loss[2];
+    const int32_t label[2] = {1, 2};
+    bool rank1[2];
+    struct cr_compute *compute = open_compute(CR_ISA_SCALAR);
+    cr_cross_entropy(compute, cr_matrix_of(logits, CR_F32, 2, 3), label, 1.0f, loss, rank1,
+                     (struct cr_matrix){0});
+    assert_true(rank1[0] && !rank1[1]);
+    cr_compute_free(compute);
+}
+
+static void reductions_see_every_element(void **state)
+{
+    (void)state;
+    enum { COUNT = 5000001 };
+    CR_FREE float *x = room(COUNT, CR_F32);
+    uint64_t seed = 9;
+    for (size_t i = 0; i < COUNT; i++) x[i] = (float)next_random(&seed);
+    FOR_EACH_COMPUTE(compute)
+    for (size_t count = 0; count <= COUNT; count = count < 100 ? count + 1 : count * 7 + COUNT % 7) {
+        double want = 0;
+        for (size_t i = 0; i < count; i++) want += (double)x[i] * (double)x[i];
+        assert_true(fabs(cr_sum_of_squares(compute, x, count) - want) <= 1e-12 * want);
+        assert_true(cr_all_finite(compute, x, count));
+        size_t where[] = {0, count / 2, count - 1};
+        for (size_t i = 0; i < 3 && count > 0; i++) {
+            float kept = x[where[i]];
+            x[where[i]] = i % 2 ? NAN : -INFINITY;
+            assert_false(cr_all_finite(compute, x, count));
+            x[where[i]] = kept;
+        }
+    }
+}
+
+static void updates_agree_with_double(void **state)
+{
+    (void)state;
+    enum { COUNT = 37 };
+    const struct cr_adamw rule = {1e-2, 0.9, 0.999, 1e-8, 0.1};
+    FOR_EACH_COMPUTE(compute)
+    {
+        uint64_t seed = 4;
+        float p[COUNT], g[COUNT], m[COUNT] = {0}, v[COUNT] = {0}, q[COUNT], buffer[COUNT] = {0}, plain[COUNT];
+        double rp[COUNT], rm[COUNT] = {0}, rv[COUNT] = {0}, rq[COUNT], rb[COUNT] = {0}, rplain[COUNT];
+        for (size_t i = 0; i < COUNT; i++)
+            rp[i] = rq[i] = rplain[i] = p[i] = q[i] = plain[i] = (float)next_random(&seed);
+        for (uint64_t step = 1; step <= 20; step++) {
+            for (size_t i = 0; i < COUNT; i++) {
+                g[i] = (float)next_random(&seed);
+                double d = (double)g[i];
+                rp[i] *= 1 - 1e-2 * 0.1;
+                rm[i] = 0.9 * rm[i] + 0.1 * d;
+                rv[i] = 0.999 * rv[i] + 0.001 * d * d;
+                rp[i] -= 1e-2 / (1 - pow(0.9, (double)step)) * rm[i] /
+                         (sqrt(rv[i] / (1 - pow(0.999, (double)step))) + 1e-8);
+                rb[i] = 0.8 * rb[i] + d + 0.05 * rq[i];
+                rq[i] -= 0.03 * rb[i];
+                rplain[i] -= 0.03 * d;
+            }
+            cr_adamw_update(compute, &rule, step, p, g, m, v, COUNT);
+            cr_sgd_update(compute, 0.03, 0.8, 0.05, q, g, buffer, COUNT);
+            cr_sgd_update(compute, 0.03, 0, 0, plain, g, NULL, COUNT);
+        }
+        for (size_t i = 0; i < COUNT; i++) {
+            assert_true(is_near((double)p[i], rp[i], 5e-6));
+            assert_true(is_near((double)q[i], rq[i], 5e-6));
+            assert_true(is_near((double)plain[i], rplain[i], 5e-6));
+        }
+    }
+}
+
+// What one thread computes, two and three compute too, to the bit.
+static void threads_do_not_change_bits(void **state)
+{
+    (void)state;
+    enum { ROWS = 70, COLUMNS = 1030 };
+    double sums[3];
+    float dweights[3][COLUMNS] = {{0}};
+    struct cr_matrix dxs[3];
+    for (size_t t = 0; t < 3; t++) {
+        struct cr_compute *compute;
+        assert_ok(cr_compute_new(t + 1, &compute));
+        uint64_t seed = 3;
+        struct cr_matrix x = random_matrix(&seed, ROWS, COLUMNS, CR_F32, 0);
+        struct cr_matrix dy = random_matrix(&seed, ROWS, COLUMNS, CR_BF16, 0),
+                         y = matrix(ROWS, COLUMNS, CR_BF16, 0);
+        float inverse[ROWS];
+        dxs[t] = matrix(ROWS, COLUMNS, CR_F32, 0);
+        cr_rms_norm(compute, x, x.data, 1e-5f, y, inverse);
+        cr_rms_norm_backward(compute, x, x.data, inverse, dy, dxs[t], dweights[t]);
+        sums[t] = cr_sum_of_squares(compute, x.data, ROWS * COLUMNS);
+        free_matrix(&x), free_matrix(&dy), free_matrix(&y);
+        cr_compute_free(compute);
+    }
+    for (size_t t = 1; t < 3; t++) {
+        assert_true(same_bits(&dxs[t], &dxs[0]));
+        assert_memory_equal(dweights[t], dweights[0], sizeof dweights[0]);
+        assert_memory_equal(&sums[t], &sums[0], sizeof sums[0]);
+    }
+    for (size_t t = 0; t < 3; t++) free_matrix(&dxs[t]);
+}
+
+static void lacking_instructions_are_refused(void **state)
+{
+    (void)state;
+    if (best_isa() == CR_ISA_AVX512) return;
+    struct cr_compute *compute = NULL;
+    assert_fails(CR_UNSUPPORTED, "lacks", cr_compute_new_with(1, CR_ISA_AVX512, &compute));
+    assert_null(compute);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(conversions_are_exact),
+        cmocka_unit_test(copies_keep_to_their_matrix),
+        cmocka_unit_test(embedding_picks_and_adds_rows),
+        cmocka_unit_test(rms_norm_agrees_with_double),
+        cmocka_unit_test(rope_turns_pairs_and_back),
+        cmocka_unit_test(swiglu_agrees_with_double),
+        cmocka_unit_test(exponential_is_accurate),
+        cmocka_unit_test(sums_and_scales_agree_with_double),
+        cmocka_unit_test(dropout_keeps_by_its_bits),
+        cmocka_unit_test(cross_entropy_agrees_with_double),
+        cmocka_unit_test(equal_logits_rank_in_order),
+        cmocka_unit_test(reductions_see_every_element),
+        cmocka_unit_test(updates_agree_with_double),
+        cmocka_unit_test(threads_do_not_change_bits),
+        cmocka_unit_test(lacking_instructions_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
