@@ -18,7 +18,7 @@ typedef struct {
 
 static inline __mmask16 v_mask(size_t n)
 {
-    return n >= CR_LANES ? (__mmask16)0xffff : (__mmask16)((1u << n) - 1);
+    return (__mmask16)(n >= CR_LANES ? 0xffffu : (1u << n) - 1u);
 }
 
 static inline vf v_set(float x)

@@ -326,10 +326,8 @@ static void cross_entropy_agrees_with_double(void **state)
     for (size_t k = 0; k < 3 * WIDTHS; k++) {
         size_t count = widths[k / 3];
         uint64_t seed = count;
-        struct cr_matrix logits = random_matrix(&seed, ROWS, count, CR_F32, 1),
-                         d = matrix(ROWS, count, CR_BF16, 0);
-        if (k % 3 == 0) d = logits;
-        if (k % 3 == 1) d = matrix(ROWS, count, CR_F32, 0);
+        struct cr_matrix logits = random_matrix(&seed, ROWS, count, CR_F32, 1);
+        struct cr_matrix d = k % 3 == 0 ? logits : matrix(ROWS, count, k % 3 == 1 ? CR_F32 : CR_BF16, 0);
         for (size_t i = 0; i < ROWS; i++)
             for (size_t j = 0; j < count; j++) put(&logits, i, j, 20 * at(&logits, i, j));
         put(&logits, 0, count - 1, 100); // far ahead: its own label next, another's after
