@@ -13,6 +13,9 @@ enum {
     STEPS_EACH = 64,
 };
 
+// Oniguruma's \w; it counts the digits and fractions of Latin-1 in.
+#define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
+
 struct cr_expression {
     pcre2_code *code;
 };
@@ -98,11 +101,10 @@ static enum cr_status translate_escape(struct reader *reader, struct cr_buffer *
         instead = "\\P{White_Space}";
         break;
     case 'w': // PCRE2's own lacks marks
-        instead = reader->in_class ? "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
-                                   : "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]";
+        instead = reader->in_class ? WORD : "[" WORD "]";
         break;
     case 'W':
-        if (!reader->in_class) instead = "[^\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]";
+        if (!reader->in_class) instead = "[^" WORD "]";
         break;
     default:
         break;
@@ -181,7 +183,7 @@ static enum cr_status translate(struct cr_slice pattern, const char *name, struc
     return CR_OK;
 }
 
-static enum cr_status compile(struct cr_slice pattern, uint32_t more, const char *name,
+static enum cr_status compile(struct cr_slice pattern, uint32_t options, const char *name,
                               struct cr_expression **out)
 {
     if (pattern.size > PATTERN_LIMIT)
@@ -192,9 +194,7 @@ static enum cr_status compile(struct cr_slice pattern, uint32_t more, const char
     pcre2_set_parens_nest_limit(context, NESTING_LIMIT);
     int error;
     PCRE2_SIZE at;
-    pcre2_code *code = pcre2_compile(pattern.data, pattern.size,
-                                     PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | more,
-                                     &error, &at, context);
+    pcre2_code *code = pcre2_compile(pattern.data, pattern.size, PCRE2_UTF | options, &error, &at, context);
     pcre2_compile_context_free(context);
     if (!code) {
         PCRE2_UCHAR reason[128];
@@ -216,8 +216,8 @@ enum cr_status cr_expression_new(struct cr_slice pattern, const char *name, stru
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer translated = {0};
     CR_TRY(translate(pattern, name, &translated));
-    return compile((struct cr_slice){(const unsigned char *)cr_buffer_text(&translated), translated.size}, 0,
-                   name, out);
+    return compile((struct cr_slice){(const unsigned char *)cr_buffer_text(&translated), translated.size},
+                   PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, name, out);
 }
 
 enum cr_status cr_expression_new_literal(struct cr_slice text, const char *name, struct cr_expression **out)

@@ -24,6 +24,9 @@ struct step {
 
 enum { STEP_LIMIT = 32, NESTING_LIMIT = 8 };
 
+// Whitespace is the one step whose expression Hugging Face runs with Rust's engine: its \w.
+#define RUST_WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}"
+
 struct cr_splitter {
     struct step steps[STEP_LIMIT];
     size_t count;
@@ -153,7 +156,8 @@ static enum cr_status parse(struct cr_splitter *splitter, const struct cr_json *
     if (strcmp(type, "Split") == 0) return parse_split(splitter, json, name);
     if (strcmp(type, "Metaspace") == 0) return parse_metaspace(splitter, json, name);
     if (strcmp(type, "WhitespaceSplit") == 0) return add_split(splitter, name, "\\s", REMOVED, false);
-    if (strcmp(type, "Whitespace") == 0) return add_split(splitter, name, "\\w+|[^\\w\\s]+", REMOVED, true);
+    if (strcmp(type, "Whitespace") == 0)
+        return add_split(splitter, name, "[" RUST_WORD "]+|[^" RUST_WORD "\\s]+", REMOVED, true);
     if (strcmp(type, "Digits") == 0) {
         bool individual;
         CR_TRY(cr_json_get_bool(json, name, "individual_digits", false, &individual));

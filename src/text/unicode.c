@@ -105,6 +105,40 @@ bool cr_unicode_word(uint32_t c)
     }
 }
 
+// Hugging Face's normal forms are those of Unicode 9.0. Characters that came later and have a combining class
+// or a decomposition in utf8proc's Unicode 15.0 lie in these ranges: they are left as they are and part what
+// stands before them from what stands behind.
+static bool is_later(uint32_t c)
+{
+    static const struct {
+        uint32_t first, last;
+    } later[] = {
+        {0x7fd, 0x7fd},     {0x898, 0x89f},     {0x8ca, 0x8d3},     {0x9fe, 0x9fe},     {0xc3c, 0xc3c},
+        {0xd3b, 0xd3c},     {0xeba, 0xeba},     {0xece, 0xece},     {0x1715, 0x1715},   {0x1abf, 0x1ace},
+        {0x1df6, 0x1dfa},   {0x32ff, 0x32ff},   {0xa7f2, 0xa7f4},   {0xa82c, 0xa82c},   {0xab69, 0xab69},
+        {0x10781, 0x107ba}, {0x10d24, 0x10d27}, {0x10eab, 0x10eac}, {0x10efd, 0x10eff}, {0x10f46, 0x10f50},
+        {0x10f82, 0x10f85}, {0x11070, 0x11070}, {0x1133b, 0x1133b}, {0x1145e, 0x1145e}, {0x11839, 0x1183a},
+        {0x11930, 0x11930}, {0x11938, 0x11938}, {0x1193d, 0x1193e}, {0x11943, 0x11943}, {0x119e0, 0x119e0},
+        {0x11a34, 0x11a34}, {0x11a47, 0x11a47}, {0x11a99, 0x11a99}, {0x11d42, 0x11d42}, {0x11d44, 0x11d45},
+        {0x11d97, 0x11d97}, {0x11f41, 0x11f42}, {0x16ff0, 0x16ff1}, {0x1e030, 0x1e06d}, {0x1e08f, 0x1e08f},
+        {0x1e130, 0x1e136}, {0x1e2ae, 0x1e2ae}, {0x1e2ec, 0x1e2ef}, {0x1e4ec, 0x1e4ef}, {0x1f16c, 0x1f16c},
+        {0x1fbf0, 0x1fbf9}};
+    size_t low = 0, high = sizeof later / sizeof *later;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (later[middle].last < c)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < sizeof later / sizeof *later && c >= later[low].first;
+}
+
+static uint32_t combining_class(utf8proc_int32_t c)
+{
+    return is_later((uint32_t)c) ? 0 : (uint32_t)utf8proc_get_property(c)->combining_class;
+}
+
 struct mark {
     utf8proc_int32_t character;
     uint32_t key; // combining class, then place: sorting by it is stable
@@ -125,9 +159,9 @@ static enum cr_status order_marks(utf8proc_int32_t *characters, size_t count)
     for (size_t i = 0; i < count;) {
         size_t end = i;
         bool ordered = true;
-        utf8proc_propval_t before = 0;
+        uint32_t before = 0;
         while (end < count) {
-            utf8proc_propval_t class = utf8proc_get_property(characters[end])->combining_class;
+            uint32_t class = combining_class(characters[end]);
             if (class == 0) break;
             if (class < before) ordered = false;
             before = class;
@@ -139,7 +173,7 @@ static enum cr_status order_marks(utf8proc_int32_t *characters, size_t count)
             if (run > room) CR_TRY(cr_reallocate(run, sizeof *marks, &marks));
             if (run > room) room = run;
             for (size_t k = 0; k < run; k++) {
-                uint32_t class = (uint32_t)utf8proc_get_property(characters[i + k])->combining_class;
+                uint32_t class = combining_class(characters[i + k]);
                 marks[k] = (struct mark){characters[i + k], class << 24 | (uint32_t)k};
             }
             qsort(marks, run, sizeof *marks, compare_marks);
@@ -147,6 +181,25 @@ static enum cr_status order_marks(utf8proc_int32_t *characters, size_t count)
         }
         i = end > i ? end : i + 1;
     }
+    return CR_OK;
+}
+
+// Composes what stands between later characters; *count shrinks.
+static enum cr_status compose_parts(utf8proc_int32_t *characters, size_t *count)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < *count;) {
+        size_t end = i;
+        while (end < *count && !is_later((uint32_t)characters[end])) end++;
+        utf8proc_ssize_t composed = utf8proc_normalize_utf32(characters + i, (utf8proc_ssize_t)(end - i),
+                                                             UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+        if (composed < 0) return cr_fail(CR_INTERNAL, "utf8proc: %s", utf8proc_errmsg(composed));
+        memmove(characters + kept, characters + i, (size_t)composed * sizeof *characters);
+        kept += (size_t)composed;
+        for (i = end; i < *count && is_later((uint32_t)characters[i]); i++)
+            characters[kept++] = characters[i];
+    }
+    *count = kept;
     return CR_OK;
 }
 
@@ -160,7 +213,6 @@ static bool all_ascii(struct cr_slice text)
 enum cr_status cr_unicode_normalize(struct cr_slice text, enum cr_normal_form form, struct cr_buffer *out)
 {
     if (all_ascii(text)) return cr_append(out, text.data, text.size);
-    bool compose = form == CR_NFC || form == CR_NFKC;
     utf8proc_option_t options = UTF8PROC_STABLE;
     if (form == CR_NFKC || form == CR_NFKD) options |= UTF8PROC_COMPAT;
 
@@ -175,21 +227,20 @@ enum cr_status cr_unicode_normalize(struct cr_slice text, enum cr_normal_form fo
             CR_TRY(cr_reallocate(room, sizeof *characters, &characters));
         }
         int boundary = 0;
-        utf8proc_ssize_t more =
-            utf8proc_decompose_char((utf8proc_int32_t)cr_utf8_next(&at), characters + count, LONGEST,
-                                    options | UTF8PROC_DECOMPOSE, &boundary);
+        uint32_t c = cr_utf8_next(&at);
+        if (is_later(c)) {
+            characters[count++] = (utf8proc_int32_t)c;
+            continue;
+        }
+        utf8proc_ssize_t more = utf8proc_decompose_char((utf8proc_int32_t)c, characters + count, LONGEST,
+                                                        options | UTF8PROC_DECOMPOSE, &boundary);
         if (more < 0 || more > LONGEST)
             return cr_fail(CR_INTERNAL, "utf8proc: %s",
                            utf8proc_errmsg(more < 0 ? more : UTF8PROC_ERROR_OVERFLOW));
         count += (size_t)more;
     }
     CR_TRY(order_marks(characters, count));
-    if (compose) {
-        utf8proc_ssize_t composed =
-            utf8proc_normalize_utf32(characters, (utf8proc_ssize_t)count, options | UTF8PROC_COMPOSE);
-        if (composed < 0) return cr_fail(CR_INTERNAL, "utf8proc: %s", utf8proc_errmsg(composed));
-        count = (size_t)composed;
-    }
+    if (form == CR_NFC || form == CR_NFKC) CR_TRY(compose_parts(characters, &count));
     for (size_t i = 0; i < count; i++) CR_TRY(cr_utf8_append(out, (uint32_t)characters[i]));
     return CR_OK;
 }
