@@ -1,0 +1,32 @@
+#!/bin/sh
+# What is too slow for every commit (`make check-long`): races, uninitialised memory, longer fuzzing, and the programs
+# themselves under AddressSanitizer. Stops at the first failure; the last line counts what passed.
+set -eu
+cd "$(dirname "$0")/.."
+export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
+. scripts/stage.sh
+
+# Layers whose programs run no code made at run time and no instruction that valgrind lacks.
+under_valgrind() {
+  for program in build/debug/tests/test_base* build/debug/tests/test_format_* build/debug/tests/test_crypto_* \
+    build/debug/tests/test_text_*; do
+    echo "$program"
+    valgrind --quiet --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite "$program" || return 1
+  done
+}
+
+# gcc 12's runtime cannot place its shadow on kernels that spread mappings widely; without that it can.
+fixed_addresses() {
+  setarch "$(uname -m)" -R "$@"
+}
+
+stage "tsan build" build tsan
+export TSAN_OPTIONS=halt_on_error=1
+stage "tsan can start" fixed_addresses build/tsan/tests/test_base
+tests "tsan unit tests" tsan -R '^unit\.' -j2
+stage "debug build" build debug
+stage "valgrind" under_valgrind
+stage "asan build" build asan
+export ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
+tests "asan end-to-end tests" asan -R '^e2e\.'
+stage "fuzzing" scripts/fuzz.sh 60
