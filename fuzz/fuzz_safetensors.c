@@ -1,0 +1,38 @@
+// Any bytes as a safetensors file: refused, or every byte of data belongs to exactly one tensor.
+#include "format/safetensors.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check(bool good)
+{
+    if (!good) abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct cr_safetensors *file = NULL;
+    if (cr_safetensors_parse((struct cr_slice){data, size}, "fuzz", &file) != CR_OK) return 0;
+    size_t total = 0;
+    unsigned sum = 0;
+    for (size_t i = 0; i < cr_safetensors_count(file); i++) {
+        const struct cr_tensor_entry *entry = cr_safetensors_at(file, i);
+        check(cr_safetensors_find(file, entry->name) == entry);
+        check(entry->rank <= CR_MAX_RANK);
+        size_t bytes = cr_dtype_size(entry->dtype);
+        for (size_t d = 0; d < entry->rank; d++) bytes *= entry->shape[d];
+        check(bytes == entry->bytes.size);
+        for (size_t b = 0; b < bytes; b++) sum += entry->bytes.data[b];
+        total += bytes;
+    }
+    uint64_t header = 0;
+    memcpy(&header, data, sizeof header);
+    check(total == size - sizeof header - header);
+    static volatile unsigned kept;
+    kept = sum;
+    (void)kept;
+    cr_safetensors_free(file);
+    return 0;
+}
