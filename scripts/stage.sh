@@ -5,7 +5,8 @@ failed=0
 skipped=0
 logs=build/check
 mkdir -p "$logs"
-trap 'echo "$passed passed, $failed failed, $skipped skipped"' EXIT
+trap 'status=$?; [ $status -eq 0 ] || [ $failed -gt 0 ] || failed=1
+echo "$passed passed, $failed failed, $skipped skipped"' EXIT
 
 # run_logged TITLE COMMAND...: the command's output goes to a log, whose end is shown where it fails.
 run_logged() {
@@ -61,10 +62,7 @@ tests() {
     skipped=$((skipped + cases + scripts))
     [ "$cases" -eq 0 ] || grep '^\[  SKIPPED \] [a-z0-9_]*$' "$log" | sort -u | sed 's/^\[  SKIPPED \]/  skipped:/'
   fi
-  if [ $outcome -ne 0 ]; then
-    [ $failed -gt 0 ] || failed=1
-    exit 1
-  fi
+  [ $outcome -eq 0 ] || exit 1
 }
 
 # build PRESET

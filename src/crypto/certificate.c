@@ -2,6 +2,7 @@
 #include "crypto/identity.h"
 #include "crypto/openssl.h"
 
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
@@ -125,10 +126,8 @@ static enum cr_status read_request(struct cr_slice der, X509_REQ **out)
     if (!request) return cr_openssl_fail(CR_INVALID, "certificate request: not DER of PKCS #10");
     if (at != der.data + der.size) return cr_fail(CR_INVALID, "certificate request: bytes after its end");
     EVP_PKEY *key = X509_REQ_get0_pubkey(request);
-    if (!cr_certificate_is_p256(key)) {
-        // The queue may hold why an alien key did not decode.
+    if (!cr_certificate_is_p256(key))
         return cr_openssl_fail(CR_INVALID, "certificate request: its key is not of P-256");
-    }
     if (X509_REQ_verify(request, key) != 1)
         return cr_openssl_fail(CR_INVALID, "certificate request: its signature does not verify");
     *out = request;
@@ -200,6 +199,7 @@ enum cr_status cr_certificate_check(const EVP_PKEY *key, X509 *certificate, X509
     }
     X509_STORE_CTX_free(context);
     X509_STORE_free(store);
+    ERR_clear_error(); // what a failed check leaves would pass for the reason of the next failure
     return status;
 }
 

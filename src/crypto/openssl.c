@@ -22,5 +22,5 @@ enum cr_status cr_openssl_fail(enum cr_status code, const char *format, ...)
     unsigned long error = ERR_get_error();
     const char *reason = error ? ERR_reason_error_string(error) : NULL;
     ERR_clear_error();
-    return cr_fail(code, "%s: %s", text, reason ? reason : "OpenSSL gives no reason");
+    return reason ? cr_fail(code, "%s: %s", text, reason) : cr_fail(code, "%s", text);
 }
