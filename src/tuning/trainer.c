@@ -186,6 +186,14 @@ size_t cr_trainer_step(const struct cr_trainer *trainer)
     return trainer->step;
 }
 
+enum cr_status cr_trainer_seek(struct cr_trainer *trainer, size_t step)
+{
+    if (step > trainer->total_steps)
+        return cr_fail(CR_INVALID, "training: there is no step %zu of %zu", step, trainer->total_steps);
+    trainer->step = step;
+    return CR_OK;
+}
+
 void cr_trainer_reset_optimizer(struct cr_trainer *trainer)
 {
     cr_optimizer_reset(&trainer->optimizer);

@@ -40,6 +40,10 @@ struct cr_parameters *cr_trainer_parameters(struct cr_trainer *trainer);
 size_t cr_trainer_total_steps(const struct cr_trainer *trainer);
 size_t cr_trainer_step(const struct cr_trainer *trainer); // done so far
 
+// Goes to another step of the run: data order, dropout and schedule go on from there; values and moments stay
+// as they are. A silo that missed a round does this. Past the last step is CR_INVALID.
+enum cr_status cr_trainer_seek(struct cr_trainer *trainer, size_t step);
+
 // Trains `steps` more optimiser steps, adding to `tally`. Data order, dropout and schedule depend only on the
 // configuration and the number of the step, not on how the steps are cut into calls. After each step
 // `keep_going` (may be NULL) is asked; false ends early with CR_CANCELLED.
