@@ -412,3 +412,13 @@ enum cr_status cr_config_job(const struct cr_config *config, struct cr_buffer *y
     job.silos = (struct cr_record_list){0};
     return cr_options_write(&cr_config_table, &job, yaml);
 }
+
+void cr_config_apply_rounds(struct cr_config *config)
+{
+    const struct cr_federation_config *federation = &config->federation;
+    struct cr_training_config *training = &config->tuning.training;
+    // Both factors are bounded by the table, so the product fits.
+    training->max_steps = federation->rounds * federation->local_steps;
+    if (federation->local_steps == 0)
+        training->num_train_epochs = (double)federation->rounds * federation->local_epochs;
+}

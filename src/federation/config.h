@@ -33,7 +33,10 @@ struct cr_federation_config {
 
 // One silo of `carrel simulate`.
 struct cr_silo_config {
-    char *name; // 1 to 63 of [a-z0-9-]
+    char *name; // Sets training.max_steps or num_train_epochs to what all rounds together train on one silo.
+    void cr_config_apply_rounds(struct cr_config *config);
+
+    // 1 to 63 of [a-z0-9-]
     char *data; // path
     char *eval; // path or NULL
 };

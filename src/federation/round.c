@@ -142,7 +142,7 @@ void cr_round_handle(struct cr_round *machine, double now, const struct cr_round
         on_answered(machine, now, event->silo, event->answer, actions);
         break;
     case CR_ROUND_REFUSED:
-        silo->dropped = true;
+        silo->dropped = silo->refused = true;
         if (machine->phase == CR_ROUND_COLLECTING) reconsider_set(machine, now, actions);
         break;
     case CR_ROUND_TICK:

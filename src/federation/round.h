@@ -40,6 +40,7 @@ struct cr_round_silo {
     bool taking_part;  // was told to begin this round
     bool answered;     // `answer` is this round's
     bool dropped;      // from this round
+    bool refused;      // and that because its values were refused
     bool in_set;       // of the collection
     double gone_since; // while taking part and not present
     struct cr_answer answer;

@@ -1,0 +1,26 @@
+// A silo of a federation: enrols with a join token, trains what the server asks for, and goes on after any
+// interruption of itself, of the server, or of the network.
+//
+// Events (docs/ARCHITECTURE.md lists their fields): "client.connected", "client.waiting", "client.enrolled",
+// "client.round", "client.trained", "client.closed", "client.done", and those of training.
+#ifndef CARREL_FEDERATION_CLIENT_H
+#define CARREL_FEDERATION_CLIENT_H
+
+#include "federation/learner.h"
+
+struct cr_client_options {
+    const char *token;
+    const char *state; // directory; NULL: "carrel-silo-NAME" of the token's name
+    const char *model; // NULL: the job's
+    const char *data;  // NULL: the job's
+    size_t threads;    // as in the settings: 0: one per processor
+};
+
+// Runs until the server says that all rounds are done. A server that cannot be reached, or goes silent, is
+// tried again until federation.progress_timeout has passed without a connection: CR_TIMEOUT. keep_going (may
+// be NULL) is asked several times a second; where it returns false: CR_CANCELLED, and a later start goes on.
+enum cr_status cr_client_run(const struct cr_client_options *options, const struct cr_learner_kind *learner,
+                             const struct cr_event_sink *sink, bool (*keep_going)(void *context),
+                             void *context);
+
+#endif

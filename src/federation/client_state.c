@@ -1,0 +1,169 @@
+#include "federation/client_state.h"
+
+#include "base/file.h"
+#include "format/json.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+enum { UPDATE_LIMIT = 65536, HEX_SIZE = 2 * CR_SHA256_SIZE + 1 };
+
+static void free_json(struct cr_json **json)
+{
+    cr_json_free(*json);
+}
+
+static enum cr_status take_directory(struct cr_client_state *state)
+{
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_directory_make(state->path, true));
+    CR_TRY(cr_path_join(state->path, "lock", &path));
+    state->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (state->lock_fd < 0) return cr_fail_errno(CR_IO, "%s", path);
+    if (flock(state->lock_fd, LOCK_EX | LOCK_NB) == 0) return CR_OK;
+    if (errno == EWOULDBLOCK)
+        return cr_fail(CR_INVALID, "%s: another carrel join is running on this directory", state->path);
+    return cr_fail_errno(CR_IO, "%s: cannot be locked", path);
+}
+
+static enum cr_status check_identity(const struct cr_client_state *state, const struct cr_token *token)
+{
+    unsigned char fingerprint[CR_SHA256_SIZE];
+    char name[CR_NAME_SIZE], role[CR_NAME_SIZE];
+    CR_TRY(cr_identity_fingerprint(state->identity, fingerprint));
+    CR_TRY(cr_certificate_subject(cr_identity_certificate(state->identity), name, role));
+    if (memcmp(fingerprint, token->fingerprint, CR_SHA256_SIZE) != 0)
+        return cr_fail(CR_INVALID, "%s: holds the identity of another federation (choose another --state)",
+                       state->path);
+    if (strcmp(name, token->name) != 0)
+        return cr_fail(CR_INVALID, "%s: holds the identity of %s, not of %s (choose another --state)",
+                       state->path, name, token->name);
+    return CR_OK;
+}
+
+static enum cr_status open_identity(struct cr_client_state *state, const struct cr_token *token)
+{
+    CR_FREE char *key = NULL;
+    CR_TRY(cr_path_join(state->path, "key.pem", &key));
+    if (!cr_file_exists(key)) {
+        // The key is kept before it enrols: an answer that is lost can then be asked for again.
+        CR_TRY(cr_identity_new(&state->identity));
+        return cr_identity_save(state->identity, state->path);
+    }
+    CR_TRY(cr_identity_load(state->path, &state->identity));
+    state->enrolled = cr_identity_certificate(state->identity) != NULL;
+    return state->enrolled ? check_identity(state, token) : CR_OK;
+}
+
+static enum cr_status get_digest(const struct cr_json *object, const char *path, const char *key,
+                                 unsigned char out[CR_SHA256_SIZE])
+{
+    const char *hex;
+    CR_TRY(cr_json_get_string(object, path, key, "", &hex));
+    enum cr_status status = cr_hex_decode(hex, out, CR_SHA256_SIZE);
+    return status == CR_OK ? CR_OK : cr_fail_within(status, "%s: %s", path, key);
+}
+
+static enum cr_status read_update(struct cr_client_state *state)
+{
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(state->path, "update.json", &path));
+    if (!cr_file_exists(path)) return CR_OK;
+    CR_CLEANUP(free_json) struct cr_json *root = NULL;
+    CR_TRY(cr_json_read(path, UPDATE_LIMIT, &root));
+    struct cr_answer *answer = &state->answer;
+    size_t round, labelled, correct;
+    CR_TRY(cr_json_require_size(root, path, "round", 0, SIZE_MAX / 2, &round));
+    CR_TRY(cr_json_require_size(root, path, "labelled", 0, SIZE_MAX / 2, &labelled));
+    CR_TRY(cr_json_require_size(root, path, "correct", 0, SIZE_MAX / 2, &correct));
+    CR_TRY(cr_json_get_number(root, path, "loss_sum", 0, &answer->loss_sum));
+    CR_TRY(get_digest(root, path, "run", state->run));
+    CR_TRY(get_digest(root, path, "start", answer->start));
+    CR_TRY(get_digest(root, path, "digest", answer->digest));
+    answer->round = round;
+    answer->labelled = labelled;
+    answer->correct = correct;
+    state->has_answer = true;
+    return CR_OK;
+}
+
+enum cr_status cr_client_state_open(const char *path, const struct cr_token *token,
+                                    struct cr_client_state **out)
+{
+    struct cr_client_state *state;
+    CR_TRY(cr_allocate(1, sizeof *state, &state));
+    state->lock_fd = -1;
+    enum cr_status status = cr_copy_string(path, &state->path);
+    if (status == CR_OK) status = take_directory(state);
+    if (status == CR_OK) status = open_identity(state, token);
+    if (status == CR_OK) status = read_update(state);
+    if (status != CR_OK) {
+        cr_client_state_close(state);
+        return status;
+    }
+    *out = state;
+    return CR_OK;
+}
+
+void cr_client_state_close(struct cr_client_state *state)
+{
+    if (!state) return;
+    if (state->lock_fd >= 0) close(state->lock_fd);
+    cr_identity_free(state->identity);
+    free(state->path);
+    free(state);
+}
+
+enum cr_status cr_client_state_enrol(struct cr_client_state *state, struct cr_slice certificate,
+                                     struct cr_slice authority)
+{
+    CR_TRY(cr_identity_install(state->identity, certificate, authority));
+    CR_TRY(cr_identity_save(state->identity, state->path));
+    state->enrolled = true;
+    return CR_OK;
+}
+
+enum cr_status cr_client_state_trainer(const struct cr_client_state *state, uint64_t round, char **out)
+{
+    char name[40];
+    snprintf(name, sizeof name, "trainer-%" PRIu64 ".state", round);
+    return cr_path_join(state->path, name, out);
+}
+
+static enum cr_status add_digest(struct cr_buffer *text, const char *key, const unsigned char *digest)
+{
+    char hex[HEX_SIZE];
+    cr_hex_encode((struct cr_slice){digest, CR_SHA256_SIZE}, hex);
+    return cr_append_format(text, "\"%s\": \"%s\", ", key, hex);
+}
+
+enum cr_status cr_client_state_keep(struct cr_client_state *state, const unsigned char run[CR_SHA256_SIZE],
+                                    const struct cr_answer *answer)
+{
+    CR_FREE char *path = NULL;
+    CR_FREE char *older = NULL;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(cr_path_join(state->path, "update.json", &path));
+    CR_TRY(cr_client_state_trainer(state, state->answer.round, &older));
+    CR_TRY(cr_append_format(&text, "{"));
+    CR_TRY(add_digest(&text, "run", run));
+    CR_TRY(add_digest(&text, "start", answer->start));
+    CR_TRY(add_digest(&text, "digest", answer->digest));
+    CR_TRY(cr_append_format(
+        &text, "\"round\": %" PRIu64 ", \"labelled\": %" PRIu64 ", \"correct\": %" PRIu64 ", \"loss_sum\": ",
+        answer->round, answer->labelled, answer->correct));
+    CR_TRY(cr_json_append_number(&text, answer->loss_sum));
+    CR_TRY(cr_append_format(&text, "}\n"));
+    CR_TRY(cr_file_write(path, cr_buffer_slice(&text), true));
+    if (state->has_answer && state->answer.round != answer->round) unlink(older);
+    memcpy(state->run, run, CR_SHA256_SIZE);
+    state->answer = *answer;
+    state->has_answer = true;
+    return CR_OK;
+}

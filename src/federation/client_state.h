@@ -1,0 +1,40 @@
+// What a silo keeps on disk, so that it need not be invited again, nor train again what it trained:
+//
+//   key.pem, certificate.pem, authority.pem   who it is (crypto/identity.h)
+//   update.json                               the last round it trained, and of which run
+//   trainer-N.state                           the learner after that round N; holds the update's values
+//   lock                                      held by the one process that uses the directory
+#ifndef CARREL_FEDERATION_CLIENT_STATE_H
+#define CARREL_FEDERATION_CLIENT_STATE_H
+
+#include "channel/token.h"
+#include "federation/round.h"
+
+struct cr_client_state {
+    char *path;
+    int lock_fd;
+    struct cr_identity *identity;
+    bool enrolled;   // the identity has its certificate
+    bool has_answer; // update.json is there: the next two
+    unsigned char run[CR_SHA256_SIZE];
+    struct cr_answer answer;
+};
+
+// Makes what is missing, a key among it, and reads what is there. An identity of another federation, or of
+// another name than the token's, is CR_INVALID. Free with cr_client_state_close.
+enum cr_status cr_client_state_open(const char *path, const struct cr_token *token,
+                                    struct cr_client_state **out);
+void cr_client_state_close(struct cr_client_state *state); // NULL is allowed
+
+// Takes and keeps the certificate.
+enum cr_status cr_client_state_enrol(struct cr_client_state *state, struct cr_slice certificate,
+                                     struct cr_slice authority);
+
+// Where the learner's state after `round` is; free with free.
+enum cr_status cr_client_state_trainer(const struct cr_client_state *state, uint64_t round, char **out);
+
+// Keeps the answer, whose learner's state is written already; removes that of the round before.
+enum cr_status cr_client_state_keep(struct cr_client_state *state, const unsigned char run[CR_SHA256_SIZE],
+                                    const struct cr_answer *answer);
+
+#endif

@@ -1,0 +1,196 @@
+#include "federation/invitation.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/flags.h"
+#include "channel/tls.h"
+#include "crypto/random.h"
+#include "format/json.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { INVITATION_LIMIT = 4096, HEX_SIZE = 2 * CR_SHA256_SIZE + 1 };
+
+struct invitation {
+    char name[CR_NAME_SIZE], role[CR_NAME_SIZE];
+    int64_t expires;
+    bool used;
+    unsigned char key[CR_SHA256_SIZE]; // once used
+};
+
+static enum cr_status path_of(const char *directory, const unsigned char secret[CR_SECRET_SIZE], char **out)
+{
+    unsigned char hash[CR_SHA256_SIZE];
+    CR_TRY(cr_sha256((struct cr_slice){secret, CR_SECRET_SIZE}, hash));
+    char hex[HEX_SIZE], name[HEX_SIZE + 24];
+    cr_hex_encode((struct cr_slice){hash, sizeof hash}, hex);
+    snprintf(name, sizeof name, "invitations/%s.json", hex);
+    return cr_path_join(directory, name, out);
+}
+
+static enum cr_status write_invitation(const char *path, const struct invitation *invitation)
+{
+    char hex[HEX_SIZE];
+    cr_hex_encode((struct cr_slice){invitation->key, CR_SHA256_SIZE}, hex);
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(cr_append_format(
+        &text,
+        "{\"name\": \"%s\", \"role\": \"%s\", \"expires\": %" PRId64 ", \"used\": %s, \"key\": \"%s\"}\n",
+        invitation->name, invitation->role, invitation->expires, invitation->used ? "true" : "false", hex));
+    return cr_file_write(path, cr_buffer_slice(&text), true);
+}
+
+static void free_json(struct cr_json **json)
+{
+    cr_json_free(*json);
+}
+
+static enum cr_status read_invitation(const char *path, struct invitation *out)
+{
+    CR_CLEANUP(free_json) struct cr_json *root = NULL;
+    CR_TRY(cr_json_read(path, INVITATION_LIMIT, &root));
+    const char *name, *role, *key;
+    struct invitation invitation = {0};
+    CR_TRY(cr_json_get_string(root, path, "name", "", &name));
+    CR_TRY(cr_json_get_string(root, path, "role", "", &role));
+    CR_TRY(cr_json_get_string(root, path, "key", "", &key));
+    CR_TRY(cr_json_get_bool(root, path, "used", false, &invitation.used));
+    CR_TRY(cr_config_check_name(name));
+    CR_TRY(cr_config_check_name(role));
+    if (!cr_json_is_integer(cr_json_member(root, "expires"), &invitation.expires))
+        return cr_fail(CR_INVALID, "%s: expires: an integer is wanted", path);
+    CR_TRY(cr_hex_decode(key, invitation.key, sizeof invitation.key));
+    strcpy(invitation.name, name);
+    strcpy(invitation.role, role);
+    *out = invitation;
+    return CR_OK;
+}
+
+static enum cr_status address_for_token(const struct cr_config *config, char out[CR_ADDRESS_SIZE])
+{
+    const struct cr_federation_config *federation = &config->federation;
+    struct cr_address address;
+    const char *key = federation->advertise ? "advertise" : "address";
+    enum cr_status status =
+        cr_address_parse(federation->advertise ? federation->advertise : federation->address, &address);
+    if (status != CR_OK) return cr_fail_within(status, "federation.%s", key);
+    if (cr_address_is_wildcard(&address))
+        return cr_fail(CR_INVALID,
+                       "federation.%s is %s, which says nothing about how silos reach the server "
+                       "(set federation.advertise)",
+                       key, address.host);
+    if (address.port == 0) CR_TRY(cr_state_read_port(federation->state_dir, &address.port));
+    if (address.port == 0)
+        return cr_fail(CR_INVALID, "federation.%s has port 0 and no server has run yet (start it first)",
+                       key);
+    cr_address_format(&address, out);
+    return CR_OK;
+}
+
+enum cr_status cr_invite(const struct cr_config *config, const char *name, const char *role, double seconds,
+                         struct cr_buffer *text)
+{
+    CR_CLEANUP(cr_token_release) struct cr_token token = {0};
+    CR_TRY(cr_config_check_name(name));
+    if (strcmp(role, "silo") != 0) return cr_fail(CR_INVALID, "role \"%s\": \"silo\" is the only one", role);
+    if (!(seconds >= 1 && seconds <= 366 * 86400.0))
+        return cr_fail(CR_INVALID, "an invitation is good for one second to 366 days");
+    CR_TRY(address_for_token(config, token.address));
+    strcpy(token.name, name);
+    strcpy(token.role, role);
+    token.expires = cr_clock_unix() + (int64_t)seconds;
+    CR_TRY(cr_random_bytes(token.secret, sizeof token.secret));
+
+    const char *directory = config->federation.state_dir;
+    struct cr_identity *authority;
+    CR_TRY(cr_state_authority(directory, &authority));
+    enum cr_status status = cr_identity_fingerprint(authority, token.fingerprint);
+    cr_identity_free(authority);
+    CR_TRY(status);
+
+    struct invitation invitation = {.expires = token.expires};
+    strcpy(invitation.name, name);
+    strcpy(invitation.role, role);
+    CR_CLEANUP(cr_state_unlock) int fd = -1;
+    CR_FREE char *path = NULL;
+    CR_FREE char *folder = NULL;
+    CR_TRY(cr_state_lock(directory, &fd));
+    CR_TRY(cr_path_join(directory, "invitations", &folder));
+    CR_TRY(cr_directory_make(folder, true));
+    CR_TRY(path_of(directory, token.secret, &path));
+    CR_TRY(write_invitation(path, &invitation));
+    return cr_token_write(&token, text);
+}
+
+// The invitation of a used token is good for the key that used it, and for no other.
+static enum cr_status judge(const struct cr_state_dir *state, const struct invitation *invitation,
+                            const unsigned char key[CR_SHA256_SIZE], int64_t now)
+{
+    size_t number = cr_state_find(state, invitation->name);
+    // A name that was invited anew since then has another key: the old one does not come back by its old
+    // token.
+    bool replaced =
+        number != SIZE_MAX && memcmp(state->members[number].key, invitation->key, CR_SHA256_SIZE) != 0;
+    if (invitation->used && (replaced || memcmp(invitation->key, key, CR_SHA256_SIZE) != 0))
+        return cr_fail(CR_DENIED, "the join token was used already (ask for a new one: carrel invite %s)",
+                       invitation->name);
+    if (!invitation->used && now >= invitation->expires) {
+        char when[CR_CLOCK_TEXT_SIZE];
+        cr_clock_format(invitation->expires, when);
+        return cr_fail(CR_DENIED, "the join token expired at %s (ask for a new one: carrel invite %s)", when,
+                       invitation->name);
+    }
+    return CR_OK;
+}
+
+enum cr_status cr_redeem(struct cr_state_dir *state, const unsigned char secret[CR_SECRET_SIZE],
+                         struct cr_slice request, int64_t now, struct cr_member *member,
+                         struct cr_buffer *certificate)
+{
+    CR_FREE char *path = NULL;
+    CR_TRY(path_of(state->path, secret, &path));
+    CR_CLEANUP(cr_state_unlock) int fd = -1;
+    CR_TRY(cr_state_lock(state->path, &fd));
+    if (!cr_file_exists(path)) return cr_fail(CR_DENIED, "the join token is not one of this server's");
+    struct invitation invitation;
+    CR_TRY(read_invitation(path, &invitation));
+    // The request's key is only known to be its sender's once it was verified, which issuing does.
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer issued = {0};
+    CR_TRY(cr_identity_issue(state->authority, request, invitation.name, invitation.role, now, &issued));
+    struct cr_member enrolled = {0};
+    CR_TRY(cr_tls_key_digest(cr_buffer_slice(&issued), enrolled.key));
+    CR_TRY(judge(state, &invitation, enrolled.key, now));
+    strcpy(enrolled.name, invitation.name);
+    strcpy(enrolled.role, invitation.role);
+    // Spent before it is of use: a crash in between leaves a token that only its own key can use again.
+    invitation.used = true;
+    memcpy(invitation.key, enrolled.key, CR_SHA256_SIZE);
+    CR_TRY(write_invitation(path, &invitation));
+    CR_TRY(cr_state_enrol(state, &enrolled));
+    CR_TRY(cr_append(certificate, issued.data, issued.size));
+    *member = enrolled;
+    return CR_OK;
+}
+
+enum cr_status cr_duration_parse(const char *text, double *seconds)
+{
+    static const struct {
+        char unit;
+        double seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+    size_t length = strlen(text);
+    for (size_t i = 0; length > 1 && length < 32 && i < sizeof units / sizeof *units; i++) {
+        if (text[length - 1] != units[i].unit) continue;
+        char number[32];
+        uint64_t count;
+        memcpy(number, text, length - 1);
+        number[length - 1] = 0;
+        if (!cr_parse_unsigned(number, &count)) break;
+        *seconds = (double)count * units[i].seconds;
+        return CR_OK;
+    }
+    return cr_fail(CR_INVALID, "\"%.40s\" is no duration: 30s, 90m, 24h or 7d are", text);
+}

@@ -1,0 +1,31 @@
+// What a federation trains with. The program uses cr_learner_tuning, the trainer of tuning/; tests of the
+// protocol use one of their own that needs no model.
+#ifndef CARREL_FEDERATION_LEARNER_H
+#define CARREL_FEDERATION_LEARNER_H
+
+#include "federation/config.h"
+#include "tuning/trainer.h"
+
+// Each function is as the one of the same name in tuning/trainer.h.
+struct cr_learner_kind {
+    enum cr_status (*open)(const struct cr_config *config, const struct cr_event_sink *sink, void **out);
+    void (*free)(void *learner); // NULL is allowed
+    float *(*values)(void *learner, size_t *count);
+    enum cr_status (*digest)(void *learner, unsigned char out[32]);
+    size_t (*total_steps)(void *learner);
+    enum cr_status (*seek)(void *learner, size_t step);
+    void (*reset_optimizer)(void *learner);
+    enum cr_status (*run)(void *learner, size_t steps, struct cr_tally *tally,
+                          bool (*keep_going)(void *context), void *context);
+    enum cr_status (*save)(void *learner, const char *directory);
+    enum cr_status (*save_state)(void *learner, const char *path);
+    enum cr_status (*load_state)(void *learner, const char *path);
+};
+
+extern const struct cr_learner_kind cr_learner_tuning;
+
+// The optimiser steps [*first, *last) that make up a round, of total_steps in all: even shares, so that every
+// silo is through its schedule when the last round ends.
+void cr_learner_share(size_t total_steps, uint64_t round, uint64_t rounds, size_t *first, size_t *last);
+
+#endif

@@ -1,0 +1,383 @@
+#include "federation/server.h"
+
+#include "base/clock.h"
+#include "federation/invitation.h"
+#include "federation/server_parts.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { STRANGERS = 64 }; // connections at once that have not shown a certificate
+static const double step_seconds = 0.2, farewell_seconds = 3;
+
+static enum cr_status check_version(uint32_t version)
+{
+    if (version == CR_PROTOCOL_VERSION) return CR_OK;
+    return cr_fail(CR_PROTOCOL, "protocol version %u, where the server speaks %d", version,
+                   CR_PROTOCOL_VERSION);
+}
+
+static enum cr_status on_opened(void *context, struct cr_connection *connection)
+{
+    struct cr_server_session *session = context;
+    struct cr_server *server = session->server;
+    const struct cr_peer *peer = cr_connection_peer(connection);
+    if (peer->anonymous) return CR_OK;
+    cr_connection_set_timeout(connection, server->config->federation.progress_timeout);
+    size_t number = cr_state_find(server->state, peer->name);
+    if (number == SIZE_MAX || strcmp(peer->role, server->state->members[number].role) != 0)
+        return cr_fail(CR_DENIED, "%s is not enrolled with this server", peer->name);
+    if (memcmp(peer->key, server->state->members[number].key, CR_SHA256_SIZE) != 0)
+        return cr_fail(CR_DENIED, "%s was enrolled anew: this certificate is no longer good", peer->name);
+    session->silo = number;
+    return CR_OK;
+}
+
+static enum cr_status on_enrol(struct cr_server_session *session, const struct cr_message *message)
+{
+    struct cr_server *server = session->server;
+    CR_TRY(check_version(message->enrol.version));
+    struct cr_member member;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer certificate = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer authority = {0};
+    CR_TRY(cr_identity_authority_der(server->state->authority, &authority));
+    CR_TRY(cr_redeem(server->state, message->enrol.secret, message->enrol.request, cr_clock_unix(), &member,
+                     &certificate));
+    cr_emit(server->sink, CR_EVENT_INFO, "server.enrolled", NULL, CR_FIELD_TEXT("silo", member.name),
+            CR_FIELD_TEXT("address", cr_connection_address(session->connection)));
+    struct cr_message reply = {
+        .type = CR_FRAME_ENROLLED,
+        .enrolled = {.certificate = cr_buffer_slice(&certificate), .authority = cr_buffer_slice(&authority)}};
+    return cr_connection_send(session->connection, &reply, NULL, NULL);
+}
+
+static enum cr_status on_hello(struct cr_server_session *session, const struct cr_message *message)
+{
+    struct cr_server *server = session->server;
+    CR_TRY(check_version(message->hello.version));
+    if (server->finishing) return cr_server_tell_finished(session);
+    struct cr_message job = {.type = CR_FRAME_JOB, .body = cr_buffer_slice(&server->job)};
+    memcpy(job.job.run, server->state->run, CR_SHA256_SIZE);
+    return cr_connection_send(session->connection, &job, NULL, NULL); // the server outlives its connections
+}
+
+// A silo has one connection: a newer one takes the place of an older one, which may be dead already.
+static enum cr_status supersede(struct cr_server *server, size_t silo)
+{
+    struct cr_server_session *older = server->by_silo[silo];
+    if (!older) return CR_OK;
+    server->by_silo[silo] = NULL;
+    older->silo = SIZE_MAX;
+    cr_connection_refuse(older->connection, CR_DENIED, "another connection of this silo took over");
+    return cr_server_event(server, CR_ROUND_LOST, silo, NULL);
+}
+
+static enum cr_status on_ready(struct cr_server_session *session, const struct cr_message *message)
+{
+    struct cr_server *server = session->server;
+    const char *name = cr_server_silo_name(server, session->silo);
+    if (memcmp(message->ready.structure, server->structure, CR_SHA256_SIZE) != 0 ||
+        message->ready.count != server->global->count)
+        return cr_fail(CR_DENIED,
+                       "%s has another base model, tokenizer or tuned structure than the server "
+                       "(compare model_name_or_path)",
+                       name);
+    if (server->finishing) return cr_server_tell_finished(session);
+    if (session->ready) return cr_fail(CR_PROTOCOL, "%s said Ready twice", name);
+    CR_TRY(supersede(server, session->silo));
+    session->ready = true;
+    server->by_silo[session->silo] = session;
+    cr_emit(server->sink, CR_EVENT_INFO, "server.joined", NULL, CR_FIELD_TEXT("silo", name),
+            CR_FIELD_TEXT("address", cr_connection_address(session->connection)));
+    return cr_server_event(server, CR_ROUND_READY, session->silo, NULL);
+}
+
+static enum cr_status on_progress(struct cr_server_session *session, const struct cr_message *message)
+{
+    cr_emit(session->server->sink, CR_EVENT_INFO, "round.progress", NULL,
+            CR_FIELD_TEXT("silo", cr_server_silo_name(session->server, session->silo)),
+            CR_FIELD("round", message->progress.round + 1), CR_FIELD("step", message->progress.step),
+            CR_FIELD("steps", message->progress.steps), CR_FIELD("loss", message->progress.loss),
+            CR_FIELD("tokens_per_second", message->progress.tokens_per_second));
+    return CR_OK;
+}
+
+static enum cr_status on_trained(struct cr_server_session *session, const struct cr_message *message)
+{
+    struct cr_server *server = session->server;
+    struct cr_answer answer = {.round = message->trained.round,
+                               .labelled = message->trained.labelled,
+                               .correct = message->trained.correct,
+                               .loss_sum = message->trained.loss_sum};
+    memcpy(answer.start, message->trained.start, CR_SHA256_SIZE);
+    memcpy(answer.digest, message->trained.digest, CR_SHA256_SIZE);
+    if (!isfinite(answer.loss_sum)) answer.loss_sum = 0; // shown only; the values are judged by themselves
+    bool had = server->machine.silos[session->silo].answered;
+    uint64_t round = server->machine.round;
+    enum cr_status status = cr_server_event(server, CR_ROUND_ANSWERED, session->silo, &answer);
+    if (!had && answer.round == round)
+        cr_emit(server->sink, CR_EVENT_INFO, "round.trained", NULL,
+                CR_FIELD_TEXT("silo", cr_server_silo_name(server, session->silo)),
+                CR_FIELD("round", round + 1),
+                CR_FIELD("loss", answer.labelled > 0 ? answer.loss_sum / (double)answer.labelled : 0),
+                CR_FIELD("labelled", answer.labelled));
+    return status;
+}
+
+static enum cr_status dispatch(struct cr_server_session *session, const struct cr_message *message)
+{
+    if (message->type == CR_FRAME_ENROL) return on_enrol(session, message);
+    if (session->silo == SIZE_MAX) return CR_OK; // superseded, and told so
+    if (message->type == CR_FRAME_HELLO) return on_hello(session, message);
+    if (message->type == CR_FRAME_READY) return on_ready(session, message);
+    if (!session->ready || session->server->finishing) {
+        if (session->server->finishing) return CR_OK;
+        return cr_fail(CR_PROTOCOL, "%s came before Ready", cr_frame_name(message->type));
+    }
+    switch (message->type) {
+    case CR_FRAME_PULL:
+        return cr_server_pull(session, message);
+    case CR_FRAME_VALUES:
+        return cr_server_values(session, message);
+    case CR_FRAME_PROGRESS:
+        return on_progress(session, message);
+    case CR_FRAME_TRAINED:
+        return on_trained(session, message);
+    default:
+        return cr_fail(CR_PROTOCOL, "%s is nothing that a silo says", cr_frame_name(message->type));
+    }
+}
+
+// True where the failure is the peer's doing, and costs it its connection alone.
+static bool peers_fault(enum cr_status status)
+{
+    return status == CR_PROTOCOL || status == CR_DENIED;
+}
+
+static void end_run(struct cr_server *server, enum cr_status status, const char *why)
+{
+    if (server->ended) return;
+    server->ended = true;
+    server->status = status;
+    snprintf(server->why, sizeof server->why, "%s", why);
+}
+
+static enum cr_status on_received(void *context, struct cr_connection *connection,
+                                  const struct cr_message *message)
+{
+    (void)connection;
+    struct cr_server_session *session = context;
+    enum cr_status status = dispatch(session, message);
+    if (status == CR_OK || peers_fault(status)) return status;
+    // An enrolment that fails for a reason of ours (a wrong request, a full disk) is the newcomer's to hear.
+    if (message->type != CR_FRAME_ENROL) end_run(session->server, status, cr_error_message());
+    return status;
+}
+
+static void on_closed(void *context, struct cr_connection *connection, enum cr_status status, const char *why)
+{
+    struct cr_server_session *session = context;
+    struct cr_server *server = session->server;
+    const struct cr_peer *peer = cr_connection_peer(connection);
+    struct cr_server_session **at = &server->sessions;
+    while (*at != session) at = &(*at)->next;
+    *at = session->next;
+    bool expected = status == CR_OK && (server->finishing || peer->anonymous);
+    if (!expected)
+        cr_emit(server->sink, CR_EVENT_WARNING, "server.left", status == CR_OK ? "closed" : why,
+                CR_FIELD_TEXT("silo", peer->name),
+                CR_FIELD_TEXT("address", cr_connection_address(connection)));
+    size_t silo = session->silo;
+    if (silo != SIZE_MAX && server->finishing && status == CR_OK) server->told[silo] = true;
+    if (silo != SIZE_MAX && server->by_silo[silo] == session) {
+        server->by_silo[silo] = NULL;
+        enum cr_status after = cr_server_event(server, CR_ROUND_LOST, silo, NULL);
+        if (after != CR_OK) end_run(server, after, cr_error_message());
+    }
+    free(session);
+    cr_connection_free(connection);
+}
+
+static const struct cr_connection_handler handler = {on_opened, on_received, on_closed};
+
+static void *on_accepted(void *context, struct cr_connection *connection)
+{
+    struct cr_server *server = context;
+    size_t strangers = 0;
+    for (struct cr_server_session *s = server->sessions; s; s = s->next) strangers += s->silo == SIZE_MAX;
+    struct cr_server_session *session;
+    if (strangers >= STRANGERS || cr_allocate(1, sizeof *session, &session) != CR_OK) return NULL;
+    *session = (struct cr_server_session){
+        .server = server, .connection = connection, .silo = SIZE_MAX, .next = server->sessions};
+    server->sessions = session;
+    return session;
+}
+
+static enum cr_status open_learner(struct cr_server *server)
+{
+    struct cr_config own = *server->config; // shallow: strings stay the original's
+    own.tuning.data.train = NULL;
+    CR_TRY(server->kind->open(&own, server->sink, &server->learner));
+    return server->kind->digest(server->learner, server->structure);
+}
+
+// The run on disk goes on, or a new one begins.
+static enum cr_status open_run(struct cr_server *server)
+{
+    CR_TRY(cr_config_job(server->config, &server->job));
+    unsigned char job[CR_SHA256_SIZE];
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer identity = {0};
+    CR_TRY(cr_append(&identity, server->structure, CR_SHA256_SIZE));
+    CR_TRY(cr_append(&identity, server->job.data, server->job.size));
+    CR_TRY(cr_sha256(cr_buffer_slice(&identity), job));
+    struct cr_state_dir *state = server->state;
+    size_t count;
+    const float *initial = server->kind->values(server->learner, &count);
+    bool same = state->begun && memcmp(state->job, job, sizeof job) == 0;
+    if (state->begun && !state->finished && !same)
+        return cr_fail(CR_INVALID,
+                       "%s: holds an unfinished run with other settings or another model (finish it with its "
+                       "own settings, or choose another federation.state_dir)",
+                       state->path);
+    if (same) {
+        if (state->count != count) return cr_fail(CR_INVALID, "%s: not of this model", state->path);
+        return cr_state_values(state, &server->global);
+    }
+    CR_TRY(cr_vector_new(count, &server->global));
+    memcpy(server->global->values, initial, count * sizeof *initial);
+    return cr_state_begin(state, job, server->global);
+}
+
+static enum cr_status listen_for_silos(struct cr_server *server)
+{
+    const struct cr_federation_config *federation = &server->config->federation;
+    struct cr_address address;
+    enum cr_status status = cr_address_parse(federation->address, &address);
+    if (status != CR_OK) return cr_fail_within(status, "federation.address");
+    char text[CR_ADDRESS_SIZE];
+    bool any_port = address.port == 0;
+    if (any_port) CR_TRY(cr_state_read_port(server->state->path, &address.port));
+    cr_address_format(&address, text);
+    double timeout = federation->progress_timeout;
+    status = cr_listener_new(server->loop, server->tls, text, timeout, on_accepted, &handler, server,
+                             &server->listener);
+    if (status != CR_OK && any_port && address.port != 0) {
+        // The port of the server before is taken by someone else: silos that know it will not find us, but
+        // new tokens can carry another.
+        address.port = 0;
+        cr_address_format(&address, text);
+        status = cr_listener_new(server->loop, server->tls, text, timeout, on_accepted, &handler, server,
+                                 &server->listener);
+    }
+    CR_TRY(status);
+    address.port = cr_listener_port(server->listener);
+    CR_TRY(cr_state_write_port(server->state, address.port));
+    cr_address_format(&address, text);
+    cr_emit(server->sink, CR_EVENT_INFO, "server.listening", NULL, CR_FIELD_TEXT("address", text),
+            CR_FIELD("round", server->state->round + 1), CR_FIELD("rounds", federation->rounds),
+            CR_FIELD("min_clients", cr_config_min_clients(server->config)),
+            CR_FIELD("members", server->state->member_count));
+    return CR_OK;
+}
+
+static enum cr_status open_server(struct cr_server *server)
+{
+    const struct cr_federation_config *federation = &server->config->federation;
+    CR_TRY(cr_state_open(federation->state_dir, &server->state));
+    CR_TRY(open_learner(server));
+    CR_TRY(open_run(server));
+    struct cr_round_rules rules = {.min_clients = cr_config_min_clients(server->config),
+                                   .deadline = federation->deadline,
+                                   .absence = federation->progress_timeout};
+    cr_round_init(&server->machine, &rules, server->state->round, server->state->digest);
+    CR_TRY(cr_loop_new(&server->loop));
+    return cr_tls_new_server(server->state->server, &server->tls);
+}
+
+// Everyone whose work is in the result knows that it is done, or had time to come and hear.
+static bool all_told(const struct cr_server *server)
+{
+    double waited = cr_clock_monotonic() - server->finishing_since;
+    if (waited > server->config->federation.progress_timeout) return true;
+    if (server->set_count == 0) {
+        // A restarted server does not know who took part last: whoever is enrolled may want to hear.
+        for (size_t i = 0; i < server->state->member_count; i++)
+            if (!server->told[i]) return false;
+        return true;
+    }
+    for (size_t i = 0; i < server->set_count; i++)
+        if (!server->told[server->set[i]]) return false;
+    return true;
+}
+
+static enum cr_status serve(struct cr_server *server, bool (*keep_going)(void *context), void *context)
+{
+    if (server->state->finished) {
+        CR_TRY(cr_server_finish(server));
+        if (server->state->settled) return CR_OK;
+    }
+    CR_TRY(listen_for_silos(server));
+    while (!server->ended) {
+        CR_TRY(cr_loop_step(server->loop, step_seconds));
+        if (keep_going && !keep_going(context))
+            return cr_fail(CR_CANCELLED, "stopped before round %llu was done (start again to go on)",
+                           (unsigned long long)server->machine.round + 1);
+        if (server->finishing && all_told(server)) return cr_state_settle(server->state);
+        CR_TRY(cr_server_event(server, CR_ROUND_TICK, 0, NULL));
+    }
+    return cr_fail(server->status, "%s", server->why);
+}
+
+// Tells every silo why the run ended, and gives them a moment to hear it.
+static void say_farewell(struct cr_server *server, const char *why)
+{
+    for (struct cr_server_session *s = server->sessions; s; s = s->next)
+        cr_connection_refuse(s->connection, CR_DENIED, why);
+    double since = cr_clock_monotonic();
+    while (server->sessions && cr_clock_monotonic() - since < farewell_seconds)
+        if (cr_loop_step(server->loop, step_seconds) != CR_OK) return;
+}
+
+static void close_server(struct cr_server *server)
+{
+    while (server->sessions) {
+        struct cr_server_session *session = server->sessions;
+        server->sessions = session->next;
+        cr_connection_free(session->connection);
+        free(session);
+    }
+    cr_listener_free(server->listener);
+    cr_tls_free(server->tls);
+    cr_loop_free(server->loop);
+    cr_aggregate_free(server->aggregate);
+    cr_vector_release(server->next);
+    cr_vector_release(server->global);
+    cr_buffer_release(&server->job);
+    server->kind->free(server->learner);
+    cr_state_close(server->state);
+    free(server);
+}
+
+enum cr_status cr_server_run(const struct cr_config *config, const struct cr_learner_kind *learner,
+                             const struct cr_event_sink *sink, bool (*keep_going)(void *context),
+                             void *context)
+{
+    struct cr_server *server;
+    CR_TRY(cr_allocate(1, sizeof *server, &server));
+    server->config = config;
+    server->kind = learner;
+    server->sink = sink;
+    enum cr_status status = open_server(server);
+    if (status == CR_OK) status = serve(server, keep_going, context);
+    if (status != CR_OK && status != CR_CANCELLED && server->loop) {
+        char why[1024];
+        snprintf(why, sizeof why, "%s", cr_error_message());
+        server->ended = true;
+        say_farewell(server, why);
+        status = cr_fail(status, "%s", why);
+    }
+    close_server(server);
+    return status;
+}

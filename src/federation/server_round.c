@@ -1,0 +1,271 @@
+#include "federation/server_parts.h"
+
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *cr_server_silo_name(const struct cr_server *server, size_t silo)
+{
+    return server->state->members[silo].name;
+}
+
+static enum cr_status send_begin(struct cr_server *server, size_t silo)
+{
+    struct cr_server_session *session = server->by_silo[silo];
+    if (!session) return CR_OK;
+    struct cr_message message = {.type = CR_FRAME_BEGIN,
+                                 .begin = {.round = server->machine.round, .count = server->global->count}};
+    memcpy(message.begin.start, server->machine.start, CR_SHA256_SIZE);
+    return cr_connection_send(session->connection, &message, NULL, NULL);
+}
+
+// Asks every silo of the set for its piece of the present chunk, unless it was asked or is away.
+static enum cr_status ask(struct cr_server *server)
+{
+    size_t first, count;
+    cr_aggregate_wanted(server->aggregate, &first, &count);
+    for (size_t i = 0; i < server->set_count; i++) {
+        struct cr_server_session *session = server->by_silo[server->set[i]];
+        if (!session || server->asked[i] || !cr_aggregate_wants(server->aggregate, i)) continue;
+        struct cr_message pull = {.type = CR_FRAME_PULL,
+                                  .pull = {.round = server->machine.round, .first = first, .count = count}};
+        CR_TRY(cr_connection_send(session->connection, &pull, NULL, NULL));
+        server->asked[i] = true;
+    }
+    return CR_OK;
+}
+
+static void stop_collecting(struct cr_server *server)
+{
+    cr_aggregate_free(server->aggregate);
+    server->aggregate = NULL;
+    cr_vector_release(server->next);
+    server->next = NULL;
+    server->set_count = 0;
+}
+
+// The set in the order of names, which, unlike numbers, does not depend on who enrolled first.
+static void order_set(struct cr_server *server)
+{
+    server->set_count = 0;
+    for (size_t i = 0; i < server->machine.silo_count; i++) {
+        if (!server->machine.silos[i].in_set) continue;
+        size_t at = server->set_count++;
+        const char *name = cr_server_silo_name(server, i);
+        for (; at > 0 && strcmp(cr_server_silo_name(server, server->set[at - 1]), name) > 0; at--)
+            server->set[at] = server->set[at - 1];
+        server->set[at] = i;
+    }
+}
+
+static enum cr_status begin_collecting(struct cr_server *server)
+{
+    stop_collecting(server);
+    order_set(server);
+    CR_FREE struct cr_aggregate_silo *silos = NULL;
+    CR_TRY(cr_allocate(server->set_count, sizeof *silos, &silos));
+    for (size_t i = 0; i < server->set_count; i++) {
+        const struct cr_answer *answer = &server->machine.silos[server->set[i]].answer;
+        bool uniform = server->config->federation.weighting == CR_WEIGHTING_UNIFORM;
+        silos[i].weight = uniform ? 1 : answer->labelled;
+        memcpy(silos[i].digest, answer->digest, CR_SHA256_SIZE);
+        server->asked[i] = false;
+    }
+    size_t count = server->global->count;
+    CR_TRY(cr_vector_new(count, &server->next));
+    CR_TRY(cr_aggregate_new(silos, server->set_count, count, CR_CHUNK, server->next->values,
+                            &server->aggregate));
+    return ask(server);
+}
+
+// Too few silos are left: the run ends, and its state stays for another server.
+static void fail(struct cr_server *server)
+{
+    const struct cr_round *machine = &server->machine;
+    bool refused = false;
+    size_t left = 0;
+    for (size_t i = 0; i < machine->silo_count; i++) {
+        refused |= machine->silos[i].refused;
+        left += machine->silos[i].present && !machine->silos[i].dropped;
+    }
+    server->ended = true;
+    server->status = refused ? CR_DENIED : CR_TIMEOUT;
+    snprintf(server->why, sizeof server->why,
+             "round %llu cannot close: %zu of at least %zu silos are left%s (start the server again to go on "
+             "from this round)",
+             (unsigned long long)machine->round + 1, left, machine->rules.min_clients,
+             refused ? ", after an update was refused" : ", and the others did not come back in time");
+}
+
+static enum cr_status perform(struct cr_server *server)
+{
+    // Actions are done in order; none of them adds another.
+    for (size_t i = 0; i < server->actions.count; i++) {
+        const struct cr_round_action *action = &server->actions.items[i];
+        switch (action->kind) {
+        case CR_ROUND_BEGIN:
+            CR_TRY(send_begin(server, action->silo));
+            break;
+        case CR_ROUND_COLLECT:
+            CR_TRY(begin_collecting(server));
+            break;
+        case CR_ROUND_RESUME:
+            for (size_t s = 0; s < server->set_count; s++)
+                if (server->set[s] == action->silo) server->asked[s] = false;
+            CR_TRY(ask(server));
+            break;
+        case CR_ROUND_DROP:
+            cr_emit(server->sink, CR_EVENT_WARNING, "round.dropped",
+                    "a silo was away for too long; the round goes on without it",
+                    CR_FIELD_TEXT("silo", cr_server_silo_name(server, action->silo)),
+                    CR_FIELD("round", server->machine.round + 1));
+            break;
+        case CR_ROUND_FAIL:
+            fail(server);
+            return CR_OK;
+        }
+    }
+    return CR_OK;
+}
+
+static void announce_round(struct cr_server *server)
+{
+    size_t silos = 0;
+    for (size_t i = 0; i < server->machine.silo_count; i++) silos += server->machine.silos[i].taking_part;
+    server->round_began = cr_clock_monotonic();
+    cr_emit(server->sink, CR_EVENT_INFO, "round.begin", NULL, CR_FIELD("round", server->machine.round + 1),
+            CR_FIELD("rounds", server->config->federation.rounds), CR_FIELD("silos", silos));
+}
+
+enum cr_status cr_server_event(struct cr_server *server, enum cr_round_event_kind kind, size_t silo,
+                               const struct cr_answer *answer)
+{
+    if (server->ended || server->finishing) return CR_OK;
+    struct cr_round_event event = {.kind = kind, .silo = silo, .answer = answer};
+    bool waited = server->machine.phase == CR_ROUND_WAITING;
+    cr_round_handle(&server->machine, cr_clock_monotonic(), &event, &server->actions);
+    if (waited && server->machine.phase != CR_ROUND_WAITING) announce_round(server);
+    if (server->machine.phase != CR_ROUND_COLLECTING) stop_collecting(server);
+    return perform(server);
+}
+
+static void tell_closed(struct cr_server *server, double loss)
+{
+    struct cr_message closed = {
+        .type = CR_FRAME_CLOSED,
+        .closed = {.round = server->machine.round, .silos = server->set_count, .loss = loss}};
+    for (size_t i = 0; i < CR_SILOS; i++)
+        // A message that cannot be queued only costs the silo a line of its display.
+        if (server->by_silo[i])
+            (void)!cr_connection_send(server->by_silo[i]->connection, &closed, NULL, NULL);
+}
+
+static enum cr_status close_round(struct cr_server *server)
+{
+    double loss_sum = 0, labelled = 0, correct = 0;
+    for (size_t i = 0; i < server->set_count; i++) {
+        const struct cr_answer *answer = &server->machine.silos[server->set[i]].answer;
+        loss_sum += answer->loss_sum;
+        labelled += (double)answer->labelled;
+        correct += (double)answer->correct;
+    }
+    double loss = labelled > 0 ? loss_sum / labelled : 0;
+    uint64_t round = server->machine.round + 1;
+    bool last = round >= server->config->federation.rounds;
+    CR_TRY(cr_state_advance(server->state, round, last, server->next));
+    cr_vector_release(server->global);
+    server->global = server->next;
+    server->next = NULL;
+    cr_aggregate_free(server->aggregate);
+    server->aggregate = NULL;
+    cr_emit(server->sink, CR_EVENT_INFO, "round.done", NULL, CR_FIELD("round", round),
+            CR_FIELD("rounds", server->config->federation.rounds), CR_FIELD("silos", server->set_count),
+            CR_FIELD("loss", loss), CR_FIELD("accuracy", labelled > 0 ? correct / labelled : 0),
+            CR_FIELD("labelled", labelled), CR_FIELD("seconds", cr_clock_monotonic() - server->round_began));
+    tell_closed(server, loss);
+    if (last) return cr_server_finish(server);
+    cr_round_next(&server->machine, cr_clock_monotonic(), server->state->digest, &server->actions);
+    announce_round(server);
+    return perform(server);
+}
+
+static enum cr_status refuse_update(struct cr_server_session *session, enum cr_status refusal)
+{
+    struct cr_server *server = session->server;
+    size_t silo = session->silo;
+    char why[512];
+    snprintf(why, sizeof why, "%s", cr_error_message());
+    cr_emit(server->sink, CR_EVENT_WARNING, "round.dropped", why,
+            CR_FIELD_TEXT("silo", cr_server_silo_name(server, silo)),
+            CR_FIELD("round", server->machine.round + 1));
+    cr_connection_refuse(session->connection, refusal, why);
+    return cr_server_event(server, CR_ROUND_REFUSED, silo, NULL);
+}
+
+enum cr_status cr_server_values(struct cr_server_session *session, const struct cr_message *message)
+{
+    struct cr_server *server = session->server;
+    size_t place = 0;
+    while (place < server->set_count && server->set[place] != session->silo) place++;
+    // Answers to what was asked before the collection began anew are of no use, and no fault.
+    if (!server->aggregate || place == server->set_count || message->values.round != server->machine.round)
+        return CR_OK;
+    size_t first, count;
+    cr_aggregate_wanted(server->aggregate, &first, &count);
+    if (message->values.first != first || !server->asked[place]) return CR_OK;
+    if (message->body.size != count * sizeof(float))
+        return cr_fail(CR_PROTOCOL, "a chunk of %zu bytes where %zu were asked for", message->body.size,
+                       count * sizeof(float));
+    server->asked[place] = false;
+    bool folded;
+    enum cr_status status =
+        cr_aggregate_put(server->aggregate, place, (const float *)(const void *)message->body.data, &folded);
+    if (status != CR_OK) return refuse_update(session, status);
+    if (!folded) return CR_OK;
+    cr_aggregate_wanted(server->aggregate, &first, &count);
+    return first == server->global->count ? close_round(server) : ask(server);
+}
+
+enum cr_status cr_server_pull(struct cr_server_session *session, const struct cr_message *message)
+{
+    struct cr_server *server = session->server;
+    // Of a round that closed meanwhile: the silo has been told of the next one.
+    if (message->pull.round != server->machine.round) return CR_OK;
+    if (!cr_vector_has_chunk(server->global, message->pull.first, message->pull.count))
+        return cr_fail(CR_PROTOCOL, "values %llu to %llu were asked for, where there are %zu",
+                       (unsigned long long)message->pull.first,
+                       (unsigned long long)(message->pull.first + message->pull.count),
+                       server->global->count);
+    struct cr_message values = {
+        .type = CR_FRAME_VALUES,
+        .values = {.round = message->pull.round, .first = message->pull.first},
+        .body = cr_vector_slice(server->global, (size_t)message->pull.first, (size_t)message->pull.count)};
+    return cr_connection_send(session->connection, &values, cr_vector_release,
+                              cr_vector_hold(server->global));
+}
+
+enum cr_status cr_server_tell_finished(struct cr_server_session *session)
+{
+    struct cr_message message = {.type = CR_FRAME_FINISHED,
+                                 .finished.rounds = session->server->config->federation.rounds};
+    memcpy(message.finished.digest, session->server->state->digest, CR_SHA256_SIZE);
+    return cr_connection_send(session->connection, &message, NULL, NULL);
+}
+
+enum cr_status cr_server_finish(struct cr_server *server)
+{
+    size_t count;
+    float *values = server->kind->values(server->learner, &count);
+    memcpy(values, server->global->values, count * sizeof *values);
+    CR_TRY(server->kind->save(server->learner, server->config->tuning.output_dir));
+    cr_emit(server->sink, CR_EVENT_INFO, "server.done", NULL,
+            CR_FIELD_TEXT("output", server->config->tuning.output_dir),
+            CR_FIELD("rounds", server->config->federation.rounds));
+    server->finishing = true;
+    server->finishing_since = cr_clock_monotonic();
+    for (size_t i = 0; i < CR_SILOS; i++)
+        if (server->by_silo[i]) CR_TRY(cr_server_tell_finished(server->by_silo[i]));
+    return CR_OK;
+}

@@ -1,0 +1,376 @@
+#include "federation/state.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "crypto/random.h"
+#include "format/json.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+enum { STATE_LIMIT = 1 << 20, HEX_SIZE = 2 * CR_SHA256_SIZE + 1 };
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0) close(*fd);
+    *fd = -1;
+}
+
+static enum cr_status lock_file(const char *directory, const char *name, int operation, int *out)
+{
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(directory, name, &path));
+    CR_CLEANUP(close_fd) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) return cr_fail_errno(CR_IO, "%s", path);
+    while (flock(fd, operation) != 0) {
+        if (errno == EINTR) continue;
+        if (errno == EWOULDBLOCK)
+            return cr_fail(CR_INVALID, "%s: another server is running on this directory", directory);
+        return cr_fail_errno(CR_IO, "%s: cannot be locked", path);
+    }
+    *out = fd;
+    fd = -1;
+    return CR_OK;
+}
+
+enum cr_status cr_state_lock(const char *path, int *fd)
+{
+    CR_TRY(cr_directory_make(path, true));
+    return lock_file(path, "lock", LOCK_EX, fd);
+}
+
+void cr_state_unlock(int *fd)
+{
+    close_fd(fd);
+}
+
+// With the directory's lock held: two processes would make two CAs.
+static enum cr_status authority_locked(const char *path, struct cr_identity **out)
+{
+    CR_FREE char *directory = NULL;
+    CR_FREE char *key = NULL;
+    CR_TRY(cr_path_join(path, "authority", &directory));
+    CR_TRY(cr_path_join(directory, "certificate.pem", &key));
+    if (cr_file_exists(key)) return cr_identity_load(directory, out);
+    struct cr_identity *authority;
+    CR_TRY(cr_identity_new_authority("carrel federation", cr_clock_unix(), &authority));
+    enum cr_status status = cr_identity_save(authority, directory);
+    if (status != CR_OK)
+        cr_identity_free(authority);
+    else
+        *out = authority;
+    return status;
+}
+
+enum cr_status cr_state_authority(const char *path, struct cr_identity **out)
+{
+    CR_CLEANUP(cr_state_unlock) int fd = -1;
+    CR_TRY(cr_state_lock(path, &fd));
+    return authority_locked(path, out);
+}
+
+static enum cr_status certify(const struct cr_identity *authority, struct cr_identity *identity)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer request = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer certificate = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer authority_der = {0};
+    CR_TRY(cr_identity_request(identity, &request));
+    CR_TRY(cr_identity_issue(authority, cr_buffer_slice(&request), "server", "server", cr_clock_unix(),
+                             &certificate));
+    CR_TRY(cr_identity_authority_der(authority, &authority_der));
+    return cr_identity_install(identity, cr_buffer_slice(&certificate), cr_buffer_slice(&authority_der));
+}
+
+static enum cr_status server_identity(const char *path, const struct cr_identity *authority,
+                                      struct cr_identity **out)
+{
+    CR_FREE char *directory = NULL;
+    CR_FREE char *certificate = NULL;
+    CR_TRY(cr_path_join(path, "server", &directory));
+    CR_TRY(cr_path_join(directory, "certificate.pem", &certificate));
+    if (cr_file_exists(certificate)) return cr_identity_load(directory, out);
+    struct cr_identity *identity;
+    CR_TRY(cr_identity_new(&identity));
+    enum cr_status status = certify(authority, identity);
+    if (status == CR_OK) status = cr_identity_save(identity, directory);
+    if (status != CR_OK)
+        cr_identity_free(identity);
+    else
+        *out = identity;
+    return status;
+}
+
+static void free_json(struct cr_json **json)
+{
+    cr_json_free(*json);
+}
+
+static enum cr_status get_digest(const struct cr_json *object, const char *path, const char *key,
+                                 unsigned char out[CR_SHA256_SIZE])
+{
+    const char *hex;
+    CR_TRY(cr_json_get_string(object, path, key, "", &hex));
+    enum cr_status status = cr_hex_decode(hex, out, CR_SHA256_SIZE);
+    return status == CR_OK ? CR_OK : cr_fail_within(status, "%s: %s", path, key);
+}
+
+static enum cr_status get_name(const struct cr_json *object, const char *path, const char *key,
+                               char out[CR_NAME_SIZE])
+{
+    const char *name;
+    CR_TRY(cr_json_get_string(object, path, key, "", &name));
+    if (strlen(name) == 0 || strlen(name) >= CR_NAME_SIZE)
+        return cr_fail(CR_INVALID, "%s: %s: 1 to %d characters are wanted", path, key, CR_NAME_SIZE - 1);
+    strcpy(out, name);
+    return CR_OK;
+}
+
+static enum cr_status read_members(const struct cr_json *root, const char *path, struct cr_state_dir *state)
+{
+    const struct cr_json *members = cr_json_member(root, "members");
+    if (cr_json_count(members) > CR_SILOS)
+        return cr_fail(CR_INVALID, "%s: more than %d members", path, CR_SILOS);
+    for (size_t i = 0; i < cr_json_count(members); i++) {
+        struct cr_member *member = &state->members[state->member_count];
+        const struct cr_json *item = cr_json_at(members, i);
+        CR_TRY(get_name(item, path, "name", member->name));
+        CR_TRY(get_name(item, path, "role", member->role));
+        CR_TRY(get_digest(item, path, "key", member->key));
+        state->member_count++;
+    }
+    return CR_OK;
+}
+
+static enum cr_status read_state(struct cr_state_dir *state)
+{
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(state->path, "state.json", &path));
+    if (!cr_file_exists(path)) return CR_OK;
+    CR_CLEANUP(free_json) struct cr_json *root = NULL;
+    CR_TRY(cr_json_read(path, STATE_LIMIT, &root));
+    size_t round, count;
+    CR_TRY(cr_json_get_bool(root, path, "begun", false, &state->begun));
+    CR_TRY(read_members(root, path, state));
+    if (!state->begun) return CR_OK;
+    CR_TRY(cr_json_require_size(root, path, "round", 0, SIZE_MAX / 2, &round));
+    CR_TRY(cr_json_require_size(root, path, "count", 1, SIZE_MAX / 64, &count));
+    CR_TRY(cr_json_get_bool(root, path, "finished", false, &state->finished));
+    CR_TRY(cr_json_get_bool(root, path, "settled", false, &state->settled));
+    CR_TRY(get_digest(root, path, "run", state->run));
+    CR_TRY(get_digest(root, path, "job", state->job));
+    CR_TRY(get_digest(root, path, "digest", state->digest));
+    state->round = round;
+    state->count = count;
+    return CR_OK;
+}
+
+static enum cr_status add_digest(struct cr_buffer *text, const char *key, const unsigned char *digest)
+{
+    char hex[HEX_SIZE];
+    cr_hex_encode((struct cr_slice){digest, CR_SHA256_SIZE}, hex);
+    return cr_append_format(text, "\"%s\": \"%s\"", key, hex);
+}
+
+static enum cr_status write_state(const struct cr_state_dir *state)
+{
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(state->path, "state.json", &path));
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(cr_append_format(&text, "{\n  \"begun\": %s,\n  \"finished\": %s,\n  \"settled\": %s,\n  ",
+                            state->begun ? "true" : "false", state->finished ? "true" : "false",
+                            state->settled ? "true" : "false"));
+    CR_TRY(add_digest(&text, "run", state->run));
+    CR_TRY(cr_append_format(&text, ",\n  "));
+    CR_TRY(add_digest(&text, "job", state->job));
+    CR_TRY(cr_append_format(&text, ",\n  \"round\": %" PRIu64 ",\n  \"count\": %" PRIu64 ",\n  ",
+                            state->round, state->count));
+    CR_TRY(add_digest(&text, "digest", state->digest));
+    CR_TRY(cr_append_format(&text, ",\n  \"members\": ["));
+    for (size_t i = 0; i < state->member_count; i++) {
+        // Names and roles are of [a-z0-9-].
+        const struct cr_member *member = &state->members[i];
+        CR_TRY(cr_append_format(&text, "%s\n    {\"name\": \"%s\", \"role\": \"%s\", ", i > 0 ? "," : "",
+                                member->name, member->role));
+        CR_TRY(add_digest(&text, "key", member->key));
+        CR_TRY(cr_append_format(&text, "}"));
+    }
+    CR_TRY(cr_append_format(&text, "\n  ]\n}\n"));
+    return cr_file_write(path, cr_buffer_slice(&text), true);
+}
+
+static enum cr_status open_locked(struct cr_state_dir *state)
+{
+    CR_CLEANUP(cr_state_unlock) int fd = -1;
+    CR_TRY(cr_state_lock(state->path, &fd));
+    CR_TRY(lock_file(state->path, "serving", LOCK_EX | LOCK_NB, &state->serving_fd));
+    CR_TRY(authority_locked(state->path, &state->authority));
+    CR_TRY(server_identity(state->path, state->authority, &state->server));
+    return read_state(state);
+}
+
+enum cr_status cr_state_open(const char *path, struct cr_state_dir **out)
+{
+    struct cr_state_dir *state;
+    CR_TRY(cr_allocate(1, sizeof *state, &state));
+    state->serving_fd = -1;
+    enum cr_status status = cr_copy_string(path, &state->path);
+    if (status == CR_OK) status = open_locked(state);
+    if (status != CR_OK) {
+        cr_state_close(state);
+        return status;
+    }
+    *out = state;
+    return CR_OK;
+}
+
+void cr_state_close(struct cr_state_dir *state)
+{
+    if (!state) return;
+    close_fd(&state->serving_fd);
+    cr_identity_free(state->authority);
+    cr_identity_free(state->server);
+    free(state->path);
+    free(state);
+}
+
+static enum cr_status values_path(const struct cr_state_dir *state, uint64_t round, char **out)
+{
+    char name[40];
+    snprintf(name, sizeof name, "values-%" PRIu64 ".f32", round);
+    return cr_path_join(state->path, name, out);
+}
+
+// Writes values and state; on failure both the directory and *state are as before.
+static enum cr_status replace(struct cr_state_dir *state, struct cr_state_dir *changed, bool had_values,
+                              uint64_t old_round, const struct cr_vector *values)
+{
+    CR_FREE char *path = NULL;
+    CR_FREE char *old = NULL;
+    CR_TRY(values_path(state, changed->round, &path));
+    CR_TRY(values_path(state, old_round, &old));
+    CR_TRY(cr_file_write(path, cr_vector_slice(values, 0, values->count), true));
+    CR_TRY(write_state(changed));
+    if (had_values && old_round != changed->round) unlink(old);
+    *state = *changed;
+    return CR_OK;
+}
+
+enum cr_status cr_state_begin(struct cr_state_dir *state, const unsigned char job[CR_SHA256_SIZE],
+                              const struct cr_vector *values)
+{
+    CR_FREE struct cr_state_dir *changed = NULL;
+    CR_TRY(cr_allocate(1, sizeof *changed, &changed));
+    *changed = *state;
+    changed->begun = true;
+    changed->finished = changed->settled = false;
+    changed->round = 0;
+    changed->count = values->count;
+    memcpy(changed->job, job, CR_SHA256_SIZE);
+    CR_TRY(cr_random_bytes(changed->run, sizeof changed->run));
+    CR_TRY(cr_vector_digest(values, changed->digest));
+    return replace(state, changed, state->begun, state->round, values);
+}
+
+enum cr_status cr_state_advance(struct cr_state_dir *state, uint64_t round, bool finished,
+                                const struct cr_vector *values)
+{
+    CR_FREE struct cr_state_dir *changed = NULL;
+    CR_TRY(cr_allocate(1, sizeof *changed, &changed));
+    *changed = *state;
+    changed->finished = finished;
+    changed->round = round;
+    CR_TRY(cr_vector_digest(values, changed->digest));
+    return replace(state, changed, true, state->round, values);
+}
+
+enum cr_status cr_state_settle(struct cr_state_dir *state)
+{
+    bool kept = state->settled;
+    state->settled = true;
+    enum cr_status status = write_state(state);
+    if (status != CR_OK) state->settled = kept;
+    return status;
+}
+
+static enum cr_status read_values(const struct cr_state_dir *state, const char *path,
+                                  struct cr_vector *vector)
+{
+    struct cr_slice bytes;
+    CR_TRY(cr_file_map(path, &bytes));
+    bool fits = bytes.size == state->count * sizeof(float);
+    if (fits) memcpy(vector->values, bytes.data, bytes.size);
+    cr_file_unmap(&bytes);
+    unsigned char digest[CR_SHA256_SIZE];
+    CR_TRY(cr_vector_digest(vector, digest));
+    if (!fits || memcmp(digest, state->digest, sizeof digest) != 0)
+        return cr_fail(CR_INVALID, "%s: not the values that state.json names", path);
+    return CR_OK;
+}
+
+enum cr_status cr_state_values(const struct cr_state_dir *state, struct cr_vector **out)
+{
+    CR_FREE char *path = NULL;
+    CR_TRY(values_path(state, state->round, &path));
+    struct cr_vector *vector;
+    CR_TRY(cr_vector_new((size_t)state->count, &vector));
+    enum cr_status status = read_values(state, path, vector);
+    if (status != CR_OK)
+        cr_vector_release(vector);
+    else
+        *out = vector;
+    return status;
+}
+
+enum cr_status cr_state_enrol(struct cr_state_dir *state, const struct cr_member *member)
+{
+    size_t number = cr_state_find(state, member->name);
+    if (number == SIZE_MAX) number = state->member_count;
+    if (number == CR_SILOS) return cr_fail(CR_DENIED, "the federation has %d silos already", CR_SILOS);
+    struct cr_member kept = state->members[number];
+    size_t kept_count = state->member_count;
+    state->members[number] = *member;
+    if (number == state->member_count) state->member_count++;
+    enum cr_status status = write_state(state);
+    if (status != CR_OK) {
+        state->members[number] = kept;
+        state->member_count = kept_count;
+    }
+    return status;
+}
+
+size_t cr_state_find(const struct cr_state_dir *state, const char *name)
+{
+    for (size_t i = 0; i < state->member_count; i++)
+        if (strcmp(state->members[i].name, name) == 0) return i;
+    return SIZE_MAX;
+}
+
+enum cr_status cr_state_write_port(const struct cr_state_dir *state, unsigned port)
+{
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(state->path, "port", &path));
+    char text[16];
+    snprintf(text, sizeof text, "%u\n", port);
+    return cr_file_write(path, cr_slice_of_string(text), true);
+}
+
+enum cr_status cr_state_read_port(const char *directory, unsigned *port)
+{
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(directory, "port", &path));
+    *port = 0;
+    if (!cr_file_exists(path)) return CR_OK;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(cr_file_read(path, 16, &text));
+    size_t digits = strspn(cr_buffer_text(&text), "0123456789");
+    if (digits == 0 || digits > 5 || strcmp(cr_buffer_text(&text) + digits, "\n") != 0)
+        return cr_fail(CR_INVALID, "%s: a port number is wanted", path);
+    *port = (unsigned)strtoul(cr_buffer_text(&text), NULL, 10);
+    return CR_OK;
+}

@@ -1,0 +1,75 @@
+// What a server keeps on disk, in federation.state_dir, so that a restarted one goes on where it was:
+//
+//   authority/, server/      the CA and the server's own certificate (crypto/identity.h)
+//   invitations/HASH.json    one per join token, by the SHA-256 of its secret (federation/invitation.h)
+//   state.json               run, round, members; replaced as a whole
+//   values-N.f32             the global values that round N begins with
+//   port                     the port it listens on
+//   lock, serving            held by whoever changes the directory, and by the one server that runs on it
+//
+// Everything is written to a new file and renamed, values before the state.json that names them.
+#ifndef CARREL_FEDERATION_STATE_H
+#define CARREL_FEDERATION_STATE_H
+
+#include "crypto/identity.h"
+#include "federation/round.h"
+#include "federation/vector.h"
+
+struct cr_member {
+    char name[CR_NAME_SIZE], role[CR_NAME_SIZE];
+    unsigned char key[CR_SHA256_SIZE]; // SHA-256 of the public key of its certificate
+};
+
+struct cr_state_dir {
+    char *path;
+    int serving_fd;
+    struct cr_identity *authority, *server;
+    bool begun;                           // a run is there: the fields below say which
+    unsigned char run[CR_SHA256_SIZE];    // its name, random
+    unsigned char job[CR_SHA256_SIZE];    // SHA-256 of its job
+    uint64_t round;                       // that comes next
+    bool finished;                        // no round comes next
+    bool settled;                         // and the silos know
+    unsigned char digest[CR_SHA256_SIZE]; // of the global values
+    uint64_t count;                       // of the global values
+    struct cr_member members[CR_SILOS];
+    size_t member_count;
+};
+
+// Makes what is missing, reads what is there, and takes the directory for this process: CR_INVALID where
+// another server runs on it. Free with cr_state_close.
+enum cr_status cr_state_open(const char *path, struct cr_state_dir **out);
+void cr_state_close(struct cr_state_dir *state); // NULL is allowed
+
+// The CA, made where there is none. For `invite`, which needs no server.
+enum cr_status cr_state_authority(const char *path, struct cr_identity **out);
+
+// Holds the directory's lock until cr_state_unlock(fd).
+enum cr_status cr_state_lock(const char *path, int *fd);
+void cr_state_unlock(int *fd); // usable with CR_CLEANUP
+
+// A new run, before its first round.
+enum cr_status cr_state_begin(struct cr_state_dir *state, const unsigned char job[CR_SHA256_SIZE],
+                              const struct cr_vector *values);
+
+// `round` comes next, from these values; or all is done.
+enum cr_status cr_state_advance(struct cr_state_dir *state, uint64_t round, bool finished,
+                                const struct cr_vector *values);
+
+// Notes that the silos know that all is done.
+enum cr_status cr_state_settle(struct cr_state_dir *state);
+
+// The global values of state->round; what is missing or damaged is CR_INVALID.
+enum cr_status cr_state_values(const struct cr_state_dir *state, struct cr_vector **out);
+
+// Adds the member, or gives the one of that name its new key; written before it returns.
+enum cr_status cr_state_enrol(struct cr_state_dir *state, const struct cr_member *member);
+
+// The member's number, or SIZE_MAX where there is none of that name.
+size_t cr_state_find(const struct cr_state_dir *state, const char *name);
+
+// The port that the server listens on, or last did; 0: unknown.
+enum cr_status cr_state_write_port(const struct cr_state_dir *state, unsigned port);
+enum cr_status cr_state_read_port(const char *path, unsigned *port);
+
+#endif

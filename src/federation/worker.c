@@ -1,0 +1,218 @@
+#include "federation/worker.h"
+
+#include "base/clock.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum task { IDLE, OPEN, TRAIN, STOP };
+
+struct cr_worker {
+    const struct cr_learner_kind *kind;
+    const struct cr_event_sink *real_sink;
+    struct cr_event_sink sink;
+    pthread_mutex_t sink_lock;
+    struct cr_loop *loop;
+    pthread_t thread;
+    void *learner; // the thread's
+
+    pthread_mutex_t lock; // for all below
+    pthread_cond_t changed;
+    enum task task; // IDLE again once its result is there
+    bool cancelled, has_result;
+    const struct cr_config *config;
+    const char *state;
+    struct cr_training_task training;
+    struct cr_worker_progress progress;
+    double began;
+    struct cr_tally tally; // the thread's while it trains
+    struct cr_worker_result result;
+};
+
+static void receive(void *context, const struct cr_event *event)
+{
+    struct cr_worker *worker = context;
+    if (!worker->real_sink || !worker->real_sink->receive) return;
+    pthread_mutex_lock(&worker->sink_lock);
+    worker->real_sink->receive(worker->real_sink->context, event);
+    pthread_mutex_unlock(&worker->sink_lock);
+}
+
+static bool keep_going(void *context)
+{
+    struct cr_worker *worker = context;
+    double elapsed = cr_clock_monotonic() - worker->began;
+    pthread_mutex_lock(&worker->lock);
+    worker->progress = (struct cr_worker_progress){
+        .step = worker->tally.steps,
+        .steps = worker->training.last - worker->training.first,
+        .loss = worker->tally.labelled > 0 ? worker->tally.loss_sum / (double)worker->tally.labelled : 0,
+        .tokens_per_second = elapsed > 0 ? (double)worker->tally.tokens / elapsed : 0,
+    };
+    bool going = !worker->cancelled && worker->task != STOP;
+    pthread_mutex_unlock(&worker->lock);
+    return going;
+}
+
+// A copy of the learner's values, for sending while the learner goes on.
+static enum cr_status copy_values(struct cr_worker *worker, struct cr_worker_result *result)
+{
+    size_t count;
+    const float *values = worker->kind->values(worker->learner, &count);
+    struct cr_vector *update;
+    CR_TRY(cr_vector_new(count, &update));
+    memcpy(update->values, values, count * sizeof *values);
+    enum cr_status status = cr_vector_digest(update, result->digest);
+    if (status != CR_OK)
+        cr_vector_release(update);
+    else
+        result->update = update;
+    return status;
+}
+
+static enum cr_status do_open(struct cr_worker *worker, struct cr_worker_result *result)
+{
+    CR_TRY(worker->kind->open(worker->config, &worker->sink, &worker->learner));
+    CR_TRY(worker->kind->digest(worker->learner, result->structure));
+    if (worker->state) CR_TRY(worker->kind->load_state(worker->learner, worker->state));
+    result->total_steps = worker->kind->total_steps(worker->learner);
+    return copy_values(worker, result);
+}
+
+static enum cr_status do_train(struct cr_worker *worker, struct cr_worker_result *result)
+{
+    const struct cr_training_task *task = &worker->training;
+    size_t count;
+    float *values = worker->kind->values(worker->learner, &count);
+    memcpy(values, task->start->values, count * sizeof *values);
+    CR_TRY(worker->kind->seek(worker->learner, task->first));
+    if (task->reset_optimizer) worker->kind->reset_optimizer(worker->learner);
+    CR_TRY(worker->kind->run(worker->learner, task->last - task->first, &worker->tally, keep_going, worker));
+    result->tally = worker->tally;
+    CR_TRY(worker->kind->save_state(worker->learner, task->state));
+    return copy_values(worker, result);
+}
+
+static void *work(void *context)
+{
+    struct cr_worker *worker = context;
+    pthread_mutex_lock(&worker->lock);
+    for (;;) {
+        while (worker->task == IDLE) pthread_cond_wait(&worker->changed, &worker->lock);
+        enum task task = worker->task;
+        if (task == STOP) break;
+        pthread_mutex_unlock(&worker->lock);
+        struct cr_worker_result result = {.training = task == TRAIN};
+        result.status = task == TRAIN ? do_train(worker, &result) : do_open(worker, &result);
+        if (result.status != CR_OK) snprintf(result.why, sizeof result.why, "%s", cr_error_message());
+        pthread_mutex_lock(&worker->lock);
+        worker->result = result;
+        worker->has_result = true;
+        if (worker->task != STOP) worker->task = IDLE;
+        cr_loop_wake(worker->loop);
+    }
+    pthread_mutex_unlock(&worker->lock);
+    return NULL;
+}
+
+enum cr_status cr_worker_new(const struct cr_learner_kind *kind, const struct cr_event_sink *sink,
+                             struct cr_loop *loop, struct cr_worker **out)
+{
+    struct cr_worker *worker;
+    CR_TRY(cr_allocate(1, sizeof *worker, &worker));
+    worker->kind = kind;
+    worker->real_sink = sink;
+    worker->sink = (struct cr_event_sink){receive, worker};
+    worker->loop = loop;
+    pthread_mutex_init(&worker->sink_lock, NULL);
+    pthread_mutex_init(&worker->lock, NULL);
+    pthread_cond_init(&worker->changed, NULL);
+    if (pthread_create(&worker->thread, NULL, work, worker) != 0) {
+        free(worker);
+        return cr_fail_errno(CR_IO, "no thread can be started");
+    }
+    *out = worker;
+    return CR_OK;
+}
+
+void cr_worker_free(struct cr_worker *worker)
+{
+    if (!worker) return;
+    pthread_mutex_lock(&worker->lock);
+    worker->task = STOP;
+    pthread_cond_signal(&worker->changed);
+    pthread_mutex_unlock(&worker->lock);
+    pthread_join(worker->thread, NULL);
+    if (worker->has_result) cr_vector_release(worker->result.update);
+    worker->kind->free(worker->learner);
+    pthread_cond_destroy(&worker->changed);
+    pthread_mutex_destroy(&worker->lock);
+    pthread_mutex_destroy(&worker->sink_lock);
+    free(worker);
+}
+
+const struct cr_event_sink *cr_worker_sink(struct cr_worker *worker)
+{
+    return &worker->sink;
+}
+
+static void start(struct cr_worker *worker, enum task task)
+{
+    worker->task = task;
+    worker->cancelled = false;
+    pthread_cond_signal(&worker->changed);
+}
+
+void cr_worker_open(struct cr_worker *worker, const struct cr_config *config, const char *state)
+{
+    pthread_mutex_lock(&worker->lock);
+    worker->config = config;
+    worker->state = state;
+    start(worker, OPEN);
+    pthread_mutex_unlock(&worker->lock);
+}
+
+void cr_worker_train(struct cr_worker *worker, const struct cr_training_task *task)
+{
+    pthread_mutex_lock(&worker->lock);
+    worker->training = *task;
+    worker->tally = (struct cr_tally){0};
+    worker->progress = (struct cr_worker_progress){.steps = task->last - task->first};
+    worker->began = cr_clock_monotonic();
+    start(worker, TRAIN);
+    pthread_mutex_unlock(&worker->lock);
+}
+
+void cr_worker_cancel(struct cr_worker *worker)
+{
+    pthread_mutex_lock(&worker->lock);
+    worker->cancelled = true;
+    pthread_mutex_unlock(&worker->lock);
+}
+
+bool cr_worker_busy(struct cr_worker *worker)
+{
+    pthread_mutex_lock(&worker->lock);
+    bool busy = worker->task != IDLE || worker->has_result;
+    pthread_mutex_unlock(&worker->lock);
+    return busy;
+}
+
+bool cr_worker_take(struct cr_worker *worker, struct cr_worker_result *out)
+{
+    pthread_mutex_lock(&worker->lock);
+    bool has = worker->has_result;
+    if (has) *out = worker->result;
+    worker->has_result = false;
+    pthread_mutex_unlock(&worker->lock);
+    return has;
+}
+
+void cr_worker_look(struct cr_worker *worker, struct cr_worker_progress *out)
+{
+    pthread_mutex_lock(&worker->lock);
+    *out = worker->progress;
+    pthread_mutex_unlock(&worker->lock);
+}
