@@ -33,10 +33,7 @@ struct cr_federation_config {
 
 // One silo of `carrel simulate`.
 struct cr_silo_config {
-    char *name; // Sets training.max_steps or num_train_epochs to what all rounds together train on one silo.
-    void cr_config_apply_rounds(struct cr_config *config);
-
-    // 1 to 63 of [a-z0-9-]
+    char *name; // 1 to 63 of [a-z0-9-]
     char *data; // path
     char *eval; // path or NULL
 };
@@ -69,5 +66,8 @@ enum cr_status cr_config_job(const struct cr_config *config, struct cr_buffer *y
 
 // 1 to 63 of [a-z0-9-]: what certificates, tokens and file names take.
 enum cr_status cr_config_check_name(const char *name);
+
+// Sets training.max_steps or num_train_epochs to what all rounds together train on one silo.
+void cr_config_apply_rounds(struct cr_config *config);
 
 #endif
