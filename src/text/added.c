@@ -9,6 +9,7 @@ enum { TOKEN_LIMIT = 1 << 10, COUNT_LIMIT = 1 << 17 }; // bytes of a token, and 
 struct token {
     uint32_t id;
     bool special, single_word, strip_left, strip_right;
+    size_t start, end; // its spelling, in `spellings`
 };
 
 // A tree of bytes: node 0 is the root, edges lie in an open-addressing table.
@@ -27,7 +28,8 @@ struct cr_added {
     struct cr_vocabulary vocabulary;
     struct token *tokens;
     size_t count;
-    bool *special;        // [vocabulary.limit]
+    struct cr_buffer spellings;
+    uint32_t *by_id;      // [vocabulary.limit]: the token + 1, or 0
     struct tree trees[2]; // of tokens found in the text as it came, and in its normal form
 };
 
@@ -113,6 +115,9 @@ static enum cr_status add_token(struct cr_added *added, const struct cr_json *js
         CR_TRY(cr_normalize(normalizer, content, &normal, NULL));
         content = cr_buffer_slice(&normal);
     }
+    token->start = added->spellings.size;
+    CR_TRY(cr_append(&added->spellings, content.data, content.size));
+    token->end = added->spellings.size;
     if (content.size > 0) CR_TRY(add_to_tree(&added->trees[normalized], content, (uint32_t)added->count));
     added->count++;
     return CR_OK;
@@ -129,8 +134,8 @@ static enum cr_status parse(struct cr_added *added, const struct cr_json *json, 
         return cr_fail(CR_INVALID, "%s: %zu added tokens are over the limit of %d", name, count, COUNT_LIMIT);
     CR_TRY(cr_allocate(count, sizeof *added->tokens, &added->tokens));
     for (size_t i = 0; i < count; i++) CR_TRY(add_token(added, cr_json_at(json, i), name, model, normalizer));
-    CR_TRY(cr_allocate(added->vocabulary.limit, sizeof *added->special, &added->special));
-    for (size_t i = 0; i < count; i++) added->special[added->tokens[i].id] = added->tokens[i].special;
+    CR_TRY(cr_allocate(added->vocabulary.limit, sizeof *added->by_id, &added->by_id));
+    for (size_t i = 0; i < count; i++) added->by_id[added->tokens[i].id] = (uint32_t)i + 1;
     return CR_OK;
 }
 
@@ -156,7 +161,8 @@ void cr_added_free(struct cr_added *added)
         free(added->trees[i].ends);
     }
     free(added->tokens);
-    free(added->special);
+    free(added->by_id);
+    cr_buffer_release(&added->spellings);
     free(added);
 }
 
@@ -165,9 +171,19 @@ const struct cr_vocabulary *cr_added_vocabulary(const struct cr_added *added)
     return &added->vocabulary;
 }
 
+struct cr_slice cr_added_spelling(const struct cr_added *added, uint32_t id)
+{
+    if (id >= added->vocabulary.limit || added->by_id[id] == 0) return (struct cr_slice){NULL, 0};
+    const struct token *token = &added->tokens[added->by_id[id] - 1];
+    return (struct cr_slice){added->spellings.data + token->start, token->end - token->start};
+}
+
 bool cr_added_special(const struct cr_added *added, uint32_t id)
 {
-    return id < added->vocabulary.limit && added->special[id];
+    struct cr_slice spelling = cr_added_spelling(added, id);
+    uint32_t owner;
+    return spelling.data && cr_vocabulary_find(&added->vocabulary, spelling, &owner) &&
+           added->tokens[added->by_id[owner] - 1].special;
 }
 
 // The longest token at `start`: its end, or 0.

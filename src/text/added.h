@@ -15,6 +15,12 @@ enum cr_status cr_added_new(const struct cr_json *json, const char *name, const 
 void cr_added_free(struct cr_added *added); // NULL is allowed
 
 const struct cr_vocabulary *cr_added_vocabulary(const struct cr_added *added);
+
+// How the token is spelled in a decoded text: in its normal form where it is looked for there, as Hugging
+// Face has it since 0.23. {NULL, 0} where no added token has the id.
+struct cr_slice cr_added_spelling(const struct cr_added *added, uint32_t id);
+
+// Whether decoding may skip it: its spelling is the content of a special token.
 bool cr_added_special(const struct cr_added *added, uint32_t id);
 
 // Cuts out the tokens that are looked for in the text as it came (normalized false), or in its normal form;

@@ -250,7 +250,7 @@ enum cr_status cr_tokenizer_decode(const struct cr_tokenizer *tokenizer, const u
 
 struct cr_slice cr_tokenizer_token(const struct cr_tokenizer *tokenizer, uint32_t id)
 {
-    struct cr_slice token = cr_vocabulary_token(cr_added_vocabulary(tokenizer->added), id);
+    struct cr_slice token = cr_added_spelling(tokenizer->added, id);
     return token.data ? token : cr_vocabulary_token(cr_bpe_vocabulary(tokenizer->bpe), id);
 }
 
