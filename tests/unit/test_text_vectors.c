@@ -100,7 +100,7 @@ static void check_vectors(const char *tokenizer_path, const char *vectors)
     cr_tokenizer_free(tokenizer);
 }
 
-static void test_gpt2(void **state)
+static void gpt2_vectors(void **state)
 {
     (void)state;
     char path[1024];
@@ -116,26 +116,26 @@ static void check_made(const char *name, const char *vectors)
     check_vectors(path, vectors);
 }
 
-static void test_llama2(void **state)
+static void llama2_vectors(void **state)
 {
     (void)state;
     check_made("llama2", "llama-spm");
 }
 
-static void test_llama3(void **state)
+static void llama3_vectors(void **state)
 {
     (void)state;
     check_made("llama3", "llama-bpe");
 }
 
-static void test_qwen2(void **state)
+static void qwen2_vectors(void **state)
 {
     (void)state;
     check_made("qwen2", "qwen2");
 }
 
 // The text that stories260K writes: it encodes to the BOS that the template says, and decodes to itself.
-static void test_stories(void **state)
+static void stories260K_text(void **state)
 {
     (void)state;
     char path[1024];
@@ -163,8 +163,8 @@ static void test_stories(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gpt2),  cmocka_unit_test(test_llama2),  cmocka_unit_test(test_llama3),
-        cmocka_unit_test(test_qwen2), cmocka_unit_test(test_stories),
+        cmocka_unit_test(gpt2_vectors),  cmocka_unit_test(llama2_vectors),   cmocka_unit_test(llama3_vectors),
+        cmocka_unit_test(qwen2_vectors), cmocka_unit_test(stories260K_text),
     };
     return cmocka_run_group_tests(tests, make, discard);
 }

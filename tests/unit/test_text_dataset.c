@@ -1,0 +1,291 @@
+// text/: datasets, batches, and the trainer.
+#include "support.h"
+
+#include "base/file.h"
+#include "format/json.h"
+#include "text/batch.h"
+#include "text/trainer.h"
+
+#include <stdio.h>
+
+static char path[] = "/tmp/carrel-dataset-XXXXXX";
+
+static int make_file(void **state)
+{
+    (void)state;
+    int fd = mkstemp(path);
+    return fd < 0 ? -1 : close(fd);
+}
+
+static int remove_file(void **state)
+{
+    (void)state;
+    return unlink(path);
+}
+
+// Byte-level without merges: ids are <s> 0, </s> 1, then one for each byte.
+static struct cr_tokenizer *make_tokenizer(const char *bos)
+{
+    const char *const special[] = {"<s>", "</s>"};
+    struct cr_bpe_options options = {
+        .vocabulary = 258, .special = special, .special_count = 2, .bos = bos, .eos = "</s>"};
+    struct cr_slice text = cr_slice_of_string("a");
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer json = {0};
+    assert_ok(cr_bpe_train(&text, 1, &options, &json));
+    struct cr_tokenizer *tokenizer = NULL;
+    assert_ok(cr_tokenizer_parse(cr_buffer_slice(&json), "bytes.json", &tokenizer));
+    return tokenizer;
+}
+
+static enum cr_status open_text(const char *text, const struct cr_tokenizer *tokenizer,
+                                struct cr_dataset_options options, struct cr_dataset **out)
+{
+    assert_ok(cr_file_write(path, cr_slice_of_string(text), false));
+    if (options.max_length == 0) options.max_length = 512;
+    return cr_dataset_open(path, tokenizer, &options, out);
+}
+
+static uint32_t id_of(const struct cr_tokenizer *tokenizer, char c)
+{
+    char token[2] = {c, 0};
+    uint32_t id = 0;
+    assert_true(cr_tokenizer_id(tokenizer, token, &id));
+    return id;
+}
+
+static void text_rows_label_every_token(void **state)
+{
+    (void)state;
+    struct cr_tokenizer *tokenizer = make_tokenizer("<s>");
+    struct cr_dataset *dataset = NULL;
+    assert_ok(open_text("\n{\"text\": \"ab\"}\n\n{\"text\": \"\"}\r\n{\"text\": \"c\"}", tokenizer,
+                        (struct cr_dataset_options){.append_eos = true}, &dataset));
+    assert_int_equal(cr_dataset_count(dataset), 2);
+    assert_int_equal(cr_dataset_skipped(dataset), 1);
+    struct cr_example example = cr_dataset_at(dataset, 0);
+    uint32_t a = id_of(tokenizer, 'a'), b = id_of(tokenizer, 'b');
+    const uint32_t tokens[] = {0, a, b, 1};
+    const int32_t labels[] = {(int32_t)a, (int32_t)b, 1, CR_LABEL_IGNORE};
+    assert_int_equal(example.count, 4);
+    assert_int_equal(example.labelled, 3);
+    assert_memory_equal(example.tokens, tokens, sizeof tokens);
+    assert_memory_equal(example.labels, labels, sizeof labels);
+    assert_int_equal(cr_dataset_at(dataset, 1).count, 3);
+    cr_dataset_free(dataset);
+    cr_tokenizer_free(tokenizer);
+}
+
+static const char alpaca_rows[] = "[{\"instruction\": \"Add.\", \"input\": \"1 {2}\", \"output\": \"3\"},\n"
+                                  " {\"instruction\": \"Say \\\"]\\\".\", \"output\": \"hi\"}]\n";
+
+static void alpaca_prompts_are_masked(void **state)
+{
+    (void)state;
+    struct cr_tokenizer *tokenizer = make_tokenizer("<s>");
+    struct cr_dataset *dataset = NULL;
+    assert_ok(open_text(alpaca_rows, tokenizer, (struct cr_dataset_options){.append_eos = true}, &dataset));
+    assert_int_equal(cr_dataset_count(dataset), 2);
+    struct cr_example example = cr_dataset_at(dataset, 0);
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer prompt = {0};
+    assert_ok(cr_alpaca_prompt(cr_slice_of_string("Add."), cr_slice_of_string("1 {2}"), &prompt));
+    assert_string_equal(
+        cr_buffer_text(&prompt),
+        "Below is an instruction that describes a task, paired with an input that provides further "
+        "context. Write a response that appropriately completes the request.\n\n### Instruction:\nAdd."
+        "\n\n### Input:\n1 {2}\n\n### Response:");
+    // BOS, the prompt's bytes, the answer, EOS; the last place of the prompt predicts the answer.
+    assert_int_equal(example.count, 1 + prompt.size + 2);
+    assert_int_equal(example.labelled, 2);
+    for (size_t i = 0; i < prompt.size; i++) assert_int_equal(example.labels[i], CR_LABEL_IGNORE);
+    assert_int_equal(example.labels[prompt.size], id_of(tokenizer, '3'));
+    assert_int_equal(example.labels[prompt.size + 1], 1);
+    assert_int_equal(example.labels[prompt.size + 2], CR_LABEL_IGNORE);
+    assert_int_equal(cr_dataset_at(dataset, 1).labelled, 3);
+    cr_dataset_free(dataset);
+
+    assert_ok(open_text(alpaca_rows, tokenizer,
+                        (struct cr_dataset_options){.train_on_prompt = true, .limit = 1}, &dataset));
+    assert_int_equal(cr_dataset_count(dataset), 1);
+    example = cr_dataset_at(dataset, 0);
+    assert_int_equal(example.labelled, example.count - 1);
+    cr_dataset_free(dataset);
+    cr_tokenizer_free(tokenizer);
+}
+
+static void long_rows_are_cut(void **state)
+{
+    (void)state;
+    struct cr_tokenizer *tokenizer = make_tokenizer(NULL);
+    struct cr_dataset *dataset = NULL;
+    assert_ok(open_text("{\"text\": \"abcdef\"}", tokenizer,
+                        (struct cr_dataset_options){.max_length = 3, .append_eos = true}, &dataset));
+    struct cr_example example = cr_dataset_at(dataset, 0);
+    assert_int_equal(example.count, 3); // no BOS: the template has none
+    assert_int_equal(example.tokens[0], id_of(tokenizer, 'a'));
+    assert_int_equal(example.labels[1], id_of(tokenizer, 'c'));
+    assert_int_equal(example.labels[2], CR_LABEL_IGNORE);
+    cr_dataset_free(dataset);
+    // A prompt that fills the whole length leaves nothing to learn.
+    dataset = NULL;
+    assert_fails(CR_INVALID, "no row can be trained on",
+                 open_text(alpaca_rows, tokenizer, (struct cr_dataset_options){.max_length = 20}, &dataset));
+    assert_null(dataset);
+    cr_tokenizer_free(tokenizer);
+}
+
+static void bad_rows_are_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *part;
+    } cases[] = {
+        {"", "empty"},
+        {" \n ", "empty"},
+        {"[]", "there are no rows"},
+        {"{\"text\": \"\"}", "no row can be trained on"},
+        {"{\"text\": \"a\"}\n{\"text\": 7}\n", ":2: \"text\" must be a string"},
+        {"{\"text\": \"a\"}\n{\"txet\": \"a\"}\n", ":2: \"text\" is missing"},
+        {"{\"prompt\": \"a\"}", ":1: a row needs \"text\""},
+        {"{\"instruction\": \"a\"}", ":1: \"output\" is missing"},
+        {"[{\"text\": \"a\"},\n{\"text\": null}]", ":2: item 2: \"text\" must be a string"},
+        {"[{\"text\": \"a\"} {\"text\": \"b\"}]", "\",\" or \"]\" is wanted"},
+        {"[{\"text\": \"a\"},]", "item 2: an object is wanted"},
+        {"[{\"text\": \"a\"}] x", "more after the array"},
+        {"[{\"text\": \"a\"", "item 1"},
+        {"[7]", "item 1: an object is wanted"},
+        {"7", ":1: a row must be an object"},
+        {"{\"text\": \"a\"\n", ":1:"},
+        {"{\"text\": \"a\xff\"}\n", ":1:"},
+        {"{\"text\": \"a\", \"text\": \"b\"}\n", ":1:"},
+    };
+    struct cr_tokenizer *tokenizer = make_tokenizer("<s>");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct cr_dataset *dataset = NULL;
+        assert_fails(CR_INVALID, cases[i].part,
+                     open_text(cases[i].text, tokenizer, (struct cr_dataset_options){0}, &dataset));
+        assert_non_null(strstr(cr_error_message(), path));
+        assert_null(dataset);
+    }
+    cr_tokenizer_free(tokenizer);
+}
+
+static void batches_hold_rows_without_padding(void **state)
+{
+    (void)state;
+    struct cr_batch *batch;
+    assert_ok(cr_batch_new(2, 5, &batch));
+    const uint32_t tokens[] = {4, 5, 6, 7};
+    const int32_t labels[] = {5, CR_LABEL_IGNORE, 7, CR_LABEL_IGNORE};
+    struct cr_example two = {tokens, labels, 2, 1}, four = {tokens, labels, 4, 2};
+    assert_ok(cr_batch_add(batch, two));
+    assert_fails(CR_INVALID, "does not fit", cr_batch_add(batch, four));
+    assert_int_equal(batch->rows, 2);
+    assert_ok(cr_batch_add(batch, two));
+    assert_fails(CR_INVALID, "full", cr_batch_add(batch, two));
+    assert_int_equal(batch->sequences, 2);
+    assert_int_equal(batch->labelled, 2);
+    assert_int_equal(batch->offset[0], 0);
+    assert_int_equal(batch->offset[1], 2);
+    assert_int_equal(batch->offset[2], 4);
+    assert_int_equal(batch->position[2], 0);
+    assert_int_equal(batch->position[3], 1);
+    assert_int_equal(batch->tokens[3], 5);
+    assert_int_equal(batch->labels[2], 5);
+    cr_batch_clear(batch);
+    assert_ok(cr_batch_add(batch, four));
+    assert_int_equal(batch->offset[1], 4);
+    cr_batch_free(batch);
+}
+
+static void training_merges_the_most_frequent(void **state)
+{
+    (void)state;
+    // "ab" and "bc" are as frequent: the greater pair, b c, is merged first; "<s>" parts the text and never
+    // merges.
+    const char *const special[] = {"<s>"};
+    struct cr_bpe_options options = {.vocabulary = 259, .special = special, .special_count = 1};
+    const struct cr_slice texts[] = {cr_slice_of_string("abc<s>abc"), cr_slice_of_string("abc")};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer json = {0};
+    assert_ok(cr_bpe_train(texts, 2, &options, &json));
+    struct cr_tokenizer *tokenizer = NULL;
+    assert_ok(cr_tokenizer_parse(cr_buffer_slice(&json), "trained.json", &tokenizer));
+    uint32_t id;
+    assert_true(cr_tokenizer_id(tokenizer, "bc", &id) && id == 257);
+    assert_true(cr_tokenizer_id(tokenizer, "abc", &id) && id == 258);
+    assert_false(cr_tokenizer_id(tokenizer, "ab", &id));
+    cr_tokenizer_free(tokenizer);
+
+    static const struct {
+        struct cr_bpe_options options;
+        const char *part;
+    } cases[] = {
+        {{.vocabulary = 255}, "must be in 256"},
+        {{.vocabulary = 300, .bos = "<s>"}, "BOS \"<s>\" is not among"},
+        {{.vocabulary = 300, .eos = "<s>"}, "EOS \"<s>\" is not among"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_fails(CR_INVALID, cases[i].part, cr_bpe_train(texts, 2, &cases[i].options, &json));
+    const struct cr_slice bad = cr_slice_of_string("a\xc3");
+    assert_fails(CR_INVALID, "text 1 is not UTF-8 at byte 1", cr_bpe_train(&bad, 1, &options, &json));
+    assert_fails(CR_INVALID, "empty", cr_bpe_train(texts, 0, &options, &json));
+}
+
+// Stanford CS336's reference: 243 merges of 130 kB of English, and the vocabulary they give.
+static void training_equals_the_reference(void **state)
+{
+    (void)state;
+    char name[1024];
+    const char *const special[] = {"<|endoftext|>"};
+    struct cr_bpe_options options = {.vocabulary = 500, .special = special, .special_count = 1};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer corpus = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer merges = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer json = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer got = {0};
+    snprintf(name, sizeof name, "%s/tokenizers/cs336/corpus.en", shared_data());
+    assert_ok(cr_file_read(name, 1 << 20, &corpus));
+    snprintf(name, sizeof name, "%s/tokenizers/cs336/train-bpe-reference-merges.txt", shared_data());
+    assert_ok(cr_file_read(name, 1 << 20, &merges));
+    struct cr_slice text = cr_buffer_slice(&corpus);
+    assert_ok(cr_bpe_train(&text, 1, &options, &json));
+
+    struct cr_json *root, *wanted;
+    assert_ok(cr_json_parse(cr_buffer_slice(&json), "trained.json", &root));
+    const struct cr_json *model = cr_json_member(root, "model"), *list = cr_json_member(model, "merges");
+    for (size_t i = 0; i < cr_json_count(list); i++)
+        for (size_t half = 0; half < 2; half++) {
+            struct cr_slice token = cr_json_string(cr_json_at(cr_json_at(list, i), half));
+            assert_ok(cr_append(&got, token.data, token.size));
+            assert_ok(cr_append(&got, half == 0 ? " " : "\n", 1));
+        }
+    assert_string_equal(cr_buffer_text(&got), cr_buffer_text(&merges));
+
+    snprintf(name, sizeof name, "%s/tokenizers/cs336/train-bpe-reference-vocab.json", shared_data());
+    assert_ok(cr_json_read(name, 1 << 20, &wanted));
+    const struct cr_json *vocabulary = cr_json_member(model, "vocab"), *value;
+    assert_int_equal(cr_json_count(vocabulary), 500);
+    assert_int_equal(cr_json_count(wanted), 500);
+    void *position = NULL;
+    const char *key;
+    while (cr_json_next(wanted, &position, &key, &value)) {
+        int64_t id = -1, other = -2;
+        assert_true(cr_json_is_integer(value, &id));
+        assert_true(cr_json_is_integer(cr_json_member(vocabulary, key), &other));
+        assert_int_equal(id, other);
+    }
+    cr_json_free(root);
+    cr_json_free(wanted);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(text_rows_label_every_token),
+        cmocka_unit_test(alpaca_prompts_are_masked),
+        cmocka_unit_test(long_rows_are_cut),
+        cmocka_unit_test(bad_rows_are_named),
+        cmocka_unit_test(batches_hold_rows_without_padding),
+        cmocka_unit_test(training_merges_the_most_frequent),
+        cmocka_unit_test(training_equals_the_reference),
+    };
+    return cmocka_run_group_tests(tests, make_file, remove_file);
+}

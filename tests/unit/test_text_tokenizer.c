@@ -1,0 +1,407 @@
+// text/: tokenizer.json, encoding and decoding, with small files written here.
+#include "support.h"
+
+#include "base/file.h"
+#include "base/thread.h"
+#include "text/tokenizer.h"
+
+#include <stdio.h>
+
+// SentencePiece style: byte tokens 3-258 are written by make_sentencepiece.
+static const char sentencepiece_tail[] = "\"\u2581\": 259, \"a\": 260, \"b\": 261, \"ab\": 262, "
+                                         "\"\u2581ab\": 263, \"\u2581a\": 264, \"\u00e4\": 265},"
+                                         "\"merges\": [\"a b\", [\"\u2581\", \"ab\"], \"\u2581 a\"]}}";
+
+static struct cr_tokenizer *make_sentencepiece(void)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer json = {0};
+    assert_ok(cr_append_format(
+        &json, "{\"added_tokens\": [{\"id\": 0, \"content\": \"<unk>\", \"special\": true},"
+               "{\"id\": 1, \"content\": \"<s>\", \"special\": true}, {\"id\": 2, \"content\": \"</s>\", "
+               "\"special\": true}],"
+               "\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Prepend\", "
+               "\"prepend\": \"\u2581\"},"
+               "{\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"\u2581\"}]},"
+               "\"pre_tokenizer\": null, \"post_processor\": {\"type\": \"TemplateProcessing\","
+               "\"single\": [{\"SpecialToken\": {\"id\": \"<s>\", \"type_id\": 0}}, {\"Sequence\": {\"id\": "
+               "\"A\", \"type_id\": 0}}],"
+               "\"special_tokens\": {\"<s>\": {\"id\": \"<s>\", \"ids\": [1], \"tokens\": [\"<s>\"]}}},"
+               "\"decoder\": {\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Replace\", \"pattern\": "
+               "{\"String\": \"\u2581\"},"
+               "\"content\": \" \"}, {\"type\": \"ByteFallback\"}, {\"type\": \"Fuse\"},"
+               "{\"type\": \"Strip\", \"content\": \" \", \"start\": 1, \"stop\": 0}]},"
+               "\"model\": {\"type\": \"BPE\", \"unk_token\": \"<unk>\", \"fuse_unk\": true, "
+               "\"byte_fallback\": true,"
+               "\"vocab\": {\"<unk>\": 0, \"<s>\": 1, \"</s>\": 2, "));
+    for (unsigned byte = 0; byte < 256; byte++)
+        assert_ok(cr_append_format(&json, "\"<0x%02X>\": %u, ", byte, byte + 3));
+    assert_ok(cr_append_format(&json, "%s", sentencepiece_tail));
+    struct cr_tokenizer *tokenizer = NULL;
+    assert_ok(cr_tokenizer_parse(cr_buffer_slice(&json), "small.json", &tokenizer));
+    return tokenizer;
+}
+
+// Parts of a small tokenizer over a, b, c; each test changes one.
+struct parts {
+    const char *added, *normalizer, *splitter, *processor, *decoder, *model;
+};
+
+#define MODEL                                                                                                \
+    "{\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, \"c\": 2, \"ab\": 3, \"abc\": 4, \"\u2581\": 5, "   \
+    "\" \": 6},"                                                                                             \
+    "\"merges\": [\"a b\", \"ab c\"]}"
+
+static enum cr_status parse_parts(struct parts parts, struct cr_tokenizer **out)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer json = {0};
+    CR_TRY(cr_append_format(&json,
+                            "{\"added_tokens\": %s, \"normalizer\": %s, \"pre_tokenizer\": %s, "
+                            "\"post_processor\": %s, \"decoder\": %s, \"model\": %s}",
+                            parts.added ? parts.added : "[]", parts.normalizer ? parts.normalizer : "null",
+                            parts.splitter ? parts.splitter : "null",
+                            parts.processor ? parts.processor : "null",
+                            parts.decoder ? parts.decoder : "null", parts.model ? parts.model : MODEL));
+    return cr_tokenizer_parse(cr_buffer_slice(&json), "small.json", out);
+}
+
+static void assert_ids(const struct cr_tokenizer *tokenizer, const char *text, bool special,
+                       const char *wanted)
+{
+    CR_CLEANUP(cr_ids_release) struct cr_ids ids = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer got = {0};
+    assert_ok(cr_tokenizer_encode(tokenizer, cr_slice_of_string(text), special, &ids));
+    for (size_t i = 0; i < ids.count; i++)
+        assert_ok(cr_append_format(&got, "%s%u", i > 0 ? " " : "", ids.items[i]));
+    assert_string_equal(cr_buffer_text(&got), wanted);
+}
+
+static void assert_text(const struct cr_tokenizer *tokenizer, const uint32_t *ids, size_t count, bool skip,
+                        const char *wanted)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer got = {0};
+    assert_ok(cr_tokenizer_decode(tokenizer, ids, count, skip, &got));
+    assert_string_equal(cr_buffer_text(&got), wanted);
+}
+
+static void check_parts(struct parts parts, const char *text, const char *wanted)
+{
+    struct cr_tokenizer *tokenizer = NULL;
+    assert_ok(parse_parts(parts, &tokenizer));
+    assert_ids(tokenizer, text, false, wanted);
+    cr_tokenizer_free(tokenizer);
+}
+
+static void sentencepiece_style(void **state)
+{
+    (void)state;
+    struct cr_tokenizer *tokenizer = make_sentencepiece();
+    assert_int_equal(cr_tokenizer_vocabulary(tokenizer), 266);
+    assert_ids(tokenizer, "ab", true, "1 263");
+    assert_ids(tokenizer, "ab", false, "263");
+    assert_ids(tokenizer, "", true, "1");
+    assert_ids(tokenizer, "a ab", false, "264 263");
+    assert_ids(tokenizer, "\u00e4", false, "259 265");
+    assert_ids(tokenizer, "\u00fc", false, "259 198 191"); // bytes C3 BC
+    assert_ids(tokenizer, "ab</s>ab", false, "263 2 263");
+    const uint32_t ids[] = {1, 263, 198, 191, 263, 2};
+    assert_text(tokenizer, ids, 6, true, "ab\u00fc ab");
+    assert_text(tokenizer, ids, 6, false, "<s> ab\u00fc ab</s>");
+    const uint32_t cut[] = {198, 263}; // half a character
+    assert_text(tokenizer, cut, 2, true, "\ufffd ab");
+    uint32_t bos = 9, eos = 9, id = 9;
+    assert_true(cr_tokenizer_bos(tokenizer, &bos) && cr_tokenizer_eos(tokenizer, &eos));
+    assert_int_equal(bos, 1);
+    assert_int_equal(eos, 2);
+    assert_true(cr_tokenizer_id(tokenizer, "ab", &id));
+    assert_int_equal(id, 262);
+    assert_false(cr_tokenizer_id(tokenizer, "abab", &id));
+    cr_tokenizer_free(tokenizer);
+}
+
+static void merges_go_by_rank(void **state)
+{
+    (void)state;
+    check_parts((struct parts){0}, "abcab", "4 3");
+    // "b c" ranks before "a b", so "abc" is never "ab" and "c".
+    check_parts((struct parts){.model = "{\"vocab\": {\"a\": 0, \"b\": 1, \"c\": 2, \"ab\": 3, \"bc\": 4},"
+                                        "\"merges\": [\"b c\", \"a b\"]}"},
+                "abcab", "0 4 3");
+    check_parts((struct parts){.model = "{\"vocab\": {\"a\": 0, \"aa\": 1}, \"merges\": [\"a a\"]}"}, "aaaaa",
+                "1 1 0");
+    // The whole piece is looked up first where merges are ignored.
+    check_parts(
+        (struct parts){.model =
+                           "{\"ignore_merges\": true, \"vocab\": {\"a\": 0, \"aa\": 1}, \"merges\": []}"},
+        "aa", "1");
+    // Characters outside the vocabulary: left out, the unknown token for each, or one for a run of them.
+    check_parts((struct parts){0}, "axxb", "3");
+    check_parts(
+        (struct parts){.model = "{\"unk_token\": \"?\", \"vocab\": {\"a\": 0, \"?\": 1}, \"merges\": []}"},
+        "axxa", "0 1 1 0");
+    check_parts(
+        (struct parts){.model = "{\"unk_token\": \"?\", \"fuse_unk\": true, \"vocab\": {\"a\": 0, \"?\": 1},"
+                                "\"merges\": []}"},
+        "axxa", "0 1 0");
+}
+
+#define SPLIT(behaviour, invert)                                                                             \
+    "{\"type\": \"Split\", \"pattern\": {\"Regex\": \"b\"}, \"behavior\": \"" behaviour                      \
+    "\", \"invert\": " invert "}"
+
+static void text_is_split_before_merging(void **state)
+{
+    (void)state;
+    check_parts((struct parts){.splitter = SPLIT("Isolated", "false")}, "abc", "0 1 2");
+    check_parts((struct parts){.splitter = SPLIT("Removed", "false")}, "abc", "0 2");
+    check_parts((struct parts){.splitter = SPLIT("Removed", "true")}, "abc", "1");
+    check_parts((struct parts){.splitter = SPLIT("MergedWithPrevious", "false")}, "abcb", "3 2 1");
+    check_parts((struct parts){.splitter = SPLIT("MergedWithNext", "false")}, "abc", "0 1 2");
+    check_parts((struct parts){.splitter = SPLIT("Contiguous", "false")}, "abbc", "0 1 1 2");
+    check_parts(
+        (struct parts){.splitter =
+                           "{\"type\": \"Metaspace\", \"replacement\": \"\u2581\", \"prepend_scheme\": "
+                           "\"first\", \"split\": true}"},
+        "ab ab", "5 3 5 3");
+    check_parts((struct parts){.splitter = "{\"type\": \"Metaspace\", \"replacement\": \"\u2581\", "
+                                           "\"add_prefix_space\": false}"},
+                "ab", "3");
+}
+
+static void normal_forms(void **state)
+{
+    (void)state;
+    const char *model = "{\"vocab\": {\"a\": 0, \"\u00e1\": 1, \"\u0301\": 2, \"f\": 3, \"i\": 4, "
+                        "\"\u0323\": 5, \"\u1ea1\": 6},"
+                        "\"merges\": []}";
+    check_parts((struct parts){.model = model, .normalizer = "{\"type\": \"NFC\"}"}, "a\u0301\u00e1", "1 1");
+    check_parts((struct parts){.model = model, .normalizer = "{\"type\": \"NFD\"}"}, "\u00e1", "0 2");
+    check_parts((struct parts){.model = model, .normalizer = "{\"type\": \"NFKC\"}"}, "\ufb01", "3 4");
+    check_parts((struct parts){.model = model, .normalizer = "{\"type\": \"NFKD\"}"}, "\ufb01\u00e1",
+                "3 4 0 2");
+    check_parts((struct parts){.model = model, .normalizer = "{\"type\": \"NFC\"}"}, "a\u0301\u0323",
+                "6 2"); // reordered
+    check_parts((struct parts){.model = model, .normalizer = "{\"type\": \"Lowercase\"}"}, "FIA", "3 4 0");
+    check_parts((struct parts){.model = model, .normalizer = "{\"type\": \"Strip\"}"}, " \u00a0a\t", "0");
+}
+
+#define ADDED(id, content, more) "{\"id\": " #id ", \"content\": \"" content "\"" more "}"
+
+static void added_tokens_are_cut_out(void **state)
+{
+    (void)state;
+    check_parts((struct parts){.added = "[" ADDED(1, "b", ", \"normalized\": false") "]"}, "abc", "0 1 2");
+    check_parts((struct parts){.added = "[" ADDED(7, "[A]", "") "," ADDED(8, "[A]b", "") "]"}, "a[A]bc[A]c",
+                "0 8 2 7 2");
+    check_parts((struct parts){.added = "[" ADDED(2, "c", ", \"single_word\": true") "]"}, "abc c ab",
+                "4 6 7 6 3");
+    check_parts((struct parts){.added = "[" ADDED(7, "[A]", ", \"lstrip\": true, \"rstrip\": true") "]"},
+                "a [A] \t b", "0 7 1");
+}
+
+static void bad_files_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        struct parts parts;
+        enum cr_status status;
+        const char *part;
+    } cases[] = {
+        {{.model = "{\"vocab\": {\"a\": 0, \"b\": 0}, \"merges\": []}"}, CR_INVALID, "id 0 is both"},
+        {{.model = "{\"vocab\": {\"a\": 16777216}, \"merges\": []}"}, CR_INVALID, "must be an integer"},
+        {{.model = "{\"vocab\": {\"a\": -1}, \"merges\": []}"}, CR_INVALID, "must be an integer"},
+        {{.model = "{\"vocab\": {\"a\": 1.5}, \"merges\": []}"}, CR_INVALID, "must be an integer"},
+        {{.model = "{\"vocab\": {\"\": 0}, \"merges\": []}"}, CR_INVALID, "empty token"},
+        {{.model = "{\"vocab\": {\"a\": 0, \"b\": 1}, \"merges\": [\"a b\"]}"},
+         CR_INVALID,
+         "\"ab\" is not in the vocabulary"},
+        {{.model = "{\"vocab\": {\"a\": 0, \"ab\": 1}, \"merges\": [\"a b\"]}"},
+         CR_INVALID,
+         "\"b\" is not in the vocabulary"},
+        {{.model = "{\"vocab\": {\"a\": 0}, \"merges\": [\" a\"]}"}, CR_INVALID, "cyclic"},
+        {{.model = "{\"vocab\": {\"a\": 0}, \"merges\": [[\"a\", \"\"]]}"}, CR_INVALID, "cyclic"},
+        {{.model = "{\"vocab\": {\"a\": 0}, \"merges\": [7]}"}, CR_INVALID, "merge 0 must be"},
+        {{.model = "{\"vocab\": {\"a\": 0}, \"merges\": [], \"unk_token\": \"u\"}"}, CR_INVALID, "unk_token"},
+        {{.model = "{\"type\": \"Unigram\", \"vocab\": []}"}, CR_UNSUPPORTED, "model \"Unigram\""},
+        {{.model = "{\"vocab\": {}, \"merges\": [], \"end_of_word_suffix\": \"</w>\"}"},
+         CR_UNSUPPORTED,
+         "end_of_word_suffix"},
+        {{.model = "{\"vocab\": {}, \"merges\": [], \"dropout\": 0.1}"}, CR_UNSUPPORTED, "dropout"},
+        {{.model = "null"}, CR_INVALID, "there is no \"model\""},
+        {{.normalizer = "{\"type\": \"Nmt\"}"}, CR_UNSUPPORTED, "normalizer \"Nmt\""},
+        {{.normalizer = "{\"type\": \"Replace\", \"pattern\": {\"Regex\": \"a\"}, \"content\": \"\"}"},
+         CR_UNSUPPORTED,
+         "Replace"},
+        {{.splitter = "{\"type\": \"BertPreTokenizer\"}"},
+         CR_UNSUPPORTED,
+         "pre_tokenizer \"BertPreTokenizer\""},
+        {{.splitter = "{\"type\": \"Split\", \"pattern\": {\"Regex\": \"(a\"}, \"behavior\": \"Isolated\"}"},
+         CR_INVALID,
+         "expression"},
+        {{.splitter =
+              "{\"type\": \"Split\", \"pattern\": {\"Regex\": \"a{1,2}+\"}, \"behavior\": \"Isolated\"}"},
+         CR_UNSUPPORTED,
+         "after"},
+        {{.splitter =
+              "{\"type\": \"Split\", \"pattern\": {\"Regex\": \"(?R)\"}, \"behavior\": \"Isolated\"}"},
+         CR_UNSUPPORTED,
+         "group"},
+        {{.splitter = "{\"type\": \"Split\", \"pattern\": {\"Regex\": \"a\"}, \"behavior\": \"Odd\"}"},
+         CR_UNSUPPORTED,
+         "\"Odd\""},
+        {{.processor = "{\"type\": \"BertProcessing\"}"},
+         CR_UNSUPPORTED,
+         "post_processor \"BertProcessing\""},
+        {{.decoder = "{\"type\": \"WordPiece\"}"}, CR_UNSUPPORTED, "decoder \"WordPiece\""},
+        {{.added = "[" ADDED(1, "a", "") "]"}, CR_INVALID, "contradicts"},
+        {{.added = "[" ADDED(0, "x", "") "]"}, CR_INVALID, "contradicts"},
+        {{.added = "[" ADDED(9, "x", "") "," ADDED(9, "y", "") "]"}, CR_INVALID, "id 9 is both"},
+        {{.added = "[" ADDED(9, "", "") "]"}, CR_INVALID, "\"content\""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct cr_tokenizer *tokenizer = NULL;
+        assert_fails(cases[i].status, cases[i].part, parse_parts(cases[i].parts, &tokenizer));
+        assert_non_null(strstr(cr_error_message(), "small.json"));
+        assert_null(tokenizer);
+    }
+}
+
+static void bad_texts_and_ids_are_refused(void **state)
+{
+    (void)state;
+    struct cr_tokenizer *tokenizer = make_sentencepiece();
+    CR_CLEANUP(cr_ids_release) struct cr_ids ids = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    assert_fails(CR_INVALID, "at byte 2",
+                 cr_tokenizer_encode(tokenizer, cr_slice_of_string("ab\xff"), true, &ids));
+    assert_fails(CR_INVALID, "at byte 0",
+                 cr_tokenizer_encode(tokenizer, cr_slice_of_string("\xed\xa0\x80"), true, &ids));
+    assert_int_equal(ids.count, 0);
+    const uint32_t outside[] = {263, 266};
+    assert_fails(CR_INVALID, "266", cr_tokenizer_decode(tokenizer, outside, 2, false, &text));
+    assert_int_equal(text.size, 0);
+    cr_tokenizer_free(tokenizer);
+}
+
+static void a_hostile_expression_stops(void **state)
+{
+    (void)state;
+    struct cr_tokenizer *tokenizer = NULL;
+    assert_ok(parse_parts(
+        (struct parts){.splitter = "{\"type\": \"Split\", \"pattern\": {\"Regex\": \"(a+)+b|(a|a)*c\"},"
+                                   "\"behavior\": \"Isolated\"}"},
+        &tokenizer));
+    char text[64];
+    memset(text, 'a', sizeof text);
+    CR_CLEANUP(cr_ids_release) struct cr_ids ids = {0};
+    assert_fails(
+        CR_INVALID, "takes too long",
+        cr_tokenizer_encode(tokenizer, (struct cr_slice){(unsigned char *)text, sizeof text}, false, &ids));
+    cr_tokenizer_free(tokenizer);
+}
+
+// A word of a million characters, and a million combining marks in the worst order: seconds, were either
+// quadratic, would be hours.
+static void long_words_are_not_quadratic(void **state)
+{
+    (void)state;
+    struct cr_tokenizer *tokenizer = make_sentencepiece();
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_CLEANUP(cr_ids_release) struct cr_ids ids = {0};
+    for (size_t i = 0; i < 500000; i++) assert_ok(cr_append(&text, "ab", 2));
+    assert_ok(cr_tokenizer_encode(tokenizer, cr_buffer_slice(&text), false, &ids));
+    assert_int_equal(ids.count, 500000);
+    cr_tokenizer_free(tokenizer);
+
+    assert_ok(parse_parts((struct parts){.normalizer = "{\"type\": \"NFC\"}"}, &tokenizer));
+    cr_buffer_clear(&text);
+    for (size_t i = 0; i < 250000; i++) assert_ok(cr_append(&text, "\u0301\u0323", 4));
+    ids.count = 0;
+    assert_ok(cr_tokenizer_encode(tokenizer, cr_buffer_slice(&text), false, &ids));
+    assert_int_equal(ids.count, 0);
+    cr_tokenizer_free(tokenizer);
+}
+
+static void write_file(const char *directory, const char *name, const char *text)
+{
+    CR_FREE char *path = NULL;
+    assert_ok(cr_path_join(directory, name, &path));
+    assert_ok(cr_file_write(path, cr_slice_of_string(text), false));
+}
+
+static void config_beside_names_bos_and_eos(void **state)
+{
+    (void)state;
+    char directory[] = "/tmp/carrel-tokenizer-XXXXXX";
+    assert_non_null(mkdtemp(directory));
+    write_file(directory, "tokenizer.json",
+               "{\"added_tokens\": [" ADDED(7, "<s>", "") "," ADDED(8, "<e>", "") "], \"model\": " MODEL "}");
+    struct cr_tokenizer *tokenizer = NULL;
+    uint32_t id;
+    assert_ok(cr_tokenizer_open(directory, &tokenizer)); // by the usual name
+    assert_true(cr_tokenizer_bos(tokenizer, &id) && id == 7);
+    assert_false(cr_tokenizer_eos(tokenizer, &id));
+    cr_tokenizer_free(tokenizer);
+    write_file(directory, "tokenizer_config.json",
+               "{\"bos_token\": null, \"eos_token\": {\"content\": \"<e>\"}}");
+    assert_ok(cr_tokenizer_open(directory, &tokenizer));
+    assert_false(cr_tokenizer_bos(tokenizer, &id));
+    assert_true(cr_tokenizer_eos(tokenizer, &id) && id == 8);
+    cr_tokenizer_free(tokenizer);
+    tokenizer = NULL;
+    write_file(directory, "tokenizer_config.json", "{\"eos_token\": \"<absent>\"}");
+    assert_fails(CR_INVALID, "\"<absent>\" is not in the vocabulary",
+                 cr_tokenizer_open(directory, &tokenizer));
+    char command[64];
+    snprintf(command, sizeof command, "rm -r %s", directory);
+    assert_int_equal(system(command), 0);
+    assert_fails(CR_NOT_FOUND, "tokenizer", cr_tokenizer_open("/nonexistent/tokenizer.json", &tokenizer));
+}
+
+enum { THREADED_TEXTS = 64 };
+
+struct threaded {
+    const struct cr_tokenizer *tokenizer;
+    struct cr_ids ids[THREADED_TEXTS];
+};
+
+static void encode_item(void *context, size_t i, size_t thread)
+{
+    (void)thread;
+    struct threaded *threaded = context;
+    char text[64];
+    snprintf(text, sizeof text, "ab %zu abba %zu", i % 4, i % 4);
+    if (cr_tokenizer_encode(threaded->tokenizer, cr_slice_of_string(text), true, &threaded->ids[i]) != CR_OK)
+        threaded->ids[i].count = 0;
+}
+
+static void threads_encode_at_once(void **state)
+{
+    (void)state;
+    struct threaded threaded = {.tokenizer = make_sentencepiece()};
+    struct cr_pool *pool;
+    assert_ok(cr_pool_new(4, &pool));
+    cr_pool_run(pool, THREADED_TEXTS, encode_item, &threaded);
+    for (size_t i = 0; i < THREADED_TEXTS; i++) {
+        assert_true(threaded.ids[i].count > 0);
+        assert_int_equal(threaded.ids[i].count, threaded.ids[i % 4].count);
+        assert_memory_equal(threaded.ids[i].items, threaded.ids[i % 4].items,
+                            threaded.ids[i].count * sizeof(uint32_t));
+    }
+    for (size_t i = 0; i < THREADED_TEXTS; i++) cr_ids_release(&threaded.ids[i]);
+    cr_pool_free(pool);
+    struct cr_tokenizer *tokenizer = (struct cr_tokenizer *)(uintptr_t)threaded.tokenizer;
+    cr_tokenizer_free(tokenizer);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sentencepiece_style),           cmocka_unit_test(merges_go_by_rank),
+        cmocka_unit_test(text_is_split_before_merging),  cmocka_unit_test(normal_forms),
+        cmocka_unit_test(added_tokens_are_cut_out),      cmocka_unit_test(bad_files_are_refused),
+        cmocka_unit_test(bad_texts_and_ids_are_refused), cmocka_unit_test(a_hostile_expression_stops),
+        cmocka_unit_test(long_words_are_not_quadratic),  cmocka_unit_test(config_beside_names_bos_and_eos),
+        cmocka_unit_test(threads_encode_at_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
