@@ -193,7 +193,7 @@ static void added_tokens_are_cut_out(void **state)
     check_parts((struct parts){.added = "[" ADDED(7, "[A]", "") "," ADDED(8, "[A]b", "") "]"}, "a[A]bc[A]c",
                 "0 8 2 7 2");
     check_parts((struct parts){.added = "[" ADDED(2, "c", ", \"single_word\": true") "]"}, "abc c ab",
-                "4 6 7 6 3");
+                "4 6 2 6 3");
     check_parts((struct parts){.added = "[" ADDED(7, "[A]", ", \"lstrip\": true, \"rstrip\": true") "]"},
                 "a [A] \t b", "0 7 1");
 }

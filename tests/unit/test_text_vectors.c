@@ -50,9 +50,9 @@ static void read_ids(const char **line, struct cr_ids *out)
 
 static void check_ids(const struct cr_ids *got, const struct cr_ids *wanted, size_t item)
 {
-    if (got->count == wanted->count &&
-        memcmp(got->items, wanted->items, got->count * sizeof *got->items) == 0)
-        return;
+    bool same = got->count == wanted->count;
+    for (size_t i = 0; same && i < got->count; i++) same = got->items[i] == wanted->items[i];
+    if (same) return;
     for (size_t i = 0; i < got->count; i++) print_message("%u ", got->items[i]);
     print_message("instead of ");
     for (size_t i = 0; i < wanted->count; i++) print_message("%u ", wanted->items[i]);
