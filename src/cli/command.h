@@ -26,5 +26,7 @@ enum cr_status cr_command_tokenizer(int argc, char **argv);
 enum cr_status cr_command_eval(int argc, char **argv);
 enum cr_status cr_command_generate(int argc, char **argv);
 enum cr_status cr_command_bench(int argc, char **argv);
+enum cr_status cr_command_invite(int argc, char **argv);
+enum cr_status cr_command_simulate(int argc, char **argv);
 
 #endif

@@ -23,7 +23,7 @@ static const struct cr_option silo_options[] = {
     {.key = "eval",
      .type = CR_OPTION_STRING,
      .offset = offsetof(struct cr_silo_config, eval),
-     .help = "The silo's held-out data (JSONL)."},
+     .help = "The silo's held-out data (JSONL), on which the simulation ends with an evaluation."},
 };
 
 static const struct cr_option_table silo_table = {
@@ -84,7 +84,7 @@ static const struct cr_option options[] = {
     {.key = "data.eval",
      .type = CR_OPTION_STRING,
      AT(tuning.data.eval),
-     .help = "Held-out data, evaluated at the end."},
+     .help = "Held-out data, on which `carrel tune` ends with an evaluation."},
     {.key = "data.max_length",
      .type = CR_OPTION_SIZE,
      AT(tuning.data.max_length),
@@ -381,6 +381,30 @@ enum cr_status cr_config_read(const char *path, struct cr_config *out)
     return checked(cr_options_read(&cr_config_table, path, &config), &config, path, out);
 }
 
+static enum cr_status override(struct cr_config *config, const char *setting)
+{
+    const char *equals = strchr(setting, '=');
+    if (!equals) return cr_fail(CR_INVALID, "--set %s: KEY=VALUE is wanted", setting);
+    CR_FREE char *key = strndup(setting, (size_t)(equals - setting));
+    if (!key) return cr_fail(CR_NO_MEMORY, "out of memory");
+    enum cr_status status = cr_options_set(&cr_config_table, config, key, equals + 1);
+    return status == CR_OK ? CR_OK : cr_fail_within(status, "--set");
+}
+
+enum cr_status cr_config_read_with(const char *path, const char *const *settings, size_t count,
+                                   struct cr_config *out)
+{
+    struct cr_config config;
+    CR_TRY(cr_options_read(&cr_config_table, path, &config));
+    enum cr_status status = CR_OK;
+    for (size_t i = 0; status == CR_OK && i < count; i++) status = override(&config, settings[i]);
+    if (status != CR_OK) {
+        cr_config_release(&config);
+        return status;
+    }
+    return checked(CR_OK, &config, path, out);
+}
+
 enum cr_status cr_config_parse(struct cr_slice yaml, const char *name, struct cr_config *out)
 {
     struct cr_config config;
@@ -405,6 +429,7 @@ enum cr_status cr_config_job(const struct cr_config *config, struct cr_buffer *y
     struct cr_config job = *config;
     job.tuning.output_dir = empty;
     job.tuning.threads = 0;
+    job.tuning.data.eval = NULL;
     job.federation.address = empty;
     job.federation.advertise = NULL;
     job.federation.state_dir = empty;

@@ -50,6 +50,10 @@ extern const struct cr_option_table cr_config_table;
 // relative to the working directory. On failure nothing needs releasing.
 enum cr_status cr_config_read(const char *path, struct cr_config *out);
 
+// The same, with settings of a command line ("KEY=VALUE") put over those of the file.
+enum cr_status cr_config_read_with(const char *path, const char *const *settings, size_t count,
+                                   struct cr_config *out);
+
 // The same over text in memory, such as a job from a server; `name` stands in errors.
 enum cr_status cr_config_parse(struct cr_slice yaml, const char *name, struct cr_config *out);
 void cr_config_release(struct cr_config *config);

@@ -1,0 +1,46 @@
+// carrel invite: a join token for one silo.
+#include "cli/command.h"
+
+#include "federation/invitation.h"
+
+static void wipe(struct cr_buffer *buffer)
+{
+    if (buffer->data) cr_wipe(buffer->data, buffer->capacity);
+    cr_buffer_release(buffer);
+}
+
+enum cr_status cr_command_invite(int argc, char **argv)
+{
+    const char *path = NULL, *role = "silo", *expires = "24h", *name;
+    bool done;
+    const struct cr_flag items[] = {
+        {"config", CR_FLAG_STRING, &path, "CONFIG", "the server's settings"},
+        {"role", CR_FLAG_STRING, &role, "ROLE", "what the token's holder will be: silo, the default"},
+        {"expires", CR_FLAG_STRING, &expires, "TIME",
+         "how long the token is good: 30s, 90m, 24h (the default), 7d"},
+    };
+    const struct cr_flags flags = {
+        "carrel invite NAME --config CONFIG [options]",
+        "Prints a join token for a silo of that name: all that `carrel join` needs. It is good once. Whoever "
+        "holds\n"
+        "it can enrol as NAME, so hand it over as you would a password. The server may be running or not.\n"
+        "Inviting a name again replaces the identity that it enrolled with.",
+        items,
+        sizeof items / sizeof *items,
+        1,
+        1};
+    size_t count;
+    CR_TRY(cr_command_flags(&flags, argc, argv, &name, &count, &done));
+    if (done) return CR_OK;
+    if (!path) return cr_fail(CR_INVALID, "--config CONFIG is missing");
+    double seconds;
+    CR_TRY(cr_duration_parse(expires, &seconds));
+    struct cr_config config;
+    CR_TRY(cr_config_read(path, &config));
+    CR_CLEANUP(wipe) struct cr_buffer token = {0};
+    enum cr_status status = cr_invite(&config, name, role, seconds, &token);
+    cr_config_release(&config);
+    CR_TRY(status);
+    CR_TRY(cr_append_u8(&token, '\n'));
+    return cr_command_print(cr_buffer_slice(&token));
+}

@@ -1,0 +1,30 @@
+// carrel-enclave: the trusted program. It takes one role and nothing else; `carrel` starts it with the same
+// arguments. Exit codes: cr_exit_code.
+#include "enclave/role.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    enum cr_status (*run)(int argc, char **argv);
+} roles[] = {{"tune", cr_role_tune}, {"serve", cr_role_serve}, {"join", cr_role_join}};
+
+enum { ROLES = sizeof roles / sizeof *roles };
+
+static enum cr_status run(int argc, char **argv)
+{
+    CR_TRY(cr_role_harden());
+    CR_TRY(cr_role_catch_signals());
+    const char *name = argc > 1 ? argv[1] : "";
+    for (size_t i = 0; i < ROLES; i++)
+        if (strcmp(roles[i].name, name) == 0) return roles[i].run(argc - 1, argv + 1);
+    return cr_fail(CR_INVALID, "usage: carrel-enclave tune|serve|join ... (each has --help)");
+}
+
+int main(int argc, char **argv)
+{
+    enum cr_status status = run(argc, argv);
+    if (status != CR_OK) fprintf(stderr, "carrel: %s\n", cr_error_message());
+    return cr_exit_code(status);
+}

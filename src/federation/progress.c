@@ -1,0 +1,169 @@
+#include "federation/progress.h"
+
+#include "base/clock.h"
+#include "format/json.h"
+
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+// How each event reads. {name} is a field: a text as it is, a number with thousands set apart. After a colon:
+// a digit for that many decimals, % for per cent, s for a duration. {message} is the event's own sentence.
+static const struct {
+    const char *event;
+    bool live; // overwritten by the next one; on a plain stream only now and then
+    const char *text;
+} sentences[] = {
+    {"server.listening", false,
+     "listening on {address}: round {round} of {rounds} begins with {min_clients} silos"},
+    {"server.enrolled", false, "{silo} enrolled from {address}"},
+    {"server.joined", false, "{silo} joined from {address}"},
+    {"server.left", false, "{silo} {address} left: {message}"},
+    {"server.done", false, "all {rounds} rounds are done: the result is in {output}"},
+    {"round.begin", false, "round {round} of {rounds} begins with {silos} silos"},
+    {"round.progress", true,
+     "round {round}: {silo} is at step {step} of {steps}, loss {loss:4}, {tokens_per_second} tokens/s"},
+    {"round.trained", false, "round {round}: {silo} trained on {labelled} labelled tokens, loss {loss:4}"},
+    {"round.dropped", false, "round {round}: {silo} is left out: {message}"},
+    {"round.done", false,
+     "round {round} of {rounds} is done: {silos} silos, loss {loss:4}, accuracy {accuracy:%}, {seconds:s}"},
+    {"client.connected", false, "{silo} is connected to {address}"},
+    {"client.waiting", false, "waiting: {message}"},
+    {"client.enrolled", false, "{silo} is enrolled; its identity is in {state}"},
+    {"client.round", false, "round {round} of {rounds} begins"},
+    {"client.trained", false, "round {round}: trained on {labelled} labelled tokens, loss {loss:4}"},
+    {"client.closed", false, "round {round} is closed: {silos} silos, loss {loss:4}"},
+    {"client.done", false, "all {rounds} rounds are done"},
+    {"train.begin", false,
+     "training {trainable} values beside {parameters} on {examples} examples in {steps} steps"},
+    {"train.step", true, "step {step} of {steps}: loss {loss:4}, {tokens_per_second} tokens/s, {eta:s} left"},
+    {"train.eval", false, "evaluation: loss {loss:4}, accuracy {accuracy:%} of {labelled} tokens"},
+    {"tune.done", false, "the result is in {output} ({seconds:s})"},
+    {"simulate.eval", false, "{silo}: loss {loss:4}, accuracy {accuracy:%} of {labelled} held-out tokens"},
+};
+
+enum { SENTENCES = sizeof sentences / sizeof *sentences };
+static const double plain_pause = 2; // seconds between live sentences where nothing overwrites them
+
+static size_t sentence_of(const struct cr_event *event)
+{
+    size_t i = 0;
+    while (i < SENTENCES && strcmp(sentences[i].event, event->name) != 0) i++;
+    return i;
+}
+
+static enum cr_status append_number(struct cr_buffer *out, double number, char form)
+{
+    if (form >= '1' && form <= '9') return cr_append_format(out, "%.*f", form - '0', number);
+    if (form == '%') return cr_append_format(out, "%.1f %%", 100 * number);
+    if (form == 's' && number < 60) return cr_append_format(out, "%.1f s", number);
+    if (form == 's' && number < 3600)
+        return cr_append_format(out, "%d min %02d s", (int)(number / 60), (int)fmod(number, 60));
+    if (form == 's')
+        return cr_append_format(out, "%d h %02d min", (int)(number / 3600), (int)fmod(number / 60, 60));
+    char digits[32];
+    int length = snprintf(digits, sizeof digits, "%.0f", number);
+    for (int i = 0; i < length; i++) {
+        CR_TRY(cr_append_u8(out, (uint8_t)digits[i]));
+        int left = length - 1 - i;
+        if (left > 0 && left % 3 == 0 && digits[i] != '-') CR_TRY(cr_append_u8(out, ','));
+    }
+    return CR_OK;
+}
+
+static enum cr_status append_field(struct cr_buffer *out, const struct cr_event *event, const char *name,
+                                   size_t length, char form)
+{
+    if (length == 7 && memcmp(name, "message", 7) == 0)
+        return cr_append_format(out, "%s", event->message ? event->message : "no reason given");
+    for (size_t i = 0; i < event->field_count; i++) {
+        const struct cr_event_field *field = &event->fields[i];
+        if (strlen(field->name) != length || memcmp(field->name, name, length) != 0) continue;
+        return field->text ? cr_append_format(out, "%s", field->text)
+                           : append_number(out, field->number, form);
+    }
+    return cr_append_u8(out, '?');
+}
+
+enum cr_status cr_event_sentence(const struct cr_event *event, struct cr_buffer *out)
+{
+    size_t number = sentence_of(event);
+    if (number == SENTENCES) {
+        if (event->level != CR_EVENT_WARNING || !event->message) return CR_OK;
+        return cr_append_format(out, "warning: %s", event->message);
+    }
+    for (const char *at = sentences[number].text; *at; at++) {
+        if (*at != '{') {
+            CR_TRY(cr_append_u8(out, (uint8_t)*at));
+            continue;
+        }
+        const char *end = strchr(at, '}');
+        size_t length = strcspn(at + 1, ":}");
+        CR_TRY(append_field(out, event, at + 1, length, at[1 + length] == ':' ? at[2 + length] : 0));
+        at = end;
+    }
+    return CR_OK;
+}
+
+static enum cr_status append_json_text(struct cr_buffer *out, const char *key, const char *text)
+{
+    CR_TRY(cr_append_format(out, ", \"%s\": ", key));
+    return cr_json_append_string(out, cr_slice_of_string(text));
+}
+
+enum cr_status cr_event_json(const struct cr_event *event, struct cr_buffer *out)
+{
+    static const char *const levels[] = {"debug", "info", "warning"};
+    CR_TRY(cr_append_format(out, "{\"event\": \"%s\", \"level\": \"%s\"", event->name, levels[event->level]));
+    if (event->message) CR_TRY(append_json_text(out, "message", event->message));
+    for (size_t i = 0; i < event->field_count; i++) {
+        const struct cr_event_field *field = &event->fields[i];
+        if (field->text) {
+            CR_TRY(append_json_text(out, field->name, field->text));
+            continue;
+        }
+        CR_TRY(cr_append_format(out, ", \"%s\": ", field->name));
+        if (isfinite(field->number))
+            CR_TRY(cr_json_append_number(out, field->number));
+        else
+            CR_TRY(cr_append_format(out, "null"));
+    }
+    return cr_append_format(out, "}");
+}
+
+void cr_progress_init(struct cr_progress *progress, bool json)
+{
+    *progress = (struct cr_progress){.out = json ? stdout : stderr, .json = json};
+    progress->live = !json && isatty(STDERR_FILENO);
+}
+
+static void receive(void *context, const struct cr_event *event)
+{
+    struct cr_progress *progress = context;
+    size_t number = sentence_of(event);
+    bool live = number < SENTENCES && sentences[number].live;
+    double now = cr_clock_monotonic();
+    if (live && !progress->live && !progress->json && now - progress->last_line < plain_pause) return;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    enum cr_status status = progress->json ? cr_event_json(event, &text) : cr_event_sentence(event, &text);
+    if (status != CR_OK || text.size == 0) return;
+    bool overwrite = live && progress->live;
+    if (fprintf(progress->out, "%s%s%s", progress->live_shown ? "\r\033[K" : "", cr_buffer_text(&text),
+                overwrite ? "" : "\n") < 0 ||
+        fflush(progress->out) != 0)
+        progress->broken = true;
+    progress->live_shown = overwrite;
+    progress->last_line = now;
+}
+
+struct cr_event_sink cr_progress_sink(struct cr_progress *progress)
+{
+    return (struct cr_event_sink){receive, progress};
+}
+
+void cr_progress_end(struct cr_progress *progress)
+{
+    if (progress->live_shown) fprintf(progress->out, "\r\033[K");
+    progress->live_shown = false;
+    fflush(progress->out);
+}

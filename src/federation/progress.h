@@ -1,0 +1,33 @@
+// Events for people and programs: JSON lines on stdout, or sentences on stderr with one live line where
+// stderr is a terminal. The mains hand its sink to whatever works.
+#ifndef CARREL_FEDERATION_PROGRESS_H
+#define CARREL_FEDERATION_PROGRESS_H
+
+#include "base/bytes.h"
+#include "base/event.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+
+struct cr_progress {
+    FILE *out;
+    bool json;
+    bool live;        // a terminal, which can overwrite its last line
+    bool live_shown;  // the last line is to be overwritten
+    double last_line; // when the last line was written
+    bool broken;      // the reader is gone: the program should end
+};
+
+// JSON goes to stdout, sentences to stderr.
+void cr_progress_init(struct cr_progress *progress, bool json);
+struct cr_event_sink cr_progress_sink(struct cr_progress *progress);
+
+// Clears the live line, before something else is written to the terminal.
+void cr_progress_end(struct cr_progress *progress);
+
+// Appends the event's sentence (nothing where it has none), or its JSON line: {"event": name, "level": ...,
+// "message": ..., and its fields}. The sentence of a "...step" or "...progress" event is a live one.
+enum cr_status cr_event_sentence(const struct cr_event *event, struct cr_buffer *out);
+enum cr_status cr_event_json(const struct cr_event *event, struct cr_buffer *out);
+
+#endif
