@@ -64,45 +64,48 @@ static void pack_left(const struct job *job, size_t k, size_t depth, size_t row,
                   product->left_width * DEPTH);
 }
 
+// Where the chains of a block begin and end: in C, save that a chain which goes on in a later block of the
+// depth waits in F32.
+static struct cr_ends ends_of(const struct job *job, size_t row, size_t column, bool first, bool last,
+                              float *partial)
+{
+    void *place = cr_at(&job->c, row, column);
+    enum cr_dtype dtype = job->c.dtype;
+    size_t stride = job->c.stride;
+    struct cr_ends ends = {place, dtype, stride, place, dtype, stride};
+    if (first && !job->accumulate) ends.from = NULL;
+    if (dtype == CR_F32) return ends;
+    if (!first) {
+        ends.from = partial;
+        ends.from_dtype = CR_F32;
+        ends.from_stride = COLUMNS;
+    }
+    if (!last) {
+        ends.to = partial;
+        ends.to_dtype = CR_F32;
+        ends.to_stride = COLUMNS;
+    }
+    return ends;
+}
+
 // One block of columns of one super-block of rows, over the whole depth.
 static void multiply_block(const struct job *job, size_t row, size_t rows, size_t column, size_t columns,
                            struct scratch *scratch)
 {
     const struct cr_product *product = job->product;
-    const struct cr_matrix *c = &job->c;
-    const size_t block = DEPTH * product->per_word;
-    // A chain that goes on in a later block of the depth waits in F32.
-    bool own = c->dtype != CR_F32;
     size_t k = 0;
     do {
-        size_t depth = cr_least(block, job->depth - k),
-               words = (depth + product->per_word - 1) / product->per_word;
+        size_t depth = cr_least(DEPTH * product->per_word, job->depth - k);
         bool first = k == 0, last = k + depth == job->depth;
         pack_right(job, k, depth, column, columns, scratch->right);
         for (size_t i = 0; i < rows; i += ROWS) {
             size_t here = cr_least(ROWS, rows - i);
             pack_left(job, k, depth, row + i, here, scratch->left);
-            void *place = cr_at(c, row + i, column);
-            float *partial = scratch->partial + i * COLUMNS;
-            struct cr_ends ends = {.from = place,
-                                   .from_dtype = c->dtype,
-                                   .from_stride = c->stride,
-                                   .to = place,
-                                   .to_dtype = c->dtype,
-                                   .to_stride = c->stride};
-            if (first && !job->accumulate) ends.from = NULL;
-            if (!first && own) {
-                ends.from = partial;
-                ends.from_dtype = CR_F32;
-                ends.from_stride = COLUMNS;
-            }
-            if (!last && own) {
-                ends.to = partial;
-                ends.to_dtype = CR_F32;
-                ends.to_stride = COLUMNS;
-            }
-            product->multiply(here, columns, words, scratch->left, product->left_width * DEPTH,
-                              scratch->right, product->right_width * DEPTH, &ends);
+            struct cr_ends ends =
+                ends_of(job, row + i, column, first, last, scratch->partial + i % ROWS_SUPER * COLUMNS);
+            product->multiply(here, columns, cr_items(depth, product->per_word), scratch->left,
+                              product->left_width * DEPTH, scratch->right, product->right_width * DEPTH,
+                              &ends);
         }
         k += depth;
     } while (k < job->depth);
@@ -120,10 +123,13 @@ static void multiply_part(void *context, size_t item, size_t thread)
     // With few rows packing is most of the work, and a panel that is used at once is still in the nearest
     // cache.
     size_t columns = job->c.rows <= product->left_width ? product->right_width : COLUMNS;
+    // Without partial results there is no reason to pack the right operand more than once.
+    bool partial = job->c.dtype != CR_F32 && job->depth > DEPTH * product->per_word;
+    size_t rows = partial ? ROWS_SUPER : job->c.rows;
     for (size_t row = part_start(job->c.rows, product->left_width, i, job->row_parts); row < row_end;
-         row += ROWS_SUPER)
+         row += rows)
         for (size_t column = column_start; column < column_end; column += columns)
-            multiply_block(job, row, cr_least(ROWS_SUPER, row_end - row), column,
+            multiply_block(job, row, cr_least(rows, row_end - row), column,
                            cr_least(columns, column_end - column), scratch);
 }
 
