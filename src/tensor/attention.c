@@ -7,7 +7,8 @@
 
 // One thread's memory.
 struct tile {
-    struct cr_panels q, k, v, p_left;
+    struct cr_panels q, v;
+    uint32_t *left; // a left operand that cannot be used in place
     float *scores;  // [CR_TILE keys, CR_TILE queries]
     void *p;        // the same, act
     float *result;  // [CR_TILE queries, head_dim]
@@ -20,10 +21,9 @@ static struct tile take_tile(struct cr_arena *arena, const struct cr_product *pr
                              enum cr_dtype act)
 {
     struct tile t;
-    t.q = cr_panels_take(arena, product, product->right_width, CR_TILE, head_dim);
-    t.k = cr_panels_take(arena, product, product->left_width, CR_TILE, head_dim);
-    t.v = cr_panels_take(arena, product, product->right_width, head_dim, CR_TILE);
-    t.p_left = cr_panels_take(arena, product, product->left_width, CR_TILE, CR_TILE);
+    t.q = cr_panels_take(arena, product, CR_TILE, head_dim, 1, NULL);
+    t.v = cr_panels_take(arena, product, head_dim, CR_TILE, 1, NULL);
+    t.left = cr_arena_take(arena, CR_TILE * (head_dim > CR_TILE ? head_dim : CR_TILE), sizeof *t.left);
     t.scores = cr_arena_take(arena, CR_TILE * CR_TILE, sizeof(float));
     t.p = cr_arena_take(arena, CR_TILE * CR_TILE, cr_dtype_size(act));
     t.result = cr_arena_take(arena, CR_TILE * head_dim, sizeof(float));
@@ -44,10 +44,10 @@ static size_t tile_size(const struct cr_product *product, size_t head_dim, enum 
 static void add_keys(const struct cr_attention_call *call, struct tile *t, size_t queries, size_t keys,
                      ptrdiff_t first, const void *k, const void *v)
 {
-    const struct cr_product *product = call->product;
     size_t head_dim = call->shape->head_dim;
-    cr_pack(call, product->left_width, k, call->k.stride, true, keys, head_dim, t->k);
-    cr_multiply(call, keys, queries, head_dim, t->k, t->q, t->scores, CR_TILE, false);
+    cr_multiply(call, keys, queries, head_dim,
+                cr_left_of(call, k, call->k.stride, true, keys, head_dim, t->left), t->q, t->scores, CR_TILE,
+                false);
     call->kernels->softmax_tile(&(struct cr_softmax_tile){
         .keys = keys,
         .queries = queries,
@@ -64,9 +64,9 @@ static void add_keys(const struct cr_attention_call *call, struct tile *t, size_
     for (size_t c = 0; c < queries; c++)
         if (t->correction[c] != 1.0f)
             call->kernels->scale(t->result + c * head_dim, CR_F32, t->correction[c], head_dim);
-    cr_pack(call, product->left_width, t->p, CR_TILE, false, queries, keys, t->p_left);
-    cr_pack(call, product->right_width, v, call->v.stride, false, head_dim, keys, t->v);
-    cr_multiply(call, queries, head_dim, keys, t->p_left, t->v, t->result, head_dim, true);
+    cr_pack_right(call, v, call->v.stride, false, head_dim, keys, t->v);
+    cr_multiply(call, queries, head_dim, keys, cr_left_of(call, t->p, CR_TILE, false, queries, keys, t->left),
+                t->v, t->result, head_dim, true);
 }
 
 // Queries from place `start` of sequence s, one head.
@@ -77,8 +77,7 @@ static void attend(const struct cr_attention_call *call, struct tile *t, size_t 
     size_t length = layout->offset[s + 1] - layout->offset[s], queries = cr_least(CR_TILE, length - start);
     size_t row = layout->offset[s] + start, column = head * head_dim;
     size_t kv_column = head / (call->shape->heads / call->shape->kv_heads) * head_dim;
-    cr_pack(call, call->product->right_width, cr_at(&call->q, row, column), call->q.stride, true, queries,
-            head_dim, t->q);
+    cr_pack_right(call, cr_at(&call->q, row, column), call->q.stride, true, queries, head_dim, t->q);
     for (size_t c = 0; c < queries; c++) {
         t->maximum[c] = -FLT_MAX;
         t->sum[c] = 0;

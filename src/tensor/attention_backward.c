@@ -10,9 +10,9 @@
 // One thread's memory.
 struct tile {
     struct cr_panels q, q_across, dout, dout_across; // of a tile of queries
-    struct cr_panels p_left, ds_left, ds_across;     // of a pair of tiles
-    struct cr_panels k, v, k_across;                 // of the first tile of keys; others follow
-    size_t k_words, v_words, k_across_words;         // from one tile of keys to the next
+    struct cr_panels k_across;                       // of the first tile of keys; the others follow
+    size_t k_across_words;                           // from one tile of keys to the next
+    uint32_t *left;                                  // a left operand that cannot be used in place
     float *scores, *dp;                              // [CR_TILE keys, CR_TILE queries]
     void *p, *ds;                                    // the same, act
     float *dq;                                       // [CR_TILE queries, head_dim]
@@ -20,30 +20,17 @@ struct tile {
     float *dk, *dv;                                  // [keys, head_dim]
 };
 
-static struct cr_panels take_tiles(struct cr_arena *arena, const struct cr_product *product, size_t width,
-                                   size_t count, size_t depth, size_t tiles, size_t *words)
-{
-    struct cr_panels panels = {.panel = width * cr_words(product, depth)};
-    *words = cr_items(count, width) * panels.panel;
-    panels.words = cr_arena_take(arena, tiles * *words, sizeof *panels.words);
-    return panels;
-}
-
 static struct tile take_tile(struct cr_arena *arena, const struct cr_product *product, size_t head_dim,
                              enum cr_dtype act, size_t keys)
 {
-    size_t left = product->left_width, right = product->right_width, tiles = cr_items(keys, CR_TILE);
     struct tile t;
-    t.q = cr_panels_take(arena, product, right, CR_TILE, head_dim);
-    t.q_across = cr_panels_take(arena, product, right, head_dim, CR_TILE);
-    t.dout = cr_panels_take(arena, product, right, CR_TILE, head_dim);
-    t.dout_across = cr_panels_take(arena, product, right, head_dim, CR_TILE);
-    t.p_left = cr_panels_take(arena, product, left, CR_TILE, CR_TILE);
-    t.ds_left = cr_panels_take(arena, product, left, CR_TILE, CR_TILE);
-    t.ds_across = cr_panels_take(arena, product, left, CR_TILE, CR_TILE);
-    t.k = take_tiles(arena, product, left, CR_TILE, head_dim, tiles, &t.k_words);
-    t.v = take_tiles(arena, product, left, CR_TILE, head_dim, tiles, &t.v_words);
-    t.k_across = take_tiles(arena, product, right, head_dim, CR_TILE, tiles, &t.k_across_words);
+    t.q = cr_panels_take(arena, product, CR_TILE, head_dim, 1, NULL);
+    t.q_across = cr_panels_take(arena, product, head_dim, CR_TILE, 1, NULL);
+    t.dout = cr_panels_take(arena, product, CR_TILE, head_dim, 1, NULL);
+    t.dout_across = cr_panels_take(arena, product, head_dim, CR_TILE, 1, NULL);
+    t.k_across =
+        cr_panels_take(arena, product, head_dim, CR_TILE, cr_items(keys, CR_TILE), &t.k_across_words);
+    t.left = cr_arena_take(arena, CR_TILE * (head_dim > CR_TILE ? head_dim : CR_TILE), sizeof *t.left);
     t.scores = cr_arena_take(arena, CR_TILE * CR_TILE, sizeof(float));
     t.dp = cr_arena_take(arena, CR_TILE * CR_TILE, sizeof(float));
     t.p = cr_arena_take(arena, CR_TILE * CR_TILE, cr_dtype_size(act));
@@ -64,20 +51,17 @@ size_t cr_attention_backward_size(const struct cr_product *product, size_t head_
     return count.used;
 }
 
-static struct cr_panels panels_of_tile(struct cr_panels panels, size_t words, size_t tile)
-{
-    panels.words += tile * words;
-    return panels;
-}
-
-// Everything one tile of queries and one tile of keys (the j-th) have to do with each other.
+// Everything one tile of queries and one tile of keys (the j-th; its first rows k, v) have to do with each
+// other.
 static void differentiate_pair(const struct cr_attention_call *call, struct tile *t, size_t queries, size_t j,
-                               size_t keys, ptrdiff_t first)
+                               size_t keys, const void *k, const void *v, ptrdiff_t first)
 {
-    size_t head_dim = call->shape->head_dim, left = call->product->left_width;
-    cr_multiply(call, keys, queries, head_dim, panels_of_tile(t->k, t->k_words, j), t->q, t->scores, CR_TILE,
+    size_t head_dim = call->shape->head_dim;
+    cr_multiply(call, keys, queries, head_dim,
+                cr_left_of(call, k, call->k.stride, true, keys, head_dim, t->left), t->q, t->scores, CR_TILE,
                 false);
-    cr_multiply(call, keys, queries, head_dim, panels_of_tile(t->v, t->v_words, j), t->dout, t->dp, CR_TILE,
+    cr_multiply(call, keys, queries, head_dim,
+                cr_left_of(call, v, call->v.stride, true, keys, head_dim, t->left), t->dout, t->dp, CR_TILE,
                 false);
     call->kernels->gradient_tile(&(struct cr_gradient_tile){
         .keys = keys,
@@ -94,27 +78,29 @@ static void differentiate_pair(const struct cr_attention_call *call, struct tile
         .dtype = call->q.dtype,
     });
     float *dk = t->dk + j * CR_TILE * head_dim, *dv = t->dv + j * CR_TILE * head_dim;
-    cr_pack(call, left, t->p, CR_TILE, true, keys, queries, t->p_left);
-    cr_multiply(call, keys, head_dim, queries, t->p_left, t->dout_across, dv, head_dim, true);
-    cr_pack(call, left, t->ds, CR_TILE, true, keys, queries, t->ds_left);
-    cr_multiply(call, keys, head_dim, queries, t->ds_left, t->q_across, dk, head_dim, true);
-    cr_pack(call, left, t->ds, CR_TILE, false, queries, keys, t->ds_across);
-    cr_multiply(call, queries, head_dim, keys, t->ds_across,
-                panels_of_tile(t->k_across, t->k_across_words, j), t->dq, head_dim, true);
+    size_t even = queries + queries % 2; // the tile holds zeros there, so an odd number may stay in place
+    cr_multiply(call, keys, head_dim, queries, cr_left_of(call, t->p, CR_TILE, true, keys, even, t->left),
+                t->dout_across, dv, head_dim, true);
+    cr_multiply(call, keys, head_dim, queries, cr_left_of(call, t->ds, CR_TILE, true, keys, even, t->left),
+                t->q_across, dk, head_dim, true);
+    struct cr_panels k_across = {t->k_across.words + j * t->k_across_words, t->k_across.panel};
+    cr_multiply(call, queries, head_dim, keys,
+                cr_left_of(call, t->ds, CR_TILE, false, queries, keys, t->left), k_across, t->dq, head_dim,
+                true);
 }
 
 static void differentiate_queries(const struct cr_attention_call *call, struct tile *t, size_t s, size_t head,
                                   size_t start)
 {
     const struct cr_attention_layout *layout = call->layout;
-    size_t head_dim = call->shape->head_dim, right = call->product->right_width, past = layout->past[s];
+    size_t head_dim = call->shape->head_dim, past = layout->past[s];
     size_t length = layout->offset[s + 1] - layout->offset[s], queries = cr_least(CR_TILE, length - start);
     size_t row = layout->offset[s] + start, column = head * head_dim;
     const void *q = cr_at(&call->q, row, column), *dout = cr_at(&call->dout, row, column);
-    cr_pack(call, right, q, call->q.stride, true, queries, head_dim, t->q);
-    cr_pack(call, right, q, call->q.stride, false, head_dim, queries, t->q_across);
-    cr_pack(call, right, dout, call->dout.stride, true, queries, head_dim, t->dout);
-    cr_pack(call, right, dout, call->dout.stride, false, head_dim, queries, t->dout_across);
+    cr_pack_right(call, q, call->q.stride, true, queries, head_dim, t->q);
+    cr_pack_right(call, q, call->q.stride, false, head_dim, queries, t->q_across);
+    cr_pack_right(call, dout, call->dout.stride, true, queries, head_dim, t->dout);
+    cr_pack_right(call, dout, call->dout.stride, false, head_dim, queries, t->dout_across);
     for (size_t c = 0; c < queries; c++) {
         t->log_sum[c] = call->given_log_sum[(row + c) * call->shape->heads + head];
         t->dot[c] = call->kernels->dot(cr_at(&call->out, row + c, column),
@@ -122,9 +108,13 @@ static void differentiate_queries(const struct cr_attention_call *call, struct t
     }
     memset(t->dq, 0, queries * head_dim * sizeof *t->dq);
     size_t seen = past + start + queries;
-    for (size_t j = 0; j * CR_TILE < seen; j++)
+    size_t kv_column = head / (call->shape->heads / call->shape->kv_heads) * head_dim;
+    for (size_t j = 0; j * CR_TILE < seen; j++) {
+        size_t key_row = layout->key_offset[s] + j * CR_TILE;
         differentiate_pair(call, t, queries, j, cr_least(CR_TILE, seen - j * CR_TILE),
+                           cr_at(&call->k, key_row, kv_column), cr_at(&call->v, key_row, kv_column),
                            (ptrdiff_t)(past + start) - (ptrdiff_t)(j * CR_TILE));
+    }
     for (size_t c = 0; c < queries; c++)
         call->kernels->convert(t->dq + c * head_dim, CR_F32, cr_at(&call->dq, row + c, column),
                                call->dq.dtype, head_dim);
@@ -136,18 +126,12 @@ static void differentiate_item(void *context, size_t item, size_t thread)
     const struct cr_attention_layout *layout = call->layout;
     size_t s = item / call->shape->kv_heads, kv_head = item % call->shape->kv_heads;
     size_t head_dim = call->shape->head_dim, column = kv_head * head_dim, keys = cr_attention_keys(layout, s);
-    const struct cr_product *product = call->product;
     struct cr_arena arena = {call->scratch + thread * call->scratch_size, call->scratch_size, 0};
-    struct tile t = take_tile(&arena, product, head_dim, call->q.dtype, keys);
+    struct tile t = take_tile(&arena, call->product, head_dim, call->q.dtype, keys);
     for (size_t j = 0; j * CR_TILE < keys; j++) {
         size_t here = cr_least(CR_TILE, keys - j * CR_TILE), row = layout->key_offset[s] + j * CR_TILE;
-        const void *k = cr_at(&call->k, row, column), *v = cr_at(&call->v, row, column);
-        cr_pack(call, product->left_width, k, call->k.stride, true, here, head_dim,
-                panels_of_tile(t.k, t.k_words, j));
-        cr_pack(call, product->left_width, v, call->v.stride, true, here, head_dim,
-                panels_of_tile(t.v, t.v_words, j));
-        cr_pack(call, product->right_width, k, call->k.stride, false, head_dim, here,
-                panels_of_tile(t.k_across, t.k_across_words, j));
+        cr_pack_right(call, cr_at(&call->k, row, column), call->k.stride, false, head_dim, here,
+                      (struct cr_panels){t.k_across.words + j * t.k_across_words, t.k_across.panel});
     }
     memset(t.dk, 0, keys * head_dim * sizeof *t.dk);
     memset(t.dv, 0, keys * head_dim * sizeof *t.dv);

@@ -23,41 +23,61 @@ struct cr_attention_call {
     size_t scratch_size; // of one thread
 };
 
-// One operand, packed for a product.
-struct cr_panels {
-    uint32_t *words;
-    size_t panel; // words from one panel to the next
-};
-
 // Words that hold `depth` elements.
 static inline size_t cr_words(const struct cr_product *product, size_t depth)
 {
     return (depth + product->per_word - 1) / product->per_word;
 }
 
-// Room for panels of `width` rows or columns.
+// A right operand, packed.
+struct cr_panels {
+    uint32_t *words;
+    size_t panel; // words from one panel to the next
+};
+
+// Room for `count` columns of `depth` elements, `tiles` times; *tile is the words of one.
 static inline struct cr_panels cr_panels_take(struct cr_arena *arena, const struct cr_product *product,
-                                              size_t width, size_t count, size_t depth)
+                                              size_t count, size_t depth, size_t tiles, size_t *tile)
 {
-    struct cr_panels panels = {.panel = width * cr_words(product, depth)};
-    panels.words = cr_arena_take(arena, (count + width - 1) / width * panels.panel, sizeof *panels.words);
+    struct cr_panels panels = {.panel = product->right_width * cr_words(product, depth)};
+    size_t words = cr_items(count, product->right_width) * panels.panel;
+    panels.words = cr_arena_take(arena, tiles * words, sizeof *panels.words);
+    if (tile) *tile = words;
     return panels;
 }
 
-static inline void cr_pack(const struct cr_attention_call *call, size_t width, const void *source,
-                           size_t stride, bool along, size_t count, size_t depth, struct cr_panels panels)
+static inline void cr_pack_right(const struct cr_attention_call *call, const void *source, size_t stride,
+                                 bool along, size_t count, size_t depth, struct cr_panels panels)
 {
-    call->product->pack(source, call->q.dtype, stride, along, count, depth, width, panels.words,
-                        panels.panel);
+    call->product->pack_right(source, call->q.dtype, stride, along, count, depth, panels.words, panels.panel);
+}
+
+// A left operand, in place or packed.
+struct cr_left {
+    const void *words;
+    size_t stride; // bytes
+};
+
+// Rows of a tile, at most CR_TILE; `space` has room for them.
+static inline struct cr_left cr_left_of(const struct cr_attention_call *call, const void *source,
+                                        size_t stride, bool along, size_t count, size_t depth,
+                                        uint32_t *space)
+{
+    enum cr_dtype act = call->q.dtype;
+    if (cr_left_in_place(call->product, act, along, depth))
+        return (struct cr_left){source, stride * cr_dtype_size(act)};
+    size_t words = cr_words(call->product, depth);
+    call->product->pack_left(source, act, stride, along, count, depth, space, words);
+    return (struct cr_left){space, words * sizeof *space};
 }
 
 // target (F32) = left·right, added to what is there where `add`.
 static inline void cr_multiply(const struct cr_attention_call *call, size_t rows, size_t columns,
-                               size_t depth, struct cr_panels left, struct cr_panels right, float *target,
+                               size_t depth, struct cr_left left, struct cr_panels right, float *target,
                                size_t stride, bool add)
 {
     struct cr_ends ends = {add ? target : NULL, CR_F32, stride, target, CR_F32, stride};
-    call->product->multiply(rows, columns, cr_words(call->product, depth), left.words, left.panel,
+    call->product->multiply(rows, columns, cr_words(call->product, depth), left.words, left.stride,
                             right.words, right.panel, &ends);
 }
 

@@ -9,9 +9,10 @@
 
 #include <stdint.h>
 
-// Products read both operands as panels of 32-bit words. A word is one float or, in a BF16 product, two
-// elements of BF16 that follow each other along the sum ("depth"), the last padded with zero. A panel holds
-// `width` rows of the left operand or columns of the right one: word k of the i-th at k·width + i.
+// Products read their operands as 32-bit words. A word is one float or, in a BF16 product, two elements of
+// BF16 that follow each other along the sum ("depth"). The left operand is rows of words at any stride; a
+// matrix that lies so already is used where it is. The right operand is packed into panels of `right_width`
+// columns: word k of the i-th at k·right_width + i.
 //
 // Each element of a result is one chain of multiply-adds over the words in order, wherever it lies in a tile
 // or panel, and a chain that is cut continues from the F32 it had reached. So results do not depend on the
@@ -29,18 +30,30 @@ struct cr_ends {
 
 struct cr_product {
     size_t per_word;    // elements of the depth in a word: 1 or 2
-    size_t left_width;  // rows of a left panel
-    size_t right_width; // columns of a right panel
+    size_t left_rows;   // rows that are computed together
+    size_t right_width; // columns of a panel
 
-    // Packs `count` rows or columns of `depth` elements: element k of the i-th at i·stride + k where `along`,
-    // at k·stride + i otherwise. Panels are `panel` words apart; what is past `count` becomes zero.
-    void (*pack)(const void *source, enum cr_dtype dtype, size_t stride, bool along, size_t count,
-                 size_t depth, size_t width, uint32_t *target, size_t panel);
+    // Packs `count` rows of `depth` elements to words `target_stride` apart, the last word padded with zero.
+    // Element k of the i-th row is at i·stride + k where `along`, at k·stride + i otherwise.
+    void (*pack_left)(const void *source, enum cr_dtype dtype, size_t stride, bool along, size_t count,
+                      size_t depth, uint32_t *target, size_t target_stride);
 
-    // rows × columns elements from panels of `words` words a row.
-    void (*multiply)(size_t rows, size_t columns, size_t words, const uint32_t *left, size_t left_panel,
+    // The same for columns, to panels `panel` words apart. A panel's second half may stay as it was where the
+    // columns end in the first.
+    void (*pack_right)(const void *source, enum cr_dtype dtype, size_t stride, bool along, size_t count,
+                       size_t depth, uint32_t *target, size_t panel);
+
+    // rows × columns elements over `words` words. left_stride is in bytes.
+    void (*multiply)(size_t rows, size_t columns, size_t words, const void *left, size_t left_stride,
                      const uint32_t *right, size_t right_panel, const struct cr_ends *ends);
 };
+
+// True where rows of `depth` elements at that stride are the left operand as they lie.
+static inline bool cr_left_in_place(const struct cr_product *product, enum cr_dtype dtype, bool along,
+                                    size_t depth)
+{
+    return along && (dtype == CR_F32 || (product->per_word == 2 && depth % 2 == 0));
+}
 
 struct cr_adamw_factors {
     float decay;        // 1 − learning_rate·weight_decay
@@ -59,7 +72,7 @@ struct cr_sgd_factors {
 // Softmax of one tile of attention scores, keys down, queries across. Key r is seen by query c where
 // first + c >= r. scores [keys, stride]; maximum and sum [queries] are the running state of each query and
 // correction gets what its earlier results are to be multiplied with. p [keys, stride], dtype, gets
-// exp(scale·score − maximum), zero in columns from `queries` to the next multiple of a vector.
+// exp(scale·score − maximum).
 struct cr_softmax_tile {
     size_t keys, queries, stride;
     ptrdiff_t first;
@@ -71,7 +84,7 @@ struct cr_softmax_tile {
 };
 
 // The same tile in the backward: p = exp(scale·score − log_sum), ds = scale·p·(dp − dot), with dot the
-// products of the rows of out and dout.
+// products of the rows of out and dout; both zero from column `queries` to the next multiple of a vector.
 struct cr_gradient_tile {
     size_t keys, queries, stride;
     ptrdiff_t first;

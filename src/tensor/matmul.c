@@ -3,7 +3,7 @@
 //   super-block of ROWS_SUPER rows, so that partial results of long sums have a bounded place
 //   block of the depth (DEPTH words) and of columns: packed once into panels that fill half the second-level
 //   cache
-//   block of ROWS rows: packed into panels, multiplied with all those columns
+//   block of ROWS rows: used where it lies, or packed; multiplied with all those columns
 //
 // The kernels promise that none of this shows in the results (kernels.h), so the split over threads is free
 // to follow the shape and the number of threads.
@@ -12,16 +12,17 @@
 #include "tensor/split.h"
 
 enum {
-    DEPTH = 512,      // words
-    COLUMNS = 256,    // a multiple of every panel width
-    ROWS = 96,        // a multiple of every panel width
-    ROWS_SUPER = 480, // a multiple of ROWS
+    DEPTH = 512,              // words
+    COLUMNS = 256,            // a multiple of every panel width
+    ROWS = 96,                // a multiple of every number of rows computed together
+    ROWS_SUPER = 480,         // a multiple of ROWS
+    LEFT_STRIDE = DEPTH + 16, // an odd number of cache lines, so that rows do not compete for places
 };
 
 // The parts of a thread's workspace.
 struct scratch {
     uint32_t right[COLUMNS * DEPTH];
-    uint32_t left[ROWS * DEPTH];
+    uint32_t left[ROWS * LEFT_STRIDE];
     float partial[ROWS_SUPER * COLUMNS];
 };
 
@@ -50,18 +51,23 @@ static void pack_right(const struct job *job, size_t k, size_t depth, size_t col
     const struct cr_product *product = job->product;
     bool along = job->form == CR_NT;
     const void *source = along ? cr_at(&job->b, column, k) : cr_at(&job->b, k, column);
-    product->pack(source, job->b.dtype, job->b.stride, along, columns, depth, product->right_width, target,
-                  product->right_width * DEPTH);
+    product->pack_right(source, job->b.dtype, job->b.stride, along, columns, depth, target,
+                        product->right_width * DEPTH);
 }
 
-static void pack_left(const struct job *job, size_t k, size_t depth, size_t row, size_t rows,
-                      uint32_t *target)
+// Rows of the left operand, where they lie or packed into `space`; *stride in bytes.
+static const void *left_rows(const struct job *job, size_t k, size_t depth, size_t row, size_t rows,
+                             uint32_t *space, size_t *stride)
 {
+    enum { ALIAS = 4096 }; // rows so far apart share their place in the nearest cache
     const struct cr_product *product = job->product;
     bool along = job->form != CR_TN;
     const void *source = along ? cr_at(&job->a, row, k) : cr_at(&job->a, k, row);
-    product->pack(source, job->a.dtype, job->a.stride, along, rows, depth, product->left_width, target,
-                  product->left_width * DEPTH);
+    *stride = job->a.stride * cr_dtype_size(job->a.dtype);
+    if (cr_left_in_place(product, job->a.dtype, along, depth) && *stride % ALIAS != 0) return source;
+    product->pack_left(source, job->a.dtype, job->a.stride, along, rows, depth, space, LEFT_STRIDE);
+    *stride = LEFT_STRIDE * sizeof *space;
+    return space;
 }
 
 // Where the chains of a block begin and end: in C, save that a chain which goes on in a later block of the
@@ -100,12 +106,12 @@ static void multiply_block(const struct job *job, size_t row, size_t rows, size_
         pack_right(job, k, depth, column, columns, scratch->right);
         for (size_t i = 0; i < rows; i += ROWS) {
             size_t here = cr_least(ROWS, rows - i);
-            pack_left(job, k, depth, row + i, here, scratch->left);
+            size_t stride;
+            const void *left = left_rows(job, k, depth, row + i, here, scratch->left, &stride);
             struct cr_ends ends =
                 ends_of(job, row + i, column, first, last, scratch->partial + i % ROWS_SUPER * COLUMNS);
-            product->multiply(here, columns, cr_items(depth, product->per_word), scratch->left,
-                              product->left_width * DEPTH, scratch->right, product->right_width * DEPTH,
-                              &ends);
+            product->multiply(here, columns, cr_items(depth, product->per_word), left, stride, scratch->right,
+                              product->right_width * DEPTH, &ends);
         }
         k += depth;
     } while (k < job->depth);
@@ -117,16 +123,16 @@ static void multiply_part(void *context, size_t item, size_t thread)
     const struct cr_product *product = job->product;
     struct scratch *scratch = cr_compute_workspace(job->compute, thread);
     size_t i = item / job->column_parts, j = item % job->column_parts;
-    size_t row_end = part_start(job->c.rows, product->left_width, i + 1, job->row_parts);
+    size_t row_end = part_start(job->c.rows, product->left_rows, i + 1, job->row_parts);
     size_t column_end = part_start(job->c.columns, product->right_width, j + 1, job->column_parts);
     size_t column_start = part_start(job->c.columns, product->right_width, j, job->column_parts);
     // With few rows packing is most of the work, and a panel that is used at once is still in the nearest
     // cache.
-    size_t columns = job->c.rows <= product->left_width ? product->right_width : COLUMNS;
+    size_t columns = job->c.rows <= product->left_rows ? product->right_width : COLUMNS;
     // Without partial results there is no reason to pack the right operand more than once.
     bool partial = job->c.dtype != CR_F32 && job->depth > DEPTH * product->per_word;
     size_t rows = partial ? ROWS_SUPER : job->c.rows;
-    for (size_t row = part_start(job->c.rows, product->left_width, i, job->row_parts); row < row_end;
+    for (size_t row = part_start(job->c.rows, product->left_rows, i, job->row_parts); row < row_end;
          row += rows)
         for (size_t column = column_start; column < column_end; column += columns)
             multiply_block(job, row, cr_least(rows, row_end - row), column,
@@ -139,12 +145,12 @@ static void split(struct job *job)
 {
     const struct cr_product *product = job->product;
     size_t threads = cr_pool_threads(cr_compute_pool(job->compute));
-    size_t row_units = (job->c.rows + product->left_width - 1) / product->left_width;
+    size_t row_units = (job->c.rows + product->left_rows - 1) / product->left_rows;
     size_t column_units = (job->c.columns + product->right_width - 1) / product->right_width;
     double best = 0;
     for (size_t row_parts = 1; row_parts <= threads; row_parts++) {
         size_t column_parts = threads / row_parts;
-        double rows = (double)((row_units + row_parts - 1) / row_parts * product->left_width);
+        double rows = (double)((row_units + row_parts - 1) / row_parts * product->left_rows);
         double columns = (double)((column_units + column_parts - 1) / column_parts * product->right_width);
         // Packing a word costs about as much as eight multiply-adds on one vector.
         double cost = rows * columns + 64 * columns + 16 * rows;

@@ -6,6 +6,7 @@
 #include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define CR_KERNEL(name) name##__avx512
 #define CR_HAS_BF16_DOT 1
@@ -33,7 +34,9 @@ static inline vf v_load(const void *p)
 
 static inline vf v_broadcast(const void *p)
 {
-    return _mm512_set1_ps(*(const float *)p);
+    float x;
+    memcpy(&x, p, sizeof x); // p may be at any address
+    return _mm512_set1_ps(x);
 }
 
 static inline vf v_load_n(const void *p, size_t n)
