@@ -12,11 +12,10 @@
 // lora_alpha/r, or lora_alpha/sqrt(r).
 double cr_lora_scale(const struct cr_lora_config *config);
 
-// The modules that target_modules names. An unknown name is CR_INVALID and lists the known ones.
-enum cr_status cr_lora_targets(const struct cr_string_list *names, bool targets[CR_MODULES]);
-
-// The modules that this configuration adapts in this model, layer by layer; free *out with cr_free. A layer
-// the model does not have, or nothing to adapt, is CR_INVALID.
+// The modules that this configuration adapts in this model, layer by layer; free *out with cr_free. A target
+// is "all-linear", a module's name ("q_proj"), or more of it ("layers.0.self_attn.q_proj"), as PEFT matches
+// them. One that names nothing is CR_INVALID and lists the names, a layer that the model does not have is
+// CR_INVALID too.
 struct cr_lora_place {
     size_t layer;
     enum cr_module module;

@@ -11,27 +11,29 @@ double cr_lora_scale(const struct cr_lora_config *config)
     return config->lora_alpha / (config->use_rslora ? sqrt(r) : r);
 }
 
-enum cr_status cr_lora_targets(const struct cr_string_list *names, bool targets[CR_MODULES])
+// The module's name in Transformers' model, which target_modules are matched against.
+static void place_name(struct cr_lora_place place, char *name, size_t size)
 {
-    bool found[CR_MODULES] = {false};
-    for (size_t i = 0; i < names->count; i++) {
-        enum cr_module module;
-        if (strcmp(names->items[i], "all-linear") == 0) {
-            for (size_t m = 0; m < CR_MODULES; m++) found[m] = true;
-        } else if (cr_module_find(names->items[i], &module)) {
-            found[module] = true;
-        } else {
-            char known[256] = "";
-            for (size_t m = 0, at = 0; m < CR_MODULES && at < sizeof known; m++)
-                at += (size_t)snprintf(known + at, sizeof known - at, "%s%s", m > 0 ? ", " : "",
-                                       cr_module_name((enum cr_module)m));
-            return cr_fail(CR_INVALID,
-                           "target_modules: \"%.100s\": no such linear module (known: %s, or all-linear)",
-                           names->items[i], known);
-        }
-    }
-    memcpy(targets, found, sizeof found);
-    return CR_OK;
+    snprintf(name, size, "model.layers.%zu.%s.%s", place.layer, place.module <= CR_O ? "self_attn" : "mlp",
+             cr_module_name(place.module));
+}
+
+// PEFT's rule: the whole name, or what follows one of its points.
+static bool matches(const char *target, const char *name)
+{
+    size_t size = strlen(name), tail = strlen(target);
+    if (strcmp(target, "all-linear") == 0) return true;
+    return tail <= size && strcmp(name + size - tail, target) == 0 &&
+           (tail == size || name[size - tail - 1] == '.');
+}
+
+static enum cr_status fail_unknown(const char *target)
+{
+    char known[256] = "";
+    for (size_t m = 0, at = 0; m < CR_MODULES && at < sizeof known; m++)
+        at += (size_t)snprintf(known + at, sizeof known - at, "%s, ", cr_module_name((enum cr_module)m));
+    return cr_fail(CR_INVALID, "target_modules: \"%.100s\": no such linear module (known: %sall-linear)",
+                   target, known);
 }
 
 // Which of the model's layers are adapted; *out has one flag per layer.
@@ -51,21 +53,39 @@ static enum cr_status chosen_layers(const struct cr_size_list *wanted, size_t la
     return CR_OK;
 }
 
+// Marks the places that one target names, among all of the model's; none is an error.
+static enum cr_status mark_target(const char *target, size_t layers, bool *marked)
+{
+    bool known = false;
+    for (size_t i = 0; i < layers * CR_MODULES; i++) {
+        char name[96];
+        place_name((struct cr_lora_place){i / CR_MODULES, (enum cr_module)(i % CR_MODULES)}, name,
+                   sizeof name);
+        if (!matches(target, name)) continue;
+        marked[i] = true;
+        known = true;
+    }
+    return known ? CR_OK : fail_unknown(target);
+}
+
 enum cr_status cr_lora_places(const struct cr_lora_config *config, const struct cr_model_config *model,
                               struct cr_lora_place **out, size_t *count)
 {
-    bool targets[CR_MODULES];
-    CR_TRY(cr_lora_targets(&config->target_modules, targets));
     CR_FREE bool *chosen = NULL;
     CR_TRY(chosen_layers(&config->layers_to_transform, model->layers, &chosen));
+    CR_FREE bool *marked = NULL;
+    CR_TRY(cr_allocate(model->layers * CR_MODULES, sizeof *marked, &marked));
+    for (size_t i = 0; i < config->target_modules.count; i++)
+        CR_TRY(mark_target(config->target_modules.items[i], model->layers, marked));
     CR_FREE struct cr_lora_place *places = NULL;
     CR_TRY(cr_allocate(model->layers * CR_MODULES, sizeof *places, &places));
     size_t found = 0;
-    for (size_t layer = 0; layer < model->layers; layer++)
-        for (size_t m = 0; m < CR_MODULES; m++)
-            if (chosen[layer] && targets[m])
-                places[found++] = (struct cr_lora_place){layer, (enum cr_module)m};
-    if (found == 0) return cr_fail(CR_INVALID, "target_modules: empty: nothing would be adapted");
+    for (size_t i = 0; i < model->layers * CR_MODULES; i++)
+        if (chosen[i / CR_MODULES] && marked[i])
+            places[found++] = (struct cr_lora_place){i / CR_MODULES, (enum cr_module)(i % CR_MODULES)};
+    if (found == 0)
+        return cr_fail(CR_INVALID,
+                       "target_modules: none lies in layers_to_transform: nothing would be adapted");
     *out = places;
     *count = found;
     places = NULL;
@@ -77,13 +97,13 @@ enum cr_status cr_lora_parameters(const struct cr_lora_config *config, const str
                                   struct cr_parameters *parameters)
 {
     for (size_t i = 0; i < count; i++) {
-        enum cr_module module = places[i].module;
         size_t out, in;
-        cr_module_shape(model, module, &out, &in);
+        char place[96];
+        cr_module_shape(model, places[i].module, &out, &in);
+        place_name(places[i], place, sizeof place);
         for (char matrix = 'A'; matrix <= 'B'; matrix++) {
-            char name[128];
-            snprintf(name, sizeof name, "base_model.model.model.layers.%zu.%s.%s.lora_%c.weight",
-                     places[i].layer, module <= CR_O ? "self_attn" : "mlp", cr_module_name(module), matrix);
+            char name[160];
+            snprintf(name, sizeof name, "base_model.model.%s.lora_%c.weight", place, matrix);
             CR_TRY(cr_parameters_add(parameters, name, matrix == 'A' ? config->r : out,
                                      matrix == 'A' ? in : config->r, NULL));
         }

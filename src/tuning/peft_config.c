@@ -117,13 +117,9 @@ static enum cr_status read_targets(const struct cr_json *value, const char *name
         return cr_fail(CR_INVALID, "%s: target_modules: must be a list of names", name);
     for (size_t i = 0; i < cr_json_count(value); i++) {
         const struct cr_json *item = cr_json_at(value, i);
-        enum cr_module module;
         if (cr_json_kind(item) != CR_JSON_STRING)
             return cr_fail(CR_INVALID, "%s: target_modules: must be a list of names", name);
-        const char *text = (const char *)cr_json_string(item).data;
-        if (!cr_module_find(text, &module))
-            return cr_fail(CR_UNSUPPORTED, "%s: target_modules: \"%.60s\": not supported", name, text);
-        CR_TRY(add_target(out, text));
+        CR_TRY(add_target(out, (const char *)cr_json_string(item).data));
     }
     return CR_OK;
 }
@@ -179,18 +175,16 @@ enum cr_status cr_peft_config_parse(struct cr_slice json, const char *name, stru
     return CR_OK;
 }
 
-// "[\"q_proj\", \"v_proj\"]" of the modules, which all-linear stands for as well: PEFT takes
-// layers_to_transform only together with a list.
-static enum cr_status append_targets(const struct cr_lora_config *config, struct cr_buffer *out)
+// As they were given; all-linear becomes the names, since PEFT takes layers_to_transform only with a list.
+static enum cr_status append_targets(const struct cr_string_list *targets, struct cr_buffer *out)
 {
-    bool targets[CR_MODULES];
-    CR_TRY(cr_lora_targets(&config->target_modules, targets));
-    CR_TRY(cr_append_format(out, "["));
-    const char *separator = "";
-    for (size_t m = 0; m < CR_MODULES; m++) {
-        if (!targets[m]) continue;
-        CR_TRY(cr_append_format(out, "%s\"%s\"", separator, cr_module_name((enum cr_module)m)));
-        separator = ", ";
+    bool all = false;
+    for (size_t i = 0; i < targets->count; i++) all = all || strcmp(targets->items[i], "all-linear") == 0;
+    size_t count = all ? CR_MODULES : targets->count;
+    for (size_t i = 0; i < count; i++) {
+        const char *target = all ? cr_module_name((enum cr_module)i) : targets->items[i];
+        CR_TRY(cr_append_format(out, "%s", i == 0 ? "[" : ", "));
+        CR_TRY(cr_json_append_string(out, cr_slice_of_string(target)));
     }
     return cr_append_format(out, "]");
 }
@@ -222,7 +216,7 @@ enum cr_status cr_peft_config_write(const struct cr_lora_config *config, const c
                             ",\n  \"modules_to_save\": null,\n  \"peft_type\": \"LORA\",\n  \"r\": %zu,\n"
                             "  \"rank_pattern\": {},\n  \"revision\": null,\n  \"target_modules\": ",
                             config->r));
-    CR_TRY(append_targets(config, out));
+    CR_TRY(append_targets(&config->target_modules, out));
     return cr_append_format(out,
                             ",\n  \"task_type\": \"CAUSAL_LM\",\n  \"use_dora\": false,\n"
                             "  \"use_rslora\": %s\n}\n",

@@ -98,6 +98,31 @@ static void what_peft_wrote_is_read(void **state)
                  cr_peft_open("tests/golden/lora-mha-untied/final", model, &read));
 }
 
+// PEFT writes the names of a list in full where it chose them itself, and anything from a point on is a name.
+static void targets_are_matched_as_peft_does(void **state)
+{
+    (void)state;
+    static char whole[] = "model.layers.1.mlp.up_proj", tail[] = "self_attn.k_proj", part[] = "proj",
+                head[] = "lm_head";
+    struct cr_lora_config chosen = {.r = 2, .target_modules = {(char *[]){whole, tail}, 2}};
+    struct cr_lora_place *places;
+    size_t count;
+    assert_ok(cr_lora_places(&chosen, &model->config, &places, &count));
+    assert_int_equal(count, 3);
+    assert_true(places[0].layer == 0 && places[0].module == CR_K);
+    assert_true(places[1].layer == 1 && places[1].module == CR_K);
+    assert_true(places[2].layer == 1 && places[2].module == CR_UP);
+    cr_free(&places);
+    chosen.target_modules = (struct cr_string_list){(char *[]){part}, 1};
+    assert_fails(CR_INVALID, "\"proj\"", cr_lora_places(&chosen, &model->config, &places, &count));
+    chosen.target_modules = (struct cr_string_list){(char *[]){head}, 1};
+    assert_fails(CR_INVALID, "\"lm_head\"", cr_lora_places(&chosen, &model->config, &places, &count));
+    chosen.target_modules = (struct cr_string_list){(char *[]){whole}, 1};
+    chosen.layers_to_transform = (struct cr_size_list){(size_t[]){0}, 1};
+    assert_fails(CR_INVALID, "nothing would be adapted",
+                 cr_lora_places(&chosen, &model->config, &places, &count));
+}
+
 #define HEAD "{\"peft_type\": \"LORA\", \"r\": 4, \"lora_alpha\": 8, \"target_modules\": [\"q_proj\"]"
 
 static void options_that_change_the_result_are_refused_by_name(void **state)
@@ -125,7 +150,7 @@ static void options_that_change_the_result_are_refused_by_name(void **state)
         {"{\"peft_type\": \"LORA\", \"r\": 0}", "r", CR_INVALID},
         {"{\"peft_type\": \"LORA\", \"r\": 2.5}", "r", CR_INVALID},
         {"{\"peft_type\": \"LORA\", \"target_modules\": []}", "target_modules", CR_INVALID},
-        {"{\"peft_type\": \"LORA\", \"target_modules\": [\"lm_head\"]}", "lm_head", CR_UNSUPPORTED},
+        {"{\"peft_type\": \"LORA\", \"target_modules\": [7]}", "target_modules", CR_INVALID},
         {"{\"peft_type\": \"LORA\", \"target_modules\": \".*q_proj\"}", "regular expression", CR_UNSUPPORTED},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -306,6 +331,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_adapter_is_read_as_it_was_written),
         cmocka_unit_test(what_peft_wrote_is_read),
+        cmocka_unit_test(targets_are_matched_as_peft_does),
         cmocka_unit_test(options_that_change_the_result_are_refused_by_name),
         cmocka_unit_test(options_that_say_nothing_are_passed_over),
         cmocka_unit_test(wrong_tensors_are_named),
