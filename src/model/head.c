@@ -50,9 +50,9 @@ enum cr_status cr_head_loss(struct cr_walk *walk, const struct cr_tuned *tuned, 
                             size_t count, float scale, double *loss_sum)
 {
     const struct cr_model *model = walk->model;
-    size_t vocabulary = model->config.vocabulary, lowest = cr_walk_lowest(walk, tuned);
+    size_t lowest = cr_walk_lowest(walk, tuned);
     bool back = scale > 0 && lowest != SIZE_MAX;
-    struct cr_matrix logits = cr_matrix_of(walk->wide, CR_F32, count, vocabulary);
+    struct cr_matrix logits = cr_matrix_rows(walk->head_logits, 0, count);
     struct cr_matrix dlogits = {0};
     if (back) dlogits = cr_matrix_rows(walk->head_dlogits, 0, count);
     CR_TRY(cr_head_logits(walk, stream, count, logits));

@@ -5,18 +5,19 @@
 #include <math.h>
 #include <string.h>
 
-// Rows of the head at a time: enough for the product to run at full speed, few enough that the logits of a
-// large vocabulary stay small.
-enum { HEAD_CHUNK = 128 };
+// Rows of the head at a time. Each time the head's matrix is read and packed anew, which many rows make up
+// for; but their logits must stay small beside the rest of a pass. Multiples of 32 suit the product.
+static size_t head_chunk(size_t rows, size_t vocabulary)
+{
+    enum { LEAST = 128, MOST = 512, LOGITS = 1 << 23 };
+    size_t chunk = LOGITS / vocabulary / 32 * 32;
+    chunk = chunk < LEAST ? LEAST : chunk > MOST ? MOST : chunk;
+    return rows < chunk ? rows : chunk;
+}
 
 static size_t larger(size_t a, size_t b)
 {
     return a > b ? a : b;
-}
-
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
 }
 
 // Rotation per position of pair j, as Transformers computes it (in fp32: models were trained with its
@@ -81,15 +82,12 @@ static void place_layer_space(struct cr_walk *walk)
     walk->hidden = take(walk, model->act, rows, layer->down.in);
     walk->attention_scratch = cr_arena_take(
         &walk->arena, cr_attention_scratch(model->compute, &walk->shape, model->act, walk->size.rows), 1);
-    size_t wide = walk->chunk * model->config.vocabulary;
     if (walk->size.backward) {
-        walk->gradient = take(walk, CR_F32, rows, d);
         if (model->act != CR_F32) walk->upstream = take(walk, model->act, rows, d);
         walk->dattended = take(walk, model->act, rows, layer->o.in);
         walk->dqkv = take(walk, model->act, rows, layer->qkv.out);
-        wide = larger(wide, rows * larger(larger(d, layer->down.in), layer->o.in));
+        walk->wide = take_floats(walk, rows * larger(larger(d, layer->down.in), layer->o.in));
     }
-    walk->wide = take_floats(walk, wide);
 }
 
 static void place_head_space(struct cr_walk *walk)
@@ -103,11 +101,12 @@ static void place_head_space(struct cr_walk *walk)
     walk->head_inverse = take_floats(walk, walk->chunk);
     walk->head_loss = take_floats(walk, walk->chunk);
     walk->head_correct = cr_arena_take(&walk->arena, walk->chunk, sizeof *walk->head_correct);
+    walk->head_logits = take(walk, CR_F32, walk->chunk, model->config.vocabulary);
     if (!walk->size.backward) return;
     walk->head_gradient = take(walk, CR_F32, walk->chunk, d);
     // In fp32 the gradient takes the place of the logits.
     if (model->act == CR_F32)
-        walk->head_dlogits = cr_matrix_of(walk->wide, CR_F32, walk->chunk, model->config.vocabulary);
+        walk->head_dlogits = walk->head_logits;
     else
         walk->head_dlogits = take(walk, model->act, walk->chunk, model->config.vocabulary);
 }
@@ -134,8 +133,14 @@ static void place(struct cr_walk *walk)
             };
         walk->caches = cache;
     }
+    if (walk->size.backward) walk->gradient = take(walk, CR_F32, walk->size.rows, walk->model->config.hidden);
+    // A layer and the head are never at work at once: their work spaces lie in the same place.
+    size_t start = walk->arena.used;
     place_layer_space(walk);
+    size_t end = walk->arena.used;
+    walk->arena.used = start;
     place_head_space(walk);
+    walk->arena.used = larger(end, walk->arena.used);
 }
 
 enum cr_status cr_walk_init(const struct cr_model *model, const struct cr_walk_size *size,
@@ -149,7 +154,7 @@ enum cr_status cr_walk_init(const struct cr_model *model, const struct cr_walk_s
                   .kv_heads = config->kv_heads,
                   .head_dim = config->head_dim,
                   .scale = (float)(1 / sqrt((double)config->head_dim))},
-        .chunk = smaller(size->rows, HEAD_CHUNK),
+        .chunk = head_chunk(size->rows, config->vocabulary),
     };
     place(&walk);
     CR_TRY(cr_arena_commit(&walk.arena));

@@ -36,29 +36,30 @@ struct cr_walk {
     struct cr_arena arena;
     struct cr_attention_shape shape;
 
-    float *cosine, *sine;    // [positions, head_dim/2]
-    float *residual;         // [2L + 1 with backward, else 2][rows, d], see cr_walk_residual
-    struct cr_trace *traces; // [L with backward, else 1]
-    struct cr_cache *caches; // [L], or NULL
-    size_t *past;            // [sequences], zeros unless a decoder writes it
+    float *cosine, *sine;      // [positions, head_dim/2]
+    float *residual;           // [2L + 1 with backward, else 2][rows, d], see cr_walk_residual
+    struct cr_trace *traces;   // [L with backward, else 1]
+    struct cr_cache *caches;   // [L], or NULL
+    size_t *past;              // [sequences], zeros unless a decoder writes it
+    struct cr_matrix gradient; // [rows, d] F32: of the residual stream
 
     // Work space of a layer.
     struct cr_matrix normed;    // [rows, d] act: a norm's output, on the way back its gradient too
     struct cr_matrix hidden;    // [rows, F] act: SwiGLU's output, likewise
-    struct cr_matrix gradient;  // [rows, d] F32: of the residual stream
     struct cr_matrix upstream;  // [rows, d] act: the same, as products take it (not in F32 models)
     struct cr_matrix dattended; // [rows, heads·head_dim] act
     struct cr_matrix dqkv;      // like qkv
     void *attention_scratch;
-    float *wide; // [rows, widest input of a linear], or [chunk, V] logits: the two are never in use at once
+    float *wide; // [rows, widest input of a linear]: a gradient that several terms are added to
 
-    // Work space of the head, for `chunk` rows at a time.
+    // Work space of the head, for `chunk` rows at a time. It shares its memory with a layer's.
     size_t chunk;
     uint32_t *head_row;              // [chunk]: which rows
     int32_t *head_label;             // [chunk]
     struct cr_matrix head_input;     // [chunk, d] F32: the stream
     struct cr_matrix head_normed;    // [chunk, d] act: the norm's output, on the way back its gradient too
     struct cr_matrix head_gradient;  // [chunk, d] F32
+    struct cr_matrix head_logits;    // [chunk, V] F32
     struct cr_matrix head_dlogits;   // [chunk, V] act
     float *head_inverse, *head_loss; // [chunk]
     bool *head_correct;              // [chunk]
