@@ -286,6 +286,46 @@ static void stopping_early_changes_nothing(void **state)
     fixture_free(&all);
 }
 
+// More labelled rows than the head takes at once: sixty copies of a sequence are sixty times its loss and
+// gradients.
+static void the_head_in_several_parts_is_one_head(void **state)
+{
+    (void)state;
+    enum { COPIES = 60, LENGTH = 11 };
+    struct fixture f = fixture_new(small_config(), CR_F32, 1);
+    struct collectors *many_collectors = collectors_new(f.model);
+    size_t many_lengths[COPIES];
+    for (size_t i = 0; i < COPIES; i++) many_lengths[i] = LENGTH;
+    struct sample one = random_sample(many_lengths, 1, 37, 3), many = sample_new(many_lengths, COPIES);
+    for (size_t i = 0; i < many.rows.rows; i++) {
+        many.tokens[i] = one.tokens[i % LENGTH];
+        many.labels[i] = one.labels[i % LENGTH];
+    }
+    struct cr_pass *pass;
+    assert_ok(cr_pass_new(f.model, many.rows.rows, COPIES, true, &pass));
+    double loss[2] = {0};
+    bool right[2][COPIES * LENGTH];
+    const struct cr_rows *rows[2] = {&one.rows, &many.rows};
+    const struct cr_tuned *tuned[2] = {&f.collectors->tuned, &many_collectors->tuned};
+    for (size_t i = 0; i < 2; i++) {
+        assert_ok(cr_pass_forward(pass, tuned[i], rows[i], 0, 3));
+        assert_ok(cr_pass_loss(pass, tuned[i], rows[i], 1, &loss[i], right[i]));
+        assert_ok(cr_pass_backward(pass, tuned[i], rows[i], 0, 3));
+    }
+    assert_true(fabs(loss[1] - COPIES * loss[0]) < 1e-5 * loss[1]);
+    for (size_t i = 0; i < many.rows.rows; i++) assert_int_equal(right[1][i], right[0][i % LENGTH]);
+    for (size_t i = 0; i < f.collectors->parameters; i++)
+        for (size_t j = 0; j < f.collectors->count[i]; j++) {
+            float expected = COPIES * f.collectors->gradient[i][j];
+            assert_true(fabsf(many_collectors->gradient[i][j] - expected) < 1e-3f * (1 + fabsf(expected)));
+        }
+    sample_free(&one);
+    sample_free(&many);
+    cr_pass_free(pass);
+    collectors_free(many_collectors);
+    fixture_free(&f);
+}
+
 static void a_decoder_agrees_with_a_pass(void **state)
 {
     (void)state;
@@ -340,6 +380,7 @@ int main(void)
         cmocka_unit_test(threads_do_not_change_a_bit_in_bf16),
         cmocka_unit_test(bf16_is_close_to_fp32),
         cmocka_unit_test(stopping_early_changes_nothing),
+        cmocka_unit_test(the_head_in_several_parts_is_one_head),
         cmocka_unit_test(a_decoder_agrees_with_a_pass),
         cmocka_unit_test(tokens_are_chosen_as_asked),
     };
