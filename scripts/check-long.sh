@@ -15,14 +15,8 @@ under_valgrind() {
   done
 }
 
-# gcc 12's runtime cannot place its shadow on kernels that spread mappings widely; without that it can.
-fixed_addresses() {
-  setarch "$(uname -m)" -R "$@"
-}
-
 stage "tsan build" build tsan
 export TSAN_OPTIONS=halt_on_error=1
-stage "tsan can start" fixed_addresses build/tsan/tests/test_base
 tests "tsan unit tests" tsan -R '^unit\.' -j2
 stage "debug build" build debug
 stage "valgrind" under_valgrind
