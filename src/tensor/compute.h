@@ -1,7 +1,8 @@
 // What every numeric operation needs: threads, and the instruction set's kernels.
 //
-// One per process is usual. Results do not depend on the number of threads: work is split by rows, and sums
-// are taken in an order that the shapes alone determine. They may differ between instruction sets.
+// One per process is usual; it runs one operation at a time. Results do not depend on the number of threads:
+// work is split by rows, and sums are taken in an order that the shapes alone determine. They may differ
+// between instruction sets.
 #ifndef CARREL_TENSOR_COMPUTE_H
 #define CARREL_TENSOR_COMPUTE_H
 

@@ -152,7 +152,8 @@ static void split(struct job *job)
         size_t column_parts = threads / row_parts;
         double rows = (double)((row_units + row_parts - 1) / row_parts * product->left_rows);
         double columns = (double)((column_units + column_parts - 1) / column_parts * product->right_width);
-        // Packing a word costs about as much as eight multiply-adds on one vector.
+        // In units of one row and column: packing a column's words costs about as much as 64 rows of it, and
+        // reading a row's words from afar as 16 columns.
         double cost = rows * columns + 64 * columns + 16 * rows;
         if (row_parts == 1 || cost < best) {
             best = cost;

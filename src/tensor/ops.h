@@ -29,7 +29,7 @@ void cr_embed_backward(struct cr_compute *compute, const uint32_t *ids, struct c
 // inverse [M] F32 gets 1/sqrt(...) for the backward.
 void cr_rms_norm(struct cr_compute *compute, struct cr_matrix x, const float *weight, float epsilon,
                  struct cr_matrix y, float *inverse);
-// dx += the gradient; dx [M,d] F32, dy [M,d] act. dweight [d] F32 is added to, or NULL.
+// dx += the gradient; dx [M,d] F32, dy [M,d] F32 or BF16. dweight [d] F32 is added to, or NULL.
 void cr_rms_norm_backward(struct cr_compute *compute, struct cr_matrix x, const float *weight,
                           const float *inverse, struct cr_matrix dy, struct cr_matrix dx, float *dweight);
 
@@ -58,7 +58,7 @@ void cr_dropout(struct cr_compute *compute, struct cr_matrix x, const uint16_t *
 // Softmax cross-entropy over rows of logits [m,V] F32, label[i] in [0,V) or −100 (ignored: no loss, zero
 // gradient). loss[i] F32 per row, 0 where ignored; rank1[i] (may be NULL) tells whether the label is the arg
 // max. dlogits [m,V] act gets (softmax − onehot)·scale; it may be NULL data (evaluation), or share the rows'
-// memory where dtype is F32.
+// memory where dtype is F32. Of equal largest logits the first is the arg max.
 void cr_cross_entropy(struct cr_compute *compute, struct cr_matrix logits, const int32_t *label, float scale,
                       float *loss, bool *rank1, struct cr_matrix dlogits);
 
