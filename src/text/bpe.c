@@ -13,8 +13,17 @@ struct merge {
     uint32_t rank, result;
 };
 
+// The pairs of characters that some merge has at its seam, as an open-addressing set of left << 32 | right
+// (never 0, for a character of 0 is in no token). A piece may be cut between two known characters whose pair
+// is not in it: no merge reaches across. So a text without pre-tokenizer falls into words too.
+struct seams {
+    uint64_t *slots;
+    size_t count, slot_count;
+};
+
 struct cr_bpe {
     struct cr_vocabulary vocabulary;
+    struct seams seams;
     struct merge *merges; // open addressing
     size_t merge_mask;    // slots - 1
     uint32_t low[LOW_END];
@@ -71,6 +80,33 @@ static bool merge_parts(const struct cr_json *value, struct cr_slice *left, stru
     return !memchr(right->data, ' ', right->size);
 }
 
+static uint64_t *find_seam(const struct seams *seams, uint64_t key)
+{
+    size_t slot = (size_t)((key ^ key >> 27) * 0x9e3779b97f4a7c15u >> 30) & (seams->slot_count - 1);
+    while (seams->slots[slot] != 0 && seams->slots[slot] != key) slot = (slot + 1) & (seams->slot_count - 1);
+    return &seams->slots[slot];
+}
+
+static enum cr_status add_seam(struct seams *seams, struct cr_slice left, struct cr_slice right)
+{
+    if (2 * (seams->count + 1) > seams->slot_count) {
+        struct seams grown = {.slot_count = seams->slot_count > 0 ? 2 * seams->slot_count : 256};
+        CR_TRY(cr_allocate(grown.slot_count, sizeof *grown.slots, &grown.slots));
+        for (size_t i = 0; i < seams->slot_count; i++)
+            if (seams->slots[i] != 0) *find_seam(&grown, seams->slots[i]) = seams->slots[i];
+        free(seams->slots);
+        seams->slots = grown.slots;
+        seams->slot_count = grown.slot_count;
+    }
+    const unsigned char *last = left.data + left.size - 1, *first = right.data;
+    while ((*last & 0xc0) == 0x80) last--;
+    uint64_t before = cr_utf8_next(&last), key = before << 32 | cr_utf8_next(&first);
+    uint64_t *slot = find_seam(seams, key);
+    if (*slot == 0) seams->count++;
+    *slot = key;
+    return CR_OK;
+}
+
 static enum cr_status add_merge(struct cr_bpe *bpe, const struct cr_json *value, uint32_t rank,
                                 const char *name, struct cr_buffer *joined)
 {
@@ -89,6 +125,7 @@ static enum cr_status add_merge(struct cr_bpe *bpe, const struct cr_json *value,
         if (!cr_vocabulary_find(&bpe->vocabulary, tokens[i], &ids[i]))
             return cr_fail(CR_INVALID, "%s: merge %u: \"%.*s\" is not in the vocabulary", name, rank,
                            tokens[i].size < 60 ? (int)tokens[i].size : 60, tokens[i].data);
+    CR_TRY(add_seam(&bpe->seams, left, right));
     uint64_t key = (uint64_t)ids[0] << 32 | ids[1];
     // Of two merges of one pair the later stands, as in Hugging Face's map.
     bpe->merges[merge_slot(bpe, key)] = (struct merge){.key = key, .rank = rank, .result = ids[2]};
@@ -176,6 +213,7 @@ void cr_bpe_free(struct cr_bpe *bpe)
     if (!bpe) return;
     cr_vocabulary_release(&bpe->vocabulary);
     free(bpe->merges);
+    free(bpe->seams.slots);
     free(bpe);
 }
 
@@ -325,52 +363,78 @@ static enum cr_status merge_all(struct work *work, const struct cr_bpe *bpe)
     return CR_OK;
 }
 
-static enum cr_status encode_piece(struct work *work, const struct cr_bpe *bpe, struct cr_slice text,
-                                   struct cr_ids *out)
+// What was met before in the same call: where its text and its ids lie.
+struct seen {
+    struct cr_slice text;
+    size_t ids, count;
+};
+
+enum { SEEN_SLOTS = 1 << 13, SEEN_LEAST = 2048, SEEN_LONGEST = 64 }; // the last two in bytes
+
+static enum cr_status encode_part(struct work *work, const struct cr_bpe *bpe, struct cr_slice text,
+                                  struct seen *seen, struct cr_ids *out)
 {
-    uint32_t whole;
-    if (bpe->ignore_merges && cr_vocabulary_find(&bpe->vocabulary, text, &whole))
-        return cr_ids_append(out, whole);
+    struct seen *slot = NULL;
+    if (seen && text.size <= SEEN_LONGEST) {
+        slot = &seen[cr_text_hash(text) % SEEN_SLOTS];
+        if (slot->text.size > 0 && cr_slice_equal(slot->text, text)) {
+            for (size_t k = 0; k < slot->count; k++) CR_TRY(cr_ids_append(out, out->items[slot->ids + k]));
+            return CR_OK;
+        }
+    }
+    size_t start = out->count;
     CR_TRY(add_symbols(work, bpe, text));
     CR_TRY(merge_all(work, bpe));
     for (uint32_t i = work->count > 0 ? 0 : NONE; i != NONE; i = work->symbols[i].next)
         CR_TRY(cr_ids_append(out, work->symbols[i].id));
+    if (slot) *slot = (struct seen){text, start, out->count - start};
     return CR_OK;
 }
 
-// Words met before in the same call: where their text and their ids lie.
-struct seen {
-    uint32_t piece; // its number + 1; 0: empty
-    uint32_t count;
-    size_t ids;
-};
+static bool is_known(const struct cr_bpe *bpe, uint32_t character)
+{
+    if (character < LOW_END) return bpe->low[character] != CR_NO_TOKEN;
+    unsigned char bytes[4];
+    uint32_t id;
+    return cr_vocabulary_find(&bpe->vocabulary, (struct cr_slice){bytes, cr_utf8_put(character, bytes)}, &id);
+}
 
-enum { SEEN_SLOTS = 1 << 13, SEEN_LEAST = 512, SEEN_LONGEST = 64 };
+// Cuts a long piece at its seams.
+static enum cr_status encode_piece(struct work *work, const struct cr_bpe *bpe, struct cr_slice text,
+                                   struct seen *seen, struct cr_ids *out)
+{
+    uint32_t whole;
+    if (bpe->ignore_merges && cr_vocabulary_find(&bpe->vocabulary, text, &whole))
+        return cr_ids_append(out, whole);
+    const unsigned char *start = text.data, *at = start, *end = start + text.size;
+    if (text.size > SEEN_LONGEST && bpe->seams.slot_count > 0) {
+        uint64_t before = cr_utf8_next(&at);
+        while (at < end) {
+            const unsigned char *seam = at;
+            uint32_t behind = cr_utf8_next(&at);
+            uint64_t key = before << 32 | behind;
+            if (*find_seam(&bpe->seams, key) != key && is_known(bpe, (uint32_t)before) &&
+                is_known(bpe, behind)) {
+                struct cr_slice part = {start, (size_t)(seam - start)};
+                CR_TRY(encode_part(work, bpe, part, seen, out));
+                start = seam;
+            }
+            before = behind;
+        }
+    }
+    return encode_part(work, bpe, (struct cr_slice){start, (size_t)(end - start)}, seen, out);
+}
 
 enum cr_status cr_bpe_encode(const struct cr_bpe *bpe, const struct cr_pieces *pieces, struct cr_ids *out)
 {
     CR_CLEANUP(work_release) struct work work = {0};
     CR_FREE struct seen *seen = NULL;
-    if (pieces->count >= SEEN_LEAST && pieces->count < UINT32_MAX)
-        CR_TRY(cr_allocate(SEEN_SLOTS, sizeof *seen, &seen));
+    if (pieces->text.size >= SEEN_LEAST) CR_TRY(cr_allocate(SEEN_SLOTS, sizeof *seen, &seen));
     for (size_t i = 0; i < pieces->count; i++) {
-        if (pieces->items[i].token != CR_NO_TOKEN) {
+        if (pieces->items[i].token != CR_NO_TOKEN)
             CR_TRY(cr_ids_append(out, pieces->items[i].token));
-            continue;
-        }
-        struct cr_slice text = cr_piece_text(pieces, i);
-        struct seen *slot = NULL;
-        if (seen && text.size <= SEEN_LONGEST) {
-            slot = &seen[cr_text_hash(text) % SEEN_SLOTS];
-            if (slot->piece > 0 && cr_slice_equal(cr_piece_text(pieces, slot->piece - 1), text)) {
-                for (size_t k = 0; k < slot->count; k++)
-                    CR_TRY(cr_ids_append(out, out->items[slot->ids + k]));
-                continue;
-            }
-        }
-        size_t start = out->count;
-        CR_TRY(encode_piece(&work, bpe, text, out));
-        if (slot) *slot = (struct seen){(uint32_t)i + 1, (uint32_t)(out->count - start), start};
+        else
+            CR_TRY(encode_piece(&work, bpe, cr_piece_text(pieces, i), seen, out));
     }
     return CR_OK;
 }

@@ -203,46 +203,72 @@ static enum cr_status compose_parts(utf8proc_int32_t *characters, size_t *count)
     return CR_OK;
 }
 
-static bool all_ascii(struct cr_slice text)
-{
-    unsigned char any = 0;
-    for (size_t i = 0; i < text.size; i++) any |= text.data[i];
-    return any < 0x80;
-}
+// Characters at work; kept from one part of a text to the next.
+struct scratch {
+    utf8proc_int32_t *characters;
+    size_t room;
+};
 
-enum cr_status cr_unicode_normalize(struct cr_slice text, enum cr_normal_form form, struct cr_buffer *out)
+static enum cr_status normalize_part(struct cr_slice part, enum cr_normal_form form, struct scratch *scratch,
+                                     struct cr_buffer *out)
 {
-    if (all_ascii(text)) return cr_append(out, text.data, text.size);
-    utf8proc_option_t options = UTF8PROC_STABLE;
+    utf8proc_option_t options = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE;
     if (form == CR_NFKC || form == CR_NFKD) options |= UTF8PROC_COMPAT;
-
     // Unicode's longest decomposition is 18 characters (U+FDFA).
     enum { LONGEST = 18 };
-    CR_FREE utf8proc_int32_t *characters = NULL;
-    size_t room = 0, count = 0;
-    const unsigned char *at = text.data, *end = text.data + text.size;
+    size_t count = 0;
+    const unsigned char *at = part.data, *end = part.data + part.size;
     while (at < end) {
-        if (room - count < LONGEST) {
-            room += room / 2 + text.size + LONGEST;
-            CR_TRY(cr_reallocate(room, sizeof *characters, &characters));
+        if (scratch->room - count < LONGEST) {
+            size_t room = scratch->room + scratch->room / 2 + part.size + LONGEST;
+            CR_TRY(cr_reallocate(room, sizeof *scratch->characters, &scratch->characters));
+            scratch->room = room;
         }
         int boundary = 0;
         uint32_t c = cr_utf8_next(&at);
         if (is_later(c)) {
-            characters[count++] = (utf8proc_int32_t)c;
+            scratch->characters[count++] = (utf8proc_int32_t)c;
             continue;
         }
-        utf8proc_ssize_t more = utf8proc_decompose_char((utf8proc_int32_t)c, characters + count, LONGEST,
-                                                        options | UTF8PROC_DECOMPOSE, &boundary);
-        if (more < 0 || more > LONGEST)
-            return cr_fail(CR_INTERNAL, "utf8proc: %s",
-                           utf8proc_errmsg(more < 0 ? more : UTF8PROC_ERROR_OVERFLOW));
+        utf8proc_ssize_t more = utf8proc_decompose_char((utf8proc_int32_t)c, scratch->characters + count,
+                                                        LONGEST, options, &boundary);
+        if (more < 0 || more > LONGEST) {
+            if (more > 0) more = UTF8PROC_ERROR_OVERFLOW;
+            return cr_fail(CR_INTERNAL, "utf8proc: %s", utf8proc_errmsg(more));
+        }
         count += (size_t)more;
     }
-    CR_TRY(order_marks(characters, count));
-    if (form == CR_NFC || form == CR_NFKC) CR_TRY(compose_parts(characters, &count));
-    for (size_t i = 0; i < count; i++) CR_TRY(cr_utf8_append(out, (uint32_t)characters[i]));
+    CR_TRY(order_marks(scratch->characters, count));
+    if (form == CR_NFC || form == CR_NFKC) CR_TRY(compose_parts(scratch->characters, &count));
+    for (size_t i = 0; i < count; i++) CR_TRY(cr_utf8_append(out, (uint32_t)scratch->characters[i]));
     return CR_OK;
+}
+
+// ASCII is its own normal form, and nothing changes across the front of an ASCII character. So ASCII is
+// copied, but for a last character that what follows may combine with.
+static enum cr_status normalize_all(struct cr_slice text, enum cr_normal_form form, struct scratch *scratch,
+                                    struct cr_buffer *out)
+{
+    for (size_t at = 0; at < text.size;) {
+        size_t plain = at;
+        while (plain < text.size && text.data[plain] < 0x80) plain++;
+        size_t end = plain;
+        if (plain < text.size && plain > at) plain--;
+        CR_TRY(cr_append(out, text.data + at, plain - at));
+        while (end < text.size && text.data[end] >= 0x80) end++;
+        if (end > plain)
+            CR_TRY(normalize_part((struct cr_slice){text.data + plain, end - plain}, form, scratch, out));
+        at = end;
+    }
+    return CR_OK;
+}
+
+enum cr_status cr_unicode_normalize(struct cr_slice text, enum cr_normal_form form, struct cr_buffer *out)
+{
+    struct scratch scratch = {0};
+    enum cr_status status = normalize_all(text, form, &scratch, out);
+    free(scratch.characters);
+    return status;
 }
 
 enum cr_status cr_unicode_lowercase(struct cr_slice text, struct cr_buffer *out)
