@@ -44,23 +44,35 @@ size_t cr_trainer_step(const struct cr_trainer *trainer); // done so far
 // as they are. A silo that missed a round does this. Past the last step is CR_INVALID.
 enum cr_status cr_trainer_seek(struct cr_trainer *trainer, size_t step);
 
-// Trains `steps` more optimiser steps, adding to `tally`. Data order, dropout and schedule depend only on the
-// configuration and the number of the step, not on how the steps are cut into calls. After each step
-// `keep_going` (may be NULL) is asked; false ends early with CR_CANCELLED.
+// Trains `steps` more optimiser steps, adding to `tally`; more than are left of the run is CR_INVALID.
+//
+// Every epoch goes over all examples in an order of its own, drawn from seed and epoch. A step takes the next
+// gradient_accumulation_steps batches of per_device_train_batch_size examples; the last batch and the last
+// step of an epoch may be smaller, as with Transformers' Trainer. Its loss is the mean over the labelled
+// tokens of all its batches together. Data order, dropout and schedule depend only on the configuration and
+// the number of the step, not on how the steps are cut into calls; the result does not depend on the number
+// of threads. The gradient of the last step stays in the parameters, clipped.
+//
+// After each step `keep_going` (may be NULL) is asked; false ends early with CR_CANCELLED. A loss or gradient
+// that is NaN or infinite is CR_INVALID and names the step; the values are then those before it.
 enum cr_status cr_trainer_run(struct cr_trainer *trainer, size_t steps, struct cr_tally *tally,
                               bool (*keep_going)(void *context), void *context);
 
 // Forgets the optimiser's moments (its step counter too); the schedule goes on.
 void cr_trainer_reset_optimizer(struct cr_trainer *trainer);
 
-// Loss and accuracy over a file with the present parameters; dropout off.
+// Loss and accuracy over a file with the present parameters; dropout off. Examples are made as the training
+// data's are (max_length, train_on_prompt, an EOS at the end).
 enum cr_status cr_trainer_evaluate(struct cr_trainer *trainer, const char *data_path, struct cr_tally *tally);
 
-// The tuned structure as a PEFT directory (LoRA), or the whole model as a Transformers directory (full).
+// The tuned structure as a PEFT directory (LoRA), or the whole model as a Transformers directory (full) with
+// the base's config.json and tokenizer. Files are of mode 0600.
 enum cr_status cr_trainer_save(struct cr_trainer *trainer, const char *directory);
 
-// All state that the next step depends on (values, moments, counters), and back. A digest of model and
-// configuration guards against another run's state: CR_INVALID.
+// All state that the next step depends on (values, moments, counters), and back: a run that is taken up again
+// gives the same bits as one that was never interrupted. A digest of model, data and configuration (threads,
+// paths and logging aside) guards against another run's state: CR_INVALID, as is a file that is cut off or
+// damaged.
 enum cr_status cr_trainer_save_state(struct cr_trainer *trainer, const char *path);
 enum cr_status cr_trainer_load_state(struct cr_trainer *trainer, const char *path);
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/lora-*: LoRA training of small random llama models by Transformers and PEFT, step by step.
+"""Writes tests/golden/lora-* and full-*: training of small random llama models by Transformers and PEFT, step by step.
 
     python tests/golden/make_lora.py [--out DIR] [--all]
 
@@ -14,6 +14,8 @@ Needs torch, transformers, peft and the openssl program; run by hand, its output
     gradients.safetensors   of the first step, after clipping
     final/          the adapter after the last step
 
+full-* is full-parameter training of the model and data of lora-*; it has an expected.json alone.
+
 The order of examples is carrel's own (docs of src/tuning/step.c): made here a second time, from HKDF and AES.
 """
 import argparse
@@ -27,7 +29,6 @@ import subprocess
 
 import torch
 from peft import LoraConfig, get_peft_model
-from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import LlamaConfig, LlamaForCausalLM, get_scheduler
@@ -40,6 +41,8 @@ VARIANTS = {
     "lora-gqa-untied": dict(kv=1, tied=False, modules=MODULES, rslora=False, layers=None, schedule="linear"),
     "lora-mha-tied": dict(kv=3, tied=True, modules=["o_proj", "up_proj"], rslora=False, layers=[0, 1], schedule="constant"),
 }
+RULE = dict(learning_rate=5e-3, weight_decay=0.02, adam_beta1=0.9, adam_beta2=0.98, adam_epsilon=1e-8, max_grad_norm=0.8,
+            warmup_steps=4)
 COMMITTED = ["lora-gqa-tied", "lora-mha-untied"]
 TEXTS = ["the ward is quiet at night", "a fever falls by morning", "he asked for water twice", "rest, then walk a little",
          "no pain since the second day", "her pulse is slow and even", "two tablets after each meal", "the cut heals well",
@@ -73,7 +76,7 @@ class Stream:
             items[i - 1], items[j] = items[j], items[i - 1]
 
 
-def make_tokenizer(path):
+def make_tokenizer():
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: i for i, token in enumerate(["<s>", "</s>"] + alphabet)}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
@@ -81,9 +84,6 @@ def make_tokenizer(path):
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
-    tokenizer.save(str(path / "tokenizer.json"))
-    settings = {"bos_token": "<s>", "eos_token": "</s>"}
-    (path / "tokenizer_config.json").write_text(json.dumps(settings) + "\n")
     return tokenizer
 
 
@@ -107,6 +107,46 @@ def loss_sum(model, examples):
     return torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), reduction="sum")
 
 
+def train(model, groups, rule, schedule, first_gradient=None):
+    """Losses, norms of the gradient, and learning rates of the steps."""
+    optimizer = torch.optim.AdamW(groups, lr=rule["learning_rate"], betas=(rule["adam_beta1"], rule["adam_beta2"]),
+                                  eps=rule["adam_epsilon"])
+    trained = [parameter for group in groups for parameter in group["params"]]
+    kind = "constant_with_warmup" if schedule == "constant" else schedule
+    scheduler = get_scheduler(kind, optimizer, num_warmup_steps=rule["warmup_steps"], num_training_steps=STEPS)
+    examples = [make_tokenizer().encode(text).ids + [1] for text in TEXTS]
+    assert max(map(len, examples)) <= MAX_LENGTH and len(examples) == EXAMPLES
+    losses, norms, rates = [], [], []
+    for step in range(STEPS):
+        batches = [[examples[i] for i in batch] for batch in batches_of_step(step)]
+        labelled = sum(len(e) - 1 for batch in batches for e in batch)
+        total = 0.0
+        for batch in batches:
+            loss = loss_sum(model, batch) / labelled
+            loss.backward()
+            total += loss.item()
+        norms.append(torch.nn.utils.clip_grad_norm_(trained, rule["max_grad_norm"]).item())
+        if step == 0 and first_gradient:
+            first_gradient()
+        rates.append(scheduler.get_last_lr()[0])
+        optimizer.step()
+        scheduler.step()
+        optimizer.zero_grad()
+        losses.append(total)
+    assert any(norm > rule["max_grad_norm"] for norm in norms)  # clipping is seen
+    return dict(rule, lr_scheduler_type=schedule, seed=SEED, max_steps=STEPS, max_length=MAX_LENGTH,
+                per_device_train_batch_size=BATCH, gradient_accumulation_steps=ACCUMULATION, losses=losses,
+                grad_norms=norms, learning_rates=rates)
+
+
+def write_expected(directory, expected):
+    (directory / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
+    size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+    losses, norms = expected["losses"], expected["grad_norms"]
+    print(f"{directory.name}: {size} bytes, loss {losses[0]:.4f} to {losses[-1]:.4f}, "
+          f"norms {min(norms):.2f} to {max(norms):.2f}")
+
+
 def contiguous(tensors):
     return {name: value.detach().float().contiguous() for name, value in tensors.items()}
 
@@ -126,10 +166,9 @@ def make(name, out, dtype):
             torch.nn.init.uniform_(parameter, 0.5, 1.5)
     base.save_pretrained(directory / "model")
     (directory / "model" / "generation_config.json").unlink()
-    tokenizer = make_tokenizer(directory / "model")
+    make_tokenizer().save(str(directory / "model" / "tokenizer.json"))
+    (directory / "model" / "tokenizer_config.json").write_text('{"bos_token": "<s>", "eos_token": "</s>"}\n')
     (directory / "data.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
-    examples = [tokenizer.encode(text).ids + [1] for text in TEXTS]
-    assert max(map(len, examples)) <= MAX_LENGTH and len(examples) == EXAMPLES
 
     base.to(dtype)
     lora = LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=6, target_modules=variant["modules"],
@@ -140,41 +179,29 @@ def make(name, out, dtype):
         if "lora_B" in n:
             torch.nn.init.normal_(parameter, std=0.1)
     model.save_pretrained(directory / "initial")
-    rule = dict(learning_rate=5e-3, weight_decay=0.02, adam_beta1=0.9, adam_beta2=0.98, adam_epsilon=1e-8,
-                max_grad_norm=0.8, warmup_steps=4, lr_scheduler_type=variant["schedule"])
-    optimizer = torch.optim.AdamW(trained.values(), lr=rule["learning_rate"], weight_decay=rule["weight_decay"],
-                                  betas=(rule["adam_beta1"], rule["adam_beta2"]), eps=rule["adam_epsilon"])
-    kind = "constant_with_warmup" if variant["schedule"] == "constant" else variant["schedule"]
-    schedule = get_scheduler(kind, optimizer, num_warmup_steps=rule["warmup_steps"], num_training_steps=STEPS)
-    losses, norms, rates = [], [], []
-    for step in range(STEPS):
-        batches = [[examples[i] for i in batch] for batch in batches_of_step(step)]
-        labelled = sum(len(e) - 1 for batch in batches for e in batch)
-        total = 0.0
-        for batch in batches:
-            loss = loss_sum(model, batch) / labelled
-            loss.backward()
-            total += loss.item()
-        norms.append(torch.nn.utils.clip_grad_norm_(trained.values(), rule["max_grad_norm"]).item())
-        if step == 0:
-            save_file(contiguous({n.replace(".default", ""): p.grad for n, p in trained.items()}),
-                      directory / "gradients.safetensors")
-        rates.append(schedule.get_last_lr()[0])
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-        losses.append(total)
+
+    def keep_gradient():
+        save_file(contiguous({n.replace(".default", ""): p.grad for n, p in trained.items()}),
+                  directory / "gradients.safetensors")
+
+    groups = [dict(params=list(trained.values()), weight_decay=RULE["weight_decay"])]
+    expected = train(model, groups, RULE, variant["schedule"], keep_gradient)
     model.save_pretrained(directory / "final")
-    assert any(norm > rule["max_grad_norm"] for norm in norms)  # clipping is seen
     for saved in ("initial", "final"):
         (directory / saved / "README.md").unlink(missing_ok=True)
-    expected = dict(rule, r=4, lora_alpha=6, use_rslora=variant["rslora"], target_modules=variant["modules"],
-                    layers_to_transform=variant["layers"] or [], seed=SEED, max_steps=STEPS, max_length=MAX_LENGTH,
-                    per_device_train_batch_size=BATCH, gradient_accumulation_steps=ACCUMULATION, losses=losses,
-                    grad_norms=norms, learning_rates=rates)
-    (directory / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
-    size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
-    print(f"{name}: {size} bytes, loss {losses[0]:.4f} to {losses[-1]:.4f}, norms {min(norms):.2f} to {max(norms):.2f}")
+    write_expected(directory, dict(expected, r=4, lora_alpha=6, use_rslora=variant["rslora"],
+                                   target_modules=variant["modules"], layers_to_transform=variant["layers"] or []))
+
+
+def make_full(name, out, dtype):
+    """Every parameter trained; those of norms do not decay, as Transformers' Trainer groups them."""
+    model = LlamaForCausalLM.from_pretrained(out / name / "model", attn_implementation="eager").to(dtype)
+    norms = [parameter for parameter in model.parameters() if parameter.dim() == 1]
+    others = [parameter for parameter in model.parameters() if parameter.dim() > 1]
+    groups = [dict(params=others, weight_decay=RULE["weight_decay"]), dict(params=norms, weight_decay=0.0)]
+    directory = out / name.replace("lora", "full")
+    directory.mkdir(exist_ok=True)
+    write_expected(directory, train(model, groups, dict(RULE, learning_rate=2e-3), "linear"))
 
 
 def main():
@@ -185,7 +212,9 @@ def main():
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for name in VARIANTS if arguments.all else COMMITTED:
-        make(name, arguments.out, torch.float64 if arguments.float64 else torch.float32)
+        dtype = torch.float64 if arguments.float64 else torch.float32
+        make(name, arguments.out, dtype)
+        make_full(name, arguments.out, dtype)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-// tuning/: LoRA training against Transformers and PEFT (tests/golden/make_lora.py), step by step.
+// tuning/: LoRA and full training against Transformers and PEFT (tests/golden/make_lora.py), step by step.
 //
 // The variants in tests/golden, and any others under $CARREL_GOLDEN_LORA.
 #include "tuning_support.h"
@@ -183,28 +183,73 @@ static void check_variant(const char *directory, struct cr_compute *compute)
     cr_json_free(expected);
 }
 
-static void training_matches_transformers_and_peft(void **state)
+// Full-parameter training of the model of the lora variant beside it.
+static void check_full(const char *directory, struct cr_compute *compute)
 {
-    (void)state;
+    char path[512], model[512], data[512];
+    snprintf(path, sizeof path, "%s/expected.json", directory);
+    snprintf(model, sizeof model, "%s/model", directory);
+    snprintf(data, sizeof data, "%s/data.jsonl", directory);
+    memcpy(strstr(model, "full-"), "lora", 4);
+    memcpy(strstr(data, "full-"), "lora", 4);
+    struct cr_json *expected;
+    assert_ok(cr_json_read(path, 1 << 20, &expected));
+    struct cr_tuning_config config = {
+        .model_name_or_path = model,
+        .dtype = CR_COMPUTE_FLOAT32,
+        .seed = (uint64_t)number(expected, "seed"),
+        .method = CR_METHOD_FULL,
+        .data = {.train = data, .max_length = (size_t)number(expected, "max_length")},
+        .training = training_of(expected),
+    };
+    struct said said = {.count = 0};
+    struct cr_event_sink sink = {hear, &said};
+    struct cr_trainer *trainer;
+    struct cr_tally tally = {0};
+    assert_ok(cr_trainer_new(&config, compute, &sink, &trainer));
+    assert_ok(cr_trainer_run(trainer, config.training.max_steps, &tally, NULL, NULL));
+    check_steps(expected, &said, directory);
+    cr_trainer_free(trainer);
+    cr_json_free(expected);
+}
+
+static void check_found(const char *kind, void (*check)(const char *, struct cr_compute *))
+{
     struct cr_compute *compute;
     assert_ok(cr_compute_new(2, &compute));
     glob_t found = {0};
-    assert_int_equal(glob("tests/golden/lora-*/expected.json", 0, NULL, &found), 0);
+    char pattern[512];
+    snprintf(pattern, sizeof pattern, "tests/golden/%s-*/expected.json", kind);
+    assert_int_equal(glob(pattern, 0, NULL, &found), 0);
     assert_true(found.gl_pathc >= 2);
     const char *more = getenv("CARREL_GOLDEN_LORA");
-    char pattern[512];
-    snprintf(pattern, sizeof pattern, "%s/lora-*/expected.json", more ? more : "");
+    snprintf(pattern, sizeof pattern, "%s/%s-*/expected.json", more ? more : "", kind);
     if (more) assert_int_equal(glob(pattern, GLOB_APPEND, NULL, &found), 0);
     for (size_t i = 0; i < found.gl_pathc; i++) {
         *strrchr(found.gl_pathv[i], '/') = 0;
-        check_variant(found.gl_pathv[i], compute);
+        check(found.gl_pathv[i], compute);
     }
     globfree(&found);
     cr_compute_free(compute);
 }
 
+static void lora_matches_transformers_and_peft(void **state)
+{
+    (void)state;
+    check_found("lora", check_variant);
+}
+
+static void full_training_matches_transformers(void **state)
+{
+    (void)state;
+    check_found("full", check_full);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(training_matches_transformers_and_peft)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lora_matches_transformers_and_peft),
+        cmocka_unit_test(full_training_matches_transformers),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

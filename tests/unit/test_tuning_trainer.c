@@ -208,6 +208,33 @@ static void a_foreign_or_damaged_state_is_refused(void **state)
     cr_trainer_free(elsewhere);
 }
 
+static void bfloat16_follows_float32(void **state)
+{
+    struct fixture *fixture = *state;
+    if (!cr_compute_has_bf16(fixture->compute)) skip();
+    double loss[2][2];
+    for (int method = CR_METHOD_LORA; method <= CR_METHOD_FULL; method++) {
+        for (int dtype = CR_COMPUTE_BFLOAT16; dtype <= CR_COMPUTE_FLOAT32; dtype++) {
+            struct cr_tuning_config config = small_run(fixture->all, all_modules, 1);
+            config.method = method;
+            config.dtype = dtype;
+            struct cr_trainer *trainer = new_trainer(&config, fixture->compute);
+            struct cr_tally before = {0}, run = {0}, after = {0};
+            assert_ok(cr_trainer_evaluate(trainer, fixture->all, &before));
+            assert_ok(cr_trainer_run(trainer, 12, &run, NULL, NULL));
+            assert_ok(cr_trainer_evaluate(trainer, fixture->all, &after));
+            loss[dtype][0] = before.loss_sum / (double)before.labelled;
+            loss[dtype][1] = after.loss_sum / (double)after.labelled;
+            cr_trainer_free(trainer);
+        }
+        double apart[2] = {fabs(loss[0][0] - loss[1][0]), fabs(loss[0][1] - loss[1][1])};
+        print_message("bfloat16 against float32: %.1e before, %.1e after %.2f of progress\n", apart[0],
+                      apart[1], loss[1][0] - loss[1][1]);
+        assert_true(apart[0] > 0 && apart[0] < 0.02);
+        assert_true(apart[1] < 0.1 * (loss[1][0] - loss[1][1]));
+    }
+}
+
 static void accumulation_is_a_larger_batch(void **state)
 {
     struct fixture *fixture = *state;
@@ -420,6 +447,7 @@ int main(void)
         cmocka_unit_test(seed_and_dropout_matter),
         cmocka_unit_test(a_saved_state_is_taken_up_bit_for_bit),
         cmocka_unit_test(a_foreign_or_damaged_state_is_refused),
+        cmocka_unit_test(bfloat16_follows_float32),
         cmocka_unit_test(accumulation_is_a_larger_batch),
         cmocka_unit_test(averaged_silos_are_pooled_training),
         cmocka_unit_test(full_tuning_learns_and_is_read_back),
