@@ -151,7 +151,6 @@ static enum cr_status take(const ProtobufCMessage *base, struct cr_message *out)
         out->trained.round = in->round;
         out->trained.labelled = in->labelled;
         out->trained.tokens = in->tokens;
-        out->trained.correct = in->correct;
         out->trained.steps = in->steps;
         CR_TRY(take_bytes(type, "start", &in->start, out->trained.start, CR_SHA256_SIZE));
         CR_TRY(take_bytes(type, "digest", &in->digest, out->trained.digest, CR_SHA256_SIZE));
@@ -306,7 +305,6 @@ enum cr_status cr_message_encode(const struct cr_message *in, struct cr_buffer *
         wire.digest = DIGEST(in->trained.digest);
         wire.labelled = in->trained.labelled;
         wire.tokens = in->trained.tokens;
-        wire.correct = in->trained.correct;
         wire.steps = in->trained.steps;
         wire.loss_sum = in->trained.loss_sum;
         return pack(&wire.base, out);

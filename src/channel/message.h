@@ -59,7 +59,7 @@ struct cr_message {
         struct {
             uint64_t round;
             unsigned char start[CR_SHA256_SIZE], digest[CR_SHA256_SIZE];
-            uint64_t labelled, tokens, correct, steps;
+            uint64_t labelled, tokens, steps;
             double loss_sum;
         } trained;
         struct {

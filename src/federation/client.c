@@ -165,11 +165,9 @@ static enum cr_status on_job(struct client *client, const struct cr_message *mes
 static enum cr_status send_trained(struct client *client)
 {
     const struct cr_answer *answer = &client->state->answer;
-    struct cr_message trained = {.type = CR_FRAME_TRAINED,
-                                 .trained = {.round = answer->round,
-                                             .labelled = answer->labelled,
-                                             .correct = answer->correct,
-                                             .loss_sum = answer->loss_sum}};
+    struct cr_message trained = {
+        .type = CR_FRAME_TRAINED,
+        .trained = {.round = answer->round, .labelled = answer->labelled, .loss_sum = answer->loss_sum}};
     memcpy(trained.trained.start, answer->start, CR_SHA256_SIZE);
     memcpy(trained.trained.digest, answer->digest, CR_SHA256_SIZE);
     return say(client, &trained);
@@ -244,6 +242,7 @@ static enum cr_status train(struct client *client)
     task.state = client->worker_state;
     client->training = true;
     client->restart = false;
+    client->progress_at = 0; // the first sign of a round comes at once
     cr_worker_train(client->worker, &task);
     return CR_OK;
 }
@@ -380,10 +379,8 @@ static enum cr_status opened_learner(struct client *client, const struct cr_work
 
 static enum cr_status trained(struct client *client, const struct cr_worker_result *result)
 {
-    struct cr_answer answer = {.round = client->round,
-                               .labelled = result->tally.labelled,
-                               .correct = result->tally.correct,
-                               .loss_sum = result->tally.loss_sum};
+    struct cr_answer answer = {
+        .round = client->round, .labelled = result->tally.labelled, .loss_sum = result->tally.loss_sum};
     memcpy(answer.start, client->start, CR_SHA256_SIZE);
     memcpy(answer.digest, result->digest, CR_SHA256_SIZE);
     CR_TRY(cr_client_state_keep(client->state, client->run, &answer));

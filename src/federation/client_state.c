@@ -78,17 +78,15 @@ static enum cr_status read_update(struct cr_client_state *state)
     CR_CLEANUP(free_json) struct cr_json *root = NULL;
     CR_TRY(cr_json_read(path, UPDATE_LIMIT, &root));
     struct cr_answer *answer = &state->answer;
-    size_t round, labelled, correct;
+    size_t round, labelled;
     CR_TRY(cr_json_require_size(root, path, "round", 0, SIZE_MAX / 2, &round));
     CR_TRY(cr_json_require_size(root, path, "labelled", 0, SIZE_MAX / 2, &labelled));
-    CR_TRY(cr_json_require_size(root, path, "correct", 0, SIZE_MAX / 2, &correct));
     CR_TRY(cr_json_get_number(root, path, "loss_sum", 0, &answer->loss_sum));
     CR_TRY(get_digest(root, path, "run", state->run));
     CR_TRY(get_digest(root, path, "start", answer->start));
     CR_TRY(get_digest(root, path, "digest", answer->digest));
     answer->round = round;
     answer->labelled = labelled;
-    answer->correct = correct;
     state->has_answer = true;
     return CR_OK;
 }
@@ -155,9 +153,8 @@ enum cr_status cr_client_state_keep(struct cr_client_state *state, const unsigne
     CR_TRY(add_digest(&text, "run", run));
     CR_TRY(add_digest(&text, "start", answer->start));
     CR_TRY(add_digest(&text, "digest", answer->digest));
-    CR_TRY(cr_append_format(
-        &text, "\"round\": %" PRIu64 ", \"labelled\": %" PRIu64 ", \"correct\": %" PRIu64 ", \"loss_sum\": ",
-        answer->round, answer->labelled, answer->correct));
+    CR_TRY(cr_append_format(&text, "\"round\": %" PRIu64 ", \"labelled\": %" PRIu64 ", \"loss_sum\": ",
+                            answer->round, answer->labelled));
     CR_TRY(cr_json_append_number(&text, answer->loss_sum));
     CR_TRY(cr_append_format(&text, "}\n"));
     CR_TRY(cr_file_write(path, cr_buffer_slice(&text), true));

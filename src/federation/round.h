@@ -31,7 +31,7 @@ struct cr_answer {
     uint64_t round;
     unsigned char start[CR_SHA256_SIZE];  // of the values it began with
     unsigned char digest[CR_SHA256_SIZE]; // of the values it ended with
-    uint64_t labelled, correct;           // tokens
+    uint64_t labelled;                    // tokens
     double loss_sum;                      // nats over labelled tokens
 };
 

@@ -109,7 +109,6 @@ static enum cr_status on_trained(struct cr_server_session *session, const struct
     struct cr_server *server = session->server;
     struct cr_answer answer = {.round = message->trained.round,
                                .labelled = message->trained.labelled,
-                               .correct = message->trained.correct,
                                .loss_sum = message->trained.loss_sum};
     memcpy(answer.start, message->trained.start, CR_SHA256_SIZE);
     memcpy(answer.digest, message->trained.digest, CR_SHA256_SIZE);
@@ -254,15 +253,14 @@ static enum cr_status listen_for_silos(struct cr_server *server)
 {
     const struct cr_federation_config *federation = &server->config->federation;
     struct cr_address address;
-    enum cr_status status = cr_address_parse(federation->address, &address);
-    if (status != CR_OK) return cr_fail_within(status, "federation.address");
+    CR_TRY(cr_address_parse(federation->address, &address));
     char text[CR_ADDRESS_SIZE];
     bool any_port = address.port == 0;
     if (any_port) CR_TRY(cr_state_read_port(server->state->path, &address.port));
     cr_address_format(&address, text);
     double timeout = federation->progress_timeout;
-    status = cr_listener_new(server->loop, server->tls, text, timeout, on_accepted, &handler, server,
-                             &server->listener);
+    enum cr_status status = cr_listener_new(server->loop, server->tls, text, timeout, on_accepted, &handler,
+                                            server, &server->listener);
     if (status != CR_OK && any_port && address.port != 0) {
         // The port of the server before is taken by someone else: silos that know it will not find us, but
         // new tokens can carry another.
@@ -285,6 +283,9 @@ static enum cr_status listen_for_silos(struct cr_server *server)
 static enum cr_status open_server(struct cr_server *server)
 {
     const struct cr_federation_config *federation = &server->config->federation;
+    struct cr_address address; // a slip of the pen is to be told before a large model was opened
+    enum cr_status status = cr_address_parse(federation->address, &address);
+    if (status != CR_OK) return cr_fail_within(status, "federation.address");
     CR_TRY(cr_state_open(federation->state_dir, &server->state));
     CR_TRY(open_learner(server));
     CR_TRY(open_run(server));

@@ -164,12 +164,11 @@ static void tell_closed(struct cr_server *server, double loss)
 
 static enum cr_status close_round(struct cr_server *server)
 {
-    double loss_sum = 0, labelled = 0, correct = 0;
+    double loss_sum = 0, labelled = 0;
     for (size_t i = 0; i < server->set_count; i++) {
         const struct cr_answer *answer = &server->machine.silos[server->set[i]].answer;
         loss_sum += answer->loss_sum;
         labelled += (double)answer->labelled;
-        correct += (double)answer->correct;
     }
     double loss = labelled > 0 ? loss_sum / labelled : 0;
     uint64_t round = server->machine.round + 1;
@@ -182,8 +181,8 @@ static enum cr_status close_round(struct cr_server *server)
     server->aggregate = NULL;
     cr_emit(server->sink, CR_EVENT_INFO, "round.done", NULL, CR_FIELD("round", round),
             CR_FIELD("rounds", server->config->federation.rounds), CR_FIELD("silos", server->set_count),
-            CR_FIELD("loss", loss), CR_FIELD("accuracy", labelled > 0 ? correct / labelled : 0),
-            CR_FIELD("labelled", labelled), CR_FIELD("seconds", cr_clock_monotonic() - server->round_began));
+            CR_FIELD("loss", loss), CR_FIELD("labelled", labelled),
+            CR_FIELD("seconds", cr_clock_monotonic() - server->round_began));
     tell_closed(server, loss);
     if (last) return cr_server_finish(server);
     cr_round_next(&server->machine, cr_clock_monotonic(), server->state->digest, &server->actions);

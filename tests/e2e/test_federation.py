@@ -1,0 +1,573 @@
+"""A federation of real processes: what it computes, and what it survives."""
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+BIN = os.path.abspath(sys.argv.pop(1))
+ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
+SILOS = {"anne": 9, "ben": 6, "cleo": 14}  # rows of each
+
+MODEL = {
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu", "hidden_size": 32,
+    "initializer_range": 0.02, "intermediate_size": 64, "max_position_embeddings": 128, "num_attention_heads": 4,
+    "num_hidden_layers": 2, "num_key_value_heads": 2, "bos_token_id": 0, "eos_token_id": 1, "rms_norm_eps": 1e-05,
+    "rope_theta": 10000.0, "tie_word_embeddings": True, "torch_dtype": "float32", "vocab_size": 300}
+
+# Long enough rounds that something can happen in the middle of one.
+LONG = "federation: {{rounds: 3, local_steps: {steps}, min_clients: 3, progress_timeout: 60, {address}, state_dir: {dir}/server}}"
+
+
+def program(*arguments, **options):
+    return subprocess.run([os.path.join(BIN, "carrel"), *arguments], env=ENVIRONMENT, capture_output=True, text=True,
+                          timeout=300, **options)
+
+
+def words(seed, count):
+    """Rows of invented words, the same on every machine."""
+    state = seed
+    for _ in range(count):
+        row = []
+        for _ in range(12):
+            state = (state * 1103515245 + 12345) % 2 ** 31
+            row.append("".join("aeioulnrst"[state // 7 ** k % 10] for k in range(2 + state % 4)))
+        yield " ".join(row)
+
+
+def write_rows(path, rows):
+    with open(path, "w") as file:
+        for row in rows:
+            file.write(json.dumps({"text": row}) + "\n")
+
+
+def safetensors(path):
+    """Names and fp32 values of a file."""
+    with open(path, "rb") as file:
+        data = file.read()
+    size = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8:8 + size])
+    for name, entry in sorted(header.items()):
+        if name != "__metadata__":
+            begin, end = entry["data_offsets"]
+            assert entry["dtype"] == "F32", entry
+            yield name, struct.unpack("<%df" % ((end - begin) // 4), data[8 + size + begin:8 + size + end])
+
+
+class Process:
+    """A running role, its events, and how it ended."""
+
+    def __init__(self, *arguments):
+        self.arguments = arguments
+        self.events = []
+        self.process = subprocess.Popen([os.path.join(BIN, "carrel"), *arguments, "--json"], env=ENVIRONMENT,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+
+    def read(self):
+        for line in self.process.stdout:
+            self.events.append(json.loads(line))
+
+    def wait_event(self, name, **fields):
+        """The first event of that name with at least those numbers (or exactly those texts)."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            for event in list(self.events):
+                if event["event"] == name and all(
+                        event[key] >= value if isinstance(value, (int, float)) else event[key] == value
+                        for key, value in fields.items()):
+                    return event
+            if self.process.poll() is not None and not self.reader.is_alive():
+                break
+            time.sleep(0.005)
+        raise AssertionError("no %s %s in %s: %s" % (name, fields, self.arguments[0], self.end()))
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.end()
+
+    def end(self, timeout=120):
+        """(exit code, what it wrote to stderr)"""
+        try:
+            code = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        self.reader.join(10)
+        error = self.process.stderr.read() if not self.process.stderr.closed else ""
+        self.process.stderr.close()
+        self.process.stdout.close()
+        return code, error
+
+
+class Proxy:
+    """A TCP forwarder that can cut all its connections."""
+
+    def __init__(self, port):
+        self.port_behind = port
+        self.pairs = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.passed = 0
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                here, _ = self.listener.accept()
+            except OSError:
+                return
+            try:
+                there = socket.create_connection(("127.0.0.1", self.port_behind))
+            except OSError:
+                here.close()
+                continue
+            self.pairs.append((here, there))
+            for a, b in ((here, there), (there, here)):
+                threading.Thread(target=self.forward, args=(a, b), daemon=True).start()
+
+    def forward(self, source, target):
+        try:
+            while True:
+                data = source.recv(65536)
+                if not data:
+                    break
+                target.sendall(data)
+                self.passed += len(data)
+        except OSError:
+            pass
+        for end in (source, target):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def cut(self):
+        pairs, self.pairs = self.pairs, []
+        for pair in pairs:
+            for end in pair:
+                # A reset, as of a firewall: nothing is said.
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                try:
+                    end.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+                end.close()
+        return len(pairs)
+
+
+class Federation(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.base = tempfile.mkdtemp(prefix="carrel-e2e-")
+        os.mkdir(cls.base + "/start")
+        for number, (name, count) in enumerate(SILOS.items()):
+            write_rows("%s/%s.jsonl" % (cls.base, name), words(number + 1, count))
+        with open(cls.base + "/pooled.jsonl", "w") as pooled:
+            for name in SILOS:
+                with open("%s/%s.jsonl" % (cls.base, name)) as file:
+                    pooled.write(file.read())
+        result = program("tokenizer", "train", "--vocab-size", "300", "--special", "<s>", "--special", "</s>", "--bos",
+                         "<s>", "--eos", "</s>", "--output", cls.base + "/start", cls.base + "/pooled.jsonl")
+        assert result.returncode == 0, result.stderr
+        with open(cls.base + "/start/config.json", "w") as file:
+            json.dump(MODEL, file)
+        for name, seed in (("model", 1), ("other", 2)):
+            config = cls.base + "/%s.yaml" % name
+            with open(config, "w") as file:
+                file.write("{model_name_or_path: %s/start, output_dir: %s/%s, method: full, random_init: true, seed: %d,"
+                           " dtype: float32, threads: 1, data: {train: %s/pooled.jsonl, max_length: 64},"
+                           " training: {max_steps: 5, learning_rate: 0.003}}"
+                           % (cls.base, cls.base, name, seed, cls.base))
+            result = program("tune", config)
+            assert result.returncode == 0, result.stderr
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.base)
+
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(dir=self.base)
+        self.running = []
+
+    def tearDown(self):
+        for process in self.running:
+            if process.process.poll() is None:
+                process.process.kill()
+                process.end()
+
+    def config(self, name, text, lora="target_modules: all-linear"):
+        """A file of settings; more of them in `text`."""
+        path = "%s/%s.yaml" % (self.dir, name)
+        with open(path, "w") as file:
+            file.write("model_name_or_path: %s/model\noutput_dir: %s/%s\ndtype: float32\nthreads: 1\nlora: {%s}\n%s\n"
+                       % (self.base, self.dir, name, lora, text))
+        return path
+
+    def start(self, *arguments):
+        process = Process(*arguments)
+        self.running.append(process)
+        return process
+
+    def invite(self, config, name, *options):
+        result = program("invite", name, "--config", config, *options)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertRegex(result.stdout, r"\Acarrel1\.[A-Za-z0-9_-]+\n\Z")
+        return result.stdout.strip()
+
+    def join(self, token, name, *options):
+        return self.start("join", token, "--state", "%s/silo-%s" % (self.dir, name), "--data",
+                          "%s/%s.jsonl" % (self.base, name), "--threads", "1", *options)
+
+    def assert_ends(self, process, code=0, sentence=None):
+        found, error = process.end()
+        self.assertEqual(found, code, error)
+        if sentence:
+            self.assertIn(sentence, error)
+            self.assertEqual(len(error.strip().split("\n")), 1, error)
+            self.assertTrue(error.startswith("carrel: "), error)
+
+    def adapter(self, name):
+        with open("%s/%s/adapter_model.safetensors" % (self.dir, name), "rb") as file:
+            return file.read()
+
+    def silos_text(self):
+        return "silos:\n" + "".join("  - {name: %s, data: %s/%s.jsonl}\n" % (name, self.base, name) for name in SILOS)
+
+
+class Results(Federation):
+    def test_one_silo_equals_tuning_alone_bit_for_bit(self):
+        training = "data: {max_length: 64, train: %s/anne.jsonl}\ntraining: {per_device_train_batch_size: 4, " \
+                   "learning_rate: 0.01, warmup_steps: 3, max_steps: 12}\n" % self.base
+        dropout = "target_modules: all-linear, lora_dropout: 0.1"
+        alone = self.config("alone", training, dropout)
+        result = program("tune", alone)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        together = self.config("together", training + "federation: {rounds: 4, local_steps: 3, optimizer_state: keep, "
+                               "state_dir: %s/server}\nsilos: [{name: anne, data: %s/anne.jsonl}]" % (self.dir, self.base),
+                               dropout)
+        result = program("simulate", together)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(self.adapter("alone"), self.adapter("together"))
+        # And it is the keeping that makes it so.
+        reset = self.config("reset", training + "federation: {rounds: 4, local_steps: 3, optimizer_state: reset, "
+                            "state_dir: %s/server2}\nsilos: [{name: anne, data: %s/anne.jsonl}]" % (self.dir, self.base),
+                            dropout)
+        self.assertEqual(program("simulate", reset).returncode, 0)
+        self.assertNotEqual(self.adapter("alone"), self.adapter("reset"))
+
+    def test_three_silos_equal_pooled_training(self):
+        # Every silo's step takes all of its rows, so that a round is one step on all rows together.
+        training = "training: {optim: sgd, learning_rate: 0.5, momentum: 0, max_grad_norm: 0, lr_scheduler_type: " \
+                   "constant, per_device_train_batch_size: 64, max_steps: 5}\n"
+        pooled = self.config("pooled", training + "data: {max_length: 64, train: %s/pooled.jsonl}" % self.base)
+        result = program("tune", pooled)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        together = self.config("together", training + "data: {max_length: 64}\nfederation: {rounds: 5, local_steps: 1, "
+                               "state_dir: %s/server}\n" % self.dir + self.silos_text())
+        result = program("simulate", together)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        begin = self.config("begin", "data: {max_length: 64, train: %s/pooled.jsonl}\ntraining: {optim: sgd, "
+                            "learning_rate: 0, max_steps: 1}" % self.base)
+        self.assertEqual(program("tune", begin).returncode, 0)
+        expected = dict(safetensors(self.dir + "/pooled/adapter_model.safetensors"))
+        found = dict(safetensors(self.dir + "/together/adapter_model.safetensors"))
+        first = dict(safetensors(self.dir + "/begin/adapter_model.safetensors"))
+        self.assertEqual(list(expected), list(found))
+        worst, moved = 0, 0
+        for name, values in expected.items():
+            change = max(abs(a - b) for a, b in zip(values, first[name]))
+            error = max(abs(a - b) for a, b in zip(values, found[name]))
+            moved = max(moved, change)
+            worst = max(worst, error / max(map(abs, values)))
+        print("three silos against pooled: largest difference %.1e of the tensor's largest value" % worst)
+        self.assertLess(worst, 1e-5)
+        self.assertGreater(moved, 1e-3)  # there was something to agree on
+
+
+class Faults(Federation):
+    """Each run must end with the bytes of the undisturbed one."""
+    STEPS = 100
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.reference = None
+
+    def long_config(self, name="out", address="address: '127.0.0.1:0'", steps=None):
+        return self.config(name, "data: {max_length: 64}\ntraining: {per_device_train_batch_size: 4, learning_rate: 0.01}\n"
+                           + LONG.format(steps=steps or self.STEPS, dir=self.dir, address=address))
+
+    def undisturbed(self):
+        if Faults.reference is None:
+            config = self.long_config("undisturbed")
+            with open(config) as file:
+                text = file.read().replace("/server}", "/first}")
+            with open(config, "w") as file:
+                file.write(text + self.silos_text())
+            result = program("simulate", config)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            Faults.reference = self.adapter("undisturbed")
+        return Faults.reference
+
+    def start_all(self, config):
+        server = self.start("serve", config)
+        server.wait_event("server.listening")
+        return server, {name: self.join(self.invite(config, name), name) for name in SILOS}
+
+    def test_the_same_twice(self):
+        expected = self.undisturbed()
+        config = self.long_config()
+        server, silos = self.start_all(config)
+        for process in (*silos.values(), server):
+            self.assert_ends(process)
+        self.assertEqual(self.adapter("out"), expected)
+
+    def test_server_killed_in_the_middle_of_a_round(self):
+        expected = self.undisturbed()
+        config = self.long_config()
+        server, silos = self.start_all(config)
+        server.wait_event("round.progress", round=2)
+        server.kill()
+        time.sleep(0.5)
+        server = self.start("serve", config)
+        self.assertEqual(server.wait_event("server.listening")["round"], 2)
+        for process in (*silos.values(), server):
+            self.assert_ends(process)
+        self.assertEqual(self.adapter("out"), expected)
+
+    def test_silo_killed_in_the_middle_of_a_round(self):
+        expected = self.undisturbed()
+        config = self.long_config()
+        server = self.start("serve", config)
+        server.wait_event("server.listening")
+        tokens = {name: self.invite(config, name) for name in SILOS}
+        silos = {name: self.join(tokens[name], name) for name in SILOS}
+        server.wait_event("round.progress", round=2, silo="ben")
+        silos["ben"].kill()
+        server.wait_event("server.left", silo="ben")
+        silos["ben"] = self.join(tokens["ben"], "ben")  # the token was used; the identity is on disk
+        for process in (*silos.values(), server):
+            self.assert_ends(process)
+        self.assertEqual(self.adapter("out"), expected)
+
+    def test_silo_killed_after_it_trained(self):
+        expected = self.undisturbed()
+        config = self.long_config()
+        server = self.start("serve", config)
+        server.wait_event("server.listening")
+        tokens = {name: self.invite(config, name) for name in SILOS}
+        silos = {name: self.join(tokens[name], name) for name in SILOS}
+        silos["ben"].wait_event("client.trained", round=1)
+        silos["ben"].kill()
+        silos["ben"] = self.join(tokens["ben"], "ben")
+        for process in (*silos.values(), server):
+            self.assert_ends(process)
+        trained = [event["round"] for event in silos["ben"].events if event["event"] == "client.trained"]
+        self.assertNotIn(1, trained)  # what lay on disk was not trained again
+        self.assertEqual(self.adapter("out"), expected)
+
+    def test_connection_cut_again_and_again(self):
+        expected = self.undisturbed()
+        server_config = self.long_config()
+        server = self.start("serve", server_config)
+        address = server.wait_event("server.listening")["address"]
+        proxy = Proxy(int(address.rsplit(":", 1)[1]))
+        token_config = self.long_config("tokens", "address: '127.0.0.1:0', advertise: '127.0.0.1:%d'" % proxy.port)
+        silos = {name: self.join(self.invite(token_config, name), name) for name in SILOS}
+        cuts = 0
+        for round_ in (1, 2, 3):
+            server.wait_event("round.progress", round=round_)
+            cuts += proxy.cut()
+        self.assertGreaterEqual(cuts, 3)
+        for process in (*silos.values(), server):
+            self.assert_ends(process)
+        proxy.listener.close()
+        self.assertEqual(self.adapter("out"), expected)
+
+
+class Refusals(Federation):
+    """Each with its own exit code and one clear sentence, and the server goes on."""
+
+    def setUp(self):
+        super().setUp()
+        self.path = self.config("out", "data: {max_length: 64}\ntraining: {per_device_train_batch_size: 4}\n"
+                                "federation: {rounds: 1, local_steps: 1, min_clients: 1, address: '127.0.0.1:0', "
+                                "state_dir: %s/server}" % self.dir)
+        self.server = self.start("serve", self.path)
+        self.address = self.server.wait_event("server.listening")["address"]
+        self.port = int(self.address.rsplit(":", 1)[1])
+
+    def federation_still_works(self):
+        self.assertIsNone(self.server.process.poll())
+        self.assert_ends(self.join(self.invite(self.path, "cleo"), "cleo"))
+        self.assert_ends(self.server)
+
+    def test_expired_token(self):
+        token = self.invite(self.path, "anne", "--expires", "1s")
+        time.sleep(2.1)
+        self.assert_ends(self.join(token, "anne"), 4, "the join token expired at 20")
+        self.federation_still_works()
+
+    def test_reused_token(self):
+        token = self.invite(self.path, "anne")
+        self.assert_ends(self.join(token, "anne"))
+        self.assert_ends(self.server)
+        config = self.path.replace("out.yaml", "again.yaml")
+        with open(self.path) as old, open(config, "w") as new:
+            new.write(old.read().replace("rounds: 1", "rounds: 2"))
+        self.server = self.start("serve", config)
+        self.server.wait_event("server.listening")
+        thief = self.start("join", token, "--state", self.dir + "/thief", "--data", self.base + "/anne.jsonl")
+        self.assert_ends(thief, 4, "the join token was used already")
+        self.path = config
+        self.federation_still_works()
+
+    def test_wrong_authority(self):
+        other = self.config("other", "federation: {address: '%s', state_dir: %s/elsewhere}" % (self.address, self.dir))
+        self.assert_ends(self.join(self.invite(other, "anne"), "anne"), 4, "its CA is another one")
+        self.federation_still_works()
+
+    def test_damaged_token(self):
+        token = self.invite(self.path, "anne")
+        self.assert_ends(self.join(token[:-3], "anne"), 2, "the join token is damaged")
+        self.assert_ends(self.join("swordfish", "anne"), 2, "that is no join token")
+        self.federation_still_works()
+
+    def test_another_model(self):
+        silo = self.join(self.invite(self.path, "anne"), "anne", "--model", self.base + "/other")
+        self.assert_ends(silo, 4, "anne has another base model, tokenizer or tuned structure than the server")
+        self.federation_still_works()
+
+    def test_silo_that_the_server_does_not_know(self):
+        token = self.invite(self.path, "anne")
+        silo = self.join(token, "anne", "--model", self.base + "/other")  # enrols, and gets no further
+        self.assert_ends(silo, 4)
+        self.server.process.send_signal(signal.SIGTERM)
+        self.assert_ends(self.server, 130)
+        os.remove(self.dir + "/server/state.json")
+        self.server = self.start("serve", self.path)
+        self.server.wait_event("server.listening")
+        self.assert_ends(self.join(token, "anne"), 4, "anne is not enrolled with this server")
+        self.federation_still_works()
+
+    def raw(self, data):
+        """Sends bytes over TLS without a certificate; returns what comes back until the end."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        received = b""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as plain:
+            with context.wrap_socket(plain) as secure:
+                self.assertEqual(secure.version(), "TLSv1.3")
+                secure.sendall(data)
+                try:
+                    while chunk := secure.recv(65536):
+                        received += chunk
+                except (ssl.SSLError, OSError):
+                    pass
+        return received
+
+    def test_frames_that_nobody_should_send(self):
+        def frame(kind, header, body, magic=b"CRL1"):
+            return struct.pack("<4sHHII", magic, kind, 0, header, body)
+
+        for data, sentence in ((frame(1, 1 << 30, 0), b"oversized frame: a Enrol header of 1073741824 bytes"),
+                               (frame(1, 0, 0xffffffff), b"oversized frame"), (frame(9, 0, 16), b"not accepted here"),
+                               (frame(77, 0, 0), b"unknown type 77"), (frame(1, 0, 0, b"GET "), b"wrong magic"),
+                               (frame(1, 2, 0) + b"\x0a\x7f", b"malformed Enrol")):
+            self.assertIn(sentence, self.raw(data))
+        self.federation_still_works()
+
+    def test_older_tls_is_refused(self):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as plain:
+            with self.assertRaises((ssl.SSLError, OSError)):
+                context.wrap_socket(plain)
+        self.federation_still_works()
+
+    def test_noise_and_half_open_connections(self):
+        with socket.create_connection(("127.0.0.1", self.port)) as noise:
+            noise.sendall(os.urandom(4096))
+            idle = [socket.create_connection(("127.0.0.1", self.port)) for _ in range(20)]
+            self.federation_still_works()
+        for end in idle:
+            end.close()
+
+    def test_two_servers_on_one_directory(self):
+        second = self.start("serve", self.path)
+        self.assert_ends(second, 2, "another server is running on this directory")
+        self.federation_still_works()
+
+    def test_secrets_are_for_the_owner_alone(self):
+        token = self.invite(self.path, "anne")
+        self.assert_ends(self.join(token, "anne"))
+        self.assert_ends(self.server)
+        for top in ("server", "silo-anne"):
+            for folder, _, files in os.walk(os.path.join(self.dir, top)):
+                self.assertEqual(os.stat(folder).st_mode & 0o077, 0, folder)
+                for name in files:
+                    path = os.path.join(folder, name)
+                    if not re.search(r"(certificate|authority)\.pem$", path):
+                        self.assertEqual(os.stat(path).st_mode & 0o077, 0, path)
+                    with open(path, "rb") as file:
+                        self.assertNotIn(token.encode(), file.read(), path)
+
+
+class Commands(Federation):
+    def test_serve_needs_right_settings(self):
+        for text, sentence in (("federation: {round: 3}", "rounds"), ("federation: {rounds: 8.5}", "rounds"),
+                               ("federation: {rounds: 0}", "rounds"), ("silos: [{name: A, data: x}]", "is no name"),
+                               ("federation: {address: nowhere}", "no address"),
+                               ("federation: {min_clients: 2}\nsilos: [{name: a, data: x}]", "min_clients is 2"),
+                               ("federation: {local_epochs: 0}", "local_epochs")):
+            self.assert_ends(self.start("serve", self.config("wrong", text)), 2, sentence)
+
+    def test_nobody_listens(self):
+        config = self.config("out", "federation: {address: '127.0.0.1:1', state_dir: %s/server}" % self.dir)
+        silo = self.start("join", self.invite(config, "anne"), "--state", self.dir + "/silo")
+        self.assertIn("refused", silo.wait_event("client.waiting")["message"])
+        silo.process.send_signal(signal.SIGINT)
+        self.assert_ends(silo, 130, "stopped")
+
+    def test_simulate_says_which_silo_failed(self):
+        write_rows(self.dir + "/empty.jsonl", [])
+        config = self.config("out", "data: {max_length: 64}\nfederation: {rounds: 1, local_steps: 1, state_dir: %s/server}\n"
+                             "silos:\n  - {name: anne, data: %s/anne.jsonl}\n  - {name: void, data: %s/empty.jsonl}"
+                             % (self.dir, self.base, self.dir))
+        result = program("simulate", config)
+        self.assertEqual(result.returncode, 2, result.stderr)
+        self.assertIn("carrel: silo void: ", result.stderr)
+
+    def test_interrupted_simulation_goes_on(self):
+        text = "data: {max_length: 64}\ntraining: {per_device_train_batch_size: 4}\nfederation: {rounds: 4, local_steps: 10, " \
+               "state_dir: %s/%s}\n" + self.silos_text()
+        undisturbed = self.config("undisturbed", text % (self.dir, "first"))
+        self.assertEqual(program("simulate", undisturbed).returncode, 0)
+        config = self.config("out", text % (self.dir, "second"))
+        first = self.start("simulate", config)
+        first.wait_event("round.done", round=2)
+        first.process.send_signal(signal.SIGINT)
+        self.assertEqual(first.end()[0], 130)
+        second = self.start("simulate", config)
+        self.assertGreaterEqual(second.wait_event("server.listening")["round"], 3)
+        self.assert_ends(second)
+        self.assertEqual(self.adapter("out"), self.adapter("undisturbed"))
+
+
+del Federation  # its subclasses hold the tests
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
