@@ -18,7 +18,9 @@ void cr_ids_release(struct cr_ids *ids);
 enum cr_status cr_ids_append(struct cr_ids *ids, uint32_t id);
 
 // From a tokenizer.json, or a directory that holds one (then tokenizer_config.json beside it, where present,
-// names bos_token and eos_token). Components it does not know are CR_UNSUPPORTED, by name.
+// names bos_token and eos_token, null meaning none). A token that is not named so is the first added token of
+// a usual name: <s>, <|begin_of_text|>, <|endoftext|> for BOS; </s>, <|end_of_text|>, <|endoftext|> for EOS.
+// Components it does not know are CR_UNSUPPORTED, by name.
 enum cr_status cr_tokenizer_open(const char *path, struct cr_tokenizer **out);
 enum cr_status cr_tokenizer_parse(struct cr_slice json, const char *name, struct cr_tokenizer **out);
 void cr_tokenizer_free(struct cr_tokenizer *tokenizer); // NULL is allowed

@@ -321,6 +321,39 @@ static void long_words_are_not_quadratic(void **state)
     cr_tokenizer_free(tokenizer);
 }
 
+// A long piece is cut where no merge reaches across, and remembers its words; nothing of this shows.
+static void long_pieces_encode_as_short_ones(void **state)
+{
+    (void)state;
+    struct cr_tokenizer *tokenizer = make_sentencepiece();
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_CLEANUP(cr_ids_release) struct cr_ids ids = {0};
+    // Of the two spaces the first is a mark of its own, the second goes with its word.
+    static const uint32_t wanted[] = {263, 264, 259, 198, 191, 259, 263, 259, 261};
+    enum { WANTED = sizeof wanted / sizeof *wanted, TIMES = 1000 };
+    for (size_t i = 0; i < TIMES; i++)
+        assert_ok(cr_append_format(&text, "%sab a \u00fc  ab b", i > 0 ? " " : ""));
+    assert_ok(cr_tokenizer_encode(tokenizer, cr_buffer_slice(&text), false, &ids));
+    assert_int_equal(ids.count, TIMES * WANTED);
+    for (size_t i = 0; i < ids.count; i++) assert_int_equal(ids.items[i], wanted[i % WANTED]);
+    cr_tokenizer_free(tokenizer);
+
+    // A run of unknown characters is fused into one token, however long it is.
+    assert_ok(parse_parts(
+        (struct parts){.model = "{\"unk_token\": \"?\", \"fuse_unk\": true,"
+                                "\"vocab\": {\"a\": 0, \"?\": 1, \"aa\": 2}, \"merges\": [\"a a\"]}"},
+        &tokenizer));
+    cr_buffer_clear(&text);
+    ids.count = 0;
+    for (size_t i = 0; i < TIMES; i++) assert_ok(cr_append(&text, "x", 1));
+    assert_ok(cr_append(&text, "aaa", 3));
+    assert_ok(cr_tokenizer_encode(tokenizer, cr_buffer_slice(&text), false, &ids));
+    assert_int_equal(ids.count, 3);
+    assert_int_equal(ids.items[0], 1);
+    assert_int_equal(ids.items[1], 2);
+    cr_tokenizer_free(tokenizer);
+}
+
 static void write_file(const char *directory, const char *name, const char *text)
 {
     CR_FREE char *path = NULL;
@@ -396,11 +429,17 @@ static void threads_encode_at_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sentencepiece_style),           cmocka_unit_test(merges_go_by_rank),
-        cmocka_unit_test(text_is_split_before_merging),  cmocka_unit_test(normal_forms),
-        cmocka_unit_test(added_tokens_are_cut_out),      cmocka_unit_test(bad_files_are_refused),
-        cmocka_unit_test(bad_texts_and_ids_are_refused), cmocka_unit_test(a_hostile_expression_stops),
-        cmocka_unit_test(long_words_are_not_quadratic),  cmocka_unit_test(config_beside_names_bos_and_eos),
+        cmocka_unit_test(sentencepiece_style),
+        cmocka_unit_test(merges_go_by_rank),
+        cmocka_unit_test(text_is_split_before_merging),
+        cmocka_unit_test(normal_forms),
+        cmocka_unit_test(added_tokens_are_cut_out),
+        cmocka_unit_test(bad_files_are_refused),
+        cmocka_unit_test(bad_texts_and_ids_are_refused),
+        cmocka_unit_test(a_hostile_expression_stops),
+        cmocka_unit_test(long_words_are_not_quadratic),
+        cmocka_unit_test(long_pieces_encode_as_short_ones),
+        cmocka_unit_test(config_beside_names_bos_and_eos),
         cmocka_unit_test(threads_encode_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

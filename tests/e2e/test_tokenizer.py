@@ -1,0 +1,83 @@
+"""carrel tokenizer: what is trained, encoded and decoded goes around, and errors are one sentence."""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+BIN = sys.argv.pop(1)
+TEXT = "the other then, the others there; don't they?\n\n caf\u00e9 \u4f60\u597d \U0001f999 1234 \n"
+
+
+def tokenizer(*arguments, given=b""):
+    return subprocess.run([os.path.join(BIN, "carrel"), "tokenizer", *arguments], input=given, capture_output=True)
+
+
+class Tokenizer(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.text = self.path("corpus.txt")
+        with open(self.text, "w", encoding="utf-8") as file:
+            file.write(TEXT)
+
+    def path(self, name):
+        return os.path.join(self.folder.name, name)
+
+    def good(self, *arguments, given=b""):
+        result = tokenizer(*arguments, given=given)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return result.stdout
+
+    def fails(self, code, sentence, *arguments, given=b""):
+        result = tokenizer(*arguments, given=given)
+        error = result.stderr.decode()
+        self.assertEqual((result.returncode, result.stdout), (code, b""), error)
+        self.assertIn(sentence, error)
+        self.assertEqual(len(error.strip().split("\n")), 1, error)
+
+    def train(self, *more):
+        out = self.path("trained")
+        self.good("train", "--output", out, "--vocab-size", "270", "--bos", "<s>", "--eos", "</s>", *more, self.text)
+        return out
+
+    def test_round_trip(self):
+        out = self.train()
+        ids = self.good("encode", "--tokenizer", out, self.text)
+        self.assertEqual(ids.split()[0], b"0")  # BOS
+        self.assertLess(len(ids.split()), len(TEXT.encode()))
+        self.assertEqual(ids, self.good("encode", "--tokenizer", out, given=TEXT.encode()))
+        self.assertEqual(self.good("decode", "--tokenizer", out, given=ids).decode(), "<s>" + TEXT)
+        self.assertEqual(self.good("decode", "--tokenizer", out, "--skip-special", *ids.decode().split()).decode(), TEXT)
+
+    def test_json_and_lines(self):
+        out = self.train()
+        answer = json.loads(self.good("encode", "--tokenizer", out, "--json", "--no-special", given=b"a</s>"))
+        self.assertEqual(answer["tokens"], ["a", "</s>"])
+        self.assertEqual(answer["ids"][1], 1)
+        lines = self.good("encode", "--tokenizer", out, "--lines", given=b"a\n\na\n").decode().split("\n")
+        self.assertEqual(lines[0], lines[2])
+        self.assertEqual(lines[1:2] + lines[3:], ["0", ""])
+
+    def test_datasets_train_as_their_text(self):
+        rows = self.path("rows.jsonl")
+        with open(rows, "w", encoding="utf-8") as file:
+            file.write(json.dumps({"text": TEXT}) + "\n")
+        for name, source in (("a.json", self.text), ("b.json", rows)):
+            self.good("train", "--output", self.path(name), "--vocab-size", "280", source)
+        with open(self.path("a.json"), "rb") as a, open(self.path("b.json"), "rb") as b:
+            self.assertEqual(a.read(), b.read())
+
+    def test_errors(self):
+        out = self.train()
+        self.fails(2, "did you mean encode", "encod")
+        self.fails(2, "--tokenizer is wanted", "encode")
+        self.fails(2, "not UTF-8 at byte 1", "encode", "--tokenizer", out, given=b"a\xff")
+        self.fails(2, "\"x\" is no token id", "decode", "--tokenizer", out, "x")
+        self.fails(2, "outside the vocabulary", "decode", "--tokenizer", out, "99999")
+        self.fails(2, "must be in 256", "train", "--output", out, "--vocab-size", "10", self.text)
+
+
+if __name__ == "__main__":
+    unittest.main()
