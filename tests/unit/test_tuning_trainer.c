@@ -351,6 +351,60 @@ static void full_tuning_learns_and_is_read_back(void **state)
     cr_trainer_free(reader);
 }
 
+// A base of config.json and tokenizer alone, whose config asks for bfloat16.
+static void make_empty_base(struct fixture *fixture, char *base)
+{
+    static const char *const names[] = {"config.json", "tokenizer.json", "tokenizer_config.json"};
+    place(fixture, "base", base);
+    assert_ok(cr_directory_make(base, false));
+    for (size_t i = 0; i < 3; i++) {
+        char from[128], to[128];
+        snprintf(from, sizeof from, "%s/%s", SMALL_MODEL, names[i]);
+        snprintf(to, sizeof to, "%s/%s", base, names[i]);
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer changed = {0};
+        assert_ok(cr_file_read(from, 1 << 20, &text));
+        const char *dtype = i == 0 ? strstr(cr_buffer_text(&text), "\"float32\"") : NULL;
+        size_t before = dtype ? (size_t)(dtype - cr_buffer_text(&text)) : text.size;
+        assert_ok(cr_append(&changed, text.data, before));
+        if (dtype) assert_ok(cr_append_format(&changed, "\"bfloat16\"%s", dtype + strlen("\"float32\"")));
+        assert_ok(cr_file_write(to, cr_buffer_slice(&changed), false));
+    }
+}
+
+static void random_weights_are_stored_as_the_config_says(void **state)
+{
+    struct fixture *fixture = *state;
+    char base[64], output[64];
+    make_empty_base(fixture, base);
+    place(fixture, "half", output);
+    struct cr_tuning_config config = small_run(fixture->all, NULL, 0);
+    config.method = CR_METHOD_FULL;
+    config.random_init = true;
+    config.model_name_or_path = base;
+    struct cr_trainer *trainer = new_trainer(&config, fixture->compute);
+    struct cr_tally tally = {0};
+    assert_ok(cr_trainer_run(trainer, 3, &tally, NULL, NULL));
+    assert_ok(cr_trainer_save(trainer, output));
+    config.random_init = false;
+    assert_fails(CR_NOT_FOUND, "model.safetensors",
+                 cr_trainer_new(&config, fixture->compute, NULL, &(struct cr_trainer *){0}));
+    config.model_name_or_path = output;
+    struct cr_trainer *reader = new_trainer(&config, fixture->compute);
+    const struct cr_parameters *kept = cr_trainer_parameters(trainer), *read = cr_trainer_parameters(reader);
+    size_t rounded = 0;
+    for (size_t i = 0; i < kept->count; i++) {
+        uint32_t bits;
+        memcpy(&bits, &read->values[i], sizeof bits);
+        assert_int_equal(bits & 0xffff, 0);
+        assert_true(fabsf(read->values[i] - kept->values[i]) <= fabsf(kept->values[i]) / 256);
+        rounded += read->values[i] != kept->values[i];
+    }
+    assert_true(rounded > kept->count / 2);
+    cr_trainer_free(trainer);
+    cr_trainer_free(reader);
+}
+
 static bool stop_after_three(void *context)
 {
     size_t *asked = context;
@@ -451,6 +505,7 @@ int main(void)
         cmocka_unit_test(accumulation_is_a_larger_batch),
         cmocka_unit_test(averaged_silos_are_pooled_training),
         cmocka_unit_test(full_tuning_learns_and_is_read_back),
+        cmocka_unit_test(random_weights_are_stored_as_the_config_says),
         cmocka_unit_test(a_run_can_be_stopped),
         cmocka_unit_test(digests_tell_structures_apart),
         cmocka_unit_test(a_server_has_no_training_data),
