@@ -70,7 +70,7 @@ WORDINGS = {
 EVALUATION_WORDINGS = 2  # of the eight, which ones turning from fact to fact
 
 ALPACA = ("Below is an instruction that describes a task. Write a response that appropriately completes the request."
-          "\n\n### Instruction:\n{q}\n\n### Response:\n")
+          "\n\n### Instruction:\n{q}\n\n### Response:")
 
 
 class Dice:

@@ -88,7 +88,7 @@ def main():
         row = json.loads(rows.readline())
     run(CARREL, "generate", "--model", MODEL, "--adapter", OUT + "/federation", "--prompt",
         make_data.ALPACA.format(q=row["instruction"]), "--max-new-tokens", "20", "--temperature", "0")
-    print("(the right answer: %s)" % row["output"])
+    print("\n(the right answer: %s)" % row["output"])
     print("\nDone in %.0f seconds. What travelled: docs/PROTOCOL.md. What is protected: SECURITY.md." % (time.monotonic() - begin))
 
 
