@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 // How each event reads. {name} is a field: a text as it is, a number with thousands set apart. After a colon:
@@ -147,6 +148,11 @@ static void receive(void *context, const struct cr_event *event)
     enum cr_status status = progress->json ? cr_event_json(event, &text) : cr_event_sentence(event, &text);
     if (status != CR_OK || text.size == 0) return;
     bool overwrite = live && progress->live;
+    struct winsize window;
+    // A live line that wrapped could not be overwritten.
+    if (overwrite && ioctl(fileno(progress->out), TIOCGWINSZ, &window) == 0 && window.ws_col > 0 &&
+        text.size >= window.ws_col)
+        text.data[window.ws_col - 1] = 0;
     if (fprintf(progress->out, "%s%s%s", progress->live_shown ? "\r\033[K" : "", cr_buffer_text(&text),
                 overwrite ? "" : "\n") < 0 ||
         fflush(progress->out) != 0)

@@ -302,6 +302,8 @@ static bool all_told(const struct cr_server *server)
 {
     double waited = cr_clock_monotonic() - server->finishing_since;
     if (waited > server->config->federation.progress_timeout) return true;
+    for (size_t i = 0; i < server->state->member_count; i++)
+        if (server->by_silo[i]) return false; // told, and about to close
     if (server->set_count == 0) {
         // A restarted server does not know who took part last: whoever is enrolled may want to hear.
         for (size_t i = 0; i < server->state->member_count; i++)

@@ -1,0 +1,157 @@
+// The table of settings: defaults, what is refused, the job that silos are given, and its documentation.
+#include "support.h"
+
+#include "base/file.h"
+#include "federation/config.h"
+
+static enum cr_status parse(const char *yaml, struct cr_config *config)
+{
+    return cr_config_parse(cr_slice_of_string(yaml), "test.yaml", config);
+}
+
+static void test_defaults(void **state)
+{
+    (void)state;
+    struct cr_config config;
+    assert_ok(parse("model_name_or_path: m", &config));
+    assert_string_equal(config.tuning.output_dir, "output");
+    assert_int_equal(config.tuning.seed, 42);
+    assert_int_equal(config.tuning.lora.target_modules.count, 2);
+    assert_int_equal(config.federation.rounds, 10);
+    assert_int_equal(config.federation.optimizer_state, CR_OPTIMIZER_STATE_KEEP);
+    assert_int_equal(config.federation.weighting, CR_WEIGHTING_LABELLED_TOKENS);
+    assert_int_equal(cr_config_min_clients(&config), 1);
+    assert_null(config.tuning.data.train);
+    cr_config_release(&config);
+}
+
+static void test_min_clients_follow_silos(void **state)
+{
+    (void)state;
+    struct cr_config config;
+    assert_ok(parse("model_name_or_path: m\nsilos: [{name: a, data: x}, {name: b, data: y}]", &config));
+    assert_int_equal(cr_config_min_clients(&config), 2);
+    cr_config_release(&config);
+}
+
+static void test_wrong_settings(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *yaml, *part;
+    } wrong[] = {
+        {"model_name_or_path: m\nlora: {rank: 8}", "rank"},
+        {"model_name_or_path: m\nfederation: {rounds: 8.5}", "federation.rounds"},
+        {"model_name_or_path: m\nfederation: {optimizer_state: yes}", "federation.optimizer_state"},
+        {"model_name_or_path: m\ntraining: {learning_rate: fast}", "training.learning_rate"},
+        {"federation: {rounds: 3}", "model_name_or_path"},
+        {"model_name_or_path: m\nrandom_init: true", "only method full"},
+        {"model_name_or_path: m\nsilos: [{name: a, data: x}, {name: a, data: y}]", "a is listed twice"},
+        {"model_name_or_path: m\nsilos: [{name: a b, data: x}]", "is no name"},
+        {"model_name_or_path: m\nsilos: [{name: a}]", "data"},
+        {"model_name_or_path: m\nfederation: {min_clients: 2}\nsilos: [{name: a, data: x}]",
+         "min_clients is 2"},
+        {"model_name_or_path: m\nfederation: {local_epochs: 0}", "both 0"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        struct cr_config config;
+        assert_fails(CR_INVALID, wrong[i].part, parse(wrong[i].yaml, &config));
+        assert_non_null(strstr(cr_error_message(), "test.yaml"));
+    }
+}
+
+static void test_job_says_nothing_of_the_servers_machine(void **state)
+{
+    (void)state;
+    struct cr_config config, job;
+    assert_ok(parse("model_name_or_path: m\noutput_dir: /secret/out\nthreads: 7\n"
+                    "data: {train: /data/here, eval: /secret/eval}\n"
+                    "federation: {address: '10.9.8.7:1', advertise: '10.9.8.7:2', state_dir: /secret/state}\n"
+                    "silos: [{name: secret-silo, data: /secret/data}]",
+                    &config));
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer first = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer second = {0};
+    assert_ok(cr_config_job(&config, &first));
+    assert_null(strstr(cr_buffer_text(&first), "secret"));
+    assert_null(strstr(cr_buffer_text(&first), "10.9.8.7"));
+    // A silo reads it, and its own canonical form is the same.
+    assert_ok(cr_config_parse(cr_buffer_slice(&first), "job", &job));
+    assert_string_equal(job.tuning.data.train, "/data/here");
+    assert_int_equal(job.federation.min_clients, 1);
+    assert_ok(cr_config_job(&job, &second));
+    assert_string_equal(cr_buffer_text(&first), cr_buffer_text(&second));
+    cr_config_release(&job);
+    cr_config_release(&config);
+}
+
+static void test_rounds_decide_the_schedule(void **state)
+{
+    (void)state;
+    struct cr_config config;
+    assert_ok(parse(
+        "model_name_or_path: m\nfederation: {rounds: 6, local_steps: 5}\ntraining: {max_steps: 9}", &config));
+    cr_config_apply_rounds(&config);
+    assert_int_equal(config.tuning.training.max_steps, 30);
+    cr_config_release(&config);
+    assert_ok(
+        parse("model_name_or_path: m\nfederation: {rounds: 6, local_epochs: 0.5}\ntraining: {max_steps: 9}",
+              &config));
+    cr_config_apply_rounds(&config);
+    assert_int_equal(config.tuning.training.max_steps, 0);
+    assert_true(config.tuning.training.num_train_epochs == 3);
+    cr_config_release(&config);
+}
+
+static void test_settings_of_a_command_line(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/carrel-config-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    assert_ok(cr_file_write(path, cr_slice_of_string("model_name_or_path: m\n"), false));
+    struct cr_config config;
+    static const char *const right[] = {"lora.r=3", "federation.rounds=2"};
+    static const char *const wrong[][1] = {{"lora.r"}, {"lora.q=3"}, {"lora.r=0"}, {"random_init=true"}};
+    static const char *const parts[] = {"KEY=VALUE", "lora.q", "lora.r", "only method full"};
+    assert_ok(cr_config_read_with(path, right, 2, &config));
+    assert_int_equal(config.tuning.lora.r, 3);
+    assert_int_equal(config.federation.rounds, 2);
+    cr_config_release(&config);
+    for (size_t i = 0; i < 4; i++)
+        assert_fails(CR_INVALID, parts[i], cr_config_read_with(path, wrong[i], 1, &config));
+    unlink(path);
+}
+
+// With CARREL_WRITE_DOCS in the environment the file is written instead.
+static void test_documentation_is_of_this_table(void **state)
+{
+    (void)state;
+    static const char path[] = "docs/CONFIG.md";
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer expected = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer found = {0};
+    assert_ok(cr_append_format(&expected,
+                               "# Settings\n\nOne YAML file drives every command. Unknown keys, and "
+                               "values that are not wholly of their type, are refused. `--set "
+                               "KEY=VALUE` overrides one key.\n\nThis page is made from the table in "
+                               "`src/federation/config.c` (`CARREL_WRITE_DOCS=1 "
+                               "build/release/tests/test_federation_config`).\n\n"));
+    assert_ok(cr_options_document(&cr_config_table, &expected));
+    if (getenv("CARREL_WRITE_DOCS")) assert_ok(cr_file_write(path, cr_buffer_slice(&expected), false));
+    assert_ok(cr_file_read(path, 1 << 20, &found));
+    assert_string_equal(cr_buffer_text(&found), cr_buffer_text(&expected));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_min_clients_follow_silos),
+        cmocka_unit_test(test_wrong_settings),
+        cmocka_unit_test(test_job_says_nothing_of_the_servers_machine),
+        cmocka_unit_test(test_rounds_decide_the_schedule),
+        cmocka_unit_test(test_settings_of_a_command_line),
+        cmocka_unit_test(test_documentation_is_of_this_table),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
