@@ -1,10 +1,6 @@
 # The thin face of the build; CMake does the work (CMakePresets.json names the kinds of build).
 .PHONY: build demo check check-long bench fuzz-smoke format packages clean
 
-# oneDNN brings OpenMP; carrel has threads of its own and wants no others.
-export OMP_NUM_THREADS := 1
-export OMP_WAIT_POLICY := passive
-
 build: packages
 	@cmake --preset release >build/configure.log 2>&1 || { cat build/configure.log; exit 1; }
 	@cmake --build --preset release

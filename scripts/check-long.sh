@@ -3,7 +3,6 @@
 # themselves under AddressSanitizer. Stops at the first failure; the last line counts what passed.
 set -eu
 cd "$(dirname "$0")/.."
-export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
 . scripts/stage.sh
 
 # Layers whose programs run no code made at run time and no instruction that valgrind lacks.

@@ -2,7 +2,6 @@
 # All that `make check` does and CI runs. Stops at the first failure; the last line counts what passed.
 set -eu
 cd "$(dirname "$0")/.."
-export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
 . scripts/stage.sh
 
 formatted() {

@@ -5,7 +5,7 @@ set -eu
 
 packages="
   build-essential cmake ninja-build pkg-config git python3
-  libdnnl-dev libssl-dev libevent-dev libjansson-dev libyaml-dev libpcre2-dev libutf8proc-dev
+  libssl-dev libevent-dev libjansson-dev libyaml-dev libpcre2-dev libutf8proc-dev
   libprotobuf-c-dev protobuf-c-compiler libcmocka-dev
   clang clang-format libclang-rt-14-dev
 "

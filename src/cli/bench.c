@@ -76,7 +76,7 @@ static void reset_peak_memory(void)
 static enum cr_status measure_product(struct cr_compute *compute, enum cr_dtype dtype, size_t repeats,
                                       double *rate)
 {
-    enum { M = 1024, N = 2048, K = 1024, PER_SAMPLE = 8 };
+    enum { M = 1024, N = 2048, K = 1024, PER_SAMPLE = 16 };
     CR_FREE unsigned char *a = NULL;
     CR_FREE unsigned char *b = NULL;
     CR_FREE unsigned char *c = NULL;
@@ -123,18 +123,21 @@ static const struct cr_bench_shape step_shape = {
     .layers = 12, .hidden = 1024, .heads = 16, .intermediate = 2816, .vocabulary = 32000, .context = 256};
 enum { STEP_BATCH = 4 };
 
+// Steps and products in turn, so that what else the machine does falls on both.
 static enum cr_status run_steps(struct bench *bench, const struct cr_tuning_config *config,
                                 struct cr_compute *compute, enum cr_dtype dtype, struct row *row)
 {
-    double rate_before, rate_after, samples[MOST_SAMPLES];
-    CR_TRY(measure_product(compute, dtype, 3, &rate_before));
+    double rates[MOST_SAMPLES], samples[MOST_SAMPLES];
+    CR_TRY(measure_product(compute, dtype, 1, &rates[0]));
     reset_peak_memory();
     struct cr_trainer *trainer;
     CR_TRY(cr_trainer_new(config, compute, NULL, &trainer));
     struct cr_tally tally = {0};
     enum cr_status status =
-        cr_trainer_run(trainer, 1, &tally, NULL, NULL); // warm: every product's code is made
+        cr_trainer_run(trainer, 1, &tally, NULL, NULL); // warm: every page has been touched
     for (size_t s = 0; s < bench->repeats && status == CR_OK; s++) {
+        status = measure_product(compute, dtype, 1, &rates[s]);
+        if (status != CR_OK) break;
         size_t tokens = tally.tokens;
         double begin = cr_clock_monotonic();
         status = cr_trainer_run(trainer, 1, &tally, NULL, NULL);
@@ -143,10 +146,9 @@ static enum cr_status run_steps(struct bench *bench, const struct cr_tuning_conf
     row->peak_memory = peak_memory();
     cr_trainer_free(trainer);
     CR_TRY(status);
-    CR_TRY(measure_product(compute, dtype, 3, &rate_after));
     row->figure = median(samples, bench->repeats);
     // Two operations forward and two backward for each parameter and token.
-    row->limit = (rate_before + rate_after) / 2 / (4.0 * (double)cr_bench_product_parameters(&step_shape));
+    row->limit = median(rates, bench->repeats) / (4.0 * (double)cr_bench_product_parameters(&step_shape));
     return CR_OK;
 }
 
@@ -312,14 +314,14 @@ static enum cr_status print_row(const struct row *row)
 
 enum cr_status cr_command_bench(int argc, char **argv)
 {
-    struct bench bench = {.threads = 2, .repeats = 5};
+    struct bench bench = {.threads = 2, .repeats = 7};
     const char *only = NULL;
     bool json = false, done;
     const struct cr_flag items[] = {
         {"only", CR_FLAG_STRING, &only, "NAME,...", "these benchmarks alone"},
         {"threads", CR_FLAG_SIZE, &bench.threads, "N", "threads that compute (2)"},
         {"repeats", CR_FLAG_SIZE, &bench.repeats, "N",
-         "samples of each figure, of which the median counts (5)"},
+         "samples of each figure, of which the median counts (7)"},
         {"json", CR_FLAG_BOOL, &json, NULL, "one JSON object instead of lines"},
     };
     const struct cr_flags flags = {

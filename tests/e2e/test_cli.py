@@ -13,8 +13,7 @@ DEMO = "examples/demo/model"
 
 
 def carrel(*arguments):
-    environment = dict(os.environ, OMP_NUM_THREADS="1")
-    return subprocess.run([os.path.join(BIN, "carrel"), *arguments], env=environment, capture_output=True)
+    return subprocess.run([os.path.join(BIN, "carrel"), *arguments], capture_output=True)
 
 
 class Commands(unittest.TestCase):
