@@ -1,6 +1,7 @@
 #include "channel/connection.h"
 
 #include "base/clock.h"
+#include "channel/queue.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -30,15 +31,6 @@ enum phase {
     ENDED
 };
 
-struct outgoing {
-    struct outgoing *next;
-    struct cr_buffer head; // start and header
-    struct cr_slice body;
-    size_t sent; // of head and body together
-    void (*release)(void *owner);
-    void *owner;
-};
-
 struct cr_connection {
     struct cr_loop *loop;
     struct cr_tls *tls;
@@ -54,8 +46,7 @@ struct cr_connection {
     bool busy, doomed; // inside a callback; to be freed after it
     bool shut;         // ENDING: our end is closed
     struct cr_frame_reader reader;
-    struct outgoing *first, *last;
-    size_t queued; // bytes of the list above that are not yet sent
+    struct cr_queue queue;
     double timeout, last_received, last_sent, phase_since;
     struct cr_peer peer;
     char label[CR_ADDRESS_SIZE];
@@ -68,25 +59,6 @@ static const uint32_t any_way = ONLY(REFUSED) | ONLY(BEAT) | ONLY(CLOSE) | ONLY(
 static const uint32_t from_silo = ONLY(HELLO) | ONLY(READY) | ONLY(PROGRESS) | ONLY(TRAINED);
 static const uint32_t from_server = ONLY(ENROLLED) | ONLY(JOB) | ONLY(BEGIN) | ONLY(CLOSED) | ONLY(FINISHED);
 static const uint32_t from_stranger = ONLY(ENROL) | ONLY(REFUSED) | ONLY(BEAT) | ONLY(CLOSE);
-
-static void free_outgoing(struct outgoing *item)
-{
-    if (item->release) item->release(item->owner);
-    if (item->head.data) cr_wipe(item->head.data, item->head.capacity); // an Enrol's secret
-    cr_buffer_release(&item->head);
-    free(item);
-}
-
-static void drop_queue(struct cr_connection *c)
-{
-    while (c->first) {
-        struct outgoing *item = c->first;
-        c->first = item->next;
-        free_outgoing(item);
-    }
-    c->last = NULL;
-    c->queued = 0;
-}
 
 static void drop_socket(struct cr_connection *c)
 {
@@ -105,7 +77,7 @@ static void destroy(struct cr_connection *c)
     drop_socket(c);
     if (c->tick) event_free(c->tick);
     if (c->addresses) freeaddrinfo(c->addresses);
-    drop_queue(c);
+    cr_queue_drop(&c->queue);
     cr_frame_reader_release(&c->reader);
     free(c);
 }
@@ -129,7 +101,7 @@ static void end(struct cr_connection *c)
     if (c->phase == ENDED) return;
     c->phase = ENDED;
     event_del(c->tick);
-    drop_queue(c);
+    cr_queue_drop(&c->queue);
     drop_socket(c);
     if (c->handler->closed) c->handler->closed(c->context, c, c->status, c->why);
 }
@@ -150,42 +122,17 @@ static void cut(struct cr_connection *c)
 static enum cr_status enqueue(struct cr_connection *c, const struct cr_message *message,
                               void (*release)(void *owner), void *owner)
 {
-    struct outgoing *item;
-    enum cr_status status = cr_allocate(1, sizeof *item, &item);
-    if (status != CR_OK) {
-        if (release) release(owner);
-        return status;
-    }
-    item->release = release;
-    item->owner = owner;
-    item->body = message->body;
-    unsigned char start[CR_FRAME_START_SIZE] = {0};
-    status = cr_append(&item->head, start, sizeof start);
-    if (status == CR_OK) status = cr_message_encode(message, &item->head);
-    if (status == CR_OK)
-        status =
-            cr_frame_start(message->type, item->head.size - sizeof start, item->body.size, item->head.data);
-    if (status != CR_OK) {
-        free_outgoing(item);
-        return status;
-    }
-    if (c->last)
-        c->last->next = item;
-    else
-        c->first = item;
-    c->last = item;
-    if (c->queued == 0) c->last_sent = cr_clock_monotonic();
-    c->queued += item->head.size + item->body.size;
-    return CR_OK;
+    if (c->queue.bytes == 0) c->last_sent = cr_clock_monotonic();
+    return cr_queue_push(&c->queue, message, release, owner);
 }
 
 static void want_events(struct cr_connection *c)
 {
     if (!c->readable) return;
-    bool read =
-        c->phase == HANDSHAKE || c->phase == ENDING || (c->phase == OPEN && c->queued <= CR_CONNECTION_QUEUE);
-    bool write = c->phase == CONNECTING || (c->phase != HANDSHAKE && c->queued > 0) || c->ssl_wants_write ||
-                 (c->phase == ENDING && !c->shut);
+    bool read = c->phase == HANDSHAKE || c->phase == ENDING ||
+                (c->phase == OPEN && c->queue.bytes <= CR_CONNECTION_QUEUE);
+    bool write = c->phase == CONNECTING || (c->phase != HANDSHAKE && c->queue.bytes > 0) ||
+                 c->ssl_wants_write || (c->phase == ENDING && !c->shut);
     if (read != c->read_wanted) read ? event_add(c->readable, NULL) : event_del(c->readable);
     if (write != c->write_wanted) write ? event_add(c->writable, NULL) : event_del(c->writable);
     c->read_wanted = read;
@@ -269,26 +216,17 @@ static bool try_later(struct cr_connection *c, int result)
 
 static void flush(struct cr_connection *c)
 {
-    while (c->first && c->phase != ENDED) {
-        struct outgoing *item = c->first;
-        bool in_head = item->sent < item->head.size;
-        const unsigned char *from =
-            in_head ? item->head.data + item->sent : item->body.data + (item->sent - item->head.size);
-        size_t size = (in_head ? item->head.size : item->head.size + item->body.size) - item->sent;
+    struct cr_slice piece;
+    while (c->phase != ENDED && cr_queue_piece(&c->queue, &piece)) {
         ERR_clear_error();
         errno = 0;
-        int put = SSL_write(c->ssl, from, (int)size);
+        int put = SSL_write(c->ssl, piece.data, (int)piece.size);
         if (put <= 0) {
             try_later(c, put);
             return;
         }
         c->last_sent = cr_clock_monotonic();
-        item->sent += (size_t)put;
-        c->queued -= (size_t)put;
-        if (item->sent < item->head.size + item->body.size) continue;
-        c->first = item->next;
-        if (!c->first) c->last = NULL;
-        free_outgoing(item);
+        cr_queue_sent(&c->queue, (size_t)put);
     }
 }
 
@@ -317,7 +255,7 @@ static void deliver(struct cr_connection *c, const struct cr_frame *frame)
 
 static void read_frames(struct cr_connection *c)
 {
-    for (size_t frames = 0; c->phase == OPEN && c->queued <= CR_CONNECTION_QUEUE;) {
+    for (size_t frames = 0; c->phase == OPEN && c->queue.bytes <= CR_CONNECTION_QUEUE;) {
         unsigned char *space;
         size_t size;
         cr_frame_reader_space(&c->reader, &space, &size);
@@ -353,7 +291,7 @@ static void read_frames(struct cr_connection *c)
 
 static void finish_ending(struct cr_connection *c)
 {
-    if (c->queued > 0 || c->phase != ENDING) return;
+    if (c->queue.bytes > 0 || c->phase != ENDING) return;
     if (!c->shut) {
         ERR_clear_error();
         SSL_shutdown(c->ssl);
@@ -447,18 +385,18 @@ static void on_event(evutil_socket_t fd, short what, void *context)
 static void judge_time(struct cr_connection *c, double now)
 {
     char why[CR_ADDRESS_SIZE + 96];
-    bool stuck = c->queued > 0 && now - c->last_sent > c->timeout;
+    bool stuck = c->queue.bytes > 0 && now - c->last_sent > c->timeout;
     if (c->phase == CONNECTING || c->phase == HANDSHAKE) {
         double limit = c->timeout < HANDSHAKE_LIMIT ? c->timeout : HANDSHAKE_LIMIT;
         if (now - c->phase_since <= limit) return;
         snprintf(why, sizeof why, "%s: no answer for %.0f seconds", c->label, limit);
         end_with(c, CR_TIMEOUT, why);
     } else if (c->phase == ENDING) {
-        if (stuck || (c->queued == 0 && now - c->phase_since > linger_seconds)) end(c);
-    } else if (stuck || (c->queued <= CR_CONNECTION_QUEUE && now - c->last_received > c->timeout)) {
+        if (stuck || (c->queue.bytes == 0 && now - c->phase_since > linger_seconds)) end(c);
+    } else if (stuck || (c->queue.bytes <= CR_CONNECTION_QUEUE && now - c->last_received > c->timeout)) {
         snprintf(why, sizeof why, "%s: no sign of life for %.0f seconds", c->label, c->timeout);
         end_with(c, CR_TIMEOUT, why);
-    } else if (c->queued == 0 && now - c->last_sent >= beat_seconds) {
+    } else if (c->queue.bytes == 0 && now - c->last_sent >= beat_seconds) {
         enum cr_status status = enqueue(c, &(struct cr_message){.type = CR_FRAME_BEAT}, NULL, NULL);
         if (status != CR_OK) end_with(c, status, cr_error_message());
     }

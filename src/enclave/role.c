@@ -158,6 +158,7 @@ enum cr_status cr_role_join(int argc, char **argv)
          "the silo's identity and state (carrel-silo-NAME, by the token's name)"},
         {"model", CR_FLAG_STRING, &options.model, "DIR", "the base model here (the job's path)"},
         {"data", CR_FLAG_STRING, &options.data, "FILE", "the silo's training data (the job's path)"},
+        {"output", CR_FLAG_STRING, &options.output, "DIR", "where to write the federation's result here too"},
         {"threads", CR_FLAG_SIZE, &options.threads, "N", "threads that compute; 0, the default: all"},
         {"json", CR_FLAG_BOOL, &json, NULL, "progress as JSON lines on stdout"},
     };

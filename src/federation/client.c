@@ -43,6 +43,7 @@ struct client {
     unsigned char start[CR_SHA256_SIZE];
     bool training;              // the worker is at it
     bool restart;               // it is at another round, and is to stop
+    bool final;                 // all rounds are done, and the result is being fetched as if it were one
     struct cr_vector *incoming; // what the round begins with
     size_t pulled, asked;       // values of it that came, and that were asked for
     double progress_at;
@@ -193,9 +194,24 @@ static enum cr_status begin_round(struct client *client)
     client->incoming = NULL;
     CR_TRY(cr_vector_new(client->count, &client->incoming));
     client->pulled = client->asked = 0;
+    if (client->final) return pull(client);
     cr_emit(client->sink, CR_EVENT_INFO, "client.round", NULL, CR_FIELD("round", client->round + 1),
             CR_FIELD("rounds", client->config.federation.rounds));
     return pull(client);
+}
+
+// Makes this the round at hand; one that is being trained is left.
+static enum cr_status go_to_round(struct client *client, uint64_t round,
+                                  const unsigned char start[CR_SHA256_SIZE])
+{
+    bool same = client->begun && client->round == round && memcmp(client->start, start, CR_SHA256_SIZE) == 0;
+    client->begun = true;
+    client->round = round;
+    memcpy(client->start, start, CR_SHA256_SIZE);
+    if (!client->training) return begin_round(client);
+    client->restart = !same;
+    if (client->restart) cr_worker_cancel(client->worker);
+    return CR_OK;
 }
 
 static enum cr_status on_begin(struct client *client, const struct cr_message *message)
@@ -212,36 +228,30 @@ static enum cr_status on_begin(struct client *client, const struct cr_message *m
                        "the server went back: it asks for round %llu, and round %llu was trained",
                        (unsigned long long)round + 1, (unsigned long long)answer->round + 1);
     }
-    bool same = client->begun && client->round == round &&
-                memcmp(client->start, message->begin.start, CR_SHA256_SIZE) == 0;
-    client->begun = true;
-    client->round = round;
-    memcpy(client->start, message->begin.start, CR_SHA256_SIZE);
-    if (client->training) {
-        client->restart = !same;
-        if (client->restart) cr_worker_cancel(client->worker);
-        return CR_OK;
-    }
-    return begin_round(client);
+    return go_to_round(client, round, message->begin.start);
 }
 
-static enum cr_status train(struct client *client)
+// All values that the round begins with are there: they are trained on, or, after the last round, saved.
+static enum cr_status use_values(struct client *client)
 {
     unsigned char digest[CR_SHA256_SIZE];
     CR_TRY(cr_vector_digest(client->incoming, digest));
     if (memcmp(digest, client->start, CR_SHA256_SIZE) != 0)
         return cr_fail(CR_PROTOCOL, "the values of round %llu are not those that the server announced",
                        (unsigned long long)client->round + 1);
-    struct cr_training_task task = {.reset_optimizer =
-                                        client->config.federation.optimizer_state == CR_OPTIMIZER_STATE_RESET,
-                                    .start = client->incoming};
+    client->restart = false;
+    client->training = true;
+    if (client->final) {
+        cr_worker_save(client->worker, client->incoming, client->options->output);
+        return CR_OK;
+    }
+    bool reset = client->config.federation.optimizer_state == CR_OPTIMIZER_STATE_RESET;
+    struct cr_training_task task = {.reset_optimizer = reset, .start = client->incoming};
     cr_learner_share(client->total_steps, client->round, client->config.federation.rounds, &task.first,
                      &task.last);
     cr_free(&client->worker_state);
     CR_TRY(cr_client_state_trainer(client->state, client->round, &client->worker_state));
     task.state = client->worker_state;
-    client->training = true;
-    client->restart = false;
     client->progress_at = 0; // the first sign of a round comes at once
     cr_worker_train(client->worker, &task);
     return CR_OK;
@@ -260,7 +270,7 @@ static enum cr_status on_values(struct client *client, const struct cr_message *
                        message->body.size);
     memcpy(client->incoming->values + client->pulled, message->body.data, message->body.size);
     client->pulled += count;
-    return client->pulled == client->count ? train(client) : pull(client);
+    return client->pulled == client->count ? use_values(client) : pull(client);
 }
 
 static enum cr_status on_pull(struct client *client, const struct cr_message *message)
@@ -276,13 +286,25 @@ static enum cr_status on_pull(struct client *client, const struct cr_message *me
     return cr_connection_send(client->connection, &values, cr_vector_release, cr_vector_hold(client->update));
 }
 
-static enum cr_status on_finished(struct client *client, const struct cr_message *message)
+static enum cr_status done(struct client *client)
 {
-    cr_emit(client->sink, CR_EVENT_INFO, "client.done", NULL, CR_FIELD("rounds", message->finished.rounds));
+    const char *output = client->options->output;
+    cr_emit(client->sink, CR_EVENT_INFO, "client.done", NULL,
+            CR_FIELD("rounds", client->config.federation.rounds),
+            CR_FIELD_TEXT("output", output ? output : "the server's output_dir"));
     client->status = CR_OK;
     client->ended = true;
-    cr_connection_close(client->connection);
+    if (client->connection) cr_connection_close(client->connection);
     return CR_OK;
+}
+
+static enum cr_status on_finished(struct client *client, const struct cr_message *message)
+{
+    if (!client->ready_sent || message->finished.rounds != client->config.federation.rounds)
+        return cr_fail(CR_PROTOCOL, "the server ends a run that is not of this job");
+    if (!client->options->output) return done(client);
+    client->final = true;
+    return go_to_round(client, message->finished.rounds, message->finished.digest);
 }
 
 static enum cr_status on_received(void *context, struct cr_connection *connection,
@@ -405,7 +427,12 @@ static enum cr_status take_result(struct client *client)
     } else if (result.status != CR_OK) {
         status = cr_fail(result.status, "%s", result.why);
     } else {
-        status = result.training ? trained(client, &result) : opened_learner(client, &result);
+        if (result.work == CR_WORK_OPEN)
+            status = opened_learner(client, &result);
+        else if (result.work == CR_WORK_TRAIN)
+            status = trained(client, &result);
+        else
+            status = done(client);
     }
     cr_vector_release(result.update);
     return status;
@@ -413,7 +440,8 @@ static enum cr_status take_result(struct client *client)
 
 static enum cr_status show_progress(struct client *client, double now)
 {
-    if (!client->training || !client->ready_sent || now - client->progress_at < progress_seconds)
+    if (!client->training || client->final || !client->ready_sent ||
+        now - client->progress_at < progress_seconds)
         return CR_OK;
     client->progress_at = now;
     struct cr_worker_progress progress;

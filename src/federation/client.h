@@ -10,10 +10,11 @@
 
 struct cr_client_options {
     const char *token;
-    const char *state; // directory; NULL: "carrel-silo-NAME" of the token's name
-    const char *model; // NULL: the job's
-    const char *data;  // NULL: the job's
-    size_t threads;    // as in the settings: 0: one per processor
+    const char *state;  // directory; NULL: "carrel-silo-NAME" of the token's name
+    const char *model;  // NULL: the job's
+    const char *data;   // NULL: the job's
+    const char *output; // directory that gets the federation's result; NULL: it stays with the server
+    size_t threads;     // as in the settings: 0: one per processor
 };
 
 // Runs until the server says that all rounds are done. A server that cannot be reached, or goes silent, is

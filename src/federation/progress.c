@@ -33,7 +33,7 @@ static const struct {
     {"client.round", false, "round {round} of {rounds} begins"},
     {"client.trained", false, "round {round}: trained on {labelled} labelled tokens, loss {loss:4}"},
     {"client.closed", false, "round {round} is closed: {silos} silos, loss {loss:4}"},
-    {"client.done", false, "all {rounds} rounds are done"},
+    {"client.done", false, "all {rounds} rounds are done: the result is in {output}"},
     {"train.begin", false,
      "training {trainable} values beside {parameters} on {examples} examples in {steps} steps"},
     {"train.step", true, "step {step} of {steps}: loss {loss:4}, {tokens_per_second} tokens/s, {eta:s} left"},

@@ -57,7 +57,6 @@ static enum cr_status on_hello(struct cr_server_session *session, const struct c
 {
     struct cr_server *server = session->server;
     CR_TRY(check_version(message->hello.version));
-    if (server->finishing) return cr_server_tell_finished(session);
     struct cr_message job = {.type = CR_FRAME_JOB, .body = cr_buffer_slice(&server->job)};
     memcpy(job.job.run, server->state->run, CR_SHA256_SIZE);
     return cr_connection_send(session->connection, &job, NULL, NULL); // the server outlives its connections
@@ -84,13 +83,13 @@ static enum cr_status on_ready(struct cr_server_session *session, const struct c
                        "%s has another base model, tokenizer or tuned structure than the server "
                        "(compare model_name_or_path)",
                        name);
-    if (server->finishing) return cr_server_tell_finished(session);
     if (session->ready) return cr_fail(CR_PROTOCOL, "%s said Ready twice", name);
     CR_TRY(supersede(server, session->silo));
     session->ready = true;
     server->by_silo[session->silo] = session;
     cr_emit(server->sink, CR_EVENT_INFO, "server.joined", NULL, CR_FIELD_TEXT("silo", name),
             CR_FIELD_TEXT("address", cr_connection_address(session->connection)));
+    if (server->finishing) return cr_server_tell_finished(session);
     return cr_server_event(server, CR_ROUND_READY, session->silo, NULL);
 }
 
@@ -131,10 +130,11 @@ static enum cr_status dispatch(struct cr_server_session *session, const struct c
     if (session->silo == SIZE_MAX) return CR_OK; // superseded, and told so
     if (message->type == CR_FRAME_HELLO) return on_hello(session, message);
     if (message->type == CR_FRAME_READY) return on_ready(session, message);
-    if (!session->ready || session->server->finishing) {
-        if (session->server->finishing) return CR_OK;
-        return cr_fail(CR_PROTOCOL, "%s came before Ready", cr_frame_name(message->type));
-    }
+    if (!session->ready) return cr_fail(CR_PROTOCOL, "%s came before Ready", cr_frame_name(message->type));
+    // What was said before Finished was heard is of no use any more, and no fault.
+    if (session->server->finishing && message->type != CR_FRAME_PULL) return CR_OK;
+    // A silo that fetches the result makes progress, for which everyone waits.
+    if (session->server->finishing) session->server->finishing_since = cr_clock_monotonic();
     switch (message->type) {
     case CR_FRAME_PULL:
         return cr_server_pull(session, message);

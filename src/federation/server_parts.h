@@ -45,8 +45,8 @@ struct cr_server {
 
     bool finishing; // all is done; the silos of the last set are being told
     bool told[CR_SILOS];
-    double finishing_since;
-    enum cr_status status; // why the run ends, once `ended`
+    double finishing_since; // or since the last piece of the result was fetched
+    enum cr_status status;  // why the run ends, once `ended`
     bool ended;
     char why[1024];
 };

@@ -230,8 +230,9 @@ enum cr_status cr_server_values(struct cr_server_session *session, const struct 
 enum cr_status cr_server_pull(struct cr_server_session *session, const struct cr_message *message)
 {
     struct cr_server *server = session->server;
-    // Of a round that closed meanwhile: the silo has been told of the next one.
-    if (message->pull.round != server->machine.round) return CR_OK;
+    // Of a round that closed meanwhile: the silo has been told of the next one. After the last round, the
+    // next one's beginning is the result.
+    if (message->pull.round != server->state->round) return CR_OK;
     if (!cr_vector_has_chunk(server->global, message->pull.first, message->pull.count))
         return cr_fail(CR_PROTOCOL, "values %llu to %llu were asked for, where there are %zu",
                        (unsigned long long)message->pull.first,

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum task { IDLE, OPEN, TRAIN, STOP };
-
 struct cr_worker {
     const struct cr_learner_kind *kind;
     const struct cr_event_sink *real_sink;
@@ -20,11 +18,13 @@ struct cr_worker {
 
     pthread_mutex_t lock; // for all below
     pthread_cond_t changed;
-    enum task task; // IDLE again once its result is there
+    enum cr_work task; // NONE again once its result is there
     bool cancelled, has_result;
     const struct cr_config *config;
     const char *state;
     struct cr_training_task training;
+    const struct cr_vector *final; // of saving, with the directory
+    const char *directory;
     struct cr_worker_progress progress;
     double began;
     struct cr_tally tally; // the thread's while it trains
@@ -51,7 +51,7 @@ static bool keep_going(void *context)
         .loss = worker->tally.labelled > 0 ? worker->tally.loss_sum / (double)worker->tally.labelled : 0,
         .tokens_per_second = elapsed > 0 ? (double)worker->tally.tokens / elapsed : 0,
     };
-    bool going = !worker->cancelled && worker->task != STOP;
+    bool going = !worker->cancelled && worker->task != CR_WORK_STOP;
     pthread_mutex_unlock(&worker->lock);
     return going;
 }
@@ -95,22 +95,35 @@ static enum cr_status do_train(struct cr_worker *worker, struct cr_worker_result
     return copy_values(worker, result);
 }
 
+static enum cr_status do_save(struct cr_worker *worker)
+{
+    size_t count;
+    float *values = worker->kind->values(worker->learner, &count);
+    memcpy(values, worker->final->values, count * sizeof *values);
+    return worker->kind->save(worker->learner, worker->directory);
+}
+
+static enum cr_status do_task(struct cr_worker *worker, struct cr_worker_result *result)
+{
+    if (result->work == CR_WORK_OPEN) return do_open(worker, result);
+    return result->work == CR_WORK_TRAIN ? do_train(worker, result) : do_save(worker);
+}
+
 static void *work(void *context)
 {
     struct cr_worker *worker = context;
     pthread_mutex_lock(&worker->lock);
     for (;;) {
-        while (worker->task == IDLE) pthread_cond_wait(&worker->changed, &worker->lock);
-        enum task task = worker->task;
-        if (task == STOP) break;
+        while (worker->task == CR_WORK_NONE) pthread_cond_wait(&worker->changed, &worker->lock);
+        struct cr_worker_result result = {.work = worker->task};
+        if (result.work == CR_WORK_STOP) break;
         pthread_mutex_unlock(&worker->lock);
-        struct cr_worker_result result = {.training = task == TRAIN};
-        result.status = task == TRAIN ? do_train(worker, &result) : do_open(worker, &result);
+        result.status = do_task(worker, &result);
         if (result.status != CR_OK) snprintf(result.why, sizeof result.why, "%s", cr_error_message());
         pthread_mutex_lock(&worker->lock);
         worker->result = result;
         worker->has_result = true;
-        if (worker->task != STOP) worker->task = IDLE;
+        if (worker->task != CR_WORK_STOP) worker->task = CR_WORK_NONE;
         cr_loop_wake(worker->loop);
     }
     pthread_mutex_unlock(&worker->lock);
@@ -141,7 +154,7 @@ void cr_worker_free(struct cr_worker *worker)
 {
     if (!worker) return;
     pthread_mutex_lock(&worker->lock);
-    worker->task = STOP;
+    worker->task = CR_WORK_STOP;
     pthread_cond_signal(&worker->changed);
     pthread_mutex_unlock(&worker->lock);
     pthread_join(worker->thread, NULL);
@@ -158,7 +171,7 @@ const struct cr_event_sink *cr_worker_sink(struct cr_worker *worker)
     return &worker->sink;
 }
 
-static void start(struct cr_worker *worker, enum task task)
+static void start(struct cr_worker *worker, enum cr_work task)
 {
     worker->task = task;
     worker->cancelled = false;
@@ -170,7 +183,7 @@ void cr_worker_open(struct cr_worker *worker, const struct cr_config *config, co
     pthread_mutex_lock(&worker->lock);
     worker->config = config;
     worker->state = state;
-    start(worker, OPEN);
+    start(worker, CR_WORK_OPEN);
     pthread_mutex_unlock(&worker->lock);
 }
 
@@ -181,7 +194,16 @@ void cr_worker_train(struct cr_worker *worker, const struct cr_training_task *ta
     worker->tally = (struct cr_tally){0};
     worker->progress = (struct cr_worker_progress){.steps = task->last - task->first};
     worker->began = cr_clock_monotonic();
-    start(worker, TRAIN);
+    start(worker, CR_WORK_TRAIN);
+    pthread_mutex_unlock(&worker->lock);
+}
+
+void cr_worker_save(struct cr_worker *worker, const struct cr_vector *values, const char *directory)
+{
+    pthread_mutex_lock(&worker->lock);
+    worker->final = values;
+    worker->directory = directory;
+    start(worker, CR_WORK_SAVE);
     pthread_mutex_unlock(&worker->lock);
 }
 
@@ -195,7 +217,7 @@ void cr_worker_cancel(struct cr_worker *worker)
 bool cr_worker_busy(struct cr_worker *worker)
 {
     pthread_mutex_lock(&worker->lock);
-    bool busy = worker->task != IDLE || worker->has_result;
+    bool busy = worker->task != CR_WORK_NONE || worker->has_result;
     pthread_mutex_unlock(&worker->lock);
     return busy;
 }

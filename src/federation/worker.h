@@ -34,11 +34,17 @@ void cr_worker_train(struct cr_worker *worker, const struct cr_training_task *ta
 // Ends a training task after its present step; its result is then CR_CANCELLED.
 void cr_worker_cancel(struct cr_worker *worker);
 
+// Puts the values into the learner and saves it in the directory.
+void cr_worker_save(struct cr_worker *worker, const struct cr_vector *values, const char *directory);
+
+enum cr_work { CR_WORK_NONE, CR_WORK_OPEN, CR_WORK_TRAIN, CR_WORK_SAVE, CR_WORK_STOP };
+
 struct cr_worker_result {
-    bool training; // or opening
+    enum cr_work work;
     enum cr_status status;
-    char why[1024];           // where it failed
-    struct cr_vector *update; // the learner's values, with the caller's reference; NULL where it failed
+    char why[1024]; // where it failed
+    struct cr_vector
+        *update; // the learner's values, with the caller's reference; NULL after a failure and SAVE
     unsigned char digest[CR_SHA256_SIZE];
     unsigned char structure[CR_SHA256_SIZE]; // of opening
     size_t total_steps;                      // of opening

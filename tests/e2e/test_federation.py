@@ -328,10 +328,14 @@ class Faults(Federation):
     def test_the_same_twice(self):
         expected = self.undisturbed()
         config = self.long_config()
-        server, silos = self.start_all(config)
-        for process in (*silos.values(), server):
+        server = self.start("serve", config)
+        server.wait_event("server.listening")
+        silos = [self.join(self.invite(config, name), name, "--output", "%s/at-%s" % (self.dir, name)) for name in SILOS]
+        for process in (*silos, server):
             self.assert_ends(process)
         self.assertEqual(self.adapter("out"), expected)
+        for name in SILOS:  # who asked for the result has it too
+            self.assertEqual(self.adapter("at-" + name), expected)
 
     def test_server_killed_in_the_middle_of_a_round(self):
         expected = self.undisturbed()

@@ -1,0 +1,23 @@
+// Frames that wait to be sent, first in, first out; bodies by reference. Of connection.c alone.
+#ifndef CARREL_CHANNEL_QUEUE_H
+#define CARREL_CHANNEL_QUEUE_H
+
+#include "channel/message.h"
+
+// Zero-initialise it.
+struct cr_queue {
+    struct cr_queued *first, *last;
+    size_t bytes; // still to be sent
+};
+
+// `release` (may be NULL) is called with `owner` once the body is no longer needed, also where this fails.
+enum cr_status cr_queue_push(struct cr_queue *queue, const struct cr_message *message,
+                             void (*release)(void *owner), void *owner);
+
+// What is to be sent next: a piece of one frame. False where nothing is left.
+bool cr_queue_piece(const struct cr_queue *queue, struct cr_slice *piece);
+void cr_queue_sent(struct cr_queue *queue, size_t size); // of that piece
+
+void cr_queue_drop(struct cr_queue *queue); // everything
+
+#endif

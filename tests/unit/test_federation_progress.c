@@ -1,0 +1,65 @@
+#include "support.h"
+
+#include "federation/progress.h"
+#include "format/json.h"
+
+#include <math.h>
+
+static const char *sentence(const char *name, const char *message, const struct cr_event_field *fields,
+                            size_t count)
+{
+    static struct cr_buffer text;
+    cr_buffer_clear(&text);
+    struct cr_event event = {CR_EVENT_WARNING, name, message, fields, count};
+    assert_ok(cr_event_sentence(&event, &text));
+    return cr_buffer_text(&text);
+}
+
+static void test_sentences(void **state)
+{
+    (void)state;
+    const struct cr_event_field step[] = {CR_FIELD("step", 1234567), CR_FIELD("steps", 2e9),
+                                          CR_FIELD("loss", 1.23456), CR_FIELD("tokens_per_second", 999.6),
+                                          CR_FIELD("eta", 3725)};
+    assert_string_equal(sentence("train.step", NULL, step, 5),
+                        "step 1,234,567 of 2,000,000,000: loss 1.2346, 1,000 tokens/s, 1 h 02 min left");
+    assert_string_equal(sentence("train.step", NULL, step, 4),
+                        "step 1,234,567 of 2,000,000,000: loss 1.2346, 1,000 tokens/s, ? left");
+    const struct cr_event_field left[] = {CR_FIELD_TEXT("silo", "anne"), CR_FIELD_TEXT("address", "[::1]:5")};
+    assert_string_equal(sentence("server.left", "cut {silo}", left, 2), "anne [::1]:5 left: cut {silo}");
+    const struct cr_event_field held[] = {CR_FIELD("loss", -1), CR_FIELD("accuracy", 0.255),
+                                          CR_FIELD("labelled", 100)};
+    assert_string_equal(sentence("train.eval", NULL, held, 3),
+                        "evaluation: loss -1.0000, accuracy 25.5 % of 100 tokens");
+    assert_string_equal(sentence("no.such.event", "something", NULL, 0), "warning: something");
+    assert_string_equal(sentence("no.such.event", NULL, NULL, 0), "");
+}
+
+static void test_json_is_json(void **state)
+{
+    (void)state;
+    const struct cr_event_field fields[] = {CR_FIELD("loss", NAN), CR_FIELD("third", 1.0 / 3),
+                                            CR_FIELD("whole", 7), CR_FIELD_TEXT("path", "a \"b\"\n\\c")};
+    struct cr_event event = {CR_EVENT_INFO, "x.y", "why\tnot", fields, 4};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    assert_ok(cr_event_json(&event, &text));
+    assert_null(strchr(cr_buffer_text(&text), '\n'));
+    struct cr_json *root;
+    assert_ok(cr_json_parse(cr_buffer_slice(&text), "event", &root));
+    assert_true(cr_json_is_string(cr_json_member(root, "event"), "x.y"));
+    assert_true(cr_json_is_string(cr_json_member(root, "level"), "info"));
+    assert_true(cr_json_is_string(cr_json_member(root, "message"), "why\tnot"));
+    assert_true(cr_json_is_string(cr_json_member(root, "path"), "a \"b\"\n\\c"));
+    assert_int_equal(cr_json_kind(cr_json_member(root, "loss")), CR_JSON_NULL);
+    assert_true(cr_json_number(cr_json_member(root, "third"), 0) == 1.0 / 3);
+    cr_json_free(root);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sentences),
+        cmocka_unit_test(test_json_is_json),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
