@@ -65,8 +65,8 @@ class Enclave(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             hostile = os.path.join(folder, "openssl.cnf")
             with open(hostile, "w") as file:
-                file.write("openssl_conf = start\nconfig_diagnostics = 1\n[start]\nengines = engines\n[engines]\nx = y\n"
-                           "[y]\ndynamic_path = /nowhere.so\ninit = 1\n")
+                # A program that reads this has no algorithms.
+                file.write("openssl_conf = start\n[start]\nproviders = p\n[p]\nbase = b\n[b]\nactivate = 1\n")
             environment = {"OMP_NUM_THREADS": "1", "OPENSSL_CONF": hostile}
             silo = subprocess.Popen([PROGRAM, "join", "carrel1." + token, "--state", folder + "/state", "--json"],
                                     stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
