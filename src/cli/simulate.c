@@ -288,8 +288,7 @@ static enum cr_status evaluate(struct simulation *simulation)
         cr_session_open(lora ? tuning->model_name_or_path : tuning->output_dir,
                         lora ? tuning->output_dir : NULL, tuning->dtype, compute, &sink, &session);
     const struct cr_dataset_options options = {.max_length = tuning->data.max_length,
-                                               .train_on_prompt = tuning->data.train_on_prompt,
-                                               .append_eos = true};
+                                               .train_on_prompt = tuning->data.train_on_prompt};
     for (size_t i = 0; status == CR_OK && i < simulation->config.silos.count; i++) {
         const struct cr_silo_config *silo = silo_at(simulation, i);
         struct cr_tally tally = {0};

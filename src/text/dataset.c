@@ -58,7 +58,7 @@ static enum cr_status encode_row(const struct cr_tokenizer *tokenizer, const str
     }
     CR_TRY(append_ids(ids, &template->after));
     uint32_t eos;
-    bool ends = append_eos && cr_tokenizer_eos(tokenizer, &eos);
+    bool ends = (append_eos || row->kind == CR_ROW_ALPACA) && cr_tokenizer_eos(tokenizer, &eos);
     if (ends && (ids->count == 0 || ids->items[ids->count - 1] != eos)) CR_TRY(cr_ids_append(ids, eos));
     return CR_OK;
 }

@@ -12,8 +12,8 @@ enum { CR_LABEL_IGNORE = -100 };
 struct cr_dataset_options {
     size_t max_length;    // tokens kept of an example, BOS and EOS included
     bool train_on_prompt; // false: labels of an Alpaca prompt are ignored
-    bool append_eos;      // where the tokenizer has one
-    size_t limit;         // rows read at most; 0: all
+    bool append_eos; // after text rows; an Alpaca answer always ends with EOS, where the tokenizer has one
+    size_t limit;    // rows read at most; 0: all
 };
 
 struct cr_example {

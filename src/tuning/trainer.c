@@ -247,7 +247,9 @@ enum cr_status cr_trainer_run(struct cr_trainer *trainer, size_t steps, struct c
 enum cr_status cr_trainer_evaluate(struct cr_trainer *trainer, const char *data_path, struct cr_tally *tally)
 {
     struct cr_dataset *data;
-    CR_TRY(cr_dataset_open(data_path, trainer->tokenizer, &trainer->data_options, &data));
+    struct cr_dataset_options options = trainer->data_options;
+    options.append_eos = false; // what `carrel eval` scores
+    CR_TRY(cr_dataset_open(data_path, trainer->tokenizer, &options, &data));
     struct cr_structure *structure = trainer->structure;
     struct cr_tally sum = {0};
     structure->kind->begin_evaluation(structure);

@@ -83,7 +83,7 @@ static void alpaca_prompts_are_masked(void **state)
     (void)state;
     struct cr_tokenizer *tokenizer = make_tokenizer("<s>");
     struct cr_dataset *dataset = NULL;
-    assert_ok(open_text(alpaca_rows, tokenizer, (struct cr_dataset_options){.append_eos = true}, &dataset));
+    assert_ok(open_text(alpaca_rows, tokenizer, (struct cr_dataset_options){0}, &dataset));
     assert_int_equal(cr_dataset_count(dataset), 2);
     struct cr_example example = cr_dataset_at(dataset, 0);
     CR_CLEANUP(cr_buffer_release) struct cr_buffer prompt = {0};

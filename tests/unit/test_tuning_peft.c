@@ -274,7 +274,7 @@ static void a_session_measures_what_a_trainer_measures(void **state)
     assert_ok(cr_trainer_save(trainer, path_in("tuned")));
     cr_trainer_free(trainer);
 
-    struct cr_dataset_options options = {.max_length = 48, .append_eos = true};
+    struct cr_dataset_options options = {.max_length = 48};
     CR_CLEANUP(cr_session_release) struct cr_session session = {0};
     assert_ok(cr_session_open(SMALL_MODEL, path_in("tuned"), CR_COMPUTE_FLOAT32, compute, NULL, &session));
     assert_ok(cr_session_evaluate(&session, train, &options, &alone));
