@@ -420,6 +420,8 @@ static enum cr_status take_result(struct client *client)
     if (!cr_worker_take(client->worker, &result)) return CR_OK;
     enum cr_status status = CR_OK;
     client->training = false;
+    cr_vector_release(client->incoming); // the learner has a copy
+    client->incoming = NULL;
     if (client->restart) {
         // Another round has begun meanwhile; what this one made is not wanted.
         client->restart = false;

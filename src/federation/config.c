@@ -314,7 +314,7 @@ static const struct cr_option options[] = {
      .type = CR_OPTION_NUMBER,
      AT(federation.progress_timeout),
      .fallback = "120",
-     .least = 1,
+     .least = 3,
      .most = 1e6,
      .help = "Seconds without any sign of life after which a peer counts as gone. Long work shows signs of "
              "life all the time."},

@@ -154,6 +154,7 @@ static enum cr_status read_state(struct cr_state_dir *state)
     if (!cr_file_exists(path)) return CR_OK;
     CR_CLEANUP(free_json) struct cr_json *root = NULL;
     CR_TRY(cr_json_read(path, STATE_LIMIT, &root));
+    if (cr_json_kind(root) != CR_JSON_OBJECT) return cr_fail(CR_INVALID, "%s: an object is wanted", path);
     size_t round, count;
     CR_TRY(cr_json_get_bool(root, path, "begun", false, &state->begun));
     CR_TRY(read_members(root, path, state));

@@ -1,0 +1,213 @@
+// What a server and a silo keep on disk: it comes back, and what is damaged is told.
+#include "support.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "federation/client_state.h"
+#include "federation/state.h"
+
+#include <stdio.h>
+
+static char root[256];
+static const unsigned char job[32] = {3};
+
+static char *path_in(const char *name)
+{
+    static char path[600];
+    snprintf(path, sizeof path, "%s/%s", root, name);
+    return path;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    static int number;
+    const char *base = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
+    snprintf(root, sizeof root, "%s/carrel-state-%ld-%d", base, (long)getpid(), number++);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    char command[300];
+    snprintf(command, sizeof command, "rm -rf '%s'", root);
+    return system(command);
+}
+
+static struct cr_vector *numbers(float first)
+{
+    struct cr_vector *vector;
+    assert_ok(cr_vector_new(1000, &vector));
+    for (size_t i = 0; i < vector->count; i++) vector->values[i] = first + (float)i;
+    return vector;
+}
+
+static void test_a_server_finds_its_state(void **unused)
+{
+    (void)unused;
+    struct cr_state_dir *state;
+    struct cr_vector *first = numbers(0.5F), *second = numbers(7), *found;
+    unsigned char run[32], fingerprint[32], again[32];
+    assert_ok(cr_state_open(root, &state));
+    assert_false(state->begun);
+    assert_ok(cr_identity_fingerprint(state->server, fingerprint));
+    assert_ok(cr_state_begin(state, job, first));
+    memcpy(run, state->run, 32);
+    assert_ok(cr_state_enrol(state, &(struct cr_member){"anne", "silo", {9}}));
+    assert_ok(cr_state_enrol(state, &(struct cr_member){"ben", "silo", {8}}));
+    assert_ok(cr_state_enrol(state, &(struct cr_member){"anne", "silo", {7}})); // anew
+    assert_ok(cr_state_advance(state, 1, false, second));
+    assert_false(cr_file_exists(path_in("values-0.f32")));
+    cr_state_close(state);
+
+    assert_ok(cr_state_open(root, &state));
+    assert_true(state->begun && !state->finished);
+    assert_int_equal(state->round, 1);
+    assert_memory_equal(state->run, run, 32);
+    assert_memory_equal(state->job, job, 32);
+    assert_int_equal(state->member_count, 2);
+    assert_int_equal(state->members[cr_state_find(state, "anne")].key[0], 7);
+    assert_true(cr_state_find(state, "cleo") == SIZE_MAX);
+    assert_ok(cr_identity_fingerprint(state->server, again));
+    assert_memory_equal(fingerprint, again, 32);
+    assert_ok(cr_state_values(state, &found));
+    assert_memory_equal(found->values, second->values, 4000);
+    cr_vector_release(found);
+    assert_ok(cr_state_advance(state, 2, true, first));
+    assert_ok(cr_state_settle(state));
+    cr_state_close(state);
+
+    assert_ok(cr_state_open(root, &state));
+    assert_true(state->finished && state->settled);
+    cr_state_close(state);
+    cr_vector_release(first);
+    cr_vector_release(second);
+}
+
+static void test_one_server_at_a_time(void **unused)
+{
+    (void)unused;
+    struct cr_state_dir *first, *second;
+    assert_ok(cr_state_open(root, &first));
+    assert_fails(CR_INVALID, "another server is running", cr_state_open(root, &second));
+    cr_state_close(first);
+    assert_ok(cr_state_open(root, &second));
+    cr_state_close(second);
+}
+
+static void test_damaged_state(void **unused)
+{
+    (void)unused;
+    struct cr_state_dir *state;
+    struct cr_vector *values = numbers(1), *found;
+    assert_ok(cr_state_open(root, &state));
+    assert_ok(cr_state_begin(state, job, values));
+    cr_state_close(state);
+
+    assert_ok(cr_state_open(root, &state));
+    values->values[999] = 0;
+    assert_ok(cr_file_write(path_in("values-0.f32"), cr_vector_slice(values, 0, 1000), true));
+    assert_fails(CR_INVALID, "not the values that state.json names", cr_state_values(state, &found));
+    assert_ok(cr_file_write(path_in("values-0.f32"), cr_vector_slice(values, 0, 10), true));
+    assert_fails(CR_INVALID, "values-0.f32", cr_state_values(state, &found));
+    cr_state_close(state);
+
+    static const char *const wrong[] = {"",
+                                        "[]",
+                                        "{\"begun\": true}",
+                                        "{\"begun\": true, \"round\": -1}",
+                                        "{\"begun\": true, \"round\": 1, \"count\": 5, \"run\": \"ab\"}",
+                                        "{\"members\": [{\"name\": \"a\"}]}"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        assert_ok(cr_file_write(path_in("state.json"), cr_slice_of_string(wrong[i]), true));
+        assert_fails(CR_INVALID, "state.json", cr_state_open(root, &state));
+    }
+    cr_vector_release(values);
+}
+
+static void test_ports(void **unused)
+{
+    (void)unused;
+    struct cr_state_dir *state;
+    unsigned port = 1;
+    assert_ok(cr_state_open(root, &state));
+    assert_ok(cr_state_read_port(root, &port));
+    assert_int_equal(port, 0);
+    assert_ok(cr_state_write_port(state, 65535));
+    assert_ok(cr_state_read_port(root, &port));
+    assert_int_equal(port, 65535);
+    assert_ok(cr_file_write(path_in("port"), cr_slice_of_string("80a\n"), true));
+    assert_fails(CR_INVALID, "a port number", cr_state_read_port(root, &port));
+    cr_state_close(state);
+}
+
+static void enrol(struct cr_client_state *silo, const struct cr_identity *authority, const char *name)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer request = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer certificate = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer ca = {0};
+    assert_ok(cr_identity_request(silo->identity, &request));
+    assert_ok(
+        cr_identity_issue(authority, cr_buffer_slice(&request), name, "silo", cr_clock_unix(), &certificate));
+    assert_ok(cr_identity_authority_der(authority, &ca));
+    assert_ok(cr_client_state_enrol(silo, cr_buffer_slice(&certificate), cr_buffer_slice(&ca)));
+}
+
+static void test_a_silo_finds_its_state(void **unused)
+{
+    (void)unused;
+    struct cr_identity *authority;
+    struct cr_client_state *silo, *second;
+    struct cr_token token = {.name = "anne"};
+    assert_ok(cr_identity_new_authority("test", cr_clock_unix(), &authority));
+    assert_ok(cr_identity_fingerprint(authority, token.fingerprint));
+    assert_ok(cr_client_state_open(root, &token, &silo));
+    assert_false(silo->enrolled || silo->has_answer);
+    assert_fails(CR_INVALID, "another carrel join", cr_client_state_open(root, &token, &second));
+    enrol(silo, authority, "anne");
+    static const unsigned char run[32] = {5};
+    struct cr_answer answer = {.round = 4, .start = {1}, .digest = {2}, .labelled = 77, .loss_sum = 0.1};
+    assert_ok(cr_client_state_keep(silo, run, &answer));
+    cr_client_state_close(silo);
+
+    assert_ok(cr_client_state_open(root, &token, &silo));
+    assert_true(silo->enrolled && silo->has_answer);
+    assert_memory_equal(silo->run, run, 32);
+    assert_int_equal(silo->answer.round, 4);
+    assert_int_equal(silo->answer.labelled, 77);
+    assert_true(silo->answer.loss_sum == 0.1);
+    assert_memory_equal(silo->answer.start, answer.start, 32);
+    // The learner's state of the round before goes once the next one is kept.
+    CR_FREE char *older = NULL;
+    assert_ok(cr_client_state_trainer(silo, 4, &older));
+    assert_ok(cr_file_write(older, cr_slice_of_string("x"), true));
+    answer.round = 5;
+    assert_ok(cr_client_state_keep(silo, run, &answer));
+    assert_false(cr_file_exists(older));
+    cr_client_state_close(silo);
+
+    strcpy(token.name, "ben");
+    assert_fails(CR_INVALID, "identity of anne, not of ben", cr_client_state_open(root, &token, &silo));
+    strcpy(token.name, "anne");
+    token.fingerprint[0] ^= 1;
+    assert_fails(CR_INVALID, "another federation", cr_client_state_open(root, &token, &silo));
+    token.fingerprint[0] ^= 1;
+    assert_ok(cr_file_write(path_in("update.json"), cr_slice_of_string("{\"round\": 1"), true));
+    assert_fails(CR_INVALID, "update.json", cr_client_state_open(root, &token, &silo));
+    cr_identity_free(authority);
+}
+
+#define WITH_DIRECTORY(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_DIRECTORY(test_a_server_finds_its_state),
+        WITH_DIRECTORY(test_one_server_at_a_time),
+        WITH_DIRECTORY(test_damaged_state),
+        WITH_DIRECTORY(test_ports),
+        WITH_DIRECTORY(test_a_silo_finds_its_state),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
