@@ -97,14 +97,15 @@ static size_t memory_in_use(const struct cr_trainer *trainer)
 
 static void announce(const struct cr_trainer *trainer)
 {
+    if (!trainer->data) return; // a federation's server trains nothing
     const struct cr_model *model = trainer->model;
     size_t parameters = 0;
     for (size_t i = 0; i < model->parameter_count; i++) {
         const struct cr_model_parameter *item = &model->parameters[i];
         parameters += item->rows * (item->columns > 0 ? item->columns : 1);
     }
-    size_t examples = trainer->data ? cr_dataset_count(trainer->data) : 0;
-    if (trainer->data && cr_dataset_skipped(trainer->data) > 0)
+    size_t examples = cr_dataset_count(trainer->data);
+    if (cr_dataset_skipped(trainer->data) > 0)
         cr_emit(&trainer->sink, CR_EVENT_WARNING, "train.warning",
                 "some rows of the training data have no labelled token and are left out",
                 CR_FIELD("skipped", cr_dataset_skipped(trainer->data)));
