@@ -19,7 +19,7 @@
 enum {
     FRAMES_AT_ONCE = 8,  // one connection does not keep the others waiting for longer
     WHY_SIZE = 2048,     // of the sentence kept until the end
-    HANDSHAKE_LIMIT = 20 // seconds, however long the timeout is: strangers get no more
+    HANDSHAKE_LIMIT = 20 // seconds, however long the timeout is; all that strangers get
 };
 static const double tick_seconds = 0.5, beat_seconds = 1.0, linger_seconds = 2.0;
 
@@ -386,7 +386,9 @@ static void judge_time(struct cr_connection *c, double now)
 {
     char why[CR_ADDRESS_SIZE + 96];
     bool stuck = c->queue.bytes > 0 && now - c->last_sent > c->timeout;
-    if (c->phase == CONNECTING || c->phase == HANDSHAKE) {
+    // A stranger's signs of life do not keep its place.
+    bool stranger = c->phase == OPEN && cr_tls_is_server(c->tls) && c->peer.anonymous;
+    if (c->phase == CONNECTING || c->phase == HANDSHAKE || stranger) {
         double limit = c->timeout < HANDSHAKE_LIMIT ? c->timeout : HANDSHAKE_LIMIT;
         if (now - c->phase_since <= limit) return;
         snprintf(why, sizeof why, "%s: no answer for %.0f seconds", c->label, limit);

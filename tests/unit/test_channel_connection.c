@@ -295,6 +295,21 @@ static void test_silence_is_a_timeout_and_beats_are_no_silence(void **state)
     assert_int_equal(server.messages + client.messages, 0);
 }
 
+static void test_a_stranger_does_not_stay(void **state)
+{
+    (void)state;
+    unsigned char fingerprint[32];
+    assert_ok(cr_identity_fingerprint(server_identity, fingerprint));
+    assert_ok(cr_tls_new_enrol(fingerprint, &client_tls));
+    listen_with(2);
+    open_client(10);
+    until(&server.open);
+    until(&server.closed); // for all its beats
+    assert_int_equal(server.status, CR_TIMEOUT);
+    until(&client.closed);
+    assert_int_equal(client.status, CR_IO);
+}
+
 static void test_a_peer_that_says_nothing(void **state)
 {
     (void)state;
@@ -406,6 +421,7 @@ int main(void)
         WITH_LOOP(test_cut_is_no_close),
         WITH_LOOP(test_queue_is_bounded),
         WITH_LOOP(test_silence_is_a_timeout_and_beats_are_no_silence),
+        WITH_LOOP(test_a_stranger_does_not_stay),
         WITH_LOOP(test_a_peer_that_says_nothing),
         WITH_LOOP(test_nobody_listens),
         cmocka_unit_test(test_messages_come_back),
