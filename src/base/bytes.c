@@ -36,11 +36,6 @@ struct cr_slice cr_read_slice(struct cr_cursor *cursor, size_t size)
     return bytes;
 }
 
-void cr_read_skip(struct cr_cursor *cursor, size_t size)
-{
-    (void)cr_read_slice(cursor, size);
-}
-
 static uint64_t read_little_endian(struct cr_cursor *cursor, size_t size)
 {
     struct cr_slice bytes = cr_read_slice(cursor, size);
@@ -204,4 +199,19 @@ bool cr_utf8_valid(struct cr_slice bytes, size_t *bad_at)
         i += more + 1;
     }
     return true;
+}
+
+uint32_t cr_utf8_next(const unsigned char **at)
+{
+    const unsigned char *p = *at;
+    uint32_t c = p[0];
+    if (c < 0x80) {
+        *at = p + 1;
+        return c;
+    }
+    size_t more = c < 0xe0 ? 1 : c < 0xf0 ? 2 : 3;
+    c &= 0x3fu >> more;
+    for (size_t k = 1; k <= more; k++) c = c << 6 | (p[k] & 0x3fu);
+    *at = p + more + 1;
+    return c;
 }

@@ -34,7 +34,6 @@ uint16_t cr_read_u16(struct cr_cursor *cursor);
 uint32_t cr_read_u32(struct cr_cursor *cursor);
 uint64_t cr_read_u64(struct cr_cursor *cursor);
 struct cr_slice cr_read_slice(struct cr_cursor *cursor, size_t size); // {NULL, 0} past the end
-void cr_read_skip(struct cr_cursor *cursor, size_t size);
 
 // A growing buffer. Zero-initialise it; release it with cr_buffer_release (usable with CR_CLEANUP). data is
 // always followed by a zero byte once anything was appended, so text in it is a C string.
@@ -62,5 +61,8 @@ enum cr_status cr_hex_decode(const char *text, unsigned char *out, size_t size);
 // True where the bytes are well-formed UTF-8 (no surrogates, no overlong forms, at most U+10FFFF); otherwise
 // *bad_at (may be NULL) is the offset of the first wrong byte.
 bool cr_utf8_valid(struct cr_slice bytes, size_t *bad_at);
+
+// The character at *at, which must be the start of one in valid UTF-8; moves *at behind it.
+uint32_t cr_utf8_next(const unsigned char **at);
 
 #endif

@@ -63,12 +63,12 @@ static enum cr_status add_field(struct corpus *corpus, struct cr_slice text)
 // The strings of a dataset's rows, each a text of its own.
 static enum cr_status add_rows(struct corpus *corpus, const char *path)
 {
-    CR_CLEANUP(cr_rows_close) struct cr_rows rows = {0};
-    CR_TRY(cr_rows_open(path, &rows));
+    CR_CLEANUP(cr_row_reader_close) struct cr_row_reader rows = {0};
+    CR_TRY(cr_row_reader_open(path, &rows));
     for (;;) {
         bool found;
         struct cr_row row;
-        CR_TRY(cr_rows_next(&rows, &found, &row));
+        CR_TRY(cr_row_reader_next(&rows, &found, &row));
         if (!found) return CR_OK;
         const struct cr_slice fields[] = {row.text, row.instruction, row.input, row.output};
         for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)

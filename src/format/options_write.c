@@ -12,16 +12,6 @@ static bool needs_escape(uint32_t c)
            c == 0xffff;
 }
 
-static uint32_t decode(const unsigned char *text, size_t *length)
-{
-    // The text is valid UTF-8.
-    *length = text[0] < 0x80 ? 1 : text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : 4;
-    static const unsigned char masks[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
-    uint32_t c = text[0] & masks[*length];
-    for (size_t i = 1; i < *length; i++) c = c << 6 | (text[i] & 0x3f);
-    return c;
-}
-
 static enum cr_status append_quoted(struct cr_buffer *out, const char *text)
 {
     if (!cr_utf8_valid(cr_slice_of_string(text), NULL))
@@ -29,15 +19,14 @@ static enum cr_status append_quoted(struct cr_buffer *out, const char *text)
     CR_TRY(cr_append_u8(out, '"'));
     const unsigned char *at = (const unsigned char *)text;
     while (*at) {
-        size_t length;
-        uint32_t c = decode(at, &length);
+        const unsigned char *start = at;
+        uint32_t c = cr_utf8_next(&at);
         if (c == '"' || c == '\\')
             CR_TRY(cr_append_format(out, "\\%c", (int)c));
         else if (needs_escape(c))
             CR_TRY(cr_append_format(out, "\\u%04" PRIx32, c));
         else
-            CR_TRY(cr_append(out, at, length));
-        at += length;
+            CR_TRY(cr_append(out, start, (size_t)(at - start)));
     }
     return cr_append_u8(out, '"');
 }

@@ -8,7 +8,7 @@ static bool stands_for_itself(unsigned byte)
 }
 
 // The bytes that do not stand for themselves are 0-32, 127-160 and 173.
-uint32_t cr_byte_level_character(unsigned char byte)
+static uint32_t character_of(unsigned char byte)
 {
     if (stands_for_itself(byte)) return byte;
     return 0x100u + (byte <= 32 ? byte : byte <= 160 ? 33u + byte - 127u : 67u);
@@ -31,7 +31,7 @@ enum cr_status cr_byte_level_append(struct cr_buffer *out, struct cr_slice bytes
             CR_TRY(cr_append(out, chunk, used));
             used = 0;
         }
-        used += cr_utf8_put(cr_byte_level_character(bytes.data[i]), chunk + used);
+        used += cr_utf8_put(character_of(bytes.data[i]), chunk + used);
     }
     return cr_append(out, chunk, used);
 }

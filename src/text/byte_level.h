@@ -13,7 +13,6 @@ enum { CR_BYTE_LEVEL_END = 0x144 }; // all characters lie below
 #define CR_BYTE_LEVEL_EXPRESSION                                                                             \
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 
-uint32_t cr_byte_level_character(unsigned char byte);
 int cr_byte_level_byte(uint32_t character); // -1 where it stands for none
 
 enum cr_status cr_byte_level_append(struct cr_buffer *out, struct cr_slice bytes);

@@ -33,12 +33,6 @@ enum cr_status cr_alpaca_prompt(struct cr_slice instruction, struct cr_slice inp
     return cr_append_format(out, "\n\n### Response:");
 }
 
-static enum cr_status append_ids(struct cr_ids *out, const struct cr_ids *more)
-{
-    for (size_t i = 0; i < more->count; i++) CR_TRY(cr_ids_append(out, more->items[i]));
-    return CR_OK;
-}
-
 // The tokens of a row: special tokens, prompt (*prompt counts up to here), answer, special tokens, EOS.
 static enum cr_status encode_row(const struct cr_tokenizer *tokenizer, const struct cr_row *row,
                                  bool append_eos, struct cr_buffer *text, struct cr_ids *ids, size_t *prompt)
@@ -46,7 +40,7 @@ static enum cr_status encode_row(const struct cr_tokenizer *tokenizer, const str
     const struct cr_template *template = cr_tokenizer_template(tokenizer);
     ids->count = 0;
     *prompt = 0;
-    CR_TRY(append_ids(ids, &template->before));
+    CR_TRY(cr_ids_append_all(ids, &template->before));
     if (row->kind == CR_ROW_ALPACA) {
         cr_buffer_clear(text);
         CR_TRY(cr_alpaca_prompt(row->instruction, row->input, text));
@@ -56,7 +50,7 @@ static enum cr_status encode_row(const struct cr_tokenizer *tokenizer, const str
     } else {
         CR_TRY(cr_tokenizer_encode(tokenizer, row->text, false, ids));
     }
-    CR_TRY(append_ids(ids, &template->after));
+    CR_TRY(cr_ids_append_all(ids, &template->after));
     uint32_t eos;
     bool ends = (append_eos || row->kind == CR_ROW_ALPACA) && cr_tokenizer_eos(tokenizer, &eos);
     if (ends && (ids->count == 0 || ids->items[ids->count - 1] != eos)) CR_TRY(cr_ids_append(ids, eos));
@@ -101,7 +95,7 @@ static enum cr_status add_example(struct cr_dataset *dataset, const struct cr_id
     return CR_OK;
 }
 
-static enum cr_status read_rows(struct cr_dataset *dataset, struct cr_rows *rows,
+static enum cr_status read_rows(struct cr_dataset *dataset, struct cr_row_reader *rows,
                                 const struct cr_tokenizer *tokenizer,
                                 const struct cr_dataset_options *options)
 {
@@ -110,7 +104,7 @@ static enum cr_status read_rows(struct cr_dataset *dataset, struct cr_rows *rows
     while (options->limit == 0 || rows->count < options->limit) {
         bool found;
         struct cr_row row;
-        CR_TRY(cr_rows_next(rows, &found, &row));
+        CR_TRY(cr_row_reader_next(rows, &found, &row));
         if (!found) break;
         if ((row.kind == CR_ROW_ALPACA ? row.output.size : row.text.size) == 0) {
             dataset->skipped++;
@@ -135,8 +129,8 @@ enum cr_status cr_dataset_open(const char *path, const struct cr_tokenizer *toke
     if (options->max_length < 2)
         return cr_fail(CR_INVALID, "%s: examples of at most %zu tokens hold nothing to predict", path,
                        options->max_length);
-    CR_CLEANUP(cr_rows_close) struct cr_rows rows = {0};
-    CR_TRY(cr_rows_open(path, &rows));
+    CR_CLEANUP(cr_row_reader_close) struct cr_row_reader rows = {0};
+    CR_TRY(cr_row_reader_open(path, &rows));
     struct cr_dataset *dataset;
     CR_TRY(cr_allocate(1, sizeof *dataset, &dataset));
     enum cr_status status = read_rows(dataset, &rows, tokenizer, options);

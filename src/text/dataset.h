@@ -18,8 +18,8 @@ struct cr_dataset_options {
 
 struct cr_example {
     const uint32_t *tokens; // [count]
-    const int32_t
-        *labels; // [count]: labels[i] is the token that place i should predict (already shifted), or ignored
+    // [count], shifted already: labels[i] is the token that place i should predict, or CR_LABEL_IGNORE.
+    const int32_t *labels;
     size_t count;
     size_t labelled; // places whose label is not ignored
 };

@@ -16,7 +16,7 @@ struct step {
     size_t left, right;       // STRIP: at most so many at each end
 };
 
-enum { STEP_LIMIT = 32, NESTING_LIMIT = 8, GROWTH_LIMIT = 64, GROWTH_FREE = 1 << 16 };
+enum { STEP_LIMIT = 32, NESTING_LIMIT = 8, STRIP_LIMIT = 1 << 20 };
 
 struct cr_text_decoder {
     struct step steps[STEP_LIMIT];
@@ -65,8 +65,8 @@ static enum cr_status parse_strip(struct step *step, const struct cr_json *json,
     if (step->pattern.size > 0) (void)cr_utf8_next(&end);
     if (step->pattern.size == 0 || end != step->pattern.data + step->pattern.size)
         return cr_fail(CR_INVALID, "%s: decoder: Strip: \"content\" must be one character", name);
-    CR_TRY(cr_json_get_size(json, name, "start", 0, 1 << 20, 0, &step->left));
-    return cr_json_get_size(json, name, "stop", 0, 1 << 20, 0, &step->right);
+    CR_TRY(cr_json_get_size(json, name, "start", 0, STRIP_LIMIT, 0, &step->left));
+    return cr_json_get_size(json, name, "stop", 0, STRIP_LIMIT, 0, &step->right);
 }
 
 static enum cr_status parse(struct cr_text_decoder *decoder, const struct cr_json *json, const char *name,
@@ -144,19 +144,13 @@ static enum cr_status decode_byte_level(const struct cr_pieces *tokens, struct c
     return cr_utf8_append_lossy(out, cr_buffer_slice(&bytes));
 }
 
-static int hex_digit(unsigned char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                                  : -1;
-}
-
-static int byte_of_token(struct cr_slice token) // "<0x0A>"; -1 where it is none
+// "<0x0A>"; -1 where it is none.
+static int byte_of_token(struct cr_slice token)
 {
     if (token.size != 6 || memcmp(token.data, "<0x", 3) != 0 || token.data[5] != '>') return -1;
-    int high = hex_digit(token.data[3]), low = hex_digit(token.data[4]);
-    return high < 0 || low < 0 ? -1 : high << 4 | low;
+    const char digits[] = {(char)token.data[3], (char)token.data[4], 0};
+    unsigned char byte;
+    return cr_hex_decode(digits, &byte, 1) == CR_OK ? byte : -1;
 }
 
 static enum cr_status add_piece(struct cr_pieces *out, size_t start)
@@ -193,21 +187,6 @@ static enum cr_status decode_byte_fallback(const struct cr_pieces *tokens, struc
     return bytes.size > 0 ? flush_bytes(&bytes, out) : CR_OK;
 }
 
-static enum cr_status replace(struct cr_slice token, const struct cr_buffer *pattern, struct cr_slice content,
-                              struct cr_buffer *out)
-{
-    for (;;) {
-        const unsigned char *hit =
-            pattern->size > 0 ? memmem(token.data, token.size, pattern->data, pattern->size) : NULL;
-        size_t before = hit ? (size_t)(hit - token.data) : token.size;
-        CR_TRY(cr_append(out, token.data, before));
-        if (!hit) return CR_OK;
-        CR_TRY(cr_append(out, content.data, content.size));
-        token.data = hit + pattern->size;
-        token.size -= before + pattern->size;
-    }
-}
-
 static struct cr_slice strip(const struct step *step, struct cr_slice token)
 {
     size_t size = step->pattern.size;
@@ -237,7 +216,7 @@ static enum cr_status apply(const struct step *step, const struct cr_pieces *tok
         if (step->kind == METASPACE && i == 0 && step->drop_first) content.size = 0;
         if (step->kind == STRIP) token = strip(step, token);
         if (step->kind == REPLACE || step->kind == METASPACE)
-            CR_TRY(replace(token, &step->pattern, content, &out->text));
+            CR_TRY(cr_text_replace(token, cr_buffer_slice(&step->pattern), content, limit, &out->text));
         else
             CR_TRY(cr_append(&out->text, token.data, token.size));
         if (out->text.size > limit)
@@ -251,8 +230,7 @@ static enum cr_status apply(const struct step *step, const struct cr_pieces *tok
 enum cr_status cr_decode(const struct cr_text_decoder *decoder, struct cr_pieces *tokens,
                          struct cr_buffer *out)
 {
-    size_t size = tokens->text.size;
-    size_t limit = GROWTH_FREE + (size < SIZE_MAX / GROWTH_LIMIT / 2 ? size * GROWTH_LIMIT : 0);
+    size_t limit = cr_text_growth_limit(tokens->text.size);
     for (size_t i = 0; i < decoder->count; i++) {
         CR_CLEANUP(cr_pieces_release) struct cr_pieces next = {0};
         CR_TRY(apply(&decoder->steps[i], tokens, limit, &next));

@@ -14,14 +14,7 @@ struct step {
     struct cr_buffer pattern, content; // REPLACE; PREPEND has content alone
 };
 
-enum {
-    STEP_LIMIT = 32,
-    NESTING_LIMIT = 8,
-    // A chain of replacements could grow a text without bound; the worst normal form makes it 11 times
-    // longer.
-    GROWTH_LIMIT = 64,
-    GROWTH_FREE = 1 << 16,
-};
+enum { STEP_LIMIT = 32, NESTING_LIMIT = 8 };
 
 struct cr_normalizer {
     struct step steps[STEP_LIMIT];
@@ -137,22 +130,6 @@ static struct cr_slice strip(const struct step *step, struct cr_slice text)
     return (struct cr_slice){front, (size_t)(end - front)};
 }
 
-static enum cr_status replace(const struct step *step, struct cr_slice text, size_t limit,
-                              struct cr_buffer *out)
-{
-    while (text.size > 0) {
-        const unsigned char *hit = memmem(text.data, text.size, step->pattern.data, step->pattern.size);
-        size_t before = hit ? (size_t)(hit - text.data) : text.size;
-        CR_TRY(cr_append(out, text.data, before));
-        if (!hit) break;
-        CR_TRY(cr_append(out, step->content.data, step->content.size));
-        if (out->size > limit) break; // the caller refuses it
-        text.data = hit + step->pattern.size;
-        text.size -= before + step->pattern.size;
-    }
-    return CR_OK;
-}
-
 static enum cr_status apply(const struct step *step, struct cr_slice text, size_t limit,
                             struct cr_buffer *out, bool *cut_front)
 {
@@ -162,7 +139,8 @@ static enum cr_status apply(const struct step *step, struct cr_slice text, size_
     case LOWERCASE:
         return cr_unicode_lowercase(text, out);
     case REPLACE:
-        return replace(step, text, limit, out);
+        return cr_text_replace(text, cr_buffer_slice(&step->pattern), cr_buffer_slice(&step->content), limit,
+                               out);
     case PREPEND:
         if (text.size > 0) CR_TRY(cr_append(out, step->content.data, step->content.size));
         return cr_append(out, text.data, text.size);
@@ -179,7 +157,7 @@ enum cr_status cr_normalize(const struct cr_normalizer *normalizer, struct cr_sl
                             struct cr_buffer *out, bool *cut_front)
 {
     if (cut_front) *cut_front = false;
-    size_t limit = GROWTH_FREE + (text.size < SIZE_MAX / GROWTH_LIMIT / 2 ? text.size * GROWTH_LIMIT : 0);
+    size_t limit = cr_text_growth_limit(text.size);
     CR_CLEANUP(cr_buffer_release) struct cr_buffer a = {0};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer b = {0};
     for (size_t i = 0; i < normalizer->count; i++) {

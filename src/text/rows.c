@@ -4,24 +4,24 @@
 
 #include <string.h>
 
-static int peek(const struct cr_rows *rows)
+static int peek(const struct cr_row_reader *rows)
 {
     return rows->at < rows->file.size ? rows->file.data[rows->at] : -1;
 }
 
-static void step(struct cr_rows *rows)
+static void step(struct cr_row_reader *rows)
 {
     if (rows->file.data[rows->at++] == '\n') rows->line++;
 }
 
-static void skip_space(struct cr_rows *rows)
+static void skip_space(struct cr_row_reader *rows)
 {
     while (peek(rows) == ' ' || peek(rows) == '\t' || peek(rows) == '\n' || peek(rows) == '\r') step(rows);
 }
 
-enum cr_status cr_rows_open(const char *path, struct cr_rows *out)
+enum cr_status cr_row_reader_open(const char *path, struct cr_row_reader *out)
 {
-    struct cr_rows rows = {.path = path, .line = 1};
+    struct cr_row_reader rows = {.path = path, .line = 1};
     CR_TRY(cr_file_map(path, &rows.file));
     if (rows.file.size >= 3 && memcmp(rows.file.data, "\xef\xbb\xbf", 3) == 0)
         rows.at = 3; // a byte order mark
@@ -36,15 +36,15 @@ enum cr_status cr_rows_open(const char *path, struct cr_rows *out)
     return CR_OK;
 }
 
-void cr_rows_close(struct cr_rows *rows)
+void cr_row_reader_close(struct cr_row_reader *rows)
 {
     cr_file_unmap(&rows->file);
     cr_json_free(rows->json);
     cr_buffer_release(&rows->where);
-    *rows = (struct cr_rows){0};
+    *rows = (struct cr_row_reader){0};
 }
 
-static enum cr_status find_line(struct cr_rows *rows, struct cr_slice *row, size_t *line)
+static enum cr_status find_line(struct cr_row_reader *rows, struct cr_slice *row, size_t *line)
 {
     skip_space(rows);
     size_t start = rows->at;
@@ -57,7 +57,7 @@ static enum cr_status find_line(struct cr_rows *rows, struct cr_slice *row, size
 
 // The extent of the object at the reader's place, by its braces; whether it is well-formed is seen when it is
 // parsed.
-static void skip_object(struct cr_rows *rows)
+static void skip_object(struct cr_row_reader *rows)
 {
     size_t depth = 0;
     bool in_string = false;
@@ -77,7 +77,7 @@ static void skip_object(struct cr_rows *rows)
     }
 }
 
-static enum cr_status find_item(struct cr_rows *rows, struct cr_slice *row, size_t *line)
+static enum cr_status find_item(struct cr_row_reader *rows, struct cr_slice *row, size_t *line)
 {
     skip_space(rows);
     if (rows->count > 0 && peek(rows) == ',') {
@@ -104,7 +104,7 @@ static enum cr_status find_item(struct cr_rows *rows, struct cr_slice *row, size
     return CR_OK;
 }
 
-static enum cr_status take_string(const struct cr_rows *rows, const char *key, bool may_lack,
+static enum cr_status take_string(const struct cr_row_reader *rows, const char *key, bool may_lack,
                                   struct cr_slice *out)
 {
     const struct cr_json *value = cr_json_member(rows->json, key);
@@ -118,7 +118,7 @@ static enum cr_status take_string(const struct cr_rows *rows, const char *key, b
     return CR_OK;
 }
 
-static enum cr_status read_row(struct cr_rows *rows, struct cr_row *out)
+static enum cr_status read_row(struct cr_row_reader *rows, struct cr_row *out)
 {
     if (cr_json_kind(rows->json) != CR_JSON_OBJECT)
         return cr_fail(CR_INVALID, "%s: a row must be an object", cr_buffer_text(&rows->where));
@@ -143,7 +143,7 @@ static enum cr_status read_row(struct cr_rows *rows, struct cr_row *out)
     return CR_OK;
 }
 
-enum cr_status cr_rows_next(struct cr_rows *rows, bool *found, struct cr_row *row)
+enum cr_status cr_row_reader_next(struct cr_row_reader *rows, bool *found, struct cr_row *row)
 {
     struct cr_slice text = {NULL, 0};
     if (!rows->ended) {

@@ -5,7 +5,7 @@
 
 #include "format/json.h"
 
-struct cr_rows {
+struct cr_row_reader {
     struct cr_slice file; // a mapping
     size_t at, line;      // line is that of `at`, from 1
     size_t count;         // rows given so far
@@ -15,7 +15,8 @@ struct cr_rows {
     enum cr_row_kind {
         CR_ROW_UNKNOWN, // before the first row
         CR_ROW_TEXT,    // {"text"}
-        CR_ROW_ALPACA, // {"instruction", "input" (may be absent), "output"}; a "text" beside them is not read
+        // {"instruction", "input" (may be absent), "output"}; a "text" beside them is not read
+        CR_ROW_ALPACA,
     } kind;
     struct cr_json *json;
 };
@@ -27,11 +28,11 @@ struct cr_row {
 };
 
 // An empty file is CR_INVALID.
-enum cr_status cr_rows_open(const char *path, struct cr_rows *out);
-void cr_rows_close(struct cr_rows *rows); // usable with CR_CLEANUP
+enum cr_status cr_row_reader_open(const char *path, struct cr_row_reader *out);
+void cr_row_reader_close(struct cr_row_reader *rows); // usable with CR_CLEANUP
 
 // The next row; *found is false at the end. A row of another kind than the first, with a field missing or of
 // a wrong type, is CR_INVALID and named.
-enum cr_status cr_rows_next(struct cr_rows *rows, bool *found, struct cr_row *row);
+enum cr_status cr_row_reader_next(struct cr_row_reader *rows, bool *found, struct cr_row *row);
 
 #endif

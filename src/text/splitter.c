@@ -2,7 +2,6 @@
 
 #include "text/byte_level.h"
 #include "text/expression.h"
-#include "text/unicode.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -85,9 +84,9 @@ static enum cr_status parse_split(struct cr_splitter *splitter, const struct cr_
     CR_TRY(cr_json_get_bool(json, name, "invert", false, &step->invert));
     const char *behaviour;
     CR_TRY(cr_json_get_string(json, name, "behavior", "", &behaviour));
-    size_t found = 0;
-    while (found < 5 && strcmp(behaviour, behaviours[found]) != 0) found++;
-    if (found == 5)
+    size_t found = 0, known = sizeof behaviours / sizeof *behaviours;
+    while (found < known && strcmp(behaviour, behaviours[found]) != 0) found++;
+    if (found == known)
         return cr_fail(CR_UNSUPPORTED, "%s: Split behavior \"%s\" is not supported", name, behaviour);
     step->behaviour = (enum behaviour)found;
     const struct cr_json *pattern = cr_json_member(json, "pattern");
@@ -107,9 +106,9 @@ static enum cr_status parse_scheme(const struct cr_json *json, const char *name,
     bool prefix; // the older form of "always" and "never"
     CR_TRY(cr_json_get_bool(json, name, "add_prefix_space", true, &prefix));
     CR_TRY(cr_json_get_string(json, name, "prepend_scheme", prefix ? "always" : "never", &scheme));
-    size_t found = 0;
-    while (found < 3 && strcmp(scheme, schemes[found]) != 0) found++;
-    if (found == 3)
+    size_t found = 0, known = sizeof schemes / sizeof *schemes;
+    while (found < known && strcmp(scheme, schemes[found]) != 0) found++;
+    if (found == known)
         return cr_fail(CR_UNSUPPORTED, "%s: prepend_scheme \"%s\" is not supported", name, scheme);
     *out = (enum scheme)found;
     return CR_OK;

@@ -45,6 +45,12 @@ enum cr_status cr_ids_append(struct cr_ids *ids, uint32_t id)
     return CR_OK;
 }
 
+enum cr_status cr_ids_append_all(struct cr_ids *ids, const struct cr_ids *more)
+{
+    for (size_t i = 0; i < more->count; i++) CR_TRY(cr_ids_append(ids, more->items[i]));
+    return CR_OK;
+}
+
 static bool find_token(const struct cr_tokenizer *tokenizer, struct cr_slice token, uint32_t *out)
 {
     return cr_vocabulary_find(cr_added_vocabulary(tokenizer->added), token, out) ||
@@ -194,12 +200,6 @@ static enum cr_status normalize_pieces(const struct cr_normalizer *normalizer, s
     return CR_OK;
 }
 
-static enum cr_status append_all(struct cr_ids *out, const struct cr_ids *more)
-{
-    for (size_t i = 0; i < more->count; i++) CR_TRY(cr_ids_append(out, more->items[i]));
-    return CR_OK;
-}
-
 static enum cr_status encode(const struct cr_tokenizer *tokenizer, struct cr_slice text, bool add_special,
                              struct cr_ids *out)
 {
@@ -210,9 +210,9 @@ static enum cr_status encode(const struct cr_tokenizer *tokenizer, struct cr_sli
     if (!cr_normalizer_idle(tokenizer->normalizer)) CR_TRY(normalize_pieces(tokenizer->normalizer, &pieces));
     CR_TRY(cr_added_cut(tokenizer->added, true, &pieces));
     CR_TRY(cr_split(tokenizer->splitter, &pieces));
-    if (add_special) CR_TRY(append_all(out, &tokenizer->template.before));
+    if (add_special) CR_TRY(cr_ids_append_all(out, &tokenizer->template.before));
     CR_TRY(cr_bpe_encode(tokenizer->bpe, &pieces, out));
-    return add_special ? append_all(out, &tokenizer->template.after) : CR_OK;
+    return add_special ? cr_ids_append_all(out, &tokenizer->template.after) : CR_OK;
 }
 
 enum cr_status cr_tokenizer_encode(const struct cr_tokenizer *tokenizer, struct cr_slice text,

@@ -16,6 +16,7 @@ struct cr_ids {
 };
 void cr_ids_release(struct cr_ids *ids);
 enum cr_status cr_ids_append(struct cr_ids *ids, uint32_t id);
+enum cr_status cr_ids_append_all(struct cr_ids *ids, const struct cr_ids *more);
 
 // From a tokenizer.json, or a directory that holds one (then tokenizer_config.json beside it, where present,
 // names bos_token and eos_token, null meaning none). A token that is not named so is the first added token of

@@ -12,7 +12,7 @@ struct cr_bpe_options {
 };
 
 // Pre-tokenizes with GPT-2's expression, merges the most frequent pair, ties to the lexicographically greater
-// pair of byte strings (as Sennrich et al.'s reference in CS336). Deterministic. Appends tokenizer.json to
+// pair of byte strings (as Sennrich et al.'s reference). Deterministic. Appends tokenizer.json to
 // `json`.
 enum cr_status cr_bpe_train(const struct cr_slice *texts, size_t text_count,
                             const struct cr_bpe_options *options, struct cr_buffer *json);

@@ -4,21 +4,6 @@
 #include <string.h>
 #include <utf8proc.h>
 
-uint32_t cr_utf8_next(const unsigned char **at)
-{
-    const unsigned char *p = *at;
-    uint32_t c = p[0];
-    if (c < 0x80) {
-        *at = p + 1;
-        return c;
-    }
-    size_t more = c < 0xe0 ? 1 : c < 0xf0 ? 2 : 3;
-    c &= 0x3fu >> more;
-    for (size_t k = 1; k <= more; k++) c = c << 6 | (p[k] & 0x3fu);
-    *at = p + more + 1;
-    return c;
-}
-
 size_t cr_utf8_put(uint32_t c, unsigned char out[4])
 {
     if (c < 0x80) {
@@ -75,13 +60,6 @@ bool cr_unicode_space(uint32_t c)
     return (c >= 9 && c <= 13) || c == ' ' || c == 0x85 || c == 0xa0 || c == 0x1680 ||
            (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f ||
            c == 0x3000;
-}
-
-bool cr_unicode_numeric(uint32_t c)
-{
-    utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)c);
-    return category == UTF8PROC_CATEGORY_ND || category == UTF8PROC_CATEGORY_NL ||
-           category == UTF8PROC_CATEGORY_NO;
 }
 
 bool cr_unicode_word(uint32_t c)
@@ -283,4 +261,25 @@ enum cr_status cr_unicode_lowercase(struct cr_slice text, struct cr_buffer *out)
             CR_TRY(cr_utf8_append(out, (uint32_t)utf8proc_tolower((utf8proc_int32_t)c)));
     }
     return CR_OK;
+}
+
+enum cr_status cr_text_replace(struct cr_slice text, struct cr_slice pattern, struct cr_slice content,
+                               size_t limit, struct cr_buffer *out)
+{
+    while (text.size > 0 && out->size <= limit) {
+        const unsigned char *hit =
+            pattern.size > 0 ? memmem(text.data, text.size, pattern.data, pattern.size) : NULL;
+        size_t before = hit ? (size_t)(hit - text.data) : text.size;
+        CR_TRY(cr_append(out, text.data, before));
+        if (!hit) break;
+        CR_TRY(cr_append(out, content.data, content.size));
+        text = (struct cr_slice){hit + pattern.size, text.size - before - pattern.size};
+    }
+    return CR_OK;
+}
+
+size_t cr_text_growth_limit(size_t size)
+{
+    enum { FACTOR = 64, FREE = 1 << 16 };
+    return FREE + (size < SIZE_MAX / FACTOR / 2 ? size * FACTOR : 0);
 }

@@ -1,13 +1,10 @@
-// Characters: reading and writing UTF-8, the classes that tokenizers ask for, normal forms.
+// Characters: writing UTF-8, the classes that tokenizers ask for, normal forms.
 #ifndef CARREL_TEXT_UNICODE_H
 #define CARREL_TEXT_UNICODE_H
 
 #include "base/bytes.h"
 
 #include <stdint.h>
-
-// The character at *at, which must be the start of one in valid UTF-8; moves *at behind it.
-uint32_t cr_utf8_next(const unsigned char **at);
 
 // Writes a character (at most U+10FFFF) and returns its size in bytes, 1 to 4.
 size_t cr_utf8_put(uint32_t character, unsigned char out[4]);
@@ -17,9 +14,8 @@ enum cr_status cr_utf8_append(struct cr_buffer *out, uint32_t character);
 // Rust's from_utf8_lossy does.
 enum cr_status cr_utf8_append_lossy(struct cr_buffer *out, struct cr_slice bytes);
 
-bool cr_unicode_space(uint32_t character);   // White_Space
-bool cr_unicode_word(uint32_t character);    // what Rust's \w takes
-bool cr_unicode_numeric(uint32_t character); // Nd, Nl, No
+bool cr_unicode_space(uint32_t character); // White_Space
+bool cr_unicode_word(uint32_t character);  // what Rust's \w takes
 
 enum cr_normal_form { CR_NFC, CR_NFD, CR_NFKC, CR_NFKD };
 
@@ -27,5 +23,14 @@ enum cr_normal_form { CR_NFC, CR_NFD, CR_NFKC, CR_NFKD };
 // Time is n log n at worst, whatever the text.
 enum cr_status cr_unicode_normalize(struct cr_slice text, enum cr_normal_form form, struct cr_buffer *out);
 enum cr_status cr_unicode_lowercase(struct cr_slice text, struct cr_buffer *out);
+
+// Appends `text` with every occurrence of `pattern` replaced by `content`; an empty pattern occurs nowhere.
+// Stops once `out` holds more than `limit` bytes, which the caller then refuses.
+enum cr_status cr_text_replace(struct cr_slice text, struct cr_slice pattern, struct cr_slice content,
+                               size_t limit, struct cr_buffer *out);
+
+// The most bytes that a tokenizer's steps may make of a text of `size` bytes. A chain of replacements could
+// grow it without bound; the worst normal form makes it 11 times longer.
+size_t cr_text_growth_limit(size_t size);
 
 #endif
