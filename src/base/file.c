@@ -34,24 +34,40 @@ static enum cr_status open_regular(const char *path, int *fd, size_t *size)
     return CR_OK;
 }
 
-enum cr_status cr_file_read(const char *path, size_t limit, struct cr_buffer *out)
+static enum cr_status read_all(int fd, const char *path, size_t limit, struct cr_buffer *out)
 {
-    CR_CLEANUP(close_fd) int fd = -1;
-    size_t size;
-    CR_TRY(open_regular(path, &fd, &size));
-    if (size > limit)
-        return cr_fail(CR_INVALID, "%s: %zu bytes, more than the %zu allowed", path, size, limit);
     unsigned char chunk[65536];
     size_t total = 0;
+    enum cr_status status = CR_OK;
     for (;;) {
         ssize_t got = read(fd, chunk, sizeof chunk);
         if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return cr_fail_errno(CR_IO, "%s", path);
-        if (got == 0) return CR_OK;
+        if (got < 0) status = cr_fail_errno(CR_IO, "%s", path);
+        if (got <= 0) break;
         total += (size_t)got;
-        if (total > limit) return cr_fail(CR_INVALID, "%s: more than the %zu bytes allowed", path, limit);
-        CR_TRY(cr_append(out, chunk, (size_t)got));
+        if (total > limit)
+            status = cr_fail(CR_INVALID, "%s: more than the %zu bytes allowed", path, limit);
+        else
+            status = cr_append(out, chunk, (size_t)got);
+        if (status != CR_OK) break;
     }
+    cr_wipe(chunk, sizeof chunk); // it may have been a secret
+    return status;
+}
+
+enum cr_status cr_file_read(const char *path, size_t limit, struct cr_buffer *out)
+{
+    CR_CLEANUP(close_fd) int fd = -1;
+    size_t size, before = out->size;
+    CR_TRY(open_regular(path, &fd, &size));
+    if (size > limit)
+        return cr_fail(CR_INVALID, "%s: %zu bytes, more than the %zu allowed", path, size, limit);
+    enum cr_status status = read_all(fd, path, limit, out);
+    if (status != CR_OK && out->data) {
+        out->size = before;
+        out->data[before] = 0;
+    }
+    return status;
 }
 
 enum cr_status cr_file_begin(const char *path, bool secret, struct cr_file_writer *out)

@@ -24,7 +24,7 @@ void cr_file_abandon(struct cr_file_writer *writer); // does nothing after commi
 
 // A private read-only mapping of the whole file; an empty file maps to {NULL, 0}.
 enum cr_status cr_file_map(const char *path, struct cr_slice *out);
-void cr_file_unmap(struct cr_slice *mapping);
+void cr_file_unmap(struct cr_slice *mapping); // usable with CR_CLEANUP
 
 bool cr_file_exists(const char *path);
 

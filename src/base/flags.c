@@ -1,71 +1,11 @@
 #include "base/flags.h"
 
-#include <ctype.h>
-#include <errno.h>
+#include "base/parse.h"
+
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { MOST_FLAGS = 64, LONGEST_NAME = 63 };
-
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-static size_t edit_distance(const char *a, const char *b)
-{
-    size_t a_length = strlen(a), b_length = strlen(b);
-    if (a_length > LONGEST_NAME || b_length > LONGEST_NAME) return SIZE_MAX;
-    size_t row[LONGEST_NAME + 1];
-    for (size_t j = 0; j <= b_length; j++) row[j] = j;
-    for (size_t i = 1; i <= a_length; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= b_length; j++) {
-            size_t above = row[j];
-            size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
-            row[j] = smaller(replaced, smaller(above, row[j - 1]) + 1);
-            diagonal = above;
-        }
-    }
-    return row[b_length];
-}
-
-const char *cr_nearest_name(const char *name, const char *const *candidates, size_t count)
-{
-    const char *nearest = NULL;
-    size_t least = 1 + strlen(name) / 3 + 1;
-    for (size_t i = 0; i < count; i++) {
-        size_t distance = edit_distance(name, candidates[i]);
-        if (distance < least) {
-            least = distance;
-            nearest = candidates[i];
-        }
-    }
-    return nearest;
-}
-
-bool cr_parse_unsigned(const char *text, uint64_t *out)
-{
-    for (const char *c = text; *c; c++)
-        if (*c < '0' || *c > '9') return false;
-    errno = 0;
-    unsigned long long value = strtoull(text, NULL, 10);
-    if (text[0] == 0 || errno != 0) return false;
-    *out = value;
-    return true;
-}
-
-bool cr_parse_number(const char *text, double *out)
-{
-    char *end;
-    if (text[0] == 0 || isspace((unsigned char)text[0])) return false;
-    double value = strtod(text, &end);
-    if (*end != 0 || !isfinite(value)) return false;
-    *out = value;
-    return true;
-}
 
 static const struct cr_flag *find_flag(const struct cr_flags *flags, const char *name, size_t length)
 {
@@ -78,7 +18,7 @@ static const struct cr_flag *find_flag(const struct cr_flags *flags, const char 
 static enum cr_status unknown_flag(const struct cr_flags *flags, const char *argument, size_t length)
 {
     const char *names[MOST_FLAGS];
-    size_t count = smaller(flags->count, MOST_FLAGS);
+    size_t count = cr_least(flags->count, MOST_FLAGS);
     for (size_t i = 0; i < count; i++) names[i] = flags->items[i].name;
     char name[LONGEST_NAME + 1] = "";
     if (length <= LONGEST_NAME) memcpy(name, argument + 2, length);
@@ -90,6 +30,7 @@ static enum cr_status unknown_flag(const struct cr_flags *flags, const char *arg
 static enum cr_status set_flag(const struct cr_flag *flag, const char *value)
 {
     uint64_t whole;
+    double number;
     switch (flag->type) {
     case CR_FLAG_BOOL:
         *(bool *)flag->target = true;
@@ -107,8 +48,9 @@ static enum cr_status set_flag(const struct cr_flag *flag, const char *value)
             return cr_fail(CR_INVALID, "--%s: \"%s\" is no whole number", flag->name, value);
         return CR_OK;
     case CR_FLAG_NUMBER:
-        if (!cr_parse_number(value, (double *)flag->target))
+        if (!cr_parse_number(value, &number) || !isfinite(number))
             return cr_fail(CR_INVALID, "--%s: \"%s\" is no number", flag->name, value);
+        *(double *)flag->target = number;
         return CR_OK;
     case CR_FLAG_STRINGS: {
         struct cr_flag_list *list = flag->target;
@@ -169,20 +111,22 @@ enum cr_status cr_flags_parse(const struct cr_flags *flags, int argc, char **arg
     return CR_OK;
 }
 
+// Of "--name ARGUMENT".
+static size_t flag_width(const struct cr_flag *flag)
+{
+    return 2 + strlen(flag->name) + (flag->argument ? 1 + strlen(flag->argument) : 0);
+}
+
 enum cr_status cr_flags_help(const struct cr_flags *flags, struct cr_buffer *out)
 {
     CR_TRY(cr_append_format(out, "usage: %s\n\n%s\n\n", flags->usage, flags->summary));
     size_t widest = strlen("--help");
+    for (size_t i = 0; i < flags->count; i++) widest = cr_most(widest, flag_width(&flags->items[i]));
     for (size_t i = 0; i < flags->count; i++) {
         const struct cr_flag *flag = &flags->items[i];
-        size_t width = 2 + strlen(flag->name) + (flag->argument ? 1 + strlen(flag->argument) : 0);
-        if (width > widest) widest = width;
-    }
-    for (size_t i = 0; i < flags->count; i++) {
-        const struct cr_flag *flag = &flags->items[i];
-        int rest = (int)(widest - 2 - strlen(flag->name));
-        CR_TRY(cr_append_format(out, "  --%s %-*s %s\n", flag->name, rest > 0 ? rest - 1 : 0,
-                                flag->argument ? flag->argument : "", flag->help));
+        size_t width = flag_width(flag);
+        CR_TRY(cr_append_format(out, "  --%s%s%s%*s %s\n", flag->name, flag->argument ? " " : "",
+                                flag->argument ? flag->argument : "", (int)(widest - width), "", flag->help));
     }
     return cr_append_format(out, "  %-*s print this text\n", (int)widest, "--help");
 }

@@ -15,7 +15,7 @@ enum cr_flag_type {
     CR_FLAG_STRING,  // const char *: points into argv
     CR_FLAG_SIZE,    // size_t
     CR_FLAG_SEED,    // uint64_t
-    CR_FLAG_NUMBER,  // double, finite
+    CR_FLAG_NUMBER,  // double, finite, written as in JSON
     CR_FLAG_STRINGS, // struct cr_flag_list: may be given several times
 };
 
@@ -42,18 +42,11 @@ struct cr_flags {
 
 // argv[0] is the command's name. Positional arguments go to `positional` (room for most_positional), their
 // number to *positional_count. With --help anywhere, *help is true and nothing else is checked or set.
+// On failure the targets of flags before the wrong one are set.
 enum cr_status cr_flags_parse(const struct cr_flags *flags, int argc, char **argv, const char **positional,
                               size_t *positional_count, bool *help);
 
 // Appends the --help text.
 enum cr_status cr_flags_help(const struct cr_flags *flags, struct cr_buffer *out);
-
-// The candidate nearest to `name` by edit distance, or NULL where none is near enough to be meant.
-const char *cr_nearest_name(const char *name, const char *const *candidates, size_t count);
-
-// Wholly a number of the kind: decimal digits, no sign, no space, no overflow; for the double: finite, as
-// strtod reads it.
-bool cr_parse_unsigned(const char *text, uint64_t *out);
-bool cr_parse_number(const char *text, double *out);
 
 #endif

@@ -1,16 +1,17 @@
 #include "base/memory.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-static int rounded_size(size_t count, size_t size, size_t *total)
+static bool rounded_size(size_t count, size_t size, size_t *total)
 {
     size_t bytes;
-    if (__builtin_mul_overflow(count, size, &bytes)) return 0;
+    if (__builtin_mul_overflow(count, size, &bytes)) return false;
     if (bytes == 0) bytes = 1;
-    if (bytes > SIZE_MAX / 2) return 0;
+    if (bytes > SIZE_MAX / 2) return false;
     *total = (bytes + CR_ALIGNMENT - 1) / CR_ALIGNMENT * CR_ALIGNMENT;
-    return 1;
+    return true;
 }
 
 enum cr_status cr_allocate(size_t count, size_t size, void *out)
@@ -65,11 +66,6 @@ enum cr_status cr_arena_commit(struct cr_arena *arena)
     return CR_OK;
 }
 
-void cr_arena_reset(struct cr_arena *arena)
-{
-    arena->used = 0;
-}
-
 void cr_arena_release(struct cr_arena *arena)
 {
     free(arena->base);
@@ -78,10 +74,10 @@ void cr_arena_release(struct cr_arena *arena)
 
 void *cr_arena_take(struct cr_arena *arena, size_t count, size_t size)
 {
-    size_t total;
-    if (!rounded_size(count, size, &total)) abort();
-    size_t at = arena->used;
-    arena->used += total;
+    size_t total, at = arena->used;
+    // What cannot be had is counted as all memory, so that the commit refuses it.
+    if (!rounded_size(count, size, &total) || __builtin_add_overflow(at, total, &arena->used))
+        arena->used = SIZE_MAX;
     if (!arena->base) return NULL;
     if (arena->used > arena->size) abort();
     return arena->base + at;

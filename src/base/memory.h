@@ -23,22 +23,31 @@ enum cr_status cr_copy_string(const char *text, char **out);
 // Frees *block and sets it to NULL; for CR_CLEANUP.
 void cr_free(void *block);
 
+static inline size_t cr_least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline size_t cr_most(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
 #define CR_CLEANUP(release) __attribute__((cleanup(release)))
 #define CR_FREE CR_CLEANUP(cr_free)
 
 // Wipes memory that held a secret; never optimised away.
 void cr_wipe(void *bytes, size_t size);
 
-// One block handed out front to back. Size it first with cr_arena_reserve: the first pass (base == NULL) only
-// counts, cr_arena_commit allocates, the second pass over the same requests hands out.
+// One block handed out front to back. Take everything twice: the first pass (base == NULL) only counts,
+// cr_arena_commit allocates, the second pass over the same requests hands out.
 struct cr_arena {
     unsigned char *base; // NULL while counting
     size_t size;         // bytes committed
-    size_t used;         // bytes asked for since the last reset
+    size_t used;         // bytes asked for since the commit; SIZE_MAX: more than can be counted
 };
 
-enum cr_status cr_arena_commit(struct cr_arena *arena); // allocates `used` bytes, zeroed, and resets
-void cr_arena_reset(struct cr_arena *arena);
+enum cr_status cr_arena_commit(struct cr_arena *arena); // allocates `used` bytes, zeroed
 void cr_arena_release(struct cr_arena *arena);
 
 // NULL while counting; afterwards aligned memory. Asking for more than was counted is a bug and aborts.

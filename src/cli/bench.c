@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/parse.h"
 #include "crypto/random.h"
 #include "format/json.h"
 #include "tensor/matmul.h"

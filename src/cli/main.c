@@ -1,6 +1,8 @@
 // carrel: the person's program. Each command is a file of this folder.
 #include "cli/command.h"
 
+#include "base/parse.h"
+
 #include <stdio.h>
 #include <string.h>
 

@@ -2,6 +2,7 @@
 #include "cli/command.h"
 
 #include "base/file.h"
+#include "base/parse.h"
 #include "format/json.h"
 #include "text/rows.h"
 #include "text/tokenizer.h"

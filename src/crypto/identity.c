@@ -167,11 +167,6 @@ static int no_password(char *buffer, int size, int writing, void *context)
     return -1;
 }
 
-static void unmap(struct cr_slice *mapping)
-{
-    cr_file_unmap(mapping);
-}
-
 static enum cr_status map_pem(const char *path, struct cr_slice *mapping, BIO **bio)
 {
     CR_TRY(cr_file_map(path, mapping));
@@ -188,7 +183,7 @@ static enum cr_status load_key(const char *path, EVP_PKEY **out)
     if (stat(path, &about) == 0 && (about.st_mode & 077) != 0)
         return cr_fail(CR_DENIED, "%s: a private key that others may open (chmod 600 it)", path);
     // Mapped rather than read, so that no copy of the key needs wiping.
-    CR_CLEANUP(unmap) struct cr_slice mapping = {0};
+    CR_CLEANUP(cr_file_unmap) struct cr_slice mapping = {0};
     CR_CLEANUP(free_bio) BIO *bio = NULL;
     CR_TRY(map_pem(path, &mapping, &bio));
     EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL);
@@ -205,7 +200,7 @@ static enum cr_status load_certificate(const char *directory, const char *name, 
 {
     CR_FREE char *path = NULL;
     CR_TRY(cr_path_join(directory, name, &path));
-    CR_CLEANUP(unmap) struct cr_slice mapping = {0};
+    CR_CLEANUP(cr_file_unmap) struct cr_slice mapping = {0};
     CR_CLEANUP(free_bio) BIO *bio = NULL;
     CR_TRY(map_pem(path, &mapping, &bio));
     X509 *certificate = PEM_read_bio_X509(bio, NULL, no_password, NULL);

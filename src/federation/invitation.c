@@ -2,7 +2,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
-#include "base/flags.h"
+#include "base/parse.h"
 #include "channel/tls.h"
 #include "crypto/random.h"
 #include "format/json.h"

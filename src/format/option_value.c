@@ -1,11 +1,10 @@
 #include "format/option_value.h"
 
-#include <errno.h>
+#include "base/parse.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { LONGEST_KEY = 96 }; // for suggestions; nothing in a table comes near it
 
 void *cr_option_field(const struct cr_option *option, void *config)
 {
@@ -32,28 +31,6 @@ static bool is_whole(const char *text)
     return digits > 0 && text[digits] == 0 && (digits == 1 || text[0] != '0');
 }
 
-// JSON's grammar of numbers.
-static bool is_number(const char *text)
-{
-    if (*text == '-') text++;
-    size_t digits = strspn(text, "0123456789");
-    if (digits == 0 || (digits > 1 && text[0] == '0')) return false;
-    text += digits;
-    if (*text == '.') {
-        digits = strspn(++text, "0123456789");
-        if (digits == 0) return false;
-        text += digits;
-    }
-    if (*text == 'e' || *text == 'E') {
-        text++;
-        if (*text == '+' || *text == '-') text++;
-        digits = strspn(text, "0123456789");
-        if (digits == 0) return false;
-        text += digits;
-    }
-    return *text == 0;
-}
-
 static enum cr_status check_range(const struct cr_option *option, const char *text, double value)
 {
     bool bounded = option->least < 0 || option->least > 0 || option->most < 0 || option->most > 0;
@@ -67,9 +44,8 @@ static enum cr_status read_whole(const char *text, bool quoted, uint64_t *out)
 {
     if (quoted || !is_whole(text))
         return cr_fail(CR_INVALID, "\"%.80s\" is not an integer%s", text, quoted ? " but a string" : "");
-    errno = 0;
-    unsigned long long value = strtoull(text, NULL, 10);
-    if (errno == ERANGE) return cr_fail(CR_INVALID, "%.40s does not fit into 64 bits", text);
+    uint64_t value;
+    if (!cr_parse_unsigned(text, &value)) return cr_fail(CR_INVALID, "%.40s does not fit into 64 bits", text);
     *out = value;
     return CR_OK;
 }
@@ -85,9 +61,9 @@ static enum cr_status read_size(const struct cr_option *option, const char *text
 
 static enum cr_status read_number(const struct cr_option *option, const char *text, bool quoted, double *out)
 {
-    if (quoted || !is_number(text))
+    double value;
+    if (quoted || !cr_parse_number(text, &value))
         return cr_fail(CR_INVALID, "\"%.80s\" is not a number%s", text, quoted ? " but a string" : "");
-    double value = strtod(text, NULL);
     if (!isfinite(value)) return cr_fail(CR_INVALID, "%.40s is larger than any double", text);
     CR_TRY(check_range(option, text, value));
     *out = value;
@@ -229,26 +205,6 @@ void cr_option_release(const struct cr_option *option, void *field)
     }
 }
 
-// Levenshtein's distance.
-static size_t distance(const char *a, const char *b)
-{
-    size_t columns = strlen(b);
-    size_t row[LONGEST_KEY + 1];
-    if (columns > LONGEST_KEY) return SIZE_MAX;
-    for (size_t j = 0; j <= columns; j++) row[j] = j;
-    for (size_t i = 0; a[i]; i++) {
-        size_t diagonal = row[0];
-        row[0] = i + 1;
-        for (size_t j = 0; j < columns; j++) {
-            size_t replaced = diagonal + (a[i] != b[j]);
-            size_t shorter = (row[j] < row[j + 1] ? row[j] : row[j + 1]) + 1;
-            diagonal = row[j + 1];
-            row[j + 1] = replaced < shorter ? replaced : shorter;
-        }
-    }
-    return row[columns];
-}
-
 static const char *last_part(const char *path)
 {
     const char *dot = strrchr(path, '.');
@@ -260,17 +216,17 @@ enum cr_status cr_option_fail_unknown(const struct cr_option_table *table, const
 {
     const char *nearest = NULL;
     size_t least = SIZE_MAX;
-    for (size_t i = 0; strlen(path) <= LONGEST_KEY && i < table->count; i++) {
+    for (size_t i = 0; i < table->count; i++) {
         const char *key = table->options[i].key;
         // A right name in the wrong section is as near as one wrong letter.
-        size_t whole = distance(path, key), part = distance(last_part(path), last_part(key)) + 1;
-        size_t far = whole < part ? whole : part;
-        if (far < least) {
-            least = far;
+        size_t whole = cr_edit_distance(path, key), part = cr_edit_distance(last_part(path), last_part(key));
+        if (part < SIZE_MAX) part++;
+        if (cr_least(whole, part) < least) {
+            least = cr_least(whole, part);
             nearest = key;
         }
     }
-    if (nearest && least <= 1 + strlen(last_part(path)) / 3)
+    if (nearest && least <= cr_near_enough(last_part(path)))
         return cr_fail(CR_INVALID, "%s: unknown key \"%.80s\" (did you mean \"%s\"?)", prefix, path, nearest);
     return cr_fail(CR_INVALID, "%s: unknown key \"%.80s\"", prefix, path);
 }

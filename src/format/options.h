@@ -41,10 +41,9 @@ struct cr_record_list {
 struct cr_option {
     const char *key; // dotted for nested maps: "lora.r"
     enum cr_option_type type;
-    size_t offset; // in the struct
-    const char
-        *fallback; // the default, written as in YAML; NULL: zero, or the key must be given where `required`
-    bool required;
+    size_t offset;                         // in the struct
+    const char *fallback;                  // the default, written as in YAML; NULL: zero
+    bool required;                         // the key must be given
     double least, most;                    // SIZE, SIZES and NUMBER; both 0: no bound
     const char *const *choices;            // CHOICE: names, NULL at the end
     const char *help;                      // one sentence or two

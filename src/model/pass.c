@@ -15,18 +15,13 @@ struct cr_pass {
 
 #define NO_GRADIENT SIZE_MAX
 
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 enum cr_status cr_pass_new(const struct cr_model *model, size_t rows, size_t sequences, bool backward,
                            struct cr_pass **out)
 {
     if (rows == 0 || sequences == 0) return cr_fail(CR_INVALID, "a pass needs at least one row and sequence");
     struct cr_walk_size size = {.rows = rows,
                                 .sequences = sequences,
-                                .positions = smaller(rows, model->config.context),
+                                .positions = cr_least(rows, model->config.context),
                                 .backward = backward};
     struct cr_pass *pass;
     CR_TRY(cr_allocate(1, sizeof *pass, &pass));
@@ -188,7 +183,7 @@ enum cr_status cr_pass_logits(struct cr_pass *pass, const uint32_t *row, size_t 
         if (row[i] >= pass->rows)
             return cr_fail(CR_INVALID, "row %u is outside the batch of %zu", row[i], pass->rows);
     for (size_t at = 0; at < count; at += walk->chunk) {
-        size_t n = smaller(walk->chunk, count - at);
+        size_t n = cr_least(walk->chunk, count - at);
         memcpy(walk->head_row, row + at, n * sizeof *row);
         CR_TRY(cr_head_logits(walk, cr_pass_stream(pass), n,
                               cr_matrix_of(logits + at * vocabulary, CR_F32, n, vocabulary)));

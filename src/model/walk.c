@@ -15,11 +15,6 @@ static size_t head_chunk(size_t rows, size_t vocabulary)
     return rows < chunk ? rows : chunk;
 }
 
-static size_t larger(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
-
 // Rotation per position of pair j, as Transformers computes it (in fp32: models were trained with its
 // rounding). Source of the scaling: modeling_rope_utils.py, _compute_llama3_parameters.
 static float frequency(const struct cr_model_config *config, size_t j)
@@ -86,7 +81,7 @@ static void place_layer_space(struct cr_walk *walk)
         if (model->act != CR_F32) walk->upstream = take(walk, model->act, rows, d);
         walk->dattended = take(walk, model->act, rows, layer->o.in);
         walk->dqkv = take(walk, model->act, rows, layer->qkv.out);
-        walk->wide = take_floats(walk, rows * larger(larger(d, layer->down.in), layer->o.in));
+        walk->wide = take_floats(walk, rows * cr_most(cr_most(d, layer->down.in), layer->o.in));
     }
 }
 
@@ -140,7 +135,7 @@ static void place(struct cr_walk *walk)
     size_t end = walk->arena.used;
     walk->arena.used = start;
     place_head_space(walk);
-    walk->arena.used = larger(end, walk->arena.used);
+    walk->arena.used = cr_most(end, walk->arena.used);
 }
 
 enum cr_status cr_walk_init(const struct cr_model *model, const struct cr_walk_size *size,

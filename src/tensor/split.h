@@ -8,11 +8,6 @@
 // An item is about this many elements: enough to make handing it out cheap, few enough to balance.
 enum { CR_ITEM = 16384 };
 
-static inline size_t cr_least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 // Rows of one item of a matrix with that many columns.
 static inline size_t cr_item_rows(size_t columns)
 {

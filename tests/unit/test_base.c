@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/flags.h"
+#include "base/parse.h"
 #include "base/thread.h"
 
 #include <stdatomic.h>
@@ -248,6 +249,54 @@ static void flags_are_read_strictly(void **state)
                  parse_flags(&values, FLAGS("--set", "a", "--set", "b", "--set", "c"), &help));
 }
 
+static void words_are_parsed_whole(void **state)
+{
+    (void)state;
+    uint64_t whole = 7;
+    double number = 7;
+    assert_true(cr_parse_unsigned("18446744073709551615", &whole) && whole == UINT64_MAX);
+    const char *const not_whole[] = {"", "-1", "+1", " 1", "1 ", "0x10", "18446744073709551616"};
+    for (size_t i = 0; i < sizeof not_whole / sizeof *not_whole; i++)
+        assert_false(cr_parse_unsigned(not_whole[i], &whole));
+    assert_true(whole == UINT64_MAX);
+    assert_true(cr_parse_number("-1.5e-3", &number) && number == -1.5e-3);
+    const char *const no_number[] = {"", ".5", "5.", "01", "0x1p3", "inf", "nan", "1e", " 1", "1 "};
+    for (size_t i = 0; i < sizeof no_number / sizeof *no_number; i++)
+        assert_false(cr_parse_number(no_number[i], &number));
+    assert_true(number == -1.5e-3);
+    assert_int_equal(cr_edit_distance("kitten", "sitting"), 3);
+    const char *const names[] = {"learning_rate", "warmup_steps"};
+    assert_string_equal(cr_nearest_name("learn_rate", names, 2), names[0]);
+    assert_null(cr_nearest_name("seed", names, 2));
+}
+
+static void a_failed_read_leaves_the_buffer(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/carrel-base-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0 && write(fd, "0123456789", 10) == 10 && close(fd) == 0);
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer buffer = {0};
+    assert_ok(cr_append(&buffer, "old", 3));
+    assert_fails(CR_INVALID, path, cr_file_read(path, 9, &buffer));
+    assert_string_equal(cr_buffer_text(&buffer), "old");
+    // What grows while it is read (here: says it is empty) is bounded too.
+    assert_fails(CR_INVALID, "/proc/self/status", cr_file_read("/proc/self/status", 20, &buffer));
+    assert_string_equal(cr_buffer_text(&buffer), "old");
+    assert_ok(cr_file_read(path, 10, &buffer));
+    assert_string_equal(cr_buffer_text(&buffer), "old0123456789");
+    unlink(path);
+}
+
+static void an_arena_that_cannot_be_is_refused(void **state)
+{
+    (void)state;
+    struct cr_arena arena = {0};
+    for (int i = 0; i < 3; i++) assert_null(cr_arena_take(&arena, SIZE_MAX / 2 - CR_ALIGNMENT, 1));
+    assert_null(cr_arena_take(&arena, 1, 1));
+    assert_fails(CR_NO_MEMORY, "out of memory", cr_arena_commit(&arena));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -261,6 +310,9 @@ int main(void)
         cmocka_unit_test(pool_runs_every_item_once),
         cmocka_unit_test(time_is_written_as_rfc3339),
         cmocka_unit_test(flags_are_read_strictly),
+        cmocka_unit_test(words_are_parsed_whole),
+        cmocka_unit_test(a_failed_read_leaves_the_buffer),
+        cmocka_unit_test(an_arena_that_cannot_be_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
