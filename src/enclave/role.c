@@ -1,6 +1,7 @@
 #include "enclave/role.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/flags.h"
 #include "federation/client.h"
 #include "federation/progress.h"
@@ -75,6 +76,8 @@ static enum cr_status tune(const struct cr_config *config, struct cr_progress *p
 {
     if (!config->tuning.data.train)
         return cr_fail(CR_INVALID, "data.train: not given: what is to be learned?");
+    // Before the work, not after it, is the time to learn that the result has no place.
+    CR_TRY(cr_directory_make(config->tuning.output_dir, true));
     struct cr_event_sink sink = cr_progress_sink(progress);
     struct cr_compute *compute;
     CR_TRY(cr_compute_new(config->tuning.threads, &compute));

@@ -240,7 +240,8 @@ static const struct cr_option options[] = {
      .fallback = "10",
      .least = 1,
      .most = 1e9,
-     .help = "Plain progress lines come after this many steps."},
+     .help =
+         "Loss and speed are reported after this many steps, and every two seconds where steps are slow."},
 
     {.key = "federation.address",
      .type = CR_OPTION_STRING,

@@ -200,6 +200,9 @@ void cr_trainer_reset_optimizer(struct cr_trainer *trainer)
     cr_optimizer_reset(&trainer->optimizer);
 }
 
+// Seconds after which a step is reported although logging_steps have not passed: whoever waits sees life.
+static const double longest_silence = 2;
+
 static void report_step(struct cr_trainer *trainer, const struct cr_tally *step, double norm)
 {
     struct cr_trainer_report *report = &trainer->report;
@@ -208,9 +211,9 @@ static void report_step(struct cr_trainer *trainer, const struct cr_tally *step,
     report->tokens += step->tokens;
     report->steps++;
     size_t every = trainer->training.logging_steps;
-    bool last = trainer->step == trainer->total_steps;
-    if (!last && (every == 0 || trainer->step % every != 0)) return;
     double elapsed = cr_clock_monotonic() - report->began;
+    bool due = trainer->step == trainer->total_steps || (every > 0 && trainer->step % every == 0);
+    if (!due && elapsed < longest_silence) return;
     double pace = elapsed > 0 ? elapsed : 1e-9;
     double left = (double)(trainer->total_steps - trainer->step) * elapsed / (double)report->steps;
     cr_emit(&trainer->sink, CR_EVENT_INFO, "train.step", NULL, CR_FIELD("step", trainer->step),
