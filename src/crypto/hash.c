@@ -54,6 +54,12 @@ void cr_hasher_free(struct cr_hasher *hasher)
     free(hasher);
 }
 
+void cr_hasher_release(struct cr_hasher **hasher)
+{
+    cr_hasher_free(*hasher);
+    *hasher = NULL;
+}
+
 bool cr_equal_secret(const void *a, const void *b, size_t size)
 {
     return CRYPTO_memcmp(a, b, size) == 0;

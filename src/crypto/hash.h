@@ -13,7 +13,8 @@ struct cr_hasher;
 enum cr_status cr_hasher_new(struct cr_hasher **out);
 enum cr_status cr_hasher_add(struct cr_hasher *hasher, struct cr_slice bytes);
 enum cr_status cr_hasher_finish(struct cr_hasher *hasher, unsigned char out[CR_SHA256_SIZE]);
-void cr_hasher_free(struct cr_hasher *hasher); // NULL is allowed
+void cr_hasher_free(struct cr_hasher *hasher);     // NULL is allowed
+void cr_hasher_release(struct cr_hasher **hasher); // frees *hasher and sets it to NULL; for CR_CLEANUP
 
 // Takes the same time wherever the bytes differ.
 bool cr_equal_secret(const void *a, const void *b, size_t size);

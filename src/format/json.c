@@ -132,6 +132,12 @@ void cr_json_free(struct cr_json *root)
     json_decref(of(root));
 }
 
+void cr_json_release(struct cr_json **root)
+{
+    cr_json_free(*root);
+    *root = NULL;
+}
+
 enum cr_json_kind cr_json_kind(const struct cr_json *value)
 {
     if (!value) return CR_JSON_NULL;

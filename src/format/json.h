@@ -22,7 +22,8 @@ struct cr_json;
 // `name` stands in error messages (a path, usually) with line and column.
 enum cr_status cr_json_parse(struct cr_slice text, const char *name, struct cr_json **root);
 enum cr_status cr_json_read(const char *path, size_t limit, struct cr_json **root);
-void cr_json_free(struct cr_json *root); // NULL is allowed
+void cr_json_free(struct cr_json *root);     // NULL is allowed
+void cr_json_release(struct cr_json **root); // frees *root and sets it to NULL; for CR_CLEANUP
 
 enum cr_json_kind cr_json_kind(const struct cr_json *value);                         // NULL: CR_JSON_NULL
 const struct cr_json *cr_json_member(const struct cr_json *object, const char *key); // NULL where absent

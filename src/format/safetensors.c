@@ -35,11 +35,6 @@ struct cr_safetensors {
     size_t count;
 };
 
-static void free_json(struct cr_json **json)
-{
-    cr_json_free(*json);
-}
-
 static void free_file(struct cr_safetensors **file)
 {
     cr_safetensors_free(*file);
@@ -340,7 +335,7 @@ static enum cr_status check_index(const struct cr_safetensors *file, const struc
 
 static enum cr_status open_sharded(const char *directory, const char *index_path, struct cr_safetensors **out)
 {
-    CR_CLEANUP(free_json) struct cr_json *index = NULL;
+    CR_CLEANUP(cr_json_release) struct cr_json *index = NULL;
     CR_TRY(cr_json_read(index_path, MAX_INDEX, &index));
     const struct cr_json *weight_map = cr_json_member(index, "weight_map");
     CR_FREE const char **names = NULL;

@@ -19,11 +19,6 @@ enum {
     MOST_FILE = 1 << 20,
 };
 
-static void free_json(struct cr_json **root)
-{
-    cr_json_free(*root);
-}
-
 static bool given(const struct cr_json *object, const char *key)
 {
     return cr_json_kind(cr_json_member(object, key)) != CR_JSON_NULL;
@@ -174,7 +169,7 @@ static enum cr_status read_config(const struct cr_json *root, const char *name, 
 
 enum cr_status cr_model_config_parse(struct cr_slice text, const char *name, struct cr_model_config *out)
 {
-    CR_CLEANUP(free_json) struct cr_json *root = NULL;
+    CR_CLEANUP(cr_json_release) struct cr_json *root = NULL;
     CR_TRY(cr_json_parse(text, name, &root));
     return read_config(root, name, out);
 }
@@ -183,7 +178,7 @@ enum cr_status cr_model_config_read(const char *directory, struct cr_model_confi
 {
     CR_FREE char *path = NULL;
     CR_TRY(cr_path_join(directory, "config.json", &path));
-    CR_CLEANUP(free_json) struct cr_json *root = NULL;
+    CR_CLEANUP(cr_json_release) struct cr_json *root = NULL;
     CR_TRY(cr_json_read(path, MOST_FILE, &root));
     return read_config(root, path, out);
 }

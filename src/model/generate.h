@@ -16,8 +16,8 @@ void cr_decoder_free(struct cr_decoder *decoder); // NULL is allowed
 enum cr_status cr_decoder_feed(struct cr_decoder *decoder, const uint32_t *tokens, size_t count,
                                const float **logits);
 
-// The next token: the arg max (lowest id of equals) at temperature 0, otherwise drawn with `uniform` in [0,
-// 1) from softmax(logits/temperature).
+// The next token: the arg max (lowest id of equals) at temperature 0, otherwise drawn with `uniform` in
+// [0, 1) from softmax(logits/temperature).
 uint32_t cr_choose_token(const float *logits, size_t vocabulary, double temperature, double uniform);
 
 #endif

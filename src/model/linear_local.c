@@ -1,4 +1,4 @@
-// The frozen linear computed here, with the weight as the checkpoint stores it.
+// The frozen linear computed here.
 #include "model/linear.h"
 
 #include "tensor/matmul.h"

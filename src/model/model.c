@@ -14,16 +14,6 @@ const char *cr_module_name(enum cr_module module)
     return module_names[module];
 }
 
-bool cr_module_find(const char *name, enum cr_module *out)
-{
-    for (enum cr_module module = 0; module < CR_MODULES; module++)
-        if (strcmp(name, module_names[module]) == 0) {
-            *out = module;
-            return true;
-        }
-    return false;
-}
-
 void cr_module_shape(const struct cr_model_config *config, enum cr_module module, size_t *out, size_t *in)
 {
     size_t q = config->heads * config->head_dim, kv = config->kv_heads * config->head_dim;

@@ -11,8 +11,7 @@
 // The linear modules of a layer, as PEFT's target_modules name them (q_proj, ..., down_proj).
 enum cr_module { CR_Q, CR_K, CR_V, CR_O, CR_GATE, CR_UP, CR_DOWN, CR_MODULES };
 
-const char *cr_module_name(enum cr_module module);          // "q_proj", ...
-bool cr_module_find(const char *name, enum cr_module *out); // false for an unknown name
+const char *cr_module_name(enum cr_module module); // "q_proj", ...
 
 // The shape [out,in] of a module's weight.
 void cr_module_shape(const struct cr_model_config *config, enum cr_module module, size_t *out, size_t *in);
@@ -87,9 +86,10 @@ struct cr_model {
     struct cr_arena memory; // private copies
 };
 
-// Opens a Hugging Face directory. Weights stay in the mapping where they can (same dtype, one tensor), else
-// they are converted once. act = CR_BF16 needs cr_compute_has_bf16. Missing, surplus or misshapen tensors are
-// CR_INVALID by name. `compute` must outlive the model.
+// Opens a Hugging Face directory. A linear's weight stays in the mapping where it lies there as products want
+// it: of type act, aligned, and for stacked modules (q, k, v; gate, up) one after the other. Otherwise it is
+// copied or converted once. act = CR_BF16 needs cr_compute_has_bf16. Missing, surplus or misshapen tensors
+// are CR_INVALID by name. `compute` must outlive the model.
 enum cr_status cr_model_open(const char *directory, struct cr_compute *compute, enum cr_dtype act,
                              struct cr_model **out);
 

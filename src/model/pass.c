@@ -6,14 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define NO_GRADIENT SIZE_MAX
+
 struct cr_pass {
     struct cr_walk walk;
     size_t rows;        // of the last forward
     size_t first, last; // layers whose traces belong to it; last is also where its stream is
     size_t gradient_at; // walk.gradient is that of the stream before this layer; NO_GRADIENT: of none
 };
-
-#define NO_GRADIENT SIZE_MAX
 
 enum cr_status cr_pass_new(const struct cr_model *model, size_t rows, size_t sequences, bool backward,
                            struct cr_pass **out)
@@ -156,7 +156,7 @@ enum cr_status cr_pass_loss(struct cr_pass *pass, const struct cr_tuned *tuned, 
     struct cr_matrix stream = cr_pass_stream(pass);
     double loss = 0;
     size_t count = 0;
-    if (right) memset(right, true, rows->rows * sizeof *right);
+    memset(walk->right, true, rows->rows * sizeof *walk->right);
     if (scale > 0) memset(walk->gradient.data, 0, rows->rows * stream.columns * sizeof(float));
     for (size_t i = 0; i < rows->rows; i++) {
         if (rows->labels[i] != CR_UNLABELLED) {
@@ -165,12 +165,13 @@ enum cr_status cr_pass_loss(struct cr_pass *pass, const struct cr_tuned *tuned, 
         }
         if (count > 0 && (count == walk->chunk || i + 1 == rows->rows)) {
             CR_TRY(cr_head_loss(walk, tuned, stream, count, scale, &loss));
-            for (size_t k = 0; right && k < count; k++) right[walk->head_row[k]] = walk->head_correct[k];
+            for (size_t k = 0; k < count; k++) walk->right[walk->head_row[k]] = walk->head_correct[k];
             count = 0;
         }
     }
     if (scale > 0) pass->gradient_at = walk->model->config.layers;
     *loss_sum += loss;
+    if (right) memcpy(right, walk->right, rows->rows * sizeof *right);
     return CR_OK;
 }
 

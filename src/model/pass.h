@@ -35,7 +35,8 @@ struct cr_matrix cr_pass_stream(struct cr_pass *pass);
 // Final norm, head and cross-entropy of the labelled rows alone, a few rows at a time: the logits of a batch
 // are never held at once. *loss_sum is added to; right [M] (may be NULL) tells of each row whether its label
 // is the arg max, and is true where there is no label. With `scale` > 0 the gradient of scale·loss_sum goes
-// into the pass for cr_pass_backward.
+// into the pass for cr_pass_backward, and those of a tuned head and final norm are added to; these, and what
+// the way back adds, hold part of a sum after a failure.
 enum cr_status cr_pass_loss(struct cr_pass *pass, const struct cr_tuned *tuned, const struct cr_rows *rows,
                             float scale, double *loss_sum, bool *right);
 

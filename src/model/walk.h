@@ -63,6 +63,7 @@ struct cr_walk {
     struct cr_matrix head_dlogits;   // [chunk, V] act
     float *head_inverse, *head_loss; // [chunk]
     bool *head_correct;              // [chunk]
+    bool *right;                     // [rows]: what a loss tells of each row
 };
 
 // A batch on its way. The arrays are the caller's.

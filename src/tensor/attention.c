@@ -23,7 +23,7 @@ static struct tile take_tile(struct cr_arena *arena, const struct cr_product *pr
     struct tile t;
     t.q = cr_panels_take(arena, product, CR_TILE, head_dim, 1, NULL);
     t.v = cr_panels_take(arena, product, head_dim, CR_TILE, 1, NULL);
-    t.left = cr_arena_take(arena, CR_TILE * (head_dim > CR_TILE ? head_dim : CR_TILE), sizeof *t.left);
+    t.left = cr_arena_take(arena, CR_TILE * cr_most(head_dim, CR_TILE), sizeof *t.left);
     t.scores = cr_arena_take(arena, CR_TILE * CR_TILE, sizeof(float));
     t.p = cr_arena_take(arena, CR_TILE * CR_TILE, cr_dtype_size(act));
     t.result = cr_arena_take(arena, CR_TILE * head_dim, sizeof(float));
@@ -126,29 +126,24 @@ enum cr_status cr_attention_check(const struct cr_attention_call *call)
     return CR_OK;
 }
 
-static const struct cr_product *product_of(const struct cr_compute *compute, enum cr_dtype act)
-{
-    const struct cr_kernels *kernels = cr_compute_kernels(compute);
-    return act == CR_BF16 ? &kernels->bf16 : &kernels->f32;
-}
-
 size_t cr_attention_scratch(const struct cr_compute *compute, const struct cr_attention_shape *shape,
                             enum cr_dtype act, size_t longest)
 {
-    const struct cr_product *product = product_of(compute, act);
+    const struct cr_product *product = cr_product_of(cr_compute_kernels(compute), act);
     size_t forward = tile_size(product, shape->head_dim, act);
     size_t backward = cr_attention_backward_size(product, shape->head_dim, act, longest);
-    return cr_pool_threads(cr_compute_pool(compute)) * (forward > backward ? forward : backward);
+    return cr_pool_threads(cr_compute_pool(compute)) * cr_most(forward, backward);
 }
 
 enum cr_status cr_attention(struct cr_compute *compute, const struct cr_attention_shape *shape,
                             const struct cr_attention_layout *layout, struct cr_matrix q, struct cr_matrix k,
                             struct cr_matrix v, struct cr_matrix out, float *log_sum, void *scratch)
 {
+    const struct cr_kernels *kernels = cr_compute_kernels(compute);
     struct cr_attention_call call = {
         .compute = compute,
-        .kernels = cr_compute_kernels(compute),
-        .product = product_of(compute, q.dtype),
+        .kernels = kernels,
+        .product = cr_product_of(kernels, q.dtype),
         .shape = shape,
         .layout = layout,
         .q = q,

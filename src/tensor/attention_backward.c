@@ -30,7 +30,7 @@ static struct tile take_tile(struct cr_arena *arena, const struct cr_product *pr
     t.dout_across = cr_panels_take(arena, product, head_dim, CR_TILE, 1, NULL);
     t.k_across =
         cr_panels_take(arena, product, head_dim, CR_TILE, cr_items(keys, CR_TILE), &t.k_across_words);
-    t.left = cr_arena_take(arena, CR_TILE * (head_dim > CR_TILE ? head_dim : CR_TILE), sizeof *t.left);
+    t.left = cr_arena_take(arena, CR_TILE * cr_most(head_dim, CR_TILE), sizeof *t.left);
     t.scores = cr_arena_take(arena, CR_TILE * CR_TILE, sizeof(float));
     t.dp = cr_arena_take(arena, CR_TILE * CR_TILE, sizeof(float));
     t.p = cr_arena_take(arena, CR_TILE * CR_TILE, cr_dtype_size(act));
@@ -158,7 +158,7 @@ enum cr_status cr_attention_backward(struct cr_compute *compute, const struct cr
     struct cr_attention_call call = {
         .compute = compute,
         .kernels = kernels,
-        .product = q.dtype == CR_BF16 ? &kernels->bf16 : &kernels->f32,
+        .product = cr_product_of(kernels, q.dtype),
         .shape = shape,
         .layout = layout,
         .q = q,
@@ -176,10 +176,7 @@ enum cr_status cr_attention_backward(struct cr_compute *compute, const struct cr
     if (dout.dtype != q.dtype)
         return cr_fail(CR_INTERNAL, "attention is over F32 or BF16, one for all operands");
     size_t longest = 0;
-    for (size_t s = 0; s < layout->sequences; s++) {
-        size_t keys = cr_attention_keys(layout, s);
-        if (keys > longest) longest = keys;
-    }
+    for (size_t s = 0; s < layout->sequences; s++) longest = cr_most(longest, cr_attention_keys(layout, s));
     call.scratch_size = cr_attention_backward_size(call.product, shape->head_dim, q.dtype, longest);
     cr_pool_run(cr_compute_pool(compute), layout->sequences * shape->kv_heads, differentiate_item, &call);
     return CR_OK;

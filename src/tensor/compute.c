@@ -36,10 +36,8 @@ static unsigned saved_states(void)
 
 static enum cr_isa best_isa(void)
 {
-    enum {
-        YMM = 0x06,
-        ZMM = 0xe6
-    }; // in XCR0: SSE and AVX; and the masks and both parts of the zmm registers
+    // In XCR0: SSE and AVX; and the masks and both parts of the zmm registers.
+    enum { YMM = 0x06, ZMM = 0xe6 };
     enum { FMA = 1 << 12, F16C = 1 << 29 };                                                // leaf 1, ecx
     enum { AVX2 = 1 << 5, F = 1 << 16, DQ = 1 << 17, BW = 1 << 30 };                       // leaf 7, ebx
     enum { BF16 = 1 << 5 };                                                                // leaf 7.1, eax

@@ -40,8 +40,8 @@ struct cr_matrix {
     size_t stride; // elements between rows, at least `columns`
 };
 
-struct cr_matrix cr_matrix_of(void *data, enum cr_dtype dtype, size_t rows,
-                              size_t columns);                                      // stride = columns
+// With stride = columns.
+struct cr_matrix cr_matrix_of(void *data, enum cr_dtype dtype, size_t rows, size_t columns);
 struct cr_matrix cr_matrix_columns(struct cr_matrix m, size_t first, size_t count); // a view
 struct cr_matrix cr_matrix_rows(struct cr_matrix m, size_t first, size_t count);    // a view
 

@@ -141,6 +141,12 @@ struct cr_kernels {
     void (*gradient_tile)(const struct cr_gradient_tile *tile);
 };
 
+// The product of operands of that type.
+static inline const struct cr_product *cr_product_of(const struct cr_kernels *kernels, enum cr_dtype dtype)
+{
+    return dtype == CR_BF16 ? &kernels->bf16 : &kernels->f32;
+}
+
 extern const struct cr_kernels cr_kernels__scalar;
 extern const struct cr_kernels cr_kernels__avx2;
 extern const struct cr_kernels cr_kernels__avx512;

@@ -177,7 +177,7 @@ enum cr_status cr_matmul(struct cr_compute *compute, enum cr_transpose form, str
     if (m == 0 || n == 0) return CR_OK;
     const struct cr_kernels *kernels = cr_compute_kernels(compute);
     struct job job = {.compute = compute,
-                      .product = a.dtype == CR_BF16 ? &kernels->bf16 : &kernels->f32,
+                      .product = cr_product_of(kernels, a.dtype),
                       .form = form,
                       .a = a,
                       .b = b,

@@ -1,9 +1,4 @@
-// Matrix products; accumulation is in fp32.
-//
-// They are our own: a row's bits must not depend on the rows beside it, on the split over threads, or on the
-// blocking, which oneDNN 2.6 does not promise (a part of the columns of a product with K = 2816 has other
-// bits than the whole) and which it meets with a division by zero where N = 1; and they need neither
-// generated code in writable memory nor OpenMP.
+// Matrix products; accumulation is in fp32. docs/ARCHITECTURE.md says why they are our own.
 #ifndef CARREL_TENSOR_MATMUL_H
 #define CARREL_TENSOR_MATMUL_H
 

@@ -8,16 +8,11 @@
 
 enum { COPY_LIMIT = 256 << 20, CONFIG_LIMIT = 16 << 20 };
 
-static void free_json(struct cr_json **root)
-{
-    cr_json_free(*root);
-}
-
 enum cr_status cr_checkpoint_config_read(const char *directory, struct cr_checkpoint_config *out)
 {
     CR_FREE char *path = NULL;
     CR_TRY(cr_path_join(directory, "config.json", &path));
-    CR_CLEANUP(free_json) struct cr_json *root = NULL;
+    CR_CLEANUP(cr_json_release) struct cr_json *root = NULL;
     CR_TRY(cr_json_read(path, CONFIG_LIMIT, &root));
     struct cr_checkpoint_config config = {.dtype = CR_F32};
     CR_TRY(cr_json_get_number(root, path, "initializer_range", 0.02, &config.initializer_range));
@@ -75,7 +70,9 @@ static enum cr_status write_weights(const char *path, const struct cr_model *mod
         cr_convert(model->compute, values, CR_F32, converted + item->offset * sizeof(uint16_t), dtype,
                    item->count);
     }
-    return cr_safetensors_write(path, entries, parameters->item_count, true);
+    enum cr_status status = cr_safetensors_write(path, entries, parameters->item_count, true);
+    cr_wipe(converted, parameters->count * sizeof(uint16_t));
+    return status;
 }
 
 enum cr_status cr_checkpoint_write(const char *directory, const char *base, const struct cr_model *model,

@@ -8,10 +8,8 @@
 #include <stdint.h>
 
 enum cr_method { CR_METHOD_LORA, CR_METHOD_FULL };
-enum cr_compute_dtype {
-    CR_COMPUTE_BFLOAT16,
-    CR_COMPUTE_FLOAT32
-}; // bfloat16 falls back to float32, said in an event
+// bfloat16 falls back to float32, which an event says.
+enum cr_compute_dtype { CR_COMPUTE_BFLOAT16, CR_COMPUTE_FLOAT32 };
 enum cr_optimizer { CR_OPTIMIZER_ADAMW, CR_OPTIMIZER_SGD };
 enum cr_schedule { CR_SCHEDULE_LINEAR, CR_SCHEDULE_COSINE, CR_SCHEDULE_CONSTANT };
 
@@ -54,8 +52,7 @@ struct cr_tuning_config {
     uint64_t seed;
     size_t threads;   // 0: one per processor
     int method;       // enum cr_method
-    bool random_init; // full only: start from random weights of config.json's shape instead of the
-                      // checkpoint's
+    bool random_init; // full only: start from random weights of config.json's shape
     struct cr_data_config data;
     struct cr_lora_config lora;
     struct cr_training_config training;

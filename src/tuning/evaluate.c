@@ -2,6 +2,9 @@
 
 #include <math.h>
 
+_Static_assert((int)CR_UNLABELLED == (int)CR_LABEL_IGNORE,
+               "text and model mean the same by an ignored label");
+
 struct cr_rows cr_rows_of(const struct cr_batch *batch)
 {
     return (struct cr_rows){

@@ -6,6 +6,9 @@
 #include "text/batch.h"
 #include "tuning/trainer.h"
 
+// Sequences that a walk of an evaluation may hold, where its rows allow.
+enum { CR_EVALUATION_SEQUENCES = 64 };
+
 // Walks forward over every example of `data`, as many at a time as `batch` (whose capacity is at most the
 // pass's) takes, and adds to `tally`. An example longer than the batch is CR_INVALID.
 enum cr_status cr_evaluate(const struct cr_model *model, struct cr_pass *pass, const struct cr_tuned *tuned,

@@ -46,7 +46,7 @@ struct cr_lora {
     uint16_t *bits;         // [ROW_BLOCK, max in]
     void *narrow;           // [ROW_BLOCK, r] act: dropout(x) Aᵀ where it is not kept
     float *low_gradient;    // [rows, r]
-    void *low_gradient_act; // [rows, r] act
+    void *low_gradient_act; // [rows, r] act; none where act is F32
     float *b_gradient;      // [max out, r]
 };
 
@@ -80,7 +80,7 @@ static void next_bits(struct lora_delta *self, size_t rows)
 
 static size_t block_rows(size_t rows, size_t first)
 {
-    return rows - first < ROW_BLOCK ? rows - first : ROW_BLOCK;
+    return cr_least(rows - first, ROW_BLOCK);
 }
 
 static enum cr_status lora_forward(struct cr_delta *delta, struct cr_matrix x, struct cr_matrix y)
@@ -249,15 +249,15 @@ static void lay_out(struct cr_lora *lora)
 {
     size_t size = cr_dtype_size(lora->act), r = lora->config.r, in = 0, out = 0;
     for (size_t i = 0; i < lora->delta_count; i++) {
-        if (lora->deltas[i].in > in) in = lora->deltas[i].in;
-        if (lora->deltas[i].out > out) out = lora->deltas[i].out;
+        in = cr_most(in, lora->deltas[i].in);
+        out = cr_most(out, lora->deltas[i].out);
     }
-    lora->wide = cr_arena_take(&lora->scratch, ROW_BLOCK * (in > out ? in : out), size);
+    lora->wide = cr_arena_take(&lora->scratch, ROW_BLOCK * cr_most(in, out), size);
     lora->narrow = cr_arena_take(&lora->scratch, ROW_BLOCK * r, size);
     if (lora->rows == 0) return;
     if (lora->drop > 0) lora->bits = cr_arena_take(&lora->scratch, ROW_BLOCK * in, sizeof(uint16_t));
     lora->low_gradient = cr_arena_take(&lora->scratch, lora->rows * r, sizeof(float));
-    lora->low_gradient_act = cr_arena_take(&lora->scratch, lora->rows * r, size);
+    if (lora->act != CR_F32) lora->low_gradient_act = cr_arena_take(&lora->scratch, lora->rows * r, size);
     lora->b_gradient = cr_arena_take(&lora->scratch, out * r, sizeof(float));
     for (size_t i = 0; i < lora->delta_count; i++)
         lora->deltas[i].low = cr_arena_take(&lora->scratch, lora->rows * r, size);

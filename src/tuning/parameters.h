@@ -26,14 +26,14 @@ struct cr_parameters {
     size_t count;
 };
 
+// Adds a tensor, before the commit; columns 0: a vector. *index (may be NULL) is its place in items.
 enum cr_status cr_parameters_add(struct cr_parameters *parameters, const char *name, size_t rows,
-                                 size_t columns,
-                                 size_t *index); // columns 0: a vector. Before cr_parameters_commit.
-enum cr_status
-cr_parameters_commit(struct cr_parameters *parameters); // allocates values and gradients, zeroed
-enum cr_status
-cr_parameters_commit_values(struct cr_parameters *parameters); // values alone, for use without training
-void cr_parameters_release(struct cr_parameters *parameters);  // wipes
+                                 size_t columns, size_t *index);
+
+// Allocates values and gradients, zeroed; or values alone, for use without training.
+enum cr_status cr_parameters_commit(struct cr_parameters *parameters);
+enum cr_status cr_parameters_commit_values(struct cr_parameters *parameters);
+void cr_parameters_release(struct cr_parameters *parameters); // wipes
 void cr_parameters_zero_gradients(struct cr_parameters *parameters);
 
 // The item of that name, or NULL.

@@ -156,14 +156,9 @@ static enum cr_status read_config(const struct cr_json *root, const char *name, 
     return read_layers(cr_json_member(root, "layers_to_transform"), name, &out->layers_to_transform);
 }
 
-static void free_json(struct cr_json **root)
-{
-    cr_json_free(*root);
-}
-
 enum cr_status cr_peft_config_parse(struct cr_slice json, const char *name, struct cr_lora_config *out)
 {
-    CR_CLEANUP(free_json) struct cr_json *root = NULL;
+    CR_CLEANUP(cr_json_release) struct cr_json *root = NULL;
     CR_TRY(cr_json_parse(json, name, &root));
     struct cr_lora_config config = {0};
     enum cr_status status = read_config(root, name, &config);

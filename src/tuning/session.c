@@ -3,8 +3,7 @@
 #include "tuning/evaluate.h"
 #include "tuning/peft.h"
 
-// Rows and sequences that a walk of an evaluation takes together, where examples are short.
-enum { TOGETHER_ROWS = 1024, TOGETHER_SEQUENCES = 64 };
+enum { TOGETHER_ROWS = 1024 }; // of a walk, where examples are short
 
 enum cr_dtype cr_activation_type(const struct cr_compute *compute, int wanted,
                                  const struct cr_event_sink *sink)
@@ -46,12 +45,11 @@ static enum cr_status evaluate_data(const struct cr_session *session, const stru
                                     struct cr_tally *tally)
 {
     size_t rows = TOGETHER_ROWS;
-    for (size_t i = 0; i < cr_dataset_count(data); i++)
-        if (cr_dataset_at(data, i).count > rows) rows = cr_dataset_at(data, i).count;
+    for (size_t i = 0; i < cr_dataset_count(data); i++) rows = cr_most(rows, cr_dataset_at(data, i).count);
     struct cr_batch *batch;
-    CR_TRY(cr_batch_new(TOGETHER_SEQUENCES, rows, &batch));
+    CR_TRY(cr_batch_new(CR_EVALUATION_SEQUENCES, rows, &batch));
     struct cr_pass *pass = NULL;
-    enum cr_status status = cr_pass_new(session->model, rows, TOGETHER_SEQUENCES, false, &pass);
+    enum cr_status status = cr_pass_new(session->model, rows, CR_EVALUATION_SEQUENCES, false, &pass);
     if (status == CR_OK)
         status = cr_evaluate(session->model, pass, cr_session_tuned(session), data, batch, tally);
     cr_pass_free(pass);

@@ -8,11 +8,6 @@
 static const char magic[8] = {'c', 'a', 'r', 'r', 'e', 'l', 's', 't'};
 enum { VERSION = 1 };
 
-static void free_hasher(struct cr_hasher **hasher)
-{
-    cr_hasher_free(*hasher);
-}
-
 static enum cr_status put(struct cr_file_writer *writer, struct cr_hasher *hasher, struct cr_slice bytes)
 {
     CR_TRY(cr_hasher_add(hasher, bytes));
@@ -21,7 +16,7 @@ static enum cr_status put(struct cr_file_writer *writer, struct cr_hasher *hashe
 
 static enum cr_status write_all(struct cr_file_writer *writer, const struct cr_state *state)
 {
-    CR_CLEANUP(free_hasher) struct cr_hasher *hasher = NULL;
+    CR_CLEANUP(cr_hasher_release) struct cr_hasher *hasher = NULL;
     CR_TRY(cr_hasher_new(&hasher));
     CR_CLEANUP(cr_buffer_release) struct cr_buffer header = {0};
     CR_TRY(cr_append(&header, magic, sizeof magic));

@@ -7,11 +7,12 @@
 #define CARREL_TUNING_STATE_H
 
 #include "base/bytes.h"
+#include "crypto/hash.h"
 
-enum { CR_STATE_MOMENTS = 2, CR_STATE_DIGEST_SIZE = 32 };
+enum { CR_STATE_MOMENTS = 2 };
 
 struct cr_state {
-    unsigned char digest[CR_STATE_DIGEST_SIZE]; // of everything that the run's course follows from
+    unsigned char digest[CR_SHA256_SIZE]; // of everything that the run's course follows from
     uint64_t steps;
     uint64_t updates;
     size_t count; // of values, and of each vector of moments

@@ -69,7 +69,7 @@ static enum cr_status most_rows(const struct cr_trainer *trainer, size_t *out)
     if (examples > 0) qsort(lengths, examples, sizeof *lengths, longer_first);
     for (size_t i = 0; i < examples && i < trainer->training.per_device_train_batch_size; i++)
         rows += lengths[i];
-    *out = rows > trainer->data_options.max_length ? rows : trainer->data_options.max_length;
+    *out = cr_most(rows, trainer->data_options.max_length);
     return CR_OK;
 }
 
@@ -125,8 +125,7 @@ static enum cr_status build(struct cr_trainer *trainer, const struct cr_tuning_c
     size_t count = trainer->structure->parameters.count;
     CR_TRY(cr_optimizer_init(&trainer->optimizer, &trainer->training, count));
     // Short examples of an evaluation may share a walk up to its rows.
-    size_t sequences = trainer->training.per_device_train_batch_size;
-    if (sequences < EVALUATION_SEQUENCES) sequences = EVALUATION_SEQUENCES;
+    size_t sequences = cr_most(trainer->training.per_device_train_batch_size, CR_EVALUATION_SEQUENCES);
     CR_TRY(cr_batch_new(sequences, rows, &trainer->batch));
     return cr_pass_new(trainer->model, rows, sequences, true, &trainer->pass);
 }

@@ -3,6 +3,7 @@
 #define CARREL_TUNING_TRAINER_H
 
 #include "base/event.h"
+#include "crypto/hash.h"
 #include "tensor/compute.h"
 #include "tuning/config.h"
 #include "tuning/parameters.h"
@@ -77,6 +78,6 @@ enum cr_status cr_trainer_save_state(struct cr_trainer *trainer, const char *pat
 enum cr_status cr_trainer_load_state(struct cr_trainer *trainer, const char *path);
 
 // SHA-256 over model, tokenizer and tuned structure: two silos whose digests agree train the same thing.
-enum cr_status cr_trainer_digest(struct cr_trainer *trainer, unsigned char out[32]);
+enum cr_status cr_trainer_digest(struct cr_trainer *trainer, unsigned char out[CR_SHA256_SIZE]);
 
 #endif

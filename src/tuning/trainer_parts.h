@@ -47,9 +47,6 @@ struct cr_trainer {
     unsigned char digest[CR_SHA256_SIZE]; // cr_trainer_digest's answer
 };
 
-// Sequences that a walk of an evaluation may hold, where its rows allow.
-enum { EVALUATION_SEQUENCES = 64 };
-
 // One optimiser step; on failure the trainer stands before it.
 enum cr_status cr_trainer_do_step(struct cr_trainer *trainer, struct cr_tally *tally, double *grad_norm);
 

@@ -7,11 +7,6 @@
 
 enum { TOKENIZER_LIMIT = 256 << 20 };
 
-static void free_hasher(struct cr_hasher **hasher)
-{
-    cr_hasher_free(*hasher);
-}
-
 static enum cr_status add_text(struct cr_hasher *hasher, const struct cr_buffer *text)
 {
     return cr_hasher_add(hasher, cr_buffer_slice(text));
@@ -64,11 +59,11 @@ static enum cr_status add_structure(const struct cr_trainer *trainer, struct cr_
     return add_text(hasher, &text);
 }
 
-enum cr_status cr_trainer_digest(struct cr_trainer *trainer, unsigned char out[32])
+enum cr_status cr_trainer_digest(struct cr_trainer *trainer, unsigned char out[CR_SHA256_SIZE])
 {
     // The base is gone through once; nothing that is hashed changes while the trainer lives.
     if (!trainer->digest_known) {
-        CR_CLEANUP(free_hasher) struct cr_hasher *hasher = NULL;
+        CR_CLEANUP(cr_hasher_release) struct cr_hasher *hasher = NULL;
         CR_TRY(cr_hasher_new(&hasher));
         CR_TRY(cr_hasher_add(hasher, cr_slice_of_string("carrel tuning 1\n")));
         CR_TRY(add_model(trainer, hasher));
@@ -116,7 +111,7 @@ static enum cr_status run_digest(struct cr_trainer *trainer, unsigned char out[C
 {
     unsigned char structure[CR_SHA256_SIZE];
     CR_TRY(cr_trainer_digest(trainer, structure));
-    CR_CLEANUP(free_hasher) struct cr_hasher *hasher = NULL;
+    CR_CLEANUP(cr_hasher_release) struct cr_hasher *hasher = NULL;
     CR_TRY(cr_hasher_new(&hasher));
     CR_TRY(cr_hasher_add(hasher, (struct cr_slice){structure, sizeof structure}));
     CR_TRY(add_settings(trainer, hasher));

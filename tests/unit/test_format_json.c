@@ -12,12 +12,7 @@ static enum cr_status parse(const char *text, struct cr_json **out)
     return cr_json_parse(cr_slice_of_string(text), "x.json", out);
 }
 
-static void free_json(struct cr_json **json)
-{
-    cr_json_free(*json);
-}
-
-#define JSON CR_CLEANUP(free_json) struct cr_json *
+#define JSON CR_CLEANUP(cr_json_release) struct cr_json *
 
 static void values_of_every_kind(void **state)
 {
