@@ -13,4 +13,12 @@ static inline size_t cr_dtype_size(enum cr_dtype dtype)
     return sizes[dtype];
 }
 
+// As safetensors files write it.
+static inline const char *cr_dtype_name(enum cr_dtype dtype)
+{
+    static const char *const names[] = {[CR_F32] = "F32", [CR_F16] = "F16", [CR_BF16] = "BF16",
+                                        [CR_I8] = "I8",   [CR_I32] = "I32", [CR_I64] = "I64"};
+    return names[dtype];
+}
+
 #endif

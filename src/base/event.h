@@ -18,7 +18,7 @@ struct cr_event_field {
 
 struct cr_event {
     enum cr_event_level level;
-    const char *name;    // "train.step", "round.done", ...: listed in docs/ARCHITECTURE.md
+    const char *name;    // "train.step", "round.done", ...: listed in docs/PROTOCOL.md
     const char *message; // for a person; may be NULL where the fields say it all
     const struct cr_event_field *fields;
     size_t field_count;

@@ -1,7 +1,6 @@
 #include "crypto/hash.h"
 #include "crypto/openssl.h"
 
-#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 
@@ -58,9 +57,4 @@ void cr_hasher_release(struct cr_hasher **hasher)
 {
     cr_hasher_free(*hasher);
     *hasher = NULL;
-}
-
-bool cr_equal_secret(const void *a, const void *b, size_t size)
-{
-    return CRYPTO_memcmp(a, b, size) == 0;
 }

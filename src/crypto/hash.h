@@ -1,4 +1,4 @@
-// SHA-256, comparison of secrets, base64url.
+// SHA-256 and base64url.
 #ifndef CARREL_CRYPTO_HASH_H
 #define CARREL_CRYPTO_HASH_H
 
@@ -15,9 +15,6 @@ enum cr_status cr_hasher_add(struct cr_hasher *hasher, struct cr_slice bytes);
 enum cr_status cr_hasher_finish(struct cr_hasher *hasher, unsigned char out[CR_SHA256_SIZE]);
 void cr_hasher_free(struct cr_hasher *hasher);     // NULL is allowed
 void cr_hasher_release(struct cr_hasher **hasher); // frees *hasher and sets it to NULL; for CR_CLEANUP
-
-// Takes the same time wherever the bytes differ.
-bool cr_equal_secret(const void *a, const void *b, size_t size);
 
 // base64url without padding (RFC 4648 section 5).
 enum cr_status cr_base64url_append(struct cr_buffer *out, struct cr_slice bytes);

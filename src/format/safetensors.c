@@ -42,14 +42,9 @@ static void free_file(struct cr_safetensors **file)
 
 static bool dtype_of(const struct cr_json *text, enum cr_dtype *out)
 {
-    static const struct {
-        const char *name;
-        enum cr_dtype dtype;
-    } known[] = {{"F32", CR_F32}, {"F16", CR_F16}, {"BF16", CR_BF16},
-                 {"I8", CR_I8},   {"I32", CR_I32}, {"I64", CR_I64}};
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        if (cr_json_is_string(text, known[i].name)) {
-            *out = known[i].dtype;
+    for (enum cr_dtype dtype = CR_F32; dtype <= CR_I64; dtype++) {
+        if (cr_json_is_string(text, cr_dtype_name(dtype))) {
+            *out = dtype;
             return true;
         }
     }

@@ -28,11 +28,11 @@ enum cr_status cr_safetensors_parse(struct cr_slice bytes, const char *name, str
 void cr_safetensors_free(struct cr_safetensors *file); // NULL is allowed
 
 size_t cr_safetensors_count(const struct cr_safetensors *file);
-const struct cr_tensor_entry *cr_safetensors_at(const struct cr_safetensors *file,
-                                                size_t i); // sorted by name
-const struct cr_tensor_entry *cr_safetensors_find(const struct cr_safetensors *file,
-                                                  const char *name); // or NULL
-const char *cr_safetensors_name(const struct cr_safetensors *file);  // the path it was opened with
+const char *cr_safetensors_name(const struct cr_safetensors *file); // the path it was opened with
+
+// The i-th entry by name, or that of a name; NULL where there is none.
+const struct cr_tensor_entry *cr_safetensors_at(const struct cr_safetensors *file, size_t i);
+const struct cr_tensor_entry *cr_safetensors_find(const struct cr_safetensors *file, const char *name);
 
 // Writes entries atomically (cr_file_begin's rules), with {"format": "pt"} as metadata, which Transformers
 // and PEFT want. Data stand in the given order within each element size, larger elements first, so that every

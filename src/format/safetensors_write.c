@@ -10,15 +10,6 @@
 static const size_t element_sizes[] = {8, 4, 2, 1};
 enum { PASSES = sizeof element_sizes / sizeof element_sizes[0] };
 
-static const char *dtype_name(enum cr_dtype dtype)
-{
-    static const char *const names[] = {
-        [CR_F32] = "F32", [CR_F16] = "F16", [CR_BF16] = "BF16",
-        [CR_I8] = "I8",   [CR_I32] = "I32", [CR_I64] = "I64",
-    };
-    return names[dtype];
-}
-
 static int by_text(const void *left, const void *right)
 {
     return strcmp(*(const char *const *)left, *(const char *const *)right);
@@ -50,7 +41,7 @@ static enum cr_status append_entry(struct cr_buffer *out, const struct cr_tensor
 {
     CR_TRY(cr_append(out, ",", 1));
     CR_TRY(cr_json_append_string(out, cr_slice_of_string(entry->name)));
-    CR_TRY(cr_append_format(out, ":{\"dtype\":\"%s\",\"shape\":[", dtype_name(entry->dtype)));
+    CR_TRY(cr_append_format(out, ":{\"dtype\":\"%s\",\"shape\":[", cr_dtype_name(entry->dtype)));
     for (size_t d = 0; d < entry->rank; d++)
         CR_TRY(cr_append_format(out, "%s%zu", d > 0 ? "," : "", entry->shape[d]));
     return cr_append_format(out, "],\"data_offsets\":[%zu,%zu]}", begin, begin + entry->bytes.size);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes tests/golden/lora-* and full-*: training of small random llama models by Transformers and PEFT, step by step.
 
-    python tests/golden/make_lora.py [--out DIR] [--all]
+    python tests/golden/make_lora.py [--out DIR] [--all] [--seed N] [--weights-seed N]
 
 Needs torch, transformers, peft and the openssl program; run by hand, its output is committed (two variants;
 --all writes more, for $CARREL_GOLDEN_LORA). tests/unit/test_tuning_golden.c reads it:
@@ -33,7 +33,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import LlamaConfig, LlamaForCausalLM, get_scheduler
 
-STEPS, BATCH, ACCUMULATION, EXAMPLES, SEED, MAX_LENGTH = 20, 2, 2, 9, 7, 48
+STEPS, BATCH, ACCUMULATION, EXAMPLES, MAX_LENGTH = 20, 2, 2, 9, 48
 MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 VARIANTS = {
     "lora-gqa-tied": dict(kv=1, tied=True, modules=["q_proj", "v_proj"], rslora=False, layers=None, schedule="linear"),
@@ -87,8 +87,8 @@ def make_tokenizer():
     return tokenizer
 
 
-def batches_of_step(step):
-    stream, per_epoch = Stream(SEED, "order of examples"), math.ceil(EXAMPLES / (BATCH * ACCUMULATION))
+def batches_of_step(seed, step):
+    stream, per_epoch = Stream(seed, "order of examples"), math.ceil(EXAMPLES / (BATCH * ACCUMULATION))
     stream.seek(step // per_epoch)
     order = list(range(EXAMPLES))
     stream.shuffle(order)
@@ -107,7 +107,7 @@ def loss_sum(model, examples):
     return torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), reduction="sum")
 
 
-def train(model, groups, rule, schedule, first_gradient=None):
+def train(model, groups, rule, schedule, seed, first_gradient=None):
     """Losses, norms of the gradient, and learning rates of the steps."""
     optimizer = torch.optim.AdamW(groups, lr=rule["learning_rate"], betas=(rule["adam_beta1"], rule["adam_beta2"]),
                                   eps=rule["adam_epsilon"])
@@ -118,7 +118,7 @@ def train(model, groups, rule, schedule, first_gradient=None):
     assert max(map(len, examples)) <= MAX_LENGTH and len(examples) == EXAMPLES
     losses, norms, rates = [], [], []
     for step in range(STEPS):
-        batches = [[examples[i] for i in batch] for batch in batches_of_step(step)]
+        batches = [[examples[i] for i in batch] for batch in batches_of_step(seed, step)]
         labelled = sum(len(e) - 1 for batch in batches for e in batch)
         total = 0.0
         for batch in batches:
@@ -134,7 +134,7 @@ def train(model, groups, rule, schedule, first_gradient=None):
         optimizer.zero_grad()
         losses.append(total)
     assert any(norm > rule["max_grad_norm"] for norm in norms)  # clipping is seen
-    return dict(rule, lr_scheduler_type=schedule, seed=SEED, max_steps=STEPS, max_length=MAX_LENGTH,
+    return dict(rule, lr_scheduler_type=schedule, seed=seed, max_steps=STEPS, max_length=MAX_LENGTH,
                 per_device_train_batch_size=BATCH, gradient_accumulation_steps=ACCUMULATION, losses=losses,
                 grad_norms=norms, learning_rates=rates)
 
@@ -151,11 +151,11 @@ def contiguous(tensors):
     return {name: value.detach().float().contiguous() for name, value in tensors.items()}
 
 
-def make(name, out, dtype):
+def make(name, out, dtype, seed, weights_seed):
     variant, directory = VARIANTS[name], out / name
     shutil.rmtree(directory, ignore_errors=True)
     (directory / "model").mkdir(parents=True)
-    torch.manual_seed(1)
+    torch.manual_seed(weights_seed)
     config = LlamaConfig(vocab_size=258, hidden_size=24, intermediate_size=56, num_hidden_layers=2, num_attention_heads=3,
                          num_key_value_heads=variant["kv"], head_dim=8, max_position_embeddings=64, bos_token_id=0,
                          eos_token_id=1, tie_word_embeddings=variant["tied"], initializer_range=0.2,
@@ -185,7 +185,7 @@ def make(name, out, dtype):
                   directory / "gradients.safetensors")
 
     groups = [dict(params=list(trained.values()), weight_decay=RULE["weight_decay"])]
-    expected = train(model, groups, RULE, variant["schedule"], keep_gradient)
+    expected = train(model, groups, RULE, variant["schedule"], seed, keep_gradient)
     model.save_pretrained(directory / "final")
     for saved in ("initial", "final"):
         (directory / saved / "README.md").unlink(missing_ok=True)
@@ -193,7 +193,7 @@ def make(name, out, dtype):
                                    target_modules=variant["modules"], layers_to_transform=variant["layers"] or []))
 
 
-def make_full(name, out, dtype):
+def make_full(name, out, dtype, seed):
     """Every parameter trained; those of norms do not decay, as Transformers' Trainer groups them."""
     model = LlamaForCausalLM.from_pretrained(out / name / "model", attn_implementation="eager").to(dtype)
     norms = [parameter for parameter in model.parameters() if parameter.dim() == 1]
@@ -201,7 +201,7 @@ def make_full(name, out, dtype):
     groups = [dict(params=others, weight_decay=RULE["weight_decay"]), dict(params=norms, weight_decay=0.0)]
     directory = out / name.replace("lora", "full")
     directory.mkdir(exist_ok=True)
-    write_expected(directory, train(model, groups, dict(RULE, learning_rate=2e-3), "linear"))
+    write_expected(directory, train(model, groups, dict(RULE, learning_rate=2e-3), "linear", seed))
 
 
 def main():
@@ -209,12 +209,14 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).parent)
     parser.add_argument("--all", action="store_true", help="every variant, not only those that are committed")
     parser.add_argument("--float64", action="store_true", help="compute in float64, to see what rounding does")
+    parser.add_argument("--seed", type=int, default=7, help="of the order of examples (7)")
+    parser.add_argument("--weights-seed", type=int, default=1, help="of the random weights (1)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for name in VARIANTS if arguments.all else COMMITTED:
         dtype = torch.float64 if arguments.float64 else torch.float32
-        make(name, arguments.out, dtype)
-        make_full(name, arguments.out, dtype)
+        make(name, arguments.out, dtype, arguments.seed, arguments.weights_seed)
+        make_full(name, arguments.out, dtype, arguments.seed)
 
 
 if __name__ == "__main__":
