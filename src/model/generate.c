@@ -93,6 +93,8 @@ enum cr_status cr_decoder_feed(struct cr_decoder *decoder, const uint32_t *token
     walk->head_row[0] = (uint32_t)(part - 1);
     CR_TRY(cr_head_logits(walk, cr_walk_residual(walk, 2 * config->layers, part), 1,
                           cr_matrix_of(decoder->logits, CR_F32, 1, config->vocabulary)));
+    if (!cr_all_finite(walk->model->compute, decoder->logits, config->vocabulary))
+        return cr_model_fail_nonfinite(walk->model, "a logit", "");
     *logits = decoder->logits;
     return CR_OK;
 }

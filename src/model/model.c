@@ -149,3 +149,19 @@ const struct cr_model_parameter *cr_model_find(const struct cr_model *model, con
         if (strcmp(model->parameters[i].name, name) == 0) return &model->parameters[i];
     return NULL;
 }
+
+enum cr_status cr_model_fail_nonfinite(const struct cr_model *model, const char *what, const char *otherwise)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < model->parameter_count; i++)
+        if (value_count(&model->parameters[i]) > most) most = value_count(&model->parameters[i]);
+    CR_FREE float *values = NULL;
+    CR_TRY(cr_allocate(most, sizeof *values, &values));
+    for (size_t i = 0; i < model->parameter_count; i++) {
+        cr_model_get(model, i, values);
+        if (!cr_all_finite(model->compute, values, value_count(&model->parameters[i])))
+            return cr_fail(CR_INVALID, "%s is NaN or infinite: the model's %s holds such values", what,
+                           model->parameters[i].name);
+    }
+    return cr_fail(CR_INVALID, "%s is NaN or infinite%s", what, otherwise);
+}

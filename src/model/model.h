@@ -110,4 +110,8 @@ enum cr_status cr_model_set(struct cr_model *model, size_t i, const float *value
 // The parameter of that name, or NULL; its index is the difference to model->parameters.
 const struct cr_model_parameter *cr_model_find(const struct cr_model *model, const char *name);
 
+// For when a loss or logits came out NaN or infinite: reads every weight, fails with CR_INVALID and a
+// sentence that begins with `what` and names the first weight that is so itself, or ends with `otherwise`.
+enum cr_status cr_model_fail_nonfinite(const struct cr_model *model, const char *what, const char *otherwise);
+
 #endif

@@ -36,7 +36,7 @@ static enum cr_status evaluate_batch(const struct cr_model *model, struct cr_pas
     double loss = 0;
     CR_TRY(cr_pass_forward(pass, tuned, &rows, 0, model->config.layers));
     CR_TRY(cr_pass_loss(pass, tuned, &rows, 0, &loss, right));
-    if (!isfinite(loss)) return cr_fail(CR_INVALID, "evaluation: the loss is NaN or infinite");
+    if (!isfinite(loss)) return cr_model_fail_nonfinite(model, "evaluation: the loss", "");
     tally->loss_sum += loss;
     for (size_t s = 0; s < batch->sequences; s++) {
         bool all = true;

@@ -80,15 +80,15 @@ enum cr_status cr_trainer_do_step(struct cr_trainer *trainer, struct cr_tally *t
     enum cr_status status = gradient(trainer, &sum);
     if (status != CR_OK) return cr_fail_within(status, "training step %zu", trainer->step + 1);
     struct cr_parameters *parameters = &trainer->structure->parameters;
-    if (!isfinite(sum.loss_sum))
-        return cr_fail(CR_INVALID,
-                       "training step %zu: the loss is NaN or infinite (try a lower learning_rate)",
-                       trainer->step + 1);
+    const char *hint = " (try a lower learning_rate)";
+    if (!isfinite(sum.loss_sum)) {
+        status = cr_model_fail_nonfinite(trainer->model, "the loss", hint);
+        return cr_fail_within(status, "training step %zu", trainer->step + 1);
+    }
     double norm = cr_gradient_clip(trainer->compute, parameters, trainer->training.max_grad_norm);
     if (!isfinite(norm))
-        return cr_fail(CR_INVALID,
-                       "training step %zu: the gradient is NaN or infinite (try a lower learning_rate)",
-                       trainer->step + 1);
+        return cr_fail(CR_INVALID, "training step %zu: the gradient is NaN or infinite%s", trainer->step + 1,
+                       hint);
     double rate = cr_learning_rate(&trainer->training, trainer->step, trainer->total_steps);
     cr_optimizer_update(&trainer->optimizer, trainer->compute, &trainer->training, rate, parameters);
     trainer->step++;
