@@ -355,8 +355,7 @@ enum cr_status cr_command_simulate(int argc, char **argv)
     items[overrides.count++] = "federation.advertise=127.0.0.1:0";
     CR_TRY(cr_config_read_with(path, items, overrides.count, &simulation.config));
     cr_progress_init(&simulation.progress, json);
-    enum cr_status status = simulate(&simulation);
-    cr_progress_end(&simulation.progress);
+    enum cr_status status = cr_progress_end(&simulation.progress, simulate(&simulation));
     for (size_t i = 0; simulation.silos && i < simulation.config.silos.count; i++)
         free(simulation.silos[i].log);
     free(simulation.silos);

@@ -77,12 +77,15 @@ static enum cr_status tune(const struct cr_config *config, struct cr_progress *p
     if (!config->tuning.data.train)
         return cr_fail(CR_INVALID, "data.train: not given: what is to be learned?");
     // Before the work, not after it, is the time to learn that the result has no place.
-    CR_TRY(cr_directory_make(config->tuning.output_dir, true));
+    enum cr_status status = cr_directory_make(config->tuning.output_dir, true);
+    if (status != CR_OK) return cr_fail_within(status, "output_dir");
+    if (config->tuning.data.eval && !cr_file_exists(config->tuning.data.eval))
+        return cr_fail(CR_NOT_FOUND, "data.eval: %s does not exist", config->tuning.data.eval);
     struct cr_event_sink sink = cr_progress_sink(progress);
     struct cr_compute *compute;
     CR_TRY(cr_compute_new(config->tuning.threads, &compute));
     struct cr_trainer *trainer = NULL;
-    enum cr_status status = cr_trainer_new(&config->tuning, compute, &sink, &trainer);
+    status = cr_trainer_new(&config->tuning, compute, &sink, &trainer);
     if (status == CR_OK) status = train(trainer, config, progress);
     cr_trainer_free(trainer);
     cr_compute_free(compute);
@@ -115,7 +118,7 @@ static enum cr_status run_config(const char *usage, const char *summary, int arg
     struct cr_progress progress;
     cr_progress_init(&progress, json);
     enum cr_status status = run(&config, &progress);
-    cr_progress_end(&progress);
+    status = cr_progress_end(&progress, status);
     cr_config_release(&config);
     return status;
 }
@@ -181,7 +184,7 @@ enum cr_status cr_role_join(int argc, char **argv)
     cr_progress_init(&progress, json);
     struct cr_event_sink sink = cr_progress_sink(&progress);
     enum cr_status status = cr_client_run(&options, &cr_learner_tuning, &sink, keep_going, &progress);
-    cr_progress_end(&progress);
+    status = cr_progress_end(&progress, status);
     explicit_bzero(token, sizeof token);
     return status;
 }

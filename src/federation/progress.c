@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "format/json.h"
 
+#include <errno.h>
 #include <math.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -156,7 +157,7 @@ static void receive(void *context, const struct cr_event *event)
     if (fprintf(progress->out, "%s%s%s", progress->live_shown ? "\r\033[K" : "", cr_buffer_text(&text),
                 overwrite ? "" : "\n") < 0 ||
         fflush(progress->out) != 0)
-        progress->broken = true;
+        progress->broken = errno ? errno : EIO;
     progress->live_shown = overwrite;
     progress->last_line = now;
 }
@@ -166,9 +167,12 @@ struct cr_event_sink cr_progress_sink(struct cr_progress *progress)
     return (struct cr_event_sink){receive, progress};
 }
 
-void cr_progress_end(struct cr_progress *progress)
+enum cr_status cr_progress_end(struct cr_progress *progress, enum cr_status status)
 {
     if (progress->live_shown) fprintf(progress->out, "\r\033[K");
     progress->live_shown = false;
     fflush(progress->out);
+    if (!progress->broken) return status;
+    errno = progress->broken;
+    return cr_fail_errno(CR_IO, progress->json ? "standard output" : "standard error");
 }

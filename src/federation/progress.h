@@ -15,15 +15,16 @@ struct cr_progress {
     bool live;        // a terminal, which can overwrite its last line
     bool live_shown;  // the last line is to be overwritten
     double last_line; // when the last line was written
-    bool broken;      // the reader is gone: the program should end
+    int broken;       // errno of a write that failed, or 0: the program should end
 };
 
 // JSON goes to stdout, sentences to stderr.
 void cr_progress_init(struct cr_progress *progress, bool json);
 struct cr_event_sink cr_progress_sink(struct cr_progress *progress);
 
-// Clears the live line, before something else is written to the terminal.
-void cr_progress_end(struct cr_progress *progress);
+// Clears the live line, before something else is written to the terminal. Passes `status`, the work's, on;
+// where the events could not be written it is CR_IO instead.
+enum cr_status cr_progress_end(struct cr_progress *progress, enum cr_status status);
 
 // Appends the event's sentence (nothing where it has none), or its JSON line: {"event": name, "level": ...,
 // "message": ..., and its fields}. The sentence of a "...step" or "...progress" event is a live one.
