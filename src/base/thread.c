@@ -77,6 +77,8 @@ static size_t usable_processors(void)
 
 enum cr_status cr_pool_new(size_t threads, struct cr_pool **out)
 {
+    if (threads > CR_MOST_THREADS)
+        return cr_fail(CR_INVALID, "threads: %zu: at most %d", threads, CR_MOST_THREADS);
     if (threads == 0) threads = usable_processors();
     struct cr_pool *pool;
     CR_TRY(cr_allocate(1, sizeof *pool, &pool));

@@ -11,7 +11,10 @@
 
 struct cr_pool;
 
-// `threads` in all, the caller's own included; 0 means one per processor this process may use.
+enum { CR_MOST_THREADS = 1024 };
+
+// `threads` in all, the caller's own included; 0 means one per processor this process may use. More than
+// CR_MOST_THREADS are CR_INVALID.
 enum cr_status cr_pool_new(size_t threads, struct cr_pool **out);
 void cr_pool_free(struct cr_pool *pool); // NULL is allowed
 

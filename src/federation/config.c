@@ -1,5 +1,7 @@
 #include "federation/config.h"
 
+#include "base/thread.h"
+
 #include <string.h>
 
 static const char *const dtypes[] = {"bfloat16", "float32", NULL};
@@ -74,7 +76,7 @@ static const struct cr_option options[] = {
      AT(tuning.threads),
      .fallback = "0",
      .least = 0,
-     .most = 1024,
+     .most = CR_MOST_THREADS,
      .help = "Threads that compute; 0: one per processor. Results do not depend on it."},
 
     {.key = "data.train",
@@ -156,7 +158,7 @@ static const struct cr_option options[] = {
      .fallback = "0",
      .least = 0,
      .most = 1000,
-     .help = "Decoupled weight decay."},
+     .help = "Weight decay: decoupled in adamw, added to the gradient in sgd, as PyTorch has it."},
     {.key = "training.adam_beta1",
      .type = CR_OPTION_NUMBER,
      AT(tuning.training.adam_beta1),
