@@ -95,8 +95,9 @@ static enum cr_status generate(struct generation *generation)
 {
     const struct settings *settings = generation->settings;
     const struct cr_session *session = generation->session;
-    CR_TRY(cr_tokenizer_encode(session->tokenizer, cr_slice_of_string(settings->prompt), true,
-                               &generation->ids));
+    enum cr_status encoded =
+        cr_tokenizer_encode(session->tokenizer, cr_slice_of_string(settings->prompt), true, &generation->ids);
+    if (encoded != CR_OK) return cr_fail_within(encoded, "--prompt");
     generation->prompt_count = generation->ids.count;
     if (generation->prompt_count == 0)
         return cr_fail(CR_INVALID, "--prompt: empty, and the tokenizer has no token to begin a text with");

@@ -86,7 +86,10 @@ static bool ends_with(const char *text, const char *end)
 static enum cr_status add_file(struct corpus *corpus, const char *path)
 {
     if (ends_with(path, ".jsonl") || ends_with(path, ".json")) return add_rows(corpus, path);
+    size_t start = corpus->bytes.size, bad_at;
     CR_TRY(read_input(path, &corpus->bytes));
+    if (!cr_utf8_valid((struct cr_slice){corpus->bytes.data + start, corpus->bytes.size - start}, &bad_at))
+        return cr_fail(CR_INVALID, "%s: not UTF-8 at byte %zu", path, bad_at);
     return end_text(corpus);
 }
 
@@ -247,7 +250,9 @@ static enum cr_status encode_command(int argc, char **argv)
     enum cr_status status = lines ? encode_lines(tokenizer, all, !no_special, json, &out)
                                   : encode_text(tokenizer, all, !no_special, json, &out);
     cr_tokenizer_free(tokenizer);
-    return status == CR_OK ? cr_command_print(cr_buffer_slice(&out)) : status;
+    if (status != CR_OK)
+        return cr_fail_within(status, "%s", strcmp(file, "-") == 0 ? "standard input" : file);
+    return cr_command_print(cr_buffer_slice(&out));
 }
 
 // The ids in a text, parted by spaces and line ends.

@@ -215,18 +215,28 @@ enum cr_status cr_option_fail_unknown(const struct cr_option_table *table, const
                                       const char *path)
 {
     const char *nearest = NULL;
-    size_t least = SIZE_MAX;
+    size_t least = SIZE_MAX, length = 0;
     for (size_t i = 0; i < table->count; i++) {
         const char *key = table->options[i].key;
+        char section[64] = "";
+        size_t to_dot = strcspn(key, ".");
+        if (key[to_dot] && to_dot < sizeof section) memcpy(section, key, to_dot);
+        if (section[0] && cr_edit_distance(path, section) < least) {
+            least = cr_edit_distance(path, section);
+            nearest = key;
+            length = to_dot;
+        }
         // A right name in the wrong section is as near as one wrong letter.
         size_t whole = cr_edit_distance(path, key), part = cr_edit_distance(last_part(path), last_part(key));
         if (part < SIZE_MAX) part++;
         if (cr_least(whole, part) < least) {
             least = cr_least(whole, part);
             nearest = key;
+            length = strlen(key);
         }
     }
     if (nearest && least <= cr_near_enough(last_part(path)))
-        return cr_fail(CR_INVALID, "%s: unknown key \"%.80s\" (did you mean \"%s\"?)", prefix, path, nearest);
+        return cr_fail(CR_INVALID, "%s: unknown key \"%.80s\" (did you mean \"%.*s\"?)", prefix, path,
+                       (int)length, nearest);
     return cr_fail(CR_INVALID, "%s: unknown key \"%.80s\"", prefix, path);
 }

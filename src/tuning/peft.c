@@ -72,12 +72,13 @@ static enum cr_status check_tensors(const struct cr_safetensors *file, const str
 }
 
 // Checked before memory is taken, so that a configuration cannot ask for more than its file holds.
-static enum cr_status check_adapter(const struct cr_lora_config *config, const struct cr_model_config *model,
-                                    const struct cr_safetensors *file)
+static enum cr_status check_adapter(const struct cr_lora_config *config, const char *config_path,
+                                    const struct cr_model_config *model, const struct cr_safetensors *file)
 {
     CR_FREE struct cr_lora_place *places = NULL;
     size_t count;
-    CR_TRY(cr_lora_places(config, model, &places, &count));
+    enum cr_status status = cr_lora_places(config, model, &places, &count);
+    if (status != CR_OK) return cr_fail_within(status, "%s", config_path);
     CR_CLEANUP(cr_parameters_release) struct cr_parameters expected = {0};
     CR_TRY(cr_lora_parameters(config, model, places, count, &expected));
     return check_tensors(file, &expected);
@@ -114,11 +115,10 @@ enum cr_status cr_peft_open(const char *directory, struct cr_model *model, struc
     CR_TRY(cr_peft_config_parse(cr_buffer_slice(&text), config_path, &config));
     CR_CLEANUP(free_safetensors) struct cr_safetensors *file = NULL;
     CR_TRY(cr_safetensors_open(tensors_path, &file));
-    enum cr_status status = check_adapter(&config, &model->config, file);
-    if (status != CR_OK) return cr_fail_within(status, "%s", directory);
+    CR_TRY(check_adapter(&config, config_path, &model->config, file));
     struct cr_structure *structure;
     CR_TRY(cr_lora_new(&config, model, 0, 0, &structure));
-    status = fill(structure, file);
+    enum cr_status status = fill(structure, file);
     if (status != CR_OK) {
         cr_structure_free(structure);
         return status;

@@ -1,6 +1,7 @@
 """The person's program: what scripts rely on. Exit codes, one clear sentence per error, stdout and --json."""
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,16 @@ DEMO = "examples/demo/model"
 
 def carrel(*arguments):
     return subprocess.run([os.path.join(BIN, "carrel"), *arguments], capture_output=True)
+
+
+def tune_config(folder):
+    path = os.path.join(folder, "tune.yaml")
+    with open(os.path.join(folder, "rows.jsonl"), "w") as rows:
+        rows.write('{"text": "After lunch"}\n')
+    with open(path, "w") as config:
+        json.dump({"model_name_or_path": DEMO, "output_dir": os.path.join(folder, "out"),
+                   "data": {"train": rows.name, "max_length": 32}, "training": {"max_steps": 2}}, config)
+    return path
 
 
 class Commands(unittest.TestCase):
@@ -45,7 +56,8 @@ class Commands(unittest.TestCase):
         self.fails(3, "/nonexistent.jsonl", "eval", "--model", DEMO, "--data", "/nonexistent.jsonl")
         self.fails(2, "context", "generate", "--model", DEMO, "--prompt", "x", "--max-new-tokens", "100000")
         self.fails(2, "context", "eval", "--model", DEMO, "--data", "x", "--max-length", "100000")
-        self.fails(2, "UTF-8", "generate", "--model", DEMO, "--prompt", b"a\xff")
+        self.fails(2, "threads: 99999: at most 1024", "generate", "--model", DEMO, "--prompt", "x", "--threads", "99999")
+        self.fails(2, "--prompt: text is not UTF-8 at byte 1", "generate", "--model", DEMO, "--prompt", b"a\xff")
         self.fails(2, "no benchmark is called", "bench", "--only", "tune-stop")
         self.fails(3, "/nonexistent.yaml", "tune", "/nonexistent.yaml")
 
@@ -54,6 +66,35 @@ class Commands(unittest.TestCase):
             result = subprocess.run([os.path.join(BIN, "carrel"), "--help"], stdout=full, stderr=subprocess.PIPE)
         self.assertEqual(result.returncode, 3)
         self.assertIn(b"No space left", result.stderr)
+
+    def test_full_disk_under_progress(self):
+        with tempfile.TemporaryDirectory() as folder, open("/dev/full", "wb") as full:
+            result = subprocess.run([os.path.join(BIN, "carrel"), "tune", tune_config(folder), "--json"], stdout=full,
+                                    stderr=subprocess.PIPE)
+            self.assertEqual(result.returncode, 3, result.stderr)
+            self.assertEqual(result.stderr, b"carrel: standard output: No space left on device\n")
+
+    def test_places_of_results_are_tried_before_the_work(self):
+        with tempfile.TemporaryDirectory() as folder:
+            config = tune_config(folder)
+            self.fails(3, "output_dir: %s: there is a file" % config, "tune", config, "--set", "output_dir=" + config)
+            self.fails(3, "data.eval: none.jsonl does not exist", "tune", config, "--set", "data.eval=none.jsonl")
+
+    def test_weights_that_are_no_numbers(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for name in os.listdir(DEMO):
+                shutil.copy(os.path.join(DEMO, name), folder)
+            weights = os.path.join(folder, "model.safetensors")
+            with open(weights, "r+b") as file:
+                size = int.from_bytes(file.read(8), "little")
+                entry = json.loads(file.read(size))["model.layers.0.mlp.up_proj.weight"]
+                file.seek(8 + size + entry["data_offsets"][0])
+                file.write(b"\xff\xff\xff\xff")  # NaN in every type
+            sentence = "is NaN or infinite: the model's model.layers.0.mlp.up_proj.weight holds such values"
+            self.fails(2, "a logit " + sentence, "generate", "--model", folder, "--prompt", "x")
+            with open(os.path.join(folder, "rows.jsonl"), "w") as rows:
+                rows.write('{"text": "After lunch"}\n')
+            self.fails(2, "the loss " + sentence, "eval", "--model", folder, "--data", rows.name)
 
     def test_generate_on_the_demo_model(self):
         command = ["generate", "--model", DEMO, "--prompt", "After lunch", "--max-new-tokens", "12"]

@@ -73,7 +73,11 @@ class Tokenizer(unittest.TestCase):
         out = self.train()
         self.fails(2, "did you mean encode", "encod")
         self.fails(2, "--tokenizer is wanted", "encode")
-        self.fails(2, "not UTF-8 at byte 1", "encode", "--tokenizer", out, given=b"a\xff")
+        self.fails(2, "standard input: text is not UTF-8 at byte 1", "encode", "--tokenizer", out, given=b"a\xff")
+        broken = self.path("broken.txt")
+        with open(broken, "wb") as file:
+            file.write(b"abc\xff")
+        self.fails(2, "broken.txt: not UTF-8 at byte 3", "train", "--output", out, "--vocab-size", "270", broken)
         self.fails(2, "\"x\" is no token id", "decode", "--tokenizer", out, "x")
         self.fails(2, "outside the vocabulary", "decode", "--tokenizer", out, "99999")
         self.fails(2, "must be in 256", "train", "--output", out, "--vocab-size", "10", self.text)

@@ -153,6 +153,7 @@ static void wrong_files_are_refused(void **state)
         {"- path\n", "x.yaml:1: a map of settings is wanted"},
         {"path\n", "a map of settings is wanted"},
         {"path: a\n\npaths: b\n", "x.yaml:3: unknown key \"paths\" (did you mean \"path\"?)"},
+        {"path: a\nlore: {r: 1}\n", "x.yaml:2: unknown key \"lore\" (did you mean \"lora\"?)"},
         {"path: a\nlora: {rr: 1}\n", "x.yaml:2: unknown key \"lora.rr\" (did you mean \"lora.r\"?)"},
         {"path: a\nlora:\n  target_module: x\n",
          "x.yaml:3: unknown key \"lora.target_module\" (did you mean \"lora.target_modules\"?)"},
