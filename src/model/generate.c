@@ -22,10 +22,8 @@ enum cr_status cr_decoder_new(const struct cr_model *model, const struct cr_tune
     if (context == 0 || context > model->config.context)
         return cr_fail(CR_INVALID, "a context of %zu tokens is not within the model's %zu", context,
                        model->config.context);
-    struct cr_walk_size size = {.rows = context < PREFILL ? context : PREFILL,
-                                .sequences = 1,
-                                .positions = context,
-                                .cache = context};
+    struct cr_walk_size size = {
+        .rows = cr_least(context, PREFILL), .sequences = 1, .positions = context, .cache = context};
     struct cr_decoder *decoder;
     CR_TRY(cr_allocate(1, sizeof *decoder, &decoder));
     decoder->tuned = tuned;
@@ -85,18 +83,24 @@ enum cr_status cr_decoder_feed(struct cr_decoder *decoder, const uint32_t *token
         if (tokens[i] >= config->vocabulary)
             return cr_fail(CR_INVALID, "token %u is outside the model's vocabulary of %zu", tokens[i],
                            config->vocabulary);
-    size_t part = 0;
-    for (size_t at = 0; at < count; at += part) {
-        part = count - at < walk->size.rows ? count - at : walk->size.rows;
-        CR_TRY(feed_part(decoder, tokens + at, part));
+    size_t part = 0, past = walk->past[0];
+    enum cr_status status = CR_OK;
+    for (size_t at = 0; status == CR_OK && at < count; at += part) {
+        part = cr_least(count - at, walk->size.rows);
+        status = feed_part(decoder, tokens + at, part);
     }
-    walk->head_row[0] = (uint32_t)(part - 1);
-    CR_TRY(cr_head_logits(walk, cr_walk_residual(walk, 2 * config->layers, part), 1,
-                          cr_matrix_of(decoder->logits, CR_F32, 1, config->vocabulary)));
-    if (!cr_all_finite(walk->model->compute, decoder->logits, config->vocabulary))
-        return cr_model_fail_nonfinite(walk->model, "a logit", "");
-    *logits = decoder->logits;
-    return CR_OK;
+    if (status == CR_OK) {
+        walk->head_row[0] = (uint32_t)(part - 1);
+        status = cr_head_logits(walk, cr_walk_residual(walk, 2 * config->layers, part), 1,
+                                cr_matrix_of(decoder->logits, CR_F32, 1, config->vocabulary));
+    }
+    if (status == CR_OK && !cr_all_finite(walk->model->compute, decoder->logits, config->vocabulary))
+        status = cr_model_fail_nonfinite(walk->model, "a logit", "");
+    if (status == CR_OK)
+        *logits = decoder->logits;
+    else
+        walk->past[0] = past;
+    return status;
 }
 
 uint32_t cr_choose_token(const float *logits, size_t vocabulary, double temperature, double uniform)

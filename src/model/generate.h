@@ -12,7 +12,8 @@ enum cr_status cr_decoder_new(const struct cr_model *model, const struct cr_tune
 void cr_decoder_free(struct cr_decoder *decoder); // NULL is allowed
 
 // Takes `count` more tokens (a prompt, or the token just chosen) and gives the logits [V] that follow the
-// last. The pointer is valid until the next call. CR_INVALID where the context is full.
+// last. The pointer is valid until the next call. CR_INVALID where they do not fit the context any more;
+// after a failure the decoder stands where it stood.
 enum cr_status cr_decoder_feed(struct cr_decoder *decoder, const uint32_t *tokens, size_t count,
                                const float **logits);
 

@@ -11,8 +11,7 @@ static size_t head_chunk(size_t rows, size_t vocabulary)
 {
     enum { LEAST = 128, MOST = 512, LOGITS = 1 << 23 };
     size_t chunk = LOGITS / vocabulary / 32 * 32;
-    chunk = chunk < LEAST ? LEAST : chunk > MOST ? MOST : chunk;
-    return rows < chunk ? rows : chunk;
+    return cr_least(rows, cr_least(MOST, cr_most(LEAST, chunk)));
 }
 
 // Rotation per position of pair j, as Transformers computes it (in fp32: models were trained with its

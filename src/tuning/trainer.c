@@ -251,7 +251,7 @@ enum cr_status cr_trainer_evaluate(struct cr_trainer *trainer, const char *data_
 {
     struct cr_dataset *data;
     struct cr_dataset_options options = trainer->data_options;
-    options.append_eos = false; // what `carrel eval` scores
+    options.append_eos = false;
     CR_TRY(cr_dataset_open(data_path, trainer->tokenizer, &options, &data));
     struct cr_structure *structure = trainer->structure;
     struct cr_tally sum = {0};

@@ -63,7 +63,7 @@ enum cr_status cr_trainer_run(struct cr_trainer *trainer, size_t steps, struct c
 void cr_trainer_reset_optimizer(struct cr_trainer *trainer);
 
 // Loss and accuracy over a file with the present parameters; dropout off. Examples are made as the training
-// data's are (max_length, train_on_prompt, an EOS at the end).
+// data's are (max_length, train_on_prompt), but without an EOS at the end: what `carrel eval` scores.
 enum cr_status cr_trainer_evaluate(struct cr_trainer *trainer, const char *data_path, struct cr_tally *tally);
 
 // The tuned structure as a PEFT directory (LoRA), or the whole model as a Transformers directory (full) with
