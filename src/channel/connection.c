@@ -18,6 +18,7 @@
 
 enum {
     FRAMES_AT_ONCE = 8,  // one connection does not keep the others waiting for longer
+    READS_AT_ONCE = 64,  // likewise, of what comes after the end
     WHY_SIZE = 2048,     // of the sentence kept until the end
     HANDSHAKE_LIMIT = 20 // seconds, however long the timeout is; all that strangers get
 };
@@ -170,6 +171,17 @@ void cr_connection_close(struct cr_connection *c)
     begin_ending(c, CR_OK, "");
 }
 
+// What a peer takes for a text, out of any bytes: a sentence may name a file as it came, or be cut short.
+static void clean_text(char *text)
+{
+    bool valid = cr_utf8_valid(cr_slice_of_string(text), NULL);
+    for (unsigned char *at = (unsigned char *)text; *at; at++) {
+        bool c1 = at[0] == 0xc2 && at[1] < 0xa0;
+        if (*at < 0x20 || *at == 0x7f || (*at >= 0x80 && !valid)) *at = '?';
+        if (valid && c1) at[0] = at[1] = '?';
+    }
+}
+
 void cr_connection_refuse(struct cr_connection *c, enum cr_status status, const char *why)
 {
     char kept[WHY_SIZE];
@@ -178,6 +190,7 @@ void cr_connection_refuse(struct cr_connection *c, enum cr_status status, const 
         struct cr_message refused = {.type = CR_FRAME_REFUSED, .refused.status = status};
         snprintf(refused.refused.reason, sizeof refused.refused.reason, "%.*s", CR_MESSAGE_TEXT_SIZE - 1,
                  kept);
+        clean_text(refused.refused.reason);
         // Where even this cannot be queued, the peer sees a close without a reason.
         (void)!enqueue(c, &refused, NULL, NULL);
     }
@@ -299,7 +312,7 @@ static void finish_ending(struct cr_connection *c)
         c->shut = true;
     }
     unsigned char scratch[4096];
-    for (;;) {
+    for (int reads = 0; reads < READS_AT_ONCE; reads++) {
         ERR_clear_error();
         errno = 0;
         int result = SSL_read(c->ssl, scratch, sizeof scratch);
@@ -308,6 +321,7 @@ static void finish_ending(struct cr_connection *c)
         if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) end(c);
         return;
     }
+    event_active(c->readable, EV_READ, 0); // a peer that goes on sending is cut by the clock
 }
 
 static void shake_hands(struct cr_connection *c)

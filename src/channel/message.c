@@ -61,7 +61,9 @@ static enum cr_status take_text(enum cr_frame_type type, const char *field, cons
         return wrong(type, field);
     // Texts are shown to people: nothing that moves a terminal's cursor gets through.
     for (size_t i = 0; i < size; i++)
-        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f) return wrong(type, field);
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f ||
+            ((unsigned char)text[i] == 0xc2 && (unsigned char)text[i + 1] < 0xa0)) // C1
+            return wrong(type, field);
     memcpy(out, text, size + 1);
     return CR_OK;
 }
