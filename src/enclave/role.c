@@ -148,9 +148,17 @@ static enum cr_status read_token(const char *argument, char out[TOKEN_LIMIT])
         strcpy(out, argument);
         return CR_OK;
     }
+    setvbuf(stdin, NULL, _IONBF, 0); // no copy of it stays
     if (!fgets(out, TOKEN_LIMIT, stdin)) return cr_fail(CR_IO, "standard input: no join token came");
     out[strcspn(out, "\r\n")] = 0;
     return CR_OK;
+}
+
+// The list of processes is for everyone to read, and a token is a secret.
+static void hide(int argc, char **argv, const char *argument)
+{
+    for (int i = 0; i < argc; i++)
+        if (argv[i] == argument) memset(argv[i], '-', strlen(argv[i]));
 }
 
 enum cr_status cr_role_join(int argc, char **argv)
@@ -179,6 +187,7 @@ enum cr_status cr_role_join(int argc, char **argv)
     CR_TRY(parse(&flags, argc, argv, &argument, &done));
     if (done) return CR_OK;
     CR_TRY(read_token(argument, token));
+    hide(argc, argv, argument);
     options.token = token;
     struct cr_progress progress;
     cr_progress_init(&progress, json);
