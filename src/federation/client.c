@@ -209,8 +209,10 @@ static enum cr_status go_to_round(struct client *client, uint64_t round,
     client->round = round;
     memcpy(client->start, start, CR_SHA256_SIZE);
     if (!client->training) return begin_round(client);
-    client->restart = !same;
-    if (client->restart) cr_worker_cancel(client->worker);
+    // Told the same twice, as after a reconnection, it still has to leave what it is at.
+    if (same) return CR_OK;
+    client->restart = true;
+    cr_worker_cancel(client->worker);
     return CR_OK;
 }
 
