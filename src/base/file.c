@@ -174,24 +174,31 @@ bool cr_file_exists(const char *path)
     return access(path, F_OK) == 0;
 }
 
+// One directory; *made says whether it was not there before. A new one is on disk before what comes into it.
+static enum cr_status make_one(const char *path, mode_t mode, bool *made)
+{
+    *made = mkdir(path, mode) == 0;
+    if (*made) return sync_directory_of(path);
+    return errno == EEXIST ? CR_OK : cr_fail_errno(CR_IO, "%s: cannot be made", path);
+}
+
 enum cr_status cr_directory_make(const char *path, bool secret)
 {
     CR_FREE char *partial = NULL;
     CR_TRY(cr_copy_string(path, &partial));
     mode_t mode = secret ? 0700 : 0755;
+    bool made;
     for (char *end = partial; *end; end++) {
         if (*end != '/' || end == partial) continue;
         *end = 0;
-        if (mkdir(partial, mode) != 0 && errno != EEXIST)
-            return cr_fail_errno(CR_IO, "%s: cannot be made", partial);
+        CR_TRY(make_one(partial, mode, &made));
         *end = '/';
     }
+    CR_TRY(make_one(partial, mode, &made));
     struct stat stat_buffer;
-    if (mkdir(partial, mode) != 0) {
-        if (errno != EEXIST) return cr_fail_errno(CR_IO, "%s: cannot be made", path);
-        if (stat(path, &stat_buffer) != 0) return cr_fail_errno(CR_IO, "%s", path);
-        if (!S_ISDIR(stat_buffer.st_mode)) return cr_fail(CR_IO, "%s: there is a file of that name", path);
-    }
+    if (made) return CR_OK;
+    if (stat(path, &stat_buffer) != 0) return cr_fail_errno(CR_IO, "%s", path);
+    if (!S_ISDIR(stat_buffer.st_mode)) return cr_fail(CR_IO, "%s: there is a file of that name", path);
     return CR_OK;
 }
 

@@ -165,7 +165,8 @@ enum cr_status cr_redeem(struct cr_state_dir *state, const unsigned char secret[
     CR_TRY(judge(state, &invitation, enrolled.key, now));
     strcpy(enrolled.name, invitation.name);
     strcpy(enrolled.role, invitation.role);
-    // Spent before it is of use: a crash in between leaves a token that only its own key can use again.
+    // Spent before it is of use: a crash in between leaves a token that only its own key can use again, or,
+    // where it was to replace an older key, none.
     invitation.used = true;
     memcpy(invitation.key, enrolled.key, CR_SHA256_SIZE);
     CR_TRY(write_invitation(path, &invitation));

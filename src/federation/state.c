@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "crypto/random.h"
+#include "federation/config.h"
 #include "format/json.h"
 
 #include <errno.h>
@@ -125,8 +126,8 @@ static enum cr_status get_name(const struct cr_json *object, const char *path, c
 {
     const char *name;
     CR_TRY(cr_json_get_string(object, path, key, "", &name));
-    if (strlen(name) == 0 || strlen(name) >= CR_NAME_SIZE)
-        return cr_fail(CR_INVALID, "%s: %s: 1 to %d characters are wanted", path, key, CR_NAME_SIZE - 1);
+    enum cr_status status = cr_config_check_name(name);
+    if (status != CR_OK) return cr_fail_within(status, "%s: %s", path, key);
     strcpy(out, name);
     return CR_OK;
 }
