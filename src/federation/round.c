@@ -79,6 +79,8 @@ static void on_ready(struct cr_round *machine, double now, size_t number, struct
     if (machine->phase == CR_ROUND_WAITING) {
         if (present(machine) >= machine->rules.min_clients) begin(machine, now, actions);
     } else if (machine->phase == CR_ROUND_TRAINING) {
+        // Whoever comes anew says anew what it has: its disk may have been lost.
+        silo->answered = false;
         if (!silo->dropped) tell_to_begin(machine, number, actions);
     } else if (silo->in_set) {
         // It answers at once, from its disk.
@@ -143,6 +145,8 @@ void cr_round_handle(struct cr_round *machine, double now, const struct cr_round
         break;
     case CR_ROUND_REFUSED:
         silo->dropped = silo->refused = true;
+        silo->present = false; // its connection is ended too: the next round shall not wait for it
+        silo->gone_since = now;
         if (machine->phase == CR_ROUND_COLLECTING) reconsider_set(machine, now, actions);
         break;
     case CR_ROUND_TICK:

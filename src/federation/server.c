@@ -11,12 +11,20 @@
 
 enum { STRANGERS = 64 }; // connections at once that have not shown a certificate
 static const double step_seconds = 0.2, farewell_seconds = 3;
+static const double least_progress_seconds = 0.1; // between two signs of progress; silos leave a second
 
 static enum cr_status check_version(uint32_t version)
 {
     if (version == CR_PROTOCOL_VERSION) return CR_OK;
     return cr_fail(CR_PROTOCOL, "protocol version %u, where the server speaks %d", version,
                    CR_PROTOCOL_VERSION);
+}
+
+// A connection that no longer speaks for a silo.
+static void dismiss(struct cr_server_session *session, const char *why)
+{
+    session->silo = SIZE_MAX;
+    cr_connection_refuse(session->connection, CR_DENIED, why);
 }
 
 static enum cr_status on_opened(void *context, struct cr_connection *connection)
@@ -31,7 +39,35 @@ static enum cr_status on_opened(void *context, struct cr_connection *connection)
         return cr_fail(CR_DENIED, "%s is not enrolled with this server", peer->name);
     if (memcmp(peer->key, server->state->members[number].key, CR_SHA256_SIZE) != 0)
         return cr_fail(CR_DENIED, "%s was enrolled anew: this certificate is no longer good", peer->name);
+    // One that waits before its Ready goes too, so that a member cannot hold many.
+    for (struct cr_server_session *s = server->sessions; s; s = s->next)
+        if (s->silo == number && !s->ready) dismiss(s, "another connection of this silo took over");
     session->silo = number;
+    return CR_OK;
+}
+
+// A silo has one connection: a newer one takes the place of an older one, which may be dead already.
+static enum cr_status supersede(struct cr_server *server, size_t silo, const char *why)
+{
+    struct cr_server_session *older = server->by_silo[silo];
+    if (!older) return CR_OK;
+    server->by_silo[silo] = NULL;
+    dismiss(older, why);
+    return cr_server_event(server, CR_ROUND_LOST, silo, NULL);
+}
+
+// The key that a name enrolled with before is no longer good, wherever it is in use.
+static enum cr_status end_older_key(struct cr_server *server, const struct cr_member *member)
+{
+    static const char why[] = "this silo was enrolled anew: its older certificate is no longer good";
+    size_t silo = cr_state_find(server->state, member->name);
+    const struct cr_server_session *ready = server->by_silo[silo];
+    if (ready && memcmp(cr_connection_peer(ready->connection)->key, member->key, CR_SHA256_SIZE) != 0)
+        CR_TRY(supersede(server, silo, why));
+    for (struct cr_server_session *s = server->sessions; s; s = s->next)
+        if (s->silo == silo &&
+            memcmp(cr_connection_peer(s->connection)->key, member->key, CR_SHA256_SIZE) != 0)
+            dismiss(s, why);
     return CR_OK;
 }
 
@@ -47,6 +83,7 @@ static enum cr_status on_enrol(struct cr_server_session *session, const struct c
                      &certificate));
     cr_emit(server->sink, CR_EVENT_INFO, "server.enrolled", NULL, CR_FIELD_TEXT("silo", member.name),
             CR_FIELD_TEXT("address", cr_connection_address(session->connection)));
+    CR_TRY(end_older_key(server, &member));
     struct cr_message reply = {
         .type = CR_FRAME_ENROLLED,
         .enrolled = {.certificate = cr_buffer_slice(&certificate), .authority = cr_buffer_slice(&authority)}};
@@ -62,17 +99,6 @@ static enum cr_status on_hello(struct cr_server_session *session, const struct c
     return cr_connection_send(session->connection, &job, NULL, NULL); // the server outlives its connections
 }
 
-// A silo has one connection: a newer one takes the place of an older one, which may be dead already.
-static enum cr_status supersede(struct cr_server *server, size_t silo)
-{
-    struct cr_server_session *older = server->by_silo[silo];
-    if (!older) return CR_OK;
-    server->by_silo[silo] = NULL;
-    older->silo = SIZE_MAX;
-    cr_connection_refuse(older->connection, CR_DENIED, "another connection of this silo took over");
-    return cr_server_event(server, CR_ROUND_LOST, silo, NULL);
-}
-
 static enum cr_status on_ready(struct cr_server_session *session, const struct cr_message *message)
 {
     struct cr_server *server = session->server;
@@ -84,7 +110,7 @@ static enum cr_status on_ready(struct cr_server_session *session, const struct c
                        "(compare model_name_or_path)",
                        name);
     if (session->ready) return cr_fail(CR_PROTOCOL, "%s said Ready twice", name);
-    CR_TRY(supersede(server, session->silo));
+    CR_TRY(supersede(server, session->silo, "another connection of this silo took over"));
     session->ready = true;
     server->by_silo[session->silo] = session;
     cr_emit(server->sink, CR_EVENT_INFO, "server.joined", NULL, CR_FIELD_TEXT("silo", name),
@@ -95,11 +121,33 @@ static enum cr_status on_ready(struct cr_server_session *session, const struct c
 
 static enum cr_status on_progress(struct cr_server_session *session, const struct cr_message *message)
 {
+    double now = cr_clock_monotonic();
+    if (now - session->progress_at < least_progress_seconds) return CR_OK;
+    session->progress_at = now;
     cr_emit(session->server->sink, CR_EVENT_INFO, "round.progress", NULL,
             CR_FIELD_TEXT("silo", cr_server_silo_name(session->server, session->silo)),
             CR_FIELD("round", message->progress.round + 1), CR_FIELD("step", message->progress.step),
             CR_FIELD("steps", message->progress.steps), CR_FIELD("loss", message->progress.loss),
             CR_FIELD("tokens_per_second", message->progress.tokens_per_second));
+    return CR_OK;
+}
+
+// What is wrong with an announced update before any of it is pulled.
+static enum cr_status judge_answer(struct cr_server *server, size_t number, const struct cr_answer *answer)
+{
+    const struct cr_round *machine = &server->machine;
+    const struct cr_round_silo *silo = &machine->silos[number];
+    if (!silo->taking_part || silo->dropped || answer->round != machine->round) return CR_OK;
+    if (answer->labelled == 0 && server->config->federation.weighting == CR_WEIGHTING_LABELLED_TOKENS)
+        return cr_fail(CR_DENIED, "the update is refused: it was trained on no labelled token");
+    // Each change makes the collection begin again: one, of a silo that lost its disk, and no more.
+    if (machine->phase != CR_ROUND_COLLECTING || !silo->in_set ||
+        (answer->labelled == silo->answer.labelled &&
+         memcmp(answer->digest, silo->answer.digest, CR_SHA256_SIZE) == 0))
+        return CR_OK;
+    if (server->changed[number])
+        return cr_fail(CR_DENIED, "the update is refused: it was changed again and again");
+    server->changed[number] = true;
     return CR_OK;
 }
 
@@ -112,6 +160,8 @@ static enum cr_status on_trained(struct cr_server_session *session, const struct
     memcpy(answer.start, message->trained.start, CR_SHA256_SIZE);
     memcpy(answer.digest, message->trained.digest, CR_SHA256_SIZE);
     if (!isfinite(answer.loss_sum)) answer.loss_sum = 0; // shown only; the values are judged by themselves
+    enum cr_status judged = judge_answer(server, session->silo, &answer);
+    if (judged != CR_OK) return cr_server_refuse_update(session, judged);
     bool had = server->machine.silos[session->silo].answered;
     uint64_t round = server->machine.round;
     enum cr_status status = cr_server_event(server, CR_ROUND_ANSWERED, session->silo, &answer);
@@ -127,7 +177,7 @@ static enum cr_status on_trained(struct cr_server_session *session, const struct
 static enum cr_status dispatch(struct cr_server_session *session, const struct cr_message *message)
 {
     if (message->type == CR_FRAME_ENROL) return on_enrol(session, message);
-    if (session->silo == SIZE_MAX) return CR_OK; // superseded, and told so
+    if (session->silo == SIZE_MAX || session->server->ended) return CR_OK; // and told so
     if (message->type == CR_FRAME_HELLO) return on_hello(session, message);
     if (message->type == CR_FRAME_READY) return on_ready(session, message);
     if (!session->ready) return cr_fail(CR_PROTOCOL, "%s came before Ready", cr_frame_name(message->type));
@@ -329,6 +379,7 @@ static enum cr_status serve(struct cr_server *server, bool (*keep_going)(void *c
                            (unsigned long long)server->machine.round + 1);
         if (server->finishing && all_told(server)) return cr_state_settle(server->state);
         CR_TRY(cr_server_event(server, CR_ROUND_TICK, 0, NULL));
+        CR_TRY(cr_server_judge_pulls(server));
     }
     return cr_fail(server->status, "%s", server->why);
 }

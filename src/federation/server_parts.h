@@ -16,6 +16,7 @@ struct cr_server_session {
     struct cr_connection *connection;
     size_t silo; // number in the roster; SIZE_MAX: nobody's (not a member, or superseded)
     bool ready;
+    double progress_at; // when its progress was last shown
     struct cr_server_session *next;
 };
 
@@ -40,7 +41,9 @@ struct cr_server {
     struct cr_aggregate *aggregate;
     size_t set[CR_SILOS]; // silos of the collection, by name
     size_t set_count;
-    bool asked[CR_SILOS]; // by place in the set: the chunk was asked for and has not come
+    bool asked[CR_SILOS];          // by place in the set: the chunk was asked for and has not come
+    double wanted_since[CR_SILOS]; // likewise: when it was first asked for; 0: it was not
+    bool changed[CR_SILOS];        // by number: another update was announced in this round's collection
     double round_began;
 
     bool finishing; // all is done; the silos of the last set are being told
@@ -56,6 +59,12 @@ const char *cr_server_silo_name(const struct cr_server *server, size_t silo);
 // Gives the event to the state machine and does what it says.
 enum cr_status cr_server_event(struct cr_server *server, enum cr_round_event_kind kind, size_t silo,
                                const struct cr_answer *answer);
+
+// Drops the silo's update from the round, for the reason in cr_error_message, and ends its connection.
+enum cr_status cr_server_refuse_update(struct cr_server_session *session, enum cr_status refusal);
+
+// Refuses the update of a silo that was asked for a chunk and lives, but does not send it.
+enum cr_status cr_server_judge_pulls(struct cr_server *server);
 
 // A silo's piece of its update.
 enum cr_status cr_server_values(struct cr_server_session *session, const struct cr_message *message);

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,7 @@ static enum cr_status ask(struct cr_server *server)
                                   .pull = {.round = server->machine.round, .first = first, .count = count}};
         CR_TRY(cr_connection_send(session->connection, &pull, NULL, NULL));
         server->asked[i] = true;
+        if (server->wanted_since[i] == 0) server->wanted_since[i] = cr_clock_monotonic();
     }
     return CR_OK;
 }
@@ -72,6 +74,7 @@ static enum cr_status begin_collecting(struct cr_server *server)
         silos[i].weight = uniform ? 1 : answer->labelled;
         memcpy(silos[i].digest, answer->digest, CR_SHA256_SIZE);
         server->asked[i] = false;
+        server->wanted_since[i] = 0;
     }
     size_t count = server->global->count;
     CR_TRY(cr_vector_new(count, &server->next));
@@ -135,6 +138,7 @@ static void announce_round(struct cr_server *server)
     size_t silos = 0;
     for (size_t i = 0; i < server->machine.silo_count; i++) silos += server->machine.silos[i].taking_part;
     server->round_began = cr_clock_monotonic();
+    memset(server->changed, 0, sizeof server->changed);
     cr_emit(server->sink, CR_EVENT_INFO, "round.begin", NULL, CR_FIELD("round", server->machine.round + 1),
             CR_FIELD("rounds", server->config->federation.rounds), CR_FIELD("silos", silos));
 }
@@ -171,6 +175,7 @@ static enum cr_status close_round(struct cr_server *server)
         labelled += (double)answer->labelled;
     }
     double loss = labelled > 0 ? loss_sum / labelled : 0;
+    if (!isfinite(loss)) loss = 0; // it is shown only, and silos take no other
     uint64_t round = server->machine.round + 1;
     bool last = round >= server->config->federation.rounds;
     CR_TRY(cr_state_advance(server->state, round, last, server->next));
@@ -190,7 +195,7 @@ static enum cr_status close_round(struct cr_server *server)
     return perform(server);
 }
 
-static enum cr_status refuse_update(struct cr_server_session *session, enum cr_status refusal)
+enum cr_status cr_server_refuse_update(struct cr_server_session *session, enum cr_status refusal)
 {
     struct cr_server *server = session->server;
     size_t silo = session->silo;
@@ -201,6 +206,20 @@ static enum cr_status refuse_update(struct cr_server_session *session, enum cr_s
             CR_FIELD("round", server->machine.round + 1));
     cr_connection_refuse(session->connection, refusal, why);
     return cr_server_event(server, CR_ROUND_REFUSED, silo, NULL);
+}
+
+enum cr_status cr_server_judge_pulls(struct cr_server *server)
+{
+    // Twice: a silo may be away for once and come back. Coming back again and again is no way around it.
+    double now = cr_clock_monotonic(), limit = 2 * server->config->federation.progress_timeout;
+    for (size_t i = 0; server->aggregate && i < server->set_count; i++) {
+        struct cr_server_session *session = server->by_silo[server->set[i]];
+        if (!session || server->wanted_since[i] == 0 || now - server->wanted_since[i] <= limit) continue;
+        enum cr_status refusal =
+            cr_fail(CR_DENIED, "the update is refused: a piece of it did not come for %.0f seconds", limit);
+        return cr_server_refuse_update(session, refusal); // which changes the set
+    }
+    return CR_OK;
 }
 
 enum cr_status cr_server_values(struct cr_server_session *session, const struct cr_message *message)
@@ -218,10 +237,12 @@ enum cr_status cr_server_values(struct cr_server_session *session, const struct 
         return cr_fail(CR_PROTOCOL, "a chunk of %zu bytes where %zu were asked for", message->body.size,
                        count * sizeof(float));
     server->asked[place] = false;
+    server->wanted_since[place] = 0;
     bool folded;
     enum cr_status status =
         cr_aggregate_put(server->aggregate, place, (const float *)(const void *)message->body.data, &folded);
-    if (status != CR_OK) return refuse_update(session, status);
+    if (status == CR_DENIED) return cr_server_refuse_update(session, status);
+    CR_TRY(status);
     if (!folded) return CR_OK;
     cr_aggregate_wanted(server->aggregate, &first, &count);
     return first == server->global->count ? close_round(server) : ask(server);
