@@ -51,6 +51,12 @@ size_t cr_attention_backward_size(const struct cr_product *product, size_t head_
     return count.used;
 }
 
+// Keys of sequence s.
+static size_t keys_of(const struct cr_attention_layout *layout, size_t s)
+{
+    return layout->past[s] + layout->offset[s + 1] - layout->offset[s];
+}
+
 // Everything one tile of queries and one tile of keys (the j-th; its first rows k, v) have to do with each
 // other.
 static void differentiate_pair(const struct cr_attention_call *call, struct tile *t, size_t queries, size_t j,
@@ -125,7 +131,7 @@ static void differentiate_item(void *context, size_t item, size_t thread)
     const struct cr_attention_call *call = context;
     const struct cr_attention_layout *layout = call->layout;
     size_t s = item / call->shape->kv_heads, kv_head = item % call->shape->kv_heads;
-    size_t head_dim = call->shape->head_dim, column = kv_head * head_dim, keys = cr_attention_keys(layout, s);
+    size_t head_dim = call->shape->head_dim, column = kv_head * head_dim, keys = keys_of(layout, s);
     struct cr_arena arena = {call->scratch + thread * call->scratch_size, call->scratch_size, 0};
     struct tile t = take_tile(&arena, call->product, head_dim, call->q.dtype, keys);
     for (size_t j = 0; j * CR_TILE < keys; j++) {
@@ -176,7 +182,7 @@ enum cr_status cr_attention_backward(struct cr_compute *compute, const struct cr
     if (dout.dtype != q.dtype)
         return cr_fail(CR_INTERNAL, "attention is over F32 or BF16, one for all operands");
     size_t longest = 0;
-    for (size_t s = 0; s < layout->sequences; s++) longest = cr_most(longest, cr_attention_keys(layout, s));
+    for (size_t s = 0; s < layout->sequences; s++) longest = cr_most(longest, keys_of(layout, s));
     call.scratch_size = cr_attention_backward_size(call.product, shape->head_dim, q.dtype, longest);
     cr_pool_run(cr_compute_pool(compute), layout->sequences * shape->kv_heads, differentiate_item, &call);
     return CR_OK;

@@ -81,12 +81,6 @@ static inline void cr_multiply(const struct cr_attention_call *call, size_t rows
                             right.words, right.panel, &ends);
 }
 
-// Keys of sequence s.
-static inline size_t cr_attention_keys(const struct cr_attention_layout *layout, size_t s)
-{
-    return layout->past[s] + layout->offset[s + 1] - layout->offset[s];
-}
-
 // Bytes of scratch of one thread in the backward.
 size_t cr_attention_backward_size(const struct cr_product *product, size_t head_dim, enum cr_dtype act,
                                   size_t longest);
