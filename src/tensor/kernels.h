@@ -154,7 +154,7 @@ extern const struct cr_kernels cr_kernels__avx512;
 const struct cr_kernels *cr_compute_kernels(const struct cr_compute *compute);
 
 // A thread's own memory for packed operands: CR_WORKSPACE bytes, aligned.
-enum { CR_WORKSPACE = 5 << 18 };
+enum { CR_WORKSPACE = 1 << 21 };
 void *cr_compute_workspace(const struct cr_compute *compute, size_t thread);
 
 #endif

@@ -15,7 +15,7 @@ enum {
     DEPTH = 512,              // words
     COLUMNS = 256,            // a multiple of every panel width
     ROWS = 96,                // a multiple of every number of rows computed together
-    ROWS_SUPER = 480,         // a multiple of ROWS
+    ROWS_SUPER = 1056,        // a multiple of ROWS
     LEFT_STRIDE = DEPTH + 16, // an odd number of cache lines, so that rows do not compete for places
 };
 

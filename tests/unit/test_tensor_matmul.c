@@ -74,7 +74,7 @@ static void products_agree_with_double(void **state)
 static void rows_do_not_depend_on_each_other(void **state)
 {
     (void)state;
-    enum { ROWS = 600, COLUMNS = 70 };
+    enum { ROWS = 1200, COLUMNS = 70 };
     struct cr_compute *computes[3];
     for (size_t t = 0; t < 3; t++) assert_ok(cr_compute_new(t + 1, &computes[t]));
     for (int kind = 0; kind < 8; kind++) {
@@ -85,7 +85,7 @@ static void rows_do_not_depend_on_each_other(void **state)
         struct operands o = random_operands(&seed, form, ROWS, COLUMNS, depth, dtype, result, 2);
         struct cr_matrix c = matrix(ROWS, COLUMNS, result, 1);
         assert_ok(cr_matmul(computes[0], form, o.a, o.b, o.c, false));
-        for (size_t m = 1; m <= ROWS; m += m < 40 ? 1 : 37) {
+        for (size_t m = 1; m <= ROWS; m += m < 40 ? 1 : 61) {
             size_t first = m % 2 ? 0 : ROWS - m;
             struct cr_matrix part = cr_matrix_rows(c, 0, m), whole = cr_matrix_rows(o.c, first, m);
             assert_ok(cr_matmul(computes[m % 3], form, cr_matrix_rows(o.a, first, m), o.b, part, false));
