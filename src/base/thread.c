@@ -23,6 +23,7 @@ struct cr_pool {
     _Atomic unsigned long generation; // one per loop
     _Atomic size_t unfinished;        // workers still in the current loop
     bool stopping;                    // under mutex
+    _Atomic size_t next;              // item of the current loop
     size_t count;
     void (*item)(void *, size_t, size_t);
     void *context;
@@ -33,11 +34,13 @@ struct cr_pool {
 // bound.
 enum { SPINS = 4000 };
 
+// Whoever is free takes the next item: on a busy machine one thread may get far less of its processor than
+// another.
 static void run_share(struct cr_pool *pool, size_t thread)
 {
-    size_t first = pool->count * thread / pool->threads;
-    size_t last = pool->count * (thread + 1) / pool->threads;
-    for (size_t i = first; i < last; i++) pool->item(pool->context, i, thread);
+    size_t i;
+    while ((i = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed)) < pool->count)
+        pool->item(pool->context, i, thread);
 }
 
 static void *worker_main(void *argument)
@@ -133,6 +136,7 @@ void cr_pool_run(struct cr_pool *pool, size_t count, void (*item)(void *context,
         for (size_t i = 0; i < count; i++) item(context, i, 0);
         return;
     }
+    atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
     pool->count = count;
     pool->item = item;
     pool->context = context;

@@ -20,9 +20,9 @@ void cr_pool_free(struct cr_pool *pool); // NULL is allowed
 
 size_t cr_pool_threads(const struct cr_pool *pool); // NULL: 1
 
-// Calls item(context, i, thread) for i in [0, count) and returns when all are done. Thread t of n gets the
-// contiguous items [count·t/n, count·(t+1)/n) in ascending order; thread 0 is the caller. Items must not
-// fail, and must not start a loop on the same pool. A NULL pool runs everything in the caller.
+// Calls item(context, i, thread) for i in [0, count) and returns when all are done. Which thread gets which
+// item is not determined; a thread gets its items in ascending order, and thread 0 is the caller. Items must
+// not fail, and must not start a loop on the same pool. A NULL pool runs everything in the caller.
 void cr_pool_run(struct cr_pool *pool, size_t count, void (*item)(void *context, size_t i, size_t thread),
                  void *context);
 

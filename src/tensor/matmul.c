@@ -161,6 +161,10 @@ static void split(struct job *job)
             job->column_parts = column_parts;
         }
     }
+    // A block of columns is packed and used by itself anyway: as an item of its own it goes to whoever is
+    // free.
+    size_t columns = (job->c.columns + job->column_parts - 1) / job->column_parts;
+    job->column_parts *= (columns + COLUMNS - 1) / COLUMNS;
 }
 
 enum cr_status cr_matmul(struct cr_compute *compute, enum cr_transpose form, struct cr_matrix a,
