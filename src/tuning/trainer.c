@@ -271,5 +271,10 @@ enum cr_status cr_trainer_evaluate(struct cr_trainer *trainer, const char *data_
 
 enum cr_status cr_trainer_save(struct cr_trainer *trainer, const char *directory)
 {
+    const struct cr_parameters *parameters = &trainer->structure->parameters;
+    if (!cr_all_finite(trainer->compute, parameters->values, parameters->count))
+        return cr_fail(CR_INVALID,
+                       "training step %zu left parameters NaN or infinite (try a lower learning_rate)",
+                       trainer->step);
     return trainer->structure->kind->save(trainer->structure, trainer->base, directory);
 }

@@ -385,6 +385,10 @@ static void random_weights_are_stored_as_the_config_says(void **state)
     struct cr_trainer *trainer = new_trainer(&config, fixture->compute);
     struct cr_tally tally = {0};
     assert_ok(cr_trainer_run(trainer, 3, &tally, NULL, NULL));
+    float *first = cr_trainer_parameters(trainer)->values, before = *first;
+    *first = INFINITY;
+    assert_fails(CR_INVALID, "step 3 left parameters NaN", cr_trainer_save(trainer, output));
+    *first = before;
     assert_ok(cr_trainer_save(trainer, output));
     config.random_init = false;
     assert_fails(CR_NOT_FOUND, "model.safetensors",
