@@ -30,6 +30,7 @@ enum cr_status cr_role_catch_signals(void)
     if (sigaction(SIGINT, &action, NULL) != 0 || sigaction(SIGTERM, &action, NULL) != 0)
         return cr_fail_errno(CR_INTERNAL, "signals cannot be caught");
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); // a file over the process's limit is a failed write, told as one
     return CR_OK;
 }
 
@@ -72,20 +73,28 @@ static enum cr_status train(struct cr_trainer *trainer, const struct cr_config *
     return CR_OK;
 }
 
+// Before the work, not after it, is the time to learn that the result has no place.
+static enum cr_status make_place_of_result(const char *directory)
+{
+    enum cr_status status = cr_directory_make(directory, true);
+    if (status != CR_OK) return cr_fail_within(status, "output_dir");
+    if (access(directory, W_OK) != 0)
+        return cr_fail_errno(CR_IO, "output_dir: %s: cannot be written", directory);
+    return CR_OK;
+}
+
 static enum cr_status tune(const struct cr_config *config, struct cr_progress *progress)
 {
     if (!config->tuning.data.train)
         return cr_fail(CR_INVALID, "data.train: not given: what is to be learned?");
-    // Before the work, not after it, is the time to learn that the result has no place.
-    enum cr_status status = cr_directory_make(config->tuning.output_dir, true);
-    if (status != CR_OK) return cr_fail_within(status, "output_dir");
+    CR_TRY(make_place_of_result(config->tuning.output_dir));
     if (config->tuning.data.eval && !cr_file_exists(config->tuning.data.eval))
         return cr_fail(CR_NOT_FOUND, "data.eval: %s does not exist", config->tuning.data.eval);
     struct cr_event_sink sink = cr_progress_sink(progress);
     struct cr_compute *compute;
     CR_TRY(cr_compute_new(config->tuning.threads, &compute));
     struct cr_trainer *trainer = NULL;
-    status = cr_trainer_new(&config->tuning, compute, &sink, &trainer);
+    enum cr_status status = cr_trainer_new(&config->tuning, compute, &sink, &trainer);
     if (status == CR_OK) status = train(trainer, config, progress);
     cr_trainer_free(trainer);
     cr_compute_free(compute);
@@ -94,6 +103,7 @@ static enum cr_status tune(const struct cr_config *config, struct cr_progress *p
 
 static enum cr_status serve(const struct cr_config *config, struct cr_progress *progress)
 {
+    CR_TRY(make_place_of_result(config->tuning.output_dir));
     struct cr_event_sink sink = cr_progress_sink(progress);
     return cr_server_run(config, &cr_learner_tuning, &sink, keep_going, progress);
 }

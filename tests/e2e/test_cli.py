@@ -74,10 +74,19 @@ class Commands(unittest.TestCase):
             self.assertEqual(result.returncode, 3, result.stderr)
             self.assertEqual(result.stderr, b"carrel: standard output: No space left on device\n")
 
+    def test_file_size_limit(self):
+        with tempfile.TemporaryDirectory() as folder:
+            result = subprocess.run(["bash", "-c", "ulimit -f 1; exec \"$@\"", "-", os.path.join(BIN, "carrel"), "tune",
+                                     tune_config(folder)], capture_output=True)
+            self.assertEqual(result.returncode, 3, result.stderr)
+            self.assertIn(b"adapter_model.safetensors: cannot be written: File too large", result.stderr)
+            self.assertEqual(os.listdir(os.path.join(folder, "out")), [])
+
     def test_places_of_results_are_tried_before_the_work(self):
         with tempfile.TemporaryDirectory() as folder:
             config = tune_config(folder)
             self.fails(3, "output_dir: %s: there is a file" % config, "tune", config, "--set", "output_dir=" + config)
+            self.fails(3, "output_dir: %s: there is a file" % config, "serve", config, "--set", "output_dir=" + config)
             self.fails(3, "data.eval: none.jsonl does not exist", "tune", config, "--set", "data.eval=none.jsonl")
 
     def test_weights_that_are_no_numbers(self):
