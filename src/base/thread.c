@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 
 struct worker {
@@ -14,19 +15,22 @@ struct worker {
     pthread_t thread;
 };
 
+// One loop after another, each with a number. Items are claimed by compare-and-swap on the loop's number
+// together with how many are left: a claim that succeeds proves that the loop is still the current one, so
+// what was read of it before is right, and a worker that wakes late finds nothing to claim. The caller waits
+// for items in progress alone, never for a worker that has not begun.
 struct cr_pool {
     size_t threads;
     struct worker *workers; // [threads - 1]: the caller is thread 0
     pthread_mutex_t mutex;
     pthread_cond_t begin;
     pthread_cond_t end;
-    _Atomic unsigned long generation; // one per loop
-    _Atomic size_t unfinished;        // workers still in the current loop
-    bool stopping;                    // under mutex
-    _Atomic size_t next;              // item of the current loop
-    size_t count;
-    void (*item)(void *, size_t, size_t);
-    void *context;
+    bool stopping;           // under mutex
+    _Atomic uint64_t ticket; // number of the loop << 32 | items left
+    _Atomic size_t done;     // items finished
+    _Atomic size_t count;
+    void (*_Atomic item)(void *, size_t, size_t);
+    void *_Atomic context;
 };
 
 // A training step is thousands of short loops: a worker looks for the next one for some microseconds before
@@ -34,39 +38,58 @@ struct cr_pool {
 // bound.
 enum { SPINS = 4000 };
 
-// Whoever is free takes the next item: on a busy machine one thread may get far less of its processor than
-// another.
-static void run_share(struct cr_pool *pool, size_t thread)
+static uint32_t loop_of(uint64_t ticket)
 {
-    size_t i;
-    while ((i = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed)) < pool->count)
-        pool->item(pool->context, i, thread);
+    return (uint32_t)(ticket >> 32);
+}
+
+static uint32_t left_of(uint64_t ticket)
+{
+    return (uint32_t)ticket;
+}
+
+static void run_items(struct cr_pool *pool, uint32_t loop, size_t thread)
+{
+    uint64_t ticket = atomic_load_explicit(&pool->ticket, memory_order_acquire);
+    while (loop_of(ticket) == loop && left_of(ticket) > 0) {
+        size_t count = atomic_load_explicit(&pool->count, memory_order_relaxed);
+        void (*item)(void *, size_t, size_t) = atomic_load_explicit(&pool->item, memory_order_relaxed);
+        void *context = atomic_load_explicit(&pool->context, memory_order_relaxed);
+        if (!atomic_compare_exchange_weak_explicit(&pool->ticket, &ticket, ticket - 1, memory_order_acq_rel,
+                                                   memory_order_acquire))
+            continue;
+        item(context, count - left_of(ticket), thread);
+        size_t done = atomic_fetch_add_explicit(&pool->done, 1, memory_order_acq_rel) + 1;
+        if (done == count && thread != 0) {
+            pthread_mutex_lock(&pool->mutex);
+            pthread_cond_signal(&pool->end);
+            pthread_mutex_unlock(&pool->mutex);
+        }
+        ticket = atomic_load_explicit(&pool->ticket, memory_order_acquire);
+    }
 }
 
 static void *worker_main(void *argument)
 {
     struct worker *worker = argument;
     struct cr_pool *pool = worker->pool;
-    unsigned long seen = 0;
+    uint32_t seen = 0;
     for (;;) {
-        for (int i = 0; i < SPINS && atomic_load_explicit(&pool->generation, memory_order_acquire) == seen;
-             i++)
+        uint32_t loop = seen;
+        for (int i = 0; i < SPINS && loop == seen; i++) {
             __builtin_ia32_pause();
-        if (atomic_load_explicit(&pool->generation, memory_order_acquire) == seen) {
+            loop = loop_of(atomic_load_explicit(&pool->ticket, memory_order_acquire));
+        }
+        if (loop == seen) {
             pthread_mutex_lock(&pool->mutex);
-            while (atomic_load(&pool->generation) == seen && !pool->stopping)
+            while ((loop = loop_of(atomic_load(&pool->ticket))) == seen && !pool->stopping)
                 pthread_cond_wait(&pool->begin, &pool->mutex);
             bool stop = pool->stopping;
             pthread_mutex_unlock(&pool->mutex);
             if (stop) return NULL;
         }
-        seen++;
-        run_share(pool, worker->index);
-        if (atomic_fetch_sub_explicit(&pool->unfinished, 1, memory_order_acq_rel) == 1) {
-            pthread_mutex_lock(&pool->mutex);
-            pthread_cond_signal(&pool->end);
-            pthread_mutex_unlock(&pool->mutex);
-        }
+        seen = loop;
+        run_items(pool, loop, worker->index);
     }
 }
 
@@ -132,24 +155,24 @@ size_t cr_pool_threads(const struct cr_pool *pool)
 void cr_pool_run(struct cr_pool *pool, size_t count, void (*item)(void *context, size_t i, size_t thread),
                  void *context)
 {
-    if (!pool || pool->threads == 1 || count < 2) {
+    if (!pool || pool->threads == 1 || count < 2 || count > UINT32_MAX) {
         for (size_t i = 0; i < count; i++) item(context, i, 0);
         return;
     }
-    atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
-    pool->count = count;
-    pool->item = item;
-    pool->context = context;
-    atomic_store(&pool->unfinished, pool->threads - 1);
+    uint32_t loop = loop_of(atomic_load_explicit(&pool->ticket, memory_order_relaxed)) + 1;
+    atomic_store_explicit(&pool->done, 0, memory_order_relaxed);
+    atomic_store_explicit(&pool->count, count, memory_order_relaxed);
+    atomic_store_explicit(&pool->item, item, memory_order_relaxed);
+    atomic_store_explicit(&pool->context, context, memory_order_relaxed);
     pthread_mutex_lock(&pool->mutex);
-    atomic_fetch_add_explicit(&pool->generation, 1, memory_order_release);
+    atomic_store_explicit(&pool->ticket, (uint64_t)loop << 32 | count, memory_order_release);
     pthread_cond_broadcast(&pool->begin);
     pthread_mutex_unlock(&pool->mutex);
-    run_share(pool, 0);
-    for (int i = 0; i < SPINS && atomic_load_explicit(&pool->unfinished, memory_order_acquire) > 0; i++)
+    run_items(pool, loop, 0);
+    for (int i = 0; i < SPINS && atomic_load_explicit(&pool->done, memory_order_acquire) < count; i++)
         __builtin_ia32_pause();
-    if (atomic_load_explicit(&pool->unfinished, memory_order_acquire) == 0) return;
+    if (atomic_load_explicit(&pool->done, memory_order_acquire) == count) return;
     pthread_mutex_lock(&pool->mutex);
-    while (atomic_load(&pool->unfinished) > 0) pthread_cond_wait(&pool->end, &pool->mutex);
+    while (atomic_load(&pool->done) < count) pthread_cond_wait(&pool->end, &pool->mutex);
     pthread_mutex_unlock(&pool->mutex);
 }
