@@ -542,8 +542,12 @@ class Commands(Federation):
 
     def test_nobody_listens(self):
         config = self.config("out", "federation: {address: '127.0.0.1:1', state_dir: %s/server}" % self.dir)
-        silo = self.start("join", self.invite(config, "anne"), "--state", self.dir + "/silo")
+        token = self.invite(config, "anne")
+        silo = self.start("join", token, "--state", self.dir + "/silo")
         self.assertIn("refused", silo.wait_event("client.waiting")["message"])
+        with open("/proc/%d/cmdline" % silo.process.pid, "rb") as file:  # what ps shows to everyone
+            arguments = file.read().split(b"\0")
+        self.assertEqual(arguments[1:3], [b"join", b"-" * len(token)])
         silo.process.send_signal(signal.SIGINT)
         self.assert_ends(silo, 130, "stopped")
 

@@ -250,6 +250,26 @@ static void test_failure_is_told_to_the_peer(void **state)
     assert_string_equal(server.why, "that will not do");
 }
 
+static void test_a_reason_is_a_text_whatever_it_was(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *said, *heard;
+    } reasons[] = {
+        {"a\nb\x1b[2J", "a?b?[2J"}, {"na\xc3\xafve \xc2\x9b", "na\xc3\xafve ??"}, {"cut \xc3", "cut ?"}};
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
+        if (i > 0) {
+            tear_down(NULL);
+            set_up(NULL);
+        }
+        connect_members(10);
+        cr_connection_refuse(server.connection, CR_DENIED, reasons[i].said);
+        until(&client.closed);
+        assert_int_equal(client.status, CR_DENIED);
+        assert_string_equal(client.why + strlen("the server refused: "), reasons[i].heard);
+    }
+}
+
 static void test_cut_is_no_close(void **state)
 {
     (void)state;
@@ -418,6 +438,7 @@ int main(void)
         WITH_LOOP(test_member_of_another_federation),
         WITH_LOOP(test_a_silo_is_no_server),
         WITH_LOOP(test_failure_is_told_to_the_peer),
+        WITH_LOOP(test_a_reason_is_a_text_whatever_it_was),
         WITH_LOOP(test_cut_is_no_close),
         WITH_LOOP(test_queue_is_bounded),
         WITH_LOOP(test_silence_is_a_timeout_and_beats_are_no_silence),

@@ -126,6 +126,70 @@ static void test_damaged_state(void **unused)
     cr_vector_release(values);
 }
 
+// Every prefix of a file, and every byte of it changed: it is read, or refused by name.
+static void damage(const char *name, enum cr_status (*open_it)(const struct cr_token *token),
+                   const struct cr_token *token)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    assert_ok(cr_file_read(path_in(name), 1 << 16, &text));
+    size_t refused = 0;
+    for (size_t i = 0; i < 2 * text.size; i++) {
+        struct cr_slice bytes = {text.data, i < text.size ? i : text.size};
+        unsigned char *changed = i < text.size ? NULL : &text.data[i - text.size];
+        if (changed) *changed ^= 0x15;
+        assert_ok(cr_file_write(path_in(name), bytes, true));
+        enum cr_status status = open_it(token);
+        if (changed) *changed ^= 0x15;
+        if (status == CR_OK) continue;
+        refused++;
+        if (status != CR_INVALID || !strstr(cr_error_message(), name)) fail_msg("%s", cr_error_message());
+    }
+    assert_true(refused > text.size);
+}
+
+static enum cr_status open_server(const struct cr_token *token)
+{
+    (void)token;
+    struct cr_state_dir *state;
+    CR_TRY(cr_state_open(root, &state));
+    cr_state_close(state);
+    return CR_OK;
+}
+
+static enum cr_status open_silo(const struct cr_token *token)
+{
+    struct cr_client_state *state;
+    CR_TRY(cr_client_state_open(root, token, &state));
+    cr_client_state_close(state);
+    return CR_OK;
+}
+
+static void test_every_damage_to_the_servers_state(void **unused)
+{
+    (void)unused;
+    struct cr_state_dir *state;
+    struct cr_vector *values = numbers(1);
+    assert_ok(cr_state_open(root, &state));
+    assert_ok(cr_state_begin(state, job, values));
+    assert_ok(cr_state_enrol(state, &(struct cr_member){"anne", "silo", {9}}));
+    cr_state_close(state);
+    damage("state.json", open_server, NULL);
+    cr_vector_release(values);
+}
+
+static void test_every_damage_to_a_silos_state(void **unused)
+{
+    (void)unused;
+    struct cr_client_state *silo;
+    const struct cr_token token = {.name = "anne"};
+    assert_ok(cr_client_state_open(root, &token, &silo));
+    static const unsigned char run[32] = {5};
+    const struct cr_answer answer = {.round = 4, .start = {1}, .digest = {2}, .labelled = 7, .loss_sum = 0.1};
+    assert_ok(cr_client_state_keep(silo, run, &answer));
+    cr_client_state_close(silo);
+    damage("update.json", open_silo, &token);
+}
+
 static void test_ports(void **unused)
 {
     (void)unused;
@@ -206,6 +270,8 @@ int main(void)
         WITH_DIRECTORY(test_a_server_finds_its_state),
         WITH_DIRECTORY(test_one_server_at_a_time),
         WITH_DIRECTORY(test_damaged_state),
+        WITH_DIRECTORY(test_every_damage_to_the_servers_state),
+        WITH_DIRECTORY(test_every_damage_to_a_silos_state),
         WITH_DIRECTORY(test_ports),
         WITH_DIRECTORY(test_a_silo_finds_its_state),
     };
