@@ -16,7 +16,7 @@ struct cr_server_session {
     struct cr_connection *connection;
     size_t silo; // number in the roster; SIZE_MAX: nobody's (not a member, or superseded)
     bool ready;
-    double progress_at; // when its progress was last shown
+    double progress_at; // when its progress was last shown; 0: not in this round
     struct cr_server_session *next;
 };
 

@@ -139,6 +139,7 @@ static void announce_round(struct cr_server *server)
     for (size_t i = 0; i < server->machine.silo_count; i++) silos += server->machine.silos[i].taking_part;
     server->round_began = cr_clock_monotonic();
     memset(server->changed, 0, sizeof server->changed);
+    for (struct cr_server_session *s = server->sessions; s; s = s->next) s->progress_at = 0;
     cr_emit(server->sink, CR_EVENT_INFO, "round.begin", NULL, CR_FIELD("round", server->machine.round + 1),
             CR_FIELD("rounds", server->config->federation.rounds), CR_FIELD("silos", silos));
 }
