@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <math.h>
 #include <netinet/in.h>
+#include <openssl/ssl.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
@@ -29,17 +30,23 @@ static struct end server, client;
 static float chunk[CR_FRAME_BODY_LIMIT / 4];
 static size_t released;
 
-static void make_member(const struct cr_identity *ca, const char *name, const char *role,
-                        struct cr_identity **out)
+static void make_member_at(const struct cr_identity *ca, const char *name, const char *role, int64_t now,
+                           struct cr_identity **out)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer request = {0};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer certificate = {0};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer ca_der = {0};
     assert_ok(cr_identity_new(out));
     assert_ok(cr_identity_request(*out, &request));
-    assert_ok(cr_identity_issue(ca, cr_buffer_slice(&request), name, role, cr_clock_unix(), &certificate));
+    assert_ok(cr_identity_issue(ca, cr_buffer_slice(&request), name, role, now, &certificate));
     assert_ok(cr_identity_authority_der(ca, &ca_der));
     assert_ok(cr_identity_install(*out, cr_buffer_slice(&certificate), cr_buffer_slice(&ca_der)));
+}
+
+static void make_member(const struct cr_identity *ca, const char *name, const char *role,
+                        struct cr_identity **out)
+{
+    make_member_at(ca, name, role, cr_clock_unix(), out);
 }
 
 static void count_release(void *owner)
@@ -212,6 +219,76 @@ static void test_member_of_another_federation(void **state)
     assert_false(server.open);
     cr_identity_free(other);
     cr_identity_free(other_authority);
+}
+
+// A CA of the same name, whose server shows the true CA's certificate along with its own.
+static void test_an_impostor_of_the_same_name(void **state)
+{
+    (void)state;
+    struct cr_identity *false_authority, *false_server;
+    assert_ok(cr_identity_new_authority("federation", cr_clock_unix(), &false_authority));
+    make_member(false_authority, "server", "server", &false_server);
+    for (int member = 0; member < 2; member++) {
+        if (member) {
+            tear_down(NULL);
+            set_up(NULL);
+        }
+        cr_tls_free(server_tls);
+        assert_ok(cr_tls_new_server(false_server, &server_tls));
+        SSL_CTX *context = cr_tls_context(server_tls);
+        assert_int_equal(SSL_CTX_add1_chain_cert(context, cr_identity_authority(server_identity)), 1);
+        unsigned char fingerprint[32];
+        assert_ok(cr_identity_fingerprint(server_identity, fingerprint));
+        if (member)
+            assert_ok(cr_tls_new_member(silo_identity, &client_tls));
+        else
+            assert_ok(cr_tls_new_enrol(fingerprint, &client_tls));
+        listen_with(10);
+        open_client(10);
+        until(&client.closed);
+        assert_int_equal(client.status, CR_DENIED);
+        assert_false(client.open || server.open);
+    }
+    cr_identity_free(false_server);
+    cr_identity_free(false_authority);
+}
+
+static void test_expired_certificates(void **state)
+{
+    (void)state;
+    enum { DAYS_800 = 800 * 86400 };
+    struct cr_identity *old_authority, *old_server, *old_silo, *silo;
+    assert_ok(cr_identity_new_authority("federation", cr_clock_unix() - DAYS_800, &old_authority));
+    make_member_at(old_authority, "server", "server", cr_clock_unix() - DAYS_800, &old_server);
+    make_member_at(old_authority, "st-anne", "silo", cr_clock_unix() - DAYS_800, &old_silo);
+    make_member(old_authority, "st-anne", "silo", &silo);
+    cr_tls_free(server_tls);
+    assert_ok(cr_tls_new_server(old_server, &server_tls));
+    assert_ok(cr_tls_new_member(silo, &client_tls));
+    listen_with(10);
+    open_client(10);
+    until(&client.closed);
+    assert_int_equal(client.status, CR_DENIED);
+    assert_non_null(strstr(client.why, "certificate has expired"));
+
+    tear_down(NULL);
+    set_up(NULL);
+    struct cr_identity *server_now;
+    make_member(old_authority, "server", "server", &server_now);
+    cr_tls_free(server_tls);
+    assert_ok(cr_tls_new_server(server_now, &server_tls));
+    assert_ok(cr_tls_new_member(old_silo, &client_tls));
+    listen_with(10);
+    open_client(10);
+    until(&client.closed);
+    assert_int_equal(client.status, CR_DENIED);
+    assert_non_null(strstr(client.why, "expired"));
+    assert_false(server.open);
+    cr_identity_free(server_now);
+    cr_identity_free(silo);
+    cr_identity_free(old_silo);
+    cr_identity_free(old_server);
+    cr_identity_free(old_authority);
 }
 
 static void test_a_silo_is_no_server(void **state)
@@ -436,6 +513,8 @@ int main(void)
         WITH_LOOP(test_newcomer_pins_the_authority),
         WITH_LOOP(test_wrong_fingerprint),
         WITH_LOOP(test_member_of_another_federation),
+        WITH_LOOP(test_an_impostor_of_the_same_name),
+        WITH_LOOP(test_expired_certificates),
         WITH_LOOP(test_a_silo_is_no_server),
         WITH_LOOP(test_failure_is_told_to_the_peer),
         WITH_LOOP(test_a_reason_is_a_text_whatever_it_was),

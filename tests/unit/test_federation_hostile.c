@@ -89,6 +89,7 @@ struct silo {
     unsigned char start[32]; // of the last Begin
     double closed_loss;
     bool mute; // does not answer Pull
+    bool deaf; // keeps no certificate
     float values[VALUES];
 };
 
@@ -112,7 +113,7 @@ static enum cr_status on_received(void *context, struct cr_connection *connectio
 {
     struct silo *silo = context;
     silo->came[message->type]++;
-    if (message->type == CR_FRAME_ENROLLED)
+    if (message->type == CR_FRAME_ENROLLED && !silo->deaf)
         return cr_identity_install(silo->identity, message->enrolled.certificate,
                                    message->enrolled.authority);
     if (message->type == CR_FRAME_BEGIN) memcpy(silo->start, message->begin.start, 32);
@@ -172,14 +173,9 @@ static void connect_silo(struct silo *silo)
     step_until(&silo->open, NULL, 0);
 }
 
-// With a key of its own, and back as a member.
-static void enrol(struct silo *silo, const char *name)
+static void send_enrol(struct silo *silo)
 {
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer request = {0};
-    assert_ok(cr_invite(&config, name, "silo", 60, &text));
-    assert_ok(cr_token_parse(cr_buffer_text(&text), &silo->token));
-    assert_ok(cr_identity_new(&silo->identity));
     assert_ok(cr_identity_request(silo->identity, &request));
     connect_silo(silo);
     struct cr_message enrol = {
@@ -187,6 +183,16 @@ static void enrol(struct silo *silo, const char *name)
         .enrol = {.version = CR_PROTOCOL_VERSION, .request = cr_buffer_slice(&request)}};
     memcpy(enrol.enrol.secret, silo->token.secret, CR_SECRET_SIZE);
     say(silo, &enrol);
+}
+
+// With a key of its own, and back as a member.
+static void enrol(struct silo *silo, const char *name)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    assert_ok(cr_invite(&config, name, "silo", 60, &text));
+    assert_ok(cr_token_parse(cr_buffer_text(&text), &silo->token));
+    assert_ok(cr_identity_new(&silo->identity));
+    send_enrol(silo);
     until_came(silo, CR_FRAME_ENROLLED, 1);
     cr_connection_close(silo->connection);
     until_closed(silo, CR_OK, "");
@@ -370,6 +376,31 @@ static void test_a_refused_silo_is_not_waited_for(void **state)
     tear_down_run(false);
 }
 
+// A silo that was killed before it had kept the answer asks again with its key; a thief has another.
+static void test_a_token_is_good_for_one_key(void **state)
+{
+    (void)state;
+    set_up_run("rounds: 1, min_clients: 3, progress_timeout: 20");
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    assert_ok(cr_invite(&config, "anne", "silo", 60, &text));
+    assert_ok(cr_token_parse(cr_buffer_text(&text), &anne.token));
+    ben.token = anne.token;
+    assert_ok(cr_identity_new(&anne.identity));
+    assert_ok(cr_identity_new(&ben.identity));
+    anne.deaf = true;
+    send_enrol(&anne);
+    until_came(&anne, CR_FRAME_ENROLLED, 1);
+    cr_connection_free(anne.connection);
+    send_enrol(&ben);
+    until_closed(&ben, CR_DENIED, "used already");
+    anne.deaf = false;
+    send_enrol(&anne);
+    until_came(&anne, CR_FRAME_ENROLLED, 2);
+    send_enrol(&ben);
+    until_closed(&ben, CR_DENIED, "used already");
+    tear_down_run(true);
+}
+
 static void test_a_replaced_key_is_cut_off(void **state)
 {
     (void)state;
@@ -434,6 +465,7 @@ int main(void)
         cmocka_unit_test(test_an_update_that_changes),
         cmocka_unit_test(test_weights_at_the_bounds),
         cmocka_unit_test(test_a_refused_silo_is_not_waited_for),
+        cmocka_unit_test(test_a_token_is_good_for_one_key),
         cmocka_unit_test(test_a_replaced_key_is_cut_off),
         cmocka_unit_test(test_a_member_has_one_connection),
         cmocka_unit_test(test_messages_out_of_order),
