@@ -1,0 +1,330 @@
+// A silo against a server that says what it likes. The server is a script on the test's own loop; the silo
+// runs on a thread, with a learner of a few values and slow steps.
+#include "support.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "channel/connection.h"
+#include "channel/token.h"
+#include "federation/client.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+enum { VALUES = 8, STEPS = 6 };
+static float learned[VALUES];
+
+static enum cr_status few_open(const struct cr_config *config, const struct cr_event_sink *sink, void **out)
+{
+    (void)config;
+    (void)sink;
+    *out = learned;
+    return CR_OK;
+}
+
+static void few_free(void *learner)
+{
+    (void)learner;
+}
+
+static float *few_values(void *learner, size_t *count)
+{
+    *count = VALUES;
+    return learner;
+}
+
+static enum cr_status few_digest(void *learner, unsigned char out[32])
+{
+    (void)learner;
+    memset(out, 7, 32);
+    return CR_OK;
+}
+
+static size_t few_steps(void *learner)
+{
+    (void)learner;
+    return STEPS;
+}
+
+static enum cr_status few_seek(void *learner, size_t step)
+{
+    (void)learner;
+    (void)step;
+    return CR_OK;
+}
+
+static void few_reset(void *learner)
+{
+    (void)learner;
+}
+
+static enum cr_status few_run(void *learner, size_t steps, struct cr_tally *tally,
+                              bool (*keep_going)(void *context), void *context)
+{
+    for (size_t i = 0; i < steps; i++) {
+        usleep(300000);
+        ((float *)learner)[0] += 1;
+        tally->steps++;
+        tally->labelled += 10;
+        if (!keep_going(context)) return cr_fail(CR_CANCELLED, "stopped");
+    }
+    return CR_OK;
+}
+
+static enum cr_status few_save(void *learner, const char *path)
+{
+    return cr_file_write(path, (struct cr_slice){learner, sizeof learned}, true);
+}
+
+static enum cr_status few_load(void *learner, const char *path)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
+    CR_TRY(cr_file_read(path, sizeof learned, &bytes));
+    memcpy(learner, bytes.data, bytes.size);
+    return CR_OK;
+}
+
+static const struct cr_learner_kind few = {few_open,  few_free, few_values, few_digest, few_steps, few_seek,
+                                           few_reset, few_run,  few_save,   few_save,   few_load};
+
+static char root[256], state_path[300];
+static struct cr_buffer token, job;
+static struct cr_loop *loop;
+static struct cr_identity *authority, *identity;
+static struct cr_tls *tls;
+static struct cr_listener *listener;
+static struct cr_connection *silo; // the member's connection
+static size_t came[CR_FRAME_TYPES];
+static uint64_t trained_round;
+static pthread_t thread;
+static atomic_bool ended;
+static enum cr_status silo_status;
+static char silo_why[1024];
+
+static void say(const struct cr_message *message)
+{
+    assert_ok(cr_connection_send(silo, message, NULL, NULL));
+}
+
+static enum cr_status on_enrol(struct cr_connection *connection, const struct cr_message *message)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer certificate = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer ca = {0};
+    CR_TRY(
+        cr_identity_issue(authority, message->enrol.request, "anne", "silo", cr_clock_unix(), &certificate));
+    CR_TRY(cr_identity_authority_der(authority, &ca));
+    struct cr_message enrolled = {
+        .type = CR_FRAME_ENROLLED,
+        .enrolled = {.certificate = cr_buffer_slice(&certificate), .authority = cr_buffer_slice(&ca)}};
+    return cr_connection_send(connection, &enrolled, NULL, NULL);
+}
+
+static enum cr_status on_opened(void *context, struct cr_connection *connection)
+{
+    (void)context;
+    if (!cr_connection_peer(connection)->anonymous) silo = connection;
+    return CR_OK;
+}
+
+static enum cr_status on_received(void *context, struct cr_connection *connection,
+                                  const struct cr_message *message)
+{
+    (void)context;
+    static const float zeros[VALUES];
+    came[message->type]++;
+    if (message->type == CR_FRAME_ENROL) return on_enrol(connection, message);
+    if (message->type == CR_FRAME_HELLO)
+        say(&(struct cr_message){.type = CR_FRAME_JOB, .body = cr_buffer_slice(&job)});
+    if (message->type == CR_FRAME_TRAINED) trained_round = message->trained.round;
+    if (message->type == CR_FRAME_PULL)
+        say(&(struct cr_message){.type = CR_FRAME_VALUES,
+                                 .values = {.round = message->pull.round, .first = message->pull.first},
+                                 .body = {(const unsigned char *)zeros, sizeof zeros}});
+    return CR_OK;
+}
+
+static void on_closed(void *context, struct cr_connection *connection, enum cr_status status, const char *why)
+{
+    (void)context;
+    (void)status;
+    (void)why;
+    if (connection == silo) silo = NULL;
+    cr_connection_free(connection);
+}
+
+static const struct cr_connection_handler handler = {on_opened, on_received, on_closed};
+
+static void *on_accepted(void *context, struct cr_connection *connection)
+{
+    (void)connection;
+    return context;
+}
+
+static void *run_silo(void *context)
+{
+    (void)context;
+    static const struct cr_event_sink nobody = {0};
+    static char data[] = "data";
+    const struct cr_client_options options = {
+        .token = cr_buffer_text(&token), .state = state_path, .data = data};
+    silo_status = cr_client_run(&options, &few, &nobody, NULL, NULL);
+    snprintf(silo_why, sizeof silo_why, "%s", silo_status == CR_OK ? "" : cr_error_message());
+    atomic_store(&ended, true);
+    return NULL;
+}
+
+static void start_silo(void)
+{
+    memset(came, 0, sizeof came);
+    atomic_store(&ended, false);
+    assert_int_equal(pthread_create(&thread, NULL, run_silo, NULL), 0);
+}
+
+static void until_came(enum cr_frame_type type, size_t wanted)
+{
+    double since = cr_clock_monotonic();
+    while (came[type] < wanted) {
+        assert_ok(cr_loop_step(loop, 0.05));
+        if (atomic_load(&ended)) fail_msg("the silo ended: %s", silo_why);
+        assert_true(cr_clock_monotonic() - since < 20);
+    }
+}
+
+static void until_ended(enum cr_status status, const char *part)
+{
+    double since = cr_clock_monotonic();
+    while (!atomic_load(&ended)) {
+        assert_ok(cr_loop_step(loop, 0.05));
+        assert_true(cr_clock_monotonic() - since < 20);
+    }
+    pthread_join(thread, NULL);
+    if (silo_status != status || !strstr(silo_why, part))
+        fail_msg("%s \"%s\" lacks \"%s\"", cr_status_name(silo_status), silo_why, part);
+}
+
+static void begin(uint64_t round, unsigned char flaw)
+{
+    static const float zeros[VALUES];
+    struct cr_message message = {.type = CR_FRAME_BEGIN, .begin = {.round = round, .count = VALUES}};
+    assert_ok(cr_sha256((struct cr_slice){(const unsigned char *)zeros, sizeof zeros}, message.begin.start));
+    message.begin.start[0] ^= flaw;
+    say(&message);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    static int number;
+    const char *base = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
+    snprintf(root, sizeof root, "%s/carrel-client-%ld-%d", base, (long)getpid(), number++);
+    snprintf(state_path, sizeof state_path, "%s/anne", root);
+    struct cr_config config;
+    assert_ok(cr_config_parse(cr_slice_of_string("{model_name_or_path: base, output_dir: out, federation: "
+                                                 "{rounds: 2, local_steps: 3, progress_timeout: 20}}"),
+                              "test", &config));
+    assert_ok(cr_config_job(&config, &job));
+    cr_config_release(&config);
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer request = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer certificate = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer ca = {0};
+    assert_ok(cr_identity_new_authority("federation", cr_clock_unix(), &authority));
+    assert_ok(cr_identity_new(&identity));
+    assert_ok(cr_identity_request(identity, &request));
+    assert_ok(cr_identity_issue(authority, cr_buffer_slice(&request), "server", "server", cr_clock_unix(),
+                                &certificate));
+    assert_ok(cr_identity_authority_der(authority, &ca));
+    assert_ok(cr_identity_install(identity, cr_buffer_slice(&certificate), cr_buffer_slice(&ca)));
+    assert_ok(cr_loop_new(&loop));
+    assert_ok(cr_tls_new_server(identity, &tls));
+    assert_ok(cr_listener_new(loop, tls, "127.0.0.1:0", 20, on_accepted, &handler, &loop, &listener));
+    struct cr_token text = {.name = "anne", .role = "silo", .expires = INT32_MAX};
+    snprintf(text.address, sizeof text.address, "127.0.0.1:%u", cr_listener_port(listener));
+    assert_ok(cr_identity_fingerprint(identity, text.fingerprint));
+    assert_ok(cr_token_write(&text, &token));
+    start_silo();
+    until_came(CR_FRAME_READY, 1);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    cr_connection_free(silo);
+    silo = NULL;
+    cr_listener_free(listener);
+    cr_tls_free(tls);
+    cr_loop_free(loop);
+    cr_identity_free(identity);
+    cr_identity_free(authority);
+    cr_buffer_release(&token);
+    cr_buffer_release(&job);
+    char command[300];
+    snprintf(command, sizeof command, "rm -rf '%s'", root);
+    return system(command);
+}
+
+// As a server does whose silo reconnects while it still is in a long step of the round before.
+static void test_told_twice_to_begin_another_round(void **state)
+{
+    (void)state;
+    begin(0, 0);
+    until_came(CR_FRAME_PROGRESS, 1);
+    begin(1, 0);
+    begin(1, 0);
+    until_came(CR_FRAME_TRAINED, 1);
+    assert_int_equal(trained_round, 1);
+    say(&(struct cr_message){.type = CR_FRAME_FINISHED, .finished.rounds = 2});
+    until_ended(CR_OK, "");
+}
+
+static void test_a_server_that_goes_back(void **state)
+{
+    (void)state;
+    begin(0, 0);
+    until_came(CR_FRAME_TRAINED, 1);
+    begin(0, 0); // the same: answered from memory
+    until_came(CR_FRAME_TRAINED, 2);
+    begin(0, 1);
+    until_ended(CR_PROTOCOL, "the server went back");
+    // And so after a restart, from disk.
+    start_silo();
+    until_came(CR_FRAME_READY, 1);
+    begin(0, 0);
+    until_came(CR_FRAME_TRAINED, 1);
+    begin(0, 1);
+    until_ended(CR_PROTOCOL, "the server went back");
+}
+
+static void test_other_values_than_announced(void **state)
+{
+    (void)state;
+    begin(0, 1);
+    until_ended(CR_PROTOCOL, "not those that the server announced");
+}
+
+static void test_a_round_that_is_not_of_the_job(void **state)
+{
+    (void)state;
+    begin(2, 0);
+    until_ended(CR_PROTOCOL, "not of this job");
+}
+
+static void test_values_that_are_not_there(void **state)
+{
+    (void)state;
+    say(&(struct cr_message){.type = CR_FRAME_PULL, .pull = {.count = VALUES}});
+    until_ended(CR_PROTOCOL, "values of round 1 that are not there");
+}
+
+#define WITH_SILO(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_SILO(test_told_twice_to_begin_another_round), WITH_SILO(test_a_server_that_goes_back),
+        WITH_SILO(test_other_values_than_announced),       WITH_SILO(test_a_round_that_is_not_of_the_job),
+        WITH_SILO(test_values_that_are_not_there),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
