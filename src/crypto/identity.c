@@ -125,6 +125,12 @@ enum cr_status cr_identity_install(struct cr_identity *identity, struct cr_slice
     return adopt(identity, &certificate, &authority);
 }
 
+bool cr_identity_expired(const struct cr_identity *identity, int64_t time)
+{
+    time_t when = (time_t)time;
+    return !identity->certificate || X509_cmp_time(X509_get0_notAfter(identity->certificate), &when) <= 0;
+}
+
 static enum cr_status save_bio(BIO *bio, const char *path, bool secret)
 {
     char *bytes = NULL;

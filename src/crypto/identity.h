@@ -34,6 +34,9 @@ enum cr_status cr_identity_issue(const struct cr_identity *authority, struct cr_
 enum cr_status cr_identity_install(struct cr_identity *identity, struct cr_slice certificate_der,
                                    struct cr_slice authority_der);
 
+// True where the certificate is not good any more at `time`, or is still to come.
+bool cr_identity_expired(const struct cr_identity *identity, int64_t time);
+
 // "directory/key.pem" (0600), "certificate.pem" and "authority.pem".
 enum cr_status cr_identity_save(const struct cr_identity *identity, const char *directory);
 enum cr_status cr_identity_load(const char *directory, struct cr_identity **out);

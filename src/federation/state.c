@@ -15,7 +15,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-enum { STATE_LIMIT = 1 << 20, HEX_SIZE = 2 * CR_SHA256_SIZE + 1 };
+enum { STATE_LIMIT = 1 << 20, HEX_SIZE = 2 * CR_SHA256_SIZE + 1, RENEWAL_SECONDS = 60 * 86400 };
 
 static void close_fd(int *fd)
 {
@@ -95,11 +95,14 @@ static enum cr_status server_identity(const char *path, const struct cr_identity
     CR_FREE char *certificate = NULL;
     CR_TRY(cr_path_join(path, "server", &directory));
     CR_TRY(cr_path_join(directory, "certificate.pem", &certificate));
-    if (cr_file_exists(certificate)) return cr_identity_load(directory, out);
     struct cr_identity *identity;
-    CR_TRY(cr_identity_new(&identity));
-    enum cr_status status = certify(authority, identity);
-    if (status == CR_OK) status = cr_identity_save(identity, directory);
+    CR_TRY(cr_file_exists(certificate) ? cr_identity_load(directory, &identity) : cr_identity_new(&identity));
+    enum cr_status status = CR_OK;
+    // Silos know the CA, so a certificate that runs out may be followed by another.
+    if (cr_identity_expired(identity, cr_clock_unix() + RENEWAL_SECONDS)) {
+        status = certify(authority, identity);
+        if (status == CR_OK) status = cr_identity_save(identity, directory);
+    }
     if (status != CR_OK)
         cr_identity_free(identity);
     else

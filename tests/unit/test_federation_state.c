@@ -96,6 +96,35 @@ static void test_one_server_at_a_time(void **unused)
     cr_state_close(second);
 }
 
+static void test_an_old_certificate_is_renewed(void **unused)
+{
+    (void)unused;
+    struct cr_state_dir *state;
+    struct cr_identity *old;
+    const int64_t now = cr_clock_unix();
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer request = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer certificate = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer ca = {0};
+    assert_ok(cr_state_open(root, &state));
+    assert_false(cr_identity_expired(state->server, now));
+    assert_ok(cr_identity_new(&old));
+    assert_true(cr_identity_expired(old, now));
+    assert_ok(cr_identity_request(old, &request));
+    assert_ok(cr_identity_issue(state->authority, cr_buffer_slice(&request), "server", "server",
+                                now - 800 * 86400, &certificate));
+    assert_ok(cr_identity_authority_der(state->authority, &ca));
+    assert_ok(cr_identity_install(old, cr_buffer_slice(&certificate), cr_buffer_slice(&ca)));
+    assert_true(cr_identity_expired(old, now));
+    assert_ok(cr_identity_save(old, path_in("server")));
+    cr_identity_free(old);
+    cr_state_close(state);
+    for (int i = 0; i < 2; i++) {
+        assert_ok(cr_state_open(root, &state));
+        assert_false(cr_identity_expired(state->server, now + 700 * 86400));
+        cr_state_close(state);
+    }
+}
+
 static void test_damaged_state(void **unused)
 {
     (void)unused;
@@ -269,6 +298,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_DIRECTORY(test_a_server_finds_its_state),
         WITH_DIRECTORY(test_one_server_at_a_time),
+        WITH_DIRECTORY(test_an_old_certificate_is_renewed),
         WITH_DIRECTORY(test_damaged_state),
         WITH_DIRECTORY(test_every_damage_to_the_servers_state),
         WITH_DIRECTORY(test_every_damage_to_a_silos_state),
