@@ -70,6 +70,12 @@ void cr_buffer_release(struct cr_buffer *buffer)
     *buffer = (struct cr_buffer){0};
 }
 
+void cr_buffer_wipe(struct cr_buffer *buffer)
+{
+    if (buffer->data) cr_wipe(buffer->data, buffer->capacity);
+    cr_buffer_release(buffer);
+}
+
 void cr_buffer_clear(struct cr_buffer *buffer)
 {
     buffer->size = 0;

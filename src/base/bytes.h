@@ -44,6 +44,7 @@ struct cr_buffer {
 };
 
 void cr_buffer_release(struct cr_buffer *buffer);
+void cr_buffer_wipe(struct cr_buffer *buffer);  // the same, of a secret
 void cr_buffer_clear(struct cr_buffer *buffer); // keeps the memory
 enum cr_status cr_append(struct cr_buffer *buffer, const void *bytes, size_t size);
 enum cr_status cr_append_u8(struct cr_buffer *buffer, uint8_t value);

@@ -8,12 +8,6 @@ enum { CHECKSUM_SIZE = 4, TEXT_LIMIT = 1024 };
 static const char *const roles[] = {NULL, "silo"};
 enum { ROLES = sizeof roles / sizeof *roles };
 
-static void wipe_buffer(struct cr_buffer *buffer)
-{
-    if (buffer->data) cr_wipe(buffer->data, buffer->capacity);
-    cr_buffer_release(buffer);
-}
-
 void cr_token_release(struct cr_token *token)
 {
     cr_wipe(token, sizeof *token);
@@ -25,7 +19,7 @@ enum cr_status cr_token_write(const struct cr_token *token, struct cr_buffer *te
     for (uint8_t i = 1; i < ROLES; i++)
         if (strcmp(token->role, roles[i]) == 0) role = i;
     if (role == 0) return cr_fail(CR_INVALID, "there is no role \"%.63s\"", token->role);
-    CR_CLEANUP(wipe_buffer) struct cr_buffer bytes = {0};
+    CR_CLEANUP(cr_buffer_wipe) struct cr_buffer bytes = {0};
     CR_TRY(cr_append_u8(&bytes, 1));
     CR_TRY(cr_append_u8(&bytes, role));
     CR_TRY(cr_append_u64(&bytes, (uint64_t)token->expires));
@@ -89,8 +83,8 @@ enum cr_status cr_token_parse(const char *text, struct cr_token *out)
     if (strncmp(text, prefix, sizeof prefix - 1) != 0)
         return cr_fail(CR_INVALID, "that is no join token: one begins with \"%s\"", prefix);
     if (length == TEXT_LIMIT) return damaged();
-    CR_CLEANUP(wipe_buffer) struct cr_buffer bytes = {0};
-    CR_CLEANUP(wipe_buffer) struct cr_buffer again = {0};
+    CR_CLEANUP(cr_buffer_wipe) struct cr_buffer bytes = {0};
+    CR_CLEANUP(cr_buffer_wipe) struct cr_buffer again = {0};
     struct cr_slice encoded = cr_slice_of_string(text + sizeof prefix - 1);
     if (cr_base64url_decode(encoded, &bytes) != CR_OK || bytes.size <= CHECKSUM_SIZE) return damaged();
     // One token has one text: spare bits in the last character must be zero.

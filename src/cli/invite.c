@@ -3,12 +3,6 @@
 
 #include "federation/invitation.h"
 
-static void wipe(struct cr_buffer *buffer)
-{
-    if (buffer->data) cr_wipe(buffer->data, buffer->capacity);
-    cr_buffer_release(buffer);
-}
-
 enum cr_status cr_command_invite(int argc, char **argv)
 {
     const char *path = NULL, *role = "silo", *expires = "24h", *name;
@@ -37,7 +31,7 @@ enum cr_status cr_command_invite(int argc, char **argv)
     CR_TRY(cr_duration_parse(expires, &seconds));
     struct cr_config config;
     CR_TRY(cr_config_read(path, &config));
-    CR_CLEANUP(wipe) struct cr_buffer token = {0};
+    CR_CLEANUP(cr_buffer_wipe) struct cr_buffer token = {0};
     enum cr_status status = cr_invite(&config, name, role, seconds, &token);
     cr_config_release(&config);
     CR_TRY(status);

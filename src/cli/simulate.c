@@ -104,14 +104,13 @@ static size_t threads_of_silo(const struct simulation *simulation)
 // The token goes through a pipe: the list of processes is for everyone to read.
 static enum cr_status pipe_token(const struct simulation *simulation, const char *name, int *out)
 {
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer token = {0};
+    CR_CLEANUP(cr_buffer_wipe) struct cr_buffer token = {0};
     CR_TRY(cr_invite(&simulation->config, name, "silo", 3600, &token));
     CR_TRY(cr_append_u8(&token, '\n'));
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) return cr_fail_errno(CR_IO, "pipe");
     ssize_t put = write(ends[1], token.data, token.size); // a pipe holds far more
     close(ends[1]);
-    cr_wipe(token.data, token.size);
     *out = ends[0];
     return put == (ssize_t)token.size ? CR_OK : cr_fail_errno(CR_IO, "pipe");
 }

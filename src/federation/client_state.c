@@ -12,12 +12,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-enum { UPDATE_LIMIT = 65536, HEX_SIZE = 2 * CR_SHA256_SIZE + 1 };
-
-static void free_json(struct cr_json **json)
-{
-    cr_json_free(*json);
-}
+enum { UPDATE_LIMIT = 65536 };
 
 static enum cr_status take_directory(struct cr_client_state *state)
 {
@@ -61,30 +56,21 @@ static enum cr_status open_identity(struct cr_client_state *state, const struct 
     return state->enrolled ? check_identity(state, token) : CR_OK;
 }
 
-static enum cr_status get_digest(const struct cr_json *object, const char *path, const char *key,
-                                 unsigned char out[CR_SHA256_SIZE])
-{
-    const char *hex;
-    CR_TRY(cr_json_get_string(object, path, key, "", &hex));
-    enum cr_status status = cr_hex_decode(hex, out, CR_SHA256_SIZE);
-    return status == CR_OK ? CR_OK : cr_fail_within(status, "%s: %s", path, key);
-}
-
 static enum cr_status read_update(struct cr_client_state *state)
 {
     CR_FREE char *path = NULL;
     CR_TRY(cr_path_join(state->path, "update.json", &path));
     if (!cr_file_exists(path)) return CR_OK;
-    CR_CLEANUP(free_json) struct cr_json *root = NULL;
+    CR_CLEANUP(cr_json_release) struct cr_json *root = NULL;
     CR_TRY(cr_json_read(path, UPDATE_LIMIT, &root));
     struct cr_answer *answer = &state->answer;
     size_t round, labelled;
     CR_TRY(cr_json_require_size(root, path, "round", 0, SIZE_MAX / 2, &round));
     CR_TRY(cr_json_require_size(root, path, "labelled", 0, SIZE_MAX / 2, &labelled));
     CR_TRY(cr_json_get_number(root, path, "loss_sum", 0, &answer->loss_sum));
-    CR_TRY(get_digest(root, path, "run", state->run));
-    CR_TRY(get_digest(root, path, "start", answer->start));
-    CR_TRY(get_digest(root, path, "digest", answer->digest));
+    CR_TRY(cr_json_get_hex(root, path, "run", state->run, CR_SHA256_SIZE));
+    CR_TRY(cr_json_get_hex(root, path, "start", answer->start, CR_SHA256_SIZE));
+    CR_TRY(cr_json_get_hex(root, path, "digest", answer->digest, CR_SHA256_SIZE));
     answer->round = round;
     answer->labelled = labelled;
     state->has_answer = true;
@@ -134,13 +120,6 @@ enum cr_status cr_client_state_trainer(const struct cr_client_state *state, uint
     return cr_path_join(state->path, name, out);
 }
 
-static enum cr_status add_digest(struct cr_buffer *text, const char *key, const unsigned char *digest)
-{
-    char hex[HEX_SIZE];
-    cr_hex_encode((struct cr_slice){digest, CR_SHA256_SIZE}, hex);
-    return cr_append_format(text, "\"%s\": \"%s\", ", key, hex);
-}
-
 enum cr_status cr_client_state_keep(struct cr_client_state *state, const unsigned char run[CR_SHA256_SIZE],
                                     const struct cr_answer *answer)
 {
@@ -150,10 +129,12 @@ enum cr_status cr_client_state_keep(struct cr_client_state *state, const unsigne
     CR_TRY(cr_path_join(state->path, "update.json", &path));
     CR_TRY(cr_client_state_trainer(state, state->answer.round, &older));
     CR_TRY(cr_append_format(&text, "{"));
-    CR_TRY(add_digest(&text, "run", run));
-    CR_TRY(add_digest(&text, "start", answer->start));
-    CR_TRY(add_digest(&text, "digest", answer->digest));
-    CR_TRY(cr_append_format(&text, "\"round\": %" PRIu64 ", \"labelled\": %" PRIu64 ", \"loss_sum\": ",
+    CR_TRY(cr_json_append_hex(&text, "run", (struct cr_slice){run, CR_SHA256_SIZE}));
+    CR_TRY(cr_append_format(&text, ", "));
+    CR_TRY(cr_json_append_hex(&text, "start", (struct cr_slice){answer->start, CR_SHA256_SIZE}));
+    CR_TRY(cr_append_format(&text, ", "));
+    CR_TRY(cr_json_append_hex(&text, "digest", (struct cr_slice){answer->digest, CR_SHA256_SIZE}));
+    CR_TRY(cr_append_format(&text, ", \"round\": %" PRIu64 ", \"labelled\": %" PRIu64 ", \"loss_sum\": ",
                             answer->round, answer->labelled));
     CR_TRY(cr_json_append_number(&text, answer->loss_sum));
     CR_TRY(cr_append_format(&text, "}\n"));

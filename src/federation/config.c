@@ -344,7 +344,8 @@ enum cr_status cr_config_check_name(const char *name)
     return CR_OK;
 }
 
-enum cr_status cr_config_check(const struct cr_config *config, const char *name)
+// What concerns several keys at once.
+static enum cr_status check(const struct cr_config *config, const char *name)
 {
     const struct cr_federation_config *federation = &config->federation;
     if (config->tuning.random_init && config->tuning.method != CR_METHOD_FULL)
@@ -369,7 +370,7 @@ static enum cr_status checked(enum cr_status read, struct cr_config *config, con
                               struct cr_config *out)
 {
     if (read != CR_OK) return read;
-    enum cr_status status = cr_config_check(config, name);
+    enum cr_status status = check(config, name);
     if (status != CR_OK) {
         cr_config_release(config);
         return status;

@@ -58,9 +58,6 @@ enum cr_status cr_config_read_with(const char *path, const char *const *settings
 enum cr_status cr_config_parse(struct cr_slice yaml, const char *name, struct cr_config *out);
 void cr_config_release(struct cr_config *config);
 
-// What concerns several keys at once, for a config changed by cr_options_set; `name` begins the sentence.
-enum cr_status cr_config_check(const struct cr_config *config, const char *name);
-
 // The number of silos that a round needs.
 size_t cr_config_min_clients(const struct cr_config *config);
 

@@ -43,26 +43,20 @@ static enum cr_status write_invitation(const char *path, const struct invitation
     return cr_file_write(path, cr_buffer_slice(&text), true);
 }
 
-static void free_json(struct cr_json **json)
-{
-    cr_json_free(*json);
-}
-
 static enum cr_status read_invitation(const char *path, struct invitation *out)
 {
-    CR_CLEANUP(free_json) struct cr_json *root = NULL;
+    CR_CLEANUP(cr_json_release) struct cr_json *root = NULL;
     CR_TRY(cr_json_read(path, INVITATION_LIMIT, &root));
-    const char *name, *role, *key;
+    const char *name, *role;
     struct invitation invitation = {0};
     CR_TRY(cr_json_get_string(root, path, "name", "", &name));
     CR_TRY(cr_json_get_string(root, path, "role", "", &role));
-    CR_TRY(cr_json_get_string(root, path, "key", "", &key));
     CR_TRY(cr_json_get_bool(root, path, "used", false, &invitation.used));
     CR_TRY(cr_config_check_name(name));
     CR_TRY(cr_config_check_name(role));
     if (!cr_json_is_integer(cr_json_member(root, "expires"), &invitation.expires))
         return cr_fail(CR_INVALID, "%s: expires: an integer is wanted", path);
-    CR_TRY(cr_hex_decode(key, invitation.key, sizeof invitation.key));
+    CR_TRY(cr_json_get_hex(root, path, "key", invitation.key, sizeof invitation.key));
     strcpy(invitation.name, name);
     strcpy(invitation.role, role);
     *out = invitation;

@@ -43,7 +43,7 @@ static float *values(void *learner, size_t *count)
     return parameters->values;
 }
 
-static enum cr_status digest(void *learner, unsigned char out[32])
+static enum cr_status digest(void *learner, unsigned char out[CR_SHA256_SIZE])
 {
     return cr_trainer_digest(trainer_of(learner), out);
 }

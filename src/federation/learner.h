@@ -11,7 +11,7 @@ struct cr_learner_kind {
     enum cr_status (*open)(const struct cr_config *config, const struct cr_event_sink *sink, void **out);
     void (*free)(void *learner); // NULL is allowed
     float *(*values)(void *learner, size_t *count);
-    enum cr_status (*digest)(void *learner, unsigned char out[32]);
+    enum cr_status (*digest)(void *learner, unsigned char out[CR_SHA256_SIZE]);
     size_t (*total_steps)(void *learner);
     enum cr_status (*seek)(void *learner, size_t step);
     void (*reset_optimizer)(void *learner);

@@ -324,7 +324,8 @@ static enum cr_status listen_for_silos(struct cr_server *server)
     CR_TRY(cr_state_write_port(server->state, address.port));
     cr_address_format(&address, text);
     cr_emit(server->sink, CR_EVENT_INFO, "server.listening", NULL, CR_FIELD_TEXT("address", text),
-            CR_FIELD("round", server->state->round + 1), CR_FIELD("rounds", federation->rounds),
+            CR_FIELD("round", cr_least(server->state->round + 1, federation->rounds)),
+            CR_FIELD("rounds", federation->rounds),
             CR_FIELD("min_clients", cr_config_min_clients(server->config)),
             CR_FIELD("members", server->state->member_count));
     return CR_OK;

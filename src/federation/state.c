@@ -15,7 +15,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-enum { STATE_LIMIT = 1 << 20, HEX_SIZE = 2 * CR_SHA256_SIZE + 1, RENEWAL_SECONDS = 60 * 86400 };
+enum { STATE_LIMIT = 1 << 20, RENEWAL_SECONDS = 60 * 86400 };
 
 static void close_fd(int *fd)
 {
@@ -110,20 +110,6 @@ static enum cr_status server_identity(const char *path, const struct cr_identity
     return status;
 }
 
-static void free_json(struct cr_json **json)
-{
-    cr_json_free(*json);
-}
-
-static enum cr_status get_digest(const struct cr_json *object, const char *path, const char *key,
-                                 unsigned char out[CR_SHA256_SIZE])
-{
-    const char *hex;
-    CR_TRY(cr_json_get_string(object, path, key, "", &hex));
-    enum cr_status status = cr_hex_decode(hex, out, CR_SHA256_SIZE);
-    return status == CR_OK ? CR_OK : cr_fail_within(status, "%s: %s", path, key);
-}
-
 static enum cr_status get_name(const struct cr_json *object, const char *path, const char *key,
                                char out[CR_NAME_SIZE])
 {
@@ -145,7 +131,7 @@ static enum cr_status read_members(const struct cr_json *root, const char *path,
         const struct cr_json *item = cr_json_at(members, i);
         CR_TRY(get_name(item, path, "name", member->name));
         CR_TRY(get_name(item, path, "role", member->role));
-        CR_TRY(get_digest(item, path, "key", member->key));
+        CR_TRY(cr_json_get_hex(item, path, "key", member->key, CR_SHA256_SIZE));
         state->member_count++;
     }
     return CR_OK;
@@ -156,7 +142,7 @@ static enum cr_status read_state(struct cr_state_dir *state)
     CR_FREE char *path = NULL;
     CR_TRY(cr_path_join(state->path, "state.json", &path));
     if (!cr_file_exists(path)) return CR_OK;
-    CR_CLEANUP(free_json) struct cr_json *root = NULL;
+    CR_CLEANUP(cr_json_release) struct cr_json *root = NULL;
     CR_TRY(cr_json_read(path, STATE_LIMIT, &root));
     if (cr_json_kind(root) != CR_JSON_OBJECT) return cr_fail(CR_INVALID, "%s: an object is wanted", path);
     size_t round, count;
@@ -167,19 +153,12 @@ static enum cr_status read_state(struct cr_state_dir *state)
     CR_TRY(cr_json_require_size(root, path, "count", 1, SIZE_MAX / 64, &count));
     CR_TRY(cr_json_get_bool(root, path, "finished", false, &state->finished));
     CR_TRY(cr_json_get_bool(root, path, "settled", false, &state->settled));
-    CR_TRY(get_digest(root, path, "run", state->run));
-    CR_TRY(get_digest(root, path, "job", state->job));
-    CR_TRY(get_digest(root, path, "digest", state->digest));
+    CR_TRY(cr_json_get_hex(root, path, "run", state->run, CR_SHA256_SIZE));
+    CR_TRY(cr_json_get_hex(root, path, "job", state->job, CR_SHA256_SIZE));
+    CR_TRY(cr_json_get_hex(root, path, "digest", state->digest, CR_SHA256_SIZE));
     state->round = round;
     state->count = count;
     return CR_OK;
-}
-
-static enum cr_status add_digest(struct cr_buffer *text, const char *key, const unsigned char *digest)
-{
-    char hex[HEX_SIZE];
-    cr_hex_encode((struct cr_slice){digest, CR_SHA256_SIZE}, hex);
-    return cr_append_format(text, "\"%s\": \"%s\"", key, hex);
 }
 
 static enum cr_status write_state(const struct cr_state_dir *state)
@@ -190,19 +169,19 @@ static enum cr_status write_state(const struct cr_state_dir *state)
     CR_TRY(cr_append_format(&text, "{\n  \"begun\": %s,\n  \"finished\": %s,\n  \"settled\": %s,\n  ",
                             state->begun ? "true" : "false", state->finished ? "true" : "false",
                             state->settled ? "true" : "false"));
-    CR_TRY(add_digest(&text, "run", state->run));
+    CR_TRY(cr_json_append_hex(&text, "run", (struct cr_slice){state->run, CR_SHA256_SIZE}));
     CR_TRY(cr_append_format(&text, ",\n  "));
-    CR_TRY(add_digest(&text, "job", state->job));
+    CR_TRY(cr_json_append_hex(&text, "job", (struct cr_slice){state->job, CR_SHA256_SIZE}));
     CR_TRY(cr_append_format(&text, ",\n  \"round\": %" PRIu64 ",\n  \"count\": %" PRIu64 ",\n  ",
                             state->round, state->count));
-    CR_TRY(add_digest(&text, "digest", state->digest));
+    CR_TRY(cr_json_append_hex(&text, "digest", (struct cr_slice){state->digest, CR_SHA256_SIZE}));
     CR_TRY(cr_append_format(&text, ",\n  \"members\": ["));
     for (size_t i = 0; i < state->member_count; i++) {
         // Names and roles are of [a-z0-9-].
         const struct cr_member *member = &state->members[i];
         CR_TRY(cr_append_format(&text, "%s\n    {\"name\": \"%s\", \"role\": \"%s\", ", i > 0 ? "," : "",
                                 member->name, member->role));
-        CR_TRY(add_digest(&text, "key", member->key));
+        CR_TRY(cr_json_append_hex(&text, "key", (struct cr_slice){member->key, CR_SHA256_SIZE}));
         CR_TRY(cr_append_format(&text, "}"));
     }
     CR_TRY(cr_append_format(&text, "\n  ]\n}\n"));

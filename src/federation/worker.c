@@ -144,7 +144,7 @@ enum cr_status cr_worker_new(const struct cr_learner_kind *kind, const struct cr
     pthread_cond_init(&worker->changed, NULL);
     if (pthread_create(&worker->thread, NULL, work, worker) != 0) {
         free(worker);
-        return cr_fail_errno(CR_IO, "no thread can be started");
+        return cr_fail(CR_NO_MEMORY, "no thread can be started");
     }
     *out = worker;
     return CR_OK;
@@ -212,14 +212,6 @@ void cr_worker_cancel(struct cr_worker *worker)
     pthread_mutex_lock(&worker->lock);
     worker->cancelled = true;
     pthread_mutex_unlock(&worker->lock);
-}
-
-bool cr_worker_busy(struct cr_worker *worker)
-{
-    pthread_mutex_lock(&worker->lock);
-    bool busy = worker->task != CR_WORK_NONE || worker->has_result;
-    pthread_mutex_unlock(&worker->lock);
-    return busy;
 }
 
 bool cr_worker_take(struct cr_worker *worker, struct cr_worker_result *out)

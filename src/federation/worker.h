@@ -51,7 +51,6 @@ struct cr_worker_result {
     struct cr_tally tally;                   // of training
 };
 
-bool cr_worker_busy(struct cr_worker *worker);
 // True once after each task.
 bool cr_worker_take(struct cr_worker *worker, struct cr_worker_result *out);
 

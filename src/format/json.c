@@ -302,6 +302,23 @@ enum cr_status cr_json_get_string(const struct cr_json *object, const char *cont
     return CR_OK;
 }
 
+enum cr_status cr_json_get_hex(const struct cr_json *object, const char *context, const char *key,
+                               unsigned char *out, size_t size)
+{
+    const char *hex;
+    CR_TRY(cr_json_get_string(object, context, key, "", &hex));
+    enum cr_status status = cr_hex_decode(hex, out, size);
+    return status == CR_OK ? CR_OK : cr_fail_within(status, "%s: \"%s\"", context, key);
+}
+
+enum cr_status cr_json_append_hex(struct cr_buffer *out, const char *key, struct cr_slice bytes)
+{
+    CR_FREE char *hex = NULL;
+    CR_TRY(cr_allocate(2 * bytes.size + 1, 1, &hex));
+    cr_hex_encode(bytes, hex);
+    return cr_append_format(out, "\"%s\": \"%s\"", key, hex);
+}
+
 enum cr_status cr_json_append_string(struct cr_buffer *out, struct cr_slice text)
 {
     size_t bad_at;

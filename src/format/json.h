@@ -56,8 +56,15 @@ enum cr_status cr_json_get_bool(const struct cr_json *object, const char *contex
 enum cr_status cr_json_get_string(const struct cr_json *object, const char *context, const char *key,
                                   const char *fallback, const char **out);
 
+// A member that is a string of 2·size hexadecimal digits, as `size` bytes; absent is CR_INVALID.
+enum cr_status cr_json_get_hex(const struct cr_json *object, const char *context, const char *key,
+                               unsigned char *out, size_t size);
+
 // Writing: appends `text` as a JSON string with its quotes, or a double so that it reads back the same.
 enum cr_status cr_json_append_string(struct cr_buffer *out, struct cr_slice text);
 enum cr_status cr_json_append_number(struct cr_buffer *out, double number);
+
+// Appends "key": "hexadecimal digits", a member that cr_json_get_hex reads.
+enum cr_status cr_json_append_hex(struct cr_buffer *out, const char *key, struct cr_slice bytes);
 
 #endif
