@@ -16,4 +16,5 @@ stage "asan build" build asan
 export ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
 tests "asan unit tests" asan -R '^unit\.' -j2
 stage "enclave build" build enclave
+stage "demo" examples/demo/run.sh
 stage "fuzz smoke" scripts/fuzz.sh 4

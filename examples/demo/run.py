@@ -83,6 +83,8 @@ def main():
     print("| ----------------------- | -----------: | ------------: | ------------: |")
     for name, rows, result in table:
         print("| %-23s | %12s | %13.3f | %11.1f %% |" % (name, rows, result["loss"], 100 * result["exact_match"]))
+    if federation["exact_match"] <= max(result["exact_match"] for _, _, result in table[:-2]):
+        sys.exit("demo: the federation is no better than its best member alone: something is wrong")
     print("\nThe adapter is in %s/federation: a PEFT directory. Ask it something:" % OUT)
     with open(OUT + "/data/eval.jsonl") as rows:
         row = json.loads(rows.readline())
