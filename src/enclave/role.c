@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/flags.h"
+#include "enclave/resume.h"
 #include "federation/client.h"
 #include "federation/progress.h"
 #include "federation/server.h"
@@ -58,15 +59,23 @@ static enum cr_status parse(const struct cr_flags *flags, int argc, char **argv,
 }
 
 static enum cr_status train(struct cr_trainer *trainer, const struct cr_config *config,
-                            struct cr_progress *progress)
+                            struct cr_progress *progress, bool restart)
 {
+    struct cr_event_sink sink = cr_progress_sink(progress);
+    CR_CLEANUP(cr_resume_release)
+    struct cr_resume resume = {.trainer = trainer,
+                               .sink = &sink,
+                               .config = &config->tuning,
+                               .keep_going = keep_going,
+                               .context = progress};
     struct cr_tally tally = {0};
     double began = cr_clock_monotonic();
-    CR_TRY(cr_trainer_run(trainer, cr_trainer_total_steps(trainer), &tally, keep_going, progress));
+    CR_TRY(cr_resume_begin(&resume, restart));
+    CR_TRY(cr_resume_run(&resume, &tally));
     CR_TRY(cr_trainer_save(trainer, config->tuning.output_dir));
+    CR_TRY(cr_resume_end(&resume));
     struct cr_tally held_out = {0};
     if (config->tuning.data.eval) CR_TRY(cr_trainer_evaluate(trainer, config->tuning.data.eval, &held_out));
-    struct cr_event_sink sink = cr_progress_sink(progress);
     cr_emit(&sink, CR_EVENT_INFO, "tune.done", NULL, CR_FIELD_TEXT("output", config->tuning.output_dir),
             CR_FIELD("steps", tally.steps), CR_FIELD("loss", tally.loss_sum / (double)tally.labelled),
             CR_FIELD("seconds", cr_clock_monotonic() - began));
@@ -83,7 +92,7 @@ static enum cr_status make_place_of_result(const char *directory)
     return CR_OK;
 }
 
-static enum cr_status tune(const struct cr_config *config, struct cr_progress *progress)
+static enum cr_status tune(const struct cr_config *config, struct cr_progress *progress, bool restart)
 {
     if (!config->tuning.data.train)
         return cr_fail(CR_INVALID, "data.train: not given: what is to be learned?");
@@ -95,39 +104,42 @@ static enum cr_status tune(const struct cr_config *config, struct cr_progress *p
     CR_TRY(cr_compute_new(config->tuning.threads, &compute));
     struct cr_trainer *trainer = NULL;
     enum cr_status status = cr_trainer_new(&config->tuning, compute, &sink, &trainer);
-    if (status == CR_OK) status = train(trainer, config, progress);
+    if (status == CR_OK) status = train(trainer, config, progress, restart);
     cr_trainer_free(trainer);
     cr_compute_free(compute);
     return status;
 }
 
-static enum cr_status serve(const struct cr_config *config, struct cr_progress *progress)
+static enum cr_status serve(const struct cr_config *config, struct cr_progress *progress, bool restart)
 {
+    (void)restart; // not among its flags
     CR_TRY(make_place_of_result(config->tuning.output_dir));
     struct cr_event_sink sink = cr_progress_sink(progress);
     return cr_server_run(config, &cr_learner_tuning, &sink, keep_going, progress);
 }
 
-// tune and serve: one file of settings, the same flags.
-static enum cr_status run_config(const char *usage, const char *summary, int argc, char **argv,
-                                 enum cr_status (*run)(const struct cr_config *config,
-                                                       struct cr_progress *progress))
+// tune and serve: one file of settings, and the same flags but for --restart.
+static enum cr_status
+run_config(const char *usage, const char *summary, bool may_restart, int argc, char **argv,
+           enum cr_status (*run)(const struct cr_config *config, struct cr_progress *progress, bool restart))
 {
     const char *items[OVERRIDES], *path;
     struct cr_flag_list overrides = {.items = items, .capacity = OVERRIDES};
-    bool json = false, done;
+    bool json = false, restart = false, done;
     const struct cr_flag flag_items[] = {
         {"set", CR_FLAG_STRINGS, &overrides, "KEY=VALUE", "override one setting; may be given several times"},
         {"json", CR_FLAG_BOOL, &json, NULL, "progress as JSON lines on stdout"},
+        {"restart", CR_FLAG_BOOL, &restart, NULL, "begin at the first step, whatever state is kept"},
     };
-    const struct cr_flags flags = {usage, summary, flag_items, sizeof flag_items / sizeof *flag_items, 1, 1};
+    size_t flag_count = sizeof flag_items / sizeof *flag_items - (may_restart ? 0 : 1);
+    const struct cr_flags flags = {usage, summary, flag_items, flag_count, 1, 1};
     CR_TRY(parse(&flags, argc, argv, &path, &done));
     if (done) return CR_OK;
     struct cr_config config;
     CR_TRY(cr_config_read_with(path, overrides.items, overrides.count, &config));
     struct cr_progress progress;
     cr_progress_init(&progress, json);
-    enum cr_status status = run(&config, &progress);
+    enum cr_status status = run(&config, &progress, restart);
     status = cr_progress_end(&progress, status);
     cr_config_release(&config);
     return status;
@@ -136,8 +148,9 @@ static enum cr_status run_config(const char *usage, const char *summary, int arg
 enum cr_status cr_role_tune(int argc, char **argv)
 {
     return run_config("carrel tune CONFIG [options]",
-                      "Fine-tunes a model on this machine's data and writes the result to output_dir.", argc,
-                      argv, tune);
+                      "Fine-tunes a model on this machine's data and writes the result to output_dir.\n"
+                      "Stopped or killed, it goes on from the state in output_dir when it is started again.",
+                      true, argc, argv, tune);
 }
 
 enum cr_status cr_role_serve(int argc, char **argv)
@@ -147,7 +160,7 @@ enum cr_status cr_role_serve(int argc, char **argv)
         "Runs the server of a federation until its last round is done, and writes the result to "
         "output_dir.\nStopped or killed, it goes on from federation.state_dir when it is started "
         "again.",
-        argc, argv, serve);
+        false, argc, argv, serve);
 }
 
 // "-": the first line of standard input, which no list of processes shows.

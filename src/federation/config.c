@@ -244,6 +244,15 @@ static const struct cr_option options[] = {
      .most = 1e9,
      .help =
          "Loss and speed are reported after this many steps, and every two seconds where steps are slow."},
+    {.key = "training.save_steps",
+     .type = CR_OPTION_SIZE,
+     AT(tuning.training.save_steps),
+     .fallback = "500",
+     .least = 0,
+     .most = 1e9,
+     .help = "`carrel tune` keeps its state in output_dir after this many steps, and when SIGINT or SIGTERM "
+             "stops it; started again, it goes on from there. 0: only when it is stopped. Silos keep theirs "
+             "after every round."},
 
     {.key = "federation.address",
      .type = CR_OPTION_STRING,
@@ -433,6 +442,7 @@ enum cr_status cr_config_job(const struct cr_config *config, struct cr_buffer *y
     struct cr_config job = *config;
     job.tuning.output_dir = empty;
     job.tuning.threads = 0;
+    job.tuning.training.save_steps = 0;
     job.tuning.data.eval = NULL;
     job.federation.address = empty;
     job.federation.advertise = NULL;

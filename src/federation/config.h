@@ -62,7 +62,7 @@ void cr_config_release(struct cr_config *config);
 size_t cr_config_min_clients(const struct cr_config *config);
 
 // Appends the job: the settings in canonical form without what concerns the server's machine alone (its
-// paths, addresses, threads and the list of silos). Equal jobs are equal bytes.
+// paths, addresses, threads and the list of silos) or `tune` alone (save_steps). Equal jobs are equal bytes.
 enum cr_status cr_config_job(const struct cr_config *config, struct cr_buffer *yaml);
 
 // 1 to 63 of [a-z0-9-]: what certificates, tokens and file names take.

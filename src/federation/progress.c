@@ -37,6 +37,7 @@ static const struct {
     {"client.done", false, "the last round is done: the result is in {output}"},
     {"train.begin", false,
      "training {trainable} values on a model of {parameters}: {examples} examples, {steps} steps"},
+    {"train.resumed", false, "going on at step {step} of {steps}"},
     {"train.step", true, "step {step} of {steps}: loss {loss:4}, {tokens_per_second} tokens/s, {eta:s} left"},
     {"train.eval", false, "evaluation: loss {loss:4}, accuracy {accuracy:%} of {labelled} tokens"},
     {"tune.done", false, "the result is in {output} ({seconds:s})"},

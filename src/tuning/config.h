@@ -36,6 +36,7 @@ struct cr_training_config {
     size_t per_device_train_batch_size;
     size_t gradient_accumulation_steps;
     size_t logging_steps;
+    size_t save_steps; // `carrel tune` keeps its state this often; 0: only when it is stopped
 };
 
 struct cr_data_config {

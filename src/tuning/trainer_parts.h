@@ -45,6 +45,8 @@ struct cr_trainer {
 
     bool digest_known;
     unsigned char digest[CR_SHA256_SIZE]; // cr_trainer_digest's answer
+    bool run_known;
+    unsigned char run[CR_SHA256_SIZE]; // the digest of a saved state
 };
 
 // One optimiser step; on failure the trainer stands before it.

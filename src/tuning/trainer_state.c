@@ -109,14 +109,19 @@ static enum cr_status add_examples(const struct cr_trainer *trainer, struct cr_h
 // Names the run: what is trained, on what, and how. Threads, logging and paths do not matter to it.
 static enum cr_status run_digest(struct cr_trainer *trainer, unsigned char out[CR_SHA256_SIZE])
 {
-    unsigned char structure[CR_SHA256_SIZE];
-    CR_TRY(cr_trainer_digest(trainer, structure));
-    CR_CLEANUP(cr_hasher_release) struct cr_hasher *hasher = NULL;
-    CR_TRY(cr_hasher_new(&hasher));
-    CR_TRY(cr_hasher_add(hasher, (struct cr_slice){structure, sizeof structure}));
-    CR_TRY(add_settings(trainer, hasher));
-    CR_TRY(add_examples(trainer, hasher));
-    return cr_hasher_finish(hasher, out);
+    if (!trainer->run_known) {
+        unsigned char structure[CR_SHA256_SIZE];
+        CR_TRY(cr_trainer_digest(trainer, structure));
+        CR_CLEANUP(cr_hasher_release) struct cr_hasher *hasher = NULL;
+        CR_TRY(cr_hasher_new(&hasher));
+        CR_TRY(cr_hasher_add(hasher, (struct cr_slice){structure, sizeof structure}));
+        CR_TRY(add_settings(trainer, hasher));
+        CR_TRY(add_examples(trainer, hasher));
+        CR_TRY(cr_hasher_finish(hasher, trainer->run));
+        trainer->run_known = true;
+    }
+    memcpy(out, trainer->run, sizeof trainer->run);
+    return CR_OK;
 }
 
 static struct cr_slice bytes_of(const float *values, size_t count)

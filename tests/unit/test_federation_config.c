@@ -65,7 +65,7 @@ static void test_job_says_nothing_of_the_servers_machine(void **state)
     (void)state;
     struct cr_config config, job;
     assert_ok(parse("model_name_or_path: m\noutput_dir: /secret/out\nthreads: 7\n"
-                    "data: {train: /data/here, eval: /secret/eval}\n"
+                    "data: {train: /data/here, eval: /secret/eval}\ntraining: {save_steps: 77777}\n"
                     "federation: {address: '10.9.8.7:1', advertise: '10.9.8.7:2', state_dir: /secret/state}\n"
                     "silos: [{name: secret-silo, data: /secret/data}]",
                     &config));
@@ -74,6 +74,7 @@ static void test_job_says_nothing_of_the_servers_machine(void **state)
     assert_ok(cr_config_job(&config, &first));
     assert_null(strstr(cr_buffer_text(&first), "secret"));
     assert_null(strstr(cr_buffer_text(&first), "10.9.8.7"));
+    assert_null(strstr(cr_buffer_text(&first), "77777"));
     // A silo reads it, and its own canonical form is the same.
     assert_ok(cr_config_parse(cr_buffer_slice(&first), "job", &job));
     assert_string_equal(job.tuning.data.train, "/data/here");

@@ -1,0 +1,109 @@
+#include "enclave/resume.h"
+
+#include "base/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char file_name[] = "trainer.state";
+
+// A process that was killed while it wrote leaves its unfinished file, which may be large. They are found by
+// name; one that cannot be removed does no harm.
+static void remove_unfinished(const char *directory)
+{
+    static const char beginning[] = "trainer.state.tmp.";
+    DIR *open = opendir(directory);
+    if (!open) return;
+    for (struct dirent *entry = readdir(open); entry; entry = readdir(open))
+        if (strncmp(entry->d_name, beginning, sizeof beginning - 1) == 0)
+            unlinkat(dirfd(open), entry->d_name, 0);
+    closedir(open);
+}
+
+static enum cr_status remove_state(struct cr_resume *resume)
+{
+    if (unlink(resume->path) != 0 && errno != ENOENT)
+        return cr_fail_errno(CR_IO, "%s: cannot be removed", resume->path);
+    resume->kept = false;
+    return CR_OK;
+}
+
+static enum cr_status load(struct cr_resume *resume)
+{
+    enum cr_status status = cr_trainer_load_state(resume->trainer, resume->path);
+    if (status == CR_OK || status == CR_IO) return status;
+    snprintf(resume->why, sizeof resume->why, "%s", cr_error_message());
+    return cr_fail(status, "%s; remove it or give --restart to begin anew, or choose another output_dir",
+                   resume->why);
+}
+
+enum cr_status cr_resume_begin(struct cr_resume *resume, bool restart)
+{
+    const char *directory = resume->config->output_dir;
+    CR_TRY(cr_path_join(directory, file_name, &resume->path));
+    remove_unfinished(directory);
+    if (restart) return remove_state(resume);
+    if (!cr_file_exists(resume->path)) return CR_OK;
+    CR_TRY(load(resume));
+    resume->kept = true;
+    resume->kept_step = cr_trainer_step(resume->trainer);
+    cr_emit(resume->sink, CR_EVENT_INFO, "train.resumed", NULL, CR_FIELD("step", resume->kept_step),
+            CR_FIELD("steps", cr_trainer_total_steps(resume->trainer)), CR_FIELD_TEXT("state", resume->path));
+    return CR_OK;
+}
+
+// The sentence of a failure says what is left of the run.
+static enum cr_status keep(struct cr_resume *resume)
+{
+    size_t step = cr_trainer_step(resume->trainer);
+    enum cr_status status = cr_trainer_save_state(resume->trainer, resume->path);
+    if (status == CR_OK) {
+        resume->kept = true;
+        resume->kept_step = step;
+        cr_emit(resume->sink, CR_EVENT_DEBUG, "train.saved", NULL, CR_FIELD("step", step),
+                CR_FIELD_TEXT("state", resume->path));
+        return CR_OK;
+    }
+    snprintf(resume->why, sizeof resume->why, "%s", cr_error_message());
+    if (!resume->kept) return cr_fail(status, "%s (at step %zu; no step is kept)", resume->why, step);
+    return cr_fail(status, "%s (at step %zu; the same command goes on from step %zu)", resume->why, step,
+                   resume->kept_step);
+}
+
+static bool after_step(void *context)
+{
+    struct cr_resume *resume = context;
+    size_t step = cr_trainer_step(resume->trainer), every = resume->config->training.save_steps;
+    bool going = resume->keep_going(resume->context);
+    // After the last step comes the result.
+    bool due = every > 0 && step % every == 0 && step < cr_trainer_total_steps(resume->trainer);
+    if (going && !due) return true;
+    resume->status = keep(resume);
+    if (resume->status == CR_OK) return going;
+    snprintf(resume->why, sizeof resume->why, "%s", cr_error_message());
+    return false;
+}
+
+enum cr_status cr_resume_run(struct cr_resume *resume, struct cr_tally *tally)
+{
+    struct cr_trainer *trainer = resume->trainer;
+    size_t left = cr_trainer_total_steps(trainer) - cr_trainer_step(trainer);
+    enum cr_status status = cr_trainer_run(trainer, left, tally, after_step, resume);
+    if (resume->status != CR_OK) return cr_fail(resume->status, "%s", resume->why);
+    if (status != CR_CANCELLED) return status;
+    return cr_fail(CR_CANCELLED, "stopped after step %zu of %zu: the same command goes on from there (%s)",
+                   cr_trainer_step(trainer), cr_trainer_total_steps(trainer), resume->path);
+}
+
+enum cr_status cr_resume_end(struct cr_resume *resume)
+{
+    return remove_state(resume);
+}
+
+void cr_resume_release(struct cr_resume *resume)
+{
+    cr_free(&resume->path);
+}

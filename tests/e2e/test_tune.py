@@ -1,0 +1,185 @@
+"""carrel tune in real processes: stopped, killed or out of disk, it goes on to the same bytes."""
+import json
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import unittest
+
+CARREL = os.path.join(os.path.abspath(sys.argv.pop(1)), "carrel")
+DEMO = os.path.abspath("examples/demo/model")
+ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
+STEPS = 150
+RESULT, STATE = "adapter_model.safetensors", "trainer.state"
+
+
+class Tune(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp(prefix="carrel-tune-")
+        cls.addClassCleanup(shutil.rmtree, cls.folder)
+        cls.config = os.path.join(cls.folder, "tune.yaml")
+        words = "after lunch the doctor wrote to her sister about rain".split()
+        with open(os.path.join(cls.folder, "rows.jsonl"), "w") as rows:
+            for i in range(23):
+                rows.write(json.dumps({"text": " ".join(words[(i * k + k) % 10] for k in range(12))}) + "\n")
+        with open(cls.config, "w") as config:
+            json.dump({"model_name_or_path": DEMO, "data": {"train": rows.name, "max_length": 64},
+                       "lora": {"lora_dropout": 0.1},
+                       "training": {"max_steps": STEPS, "per_device_train_batch_size": 16, "save_steps": 7,
+                                    "logging_steps": 1}}, config)
+        whole = os.path.join(cls.folder, "whole")
+        done = subprocess.run(cls.command(whole), env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        cls.events = [json.loads(line) for line in done.stdout.splitlines()]
+        cls.whole = cls.read(os.path.join(whole, RESULT))
+        cls.whole_directory = whole
+
+    @classmethod
+    def command(cls, output, *more):
+        return [CARREL, "tune", cls.config, "--json", "--set", "output_dir=" + output, *more]
+
+    @staticmethod
+    def read(path):
+        with open(path, "rb") as file:
+            return file.read()
+
+    def setUp(self):
+        self.output = tempfile.mkdtemp(dir=self.folder)
+        self.state = os.path.join(self.output, STATE)
+
+    def run_until(self, event, step, number, *more):
+        """Starts a run, signals it at that event of at least that step; its exit code, stderr and events."""
+        process = subprocess.Popen(self.command(self.output, *more), env=ENVIRONMENT, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True)
+        with process:
+            events, signalled = [], False
+            for line in process.stdout:
+                events.append(json.loads(line))
+                if not signalled and events[-1]["event"] == event and events[-1]["step"] >= step:
+                    process.send_signal(number)
+                    signalled = True
+            error = process.stderr.read()
+            return process.wait(60), error, events
+
+    def start(self, *more, code=0):
+        done = subprocess.run(self.command(self.output, *more), env=ENVIRONMENT, capture_output=True, text=True,
+                              timeout=120)
+        self.assertEqual(done.returncode, code, done.stderr)
+        return done.stderr, [json.loads(line) for line in done.stdout.splitlines()]
+
+    def resumed(self, events):
+        """The step that a run went on from; None: it began anew."""
+        found = [event for event in events if event["event"] == "train.resumed"]
+        return found[0]["step"] if found else None
+
+    def finished_as_undisturbed(self):
+        self.assertEqual(self.read(os.path.join(self.output, RESULT)), self.whole)
+        self.assertEqual(sorted(os.listdir(self.output)), sorted(os.listdir(self.whole_directory)))
+
+    def test_finished_run_leaves_no_state(self):
+        self.assertEqual([event["step"] for event in self.events if event["event"] == "train.saved"],
+                         list(range(7, STEPS, 7)))
+        self.assertEqual([name for name in os.listdir(self.whole_directory) if STATE in name], [])
+        self.assertIsNone(self.resumed(self.events))
+
+    def test_killed(self):
+        for step in (15, 33):  # the second time it is a resumed run that is killed
+            code, error, _ = self.run_until("train.step", step, signal.SIGKILL)
+            self.assertEqual(code, -signal.SIGKILL, error)
+            self.assertEqual(stat.S_IMODE(os.stat(self.state).st_mode), 0o600)
+        # What a process leaves that is killed while it writes.
+        with open(self.state + ".tmp.12345", "wb") as file:
+            file.write(b"half")
+        _, events = self.start()
+        self.assertGreaterEqual(self.resumed(events), 28)
+        self.assertEqual(self.resumed(events) % 7, 0)
+        self.finished_as_undisturbed()
+
+    def test_stopped(self):
+        for number, step in ((signal.SIGINT, 10), (signal.SIGTERM, 25)):
+            code, error, events = self.run_until("train.step", step, number, "--set", "training.save_steps=0")
+            self.assertEqual(code, 130, error)
+            last = [event["step"] for event in events if event["event"] == "train.step"][-1]
+            self.assertEqual(error, "carrel: stopped after step %d of %d: the same command goes on from there (%s)\n"
+                             % (last, STEPS, self.state))
+            self.assertEqual([event["step"] for event in events if event["event"] == "train.saved"], [last])
+        # What does not change the result may change: threads, and how often the state is kept.
+        _, events = self.start("--set", "threads=1")
+        self.assertEqual(self.resumed(events), last)
+        self.finished_as_undisturbed()
+
+    def test_says_so_to_a_person(self):
+        self.run_until("train.saved", 14, signal.SIGINT)
+        command = [argument for argument in self.command(self.output) if argument != "--json"]
+        done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+        self.assertRegex(done.stderr, r"(?m)^going on at step \d+ of %d$" % STEPS)
+
+    def test_other_settings_are_refused(self):
+        self.run_until("train.saved", 7, signal.SIGINT)
+        kept = self.read(self.state)
+        rows = os.path.join(self.output, "other.jsonl")
+        with open(rows, "w") as file:
+            file.write('{"text": "after lunch"}\n')
+        for setting in ("training.learning_rate=0.1", "lora.r=4", "lora.lora_dropout=0.2", "seed=7", "method=full",
+                        "data.train=" + rows):
+            error, _ = self.start("--set", setting, code=2)
+            self.assertEqual(error, "carrel: %s: the state of another run (model, data or settings differ); remove it or "
+                             "give --restart to begin anew, or choose another output_dir\n" % self.state)
+            self.assertEqual(self.read(self.state), kept)
+        os.unlink(rows)
+        _, events = self.start("--restart", "--set", "training.max_steps=3")
+        self.assertIsNone(self.resumed(events))
+        self.assertFalse(os.path.exists(self.state))
+
+    def test_damaged_state(self):
+        self.run_until("train.saved", 7, signal.SIGINT)
+        kept = bytearray(self.read(self.state))
+        kept[len(kept) // 2] ^= 1
+        for bad, why in ((kept, "damaged"), (kept[:100], "cut off"), (b"", "not a saved state")):
+            with open(self.state, "wb") as file:
+                file.write(bad)
+            error, _ = self.start(code=2)
+            self.assertIn(why, error)
+            self.assertIn("remove it or give --restart", error)
+            self.assertEqual(error.count("\n"), 1, error)
+        self.start("--restart")
+        self.finished_as_undisturbed()
+
+    def test_no_room_for_the_state(self):
+        """A limit on the size of files stands for a full disk: first nothing is kept, then the state before stays."""
+        limited = ["bash", "-c", 'ulimit -f 1; exec "$@"', "-", *self.command(self.output)]
+        failed = subprocess.run(limited, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+        self.assertEqual(failed.returncode, 3, failed.stderr)
+        self.assertEqual(failed.stderr, "carrel: %s: cannot be written: File too large (at step 7; no step is kept)\n"
+                         % self.state)
+        self.assertEqual(os.listdir(self.output), [])
+        self.run_until("train.saved", 14, signal.SIGKILL)
+        kept = self.read(self.state)
+        failed = subprocess.run(limited, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+        self.assertEqual(failed.returncode, 3, failed.stderr)
+        self.assertRegex(failed.stderr, r"^carrel: %s: cannot be written: File too large \(at step \d+; the same command "
+                         r"goes on from step \d+\)\n$" % re.escape(self.state))
+        self.assertEqual(self.read(self.state), kept)
+        self.assertEqual(os.listdir(self.output), [STATE])
+        self.start()
+        self.finished_as_undisturbed()
+
+    def test_no_room_for_the_result(self):
+        """The last state outlives a result that cannot be written."""
+        os.mkdir(os.path.join(self.output, RESULT))
+        error, _ = self.start(code=3)
+        self.assertIn(RESULT, error)
+        self.assertEqual(error.count("\n"), 1, error)
+        os.rmdir(os.path.join(self.output, RESULT))
+        _, events = self.start()
+        self.assertEqual(self.resumed(events), (STEPS - 1) // 7 * 7)
+        self.finished_as_undisturbed()
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
