@@ -25,6 +25,8 @@ enum cr_status cr_command_enclave(int argc, char **argv); // tune, serve, join: 
 enum cr_status cr_command_tokenizer(int argc, char **argv);
 enum cr_status cr_command_eval(int argc, char **argv);
 enum cr_status cr_command_generate(int argc, char **argv);
+enum cr_status cr_command_merge(int argc, char **argv);
+enum cr_status cr_command_inspect(int argc, char **argv);
 enum cr_status cr_command_bench(int argc, char **argv);
 enum cr_status cr_command_invite(int argc, char **argv);
 enum cr_status cr_command_simulate(int argc, char **argv);

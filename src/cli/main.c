@@ -3,6 +3,7 @@
 
 #include "base/parse.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,6 +16,8 @@ static const struct cr_command commands[] = {
     {"tokenizer", cr_command_tokenizer, "train a tokenizer, or see what one does to a text"},
     {"eval", cr_command_eval, "loss and accuracy of a model on a file"},
     {"generate", cr_command_generate, "text from a model"},
+    {"merge", cr_command_merge, "write a model with an adapter merged into it"},
+    {"inspect", cr_command_inspect, "what a file or directory is"},
     {"bench", cr_command_bench, "how fast carrel runs here, beside the machine's limits"},
 };
 
@@ -52,6 +55,7 @@ static enum cr_status run(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    signal(SIGXFSZ, SIG_IGN); // a file over the process's limit is a failed write, told as one
     enum cr_status status = run(argc, argv);
     if (status != CR_OK) fprintf(stderr, "carrel: %s\n", cr_error_message());
     return cr_exit_code(status);

@@ -382,6 +382,11 @@ size_t cr_safetensors_count(const struct cr_safetensors *file)
     return file->count;
 }
 
+size_t cr_safetensors_shards(const struct cr_safetensors *file)
+{
+    return file->shard_count;
+}
+
 const struct cr_tensor_entry *cr_safetensors_at(const struct cr_safetensors *file, size_t i)
 {
     return i < file->count ? &file->items[i].entry : NULL;

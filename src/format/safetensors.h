@@ -28,6 +28,7 @@ enum cr_status cr_safetensors_parse(struct cr_slice bytes, const char *name, str
 void cr_safetensors_free(struct cr_safetensors *file); // NULL is allowed
 
 size_t cr_safetensors_count(const struct cr_safetensors *file);
+size_t cr_safetensors_shards(const struct cr_safetensors *file);    // files
 const char *cr_safetensors_name(const struct cr_safetensors *file); // the path it was opened with
 
 // The i-th entry by name, or that of a name; NULL where there is none.

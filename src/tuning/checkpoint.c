@@ -75,6 +75,24 @@ static enum cr_status write_weights(const char *path, const struct cr_model *mod
     return status;
 }
 
+enum cr_status cr_checkpoint_copy_files(const char *base, const char *directory)
+{
+    static const char *const copied[] = {
+        "config.json",
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "tokenizer.model",
+        "vocab.json",
+        "merges.txt",
+        "chat_template.jinja",
+    };
+    for (size_t i = 0; i < sizeof copied / sizeof *copied; i++) CR_TRY(copy_file(base, directory, copied[i]));
+    return CR_OK;
+}
+
 enum cr_status cr_checkpoint_write(const char *directory, const char *base, const struct cr_model *model,
                                    const struct cr_parameters *parameters)
 {
@@ -84,8 +102,5 @@ enum cr_status cr_checkpoint_write(const char *directory, const char *base, cons
     CR_FREE char *path = NULL;
     CR_TRY(cr_path_join(directory, "model.safetensors", &path));
     CR_TRY(write_weights(path, model, config.dtype, parameters));
-    static const char *const copied[] = {"config.json", "generation_config.json", "tokenizer.json",
-                                         "tokenizer_config.json", "special_tokens_map.json"};
-    for (size_t i = 0; i < sizeof copied / sizeof *copied; i++) CR_TRY(copy_file(base, directory, copied[i]));
-    return CR_OK;
+    return cr_checkpoint_copy_files(base, directory);
 }

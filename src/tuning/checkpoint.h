@@ -14,9 +14,12 @@ struct cr_checkpoint_config {
 enum cr_status cr_checkpoint_config_read(const char *directory, struct cr_checkpoint_config *out);
 
 // Writes model.safetensors with these parameters, each in the type that the base's checkpoint has it in (or,
-// without one, that config.json names), and copies config.json, generation_config.json and the tokenizer's
-// files from `base` where they exist. The directory is made where absent (mode 0700; files 0600).
+// without one, that config.json names), and copies the base's other files. The directory is made where absent
+// (mode 0700; files 0600).
 enum cr_status cr_checkpoint_write(const char *directory, const char *base, const struct cr_model *model,
                                    const struct cr_parameters *parameters);
+
+// Copies config.json, generation_config.json and the tokenizer's files, where they exist (files 0600).
+enum cr_status cr_checkpoint_copy_files(const char *base, const char *directory);
 
 #endif

@@ -1,0 +1,59 @@
+// carrel merge: an adapter into its base, as a model that needs neither.
+#include "cli/command.h"
+
+#include "tuning/merge.h"
+
+static enum cr_status print_report(const struct cr_merge_report *report, const char *output, bool json)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
+    if (json)
+        CR_TRY(cr_append_format(&out,
+                                "{\"modules\": %zu, \"tokens\": %zu, \"difference\": %.3g, "
+                                "\"difference_before_rounding\": %.3g}\n",
+                                report->modules, report->tokens, report->written, report->exact));
+    else
+        CR_TRY(cr_append_format(&out,
+                                "%s: %zu weights merged\n"
+                                "logits over %zu tokens, beside base and adapter in float32: largest "
+                                "difference %.3g of their root mean square (%.3g before rounding)\n",
+                                output, report->modules, report->tokens, report->written, report->exact));
+    return cr_command_print(cr_buffer_slice(&out));
+}
+
+enum cr_status cr_command_merge(int argc, char **argv)
+{
+    const char *model = NULL, *adapter = NULL, *output = NULL;
+    size_t threads = 0;
+    bool json = false, done;
+    const struct cr_flag items[] = {
+        {"model", CR_FLAG_STRING, &model, "DIR", "the base model: a Hugging Face directory"},
+        {"adapter", CR_FLAG_STRING, &adapter, "DIR", "the LoRA adapter: a PEFT directory"},
+        {"output", CR_FLAG_STRING, &output, "DIR", "where the merged model goes: a new or empty directory"},
+        {"threads", CR_FLAG_SIZE, &threads, "N", "threads that compute; 0, the default: one per processor"},
+        {"json", CR_FLAG_BOOL, &json, NULL,
+         "one JSON object: modules, tokens, difference, difference_before_rounding"},
+    };
+    const struct cr_flags flags = {
+        "carrel merge --model DIR --adapter DIR --output DIR [options]",
+        "Writes the model with the adapter's product added to its weights, computed in float32 and rounded "
+        "once to the\n"
+        "type that the model's file has, and compares its logits with those of model and adapter before the "
+        "directory\n"
+        "appears. Needs memory for the model in float32.",
+        items,
+        sizeof items / sizeof *items,
+        0,
+        0};
+    size_t none;
+    CR_TRY(cr_command_flags(&flags, argc, argv, NULL, &none, &done));
+    if (done) return CR_OK;
+    if (!model) return cr_fail(CR_INVALID, "--model DIR is missing");
+    if (!adapter) return cr_fail(CR_INVALID, "--adapter DIR is missing");
+    if (!output) return cr_fail(CR_INVALID, "--output DIR is missing");
+    struct cr_compute *compute;
+    CR_TRY(cr_compute_new(threads, &compute));
+    struct cr_merge_report report;
+    enum cr_status status = cr_merge(model, adapter, output, compute, &report);
+    cr_compute_free(compute);
+    return status == CR_OK ? print_report(&report, output, json) : status;
+}

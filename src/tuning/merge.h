@@ -1,0 +1,27 @@
+// An adapter merged into its base: W + scale · B A written as a model of its own, and compared with the two.
+#ifndef CARREL_TUNING_MERGE_H
+#define CARREL_TUNING_MERGE_H
+
+#include "tensor/compute.h"
+
+struct cr_merge_report {
+    size_t modules; // weights that the adapter changed
+    size_t tokens;  // of the sequence that was compared
+    // Largest differences from the logits of base and adapter, as a part of the root mean square of those;
+    // all computed in float32.
+    double exact;   // of the merged weights before they are rounded: what the order of sums makes
+    double written; // of the directory as it was written: the rounding to the checkpoint's type, besides
+};
+
+// Makes the directory `output` out of a Hugging Face directory and a PEFT directory. Each adapted weight is
+// computed in fp32 from the checkpoint's own value and rounded once to the checkpoint's type of it; every
+// other tensor is copied bit for bit, config.json and the tokenizer's files are copied. `output` must not
+// exist, or be an empty directory; it appears whole, after three comparisons: the logits before rounding
+// (CR_INTERNAL where they differ by more than sums do), every weight of the file with the value before
+// rounding (CR_INVALID where it is off by more than half a unit, as where float16 overflows), and the logits
+// of the file, for the report. A model that was written and then refused stays in a directory beside
+// `output`, which the error names.
+enum cr_status cr_merge(const char *model, const char *adapter, const char *output,
+                        struct cr_compute *compute, struct cr_merge_report *report);
+
+#endif

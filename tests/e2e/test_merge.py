@@ -1,0 +1,254 @@
+"""merge and inspect: a merged model is base and adapter, and every file that carrel reads or writes is told for what it is."""
+import filecmp
+import json
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+BIN = sys.argv.pop(1)
+GOLDEN = "tests/golden"
+DEMO = "examples/demo/model"
+VARIANTS = ["lora-gqa-tied", "lora-mha-untied"]
+
+
+def carrel(*arguments):
+    return subprocess.run([os.path.join(BIN, "carrel"), *arguments], capture_output=True)
+
+
+def read_tensors(path):
+    """name: (dtype, shape, bytes)."""
+    with open(path, "rb") as file:
+        data = file.read()
+    size = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8:8 + size])
+    header.pop("__metadata__", None)
+    return {name: (entry["dtype"], entry["shape"], data[8 + size + entry["data_offsets"][0]:8 + size + entry["data_offsets"][1]])
+            for name, entry in header.items()}
+
+
+def write_tensors(path, tensors):
+    header, data = {}, b""
+    for name, (dtype, shape, values) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(values)]}
+        data += values
+    text = json.dumps(header).encode()
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text + data)
+
+
+def floats(tensor):
+    dtype, _, data = tensor
+    if dtype == "BF16":
+        return [struct.unpack("<f", b"\0\0" + data[i:i + 2])[0] for i in range(0, len(data), 2)]
+    return struct.unpack("<%d%s" % (len(data) // (4 if dtype == "F32" else 2), "f" if dtype == "F32" else "e"), data)
+
+
+def make_adapter(folder, model, size):
+    """Rank 2 on the first layer's q_proj, with values of about `size`; returns (name of the weight, A, B, scale)."""
+    with open(os.path.join(model, "config.json")) as file:
+        config = json.load(file)
+    d = config["hidden_size"]
+    out = config["num_attention_heads"] * (config.get("head_dim") or d // config["num_attention_heads"])
+    a = [size * ((i * 37) % 19 - 9) / 9 for i in range(2 * d)]
+    b = [size * ((i * 53) % 23 - 11) / 11 for i in range(2 * out)]
+    module = "model.layers.0.self_attn.q_proj"
+    write_tensors(os.path.join(folder, "adapter_model.safetensors"), {
+        "base_model.model.%s.lora_A.weight" % module: ("F32", [2, d], struct.pack("<%df" % len(a), *a)),
+        "base_model.model.%s.lora_B.weight" % module: ("F32", [out, 2], struct.pack("<%df" % len(b), *b))})
+    with open(os.path.join(folder, "adapter_config.json"), "w") as file:
+        json.dump({"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 2, "lora_alpha": 3, "lora_dropout": 0.0, "bias": "none",
+                   "target_modules": ["q_proj"], "layers_to_transform": [0]}, file)
+    return module + ".weight", a, b, 1.5
+
+
+class Folder(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+
+    def path(self, *names):
+        return os.path.join(self.folder, *names)
+
+    def write(self, name, text):
+        with open(self.path(name), "w") as file:
+            file.write(text)
+        return self.path(name)
+
+    def succeeds(self, *arguments):
+        result = carrel(*arguments)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return result.stdout
+
+    def fails(self, code, sentence, *arguments):
+        result = carrel(*arguments)
+        error = result.stderr.decode()
+        self.assertEqual(result.returncode, code, error)
+        self.assertIn(sentence, error)
+        self.assertEqual(len(error.strip().split("\n")), 1, error)
+        self.assertEqual(result.stdout, b"")
+
+
+class Merge(Folder):
+    def test_merged_writes_what_base_and_adapter_write(self):
+        for variant in VARIANTS:
+            model, adapter = os.path.join(GOLDEN, variant, "model"), os.path.join(GOLDEN, variant, "final")
+            output = self.path(variant)
+            report = json.loads(self.succeeds("merge", "--model", model, "--adapter", adapter, "--output", output, "--json"))
+            self.assertLess(report["difference"], 1e-5)
+            command = ["generate", "--dtype", "float32", "--prompt", "the ward", "--max-new-tokens", "40", "--model"]
+            both = self.succeeds(*command, model, "--adapter", adapter)
+            self.assertEqual(self.succeeds(*command, output), both)
+            self.assertNotEqual(self.succeeds(*command, model), both)  # the adapter does something
+            before, after = (read_tensors(os.path.join(path, "model.safetensors")) for path in (model, output))
+            self.assertEqual(list(sorted(before)), list(sorted(after)))
+            self.assertEqual(sum(before[name] != after[name] for name in before), report["modules"])
+            for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+                self.assertTrue(filecmp.cmp(os.path.join(model, name), os.path.join(output, name), shallow=False))
+        self.assertEqual(sorted(os.listdir(self.folder)), sorted(VARIANTS))  # nothing else is left
+
+    def check_rounding(self, model, originals, units):
+        name, a, b, scale = make_adapter(self.folder, model, 0.5)
+        output = self.path("new", "merged")
+        self.succeeds("merge", "--model", model, "--adapter", self.folder, "--output", output)
+        merged = read_tensors(os.path.join(output, "model.safetensors"))
+        self.assertEqual(sorted(merged), sorted(originals))
+        for other in originals:
+            if other != name:
+                self.assertEqual(merged[other], originals[other])
+        self.assertEqual(merged[name][:2], originals[name][:2])
+        old, new = floats(originals[name]), floats(merged[name])
+        columns = originals[name][1][1]
+        for i in range(len(old)):
+            row, column = divmod(i, columns)
+            exact = old[i] + scale * (b[2 * row] * a[column] + b[2 * row + 1] * a[columns + column])
+            self.assertLessEqual(abs(new[i] - exact), units * abs(exact) + 2e-7)
+
+    def test_bfloat16_is_rounded_once(self):
+        self.check_rounding(DEMO, read_tensors(os.path.join(DEMO, "model.safetensors")), 2.0 ** -8)
+
+    def test_float16_shards_become_one_file(self):
+        model = os.path.join(GOLDEN, "llama-f16-shards")
+        originals = {}
+        for name in os.listdir(model):
+            if name.startswith("model-") and name.endswith(".safetensors"):
+                originals.update(read_tensors(os.path.join(model, name)))
+        self.check_rounding(model, originals, 2.0 ** -11)
+
+    def test_a_weight_beyond_the_type_is_refused(self):
+        make_adapter(self.folder, os.path.join(GOLDEN, "llama-f16-shards"), 3000)
+        self.fails(2, "which rounding to F16 does not explain", "merge", "--model", os.path.join(GOLDEN, "llama-f16-shards"),
+                   "--adapter", self.folder, "--output", self.path("merged"))
+        self.assertFalse(os.path.exists(self.path("merged")))
+        left = [name for name in os.listdir(self.folder) if name.startswith("merged.merging-")]
+        self.assertEqual(len(left), 1)
+        self.assertTrue(os.path.exists(self.path(left[0], "model.safetensors")))
+
+    def test_what_is_refused(self):
+        model, adapter = (os.path.join(GOLDEN, VARIANTS[0], name) for name in ("model", "final"))
+        command = ["merge", "--model", model, "--adapter", adapter, "--output"]
+        listing = {name: os.stat(os.path.join(model, name)).st_mtime_ns for name in os.listdir(model)}
+        self.fails(2, "is the base model itself", *command, model)
+        self.fails(2, "is the base model itself", *command, model + "/../model/")
+        self.assertEqual(listing, {name: os.stat(os.path.join(model, name)).st_mtime_ns for name in os.listdir(model)})
+        self.fails(2, "holds files already", *command, DEMO)
+        self.fails(2, "there is a file of that name", *command, self.write("file", ""))
+        self.fails(2, "--output DIR is missing", *command[:-1])
+        self.fails(2, "adapter_model.safetensors", "merge", "--model", DEMO, "--adapter", adapter, "--output", self.path("m"))
+        os.mkdir(self.path("empty"))
+        self.succeeds(*command, self.path("empty") + "/")
+        self.assertIn("model.safetensors", os.listdir(self.path("empty")))
+        self.assertEqual(sorted(os.listdir(self.folder)), ["empty", "file"])
+
+    def test_full_disk_leaves_no_model(self):
+        model, adapter = (os.path.join(GOLDEN, VARIANTS[0], name) for name in ("model", "final"))
+        result = subprocess.run(["bash", "-c", "ulimit -f 1; exec \"$@\"", "-", os.path.join(BIN, "carrel"), "merge", "--model",
+                                 model, "--adapter", adapter, "--output", self.path("merged")], capture_output=True)
+        self.assertEqual(result.returncode, 3, result.stderr)
+        self.assertIn(b"model.safetensors: cannot be written: File too large", result.stderr)
+        self.assertEqual(os.listdir(self.folder), [])
+
+
+class Inspect(Folder):
+    def inspect(self, *arguments):
+        found = json.loads(self.succeeds("inspect", "--json", *arguments))
+        text = self.succeeds("inspect", *arguments).decode()
+        self.assertTrue(text.startswith("kind            %s\n" % found["kind"]), text)
+        return found
+
+    def test_model(self):
+        found = self.inspect(DEMO)
+        tensors = read_tensors(os.path.join(DEMO, "model.safetensors"))
+        self.assertEqual((found["kind"], found["family"], found["dtype"], found["shards"]), ("model", "llama", "BF16", 1))
+        self.assertEqual(found["values"], sum(len(data) // 2 for _, _, data in tensors.values()))
+        self.assertEqual(self.inspect(os.path.join(GOLDEN, "llama-f16-shards"))["dtype"], "F16")
+        self.assertGreater(self.inspect(os.path.join(GOLDEN, "llama-f16-shards"))["shards"], 1)
+        self.assertEqual(self.inspect(os.path.join(DEMO, "config.json"))["kind"], "model_config")
+
+    def test_adapter(self):
+        adapter = os.path.join(GOLDEN, "lora-gqa-tied", "final")
+        with open(os.path.join(adapter, "adapter_config.json")) as file:
+            config = json.load(file)
+        found = self.inspect(adapter)
+        self.assertEqual((found["kind"], found["r"], found["lora_alpha"]), ("adapter", config["r"], config["lora_alpha"]))
+        self.assertEqual(sorted(found["target_modules"]), ["q_proj", "v_proj"])
+        self.assertEqual(self.inspect(os.path.join(adapter, "adapter_config.json"))["r"], config["r"])
+
+    def test_safetensors(self):
+        path = os.path.join(DEMO, "model.safetensors")
+        tensors = read_tensors(path)
+        found = self.inspect(path)
+        self.assertEqual(found["kind"], "safetensors")
+        self.assertEqual({entry["name"]: (entry["dtype"], entry["shape"]) for entry in found["entries"]},
+                         {name: (dtype, shape) for name, (dtype, shape, _) in tensors.items()})
+
+    def test_tokenizer(self):
+        found = self.inspect(os.path.join(DEMO, "tokenizer.json"))
+        with open(os.path.join(DEMO, "tokenizer.json")) as file:
+            tokenizer = json.load(file)
+        ids = list(tokenizer["model"]["vocab"].values()) + [token["id"] for token in tokenizer["added_tokens"]]
+        self.assertEqual((found["kind"], found["model"], found["vocabulary"]), ("tokenizer", "BPE", max(ids) + 1))
+
+    def test_data(self):
+        rows = [{"text": "After lunch"}, {"text": "rest"}, {"text": "then walk"}]
+        lines = self.write("rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        found = self.inspect(lines)
+        self.assertEqual((found["kind"], found["format"], found["rows_are"], found["rows"]), ("data", "jsonl", "text", 3))
+        array = self.inspect(self.write("rows.json", json.dumps([{"instruction": "say", "output": "yes"}])))
+        self.assertEqual((array["format"], array["rows_are"], array["rows"]), ("json", "alpaca", 1))
+        one = self.inspect(self.write("one", json.dumps(rows[0])))
+        self.assertEqual((one["kind"], one["rows"]), ("data", 1))
+        counted = self.inspect(lines, "--tokenizer", DEMO)
+        self.assertGreaterEqual(counted["tokens"], counted["labels"])
+        self.assertGreater(counted["labels"], 3)
+        self.fails(2, "rows.jsonl:2", "inspect", self.write("rows.jsonl", '{"text": "a"}\n{"text": 1}\n'))
+
+    def test_settings_and_token(self):
+        config = self.write("server.yaml", json.dumps({
+            "model_name_or_path": DEMO, "output_dir": self.path("out"), "data": {"train": "x.jsonl"}, "lora": {"r": 4},
+            "federation": {"rounds": 2, "min_clients": 3, "address": "127.0.0.1:7423", "state_dir": self.path("state")}}))
+        found = self.inspect(config)
+        self.assertEqual((found["kind"], found["r"], found["rounds"], found["min_clients"]), ("settings", 4, 2, 3))
+        token = self.succeeds("invite", "st-anne", "--config", config).decode().strip()
+        for given in (token, self.write("token", token + "\n")):
+            found = self.inspect(given)
+            self.assertEqual(sorted(found), ["address", "expired", "expires", "kind", "name", "role"])  # and no secret
+            self.assertEqual((found["name"], found["role"], found["address"]), ("st-anne", "silo", "127.0.0.1:7423"))
+            self.assertFalse(found["expired"])
+        self.fails(2, "token", "inspect", token[:-1])
+
+    def test_nonsense(self):
+        self.fails(2, "no model, adapter", "inspect", self.write("nonsense", "hello\n"))
+        self.fails(2, "no model, adapter", "inspect", self.write("empty", ""))
+        self.fails(2, "neither a model", "inspect", self.folder)
+        self.fails(3, "/nonexistent", "inspect", "/nonexistent")
+        self.fails(2, "nonsense.json", "inspect", self.write("nonsense.json", "{\"a\": "))
+        self.fails(2, "nonsense.safetensors", "inspect", self.write("nonsense.safetensors", "abc"))
+        self.fails(2, "nonsense.yaml", "inspect", self.write("nonsense.yaml", "a: [\n"))
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
