@@ -158,6 +158,15 @@ static inline struct collectors *collectors_new(const struct cr_model *model)
         case CR_PARAMETER_EMBEDDING:
             c->tuned.embedding_gradient = c->gradient[i];
             break;
+        case CR_PARAMETER_BIAS:
+            layer->bias_gradient[p->module] = c->gradient[i];
+            break;
+        case CR_PARAMETER_Q_NORM:
+            layer->q_norm_gradient = c->gradient[i];
+            break;
+        case CR_PARAMETER_K_NORM:
+            layer->k_norm_gradient = c->gradient[i];
+            break;
         case CR_PARAMETER_NORM1:
             layer->norm1_gradient = c->gradient[i];
             break;

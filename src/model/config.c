@@ -43,42 +43,83 @@ static enum cr_status require_positive(const struct cr_json *object, const char 
 }
 
 // Only a switch that is off is computed.
-static enum cr_status refuse_switch(const struct cr_json *root, const char *name, const char *key)
+static enum cr_status refuse_switch(const struct cr_json *root, const char *name, const char *key,
+                                    const char *family)
 {
     bool on;
     CR_TRY(cr_json_get_bool(root, name, key, false, &on));
-    if (on) return cr_fail(CR_UNSUPPORTED, "%s: %s: true is not supported for llama", name, key);
+    if (on) return cr_fail(CR_UNSUPPORTED, "%s: %s: true is not supported for %s", name, key, family);
     return CR_OK;
 }
 
-static enum cr_status read_family(const struct cr_json *root, const char *name)
+// What sets a family apart from llama.
+struct family {
+    const char *name;
+    size_t context;       // max_position_embeddings where the file has none
+    bool explicit_heads;  // Transformers' own default of num_key_value_heads is not num_attention_heads
+    bool explicit_window; // an absent sliding_window means one
+    bool switched_window; // sliding_window counts only where use_sliding_window is true
+    bool qkv_bias, head_norms;
+};
+static const struct family families[] = {
+    {.name = "llama", .context = 2048},
+    {.name = "mistral", .context = 131072, .explicit_heads = true, .explicit_window = true},
+    {.name = "qwen2", .context = 32768, .explicit_heads = true, .switched_window = true, .qkv_bias = true},
+    {.name = "qwen3", .context = 32768, .explicit_heads = true, .switched_window = true, .head_norms = true},
+};
+
+// Every layer must attend to its whole past. Qwen's files name a window beside a switch that is off; newer
+// versions of Transformers also list what each layer does.
+static enum cr_status refuse_window(const struct cr_json *root, const char *name, const struct family *family)
 {
-    const char *family;
-    CR_TRY(cr_json_get_string(root, name, "model_type", NULL, &family));
-    if (!family) return cr_fail(CR_INVALID, "%s: model_type is missing", name);
-    bool mistral = strcmp(family, "mistral") == 0;
-    if (!mistral && strcmp(family, "llama") != 0)
-        return cr_fail(CR_UNSUPPORTED, "%s: model_type: \"%s\" is not supported (llama and mistral are)",
-                       name, family);
-    // Mistral is llama but for its sliding window, which an absent key switches on.
-    if (mistral && (!cr_json_member(root, "sliding_window") || given(root, "sliding_window")))
-        return cr_fail(CR_UNSUPPORTED, "%s: sliding_window: only null is supported for mistral", name);
-    if (mistral && !given(root, "num_key_value_heads"))
+    if (family->explicit_window && (!cr_json_member(root, "sliding_window") || given(root, "sliding_window")))
+        return cr_fail(CR_UNSUPPORTED, "%s: sliding_window: only null is supported for %s", name,
+                       family->name);
+    if (!family->switched_window) return CR_OK;
+    CR_TRY(refuse_switch(root, name, "use_sliding_window", family->name));
+    const struct cr_json *types = cr_json_member(root, "layer_types");
+    if (given(root, "layer_types") && cr_json_kind(types) != CR_JSON_ARRAY)
+        return cr_fail(CR_INVALID, "%s: layer_types is not an array", name);
+    for (size_t i = 0; i < cr_json_count(types); i++)
+        if (!cr_json_is_string(cr_json_at(types, i), "full_attention"))
+            return cr_fail(CR_UNSUPPORTED, "%s: layer_types: only \"full_attention\" is supported", name);
+    return CR_OK;
+}
+
+static enum cr_status read_family(const struct cr_json *root, const char *name, const struct family **out)
+{
+    const char *given_name;
+    CR_TRY(cr_json_get_string(root, name, "model_type", NULL, &given_name));
+    if (!given_name) return cr_fail(CR_INVALID, "%s: model_type is missing", name);
+    const struct family *family = NULL;
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+        if (strcmp(given_name, families[i].name) == 0) family = &families[i];
+    if (!family)
+        return cr_fail(CR_UNSUPPORTED,
+                       "%s: model_type: \"%s\" is not supported (llama, mistral, qwen2 and qwen3 are)", name,
+                       given_name);
+    CR_TRY(refuse_window(root, name, family));
+    if (family->explicit_heads && !given(root, "num_key_value_heads"))
         return cr_fail(CR_INVALID, "%s: num_key_value_heads is missing", name);
     const char *activation;
     CR_TRY(cr_json_get_string(root, name, "hidden_act", "silu", &activation));
     if (strcmp(activation, "silu") != 0)
         return cr_fail(CR_UNSUPPORTED, "%s: hidden_act: \"%s\" is not supported (silu is)", name, activation);
-    CR_TRY(refuse_switch(root, name, "attention_bias"));
-    CR_TRY(refuse_switch(root, name, "mlp_bias"));
+    // Qwen2's three biases are not optional, and it knows no such switches.
+    if (!family->qkv_bias) CR_TRY(refuse_switch(root, name, "attention_bias", family->name));
+    if (!family->qkv_bias) CR_TRY(refuse_switch(root, name, "mlp_bias", family->name));
     if (given(root, "quantization_config"))
         return cr_fail(CR_UNSUPPORTED, "%s: quantization_config: quantised checkpoints are not supported",
                        name);
+    *out = family;
     return CR_OK;
 }
 
-static enum cr_status read_shape(const struct cr_json *root, const char *name, struct cr_model_config *out)
+static enum cr_status read_shape(const struct cr_json *root, const char *name, const struct family *family,
+                                 struct cr_model_config *out)
 {
+    out->qkv_bias = family->qkv_bias;
+    out->head_norms = family->head_norms;
     CR_TRY(cr_json_require_size(root, name, "num_hidden_layers", 1, MOST_LAYERS, &out->layers));
     CR_TRY(cr_json_require_size(root, name, "hidden_size", 1, MOST_HIDDEN, &out->hidden));
     CR_TRY(cr_json_require_size(root, name, "num_attention_heads", 1, MOST_HEADS, &out->heads));
@@ -86,6 +127,9 @@ static enum cr_status read_shape(const struct cr_json *root, const char *name, s
     if (out->heads % out->kv_heads != 0)
         return cr_fail(CR_INVALID, "%s: num_key_value_heads: %zu does not divide num_attention_heads %zu",
                        name, out->kv_heads, out->heads);
+    // Qwen3's head_dim does not follow from the width.
+    if (family->head_norms && !given(root, "head_dim"))
+        return cr_fail(CR_INVALID, "%s: head_dim is missing", name);
     if (!given(root, "head_dim") && out->hidden % out->heads != 0)
         return cr_fail(CR_INVALID,
                        "%s: hidden_size: %zu is not a multiple of num_attention_heads %zu and there is no "
@@ -98,7 +142,8 @@ static enum cr_status read_shape(const struct cr_json *root, const char *name, s
                        MOST_HEAD_DIM);
     CR_TRY(cr_json_require_size(root, name, "intermediate_size", 1, MOST_INTERMEDIATE, &out->intermediate));
     CR_TRY(cr_json_require_size(root, name, "vocab_size", 1, MOST_VOCABULARY, &out->vocabulary));
-    CR_TRY(cr_json_get_size(root, name, "max_position_embeddings", 1, MOST_CONTEXT, 2048, &out->context));
+    CR_TRY(cr_json_get_size(root, name, "max_position_embeddings", 1, MOST_CONTEXT, family->context,
+                            &out->context));
     CR_TRY(cr_json_get_bool(root, name, "tie_word_embeddings", false, &out->tied_head));
     double epsilon;
     CR_TRY(positive_number(root, name, "rms_norm_eps", 1e-6, &epsilon));
@@ -160,8 +205,9 @@ static enum cr_status read_config(const struct cr_json *root, const char *name, 
 {
     if (cr_json_kind(root) != CR_JSON_OBJECT) return cr_fail(CR_INVALID, "%s: not a JSON object", name);
     struct cr_model_config config = {0};
-    CR_TRY(read_family(root, name));
-    CR_TRY(read_shape(root, name, &config));
+    const struct family *family = NULL;
+    CR_TRY(read_family(root, name, &family));
+    CR_TRY(read_shape(root, name, family, &config));
     CR_TRY(read_rope(root, name, &config));
     *out = config;
     return CR_OK;

@@ -14,6 +14,8 @@ struct cr_model_config {
     size_t vocabulary;   // vocab_size, V
     size_t context;      // max_position_embeddings
     bool tied_head;      // tie_word_embeddings: the output matrix is the embedding
+    bool qkv_bias;       // qwen2: q_proj, k_proj and v_proj add a bias
+    bool head_norms;     // qwen3: every head of q and k goes through an RMS norm before its rotation
     float norm_epsilon;  // rms_norm_eps
     double rope_theta;
     // Llama 3's scaling of rotary frequencies; factor 1 where the file has none.

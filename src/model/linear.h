@@ -25,10 +25,13 @@ struct cr_linear {
     size_t in, out;
     struct cr_compute *compute; // borrowed
     struct cr_matrix weight;    // of linear_local; no data where the weight is elsewhere
+    const float *bias;          // of linear_local, [out], or NULL
     void *state;                // of other providers
 };
 
-// The provider that computes here: weight [out,in] in the activation type, borrowed, as is `compute`.
-void cr_linear_local_init(struct cr_compute *compute, struct cr_matrix weight, struct cr_linear *out);
+// The provider that computes here: weight [out,in] in the activation type and bias [out] (or NULL), borrowed,
+// as is `compute`.
+void cr_linear_local_init(struct cr_compute *compute, struct cr_matrix weight, const float *bias,
+                          struct cr_linear *out);
 
 #endif

@@ -2,10 +2,13 @@
 #include "model/linear.h"
 
 #include "tensor/matmul.h"
+#include "tensor/ops.h"
 
 static enum cr_status local_forward(const struct cr_linear *self, struct cr_matrix x, struct cr_matrix y)
 {
-    return cr_matmul(self->compute, CR_NT, x, self->weight, y, false);
+    CR_TRY(cr_matmul(self->compute, CR_NT, x, self->weight, y, false));
+    if (self->bias) cr_add_row(self->compute, y, self->bias);
+    return CR_OK;
 }
 
 static enum cr_status local_backward(const struct cr_linear *self, struct cr_matrix dy, struct cr_matrix dx,
@@ -22,8 +25,13 @@ static void local_release(struct cr_linear *self)
 
 static const struct cr_linear_provider local = {local_forward, local_backward, local_release};
 
-void cr_linear_local_init(struct cr_compute *compute, struct cr_matrix weight, struct cr_linear *out)
+void cr_linear_local_init(struct cr_compute *compute, struct cr_matrix weight, const float *bias,
+                          struct cr_linear *out)
 {
-    *out = (struct cr_linear){
-        .provider = &local, .in = weight.columns, .out = weight.rows, .compute = compute, .weight = weight};
+    *out = (struct cr_linear){.provider = &local,
+                              .in = weight.columns,
+                              .out = weight.rows,
+                              .compute = compute,
+                              .weight = weight,
+                              .bias = bias};
 }

@@ -32,11 +32,13 @@ struct cr_delta {
     const struct cr_delta_kind *kind;
 };
 
-// What is tuned, by place. NULL where nothing is. The gradients of norms, embedding and head are added to,
-// [d], [V,d], [V,d] F32.
+// What is tuned, by place. NULL where nothing is. The gradients of norms, biases, embedding and head are
+// added to, F32: [d] (or [head_dim]), [out], [V,d], [V,d].
 struct cr_layer_tuning {
     struct cr_delta *delta[CR_MODULES];
     float *norm1_gradient, *norm2_gradient;
+    float *q_norm_gradient, *k_norm_gradient;
+    float *bias_gradient[CR_V + 1]; // of q_proj, k_proj, v_proj
 };
 struct cr_tuned {
     struct cr_layer_tuning *layers; // [config.layers]
@@ -47,6 +49,7 @@ struct cr_tuned {
 
 struct cr_layer {
     float *norm1, *norm2;     // [d] F32: input_layernorm, post_attention_layernorm
+    float *q_norm, *k_norm;   // [head_dim] F32, NULL without head norms
     struct cr_linear qkv;     // [(heads + 2·kv_heads)·head_dim, d]: rows of q, then k, then v
     struct cr_linear o;       // [d, heads·head_dim]
     struct cr_linear gate_up; // [2F, d]: rows of gate, then up
@@ -57,6 +60,9 @@ struct cr_layer {
 enum cr_parameter_kind {
     CR_PARAMETER_EMBEDDING, // model.embed_tokens.weight
     CR_PARAMETER_MODULE,    // model.layers.N.self_attn.q_proj.weight, ...
+    CR_PARAMETER_BIAS,      // model.layers.N.self_attn.q_proj.bias, of k_proj, of v_proj
+    CR_PARAMETER_Q_NORM,    // model.layers.N.self_attn.q_norm.weight
+    CR_PARAMETER_K_NORM,    // model.layers.N.self_attn.k_norm.weight
     CR_PARAMETER_NORM1,     // model.layers.N.input_layernorm.weight
     CR_PARAMETER_NORM2,     // model.layers.N.post_attention_layernorm.weight
     CR_PARAMETER_NORM,      // model.norm.weight
@@ -65,10 +71,10 @@ enum cr_parameter_kind {
 struct cr_model_parameter {
     char *name;
     enum cr_parameter_kind kind;
-    size_t layer;           // of modules and layer norms
-    enum cr_module module;  // of modules
+    size_t layer;           // of all that a layer has
+    enum cr_module module;  // of modules and biases
     size_t rows, columns;   // columns 0: a vector of `rows`
-    struct cr_matrix place; // where the model keeps it, a vector as one row: act, norms F32
+    struct cr_matrix place; // where the model keeps it, a vector as one row: act, vectors F32
 };
 
 struct cr_model {
@@ -97,7 +103,7 @@ enum cr_status cr_model_open(const char *directory, struct cr_compute *compute, 
 enum cr_status cr_model_open_trainable(const char *directory, struct cr_compute *compute, enum cr_dtype act,
                                        struct cr_model **out);
 
-// A writable model of this shape without a checkpoint: norms are one and all else zero until cr_model_set.
+// A writable model of this shape without a checkpoint: norms are one and all else is zero until cr_model_set.
 enum cr_status cr_model_create(const struct cr_model_config *config, struct cr_compute *compute,
                                enum cr_dtype act, struct cr_model **out);
 void cr_model_free(struct cr_model *model); // NULL is allowed

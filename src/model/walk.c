@@ -65,6 +65,10 @@ static void place_trace(struct cr_walk *walk, struct cr_trace *trace)
     trace->log_sum = walk->size.backward ? take_floats(walk, rows * walk->shape.heads) : NULL;
     trace->inverse1 = take_floats(walk, rows);
     trace->inverse2 = take_floats(walk, rows);
+    if (!walk->model->config.head_norms) return;
+    size_t heads = walk->shape.heads + walk->shape.kv_heads;
+    trace->unnormed = take(walk, act, rows, heads * walk->shape.head_dim);
+    trace->head_inverse = take_floats(walk, rows * heads);
 }
 
 static void place_layer_space(struct cr_walk *walk)
@@ -76,6 +80,11 @@ static void place_layer_space(struct cr_walk *walk)
     walk->hidden = take(walk, model->act, rows, layer->down.in);
     walk->attention_scratch = cr_arena_take(
         &walk->arena, cr_attention_scratch(model->compute, &walk->shape, model->act, walk->size.rows), 1);
+    if (model->config.head_norms) {
+        size_t columns = (walk->shape.heads + walk->shape.kv_heads) * walk->shape.head_dim;
+        if (model->act != CR_F32) walk->exact = take(walk, CR_F32, rows, columns);
+        if (walk->size.backward) walk->dexact = take(walk, CR_F32, rows, columns);
+    }
     if (walk->size.backward) {
         if (model->act != CR_F32) walk->upstream = take(walk, model->act, rows, d);
         walk->dattended = take(walk, model->act, rows, layer->o.in);
@@ -189,6 +198,31 @@ static enum cr_status project(const struct cr_walk *walk, const struct cr_linear
     return CR_OK;
 }
 
+struct cr_matrix cr_walk_unnormed(struct cr_walk *walk, const struct cr_trace *trace, size_t rows)
+{
+    struct cr_matrix kept = cr_matrix_rows(trace->unnormed, 0, rows);
+    if (walk->model->act == CR_F32) return kept;
+    struct cr_matrix exact = cr_matrix_rows(walk->exact, 0, rows);
+    cr_copy_matrix(walk->model->compute, kept, exact);
+    return exact;
+}
+
+// The norms of the heads of q and k, in place.
+static void norm_heads(struct cr_walk *walk, const struct cr_layer *weights, struct cr_trace *trace,
+                       struct cr_matrix qkv)
+{
+    struct cr_compute *compute = walk->model->compute;
+    size_t heads = walk->shape.heads + walk->shape.kv_heads, head_dim = walk->shape.head_dim;
+    cr_copy_matrix(compute, cr_matrix_columns(qkv, 0, heads * head_dim),
+                   cr_matrix_rows(trace->unnormed, 0, qkv.rows));
+    struct cr_matrix x = cr_walk_unnormed(walk, trace, qkv.rows);
+    for (size_t i = 0; i < heads; i++)
+        cr_rms_norm(compute, cr_matrix_columns(x, i * head_dim, head_dim),
+                    i < walk->shape.heads ? weights->q_norm : weights->k_norm,
+                    walk->model->config.norm_epsilon, cr_matrix_columns(qkv, i * head_dim, head_dim),
+                    trace->head_inverse + i * walk->size.rows);
+}
+
 // Attention over the batch itself, or over the cache after the batch's keys and values were added to it.
 static enum cr_status attend(struct cr_walk *walk, const struct cr_view *view, size_t layer,
                              struct cr_matrix qkv, struct cr_matrix attended, float *log_sum)
@@ -235,6 +269,7 @@ enum cr_status cr_walk_layer(struct cr_walk *walk, const struct cr_view *view, s
     // A half's product goes to where its sum with the stream belongs, in F32, and the stream is added to it.
     cr_rms_norm(compute, input, weights->norm1, epsilon, normed, trace->inverse1);
     CR_TRY(project(walk, &weights->qkv, tuning, CR_Q, 3, normed, qkv));
+    if (model->config.head_norms) norm_heads(walk, weights, trace, qkv);
     CR_TRY(attend(walk, view, layer, qkv, attended, trace->log_sum));
     CR_TRY(project(walk, &weights->o, tuning, CR_O, 1, attended, middle));
     cr_add_scaled(compute, middle, 1, input);

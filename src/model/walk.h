@@ -16,6 +16,9 @@ struct cr_trace {
     struct cr_matrix gate_up;   // [M, 2F] act; the way back turns it into its gradient
     float *log_sum;             // [M, heads], see cr_attention
     float *inverse1, *inverse2; // [M] of the two norms
+    // Of head norms: [M, (heads + kv_heads)·head_dim] act, q and k before them, and [heads + kv_heads, M].
+    struct cr_matrix unnormed;
+    float *head_inverse;
 };
 
 // Keys and values of one layer's past, [context, kv_heads·head_dim] act.
@@ -49,6 +52,8 @@ struct cr_walk {
     struct cr_matrix upstream;  // [rows, d] act: the same, as products take it (not in F32 models)
     struct cr_matrix dattended; // [rows, heads·head_dim] act
     struct cr_matrix dqkv;      // like qkv
+    // Of head norms, [rows, (heads + kv_heads)·head_dim] F32: `unnormed` (not in F32 models), its gradient.
+    struct cr_matrix exact, dexact;
     void *attention_scratch;
     float *wide; // [rows, widest input of a linear]: a gradient that several terms are added to
 
@@ -80,6 +85,9 @@ void cr_walk_release(struct cr_walk *walk); // wipes
 // The residual stream before layer i/2 (i even) or between its two halves (i odd); i = 2L is the end. Without
 // `backward` two buffers take turns.
 struct cr_matrix cr_walk_residual(const struct cr_walk *walk, size_t i, size_t rows);
+
+// What the head norms of a layer take: its `unnormed` in F32.
+struct cr_matrix cr_walk_unnormed(struct cr_walk *walk, const struct cr_trace *trace, size_t rows);
 
 // One layer forward: from residual 2·layer to 2·layer + 2. tuning may be NULL.
 enum cr_status cr_walk_layer(struct cr_walk *walk, const struct cr_view *view, size_t layer,

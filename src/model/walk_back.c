@@ -3,6 +3,8 @@
 
 #include "tensor/ops.h"
 
+#include <string.h>
+
 static bool trains(const struct cr_layer_tuning *tuning, enum cr_module first, size_t count)
 {
     for (size_t i = 0; tuning && i < count; i++) {
@@ -12,10 +14,19 @@ static bool trains(const struct cr_layer_tuning *tuning, enum cr_module first, s
     return false;
 }
 
+// Whether something between the product of q, k, v and attention is trained.
+static bool trains_heads(const struct cr_layer_tuning *tuning)
+{
+    if (!tuning) return false;
+    for (size_t i = CR_Q; i <= CR_V; i++)
+        if (tuning->bias_gradient[i]) return true;
+    return tuning->q_norm_gradient || tuning->k_norm_gradient;
+}
+
 static size_t lowest_of_layer(const struct cr_layer_tuning *tuning, size_t layer)
 {
     if (tuning->norm1_gradient) return cr_place_of(layer, CR_AT_NORM1);
-    if (trains(tuning, CR_Q, 3)) return cr_place_of(layer, CR_AT_QKV);
+    if (trains(tuning, CR_Q, 3) || trains_heads(tuning)) return cr_place_of(layer, CR_AT_QKV);
     if (trains(tuning, CR_O, 1)) return cr_place_of(layer, CR_AT_O);
     if (tuning->norm2_gradient) return cr_place_of(layer, CR_AT_NORM2);
     if (trains(tuning, CR_GATE, 2)) return cr_place_of(layer, CR_AT_GATE_UP);
@@ -90,6 +101,42 @@ static enum cr_status attend_back(struct cr_walk *walk, const struct cr_view *vi
     return CR_OK;
 }
 
+// From the gradient of normed heads to that of the heads themselves, in place.
+static void norm_heads_back(struct cr_walk *walk, size_t layer, const struct cr_layer_tuning *tuning,
+                            struct cr_matrix dqkv)
+{
+    const struct cr_layer *weights = &walk->model->layers[layer];
+    struct cr_compute *compute = walk->model->compute;
+    struct cr_trace *trace = &walk->traces[layer];
+    size_t heads = walk->shape.heads + walk->shape.kv_heads, head_dim = walk->shape.head_dim;
+    struct cr_matrix x = cr_walk_unnormed(walk, trace, dqkv.rows);
+    struct cr_matrix dx = cr_matrix_rows(walk->dexact, 0, dqkv.rows);
+    memset(dx.data, 0, dx.rows * dx.columns * sizeof(float));
+    for (size_t i = 0; i < heads; i++) {
+        bool of_q = i < walk->shape.heads;
+        float *gradient = NULL;
+        if (tuning) gradient = of_q ? tuning->q_norm_gradient : tuning->k_norm_gradient;
+        cr_rms_norm_backward(
+            compute, cr_matrix_columns(x, i * head_dim, head_dim), of_q ? weights->q_norm : weights->k_norm,
+            trace->head_inverse + i * walk->size.rows, cr_matrix_columns(dqkv, i * head_dim, head_dim),
+            cr_matrix_columns(dx, i * head_dim, head_dim), gradient);
+    }
+    cr_copy_matrix(compute, dx, cr_matrix_columns(dqkv, 0, heads * head_dim));
+}
+
+static void add_bias_gradients(const struct cr_walk *walk, const struct cr_layer_tuning *tuning,
+                               struct cr_matrix dqkv)
+{
+    for (size_t i = CR_Q, at = 0; tuning && i <= CR_V; i++) {
+        size_t out, in;
+        cr_module_shape(&walk->model->config, (enum cr_module)i, &out, &in);
+        if (tuning->bias_gradient[i])
+            cr_add_column_sums(walk->model->compute, cr_matrix_columns(dqkv, at, out),
+                               tuning->bias_gradient[i]);
+        at += out;
+    }
+}
+
 static enum cr_status mlp_back(struct cr_walk *walk, const struct cr_view *view, size_t layer,
                                const struct cr_layer_tuning *tuning, size_t lowest)
 {
@@ -139,6 +186,8 @@ enum cr_status cr_walk_layer_back(struct cr_walk *walk, const struct cr_view *vi
     struct cr_matrix normed = cr_matrix_rows(walk->normed, 0, rows);
     struct cr_matrix dqkv = cr_matrix_rows(walk->dqkv, 0, rows);
     CR_TRY(attend_back(walk, view, trace, dqkv));
+    if (walk->model->config.head_norms) norm_heads_back(walk, layer, tuning, dqkv);
+    add_bias_gradients(walk, tuning, dqkv);
     below = lowest < cr_place_of(layer, CR_AT_QKV);
     if (trains(tuning, CR_Q, 3))
         cr_rms_norm(compute, input, weights->norm1, walk->model->config.norm_epsilon, normed,

@@ -6,13 +6,20 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-// Where the parameters of a layer lie in model->parameters: modules in the order of enum cr_module, then
-// norms.
-enum { NORM1 = CR_MODULES, NORM2, PER_LAYER };
-
-static struct cr_model_parameter *layer_parameter(const struct cr_model *model, size_t layer, size_t i)
+static size_t per_layer(const struct cr_model_config *config)
 {
-    return &model->parameters[1 + layer * PER_LAYER + i];
+    size_t biases = config->qkv_bias ? 3 : 0, head_norms = config->head_norms ? 2 : 0;
+    return CR_MODULES + biases + head_norms + 2;
+}
+
+// The parameter of this kind in a layer that has it; `module` is looked at for modules and biases.
+static struct cr_model_parameter *in_layer(const struct cr_model *model, size_t layer,
+                                           enum cr_parameter_kind kind, enum cr_module module)
+{
+    bool of_module = kind == CR_PARAMETER_MODULE || kind == CR_PARAMETER_BIAS;
+    struct cr_model_parameter *parameter = &model->parameters[1 + layer * per_layer(&model->config)];
+    while (parameter->kind != kind || (of_module && parameter->module != module)) parameter++;
+    return parameter;
 }
 
 static enum cr_status add(struct cr_model *model, struct cr_model_parameter parameter, const char *prefix,
@@ -22,10 +29,20 @@ static enum cr_status add(struct cr_model *model, struct cr_model_parameter para
     if (prefix) {
         CR_TRY(cr_append_format(&text, "model.layers.%zu.%s", parameter.layer, prefix));
     }
-    CR_TRY(cr_append_format(&text, "%s.weight", name));
+    const char *suffix = parameter.kind == CR_PARAMETER_BIAS ? "bias" : "weight";
+    CR_TRY(cr_append_format(&text, "%s.%s", name, suffix));
     CR_TRY(cr_copy_string(cr_buffer_text(&text), &parameter.name));
     model->parameters[model->parameter_count++] = parameter;
     return CR_OK;
+}
+
+static enum cr_status add_head_norms(struct cr_model *model, size_t layer)
+{
+    struct cr_model_parameter norm = {
+        .kind = CR_PARAMETER_Q_NORM, .layer = layer, .rows = model->config.head_dim};
+    CR_TRY(add(model, norm, "self_attn.", "q_norm"));
+    norm.kind = CR_PARAMETER_K_NORM;
+    return add(model, norm, "self_attn.", "k_norm");
 }
 
 static enum cr_status add_layer(struct cr_model *model, size_t layer)
@@ -34,6 +51,12 @@ static enum cr_status add_layer(struct cr_model *model, size_t layer)
         struct cr_model_parameter parameter = {.kind = CR_PARAMETER_MODULE, .layer = layer, .module = module};
         cr_module_shape(&model->config, module, &parameter.rows, &parameter.columns);
         CR_TRY(add(model, parameter, module <= CR_O ? "self_attn." : "mlp.", cr_module_name(module)));
+        if (module <= CR_V && model->config.qkv_bias) {
+            parameter.kind = CR_PARAMETER_BIAS;
+            parameter.columns = 0;
+            CR_TRY(add(model, parameter, "self_attn.", cr_module_name(module)));
+        }
+        if (module == CR_O && model->config.head_norms) CR_TRY(add_head_norms(model, layer));
     }
     struct cr_model_parameter norm = {
         .kind = CR_PARAMETER_NORM1, .layer = layer, .rows = model->config.hidden};
@@ -45,7 +68,8 @@ static enum cr_status add_layer(struct cr_model *model, size_t layer)
 enum cr_status cr_weights_list(struct cr_model *model)
 {
     const struct cr_model_config *config = &model->config;
-    CR_TRY(cr_allocate(3 + config->layers * PER_LAYER, sizeof *model->parameters, &model->parameters));
+    CR_TRY(
+        cr_allocate(3 + config->layers * per_layer(config), sizeof *model->parameters, &model->parameters));
     struct cr_model_parameter table = {
         .kind = CR_PARAMETER_EMBEDDING, .rows = config->vocabulary, .columns = config->hidden};
     CR_TRY(add(model, table, NULL, "model.embed_tokens"));
@@ -103,13 +127,13 @@ enum cr_status cr_weights_check(const struct cr_model *model)
 }
 
 // Where `count` parameters lie in the checkpoint one after the other as the products want them, else NULL.
-static const unsigned char *mapped(const struct cr_model *model, const struct cr_model_parameter *first,
+static const unsigned char *mapped(const struct cr_model *model, struct cr_model_parameter *const *parts,
                                    size_t count)
 {
     if (!model->weights || model->writable) return NULL;
     const unsigned char *start = NULL, *end = NULL;
     for (size_t i = 0; i < count; i++) {
-        const struct cr_tensor_entry *entry = cr_safetensors_find(model->weights, first[i].name);
+        const struct cr_tensor_entry *entry = cr_safetensors_find(model->weights, parts[i]->name);
         if (entry->dtype != model->act) return NULL;
         if (!start)
             start = entry->bytes.data;
@@ -121,20 +145,20 @@ static const unsigned char *mapped(const struct cr_model *model, const struct cr
 }
 
 // One block for `count` matrices of equal width: in the mapping, or in model->memory.
-static struct cr_matrix place(struct cr_model *model, struct cr_model_parameter *first, size_t count)
+static struct cr_matrix place(struct cr_model *model, struct cr_model_parameter *const *parts, size_t count)
 {
-    size_t rows = 0, columns = first->columns;
-    for (size_t i = 0; i < count; i++) rows += first[i].rows;
+    size_t rows = 0, columns = parts[0]->columns;
+    for (size_t i = 0; i < count; i++) rows += parts[i]->rows;
     void *data;
-    const unsigned char *in_file = mapped(model, first, count);
+    const unsigned char *in_file = mapped(model, parts, count);
     if (in_file)
         memcpy(&data, &in_file, sizeof data); // a matrix has no const form; nobody writes to it
     else
         data = cr_arena_take(&model->memory, rows * columns, cr_dtype_size(model->act));
     struct cr_matrix block = cr_matrix_of(data, model->act, rows, columns);
     if (!data) return block;
-    for (size_t i = 0, at = 0; i < count; at += first[i++].rows)
-        first[i].place = cr_matrix_rows(block, at, first[i].rows);
+    for (size_t i = 0, at = 0; i < count; at += parts[i++]->rows)
+        parts[i]->place = cr_matrix_rows(block, at, parts[i]->rows);
     return block;
 }
 
@@ -145,31 +169,58 @@ static float *place_norm(struct cr_model *model, struct cr_model_parameter *norm
     return data;
 }
 
-static void place_linear(struct cr_model *model, struct cr_model_parameter *first, size_t count,
-                         struct cr_linear *out)
+// The biases of q, k and v one after the other.
+static const float *place_biases(struct cr_model *model, size_t layer)
 {
-    cr_linear_local_init(model->compute, place(model, first, count), out);
+    if (!model->config.qkv_bias) return NULL;
+    struct cr_model_parameter *parts[3];
+    size_t count = 0, at = 0;
+    for (size_t i = 0; i < 3; i++) {
+        parts[i] = in_layer(model, layer, CR_PARAMETER_BIAS, CR_Q + (enum cr_module)i);
+        count += parts[i]->rows;
+    }
+    float *data = cr_arena_take(&model->memory, count, sizeof *data);
+    if (!data) return NULL;
+    for (size_t i = 0; i < 3; at += parts[i++]->rows)
+        parts[i]->place = cr_matrix_of(data + at, CR_F32, 1, parts[i]->rows);
+    return data;
+}
+
+// The linear of `count` modules from `first`.
+static void place_linear(struct cr_model *model, size_t layer, enum cr_module first, size_t count,
+                         const float *bias, struct cr_linear *out)
+{
+    struct cr_model_parameter *parts[3];
+    for (size_t i = 0; i < count; i++)
+        parts[i] = in_layer(model, layer, CR_PARAMETER_MODULE, first + (enum cr_module)i);
+    cr_linear_local_init(model->compute, place(model, parts, count), bias, out);
+}
+
+static void place_layer(struct cr_model *model, size_t i)
+{
+    struct cr_layer *layer = &model->layers[i];
+    place_linear(model, i, CR_Q, 3, place_biases(model, i), &layer->qkv);
+    place_linear(model, i, CR_O, 1, NULL, &layer->o);
+    place_linear(model, i, CR_GATE, 2, NULL, &layer->gate_up);
+    place_linear(model, i, CR_DOWN, 1, NULL, &layer->down);
+    layer->norm1 = place_norm(model, in_layer(model, i, CR_PARAMETER_NORM1, 0));
+    layer->norm2 = place_norm(model, in_layer(model, i, CR_PARAMETER_NORM2, 0));
+    if (!model->config.head_norms) return;
+    layer->q_norm = place_norm(model, in_layer(model, i, CR_PARAMETER_Q_NORM, 0));
+    layer->k_norm = place_norm(model, in_layer(model, i, CR_PARAMETER_K_NORM, 0));
 }
 
 // Run twice: model->memory counts, then hands out.
 static void place_all(struct cr_model *model)
 {
-    model->embedding = place(model, &model->parameters[0], 1);
-    for (size_t i = 0; i < model->config.layers; i++) {
-        struct cr_layer *layer = &model->layers[i];
-        place_linear(model, layer_parameter(model, i, CR_Q), 3, &layer->qkv);
-        place_linear(model, layer_parameter(model, i, CR_O), 1, &layer->o);
-        place_linear(model, layer_parameter(model, i, CR_GATE), 2, &layer->gate_up);
-        place_linear(model, layer_parameter(model, i, CR_DOWN), 1, &layer->down);
-        layer->norm1 = place_norm(model, layer_parameter(model, i, NORM1));
-        layer->norm2 = place_norm(model, layer_parameter(model, i, NORM2));
-    }
-    struct cr_model_parameter *norm = layer_parameter(model, model->config.layers, 0);
+    struct cr_model_parameter *table = model->parameters;
+    model->embedding = place(model, &table, 1);
+    for (size_t i = 0; i < model->config.layers; i++) place_layer(model, i);
+    struct cr_model_parameter *norm = table + 1 + model->config.layers * per_layer(&model->config);
     model->norm = place_norm(model, norm);
-    if (model->config.tied_head)
-        cr_linear_local_init(model->compute, model->embedding, &model->head);
-    else
-        place_linear(model, norm + 1, 1, &model->head);
+    struct cr_model_parameter *head = norm + 1;
+    cr_linear_local_init(model->compute, model->config.tied_head ? model->embedding : place(model, &head, 1),
+                         NULL, &model->head);
 }
 
 // Pages of the mapping that were copied need not stay: the weight would be in memory twice.
@@ -217,7 +268,7 @@ static void fill_norms_with_ones(struct cr_model *model)
     for (size_t i = 0; i < model->parameter_count; i++) {
         struct cr_matrix place_of = model->parameters[i].place;
         float *values = place_of.data;
-        if (model->parameters[i].columns == 0)
+        if (model->parameters[i].columns == 0 && model->parameters[i].kind != CR_PARAMETER_BIAS)
             for (size_t j = 0; j < place_of.columns; j++) values[j] = 1;
     }
 }

@@ -47,6 +47,10 @@ void cr_swiglu_backward(struct cr_compute *compute, struct cr_matrix gate_up, st
 
 // y += scale · x, any of F32/BF16 each, same shape.
 void cr_add_scaled(struct cr_compute *compute, struct cr_matrix y, float scale, struct cr_matrix x);
+// y[i] += row for every row i of y; y F32/BF16, row [columns] F32.
+void cr_add_row(struct cr_compute *compute, struct cr_matrix y, const float *row);
+// sums[j] += the sum of column j of x, in row order; x F32/BF16, sums [columns] F32.
+void cr_add_column_sums(struct cr_compute *compute, struct cr_matrix x, float *sums);
 // x = scale · x.
 void cr_scale(struct cr_compute *compute, struct cr_matrix x, float scale);
 

@@ -46,6 +46,44 @@ void cr_embed_backward(struct cr_compute *compute, const uint32_t *ids, struct c
     cr_pool_run(cr_compute_pool(compute), cr_items(dy.columns, COLUMNS_OF_ITEM), embed_backward_item, &e);
 }
 
+struct broadcast {
+    const struct cr_kernels *kernels;
+    struct cr_matrix x;
+    const float *row;
+    float *sums;
+    size_t per_item;
+};
+
+static void add_row_item(void *context, size_t item, size_t thread)
+{
+    (void)thread;
+    const struct broadcast *b = context;
+    CR_FOR_ROWS(i, item, b->per_item, b->x.rows)
+    b->kernels->add_scaled(cr_row(&b->x, i), b->x.dtype, 1.0f, b->row, CR_F32, b->x.columns);
+}
+
+void cr_add_row(struct cr_compute *compute, struct cr_matrix y, const float *row)
+{
+    struct broadcast b = {
+        .kernels = cr_compute_kernels(compute), .x = y, .row = row, .per_item = cr_item_rows(y.columns)};
+    cr_pool_run(cr_compute_pool(compute), cr_items(y.rows, b.per_item), add_row_item, &b);
+}
+
+static void add_column_sums_item(void *context, size_t item, size_t thread)
+{
+    (void)thread;
+    const struct broadcast *b = context;
+    size_t first = item * COLUMNS_OF_ITEM, count = cr_least(COLUMNS_OF_ITEM, b->x.columns - first);
+    for (size_t i = 0; i < b->x.rows; i++)
+        b->kernels->add_scaled(b->sums + first, CR_F32, 1.0f, cr_at(&b->x, i, first), b->x.dtype, count);
+}
+
+void cr_add_column_sums(struct cr_compute *compute, struct cr_matrix x, float *sums)
+{
+    struct broadcast b = {.kernels = cr_compute_kernels(compute), .x = x, .sums = sums};
+    cr_pool_run(cr_compute_pool(compute), cr_items(x.columns, COLUMNS_OF_ITEM), add_column_sums_item, &b);
+}
+
 struct norm {
     const struct cr_kernels *kernels;
     struct cr_matrix x, y, dy, dx;

@@ -100,6 +100,15 @@ static void attach(struct cr_full *full, size_t i)
     case CR_PARAMETER_NORM:
         tuned->norm_gradient = gradient;
         break;
+    case CR_PARAMETER_BIAS:
+        tuned->layers[place->layer].bias_gradient[place->module] = gradient;
+        break;
+    case CR_PARAMETER_Q_NORM:
+        tuned->layers[place->layer].q_norm_gradient = gradient;
+        break;
+    case CR_PARAMETER_K_NORM:
+        tuned->layers[place->layer].k_norm_gradient = gradient;
+        break;
     case CR_PARAMETER_NORM1:
         tuned->layers[place->layer].norm1_gradient = gradient;
         break;
@@ -165,7 +174,8 @@ enum cr_status cr_full_initialise(struct cr_structure *structure, uint64_t seed,
         const struct cr_parameter *item = &parameters->items[i];
         float *values = parameters->values + item->offset;
         if (item->rank == 1) {
-            for (size_t k = 0; k < item->count; k++) values[k] = 1;
+            bool bias = structure->model->parameters[i].kind == CR_PARAMETER_BIAS;
+            for (size_t k = 0; k < item->count; k++) values[k] = bias ? 0 : 1;
             continue;
         }
         char label[256];

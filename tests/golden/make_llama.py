@@ -1,6 +1,6 @@
-"""Writes small random llama models with what Transformers computes on them, for test_model_golden.
+"""Writes small random models of the llama and qwen families with what Transformers computes on them, for test_model_golden.
 
-    python make_llama.py --out tests/golden                  # every built-in variant: llama-<name>/
+    python make_llama.py --out tests/golden                  # every built-in variant: llama-<name>/, qwen*/
     python make_llama.py --out /tmp/fresh --seed 7 gqa       # fresh weights, chosen variants
     python make_llama.py --out /tmp/x --heads 6 --kv-heads 2 --head-dim 10 --hidden 24   # a shape of one's own
 
@@ -16,7 +16,8 @@ import pathlib
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import (LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config,
+                          Qwen3ForCausalLM)
 
 LLAMA3 = {"rope_type": "llama3", "rope_theta": 500.0, "factor": 4.0, "low_freq_factor": 1.0,
           "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
@@ -30,24 +31,33 @@ VARIANTS = {
                             old_keys=True),
     "bf16-shards": dict(heads=2, kv_heads=1, save=torch.bfloat16, shard=3_000),
     "f16-shards": dict(heads=2, kv_heads=1, layers=1, save=torch.float16, shard=3_000),
+    "qwen2-tied": dict(family="qwen2", heads=4, kv_heads=2, tied=True, old_keys=True),
+    "qwen2-untied": dict(family="qwen2", heads=2, kv_heads=2),
+    "qwen3": dict(family="qwen3", heads=4, kv_heads=2, head_dim=6),
 }
+FAMILIES = {"llama": (LlamaConfig, LlamaForCausalLM), "qwen2": (Qwen2Config, Qwen2ForCausalLM),
+            "qwen3": (Qwen3Config, Qwen3ForCausalLM)}
 
 
 def make_config(v):
     rope = v["rope"] or {"rope_type": "default", "rope_theta": 10000.0}
-    return LlamaConfig(
-        vocab_size=v["vocabulary"], hidden_size=v["hidden"], intermediate_size=v["intermediate"],
+    own = dict(head_dim=v["head_dim"] or v["hidden"] // v["heads"]) if v["family"] != "qwen2" else {}
+    return FAMILIES[v["family"]][0](
+        **own, vocab_size=v["vocabulary"], hidden_size=v["hidden"], intermediate_size=v["intermediate"],
         num_hidden_layers=v["layers"], num_attention_heads=v["heads"], num_key_value_heads=v["kv_heads"],
-        head_dim=v["head_dim"] or v["hidden"] // v["heads"], max_position_embeddings=128, rms_norm_eps=1e-5,
+        max_position_embeddings=128, rms_norm_eps=1e-5,
         tie_word_embeddings=v["tied"], rope_parameters=dict(rope), attn_implementation="eager")
 
 
 def randomise(model, generator):
-    """Weights large enough that every part of the model matters, norms around one."""
+    """Weights large enough that every part of the model matters, norms around one, biases around zero."""
     with torch.no_grad():
         for name, p in model.named_parameters():
             noise = torch.randn(p.shape, generator=generator)
-            p.copy_(1 + 0.2 * noise if p.dim() == 1 else noise * (0.5 if "embed" in name else p.shape[1] ** -0.5))
+            if name.endswith("bias"):
+                p.copy_(0.5 * noise)
+            else:
+                p.copy_(1 + 0.2 * noise if p.dim() == 1 else noise * (0.5 if "embed" in name else p.shape[1] ** -0.5))
 
 
 def rewrite_with_old_keys(path):
@@ -55,8 +65,11 @@ def rewrite_with_old_keys(path):
     rope = config.pop("rope_parameters")
     config["rope_theta"] = rope.pop("rope_theta")
     config["rope_scaling"] = rope
-    if config["hidden_size"] == config["num_attention_heads"] * config["head_dim"]:
+    if config["hidden_size"] == config["num_attention_heads"] * config.get("head_dim", 0):
         del config["head_dim"]
+    if "use_sliding_window" in config:  # as Qwen publishes it: a window beside a switch that is off
+        del config["layer_types"]
+        config.update(sliding_window=32, max_window_layers=1)
     path.write_text(json.dumps(config, indent=2) + "\n")
 
 
@@ -85,7 +98,7 @@ def expect(model, v, generator):
 def make(directory, v, seed):
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(seed)
-    model = LlamaForCausalLM(make_config(v)).float().eval()
+    model = FAMILIES[v["family"]][1](make_config(v)).float().eval()
     randomise(model, generator)
     directory.mkdir(parents=True, exist_ok=True)
     for old in directory.glob("*"):
@@ -114,11 +127,12 @@ def main():
     parser.add_argument("--tied", action="store_true", default=None)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    defaults = dict(shape, tied=False, rope=None, save=torch.float32, shard="1GB", old_keys=False, lengths=[13, 1, 22])
+    defaults = dict(shape, tied=False, family="llama", rope=None, save=torch.float32, shard="1GB", old_keys=False, lengths=[13, 1, 22])
     own = {k: getattr(args, k) for k in [*shape, "tied"] if getattr(args, k) is not None}
     chosen = {"own": own} if own and not args.variants else {n: {**VARIANTS[n], **own} for n in args.variants or VARIANTS}
     for i, (name, variant) in enumerate(chosen.items()):
-        make(args.out / f"llama-{name}", {**defaults, **variant}, args.seed * 1000 + i)
+        directory = name if "family" in variant else f"llama-{name}"
+        make(args.out / directory, {**defaults, **variant}, args.seed * 1000 + i)
 
 
 if __name__ == "__main__":

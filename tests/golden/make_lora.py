@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/lora-* and full-*: training of small random llama models by Transformers and PEFT, step by step.
+"""Writes tests/golden/lora-* and full-*: training of small random llama and qwen models by Transformers and PEFT, step by step.
 
     python tests/golden/make_lora.py [--out DIR] [--all] [--seed N] [--weights-seed N]
 
-Needs torch, transformers, peft and the openssl program; run by hand, its output is committed (two variants;
+Needs torch, transformers, peft and the openssl program; run by hand, its output is committed (four variants;
 --all writes more, for $CARREL_GOLDEN_LORA). tests/unit/test_tuning_golden.c reads it:
 
     model/          config.json, model.safetensors, tokenizer.json (bytes, no merges)
@@ -31,7 +31,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-from transformers import LlamaConfig, LlamaForCausalLM, get_scheduler
+from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config, Qwen3Config, get_scheduler
 
 STEPS, BATCH, ACCUMULATION, EXAMPLES, MAX_LENGTH = 20, 2, 2, 9, 48
 MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -40,10 +40,14 @@ VARIANTS = {
     "lora-mha-untied": dict(kv=3, tied=False, modules=MODULES, rslora=True, layers=[1], schedule="cosine"),
     "lora-gqa-untied": dict(kv=1, tied=False, modules=MODULES, rslora=False, layers=None, schedule="linear"),
     "lora-mha-tied": dict(kv=3, tied=True, modules=["o_proj", "up_proj"], rslora=False, layers=[0, 1], schedule="constant"),
+    "lora-qwen2": dict(config=Qwen2Config, kv=1, tied=True, modules=["q_proj", "k_proj", "v_proj"], rslora=False, layers=None,
+                       schedule="linear"),
+    "lora-qwen3": dict(config=Qwen3Config, kv=1, tied=True, modules=["q_proj", "k_proj", "v_proj"], rslora=False, layers=None,
+                       schedule="cosine"),
 }
 RULE = dict(learning_rate=5e-3, weight_decay=0.02, adam_beta1=0.9, adam_beta2=0.98, adam_epsilon=1e-8, max_grad_norm=0.8,
             warmup_steps=4)
-COMMITTED = ["lora-gqa-tied", "lora-mha-untied"]
+COMMITTED = ["lora-gqa-tied", "lora-mha-untied", "lora-qwen2", "lora-qwen3"]
 TEXTS = ["the ward is quiet at night", "a fever falls by morning", "he asked for water twice", "rest, then walk a little",
          "no pain since the second day", "her pulse is slow and even", "two tablets after each meal", "the cut heals well",
          "come back in one week if the cough stays"]
@@ -156,13 +160,17 @@ def make(name, out, dtype, seed, weights_seed):
     shutil.rmtree(directory, ignore_errors=True)
     (directory / "model").mkdir(parents=True)
     torch.manual_seed(weights_seed)
-    config = LlamaConfig(vocab_size=258, hidden_size=24, intermediate_size=56, num_hidden_layers=2, num_attention_heads=3,
-                         num_key_value_heads=variant["kv"], head_dim=8, max_position_embeddings=64, bos_token_id=0,
-                         eos_token_id=1, tie_word_embeddings=variant["tied"], initializer_range=0.2,
-                         attn_implementation="eager")
-    base = LlamaForCausalLM(config)
-    for parameter in base.parameters():  # norms that are not all one
-        if parameter.dim() == 1:
+    config = variant.get("config", LlamaConfig)(
+        vocab_size=258, hidden_size=24, intermediate_size=56, num_hidden_layers=2, num_attention_heads=3,
+        num_key_value_heads=variant["kv"], head_dim=8, max_position_embeddings=64, bos_token_id=0, eos_token_id=1,
+        tie_word_embeddings=variant["tied"], initializer_range=0.2, attn_implementation="eager")
+    if config.model_type == "qwen2":
+        del config.head_dim  # no key of that family: hidden_size / num_attention_heads, the same 8
+    base = AutoModelForCausalLM.from_config(config)
+    for n, parameter in base.named_parameters():  # norms that are not all one, biases that are not zero
+        if n.endswith("bias"):
+            torch.nn.init.normal_(parameter, std=0.5)
+        elif parameter.dim() == 1:
             torch.nn.init.uniform_(parameter, 0.5, 1.5)
     base.save_pretrained(directory / "model")
     (directory / "model" / "generation_config.json").unlink()
@@ -194,8 +202,8 @@ def make(name, out, dtype, seed, weights_seed):
 
 
 def make_full(name, out, dtype, seed):
-    """Every parameter trained; those of norms do not decay, as Transformers' Trainer groups them."""
-    model = LlamaForCausalLM.from_pretrained(out / name / "model", attn_implementation="eager").to(dtype)
+    """Every parameter trained; norms and biases do not decay, as Transformers' Trainer groups them."""
+    model = AutoModelForCausalLM.from_pretrained(out / name / "model", attn_implementation="eager").to(dtype)
     norms = [parameter for parameter in model.parameters() if parameter.dim() == 1]
     others = [parameter for parameter in model.parameters() if parameter.dim() > 1]
     groups = [dict(params=others, weight_decay=RULE["weight_decay"]), dict(params=norms, weight_decay=0.0)]

@@ -83,6 +83,34 @@ static void mistral_without_a_window_is_llama(void **state)
     }
 }
 
+#define QWEN                                                                                                 \
+    "\"hidden_size\":64,\"intermediate_size\":96,\"num_hidden_layers\":2,\"num_attention_heads\":4,"         \
+    "\"vocab_size\":100,\"num_key_value_heads\":2"
+#define QWEN2 "\"model_type\":\"qwen2\"," QWEN
+#define QWEN3 "\"model_type\":\"qwen3\"," QWEN
+
+static void qwen_is_read_as_published_and_as_transformers_writes_it(void **state)
+{
+    (void)state;
+    struct cr_model_config config;
+    assert_ok(parse("{" QWEN2 ",\"max_position_embeddings\":32768,\"max_window_layers\":24,"
+                    "\"rms_norm_eps\":1e-06,\"rope_theta\":1000000.0,\"sliding_window\":32768,"
+                    "\"tie_word_embeddings\":true,\"use_mrope\":false,\"use_sliding_window\":false}",
+                    &config));
+    assert_true(config.qkv_bias && !config.head_norms && config.tied_head);
+    assert_true(config.rope_theta == 1000000);
+    assert_int_equal(config.head_dim, 16);
+    assert_ok(parse("{" QWEN2 ",\"layer_types\":[\"full_attention\",\"full_attention\"],"
+                    "\"sliding_window\":null,\"use_sliding_window\":false,"
+                    "\"rope_parameters\":{\"rope_theta\":777,\"rope_type\":\"default\"}}",
+                    &config));
+    assert_true(config.qkv_bias && !config.tied_head && config.rope_theta == 777);
+    assert_int_equal(config.context, 32768);
+    assert_ok(parse("{" QWEN3 ",\"head_dim\":32,\"attention_bias\":false,\"sliding_window\":null}", &config));
+    assert_true(config.head_norms && !config.qkv_bias);
+    assert_int_equal(config.head_dim, 32);
+}
+
 // A member added to a good configuration (later keys of these names are not in it), or one replaced.
 static void bad_configurations_are_refused(void **state)
 {
@@ -99,6 +127,19 @@ static void bad_configurations_are_refused(void **state)
         {CR_UNSUPPORTED, "\"gelu\"", "{" PLAIN ",\"hidden_act\":\"gelu\"}"},
         {CR_UNSUPPORTED, "attention_bias", "{" PLAIN ",\"attention_bias\":true}"},
         {CR_UNSUPPORTED, "mlp_bias", "{" PLAIN ",\"mlp_bias\":true}"},
+        {CR_UNSUPPORTED, "use_sliding_window: true is not supported for qwen2",
+         "{" QWEN2 ",\"use_sliding_window\":true,\"sliding_window\":4096}"},
+        {CR_UNSUPPORTED, "use_sliding_window", "{" QWEN3 ",\"head_dim\":16,\"use_sliding_window\":true}"},
+        {CR_INVALID, "use_sliding_window", "{" QWEN2 ",\"use_sliding_window\":\"no\"}"},
+        {CR_UNSUPPORTED, "layer_types",
+         "{" QWEN2 ",\"layer_types\":[\"full_attention\",\"sliding_attention\"]}"},
+        {CR_INVALID, "layer_types is not an array", "{" QWEN2 ",\"layer_types\":\"full_attention\"}"},
+        {CR_UNSUPPORTED, "attention_bias: true is not supported for qwen3",
+         "{" QWEN3 ",\"head_dim\":16,\"attention_bias\":true}"},
+        {CR_INVALID, "head_dim is missing", "{" QWEN3 "}"},
+        {CR_INVALID, "num_key_value_heads is missing",
+         "{\"model_type\":\"qwen2\",\"hidden_size\":64,\"num_attention_heads\":4}"},
+        {CR_UNSUPPORTED, "\"yarn\"", "{" QWEN2 ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4.0}}"},
         {CR_UNSUPPORTED, "quantization_config", "{" PLAIN ",\"quantization_config\":{\"bits\":4}}"},
         {CR_UNSUPPORTED, "partial_rotary_factor", "{" PLAIN ",\"partial_rotary_factor\":0.5}"},
         {CR_INVALID, "num_key_value_heads", "{" PLAIN ",\"num_key_value_heads\":0}"},
@@ -414,6 +455,7 @@ int main(void)
         cmocka_unit_test(absent_values_have_the_defaults_of_transformers),
         cmocka_unit_test(rotary_scaling_is_read_in_every_spelling),
         cmocka_unit_test(mistral_without_a_window_is_llama),
+        cmocka_unit_test(qwen_is_read_as_published_and_as_transformers_writes_it),
         cmocka_unit_test(bad_configurations_are_refused),
         cmocka_unit_test(bad_checkpoints_are_refused),
         cmocka_unit_test(weights_stay_in_the_mapping_unless_trainable),

@@ -1,6 +1,6 @@
 // model/ against Transformers: logits, loss and every weight's gradient of small random models, in float32.
-// The directories are tests/golden/llama-*, and those that $CARREL_GOLDEN names with colons between them;
-// tests/golden/make_llama.py writes them.
+// The directories are tests/golden/llama-* and qwen*, and those that $CARREL_GOLDEN names with colons between
+// them; tests/golden/make_llama.py writes them.
 #include "model_support.h"
 
 #include <glob.h>
@@ -138,7 +138,8 @@ static void committed_models_agree(void **state)
     (void)state;
     glob_t found;
     assert_int_equal(glob("tests/golden/llama-*", GLOB_ERR, NULL, &found), 0);
-    assert_true(found.gl_pathc >= 6);
+    assert_int_equal(glob("tests/golden/qwen*", GLOB_ERR | GLOB_APPEND, NULL, &found), 0);
+    assert_true(found.gl_pathc >= 9);
     for (size_t i = 0; i < found.gl_pathc; i++) check_directory(found.gl_pathv[i]);
     globfree(&found);
 }

@@ -117,6 +117,20 @@ static void gradients_are_slopes_with_a_tied_head_and_scaled_rotation(void **sta
     check_directions(config);
 }
 
+// Both at once, which no family has: neither may disturb the other.
+static struct cr_model_config config_with_biases_and_head_norms(void)
+{
+    struct cr_model_config config = small_config();
+    config.qkv_bias = config.head_norms = true;
+    return config;
+}
+
+static void gradients_are_slopes_with_biases_and_head_norms(void **state)
+{
+    (void)state;
+    check_directions(config_with_biases_and_head_norms());
+}
+
 static void rows_of_logits(struct fixture *f, float *logits)
 {
     uint32_t all[64];
@@ -195,8 +209,8 @@ static void a_walk_in_two_passes_is_the_same_walk(void **state)
 
 static void check_threads(enum cr_dtype act)
 {
-    struct fixture one = fixture_new(small_config(), act, 1);
-    struct fixture two = fixture_new(small_config(), act, 2);
+    struct fixture one = fixture_new(config_with_biases_and_head_norms(), act, 1);
+    struct fixture two = fixture_new(config_with_biases_and_head_norms(), act, 2);
     double loss = walk(&one);
     assert_true(loss == walk(&two));
     assert_same_gradients(&one, &two);
@@ -216,11 +230,10 @@ static void threads_do_not_change_a_bit_in_bf16(void **state)
     check_threads(CR_BF16);
 }
 
-static void bf16_is_close_to_fp32(void **state)
+static void check_bf16(struct cr_model_config config)
 {
-    (void)state;
-    struct fixture rough = fixture_new(small_config(), CR_BF16, 1);
-    struct fixture exact = fixture_new(small_config(), CR_F32, 1);
+    struct fixture rough = fixture_new(config, CR_BF16, 1);
+    struct fixture exact = fixture_new(config, CR_F32, 1);
     for (size_t i = 0; i < exact.collectors->parameters; i++) { // the same rounded weights
         CR_FREE float *values = NULL;
         assert_ok(cr_allocate(exact.collectors->count[i], sizeof *values, &values));
@@ -243,14 +256,22 @@ static void bf16_is_close_to_fp32(void **state)
     fixture_free(&exact);
 }
 
+static void bf16_is_close_to_fp32(void **state)
+{
+    (void)state;
+    check_bf16(small_config());
+    check_bf16(config_with_biases_and_head_norms());
+}
+
 // What is tuned alone must get the gradient that it gets when all is tuned, whatever the way back leaves out.
 static void stopping_early_changes_nothing(void **state)
 {
     (void)state;
-    struct fixture all = fixture_new(small_config(), CR_F32, 1);
+    struct cr_model_config config = config_with_biases_and_head_norms();
+    struct fixture all = fixture_new(config, CR_F32, 1);
     walk(&all);
     for (size_t i = 0; i < all.model->parameter_count; i++) {
-        struct fixture one = fixture_new(small_config(), CR_F32, 1);
+        struct fixture one = fixture_new(config, CR_F32, 1);
         struct cr_tuned everything = one.collectors->tuned;
         const struct cr_model_parameter *p = &one.model->parameters[i];
         struct cr_layer_tuning layers[3] = {0};
@@ -260,6 +281,15 @@ static void stopping_early_changes_nothing(void **state)
         switch (p->kind) {
         case CR_PARAMETER_EMBEDDING:
             tuned->embedding_gradient = gradient;
+            break;
+        case CR_PARAMETER_BIAS:
+            layers[p->layer].bias_gradient[p->module] = gradient;
+            break;
+        case CR_PARAMETER_Q_NORM:
+            layers[p->layer].q_norm_gradient = gradient;
+            break;
+        case CR_PARAMETER_K_NORM:
+            layers[p->layer].k_norm_gradient = gradient;
             break;
         case CR_PARAMETER_NORM1:
             layers[p->layer].norm1_gradient = gradient;
@@ -326,10 +356,9 @@ static void the_head_in_several_parts_is_one_head(void **state)
     fixture_free(&f);
 }
 
-static void a_decoder_agrees_with_a_pass(void **state)
+static void check_decoder(struct cr_model_config config)
 {
-    (void)state;
-    struct fixture f = fixture_new(small_config(), CR_F32, 1);
+    struct fixture f = fixture_new(config, CR_F32, 1);
     const size_t vocabulary = f.model->config.vocabulary;
     const size_t from = f.sample.offset[2], count = f.sample.offset[3] - from;
     float expected[64 * 37];
@@ -354,6 +383,13 @@ static void a_decoder_agrees_with_a_pass(void **state)
     fixture_free(&f);
 }
 
+static void a_decoder_agrees_with_a_pass(void **state)
+{
+    (void)state;
+    check_decoder(small_config());
+    check_decoder(config_with_biases_and_head_norms());
+}
+
 static void tokens_are_chosen_as_asked(void **state)
 {
     (void)state;
@@ -373,6 +409,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_are_slopes),
         cmocka_unit_test(gradients_are_slopes_with_a_tied_head_and_scaled_rotation),
+        cmocka_unit_test(gradients_are_slopes_with_biases_and_head_norms),
         cmocka_unit_test(packed_sequences_equal_separate_ones),
         cmocka_unit_test(a_walk_in_two_parts_is_the_same_walk),
         cmocka_unit_test(a_walk_in_two_passes_is_the_same_walk),

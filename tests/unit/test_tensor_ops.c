@@ -301,6 +301,35 @@ static void sums_and_scales_agree_with_double(void **state)
     }
 }
 
+static void rows_and_column_sums_are_added(void **state)
+{
+    (void)state;
+    enum { ROWS = 7 };
+    FOR_EACH_COMPUTE(compute)
+    for (size_t k = 0; k < 2 * WIDTHS; k++) {
+        size_t width = widths[k / 2];
+        uint64_t seed = width;
+        struct cr_matrix x = random_matrix(&seed, ROWS, width, k % 2 ? CR_BF16 : CR_F32, 3);
+        struct cr_matrix row = random_matrix(&seed, 1, width, CR_F32, 0),
+                         sums = random_matrix(&seed, 1, width, CR_F32, 0);
+        CR_FREE double *want = NULL, *want_sums = NULL;
+        assert_ok(cr_allocate(ROWS * width, sizeof *want, &want));
+        assert_ok(cr_allocate(width, sizeof *want_sums, &want_sums));
+        for (size_t j = 0; j < width; j++) {
+            want_sums[j] = at(&sums, 0, j);
+            for (size_t i = 0; i < ROWS; i++) {
+                want_sums[j] += at(&x, i, j);
+                want[i * width + j] = at(&x, i, j) + at(&row, 0, j);
+            }
+        }
+        cr_add_column_sums(compute, x, sums.data);
+        expect_matrix(&sums, want_sums, "column sums");
+        cr_add_row(compute, x, row.data);
+        expect_matrix(&x, want, "row added");
+        free_matrix(&x), free_matrix(&row), free_matrix(&sums);
+    }
+}
+
 static void dropout_keeps_by_its_bits(void **state)
 {
     (void)state;
@@ -482,6 +511,7 @@ int main(void)
         cmocka_unit_test(swiglu_agrees_with_double),
         cmocka_unit_test(exponential_is_accurate),
         cmocka_unit_test(sums_and_scales_agree_with_double),
+        cmocka_unit_test(rows_and_column_sums_are_added),
         cmocka_unit_test(dropout_keeps_by_its_bits),
         cmocka_unit_test(cross_entropy_agrees_with_double),
         cmocka_unit_test(equal_logits_rank_in_order),
