@@ -19,7 +19,7 @@ import tempfile
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from tokenizers import Tokenizer
-from transformers import LlamaForCausalLM
+from transformers import AutoModelForCausalLM
 
 HERE = pathlib.Path(__file__).parent
 STORIES = pathlib.Path(os.environ.get("CARREL_DATA", HERE.parent.parent.parent / "shared" / "data")) / "models/stories260K"
@@ -47,7 +47,7 @@ def greedy(model, tokenizer):
 
 
 def compare(carrel, model_path, adapter, what):
-    base = LlamaForCausalLM.from_pretrained(model_path, dtype=torch.float32)
+    base = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32)
     model = PeftModel.from_pretrained(base, adapter)
     model.eval()
     model.base_directory = model_path
@@ -68,7 +68,7 @@ def compare(carrel, model_path, adapter, what):
 
 def write_with_peft(model_path, kind, directory, seed):
     torch.manual_seed(seed)
-    model = get_peft_model(LlamaForCausalLM.from_pretrained(model_path, dtype=torch.float32),
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32),
                            LoraConfig(task_type="CAUSAL_LM", **kind))
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
