@@ -1,5 +1,5 @@
 // crypto/identity.h: issuing, installing, saving; what must be refused.
-#include "support.h"
+#include "temporary.h"
 
 #include "base/file.h"
 #include "crypto/identity.h"
@@ -11,29 +11,6 @@
 #include <sys/stat.h>
 
 enum { NOW = 1790000000 };
-
-static char directory[] = "/tmp/carrel-identity-XXXXXX";
-
-static int set_up(void **state)
-{
-    (void)state;
-    return mkdtemp(directory) ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", directory);
-    return system(command);
-}
-
-static const char *in_directory(const char *name)
-{
-    static char path[256];
-    snprintf(path, sizeof path, "%s/%s", directory, name);
-    return path;
-}
 
 static void free_identity(struct cr_identity **identity)
 {
@@ -313,5 +290,5 @@ int main(void)
         cmocka_unit_test(alien_certificates_are_not_installed),
         cmocka_unit_test(identities_are_kept_in_files),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }

@@ -1,34 +1,11 @@
 // format/safetensors.h: what is written reads back; what breaks the format's rules is refused by name.
-#include "support.h"
+#include "temporary.h"
 
 #include "base/file.h"
 #include "format/safetensors.h"
 
 #include <stdio.h>
 #include <sys/stat.h>
-
-static char directory[] = "/tmp/carrel-tensors-XXXXXX";
-
-static int set_up(void **state)
-{
-    (void)state;
-    return mkdtemp(directory) ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", directory);
-    return system(command);
-}
-
-static const char *in_directory(const char *name)
-{
-    static char path[256];
-    snprintf(path, sizeof path, "%s/%s", directory, name);
-    return path;
-}
 
 static void free_file(struct cr_safetensors **file)
 {
@@ -301,5 +278,5 @@ int main(void)
         cmocka_unit_test(shards_agree_with_their_index),
         cmocka_unit_test(a_real_checkpoint_opens),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }
