@@ -144,8 +144,3 @@ void cr_frame_reader_next(struct cr_frame_reader *reader)
     reader->have = 0;
     reader->header_size = reader->body_size = 0;
 }
-
-bool cr_frame_reader_partial(const struct cr_frame_reader *reader)
-{
-    return reader->have > 0;
-}

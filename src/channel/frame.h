@@ -78,7 +78,4 @@ enum cr_status cr_frame_reader_advance(struct cr_frame_reader *reader, size_t go
 // Forgets the complete frame and begins with the next.
 void cr_frame_reader_next(struct cr_frame_reader *reader);
 
-// True in the middle of a frame.
-bool cr_frame_reader_partial(const struct cr_frame_reader *reader);
-
 #endif
