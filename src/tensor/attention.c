@@ -104,14 +104,16 @@ static void attend_item(void *context, size_t item, size_t thread)
     const struct cr_attention_layout *layout = call->layout;
     struct cr_arena arena = {call->scratch + thread * call->scratch_size, call->scratch_size, 0};
     struct tile t = take_tile(&arena, call->product, call->shape->head_dim, call->q.dtype);
+    cr_product_enter(call->product);
     for (size_t s = 0; s < layout->sequences; s++) {
         size_t tiles = cr_items(layout->offset[s + 1] - layout->offset[s], CR_TILE);
         if (item < tiles * call->shape->heads) {
             attend(call, &t, s, item / tiles, item % tiles * CR_TILE);
-            return;
+            break;
         }
         item -= tiles * call->shape->heads;
     }
+    cr_product_leave(call->product);
 }
 
 enum cr_status cr_attention_check(const struct cr_attention_call *call)

@@ -84,10 +84,11 @@ static void differentiate_pair(const struct cr_attention_call *call, struct tile
         .dtype = call->q.dtype,
     });
     float *dk = t->dk + j * CR_TILE * head_dim, *dv = t->dv + j * CR_TILE * head_dim;
-    size_t even = queries + queries % 2; // the tile holds zeros there, so an odd number may stay in place
-    cr_multiply(call, keys, head_dim, queries, cr_left_of(call, t->p, CR_TILE, true, keys, even, t->left),
+    // The tile holds zeros there, so any number may stay in place.
+    size_t filled = cr_words(call->product, queries) * call->product->per_word;
+    cr_multiply(call, keys, head_dim, queries, cr_left_of(call, t->p, CR_TILE, true, keys, filled, t->left),
                 t->dout_across, dv, head_dim, true);
-    cr_multiply(call, keys, head_dim, queries, cr_left_of(call, t->ds, CR_TILE, true, keys, even, t->left),
+    cr_multiply(call, keys, head_dim, queries, cr_left_of(call, t->ds, CR_TILE, true, keys, filled, t->left),
                 t->q_across, dk, head_dim, true);
     struct cr_panels k_across = {t->k_across.words + j * t->k_across_words, t->k_across.panel};
     cr_multiply(call, queries, head_dim, keys,
@@ -142,9 +143,11 @@ static void differentiate_item(void *context, size_t item, size_t thread)
     memset(t.dk, 0, keys * head_dim * sizeof *t.dk);
     memset(t.dv, 0, keys * head_dim * sizeof *t.dv);
     size_t group = call->shape->heads / call->shape->kv_heads;
+    cr_product_enter(call->product);
     for (size_t head = kv_head * group; head < (kv_head + 1) * group; head++)
         for (size_t start = 0; start < layout->offset[s + 1] - layout->offset[s]; start += CR_TILE)
             differentiate_queries(call, &t, s, head, start);
+    cr_product_leave(call->product);
     for (size_t i = 0; i < keys; i++) {
         size_t row = layout->key_offset[s] + i;
         call->kernels->convert(t.dk + i * head_dim, CR_F32, cr_at(&call->dk, row, column), call->dk.dtype,

@@ -23,12 +23,6 @@ struct cr_attention_call {
     size_t scratch_size; // of one thread
 };
 
-// Words that hold `depth` elements.
-static inline size_t cr_words(const struct cr_product *product, size_t depth)
-{
-    return (depth + product->per_word - 1) / product->per_word;
-}
-
 // A right operand, packed.
 struct cr_panels {
     uint32_t *words;

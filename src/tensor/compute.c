@@ -4,11 +4,13 @@
 
 #include <cpuid.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 struct cr_compute {
     struct cr_pool *pool;
     enum cr_isa isa;
-    const struct cr_kernels *kernels;
+    struct cr_kernels kernels;
     unsigned char *workspace; // [threads][CR_WORKSPACE]
 };
 
@@ -34,20 +36,30 @@ static unsigned saved_states(void)
     return low;
 }
 
+// Linux lets a process have the 8 KB of tiles in each of its threads once it has asked for them; asking again
+// does no harm.
+static bool may_use_tiles(void)
+{
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 }; // ARCH_REQ_XCOMP_PERM, asm/prctl.h
+    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+}
+
 static enum cr_isa best_isa(void)
 {
-    // In XCR0: SSE and AVX; and the masks and both parts of the zmm registers.
-    enum { YMM = 0x06, ZMM = 0xe6 };
-    enum { FMA = 1 << 12, F16C = 1 << 29 };                                                // leaf 1, ecx
-    enum { AVX2 = 1 << 5, F = 1 << 16, DQ = 1 << 17, BW = 1 << 30 };                       // leaf 7, ebx
-    enum { BF16 = 1 << 5 };                                                                // leaf 7.1, eax
+    // In XCR0: SSE and AVX; and the masks and both parts of the zmm registers; tiles and their shapes.
+    enum { YMM = 0x06, ZMM = 0xe6, TILES = 0x60000 };
+    enum { FMA = 1 << 12, F16C = 1 << 29 };                          // leaf 1, ecx
+    enum { AVX2 = 1 << 5, F = 1 << 16, DQ = 1 << 17, BW = 1 << 30 }; // leaf 7, ebx
+    enum { BF16 = 1 << 5 };                                          // leaf 7.1, eax
+    const unsigned amx = 1u << 22 | 1u << 24;                        // BF16, TILE; leaf 7, edx
     const unsigned vl = 1u << 31, avx512 = (unsigned)F | (unsigned)DQ | (unsigned)BW | vl; // leaf 7, ebx
     unsigned states = saved_states(), basic = cpuid(1, 0).ecx, extended = cpuid(7, 0).ebx;
     if ((states & YMM) != YMM || !(basic & FMA) || !(basic & F16C) || !(extended & AVX2))
         return CR_ISA_SCALAR;
     if ((states & ZMM) != ZMM || (extended & avx512) != avx512 || !(cpuid(7, 1).eax & BF16))
         return CR_ISA_AVX2;
-    return CR_ISA_AVX512;
+    if ((states & TILES) != TILES || (cpuid(7, 0).edx & amx) != amx || !may_use_tiles()) return CR_ISA_AVX512;
+    return CR_ISA_AMX;
 }
 
 enum cr_status cr_compute_new_with(size_t threads, enum cr_isa isa, struct cr_compute **out)
@@ -56,11 +68,13 @@ enum cr_status cr_compute_new_with(size_t threads, enum cr_isa isa, struct cr_co
         [CR_ISA_SCALAR] = &cr_kernels__scalar,
         [CR_ISA_AVX2] = &cr_kernels__avx2,
         [CR_ISA_AVX512] = &cr_kernels__avx512,
+        [CR_ISA_AMX] = &cr_kernels__avx512,
     };
     static const char *const names[] = {
         [CR_ISA_SCALAR] = "scalar",
         [CR_ISA_AVX2] = "AVX2, FMA and F16C",
         [CR_ISA_AVX512] = "AVX-512 F, BW, DQ, VL and BF16",
+        [CR_ISA_AMX] = "AMX with BF16",
     };
     if (isa > best_isa())
         return cr_fail(CR_UNSUPPORTED, "this processor or its operating system lacks %s", names[isa]);
@@ -71,7 +85,8 @@ enum cr_status cr_compute_new_with(size_t threads, enum cr_isa isa, struct cr_co
     CR_TRY_GOTO(status, failed,
                 cr_allocate(cr_pool_threads(compute->pool), CR_WORKSPACE, &compute->workspace));
     compute->isa = isa;
-    compute->kernels = kernels[isa];
+    compute->kernels = *kernels[isa];
+    if (isa == CR_ISA_AMX) compute->kernels.bf16 = cr_product__amx;
     *out = compute;
     return CR_OK;
 failed:
@@ -104,12 +119,12 @@ enum cr_isa cr_compute_isa(const struct cr_compute *compute)
 
 bool cr_compute_has_bf16(const struct cr_compute *compute)
 {
-    return compute->kernels->bf16.per_word == 2;
+    return compute->kernels.bf16.per_word == 2;
 }
 
 const struct cr_kernels *cr_compute_kernels(const struct cr_compute *compute)
 {
-    return compute->kernels;
+    return &compute->kernels;
 }
 
 void *cr_compute_workspace(const struct cr_compute *compute, size_t thread)

@@ -15,8 +15,8 @@
 // columns: word k of the i-th at k·right_width + i.
 //
 // Each element of a result is one chain of multiply-adds over the words in order, wherever it lies in a tile
-// or panel, and a chain that is cut continues from the F32 it had reached. So results do not depend on the
-// blocking, on the threads, or on how many rows are computed together.
+// or panel, and a chain that is cut at a multiple of `word_step` words continues from the F32 it had reached.
+// So results do not depend on the blocking, on the threads, or on how many rows are computed together.
 
 // Where a chain starts and ends. from NULL: from zero; `from` may be `to`. Strides in elements.
 struct cr_ends {
@@ -30,11 +30,12 @@ struct cr_ends {
 
 struct cr_product {
     size_t per_word;    // elements of the depth in a word: 1 or 2
+    size_t word_step;   // the words of a chain are a multiple of this, the last ones zeros
     size_t left_rows;   // rows that are computed together
     size_t right_width; // columns of a panel
 
-    // Packs `count` rows of `depth` elements to words `target_stride` apart, the last word padded with zero.
-    // Element k of the i-th row is at i·stride + k where `along`, at k·stride + i otherwise.
+    // Packs `count` rows of `depth` elements to words `target_stride` apart, padded with zeros to
+    // cr_words(depth). Element k of the i-th row is at i·stride + k where `along`, at k·stride + i otherwise.
     void (*pack_left)(const void *source, enum cr_dtype dtype, size_t stride, bool along, size_t count,
                       size_t depth, uint32_t *target, size_t target_stride);
 
@@ -46,13 +47,35 @@ struct cr_product {
     // rows × columns elements over `words` words. left_stride is in bytes.
     void (*multiply)(size_t rows, size_t columns, size_t words, const void *left, size_t left_stride,
                      const uint32_t *right, size_t right_panel, const struct cr_ends *ends);
+
+    // What a thread does before and after its calls of `multiply`. NULL: nothing.
+    void (*enter)(void);
+    void (*leave)(void);
 };
+
+// Words that hold `depth` elements of a chain.
+static inline size_t cr_words(const struct cr_product *product, size_t depth)
+{
+    size_t step = product->per_word * product->word_step;
+    return (depth + step - 1) / step * product->word_step;
+}
+
+static inline void cr_product_enter(const struct cr_product *product)
+{
+    if (product->enter) product->enter();
+}
+
+static inline void cr_product_leave(const struct cr_product *product)
+{
+    if (product->leave) product->leave();
+}
 
 // True where rows of `depth` elements at that stride are the left operand as they lie.
 static inline bool cr_left_in_place(const struct cr_product *product, enum cr_dtype dtype, bool along,
                                     size_t depth)
 {
-    return along && (dtype == CR_F32 || (product->per_word == 2 && depth % 2 == 0));
+    return along && cr_dtype_size(dtype) * product->per_word == sizeof(uint32_t) &&
+           depth % (product->per_word * product->word_step) == 0;
 }
 
 struct cr_adamw_factors {
@@ -84,7 +107,7 @@ struct cr_softmax_tile {
 };
 
 // The same tile in the backward: p = exp(scale·score − log_sum), ds = scale·p·(dp − dot), with dot the
-// products of the rows of out and dout; both zero from column `queries` to the next multiple of a vector.
+// products of the rows of out and dout; both zero from column `queries` to the end of the tile.
 struct cr_gradient_tile {
     size_t keys, queries, stride;
     ptrdiff_t first;
@@ -150,6 +173,7 @@ static inline const struct cr_product *cr_product_of(const struct cr_kernels *ke
 extern const struct cr_kernels cr_kernels__scalar;
 extern const struct cr_kernels cr_kernels__avx2;
 extern const struct cr_kernels cr_kernels__avx512;
+extern const struct cr_product cr_product__amx; // of BF16; all else as for AVX-512
 
 const struct cr_kernels *cr_compute_kernels(const struct cr_compute *compute);
 

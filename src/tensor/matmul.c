@@ -110,7 +110,7 @@ static void multiply_block(const struct job *job, size_t row, size_t rows, size_
             const void *left = left_rows(job, k, depth, row + i, here, scratch->left, &stride);
             struct cr_ends ends =
                 ends_of(job, row + i, column, first, last, scratch->partial + i % ROWS_SUPER * COLUMNS);
-            product->multiply(here, columns, cr_items(depth, product->per_word), left, stride, scratch->right,
+            product->multiply(here, columns, cr_words(product, depth), left, stride, scratch->right,
                               product->right_width * DEPTH, &ends);
         }
         k += depth;
@@ -132,11 +132,13 @@ static void multiply_part(void *context, size_t item, size_t thread)
     // Without partial results there is no reason to pack the right operand more than once.
     bool partial = job->c.dtype != CR_F32 && job->depth > DEPTH * product->per_word;
     size_t rows = partial ? ROWS_SUPER : job->c.rows;
+    cr_product_enter(product);
     for (size_t row = part_start(job->c.rows, product->left_rows, i, job->row_parts); row < row_end;
          row += rows)
         for (size_t column = column_start; column < column_end; column += columns)
             multiply_block(job, row, cr_least(rows, row_end - row), column,
                            cr_least(columns, column_end - column), scratch);
+    cr_product_leave(product);
 }
 
 // Chooses how many parts rows and columns are cut into: the longest part should be short, and packing, which

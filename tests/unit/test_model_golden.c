@@ -123,7 +123,7 @@ static void check_model(const char *directory, struct cr_compute *compute)
 // On every instruction set that this processor has: a model must not be right on the newest alone.
 static void check_directory(const char *directory)
 {
-    for (int isa = CR_ISA_SCALAR; isa <= CR_ISA_AVX512; isa++) {
+    for (int isa = CR_ISA_SCALAR; isa <= CR_ISA_AMX; isa++) {
         struct cr_compute *compute;
         enum cr_status status = cr_compute_new_with(1, (enum cr_isa)isa, &compute);
         if (status == CR_UNSUPPORTED) continue;

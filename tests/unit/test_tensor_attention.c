@@ -187,11 +187,10 @@ static void decoding_agrees_with_double(void **state)
 }
 
 // The last row of a sequence, computed alone, has the bits that it has among the others.
-static void decoding_has_the_bits_of_training(void **state)
+static void check_decoding(enum cr_isa isa)
 {
-    (void)state;
     struct cr_compute *compute;
-    assert_ok(cr_compute_new(1, &compute));
+    assert_ok(cr_compute_new_with(1, isa, &compute));
     for (int bf16 = 0; bf16 < 2; bf16++) {
         struct example e = make(4, 2, 32, training, 200, bf16 ? CR_BF16 : CR_F32);
         run(compute, &e);
@@ -213,13 +212,18 @@ static void decoding_has_the_bits_of_training(void **state)
     cr_compute_free(compute);
 }
 
-static void threads_do_not_change_bits(void **state)
+static void decoding_has_the_bits_of_training(void **state)
 {
     (void)state;
+    for (enum cr_isa isa = CR_ISA_SCALAR; isa <= best_isa(); isa++) check_decoding(isa);
+}
+
+static void check_threads(enum cr_isa isa)
+{
     struct example first = make(4, 2, 32, training, 200, CR_BF16);
     for (size_t threads = 1; threads <= 3; threads++) {
         struct cr_compute *compute;
-        assert_ok(cr_compute_new(threads, &compute));
+        assert_ok(cr_compute_new_with(threads, isa, &compute));
         struct example e = make(4, 2, 32, training, 200, CR_BF16);
         run(compute, threads == 1 ? &first : &e);
         if (threads > 1)
@@ -229,6 +233,12 @@ static void threads_do_not_change_bits(void **state)
         cr_compute_free(compute);
     }
     release(&first);
+}
+
+static void threads_do_not_change_bits(void **state)
+{
+    (void)state;
+    for (enum cr_isa isa = CR_ISA_SCALAR; isa <= best_isa(); isa++) check_threads(isa);
 }
 
 static void what_does_not_fit_is_refused(void **state)

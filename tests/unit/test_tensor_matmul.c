@@ -69,14 +69,12 @@ static void products_agree_with_double(void **state)
     }
 }
 
-// A row has the same bits whatever rows are computed with it, on any number of threads, for a depth of one
-// block and of several.
-static void rows_do_not_depend_on_each_other(void **state)
+// On any number of threads, for a depth of one block and of several.
+static void check_rows(enum cr_isa isa)
 {
-    (void)state;
     enum { ROWS = 1200, COLUMNS = 70 };
     struct cr_compute *computes[3];
-    for (size_t t = 0; t < 3; t++) assert_ok(cr_compute_new(t + 1, &computes[t]));
+    for (size_t t = 0; t < 3; t++) assert_ok(cr_compute_new_with(t + 1, isa, &computes[t]));
     for (int kind = 0; kind < 8; kind++) {
         enum cr_dtype dtype = kind & 1 ? CR_F32 : CR_BF16, result = kind & 2 ? CR_F32 : CR_BF16;
         enum cr_transpose form = kind & 4 ? CR_NT : CR_NN;
@@ -97,7 +95,45 @@ static void rows_do_not_depend_on_each_other(void **state)
     for (size_t t = 0; t < 3; t++) cr_compute_free(computes[t]);
 }
 
-// Neither do columns, nor the last form.
+// A row has the same bits whatever rows are computed with it.
+static void rows_do_not_depend_on_each_other(void **state)
+{
+    (void)state;
+    enum cr_isa best = best_isa();
+    for (enum cr_isa isa = best < CR_ISA_AVX512 ? best : CR_ISA_AVX512; isa <= best; isa++) check_rows(isa);
+}
+
+// So has a column whatever columns.
+static void columns_do_not_depend_on_each_other(void **state)
+{
+    (void)state;
+    enum { ROWS = 50, COLUMNS = 300, DEPTH = 1100 };
+    for (enum cr_isa isa = CR_ISA_SCALAR; isa <= best_isa(); isa++)
+        for (int kind = 0; kind < 12; kind++) {
+            enum cr_transpose form = (enum cr_transpose)(kind / 4);
+            enum cr_dtype result = kind & 2 ? CR_F32 : CR_BF16;
+            struct cr_compute *compute;
+            assert_ok(cr_compute_new_with(2, isa, &compute));
+            uint64_t seed = 11;
+            struct operands o =
+                random_operands(&seed, form, ROWS, COLUMNS, DEPTH, kind & 1 ? CR_F32 : CR_BF16, result, 2);
+            struct cr_matrix c = matrix(ROWS, COLUMNS, result, 1);
+            assert_ok(cr_matmul(compute, form, o.a, o.b, o.c, false));
+            for (size_t n = 1; n <= COLUMNS; n = n * 2 + 1) {
+                size_t first = n % 7 * 3 % (COLUMNS - n + 1);
+                struct cr_matrix b =
+                    form == CR_NT ? cr_matrix_rows(o.b, first, n) : cr_matrix_columns(o.b, first, n);
+                struct cr_matrix part = cr_matrix_columns(c, 0, n), whole = cr_matrix_columns(o.c, first, n);
+                assert_ok(cr_matmul(compute, form, o.a, b, part, false));
+                if (!same_bits(&part, &whole)) fail_msg("kind %d: %zu columns from %zu", kind, n, first);
+            }
+            free_matrix(&c);
+            free_operands(&o);
+            cr_compute_free(compute);
+        }
+}
+
+// Neither do results depend on the threads, in any form.
 static void threads_do_not_change_bits(void **state)
 {
     (void)state;
@@ -143,6 +179,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_agree_with_double),
         cmocka_unit_test(rows_do_not_depend_on_each_other),
+        cmocka_unit_test(columns_do_not_depend_on_each_other),
         cmocka_unit_test(threads_do_not_change_bits),
         cmocka_unit_test(what_does_not_fit_is_refused),
     };

@@ -1,0 +1,180 @@
+// Products of BF16 by the matrix unit (AMX): tiles of 16 rows of 16 words, of which eight are in registers.
+// Four hold 32 × 32 elements of the result, two each the operands' next 16 words. Inside such a step the unit
+// adds up the even and the odd elements of the depth apart, each in order, then both to the result: the chain
+// of an element is made of whole steps, wherever in a tile it lies.
+//
+// Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, LDTILECFG and TDPBF16PS.
+#include "tensor/kernels.h"
+
+#include "tensor/vector_avx512.h"
+
+#include "tensor/kernels_pack.inc"
+
+enum { STEP = 16, SIDE = 16, WIDTH = 2 * SIDE }; // words of a step; rows or columns of a tile, of two
+
+// What a palette's tiles are: memory operand of LDTILECFG.
+struct shape {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+};
+_Static_assert(sizeof(struct shape) == 64, "as the processor reads it");
+
+// GCC does not know what the tile instructions read: all that was written at p has to be in memory before.
+CR_INLINE void settle(const void *p)
+{
+    __asm__ volatile("" : : "r"(p) : "memory");
+}
+
+// Tiles 0 to 3 are the result, 4 and 5 the left operand above and below, 6 and 7 the right.
+static void set_shape(size_t above, size_t below)
+{
+    struct shape shape = {.palette = 1};
+    const size_t rows[8] = {above, above, below, below, above, below, STEP, STEP};
+    for (size_t t = 0; t < 8; t++) {
+        shape.rows[t] = (uint8_t)rows[t];
+        shape.row_bytes[t] = rows[t] > 0 ? STEP * sizeof(uint32_t) : 0;
+    }
+    settle(&shape);
+    _tile_loadconfig(&shape);
+}
+
+static void enter(void)
+{
+    set_shape(SIDE, SIDE);
+}
+
+static void leave(void)
+{
+    _tile_release();
+}
+
+static void pack_left_tiles(const void *source, enum cr_dtype dtype, size_t stride, bool along, size_t count,
+                            size_t depth, uint32_t *target, size_t target_stride)
+{
+    (void)dtype;
+    pack_left(source, CR_BF16, true, STEP, stride, along, count, depth, target, target_stride);
+}
+
+static void pack_right_tiles(const void *source, enum cr_dtype dtype, size_t stride, bool along, size_t count,
+                             size_t depth, uint32_t *target, size_t panel)
+{
+    (void)dtype;
+    pack_right(source, CR_BF16, true, STEP, stride, along, count, depth, target, panel);
+}
+
+// The tiles of one block: its second rows and columns where `below` and `beside`. Strides in bytes.
+CR_INLINE void multiply_tiles(const bool below, const bool beside, size_t steps, const char *left,
+                              size_t left_stride, const uint32_t *right, const float *from, size_t from_stride,
+                              float *to, size_t to_stride)
+{
+    const char *lower = left + SIDE * left_stride;
+    if (from) {
+        const float *from_lower = (const float *)((const char *)from + SIDE * from_stride);
+        _tile_loadd(0, from, from_stride);
+        if (beside) _tile_loadd(1, from + SIDE, from_stride);
+        if (below) _tile_loadd(2, from_lower, from_stride);
+        if (below && beside) _tile_loadd(3, from_lower + SIDE, from_stride);
+    } else {
+        _tile_zero(0);
+        if (beside) _tile_zero(1);
+        if (below) _tile_zero(2);
+        if (below && beside) _tile_zero(3);
+    }
+    for (size_t s = 0; s < steps; s++) {
+        _tile_loadd(6, right, WIDTH * sizeof *right);
+        _tile_loadd(4, left, left_stride);
+        _tile_dpbf16ps(0, 4, 6);
+        if (below) {
+            _tile_loadd(5, lower, left_stride);
+            _tile_dpbf16ps(2, 5, 6);
+        }
+        if (beside) {
+            _tile_loadd(7, right + SIDE, WIDTH * sizeof *right);
+            _tile_dpbf16ps(1, 4, 7);
+            if (below) _tile_dpbf16ps(3, 5, 7);
+        }
+        left += STEP * sizeof *right;
+        lower += STEP * sizeof *right;
+        right += STEP * WIDTH;
+    }
+    float *to_lower = (float *)((char *)to + SIDE * to_stride);
+    _tile_stored(0, to, to_stride);
+    if (beside) _tile_stored(1, to + SIDE, to_stride);
+    if (below) _tile_stored(2, to_lower, to_stride);
+    if (below && beside) _tile_stored(3, to_lower + SIDE, to_stride);
+}
+
+// One block of at most WIDTH rows and columns. Tiles are loaded and stored as whole rows of F32: what is of
+// another type or narrower goes through a block on the stack.
+CR_INLINE void multiply_block(const bool below, size_t rows, size_t columns, size_t steps, const char *left,
+                              size_t left_stride, const uint32_t *right, const struct cr_ends *ends, size_t row,
+                              size_t column)
+{
+    _Alignas(64) float space[WIDTH * WIDTH];
+    const float *from = NULL;
+    size_t from_stride = ends->from_stride * sizeof *from;
+    bool whole = columns % SIDE == 0;
+    if (ends->from) {
+        size_t first = row * ends->from_stride + column;
+        if (whole && ends->from_dtype == CR_F32) {
+            from = (const float *)ends->from + first;
+        } else {
+            for (size_t r = 0; r < rows; r++)
+                for (size_t c = 0; c < columns; c += SIDE)
+                    v_store(space + r * WIDTH + c,
+                            load_n(ends->from, ends->from_dtype, first + r * ends->from_stride + c, columns - c));
+            from = space;
+            from_stride = WIDTH * sizeof *from;
+        }
+    }
+    settle(space);
+    bool direct = whole && ends->to_dtype == CR_F32;
+    size_t first = row * ends->to_stride + column;
+    float *to = direct ? (float *)ends->to + first : space;
+    size_t to_stride = (direct ? ends->to_stride : WIDTH) * sizeof *to;
+    if (columns > SIDE)
+        multiply_tiles(below, true, steps, left, left_stride, right, from, from_stride, to, to_stride);
+    else
+        multiply_tiles(below, false, steps, left, left_stride, right, from, from_stride, to, to_stride);
+    for (size_t r = 0; !direct && r < rows; r++)
+        for (size_t c = 0; c < columns; c += SIDE)
+            store_n(ends->to, ends->to_dtype, first + r * ends->to_stride + c, v_load(space + r * WIDTH + c),
+                    columns - c);
+}
+
+static void multiply(size_t rows, size_t columns, size_t words, const void *left, size_t left_stride,
+                     const uint32_t *right, size_t right_panel, const struct cr_ends *ends)
+{
+    size_t steps = words / STEP, whole = rows / WIDTH * WIDTH, rest = rows - whole;
+    const char *a = left;
+    for (size_t j = 0; j < columns; j += WIDTH)
+        for (size_t i = 0; i < whole; i += WIDTH)
+            multiply_block(true, WIDTH, cr_least(WIDTH, columns - j), steps, a + i * left_stride, left_stride,
+                           right + j / WIDTH * right_panel, ends, i, j);
+    if (rest == 0) return;
+    size_t above = cr_least(SIDE, rest);
+    set_shape(above, rest - above);
+    for (size_t j = 0; j < columns; j += WIDTH) {
+        const uint32_t *panel = right + j / WIDTH * right_panel;
+        if (rest > SIDE)
+            multiply_block(true, rest, cr_least(WIDTH, columns - j), steps, a + whole * left_stride, left_stride,
+                           panel, ends, whole, j);
+        else
+            multiply_block(false, rest, cr_least(WIDTH, columns - j), steps, a + whole * left_stride,
+                           left_stride, panel, ends, whole, j);
+    }
+    enter();
+}
+
+const struct cr_product cr_product__amx = {
+    .per_word = 2,
+    .word_step = STEP,
+    .left_rows = WIDTH,
+    .right_width = WIDTH,
+    .pack_left = pack_left_tiles,
+    .pack_right = pack_right_tiles,
+    .multiply = multiply,
+    .enter = enter,
+    .leave = leave,
+};
