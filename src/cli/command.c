@@ -2,7 +2,6 @@
 
 #include "base/file.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -32,16 +31,4 @@ enum cr_status cr_command_sibling(const char *program, char **out)
     CR_FREE char *directory = NULL;
     CR_TRY(cr_path_directory(self, &directory));
     return cr_path_join(directory, program, out);
-}
-
-enum cr_status cr_command_enclave(int argc, char **argv)
-{
-    CR_FREE char *program = NULL;
-    CR_FREE char **arguments = NULL;
-    CR_TRY(cr_command_sibling("carrel-enclave", &program));
-    CR_TRY(cr_allocate((size_t)argc + 2, sizeof *arguments, &arguments));
-    arguments[0] = program;
-    for (int i = 0; i < argc; i++) arguments[i + 1] = argv[i];
-    execv(program, arguments);
-    return cr_fail_errno(errno == ENOENT ? CR_NOT_FOUND : CR_IO, "%s: cannot be started", program);
 }

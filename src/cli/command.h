@@ -21,7 +21,7 @@ enum cr_status cr_command_print(struct cr_slice text);
 // Sets *out to the path of a program that lies beside the running one; free with free.
 enum cr_status cr_command_sibling(const char *program, char **out);
 
-enum cr_status cr_command_enclave(int argc, char **argv); // tune, serve, join: becomes carrel-enclave
+enum cr_status cr_command_run(int argc, char **argv); // tune, serve, join
 enum cr_status cr_command_tokenizer(int argc, char **argv);
 enum cr_status cr_command_eval(int argc, char **argv);
 enum cr_status cr_command_generate(int argc, char **argv);

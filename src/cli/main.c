@@ -8,10 +8,10 @@
 #include <string.h>
 
 static const struct cr_command commands[] = {
-    {"tune", cr_command_enclave, "fine-tune a model on this machine's data"},
-    {"serve", cr_command_enclave, "run the server of a federation"},
+    {"tune", cr_command_run, "fine-tune a model on this machine's data"},
+    {"serve", cr_command_run, "run the server of a federation"},
     {"invite", cr_command_invite, "make a join token for a silo"},
-    {"join", cr_command_enclave, "take part in a federation with a join token"},
+    {"join", cr_command_run, "take part in a federation with a join token"},
     {"simulate", cr_command_simulate, "run a server and its silos on this machine"},
     {"tokenizer", cr_command_tokenizer, "train a tokenizer, or see what one does to a text"},
     {"eval", cr_command_eval, "loss and accuracy of a model on a file"},

@@ -2,18 +2,15 @@
 
 #include "base/clock.h"
 #include "base/file.h"
-#include "base/flags.h"
 #include "enclave/resume.h"
-#include "federation/client.h"
 #include "federation/progress.h"
+#include "federation/role_options.h"
 #include "federation/server.h"
 
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-enum { OVERRIDES = 64, TOKEN_LIMIT = 1024 };
 
 static volatile sig_atomic_t stopped;
 
@@ -41,21 +38,16 @@ static bool keep_going(void *context)
     return !stopped && !progress->broken;
 }
 
-static enum cr_status print_help(const struct cr_flags *flags)
+// Reads the command line. *done: it asked for help, which is printed.
+static enum cr_status parse(int argc, char **argv, struct cr_role_options *options, bool *done)
 {
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-    CR_TRY(cr_flags_help(flags, &text));
-    if (fwrite(text.data, 1, text.size, stdout) != text.size || fflush(stdout) != 0)
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer help = {0};
+    CR_TRY(cr_role_options_parse(argc, argv, options, &help));
+    *done = help.size > 0;
+    if (!*done) return CR_OK;
+    if (fwrite(help.data, 1, help.size, stdout) != help.size || fflush(stdout) != 0)
         return cr_fail_errno(CR_IO, "standard output");
     return CR_OK;
-}
-
-static enum cr_status parse(const struct cr_flags *flags, int argc, char **argv, const char **positional,
-                            bool *done)
-{
-    size_t count;
-    CR_TRY(cr_flags_parse(flags, argc, argv, positional, &count, done));
-    return *done ? print_help(flags) : CR_OK;
 }
 
 static enum cr_status train(struct cr_trainer *trainer, const struct cr_config *config,
@@ -118,28 +110,19 @@ static enum cr_status serve(const struct cr_config *config, struct cr_progress *
     return cr_server_run(config, &cr_learner_tuning, &sink, keep_going, progress);
 }
 
-// tune and serve: one file of settings, and the same flags but for --restart.
-static enum cr_status
-run_config(const char *usage, const char *summary, bool may_restart, int argc, char **argv,
-           enum cr_status (*run)(const struct cr_config *config, struct cr_progress *progress, bool restart))
+static enum cr_status run_config(int argc, char **argv,
+                                 enum cr_status (*run)(const struct cr_config *config,
+                                                       struct cr_progress *progress, bool restart))
 {
-    const char *items[OVERRIDES], *path;
-    struct cr_flag_list overrides = {.items = items, .capacity = OVERRIDES};
-    bool json = false, restart = false, done;
-    const struct cr_flag flag_items[] = {
-        {"set", CR_FLAG_STRINGS, &overrides, "KEY=VALUE", "override one setting; may be given several times"},
-        {"json", CR_FLAG_BOOL, &json, NULL, "progress as JSON lines on stdout"},
-        {"restart", CR_FLAG_BOOL, &restart, NULL, "begin at the first step, whatever state is kept"},
-    };
-    size_t flag_count = sizeof flag_items / sizeof *flag_items - (may_restart ? 0 : 1);
-    const struct cr_flags flags = {usage, summary, flag_items, flag_count, 1, 1};
-    CR_TRY(parse(&flags, argc, argv, &path, &done));
+    struct cr_role_options options;
+    bool done;
+    CR_TRY(parse(argc, argv, &options, &done));
     if (done) return CR_OK;
     struct cr_config config;
-    CR_TRY(cr_config_read_with(path, overrides.items, overrides.count, &config));
+    CR_TRY(cr_config_read_with(options.config, options.overrides.items, options.overrides.count, &config));
     struct cr_progress progress;
-    cr_progress_init(&progress, json);
-    enum cr_status status = run(&config, &progress, restart);
+    cr_progress_init(&progress, options.json);
+    enum cr_status status = run(&config, &progress, options.restart);
     status = cr_progress_end(&progress, status);
     cr_config_release(&config);
     return status;
@@ -147,75 +130,27 @@ run_config(const char *usage, const char *summary, bool may_restart, int argc, c
 
 enum cr_status cr_role_tune(int argc, char **argv)
 {
-    return run_config("carrel tune CONFIG [options]",
-                      "Fine-tunes a model on this machine's data and writes the result to output_dir.\n"
-                      "Stopped or killed, it goes on from the state in output_dir when it is started again.",
-                      true, argc, argv, tune);
+    return run_config(argc, argv, tune);
 }
 
 enum cr_status cr_role_serve(int argc, char **argv)
 {
-    return run_config(
-        "carrel serve CONFIG [options]",
-        "Runs the server of a federation until its last round is done, and writes the result to "
-        "output_dir.\nStopped or killed, it goes on from federation.state_dir when it is started "
-        "again.",
-        false, argc, argv, serve);
-}
-
-// "-": the first line of standard input, which no list of processes shows.
-static enum cr_status read_token(const char *argument, char out[TOKEN_LIMIT])
-{
-    if (strcmp(argument, "-") != 0) {
-        if (strlen(argument) >= TOKEN_LIMIT) return cr_fail(CR_INVALID, "that is no join token: too long");
-        strcpy(out, argument);
-        return CR_OK;
-    }
-    setvbuf(stdin, NULL, _IONBF, 0); // no copy of it stays
-    if (!fgets(out, TOKEN_LIMIT, stdin)) return cr_fail(CR_IO, "standard input: no join token came");
-    out[strcspn(out, "\r\n")] = 0;
-    return CR_OK;
-}
-
-// The list of processes is for everyone to read, and a token is a secret.
-static void hide(int argc, char **argv, const char *argument)
-{
-    for (int i = 0; i < argc; i++)
-        if (argv[i] == argument) memset(argv[i], '-', strlen(argv[i]));
+    return run_config(argc, argv, serve);
 }
 
 enum cr_status cr_role_join(int argc, char **argv)
 {
-    struct cr_client_options options = {0};
-    const char *argument;
-    char token[TOKEN_LIMIT];
-    bool json = false, done;
-    const struct cr_flag items[] = {
-        {"state", CR_FLAG_STRING, &options.state, "DIR",
-         "the silo's identity and state (carrel-silo-NAME, by the token's name)"},
-        {"model", CR_FLAG_STRING, &options.model, "DIR", "the base model here (the job's path)"},
-        {"data", CR_FLAG_STRING, &options.data, "FILE", "the silo's training data (the job's path)"},
-        {"output", CR_FLAG_STRING, &options.output, "DIR", "where to write the federation's result here too"},
-        {"threads", CR_FLAG_SIZE, &options.threads, "N", "threads that compute; 0, the default: all"},
-        {"json", CR_FLAG_BOOL, &json, NULL, "progress as JSON lines on stdout"},
-    };
-    const struct cr_flags flags = {
-        "carrel join TOKEN [options]",
-        "Takes part in a federation with a join token (`carrel invite` makes one); - reads it from standard "
-        "input.\nStopped or killed, it goes on when it is started again with the same token and --state.",
-        items,
-        sizeof items / sizeof *items,
-        1,
-        1};
-    CR_TRY(parse(&flags, argc, argv, &argument, &done));
+    struct cr_role_options options;
+    char token[CR_TOKEN_LIMIT];
+    bool done;
+    CR_TRY(parse(argc, argv, &options, &done));
     if (done) return CR_OK;
-    CR_TRY(read_token(argument, token));
-    hide(argc, argv, argument);
-    options.token = token;
+    CR_TRY(cr_role_options_token(argc, argv, options.client.token, token));
+    options.client.token = token;
     struct cr_progress progress;
-    cr_progress_init(&progress, json);
+    cr_progress_init(&progress, options.json);
     struct cr_event_sink sink = cr_progress_sink(&progress);
-    enum cr_status status = cr_client_run(&options, &cr_learner_tuning, &sink, keep_going, &progress);
+    enum cr_status status = cr_client_run(&options.client, &cr_learner_tuning, &sink, keep_going, &progress);
     status = cr_progress_end(&progress, status);
     explicit_bzero(token, sizeof token);
     return status;

@@ -1,7 +1,7 @@
 #include "federation/progress.h"
 
 #include "base/clock.h"
-#include "format/json.h"
+#include "format/event_line.h"
 
 #include <errno.h>
 #include <math.h>
@@ -107,32 +107,6 @@ enum cr_status cr_event_sentence(const struct cr_event *event, struct cr_buffer 
     return CR_OK;
 }
 
-static enum cr_status append_json_text(struct cr_buffer *out, const char *key, const char *text)
-{
-    CR_TRY(cr_append_format(out, ", \"%s\": ", key));
-    return cr_json_append_string(out, cr_slice_of_string(text));
-}
-
-enum cr_status cr_event_json(const struct cr_event *event, struct cr_buffer *out)
-{
-    static const char *const levels[] = {"debug", "info", "warning"};
-    CR_TRY(cr_append_format(out, "{\"event\": \"%s\", \"level\": \"%s\"", event->name, levels[event->level]));
-    if (event->message) CR_TRY(append_json_text(out, "message", event->message));
-    for (size_t i = 0; i < event->field_count; i++) {
-        const struct cr_event_field *field = &event->fields[i];
-        if (field->text) {
-            CR_TRY(append_json_text(out, field->name, field->text));
-            continue;
-        }
-        CR_TRY(cr_append_format(out, ", \"%s\": ", field->name));
-        if (isfinite(field->number))
-            CR_TRY(cr_json_append_number(out, field->number));
-        else
-            CR_TRY(cr_append_format(out, "null"));
-    }
-    return cr_append_format(out, "}");
-}
-
 void cr_progress_init(struct cr_progress *progress, bool json)
 {
     *progress = (struct cr_progress){.out = json ? stdout : stderr, .json = json};
@@ -147,7 +121,8 @@ static void receive(void *context, const struct cr_event *event)
     double now = cr_clock_monotonic();
     if (live && !progress->live && !progress->json && now - progress->last_line < plain_pause) return;
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-    enum cr_status status = progress->json ? cr_event_json(event, &text) : cr_event_sentence(event, &text);
+    enum cr_status status =
+        progress->json ? cr_event_line_append(event, &text) : cr_event_sentence(event, &text);
     if (status != CR_OK || text.size == 0) return;
     bool overwrite = live && progress->live;
     struct winsize window;

@@ -26,9 +26,8 @@ struct cr_event_sink cr_progress_sink(struct cr_progress *progress);
 // where the events could not be written it is CR_IO instead.
 enum cr_status cr_progress_end(struct cr_progress *progress, enum cr_status status);
 
-// Appends the event's sentence (nothing where it has none), or its JSON line: {"event": name, "level": ...,
-// "message": ..., and its fields}. The sentence of a "...step" or "...progress" event is a live one.
+// Appends the event's sentence (nothing where it has none). That of a "...step" or "...progress" event is a
+// live one.
 enum cr_status cr_event_sentence(const struct cr_event *event, struct cr_buffer *out);
-enum cr_status cr_event_json(const struct cr_event *event, struct cr_buffer *out);
 
 #endif

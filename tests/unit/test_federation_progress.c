@@ -1,9 +1,6 @@
 #include "support.h"
 
 #include "federation/progress.h"
-#include "format/json.h"
-
-#include <math.h>
 
 static const char *sentence(const char *name, const char *message, const struct cr_event_field *fields,
                             size_t count)
@@ -35,31 +32,10 @@ static void test_sentences(void **state)
     assert_string_equal(sentence("no.such.event", NULL, NULL, 0), "");
 }
 
-static void test_json_is_json(void **state)
-{
-    (void)state;
-    const struct cr_event_field fields[] = {CR_FIELD("loss", NAN), CR_FIELD("third", 1.0 / 3),
-                                            CR_FIELD("whole", 7), CR_FIELD_TEXT("path", "a \"b\"\n\\c")};
-    struct cr_event event = {CR_EVENT_INFO, "x.y", "why\tnot", fields, 4};
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-    assert_ok(cr_event_json(&event, &text));
-    assert_null(strchr(cr_buffer_text(&text), '\n'));
-    struct cr_json *root;
-    assert_ok(cr_json_parse(cr_buffer_slice(&text), "event", &root));
-    assert_true(cr_json_is_string(cr_json_member(root, "event"), "x.y"));
-    assert_true(cr_json_is_string(cr_json_member(root, "level"), "info"));
-    assert_true(cr_json_is_string(cr_json_member(root, "message"), "why\tnot"));
-    assert_true(cr_json_is_string(cr_json_member(root, "path"), "a \"b\"\n\\c"));
-    assert_int_equal(cr_json_kind(cr_json_member(root, "loss")), CR_JSON_NULL);
-    assert_true(cr_json_number(cr_json_member(root, "third"), 0) == 1.0 / 3);
-    cr_json_free(root);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sentences),
-        cmocka_unit_test(test_json_is_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

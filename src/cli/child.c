@@ -1,0 +1,273 @@
+#include "cli/child.h"
+
+#include "base/clock.h"
+#include "cli/command.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0) close(*fd);
+    *fd = -1;
+}
+
+static volatile sig_atomic_t caught;
+static double caught_at;
+
+static void on_signal(int number)
+{
+    double now = cr_clock_monotonic();
+    if (caught == 0) {
+        caught_at = now;
+        caught = number;
+    } else if (now - caught_at > 1) {
+        signal(number, SIG_DFL);
+        raise(number);
+    }
+}
+
+void cr_child_catch_signals(void)
+{
+    // Each keeps the other out, so that caught_at is whole.
+    struct sigaction action = {.sa_handler = on_signal};
+    sigemptyset(&action.sa_mask);
+    sigaddset(&action.sa_mask, SIGINT);
+    sigaddset(&action.sa_mask, SIGTERM);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+int cr_child_signal(void)
+{
+    return (int)caught;
+}
+
+static enum cr_status make_pipe(int *ours, int *theirs)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) return cr_fail_errno(CR_IO, "pipe");
+    *ours = ends[0];
+    *theirs = ends[1];
+    return CR_OK;
+}
+
+// Between fork and exec; returns only where that fails.
+static void become(const char *program, char *const *arguments, pid_t parent, const int fds[3])
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return;
+    if (getppid() != parent) _exit(1); // it died before we asked to die with it
+    int moved[3];
+    for (int i = 0; i < 3; i++) {
+        moved[i] = fds[i] < 0 ? -1 : fcntl(fds[i], F_DUPFD_CLOEXEC, 3); // none is in another's way
+        if (fds[i] >= 0 && moved[i] < 0) return;
+    }
+    for (int i = 0; i < 3; i++)
+        if (moved[i] >= 0 && dup2(moved[i], i) < 0) return;
+    execv(program, arguments);
+}
+
+// A plain fork: posix_spawn cannot ask for a signal when the parent dies.
+static enum cr_status spawn(const char *program, char *const *arguments, const int fds[3], pid_t *out)
+{
+    CR_CLEANUP(close_fd) int failure = -1;
+    CR_CLEANUP(close_fd) int theirs = -1;
+    CR_TRY(make_pipe(&failure, &theirs));
+    fflush(NULL);
+    pid_t self = getpid(), pid = fork();
+    if (pid < 0) return cr_fail_errno(CR_IO, "%s: cannot be started", program);
+    if (pid == 0) {
+        become(program, arguments, self, fds);
+        int error = errno;
+        _exit(write(theirs, &error, sizeof error) == (ssize_t)sizeof error ? 127 : 126);
+    }
+    close_fd(&theirs); // so that the read ends when exec closes the other one
+    int error;
+    ssize_t got;
+    while ((got = read(failure, &error, sizeof error)) < 0 && errno == EINTR) {
+    }
+    if (got == (ssize_t)sizeof error) {
+        waitpid(pid, NULL, 0);
+        errno = error;
+        return cr_fail_errno(errno == ENOENT ? CR_NOT_FOUND : CR_IO, "%s: cannot be started", program);
+    }
+    *out = pid;
+    return CR_OK;
+}
+
+enum cr_status cr_child_start(const char *const *arguments, int input, int output, struct cr_child *child)
+{
+    CR_FREE char *program = NULL;
+    CR_FREE const char **whole = NULL;
+    CR_TRY(cr_command_sibling("carrel-enclave", &program));
+    size_t count = 0;
+    while (arguments[count]) count++;
+    CR_TRY(cr_allocate(count + 2, sizeof *whole, &whole));
+    whole[0] = program;
+    memcpy(whole + 1, arguments, count * sizeof *whole);
+    // Strings that exec only reads.
+    char *const *argv = (char *const *)(uintptr_t)whole;
+    if (output >= 0) return spawn(program, argv, (int[]){input, output, output}, &child->pid);
+    CR_CLEANUP(close_fd) int events = -1;
+    CR_CLEANUP(close_fd) int errors = -1;
+    CR_CLEANUP(close_fd) int their_events = -1;
+    CR_CLEANUP(close_fd) int their_errors = -1;
+    CR_TRY(make_pipe(&events, &their_events));
+    CR_TRY(make_pipe(&errors, &their_errors));
+    CR_TRY(spawn(program, argv, (int[]){input, their_events, their_errors}, &child->pid));
+    child->events = events;
+    child->errors = errors;
+    events = errors = -1;
+    return CR_OK;
+}
+
+enum cr_status cr_child_pipe_line(const char *text, int *out)
+{
+    CR_CLEANUP(close_fd) int input = -1;
+    CR_CLEANUP(close_fd) int ours = -1;
+    CR_TRY(make_pipe(&input, &ours));
+    size_t length = strlen(text);
+    // A pipe holds far more.
+    if (write(ours, text, length) != (ssize_t)length || write(ours, "\n", 1) != 1)
+        return cr_fail_errno(CR_IO, "pipe");
+    *out = input;
+    input = -1;
+    return CR_OK;
+}
+
+static enum cr_status hand_on(struct cr_child *child,
+                              enum cr_status (*receive)(void *context, const struct cr_event *event),
+                              void *context)
+{
+    struct cr_event_line line;
+    enum cr_status status =
+        cr_event_line_parse(cr_buffer_slice(&child->line), "an event of carrel-enclave", &line);
+    if (status != CR_OK) return cr_fail(CR_PROTOCOL, "%s", cr_error_message());
+    status = receive(context, &line.event);
+    cr_event_line_release(&line);
+    return status;
+}
+
+// What its errors say belongs to the person; only the last line is kept back, for whoever asks how it ended.
+static enum cr_status end_of_error(struct cr_child *child)
+{
+    if (child->word.size > 0) fprintf(stderr, "%s\n", cr_buffer_text(&child->word));
+    cr_buffer_clear(&child->word);
+    CR_TRY(cr_append(&child->word, child->said.data, child->said.size));
+    cr_buffer_clear(&child->said);
+    return CR_OK;
+}
+
+static enum cr_status read_events(struct cr_child *child,
+                                  enum cr_status (*receive)(void *context, const struct cr_event *event),
+                                  void *context)
+{
+    char chunk[4096];
+    ssize_t got = read(child->events, chunk, sizeof chunk);
+    if (got < 0) return errno == EINTR ? CR_OK : cr_fail_errno(CR_IO, "the events of carrel-enclave");
+    if (got == 0) close_fd(&child->events);
+    for (ssize_t i = 0; i < got; i++) {
+        if (chunk[i] != '\n') {
+            if (child->line.size >= CR_EVENT_LINE_LIMIT)
+                return cr_fail(CR_PROTOCOL, "the events of carrel-enclave: a line without end");
+            CR_TRY(cr_append_u8(&child->line, (uint8_t)chunk[i]));
+            continue;
+        }
+        CR_TRY(hand_on(child, receive, context));
+        cr_buffer_clear(&child->line);
+    }
+    return CR_OK;
+}
+
+static enum cr_status read_errors(struct cr_child *child)
+{
+    char chunk[4096];
+    ssize_t got = read(child->errors, chunk, sizeof chunk);
+    if (got < 0) return errno == EINTR ? CR_OK : cr_fail_errno(CR_IO, "the errors of carrel-enclave");
+    if (got == 0) close_fd(&child->errors);
+    for (ssize_t i = 0; i < got; i++) {
+        if (chunk[i] != '\n') CR_TRY(cr_append_u8(&child->said, (uint8_t)chunk[i]));
+        if (chunk[i] == '\n' || child->said.size >= CR_EVENT_LINE_LIMIT) CR_TRY(end_of_error(child));
+    }
+    return got == 0 && child->said.size > 0 ? end_of_error(child) : CR_OK;
+}
+
+enum cr_status cr_child_read(struct cr_child *child, int milliseconds,
+                             enum cr_status (*receive)(void *context, const struct cr_event *event),
+                             void *context, enum cr_child_news *news)
+{
+    struct pollfd wait[] = {{.fd = child->events, .events = POLLIN}, {.fd = child->errors, .events = POLLIN}};
+    *news = CR_CHILD_ENDED;
+    if (child->events < 0 && child->errors < 0) return CR_OK;
+    *news = CR_CHILD_QUIET;
+    int ready = poll(wait, 2, milliseconds);
+    if (ready <= 0) return ready == 0 || errno == EINTR ? CR_OK : cr_fail_errno(CR_IO, "poll");
+    *news = CR_CHILD_SPOKE;
+    if (wait[0].revents) CR_TRY(read_events(child, receive, context));
+    return wait[1].revents ? read_errors(child) : CR_OK;
+}
+
+void cr_child_reap(struct cr_child *child, bool wait)
+{
+    int status;
+    pid_t found;
+    if (child->pid == 0) return;
+    while ((found = waitpid(child->pid, &status, wait ? 0 : WNOHANG)) < 0 && errno == EINTR) {
+    }
+    if (found != child->pid) return;
+    child->pid = 0;
+    child->exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static enum cr_status status_of_exit(int exit_code)
+{
+    for (int status = CR_OK; status < CR_INTERNAL; status++)
+        if (cr_exit_code((enum cr_status)status) == exit_code) return (enum cr_status)status;
+    return CR_INTERNAL;
+}
+
+enum cr_status cr_child_failure(int exit_code, const char *word)
+{
+    static const char prefix[] = "carrel: ";
+    if (strncmp(word, prefix, sizeof prefix - 1) == 0) word += sizeof prefix - 1;
+    if (word[0] != 0) return cr_fail(status_of_exit(exit_code), "%s", word);
+    if (exit_code > 128 && caught != 0) return cr_fail(CR_CANCELLED, "stopped at once");
+    if (exit_code > 128)
+        return cr_fail(CR_INTERNAL, "carrel-enclave was killed: %s", strsignal(exit_code - 128));
+    return cr_fail(status_of_exit(exit_code), "carrel-enclave left no word (exit code %d)", exit_code);
+}
+
+enum cr_status cr_child_result(const struct cr_child *child)
+{
+    return child->exit_code == 0 ? CR_OK : cr_child_failure(child->exit_code, cr_buffer_text(&child->word));
+}
+
+void cr_child_stop(struct cr_child *child)
+{
+    if (child->pid > 0) kill(child->pid, SIGTERM);
+    close_fd(&child->events); // nobody reads them any more, and it is not to wait for us
+    close_fd(&child->errors);
+    cr_child_reap(child, true);
+}
+
+void cr_child_release(struct cr_child *child)
+{
+    close_fd(&child->events);
+    close_fd(&child->errors);
+    cr_buffer_release(&child->line);
+    cr_buffer_release(&child->said);
+    cr_buffer_release(&child->word);
+}
+
+void cr_child_pass_on(const struct cr_child *child, int number)
+{
+    if (child->pid > 0) kill(child->pid, number == SIGTERM ? SIGINT : SIGTERM);
+}

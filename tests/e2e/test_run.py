@@ -1,0 +1,195 @@
+"""carrel tune, serve and join as parents of carrel-enclave: signals, ends, and what other processes may see."""
+import base64
+import hashlib
+import json
+import os
+import pty
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+CARREL = os.path.join(os.path.abspath(sys.argv.pop(1)), "carrel")
+DEMO = os.path.abspath("examples/demo/model")
+STEPS = 100000  # more than any test waits for
+
+
+def wait_for(condition, what, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError("waited in vain: " + what)
+        time.sleep(0.01)
+    return found
+
+
+def children(pid):
+    with open("/proc/%d/task/%d/children" % (pid, pid)) as file:
+        return [int(word) for word in file.read().split()]
+
+
+def gone(pid):
+    try:
+        with open("/proc/%d/stat" % pid) as file:
+            return file.read().rsplit(") ", 1)[1][0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def arguments(pid):
+    with open("/proc/%d/cmdline" % pid, "rb") as file:
+        return file.read().split(b"\0")[:-1]
+
+
+class Run(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="carrel-run-")
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.config = os.path.join(self.folder, "tune.yaml")
+        self.output = os.path.join(self.folder, "out")
+        self.state = os.path.join(self.output, "trainer.state")
+        with open(os.path.join(self.folder, "rows.jsonl"), "w") as rows:
+            rows.write('{"text": "After lunch the doctor wrote"}\n' * 8)
+        with open(self.config, "w") as config:
+            json.dump({"model_name_or_path": DEMO, "output_dir": self.output, "threads": 1,
+                       "data": {"train": rows.name, "max_length": 32},
+                       "training": {"max_steps": STEPS, "logging_steps": 1, "per_device_train_batch_size": 2}}, config)
+
+    def start(self, *command, **options):
+        process = subprocess.Popen([CARREL, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                   start_new_session=True, **options)
+        self.addCleanup(self.end_all, process)
+        return process
+
+    @staticmethod
+    def end_all(process):
+        process.kill()
+        process.communicate()
+
+    def training(self):
+        """A run in the middle of its steps, and the process that trains."""
+        process = self.start("tune", self.config, "--json")
+        for line in process.stdout:
+            if json.loads(line)["event"] == "train.step":
+                break
+        [child] = children(process.pid)
+        self.assertEqual(arguments(child)[1], b"tune")
+        return process, child
+
+    def assert_stopped(self, process, child):
+        _, error = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130, error)
+        self.assertRegex(error, r"\Acarrel: stopped after step \d+ of %d: the same command goes on from there \(.*\)\n\Z" % STEPS)
+        self.assertTrue(os.path.exists(self.state))
+        self.assertTrue(gone(child))
+
+    def test_a_signal_stops_it_once(self):
+        for to in ("parent", "group", "both", "child"):
+            for number in (signal.SIGINT, signal.SIGTERM):
+                with self.subTest(to=to, number=number):
+                    process, child = self.training()
+                    if to == "group":  # a terminal's Ctrl-C, a shell's kill %1
+                        os.killpg(process.pid, number)
+                    elif to == "both":  # systemd, or timeout(1), which sends twice
+                        os.kill(process.pid, number)
+                        os.kill(child, number)
+                        os.kill(process.pid, number)
+                    else:
+                        os.kill(process.pid if to == "parent" else child, number)
+                    self.assert_stopped(process, child)
+
+    def test_killed_parent_takes_its_child_along(self):
+        process, child = self.training()
+        process.kill()
+        process.wait()
+        wait_for(lambda: gone(child), "the end of the child")
+
+    def test_second_signal_ends_it_at_once(self):
+        process, child = self.training()
+        os.kill(child, signal.SIGSTOP)  # so that it does not obey the first
+        process.send_signal(signal.SIGTERM)
+        time.sleep(1.2)
+        self.assertIsNone(process.poll())
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+        self.assertEqual(process.returncode, -signal.SIGTERM)
+        wait_for(lambda: gone(child), "the end of the child")
+
+    def test_killed_child(self):
+        process, child = self.training()
+        os.kill(child, signal.SIGKILL)
+        _, error = process.communicate(timeout=60)
+        self.assertEqual((process.returncode, error), (1, "carrel: carrel-enclave was killed: Killed\n"))
+
+    def test_nobody_listens_any_more(self):
+        process, child = self.training()
+        process.stdout.close()
+        self.assertEqual(process.wait(60), 3)
+        self.assertEqual(process.stderr.read(), "carrel: standard output: Broken pipe\n")
+        self.assertTrue(os.path.exists(self.state))  # as after a signal
+        self.assertTrue(gone(child))
+
+    def test_a_terminal_shows_the_end_on_a_line_of_its_own(self):
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen([CARREL, "tune", self.config], stderr=theirs, start_new_session=True)
+        self.addCleanup(self.end_all, process)
+        os.close(theirs)
+        shown = b""
+        while shown.count(b"\rstep") + shown.count(b"\x1b[Kstep") < 3:
+            shown += os.read(ours, 4096)
+        process.send_signal(signal.SIGINT)
+        try:
+            while more := os.read(ours, 4096):
+                shown += more
+        except OSError:  # what a terminal says whose last user has gone
+            pass
+        os.close(ours)
+        self.assertEqual(process.wait(60), 130)
+        self.assertRegex(shown.decode(), r"\r\x1b\[Kcarrel: stopped after step .*\r\n\Z")
+        self.assertRegex(shown.decode(), r"\Atraining [\d,]+ values .*\r\nstep ")
+
+    def test_sentences_and_json(self):
+        few = ("--set", "training.max_steps=2", "--restart")
+        plain = subprocess.run([CARREL, "tune", self.config, *few], capture_output=True, text=True)
+        self.assertEqual((plain.returncode, plain.stdout), (0, ""), plain.stderr)
+        self.assertRegex(plain.stderr, r"\Atraining [\d,]+ values on a model of [\d,]+: 8 examples, 2 steps\n"
+                         r"(step .*\n)*the result is in .*\n\Z")
+        command = [CARREL, "tune", self.config, *few, "--json"]
+        lines = subprocess.run(command, capture_output=True, text=True)
+        self.assertEqual((lines.returncode, lines.stderr), (0, ""))
+        command[0] += "-enclave"
+        direct = subprocess.run(command, capture_output=True, text=True)
+        names = [[json.loads(line)["event"] for line in run.stdout.splitlines()] for run in (lines, direct)]
+        self.assertEqual(names[0], names[1])
+        self.assertEqual(names[0], ["train.begin", "train.step", "train.step", "tune.done"])
+
+    def test_token_is_on_no_command_line(self):
+        # By docs/PROTOCOL.md; nobody listens at the address.
+        content = struct.pack("<BBQ32s32sB4sH", 1, 1, 1 << 40, b"F" * 32, b"S" * 32, 4, b"anne", 11) + b"127.0.0.1:1"
+        token = "carrel1." + base64.urlsafe_b64encode(content + hashlib.sha256(content).digest()[:4]).decode().rstrip("=")
+        for argument in (token, "-"):
+            process = self.start("join", argument, "--state", self.folder + "/silo", "--json", stdin=subprocess.PIPE)
+            if argument == "-":
+                process.stdin.write(token + "\n")
+                process.stdin.flush()
+            self.assertEqual(json.loads(process.stdout.readline())["event"], "client.waiting")
+            [child] = children(process.pid)
+            self.assertEqual(arguments(process.pid)[1:3], [b"join", b"-" * len(argument)])
+            self.assertEqual(arguments(child)[1:3], [b"join", b"-"])
+            process.terminate()
+            _, error = process.communicate(timeout=60)
+            self.assertEqual(process.returncode, 130, error)
+
+    def test_missing_program(self):
+        shutil.copy(CARREL, self.folder)
+        alone = subprocess.run([self.folder + "/carrel", "tune", self.config], capture_output=True, text=True)
+        self.assertEqual((alone.returncode, alone.stderr),
+                         (3, "carrel: %s/carrel-enclave: cannot be started: No such file or directory\n" % self.folder))
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
