@@ -10,7 +10,13 @@
 
 #include "tensor/kernels_pack.inc"
 
-enum { STEP = 16, SIDE = 16, WIDTH = 2 * SIDE }; // words of a step; rows or columns of a tile, of two
+enum {
+    STEP = 16,        // words of a step
+    SIDE = 16,        // rows or columns of a tile
+    WIDTH = 2 * SIDE, // of two
+    CHUNK = 8,        // steps
+    STRIPS = 4,       // of WIDTH rows
+};
 
 // What a palette's tiles are: memory operand of LDTILECFG.
 struct shape {
@@ -65,8 +71,8 @@ static void pack_right_tiles(const void *source, enum cr_dtype dtype, size_t str
 
 // The tiles of one block: its second rows and columns where `below` and `beside`. Strides in bytes.
 CR_INLINE void multiply_tiles(const bool below, const bool beside, size_t steps, const char *left,
-                              size_t left_stride, const uint32_t *right, const float *from, size_t from_stride,
-                              float *to, size_t to_stride)
+                              size_t left_stride, const uint32_t *right, const float *from,
+                              size_t from_stride, float *to, size_t to_stride)
 {
     const char *lower = left + SIDE * left_stride;
     if (from) {
@@ -105,65 +111,111 @@ CR_INLINE void multiply_tiles(const bool below, const bool beside, size_t steps,
     if (below && beside) _tile_stored(3, to_lower + SIDE, to_stride);
 }
 
-// One block of at most WIDTH rows and columns. Tiles are loaded and stored as whole rows of F32: what is of
-// another type or narrower goes through a block on the stack.
-CR_INLINE void multiply_block(const bool below, size_t rows, size_t columns, size_t steps, const char *left,
-                              size_t left_stride, const uint32_t *right, const struct cr_ends *ends, size_t row,
-                              size_t column)
+// Where the tiles of a block come from or go to: whole rows of F32 directly, what is of another type or
+// narrower by way of `sums`.
+static bool is_direct(enum cr_dtype dtype, size_t columns)
 {
-    _Alignas(64) float space[WIDTH * WIDTH];
-    const float *from = NULL;
-    size_t from_stride = ends->from_stride * sizeof *from;
-    bool whole = columns % SIDE == 0;
-    if (ends->from) {
-        size_t first = row * ends->from_stride + column;
-        if (whole && ends->from_dtype == CR_F32) {
-            from = (const float *)ends->from + first;
-        } else {
-            for (size_t r = 0; r < rows; r++)
-                for (size_t c = 0; c < columns; c += SIDE)
-                    v_store(space + r * WIDTH + c,
-                            load_n(ends->from, ends->from_dtype, first + r * ends->from_stride + c, columns - c));
-            from = space;
-            from_stride = WIDTH * sizeof *from;
-        }
+    return dtype == CR_F32 && columns % SIDE == 0;
+}
+
+// A block of the result: at most WIDTH rows and columns.
+struct block {
+    size_t row, rows, column, columns;
+    float *sums; // [WIDTH, WIDTH]
+};
+
+CR_INLINE void fetch(const struct block *b, const struct cr_ends *ends)
+{
+    for (size_t r = 0; r < b->rows; r++)
+        for (size_t c = 0; c < b->columns; c += SIDE)
+            v_store(b->sums + r * WIDTH + c,
+                    load_n(ends->from, ends->from_dtype, (b->row + r) * ends->from_stride + b->column + c,
+                           b->columns - c));
+    settle(b->sums);
+}
+
+CR_INLINE void deliver(const struct block *b, const struct cr_ends *ends, enum cr_dtype dtype)
+{
+    for (size_t r = 0; r < b->rows; r++)
+        for (size_t c = 0; c < b->columns; c += SIDE)
+            store_n(ends->to, dtype, (b->row + r) * ends->to_stride + b->column + c,
+                    v_load(b->sums + r * WIDTH + c), b->columns - c);
+}
+
+// One chunk of the depth of a block; `first` and `last` tell of the ends of the chain.
+CR_INLINE void multiply_block(const bool below, const struct block *b, size_t steps, const char *left,
+                              size_t left_stride, const uint32_t *right, const struct cr_ends *ends,
+                              bool first, bool last)
+{
+    const float *from = b->sums;
+    float *to = b->sums;
+    size_t from_stride = WIDTH * sizeof *from, to_stride = from_stride;
+    if (first && !ends->from) {
+        from = NULL;
+    } else if (first && is_direct(ends->from_dtype, b->columns)) {
+        from = (const float *)ends->from + b->row * ends->from_stride + b->column;
+        from_stride = ends->from_stride * sizeof *from;
+    } else if (first) {
+        fetch(b, ends);
     }
-    settle(space);
-    bool direct = whole && ends->to_dtype == CR_F32;
-    size_t first = row * ends->to_stride + column;
-    float *to = direct ? (float *)ends->to + first : space;
-    size_t to_stride = (direct ? ends->to_stride : WIDTH) * sizeof *to;
-    if (columns > SIDE)
+    bool direct = last && is_direct(ends->to_dtype, b->columns);
+    if (direct) {
+        to = (float *)ends->to + b->row * ends->to_stride + b->column;
+        to_stride = ends->to_stride * sizeof *to;
+    }
+    if (b->columns > SIDE)
         multiply_tiles(below, true, steps, left, left_stride, right, from, from_stride, to, to_stride);
     else
         multiply_tiles(below, false, steps, left, left_stride, right, from, from_stride, to, to_stride);
-    for (size_t r = 0; !direct && r < rows; r++)
-        for (size_t c = 0; c < columns; c += SIDE)
-            store_n(ends->to, ends->to_dtype, first + r * ends->to_stride + c, v_load(space + r * WIDTH + c),
-                    columns - c);
+    if (!last || direct) return;
+    if (ends->to_dtype == CR_F32)
+        deliver(b, ends, CR_F32);
+    else
+        deliver(b, ends, CR_BF16);
+}
+
+// `rows` rows in strips of WIDTH, the last of which may be shorter if it is the only one. A chunk of a panel
+// stays in the nearest cache while the strips pass by.
+CR_INLINE void multiply_strips(const bool below, size_t rows, size_t columns, size_t steps, const char *left,
+                               size_t left_stride, const uint32_t *right, size_t right_panel,
+                               const struct cr_ends *ends, size_t row)
+{
+    _Alignas(64) float sums[STRIPS][WIDTH * WIDTH];
+    for (size_t j = 0; j < columns; j += WIDTH, right += right_panel) {
+        size_t k = 0, here;
+        do {
+            here = cr_least(CHUNK, steps - k);
+            for (size_t i = 0; i < rows; i += WIDTH) {
+                struct block block = {row + i, cr_least(WIDTH, rows - i), j, cr_least(WIDTH, columns - j),
+                                      sums[i / WIDTH]};
+                multiply_block(below, &block, here, left + i * left_stride + k * STEP * sizeof *right,
+                               left_stride, right + k * STEP * WIDTH, ends, k == 0, k + here == steps);
+            }
+            k += here;
+        } while (k < steps);
+    }
 }
 
 static void multiply(size_t rows, size_t columns, size_t words, const void *left, size_t left_stride,
                      const uint32_t *right, size_t right_panel, const struct cr_ends *ends)
 {
-    size_t steps = words / STEP, whole = rows / WIDTH * WIDTH, rest = rows - whole;
+    size_t steps = words / STEP, row = 0;
     const char *a = left;
-    for (size_t j = 0; j < columns; j += WIDTH)
-        for (size_t i = 0; i < whole; i += WIDTH)
-            multiply_block(true, WIDTH, cr_least(WIDTH, columns - j), steps, a + i * left_stride, left_stride,
-                           right + j / WIDTH * right_panel, ends, i, j);
-    if (rest == 0) return;
-    size_t above = cr_least(SIDE, rest);
-    set_shape(above, rest - above);
-    for (size_t j = 0; j < columns; j += WIDTH) {
-        const uint32_t *panel = right + j / WIDTH * right_panel;
-        if (rest > SIDE)
-            multiply_block(true, rest, cr_least(WIDTH, columns - j), steps, a + whole * left_stride, left_stride,
-                           panel, ends, whole, j);
-        else
-            multiply_block(false, rest, cr_least(WIDTH, columns - j), steps, a + whole * left_stride,
-                           left_stride, panel, ends, whole, j);
+    settle(left);
+    while (rows - row >= WIDTH) {
+        size_t here = cr_least(STRIPS * WIDTH, (rows - row) / WIDTH * WIDTH);
+        multiply_strips(true, here, columns, steps, a + row * left_stride, left_stride, right, right_panel,
+                        ends, row);
+        row += here;
     }
+    size_t rest = rows - row;
+    if (rest == 0) return;
+    set_shape(cr_least(SIDE, rest), rest > SIDE ? rest - SIDE : 0);
+    a += row * left_stride;
+    if (rest > SIDE)
+        multiply_strips(true, rest, columns, steps, a, left_stride, right, right_panel, ends, row);
+    else
+        multiply_strips(false, rest, columns, steps, a, left_stride, right, right_panel, ends, row);
     enter();
 }
 
@@ -172,6 +224,7 @@ const struct cr_product cr_product__amx = {
     .word_step = STEP,
     .left_rows = WIDTH,
     .right_width = WIDTH,
+    .right_columns = 512,
     .pack_left = pack_left_tiles,
     .pack_right = pack_right_tiles,
     .multiply = multiply,

@@ -12,21 +12,29 @@
 #include "tensor/split.h"
 
 enum {
-    DEPTH = 512,              // words
-    COLUMNS = 256,            // a multiple of every panel width
-    ROWS = 96,                // a multiple of every number of rows computed together
-    ROWS_SUPER = 1056,        // a multiple of ROWS
-    LEFT_STRIDE = DEPTH + 16, // an odd number of cache lines, so that rows do not compete for places
+    DEPTH = 512,                // words
+    COLUMNS = 512,              // of a block at most
+    ROWS = 96,                  // a multiple of every number of rows computed together
+    ROWS_SUPER = 1056,          // a multiple of ROWS
+    LINE = 16,                  // words of a cache line
+    LEAST_WIDTH = 2,            // of a panel
+    LEFT_STRIDE = DEPTH + LINE, // an odd number of cache lines, so that rows do not compete for places
 };
 
 // The parts of a thread's workspace.
 struct scratch {
-    uint32_t right[COLUMNS * DEPTH];
+    uint32_t right[COLUMNS * DEPTH + COLUMNS / LEAST_WIDTH * LINE];
     uint32_t left[ROWS * LEFT_STRIDE];
     float partial[ROWS_SUPER * COLUMNS];
 };
 
 _Static_assert(sizeof(struct scratch) <= CR_WORKSPACE, "the workspace holds one block of each operand");
+
+// From one panel to the next; off by a cache line, so that panels do not compete for places.
+static size_t panel_words(const struct cr_product *product)
+{
+    return product->right_width * DEPTH + LINE;
+}
 
 struct job {
     const struct cr_compute *compute;
@@ -52,7 +60,7 @@ static void pack_right(const struct job *job, size_t k, size_t depth, size_t col
     bool along = job->form == CR_NT;
     const void *source = along ? cr_at(&job->b, column, k) : cr_at(&job->b, k, column);
     product->pack_right(source, job->b.dtype, job->b.stride, along, columns, depth, target,
-                        product->right_width * DEPTH);
+                        panel_words(product));
 }
 
 // Rows of the left operand, where they lie or packed into `space`; *stride in bytes.
@@ -111,7 +119,7 @@ static void multiply_block(const struct job *job, size_t row, size_t rows, size_
             struct cr_ends ends =
                 ends_of(job, row + i, column, first, last, scratch->partial + i % ROWS_SUPER * COLUMNS);
             product->multiply(here, columns, cr_words(product, depth), left, stride, scratch->right,
-                              product->right_width * DEPTH, &ends);
+                              panel_words(product), &ends);
         }
         k += depth;
     } while (k < job->depth);
@@ -128,7 +136,7 @@ static void multiply_part(void *context, size_t item, size_t thread)
     size_t column_start = part_start(job->c.columns, product->right_width, j, job->column_parts);
     // With few rows packing is most of the work, and a panel that is used at once is still in the nearest
     // cache.
-    size_t columns = job->c.rows <= product->left_rows ? product->right_width : COLUMNS;
+    size_t columns = job->c.rows <= product->left_rows ? product->right_width : product->right_columns;
     // Without partial results there is no reason to pack the right operand more than once.
     bool partial = job->c.dtype != CR_F32 && job->depth > DEPTH * product->per_word;
     size_t rows = partial ? ROWS_SUPER : job->c.rows;
@@ -166,7 +174,7 @@ static void split(struct job *job)
     // A block of columns is packed and used by itself anyway: as an item of its own it goes to whoever is
     // free.
     size_t columns = (job->c.columns + job->column_parts - 1) / job->column_parts;
-    job->column_parts *= (columns + COLUMNS - 1) / COLUMNS;
+    job->column_parts *= (columns + product->right_columns - 1) / product->right_columns;
 }
 
 enum cr_status cr_matmul(struct cr_compute *compute, enum cr_transpose form, struct cr_matrix a,
