@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Products beside W go in blocks of so many rows, so that what lies between the two thin products stays in
-// the cache and scratch does not grow with the batch. The blocks are part of the order of summation.
-enum { ROW_BLOCK = 256 };
+// Products beside W go in blocks of so many rows, so that scratch does not grow with the batch. The blocks
+// are part of the order of summation.
+enum { ROW_BLOCK = 512 };
 
 struct cr_lora;
 
@@ -22,8 +22,8 @@ struct lora_delta {
     struct cr_lora *lora;
     const struct cr_parameter *a, *b; // [r,in], [out,r]
     size_t in, out;
-    void *low;                 // [rows,r] act: dropout(x) Aᵀ of the last training walk, for the way back
-    size_t low_rows;           // rows of it that are set
+    void *low;       // [rows,r] act: scale·dropout(x) Aᵀ of the last training walk, for the way back
+    size_t low_rows; // rows of it that are set
     struct cr_stream *dropout; // NULL where nothing is dropped
 };
 
@@ -42,12 +42,12 @@ struct cr_lora {
     size_t delta_count;
 
     struct cr_arena scratch;
-    void *wide;             // [ROW_BLOCK, max(in,out)] act
+    void *wide;             // [ROW_BLOCK, max in] act: dropped inputs, and their gradient
     uint16_t *bits;         // [ROW_BLOCK, max in]
-    void *narrow;           // [ROW_BLOCK, r] act: dropout(x) Aᵀ where it is not kept
+    float *exact;           // [ROW_BLOCK, r]: `low` before it is rounded
+    void *narrow;           // [ROW_BLOCK, r] act: `low` where it is not kept
     float *low_gradient;    // [rows, r]
     void *low_gradient_act; // [rows, r] act; none where act is F32
-    float *b_gradient;      // [max out, r]
 };
 
 static struct cr_matrix weight_of(const struct cr_lora *lora, const struct cr_parameter *parameter)
@@ -83,6 +83,14 @@ static size_t block_rows(size_t rows, size_t first)
     return cr_least(rows - first, ROW_BLOCK);
 }
 
+// What lies between the two thin products: scaled in F32, and rounded to the activation type unless that is
+// F32.
+static void scale_and_round(struct cr_lora *lora, struct cr_matrix exact, struct cr_matrix rounded)
+{
+    cr_scale(lora->compute, exact, lora->scale);
+    if (lora->act != CR_F32) cr_copy_matrix(lora->compute, exact, rounded);
+}
+
 static enum cr_status lora_forward(struct cr_delta *delta, struct cr_matrix x, struct cr_matrix y)
 {
     struct lora_delta *self = (struct lora_delta *)delta;
@@ -103,39 +111,33 @@ static enum cr_status lora_forward(struct cr_delta *delta, struct cr_matrix x, s
         }
         void *place = lora->training ? (char *)self->low + first * r * size : lora->narrow;
         struct cr_matrix low = cr_matrix_of(place, lora->act, rows, r);
-        CR_TRY(cr_matmul(lora->compute, CR_NT, input, weight_of(lora, self->a), low, false));
-        struct cr_matrix high = cr_matrix_of(lora->wide, lora->act, rows, self->out);
-        CR_TRY(cr_matmul(lora->compute, CR_NT, low, weight_of(lora, self->b), high, false));
-        cr_add_scaled(lora->compute, cr_matrix_rows(y, first, rows), lora->scale, high);
+        struct cr_matrix exact = lora->act == CR_F32 ? low : cr_matrix_of(lora->exact, CR_F32, rows, r);
+        CR_TRY(cr_matmul(lora->compute, CR_NT, input, weight_of(lora, self->a), exact, false));
+        scale_and_round(lora, exact, low);
+        CR_TRY(cr_matmul(lora->compute, CR_NT, low, weight_of(lora, self->b), cr_matrix_rows(y, first, rows),
+                         true));
     }
     self->low_rows = lora->training ? x.rows : 0;
     return CR_OK;
 }
 
-// dB += scale · dyᵀ low. The factor is applied in fp32, after the product.
+// dB += dyᵀ low: the factor is in `low`.
 static enum cr_status add_b_gradient(struct lora_delta *self, struct cr_matrix dy)
 {
     struct cr_lora *lora = self->lora;
     struct cr_matrix low = cr_matrix_of(self->low, lora->act, dy.rows, lora->config.r);
-    struct cr_matrix product = cr_matrix_of(lora->b_gradient, CR_F32, self->out, lora->config.r);
-    CR_TRY(cr_matmul(lora->compute, CR_TN, dy, low, product, false));
-    cr_add_scaled(lora->compute, gradient_of(lora, self->b), lora->scale, product);
-    return CR_OK;
+    return cr_matmul(lora->compute, CR_TN, dy, low, gradient_of(lora, self->b), true);
 }
 
-// The gradient of low: scale · dy B, in the activation type.
+// The gradient of dropout(x) Aᵀ: scale · dy B, in the activation type.
 static enum cr_status low_gradient(struct lora_delta *self, struct cr_matrix dy, struct cr_matrix *out)
 {
     struct cr_lora *lora = self->lora;
     struct cr_matrix exact = cr_matrix_of(lora->low_gradient, CR_F32, dy.rows, lora->config.r);
     CR_TRY(cr_matmul(lora->compute, CR_NN, dy, weight_of(lora, self->b), exact, false));
-    cr_scale(lora->compute, exact, lora->scale);
-    if (lora->act == CR_F32) {
-        *out = exact;
-    } else {
-        *out = cr_matrix_of(lora->low_gradient_act, lora->act, dy.rows, lora->config.r);
-        cr_copy_matrix(lora->compute, exact, *out);
-    }
+    *out = exact;
+    if (lora->act != CR_F32) *out = cr_matrix_of(lora->low_gradient_act, lora->act, dy.rows, lora->config.r);
+    scale_and_round(lora, exact, *out);
     return CR_OK;
 }
 
@@ -247,18 +249,17 @@ static const struct cr_structure_kind lora_kind = {
 // Hands out the scratch; called once to count and once to take.
 static void lay_out(struct cr_lora *lora)
 {
-    size_t size = cr_dtype_size(lora->act), r = lora->config.r, in = 0, out = 0;
-    for (size_t i = 0; i < lora->delta_count; i++) {
-        in = cr_most(in, lora->deltas[i].in);
-        out = cr_most(out, lora->deltas[i].out);
-    }
-    lora->wide = cr_arena_take(&lora->scratch, ROW_BLOCK * cr_most(in, out), size);
+    size_t size = cr_dtype_size(lora->act), r = lora->config.r, in = 0;
+    for (size_t i = 0; i < lora->delta_count; i++) in = cr_most(in, lora->deltas[i].in);
     lora->narrow = cr_arena_take(&lora->scratch, ROW_BLOCK * r, size);
+    if (lora->act != CR_F32) lora->exact = cr_arena_take(&lora->scratch, ROW_BLOCK * r, sizeof(float));
     if (lora->rows == 0) return;
-    if (lora->drop > 0) lora->bits = cr_arena_take(&lora->scratch, ROW_BLOCK * in, sizeof(uint16_t));
+    if (lora->drop > 0) {
+        lora->wide = cr_arena_take(&lora->scratch, ROW_BLOCK * in, size);
+        lora->bits = cr_arena_take(&lora->scratch, ROW_BLOCK * in, sizeof(uint16_t));
+    }
     lora->low_gradient = cr_arena_take(&lora->scratch, lora->rows * r, sizeof(float));
     if (lora->act != CR_F32) lora->low_gradient_act = cr_arena_take(&lora->scratch, lora->rows * r, size);
-    lora->b_gradient = cr_arena_take(&lora->scratch, out * r, sizeof(float));
     for (size_t i = 0; i < lora->delta_count; i++)
         lora->deltas[i].low = cr_arena_take(&lora->scratch, lora->rows * r, size);
 }
