@@ -108,11 +108,10 @@ static void place_head_space(struct cr_walk *walk)
     walk->head_logits = take(walk, CR_F32, walk->chunk, model->config.vocabulary);
     if (!walk->size.backward) return;
     walk->head_gradient = take(walk, CR_F32, walk->chunk, d);
-    // In fp32 the gradient takes the place of the logits.
-    if (model->act == CR_F32)
-        walk->head_dlogits = walk->head_logits;
-    else
-        walk->head_dlogits = take(walk, model->act, walk->chunk, model->config.vocabulary);
+    // The gradient takes the place of the logits, row by row.
+    walk->head_dlogits = walk->head_logits;
+    walk->head_dlogits.dtype = model->act;
+    walk->head_dlogits.stride *= sizeof(float) / cr_dtype_size(model->act);
 }
 
 // Run twice: the arena counts, then hands out.

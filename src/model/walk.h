@@ -65,7 +65,7 @@ struct cr_walk {
     struct cr_matrix head_normed;    // [chunk, d] act: the norm's output, on the way back its gradient too
     struct cr_matrix head_gradient;  // [chunk, d] F32
     struct cr_matrix head_logits;    // [chunk, V] F32
-    struct cr_matrix head_dlogits;   // [chunk, V] act
+    struct cr_matrix head_dlogits;   // [chunk, V] act, in the place of the logits
     float *head_inverse, *head_loss; // [chunk]
     bool *head_correct;              // [chunk]
     bool *right;                     // [rows]: what a loss tells of each row

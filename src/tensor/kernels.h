@@ -146,12 +146,11 @@ struct cr_kernels {
     void (*swiglu_backward)(const void *gate, const void *up, const void *dy, void *dgate, void *dup,
                             enum cr_dtype dtype, size_t count);
 
-    // One row: the largest logit, and the sum of exp(logit − maximum).
     float (*maximum)(const float *x, size_t count);
-    float (*sum_of_exp)(const float *x, float maximum, size_t count);
-    // y = exp(x − maximum)·factor.
-    void (*scaled_exp)(const float *x, float maximum, float factor, void *y, enum cr_dtype dtype,
-                       size_t count);
+    // The sum of exp(x − maximum), which y gets; y may be x, or NULL.
+    float (*exponentials)(const float *x, float maximum, float *y, size_t count);
+    // y = factor·x; y may begin where x begins.
+    void (*scaled)(const float *x, float factor, void *y, enum cr_dtype dtype, size_t count);
 
     float (*dot)(const void *x, const void *y, enum cr_dtype dtype, size_t count);
     double (*sum_of_squares)(const float *x, size_t count);

@@ -61,8 +61,8 @@ void cr_dropout(struct cr_compute *compute, struct cr_matrix x, const uint16_t *
 
 // Softmax cross-entropy over rows of logits [m,V] F32, label[i] in [0,V) or −100 (ignored: no loss, zero
 // gradient). loss[i] F32 per row, 0 where ignored; rank1[i] (may be NULL) tells whether the label is the arg
-// max. dlogits [m,V] act gets (softmax − onehot)·scale; it may be NULL data (evaluation), or share the rows'
-// memory where dtype is F32. Of equal largest logits the first is the arg max.
+// max. dlogits [m,V] act gets (softmax − onehot)·scale and uses the logits up; its rows may begin where those
+// of the logits do. It may be NULL data (evaluation). Of equal largest logits the first is the arg max.
 void cr_cross_entropy(struct cr_compute *compute, struct cr_matrix logits, const int32_t *label, float scale,
                       float *loss, bool *rank1, struct cr_matrix dlogits);
 

@@ -252,7 +252,7 @@ static bool is_first_largest(const float *x, size_t label, float maximum)
 static void cross_entropy_row(const struct entropy *e, size_t i)
 {
     const struct cr_kernels *kernels = e->kernels;
-    const float *x = cr_row(&e->logits, i);
+    float *x = cr_row(&e->logits, i);
     size_t count = e->logits.columns;
     void *row = e->dlogits.data ? cr_row(&e->dlogits, i) : NULL;
     enum cr_dtype dtype = e->dlogits.dtype;
@@ -263,16 +263,14 @@ static void cross_entropy_row(const struct entropy *e, size_t i)
         return;
     }
     size_t label = (size_t)e->label[i];
-    float maximum = kernels->maximum(x, count), sum = kernels->sum_of_exp(x, maximum, count);
-    float chosen = x[label];
-    e->loss[i] = (float)(log((double)sum) + (double)maximum - (double)chosen);
+    float maximum = kernels->maximum(x, count), chosen = x[label];
     if (e->rank1) e->rank1[i] = is_first_largest(x, label, maximum);
+    float sum = kernels->exponentials(x, maximum, row ? x : NULL, count);
+    e->loss[i] = (float)(log((double)sum) + (double)maximum - (double)chosen);
     if (!row) return;
     // Softmax minus one is taken before rounding to BF16: the difference may be far smaller than either.
-    float p;
-    kernels->scaled_exp(&chosen, maximum, 1.0f / sum, &p, CR_F32, 1);
-    float at_label = (p - 1.0f) * e->scale;
-    kernels->scaled_exp(x, maximum, e->scale / sum, row, dtype, count);
+    float at_label = (x[label] / sum - 1.0f) * e->scale;
+    kernels->scaled(x, e->scale / sum, row, dtype, count);
     kernels->convert(&at_label, CR_F32, (unsigned char *)row + label * cr_dtype_size(dtype), dtype, 1);
 }
 
