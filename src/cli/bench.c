@@ -25,7 +25,7 @@ struct row {
     const char *unit;
     double limit;       // what the machine would allow, in the same unit; 0: none is known
     double peak_memory; // bytes; 0: not measured
-    const char *note;
+    char note[160];
 };
 
 struct bench {
@@ -100,8 +100,17 @@ static enum cr_status measure_product(struct cr_compute *compute, enum cr_dtype 
     return CR_OK;
 }
 
-static enum cr_status bench_product(struct bench *bench, const char *name, enum cr_dtype dtype)
+struct benchmark {
+    const char *name;
+    enum cr_status (*run)(struct bench *bench, const struct benchmark *self);
+    enum cr_dtype dtype;
+    const struct cr_bench_shape *shape; // of a step
+    size_t batch;
+};
+
+static enum cr_status bench_product(struct bench *bench, const struct benchmark *self)
 {
+    enum cr_dtype dtype = self->dtype;
     struct cr_compute *compute;
     CR_TRY(cr_compute_new(bench->threads, &compute));
     double rate = 0;
@@ -109,27 +118,30 @@ static enum cr_status bench_product(struct bench *bench, const char *name, enum 
     if (dtype == CR_F32 || cr_compute_has_bf16(compute))
         status = measure_product(compute, dtype, bench->repeats + 2, &rate);
     else
-        status = cr_fail(CR_UNSUPPORTED, "%s: this processor has no bf16 products", name);
+        status = cr_fail(CR_UNSUPPORTED, "%s: this processor has no bf16 products", self->name);
     cr_compute_free(compute);
     CR_TRY(status);
-    add_row(bench, (struct row){.name = name,
+    add_row(bench, (struct row){.name = self->name,
                                 .figure = rate / 1e9,
                                 .unit = "GFLOP/s",
                                 .note = "1024 x 2048 x 1024, weights as checkpoints store them"});
     return CR_OK;
 }
 
-// LoRA r = 8 on q and v: the shape that the project's figures are given for.
-static const struct cr_bench_shape step_shape = {
+// LoRA r = 8 on q and v: the shape that the project's figures are given for, and the same with one long
+// sequence.
+static const struct cr_bench_shape llama_shape = {
     .layers = 12, .hidden = 1024, .heads = 16, .intermediate = 2816, .vocabulary = 32000, .context = 256};
-enum { STEP_BATCH = 4 };
+static const struct cr_bench_shape long_shape = {
+    .layers = 12, .hidden = 1024, .heads = 16, .intermediate = 2816, .vocabulary = 32000, .context = 2048};
 
 // Steps and products in turn, so that what else the machine does falls on both.
-static enum cr_status run_steps(struct bench *bench, const struct cr_tuning_config *config,
-                                struct cr_compute *compute, enum cr_dtype dtype, struct row *row)
+static enum cr_status run_steps(struct bench *bench, const struct benchmark *self,
+                                const struct cr_tuning_config *config, struct cr_compute *compute,
+                                struct row *row)
 {
     double rates[MOST_SAMPLES], samples[MOST_SAMPLES];
-    CR_TRY(measure_product(compute, dtype, 1, &rates[0]));
+    CR_TRY(measure_product(compute, self->dtype, 1, &rates[0]));
     reset_peak_memory();
     struct cr_trainer *trainer;
     CR_TRY(cr_trainer_new(config, compute, NULL, &trainer));
@@ -137,7 +149,7 @@ static enum cr_status run_steps(struct bench *bench, const struct cr_tuning_conf
     enum cr_status status =
         cr_trainer_run(trainer, 1, &tally, NULL, NULL); // warm: every page has been touched
     for (size_t s = 0; s < bench->repeats && status == CR_OK; s++) {
-        status = measure_product(compute, dtype, 1, &rates[s]);
+        status = measure_product(compute, self->dtype, 1, &rates[s]);
         if (status != CR_OK) break;
         size_t tokens = tally.tokens;
         double begin = cr_clock_monotonic();
@@ -148,22 +160,23 @@ static enum cr_status run_steps(struct bench *bench, const struct cr_tuning_conf
     cr_trainer_free(trainer);
     CR_TRY(status);
     row->figure = median(samples, bench->repeats);
-    // Two operations forward and two backward for each parameter and token.
-    row->limit = median(rates, bench->repeats) / (4.0 * (double)cr_bench_product_parameters(&step_shape));
+    row->limit = median(rates, bench->repeats) / cr_bench_operations(self->shape);
     return CR_OK;
 }
 
-static enum cr_status bench_step(struct bench *bench, const char *name, enum cr_dtype dtype)
+static enum cr_status bench_step(struct bench *bench, const struct benchmark *self)
 {
+    const struct cr_bench_shape *shape = self->shape;
+    enum cr_dtype dtype = self->dtype;
     struct cr_compute *compute;
     CR_TRY(cr_compute_new(bench->threads, &compute));
     char *directory = NULL;
     char *data = NULL;
     enum cr_status status = CR_OK;
     if (dtype == CR_BF16 && !cr_compute_has_bf16(compute))
-        status = cr_fail(CR_UNSUPPORTED, "%s: this processor has no bf16 products", name);
+        status = cr_fail(CR_UNSUPPORTED, "%s: this processor has no bf16 products", self->name);
     if (status == CR_OK)
-        status = cr_bench_model_make(&step_shape, dtype, STEP_BATCH * (bench->repeats + 1), &directory);
+        status = cr_bench_model_make(shape, dtype, self->batch * (bench->repeats + 1), &directory);
     if (status == CR_OK) status = cr_path_join(directory, "train.jsonl", &data);
     if (status == CR_OK) {
         char *modules[] = {(char[]){"q_proj"}, (char[]){"v_proj"}};
@@ -173,7 +186,7 @@ static enum cr_status bench_step(struct bench *bench, const char *name, enum cr_
             .seed = 1,
             .threads = bench->threads,
             .method = CR_METHOD_LORA,
-            .data = {.train = data, .max_length = step_shape.context},
+            .data = {.train = data, .max_length = shape->context},
             .lora = {.r = 8, .lora_alpha = 16, .target_modules = {modules, 2}},
             .training = {.optim = CR_OPTIMIZER_ADAMW,
                          .learning_rate = 1e-4,
@@ -182,14 +195,15 @@ static enum cr_status bench_step(struct bench *bench, const char *name, enum cr_
                          .adam_epsilon = 1e-8,
                          .lr_scheduler_type = CR_SCHEDULE_CONSTANT,
                          .max_steps = bench->repeats + 1,
-                         .per_device_train_batch_size = STEP_BATCH,
+                         .per_device_train_batch_size = self->batch,
                          .gradient_accumulation_steps = 1,
                          .logging_steps = 1},
         };
-        struct row row = {.name = name,
-                          .unit = "tokens/s",
-                          .note = "llama d=1024 L=12 ff=2816 V=32000, B=4 T=256, LoRA r=8 on q and v"};
-        status = run_steps(bench, &config, compute, dtype, &row);
+        struct row row = {.name = self->name, .unit = "tokens/s"};
+        snprintf(row.note, sizeof row.note,
+                 "llama d=%zu L=%zu ff=%zu V=%zu, B=%zu T=%zu, LoRA r=8 on q and v", shape->hidden,
+                 shape->layers, shape->intermediate, shape->vocabulary, self->batch, shape->context);
+        status = run_steps(bench, self, &config, compute, &row);
         if (status == CR_OK) add_row(bench, row);
     }
     free(data);
@@ -200,9 +214,8 @@ static enum cr_status bench_step(struct bench *bench, const char *name, enum cr_
 }
 
 // Encoding of ordinary text by a byte-level tokenizer of 1,024 tokens.
-static enum cr_status bench_encode(struct bench *bench, const char *name, enum cr_dtype unused)
+static enum cr_status bench_encode(struct bench *bench, const struct benchmark *self)
 {
-    (void)unused;
     static const char *const words[] = {"the",   "patient", "has",    "a",       "fever", "and",
                                         "was",   "given",   "two",    "tablets", "after", "lunch",
                                         "nurse", "called",  "doctor", "at",      "night"};
@@ -219,7 +232,7 @@ static enum cr_status bench_encode(struct bench *bench, const char *name, enum c
     const struct cr_bpe_options options = {.vocabulary = 1024};
     CR_TRY(cr_bpe_train(&slice, 1, &options, &json));
     struct cr_tokenizer *tokenizer;
-    CR_TRY(cr_tokenizer_parse(cr_buffer_slice(&json), name, &tokenizer));
+    CR_TRY(cr_tokenizer_parse(cr_buffer_slice(&json), self->name, &tokenizer));
     double samples[MOST_SAMPLES];
     for (size_t s = 0; s < bench->repeats && status == CR_OK; s++) {
         struct cr_ids ids = {0};
@@ -230,23 +243,20 @@ static enum cr_status bench_encode(struct bench *bench, const char *name, enum c
     }
     cr_tokenizer_free(tokenizer);
     CR_TRY(status);
-    add_row(bench, (struct row){.name = name,
+    add_row(bench, (struct row){.name = self->name,
                                 .figure = median(samples, bench->repeats),
                                 .unit = "MB/s",
                                 .note = "byte-level BPE, one thread"});
     return CR_OK;
 }
 
-static const struct {
-    const char *name;
-    enum cr_status (*run)(struct bench *bench, const char *name, enum cr_dtype dtype);
-    enum cr_dtype dtype;
-} benchmarks[] = {
-    {"product-bfloat16", bench_product, CR_BF16},
-    {"product-float32", bench_product, CR_F32},
-    {"tune-step", bench_step, CR_BF16},
-    {"tune-step-float32", bench_step, CR_F32},
-    {"encode", bench_encode, CR_F32},
+static const struct benchmark benchmarks[] = {
+    {"product-bfloat16", bench_product, CR_BF16, NULL, 0},
+    {"product-float32", bench_product, CR_F32, NULL, 0},
+    {"tune-step", bench_step, CR_BF16, &llama_shape, 4},
+    {"tune-step-float32", bench_step, CR_F32, &llama_shape, 4},
+    {"tune-step-2048", bench_step, CR_BF16, &long_shape, 1},
+    {"encode", bench_encode, CR_F32, NULL, 0},
 };
 
 enum { BENCHMARKS = sizeof benchmarks / sizeof *benchmarks };
@@ -329,7 +339,8 @@ enum cr_status cr_command_bench(int argc, char **argv)
         "carrel bench [--only NAME,...] [options]",
         "Measures how fast carrel runs here. Each figure stands beside the limit that this machine sets, "
         "measured in\n"
-        "the same run. Benchmarks: product-bfloat16, product-float32, tune-step, tune-step-float32, encode.",
+        "the same run. Benchmarks: product-bfloat16, product-float32, tune-step, tune-step-float32,\n"
+        "tune-step-2048, encode.",
         items,
         sizeof items / sizeof *items,
         0,
@@ -342,7 +353,7 @@ enum cr_status cr_command_bench(int argc, char **argv)
     CR_TRY(check_list(only));
     for (size_t i = 0; i < BENCHMARKS; i++) {
         if (!is_listed(only, benchmarks[i].name)) continue;
-        CR_TRY(benchmarks[i].run(&bench, benchmarks[i].name, benchmarks[i].dtype));
+        CR_TRY(benchmarks[i].run(&bench, &benchmarks[i]));
         if (!json) CR_TRY(print_row(&bench.rows[bench.count - 1]));
     }
     return json ? print_json(&bench) : CR_OK;

@@ -14,10 +14,13 @@ enum { TENSORS_PER_LAYER = 9, LONGEST_NAME = 80 };
 
 static const char *const file_names[] = {"config.json", "model.safetensors", "tokenizer.json", "train.jsonl"};
 
-size_t cr_bench_product_parameters(const struct cr_bench_shape *shape)
+double cr_bench_operations(const struct cr_bench_shape *shape)
 {
     size_t per_layer = 4 * shape->hidden * shape->hidden + 3 * shape->hidden * shape->intermediate;
-    return shape->layers * per_layer + shape->vocabulary * shape->hidden;
+    size_t parameters = shape->layers * per_layer + shape->vocabulary * shape->hidden;
+    // Scores and sums forward; the gradients of p, v, q and k: six products of 2·d operations for each key.
+    size_t attention = shape->layers * 6 * 2 * shape->hidden * shape->context / 2;
+    return 4.0 * (double)parameters + (double)attention;
 }
 
 static enum cr_status write_file(const char *directory, const char *name, const struct cr_buffer *bytes)

@@ -12,8 +12,10 @@ struct cr_bench_shape {
     size_t layers, hidden, heads, intermediate, vocabulary, context;
 };
 
-// Parameters that take part in matrix products: all linears and the head, not the embedding.
-size_t cr_bench_product_parameters(const struct cr_bench_shape *shape);
+// Operations in the matrix products of a step, per token: two forward and two backward for each parameter of
+// the linears and the head (not the embedding), and those of attention over half of `context` keys on
+// average, the scores once.
+double cr_bench_operations(const struct cr_bench_shape *shape);
 
 // Writes config.json, model.safetensors (`dtype`), tokenizer.json and train.jsonl (`rows` texts of more than
 // `context` tokens) into a new directory under $TMPDIR or /tmp; *directory is freed with free.
