@@ -20,9 +20,9 @@ static bool rounded_size(size_t count, size_t size, size_t *total)
 static void *aligned_block(size_t size)
 {
     enum { LARGE_PAGE = 1 << 21 };
-    if (size < LARGE_PAGE) return aligned_alloc(CR_ALIGNMENT, size);
-    void *block = aligned_alloc(LARGE_PAGE, size);
-    if (block) madvise(block, size, MADV_HUGEPAGE);
+    void *block;
+    if (posix_memalign(&block, size < LARGE_PAGE ? CR_ALIGNMENT : LARGE_PAGE, size) != 0) return NULL;
+    if (size >= LARGE_PAGE) madvise(block, size, MADV_HUGEPAGE);
     return block;
 }
 
