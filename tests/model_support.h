@@ -59,9 +59,10 @@ static inline struct cr_model *random_model(struct cr_compute *compute, struct c
         CR_FREE float *values = NULL;
         assert_ok(cr_allocate(count, sizeof *values, &values));
         float scale = 1.7f / sqrtf((float)columns);
-        if (parameter->kind == CR_PARAMETER_EMBEDDING) scale = 1;
+        if (parameter->kind == CR_PARAMETER_EMBEDDING || parameter->kind == CR_PARAMETER_POSITION) scale = 1;
         for (size_t j = 0; j < count; j++)
-            values[j] = columns ? scale * next_float(&random) : 1 + 0.3f * next_float(&random);
+            values[j] = columns ? scale * next_float(&random)
+                                : (cr_parameter_is_bias(parameter) ? 0 : 1) + 0.3f * next_float(&random);
         assert_ok(cr_model_set(model, i, values));
     }
     return model;
@@ -153,36 +154,12 @@ static inline struct collectors *collectors_new(const struct cr_model *model)
         const struct cr_model_parameter *p = &model->parameters[i];
         c->count[i] = p->rows * (p->columns ? p->columns : 1);
         assert_ok(cr_allocate(c->count[i], sizeof(float), &c->gradient[i]));
-        struct cr_layer_tuning *layer = &c->tuned.layers[p->layer];
-        switch (p->kind) {
-        case CR_PARAMETER_EMBEDDING:
-            c->tuned.embedding_gradient = c->gradient[i];
-            break;
-        case CR_PARAMETER_BIAS:
-            layer->bias_gradient[p->module] = c->gradient[i];
-            break;
-        case CR_PARAMETER_Q_NORM:
-            layer->q_norm_gradient = c->gradient[i];
-            break;
-        case CR_PARAMETER_K_NORM:
-            layer->k_norm_gradient = c->gradient[i];
-            break;
-        case CR_PARAMETER_NORM1:
-            layer->norm1_gradient = c->gradient[i];
-            break;
-        case CR_PARAMETER_NORM2:
-            layer->norm2_gradient = c->gradient[i];
-            break;
-        case CR_PARAMETER_NORM:
-            c->tuned.norm_gradient = c->gradient[i];
-            break;
-        case CR_PARAMETER_HEAD:
-            c->tuned.head_gradient = c->gradient[i];
-            break;
-        case CR_PARAMETER_MODULE:
+        float **target = cr_tuned_gradient(&c->tuned, p);
+        if (target) {
+            *target = c->gradient[i];
+        } else {
             c->modules[i] = (struct collector){{&kind}, model->compute, c->gradient[i]};
-            layer->delta[p->module] = &c->modules[i].delta;
-            break;
+            c->tuned.layers[p->layer].delta[p->module] = &c->modules[i].delta;
         }
     }
     if (model->config.tied_head) c->tuned.head_gradient = c->tuned.embedding_gradient;

@@ -124,8 +124,10 @@ static const struct cr_option options[] = {
     {.key = "lora.target_modules",
      .type = CR_OPTION_STRINGS,
      AT(tuning.lora.target_modules),
-     .fallback = "[q_proj, v_proj]",
-     .help = "Names of the linears that get an adapter, or all-linear."},
+     .fallback = "[]",
+     .help =
+         "Names of the linears that get an adapter, or all-linear; empty: as PEFT chooses for the family, "
+         "q_proj and v_proj, or c_attn for gpt2."},
     {.key = "lora.layers_to_transform",
      .type = CR_OPTION_SIZES,
      AT(tuning.lora.layers_to_transform),

@@ -9,7 +9,6 @@
 // Bounds far above any published model. They keep every product of two of these within 64 bits, and a hostile
 // file from asking for absurd memory before a single tensor was seen.
 enum {
-    MOST_LAYERS = 1024,
     MOST_HIDDEN = 1 << 17,
     MOST_HEADS = 1024,
     MOST_HEAD_DIM = 1024,
@@ -55,35 +54,114 @@ static enum cr_status refuse_switch(const struct cr_json *root, const char *name
 // What sets a family apart from llama.
 struct family {
     const char *name;
-    size_t context;       // max_position_embeddings where the file has none
-    bool explicit_heads;  // Transformers' own default of num_key_value_heads is not num_attention_heads
-    bool explicit_window; // an absent sliding_window means one
-    bool switched_window; // sliding_window counts only where use_sliding_window is true
+    size_t context;      // max_position_embeddings where the file has none
+    size_t window;       // sliding_window where the file has no such key
+    bool explicit_heads; // Transformers' own default of num_key_value_heads is not num_attention_heads
+    bool
+        switched_window; // sliding_window counts only where use_sliding_window is true, and not in all layers
     bool qkv_bias, head_norms;
+    bool gpt2;
 };
 static const struct family families[] = {
     {.name = "llama", .context = 2048},
-    {.name = "mistral", .context = 131072, .explicit_heads = true, .explicit_window = true},
-    {.name = "qwen2", .context = 32768, .explicit_heads = true, .switched_window = true, .qkv_bias = true},
-    {.name = "qwen3", .context = 32768, .explicit_heads = true, .switched_window = true, .head_norms = true},
+    {.name = "mistral", .context = 131072, .window = 4096, .explicit_heads = true},
+    {.name = "qwen2",
+     .context = 32768,
+     .window = 4096,
+     .explicit_heads = true,
+     .switched_window = true,
+     .qkv_bias = true},
+    {.name = "qwen3",
+     .context = 32768,
+     .window = 4096,
+     .explicit_heads = true,
+     .switched_window = true,
+     .head_norms = true},
+    {.name = "gpt2", .context = 1024, .gpt2 = true},
 };
 
-// Every layer must attend to its whole past. Qwen's files name a window beside a switch that is off; newer
-// versions of Transformers also list what each layer does.
-static enum cr_status refuse_window(const struct cr_json *root, const char *name, const struct family *family)
+size_t cr_layer_window(const struct cr_model_config *config, size_t layer)
 {
-    if (family->explicit_window && (!cr_json_member(root, "sliding_window") || given(root, "sliding_window")))
-        return cr_fail(CR_UNSUPPORTED, "%s: sliding_window: only null is supported for %s", name,
-                       family->name);
-    if (!family->switched_window) return CR_OK;
-    CR_TRY(refuse_switch(root, name, "use_sliding_window", family->name));
-    const struct cr_json *types = cr_json_member(root, "layer_types");
-    if (given(root, "layer_types") && cr_json_kind(types) != CR_JSON_ARRAY)
-        return cr_fail(CR_INVALID, "%s: layer_types is not an array", name);
-    for (size_t i = 0; i < cr_json_count(types); i++)
-        if (!cr_json_is_string(cr_json_at(types, i), "full_attention"))
-            return cr_fail(CR_UNSUPPORTED, "%s: layer_types: only \"full_attention\" is supported", name);
+    return config->windowed[layer / 64] >> layer % 64 & 1 ? config->window : 0;
+}
+
+static void set_windowed(struct cr_model_config *config, size_t layer)
+{
+    config->windowed[layer / 64] |= (uint64_t)1 << layer % 64;
+}
+
+// What each layer does, as newer versions of Transformers list it.
+static enum cr_status read_layer_types(const struct cr_json *types, const char *name,
+                                       struct cr_model_config *out)
+{
+    if (cr_json_kind(types) != CR_JSON_ARRAY || cr_json_count(types) != out->layers)
+        return cr_fail(CR_INVALID, "%s: layer_types is not an array of %zu", name, out->layers);
+    for (size_t i = 0; i < out->layers; i++) {
+        if (cr_json_is_string(cr_json_at(types, i), "sliding_attention"))
+            set_windowed(out, i);
+        else if (!cr_json_is_string(cr_json_at(types, i), "full_attention"))
+            return cr_fail(CR_UNSUPPORTED,
+                           "%s: layer_types: only \"full_attention\" and \"sliding_attention\" are supported",
+                           name);
+    }
     return CR_OK;
+}
+
+// Which layers attend to a window alone, as Transformers decides it (configuration_qwen2.py: those from
+// max_window_layers on where use_sliding_window is true; configuration_mistral.py: all).
+static enum cr_status read_window(const struct cr_json *root, const char *name, const struct family *family,
+                                  struct cr_model_config *out)
+{
+    bool on = family->window > 0;
+    if (family->switched_window) CR_TRY(cr_json_get_bool(root, name, "use_sliding_window", false, &on));
+    bool unset = cr_json_member(root, "sliding_window") && !given(root, "sliding_window");
+    if (on && !unset)
+        CR_TRY(cr_json_get_size(root, name, "sliding_window", 1, MOST_CONTEXT, family->window, &out->window));
+    if (given(root, "layer_types") && family->switched_window) {
+        CR_TRY(read_layer_types(cr_json_member(root, "layer_types"), name, out));
+    } else if (out->window > 0) {
+        size_t first = 0;
+        if (family->switched_window)
+            CR_TRY(cr_json_get_size(root, name, "max_window_layers", 0, MOST_CONTEXT, 28, &first));
+        for (size_t i = first; i < out->layers; i++) set_windowed(out, i);
+    }
+    for (size_t i = 0; i < out->layers; i++)
+        if (out->windowed[i / 64] && out->window == 0)
+            return cr_fail(CR_INVALID, "%s: layer_types: sliding attention without a sliding_window", name);
+    return CR_OK;
+}
+
+static enum cr_status check_activation(const struct cr_json *root, const char *name, const char *key,
+                                       const char *fallback, const char *other)
+{
+    const char *activation;
+    CR_TRY(cr_json_get_string(root, name, key, fallback, &activation));
+    if (strcmp(activation, fallback) == 0 || strcmp(activation, other) == 0) return CR_OK;
+    return cr_fail(CR_UNSUPPORTED, "%s: %s: \"%s\" is not supported (%s is)", name, key, activation,
+                   fallback);
+}
+
+static enum cr_status check_llama(const struct cr_json *root, const char *name, const struct family *family)
+{
+    CR_TRY(check_activation(root, name, "hidden_act", "silu", "silu"));
+    // Qwen2's three biases are not optional, and it knows no such switches.
+    if (family->qkv_bias) return CR_OK;
+    CR_TRY(refuse_switch(root, name, "attention_bias", family->name));
+    return refuse_switch(root, name, "mlp_bias", family->name);
+}
+
+static enum cr_status check_gpt2(const struct cr_json *root, const char *name)
+{
+    static const char *const refused[] = {"scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn",
+                                          "add_cross_attention"};
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        CR_TRY(refuse_switch(root, name, refused[i], "gpt2"));
+    bool scaled;
+    CR_TRY(cr_json_get_bool(root, name, "scale_attn_weights", true, &scaled));
+    if (!scaled)
+        return cr_fail(CR_UNSUPPORTED, "%s: scale_attn_weights: false is not supported for gpt2", name);
+    // Two names of one formula.
+    return check_activation(root, name, "activation_function", "gelu_new", "gelu_pytorch_tanh");
 }
 
 static enum cr_status read_family(const struct cr_json *root, const char *name, const struct family **out)
@@ -96,18 +174,11 @@ static enum cr_status read_family(const struct cr_json *root, const char *name, 
         if (strcmp(given_name, families[i].name) == 0) family = &families[i];
     if (!family)
         return cr_fail(CR_UNSUPPORTED,
-                       "%s: model_type: \"%s\" is not supported (llama, mistral, qwen2 and qwen3 are)", name,
-                       given_name);
-    CR_TRY(refuse_window(root, name, family));
+                       "%s: model_type: \"%s\" is not supported (llama, mistral, qwen2, qwen3 and gpt2 are)",
+                       name, given_name);
     if (family->explicit_heads && !given(root, "num_key_value_heads"))
         return cr_fail(CR_INVALID, "%s: num_key_value_heads is missing", name);
-    const char *activation;
-    CR_TRY(cr_json_get_string(root, name, "hidden_act", "silu", &activation));
-    if (strcmp(activation, "silu") != 0)
-        return cr_fail(CR_UNSUPPORTED, "%s: hidden_act: \"%s\" is not supported (silu is)", name, activation);
-    // Qwen2's three biases are not optional, and it knows no such switches.
-    if (!family->qkv_bias) CR_TRY(refuse_switch(root, name, "attention_bias", family->name));
-    if (!family->qkv_bias) CR_TRY(refuse_switch(root, name, "mlp_bias", family->name));
+    CR_TRY(family->gpt2 ? check_gpt2(root, name) : check_llama(root, name, family));
     if (given(root, "quantization_config"))
         return cr_fail(CR_UNSUPPORTED, "%s: quantization_config: quantised checkpoints are not supported",
                        name);
@@ -115,12 +186,49 @@ static enum cr_status read_family(const struct cr_json *root, const char *name, 
     return CR_OK;
 }
 
+static enum cr_status read_epsilon(const struct cr_json *root, const char *name, const char *key,
+                                   double fallback, float *out)
+{
+    double epsilon = fallback;
+    CR_TRY(positive_number(root, name, key, fallback, &epsilon));
+    if ((float)epsilon <= 0 || epsilon > 1)
+        return cr_fail(CR_INVALID, "%s: %s: %g is not a small positive number", name, key, epsilon);
+    *out = (float)epsilon;
+    return CR_OK;
+}
+
+// The family's own names of everything.
+static enum cr_status read_gpt2(const struct cr_json *root, const char *name, const struct family *family,
+                                struct cr_model_config *out)
+{
+    out->layout = CR_LAYOUT_GPT2;
+    out->linear_bias = out->layer_norm = out->gelu = out->learned_positions = true;
+    out->rope_factor = out->rope_theta = 1; // of no use
+    CR_TRY(cr_json_require_size(root, name, "n_layer", 1, CR_MOST_LAYERS, &out->layers));
+    CR_TRY(cr_json_require_size(root, name, "n_embd", 1, MOST_HIDDEN, &out->hidden));
+    CR_TRY(cr_json_require_size(root, name, "n_head", 1, MOST_HEADS, &out->heads));
+    out->kv_heads = out->heads;
+    if (out->hidden % out->heads != 0)
+        return cr_fail(CR_INVALID, "%s: n_embd: %zu is not a multiple of n_head %zu", name, out->hidden,
+                       out->heads);
+    out->head_dim = out->hidden / out->heads;
+    if (out->head_dim > MOST_HEAD_DIM)
+        return cr_fail(CR_INVALID, "%s: n_embd / n_head: %zu is more than %d", name, out->head_dim,
+                       MOST_HEAD_DIM);
+    CR_TRY(
+        cr_json_get_size(root, name, "n_inner", 1, MOST_INTERMEDIATE, 4 * out->hidden, &out->intermediate));
+    CR_TRY(cr_json_require_size(root, name, "vocab_size", 1, MOST_VOCABULARY, &out->vocabulary));
+    CR_TRY(cr_json_get_size(root, name, "n_positions", 1, MOST_CONTEXT, family->context, &out->context));
+    CR_TRY(cr_json_get_bool(root, name, "tie_word_embeddings", true, &out->tied_head));
+    return read_epsilon(root, name, "layer_norm_epsilon", 1e-5, &out->norm_epsilon);
+}
+
 static enum cr_status read_shape(const struct cr_json *root, const char *name, const struct family *family,
                                  struct cr_model_config *out)
 {
     out->qkv_bias = family->qkv_bias;
     out->head_norms = family->head_norms;
-    CR_TRY(cr_json_require_size(root, name, "num_hidden_layers", 1, MOST_LAYERS, &out->layers));
+    CR_TRY(cr_json_require_size(root, name, "num_hidden_layers", 1, CR_MOST_LAYERS, &out->layers));
     CR_TRY(cr_json_require_size(root, name, "hidden_size", 1, MOST_HIDDEN, &out->hidden));
     CR_TRY(cr_json_require_size(root, name, "num_attention_heads", 1, MOST_HEADS, &out->heads));
     CR_TRY(cr_json_get_size(root, name, "num_key_value_heads", 1, MOST_HEADS, out->heads, &out->kv_heads));
@@ -145,12 +253,7 @@ static enum cr_status read_shape(const struct cr_json *root, const char *name, c
     CR_TRY(cr_json_get_size(root, name, "max_position_embeddings", 1, MOST_CONTEXT, family->context,
                             &out->context));
     CR_TRY(cr_json_get_bool(root, name, "tie_word_embeddings", false, &out->tied_head));
-    double epsilon;
-    CR_TRY(positive_number(root, name, "rms_norm_eps", 1e-6, &epsilon));
-    if ((float)epsilon <= 0 || epsilon > 1)
-        return cr_fail(CR_INVALID, "%s: rms_norm_eps: %g is not a small positive number", name, epsilon);
-    out->norm_epsilon = (float)epsilon;
-    return CR_OK;
+    return read_epsilon(root, name, "rms_norm_eps", 1e-6, &out->norm_epsilon);
 }
 
 // Llama 3's scaling: slow rotations by the whole factor, fast ones not at all, a ramp between.
@@ -207,8 +310,13 @@ static enum cr_status read_config(const struct cr_json *root, const char *name, 
     struct cr_model_config config = {0};
     const struct family *family = NULL;
     CR_TRY(read_family(root, name, &family));
-    CR_TRY(read_shape(root, name, family, &config));
-    CR_TRY(read_rope(root, name, &config));
+    if (family->gpt2) {
+        CR_TRY(read_gpt2(root, name, family, &config));
+    } else {
+        CR_TRY(read_shape(root, name, family, &config));
+        CR_TRY(read_rope(root, name, &config));
+        CR_TRY(read_window(root, name, family, &config));
+    }
     *out = config;
     return CR_OK;
 }

@@ -4,7 +4,16 @@
 
 #include "base/bytes.h"
 
+// How a family names its tensors and lays them out.
+enum cr_layout {
+    CR_LAYOUT_LLAMA, // model.layers.N.self_attn.q_proj.weight [out,in]; also mistral's and qwen's
+    CR_LAYOUT_GPT2,  // transformer.h.N.attn.c_attn.weight [in,out]: q, k and v are one module
+};
+
+enum { CR_MOST_LAYERS = 1024 };
+
 struct cr_model_config {
+    enum cr_layout layout;
     size_t layers;       // num_hidden_layers
     size_t hidden;       // hidden_size, d
     size_t heads;        // num_attention_heads
@@ -16,12 +25,24 @@ struct cr_model_config {
     bool tied_head;      // tie_word_embeddings: the output matrix is the embedding
     bool qkv_bias;       // qwen2: q_proj, k_proj and v_proj add a bias
     bool head_norms;     // qwen3: every head of q and k goes through an RMS norm before its rotation
-    float norm_epsilon;  // rms_norm_eps
+    // gpt2, all four:
+    bool linear_bias;       // every linear of a layer adds a bias
+    bool layer_norm;        // norms subtract the mean and add a bias, instead of RMS norms
+    bool gelu;              // the MLP is down(gelu(up(x))), gelu with tanh, instead of SwiGLU
+    bool learned_positions; // a table of positions is added to the embedding, instead of rotation
+    float norm_epsilon;     // rms_norm_eps, layer_norm_epsilon
+    // sliding_window: a place sees this many places, its own among them; 0: all before it. It holds for the
+    // layers whose bit is set, see cr_layer_window.
+    size_t window;
+    uint64_t windowed[CR_MOST_LAYERS / 64];
     double rope_theta;
     // Llama 3's scaling of rotary frequencies; factor 1 where the file has none.
     double rope_factor, rope_low_frequency, rope_high_frequency;
     size_t rope_original_context;
 };
+
+// The window of a layer; 0: none.
+size_t cr_layer_window(const struct cr_model_config *config, size_t layer);
 
 // Reads directory/config.json. A family, activation, or kind of rotary scaling that carrel does not compute
 // exactly is CR_UNSUPPORTED by name; a missing or impossible number is CR_INVALID.

@@ -61,7 +61,7 @@ static enum cr_status feed_part(struct cr_decoder *decoder, const uint32_t *toke
         .position = decoder->position,
         .layout = {.sequences = 1, .offset = offset, .key_offset = key_offset, .past = walk->past},
     };
-    cr_embed(model->compute, model->embedding, tokens, cr_walk_residual(walk, 0, count));
+    cr_walk_embed(walk, &view, tokens);
     for (size_t layer = 0; layer < model->config.layers; layer++)
         CR_TRY(
             cr_walk_layer(walk, &view, layer,

@@ -1,6 +1,7 @@
 // The end of a walk: final norm, head, loss, and the first step back.
 #include "model/head.h"
 
+#include "model/norm.h"
 #include "tensor/matmul.h"
 #include "tensor/ops.h"
 
@@ -19,7 +20,7 @@ enum cr_status cr_head_logits(struct cr_walk *walk, struct cr_matrix stream, siz
     struct cr_matrix normed = cr_matrix_rows(walk->head_normed, 0, count);
     for (size_t i = 0; i < count; i++)
         memcpy(row_of(input, i), row_of(stream, walk->head_row[i]), stream.columns * sizeof(float));
-    cr_rms_norm(model->compute, input, model->norm, model->config.norm_epsilon, normed, walk->head_inverse);
+    cr_norm_forward(model, &model->norm, input, normed, walk->head_norm);
     return model->head.provider->forward(&model->head, normed, logits);
 }
 
@@ -38,8 +39,8 @@ static enum cr_status head_back(struct cr_walk *walk, const struct cr_tuned *tun
     if (lowest > cr_place_of(model->config.layers, 0)) return CR_OK;
     CR_TRY(model->head.provider->backward(&model->head, dlogits, normed, false));
     memset(gradient.data, 0, count * gradient.columns * sizeof(float));
-    cr_rms_norm_backward(model->compute, cr_matrix_rows(walk->head_input, 0, count), model->norm,
-                         walk->head_inverse, normed, gradient, tuned->norm_gradient);
+    cr_norm_backward(model, &model->norm, cr_matrix_rows(walk->head_input, 0, count), walk->head_norm, normed,
+                     gradient, tuned->norm_gradient, tuned->norm_bias_gradient);
     for (size_t i = 0; i < count; i++)
         memcpy(row_of(walk->gradient, walk->head_row[i]), row_of(gradient, i),
                gradient.columns * sizeof(float));

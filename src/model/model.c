@@ -6,18 +6,50 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const module_names[CR_MODULES] = {"q_proj",    "k_proj",  "v_proj",   "o_proj",
-                                                     "gate_proj", "up_proj", "down_proj"};
-
-const char *cr_module_name(enum cr_module module)
+const char *cr_module_path(const struct cr_model_config *config, enum cr_module module)
 {
-    return module_names[module];
+    static const char *const paths[][CR_MODULES] = {
+        [CR_LAYOUT_LLAMA] = {[CR_Q] = "self_attn.q_proj",
+                             [CR_K] = "self_attn.k_proj",
+                             [CR_V] = "self_attn.v_proj",
+                             [CR_O] = "self_attn.o_proj",
+                             [CR_GATE] = "mlp.gate_proj",
+                             [CR_UP] = "mlp.up_proj",
+                             [CR_DOWN] = "mlp.down_proj"},
+        [CR_LAYOUT_GPT2] = {[CR_QKV] = "attn.c_attn",
+                            [CR_O] = "attn.c_proj",
+                            [CR_UP] = "mlp.c_fc",
+                            [CR_DOWN] = "mlp.c_proj"},
+    };
+    return paths[config->layout][module];
+}
+
+const char *cr_module_name(const struct cr_model_config *config, enum cr_module module)
+{
+    const char *path = cr_module_path(config, module);
+    return path ? strchr(path, '.') + 1 : NULL;
+}
+
+const char *cr_layers_path(const struct cr_model_config *config)
+{
+    return config->layout == CR_LAYOUT_GPT2 ? "transformer.h" : "model.layers";
+}
+
+struct cr_modules cr_qkv_modules(const struct cr_model_config *config)
+{
+    return config->layout == CR_LAYOUT_GPT2 ? (struct cr_modules){CR_QKV, 1} : (struct cr_modules){CR_Q, 3};
+}
+
+struct cr_modules cr_gate_up_modules(const struct cr_model_config *config)
+{
+    return config->gelu ? (struct cr_modules){CR_UP, 1} : (struct cr_modules){CR_GATE, 2};
 }
 
 void cr_module_shape(const struct cr_model_config *config, enum cr_module module, size_t *out, size_t *in)
 {
     size_t q = config->heads * config->head_dim, kv = config->kv_heads * config->head_dim;
     const size_t shapes[CR_MODULES][2] = {
+        [CR_QKV] = {q + 2 * kv, config->hidden},
         [CR_Q] = {q, config->hidden},
         [CR_K] = {kv, config->hidden},
         [CR_V] = {kv, config->hidden},
@@ -141,6 +173,46 @@ enum cr_status cr_model_set(struct cr_model *model, size_t i, const float *value
     cr_convert(model->compute, values, CR_F32, parameter->place.data, parameter->place.dtype,
                value_count(parameter));
     return CR_OK;
+}
+
+float **cr_tuned_gradient(struct cr_tuned *tuned, const struct cr_model_parameter *parameter)
+{
+    struct cr_layer_tuning *layer = tuned->layers ? &tuned->layers[parameter->layer] : NULL;
+    switch (parameter->kind) {
+    case CR_PARAMETER_EMBEDDING:
+        return &tuned->embedding_gradient;
+    case CR_PARAMETER_POSITION:
+        return &tuned->position_gradient;
+    case CR_PARAMETER_BIAS:
+        return &layer->bias_gradient[parameter->module];
+    case CR_PARAMETER_Q_NORM:
+        return &layer->q_norm_gradient;
+    case CR_PARAMETER_K_NORM:
+        return &layer->k_norm_gradient;
+    case CR_PARAMETER_NORM1:
+        return &layer->norm1_gradient;
+    case CR_PARAMETER_NORM1_BIAS:
+        return &layer->norm1_bias_gradient;
+    case CR_PARAMETER_NORM2:
+        return &layer->norm2_gradient;
+    case CR_PARAMETER_NORM2_BIAS:
+        return &layer->norm2_bias_gradient;
+    case CR_PARAMETER_NORM:
+        return &tuned->norm_gradient;
+    case CR_PARAMETER_NORM_BIAS:
+        return &tuned->norm_bias_gradient;
+    case CR_PARAMETER_HEAD:
+        return &tuned->head_gradient;
+    case CR_PARAMETER_MODULE:
+        break;
+    }
+    return NULL;
+}
+
+bool cr_parameter_is_bias(const struct cr_model_parameter *parameter)
+{
+    return parameter->kind == CR_PARAMETER_BIAS || parameter->kind == CR_PARAMETER_NORM1_BIAS ||
+           parameter->kind == CR_PARAMETER_NORM2_BIAS || parameter->kind == CR_PARAMETER_NORM_BIAS;
 }
 
 const struct cr_model_parameter *cr_model_find(const struct cr_model *model, const char *name)

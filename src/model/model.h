@@ -8,12 +8,28 @@
 
 #include <stdint.h>
 
-// The linear modules of a layer, as PEFT's target_modules name them (q_proj, ..., down_proj).
-enum cr_module { CR_Q, CR_K, CR_V, CR_O, CR_GATE, CR_UP, CR_DOWN, CR_MODULES };
+// The linear modules of a layer. A model has q, k and v or the one that is all three, and it may have no
+// gate.
+enum cr_module { CR_QKV, CR_Q, CR_K, CR_V, CR_O, CR_GATE, CR_UP, CR_DOWN, CR_MODULES };
 
-const char *cr_module_name(enum cr_module module); // "q_proj", ...
+// Where a module lies in its layer, as Transformers names it ("self_attn.q_proj", "attn.c_attn"), or NULL
+// where models of this layout have none; and the last part of it alone, as PEFT's target_modules do
+// ("q_proj").
+const char *cr_module_path(const struct cr_model_config *config, enum cr_module module);
+const char *cr_module_name(const struct cr_model_config *config, enum cr_module module);
 
-// The shape [out,in] of a module's weight.
+// Where layers lie in the model: "model.layers", "transformer.h".
+const char *cr_layers_path(const struct cr_model_config *config);
+
+// The modules that share their input, whose rows are one linear: `count` of them from `first`.
+struct cr_modules {
+    enum cr_module first;
+    size_t count;
+};
+struct cr_modules cr_qkv_modules(const struct cr_model_config *config);
+struct cr_modules cr_gate_up_modules(const struct cr_model_config *config);
+
+// The shape [out,in] of a module's weight as products take it, whatever a file's layout.
 void cr_module_shape(const struct cr_model_config *config, enum cr_module module, size_t *out, size_t *in);
 
 // A tuned structure attached to one linear: LoRA, sparse rows, or the collector of a full weight's gradient.
@@ -33,44 +49,58 @@ struct cr_delta {
 };
 
 // What is tuned, by place. NULL where nothing is. The gradients of norms, biases, embedding and head are
-// added to, F32: [d] (or [head_dim]), [out], [V,d], [V,d].
+// added to, F32: [d] (or [head_dim]), [out], [V,d], [context,d], [V,d].
 struct cr_layer_tuning {
     struct cr_delta *delta[CR_MODULES];
     float *norm1_gradient, *norm2_gradient;
+    float *norm1_bias_gradient, *norm2_bias_gradient;
     float *q_norm_gradient, *k_norm_gradient;
-    float *bias_gradient[CR_V + 1]; // of q_proj, k_proj, v_proj
+    float *bias_gradient[CR_MODULES];
 };
 struct cr_tuned {
     struct cr_layer_tuning *layers; // [config.layers]
     float *norm_gradient;           // the final norm's
+    float *norm_bias_gradient;
     float *embedding_gradient;
+    float *position_gradient;
     float *head_gradient; // the embedding's own where the head is tied
 };
 
-struct cr_layer {
-    float *norm1, *norm2;     // [d] F32: input_layernorm, post_attention_layernorm
-    float *q_norm, *k_norm;   // [head_dim] F32, NULL without head norms
-    struct cr_linear qkv;     // [(heads + 2·kv_heads)·head_dim, d]: rows of q, then k, then v
-    struct cr_linear o;       // [d, heads·head_dim]
-    struct cr_linear gate_up; // [2F, d]: rows of gate, then up
-    struct cr_linear down;    // [d, F]
+// A norm of rows: an RMS norm, or with `layer_norm` of the configuration a layer norm, which has a bias.
+struct cr_norm {
+    float *weight; // [d] F32
+    float *bias;   // [d] F32, or NULL
 };
 
-// One tensor of a model, as Transformers names it.
+struct cr_layer {
+    struct cr_norm norm1, norm2; // input_layernorm, post_attention_layernorm
+    float *q_norm, *k_norm;      // [head_dim] F32, NULL without head norms
+    struct cr_linear qkv;        // [(heads + 2·kv_heads)·head_dim, d]: rows of q, then k, then v
+    struct cr_linear o;          // [d, heads·head_dim]
+    struct cr_linear gate_up;    // [2F, d]: rows of gate, then up; [F, d] with gelu, which has no gate
+    struct cr_linear down;       // [d, F]
+};
+
+// One tensor of a model. In a llama's checkpoint:
 enum cr_parameter_kind {
-    CR_PARAMETER_EMBEDDING, // model.embed_tokens.weight
-    CR_PARAMETER_MODULE,    // model.layers.N.self_attn.q_proj.weight, ...
-    CR_PARAMETER_BIAS,      // model.layers.N.self_attn.q_proj.bias, of k_proj, of v_proj
-    CR_PARAMETER_Q_NORM,    // model.layers.N.self_attn.q_norm.weight
-    CR_PARAMETER_K_NORM,    // model.layers.N.self_attn.k_norm.weight
-    CR_PARAMETER_NORM1,     // model.layers.N.input_layernorm.weight
-    CR_PARAMETER_NORM2,     // model.layers.N.post_attention_layernorm.weight
-    CR_PARAMETER_NORM,      // model.norm.weight
-    CR_PARAMETER_HEAD,      // lm_head.weight; none where the head is tied
+    CR_PARAMETER_EMBEDDING,  // model.embed_tokens.weight
+    CR_PARAMETER_POSITION,   // of learned positions alone: transformer.wpe.weight
+    CR_PARAMETER_MODULE,     // model.layers.N.self_attn.q_proj.weight, ...
+    CR_PARAMETER_BIAS,       // model.layers.N.self_attn.q_proj.bias, ...
+    CR_PARAMETER_Q_NORM,     // model.layers.N.self_attn.q_norm.weight
+    CR_PARAMETER_K_NORM,     // model.layers.N.self_attn.k_norm.weight
+    CR_PARAMETER_NORM1,      // model.layers.N.input_layernorm.weight
+    CR_PARAMETER_NORM1_BIAS, // of layer norms alone, as the other two
+    CR_PARAMETER_NORM2,      // model.layers.N.post_attention_layernorm.weight
+    CR_PARAMETER_NORM2_BIAS,
+    CR_PARAMETER_NORM, // model.norm.weight
+    CR_PARAMETER_NORM_BIAS,
+    CR_PARAMETER_HEAD, // lm_head.weight; none where the head is tied
 };
 struct cr_model_parameter {
-    char *name;
+    char *name; // Transformers'
     enum cr_parameter_kind kind;
+    bool transposed;        // a file holds it as [columns,rows]
     size_t layer;           // of all that a layer has
     enum cr_module module;  // of modules and biases
     size_t rows, columns;   // columns 0: a vector of `rows`
@@ -83,8 +113,9 @@ struct cr_model {
     enum cr_dtype act;                     // activations and weights of products: BF16 or F32
     struct cr_layer *layers;               // [config.layers]
     struct cr_matrix embedding;            // [V,d] act
+    struct cr_matrix positions;            // [context,d] act, of learned positions
     struct cr_linear head;                 // [V,d]
-    float *norm;                           // [d] the final norm
+    struct cr_norm norm;                   // the final norm
     struct cr_safetensors *weights;        // the checkpoint as it lies in its files; NULL for cr_model_create
     bool writable;                         // cr_model_set is allowed
     struct cr_model_parameter *parameters; // in the order of Transformers' named_parameters
@@ -113,8 +144,24 @@ void cr_model_free(struct cr_model *model); // NULL is allowed
 void cr_model_get(const struct cr_model *model, size_t i, float *values);
 enum cr_status cr_model_set(struct cr_model *model, size_t i, const float *values);
 
+// Where the gradient of a parameter goes; NULL for a module, whose delta collects it.
+float **cr_tuned_gradient(struct cr_tuned *tuned, const struct cr_model_parameter *parameter);
+
 // The parameter of that name, or NULL; its index is the difference to model->parameters.
 const struct cr_model_parameter *cr_model_find(const struct cr_model *model, const char *name);
+
+// A bias, or the bias of a norm: zero in a model that is made anew.
+bool cr_parameter_is_bias(const struct cr_model_parameter *parameter);
+
+// The tensor of a file that is this parameter, or NULL. Old files of gpt2 leave out "transformer.".
+const struct cr_tensor_entry *cr_parameter_entry(const struct cr_model_parameter *parameter,
+                                                 const struct cr_safetensors *file);
+
+// Between a file's tensor (bytes of `dtype`, in the file's layout) and `values`, F32 [rows, max(columns, 1)].
+enum cr_status cr_parameter_decode(struct cr_compute *compute, const struct cr_model_parameter *parameter,
+                                   struct cr_slice bytes, enum cr_dtype dtype, float *values);
+enum cr_status cr_parameter_encode(struct cr_compute *compute, const struct cr_model_parameter *parameter,
+                                   const float *values, enum cr_dtype dtype, void *bytes);
 
 // For when a loss or logits came out NaN or infinite: reads every weight, fails with CR_INVALID and a
 // sentence that begins with `what` and names the first weight that is so itself, or ends with `otherwise`.

@@ -107,7 +107,7 @@ enum cr_status cr_pass_forward(struct cr_pass *pass, const struct cr_tuned *tune
     struct cr_view view = view_of(pass, rows);
     pass->gradient_at = NO_GRADIENT;
     if (first == 0)
-        cr_embed(model->compute, model->embedding, rows->tokens, cr_walk_residual(walk, 0, rows->rows));
+        cr_walk_embed(walk, &view, rows->tokens);
     else
         move_stream(pass, first, rows->rows);
     if (first == 0 || first != pass->last) pass->first = first;
@@ -192,6 +192,19 @@ enum cr_status cr_pass_logits(struct cr_pass *pass, const uint32_t *row, size_t 
     return CR_OK;
 }
 
+static void embed_back(const struct cr_walk *walk, const struct cr_tuned *tuned, const struct cr_rows *rows)
+{
+    const struct cr_model_config *config = &walk->model->config;
+    struct cr_matrix gradient = cr_matrix_rows(walk->gradient, 0, rows->rows);
+    if (tuned->embedding_gradient)
+        cr_embed_backward(
+            walk->model->compute, rows->tokens, gradient,
+            cr_matrix_of(tuned->embedding_gradient, CR_F32, config->vocabulary, config->hidden));
+    if (tuned->position_gradient)
+        cr_embed_backward(walk->model->compute, rows->position, gradient,
+                          cr_matrix_of(tuned->position_gradient, CR_F32, config->context, config->hidden));
+}
+
 enum cr_status cr_pass_backward(struct cr_pass *pass, const struct cr_tuned *tuned,
                                 const struct cr_rows *rows, size_t first, size_t last)
 {
@@ -205,10 +218,7 @@ enum cr_status cr_pass_backward(struct cr_pass *pass, const struct cr_tuned *tun
     for (size_t layer = last; layer-- > first;)
         CR_TRY(cr_walk_layer_back(walk, &view, layer, tuned && tuned->layers ? &tuned->layers[layer] : NULL,
                                   lowest));
-    if (first == 0 && tuned && tuned->embedding_gradient)
-        cr_embed_backward(walk->model->compute, rows->tokens, cr_matrix_rows(walk->gradient, 0, rows->rows),
-                          cr_matrix_of(tuned->embedding_gradient, CR_F32, walk->model->config.vocabulary,
-                                       walk->model->config.hidden));
+    if (first == 0 && tuned) embed_back(walk, tuned, rows);
     pass->gradient_at = first;
     return CR_OK;
 }

@@ -1,5 +1,6 @@
 #include "model/walk.h"
 
+#include "model/norm.h"
 #include "tensor/ops.h"
 
 #include <math.h>
@@ -32,6 +33,7 @@ static float frequency(const struct cr_model_config *config, size_t j)
 
 static void fill_rotation(struct cr_walk *walk)
 {
+    if (walk->model->config.learned_positions) return;
     size_t half = walk->shape.head_dim / 2;
     for (size_t j = 0; j < half; j++) {
         float step = frequency(&walk->model->config, j);
@@ -63,8 +65,8 @@ static void place_trace(struct cr_walk *walk, struct cr_trace *trace)
     trace->attended = take(walk, act, rows, layer->o.in);
     trace->gate_up = take(walk, act, rows, layer->gate_up.out);
     trace->log_sum = walk->size.backward ? take_floats(walk, rows * walk->shape.heads) : NULL;
-    trace->inverse1 = take_floats(walk, rows);
-    trace->inverse2 = take_floats(walk, rows);
+    trace->norm1 = take_floats(walk, cr_norm_statistics(&walk->model->config, rows));
+    trace->norm2 = take_floats(walk, cr_norm_statistics(&walk->model->config, rows));
     if (!walk->model->config.head_norms) return;
     size_t heads = walk->shape.heads + walk->shape.kv_heads;
     trace->unnormed = take(walk, act, rows, heads * walk->shape.head_dim);
@@ -101,7 +103,7 @@ static void place_head_space(struct cr_walk *walk)
     walk->head_label = cr_arena_take(&walk->arena, walk->chunk, sizeof *walk->head_label);
     walk->head_input = take(walk, CR_F32, walk->chunk, d);
     walk->head_normed = take(walk, model->act, walk->chunk, d);
-    walk->head_inverse = take_floats(walk, walk->chunk);
+    walk->head_norm = take_floats(walk, cr_norm_statistics(&model->config, walk->chunk));
     walk->head_loss = take_floats(walk, walk->chunk);
     walk->head_correct = cr_arena_take(&walk->arena, walk->chunk, sizeof *walk->head_correct);
     walk->right = cr_arena_take(&walk->arena, walk->size.rows, sizeof *walk->right);
@@ -179,17 +181,26 @@ struct cr_matrix cr_walk_residual(const struct cr_walk *walk, size_t i, size_t r
     return cr_matrix_of(walk->residual + buffer * walk->size.rows * d, CR_F32, rows, d);
 }
 
-// y = x Wᵀ and then what the deltas of the `count` modules from `first` add to their columns of y.
+void cr_walk_embed(struct cr_walk *walk, const struct cr_view *view, const uint32_t *tokens)
+{
+    const struct cr_model *model = walk->model;
+    struct cr_matrix stream = cr_walk_residual(walk, 0, view->rows);
+    cr_embed(model->compute, model->embedding, tokens, stream);
+    if (model->config.learned_positions)
+        cr_add_embed(model->compute, model->positions, view->position, stream);
+}
+
+// y = x Wᵀ and then what the deltas of the modules add to their columns of y.
 static enum cr_status project(const struct cr_walk *walk, const struct cr_linear *linear,
-                              const struct cr_layer_tuning *tuning, enum cr_module first, size_t count,
+                              const struct cr_layer_tuning *tuning, struct cr_modules modules,
                               struct cr_matrix x, struct cr_matrix y)
 {
     CR_TRY(linear->provider->forward(linear, x, y));
     if (!tuning) return CR_OK;
-    for (size_t i = 0, at = 0; i < count; i++) {
+    for (size_t i = 0, at = 0; i < modules.count; i++) {
         size_t out, in;
-        cr_module_shape(&walk->model->config, first + (enum cr_module)i, &out, &in);
-        struct cr_delta *delta = tuning->delta[first + i];
+        cr_module_shape(&walk->model->config, modules.first + (enum cr_module)i, &out, &in);
+        struct cr_delta *delta = tuning->delta[modules.first + i];
         if (delta && delta->kind->forward)
             CR_TRY(delta->kind->forward(delta, x, cr_matrix_columns(y, at, out)));
         at += out;
@@ -222,6 +233,21 @@ static void norm_heads(struct cr_walk *walk, const struct cr_layer *weights, str
                     trace->head_inverse + i * walk->size.rows);
 }
 
+struct cr_attention_shape cr_walk_shape(const struct cr_walk *walk, size_t layer)
+{
+    struct cr_attention_shape shape = walk->shape;
+    shape.window = cr_layer_window(&walk->model->config, layer);
+    return shape;
+}
+
+void cr_walk_activate(const struct cr_walk *walk, struct cr_matrix gate_up, struct cr_matrix hidden)
+{
+    if (walk->model->config.gelu)
+        cr_gelu(walk->model->compute, gate_up, hidden);
+    else
+        cr_swiglu(walk->model->compute, gate_up, hidden);
+}
+
 // Attention over the batch itself, or over the cache after the batch's keys and values were added to it.
 static enum cr_status attend(struct cr_walk *walk, const struct cr_view *view, size_t layer,
                              struct cr_matrix qkv, struct cr_matrix attended, float *log_sum)
@@ -229,9 +255,11 @@ static enum cr_status attend(struct cr_walk *walk, const struct cr_view *view, s
     struct cr_compute *compute = walk->model->compute;
     size_t head_dim = walk->shape.head_dim, q_columns = walk->shape.heads * head_dim,
            kv_columns = walk->shape.kv_heads * head_dim;
-    cr_rope(compute, cr_matrix_columns(qkv, 0, q_columns + kv_columns),
-            walk->shape.heads + walk->shape.kv_heads, head_dim, walk->cosine, walk->sine, view->position,
-            false);
+    struct cr_attention_shape shape = cr_walk_shape(walk, layer);
+    if (!walk->model->config.learned_positions)
+        cr_rope(compute, cr_matrix_columns(qkv, 0, q_columns + kv_columns),
+                walk->shape.heads + walk->shape.kv_heads, head_dim, walk->cosine, walk->sine, view->position,
+                false);
     struct cr_matrix q = cr_matrix_columns(qkv, 0, q_columns);
     struct cr_matrix k = cr_matrix_columns(qkv, q_columns, kv_columns);
     struct cr_matrix v = cr_matrix_columns(qkv, q_columns + kv_columns, kv_columns);
@@ -243,8 +271,7 @@ static enum cr_status attend(struct cr_walk *walk, const struct cr_view *view, s
         k = cr_matrix_rows(cache->k, 0, past + view->rows);
         v = cr_matrix_rows(cache->v, 0, past + view->rows);
     }
-    return cr_attention(compute, &walk->shape, &view->layout, q, k, v, attended, log_sum,
-                        walk->attention_scratch);
+    return cr_attention(compute, &shape, &view->layout, q, k, v, attended, log_sum, walk->attention_scratch);
 }
 
 enum cr_status cr_walk_layer(struct cr_walk *walk, const struct cr_view *view, size_t layer,
@@ -255,7 +282,6 @@ enum cr_status cr_walk_layer(struct cr_walk *walk, const struct cr_view *view, s
     struct cr_compute *compute = model->compute;
     struct cr_trace *trace = &walk->traces[walk->size.backward ? layer : 0];
     size_t rows = view->rows;
-    float epsilon = model->config.norm_epsilon;
     struct cr_matrix input = cr_walk_residual(walk, 2 * layer, rows);
     struct cr_matrix middle = cr_walk_residual(walk, 2 * layer + 1, rows);
     struct cr_matrix output = cr_walk_residual(walk, 2 * layer + 2, rows);
@@ -266,17 +292,17 @@ enum cr_status cr_walk_layer(struct cr_walk *walk, const struct cr_view *view, s
     struct cr_matrix hidden = cr_matrix_rows(walk->hidden, 0, rows);
 
     // A half's product goes to where its sum with the stream belongs, in F32, and the stream is added to it.
-    cr_rms_norm(compute, input, weights->norm1, epsilon, normed, trace->inverse1);
-    CR_TRY(project(walk, &weights->qkv, tuning, CR_Q, 3, normed, qkv));
+    cr_norm_forward(model, &weights->norm1, input, normed, trace->norm1);
+    CR_TRY(project(walk, &weights->qkv, tuning, cr_qkv_modules(&model->config), normed, qkv));
     if (model->config.head_norms) norm_heads(walk, weights, trace, qkv);
     CR_TRY(attend(walk, view, layer, qkv, attended, trace->log_sum));
-    CR_TRY(project(walk, &weights->o, tuning, CR_O, 1, attended, middle));
+    CR_TRY(project(walk, &weights->o, tuning, (struct cr_modules){CR_O, 1}, attended, middle));
     cr_add_scaled(compute, middle, 1, input);
 
-    cr_rms_norm(compute, middle, weights->norm2, epsilon, normed, trace->inverse2);
-    CR_TRY(project(walk, &weights->gate_up, tuning, CR_GATE, 2, normed, gate_up));
-    cr_swiglu(compute, gate_up, hidden);
-    CR_TRY(project(walk, &weights->down, tuning, CR_DOWN, 1, hidden, output));
+    cr_norm_forward(model, &weights->norm2, middle, normed, trace->norm2);
+    CR_TRY(project(walk, &weights->gate_up, tuning, cr_gate_up_modules(&model->config), normed, gate_up));
+    cr_walk_activate(walk, gate_up, hidden);
+    CR_TRY(project(walk, &weights->down, tuning, (struct cr_modules){CR_DOWN, 1}, hidden, output));
     cr_add_scaled(compute, output, 1, middle);
     return CR_OK;
 }

@@ -11,11 +11,11 @@
 
 // What one layer leaves for its way back.
 struct cr_trace {
-    struct cr_matrix qkv;       // [M, (heads + 2·kv_heads)·head_dim] act, q and k rotated
-    struct cr_matrix attended;  // [M, heads·head_dim] act
-    struct cr_matrix gate_up;   // [M, 2F] act; the way back turns it into its gradient
-    float *log_sum;             // [M, heads], see cr_attention
-    float *inverse1, *inverse2; // [M] of the two norms
+    struct cr_matrix qkv;      // [M, (heads + 2·kv_heads)·head_dim] act, q and k rotated
+    struct cr_matrix attended; // [M, heads·head_dim] act
+    struct cr_matrix gate_up;  // [M, 2F] act, [M, F] with gelu; the way back turns it into its gradient
+    float *log_sum;            // [M, heads], see cr_attention
+    float *norm1, *norm2;      // statistics of the two norms, see cr_norm_statistics
     // Of head norms: [M, (heads + kv_heads)·head_dim] act, q and k before them, and [heads + kv_heads, M].
     struct cr_matrix unnormed;
     float *head_inverse;
@@ -48,7 +48,7 @@ struct cr_walk {
 
     // Work space of a layer.
     struct cr_matrix normed;    // [rows, d] act: a norm's output, on the way back its gradient too
-    struct cr_matrix hidden;    // [rows, F] act: SwiGLU's output, likewise
+    struct cr_matrix hidden;    // [rows, F] act: the activation's output, likewise
     struct cr_matrix upstream;  // [rows, d] act: the same, as products take it (not in F32 models)
     struct cr_matrix dattended; // [rows, heads·head_dim] act
     struct cr_matrix dqkv;      // like qkv
@@ -59,16 +59,17 @@ struct cr_walk {
 
     // Work space of the head, for `chunk` rows at a time. It shares its memory with a layer's.
     size_t chunk;
-    uint32_t *head_row;              // [chunk]: which rows
-    int32_t *head_label;             // [chunk]
-    struct cr_matrix head_input;     // [chunk, d] F32: the stream
-    struct cr_matrix head_normed;    // [chunk, d] act: the norm's output, on the way back its gradient too
-    struct cr_matrix head_gradient;  // [chunk, d] F32
-    struct cr_matrix head_logits;    // [chunk, V] F32
-    struct cr_matrix head_dlogits;   // [chunk, V] act, in the place of the logits
-    float *head_inverse, *head_loss; // [chunk]
-    bool *head_correct;              // [chunk]
-    bool *right;                     // [rows]: what a loss tells of each row
+    uint32_t *head_row;             // [chunk]: which rows
+    int32_t *head_label;            // [chunk]
+    struct cr_matrix head_input;    // [chunk, d] F32: the stream
+    struct cr_matrix head_normed;   // [chunk, d] act: the norm's output, on the way back its gradient too
+    struct cr_matrix head_gradient; // [chunk, d] F32
+    struct cr_matrix head_logits;   // [chunk, V] F32
+    struct cr_matrix head_dlogits;  // [chunk, V] act, in the place of the logits
+    float *head_norm;               // statistics of the final norm
+    float *head_loss;               // [chunk]
+    bool *head_correct;             // [chunk]
+    bool *right;                    // [rows]: what a loss tells of each row
 };
 
 // A batch on its way. The arrays are the caller's.
@@ -82,9 +83,18 @@ enum cr_status cr_walk_init(const struct cr_model *model, const struct cr_walk_s
                             struct cr_walk *out);
 void cr_walk_release(struct cr_walk *walk); // wipes
 
+// The batch's tokens, with their learned positions where the model has them, as the first residual stream.
+void cr_walk_embed(struct cr_walk *walk, const struct cr_view *view, const uint32_t *tokens);
+
 // The residual stream before layer i/2 (i even) or between its two halves (i odd); i = 2L is the end. Without
 // `backward` two buffers take turns.
 struct cr_matrix cr_walk_residual(const struct cr_walk *walk, size_t i, size_t rows);
+
+// The attention of a layer, its window included.
+struct cr_attention_shape cr_walk_shape(const struct cr_walk *walk, size_t layer);
+
+// hidden = the activation of gate_up: SwiGLU or gelu.
+void cr_walk_activate(const struct cr_walk *walk, struct cr_matrix gate_up, struct cr_matrix hidden);
 
 // What the head norms of a layer take: its `unnormed` in F32.
 struct cr_matrix cr_walk_unnormed(struct cr_walk *walk, const struct cr_trace *trace, size_t rows);

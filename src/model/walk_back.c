@@ -1,36 +1,41 @@
 // The way back through a layer.
 #include "model/walk.h"
 
+#include "model/norm.h"
 #include "tensor/ops.h"
 
 #include <string.h>
 
-static bool trains(const struct cr_layer_tuning *tuning, enum cr_module first, size_t count)
+static const struct cr_modules of_o = {CR_O, 1}, of_down = {CR_DOWN, 1};
+
+// Whether something beside the linear of these modules is trained.
+static bool trains(const struct cr_layer_tuning *tuning, struct cr_modules modules)
 {
-    for (size_t i = 0; tuning && i < count; i++) {
-        const struct cr_delta *delta = tuning->delta[first + i];
+    for (size_t i = 0; tuning && i < modules.count; i++) {
+        const struct cr_delta *delta = tuning->delta[modules.first + i];
         if (delta && delta->kind->backward) return true;
     }
     return false;
 }
 
-// Whether something between the product of q, k, v and attention is trained.
-static bool trains_heads(const struct cr_layer_tuning *tuning)
+// The same, or their biases are.
+static bool trains_any(const struct cr_layer_tuning *tuning, struct cr_modules modules)
 {
-    if (!tuning) return false;
-    for (size_t i = CR_Q; i <= CR_V; i++)
-        if (tuning->bias_gradient[i]) return true;
-    return tuning->q_norm_gradient || tuning->k_norm_gradient;
+    for (size_t i = 0; i < modules.count; i++)
+        if (tuning->bias_gradient[modules.first + i]) return true;
+    return trains(tuning, modules);
 }
 
-static size_t lowest_of_layer(const struct cr_layer_tuning *tuning, size_t layer)
+static size_t lowest_of_layer(const struct cr_model_config *config, const struct cr_layer_tuning *tuning,
+                              size_t layer)
 {
-    if (tuning->norm1_gradient) return cr_place_of(layer, CR_AT_NORM1);
-    if (trains(tuning, CR_Q, 3) || trains_heads(tuning)) return cr_place_of(layer, CR_AT_QKV);
-    if (trains(tuning, CR_O, 1)) return cr_place_of(layer, CR_AT_O);
-    if (tuning->norm2_gradient) return cr_place_of(layer, CR_AT_NORM2);
-    if (trains(tuning, CR_GATE, 2)) return cr_place_of(layer, CR_AT_GATE_UP);
-    if (trains(tuning, CR_DOWN, 1)) return cr_place_of(layer, CR_AT_DOWN);
+    if (tuning->norm1_gradient || tuning->norm1_bias_gradient) return cr_place_of(layer, CR_AT_NORM1);
+    if (trains_any(tuning, cr_qkv_modules(config)) || tuning->q_norm_gradient || tuning->k_norm_gradient)
+        return cr_place_of(layer, CR_AT_QKV);
+    if (trains_any(tuning, of_o)) return cr_place_of(layer, CR_AT_O);
+    if (tuning->norm2_gradient || tuning->norm2_bias_gradient) return cr_place_of(layer, CR_AT_NORM2);
+    if (trains_any(tuning, cr_gate_up_modules(config))) return cr_place_of(layer, CR_AT_GATE_UP);
+    if (trains_any(tuning, of_down)) return cr_place_of(layer, CR_AT_DOWN);
     return SIZE_MAX;
 }
 
@@ -38,35 +43,38 @@ size_t cr_walk_lowest(const struct cr_walk *walk, const struct cr_tuned *tuned)
 {
     size_t layers = walk->model->config.layers;
     if (!tuned) return SIZE_MAX;
-    if (tuned->embedding_gradient) return 0;
+    if (tuned->embedding_gradient || tuned->position_gradient) return 0;
     for (size_t i = 0; tuned->layers && i < layers; i++) {
-        size_t lowest = lowest_of_layer(&tuned->layers[i], i);
+        size_t lowest = lowest_of_layer(&walk->model->config, &tuned->layers[i], i);
         if (lowest != SIZE_MAX) return lowest;
     }
     // After all layers: the final norm, then the head.
-    if (tuned->norm_gradient) return cr_place_of(layers, 0);
+    if (tuned->norm_gradient || tuned->norm_bias_gradient) return cr_place_of(layers, 0);
     return tuned->head_gradient ? cr_place_of(layers, 0) + 1 : SIZE_MAX;
 }
 
-// The gradients of the deltas of `count` modules from `first`, and where `below` dx = dy W + what the deltas
-// add. dx may be x: with deltas the sum is taken in F32 elsewhere.
+// The gradients of the modules' biases and deltas, and where `below` dx = dy W + what the deltas add. dx may
+// be x: with deltas the sum is taken in F32 elsewhere.
 static enum cr_status project_back(struct cr_walk *walk, const struct cr_linear *linear,
-                                   const struct cr_layer_tuning *tuning, enum cr_module first, size_t count,
+                                   const struct cr_layer_tuning *tuning, struct cr_modules modules,
                                    struct cr_matrix x, struct cr_matrix dy, struct cr_matrix dx, bool below)
 {
-    if (!trains(tuning, first, count))
-        return below ? linear->provider->backward(linear, dy, dx, false) : CR_OK;
-    struct cr_matrix sum = cr_matrix_of(below ? walk->wide : NULL, CR_F32, x.rows, x.columns);
+    bool deltas = trains(tuning, modules);
+    struct cr_matrix sum = dx;
+    if (deltas) sum = cr_matrix_of(below ? walk->wide : NULL, CR_F32, x.rows, x.columns);
     if (below) CR_TRY(linear->provider->backward(linear, dy, sum, false));
-    for (size_t i = 0, at = 0; i < count; i++) {
+    for (size_t i = 0, at = 0; tuning && i < modules.count; i++) {
+        enum cr_module module = modules.first + (enum cr_module)i;
         size_t out, in;
-        cr_module_shape(&walk->model->config, first + (enum cr_module)i, &out, &in);
-        struct cr_delta *delta = tuning->delta[first + i];
-        if (delta && delta->kind->backward)
-            CR_TRY(delta->kind->backward(delta, x, cr_matrix_columns(dy, at, out), sum));
+        cr_module_shape(&walk->model->config, module, &out, &in);
+        struct cr_matrix columns = cr_matrix_columns(dy, at, out);
+        struct cr_delta *delta = tuning->delta[module];
+        if (delta && delta->kind->backward) CR_TRY(delta->kind->backward(delta, x, columns, sum));
+        if (tuning->bias_gradient[module])
+            cr_add_column_sums(walk->model->compute, columns, tuning->bias_gradient[module]);
         at += out;
     }
-    if (below) cr_copy_matrix(walk->model->compute, sum, dx);
+    if (below && deltas) cr_copy_matrix(walk->model->compute, sum, dx);
     return CR_OK;
 }
 
@@ -81,20 +89,23 @@ static struct cr_matrix upstream(struct cr_walk *walk, size_t rows)
 }
 
 // The gradient of qkv before rotation, from that of attention's output.
-static enum cr_status attend_back(struct cr_walk *walk, const struct cr_view *view,
-                                  const struct cr_trace *trace, struct cr_matrix dqkv)
+static enum cr_status attend_back(struct cr_walk *walk, const struct cr_view *view, size_t layer,
+                                  struct cr_matrix dqkv)
 {
     struct cr_compute *compute = walk->model->compute;
     size_t rows = view->rows, head_dim = walk->shape.head_dim, q_columns = walk->shape.heads * head_dim,
            kv_columns = walk->shape.kv_heads * head_dim;
+    const struct cr_trace *trace = &walk->traces[layer];
+    struct cr_attention_shape shape = cr_walk_shape(walk, layer);
     struct cr_matrix qkv = cr_matrix_rows(trace->qkv, 0, rows);
     CR_TRY(cr_attention_backward(
-        compute, &walk->shape, &view->layout, cr_matrix_columns(qkv, 0, q_columns),
+        compute, &shape, &view->layout, cr_matrix_columns(qkv, 0, q_columns),
         cr_matrix_columns(qkv, q_columns, kv_columns),
         cr_matrix_columns(qkv, q_columns + kv_columns, kv_columns), cr_matrix_rows(trace->attended, 0, rows),
         trace->log_sum, cr_matrix_rows(walk->dattended, 0, rows), cr_matrix_columns(dqkv, 0, q_columns),
         cr_matrix_columns(dqkv, q_columns, kv_columns),
         cr_matrix_columns(dqkv, q_columns + kv_columns, kv_columns), walk->attention_scratch));
+    if (walk->model->config.learned_positions) return CR_OK;
     cr_rope(compute, cr_matrix_columns(dqkv, 0, q_columns + kv_columns),
             walk->shape.heads + walk->shape.kv_heads, head_dim, walk->cosine, walk->sine, view->position,
             true);
@@ -124,77 +135,65 @@ static void norm_heads_back(struct cr_walk *walk, size_t layer, const struct cr_
     cr_copy_matrix(compute, dx, cr_matrix_columns(dqkv, 0, heads * head_dim));
 }
 
-static void add_bias_gradients(const struct cr_walk *walk, const struct cr_layer_tuning *tuning,
-                               struct cr_matrix dqkv)
-{
-    for (size_t i = CR_Q, at = 0; tuning && i <= CR_V; i++) {
-        size_t out, in;
-        cr_module_shape(&walk->model->config, (enum cr_module)i, &out, &in);
-        if (tuning->bias_gradient[i])
-            cr_add_column_sums(walk->model->compute, cr_matrix_columns(dqkv, at, out),
-                               tuning->bias_gradient[i]);
-        at += out;
-    }
-}
-
 static enum cr_status mlp_back(struct cr_walk *walk, const struct cr_view *view, size_t layer,
                                const struct cr_layer_tuning *tuning, size_t lowest)
 {
-    const struct cr_layer *weights = &walk->model->layers[layer];
-    struct cr_compute *compute = walk->model->compute;
+    const struct cr_model *model = walk->model;
+    const struct cr_layer *weights = &model->layers[layer];
     struct cr_trace *trace = &walk->traces[layer];
+    struct cr_modules modules = cr_gate_up_modules(&model->config);
     size_t rows = view->rows;
     struct cr_matrix middle = cr_walk_residual(walk, 2 * layer + 1, rows);
     struct cr_matrix gate_up = cr_matrix_rows(trace->gate_up, 0, rows);
     struct cr_matrix hidden = cr_matrix_rows(walk->hidden, 0, rows);
     struct cr_matrix normed = cr_matrix_rows(walk->normed, 0, rows);
     bool below = lowest < cr_place_of(layer, CR_AT_DOWN);
-    if (trains(tuning, CR_DOWN, 1)) cr_swiglu(compute, gate_up, hidden);
-    CR_TRY(
-        project_back(walk, &weights->down, tuning, CR_DOWN, 1, hidden, upstream(walk, rows), hidden, below));
+    if (trains(tuning, of_down)) cr_walk_activate(walk, gate_up, hidden);
+    CR_TRY(project_back(walk, &weights->down, tuning, of_down, hidden, upstream(walk, rows), hidden, below));
     if (!below) return CR_OK;
 
-    cr_swiglu_backward(compute, gate_up, hidden, gate_up);
+    if (model->config.gelu)
+        cr_gelu_backward(model->compute, gate_up, hidden, gate_up);
+    else
+        cr_swiglu_backward(model->compute, gate_up, hidden, gate_up);
     below = lowest < cr_place_of(layer, CR_AT_GATE_UP);
-    if (trains(tuning, CR_GATE, 2))
-        cr_rms_norm(compute, middle, weights->norm2, walk->model->config.norm_epsilon, normed,
-                    trace->inverse2);
-    CR_TRY(project_back(walk, &weights->gate_up, tuning, CR_GATE, 2, normed, gate_up, normed, below));
+    if (trains(tuning, modules)) cr_norm_forward(model, &weights->norm2, middle, normed, trace->norm2);
+    CR_TRY(project_back(walk, &weights->gate_up, tuning, modules, normed, gate_up, normed, below));
     if (!below) return CR_OK;
-    cr_rms_norm_backward(compute, middle, weights->norm2, trace->inverse2, normed,
-                         cr_matrix_rows(walk->gradient, 0, rows), tuning ? tuning->norm2_gradient : NULL);
+    cr_norm_backward(model, &weights->norm2, middle, trace->norm2, normed,
+                     cr_matrix_rows(walk->gradient, 0, rows), tuning ? tuning->norm2_gradient : NULL,
+                     tuning ? tuning->norm2_bias_gradient : NULL);
     return CR_OK;
 }
 
 enum cr_status cr_walk_layer_back(struct cr_walk *walk, const struct cr_view *view, size_t layer,
                                   const struct cr_layer_tuning *tuning, size_t lowest)
 {
-    const struct cr_layer *weights = &walk->model->layers[layer];
-    struct cr_compute *compute = walk->model->compute;
+    const struct cr_model *model = walk->model;
+    const struct cr_layer *weights = &model->layers[layer];
     struct cr_trace *trace = &walk->traces[layer];
+    struct cr_modules modules = cr_qkv_modules(&model->config);
     size_t rows = view->rows;
     if (lowest > cr_place_of(layer, CR_AT_DOWN)) return CR_OK;
     CR_TRY(mlp_back(walk, view, layer, tuning, lowest));
     if (lowest >= cr_place_of(layer, CR_AT_NORM2)) return CR_OK;
 
     bool below = lowest < cr_place_of(layer, CR_AT_O);
-    CR_TRY(project_back(walk, &weights->o, tuning, CR_O, 1, cr_matrix_rows(trace->attended, 0, rows),
+    CR_TRY(project_back(walk, &weights->o, tuning, of_o, cr_matrix_rows(trace->attended, 0, rows),
                         upstream(walk, rows), cr_matrix_rows(walk->dattended, 0, rows), below));
     if (!below) return CR_OK;
 
     struct cr_matrix input = cr_walk_residual(walk, 2 * layer, rows);
     struct cr_matrix normed = cr_matrix_rows(walk->normed, 0, rows);
     struct cr_matrix dqkv = cr_matrix_rows(walk->dqkv, 0, rows);
-    CR_TRY(attend_back(walk, view, trace, dqkv));
-    if (walk->model->config.head_norms) norm_heads_back(walk, layer, tuning, dqkv);
-    add_bias_gradients(walk, tuning, dqkv);
+    CR_TRY(attend_back(walk, view, layer, dqkv));
+    if (model->config.head_norms) norm_heads_back(walk, layer, tuning, dqkv);
     below = lowest < cr_place_of(layer, CR_AT_QKV);
-    if (trains(tuning, CR_Q, 3))
-        cr_rms_norm(compute, input, weights->norm1, walk->model->config.norm_epsilon, normed,
-                    trace->inverse1);
-    CR_TRY(project_back(walk, &weights->qkv, tuning, CR_Q, 3, normed, dqkv, normed, below));
+    if (trains(tuning, modules)) cr_norm_forward(model, &weights->norm1, input, normed, trace->norm1);
+    CR_TRY(project_back(walk, &weights->qkv, tuning, modules, normed, dqkv, normed, below));
     if (!below) return CR_OK;
-    cr_rms_norm_backward(compute, input, weights->norm1, trace->inverse1, normed,
-                         cr_matrix_rows(walk->gradient, 0, rows), tuning ? tuning->norm1_gradient : NULL);
+    cr_norm_backward(model, &weights->norm1, input, trace->norm1, normed,
+                     cr_matrix_rows(walk->gradient, 0, rows), tuning ? tuning->norm1_gradient : NULL,
+                     tuning ? tuning->norm1_bias_gradient : NULL);
     return CR_OK;
 }

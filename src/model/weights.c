@@ -2,116 +2,195 @@
 
 #include "tensor/ops.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-static size_t per_layer(const struct cr_model_config *config)
+// One tensor of a layer, in the order of Transformers' named_parameters.
+struct item {
+    enum cr_parameter_kind kind;
+    enum cr_module module; // of modules and biases
+    const char *name;
+};
+static const struct item llama_layer[] = {
+    {CR_PARAMETER_MODULE, CR_Q, NULL},
+    {CR_PARAMETER_BIAS, CR_Q, NULL},
+    {CR_PARAMETER_MODULE, CR_K, NULL},
+    {CR_PARAMETER_BIAS, CR_K, NULL},
+    {CR_PARAMETER_MODULE, CR_V, NULL},
+    {CR_PARAMETER_BIAS, CR_V, NULL},
+    {CR_PARAMETER_MODULE, CR_O, NULL},
+    {CR_PARAMETER_Q_NORM, 0, "self_attn.q_norm.weight"},
+    {CR_PARAMETER_K_NORM, 0, "self_attn.k_norm.weight"},
+    {CR_PARAMETER_MODULE, CR_GATE, NULL},
+    {CR_PARAMETER_MODULE, CR_UP, NULL},
+    {CR_PARAMETER_MODULE, CR_DOWN, NULL},
+    {CR_PARAMETER_NORM1, 0, "input_layernorm.weight"},
+    {CR_PARAMETER_NORM2, 0, "post_attention_layernorm.weight"},
+};
+static const struct item gpt2_layer[] = {
+    {CR_PARAMETER_NORM1, 0, "ln_1.weight"}, {CR_PARAMETER_NORM1_BIAS, 0, "ln_1.bias"},
+    {CR_PARAMETER_MODULE, CR_QKV, NULL},    {CR_PARAMETER_BIAS, CR_QKV, NULL},
+    {CR_PARAMETER_MODULE, CR_O, NULL},      {CR_PARAMETER_BIAS, CR_O, NULL},
+    {CR_PARAMETER_NORM2, 0, "ln_2.weight"}, {CR_PARAMETER_NORM2_BIAS, 0, "ln_2.bias"},
+    {CR_PARAMETER_MODULE, CR_UP, NULL},     {CR_PARAMETER_BIAS, CR_UP, NULL},
+    {CR_PARAMETER_MODULE, CR_DOWN, NULL},   {CR_PARAMETER_BIAS, CR_DOWN, NULL},
+};
+
+// The tensors beside the layers.
+struct ends {
+    const char *embedding, *positions, *norm, *norm_bias;
+};
+static const struct ends llama_ends = {"model.embed_tokens.weight", NULL, "model.norm.weight", NULL};
+static const struct ends gpt2_ends = {"transformer.wte.weight", "transformer.wpe.weight",
+                                      "transformer.ln_f.weight", "transformer.ln_f.bias"};
+
+static bool has_bias(const struct cr_model_config *config, enum cr_module module)
 {
-    size_t biases = config->qkv_bias ? 3 : 0, head_norms = config->head_norms ? 2 : 0;
-    return CR_MODULES + biases + head_norms + 2;
+    return config->linear_bias || (config->qkv_bias && module <= CR_V);
 }
 
-// The parameter of this kind in a layer that has it; `module` is looked at for modules and biases.
-static struct cr_model_parameter *in_layer(const struct cr_model *model, size_t layer,
-                                           enum cr_parameter_kind kind, enum cr_module module)
+static bool has_item(const struct cr_model_config *config, const struct item *item)
 {
-    bool of_module = kind == CR_PARAMETER_MODULE || kind == CR_PARAMETER_BIAS;
-    struct cr_model_parameter *parameter = &model->parameters[1 + layer * per_layer(&model->config)];
-    while (parameter->kind != kind || (of_module && parameter->module != module)) parameter++;
-    return parameter;
+    if (item->kind == CR_PARAMETER_BIAS) return has_bias(config, item->module);
+    if (item->kind == CR_PARAMETER_Q_NORM || item->kind == CR_PARAMETER_K_NORM) return config->head_norms;
+    return true;
 }
 
-static enum cr_status add(struct cr_model *model, struct cr_model_parameter parameter, const char *prefix,
-                          const char *name)
+// Takes the name.
+static enum cr_status add(struct cr_model *model, struct cr_model_parameter parameter, const char *format,
+                          ...) CR_PRINTF(3, 4);
+static enum cr_status add(struct cr_model *model, struct cr_model_parameter parameter, const char *format,
+                          ...)
 {
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-    if (prefix) {
-        CR_TRY(cr_append_format(&text, "model.layers.%zu.%s", parameter.layer, prefix));
-    }
-    const char *suffix = parameter.kind == CR_PARAMETER_BIAS ? "bias" : "weight";
-    CR_TRY(cr_append_format(&text, "%s.%s", name, suffix));
-    CR_TRY(cr_copy_string(cr_buffer_text(&text), &parameter.name));
+    va_list arguments;
+    va_start(arguments, format);
+    int size = vasprintf(&parameter.name, format, arguments);
+    va_end(arguments);
+    if (size < 0) return cr_fail(CR_NO_MEMORY, "out of memory: a tensor's name");
     model->parameters[model->parameter_count++] = parameter;
     return CR_OK;
 }
 
-static enum cr_status add_head_norms(struct cr_model *model, size_t layer)
+static enum cr_status add_item(struct cr_model *model, size_t layer, const struct item *item)
 {
-    struct cr_model_parameter norm = {
-        .kind = CR_PARAMETER_Q_NORM, .layer = layer, .rows = model->config.head_dim};
-    CR_TRY(add(model, norm, "self_attn.", "q_norm"));
-    norm.kind = CR_PARAMETER_K_NORM;
-    return add(model, norm, "self_attn.", "k_norm");
-}
-
-static enum cr_status add_layer(struct cr_model *model, size_t layer)
-{
-    for (enum cr_module module = 0; module < CR_MODULES; module++) {
-        struct cr_model_parameter parameter = {.kind = CR_PARAMETER_MODULE, .layer = layer, .module = module};
-        cr_module_shape(&model->config, module, &parameter.rows, &parameter.columns);
-        CR_TRY(add(model, parameter, module <= CR_O ? "self_attn." : "mlp.", cr_module_name(module)));
-        if (module <= CR_V && model->config.qkv_bias) {
-            parameter.kind = CR_PARAMETER_BIAS;
-            parameter.columns = 0;
-            CR_TRY(add(model, parameter, "self_attn.", cr_module_name(module)));
-        }
-        if (module == CR_O && model->config.head_norms) CR_TRY(add_head_norms(model, layer));
+    const struct cr_model_config *config = &model->config;
+    struct cr_model_parameter parameter = {
+        .kind = item->kind, .layer = layer, .module = item->module, .rows = config->hidden};
+    const char *layers = cr_layers_path(config);
+    if (item->name) {
+        if (item->kind == CR_PARAMETER_Q_NORM || item->kind == CR_PARAMETER_K_NORM)
+            parameter.rows = config->head_dim;
+        return add(model, parameter, "%s.%zu.%s", layers, layer, item->name);
     }
-    struct cr_model_parameter norm = {
-        .kind = CR_PARAMETER_NORM1, .layer = layer, .rows = model->config.hidden};
-    CR_TRY(add(model, norm, "", "input_layernorm"));
-    norm.kind = CR_PARAMETER_NORM2;
-    return add(model, norm, "", "post_attention_layernorm");
+    bool bias = item->kind == CR_PARAMETER_BIAS;
+    cr_module_shape(config, item->module, &parameter.rows, &parameter.columns);
+    if (bias) parameter.columns = 0;
+    parameter.transposed = !bias && config->layout == CR_LAYOUT_GPT2;
+    return add(model, parameter, "%s.%zu.%s.%s", layers, layer, cr_module_path(config, item->module),
+               bias ? "bias" : "weight");
 }
 
 enum cr_status cr_weights_list(struct cr_model *model)
 {
     const struct cr_model_config *config = &model->config;
-    CR_TRY(
-        cr_allocate(3 + config->layers * per_layer(config), sizeof *model->parameters, &model->parameters));
+    bool gpt2 = config->layout == CR_LAYOUT_GPT2;
+    const struct ends *ends = gpt2 ? &gpt2_ends : &llama_ends;
+    const struct item *items = gpt2 ? gpt2_layer : llama_layer;
+    size_t count = gpt2 ? sizeof gpt2_layer / sizeof *gpt2_layer : sizeof llama_layer / sizeof *llama_layer;
+    CR_TRY(cr_allocate(5 + config->layers * count, sizeof *model->parameters, &model->parameters));
     struct cr_model_parameter table = {
         .kind = CR_PARAMETER_EMBEDDING, .rows = config->vocabulary, .columns = config->hidden};
-    CR_TRY(add(model, table, NULL, "model.embed_tokens"));
-    for (size_t layer = 0; layer < config->layers; layer++) CR_TRY(add_layer(model, layer));
+    CR_TRY(add(model, table, "%s", ends->embedding));
+    if (config->learned_positions) {
+        struct cr_model_parameter positions = {
+            .kind = CR_PARAMETER_POSITION, .rows = config->context, .columns = config->hidden};
+        CR_TRY(add(model, positions, "%s", ends->positions));
+    }
+    for (size_t layer = 0; layer < config->layers; layer++)
+        for (size_t i = 0; i < count; i++)
+            if (has_item(config, &items[i])) CR_TRY(add_item(model, layer, &items[i]));
     struct cr_model_parameter norm = {.kind = CR_PARAMETER_NORM, .rows = config->hidden};
-    CR_TRY(add(model, norm, NULL, "model.norm"));
+    CR_TRY(add(model, norm, "%s", ends->norm));
+    norm.kind = CR_PARAMETER_NORM_BIAS;
+    if (config->layer_norm) CR_TRY(add(model, norm, "%s", ends->norm_bias));
     if (config->tied_head) return CR_OK;
     table.kind = CR_PARAMETER_HEAD;
-    return add(model, table, NULL, "lm_head");
+    return add(model, table, "lm_head.weight");
+}
+
+// The parameter of this kind, which the model has; layer and module are looked at where they tell it apart.
+static struct cr_model_parameter *parameter_of(const struct cr_model *model, enum cr_parameter_kind kind,
+                                               size_t layer, enum cr_module module)
+{
+    bool of_module = kind == CR_PARAMETER_MODULE || kind == CR_PARAMETER_BIAS;
+    struct cr_model_parameter *parameter = model->parameters;
+    while (parameter->kind != kind || parameter->layer != layer || (of_module && parameter->module != module))
+        parameter++;
+    return parameter;
+}
+
+const struct cr_tensor_entry *cr_parameter_entry(const struct cr_model_parameter *parameter,
+                                                 const struct cr_safetensors *file)
+{
+    static const char prefix[] = "transformer.";
+    const struct cr_tensor_entry *entry = cr_safetensors_find(file, parameter->name);
+    if (!entry && strncmp(parameter->name, prefix, sizeof prefix - 1) == 0)
+        entry = cr_safetensors_find(file, parameter->name + sizeof prefix - 1);
+    return entry;
 }
 
 static enum cr_status check_parameter(const struct cr_model *model,
                                       const struct cr_model_parameter *parameter)
 {
     const char *file = cr_safetensors_name(model->weights);
-    const struct cr_tensor_entry *entry = cr_safetensors_find(model->weights, parameter->name);
+    const struct cr_tensor_entry *entry = cr_parameter_entry(parameter, model->weights);
     if (!entry) return cr_fail(CR_INVALID, "%s: tensor %s is missing", file, parameter->name);
     if (entry->dtype != CR_F32 && entry->dtype != CR_F16 && entry->dtype != CR_BF16)
         return cr_fail(CR_UNSUPPORTED, "%s: tensor %s: only F32, F16 and BF16 weights are supported", file,
                        parameter->name);
-    size_t rank = parameter->columns ? 2 : 1;
-    if (entry->rank == rank && entry->shape[0] == parameter->rows &&
-        (rank == 1 || entry->shape[1] == parameter->columns))
+    size_t rank = parameter->columns ? 2 : 1, rows = parameter->rows, columns = parameter->columns;
+    if (parameter->transposed) {
+        rows = parameter->columns;
+        columns = parameter->rows;
+    }
+    if (entry->rank == rank && entry->shape[0] == rows && (rank == 1 || entry->shape[1] == columns))
         return CR_OK;
     CR_CLEANUP(cr_buffer_release) struct cr_buffer shape = {0};
     for (size_t i = 0; i < entry->rank; i++)
         CR_TRY(cr_append_format(&shape, "%s%zu", i ? ", " : "", entry->shape[i]));
     if (rank == 1)
         return cr_fail(CR_INVALID, "%s: tensor %s has shape [%s], config.json says [%zu]", file,
-                       parameter->name, cr_buffer_text(&shape), parameter->rows);
+                       parameter->name, cr_buffer_text(&shape), rows);
     return cr_fail(CR_INVALID, "%s: tensor %s has shape [%s], config.json says [%zu, %zu]", file,
-                   parameter->name, cr_buffer_text(&shape), parameter->rows, parameter->columns);
+                   parameter->name, cr_buffer_text(&shape), rows, columns);
 }
 
-// Old checkpoints hold the rotation's frequencies, which follow from the configuration, and some hold a copy
-// of a tied head, which Transformers ignores too.
+static bool ends_with(const char *name, const char *end)
+{
+    size_t length = strlen(name), tail = strlen(end);
+    return length >= tail && strcmp(name + length - tail, end) == 0;
+}
+
+// Old checkpoints hold the rotation's frequencies or attention's mask, which follow from the configuration,
+// and some hold a copy of a tied head, which Transformers ignores too.
 static bool harmless(const struct cr_model *model, const char *name)
 {
-    static const char buffer[] = ".rotary_emb.inv_freq";
-    size_t length = strlen(name);
-    if (length >= sizeof buffer - 1 && strcmp(name + length - (sizeof buffer - 1), buffer) == 0) return true;
+    if (ends_with(name, ".rotary_emb.inv_freq")) return true;
+    if (model->config.layout == CR_LAYOUT_GPT2 &&
+        (ends_with(name, ".attn.bias") || ends_with(name, ".attn.masked_bias")))
+        return true;
     return model->config.tied_head && strcmp(name, "lm_head.weight") == 0;
+}
+
+static bool has_place(const struct cr_model *model, const char *name)
+{
+    if (cr_model_find(model, name)) return true;
+    CR_FREE char *whole = NULL; // without "transformer.", as cr_parameter_entry finds it
+    return model->config.layout == CR_LAYOUT_GPT2 && asprintf(&whole, "transformer.%s", name) > 0 &&
+           cr_model_find(model, whole);
 }
 
 enum cr_status cr_weights_check(const struct cr_model *model)
@@ -119,7 +198,7 @@ enum cr_status cr_weights_check(const struct cr_model *model)
     for (size_t i = 0; i < model->parameter_count; i++) CR_TRY(check_parameter(model, &model->parameters[i]));
     for (size_t i = 0; i < cr_safetensors_count(model->weights); i++) {
         const char *name = cr_safetensors_at(model->weights, i)->name;
-        if (!cr_model_find(model, name) && !harmless(model, name))
+        if (!has_place(model, name) && !harmless(model, name))
             return cr_fail(CR_INVALID, "%s: tensor %s has no place in this model",
                            cr_safetensors_name(model->weights), name);
     }
@@ -133,8 +212,8 @@ static const unsigned char *mapped(const struct cr_model *model, struct cr_model
     if (!model->weights || model->writable) return NULL;
     const unsigned char *start = NULL, *end = NULL;
     for (size_t i = 0; i < count; i++) {
-        const struct cr_tensor_entry *entry = cr_safetensors_find(model->weights, parts[i]->name);
-        if (entry->dtype != model->act) return NULL;
+        const struct cr_tensor_entry *entry = cr_parameter_entry(parts[i], model->weights);
+        if (entry->dtype != model->act || parts[i]->transposed) return NULL;
         if (!start)
             start = entry->bytes.data;
         else if (entry->bytes.data != end)
@@ -162,65 +241,79 @@ static struct cr_matrix place(struct cr_model *model, struct cr_model_parameter 
     return block;
 }
 
-static float *place_norm(struct cr_model *model, struct cr_model_parameter *norm)
+// A vector of F32.
+static float *place_vector(struct cr_model *model, struct cr_model_parameter *vector)
 {
-    float *data = cr_arena_take(&model->memory, norm->rows, sizeof *data);
-    norm->place = cr_matrix_of(data, CR_F32, 1, norm->rows);
+    float *data = cr_arena_take(&model->memory, vector->rows, sizeof *data);
+    vector->place = cr_matrix_of(data, CR_F32, 1, vector->rows);
     return data;
 }
 
-// The biases of q, k and v one after the other.
-static const float *place_biases(struct cr_model *model, size_t layer)
+static struct cr_norm place_norm(struct cr_model *model, size_t layer, enum cr_parameter_kind weight,
+                                 enum cr_parameter_kind bias)
 {
-    if (!model->config.qkv_bias) return NULL;
+    struct cr_norm norm = {.weight = place_vector(model, parameter_of(model, weight, layer, 0))};
+    if (model->config.layer_norm) norm.bias = place_vector(model, parameter_of(model, bias, layer, 0));
+    return norm;
+}
+
+// The biases of some modules one after the other.
+static const float *place_biases(struct cr_model *model, size_t layer, struct cr_modules modules)
+{
+    if (!has_bias(&model->config, modules.first)) return NULL;
     struct cr_model_parameter *parts[3];
     size_t count = 0, at = 0;
-    for (size_t i = 0; i < 3; i++) {
-        parts[i] = in_layer(model, layer, CR_PARAMETER_BIAS, CR_Q + (enum cr_module)i);
+    for (size_t i = 0; i < modules.count; i++) {
+        parts[i] = parameter_of(model, CR_PARAMETER_BIAS, layer, modules.first + (enum cr_module)i);
         count += parts[i]->rows;
     }
     float *data = cr_arena_take(&model->memory, count, sizeof *data);
     if (!data) return NULL;
-    for (size_t i = 0; i < 3; at += parts[i++]->rows)
+    for (size_t i = 0; i < modules.count; at += parts[i++]->rows)
         parts[i]->place = cr_matrix_of(data + at, CR_F32, 1, parts[i]->rows);
     return data;
 }
 
-// The linear of `count` modules from `first`.
-static void place_linear(struct cr_model *model, size_t layer, enum cr_module first, size_t count,
-                         const float *bias, struct cr_linear *out)
+static void place_linear(struct cr_model *model, size_t layer, struct cr_modules modules,
+                         struct cr_linear *out)
 {
     struct cr_model_parameter *parts[3];
-    for (size_t i = 0; i < count; i++)
-        parts[i] = in_layer(model, layer, CR_PARAMETER_MODULE, first + (enum cr_module)i);
-    cr_linear_local_init(model->compute, place(model, parts, count), bias, out);
+    for (size_t i = 0; i < modules.count; i++)
+        parts[i] = parameter_of(model, CR_PARAMETER_MODULE, layer, modules.first + (enum cr_module)i);
+    const float *bias = place_biases(model, layer, modules);
+    cr_linear_local_init(model->compute, place(model, parts, modules.count), bias, out);
 }
 
 static void place_layer(struct cr_model *model, size_t i)
 {
     struct cr_layer *layer = &model->layers[i];
-    place_linear(model, i, CR_Q, 3, place_biases(model, i), &layer->qkv);
-    place_linear(model, i, CR_O, 1, NULL, &layer->o);
-    place_linear(model, i, CR_GATE, 2, NULL, &layer->gate_up);
-    place_linear(model, i, CR_DOWN, 1, NULL, &layer->down);
-    layer->norm1 = place_norm(model, in_layer(model, i, CR_PARAMETER_NORM1, 0));
-    layer->norm2 = place_norm(model, in_layer(model, i, CR_PARAMETER_NORM2, 0));
+    place_linear(model, i, cr_qkv_modules(&model->config), &layer->qkv);
+    place_linear(model, i, (struct cr_modules){CR_O, 1}, &layer->o);
+    place_linear(model, i, cr_gate_up_modules(&model->config), &layer->gate_up);
+    place_linear(model, i, (struct cr_modules){CR_DOWN, 1}, &layer->down);
+    layer->norm1 = place_norm(model, i, CR_PARAMETER_NORM1, CR_PARAMETER_NORM1_BIAS);
+    layer->norm2 = place_norm(model, i, CR_PARAMETER_NORM2, CR_PARAMETER_NORM2_BIAS);
     if (!model->config.head_norms) return;
-    layer->q_norm = place_norm(model, in_layer(model, i, CR_PARAMETER_Q_NORM, 0));
-    layer->k_norm = place_norm(model, in_layer(model, i, CR_PARAMETER_K_NORM, 0));
+    layer->q_norm = place_vector(model, parameter_of(model, CR_PARAMETER_Q_NORM, i, 0));
+    layer->k_norm = place_vector(model, parameter_of(model, CR_PARAMETER_K_NORM, i, 0));
+}
+
+static struct cr_matrix place_table(struct cr_model *model, enum cr_parameter_kind kind)
+{
+    struct cr_model_parameter *table = parameter_of(model, kind, 0, 0);
+    return place(model, &table, 1);
 }
 
 // Run twice: model->memory counts, then hands out.
 static void place_all(struct cr_model *model)
 {
-    struct cr_model_parameter *table = model->parameters;
-    model->embedding = place(model, &table, 1);
-    for (size_t i = 0; i < model->config.layers; i++) place_layer(model, i);
-    struct cr_model_parameter *norm = table + 1 + model->config.layers * per_layer(&model->config);
-    model->norm = place_norm(model, norm);
-    struct cr_model_parameter *head = norm + 1;
-    cr_linear_local_init(model->compute, model->config.tied_head ? model->embedding : place(model, &head, 1),
-                         NULL, &model->head);
+    const struct cr_model_config *config = &model->config;
+    model->embedding = place_table(model, CR_PARAMETER_EMBEDDING);
+    if (config->learned_positions) model->positions = place_table(model, CR_PARAMETER_POSITION);
+    for (size_t i = 0; i < config->layers; i++) place_layer(model, i);
+    model->norm = place_norm(model, 0, CR_PARAMETER_NORM, CR_PARAMETER_NORM_BIAS);
+    struct cr_matrix head = config->tied_head ? model->embedding : place_table(model, CR_PARAMETER_HEAD);
+    cr_linear_local_init(model->compute, head, NULL, &model->head);
 }
 
 // Pages of the mapping that were copied need not stay: the weight would be in memory twice.
@@ -234,31 +327,103 @@ static void drop_pages(const unsigned char *data, size_t size)
     if (end > start) (void)madvise(address, end - start, MADV_DONTNEED); // a hint; failing costs only memory
 }
 
-// Converts an entry in pieces by way of `piece`, which is aligned where the file may not be.
-enum { PIECE = 1 << 18 }; // elements
-static void fill(struct cr_model *model, const struct cr_tensor_entry *entry, struct cr_matrix to,
-                 void *piece)
+// Rows and columns of a tensor as its file has it.
+static void shape_in_file(const struct cr_model_parameter *parameter, size_t *rows, size_t *columns)
 {
-    size_t count = to.rows * to.columns, from_size = cr_dtype_size(entry->dtype);
-    for (size_t at = 0; at < count; at += PIECE) {
-        size_t n = count - at < PIECE ? count - at : PIECE;
+    *rows = parameter->transposed ? parameter->columns : parameter->rows;
+    *columns = parameter->transposed ? parameter->rows : cr_most(parameter->columns, 1);
+}
+
+// to [columns, stride] gets the transpose of from [rows, columns], elements of 2 or 4 bytes.
+static void transpose(const void *from, size_t rows, size_t columns, void *to, size_t stride, size_t size)
+{
+    enum { BLOCK = 32 };
+    for (size_t j0 = 0; j0 < columns; j0 += BLOCK)
+        for (size_t i = 0; i < rows; i++)
+            for (size_t j = j0; j < cr_least(columns, j0 + BLOCK); j++)
+                memcpy((unsigned char *)to + (j * stride + i) * size,
+                       (const unsigned char *)from + (i * columns + j) * size, size);
+}
+
+enum cr_status cr_parameter_decode(struct cr_compute *compute, const struct cr_model_parameter *parameter,
+                                   struct cr_slice bytes, enum cr_dtype dtype, float *values)
+{
+    size_t rows, columns;
+    shape_in_file(parameter, &rows, &columns);
+    CR_FREE void *aligned = NULL; // bytes of a file may start anywhere
+    CR_TRY(cr_allocate(bytes.size, 1, &aligned));
+    memcpy(aligned, bytes.data, bytes.size);
+    if (!parameter->transposed) {
+        cr_convert(compute, aligned, dtype, values, CR_F32, rows * columns);
+        return CR_OK;
+    }
+    CR_FREE float *exact = NULL;
+    CR_TRY(cr_allocate(rows * columns, sizeof *exact, &exact));
+    cr_convert(compute, aligned, dtype, exact, CR_F32, rows * columns);
+    transpose(exact, rows, columns, values, rows, sizeof *values);
+    return CR_OK;
+}
+
+enum cr_status cr_parameter_encode(struct cr_compute *compute, const struct cr_model_parameter *parameter,
+                                   const float *values, enum cr_dtype dtype, void *bytes)
+{
+    size_t rows, columns;
+    shape_in_file(parameter, &rows, &columns);
+    if (!parameter->transposed) {
+        cr_convert(compute, values, CR_F32, bytes, dtype, rows * columns);
+        return CR_OK;
+    }
+    CR_FREE float *turned = NULL;
+    CR_TRY(cr_allocate(rows * columns, sizeof *turned, &turned));
+    transpose(values, columns, rows, turned, columns, sizeof *values);
+    cr_convert(compute, turned, CR_F32, bytes, dtype, rows * columns);
+    cr_wipe(turned, rows * columns * sizeof *turned);
+    return CR_OK;
+}
+
+// What fill needs beside the file: a piece of a tensor, aligned as in the file it may not be, and converted.
+enum { PIECE = 1 << 18 }; // elements
+struct piece {
+    float *source, *converted;
+    size_t elements;
+};
+
+// Converts an entry to its place, some whole rows of the file at a time where it is transposed.
+static void fill(struct cr_model *model, const struct cr_model_parameter *parameter,
+                 const struct cr_tensor_entry *entry, const struct piece *piece)
+{
+    struct cr_matrix to = parameter->place;
+    size_t rows, columns, from_size = cr_dtype_size(entry->dtype), to_size = cr_dtype_size(to.dtype);
+    shape_in_file(parameter, &rows, &columns);
+    size_t most = parameter->transposed ? piece->elements / columns * columns : piece->elements;
+    for (size_t at = 0; at < rows * columns; at += most) {
+        size_t n = cr_least(most, rows * columns - at);
         const unsigned char *from = entry->bytes.data + at * from_size;
-        memcpy(piece, from, n * from_size);
-        cr_convert(model->compute, piece, entry->dtype,
-                   (unsigned char *)to.data + at * cr_dtype_size(to.dtype), to.dtype, n);
+        unsigned char *target = (unsigned char *)to.data + at * to_size;
+        memcpy(piece->source, from, n * from_size);
+        cr_convert(model->compute, piece->source, entry->dtype,
+                   parameter->transposed ? (void *)piece->converted : target, to.dtype, n);
+        if (parameter->transposed)
+            transpose(piece->converted, n / columns, columns,
+                      (unsigned char *)to.data + at / columns * to_size, to.stride, to_size);
         drop_pages(from, n * from_size);
     }
 }
 
 static enum cr_status fill_all(struct cr_model *model)
 {
-    CR_FREE float *piece = NULL;
-    CR_TRY(cr_allocate(PIECE, sizeof *piece, &piece));
+    CR_FREE float *source = NULL;
+    CR_FREE float *converted = NULL;
+    size_t elements = PIECE;
+    for (size_t i = 0; i < model->parameter_count; i++)
+        if (model->parameters[i].transposed) elements = cr_most(elements, model->parameters[i].rows);
+    CR_TRY(cr_allocate(elements, sizeof *source, &source));
+    CR_TRY(cr_allocate(elements, sizeof *converted, &converted));
+    const struct piece piece = {source, converted, elements};
     for (size_t i = 0; i < model->parameter_count; i++) {
         struct cr_model_parameter *parameter = &model->parameters[i];
-        const struct cr_tensor_entry *entry = cr_safetensors_find(model->weights, parameter->name);
-        if (parameter->place.data != (const void *)entry->bytes.data)
-            fill(model, entry, parameter->place, piece);
+        const struct cr_tensor_entry *entry = cr_parameter_entry(parameter, model->weights);
+        if (parameter->place.data != (const void *)entry->bytes.data) fill(model, parameter, entry, &piece);
     }
     return CR_OK;
 }
@@ -268,7 +433,7 @@ static void fill_norms_with_ones(struct cr_model *model)
     for (size_t i = 0; i < model->parameter_count; i++) {
         struct cr_matrix place_of = model->parameters[i].place;
         float *values = place_of.data;
-        if (model->parameters[i].columns == 0 && model->parameters[i].kind != CR_PARAMETER_BIAS)
+        if (model->parameters[i].columns == 0 && !cr_parameter_is_bias(&model->parameters[i]))
             for (size_t j = 0; j < place_of.columns; j++) values[j] = 1;
     }
 }

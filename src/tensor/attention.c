@@ -53,6 +53,7 @@ static void add_keys(const struct cr_attention_call *call, struct tile *t, size_
         .queries = queries,
         .stride = CR_TILE,
         .first = first,
+        .window = call->shape->window,
         .scale = call->shape->scale,
         .scores = t->scores,
         .maximum = t->maximum,
@@ -84,7 +85,7 @@ static void attend(const struct cr_attention_call *call, struct tile *t, size_t 
     }
     for (size_t i = 0; i < queries * head_dim; i++) t->result[i] = 0;
     size_t seen = past + start + queries; // by the last query
-    for (size_t key = 0; key < seen; key += CR_TILE) {
+    for (size_t key = cr_first_tile(call->shape, past + start) * CR_TILE; key < seen; key += CR_TILE) {
         size_t key_row = layout->key_offset[s] + key;
         add_keys(call, t, queries, cr_least(CR_TILE, seen - key), (ptrdiff_t)(past + start) - (ptrdiff_t)key,
                  cr_at(&call->k, key_row, kv_column), cr_at(&call->v, key_row, kv_column));

@@ -7,8 +7,9 @@
 #include <stdint.h>
 
 // Which rows attend to which. Sequence s holds query rows [offset[s], offset[s+1]) of q; a query at place i
-// of its sequence sees keys 0..past[s]+i of the same sequence. Key and value rows of sequence s start at
-// key_offset[s] and number past[s] + its queries. Training: past = 0 and key_offset = offset.
+// of its sequence sees keys 0..past[s]+i of the same sequence, or the last `window` of them. Key and value
+// rows of sequence s start at key_offset[s] and number past[s] + its queries. Training: past = 0 and
+// key_offset = offset.
 struct cr_attention_layout {
     size_t sequences;
     const size_t *offset;     // [sequences + 1]
@@ -20,7 +21,8 @@ struct cr_attention_shape {
     size_t heads;    // query heads
     size_t kv_heads; // divides heads (grouped-query)
     size_t head_dim;
-    float scale; // of the scores: 1/sqrt(head_dim)
+    float scale;   // of the scores: 1/sqrt(head_dim)
+    size_t window; // keys that a query sees at most, its own place among them; 0: all before it
 };
 
 // Bytes of scratch (aligned, shared by all threads) that forward and backward need. `longest`: the most keys

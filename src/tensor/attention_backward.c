@@ -74,6 +74,7 @@ static void differentiate_pair(const struct cr_attention_call *call, struct tile
         .queries = queries,
         .stride = CR_TILE,
         .first = first,
+        .window = call->shape->window,
         .scale = call->shape->scale,
         .scores = t->scores,
         .dp = t->dp,
@@ -116,7 +117,7 @@ static void differentiate_queries(const struct cr_attention_call *call, struct t
     memset(t->dq, 0, queries * head_dim * sizeof *t->dq);
     size_t seen = past + start + queries;
     size_t kv_column = head / (call->shape->heads / call->shape->kv_heads) * head_dim;
-    for (size_t j = 0; j * CR_TILE < seen; j++) {
+    for (size_t j = cr_first_tile(call->shape, past + start); j * CR_TILE < seen; j++) {
         size_t key_row = layout->key_offset[s] + j * CR_TILE;
         differentiate_pair(call, t, queries, j, cr_least(CR_TILE, seen - j * CR_TILE),
                            cr_at(&call->k, key_row, kv_column), cr_at(&call->v, key_row, kv_column),

@@ -75,6 +75,12 @@ static inline void cr_multiply(const struct cr_attention_call *call, size_t rows
                             right.words, right.panel, &ends);
 }
 
+// The tile of keys that the first of some queries, at this place of its sequence, sees first.
+static inline size_t cr_first_tile(const struct cr_attention_shape *shape, size_t place)
+{
+    return shape->window == 0 || place < shape->window ? 0 : (place - shape->window + 1) / CR_TILE;
+}
+
 // Bytes of scratch of one thread in the backward.
 size_t cr_attention_backward_size(const struct cr_product *product, size_t head_dim, enum cr_dtype act,
                                   size_t longest);

@@ -94,12 +94,13 @@ struct cr_sgd_factors {
 };
 
 // Softmax of one tile of attention scores, keys down, queries across. Key r is seen by query c where
-// first + c >= r. scores [keys, stride]; maximum and sum [queries] are the running state of each query and
-// correction gets what its earlier results are to be multiplied with. p [keys, stride], dtype, gets
-// exp(scale·score − maximum).
+// first + c >= r > first + c − window (with a window). scores [keys, stride]; maximum and sum [queries] are
+// the running state of each query and correction gets what its earlier results are to be multiplied with. p
+// [keys, stride], dtype, gets exp(scale·score − maximum).
 struct cr_softmax_tile {
     size_t keys, queries, stride;
     ptrdiff_t first;
+    size_t window; // 0: none
     float scale;
     const float *scores;
     float *maximum, *sum, *correction;
@@ -112,6 +113,7 @@ struct cr_softmax_tile {
 struct cr_gradient_tile {
     size_t keys, queries, stride;
     ptrdiff_t first;
+    size_t window;
     float scale;
     const float *scores, *dp, *log_sum, *dot;
     void *p, *ds;
@@ -139,6 +141,14 @@ struct cr_kernels {
     void (*rms_norm_weight)(const float *x, float inverse, const void *dy, enum cr_dtype dtype,
                             float *dweight, size_t count);
 
+    // One row. statistics[0] and [1] are the mean and 1/sqrt(variance + epsilon).
+    void (*layer_norm)(const float *x, const float *weight, const float *bias, float epsilon, void *y,
+                       enum cr_dtype dtype, size_t count, float statistics[2]);
+    void (*layer_norm_backward)(const float *x, const float *weight, const float statistics[2],
+                                const void *dy, enum cr_dtype dtype, float *dx, size_t count);
+    void (*layer_norm_weight)(const float *x, const float statistics[2], const void *dy, enum cr_dtype dtype,
+                              float *dweight, size_t count);
+
     // One row of `heads` heads; sine negated turns the other way.
     void (*rope)(void *x, enum cr_dtype dtype, size_t heads, size_t head_dim, const float *cosine,
                  const float *sine, bool inverse);
@@ -146,6 +156,10 @@ struct cr_kernels {
     void (*swiglu_backward)(const void *gate, const void *up, const void *dy, void *dgate, void *dup,
                             enum cr_dtype dtype, size_t count);
 
+    void (*gelu)(const void *x, void *y, enum cr_dtype dtype, size_t count);
+    void (*gelu_backward)(const void *x, const void *dy, void *dx, enum cr_dtype dtype, size_t count);
+
+    // One row: the largest logit.
     float (*maximum)(const float *x, size_t count);
     // The sum of exp(x − maximum), which y gets; y may be x, or NULL.
     float (*exponentials)(const float *x, float maximum, float *y, size_t count);

@@ -21,6 +21,9 @@ void cr_copy_matrix(struct cr_compute *compute, struct cr_matrix src, struct cr_
 
 // y[i] = table[ids[i]]: table [V,d] F32/BF16, y [M,d] F32.
 void cr_embed(struct cr_compute *compute, struct cr_matrix table, const uint32_t *ids, struct cr_matrix y);
+// y[i] += table[ids[i]].
+void cr_add_embed(struct cr_compute *compute, struct cr_matrix table, const uint32_t *ids,
+                  struct cr_matrix y);
 // dtable[ids[i]] += dy[i], in row order: dtable [V,d] F32, dy [M,d] F32.
 void cr_embed_backward(struct cr_compute *compute, const uint32_t *ids, struct cr_matrix dy,
                        struct cr_matrix dtable);
@@ -33,6 +36,17 @@ void cr_rms_norm(struct cr_compute *compute, struct cr_matrix x, const float *we
 void cr_rms_norm_backward(struct cr_compute *compute, struct cr_matrix x, const float *weight,
                           const float *inverse, struct cr_matrix dy, struct cr_matrix dx, float *dweight);
 
+// Layer norm: y = (x − mean) / sqrt(variance + epsilon) · weight + bias, as PyTorch's (the variance divided
+// by the count). x [M,d] F32, weight and bias [d] F32, y [M,d] act; statistics [M,2] F32 gets mean and
+// 1/sqrt(...) of each row for the backward.
+void cr_layer_norm(struct cr_compute *compute, struct cr_matrix x, const float *weight, const float *bias,
+                   float epsilon, struct cr_matrix y, float *statistics);
+// dx += the gradient; dx [M,d] F32, dy [M,d] F32 or BF16. dweight [d] F32 is added to, or NULL. The bias's
+// gradient is the sum of dy's columns.
+void cr_layer_norm_backward(struct cr_compute *compute, struct cr_matrix x, const float *weight,
+                            const float *statistics, struct cr_matrix dy, struct cr_matrix dx,
+                            float *dweight);
+
 // Rotary position embedding in place on `heads` heads of `head_dim` columns each, half-rotation layout
 // (Hugging Face): pairs (j, j + head_dim/2). cosine, sine: [positions, head_dim/2] F32; row i uses
 // position[i]. `inverse` turns the other way: the backward.
@@ -44,6 +58,13 @@ void cr_swiglu(struct cr_compute *compute, struct cr_matrix gate_up, struct cr_m
 // dgate_up [M,2F] act from dy [M,F] act; dgate_up may be gate_up itself.
 void cr_swiglu_backward(struct cr_compute *compute, struct cr_matrix gate_up, struct cr_matrix dy,
                         struct cr_matrix dgate_up);
+
+// GELU with tanh ("gelu_new"; Hendrycks and Gimpel 2016, arXiv 1606.08415, section 2):
+// y = x/2 · (1 + tanh(sqrt(2/pi)·(x + 0.044715·x³))). x, y [M,F] act.
+void cr_gelu(struct cr_compute *compute, struct cr_matrix x, struct cr_matrix y);
+// dx [M,F] act from dy [M,F] act; dx may be x itself.
+void cr_gelu_backward(struct cr_compute *compute, struct cr_matrix x, struct cr_matrix dy,
+                      struct cr_matrix dx);
 
 // y += scale · x, any of F32/BF16 each, same shape.
 void cr_add_scaled(struct cr_compute *compute, struct cr_matrix y, float scale, struct cr_matrix x);

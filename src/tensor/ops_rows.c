@@ -29,6 +29,21 @@ void cr_embed(struct cr_compute *compute, struct cr_matrix table, const uint32_t
     cr_pool_run(cr_compute_pool(compute), cr_items(y.rows, e.per_item), embed_item, &e);
 }
 
+static void add_embed_item(void *context, size_t item, size_t thread)
+{
+    (void)thread;
+    const struct embedding *e = context;
+    CR_FOR_ROWS(i, item, e->per_item, e->y.rows)
+    e->kernels->add_scaled(cr_row(&e->y, i), CR_F32, 1.0f, cr_row(&e->table, e->ids[i]), e->table.dtype,
+                           e->y.columns);
+}
+
+void cr_add_embed(struct cr_compute *compute, struct cr_matrix table, const uint32_t *ids, struct cr_matrix y)
+{
+    struct embedding e = {cr_compute_kernels(compute), table, y, ids, cr_item_rows(y.columns)};
+    cr_pool_run(cr_compute_pool(compute), cr_items(y.rows, e.per_item), add_embed_item, &e);
+}
+
 static void embed_backward_item(void *context, size_t item, size_t thread)
 {
     (void)thread;
@@ -88,8 +103,9 @@ struct norm {
     const struct cr_kernels *kernels;
     struct cr_matrix x, y, dy, dx;
     const float *weight;
+    const float *bias; // of a layer norm
     float epsilon;
-    float *inverse;
+    float *inverse; // of a layer norm its statistics, as in the next
     const float *given_inverse;
     float *dweight;
     size_t per_item;
@@ -152,6 +168,64 @@ void cr_rms_norm_backward(struct cr_compute *compute, struct cr_matrix x, const 
     if (dweight) cr_pool_run(pool, cr_items(x.columns, COLUMNS_OF_ITEM), rms_norm_weight_item, &n);
 }
 
+static void layer_norm_item(void *context, size_t item, size_t thread)
+{
+    (void)thread;
+    const struct norm *n = context;
+    CR_FOR_ROWS(i, item, n->per_item, n->x.rows)
+    n->kernels->layer_norm(cr_row(&n->x, i), n->weight, n->bias, n->epsilon, cr_row(&n->y, i), n->y.dtype,
+                           n->x.columns, n->inverse + 2 * i);
+}
+
+void cr_layer_norm(struct cr_compute *compute, struct cr_matrix x, const float *weight, const float *bias,
+                   float epsilon, struct cr_matrix y, float *statistics)
+{
+    struct norm n = {.kernels = cr_compute_kernels(compute),
+                     .x = x,
+                     .y = y,
+                     .weight = weight,
+                     .bias = bias,
+                     .epsilon = epsilon,
+                     .inverse = statistics,
+                     .per_item = cr_item_rows(x.columns)};
+    cr_pool_run(cr_compute_pool(compute), cr_items(x.rows, n.per_item), layer_norm_item, &n);
+}
+
+static void layer_norm_backward_item(void *context, size_t item, size_t thread)
+{
+    (void)thread;
+    const struct norm *n = context;
+    CR_FOR_ROWS(i, item, n->per_item, n->x.rows)
+    n->kernels->layer_norm_backward(cr_row(&n->x, i), n->weight, n->given_inverse + 2 * i, cr_row(&n->dy, i),
+                                    n->dy.dtype, cr_row(&n->dx, i), n->x.columns);
+}
+
+static void layer_norm_weight_item(void *context, size_t item, size_t thread)
+{
+    (void)thread;
+    const struct norm *n = context;
+    size_t first = item * COLUMNS_OF_ITEM, count = cr_least(COLUMNS_OF_ITEM, n->x.columns - first);
+    for (size_t i = 0; i < n->x.rows; i++)
+        n->kernels->layer_norm_weight(cr_at(&n->x, i, first), n->given_inverse + 2 * i,
+                                      cr_at(&n->dy, i, first), n->dy.dtype, n->dweight + first, count);
+}
+
+void cr_layer_norm_backward(struct cr_compute *compute, struct cr_matrix x, const float *weight,
+                            const float *statistics, struct cr_matrix dy, struct cr_matrix dx, float *dweight)
+{
+    struct norm n = {.kernels = cr_compute_kernels(compute),
+                     .x = x,
+                     .dy = dy,
+                     .dx = dx,
+                     .weight = weight,
+                     .given_inverse = statistics,
+                     .dweight = dweight,
+                     .per_item = cr_item_rows(x.columns)};
+    struct cr_pool *pool = cr_compute_pool(compute);
+    cr_pool_run(pool, cr_items(x.rows, n.per_item), layer_norm_backward_item, &n);
+    if (dweight) cr_pool_run(pool, cr_items(x.columns, COLUMNS_OF_ITEM), layer_norm_weight_item, &n);
+}
+
 struct rotation {
     const struct cr_kernels *kernels;
     struct cr_matrix x;
@@ -186,6 +260,43 @@ void cr_rope(struct cr_compute *compute, struct cr_matrix x, size_t heads, size_
                          position,
                          inverse};
     cr_pool_run(cr_compute_pool(compute), cr_items(x.rows, r.per_item), rope_item, &r);
+}
+
+struct activation {
+    const struct cr_kernels *kernels;
+    struct cr_matrix x, y, dx; // y is dy in the backward
+    size_t per_item;
+};
+
+static void gelu_item(void *context, size_t item, size_t thread)
+{
+    (void)thread;
+    const struct activation *a = context;
+    CR_FOR_ROWS(i, item, a->per_item, a->y.rows)
+    a->kernels->gelu(cr_row(&a->x, i), cr_row(&a->y, i), a->y.dtype, a->y.columns);
+}
+
+void cr_gelu(struct cr_compute *compute, struct cr_matrix x, struct cr_matrix y)
+{
+    struct activation a = {
+        .kernels = cr_compute_kernels(compute), .x = x, .y = y, .per_item = cr_item_rows(y.columns)};
+    cr_pool_run(cr_compute_pool(compute), cr_items(y.rows, a.per_item), gelu_item, &a);
+}
+
+static void gelu_backward_item(void *context, size_t item, size_t thread)
+{
+    (void)thread;
+    const struct activation *a = context;
+    CR_FOR_ROWS(i, item, a->per_item, a->y.rows)
+    a->kernels->gelu_backward(cr_row(&a->x, i), cr_row(&a->y, i), cr_row(&a->dx, i), a->y.dtype,
+                              a->y.columns);
+}
+
+void cr_gelu_backward(struct cr_compute *compute, struct cr_matrix x, struct cr_matrix dy,
+                      struct cr_matrix dx)
+{
+    struct activation a = {cr_compute_kernels(compute), x, dy, dx, cr_item_rows(dy.columns)};
+    cr_pool_run(cr_compute_pool(compute), cr_items(dy.rows, a.per_item), gelu_backward_item, &a);
 }
 
 struct gated {

@@ -39,9 +39,10 @@ static enum cr_status copy_file(const char *from, const char *to, const char *na
     return cr_file_write(target, cr_buffer_slice(&bytes), true);
 }
 
-static enum cr_dtype stored_type(const struct cr_model *model, const char *name, enum cr_dtype otherwise)
+static enum cr_dtype stored_type(const struct cr_model *model, size_t i, enum cr_dtype otherwise)
 {
-    const struct cr_tensor_entry *entry = model->weights ? cr_safetensors_find(model->weights, name) : NULL;
+    const struct cr_tensor_entry *entry =
+        model->weights ? cr_parameter_entry(&model->parameters[i], model->weights) : NULL;
     return entry ? entry->dtype : otherwise;
 }
 
@@ -50,28 +51,29 @@ static enum cr_status write_weights(const char *path, const struct cr_model *mod
 {
     CR_FREE struct cr_tensor_entry *entries = NULL;
     CR_TRY(cr_allocate(parameters->item_count, sizeof *entries, &entries));
-    // Tensors of another type than F32 are converted into one block, each at its place in the vector.
+    // Tensors of another type or layout than the vector's are converted into one block, each at its place.
     CR_FREE unsigned char *converted = NULL;
-    CR_TRY(cr_allocate(parameters->count, sizeof(uint16_t), &converted));
+    CR_TRY(cr_allocate(parameters->count, sizeof(float), &converted));
     for (size_t i = 0; i < parameters->item_count; i++) {
         const struct cr_parameter *item = &parameters->items[i];
+        const struct cr_model_parameter *place = &model->parameters[i];
         const float *values = parameters->values + item->offset;
-        enum cr_dtype dtype = stored_type(model, item->name, otherwise);
+        enum cr_dtype dtype = stored_type(model, i, otherwise);
         size_t size = item->count * cr_dtype_size(dtype);
         entries[i] = (struct cr_tensor_entry){
             .name = item->name,
             .dtype = dtype,
             .rank = item->rank,
-            .shape = {item->shape[0], item->shape[1]},
+            .shape = {item->shape[place->transposed], item->shape[!place->transposed]},
             .bytes = {(const unsigned char *)values, size},
         };
-        if (dtype == CR_F32) continue;
-        entries[i].bytes.data = converted + item->offset * sizeof(uint16_t);
-        cr_convert(model->compute, values, CR_F32, converted + item->offset * sizeof(uint16_t), dtype,
-                   item->count);
+        if (dtype == CR_F32 && !place->transposed) continue;
+        unsigned char *bytes = converted + item->offset * sizeof(float);
+        entries[i].bytes.data = bytes;
+        CR_TRY(cr_parameter_encode(model->compute, place, values, dtype, bytes));
     }
     enum cr_status status = cr_safetensors_write(path, entries, parameters->item_count, true);
-    cr_wipe(converted, parameters->count * sizeof(uint16_t));
+    cr_wipe(converted, parameters->count * sizeof(float));
     return status;
 }
 

@@ -16,8 +16,6 @@ static enum cr_status check_lora(const struct cr_lora_config *lora)
     if (!within(lora->lora_dropout, 0, 1))
         return cr_fail(CR_INVALID, "lora.lora_dropout: %g: must be at least 0 and below 1",
                        lora->lora_dropout);
-    if (lora->target_modules.count == 0)
-        return cr_fail(CR_INVALID, "lora.target_modules: empty: nothing would be trained");
     return CR_OK;
 }
 

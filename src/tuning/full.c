@@ -88,42 +88,20 @@ static void attach(struct cr_full *full, size_t i)
     struct cr_tuned *tuned = &full->base.tuned;
     const struct cr_model_parameter *place = &full->base.model->parameters[i];
     float *gradient = full->base.parameters.gradients + full->base.parameters.items[i].offset;
-    switch (place->kind) {
-    case CR_PARAMETER_EMBEDDING:
-        tuned->embedding_gradient = gradient;
+    float **target = cr_tuned_gradient(tuned, place);
+    if (target) {
+        *target = gradient;
         // A tied head's gradient joins the embedding's.
-        if (full->base.model->config.tied_head) tuned->head_gradient = gradient;
-        break;
-    case CR_PARAMETER_HEAD:
-        tuned->head_gradient = gradient;
-        break;
-    case CR_PARAMETER_NORM:
-        tuned->norm_gradient = gradient;
-        break;
-    case CR_PARAMETER_BIAS:
-        tuned->layers[place->layer].bias_gradient[place->module] = gradient;
-        break;
-    case CR_PARAMETER_Q_NORM:
-        tuned->layers[place->layer].q_norm_gradient = gradient;
-        break;
-    case CR_PARAMETER_K_NORM:
-        tuned->layers[place->layer].k_norm_gradient = gradient;
-        break;
-    case CR_PARAMETER_NORM1:
-        tuned->layers[place->layer].norm1_gradient = gradient;
-        break;
-    case CR_PARAMETER_NORM2:
-        tuned->layers[place->layer].norm2_gradient = gradient;
-        break;
-    case CR_PARAMETER_MODULE:
-        full->deltas[i] = (struct full_delta){
-            .delta.kind = &delta_kind,
-            .compute = full->base.model->compute,
-            .gradient = cr_matrix_of(gradient, CR_F32, place->rows, place->columns),
-        };
-        tuned->layers[place->layer].delta[place->module] = &full->deltas[i].delta;
-        break;
+        if (place->kind == CR_PARAMETER_EMBEDDING && full->base.model->config.tied_head)
+            tuned->head_gradient = gradient;
+        return;
     }
+    full->deltas[i] = (struct full_delta){
+        .delta.kind = &delta_kind,
+        .compute = full->base.model->compute,
+        .gradient = cr_matrix_of(gradient, CR_F32, place->rows, place->columns),
+    };
+    tuned->layers[place->layer].delta[place->module] = &full->deltas[i].delta;
 }
 
 enum cr_status cr_full_new(struct cr_model *model, struct cr_structure **out)
@@ -155,14 +133,11 @@ enum cr_status cr_full_load(struct cr_structure *structure)
     const struct cr_model *model = structure->model;
     for (size_t i = 0; i < parameters->item_count; i++) {
         const struct cr_parameter *item = &parameters->items[i];
-        const struct cr_tensor_entry *entry =
-            model->weights ? cr_safetensors_find(model->weights, item->name) : NULL;
-        if (!entry) return cr_fail(CR_INTERNAL, "%s: the model has no checkpoint to start from", item->name);
-        CR_FREE void *aligned = NULL; // bytes of a file may start anywhere
-        CR_TRY(cr_allocate(entry->bytes.size, 1, &aligned));
-        memcpy(aligned, entry->bytes.data, entry->bytes.size);
-        cr_convert(model->compute, aligned, entry->dtype, parameters->values + item->offset, CR_F32,
-                   item->count);
+        if (!model->weights)
+            return cr_fail(CR_INTERNAL, "%s: the model has no checkpoint to start from", item->name);
+        const struct cr_tensor_entry *entry = cr_parameter_entry(&model->parameters[i], model->weights);
+        CR_TRY(cr_parameter_decode(model->compute, &model->parameters[i], entry->bytes, entry->dtype,
+                                   parameters->values + item->offset));
     }
     return CR_OK;
 }
@@ -174,7 +149,7 @@ enum cr_status cr_full_initialise(struct cr_structure *structure, uint64_t seed,
         const struct cr_parameter *item = &parameters->items[i];
         float *values = parameters->values + item->offset;
         if (item->rank == 1) {
-            bool bias = structure->model->parameters[i].kind == CR_PARAMETER_BIAS;
+            bool bias = cr_parameter_is_bias(&structure->model->parameters[i]);
             for (size_t k = 0; k < item->count; k++) values[k] = bias ? 0 : 1;
             continue;
         }

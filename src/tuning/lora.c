@@ -212,7 +212,8 @@ static enum cr_status lora_describe(const struct cr_structure *structure, struct
 
 static enum cr_status lora_save(struct cr_structure *structure, const char *base, const char *directory)
 {
-    return cr_peft_write(directory, &((struct cr_lora *)structure)->config, base, &structure->parameters);
+    return cr_peft_write(directory, &((struct cr_lora *)structure)->config, base, &structure->model->config,
+                         &structure->parameters);
 }
 
 static void lora_release(struct cr_structure *structure)

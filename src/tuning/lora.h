@@ -23,6 +23,11 @@ struct cr_lora_place {
 enum cr_status cr_lora_places(const struct cr_lora_config *config, const struct cr_model_config *model,
                               struct cr_lora_place **out, size_t *count);
 
+// The names that the configuration adapts in this model, *count of them: target_modules or, where it is
+// empty, PEFT's choice for the family (q_proj and v_proj; c_attn).
+const char *const *cr_lora_targets(const struct cr_lora_config *config, const struct cr_model_config *model,
+                                   size_t *count);
+
 // Adds A and B of each place, named and shaped but without memory.
 enum cr_status cr_lora_parameters(const struct cr_lora_config *config, const struct cr_model_config *model,
                                   const struct cr_lora_place *places, size_t count,

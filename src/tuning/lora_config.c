@@ -11,11 +11,14 @@ double cr_lora_scale(const struct cr_lora_config *config)
     return config->lora_alpha / (config->use_rslora ? sqrt(r) : r);
 }
 
-// The module's name in Transformers' model, which target_modules are matched against.
-static void place_name(struct cr_lora_place place, char *name, size_t size)
+// The module's name in Transformers' model, which target_modules are matched against; false where the model
+// has no such module.
+static bool place_name(const struct cr_model_config *model, struct cr_lora_place place, char *name,
+                       size_t size)
 {
-    snprintf(name, size, "model.layers.%zu.%s.%s", place.layer, place.module <= CR_O ? "self_attn" : "mlp",
-             cr_module_name(place.module));
+    const char *path = cr_module_path(model, place.module);
+    if (path) snprintf(name, size, "%s.%zu.%s", cr_layers_path(model), place.layer, path);
+    return path != NULL;
 }
 
 // PEFT's rule: the whole name, or what follows one of its points.
@@ -27,11 +30,14 @@ static bool matches(const char *target, const char *name)
            (tail == size || name[size - tail - 1] == '.');
 }
 
-static enum cr_status fail_unknown(const char *target)
+static enum cr_status fail_unknown(const struct cr_model_config *model, const char *target)
 {
     char known[256] = "";
-    for (size_t m = 0, at = 0; m < CR_MODULES && at < sizeof known; m++)
-        at += (size_t)snprintf(known + at, sizeof known - at, "%s, ", cr_module_name((enum cr_module)m));
+    for (size_t m = 0, at = 0; m < CR_MODULES && at < sizeof known; m++) {
+        const char *name = cr_module_name(model, (enum cr_module)m);
+        if (name && !strstr(known, name)) // gpt2 has two c_proj
+            at += (size_t)snprintf(known + at, sizeof known - at, "%s, ", name);
+    }
     return cr_fail(CR_INVALID, "target_modules: \"%.100s\": no such linear module (known: %sall-linear)",
                    target, known);
 }
@@ -54,18 +60,28 @@ static enum cr_status chosen_layers(const struct cr_size_list *wanted, size_t la
 }
 
 // Marks the places that one target names, among all of the model's; none is an error.
-static enum cr_status mark_target(const char *target, size_t layers, bool *marked)
+static enum cr_status mark_target(const struct cr_model_config *model, const char *target, bool *marked)
 {
     bool known = false;
-    for (size_t i = 0; i < layers * CR_MODULES; i++) {
+    for (size_t i = 0; i < model->layers * CR_MODULES; i++) {
         char name[96];
-        place_name((struct cr_lora_place){i / CR_MODULES, (enum cr_module)(i % CR_MODULES)}, name,
-                   sizeof name);
-        if (!matches(target, name)) continue;
+        struct cr_lora_place place = {i / CR_MODULES, (enum cr_module)(i % CR_MODULES)};
+        if (!place_name(model, place, name, sizeof name) || !matches(target, name)) continue;
         marked[i] = true;
         known = true;
     }
-    return known ? CR_OK : fail_unknown(target);
+    return known ? CR_OK : fail_unknown(model, target);
+}
+
+const char *const *cr_lora_targets(const struct cr_lora_config *config, const struct cr_model_config *model,
+                                   size_t *count)
+{
+    static const char *const llama[] = {"q_proj", "v_proj"}, *const gpt2[] = {"c_attn"};
+    bool fused = model->layout == CR_LAYOUT_GPT2;
+    *count = config->target_modules.count;
+    if (*count > 0) return (const char *const *)config->target_modules.items;
+    *count = fused ? sizeof gpt2 / sizeof *gpt2 : sizeof llama / sizeof *llama;
+    return fused ? gpt2 : llama;
 }
 
 enum cr_status cr_lora_places(const struct cr_lora_config *config, const struct cr_model_config *model,
@@ -75,8 +91,9 @@ enum cr_status cr_lora_places(const struct cr_lora_config *config, const struct 
     CR_TRY(chosen_layers(&config->layers_to_transform, model->layers, &chosen));
     CR_FREE bool *marked = NULL;
     CR_TRY(cr_allocate(model->layers * CR_MODULES, sizeof *marked, &marked));
-    for (size_t i = 0; i < config->target_modules.count; i++)
-        CR_TRY(mark_target(config->target_modules.items[i], model->layers, marked));
+    size_t targets;
+    const char *const *names = cr_lora_targets(config, model, &targets);
+    for (size_t i = 0; i < targets; i++) CR_TRY(mark_target(model, names[i], marked));
     CR_FREE struct cr_lora_place *places = NULL;
     CR_TRY(cr_allocate(model->layers * CR_MODULES, sizeof *places, &places));
     size_t found = 0;
@@ -100,7 +117,7 @@ enum cr_status cr_lora_parameters(const struct cr_lora_config *config, const str
         size_t out, in;
         char place[96];
         cr_module_shape(model, places[i].module, &out, &in);
-        place_name(places[i], place, sizeof place);
+        (void)place_name(model, places[i], place, sizeof place); // a place of the model's has one
         for (char matrix = 'A'; matrix <= 'B'; matrix++) {
             char name[160];
             snprintf(name, sizeof name, "base_model.model.%s.lora_%c.weight", place, matrix);

@@ -98,17 +98,6 @@ static enum cr_status open_both(struct merge *merge, const char *model, const ch
     return CR_OK;
 }
 
-// A tensor's values in fp32.
-static enum cr_status read_values(struct cr_compute *compute, const struct cr_tensor_entry *entry,
-                                  size_t count, float *values)
-{
-    CR_FREE void *aligned = NULL; // bytes of a file may start anywhere
-    CR_TRY(cr_allocate(entry->bytes.size, 1, &aligned));
-    memcpy(aligned, entry->bytes.data, entry->bytes.size);
-    cr_convert(compute, aligned, entry->dtype, values, CR_F32, count);
-    return CR_OK;
-}
-
 static size_t parameter_of(const struct cr_model *model, struct cr_lora_place place)
 {
     size_t i = 0;
@@ -118,8 +107,10 @@ static size_t parameter_of(const struct cr_model *model, struct cr_lora_place pl
     return i;
 }
 
-static struct cr_tensor_entry *entry_of(const struct merge *merge, const char *name)
+// Of the file that is written.
+static struct cr_tensor_entry *entry_of(const struct merge *merge, const struct cr_model_parameter *parameter)
 {
+    const char *name = cr_parameter_entry(parameter, merge->model->weights)->name;
     size_t i = 0;
     while (strcmp(merge->entries[i].name, name) != 0) i++;
     return &merge->entries[i];
@@ -132,13 +123,13 @@ static enum cr_status merge_module(struct merge *merge, size_t i)
     const struct cr_parameter *a = &parameters->items[2 * i], *b = a + 1;
     size_t index = parameter_of(merge->model, merge->places[i]);
     const struct cr_model_parameter *parameter = &merge->model->parameters[index];
-    struct cr_tensor_entry *entry = entry_of(merge, parameter->name);
+    struct cr_tensor_entry *entry = entry_of(merge, parameter);
     size_t count = parameter->rows * parameter->columns;
     CR_FREE float *values = NULL;
     CR_FREE float *product = NULL;
     CR_TRY(cr_allocate(count, sizeof *values, &values));
     CR_TRY(cr_allocate(count, sizeof *product, &product));
-    CR_TRY(read_values(merge->compute, entry, count, values));
+    CR_TRY(cr_parameter_decode(merge->compute, parameter, entry->bytes, entry->dtype, values));
     struct cr_matrix weight = cr_matrix_of(values, CR_F32, parameter->rows, parameter->columns);
     struct cr_matrix change = cr_matrix_of(product, CR_F32, parameter->rows, parameter->columns);
     CR_TRY(cr_matmul(
@@ -146,7 +137,7 @@ static enum cr_status merge_module(struct merge *merge, size_t i)
         cr_matrix_of(parameters->values + a->offset, CR_F32, a->shape[0], a->shape[1]), change, false));
     cr_add_scaled(merge->compute, weight, (float)cr_lora_scale(cr_lora_settings(merge->structure)), change);
     CR_TRY(cr_allocate(count, cr_dtype_size(entry->dtype), &merge->rounded[i]));
-    cr_convert(merge->compute, values, CR_F32, merge->rounded[i], entry->dtype, count);
+    CR_TRY(cr_parameter_encode(merge->compute, parameter, values, entry->dtype, merge->rounded[i]));
     entry->bytes.data = merge->rounded[i];
     return cr_model_set(merge->model, index, values);
 }
@@ -182,14 +173,14 @@ static enum cr_status check_values(const struct merge *merge, const struct cr_sa
     for (size_t i = 0; i < merge->model->parameter_count; i++) {
         const struct cr_model_parameter *parameter = &merge->model->parameters[i];
         size_t count = parameter->rows * cr_most(parameter->columns, 1);
-        const struct cr_tensor_entry *entry = cr_safetensors_find(file, parameter->name);
+        const struct cr_tensor_entry *entry = cr_parameter_entry(parameter, file);
         if (!entry) return cr_fail(CR_INTERNAL, "%s was not written", parameter->name);
         CR_FREE float *wanted = NULL;
         CR_FREE float *found = NULL;
         CR_TRY(cr_allocate(count, sizeof *wanted, &wanted));
         CR_TRY(cr_allocate(count, sizeof *found, &found));
         cr_model_get(merge->model, i, wanted);
-        CR_TRY(read_values(merge->compute, entry, count, found));
+        CR_TRY(cr_parameter_decode(merge->compute, parameter, entry->bytes, entry->dtype, found));
         double relative, absolute;
         rounding_of(entry->dtype, &relative, &absolute);
         for (size_t k = 0; k < count; k++)

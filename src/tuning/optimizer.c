@@ -43,7 +43,7 @@ void cr_optimizer_release(struct cr_optimizer_state *state)
 
 bool cr_parameter_decays(const char *name)
 {
-    static const char *const exempt[] = {"bias", "layernorm", "rmsnorm", ".norm.", "_norm."};
+    static const char *const exempt[] = {"bias", "layernorm", "rmsnorm", ".norm.", "_norm.", ".ln_"};
     for (size_t i = 0; i < sizeof exempt / sizeof *exempt; i++)
         if (strstr(name, exempt[i])) return false;
     return true;

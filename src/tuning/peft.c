@@ -36,10 +36,11 @@ static enum cr_status write_tensors(const char *directory, const struct cr_param
 }
 
 enum cr_status cr_peft_write(const char *directory, const struct cr_lora_config *config,
-                             const char *base_model, const struct cr_parameters *parameters)
+                             const char *base_model, const struct cr_model_config *model,
+                             const struct cr_parameters *parameters)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-    CR_TRY(cr_peft_config_write(config, base_model, &text));
+    CR_TRY(cr_peft_config_write(config, base_model, model, &text));
     CR_TRY(cr_directory_make(directory, true));
     CR_TRY(write_tensors(directory, parameters));
     CR_FREE char *path = NULL;

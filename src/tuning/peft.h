@@ -5,9 +5,10 @@
 #include "tuning/lora.h"
 
 // Writes the directory (made where absent, mode 0700; files 0600), tensors F32 under PEFT's names.
-// `base_model` becomes base_model_name_or_path.
+// `base_model` becomes base_model_name_or_path, `model` is its configuration.
 enum cr_status cr_peft_write(const char *directory, const struct cr_lora_config *config,
-                             const char *base_model, const struct cr_parameters *parameters);
+                             const char *base_model, const struct cr_model_config *model,
+                             const struct cr_parameters *parameters);
 
 // Reads the text of an adapter_config.json. Options that change the result and that carrel does not compute
 // (another peft_type, use_dora, rank_pattern, modules_to_save, a bias, ...) are CR_UNSUPPORTED by name, keys
@@ -16,7 +17,7 @@ enum cr_status cr_peft_config_parse(struct cr_slice json, const char *name, stru
 
 // Appends the text of an adapter_config.json with the keys that PEFT needs.
 enum cr_status cr_peft_config_write(const struct cr_lora_config *config, const char *base_model,
-                                    struct cr_buffer *out);
+                                    const struct cr_model_config *model, struct cr_buffer *out);
 
 // Opens an adapter that PEFT or carrel wrote, for walks without training over a model that outlives it. F32,
 // F16 and BF16 tensors; a missing, surplus or misshapen tensor, or one with NaN or infinity, is CR_INVALID by

@@ -12,12 +12,13 @@ enum {
 
 // Options of LoraConfig that leave the adapter's arithmetic as it is, whatever they say.
 static const char *const harmless[] = {
-    "arrow_config",      "auto_mapping",        "base_model_name_or_path",
-    "corda_config",      "eva_config",          "inference_mode",
-    "kasa_config",       "loftq_config",        "lora_ga_config",
-    "megatron_config",   "megatron_core",       "peft_version",
-    "qalora_group_size", "ensure_weight_tying", "revision",
-    "runtime_config",    "task_type",
+    "alpha", // of old scripts beside lora_alpha; PEFT does not know it
+    "arrow_config",   "auto_mapping",      "base_model_name_or_path", "corda_config",    "eva_config",
+    "inference_mode",
+    "fan_in_fan_out", // how the base stores its weight, which PEFT sets right by itself
+    "kasa_config",    "loftq_config",      "lora_ga_config",          "megatron_config", "megatron_core",
+    "peft_version",   "qalora_group_size", "ensure_weight_tying",     "revision",        "runtime_config",
+    "task_type",
 };
 
 // Options that are read, below.
@@ -78,8 +79,9 @@ static enum cr_status refuse_unsupported(const struct cr_json *root, const char 
     const struct cr_json *pattern = cr_json_member(root, "layers_pattern");
     if (cr_json_kind(pattern) == CR_JSON_ARRAY && cr_json_count(pattern) == 1)
         pattern = cr_json_at(pattern, 0);
-    if (!says_nothing(pattern) && !cr_json_is_string(pattern, "layers"))
-        return cr_fail(CR_UNSUPPORTED, "%s: layers_pattern: only \"layers\" is supported", name);
+    if (!says_nothing(pattern) && !cr_json_is_string(pattern, "layers") && !cr_json_is_string(pattern, "h"))
+        return cr_fail(CR_UNSUPPORTED, "%s: layers_pattern: only \"layers\" and gpt2's \"h\" are supported",
+                       name);
     for (const char *const *key = (const char *const[]){"rank_pattern", "alpha_pattern", NULL}; *key; key++)
         if (!says_nothing(cr_json_member(root, *key)))
             return cr_fail(CR_UNSUPPORTED, "%s: %s: not supported", name, *key);
@@ -104,10 +106,8 @@ static enum cr_status add_target(struct cr_string_list *list, const char *target
 
 static enum cr_status read_targets(const struct cr_json *value, const char *name, struct cr_string_list *out)
 {
-    if (cr_json_kind(value) == CR_JSON_NULL) { // PEFT's choice for llama where none is named
-        CR_TRY(add_target(out, "q_proj"));
-        return add_target(out, "v_proj");
-    }
+    if (cr_json_kind(value) == CR_JSON_NULL)
+        return CR_OK; // PEFT's choice for the family, see cr_lora_targets
     if (cr_json_is_string(value, "all-linear")) return add_target(out, "all-linear");
     if (cr_json_kind(value) == CR_JSON_STRING)
         return cr_fail(CR_UNSUPPORTED,
@@ -171,15 +171,23 @@ enum cr_status cr_peft_config_parse(struct cr_slice json, const char *name, stru
 }
 
 // As they were given; all-linear becomes the names, since PEFT takes layers_to_transform only with a list.
-static enum cr_status append_targets(const struct cr_string_list *targets, struct cr_buffer *out)
+static enum cr_status append_targets(const struct cr_lora_config *config, const struct cr_model_config *model,
+                                     struct cr_buffer *out)
 {
-    bool all = false;
-    for (size_t i = 0; i < targets->count; i++) all = all || strcmp(targets->items[i], "all-linear") == 0;
-    size_t count = all ? CR_MODULES : targets->count;
+    const char *all[CR_MODULES];
+    size_t all_count = 0, count;
+    const char *const *targets = cr_lora_targets(config, model, &count);
+    for (size_t i = 0; i < CR_MODULES; i++) {
+        const char *name = cr_module_name(model, (enum cr_module)i);
+        if (name && !is_in(name, all, all_count)) all[all_count++] = name; // gpt2 has two c_proj
+    }
+    if (is_in("all-linear", targets, count)) {
+        targets = all;
+        count = all_count;
+    }
     for (size_t i = 0; i < count; i++) {
-        const char *target = all ? cr_module_name((enum cr_module)i) : targets->items[i];
         CR_TRY(cr_append_format(out, "%s", i == 0 ? "[" : ", "));
-        CR_TRY(cr_json_append_string(out, cr_slice_of_string(target)));
+        CR_TRY(cr_json_append_string(out, cr_slice_of_string(targets[i])));
     }
     return cr_append_format(out, "]");
 }
@@ -193,15 +201,17 @@ static enum cr_status append_layers(const struct cr_size_list *layers, struct cr
 }
 
 enum cr_status cr_peft_config_write(const struct cr_lora_config *config, const char *base_model,
-                                    struct cr_buffer *out)
+                                    const struct cr_model_config *model, struct cr_buffer *out)
 {
     CR_TRY(cr_append_format(out, "{\n  \"alpha_pattern\": {},\n  \"auto_mapping\": null,\n"
                                  "  \"base_model_name_or_path\": "));
     CR_TRY(cr_json_append_string(out, cr_slice_of_string(base_model)));
-    CR_TRY(cr_append_format(out, ",\n  \"bias\": \"none\",\n  \"exclude_modules\": null,\n"
-                                 "  \"fan_in_fan_out\": false,\n  \"inference_mode\": true,\n"
-                                 "  \"init_lora_weights\": true,\n  \"layer_replication\": null,\n"
-                                 "  \"layers_pattern\": null,\n  \"layers_to_transform\": "));
+    CR_TRY(cr_append_format(out,
+                            ",\n  \"bias\": \"none\",\n  \"exclude_modules\": null,\n"
+                            "  \"fan_in_fan_out\": %s,\n  \"inference_mode\": true,\n"
+                            "  \"init_lora_weights\": true,\n  \"layer_replication\": null,\n"
+                            "  \"layers_pattern\": null,\n  \"layers_to_transform\": ",
+                            model->layout == CR_LAYOUT_GPT2 ? "true" : "false"));
     CR_TRY(append_layers(&config->layers_to_transform, out));
     CR_TRY(cr_append_format(out, ",\n  \"lora_alpha\": "));
     CR_TRY(cr_json_append_number(out, config->lora_alpha));
@@ -211,7 +221,7 @@ enum cr_status cr_peft_config_write(const struct cr_lora_config *config, const c
                             ",\n  \"modules_to_save\": null,\n  \"peft_type\": \"LORA\",\n  \"r\": %zu,\n"
                             "  \"rank_pattern\": {},\n  \"revision\": null,\n  \"target_modules\": ",
                             config->r));
-    CR_TRY(append_targets(&config->target_modules, out));
+    CR_TRY(append_targets(config, model, out));
     return cr_append_format(out,
                             ",\n  \"task_type\": \"CAUSAL_LM\",\n  \"use_dora\": false,\n"
                             "  \"use_rslora\": %s\n}\n",

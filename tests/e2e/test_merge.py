@@ -11,7 +11,7 @@ import unittest
 BIN = sys.argv.pop(1)
 GOLDEN = "tests/golden"
 DEMO = "examples/demo/model"
-VARIANTS = ["lora-gqa-tied", "lora-mha-untied"]
+VARIANTS = ["lora-gqa-tied", "lora-mha-untied", "lora-gpt2"]
 
 
 def carrel(*arguments):

@@ -1,6 +1,6 @@
-"""Writes small random models of the llama and qwen families with what Transformers computes on them, for test_model_golden.
+"""Writes small random models of the supported families with what Transformers computes on them, for test_model_golden.
 
-    python make_llama.py --out tests/golden                  # every built-in variant: llama-<name>/, qwen*/
+    python make_llama.py --out tests/golden                  # every built-in variant: llama-<name>/, qwen*/, gpt2*/, mistral*/
     python make_llama.py --out /tmp/fresh --seed 7 gqa       # fresh weights, chosen variants
     python make_llama.py --out /tmp/x --heads 6 --kv-heads 2 --head-dim 10 --hidden 24   # a shape of one's own
 
@@ -16,13 +16,14 @@ import pathlib
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import (LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config,
-                          Qwen3ForCausalLM)
+from transformers import (GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM,
+                          Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
 
 LLAMA3 = {"rope_type": "llama3", "rope_theta": 500.0, "factor": 4.0, "low_freq_factor": 1.0,
           "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
 # `save` is the type the checkpoint is written in and `shard` the size of its shards; expectations are those of
-# the rounded weights. `old_keys` writes config.json as Transformers did before version 5.
+# the rounded weights. `old_keys` writes config.json as Transformers did before version 5. `more` goes into the
+# configuration. `bare` saves the model without its head, as the files of OpenAI's GPT-2 are.
 VARIANTS = {
     "gqa": dict(heads=4, kv_heads=2),
     "mha-tied": dict(heads=2, kv_heads=2, tied=True),
@@ -34,19 +35,29 @@ VARIANTS = {
     "qwen2-tied": dict(family="qwen2", heads=4, kv_heads=2, tied=True, old_keys=True),
     "qwen2-untied": dict(family="qwen2", heads=2, kv_heads=2),
     "qwen3": dict(family="qwen3", heads=4, kv_heads=2, head_dim=6),
+    "mistral-window": dict(family="mistral", heads=4, kv_heads=2, more=dict(sliding_window=5), lengths=[13, 1, 80]),
+    "qwen2-window": dict(family="qwen2", heads=2, kv_heads=1, layers=3, lengths=[13, 1, 70],
+                         more=dict(use_sliding_window=True, sliding_window=7, max_window_layers=1)),
+    "gpt2": dict(family="gpt2", heads=4, tied=True),
+    "gpt2-bare-shards": dict(family="gpt2", heads=2, layers=1, intermediate=40, tied=True, bare=True, shard=3_000),
+    "gpt2-untied": dict(family="gpt2", heads=2, save=torch.float16),
 }
 FAMILIES = {"llama": (LlamaConfig, LlamaForCausalLM), "qwen2": (Qwen2Config, Qwen2ForCausalLM),
-            "qwen3": (Qwen3Config, Qwen3ForCausalLM)}
+            "qwen3": (Qwen3Config, Qwen3ForCausalLM), "mistral": (MistralConfig, MistralForCausalLM),
+            "gpt2": (GPT2Config, GPT2LMHeadModel)}
 
 
 def make_config(v):
+    if v["family"] == "gpt2":
+        return GPT2Config(vocab_size=v["vocabulary"], n_embd=v["hidden"], n_inner=v["intermediate"], n_layer=v["layers"],
+                          n_head=v["heads"], n_positions=128, tie_word_embeddings=v["tied"], attn_implementation="eager")
     rope = v["rope"] or {"rope_type": "default", "rope_theta": 10000.0}
     own = dict(head_dim=v["head_dim"] or v["hidden"] // v["heads"]) if v["family"] != "qwen2" else {}
     return FAMILIES[v["family"]][0](
         **own, vocab_size=v["vocabulary"], hidden_size=v["hidden"], intermediate_size=v["intermediate"],
         num_hidden_layers=v["layers"], num_attention_heads=v["heads"], num_key_value_heads=v["kv_heads"],
         max_position_embeddings=128, rms_norm_eps=1e-5,
-        tie_word_embeddings=v["tied"], rope_parameters=dict(rope), attn_implementation="eager")
+        tie_word_embeddings=v["tied"], rope_parameters=dict(rope), attn_implementation="eager", **v["more"])
 
 
 def randomise(model, generator):
@@ -57,7 +68,9 @@ def randomise(model, generator):
             if name.endswith("bias"):
                 p.copy_(0.5 * noise)
             else:
-                p.copy_(1 + 0.2 * noise if p.dim() == 1 else noise * (0.5 if "embed" in name else p.shape[1] ** -0.5))
+                table = "embed" in name or "wte" in name or "wpe" in name
+                inputs = p.shape[0 if ".c_" in name else -1]  # gpt2 stores [in, out]
+                p.copy_(1 + 0.2 * noise if p.dim() == 1 else noise * (0.5 if table else inputs ** -0.5))
 
 
 def rewrite_with_old_keys(path):
@@ -107,7 +120,8 @@ def make(directory, v, seed):
         for p in model.parameters():
             p.copy_(p.to(v["save"]))
     # A copy, since `to` rounds the rotary frequencies too.
-    copy.deepcopy(model).to(v["save"]).save_pretrained(directory, max_shard_size=v["shard"])
+    saved = copy.deepcopy(model).to(v["save"])
+    (saved.transformer if v["bare"] else saved).save_pretrained(directory, max_shard_size=v["shard"])
     (directory / "generation_config.json").unlink(missing_ok=True)
     if v["old_keys"]:
         rewrite_with_old_keys(directory / "config.json")
@@ -127,7 +141,7 @@ def main():
     parser.add_argument("--tied", action="store_true", default=None)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    defaults = dict(shape, tied=False, family="llama", rope=None, save=torch.float32, shard="1GB", old_keys=False, lengths=[13, 1, 22])
+    defaults = dict(shape, tied=False, family="llama", rope=None, save=torch.float32, shard="1GB", old_keys=False, bare=False, more={}, lengths=[13, 1, 22])
     own = {k: getattr(args, k) for k in [*shape, "tied"] if getattr(args, k) is not None}
     chosen = {"own": own} if own and not args.variants else {n: {**VARIANTS[n], **own} for n in args.variants or VARIANTS}
     for i, (name, variant) in enumerate(chosen.items()):

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/lora-* and full-*: training of small random llama and qwen models by Transformers and PEFT, step by step.
+"""Writes tests/golden/lora-* and full-*: training of small random models of the supported families by Transformers and PEFT, step by step.
 
     python tests/golden/make_lora.py [--out DIR] [--all] [--seed N] [--weights-seed N]
 
-Needs torch, transformers, peft and the openssl program; run by hand, its output is committed (four variants;
+Needs torch, transformers, peft and the openssl program; run by hand, its output is committed (five variants;
 --all writes more, for $CARREL_GOLDEN_LORA). tests/unit/test_tuning_golden.c reads it:
 
     model/          config.json, model.safetensors, tokenizer.json (bytes, no merges)
@@ -31,7 +31,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config, Qwen3Config, get_scheduler
+from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, Qwen2Config, Qwen3Config, get_scheduler
 
 STEPS, BATCH, ACCUMULATION, EXAMPLES, MAX_LENGTH = 20, 2, 2, 9, 48
 MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -44,10 +44,12 @@ VARIANTS = {
                        schedule="linear"),
     "lora-qwen3": dict(config=Qwen3Config, kv=1, tied=True, modules=["q_proj", "k_proj", "v_proj"], rslora=False, layers=None,
                        schedule="cosine"),
+    "lora-gpt2": dict(config=GPT2Config, kv=3, tied=True, modules=["c_attn", "c_proj", "c_fc"], rslora=False, layers=None,
+                      schedule="linear"),
 }
 RULE = dict(learning_rate=5e-3, weight_decay=0.02, adam_beta1=0.9, adam_beta2=0.98, adam_epsilon=1e-8, max_grad_norm=0.8,
             warmup_steps=4)
-COMMITTED = ["lora-gqa-tied", "lora-mha-untied", "lora-qwen2", "lora-qwen3"]
+COMMITTED = ["lora-gqa-tied", "lora-mha-untied", "lora-qwen2", "lora-qwen3", "lora-gpt2"]
 TEXTS = ["the ward is quiet at night", "a fever falls by morning", "he asked for water twice", "rest, then walk a little",
          "no pain since the second day", "her pulse is slow and even", "two tablets after each meal", "the cut heals well",
          "come back in one week if the cough stays"]
@@ -160,10 +162,13 @@ def make(name, out, dtype, seed, weights_seed):
     shutil.rmtree(directory, ignore_errors=True)
     (directory / "model").mkdir(parents=True)
     torch.manual_seed(weights_seed)
-    config = variant.get("config", LlamaConfig)(
-        vocab_size=258, hidden_size=24, intermediate_size=56, num_hidden_layers=2, num_attention_heads=3,
-        num_key_value_heads=variant["kv"], head_dim=8, max_position_embeddings=64, bos_token_id=0, eos_token_id=1,
-        tie_word_embeddings=variant["tied"], initializer_range=0.2, attn_implementation="eager")
+    kind = variant.get("config", LlamaConfig)
+    own = (dict(n_embd=24, n_inner=56, n_layer=2, n_head=3, n_positions=64, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0)
+           if kind is GPT2Config else
+           dict(hidden_size=24, intermediate_size=56, num_hidden_layers=2, num_attention_heads=3,
+                num_key_value_heads=variant["kv"], head_dim=8, max_position_embeddings=64))
+    config = kind(vocab_size=258, bos_token_id=0, eos_token_id=1, tie_word_embeddings=variant["tied"],
+                  initializer_range=0.2, attn_implementation="eager", **own)
     if config.model_type == "qwen2":
         del config.head_dim  # no key of that family: hidden_size / num_attention_heads, the same 8
     base = AutoModelForCausalLM.from_config(config)

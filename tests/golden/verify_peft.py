@@ -28,6 +28,11 @@ KINDS = [
     dict(r=3, lora_alpha=5, target_modules="all-linear", use_rslora=True),
     dict(r=2, lora_alpha=2.5, target_modules=["o_proj", "down_proj"], layers_to_transform=[1], lora_dropout=0.1),
 ]
+GPT2_KINDS = [
+    dict(r=4, lora_alpha=8),
+    dict(r=3, lora_alpha=5, target_modules="all-linear", use_rslora=True),
+    dict(r=2, lora_alpha=2.5, target_modules=["mlp.c_proj", "c_fc"], layers_to_transform=[1], lora_dropout=0.1),
+]
 PROMPT, TOKENS = "The ", 40
 
 
@@ -115,7 +120,7 @@ def main():
         folder = pathlib.Path(name)
         for model in models:
             label = model.parent.name if model.name == "model" else model.name
-            for i, kind in enumerate(KINDS):
+            for i, kind in enumerate(GPT2_KINDS if label.endswith("gpt2") else KINDS):
                 adapter = folder / f"{label}-{i}"
                 write_with_peft(model, kind, adapter, i)
                 good &= compare(carrel, model, adapter, f"{label}: PEFT's adapter {i}")

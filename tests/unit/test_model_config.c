@@ -63,24 +63,42 @@ static void rotary_scaling_is_read_in_every_spelling(void **state)
     assert_true(config.rope_theta == 777 && config.rope_factor == 1);
 }
 
-static void mistral_without_a_window_is_llama(void **state)
+static void mistral_has_a_window_unless_it_says_null(void **state)
 {
     (void)state;
     static const char shape[] = "\"hidden_size\":64,\"intermediate_size\":96,\"num_hidden_layers\":2,"
                                 "\"num_attention_heads\":4,\"vocab_size\":100,\"num_key_value_heads\":2";
     static const struct {
-        const char *window;
-        bool accepted;
-    } cases[] = {{",\"sliding_window\":null", true}, {",\"sliding_window\":4096", false}, {"", false}};
+        const char *text;
+        size_t window;
+    } cases[] = {{",\"sliding_window\":null", 0}, {",\"sliding_window\":12", 12}, {"", 4096}};
     for (size_t i = 0; i < 3; i++) {
         char text[512];
         struct cr_model_config config;
-        snprintf(text, sizeof text, "{\"model_type\":\"mistral\",%s%s}", shape, cases[i].window);
-        if (cases[i].accepted)
-            assert_ok(parse(text, &config));
-        else
-            assert_fails(CR_UNSUPPORTED, "sliding_window", parse(text, &config));
+        snprintf(text, sizeof text, "{\"model_type\":\"mistral\",%s%s}", shape, cases[i].text);
+        assert_ok(parse(text, &config));
+        assert_int_equal(cr_layer_window(&config, 0), cases[i].window);
+        assert_int_equal(cr_layer_window(&config, 1), cases[i].window);
     }
+}
+
+#define GPT2 "\"model_type\":\"gpt2\",\"n_embd\":48,\"n_head\":4,\"n_layer\":2,\"vocab_size\":100"
+
+static void gpt2_is_read_by_its_own_names(void **state)
+{
+    (void)state;
+    struct cr_model_config config;
+    assert_ok(parse("{" GPT2 ",\"n_ctx\":1024,\"n_positions\":512,\"activation_function\":\"gelu_new\","
+                    "\"resid_pdrop\":0.1,\"n_inner\":null}",
+                    &config));
+    assert_true(config.layout == CR_LAYOUT_GPT2 && config.linear_bias && config.layer_norm && config.gelu);
+    assert_true(config.learned_positions && config.tied_head && config.norm_epsilon == 1e-5f);
+    assert_true(config.context == 512 && config.intermediate == 192 && config.head_dim == 12);
+    assert_true(config.kv_heads == 4);
+    assert_ok(parse("{" GPT2 ",\"n_inner\":40,\"tie_word_embeddings\":false,\"layer_norm_epsilon\":0.001}",
+                    &config));
+    assert_true(config.intermediate == 40 && !config.tied_head && config.context == 1024);
+    assert_true(config.norm_epsilon == 0.001f);
 }
 
 #define QWEN                                                                                                 \
@@ -111,6 +129,24 @@ static void qwen_is_read_as_published_and_as_transformers_writes_it(void **state
     assert_int_equal(config.head_dim, 32);
 }
 
+static void windows_are_where_transformers_has_them(void **state)
+{
+    (void)state;
+    struct cr_model_config config;
+    assert_ok(parse("{" QWEN2 ",\"use_sliding_window\":true,\"sliding_window\":9,\"max_window_layers\":1}",
+                    &config));
+    assert_true(cr_layer_window(&config, 0) == 0 && cr_layer_window(&config, 1) == 9);
+    assert_ok(parse("{" QWEN3 ",\"head_dim\":16,\"use_sliding_window\":true}", &config)); // from layer 28 on
+    assert_true(cr_layer_window(&config, 0) == 0 && cr_layer_window(&config, 1) == 0);
+    assert_ok(parse("{" QWEN2 ",\"use_sliding_window\":true,\"sliding_window\":9,\"max_window_layers\":1,"
+                    "\"layer_types\":[\"sliding_attention\",\"full_attention\"]}",
+                    &config));
+    assert_true(cr_layer_window(&config, 0) == 9 && cr_layer_window(&config, 1) == 0);
+    assert_ok(parse("{" QWEN2 ",\"use_sliding_window\":true,\"sliding_window\":null,\"max_window_layers\":0}",
+                    &config));
+    assert_true(cr_layer_window(&config, 0) == 0);
+}
+
 // A member added to a good configuration (later keys of these names are not in it), or one replaced.
 static void bad_configurations_are_refused(void **state)
 {
@@ -127,12 +163,24 @@ static void bad_configurations_are_refused(void **state)
         {CR_UNSUPPORTED, "\"gelu\"", "{" PLAIN ",\"hidden_act\":\"gelu\"}"},
         {CR_UNSUPPORTED, "attention_bias", "{" PLAIN ",\"attention_bias\":true}"},
         {CR_UNSUPPORTED, "mlp_bias", "{" PLAIN ",\"mlp_bias\":true}"},
-        {CR_UNSUPPORTED, "use_sliding_window: true is not supported for qwen2",
-         "{" QWEN2 ",\"use_sliding_window\":true,\"sliding_window\":4096}"},
-        {CR_UNSUPPORTED, "use_sliding_window", "{" QWEN3 ",\"head_dim\":16,\"use_sliding_window\":true}"},
+        {CR_INVALID, "sliding_window", "{" QWEN2 ",\"use_sliding_window\":true,\"sliding_window\":0}"},
+        {CR_UNSUPPORTED, "\"relu\" is not supported (gelu_new is)",
+         "{" GPT2 ",\"activation_function\":\"relu\"}"},
+        {CR_UNSUPPORTED, "scale_attn_by_inverse_layer_idx",
+         "{" GPT2 ",\"scale_attn_by_inverse_layer_idx\":true}"},
+        {CR_UNSUPPORTED, "reorder_and_upcast_attn", "{" GPT2 ",\"reorder_and_upcast_attn\":true}"},
+        {CR_UNSUPPORTED, "add_cross_attention", "{" GPT2 ",\"add_cross_attention\":true}"},
+        {CR_UNSUPPORTED, "scale_attn_weights", "{" GPT2 ",\"scale_attn_weights\":false}"},
+        {CR_INVALID, "n_inner", "{" GPT2 ",\"n_inner\":-1}"},
+        {CR_INVALID, "n_embd: 50 is not a multiple",
+         "{\"model_type\":\"gpt2\",\"n_embd\":50,\"n_head\":4,\"n_layer\":2,\"vocab_size\":100}"},
+        {CR_INVALID, "n_layer", "{\"model_type\":\"gpt2\",\"n_embd\":48,\"n_head\":4,\"vocab_size\":100}"},
         {CR_INVALID, "use_sliding_window", "{" QWEN2 ",\"use_sliding_window\":\"no\"}"},
-        {CR_UNSUPPORTED, "layer_types",
+        {CR_INVALID, "sliding attention without a sliding_window",
          "{" QWEN2 ",\"layer_types\":[\"full_attention\",\"sliding_attention\"]}"},
+        {CR_UNSUPPORTED, "layer_types",
+         "{" QWEN2 ",\"layer_types\":[\"full_attention\",\"linear_attention\"]}"},
+        {CR_INVALID, "layer_types is not an array of 2", "{" QWEN2 ",\"layer_types\":[\"full_attention\"]}"},
         {CR_INVALID, "layer_types is not an array", "{" QWEN2 ",\"layer_types\":\"full_attention\"}"},
         {CR_UNSUPPORTED, "attention_bias: true is not supported for qwen3",
          "{" QWEN3 ",\"head_dim\":16,\"attention_bias\":true}"},
@@ -454,7 +502,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(absent_values_have_the_defaults_of_transformers),
         cmocka_unit_test(rotary_scaling_is_read_in_every_spelling),
-        cmocka_unit_test(mistral_without_a_window_is_llama),
+        cmocka_unit_test(mistral_has_a_window_unless_it_says_null),
+        cmocka_unit_test(gpt2_is_read_by_its_own_names),
+        cmocka_unit_test(windows_are_where_transformers_has_them),
         cmocka_unit_test(qwen_is_read_as_published_and_as_transformers_writes_it),
         cmocka_unit_test(bad_configurations_are_refused),
         cmocka_unit_test(bad_checkpoints_are_refused),

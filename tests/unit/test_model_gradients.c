@@ -131,6 +131,38 @@ static void gradients_are_slopes_with_biases_and_head_norms(void **state)
     check_directions(config_with_biases_and_head_norms());
 }
 
+// All layers but the first see four places; sequences are longer.
+static struct cr_model_config config_with_windows(void)
+{
+    struct cr_model_config config = small_config();
+    config.window = 4;
+    config.windowed[0] = 6;
+    return config;
+}
+
+static void gradients_are_slopes_with_windows(void **state)
+{
+    (void)state;
+    check_directions(config_with_windows());
+}
+
+static struct cr_model_config gpt2_config(void)
+{
+    struct cr_model_config config = small_config();
+    config.layout = CR_LAYOUT_GPT2;
+    config.linear_bias = config.layer_norm = config.gelu = config.learned_positions = true;
+    return config;
+}
+
+static void gradients_are_slopes_in_gpt2(void **state)
+{
+    (void)state;
+    struct cr_model_config config = gpt2_config();
+    check_directions(config);
+    config.tied_head = true;
+    check_directions(config);
+}
+
 static void rows_of_logits(struct fixture *f, float *logits)
 {
     uint32_t all[64];
@@ -207,10 +239,10 @@ static void a_walk_in_two_passes_is_the_same_walk(void **state)
     fixture_free(&f);
 }
 
-static void check_threads(enum cr_dtype act)
+static void check_threads(struct cr_model_config config, enum cr_dtype act)
 {
-    struct fixture one = fixture_new(config_with_biases_and_head_norms(), act, 1);
-    struct fixture two = fixture_new(config_with_biases_and_head_norms(), act, 2);
+    struct fixture one = fixture_new(config, act, 1);
+    struct fixture two = fixture_new(config, act, 2);
     double loss = walk(&one);
     assert_true(loss == walk(&two));
     assert_same_gradients(&one, &two);
@@ -221,13 +253,15 @@ static void check_threads(enum cr_dtype act)
 static void threads_do_not_change_a_bit(void **state)
 {
     (void)state;
-    check_threads(CR_F32);
+    check_threads(config_with_biases_and_head_norms(), CR_F32);
+    check_threads(gpt2_config(), CR_F32);
 }
 
 static void threads_do_not_change_a_bit_in_bf16(void **state)
 {
     (void)state;
-    check_threads(CR_BF16);
+    check_threads(config_with_biases_and_head_norms(), CR_BF16);
+    check_threads(gpt2_config(), CR_BF16);
 }
 
 static void check_bf16(struct cr_model_config config)
@@ -261,13 +295,12 @@ static void bf16_is_close_to_fp32(void **state)
     (void)state;
     check_bf16(small_config());
     check_bf16(config_with_biases_and_head_norms());
+    check_bf16(gpt2_config());
 }
 
 // What is tuned alone must get the gradient that it gets when all is tuned, whatever the way back leaves out.
-static void stopping_early_changes_nothing(void **state)
+static void check_stopping_early(struct cr_model_config config)
 {
-    (void)state;
-    struct cr_model_config config = config_with_biases_and_head_norms();
     struct fixture all = fixture_new(config, CR_F32, 1);
     walk(&all);
     for (size_t i = 0; i < all.model->parameter_count; i++) {
@@ -278,35 +311,11 @@ static void stopping_early_changes_nothing(void **state)
         struct cr_tuned *tuned = &one.collectors->tuned;
         *tuned = (struct cr_tuned){.layers = layers};
         float *gradient = one.collectors->gradient[i];
-        switch (p->kind) {
-        case CR_PARAMETER_EMBEDDING:
-            tuned->embedding_gradient = gradient;
-            break;
-        case CR_PARAMETER_BIAS:
-            layers[p->layer].bias_gradient[p->module] = gradient;
-            break;
-        case CR_PARAMETER_Q_NORM:
-            layers[p->layer].q_norm_gradient = gradient;
-            break;
-        case CR_PARAMETER_K_NORM:
-            layers[p->layer].k_norm_gradient = gradient;
-            break;
-        case CR_PARAMETER_NORM1:
-            layers[p->layer].norm1_gradient = gradient;
-            break;
-        case CR_PARAMETER_NORM2:
-            layers[p->layer].norm2_gradient = gradient;
-            break;
-        case CR_PARAMETER_NORM:
-            tuned->norm_gradient = gradient;
-            break;
-        case CR_PARAMETER_HEAD:
-            tuned->head_gradient = gradient;
-            break;
-        case CR_PARAMETER_MODULE:
+        float **target = cr_tuned_gradient(tuned, p);
+        if (target)
+            *target = gradient;
+        else
             layers[p->layer].delta[p->module] = &one.collectors->modules[i].delta;
-            break;
-        }
         walk(&one);
         if (memcmp(gradient, all.collectors->gradient[i], one.collectors->count[i] * sizeof(float)) != 0)
             fail_msg("%s: another gradient when it alone is tuned", p->name);
@@ -314,6 +323,13 @@ static void stopping_early_changes_nothing(void **state)
         fixture_free(&one);
     }
     fixture_free(&all);
+}
+
+static void stopping_early_changes_nothing(void **state)
+{
+    (void)state;
+    check_stopping_early(config_with_biases_and_head_norms());
+    check_stopping_early(gpt2_config());
 }
 
 // More labelled rows than the head takes at once: sixty copies of a sequence are sixty times its loss and
@@ -388,6 +404,8 @@ static void a_decoder_agrees_with_a_pass(void **state)
     (void)state;
     check_decoder(small_config());
     check_decoder(config_with_biases_and_head_norms());
+    check_decoder(config_with_windows());
+    check_decoder(gpt2_config());
 }
 
 static void tokens_are_chosen_as_asked(void **state)
@@ -410,6 +428,8 @@ int main(void)
         cmocka_unit_test(gradients_are_slopes),
         cmocka_unit_test(gradients_are_slopes_with_a_tied_head_and_scaled_rotation),
         cmocka_unit_test(gradients_are_slopes_with_biases_and_head_norms),
+        cmocka_unit_test(gradients_are_slopes_with_windows),
+        cmocka_unit_test(gradients_are_slopes_in_gpt2),
         cmocka_unit_test(packed_sequences_equal_separate_ones),
         cmocka_unit_test(a_walk_in_two_parts_is_the_same_walk),
         cmocka_unit_test(a_walk_in_two_passes_is_the_same_walk),

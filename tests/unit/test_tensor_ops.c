@@ -183,6 +183,76 @@ static void rms_norm_agrees_with_double(void **state)
     }
 }
 
+static void layer_norm_agrees_with_double(void **state)
+{
+    (void)state;
+    enum { ROWS = 5 };
+    FOR_EACH_COMPUTE(compute)
+    for (size_t k = 0; k < 2 * WIDTHS; k++) {
+        enum cr_dtype act = k % 2 ? CR_BF16 : CR_F32;
+        size_t d = widths[k / 2];
+        uint64_t seed = d;
+        struct cr_matrix x = random_matrix(&seed, ROWS, d, CR_F32, 2), y = matrix(ROWS, d, act, 1);
+        struct cr_matrix w = random_matrix(&seed, 1, d, CR_F32, 0), b = random_matrix(&seed, 1, d, CR_F32, 0),
+                         dy = random_matrix(&seed, ROWS, d, act, 3);
+        struct cr_matrix dx = random_matrix(&seed, ROWS, d, CR_F32, 4),
+                         dw = random_matrix(&seed, 1, d, CR_F32, 0);
+        float statistics[2 * ROWS];
+        CR_FREE double *want = NULL, *want_dx = NULL, *want_dw = NULL;
+        assert_ok(cr_allocate(ROWS * d, sizeof *want, &want));
+        assert_ok(cr_allocate(ROWS * d, sizeof *want, &want_dx));
+        assert_ok(cr_allocate(d, sizeof *want, &want_dw));
+        for (size_t j = 0; j < d; j++) want_dw[j] = at(&dw, 0, j);
+        for (size_t i = 0; i < ROWS; i++) {
+            double mean = 0, squares = 0, sum = 0, along = 0;
+            for (size_t j = 0; j < d; j++) mean += at(&x, i, j) / (double)d;
+            for (size_t j = 0; j < d; j++) squares += (at(&x, i, j) - mean) * (at(&x, i, j) - mean);
+            double inverse = 1 / sqrt(squares / (double)d + 0.01);
+            for (size_t j = 0; j < d; j++) {
+                double g = at(&w, 0, j) * at(&dy, i, j);
+                sum += g / (double)d;
+                along += g * (at(&x, i, j) - mean) * inverse / (double)d;
+            }
+            for (size_t j = 0; j < d; j++) {
+                double normal = (at(&x, i, j) - mean) * inverse;
+                want[i * d + j] = normal * at(&w, 0, j) + at(&b, 0, j);
+                want_dx[i * d + j] =
+                    at(&dx, i, j) + inverse * (at(&w, 0, j) * at(&dy, i, j) - sum - normal * along);
+                want_dw[j] += at(&dy, i, j) * normal;
+            }
+        }
+        cr_layer_norm(compute, x, w.data, b.data, 0.01f, y, statistics);
+        cr_layer_norm_backward(compute, x, w.data, statistics, dy, dx, dw.data);
+        expect_matrix(&y, want, "layer_norm");
+        for (size_t i = 0; i < ROWS; i++)
+            for (size_t j = 0; j < d; j++)
+                if (!is_near(at(&dx, i, j), want_dx[i * d + j], 2e-5))
+                    fail_msg("dx of %zu: (%zu, %zu)", d, i, j);
+        for (size_t j = 0; j < d; j++) assert_true(is_near(at(&dw, 0, j), want_dw[j], 2e-5));
+        free_matrix(&x), free_matrix(&y), free_matrix(&w), free_matrix(&b), free_matrix(&dy),
+            free_matrix(&dx), free_matrix(&dw);
+    }
+}
+
+// A mean a thousand times the deviation must not drown it.
+static void layer_norm_takes_the_mean_out_first(void **state)
+{
+    (void)state;
+    enum { WIDTH = 40 };
+    FOR_EACH_COMPUTE(compute)
+    {
+        struct cr_matrix x = matrix(1, WIDTH, CR_F32, 0), y = matrix(1, WIDTH, CR_F32, 0);
+        float weight[WIDTH], bias[WIDTH] = {0}, statistics[2];
+        for (size_t j = 0; j < WIDTH; j++) {
+            weight[j] = 1;
+            put(&x, 0, j, 1000 + (j % 2 ? 1 : -1));
+        }
+        cr_layer_norm(compute, x, weight, bias, 1e-5f, y, statistics);
+        for (size_t j = 0; j < WIDTH; j++) assert_true(is_near(at(&y, 0, j), j % 2 ? 1 : -1, 1e-4));
+        free_matrix(&x), free_matrix(&y);
+    }
+}
+
 static void rope_turns_pairs_and_back(void **state)
 {
     (void)state;
@@ -253,6 +323,40 @@ static void swiglu_agrees_with_double(void **state)
         cr_swiglu_backward(compute, gate_up, dy, gate_up);
         expect_matrix(&gate_up, want_d, "swiglu_backward");
         free_matrix(&gate_up), free_matrix(&y), free_matrix(&dy);
+    }
+}
+
+static double gelu(double x)
+{
+    return x / 2 * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+}
+
+static void gelu_agrees_with_double(void **state)
+{
+    (void)state;
+    enum { ROWS = 3 };
+    FOR_EACH_COMPUTE(compute)
+    for (size_t k = 0; k < 2 * WIDTHS; k++) {
+        enum cr_dtype act = k % 2 ? CR_BF16 : CR_F32;
+        size_t d = widths[k / 2];
+        uint64_t seed = d;
+        struct cr_matrix x = random_matrix(&seed, ROWS, d, act, 1), y = matrix(ROWS, d, act, 0);
+        struct cr_matrix dy = random_matrix(&seed, ROWS, d, act, 2);
+        CR_FREE double *want = NULL, *want_d = NULL;
+        assert_ok(cr_allocate(ROWS * d, sizeof *want, &want));
+        assert_ok(cr_allocate(ROWS * d, sizeof *want_d, &want_d));
+        for (size_t i = 0; i < ROWS; i++)
+            for (size_t j = 0; j < d; j++) {
+                put(&x, i, j, (i == 0 ? 40 : 3) * at(&x, i, j));
+                double a = at(&x, i, j), h = 1e-5;
+                want[i * d + j] = gelu(a);
+                want_d[i * d + j] = at(&dy, i, j) * (gelu(a + h) - gelu(a - h)) / (2 * h);
+            }
+        cr_gelu(compute, x, y);
+        expect_matrix(&y, want, "gelu");
+        cr_gelu_backward(compute, x, dy, x);
+        expect_matrix(&x, want_d, "gelu_backward");
+        free_matrix(&x), free_matrix(&y), free_matrix(&dy);
     }
 }
 
@@ -513,8 +617,11 @@ int main(void)
         cmocka_unit_test(copies_keep_to_their_matrix),
         cmocka_unit_test(embedding_picks_and_adds_rows),
         cmocka_unit_test(rms_norm_agrees_with_double),
+        cmocka_unit_test(layer_norm_agrees_with_double),
+        cmocka_unit_test(layer_norm_takes_the_mean_out_first),
         cmocka_unit_test(rope_turns_pairs_and_back),
         cmocka_unit_test(swiglu_agrees_with_double),
+        cmocka_unit_test(gelu_agrees_with_double),
         cmocka_unit_test(exponential_is_accurate),
         cmocka_unit_test(sums_and_scales_agree_with_double),
         cmocka_unit_test(rows_and_column_sums_are_added),

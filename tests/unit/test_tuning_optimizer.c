@@ -91,6 +91,9 @@ static void decay_spares_norms_and_biases(void **state)
     assert_true(cr_parameter_decays("model.embed_tokens.weight"));
     assert_false(cr_parameter_decays("model.layers.0.post_attention_layernorm.weight"));
     assert_false(cr_parameter_decays("model.norm.weight"));
+    assert_false(cr_parameter_decays("transformer.h.0.ln_1.weight"));
+    assert_false(cr_parameter_decays("transformer.ln_f.weight"));
+    assert_true(cr_parameter_decays("transformer.wpe.weight"));
     assert_false(cr_parameter_decays("model.layers.0.self_attn.q_norm.weight"));
     assert_false(cr_parameter_decays("model.layers.0.self_attn.q_proj.bias"));
 }

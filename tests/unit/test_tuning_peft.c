@@ -66,12 +66,13 @@ static void an_adapter_is_read_as_it_was_written(void **state)
 {
     (void)state;
     struct cr_structure *written = random_adapter(), *read;
-    assert_ok(cr_peft_write(path_in("adapter"), &config, "some \"model\"", &written->parameters));
+    assert_ok(
+        cr_peft_write(path_in("adapter"), &config, "some \"model\"", &model->config, &written->parameters));
     assert_ok(cr_peft_open(path_in("adapter"), model, &read));
     const struct cr_lora_config *settings = cr_lora_settings(read);
     assert_int_equal(settings->r, 3);
     assert_true(settings->lora_alpha == 12.5 && settings->lora_dropout == 0.05 && settings->use_rslora);
-    assert_int_equal(settings->target_modules.count, CR_MODULES);
+    assert_int_equal(settings->target_modules.count, 7);
     assert_int_equal(settings->layers_to_transform.count, 1);
     assert_int_equal(read->parameters.count, written->parameters.count);
     assert_memory_equal(read->parameters.values, written->parameters.values,
@@ -140,9 +141,8 @@ static void options_that_change_the_result_are_refused_by_name(void **state)
         {HEAD ", \"rank_pattern\": {\"q_proj\": 2}}", "rank_pattern", CR_UNSUPPORTED},
         {HEAD ", \"alpha_pattern\": {\"q_proj\": 2}}", "alpha_pattern", CR_UNSUPPORTED},
         {HEAD ", \"modules_to_save\": [\"lm_head\"]}", "modules_to_save", CR_UNSUPPORTED},
-        {HEAD ", \"layers_pattern\": \"h\"}", "layers_pattern", CR_UNSUPPORTED},
+        {HEAD ", \"layers_pattern\": \"blocks\"}", "layers_pattern", CR_UNSUPPORTED},
         {HEAD ", \"init_lora_weights\": \"pissa\"}", "pissa", CR_UNSUPPORTED},
-        {HEAD ", \"fan_in_fan_out\": true}", "fan_in_fan_out", CR_UNSUPPORTED},
         {HEAD ", \"a_later_invention\": 3}", "a_later_invention", CR_UNSUPPORTED},
         {HEAD ", \"lora_dropout\": 1}", "lora_dropout", CR_INVALID},
         {HEAD ", \"layers_to_transform\": [-1]}", "layers_to_transform", CR_INVALID},
@@ -175,9 +175,41 @@ static void options_that_say_nothing_are_passed_over(void **state)
     assert_ok(cr_peft_config_parse(cr_slice_of_string("{\"peft_type\": \"LORA\"}"), "a.json", &read));
     assert_int_equal(read.r, 8);
     assert_true(read.lora_alpha == 8);
-    assert_int_equal(read.target_modules.count, 2);
-    assert_string_equal(read.target_modules.items[1], "v_proj");
+    size_t count;
+    const char *const *targets = cr_lora_targets(&read, &model->config, &count);
+    assert_int_equal(count, 2);
+    assert_string_equal(targets[1], "v_proj");
+    const struct cr_model_config gpt2 = {.layout = CR_LAYOUT_GPT2};
+    targets = cr_lora_targets(&read, &gpt2, &count);
+    assert_int_equal(count, 1);
+    assert_string_equal(targets[0], "c_attn");
     cr_lora_config_release(&read);
+}
+
+static void gpt2_has_two_modules_of_one_name(void **state)
+{
+    (void)state;
+    static char c_proj[] = "c_proj", of_mlp[] = "mlp.c_proj", llama[] = "q_proj", all[] = "all-linear";
+    const struct cr_model_config gpt2 = {.layout = CR_LAYOUT_GPT2, .layers = 2, .gelu = true};
+    struct cr_lora_config chosen = {.r = 2, .target_modules = {(char *[]){c_proj}, 1}};
+    struct cr_lora_place *places;
+    size_t count;
+    assert_ok(cr_lora_places(&chosen, &gpt2, &places, &count));
+    assert_int_equal(count, 4);
+    assert_true(places[0].module == CR_O && places[1].module == CR_DOWN);
+    cr_free(&places);
+    chosen.target_modules = (struct cr_string_list){(char *[]){of_mlp}, 1};
+    assert_ok(cr_lora_places(&chosen, &gpt2, &places, &count));
+    assert_true(count == 2 && places[1].layer == 1 && places[1].module == CR_DOWN);
+    cr_free(&places);
+    chosen.target_modules = (struct cr_string_list){(char *[]){llama}, 1};
+    assert_fails(CR_INVALID, "(known: c_attn, c_proj, c_fc, all-linear)",
+                 cr_lora_places(&chosen, &gpt2, &places, &count));
+    chosen.target_modules = (struct cr_string_list){(char *[]){all}, 1};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    assert_ok(cr_peft_config_write(&chosen, "base", &gpt2, &text));
+    assert_non_null(strstr(cr_buffer_text(&text), "\"target_modules\": [\"c_attn\", \"c_proj\", \"c_fc\"]"));
+    assert_non_null(strstr(cr_buffer_text(&text), "\"fan_in_fan_out\": true"));
 }
 
 // Writes the adapter with entry 1 as `change` leaves it, and one entry fewer or more.
@@ -208,7 +240,7 @@ static void wrong_tensors_are_named(void **state)
     (void)state;
     struct cr_structure *adapter = random_adapter(), *read;
     const struct cr_parameter *item = &adapter->parameters.items[1];
-    assert_ok(cr_peft_write(path_in("adapter"), &config, "base", &adapter->parameters));
+    assert_ok(cr_peft_write(path_in("adapter"), &config, "base", &model->config, &adapter->parameters));
     write_changed(adapter, NULL, -1);
     assert_fails(CR_INVALID, "down_proj.lora_B.weight: missing",
                  cr_peft_open(path_in("adapter"), model, &read));
@@ -239,7 +271,7 @@ static void sixteen_bit_adapters_are_read(void **state)
     (void)state;
     struct cr_structure *adapter = random_adapter(), *read;
     const struct cr_parameter *item = &adapter->parameters.items[1];
-    assert_ok(cr_peft_write(path_in("adapter"), &config, "base", &adapter->parameters));
+    assert_ok(cr_peft_write(path_in("adapter"), &config, "base", &model->config, &adapter->parameters));
     uint16_t *halves;
     assert_ok(cr_allocate(item->count, sizeof *halves, &halves));
     struct cr_tensor_entry change = {
@@ -334,6 +366,7 @@ int main(void)
         cmocka_unit_test(targets_are_matched_as_peft_does),
         cmocka_unit_test(options_that_change_the_result_are_refused_by_name),
         cmocka_unit_test(options_that_say_nothing_are_passed_over),
+        cmocka_unit_test(gpt2_has_two_modules_of_one_name),
         cmocka_unit_test(wrong_tensors_are_named),
         cmocka_unit_test(sixteen_bit_adapters_are_read),
         cmocka_unit_test(a_session_measures_what_a_trainer_measures),
