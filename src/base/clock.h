@@ -6,6 +6,7 @@
 
 double cr_clock_monotonic(void); // seconds since some moment in the past; never jumps
 int64_t cr_clock_unix(void);     // seconds since 1970-01-01T00:00:00Z
+double cr_clock_wall(void);      // the same with its fraction
 
 enum { CR_CLOCK_TEXT_SIZE = 21 }; // "2026-01-02T03:04:05Z" and its zero
 void cr_clock_format(int64_t unix_seconds, char out[CR_CLOCK_TEXT_SIZE]); // RFC 3339, UTC

@@ -33,6 +33,11 @@ struct cr_event_sink {
 void cr_event_send(const struct cr_event_sink *sink, enum cr_event_level level, const char *name,
                    const char *message, const struct cr_event_field *fields, size_t field_count);
 
+// The field of that name, or NULL; its number, or NaN where it is absent or text; its text, or NULL.
+const struct cr_event_field *cr_event_field(const struct cr_event *event, const char *name);
+double cr_event_number(const struct cr_event *event, const char *name);
+const char *cr_event_text(const struct cr_event *event, const char *name);
+
 // cr_emit(sink, CR_EVENT_INFO, "train.step", NULL, CR_FIELD("step", 3), CR_FIELD("loss", 1.5));
 #define cr_emit(sink, level, name, message, ...)                                                             \
     cr_event_send((sink), (level), (name), (message), (const struct cr_event_field[]){__VA_ARGS__},          \

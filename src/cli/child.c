@@ -61,7 +61,7 @@ static enum cr_status make_pipe(int *ours, int *theirs)
 }
 
 // Between fork and exec; returns only where that fails.
-static void become(const char *program, char *const *arguments, pid_t parent, const int fds[3])
+static void become(const char *program, char *const *arguments, pid_t parent, const int fds[3], int lock)
 {
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return;
     if (getppid() != parent) _exit(1); // it died before we asked to die with it
@@ -72,11 +72,13 @@ static void become(const char *program, char *const *arguments, pid_t parent, co
     }
     for (int i = 0; i < 3; i++)
         if (moved[i] >= 0 && dup2(moved[i], i) < 0) return;
+    if (fcntl(lock, F_SETFD, 0) != 0) return; // not closed on exec
     execv(program, arguments);
 }
 
 // A plain fork: posix_spawn cannot ask for a signal when the parent dies.
-static enum cr_status spawn(const char *program, char *const *arguments, const int fds[3], pid_t *out)
+static enum cr_status spawn(const char *program, char *const *arguments, const int fds[3], int lock,
+                            pid_t *out)
 {
     CR_CLEANUP(close_fd) int failure = -1;
     CR_CLEANUP(close_fd) int theirs = -1;
@@ -85,7 +87,7 @@ static enum cr_status spawn(const char *program, char *const *arguments, const i
     pid_t self = getpid(), pid = fork();
     if (pid < 0) return cr_fail_errno(CR_IO, "%s: cannot be started", program);
     if (pid == 0) {
-        become(program, arguments, self, fds);
+        become(program, arguments, self, fds, lock);
         int error = errno;
         _exit(write(theirs, &error, sizeof error) == (ssize_t)sizeof error ? 127 : 126);
     }
@@ -103,7 +105,8 @@ static enum cr_status spawn(const char *program, char *const *arguments, const i
     return CR_OK;
 }
 
-enum cr_status cr_child_start(const char *const *arguments, int input, int output, struct cr_child *child)
+enum cr_status cr_child_start(const char *const *arguments, int input, int output, int lock,
+                              struct cr_child *child)
 {
     CR_FREE char *program = NULL;
     CR_FREE const char **whole = NULL;
@@ -115,14 +118,14 @@ enum cr_status cr_child_start(const char *const *arguments, int input, int outpu
     memcpy(whole + 1, arguments, count * sizeof *whole);
     // Strings that exec only reads.
     char *const *argv = (char *const *)(uintptr_t)whole;
-    if (output >= 0) return spawn(program, argv, (int[]){input, output, output}, &child->pid);
+    if (output >= 0) return spawn(program, argv, (int[]){input, output, output}, lock, &child->pid);
     CR_CLEANUP(close_fd) int events = -1;
     CR_CLEANUP(close_fd) int errors = -1;
     CR_CLEANUP(close_fd) int their_events = -1;
     CR_CLEANUP(close_fd) int their_errors = -1;
     CR_TRY(make_pipe(&events, &their_events));
     CR_TRY(make_pipe(&errors, &their_errors));
-    CR_TRY(spawn(program, argv, (int[]){input, their_events, their_errors}, &child->pid));
+    CR_TRY(spawn(program, argv, (int[]){input, their_events, their_errors}, lock, &child->pid));
     child->events = events;
     child->errors = errors;
     events = errors = -1;

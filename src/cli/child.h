@@ -26,8 +26,10 @@ struct cr_child {
 
 // Starts carrel-enclave with these arguments (NULL at the end; the first is the role). `input` becomes its
 // standard input, `output` its standard output and error; -1: the input is ours, and output and errors are
-// read by cr_child_read. To be called before this program has threads.
-enum cr_status cr_child_start(const char *const *arguments, int input, int output, struct cr_child *child);
+// read by cr_child_read. `lock` it inherits as it is (report/run_lock.h). To be called before this program
+// has threads.
+enum cr_status cr_child_start(const char *const *arguments, int input, int output, int lock,
+                              struct cr_child *child);
 
 // A descriptor from which a child reads this one line, and then the end: a secret is for no command line. The
 // caller closes it.

@@ -1,11 +1,14 @@
-// carrel tune, serve and join: starts carrel-enclave in that role and shows what it does.
+// carrel tune, serve and join: starts carrel-enclave in that role, shows what it does, and keeps it in a run
+// directory.
 #include "cli/child.h"
 #include "cli/command.h"
-#include "federation/progress.h"
+#include "cli/reporter.h"
+#include "federation/config.h"
 #include "federation/role_options.h"
+#include "format/options.h"
 
 #include <signal.h>
-#include <string.h>
+#include <stdio.h>
 #include <unistd.h>
 
 enum { POLL_MILLISECONDS = 200 };
@@ -17,28 +20,30 @@ static void close_fd(int *fd)
 
 static enum cr_status show(void *context, const struct cr_event *event)
 {
-    struct cr_event_sink sink = cr_progress_sink(context);
+    struct cr_event_sink sink = cr_reporter_sink(context);
     sink.receive(sink.context, event);
     return CR_OK;
 }
 
 // Until the child has nothing more to say.
-static enum cr_status watch(struct cr_child *child, struct cr_progress *progress)
+static enum cr_status watch(struct cr_child *child, struct cr_reporter *reporter)
 {
     bool stopping = false;
     for (enum cr_child_news news = CR_CHILD_QUIET; news != CR_CHILD_ENDED;) {
-        CR_TRY(cr_child_read(child, POLL_MILLISECONDS, show, progress, &news));
+        CR_TRY(cr_child_read(child, POLL_MILLISECONDS, show, reporter, &news));
+        cr_run_dir_tick(reporter->run);
         int number = cr_child_signal();
         // Where nobody hears the events any more, the work ends as it does at a signal.
-        if (number == 0 && progress->broken) number = SIGTERM;
+        if (number == 0 && reporter->progress.broken) number = SIGTERM;
         if (number != 0 && !stopping) cr_child_pass_on(child, number);
         stopping = number != 0;
     }
-    return CR_OK;
+    cr_child_reap(child, true);
+    return cr_child_result(child);
 }
 
 // The arguments are the person's, but that the events come as JSON, and that a token comes through a pipe.
-static enum cr_status start(int argc, char **argv, const struct cr_role_options *options, int input,
+static enum cr_status start(int argc, char **argv, const struct cr_role_options *options, int input, int lock,
                             struct cr_child *child)
 {
     CR_FREE const char **arguments = NULL;
@@ -47,34 +52,52 @@ static enum cr_status start(int argc, char **argv, const struct cr_role_options 
     arguments[count++] = argv[0];
     if (!options->json) arguments[count++] = "--json";
     for (int i = 1; i < argc; i++) arguments[count++] = argv[i] == options->client.token ? "-" : argv[i];
-    return cr_child_start(arguments, input, -1, child);
+    return cr_child_start(arguments, input, -1, lock, child);
 }
 
-static enum cr_status run(int argc, char **argv, const struct cr_role_options *options, int input)
+static enum cr_status run(int argc, char **argv, const struct cr_role_options *options, int input,
+                          struct cr_reporter *reporter)
 {
     CR_CLEANUP(cr_child_release) struct cr_child child = CR_CHILD_NONE;
-    struct cr_progress progress;
     cr_child_catch_signals();
-    CR_TRY(start(argc, argv, options, input, &child));
-    cr_progress_init(&progress, options->json);
-    enum cr_status status = watch(&child, &progress);
-    if (status != CR_OK) {
-        cr_child_stop(&child);
-        return cr_progress_end(&progress, status);
-    }
-    cr_child_reap(&child, true);
-    status = cr_child_result(&child);
-    return cr_progress_end(&progress, status);
+    CR_TRY(start(argc, argv, options, input, cr_run_dir_lock(reporter->run), &child));
+    enum cr_status status = watch(&child, reporter);
+    if (child.pid == 0) return status;
+    char why[1024];
+    snprintf(why, sizeof why, "%s", cr_error_message());
+    cr_child_stop(&child);
+    return cr_fail(status, "%s", why);
 }
 
 static enum cr_status join(int argc, char **argv, const struct cr_role_options *options)
 {
-    char token[CR_TOKEN_LIMIT];
-    CR_TRY(cr_role_options_token(argc, argv, options->client.token, token));
+    char text[CR_TOKEN_LIMIT];
+    struct cr_token token;
+    struct cr_reporter reporter;
     CR_CLEANUP(close_fd) int input = -1;
-    enum cr_status status = cr_child_pipe_line(token, &input);
-    cr_wipe(token, sizeof token);
-    return status == CR_OK ? run(argc, argv, options, input) : status;
+    CR_FREE char *state = NULL;
+    CR_TRY(cr_role_options_token(argc, argv, options->client.token, text));
+    enum cr_status status = cr_token_parse(text, &token);
+    if (status == CR_OK) status = cr_child_pipe_line(text, &input);
+    cr_wipe(text, sizeof text);
+    CR_TRY(status);
+    status = cr_client_state_path(&options->client, &token, &state);
+    cr_token_release(&token);
+    CR_TRY(status);
+    CR_TRY(cr_reporter_open(&reporter, argv[0], options->json, state));
+    return cr_reporter_close(&reporter, run(argc, argv, options, input, &reporter));
+}
+
+static enum cr_status run_config(int argc, char **argv, const struct cr_role_options *options)
+{
+    struct cr_reporter reporter;
+    CR_CLEANUP(cr_config_release) struct cr_config config = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer settings = {0};
+    CR_TRY(cr_config_read_with(options->config, options->overrides.items, options->overrides.count, &config));
+    CR_TRY(cr_options_write(&cr_config_table, &config, &settings));
+    CR_TRY(cr_reporter_open(&reporter, argv[0], options->json, config.tuning.output_dir));
+    cr_run_dir_settings(reporter.run, cr_buffer_slice(&settings));
+    return cr_reporter_close(&reporter, run(argc, argv, options, -1, &reporter));
 }
 
 enum cr_status cr_command_run(int argc, char **argv)
@@ -83,5 +106,5 @@ enum cr_status cr_command_run(int argc, char **argv)
     struct cr_role_options options;
     CR_TRY(cr_role_options_parse(argc, argv, &options, &help));
     if (help.size > 0) return cr_command_print(cr_buffer_slice(&help));
-    return options.config ? run(argc, argv, &options, -1) : join(argc, argv, &options);
+    return options.config ? run_config(argc, argv, &options) : join(argc, argv, &options);
 }

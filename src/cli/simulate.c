@@ -2,10 +2,11 @@
 // loopback. What is simulated is the distance alone.
 #include "cli/child.h"
 #include "cli/command.h"
+#include "cli/reporter.h"
 
 #include "base/file.h"
 #include "federation/invitation.h"
-#include "federation/progress.h"
+#include "format/options.h"
 #include "tuning/session.h"
 
 #include <fcntl.h>
@@ -26,7 +27,7 @@ struct simulation {
     struct cr_config config;
     const char *path;
     const struct cr_flag_list *overrides;
-    struct cr_progress progress;
+    struct cr_reporter reporter;
     struct cr_child server;
     struct silo *silos; // [config.silos.count]
     bool invited;
@@ -50,7 +51,7 @@ static enum cr_status start_server(struct simulation *simulation)
         arguments[count++] = "--set";
         arguments[count++] = simulation->overrides->items[i];
     }
-    return cr_child_start(arguments, -1, -1, &simulation->server);
+    return cr_child_start(arguments, -1, -1, cr_run_dir_lock(simulation->reporter.run), &simulation->server);
 }
 
 // What the silo's process is given: threads so that all together have the machine.
@@ -89,7 +90,7 @@ static enum cr_status start_silo(struct simulation *simulation, size_t number)
         "join",      "-",        "--state", state,
         "--data",    silo->data, "--model", simulation->config.tuning.model_name_or_path,
         "--threads", threads,    NULL};
-    return cr_child_start(arguments, token, log, &started->child);
+    return cr_child_start(arguments, token, log, cr_run_dir_lock(simulation->reporter.run), &started->child);
 }
 
 static enum cr_status invite_all(struct simulation *simulation)
@@ -103,7 +104,7 @@ static enum cr_status invite_all(struct simulation *simulation)
 static enum cr_status receive(void *context, const struct cr_event *event)
 {
     struct simulation *simulation = context;
-    struct cr_event_sink sink = cr_progress_sink(&simulation->progress);
+    struct cr_event_sink sink = cr_reporter_sink(&simulation->reporter);
     sink.receive(sink.context, event);
     return strcmp(event->name, "server.listening") == 0 ? invite_all(simulation) : CR_OK;
 }
@@ -140,7 +141,8 @@ static enum cr_status watch(struct simulation *simulation)
 {
     for (enum cr_child_news news = CR_CHILD_QUIET; news != CR_CHILD_ENDED;) {
         CR_TRY(cr_child_read(&simulation->server, POLL_MILLISECONDS, receive, simulation, &news));
-        if (cr_child_signal() || simulation->progress.broken)
+        cr_run_dir_tick(simulation->reporter.run);
+        if (cr_child_signal() || simulation->reporter.progress.broken)
             return cr_fail(CR_CANCELLED, "stopped (start again to go on)");
         // A server that fails takes its silos along; its own word is the one to show.
         if (news == CR_CHILD_QUIET) CR_TRY(check_silos(simulation));
@@ -170,7 +172,7 @@ static enum cr_status evaluate(struct simulation *simulation)
     bool any = false;
     for (size_t i = 0; i < simulation->config.silos.count; i++) any |= silo_at(simulation, i)->eval != NULL;
     if (!any) return CR_OK;
-    struct cr_event_sink sink = cr_progress_sink(&simulation->progress);
+    struct cr_event_sink sink = cr_reporter_sink(&simulation->reporter);
     struct cr_compute *compute;
     struct cr_session session = {0};
     CR_TRY(cr_compute_new(tuning->threads, &compute));
@@ -216,6 +218,15 @@ static enum cr_status simulate(struct simulation *simulation)
     return evaluate(simulation);
 }
 
+static enum cr_status report(struct simulation *simulation, bool json)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer settings = {0};
+    CR_TRY(cr_options_write(&cr_config_table, &simulation->config, &settings));
+    CR_TRY(cr_reporter_open(&simulation->reporter, "simulate", json, simulation->config.tuning.output_dir));
+    cr_run_dir_settings(simulation->reporter.run, cr_buffer_slice(&settings));
+    return cr_reporter_close(&simulation->reporter, simulate(simulation));
+}
+
 enum cr_status cr_command_simulate(int argc, char **argv)
 {
     const char *items[OVERRIDES + 2], *path;
@@ -243,8 +254,7 @@ enum cr_status cr_command_simulate(int argc, char **argv)
     items[overrides.count++] = "federation.address=127.0.0.1:0";
     items[overrides.count++] = "federation.advertise=127.0.0.1:0";
     CR_TRY(cr_config_read_with(path, items, overrides.count, &simulation.config));
-    cr_progress_init(&simulation.progress, json);
-    enum cr_status status = cr_progress_end(&simulation.progress, simulate(&simulation));
+    enum cr_status status = report(&simulation, json);
     for (size_t i = 0; simulation.silos && i < simulation.config.silos.count; i++) {
         cr_child_release(&simulation.silos[i].child);
         free(simulation.silos[i].log);

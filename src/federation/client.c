@@ -118,6 +118,16 @@ static enum cr_status put_string(char **target, const char *value)
     return CR_OK;
 }
 
+// What this silo will do, its own paths among it.
+static enum cr_status tell_job(const struct client *client)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer settings = {0};
+    CR_TRY(cr_options_write(&cr_config_table, &client->config, &settings));
+    cr_emit(client->sink, CR_EVENT_DEBUG, "client.job", NULL,
+            CR_FIELD_TEXT("settings", cr_buffer_text(&settings)));
+    return CR_OK;
+}
+
 static enum cr_status take_job(struct client *client, const struct cr_message *message)
 {
     CR_TRY(cr_append(&client->job, message->body.data, message->body.size));
@@ -131,6 +141,7 @@ static enum cr_status take_job(struct client *client, const struct cr_message *m
     if (!tuning->data.train)
         return cr_fail(CR_INVALID, "the job names no training data: give this silo's with --data FILE");
     cr_config_apply_rounds(&client->config);
+    CR_TRY(tell_job(client));
     client->timeout = client->config.federation.progress_timeout;
     bool goes_on = client->state->has_answer && memcmp(client->state->run, client->run, CR_SHA256_SIZE) == 0;
     if (goes_on)
@@ -479,13 +490,20 @@ static enum cr_status run(struct client *client, bool (*keep_going)(void *contex
     return client->status == CR_OK ? CR_OK : cr_fail(client->status, "%s", client->why);
 }
 
+enum cr_status cr_client_state_path(const struct cr_client_options *options, const struct cr_token *token,
+                                    char **out)
+{
+    char name[CR_NAME_SIZE + 16];
+    snprintf(name, sizeof name, "carrel-silo-%s", token->name);
+    return cr_copy_string(options->state ? options->state : name, out);
+}
+
 static enum cr_status open_client(struct client *client)
 {
+    CR_FREE char *path = NULL;
     CR_TRY(cr_token_parse(client->options->token, &client->token));
-    char name[CR_NAME_SIZE + 16];
-    snprintf(name, sizeof name, "carrel-silo-%s", client->token.name);
-    CR_TRY(cr_client_state_open(client->options->state ? client->options->state : name, &client->token,
-                                &client->state));
+    CR_TRY(cr_client_state_path(client->options, &client->token, &path));
+    CR_TRY(cr_client_state_open(path, &client->token, &client->state));
     return cr_loop_new(&client->loop);
 }
 

@@ -1,11 +1,12 @@
 // A silo of a federation: enrols with a join token, trains what the server asks for, and goes on after any
 // interruption of itself, of the server, or of the network.
 //
-// Events (docs/PROTOCOL.md lists their fields): "client.connected", "client.waiting", "client.enrolled",
-// "client.round", "client.trained", "client.closed", "client.done", and those of training.
+// Events (docs/PROTOCOL.md lists their fields): "client.connected", "client.job", "client.waiting",
+// "client.enrolled", "client.round", "client.trained", "client.closed", "client.done", and those of training.
 #ifndef CARREL_FEDERATION_CLIENT_H
 #define CARREL_FEDERATION_CLIENT_H
 
+#include "channel/token.h"
 #include "federation/learner.h"
 
 struct cr_client_options {
@@ -16,6 +17,10 @@ struct cr_client_options {
     const char *output; // directory that gets the federation's result; NULL: it stays with the server
     size_t threads;     // as in the settings: 0: one per processor
 };
+
+// The directory of the silo's identity and state: the options' or the default. Free with free.
+enum cr_status cr_client_state_path(const struct cr_client_options *options, const struct cr_token *token,
+                                    char **out);
 
 // Runs until the server says that all rounds are done. A server that cannot be reached, or goes silent, is
 // tried again until federation.progress_timeout has passed without a connection: CR_TIMEOUT. keep_going (may

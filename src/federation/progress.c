@@ -1,10 +1,10 @@
 #include "federation/progress.h"
 
 #include "base/clock.h"
+#include "base/words.h"
 #include "format/event_line.h"
 
 #include <errno.h>
-#include <math.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -58,19 +58,7 @@ static enum cr_status append_number(struct cr_buffer *out, double number, char f
 {
     if (form >= '1' && form <= '9') return cr_append_format(out, "%.*f", form - '0', number);
     if (form == '%') return cr_append_format(out, "%.1f %%", 100 * number);
-    if (form == 's' && number < 60) return cr_append_format(out, "%.1f s", number);
-    if (form == 's' && number < 3600)
-        return cr_append_format(out, "%d min %02d s", (int)(number / 60), (int)fmod(number, 60));
-    if (form == 's')
-        return cr_append_format(out, "%d h %02d min", (int)(number / 3600), (int)fmod(number / 60, 60));
-    char digits[32];
-    int length = snprintf(digits, sizeof digits, "%.0f", number);
-    for (int i = 0; i < length; i++) {
-        CR_TRY(cr_append_u8(out, (uint8_t)digits[i]));
-        int left = length - 1 - i;
-        if (left > 0 && left % 3 == 0 && digits[i] != '-') CR_TRY(cr_append_u8(out, ','));
-    }
-    return CR_OK;
+    return form == 's' ? cr_append_duration(out, number) : cr_append_count(out, number);
 }
 
 static enum cr_status append_field(struct cr_buffer *out, const struct cr_event *event, const char *name,

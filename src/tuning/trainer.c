@@ -199,6 +199,12 @@ void cr_trainer_reset_optimizer(struct cr_trainer *trainer)
     cr_optimizer_reset(&trainer->optimizer);
 }
 
+static double epochs_done(const struct cr_trainer *trainer)
+{
+    size_t steps = cr_steps_per_epoch(&trainer->training, cr_dataset_count(trainer->data));
+    return (double)trainer->step / (double)steps;
+}
+
 // Seconds after which a step is reported although logging_steps have not passed: whoever waits sees life.
 static const double longest_silence = 2;
 
@@ -216,7 +222,7 @@ static void report_step(struct cr_trainer *trainer, const struct cr_tally *step,
     double pace = elapsed > 0 ? elapsed : 1e-9;
     double left = (double)(trainer->total_steps - trainer->step) * elapsed / (double)report->steps;
     cr_emit(&trainer->sink, CR_EVENT_INFO, "train.step", NULL, CR_FIELD("step", trainer->step),
-            CR_FIELD("steps", trainer->total_steps),
+            CR_FIELD("steps", trainer->total_steps), CR_FIELD("epoch", epochs_done(trainer)),
             CR_FIELD("loss", report->loss_sum / (double)report->labelled),
             CR_FIELD("learning_rate",
                      cr_learning_rate(&trainer->training, trainer->step - 1, trainer->total_steps)),

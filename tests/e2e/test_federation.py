@@ -513,6 +513,8 @@ class Refusals(Federation):
 
     def test_two_servers_on_one_directory(self):
         second = self.start("serve", self.path)
+        self.assert_ends(second, 2, "out.run: another run is going on there (process %d)" % self.server.process.pid)
+        second = self.start("serve", self.path, "--set", "output_dir=%s/elsewhere" % self.dir)
         self.assert_ends(second, 2, "another server is running on this directory")
         self.federation_still_works()
 

@@ -1,0 +1,25 @@
+#include "base/words.h"
+
+#include <stdio.h>
+
+enum cr_status cr_append_count(struct cr_buffer *out, double number)
+{
+    char digits[320];
+    int length = snprintf(digits, sizeof digits, "%.0f", number);
+    for (int i = 0; i < length; i++) {
+        CR_TRY(cr_append_u8(out, (uint8_t)digits[i]));
+        int left = length - 1 - i;
+        bool digit = digits[i] >= '0' && digits[i] <= '9';
+        if (digit && left > 0 && left % 3 == 0) CR_TRY(cr_append_u8(out, ','));
+    }
+    return CR_OK;
+}
+
+enum cr_status cr_append_duration(struct cr_buffer *out, double seconds)
+{
+    if (!(seconds >= 0 && seconds < 1e12)) return cr_append_u8(out, '?');
+    unsigned long whole = (unsigned long)seconds;
+    if (seconds < 60) return cr_append_format(out, "%.1f s", seconds);
+    if (whole < 3600) return cr_append_format(out, "%lu min %02lu s", whole / 60, whole % 60);
+    return cr_append_format(out, "%lu h %02lu min", whole / 3600, whole / 60 % 60);
+}

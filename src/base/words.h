@@ -1,0 +1,11 @@
+// Numbers as people read them.
+#ifndef CARREL_BASE_WORDS_H
+#define CARREL_BASE_WORDS_H
+
+#include "base/bytes.h"
+
+enum cr_status cr_append_count(struct cr_buffer *out, double number); // rounded: "1,234,567"
+enum cr_status cr_append_duration(struct cr_buffer *out,
+                                  double seconds); // "4.2 s", "3 min 07 s", "5 h 12 min"
+
+#endif

@@ -1,0 +1,38 @@
+#include "cli/reporter.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void receive(void *context, const struct cr_event *event)
+{
+    struct cr_reporter *reporter = context;
+    struct cr_event_sink progress = cr_progress_sink(&reporter->progress);
+    progress.receive(progress.context, event);
+    const char *settings = cr_event_text(event, "settings");
+    if (settings && strcmp(event->name, "client.job") == 0)
+        cr_run_dir_settings(reporter->run, cr_slice_of_string(settings));
+    cr_run_dir_take(reporter->run, event);
+}
+
+enum cr_status cr_reporter_open(struct cr_reporter *reporter, const char *command, bool json, const char *of)
+{
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_run_dir_path(of, &path));
+    cr_progress_init(&reporter->progress, json);
+    struct cr_event_sink warnings = cr_progress_sink(&reporter->progress);
+    return cr_run_dir_open(path, command, &warnings, &reporter->run);
+}
+
+struct cr_event_sink cr_reporter_sink(struct cr_reporter *reporter)
+{
+    return (struct cr_event_sink){receive, reporter};
+}
+
+enum cr_status cr_reporter_close(struct cr_reporter *reporter, enum cr_status status)
+{
+    status = cr_progress_end(&reporter->progress, status);
+    char why[1024] = "";
+    if (status != CR_OK) snprintf(why, sizeof why, "%s", cr_error_message());
+    cr_run_dir_close(reporter->run, cr_exit_code(status), status == CR_OK ? NULL : why);
+    return status == CR_OK ? CR_OK : cr_fail(status, "%s", why);
+}

@@ -1,0 +1,270 @@
+#include "report/run_dir.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "report/events.h"
+#include "report/metrics.h"
+#include "report/page.h"
+#include "report/prometheus.h"
+#include "report/run_lock.h"
+#include "report/tensorboard.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const double refresh_seconds = 10; // between two pages of a run
+
+struct appended {
+    char *path;
+    int fd;
+};
+
+struct cr_run_dir {
+    char *path;
+    int lock;
+    struct cr_event_sink warnings;
+    bool warned;
+    struct appended events, metrics, tensorboard;
+    struct cr_story story;
+    struct cr_buffer settings;
+    double refreshed; // monotonic seconds; 0: never
+    bool changed;     // since then
+    bool first_step;  // of this start is still to come
+};
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0) close(*fd);
+    *fd = -1;
+}
+
+enum cr_status cr_run_dir_path(const char *of, char **out)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer path = {0};
+    const char *slash = strrchr(of, '/'), *last = slash ? slash + 1 : of;
+    if (last[0] == 0 || strcmp(last, ".") == 0 || strcmp(last, "..") == 0) {
+        CR_FREE char *real = realpath(of[0] ? of : ".", NULL);
+        if (!real) return cr_fail_errno(CR_IO, "%s", of);
+        CR_TRY(cr_append_format(&path, "%s.run", real));
+    } else {
+        CR_TRY(cr_append_format(&path, "%s.run", of));
+    }
+    return cr_copy_string(cr_buffer_text(&path), out);
+}
+
+// What is lost is a report, not the work.
+static void warn(struct cr_run_dir *run, enum cr_status status)
+{
+    if (status == CR_OK || run->warned) return;
+    run->warned = true;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    if (cr_append_format(&text, "%s (the run goes on)", cr_error_message()) == CR_OK)
+        cr_event_send(&run->warnings, CR_EVENT_WARNING, "run.warning", cr_buffer_text(&text), NULL, 0);
+}
+
+// All of it or nothing: half a line would spoil the next.
+static enum cr_status append(const struct appended *file, const struct cr_buffer *bytes)
+{
+    if (bytes->size == 0) return CR_OK;
+    off_t before = lseek(file->fd, 0, SEEK_END);
+    if (before < 0) return cr_fail_errno(CR_IO, "%s: cannot be written", file->path);
+    size_t at = 0;
+    while (at < bytes->size) {
+        ssize_t put = write(file->fd, bytes->data + at, bytes->size - at);
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) {
+            enum cr_status status = cr_fail_errno(CR_IO, "%s: cannot be written", file->path);
+            if (ftruncate(file->fd, before) != 0) return status; // the next line tries again
+            return status;
+        }
+        at += (size_t)put;
+    }
+    return CR_OK;
+}
+
+static enum cr_status open_appended(const char *directory, const char *name, struct appended *file)
+{
+    CR_TRY(cr_path_join(directory, name, &file->path));
+    file->fd = open(file->path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    return file->fd < 0 ? cr_fail_errno(CR_IO, "%s: cannot be written", file->path) : CR_OK;
+}
+
+// A machine that went down in the middle of a line leaves half of it.
+static enum cr_status drop_half_line(const struct appended *file)
+{
+    off_t size = lseek(file->fd, 0, SEEK_END);
+    char chunk[4096];
+    while (size > 0) {
+        off_t from = size > (off_t)sizeof chunk ? size - (off_t)sizeof chunk : 0;
+        ssize_t got = pread(file->fd, chunk, (size_t)(size - from), from);
+        if (got <= 0) return cr_fail_errno(CR_IO, "%s: cannot be read", file->path);
+        const char *end = memrchr(chunk, '\n', (size_t)got);
+        if (end) {
+            size = from + (end - chunk) + 1;
+            break;
+        }
+        size = from;
+    }
+    return ftruncate(file->fd, size) == 0 ? CR_OK : cr_fail_errno(CR_IO, "%s: cannot be cut", file->path);
+}
+
+static enum cr_status take_story(void *context, const struct cr_event *event, double time)
+{
+    return cr_story_take(context, event, time);
+}
+
+static enum cr_status open_files(struct cr_run_dir *run)
+{
+    CR_TRY(open_appended(run->path, "events.jsonl", &run->events));
+    CR_TRY(open_appended(run->path, "metrics.jsonl", &run->metrics));
+    CR_TRY(drop_half_line(&run->events));
+    CR_TRY(drop_half_line(&run->metrics));
+    size_t offset = 0;
+    CR_TRY(cr_events_read(run->events.path, &offset, take_story, &run->story));
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer name = {0};
+    CR_TRY(cr_append_format(&name, "events.out.tfevents.%lld.carrel.%ld", (long long)cr_clock_unix(),
+                            (long)getpid()));
+    return open_appended(run->path, cr_buffer_text(&name), &run->tensorboard);
+}
+
+static void free_run(struct cr_run_dir *run)
+{
+    struct appended *files[] = {&run->events, &run->metrics, &run->tensorboard};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        close_fd(&files[i]->fd);
+        free(files[i]->path);
+    }
+    close_fd(&run->lock);
+    cr_story_release(&run->story);
+    cr_buffer_release(&run->settings);
+    free(run->path);
+    free(run);
+}
+
+static enum cr_status open_run(struct cr_run_dir *run, const char *path)
+{
+    CR_TRY(cr_copy_string(path, &run->path));
+    CR_TRY(cr_directory_make(path, true));
+    CR_TRY(cr_run_lock_take(path, &run->lock));
+    return open_files(run);
+}
+
+enum cr_status cr_run_dir_open(const char *path, const char *command, const struct cr_event_sink *warnings,
+                               struct cr_run_dir **out)
+{
+    struct cr_run_dir *run;
+    CR_TRY(cr_allocate(1, sizeof *run, &run));
+    run->lock = run->events.fd = run->metrics.fd = run->tensorboard.fd = -1;
+    run->warnings = *warnings;
+    run->first_step = true;
+    cr_story_init(&run->story);
+    enum cr_status status = open_run(run, path);
+    if (status != CR_OK) {
+        free_run(run);
+        return cr_fail_within(status, "run directory");
+    }
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer version = {0};
+    status = cr_tensorboard_append_version(&version, cr_clock_wall());
+    warn(run, status == CR_OK ? append(&run->tensorboard, &version) : status);
+    const struct cr_event_field fields[] = {CR_FIELD_TEXT("command", command),
+                                            CR_FIELD_TEXT("version", CARREL_VERSION)};
+    cr_run_dir_take(run, &(struct cr_event){CR_EVENT_DEBUG, "run.begin", NULL, fields, 2});
+    *out = run;
+    return CR_OK;
+}
+
+int cr_run_dir_lock(const struct cr_run_dir *run)
+{
+    return run->lock;
+}
+
+const char *cr_run_dir_name(const struct cr_run_dir *run)
+{
+    return run->path;
+}
+
+static enum cr_status write_file(const struct cr_run_dir *run, const char *name, struct cr_slice bytes)
+{
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(run->path, name, &path));
+    return cr_file_write(path, bytes, false);
+}
+
+void cr_run_dir_settings(struct cr_run_dir *run, struct cr_slice yaml)
+{
+    cr_buffer_clear(&run->settings);
+    enum cr_status status = cr_append(&run->settings, yaml.data, yaml.size);
+    warn(run, status == CR_OK ? write_file(run, "config.yaml", cr_buffer_slice(&run->settings)) : status);
+}
+
+static enum cr_status refresh(struct cr_run_dir *run, bool alive)
+{
+    run->refreshed = cr_clock_monotonic();
+    run->changed = false;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(cr_prometheus_append(&text, &run->story));
+    CR_TRY(write_file(run, "metrics.prom", cr_buffer_slice(&text)));
+    cr_buffer_clear(&text);
+    const char *slash = strrchr(run->path, '/');
+    CR_TRY(cr_page_append(&text, &run->story, slash ? slash + 1 : run->path, cr_buffer_text(&run->settings),
+                          alive, cr_clock_wall()));
+    return write_file(run, "summary.html", cr_buffer_slice(&text));
+}
+
+void cr_run_dir_tick(struct cr_run_dir *run)
+{
+    bool due = run->refreshed == 0 || cr_clock_monotonic() - run->refreshed >= refresh_seconds;
+    if (run->changed && due) warn(run, refresh(run, true));
+}
+
+// TensorBoard is told what a resumed run does again.
+static enum cr_status append_start(struct cr_run_dir *run, const struct cr_event *event, double time,
+                                   struct cr_buffer *out)
+{
+    double step = cr_event_number(event, "step");
+    if (!run->first_step || strcmp(event->name, "train.step") != 0 || !(step >= 0 && step < 1e15))
+        return CR_OK;
+    run->first_step = false;
+    return cr_tensorboard_append_start(out, time, (int64_t)step);
+}
+
+static enum cr_status take_scalars(struct cr_run_dir *run, const struct cr_event *event, double time)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer records = {0};
+    CR_TRY(append_start(run, event, time, &records));
+    CR_TRY(cr_metrics_append_scalars(&records, event, time));
+    return append(&run->tensorboard, &records);
+}
+
+static enum cr_status take_lines(struct cr_run_dir *run, const struct cr_event *event, double time)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer line = {0};
+    CR_TRY(cr_events_append(&line, event, time));
+    CR_TRY(append(&run->events, &line));
+    cr_buffer_clear(&line);
+    CR_TRY(cr_metrics_append_line(&line, event, time));
+    return append(&run->metrics, &line);
+}
+
+void cr_run_dir_take(struct cr_run_dir *run, const struct cr_event *event)
+{
+    double time = cr_clock_wall();
+    run->changed = true;
+    warn(run, take_lines(run, event, time));
+    warn(run, take_scalars(run, event, time));
+    warn(run, cr_story_take(&run->story, event, time));
+}
+
+void cr_run_dir_close(struct cr_run_dir *run, int exit_code, const char *word)
+{
+    if (!run) return;
+    const struct cr_event_field code = CR_FIELD("exit_code", exit_code);
+    cr_run_dir_take(run, &(struct cr_event){CR_EVENT_DEBUG, "run.end", word, &code, 1});
+    warn(run, refresh(run, false));
+    free_run(run);
+}

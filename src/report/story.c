@@ -1,0 +1,255 @@
+#include "report/story.h"
+
+#include "base/memory.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+void cr_story_init(struct cr_story *story)
+{
+    *story = (struct cr_story){0};
+    double *numbers[] = {&story->began,
+                         &story->updated,
+                         &story->step,
+                         &story->steps,
+                         &story->epoch,
+                         &story->loss,
+                         &story->grad_norm,
+                         &story->learning_rate,
+                         &story->round,
+                         &story->rounds,
+                         &story->eval_loss,
+                         &story->eval_accuracy,
+                         &story->round_began,
+                         &story->eta,
+                         &story->min_clients,
+                         &story->round_seconds,
+                         &story->tokens_per_second};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) *numbers[i] = NAN;
+}
+
+void cr_story_release(struct cr_story *story)
+{
+    cr_series_release(&story->train);
+    cr_series_release(&story->eval);
+    cr_series_release(&story->federation);
+    for (size_t i = 0; i < story->silo_count; i++) cr_series_release(&story->silos[i].losses);
+    cr_free(&story->silos);
+}
+
+static void put_text(char *out, size_t size, const char *text)
+{
+    snprintf(out, size, "%s", text ? text : "");
+}
+
+// Finds or makes the silo, by name in their order; NULL where there are too many of them.
+static enum cr_status silo_of(struct cr_story *story, const char *name, struct cr_story_silo **out)
+{
+    char short_name[CR_STORY_NAME];
+    put_text(short_name, sizeof short_name, name);
+    size_t at = 0;
+    while (at < story->silo_count && strcmp(story->silos[at].name, short_name) < 0) at++;
+    *out = NULL;
+    if (at < story->silo_count && strcmp(story->silos[at].name, short_name) == 0) {
+        *out = &story->silos[at];
+        return CR_OK;
+    }
+    if (story->silo_count == CR_STORY_SILOS) return CR_OK;
+    CR_TRY(cr_reallocate(story->silo_count + 1, sizeof *story->silos, &story->silos));
+    struct cr_story_silo *silo = &story->silos[at];
+    memmove(silo + 1, silo, (story->silo_count - at) * sizeof *silo);
+    story->silo_count++;
+    *silo = (struct cr_story_silo){.seen = NAN,
+                                   .round = NAN,
+                                   .trained = NAN,
+                                   .step = NAN,
+                                   .steps = NAN,
+                                   .loss = NAN,
+                                   .tokens_per_second = NAN,
+                                   .eval_loss = NAN,
+                                   .eval_accuracy = NAN};
+    put_text(silo->name, sizeof silo->name, short_name);
+    *out = silo;
+    return CR_OK;
+}
+
+// Sets *number where the event has it.
+static void put_number(double *number, const struct cr_event *event, const char *field)
+{
+    if (cr_event_field(event, field)) *number = cr_event_number(event, field);
+}
+
+static void begin_run(struct cr_story *story, const struct cr_event *event, double time)
+{
+    put_text(story->role, sizeof story->role, cr_event_text(event, "command"));
+    story->began = time;
+    story->ended = false;
+    story->why[0] = story->waiting[0] = story->output[0] = 0;
+    story->step = story->steps = story->eta = story->round_began = NAN;
+    for (size_t i = 0; i < story->silo_count; i++) story->silos[i].connected = false;
+}
+
+static void end_run(struct cr_story *story, const struct cr_event *event)
+{
+    story->ended = true;
+    double code = cr_event_number(event, "exit_code");
+    story->exit_code = code >= 0 && code < 256 ? (int)code : 1;
+    put_text(story->why, sizeof story->why, event->message);
+}
+
+static enum cr_status take_step(struct cr_story *story, const struct cr_event *event)
+{
+    put_number(&story->epoch, event, "epoch");
+    put_number(&story->loss, event, "loss");
+    put_number(&story->learning_rate, event, "learning_rate");
+    put_number(&story->grad_norm, event, "grad_norm");
+    put_number(&story->tokens_per_second, event, "tokens_per_second");
+    put_number(&story->eta, event, "eta");
+    return cr_series_add(&story->train, story->step, story->loss);
+}
+
+static enum cr_status take_eval(struct cr_story *story, const struct cr_event *event)
+{
+    put_number(&story->eval_loss, event, "loss");
+    put_number(&story->eval_accuracy, event, "accuracy");
+    return cr_series_add(&story->eval, story->step, story->eval_loss);
+}
+
+static enum cr_status take_train(struct cr_story *story, const struct cr_event *event, const char *name)
+{
+    put_number(&story->step, event, "step");
+    put_number(&story->steps, event, "steps");
+    if (strcmp(name, "begin") == 0)
+        story->fresh = strcmp(story->role, "tune") == 0; // a silo's rounds go on by themselves
+    else if (strcmp(name, "resumed") == 0)
+        story->fresh = false;
+    if (strcmp(name, "step") != 0 && strcmp(name, "eval") != 0) return CR_OK;
+    if (story->fresh) { // another run in the same place
+        cr_series_clear(&story->train);
+        cr_series_clear(&story->eval);
+        story->eval_loss = story->eval_accuracy = NAN;
+        story->fresh = false;
+    }
+    return strcmp(name, "step") == 0 ? take_step(story, event) : take_eval(story, event);
+}
+
+static void begin_federation(struct cr_story *story, const struct cr_event *event)
+{
+    put_text(story->address, sizeof story->address, cr_event_text(event, "address"));
+    put_number(&story->min_clients, event, "min_clients");
+    if (story->round > 1) return;
+    cr_series_clear(&story->federation);
+    for (size_t i = 0; i < story->silo_count; i++) cr_series_clear(&story->silos[i].losses);
+}
+
+static enum cr_status close_round(struct cr_story *story, const struct cr_event *event, double time)
+{
+    if (!isnan(story->round_began)) story->round_seconds = time - story->round_began;
+    put_number(&story->round_seconds, event, "seconds");
+    put_number(&story->loss, event, "loss");
+    return cr_series_add(&story->federation, story->round, story->loss);
+}
+
+static void begin_round(struct cr_story *story, double time)
+{
+    story->round_began = time;
+    for (size_t i = 0; i < story->silo_count; i++) {
+        story->silos[i].dropped = false;
+        story->silos[i].step = story->silos[i].steps = NAN;
+    }
+}
+
+// "server.", "round." and "client.", what concerns the whole federation.
+static enum cr_status take_federation(struct cr_story *story, const struct cr_event *event, double time)
+{
+    const char *name = event->name;
+    put_number(&story->rounds, event, "rounds");
+    if (strcmp(name, "client.trained") != 0) put_number(&story->round, event, "round");
+    if (strcmp(name, "server.listening") == 0) begin_federation(story, event);
+    if (strcmp(name, "round.begin") == 0 || strcmp(name, "client.round") == 0) begin_round(story, time);
+    if (strcmp(name, "round.done") == 0 || strcmp(name, "client.closed") == 0)
+        return close_round(story, event, time);
+    if (strcmp(name, "client.waiting") == 0) put_text(story->waiting, sizeof story->waiting, event->message);
+    if (strcmp(name, "client.connected") == 0) {
+        story->waiting[0] = 0;
+        put_text(story->self, sizeof story->self, cr_event_text(event, "silo"));
+        put_text(story->address, sizeof story->address, cr_event_text(event, "address"));
+    }
+    return CR_OK;
+}
+
+static enum cr_status take_silo(struct cr_story *story, const char *silo_name, const struct cr_event *event,
+                                double time)
+{
+    struct cr_story_silo *silo;
+    const char *name = event->name;
+    CR_TRY(silo_of(story, silo_name, &silo));
+    if (!silo) return CR_OK;
+    if (strcmp(name, "server.left") == 0) silo->connected = false;
+    if (strcmp(name, "round.dropped") == 0) silo->dropped = true;
+    if (strcmp(name, "simulate.eval") == 0) {
+        put_number(&silo->eval_loss, event, "loss");
+        put_number(&silo->eval_accuracy, event, "accuracy");
+    }
+    bool trains = strcmp(name, "round.progress") == 0 || strcmp(name, "round.trained") == 0 ||
+                  strcmp(name, "client.trained") == 0;
+    if (!trains && strcmp(name, "server.joined") != 0) return CR_OK;
+    silo->connected = true;
+    silo->seen = time;
+    if (!trains) return CR_OK;
+    put_number(&silo->round, event, "round");
+    put_number(&silo->step, event, "step");
+    put_number(&silo->steps, event, "steps");
+    put_number(&silo->loss, event, "loss");
+    put_number(&silo->tokens_per_second, event, "tokens_per_second");
+    if (strcmp(name, "round.progress") == 0) return CR_OK;
+    silo->trained = silo->round;
+    return cr_series_add(&silo->losses, silo->round, silo->loss);
+}
+
+enum cr_status cr_story_take(struct cr_story *story, const struct cr_event *event, double time)
+{
+    const char *name = event->name;
+    const char *silo = cr_event_text(event, "silo");
+    story->updated = time;
+    if (strcmp(name, "client.trained") == 0) silo = story->self;
+    if (strcmp(name, "run.begin") == 0) begin_run(story, event, time);
+    if (strcmp(name, "run.end") == 0) end_run(story, event);
+    if (cr_event_text(event, "output"))
+        put_text(story->output, sizeof story->output, cr_event_text(event, "output"));
+    if (strncmp(name, "train.", 6) == 0) return take_train(story, event, name + 6);
+    if (silo && strncmp(name, "client.connected", 16) != 0 && silo[0])
+        CR_TRY(take_silo(story, silo, event, time));
+    if (strncmp(name, "server.", 7) == 0 || strncmp(name, "round.", 6) == 0 ||
+        strncmp(name, "client.", 7) == 0)
+        return take_federation(story, event, time);
+    return CR_OK;
+}
+
+double cr_story_eta(const struct cr_story *story, double now)
+{
+    double left = story->eta, since = story->updated;
+    if (story->rounds > 0) {
+        left = (story->rounds - story->round + 1) * story->round_seconds;
+        since = story->round_began;
+    }
+    left -= now > since ? now - since : 0;
+    return left < 0 ? 0 : left; // NaN stays NaN
+}
+
+const char *cr_story_silo_state(const struct cr_story *story, const struct cr_story_silo *silo)
+{
+    if (silo->dropped) return "left out";
+    if (!silo->connected) return "away";
+    if (silo->trained >= story->round) return "has answered";
+    return silo->round >= story->round ? "training" : "connected";
+}
+
+const char *cr_story_state(const struct cr_story *story, bool alive)
+{
+    if (alive) return "running";
+    if (!story->ended) return "killed";
+    if (story->exit_code == 0) return "finished";
+    return story->exit_code == cr_exit_code(CR_CANCELLED) ? "stopped" : "failed";
+}

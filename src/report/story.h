@@ -1,0 +1,63 @@
+// What a run's events come to so far: where it is, how it ended, and its curves. The writer of a run
+// directory feeds it as they come, `carrel status` from the file: both tell the same.
+#ifndef CARREL_REPORT_STORY_H
+#define CARREL_REPORT_STORY_H
+
+#include "base/event.h"
+#include "report/series.h"
+
+#include <stdbool.h>
+
+enum { CR_STORY_NAME = 64, CR_STORY_TEXT = 1024, CR_STORY_SILOS = 1024 };
+
+// Numbers that are not known are NaN.
+struct cr_story_silo {
+    char name[CR_STORY_NAME];
+    bool connected;
+    bool dropped;          // left out of the present round
+    double seen;           // Unix seconds of its last sign of life
+    double round, trained; // that it is in; that it last answered for
+    double step, steps;    // of the round
+    double loss, tokens_per_second;
+    double eval_loss, eval_accuracy; // of a simulation's end
+    struct cr_series losses;         // by round
+};
+
+struct cr_story {
+    char role[CR_STORY_NAME]; // "tune", "serve", "join" or "simulate"; "" before anything is known
+    double began, updated;    // Unix seconds: of the present start, of the last event
+    bool ended;               // as it says itself; a run that was killed says nothing
+    int exit_code;
+    char why[CR_STORY_TEXT];     // of a failure
+    char waiting[CR_STORY_TEXT]; // a silo without a connection: why
+    char address[CR_STORY_TEXT], output[CR_STORY_TEXT];
+    char self[CR_STORY_NAME]; // the silo that a `join` is
+
+    double step, steps, epoch, loss, learning_rate, grad_norm, tokens_per_second, eta;
+    double eval_loss, eval_accuracy;
+    double round, rounds, min_clients; // the present round, from 1
+    double round_began, round_seconds; // Unix seconds; how long the last one took
+    struct cr_series train, eval;      // loss by step
+    struct cr_series federation;       // loss by round
+    struct cr_story_silo *silos;       // [silo_count] by name
+    size_t silo_count;
+
+    bool fresh; // training that has not said where it goes on from
+};
+
+void cr_story_init(struct cr_story *story);
+void cr_story_release(struct cr_story *story);
+
+// Takes one more event, which came at `time`. One that it does not know only tells the time.
+enum cr_status cr_story_take(struct cr_story *story, const struct cr_event *event, double time);
+
+// Seconds until the end by the present pace, seen from `now`; NaN where nothing tells.
+double cr_story_eta(const struct cr_story *story, double now);
+
+// What a silo does: "training", "has answered", "connected", "away" or "left out".
+const char *cr_story_silo_state(const struct cr_story *story, const struct cr_story_silo *silo);
+
+// The state in a word: "running", "finished", "stopped", "failed" or "killed". `alive`: its process is there.
+const char *cr_story_state(const struct cr_story *story, bool alive);
+
+#endif

@@ -1,0 +1,215 @@
+"""What a run leaves behind, and what carrel says of it: run directories of tune, serve, join and simulate."""
+import json
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import unittest
+
+CARREL = os.path.join(os.path.abspath(sys.argv.pop(1)), "carrel")
+DEMO = os.path.abspath("examples/demo/model")
+ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
+
+
+def carrel(*command, **options):
+    return subprocess.run([CARREL, *command], env=ENVIRONMENT, capture_output=True, text=True, timeout=120, **options)
+
+
+def lines(path):
+    with open(path) as file:
+        return [json.loads(line) for line in file]
+
+
+def text(path):
+    with open(path) as file:
+        return file.read()
+
+
+def gone(pid):
+    try:
+        return text("/proc/%d/stat" % pid).rsplit(") ", 1)[1][0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+class Report(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="carrel-report-")
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.output = os.path.join(self.folder, "adapter")
+        self.run_dir = self.output + ".run"
+        self.rows = os.path.join(self.folder, "rows.jsonl")
+        with open(self.rows, "w") as rows:
+            rows.write('{"text": "After lunch the doctor wrote"}\n' * 8)
+
+    def write_config(self, name="run", **settings):
+        path = os.path.join(self.folder, name + ".yaml")
+        with open(path, "w") as config:
+            json.dump({"model_name_or_path": DEMO, "output_dir": self.output, "threads": 1,
+                       "data": {"train": self.rows, "eval": self.rows, "max_length": 32},
+                       "training": {"max_steps": 6, "logging_steps": 2, "per_device_train_batch_size": 2}, **settings},
+                      config)
+        return path
+
+    def endless(self):
+        return self.write_config(training={"max_steps": 10 ** 6, "logging_steps": 1, "per_device_train_batch_size": 2,
+                                           "save_steps": 5})
+
+    def start(self, *command, **options):
+        process = subprocess.Popen([CARREL, *command], env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   text=True, **options)
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        return process
+
+    def wait_event(self, process, name, **fields):
+        for line in process.stdout:
+            event = json.loads(line)
+            if event["event"] == name and all(event[key] >= value for key, value in fields.items()):
+                return event
+        raise AssertionError("no %s: %s" % (name, process.stderr.read()))
+
+    def names(self, run_dir=None):
+        return [event["event"] for event in lines((run_dir or self.run_dir) + "/events.jsonl")]
+
+    def test_tune(self):
+        shown = carrel("tune", self.write_config(), "--json")
+        self.assertEqual(shown.returncode, 0, shown.stderr)
+        events = lines(self.run_dir + "/events.jsonl")
+        self.assertEqual(events[0]["event"], "run.begin")
+        self.assertEqual((events[-1]["event"], events[-1]["exit_code"]), ("run.end", 0))
+        times = [event.pop("time") for event in events]
+        self.assertEqual(times, sorted(times))
+        self.assertEqual(events[1:-1], [json.loads(line) for line in shown.stdout.splitlines()])
+        metrics = lines(self.run_dir + "/metrics.jsonl")
+        self.assertEqual([sorted(line) for line in metrics], [
+            ["epoch", "grad_norm", "learning_rate", "loss", "step", "time", "tokens_per_second"]] * 3 + [
+            ["eval_accuracy", "eval_loss", "step", "time"], ["time", "train_loss", "train_runtime"]])
+        self.assertEqual([line.get("step") for line in metrics], [2, 4, 6, 6, None])
+        self.assertEqual([line.get("epoch") for line in metrics], [0.5, 1, 1.5, None, None])
+        page = text(self.run_dir + "/summary.html")
+        self.assertIn(">finished<", page)
+        self.assertIn("<svg ", page)
+        self.assertIn("max_steps: 6", page)
+        # config.yaml is all settings, and may be used as such.
+        self.assertIn("lora_alpha: 16", text(self.run_dir + "/config.yaml"))
+        again = carrel("tune", self.run_dir + "/config.yaml")
+        self.assertEqual(again.returncode, 0, again.stderr)
+        self.assertRegex(text(self.run_dir + "/metrics.prom"), r"(?m)^carrel_step 6$")
+        self.assertEqual(stat.S_IMODE(os.stat(self.run_dir).st_mode), 0o700)
+        self.assertEqual(len([name for name in os.listdir(self.run_dir) if ".tfevents." in name]), 2)
+
+    def test_killed_and_resumed(self):
+        config = self.endless()
+        for start in range(2):
+            process = self.start("tune", config, "--json")
+            self.wait_event(process, "train.step", step=30 * (start + 1))
+            second = carrel("tune", config)
+            self.assertEqual((second.returncode, second.stderr), (2, "carrel: run directory: %s: another run is going on "
+                             "there (process %d)\n" % (self.run_dir, process.pid)))
+            process.kill()
+            process.wait()
+            self.assertIn(">running<", text(self.run_dir + "/summary.html"))  # as it was last written
+        process = self.start("tune", config, "--json")  # at once: it waits for the end of what was killed
+        self.assertGreaterEqual(self.wait_event(process, "train.resumed")["step"], 55)
+        process.terminate()
+        process.communicate()
+        self.assertEqual(process.returncode, 130)
+        names = self.names()
+        self.assertEqual((names.count("run.begin"), names.count("train.resumed"), names.count("run.end")), (3, 2, 1))
+        self.assertIn(">stopped<", text(self.run_dir + "/summary.html"))
+        steps = [line["step"] for line in lines(self.run_dir + "/metrics.jsonl")]
+        self.assertEqual(sorted(set(steps)), list(range(1, max(steps) + 1)))
+
+    def test_failure_is_kept(self):
+        failed = carrel("tune", self.write_config(), "--set", "data.train=" + self.folder + "/none.jsonl")
+        self.assertEqual(failed.returncode, 3)
+        last = lines(self.run_dir + "/events.jsonl")[-1]
+        self.assertEqual("carrel: %s\n" % last["message"], failed.stderr)
+        self.assertEqual(last["exit_code"], 3)
+
+    def test_full_disk_does_not_stop_the_work(self):
+        """A limit on the size of files stands for a full disk: the adapter fits, the events do not."""
+        config = self.write_config(training={"max_steps": 3000, "logging_steps": 1, "per_device_train_batch_size": 1,
+                                             "save_steps": 0})
+        for json_flag in ([], ["--json"]):
+            done = subprocess.run(["bash", "-c", 'ulimit -f 110; exec "$@"', "-", CARREL, "tune", config, *json_flag],
+                                  env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            if json_flag:
+                warnings = [event["message"] for event in map(json.loads, done.stdout.splitlines())
+                            if event["event"] == "run.warning"]
+            else:
+                warnings = re.findall(r"(?m)^warning: (.*)$", done.stderr)
+            self.assertEqual(warnings, ["%s/events.jsonl: cannot be written: File too large (the run goes on)" % self.run_dir])
+            self.assertTrue(os.path.exists(self.output + "/adapter_model.safetensors"))
+        self.assertGreater(len(self.names()), 100)  # whole lines, all of them events
+
+    def test_no_place_for_it(self):
+        with open(self.run_dir, "w"):
+            pass
+        failed = carrel("tune", self.write_config())
+        self.assertEqual((failed.returncode, failed.stderr),
+                         (3, "carrel: run directory: %s: there is a file of that name\n" % self.run_dir))
+
+    def federation(self, **more):
+        return self.write_config("federation", federation={"rounds": 2, "local_steps": 3, "address": "127.0.0.1:0",
+                                                           "state_dir": self.folder + "/server", "min_clients": 2}, **more)
+
+    def test_serve_and_join(self):
+        config = self.federation()
+        server = self.start("serve", config, "--json")
+        self.wait_event(server, "server.listening")
+        silos = {}
+        for name in ("anne", "ben"):
+            token = carrel("invite", name, "--config", config).stdout.strip()
+            silos[name] = self.start("join", token, "--state", "%s/%s" % (self.folder, name), "--data", self.rows)
+        for process in (server, *silos.values()):
+            _, error = process.communicate(timeout=60)
+            self.assertEqual(process.returncode, 0, error)
+        done = [line for line in lines(self.run_dir + "/metrics.jsonl") if "federation_loss" in line]
+        self.assertEqual([(line["round"], line["silos"]) for line in done], [(1, 2), (2, 2)])
+        for name in silos:
+            self.assertIn('carrel_silo_trained_round{silo="%s"} 2\n' % name, text(self.run_dir + "/metrics.prom"))
+            run_dir = "%s/%s.run" % (self.folder, name)
+            settings = text(run_dir + "/config.yaml")
+            self.assertIn('train: "%s"' % self.rows, settings)
+            self.assertIn("max_steps: 6", settings)
+            losses = [line for line in lines(run_dir + "/metrics.jsonl") if "round_loss" in line]
+            self.assertEqual([line["round"] for line in losses], [1, 2])
+            self.assertIn(">finished<", text(run_dir + "/summary.html"))
+            self.assertNotIn("carrel1.", text(run_dir + "/events.jsonl"))
+
+    def simulation(self):
+        return self.federation(silos=[{"name": "anne", "data": self.rows, "eval": self.rows},
+                                      {"name": "ben", "data": self.rows}])
+
+    def test_simulate(self):
+        done = carrel("simulate", self.simulation())
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual([(line["silo"], "eval_accuracy" in line) for line in lines(self.run_dir + "/metrics.jsonl")
+                          if "eval_loss" in line], [("anne", True)])
+        self.assertIn("<td>ben</td>", text(self.run_dir + "/summary.html"))
+
+    def test_killed_simulation_leaves_no_process(self):
+        command = ("simulate", self.simulation(), "--json", "--set", "federation.local_steps=100000")
+        process = self.start(*command)
+        self.wait_event(process, "round.progress")
+        with open("/proc/%d/task/%d/children" % (process.pid, process.pid)) as file:
+            children = [int(word) for word in file.read().split()]
+        self.assertEqual(len(children), 3)
+        process.kill()
+        process.wait()
+        # The next run begins when the last of them is gone.
+        process = self.start(*command)
+        self.wait_event(process, "server.listening")
+        for pid in children:
+            self.assertTrue(gone(pid), pid)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

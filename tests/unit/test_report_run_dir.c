@@ -1,0 +1,225 @@
+#include "temporary.h"
+
+#include "base/file.h"
+#include "report/events.h"
+#include "report/run_dir.h"
+#include "report/run_lock.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+static int warnings;
+
+static void receive(void *context, const struct cr_event *event)
+{
+    (void)context;
+    assert_string_equal(event->name, "run.warning");
+    assert_int_equal(event->level, CR_EVENT_WARNING);
+    warnings++;
+}
+
+static const struct cr_event_sink sink = {receive, NULL};
+
+static struct cr_run_dir *open_run(const char *name)
+{
+    struct cr_run_dir *run;
+    assert_ok(cr_run_dir_open(in_directory(name), "tune", &sink, &run));
+    return run;
+}
+
+static void step(struct cr_run_dir *run, double number, double loss)
+{
+    const struct cr_event_field fields[] = {CR_FIELD("step", number), CR_FIELD("steps", 30),
+                                            CR_FIELD("loss", loss)};
+    cr_run_dir_take(run, &(struct cr_event){CR_EVENT_INFO, "train.step", NULL, fields, 3});
+}
+
+static void read_text(const char *name, struct cr_buffer *out)
+{
+    cr_buffer_clear(out);
+    assert_ok(cr_file_read(in_directory(name), 1 << 20, out));
+}
+
+static enum cr_status count(void *context, const struct cr_event *event, double time)
+{
+    (void)event, (void)time;
+    ++*(int *)context;
+    return CR_OK;
+}
+
+static int events_in(const char *name)
+{
+    size_t offset = 0;
+    int found = 0;
+    assert_ok(cr_events_read(in_directory(name), &offset, count, &found));
+    return found;
+}
+
+static void test_name(void **state)
+{
+    (void)state;
+    static const char *const pairs[][2] = {
+        {"adapter", "adapter.run"}, {"a/b", "a/b.run"}, {"../x", "../x.run"}};
+    for (size_t i = 0; i < 3; i++) {
+        CR_FREE char *path = NULL;
+        assert_ok(cr_run_dir_path(pairs[i][0], &path));
+        assert_string_equal(path, pairs[i][1]);
+    }
+    static const char *const same[] = {".", "", "./", "../%s/"};
+    char *here = realpath(".", NULL);
+    assert_non_null(here);
+    for (size_t i = 0; i < 4; i++) { // what has no name of its own gets the directory's
+        char of[512], expected[512];
+        snprintf(of, sizeof of, same[i], strrchr(here, '/') + 1);
+        snprintf(expected, sizeof expected, "%s.run", here);
+        CR_FREE char *path = NULL;
+        assert_ok(cr_run_dir_path(of, &path));
+        assert_string_equal(path, expected);
+    }
+    free(here);
+}
+
+static void test_goes_on(void **state)
+{
+    (void)state;
+    struct cr_run_dir *run = open_run("on.run");
+    cr_run_dir_settings(run, cr_slice_of_string("seed: 42\n"));
+    step(run, 10, 3);
+    step(run, 20, 2);
+    cr_run_dir_close(run, 3, "no disk");
+    assert_int_equal(events_in("on.run/events.jsonl"), 4);
+    // A machine that went down left half a line.
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    read_text("on.run/events.jsonl", &text);
+    assert_ok(cr_append_format(&text, "{\"time\": 17"));
+    assert_ok(cr_file_write(in_directory("on.run/events.jsonl"), cr_buffer_slice(&text), false));
+    run = open_run("on.run");
+    step(run, 30, 1);
+    cr_run_dir_close(run, 0, NULL);
+    assert_int_equal(events_in("on.run/events.jsonl"), 7);
+    read_text("on.run/metrics.jsonl", &text);
+    int lines = 0;
+    for (size_t i = 0; i < text.size; i++) lines += text.data[i] == '\n';
+    assert_int_equal(lines, 3);
+    read_text("on.run/summary.html", &text); // with what came before
+    assert_non_null(strstr(cr_buffer_text(&text), "step 10: 3</title>"));
+    assert_non_null(strstr(cr_buffer_text(&text), "step 30: 1</title>"));
+    assert_non_null(strstr(cr_buffer_text(&text), ">finished<"));
+    read_text("on.run/config.yaml", &text);
+    assert_string_equal(cr_buffer_text(&text), "seed: 42\n");
+    read_text("on.run/metrics.prom", &text);
+    assert_non_null(strstr(cr_buffer_text(&text), "\ncarrel_step 30\n"));
+    assert_int_equal(warnings, 0);
+}
+
+static void test_one_at_a_time(void **state)
+{
+    (void)state;
+    char path[256];
+    snprintf(path, sizeof path, "%s", in_directory("lock.run"));
+    bool held = true;
+    assert_ok(cr_run_lock_is_held(path, &held)); // not there
+    assert_false(held);
+    struct cr_run_dir *run = open_run("lock.run");
+    pid_t other = fork();
+    if (other == 0) {
+        struct cr_run_dir *second;
+        bool seen = false;
+        enum cr_status status = cr_run_dir_open(path, "tune", &sink, &second);
+        bool ok = status == CR_INVALID &&
+                  strstr(cr_error_message(), "another run is going on there (process ") &&
+                  cr_run_lock_is_held(path, &seen) == CR_OK && seen;
+        _exit(ok ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(other, &status, 0), other);
+    assert_int_equal(status, 0);
+    cr_run_dir_close(run, 0, NULL);
+    assert_ok(cr_run_lock_is_held(path, &held));
+    assert_false(held);
+}
+
+// A parent that was killed left a child with the lock: the run is over, but the next one waits for its end.
+static void test_waits_for_the_children_of_a_killed_run(void **state)
+{
+    (void)state;
+    char path[256];
+    snprintf(path, sizeof path, "%s", in_directory("child.run"));
+    int ready[2];
+    assert_int_equal(pipe(ready), 0);
+    pid_t parent = fork();
+    if (parent == 0) {
+        struct cr_run_dir *run;
+        if (cr_run_dir_open(path, "tune", &sink, &run) != CR_OK) _exit(1);
+        pid_t child = fork();
+        if (child == 0) {
+            close(ready[0]);
+            usleep(300 * 1000);
+            _exit(0);
+        }
+        _exit(write(ready[1], &child, sizeof child) == (ssize_t)sizeof child ? 0 : 1);
+    }
+    int status;
+    pid_t child;
+    assert_int_equal(waitpid(parent, &status, 0), parent);
+    assert_int_equal(status, 0);
+    assert_int_equal(read(ready[0], &child, sizeof child), sizeof child);
+    close(ready[1]);
+    bool held = true;
+    assert_ok(cr_run_lock_is_held(path, &held));
+    assert_false(held);
+    struct cr_run_dir *run = open_run("child.run");
+    char end;
+    assert_int_equal(read(ready[0], &end, 1), 0); // the child's end of the pipe is closed: it is gone
+    close(ready[0]);
+    cr_run_dir_close(run, 0, NULL);
+}
+
+static void test_no_room(void **state)
+{
+    (void)state;
+    warnings = 0;
+    struct cr_run_dir *run = open_run("full.run");
+    struct rlimit before, tight;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    tight = before;
+    tight.rlim_cur = 300; // bytes of a file
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &tight), 0);
+    for (int i = 0; i < 50; i++) step(run, i, 1);
+    cr_run_dir_settings(run, cr_slice_of_string("seed: 42\n"));
+    cr_run_dir_tick(run);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(warnings, 1);
+    int few = events_in("full.run/events.jsonl"); // whole lines
+    assert_in_range(few, 1, 4);
+    step(run, 60, 1); // there is room again
+    cr_run_dir_close(run, 0, NULL);
+    assert_int_equal(events_in("full.run/events.jsonl"), few + 2);
+    assert_int_equal(warnings, 1);
+    assert_true(cr_file_exists(in_directory("full.run/summary.html")));
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    struct cr_run_dir *run;
+    assert_ok(cr_file_write(in_directory("file.run"), cr_slice_of_string(""), false));
+    assert_fails(CR_IO, "run directory: ", cr_run_dir_open(in_directory("file.run"), "tune", &sink, &run));
+    assert_ok(cr_directory_make(in_directory("bad.run"), true));
+    assert_ok(cr_file_write(in_directory("bad.run/events.jsonl"), cr_slice_of_string("nonsense\n"), false));
+    assert_fails(CR_INVALID, "bad.run/events.jsonl: at byte 0",
+                 cr_run_dir_open(in_directory("bad.run"), "tune", &sink, &run));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_name),          cmocka_unit_test(test_goes_on),
+        cmocka_unit_test(test_one_at_a_time), cmocka_unit_test(test_waits_for_the_children_of_a_killed_run),
+        cmocka_unit_test(test_no_room),       cmocka_unit_test(test_refused),
+    };
+    return cmocka_run_group_tests(tests, make_directory, remove_directory);
+}

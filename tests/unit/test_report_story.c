@@ -1,0 +1,271 @@
+#include "support.h"
+
+#include "report/events.h"
+#include "report/metrics.h"
+#include "report/page.h"
+#include "report/prometheus.h"
+#include "report/story.h"
+
+#include <math.h>
+#include <stdio.h>
+
+static enum cr_status take(void *context, const struct cr_event *event, double time)
+{
+    return cr_story_take(context, event, time);
+}
+
+static void tell(struct cr_story *story, const char *lines)
+{
+    size_t offset = 0;
+    assert_ok(cr_events_parse(cr_slice_of_string(lines), "events", &offset, take, story));
+    assert_int_equal(offset, strlen(lines));
+}
+
+static const char tune[] =
+    "{\"time\": 100, \"event\": \"run.begin\", \"level\": \"debug\", \"command\": \"tune\"}\n"
+    "{\"time\": 101, \"event\": \"train.begin\", \"steps\": 40}\n"
+    "{\"time\": 102, \"event\": \"train.step\", \"step\": 10, \"steps\": 40, \"loss\": 3, \"eta\": 30}\n"
+    "{\"time\": 103, \"event\": \"train.step\", \"step\": 20, \"steps\": 40, \"loss\": 2, \"eta\": 20, "
+    "\"learning_rate\": 0.5, \"grad_norm\": 7, \"tokens_per_second\": 1234, \"epoch\": 0.5}\n";
+
+static void test_tune(void **state)
+{
+    (void)state;
+    struct cr_story story;
+    cr_story_init(&story);
+    tell(&story, tune);
+    assert_string_equal(story.role, "tune");
+    assert_true(story.began == 100 && story.updated == 103 && story.step == 20 && story.steps == 40);
+    assert_true(story.loss == 2 && story.learning_rate == 0.5 && story.epoch == 0.5);
+    assert_true(isnan(story.eval_loss) && isnan(story.rounds));
+    assert_true(cr_story_eta(&story, 108) == 15);
+    assert_string_equal(cr_story_state(&story, true), "running");
+    assert_string_equal(cr_story_state(&story, false), "killed");
+    // It goes on from step 15: step 20 is done again.
+    tell(&story, "{\"time\": 200, \"event\": \"run.begin\", \"command\": \"tune\"}\n"
+                 "{\"time\": 201, \"event\": \"train.begin\", \"steps\": 40}\n"
+                 "{\"time\": 201, \"event\": \"train.resumed\", \"step\": 15, \"steps\": 40}\n"
+                 "{\"time\": 202, \"event\": \"train.step\", \"step\": 20, \"steps\": 40, \"loss\": 2.5}\n"
+                 "{\"time\": 203, \"event\": \"train.eval\", \"step\": 40, \"loss\": 4, \"accuracy\": 0.5}\n"
+                 "{\"time\": 204, \"event\": \"run.end\", \"message\": \"no disk\", \"exit_code\": 3}\n");
+    assert_int_equal(story.train.count, 2);
+    assert_true(story.train.points[1].x == 20 && story.train.points[1].y == 2.5);
+    assert_int_equal(story.eval.count, 1);
+    assert_string_equal(cr_story_state(&story, false), "failed");
+    assert_string_equal(story.why, "no disk");
+    // Another run in the same place, which reports less often.
+    tell(&story, "{\"time\": 300, \"event\": \"run.begin\", \"command\": \"tune\"}\n"
+                 "{\"time\": 301, \"event\": \"train.begin\", \"steps\": 90}\n"
+                 "{\"time\": 302, \"event\": \"train.step\", \"step\": 50, \"steps\": 90, \"loss\": 1}\n"
+                 "{\"time\": 304, \"event\": \"run.end\", \"exit_code\": 0}\n");
+    assert_int_equal(story.train.count, 1);
+    assert_int_equal(story.eval.count, 0);
+    assert_string_equal(cr_story_state(&story, false), "finished");
+    tell(&story, "{\"time\": 304, \"event\": \"run.end\", \"exit_code\": 130}\n");
+    assert_string_equal(cr_story_state(&story, false), "stopped");
+    cr_story_release(&story);
+}
+
+static const char serve[] =
+    "{\"time\": 100, \"event\": \"run.begin\", \"command\": \"serve\"}\n"
+    "{\"time\": 101, \"event\": \"server.listening\", \"address\": \"a:1\", \"round\": 1, \"rounds\": 3, "
+    "\"min_clients\": 2}\n"
+    "{\"time\": 102, \"event\": \"server.joined\", \"silo\": \"ben\", \"address\": \"x\"}\n"
+    "{\"time\": 103, \"event\": \"server.joined\", \"silo\": \"anne\", \"address\": \"y\"}\n"
+    "{\"time\": 104, \"event\": \"round.begin\", \"round\": 1, \"rounds\": 3, \"silos\": 2}\n"
+    "{\"time\": 105, \"event\": \"round.progress\", \"silo\": \"ben\", \"round\": 1, \"step\": 2, \"steps\": "
+    "5, "
+    "\"loss\": 9, \"tokens_per_second\": 50}\n"
+    "{\"time\": 106, \"event\": \"round.trained\", \"silo\": \"anne\", \"round\": 1, \"loss\": 8}\n"
+    "{\"time\": 107, \"event\": \"server.left\", \"silo\": \"ben\", \"message\": \"cut\"}\n";
+
+static void test_federation(void **state)
+{
+    (void)state;
+    struct cr_story story;
+    cr_story_init(&story);
+    tell(&story, serve);
+    assert_int_equal(story.silo_count, 2);
+    const struct cr_story_silo *anne = &story.silos[0], *ben = &story.silos[1];
+    assert_string_equal(anne->name, "anne");
+    assert_true(ben->step == 2 && ben->steps == 5 && ben->seen == 105 && ben->tokens_per_second == 50);
+    assert_string_equal(cr_story_silo_state(&story, ben), "away");
+    assert_string_equal(cr_story_silo_state(&story, anne), "has answered");
+    assert_true(isnan(cr_story_eta(&story, 107))); // no round was timed yet
+    tell(&story, "{\"time\": 108, \"event\": \"round.dropped\", \"silo\": \"ben\", \"round\": 1, "
+                 "\"message\": \"away\"}\n");
+    assert_string_equal(cr_story_silo_state(&story, ben), "left out");
+    tell(&story, "{\"time\": 114, \"event\": \"round.done\", \"round\": 1, \"rounds\": 3, \"loss\": 8, "
+                 "\"seconds\": 10}\n"
+                 "{\"time\": 114, \"event\": \"round.begin\", \"round\": 2, \"rounds\": 3, \"silos\": 2}\n");
+    assert_true(story.round == 2 && story.loss == 8 && story.federation.count == 1);
+    assert_true(cr_story_eta(&story, 118) == 16); // two rounds of ten seconds, four of which are over
+    assert_string_equal(cr_story_silo_state(&story, anne), "connected");
+    assert_string_equal(cr_story_silo_state(&story, ben), "away");
+    cr_story_release(&story);
+}
+
+static void test_join(void **state)
+{
+    (void)state;
+    struct cr_story story;
+    cr_story_init(&story);
+    tell(&story, "{\"time\": 1, \"event\": \"run.begin\", \"command\": \"join\"}\n"
+                 "{\"time\": 2, \"event\": \"client.waiting\", \"message\": \"refused\", \"seconds\": 1}\n");
+    assert_string_equal(story.waiting, "refused");
+    tell(&story,
+         "{\"time\": 3, \"event\": \"client.connected\", \"silo\": \"anne\", \"address\": \"a:1\"}\n"
+         "{\"time\": 4, \"event\": \"client.round\", \"round\": 1, \"rounds\": 2}\n"
+         "{\"time\": 5, \"event\": \"train.step\", \"step\": 5, \"steps\": 10, \"loss\": 4}\n"
+         "{\"time\": 6, \"event\": \"client.trained\", \"round\": 1, \"loss\": 4.5, \"labelled\": 9}\n"
+         "{\"time\": 7, \"event\": \"client.closed\", \"round\": 1, \"silos\": 3, \"loss\": 5}\n");
+    assert_string_equal(story.waiting, "");
+    assert_string_equal(story.self, "anne");
+    assert_int_equal(story.train.count, 1);
+    assert_int_equal(story.silo_count, 1);
+    assert_true(story.silos[0].losses.points[0].y == 4.5 && story.federation.points[0].y == 5);
+    cr_story_release(&story);
+}
+
+static void test_series_thins_out(void **state)
+{
+    (void)state;
+    struct cr_series series = {0};
+    for (int i = 1; i <= 100000; i++) assert_ok(cr_series_add(&series, i, 3 * i));
+    assert_in_range(series.count, CR_SERIES_MOST / 5, CR_SERIES_MOST);
+    assert_true(series.points[series.count - 1].x == 100000);
+    for (size_t i = 1; i < series.count; i++) assert_true(series.points[i].x > series.points[i - 1].x);
+    // They lie evenly, and a mean a little before its x.
+    for (size_t i = 0; i < series.count; i++)
+        assert_true(fabs(series.points[i].y - 3 * series.points[i].x) <= 3 * 100000 / 512);
+    assert_ok(cr_series_add(&series, 50000, NAN)); // what came after is void, and this is no point
+    assert_true(series.points[series.count - 1].x < 50000);
+    cr_series_release(&series);
+}
+
+static void test_events_refused(void **state)
+{
+    (void)state;
+    struct cr_story story;
+    cr_story_init(&story);
+    static const struct {
+        const char *text, *why;
+    } wrong[] = {
+        {"{\"event\": \"x\"}\n", "events: at byte 0: an event without its time"},
+        {"{\"time\": \"1\", \"event\": \"x\"}\n", "events: at byte 0: an event without its time"},
+        {"{\"time\": -1, \"event\": \"x\"}\n", "without its time"},
+        {"{\"time\": 1, \"event\": \"x\"}\n\n", "events: at byte 26: event:1:"},
+        {"{\"time\": 1, \"event\": \"x\"}\nnonsense\n", "events: at byte 26: event:1:"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        size_t offset = 0;
+        assert_fails(CR_INVALID, wrong[i].why,
+                     cr_events_parse(cr_slice_of_string(wrong[i].text), "events", &offset, take, &story));
+    }
+    size_t offset = 0; // half a line may still become one
+    assert_ok(cr_events_parse(cr_slice_of_string("{\"time\": 1, \"ev"), "events", &offset, take, &story));
+    assert_int_equal(offset, 0);
+    cr_story_release(&story);
+}
+
+static void test_metrics(void **state)
+{
+    (void)state;
+    const struct cr_event_field step[] = {CR_FIELD("step", 20),     CR_FIELD("steps", 40),
+                                          CR_FIELD("epoch", 0.5),   CR_FIELD("loss", NAN),
+                                          CR_FIELD("grad_norm", 2), CR_FIELD("eta", 3)};
+    const struct cr_event_field eval[] = {CR_FIELD("step", 40), CR_FIELD("loss", 1.5),
+                                          CR_FIELD("accuracy", 0.25)};
+    const struct cr_event_field trained[] = {CR_FIELD_TEXT("silo", "anne"), CR_FIELD("round", 2),
+                                             CR_FIELD("loss", 1.25), CR_FIELD("labelled", 70)};
+    const struct cr_event events[] = {
+        {CR_EVENT_INFO, "train.step", NULL, step, 6},
+        {CR_EVENT_INFO, "train.eval", "rows.jsonl", eval, 3},
+        {CR_EVENT_INFO, "round.trained", NULL, trained, 4},
+        {CR_EVENT_INFO, "server.listening", NULL, NULL, 0},
+    };
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer lines = {0};
+    for (size_t i = 0; i < 4; i++) assert_ok(cr_metrics_append_line(&lines, &events[i], 7.25));
+    assert_string_equal(
+        cr_buffer_text(&lines),
+        "{\"time\": 7.250, \"step\": 20, \"epoch\": 0.5, \"grad_norm\": 2}\n"
+        "{\"time\": 7.250, \"step\": 40, \"eval_loss\": 1.5, \"eval_accuracy\": 0.25}\n"
+        "{\"time\": 7.250, \"round\": 2, \"silo\": \"anne\", \"round_loss\": 1.25, \"labelled\": 70}\n");
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer records = {0};
+    assert_ok(cr_metrics_append_scalars(&records, &events[2], 7.25));
+    assert_non_null(memmem(records.data, records.size, "anne/round_loss", 15));
+    assert_ok(cr_metrics_append_scalars(&records, &events[1], 7.25));
+    assert_non_null(memmem(records.data, records.size, "eval/accuracy", 13));
+}
+
+static void test_prometheus(void **state)
+{
+    (void)state;
+    struct cr_story story;
+    cr_story_init(&story);
+    tell(&story, serve);
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    assert_ok(cr_prometheus_append(&text, &story));
+    static const char *const parts[] = {
+        "# HELP carrel_round The present round, from 1.\n# TYPE carrel_round gauge\ncarrel_round 1\n",
+        "\ncarrel_start_time_seconds 100\n",
+        "# TYPE carrel_silo_loss gauge\ncarrel_silo_loss{silo=\"anne\"} 8\ncarrel_silo_loss{silo=\"ben\"} "
+        "9\n",
+        "\ncarrel_silo_last_seen_time_seconds{silo=\"ben\"} 105\n",
+    };
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        assert_non_null(strstr(cr_buffer_text(&text), parts[i]));
+    assert_null(strstr(cr_buffer_text(&text), "nan"));
+    cr_story_release(&story);
+}
+
+static size_t count_of(const char *text, const char *part)
+{
+    size_t count = 0;
+    for (const char *at = strstr(text, part); at; at = strstr(at + 1, part)) count++;
+    return count;
+}
+
+static void test_page(void **state)
+{
+    (void)state;
+    struct cr_story story;
+    cr_story_init(&story);
+    tell(&story, serve);
+    tell(&story,
+         "{\"time\": 114, \"event\": \"round.trained\", \"silo\": \"<b>&\", \"round\": 1, \"loss\": 8}\n"
+         "{\"time\": 114, \"event\": \"round.done\", \"round\": 1, \"rounds\": 3, \"loss\": 8.5}\n");
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer page = {0};
+    assert_ok(cr_page_append(&page, &story, "out.run", "a: \"<script>\"", true, 118));
+    const char *text = cr_buffer_text(&page);
+    // Nothing of the outside gets in as HTML, and nothing is fetched.
+    assert_null(strstr(text, "<b>"));
+    assert_null(strstr(text, "<script"));
+    assert_null(strstr(text, "http:"));
+    assert_null(strstr(text, "https:"));
+    assert_null(strstr(text, "src="));
+    assert_non_null(strstr(text, "&lt;b&gt;&amp;"));
+    assert_non_null(strstr(text, "a: &quot;&lt;script&gt;&quot;"));
+    assert_null(strstr(text, "nan"));
+    // Three lines have points: the federation's and two silos'.
+    assert_int_equal(count_of(text, "<path d="), 3);
+    assert_int_equal(count_of(text, "<circle"), 3);
+    assert_non_null(strstr(text, "<title>anne, round 1: 8</title>"));
+    assert_non_null(strstr(text, "http-equiv=\"refresh\""));
+    cr_buffer_clear(&page);
+    assert_ok(cr_page_append(&page, &story, "out.run", "", false, 118));
+    assert_null(strstr(cr_buffer_text(&page), "http-equiv=\"refresh\""));
+    assert_non_null(strstr(cr_buffer_text(&page), "<span class=\"state killed\">killed</span>"));
+    cr_story_release(&story);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_tune),           cmocka_unit_test(test_federation),
+        cmocka_unit_test(test_join),           cmocka_unit_test(test_series_thins_out),
+        cmocka_unit_test(test_events_refused), cmocka_unit_test(test_metrics),
+        cmocka_unit_test(test_prometheus),     cmocka_unit_test(test_page),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
