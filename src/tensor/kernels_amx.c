@@ -69,10 +69,28 @@ static void pack_right_tiles(const void *source, enum cr_dtype dtype, size_t str
     pack_right(source, CR_BF16, true, STEP, stride, along, count, depth, target, panel);
 }
 
+// Rows of the result that a block will be written to. Asking for some of them in each step hides how far away
+// they are. A row is of one or two cache lines, NULL: of none; beyond the last one nothing happens.
+struct place {
+    const char *row;
+    size_t stride; // bytes
+    bool two_lines;
+};
+
+CR_INLINE void reach_for(struct place *place)
+{
+    if (!place->row) return;
+#pragma GCC unroll 4
+    for (size_t i = 0; i < WIDTH / CHUNK; i++, place->row += place->stride) {
+        __builtin_prefetch(place->row, 1);
+        if (place->two_lines) __builtin_prefetch(place->row + CR_ALIGNMENT, 1);
+    }
+}
+
 // The tiles of one block: its second rows and columns where `below` and `beside`. Strides in bytes.
 CR_INLINE void multiply_tiles(const bool below, const bool beside, size_t steps, const char *left,
                               size_t left_stride, const uint32_t *right, const float *from,
-                              size_t from_stride, float *to, size_t to_stride)
+                              size_t from_stride, float *to, size_t to_stride, struct place place)
 {
     const char *lower = left + SIDE * left_stride;
     if (from) {
@@ -88,6 +106,7 @@ CR_INLINE void multiply_tiles(const bool below, const bool beside, size_t steps,
         if (below && beside) _tile_zero(3);
     }
     for (size_t s = 0; s < steps; s++) {
+        reach_for(&place);
         _tile_loadd(6, right, WIDTH * sizeof *right);
         _tile_loadd(4, left, left_stride);
         _tile_dpbf16ps(0, 4, 6);
@@ -163,10 +182,18 @@ CR_INLINE void multiply_block(const bool below, const struct block *b, size_t st
         to = (float *)ends->to + b->row * ends->to_stride + b->column;
         to_stride = ends->to_stride * sizeof *to;
     }
+    struct place place = {NULL};
+    if (last && !ends->from) {
+        size_t size = cr_dtype_size(ends->to_dtype);
+        place.row = (const char *)ends->to + (b->row * ends->to_stride + b->column) * size;
+        place.stride = ends->to_stride * size;
+        place.two_lines = b->columns * size > CR_ALIGNMENT;
+    }
     if (b->columns > SIDE)
-        multiply_tiles(below, true, steps, left, left_stride, right, from, from_stride, to, to_stride);
+        multiply_tiles(below, true, steps, left, left_stride, right, from, from_stride, to, to_stride, place);
     else
-        multiply_tiles(below, false, steps, left, left_stride, right, from, from_stride, to, to_stride);
+        multiply_tiles(below, false, steps, left, left_stride, right, from, from_stride, to, to_stride,
+                       place);
     if (!last || direct) return;
     if (ends->to_dtype == CR_F32)
         deliver(b, ends, CR_F32);
