@@ -92,6 +92,11 @@ static inline void v_store_bf16_n(void *p, vf x, size_t n)
     v_store_halves(p, _mm256_castsi256_si128(packed), n);
 }
 
+static inline void v_store_operands_n(void *p, vf x, size_t n)
+{
+    v_store_bf16_n(p, x, n);
+}
+
 static inline vf v_load_f16_n(const void *p, size_t n)
 {
     return _mm256_cvtph_ps(v_load_halves(p, n));
@@ -125,6 +130,11 @@ static inline vf v_mul(vf a, vf b)
 static inline vf v_div(vf a, vf b)
 {
     return _mm256_div_ps(a, b);
+}
+
+static inline vf v_inverse(vf x)
+{
+    return _mm256_div_ps(_mm256_set1_ps(1.0f), x);
 }
 
 static inline vf v_fma(vf a, vf b, vf c)

@@ -86,6 +86,11 @@ static inline void v_store_bf16_n(void *p, vf x, size_t n)
     v_store_halves(p, _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)), n);
 }
 
+static inline void v_store_operands_n(void *p, vf x, size_t n)
+{
+    v_store_halves(p, (__m256i)_mm512_cvtneps_pbh(x), n);
+}
+
 static inline vf v_load_f16_n(const void *p, size_t n)
 {
     return _mm512_cvtph_ps(v_load_halves(p, n));
@@ -119,6 +124,14 @@ static inline vf v_mul(vf a, vf b)
 static inline vf v_div(vf a, vf b)
 {
     return _mm512_div_ps(a, b);
+}
+
+static inline vf v_inverse(vf x)
+{
+    x = _mm512_min_ps(_mm512_set1_ps(0x1p126f), x); // a NaN stays; infinity would make one
+    vf y = _mm512_rcp14_ps(x);
+    return _mm512_fmadd_ps(y, _mm512_fnmadd_ps(x, y, _mm512_set1_ps(1.0f)),
+                           y); // Newton's step doubles the bits
 }
 
 static inline vf v_fma(vf a, vf b, vf c)

@@ -89,6 +89,12 @@ static inline void v_store_bf16_n(void *p, vf x, size_t n)
     memcpy(p, &half, sizeof half);
 }
 
+// The same for what only products read, which may take a subnormal number for zero.
+static inline void v_store_operands_n(void *p, vf x, size_t n)
+{
+    v_store_bf16_n(p, x, n);
+}
+
 static inline vf v_load_f16_n(const void *p, size_t n)
 {
     (void)n;
@@ -145,6 +151,12 @@ static inline vf v_mul(vf a, vf b)
 static inline vf v_div(vf a, vf b)
 {
     return a / b;
+}
+
+// 1/x for x >= 1, within 1.2e-7 of itself; from 2^126 on it may stay 2^-126.
+static inline vf v_inverse(vf x)
+{
+    return 1.0f / x;
 }
 
 // a·b + c, rounded once where the processor can.
