@@ -22,6 +22,8 @@ enum cr_status cr_command_print(struct cr_slice text);
 enum cr_status cr_command_sibling(const char *program, char **out);
 
 enum cr_status cr_command_run(int argc, char **argv); // tune, serve, join
+enum cr_status cr_command_status(int argc, char **argv);
+enum cr_status cr_command_logs(int argc, char **argv);
 enum cr_status cr_command_tokenizer(int argc, char **argv);
 enum cr_status cr_command_eval(int argc, char **argv);
 enum cr_status cr_command_generate(int argc, char **argv);

@@ -13,6 +13,8 @@ static const struct cr_command commands[] = {
     {"invite", cr_command_invite, "make a join token for a silo"},
     {"join", cr_command_run, "take part in a federation with a join token"},
     {"simulate", cr_command_simulate, "run a server and its silos on this machine"},
+    {"status", cr_command_status, "what a run is doing, or how it ended"},
+    {"logs", cr_command_logs, "what a run said, and when"},
     {"tokenizer", cr_command_tokenizer, "train a tokenizer, or see what one does to a text"},
     {"eval", cr_command_eval, "loss and accuracy of a model on a file"},
     {"generate", cr_command_generate, "text from a model"},

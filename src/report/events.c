@@ -23,6 +23,10 @@ take_line(struct cr_slice text, const char *name, size_t offset,
     double time = cr_event_number(&line.event, "time");
     if (!(time >= 0 && time < 1e12))
         return cr_fail(CR_INVALID, "%s: at byte %zu: an event without its time", name, offset);
+    size_t kept = 0; // all fields but that one
+    for (size_t i = 0; i < line.event.field_count; i++)
+        if (strcmp(line.fields[i].name, "time") != 0) line.fields[kept++] = line.fields[i];
+    line.event.field_count = kept;
     return receive(context, &line.event, time);
 }
 

@@ -58,7 +58,9 @@ static enum cr_status append_member(struct cr_buffer *out, const struct cr_event
 enum cr_status cr_metrics_append_line(struct cr_buffer *out, const struct cr_event *event, double time)
 {
     const struct metric *metric = metric_of(event);
-    if (!metric) return CR_OK;
+    // A round's first sign of progress may come before its first step.
+    bool nothing_yet = strcmp(event->name, "round.progress") == 0 && cr_event_number(event, "step") == 0;
+    if (!metric || nothing_yet) return CR_OK;
     CR_CLEANUP(cr_buffer_release) struct cr_buffer line = {0};
     CR_TRY(cr_append_format(&line, "{\"time\": %.3f", time));
     for (size_t i = 0; i < PLACES; i++)

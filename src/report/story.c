@@ -201,10 +201,12 @@ static enum cr_status take_silo(struct cr_story *story, const char *silo_name, c
     put_number(&silo->round, event, "round");
     put_number(&silo->step, event, "step");
     put_number(&silo->steps, event, "steps");
+    if (strcmp(name, "round.progress") == 0 && silo->step == 0) return CR_OK; // no numbers yet
     put_number(&silo->loss, event, "loss");
     put_number(&silo->tokens_per_second, event, "tokens_per_second");
     if (strcmp(name, "round.progress") == 0) return CR_OK;
     silo->trained = silo->round;
+    silo->step = silo->steps;
     return cr_series_add(&silo->losses, silo->round, silo->loss);
 }
 

@@ -39,7 +39,7 @@ class Commands(unittest.TestCase):
 
     def test_help_and_version(self):
         listed = carrel("--help").stdout.decode()
-        for command in "tune serve join simulate invite eval generate tokenizer merge inspect bench".split():
+        for command in "tune serve join simulate status logs invite eval generate tokenizer merge inspect bench".split():
             self.assertIn("\n  %s " % command, listed)
             result = carrel(command, "--help")
             self.assertEqual(result.returncode, 0, (command, result.stderr))

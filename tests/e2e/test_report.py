@@ -114,6 +114,7 @@ class Report(unittest.TestCase):
             process.kill()
             process.wait()
             self.assertIn(">running<", text(self.run_dir + "/summary.html"))  # as it was last written
+            self.assertEqual(self.status(config)["state"], "killed")
         process = self.start("tune", config, "--json")  # at once: it waits for the end of what was killed
         self.assertGreaterEqual(self.wait_event(process, "train.resumed")["step"], 55)
         process.terminate()
@@ -124,6 +125,65 @@ class Report(unittest.TestCase):
         self.assertIn(">stopped<", text(self.run_dir + "/summary.html"))
         steps = [line["step"] for line in lines(self.run_dir + "/metrics.jsonl")]
         self.assertEqual(sorted(set(steps)), list(range(1, max(steps) + 1)))
+
+    def status(self, argument, **options):
+        found = carrel("status", argument, "--json", **options)
+        self.assertEqual(found.returncode, 0, found.stderr)
+        return json.loads(found.stdout)
+
+    def test_status_and_logs_of_a_running_tune(self):
+        config = self.endless()
+        process = self.start("tune", config, "--json")
+        event = self.wait_event(process, "train.step", step=20)
+        follower = self.start("logs", config, "--follow")
+        for argument in (config, self.output, self.output + "/", self.run_dir):
+            found = self.status(argument)
+            self.assertEqual((found["command"], found["state"], found["steps"]), ("tune", "running", 10 ** 6))
+            self.assertGreaterEqual(found["step"], event["step"])
+            self.assertGreater(found["eta"], 0)
+            self.assertNotIn("exit_code", found)
+        shown = carrel("status", config).stdout
+        self.assertRegex(shown, r"\A%s: carrel tune, running for [\d.]+ s \(started at 20.*Z\)\nstep [\d,]+ of 1,000,000, "
+                         r"loss [\d.]+, [\d,]+ tokens/s\nabout .* left\n\Z" % re.escape(self.run_dir))
+        process.terminate()
+        _, error = process.communicate()
+        followed, _ = follower.communicate(timeout=30)  # it ends with the run
+        self.assertEqual(follower.returncode, 0)
+        self.assertRegex(followed, r"\A20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ  carrel tune begins")
+        self.assertTrue(followed.endswith("Z  the end (exit code 130): %s" % error[len("carrel: "):]), followed[-300:])
+        self.assertEqual(carrel("logs", config).stdout, followed)
+        self.assertEqual(text(self.run_dir + "/events.jsonl"), carrel("logs", config, "--json").stdout)
+        found = self.status(config)
+        self.assertEqual((found["state"], found["exit_code"]), ("stopped", 130))
+
+    def test_status_of_what_ended(self):
+        config = self.write_config()
+        missing = carrel("status", config)
+        self.assertEqual((missing.returncode, missing.stderr), (3, "carrel: %s: no run of it is known here (%s is no run "
+                         "directory)\n" % (config, self.run_dir)))
+        self.assertEqual(carrel("tune", config, "--set", "data.train=/none.jsonl").returncode, 3)
+        self.assertEqual(self.status(config)["state"], "failed")
+        self.assertIn("/none.jsonl", carrel("status", config).stdout)
+        self.assertEqual(carrel("tune", config).returncode, 0)
+        found = self.status(self.run_dir)
+        self.assertEqual((found["state"], found["step"], found["output"]), ("finished", 6, self.output))
+        self.assertGreater(found["eval_accuracy"], 0)
+        self.assertEqual(carrel("status", cwd=self.folder).stdout, carrel("status", "adapter.run", cwd=self.folder).stdout)
+        with open(self.run_dir + "/events.jsonl", "a") as events:
+            events.write("nonsense\n")
+        size = os.path.getsize(self.run_dir + "/events.jsonl") - len("nonsense\n")
+        for command in ("status", "logs"):
+            bad = carrel(command, config)
+            self.assertEqual(bad.returncode, 2)
+            self.assertIn("carrel: %s/events.jsonl: at byte %d: event:1:" % (self.run_dir, size), bad.stderr)
+        os.mkdir(self.folder + "/other.run")
+        shutil.copy(self.run_dir + "/events.jsonl", self.folder + "/other.run")
+        several = carrel("logs", cwd=self.folder)
+        self.assertEqual(several.returncode, 2)
+        self.assertIn("carrel: 2 run directories are here, ", several.stderr)
+        nothing = carrel("status", cwd=self.output)
+        self.assertEqual(nothing.returncode, 3)
+        self.assertIn("no run directory is here", nothing.stderr)
 
     def test_failure_is_kept(self):
         failed = carrel("tune", self.write_config(), "--set", "data.train=" + self.folder + "/none.jsonl")
@@ -168,6 +228,11 @@ class Report(unittest.TestCase):
         for name in ("anne", "ben"):
             token = carrel("invite", name, "--config", config).stdout.strip()
             silos[name] = self.start("join", token, "--state", "%s/%s" % (self.folder, name), "--data", self.rows)
+        self.wait_event(server, "round.begin")
+        found = self.status(config)
+        self.assertEqual((found["command"], found["state"], found["rounds"], found["min_clients"]), ("serve", "running", 2, 2))
+        self.assertEqual([silo["silo"] for silo in found["silos"]], ["anne", "ben"])
+        self.assertEqual(self.status(self.folder + "/anne")["command"], "join")
         for process in (server, *silos.values()):
             _, error = process.communicate(timeout=60)
             self.assertEqual(process.returncode, 0, error)
@@ -182,6 +247,7 @@ class Report(unittest.TestCase):
             losses = [line for line in lines(run_dir + "/metrics.jsonl") if "round_loss" in line]
             self.assertEqual([line["round"] for line in losses], [1, 2])
             self.assertIn(">finished<", text(run_dir + "/summary.html"))
+            self.assertEqual(self.status(run_dir)["round"], 2)
             self.assertNotIn("carrel1.", text(run_dir + "/events.jsonl"))
 
     def simulation(self):
