@@ -12,7 +12,7 @@ MAY_USE = {
     "tensor": ["base"],
     "format": ["base"],
     "text": ["format"],
-    "model": ["tensor", "format"],
+    "model": ["field", "format"],
     "tuning": ["model", "text", "crypto"],
     "field": ["tensor"],
     "slicing": ["field", "model", "crypto"],

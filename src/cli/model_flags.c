@@ -23,7 +23,8 @@ enum cr_status cr_open_model(const struct cr_model_flags *flags, struct cr_open_
     CR_CLEANUP(cr_open_model_release) struct cr_open_model open = {0};
     const struct cr_event_sink sink = {.receive = show_warning};
     CR_TRY(cr_compute_new(flags->threads, &open.compute));
-    CR_TRY(cr_session_open(flags->model, flags->adapter, dtype, open.compute, &sink, &open.session));
+    CR_TRY(cr_session_open(flags->model, flags->adapter, dtype, flags->in_8bit, open.compute, &sink,
+                           &open.session));
     *out = open;
     open = (struct cr_open_model){0};
     return CR_OK;

@@ -1,4 +1,4 @@
-// The flags that every command with a model shares: --model, --adapter, --dtype, --threads.
+// The flags that every command with a model shares: --model, --adapter, --dtype, --load-in-8bit, --threads.
 #ifndef CARREL_CLI_MODEL_FLAGS_H
 #define CARREL_CLI_MODEL_FLAGS_H
 
@@ -9,14 +9,16 @@ struct cr_model_flags {
     const char *model;   // directory; must be given
     const char *adapter; // directory or NULL
     const char *dtype;   // "float32", "bfloat16"
+    bool in_8bit;
     size_t threads;
 };
 
-// The four entries of a command's table, for a struct cr_model_flags named by pointer.
+// The five entries of a command's table, for a struct cr_model_flags named by pointer.
 #define CR_MODEL_FLAGS(at)                                                                                   \
     {"model", CR_FLAG_STRING, &(at)->model, "DIR", "the model: a Hugging Face directory"},                   \
         {"adapter", CR_FLAG_STRING, &(at)->adapter, "DIR", "a LoRA adapter: a PEFT directory"},              \
         {"dtype", CR_FLAG_STRING, &(at)->dtype, "TYPE", "bfloat16 (the default) or float32"},                \
+        {"load-in-8bit", CR_FLAG_BOOL, &(at)->in_8bit, NULL, "keep the linears as int8"},                    \
     {                                                                                                        \
         "threads", CR_FLAG_SIZE, &(at)->threads, "N",                                                        \
             "threads that compute; 0, the default: one per processor"                                        \

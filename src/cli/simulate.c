@@ -176,9 +176,9 @@ static enum cr_status evaluate(struct simulation *simulation)
     struct cr_compute *compute;
     struct cr_session session = {0};
     CR_TRY(cr_compute_new(tuning->threads, &compute));
-    enum cr_status status =
-        cr_session_open(lora ? tuning->model_name_or_path : tuning->output_dir,
-                        lora ? tuning->output_dir : NULL, tuning->dtype, compute, &sink, &session);
+    enum cr_status status = cr_session_open(lora ? tuning->model_name_or_path : tuning->output_dir,
+                                            lora ? tuning->output_dir : NULL, tuning->dtype,
+                                            tuning->load_in_8bit, compute, &sink, &session);
     const struct cr_dataset_options options = {.max_length = tuning->data.max_length,
                                                .train_on_prompt = tuning->data.train_on_prompt};
     for (size_t i = 0; status == CR_OK && i < simulation->config.silos.count; i++) {

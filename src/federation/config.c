@@ -66,6 +66,13 @@ static const struct cr_option options[] = {
      .choices = dtypes,
      .help = "Type of the frozen weights and of the operands of matrix products; sums are float32. bfloat16 "
              "falls back to float32 on processors without it."},
+    {.key = "load_in_8bit",
+     .type = CR_OPTION_BOOL,
+     AT(tuning.load_in_8bit),
+     .fallback = "false",
+     .help = "Keep the frozen linears as int8, symmetric, with one scale for each output row and no outlier "
+             "columns: "
+             "about a byte of memory for each weight. Products are computed in dtype."},
     {.key = "seed",
      .type = CR_OPTION_SEED,
      AT(tuning.seed),

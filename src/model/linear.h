@@ -29,8 +29,8 @@ struct cr_linear {
     void *state;                // of other providers
 };
 
-// The provider that computes here: weight [out,in] in the activation type and bias [out] (or NULL), borrowed,
-// as is `compute`.
+// The provider that computes here: weight [out,in] in the activation type or I8 with scales, and bias [out]
+// (or NULL), borrowed, as is `compute`.
 void cr_linear_local_init(struct cr_compute *compute, struct cr_matrix weight, const float *bias,
                           struct cr_linear *out);
 

@@ -69,8 +69,10 @@ static void free_model(struct cr_model **model)
 
 // The parts that need no weights. A checkpoint is checked before memory for the weights is asked for, so that
 // a config.json alone cannot ask for it.
+enum form { AS_FILED, IN_8BIT, WRITABLE };
+
 static enum cr_status begin(const struct cr_model_config *config, struct cr_compute *compute,
-                            enum cr_dtype act, bool writable, struct cr_model **out)
+                            enum cr_dtype act, enum form form, struct cr_model **out)
 {
     if (act != CR_F32 && act != CR_BF16)
         return cr_fail(CR_INTERNAL, "a model computes in float32 or bfloat16 only");
@@ -81,7 +83,8 @@ static enum cr_status begin(const struct cr_model_config *config, struct cr_comp
     model->config = *config;
     model->compute = compute;
     model->act = act;
-    model->writable = writable;
+    model->writable = form == WRITABLE;
+    model->in_8bit = form == IN_8BIT;
     CR_TRY(cr_allocate(config->layers, sizeof *model->layers, &model->layers));
     CR_TRY(cr_weights_list(model));
     *out = model;
@@ -90,12 +93,12 @@ static enum cr_status begin(const struct cr_model_config *config, struct cr_comp
 }
 
 static enum cr_status open_model(const char *directory, struct cr_compute *compute, enum cr_dtype act,
-                                 bool writable, struct cr_model **out)
+                                 enum form form, struct cr_model **out)
 {
     struct cr_model_config config;
     CR_TRY(cr_model_config_read(directory, &config));
     CR_CLEANUP(free_model) struct cr_model *model = NULL;
-    CR_TRY(begin(&config, compute, act, writable, &model));
+    CR_TRY(begin(&config, compute, act, form, &model));
     CR_TRY(cr_safetensors_open(directory, &model->weights));
     CR_TRY(cr_weights_check(model));
     CR_TRY(cr_weights_place(model));
@@ -107,20 +110,26 @@ static enum cr_status open_model(const char *directory, struct cr_compute *compu
 enum cr_status cr_model_open(const char *directory, struct cr_compute *compute, enum cr_dtype act,
                              struct cr_model **out)
 {
-    return open_model(directory, compute, act, false, out);
+    return open_model(directory, compute, act, AS_FILED, out);
+}
+
+enum cr_status cr_model_open_8bit(const char *directory, struct cr_compute *compute, enum cr_dtype act,
+                                  struct cr_model **out)
+{
+    return open_model(directory, compute, act, IN_8BIT, out);
 }
 
 enum cr_status cr_model_open_trainable(const char *directory, struct cr_compute *compute, enum cr_dtype act,
                                        struct cr_model **out)
 {
-    return open_model(directory, compute, act, true, out);
+    return open_model(directory, compute, act, WRITABLE, out);
 }
 
 enum cr_status cr_model_create(const struct cr_model_config *config, struct cr_compute *compute,
                                enum cr_dtype act, struct cr_model **out)
 {
     CR_CLEANUP(free_model) struct cr_model *model = NULL;
-    CR_TRY(begin(config, compute, act, true, &model));
+    CR_TRY(begin(config, compute, act, WRITABLE, &model));
     CR_TRY(cr_weights_place(model));
     *out = model;
     model = NULL;
@@ -160,8 +169,16 @@ static size_t value_count(const struct cr_model_parameter *parameter)
 void cr_model_get(const struct cr_model *model, size_t i, float *values)
 {
     const struct cr_model_parameter *parameter = &model->parameters[i];
-    cr_convert(model->compute, parameter->place.data, parameter->place.dtype, values, CR_F32,
-               value_count(parameter));
+    const struct cr_matrix *place = &parameter->place;
+    if (place->dtype != CR_I8) {
+        cr_convert(model->compute, place->data, place->dtype, values, CR_F32, value_count(parameter));
+        return;
+    }
+    for (size_t row = 0; row < place->rows; row++) {
+        const int8_t *q = (const int8_t *)place->data + row * place->stride;
+        for (size_t j = 0; j < place->columns; j++)
+            values[row * place->columns + j] = place->scale[row] * (float)q[j];
+    }
 }
 
 enum cr_status cr_model_set(struct cr_model *model, size_t i, const float *values)

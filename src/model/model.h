@@ -104,7 +104,7 @@ struct cr_model_parameter {
     size_t layer;           // of all that a layer has
     enum cr_module module;  // of modules and biases
     size_t rows, columns;   // columns 0: a vector of `rows`
-    struct cr_matrix place; // where the model keeps it, a vector as one row: act, vectors F32
+    struct cr_matrix place; // where the model keeps it, a vector as one row: act (or I8), vectors F32
 };
 
 struct cr_model {
@@ -118,6 +118,7 @@ struct cr_model {
     struct cr_norm norm;                   // the final norm
     struct cr_safetensors *weights;        // the checkpoint as it lies in its files; NULL for cr_model_create
     bool writable;                         // cr_model_set is allowed
+    bool in_8bit;                          // of cr_model_open_8bit
     struct cr_model_parameter *parameters; // in the order of Transformers' named_parameters
     size_t parameter_count;
     struct cr_arena memory; // private copies
@@ -129,6 +130,12 @@ struct cr_model {
 // are CR_INVALID by name. `compute` must outlive the model.
 enum cr_status cr_model_open(const char *directory, struct cr_compute *compute, enum cr_dtype act,
                              struct cr_model **out);
+
+// The same with the weights of all linears (a tied head aside) brought to int8 as they are read, one scale
+// for each row (field/quantize.h): about one byte of memory for each of them. A row with NaN or infinity is
+// CR_INVALID.
+enum cr_status cr_model_open_8bit(const char *directory, struct cr_compute *compute, enum cr_dtype act,
+                                  struct cr_model **out);
 
 // The same with every weight in private memory, so that cr_model_set may change it.
 enum cr_status cr_model_open_trainable(const char *directory, struct cr_compute *compute, enum cr_dtype act,

@@ -1,5 +1,6 @@
 #include "model/weights.h"
 
+#include "field/quantize.h"
 #include "tensor/ops.h"
 
 #include <stdarg.h>
@@ -223,18 +224,26 @@ static const unsigned char *mapped(const struct cr_model *model, struct cr_model
     return (uintptr_t)start % cr_dtype_size(model->act) == 0 ? start : NULL;
 }
 
+static bool is_8bit(const struct cr_model *model, const struct cr_model_parameter *parameter)
+{
+    return model->in_8bit && (parameter->kind == CR_PARAMETER_MODULE || parameter->kind == CR_PARAMETER_HEAD);
+}
+
 // One block for `count` matrices of equal width: in the mapping, or in model->memory.
 static struct cr_matrix place(struct cr_model *model, struct cr_model_parameter *const *parts, size_t count)
 {
     size_t rows = 0, columns = parts[0]->columns;
     for (size_t i = 0; i < count; i++) rows += parts[i]->rows;
+    bool quantized = is_8bit(model, parts[0]);
+    enum cr_dtype dtype = quantized ? CR_I8 : model->act;
     void *data;
-    const unsigned char *in_file = mapped(model, parts, count);
+    const unsigned char *in_file = quantized ? NULL : mapped(model, parts, count);
     if (in_file)
         memcpy(&data, &in_file, sizeof data); // a matrix has no const form; nobody writes to it
     else
-        data = cr_arena_take(&model->memory, rows * columns, cr_dtype_size(model->act));
-    struct cr_matrix block = cr_matrix_of(data, model->act, rows, columns);
+        data = cr_arena_take(&model->memory, rows * columns, cr_dtype_size(dtype));
+    struct cr_matrix block = cr_matrix_of(data, dtype, rows, columns);
+    if (quantized) block.scale = cr_arena_take(&model->memory, rows, sizeof *block.scale);
     if (!data) return block;
     for (size_t i = 0, at = 0; i < count; at += parts[i++]->rows)
         parts[i]->place = cr_matrix_rows(block, at, parts[i]->rows);
@@ -410,6 +419,32 @@ static void fill(struct cr_model *model, const struct cr_model_parameter *parame
     }
 }
 
+// To int8, some rows at a time; a transposed tensor has its rows only when it is whole.
+static enum cr_status fill_8bit(struct cr_model *model, const struct cr_model_parameter *parameter,
+                                const struct cr_tensor_entry *entry)
+{
+    struct cr_matrix to = parameter->place;
+    size_t size = to.columns * cr_dtype_size(entry->dtype);
+    size_t most = parameter->transposed ? to.rows : cr_least(to.rows, PIECE / to.columns + 1);
+    float *scale; // a matrix has its scales const: nobody but this writes to them
+    memcpy(&scale, &to.scale, sizeof scale);
+    CR_FREE float *values = NULL;
+    CR_TRY(cr_allocate(most * to.columns, sizeof *values, &values));
+    for (size_t row = 0; row < to.rows; row += most) {
+        struct cr_model_parameter part = *parameter;
+        part.rows = cr_least(most, to.rows - row);
+        const struct cr_slice bytes = {entry->bytes.data + row * size, part.rows * size};
+        CR_TRY(cr_parameter_decode(model->compute, &part, bytes, entry->dtype, values));
+        enum cr_status status = cr_quantize_rows(model->compute, values, part.rows, to.columns,
+                                                 (int8_t *)to.data + row * to.stride, scale + row, NULL);
+        if (status != CR_OK)
+            return cr_fail_within(status, "%s: tensor %s", cr_safetensors_name(model->weights),
+                                  parameter->name);
+        drop_pages(bytes.data, bytes.size);
+    }
+    return CR_OK;
+}
+
 static enum cr_status fill_all(struct cr_model *model)
 {
     CR_FREE float *source = NULL;
@@ -423,7 +458,10 @@ static enum cr_status fill_all(struct cr_model *model)
     for (size_t i = 0; i < model->parameter_count; i++) {
         struct cr_model_parameter *parameter = &model->parameters[i];
         const struct cr_tensor_entry *entry = cr_parameter_entry(parameter, model->weights);
-        if (parameter->place.data != (const void *)entry->bytes.data) fill(model, parameter, entry, &piece);
+        if (is_8bit(model, parameter))
+            CR_TRY(fill_8bit(model, parameter, entry));
+        else if (parameter->place.data != (const void *)entry->bytes.data)
+            fill(model, parameter, entry, &piece);
     }
     return CR_OK;
 }

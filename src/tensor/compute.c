@@ -149,5 +149,6 @@ struct cr_matrix cr_matrix_rows(struct cr_matrix m, size_t first, size_t count)
 {
     m.data = (unsigned char *)m.data + first * m.stride * cr_dtype_size(m.dtype);
     m.rows = count;
+    if (m.scale) m.scale += first;
     return m;
 }

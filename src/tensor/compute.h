@@ -31,13 +31,15 @@ enum cr_isa cr_compute_isa(const struct cr_compute *compute);
 // True where bf16 products run natively with fp32 accumulation; otherwise models compute in fp32.
 bool cr_compute_has_bf16(const struct cr_compute *compute);
 
-// A matrix in memory of the caller: element (i, j) at data + (i·stride + j)·size. F32 or BF16.
+// A matrix in memory of the caller: element (i, j) at data + (i·stride + j)·size. F32 or BF16; or I8, of
+// which row i stands for scale[i] times its whole numbers.
 struct cr_matrix {
     void *data;
     enum cr_dtype dtype;
     size_t rows;
     size_t columns;
-    size_t stride; // elements between rows, at least `columns`
+    size_t stride;      // elements between rows, at least `columns`
+    const float *scale; // of I8 [rows], else NULL
 };
 
 // With stride = columns.

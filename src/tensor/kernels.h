@@ -127,6 +127,8 @@ struct cr_kernels {
     // Also F16.
     void (*convert)(const void *source, enum cr_dtype source_dtype, void *target, enum cr_dtype target_dtype,
                     size_t count);
+    // y = scale·x, y F32 or BF16.
+    void (*widen)(const int8_t *x, float scale, void *y, enum cr_dtype y_dtype, size_t count);
     void (*add_scaled)(void *y, enum cr_dtype y_dtype, float scale, const void *x, enum cr_dtype x_dtype,
                        size_t count);
     void (*scale)(void *x, enum cr_dtype dtype, float scale, size_t count);

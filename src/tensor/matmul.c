@@ -18,6 +18,7 @@ enum {
     ROWS_SUPER = 1056,          // a multiple of ROWS
     LINE = 16,                  // words of a cache line
     LEAST_WIDTH = 2,            // of a panel
+    STRIP = 32,                 // rows of an I8 matrix that are widened together, see pack_widened
     LEFT_STRIDE = DEPTH + LINE, // an odd number of cache lines, so that rows do not compete for places
 };
 
@@ -26,7 +27,10 @@ struct scratch {
     uint32_t right[COLUMNS * DEPTH + COLUMNS / LEAST_WIDTH * LINE];
     uint32_t left[ROWS * LEFT_STRIDE];
     float partial[ROWS_SUPER * COLUMNS];
+    uint32_t strip[STRIP * COLUMNS]; // as well STRIP rows of DEPTH words
 };
+
+_Static_assert(COLUMNS >= DEPTH, "a strip holds rows of a block either way");
 
 _Static_assert(sizeof(struct scratch) <= CR_WORKSPACE, "the workspace holds one block of each operand");
 
@@ -51,6 +55,32 @@ static size_t part_start(size_t count, size_t width, size_t i, size_t n)
 {
     size_t units = (count + width - 1) / width;
     return cr_least(count, units * i / n * width);
+}
+
+// The right operand where it is I8: some rows of it at a time are brought to the left one's type, times their
+// scales, and packed while they are in the nearest cache. STRIP is a multiple of what a step of any product
+// takes (so that strips along the depth leave no padding between them) and of the widths of panels.
+static void pack_widened(const struct job *job, size_t k, size_t depth, size_t column, size_t columns,
+                         struct scratch *scratch)
+{
+    const struct cr_product *product = job->product;
+    const struct cr_kernels *kernels = cr_compute_kernels(job->compute);
+    enum cr_dtype act = job->a.dtype;
+    bool along = job->form == CR_NT;
+    size_t row = along ? column : k, rows = along ? columns : depth, first = along ? k : column;
+    size_t length = along ? depth : columns, size = cr_dtype_size(act), panel = panel_words(product);
+    for (size_t i = 0; i < rows; i += STRIP) {
+        size_t n = cr_least(STRIP, rows - i);
+        for (size_t r = 0; r < n; r++)
+            kernels->widen(cr_at(&job->b, row + i + r, first), job->b.scale[row + i + r],
+                           (char *)scratch->strip + r * length * size, act, length);
+        if (along)
+            product->pack_right(scratch->strip, act, length, true, n, depth,
+                                scratch->right + i / product->right_width * panel, panel);
+        else
+            product->pack_right(scratch->strip, act, length, false, columns, n,
+                                scratch->right + i / product->per_word * product->right_width, panel);
+    }
 }
 
 static void pack_right(const struct job *job, size_t k, size_t depth, size_t column, size_t columns,
@@ -111,7 +141,10 @@ static void multiply_block(const struct job *job, size_t row, size_t rows, size_
     do {
         size_t depth = cr_least(DEPTH * product->per_word, job->depth - k);
         bool first = k == 0, last = k + depth == job->depth;
-        pack_right(job, k, depth, column, columns, scratch->right);
+        if (job->b.dtype == CR_I8)
+            pack_widened(job, k, depth, column, columns, scratch);
+        else
+            pack_right(job, k, depth, column, columns, scratch->right);
         for (size_t i = 0; i < rows; i += ROWS) {
             size_t here = cr_least(ROWS, rows - i);
             size_t stride;
@@ -182,12 +215,14 @@ enum cr_status cr_matmul(struct cr_compute *compute, enum cr_transpose form, str
 {
     size_t m = form == CR_TN ? a.columns : a.rows, k = form == CR_TN ? a.rows : a.columns;
     size_t n = form == CR_NT ? b.rows : b.columns, k_of_b = form == CR_NT ? b.columns : b.rows;
-    if (k != k_of_b || c.rows != m || c.columns != n || a.dtype != b.dtype)
+    if (k != k_of_b || c.rows != m || c.columns != n || (a.dtype != b.dtype && b.dtype != CR_I8))
         return cr_fail(CR_INTERNAL,
                        "product of %zu x %zu and %zu x %zu into %zu x %zu: shapes or types differ", a.rows,
                        a.columns, b.rows, b.columns, c.rows, c.columns);
     if ((a.dtype != CR_F32 && a.dtype != CR_BF16) || (c.dtype != CR_F32 && c.dtype != CR_BF16))
         return cr_fail(CR_INTERNAL, "products are of F32 or BF16");
+    if (b.dtype == CR_I8 && (!b.scale || form == CR_TN))
+        return cr_fail(CR_INTERNAL, "a product with I8 takes it as a weight with scales");
     if (m == 0 || n == 0) return CR_OK;
     const struct cr_kernels *kernels = cr_compute_kernels(compute);
     struct job job = {.compute = compute,

@@ -80,6 +80,13 @@ static inline vf v_load_bf16_n(const void *p, size_t n)
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(v_load_halves(p, n)), 16));
 }
 
+static inline vf v_load_i8_n(const void *p, size_t n)
+{
+    uint64_t bytes = 0; // the first n of them
+    memcpy(&bytes, p, n >= CR_LANES ? CR_LANES : n);
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_cvtsi64_si128((long long)bytes)));
+}
+
 static inline void v_store_bf16_n(void *p, vf x, size_t n)
 {
     __m256i bits = _mm256_castps_si256(x);

@@ -75,6 +75,12 @@ static inline vf v_load_bf16_n(const void *p, size_t n)
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v_load_halves(p, n)), 16));
 }
 
+static inline vf v_load_i8_n(const void *p, size_t n)
+{
+    __m128i bytes = n >= CR_LANES ? _mm_loadu_si128(p) : _mm_maskz_loadu_epi8(v_mask(n), p);
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
+}
+
 static inline void v_store_bf16_n(void *p, vf x, size_t n)
 {
     // Not vcvtneps2bf16: that one takes subnormal numbers for zero.

@@ -80,6 +80,12 @@ static inline vf v_load_bf16_n(const void *p, size_t n)
     return v_from_bits((uint32_t)v_half_at(p) << 16);
 }
 
+static inline vf v_load_i8_n(const void *p, size_t n)
+{
+    (void)n;
+    return *(const signed char *)p;
+}
+
 static inline void v_store_bf16_n(void *p, vf x, size_t n)
 {
     (void)n;

@@ -58,6 +58,8 @@ enum cr_status cr_tuning_config_check(const struct cr_tuning_config *config)
             return cr_fail(CR_INVALID, "random_init: only with method: full (an adapter on a random model "
                                        "learns nothing useful)");
         CR_TRY(check_lora(&config->lora));
+    } else if (config->load_in_8bit) {
+        return cr_fail(CR_INVALID, "load_in_8bit: not with method: full, which changes the weights");
     }
     return check_training(&config->training);
 }

@@ -48,7 +48,8 @@ struct cr_data_config {
 
 struct cr_tuning_config {
     char *model_name_or_path;
-    int dtype; // enum cr_compute_dtype
+    int dtype;         // enum cr_compute_dtype
+    bool load_in_8bit; // the frozen linears as int8 with a scale for each row
     char *output_dir;
     uint64_t seed;
     size_t threads;   // 0: one per processor

@@ -16,11 +16,13 @@ enum cr_dtype cr_activation_type(const struct cr_compute *compute, int wanted,
     return CR_F32;
 }
 
-enum cr_status cr_session_open(const char *model, const char *adapter, int dtype, struct cr_compute *compute,
-                               const struct cr_event_sink *sink, struct cr_session *out)
+enum cr_status cr_session_open(const char *model, const char *adapter, int dtype, bool in_8bit,
+                               struct cr_compute *compute, const struct cr_event_sink *sink,
+                               struct cr_session *out)
 {
     CR_CLEANUP(cr_session_release) struct cr_session session = {0};
-    CR_TRY(cr_model_open(model, compute, cr_activation_type(compute, dtype, sink), &session.model));
+    enum cr_dtype act = cr_activation_type(compute, dtype, sink);
+    CR_TRY((in_8bit ? cr_model_open_8bit : cr_model_open)(model, compute, act, &session.model));
     CR_TRY(cr_tokenizer_open(model, &session.tokenizer));
     if (adapter) CR_TRY(cr_peft_open(adapter, session.model, &session.adapter));
     *out = session;

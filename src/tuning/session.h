@@ -14,10 +14,11 @@ struct cr_session {
     struct cr_structure *adapter; // NULL without one
 };
 
-// `adapter`: a PEFT directory, or NULL. `dtype`: enum cr_compute_dtype. `sink` may be NULL. `compute` must
-// outlive the session.
-enum cr_status cr_session_open(const char *model, const char *adapter, int dtype, struct cr_compute *compute,
-                               const struct cr_event_sink *sink, struct cr_session *out);
+// `adapter`: a PEFT directory, or NULL. `dtype`: enum cr_compute_dtype; `in_8bit`: the base as
+// cr_model_open_8bit has it. `sink` may be NULL. `compute` must outlive the session.
+enum cr_status cr_session_open(const char *model, const char *adapter, int dtype, bool in_8bit,
+                               struct cr_compute *compute, const struct cr_event_sink *sink,
+                               struct cr_session *out);
 void cr_session_release(struct cr_session *session);
 
 // What walks through the model are given; NULL without an adapter.

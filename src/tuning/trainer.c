@@ -17,7 +17,8 @@ static enum cr_status open_model(struct cr_trainer *trainer, const struct cr_tun
 {
     enum cr_dtype act = cr_activation_type(trainer->compute, config->dtype, &trainer->sink);
     if (config->method == CR_METHOD_LORA)
-        return cr_model_open(trainer->base, trainer->compute, act, &trainer->model);
+        return (config->load_in_8bit ? cr_model_open_8bit : cr_model_open)(trainer->base, trainer->compute,
+                                                                           act, &trainer->model);
     if (!config->random_init)
         return cr_model_open_trainable(trainer->base, trainer->compute, act, &trainer->model);
     struct cr_model_config shape;

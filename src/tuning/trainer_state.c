@@ -21,6 +21,11 @@ static enum cr_status add_model(const struct cr_trainer *trainer, struct cr_hash
         shape->hidden, shape->heads, shape->kv_heads, shape->head_dim, shape->intermediate, shape->vocabulary,
         shape->context, shape->tied_head, (double)shape->norm_epsilon, shape->rope_theta, shape->rope_factor,
         shape->rope_low_frequency, shape->rope_high_frequency, shape->rope_original_context));
+    CR_TRY(cr_append_format(&text, "computed %d %d", shape->layout, trainer->model->in_8bit));
+    for (size_t i = 0; i < shape->layers; i++)
+        CR_TRY(cr_append_format(&text, " %zu", cr_layer_window(shape, i)));
+    CR_TRY(cr_append_format(&text, "\n"));
+    CR_TRY(add_text(hasher, &text));
     const struct cr_safetensors *weights = trainer->model->weights;
     for (size_t i = 0; weights && i < cr_safetensors_count(weights); i++) {
         const struct cr_tensor_entry *entry = cr_safetensors_at(weights, i);

@@ -138,12 +138,17 @@ class Stories(unittest.TestCase):
             for text in texts:
                 rows.write(json.dumps({"text": text}) + "\n")
             rows.flush()
-            for dtype, bound in (("float32", 0.002), ("bfloat16", 0.005)):
-                result = carrel("eval", "--model", STORIES, "--dtype", dtype, "--data", rows.name, "--max-length", "512",
-                                "--json")
+            losses = {}
+            for options, bound in ((("--dtype", "float32"), 0.002), (("--dtype", "bfloat16"), 0.005),
+                                   (("--dtype", "float32", "--load-in-8bit"), 0.007), (("--load-in-8bit",), 0.007)):
+                result = carrel("eval", "--model", STORIES, *options, "--data", rows.name, "--max-length", "512", "--json")
                 found = json.loads(result.stdout)
                 self.assertAlmostEqual(found["loss"], 1.334, delta=bound)
                 self.assertGreater(found["tokens"], 1000)
+                losses[options] = found["loss"]
+            exact = losses["--dtype", "float32"]
+            for options in losses:
+                self.assertAlmostEqual(losses[options], exact, delta=0.005)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 #include "tensor_support.h"
 
 #include "tensor/matmul.h"
+#include "tensor/ops.h"
 
 struct operands {
     struct cr_matrix a, b, c;
@@ -174,6 +175,60 @@ static void what_does_not_fit_is_refused(void **state)
     cr_compute_free(compute);
 }
 
+// A weight in I8 gives the bits of the same product with scale·q written out.
+static void check_widened(struct cr_compute *compute, enum cr_transpose form, enum cr_dtype act, size_t m,
+                          size_t n, size_t k)
+{
+    uint64_t state = m + n + k;
+    size_t rows = form == CR_NT ? n : k, columns = form == CR_NT ? k : n;
+    struct cr_matrix a = random_matrix(&state, m, k, act, 3), wide = matrix(rows, columns, act, 0);
+    struct cr_matrix got = matrix(m, n, act, 1), want = matrix(m, n, act, 1);
+    CR_FREE int8_t *q = NULL;
+    CR_FREE float *scale = NULL;
+    assert_ok(cr_allocate(rows * (columns + 5), 1, &q));
+    assert_ok(cr_allocate(rows, sizeof *scale, &scale));
+    struct cr_matrix narrow = {
+        .data = q, .dtype = CR_I8, .rows = rows, .columns = columns, .stride = columns + 5, .scale = scale};
+    for (size_t i = 0; i < rows; i++) {
+        scale[i] = 0.003f + 0.001f * (float)(i % 17);
+        for (size_t j = 0; j < columns; j++) {
+            int8_t value = (int8_t)((int)((i * 31 + j * 17) % 255) - 127);
+            q[i * narrow.stride + j] = value;
+            float exact = scale[i] * (float)value;
+            cr_convert(compute, &exact, CR_F32, (char *)wide.data + (i * columns + j) * cr_dtype_size(act),
+                       act, 1);
+        }
+    }
+    assert_ok(cr_matmul(compute, form, a, narrow, got, false));
+    assert_ok(cr_matmul(compute, form, a, wide, want, false));
+    if (!same_bits(&got, &want)) fail_msg("%zu x %zu x %zu differs from the product written out", m, n, k);
+    // Some rows of a weight alone, as a module of several that share an input is.
+    if (form == CR_NT && n > 3) {
+        struct cr_matrix part = matrix(m, n - 3, act, 0), wanted = cr_matrix_columns(want, 2, n - 3);
+        assert_ok(cr_matmul(compute, form, a, cr_matrix_rows(narrow, 2, n - 3), part, false));
+        assert_true(same_bits(&part, &wanted));
+        free_matrix(&part);
+    }
+    free_matrix(&a), free_matrix(&wide), free_matrix(&got), free_matrix(&want);
+}
+
+static void a_weight_in_8_bits_is_what_it_stands_for(void **state)
+{
+    (void)state;
+    static const size_t shapes[][3] = {{1, 1, 1},     {1, 40, 33},    {3, 5, 7},
+                                       {40, 70, 129}, {100, 600, 40}, {33, 50, 1100}};
+    for (enum cr_isa isa = CR_ISA_SCALAR; isa <= best_isa(); isa++) {
+        struct cr_compute *compute;
+        assert_ok(cr_compute_new_with(2, isa, &compute));
+        for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+            for (int act = 0; act < 2; act++)
+                for (int form = CR_NT; form <= CR_NN; form++)
+                    check_widened(compute, (enum cr_transpose)form, act ? CR_BF16 : CR_F32, shapes[i][0],
+                                  shapes[i][1], shapes[i][2]);
+        cr_compute_free(compute);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -182,6 +237,7 @@ int main(void)
         cmocka_unit_test(columns_do_not_depend_on_each_other),
         cmocka_unit_test(threads_do_not_change_bits),
         cmocka_unit_test(what_does_not_fit_is_refused),
+        cmocka_unit_test(a_weight_in_8_bits_is_what_it_stands_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -308,13 +308,14 @@ static void a_session_measures_what_a_trainer_measures(void **state)
 
     struct cr_dataset_options options = {.max_length = 48};
     CR_CLEANUP(cr_session_release) struct cr_session session = {0};
-    assert_ok(cr_session_open(SMALL_MODEL, path_in("tuned"), CR_COMPUTE_FLOAT32, compute, NULL, &session));
+    assert_ok(
+        cr_session_open(SMALL_MODEL, path_in("tuned"), CR_COMPUTE_FLOAT32, false, compute, NULL, &session));
     assert_ok(cr_session_evaluate(&session, train, &options, &alone));
     assert_true(fabs(alone.loss_sum / tuned.loss_sum - 1) < 1e-6);
     assert_int_equal(alone.labelled, tuned.labelled);
     assert_int_equal(alone.correct, tuned.correct);
     cr_session_release(&session);
-    assert_ok(cr_session_open(SMALL_MODEL, NULL, CR_COMPUTE_FLOAT32, compute, NULL, &session));
+    assert_ok(cr_session_open(SMALL_MODEL, NULL, CR_COMPUTE_FLOAT32, false, compute, NULL, &session));
     assert_null(cr_session_tuned(&session));
     assert_ok(cr_session_evaluate(&session, train, &options, &base));
     assert_true(tuned.loss_sum < 0.98 * base.loss_sum);
@@ -349,7 +350,7 @@ static void stories260k_has_its_reference_loss(void **state)
     snprintf(stories, sizeof stories, "%s/models/stories260K", shared_data());
     const char *data = write_stories();
     CR_CLEANUP(cr_session_release) struct cr_session session = {0};
-    assert_ok(cr_session_open(stories, NULL, CR_COMPUTE_FLOAT32, compute, NULL, &session));
+    assert_ok(cr_session_open(stories, NULL, CR_COMPUTE_FLOAT32, false, compute, NULL, &session));
     struct cr_dataset_options options = {.max_length = 512};
     struct cr_tally tally = {0};
     assert_ok(cr_session_evaluate(&session, data, &options, &tally));
