@@ -21,6 +21,8 @@ enum cr_status cr_command_print(struct cr_slice text);
 // Sets *out to the path of a program that lies beside the running one; free with free.
 enum cr_status cr_command_sibling(const char *program, char **out);
 
+enum cr_status cr_command_init(int argc, char **argv);
+enum cr_status cr_command_preflight(int argc, char **argv);
 enum cr_status cr_command_run(int argc, char **argv); // tune, serve, join
 enum cr_status cr_command_status(int argc, char **argv);
 enum cr_status cr_command_logs(int argc, char **argv);

@@ -8,6 +8,8 @@
 #include <string.h>
 
 static const struct cr_command commands[] = {
+    {"init", cr_command_init, "write settings for a model, to go on from"},
+    {"preflight", cr_command_preflight, "check all that a run will need, before it"},
     {"tune", cr_command_run, "fine-tune a model on this machine's data"},
     {"serve", cr_command_run, "run the server of a federation"},
     {"invite", cr_command_invite, "make a join token for a silo"},

@@ -47,8 +47,8 @@ static void quantize_row(void *context, size_t row, size_t thread)
     }
 }
 
-enum cr_status cr_quantize_rows(struct cr_compute *compute, const float *w, size_t rows, size_t columns, int8_t *q,
-                                float *scale, size_t *bad_row)
+enum cr_status cr_quantize_rows(struct cr_compute *compute, const float *w, size_t rows, size_t columns,
+                                int8_t *q, float *scale, size_t *bad_row)
 {
     struct job job = {.w = w, .columns = columns, .q = q, .scale = scale, .bad = SIZE_MAX};
     cr_pool_run(cr_compute_pool(compute), rows, quantize_row, &job);

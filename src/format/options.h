@@ -72,6 +72,10 @@ void cr_options_release(const struct cr_option_table *table, void *config); // f
 // as Markdown tables grouped by section for docs/CONFIG.md.
 enum cr_status cr_options_write(const struct cr_option_table *table, const void *config,
                                 struct cr_buffer *out);
+// Appends the options named in `keys` (`count` of them, any order) in the table's order, each below its help
+// as comments: a file for a person to go on from.
+enum cr_status cr_options_write_commented(const struct cr_option_table *table, const void *config,
+                                          const char *const *keys, size_t count, struct cr_buffer *out);
 enum cr_status cr_options_document(const struct cr_option_table *table, struct cr_buffer *out);
 
 #endif

@@ -49,8 +49,16 @@ static enum cr_status append_sizes(struct cr_buffer *out, const struct cr_size_l
     return cr_append(out, "]", 1);
 }
 
+// Which options are written, and how.
+struct style {
+    const char *const *keys; // NULL: all
+    size_t key_count;
+    bool comments; // each option's help above it
+};
+
 static enum cr_status append_map(struct cr_buffer *out, const struct cr_option_table *table,
-                                 const void *config, const char *prefix, size_t prefix_length, int indent);
+                                 const void *config, const struct style *style, const char *prefix,
+                                 size_t prefix_length, int indent);
 
 // "key:" stands already. Each record is a map of its own, indented below it.
 static enum cr_status append_records(struct cr_buffer *out, const struct cr_option *option,
@@ -61,7 +69,7 @@ static enum cr_status append_records(struct cr_buffer *out, const struct cr_opti
         const void *record = (const char *)list->items + i * option->records->struct_size;
         CR_TRY(cr_append(out, "\n", 1));
         size_t line = out->size;
-        CR_TRY(append_map(out, option->records, record, "", 0, indent + 4));
+        CR_TRY(append_map(out, option->records, record, &(struct style){0}, "", 0, indent + 4));
         out->size--;                                // the line break that the caller adds
         out->data[line + (size_t)indent + 2] = '-'; // in the indentation of the record's first line
     }
@@ -98,32 +106,69 @@ static enum cr_status append_value(struct cr_buffer *out, const struct cr_option
     return cr_fail(CR_INTERNAL, "option %s has no known type", option->key);
 }
 
-// Whether an option before the i-th lies in the same section, whose name ends at `length`.
-static bool section_seen(const struct cr_option_table *table, size_t i, size_t length)
+static bool is_wanted(const struct style *style, const char *key)
+{
+    for (size_t i = 0; i < style->key_count; i++)
+        if (strcmp(style->keys[i], key) == 0) return true;
+    return !style->keys;
+}
+
+// Whether a wanted option before the i-th lies in the same section, whose name ends at `length`.
+static bool section_seen(const struct cr_option_table *table, const struct style *style, size_t i,
+                         size_t length)
 {
     for (size_t j = 0; j < i; j++)
-        if (strncmp(table->options[j].key, table->options[i].key, length + 1) == 0) return true;
+        if (is_wanted(style, table->options[j].key) &&
+            strncmp(table->options[j].key, table->options[i].key, length + 1) == 0)
+            return true;
     return false;
+}
+
+// The help in lines of bounded width.
+static enum cr_status append_comment(struct cr_buffer *out, const struct cr_option *option, int indent)
+{
+    enum { WIDTH = 100 };
+    size_t column = 0;
+    for (const char *word = option->help ? option->help : ""; *word;) {
+        size_t length = strcspn(word, " ");
+        if (column == 0 || column + 1 + length > WIDTH) {
+            CR_TRY(cr_append_format(out, "%s%*s#", column > 0 ? "\n" : "", indent, ""));
+            column = (size_t)indent + 1;
+        }
+        CR_TRY(cr_append_format(out, " %.*s", (int)length, word));
+        column += 1 + length;
+        word += length + (word[length] == ' ');
+    }
+    if (option->type == CR_OPTION_CHOICE) {
+        CR_TRY(cr_append_format(out, "%s", column > 0 ? " One of" : ""));
+        for (size_t i = 0; option->choices[i]; i++)
+            CR_TRY(cr_append_format(out, "%s %s", i > 0 ? "," : "", option->choices[i]));
+        CR_TRY(cr_append_format(out, "."));
+    }
+    return column > 0 ? cr_append_format(out, "\n") : CR_OK;
 }
 
 // The options whose keys begin with `prefix` (which ends in a dot, or is empty), in the table's order.
 static enum cr_status append_map(struct cr_buffer *out, const struct cr_option_table *table,
-                                 const void *config, const char *prefix, size_t prefix_length, int indent)
+                                 const void *config, const struct style *style, const char *prefix,
+                                 size_t prefix_length, int indent)
 {
     for (size_t i = 0; i < table->count; i++) {
         const struct cr_option *option = &table->options[i];
-        if (strncmp(option->key, prefix, prefix_length) != 0) continue;
+        if (strncmp(option->key, prefix, prefix_length) != 0 || !is_wanted(style, option->key)) continue;
         const char *rest = option->key + prefix_length, *dot = strchr(rest, '.');
         if (!dot) {
+            if (style->comments) CR_TRY(append_comment(out, option, indent));
             CR_TRY(cr_append_format(out, "%*s%s:", indent, "", rest));
             CR_TRY(append_value(out, option, cr_option_field_const(option, config), indent));
             CR_TRY(cr_append(out, "\n", 1));
             continue;
         }
         size_t length = (size_t)(dot - option->key);
-        if (section_seen(table, i, length)) continue;
+        if (section_seen(table, style, i, length)) continue;
+        if (style->comments && out->size > 0) CR_TRY(cr_append_format(out, "\n"));
         CR_TRY(cr_append_format(out, "%*s%.*s:\n", indent, "", (int)(dot - rest), rest));
-        CR_TRY(append_map(out, table, config, option->key, length + 1, indent + 2));
+        CR_TRY(append_map(out, table, config, style, option->key, length + 1, indent + 2));
     }
     return CR_OK;
 }
@@ -132,8 +177,15 @@ enum cr_status cr_options_write(const struct cr_option_table *table, const void 
                                 struct cr_buffer *out)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-    CR_TRY(append_map(&text, table, config, "", 0, 0));
+    CR_TRY(append_map(&text, table, config, &(struct style){0}, "", 0, 0));
     return cr_append(out, text.data, text.size);
+}
+
+enum cr_status cr_options_write_commented(const struct cr_option_table *table, const void *config,
+                                          const char *const *keys, size_t count, struct cr_buffer *out)
+{
+    const struct style style = {.keys = keys, .key_count = count, .comments = true};
+    return append_map(out, table, config, &style, "", 0, 0);
 }
 
 static const char *type_name(enum cr_option_type type)

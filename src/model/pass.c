@@ -15,14 +15,26 @@ struct cr_pass {
     size_t gradient_at; // walk.gradient is that of the stream before this layer; NO_GRADIENT: of none
 };
 
+static struct cr_walk_size walk_size(const struct cr_model *model, size_t rows, size_t sequences,
+                                     bool backward)
+{
+    return (struct cr_walk_size){.rows = rows,
+                                 .sequences = sequences,
+                                 .positions = cr_least(rows, model->config.context),
+                                 .backward = backward};
+}
+
+size_t cr_pass_memory_of(const struct cr_model *model, size_t rows, size_t sequences, bool backward)
+{
+    struct cr_walk_size size = walk_size(model, rows, sequences, backward);
+    return sizeof(struct cr_pass) + cr_walk_memory(model, &size);
+}
+
 enum cr_status cr_pass_new(const struct cr_model *model, size_t rows, size_t sequences, bool backward,
                            struct cr_pass **out)
 {
     if (rows == 0 || sequences == 0) return cr_fail(CR_INVALID, "a pass needs at least one row and sequence");
-    struct cr_walk_size size = {.rows = rows,
-                                .sequences = sequences,
-                                .positions = cr_least(rows, model->config.context),
-                                .backward = backward};
+    struct cr_walk_size size = walk_size(model, rows, sequences, backward);
     struct cr_pass *pass;
     CR_TRY(cr_allocate(1, sizeof *pass, &pass));
     enum cr_status status = cr_walk_init(model, &size, &pass->walk);

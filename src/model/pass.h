@@ -24,6 +24,9 @@ enum cr_status cr_pass_new(const struct cr_model *model, size_t rows, size_t seq
 void cr_pass_free(struct cr_pass *pass);           // NULL is allowed; wipes
 size_t cr_pass_memory(const struct cr_pass *pass); // bytes
 
+// The bytes of a pass that was not made: what cr_pass_memory would say.
+size_t cr_pass_memory_of(const struct cr_model *model, size_t rows, size_t sequences, bool backward);
+
 // Embedding and layers [first, last). A walk of the whole model is first = 0, last = config.layers.
 // With first > 0 the caller has put the residual stream into cr_pass_stream first. tuned may be NULL.
 enum cr_status cr_pass_forward(struct cr_pass *pass, const struct cr_tuned *tuned, const struct cr_rows *rows,

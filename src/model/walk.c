@@ -148,11 +148,10 @@ static void place(struct cr_walk *walk)
     walk->arena.used = cr_most(end, walk->arena.used);
 }
 
-enum cr_status cr_walk_init(const struct cr_model *model, const struct cr_walk_size *size,
-                            struct cr_walk *out)
+static struct cr_walk blank(const struct cr_model *model, const struct cr_walk_size *size)
 {
     const struct cr_model_config *config = &model->config;
-    struct cr_walk walk = {
+    return (struct cr_walk){
         .model = model,
         .size = *size,
         .shape = {.heads = config->heads,
@@ -161,6 +160,19 @@ enum cr_status cr_walk_init(const struct cr_model *model, const struct cr_walk_s
                   .scale = (float)(1 / sqrt((double)config->head_dim))},
         .chunk = head_chunk(size->rows, config->vocabulary),
     };
+}
+
+size_t cr_walk_memory(const struct cr_model *model, const struct cr_walk_size *size)
+{
+    struct cr_walk walk = blank(model, size);
+    place(&walk);
+    return walk.arena.used;
+}
+
+enum cr_status cr_walk_init(const struct cr_model *model, const struct cr_walk_size *size,
+                            struct cr_walk *out)
+{
+    struct cr_walk walk = blank(model, size);
     place(&walk);
     CR_TRY(cr_arena_commit(&walk.arena));
     place(&walk);

@@ -81,6 +81,8 @@ struct cr_view {
 
 enum cr_status cr_walk_init(const struct cr_model *model, const struct cr_walk_size *size,
                             struct cr_walk *out);
+// Bytes that such a walk takes.
+size_t cr_walk_memory(const struct cr_model *model, const struct cr_walk_size *size);
 void cr_walk_release(struct cr_walk *walk); // wipes
 
 // The batch's tokens, with their learned positions where the model has them, as the first residual stream.

@@ -15,8 +15,9 @@ static void fill(float *w)
         w[i] = ((float)(state >> 40) / (float)(1 << 23) - 1) * powf(10, (float)(i / COLUMNS) - 3);
     }
     for (size_t i = 0; i < COLUMNS; i++) w[3 * COLUMNS + i] = 0;
-    for (size_t i = 0; i < COLUMNS; i++) w[4 * COLUMNS + i] = (float)(i % 40) * 1e-45f; // subnormal: no scale can tell them
-    w[5 * COLUMNS + 17] = -3e38f;                                                // one huge value, the rest vanish
+    for (size_t i = 0; i < COLUMNS; i++)
+        w[4 * COLUMNS + i] = (float)(i % 40) * 1e-45f; // subnormal: no scale can tell them
+    w[5 * COLUMNS + 17] = -3e38f;                      // one huge value, the rest vanish
 }
 
 static void rows_are_scaled_to_their_largest(void **state)

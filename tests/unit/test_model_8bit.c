@@ -1,11 +1,11 @@
-// A base in int8 is the base of its rounded weights: the same walk over scale·q in fp32 gives the same logits and
-// gradients.
+// A base in int8 is the base of its rounded weights: the same walk over scale·q in fp32 gives the same logits
+// and gradients.
 #include "model_support.h"
 
 #include "field/quantize.h"
 
-static const char *const directories[] = {"tests/golden/llama-gqa", "tests/golden/qwen2-untied", "tests/golden/gpt2",
-                                          "tests/golden/llama-f16-shards"};
+static const char *const directories[] = {"tests/golden/llama-gqa", "tests/golden/qwen2-untied",
+                                          "tests/golden/gpt2", "tests/golden/llama-f16-shards"};
 
 // Loss; logits of every row and the gradient of the embedding go to the caller's.
 static double walk_through(struct cr_model *model, float *logits, float **gradient, size_t *count)

@@ -1,0 +1,48 @@
+#include "cli/checks.h"
+
+#include "cli/command.h"
+#include "format/json.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+static enum cr_status print(const struct cr_checks *checks, enum cr_check check, const char *name, const char *detail)
+{
+    static const char *const words[] = {"ok", "warning", "failed"};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer line = {0};
+    if (checks->json) {
+        CR_TRY(cr_append_format(&line, "{\"check\": \"%s\", \"status\": \"%s\", \"detail\": ", name, words[check]));
+        CR_TRY(cr_json_append_string(&line, cr_slice_of_string(detail)));
+        CR_TRY(cr_append_format(&line, "}\n"));
+    } else {
+        CR_TRY(cr_append_format(&line, "%-8s %-10s %s\n", words[check], name, detail));
+    }
+    return cr_command_print(cr_buffer_slice(&line));
+}
+
+enum cr_status cr_check_say(struct cr_checks *checks, enum cr_check check, const char *name, const char *format, ...)
+{
+    char detail[2048];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(detail, sizeof detail, format, arguments);
+    va_end(arguments);
+    checks->count++;
+    checks->failed += check == CR_CHECK_FAILED;
+    checks->warned += check == CR_CHECK_WARNING;
+    if (check > checks->worst) checks->worst = check;
+    return print(checks, check, name, detail);
+}
+
+enum cr_status cr_check_failure(struct cr_checks *checks, const char *name)
+{
+    char why[2048];
+    snprintf(why, sizeof why, "%s", cr_error_message());
+    return cr_check_say(checks, CR_CHECK_FAILED, name, "%s", why);
+}
+
+enum cr_status cr_checks_end(const struct cr_checks *checks)
+{
+    if (checks->failed == 0) return CR_OK;
+    return cr_fail(CR_INVALID, "%zu of %zu checks failed", checks->failed, checks->count);
+}

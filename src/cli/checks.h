@@ -1,0 +1,26 @@
+// The lines of a preflight: what was looked at, how it stands, and why.
+#ifndef CARREL_CLI_CHECKS_H
+#define CARREL_CLI_CHECKS_H
+
+#include "base/bytes.h"
+
+enum cr_check { CR_CHECK_OK, CR_CHECK_WARNING, CR_CHECK_FAILED };
+
+// Zero-initialise; `json` is the caller's.
+struct cr_checks {
+    bool json;
+    enum cr_check worst;
+    size_t count, failed, warned;
+};
+
+// Prints one line at once: a person sees how far it is. With JSON one object a line: check, status, detail.
+enum cr_status cr_check_say(struct cr_checks *checks, enum cr_check check, const char *name, const char *format, ...)
+    CR_PRINTF(4, 5);
+
+// A failure as a line of its own; gives CR_OK, so that the other checks go on, unless the line cannot be printed.
+enum cr_status cr_check_failure(struct cr_checks *checks, const char *name);
+
+// CR_INVALID where a check failed.
+enum cr_status cr_checks_end(const struct cr_checks *checks);
+
+#endif

@@ -1,0 +1,139 @@
+// carrel init: a commented file of settings for a model, to go on from.
+#include "cli/command.h"
+
+#include "base/file.h"
+#include "federation/config.h"
+#include "text/tokenizer.h"
+#include "tuning/lora.h"
+
+#include <stdio.h>
+#include <string.h>
+
+// What a person should look at. The other keys have defaults, and docs/CONFIG.md has them all.
+static const char *const common[] = {
+    "model_name_or_path",
+    "output_dir",
+    "method",
+    "dtype",
+    "seed",
+    "data.train",
+    "data.eval",
+    "data.max_length",
+    "training.learning_rate",
+    "training.per_device_train_batch_size",
+    "training.gradient_accumulation_steps",
+    "training.lr_scheduler_type",
+    "training.warmup_steps",
+};
+static const char *const of_tune[] = {"training.num_train_epochs"}; // a federation's rounds decide
+static const char *const of_lora[] = {"load_in_8bit", "lora.r", "lora.lora_alpha", "lora.lora_dropout",
+                                      "lora.target_modules"};
+static const char *const of_federation[] = {"federation.address",    "federation.advertise",
+                                            "federation.state_dir",  "federation.rounds",
+                                            "federation.local_epochs", "federation.min_clients"};
+
+struct request {
+    const char *model, *data, *eval, *output, *method;
+    bool federation;
+};
+
+static size_t add_keys(const char **keys, size_t count, const char *const *more, size_t more_count)
+{
+    memcpy(keys + count, more, more_count * sizeof *more);
+    return count + more_count;
+}
+
+static enum cr_status set(struct cr_config *config, const char *key, const char *value)
+{
+    return cr_options_set(&cr_config_table, config, key, value);
+}
+
+// PEFT's choice for the family, written out so that the person sees it.
+static enum cr_status set_targets(struct cr_config *config, const struct cr_model_config *model)
+{
+    size_t count;
+    const char *const *targets = cr_lora_targets(&config->tuning.lora, model, &count);
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer list = {0};
+    for (size_t i = 0; i < count; i++) CR_TRY(cr_append_format(&list, "%s%s", i > 0 ? ", " : "[", targets[i]));
+    CR_TRY(cr_append_format(&list, "]"));
+    return set(config, "lora.target_modules", cr_buffer_text(&list));
+}
+
+static enum cr_status fill(const struct request *request, const struct cr_model_config *model, struct cr_config *config)
+{
+    char length[24];
+    bool lora = strcmp(request->method, "lora") == 0;
+    CR_TRY(set(config, "model_name_or_path", request->model));
+    CR_TRY(set(config, "data.train", request->data));
+    if (request->eval) CR_TRY(set(config, "data.eval", request->eval));
+    snprintf(length, sizeof length, "%zu", cr_least(model->context, config->tuning.data.max_length));
+    CR_TRY(set(config, "method", request->method));
+    CR_TRY(set(config, "output_dir", lora ? "adapter" : "tuned"));
+    CR_TRY(set(config, "data.max_length", length));
+    CR_TRY(set(config, "training.per_device_train_batch_size", "4"));
+    if (!lora) CR_TRY(set(config, "training.learning_rate", "0.00002"));
+    if (lora) CR_TRY(set_targets(config, model));
+    return CR_OK;
+}
+
+static enum cr_status write_file(const struct request *request, const struct cr_config *config)
+{
+    enum { MOST = 40 };
+    const char *keys[MOST];
+    _Static_assert(sizeof common + sizeof of_tune + sizeof of_lora + sizeof of_federation <= sizeof keys, "room for all");
+    size_t count = add_keys(keys, 0, common, sizeof common / sizeof *common);
+    if (config->tuning.method == CR_METHOD_LORA)
+        count = add_keys(keys, count, of_lora, sizeof of_lora / sizeof *of_lora);
+    if (request->federation)
+        count = add_keys(keys, count, of_federation, sizeof of_federation / sizeof *of_federation);
+    else
+        count = add_keys(keys, count, of_tune, sizeof of_tune / sizeof *of_tune);
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(cr_append_format(&text, "# Settings of carrel. docs/CONFIG.md has every key.\n"));
+    CR_TRY(cr_options_write_commented(&cr_config_table, config, keys, count, &text));
+    return cr_file_write(request->output, cr_buffer_slice(&text), false);
+}
+
+static enum cr_status init(const struct request *request)
+{
+    if (cr_file_exists(request->output))
+        return cr_fail(CR_INVALID, "%s: is there already, and stays as it is (name another with --output)",
+                       request->output);
+    struct cr_model_config model;
+    CR_TRY(cr_model_config_read(request->model, &model));
+    struct cr_tokenizer *tokenizer;
+    CR_TRY(cr_tokenizer_open(request->model, &tokenizer));
+    cr_tokenizer_free(tokenizer);
+    CR_CLEANUP(cr_config_release) struct cr_config config = {0};
+    CR_TRY(cr_config_parse(cr_slice_of_string("model_name_or_path: model"), "defaults", &config));
+    CR_TRY(fill(request, &model, &config));
+    CR_TRY(write_file(request, &config));
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
+    CR_TRY(cr_append_format(&out, "%s is written. Next:\n  carrel preflight %s%s\n  carrel %s %s\n", request->output,
+                            request->output, request->federation ? " --serve" : "",
+                            request->federation ? "serve" : "tune", request->output));
+    return cr_command_print(cr_buffer_slice(&out));
+}
+
+enum cr_status cr_command_init(int argc, char **argv)
+{
+    struct request request = {.data = "train.jsonl", .output = "carrel.yaml", .method = "lora"};
+    bool done;
+    const struct cr_flag items[] = {
+        {"data", CR_FLAG_STRING, &request.data, "FILE", "the training data (train.jsonl)"},
+        {"eval", CR_FLAG_STRING, &request.eval, "FILE", "held-out data, evaluated at the end"},
+        {"method", CR_FLAG_STRING, &request.method, "NAME", "lora, the default, or full"},
+        {"federation", CR_FLAG_BOOL, &request.federation, NULL, "settings of a federation's server as well"},
+        {"output", CR_FLAG_STRING, &request.output, "FILE", "where they are written (carrel.yaml)"},
+    };
+    const struct cr_flags flags = {"carrel init MODEL_DIR [options]",
+                                   "Writes settings for fine-tuning the model in that Hugging Face directory, with the "
+                                   "keys that a\nperson should look at, each below what it means.",
+                                   items,
+                                   sizeof items / sizeof *items,
+                                   1,
+                                   1};
+    size_t count;
+    CR_TRY(cr_command_flags(&flags, argc, argv, &request.model, &count, &done));
+    return done ? CR_OK : init(&request);
+}

@@ -1,0 +1,113 @@
+// carrel preflight: all that a run will need, looked at before it.
+#include "cli/preflight.h"
+
+#include "base/file.h"
+#include "cli/command.h"
+#include "model/config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+// The directory itself, or the nearest one above it that is there.
+static enum cr_status nearest_directory(const char *directory, char **out)
+{
+    CR_FREE char *at = NULL;
+    CR_TRY(cr_copy_string(directory, &at));
+    while (!cr_file_exists(at) && strcmp(at, ".") != 0 && strcmp(at, "/") != 0) {
+        char *above;
+        CR_TRY(cr_path_directory(at, &above));
+        free(at);
+        at = above;
+    }
+    *out = at;
+    at = NULL;
+    return CR_OK;
+}
+
+enum cr_status cr_preflight_place(struct cr_checks *checks, const char *name, const char *directory, double bytes)
+{
+    CR_FREE char *place = NULL;
+    CR_TRY(nearest_directory(directory, &place));
+    if (access(place, W_OK | X_OK) != 0)
+        return cr_check_say(checks, CR_CHECK_FAILED, name, "%s: cannot be written: %s", directory, strerror(errno));
+    struct statvfs disk;
+    if (statvfs(place, &disk) != 0)
+        return cr_check_say(checks, CR_CHECK_WARNING, name, "%s: free space cannot be told", directory);
+    double available = (double)disk.f_bavail * (double)disk.f_frsize;
+    if (available < bytes)
+        return cr_check_say(checks, CR_CHECK_FAILED, name, "%s: %.1f MB are free where about %.1f MB will be written",
+                            directory, available / 1e6, bytes / 1e6);
+    return cr_check_say(checks, CR_CHECK_OK, name, "%s can be written: about %.1f MB, %.1f GB are free", directory,
+                        bytes / 1e6, available / 1e9);
+}
+
+static enum cr_status of_settings(struct cr_checks *checks, const char *path, const struct cr_flag_list *overrides,
+                                  bool serve)
+{
+    CR_CLEANUP(cr_config_release) struct cr_config config = {0};
+    enum cr_status status = cr_config_read_with(path, overrides->items, overrides->count, &config);
+    if (status == CR_OK) status = cr_tuning_config_check(&config.tuning);
+    if (status != CR_OK) return cr_check_failure(checks, "settings");
+    CR_TRY(cr_check_say(checks, CR_CHECK_OK, "settings", "%s", path));
+    if (!serve && !config.tuning.data.train)
+        CR_TRY(cr_check_say(checks, CR_CHECK_FAILED, "data", "data.train: not given: what is to be learned?"));
+    CR_TRY(cr_preflight_training(checks, &config.tuning));
+    return serve ? cr_preflight_server(checks, &config) : CR_OK;
+}
+
+// What the job will say of training is the server's to know: here are the silo's own files.
+static enum cr_status of_token(struct cr_checks *checks, const char *token, const char *model, const char *data)
+{
+    CR_TRY(cr_preflight_silo(checks, token));
+    if (!model)
+        return cr_check_say(checks, CR_CHECK_WARNING, "model",
+                            "not looked at: --model DIR and --data FILE are what `carrel join` will be given");
+    CR_CLEANUP(cr_config_release) struct cr_config config = {0};
+    CR_TRY(cr_config_parse(cr_slice_of_string("model_name_or_path: model"), "defaults", &config));
+    CR_TRY(cr_options_set(&cr_config_table, &config, "model_name_or_path", model));
+    if (data) CR_TRY(cr_options_set(&cr_config_table, &config, "data.train", data));
+    struct cr_model_config shape; // where it cannot be read, that is the model's line
+    if (cr_model_config_read(model, &shape) == CR_OK)
+        config.tuning.data.max_length = cr_least(config.tuning.data.max_length, shape.context);
+    return cr_preflight_training(checks, &config.tuning);
+}
+
+enum cr_status cr_command_preflight(int argc, char **argv)
+{
+    const char *items[CR_ROLE_OVERRIDES], *argument, *model = NULL, *data = NULL;
+    struct cr_flag_list overrides = {.items = items, .capacity = CR_ROLE_OVERRIDES};
+    struct cr_checks checks = {0};
+    bool serve = false, done;
+    const struct cr_flag flag_items[] = {
+        {"set", CR_FLAG_STRINGS, &overrides, "KEY=VALUE", "override one setting; may be given several times"},
+        {"serve", CR_FLAG_BOOL, &serve, NULL, "what a federation's server needs, too"},
+        {"model", CR_FLAG_STRING, &model, "DIR", "with a token: the base model here"},
+        {"data", CR_FLAG_STRING, &data, "FILE", "with a token: the silo's training data"},
+        {"json", CR_FLAG_BOOL, &checks.json, NULL, "one JSON object a line: check, status, detail"},
+    };
+    const struct cr_flags flags = {
+        "carrel preflight CONFIG|TOKEN [options]",
+        "Looks at all that a run will need, before it: settings, model, data, memory, disk, one forward pass; with\n"
+        "--serve the server's address; with a join token (- reads it from standard input) the token, the clock and\n"
+        "the server. It changes nothing, and a token is not spent. Fails where a check does.",
+        flag_items,
+        sizeof flag_items / sizeof *flag_items,
+        1,
+        1};
+    size_t count;
+    CR_TRY(cr_command_flags(&flags, argc, argv, &argument, &count, &done));
+    if (done) return CR_OK;
+    if (strcmp(argument, "-") != 0 && strncmp(argument, "carrel1.", 8) != 0) {
+        CR_TRY(of_settings(&checks, argument, &overrides, serve));
+    } else {
+        char token[CR_TOKEN_LIMIT];
+        CR_TRY(cr_role_options_token(argc, argv, argument, token));
+        enum cr_status status = of_token(&checks, token, model, data);
+        cr_wipe(token, sizeof token);
+        CR_TRY(status);
+    }
+    return cr_checks_end(&checks);
+}

@@ -1,0 +1,21 @@
+// The parts of `carrel preflight`.
+#ifndef CARREL_CLI_PREFLIGHT_H
+#define CARREL_CLI_PREFLIGHT_H
+
+#include "cli/checks.h"
+#include "federation/config.h"
+#include "federation/role_options.h"
+
+// Processor, model, data, memory and one forward pass, as these settings have them.
+enum cr_status cr_preflight_training(struct cr_checks *checks, const struct cr_tuning_config *config);
+
+// That a directory can be made or written, and that `bytes` fit.
+enum cr_status cr_preflight_place(struct cr_checks *checks, const char *name, const char *directory, double bytes);
+
+// What a server needs beside a model.
+enum cr_status cr_preflight_server(struct cr_checks *checks, const struct cr_config *config);
+
+// What a silo needs: the token (not spent by this), the clock, and a server that is the token's.
+enum cr_status cr_preflight_silo(struct cr_checks *checks, const char *token);
+
+#endif

@@ -1,0 +1,123 @@
+// What a federation needs of the network, of clocks and of certificates.
+#include "cli/preflight.h"
+
+#include "base/clock.h"
+#include "channel/connection.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static const double patience = 10; // seconds
+
+// CR_OK where the address resolves; `bind_it`: and can be listened at.
+static enum cr_status try_address(const char *text, bool bind_it)
+{
+    struct cr_address address;
+    char port[8];
+    CR_TRY(cr_address_parse(text, &address));
+    snprintf(port, sizeof port, "%u", address.port);
+    struct addrinfo *found;
+    const struct addrinfo wanted = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | (bind_it ? AI_PASSIVE : 0)};
+    int error = getaddrinfo(address.host, port, &wanted, &found);
+    if (error != 0) return cr_fail(CR_NOT_FOUND, "%s: %s", text, gai_strerror(error));
+    int on = 1, fd = bind_it ? socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0) : -1;
+    bool bound = !bind_it || (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+                              bind(fd, found->ai_addr, found->ai_addrlen) == 0);
+    int why = errno;
+    freeaddrinfo(found);
+    if (fd >= 0) close(fd);
+    errno = why;
+    return bound ? CR_OK : cr_fail_errno(CR_IO, "%s: cannot be listened at", text);
+}
+
+enum cr_status cr_preflight_server(struct cr_checks *checks, const struct cr_config *config)
+{
+    const struct cr_federation_config *federation = &config->federation;
+    const char *advertised = federation->advertise ? federation->advertise : federation->address;
+    struct cr_address address;
+    if (try_address(federation->address, true) != CR_OK)
+        CR_TRY(cr_check_failure(checks, "address"));
+    else
+        CR_TRY(cr_check_say(checks, CR_CHECK_OK, "address", "%s can be listened at", federation->address));
+    if (try_address(advertised, false) != CR_OK || cr_address_parse(advertised, &address) != CR_OK)
+        CR_TRY(cr_check_failure(checks, "address"));
+    else if (cr_address_is_wildcard(&address))
+        CR_TRY(cr_check_say(checks, CR_CHECK_FAILED, "address",
+                            "federation.advertise: not given, and silos cannot reach %s (set it to host:port)", advertised));
+    else
+        CR_TRY(cr_check_say(checks, CR_CHECK_OK, "address", "join tokens will say %s", advertised));
+    CR_TRY(cr_check_say(checks, CR_CHECK_OK, "silos", "a round needs %zu, of %zu rounds", cr_config_min_clients(config),
+                        federation->rounds));
+    return cr_preflight_place(checks, "state", federation->state_dir, 1e6);
+}
+
+struct meeting {
+    bool ended, open;
+    char why[1024];
+};
+
+static enum cr_status on_opened(void *context, struct cr_connection *connection)
+{
+    struct meeting *meeting = context;
+    meeting->open = true;
+    cr_connection_close(connection); // the token's secret stays here
+    return CR_OK;
+}
+
+static enum cr_status on_received(void *context, struct cr_connection *connection, const struct cr_message *message)
+{
+    (void)context, (void)connection, (void)message;
+    return CR_OK;
+}
+
+static void on_closed(void *context, struct cr_connection *connection, enum cr_status status, const char *why)
+{
+    (void)connection;
+    struct meeting *meeting = context;
+    meeting->ended = true;
+    if (status != CR_OK) snprintf(meeting->why, sizeof meeting->why, "%s", why);
+}
+
+// A handshake as a newcomer's: the server's chain must hold the CA that the token names.
+static enum cr_status meet(const struct cr_token *token, struct meeting *meeting)
+{
+    static const struct cr_connection_handler handler = {on_opened, on_received, on_closed};
+    struct cr_loop *loop;
+    struct cr_tls *tls = NULL;
+    struct cr_connection *connection = NULL;
+    CR_TRY(cr_loop_new(&loop));
+    enum cr_status status = cr_tls_new_enrol(token->fingerprint, &tls);
+    if (status == CR_OK)
+        status = cr_connection_open(loop, tls, token->address, patience, &handler, meeting, &connection);
+    double until = cr_clock_monotonic() + patience;
+    while (status == CR_OK && !meeting->ended && !meeting->open && cr_clock_monotonic() < until)
+        status = cr_loop_step(loop, 0.2);
+    cr_connection_free(connection);
+    cr_tls_free(tls);
+    cr_loop_free(loop);
+    return status;
+}
+
+enum cr_status cr_preflight_silo(struct cr_checks *checks, const char *text)
+{
+    CR_CLEANUP(cr_token_release) struct cr_token token = {0};
+    if (cr_token_parse(text, &token) != CR_OK) return cr_check_failure(checks, "token");
+    char now[CR_CLOCK_TEXT_SIZE], expires[CR_CLOCK_TEXT_SIZE];
+    cr_clock_format(cr_clock_unix(), now);
+    cr_clock_format(token.expires, expires);
+    bool expired = token.expires < cr_clock_unix();
+    CR_TRY(cr_check_say(checks, expired ? CR_CHECK_FAILED : CR_CHECK_OK, "token",
+                        "for %s, %s %s; this machine's clock says %s", token.name, expired ? "expired at" : "good until",
+                        expires, now));
+    struct meeting meeting = {0};
+    if (meet(&token, &meeting) != CR_OK) return cr_check_failure(checks, "server");
+    if (!meeting.open)
+        return cr_check_say(checks, CR_CHECK_FAILED, "server", "%s: %s", token.address,
+                            meeting.why[0] ? meeting.why : "no answer");
+    return cr_check_say(checks, CR_CHECK_OK, "server", "%s answers, and is the one that the token names", token.address);
+}

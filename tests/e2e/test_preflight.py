@@ -1,0 +1,233 @@
+"""init and preflight: settings that a run takes at once, and checks that find what would stop it."""
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+BIN = sys.argv.pop(1)
+MODEL = os.path.abspath("examples/demo/model")
+TEXT = "After lunch, the gardener forgot a photograph at the long corridor. The dog slept through it all."
+GPT2 = os.path.abspath("tests/golden/lora-gpt2/model")
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        self.temporary = tempfile.TemporaryDirectory()
+        self.folder = self.temporary.name
+        self.write("train.jsonl", "".join(json.dumps({"text": TEXT}) + "\n" for _ in range(8)))
+
+    def tearDown(self):
+        self.temporary.cleanup()
+
+    def path(self, *names):
+        return os.path.join(self.folder, *names)
+
+    def write(self, name, text):
+        with open(self.path(name), "w") as file:
+            file.write(text)
+        return self.path(name)
+
+    def carrel(self, *arguments, **more):
+        return subprocess.run([os.path.join(os.path.abspath(BIN), "carrel"), *arguments], capture_output=True, text=True,
+                              cwd=self.folder, **more)
+
+    def succeeds(self, *arguments, **more):
+        result = self.carrel(*arguments, **more)
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+        return result.stdout
+
+    def checks(self, *arguments, code=0, **more):
+        """{check: [(status, detail), ...]}"""
+        result = self.carrel("preflight", *arguments, "--json", **more)
+        self.assertEqual(result.returncode, code, result.stdout + result.stderr)
+        found = {}
+        for line in result.stdout.splitlines():
+            entry = json.loads(line)
+            found.setdefault(entry["check"], []).append((entry["status"], entry["detail"]))
+        return found
+
+
+class Init(Case):
+    def test_its_settings_are_taken_at_once(self):
+        text = self.succeeds("init", MODEL)
+        self.assertIn("carrel preflight carrel.yaml", text)
+        with open(self.path("carrel.yaml")) as file:
+            settings = file.read()
+        self.assertIn("  # Rank of the adapters.\n  r: 8\n", settings)
+        self.assertNotIn("federation", settings.replace("# Passes over the data. A federation", ""))
+        self.succeeds("preflight", "carrel.yaml")
+        self.succeeds("tune", "carrel.yaml", "--set", "training.max_steps=1")
+        self.assertTrue(os.path.exists(self.path("adapter", "adapter_model.safetensors")))
+
+    def test_it_knows_the_family_and_the_method(self):
+        self.succeeds("init", GPT2, "--output", "gpt2.yaml")
+        with open(self.path("gpt2.yaml")) as file:
+            settings = file.read()
+        self.assertIn('target_modules: ["c_attn"]', settings)
+        self.assertIn("max_length: 64", settings)
+        self.succeeds("init", MODEL, "--method", "full", "--output", "full.yaml", "--data", "odd: 'name' #.jsonl")
+        with open(self.path("full.yaml")) as file:
+            settings = file.read()
+        self.assertNotIn("lora:", settings)
+        os.rename(self.path("train.jsonl"), self.path("odd: 'name' #.jsonl"))
+        self.succeeds("preflight", "full.yaml")
+
+    def test_what_is_there_stays(self):
+        self.write("carrel.yaml", "mine")
+        result = self.carrel("init", MODEL)
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("carrel.yaml: is there already", result.stderr)
+        with open(self.path("carrel.yaml")) as file:
+            self.assertEqual(file.read(), "mine")
+        for arguments, sentence in ((["init", self.folder, "--output", "x"], "config.json"), (["init"], "usage"),
+                                    (["init", MODEL, "--method", "qlora", "--output", "x"], "qlora")):
+            result = self.carrel(*arguments)
+            self.assertNotEqual(result.returncode, 0)
+            self.assertIn(sentence, result.stderr)
+            self.assertFalse(os.path.exists(self.path("x")))
+
+
+class Preflight(Case):
+    def setUp(self):
+        super().setUp()
+        self.succeeds("init", MODEL)
+
+    def test_all_is_well(self):
+        found = self.checks("carrel.yaml")
+        self.assertEqual({status for lines in found.values() for status, _ in lines}, {"ok"})
+        self.assertEqual(set(found), {"settings", "processor", "model", "output", "data", "memory", "forward"})
+        self.assertIn("8 examples", found["data"][0][1])
+        self.assertEqual(sorted(os.listdir(self.folder)), ["carrel.yaml", "train.jsonl"])  # nothing was made
+
+    def test_each_fault_has_its_line(self):
+        self.write("bad.jsonl", '{"text": "x"}\n{"tixt": 1}\n')
+        self.write("file", "")
+        for setting, check, sentence in (
+                ("lora.r=0", "settings", "lora.r"), ("model_name_or_path=nowhere", "model", "nowhere"),
+                ("data.train=bad.jsonl", "data", "bad.jsonl:2"), ("data.train=none.jsonl", "data", "none.jsonl"),
+                ("data.max_length=4096", "data", "context"), ("data.eval=none", "data", "data.eval"),
+                ("lora.target_modules=[c_attn]", "settings", "c_attn"), ("output_dir=file/x", "output", "file/x"),
+                ("training.per_device_train_batch_size=60000", "memory", None)):
+            with self.subTest(setting):
+                if sentence is None:
+                    continue
+                found = self.checks("carrel.yaml", "--set", setting, code=2)
+                failed = {name: detail for name, lines in found.items() for status, detail in lines if status == "failed"}
+                self.assertEqual(list(failed), [check])
+                self.assertIn(sentence, failed[check])
+
+    def test_a_step_beyond_memory_is_told_before_it_is_tried(self):
+        rows = "".join(json.dumps({"text": "word " * 100}) + "\n" for _ in range(60000))
+        self.write("long.jsonl", rows)
+        found = self.checks("carrel.yaml", "--set", "data.train=long.jsonl", "--set",
+                            "training.per_device_train_batch_size=60000", code=2)
+        self.assertEqual(found["memory"][0][0], "failed")
+
+    def test_a_truncated_shard_is_found(self):
+        model = self.path("model")
+        os.mkdir(model)
+        for name in os.listdir(MODEL):
+            with open(os.path.join(MODEL, name), "rb") as source, open(os.path.join(model, name), "wb") as target:
+                data = source.read()
+                target.write(data[:-8] if name == "model.safetensors" else data)
+        found = self.checks("carrel.yaml", "--set", "model_name_or_path=" + model, code=2)
+        self.assertEqual(found["model"][0][0], "failed")
+        self.assertIn("model.safetensors", found["model"][0][1])
+
+    def test_cut_rows_and_a_foreign_tokenizer_are_warned_of(self):
+        found = self.checks("carrel.yaml", "--set", "data.max_length=4")
+        self.assertIn("warning", [status for status, _ in found["data"]])
+        # Every weight of the head a thousand times as large: a model that is surer than it should be.
+        model = self.path("model")
+        os.mkdir(model)
+        for name in os.listdir(MODEL):
+            with open(os.path.join(MODEL, name), "rb") as source, open(os.path.join(model, name), "wb") as target:
+                target.write(source.read())
+        path = os.path.join(model, "model.safetensors")
+        with open(path, "r+b") as file:
+            size = struct.unpack("<Q", file.read(8))[0]
+            header = json.loads(file.read(size))
+            entry = header["model.norm.weight"]
+            begin, end = entry["data_offsets"]
+            file.seek(8 + size + begin)
+            count = (end - begin) // (4 if entry["dtype"] == "F32" else 2)
+            file.write((struct.pack("<f", -1000.0) if entry["dtype"] == "F32" else b"\x7a\xc4") * count)
+        found = self.checks("carrel.yaml", "--set", "model_name_or_path=" + model)
+        self.assertEqual(found["forward"][0][0], "warning")
+
+
+class Network(Case):
+    def setUp(self):
+        super().setUp()
+        self.succeeds("init", MODEL, "--federation", "--output", "fed.yaml")
+
+    def test_a_server_without_a_name_is_told(self):
+        found = self.checks("fed.yaml", "--serve", code=2)
+        self.assertIn(("failed", "federation.advertise: not given, and silos cannot reach 0.0.0.0:7423 (set it to host:port)"),
+                      found["address"])
+        found = self.checks("fed.yaml", "--serve", "--set", "federation.advertise=no-such-host.invalid:7423", code=2)
+        self.assertIn("failed", [status for status, _ in found["address"]])
+        found = self.checks("fed.yaml", "--serve", "--set", "federation.advertise=localhost:7423")
+        self.assertEqual(found["silos"], [("ok", "a round needs 1, of 10 rounds")])
+
+    def serve(self, state):
+        server = subprocess.Popen([os.path.join(os.path.abspath(BIN), "carrel"), "serve", "fed.yaml", "--json", "--set",
+                                   "federation.address=127.0.0.1:0", "--set", "federation.state_dir=" + state, "--set",
+                                   "output_dir=out-" + state], cwd=self.folder, stdout=subprocess.PIPE, text=True)
+        for line in server.stdout:
+            if json.loads(line)["event"] == "server.listening":
+                return server
+        self.fail("the server ended")
+
+    def stop(self, server):
+        server.send_signal(signal.SIGTERM)
+        server.wait(20)
+        server.stdout.close()
+
+    def token(self, state):
+        self.write("invite.yaml", "model_name_or_path: x\nfederation: {address: '127.0.0.1:0', state_dir: %s}\n" % state)
+        return self.succeeds("invite", "north", "--config", "invite.yaml").strip()
+
+    def test_a_token_is_looked_at_and_not_spent(self):
+        server = self.serve("one")
+        try:
+            token = self.token("one")
+            for _ in range(2):
+                found = self.checks("-", "--model", MODEL, "--data", "train.jsonl", input=token + "\n")
+                self.assertEqual({status for lines in found.values() for status, _ in lines}, {"ok"})
+                self.assertIn("is the one that the token names", found["server"][0][1])
+            self.assertEqual(self.checks("-", input=token + "\n")["model"][0][0], "warning")
+        finally:
+            self.stop(server)
+        found = self.checks("-", input=token + "\n", code=2)
+        self.assertEqual(found["server"][0][0], "failed")
+        self.assertEqual(self.checks("-", input=token[:-3] + "\n", code=2)["token"][0][0], "failed")
+
+    def test_another_server_at_the_address_is_found_out(self):
+        server = self.serve("one")
+        try:
+            token = self.token("one")
+        finally:
+            self.stop(server)
+        with open(self.path("one", "port")) as file:
+            port = file.read().strip()
+        other = subprocess.Popen([os.path.join(os.path.abspath(BIN), "carrel"), "serve", "fed.yaml", "--json", "--set",
+                                  "federation.address=127.0.0.1:" + port, "--set", "federation.state_dir=two", "--set",
+                                  "output_dir=out-two"], cwd=self.folder, stdout=subprocess.PIPE, text=True)
+        try:
+            for line in other.stdout:
+                if json.loads(line)["event"] == "server.listening":
+                    break
+            found = self.checks("-", input=token + "\n", code=2)
+            self.assertEqual(found["server"][0][0], "failed")
+            self.assertIn("CA", found["server"][0][1])
+        finally:
+            self.stop(other)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
