@@ -6,12 +6,14 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-static enum cr_status print(const struct cr_checks *checks, enum cr_check check, const char *name, const char *detail)
+static enum cr_status print(const struct cr_checks *checks, enum cr_check check, const char *name,
+                            const char *detail)
 {
     static const char *const words[] = {"ok", "warning", "failed"};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer line = {0};
     if (checks->json) {
-        CR_TRY(cr_append_format(&line, "{\"check\": \"%s\", \"status\": \"%s\", \"detail\": ", name, words[check]));
+        CR_TRY(cr_append_format(&line, "{\"check\": \"%s\", \"status\": \"%s\", \"detail\": ", name,
+                                words[check]));
         CR_TRY(cr_json_append_string(&line, cr_slice_of_string(detail)));
         CR_TRY(cr_append_format(&line, "}\n"));
     } else {
@@ -20,7 +22,8 @@ static enum cr_status print(const struct cr_checks *checks, enum cr_check check,
     return cr_command_print(cr_buffer_slice(&line));
 }
 
-enum cr_status cr_check_say(struct cr_checks *checks, enum cr_check check, const char *name, const char *format, ...)
+enum cr_status cr_check_say(struct cr_checks *checks, enum cr_check check, const char *name,
+                            const char *format, ...)
 {
     char detail[2048];
     va_list arguments;

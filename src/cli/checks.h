@@ -14,10 +14,11 @@ struct cr_checks {
 };
 
 // Prints one line at once: a person sees how far it is. With JSON one object a line: check, status, detail.
-enum cr_status cr_check_say(struct cr_checks *checks, enum cr_check check, const char *name, const char *format, ...)
-    CR_PRINTF(4, 5);
+enum cr_status cr_check_say(struct cr_checks *checks, enum cr_check check, const char *name,
+                            const char *format, ...) CR_PRINTF(4, 5);
 
-// A failure as a line of its own; gives CR_OK, so that the other checks go on, unless the line cannot be printed.
+// A failure as a line of its own; gives CR_OK, so that the other checks go on, unless the line cannot be
+// printed.
 enum cr_status cr_check_failure(struct cr_checks *checks, const char *name);
 
 // CR_INVALID where a check failed.

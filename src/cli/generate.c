@@ -6,6 +6,7 @@
 #include "crypto/random.h"
 #include "format/json.h"
 #include "model/generate.h"
+#include "tuning/end_tokens.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -57,8 +58,6 @@ static enum cr_status decode_loop(struct generation *generation, struct cr_decod
                                   struct cr_stream *stream)
 {
     size_t vocabulary = generation->session->model->config.vocabulary;
-    uint32_t end_of_text = 0;
-    bool has_end = cr_tokenizer_eos(generation->session->tokenizer, &end_of_text);
     size_t fed = 0;
     for (size_t made = 0; made < generation->settings->most; made++) {
         const float *logits;
@@ -66,7 +65,7 @@ static enum cr_status decode_loop(struct generation *generation, struct cr_decod
         fed = generation->ids.count;
         uint32_t next =
             cr_choose_token(logits, vocabulary, generation->settings->temperature, cr_stream_uniform(stream));
-        if (has_end && next == end_of_text) {
+        if (cr_end_tokens_hold(&generation->session->ends, next)) {
             generation->ended = true;
             break;
         }

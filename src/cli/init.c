@@ -28,8 +28,8 @@ static const char *const common[] = {
 static const char *const of_tune[] = {"training.num_train_epochs"}; // a federation's rounds decide
 static const char *const of_lora[] = {"load_in_8bit", "lora.r", "lora.lora_alpha", "lora.lora_dropout",
                                       "lora.target_modules"};
-static const char *const of_federation[] = {"federation.address",    "federation.advertise",
-                                            "federation.state_dir",  "federation.rounds",
+static const char *const of_federation[] = {"federation.address",      "federation.advertise",
+                                            "federation.state_dir",    "federation.rounds",
                                             "federation.local_epochs", "federation.min_clients"};
 
 struct request {
@@ -54,12 +54,14 @@ static enum cr_status set_targets(struct cr_config *config, const struct cr_mode
     size_t count;
     const char *const *targets = cr_lora_targets(&config->tuning.lora, model, &count);
     CR_CLEANUP(cr_buffer_release) struct cr_buffer list = {0};
-    for (size_t i = 0; i < count; i++) CR_TRY(cr_append_format(&list, "%s%s", i > 0 ? ", " : "[", targets[i]));
+    for (size_t i = 0; i < count; i++)
+        CR_TRY(cr_append_format(&list, "%s%s", i > 0 ? ", " : "[", targets[i]));
     CR_TRY(cr_append_format(&list, "]"));
     return set(config, "lora.target_modules", cr_buffer_text(&list));
 }
 
-static enum cr_status fill(const struct request *request, const struct cr_model_config *model, struct cr_config *config)
+static enum cr_status fill(const struct request *request, const struct cr_model_config *model,
+                           struct cr_config *config)
 {
     char length[24];
     bool lora = strcmp(request->method, "lora") == 0;
@@ -80,7 +82,8 @@ static enum cr_status write_file(const struct request *request, const struct cr_
 {
     enum { MOST = 40 };
     const char *keys[MOST];
-    _Static_assert(sizeof common + sizeof of_tune + sizeof of_lora + sizeof of_federation <= sizeof keys, "room for all");
+    _Static_assert(sizeof common + sizeof of_tune + sizeof of_lora + sizeof of_federation <= sizeof keys,
+                   "room for all");
     size_t count = add_keys(keys, 0, common, sizeof common / sizeof *common);
     if (config->tuning.method == CR_METHOD_LORA)
         count = add_keys(keys, count, of_lora, sizeof of_lora / sizeof *of_lora);
@@ -109,8 +112,8 @@ static enum cr_status init(const struct request *request)
     CR_TRY(fill(request, &model, &config));
     CR_TRY(write_file(request, &config));
     CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
-    CR_TRY(cr_append_format(&out, "%s is written. Next:\n  carrel preflight %s%s\n  carrel %s %s\n", request->output,
-                            request->output, request->federation ? " --serve" : "",
+    CR_TRY(cr_append_format(&out, "%s is written. Next:\n  carrel preflight %s%s\n  carrel %s %s\n",
+                            request->output, request->output, request->federation ? " --serve" : "",
                             request->federation ? "serve" : "tune", request->output));
     return cr_command_print(cr_buffer_slice(&out));
 }
@@ -126,13 +129,14 @@ enum cr_status cr_command_init(int argc, char **argv)
         {"federation", CR_FLAG_BOOL, &request.federation, NULL, "settings of a federation's server as well"},
         {"output", CR_FLAG_STRING, &request.output, "FILE", "where they are written (carrel.yaml)"},
     };
-    const struct cr_flags flags = {"carrel init MODEL_DIR [options]",
-                                   "Writes settings for fine-tuning the model in that Hugging Face directory, with the "
-                                   "keys that a\nperson should look at, each below what it means.",
-                                   items,
-                                   sizeof items / sizeof *items,
-                                   1,
-                                   1};
+    const struct cr_flags flags = {
+        "carrel init MODEL_DIR [options]",
+        "Writes settings for fine-tuning the model in that Hugging Face directory, with the "
+        "keys that a\nperson should look at, each below what it means.",
+        items,
+        sizeof items / sizeof *items,
+        1,
+        1};
     size_t count;
     CR_TRY(cr_command_flags(&flags, argc, argv, &request.model, &count, &done));
     return done ? CR_OK : init(&request);

@@ -27,25 +27,28 @@ static enum cr_status nearest_directory(const char *directory, char **out)
     return CR_OK;
 }
 
-enum cr_status cr_preflight_place(struct cr_checks *checks, const char *name, const char *directory, double bytes)
+enum cr_status cr_preflight_place(struct cr_checks *checks, const char *name, const char *directory,
+                                  double bytes)
 {
     CR_FREE char *place = NULL;
     CR_TRY(nearest_directory(directory, &place));
     if (access(place, W_OK | X_OK) != 0)
-        return cr_check_say(checks, CR_CHECK_FAILED, name, "%s: cannot be written: %s", directory, strerror(errno));
+        return cr_check_say(checks, CR_CHECK_FAILED, name, "%s: cannot be written: %s", directory,
+                            strerror(errno));
     struct statvfs disk;
     if (statvfs(place, &disk) != 0)
         return cr_check_say(checks, CR_CHECK_WARNING, name, "%s: free space cannot be told", directory);
     double available = (double)disk.f_bavail * (double)disk.f_frsize;
     if (available < bytes)
-        return cr_check_say(checks, CR_CHECK_FAILED, name, "%s: %.1f MB are free where about %.1f MB will be written",
-                            directory, available / 1e6, bytes / 1e6);
-    return cr_check_say(checks, CR_CHECK_OK, name, "%s can be written: about %.1f MB, %.1f GB are free", directory,
-                        bytes / 1e6, available / 1e9);
+        return cr_check_say(checks, CR_CHECK_FAILED, name,
+                            "%s: %.1f MB are free where about %.1f MB will be written", directory,
+                            available / 1e6, bytes / 1e6);
+    return cr_check_say(checks, CR_CHECK_OK, name, "%s can be written: about %.1f MB, %.1f GB are free",
+                        directory, bytes / 1e6, available / 1e9);
 }
 
-static enum cr_status of_settings(struct cr_checks *checks, const char *path, const struct cr_flag_list *overrides,
-                                  bool serve)
+static enum cr_status of_settings(struct cr_checks *checks, const char *path,
+                                  const struct cr_flag_list *overrides, bool serve)
 {
     CR_CLEANUP(cr_config_release) struct cr_config config = {0};
     enum cr_status status = cr_config_read_with(path, overrides->items, overrides->count, &config);
@@ -53,18 +56,21 @@ static enum cr_status of_settings(struct cr_checks *checks, const char *path, co
     if (status != CR_OK) return cr_check_failure(checks, "settings");
     CR_TRY(cr_check_say(checks, CR_CHECK_OK, "settings", "%s", path));
     if (!serve && !config.tuning.data.train)
-        CR_TRY(cr_check_say(checks, CR_CHECK_FAILED, "data", "data.train: not given: what is to be learned?"));
+        CR_TRY(
+            cr_check_say(checks, CR_CHECK_FAILED, "data", "data.train: not given: what is to be learned?"));
     CR_TRY(cr_preflight_training(checks, &config.tuning));
     return serve ? cr_preflight_server(checks, &config) : CR_OK;
 }
 
 // What the job will say of training is the server's to know: here are the silo's own files.
-static enum cr_status of_token(struct cr_checks *checks, const char *token, const char *model, const char *data)
+static enum cr_status of_token(struct cr_checks *checks, const char *token, const char *model,
+                               const char *data)
 {
     CR_TRY(cr_preflight_silo(checks, token));
     if (!model)
-        return cr_check_say(checks, CR_CHECK_WARNING, "model",
-                            "not looked at: --model DIR and --data FILE are what `carrel join` will be given");
+        return cr_check_say(
+            checks, CR_CHECK_WARNING, "model",
+            "not looked at: --model DIR and --data FILE are what `carrel join` will be given");
     CR_CLEANUP(cr_config_release) struct cr_config config = {0};
     CR_TRY(cr_config_parse(cr_slice_of_string("model_name_or_path: model"), "defaults", &config));
     CR_TRY(cr_options_set(&cr_config_table, &config, "model_name_or_path", model));
@@ -90,8 +96,10 @@ enum cr_status cr_command_preflight(int argc, char **argv)
     };
     const struct cr_flags flags = {
         "carrel preflight CONFIG|TOKEN [options]",
-        "Looks at all that a run will need, before it: settings, model, data, memory, disk, one forward pass; with\n"
-        "--serve the server's address; with a join token (- reads it from standard input) the token, the clock and\n"
+        "Looks at all that a run will need, before it: settings, model, data, memory, disk, one forward "
+        "pass; with\n"
+        "--serve the server's address; with a join token (- reads it from standard input) the token, the "
+        "clock and\n"
         "the server. It changes nothing, and a token is not spent. Fails where a check does.",
         flag_items,
         sizeof flag_items / sizeof *flag_items,

@@ -10,7 +10,8 @@
 enum cr_status cr_preflight_training(struct cr_checks *checks, const struct cr_tuning_config *config);
 
 // That a directory can be made or written, and that `bytes` fit.
-enum cr_status cr_preflight_place(struct cr_checks *checks, const char *name, const char *directory, double bytes);
+enum cr_status cr_preflight_place(struct cr_checks *checks, const char *name, const char *directory,
+                                  double bytes);
 
 // What a server needs beside a model.
 enum cr_status cr_preflight_server(struct cr_checks *checks, const struct cr_config *config);

@@ -22,7 +22,8 @@ static enum cr_status try_address(const char *text, bool bind_it)
     CR_TRY(cr_address_parse(text, &address));
     snprintf(port, sizeof port, "%u", address.port);
     struct addrinfo *found;
-    const struct addrinfo wanted = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | (bind_it ? AI_PASSIVE : 0)};
+    const struct addrinfo wanted = {.ai_socktype = SOCK_STREAM,
+                                    .ai_flags = AI_NUMERICSERV | (bind_it ? AI_PASSIVE : 0)};
     int error = getaddrinfo(address.host, port, &wanted, &found);
     if (error != 0) return cr_fail(CR_NOT_FOUND, "%s: %s", text, gai_strerror(error));
     int on = 1, fd = bind_it ? socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0) : -1;
@@ -47,12 +48,13 @@ enum cr_status cr_preflight_server(struct cr_checks *checks, const struct cr_con
     if (try_address(advertised, false) != CR_OK || cr_address_parse(advertised, &address) != CR_OK)
         CR_TRY(cr_check_failure(checks, "address"));
     else if (cr_address_is_wildcard(&address))
-        CR_TRY(cr_check_say(checks, CR_CHECK_FAILED, "address",
-                            "federation.advertise: not given, and silos cannot reach %s (set it to host:port)", advertised));
+        CR_TRY(cr_check_say(
+            checks, CR_CHECK_FAILED, "address",
+            "federation.advertise: not given, and silos cannot reach %s (set it to host:port)", advertised));
     else
         CR_TRY(cr_check_say(checks, CR_CHECK_OK, "address", "join tokens will say %s", advertised));
-    CR_TRY(cr_check_say(checks, CR_CHECK_OK, "silos", "a round needs %zu, of %zu rounds", cr_config_min_clients(config),
-                        federation->rounds));
+    CR_TRY(cr_check_say(checks, CR_CHECK_OK, "silos", "a round needs %zu, of %zu rounds",
+                        cr_config_min_clients(config), federation->rounds));
     return cr_preflight_place(checks, "state", federation->state_dir, 1e6);
 }
 
@@ -69,7 +71,8 @@ static enum cr_status on_opened(void *context, struct cr_connection *connection)
     return CR_OK;
 }
 
-static enum cr_status on_received(void *context, struct cr_connection *connection, const struct cr_message *message)
+static enum cr_status on_received(void *context, struct cr_connection *connection,
+                                  const struct cr_message *message)
 {
     (void)context, (void)connection, (void)message;
     return CR_OK;
@@ -112,12 +115,13 @@ enum cr_status cr_preflight_silo(struct cr_checks *checks, const char *text)
     cr_clock_format(token.expires, expires);
     bool expired = token.expires < cr_clock_unix();
     CR_TRY(cr_check_say(checks, expired ? CR_CHECK_FAILED : CR_CHECK_OK, "token",
-                        "for %s, %s %s; this machine's clock says %s", token.name, expired ? "expired at" : "good until",
-                        expires, now));
+                        "for %s, %s %s; this machine's clock says %s", token.name,
+                        expired ? "expired at" : "good until", expires, now));
     struct meeting meeting = {0};
     if (meet(&token, &meeting) != CR_OK) return cr_check_failure(checks, "server");
     if (!meeting.open)
         return cr_check_say(checks, CR_CHECK_FAILED, "server", "%s: %s", token.address,
                             meeting.why[0] ? meeting.why : "no answer");
-    return cr_check_say(checks, CR_CHECK_OK, "server", "%s answers, and is the one that the token names", token.address);
+    return cr_check_say(checks, CR_CHECK_OK, "server", "%s answers, and is the one that the token names",
+                        token.address);
 }

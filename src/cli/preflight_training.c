@@ -28,16 +28,18 @@ static void release(struct preflight *preflight)
 
 static enum cr_status check_processor(struct preflight *preflight)
 {
-    static const char *const names[] = {
-        [CR_ISA_SCALAR] = "no AVX2", [CR_ISA_AVX2] = "AVX2", [CR_ISA_AVX512] = "AVX-512", [CR_ISA_AMX] = "AMX"};
+    static const char *const names[] = {[CR_ISA_SCALAR] = "no AVX2",
+                                        [CR_ISA_AVX2] = "AVX2",
+                                        [CR_ISA_AVX512] = "AVX-512",
+                                        [CR_ISA_AMX] = "AMX"};
     const struct cr_compute *compute = preflight->compute;
     const char *name = names[cr_compute_isa(compute)];
     size_t threads = cr_pool_threads(cr_compute_pool(compute));
     bool wanted = preflight->config->dtype == CR_COMPUTE_BFLOAT16;
     if (wanted && !cr_compute_has_bf16(compute))
         return cr_check_say(preflight->checks, CR_CHECK_WARNING, "processor",
-                            "%s, %zu threads: no bfloat16 products, float32 will be used (twice the memory)", name,
-                            threads);
+                            "%s, %zu threads: no bfloat16 products, float32 will be used (twice the memory)",
+                            name, threads);
     return cr_check_say(preflight->checks, CR_CHECK_OK, "processor", "%s, %zu threads", name, threads);
 }
 
@@ -68,23 +70,28 @@ static enum cr_status check_model(struct preflight *preflight, bool *opened)
     struct cr_checks *checks = preflight->checks;
     struct cr_model_config shape;
     struct cr_safetensors *file;
-    if (cr_model_config_read(config->model_name_or_path, &shape) != CR_OK) return cr_check_failure(checks, "model");
+    if (cr_model_config_read(config->model_name_or_path, &shape) != CR_OK)
+        return cr_check_failure(checks, "model");
     if (config->random_init)
         return cr_check_say(checks, CR_CHECK_OK, "model", "%s: %zu layers of width %zu, from random weights",
                             config->model_name_or_path, shape.layers, shape.hidden);
-    if (cr_safetensors_open(config->model_name_or_path, &file) != CR_OK) return cr_check_failure(checks, "model");
+    if (cr_safetensors_open(config->model_name_or_path, &file) != CR_OK)
+        return cr_check_failure(checks, "model");
     double bytes = 0;
-    for (size_t i = 0; i < cr_safetensors_count(file); i++) bytes += (double)cr_safetensors_at(file, i)->bytes.size;
+    for (size_t i = 0; i < cr_safetensors_count(file); i++)
+        bytes += (double)cr_safetensors_at(file, i)->bytes.size;
     cr_safetensors_free(file);
     double available = free_memory();
     if (available > 0 && bytes > available)
-        return cr_check_say(checks, CR_CHECK_FAILED, "model", "%s: %.1f GB of weights, %.1f GB of memory are free",
-                            config->model_name_or_path, bytes / 1e9, available / 1e9);
-    if (cr_session_open(config->model_name_or_path, NULL, config->dtype, config->load_in_8bit, preflight->compute, NULL,
-                        &preflight->session) != CR_OK)
+        return cr_check_say(checks, CR_CHECK_FAILED, "model",
+                            "%s: %.1f GB of weights, %.1f GB of memory are free", config->model_name_or_path,
+                            bytes / 1e9, available / 1e9);
+    if (cr_session_open(config->model_name_or_path, NULL, config->dtype, config->load_in_8bit,
+                        preflight->compute, NULL, &preflight->session) != CR_OK)
         return cr_check_failure(checks, "model");
     *opened = true;
-    return cr_check_say(checks, CR_CHECK_OK, "model", "%s: %zu layers of width %zu, %zu parameters, context %zu",
+    return cr_check_say(checks, CR_CHECK_OK, "model",
+                        "%s: %zu layers of width %zu, %zu parameters, context %zu",
                         config->model_name_or_path, shape.layers, shape.hidden,
                         parameter_count(preflight->session.model), shape.context);
 }
@@ -102,12 +109,14 @@ static enum cr_status check_data(struct preflight *preflight, const char *path)
     struct cr_checks *checks = preflight->checks;
     size_t context = preflight->session.model->config.context;
     if (options.max_length > context)
-        return cr_check_say(checks, CR_CHECK_FAILED, "data", "data.max_length: %zu: the model's context is %zu tokens",
-                            options.max_length, context);
+        return cr_check_say(checks, CR_CHECK_FAILED, "data",
+                            "data.max_length: %zu: the model's context is %zu tokens", options.max_length,
+                            context);
     struct cr_dataset *data;
     if (cr_dataset_open(path, preflight->session.tokenizer, &options, &data) != CR_OK)
         return cr_check_failure(checks, "data");
-    size_t count = cr_dataset_count(data), skipped = cr_dataset_skipped(data), tokens = 0, longest = 0, full = 0;
+    size_t count = cr_dataset_count(data), skipped = cr_dataset_skipped(data), tokens = 0, longest = 0,
+           full = 0;
     for (size_t i = 0; i < count; i++) {
         size_t length = cr_dataset_at(data, i).count;
         tokens += length;
@@ -117,14 +126,16 @@ static enum cr_status check_data(struct preflight *preflight, const char *path)
     cr_dataset_free(data);
     preflight->longest = longest;
     preflight->examples = count;
-    CR_TRY(cr_check_say(checks, CR_CHECK_OK, "data", "%s: %zu examples, %zu tokens, the longest %zu", path, count, tokens,
-                        longest));
+    CR_TRY(cr_check_say(checks, CR_CHECK_OK, "data", "%s: %zu examples, %zu tokens, the longest %zu", path,
+                        count, tokens, longest));
     if (skipped > 0)
-        CR_TRY(cr_check_say(checks, CR_CHECK_WARNING, "data", "%zu rows have nothing to learn and are left out", skipped));
+        CR_TRY(cr_check_say(checks, CR_CHECK_WARNING, "data",
+                            "%zu rows have nothing to learn and are left out", skipped));
     if (full * 20 < count) return CR_OK;
-    return cr_check_say(checks, CR_CHECK_WARNING, "data",
-                        "%zu examples (%.0f %%) fill data.max_length of %zu tokens: what they had beyond it is cut off",
-                        full, 100 * (double)full / (double)count, options.max_length);
+    return cr_check_say(
+        checks, CR_CHECK_WARNING, "data",
+        "%zu examples (%.0f %%) fill data.max_length of %zu tokens: what they had beyond it is cut off", full,
+        100 * (double)full / (double)count, options.max_length);
 }
 
 // Values that will be trained; 0 where that cannot be told.
@@ -159,8 +170,8 @@ static enum cr_status check_memory(struct preflight *preflight, double values)
     double needed = pass + vectors + weights, available = free_memory();
     enum cr_check check = available > 0 && needed > available ? CR_CHECK_FAILED : CR_CHECK_OK;
     return cr_check_say(preflight->checks, check, "memory",
-                        "about %.2f GB: weights %.2f, a step %.2f, what is trained %.2f; %.1f GB are free%s", needed / 1e9,
-                        weights / 1e9, pass / 1e9, vectors / 1e9, available / 1e9,
+                        "about %.2f GB: weights %.2f, a step %.2f, what is trained %.2f; %.1f GB are free%s",
+                        needed / 1e9, weights / 1e9, pass / 1e9, vectors / 1e9, available / 1e9,
                         check == CR_CHECK_OK ? "" : " (a smaller batch, max_length, or load_in_8bit)");
 }
 
@@ -176,10 +187,12 @@ static enum cr_status check_forward(struct preflight *preflight)
     double loss = tally.loss_sum / (double)tally.labelled;
     double guess = log((double)preflight->session.model->config.vocabulary);
     if (!isfinite(loss))
-        return cr_check_say(preflight->checks, CR_CHECK_FAILED, "forward", "the loss of the first rows is not finite");
+        return cr_check_say(preflight->checks, CR_CHECK_FAILED, "forward",
+                            "the loss of the first rows is not finite");
     enum cr_check check = loss > guess ? CR_CHECK_WARNING : CR_CHECK_OK;
-    return cr_check_say(preflight->checks, check, "forward", "the first rows have a loss of %.3f, guessing has %.3f%s", loss,
-                        guess, check == CR_CHECK_OK ? "" : ": do model and tokenizer belong together?");
+    return cr_check_say(preflight->checks, check, "forward",
+                        "the first rows have a loss of %.3f, guessing has %.3f%s", loss, guess,
+                        check == CR_CHECK_OK ? "" : ": do model and tokenizer belong together?");
 }
 
 // With a model that could be opened.
@@ -192,7 +205,8 @@ static enum cr_status check_use(struct preflight *preflight)
     CR_TRY(cr_preflight_place(checks, "output", config->output_dir, 4 * values * sizeof(float)));
     if (config->data.train) CR_TRY(check_data(preflight, config->data.train));
     if (config->data.eval && !cr_file_exists(config->data.eval))
-        CR_TRY(cr_check_say(checks, CR_CHECK_FAILED, "data", "data.eval: %s does not exist", config->data.eval));
+        CR_TRY(
+            cr_check_say(checks, CR_CHECK_FAILED, "data", "data.eval: %s does not exist", config->data.eval));
     CR_TRY(check_memory(preflight, values));
     return preflight->examples > 0 && checks->failed == 0 ? check_forward(preflight) : CR_OK;
 }

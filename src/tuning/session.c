@@ -1,5 +1,6 @@
 #include "tuning/session.h"
 
+#include "tuning/end_tokens.h"
 #include "tuning/evaluate.h"
 #include "tuning/peft.h"
 
@@ -24,6 +25,7 @@ enum cr_status cr_session_open(const char *model, const char *adapter, int dtype
     enum cr_dtype act = cr_activation_type(compute, dtype, sink);
     CR_TRY((in_8bit ? cr_model_open_8bit : cr_model_open)(model, compute, act, &session.model));
     CR_TRY(cr_tokenizer_open(model, &session.tokenizer));
+    CR_TRY(cr_end_tokens_read(model, session.tokenizer, &session.ends));
     if (adapter) CR_TRY(cr_peft_open(adapter, session.model, &session.adapter));
     *out = session;
     session = (struct cr_session){0};
@@ -34,6 +36,7 @@ void cr_session_release(struct cr_session *session)
 {
     cr_structure_free(session->adapter);
     cr_tokenizer_free(session->tokenizer);
+    cr_ids_release(&session->ends);
     cr_model_free(session->model);
     *session = (struct cr_session){0};
 }

@@ -12,6 +12,7 @@ struct cr_session {
     struct cr_model *model;
     struct cr_tokenizer *tokenizer;
     struct cr_structure *adapter; // NULL without one
+    struct cr_ids ends;           // see tuning/end_tokens.h
 };
 
 // `adapter`: a PEFT directory, or NULL. `dtype`: enum cr_compute_dtype; `in_8bit`: the base as

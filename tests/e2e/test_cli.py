@@ -118,6 +118,23 @@ class Commands(unittest.TestCase):
         self.assertEqual(one, carrel(*command, "--temperature", "1", "--seed", "3").stdout)
         self.assertNotEqual(one, carrel(*command, "--temperature", "1", "--seed", "4").stdout)
 
+    def test_generate_stops_where_the_model_says(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for name in os.listdir(DEMO):
+                shutil.copy(os.path.join(DEMO, name), folder)
+            command = ["generate", "--model", folder, "--prompt", "After lunch", "--max-new-tokens", "12", "--json"]
+            free = json.loads(carrel(*command).stdout)
+            self.assertEqual((free["finish"], free["tokens"]), ("length", 12))
+            with open(os.path.join(folder, "text"), "w") as file:
+                file.write("After lunch" + free["text"])
+            ids = json.loads(carrel("tokenizer", "encode", "--tokenizer", DEMO, "--json", file.name).stdout)["ids"]
+            with open(os.path.join(folder, "generation_config.json"), "w") as file:
+                json.dump({"eos_token_id": [0, ids[-5]]}, file)
+            held = json.loads(carrel(*command).stdout)
+            self.assertEqual(held["finish"], "end_of_text")
+            self.assertLess(held["tokens"], 12)
+            self.assertTrue(free["text"].startswith(held["text"]))
+
 
 @unittest.skipUnless(os.path.isdir(STORIES), "third-party data not found at %s: set CARREL_DATA" % DATA)
 class Stories(unittest.TestCase):
