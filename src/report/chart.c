@@ -3,22 +3,28 @@
 #include "base/words.h"
 
 #include <math.h>
-#include <stdio.h>
 
 // In units of the picture.
-static const double width = 880, height = 300, left = 60, right = 14, top = 12, bottom = 42;
+static const double width = 880, height = 300, left = 60, right = 36, top = 12, bottom = 42;
 
 enum { MARKED = 60, TOUCHED = 90 }; // points of a line that are drawn as such; that have their numbers
 
-// One axis: values from `least` to `most`, with a tick at every multiple of `tick`.
+// A loss that fell by more than this is drawn on a logarithmic scale: its end is what one looks at.
+static const double log_range = 8;
+
+// One axis: values from `least` to `most`, with a tick at every multiple of `tick` or, logarithmic, at 1, 2
+// and 5 times the powers of ten.
 struct axis {
+    bool logarithmic;
     double least, most, tick;
     double from, to; // in the picture
 };
 
 static double place(const struct axis *axis, double value)
 {
-    return axis->from + (value - axis->least) / (axis->most - axis->least) * (axis->to - axis->from);
+    double part = axis->logarithmic ? log(value / axis->least) / log(axis->most / axis->least)
+                                    : (value - axis->least) / (axis->most - axis->least);
+    return axis->from + part * (axis->to - axis->from);
 }
 
 // 1, 2 or 5 times a power of ten, so that there are at most `ticks` of them.
@@ -50,6 +56,19 @@ static void set_ticks(struct axis *axis, int ticks, double least_tick)
     axis->tick = nice(axis->most - axis->least, ticks, least_tick);
 }
 
+// The nearest tick of a logarithmic axis at or below the value, or at or above it.
+static double log_tick(double value, bool above)
+{
+    static const double steps[] = {1, 2, 5, 10};
+    double power = pow(10, floor(log10(value))), found = power;
+    for (size_t i = 0; i < 4; i++) {
+        found = steps[i] * power;
+        if (above && found >= value * (1 - 1e-9)) return found;
+        if (!above && steps[i + (i < 3)] * power > value * (1 + 1e-9)) return found;
+    }
+    return found;
+}
+
 static bool measure(const struct cr_chart_line *lines, size_t count, struct axis *x, struct axis *y)
 {
     *x = (struct axis){.least = NAN, .most = NAN, .from = left, .to = width - right};
@@ -61,24 +80,53 @@ static bool measure(const struct cr_chart_line *lines, size_t count, struct axis
         }
     if (isnan(x->least) || !isfinite(x->most - x->least) || !isfinite(y->most - y->least)) return false;
     set_ticks(x, 8, 1);
+    if (y->least > 1e-100 && y->most / y->least > log_range) {
+        y->logarithmic = true;
+        y->least = log_tick(y->least, false);
+        y->most = log_tick(y->most, true);
+        return x->most > x->least;
+    }
     set_ticks(y, 5, 0);
     y->least = floor(y->least / y->tick) * y->tick;
     y->most = ceil(y->most / y->tick) * y->tick;
     return y->most > y->least && x->most > x->least;
 }
 
+static enum cr_status append_y_tick(struct cr_buffer *out, const struct axis *y, double value, int decimals)
+{
+    double at = place(y, value);
+    return cr_append_format(out,
+                            "<line class=\"grid\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>"
+                            "<text class=\"y\" x=\"%.1f\" y=\"%.1f\">%.*f</text>\n",
+                            left, width - right, at, at, left - 8, at + 4, decimals, value);
+}
+
+static int decimals_of(double tick)
+{
+    return (int)fmin(fmax(-floor(log10(tick) + 1e-9), 0), 9);
+}
+
+static enum cr_status append_y_axis(struct cr_buffer *out, const struct axis *y)
+{
+    if (!y->logarithmic) {
+        for (int i = 0; i <= 20 && y->least + i * y->tick <= y->most + y->tick / 2; i++)
+            CR_TRY(append_y_tick(out, y, y->least + i * y->tick, decimals_of(y->tick)));
+        return CR_OK;
+    }
+    double decades = log10(y->most / y->least), value = y->least;
+    for (int i = 0; i <= 1000 && value <= y->most * (1 + 1e-9); i++) {
+        double power = pow(10, floor(log10(value) + 1e-9));
+        bool labelled = decades <= 3 || (value < 1.5 * power && i % (1 + (int)(decades / 3)) == 0);
+        if (labelled) CR_TRY(append_y_tick(out, y, value, decimals_of(value)));
+        value = log_tick(value * 1.5, true);
+    }
+    return CR_OK;
+}
+
 static enum cr_status append_axes(struct cr_buffer *out, const struct axis *x, const struct axis *y,
                                   const char *x_name)
 {
-    int decimals = (int)fmin(fmax(-floor(log10(y->tick) + 1e-9), 0), 9);
-    for (int i = 0; i <= 20; i++) {
-        double value = y->least + i * y->tick, at = place(y, value);
-        if (value > y->most + y->tick / 2) break;
-        CR_TRY(cr_append_format(out,
-                                "<line class=\"grid\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>"
-                                "<text class=\"y\" x=\"%.1f\" y=\"%.1f\">%.*f</text>\n",
-                                left, width - right, at, at, left - 8, at + 4, decimals, value));
-    }
+    CR_TRY(append_y_axis(out, y));
     double first = ceil(x->least / x->tick) * x->tick;
     for (int i = 0; i <= 20; i++) {
         double value = first + i * x->tick, at = place(x, value);
@@ -93,20 +141,11 @@ static enum cr_status append_axes(struct cr_buffer *out, const struct axis *x, c
                             0.5 * (left + width - right), height - 6, x_name);
 }
 
-// Where there are more lines than colours, only the first has its own.
-static void class_of(size_t number, size_t count, char out[16])
-{
-    if (count > CR_CHART_COLOURS && number > 0)
-        snprintf(out, 16, "many");
-    else
-        snprintf(out, 16, "c%zu", number);
-}
-
-static enum cr_status append_points(struct cr_buffer *out, const struct cr_chart_line *line,
+static enum cr_status append_points(struct cr_buffer *out, const struct cr_chart_line *line, bool own_colour,
                                     const struct axis *x, const struct axis *y, const char *x_name)
 {
     const struct cr_series *series = line->series;
-    bool marked = series->count <= MARKED;
+    bool marked = series->count <= MARKED && own_colour;
     size_t every = marked ? 1 : (series->count + TOUCHED - 1) / TOUCHED;
     for (size_t i = series->count - 1;; i -= every) {
         const struct cr_point *point = &series->points[i];
@@ -121,16 +160,19 @@ static enum cr_status append_points(struct cr_buffer *out, const struct cr_chart
     }
 }
 
-static enum cr_status append_line(struct cr_buffer *out, const struct cr_chart_line *line, const char *class,
+// `colour`: the number of its own, or CR_CHART_COLOURS: it shares one with others.
+static enum cr_status append_line(struct cr_buffer *out, const struct cr_chart_line *line, size_t colour,
                                   const struct axis *x, const struct axis *y, const char *x_name)
 {
     const struct cr_series *series = line->series;
-    CR_TRY(cr_append_format(out, "<g class=\"%s\"><path d=\"", class));
+    bool own_colour = colour < CR_CHART_COLOURS;
+    CR_TRY(own_colour ? cr_append_format(out, "<g class=\"c%zu\"><path d=\"", colour)
+                      : cr_append_format(out, "<g class=\"many\"><path d=\""));
     for (size_t i = 0; i < series->count; i++)
         CR_TRY(cr_append_format(out, "%c%.1f %.1f", i == 0 ? 'M' : 'L', place(x, series->points[i].x),
                                 place(y, series->points[i].y)));
     CR_TRY(cr_append_format(out, "\"/>\n"));
-    CR_TRY(append_points(out, line, x, y, x_name));
+    CR_TRY(append_points(out, line, own_colour, x, y, x_name));
     return cr_append_format(out, "</g>\n");
 }
 
@@ -150,24 +192,36 @@ static enum cr_status append_legend(struct cr_buffer *out, const struct cr_chart
     return cr_append_format(out, "</ul>\n");
 }
 
+// Where there are more lines than colours, the first alone has its own, and lies over the others.
+static enum cr_status append_lines(struct cr_buffer *out, const struct cr_chart_line *lines, size_t count,
+                                   size_t drawn, const struct axis *x, const struct axis *y,
+                                   const char *x_name)
+{
+    bool many = drawn > CR_CHART_COLOURS;
+    for (size_t i = 0, number = 0; i < count; i++) {
+        const struct cr_chart_line *line = &lines[many ? count - 1 - i : i];
+        if (line->series->count == 0) continue;
+        bool first = many && number == drawn - 1;
+        CR_TRY(append_line(out, line, first ? 0 : many ? CR_CHART_COLOURS : number, x, y, x_name));
+        number++;
+    }
+    return CR_OK;
+}
+
 enum cr_status cr_chart_append(struct cr_buffer *out, const char *title, const char *x_name,
                                const struct cr_chart_line *lines, size_t count)
 {
     struct axis x, y;
     if (!measure(lines, count, &x, &y)) return CR_OK;
-    size_t drawn = 0, number = 0;
+    size_t drawn = 0;
     for (size_t i = 0; i < count; i++) drawn += lines[i].series->count > 0;
-    CR_TRY(cr_append_format(out, "<figure><figcaption>%s</figcaption>\n", title));
+    CR_TRY(cr_append_format(out, "<figure><figcaption>%s%s</figcaption>\n", title,
+                            y.logarithmic ? " <small>(logarithmic scale)</small>" : ""));
     CR_TRY(append_legend(out, lines, count, drawn));
     CR_TRY(cr_append_format(out, "<svg viewBox=\"0 0 %.0f %.0f\" role=\"img\" aria-label=\"%s\">\n", width,
                             height, title));
     CR_TRY(append_axes(out, &x, &y, x_name));
-    for (size_t i = 0; i < count; i++) {
-        char class[16];
-        if (lines[i].series->count == 0) continue;
-        class_of(number++, drawn, class);
-        CR_TRY(append_line(out, &lines[i], class, &x, &y, x_name));
-    }
+    CR_TRY(append_lines(out, lines, count, drawn, &x, &y, x_name));
     return cr_append_format(out, "</svg></figure>\n");
 }
 

@@ -27,6 +27,7 @@ static const char style[] =
     "padding:0}.cards div{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:9px "
     "13px}.cards dt{color:var(--dim);font-size:13px}.cards dd{margin:0;font-size:19px;font-weight:600;"
     "font-variant-numeric:tabular-nums}\n"
+    "small{color:var(--dim);font-size:13px;font-weight:400;white-space:nowrap}"
     "figure{margin:28px 0 0}figcaption{font-size:17px;font-weight:600}svg{display:block;width:100%;"
     "height:auto}.grid{stroke:var(--line)}.tick{stroke:var(--dim)}svg text{fill:var(--dim);font-size:13px}"
     ".x{text-anchor:middle}.y{text-anchor:end}svg path{fill:none;stroke:var(--k);stroke-width:2;"
@@ -39,8 +40,8 @@ static const char style[] =
     "opacity:.6}\n"
     ".wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;"
     "font-size:14px}th,td{text-align:right;padding:5px 10px;border-bottom:1px solid var(--line);"
-    "white-space:nowrap}th{color:var(--dim);font-weight:500}th:first-child,td:first-child,th:nth-child(2),"
-    "td:nth-child(2){text-align:left}\n"
+    "white-space:nowrap}th{color:var(--dim);font-weight:500}th:first-child,td:first-child,.word{text-align:"
+    "left}\n"
     "details{margin:32px 0 0;border:1px solid var(--line);border-radius:8px}summary{cursor:pointer;padding:"
     "8px 13px;font-weight:600}pre{margin:0;padding:4px 13px 12px;overflow-x:auto;font-size:13px}footer{"
     "margin-top:32px}\n";
@@ -93,15 +94,21 @@ static enum cr_status end_card(struct cr_buffer *out)
     return cr_append_format(out, "</dd></div>\n");
 }
 
+static enum cr_status append_of(struct cr_buffer *out, double done, double all)
+{
+    if (isnan(done)) return CR_OK;
+    CR_TRY(cr_append_count(out, done));
+    if (isnan(all)) return CR_OK;
+    CR_TRY(cr_append_format(out, " <small>of "));
+    CR_TRY(cr_append_count(out, all));
+    return cr_append_format(out, "</small>");
+}
+
 static enum cr_status append_progress(struct cr_buffer *out, const char *name, double done, double all)
 {
     if (isnan(done)) return CR_OK;
     CR_TRY(begin_card(out, name));
-    CR_TRY(cr_append_count(out, done));
-    if (!isnan(all)) {
-        CR_TRY(cr_append_format(out, " of "));
-        CR_TRY(cr_append_count(out, all));
-    }
+    CR_TRY(append_of(out, done, all));
     return end_card(out);
 }
 
@@ -162,16 +169,21 @@ static enum cr_status append_cell(struct cr_buffer *out, double value, enum form
 }
 
 static enum cr_status append_silo(struct cr_buffer *out, const struct cr_story *story,
-                                  const struct cr_story_silo *silo, bool alive)
+                                  const struct cr_story_silo *silo, bool alive, bool evaluated)
 {
     CR_TRY(cr_append_format(out, "<tr><td>"));
     CR_TRY(cr_html_append(out, silo->name));
-    CR_TRY(cr_append_format(out, "</td><td>%s</td>", alive ? cr_story_silo_state(story, silo) : ""));
+    CR_TRY(cr_append_format(out, "</td>"));
+    if (alive) {
+        CR_TRY(cr_append_format(out, "<td class=\"word\">%s</td><td>", cr_story_silo_state(story, silo)));
+        CR_TRY(append_of(out, silo->step, silo->steps));
+        CR_TRY(cr_append_format(out, "</td>"));
+    }
     CR_TRY(append_cell(out, silo->trained, COUNT));
     CR_TRY(append_cell(out, silo->loss, LOSS));
     CR_TRY(append_cell(out, silo->tokens_per_second > 0 ? silo->tokens_per_second : NAN, COUNT));
-    CR_TRY(append_cell(out, silo->eval_loss, LOSS));
-    CR_TRY(append_cell(out, silo->eval_accuracy, SHARE));
+    if (evaluated) CR_TRY(append_cell(out, silo->eval_loss, LOSS));
+    if (evaluated) CR_TRY(append_cell(out, silo->eval_accuracy, SHARE));
     CR_TRY(append_cell(out, silo->seen, AGO));
     return cr_append_format(out, "</tr>\n");
 }
@@ -179,10 +191,16 @@ static enum cr_status append_silo(struct cr_buffer *out, const struct cr_story *
 static enum cr_status append_silos(struct cr_buffer *out, const struct cr_story *story, bool alive)
 {
     if (story->silo_count == 0) return CR_OK;
-    CR_TRY(cr_append_format(out, "<h2>Silos</h2>\n<div class=\"wide\"><table><tr><th>silo</th><th>state</th>"
-                                 "<th>last round</th><th>loss</th><th>tokens/s</th><th>evaluation</th>"
-                                 "<th>accuracy</th><th>last sign of life</th></tr>\n"));
-    for (size_t i = 0; i < story->silo_count; i++) CR_TRY(append_silo(out, story, &story->silos[i], alive));
+    bool evaluated = false;
+    for (size_t i = 0; i < story->silo_count; i++) evaluated |= !isnan(story->silos[i].eval_loss);
+    CR_TRY(cr_append_format(out,
+                            "<h2>Silos</h2>\n<div class=\"wide\"><table><tr><th>silo</th>%s"
+                            "<th>last round</th><th>loss</th><th>tokens/s</th>%s"
+                            "<th>last sign of life</th></tr>\n",
+                            alive ? "<th class=\"word\">state</th><th>step</th>" : "",
+                            evaluated ? "<th>evaluation</th><th>accuracy</th>" : ""));
+    for (size_t i = 0; i < story->silo_count; i++)
+        CR_TRY(append_silo(out, story, &story->silos[i], alive, evaluated));
     return cr_append_format(out, "</table></div>\n");
 }
 

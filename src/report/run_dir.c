@@ -255,8 +255,10 @@ void cr_run_dir_take(struct cr_run_dir *run, const struct cr_event *event)
 {
     double time = cr_clock_wall();
     run->changed = true;
-    warn(run, take_lines(run, event, time));
-    warn(run, take_scalars(run, event, time));
+    if (cr_story_keeps(&run->story, event, time)) {
+        warn(run, take_lines(run, event, time));
+        warn(run, take_scalars(run, event, time));
+    }
     warn(run, cr_story_take(&run->story, event, time));
 }
 

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+static const double progress_seconds = 10; // between two of a silo's signs that are kept
+
 void cr_story_init(struct cr_story *story)
 {
     *story = (struct cr_story){0};
@@ -43,24 +45,31 @@ static void put_text(char *out, size_t size, const char *text)
     snprintf(out, size, "%s", text ? text : "");
 }
 
-// Finds or makes the silo, by name in their order; NULL where there are too many of them.
+// The place of a silo by its name, or the place where it belongs.
+static size_t place_of(const struct cr_story *story, const char *name, bool *found)
+{
+    size_t at = 0;
+    while (at < story->silo_count && strcmp(story->silos[at].name, name) < 0) at++;
+    *found = at < story->silo_count && strcmp(story->silos[at].name, name) == 0;
+    return at;
+}
+
+// Finds or makes the silo; NULL where there are too many of them.
 static enum cr_status silo_of(struct cr_story *story, const char *name, struct cr_story_silo **out)
 {
     char short_name[CR_STORY_NAME];
     put_text(short_name, sizeof short_name, name);
-    size_t at = 0;
-    while (at < story->silo_count && strcmp(story->silos[at].name, short_name) < 0) at++;
-    *out = NULL;
-    if (at < story->silo_count && strcmp(story->silos[at].name, short_name) == 0) {
-        *out = &story->silos[at];
-        return CR_OK;
-    }
+    bool found;
+    size_t at = place_of(story, short_name, &found);
+    *out = found ? &story->silos[at] : NULL;
+    if (found) return CR_OK;
     if (story->silo_count == CR_STORY_SILOS) return CR_OK;
     CR_TRY(cr_reallocate(story->silo_count + 1, sizeof *story->silos, &story->silos));
     struct cr_story_silo *silo = &story->silos[at];
     memmove(silo + 1, silo, (story->silo_count - at) * sizeof *silo);
     story->silo_count++;
     *silo = (struct cr_story_silo){.seen = NAN,
+                                   .kept = NAN,
                                    .round = NAN,
                                    .trained = NAN,
                                    .step = NAN,
@@ -210,6 +219,19 @@ static enum cr_status take_silo(struct cr_story *story, const char *silo_name, c
     return cr_series_add(&silo->losses, silo->round, silo->loss);
 }
 
+bool cr_story_keeps(struct cr_story *story, const struct cr_event *event, double time)
+{
+    const char *name = cr_event_text(event, "silo");
+    bool known;
+    if (strcmp(event->name, "round.progress") != 0 || !name) return true;
+    size_t at = place_of(story, name, &known);
+    if (!known) return true;
+    struct cr_story_silo *silo = &story->silos[at];
+    if (silo->round == cr_event_number(event, "round") && time - silo->kept < progress_seconds) return false;
+    silo->kept = time;
+    return true;
+}
+
 enum cr_status cr_story_take(struct cr_story *story, const struct cr_event *event, double time)
 {
     const char *name = event->name;
@@ -229,11 +251,24 @@ enum cr_status cr_story_take(struct cr_story *story, const struct cr_event *even
     return CR_OK;
 }
 
+// How long the present round will take: as long as the one before, or as long as its slowest silo makes it.
+static double round_length(const struct cr_story *story)
+{
+    double longest = story->round_seconds;
+    if (!isnan(longest)) return longest;
+    for (size_t i = 0; i < story->silo_count; i++) {
+        const struct cr_story_silo *silo = &story->silos[i];
+        double length = (silo->seen - story->round_began) * silo->steps / silo->step;
+        if (silo->round == story->round && silo->step > 0 && !(length <= longest)) longest = length;
+    }
+    return longest;
+}
+
 double cr_story_eta(const struct cr_story *story, double now)
 {
-    double left = story->eta, since = story->updated;
-    if (story->rounds > 0) {
-        left = (story->rounds - story->round + 1) * story->round_seconds;
+    double left = story->eta, since = story->updated, length = round_length(story);
+    if (story->rounds > 0 && !isnan(length)) {
+        left = (story->rounds - story->round + 1) * length;
         since = story->round_began;
     }
     left -= now > since ? now - since : 0;

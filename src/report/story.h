@@ -16,6 +16,7 @@ struct cr_story_silo {
     bool connected;
     bool dropped;          // left out of the present round
     double seen;           // Unix seconds of its last sign of life
+    double kept;           // of the last "round.progress" that cr_story_keeps said true to
     double round, trained; // that it is in; that it last answered for
     double step, steps;    // of the round
     double loss, tokens_per_second;
@@ -47,6 +48,10 @@ struct cr_story {
 
 void cr_story_init(struct cr_story *story);
 void cr_story_release(struct cr_story *story);
+
+// Whether a run's files should have this event, which comes next: all but signs of progress of a silo that
+// told of the same round within the last ten seconds. Silos tell every second, for weeks.
+bool cr_story_keeps(struct cr_story *story, const struct cr_event *event, double time);
 
 // Takes one more event, which came at `time`. One that it does not know only tells the time.
 enum cr_status cr_story_take(struct cr_story *story, const struct cr_event *event, double time);

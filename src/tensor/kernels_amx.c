@@ -182,7 +182,7 @@ CR_INLINE void multiply_block(const bool below, const struct block *b, size_t st
         to = (float *)ends->to + b->row * ends->to_stride + b->column;
         to_stride = ends->to_stride * sizeof *to;
     }
-    struct place place = {NULL};
+    struct place place = {0};
     if (last && !ends->from) {
         size_t size = cr_dtype_size(ends->to_dtype);
         place.row = (const char *)ends->to + (b->row * ends->to_stride + b->column) * size;

@@ -1,5 +1,6 @@
 #include "support.h"
 
+#include "report/chart.h"
 #include "report/events.h"
 #include "report/metrics.h"
 #include "report/page.h"
@@ -91,7 +92,8 @@ static void test_federation(void **state)
     assert_true(ben->step == 2 && ben->steps == 5 && ben->seen == 105 && ben->tokens_per_second == 50);
     assert_string_equal(cr_story_silo_state(&story, ben), "away");
     assert_string_equal(cr_story_silo_state(&story, anne), "has answered");
-    assert_true(isnan(cr_story_eta(&story, 107))); // no round was timed yet
+    // No round was timed yet, but its slowest silo did 2 of 5 steps in its first second.
+    assert_true(cr_story_eta(&story, 105) == 3 * 2.5 - 1);
     tell(&story, "{\"time\": 108, \"event\": \"round.dropped\", \"silo\": \"ben\", \"round\": 1, "
                  "\"message\": \"away\"}\n");
     assert_string_equal(cr_story_silo_state(&story, ben), "left out");
@@ -102,6 +104,28 @@ static void test_federation(void **state)
     assert_true(cr_story_eta(&story, 118) == 16); // two rounds of ten seconds, four of which are over
     assert_string_equal(cr_story_silo_state(&story, anne), "connected");
     assert_string_equal(cr_story_silo_state(&story, ben), "away");
+    cr_story_release(&story);
+}
+
+static void test_progress_is_thinned_out(void **state)
+{
+    (void)state;
+    struct cr_story story;
+    cr_story_init(&story);
+    tell(&story, serve);
+    struct cr_event_field fields[] = {CR_FIELD_TEXT("silo", "anne"), CR_FIELD("round", 2),
+                                      CR_FIELD("step", 0)};
+    struct cr_event event = {CR_EVENT_INFO, "round.progress", NULL, fields, 3};
+    int kept = 0;
+    for (int second = 0; second < 60; second++) {
+        fields[1].number = second < 30 ? 2 : 3; // a new round is told at once
+        kept += cr_story_keeps(&story, &event, 1000 + second);
+        assert_ok(cr_story_take(&story, &event, 1000 + second));
+    }
+    assert_int_equal(kept, 6);
+    assert_true(story.silos[0].seen == 1059);
+    event.name = "round.trained";
+    assert_true(cr_story_keeps(&story, &event, 1060) && cr_story_keeps(&story, &event, 1060));
     cr_story_release(&story);
 }
 
@@ -259,13 +283,66 @@ static void test_page(void **state)
     cr_story_release(&story);
 }
 
+static void test_chart(void **state)
+{
+    (void)state;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    struct cr_series fall = {0}, empty = {0};
+    const struct cr_chart_line lines[12] = {
+        {"training", &fall}, {"evaluation", &empty}, {"a", &fall}, {"b", &fall}, {"c", &fall}, {"d", &fall},
+        {"e", &fall},        {"f", &fall},           {"g", &fall}, {"h", &fall}, {"i", &fall}, {"j", &fall}};
+    assert_ok(cr_chart_append(&text, "Loss", "step", lines, 2));
+    assert_int_equal(text.size, 0); // nothing to draw
+    assert_ok(cr_series_add(&fall, 1, 4));
+    assert_ok(cr_series_add(&fall, 3, 1.5));
+    assert_ok(cr_chart_append(&text, "Loss", "step", lines, 2));
+    // 880 by 300, 60 of it left, 36 right, 12 above, 42 below; from 1.5 to 4.
+    assert_non_null(strstr(cr_buffer_text(&text), "<path d=\"M60.0 12.0L844.0 258.0\"/>"));
+    assert_null(strstr(cr_buffer_text(&text), "evaluation"));
+    assert_null(strstr(cr_buffer_text(&text), "logarithmic"));
+    assert_ok(cr_series_add(&fall, 5, 0.2));
+    cr_buffer_clear(&text);
+    assert_ok(cr_chart_append(&text, "Loss", "step", lines, 2)); // from 0.2 to 5
+    assert_non_null(strstr(cr_buffer_text(&text), "logarithmic"));
+    char path[64];
+    snprintf(path, sizeof path, "M60.0 %.1fL", 258 - 246 * log(4 / 0.2) / log(5 / 0.2));
+    assert_non_null(strstr(cr_buffer_text(&text), path));
+    static const char *const ticks[] = {">0.2<", ">0.5<", ">1<", ">2<", ">5<"};
+    for (size_t i = 0; i < 5; i++) assert_non_null(strstr(cr_buffer_text(&text), ticks[i]));
+    assert_int_equal(count_of(cr_buffer_text(&text), "class=\"grid\""), 5);
+    cr_buffer_clear(&text);
+    assert_ok(cr_chart_append(&text, "Loss", "step", lines, 12));
+    assert_int_equal(count_of(cr_buffer_text(&text), "<g class=\"many\">"), 10);
+    assert_int_equal(count_of(cr_buffer_text(&text), "<g class=\"c0\">"), 1);
+    assert_non_null(strstr(cr_buffer_text(&text), ">10 others<"));
+    // What a hostile file may hold.
+    static const double values[] = {1e308, -1e308, 0, -5, 1e-300, 5e-324};
+    for (size_t i = 0; i < 6; i++)
+        for (size_t j = 0; j < 6; j++) {
+            cr_series_clear(&fall);
+            assert_ok(cr_series_add(&fall, 1, values[i]));
+            assert_ok(cr_series_add(&fall, 1e300, values[j]));
+            cr_buffer_clear(&text);
+            assert_ok(cr_chart_append(&text, "Loss", "step", lines, 1));
+            assert_null(strstr(cr_buffer_text(&text), "nan"));
+            assert_null(strstr(cr_buffer_text(&text), "inf"));
+        }
+    cr_series_release(&fall);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tune),           cmocka_unit_test(test_federation),
-        cmocka_unit_test(test_join),           cmocka_unit_test(test_series_thins_out),
-        cmocka_unit_test(test_events_refused), cmocka_unit_test(test_metrics),
-        cmocka_unit_test(test_prometheus),     cmocka_unit_test(test_page),
+        cmocka_unit_test(test_tune),
+        cmocka_unit_test(test_federation),
+        cmocka_unit_test(test_progress_is_thinned_out),
+        cmocka_unit_test(test_join),
+        cmocka_unit_test(test_series_thins_out),
+        cmocka_unit_test(test_events_refused),
+        cmocka_unit_test(test_metrics),
+        cmocka_unit_test(test_prometheus),
+        cmocka_unit_test(test_page),
+        cmocka_unit_test(test_chart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
