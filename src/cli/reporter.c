@@ -6,12 +6,13 @@
 static void receive(void *context, const struct cr_event *event)
 {
     struct cr_reporter *reporter = context;
-    struct cr_event_sink progress = cr_progress_sink(&reporter->progress);
-    progress.receive(progress.context, event);
     const char *settings = cr_event_text(event, "settings");
     if (settings && strcmp(event->name, "client.job") == 0)
         cr_run_dir_settings(reporter->run, cr_slice_of_string(settings));
     cr_run_dir_take(reporter->run, event);
+    // Last, so that what a person saw is in the files.
+    struct cr_event_sink progress = cr_progress_sink(&reporter->progress);
+    progress.receive(progress.context, event);
 }
 
 enum cr_status cr_reporter_open(struct cr_reporter *reporter, const char *command, bool json, const char *of)
