@@ -5,8 +5,8 @@
 
 enum { CONFIG_LIMIT = 1 << 20, MOST_TOKENS = 64 };
 
-static enum cr_status add_token(const struct cr_json *value, const char *path, const struct cr_tokenizer *tokenizer,
-                                struct cr_ids *out)
+static enum cr_status add_token(const struct cr_json *value, const char *path,
+                                const struct cr_tokenizer *tokenizer, struct cr_ids *out)
 {
     int64_t id;
     if (!cr_json_is_integer(value, &id) || id < 0)
@@ -15,7 +15,8 @@ static enum cr_status add_token(const struct cr_json *value, const char *path, c
 }
 
 // *given: the file says something.
-static enum cr_status read_file(const char *path, const struct cr_tokenizer *tokenizer, bool *given, struct cr_ids *out)
+static enum cr_status read_file(const char *path, const struct cr_tokenizer *tokenizer, bool *given,
+                                struct cr_ids *out)
 {
     CR_CLEANUP(cr_json_release) struct cr_json *root = NULL;
     CR_TRY(cr_json_read(path, CONFIG_LIMIT, &root));
@@ -24,12 +25,15 @@ static enum cr_status read_file(const char *path, const struct cr_tokenizer *tok
     if (!*given) return CR_OK;
     if (cr_json_kind(value) != CR_JSON_ARRAY) return add_token(value, path, tokenizer, out);
     if (cr_json_count(value) > MOST_TOKENS)
-        return cr_fail(CR_INVALID, "%s: eos_token_id: %zu tokens, more than %d", path, cr_json_count(value), MOST_TOKENS);
-    for (size_t i = 0; i < cr_json_count(value); i++) CR_TRY(add_token(cr_json_at(value, i), path, tokenizer, out));
+        return cr_fail(CR_INVALID, "%s: eos_token_id: %zu tokens, more than %d", path, cr_json_count(value),
+                       MOST_TOKENS);
+    for (size_t i = 0; i < cr_json_count(value); i++)
+        CR_TRY(add_token(cr_json_at(value, i), path, tokenizer, out));
     return CR_OK;
 }
 
-enum cr_status cr_end_tokens_read(const char *directory, const struct cr_tokenizer *tokenizer, struct cr_ids *out)
+enum cr_status cr_end_tokens_read(const char *directory, const struct cr_tokenizer *tokenizer,
+                                  struct cr_ids *out)
 {
     CR_FREE char *path = NULL;
     bool given;

@@ -4,10 +4,11 @@
 
 #include "text/tokenizer.h"
 
-// Appends eos_token_id (a number or a list of them) of the directory's generation_config.json or, where there is
-// no such file, of its config.json; where that has none, the tokenizer's EOS. Ids that the model cannot write are
-// left out. What is no token id is CR_INVALID and names the file.
-enum cr_status cr_end_tokens_read(const char *directory, const struct cr_tokenizer *tokenizer, struct cr_ids *out);
+// Appends eos_token_id (a number or a list of them) of the directory's generation_config.json or, where there
+// is no such file, of its config.json; where that has none, the tokenizer's EOS. Ids that the model cannot
+// write are left out. What is no token id is CR_INVALID and names the file.
+enum cr_status cr_end_tokens_read(const char *directory, const struct cr_tokenizer *tokenizer,
+                                  struct cr_ids *out);
 
 bool cr_end_tokens_hold(const struct cr_ids *ends, uint32_t token);
 
