@@ -164,7 +164,7 @@ static enum cr_status check_memory(struct preflight *preflight, double values)
     const struct cr_model *model = preflight->session.model;
     size_t batch = cr_least(config->training.per_device_train_batch_size, cr_most(preflight->examples, 1));
     size_t rows = cr_most(batch * preflight->longest, config->data.max_length);
-    double pass = (double)cr_pass_memory_of(model, rows, cr_most(batch, CR_EVALUATION_SEQUENCES), true);
+    double pass = (double)cr_pass_memory_of(model, rows, cr_most(batch, CR_EVALUATION_SEQUENCES), 0, true);
     double weight = config->load_in_8bit ? 1 : (double)cr_dtype_size(model->act);
     double weights = (double)parameter_count(model) * weight, vectors = 4 * values * sizeof(float);
     double needed = pass + vectors + weights, available = free_memory();

@@ -16,14 +16,34 @@ struct cr_decoder {
     float *logits;      // [V]
 };
 
+// The prefix is the past of a decoder that was fed nothing.
+static void fill_prefix(struct cr_decoder *decoder)
+{
+    const struct cr_walk *walk = &decoder->walk;
+    struct cr_compute *compute = walk->model->compute;
+    size_t columns = walk->shape.kv_heads * walk->shape.head_dim, rows = walk->size.prefix;
+    for (size_t layer = 0; layer < walk->model->config.layers; layer++) {
+        struct cr_matrix values = decoder->tuned->layers[layer].prefix.values;
+        cr_copy_matrix(compute, cr_matrix_columns(values, 0, columns),
+                       cr_matrix_rows(walk->caches[layer].k, 0, rows));
+        cr_copy_matrix(compute, cr_matrix_columns(values, columns, columns),
+                       cr_matrix_rows(walk->caches[layer].v, 0, rows));
+    }
+}
+
 enum cr_status cr_decoder_new(const struct cr_model *model, const struct cr_tuned *tuned, size_t context,
                               struct cr_decoder **out)
 {
-    if (context == 0 || context > model->config.context)
-        return cr_fail(CR_INVALID, "a context of %zu tokens is not within the model's %zu", context,
-                       model->config.context);
-    struct cr_walk_size size = {
-        .rows = cr_least(context, PREFILL), .sequences = 1, .positions = context, .cache = context};
+    size_t prefix = tuned ? tuned->prefix : 0, most = model->config.context;
+    if (context == 0 || prefix > most || context > most - prefix)
+        return cr_fail(CR_INVALID,
+                       "a prefix of %zu and a context of %zu tokens are not within the model's %zu", prefix,
+                       context, most);
+    struct cr_walk_size size = {.rows = cr_least(context, PREFILL),
+                                .sequences = 1,
+                                .positions = context,
+                                .prefix = prefix,
+                                .cache = prefix + context};
     struct cr_decoder *decoder;
     CR_TRY(cr_allocate(1, sizeof *decoder, &decoder));
     decoder->tuned = tuned;
@@ -35,6 +55,7 @@ enum cr_status cr_decoder_new(const struct cr_model *model, const struct cr_tune
         cr_decoder_free(decoder);
         return status;
     }
+    if (prefix > 0) fill_prefix(decoder);
     *out = decoder;
     return CR_OK;
 }
@@ -55,7 +76,8 @@ static enum cr_status feed_part(struct cr_decoder *decoder, const uint32_t *toke
     struct cr_walk *walk = &decoder->walk;
     const struct cr_model *model = walk->model;
     const size_t offset[2] = {0, count}, key_offset[1] = {0};
-    for (size_t i = 0; i < count; i++) decoder->position[i] = (uint32_t)(walk->past[0] + i);
+    for (size_t i = 0; i < count; i++)
+        decoder->position[i] = (uint32_t)(walk->past[0] - walk->size.prefix + i);
     struct cr_view view = {
         .rows = count,
         .position = decoder->position,

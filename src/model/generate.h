@@ -6,7 +6,8 @@
 
 struct cr_decoder;
 
-// Room for `context` tokens (at most config.context). tuned may be NULL.
+// Room for `context` tokens (with the prefix of `tuned` at most config.context). tuned may be NULL; its
+// prefix is taken as it is now.
 enum cr_status cr_decoder_new(const struct cr_model *model, const struct cr_tuned *tuned, size_t context,
                               struct cr_decoder **out);
 void cr_decoder_free(struct cr_decoder *decoder); // NULL is allowed

@@ -48,6 +48,13 @@ struct cr_delta {
     const struct cr_delta_kind *kind;
 };
 
+// Trained keys and values that every sequence sees before its own, [prefix, 2·kv_heads·head_dim]: keys as
+// attention takes them (no norm, no rotation), then values.
+struct cr_layer_prefix {
+    struct cr_matrix values;   // act
+    struct cr_matrix gradient; // F32, added to; no data where it is not wanted
+};
+
 // What is tuned, by place. NULL where nothing is. The gradients of norms, biases, embedding and head are
 // added to, F32: [d] (or [head_dim]), [out], [V,d], [context,d], [V,d].
 struct cr_layer_tuning {
@@ -56,9 +63,11 @@ struct cr_layer_tuning {
     float *norm1_bias_gradient, *norm2_bias_gradient;
     float *q_norm_gradient, *k_norm_gradient;
     float *bias_gradient[CR_MODULES];
+    struct cr_layer_prefix prefix;
 };
 struct cr_tuned {
     struct cr_layer_tuning *layers; // [config.layers]
+    size_t prefix;                  // rows of every layer's prefix; 0: none. Positions of a text follow them
     float *norm_gradient;           // the final norm's
     float *norm_bias_gradient;
     float *embedding_gradient;

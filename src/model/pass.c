@@ -16,25 +16,31 @@ struct cr_pass {
 };
 
 static struct cr_walk_size walk_size(const struct cr_model *model, size_t rows, size_t sequences,
-                                     bool backward)
+                                     size_t prefix, bool backward)
 {
     return (struct cr_walk_size){.rows = rows,
                                  .sequences = sequences,
-                                 .positions = cr_least(rows, model->config.context),
+                                 .positions = cr_least(rows, model->config.context - prefix),
+                                 .prefix = prefix,
                                  .backward = backward};
 }
 
-size_t cr_pass_memory_of(const struct cr_model *model, size_t rows, size_t sequences, bool backward)
+size_t cr_pass_memory_of(const struct cr_model *model, size_t rows, size_t sequences, size_t prefix,
+                         bool backward)
 {
-    struct cr_walk_size size = walk_size(model, rows, sequences, backward);
+    struct cr_walk_size size = walk_size(model, rows, sequences, prefix, backward);
     return sizeof(struct cr_pass) + cr_walk_memory(model, &size);
 }
 
-enum cr_status cr_pass_new(const struct cr_model *model, size_t rows, size_t sequences, bool backward,
-                           struct cr_pass **out)
+enum cr_status cr_pass_new(const struct cr_model *model, size_t rows, size_t sequences, size_t prefix,
+                           bool backward, struct cr_pass **out)
 {
+    size_t context = model->config.context;
     if (rows == 0 || sequences == 0) return cr_fail(CR_INVALID, "a pass needs at least one row and sequence");
-    struct cr_walk_size size = walk_size(model, rows, sequences, backward);
+    if (prefix >= context)
+        return cr_fail(CR_INVALID, "a prefix of %zu leaves no room in the model's context of %zu", prefix,
+                       context);
+    struct cr_walk_size size = walk_size(model, rows, sequences, prefix, backward);
     struct cr_pass *pass;
     CR_TRY(cr_allocate(1, sizeof *pass, &pass));
     enum cr_status status = cr_walk_init(model, &size, &pass->walk);
@@ -81,22 +87,34 @@ static enum cr_status check_rows(const struct cr_pass *pass, const struct cr_row
                            config->vocabulary);
         if (rows->position[i] >= walk->size.positions)
             return cr_fail(CR_INVALID, "position %u is outside the %s of %zu", rows->position[i],
-                           walk->size.positions == config->context ? "model's context" : "pass's rows",
+                           walk->size.positions < walk->size.rows ? "model's context" : "pass's rows",
                            walk->size.positions);
     }
     return CR_OK;
 }
 
+// Before the keys of a sequence lie those of the sequences before it, and a prefix for each.
 static struct cr_view view_of(const struct cr_pass *pass, const struct cr_rows *rows)
 {
+    const struct cr_walk *walk = &pass->walk;
+    for (size_t s = 0; s < rows->sequences; s++)
+        walk->key_offset[s] = rows->offset[s] + s * walk->size.prefix;
     return (struct cr_view){
         .rows = rows->rows,
         .position = rows->position,
         .layout = {.sequences = rows->sequences,
                    .offset = rows->offset,
-                   .key_offset = rows->offset,
-                   .past = pass->walk.past},
+                   .key_offset = walk->key_offset,
+                   .past = walk->past},
     };
+}
+
+// A pass has room for one prefix, and its tables begin after it.
+static enum cr_status check_prefix(const struct cr_pass *pass, const struct cr_tuned *tuned)
+{
+    size_t prefix = tuned ? tuned->prefix : 0, room = pass->walk.size.prefix;
+    if (prefix == room) return CR_OK;
+    return cr_fail(CR_INTERNAL, "a walk with a prefix of %zu in a pass made for one of %zu", prefix, room);
 }
 
 // Puts the caller's stream where layer `first` reads it.
@@ -115,6 +133,7 @@ enum cr_status cr_pass_forward(struct cr_pass *pass, const struct cr_tuned *tune
     if (first > last || last > model->config.layers)
         return cr_fail(CR_INVALID, "layers %zu to %zu are not in a model of %zu", first, last,
                        model->config.layers);
+    CR_TRY(check_prefix(pass, tuned));
     CR_TRY(check_rows(pass, rows));
     struct cr_view view = view_of(pass, rows);
     pass->gradient_at = NO_GRADIENT;
@@ -224,6 +243,7 @@ enum cr_status cr_pass_backward(struct cr_pass *pass, const struct cr_tuned *tun
     if (first > last || rows->rows != pass->rows || pass->gradient_at != last || first < pass->first)
         return cr_fail(CR_INTERNAL,
                        "a way back over layers that were not walked forward, or no loss was taken");
+    CR_TRY(check_prefix(pass, tuned));
     struct cr_view view = view_of(pass, rows);
     size_t lowest = cr_walk_lowest(walk, tuned);
     pass->gradient_at = NO_GRADIENT;

@@ -12,20 +12,23 @@ struct cr_rows {
     size_t rows;              // M, at most the pass's
     const size_t *offset;     // [sequences + 1]
     const uint32_t *tokens;   // [M], each below V (CR_INVALID otherwise)
-    const uint32_t *position; // [M], each below config.context and the pass's rows (CR_INVALID otherwise)
+    const uint32_t *position; // [M] in its sequence, each below the pass's rows and what of config.context
+                              // the prefix leaves (CR_INVALID otherwise)
     const int32_t *labels;    // [M], a token id or CR_UNLABELLED; NULL where no loss is wanted
 };
 
 struct cr_pass;
 
-// For at most `rows` rows in `sequences` sequences. `backward`: keep what cr_pass_backward needs.
-enum cr_status cr_pass_new(const struct cr_model *model, size_t rows, size_t sequences, bool backward,
-                           struct cr_pass **out);
+// For at most `rows` rows in `sequences` sequences, and for walks with what has this `prefix` (struct
+// cr_tuned), which must leave room in the model's context. `backward`: keep what cr_pass_backward needs.
+enum cr_status cr_pass_new(const struct cr_model *model, size_t rows, size_t sequences, size_t prefix,
+                           bool backward, struct cr_pass **out);
 void cr_pass_free(struct cr_pass *pass);           // NULL is allowed; wipes
 size_t cr_pass_memory(const struct cr_pass *pass); // bytes
 
 // The bytes of a pass that was not made: what cr_pass_memory would say.
-size_t cr_pass_memory_of(const struct cr_model *model, size_t rows, size_t sequences, bool backward);
+size_t cr_pass_memory_of(const struct cr_model *model, size_t rows, size_t sequences, size_t prefix,
+                         bool backward);
 
 // Embedding and layers [first, last). A walk of the whole model is first = 0, last = config.layers.
 // With first > 0 the caller has put the residual stream into cr_pass_stream first. tuned may be NULL.

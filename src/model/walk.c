@@ -38,7 +38,7 @@ static void fill_rotation(struct cr_walk *walk)
     for (size_t j = 0; j < half; j++) {
         float step = frequency(&walk->model->config, j);
         for (size_t p = 0; p < walk->size.positions; p++) {
-            float angle = (float)p * step;
+            float angle = (float)(walk->size.prefix + p) * step;
             walk->cosine[p * half + j] = (float)cos((double)angle);
             walk->sine[p * half + j] = (float)sin((double)angle);
         }
@@ -80,8 +80,15 @@ static void place_layer_space(struct cr_walk *walk)
     size_t rows = walk->size.rows, d = model->config.hidden;
     walk->normed = take(walk, model->act, rows, d);
     walk->hidden = take(walk, model->act, rows, layer->down.in);
+    size_t longest = rows + walk->size.prefix;
     walk->attention_scratch = cr_arena_take(
-        &walk->arena, cr_attention_scratch(model->compute, &walk->shape, model->act, walk->size.rows), 1);
+        &walk->arena, cr_attention_scratch(model->compute, &walk->shape, model->act, longest), 1);
+    if (walk->size.prefix > 0 && walk->size.cache == 0) {
+        size_t joined = rows + walk->size.sequences * walk->size.prefix;
+        size_t columns = 2 * walk->shape.kv_heads * walk->shape.head_dim;
+        walk->joined = take(walk, model->act, joined, columns);
+        if (walk->size.backward) walk->djoined = take(walk, model->act, joined, columns);
+    }
     if (model->config.head_norms) {
         size_t columns = (walk->shape.heads + walk->shape.kv_heads) * walk->shape.head_dim;
         if (model->act != CR_F32) walk->exact = take(walk, CR_F32, rows, columns);
@@ -124,6 +131,7 @@ static void place(struct cr_walk *walk)
     walk->cosine = take_floats(walk, walk->size.positions * walk->shape.head_dim / 2);
     walk->sine = take_floats(walk, walk->size.positions * walk->shape.head_dim / 2);
     walk->past = cr_arena_take(&walk->arena, walk->size.sequences, sizeof *walk->past);
+    walk->key_offset = cr_arena_take(&walk->arena, walk->size.sequences, sizeof *walk->key_offset);
     walk->residual = take_floats(walk, (walk->size.backward ? 2 * layers + 1 : 2) * walk->size.rows *
                                            walk->model->config.hidden);
     struct cr_trace unplaced, *trace = cr_arena_take(&walk->arena, traces, sizeof *trace);
@@ -177,6 +185,7 @@ enum cr_status cr_walk_init(const struct cr_model *model, const struct cr_walk_s
     CR_TRY(cr_arena_commit(&walk.arena));
     place(&walk);
     fill_rotation(&walk);
+    for (size_t s = 0; s < size->sequences; s++) walk.past[s] = size->prefix;
     *out = walk;
     return CR_OK;
 }
@@ -199,7 +208,9 @@ void cr_walk_embed(struct cr_walk *walk, const struct cr_view *view, const uint3
     struct cr_matrix stream = cr_walk_residual(walk, 0, view->rows);
     cr_embed(model->compute, model->embedding, tokens, stream);
     if (model->config.learned_positions)
-        cr_add_embed(model->compute, model->positions, view->position, stream);
+        cr_add_embed(model->compute,
+                     cr_matrix_rows(model->positions, walk->size.prefix, walk->size.positions),
+                     view->position, stream);
 }
 
 // y = x Wᵀ and then what the deltas of the modules add to their columns of y.
@@ -260,9 +271,24 @@ void cr_walk_activate(const struct cr_walk *walk, struct cr_matrix gate_up, stru
         cr_swiglu(walk->model->compute, gate_up, hidden);
 }
 
-// Attention over the batch itself, or over the cache after the batch's keys and values were added to it.
+void cr_walk_join(struct cr_walk *walk, const struct cr_view *view, const struct cr_layer_prefix *prefix,
+                  struct cr_matrix own)
+{
+    const struct cr_attention_layout *layout = &view->layout;
+    for (size_t s = 0; s < layout->sequences; s++) {
+        size_t first = layout->offset[s], count = layout->offset[s + 1] - first;
+        size_t at = layout->key_offset[s], past = layout->past[s];
+        cr_copy_matrix(walk->model->compute, prefix->values, cr_matrix_rows(walk->joined, at, past));
+        cr_copy_matrix(walk->model->compute, cr_matrix_rows(own, first, count),
+                       cr_matrix_rows(walk->joined, at + past, count));
+    }
+}
+
+// Attention over the batch itself, behind a prefix where there is one, or over the cache after the batch's
+// keys and values were added to it.
 static enum cr_status attend(struct cr_walk *walk, const struct cr_view *view, size_t layer,
-                             struct cr_matrix qkv, struct cr_matrix attended, float *log_sum)
+                             const struct cr_layer_tuning *tuning, struct cr_matrix qkv,
+                             struct cr_matrix attended, float *log_sum)
 {
     struct cr_compute *compute = walk->model->compute;
     size_t head_dim = walk->shape.head_dim, q_columns = walk->shape.heads * head_dim,
@@ -282,6 +308,10 @@ static enum cr_status attend(struct cr_walk *walk, const struct cr_view *view, s
         cr_copy_matrix(compute, v, cr_matrix_rows(cache->v, past, view->rows));
         k = cr_matrix_rows(cache->k, 0, past + view->rows);
         v = cr_matrix_rows(cache->v, 0, past + view->rows);
+    } else if (walk->size.prefix > 0) {
+        cr_walk_join(walk, view, &tuning->prefix, cr_matrix_columns(qkv, q_columns, 2 * kv_columns));
+        k = cr_matrix_columns(walk->joined, 0, kv_columns);
+        v = cr_matrix_columns(walk->joined, kv_columns, kv_columns);
     }
     return cr_attention(compute, &shape, &view->layout, q, k, v, attended, log_sum, walk->attention_scratch);
 }
@@ -307,7 +337,7 @@ enum cr_status cr_walk_layer(struct cr_walk *walk, const struct cr_view *view, s
     cr_norm_forward(model, &weights->norm1, input, normed, trace->norm1);
     CR_TRY(project(walk, &weights->qkv, tuning, cr_qkv_modules(&model->config), normed, qkv));
     if (model->config.head_norms) norm_heads(walk, weights, trace, qkv);
-    CR_TRY(attend(walk, view, layer, qkv, attended, trace->log_sum));
+    CR_TRY(attend(walk, view, layer, tuning, qkv, attended, trace->log_sum));
     CR_TRY(project(walk, &weights->o, tuning, (struct cr_modules){CR_O, 1}, attended, middle));
     cr_add_scaled(compute, middle, 1, input);
 

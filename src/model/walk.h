@@ -28,8 +28,9 @@ struct cr_cache {
 
 struct cr_walk_size {
     size_t rows, sequences; // of a batch, at most
-    size_t positions;       // rotary tables cover [0, positions)
-    size_t cache;           // rows of the key and value cache; 0: none
+    size_t positions;       // of a sequence, at most
+    size_t prefix;          // rows of keys and values before a sequence's own
+    size_t cache;           // rows of the key and value cache, the prefix among them; 0: none
     bool backward;          // keep what the way back needs
 };
 
@@ -39,11 +40,12 @@ struct cr_walk {
     struct cr_arena arena;
     struct cr_attention_shape shape;
 
-    float *cosine, *sine;      // [positions, head_dim/2]
+    float *cosine, *sine;      // [positions, head_dim/2]: row p is of place prefix + p
     float *residual;           // [2L + 1 with backward, else 2][rows, d], see cr_walk_residual
     struct cr_trace *traces;   // [L with backward, else 1]
     struct cr_cache *caches;   // [L], or NULL
-    size_t *past;              // [sequences], zeros unless a decoder writes it
+    size_t *past;              // [sequences], the prefix, to which a decoder adds
+    size_t *key_offset;        // [sequences], where a sequence's keys start
     struct cr_matrix gradient; // [rows, d] F32: of the residual stream
 
     // Work space of a layer.
@@ -54,6 +56,9 @@ struct cr_walk {
     struct cr_matrix dqkv;      // like qkv
     // Of head norms, [rows, (heads + kv_heads)·head_dim] F32: `unnormed` (not in F32 models), its gradient.
     struct cr_matrix exact, dexact;
+    // Of a prefix, without a cache: [rows + sequences·prefix, 2·kv_heads·head_dim] act, keys and values of
+    // each sequence after those of the prefix, and their gradient.
+    struct cr_matrix joined, djoined;
     void *attention_scratch;
     float *wide; // [rows, widest input of a linear]: a gradient that several terms are added to
 
@@ -100,6 +105,15 @@ void cr_walk_activate(const struct cr_walk *walk, struct cr_matrix gate_up, stru
 
 // What the head norms of a layer take: its `unnormed` in F32.
 struct cr_matrix cr_walk_unnormed(struct cr_walk *walk, const struct cr_trace *trace, size_t rows);
+
+// Fills walk->joined with the prefix and what `own` [rows, 2·kv_heads·head_dim] has of each sequence.
+void cr_walk_join(struct cr_walk *walk, const struct cr_view *view, const struct cr_layer_prefix *prefix,
+                  struct cr_matrix own);
+
+// The way back of it, from walk->djoined: sets `own`, adds to the prefix's gradient in the order of
+// sequences.
+void cr_walk_split(struct cr_walk *walk, const struct cr_view *view, const struct cr_layer_prefix *prefix,
+                   struct cr_matrix own);
 
 // One layer forward: from residual 2·layer to 2·layer + 2. tuning may be NULL.
 enum cr_status cr_walk_layer(struct cr_walk *walk, const struct cr_view *view, size_t layer,

@@ -30,7 +30,8 @@ static size_t lowest_of_layer(const struct cr_model_config *config, const struct
                               size_t layer)
 {
     if (tuning->norm1_gradient || tuning->norm1_bias_gradient) return cr_place_of(layer, CR_AT_NORM1);
-    if (trains_any(tuning, cr_qkv_modules(config)) || tuning->q_norm_gradient || tuning->k_norm_gradient)
+    if (trains_any(tuning, cr_qkv_modules(config)) || tuning->q_norm_gradient || tuning->k_norm_gradient ||
+        tuning->prefix.gradient.data)
         return cr_place_of(layer, CR_AT_QKV);
     if (trains_any(tuning, of_o)) return cr_place_of(layer, CR_AT_O);
     if (tuning->norm2_gradient || tuning->norm2_bias_gradient) return cr_place_of(layer, CR_AT_NORM2);
@@ -88,9 +89,23 @@ static struct cr_matrix upstream(struct cr_walk *walk, size_t rows)
     return rounded;
 }
 
-// The gradient of qkv before rotation, from that of attention's output.
+void cr_walk_split(struct cr_walk *walk, const struct cr_view *view, const struct cr_layer_prefix *prefix,
+                   struct cr_matrix own)
+{
+    const struct cr_attention_layout *layout = &view->layout;
+    for (size_t s = 0; s < layout->sequences; s++) {
+        size_t first = layout->offset[s], count = layout->offset[s + 1] - first;
+        size_t at = layout->key_offset[s], past = layout->past[s];
+        cr_copy_matrix(walk->model->compute, cr_matrix_rows(walk->djoined, at + past, count),
+                       cr_matrix_rows(own, first, count));
+        if (prefix->gradient.data)
+            cr_add_scaled(walk->model->compute, prefix->gradient, 1, cr_matrix_rows(walk->djoined, at, past));
+    }
+}
+
+// The gradient of qkv before rotation, and of the prefix, from that of attention's output.
 static enum cr_status attend_back(struct cr_walk *walk, const struct cr_view *view, size_t layer,
-                                  struct cr_matrix dqkv)
+                                  const struct cr_layer_tuning *tuning, struct cr_matrix dqkv)
 {
     struct cr_compute *compute = walk->model->compute;
     size_t rows = view->rows, head_dim = walk->shape.head_dim, q_columns = walk->shape.heads * head_dim,
@@ -98,13 +113,20 @@ static enum cr_status attend_back(struct cr_walk *walk, const struct cr_view *vi
     const struct cr_trace *trace = &walk->traces[layer];
     struct cr_attention_shape shape = cr_walk_shape(walk, layer);
     struct cr_matrix qkv = cr_matrix_rows(trace->qkv, 0, rows);
+    struct cr_matrix kv = cr_matrix_columns(qkv, q_columns, 2 * kv_columns);
+    struct cr_matrix own = cr_matrix_columns(dqkv, q_columns, 2 * kv_columns), dkv = own;
+    if (walk->size.prefix > 0) {
+        cr_walk_join(walk, view, &tuning->prefix, kv);
+        kv = walk->joined;
+        dkv = walk->djoined;
+    }
     CR_TRY(cr_attention_backward(
         compute, &shape, &view->layout, cr_matrix_columns(qkv, 0, q_columns),
-        cr_matrix_columns(qkv, q_columns, kv_columns),
-        cr_matrix_columns(qkv, q_columns + kv_columns, kv_columns), cr_matrix_rows(trace->attended, 0, rows),
-        trace->log_sum, cr_matrix_rows(walk->dattended, 0, rows), cr_matrix_columns(dqkv, 0, q_columns),
-        cr_matrix_columns(dqkv, q_columns, kv_columns),
-        cr_matrix_columns(dqkv, q_columns + kv_columns, kv_columns), walk->attention_scratch));
+        cr_matrix_columns(kv, 0, kv_columns), cr_matrix_columns(kv, kv_columns, kv_columns),
+        cr_matrix_rows(trace->attended, 0, rows), trace->log_sum, cr_matrix_rows(walk->dattended, 0, rows),
+        cr_matrix_columns(dqkv, 0, q_columns), cr_matrix_columns(dkv, 0, kv_columns),
+        cr_matrix_columns(dkv, kv_columns, kv_columns), walk->attention_scratch));
+    if (walk->size.prefix > 0) cr_walk_split(walk, view, &tuning->prefix, own);
     if (walk->model->config.learned_positions) return CR_OK;
     cr_rope(compute, cr_matrix_columns(dqkv, 0, q_columns + kv_columns),
             walk->shape.heads + walk->shape.kv_heads, head_dim, walk->cosine, walk->sine, view->position,
@@ -186,7 +208,7 @@ enum cr_status cr_walk_layer_back(struct cr_walk *walk, const struct cr_view *vi
     struct cr_matrix input = cr_walk_residual(walk, 2 * layer, rows);
     struct cr_matrix normed = cr_matrix_rows(walk->normed, 0, rows);
     struct cr_matrix dqkv = cr_matrix_rows(walk->dqkv, 0, rows);
-    CR_TRY(attend_back(walk, view, layer, dqkv));
+    CR_TRY(attend_back(walk, view, layer, tuning, dqkv));
     if (model->config.head_norms) norm_heads_back(walk, layer, tuning, dqkv);
     below = lowest < cr_place_of(layer, CR_AT_QKV);
     if (trains(tuning, modules)) cr_norm_forward(model, &weights->norm1, input, normed, trace->norm1);

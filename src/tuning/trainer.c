@@ -128,7 +128,7 @@ static enum cr_status build(struct cr_trainer *trainer, const struct cr_tuning_c
     // Short examples of an evaluation may share a walk up to its rows.
     size_t sequences = cr_most(trainer->training.per_device_train_batch_size, CR_EVALUATION_SEQUENCES);
     CR_TRY(cr_batch_new(sequences, rows, &trainer->batch));
-    return cr_pass_new(trainer->model, rows, sequences, true, &trainer->pass);
+    return cr_pass_new(trainer->model, rows, sequences, 0, true, &trainer->pass);
 }
 
 enum cr_status cr_trainer_new(const struct cr_tuning_config *config, struct cr_compute *compute,
