@@ -5,7 +5,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct cr_lora_config config;
+    CR_CLEANUP(cr_peft_config_release) struct cr_peft_config config = {0};
     if (cr_peft_config_parse((struct cr_slice){data, size}, "adapter_config.json", &config) != CR_OK)
         return 0;
     struct cr_model_config model = {.layers = 3,
@@ -14,22 +14,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                     .kv_heads = 1,
                                     .head_dim = 8,
                                     .intermediate = 24,
-                                    .vocabulary = 9};
-    struct cr_lora_place *places;
-    size_t count;
-    if (cr_lora_places(&config, &model, &places, &count) == CR_OK) {
-        struct cr_parameters parameters = {0};
-        if (cr_lora_parameters(&config, &model, places, count, &parameters) != CR_OK) abort();
+                                    .vocabulary = 9,
+                                    .context = 64};
+    CR_CLEANUP(cr_parameters_release) struct cr_parameters parameters = {0};
+    if (cr_peft_parameters(&config, &model, &parameters) == CR_OK) {
         // What was accepted can be written, and reads back as accepted.
-        struct cr_buffer text = {0};
-        struct cr_lora_config again;
-        if (cr_peft_config_write(&config, "base", &text) != CR_OK) abort();
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+        CR_CLEANUP(cr_peft_config_release) struct cr_peft_config again = {0};
+        if (cr_peft_config_write(&config, "base", &model, &text) != CR_OK) abort();
         if (cr_peft_config_parse(cr_buffer_slice(&text), "again", &again) != CR_OK) abort();
-        cr_lora_config_release(&again);
-        cr_buffer_release(&text);
-        cr_parameters_release(&parameters);
-        cr_free(&places);
+        if (again.method != config.method) abort();
     }
-    cr_lora_config_release(&config);
     return 0;
 }

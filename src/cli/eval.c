@@ -55,7 +55,7 @@ enum cr_status cr_command_eval(int argc, char **argv)
     if (!data) return cr_fail(CR_INVALID, "--data FILE is missing");
     CR_CLEANUP(cr_open_model_release) struct cr_open_model open = {0};
     CR_TRY(cr_open_model(&model, &open));
-    if (options.max_length == 0) options.max_length = open.session.model->config.context;
+    if (options.max_length == 0) options.max_length = cr_session_context(&open.session);
     struct cr_tally tally = {0};
     CR_TRY(cr_session_evaluate(&open.session, data, &options, &tally));
     return print_tally(&tally, json);

@@ -100,12 +100,13 @@ static enum cr_status generate(struct generation *generation)
     generation->prompt_count = generation->ids.count;
     if (generation->prompt_count == 0)
         return cr_fail(CR_INVALID, "--prompt: empty, and the tokenizer has no token to begin a text with");
-    size_t context = session->model->config.context;
+    size_t context = cr_session_context(session);
     if (settings->most > context || generation->prompt_count > context - settings->most)
         return cr_fail(
             CR_INVALID,
-            "--prompt has %zu tokens: with --max-new-tokens %zu more than the model's context of %zu",
-            generation->prompt_count, settings->most, context);
+            "--prompt has %zu tokens: with --max-new-tokens %zu more than the model's context of %zu%s",
+            generation->prompt_count, settings->most, context,
+            context < session->model->config.context ? " after the prefix" : "");
     CR_TRY(decode_all(generation));
     size_t prompt_size = generation->shown = generation->text.size;
 

@@ -28,6 +28,8 @@ static const char *const common[] = {
 static const char *const of_tune[] = {"training.num_train_epochs"}; // a federation's rounds decide
 static const char *const of_lora[] = {"load_in_8bit", "lora.r", "lora.lora_alpha", "lora.lora_dropout",
                                       "lora.target_modules"};
+static const char *const of_prefix[] = {"load_in_8bit", "prefix_tuning.num_virtual_tokens",
+                                        "prefix_tuning.prefix_projection"};
 static const char *const of_federation[] = {"federation.address",      "federation.advertise",
                                             "federation.state_dir",    "federation.rounds",
                                             "federation.local_epochs", "federation.min_clients"};
@@ -64,18 +66,22 @@ static enum cr_status fill(const struct request *request, const struct cr_model_
                            struct cr_config *config)
 {
     char length[24];
-    bool lora = strcmp(request->method, "lora") == 0;
     CR_TRY(set(config, "model_name_or_path", request->model));
     CR_TRY(set(config, "data.train", request->data));
     if (request->eval) CR_TRY(set(config, "data.eval", request->eval));
-    snprintf(length, sizeof length, "%zu", cr_least(model->context, config->tuning.data.max_length));
     CR_TRY(set(config, "method", request->method));
-    CR_TRY(set(config, "output_dir", lora ? "adapter" : "tuned"));
+    enum cr_method method = (enum cr_method)config->tuning.method;
+    size_t prefix = cr_tuning_config_prefix(&config->tuning);
+    size_t room = model->context > prefix ? model->context - prefix : model->context;
+    snprintf(length, sizeof length, "%zu", cr_least(room, config->tuning.data.max_length));
+    CR_TRY(set(config, "output_dir", method == CR_METHOD_FULL ? "tuned" : "adapter"));
     CR_TRY(set(config, "data.max_length", length));
     CR_TRY(set(config, "training.per_device_train_batch_size", "4"));
-    if (!lora) CR_TRY(set(config, "training.learning_rate", "0.00002"));
-    if (lora) CR_TRY(set_targets(config, model));
-    return CR_OK;
+    if (method == CR_METHOD_LORA) return set_targets(config, model);
+    if (method == CR_METHOD_FULL) return set(config, "training.learning_rate", "0.00002");
+    CR_TRY(
+        set(config, "prefix_tuning.prefix_projection", "true")); // random keys and values are slow to train
+    return set(config, "training.learning_rate", "0.005");
 }
 
 static enum cr_status write_file(const struct request *request, const struct cr_config *config)
@@ -87,6 +93,8 @@ static enum cr_status write_file(const struct request *request, const struct cr_
     size_t count = add_keys(keys, 0, common, sizeof common / sizeof *common);
     if (config->tuning.method == CR_METHOD_LORA)
         count = add_keys(keys, count, of_lora, sizeof of_lora / sizeof *of_lora);
+    if (config->tuning.method == CR_METHOD_PREFIX_TUNING)
+        count = add_keys(keys, count, of_prefix, sizeof of_prefix / sizeof *of_prefix);
     if (request->federation)
         count = add_keys(keys, count, of_federation, sizeof of_federation / sizeof *of_federation);
     else
@@ -125,7 +133,7 @@ enum cr_status cr_command_init(int argc, char **argv)
     const struct cr_flag items[] = {
         {"data", CR_FLAG_STRING, &request.data, "FILE", "the training data (train.jsonl)"},
         {"eval", CR_FLAG_STRING, &request.eval, "FILE", "held-out data, evaluated at the end"},
-        {"method", CR_FLAG_STRING, &request.method, "NAME", "lora, the default, or full"},
+        {"method", CR_FLAG_STRING, &request.method, "NAME", "lora, the default, prefix_tuning or full"},
         {"federation", CR_FLAG_BOOL, &request.federation, NULL, "settings of a federation's server as well"},
         {"output", CR_FLAG_STRING, &request.output, "FILE", "where they are written (carrel.yaml)"},
     };

@@ -175,12 +175,17 @@ static enum cr_status say_model(struct report *report, const char *directory, co
 
 static enum cr_status say_adapter_config(struct report *report, struct cr_slice text, const char *path)
 {
-    CR_CLEANUP(cr_lora_config_release) struct cr_lora_config config = {0};
+    CR_CLEANUP(cr_peft_config_release) struct cr_peft_config config = {0};
     CR_TRY(cr_peft_config_parse(text, path, &config));
-    CR_TRY(say_count(report, "r", config.r));
-    CR_TRY(say_number(report, "lora_alpha", config.lora_alpha));
-    CR_TRY(say_bool(report, "use_rslora", config.use_rslora));
-    return say_list(report, "target_modules", &config.target_modules);
+    CR_TRY(say_text(report, "peft_type", config.method == CR_METHOD_LORA ? "LORA" : "PREFIX_TUNING"));
+    if (config.method == CR_METHOD_PREFIX_TUNING) {
+        CR_TRY(say_count(report, "num_virtual_tokens", config.prefix.num_virtual_tokens));
+        return say_bool(report, "prefix_projection", config.prefix.prefix_projection);
+    }
+    CR_TRY(say_count(report, "r", config.lora.r));
+    CR_TRY(say_number(report, "lora_alpha", config.lora.lora_alpha));
+    CR_TRY(say_bool(report, "use_rslora", config.lora.use_rslora));
+    return say_list(report, "target_modules", &config.lora.target_modules);
 }
 
 static enum cr_status say_adapter(struct report *report, const char *directory, const char *config_path)
@@ -287,11 +292,16 @@ static enum cr_status say_settings(struct report *report, const char *path)
         CR_TRY_GOTO(status, done, say_text(report, "model", tuning->model_name_or_path));
     if (tuning->output_dir) CR_TRY_GOTO(status, done, say_text(report, "output", tuning->output_dir));
     if (tuning->data.train) CR_TRY_GOTO(status, done, say_text(report, "data", tuning->data.train));
-    CR_TRY_GOTO(status, done, say_text(report, "method", tuning->method == CR_METHOD_LORA ? "lora" : "full"));
+    static const char *const methods[] = {
+        [CR_METHOD_LORA] = "lora", [CR_METHOD_FULL] = "full", [CR_METHOD_PREFIX_TUNING] = "prefix_tuning"};
+    CR_TRY_GOTO(status, done, say_text(report, "method", methods[tuning->method]));
     if (tuning->method == CR_METHOD_LORA) {
         CR_TRY_GOTO(status, done, say_count(report, "r", tuning->lora.r));
         CR_TRY_GOTO(status, done, say_list(report, "target_modules", &tuning->lora.target_modules));
     }
+    if (tuning->method == CR_METHOD_PREFIX_TUNING)
+        CR_TRY_GOTO(status, done,
+                    say_count(report, "num_virtual_tokens", tuning->prefix_tuning.num_virtual_tokens));
     CR_TRY_GOTO(status, done, say_count(report, "rounds", config.federation.rounds));
     CR_TRY_GOTO(status, done, say_count(report, "min_clients", cr_config_min_clients(&config)));
     status = say_count(report, "silos", config.silos.count);

@@ -5,6 +5,7 @@
 #include "tuning/checkpoint.h"
 #include "tuning/evaluate.h"
 #include "tuning/lora.h"
+#include "tuning/prefix.h"
 #include "tuning/session.h"
 
 #include <math.h>
@@ -108,10 +109,8 @@ static enum cr_status check_data(struct preflight *preflight, const char *path)
     struct cr_dataset_options options = data_options(preflight);
     struct cr_checks *checks = preflight->checks;
     size_t context = preflight->session.model->config.context;
-    if (options.max_length > context)
-        return cr_check_say(checks, CR_CHECK_FAILED, "data",
-                            "data.max_length: %zu: the model's context is %zu tokens", options.max_length,
-                            context);
+    if (cr_tuning_config_check_context(preflight->config, context) != CR_OK)
+        return cr_check_failure(checks, "data");
     struct cr_dataset *data;
     if (cr_dataset_open(path, preflight->session.tokenizer, &options, &data) != CR_OK)
         return cr_check_failure(checks, "data");
@@ -144,7 +143,13 @@ static enum cr_status trainable(const struct preflight *preflight, double *out)
     const struct cr_tuning_config *config = preflight->config;
     const struct cr_model *model = preflight->session.model;
     *out = (double)parameter_count(model);
-    if (config->method != CR_METHOD_LORA) return CR_OK;
+    if (config->method == CR_METHOD_FULL) return CR_OK;
+    if (config->method == CR_METHOD_PREFIX_TUNING) {
+        CR_CLEANUP(cr_parameters_release) struct cr_parameters parameters = {0};
+        CR_TRY(cr_prefix_parameters(&config->prefix_tuning, &model->config, &parameters));
+        *out = (double)parameters.count;
+        return CR_OK;
+    }
     CR_FREE struct cr_lora_place *places = NULL;
     size_t count;
     CR_TRY(cr_lora_places(&config->lora, &model->config, &places, &count));
@@ -164,7 +169,8 @@ static enum cr_status check_memory(struct preflight *preflight, double values)
     const struct cr_model *model = preflight->session.model;
     size_t batch = cr_least(config->training.per_device_train_batch_size, cr_most(preflight->examples, 1));
     size_t rows = cr_most(batch * preflight->longest, config->data.max_length);
-    double pass = (double)cr_pass_memory_of(model, rows, cr_most(batch, CR_EVALUATION_SEQUENCES), 0, true);
+    double pass = (double)cr_pass_memory_of(model, rows, cr_most(batch, CR_EVALUATION_SEQUENCES),
+                                            cr_tuning_config_prefix(config), true);
     double weight = config->load_in_8bit ? 1 : (double)cr_dtype_size(model->act);
     double weights = (double)parameter_count(model) * weight, vectors = 4 * values * sizeof(float);
     double needed = pass + vectors + weights, available = free_memory();

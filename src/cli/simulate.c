@@ -168,7 +168,7 @@ static void stop_all(struct simulation *simulation)
 static enum cr_status evaluate(struct simulation *simulation)
 {
     const struct cr_tuning_config *tuning = &simulation->config.tuning;
-    bool lora = tuning->method == CR_METHOD_LORA;
+    bool adapter = tuning->method != CR_METHOD_FULL;
     bool any = false;
     for (size_t i = 0; i < simulation->config.silos.count; i++) any |= silo_at(simulation, i)->eval != NULL;
     if (!any) return CR_OK;
@@ -176,8 +176,8 @@ static enum cr_status evaluate(struct simulation *simulation)
     struct cr_compute *compute;
     struct cr_session session = {0};
     CR_TRY(cr_compute_new(tuning->threads, &compute));
-    enum cr_status status = cr_session_open(lora ? tuning->model_name_or_path : tuning->output_dir,
-                                            lora ? tuning->output_dir : NULL, tuning->dtype,
+    enum cr_status status = cr_session_open(adapter ? tuning->model_name_or_path : tuning->output_dir,
+                                            adapter ? tuning->output_dir : NULL, tuning->dtype,
                                             tuning->load_in_8bit, compute, &sink, &session);
     const struct cr_dataset_options options = {.max_length = tuning->data.max_length,
                                                .train_on_prompt = tuning->data.train_on_prompt};

@@ -5,7 +5,7 @@
 #include <string.h>
 
 static const char *const dtypes[] = {"bfloat16", "float32", NULL};
-static const char *const methods[] = {"lora", "full", NULL};
+static const char *const methods[] = {"lora", "full", "prefix_tuning", NULL};
 static const char *const optimizers[] = {"adamw", "sgd", NULL};
 static const char *const schedules[] = {"linear", "cosine", "constant", NULL};
 static const char *const optimizer_states[] = {"reset", "keep", NULL};
@@ -47,13 +47,15 @@ static const struct cr_option options[] = {
      .type = CR_OPTION_STRING,
      AT(tuning.output_dir),
      .fallback = "output",
-     .help = "Where the result is written: a PEFT directory for lora, a Transformers directory for full."},
+     .help = "Where the result is written: a PEFT directory, or for method full a Transformers "
+             "directory."},
     {.key = "method",
      .type = CR_OPTION_CHOICE,
      AT(tuning.method),
      .fallback = "lora",
      .choices = methods,
-     .help = "What is trained: LoRA adapters beside a frozen base, or every parameter."},
+     .help = "What is trained: LoRA adapters beside a frozen base, every parameter, or keys and values that "
+             "every layer of a frozen base sees before the text (P-tuning v2)."},
     {.key = "random_init",
      .type = CR_OPTION_BOOL,
      AT(tuning.random_init),
@@ -147,6 +149,27 @@ static const struct cr_option options[] = {
      AT(tuning.lora.use_rslora),
      .fallback = "false",
      .help = "Scale by lora_alpha / sqrt(r) instead."},
+
+    {.key = "prefix_tuning.num_virtual_tokens",
+     .type = CR_OPTION_SIZE,
+     AT(tuning.prefix_tuning.num_virtual_tokens),
+     .fallback = "20",
+     .least = 1,
+     .most = 65536,
+     .help = "Trained keys and values of each layer. They take as many places of the model's context."},
+    {.key = "prefix_tuning.prefix_projection",
+     .type = CR_OPTION_BOOL,
+     AT(tuning.prefix_tuning.prefix_projection),
+     .fallback = "false",
+     .help = "Train an embedding and two linears that make the keys and values, instead of these themselves. "
+             "What is saved is what they make."},
+    {.key = "prefix_tuning.encoder_hidden_size",
+     .type = CR_OPTION_SIZE,
+     AT(tuning.prefix_tuning.encoder_hidden_size),
+     .fallback = "0",
+     .least = 0,
+     .most = 1 << 20,
+     .help = "Width between these two linears; 0: the model's key heads times head_dim, as in PEFT."},
 
     {.key = "training.optim",
      .type = CR_OPTION_CHOICE,

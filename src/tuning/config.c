@@ -53,13 +53,33 @@ enum cr_status cr_tuning_config_check(const struct cr_tuning_config *config)
         return cr_fail(CR_INVALID, "model_name_or_path: not given: which model is to be tuned?");
     if (config->data.max_length < 2)
         return cr_fail(CR_INVALID, "data.max_length: %zu: must be at least 2", config->data.max_length);
-    if (config->method == CR_METHOD_LORA) {
-        if (config->random_init)
-            return cr_fail(CR_INVALID, "random_init: only with method: full (an adapter on a random model "
-                                       "learns nothing useful)");
-        CR_TRY(check_lora(&config->lora));
-    } else if (config->load_in_8bit) {
+    if (config->method == CR_METHOD_FULL && config->load_in_8bit)
         return cr_fail(CR_INVALID, "load_in_8bit: not with method: full, which changes the weights");
-    }
+    if (config->method != CR_METHOD_FULL && config->random_init)
+        return cr_fail(CR_INVALID, "random_init: only with method: full (an adapter on a random model "
+                                   "learns nothing useful)");
+    if (config->method == CR_METHOD_LORA) CR_TRY(check_lora(&config->lora));
+    if (config->method == CR_METHOD_PREFIX_TUNING && config->prefix_tuning.num_virtual_tokens == 0)
+        return cr_fail(CR_INVALID, "prefix_tuning.num_virtual_tokens: 0: must be at least 1");
     return check_training(&config->training);
+}
+
+size_t cr_tuning_config_prefix(const struct cr_tuning_config *config)
+{
+    return config->method == CR_METHOD_PREFIX_TUNING ? config->prefix_tuning.num_virtual_tokens : 0;
+}
+
+enum cr_status cr_tuning_config_check_context(const struct cr_tuning_config *config, size_t context)
+{
+    size_t length = config->data.max_length, prefix = cr_tuning_config_prefix(config);
+    if (length > context)
+        return cr_fail(CR_INVALID, "data.max_length: %zu: the model's context is %zu tokens", length,
+                       context);
+    if (prefix > context - length)
+        return cr_fail(
+            CR_INVALID,
+            "data.max_length: %zu: with prefix_tuning.num_virtual_tokens %zu more than the model's "
+            "context of %zu",
+            length, prefix, context);
+    return CR_OK;
 }

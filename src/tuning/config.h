@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-enum cr_method { CR_METHOD_LORA, CR_METHOD_FULL };
+enum cr_method { CR_METHOD_LORA, CR_METHOD_FULL, CR_METHOD_PREFIX_TUNING };
 // bfloat16 falls back to float32, which an event says.
 enum cr_compute_dtype { CR_COMPUTE_BFLOAT16, CR_COMPUTE_FLOAT32 };
 enum cr_optimizer { CR_OPTIMIZER_ADAMW, CR_OPTIMIZER_SGD };
@@ -20,6 +20,12 @@ struct cr_lora_config {
     struct cr_string_list target_modules;    // "q_proj", ..., or "all-linear"
     struct cr_size_list layers_to_transform; // empty: all
     bool use_rslora;                         // scale lora_alpha/sqrt(r) instead of lora_alpha/r
+};
+
+struct cr_prefix_config {
+    size_t num_virtual_tokens;
+    bool prefix_projection;
+    size_t encoder_hidden_size; // of the projection; 0: kv_heads·head_dim of the model
 };
 
 struct cr_training_config {
@@ -57,11 +63,18 @@ struct cr_tuning_config {
     bool random_init; // full only: start from random weights of config.json's shape
     struct cr_data_config data;
     struct cr_lora_config lora;
+    struct cr_prefix_config prefix_tuning;
     struct cr_training_config training;
 };
 
 // Settings that no range of a single key catches (and ranges again, for callers without a table): CR_INVALID
 // with the key's name.
 enum cr_status cr_tuning_config_check(const struct cr_tuning_config *config);
+
+// Tokens of the model's context that are taken before a text begins: those of prefix tuning.
+size_t cr_tuning_config_prefix(const struct cr_tuning_config *config);
+
+// data.max_length and these within a model's context: CR_INVALID otherwise.
+enum cr_status cr_tuning_config_check_context(const struct cr_tuning_config *config, size_t context);
 
 #endif

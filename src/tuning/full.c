@@ -39,17 +39,6 @@ static enum cr_status full_refresh(struct cr_structure *structure)
     return CR_OK;
 }
 
-static void full_begin_training(struct cr_structure *structure, uint32_t micro)
-{
-    (void)structure;
-    (void)micro;
-}
-
-static void full_begin_evaluation(struct cr_structure *structure)
-{
-    (void)structure;
-}
-
 static enum cr_status full_describe(const struct cr_structure *structure, struct cr_hasher *hasher)
 {
     (void)structure;
@@ -74,8 +63,6 @@ static size_t full_memory(const struct cr_structure *structure)
 
 static const struct cr_structure_kind full_kind = {
     .refresh = full_refresh,
-    .begin_training = full_begin_training,
-    .begin_evaluation = full_begin_evaluation,
     .describe = full_describe,
     .save = full_save,
     .release = full_release,

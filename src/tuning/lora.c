@@ -212,8 +212,9 @@ static enum cr_status lora_describe(const struct cr_structure *structure, struct
 
 static enum cr_status lora_save(struct cr_structure *structure, const char *base, const char *directory)
 {
-    return cr_peft_write(directory, &((struct cr_lora *)structure)->config, base, &structure->model->config,
-                         &structure->parameters);
+    const struct cr_peft_config config = {.method = CR_METHOD_LORA,
+                                          .lora = ((struct cr_lora *)structure)->config};
+    return cr_peft_write(directory, &config, base, &structure->model->config, &structure->parameters);
 }
 
 static void lora_release(struct cr_structure *structure)
@@ -347,5 +348,5 @@ enum cr_status cr_lora_initialise(struct cr_structure *structure, uint64_t seed)
 
 const struct cr_lora_config *cr_lora_settings(const struct cr_structure *structure)
 {
-    return &((const struct cr_lora *)structure)->config;
+    return structure->kind == &lora_kind ? &((const struct cr_lora *)structure)->config : NULL;
 }

@@ -43,7 +43,7 @@ enum cr_status cr_lora_new(const struct cr_lora_config *config, struct cr_model 
 // from a stream of its own for each module, B zero: training starts at the base model exactly.
 enum cr_status cr_lora_initialise(struct cr_structure *structure, uint64_t seed);
 
-// The configuration it was made with.
+// The configuration it was made with; NULL where it is no LoRA.
 const struct cr_lora_config *cr_lora_settings(const struct cr_structure *structure);
 
 // Deep copies, and what releases them.

@@ -85,6 +85,11 @@ static enum cr_status open_both(struct merge *merge, const char *model, const ch
 {
     CR_TRY(cr_model_open_trainable(model, merge->compute, CR_F32, &merge->model));
     CR_TRY(cr_peft_open(adapter, merge->model, &merge->structure));
+    if (!cr_lora_settings(merge->structure))
+        return cr_fail(CR_UNSUPPORTED,
+                       "%s: prefix tuning cannot be merged: it adds keys and values before every text and "
+                       "changes no weight (a model and its adapter are used together)",
+                       adapter);
     CR_TRY(cr_lora_places(cr_lora_settings(merge->structure), &merge->model->config, &merge->places,
                           &merge->modules));
     merge->vocabulary = merge->model->config.vocabulary;

@@ -13,7 +13,8 @@ struct cr_merge_report {
     double written; // of the directory as it was written: the rounding to the checkpoint's type, besides
 };
 
-// Makes the directory `output` out of a Hugging Face directory and a PEFT directory. Each adapted weight is
+// Makes the directory `output` out of a Hugging Face directory and a PEFT directory of LoRA; another kind is
+// CR_UNSUPPORTED. Each adapted weight is
 // computed in fp32 from the checkpoint's own value and rounded once to the checkpoint's type of it; every
 // other tensor is copied bit for bit, config.json and the tokenizer's files are copied. `output` must not
 // exist, or be an empty directory; it appears whole, after three comparisons: the logits before rounding

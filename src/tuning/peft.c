@@ -35,7 +35,7 @@ static enum cr_status write_tensors(const char *directory, const struct cr_param
     return cr_safetensors_write(path, entries, parameters->item_count, true);
 }
 
-enum cr_status cr_peft_write(const char *directory, const struct cr_lora_config *config,
+enum cr_status cr_peft_write(const char *directory, const struct cr_peft_config *config,
                              const char *base_model, const struct cr_model_config *model,
                              const struct cr_parameters *parameters)
 {
@@ -72,16 +72,33 @@ static enum cr_status check_tensors(const struct cr_safetensors *file, const str
     return CR_OK;
 }
 
-// Checked before memory is taken, so that a configuration cannot ask for more than its file holds.
-static enum cr_status check_adapter(const struct cr_lora_config *config, const char *config_path,
-                                    const struct cr_model_config *model, const struct cr_safetensors *file)
+static enum cr_status lora_parameters(const struct cr_lora_config *config,
+                                      const struct cr_model_config *model, struct cr_parameters *parameters)
 {
     CR_FREE struct cr_lora_place *places = NULL;
     size_t count;
-    enum cr_status status = cr_lora_places(config, model, &places, &count);
-    if (status != CR_OK) return cr_fail_within(status, "%s", config_path);
+    CR_TRY(cr_lora_places(config, model, &places, &count));
+    return cr_lora_parameters(config, model, places, count, parameters);
+}
+
+enum cr_status cr_peft_parameters(const struct cr_peft_config *config, const struct cr_model_config *model,
+                                  struct cr_parameters *parameters)
+{
+    if (config->method == CR_METHOD_LORA) return lora_parameters(&config->lora, model, parameters);
+    if (config->num_layers > 0 && config->num_layers != model->layers)
+        return cr_fail(CR_INVALID, "num_layers: %zu: the model has %zu", config->num_layers, model->layers);
+    struct cr_prefix_config projected = config->prefix;
+    projected.prefix_projection = false;
+    return cr_prefix_parameters(&projected, model, parameters);
+}
+
+// Checked before memory is taken, so that a configuration cannot ask for more than its file holds.
+static enum cr_status check_adapter(const struct cr_peft_config *config, const char *config_path,
+                                    const struct cr_model_config *model, const struct cr_safetensors *file)
+{
     CR_CLEANUP(cr_parameters_release) struct cr_parameters expected = {0};
-    CR_TRY(cr_lora_parameters(config, model, places, count, &expected));
+    enum cr_status status = cr_peft_parameters(config, model, &expected);
+    if (status != CR_OK) return cr_fail_within(status, "%s", config_path);
     return check_tensors(file, &expected);
 }
 
@@ -112,13 +129,14 @@ enum cr_status cr_peft_open(const char *directory, struct cr_model *model, struc
     CR_TRY(cr_path_join(directory, "adapter_model.safetensors", &tensors_path));
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_TRY(cr_file_read(config_path, CONFIG_LIMIT, &text));
-    CR_CLEANUP(cr_lora_config_release) struct cr_lora_config config = {0};
+    CR_CLEANUP(cr_peft_config_release) struct cr_peft_config config = {0};
     CR_TRY(cr_peft_config_parse(cr_buffer_slice(&text), config_path, &config));
     CR_CLEANUP(free_safetensors) struct cr_safetensors *file = NULL;
     CR_TRY(cr_safetensors_open(tensors_path, &file));
     CR_TRY(check_adapter(&config, config_path, &model->config, file));
     struct cr_structure *structure;
-    CR_TRY(cr_lora_new(&config, model, 0, 0, &structure));
+    CR_TRY(config.method == CR_METHOD_LORA ? cr_lora_new(&config.lora, model, 0, 0, &structure)
+                                           : cr_prefix_new(&config.prefix, model, false, &structure));
     enum cr_status status = fill(structure, file);
     if (status != CR_OK) {
         cr_structure_free(structure);

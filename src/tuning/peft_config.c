@@ -8,10 +8,20 @@
 enum {
     MOST_RANK = 1 << 16,
     MOST_LAYERS = 1 << 16,
+    MOST_TOKENS = 1 << 16,
+    MOST_WIDTH = 1 << 24,
 };
 
-// Options of LoraConfig that leave the adapter's arithmetic as it is, whatever they say.
-static const char *const harmless[] = {
+// The options of one of PEFT's classes: those that are read, below, and those that leave the adapter's
+// arithmetic as it is, whatever they say.
+struct vocabulary {
+    const char *const *known;
+    size_t known_count;
+    const char *const *harmless;
+    size_t harmless_count;
+};
+
+static const char *const lora_harmless[] = {
     "alpha", // of old scripts beside lora_alpha; PEFT does not know it
     "arrow_config",   "auto_mapping",      "base_model_name_or_path", "corda_config",    "eva_config",
     "inference_mode",
@@ -20,9 +30,7 @@ static const char *const harmless[] = {
     "peft_version",   "qalora_group_size", "ensure_weight_tying",     "revision",        "runtime_config",
     "task_type",
 };
-
-// Options that are read, below.
-static const char *const known[] = {
+static const char *const lora_known[] = {
     "alpha_pattern",
     "bias",
     "init_lora_weights",
@@ -35,6 +43,35 @@ static const char *const known[] = {
     "rank_pattern",
     "target_modules",
     "use_rslora",
+};
+static const struct vocabulary lora_vocabulary = {
+    lora_known,
+    sizeof lora_known / sizeof *lora_known,
+    lora_harmless,
+    sizeof lora_harmless / sizeof *lora_harmless,
+};
+
+// The model's shape is inferred again, as PEFT does.
+static const char *const prefix_harmless[] = {
+    "auto_mapping",
+    "base_model_name_or_path",
+    "inference_mode",
+    "init_weights",
+    "num_attention_heads",
+    "peft_version",
+    "revision",
+    "task_type",
+    "token_dim",
+};
+static const char *const prefix_known[] = {
+    "encoder_hidden_size", "num_layers", "num_transformer_submodules",
+    "num_virtual_tokens",  "peft_type",  "prefix_projection",
+};
+static const struct vocabulary prefix_vocabulary = {
+    prefix_known,
+    sizeof prefix_known / sizeof *prefix_known,
+    prefix_harmless,
+    sizeof prefix_harmless / sizeof *prefix_harmless,
 };
 
 static bool is_in(const char *key, const char *const *list, size_t count)
@@ -62,10 +99,21 @@ static bool says_nothing(const struct cr_json *value)
     return false;
 }
 
+static enum cr_status refuse_unknown(const struct cr_json *root, const char *name,
+                                     const struct vocabulary *vocabulary)
+{
+    void *position = NULL;
+    const char *key;
+    const struct cr_json *value;
+    while (cr_json_next(root, &position, &key, &value))
+        if (!is_in(key, vocabulary->known, vocabulary->known_count) &&
+            !is_in(key, vocabulary->harmless, vocabulary->harmless_count) && !says_nothing(value))
+            return cr_fail(CR_UNSUPPORTED, "%s: %.60s: not supported", name, key);
+    return CR_OK;
+}
+
 static enum cr_status refuse_unsupported(const struct cr_json *root, const char *name)
 {
-    if (!cr_json_is_string(cr_json_member(root, "peft_type"), "LORA"))
-        return cr_fail(CR_UNSUPPORTED, "%s: peft_type: only \"LORA\" adapters are supported", name);
     const struct cr_json *bias = cr_json_member(root, "bias");
     if (!says_nothing(bias) && !cr_json_is_string(bias, "none"))
         return cr_fail(CR_UNSUPPORTED, "%s: bias: only \"none\" is supported", name);
@@ -85,15 +133,7 @@ static enum cr_status refuse_unsupported(const struct cr_json *root, const char 
     for (const char *const *key = (const char *const[]){"rank_pattern", "alpha_pattern", NULL}; *key; key++)
         if (!says_nothing(cr_json_member(root, *key)))
             return cr_fail(CR_UNSUPPORTED, "%s: %s: not supported", name, *key);
-
-    void *position = NULL;
-    const char *key;
-    const struct cr_json *value;
-    while (cr_json_next(root, &position, &key, &value))
-        if (!is_in(key, known, sizeof known / sizeof *known) &&
-            !is_in(key, harmless, sizeof harmless / sizeof *harmless) && !says_nothing(value))
-            return cr_fail(CR_UNSUPPORTED, "%s: %.60s: not supported", name, key);
-    return CR_OK;
+    return refuse_unknown(root, name, &lora_vocabulary);
 }
 
 static enum cr_status add_target(struct cr_string_list *list, const char *target)
@@ -139,9 +179,8 @@ static enum cr_status read_layers(const struct cr_json *value, const char *name,
     return CR_OK;
 }
 
-static enum cr_status read_config(const struct cr_json *root, const char *name, struct cr_lora_config *out)
+static enum cr_status read_lora(const struct cr_json *root, const char *name, struct cr_lora_config *out)
 {
-    if (cr_json_kind(root) != CR_JSON_OBJECT) return cr_fail(CR_INVALID, "%s: must be a JSON object", name);
     CR_TRY(refuse_unsupported(root, name));
     CR_TRY(cr_json_get_size(root, name, "r", 1, MOST_RANK, 8, &out->r));
     CR_TRY(cr_json_get_number(root, name, "lora_alpha", 8, &out->lora_alpha));
@@ -156,18 +195,53 @@ static enum cr_status read_config(const struct cr_json *root, const char *name, 
     return read_layers(cr_json_member(root, "layers_to_transform"), name, &out->layers_to_transform);
 }
 
-enum cr_status cr_peft_config_parse(struct cr_slice json, const char *name, struct cr_lora_config *out)
+static enum cr_status read_prefix(const struct cr_json *root, const char *name, struct cr_peft_config *out)
+{
+    struct cr_prefix_config *prefix = &out->prefix;
+    size_t submodules;
+    CR_TRY(refuse_unknown(root, name, &prefix_vocabulary));
+    CR_TRY(
+        cr_json_require_size(root, name, "num_virtual_tokens", 1, MOST_TOKENS, &prefix->num_virtual_tokens));
+    CR_TRY(cr_json_get_bool(root, name, "prefix_projection", false, &prefix->prefix_projection));
+    CR_TRY(
+        cr_json_get_size(root, name, "encoder_hidden_size", 1, MOST_WIDTH, 0, &prefix->encoder_hidden_size));
+    CR_TRY(cr_json_get_size(root, name, "num_layers", 1, MOST_LAYERS, 0, &out->num_layers));
+    CR_TRY(cr_json_get_size(root, name, "num_transformer_submodules", 1, 2, 1, &submodules));
+    if (submodules != 1)
+        return cr_fail(CR_UNSUPPORTED, "%s: num_transformer_submodules: only 1 is supported", name);
+    return CR_OK;
+}
+
+static enum cr_status read_config(const struct cr_json *root, const char *name, struct cr_peft_config *out)
+{
+    if (cr_json_kind(root) != CR_JSON_OBJECT) return cr_fail(CR_INVALID, "%s: must be a JSON object", name);
+    const struct cr_json *type = cr_json_member(root, "peft_type");
+    if (cr_json_is_string(type, "LORA")) {
+        out->method = CR_METHOD_LORA;
+        return read_lora(root, name, &out->lora);
+    }
+    if (cr_json_is_string(type, "PREFIX_TUNING")) {
+        out->method = CR_METHOD_PREFIX_TUNING;
+        return read_prefix(root, name, out);
+    }
+    return cr_fail(CR_UNSUPPORTED,
+                   "%s: peft_type: only \"LORA\" and \"PREFIX_TUNING\" adapters are supported", name);
+}
+
+enum cr_status cr_peft_config_parse(struct cr_slice json, const char *name, struct cr_peft_config *out)
 {
     CR_CLEANUP(cr_json_release) struct cr_json *root = NULL;
     CR_TRY(cr_json_parse(json, name, &root));
-    struct cr_lora_config config = {0};
-    enum cr_status status = read_config(root, name, &config);
-    if (status != CR_OK) {
-        cr_lora_config_release(&config);
-        return status;
-    }
+    CR_CLEANUP(cr_peft_config_release) struct cr_peft_config config = {0};
+    CR_TRY(read_config(root, name, &config));
     *out = config;
+    config = (struct cr_peft_config){0};
     return CR_OK;
+}
+
+void cr_peft_config_release(struct cr_peft_config *config)
+{
+    cr_lora_config_release(&config->lora);
 }
 
 // As they were given; all-linear becomes the names, since PEFT takes layers_to_transform only with a list.
@@ -200,8 +274,8 @@ static enum cr_status append_layers(const struct cr_size_list *layers, struct cr
     return cr_append_format(out, "]");
 }
 
-enum cr_status cr_peft_config_write(const struct cr_lora_config *config, const char *base_model,
-                                    const struct cr_model_config *model, struct cr_buffer *out)
+static enum cr_status write_lora(const struct cr_lora_config *config, const char *base_model,
+                                 const struct cr_model_config *model, struct cr_buffer *out)
 {
     CR_TRY(cr_append_format(out, "{\n  \"alpha_pattern\": {},\n  \"auto_mapping\": null,\n"
                                  "  \"base_model_name_or_path\": "));
@@ -226,4 +300,28 @@ enum cr_status cr_peft_config_write(const struct cr_lora_config *config, const c
                             ",\n  \"task_type\": \"CAUSAL_LM\",\n  \"use_dora\": false,\n"
                             "  \"use_rslora\": %s\n}\n",
                             config->use_rslora ? "true" : "false");
+}
+
+static enum cr_status write_prefix(const struct cr_prefix_config *config, const char *base_model,
+                                   const struct cr_model_config *model, struct cr_buffer *out)
+{
+    size_t token_dim = cr_prefix_token_dim(model);
+    CR_TRY(cr_append_format(out, "{\n  \"auto_mapping\": null,\n  \"base_model_name_or_path\": "));
+    CR_TRY(cr_json_append_string(out, cr_slice_of_string(base_model)));
+    return cr_append_format(
+        out,
+        ",\n  \"encoder_hidden_size\": %zu,\n  \"inference_mode\": true,\n  \"init_weights\": null,\n"
+        "  \"modules_to_save\": null,\n  \"num_attention_heads\": %zu,\n  \"num_layers\": %zu,\n"
+        "  \"num_transformer_submodules\": 1,\n  \"num_virtual_tokens\": %zu,\n"
+        "  \"peft_type\": \"PREFIX_TUNING\",\n  \"prefix_projection\": %s,\n  \"revision\": null,\n"
+        "  \"task_type\": \"CAUSAL_LM\",\n  \"token_dim\": %zu\n}\n",
+        cr_prefix_hidden(config, model), model->kv_heads, model->layers, config->num_virtual_tokens,
+        config->prefix_projection ? "true" : "false", token_dim);
+}
+
+enum cr_status cr_peft_config_write(const struct cr_peft_config *config, const char *base_model,
+                                    const struct cr_model_config *model, struct cr_buffer *out)
+{
+    if (config->method == CR_METHOD_LORA) return write_lora(&config->lora, base_model, model, out);
+    return write_prefix(&config->prefix, base_model, model, out);
 }

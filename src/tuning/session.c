@@ -46,6 +46,16 @@ const struct cr_tuned *cr_session_tuned(const struct cr_session *session)
     return session->adapter ? &session->adapter->tuned : NULL;
 }
 
+static size_t prefix_of(const struct cr_session *session)
+{
+    return session->adapter ? session->adapter->tuned.prefix : 0;
+}
+
+size_t cr_session_context(const struct cr_session *session)
+{
+    return session->model->config.context - prefix_of(session);
+}
+
 static enum cr_status evaluate_data(const struct cr_session *session, const struct cr_dataset *data,
                                     struct cr_tally *tally)
 {
@@ -54,7 +64,8 @@ static enum cr_status evaluate_data(const struct cr_session *session, const stru
     struct cr_batch *batch;
     CR_TRY(cr_batch_new(CR_EVALUATION_SEQUENCES, rows, &batch));
     struct cr_pass *pass = NULL;
-    enum cr_status status = cr_pass_new(session->model, rows, CR_EVALUATION_SEQUENCES, 0, false, &pass);
+    enum cr_status status =
+        cr_pass_new(session->model, rows, CR_EVALUATION_SEQUENCES, prefix_of(session), false, &pass);
     if (status == CR_OK)
         status = cr_evaluate(session->model, pass, cr_session_tuned(session), data, batch, tally);
     cr_pass_free(pass);
@@ -65,10 +76,10 @@ static enum cr_status evaluate_data(const struct cr_session *session, const stru
 enum cr_status cr_session_evaluate(const struct cr_session *session, const char *data_path,
                                    const struct cr_dataset_options *options, struct cr_tally *tally)
 {
-    size_t context = session->model->config.context;
+    size_t context = cr_session_context(session);
     if (options->max_length > context)
-        return cr_fail(CR_INVALID, "max_length: %zu: the model's context is %zu tokens", options->max_length,
-                       context);
+        return cr_fail(CR_INVALID, "max_length: %zu: the model's context is %zu tokens%s",
+                       options->max_length, context, prefix_of(session) ? " after the prefix" : "");
     struct cr_dataset *data;
     CR_TRY(cr_dataset_open(data_path, session->tokenizer, options, &data));
     enum cr_status status = evaluate_data(session, data, tally);

@@ -25,8 +25,11 @@ void cr_session_release(struct cr_session *session);
 // What walks through the model are given; NULL without an adapter.
 const struct cr_tuned *cr_session_tuned(const struct cr_session *session);
 
+// The most tokens that a text may have: the model's context, but for the adapter's virtual tokens.
+size_t cr_session_context(const struct cr_session *session);
+
 // Adds the loss and accuracy over a file (text/dataset.h says which forms) to `tally`. Examples are as the
-// options say; max_length over the model's context is CR_INVALID.
+// options say; max_length over cr_session_context is CR_INVALID.
 enum cr_status cr_session_evaluate(const struct cr_session *session, const char *data_path,
                                    const struct cr_dataset_options *options, struct cr_tally *tally);
 

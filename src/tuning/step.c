@@ -43,7 +43,7 @@ static enum cr_status micro_batch(struct cr_trainer *trainer, size_t first, size
     struct cr_rows rows = cr_rows_of(trainer->batch);
     struct cr_structure *structure = trainer->structure;
     size_t layers = trainer->model->config.layers;
-    structure->kind->begin_training(structure, (uint32_t)micro);
+    if (structure->kind->begin_training) structure->kind->begin_training(structure, (uint32_t)micro);
     CR_TRY(cr_pass_forward(trainer->pass, &structure->tuned, &rows, 0, layers));
     CR_TRY(cr_pass_loss(trainer->pass, &structure->tuned, &rows, 1 / (float)labelled, &sum->loss_sum, NULL));
     CR_TRY(cr_pass_backward(trainer->pass, &structure->tuned, &rows, 0, layers));
@@ -71,7 +71,8 @@ static enum cr_status gradient(struct cr_trainer *trainer, struct cr_tally *sum)
         first = end;
         micro++;
     }
-    return CR_OK;
+    const struct cr_structure_kind *kind = trainer->structure->kind;
+    return kind->finish_gradient ? kind->finish_gradient(trainer->structure) : CR_OK;
 }
 
 enum cr_status cr_trainer_do_step(struct cr_trainer *trainer, struct cr_tally *tally, double *grad_norm)

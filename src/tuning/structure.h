@@ -1,5 +1,5 @@
 // What is trained, behind one interface: a vector of parameters and the places of the model where they act.
-// LoRA (lora.h) and full fine-tuning (full.h) are the two kinds.
+// The kinds are LoRA (lora.h), prefix tuning (prefix.h) and full fine-tuning (full.h).
 #ifndef CARREL_TUNING_STRUCTURE_H
 #define CARREL_TUNING_STRUCTURE_H
 
@@ -15,10 +15,13 @@ struct cr_structure_kind {
     enum cr_status (*refresh)(struct cr_structure *self);
 
     // Goes before the walks of training micro-batch `micro` (numbered over the whole run), which fixes
-    // everything random in them.
+    // everything random in them. May be NULL, like the next two.
     void (*begin_training)(struct cr_structure *self, uint32_t micro);
     // Goes before walks without dropout.
     void (*begin_evaluation)(struct cr_structure *self);
+
+    // Goes after the last walk of a step: what of the gradient the walks left beside the vector goes into it.
+    enum cr_status (*finish_gradient)(struct cr_structure *self);
 
     // Adds to the hash what two runs must share to train the same thing, values aside.
     enum cr_status (*describe)(const struct cr_structure *self, struct cr_hasher *hasher);

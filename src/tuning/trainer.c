@@ -6,6 +6,7 @@
 #include "tuning/evaluate.h"
 #include "tuning/full.h"
 #include "tuning/lora.h"
+#include "tuning/prefix.h"
 #include "tuning/schedule.h"
 #include "tuning/session.h"
 #include "tuning/trainer_parts.h"
@@ -16,7 +17,7 @@
 static enum cr_status open_model(struct cr_trainer *trainer, const struct cr_tuning_config *config)
 {
     enum cr_dtype act = cr_activation_type(trainer->compute, config->dtype, &trainer->sink);
-    if (config->method == CR_METHOD_LORA)
+    if (config->method != CR_METHOD_FULL)
         return (config->load_in_8bit ? cr_model_open_8bit : cr_model_open)(trainer->base, trainer->compute,
                                                                            act, &trainer->model);
     if (!config->random_init)
@@ -29,10 +30,7 @@ static enum cr_status open_model(struct cr_trainer *trainer, const struct cr_tun
 static enum cr_status open_data(struct cr_trainer *trainer, const struct cr_tuning_config *config)
 {
     CR_TRY(cr_tokenizer_open(trainer->base, &trainer->tokenizer));
-    size_t context = trainer->model->config.context;
-    if (config->data.max_length > context)
-        return cr_fail(CR_INVALID, "data.max_length: %zu: the model's context is %zu tokens",
-                       config->data.max_length, context);
+    CR_TRY(cr_tuning_config_check_context(config, trainer->model->config.context));
     trainer->data_options = (struct cr_dataset_options){
         .max_length = config->data.max_length,
         .train_on_prompt = config->data.train_on_prompt,
@@ -81,6 +79,10 @@ static enum cr_status make_structure(struct cr_trainer *trainer, const struct cr
         CR_TRY(cr_lora_new(&config->lora, trainer->model, trainer->seed, rows, &trainer->structure));
         return cr_lora_initialise(trainer->structure, trainer->seed);
     }
+    if (config->method == CR_METHOD_PREFIX_TUNING) {
+        CR_TRY(cr_prefix_new(&config->prefix_tuning, trainer->model, true, &trainer->structure));
+        return cr_prefix_initialise(trainer->structure, trainer->seed);
+    }
     CR_TRY(cr_full_new(trainer->model, &trainer->structure));
     if (!config->random_init) return cr_full_load(trainer->structure);
     struct cr_checkpoint_config checkpoint;
@@ -128,7 +130,8 @@ static enum cr_status build(struct cr_trainer *trainer, const struct cr_tuning_c
     // Short examples of an evaluation may share a walk up to its rows.
     size_t sequences = cr_most(trainer->training.per_device_train_batch_size, CR_EVALUATION_SEQUENCES);
     CR_TRY(cr_batch_new(sequences, rows, &trainer->batch));
-    return cr_pass_new(trainer->model, rows, sequences, 0, true, &trainer->pass);
+    return cr_pass_new(trainer->model, rows, sequences, trainer->structure->tuned.prefix, true,
+                       &trainer->pass);
 }
 
 enum cr_status cr_trainer_new(const struct cr_tuning_config *config, struct cr_compute *compute,
@@ -262,7 +265,7 @@ enum cr_status cr_trainer_evaluate(struct cr_trainer *trainer, const char *data_
     CR_TRY(cr_dataset_open(data_path, trainer->tokenizer, &options, &data));
     struct cr_structure *structure = trainer->structure;
     struct cr_tally sum = {0};
-    structure->kind->begin_evaluation(structure);
+    if (structure->kind->begin_evaluation) structure->kind->begin_evaluation(structure);
     enum cr_status status = structure->kind->refresh(structure);
     if (status == CR_OK)
         status = cr_evaluate(trainer->model, trainer->pass, &structure->tuned, data, trainer->batch, &sum);

@@ -267,8 +267,14 @@ class Results(Federation):
         self.assertNotEqual(self.adapter("alone"), self.adapter("reset"))
 
     def test_three_silos_equal_pooled_training(self):
+        self.check_pooled("")
+
+    def test_three_silos_equal_pooled_prefix_tuning(self):
+        self.check_pooled("method: prefix_tuning\nprefix_tuning: {num_virtual_tokens: 4, prefix_projection: true}\n")
+
+    def check_pooled(self, method):
         # Every silo's step takes all of its rows, so that a round is one step on all rows together.
-        training = "training: {optim: sgd, learning_rate: 0.5, momentum: 0, max_grad_norm: 0, lr_scheduler_type: " \
+        training = method + "training: {optim: sgd, learning_rate: 0.5, momentum: 0, max_grad_norm: 0, lr_scheduler_type: " \
                    "constant, per_device_train_batch_size: 64, max_steps: 5}\n"
         pooled = self.config("pooled", training + "data: {max_length: 64, train: %s/pooled.jsonl}" % self.base)
         result = program("tune", pooled)
@@ -277,7 +283,7 @@ class Results(Federation):
                                "state_dir: %s/server}\n" % self.dir + self.silos_text())
         result = program("simulate", together)
         self.assertEqual(result.returncode, 0, result.stderr)
-        begin = self.config("begin", "data: {max_length: 64, train: %s/pooled.jsonl}\ntraining: {optim: sgd, "
+        begin = self.config("begin", method + "data: {max_length: 64, train: %s/pooled.jsonl}\ntraining: {optim: sgd, "
                             "learning_rate: 0, max_steps: 1}" % self.base)
         self.assertEqual(program("tune", begin).returncode, 0)
         expected = dict(safetensors(self.dir + "/pooled/adapter_model.safetensors"))

@@ -11,6 +11,7 @@ import unittest
 BIN = sys.argv.pop(1)
 GOLDEN = "tests/golden"
 DEMO = "examples/demo/model"
+PREFIX = os.path.join(GOLDEN, "prefix-gqa", "adapter")
 VARIANTS = ["lora-gqa-tied", "lora-mha-untied", "lora-gpt2"]
 
 
@@ -158,6 +159,7 @@ class Merge(Folder):
         self.fails(2, "there is a file of that name", *command, self.write("file", ""))
         self.fails(2, "--output DIR is missing", *command[:-1])
         self.fails(2, "adapter_model.safetensors", "merge", "--model", DEMO, "--adapter", adapter, "--output", self.path("m"))
+        self.fails(2, "prefix tuning cannot be merged", "merge", "--model", model, "--adapter", PREFIX, "--output", self.path("m"))
         os.mkdir(self.path("empty"))
         self.succeeds(*command, self.path("empty") + "/")
         self.assertIn("model.safetensors", os.listdir(self.path("empty")))
@@ -196,6 +198,15 @@ class Inspect(Folder):
         self.assertEqual((found["kind"], found["r"], found["lora_alpha"]), ("adapter", config["r"], config["lora_alpha"]))
         self.assertEqual(sorted(found["target_modules"]), ["q_proj", "v_proj"])
         self.assertEqual(self.inspect(os.path.join(adapter, "adapter_config.json"))["r"], config["r"])
+
+    def test_prefix(self):
+        found = self.inspect(PREFIX)
+        self.assertEqual((found["kind"], found["peft_type"], found["num_virtual_tokens"]), ("adapter", "PREFIX_TUNING", 5))
+        self.assertFalse(found["prefix_projection"])
+        self.assertEqual((found["tensors"], found["values"]), (1, 5 * 2 * 2 * 8))
+        settings = {"model_name_or_path": DEMO, "method": "prefix_tuning", "prefix_tuning": {"num_virtual_tokens": 7}}
+        found = self.inspect(self.write("tune.yaml", json.dumps(settings)))
+        self.assertEqual((found["method"], found["num_virtual_tokens"]), ("prefix_tuning", 7))
 
     def test_safetensors(self):
         path = os.path.join(DEMO, "model.safetensors")

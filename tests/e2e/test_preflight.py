@@ -76,6 +76,23 @@ class Init(Case):
         os.rename(self.path("train.jsonl"), self.path("odd: 'name' #.jsonl"))
         self.succeeds("preflight", "full.yaml")
 
+    def test_a_prefix_takes_its_part_of_the_context(self):
+        self.succeeds("init", GPT2, "--method", "prefix_tuning")
+        with open(self.path("carrel.yaml")) as file:
+            settings = file.read()
+        self.assertIn("max_length: 44", settings)
+        self.assertIn("num_virtual_tokens: 20", settings)
+        self.assertNotIn("lora:", settings)
+        self.succeeds("preflight", "carrel.yaml")
+        self.succeeds("tune", "carrel.yaml", "--set", "training.max_steps=1")
+        with open(self.path("adapter", "adapter_config.json")) as file:
+            self.assertEqual(json.load(file)["peft_type"], "PREFIX_TUNING")
+        for setting, check, sentence in (("data.max_length=45", "data", "num_virtual_tokens 20"),
+                                         ("prefix_tuning.num_virtual_tokens=64", "settings", "num_virtual_tokens: 64")):
+            found = self.checks("carrel.yaml", "--set", setting, code=2)
+            self.assertEqual(found[check][-1][0], "failed")
+            self.assertIn(sentence, found[check][-1][1])
+
     def test_what_is_there_stays(self):
         self.write("carrel.yaml", "mine")
         result = self.carrel("init", MODEL)

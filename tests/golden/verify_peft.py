@@ -6,7 +6,8 @@
 Needs torch, transformers and peft. For the models of tests/golden/lora-* and for stories260K (../shared/data or
 $CARREL_DATA), in float32:
   - adapters that PEFT wrote (random ones of several kinds): greedy text of PEFT and of `carrel generate`
-  - an adapter that `carrel tune` writes, or those named on the command line: the same the other way
+  - adapters that `carrel tune` writes, or those named on the command line: the same the other way
+PEFT's text is made token by token, to see how close a choice was, and must be what its own generate() says.
 """
 import argparse
 import json
@@ -17,7 +18,7 @@ import sys
 import tempfile
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, PrefixTuningConfig, get_peft_model
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
 
@@ -33,6 +34,20 @@ GPT2_KINDS = [
     dict(r=3, lora_alpha=5, target_modules="all-linear", use_rslora=True),
     dict(r=2, lora_alpha=2.5, target_modules=["mlp.c_proj", "c_fc"], layers_to_transform=[1], lora_dropout=0.1),
 ]
+PREFIX_KINDS = [
+    dict(num_virtual_tokens=6),
+    dict(num_virtual_tokens=3, prefix_projection=True, encoder_hidden_size=10),
+]
+# Trained a few steps: the seven modules, one layer, rslora; and a prefix behind a projection.
+CARREL_KINDS = {
+    "LoRA": """lora: {r: 4, lora_alpha: 8, target_modules: [all-linear], layers_to_transform: [1], use_rslora: true}
+training: {learning_rate: 0.02, max_steps: 10}
+""",
+    "prefix": """method: prefix_tuning
+prefix_tuning: {num_virtual_tokens: 5, prefix_projection: true, encoder_hidden_size: 12}
+training: {learning_rate: 0.02, max_steps: 10}
+""",
+}
 PROMPT, TOKENS = "The ", 40
 
 
@@ -41,6 +56,9 @@ def greedy(model, tokenizer):
     end = json.loads((pathlib.Path(model.base_directory) / "config.json").read_text()).get("eos_token_id")
     ids, lead = tokenizer.encode(PROMPT).ids, float("inf")
     prompt = len(tokenizer.decode(ids))
+    with torch.no_grad():
+        generated = model.generate(input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long),
+                                   max_new_tokens=TOKENS, do_sample=False, eos_token_id=end, pad_token_id=end)[0].tolist()
     for _ in range(TOKENS):
         with torch.no_grad():
             best = model(input_ids=torch.tensor([ids])).logits[0, -1].topk(2)
@@ -48,6 +66,7 @@ def greedy(model, tokenizer):
         if best.indices[0].item() == end:
             break
         ids.append(best.indices[0].item())
+    assert ids == generated[:len(ids)] and set(generated[len(ids):]) <= {end}, (ids, generated)
     return tokenizer.decode(ids)[prompt:], lead
 
 
@@ -73,34 +92,23 @@ def compare(carrel, model_path, adapter, what):
 
 def write_with_peft(model_path, kind, directory, seed):
     torch.manual_seed(seed)
+    config = PrefixTuningConfig if "num_virtual_tokens" in kind else LoraConfig
     model = get_peft_model(AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32),
-                           LoraConfig(task_type="CAUSAL_LM", **kind))
+                           config(task_type="CAUSAL_LM", **kind))
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)
     model.save_pretrained(directory)
 
 
-def write_with_carrel(carrel, model_path, directory, folder):
-    """Trains a few steps; the seven modules, one layer, rslora."""
+def write_with_carrel(carrel, model_path, settings, directory, folder):
     data, config = folder / "data.jsonl", folder / "run.yaml"
     data.write_text("".join(json.dumps({"text": f"The cat {word} on the mat."}) + "\n" for word in ("sat", "ran", "slept")))
     config.write_text(f"""model_name_or_path: {model_path}
 output_dir: {directory}
 dtype: float32
-data:
-  train: {data}
-  max_length: 48
-lora:
-  r: 4
-  lora_alpha: 8
-  target_modules: [all-linear]
-  layers_to_transform: [1]
-  use_rslora: true
-training:
-  learning_rate: 0.02
-  max_steps: 10
-""")
+data: {{train: {data}, max_length: 48}}
+{settings}""")
     run = subprocess.run([carrel, "tune", config], capture_output=True)
     if run.returncode != 0:
         print(f"FAILED carrel tune: {run.stderr.decode().strip()}")
@@ -120,15 +128,16 @@ def main():
         folder = pathlib.Path(name)
         for model in models:
             label = model.parent.name if model.name == "model" else model.name
-            for i, kind in enumerate(GPT2_KINDS if label.endswith("gpt2") else KINDS):
+            for i, kind in enumerate((GPT2_KINDS if label.endswith("gpt2") else KINDS) + PREFIX_KINDS):
                 adapter = folder / f"{label}-{i}"
                 write_with_peft(model, kind, adapter, i)
                 good &= compare(carrel, model, adapter, f"{label}: PEFT's adapter {i}")
             if arguments.written_by_carrel:
                 continue
-            adapter = folder / f"{label}-carrel"
-            good &= write_with_carrel(carrel, model, adapter, folder) and compare(carrel, model, adapter,
-                                                                                 f"{label}: carrel's adapter")
+            for kind, settings in CARREL_KINDS.items():
+                adapter = folder / f"{label}-carrel-{kind}"
+                good &= write_with_carrel(carrel, model, settings, adapter, folder)
+                good &= compare(carrel, model, adapter, f"{label}: carrel's {kind}")
         for model, adapter in arguments.written_by_carrel:
             good &= compare(carrel, model, adapter, f"{adapter}: carrel's")
     sys.exit(0 if good else 1)

@@ -1,4 +1,5 @@
-// tuning/: LoRA and full training against Transformers and PEFT (tests/golden/make_lora.py), step by step.
+// tuning/: LoRA, prefix tuning and full training against Transformers and PEFT (tests/golden/make_lora.py,
+// make_prefix.py), step by step.
 //
 // The variants in tests/golden, and any others under $CARREL_GOLDEN_LORA.
 #include "tuning_support.h"
@@ -6,6 +7,7 @@
 #include "format/json.h"
 #include "format/safetensors.h"
 #include "model/model.h"
+#include "tuning/session.h"
 
 #include <glob.h>
 #include <math.h>
@@ -122,6 +124,41 @@ static void check_steps(const struct cr_json *expected, const struct said *said,
                   norm);
 }
 
+// Trains from what `initial` holds and compares with `gradients.safetensors` and `final`, files of the
+// directory.
+static struct cr_trainer *check_training(const char *directory, const struct cr_tuning_config *config,
+                                         const struct cr_json *expected, const char *initial_name,
+                                         const char *final_name, struct cr_compute *compute)
+{
+    struct said said = {.count = 0};
+    struct cr_event_sink sink = {hear, &said};
+    struct cr_trainer *trainer;
+    assert_ok(cr_trainer_new(config, compute, &sink, &trainer));
+    struct cr_parameters *parameters = cr_trainer_parameters(trainer);
+    struct cr_safetensors *initial = open_tensors(directory, initial_name);
+    struct cr_safetensors *gradients = open_tensors(directory, "gradients.safetensors");
+    struct cr_safetensors *final = open_tensors(directory, final_name);
+    take_values(parameters, initial);
+
+    struct cr_tally tally = {0};
+    assert_ok(cr_trainer_run(trainer, 1, &tally, NULL, NULL));
+    double gradient_error = worst_error(parameters, parameters->gradients, gradients);
+    assert_ok(cr_trainer_run(trainer, config->training.max_steps - 1, &tally, NULL, NULL));
+    double value_error = worst_error(parameters, parameters->values, final);
+    double moved = worst_error(parameters, parameters->values, initial);
+    print_message("%s: gradients within %.1e, parameters within %.1e (moved by %.1e)\n", directory,
+                  gradient_error, value_error, moved);
+    check_steps(expected, &said, directory);
+    assert_true(gradient_error < 1e-4);
+    assert_true(value_error < 1e-3);
+    assert_true(moved > 1e-2);
+
+    cr_safetensors_free(initial);
+    cr_safetensors_free(gradients);
+    cr_safetensors_free(final);
+    return trainer;
+}
+
 static void check_variant(const char *directory, struct cr_compute *compute)
 {
     char path[512], model[512], data[512];
@@ -152,33 +189,62 @@ static void check_variant(const char *directory, struct cr_compute *compute)
                  .use_rslora = cr_json_bool(cr_json_member(expected, "use_rslora"), false)},
         .training = training_of(expected),
     };
-    struct said said = {.count = 0};
-    struct cr_event_sink sink = {hear, &said};
-    struct cr_trainer *trainer;
-    assert_ok(cr_trainer_new(&config, compute, &sink, &trainer));
-    struct cr_parameters *parameters = cr_trainer_parameters(trainer);
-    struct cr_safetensors *initial = open_tensors(directory, "initial/adapter_model.safetensors");
-    struct cr_safetensors *gradients = open_tensors(directory, "gradients.safetensors");
-    struct cr_safetensors *final = open_tensors(directory, "final/adapter_model.safetensors");
-    take_values(parameters, initial);
-
-    struct cr_tally tally = {0};
-    assert_ok(cr_trainer_run(trainer, 1, &tally, NULL, NULL));
-    double gradient_error = worst_error(parameters, parameters->gradients, gradients);
-    assert_ok(cr_trainer_run(trainer, config.training.max_steps - 1, &tally, NULL, NULL));
-    double value_error = worst_error(parameters, parameters->values, final);
-    double moved = worst_error(parameters, parameters->values, initial);
-    print_message("%s: gradients within %.1e, parameters within %.1e (moved by %.1e)\n", directory,
-                  gradient_error, value_error, moved);
-    check_steps(expected, &said, directory);
-    assert_true(gradient_error < 1e-4);
-    assert_true(value_error < 1e-3);
-    assert_true(moved > 1e-2);
-
-    cr_safetensors_free(initial);
-    cr_safetensors_free(gradients);
-    cr_safetensors_free(final);
+    cr_trainer_free(check_training(directory, &config, expected, "initial/adapter_model.safetensors",
+                                   "final/adapter_model.safetensors", compute));
     for (size_t i = 0; i < cr_json_count(names); i++) free(modules[i]);
+    cr_json_free(expected);
+}
+
+// What carrel saves is what PEFT saved, and what PEFT saved has the loss that PEFT gives it.
+static void check_prefix_adapter(struct cr_trainer *trainer, const char *directory, const char *model,
+                                 const char *data, const struct cr_json *expected, struct cr_compute *compute)
+{
+    char folder[32], adapter[512];
+    make_folder(folder);
+    assert_ok(cr_trainer_save(trainer, folder));
+    snprintf(adapter, sizeof adapter, "%s/adapter", directory);
+    struct cr_safetensors *wanted = open_tensors(adapter, "adapter_model.safetensors");
+    CR_CLEANUP(cr_session_release) struct cr_session session = {0};
+    assert_ok(cr_session_open(model, folder, CR_COMPUTE_FLOAT32, false, compute, NULL, &session));
+    double error = worst_error(&session.adapter->parameters, session.adapter->parameters.values, wanted);
+    assert_int_equal(session.adapter->parameters.item_count, cr_safetensors_count(wanted));
+    cr_session_release(&session);
+    assert_ok(cr_session_open(model, adapter, CR_COMPUTE_FLOAT32, false, compute, NULL, &session));
+    struct cr_dataset_options options = {.max_length = 48};
+    struct cr_tally tally = {0};
+    assert_ok(cr_session_evaluate(&session, data, &options, &tally));
+    double apart = tally.loss_sum / (double)tally.labelled - number(expected, "eval_loss");
+    print_message("%s: saved embeddings within %.1e, loss of PEFT's within %.1e\n", directory, error, apart);
+    assert_true(error < 1e-3);
+    assert_true(fabs(apart) < 1e-5);
+    cr_safetensors_free(wanted);
+    remove_folder(folder);
+}
+
+static void check_prefix(const char *directory, struct cr_compute *compute)
+{
+    char path[512], model[512], data[512];
+    snprintf(path, sizeof path, "%s/expected.json", directory);
+    struct cr_json *expected;
+    assert_ok(cr_json_read(path, 1 << 20, &expected));
+    const char *base = (const char *)cr_json_string(cr_json_member(expected, "model")).data;
+    snprintf(model, sizeof model, "tests/golden/%s/model", base);
+    snprintf(data, sizeof data, "tests/golden/%s/data.jsonl", base);
+    struct cr_tuning_config config = {
+        .model_name_or_path = model,
+        .dtype = CR_COMPUTE_FLOAT32,
+        .seed = (uint64_t)number(expected, "seed"),
+        .method = CR_METHOD_PREFIX_TUNING,
+        .data = {.train = data, .max_length = (size_t)number(expected, "max_length")},
+        .prefix_tuning = {.num_virtual_tokens = (size_t)number(expected, "num_virtual_tokens"),
+                          .prefix_projection =
+                              cr_json_bool(cr_json_member(expected, "prefix_projection"), false),
+                          .encoder_hidden_size = (size_t)number(expected, "encoder_hidden_size")},
+        .training = training_of(expected),
+    };
+    struct cr_trainer *trainer =
+        check_training(directory, &config, expected, "initial.safetensors", "final.safetensors", compute);
+    check_prefix_adapter(trainer, directory, model, data, expected, compute);
     cr_trainer_free(trainer);
     cr_json_free(expected);
 }
@@ -239,6 +305,12 @@ static void lora_matches_transformers_and_peft(void **state)
     check_found("lora", check_variant);
 }
 
+static void prefix_tuning_matches_peft(void **state)
+{
+    (void)state;
+    check_found("prefix", check_prefix);
+}
+
 static void full_training_matches_transformers(void **state)
 {
     (void)state;
@@ -249,6 +321,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lora_matches_transformers_and_peft),
+        cmocka_unit_test(prefix_tuning_matches_peft),
         cmocka_unit_test(full_training_matches_transformers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

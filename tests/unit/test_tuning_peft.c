@@ -41,19 +41,20 @@ static const char *path_in(const char *name)
 }
 
 static char all_linear[] = "all-linear";
-static const struct cr_lora_config config = {
-    .r = 3,
-    .lora_alpha = 12.5,
-    .lora_dropout = 0.05,
-    .target_modules = {(char *[]){all_linear}, 1},
-    .layers_to_transform = {(size_t[]){1}, 1},
-    .use_rslora = true,
+static const struct cr_peft_config config = {
+    .method = CR_METHOD_LORA,
+    .lora = {.r = 3,
+             .lora_alpha = 12.5,
+             .lora_dropout = 0.05,
+             .target_modules = {(char *[]){all_linear}, 1},
+             .layers_to_transform = {(size_t[]){1}, 1},
+             .use_rslora = true},
 };
 
 static struct cr_structure *random_adapter(void)
 {
     struct cr_structure *adapter;
-    assert_ok(cr_lora_new(&config, model, 0, 0, &adapter));
+    assert_ok(cr_lora_new(&config.lora, model, 0, 0, &adapter));
     struct cr_stream *stream;
     assert_ok(cr_stream_new(9, "values", &stream));
     for (size_t i = 0; i < adapter->parameters.count; i++)
@@ -124,7 +125,54 @@ static void targets_are_matched_as_peft_does(void **state)
                  cr_lora_places(&chosen, &model->config, &places, &count));
 }
 
+static void a_prefix_is_read_as_peft_writes_it(void **state)
+{
+    (void)state;
+    struct cr_structure *read;
+    assert_ok(cr_peft_open("tests/golden/prefix-gqa-projected/adapter", model, &read));
+    assert_int_equal(read->parameters.item_count, 1);
+    assert_string_equal(read->parameters.items[0].name, "prompt_embeddings");
+    assert_int_equal(read->tuned.prefix, 5);
+    assert_null(read->parameters.gradients);
+    assert_null(cr_lora_settings(read));
+    cr_structure_free(read);
+    assert_fails(CR_INVALID,
+                 "prompt_embeddings: its shape is [5, 96]", // of the model with three heads of keys
+                 cr_peft_open("tests/golden/prefix-mha/adapter", model, &read));
+}
+
+// Configurations that PEFT's own experiments use, and one that PEFT saved.
+static void prefix_configurations_of_peft_are_read(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        size_t tokens, layers;
+    } cases[] = {
+        {"prefix-tuning-gpt2-saved", 20, 12},
+        {"prefix-tuning-init-prefix-50", 50, 28},
+        {"prefix-tuning-lr0.001", 200, 28},
+        {"prefix-tuning-zero-init", 200, 28},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char path[512];
+        snprintf(path, sizeof path, "%s/peft/configs/%s.adapter_config.json", shared_data(), cases[i].name);
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+        CR_CLEANUP(cr_parameters_release) struct cr_parameters parameters = {0};
+        struct cr_peft_config read;
+        assert_ok(cr_file_read(path, 1 << 16, &text));
+        assert_ok(cr_peft_config_parse(cr_buffer_slice(&text), path, &read));
+        assert_int_equal(read.method, CR_METHOD_PREFIX_TUNING);
+        assert_int_equal(read.prefix.num_virtual_tokens, cases[i].tokens);
+        assert_false(read.prefix.prefix_projection);
+        assert_int_equal(read.num_layers, cases[i].layers);
+        assert_fails(CR_INVALID, "num_layers", cr_peft_parameters(&read, &model->config, &parameters));
+    }
+}
+
 #define HEAD "{\"peft_type\": \"LORA\", \"r\": 4, \"lora_alpha\": 8, \"target_modules\": [\"q_proj\"]"
+
+#define PREFIX "{\"peft_type\": \"PREFIX_TUNING\""
 
 static void options_that_change_the_result_are_refused_by_name(void **state)
 {
@@ -135,7 +183,7 @@ static void options_that_change_the_result_are_refused_by_name(void **state)
     } cases[] = {
         {"[]", "must be a JSON object", CR_INVALID},
         {"{}", "peft_type", CR_UNSUPPORTED},
-        {"{\"peft_type\": \"PREFIX_TUNING\"}", "peft_type", CR_UNSUPPORTED},
+        {"{\"peft_type\": \"P_TUNING\"}", "peft_type", CR_UNSUPPORTED},
         {HEAD ", \"use_dora\": true}", "use_dora", CR_UNSUPPORTED},
         {HEAD ", \"bias\": \"all\"}", "bias", CR_UNSUPPORTED},
         {HEAD ", \"rank_pattern\": {\"q_proj\": 2}}", "rank_pattern", CR_UNSUPPORTED},
@@ -152,9 +200,18 @@ static void options_that_change_the_result_are_refused_by_name(void **state)
         {"{\"peft_type\": \"LORA\", \"target_modules\": []}", "target_modules", CR_INVALID},
         {"{\"peft_type\": \"LORA\", \"target_modules\": [7]}", "target_modules", CR_INVALID},
         {"{\"peft_type\": \"LORA\", \"target_modules\": \".*q_proj\"}", "regular expression", CR_UNSUPPORTED},
+        {PREFIX "}", "num_virtual_tokens", CR_INVALID},
+        {PREFIX ", \"num_virtual_tokens\": 0}", "num_virtual_tokens", CR_INVALID},
+        {PREFIX ", \"num_virtual_tokens\": 3, \"prefix_projection\": 1}", "prefix_projection", CR_INVALID},
+        {PREFIX ", \"num_virtual_tokens\": 3, \"num_layers\": -1}", "num_layers", CR_INVALID},
+        {PREFIX ", \"num_virtual_tokens\": 3, \"num_transformer_submodules\": 2}", "submodules",
+         CR_UNSUPPORTED},
+        {PREFIX ", \"num_virtual_tokens\": 3, \"modules_to_save\": [\"lm_head\"]}", "modules_to_save",
+         CR_UNSUPPORTED},
+        {PREFIX ", \"num_virtual_tokens\": 3, \"r\": 8}", "r: not supported", CR_UNSUPPORTED},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct cr_lora_config read;
+        struct cr_peft_config read;
         assert_fails(cases[i].code, cases[i].part,
                      cr_peft_config_parse(cr_slice_of_string(cases[i].text), "a.json", &read));
         assert_int_equal(strncmp(cr_error_message(), "a.json", 6), 0);
@@ -164,26 +221,26 @@ static void options_that_change_the_result_are_refused_by_name(void **state)
 static void options_that_say_nothing_are_passed_over(void **state)
 {
     (void)state;
-    struct cr_lora_config read;
+    struct cr_peft_config read;
     const char *text =
         HEAD ", \"use_dora\": false, \"a_later_invention\": null, \"another\": {}, \"bias\": \"none\","
              " \"layers_to_transform\": 1, \"layers_pattern\": [\"layers\"], \"peft_version\": \"9\"}";
     assert_ok(cr_peft_config_parse(cr_slice_of_string(text), "a.json", &read));
-    assert_int_equal(read.layers_to_transform.items[0], 1);
-    cr_lora_config_release(&read);
+    assert_int_equal(read.lora.layers_to_transform.items[0], 1);
+    cr_peft_config_release(&read);
     // Without names PEFT takes those of the family; without numbers its defaults.
     assert_ok(cr_peft_config_parse(cr_slice_of_string("{\"peft_type\": \"LORA\"}"), "a.json", &read));
-    assert_int_equal(read.r, 8);
-    assert_true(read.lora_alpha == 8);
+    assert_int_equal(read.lora.r, 8);
+    assert_true(read.lora.lora_alpha == 8);
     size_t count;
-    const char *const *targets = cr_lora_targets(&read, &model->config, &count);
+    const char *const *targets = cr_lora_targets(&read.lora, &model->config, &count);
     assert_int_equal(count, 2);
     assert_string_equal(targets[1], "v_proj");
     const struct cr_model_config gpt2 = {.layout = CR_LAYOUT_GPT2};
-    targets = cr_lora_targets(&read, &gpt2, &count);
+    targets = cr_lora_targets(&read.lora, &gpt2, &count);
     assert_int_equal(count, 1);
     assert_string_equal(targets[0], "c_attn");
-    cr_lora_config_release(&read);
+    cr_peft_config_release(&read);
 }
 
 static void gpt2_has_two_modules_of_one_name(void **state)
@@ -207,7 +264,8 @@ static void gpt2_has_two_modules_of_one_name(void **state)
                  cr_lora_places(&chosen, &gpt2, &places, &count));
     chosen.target_modules = (struct cr_string_list){(char *[]){all}, 1};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-    assert_ok(cr_peft_config_write(&chosen, "base", &gpt2, &text));
+    assert_ok(cr_peft_config_write(&(struct cr_peft_config){.method = CR_METHOD_LORA, .lora = chosen}, "base",
+                                   &gpt2, &text));
     assert_non_null(strstr(cr_buffer_text(&text), "\"target_modules\": [\"c_attn\", \"c_proj\", \"c_fc\"]"));
     assert_non_null(strstr(cr_buffer_text(&text), "\"fan_in_fan_out\": true"));
 }
@@ -365,6 +423,8 @@ int main(void)
         cmocka_unit_test(an_adapter_is_read_as_it_was_written),
         cmocka_unit_test(what_peft_wrote_is_read),
         cmocka_unit_test(targets_are_matched_as_peft_does),
+        cmocka_unit_test(a_prefix_is_read_as_peft_writes_it),
+        cmocka_unit_test(prefix_configurations_of_peft_are_read),
         cmocka_unit_test(options_that_change_the_result_are_refused_by_name),
         cmocka_unit_test(options_that_say_nothing_are_passed_over),
         cmocka_unit_test(gpt2_has_two_modules_of_one_name),

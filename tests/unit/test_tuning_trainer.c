@@ -97,10 +97,18 @@ static struct cr_tuning_config dropping_run(struct fixture *fixture)
     return config;
 }
 
-static void a_run_is_the_same_however_it_is_cut(void **state)
+// The two structures that have something of their own to get wrong: dropout, and a projection's gradient.
+static struct cr_tuning_config prefix_run(struct fixture *fixture)
 {
-    struct fixture *fixture = *state;
-    struct cr_tuning_config config = dropping_run(fixture);
+    struct cr_tuning_config config = small_run(fixture->all, NULL, 0);
+    config.method = CR_METHOD_PREFIX_TUNING;
+    config.prefix_tuning = (struct cr_prefix_config){
+        .num_virtual_tokens = 6, .prefix_projection = true, .encoder_hidden_size = 12};
+    return config;
+}
+
+static void check_cuts(struct fixture *fixture, struct cr_tuning_config config)
+{
     struct cr_trainer *whole = new_trainer(&config, fixture->compute);
     struct cr_trainer *pieces = new_trainer(&config, fixture->compute);
     struct cr_compute *single;
@@ -125,6 +133,12 @@ static void a_run_is_the_same_however_it_is_cut(void **state)
     cr_trainer_free(pieces);
     cr_trainer_free(alone);
     cr_compute_free(single);
+}
+
+static void a_run_is_the_same_however_it_is_cut(void **state)
+{
+    check_cuts(*state, dropping_run(*state));
+    check_cuts(*state, prefix_run(*state));
 }
 
 static void seed_and_dropout_matter(void **state)
@@ -153,9 +167,9 @@ static void a_saved_state_is_taken_up_bit_for_bit(void **state)
     struct fixture *fixture = *state;
     char path[64];
     place(fixture, "state", path);
-    for (int optimizer = 0; optimizer < 2; optimizer++) {
-        struct cr_tuning_config config = dropping_run(fixture);
-        config.training.optim = optimizer;
+    for (int turn = 0; turn < 4; turn++) {
+        struct cr_tuning_config config = turn < 2 ? dropping_run(fixture) : prefix_run(fixture);
+        int optimizer = config.training.optim = turn % 2;
         config.training.momentum = optimizer == CR_OPTIMIZER_SGD ? 0.9 : 0;
         struct cr_trainer *whole = new_trainer(&config, fixture->compute);
         struct cr_trainer *first = new_trainer(&config, fixture->compute);
@@ -213,9 +227,10 @@ static void bfloat16_follows_float32(void **state)
     struct fixture *fixture = *state;
     if (!cr_compute_has_bf16(fixture->compute)) skip();
     double loss[2][2];
-    for (int method = CR_METHOD_LORA; method <= CR_METHOD_FULL; method++) {
+    for (int method = CR_METHOD_LORA; method <= CR_METHOD_PREFIX_TUNING; method++) {
         for (int dtype = CR_COMPUTE_BFLOAT16; dtype <= CR_COMPUTE_FLOAT32; dtype++) {
             struct cr_tuning_config config = small_run(fixture->all, all_modules, 1);
+            if (method == CR_METHOD_PREFIX_TUNING) config = prefix_run(fixture);
             config.method = method;
             config.dtype = dtype;
             struct cr_trainer *trainer = new_trainer(&config, fixture->compute);
