@@ -4,16 +4,19 @@
 
 #include <math.h>
 
-static enum cr_status print_tally(const struct cr_tally *tally, bool json)
+enum { LABEL_WORDS = 64 };
+
+static enum cr_status print_tally(const struct cr_tally *tally, bool choices, bool json)
 {
     double loss = tally->loss_sum / (double)tally->labelled;
     double accuracy = (double)tally->correct / (double)tally->labelled;
     double exact = (double)tally->exact / (double)tally->examples;
+    double chosen = (double)tally->chosen / (double)tally->examples;
     CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
     if (json)
         CR_TRY(cr_append_format(&out,
                                 "{\"loss\": %.9g, \"tokens\": %zu, \"perplexity\": %.9g, \"accuracy\": %.9g, "
-                                "\"examples\": %zu, \"exact_match\": %.9g}\n",
+                                "\"examples\": %zu, \"exact_match\": %.9g",
                                 loss, tally->labelled, exp(loss), accuracy, tally->examples, exact));
     else
         CR_TRY(cr_append_format(&out,
@@ -21,6 +24,12 @@ static enum cr_status print_tally(const struct cr_tally *tally, bool json)
                                 "accuracy %.2f %% of tokens; %.2f %% of %zu examples wholly right\n",
                                 loss, exp(loss), tally->labelled, 100 * accuracy, 100 * exact,
                                 tally->examples));
+    if (choices)
+        CR_TRY(cr_append_format(&out,
+                                json ? ", \"choice_accuracy\": %.9g"
+                                     : "the right label word is the likeliest of %.2f %% of them\n",
+                                json ? chosen : 100 * chosen));
+    if (json) CR_TRY(cr_append_format(&out, "}\n"));
     return cr_command_print(cr_buffer_slice(&out));
 }
 
@@ -28,21 +37,30 @@ enum cr_status cr_command_eval(int argc, char **argv)
 {
     struct cr_model_flags model = {0};
     struct cr_dataset_options options = {0};
-    const char *data = NULL;
+    const char *data = NULL, *template = NULL, *words[LABEL_WORDS];
+    struct cr_flag_list list = {.items = words, .capacity = LABEL_WORDS};
     bool json = false, done;
+    options.label_prompt = CR_LABEL_PROMPT;
     const struct cr_flag items[] = {
         CR_MODEL_FLAGS(&model),
-        {"data", CR_FLAG_STRING, &data, "FILE", "JSONL or a JSON array of text or Alpaca rows"},
+        {"data", CR_FLAG_STRING, &data, "FILE", "the rows, in any form that data.train has"},
+        {"chat-template", CR_FLAG_STRING, &template, "NAME", "as data.chat_template"},
+        {"label-word", CR_FLAG_STRINGS, &list, "WORD",
+         "of a .tsv: as one of data.label_words; given once for each label"},
+        {"label-prompt", CR_FLAG_STRING, &options.label_prompt, "TEXT", "of a .tsv: as data.label_prompt"},
+        {"max-bad-rows", CR_FLAG_SIZE, &options.max_bad_rows, "N", "as data.max_bad_rows (0)"},
         {"max-length", CR_FLAG_SIZE, &options.max_length, "N", "tokens kept of a row (the model's context)"},
         {"limit", CR_FLAG_SIZE, &options.limit, "N", "rows read at most (all)"},
         {"json", CR_FLAG_BOOL, &json, NULL,
-         "one JSON object: loss, tokens, perplexity, accuracy, examples, exact_match"},
+         "one JSON object: loss, tokens, perplexity, accuracy, examples, exact_match, choice_accuracy"},
     };
     const struct cr_flags flags = {
         "carrel eval --model DIR [--adapter DIR] --data FILE [options]",
         "Prints the loss in nats per labelled token, and how often the label is the most likely token. Text "
         "rows are\n"
-        "labelled throughout, Alpaca rows in their answers and the end of text; \"exact_match\" counts rows "
+        "labelled throughout, Alpaca rows in their answers and the end of text, messages in what the "
+        "assistant "
+        "says, rows with\na label in the label word; \"exact_match\" counts rows "
         "of which every\n"
         "label is the most likely token: greedy decoding would write exactly that answer.",
         items,
@@ -53,10 +71,14 @@ enum cr_status cr_command_eval(int argc, char **argv)
     CR_TRY(cr_command_flags(&flags, argc, argv, NULL, &none, &done));
     if (done) return CR_OK;
     if (!data) return cr_fail(CR_INVALID, "--data FILE is missing");
+    CR_TRY(cr_chat_template_named(template, &options.chat_template));
+    options.label_words = words;
+    options.label_count = list.count;
+    options.all_choices = list.count > 1;
     CR_CLEANUP(cr_open_model_release) struct cr_open_model open = {0};
     CR_TRY(cr_open_model(&model, &open));
     if (options.max_length == 0) options.max_length = cr_session_context(&open.session);
     struct cr_tally tally = {0};
     CR_TRY(cr_session_evaluate(&open.session, data, &options, &tally));
-    return print_tally(&tally, json);
+    return print_tally(&tally, options.all_choices, json);
 }

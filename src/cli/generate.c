@@ -6,6 +6,7 @@
 #include "crypto/random.h"
 #include "format/json.h"
 #include "model/generate.h"
+#include "text/template.h"
 #include "tuning/end_tokens.h"
 
 #include <stdio.h>
@@ -13,7 +14,9 @@
 #include <unistd.h>
 
 struct settings {
-    const char *prompt;
+    const char *prompt, *system;
+    bool chat; // the prompt is a user's message
+    enum cr_chat_template template;
     size_t most;
     double temperature;
     uint64_t seed;
@@ -90,12 +93,27 @@ static enum cr_status print_json(const struct generation *generation, size_t pro
     return cr_command_print(cr_buffer_slice(&out));
 }
 
+static enum cr_status encode_prompt(const struct settings *settings, const struct cr_tokenizer *tokenizer,
+                                    struct cr_ids *ids)
+{
+    struct cr_slice prompt = cr_slice_of_string(settings->prompt);
+    if (!settings->chat) return cr_tokenizer_encode(tokenizer, prompt, true, ids);
+    struct cr_chat_message messages[2];
+    size_t count = 0;
+    if (settings->system)
+        messages[count++] = (struct cr_chat_message){CR_CHAT_SYSTEM, cr_slice_of_string(settings->system)};
+    messages[count++] = (struct cr_chat_message){CR_CHAT_USER, prompt};
+    CR_CLEANUP(cr_pieces_release) struct cr_pieces pieces = {0};
+    CR_CLEANUP(cr_ids_release) struct cr_ids marked = {0};
+    CR_TRY(cr_chat_render(settings->template, tokenizer, messages, count, true, &pieces));
+    return cr_tokenizer_encode_pieces(tokenizer, &pieces, ids, &marked);
+}
+
 static enum cr_status generate(struct generation *generation)
 {
     const struct settings *settings = generation->settings;
     const struct cr_session *session = generation->session;
-    enum cr_status encoded =
-        cr_tokenizer_encode(session->tokenizer, cr_slice_of_string(settings->prompt), true, &generation->ids);
+    enum cr_status encoded = encode_prompt(settings, session->tokenizer, &generation->ids);
     if (encoded != CR_OK) return cr_fail_within(encoded, "--prompt");
     generation->prompt_count = generation->ids.count;
     if (generation->prompt_count == 0)
@@ -129,10 +147,15 @@ enum cr_status cr_command_generate(int argc, char **argv)
 {
     struct cr_model_flags model = {0};
     struct settings settings = {.most = 128};
+    const char *template = NULL;
     bool done;
     const struct cr_flag items[] = {
         CR_MODEL_FLAGS(&model),
         {"prompt", CR_FLAG_STRING, &settings.prompt, "TEXT", "what the text begins with"},
+        {"chat-template", CR_FLAG_STRING, &template, "NAME",
+         "the prompt is a user's message: chatml, llama2, llama3, alpaca, vicuna, plain, or default (by the "
+         "tokenizer)"},
+        {"system", CR_FLAG_STRING, &settings.system, "TEXT", "with --chat-template: the system's message"},
         {"max-new-tokens", CR_FLAG_SIZE, &settings.most, "N", "tokens at most (128)"},
         {"temperature", CR_FLAG_NUMBER, &settings.temperature, "T",
          "0, the default: the most likely token each time"},
@@ -151,9 +174,15 @@ enum cr_status cr_command_generate(int argc, char **argv)
     CR_TRY(cr_command_flags(&flags, argc, argv, NULL, &none, &done));
     if (done) return CR_OK;
     if (!settings.prompt) return cr_fail(CR_INVALID, "--prompt TEXT is missing");
+    settings.chat = template != NULL;
+    CR_TRY(cr_chat_template_named(template, &settings.template));
+    if (settings.system && !settings.chat) return cr_fail(CR_INVALID, "--system is for --chat-template NAME");
     if (settings.temperature < 0) return cr_fail(CR_INVALID, "--temperature: below zero");
     CR_CLEANUP(cr_open_model_release) struct cr_open_model open = {0};
     CR_TRY(cr_open_model(&model, &open));
+    uint32_t end;
+    if (settings.chat && cr_chat_end(settings.template, open.session.tokenizer, &end))
+        CR_TRY(cr_ids_append(&open.session.ends, end));
     struct generation generation = {.session = &open.session, .settings = &settings};
     enum cr_status status = generate(&generation);
     cr_ids_release(&generation.ids);

@@ -275,8 +275,12 @@ static enum cr_status say_data(struct report *report, const char *path, const ch
     for (bool found = true; found;) CR_TRY(cr_row_reader_next(&rows, &found, &row));
     if (rows.count == 0) return cr_fail(CR_INVALID, "%s: data without a row", path);
     CR_TRY(say_text(report, "kind", "data"));
-    CR_TRY(say_text(report, "format", rows.array ? "json" : "jsonl"));
-    CR_TRY(say_text(report, "rows_are", rows.kind == CR_ROW_TEXT ? "text" : "alpaca"));
+    static const char *const kinds[] = {[CR_ROW_TEXT] = "text",
+                                        [CR_ROW_ALPACA] = "alpaca",
+                                        [CR_ROW_CHAT] = "messages",
+                                        [CR_ROW_LABELLED] = "labelled"};
+    CR_TRY(say_text(report, "format", rows.lines_of_tabs ? "tsv" : rows.array ? "json" : "jsonl"));
+    CR_TRY(say_text(report, "rows_are", kinds[rows.kind]));
     CR_TRY(say_count(report, "rows", rows.count));
     return tokenizer ? say_examples(report, path, tokenizer) : CR_OK;
 }
@@ -385,7 +389,8 @@ static enum cr_status say_file(struct report *report, const char *path, const ch
     if (size >= 8 && memcmp(prefix, "carrel1.", 8) == 0) return say_token_file(report, path);
     size_t at = 0;
     while (at < size && memchr(" \t\r\n", prefix[at], 4)) at++;
-    if (ends_with(path, ".jsonl") || (at < size && (prefix[at] == '{' || prefix[at] == '[')))
+    if (ends_with(path, ".jsonl") || ends_with(path, ".tsv") ||
+        (at < size && (prefix[at] == '{' || prefix[at] == '[')))
         return say_json(report, path, tokenizer);
     return cr_fail(CR_INVALID,
                    "%s: no model, adapter, safetensors, tokenizer.json, data (JSONL, JSON), settings "

@@ -12,6 +12,18 @@ static void show_warning(void *context, const struct cr_event *event)
         fprintf(stderr, "carrel: warning: %s\n", event->message);
 }
 
+enum cr_status cr_chat_template_named(const char *name, enum cr_chat_template *out)
+{
+    if (!name) name = cr_chat_names[CR_CHAT_DEFAULT];
+    for (int i = 0; i < CR_CHAT_TEMPLATES; i++)
+        if (strcmp(name, cr_chat_names[i]) == 0) {
+            *out = (enum cr_chat_template)i;
+            return CR_OK;
+        }
+    return cr_fail(CR_INVALID,
+                   "--chat-template: \"%s\" is none of chatml, llama2, llama3, alpaca, vicuna, plain", name);
+}
+
 enum cr_status cr_open_model(const struct cr_model_flags *flags, struct cr_open_model *out)
 {
     int dtype = CR_COMPUTE_BFLOAT16;

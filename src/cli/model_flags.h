@@ -24,6 +24,9 @@ struct cr_model_flags {
             "threads that compute; 0, the default: one per processor"                                        \
     }
 
+// "default", "chatml", ... as an enum cr_chat_template; NULL is default.
+enum cr_status cr_chat_template_named(const char *name, enum cr_chat_template *out);
+
 // A session and what it computes with. Zero-initialise; release with cr_open_model_release (usable with
 // CR_CLEANUP).
 struct cr_open_model {

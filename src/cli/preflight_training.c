@@ -97,16 +97,10 @@ static enum cr_status check_model(struct preflight *preflight, bool *opened)
                         parameter_count(preflight->session.model), shape.context);
 }
 
-static struct cr_dataset_options data_options(const struct preflight *preflight)
-{
-    const struct cr_data_config *data = &preflight->config->data;
-    return (struct cr_dataset_options){
-        .max_length = data->max_length, .train_on_prompt = data->train_on_prompt, .append_eos = true};
-}
-
 static enum cr_status check_data(struct preflight *preflight, const char *path)
 {
-    struct cr_dataset_options options = data_options(preflight);
+    struct cr_dataset_options options = cr_data_options(&preflight->config->data);
+    options.append_eos = true;
     struct cr_checks *checks = preflight->checks;
     size_t context = preflight->session.model->config.context;
     if (cr_tuning_config_check_context(preflight->config, context) != CR_OK)
@@ -185,7 +179,7 @@ static enum cr_status check_memory(struct preflight *preflight, double values)
 static enum cr_status check_forward(struct preflight *preflight)
 {
     enum { ROWS = 4 };
-    struct cr_dataset_options options = data_options(preflight);
+    struct cr_dataset_options options = cr_data_options(&preflight->config->data);
     options.limit = ROWS;
     struct cr_tally tally = {0};
     if (cr_session_evaluate(&preflight->session, preflight->config->data.train, &options, &tally) != CR_OK)

@@ -179,8 +179,7 @@ static enum cr_status evaluate(struct simulation *simulation)
     enum cr_status status = cr_session_open(adapter ? tuning->model_name_or_path : tuning->output_dir,
                                             adapter ? tuning->output_dir : NULL, tuning->dtype,
                                             tuning->load_in_8bit, compute, &sink, &session);
-    const struct cr_dataset_options options = {.max_length = tuning->data.max_length,
-                                               .train_on_prompt = tuning->data.train_on_prompt};
+    const struct cr_dataset_options options = cr_data_options(&tuning->data);
     for (size_t i = 0; status == CR_OK && i < simulation->config.silos.count; i++) {
         const struct cr_silo_config *silo = silo_at(simulation, i);
         struct cr_tally tally = {0};

@@ -1,6 +1,7 @@
 #include "federation/config.h"
 
 #include "base/thread.h"
+#include "text/dataset.h"
 
 #include <string.h>
 
@@ -91,7 +92,10 @@ static const struct cr_option options[] = {
     {.key = "data.train",
      .type = CR_OPTION_STRING,
      AT(tuning.data.train),
-     .help = "Training data (JSONL of text or Alpaca rows). A server needs none."},
+     .help =
+         "Training data: JSONL or a JSON array of rows with text, instruction and output (Alpaca), question "
+         "and answer, messages, or conversations (ShareGPT); or a .tsv of sentences and labels. A server "
+         "needs none."},
     {.key = "data.eval",
      .type = CR_OPTION_STRING,
      AT(tuning.data.eval),
@@ -107,7 +111,34 @@ static const struct cr_option options[] = {
      .type = CR_OPTION_BOOL,
      AT(tuning.data.train_on_prompt),
      .fallback = "false",
-     .help = "Whether the tokens of instructions and inputs are labels too."},
+     .help =
+         "Whether the tokens of instructions, and of the system's and the user's messages, are labels too."},
+    {.key = "data.chat_template",
+     .type = CR_OPTION_CHOICE,
+     AT(tuning.data.chat_template),
+     .fallback = "default",
+     .choices = cr_chat_names,
+     .help =
+         "How messages become text. default: chatml or llama3 by the tokenizer's own tokens, and Stanford's "
+         "prompt for Alpaca rows; with any other, an Alpaca row is a user's message and an assistant's."},
+    {.key = "data.label_words",
+     .type = CR_OPTION_STRINGS,
+     AT(tuning.data.label_words),
+     .fallback = "[]",
+     .help = "For a .tsv: the word that stands for each label, in the order of labels 0, 1, ..., or written "
+             "LABEL=WORD. The word's tokens are the labels to learn."},
+    {.key = "data.label_prompt",
+     .type = CR_OPTION_STRING,
+     AT(tuning.data.label_prompt),
+     .fallback = "\"" CR_LABEL_PROMPT "\"",
+     .help = "For a .tsv: what stands before the label word, with {text} where the sentence goes."},
+    {.key = "data.max_bad_rows",
+     .type = CR_OPTION_SIZE,
+     AT(tuning.data.max_bad_rows),
+     .fallback = "0",
+     .least = 0,
+     .most = 1e9,
+     .help = "Rows of a file that may be passed over because they cannot be read; one more is an error."},
 
     {.key = "lora.r",
      .type = CR_OPTION_SIZE,

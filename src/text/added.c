@@ -187,7 +187,8 @@ bool cr_added_special(const struct cr_added *added, uint32_t id)
 }
 
 // The longest token at `start`: its end, or 0.
-static size_t longest_at(const struct tree *tree, struct cr_slice text, size_t start, uint32_t *token)
+static size_t longest_at(const struct cr_added *added, const struct tree *tree, struct cr_slice text,
+                         size_t start, bool special, uint32_t *token)
 {
     size_t end = 0;
     uint32_t node = 0;
@@ -195,10 +196,11 @@ static size_t longest_at(const struct tree *tree, struct cr_slice text, size_t s
         const struct edge *edge = find_edge(tree, node, text.data[i]);
         if (edge->key == 0) break;
         node = edge->node;
-        if (tree->ends[node] != 0) {
-            *token = tree->ends[node] - 1;
-            end = i + 1;
-        }
+        if (tree->ends[node] == 0) continue;
+        uint32_t index = tree->ends[node] - 1;
+        if (!special && cr_added_special(added, added->tokens[index].id)) continue;
+        *token = index;
+        end = i + 1;
     }
     return end;
 }
@@ -225,14 +227,14 @@ static bool stands_alone(struct cr_slice text, size_t start, size_t end)
     return end == text.size || !cr_unicode_word(character_at(text, end, &next));
 }
 
-static enum cr_status cut_piece(const struct cr_added *added, const struct tree *tree,
+static enum cr_status cut_piece(const struct cr_added *added, const struct tree *tree, bool special,
                                 const struct cr_pieces *pieces, size_t piece, struct cr_pieces *cut)
 {
     struct cr_slice text = cr_piece_text(pieces, piece);
     size_t done = 0; // where the part after the last token begins
     for (size_t at = 0; at < text.size;) {
         uint32_t index = 0;
-        size_t end = tree->starts[text.data[at]] ? longest_at(tree, text, at, &index) : 0;
+        size_t end = tree->starts[text.data[at]] ? longest_at(added, tree, text, at, special, &index) : 0;
         if (end == 0) {
             at++;
             continue;
@@ -256,7 +258,8 @@ static enum cr_status cut_piece(const struct cr_added *added, const struct tree 
     return cr_pieces_cut(cut, pieces, piece, done, text.size, CR_NO_TOKEN);
 }
 
-enum cr_status cr_added_cut(const struct cr_added *added, bool normalized, struct cr_pieces *pieces)
+enum cr_status cr_added_cut(const struct cr_added *added, bool normalized, bool special,
+                            struct cr_pieces *pieces)
 {
     const struct tree *tree = &added->trees[normalized];
     if (tree->nodes == 0) return CR_OK;
@@ -265,7 +268,7 @@ enum cr_status cr_added_cut(const struct cr_added *added, bool normalized, struc
         if (pieces->items[i].token != CR_NO_TOKEN)
             CR_TRY(cr_pieces_add(&cut, pieces->items[i]));
         else
-            CR_TRY(cut_piece(added, tree, pieces, i, &cut));
+            CR_TRY(cut_piece(added, tree, special, pieces, i, &cut));
     }
     cr_pieces_take_items(pieces, &cut);
     return CR_OK;

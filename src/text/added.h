@@ -24,7 +24,8 @@ struct cr_slice cr_added_spelling(const struct cr_added *added, uint32_t id);
 bool cr_added_special(const struct cr_added *added, uint32_t id);
 
 // Cuts out the tokens that are looked for in the text as it came (normalized false), or in its normal form;
-// leftmost first, the longest of those.
-enum cr_status cr_added_cut(const struct cr_added *added, bool normalized, struct cr_pieces *pieces);
+// leftmost first, the longest of those. `special`: whether special tokens are among them.
+enum cr_status cr_added_cut(const struct cr_added *added, bool normalized, bool special,
+                            struct cr_pieces *pieces);
 
 #endif

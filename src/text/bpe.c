@@ -9,8 +9,8 @@
 enum { LOW_END = 0x800 }; // characters below are looked up in a table
 
 struct merge {
-    uint64_t key; // left id in the upper half, right id in the lower; UINT64_MAX: an empty slot
-    uint32_t rank, result;
+    uint64_t key;          // left id in the upper half, right id in the lower; UINT64_MAX: an empty slot
+    uint32_t rank, result; // CR_NO_TOKEN: barred
 };
 
 // The pairs of characters that some merge has at its seam, as an open-addressing set of left << 32 | right
@@ -30,6 +30,7 @@ struct cr_bpe {
     uint32_t byte[256]; // "<0x00>" and on, or CR_NO_TOKEN
     uint32_t unknown;   // or CR_NO_TOKEN
     bool byte_fallback, fuse_unknown, ignore_merges;
+    bool *barred; // [vocabulary.limit], or NULL
 };
 
 static size_t merge_slot(const struct cr_bpe *bpe, uint64_t key)
@@ -44,7 +45,7 @@ static size_t merge_slot(const struct cr_bpe *bpe, uint64_t key)
 static const struct merge *find_merge(const struct cr_bpe *bpe, uint32_t left, uint32_t right)
 {
     const struct merge *merge = &bpe->merges[merge_slot(bpe, (uint64_t)left << 32 | right)];
-    return merge->key == UINT64_MAX ? NULL : merge;
+    return merge->key == UINT64_MAX || merge->result == CR_NO_TOKEN ? NULL : merge;
 }
 
 static enum cr_status parse_vocabulary(struct cr_bpe *bpe, const struct cr_json *json, const char *name)
@@ -214,7 +215,17 @@ void cr_bpe_free(struct cr_bpe *bpe)
     cr_vocabulary_release(&bpe->vocabulary);
     free(bpe->merges);
     free(bpe->seams.slots);
+    free(bpe->barred);
     free(bpe);
+}
+
+void cr_bpe_bar(struct cr_bpe *bpe, bool *barred)
+{
+    for (size_t i = 0; i <= bpe->merge_mask; i++)
+        if (bpe->merges[i].key != UINT64_MAX && barred[bpe->merges[i].result])
+            bpe->merges[i].result = CR_NO_TOKEN;
+    free(bpe->barred);
+    bpe->barred = barred;
 }
 
 const struct cr_vocabulary *cr_bpe_vocabulary(const struct cr_bpe *bpe)
@@ -226,6 +237,7 @@ const struct cr_vocabulary *cr_bpe_vocabulary(const struct cr_bpe *bpe)
 // offer. A merge in the heap may have been overtaken by another; that shows when it is popped.
 struct symbol {
     uint32_t id;
+    uint32_t start;          // of its text, in the part
     uint32_t previous, next; // NONE at the ends
     bool gone;
 };
@@ -289,7 +301,7 @@ static struct candidate take_best(struct work *work)
     return best;
 }
 
-static enum cr_status add_symbol(struct work *work, uint32_t id)
+static enum cr_status add_symbol(struct work *work, uint32_t id, size_t start)
 {
     if (work->count == work->capacity) {
         size_t capacity = 2 * work->capacity + 64;
@@ -299,47 +311,62 @@ static enum cr_status add_symbol(struct work *work, uint32_t id)
         work->capacity = capacity;
     }
     uint32_t at = (uint32_t)work->count++;
-    work->symbols[at] = (struct symbol){.id = id, .previous = at > 0 ? at - 1 : NONE, .next = NONE};
+    work->symbols[at] =
+        (struct symbol){.id = id, .start = (uint32_t)start, .previous = at > 0 ? at - 1 : NONE, .next = NONE};
     if (at > 0) work->symbols[at - 1].next = at;
     return CR_OK;
 }
 
+// A run of characters that the vocabulary lacks and one unknown token may stand for.
+struct unknown {
+    bool waits;
+    size_t start;
+};
+
+static enum cr_status flush_unknown(struct work *work, const struct cr_bpe *bpe, struct unknown *unknown)
+{
+    if (!unknown->waits) return CR_OK;
+    unknown->waits = false;
+    return add_symbol(work, bpe->unknown, unknown->start);
+}
+
 // What stands for a character that the vocabulary lacks: its bytes' tokens, or the unknown token, which waits
-// in *unknown so that the next can be fused with it; or nothing at all.
+// so that the next can be fused with it; or nothing at all.
 static enum cr_status add_missing(struct work *work, const struct cr_bpe *bpe, struct cr_slice character,
-                                  uint32_t *unknown)
+                                  size_t start, struct unknown *unknown)
 {
     bool all = bpe->byte_fallback;
     for (size_t i = 0; all && i < character.size; i++) all = bpe->byte[character.data[i]] != CR_NO_TOKEN;
     if (all) {
-        for (size_t i = 0; i < character.size; i++) CR_TRY(add_symbol(work, bpe->byte[character.data[i]]));
+        for (size_t i = 0; i < character.size; i++)
+            CR_TRY(add_symbol(work, bpe->byte[character.data[i]], start + i));
         return CR_OK;
     }
-    if (bpe->unknown == CR_NO_TOKEN) return CR_OK;
-    if (*unknown != CR_NO_TOKEN && !bpe->fuse_unknown) CR_TRY(add_symbol(work, *unknown));
-    *unknown = bpe->unknown;
+    if (bpe->unknown == CR_NO_TOKEN || (unknown->waits && bpe->fuse_unknown)) return CR_OK;
+    CR_TRY(flush_unknown(work, bpe, unknown));
+    *unknown = (struct unknown){true, start};
     return CR_OK;
 }
 
 static enum cr_status add_symbols(struct work *work, const struct cr_bpe *bpe, struct cr_slice text)
 {
     const unsigned char *at = text.data, *end = text.data + text.size;
-    uint32_t unknown = CR_NO_TOKEN;
+    struct unknown unknown = {0};
     work->count = work->heap_count = 0;
     while (at < end) {
-        const unsigned char *start = at;
+        const unsigned char *begin = at;
         uint32_t c = cr_utf8_next(&at), id = c < LOW_END ? bpe->low[c] : CR_NO_TOKEN;
-        struct cr_slice character = {start, (size_t)(at - start)};
+        struct cr_slice character = {begin, (size_t)(at - begin)};
+        size_t start = (size_t)(begin - text.data);
         if (c >= LOW_END && !cr_vocabulary_find(&bpe->vocabulary, character, &id)) id = CR_NO_TOKEN;
-        if (id == CR_NO_TOKEN) {
-            CR_TRY(add_missing(work, bpe, character, &unknown));
+        if (id == CR_NO_TOKEN || (bpe->barred && bpe->barred[id])) {
+            CR_TRY(add_missing(work, bpe, character, start, &unknown));
             continue;
         }
-        if (unknown != CR_NO_TOKEN) CR_TRY(add_symbol(work, unknown));
-        unknown = CR_NO_TOKEN;
-        CR_TRY(add_symbol(work, id));
+        CR_TRY(flush_unknown(work, bpe, &unknown));
+        CR_TRY(add_symbol(work, id, start));
     }
-    return unknown != CR_NO_TOKEN ? add_symbol(work, unknown) : CR_OK;
+    return flush_unknown(work, bpe, &unknown);
 }
 
 static enum cr_status merge_all(struct work *work, const struct cr_bpe *bpe)
@@ -371,22 +398,41 @@ struct seen {
 
 enum { SEEN_SLOTS = 1 << 13, SEEN_LEAST = 2048, SEEN_LONGEST = 64 }; // the last two in bytes
 
-static enum cr_status encode_part(struct work *work, const struct cr_bpe *bpe, struct cr_slice text,
-                                  struct seen *seen, struct cr_ids *out)
+// One walk over pieces.
+struct encoder {
+    const struct cr_bpe *bpe;
+    const unsigned char *text; // of the pieces
+    struct work work;
+    struct seen *seen; // [SEEN_SLOTS], or NULL
+    struct cr_ids *out, *starts;
+};
+
+static enum cr_status put(struct encoder *encoder, uint32_t id, size_t start)
+{
+    CR_TRY(cr_ids_append(encoder->out, id));
+    return encoder->starts ? cr_ids_append(encoder->starts, (uint32_t)start) : CR_OK;
+}
+
+static enum cr_status encode_part(struct encoder *encoder, struct cr_slice text)
 {
     struct seen *slot = NULL;
-    if (seen && text.size <= SEEN_LONGEST) {
-        slot = &seen[cr_text_hash(text) % SEEN_SLOTS];
+    const struct cr_ids *out = encoder->out, *starts = encoder->starts;
+    size_t base = (size_t)(text.data - encoder->text);
+    if (encoder->seen && text.size <= SEEN_LONGEST) {
+        slot = &encoder->seen[cr_text_hash(text) % SEEN_SLOTS];
         if (slot->text.size > 0 && cr_slice_equal(slot->text, text)) {
-            for (size_t k = 0; k < slot->count; k++) CR_TRY(cr_ids_append(out, out->items[slot->ids + k]));
+            size_t then = (size_t)(slot->text.data - encoder->text);
+            for (size_t k = slot->ids; k < slot->ids + slot->count; k++)
+                CR_TRY(put(encoder, out->items[k], starts ? starts->items[k] - then + base : 0));
             return CR_OK;
         }
     }
     size_t start = out->count;
-    CR_TRY(add_symbols(work, bpe, text));
-    CR_TRY(merge_all(work, bpe));
+    struct work *work = &encoder->work;
+    CR_TRY(add_symbols(work, encoder->bpe, text));
+    CR_TRY(merge_all(work, encoder->bpe));
     for (uint32_t i = work->count > 0 ? 0 : NONE; i != NONE; i = work->symbols[i].next)
-        CR_TRY(cr_ids_append(out, work->symbols[i].id));
+        CR_TRY(put(encoder, work->symbols[i].id, base + work->symbols[i].start));
     if (slot) *slot = (struct seen){text, start, out->count - start};
     return CR_OK;
 }
@@ -400,12 +446,13 @@ static bool is_known(const struct cr_bpe *bpe, uint32_t character)
 }
 
 // Cuts a long piece at its seams.
-static enum cr_status encode_piece(struct work *work, const struct cr_bpe *bpe, struct cr_slice text,
-                                   struct seen *seen, struct cr_ids *out)
+static enum cr_status encode_piece(struct encoder *encoder, struct cr_slice text)
 {
+    const struct cr_bpe *bpe = encoder->bpe;
     uint32_t whole;
-    if (bpe->ignore_merges && cr_vocabulary_find(&bpe->vocabulary, text, &whole))
-        return cr_ids_append(out, whole);
+    if (bpe->ignore_merges && cr_vocabulary_find(&bpe->vocabulary, text, &whole) &&
+        !(bpe->barred && bpe->barred[whole]))
+        return put(encoder, whole, (size_t)(text.data - encoder->text));
     const unsigned char *start = text.data, *at = start, *end = start + text.size;
     if (text.size > SEEN_LONGEST && bpe->seams.slot_count > 0) {
         uint64_t before = cr_utf8_next(&at);
@@ -415,26 +462,35 @@ static enum cr_status encode_piece(struct work *work, const struct cr_bpe *bpe, 
             uint64_t key = before << 32 | behind;
             if (*find_seam(&bpe->seams, key) != key && is_known(bpe, (uint32_t)before) &&
                 is_known(bpe, behind)) {
-                struct cr_slice part = {start, (size_t)(seam - start)};
-                CR_TRY(encode_part(work, bpe, part, seen, out));
+                CR_TRY(encode_part(encoder, (struct cr_slice){start, (size_t)(seam - start)}));
                 start = seam;
             }
             before = behind;
         }
     }
-    return encode_part(work, bpe, (struct cr_slice){start, (size_t)(end - start)}, seen, out);
+    return encode_part(encoder, (struct cr_slice){start, (size_t)(end - start)});
 }
 
-enum cr_status cr_bpe_encode(const struct cr_bpe *bpe, const struct cr_pieces *pieces, struct cr_ids *out)
+static enum cr_status encode_pieces(struct encoder *encoder, const struct cr_pieces *pieces)
 {
-    CR_CLEANUP(work_release) struct work work = {0};
-    CR_FREE struct seen *seen = NULL;
-    if (pieces->text.size >= SEEN_LEAST) CR_TRY(cr_allocate(SEEN_SLOTS, sizeof *seen, &seen));
     for (size_t i = 0; i < pieces->count; i++) {
-        if (pieces->items[i].token != CR_NO_TOKEN)
-            CR_TRY(cr_ids_append(out, pieces->items[i].token));
+        const struct cr_piece *piece = &pieces->items[i];
+        if (piece->token != CR_NO_TOKEN)
+            CR_TRY(put(encoder, piece->token, piece->start));
         else
-            CR_TRY(encode_piece(&work, bpe, cr_piece_text(pieces, i), seen, out));
+            CR_TRY(encode_piece(encoder, cr_piece_text(pieces, i)));
     }
     return CR_OK;
+}
+
+enum cr_status cr_bpe_encode(const struct cr_bpe *bpe, const struct cr_pieces *pieces, struct cr_ids *out,
+                             struct cr_ids *starts)
+{
+    CR_FREE struct seen *seen = NULL;
+    if (pieces->text.size >= SEEN_LEAST) CR_TRY(cr_allocate(SEEN_SLOTS, sizeof *seen, &seen));
+    struct encoder encoder = {
+        .bpe = bpe, .text = pieces->text.data, .seen = seen, .out = out, .starts = starts};
+    enum cr_status status = encode_pieces(&encoder, pieces);
+    work_release(&encoder.work);
+    return status;
 }

@@ -14,7 +14,13 @@ enum cr_status cr_bpe_new(const struct cr_json *json, const char *name, struct c
 void cr_bpe_free(struct cr_bpe *bpe); // NULL is allowed
 const struct cr_vocabulary *cr_bpe_vocabulary(const struct cr_bpe *bpe);
 
+// From now on text never becomes a token whose id is barred ([vocabulary.limit], taken over): no merge makes
+// it and no piece is it as a whole.
+void cr_bpe_bar(struct cr_bpe *bpe, bool *barred);
+
 // Appends the ids of all pieces; a piece that is a token gives that token. n log n in the longest piece.
-enum cr_status cr_bpe_encode(const struct cr_bpe *bpe, const struct cr_pieces *pieces, struct cr_ids *out);
+// `starts` (NULL, or empty, as `out` must be then) gets the places in the text where the tokens begin.
+enum cr_status cr_bpe_encode(const struct cr_bpe *bpe, const struct cr_pieces *pieces, struct cr_ids *out,
+                             struct cr_ids *starts);
 
 #endif

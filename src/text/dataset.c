@@ -1,7 +1,6 @@
 #include "text/dataset.h"
 
-#include "text/rows.h"
-#include "text/template.h"
+#include "text/example.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,10 +11,16 @@ struct cr_dataset {
     size_t count, capacity; // tokens
     struct entry {
         size_t start, labelled; // its tokens end where the next entry's start
+        bool right;
     } * entries;
     size_t entry_count, entry_capacity;
     size_t skipped;
+    size_t choices;
+    size_t bad_rows;
+    struct cr_buffer first_bad;
 };
+
+enum { BAD_ROWS_SHOWN = 3 };
 
 enum cr_status cr_alpaca_prompt(struct cr_slice instruction, struct cr_slice input, struct cr_buffer *out)
 {
@@ -31,30 +36,6 @@ enum cr_status cr_alpaca_prompt(struct cr_slice instruction, struct cr_slice inp
         CR_TRY(cr_append(out, input.data, input.size));
     }
     return cr_append_format(out, "\n\n### Response:");
-}
-
-// The tokens of a row: special tokens, prompt (*prompt counts up to here), answer, special tokens, EOS.
-static enum cr_status encode_row(const struct cr_tokenizer *tokenizer, const struct cr_row *row,
-                                 bool append_eos, struct cr_buffer *text, struct cr_ids *ids, size_t *prompt)
-{
-    const struct cr_template *template = cr_tokenizer_template(tokenizer);
-    ids->count = 0;
-    *prompt = 0;
-    CR_TRY(cr_ids_append_all(ids, &template->before));
-    if (row->kind == CR_ROW_ALPACA) {
-        cr_buffer_clear(text);
-        CR_TRY(cr_alpaca_prompt(row->instruction, row->input, text));
-        CR_TRY(cr_tokenizer_encode(tokenizer, cr_buffer_slice(text), false, ids));
-        *prompt = ids->count;
-        CR_TRY(cr_tokenizer_encode(tokenizer, row->output, false, ids));
-    } else {
-        CR_TRY(cr_tokenizer_encode(tokenizer, row->text, false, ids));
-    }
-    CR_TRY(cr_ids_append_all(ids, &template->after));
-    uint32_t eos;
-    bool ends = (append_eos || row->kind == CR_ROW_ALPACA) && cr_tokenizer_eos(tokenizer, &eos);
-    if (ends && (ids->count == 0 || ids->items[ids->count - 1] != eos)) CR_TRY(cr_ids_append(ids, eos));
-    return CR_OK;
 }
 
 static enum cr_status make_room(struct cr_dataset *dataset, size_t more)
@@ -73,54 +54,92 @@ static enum cr_status make_room(struct cr_dataset *dataset, size_t more)
     return CR_OK;
 }
 
-// Place i predicts token i + 1, so the last place of an example has nothing to predict. Tokens before
-// `masked` are no labels.
-static enum cr_status add_example(struct cr_dataset *dataset, const struct cr_ids *ids, size_t count,
-                                  size_t masked)
+// Place i predicts token i + 1, so the last place of an example has nothing to predict.
+static enum cr_status add_example(struct cr_dataset *dataset, const struct cr_encoded *encoded,
+                                  const struct cr_dataset_options *options, bool right)
 {
+    size_t count = cr_least(encoded->ids.count, options->max_length);
     CR_TRY(make_room(dataset, count));
     size_t start = dataset->count, labelled = 0;
     for (size_t i = 0; i < count; i++) {
-        bool labels = i + 1 < count && i + 1 >= masked;
-        dataset->tokens[start + i] = ids->items[i];
-        dataset->labels[start + i] = labels ? (int32_t)ids->items[i + 1] : CR_LABEL_IGNORE;
+        bool labels = i + 1 < count && (options->train_on_prompt || encoded->labelled.items[i + 1]);
+        dataset->tokens[start + i] = encoded->ids.items[i];
+        dataset->labels[start + i] = labels ? (int32_t)encoded->ids.items[i + 1] : CR_LABEL_IGNORE;
         labelled += labels;
     }
-    if (labelled == 0) {
-        dataset->skipped++;
-        return CR_OK;
-    }
-    dataset->entries[dataset->entry_count++] = (struct entry){start, labelled};
+    dataset->entries[dataset->entry_count++] = (struct entry){start, labelled, right};
     dataset->count += count;
     return CR_OK;
+}
+
+// The examples of one row: all of them, or none where one has nothing to predict.
+static enum cr_status add_row(struct cr_dataset *dataset, const struct cr_row *row,
+                              const struct cr_tokenizer *tokenizer, const struct cr_dataset_options *options,
+                              struct cr_encoded *encoded)
+{
+    size_t right = 0, first = dataset->entry_count, count = dataset->count;
+    bool choices = row->kind == CR_ROW_LABELLED && options->all_choices;
+    if (row->kind == CR_ROW_LABELLED) CR_TRY(cr_row_choice(row, options, &right));
+    dataset->choices = choices ? options->label_count : 1;
+    for (size_t k = 0; k < dataset->choices; k++) {
+        size_t choice = choices ? k : right;
+        enum cr_status status = cr_row_encode(row, choice, tokenizer, options, encoded);
+        if (status == CR_OK) status = add_example(dataset, encoded, options, choice == right);
+        bool whole = status == CR_OK && dataset->entries[first + k].labelled > 0;
+        // Half a label word is another word.
+        if (row->kind == CR_ROW_LABELLED && encoded->ids.count > options->max_length) whole = false;
+        if (whole) continue;
+        dataset->entry_count = first;
+        dataset->count = count;
+        dataset->skipped += status == CR_OK;
+        return status;
+    }
+    return CR_OK;
+}
+
+// A row that could not be read, or not be encoded, is passed over where so many are allowed. `status` and the
+// message are of its failure.
+static enum cr_status pass_over(struct cr_dataset *dataset, const struct cr_row_reader *rows,
+                                enum cr_status status, size_t allowed)
+{
+    if (status != CR_INVALID || rows->broken || (dataset->bad_rows == 0 && allowed == 0)) return status;
+    if (dataset->bad_rows < BAD_ROWS_SHOWN)
+        CR_TRY(cr_append_format(&dataset->first_bad, "%s%s", dataset->bad_rows > 0 ? "; " : "",
+                                cr_error_message()));
+    dataset->bad_rows++;
+    if (dataset->bad_rows <= allowed) return CR_OK;
+    return cr_fail(CR_INVALID, "more than %zu bad rows (data.max_bad_rows); the first: %s", allowed,
+                   cr_buffer_text(&dataset->first_bad));
+}
+
+static enum cr_status next_row(struct cr_dataset *dataset, struct cr_row_reader *rows,
+                               const struct cr_tokenizer *tokenizer, const struct cr_dataset_options *options,
+                               struct cr_encoded *encoded, bool *found)
+{
+    struct cr_row row;
+    CR_TRY(cr_row_reader_next(rows, found, &row));
+    if (!*found) return CR_OK;
+    enum cr_status status = add_row(dataset, &row, tokenizer, options, encoded);
+    return status == CR_OK ? CR_OK : cr_fail_within(status, "%s", cr_buffer_text(&rows->where));
 }
 
 static enum cr_status read_rows(struct cr_dataset *dataset, struct cr_row_reader *rows,
                                 const struct cr_tokenizer *tokenizer,
                                 const struct cr_dataset_options *options)
 {
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-    CR_CLEANUP(cr_ids_release) struct cr_ids ids = {0};
-    while (options->limit == 0 || rows->count < options->limit) {
-        bool found;
-        struct cr_row row;
-        CR_TRY(cr_row_reader_next(rows, &found, &row));
-        if (!found) break;
-        if ((row.kind == CR_ROW_ALPACA ? row.output.size : row.text.size) == 0) {
-            dataset->skipped++;
-            continue;
-        }
-        size_t prompt;
-        enum cr_status status = encode_row(tokenizer, &row, options->append_eos, &text, &ids, &prompt);
-        if (status != CR_OK) return cr_fail_within(status, "%s", cr_buffer_text(&rows->where));
-        size_t count = ids.count < options->max_length ? ids.count : options->max_length;
-        CR_TRY(add_example(dataset, &ids, count, options->train_on_prompt ? 0 : prompt));
+    CR_CLEANUP(cr_encoded_release) struct cr_encoded encoded = {0};
+    for (bool found = true; found && (options->limit == 0 || rows->count < options->limit);) {
+        enum cr_status status = next_row(dataset, rows, tokenizer, options, &encoded, &found);
+        if (status == CR_OK) continue;
+        CR_TRY(pass_over(dataset, rows, status, options->max_bad_rows));
+        found = true;
     }
     if (dataset->entry_count > 0) return CR_OK;
     if (rows->count == 0) return cr_fail(CR_INVALID, "%s: there are no rows", rows->path);
-    return cr_fail(CR_INVALID,
-                   "%s: no row can be trained on: %zu are empty or have no answer within %zu tokens",
-                   rows->path, dataset->skipped, options->max_length);
+    return cr_fail(
+        CR_INVALID, "%s: no row can be trained on: %zu are empty or have no answer within %zu tokens%s%s",
+        rows->path, dataset->skipped, options->max_length,
+        dataset->bad_rows > 0 ? ", and the others are bad: " : "", cr_buffer_text(&dataset->first_bad));
 }
 
 enum cr_status cr_dataset_open(const char *path, const struct cr_tokenizer *tokenizer,
@@ -147,6 +166,7 @@ void cr_dataset_free(struct cr_dataset *dataset)
     free(dataset->tokens);
     free(dataset->labels);
     free(dataset->entries);
+    cr_buffer_release(&dataset->first_bad);
     free(dataset);
 }
 
@@ -160,6 +180,21 @@ size_t cr_dataset_skipped(const struct cr_dataset *dataset)
     return dataset->skipped;
 }
 
+size_t cr_dataset_choices(const struct cr_dataset *dataset)
+{
+    return dataset->choices;
+}
+
+size_t cr_dataset_bad_rows(const struct cr_dataset *dataset)
+{
+    return dataset->bad_rows;
+}
+
+const char *cr_dataset_first_bad(const struct cr_dataset *dataset)
+{
+    return cr_buffer_text(&dataset->first_bad);
+}
+
 struct cr_example cr_dataset_at(const struct cr_dataset *dataset, size_t i)
 {
     size_t start = dataset->entries[i].start;
@@ -167,5 +202,6 @@ struct cr_example cr_dataset_at(const struct cr_dataset *dataset, size_t i)
     return (struct cr_example){.tokens = dataset->tokens + start,
                                .labels = dataset->labels + start,
                                .count = end - start,
-                               .labelled = dataset->entries[i].labelled};
+                               .labelled = dataset->entries[i].labelled,
+                               .right = dataset->entries[i].right};
 }

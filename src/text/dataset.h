@@ -1,19 +1,28 @@
 // Examples for training and evaluation: text turned into tokens with labels.
 //
-// Files: JSONL, or one JSON array, of objects. A row is {"text": ...} or Alpaca {"instruction", "input",
-// "output"}; the kind is told from the first row and every row must be of it.
+// Files and rows are those of text/rows.h; the kind is told from the first row and every row must be of it.
+// What is a label: every token of a text row; of an Alpaca row the answer, and EOS; of messages what the
+// assistant says, with the token that ends its turn (text/chat.h); of a row with a label the label word.
 #ifndef CARREL_TEXT_DATASET_H
 #define CARREL_TEXT_DATASET_H
 
-#include "text/tokenizer.h"
+#include "text/chat.h"
 
 enum { CR_LABEL_IGNORE = -100 };
+#define CR_LABEL_PROMPT "{text} Label:" // unless another is given
 
 struct cr_dataset_options {
     size_t max_length;    // tokens kept of an example, BOS and EOS included
-    bool train_on_prompt; // false: labels of an Alpaca prompt are ignored
+    bool train_on_prompt; // true: every token is a label
     bool append_eos; // after text rows; an Alpaca answer always ends with EOS, where the tokenizer has one
     size_t limit;    // rows read at most; 0: all
+    enum cr_chat_template chat_template;
+    const char *const *label_words; // [label_count] "WORD", for the label that is its place, or "LABEL=WORD"
+    size_t label_count;
+    const char *label_prompt; // with {text} where the sentence goes
+    bool all_choices; // of a row with a label, one example with each label word in turn; else with the right
+                      // one
+    size_t max_bad_rows; // rows that cannot be read and are passed over; one more is an error
 };
 
 struct cr_example {
@@ -22,6 +31,7 @@ struct cr_example {
     const int32_t *labels;
     size_t count;
     size_t labelled; // places whose label is not ignored
+    bool right;      // false: a label word that is not the row's
 };
 
 struct cr_dataset;
@@ -33,6 +43,12 @@ enum cr_status cr_dataset_open(const char *path, const struct cr_tokenizer *toke
 void cr_dataset_free(struct cr_dataset *dataset); // NULL is allowed
 size_t cr_dataset_count(const struct cr_dataset *dataset);
 size_t cr_dataset_skipped(const struct cr_dataset *dataset);
+// Examples that are choices of one row: with all_choices the number of label words, and 1 otherwise. Example
+// i is choice i % choices of its row.
+size_t cr_dataset_choices(const struct cr_dataset *dataset);
+size_t cr_dataset_bad_rows(const struct cr_dataset *dataset);
+const char *
+cr_dataset_first_bad(const struct cr_dataset *dataset); // what is wrong with the first few of these
 struct cr_example cr_dataset_at(const struct cr_dataset *dataset, size_t i);
 
 // Alpaca's published prompt, with or without input; ends where the answer begins.

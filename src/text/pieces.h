@@ -19,9 +19,17 @@ struct cr_pieces {
     struct cr_buffer text;
     struct cr_piece *items;
     size_t count, capacity;
+    size_t *marks; // [mark_count] places in the text, ascending; rewriting moves them along
+    size_t mark_count, mark_capacity;
 };
 
 void cr_pieces_release(struct cr_pieces *pieces); // usable with CR_CLEANUP
+
+// Puts a text together: more of the text in the last piece (or a new one behind a token), a token, and a mark
+// at the end of what is there so far.
+enum cr_status cr_pieces_append(struct cr_pieces *pieces, struct cr_slice text);
+enum cr_status cr_pieces_append_token(struct cr_pieces *pieces, uint32_t token);
+enum cr_status cr_pieces_mark(struct cr_pieces *pieces);
 
 // Empty pieces without a token are left out.
 enum cr_status cr_pieces_add(struct cr_pieces *pieces, struct cr_piece piece);
@@ -39,5 +47,12 @@ void cr_pieces_take(struct cr_pieces *pieces, struct cr_pieces *rewritten);
 
 // Copies piece `i` of `from`, with its text, to the end of `to`.
 enum cr_status cr_pieces_copy(struct cr_pieces *to, const struct cr_pieces *from, size_t i);
+
+// Puts what `rewrite` appends to `out` in the place of every piece that is no token. *first: whether the
+// piece begins where the caller's text began, and still does. A mark inside a piece goes to the end of what
+// its text up to there is rewritten to.
+typedef enum cr_status cr_piece_rewrite(const void *context, struct cr_slice text, bool *first,
+                                        struct cr_buffer *out);
+enum cr_status cr_pieces_rewrite(struct cr_pieces *pieces, cr_piece_rewrite *rewrite, const void *context);
 
 #endif

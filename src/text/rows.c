@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static int peek(const struct cr_row_reader *rows)
@@ -19,19 +20,30 @@ static void skip_space(struct cr_row_reader *rows)
     while (peek(rows) == ' ' || peek(rows) == '\t' || peek(rows) == '\n' || peek(rows) == '\r') step(rows);
 }
 
+static bool ends_with(const char *text, const char *end)
+{
+    size_t size = strlen(text), end_size = strlen(end);
+    return size >= end_size && strcmp(text + size - end_size, end) == 0;
+}
+
 enum cr_status cr_row_reader_open(const char *path, struct cr_row_reader *out)
 {
-    struct cr_row_reader rows = {.path = path, .line = 1};
+    struct cr_row_reader rows = {.path = path, .line = 1, .lines_of_tabs = ends_with(path, ".tsv")};
     CR_TRY(cr_file_map(path, &rows.file));
     if (rows.file.size >= 3 && memcmp(rows.file.data, "\xef\xbb\xbf", 3) == 0)
         rows.at = 3; // a byte order mark
+    size_t start = rows.at;
     skip_space(&rows);
     if (rows.at == rows.file.size) {
         cr_file_unmap(&rows.file);
         return cr_fail(CR_INVALID, "%s: the file is empty", path);
     }
-    rows.array = peek(&rows) == '[';
+    rows.array = !rows.lines_of_tabs && peek(&rows) == '[';
     if (rows.array) step(&rows);
+    if (rows.lines_of_tabs) { // a first line may begin with a TAB
+        rows.at = start;
+        rows.line = 1;
+    }
     *out = rows;
     return CR_OK;
 }
@@ -41,18 +53,18 @@ void cr_row_reader_close(struct cr_row_reader *rows)
     cr_file_unmap(&rows->file);
     cr_json_free(rows->json);
     cr_buffer_release(&rows->where);
+    cr_buffer_release(&rows->joined);
+    free(rows->messages);
     *rows = (struct cr_row_reader){0};
 }
 
-static enum cr_status find_line(struct cr_row_reader *rows, struct cr_slice *row, size_t *line)
+// The rest of the line at the reader's place.
+static struct cr_slice take_line(struct cr_row_reader *rows)
 {
-    skip_space(rows);
     size_t start = rows->at;
-    *line = rows->line;
     const unsigned char *end = memchr(rows->file.data + start, '\n', rows->file.size - start);
     rows->at = end ? (size_t)(end - rows->file.data) : rows->file.size;
-    *row = (struct cr_slice){rows->file.data + start, rows->at - start};
-    return CR_OK;
+    return (struct cr_slice){rows->file.data + start, rows->at - start};
 }
 
 // The extent of the object at the reader's place, by its braces; whether it is well-formed is seen when it is
@@ -118,51 +130,192 @@ static enum cr_status take_string(const struct cr_row_reader *rows, const char *
     return CR_OK;
 }
 
+static enum cr_status add_message(struct cr_row_reader *rows, enum cr_chat_role role, struct cr_slice content)
+{
+    if (rows->message_count == rows->message_capacity) {
+        size_t capacity = 2 * rows->message_capacity + 8;
+        CR_TRY(cr_reallocate(capacity, sizeof *rows->messages, &rows->messages));
+        rows->message_capacity = capacity;
+    }
+    rows->messages[rows->message_count++] = (struct cr_chat_message){role, content};
+    return CR_OK;
+}
+
+// A "system" beside the conversation, unless that has one of its own.
+static enum cr_status add_system(struct cr_row_reader *rows, const struct cr_json *list, const char *role_key)
+{
+    struct cr_slice system;
+    CR_TRY(take_string(rows, "system", true, &system));
+    if (system.size == 0 || cr_json_is_string(cr_json_member(cr_json_at(list, 0), role_key), "system"))
+        return CR_OK;
+    return add_message(rows, CR_CHAT_SYSTEM, system);
+}
+
+static enum cr_status add_turn(struct cr_row_reader *rows, const struct cr_json *turn, const char *role_key,
+                               const char *content_key)
+{
+    static const struct {
+        const char *name;
+        enum cr_chat_role role;
+    } roles[] = {{"system", CR_CHAT_SYSTEM}, {"user", CR_CHAT_USER},
+                 {"human", CR_CHAT_USER},    {"assistant", CR_CHAT_ASSISTANT},
+                 {"gpt", CR_CHAT_ASSISTANT}, {"chatgpt", CR_CHAT_ASSISTANT}};
+    struct cr_slice role = cr_json_string(cr_json_member(turn, role_key));
+    struct cr_slice content = cr_json_string(cr_json_member(turn, content_key));
+    size_t place = rows->message_count + 1;
+    if (!role.data || !content.data)
+        return cr_fail(CR_INVALID, "%s: message %zu: \"%s\" and \"%s\" must be strings",
+                       cr_buffer_text(&rows->where), place, role_key, content_key);
+    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
+        if (cr_slice_equal(role, cr_slice_of_string(roles[i].name)))
+            return add_message(rows, roles[i].role, content);
+    return cr_fail(CR_INVALID, "%s: message %zu: \"%s\" is \"%.40s\": system, user or assistant is wanted",
+                   cr_buffer_text(&rows->where), place, role_key, (const char *)role.data);
+}
+
+static enum cr_status read_chat(struct cr_row_reader *rows)
+{
+    bool messages = cr_json_member(rows->json, "messages") != NULL;
+    const char *key = messages ? "messages" : "conversations";
+    const struct cr_json *list = cr_json_member(rows->json, key);
+    if (cr_json_kind(list) != CR_JSON_ARRAY || cr_json_count(list) == 0)
+        return cr_fail(CR_INVALID, "%s: \"%s\" %s", cr_buffer_text(&rows->where), key,
+                       list ? "must be a list of messages" : "is missing");
+    bool from = cr_json_member(cr_json_at(list, 0), "from") != NULL;
+    CR_TRY(add_system(rows, list, from ? "from" : "role"));
+    for (size_t i = 0; i < cr_json_count(list); i++)
+        CR_TRY(add_turn(rows, cr_json_at(list, i), from ? "from" : "role", from ? "value" : "content"));
+    return CR_OK;
+}
+
+static enum cr_status add_history(struct cr_row_reader *rows)
+{
+    const struct cr_json *history = cr_json_member(rows->json, "history");
+    for (size_t i = 0; i < cr_json_count(history); i++) {
+        const struct cr_json *pair = cr_json_at(history, i);
+        struct cr_slice asked = cr_json_string(cr_json_at(pair, 0));
+        struct cr_slice answered = cr_json_string(cr_json_at(pair, 1));
+        if (cr_json_count(pair) != 2 || !asked.data || !answered.data)
+            return cr_fail(CR_INVALID, "%s: \"history\" must be a list of pairs of strings",
+                           cr_buffer_text(&rows->where));
+        CR_TRY(add_message(rows, CR_CHAT_USER, asked));
+        CR_TRY(add_message(rows, CR_CHAT_ASSISTANT, answered));
+    }
+    return CR_OK;
+}
+
+static enum cr_status read_alpaca(struct cr_row_reader *rows, struct cr_row *row)
+{
+    bool question = !cr_json_member(rows->json, "instruction") && cr_json_member(rows->json, "question");
+    CR_TRY(take_string(rows, question ? "question" : "instruction", false, &row->instruction));
+    CR_TRY(take_string(rows, "input", true, &row->input));
+    CR_TRY(take_string(rows, question ? "answer" : "output", false, &row->output));
+    struct cr_slice user = row->instruction;
+    if (row->input.size > 0) {
+        cr_buffer_clear(&rows->joined);
+        CR_TRY(cr_append(&rows->joined, user.data, user.size));
+        CR_TRY(cr_append(&rows->joined, "\n", 1));
+        CR_TRY(cr_append(&rows->joined, row->input.data, row->input.size));
+        user = cr_buffer_slice(&rows->joined);
+    }
+    CR_TRY(add_system(rows, NULL, ""));
+    CR_TRY(add_history(rows));
+    CR_TRY(add_message(rows, CR_CHAT_USER, user));
+    return add_message(rows, CR_CHAT_ASSISTANT, row->output);
+}
+
+static enum cr_row_kind kind_of(const struct cr_json *row)
+{
+    if (cr_json_member(row, "messages") || cr_json_member(row, "conversations")) return CR_ROW_CHAT;
+    if (cr_json_member(row, "instruction")) return CR_ROW_ALPACA;
+    if (cr_json_member(row, "text")) return CR_ROW_TEXT;
+    return cr_json_member(row, "question") ? CR_ROW_ALPACA : CR_ROW_UNKNOWN;
+}
+
 static enum cr_status read_row(struct cr_row_reader *rows, struct cr_row *out)
 {
     if (cr_json_kind(rows->json) != CR_JSON_OBJECT)
         return cr_fail(CR_INVALID, "%s: a row must be an object", cr_buffer_text(&rows->where));
-    if (rows->kind == CR_ROW_UNKNOWN) {
-        if (cr_json_member(rows->json, "instruction"))
-            rows->kind = CR_ROW_ALPACA;
-        else if (cr_json_member(rows->json, "text"))
-            rows->kind = CR_ROW_TEXT;
-        else
-            return cr_fail(CR_INVALID, "%s: a row needs \"text\", or \"instruction\" and \"output\"",
-                           cr_buffer_text(&rows->where));
-    }
-    struct cr_row row = {.kind = rows->kind};
-    if (rows->kind == CR_ROW_TEXT) {
+    enum cr_row_kind kind = rows->kind != CR_ROW_UNKNOWN ? rows->kind : kind_of(rows->json);
+    if (kind == CR_ROW_UNKNOWN)
+        return cr_fail(
+            CR_INVALID,
+            "%s: a row needs \"text\", \"instruction\" and \"output\", \"question\" and \"answer\", "
+            "\"messages\" or \"conversations\"",
+            cr_buffer_text(&rows->where));
+    struct cr_row row = {.kind = kind};
+    rows->message_count = 0;
+    if (kind == CR_ROW_TEXT)
         CR_TRY(take_string(rows, "text", false, &row.text));
-    } else {
-        CR_TRY(take_string(rows, "instruction", false, &row.instruction));
-        CR_TRY(take_string(rows, "input", true, &row.input));
-        CR_TRY(take_string(rows, "output", false, &row.output));
-    }
+    else
+        CR_TRY(kind == CR_ROW_CHAT ? read_chat(rows) : read_alpaca(rows, &row));
+    row.messages = rows->messages;
+    row.message_count = rows->message_count;
+    rows->kind = kind;
     *out = row;
+    return CR_OK;
+}
+
+static enum cr_status next_json(struct cr_row_reader *rows, bool *found, struct cr_row *row)
+{
+    size_t count = rows->count;
+    struct cr_slice text = {NULL, 0};
+    size_t line = rows->line;
+    if (rows->array) {
+        rows->broken = true;
+        CR_TRY(find_item(rows, &text, &line));
+    } else if (!rows->ended) {
+        skip_space(rows);
+        line = rows->line;
+        text = take_line(rows);
+    }
+    *found = text.size > 0;
+    if (!*found) return CR_OK;
+    rows->count++;
+    cr_buffer_clear(&rows->where);
+    CR_TRY(cr_append_format(&rows->where, "%s:%zu", rows->path, line));
+    if (rows->array) CR_TRY(cr_append_format(&rows->where, ": item %zu", count + 1));
+    cr_json_free(rows->json);
+    rows->json = NULL;
+    CR_TRY(cr_json_parse(text, cr_buffer_text(&rows->where), &rows->json));
+    rows->broken = false;
+    return read_row(rows, row);
+}
+
+static enum cr_status next_tabbed(struct cr_row_reader *rows, bool *found, struct cr_row *row)
+{
+    struct cr_slice line = {NULL, 0}, label = {NULL, 0};
+    do {
+        if (peek(rows) == '\n') step(rows);
+        *found = rows->at < rows->file.size;
+        if (!*found) return CR_OK;
+        cr_buffer_clear(&rows->where);
+        CR_TRY(cr_append_format(&rows->where, "%s:%zu", rows->path, rows->line));
+        bool heading = rows->count == 0 && rows->line == 1;
+        line = take_line(rows);
+        if (line.size > 0 && line.data[line.size - 1] == '\r') line.size--;
+        const unsigned char *tab = line.size > 0 ? memchr(line.data, '\t', line.size) : NULL;
+        label = tab ? (struct cr_slice){tab + 1, line.size - (size_t)(tab + 1 - line.data)}
+                    : (struct cr_slice){NULL, 0};
+        if (heading && cr_slice_equal(label, cr_slice_of_string("label"))) line.size = 0;
+    } while (line.size == 0);
+    rows->count++;
+    if (!label.data || memchr(label.data, '\t', label.size))
+        return cr_fail(CR_INVALID, "%s: a sentence, one TAB and a label are wanted",
+                       cr_buffer_text(&rows->where));
+    rows->kind = CR_ROW_LABELLED;
+    *row = (struct cr_row){
+        .kind = CR_ROW_LABELLED, .text = {line.data, (size_t)(label.data - 1 - line.data)}, .label = label};
     return CR_OK;
 }
 
 enum cr_status cr_row_reader_next(struct cr_row_reader *rows, bool *found, struct cr_row *row)
 {
-    struct cr_slice text = {NULL, 0};
-    if (!rows->ended) {
-        size_t line = 0;
-        CR_TRY(rows->array ? find_item(rows, &text, &line) : find_line(rows, &text, &line));
-        cr_buffer_clear(&rows->where);
-        CR_TRY(cr_append_format(&rows->where, "%s:%zu", rows->path, line));
-        if (rows->array) CR_TRY(cr_append_format(&rows->where, ": item %zu", rows->count + 1));
-    }
-    if (text.size == 0) {
-        rows->ended = true;
-        *found = false;
-        return CR_OK;
-    }
-    cr_json_free(rows->json);
-    rows->json = NULL;
-    CR_TRY(cr_json_parse(text, cr_buffer_text(&rows->where), &rows->json));
-    CR_TRY(read_row(rows, row));
-    rows->count++;
-    *found = true;
+    bool there = false;
+    if (!rows->ended)
+        CR_TRY(rows->lines_of_tabs ? next_tabbed(rows, &there, row) : next_json(rows, &there, row));
+    rows->broken = false;
+    rows->ended = !there;
+    *found = there;
     return CR_OK;
 }

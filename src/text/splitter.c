@@ -260,15 +260,14 @@ static enum cr_status split_pieces(const struct step *step, struct cr_pieces *pi
     return CR_OK;
 }
 
-// Appends piece `i` with each space replaced, and the replacement in front where it is to be.
-static enum cr_status rewrite_spaces(const struct step *step, const struct cr_pieces *pieces, size_t i,
+// Appends the text with each space replaced, and the replacement in front where it is to be.
+static enum cr_status rewrite_spaces(const struct step *step, struct cr_slice text, bool first,
                                      struct cr_buffer *out)
 {
-    struct cr_slice text = cr_piece_text(pieces, i);
     const unsigned char *replacement = step->replacement;
     size_t size = step->replacement_size;
     bool led = text.data[0] == ' ' || (text.size >= size && memcmp(text.data, replacement, size) == 0);
-    if (!led && (step->scheme == ALWAYS || (step->scheme == FIRST && pieces->items[i].first)))
+    if (!led && (step->scheme == ALWAYS || (step->scheme == FIRST && first)))
         CR_TRY(cr_append(out, replacement, size));
     size_t done = 0;
     for (size_t k = 0; k < text.size; k++) {
@@ -280,32 +279,17 @@ static enum cr_status rewrite_spaces(const struct step *step, const struct cr_pi
     return cr_append(out, text.data + done, text.size - done);
 }
 
-static enum cr_status rewrite_pieces(const struct step *step, struct cr_pieces *pieces)
+static enum cr_status rewrite(const void *context, struct cr_slice text, bool *first, struct cr_buffer *out)
 {
-    CR_CLEANUP(cr_pieces_release) struct cr_pieces rewritten = {0};
-    for (size_t i = 0; i < pieces->count; i++) {
-        struct cr_piece piece = pieces->items[i];
-        if (piece.token != CR_NO_TOKEN) {
-            CR_TRY(cr_pieces_copy(&rewritten, pieces, i));
-            continue;
-        }
-        piece.start = rewritten.text.size;
-        if (step->kind == BYTES)
-            CR_TRY(cr_byte_level_append(&rewritten.text, cr_piece_text(pieces, i)));
-        else
-            CR_TRY(rewrite_spaces(step, pieces, i, &rewritten.text));
-        piece.end = rewritten.text.size;
-        CR_TRY(cr_pieces_add(&rewritten, piece));
-    }
-    cr_pieces_take(pieces, &rewritten);
-    return CR_OK;
+    const struct step *step = context;
+    return step->kind == BYTES ? cr_byte_level_append(out, text) : rewrite_spaces(step, text, *first, out);
 }
 
 enum cr_status cr_split(const struct cr_splitter *splitter, struct cr_pieces *pieces)
 {
     for (size_t i = 0; i < splitter->count; i++) {
         const struct step *step = &splitter->steps[i];
-        if (step->kind != SPLIT) CR_TRY(rewrite_pieces(step, pieces));
+        if (step->kind != SPLIT) CR_TRY(cr_pieces_rewrite(pieces, rewrite, step));
         if (step->expression) CR_TRY(split_pieces(step, pieces));
     }
     return CR_OK;

@@ -67,6 +67,20 @@ static uint32_t usual_token(const struct cr_tokenizer *tokenizer, const char *co
     return CR_NO_TOKEN;
 }
 
+// Merges that would make a special token are left out: text becomes one only where it is cut out as one.
+static enum cr_status bar_special(struct cr_tokenizer *tokenizer)
+{
+    size_t limit = cr_bpe_vocabulary(tokenizer->bpe)->limit;
+    bool any = false;
+    CR_FREE bool *barred = NULL;
+    CR_TRY(cr_allocate(limit, sizeof *barred, &barred));
+    for (uint32_t id = 0; id < limit; id++) any |= barred[id] = cr_added_special(tokenizer->added, id);
+    if (!any) return CR_OK;
+    cr_bpe_bar(tokenizer->bpe, barred);
+    barred = NULL;
+    return CR_OK;
+}
+
 static enum cr_status build(struct cr_tokenizer *tokenizer, const struct cr_json *root, const char *name)
 {
     if (cr_json_kind(root) != CR_JSON_OBJECT)
@@ -77,6 +91,7 @@ static enum cr_status build(struct cr_tokenizer *tokenizer, const struct cr_json
     const struct cr_vocabulary *model = cr_bpe_vocabulary(tokenizer->bpe);
     CR_TRY(cr_added_new(cr_json_member(root, "added_tokens"), name, model, tokenizer->normalizer,
                         &tokenizer->added));
+    CR_TRY(bar_special(tokenizer));
     size_t added = cr_added_vocabulary(tokenizer->added)->limit;
     tokenizer->vocabulary = added > model->limit ? added : model->limit;
     CR_TRY(cr_template_parse(cr_json_member(root, "post_processor"), name, tokenizer->vocabulary,
@@ -179,51 +194,88 @@ enum cr_status cr_tokenizer_open(const char *path, struct cr_tokenizer **out)
     return status;
 }
 
-// The normal form of every piece that is no token.
-static enum cr_status normalize_pieces(const struct cr_normalizer *normalizer, struct cr_pieces *pieces)
+static enum cr_status normalize(const void *context, struct cr_slice text, bool *first, struct cr_buffer *out)
 {
-    CR_CLEANUP(cr_pieces_release) struct cr_pieces normal = {0};
-    for (size_t i = 0; i < pieces->count; i++) {
-        struct cr_piece piece = pieces->items[i];
-        if (piece.token != CR_NO_TOKEN) {
-            CR_TRY(cr_pieces_copy(&normal, pieces, i));
-            continue;
-        }
-        bool cut_front;
-        piece.start = normal.text.size;
-        CR_TRY(cr_normalize(normalizer, cr_piece_text(pieces, i), &normal.text, &cut_front));
-        piece.end = normal.text.size;
-        if (cut_front) piece.first = false;
-        CR_TRY(cr_pieces_add(&normal, piece));
-    }
-    cr_pieces_take(pieces, &normal);
+    bool cut_front;
+    CR_TRY(cr_normalize(context, text, out, &cut_front));
+    if (cut_front) *first = false;
     return CR_OK;
+}
+
+// The steps from text to tokens; `special`: whether the text may hold special tokens.
+static enum cr_status encode_pieces(const struct cr_tokenizer *tokenizer, struct cr_pieces *pieces,
+                                    bool special, struct cr_ids *out, struct cr_ids *starts)
+{
+    CR_TRY(cr_added_cut(tokenizer->added, false, special, pieces));
+    if (!cr_normalizer_idle(tokenizer->normalizer))
+        CR_TRY(cr_pieces_rewrite(pieces, normalize, tokenizer->normalizer));
+    CR_TRY(cr_added_cut(tokenizer->added, true, special, pieces));
+    CR_TRY(cr_split(tokenizer->splitter, pieces));
+    return cr_bpe_encode(tokenizer->bpe, pieces, out, starts);
 }
 
 static enum cr_status encode(const struct cr_tokenizer *tokenizer, struct cr_slice text, bool add_special,
                              struct cr_ids *out)
 {
     CR_CLEANUP(cr_pieces_release) struct cr_pieces pieces = {0};
-    CR_TRY(cr_append(&pieces.text, text.data, text.size));
-    CR_TRY(cr_pieces_add(&pieces, (struct cr_piece){.end = text.size, .token = CR_NO_TOKEN, .first = true}));
-    CR_TRY(cr_added_cut(tokenizer->added, false, &pieces));
-    if (!cr_normalizer_idle(tokenizer->normalizer)) CR_TRY(normalize_pieces(tokenizer->normalizer, &pieces));
-    CR_TRY(cr_added_cut(tokenizer->added, true, &pieces));
-    CR_TRY(cr_split(tokenizer->splitter, &pieces));
+    CR_TRY(cr_pieces_append(&pieces, text));
     if (add_special) CR_TRY(cr_ids_append_all(out, &tokenizer->template.before));
-    CR_TRY(cr_bpe_encode(tokenizer->bpe, &pieces, out));
+    CR_TRY(encode_pieces(tokenizer, &pieces, true, out, NULL));
     return add_special ? cr_ids_append_all(out, &tokenizer->template.after) : CR_OK;
+}
+
+static enum cr_status check_text(struct cr_slice text)
+{
+    size_t bad_at;
+    if (text.size > TEXT_LIMIT)
+        return cr_fail(CR_NO_MEMORY, "a text of %zu bytes is over the limit of %d", text.size, TEXT_LIMIT);
+    if (!cr_utf8_valid(text, &bad_at)) return cr_fail(CR_INVALID, "text is not UTF-8 at byte %zu", bad_at);
+    return CR_OK;
 }
 
 enum cr_status cr_tokenizer_encode(const struct cr_tokenizer *tokenizer, struct cr_slice text,
                                    bool add_special, struct cr_ids *out)
 {
-    size_t bad_at, count = out->count;
-    if (text.size > TEXT_LIMIT)
-        return cr_fail(CR_NO_MEMORY, "a text of %zu bytes is over the limit of %d", text.size, TEXT_LIMIT);
-    if (!cr_utf8_valid(text, &bad_at)) return cr_fail(CR_INVALID, "text is not UTF-8 at byte %zu", bad_at);
+    size_t count = out->count;
+    CR_TRY(check_text(text));
     enum cr_status status = encode(tokenizer, text, add_special, out);
     if (status != CR_OK) out->count = count;
+    return status;
+}
+
+// Whether token `i`, which begins at starts[i], holds a character between a mark and the next, for marks 0,
+// 2, ...
+static enum cr_status tell_marked(const struct cr_pieces *pieces, const struct cr_ids *starts,
+                                  struct cr_ids *marked)
+{
+    size_t mark = 0;
+    for (size_t i = 0; i < starts->count; i++) {
+        size_t start = starts->items[i];
+        size_t end = i + 1 < starts->count ? starts->items[i + 1] : pieces->text.size;
+        while (mark + 1 < pieces->mark_count && pieces->marks[mark + 1] <= start) mark += 2;
+        bool within = mark + 1 < pieces->mark_count && pieces->marks[mark] < pieces->marks[mark + 1] &&
+                      pieces->marks[mark] < end;
+        CR_TRY(cr_ids_append(marked, within));
+    }
+    return CR_OK;
+}
+
+enum cr_status cr_tokenizer_encode_pieces(const struct cr_tokenizer *tokenizer, struct cr_pieces *pieces,
+                                          struct cr_ids *out, struct cr_ids *marked)
+{
+    CR_CLEANUP(cr_ids_release) struct cr_ids ids = {0};
+    CR_CLEANUP(cr_ids_release) struct cr_ids starts = {0};
+    CR_CLEANUP(cr_ids_release) struct cr_ids flags = {0};
+    CR_TRY(check_text(cr_buffer_slice(&pieces->text)));
+    CR_TRY(encode_pieces(tokenizer, pieces, false, &ids, &starts));
+    CR_TRY(tell_marked(pieces, &starts, &flags));
+    size_t count = out->count, marked_count = marked->count;
+    enum cr_status status = cr_ids_append_all(out, &ids);
+    if (status == CR_OK) status = cr_ids_append_all(marked, &flags);
+    if (status != CR_OK) {
+        out->count = count;
+        marked->count = marked_count;
+    }
     return status;
 }
 
@@ -257,6 +309,11 @@ struct cr_slice cr_tokenizer_token(const struct cr_tokenizer *tokenizer, uint32_
 const struct cr_template *cr_tokenizer_template(const struct cr_tokenizer *tokenizer)
 {
     return &tokenizer->template;
+}
+
+bool cr_tokenizer_added(const struct cr_tokenizer *tokenizer, struct cr_slice text, uint32_t *out)
+{
+    return cr_vocabulary_find(cr_added_vocabulary(tokenizer->added), text, out);
 }
 
 size_t cr_tokenizer_vocabulary(const struct cr_tokenizer *tokenizer)

@@ -50,6 +50,10 @@ struct cr_data_config {
     char *eval;  // path or NULL
     size_t max_length;
     bool train_on_prompt;
+    int chat_template; // enum cr_chat_template
+    struct cr_string_list label_words;
+    char *label_prompt;
+    size_t max_bad_rows;
 };
 
 struct cr_tuning_config {

@@ -24,49 +24,123 @@ void cr_tally_add(struct cr_tally *sum, const struct cr_tally *more)
     sum->correct += more->correct;
     sum->examples += more->examples;
     sum->exact += more->exact;
+    sum->chosen += more->chosen;
     sum->tokens += more->tokens;
     sum->steps += more->steps;
 }
 
-static enum cr_status evaluate_batch(const struct cr_model *model, struct cr_pass *pass,
-                                     const struct cr_tuned *tuned, const struct cr_batch *batch, bool *right,
-                                     struct cr_tally *tally)
+// What one evaluation works with.
+struct evaluation {
+    const struct cr_model *model;
+    struct cr_pass *pass;
+    const struct cr_tuned *tuned;
+    const struct cr_dataset *data;
+    struct cr_batch *batch;
+    bool *right;     // [row_capacity]
+    int32_t *labels; // [row_capacity] of one sequence alone
+    struct cr_tally *tally;
+};
+
+static enum cr_status add_loss(const struct evaluation *evaluation, const struct cr_rows *rows, double *loss)
 {
-    struct cr_rows rows = cr_rows_of(batch);
-    double loss = 0;
-    CR_TRY(cr_pass_forward(pass, tuned, &rows, 0, model->config.layers));
-    CR_TRY(cr_pass_loss(pass, tuned, &rows, 0, &loss, right));
-    if (!isfinite(loss)) return cr_model_fail_nonfinite(model, "evaluation: the loss", "");
-    tally->loss_sum += loss;
-    for (size_t s = 0; s < batch->sequences; s++) {
+    *loss = 0;
+    CR_TRY(cr_pass_loss(evaluation->pass, evaluation->tuned, rows, 0, loss, evaluation->right));
+    if (!isfinite(*loss)) return cr_model_fail_nonfinite(evaluation->model, "evaluation: the loss", "");
+    return CR_OK;
+}
+
+// Counts sequences [first, last), whose rows `right` tells of.
+static void count_right(const struct evaluation *evaluation, size_t first, size_t last)
+{
+    const struct cr_batch *batch = evaluation->batch;
+    struct cr_tally *tally = evaluation->tally;
+    for (size_t s = first; s < last; s++) {
         bool all = true;
         for (size_t i = batch->offset[s]; i < batch->offset[s + 1]; i++) {
-            all = all && right[i];
-            tally->correct += batch->labels[i] != CR_LABEL_IGNORE && right[i];
+            bool labelled = batch->labels[i] != CR_LABEL_IGNORE;
+            all = all && evaluation->right[i];
+            tally->correct += labelled && evaluation->right[i];
+            tally->labelled += labelled;
         }
         tally->exact += all;
     }
-    tally->examples += batch->sequences;
-    tally->labelled += batch->labelled;
-    tally->tokens += batch->rows;
+    tally->examples += last - first;
+}
+
+// Sequence by sequence, of which `choices` each are of one row; the tally is of the right ones.
+static enum cr_status choose(const struct evaluation *evaluation, struct cr_rows rows, size_t choices,
+                             size_t example)
+{
+    const struct cr_batch *batch = evaluation->batch;
+    double best = INFINITY, right = INFINITY;
+    rows.labels = evaluation->labels;
+    for (size_t i = 0; i < batch->rows; i++) evaluation->labels[i] = CR_LABEL_IGNORE;
+    for (size_t s = 0; s < batch->sequences; s++) {
+        double loss;
+        size_t first = batch->offset[s], last = batch->offset[s + 1];
+        for (size_t i = first; i < last; i++) evaluation->labels[i] = batch->labels[i];
+        CR_TRY(add_loss(evaluation, &rows, &loss));
+        for (size_t i = first; i < last; i++) evaluation->labels[i] = CR_LABEL_IGNORE;
+        best = fmin(best, loss);
+        if (cr_dataset_at(evaluation->data, example + s).right) {
+            right = loss;
+            evaluation->tally->loss_sum += loss;
+            count_right(evaluation, s, s + 1);
+        }
+        if ((s + 1) % choices != 0) continue;
+        evaluation->tally->chosen += right <= best;
+        best = right = INFINITY;
+    }
     return CR_OK;
+}
+
+static enum cr_status evaluate_batch(const struct evaluation *evaluation, size_t choices, size_t example)
+{
+    const struct cr_batch *batch = evaluation->batch;
+    struct cr_rows rows = cr_rows_of(batch);
+    CR_TRY(cr_pass_forward(evaluation->pass, evaluation->tuned, &rows, 0, evaluation->model->config.layers));
+    evaluation->tally->tokens += batch->rows;
+    if (choices > 1) return choose(evaluation, rows, choices, example);
+    double loss;
+    CR_TRY(add_loss(evaluation, &rows, &loss));
+    evaluation->tally->loss_sum += loss;
+    count_right(evaluation, 0, batch->sequences);
+    return CR_OK;
+}
+
+// Tokens of the examples of one row.
+static size_t group_rows(const struct cr_dataset *data, size_t example)
+{
+    size_t rows = 0;
+    for (size_t k = 0; k < cr_dataset_choices(data); k++) rows += cr_dataset_at(data, example + k).count;
+    return rows;
+}
+
+size_t cr_evaluation_rows(const struct cr_dataset *data)
+{
+    size_t rows = 0, choices = cr_dataset_choices(data);
+    for (size_t i = 0; i < cr_dataset_count(data); i += choices) rows = cr_most(rows, group_rows(data, i));
+    return rows;
 }
 
 enum cr_status cr_evaluate(const struct cr_model *model, struct cr_pass *pass, const struct cr_tuned *tuned,
                            const struct cr_dataset *data, struct cr_batch *batch, struct cr_tally *tally)
 {
     CR_FREE bool *right = NULL;
+    CR_FREE int32_t *labels = NULL;
     CR_TRY(cr_allocate(batch->row_capacity, sizeof *right, &right));
+    CR_TRY(cr_allocate(batch->row_capacity, sizeof *labels, &labels));
     struct cr_tally sum = *tally;
-    size_t i = 0, count = cr_dataset_count(data);
+    const struct evaluation evaluation = {model, pass, tuned, data, batch, right, labels, &sum};
+    size_t i = 0, count = cr_dataset_count(data), choices = cr_dataset_choices(data);
     while (i < count) {
+        size_t first = i;
         cr_batch_clear(batch);
         do {
-            CR_TRY(cr_batch_add(batch, cr_dataset_at(data, i)));
-            i++;
-        } while (i < count && batch->sequences < batch->sequence_capacity &&
-                 batch->rows + cr_dataset_at(data, i).count <= batch->row_capacity);
-        CR_TRY(evaluate_batch(model, pass, tuned, batch, right, &sum));
+            for (size_t k = 0; k < choices; k++) CR_TRY(cr_batch_add(batch, cr_dataset_at(data, i++)));
+        } while (i < count && batch->sequences + choices <= batch->sequence_capacity &&
+                 batch->rows + group_rows(data, i) <= batch->row_capacity);
+        CR_TRY(evaluate_batch(&evaluation, choices, first));
     }
     *tally = sum;
     return CR_OK;

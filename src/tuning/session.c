@@ -6,6 +6,19 @@
 
 enum { TOGETHER_ROWS = 1024 }; // of a walk, where examples are short
 
+struct cr_dataset_options cr_data_options(const struct cr_data_config *config)
+{
+    return (struct cr_dataset_options){
+        .max_length = config->max_length,
+        .train_on_prompt = config->train_on_prompt,
+        .chat_template = (enum cr_chat_template)config->chat_template,
+        .label_words = (const char *const *)config->label_words.items,
+        .label_count = config->label_words.count,
+        .label_prompt = config->label_prompt,
+        .max_bad_rows = config->max_bad_rows,
+    };
+}
+
 enum cr_dtype cr_activation_type(const struct cr_compute *compute, int wanted,
                                  const struct cr_event_sink *sink)
 {
@@ -59,13 +72,13 @@ size_t cr_session_context(const struct cr_session *session)
 static enum cr_status evaluate_data(const struct cr_session *session, const struct cr_dataset *data,
                                     struct cr_tally *tally)
 {
-    size_t rows = TOGETHER_ROWS;
-    for (size_t i = 0; i < cr_dataset_count(data); i++) rows = cr_most(rows, cr_dataset_at(data, i).count);
+    size_t rows = cr_most(TOGETHER_ROWS, cr_evaluation_rows(data));
+    size_t sequences = cr_most(CR_EVALUATION_SEQUENCES, cr_dataset_choices(data));
     struct cr_batch *batch;
-    CR_TRY(cr_batch_new(CR_EVALUATION_SEQUENCES, rows, &batch));
+    CR_TRY(cr_batch_new(sequences, rows, &batch));
     struct cr_pass *pass = NULL;
     enum cr_status status =
-        cr_pass_new(session->model, rows, CR_EVALUATION_SEQUENCES, prefix_of(session), false, &pass);
+        cr_pass_new(session->model, rows, sequences, prefix_of(session), false, &pass);
     if (status == CR_OK)
         status = cr_evaluate(session->model, pass, cr_session_tuned(session), data, batch, tally);
     cr_pass_free(pass);

@@ -7,6 +7,9 @@
 #include "tuning/structure.h"
 #include "tuning/trainer.h"
 
+// How the settings want examples made; strings stay the settings'. append_eos is left to the caller.
+struct cr_dataset_options cr_data_options(const struct cr_data_config *config);
+
 // Zero-initialise it; release with cr_session_release (usable with CR_CLEANUP).
 struct cr_session {
     struct cr_model *model;

@@ -11,6 +11,7 @@
 #include "tuning/session.h"
 #include "tuning/trainer_parts.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,11 +32,8 @@ static enum cr_status open_data(struct cr_trainer *trainer, const struct cr_tuni
 {
     CR_TRY(cr_tokenizer_open(trainer->base, &trainer->tokenizer));
     CR_TRY(cr_tuning_config_check_context(config, trainer->model->config.context));
-    trainer->data_options = (struct cr_dataset_options){
-        .max_length = config->data.max_length,
-        .train_on_prompt = config->data.train_on_prompt,
-        .append_eos = true,
-    };
+    trainer->data_options = cr_data_options(&config->data);
+    trainer->data_options.append_eos = true;
     if (!config->data.train) return CR_OK;
     CR_TRY(cr_dataset_open(config->data.train, trainer->tokenizer, &trainer->data_options, &trainer->data));
     size_t examples = cr_dataset_count(trainer->data);
@@ -112,6 +110,13 @@ static void announce(const struct cr_trainer *trainer)
         cr_emit(&trainer->sink, CR_EVENT_WARNING, "train.warning",
                 "some rows of the training data have no labelled token and are left out",
                 CR_FIELD("skipped", cr_dataset_skipped(trainer->data)));
+    size_t bad = cr_dataset_bad_rows(trainer->data);
+    if (bad > 0) {
+        char message[1024];
+        snprintf(message, sizeof message, "%zu bad rows of the training data are left out; the first: %s",
+                 bad, cr_dataset_first_bad(trainer->data));
+        cr_emit(&trainer->sink, CR_EVENT_WARNING, "train.warning", message, CR_FIELD("bad_rows", bad));
+    }
     cr_emit(&trainer->sink, CR_EVENT_INFO, "train.begin", NULL, CR_FIELD("parameters", parameters),
             CR_FIELD("trainable", trainer->structure->parameters.count), CR_FIELD("examples", examples),
             CR_FIELD("steps", trainer->total_steps), CR_FIELD("memory", memory_in_use(trainer)));

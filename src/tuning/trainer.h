@@ -19,6 +19,7 @@ struct cr_tally {
     size_t correct;  // of these, whose label is the arg max: evaluation alone counts them
     size_t examples; // evaluated
     size_t exact;    // of these, every label is the arg max
+    size_t chosen;   // of these, no other label word is likelier than the right one, where choices were made
     size_t tokens;   // rows in all
     size_t steps;    // optimiser steps
 };
@@ -28,8 +29,8 @@ void cr_tally_add(struct cr_tally *sum, const struct cr_tally *more);
 // Opens model, tokenizer and data, makes the tuned structure and its initial values (from config->seed), and
 // sizes all memory. Where config->data.train is NULL no training data is opened: such a trainer (a federation
 // server's) has parameters, digest, evaluation and saving; cr_trainer_total_steps is 0 and cr_trainer_run is
-// refused with CR_INVALID. `compute` must outlive it. Events: "train.begin", "train.step", "train.eval",
-// "train.warning".
+// refused with CR_INVALID. `compute` and the strings of config->data must outlive it. Events: "train.begin",
+// "train.step", "train.eval", "train.warning".
 enum cr_status cr_trainer_new(const struct cr_tuning_config *config, struct cr_compute *compute,
                               const struct cr_event_sink *sink, struct cr_trainer **out);
 void cr_trainer_free(struct cr_trainer *trainer); // NULL is allowed

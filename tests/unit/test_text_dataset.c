@@ -146,6 +146,13 @@ static void bad_rows_are_named(void **state)
         {"{\"text\": \"a\"}\n{\"text\": 7}\n", ":2: \"text\" must be a string"},
         {"{\"text\": \"a\"}\n{\"txet\": \"a\"}\n", ":2: \"text\" is missing"},
         {"{\"prompt\": \"a\"}", ":1: a row needs \"text\""},
+        {"{\"messages\": []}", ":1: \"messages\" must be a list of messages"},
+        {"{\"messages\": [7]}", ":1: message 1: \"role\" and \"content\" must be strings"},
+        {"{\"messages\": [{\"role\": \"tool\", \"content\": \"a\"}]}", ":1: message 1: \"role\" is \"tool\""},
+        {"{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}]}", ":1: messages need a chat template"},
+        {"{\"conversations\": [{\"from\": \"gpt\", \"value\": null}]}", ":1: message 1: \"from\" and"},
+        {"{\"instruction\": \"a\", \"output\": \"b\", \"history\": [[\"a\"]]}", ":1: \"history\" must be"},
+        {"{\"instruction\": \"a\", \"output\": \"b\", \"system\": \"c\"}", ":1: \"system\" and \"history\""},
         {"{\"instruction\": \"a\"}", ":1: \"output\" is missing"},
         {"[{\"text\": \"a\"},\n{\"text\": null}]", ":2: item 2: \"text\" must be a string"},
         {"[{\"text\": \"a\"} {\"text\": \"b\"}]", "\",\" or \"]\" is wanted"},
@@ -169,6 +176,152 @@ static void bad_rows_are_named(void **state)
     cr_tokenizer_free(tokenizer);
 }
 
+// What each row reads as, shown as the text of its tokens with the labels in brackets.
+static void assert_shown(const char *wanted, const struct cr_tokenizer *tokenizer, struct cr_example example)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    bool within = false;
+    for (size_t i = 0; i < example.count; i++) {
+        bool label = i > 0 && example.labels[i - 1] != CR_LABEL_IGNORE;
+        if (label != within) assert_ok(cr_append(&text, label ? "[" : "]", 1));
+        within = label;
+        assert_ok(cr_tokenizer_decode(tokenizer, &example.tokens[i], 1, false, &text));
+    }
+    assert_string_equal(cr_buffer_text(&text), wanted);
+}
+
+static void conversations_are_told_by_their_keys(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *wanted;
+        enum cr_chat_template template;
+        bool train_on_prompt;
+    } cases[] = {
+        {"{\"messages\": [{\"role\": \"user\", \"content\": \"q\"}, {\"role\": \"assistant\", "
+         "\"content\": \"a\"}]}",
+         "<s>q\n[a</s>", CR_CHAT_PLAIN, false},
+        {"{\"conversations\": [{\"from\": \"human\", \"value\": \"q\"}, {\"from\": \"gpt\", \"value\": "
+         "\"a\"}, {\"from\": \"human\", \"value\": \"r\"}, {\"from\": \"gpt\", \"value\": \"b\"}]}",
+         "<s>q\n[a</s>]r\n[b</s>", CR_CHAT_PLAIN, false},
+        {"{\"conversations\": [{\"role\": \"system\", \"content\": \"s\"}, {\"role\": \"user\", \"content\": "
+         "\"q\"}, {\"role\": \"assistant\", \"content\": \"a\"}], \"system\": \"other\"}",
+         "<s>[s\nq\na</s>", CR_CHAT_PLAIN, true},
+        {"{\"conversations\": [{\"from\": \"human\", \"value\": \"q\"}, {\"from\": \"gpt\", \"value\": "
+         "\"a\"}], \"system\": \"s\"}",
+         "<s>s\nq\n[a</s>", CR_CHAT_PLAIN, false},
+        {"{\"instruction\": \"q\", \"input\": \"i\", \"output\": \"a\", \"system\": \"s\", \"history\": "
+         "[[\"h\", \"g\"]]}",
+         "<s>s\nh\n[g</s>]q\ni\n[a</s>", CR_CHAT_PLAIN, false},
+        {"{\"question\": \"q\", \"answer\": \"a\"}", "<s>q\n[a</s>", CR_CHAT_PLAIN, false},
+        {"{\"messages\": [{\"role\": \"user\", \"content\": \"</s>\"}, {\"role\": \"assistant\", "
+         "\"content\": \"a\"}]}",
+         "<s>[INST] </s> [/INST][ a </s>", CR_CHAT_LLAMA2, false},
+    };
+    struct cr_tokenizer *tokenizer = make_tokenizer("<s>");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct cr_dataset *dataset = NULL;
+        assert_ok(open_text(cases[i].text, tokenizer,
+                            (struct cr_dataset_options){.chat_template = cases[i].template,
+                                                        .train_on_prompt = cases[i].train_on_prompt},
+                            &dataset));
+        assert_shown(cases[i].wanted, tokenizer, cr_dataset_at(dataset, 0));
+        cr_dataset_free(dataset);
+    }
+    cr_tokenizer_free(tokenizer);
+}
+
+static void label_words_are_the_labels(void **state)
+{
+    (void)state;
+    static const char *const by_place[] = {"bad", "good"}, *const by_name[] = {"neg=bad", "pos=good"};
+    const char *rows[] = {"sentence\tlabel\nok then\t1\r\n\nno\t0\n", "ok then\tpos\nno\tneg"};
+    char tabs[] = "/tmp/carrel-dataset-XXXXXX.tsv";
+    int fd = mkstemps(tabs, 4);
+    assert_true(fd >= 0 && close(fd) == 0);
+    struct cr_tokenizer *tokenizer = make_tokenizer("<s>");
+    struct cr_dataset *dataset = NULL;
+    for (size_t i = 0; i < 2; i++) {
+        struct cr_dataset_options options = {.max_length = 64,
+                                             .label_words = i == 0 ? by_place : by_name,
+                                             .label_count = 2,
+                                             .label_prompt = "<{text}>:"};
+        assert_ok(cr_file_write(tabs, cr_slice_of_string(rows[i]), false));
+        assert_ok(cr_dataset_open(tabs, tokenizer, &options, &dataset));
+        assert_int_equal(cr_dataset_count(dataset), 2);
+        assert_int_equal(cr_dataset_choices(dataset), 1);
+        assert_shown("<s><ok then>:[ good", tokenizer, cr_dataset_at(dataset, 0));
+        assert_shown("<s><no>:[ bad", tokenizer, cr_dataset_at(dataset, 1));
+        cr_dataset_free(dataset);
+
+        options.all_choices = true;
+        options.max_length = 15; // the longer row does not fit with both words
+        assert_ok(cr_dataset_open(tabs, tokenizer, &options, &dataset));
+        assert_int_equal(cr_dataset_skipped(dataset), 1);
+        assert_int_equal(cr_dataset_count(dataset), 2);
+        assert_int_equal(cr_dataset_choices(dataset), 2);
+        assert_shown("<s><no>:[ good", tokenizer, cr_dataset_at(dataset, 1));
+        assert_true(cr_dataset_at(dataset, 0).right && !cr_dataset_at(dataset, 1).right);
+        cr_dataset_free(dataset);
+    }
+    static const struct {
+        const char *rows, *prompt, *part;
+        size_t words;
+    } cases[] = {
+        {"a\t2", "{text}", ":1: label \"2\" is of no label word", 2},
+        {"a\t0\nb", "{text}", ":2: a sentence, one TAB", 2},
+        {"a\t0\t1", "{text}", ":1: a sentence, one TAB", 2},
+        {"a\t0", "{txet}", "has no {text}", 2},
+        {"a\t0", "{text}", "data.label_words", 0},
+        {"\xff\t0", "{text}", ":1: text is not UTF-8", 2},
+        {"sentence\tlabel\n", "{text}", "there are no rows", 2},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct cr_dataset_options options = {.max_length = 64,
+                                                   .label_words = by_place,
+                                                   .label_count = cases[i].words,
+                                                   .label_prompt = cases[i].prompt};
+        assert_ok(cr_file_write(tabs, cr_slice_of_string(cases[i].rows), false));
+        assert_fails(CR_INVALID, cases[i].part, cr_dataset_open(tabs, tokenizer, &options, &dataset));
+    }
+    cr_tokenizer_free(tokenizer);
+    assert_int_equal(unlink(tabs), 0);
+}
+
+static void some_bad_rows_are_passed_over(void **state)
+{
+    (void)state;
+    static const char rows[] = "{\"text\": \"a\"}\n{\"text\": 7}\n{\"text\": \n{\"text\": \"b\"}\nx\n";
+    struct cr_tokenizer *tokenizer = make_tokenizer("<s>");
+    struct cr_dataset *dataset = NULL;
+    assert_ok(open_text(rows, tokenizer, (struct cr_dataset_options){.max_bad_rows = 3}, &dataset));
+    assert_int_equal(cr_dataset_count(dataset), 2);
+    assert_int_equal(cr_dataset_bad_rows(dataset), 3);
+    assert_non_null(strstr(cr_dataset_first_bad(dataset), ":2: \"text\" must be a string; "));
+    assert_non_null(strstr(cr_dataset_first_bad(dataset), ":5:"));
+    cr_dataset_free(dataset);
+    dataset = NULL;
+    assert_fails(CR_INVALID, "more than 2 bad rows",
+                 open_text(rows, tokenizer, (struct cr_dataset_options){.max_bad_rows = 2}, &dataset));
+    assert_non_null(strstr(cr_error_message(), ":3:"));
+    // A first row that is bad tells no kind; in an array only what is an object can be passed over.
+    assert_ok(open_text("{\"txet\": \"a\"}\n{\"text\": \"b\"}", tokenizer,
+                        (struct cr_dataset_options){.max_bad_rows = 9}, &dataset));
+    cr_dataset_free(dataset);
+    assert_ok(open_text("[{\"text\": 7}, {\"text\": \"b\"}]", tokenizer,
+                        (struct cr_dataset_options){.max_bad_rows = 9}, &dataset));
+    assert_int_equal(cr_dataset_bad_rows(dataset), 1);
+    cr_dataset_free(dataset);
+    dataset = NULL;
+    assert_fails(CR_INVALID, "item 1",
+                 open_text("[{\"text\" 7}, {\"text\": \"b\"}]", tokenizer,
+                           (struct cr_dataset_options){.max_bad_rows = 9}, &dataset));
+    assert_fails(
+        CR_INVALID, "the others are bad",
+        open_text("{\"text\": 7}", tokenizer, (struct cr_dataset_options){.max_bad_rows = 9}, &dataset));
+    cr_tokenizer_free(tokenizer);
+}
+
 static void batches_hold_rows_without_padding(void **state)
 {
     (void)state;
@@ -176,7 +329,7 @@ static void batches_hold_rows_without_padding(void **state)
     assert_ok(cr_batch_new(2, 5, &batch));
     const uint32_t tokens[] = {4, 5, 6, 7};
     const int32_t labels[] = {5, CR_LABEL_IGNORE, 7, CR_LABEL_IGNORE};
-    struct cr_example two = {tokens, labels, 2, 1}, four = {tokens, labels, 4, 2};
+    struct cr_example two = {tokens, labels, 2, 1, true}, four = {tokens, labels, 4, 2, true};
     assert_ok(cr_batch_add(batch, two));
     assert_fails(CR_INVALID, "does not fit", cr_batch_add(batch, four));
     assert_int_equal(batch->rows, 2);
@@ -283,6 +436,9 @@ int main(void)
         cmocka_unit_test(alpaca_prompts_are_masked),
         cmocka_unit_test(long_rows_are_cut),
         cmocka_unit_test(bad_rows_are_named),
+        cmocka_unit_test(conversations_are_told_by_their_keys),
+        cmocka_unit_test(label_words_are_the_labels),
+        cmocka_unit_test(some_bad_rows_are_passed_over),
         cmocka_unit_test(batches_hold_rows_without_padding),
         cmocka_unit_test(training_merges_the_most_frequent),
         cmocka_unit_test(training_equals_the_reference),
