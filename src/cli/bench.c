@@ -128,12 +128,19 @@ static enum cr_status bench_product(struct bench *bench, const struct benchmark 
     return CR_OK;
 }
 
-// LoRA r = 8 on q and v: the shape that the project's figures are given for, and the same with one long
-// sequence.
+// LoRA r = 8 on q and v: the shape that the project's figures are given for, the same with one long sequence,
+// and GPT-2's smallest.
 static const struct cr_bench_shape llama_shape = {
     .layers = 12, .hidden = 1024, .heads = 16, .intermediate = 2816, .vocabulary = 32000, .context = 256};
 static const struct cr_bench_shape long_shape = {
     .layers = 12, .hidden = 1024, .heads = 16, .intermediate = 2816, .vocabulary = 32000, .context = 2048};
+static const struct cr_bench_shape gpt2_shape = {.gpt2 = true,
+                                                 .layers = 12,
+                                                 .hidden = 768,
+                                                 .heads = 12,
+                                                 .intermediate = 3072,
+                                                 .vocabulary = 50257,
+                                                 .context = 256};
 
 // Steps and products in turn, so that what else the machine does falls on both.
 static enum cr_status run_steps(struct bench *bench, const struct benchmark *self,
@@ -179,7 +186,7 @@ static enum cr_status bench_step(struct bench *bench, const struct benchmark *se
         status = cr_bench_model_make(shape, dtype, self->batch * (bench->repeats + 1), &directory);
     if (status == CR_OK) status = cr_path_join(directory, "train.jsonl", &data);
     if (status == CR_OK) {
-        char *modules[] = {(char[]){"q_proj"}, (char[]){"v_proj"}};
+        char *modules[] = {shape->gpt2 ? (char[]){"c_attn"} : (char[]){"q_proj"}, (char[]){"v_proj"}};
         struct cr_tuning_config config = {
             .model_name_or_path = directory,
             .dtype = dtype == CR_BF16 ? CR_COMPUTE_BFLOAT16 : CR_COMPUTE_FLOAT32,
@@ -187,7 +194,7 @@ static enum cr_status bench_step(struct bench *bench, const struct benchmark *se
             .threads = bench->threads,
             .method = CR_METHOD_LORA,
             .data = {.train = data, .max_length = shape->context},
-            .lora = {.r = 8, .lora_alpha = 16, .target_modules = {modules, 2}},
+            .lora = {.r = 8, .lora_alpha = 16, .target_modules = {modules, shape->gpt2 ? 1 : 2}},
             .training = {.optim = CR_OPTIMIZER_ADAMW,
                          .learning_rate = 1e-4,
                          .adam_beta1 = 0.9,
@@ -200,9 +207,9 @@ static enum cr_status bench_step(struct bench *bench, const struct benchmark *se
                          .logging_steps = 1},
         };
         struct row row = {.name = self->name, .unit = "tokens/s"};
-        snprintf(row.note, sizeof row.note,
-                 "llama d=%zu L=%zu ff=%zu V=%zu, B=%zu T=%zu, LoRA r=8 on q and v", shape->hidden,
-                 shape->layers, shape->intermediate, shape->vocabulary, self->batch, shape->context);
+        snprintf(row.note, sizeof row.note, "%s d=%zu L=%zu ff=%zu V=%zu, B=%zu T=%zu, LoRA r=8 on %s",
+                 shape->gpt2 ? "gpt2" : "llama", shape->hidden, shape->layers, shape->intermediate,
+                 shape->vocabulary, self->batch, shape->context, shape->gpt2 ? "q, k and v" : "q and v");
         status = run_steps(bench, self, &config, compute, &row);
         if (status == CR_OK) add_row(bench, row);
     }
@@ -256,6 +263,7 @@ static const struct benchmark benchmarks[] = {
     {"tune-step", bench_step, CR_BF16, &llama_shape, 4},
     {"tune-step-float32", bench_step, CR_F32, &llama_shape, 4},
     {"tune-step-2048", bench_step, CR_BF16, &long_shape, 1},
+    {"tune-step-gpt2", bench_step, CR_BF16, &gpt2_shape, 4},
     {"encode", bench_encode, CR_F32, NULL, 0},
 };
 
@@ -340,7 +348,7 @@ enum cr_status cr_command_bench(int argc, char **argv)
         "Measures how fast carrel runs here. Each figure stands beside the limit that this machine sets, "
         "measured in\n"
         "the same run. Benchmarks: product-bfloat16, product-float32, tune-step, tune-step-float32,\n"
-        "tune-step-2048, encode.",
+        "tune-step-2048, tune-step-gpt2, encode.",
         items,
         sizeof items / sizeof *items,
         0,

@@ -10,13 +10,14 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { TENSORS_PER_LAYER = 9, LONGEST_NAME = 80 };
+enum { MOST_PER_LAYER = 12, MOST_ENDS = 4, LONGEST_NAME = 80 };
 
 static const char *const file_names[] = {"config.json", "model.safetensors", "tokenizer.json", "train.jsonl"};
 
 double cr_bench_operations(const struct cr_bench_shape *shape)
 {
-    size_t per_layer = 4 * shape->hidden * shape->hidden + 3 * shape->hidden * shape->intermediate;
+    size_t wide = shape->gpt2 ? 2 : 3; // linears to or from `intermediate`
+    size_t per_layer = 4 * shape->hidden * shape->hidden + wide * shape->hidden * shape->intermediate;
     size_t parameters = shape->layers * per_layer + shape->vocabulary * shape->hidden;
     // Scores and sums forward; the gradients of p, v, q and k: six products of 2·d operations for each key.
     size_t attention = shape->layers * 6 * 2 * shape->hidden * shape->context / 2;
@@ -33,6 +34,17 @@ static enum cr_status write_file(const char *directory, const char *name, const 
 static enum cr_status write_config(const struct cr_bench_shape *shape, const char *directory)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    if (shape->gpt2) {
+        CR_TRY(cr_append_format(
+            &text,
+            "{\"model_type\": \"gpt2\", \"architectures\": [\"GPT2LMHeadModel\"], "
+            "\"n_embd\": %zu, \"n_inner\": %zu, \"n_layer\": %zu, \"n_head\": %zu, \"vocab_size\": %zu, "
+            "\"n_positions\": %zu, \"layer_norm_epsilon\": 1e-05, \"activation_function\": \"gelu_new\", "
+            "\"tie_word_embeddings\": true}\n",
+            shape->hidden, shape->intermediate, shape->layers, shape->heads, shape->vocabulary,
+            shape->context));
+        return write_file(directory, "config.json", &text);
+    }
     CR_TRY(cr_append_format(
         &text,
         "{\"model_type\": \"llama\", \"architectures\": [\"LlamaForCausalLM\"], "
@@ -76,37 +88,54 @@ static void add_tensor(struct cr_tensor_entry *entries, char (*names)[LONGEST_NA
     (*count)++;
 }
 
+struct tensor {
+    const char *name; // NULL: the end
+    size_t rows, columns;
+};
+
 static void list_tensors(const struct cr_bench_shape *shape, enum cr_dtype dtype,
                          struct cr_tensor_entry *entries, char (*names)[LONGEST_NAME], size_t *count)
 {
-    size_t d = shape->hidden, f = shape->intermediate;
-    const struct {
-        const char *name;
-        size_t rows, columns;
-    } of_layer[TENSORS_PER_LAYER] = {
+    size_t d = shape->hidden, f = shape->intermediate, v = shape->vocabulary;
+    const struct tensor llama_layer[MOST_PER_LAYER] = {
         {"self_attn.q_proj", d, d}, {"self_attn.k_proj", d, d}, {"self_attn.v_proj", d, d},
         {"self_attn.o_proj", d, d}, {"mlp.gate_proj", f, d},    {"mlp.up_proj", f, d},
         {"mlp.down_proj", d, f},    {"input_layernorm", d, 0},  {"post_attention_layernorm", d, 0},
     };
+    const struct tensor gpt2_layer[MOST_PER_LAYER] = {
+        {"ln_1.weight", d, 0},          {"ln_1.bias", d, 0},          {"attn.c_attn.weight", d, 3 * d},
+        {"attn.c_attn.bias", 3 * d, 0}, {"attn.c_proj.weight", d, d}, {"attn.c_proj.bias", d, 0},
+        {"ln_2.weight", d, 0},          {"ln_2.bias", d, 0},          {"mlp.c_fc.weight", d, f},
+        {"mlp.c_fc.bias", f, 0},        {"mlp.c_proj.weight", f, d},  {"mlp.c_proj.bias", d, 0},
+    };
+    const struct tensor llama_ends[MOST_ENDS] = {
+        {"model.embed_tokens.weight", v, d}, {"model.norm.weight", d, 0}, {"lm_head.weight", v, d}};
+    const struct tensor gpt2_ends[MOST_ENDS] = {{"transformer.wte.weight", v, d},
+                                                {"transformer.wpe.weight", shape->context, d},
+                                                {"transformer.ln_f.weight", d, 0},
+                                                {"transformer.ln_f.bias", d, 0}};
+    const struct tensor *layer = shape->gpt2 ? gpt2_layer : llama_layer;
+    const struct tensor *ends = shape->gpt2 ? gpt2_ends : llama_ends;
     *count = 0;
     for (size_t l = 0; l < shape->layers; l++) {
-        for (size_t t = 0; t < TENSORS_PER_LAYER; t++) {
-            snprintf(names[*count], LONGEST_NAME, "model.layers.%zu.%s.weight", l, of_layer[t].name);
-            add_tensor(entries, names, count, dtype, of_layer[t].rows, of_layer[t].columns);
+        for (size_t t = 0; t < MOST_PER_LAYER && layer[t].name; t++) {
+            if (shape->gpt2)
+                snprintf(names[*count], LONGEST_NAME, "transformer.h.%zu.%s", l, layer[t].name);
+            else
+                snprintf(names[*count], LONGEST_NAME, "model.layers.%zu.%s.weight", l, layer[t].name);
+            add_tensor(entries, names, count, dtype, layer[t].rows, layer[t].columns);
         }
     }
-    snprintf(names[*count], LONGEST_NAME, "model.embed_tokens.weight");
-    add_tensor(entries, names, count, dtype, shape->vocabulary, d);
-    snprintf(names[*count], LONGEST_NAME, "model.norm.weight");
-    add_tensor(entries, names, count, dtype, d, 0);
-    snprintf(names[*count], LONGEST_NAME, "lm_head.weight");
-    add_tensor(entries, names, count, dtype, shape->vocabulary, d);
+    for (size_t t = 0; t < MOST_ENDS && ends[t].name; t++) {
+        snprintf(names[*count], LONGEST_NAME, "%s", ends[t].name);
+        add_tensor(entries, names, count, dtype, ends[t].rows, ends[t].columns);
+    }
 }
 
 static enum cr_status write_weights(const struct cr_bench_shape *shape, enum cr_dtype dtype,
                                     const char *directory)
 {
-    size_t most = shape->layers * TENSORS_PER_LAYER + 3, count;
+    size_t most = shape->layers * MOST_PER_LAYER + MOST_ENDS, count;
     CR_FREE struct cr_tensor_entry *entries = NULL;
     CR_FREE char(*names)[LONGEST_NAME] = NULL;
     CR_TRY(cr_allocate(most, sizeof *entries, &entries));

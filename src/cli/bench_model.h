@@ -6,9 +6,11 @@
 #include "base/dtype.h"
 #include "base/status.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct cr_bench_shape {
+    bool gpt2; // or llama
     size_t layers, hidden, heads, intermediate, vocabulary, context;
 };
 
