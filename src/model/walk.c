@@ -102,6 +102,15 @@ static void place_layer_space(struct cr_walk *walk)
     }
 }
 
+// Rows begin at a cache line whatever the vocabulary, which products reward.
+static struct cr_matrix take_logits(struct cr_walk *walk)
+{
+    size_t columns = walk->model->config.vocabulary, line = CR_ALIGNMENT / sizeof(float);
+    struct cr_matrix logits = take(walk, CR_F32, walk->chunk, (columns + line - 1) / line * line);
+    logits.columns = columns;
+    return logits;
+}
+
 static void place_head_space(struct cr_walk *walk)
 {
     const struct cr_model *model = walk->model;
@@ -114,7 +123,7 @@ static void place_head_space(struct cr_walk *walk)
     walk->head_loss = take_floats(walk, walk->chunk);
     walk->head_correct = cr_arena_take(&walk->arena, walk->chunk, sizeof *walk->head_correct);
     walk->right = cr_arena_take(&walk->arena, walk->size.rows, sizeof *walk->right);
-    walk->head_logits = take(walk, CR_F32, walk->chunk, model->config.vocabulary);
+    walk->head_logits = take_logits(walk);
     if (!walk->size.backward) return;
     walk->head_gradient = take(walk, CR_F32, walk->chunk, d);
     // The gradient takes the place of the logits, row by row.
