@@ -67,7 +67,9 @@ static enum cr_status fill(const struct request *request, const struct cr_model_
 {
     char length[24];
     CR_TRY(set(config, "model_name_or_path", request->model));
-    CR_TRY(set(config, "data.train", request->data));
+    // A federation's server needs no data.
+    if (request->data || !request->federation)
+        CR_TRY(set(config, "data.train", request->data ? request->data : "train.jsonl"));
     if (request->eval) CR_TRY(set(config, "data.eval", request->eval));
     CR_TRY(set(config, "method", request->method));
     enum cr_method method = (enum cr_method)config->tuning.method;
@@ -128,7 +130,7 @@ static enum cr_status init(const struct request *request)
 
 enum cr_status cr_command_init(int argc, char **argv)
 {
-    struct request request = {.data = "train.jsonl", .output = "carrel.yaml", .method = "lora"};
+    struct request request = {.output = "carrel.yaml", .method = "lora"};
     bool done;
     const struct cr_flag items[] = {
         {"data", CR_FLAG_STRING, &request.data, "FILE", "the training data (train.jsonl)"},
