@@ -212,6 +212,10 @@ enum cr_status cr_tls_failure(const void *ssl, const char *peer)
         return cr_fail(CR_DENIED, "%s: its certificate was refused: %s", peer,
                        X509_verify_cert_error_string(verified));
     }
+    // Bytes that were changed on their way, found here or there: as good as cut, and a new connection may do.
+    if (library == ERR_LIB_SSL && (reason == SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC ||
+                                   reason == SSL_AD_REASON_OFFSET + SSL_AD_BAD_RECORD_MAC))
+        return cr_fail(CR_IO, "%s: what was sent was changed on its way", peer);
     if (library == ERR_LIB_SSL && reason >= SSL_AD_REASON_OFFSET && reason < SSL_AD_REASON_OFFSET + 256)
         return cr_fail(CR_DENIED, "%s: the peer refused the connection: %s", peer, text ? text : "an alert");
     if (library == ERR_LIB_SSL && reason == SSL_R_UNEXPECTED_EOF_WHILE_READING)

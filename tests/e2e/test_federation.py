@@ -2,52 +2,17 @@
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import ssl
 import struct
-import subprocess
-import sys
-import tempfile
-import threading
 import time
 import unittest
 
-BIN = os.path.abspath(sys.argv.pop(1))
-ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
-SILOS = {"anne": 9, "ben": 6, "cleo": 14}  # rows of each
-
-MODEL = {
-    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu", "hidden_size": 32,
-    "initializer_range": 0.02, "intermediate_size": 64, "max_position_embeddings": 128, "num_attention_heads": 4,
-    "num_hidden_layers": 2, "num_key_value_heads": 2, "bos_token_id": 0, "eos_token_id": 1, "rms_norm_eps": 1e-05,
-    "rope_theta": 10000.0, "tie_word_embeddings": True, "torch_dtype": "float32", "vocab_size": 300}
+from federation_support import Federation, Proxy, SILOS, program, write_rows
 
 # Long enough rounds that something can happen in the middle of one.
 LONG = "federation: {{rounds: 3, local_steps: {steps}, min_clients: 3, progress_timeout: 60, {address}, state_dir: {dir}/server}}"
-
-
-def program(*arguments, **options):
-    return subprocess.run([os.path.join(BIN, "carrel"), *arguments], env=ENVIRONMENT, capture_output=True, text=True,
-                          timeout=300, **options)
-
-
-def words(seed, count):
-    """Rows of invented words, the same on every machine."""
-    state = seed
-    for _ in range(count):
-        row = []
-        for _ in range(12):
-            state = (state * 1103515245 + 12345) % 2 ** 31
-            row.append("".join("aeioulnrst"[state // 7 ** k % 10] for k in range(2 + state % 4)))
-        yield " ".join(row)
-
-
-def write_rows(path, rows):
-    with open(path, "w") as file:
-        for row in rows:
-            file.write(json.dumps({"text": row}) + "\n")
 
 
 def safetensors(path):
@@ -61,188 +26,6 @@ def safetensors(path):
             begin, end = entry["data_offsets"]
             assert entry["dtype"] == "F32", entry
             yield name, struct.unpack("<%df" % ((end - begin) // 4), data[8 + size + begin:8 + size + end])
-
-
-class Process:
-    """A running role, its events, and how it ended."""
-
-    def __init__(self, *arguments):
-        self.arguments = arguments
-        self.events = []
-        self.process = subprocess.Popen([os.path.join(BIN, "carrel"), *arguments, "--json"], env=ENVIRONMENT,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self.reader = threading.Thread(target=self.read, daemon=True)
-        self.reader.start()
-
-    def read(self):
-        for line in self.process.stdout:
-            self.events.append(json.loads(line))
-
-    def wait_event(self, name, **fields):
-        """The first event of that name with at least those numbers (or exactly those texts)."""
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            for event in list(self.events):
-                if event["event"] == name and all(
-                        event[key] >= value if isinstance(value, (int, float)) else event[key] == value
-                        for key, value in fields.items()):
-                    return event
-            if self.process.poll() is not None and not self.reader.is_alive():
-                break
-            time.sleep(0.005)
-        raise AssertionError("no %s %s in %s: %s" % (name, fields, self.arguments[0], self.end()))
-
-    def kill(self):
-        self.process.send_signal(signal.SIGKILL)
-        self.end()
-
-    def end(self, timeout=120):
-        """(exit code, what it wrote to stderr)"""
-        try:
-            code = self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            raise
-        self.reader.join(10)
-        error = self.process.stderr.read() if not self.process.stderr.closed else ""
-        self.process.stderr.close()
-        self.process.stdout.close()
-        return code, error
-
-
-class Proxy:
-    """A TCP forwarder that can cut all its connections."""
-
-    def __init__(self, port):
-        self.port_behind = port
-        self.pairs = []
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        self.passed = 0
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                here, _ = self.listener.accept()
-            except OSError:
-                return
-            try:
-                there = socket.create_connection(("127.0.0.1", self.port_behind))
-            except OSError:
-                here.close()
-                continue
-            self.pairs.append((here, there))
-            for a, b in ((here, there), (there, here)):
-                threading.Thread(target=self.forward, args=(a, b), daemon=True).start()
-
-    def forward(self, source, target):
-        try:
-            while True:
-                data = source.recv(65536)
-                if not data:
-                    break
-                target.sendall(data)
-                self.passed += len(data)
-        except OSError:
-            pass
-        for end in (source, target):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-
-    def cut(self):
-        pairs, self.pairs = self.pairs, []
-        for pair in pairs:
-            for end in pair:
-                # A reset, as of a firewall: nothing is said.
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                try:
-                    end.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
-                end.close()
-        return len(pairs)
-
-
-class Federation(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.base = tempfile.mkdtemp(prefix="carrel-e2e-")
-        os.mkdir(cls.base + "/start")
-        for number, (name, count) in enumerate(SILOS.items()):
-            write_rows("%s/%s.jsonl" % (cls.base, name), words(number + 1, count))
-        with open(cls.base + "/pooled.jsonl", "w") as pooled:
-            for name in SILOS:
-                with open("%s/%s.jsonl" % (cls.base, name)) as file:
-                    pooled.write(file.read())
-        result = program("tokenizer", "train", "--vocab-size", "300", "--special", "<s>", "--special", "</s>", "--bos",
-                         "<s>", "--eos", "</s>", "--output", cls.base + "/start", cls.base + "/pooled.jsonl")
-        assert result.returncode == 0, result.stderr
-        with open(cls.base + "/start/config.json", "w") as file:
-            json.dump(MODEL, file)
-        for name, seed in (("model", 1), ("other", 2)):
-            config = cls.base + "/%s.yaml" % name
-            with open(config, "w") as file:
-                file.write("{model_name_or_path: %s/start, output_dir: %s/%s, method: full, random_init: true, seed: %d,"
-                           " dtype: float32, threads: 1, data: {train: %s/pooled.jsonl, max_length: 64},"
-                           " training: {max_steps: 5, learning_rate: 0.003}}"
-                           % (cls.base, cls.base, name, seed, cls.base))
-            result = program("tune", config)
-            assert result.returncode == 0, result.stderr
-
-    @classmethod
-    def tearDownClass(cls):
-        shutil.rmtree(cls.base)
-
-    def setUp(self):
-        self.dir = tempfile.mkdtemp(dir=self.base)
-        self.running = []
-
-    def tearDown(self):
-        for process in self.running:
-            if process.process.poll() is None:
-                process.process.kill()
-                process.end()
-
-    def config(self, name, text, lora="target_modules: all-linear"):
-        """A file of settings; more of them in `text`."""
-        path = "%s/%s.yaml" % (self.dir, name)
-        with open(path, "w") as file:
-            file.write("model_name_or_path: %s/model\noutput_dir: %s/%s\ndtype: float32\nthreads: 1\nlora: {%s}\n%s\n"
-                       % (self.base, self.dir, name, lora, text))
-        return path
-
-    def start(self, *arguments):
-        process = Process(*arguments)
-        self.running.append(process)
-        return process
-
-    def invite(self, config, name, *options):
-        result = program("invite", name, "--config", config, *options)
-        self.assertEqual(result.returncode, 0, result.stderr)
-        self.assertRegex(result.stdout, r"\Acarrel1\.[A-Za-z0-9_-]+\n\Z")
-        return result.stdout.strip()
-
-    def join(self, token, name, *options):
-        return self.start("join", token, "--state", "%s/silo-%s" % (self.dir, name), "--data",
-                          "%s/%s.jsonl" % (self.base, name), "--threads", "1", *options)
-
-    def assert_ends(self, process, code=0, sentence=None):
-        found, error = process.end()
-        self.assertEqual(found, code, error)
-        if sentence:
-            self.assertIn(sentence, error)
-            self.assertEqual(len(error.strip().split("\n")), 1, error)
-            self.assertTrue(error.startswith("carrel: "), error)
-
-    def adapter(self, name):
-        with open("%s/%s/adapter_model.safetensors" % (self.dir, name), "rb") as file:
-            return file.read()
-
-    def silos_text(self):
-        return "silos:\n" + "".join("  - {name: %s, data: %s/%s.jsonl}\n" % (name, self.base, name) for name in SILOS)
 
 
 class Results(Federation):
