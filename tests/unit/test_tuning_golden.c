@@ -290,7 +290,9 @@ static void check_found(const char *kind, void (*check)(const char *, struct cr_
     assert_true(found.gl_pathc >= 2);
     const char *more = getenv("CARREL_GOLDEN_LORA");
     snprintf(pattern, sizeof pattern, "%s/%s-*/expected.json", more ? more : "", kind);
-    if (more) assert_int_equal(glob(pattern, GLOB_APPEND, NULL, &found), 0);
+    // There may be none of this kind among them.
+    int status = more ? glob(pattern, GLOB_APPEND, NULL, &found) : 0;
+    assert_true(status == 0 || status == GLOB_NOMATCH);
     for (size_t i = 0; i < found.gl_pathc; i++) {
         *strrchr(found.gl_pathv[i], '/') = 0;
         check(found.gl_pathv[i], compute);
