@@ -23,3 +23,14 @@ enum cr_status cr_append_duration(struct cr_buffer *out, double seconds)
     if (whole < 3600) return cr_append_format(out, "%lu min %02lu s", whole / 60, whole % 60);
     return cr_append_format(out, "%lu h %02lu min", whole / 3600, whole / 60 % 60);
 }
+
+enum cr_status cr_append_plain(struct cr_buffer *out, const char *text)
+{
+    for (const unsigned char *at = (const unsigned char *)text; *at; at++) {
+        bool c1 = at[0] == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0; // as UTF-8
+        bool control = c1 || *at < 0x20 || *at == 0x7f;
+        CR_TRY(cr_append_u8(out, control ? '?' : *at));
+        at += c1;
+    }
+    return CR_OK;
+}

@@ -1,4 +1,4 @@
-// Numbers as people read them.
+// Numbers and texts as people read them.
 #ifndef CARREL_BASE_WORDS_H
 #define CARREL_BASE_WORDS_H
 
@@ -7,5 +7,8 @@
 enum cr_status cr_append_count(struct cr_buffer *out, double number); // rounded: "1,234,567"
 enum cr_status cr_append_duration(struct cr_buffer *out,
                                   double seconds); // "4.2 s", "3 min 07 s", "5 h 12 min"
+
+// Text from elsewhere, without what moves a terminal's cursor: control characters become question marks.
+enum cr_status cr_append_plain(struct cr_buffer *out, const char *text);
 
 #endif

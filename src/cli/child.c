@@ -13,6 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+enum { WORD_LIMIT = 65536 }; // bytes of a line of errors; a longer one becomes several
+
 static void close_fd(int *fd)
 {
     if (*fd >= 0) close(*fd);
@@ -49,6 +51,11 @@ void cr_child_catch_signals(void)
 int cr_child_signal(void)
 {
     return (int)caught;
+}
+
+void cr_child_pass_on(const struct cr_child *child, int number)
+{
+    if (child->pid > 0) kill(child->pid, number == SIGTERM ? SIGINT : SIGTERM);
 }
 
 static enum cr_status make_pipe(int *ours, int *theirs)
@@ -198,7 +205,7 @@ static enum cr_status read_errors(struct cr_child *child)
     if (got == 0) close_fd(&child->errors);
     for (ssize_t i = 0; i < got; i++) {
         if (chunk[i] != '\n') CR_TRY(cr_append_u8(&child->said, (uint8_t)chunk[i]));
-        if (chunk[i] == '\n' || child->said.size >= CR_EVENT_LINE_LIMIT) CR_TRY(end_of_error(child));
+        if (chunk[i] == '\n' || child->said.size >= WORD_LIMIT) CR_TRY(end_of_error(child));
     }
     return got == 0 && child->said.size > 0 ? end_of_error(child) : CR_OK;
 }
@@ -255,7 +262,7 @@ enum cr_status cr_child_result(const struct cr_child *child)
 
 void cr_child_stop(struct cr_child *child)
 {
-    if (child->pid > 0) kill(child->pid, SIGTERM);
+    cr_child_pass_on(child, cr_child_signal());
     close_fd(&child->events); // nobody reads them any more, and it is not to wait for us
     close_fd(&child->errors);
     cr_child_reap(child, true);
@@ -268,9 +275,4 @@ void cr_child_release(struct cr_child *child)
     cr_buffer_release(&child->line);
     cr_buffer_release(&child->said);
     cr_buffer_release(&child->word);
-}
-
-void cr_child_pass_on(const struct cr_child *child, int number)
-{
-    if (child->pid > 0) kill(child->pid, number == SIGTERM ? SIGINT : SIGTERM);
 }

@@ -50,7 +50,7 @@ enum cr_status cr_child_read(struct cr_child *child, int milliseconds,
 // Takes note of its end, where `wait` says so waiting for it.
 void cr_child_reap(struct cr_child *child, bool wait);
 
-// Ends it, if it still runs, as SIGTERM does, and waits for that.
+// Ends it, if it still runs, as a signal does, and waits for that.
 void cr_child_stop(struct cr_child *child);
 
 // How a reaped child ended: CR_OK, or the failure that its exit code stands for with its own last word.
@@ -68,9 +68,9 @@ void cr_child_catch_signals(void);
 // The signal that came, or 0.
 int cr_child_signal(void);
 
-// Passes a signal on that came here. The child may have got it as well, from the terminal or whoever stops
-// the whole group, and would take a second one of its kind as an order to stop at once: it is sent SIGINT for
-// SIGTERM and the reverse, which mean the same to it.
+// Asks the child to stop, as the signal did that came here (0: none came). The child may have got that as
+// well, from the terminal or whoever stops the whole group, and would take a second one of its kind as an
+// order to stop at once: it is sent SIGINT for SIGTERM and the reverse, which mean the same to it.
 void cr_child_pass_on(const struct cr_child *child, int number);
 
 #endif

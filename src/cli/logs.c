@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/words.h"
 #include "federation/progress.h"
 #include "report/events.h"
 #include "report/run_lock.h"
@@ -13,16 +14,25 @@
 
 enum { FOLLOW_MILLISECONDS = 200 };
 
+static enum cr_status append_text(struct cr_buffer *out, const char *text)
+{
+    return cr_append_plain(out, text ? text : "?");
+}
+
 static enum cr_status append_sentence(struct cr_buffer *out, const struct cr_event *event)
 {
     if (strcmp(event->name, "run.begin") == 0) {
-        const char *command = cr_event_text(event, "command"), *version = cr_event_text(event, "version");
-        return cr_append_format(out, "carrel %s begins (version %s)", command ? command : "?",
-                                version ? version : "?");
+        CR_TRY(cr_append_format(out, "carrel "));
+        CR_TRY(append_text(out, cr_event_text(event, "command")));
+        CR_TRY(cr_append_format(out, " begins (version "));
+        CR_TRY(append_text(out, cr_event_text(event, "version")));
+        return cr_append_u8(out, ')');
     }
     if (strcmp(event->name, "run.end") != 0) return cr_event_sentence(event, out);
     CR_TRY(cr_append_format(out, "the end (exit code %.0f)", cr_event_number(event, "exit_code")));
-    return event->message ? cr_append_format(out, ": %s", event->message) : CR_OK;
+    if (!event->message) return CR_OK;
+    CR_TRY(cr_append_format(out, ": "));
+    return append_text(out, event->message);
 }
 
 static enum cr_status print_json(void *context, const struct cr_event *event, double time)

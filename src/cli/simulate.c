@@ -159,7 +159,7 @@ static enum cr_status watch(struct simulation *simulation)
 static void stop_all(struct simulation *simulation)
 {
     size_t count = simulation->config.silos.count;
-    for (size_t i = 0; i < count; i++) cr_child_pass_on(&simulation->silos[i].child, SIGINT);
+    for (size_t i = 0; i < count; i++) cr_child_pass_on(&simulation->silos[i].child, cr_child_signal());
     for (size_t i = 0; i < count; i++) cr_child_reap(&simulation->silos[i].child, true);
     cr_child_stop(&simulation->server);
 }

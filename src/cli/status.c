@@ -102,7 +102,9 @@ static enum cr_status append_head(struct cr_buffer *out, const struct cr_story *
                             alive ? "for" : "after"));
     CR_TRY(cr_append_duration(out, (alive ? now : story->updated) - story->began));
     CR_TRY(cr_append_format(out, " (started at %s)\n", since));
-    const char *why = story->ended ? story->why : alive ? story->waiting : "";
+    if (!alive && !story->ended)
+        return cr_append_format(out, "its end is not on record: it was killed, or the disk was full\n");
+    const char *why = story->ended ? story->why : story->waiting;
     return why[0] ? cr_append_format(out, "%s%s\n", story->ended ? "" : "waiting: ", why) : CR_OK;
 }
 

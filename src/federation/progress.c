@@ -65,12 +65,11 @@ static enum cr_status append_field(struct cr_buffer *out, const struct cr_event 
                                    size_t length, char form)
 {
     if (length == 7 && memcmp(name, "message", 7) == 0)
-        return cr_append_format(out, "%s", event->message ? event->message : "no reason given");
+        return cr_append_plain(out, event->message ? event->message : "no reason given");
     for (size_t i = 0; i < event->field_count; i++) {
         const struct cr_event_field *field = &event->fields[i];
         if (strlen(field->name) != length || memcmp(field->name, name, length) != 0) continue;
-        return field->text ? cr_append_format(out, "%s", field->text)
-                           : append_number(out, field->number, form);
+        return field->text ? cr_append_plain(out, field->text) : append_number(out, field->number, form);
     }
     return cr_append_u8(out, '?');
 }
@@ -80,7 +79,8 @@ enum cr_status cr_event_sentence(const struct cr_event *event, struct cr_buffer 
     size_t number = sentence_of(event);
     if (number == SENTENCES) {
         if (event->level != CR_EVENT_WARNING || !event->message) return CR_OK;
-        return cr_append_format(out, "warning: %s", event->message);
+        CR_TRY(cr_append_format(out, "warning: "));
+        return cr_append_plain(out, event->message);
     }
     for (const char *at = sentences[number].text; *at; at++) {
         if (*at != '{') {

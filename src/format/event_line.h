@@ -9,7 +9,8 @@
 // Appends the event as one line without its end. A number that JSON cannot write is null.
 enum cr_status cr_event_line_append(const struct cr_event *event, struct cr_buffer *out);
 
-enum { CR_EVENT_LINE_LIMIT = 65536, CR_EVENT_LINE_FIELDS = 32 }; // bytes of a line; fields of its event
+// Bytes of a line (a job of 1 MiB fits, escaped); fields of its event.
+enum { CR_EVENT_LINE_LIMIT = 8 << 20, CR_EVENT_LINE_FIELDS = 32 };
 
 // A line that was read. The event points into it. Release with cr_event_line_release (usable with
 // CR_CLEANUP).

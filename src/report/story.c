@@ -1,6 +1,6 @@
 #include "report/story.h"
 
-#include "base/memory.h"
+#include "base/words.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -40,9 +40,15 @@ void cr_story_release(struct cr_story *story)
     cr_free(&story->silos);
 }
 
+// As much of the text as has room, ready for any terminal.
 static void put_text(char *out, size_t size, const char *text)
 {
-    snprintf(out, size, "%s", text ? text : "");
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer plain = {0};
+    out[0] = 0;
+    if (!text || cr_append_plain(&plain, text) != CR_OK) return;
+    snprintf(out, size, "%s", cr_buffer_text(&plain));
+    size_t cut; // in the middle of a character, it may be
+    if (!cr_utf8_valid(cr_slice_of_string(out), &cut)) out[cut] = 0;
 }
 
 // The place of a silo by its name, or the place where it belongs.

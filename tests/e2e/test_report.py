@@ -115,6 +115,7 @@ class Report(unittest.TestCase):
             process.wait()
             self.assertIn(">running<", text(self.run_dir + "/summary.html"))  # as it was last written
             self.assertEqual(self.status(config)["state"], "killed")
+            self.assertIn("its end is not on record", carrel("status", config).stdout)
         process = self.start("tune", config, "--json")  # at once: it waits for the end of what was killed
         self.assertGreaterEqual(self.wait_event(process, "train.resumed")["step"], 55)
         process.terminate()

@@ -30,6 +30,9 @@ static void test_sentences(void **state)
                         "evaluation: loss -1.0000, accuracy 25.5 % of 100 tokens");
     assert_string_equal(sentence("no.such.event", "something", NULL, 0), "warning: something");
     assert_string_equal(sentence("no.such.event", NULL, NULL, 0), "");
+    // Nothing that moves a terminal's cursor gets there.
+    assert_string_equal(sentence("x", "a\033[2J\nb\x7f\xc2\x9b\xc3\xa9", NULL, 0),
+                        "warning: a?[2J?b??\xc3\xa9");
 }
 
 int main(void)

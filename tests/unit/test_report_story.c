@@ -129,6 +129,28 @@ static void test_progress_is_thinned_out(void **state)
     cr_story_release(&story);
 }
 
+static void test_long_and_odd_texts(void **state)
+{
+    (void)state;
+    struct cr_story story;
+    cr_story_init(&story);
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer line = {0};
+    assert_ok(
+        cr_append_format(&line, "{\"time\": 1, \"event\": \"run.end\", \"exit_code\": 3, \"message\": \""));
+    for (int i = 0; i < 2000; i++) assert_ok(cr_append_format(&line, i == 0 ? "\\u001b" : "\xc3\xa9"));
+    assert_ok(cr_append_format(&line, "\"}\n"));
+    tell(&story, cr_buffer_text(&line));
+    assert_int_equal(strlen(story.why), CR_STORY_TEXT - 1); // a question mark and 511 letters of two bytes
+    assert_true(cr_utf8_valid(cr_slice_of_string(story.why), NULL));
+    assert_int_equal(story.why[0], '?');
+    tell(&story, "{\"time\": 1, \"event\": \"server.joined\", \"silo\": "
+                 "\"a012345678901234567890123456789012345678901234567890123456789b\xc3\xa9\xc3\xa9\"}\n");
+    assert_true(cr_utf8_valid(cr_slice_of_string(story.silos[0].name), NULL));
+    assert_int_equal(strlen(story.silos[0].name),
+                     CR_STORY_NAME - 2); // the letter that would be cut is left out
+    cr_story_release(&story);
+}
+
 static void test_join(void **state)
 {
     (void)state;
@@ -337,6 +359,7 @@ int main(void)
         cmocka_unit_test(test_federation),
         cmocka_unit_test(test_progress_is_thinned_out),
         cmocka_unit_test(test_join),
+        cmocka_unit_test(test_long_and_odd_texts),
         cmocka_unit_test(test_series_thins_out),
         cmocka_unit_test(test_events_refused),
         cmocka_unit_test(test_metrics),
