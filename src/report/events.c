@@ -1,8 +1,11 @@
 #include "report/events.h"
 
-#include "base/file.h"
-
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
+
+enum { PIECE = CR_EVENT_LINE_LIMIT + 1 }; // of the file at a time: a line of any allowed length, and its end
 
 enum cr_status cr_events_append(struct cr_buffer *out, const struct cr_event *event, double time)
 {
@@ -16,8 +19,6 @@ take_line(struct cr_slice text, const char *name, size_t offset,
           enum cr_status (*receive)(void *context, const struct cr_event *event, double time), void *context)
 {
     CR_CLEANUP(cr_event_line_release) struct cr_event_line line = {0};
-    if (text.size > CR_EVENT_LINE_LIMIT)
-        return cr_fail(CR_INVALID, "%s: at byte %zu: a line of %zu bytes", name, offset, text.size);
     enum cr_status status = cr_event_line_parse(text, "event", &line);
     if (status != CR_OK) return cr_fail_within(status, "%s: at byte %zu", name, offset);
     double time = cr_event_number(&line.event, "time");
@@ -30,29 +31,68 @@ take_line(struct cr_slice text, const char *name, size_t offset,
     return receive(context, &line.event, time);
 }
 
+// The text begins at `base` of the file; *used is how much of it were whole lines.
+static enum cr_status
+take_lines(struct cr_slice text, const char *name, size_t base, size_t *used,
+           enum cr_status (*receive)(void *context, const struct cr_event *event, double time), void *context)
+{
+    while (*used < text.size) {
+        const unsigned char *start = text.data + *used;
+        const unsigned char *end = memchr(start, '\n', text.size - *used);
+        struct cr_slice line = {start, end ? (size_t)(end - start) : text.size - *used};
+        if (line.size > CR_EVENT_LINE_LIMIT)
+            return cr_fail(CR_INVALID, "%s: at byte %zu: a line of more than %d bytes", name, base + *used,
+                           CR_EVENT_LINE_LIMIT);
+        if (!end) return CR_OK;
+        CR_TRY(take_line(line, name, base + *used, receive, context));
+        *used += line.size + 1;
+    }
+    return CR_OK;
+}
+
 enum cr_status cr_events_parse(struct cr_slice text, const char *name, size_t *offset,
                                enum cr_status (*receive)(void *context, const struct cr_event *event,
                                                          double time),
                                void *context)
 {
-    while (*offset < text.size) {
-        const unsigned char *start = text.data + *offset;
-        const unsigned char *end = memchr(start, '\n', text.size - *offset);
-        if (!end) return CR_OK;
-        size_t size = (size_t)(end - start);
-        CR_TRY(take_line((struct cr_slice){start, size}, name, *offset, receive, context));
-        *offset += size + 1;
+    return take_lines(text, name, 0, offset, receive, context);
+}
+
+// Appends what the file holds from `offset` on, up to so many bytes.
+static enum cr_status read_piece(int fd, const char *path, size_t offset, size_t most, struct cr_buffer *out)
+{
+    unsigned char chunk[65536];
+    while (out->size < most) {
+        size_t wanted = cr_least(most - out->size, sizeof chunk);
+        ssize_t got = pread(fd, chunk, wanted, (off_t)(offset + out->size));
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return cr_fail_errno(CR_IO, "%s", path);
+        if (got == 0) return CR_OK;
+        CR_TRY(cr_append(out, chunk, (size_t)got));
     }
     return CR_OK;
 }
 
+static void close_fd(int *fd)
+{
+    if (*fd >= 0) close(*fd);
+}
+
+// Not mapped: the writer may cut the file while it is read, where a disk is full.
 enum cr_status cr_events_read(const char *path, size_t *offset,
                               enum cr_status (*receive)(void *context, const struct cr_event *event,
                                                         double time),
                               void *context)
 {
-    CR_CLEANUP(cr_file_unmap) struct cr_slice text = {0};
-    CR_TRY(cr_file_map(path, &text));
-    if (text.size < *offset) return cr_fail(CR_INVALID, "%s: it became shorter while it was read", path);
-    return cr_events_parse(text, path, offset, receive, context);
+    CR_CLEANUP(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return cr_fail_errno(errno == ENOENT ? CR_NOT_FOUND : CR_IO, "%s", path);
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer piece = {0};
+    for (;;) {
+        cr_buffer_clear(&piece);
+        CR_TRY(read_piece(fd, path, *offset, PIECE, &piece));
+        size_t used = 0;
+        enum cr_status status = take_lines(cr_buffer_slice(&piece), path, *offset, &used, receive, context);
+        *offset += used;
+        if (status != CR_OK || used == 0) return status;
+    }
 }

@@ -57,6 +57,32 @@ static int events_in(const char *name)
     return found;
 }
 
+// A file is read in pieces; where one is too long for a piece, it is told and not passed over.
+static void test_long_lines(void **state)
+{
+    (void)state;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    static const char begin[] = "{\"time\": 1, \"event\": \"x\", \"a\": \"", end[] = "\"}\n";
+    for (int i = 0; i < 3; i++) {
+        size_t room =
+            CR_EVENT_LINE_LIMIT - strlen(begin) - strlen(end) + 1; // the end of the line does not count
+        assert_ok(cr_append_format(&text, "%s", begin));
+        for (size_t j = 0; j < room; j++) assert_ok(cr_append_u8(&text, 'b'));
+        assert_ok(cr_append_format(&text, "%s", end));
+        assert_ok(cr_append_format(&text, "{\"time\": 1, \"event\": \"y\"}\n"));
+    }
+    size_t good = text.size;
+    assert_ok(cr_append_format(&text, "%s", begin));
+    for (size_t j = 0; j < CR_EVENT_LINE_LIMIT; j++) assert_ok(cr_append_u8(&text, 'b'));
+    assert_ok(cr_file_write(in_directory("long"), cr_buffer_slice(&text), false));
+    size_t offset = 0;
+    int found = 0;
+    assert_fails(CR_INVALID, "a line of more than ",
+                 cr_events_read(in_directory("long"), &offset, count, &found));
+    assert_int_equal(found, 6);
+    assert_int_equal(offset, good);
+}
+
 static void test_name(void **state)
 {
     (void)state;
@@ -217,9 +243,13 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_name),          cmocka_unit_test(test_goes_on),
-        cmocka_unit_test(test_one_at_a_time), cmocka_unit_test(test_waits_for_the_children_of_a_killed_run),
-        cmocka_unit_test(test_no_room),       cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_long_lines),
+        cmocka_unit_test(test_name),
+        cmocka_unit_test(test_goes_on),
+        cmocka_unit_test(test_one_at_a_time),
+        cmocka_unit_test(test_waits_for_the_children_of_a_killed_run),
+        cmocka_unit_test(test_no_room),
+        cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }
