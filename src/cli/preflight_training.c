@@ -192,7 +192,9 @@ static enum cr_status check_forward(struct preflight *preflight)
     enum cr_check check = loss > guess ? CR_CHECK_WARNING : CR_CHECK_OK;
     return cr_check_say(preflight->checks, check, "forward",
                         "the first rows have a loss of %.3f, guessing has %.3f%s", loss, guess,
-                        check == CR_CHECK_OK ? "" : ": do model and tokenizer belong together?");
+                        check == CR_CHECK_OK
+                            ? ""
+                            : ": is the text of a kind that the model knows, and the tokenizer its own?");
 }
 
 // With a model that could be opened.
