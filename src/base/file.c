@@ -27,7 +27,8 @@ static enum cr_status open_regular(const char *path, int *fd, size_t *size)
     }
     if (!S_ISREG(stat.st_mode)) {
         close(opened);
-        return cr_fail(CR_INVALID, "%s: not a regular file", path);
+        return cr_fail(CR_INVALID, "%s: %s", path,
+                       S_ISDIR(stat.st_mode) ? "a directory, not a file" : "not a regular file");
     }
     *fd = opened;
     *size = (size_t)stat.st_size;
