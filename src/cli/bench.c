@@ -1,5 +1,6 @@
 // carrel bench: how fast the parts run here, each beside the limit that the machine itself sets, measured in
 // the same run.
+#include "cli/bench_federation.h"
 #include "cli/bench_model.h"
 #include "cli/command.h"
 
@@ -257,6 +258,31 @@ static enum cr_status bench_encode(struct bench *bench, const struct benchmark *
     return CR_OK;
 }
 
+static enum cr_status bench_fold(struct bench *bench, const struct benchmark *self)
+{
+    double samples[MOST_SAMPLES];
+    for (size_t s = 0; s < bench->repeats; s++) CR_TRY(cr_bench_fold(bench->threads, &samples[s]));
+    struct row row = {.name = self->name, .figure = median(samples, bench->repeats) / 1e6, .unit = "MB/s"};
+    snprintf(row.note, sizeof row.note, "updates of %d silos out of memory: digests, checks, weighted mean",
+             CR_BENCH_SILOS);
+    add_row(bench, row);
+    return CR_OK;
+}
+
+// Once: it is some seconds long, and its setting up as well.
+static enum cr_status bench_federation(struct bench *bench, const struct benchmark *self)
+{
+    double rate;
+    reset_peak_memory();
+    CR_TRY(cr_bench_federation(bench->threads, &rate));
+    struct row row = {.name = self->name, .figure = rate / 1e6, .unit = "MB/s", .peak_memory = peak_memory()};
+    snprintf(row.note, sizeof row.note,
+             "%d silos over TLS on this machine, %d million values each: one update is %.2f GB",
+             CR_BENCH_SILOS, CR_BENCH_VALUES / 1000000, CR_BENCH_VALUES * sizeof(float) / 1e9);
+    add_row(bench, row);
+    return CR_OK;
+}
+
 static const struct benchmark benchmarks[] = {
     {"product-bfloat16", bench_product, CR_BF16, NULL, 0},
     {"product-float32", bench_product, CR_F32, NULL, 0},
@@ -265,6 +291,8 @@ static const struct benchmark benchmarks[] = {
     {"tune-step-2048", bench_step, CR_BF16, &long_shape, 1},
     {"tune-step-gpt2", bench_step, CR_BF16, &gpt2_shape, 4},
     {"encode", bench_encode, CR_F32, NULL, 0},
+    {"aggregate", bench_fold, CR_F32, NULL, 0},
+    {"federation", bench_federation, CR_F32, NULL, 0},
 };
 
 enum { BENCHMARKS = sizeof benchmarks / sizeof *benchmarks };
@@ -348,7 +376,7 @@ enum cr_status cr_command_bench(int argc, char **argv)
         "Measures how fast carrel runs here. Each figure stands beside the limit that this machine sets, "
         "measured in\n"
         "the same run. Benchmarks: product-bfloat16, product-float32, tune-step, tune-step-float32,\n"
-        "tune-step-2048, tune-step-gpt2, encode.",
+        "tune-step-2048, tune-step-gpt2, encode, aggregate, federation.",
         items,
         sizeof items / sizeof *items,
         0,

@@ -4,33 +4,41 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { BLOCK = 2048 }; // values whose sums stay in the nearest cache
+
 struct slot {
     struct cr_aggregate_silo silo;
     struct cr_hasher *hasher;
-    float *values; // [chunk]; secret
+    float *coming, *aside; // [piece]; secret
     bool filled;
+    enum cr_status hashed;
 };
 
 struct cr_aggregate {
     struct slot *slots;
     size_t slot_count, filled;
-    size_t count, chunk, first;
-    double total; // of weights
-    double *sums; // [chunk]; secret
-    float *out;   // [count]; secret
+    size_t count, piece;
+    size_t first;                   // of the piece that comes
+    size_t aside_first, aside_size; // of the one that is folded in
+    size_t done;                    // values of the result that are there
+    double total;                   // of weights
+    float *out;                     // [count]; secret
 };
+
+static void free_values(float *values, size_t count)
+{
+    if (values) cr_wipe(values, count * sizeof *values);
+    free(values);
+}
 
 void cr_aggregate_free(struct cr_aggregate *aggregate)
 {
     if (!aggregate) return;
     for (size_t i = 0; i < aggregate->slot_count; i++) {
-        struct slot *slot = &aggregate->slots[i];
-        if (slot->values) cr_wipe(slot->values, aggregate->chunk * sizeof *slot->values);
-        free(slot->values);
-        cr_hasher_free(slot->hasher);
+        free_values(aggregate->slots[i].coming, aggregate->piece);
+        free_values(aggregate->slots[i].aside, aggregate->piece);
+        cr_hasher_free(aggregate->slots[i].hasher);
     }
-    if (aggregate->sums) cr_wipe(aggregate->sums, aggregate->chunk * sizeof *aggregate->sums);
-    free(aggregate->sums);
     free(aggregate->slots);
     free(aggregate);
 }
@@ -40,12 +48,12 @@ static enum cr_status build(struct cr_aggregate *aggregate, const struct cr_aggr
 {
     CR_TRY(cr_allocate(silo_count, sizeof *aggregate->slots, &aggregate->slots));
     aggregate->slot_count = silo_count;
-    CR_TRY(cr_allocate(aggregate->chunk, sizeof *aggregate->sums, &aggregate->sums));
     for (size_t i = 0; i < silo_count; i++) {
         struct slot *slot = &aggregate->slots[i];
         slot->silo = silos[i];
         aggregate->total += (double)silos[i].weight;
-        CR_TRY(cr_allocate(aggregate->chunk, sizeof *slot->values, &slot->values));
+        CR_TRY(cr_allocate(aggregate->piece, sizeof *slot->coming, &slot->coming));
+        CR_TRY(cr_allocate(aggregate->piece, sizeof *slot->aside, &slot->aside));
         CR_TRY(cr_hasher_new(&slot->hasher));
     }
     if (!(aggregate->total > 0))
@@ -54,11 +62,11 @@ static enum cr_status build(struct cr_aggregate *aggregate, const struct cr_aggr
 }
 
 enum cr_status cr_aggregate_new(const struct cr_aggregate_silo *silos, size_t silo_count, size_t count,
-                                size_t chunk, float *out, struct cr_aggregate **out_aggregate)
+                                size_t piece, float *out, struct cr_aggregate **out_aggregate)
 {
     struct cr_aggregate *aggregate;
     CR_TRY(cr_allocate(1, sizeof *aggregate, &aggregate));
-    *aggregate = (struct cr_aggregate){.count = count, .chunk = chunk < count ? chunk : count, .out = out};
+    *aggregate = (struct cr_aggregate){.count = count, .piece = piece < count ? piece : count, .out = out};
     enum cr_status status = build(aggregate, silos, silo_count);
     if (status != CR_OK) {
         cr_aggregate_free(aggregate);
@@ -68,11 +76,10 @@ enum cr_status cr_aggregate_new(const struct cr_aggregate_silo *silos, size_t si
     return CR_OK;
 }
 
-void cr_aggregate_wanted(const struct cr_aggregate *aggregate, size_t *first, size_t *chunk)
+void cr_aggregate_wanted(const struct cr_aggregate *aggregate, size_t *first, size_t *size)
 {
-    size_t left = aggregate->count - aggregate->first;
     *first = aggregate->first;
-    *chunk = left < aggregate->chunk ? left : aggregate->chunk;
+    *size = cr_least(aggregate->count - aggregate->first, aggregate->piece);
 }
 
 bool cr_aggregate_wants(const struct cr_aggregate *aggregate, size_t silo)
@@ -80,47 +87,121 @@ bool cr_aggregate_wants(const struct cr_aggregate *aggregate, size_t silo)
     return aggregate->first < aggregate->count && !aggregate->slots[silo].filled;
 }
 
-static void fold(struct cr_aggregate *aggregate, size_t size)
+enum cr_status cr_aggregate_put(struct cr_aggregate *aggregate, size_t silo, const float *values)
 {
-    double *sums = aggregate->sums;
-    for (size_t s = 0; s < aggregate->slot_count; s++) {
-        const float *values = aggregate->slots[s].values;
-        double weight = (double)aggregate->slots[s].silo.weight;
-        // The first is stored, not added to zero, so that a lone -0 stays -0.
-        if (s == 0)
-            for (size_t i = 0; i < size; i++) sums[i] = weight * (double)values[i];
-        else
-            for (size_t i = 0; i < size; i++) sums[i] += weight * (double)values[i];
-        aggregate->slots[s].filled = false;
-    }
-    float *out = aggregate->out + aggregate->first;
-    for (size_t i = 0; i < size; i++) out[i] = (float)(sums[i] / aggregate->total);
-    aggregate->first += size;
-    aggregate->filled = 0;
-}
-
-enum cr_status cr_aggregate_put(struct cr_aggregate *aggregate, size_t silo, const float *values,
-                                bool *folded)
-{
-    struct slot *slot = &aggregate->slots[silo];
-    if (!cr_aggregate_wants(aggregate, silo)) return cr_fail(CR_INTERNAL, "a chunk was put twice");
+    if (!cr_aggregate_wants(aggregate, silo)) return cr_fail(CR_INTERNAL, "a piece was put twice");
     size_t first, size;
     cr_aggregate_wanted(aggregate, &first, &size);
-    for (size_t i = 0; i < size; i++)
-        if (!isfinite(values[i]))
-            return cr_fail(CR_DENIED, "the update is refused: value %zu of %zu is not finite", first + i,
-                           aggregate->count);
-    CR_TRY(
-        cr_hasher_add(slot->hasher, (struct cr_slice){(const unsigned char *)values, size * sizeof *values}));
-    if (first + size == aggregate->count) {
+    memcpy(aggregate->slots[silo].coming, values, size * sizeof *values);
+    aggregate->slots[silo].filled = true;
+    aggregate->filled++;
+    return CR_OK;
+}
+
+bool cr_aggregate_full(const struct cr_aggregate *aggregate)
+{
+    return aggregate->filled == aggregate->slot_count;
+}
+
+bool cr_aggregate_done(const struct cr_aggregate *aggregate)
+{
+    return aggregate->done == aggregate->count;
+}
+
+void cr_aggregate_turn(struct cr_aggregate *aggregate)
+{
+    cr_aggregate_wanted(aggregate, &aggregate->aside_first, &aggregate->aside_size);
+    for (size_t i = 0; i < aggregate->slot_count; i++) {
+        struct slot *slot = &aggregate->slots[i];
+        float *aside = slot->aside;
+        slot->aside = slot->coming;
+        slot->coming = aside;
+        slot->filled = false;
+    }
+    aggregate->filled = 0;
+    aggregate->first += aggregate->aside_size;
+}
+
+static void hash_slot(void *context, size_t i, size_t thread)
+{
+    (void)thread;
+    struct cr_aggregate *aggregate = context;
+    struct slot *slot = &aggregate->slots[i];
+    slot->hashed =
+        cr_hasher_add(slot->hasher, (struct cr_slice){(const unsigned char *)slot->aside,
+                                                      aggregate->aside_size * sizeof *slot->aside});
+}
+
+// sums[i] = or += weight * values[i]. A whole block has a size that the compiler knows.
+static inline void add_values(double *restrict sums, const float *restrict values, double weight, size_t size,
+                              bool first)
+{
+    // The first is stored, not added to zero, so that a lone -0 stays -0.
+    if (first)
+        for (size_t i = 0; i < size; i++) sums[i] = weight * (double)values[i];
+    else
+        for (size_t i = 0; i < size; i++) sums[i] += weight * (double)values[i];
+}
+
+static void fold_block(void *context, size_t block, size_t thread)
+{
+    (void)thread;
+    struct cr_aggregate *aggregate = context;
+    double sums[BLOCK];
+    size_t at = block * BLOCK, size = cr_least(aggregate->aside_size - at, BLOCK);
+    for (size_t s = 0; s < aggregate->slot_count; s++) {
+        const float *values = aggregate->slots[s].aside + at;
+        double weight = (double)aggregate->slots[s].silo.weight;
+        if (size == BLOCK)
+            add_values(sums, values, weight, BLOCK, s == 0);
+        else
+            add_values(sums, values, weight, size, s == 0);
+    }
+    float *out = aggregate->out + aggregate->aside_first + at;
+    for (size_t i = 0; i < size; i++) out[i] = (float)(sums[i] / aggregate->total);
+    cr_wipe(sums, sizeof sums);
+}
+
+// Finite values have a finite mean, for the sum of 2^10 products of 2^128 and 2^64 at most is a finite
+// double; any other value spoils it. So the mean tells, and only where it does are all looked at again.
+static enum cr_status find_refused(const struct cr_aggregate *aggregate, size_t *refused)
+{
+    const float *out = aggregate->out + aggregate->aside_first;
+    bool finite = true;
+    for (size_t i = 0; i < aggregate->aside_size; i++) finite &= isfinite(out[i]) != 0;
+    if (finite) return CR_OK;
+    for (size_t s = 0; s < aggregate->slot_count; s++)
+        for (size_t i = 0; i < aggregate->aside_size; i++)
+            if (!isfinite(aggregate->slots[s].aside[i])) {
+                *refused = s;
+                return cr_fail(CR_DENIED, "the update is refused: value %zu of %zu is not finite",
+                               aggregate->aside_first + i, aggregate->count);
+            }
+    return cr_fail(CR_INTERNAL, "the mean of finite values is not finite");
+}
+
+static enum cr_status check_digests(const struct cr_aggregate *aggregate, size_t *refused)
+{
+    for (size_t s = 0; s < aggregate->slot_count; s++) {
+        const struct slot *slot = &aggregate->slots[s];
         unsigned char digest[CR_SHA256_SIZE];
         CR_TRY(cr_hasher_finish(slot->hasher, digest));
-        if (memcmp(digest, slot->silo.digest, sizeof digest) != 0)
-            return cr_fail(CR_DENIED, "the update is refused: its values are not those that were announced");
+        if (memcmp(digest, slot->silo.digest, sizeof digest) == 0) continue;
+        *refused = s;
+        return cr_fail(CR_DENIED, "the update is refused: its values are not those that were announced");
     }
-    memcpy(slot->values, values, size * sizeof *values);
-    slot->filled = true;
-    *folded = ++aggregate->filled == aggregate->slot_count;
-    if (*folded) fold(aggregate, size);
+    return CR_OK;
+}
+
+enum cr_status cr_aggregate_fold(struct cr_aggregate *aggregate, struct cr_pool *pool, size_t *refused)
+{
+    cr_pool_run(pool, aggregate->slot_count, hash_slot, aggregate);
+    for (size_t s = 0; s < aggregate->slot_count; s++)
+        if (aggregate->slots[s].hashed != CR_OK) return cr_fail(aggregate->slots[s].hashed, "SHA-256 failed");
+    cr_pool_run(pool, (aggregate->aside_size + BLOCK - 1) / BLOCK, fold_block, aggregate);
+    CR_TRY(find_refused(aggregate, refused));
+    size_t done = aggregate->aside_first + aggregate->aside_size;
+    if (done == aggregate->count) CR_TRY(check_digests(aggregate, refused));
+    aggregate->done = done;
     return CR_OK;
 }

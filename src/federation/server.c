@@ -94,7 +94,7 @@ static enum cr_status on_hello(struct cr_server_session *session, const struct c
 {
     struct cr_server *server = session->server;
     CR_TRY(check_version(message->hello.version));
-    struct cr_message job = {.type = CR_FRAME_JOB, .body = cr_buffer_slice(&server->job)};
+    struct cr_message job = {.type = CR_FRAME_JOB, .body = cr_buffer_slice(&server->settings)};
     memcpy(job.job.run, server->state->run, CR_SHA256_SIZE);
     return cr_connection_send(session->connection, &job, NULL, NULL); // the server outlives its connections
 }
@@ -115,7 +115,7 @@ static enum cr_status on_ready(struct cr_server_session *session, const struct c
     server->by_silo[session->silo] = session;
     cr_emit(server->sink, CR_EVENT_INFO, "server.joined", NULL, CR_FIELD_TEXT("silo", name),
             CR_FIELD_TEXT("address", cr_connection_address(session->connection)));
-    if (server->finishing) return cr_server_tell_finished(session);
+    if (server->finishing) return server->saved ? cr_server_tell_finished(session) : CR_OK;
     return cr_server_event(server, CR_ROUND_READY, session->silo, NULL);
 }
 
@@ -161,7 +161,7 @@ static enum cr_status on_trained(struct cr_server_session *session, const struct
     memcpy(answer.digest, message->trained.digest, CR_SHA256_SIZE);
     if (!isfinite(answer.loss_sum)) answer.loss_sum = 0; // shown only; the values are judged by themselves
     enum cr_status judged = judge_answer(server, session->silo, &answer);
-    if (judged != CR_OK) return cr_server_refuse_update(session, judged);
+    if (judged != CR_OK) return cr_server_refuse_update(server, session->silo, judged);
     bool had = server->machine.silos[session->silo].answered;
     uint64_t round = server->machine.round;
     enum cr_status status = cr_server_event(server, CR_ROUND_ANSWERED, session->silo, &answer);
@@ -264,26 +264,27 @@ static void *on_accepted(void *context, struct cr_connection *connection)
     return session;
 }
 
-static enum cr_status open_learner(struct cr_server *server)
+enum cr_status cr_server_open_learner(const struct cr_server *server, const struct cr_event_sink *sink,
+                                      void **out)
 {
     struct cr_config own = *server->config; // shallow: strings stay the original's
     own.tuning.data.train = NULL;
-    CR_TRY(server->kind->open(&own, server->sink, &server->learner));
-    return server->kind->digest(server->learner, server->structure);
+    return server->kind->open(&own, sink, out);
 }
 
-// The run on disk goes on, or a new one begins.
-static enum cr_status open_run(struct cr_server *server)
+// The run on disk goes on, or a new one begins from the learner's values.
+static enum cr_status open_run_with(struct cr_server *server, void *learner)
 {
-    CR_TRY(cr_config_job(server->config, &server->job));
+    CR_TRY(server->kind->digest(learner, server->structure));
+    CR_TRY(cr_config_job(server->config, &server->settings));
     unsigned char job[CR_SHA256_SIZE];
     CR_CLEANUP(cr_buffer_release) struct cr_buffer identity = {0};
     CR_TRY(cr_append(&identity, server->structure, CR_SHA256_SIZE));
-    CR_TRY(cr_append(&identity, server->job.data, server->job.size));
+    CR_TRY(cr_append(&identity, server->settings.data, server->settings.size));
     CR_TRY(cr_sha256(cr_buffer_slice(&identity), job));
     struct cr_state_dir *state = server->state;
     size_t count;
-    const float *initial = server->kind->values(server->learner, &count);
+    const float *initial = server->kind->values(learner, &count);
     bool same = state->begun && memcmp(state->job, job, sizeof job) == 0;
     if (state->begun && !state->finished && !same)
         return cr_fail(CR_INVALID,
@@ -297,6 +298,15 @@ static enum cr_status open_run(struct cr_server *server)
     CR_TRY(cr_vector_new(count, &server->global));
     memcpy(server->global->values, initial, count * sizeof *initial);
     return cr_state_begin(state, job, server->global);
+}
+
+static enum cr_status open_run(struct cr_server *server)
+{
+    void *learner;
+    CR_TRY(cr_server_open_learner(server, server->sink, &learner));
+    enum cr_status status = open_run_with(server, learner);
+    server->kind->free(learner); // until the result is saved, its memory is of use elsewhere
+    return status;
 }
 
 static enum cr_status listen_for_silos(struct cr_server *server)
@@ -338,13 +348,14 @@ static enum cr_status open_server(struct cr_server *server)
     enum cr_status status = cr_address_parse(federation->address, &address);
     if (status != CR_OK) return cr_fail_within(status, "federation.address");
     CR_TRY(cr_state_open(federation->state_dir, &server->state));
-    CR_TRY(open_learner(server));
     CR_TRY(open_run(server));
     struct cr_round_rules rules = {.min_clients = cr_config_min_clients(server->config),
                                    .deadline = federation->deadline,
                                    .absence = federation->progress_timeout};
     cr_round_init(&server->machine, &rules, server->state->round, server->state->digest);
     CR_TRY(cr_loop_new(&server->loop));
+    CR_TRY(cr_pool_new(server->config->tuning.threads, &server->pool));
+    CR_TRY(cr_job_new(server->loop, &server->job));
     return cr_tls_new_server(server->state->server, &server->tls);
 }
 
@@ -368,17 +379,17 @@ static bool all_told(const struct cr_server *server)
 
 static enum cr_status serve(struct cr_server *server, bool (*keep_going)(void *context), void *context)
 {
-    if (server->state->finished) {
-        CR_TRY(cr_server_finish(server));
-        if (server->state->settled) return CR_OK;
-    }
-    CR_TRY(listen_for_silos(server));
+    bool settled = server->state->finished && server->state->settled;
+    if (server->state->finished) CR_TRY(cr_server_finish(server));
+    if (!settled) CR_TRY(listen_for_silos(server));
     while (!server->ended) {
         CR_TRY(cr_loop_step(server->loop, step_seconds));
         if (keep_going && !keep_going(context))
             return cr_fail(CR_CANCELLED, "stopped before round %llu was done (start again to go on)",
                            (unsigned long long)server->machine.round + 1);
-        if (server->finishing && all_told(server)) return cr_state_settle(server->state);
+        CR_TRY(cr_server_take_job(server));
+        if (server->saved && settled) return CR_OK;
+        if (server->saved && all_told(server)) return cr_state_settle(server->state);
         CR_TRY(cr_server_event(server, CR_ROUND_TICK, 0, NULL));
         CR_TRY(cr_server_judge_pulls(server));
     }
@@ -405,12 +416,13 @@ static void close_server(struct cr_server *server)
     }
     cr_listener_free(server->listener);
     cr_tls_free(server->tls);
+    cr_job_free(server->job); // before what it works on
+    cr_pool_free(server->pool);
     cr_loop_free(server->loop);
     cr_aggregate_free(server->aggregate);
     cr_vector_release(server->next);
     cr_vector_release(server->global);
-    cr_buffer_release(&server->job);
-    server->kind->free(server->learner);
+    cr_buffer_release(&server->settings);
     cr_state_close(server->state);
     free(server);
 }

@@ -1,10 +1,11 @@
-// Inside of the server: what server.c (who is there and what they say) and server_round.c (what is done about
-// it) share. Included by these two alone.
+// Inside of the server: what server.c (who is there and what they say), server_round.c (what is done about
+// it) and server_collect.c (how updates become the next values) share. Included by these three alone.
 #ifndef CARREL_FEDERATION_SERVER_PARTS_H
 #define CARREL_FEDERATION_SERVER_PARTS_H
 
 #include "channel/connection.h"
 #include "federation/aggregate.h"
+#include "federation/job.h"
 #include "federation/learner.h"
 #include "federation/state.h"
 
@@ -20,13 +21,15 @@ struct cr_server_session {
     struct cr_server_session *next;
 };
 
+// What the job is at.
+enum cr_server_task { CR_SERVER_IDLE, CR_SERVER_FOLDING, CR_SERVER_STORING, CR_SERVER_SAVING };
+
 struct cr_server {
     const struct cr_config *config;
     const struct cr_learner_kind *kind;
     const struct cr_event_sink *sink;
-    void *learner;
     unsigned char structure[CR_SHA256_SIZE];
-    struct cr_buffer job; // canonical YAML
+    struct cr_buffer settings; // of the job, canonical YAML
     struct cr_state_dir *state;
     struct cr_loop *loop;
     struct cr_tls *tls;
@@ -46,7 +49,16 @@ struct cr_server {
     bool changed[CR_SILOS];        // by number: another update was announced in this round's collection
     double round_began;
 
-    bool finishing; // all is done; the silos of the last set are being told
+    // The job's thread, while a task is at hand, has the aggregate's pieces set aside, `next` and `global` to
+    // itself; what it leaves is in the next two.
+    struct cr_job *job;
+    enum cr_server_task task;
+    size_t refused;                            // of folding: a place in the set
+    unsigned char next_digest[CR_SHA256_SIZE]; // of storing
+    struct cr_pool *pool;                      // for folding
+
+    bool finishing; // all rounds are done
+    bool saved;     // and the result is; the silos of the last set are being told
     bool told[CR_SILOS];
     double finishing_since; // or since the last piece of the result was fetched
     enum cr_status status;  // why the run ends, once `ended`
@@ -61,18 +73,35 @@ enum cr_status cr_server_event(struct cr_server *server, enum cr_round_event_kin
                                const struct cr_answer *answer);
 
 // Drops the silo's update from the round, for the reason in cr_error_message, and ends its connection.
-enum cr_status cr_server_refuse_update(struct cr_server_session *session, enum cr_status refusal);
+enum cr_status cr_server_refuse_update(struct cr_server *server, size_t silo, enum cr_status refusal);
 
-// Refuses the update of a silo that was asked for a chunk and lives, but does not send it.
+// Begins to pull the updates of the machine's set, from the first value on.
+enum cr_status cr_server_collect(struct cr_server *server);
+void cr_server_stop_collecting(struct cr_server *server);
+
+// The silo came back, and what it was asked for went with its connection.
+enum cr_status cr_server_ask_again(struct cr_server *server, size_t silo);
+
+// Refuses the update of a silo that was asked for a piece and lives, but does not send it.
 enum cr_status cr_server_judge_pulls(struct cr_server *server);
 
 // A silo's piece of its update.
 enum cr_status cr_server_values(struct cr_server_session *session, const struct cr_message *message);
 
+// Goes on with what the job has done, if it has.
+enum cr_status cr_server_take_job(struct cr_server *server);
+
+// The next values are stored: they are the global ones.
+enum cr_status cr_server_close_round(struct cr_server *server);
+
 // A silo wants a piece of what the round begins with.
 enum cr_status cr_server_pull(struct cr_server_session *session, const struct cr_message *message);
 
-// Writes the result and begins to tell the silos.
+// The server's own learner, which trains nothing; any thread may open one.
+enum cr_status cr_server_open_learner(const struct cr_server *server, const struct cr_event_sink *sink,
+                                      void **out);
+
+// Begins to write the result; then the silos are told.
 enum cr_status cr_server_finish(struct cr_server *server);
 enum cr_status cr_server_tell_finished(struct cr_server_session *session);
 

@@ -22,67 +22,6 @@ static enum cr_status send_begin(struct cr_server *server, size_t silo)
     return cr_connection_send(session->connection, &message, NULL, NULL);
 }
 
-// Asks every silo of the set for its piece of the present chunk, unless it was asked or is away.
-static enum cr_status ask(struct cr_server *server)
-{
-    size_t first, count;
-    cr_aggregate_wanted(server->aggregate, &first, &count);
-    for (size_t i = 0; i < server->set_count; i++) {
-        struct cr_server_session *session = server->by_silo[server->set[i]];
-        if (!session || server->asked[i] || !cr_aggregate_wants(server->aggregate, i)) continue;
-        struct cr_message pull = {.type = CR_FRAME_PULL,
-                                  .pull = {.round = server->machine.round, .first = first, .count = count}};
-        CR_TRY(cr_connection_send(session->connection, &pull, NULL, NULL));
-        server->asked[i] = true;
-        if (server->wanted_since[i] == 0) server->wanted_since[i] = cr_clock_monotonic();
-    }
-    return CR_OK;
-}
-
-static void stop_collecting(struct cr_server *server)
-{
-    cr_aggregate_free(server->aggregate);
-    server->aggregate = NULL;
-    cr_vector_release(server->next);
-    server->next = NULL;
-    server->set_count = 0;
-}
-
-// The set in the order of names, which, unlike numbers, does not depend on who enrolled first.
-static void order_set(struct cr_server *server)
-{
-    server->set_count = 0;
-    for (size_t i = 0; i < server->machine.silo_count; i++) {
-        if (!server->machine.silos[i].in_set) continue;
-        size_t at = server->set_count++;
-        const char *name = cr_server_silo_name(server, i);
-        for (; at > 0 && strcmp(cr_server_silo_name(server, server->set[at - 1]), name) > 0; at--)
-            server->set[at] = server->set[at - 1];
-        server->set[at] = i;
-    }
-}
-
-static enum cr_status begin_collecting(struct cr_server *server)
-{
-    stop_collecting(server);
-    order_set(server);
-    CR_FREE struct cr_aggregate_silo *silos = NULL;
-    CR_TRY(cr_allocate(server->set_count, sizeof *silos, &silos));
-    for (size_t i = 0; i < server->set_count; i++) {
-        const struct cr_answer *answer = &server->machine.silos[server->set[i]].answer;
-        bool uniform = server->config->federation.weighting == CR_WEIGHTING_UNIFORM;
-        silos[i].weight = uniform ? 1 : answer->labelled;
-        memcpy(silos[i].digest, answer->digest, CR_SHA256_SIZE);
-        server->asked[i] = false;
-        server->wanted_since[i] = 0;
-    }
-    size_t count = server->global->count;
-    CR_TRY(cr_vector_new(count, &server->next));
-    CR_TRY(cr_aggregate_new(silos, server->set_count, count, CR_CHUNK, server->next->values,
-                            &server->aggregate));
-    return ask(server);
-}
-
 // Too few silos are left: the run ends, and its state stays for another server.
 static void fail(struct cr_server *server)
 {
@@ -112,12 +51,10 @@ static enum cr_status perform(struct cr_server *server)
             CR_TRY(send_begin(server, action->silo));
             break;
         case CR_ROUND_COLLECT:
-            CR_TRY(begin_collecting(server));
+            CR_TRY(cr_server_collect(server));
             break;
         case CR_ROUND_RESUME:
-            for (size_t s = 0; s < server->set_count; s++)
-                if (server->set[s] == action->silo) server->asked[s] = false;
-            CR_TRY(ask(server));
+            CR_TRY(cr_server_ask_again(server, action->silo));
             break;
         case CR_ROUND_DROP:
             cr_emit(server->sink, CR_EVENT_WARNING, "round.dropped",
@@ -152,7 +89,7 @@ enum cr_status cr_server_event(struct cr_server *server, enum cr_round_event_kin
     bool waited = server->machine.phase == CR_ROUND_WAITING;
     cr_round_handle(&server->machine, cr_clock_monotonic(), &event, &server->actions);
     if (waited && server->machine.phase != CR_ROUND_WAITING) announce_round(server);
-    if (server->machine.phase != CR_ROUND_COLLECTING) stop_collecting(server);
+    if (server->machine.phase != CR_ROUND_COLLECTING) cr_server_stop_collecting(server);
     return perform(server);
 }
 
@@ -167,7 +104,7 @@ static void tell_closed(struct cr_server *server, double loss)
             (void)!cr_connection_send(server->by_silo[i]->connection, &closed, NULL, NULL);
 }
 
-static enum cr_status close_round(struct cr_server *server)
+enum cr_status cr_server_close_round(struct cr_server *server)
 {
     double loss_sum = 0, labelled = 0;
     for (size_t i = 0; i < server->set_count; i++) {
@@ -179,7 +116,7 @@ static enum cr_status close_round(struct cr_server *server)
     if (!isfinite(loss)) loss = 0; // it is shown only, and silos take no other
     uint64_t round = server->machine.round + 1;
     bool last = round >= server->config->federation.rounds;
-    CR_TRY(cr_state_advance(server->state, round, last, server->next));
+    CR_TRY(cr_state_advance(server->state, round, last, server->next_digest));
     cr_vector_release(server->global);
     server->global = server->next;
     server->next = NULL;
@@ -196,57 +133,17 @@ static enum cr_status close_round(struct cr_server *server)
     return perform(server);
 }
 
-enum cr_status cr_server_refuse_update(struct cr_server_session *session, enum cr_status refusal)
+enum cr_status cr_server_refuse_update(struct cr_server *server, size_t silo, enum cr_status refusal)
 {
-    struct cr_server *server = session->server;
-    size_t silo = session->silo;
     char why[512];
     snprintf(why, sizeof why, "%s", cr_error_message());
     cr_emit(server->sink, CR_EVENT_WARNING, "round.dropped", why,
             CR_FIELD_TEXT("silo", cr_server_silo_name(server, silo)),
             CR_FIELD("round", server->machine.round + 1));
-    cr_connection_refuse(session->connection, refusal, why);
+    // Where it is away just now, it is dropped all the same.
+    struct cr_server_session *session = server->by_silo[silo];
+    if (session) cr_connection_refuse(session->connection, refusal, why);
     return cr_server_event(server, CR_ROUND_REFUSED, silo, NULL);
-}
-
-enum cr_status cr_server_judge_pulls(struct cr_server *server)
-{
-    // Twice: a silo may be away for once and come back. Coming back again and again is no way around it.
-    double now = cr_clock_monotonic(), limit = 2 * server->config->federation.progress_timeout;
-    for (size_t i = 0; server->aggregate && i < server->set_count; i++) {
-        struct cr_server_session *session = server->by_silo[server->set[i]];
-        if (!session || server->wanted_since[i] == 0 || now - server->wanted_since[i] <= limit) continue;
-        enum cr_status refusal =
-            cr_fail(CR_DENIED, "the update is refused: a piece of it did not come for %.0f seconds", limit);
-        return cr_server_refuse_update(session, refusal); // which changes the set
-    }
-    return CR_OK;
-}
-
-enum cr_status cr_server_values(struct cr_server_session *session, const struct cr_message *message)
-{
-    struct cr_server *server = session->server;
-    size_t place = 0;
-    while (place < server->set_count && server->set[place] != session->silo) place++;
-    // Answers to what was asked before the collection began anew are of no use, and no fault.
-    if (!server->aggregate || place == server->set_count || message->values.round != server->machine.round)
-        return CR_OK;
-    size_t first, count;
-    cr_aggregate_wanted(server->aggregate, &first, &count);
-    if (message->values.first != first || !server->asked[place]) return CR_OK;
-    if (message->body.size != count * sizeof(float))
-        return cr_fail(CR_PROTOCOL, "a chunk of %zu bytes where %zu were asked for", message->body.size,
-                       count * sizeof(float));
-    server->asked[place] = false;
-    server->wanted_since[place] = 0;
-    bool folded;
-    enum cr_status status =
-        cr_aggregate_put(server->aggregate, place, (const float *)(const void *)message->body.data, &folded);
-    if (status == CR_DENIED) return cr_server_refuse_update(session, status);
-    CR_TRY(status);
-    if (!folded) return CR_OK;
-    cr_aggregate_wanted(server->aggregate, &first, &count);
-    return first == server->global->count ? close_round(server) : ask(server);
 }
 
 enum cr_status cr_server_pull(struct cr_server_session *session, const struct cr_message *message)
@@ -274,20 +171,4 @@ enum cr_status cr_server_tell_finished(struct cr_server_session *session)
                                  .finished.rounds = session->server->config->federation.rounds};
     memcpy(message.finished.digest, session->server->state->digest, CR_SHA256_SIZE);
     return cr_connection_send(session->connection, &message, NULL, NULL);
-}
-
-enum cr_status cr_server_finish(struct cr_server *server)
-{
-    size_t count;
-    float *values = server->kind->values(server->learner, &count);
-    memcpy(values, server->global->values, count * sizeof *values);
-    CR_TRY(server->kind->save(server->learner, server->config->tuning.output_dir));
-    cr_emit(server->sink, CR_EVENT_INFO, "server.done", NULL,
-            CR_FIELD_TEXT("output", server->config->tuning.output_dir),
-            CR_FIELD("rounds", server->config->federation.rounds));
-    server->finishing = true;
-    server->finishing_since = cr_clock_monotonic();
-    for (size_t i = 0; i < CR_SILOS; i++)
-        if (server->by_silo[i]) CR_TRY(cr_server_tell_finished(server->by_silo[i]));
-    return CR_OK;
 }

@@ -230,19 +230,25 @@ static enum cr_status values_path(const struct cr_state_dir *state, uint64_t rou
     return cr_path_join(state->path, name, out);
 }
 
-// Writes values and state; on failure both the directory and *state are as before.
-static enum cr_status replace(struct cr_state_dir *state, struct cr_state_dir *changed, bool had_values,
-                              uint64_t old_round, const struct cr_vector *values)
+// The state becomes *changed, whose values are written; on failure both the directory and *state are as
+// before.
+static enum cr_status replace(struct cr_state_dir *state, struct cr_state_dir *changed)
 {
-    CR_FREE char *path = NULL;
     CR_FREE char *old = NULL;
-    CR_TRY(values_path(state, changed->round, &path));
-    CR_TRY(values_path(state, old_round, &old));
-    CR_TRY(cr_file_write(path, cr_vector_slice(values, 0, values->count), true));
+    CR_TRY(values_path(state, state->round, &old));
     CR_TRY(write_state(changed));
-    if (had_values && old_round != changed->round) unlink(old);
+    if (state->begun && state->round != changed->round) unlink(old);
     *state = *changed;
     return CR_OK;
+}
+
+enum cr_status cr_state_store(const struct cr_state_dir *state, uint64_t round,
+                              const struct cr_vector *values, unsigned char digest[CR_SHA256_SIZE])
+{
+    CR_FREE char *path = NULL;
+    CR_TRY(values_path(state, round, &path));
+    CR_TRY(cr_vector_digest(values, digest));
+    return cr_file_write(path, cr_vector_slice(values, 0, values->count), true);
 }
 
 enum cr_status cr_state_begin(struct cr_state_dir *state, const unsigned char job[CR_SHA256_SIZE],
@@ -257,20 +263,20 @@ enum cr_status cr_state_begin(struct cr_state_dir *state, const unsigned char jo
     changed->count = values->count;
     memcpy(changed->job, job, CR_SHA256_SIZE);
     CR_TRY(cr_random_bytes(changed->run, sizeof changed->run));
-    CR_TRY(cr_vector_digest(values, changed->digest));
-    return replace(state, changed, state->begun, state->round, values);
+    CR_TRY(cr_state_store(state, 0, values, changed->digest));
+    return replace(state, changed);
 }
 
 enum cr_status cr_state_advance(struct cr_state_dir *state, uint64_t round, bool finished,
-                                const struct cr_vector *values)
+                                const unsigned char digest[CR_SHA256_SIZE])
 {
     CR_FREE struct cr_state_dir *changed = NULL;
     CR_TRY(cr_allocate(1, sizeof *changed, &changed));
     *changed = *state;
     changed->finished = finished;
     changed->round = round;
-    CR_TRY(cr_vector_digest(values, changed->digest));
-    return replace(state, changed, true, state->round, values);
+    memcpy(changed->digest, digest, CR_SHA256_SIZE);
+    return replace(state, changed);
 }
 
 enum cr_status cr_state_settle(struct cr_state_dir *state)

@@ -52,9 +52,14 @@ void cr_state_unlock(int *fd); // usable with CR_CLEANUP
 enum cr_status cr_state_begin(struct cr_state_dir *state, const unsigned char job[CR_SHA256_SIZE],
                               const struct cr_vector *values);
 
-// `round` comes next, from these values; or all is done.
+// Writes the values that `round` will begin with, and tells their digest; the state does not name them yet.
+// Reads nothing of *state but its path, so that another thread may do it.
+enum cr_status cr_state_store(const struct cr_state_dir *state, uint64_t round,
+                              const struct cr_vector *values, unsigned char digest[CR_SHA256_SIZE]);
+
+// `round` comes next, from the values stored for it; or all is done.
 enum cr_status cr_state_advance(struct cr_state_dir *state, uint64_t round, bool finished,
-                                const struct cr_vector *values);
+                                const unsigned char digest[CR_SHA256_SIZE]);
 
 // Notes that the silos know that all is done.
 enum cr_status cr_state_settle(struct cr_state_dir *state);

@@ -70,11 +70,12 @@ static enum cr_status most_rows(const struct cr_trainer *trainer, size_t *out)
     return CR_OK;
 }
 
+// training_rows: the most rows of a walk that trains; 0: none does.
 static enum cr_status make_structure(struct cr_trainer *trainer, const struct cr_tuning_config *config,
-                                     size_t rows)
+                                     size_t training_rows)
 {
     if (config->method == CR_METHOD_LORA) {
-        CR_TRY(cr_lora_new(&config->lora, trainer->model, trainer->seed, rows, &trainer->structure));
+        CR_TRY(cr_lora_new(&config->lora, trainer->model, trainer->seed, training_rows, &trainer->structure));
         return cr_lora_initialise(trainer->structure, trainer->seed);
     }
     if (config->method == CR_METHOD_PREFIX_TUNING) {
@@ -129,9 +130,11 @@ static enum cr_status build(struct cr_trainer *trainer, const struct cr_tuning_c
     CR_TRY(open_data(trainer, config));
     size_t rows;
     CR_TRY(most_rows(trainer, &rows));
-    CR_TRY(make_structure(trainer, config, rows));
-    size_t count = trainer->structure->parameters.count;
-    CR_TRY(cr_optimizer_init(&trainer->optimizer, &trainer->training, count));
+    // What trains nothing needs neither gradients nor moments.
+    CR_TRY(make_structure(trainer, config, trainer->data ? rows : 0));
+    if (trainer->data)
+        CR_TRY(
+            cr_optimizer_init(&trainer->optimizer, &trainer->training, trainer->structure->parameters.count));
     // Short examples of an evaluation may share a walk up to its rows.
     size_t sequences = cr_most(trainer->training.per_device_train_batch_size, CR_EVALUATION_SEQUENCES);
     CR_TRY(cr_batch_new(sequences, rows, &trainer->batch));

@@ -30,22 +30,26 @@ static struct cr_aggregate_silo silo(size_t s, uint64_t weight)
     return described;
 }
 
-// Puts everything, silos in the given order within each chunk.
-static void run(const struct cr_aggregate_silo *silos, const size_t *from, size_t count, size_t chunk,
+// Puts everything, silos in the given order within each piece; each piece is folded in when the next is
+// there.
+static void run(const struct cr_aggregate_silo *silos, const size_t *from, size_t count, size_t piece,
                 const size_t *order)
 {
     struct cr_aggregate *aggregate;
-    assert_ok(cr_aggregate_new(silos, count, COUNT, chunk, out, &aggregate));
-    for (;;) {
+    size_t refused, turns = 0;
+    assert_ok(cr_aggregate_new(silos, count, COUNT, piece, out, &aggregate));
+    while (!cr_aggregate_done(aggregate)) {
         size_t first, size;
         cr_aggregate_wanted(aggregate, &first, &size);
-        if (first == COUNT) break;
-        for (size_t i = 0; i < count; i++) {
-            bool folded;
+        for (size_t i = 0; i < count && size > 0; i++) {
             assert_true(cr_aggregate_wants(aggregate, order[i]));
-            assert_ok(cr_aggregate_put(aggregate, order[i], values[from[order[i]]] + first, &folded));
-            assert_int_equal(folded, i + 1 == count);
+            assert_false(cr_aggregate_full(aggregate));
+            assert_ok(cr_aggregate_put(aggregate, order[i], values[from[order[i]]] + first));
+            assert_false(cr_aggregate_wants(aggregate, order[i]));
         }
+        if (turns > 0) assert_ok(cr_aggregate_fold(aggregate, NULL, &refused));
+        if (size > 0) cr_aggregate_turn(aggregate);
+        turns++;
     }
     cr_aggregate_free(aggregate);
 }
@@ -98,6 +102,40 @@ static void test_neither_arrival_nor_chunks_matter(void **state)
         }
 }
 
+static void test_threads_do_not_matter(void **state)
+{
+    (void)state;
+    enum { MANY = 9000 }; // more than one block, the last of them short
+    static float many[2][MANY], means[2][MANY];
+    struct cr_aggregate_silo silos[2] = {{.weight = 3}, {.weight = 8}};
+    for (size_t s = 0; s < 2; s++) {
+        for (size_t i = 0; i < MANY; i++) many[s][i] = values[s][i % COUNT] + (float)i;
+        assert_ok(
+            cr_sha256((struct cr_slice){(const unsigned char *)many[s], sizeof many[s]}, silos[s].digest));
+    }
+    for (size_t threaded = 0; threaded < 2; threaded++) {
+        struct cr_pool *threads = NULL;
+        struct cr_aggregate *aggregate;
+        size_t refused;
+        if (threaded) assert_ok(cr_pool_new(3, &threads));
+        assert_ok(cr_aggregate_new(silos, 2, MANY, MANY, means[threaded], &aggregate));
+        for (size_t s = 0; s < 2; s++) assert_ok(cr_aggregate_put(aggregate, s, many[s]));
+        assert_true(cr_aggregate_full(aggregate));
+        cr_aggregate_turn(aggregate);
+        assert_ok(cr_aggregate_fold(aggregate, threads, &refused));
+        assert_true(cr_aggregate_done(aggregate));
+        cr_aggregate_free(aggregate);
+        cr_pool_free(threads);
+    }
+    assert_memory_equal(means[0], means[1], sizeof means[0]);
+    for (size_t i = 0; i < MANY; i++) {
+        double sum = 3.0 * (double)many[0][i];
+        sum += 8.0 * (double)many[1][i];
+        float mean = (float)(sum / 11.0);
+        assert_memory_equal(&means[0][i], &mean, sizeof mean);
+    }
+}
+
 static void test_weightless_silo_does_not_count(void **state)
 {
     (void)state;
@@ -113,28 +151,57 @@ static void test_what_is_not_finite_is_refused(void **state)
 {
     (void)state;
     static const float wrong[] = {NAN, INFINITY, -INFINITY};
-    for (size_t w = 0; w < 3; w++) {
-        float chunk[64] = {0};
-        chunk[63] = wrong[w];
-        struct cr_aggregate_silo one = silo(0, 1);
-        struct cr_aggregate *aggregate;
-        bool folded;
-        assert_ok(cr_aggregate_new(&one, 1, COUNT, 64, out, &aggregate));
-        assert_fails(CR_DENIED, "value 63 of 1000 is not finite",
-                     cr_aggregate_put(aggregate, 0, chunk, &folded));
-        cr_aggregate_free(aggregate);
+    for (size_t w = 0; w < 3; w++)
+        for (uint64_t weight = 0; weight < 2; weight++) { // one that does not count may not do it either
+            float piece[64] = {0}, spoilt[64] = {0};
+            spoilt[63] = wrong[w];
+            struct cr_aggregate_silo silos[] = {silo(0, 1), silo(1, weight)};
+            struct cr_aggregate *aggregate;
+            size_t refused = 0;
+            assert_ok(cr_aggregate_new(silos, 2, COUNT, 64, out, &aggregate));
+            assert_ok(cr_aggregate_put(aggregate, 0, piece));
+            assert_ok(cr_aggregate_put(aggregate, 1, spoilt));
+            cr_aggregate_turn(aggregate);
+            assert_fails(CR_DENIED, "value 63 of 1000 is not finite",
+                         cr_aggregate_fold(aggregate, NULL, &refused));
+            assert_int_equal(refused, 1);
+            cr_aggregate_free(aggregate);
+        }
+}
+
+static void test_the_largest_values_have_a_mean(void **state)
+{
+    (void)state;
+    enum { SILOS = 1024 };
+    static struct cr_aggregate_silo silos[SILOS];
+    float most = 0x1.fffffep127F, mean;
+    struct cr_aggregate *aggregate;
+    size_t refused;
+    for (size_t s = 0; s < SILOS; s++) {
+        silos[s].weight = UINT64_MAX;
+        assert_ok(cr_sha256((struct cr_slice){(const unsigned char *)&most, sizeof most}, silos[s].digest));
     }
+    assert_ok(cr_aggregate_new(silos, SILOS, 1, 1, &mean, &aggregate));
+    for (size_t s = 0; s < SILOS; s++) assert_ok(cr_aggregate_put(aggregate, s, &most));
+    cr_aggregate_turn(aggregate);
+    assert_ok(cr_aggregate_fold(aggregate, NULL, &refused));
+    assert_memory_equal(&mean, &most, sizeof mean);
+    cr_aggregate_free(aggregate);
 }
 
 static void test_other_values_than_announced_are_refused(void **state)
 {
     (void)state;
-    struct cr_aggregate_silo one = silo(1, 1);
+    struct cr_aggregate_silo silos[] = {silo(0, 1), silo(1, 1)};
     struct cr_aggregate *aggregate;
-    bool folded;
-    assert_ok(cr_aggregate_new(&one, 1, COUNT, COUNT, out, &aggregate));
-    assert_fails(CR_DENIED, "not those that were announced",
-                 cr_aggregate_put(aggregate, 0, values[0], &folded));
+    size_t refused = 0;
+    assert_ok(cr_aggregate_new(silos, 2, COUNT, COUNT, out, &aggregate));
+    assert_ok(cr_aggregate_put(aggregate, 0, values[0]));
+    assert_ok(cr_aggregate_put(aggregate, 1, values[0]));
+    cr_aggregate_turn(aggregate);
+    assert_fails(CR_DENIED, "not those that were announced", cr_aggregate_fold(aggregate, NULL, &refused));
+    assert_int_equal(refused, 1);
+    assert_false(cr_aggregate_done(aggregate));
     cr_aggregate_free(aggregate);
 }
 
@@ -152,8 +219,10 @@ int main(void)
         cmocka_unit_test(test_agreement_is_exact),
         cmocka_unit_test(test_mean_against_long_double),
         cmocka_unit_test(test_neither_arrival_nor_chunks_matter),
+        cmocka_unit_test(test_threads_do_not_matter),
         cmocka_unit_test(test_weightless_silo_does_not_count),
         cmocka_unit_test(test_what_is_not_finite_is_refused),
+        cmocka_unit_test(test_the_largest_values_have_a_mean),
         cmocka_unit_test(test_other_values_than_announced_are_refused),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);

@@ -48,7 +48,7 @@ static void test_a_server_finds_its_state(void **unused)
     (void)unused;
     struct cr_state_dir *state;
     struct cr_vector *first = numbers(0.5F), *second = numbers(7), *found;
-    unsigned char run[32], fingerprint[32], again[32];
+    unsigned char run[32], fingerprint[32], again[32], digest[32];
     assert_ok(cr_state_open(root, &state));
     assert_false(state->begun);
     assert_ok(cr_identity_fingerprint(state->server, fingerprint));
@@ -57,7 +57,9 @@ static void test_a_server_finds_its_state(void **unused)
     assert_ok(cr_state_enrol(state, &(struct cr_member){"anne", "silo", {9}}));
     assert_ok(cr_state_enrol(state, &(struct cr_member){"ben", "silo", {8}}));
     assert_ok(cr_state_enrol(state, &(struct cr_member){"anne", "silo", {7}})); // anew
-    assert_ok(cr_state_advance(state, 1, false, second));
+    assert_ok(cr_state_store(state, 1, second, digest));
+    assert_true(cr_file_exists(path_in("values-0.f32"))); // it is the state's still
+    assert_ok(cr_state_advance(state, 1, false, digest));
     assert_false(cr_file_exists(path_in("values-0.f32")));
     cr_state_close(state);
 
@@ -74,7 +76,8 @@ static void test_a_server_finds_its_state(void **unused)
     assert_ok(cr_state_values(state, &found));
     assert_memory_equal(found->values, second->values, 4000);
     cr_vector_release(found);
-    assert_ok(cr_state_advance(state, 2, true, first));
+    assert_ok(cr_state_store(state, 2, first, digest));
+    assert_ok(cr_state_advance(state, 2, true, digest));
     assert_ok(cr_state_settle(state));
     cr_state_close(state);
 
