@@ -10,7 +10,7 @@
 // for; but their logits must stay small beside the rest of a pass. Multiples of 32 suit the product.
 static size_t head_chunk(size_t rows, size_t vocabulary)
 {
-    enum { LEAST = 128, MOST = 512, LOGITS = 1 << 24 };
+    enum { LEAST = 128, MOST = 512, LOGITS = 1 << 25 };
     size_t chunk = LOGITS / vocabulary / 32 * 32;
     return cr_least(rows, cr_least(MOST, cr_most(LEAST, chunk)));
 }
