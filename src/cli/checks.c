@@ -32,8 +32,6 @@ enum cr_status cr_check_say(struct cr_checks *checks, enum cr_check check, const
     va_end(arguments);
     checks->count++;
     checks->failed += check == CR_CHECK_FAILED;
-    checks->warned += check == CR_CHECK_WARNING;
-    if (check > checks->worst) checks->worst = check;
     return print(checks, check, name, detail);
 }
 
@@ -42,6 +40,13 @@ enum cr_status cr_check_failure(struct cr_checks *checks, const char *name)
     char why[2048];
     snprintf(why, sizeof why, "%s", cr_error_message());
     return cr_check_say(checks, CR_CHECK_FAILED, name, "%s", why);
+}
+
+const char *cr_size_text(double bytes, char text[CR_SIZE_TEXT])
+{
+    bool large = bytes >= 1e9;
+    snprintf(text, CR_SIZE_TEXT, "%.1f %s", bytes / (large ? 1e9 : 1e6), large ? "GB" : "MB");
+    return text;
 }
 
 enum cr_status cr_checks_end(const struct cr_checks *checks)

@@ -9,8 +9,7 @@ enum cr_check { CR_CHECK_OK, CR_CHECK_WARNING, CR_CHECK_FAILED };
 // Zero-initialise; `json` is the caller's.
 struct cr_checks {
     bool json;
-    enum cr_check worst;
-    size_t count, failed, warned;
+    size_t count, failed;
 };
 
 // Prints one line at once: a person sees how far it is. With JSON one object a line: check, status, detail.
@@ -20,6 +19,10 @@ enum cr_status cr_check_say(struct cr_checks *checks, enum cr_check check, const
 // A failure as a line of its own; gives CR_OK, so that the other checks go on, unless the line cannot be
 // printed.
 enum cr_status cr_check_failure(struct cr_checks *checks, const char *name);
+
+// "12.3 MB", "4.5 GB".
+enum { CR_SIZE_TEXT = 24 };
+const char *cr_size_text(double bytes, char text[CR_SIZE_TEXT]);
 
 // CR_INVALID where a check failed.
 enum cr_status cr_checks_end(const struct cr_checks *checks);

@@ -2,9 +2,11 @@
 #include "cli/command.h"
 
 #include "base/file.h"
+#include "cli/memory.h"
 #include "federation/config.h"
 #include "text/tokenizer.h"
 #include "tuning/lora.h"
+#include "tuning/session.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +20,7 @@ static const char *const common[] = {
     "seed",
     "data.train",
     "data.eval",
+    "data.chat_template",
     "data.max_length",
     "training.learning_rate",
     "training.per_device_train_batch_size",
@@ -38,6 +41,16 @@ struct request {
     const char *model, *data, *eval, *output, *method;
     bool federation;
 };
+
+static void free_model(struct cr_model **model)
+{
+    cr_model_free(*model);
+}
+
+static void free_compute(struct cr_compute **compute)
+{
+    cr_compute_free(*compute);
+}
 
 static size_t add_keys(const char **keys, size_t count, const char *const *more, size_t more_count)
 {
@@ -62,6 +75,29 @@ static enum cr_status set_targets(struct cr_config *config, const struct cr_mode
     return set(config, "lora.target_modules", cr_buffer_text(&list));
 }
 
+// The largest batch of which a step takes no more than half of the memory that is free; with the passes that
+// make an optimiser step of BATCH examples of it.
+static enum cr_status set_batch(struct cr_config *config, struct cr_compute *compute)
+{
+    enum { BATCH = 4 };
+    const struct cr_tuning_config *tuning = &config->tuning;
+    CR_CLEANUP(free_model) struct cr_model *model = NULL;
+    CR_TRY(cr_model_open_shape(tuning->model_name_or_path, compute,
+                               cr_activation_type(compute, tuning->dtype, NULL), &model));
+    double trained;
+    CR_TRY(cr_memory_trained(tuning, model, &trained));
+    size_t batch = BATCH;
+    for (; batch > 1; batch /= 2) {
+        struct cr_memory memory = cr_memory_of(tuning, model, batch, tuning->data.max_length, trained);
+        if (cr_memory_sum(&memory) <= cr_memory_free() / 2) break;
+    }
+    char text[24];
+    snprintf(text, sizeof text, "%zu", batch);
+    CR_TRY(set(config, "training.per_device_train_batch_size", text));
+    snprintf(text, sizeof text, "%zu", BATCH / batch);
+    return set(config, "training.gradient_accumulation_steps", text);
+}
+
 static enum cr_status fill(const struct request *request, const struct cr_model_config *model,
                            struct cr_config *config)
 {
@@ -78,7 +114,6 @@ static enum cr_status fill(const struct request *request, const struct cr_model_
     snprintf(length, sizeof length, "%zu", cr_least(room, config->tuning.data.max_length));
     CR_TRY(set(config, "output_dir", method == CR_METHOD_FULL ? "tuned" : "adapter"));
     CR_TRY(set(config, "data.max_length", length));
-    CR_TRY(set(config, "training.per_device_train_batch_size", "4"));
     if (method == CR_METHOD_LORA) return set_targets(config, model);
     if (method == CR_METHOD_FULL) return set(config, "training.learning_rate", "0.00002");
     CR_TRY(
@@ -120,6 +155,9 @@ static enum cr_status init(const struct request *request)
     CR_CLEANUP(cr_config_release) struct cr_config config = {0};
     CR_TRY(cr_config_parse(cr_slice_of_string("model_name_or_path: model"), "defaults", &config));
     CR_TRY(fill(request, &model, &config));
+    CR_CLEANUP(free_compute) struct cr_compute *compute = NULL;
+    CR_TRY(cr_compute_new(1, &compute));
+    CR_TRY(set_batch(&config, compute));
     CR_TRY(write_file(request, &config));
     CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
     CR_TRY(cr_append_format(&out, "%s is written. Next:\n  carrel preflight %s%s\n  carrel %s %s\n",

@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "cli/command.h"
+#include "federation/client.h"
 #include "model/config.h"
 
 #include <errno.h>
@@ -39,12 +40,12 @@ enum cr_status cr_preflight_place(struct cr_checks *checks, const char *name, co
     if (statvfs(place, &disk) != 0)
         return cr_check_say(checks, CR_CHECK_WARNING, name, "%s: free space cannot be told", directory);
     double available = (double)disk.f_bavail * (double)disk.f_frsize;
+    char room[CR_SIZE_TEXT], written[CR_SIZE_TEXT];
     if (available < bytes)
-        return cr_check_say(checks, CR_CHECK_FAILED, name,
-                            "%s: %.1f MB are free where about %.1f MB will be written", directory,
-                            available / 1e6, bytes / 1e6);
-    return cr_check_say(checks, CR_CHECK_OK, name, "%s can be written: about %.1f MB, %.1f GB are free",
-                        directory, bytes / 1e6, available / 1e9);
+        return cr_check_say(checks, CR_CHECK_FAILED, name, "%s: %s are free where about %s will be written",
+                            directory, cr_size_text(available, room), cr_size_text(bytes, written));
+    return cr_check_say(checks, CR_CHECK_OK, name, "%s can be written: about %s, %s are free", directory,
+                        cr_size_text(bytes, written), cr_size_text(available, room));
 }
 
 static enum cr_status of_settings(struct cr_checks *checks, const char *path,
@@ -62,6 +63,17 @@ static enum cr_status of_settings(struct cr_checks *checks, const char *path,
     return serve ? cr_preflight_server(checks, &config) : CR_OK;
 }
 
+// What a silo writes goes to its state; a damaged token has a line of its own.
+static enum cr_status set_state(const char *text, struct cr_config *config)
+{
+    static const struct cr_client_options defaults;
+    CR_CLEANUP(cr_token_release) struct cr_token token = {0};
+    CR_FREE char *state = NULL;
+    if (cr_token_parse(text, &token) != CR_OK) return CR_OK;
+    CR_TRY(cr_client_state_path(&defaults, &token, &state));
+    return cr_options_set(&cr_config_table, config, "output_dir", state);
+}
+
 // What the job will say of training is the server's to know: here are the silo's own files.
 static enum cr_status of_token(struct cr_checks *checks, const char *token, const char *model,
                                const char *data)
@@ -75,6 +87,7 @@ static enum cr_status of_token(struct cr_checks *checks, const char *token, cons
     CR_TRY(cr_config_parse(cr_slice_of_string("model_name_or_path: model"), "defaults", &config));
     CR_TRY(cr_options_set(&cr_config_table, &config, "model_name_or_path", model));
     if (data) CR_TRY(cr_options_set(&cr_config_table, &config, "data.train", data));
+    CR_TRY(set_state(token, &config));
     struct cr_model_config shape; // where it cannot be read, that is the model's line
     if (cr_model_config_read(model, &shape) == CR_OK)
         config.tuning.data.max_length = cr_least(config.tuning.data.max_length, shape.context);

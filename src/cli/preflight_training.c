@@ -1,11 +1,7 @@
 // What training needs: processor, model, data, memory, and a forward pass that gives a sensible loss.
 #include "cli/preflight.h"
 
-#include "base/file.h"
-#include "tuning/checkpoint.h"
-#include "tuning/evaluate.h"
-#include "tuning/lora.h"
-#include "tuning/prefix.h"
+#include "cli/memory.h"
 #include "tuning/session.h"
 
 #include <math.h>
@@ -44,26 +40,6 @@ static enum cr_status check_processor(struct preflight *preflight)
     return cr_check_say(preflight->checks, CR_CHECK_OK, "processor", "%s, %zu threads", name, threads);
 }
 
-static size_t parameter_count(const struct cr_model *model)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < model->parameter_count; i++)
-        count += model->parameters[i].rows * cr_most(model->parameters[i].columns, 1);
-    return count;
-}
-
-// Bytes that may be taken without another program losing its own; 0: unknown. Linux' own estimate.
-static double free_memory(void)
-{
-    char line[128];
-    double kilobytes = 0;
-    FILE *file = fopen("/proc/meminfo", "re");
-    while (file && fgets(line, sizeof line, file))
-        if (sscanf(line, "MemAvailable: %lf kB", &kilobytes) == 1) break;
-    if (file) fclose(file);
-    return kilobytes * 1024;
-}
-
 // The checkpoint as a whole, before a model is made of it.
 static enum cr_status check_model(struct preflight *preflight, bool *opened)
 {
@@ -82,11 +58,12 @@ static enum cr_status check_model(struct preflight *preflight, bool *opened)
     for (size_t i = 0; i < cr_safetensors_count(file); i++)
         bytes += (double)cr_safetensors_at(file, i)->bytes.size;
     cr_safetensors_free(file);
-    double available = free_memory();
+    double available = cr_memory_free();
+    char weights[CR_SIZE_TEXT], free[CR_SIZE_TEXT];
     if (available > 0 && bytes > available)
-        return cr_check_say(checks, CR_CHECK_FAILED, "model",
-                            "%s: %.1f GB of weights, %.1f GB of memory are free", config->model_name_or_path,
-                            bytes / 1e9, available / 1e9);
+        return cr_check_say(checks, CR_CHECK_FAILED, "model", "%s: %s of weights, %s of memory are free",
+                            config->model_name_or_path, cr_size_text(bytes, weights),
+                            cr_size_text(available, free));
     if (cr_session_open(config->model_name_or_path, NULL, config->dtype, config->load_in_8bit,
                         preflight->compute, NULL, &preflight->session) != CR_OK)
         return cr_check_failure(checks, "model");
@@ -94,84 +71,78 @@ static enum cr_status check_model(struct preflight *preflight, bool *opened)
     return cr_check_say(checks, CR_CHECK_OK, "model",
                         "%s: %zu layers of width %zu, %zu parameters, context %zu",
                         config->model_name_or_path, shape.layers, shape.hidden,
-                        parameter_count(preflight->session.model), shape.context);
+                        cr_memory_parameters(preflight->session.model), shape.context);
 }
 
-static enum cr_status check_data(struct preflight *preflight, const char *path)
+static enum cr_status say_of_data(struct cr_checks *checks, const char *path, const struct cr_dataset *data,
+                                  size_t max_length, size_t *longest)
 {
-    struct cr_dataset_options options = cr_data_options(&preflight->config->data);
-    options.append_eos = true;
-    struct cr_checks *checks = preflight->checks;
-    size_t context = preflight->session.model->config.context;
-    if (cr_tuning_config_check_context(preflight->config, context) != CR_OK)
-        return cr_check_failure(checks, "data");
-    struct cr_dataset *data;
-    if (cr_dataset_open(path, preflight->session.tokenizer, &options, &data) != CR_OK)
-        return cr_check_failure(checks, "data");
-    size_t count = cr_dataset_count(data), skipped = cr_dataset_skipped(data), tokens = 0, longest = 0,
-           full = 0;
+    size_t count = cr_dataset_count(data), tokens = 0, most = 0, full = 0;
     for (size_t i = 0; i < count; i++) {
         size_t length = cr_dataset_at(data, i).count;
         tokens += length;
-        longest = cr_most(longest, length);
-        full += length == options.max_length;
+        most = cr_most(most, length);
+        full += length == max_length;
     }
-    cr_dataset_free(data);
-    preflight->longest = longest;
-    preflight->examples = count;
+    *longest = most;
     CR_TRY(cr_check_say(checks, CR_CHECK_OK, "data", "%s: %zu examples, %zu tokens, the longest %zu", path,
-                        count, tokens, longest));
-    if (skipped > 0)
+                        count, tokens, most));
+    if (cr_dataset_skipped(data) > 0)
         CR_TRY(cr_check_say(checks, CR_CHECK_WARNING, "data",
-                            "%zu rows have nothing to learn and are left out", skipped));
+                            "%s: %zu rows have nothing to learn and are left out", path,
+                            cr_dataset_skipped(data)));
+    if (cr_dataset_bad_rows(data) > 0)
+        CR_TRY(cr_check_say(checks, CR_CHECK_WARNING, "data",
+                            "%s: %zu rows cannot be read and are passed over; the first: %s", path,
+                            cr_dataset_bad_rows(data), cr_dataset_first_bad(data)));
     if (full * 20 < count) return CR_OK;
-    return cr_check_say(
-        checks, CR_CHECK_WARNING, "data",
-        "%zu examples (%.0f %%) fill data.max_length of %zu tokens: what they had beyond it is cut off", full,
-        100 * (double)full / (double)count, options.max_length);
+    return cr_check_say(checks, CR_CHECK_WARNING, "data",
+                        "%s: %zu examples (%.0f %%) fill data.max_length of %zu tokens: what they had beyond "
+                        "it is cut off",
+                        path, full, 100 * (double)full / (double)count, max_length);
 }
 
-// Values that will be trained; 0 where that cannot be told.
-static enum cr_status trainable(const struct preflight *preflight, double *out)
+// Lines of a file; `examples` is 0 where it cannot be used.
+static enum cr_status check_file(struct preflight *preflight, const char *path, size_t *examples,
+                                 size_t *longest)
 {
-    const struct cr_tuning_config *config = preflight->config;
-    const struct cr_model *model = preflight->session.model;
-    *out = (double)parameter_count(model);
-    if (config->method == CR_METHOD_FULL) return CR_OK;
-    if (config->method == CR_METHOD_PREFIX_TUNING) {
-        CR_CLEANUP(cr_parameters_release) struct cr_parameters parameters = {0};
-        CR_TRY(cr_prefix_parameters(&config->prefix_tuning, &model->config, &parameters));
-        *out = (double)parameters.count;
-        return CR_OK;
-    }
-    CR_FREE struct cr_lora_place *places = NULL;
-    size_t count;
-    CR_TRY(cr_lora_places(&config->lora, &model->config, &places, &count));
-    *out = 0;
-    for (size_t i = 0; i < count; i++) {
-        size_t rows, columns;
-        cr_module_shape(&model->config, places[i].module, &rows, &columns);
-        *out += (double)config->lora.r * (double)(rows + columns);
-    }
-    return CR_OK;
+    struct cr_dataset_options options = cr_data_options(&preflight->config->data);
+    options.append_eos = true;
+    struct cr_dataset *data;
+    *examples = *longest = 0;
+    if (cr_dataset_open(path, preflight->session.tokenizer, &options, &data) != CR_OK)
+        return cr_check_failure(preflight->checks, "data");
+    *examples = cr_dataset_count(data);
+    enum cr_status status = say_of_data(preflight->checks, path, data, options.max_length, longest);
+    cr_dataset_free(data);
+    return status;
 }
 
-// What the trainer will take, as it counts itself: a pass, and vectors of values, gradients and moments.
-static enum cr_status check_memory(struct preflight *preflight, double values)
+static enum cr_status check_data(struct preflight *preflight)
+{
+    const struct cr_data_config *data = &preflight->config->data;
+    size_t context = preflight->session.model->config.context, held_out, longest;
+    if (cr_tuning_config_check_context(preflight->config, context) != CR_OK)
+        return cr_check_failure(preflight->checks, "data");
+    if (data->train) CR_TRY(check_file(preflight, data->train, &preflight->examples, &preflight->longest));
+    return data->eval ? check_file(preflight, data->eval, &held_out, &longest) : CR_OK;
+}
+
+static enum cr_status check_memory(struct preflight *preflight, double trained)
 {
     const struct cr_tuning_config *config = preflight->config;
-    const struct cr_model *model = preflight->session.model;
     size_t batch = cr_least(config->training.per_device_train_batch_size, cr_most(preflight->examples, 1));
-    size_t rows = cr_most(batch * preflight->longest, config->data.max_length);
-    double pass = (double)cr_pass_memory_of(model, rows, cr_most(batch, CR_EVALUATION_SEQUENCES),
-                                            cr_tuning_config_prefix(config), true);
-    double weight = config->load_in_8bit ? 1 : (double)cr_dtype_size(model->act);
-    double weights = (double)parameter_count(model) * weight, vectors = 4 * values * sizeof(float);
-    double needed = pass + vectors + weights, available = free_memory();
+    struct cr_memory memory =
+        cr_memory_of(config, preflight->session.model, batch, preflight->longest, trained);
+    double needed = cr_memory_sum(&memory), available = cr_memory_free();
     enum cr_check check = available > 0 && needed > available ? CR_CHECK_FAILED : CR_CHECK_OK;
+    char sum[CR_SIZE_TEXT], weights[CR_SIZE_TEXT], pass[CR_SIZE_TEXT], vectors[CR_SIZE_TEXT],
+        free[CR_SIZE_TEXT];
     return cr_check_say(preflight->checks, check, "memory",
-                        "about %.2f GB: weights %.2f, a step %.2f, what is trained %.2f; %.1f GB are free%s",
-                        needed / 1e9, weights / 1e9, pass / 1e9, vectors / 1e9, available / 1e9,
+                        "about %s: weights %s, a step %s, what is trained %s; %s are free%s",
+                        cr_size_text(needed, sum), cr_size_text(memory.weights, weights),
+                        cr_size_text(memory.pass, pass), cr_size_text(memory.trained, vectors),
+                        cr_size_text(available, free),
                         check == CR_CHECK_OK ? "" : " (a smaller batch, max_length, or load_in_8bit)");
 }
 
@@ -203,12 +174,10 @@ static enum cr_status check_use(struct preflight *preflight)
     const struct cr_tuning_config *config = preflight->config;
     struct cr_checks *checks = preflight->checks;
     double values;
-    if (trainable(preflight, &values) != CR_OK) return cr_check_failure(checks, "settings");
+    if (cr_memory_trained(config, preflight->session.model, &values) != CR_OK)
+        return cr_check_failure(checks, "settings");
     CR_TRY(cr_preflight_place(checks, "output", config->output_dir, 4 * values * sizeof(float)));
-    if (config->data.train) CR_TRY(check_data(preflight, config->data.train));
-    if (config->data.eval && !cr_file_exists(config->data.eval))
-        CR_TRY(
-            cr_check_say(checks, CR_CHECK_FAILED, "data", "data.eval: %s does not exist", config->data.eval));
+    CR_TRY(check_data(preflight));
     CR_TRY(check_memory(preflight, values));
     return preflight->examples > 0 && checks->failed == 0 ? check_forward(preflight) : CR_OK;
 }

@@ -332,6 +332,10 @@ enum cr_status cr_model_config_read(const char *directory, struct cr_model_confi
 {
     CR_FREE char *path = NULL;
     CR_TRY(cr_path_join(directory, "config.json", &path));
+    if (!cr_file_exists(path))
+        return cr_fail(
+            CR_NOT_FOUND,
+            "%s: not there (a model is a Hugging Face directory on this machine; nothing is fetched)", path);
     CR_CLEANUP(cr_json_release) struct cr_json *root = NULL;
     CR_TRY(cr_json_read(path, MOST_FILE, &root));
     return read_config(root, path, out);

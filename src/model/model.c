@@ -69,7 +69,7 @@ static void free_model(struct cr_model **model)
 
 // The parts that need no weights. A checkpoint is checked before memory for the weights is asked for, so that
 // a config.json alone cannot ask for it.
-enum form { AS_FILED, IN_8BIT, WRITABLE };
+enum form { AS_FILED, IN_8BIT, WRITABLE, SHAPE };
 
 static enum cr_status begin(const struct cr_model_config *config, struct cr_compute *compute,
                             enum cr_dtype act, enum form form, struct cr_model **out)
@@ -101,7 +101,10 @@ static enum cr_status open_model(const char *directory, struct cr_compute *compu
     CR_TRY(begin(&config, compute, act, form, &model));
     CR_TRY(cr_safetensors_open(directory, &model->weights));
     CR_TRY(cr_weights_check(model));
-    CR_TRY(cr_weights_place(model));
+    if (form == SHAPE)
+        cr_weights_measure(model);
+    else
+        CR_TRY(cr_weights_place(model));
     *out = model;
     model = NULL;
     return CR_OK;
@@ -123,6 +126,12 @@ enum cr_status cr_model_open_trainable(const char *directory, struct cr_compute 
                                        struct cr_model **out)
 {
     return open_model(directory, compute, act, WRITABLE, out);
+}
+
+enum cr_status cr_model_open_shape(const char *directory, struct cr_compute *compute, enum cr_dtype act,
+                                   struct cr_model **out)
+{
+    return open_model(directory, compute, act, SHAPE, out);
 }
 
 enum cr_status cr_model_create(const struct cr_model_config *config, struct cr_compute *compute,

@@ -150,6 +150,11 @@ enum cr_status cr_model_open_8bit(const char *directory, struct cr_compute *comp
 enum cr_status cr_model_open_trainable(const char *directory, struct cr_compute *compute, enum cr_dtype act,
                                        struct cr_model **out);
 
+// The shape alone of a checkpoint, which is checked but not read: for cr_pass_memory_of and for what
+// `parameters` lists. Nothing may walk it.
+enum cr_status cr_model_open_shape(const char *directory, struct cr_compute *compute, enum cr_dtype act,
+                                   struct cr_model **out);
+
 // A writable model of this shape without a checkpoint: norms are one and all else is zero until cr_model_set.
 enum cr_status cr_model_create(const struct cr_model_config *config, struct cr_compute *compute,
                                enum cr_dtype act, struct cr_model **out);

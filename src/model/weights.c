@@ -476,9 +476,14 @@ static void fill_norms_with_ones(struct cr_model *model)
     }
 }
 
-enum cr_status cr_weights_place(struct cr_model *model)
+void cr_weights_measure(struct cr_model *model)
 {
     place_all(model);
+}
+
+enum cr_status cr_weights_place(struct cr_model *model)
+{
+    cr_weights_measure(model);
     CR_TRY(cr_arena_commit(&model->memory));
     place_all(model);
     if (model->weights) return fill_all(model);

@@ -10,6 +10,10 @@ enum cr_status cr_weights_list(struct cr_model *model);
 // Every parameter is in model->weights with its shape, and nothing is there that the model would not use.
 enum cr_status cr_weights_check(const struct cr_model *model);
 
+// Sets up the linears without weights: their shapes are right, and model->memory counts what weights would
+// take.
+void cr_weights_measure(struct cr_model *model);
+
 // Gives every parameter its place, mapped or private, fills it from model->weights where there are any, and
 // sets up the linears. Tensors of one fused linear lie one after the other.
 enum cr_status cr_weights_place(struct cr_model *model);

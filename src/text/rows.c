@@ -277,7 +277,12 @@ static enum cr_status next_json(struct cr_row_reader *rows, bool *found, struct 
     if (rows->array) CR_TRY(cr_append_format(&rows->where, ": item %zu", count + 1));
     cr_json_free(rows->json);
     rows->json = NULL;
-    CR_TRY(cr_json_parse(text, cr_buffer_text(&rows->where), &rows->json));
+    enum cr_status status = cr_json_parse(text, cr_buffer_text(&rows->where), &rows->json);
+    if (status == CR_INVALID && count == 0 &&
+        !rows->array) // a file of another kind, or rows over several lines
+        return cr_fail(CR_INVALID, "%s (a row is one line of JSON, or the file is one array)",
+                       cr_error_message());
+    CR_TRY(status);
     rows->broken = false;
     return read_row(rows, row);
 }

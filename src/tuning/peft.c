@@ -127,6 +127,8 @@ enum cr_status cr_peft_open(const char *directory, struct cr_model *model, struc
     CR_FREE char *tensors_path = NULL;
     CR_TRY(cr_path_join(directory, "adapter_config.json", &config_path));
     CR_TRY(cr_path_join(directory, "adapter_model.safetensors", &tensors_path));
+    if (!cr_file_exists(config_path))
+        return cr_fail(CR_NOT_FOUND, "%s: not there (an adapter is a PEFT directory)", config_path);
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_TRY(cr_file_read(config_path, CONFIG_LIMIT, &text));
     CR_CLEANUP(cr_peft_config_release) struct cr_peft_config config = {0};

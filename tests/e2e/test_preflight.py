@@ -1,6 +1,8 @@
 """init and preflight: settings that a run takes at once, and checks that find what would stop it."""
 import json
 import os
+import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -93,6 +95,41 @@ class Init(Case):
             self.assertEqual(found[check][-1][0], "failed")
             self.assertIn(sentence, found[check][-1][1])
 
+    def test_a_batch_that_fits(self):
+        """A checkpoint of half a terabyte, all of it a hole in the file."""
+        model, hidden, inner, layers = self.path("model"), 16384, 65536, 80
+        shutil.copytree(MODEL, model, ignore=shutil.ignore_patterns("model.safetensors"))
+        with open(self.path("model", "config.json")) as file:
+            config = json.load(file)
+        config.update(hidden_size=hidden, intermediate_size=inner, num_hidden_layers=layers, num_attention_heads=128,
+                      num_key_value_heads=128, head_dim=128)
+        self.write("model/config.json", json.dumps(config))
+        shapes = {"model.embed_tokens.weight": [config["vocab_size"], hidden], "model.norm.weight": [hidden]}
+        for i in range(layers):
+            for name, shape in (("self_attn.q_proj", [hidden, hidden]), ("self_attn.k_proj", [hidden, hidden]),
+                                ("self_attn.v_proj", [hidden, hidden]), ("self_attn.o_proj", [hidden, hidden]),
+                                ("mlp.gate_proj", [inner, hidden]), ("mlp.up_proj", [inner, hidden]),
+                                ("mlp.down_proj", [hidden, inner]), ("input_layernorm", [hidden]),
+                                ("post_attention_layernorm", [hidden])):
+                shapes["model.layers.%d.%s.weight" % (i, name)] = shape
+        header, at = {}, 0
+        for name, shape in shapes.items():
+            size = 2 * shape[0] * (shape[1] if len(shape) > 1 else 1)
+            header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [at, at + size]}
+            at += size
+        text = json.dumps(header).encode()
+        with open(self.path("model", "model.safetensors"), "wb") as file:
+            file.write(struct.pack("<Q", len(text)) + text)
+            file.truncate(8 + len(text) + at)
+        self.succeeds("init", "model")
+        with open(self.path("carrel.yaml")) as file:
+            settings = file.read()
+        self.assertIn("per_device_train_batch_size: 1\n", settings)
+        self.assertIn("gradient_accumulation_steps: 4\n", settings)
+        found = self.checks("carrel.yaml", code=2)
+        self.assertEqual(found["model"][0][0], "failed")
+        self.assertIn("of memory are free", found["model"][0][1])
+
     def test_what_is_there_stays(self):
         self.write("carrel.yaml", "mine")
         result = self.carrel("init", MODEL)
@@ -126,12 +163,10 @@ class Preflight(Case):
         for setting, check, sentence in (
                 ("lora.r=0", "settings", "lora.r"), ("model_name_or_path=nowhere", "model", "nowhere"),
                 ("data.train=bad.jsonl", "data", "bad.jsonl:2"), ("data.train=none.jsonl", "data", "none.jsonl"),
-                ("data.max_length=4096", "data", "context"), ("data.eval=none", "data", "data.eval"),
+                ("data.max_length=4096", "data", "context"), ("data.eval=none.tsv", "data", "none.tsv"), ("data.eval=bad.jsonl", "data", "bad.jsonl:2"),
                 ("lora.target_modules=[c_attn]", "settings", "c_attn"), ("output_dir=file/x", "output", "file/x"),
-                ("training.per_device_train_batch_size=60000", "memory", None)):
+                ("data.train=" + MODEL + "/config.json", "data", "a row is one line of JSON")):
             with self.subTest(setting):
-                if sentence is None:
-                    continue
                 found = self.checks("carrel.yaml", "--set", setting, code=2)
                 failed = {name: detail for name, lines in found.items() for status, detail in lines if status == "failed"}
                 self.assertEqual(list(failed), [check])
@@ -143,6 +178,21 @@ class Preflight(Case):
         found = self.checks("carrel.yaml", "--set", "data.train=long.jsonl", "--set",
                             "training.per_device_train_batch_size=60000", code=2)
         self.assertEqual(found["memory"][0][0], "failed")
+
+    def test_memory_is_what_the_trainer_counts(self):
+        self.write("long.jsonl", "".join(json.dumps({"text": TEXT * 3}) + "\n" for _ in range(64)))
+        settings = ["carrel.yaml", "--json", "--set", "data.train=long.jsonl", "--set", "training.max_steps=1", "--set",
+                    "training.per_device_train_batch_size=64", "--set", "lora.r=64"]
+        detail = json.loads([line for line in self.succeeds("preflight", *settings).splitlines() if '"memory"' in line][0])["detail"]
+        told = {name: float(size) for name, size in re.findall(r"(a step|what is trained) ([\d.]+) MB", detail)}
+        begin = json.loads([line for line in self.succeeds("tune", *settings).splitlines() if '"train.begin"' in line][0])
+        self.assertAlmostEqual(sum(told.values()) / (begin["memory"] / 1e6), 1, delta=0.1)
+
+    def test_rows_passed_over_are_told(self):
+        self.write("bad.jsonl", json.dumps({"text": TEXT}) + '\n{"tixt": 1}\n')
+        found = self.checks("carrel.yaml", "--set", "data.eval=bad.jsonl", "--set", "data.max_bad_rows=1")
+        self.assertEqual([status for status, _ in found["data"]], ["ok", "ok", "warning"])
+        self.assertIn("bad.jsonl:2", found["data"][2][1])
 
     def test_a_truncated_shard_is_found(self):
         model = self.path("model")
@@ -188,7 +238,8 @@ class Network(Case):
                       found["address"])
         found = self.checks("fed.yaml", "--serve", "--set", "federation.advertise=no-such-host.invalid:7423", code=2)
         self.assertIn("failed", [status for status, _ in found["address"]])
-        found = self.checks("fed.yaml", "--serve", "--set", "federation.advertise=localhost:7423")
+        found = self.checks("fed.yaml", "--serve", "--set", "federation.advertise=localhost:7423", "--set",
+                            "federation.address=127.0.0.1:0")
         self.assertEqual(found["silos"], [("ok", "a round needs 1, of 10 rounds")])
 
     def serve(self, state):
@@ -217,6 +268,7 @@ class Network(Case):
                 found = self.checks("-", "--model", MODEL, "--data", "train.jsonl", input=token + "\n")
                 self.assertEqual({status for lines in found.values() for status, _ in lines}, {"ok"})
                 self.assertIn("is the one that the token names", found["server"][0][1])
+                self.assertIn("carrel-silo-north can be written", found["output"][0][1])
             self.assertEqual(self.checks("-", input=token + "\n")["model"][0][0], "warning")
         finally:
             self.stop(server)

@@ -1,0 +1,71 @@
+#include "cli/memory.h"
+
+#include "model/pass.h"
+#include "tuning/evaluate.h"
+#include "tuning/lora.h"
+#include "tuning/prefix.h"
+
+#include <stdio.h>
+
+double cr_memory_free(void)
+{
+    char line[128];
+    double kilobytes = 0;
+    FILE *file = fopen("/proc/meminfo", "re");
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "MemAvailable: %lf kB", &kilobytes) == 1) break;
+    if (file) fclose(file);
+    return kilobytes * 1024;
+}
+
+size_t cr_memory_parameters(const struct cr_model *model)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < model->parameter_count; i++)
+        count += model->parameters[i].rows * cr_most(model->parameters[i].columns, 1);
+    return count;
+}
+
+enum cr_status cr_memory_trained(const struct cr_tuning_config *config, const struct cr_model *model,
+                                 double *out)
+{
+    if (config->method == CR_METHOD_FULL) {
+        *out = (double)cr_memory_parameters(model);
+        return CR_OK;
+    }
+    if (config->method == CR_METHOD_PREFIX_TUNING) {
+        CR_CLEANUP(cr_parameters_release) struct cr_parameters parameters = {0};
+        CR_TRY(cr_prefix_parameters(&config->prefix_tuning, &model->config, &parameters));
+        *out = (double)parameters.count;
+        return CR_OK;
+    }
+    CR_FREE struct cr_lora_place *places = NULL;
+    size_t count;
+    CR_TRY(cr_lora_places(&config->lora, &model->config, &places, &count));
+    double values = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t rows, columns;
+        cr_module_shape(&model->config, places[i].module, &rows, &columns);
+        values += (double)config->lora.r * (double)(rows + columns);
+    }
+    *out = values;
+    return CR_OK;
+}
+
+struct cr_memory cr_memory_of(const struct cr_tuning_config *config, const struct cr_model *model,
+                              size_t batch, size_t longest, double trained)
+{
+    size_t rows = cr_most(batch * longest, config->data.max_length);
+    double weight = config->load_in_8bit ? 1 : (double)cr_dtype_size(model->act);
+    return (struct cr_memory){
+        .weights = (double)cr_memory_parameters(model) * weight,
+        .pass = (double)cr_pass_memory_of(model, rows, cr_most(batch, CR_EVALUATION_SEQUENCES),
+                                          cr_tuning_config_prefix(config), true),
+        .trained = 4 * trained * sizeof(float),
+    };
+}
+
+double cr_memory_sum(const struct cr_memory *memory)
+{
+    return memory->weights + memory->pass + memory->trained;
+}

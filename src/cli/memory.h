@@ -1,0 +1,31 @@
+// How much memory a training will take, told before it, and how much there is.
+#ifndef CARREL_CLI_MEMORY_H
+#define CARREL_CLI_MEMORY_H
+
+#include "model/model.h"
+#include "tuning/config.h"
+
+// Bytes.
+struct cr_memory {
+    double weights; // of the model
+    double pass;    // of a step forward and back
+    double trained; // trained values, their gradients and their moments
+};
+
+// Bytes that may be taken without another program losing its own (Linux' own estimate); 0: unknown.
+double cr_memory_free(void);
+
+size_t cr_memory_parameters(const struct cr_model *model);
+
+// How many values the method trains. Places that the model has not are CR_INVALID.
+enum cr_status cr_memory_trained(const struct cr_tuning_config *config, const struct cr_model *model,
+                                 double *out);
+
+// For batches of `batch` examples of at most `longest` tokens, counted as the trainer counts them itself, and
+// `trained` values. The model may be a shape alone.
+struct cr_memory cr_memory_of(const struct cr_tuning_config *config, const struct cr_model *model,
+                              size_t batch, size_t longest, double trained);
+
+double cr_memory_sum(const struct cr_memory *memory);
+
+#endif
