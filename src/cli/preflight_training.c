@@ -132,8 +132,8 @@ static enum cr_status check_memory(struct preflight *preflight, double trained)
 {
     const struct cr_tuning_config *config = preflight->config;
     size_t batch = cr_least(config->training.per_device_train_batch_size, cr_most(preflight->examples, 1));
-    struct cr_memory memory =
-        cr_memory_of(config, preflight->session.model, batch, preflight->longest, trained);
+    size_t longest = config->data.packing ? config->data.max_length : preflight->longest;
+    struct cr_memory memory = cr_memory_of(config, preflight->session.model, batch, longest, trained);
     double needed = cr_memory_sum(&memory), available = cr_memory_free();
     enum cr_check check = available > 0 && needed > available ? CR_CHECK_FAILED : CR_CHECK_OK;
     char sum[CR_SIZE_TEXT], weights[CR_SIZE_TEXT], pass[CR_SIZE_TEXT], vectors[CR_SIZE_TEXT],

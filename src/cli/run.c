@@ -2,6 +2,7 @@
 // directory.
 #include "cli/child.h"
 #include "cli/command.h"
+#include "cli/preview.h"
 #include "cli/reporter.h"
 #include "federation/config.h"
 #include "federation/role_options.h"
@@ -106,5 +107,6 @@ enum cr_status cr_command_run(int argc, char **argv)
     struct cr_role_options options;
     CR_TRY(cr_role_options_parse(argc, argv, &options, &help));
     if (help.size > 0) return cr_command_print(cr_buffer_slice(&help));
+    if (options.preview) return cr_preview(&options);
     return options.config ? run_config(argc, argv, &options) : join(argc, argv, &options);
 }

@@ -44,6 +44,8 @@ static enum cr_status parse(int argc, char **argv, struct cr_role_options *optio
     CR_CLEANUP(cr_buffer_release) struct cr_buffer help = {0};
     CR_TRY(cr_role_options_parse(argc, argv, options, &help));
     *done = help.size > 0;
+    if (options->preview)
+        return cr_fail(CR_UNSUPPORTED, "--preview is for `carrel tune`, which needs no enclave");
     if (!*done) return CR_OK;
     if (fwrite(help.data, 1, help.size, stdout) != help.size || fflush(stdout) != 0)
         return cr_fail_errno(CR_IO, "standard output");

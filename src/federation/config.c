@@ -132,6 +132,12 @@ static const struct cr_option options[] = {
      AT(tuning.data.label_prompt),
      .fallback = "\"" CR_LABEL_PROMPT "\"",
      .help = "For a .tsv: what stands before the label word, with {text} where the sentence goes."},
+    {.key = "data.packing",
+     .type = CR_OPTION_BOOL,
+     AT(tuning.data.packing),
+     .fallback = "false",
+     .help = "Short examples share a row of max_length tokens, apart from each other in attention, and "
+             "per_device_train_batch_size counts such rows: every batch is about as large."},
     {.key = "data.max_bad_rows",
      .type = CR_OPTION_SIZE,
      AT(tuning.data.max_bad_rows),

@@ -17,9 +17,9 @@ static enum cr_status parse(const struct cr_flags *flags, int argc, char **argv,
         "json", CR_FLAG_BOOL, &(options)->json, NULL, "progress as JSON lines on stdout"                     \
     }
 
-// tune and serve: one file of settings, and the same flags but for --restart.
-static enum cr_status parse_config(const char *usage, const char *summary, bool may_restart, int argc,
-                                   char **argv, struct cr_role_options *out, struct cr_buffer *help)
+// tune and serve: one file of settings, and the same flags but for the last two.
+static enum cr_status parse_config(const char *usage, const char *summary, bool tune, int argc, char **argv,
+                                   struct cr_role_options *out, struct cr_buffer *help)
 {
     out->overrides = (struct cr_flag_list){.items = out->items, .capacity = CR_ROLE_OVERRIDES};
     const struct cr_flag items[] = {
@@ -27,8 +27,10 @@ static enum cr_status parse_config(const char *usage, const char *summary, bool 
          "override one setting; may be given several times"},
         JSON_FLAG(out),
         {"restart", CR_FLAG_BOOL, &out->restart, NULL, "begin at the first step, whatever state is kept"},
+        {"preview", CR_FLAG_BOOL, &out->preview, NULL,
+         "show the first examples as tokens, those to be learned marked, and train nothing"},
     };
-    size_t count = sizeof items / sizeof *items - (may_restart ? 0 : 1);
+    size_t count = sizeof items / sizeof *items - (tune ? 0 : 2);
     const struct cr_flags flags = {usage, summary, items, count, 1, 1};
     return parse(&flags, argc, argv, &out->config, help);
 }

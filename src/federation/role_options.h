@@ -17,6 +17,7 @@ struct cr_role_options {
     const char *items[CR_ROLE_OVERRIDES];
     struct cr_flag_list overrides; // KEY=VALUE, in `items`
     bool restart;                  // tune alone
+    bool preview;                  // tune alone: carrel shows the first examples, and nothing is trained
 
     struct cr_client_options client; // join; token: the argument as it is, "-" for standard input
 };

@@ -53,6 +53,7 @@ struct cr_data_config {
     int chat_template; // enum cr_chat_template
     struct cr_string_list label_words;
     char *label_prompt;
+    bool packing; // examples share rows of max_length tokens
     size_t max_bad_rows;
 };
 

@@ -9,37 +9,63 @@
 static void arrange(struct cr_trainer *trainer, size_t epoch)
 {
     if (trainer->epoch == epoch) return;
-    size_t count = cr_dataset_count(trainer->data);
+    size_t count = trainer->packs.count;
     for (size_t i = 0; i < count; i++) trainer->order[i] = (uint32_t)i;
     cr_stream_seek(trainer->shuffle, (uint32_t)epoch);
     cr_stream_shuffle(trainer->shuffle, trainer->order, count);
     trainer->epoch = epoch;
 }
 
-static struct cr_example example_at(const struct cr_trainer *trainer, size_t place)
+// The examples of the pack at that place of the epoch, *count of them.
+static const uint32_t *examples_at(const struct cr_trainer *trainer, size_t place, size_t *count)
 {
-    return cr_dataset_at(trainer->data, trainer->order[place]);
+    const struct cr_packs *packs = &trainer->packs;
+    size_t pack = trainer->order[place];
+    *count = packs->start[pack + 1] - packs->start[pack];
+    return packs->items + packs->start[pack];
 }
 
-// Examples [*first, *last) of the epoch's order belong to the step.
+// Packs [*first, *last) of the epoch's order belong to the step.
 static void step_range(const struct cr_trainer *trainer, size_t *first, size_t *last)
 {
-    size_t count = cr_dataset_count(trainer->data);
+    size_t count = trainer->packs.count;
     size_t batch = trainer->training.per_device_train_batch_size;
     size_t group = trainer->training.gradient_accumulation_steps;
     size_t within = trainer->step % cr_steps_per_epoch(&trainer->training, count);
     // The settings are bounded by their table, but a caller's product of sizes may still wrap.
-    size_t examples;
-    if (__builtin_mul_overflow(batch, group, &examples) || examples > count) examples = count;
-    *first = within * examples;
-    *last = *first + examples < count ? *first + examples : count;
+    size_t packs;
+    if (__builtin_mul_overflow(batch, group, &packs) || packs > count) packs = count;
+    *first = within * packs;
+    *last = *first + packs < count ? *first + packs : count;
+}
+
+static size_t labelled_in(const struct cr_trainer *trainer, size_t first, size_t last)
+{
+    size_t labelled = 0;
+    for (size_t place = first; place < last; place++) {
+        size_t count;
+        const uint32_t *examples = examples_at(trainer, place, &count);
+        for (size_t i = 0; i < count; i++) labelled += cr_dataset_at(trainer->data, examples[i]).labelled;
+    }
+    return labelled;
+}
+
+static enum cr_status fill_batch(struct cr_trainer *trainer, size_t first, size_t last)
+{
+    cr_batch_clear(trainer->batch);
+    for (size_t place = first; place < last; place++) {
+        size_t count;
+        const uint32_t *examples = examples_at(trainer, place, &count);
+        for (size_t i = 0; i < count; i++)
+            CR_TRY(cr_batch_add(trainer->batch, cr_dataset_at(trainer->data, examples[i])));
+    }
+    return CR_OK;
 }
 
 static enum cr_status micro_batch(struct cr_trainer *trainer, size_t first, size_t last, size_t micro,
                                   size_t labelled, struct cr_tally *sum)
 {
-    cr_batch_clear(trainer->batch);
-    for (size_t i = first; i < last; i++) CR_TRY(cr_batch_add(trainer->batch, example_at(trainer, i)));
+    CR_TRY(fill_batch(trainer, first, last));
     struct cr_rows rows = cr_rows_of(trainer->batch);
     struct cr_structure *structure = trainer->structure;
     size_t layers = trainer->model->config.layers;
@@ -55,11 +81,10 @@ static enum cr_status micro_batch(struct cr_trainer *trainer, size_t first, size
 // Gradient of the mean loss over all labelled tokens of the step, however they lie in its micro-batches.
 static enum cr_status gradient(struct cr_trainer *trainer, struct cr_tally *sum)
 {
-    size_t examples = cr_dataset_count(trainer->data);
-    arrange(trainer, trainer->step / cr_steps_per_epoch(&trainer->training, examples));
-    size_t first, last, labelled = 0;
+    arrange(trainer, trainer->step / cr_steps_per_epoch(&trainer->training, trainer->packs.count));
+    size_t first, last;
     step_range(trainer, &first, &last);
-    for (size_t i = first; i < last; i++) labelled += example_at(trainer, i).labelled;
+    size_t labelled = labelled_in(trainer, first, last);
 
     CR_TRY(trainer->structure->kind->refresh(trainer->structure));
     cr_parameters_zero_gradients(&trainer->structure->parameters);

@@ -28,6 +28,16 @@ static enum cr_status open_model(struct cr_trainer *trainer, const struct cr_tun
     return cr_model_create(&shape, trainer->compute, act, &trainer->model);
 }
 
+static enum cr_status make_packs(struct cr_trainer *trainer, bool packing)
+{
+    size_t examples = cr_dataset_count(trainer->data);
+    if (!packing) return cr_packs_alone(examples, &trainer->packs);
+    CR_FREE size_t *length = NULL;
+    CR_TRY(cr_allocate(examples, sizeof *length, &length));
+    for (size_t i = 0; i < examples; i++) length[i] = cr_dataset_at(trainer->data, i).count;
+    return cr_packs_fit(length, examples, trainer->data_options.max_length, &trainer->packs);
+}
+
 static enum cr_status open_data(struct cr_trainer *trainer, const struct cr_tuning_config *config)
 {
     CR_TRY(cr_tokenizer_open(trainer->base, &trainer->tokenizer));
@@ -39,15 +49,16 @@ static enum cr_status open_data(struct cr_trainer *trainer, const struct cr_tuni
     size_t examples = cr_dataset_count(trainer->data);
     if (examples > UINT32_MAX)
         return cr_fail(CR_UNSUPPORTED, "%s: %zu examples: more than 2^32", config->data.train, examples);
-    trainer->total_steps = cr_steps_in_all(&trainer->training, examples);
+    CR_TRY(make_packs(trainer, config->data.packing));
+    trainer->total_steps = cr_steps_in_all(&trainer->training, trainer->packs.count);
     if (trainer->total_steps > UINT32_MAX / trainer->training.gradient_accumulation_steps)
         return cr_fail(CR_UNSUPPORTED, "training.max_steps: %zu: more than 2^32 micro-batches",
                        trainer->total_steps);
-    CR_TRY(cr_allocate(examples, sizeof *trainer->order, &trainer->order));
+    CR_TRY(cr_allocate(trainer->packs.count, sizeof *trainer->order, &trainer->order));
     return cr_stream_new(trainer->seed, "order of examples", &trainer->shuffle);
 }
 
-static int longer_first(const void *left, const void *right)
+static int larger_first(const void *left, const void *right)
 {
     size_t a, b;
     memcpy(&a, left, sizeof a);
@@ -55,18 +66,32 @@ static int longer_first(const void *left, const void *right)
     return (a < b) - (a > b);
 }
 
-// The most rows that any walk may have: a batch of the longest examples, and room for the longest example of
-// an evaluation.
-static enum cr_status most_rows(const struct cr_trainer *trainer, size_t *out)
+// The sum of the `most` largest.
+static size_t sum_of_largest(size_t *values, size_t count, size_t most)
 {
-    size_t rows = 0, examples = trainer->data ? cr_dataset_count(trainer->data) : 0;
-    CR_FREE size_t *lengths = NULL;
-    CR_TRY(cr_allocate(examples, sizeof *lengths, &lengths));
-    for (size_t i = 0; i < examples; i++) lengths[i] = cr_dataset_at(trainer->data, i).count;
-    if (examples > 0) qsort(lengths, examples, sizeof *lengths, longer_first);
-    for (size_t i = 0; i < examples && i < trainer->training.per_device_train_batch_size; i++)
-        rows += lengths[i];
-    *out = cr_most(rows, trainer->data_options.max_length);
+    size_t sum = 0;
+    if (count > 0) qsort(values, count, sizeof *values, larger_first);
+    for (size_t i = 0; i < count && i < most; i++) sum += values[i];
+    return sum;
+}
+
+// The most rows and sequences that any walk may have: a batch of the largest packs, and room for an
+// evaluation, whose short examples may share a walk.
+static enum cr_status most_rows(const struct cr_trainer *trainer, size_t *rows, size_t *sequences)
+{
+    const struct cr_packs *packs = &trainer->packs;
+    size_t batch = trainer->training.per_device_train_batch_size;
+    CR_FREE size_t *tokens = NULL;
+    CR_FREE size_t *examples = NULL;
+    CR_TRY(cr_allocate(packs->count, sizeof *tokens, &tokens));
+    CR_TRY(cr_allocate(packs->count, sizeof *examples, &examples));
+    for (size_t p = 0; p < packs->count; p++) {
+        examples[p] = packs->start[p + 1] - packs->start[p];
+        for (size_t i = packs->start[p]; i < packs->start[p + 1]; i++)
+            tokens[p] += cr_dataset_at(trainer->data, packs->items[i]).count;
+    }
+    *rows = cr_most(sum_of_largest(tokens, packs->count, batch), trainer->data_options.max_length);
+    *sequences = cr_most(sum_of_largest(examples, packs->count, batch), CR_EVALUATION_SEQUENCES);
     return CR_OK;
 }
 
@@ -128,15 +153,13 @@ static enum cr_status build(struct cr_trainer *trainer, const struct cr_tuning_c
     CR_TRY(cr_copy_string(config->model_name_or_path, &trainer->base));
     CR_TRY(open_model(trainer, config));
     CR_TRY(open_data(trainer, config));
-    size_t rows;
-    CR_TRY(most_rows(trainer, &rows));
+    size_t rows, sequences;
+    CR_TRY(most_rows(trainer, &rows, &sequences));
     // What trains nothing needs neither gradients nor moments.
     CR_TRY(make_structure(trainer, config, trainer->data ? rows : 0));
     if (trainer->data)
         CR_TRY(
             cr_optimizer_init(&trainer->optimizer, &trainer->training, trainer->structure->parameters.count));
-    // Short examples of an evaluation may share a walk up to its rows.
-    size_t sequences = cr_most(trainer->training.per_device_train_batch_size, CR_EVALUATION_SEQUENCES);
     CR_TRY(cr_batch_new(sequences, rows, &trainer->batch));
     return cr_pass_new(trainer->model, rows, sequences, trainer->structure->tuned.prefix, true,
                        &trainer->pass);
@@ -176,6 +199,7 @@ void cr_trainer_free(struct cr_trainer *trainer)
     cr_structure_free(trainer->structure);
     cr_stream_free(trainer->shuffle);
     free(trainer->order);
+    cr_packs_release(&trainer->packs);
     cr_dataset_free(trainer->data);
     cr_tokenizer_free(trainer->tokenizer);
     cr_model_free(trainer->model);
@@ -213,7 +237,7 @@ void cr_trainer_reset_optimizer(struct cr_trainer *trainer)
 
 static double epochs_done(const struct cr_trainer *trainer)
 {
-    size_t steps = cr_steps_per_epoch(&trainer->training, cr_dataset_count(trainer->data));
+    size_t steps = cr_steps_per_epoch(&trainer->training, trainer->packs.count);
     return (double)trainer->step / (double)steps;
 }
 

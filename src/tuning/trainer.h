@@ -49,11 +49,11 @@ enum cr_status cr_trainer_seek(struct cr_trainer *trainer, size_t step);
 // Trains `steps` more optimiser steps, adding to `tally`; more than are left of the run is CR_INVALID.
 //
 // Every epoch goes over all examples in an order of its own, drawn from seed and epoch. A step takes the next
-// gradient_accumulation_steps batches of per_device_train_batch_size examples; the last batch and the last
-// step of an epoch may be smaller, as with Transformers' Trainer. Its loss is the mean over the labelled
-// tokens of all its batches together. Data order, dropout and schedule depend only on the configuration and
-// the number of the step, not on how the steps are cut into calls; the result does not depend on the number
-// of threads. The gradient of the last step stays in the parameters, clipped.
+// gradient_accumulation_steps batches of per_device_train_batch_size examples (or packs of them); the last
+// batch and the last step of an epoch may be smaller, as with Transformers' Trainer. Its loss is the mean
+// over the labelled tokens of all its batches together. Data order, dropout and schedule depend only on the
+// configuration and the number of the step, not on how the steps are cut into calls; the result does not
+// depend on the number of threads. The gradient of the last step stays in the parameters, clipped.
 //
 // After each step `keep_going` (may be NULL) is asked; false ends early with CR_CANCELLED. A loss or gradient
 // that is NaN or infinite is CR_INVALID and names the step; the values are then those before it.

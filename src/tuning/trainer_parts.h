@@ -6,6 +6,7 @@
 #include "crypto/random.h"
 #include "model/pass.h"
 #include "text/batch.h"
+#include "text/pack.h"
 #include "tuning/optimizer.h"
 #include "tuning/structure.h"
 #include "tuning/trainer.h"
@@ -32,13 +33,14 @@ struct cr_trainer {
     struct cr_model *model;
     struct cr_tokenizer *tokenizer;
     struct cr_dataset *data; // NULL for a trainer without training data
+    struct cr_packs packs;   // what a batch counts: of one example each without packing
     struct cr_structure *structure;
     struct cr_optimizer_state optimizer;
     struct cr_pass *pass;
     struct cr_batch *batch;
 
     struct cr_stream *shuffle;
-    uint32_t *order; // [examples] the epoch's permutation
+    uint32_t *order; // [packs.count] the epoch's permutation
     size_t epoch;    // of `order`; SIZE_MAX: none yet
     size_t total_steps, step;
     struct cr_trainer_report report;

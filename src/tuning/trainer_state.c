@@ -91,8 +91,9 @@ static enum cr_status add_settings(const struct cr_trainer *trainer, struct cr_h
         training->adam_beta2, training->adam_epsilon, training->momentum, training->max_grad_norm,
         training->lr_scheduler_type, training->warmup_steps, training->max_steps, training->num_train_epochs,
         training->per_device_train_batch_size, training->gradient_accumulation_steps));
-    CR_TRY(cr_append_format(&text, "seed %llu act %d steps %zu\n", (unsigned long long)trainer->seed,
-                            (int)trainer->model->act, trainer->total_steps));
+    CR_TRY(cr_append_format(&text, "seed %llu act %d steps %zu packs %zu\n",
+                            (unsigned long long)trainer->seed, (int)trainer->model->act, trainer->total_steps,
+                            trainer->packs.count));
     return add_text(hasher, &text);
 }
 

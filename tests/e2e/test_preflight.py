@@ -227,6 +227,36 @@ class Preflight(Case):
         self.assertEqual(found["forward"][0][0], "warning")
 
 
+class Preview(Case):
+    def setUp(self):
+        super().setUp()
+        self.succeeds("init", MODEL)
+
+    def test_what_is_learned_is_marked(self):
+        self.write("chat.jsonl", json.dumps({"messages": [{"role": "user", "content": "What?"},
+                                                          {"role": "assistant", "content": "A dog\nslept."}]}) + "\n")
+        command = ["tune", "carrel.yaml", "--preview", "--set", "data.train=chat.jsonl", "--set", "data.chat_template=plain"]
+        text = self.succeeds(*command)
+        self.assertIn("to be learned (in brackets)", text)
+        learned = "".join(part.split("]")[0] for part in text.splitlines()[1].split("[")[1:])
+        self.assertEqual(learned, "A dog\\nslept.</s>")
+        tokens = json.loads(self.succeeds(*command, "--json"))["tokens"]
+        self.assertEqual([token["label"] for token in tokens].count(True), text.count("["))
+        self.assertEqual(sorted(os.listdir(self.folder)), ["carrel.yaml", "chat.jsonl", "train.jsonl"])  # nothing was made
+
+    def test_no_control_character_gets_through(self):
+        self.write("odd.jsonl", json.dumps({"text": "a\x1b[31mred\x07 end"}) + "\n")
+        text = self.succeeds("tune", "carrel.yaml", "--preview", "--set", "data.train=odd.jsonl")
+        self.assertNotIn("\x1b", text)
+        self.assertIn("\\x1b", text)
+
+    def test_five_examples_at_most(self):
+        self.assertEqual(self.succeeds("tune", "carrel.yaml", "--preview").count("example "), 5)
+        result = self.carrel("tune", "carrel.yaml", "--preview", "--set", "data.train=none.jsonl")
+        self.assertEqual(result.returncode, 3)
+        self.assertIn("none.jsonl", result.stderr)
+
+
 class Network(Case):
     def setUp(self):
         super().setUp()

@@ -276,6 +276,55 @@ static void accumulation_is_a_larger_batch(void **state)
     cr_trainer_free(batched);
 }
 
+// A step over all examples is the same mean over the same labelled tokens, however they share rows; and a
+// packed run is taken up like any other.
+static void packing_changes_rounding_alone(void **state)
+{
+    struct fixture *fixture = *state;
+    struct cr_tuning_config config = small_run(fixture->all, all_modules, 1);
+    config.training.per_device_train_batch_size = TEXTS;
+    config.training.gradient_accumulation_steps = 1;
+    config.training.max_steps = 3;
+    struct cr_trainer *alone = new_trainer(&config, fixture->compute);
+    config.data.packing = true;
+    struct cr_trainer *packed = new_trainer(&config, fixture->compute);
+    struct cr_tally a = {0}, b = {0};
+    assert_ok(cr_trainer_run(alone, 3, &a, NULL, NULL));
+    assert_ok(cr_trainer_run(packed, 3, &b, NULL, NULL));
+    assert_true(a.labelled == b.labelled && a.tokens == b.tokens);
+    assert_true(fabs(a.loss_sum / b.loss_sum - 1) < 1e-5);
+    const struct cr_parameters *x = cr_trainer_parameters(alone), *y = cr_trainer_parameters(packed);
+    for (size_t i = 0; i < x->count; i++) assert_true(fabsf(x->values[i] - y->values[i]) < 1e-4f);
+    cr_trainer_free(alone);
+    cr_trainer_free(packed);
+
+    // Fewer rows a step make more steps of an epoch than there are packs' batches, and the state of one is
+    // not the other's.
+    config.training.per_device_train_batch_size = 2;
+    config.training.max_steps = 0;
+    config.training.num_train_epochs = 2;
+    struct cr_trainer *whole = new_trainer(&config, fixture->compute);
+    struct cr_trainer *first = new_trainer(&config, fixture->compute);
+    struct cr_trainer *second = new_trainer(&config, fixture->compute);
+    config.data.packing = false;
+    struct cr_trainer *unpacked = new_trainer(&config, fixture->compute);
+    size_t steps = cr_trainer_total_steps(whole);
+    assert_true(steps >= 4 && steps < cr_trainer_total_steps(unpacked));
+    char path[64];
+    place(fixture, "packed.state", path);
+    assert_ok(cr_trainer_run(whole, steps, &a, NULL, NULL));
+    assert_ok(cr_trainer_run(first, steps - 2, &a, NULL, NULL));
+    assert_ok(cr_trainer_save_state(first, path));
+    assert_ok(cr_trainer_load_state(second, path));
+    assert_ok(cr_trainer_run(second, 2, &a, NULL, NULL));
+    assert_same_values(whole, second);
+    assert_fails(CR_INVALID, path, cr_trainer_load_state(unpacked, path));
+    cr_trainer_free(whole);
+    cr_trainer_free(first);
+    cr_trainer_free(second);
+    cr_trainer_free(unpacked);
+}
+
 static void averaged_silos_are_pooled_training(void **state)
 {
     struct fixture *fixture = *state;
@@ -522,6 +571,7 @@ int main(void)
         cmocka_unit_test(a_foreign_or_damaged_state_is_refused),
         cmocka_unit_test(bfloat16_follows_float32),
         cmocka_unit_test(accumulation_is_a_larger_batch),
+        cmocka_unit_test(packing_changes_rounding_alone),
         cmocka_unit_test(averaged_silos_are_pooled_training),
         cmocka_unit_test(full_tuning_learns_and_is_read_back),
         cmocka_unit_test(random_weights_are_stored_as_the_config_says),

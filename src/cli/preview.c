@@ -1,0 +1,112 @@
+#include "cli/preview.h"
+
+#include "cli/command.h"
+#include "federation/config.h"
+#include "format/json.h"
+#include "tuning/session.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { EXAMPLES = 5, ROWS = 100 };
+
+static void free_tokenizer(struct cr_tokenizer **tokenizer)
+{
+    cr_tokenizer_free(*tokenizer);
+}
+
+static void free_dataset(struct cr_dataset **data)
+{
+    cr_dataset_free(*data);
+}
+
+// Place i predicts token i + 1.
+static bool is_learned(const struct cr_example *example, size_t i)
+{
+    return i > 0 && example->labels[i - 1] != CR_LABEL_IGNORE;
+}
+
+// A token's text; what moves a terminal's cursor is spelled out.
+static enum cr_status append_token(struct cr_buffer *out, const struct cr_tokenizer *tokenizer, uint32_t id)
+{
+    static const char unknown[] = "\xef\xbf\xbd", space[] = "\xe2\x96\x81"; // U+FFFD, SentencePiece's space
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(cr_tokenizer_decode(tokenizer, &id, 1, false, &text));
+    struct cr_slice token = cr_tokenizer_token(tokenizer, id);
+    // A part of a character has no text of its own.
+    if (strstr(cr_buffer_text(&text), unknown)) return cr_append(out, token.data, token.size);
+    // A text that begins with this token has no space there.
+    bool stripped = token.size >= 3 && memcmp(token.data, space, 3) == 0 && cr_buffer_text(&text)[0] != ' ';
+    if (stripped) CR_TRY(cr_append_u8(out, ' '));
+    for (size_t i = 0; i < text.size; i++) {
+        unsigned char c = text.data[i];
+        if (c == '\n')
+            CR_TRY(cr_append_format(out, "\\n"));
+        else if (c < 0x20 || c == 0x7f)
+            CR_TRY(cr_append_format(out, "\\x%02x", c));
+        else
+            CR_TRY(cr_append_u8(out, c));
+    }
+    return CR_OK;
+}
+
+static enum cr_status append_text(struct cr_buffer *out, const struct cr_tokenizer *tokenizer,
+                                  const struct cr_example *example, bool colours)
+{
+    for (size_t i = 0; i < example->count; i++) {
+        bool learned = is_learned(example, i);
+        CR_TRY(cr_append_format(out, "%s", learned ? (colours ? "\033[32m[" : "[") : "|"));
+        CR_TRY(append_token(out, tokenizer, example->tokens[i]));
+        if (learned) CR_TRY(cr_append_format(out, "%s", colours ? "]\033[0m" : "]"));
+    }
+    return cr_append_format(out, "\n");
+}
+
+static enum cr_status append_json(struct cr_buffer *out, const struct cr_tokenizer *tokenizer,
+                                  const struct cr_example *example, size_t number)
+{
+    CR_TRY(cr_append_format(out, "{\"example\": %zu, \"tokens\": [", number));
+    for (size_t i = 0; i < example->count; i++) {
+        CR_TRY(cr_append_format(out, "%s{\"id\": %" PRIu32 ", \"token\": ", i > 0 ? ", " : "",
+                                example->tokens[i]));
+        CR_TRY(cr_json_append_string(out, cr_tokenizer_token(tokenizer, example->tokens[i])));
+        CR_TRY(cr_append_format(out, ", \"label\": %s}", is_learned(example, i) ? "true" : "false"));
+    }
+    return cr_append_format(out, "]}\n");
+}
+
+static enum cr_status show(const struct cr_tokenizer *tokenizer, const struct cr_dataset *data, bool json)
+{
+    bool colours = isatty(STDOUT_FILENO);
+    for (size_t i = 0; i < cr_dataset_count(data) && i < EXAMPLES; i++) {
+        struct cr_example example = cr_dataset_at(data, i);
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
+        if (json) {
+            CR_TRY(append_json(&out, tokenizer, &example, i + 1));
+        } else {
+            CR_TRY(cr_append_format(&out, "%sexample %zu: %zu tokens, %zu to be learned (in brackets)\n",
+                                    i > 0 ? "\n" : "", i + 1, example.count, example.labelled));
+            CR_TRY(append_text(&out, tokenizer, &example, colours));
+        }
+        CR_TRY(cr_command_print(cr_buffer_slice(&out)));
+    }
+    return CR_OK;
+}
+
+enum cr_status cr_preview(const struct cr_role_options *options)
+{
+    CR_CLEANUP(cr_config_release) struct cr_config config = {0};
+    CR_TRY(cr_config_read_with(options->config, options->overrides.items, options->overrides.count, &config));
+    const struct cr_tuning_config *tuning = &config.tuning;
+    CR_TRY(cr_tuning_config_check(tuning));
+    if (!tuning->data.train) return cr_fail(CR_INVALID, "data.train: not given: what is to be shown?");
+    CR_CLEANUP(free_tokenizer) struct cr_tokenizer *tokenizer = NULL;
+    CR_CLEANUP(free_dataset) struct cr_dataset *data = NULL;
+    struct cr_dataset_options data_options = cr_data_options(&tuning->data);
+    data_options.append_eos = true;
+    data_options.limit = ROWS;
+    CR_TRY(cr_tokenizer_open(tuning->model_name_or_path, &tokenizer));
+    CR_TRY(cr_dataset_open(tuning->data.train, tokenizer, &data_options, &data));
+    return show(tokenizer, data, options->json);
+}
