@@ -26,6 +26,22 @@ class Settings(unittest.TestCase):
                     self.assertIn("settings", result.stdout)
         self.assertGreaterEqual(found, 4)
 
+    def test_keys_of_the_cookbook_are_keys(self):
+        """The right column of its tables, and the left one where that says "and the same name"."""
+        with open("docs/CONFIG.md") as file:
+            keys = set(re.findall(r"^\| `([\w.]+)` \|", file.read(), re.M))
+        with open("docs/COOKBOOK.md") as file:
+            rows = re.findall(r"^\| (.*) \| (.*) \|$", file.read(), re.M)
+        sections = {key.split(".")[0] for key in keys if "." in key}
+        named = set()
+        for theirs, ours in rows:
+            named.update(re.findall(r"`((?:%s)\.\w+)" % "|".join(sections), ours))
+            section = re.search(r"`(\w+\.)` and the same name", ours)
+            if section:
+                named.update(section[1] + name for name in re.findall(r"`([a-z]\w+)`", re.sub(r"\(.*?\)", "", theirs)))
+        self.assertGreaterEqual(len(named), 30)
+        self.assertEqual(named - keys, set())
+
     def test_links_between_pages_lead_somewhere(self):
         for page in PAGES + ["CONTRIBUTING.md", "SECURITY.md"]:
             with open(page) as file:
