@@ -377,7 +377,11 @@ static void drive(struct cr_connection *c)
     if (c->phase == OPEN || c->phase == ENDING) flush(c);
     if (c->phase == OPEN) {
         read_frames(c);
+        bool full = c->queue.bytes > CR_CONNECTION_QUEUE;
         if (c->phase == OPEN || c->phase == ENDING) flush(c);
+        // What libssl has read already, the socket will not tell of.
+        if (full && c->phase == OPEN && c->queue.bytes <= CR_CONNECTION_QUEUE)
+            event_active(c->readable, EV_READ, 0);
     }
     if (c->phase == ENDING) finish_ending(c);
 }
