@@ -14,6 +14,7 @@ struct preflight {
     const struct cr_tuning_config *config;
     struct cr_compute *compute;
     struct cr_session session;
+    double available;         // memory, before the model was opened
     size_t longest, examples; // of the training data
 };
 
@@ -58,7 +59,7 @@ static enum cr_status check_model(struct preflight *preflight, bool *opened)
     for (size_t i = 0; i < cr_safetensors_count(file); i++)
         bytes += (double)cr_safetensors_at(file, i)->bytes.size;
     cr_safetensors_free(file);
-    double available = cr_memory_free();
+    double available = preflight->available;
     char weights[CR_SIZE_TEXT], free[CR_SIZE_TEXT];
     if (available > 0 && bytes > available)
         return cr_check_say(checks, CR_CHECK_FAILED, "model", "%s: %s of weights, %s of memory are free",
@@ -134,7 +135,7 @@ static enum cr_status check_memory(struct preflight *preflight, double trained)
     size_t batch = cr_least(config->training.per_device_train_batch_size, cr_most(preflight->examples, 1));
     size_t longest = config->data.packing ? config->data.max_length : preflight->longest;
     struct cr_memory memory = cr_memory_of(config, preflight->session.model, batch, longest, trained);
-    double needed = cr_memory_sum(&memory), available = cr_memory_free();
+    double needed = cr_memory_sum(&memory), available = preflight->available;
     enum cr_check check = available > 0 && needed > available ? CR_CHECK_FAILED : CR_CHECK_OK;
     char sum[CR_SIZE_TEXT], weights[CR_SIZE_TEXT], pass[CR_SIZE_TEXT], vectors[CR_SIZE_TEXT],
         free[CR_SIZE_TEXT];
@@ -184,7 +185,8 @@ static enum cr_status check_use(struct preflight *preflight)
 
 enum cr_status cr_preflight_training(struct cr_checks *checks, const struct cr_tuning_config *config)
 {
-    CR_CLEANUP(release) struct preflight preflight = {.checks = checks, .config = config};
+    CR_CLEANUP(release)
+    struct preflight preflight = {.checks = checks, .config = config, .available = cr_memory_free()};
     CR_TRY(cr_compute_new(config->threads, &preflight.compute));
     CR_TRY(check_processor(&preflight));
     bool opened = false;
