@@ -145,6 +145,25 @@ enum cr_status cr_append_format(struct cr_buffer *buffer, const char *format, ..
     return CR_OK;
 }
 
+enum cr_status cr_append_words(struct cr_buffer *buffer, const char *text, size_t column, size_t width,
+                               const char *margin)
+{
+    bool begun = false;
+    for (const char *word = text + strspn(text, " \n"); *word; word += strspn(word, " \n")) {
+        size_t length = strcspn(word, " \n");
+        if (begun && column + 1 + length > width) {
+            CR_TRY(cr_append_format(buffer, "\n%s", margin));
+            column = strlen(margin);
+            begun = false;
+        }
+        CR_TRY(cr_append_format(buffer, "%s%.*s", begun ? " " : "", (int)length, word));
+        column += length + (begun ? 1 : 0);
+        begun = true;
+        word += length;
+    }
+    return CR_OK;
+}
+
 struct cr_slice cr_buffer_slice(const struct cr_buffer *buffer)
 {
     return (struct cr_slice){buffer->data, buffer->size};

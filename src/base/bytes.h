@@ -52,6 +52,10 @@ enum cr_status cr_append_u16(struct cr_buffer *buffer, uint16_t value);
 enum cr_status cr_append_u32(struct cr_buffer *buffer, uint32_t value);
 enum cr_status cr_append_u64(struct cr_buffer *buffer, uint64_t value);
 enum cr_status cr_append_format(struct cr_buffer *buffer, const char *format, ...) CR_PRINTF(2, 3);
+// Appends the words of a text, parted by one space or by a line break and the margin, so that no line is
+// longer than `width` unless a word is. The present line has `column` characters already.
+enum cr_status cr_append_words(struct cr_buffer *buffer, const char *text, size_t column, size_t width,
+                               const char *margin);
 struct cr_slice cr_buffer_slice(const struct cr_buffer *buffer);
 const char *cr_buffer_text(const struct cr_buffer *buffer); // "" when nothing was appended
 

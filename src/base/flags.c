@@ -119,14 +119,21 @@ static size_t flag_width(const struct cr_flag *flag)
 
 enum cr_status cr_flags_help(const struct cr_flags *flags, struct cr_buffer *out)
 {
-    CR_TRY(cr_append_format(out, "usage: %s\n\n%s\n\n", flags->usage, flags->summary));
+    enum { WIDTH = 80 }; // of a terminal
+    CR_TRY(cr_append_format(out, "usage: %s\n\n", flags->usage));
+    CR_TRY(cr_append_words(out, flags->summary, 0, WIDTH, ""));
+    CR_TRY(cr_append_format(out, "\n\n"));
     size_t widest = strlen("--help");
     for (size_t i = 0; i < flags->count; i++) widest = cr_most(widest, flag_width(&flags->items[i]));
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer margin = {0};
+    CR_TRY(cr_append_format(&margin, "%*s", (int)(2 + widest + 1), ""));
     for (size_t i = 0; i < flags->count; i++) {
         const struct cr_flag *flag = &flags->items[i];
         size_t width = flag_width(flag);
-        CR_TRY(cr_append_format(out, "  --%s%s%s%*s %s\n", flag->name, flag->argument ? " " : "",
-                                flag->argument ? flag->argument : "", (int)(widest - width), "", flag->help));
+        CR_TRY(cr_append_format(out, "  --%s%s%s%*s ", flag->name, flag->argument ? " " : "",
+                                flag->argument ? flag->argument : "", (int)(widest - width), ""));
+        CR_TRY(cr_append_words(out, flag->help, margin.size, WIDTH, cr_buffer_text(&margin)));
+        CR_TRY(cr_append_format(out, "\n"));
     }
     return cr_append_format(out, "  %-*s print this text\n", (int)widest, "--help");
 }

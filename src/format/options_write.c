@@ -124,28 +124,21 @@ static bool section_seen(const struct cr_option_table *table, const struct style
     return false;
 }
 
-// The help in lines of bounded width.
+// The help, and what may be chosen, in lines of bounded width.
 static enum cr_status append_comment(struct cr_buffer *out, const struct cr_option *option, int indent)
 {
     enum { WIDTH = 100 };
-    size_t column = 0;
-    for (const char *word = option->help ? option->help : ""; *word;) {
-        size_t length = strcspn(word, " ");
-        if (column == 0 || column + 1 + length > WIDTH) {
-            CR_TRY(cr_append_format(out, "%s%*s#", column > 0 ? "\n" : "", indent, ""));
-            column = (size_t)indent + 1;
-        }
-        CR_TRY(cr_append_format(out, " %.*s", (int)length, word));
-        column += 1 + length;
-        word += length + (word[length] == ' ');
-    }
-    if (option->type == CR_OPTION_CHOICE) {
-        CR_TRY(cr_append_format(out, "%s", column > 0 ? " One of" : ""));
-        for (size_t i = 0; option->choices[i]; i++)
-            CR_TRY(cr_append_format(out, "%s %s", i > 0 ? "," : "", option->choices[i]));
-        CR_TRY(cr_append_format(out, "."));
-    }
-    return column > 0 ? cr_append_format(out, "\n") : CR_OK;
+    if (!option->help) return CR_OK;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(cr_append_format(&text, "%s", option->help));
+    for (size_t i = 0; option->type == CR_OPTION_CHOICE && option->choices[i]; i++)
+        CR_TRY(cr_append_format(&text, "%s %s", i > 0 ? "," : " One of", option->choices[i]));
+    if (option->type == CR_OPTION_CHOICE) CR_TRY(cr_append_format(&text, "."));
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer margin = {0};
+    CR_TRY(cr_append_format(&margin, "%*s# ", indent, ""));
+    CR_TRY(cr_append_format(out, "%s", cr_buffer_text(&margin)));
+    CR_TRY(cr_append_words(out, cr_buffer_text(&text), margin.size, WIDTH, cr_buffer_text(&margin)));
+    return cr_append_format(out, "\n");
 }
 
 // The options whose keys begin with `prefix` (which ends in a dot, or is empty), in the table's order.

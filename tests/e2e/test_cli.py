@@ -39,9 +39,10 @@ class Commands(unittest.TestCase):
 
     def test_help_and_version(self):
         listed = carrel("--help").stdout.decode()
-        for command in "tune serve join simulate status logs invite eval generate tokenizer merge inspect bench".split():
+        for command in "init preflight tune serve join simulate status logs invite eval generate tokenizer merge inspect bench".split():
             self.assertIn("\n  %s " % command, listed)
             result = carrel(command, "--help")
+            self.assertLessEqual(max(map(len, result.stdout.decode().splitlines())), 80, command)
             self.assertEqual(result.returncode, 0, (command, result.stderr))
             self.assertTrue(result.stdout.startswith(b"usage: carrel"), (command, result.stdout))
         self.assertRegex(carrel("--version").stdout.decode(), r"^carrel \d+\.\d+\.\d+\n$")

@@ -249,6 +249,28 @@ static void flags_are_read_strictly(void **state)
                  parse_flags(&values, FLAGS("--set", "a", "--set", "b", "--set", "c"), &help));
 }
 
+static void words_are_laid_out_in_lines(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t column, width;
+        const char *expected;
+    } cases[] = {
+        {"", 0, 9, ""},
+        {"one two three four", 0, 9, "one two\n# three\n# four"},
+        {"one two three", 6, 9, "one\n# two\n# three"},
+        {" one\n two  three ", 0, 80, "one two three"},
+        {"four five", 0, 9, "four five"},
+        {"unbreakable word", 0, 4, "unbreakable\n# word"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
+        assert_ok(cr_append_words(&out, cases[i].text, cases[i].column, cases[i].width, "# "));
+        assert_string_equal(cr_buffer_text(&out), cases[i].expected);
+    }
+}
+
 static void words_are_parsed_whole(void **state)
 {
     (void)state;
@@ -310,6 +332,7 @@ int main(void)
         cmocka_unit_test(pool_runs_every_item_once),
         cmocka_unit_test(time_is_written_as_rfc3339),
         cmocka_unit_test(flags_are_read_strictly),
+        cmocka_unit_test(words_are_laid_out_in_lines),
         cmocka_unit_test(words_are_parsed_whole),
         cmocka_unit_test(a_failed_read_leaves_the_buffer),
         cmocka_unit_test(an_arena_that_cannot_be_is_refused),
