@@ -1,6 +1,7 @@
 // carrel bench: how fast the parts run here, each beside the limit that the machine itself sets, measured in
 // the same run.
 #include "cli/bench_federation.h"
+#include "cli/bench_masked.h"
 #include "cli/bench_model.h"
 #include "cli/command.h"
 
@@ -126,6 +127,22 @@ static enum cr_status bench_product(struct bench *bench, const struct benchmark 
                                 .figure = rate / 1e9,
                                 .unit = "GFLOP/s",
                                 .note = "1024 x 2048 x 1024, weights as checkpoints store them"});
+    return CR_OK;
+}
+
+static enum cr_status bench_masked(struct bench *bench, const struct benchmark *self)
+{
+    double masked[MOST_SAMPLES], plain[MOST_SAMPLES];
+    for (size_t s = 0; s < bench->repeats; s++)
+        CR_TRY(cr_bench_masked(bench->threads, &masked[s], &plain[s]));
+    struct row row = {.name = self->name,
+                      .figure = median(masked, bench->repeats) / 1e9,
+                      .unit = "GFLOP/s",
+                      .limit = median(plain, bench->repeats) / 1e9};
+    snprintf(row.note, sizeof row.note,
+             "%d x %d x %d mod 2^31 - 1, digits split and combined; limit: float32", CR_BENCH_MASKED_ROWS,
+             CR_BENCH_MASKED_COLUMNS, CR_BENCH_MASKED_DEPTH);
+    add_row(bench, row);
     return CR_OK;
 }
 
@@ -286,6 +303,7 @@ static enum cr_status bench_federation(struct bench *bench, const struct benchma
 static const struct benchmark benchmarks[] = {
     {"product-bfloat16", bench_product, CR_BF16, NULL, 0},
     {"product-float32", bench_product, CR_F32, NULL, 0},
+    {"masked-product", bench_masked, CR_F32, NULL, 0},
     {"tune-step", bench_step, CR_BF16, &llama_shape, 4},
     {"tune-step-float32", bench_step, CR_F32, &llama_shape, 4},
     {"tune-step-2048", bench_step, CR_BF16, &long_shape, 1},
@@ -375,8 +393,8 @@ enum cr_status cr_command_bench(int argc, char **argv)
         "carrel bench [--only NAME,...] [options]",
         "Measures how fast carrel runs here. Each figure stands beside the limit that this machine sets, "
         "measured in\n"
-        "the same run. Benchmarks: product-bfloat16, product-float32, tune-step, tune-step-float32,\n"
-        "tune-step-2048, tune-step-gpt2, encode, aggregate, federation.",
+        "the same run. Benchmarks: product-bfloat16, product-float32, masked-product, tune-step,\n"
+        "tune-step-float32, tune-step-2048, tune-step-gpt2, encode, aggregate, federation.",
         items,
         sizeof items / sizeof *items,
         0,

@@ -51,7 +51,7 @@ static enum cr_isa best_isa(void)
     enum { FMA = 1 << 12, F16C = 1 << 29 };                          // leaf 1, ecx
     enum { AVX2 = 1 << 5, F = 1 << 16, DQ = 1 << 17, BW = 1 << 30 }; // leaf 7, ebx
     enum { BF16 = 1 << 5 };                                          // leaf 7.1, eax
-    const unsigned amx = 1u << 22 | 1u << 24;                        // BF16, TILE; leaf 7, edx
+    const unsigned amx = 1u << 22 | 1u << 24 | 1u << 25;             // BF16, TILE, INT8; leaf 7, edx
     const unsigned vl = 1u << 31, avx512 = (unsigned)F | (unsigned)DQ | (unsigned)BW | vl; // leaf 7, ebx
     unsigned states = saved_states(), basic = cpuid(1, 0).ecx, extended = cpuid(7, 0).ebx;
     if ((states & YMM) != YMM || !(basic & FMA) || !(basic & F16C) || !(extended & AVX2))
@@ -74,7 +74,7 @@ enum cr_status cr_compute_new_with(size_t threads, enum cr_isa isa, struct cr_co
         [CR_ISA_SCALAR] = "scalar",
         [CR_ISA_AVX2] = "AVX2, FMA and F16C",
         [CR_ISA_AVX512] = "AVX-512 F, BW, DQ, VL and BF16",
-        [CR_ISA_AMX] = "AMX with BF16",
+        [CR_ISA_AMX] = "AMX with BF16 and INT8",
     };
     if (isa > best_isa())
         return cr_fail(CR_UNSUPPORTED, "this processor or its operating system lacks %s", names[isa]);

@@ -1,0 +1,15 @@
+// A masked product beside the fp32 product of the same shape.
+#ifndef CARREL_CLI_BENCH_MASKED_H
+#define CARREL_CLI_BENCH_MASKED_H
+
+#include "base/status.h"
+
+#include <stddef.h>
+
+enum { CR_BENCH_MASKED_ROWS = 512, CR_BENCH_MASKED_DEPTH = 1024, CR_BENCH_MASKED_COLUMNS = 2048 };
+
+// Operations of the plain product a second: of the product modulo p (digits split, multiplied and combined),
+// and of the fp32 one, measured in turn.
+enum cr_status cr_bench_masked(size_t threads, double *masked, double *plain);
+
+#endif

@@ -1,0 +1,51 @@
+// The kernels of masked products for one instruction set. Internal to field/. Every set gives the same bits:
+// sums of whole numbers are exact, and sums of double are taken in eight chains whatever the width of a
+// vector.
+#ifndef CARREL_FIELD_KERNELS_H
+#define CARREL_FIELD_KERNELS_H
+
+#include "base/dtype.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    CR_PANEL = 16,                      // columns of a panel of the packed right operand
+    CR_STEP = 4,                        // elements of the depth that lie together
+    CR_STEP_BYTES = CR_PANEL * CR_STEP, // element k of column c at k/4·64 + c·4 + k%4
+    CR_DEPTH_STEP = 64,                 // the depth is padded with zeros to a multiple of this
+    CR_DIGIT_ROWS = 96, // rows of digits at a time; a multiple of what any kernel computes at once
+};
+
+struct cr_field_kernels {
+    // Sums of magnitudes and of squares of x ∘ scale (scale may be NULL), rounded to float element by
+    // element.
+    void (*norms)(const void *x, enum cr_dtype dtype, const float *scale, size_t count, double *sum,
+                  double *squares);
+    // Words of round(inverse·(x ∘ scale)), ties to even.
+    void (*encode)(const void *x, enum cr_dtype dtype, const float *scale, size_t count, double inverse,
+                   uint32_t p, uint32_t *words);
+    // y = t·scale·centre(word).
+    void (*decode)(const uint32_t *words, double t, const float *scale, size_t count, uint32_t p, void *y,
+                   enum cr_dtype dtype);
+    // Digit d of word k goes to left[d·stride + k], zeros up to the next multiple of CR_DEPTH_STEP.
+    void (*split)(const uint32_t *words, size_t count, unsigned digits, uint8_t *left, size_t stride);
+    // Element k of column c is at c·stride + k where `along`, at k·stride + c otherwise.
+    void (*pack)(const int8_t *q, size_t stride, bool along, size_t columns, size_t depth, int8_t *right,
+                 size_t panel);
+    // sums = left·right, exact. `panels` is even, `steps` a multiple of 16 whose sums fit. Rows up to the
+    // next multiple of CR_DIGIT_ROWS may be read and written as well.
+    void (*multiply)(size_t rows, size_t panels, size_t steps, const uint8_t *left, size_t left_stride,
+                     const int8_t *right, size_t panel, int32_t *sums, size_t sums_stride);
+    // y = Σ 256^d·sums[d·stride + i] mod p, added to the old y unless `first`.
+    void (*combine)(const int32_t *sums, size_t stride, size_t count, unsigned digits, bool first,
+                    uint32_t *y);
+};
+
+extern const struct cr_field_kernels cr_field_kernels__scalar;
+extern const struct cr_field_kernels cr_field_kernels__avx2;
+extern const struct cr_field_kernels cr_field_kernels__vnni;
+extern const struct cr_field_kernels cr_field_kernels__amx;
+
+#endif

@@ -1,0 +1,54 @@
+// The fields that masked products are computed in: whole numbers modulo p = 2³¹ − 1, whose words have four
+// base-256 digits, or p = 2²³ − 15, three. A word is in [0, p); it stands for a signed number once centred.
+// Nothing here branches on a value.
+#ifndef CARREL_FIELD_PRIME_H
+#define CARREL_FIELD_PRIME_H
+
+#include <stdint.h>
+
+static inline uint32_t cr_prime(unsigned digits)
+{
+    return digits == 4 ? 0x7fffffff : (1u << 23) - 15;
+}
+
+static inline uint32_t cr_smaller_word(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+// a + b and a − b. What is out of range by p wraps to a number that is larger than the one in range.
+static inline uint32_t cr_prime_add(uint32_t a, uint32_t b, uint32_t p)
+{
+    return cr_smaller_word(a + b, a + b - p);
+}
+
+static inline uint32_t cr_prime_sub(uint32_t a, uint32_t b, uint32_t p)
+{
+    return cr_smaller_word(a - b, a - b + p);
+}
+
+// The signed number with |v| <= (p−1)/2 that a word stands for, and the word of such a number.
+static inline int32_t cr_prime_centre(uint32_t word, uint32_t p)
+{
+    return (int32_t)word - (int32_t)(word > p / 2 ? p : 0);
+}
+
+static inline uint32_t cr_prime_word(int32_t value, uint32_t p)
+{
+    return (uint32_t)value + (value < 0 ? p : 0);
+}
+
+// v mod p. With four digits |v| <= 2^31·(2^24 + 2^16 + 2^8 + 1), with three |v| <= 2^31·(2^16 + 2^8 + 1):
+// what four or three sums of products can make.
+static inline uint32_t cr_prime_reduce(int64_t v, unsigned digits)
+{
+    const unsigned bits = digits == 4 ? 31 : 23;
+    const uint64_t p = cr_prime(digits), low = ((uint64_t)1 << bits) - 1, fold = low + 1 - p; // 2^bits mod p
+    uint64_t u = (uint64_t)v + (p << 25); // at least 0: p·2^25 is above those bounds
+    u = (u & low) + fold * (u >> bits);   // below 2^31 + 2^26, or 2^23 + 15·2^26
+    u = (u & low) + fold * (u >> bits);   // at most 2^31, or below 2^23 + 15·2^8
+    u = (u & low) + fold * (u >> bits);   // at most 2^bits − 1
+    return cr_smaller_word((uint32_t)u, (uint32_t)u - (uint32_t)p);
+}
+
+#endif

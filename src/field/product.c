@@ -1,0 +1,262 @@
+// A thread takes some columns and rows of the result and walks them by blocks: COLUMNS columns of Q over
+// DEPTH of its depth are packed once, and all rows, CR_DIGIT_ROWS rows of digits at a time, multiplied with
+// them. What a block gives is brought into the field at once and added up there, so that sums of 32 bits
+// never hold more than DEPTH products, however long the sum.
+#include "field/product.h"
+
+#include "field/kernels.h"
+
+#include <math.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    DEPTH = 2048,
+    COLUMNS = 256, // of a block, so that it stays in the second-level cache
+    LINE = 64,
+    PANEL = DEPTH * CR_PANEL + LINE, // bytes from one panel to the next, off by a cache line as rows are
+    LEFT_STRIDE = DEPTH + LINE,
+    LEAST_ROWS = 64, // of a part
+};
+_Static_assert((int64_t)DEPTH * 255 * 128 < INT32_MAX, "sums of a block are exact");
+
+// A thread's own.
+struct scratch {
+    _Alignas(CR_ALIGNMENT) int8_t right[COLUMNS / CR_PANEL * PANEL];
+    _Alignas(CR_ALIGNMENT) uint8_t left[CR_DIGIT_ROWS * LEFT_STRIDE];
+    _Alignas(CR_ALIGNMENT) int32_t sums[CR_DIGIT_ROWS * COLUMNS];
+};
+
+struct cr_field {
+    struct cr_compute *compute;
+    enum cr_field_path path;
+    const struct cr_field_kernels *kernels;
+    unsigned digits;
+    struct scratch *scratch; // [threads]
+};
+
+static const struct cr_field_kernels *const paths[] = {
+    [CR_FIELD_SCALAR] = &cr_field_kernels__scalar,
+    [CR_FIELD_AVX2] = &cr_field_kernels__avx2,
+    [CR_FIELD_VNNI] = &cr_field_kernels__vnni,
+    [CR_FIELD_AMX] = &cr_field_kernels__amx,
+};
+
+static bool has_path(const struct cr_compute *compute, enum cr_field_path path)
+{
+    enum cr_isa isa = cr_compute_isa(compute);
+    switch (path) {
+    case CR_FIELD_SCALAR:
+        return true;
+    case CR_FIELD_AVX2:
+        return isa >= CR_ISA_AVX2;
+    case CR_FIELD_VNNI:
+        return isa >= CR_ISA_AVX512 && __builtin_cpu_supports("avx512vnni");
+    case CR_FIELD_AMX:
+        return isa >= CR_ISA_AMX && __builtin_cpu_supports("avx512vnni");
+    }
+    return false;
+}
+
+// Tries a path where processors are known to differ: at the ends of the range, whose sums saturate 16 bits.
+static bool is_exact(const struct cr_field_kernels *kernels, struct scratch *scratch)
+{
+    enum { STEPS = 16, ROWS = 4, PANELS = 2 };
+    static const int8_t ends[] = {127, -127, 127, 127, -128, -128, 1, 0};
+    int32_t wanted[ROWS * PANELS * CR_PANEL];
+    for (size_t i = 0; i < ROWS * CR_STEP * STEPS; i++)
+        scratch->left[i / (CR_STEP * STEPS) * LEFT_STRIDE + i % (CR_STEP * STEPS)] =
+            (uint8_t)(i % 7 == 6 ? i : 255);
+    for (size_t i = 0; i < PANELS; i++)
+        for (size_t j = 0; j < STEPS * CR_STEP_BYTES; j++)
+            scratch->right[i * PANEL + j] = ends[(j / 3 + i) % sizeof ends];
+    cr_field_kernels__scalar.multiply(ROWS, PANELS, STEPS, scratch->left, LEFT_STRIDE, scratch->right, PANEL,
+                                      wanted, PANELS * CR_PANEL);
+    kernels->multiply(ROWS, PANELS, STEPS, scratch->left, LEFT_STRIDE, scratch->right, PANEL, scratch->sums,
+                      PANELS * CR_PANEL);
+    return memcmp(wanted, scratch->sums, sizeof wanted) == 0;
+}
+
+enum cr_status cr_field_new_with(struct cr_compute *compute, unsigned digits, enum cr_field_path path,
+                                 struct cr_field **out)
+{
+    if (digits != 3 && digits != 4) return cr_fail(CR_INVALID, "words have 3 or 4 digits, not %u", digits);
+    if (!has_path(compute, path))
+        return cr_fail(CR_UNSUPPORTED, "this processor lacks the instructions for these products");
+    struct cr_field *field;
+    CR_TRY(cr_allocate(1, sizeof *field, &field));
+    *field = (struct cr_field){.compute = compute, .path = path, .kernels = paths[path], .digits = digits};
+    enum cr_status status =
+        cr_allocate(cr_pool_threads(cr_compute_pool(compute)), sizeof *field->scratch, &field->scratch);
+    if (status == CR_OK && !is_exact(field->kernels, field->scratch))
+        status = cr_fail(CR_UNSUPPORTED, "this processor's products of bytes are not exact");
+    if (status != CR_OK) {
+        cr_field_free(field);
+        return status;
+    }
+    *out = field;
+    return CR_OK;
+}
+
+enum cr_status cr_field_new(struct cr_compute *compute, unsigned digits, struct cr_field **out)
+{
+    enum cr_status status = CR_UNSUPPORTED;
+    for (int path = CR_FIELD_AMX; path >= CR_FIELD_SCALAR && status == CR_UNSUPPORTED; path--)
+        status = cr_field_new_with(compute, digits, (enum cr_field_path)path, out);
+    return status;
+}
+
+void cr_field_free(struct cr_field *field)
+{
+    if (!field) return;
+    if (field->scratch)
+        cr_wipe(field->scratch, cr_pool_threads(cr_compute_pool(field->compute)) * sizeof *field->scratch);
+    free(field->scratch);
+    free(field);
+}
+
+enum cr_field_path cr_field_path(const struct cr_field *field)
+{
+    return field->path;
+}
+
+struct rows_job {
+    struct cr_field *field;
+    const struct cr_bound *bound;
+    struct cr_matrix m; // x or y
+    const float *scale;
+    uint32_t *words;
+    double *t;
+    atomic_size_t bad; // the first row that is not finite; SIZE_MAX: none
+};
+
+static void *row_of(const struct cr_matrix *m, size_t row)
+{
+    return (unsigned char *)m->data + row * m->stride * cr_dtype_size(m->dtype);
+}
+
+static void encode_row(void *context, size_t row, size_t thread)
+{
+    (void)thread;
+    struct rows_job *job = context;
+    const struct cr_field_kernels *kernels = job->field->kernels;
+    const void *x = row_of(&job->m, row);
+    size_t columns = job->m.columns;
+    double sum, squares;
+    kernels->norms(x, job->m.dtype, job->scale, columns, &sum, &squares);
+    if (!isfinite(squares)) {
+        size_t seen = atomic_load(&job->bad);
+        while (row < seen && !atomic_compare_exchange_weak(&job->bad, &seen, row)) {
+        }
+        return;
+    }
+    job->t[row] = cr_bound_scale(job->bound, sum, squares);
+    kernels->encode(x, job->m.dtype, job->scale, columns, 1 / job->t[row], cr_prime(job->field->digits),
+                    job->words + row * columns);
+}
+
+enum cr_status cr_field_encode(struct cr_field *field, const struct cr_bound *bound, struct cr_matrix x,
+                               const float *scale, uint32_t *words, double *t, size_t *bad_row)
+{
+    if (x.columns != bound->depth || (x.dtype != CR_F32 && x.dtype != CR_BF16))
+        return cr_fail(CR_INTERNAL, "rows of %zu numbers for a bound of %zu, or not F32 or BF16", x.columns,
+                       bound->depth);
+    struct rows_job job = {
+        .field = field, .bound = bound, .m = x, .scale = scale, .words = words, .t = t, .bad = SIZE_MAX};
+    cr_pool_run(cr_compute_pool(field->compute), x.rows, encode_row, &job);
+    size_t bad = atomic_load(&job.bad);
+    if (bad == SIZE_MAX) return CR_OK;
+    if (bad_row) *bad_row = bad;
+    return cr_fail(CR_INVALID, "row %zu holds NaN or infinity", bad);
+}
+
+struct decode_job {
+    struct cr_field *field;
+    const uint32_t *words;
+    const double *t;
+    const float *scale;
+    struct cr_matrix y;
+};
+
+static void decode_row(void *context, size_t row, size_t thread)
+{
+    (void)thread;
+    const struct decode_job *job = context;
+    job->field->kernels->decode(job->words + row * job->y.columns, job->t[row], job->scale, job->y.columns,
+                                cr_prime(job->field->digits), row_of(&job->y, row), job->y.dtype);
+}
+
+void cr_field_decode(struct cr_field *field, const uint32_t *words, const double *t, const float *scale,
+                     struct cr_matrix y)
+{
+    struct decode_job job = {.field = field, .words = words, .t = t, .scale = scale, .y = y};
+    cr_pool_run(cr_compute_pool(field->compute), y.rows, decode_row, &job);
+}
+
+struct product_job {
+    struct cr_field *field;
+    const uint32_t *x;
+    uint32_t *y;
+    struct cr_matrix q;
+    bool backward;
+    size_t rows, depth, columns;
+    size_t row_parts;
+};
+
+static void multiply_rows(const struct product_job *job, size_t row, size_t rows, size_t column,
+                          size_t columns, size_t k, size_t depth, struct scratch *scratch)
+{
+    const struct cr_field_kernels *kernels = job->field->kernels;
+    unsigned digits = job->field->digits;
+    for (size_t r = 0; r < rows; r++)
+        kernels->split(job->x + (row + r) * job->depth + k, depth, digits,
+                       scratch->left + r * digits * LEFT_STRIDE, LEFT_STRIDE);
+    size_t panels = (columns + 2 * CR_PANEL - 1) / (2 * CR_PANEL) * 2;
+    size_t steps = (depth + CR_DEPTH_STEP - 1) / CR_DEPTH_STEP * (CR_DEPTH_STEP / CR_STEP);
+    kernels->multiply(rows * digits, panels, steps, scratch->left, LEFT_STRIDE, scratch->right, PANEL,
+                      scratch->sums, COLUMNS);
+    for (size_t r = 0; r < rows; r++)
+        kernels->combine(scratch->sums + r * digits * COLUMNS, COLUMNS, columns, digits, k == 0,
+                         job->y + (row + r) * job->columns + column);
+}
+
+static void multiply_part(void *context, size_t item, size_t thread)
+{
+    const struct product_job *job = context;
+    struct scratch *scratch = &job->field->scratch[thread];
+    size_t part = item % job->row_parts, column = item / job->row_parts * COLUMNS;
+    size_t columns = cr_least(COLUMNS, job->columns - column);
+    size_t first = job->rows * part / job->row_parts, end = job->rows * (part + 1) / job->row_parts;
+    size_t at_once = CR_DIGIT_ROWS / job->field->digits;
+    size_t k = 0;
+    do {
+        size_t depth = cr_least(DEPTH, job->depth - k);
+        const int8_t *q = job->q.data;
+        q += job->backward ? k * job->q.stride + column : column * job->q.stride + k;
+        job->field->kernels->pack(q, job->q.stride, !job->backward, columns, depth, scratch->right, PANEL);
+        for (size_t row = first; row < end; row += at_once)
+            multiply_rows(job, row, cr_least(at_once, end - row), column, columns, k, depth, scratch);
+        k += depth;
+    } while (k < job->depth);
+}
+
+void cr_field_multiply(struct cr_field *field, const uint32_t *x, size_t rows, struct cr_matrix q,
+                       bool backward, uint32_t *y)
+{
+    struct product_job job = {.field = field,
+                              .x = x,
+                              .y = y,
+                              .q = q,
+                              .backward = backward,
+                              .rows = rows,
+                              .depth = backward ? q.rows : q.columns,
+                              .columns = backward ? q.columns : q.rows};
+    if (rows == 0) return;
+    struct cr_pool *pool = cr_compute_pool(field->compute);
+    size_t blocks = (job.columns + COLUMNS - 1) / COLUMNS;
+    // Each part of the rows packs the matrix again: no more of them than threads need.
+    size_t wanted = blocks ? (2 * cr_pool_threads(pool) + blocks - 1) / blocks : 1;
+    job.row_parts = cr_least(wanted, (rows + LEAST_ROWS - 1) / LEAST_ROWS);
+    cr_pool_run(pool, blocks * job.row_parts, multiply_part, &job);
+}
