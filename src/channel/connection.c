@@ -43,6 +43,7 @@ struct cr_connection {
     struct event *readable, *writable, *tick;
     bool read_wanted, write_wanted; // events that are set
     bool ssl_wants_write;
+    bool unread; // reading stopped before its end: libssl may hold bytes of which the socket says nothing
     enum phase phase;
     bool busy, doomed; // inside a callback; to be freed after it
     bool shut;         // ENDING: our end is closed
@@ -294,12 +295,9 @@ static void read_frames(struct cr_connection *c)
         if (!complete) continue;
         deliver(c, &frame);
         cr_frame_reader_next(&c->reader);
-        if (++frames == FRAMES_AT_ONCE) {
-            // libssl may hold more already, of which the socket says nothing.
-            if (c->phase == OPEN) event_active(c->readable, EV_READ, 0);
-            return;
-        }
+        if (++frames == FRAMES_AT_ONCE) break;
     }
+    c->unread = c->phase == OPEN;
 }
 
 static void finish_ending(struct cr_connection *c)
@@ -321,7 +319,7 @@ static void finish_ending(struct cr_connection *c)
         if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) end(c);
         return;
     }
-    event_active(c->readable, EV_READ, 0); // a peer that goes on sending is cut by the clock
+    c->unread = true; // a peer that goes on sending is cut by the clock
 }
 
 static void shake_hands(struct cr_connection *c)
@@ -369,6 +367,7 @@ static void finish_connect(struct cr_connection *c)
 
 static void drive(struct cr_connection *c)
 {
+    c->unread = false;
     if (c->phase == CONNECTING)
         finish_connect(c);
     else
@@ -377,11 +376,7 @@ static void drive(struct cr_connection *c)
     if (c->phase == OPEN || c->phase == ENDING) flush(c);
     if (c->phase == OPEN) {
         read_frames(c);
-        bool full = c->queue.bytes > CR_CONNECTION_QUEUE;
         if (c->phase == OPEN || c->phase == ENDING) flush(c);
-        // What libssl has read already, the socket will not tell of.
-        if (full && c->phase == OPEN && c->queue.bytes <= CR_CONNECTION_QUEUE)
-            event_active(c->readable, EV_READ, 0);
     }
     if (c->phase == ENDING) finish_ending(c);
 }
@@ -394,10 +389,13 @@ static void on_event(evutil_socket_t fd, short what, void *context)
     c->busy = true;
     drive(c);
     c->busy = false;
-    if (c->doomed)
+    if (c->doomed) {
         destroy(c);
-    else
-        want_events(c);
+        return;
+    }
+    want_events(c);
+    // Only now: libevent would not watch the socket of an event that is active when it is added.
+    if (c->unread && c->read_wanted) event_active(c->readable, EV_READ, 0);
 }
 
 static void judge_time(struct cr_connection *c, double now)

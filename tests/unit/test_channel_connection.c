@@ -381,6 +381,33 @@ static void test_queue_is_bounded(void **state)
     assert_in_range(most, 0, 3); // 2 MiB and the one that goes over
 }
 
+// As a silo asks: a few at a time, each answer being more than what stops the other end's reading.
+static void test_asking_goes_on_at_once(void **state)
+{
+    (void)state;
+    connect_members(10);
+    enum { PULLS = 200, AHEAD = 3 };
+    server.pulls_to_answer = PULLS;
+    size_t asked = 0, idle = 0;
+    while (client.messages < PULLS) {
+        for (; asked < PULLS && asked < client.messages + AHEAD; asked++) {
+            struct cr_message pull = {.type = CR_FRAME_PULL,
+                                      .pull = {.round = 1, .first = asked, .count = 1}};
+            assert_ok(cr_connection_send(client.connection, &pull, NULL, NULL));
+        }
+        size_t before = client.messages + server.messages;
+        double start = cr_clock_monotonic();
+        assert_ok(cr_loop_step(loop, 0.05));
+        // Both ends are on this loop: half a second with nothing to do is a wait for the next Beat.
+        if (client.messages + server.messages > before)
+            idle = 0;
+        else
+            idle += cr_clock_monotonic() - start >= 0.05;
+        assert_in_range(idle, 0, 10);
+    }
+    assert_int_equal(released, PULLS);
+}
+
 static void test_silence_is_a_timeout_and_beats_are_no_silence(void **state)
 {
     (void)state;
@@ -520,6 +547,7 @@ int main(void)
         WITH_LOOP(test_a_reason_is_a_text_whatever_it_was),
         WITH_LOOP(test_cut_is_no_close),
         WITH_LOOP(test_queue_is_bounded),
+        WITH_LOOP(test_asking_goes_on_at_once),
         WITH_LOOP(test_silence_is_a_timeout_and_beats_are_no_silence),
         WITH_LOOP(test_a_stranger_does_not_stay),
         WITH_LOOP(test_a_peer_that_says_nothing),
