@@ -6,7 +6,7 @@
 #ifndef CARREL_CHANNEL_CONNECTION_H
 #define CARREL_CHANNEL_CONNECTION_H
 
-#include "channel/address.h"
+#include "base/address.h"
 #include "channel/loop.h"
 #include "channel/message.h"
 #include "channel/tls.h"

@@ -6,7 +6,7 @@
 #ifndef CARREL_CHANNEL_TOKEN_H
 #define CARREL_CHANNEL_TOKEN_H
 
-#include "channel/address.h"
+#include "base/address.h"
 #include "channel/message.h"
 #include "crypto/identity.h"
 

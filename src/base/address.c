@@ -1,4 +1,4 @@
-#include "channel/address.h"
+#include "base/address.h"
 
 #include <ctype.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 // host:port, as settings and join tokens write it: "silo.example:7423", "127.0.0.1:0", "[::1]:7423".
-#ifndef CARREL_CHANNEL_ADDRESS_H
-#define CARREL_CHANNEL_ADDRESS_H
+#ifndef CARREL_BASE_ADDRESS_H
+#define CARREL_BASE_ADDRESS_H
 
 #include "base/status.h"
 
