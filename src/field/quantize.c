@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdatomic.h>
+#include <string.h>
 
 struct job {
     const float *w;
@@ -56,4 +57,21 @@ enum cr_status cr_quantize_rows(struct cr_compute *compute, const float *w, size
     if (bad == SIZE_MAX) return CR_OK;
     if (bad_row) *bad_row = bad;
     return cr_fail(CR_INVALID, "row %zu holds NaN or infinity", bad);
+}
+
+uint64_t cr_quantized_checksum(uint64_t sum, struct cr_matrix q)
+{
+    // Eight numbers at a time, little-endian, by multiply and rotate.
+    const uint64_t factor = 0x9e3779b97f4a7c15u;
+    const int8_t *numbers = q.data;
+    sum = (sum ^ q.rows) * factor;
+    sum = (sum ^ q.columns) * factor;
+    for (size_t r = 0; r < q.rows; r++)
+        for (size_t i = 0; i < q.columns; i += sizeof(uint64_t)) {
+            uint64_t word = 0;
+            memcpy(&word, numbers + r * q.stride + i, cr_least(sizeof word, q.columns - i));
+            sum = (sum ^ word) * factor;
+            sum = sum << 29 | sum >> 35;
+        }
+    return sum;
 }

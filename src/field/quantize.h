@@ -15,4 +15,8 @@
 enum cr_status cr_quantize_rows(struct cr_compute *compute, const float *w, size_t rows, size_t columns,
                                 int8_t *q, float *scale, size_t *bad_row);
 
+// Goes on with a checksum over the shape and the numbers of q (I8), row by row: against mistakes, not against
+// an adversary. Begin with `sum` 0.
+uint64_t cr_quantized_checksum(uint64_t sum, struct cr_matrix q);
+
 #endif

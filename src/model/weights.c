@@ -419,11 +419,11 @@ static void fill(struct cr_model *model, const struct cr_model_parameter *parame
     }
 }
 
-// To int8, some rows at a time; a transposed tensor has its rows only when it is whole.
-static enum cr_status fill_8bit(struct cr_model *model, const struct cr_model_parameter *parameter,
-                                const struct cr_tensor_entry *entry)
+// Some rows at a time; a transposed tensor has its rows only when it is whole.
+enum cr_status cr_weights_quantize(const struct cr_model *model, const struct cr_model_parameter *parameter,
+                                   struct cr_matrix to)
 {
-    struct cr_matrix to = parameter->place;
+    const struct cr_tensor_entry *entry = cr_parameter_entry(parameter, model->weights);
     size_t size = to.columns * cr_dtype_size(entry->dtype);
     size_t most = parameter->transposed ? to.rows : cr_least(to.rows, PIECE / to.columns + 1);
     float *scale; // a matrix has its scales const: nobody but this writes to them
@@ -459,7 +459,7 @@ static enum cr_status fill_all(struct cr_model *model)
         struct cr_model_parameter *parameter = &model->parameters[i];
         const struct cr_tensor_entry *entry = cr_parameter_entry(parameter, model->weights);
         if (is_8bit(model, parameter))
-            CR_TRY(fill_8bit(model, parameter, entry));
+            CR_TRY(cr_weights_quantize(model, parameter, parameter->place));
         else if (parameter->place.data != (const void *)entry->bytes.data)
             fill(model, parameter, entry, &piece);
     }

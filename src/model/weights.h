@@ -18,4 +18,8 @@ void cr_weights_measure(struct cr_model *model);
 // sets up the linears. Tensors of one fused linear lie one after the other.
 enum cr_status cr_weights_place(struct cr_model *model);
 
+// Fills `to`, I8 with scales and the parameter's shape, from its tensor in model->weights.
+enum cr_status cr_weights_quantize(const struct cr_model *model, const struct cr_model_parameter *parameter,
+                                   struct cr_matrix to);
+
 #endif
