@@ -1,0 +1,143 @@
+#include "slicing/link.h"
+
+#include "base/socket.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+struct cr_link {
+    int socket;
+    bool shared;     // `words` is memory that both sides see
+    uint32_t *words; // [count]
+    size_t count;
+    uint64_t request; // the last one's number
+    char peer[300];
+    char engine[CR_WIRE_READY_SIZE + 1];
+};
+
+// Memory for both sides. It is sealed against shrinking: reading where a file has ended kills a process.
+static enum cr_status share(struct cr_link *link)
+{
+    size_t size = link->count * sizeof *link->words;
+    CR_CLEANUP(cr_socket_close) int fd = memfd_create("carrel-blinded", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0 || ftruncate(fd, (off_t)size) != 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+        return cr_fail_errno(CR_IO, "%s: %zu bytes of shared memory", link->peer, size);
+    void *place = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (place == MAP_FAILED)
+        return cr_fail_errno(CR_NO_MEMORY, "%s: %zu bytes of shared memory", link->peer, size);
+    link->words = place;
+    return cr_socket_send_descriptor(link->socket, fd, link->peer);
+}
+
+static enum cr_status send_head(struct cr_link *link, enum cr_wire_type type, uint64_t size)
+{
+    unsigned char bytes[CR_WIRE_HEAD_SIZE];
+    const struct cr_wire_head head = {.type = type, .request = ++link->request, .size = size};
+    cr_wire_put_head(&head, bytes);
+    return cr_socket_send(link->socket, bytes, sizeof bytes, link->peer);
+}
+
+// The head of the answer to the last question, which is of this type and `size` bytes.
+static enum cr_status receive_answer(struct cr_link *link, enum cr_wire_type type, uint64_t size)
+{
+    unsigned char bytes[CR_WIRE_HEAD_SIZE];
+    struct cr_wire_head head;
+    CR_TRY(cr_socket_receive(link->socket, bytes, sizeof bytes, link->peer));
+    CR_TRY(cr_wire_get_head(bytes, link->peer, &head));
+    if (head.request != link->request)
+        return cr_fail(CR_PROTOCOL, "%s: it answers request %llu, asked was %llu", link->peer,
+                       (unsigned long long)head.request, (unsigned long long)link->request);
+    if (head.type == CR_WIRE_FAILED && head.size <= CR_WIRE_FAILED_LIMIT) {
+        char why[CR_WIRE_FAILED_LIMIT + 1] = {0};
+        CR_TRY(cr_socket_receive(link->socket, why, head.size, link->peer));
+        cr_wire_clean_text(why, head.size);
+        return cr_fail(CR_DENIED, "%s: %s", link->peer, why);
+    }
+    if (head.type != type || head.size != size)
+        return cr_fail(CR_PROTOCOL, "%s: an answer of type %u and %llu bytes, expected were type %u and %llu",
+                       link->peer, head.type, (unsigned long long)head.size, type, (unsigned long long)size);
+    return CR_OK;
+}
+
+static enum cr_status greet(struct cr_link *link, const struct cr_link_options *options)
+{
+    struct cr_wire_hello hello = {.digits = options->digits,
+                                  .shared = link->shared ? link->count * sizeof *link->words : 0,
+                                  .matrices = options->matrices};
+    unsigned char bytes[CR_WIRE_HELLO_SIZE], ready[CR_WIRE_READY_SIZE];
+    cr_wire_put_hello(&hello, bytes);
+    CR_TRY(send_head(link, CR_WIRE_HELLO, sizeof bytes));
+    CR_TRY(cr_socket_send(link->socket, bytes, sizeof bytes, link->peer));
+    if (link->shared) CR_TRY(share(link));
+    CR_TRY(receive_answer(link, CR_WIRE_READY, sizeof ready));
+    CR_TRY(cr_socket_receive(link->socket, ready, sizeof ready, link->peer));
+    return cr_wire_get_ready(ready, link->peer, link->engine);
+}
+
+enum cr_status cr_link_open(const struct cr_link_options *options, struct cr_link **out)
+{
+    struct cr_link *link;
+    CR_TRY(cr_allocate(1, sizeof *link, &link));
+    link->socket = -1;
+    link->count = cr_most(options->words, 1);
+    link->shared = strncmp(options->address, "unix:", 5) == 0;
+    snprintf(link->peer, sizeof link->peer, "accelerator %s", options->address);
+    enum cr_status status = cr_socket_connect(options->address, options->patience, &link->socket);
+    if (status != CR_OK) status = cr_fail_within(status, "accelerator");
+    if (status == CR_OK && !link->shared)
+        status = cr_allocate(link->count, sizeof *link->words, &link->words);
+    if (status == CR_OK) status = greet(link, options);
+    if (status == CR_OK)
+        *out = link;
+    else
+        cr_link_close(link);
+    return status;
+}
+
+void cr_link_close(struct cr_link *link)
+{
+    if (!link) return;
+    if (link->shared && link->words)
+        munmap(link->words, link->count * sizeof *link->words);
+    else
+        free(link->words);
+    cr_socket_close(&link->socket);
+    free(link);
+}
+
+volatile uint32_t *cr_link_words(struct cr_link *link)
+{
+    return link->words;
+}
+
+enum cr_status cr_link_ask(struct cr_link *link, const struct cr_wire_product *product, size_t question_words,
+                           size_t answer_words)
+{
+    if (question_words > link->count || answer_words > link->count)
+        return cr_fail(CR_INTERNAL, "%s: %zu words do not fit its %zu", link->peer,
+                       cr_most(question_words, answer_words), link->count);
+    unsigned char bytes[CR_WIRE_PRODUCT_SIZE];
+    size_t question = link->shared ? 0 : question_words * sizeof *link->words;
+    size_t answer = link->shared ? 0 : answer_words * sizeof *link->words;
+    cr_wire_put_product(product, bytes);
+    CR_TRY(send_head(link, CR_WIRE_PRODUCT, sizeof bytes + question));
+    CR_TRY(cr_socket_send(link->socket, bytes, sizeof bytes, link->peer));
+    CR_TRY(cr_socket_send(link->socket, link->words, question, link->peer));
+    CR_TRY(receive_answer(link, CR_WIRE_RESULT, answer));
+    return cr_socket_receive(link->socket, link->words, answer, link->peer);
+}
+
+const char *cr_link_peer(const struct cr_link *link)
+{
+    return link->peer;
+}
+
+const char *cr_link_engine(const struct cr_link *link)
+{
+    return link->engine;
+}

@@ -1,0 +1,36 @@
+// The trusted side of one connection to an accelerator. It sends what it is given and believes nothing: that
+// words are blinded before, and verified after, is for who asks.
+#ifndef CARREL_SLICING_LINK_H
+#define CARREL_SLICING_LINK_H
+
+#include "field/wire.h"
+
+struct cr_link;
+
+struct cr_link_options {
+    const char *address; // "unix:PATH", with shared memory, or host:port
+    unsigned digits;     // 4 or 3
+    size_t words;        // of the largest question or answer
+    double patience;     // seconds without a sign of life
+    uint64_t matrices;   // checksum of the whole numbers that both must hold (struct cr_frozen)
+};
+
+// Connects, tells the accelerator what is wanted and hears that it can. Where it says why not, that is
+// CR_DENIED.
+enum cr_status cr_link_open(const struct cr_link_options *options, struct cr_link **out);
+void cr_link_close(struct cr_link *link); // NULL is allowed
+
+// Where the words of the next question are put, and those of its answer are found: `words` of the options.
+// With shared memory the accelerator may write to it at any time: read a word once.
+volatile uint32_t *cr_link_words(struct cr_link *link);
+
+// Sends the first question_words words as this product's and waits until answer_words words are the answer.
+// A peer that says why not is CR_DENIED, one that answers anything else or ends the connection CR_PROTOCOL, a
+// silent one CR_TIMEOUT, each by its name; the link is of no use then.
+enum cr_status cr_link_ask(struct cr_link *link, const struct cr_wire_product *product, size_t question_words,
+                           size_t answer_words);
+
+const char *cr_link_peer(const struct cr_link *link);   // "accelerator unix:/run/a.sock"
+const char *cr_link_engine(const struct cr_link *link); // what it calls its engine
+
+#endif
