@@ -1,0 +1,169 @@
+#include "accelerator/session.h"
+
+#include "base/socket.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct session {
+    struct cr_accelerator *accelerator;
+    int socket;
+    const char *peer;
+    struct cr_wire_hello hello;
+    uint32_t *words; // shared memory, or memory of our own that grows
+    size_t size;     // bytes of it
+    uint64_t request;
+};
+
+static enum cr_status answer(const struct session *session, enum cr_wire_type type, const void *body,
+                             size_t size)
+{
+    unsigned char head[CR_WIRE_HEAD_SIZE];
+    cr_wire_put_head(&(struct cr_wire_head){.type = type, .request = session->request, .size = size}, head);
+    CR_TRY(cr_socket_send(session->socket, head, sizeof head, session->peer));
+    return cr_socket_send(session->socket, body, size, session->peer);
+}
+
+// Tells the peer the sentence of a failure, and passes the failure on.
+static enum cr_status refuse(const struct session *session, enum cr_status status)
+{
+    char why[CR_WIRE_FAILED_LIMIT + 1];
+    size_t length = strnlen(cr_error_message(), CR_WIRE_FAILED_LIMIT);
+    memcpy(why, cr_error_message(), length);
+    why[length] = 0;
+    cr_wire_clean_text(why, length);
+    if (answer(session, CR_WIRE_FAILED, why, length) == CR_OK) cr_socket_finish(session->socket);
+    return cr_fail(status, "%s", why); // where it is gone, the first word stands
+}
+
+static enum cr_status receive_head(struct session *session, struct cr_wire_head *head)
+{
+    unsigned char bytes[CR_WIRE_HEAD_SIZE];
+    CR_TRY(cr_socket_receive(session->socket, bytes, sizeof bytes, session->peer));
+    CR_TRY(cr_wire_get_head(bytes, session->peer, head));
+    if (head->request != session->request + 1)
+        return cr_fail(CR_PROTOCOL, "%s: request %llu follows %llu", session->peer,
+                       (unsigned long long)head->request, (unsigned long long)session->request);
+    session->request = head->request;
+    return CR_OK;
+}
+
+// Memory of the peer's: it must not be able to shrink, since reading where a file has ended kills a process.
+static enum cr_status map_shared(struct session *session)
+{
+    CR_CLEANUP(cr_socket_close) int fd = -1;
+    CR_TRY(cr_socket_receive_descriptor(session->socket, session->peer, &fd));
+    struct stat file;
+    int seals = fcntl(fd, F_GET_SEALS);
+    if (fstat(fd, &file) != 0 || seals < 0 || !(seals & F_SEAL_SHRINK) || file.st_size < 0 ||
+        (uint64_t)file.st_size < session->hello.shared)
+        return cr_fail(CR_PROTOCOL, "%s: its shared memory is too small, or not sealed against shrinking",
+                       session->peer);
+    void *place = mmap(NULL, session->hello.shared, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (place == MAP_FAILED)
+        return cr_fail_errno(CR_PROTOCOL, "%s: its shared memory cannot be mapped", session->peer);
+    session->words = place;
+    session->size = session->hello.shared;
+    return CR_OK;
+}
+
+static enum cr_status greet(struct session *session)
+{
+    struct cr_wire_head head;
+    unsigned char bytes[CR_WIRE_HELLO_SIZE], ready[CR_WIRE_READY_SIZE];
+    CR_TRY(receive_head(session, &head));
+    if (head.type != CR_WIRE_HELLO || head.size != sizeof bytes)
+        return cr_fail(CR_PROTOCOL, "%s: it begins with another message than HELLO", session->peer);
+    CR_TRY(cr_socket_receive(session->socket, bytes, sizeof bytes, session->peer));
+    CR_TRY(cr_wire_get_hello(bytes, session->peer, &session->hello));
+    if (session->hello.shared > 0) CR_TRY(map_shared(session));
+    if (session->hello.matrices != session->accelerator->frozen->checksum)
+        return cr_fail(CR_INVALID, "%s: the accelerator holds another model, or another quantisation of it",
+                       session->peer);
+    cr_wire_put_ready(session->accelerator->engine->name, ready);
+    return answer(session, CR_WIRE_READY, ready, sizeof ready);
+}
+
+// Bytes of the question's words and of the answer's.
+static enum cr_status sizes_of(const struct session *session, const struct cr_wire_product *product,
+                               size_t *question, size_t *result)
+{
+    const struct cr_frozen *frozen = session->accelerator->frozen;
+    if (product->linear >= frozen->count)
+        return cr_fail(CR_PROTOCOL, "%s: linear %u of a model that has %zu", session->peer, product->linear,
+                       frozen->count);
+    const struct cr_matrix *q = &frozen->matrices[product->linear];
+    size_t depth = product->backward ? q->rows : q->columns, width = product->backward ? q->columns : q->rows;
+    size_t most =
+        session->hello.shared > 0 ? session->size : (size_t)CR_WIRE_BODY_LIMIT - CR_WIRE_PRODUCT_SIZE;
+    if (product->rows > most / (cr_most(depth, width) * sizeof(uint32_t)))
+        return cr_fail(CR_PROTOCOL, "%s: %u rows of linear %u do not fit %zu bytes", session->peer,
+                       product->rows, product->linear, most);
+    *question = (size_t)product->rows * depth * sizeof(uint32_t);
+    *result = (size_t)product->rows * width * sizeof(uint32_t);
+    return CR_OK;
+}
+
+static enum cr_status receive_words(struct session *session, size_t question, size_t result)
+{
+    size_t needed = cr_most(question, result);
+    if (needed > session->size) {
+        CR_TRY(cr_reallocate(needed, 1, &session->words));
+        session->size = needed;
+    }
+    return cr_socket_receive(session->socket, session->words, question, session->peer);
+}
+
+static enum cr_status multiply(struct session *session, const struct cr_wire_head *head)
+{
+    unsigned char bytes[CR_WIRE_PRODUCT_SIZE];
+    struct cr_wire_product product;
+    struct cr_accelerator *accelerator = session->accelerator;
+    size_t question = 0, result = 0;
+    const bool shared = session->hello.shared > 0;
+    if (head->type != CR_WIRE_PRODUCT || head->size < sizeof bytes)
+        return cr_fail(CR_PROTOCOL, "%s: a message of type %u and %llu bytes where a product was expected",
+                       session->peer, head->type, (unsigned long long)head->size);
+    CR_TRY(cr_socket_receive(session->socket, bytes, sizeof bytes, session->peer));
+    CR_TRY(cr_wire_get_product(bytes, session->peer, &product));
+    CR_TRY(sizes_of(session, &product, &question, &result));
+    if (head->size != sizeof bytes + (shared ? 0 : question))
+        return cr_fail(CR_PROTOCOL, "%s: a product of %llu bytes, %zu were expected", session->peer,
+                       (unsigned long long)head->size, sizeof bytes + (shared ? 0 : question));
+    if (!shared) CR_TRY(receive_words(session, question, result));
+    pthread_mutex_lock(&accelerator->busy);
+    enum cr_status status = accelerator->engine->kind->multiply(accelerator->engine, &product,
+                                                                session->hello.digits, session->words);
+    pthread_mutex_unlock(&accelerator->busy);
+    CR_TRY(status);
+    return answer(session, CR_WIRE_RESULT, session->words, shared ? 0 : result);
+}
+
+static enum cr_status serve(struct session *session)
+{
+    CR_TRY(greet(session));
+    for (;;) {
+        bool ended;
+        struct cr_wire_head head;
+        CR_TRY(cr_socket_wait(session->socket, session->peer, &ended));
+        if (ended) return CR_OK;
+        CR_TRY(receive_head(session, &head));
+        CR_TRY(multiply(session, &head));
+    }
+}
+
+enum cr_status cr_accelerator_serve(struct cr_accelerator *accelerator, int socket, const char *peer)
+{
+    struct session session = {.accelerator = accelerator, .socket = socket, .peer = peer};
+    enum cr_status status = serve(&session);
+    if (status != CR_OK) status = refuse(&session, status);
+    if (session.hello.shared > 0 && session.words)
+        munmap(session.words, session.size);
+    else
+        free(session.words);
+    return status;
+}

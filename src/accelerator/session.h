@@ -1,0 +1,20 @@
+// One connection of a trusted process: its questions, one after the other, until it ends.
+#ifndef CARREL_ACCELERATOR_SESSION_H
+#define CARREL_ACCELERATOR_SESSION_H
+
+#include "accelerator/engine.h"
+
+#include <pthread.h>
+
+// What all connections share.
+struct cr_accelerator {
+    const struct cr_frozen *frozen;
+    struct cr_engine *engine;
+    pthread_mutex_t busy; // the engine takes one product at a time
+};
+
+// Answers until the peer ends the connection, which is CR_OK between two questions. What breaks the protocol
+// is told to the peer and returned, and nothing is said after it. The socket stays open.
+enum cr_status cr_accelerator_serve(struct cr_accelerator *accelerator, int socket, const char *peer);
+
+#endif

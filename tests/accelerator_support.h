@@ -1,0 +1,49 @@
+// What the tests of accelerator/ share: products mod p as they are defined, and an engine that computes so.
+#ifndef CARREL_TESTS_ACCELERATOR_SUPPORT_H
+#define CARREL_TESTS_ACCELERATOR_SUPPORT_H
+
+#include "support.h"
+
+#include "accelerator/session.h"
+#include "field/prime.h"
+
+// y [rows,N] of x [rows,K], all below p.
+static inline void reference_product(struct cr_matrix q, bool backward, unsigned digits, size_t rows,
+                                     const uint32_t *x, uint32_t *y)
+{
+    const int64_t p = cr_prime(digits);
+    const int8_t *numbers = q.data;
+    size_t depth = backward ? q.rows : q.columns, width = backward ? q.columns : q.rows;
+    for (size_t r = 0; r < rows; r++)
+        for (size_t j = 0; j < width; j++) {
+            int64_t sum = 0; // of at most 2^31·127 a term: far from 2^63 for every K there is
+            for (size_t k = 0; k < depth; k++)
+                sum += (int64_t)x[r * depth + k] *
+                       (backward ? numbers[k * q.stride + j] : numbers[j * q.stride + k]);
+            y[r * width + j] = (uint32_t)((sum % p + p) % p);
+        }
+}
+
+struct reference_engine {
+    struct cr_engine engine;
+    const struct cr_frozen *frozen;
+    bool fails;
+};
+
+static inline enum cr_status reference_multiply(struct cr_engine *self, const struct cr_wire_product *product,
+                                                unsigned digits, uint32_t *words)
+{
+    const struct reference_engine *engine = (struct reference_engine *)self;
+    if (engine->fails) return cr_fail(CR_NO_MEMORY, "the engine\x1b is out of memory");
+    struct cr_matrix q = engine->frozen->matrices[product->linear];
+    CR_FREE uint32_t *x = NULL;
+    size_t count = product->rows * (product->backward ? q.rows : q.columns);
+    CR_TRY(cr_allocate(count, sizeof *x, &x));
+    memcpy(x, words, count * sizeof *x);
+    reference_product(q, product->backward, digits, product->rows, x, words);
+    return CR_OK;
+}
+
+static const struct cr_engine_kind reference_kind = {.multiply = reference_multiply};
+
+#endif

@@ -1,0 +1,236 @@
+// The CPU's engine, by itself and through link and session, against products as they are defined: every word.
+#include "accelerator_support.h"
+#include "model_support.h"
+#include "temporary.h"
+
+#include "base/socket.h"
+#include "slicing/link.h"
+
+// Words below p: the first row the largest, the second zeros, others random.
+static void draw(uint64_t seed, unsigned digits, size_t rows, size_t depth, uint32_t *x)
+{
+    for (size_t i = 0; i < rows * depth; i++) {
+        uint32_t random = (uint32_t)(next_random(&seed) % cr_prime(digits));
+        x[i] = i < depth ? cr_prime(digits) - 1 : i < 2 * depth ? 0 : random;
+    }
+}
+
+static void compare(const uint32_t *got, const uint32_t *wanted, size_t rows, size_t width, const char *what)
+{
+    for (size_t i = 0; i < rows * width; i++)
+        if (got[i] != wanted[i])
+            fail_msg("%s: row %zu, column %zu: %u, not %u", what, i / width, i % width, got[i], wanted[i]);
+}
+
+static void check_engine(struct cr_engine *engine, const struct cr_frozen *frozen, uint32_t linear,
+                         bool backward, unsigned digits, uint32_t rows)
+{
+    struct cr_matrix q = frozen->matrices[linear];
+    size_t depth = backward ? q.rows : q.columns, width = backward ? q.columns : q.rows;
+    CR_FREE uint32_t *words = NULL, *wanted = NULL;
+    assert_ok(cr_allocate(rows * cr_most(depth, width), sizeof *words, &words));
+    assert_ok(cr_allocate(rows * width, sizeof *wanted, &wanted));
+    draw(linear + rows, digits, rows, depth, words);
+    reference_product(q, backward, digits, rows, words, wanted);
+    const struct cr_wire_product product = {.linear = linear, .backward = backward, .rows = rows};
+    assert_ok(engine->kind->multiply(engine, &product, digits, words));
+    compare(words, wanted, rows, width, backward ? "backward" : "forward");
+}
+
+// Sums of every length there is, of the largest numbers there are, and more terms than one exact sum takes.
+static void sums_are_exact(enum cr_isa isa, size_t threads)
+{
+    enum { SHAPES = 6 };
+    const size_t shapes[SHAPES][2] = {{1, 1}, {5, 7}, {33, 70}, {3, 16384}, {66000, 3}, {131, 257}};
+    struct cr_matrix matrices[SHAPES];
+    struct cr_compute *compute;
+    struct cr_engine *engine;
+    uint64_t random = 3;
+    enum cr_status status = cr_compute_new_with(threads, isa, &compute);
+    if (status == CR_UNSUPPORTED) return;
+    assert_ok(status);
+    for (size_t i = 0; i < SHAPES; i++) {
+        int8_t *q;
+        size_t count = shapes[i][0] * shapes[i][1];
+        assert_ok(cr_allocate(count, 1, &q));
+        for (size_t j = 0; j < count; j++)
+            q[j] = i == 3 || i == 4 ? (j < shapes[i][1] || j % 3 == 0 ? 127 : -127)
+                                    : (int8_t)(next_random(&random) % 255 - 127);
+        matrices[i] = cr_matrix_of(q, CR_I8, shapes[i][0], shapes[i][1]);
+    }
+    const struct cr_frozen frozen = {.matrices = matrices, .count = SHAPES};
+    assert_ok(cr_engine_cpu.open(&frozen, compute, &engine));
+    for (uint32_t linear = 0; linear < SHAPES; linear++)
+        for (unsigned digits = 3; digits <= 4; digits++)
+            for (int backward = 0; backward < 2; backward++) {
+                check_engine(engine, &frozen, linear, backward, digits, 1);
+                check_engine(engine, &frozen, linear, backward, digits, 67);
+                // More rows than an engine takes at once, of small matrices that are wider and that are not.
+                if (linear < 3) check_engine(engine, &frozen, linear, backward, digits, 1200);
+            }
+    engine->kind->free(engine);
+    for (size_t i = 0; i < SHAPES; i++) free(matrices[i].data);
+    cr_compute_free(compute);
+}
+
+static void sums_are_exact_on_every_instruction_set(void **state)
+{
+    (void)state;
+    sums_are_exact(CR_ISA_SCALAR, 1);
+    sums_are_exact(CR_ISA_AVX2, 2);
+    sums_are_exact(CR_ISA_AVX512, 3);
+    sums_are_exact(CR_ISA_AMX, 2);
+}
+
+// A golden model's accelerator, that serves as many connections as it is told and ends with them.
+struct server {
+    struct cr_compute *compute;
+    struct cr_model *model;
+    struct cr_frozen frozen;
+    struct cr_accelerator accelerator;
+    int listener;
+    char address[CR_SOCKET_NAME_SIZE];
+};
+
+static void *serve(void *argument)
+{
+    struct server *server = argument;
+    int socket;
+    if (cr_socket_accept(server->listener, 30, &socket) != CR_OK) abort();
+    enum cr_status status = cr_accelerator_serve(&server->accelerator, socket, "a guest");
+    cr_socket_close(&socket);
+    return status == CR_OK ? argument : NULL;
+}
+
+static void open_server(struct server *server, const char *model, const char *address)
+{
+    *server = (struct server){.accelerator = {.busy = PTHREAD_MUTEX_INITIALIZER}};
+    assert_ok(cr_compute_new(2, &server->compute));
+    assert_ok(cr_model_open_8bit(model, server->compute, CR_F32, &server->model));
+    assert_ok(cr_frozen_open(server->model, &server->frozen));
+    assert_ok(cr_engine_cpu.open(&server->frozen, server->compute, &server->accelerator.engine));
+    server->accelerator.frozen = &server->frozen;
+    assert_ok(cr_socket_listen(address, &server->listener));
+    assert_ok(cr_socket_name(server->listener, server->address));
+}
+
+static void close_server(struct server *server)
+{
+    cr_socket_close(&server->listener);
+    server->accelerator.engine->kind->free(server->accelerator.engine);
+    cr_frozen_release(&server->frozen);
+    cr_model_free(server->model);
+    cr_compute_free(server->compute);
+}
+
+// A trusted side with a link of its own.
+struct visitor {
+    const struct server *server;
+    unsigned digits;
+    char fault[500]; // empty where all was right
+};
+
+static enum cr_status ask_one(struct cr_link *link, const struct visitor *visitor, uint32_t linear,
+                              bool backward, uint32_t rows)
+{
+    struct cr_matrix q = visitor->server->frozen.matrices[linear];
+    size_t depth = backward ? q.rows : q.columns, width = backward ? q.columns : q.rows;
+    CR_FREE uint32_t *x = NULL, *wanted = NULL;
+    CR_TRY(cr_allocate(rows * depth, sizeof *x, &x));
+    CR_TRY(cr_allocate(rows * width, sizeof *wanted, &wanted));
+    draw(linear + rows, visitor->digits, rows, depth, x);
+    reference_product(q, backward, visitor->digits, rows, x, wanted);
+    volatile uint32_t *words = cr_link_words(link);
+    for (size_t i = 0; i < rows * depth; i++) words[i] = x[i];
+    const struct cr_wire_product product = {.linear = linear, .backward = backward, .rows = rows};
+    CR_TRY(cr_link_ask(link, &product, rows * depth, rows * width));
+    for (size_t i = 0; i < rows * width; i++)
+        if (words[i] != wanted[i]) return cr_fail(CR_INTERNAL, "linear %u: word %zu is wrong", linear, i);
+    return CR_OK;
+}
+
+static enum cr_status ask_all(const struct visitor *visitor, struct cr_link *link)
+{
+    for (uint32_t linear = 0; linear < visitor->server->frozen.count; linear++)
+        for (int backward = 0; backward < 2; backward++) {
+            CR_TRY(ask_one(link, visitor, linear, backward, 1));
+            CR_TRY(ask_one(link, visitor, linear, backward, 70));
+        }
+    return CR_OK;
+}
+
+static void *visit(void *argument)
+{
+    struct visitor *visitor = argument;
+    struct cr_link *link = NULL;
+    const struct cr_link_options options = {.address = visitor->server->address,
+                                            .digits = visitor->digits,
+                                            .words = 70 * 48,
+                                            .patience = 60,
+                                            .matrices = visitor->server->frozen.checksum};
+    enum cr_status status = cr_link_open(&options, &link);
+    if (status == CR_OK) status = ask_all(visitor, link);
+    if (status != CR_OK) snprintf(visitor->fault, sizeof visitor->fault, "%s", cr_error_message());
+    cr_link_close(link);
+    return NULL;
+}
+
+// Two connections at once, each with digits of its own.
+static void products_cross_the_wire(void **state)
+{
+    (void)state;
+    const char *const models[] = {"tests/golden/llama-gqa", "tests/golden/llama-mha-tied",
+                                  "tests/golden/gpt2"};
+    for (size_t i = 0; i < 6; i++) {
+        char path[300] = "127.0.0.1:0";
+        if (i < 3) snprintf(path, sizeof path, "unix:%s", in_directory("accelerator"));
+        struct server server;
+        open_server(&server, models[i % 3], path);
+        struct visitor visitors[2] = {{&server, 4, ""}, {&server, 3, ""}};
+        pthread_t threads[4];
+        for (size_t j = 0; j < 2; j++) {
+            assert_int_equal(pthread_create(&threads[j], NULL, serve, &server), 0);
+            assert_int_equal(pthread_create(&threads[2 + j], NULL, visit, &visitors[j]), 0);
+        }
+        for (size_t j = 0; j < 4; j++) {
+            void *served;
+            pthread_join(threads[j], &served);
+            assert_true(j >= 2 || served);
+        }
+        assert_string_equal(visitors[0].fault, "");
+        assert_string_equal(visitors[1].fault, "");
+        close_server(&server);
+    }
+}
+
+// What a link says of an accelerator that refuses it: the accelerator's name, then its reason.
+static void another_model_is_refused(void **state)
+{
+    (void)state;
+    struct server server;
+    struct cr_link *link;
+    pthread_t thread;
+    char name[400];
+    open_server(&server, "tests/golden/llama-gqa", "127.0.0.1:0");
+    assert_int_equal(pthread_create(&thread, NULL, serve, &server), 0);
+    const struct cr_link_options options = {.address = server.address,
+                                            .digits = 4,
+                                            .words = 64,
+                                            .patience = 20,
+                                            .matrices = server.frozen.checksum ^ 1};
+    snprintf(name, sizeof name, "accelerator %s: a guest: the accelerator holds another model",
+             server.address);
+    assert_fails(CR_DENIED, name, cr_link_open(&options, &link));
+    pthread_join(thread, NULL);
+    close_server(&server);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sums_are_exact_on_every_instruction_set),
+        cmocka_unit_test(products_cross_the_wire),
+        cmocka_unit_test(another_model_is_refused),
+    };
+    return cmocka_run_group_tests(tests, make_directory, remove_directory);
+}
