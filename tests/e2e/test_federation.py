@@ -170,6 +170,24 @@ class Faults(Federation):
         self.assertNotIn(1, trained)  # what lay on disk was not trained again
         self.assertEqual(self.adapter("out"), expected)
 
+    def test_all_killed_at_each_round_boundary(self):
+        expected = self.undisturbed()
+        config = self.long_config()
+        server = self.start("serve", config)
+        server.wait_event("server.listening")
+        tokens = {name: self.invite(config, name) for name in SILOS}
+        silos = {name: self.join(tokens[name], name) for name in SILOS}
+        for round_ in (1, 2, 3):
+            server.wait_event("round.done", round=round_)
+            for process in (server, *silos.values()):
+                process.kill()
+            server = self.start("serve", config)
+            self.assertEqual(server.wait_event("server.listening")["round"], min(round_ + 1, 3))
+            silos = {name: self.join(tokens[name], name) for name in SILOS}
+        for process in (*silos.values(), server):
+            self.assert_ends(process)
+        self.assertEqual(self.adapter("out"), expected)
+
     def test_connection_cut_again_and_again(self):
         expected = self.undisturbed()
         server_config = self.long_config()

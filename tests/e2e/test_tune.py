@@ -113,6 +113,23 @@ class Tune(unittest.TestCase):
         self.assertEqual(self.resumed(events), last)
         self.finished_as_undisturbed()
 
+    def test_ended_again_and_again(self):
+        """Stopped or killed as soon as it has made a step, until there is none left."""
+        ends, step, begun = 0, 0, set()
+        while True:
+            number = (signal.SIGTERM, signal.SIGKILL)[ends % 2]
+            code, error, events = self.run_until("train.step", step + 1, number, "--set", "training.save_steps=1")
+            if code == 0:
+                break
+            self.assertEqual(code, 130 if number == signal.SIGTERM else -number, error)
+            step = max([step] + [event["step"] for event in events if event["event"] == "train.saved"])
+            begun.add(self.resumed(events))
+            ends += 1
+            self.assertLess(ends, 2 * STEPS)
+        print("tune: ended %d times, resumed at %d steps" % (ends, len(begun)))
+        self.assertGreater(len(begun), 10)
+        self.finished_as_undisturbed()
+
     def test_says_so_to_a_person(self):
         self.run_until("train.saved", 14, signal.SIGINT)
         command = [argument for argument in self.command(self.output) if argument != "--json"]
