@@ -233,13 +233,13 @@ static void on_closed(void *context, struct cr_connection *connection, enum cr_s
     struct cr_server_session **at = &server->sessions;
     while (*at != session) at = &(*at)->next;
     *at = session->next;
-    bool expected = status == CR_OK && (server->finishing || peer->anonymous);
+    bool expected = status == CR_OK && (server->saved || peer->anonymous);
     if (!expected)
         cr_emit(server->sink, CR_EVENT_WARNING, "server.left", status == CR_OK ? "closed" : why,
                 CR_FIELD_TEXT("silo", peer->name),
                 CR_FIELD_TEXT("address", cr_connection_address(connection)));
     size_t silo = session->silo;
-    if (silo != SIZE_MAX && server->finishing && status == CR_OK) server->told[silo] = true;
+    if (silo != SIZE_MAX && server->saved && status == CR_OK) server->told[silo] = true;
     if (silo != SIZE_MAX && server->by_silo[silo] == session) {
         server->by_silo[silo] = NULL;
         enum cr_status after = cr_server_event(server, CR_ROUND_LOST, silo, NULL);
