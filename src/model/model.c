@@ -45,6 +45,11 @@ struct cr_modules cr_gate_up_modules(const struct cr_model_config *config)
     return config->gelu ? (struct cr_modules){CR_UP, 1} : (struct cr_modules){CR_GATE, 2};
 }
 
+bool cr_module_has_bias(const struct cr_model_config *config, enum cr_module module)
+{
+    return config->linear_bias || (config->qkv_bias && module <= CR_V);
+}
+
 void cr_module_shape(const struct cr_model_config *config, enum cr_module module, size_t *out, size_t *in)
 {
     size_t q = config->heads * config->head_dim, kv = config->kv_heads * config->head_dim;

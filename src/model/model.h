@@ -29,6 +29,9 @@ struct cr_modules {
 struct cr_modules cr_qkv_modules(const struct cr_model_config *config);
 struct cr_modules cr_gate_up_modules(const struct cr_model_config *config);
 
+// Whether the module adds a bias.
+bool cr_module_has_bias(const struct cr_model_config *config, enum cr_module module);
+
 // The shape [out,in] of a module's weight as products take it, whatever a file's layout.
 void cr_module_shape(const struct cr_model_config *config, enum cr_module module, size_t *out, size_t *in);
 
