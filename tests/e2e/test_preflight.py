@@ -268,7 +268,7 @@ class Network(Case):
                       found["address"])
         found = self.checks("fed.yaml", "--serve", "--set", "federation.advertise=no-such-host.invalid:7423", code=2)
         self.assertIn("failed", [status for status, _ in found["address"]])
-        found = self.checks("fed.yaml", "--serve", "--set", "federation.advertise=localhost:7423", "--set",
+        found = self.checks("fed.yaml", "--serve", "--set", "federation.advertise=127.0.0.1:7423", "--set",
                             "federation.address=127.0.0.1:0")
         self.assertEqual(found["silos"], [("ok", "a round needs 1, of 10 rounds")])
 
