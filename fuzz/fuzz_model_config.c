@@ -11,8 +11,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t weights;
     bool sound =
         config.layers > 0 && config.kv_heads > 0 && config.heads % config.kv_heads == 0 &&
-        config.head_dim % 2 == 0 && config.context > 0 && config.norm_epsilon > 0 && config.rope_theta >= 1 &&
-        config.rope_factor >= 1 &&
+        (config.learned_positions || config.head_dim % 2 == 0) && config.context > 0 &&
+        config.norm_epsilon > 0 && config.rope_theta >= 1 && config.rope_factor >= 1 &&
         !__builtin_mul_overflow(config.vocabulary * config.hidden, sizeof(float), &weights) &&
         !__builtin_mul_overflow(2 * config.intermediate * config.hidden, sizeof(float), &weights) &&
         !__builtin_mul_overflow(config.heads * config.head_dim * config.hidden, 3 * sizeof(float), &weights);

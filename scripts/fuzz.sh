@@ -1,6 +1,7 @@
 #!/bin/sh
 # scripts/fuzz.sh SECONDS [NAME...]: builds the fuzzers and runs each (or those named, without fuzz_) for so long,
 # from a copy of its corpus. Fails on a crash, a leak or a hang; the input that did it is kept in build/fuzz/found/.
+# CARREL_FUZZ_SEED makes it try the same inputs each time; without it they are new ones.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -12,8 +13,8 @@ if [ "${1:-}" = --one ]; then
   trap 'rm -rf "$work"' EXIT
   mkdir "$work/corpus"
   [ ! -d "fuzz/corpus/$name" ] || cp "fuzz/corpus/$name"/* "$work/corpus/"
-  if ! "build/fuzz/bin/fuzz_$name" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -close_fd_mask=1 \
-    -artifact_prefix="build/fuzz/found/$name-" "$work/corpus" >"$work/log" 2>&1; then
+  if ! "build/fuzz/bin/fuzz_$name" -max_total_time="$seconds" -seed="${CARREL_FUZZ_SEED:-0}" -timeout=10 \
+    -rss_limit_mb=2048 -close_fd_mask=1 -artifact_prefix="build/fuzz/found/$name-" "$work/corpus" >"$work/log" 2>&1; then
     echo "fuzz_$name FAILED:"
     grep -v '^#' "$work/log" | tail -n 60
     exit 1
