@@ -1,18 +1,17 @@
 #include "crypto/random.h"
+#include "crypto/kdf.h"
+#include "crypto/keystream.h"
 #include "crypto/openssl.h"
 
 #include <limits.h>
 #include <math.h>
-#include <openssl/core_names.h>
 #include <openssl/evp.h>
-#include <openssl/kdf.h>
 #include <openssl/rand.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    KEY_SIZE = 32,
     BLOCK_SIZE = 16,
     BUFFERED = 4096, // keystream made at a time: calls into OpenSSL cost more than their bytes below this
 };
@@ -37,31 +36,18 @@ enum cr_status cr_random_bytes(void *out, size_t size)
     return CR_OK;
 }
 
-static enum cr_status derive_key(uint64_t seed, const char *label, unsigned char key[KEY_SIZE])
+static enum cr_status derive_key(uint64_t seed, const char *label, unsigned char key[CR_KEY_SIZE])
 {
     unsigned char material[sizeof seed];
     for (size_t i = 0; i < sizeof seed; i++) material[i] = (unsigned char)(seed >> (8 * i));
-    char digest[] = "SHA256";
-    // OSSL_PARAM's constructors take pointers to what they do not change.
-    void *info = (void *)(uintptr_t)label;
-    OSSL_PARAM parameters[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
-        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, material, sizeof material),
-        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, info, strlen(label)),
-        OSSL_PARAM_construct_end(),
-    };
-    EVP_KDF *kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
-    EVP_KDF_CTX *context = kdf ? EVP_KDF_CTX_new(kdf) : NULL;
-    bool derived = context && EVP_KDF_derive(context, key, KEY_SIZE, parameters) == 1;
-    EVP_KDF_CTX_free(context);
-    EVP_KDF_free(kdf);
+    enum cr_status status = cr_hkdf((struct cr_slice){material, sizeof material}, label, key, CR_KEY_SIZE);
     cr_wipe(material, sizeof material);
-    return derived ? CR_OK : cr_openssl_fail(CR_INTERNAL, "HKDF failed");
+    return status;
 }
 
 enum cr_status cr_stream_new(uint64_t seed, const char *label, struct cr_stream **out)
 {
-    unsigned char key[KEY_SIZE];
+    unsigned char key[CR_KEY_SIZE];
     struct cr_stream *stream;
     CR_TRY(cr_allocate(1, sizeof *stream, &stream));
     stream->cipher = EVP_CIPHER_CTX_new();

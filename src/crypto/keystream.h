@@ -1,0 +1,24 @@
+// Secret streams with random access: what one-time pads are cut from.
+#ifndef CARREL_CRYPTO_KEYSTREAM_H
+#define CARREL_CRYPTO_KEYSTREAM_H
+
+#include "base/memory.h"
+
+#include <stdint.h>
+
+enum { CR_KEY_SIZE = 32 };
+
+// The key of a purpose under another: HKDF-SHA-256(root, label). Different labels give independent keys.
+enum cr_status cr_key_derive(const unsigned char root[CR_KEY_SIZE], const char *label,
+                             unsigned char out[CR_KEY_SIZE]);
+
+// 2^64 streams under one key, each of 2^68 bytes: AES-256-CTR whose counter block is the stream's number and
+// the block's, both big-endian. One object serves one thread; several over one key agree.
+struct cr_keystream;
+enum cr_status cr_keystream_new(const unsigned char key[CR_KEY_SIZE], struct cr_keystream **out);
+void cr_keystream_free(struct cr_keystream *keystream); // wipes the key; NULL is allowed
+
+// The first `size` bytes of that stream.
+void cr_keystream_bytes(struct cr_keystream *keystream, uint64_t stream, void *out, size_t size);
+
+#endif

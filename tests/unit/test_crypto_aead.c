@@ -1,0 +1,87 @@
+// crypto/keystream.h and crypto/aead.h. The expected values were computed with Python's `cryptography`.
+#include "support.h"
+
+#include "crypto/aead.h"
+
+static const unsigned char root[CR_KEY_SIZE] = "0123456789abcdef0123456789abcde";
+
+static void free_keystream(struct cr_keystream **keystream)
+{
+    cr_keystream_free(*keystream);
+}
+
+static void free_aead(struct cr_aead **aead)
+{
+    cr_aead_free(*aead);
+}
+
+static void assert_hex(const void *bytes, size_t size, const char *hex)
+{
+    char got[129];
+    cr_hex_encode((struct cr_slice){bytes, size}, got);
+    assert_string_equal(got, hex);
+}
+
+static void keys_are_derived(void **state)
+{
+    (void)state;
+    unsigned char key[CR_KEY_SIZE], other[CR_KEY_SIZE];
+    assert_ok(cr_key_derive(root, "pads", key));
+    assert_hex(key, sizeof key, "07480cf9c50ea05da571bc48e8c44cf7d8a884668b9518b455acab34c5f59d16");
+    assert_ok(cr_key_derive(root, "pads ", other));
+    assert_memory_not_equal(key, other, sizeof key);
+}
+
+static void streams_have_known_bytes(void **state)
+{
+    (void)state;
+    CR_CLEANUP(free_keystream) struct cr_keystream *keystream = NULL;
+    assert_ok(cr_keystream_new(root, &keystream));
+    unsigned char bytes[40], again[40];
+    cr_keystream_bytes(keystream, 0, bytes, sizeof bytes);
+    assert_hex(bytes, sizeof bytes, "7233dbf4f64f235378c7eaf4f42362cda4715481d271641ae9c94a7d4046d5c7fb285ac846ec3dad");
+    cr_keystream_bytes(keystream, 0x0102030405060708, bytes, sizeof bytes);
+    assert_hex(bytes, sizeof bytes, "1c066436c5d925f576a70d56af9013438f94cb065eb9dbc5e22f58426b3fdb3e6bc9dae88f0718a0");
+    // From the start again, whatever came between.
+    cr_keystream_bytes(keystream, 7, again, 3);
+    cr_keystream_bytes(keystream, 0x0102030405060708, again, sizeof again);
+    assert_memory_equal(bytes, again, sizeof bytes);
+    cr_keystream_bytes(keystream, 7, NULL, 0);
+}
+
+static void sealed_bytes_open_unchanged_alone(void **state)
+{
+    (void)state;
+    CR_CLEANUP(free_aead) struct cr_aead *aead = NULL;
+    assert_ok(cr_aead_new(root, &aead));
+    unsigned char plain[] = "twenty bytes of text", sealed[sizeof plain + CR_AEAD_TAG_SIZE];
+    unsigned char opened[sizeof plain];
+    struct cr_slice bound = cr_slice_of_string("bound");
+    assert_ok(cr_aead_seal(aead, 5, bound, plain, sizeof plain, sealed));
+    assert_hex(sealed, sizeof sealed, "390b00365ed33409e7d73c69be7176a175db68018549b77f86fefbf45a92d3c59fd1976af8");
+    assert_ok(cr_aead_open(aead, 5, bound, sealed, sizeof plain, opened));
+    assert_memory_equal(opened, plain, sizeof plain);
+    for (size_t bit = 0; bit < 8 * sizeof sealed; bit++) {
+        sealed[bit / 8] ^= (unsigned char)(1 << bit % 8);
+        memset(opened, 1, sizeof opened);
+        assert_fails(CR_DENIED, "changed", cr_aead_open(aead, 5, bound, sealed, sizeof plain, opened));
+        for (size_t i = 0; i < sizeof opened; i++) assert_int_equal(opened[i], 0);
+        sealed[bit / 8] ^= (unsigned char)(1 << bit % 8);
+    }
+    assert_fails(CR_DENIED, "changed", cr_aead_open(aead, 6, bound, sealed, sizeof plain, opened));
+    struct cr_slice none = {0};
+    assert_fails(CR_DENIED, "changed", cr_aead_open(aead, 5, none, sealed, sizeof plain, opened));
+    // Nothing, bound to nothing, is sealed too.
+    assert_ok(cr_aead_seal(aead, 9, none, NULL, 0, sealed));
+    assert_ok(cr_aead_open(aead, 9, none, sealed, 0, NULL));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(keys_are_derived),
+        cmocka_unit_test(streams_have_known_bytes),
+        cmocka_unit_test(sealed_bytes_open_unchanged_alone),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
