@@ -17,8 +17,7 @@ enum cr_status cr_aead_new(const unsigned char key[CR_KEY_SIZE], struct cr_aead 
     CR_TRY(cr_allocate(1, sizeof *aead, &aead));
     aead->seal = EVP_CIPHER_CTX_new();
     aead->open = EVP_CIPHER_CTX_new();
-    if (!aead->seal || !aead->open ||
-        !EVP_EncryptInit_ex(aead->seal, EVP_aes_256_gcm(), NULL, key, NULL) ||
+    if (!aead->seal || !aead->open || !EVP_EncryptInit_ex(aead->seal, EVP_aes_256_gcm(), NULL, key, NULL) ||
         !EVP_DecryptInit_ex(aead->open, EVP_aes_256_gcm(), NULL, key, NULL)) {
         cr_aead_free(aead);
         return cr_openssl_fail(CR_INTERNAL, "AES-256-GCM failed");
@@ -37,7 +36,7 @@ void cr_aead_free(struct cr_aead *aead)
 
 static void nonce_of(uint64_t number, unsigned char nonce[NONCE_SIZE])
 {
-    for (size_t i = 0; i < NONCE_SIZE; i++) nonce[i] = i < 4 ? 0 : (unsigned char)(number >> (88 - 8 * i));
+    for (size_t i = 0; i < NONCE_SIZE; i++) nonce[i] = (unsigned char)(i < 4 ? 0 : number >> (88 - 8 * i));
 }
 
 static enum cr_status check_size(struct cr_slice bound, size_t size)
