@@ -44,7 +44,7 @@ void cr_keystream_bytes(struct cr_keystream *keystream, uint64_t stream, void *o
     // With a cipher and key in place this only copies the counter.
     if (!EVP_EncryptInit_ex(keystream->cipher, NULL, NULL, NULL, counter)) abort();
     unsigned char *at = out;
-    memset(at, 0, size);
+    if (size > 0) memset(at, 0, size);
     while (size > 0) {
         int part = size < INT_MAX ? (int)size : INT_MAX, made = 0;
         if (!EVP_EncryptUpdate(keystream->cipher, at, &made, at, part) || made != part) abort();
