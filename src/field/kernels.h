@@ -15,8 +15,11 @@ enum {
     CR_STEP = 4,                        // elements of the depth that lie together
     CR_STEP_BYTES = CR_PANEL * CR_STEP, // element k of column c at k/4·64 + c·4 + k%4
     CR_DEPTH_STEP = 64,                 // the depth is padded with zeros to a multiple of this
-    CR_DIGIT_ROWS = 96, // rows of digits at a time; a multiple of what any kernel computes at once
+    CR_DIGIT_ROWS = 96,         // rows of digits at a time; a multiple of what any kernel computes at once
+    CR_MOST_PRODUCTS = 1 << 17, // of words, that a dot product may add up before it is reduced
 };
+
+struct cr_field;
 
 struct cr_field_kernels {
     // Sums of magnitudes and of squares of x ∘ scale (scale may be NULL), rounded to float element by
@@ -41,7 +44,20 @@ struct cr_field_kernels {
     // y = Σ 256^d·sums[d·stride + i] mod p, added to the old y unless `first`.
     void (*combine)(const int32_t *sums, size_t stride, size_t count, unsigned digits, bool first,
                     uint32_t *y);
+    // words & (2^31 − 1), or of three digits & (2^23 − 1); gives how many of them are not below p.
+    size_t (*mask)(uint32_t *words, size_t count, unsigned digits);
+    // out = x + r mod p.
+    void (*add)(const uint32_t *x, const uint32_t *r, size_t count, uint32_t p, uint32_t *out);
+    // out = y − c + k mod p; gives the largest word of y and c, each of which is loaded once.
+    uint32_t (*open)(const volatile uint32_t *y, const volatile uint32_t *c, const uint32_t *k, size_t count,
+                     uint32_t p, uint32_t *out);
+    // sums[j] = Σ sj·w modulo p, not yet below it. `count` is at most CR_MOST_PRODUCTS.
+    void (*dots)(const uint32_t *s0, const uint32_t *s1, const uint32_t *w, size_t count, unsigned digits,
+                 uint64_t sums[2]);
 };
+
+// What a field computes with.
+const struct cr_field_kernels *cr_field_kernels(const struct cr_field *field);
 
 extern const struct cr_field_kernels cr_field_kernels__scalar;
 extern const struct cr_field_kernels cr_field_kernels__avx2;

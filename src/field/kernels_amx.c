@@ -4,6 +4,7 @@
 // Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, LDTILECFG and TDPBUSD.
 #include "field/kernels.h"
 #include "field/prime.h"
+#include "field/vector_avx512.h"
 
 #include <immintrin.h>
 #include <math.h>

@@ -2,6 +2,7 @@
 // odd bytes are brought to 16 bits apart; two products of 255·128 and their sum fit 32.
 #include "field/kernels.h"
 #include "field/prime.h"
+#include "field/vector_avx2.h"
 
 #include <immintrin.h>
 #include <math.h>

@@ -1,5 +1,6 @@
 #include "field/kernels.h"
 #include "field/prime.h"
+#include "field/vector_scalar.h"
 
 #include <math.h>
 #include <string.h>

@@ -2,6 +2,7 @@
 // exactly.
 #include "field/kernels.h"
 #include "field/prime.h"
+#include "field/vector_avx512.h"
 
 #include <immintrin.h>
 #include <math.h>

@@ -51,4 +51,16 @@ static inline uint32_t cr_prime_reduce(int64_t v, unsigned digits)
     return cr_smaller_word((uint32_t)u, (uint32_t)u - (uint32_t)p);
 }
 
+// v mod p, of any v.
+static inline uint32_t cr_prime_reduce_wide(uint64_t v, unsigned digits)
+{
+    const unsigned bits = digits == 4 ? 31 : 23;
+    const uint64_t p = cr_prime(digits), low = ((uint64_t)1 << bits) - 1, fold = low + 1 - p; // 2^bits mod p
+    v = (v & low) + fold * (v >> bits); // below 2^34, or 2^45
+    v = (v & low) + fold * (v >> bits); // at most 2^31 + 7, or below 2^27
+    v = (v & low) + fold * (v >> bits); // at most 2^31 − 1, or 2^23 − 1 + 15·2^4
+    v = (v & low) + fold * (v >> bits); // at most 2^bits − 1
+    return cr_smaller_word((uint32_t)v, (uint32_t)v - (uint32_t)p);
+}
+
 #endif

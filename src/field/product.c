@@ -121,6 +121,16 @@ enum cr_field_path cr_field_path(const struct cr_field *field)
     return field->path;
 }
 
+unsigned cr_field_digits(const struct cr_field *field)
+{
+    return field->digits;
+}
+
+const struct cr_field_kernels *cr_field_kernels(const struct cr_field *field)
+{
+    return field->kernels;
+}
+
 struct rows_job {
     struct cr_field *field;
     const struct cr_bound *bound;

@@ -25,6 +25,7 @@ enum cr_status cr_field_new_with(struct cr_compute *compute, unsigned digits, en
 void cr_field_free(struct cr_field *field); // NULL is allowed; wipes what it worked in
 
 enum cr_field_path cr_field_path(const struct cr_field *field);
+unsigned cr_field_digits(const struct cr_field *field);
 
 // words [x.rows, x.columns] of round(x/t), t [x.rows] by the bound of the matrix and direction that they will
 // be multiplied with. x is F32 or BF16, each column times scale[column] in fp32 first (NULL: as it is): the

@@ -1,0 +1,86 @@
+// Eight words at a time. See vector_scalar.h for what each function promises.
+#ifndef CARREL_FIELD_VECTOR_AVX2_H
+#define CARREL_FIELD_VECTOR_AVX2_H
+
+#include <immintrin.h>
+#include <stdint.h>
+
+enum { LANES = 8 };
+typedef __m256i wv;
+typedef __m256i sv;
+
+static inline wv w_set(uint32_t x)
+{
+    return _mm256_set1_epi32((int)x);
+}
+
+static inline wv w_load(const uint32_t *p)
+{
+    return _mm256_loadu_si256((const __m256i_u *)p);
+}
+
+static inline wv w_fetch(const volatile uint32_t *p)
+{
+    return (wv) * (const volatile __m256i_u *)p;
+}
+
+static inline void w_store(uint32_t *p, wv x)
+{
+    _mm256_storeu_si256((__m256i_u *)p, x);
+}
+
+static inline wv w_add(wv a, wv b)
+{
+    return _mm256_add_epi32(a, b);
+}
+
+static inline wv w_sub(wv a, wv b)
+{
+    return _mm256_sub_epi32(a, b);
+}
+
+static inline wv w_min(wv a, wv b)
+{
+    return _mm256_min_epu32(a, b);
+}
+
+static inline wv w_max(wv a, wv b)
+{
+    return _mm256_max_epu32(a, b);
+}
+
+static inline wv w_and(wv a, wv b)
+{
+    return _mm256_and_si256(a, b);
+}
+
+static inline wv w_shift(wv x, unsigned bits)
+{
+    return _mm256_srli_epi32(x, (int)bits);
+}
+
+static inline sv s_zero(void)
+{
+    return _mm256_setzero_si256();
+}
+
+static inline sv s_products(sv sum, wv a, wv b)
+{
+    __m256i even = _mm256_mul_epu32(a, b);
+    __m256i odd = _mm256_mul_epu32(_mm256_srli_epi64(a, 32), _mm256_srli_epi64(b, 32));
+    return _mm256_add_epi64(_mm256_add_epi64(sum, even), odd);
+}
+
+static inline sv s_fold31(sv x)
+{
+    return _mm256_add_epi64(_mm256_and_si256(x, _mm256_set1_epi64x(0x7fffffff)), _mm256_srli_epi64(x, 31));
+}
+
+static inline uint64_t s_total(sv x)
+{
+    uint64_t lanes[LANES / 2];
+    _mm256_storeu_si256((__m256i_u *)lanes, x);
+    return lanes[0] + lanes[1] + lanes[2] + lanes[3];
+}
+
+#endif

@@ -1,0 +1,85 @@
+// Sixteen words at a time, for processors with AVX-512 F, BW, DQ and VL. See vector_scalar.h for what each
+// function promises.
+#ifndef CARREL_FIELD_VECTOR_AVX512_H
+#define CARREL_FIELD_VECTOR_AVX512_H
+
+#include <immintrin.h>
+#include <stdint.h>
+
+enum { LANES = 16 };
+typedef __m512i wv;
+typedef __m512i sv;
+
+static inline wv w_set(uint32_t x)
+{
+    return _mm512_set1_epi32((int)x);
+}
+
+static inline wv w_load(const uint32_t *p)
+{
+    return _mm512_loadu_si512(p);
+}
+
+static inline wv w_fetch(const volatile uint32_t *p)
+{
+    return (wv) * (const volatile __m512i_u *)p;
+}
+
+static inline void w_store(uint32_t *p, wv x)
+{
+    _mm512_storeu_si512(p, x);
+}
+
+static inline wv w_add(wv a, wv b)
+{
+    return _mm512_add_epi32(a, b);
+}
+
+static inline wv w_sub(wv a, wv b)
+{
+    return _mm512_sub_epi32(a, b);
+}
+
+static inline wv w_min(wv a, wv b)
+{
+    return _mm512_min_epu32(a, b);
+}
+
+static inline wv w_max(wv a, wv b)
+{
+    return _mm512_max_epu32(a, b);
+}
+
+static inline wv w_and(wv a, wv b)
+{
+    return _mm512_and_si512(a, b);
+}
+
+static inline wv w_shift(wv x, unsigned bits)
+{
+    return _mm512_srli_epi32(x, bits);
+}
+
+static inline sv s_zero(void)
+{
+    return _mm512_setzero_si512();
+}
+
+static inline sv s_products(sv sum, wv a, wv b)
+{
+    __m512i even = _mm512_mul_epu32(a, b);
+    __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(a, 32), _mm512_srli_epi64(b, 32));
+    return _mm512_add_epi64(_mm512_add_epi64(sum, even), odd);
+}
+
+static inline sv s_fold31(sv x)
+{
+    return _mm512_add_epi64(_mm512_and_si512(x, _mm512_set1_epi64(0x7fffffff)), _mm512_srli_epi64(x, 31));
+}
+
+static inline uint64_t s_total(sv x)
+{
+    return (uint64_t)_mm512_reduce_add_epi64(x);
+}
+
+#endif

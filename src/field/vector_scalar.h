@@ -1,0 +1,90 @@
+// What the kernels of kernels_mask.inc are written in, one word at a time: the reference that the other
+// instruction sets (vector_avx2.h, vector_avx512.h) match bit by bit. Nothing here branches on a value.
+#ifndef CARREL_FIELD_VECTOR_SCALAR_H
+#define CARREL_FIELD_VECTOR_SCALAR_H
+
+#include <stdint.h>
+
+// LANES words, and the sums of 64 bits that their products are added up in: one lane for two words, or for
+// one.
+enum { LANES = 1 };
+typedef uint32_t wv;
+typedef uint64_t sv;
+
+static inline wv w_set(uint32_t x)
+{
+    return x;
+}
+
+// From any address that a uint32_t may have.
+static inline wv w_load(const uint32_t *p)
+{
+    return *p;
+}
+
+// By exactly one load, whose result is what is used however often: somebody else may write there.
+static inline wv w_fetch(const volatile uint32_t *p)
+{
+    return *p;
+}
+
+static inline void w_store(uint32_t *p, wv x)
+{
+    *p = x;
+}
+
+// Modulo 2^32.
+static inline wv w_add(wv a, wv b)
+{
+    return a + b;
+}
+
+static inline wv w_sub(wv a, wv b)
+{
+    return a - b;
+}
+
+static inline wv w_min(wv a, wv b)
+{
+    return a < b ? a : b;
+}
+
+static inline wv w_max(wv a, wv b)
+{
+    return a > b ? a : b;
+}
+
+static inline wv w_and(wv a, wv b)
+{
+    return a & b;
+}
+
+static inline wv w_shift(wv x, unsigned bits)
+{
+    return x >> bits;
+}
+
+static inline sv s_zero(void)
+{
+    return 0;
+}
+
+// sum + a·b; each lane takes at most two products.
+static inline sv s_products(sv sum, wv a, wv b)
+{
+    return sum + (uint64_t)a * b;
+}
+
+// The same modulo 2^31 − 1, below 2^31 + 2^33.
+static inline sv s_fold31(sv x)
+{
+    return (x & 0x7fffffff) + (x >> 31);
+}
+
+// The sum of all lanes, modulo 2^64.
+static inline uint64_t s_total(sv x)
+{
+    return x;
+}
+
+#endif
