@@ -112,7 +112,10 @@ static void hear_accelerator(const uint8_t *data, size_t size, bool shared)
     must(pthread_create(&thread, NULL, speak, &speaker) == 0);
     enum cr_status status = cr_link_open(&options, &link);
     const struct cr_wire_product product = {.rows = 4};
-    while (status == CR_OK) status = cr_link_ask(link, &product, 20, 12);
+    while (status == CR_OK) {
+        status = cr_link_send(link, &product, 20);
+        if (status == CR_OK) status = cr_link_receive(link, 12);
+    }
     // Nothing of what an accelerator says reaches a terminal as it is.
     for (const char *c = cr_error_message(); *c; c++) must(*c >= 0x20 && *c < 0x7f);
     cr_link_close(link);

@@ -13,7 +13,7 @@ MAY_USE = {
     "format": ["base"],
     "text": ["format"],
     "model": ["field", "format"],
-    "tuning": ["model", "text", "crypto"],
+    "tuning": ["model", "text", "crypto", "slicing"],
     "field": ["tensor"],
     "slicing": ["field", "model", "crypto"],
     "accelerator": ["field", "model"],

@@ -176,9 +176,9 @@ static enum cr_status evaluate(struct simulation *simulation)
     struct cr_compute *compute;
     struct cr_session session = {0};
     CR_TRY(cr_compute_new(tuning->threads, &compute));
-    enum cr_status status = cr_session_open(adapter ? tuning->model_name_or_path : tuning->output_dir,
-                                            adapter ? tuning->output_dir : NULL, tuning->dtype,
-                                            tuning->load_in_8bit, compute, &sink, &session);
+    enum cr_status status = cr_session_open(
+        adapter ? tuning->model_name_or_path : tuning->output_dir, adapter ? tuning->output_dir : NULL,
+        tuning->dtype, tuning->load_in_8bit || cr_tuning_config_sliced(tuning), compute, &sink, &session);
     const struct cr_dataset_options options = cr_data_options(&tuning->data);
     for (size_t i = 0; status == CR_OK && i < simulation->config.silos.count; i++) {
         const struct cr_silo_config *silo = silo_at(simulation, i);

@@ -118,6 +118,14 @@ static enum cr_status put_string(char **target, const char *value)
     return CR_OK;
 }
 
+static enum cr_status put_strings(struct cr_string_list *target, const struct cr_flag_list *values)
+{
+    CR_TRY(cr_allocate(values->count, sizeof *target->items, &target->items)); // a job has none
+    for (; target->count < values->count; target->count++)
+        CR_TRY(cr_copy_string(values->items[target->count], &target->items[target->count]));
+    return CR_OK;
+}
+
 // What this silo will do, its own paths among it.
 static enum cr_status tell_job(const struct client *client)
 {
@@ -138,6 +146,12 @@ static enum cr_status take_job(struct client *client, const struct cr_message *m
     CR_TRY(put_string(&tuning->model_name_or_path, client->options->model));
     CR_TRY(put_string(&tuning->data.train, client->options->data));
     tuning->threads = client->options->threads;
+    if (tuning->slicing.accelerators.count > 0)
+        return cr_fail(CR_PROTOCOL, "the server's job names an accelerator, which is each silo's own");
+    CR_TRY(put_strings(&tuning->slicing.accelerators, &client->options->accelerators));
+    if (cr_tuning_config_sliced(tuning) && tuning->slicing.accelerators.count == 0)
+        return cr_fail(CR_INVALID, "the job's slicing.pads asks for an accelerator: give this silo's with "
+                                   "--accelerator ADDRESS");
     if (!tuning->data.train)
         return cr_fail(CR_INVALID, "the job names no training data: give this silo's with --data FILE");
     cr_config_apply_rounds(&client->config);

@@ -6,14 +6,16 @@
 #ifndef CARREL_FEDERATION_CLIENT_H
 #define CARREL_FEDERATION_CLIENT_H
 
+#include "base/flags.h"
 #include "channel/token.h"
 #include "federation/learner.h"
 
 struct cr_client_options {
     const char *token;
-    const char *state;  // directory; NULL: "carrel-silo-NAME" of the token's name
-    const char *model;  // NULL: the job's
-    const char *data;   // NULL: the job's
+    const char *state;                // directory; NULL: "carrel-silo-NAME" of the token's name
+    const char *model;                // NULL: the job's
+    const char *data;                 // NULL: the job's
+    struct cr_flag_list accelerators; // addresses, of this silo
     const char *output; // directory that gets the federation's result; NULL: it stays with the server
     size_t threads;     // as in the settings: 0: one per processor
 };

@@ -38,11 +38,14 @@ static enum cr_status parse_config(const char *usage, const char *summary, bool 
 static enum cr_status parse_join(int argc, char **argv, struct cr_role_options *out, struct cr_buffer *help)
 {
     struct cr_client_options *client = &out->client;
+    client->accelerators = (struct cr_flag_list){.items = out->items, .capacity = CR_ROLE_OVERRIDES};
     const struct cr_flag items[] = {
         {"state", CR_FLAG_STRING, &client->state, "DIR",
          "the silo's identity and state (carrel-silo-NAME, by the token's name)"},
         {"model", CR_FLAG_STRING, &client->model, "DIR", "the base model here (the job's path)"},
         {"data", CR_FLAG_STRING, &client->data, "FILE", "the silo's training data (the job's path)"},
+        {"accelerator", CR_FLAG_STRINGS, &client->accelerators, "ADDRESS",
+         "where the silo's accelerator listens, for a job with slicing: unix:PATH or host:port"},
         {"output", CR_FLAG_STRING, &client->output, "DIR", "where to write the federation's result here too"},
         {"threads", CR_FLAG_SIZE, &client->threads, "N", "threads that compute; 0, the default: all"},
         JSON_FLAG(out),

@@ -131,6 +131,23 @@ const struct cr_field_kernels *cr_field_kernels(const struct cr_field *field)
     return field->kernels;
 }
 
+bool cr_field_encode_row(const struct cr_field *field, const struct cr_bound *bound, const void *x,
+                         enum cr_dtype dtype, const float *scale, uint32_t *words, double *t)
+{
+    double sum, squares;
+    field->kernels->norms(x, dtype, scale, bound->depth, &sum, &squares);
+    if (!isfinite(squares)) return false;
+    *t = cr_bound_scale(bound, sum, squares);
+    field->kernels->encode(x, dtype, scale, bound->depth, 1 / *t, cr_prime(field->digits), words);
+    return true;
+}
+
+void cr_field_decode_row(const struct cr_field *field, const uint32_t *words, double t, const float *scale,
+                         size_t count, void *y, enum cr_dtype dtype)
+{
+    field->kernels->decode(words, t, scale, count, cr_prime(field->digits), y, dtype);
+}
+
 struct rows_job {
     struct cr_field *field;
     const struct cr_bound *bound;
@@ -150,20 +167,12 @@ static void encode_row(void *context, size_t row, size_t thread)
 {
     (void)thread;
     struct rows_job *job = context;
-    const struct cr_field_kernels *kernels = job->field->kernels;
-    const void *x = row_of(&job->m, row);
-    size_t columns = job->m.columns;
-    double sum, squares;
-    kernels->norms(x, job->m.dtype, job->scale, columns, &sum, &squares);
-    if (!isfinite(squares)) {
-        size_t seen = atomic_load(&job->bad);
-        while (row < seen && !atomic_compare_exchange_weak(&job->bad, &seen, row)) {
-        }
+    if (cr_field_encode_row(job->field, job->bound, row_of(&job->m, row), job->m.dtype, job->scale,
+                            job->words + row * job->m.columns, &job->t[row]))
         return;
+    size_t seen = atomic_load(&job->bad);
+    while (row < seen && !atomic_compare_exchange_weak(&job->bad, &seen, row)) {
     }
-    job->t[row] = cr_bound_scale(job->bound, sum, squares);
-    kernels->encode(x, job->m.dtype, job->scale, columns, 1 / job->t[row], cr_prime(job->field->digits),
-                    job->words + row * columns);
 }
 
 enum cr_status cr_field_encode(struct cr_field *field, const struct cr_bound *bound, struct cr_matrix x,
@@ -193,8 +202,8 @@ static void decode_row(void *context, size_t row, size_t thread)
 {
     (void)thread;
     const struct decode_job *job = context;
-    job->field->kernels->decode(job->words + row * job->y.columns, job->t[row], job->scale, job->y.columns,
-                                cr_prime(job->field->digits), row_of(&job->y, row), job->y.dtype);
+    cr_field_decode_row(job->field, job->words + row * job->y.columns, job->t[row], job->scale,
+                        job->y.columns, row_of(&job->y, row), job->y.dtype);
 }
 
 void cr_field_decode(struct cr_field *field, const uint32_t *words, const double *t, const float *scale,

@@ -34,9 +34,17 @@ unsigned cr_field_digits(const struct cr_field *field);
 enum cr_status cr_field_encode(struct cr_field *field, const struct cr_bound *bound, struct cr_matrix x,
                                const float *scale, uint32_t *words, double *t, size_t *bad_row);
 
+// The same of one row, in the calling thread; false where it is not finite.
+bool cr_field_encode_row(const struct cr_field *field, const struct cr_bound *bound, const void *x,
+                         enum cr_dtype dtype, const float *scale, uint32_t *words, double *t);
+
 // y = centre(words)·t·scale[column] (NULL: 1), F32 or BF16, rounded from double to fp32 and then to y's type.
 void cr_field_decode(struct cr_field *field, const uint32_t *words, const double *t, const float *scale,
                      struct cr_matrix y);
+
+// The same of one row of `count`, in the calling thread.
+void cr_field_decode_row(const struct cr_field *field, const uint32_t *words, double t, const float *scale,
+                         size_t count, void *y, enum cr_dtype dtype);
 
 // y = x Qᵀ (x [rows, q.columns], y [rows, q.rows]) or, backward, x Q (x [rows, q.rows], y [rows, q.columns]),
 // mod p; q is I8, without its scales. y must not overlap x.

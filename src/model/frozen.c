@@ -3,45 +3,61 @@
 
 #include "field/quantize.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+
+enum { PER_LAYER = 4 };
+
+size_t cr_frozen_count(const struct cr_model *model)
+{
+    return PER_LAYER * model->config.layers + 1;
+}
+
+struct cr_linear *cr_frozen_linear(struct cr_model *model, size_t i)
+{
+    struct cr_layer *layer = &model->layers[i / PER_LAYER];
+    if (i + 1 == cr_frozen_count(model)) return &model->head;
+    struct cr_linear *const linears[PER_LAYER] = {&layer->qkv, &layer->o, &layer->gate_up, &layer->down};
+    return linears[i % PER_LAYER];
+}
+
+void cr_frozen_name(size_t count, size_t i, char out[CR_FROZEN_NAME_SIZE])
+{
+    static const char *const names[PER_LAYER] = {"qkv", "o", "gate_up", "down"};
+    if (i + 1 == count)
+        snprintf(out, CR_FROZEN_NAME_SIZE, "the head");
+    else
+        snprintf(out, CR_FROZEN_NAME_SIZE, "%s of layer %zu", names[i % PER_LAYER], i / PER_LAYER);
+}
 
 static enum cr_status quantize_tied_head(const struct cr_model *model, struct cr_frozen *frozen,
                                          struct cr_matrix *out)
 {
-    const struct cr_model_parameter *embedding = &model->parameters[0];
+    const struct cr_model_parameter *embedding = cr_head_parameter(model);
     struct cr_matrix head = cr_matrix_of(NULL, CR_I8, embedding->rows, embedding->columns);
     for (int i = 0; i < 2; i++) {
         head.data = cr_arena_take(&frozen->memory, head.rows * head.columns, 1);
         head.scale = cr_arena_take(&frozen->memory, head.rows, sizeof *head.scale);
         if (i == 0) CR_TRY(cr_arena_commit(&frozen->memory));
     }
-    CR_TRY(cr_weights_quantize(model, embedding, head));
+    CR_TRY(cr_weights_quantize(model->compute, model, embedding, head));
     *out = head;
     return CR_OK;
 }
 
-static enum cr_status open_frozen(const struct cr_model *model, struct cr_frozen *frozen)
+static enum cr_status open_frozen(struct cr_model *model, struct cr_frozen *frozen)
 {
-    frozen->count = 4 * model->config.layers + 1;
+    frozen->count = cr_frozen_count(model);
     CR_TRY(cr_allocate(frozen->count, sizeof *frozen->matrices, &frozen->matrices));
-    struct cr_matrix *next = frozen->matrices;
-    for (size_t i = 0; i < model->config.layers; i++) {
-        const struct cr_layer *layer = &model->layers[i];
-        *next++ = layer->qkv.weight;
-        *next++ = layer->o.weight;
-        *next++ = layer->gate_up.weight;
-        *next++ = layer->down.weight;
-    }
+    for (size_t i = 0; i < frozen->count; i++) frozen->matrices[i] = cr_frozen_linear(model, i)->weight;
     if (model->config.tied_head)
-        CR_TRY(quantize_tied_head(model, frozen, next));
-    else
-        *next = model->head.weight;
+        CR_TRY(quantize_tied_head(model, frozen, &frozen->matrices[frozen->count - 1]));
     for (size_t i = 0; i < frozen->count; i++)
         frozen->checksum = cr_quantized_checksum(frozen->checksum, frozen->matrices[i]);
     return CR_OK;
 }
 
-enum cr_status cr_frozen_open(const struct cr_model *model, struct cr_frozen *out)
+enum cr_status cr_frozen_open(struct cr_model *model, struct cr_frozen *out)
 {
     struct cr_frozen frozen = {0};
     if (!model->in_8bit) return cr_fail(CR_INTERNAL, "the model was not opened in 8 bits");
@@ -58,4 +74,21 @@ void cr_frozen_release(struct cr_frozen *frozen)
     free(frozen->matrices);
     cr_arena_release(&frozen->memory);
     *frozen = (struct cr_frozen){0};
+}
+
+enum cr_status cr_frozen_read(struct cr_compute *compute, const struct cr_model *model, size_t i,
+                              struct cr_matrix to)
+{
+    if (i + 1 == cr_frozen_count(model))
+        return cr_weights_quantize(compute, model, cr_head_parameter(model), to);
+    const struct cr_modules modules[PER_LAYER] = {
+        cr_qkv_modules(&model->config), {CR_O, 1}, cr_gate_up_modules(&model->config), {CR_DOWN, 1}};
+    struct cr_modules of = modules[i % PER_LAYER];
+    for (size_t m = 0, row = 0; m < of.count; m++) {
+        const struct cr_model_parameter *part =
+            cr_weights_parameter(model, CR_PARAMETER_MODULE, i / PER_LAYER, of.first + (enum cr_module)m);
+        CR_TRY(cr_weights_quantize(compute, model, part, cr_matrix_rows(to, row, part->rows)));
+        row += part->rows;
+    }
+    return CR_OK;
 }

@@ -1,5 +1,6 @@
-// The frozen base as whole numbers: what an accelerator multiplies with, and what a trusted process must know
-// of it. Both make it from the same checkpoint and get the same numbers (field/quantize.h).
+// The frozen base as whole numbers: all of it, which an accelerator multiplies with, or one matrix at a time,
+// which is all that a trusted process holds. Both make it from the same checkpoint and get the same numbers
+// (field/quantize.h).
 #ifndef CARREL_MODEL_FROZEN_H
 #define CARREL_MODEL_FROZEN_H
 
@@ -15,7 +16,19 @@ struct cr_frozen {
 };
 
 // `model` is of cr_model_open_8bit and must outlive *out. Release with cr_frozen_release.
-enum cr_status cr_frozen_open(const struct cr_model *model, struct cr_frozen *out);
+enum cr_status cr_frozen_open(struct cr_model *model, struct cr_frozen *out);
 void cr_frozen_release(struct cr_frozen *frozen); // zeros are allowed
+
+// Linears are counted in the same order. The one at `i`, and what it is called in messages ("qkv of layer
+// 3").
+size_t cr_frozen_count(const struct cr_model *model);
+struct cr_linear *cr_frozen_linear(struct cr_model *model, size_t i);
+enum { CR_FROZEN_NAME_SIZE = 48 };
+void cr_frozen_name(size_t count, size_t i, char out[CR_FROZEN_NAME_SIZE]);
+
+// Makes the whole numbers of linear `i` from the checkpoint: `to` is I8 [out,in] without gaps, with scales. A
+// tensor that changed since the model was opened gives other numbers.
+enum cr_status cr_frozen_read(struct cr_compute *compute, const struct cr_model *model, size_t i,
+                              struct cr_matrix to);
 
 #endif

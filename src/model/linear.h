@@ -25,7 +25,7 @@ struct cr_linear {
     size_t in, out;
     struct cr_compute *compute; // borrowed
     struct cr_matrix weight;    // of linear_local; no data where the weight is elsewhere
-    const float *bias;          // of linear_local, [out], or NULL
+    const float *bias;          // [out], or NULL
     void *state;                // of other providers
 };
 
@@ -33,5 +33,10 @@ struct cr_linear {
 // (or NULL), borrowed, as is `compute`.
 void cr_linear_local_init(struct cr_compute *compute, struct cr_matrix weight, const float *bias,
                           struct cr_linear *out);
+
+// Of a model without its matrices: a linear [out,in] that computes nothing (CR_INTERNAL) until another
+// provider takes its place. `bias` [out] (or NULL) is borrowed.
+void cr_linear_outside_init(struct cr_compute *compute, size_t out_features, size_t in_features,
+                            const float *bias, struct cr_linear *out);
 
 #endif

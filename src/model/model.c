@@ -74,7 +74,7 @@ static void free_model(struct cr_model **model)
 
 // The parts that need no weights. A checkpoint is checked before memory for the weights is asked for, so that
 // a config.json alone cannot ask for it.
-enum form { AS_FILED, IN_8BIT, WRITABLE, SHAPE };
+enum form { AS_FILED, IN_8BIT, OUTSIDE, WRITABLE, SHAPE };
 
 static enum cr_status begin(const struct cr_model_config *config, struct cr_compute *compute,
                             enum cr_dtype act, enum form form, struct cr_model **out)
@@ -90,6 +90,7 @@ static enum cr_status begin(const struct cr_model_config *config, struct cr_comp
     model->act = act;
     model->writable = form == WRITABLE;
     model->in_8bit = form == IN_8BIT;
+    model->outside = form == OUTSIDE;
     CR_TRY(cr_allocate(config->layers, sizeof *model->layers, &model->layers));
     CR_TRY(cr_weights_list(model));
     *out = model;
@@ -125,6 +126,12 @@ enum cr_status cr_model_open_8bit(const char *directory, struct cr_compute *comp
                                   struct cr_model **out)
 {
     return open_model(directory, compute, act, IN_8BIT, out);
+}
+
+enum cr_status cr_model_open_outside(const char *directory, struct cr_compute *compute, enum cr_dtype act,
+                                     struct cr_model **out)
+{
+    return open_model(directory, compute, act, OUTSIDE, out);
 }
 
 enum cr_status cr_model_open_trainable(const char *directory, struct cr_compute *compute, enum cr_dtype act,
@@ -261,6 +268,7 @@ enum cr_status cr_model_fail_nonfinite(const struct cr_model *model, const char 
     CR_FREE float *values = NULL;
     CR_TRY(cr_allocate(most, sizeof *values, &values));
     for (size_t i = 0; i < model->parameter_count; i++) {
+        if (!model->parameters[i].place.data) continue; // found finite when it was made whole numbers
         cr_model_get(model, i, values);
         if (!cr_all_finite(model->compute, values, value_count(&model->parameters[i])))
             return cr_fail(CR_INVALID, "%s is NaN or infinite: the model's %s holds such values", what,

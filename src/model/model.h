@@ -112,11 +112,12 @@ enum cr_parameter_kind {
 struct cr_model_parameter {
     char *name; // Transformers'
     enum cr_parameter_kind kind;
-    bool transposed;        // a file holds it as [columns,rows]
-    size_t layer;           // of all that a layer has
-    enum cr_module module;  // of modules and biases
-    size_t rows, columns;   // columns 0: a vector of `rows`
-    struct cr_matrix place; // where the model keeps it, a vector as one row: act (or I8), vectors F32
+    bool transposed;       // a file holds it as [columns,rows]
+    size_t layer;          // of all that a layer has
+    enum cr_module module; // of modules and biases
+    size_t rows, columns;  // columns 0: a vector of `rows`
+    // Where the model keeps it, a vector as one row: act (or I8), vectors F32. No data where it does not.
+    struct cr_matrix place;
 };
 
 struct cr_model {
@@ -131,6 +132,7 @@ struct cr_model {
     struct cr_safetensors *weights;        // the checkpoint as it lies in its files; NULL for cr_model_create
     bool writable;                         // cr_model_set is allowed
     bool in_8bit;                          // of cr_model_open_8bit
+    bool outside;                          // of cr_model_open_outside
     struct cr_model_parameter *parameters; // in the order of Transformers' named_parameters
     size_t parameter_count;
     struct cr_arena memory; // private copies
@@ -149,6 +151,12 @@ enum cr_status cr_model_open(const char *directory, struct cr_compute *compute, 
 enum cr_status cr_model_open_8bit(const char *directory, struct cr_compute *compute, enum cr_dtype act,
                                   struct cr_model **out);
 
+// The same without the matrices of the linears, which another provider computes with
+// (cr_linear_outside_init); a tied head is the embedding to tokens alone. model/frozen.h reads them one at a
+// time.
+enum cr_status cr_model_open_outside(const char *directory, struct cr_compute *compute, enum cr_dtype act,
+                                     struct cr_model **out);
+
 // The same with every weight in private memory, so that cr_model_set may change it.
 enum cr_status cr_model_open_trainable(const char *directory, struct cr_compute *compute, enum cr_dtype act,
                                        struct cr_model **out);
@@ -163,8 +171,9 @@ enum cr_status cr_model_create(const struct cr_model_config *config, struct cr_c
                                enum cr_dtype act, struct cr_model **out);
 void cr_model_free(struct cr_model *model); // NULL is allowed
 
-// Copies parameter i out of the model, or into it (rounded to its dtype there), row-major F32,
-// rows·max(columns, 1) values. Setting is CR_INVALID where the model is not writable. No pass may be walking.
+// Copies parameter i, which the model keeps, out of it, or into it (rounded to its dtype there), row-major
+// F32, rows·max(columns, 1) values. Setting is CR_INVALID where the model is not writable. No pass may be
+// walking.
 void cr_model_get(const struct cr_model *model, size_t i, float *values);
 enum cr_status cr_model_set(struct cr_model *model, size_t i, const float *values);
 

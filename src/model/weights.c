@@ -8,9 +8,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-// The parameter of this kind, which the model has; layer and module are looked at where they tell it apart.
-static struct cr_model_parameter *parameter_of(const struct cr_model *model, enum cr_parameter_kind kind,
-                                               size_t layer, enum cr_module module)
+struct cr_model_parameter *cr_weights_parameter(const struct cr_model *model, enum cr_parameter_kind kind,
+                                                size_t layer, enum cr_module module)
 {
     bool of_module = kind == CR_PARAMETER_MODULE || kind == CR_PARAMETER_BIAS;
     struct cr_model_parameter *parameter = model->parameters;
@@ -37,9 +36,20 @@ static const unsigned char *mapped(const struct cr_model *model, struct cr_model
     return (uintptr_t)start % cr_dtype_size(model->act) == 0 ? start : NULL;
 }
 
+struct cr_model_parameter *cr_head_parameter(const struct cr_model *model)
+{
+    return cr_weights_parameter(model, model->config.tied_head ? CR_PARAMETER_EMBEDDING : CR_PARAMETER_HEAD,
+                                0, 0);
+}
+
+static bool is_linear(const struct cr_model_parameter *parameter)
+{
+    return parameter->kind == CR_PARAMETER_MODULE || parameter->kind == CR_PARAMETER_HEAD;
+}
+
 static bool is_8bit(const struct cr_model *model, const struct cr_model_parameter *parameter)
 {
-    return model->in_8bit && (parameter->kind == CR_PARAMETER_MODULE || parameter->kind == CR_PARAMETER_HEAD);
+    return model->in_8bit && is_linear(parameter);
 }
 
 // One block for `count` matrices of equal width: in the mapping, or in model->memory.
@@ -74,8 +84,9 @@ static float *place_vector(struct cr_model *model, struct cr_model_parameter *ve
 static struct cr_norm place_norm(struct cr_model *model, size_t layer, enum cr_parameter_kind weight,
                                  enum cr_parameter_kind bias)
 {
-    struct cr_norm norm = {.weight = place_vector(model, parameter_of(model, weight, layer, 0))};
-    if (model->config.layer_norm) norm.bias = place_vector(model, parameter_of(model, bias, layer, 0));
+    struct cr_norm norm = {.weight = place_vector(model, cr_weights_parameter(model, weight, layer, 0))};
+    if (model->config.layer_norm)
+        norm.bias = place_vector(model, cr_weights_parameter(model, bias, layer, 0));
     return norm;
 }
 
@@ -86,7 +97,7 @@ static const float *place_biases(struct cr_model *model, size_t layer, struct cr
     struct cr_model_parameter *parts[3];
     size_t count = 0, at = 0;
     for (size_t i = 0; i < modules.count; i++) {
-        parts[i] = parameter_of(model, CR_PARAMETER_BIAS, layer, modules.first + (enum cr_module)i);
+        parts[i] = cr_weights_parameter(model, CR_PARAMETER_BIAS, layer, modules.first + (enum cr_module)i);
         count += parts[i]->rows;
     }
     float *data = cr_arena_take(&model->memory, count, sizeof *data);
@@ -96,14 +107,25 @@ static const float *place_biases(struct cr_model *model, size_t layer, struct cr
     return data;
 }
 
+// The linear of these parameters, whose weight is placed unless the model has none.
+static void set_up_linear(struct cr_model *model, struct cr_model_parameter *const *parts, size_t count,
+                          const float *bias, struct cr_linear *out)
+{
+    size_t rows = 0;
+    for (size_t i = 0; i < count; i++) rows += parts[i]->rows;
+    if (model->outside)
+        cr_linear_outside_init(model->compute, rows, parts[0]->columns, bias, out);
+    else
+        cr_linear_local_init(model->compute, place(model, parts, count), bias, out);
+}
+
 static void place_linear(struct cr_model *model, size_t layer, struct cr_modules modules,
                          struct cr_linear *out)
 {
     struct cr_model_parameter *parts[3];
     for (size_t i = 0; i < modules.count; i++)
-        parts[i] = parameter_of(model, CR_PARAMETER_MODULE, layer, modules.first + (enum cr_module)i);
-    const float *bias = place_biases(model, layer, modules);
-    cr_linear_local_init(model->compute, place(model, parts, modules.count), bias, out);
+        parts[i] = cr_weights_parameter(model, CR_PARAMETER_MODULE, layer, modules.first + (enum cr_module)i);
+    set_up_linear(model, parts, modules.count, place_biases(model, layer, modules), out);
 }
 
 static void place_layer(struct cr_model *model, size_t i)
@@ -116,13 +138,13 @@ static void place_layer(struct cr_model *model, size_t i)
     layer->norm1 = place_norm(model, i, CR_PARAMETER_NORM1, CR_PARAMETER_NORM1_BIAS);
     layer->norm2 = place_norm(model, i, CR_PARAMETER_NORM2, CR_PARAMETER_NORM2_BIAS);
     if (!model->config.head_norms) return;
-    layer->q_norm = place_vector(model, parameter_of(model, CR_PARAMETER_Q_NORM, i, 0));
-    layer->k_norm = place_vector(model, parameter_of(model, CR_PARAMETER_K_NORM, i, 0));
+    layer->q_norm = place_vector(model, cr_weights_parameter(model, CR_PARAMETER_Q_NORM, i, 0));
+    layer->k_norm = place_vector(model, cr_weights_parameter(model, CR_PARAMETER_K_NORM, i, 0));
 }
 
 static struct cr_matrix place_table(struct cr_model *model, enum cr_parameter_kind kind)
 {
-    struct cr_model_parameter *table = parameter_of(model, kind, 0, 0);
+    struct cr_model_parameter *table = cr_weights_parameter(model, kind, 0, 0);
     return place(model, &table, 1);
 }
 
@@ -134,8 +156,12 @@ static void place_all(struct cr_model *model)
     if (config->learned_positions) model->positions = place_table(model, CR_PARAMETER_POSITION);
     for (size_t i = 0; i < config->layers; i++) place_layer(model, i);
     model->norm = place_norm(model, 0, CR_PARAMETER_NORM, CR_PARAMETER_NORM_BIAS);
-    struct cr_matrix head = config->tied_head ? model->embedding : place_table(model, CR_PARAMETER_HEAD);
-    cr_linear_local_init(model->compute, head, NULL, &model->head);
+    if (config->tied_head && !model->outside) {
+        cr_linear_local_init(model->compute, model->embedding, NULL, &model->head);
+        return;
+    }
+    struct cr_model_parameter *head = cr_head_parameter(model);
+    set_up_linear(model, &head, 1, NULL, &model->head);
 }
 
 // Pages of the mapping that were copied need not stay: the weight would be in memory twice.
@@ -233,8 +259,8 @@ static void fill(struct cr_model *model, const struct cr_model_parameter *parame
 }
 
 // Some rows at a time; a transposed tensor has its rows only when it is whole.
-enum cr_status cr_weights_quantize(const struct cr_model *model, const struct cr_model_parameter *parameter,
-                                   struct cr_matrix to)
+enum cr_status cr_weights_quantize(struct cr_compute *compute, const struct cr_model *model,
+                                   const struct cr_model_parameter *parameter, struct cr_matrix to)
 {
     const struct cr_tensor_entry *entry = cr_parameter_entry(parameter, model->weights);
     size_t size = to.columns * cr_dtype_size(entry->dtype);
@@ -247,8 +273,8 @@ enum cr_status cr_weights_quantize(const struct cr_model *model, const struct cr
         struct cr_model_parameter part = *parameter;
         part.rows = cr_least(most, to.rows - row);
         const struct cr_slice bytes = {entry->bytes.data + row * size, part.rows * size};
-        CR_TRY(cr_parameter_decode(model->compute, &part, bytes, entry->dtype, values));
-        enum cr_status status = cr_quantize_rows(model->compute, values, part.rows, to.columns,
+        CR_TRY(cr_parameter_decode(compute, &part, bytes, entry->dtype, values));
+        enum cr_status status = cr_quantize_rows(compute, values, part.rows, to.columns,
                                                  (int8_t *)to.data + row * to.stride, scale + row, NULL);
         if (status != CR_OK)
             return cr_fail_within(status, "%s: tensor %s", cr_safetensors_name(model->weights),
@@ -272,8 +298,9 @@ static enum cr_status fill_all(struct cr_model *model)
         struct cr_model_parameter *parameter = &model->parameters[i];
         const struct cr_tensor_entry *entry = cr_parameter_entry(parameter, model->weights);
         if (is_8bit(model, parameter))
-            CR_TRY(cr_weights_quantize(model, parameter, parameter->place));
-        else if (parameter->place.data != (const void *)entry->bytes.data)
+            CR_TRY(cr_weights_quantize(model->compute, model, parameter, parameter->place));
+        else if (!(model->outside && is_linear(parameter)) &&
+                 parameter->place.data != (const void *)entry->bytes.data)
             fill(model, parameter, entry, &piece);
     }
     return CR_OK;

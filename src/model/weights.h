@@ -19,7 +19,12 @@ void cr_weights_measure(struct cr_model *model);
 enum cr_status cr_weights_place(struct cr_model *model);
 
 // Fills `to`, I8 with scales and the parameter's shape, from its tensor in model->weights.
-enum cr_status cr_weights_quantize(const struct cr_model *model, const struct cr_model_parameter *parameter,
-                                   struct cr_matrix to);
+enum cr_status cr_weights_quantize(struct cr_compute *compute, const struct cr_model *model,
+                                   const struct cr_model_parameter *parameter, struct cr_matrix to);
+
+// The parameter of this kind, which the model has; layer and module are looked at where they tell it apart.
+struct cr_model_parameter *cr_weights_parameter(const struct cr_model *model, enum cr_parameter_kind kind,
+                                                size_t layer, enum cr_module module);
+struct cr_model_parameter *cr_head_parameter(const struct cr_model *model); // the embedding where it is tied
 
 #endif

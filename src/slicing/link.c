@@ -115,21 +115,29 @@ volatile uint32_t *cr_link_words(struct cr_link *link)
     return link->words;
 }
 
-enum cr_status cr_link_ask(struct cr_link *link, const struct cr_wire_product *product, size_t question_words,
-                           size_t answer_words)
+static enum cr_status check_room(const struct cr_link *link, size_t words)
 {
-    if (question_words > link->count || answer_words > link->count)
-        return cr_fail(CR_INTERNAL, "%s: %zu words do not fit its %zu", link->peer,
-                       cr_most(question_words, answer_words), link->count);
+    if (words <= link->count) return CR_OK;
+    return cr_fail(CR_INTERNAL, "%s: %zu words do not fit its %zu", link->peer, words, link->count);
+}
+
+enum cr_status cr_link_send(struct cr_link *link, const struct cr_wire_product *product, size_t words)
+{
     unsigned char bytes[CR_WIRE_PRODUCT_SIZE];
-    size_t question = link->shared ? 0 : question_words * sizeof *link->words;
-    size_t answer = link->shared ? 0 : answer_words * sizeof *link->words;
+    size_t size = link->shared ? 0 : words * sizeof *link->words;
+    CR_TRY(check_room(link, words));
     cr_wire_put_product(product, bytes);
-    CR_TRY(send_head(link, CR_WIRE_PRODUCT, sizeof bytes + question));
+    CR_TRY(send_head(link, CR_WIRE_PRODUCT, sizeof bytes + size));
     CR_TRY(cr_socket_send(link->socket, bytes, sizeof bytes, link->peer));
-    CR_TRY(cr_socket_send(link->socket, link->words, question, link->peer));
-    CR_TRY(receive_answer(link, CR_WIRE_RESULT, answer));
-    return cr_socket_receive(link->socket, link->words, answer, link->peer);
+    return cr_socket_send(link->socket, link->words, size, link->peer);
+}
+
+enum cr_status cr_link_receive(struct cr_link *link, size_t words)
+{
+    size_t size = link->shared ? 0 : words * sizeof *link->words;
+    CR_TRY(check_room(link, words));
+    CR_TRY(receive_answer(link, CR_WIRE_RESULT, size));
+    return cr_socket_receive(link->socket, link->words, size, link->peer);
 }
 
 const char *cr_link_peer(const struct cr_link *link)

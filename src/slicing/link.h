@@ -24,11 +24,13 @@ void cr_link_close(struct cr_link *link); // NULL is allowed
 // With shared memory the accelerator may write to it at any time: read a word once.
 volatile uint32_t *cr_link_words(struct cr_link *link);
 
-// Sends the first question_words words as this product's and waits until answer_words words are the answer.
-// A peer that says why not is CR_DENIED, one that answers anything else or ends the connection CR_PROTOCOL, a
-// silent one CR_TIMEOUT, each by its name; the link is of no use then.
-enum cr_status cr_link_ask(struct cr_link *link, const struct cr_wire_product *product, size_t question_words,
-                           size_t answer_words);
+// Sends the first `words` words as this product's question.
+enum cr_status cr_link_send(struct cr_link *link, const struct cr_wire_product *product, size_t words);
+
+// Waits until `words` words are the answer to what was sent last. A peer that says why not is CR_DENIED, one
+// that answers anything else or ends the connection CR_PROTOCOL, a silent one CR_TIMEOUT, each by its name;
+// the link is of no use then.
+enum cr_status cr_link_receive(struct cr_link *link, size_t words);
 
 const char *cr_link_peer(const struct cr_link *link);   // "accelerator unix:/run/a.sock"
 const char *cr_link_engine(const struct cr_link *link); // what it calls its engine

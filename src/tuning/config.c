@@ -47,6 +47,23 @@ static enum cr_status check_training(const struct cr_training_config *training)
     return CR_OK;
 }
 
+static enum cr_status check_slicing(const struct cr_tuning_config *config)
+{
+    const struct cr_slicing_config *slicing = &config->slicing;
+    if (!cr_tuning_config_sliced(config)) {
+        if (slicing->accelerators.count > 0)
+            return cr_fail(CR_INVALID, "slicing.accelerators: not with slicing.pads: none, which asks none");
+        return CR_OK;
+    }
+    if (config->method == CR_METHOD_FULL)
+        return cr_fail(CR_INVALID, "slicing.pads: not with method: full, which changes the frozen matrices");
+    // A server trains nothing, and asks none.
+    if (config->data.train && slicing->accelerators.count != 1)
+        return cr_fail(CR_INVALID, "slicing.accelerators: %zu where slicing.pads: enclave takes one address",
+                       slicing->accelerators.count);
+    return CR_OK;
+}
+
 enum cr_status cr_tuning_config_check(const struct cr_tuning_config *config)
 {
     if (!config->model_name_or_path)
@@ -61,6 +78,7 @@ enum cr_status cr_tuning_config_check(const struct cr_tuning_config *config)
     if (config->method == CR_METHOD_LORA) CR_TRY(check_lora(&config->lora));
     if (config->method == CR_METHOD_PREFIX_TUNING && config->prefix_tuning.num_virtual_tokens == 0)
         return cr_fail(CR_INVALID, "prefix_tuning.num_virtual_tokens: 0: must be at least 1");
+    CR_TRY(check_slicing(config));
     return check_training(&config->training);
 }
 

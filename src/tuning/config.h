@@ -11,6 +11,9 @@ enum cr_method { CR_METHOD_LORA, CR_METHOD_FULL, CR_METHOD_PREFIX_TUNING };
 // bfloat16 falls back to float32, which an event says.
 enum cr_compute_dtype { CR_COMPUTE_BFLOAT16, CR_COMPUTE_FLOAT32 };
 enum cr_optimizer { CR_OPTIMIZER_ADAMW, CR_OPTIMIZER_SGD };
+// Who computes products of pads: the frozen products are computed here (none), or by an accelerator under
+// pads that this process makes.
+enum cr_pads_mode { CR_PADS_MODE_NONE, CR_PADS_MODE_ENCLAVE };
 enum cr_schedule { CR_SCHEDULE_LINEAR, CR_SCHEDULE_COSINE, CR_SCHEDULE_CONSTANT };
 
 struct cr_lora_config {
@@ -57,6 +60,12 @@ struct cr_data_config {
     size_t max_bad_rows;
 };
 
+struct cr_slicing_config {
+    int pads;                           // enum cr_pads_mode
+    struct cr_string_list accelerators; // addresses
+    size_t digits;                      // of a word: 4 or 3
+};
+
 struct cr_tuning_config {
     char *model_name_or_path;
     int dtype;         // enum cr_compute_dtype
@@ -70,7 +79,14 @@ struct cr_tuning_config {
     struct cr_lora_config lora;
     struct cr_prefix_config prefix_tuning;
     struct cr_training_config training;
+    struct cr_slicing_config slicing;
 };
+
+// Whether frozen products are computed on masked data, by an accelerator.
+static inline bool cr_tuning_config_sliced(const struct cr_tuning_config *config)
+{
+    return config->slicing.pads != CR_PADS_MODE_NONE;
+}
 
 // Settings that no range of a single key catches (and ranges again, for callers without a table): CR_INVALID
 // with the key's name.

@@ -18,9 +18,11 @@
 static enum cr_status open_model(struct cr_trainer *trainer, const struct cr_tuning_config *config)
 {
     enum cr_dtype act = cr_activation_type(trainer->compute, config->dtype, &trainer->sink);
+    if (cr_tuning_config_sliced(config) && config->data.train)
+        return cr_model_open_outside(trainer->base, trainer->compute, act, &trainer->model);
     if (config->method != CR_METHOD_FULL)
-        return (config->load_in_8bit ? cr_model_open_8bit : cr_model_open)(trainer->base, trainer->compute,
-                                                                           act, &trainer->model);
+        return (trainer->in_8bit ? cr_model_open_8bit : cr_model_open)(trainer->base, trainer->compute, act,
+                                                                       &trainer->model);
     if (!config->random_init)
         return cr_model_open_trainable(trainer->base, trainer->compute, act, &trainer->model);
     struct cr_model_config shape;
@@ -114,6 +116,20 @@ static enum cr_status make_structure(struct cr_trainer *trainer, const struct cr
     return cr_full_initialise(trainer->structure, trainer->seed, checkpoint.initializer_range);
 }
 
+// Seconds without a sign of life after which an accelerator counts as gone: more than any product takes.
+static const double accelerator_patience = 120;
+
+static enum cr_status open_slicing(struct cr_trainer *trainer, const struct cr_tuning_config *config,
+                                   size_t rows)
+{
+    const struct cr_slicing_options options = {.accelerator = config->slicing.accelerators.items[0],
+                                               .digits = (unsigned)config->slicing.digits,
+                                               .rows = rows,
+                                               .threads = cr_pool_threads(cr_compute_pool(trainer->compute)),
+                                               .patience = accelerator_patience};
+    return cr_slicing_open(&options, trainer->model, &trainer->slicing);
+}
+
 static size_t memory_in_use(const struct cr_trainer *trainer)
 {
     const struct cr_structure *structure = trainer->structure;
@@ -160,6 +176,7 @@ static enum cr_status build(struct cr_trainer *trainer, const struct cr_tuning_c
     if (trainer->data)
         CR_TRY(
             cr_optimizer_init(&trainer->optimizer, &trainer->training, trainer->structure->parameters.count));
+    if (trainer->model->outside) CR_TRY(open_slicing(trainer, config, rows));
     CR_TRY(cr_batch_new(sequences, rows, &trainer->batch));
     return cr_pass_new(trainer->model, rows, sequences, trainer->structure->tuned.prefix, true,
                        &trainer->pass);
@@ -175,6 +192,8 @@ enum cr_status cr_trainer_new(const struct cr_tuning_config *config, struct cr_c
         .training = config->training,
         .method = config->method,
         .random_init = config->random_init,
+        .in_8bit = config->load_in_8bit || cr_tuning_config_sliced(config),
+        .digits = cr_tuning_config_sliced(config) ? config->slicing.digits : 0,
         .seed = config->seed,
         .compute = compute,
         .epoch = SIZE_MAX,
@@ -202,6 +221,7 @@ void cr_trainer_free(struct cr_trainer *trainer)
     cr_packs_release(&trainer->packs);
     cr_dataset_free(trainer->data);
     cr_tokenizer_free(trainer->tokenizer);
+    cr_slicing_close(trainer->slicing);
     cr_model_free(trainer->model);
     free(trainer->base);
     free(trainer);
@@ -267,6 +287,19 @@ static void report_step(struct cr_trainer *trainer, const struct cr_tally *step,
     *report = (struct cr_trainer_report){.began = cr_clock_monotonic()};
 }
 
+static void report_slicing(const struct cr_trainer *trainer)
+{
+    if (!trainer->slicing) return;
+    const struct cr_slicing_tally tally = cr_slicing_tally(trainer->slicing);
+    cr_emit(&trainer->sink, CR_EVENT_INFO, "train.slicing", NULL, CR_FIELD_TEXT("accelerator", tally.address),
+            CR_FIELD_TEXT("engine", tally.engine), CR_FIELD("products", tally.products),
+            CR_FIELD("rows_verified", tally.rows), CR_FIELD("pads_used", tally.pads),
+            CR_FIELD("bytes_blinded", tally.blinded), CR_FIELD("bytes_outside", tally.outside),
+            CR_FIELD("blind_seconds", tally.blinding), CR_FIELD("accelerator_seconds", tally.accelerator),
+            CR_FIELD("open_seconds", tally.opening), CR_FIELD("pad_wait_seconds", tally.waiting),
+            CR_FIELD("offline_seconds", tally.offline), CR_FIELD("chi_square", tally.chi_square));
+}
+
 enum cr_status cr_trainer_run(struct cr_trainer *trainer, size_t steps, struct cr_tally *tally,
                               bool (*keep_going)(void *context), void *context)
 {
@@ -286,6 +319,7 @@ enum cr_status cr_trainer_run(struct cr_trainer *trainer, size_t steps, struct c
             return cr_fail(CR_CANCELLED, "training: stopped after step %zu of %zu", trainer->step,
                            trainer->total_steps);
     }
+    report_slicing(trainer);
     return CR_OK;
 }
 

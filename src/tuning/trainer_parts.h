@@ -5,6 +5,7 @@
 #include "crypto/hash.h"
 #include "crypto/random.h"
 #include "model/pass.h"
+#include "slicing/slicing.h"
 #include "text/batch.h"
 #include "text/pack.h"
 #include "tuning/optimizer.h"
@@ -26,11 +27,14 @@ struct cr_trainer {
     char *base; // the model's directory
     int method; // enum cr_method
     bool random_init;
+    bool in_8bit;  // the frozen matrices are whole numbers, wherever their products are computed
+    size_t digits; // of masked products; 0: there are none
     uint64_t seed;
     struct cr_compute *compute; // borrowed
     struct cr_event_sink sink;
 
     struct cr_model *model;
+    struct cr_slicing *slicing; // NULL where the frozen products are computed here
     struct cr_tokenizer *tokenizer;
     struct cr_dataset *data; // NULL for a trainer without training data
     struct cr_packs packs;   // what a batch counts: of one example each without packing

@@ -21,7 +21,7 @@ static enum cr_status add_model(const struct cr_trainer *trainer, struct cr_hash
         shape->hidden, shape->heads, shape->kv_heads, shape->head_dim, shape->intermediate, shape->vocabulary,
         shape->context, shape->tied_head, (double)shape->norm_epsilon, shape->rope_theta, shape->rope_factor,
         shape->rope_low_frequency, shape->rope_high_frequency, shape->rope_original_context));
-    CR_TRY(cr_append_format(&text, "computed %d %d", shape->layout, trainer->model->in_8bit));
+    CR_TRY(cr_append_format(&text, "computed %d %d", shape->layout, trainer->in_8bit));
     for (size_t i = 0; i < shape->layers; i++)
         CR_TRY(cr_append_format(&text, " %zu", cr_layer_window(shape, i)));
     CR_TRY(cr_append_format(&text, "\n"));
@@ -91,6 +91,7 @@ static enum cr_status add_settings(const struct cr_trainer *trainer, struct cr_h
         training->adam_beta2, training->adam_epsilon, training->momentum, training->max_grad_norm,
         training->lr_scheduler_type, training->warmup_steps, training->max_steps, training->num_train_epochs,
         training->per_device_train_batch_size, training->gradient_accumulation_steps));
+    if (trainer->digits > 0) CR_TRY(cr_append_format(&text, "masked %zu\n", trainer->digits));
     CR_TRY(cr_append_format(&text, "seed %llu act %d steps %zu packs %zu\n",
                             (unsigned long long)trainer->seed, (int)trainer->model->act, trainer->total_steps,
                             trainer->packs.count));

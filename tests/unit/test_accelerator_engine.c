@@ -143,7 +143,8 @@ static enum cr_status ask_one(struct cr_link *link, const struct visitor *visito
     volatile uint32_t *words = cr_link_words(link);
     for (size_t i = 0; i < rows * depth; i++) words[i] = x[i];
     const struct cr_wire_product product = {.linear = linear, .backward = backward, .rows = rows};
-    CR_TRY(cr_link_ask(link, &product, rows * depth, rows * width));
+    CR_TRY(cr_link_send(link, &product, rows * depth));
+    CR_TRY(cr_link_receive(link, rows * width));
     for (size_t i = 0; i < rows * width; i++)
         if (words[i] != wanted[i]) return cr_fail(CR_INTERNAL, "linear %u: word %zu is wrong", linear, i);
     return CR_OK;

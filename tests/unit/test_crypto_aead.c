@@ -39,9 +39,11 @@ static void streams_have_known_bytes(void **state)
     assert_ok(cr_keystream_new(root, &keystream));
     unsigned char bytes[40], again[40];
     cr_keystream_bytes(keystream, 0, bytes, sizeof bytes);
-    assert_hex(bytes, sizeof bytes, "7233dbf4f64f235378c7eaf4f42362cda4715481d271641ae9c94a7d4046d5c7fb285ac846ec3dad");
+    assert_hex(bytes, sizeof bytes,
+               "7233dbf4f64f235378c7eaf4f42362cda4715481d271641ae9c94a7d4046d5c7fb285ac846ec3dad");
     cr_keystream_bytes(keystream, 0x0102030405060708, bytes, sizeof bytes);
-    assert_hex(bytes, sizeof bytes, "1c066436c5d925f576a70d56af9013438f94cb065eb9dbc5e22f58426b3fdb3e6bc9dae88f0718a0");
+    assert_hex(bytes, sizeof bytes,
+               "1c066436c5d925f576a70d56af9013438f94cb065eb9dbc5e22f58426b3fdb3e6bc9dae88f0718a0");
     // From the start again, whatever came between.
     cr_keystream_bytes(keystream, 7, again, 3);
     cr_keystream_bytes(keystream, 0x0102030405060708, again, sizeof again);
@@ -58,7 +60,8 @@ static void sealed_bytes_open_unchanged_alone(void **state)
     unsigned char opened[sizeof plain];
     struct cr_slice bound = cr_slice_of_string("bound");
     assert_ok(cr_aead_seal(aead, 5, bound, plain, sizeof plain, sealed));
-    assert_hex(sealed, sizeof sealed, "390b00365ed33409e7d73c69be7176a175db68018549b77f86fefbf45a92d3c59fd1976af8");
+    assert_hex(sealed, sizeof sealed,
+               "390b00365ed33409e7d73c69be7176a175db68018549b77f86fefbf45a92d3c59fd1976af8");
     assert_ok(cr_aead_open(aead, 5, bound, sealed, sizeof plain, opened));
     assert_memory_equal(opened, plain, sizeof plain);
     for (size_t bit = 0; bit < 8 * sizeof sealed; bit++) {

@@ -115,6 +115,13 @@ static void start(bool shared, enum stage stage, const struct answer *answer)
     assert_int_equal(pthread_create(&fake.thread, NULL, play, NULL), 0);
 }
 
+static enum cr_status ask(struct cr_link *link, const struct cr_wire_product *product, size_t question,
+                          size_t answer)
+{
+    CR_TRY(cr_link_send(link, product, question));
+    return cr_link_receive(link, answer);
+}
+
 static void stop(struct cr_link *link)
 {
     cr_link_close(link);
@@ -144,11 +151,11 @@ static void words_come_back(void **state)
         volatile uint32_t *words = cr_link_words(link);
         for (uint32_t round = 0; round < 3; round++) {
             for (uint32_t i = 0; i < WORDS; i++) words[i] = round << 20 | i;
-            assert_ok(cr_link_ask(link, &product, WORDS, WORDS));
+            assert_ok(ask(link, &product, WORDS, WORDS));
             for (uint32_t i = 0; i < WORDS; i++) assert_int_equal(words[i], ~(round << 20 | i));
         }
-        assert_fails(CR_INTERNAL, "65 words do not fit its 64", cr_link_ask(link, &product, WORDS + 1, 1));
-        assert_fails(CR_INTERNAL, "65 words do not fit its 64", cr_link_ask(link, &product, 1, WORDS + 1));
+        assert_fails(CR_INTERNAL, "65 words do not fit its 64", ask(link, &product, WORDS + 1, 1));
+        assert_fails(CR_INTERNAL, "65 words do not fit its 64", ask(link, &product, 1, WORDS + 1));
         stop(link);
     }
 }
@@ -164,7 +171,7 @@ static void fails_with(bool shared, enum stage stage, const struct answer *answe
     enum cr_status status = open_link(answer->silent ? 0.2 : 20, &link);
     if (stage == AT_PRODUCT) {
         assert_int_equal(status, CR_OK);
-        status = cr_link_ask(link, &product, WORDS, WORDS);
+        status = ask(link, &product, WORDS, WORDS);
     }
     snprintf(name, sizeof name, "accelerator %s: ", fake.address);
     if (status != code || !strstr(cr_error_message(), sentence) ||

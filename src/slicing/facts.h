@@ -1,0 +1,52 @@
+// What the trusted process keeps of the frozen matrices, which themselves stay outside: shapes, scales,
+// bounds, and for each direction two secret vectors s with v = Qᵀ s (backward v = Q s). A product y of a
+// question x is right if s·y = v·x for both; a wrong one passes with probability p⁻² (Freivalds).
+#ifndef CARREL_SLICING_FACTS_H
+#define CARREL_SLICING_FACTS_H
+
+#include "crypto/keystream.h"
+#include "field/mask.h"
+#include "model/frozen.h"
+
+enum { CR_WAYS = 2 }; // forward 0, backward 1
+
+struct cr_way {
+    size_t depth, width; // of a question's row and of its answer's
+    struct cr_bound bound;
+    uint32_t *s; // [2, width], secret
+    uint32_t *v; // [2, depth], secret
+};
+
+struct cr_fact {
+    size_t out, in;
+    float *scale; // [out]
+    struct cr_way way[CR_WAYS];
+};
+
+struct cr_facts {
+    size_t count;
+    struct cr_fact *matrices; // [count], in the order of model/frozen.h
+    uint64_t checksum;        // as an accelerator's (struct cr_frozen)
+    size_t largest;           // elements of the largest matrix
+    size_t longest;           // the longest row of a question or an answer
+    struct cr_arena memory;
+};
+
+// Reads every matrix of `model` (of cr_model_open_outside) once, one at a time, with words of field's digits;
+// the secrets are drawn under `key`.
+enum cr_status cr_facts_open(struct cr_compute *compute, struct cr_field *field, struct cr_model *model,
+                             const unsigned char key[CR_KEY_SIZE], struct cr_facts *out);
+void cr_facts_forget(struct cr_facts *facts);  // wipes the secrets, which a wrong answer was tried on
+void cr_facts_release(struct cr_facts *facts); // wipes; zeros are allowed
+
+// Whether `answer` [width] is the product of `question` [depth]. Takes the same time whatever they are.
+bool cr_way_checks(const struct cr_way *way, const struct cr_field *field, const uint32_t *question,
+                   const uint32_t *answer);
+
+// The same in two halves: what the answer's sums must be, and whether they are.
+void cr_way_expect(const struct cr_way *way, const struct cr_field *field, const uint32_t *question,
+                   uint32_t expected[2]);
+bool cr_way_holds(const struct cr_way *way, const struct cr_field *field, const uint32_t expected[2],
+                  const uint32_t *answer);
+
+#endif

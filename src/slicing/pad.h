@@ -1,0 +1,20 @@
+// Words of one-time pads: uniform over [0, p), made again from a number whenever they are needed.
+#ifndef CARREL_SLICING_PAD_H
+#define CARREL_SLICING_PAD_H
+
+#include "crypto/keystream.h"
+#include "field/mask.h"
+
+// Pads under one key. One object serves one thread; several over one key agree.
+struct cr_pad;
+
+enum cr_status cr_pad_new(const unsigned char key[CR_KEY_SIZE], const struct cr_field *field,
+                          struct cr_pad **out);
+void cr_pad_free(struct cr_pad *pad); // wipes the key; NULL is allowed
+
+// The first `count` words of pad `number`: bits of the key's stream of that number, 31 (23 with three digits)
+// for each word. The rare one that is not below p is drawn anew from a side stream, so words are exactly
+// uniform.
+void cr_pad_words(struct cr_pad *pad, uint64_t number, uint32_t *words, size_t count);
+
+#endif

@@ -1,0 +1,379 @@
+#include "slicing/pads.h"
+
+#include "base/clock.h"
+#include "field/prime.h"
+#include "slicing/pad.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+// Words of questions and products that the producing thread works on at once: many rows make up for reading a
+// matrix, but they are the trusted process's own memory.
+enum { WORDS_AT_ONCE = 6 << 20, NUMBER_BITS = 44 };
+
+struct queue {
+    size_t linear;
+    bool backward;
+    bool used;                   // since the start; nothing is made ahead of the first use
+    size_t waiting;              // pads that somebody waits for
+    uint64_t made, taken, freed; // numbers of the next pad to be made, taken and given back
+    uint64_t turn;               // of the last take
+    volatile uint32_t *products; // [rows, width]
+};
+
+struct cr_pads {
+    struct cr_pads_options options;
+    struct queue *queues; // [count · CR_WAYS]
+    size_t queue_count;
+    void *outside; // all products
+    size_t outside_size;
+
+    pthread_t thread;
+    bool started;
+    pthread_mutex_t lock; // of the queues, `stop`, `failure` and the tally
+    pthread_cond_t made, room;
+    bool stop;
+    enum cr_status failure;
+    char sentence[512];
+    uint64_t turns;
+    struct cr_pads_tally tally;
+
+    // The producing thread's own.
+    struct cr_compute *compute;
+    struct cr_field *field;
+    struct cr_pad_pair *pairs; // [threads]
+    int8_t *numbers;           // the matrix last read
+    float *scales;
+    size_t linear;       // that it is of; SIZE_MAX: none
+    uint32_t *questions; // [words]: r, with its products behind it
+    size_t words;
+    uint32_t **hidden; // [threads][longest row]: k
+    atomic_bool wrong; // a product does not pass the check
+};
+
+uint64_t cr_pads_stream(size_t linear, bool backward, uint64_t number)
+{
+    return ((uint64_t)(linear * CR_WAYS + backward) << NUMBER_BITS) | number;
+}
+
+enum cr_status cr_pad_pair_new(const unsigned char key[CR_KEY_SIZE], const struct cr_field *field,
+                               struct cr_pad_pair *out)
+{
+    unsigned char keys[2][CR_KEY_SIZE] = {0};
+    struct cr_pad_pair pair = {0};
+    enum cr_status status = cr_key_derive(key, "carrel pads of questions", keys[0]);
+    if (status == CR_OK) status = cr_key_derive(key, "carrel pads of products", keys[1]);
+    if (status == CR_OK) status = cr_pad_new(keys[0], field, &pair.question);
+    if (status == CR_OK) status = cr_pad_new(keys[1], field, &pair.product);
+    cr_wipe(keys, sizeof keys);
+    if (status == CR_OK)
+        *out = pair;
+    else
+        cr_pad_pair_release(&pair);
+    return status;
+}
+
+void cr_pad_pair_release(struct cr_pad_pair *pair)
+{
+    cr_pad_free(pair->question);
+    cr_pad_free(pair->product);
+    *pair = (struct cr_pad_pair){0};
+}
+
+static const struct cr_way *way_of(const struct cr_pads *pads, const struct queue *queue)
+{
+    return &pads->options.facts->matrices[queue->linear].way[queue->backward];
+}
+
+static struct queue *queue_of(const struct cr_pads *pads, size_t linear, bool backward)
+{
+    return &pads->queues[linear * CR_WAYS + backward];
+}
+
+const volatile uint32_t *cr_pads_products(const struct cr_pads *pads, size_t linear, bool backward,
+                                          uint64_t number)
+{
+    const struct queue *queue = queue_of(pads, linear, backward);
+    return queue->products + number % pads->options.rows * way_of(pads, queue)->width;
+}
+
+static size_t rows_at_once(const struct cr_way *way)
+{
+    return cr_most(1, WORDS_AT_ONCE / (way->depth + way->width));
+}
+
+// Pads of the queue that are worth making now: as many as go at once, or fewer where somebody waits.
+static size_t due(const struct cr_pads *pads, const struct queue *queue)
+{
+    size_t room = pads->options.rows - (size_t)(queue->made - queue->freed);
+    size_t most = cr_least(rows_at_once(way_of(pads, queue)), cr_most(1, pads->options.rows / 2));
+    if (!queue->used || (room < most && !queue->waiting)) return 0;
+    return cr_least(room, rows_at_once(way_of(pads, queue)));
+}
+
+// The queue to make pads for next: one that is waited for, then the one with the fewest left, then the one
+// that was used longest ago. NULL: none needs any.
+static struct queue *most_wanted(const struct cr_pads *pads)
+{
+    struct queue *best = NULL;
+    for (size_t i = 0; i < pads->queue_count; i++) {
+        struct queue *queue = &pads->queues[i];
+        if (due(pads, queue) == 0) continue;
+        if (!best || (queue->waiting > 0) > (best->waiting > 0)) {
+            best = queue;
+        } else if ((queue->waiting > 0) == (best->waiting > 0)) {
+            uint64_t left = queue->made - queue->taken, least = best->made - best->taken;
+            if (left < least || (left == least && queue->turn < best->turn)) best = queue;
+        }
+    }
+    return best;
+}
+
+struct batch {
+    struct cr_pads *pads;
+    const struct queue *queue;
+    uint64_t first;
+    uint32_t *questions, *results;
+};
+
+static void draw_row(void *context, size_t row, size_t thread)
+{
+    const struct batch *batch = context;
+    const struct queue *queue = batch->queue;
+    size_t depth = way_of(batch->pads, queue)->depth;
+    cr_pad_words(batch->pads->pairs[thread].question,
+                 cr_pads_stream(queue->linear, queue->backward, batch->first + row),
+                 batch->questions + row * depth, depth);
+}
+
+// Checks a product and puts it outside, hidden.
+static void hide_row(void *context, size_t row, size_t thread)
+{
+    const struct batch *batch = context;
+    const struct queue *queue = batch->queue;
+    struct cr_pads *pads = batch->pads;
+    const struct cr_way *way = way_of(pads, queue);
+    uint64_t number = batch->first + row;
+    const uint32_t *result = batch->results + row * way->width;
+    uint32_t *hidden = pads->hidden[thread];
+    if (!cr_way_checks(way, pads->field, batch->questions + row * way->depth, result))
+        atomic_store(&pads->wrong, true);
+    cr_pad_words(pads->pairs[thread].product, cr_pads_stream(queue->linear, queue->backward, number), hidden,
+                 way->width);
+    cr_mask_add(pads->field, result, hidden, way->width, hidden);
+    memcpy((uint32_t *)(uintptr_t)cr_pads_products(pads, queue->linear, queue->backward, number), hidden,
+           way->width * sizeof *hidden);
+}
+
+static enum cr_status make(struct cr_pads *pads, const struct queue *queue, uint64_t first, size_t rows)
+{
+    const struct cr_fact *fact = &pads->options.facts->matrices[queue->linear];
+    const struct cr_way *way = way_of(pads, queue);
+    struct cr_matrix q = cr_matrix_of(pads->numbers, CR_I8, fact->out, fact->in);
+    if (pads->linear != queue->linear) {
+        q.scale = pads->scales;
+        pads->linear = SIZE_MAX;
+        CR_TRY(cr_frozen_read(pads->compute, pads->options.model, queue->linear, q));
+        pads->linear = queue->linear;
+    }
+    struct batch batch = {pads, queue, first, pads->questions, pads->questions + rows * way->depth};
+    struct cr_pool *pool = cr_compute_pool(pads->compute);
+    cr_pool_run(pool, rows, draw_row, &batch);
+    cr_field_multiply(pads->field, batch.questions, rows, q, queue->backward, batch.results);
+    cr_pool_run(pool, rows, hide_row, &batch);
+    if (!atomic_load(&pads->wrong)) return CR_OK;
+    char name[CR_FROZEN_NAME_SIZE];
+    cr_frozen_name(pads->options.facts->count, queue->linear, name);
+    return cr_fail(CR_DENIED, "%s: %s is no longer what it was when the run began",
+                   cr_safetensors_name(pads->options.model->weights), name);
+}
+
+static void *produce(void *context)
+{
+    struct cr_pads *pads = context;
+    pthread_mutex_lock(&pads->lock);
+    while (!pads->stop && pads->failure == CR_OK) {
+        struct queue *queue = most_wanted(pads);
+        if (!queue) {
+            pthread_cond_wait(&pads->room, &pads->lock);
+            continue;
+        }
+        size_t rows = due(pads, queue);
+        uint64_t first = queue->made;
+        pthread_mutex_unlock(&pads->lock);
+        double began = cr_clock_monotonic();
+        enum cr_status status = make(pads, queue, first, rows);
+        double seconds = cr_clock_monotonic() - began;
+        pthread_mutex_lock(&pads->lock);
+        pads->tally.seconds += seconds;
+        pads->tally.made += rows;
+        if (status == CR_OK) {
+            queue->made += rows;
+        } else {
+            pads->failure = status;
+            snprintf(pads->sentence, sizeof pads->sentence, "%s", cr_error_message());
+        }
+        pthread_cond_broadcast(&pads->made);
+    }
+    pthread_mutex_unlock(&pads->lock);
+    return NULL;
+}
+
+enum cr_status cr_pads_take(struct cr_pads *pads, size_t linear, bool backward, size_t rows, uint64_t *first)
+{
+    struct queue *queue = queue_of(pads, linear, backward);
+    if (rows > pads->options.rows)
+        return cr_fail(CR_INTERNAL, "%zu pads of a queue of %zu", rows, pads->options.rows);
+    pthread_mutex_lock(&pads->lock);
+    uint64_t number = queue->taken;
+    queue->taken += rows; // before anything else: no failure brings a number back
+    queue->used = true;
+    queue->turn = ++pads->turns;
+    queue->waiting += rows;
+    while (queue->made < number + rows && pads->failure == CR_OK) {
+        pthread_cond_signal(&pads->room);
+        pthread_cond_wait(&pads->made, &pads->lock);
+    }
+    queue->waiting -= rows;
+    enum cr_status status = CR_OK;
+    if (queue->made < number + rows) status = cr_fail(pads->failure, "%s", pads->sentence);
+    pthread_mutex_unlock(&pads->lock);
+    if (status == CR_OK) *first = number;
+    return status;
+}
+
+void cr_pads_give_back(struct cr_pads *pads, size_t linear, bool backward, size_t rows)
+{
+    pthread_mutex_lock(&pads->lock);
+    queue_of(pads, linear, backward)->freed += rows;
+    pthread_cond_signal(&pads->room);
+    pthread_mutex_unlock(&pads->lock);
+}
+
+// Room for all products: memory of nobody's own, of which only what is used is ever there.
+static enum cr_status place_outside(struct cr_pads *pads)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < pads->queue_count; i++) {
+        size_t words;
+        if (__builtin_mul_overflow(way_of(pads, &pads->queues[i])->width, pads->options.rows, &words) ||
+            __builtin_add_overflow(size, words * sizeof(uint32_t), &size))
+            return cr_fail(CR_NO_MEMORY, "products of pads of %zu rows", pads->options.rows);
+    }
+    int fd = memfd_create("carrel-pads", MFD_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, (off_t)size) != 0) {
+        enum cr_status status = cr_fail_errno(CR_NO_MEMORY, "%zu bytes for products of pads", size);
+        if (fd >= 0) close(fd);
+        return status;
+    }
+    void *place = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    close(fd);
+    if (place == MAP_FAILED) return cr_fail_errno(CR_NO_MEMORY, "%zu bytes for products of pads", size);
+    pads->outside = place;
+    pads->outside_size = size;
+    volatile uint32_t *next = place;
+    for (size_t i = 0; i < pads->queue_count; i++) {
+        pads->queues[i].products = next;
+        next += way_of(pads, &pads->queues[i])->width * pads->options.rows;
+    }
+    return CR_OK;
+}
+
+static enum cr_status prepare(struct cr_pads *pads)
+{
+    const struct cr_facts *facts = pads->options.facts;
+    size_t widest = 1;
+    pads->words = WORDS_AT_ONCE;
+    pads->queue_count = facts->count * CR_WAYS;
+    CR_TRY(cr_allocate(pads->queue_count, sizeof *pads->queues, &pads->queues));
+    for (size_t i = 0; i < pads->queue_count; i++) {
+        pads->queues[i] = (struct queue){.linear = i / CR_WAYS, .backward = i % CR_WAYS};
+        const struct cr_way *way = way_of(pads, &pads->queues[i]);
+        pads->words = cr_most(pads->words, way->depth + way->width);
+        widest = cr_most(widest, facts->matrices[i / CR_WAYS].out);
+    }
+    CR_TRY(place_outside(pads));
+    CR_TRY(cr_compute_new(pads->options.threads, &pads->compute));
+    CR_TRY(cr_field_new(pads->compute, pads->options.digits, &pads->field));
+    size_t threads = cr_pool_threads(cr_compute_pool(pads->compute));
+    CR_TRY(cr_allocate(threads, sizeof *pads->pairs, &pads->pairs));
+    CR_TRY(cr_allocate(threads, sizeof *pads->hidden, &pads->hidden));
+    for (size_t i = 0; i < threads; i++) {
+        CR_TRY(cr_pad_pair_new(pads->options.key, pads->field, &pads->pairs[i]));
+        CR_TRY(cr_allocate(facts->longest, sizeof(uint32_t), &pads->hidden[i]));
+    }
+    CR_TRY(cr_allocate(facts->largest, 1, &pads->numbers));
+    CR_TRY(cr_allocate(widest, sizeof *pads->scales, &pads->scales));
+    CR_TRY(cr_allocate(pads->words, sizeof *pads->questions, &pads->questions));
+    if (pthread_create(&pads->thread, NULL, produce, pads) != 0)
+        return cr_fail(CR_NO_MEMORY, "no thread can be started that makes pads");
+    pads->started = true;
+    return CR_OK;
+}
+
+enum cr_status cr_pads_new(const struct cr_pads_options *options, struct cr_pads **out)
+{
+    struct cr_pads *pads;
+    CR_TRY(cr_allocate(1, sizeof *pads, &pads));
+    pads->options = *options;
+    pads->linear = SIZE_MAX;
+    pthread_mutex_init(&pads->lock, NULL);
+    pthread_cond_init(&pads->made, NULL);
+    pthread_cond_init(&pads->room, NULL);
+    enum cr_status status = prepare(pads);
+    cr_wipe(pads->options.key, sizeof pads->options.key); // the pairs have what they need
+    if (status == CR_OK)
+        *out = pads;
+    else
+        cr_pads_free(pads);
+    return status;
+}
+
+void cr_pads_free(struct cr_pads *pads)
+{
+    if (!pads) return;
+    if (pads->started) {
+        pthread_mutex_lock(&pads->lock);
+        pads->stop = true;
+        pthread_cond_signal(&pads->room);
+        pthread_mutex_unlock(&pads->lock);
+        pthread_join(pads->thread, NULL);
+    }
+    size_t longest = pads->options.facts->longest;
+    for (size_t i = 0; pads->hidden && i < cr_pool_threads(cr_compute_pool(pads->compute)); i++) {
+        cr_pad_pair_release(&pads->pairs[i]);
+        if (pads->hidden[i]) cr_wipe(pads->hidden[i], longest * sizeof(uint32_t));
+        free(pads->hidden[i]);
+    }
+    free(pads->hidden);
+    free(pads->pairs);
+    if (pads->questions) cr_wipe(pads->questions, pads->words * sizeof *pads->questions);
+    free(pads->questions);
+    free(pads->numbers);
+    free(pads->scales);
+    cr_field_free(pads->field);
+    cr_compute_free(pads->compute);
+    if (pads->outside) munmap(pads->outside, pads->outside_size);
+    pthread_cond_destroy(&pads->room);
+    pthread_cond_destroy(&pads->made);
+    pthread_mutex_destroy(&pads->lock);
+    free(pads->queues);
+    cr_wipe(pads, sizeof *pads);
+    free(pads);
+}
+
+struct cr_pads_tally cr_pads_tally(struct cr_pads *pads)
+{
+    pthread_mutex_lock(&pads->lock);
+    struct cr_pads_tally tally = pads->tally;
+    for (size_t i = 0; i < pads->queue_count; i++)
+        if (pads->queues[i].used)
+            tally.outside += way_of(pads, &pads->queues[i])->width * pads->options.rows * sizeof(uint32_t);
+    pthread_mutex_unlock(&pads->lock);
+    return tally;
+}

@@ -1,0 +1,55 @@
+// Pads and their products, made ahead of time by the trusted process itself: as many products as are asked of
+// the accelerator, off the critical path.
+//
+// Each linear and direction has a queue of pads, numbered from 0 and used once each, in order: the number
+// never goes back, so no pad is used twice. Of pad n, r is made again from its number when it is used. Its
+// product Q r lies outside the trusted process as c = Q r + k mod p, with k a second pad: whoever changes c
+// changes the product by what he changed it by, whatever it is, and Freivalds' check finds that
+// (slicing/facts.h). A producing thread keeps every queue that was ever used full: `rows` pads.
+#ifndef CARREL_SLICING_PADS_H
+#define CARREL_SLICING_PADS_H
+
+#include "slicing/facts.h"
+
+struct cr_pads;
+
+struct cr_pads_options {
+    struct cr_model *model;       // of cr_model_open_outside
+    const struct cr_facts *facts; // borrowed, as is the model
+    unsigned digits;
+    size_t rows;    // of a queue; of all that is ever taken and not given back
+    size_t threads; // that make them
+    unsigned char key[CR_KEY_SIZE];
+};
+
+enum cr_status cr_pads_new(const struct cr_pads_options *options, struct cr_pads **out);
+void cr_pads_free(struct cr_pads *pads); // wipes; NULL is allowed
+
+// Sets *first to the number of the first of `rows` pads (at most the queue's) that nobody had before, and
+// waits until their products are there. A checkpoint that no longer is what it was is CR_DENIED.
+enum cr_status cr_pads_take(struct cr_pads *pads, size_t linear, bool backward, size_t rows, uint64_t *first);
+
+// The products c of that pad, [width]: memory that others may write to.
+const volatile uint32_t *cr_pads_products(const struct cr_pads *pads, size_t linear, bool backward,
+                                          uint64_t number);
+
+// Gives back the place of the `rows` oldest pads that were taken and not given back.
+void cr_pads_give_back(struct cr_pads *pads, size_t linear, bool backward, size_t rows);
+
+// The makers of r and of k; each object serves one thread, and `number` names a pad of one queue.
+struct cr_pad_pair {
+    struct cr_pad *question, *product;
+};
+enum cr_status cr_pad_pair_new(const unsigned char key[CR_KEY_SIZE], const struct cr_field *field,
+                               struct cr_pad_pair *out);
+void cr_pad_pair_release(struct cr_pad_pair *pair);
+uint64_t cr_pads_stream(size_t linear, bool backward, uint64_t number);
+
+struct cr_pads_tally {
+    uint64_t made;  // pads
+    double seconds; // that making them took
+    size_t outside; // bytes of products that lie outside, at most
+};
+struct cr_pads_tally cr_pads_tally(struct cr_pads *pads);
+
+#endif

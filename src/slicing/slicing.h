@@ -1,0 +1,45 @@
+// Model slicing: the products with the frozen matrices of a model are computed by an accelerator that nobody
+// trusts, on numbers hidden under one-time pads, and verified before they are used. docs/NUMERICS.md has the
+// arithmetic, docs/THREAT-MODEL.md what it gives.
+#ifndef CARREL_SLICING_SLICING_H
+#define CARREL_SLICING_SLICING_H
+
+#include "model/model.h"
+
+struct cr_slicing_options {
+    const char *accelerator; // "unix:PATH", or host:port
+    unsigned digits;         // of a word: 4, or 3 for less work and some 1% error
+    size_t rows;             // of a walk, at most
+    size_t threads;          // that make pads
+    double patience;         // seconds without a sign of life of the accelerator
+};
+
+struct cr_slicing;
+
+// Connects, reads every frozen matrix of `model` (of cr_model_open_outside) once and takes the place of its
+// linears; all its products go to the accelerator from here on. `model` is borrowed and may only be used
+// while *out is. A fresh root key is drawn here and never stored.
+//
+// A product fails with CR_DENIED where an answer does not pass its check: the sentence names accelerator,
+// linear and row, nothing of the answer is in the result, and no product succeeds any more.
+enum cr_status cr_slicing_open(const struct cr_slicing_options *options, struct cr_model *model,
+                               struct cr_slicing **out);
+void cr_slicing_close(struct cr_slicing *slicing); // wipes; NULL is allowed
+
+// What was done so far.
+struct cr_slicing_tally {
+    uint64_t products;        // asked of the accelerator
+    uint64_t rows;            // verified
+    uint64_t pads;            // used
+    uint64_t blinded;         // bytes of blinded words sent
+    size_t outside;           // bytes of products of pads that lie outside, at most
+    double blinding, opening; // seconds: rounding and hiding; verifying and bringing to numbers
+    double accelerator;       // seconds that answers were waited for
+    double waiting;           // seconds that pads were waited for
+    double offline;           // seconds that making pads took, beside the rest
+    double chi_square;        // of 255 degrees of freedom: the blinded words' first eight bits, a sample
+    char engine[33], address[300];
+};
+struct cr_slicing_tally cr_slicing_tally(struct cr_slicing *slicing);
+
+#endif

@@ -1,0 +1,82 @@
+// What the tests of slicing/ share: an accelerator in this process that serves one connection, and may be
+// told to look at what it is asked and to spoil what it answers.
+#ifndef CARREL_TESTS_SLICING_SUPPORT_H
+#define CARREL_TESTS_SLICING_SUPPORT_H
+
+#include "accelerator_support.h"
+#include "model_support.h"
+#include "temporary.h"
+
+#include "base/socket.h"
+#include "slicing/slicing.h"
+
+struct hired {
+    struct cr_engine engine; // first: its kind is the one that looks and spoils
+    struct cr_engine *honest;
+    // Before the product and after it: `words` [rows, width] are what was asked, or what will be answered.
+    // Both may be NULL.
+    void (*look)(void *context, const struct cr_wire_product *product, const uint32_t *words, size_t width);
+    void (*spoil)(void *context, const struct cr_wire_product *product, uint32_t *words, size_t width);
+    void *context;
+
+    struct cr_compute *compute;
+    struct cr_model *model;
+    struct cr_frozen frozen;
+    struct cr_accelerator accelerator;
+    int listener;
+    char address[CR_SOCKET_NAME_SIZE];
+    pthread_t thread;
+};
+
+static inline enum cr_status hired_multiply(struct cr_engine *self, const struct cr_wire_product *product,
+                                            unsigned digits, uint32_t *words)
+{
+    struct hired *hired = (struct hired *)self;
+    struct cr_matrix q = hired->frozen.matrices[product->linear];
+    size_t depth = product->backward ? q.rows : q.columns, width = product->backward ? q.columns : q.rows;
+    if (hired->look) hired->look(hired->context, product, words, depth);
+    CR_TRY(hired->honest->kind->multiply(hired->honest, product, digits, words));
+    if (hired->spoil) hired->spoil(hired->context, product, words, width);
+    return CR_OK;
+}
+
+static const struct cr_engine_kind hired_kind = {.multiply = hired_multiply};
+
+static inline void *hired_serve(void *argument)
+{
+    struct hired *hired = argument;
+    int socket;
+    if (cr_socket_accept(hired->listener, 30, &socket) != CR_OK) abort();
+    (void)!cr_accelerator_serve(&hired->accelerator, socket, "the trusted side");
+    cr_socket_close(&socket);
+    return NULL;
+}
+
+// `address` as of cr_socket_listen. The caller sets `look` and `spoil` before the connection is made.
+static inline void hire(struct hired *hired, const char *model, const char *address)
+{
+    *hired =
+        (struct hired){.engine = {&hired_kind, "hired"}, .accelerator = {.busy = PTHREAD_MUTEX_INITIALIZER}};
+    assert_ok(cr_compute_new(1, &hired->compute));
+    assert_ok(cr_model_open_8bit(model, hired->compute, CR_F32, &hired->model));
+    assert_ok(cr_frozen_open(hired->model, &hired->frozen));
+    assert_ok(cr_engine_cpu.open(&hired->frozen, hired->compute, &hired->honest));
+    hired->accelerator.frozen = &hired->frozen;
+    hired->accelerator.engine = &hired->engine;
+    assert_ok(cr_socket_listen(address, &hired->listener));
+    assert_ok(cr_socket_name(hired->listener, hired->address));
+    assert_int_equal(pthread_create(&hired->thread, NULL, hired_serve, hired), 0);
+}
+
+// After the connection was closed.
+static inline void dismiss(struct hired *hired)
+{
+    pthread_join(hired->thread, NULL);
+    cr_socket_close(&hired->listener);
+    hired->honest->kind->free(hired->honest);
+    cr_frozen_release(&hired->frozen);
+    cr_model_free(hired->model);
+    cr_compute_free(hired->compute);
+}
+
+#endif

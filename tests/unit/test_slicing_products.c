@@ -1,0 +1,111 @@
+// A model whose products are computed by an accelerator under pads, against the same model in this process.
+#include "slicing_support.h"
+
+static double distance(const float *got, const float *wanted, size_t count)
+{
+    double off = 0, size = 0;
+    for (size_t i = 0; i < count; i++) {
+        off += pow((double)got[i] - (double)wanted[i], 2);
+        size += pow((double)wanted[i], 2);
+    }
+    return sqrt(off / fmax(size, 1e-60));
+}
+
+struct outcome {
+    struct collectors *gradients;
+    float *logits;
+    size_t logit_count;
+    double loss;
+};
+
+// A walk forward and back over a batch that follows from the vocabulary.
+static struct outcome walk(struct cr_model *model)
+{
+    const size_t lengths[] = {13, 1, 30};
+    struct sample sample = random_sample(lengths, 3, model->config.vocabulary, 9);
+    struct cr_pass *pass;
+    size_t rows = sample.rows.rows;
+    struct outcome out = {.gradients = collectors_new(model)};
+    assert_ok(cr_pass_new(model, rows, 3, 0, true, &pass));
+    assert_ok(cr_pass_forward(pass, &out.gradients->tuned, &sample.rows, 0, model->config.layers));
+    CR_FREE uint32_t *all = NULL;
+    assert_ok(cr_allocate(rows, sizeof *all, &all));
+    for (size_t i = 0; i < rows; i++) all[i] = (uint32_t)i;
+    out.logit_count = rows * model->config.vocabulary;
+    assert_ok(cr_allocate(out.logit_count, sizeof *out.logits, &out.logits));
+    assert_ok(cr_pass_logits(pass, all, rows, out.logits));
+    assert_ok(cr_pass_loss(pass, &out.gradients->tuned, &sample.rows, 1, &out.loss, NULL));
+    assert_ok(cr_pass_backward(pass, &out.gradients->tuned, &sample.rows, 0, model->config.layers));
+    cr_pass_free(pass);
+    sample_free(&sample);
+    return out;
+}
+
+static void release(struct outcome *outcome)
+{
+    collectors_free(outcome->gradients);
+    free(outcome->logits);
+}
+
+static void compare(const char *what, const struct outcome *got, const struct outcome *wanted, double bound)
+{
+    double off = distance(got->logits, wanted->logits, got->logit_count);
+    if (!(off < bound)) fail_msg("%s: logits are off by %g", what, off);
+    for (size_t i = 0; i < got->gradients->parameters; i++) {
+        off = distance(got->gradients->gradient[i], wanted->gradients->gradient[i], got->gradients->count[i]);
+        if (!(off < bound)) fail_msg("%s: gradient %zu is off by %g", what, i, off);
+    }
+}
+
+// The local model has its tied head in float32: the head's rounding to 8 bits is all that sets them apart.
+static void check(const char *base, const char *address, unsigned digits, double bound)
+{
+    struct hired hired;
+    struct cr_compute *compute;
+    struct cr_model *local, *outside;
+    struct cr_slicing *slicing;
+    hire(&hired, base, address);
+    assert_ok(cr_compute_new(2, &compute));
+    assert_ok(cr_model_open_8bit(base, compute, CR_F32, &local));
+    assert_ok(cr_model_open_outside(base, compute, CR_F32, &outside));
+    const struct cr_slicing_options options = {
+        .accelerator = hired.address, .digits = digits, .rows = 44, .threads = 1, .patience = 60};
+    assert_ok(cr_slicing_open(&options, outside, &slicing));
+    struct outcome wanted = walk(local), got = walk(outside), again = walk(outside);
+    compare(base, &got, &wanted, bound);
+    assert_memory_equal(got.logits, again.logits, got.logit_count * sizeof *got.logits);
+    struct cr_slicing_tally tally = cr_slicing_tally(slicing);
+    // Forward, the head twice (logits, loss), and back but for what lies below the lowest gradient's.
+    size_t linears = 4 * local->config.layers;
+    assert_int_equal(tally.products, 2 * (linears + 2 + 1 + linears));
+    assert_true(tally.rows == tally.pads && tally.blinded > 0 && tally.outside > 0);
+    release(&wanted);
+    release(&got);
+    release(&again);
+    cr_slicing_close(slicing);
+    cr_model_free(outside);
+    cr_model_free(local);
+    cr_compute_free(compute);
+    dismiss(&hired);
+}
+
+static void masked_products_are_those_of_the_base_in_8_bits(void **state)
+{
+    (void)state;
+    const char *const models[] = {"tests/golden/llama-gqa", "tests/golden/qwen2-untied", "tests/golden/qwen3",
+                                  "tests/golden/gpt2-untied", "tests/golden/mistral-window"};
+    char path[300];
+    snprintf(path, sizeof path, "unix:%s", in_directory("a.sock"));
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) check(models[i], path, 4, 2e-5);
+    check(models[0], "127.0.0.1:0", 4, 2e-5);
+    check(models[0], path, 3, 5e-3);
+    check("tests/golden/llama-mha-tied", path, 4, 3e-2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(masked_products_are_those_of_the_base_in_8_bits),
+    };
+    return cmocka_run_group_tests(tests, make_directory, remove_directory);
+}
