@@ -13,7 +13,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { WORD_LIMIT = 65536 }; // bytes of a line of errors; a longer one becomes several
+enum {
+    WORD_LIMIT = 65536, // bytes of a line of errors; a longer one becomes several
+    LOCK_FD = 3,        // the run directory's lock, as carrel-enclave has it; it closes what is above
+};
 
 static void close_fd(int *fd)
 {
@@ -74,12 +77,13 @@ static void become(const char *program, char *const *arguments, pid_t parent, co
     if (getppid() != parent) _exit(1); // it died before we asked to die with it
     int moved[3];
     for (int i = 0; i < 3; i++) {
-        moved[i] = fds[i] < 0 ? -1 : fcntl(fds[i], F_DUPFD_CLOEXEC, 3); // none is in another's way
+        moved[i] = fds[i] < 0 ? -1 : fcntl(fds[i], F_DUPFD_CLOEXEC, LOCK_FD + 1); // none is in another's way
         if (fds[i] >= 0 && moved[i] < 0) return;
     }
     for (int i = 0; i < 3; i++)
         if (moved[i] >= 0 && dup2(moved[i], i) < 0) return;
-    if (fcntl(lock, F_SETFD, 0) != 0) return; // not closed on exec
+    // Neither is closed on exec.
+    if (lock == LOCK_FD ? fcntl(lock, F_SETFD, 0) != 0 : dup2(lock, LOCK_FD) < 0) return;
     execv(program, arguments);
 }
 
@@ -94,9 +98,10 @@ static enum cr_status spawn(const char *program, char *const *arguments, const i
     pid_t self = getpid(), pid = fork();
     if (pid < 0) return cr_fail_errno(CR_IO, "%s: cannot be started", program);
     if (pid == 0) {
+        int report = fcntl(theirs, F_DUPFD_CLOEXEC, LOCK_FD + 1);
         become(program, arguments, self, fds, lock);
         int error = errno;
-        _exit(write(theirs, &error, sizeof error) == (ssize_t)sizeof error ? 127 : 126);
+        _exit(write(report, &error, sizeof error) == (ssize_t)sizeof error ? 127 : 126);
     }
     close_fd(&theirs); // so that the read ends when exec closes the other one
     int error;

@@ -26,8 +26,8 @@ struct cr_child {
 
 // Starts carrel-enclave with these arguments (NULL at the end; the first is the role). `input` becomes its
 // standard input, `output` its standard output and error; -1: the input is ours, and output and errors are
-// read by cr_child_read. `lock` it inherits as it is (report/run_lock.h). To be called before this program
-// has threads.
+// read by cr_child_read. `lock` (report/run_lock.h) it inherits as its descriptor 3, the one that it leaves
+// open. To be called before this program has threads.
 enum cr_status cr_child_start(const char *const *arguments, int input, int output, int lock,
                               struct cr_child *child);
 

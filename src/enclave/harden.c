@@ -1,16 +1,69 @@
-#include "enclave/role.h"
+#include "enclave/harden.h"
 
+#include "base/secret.h"
+
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
-enum cr_status cr_role_harden(void)
+enum { FIRST_CLOSED = 4 };
+
+static enum cr_status fix_descriptors(void)
 {
-    struct rlimit none = {0, 0};
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+            return cr_fail_errno(CR_INTERNAL, "/dev/null");
+    closefrom(FIRST_CLOSED);
+    return CR_OK;
+}
+
+enum cr_status cr_harden_process(void)
+{
+    struct rlimit none = {0, 0}, locked;
     if (setrlimit(RLIMIT_CORE, &none) != 0)
         return cr_fail_errno(CR_INTERNAL, "core dumps cannot be forbidden");
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
         return cr_fail_errno(CR_INTERNAL, "tracing cannot be forbidden");
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        return cr_fail_errno(CR_INTERNAL, "new privileges cannot be forbidden");
     if (clearenv() != 0) return cr_fail(CR_INTERNAL, "the environment cannot be cleared");
-    return CR_OK;
+    if (getrlimit(RLIMIT_MEMLOCK, &locked) == 0) {
+        locked.rlim_cur = locked.rlim_max;
+        (void)setrlimit(RLIMIT_MEMLOCK, &locked); // what then lacks is told where it lacks
+    }
+    return fix_descriptors();
+}
+
+// The kind of page that a secret gets here.
+static enum cr_secret_kind kind_of_secrets(void)
+{
+    size_t bytes[CR_SECRET_KINDS];
+    void *probe;
+    if (cr_secret_allocate(1, 1, &probe) != CR_OK) return CR_SECRET_PLAIN;
+    cr_secret_usage(bytes);
+    enum cr_secret_kind kind = CR_SECRET_HIDDEN;
+    while (bytes[kind] == 0) kind++;
+    cr_secret_free(&probe);
+    return kind;
+}
+
+static void warn(const struct cr_event_sink *sink, const char *message)
+{
+    cr_event_send(sink, CR_EVENT_WARNING, "enclave.warning", message, NULL, 0);
+}
+
+void cr_harden_tell(const struct cr_event_sink *sink)
+{
+    static const char *const names[] = {"memfd_secret", "locked", "plain"};
+    enum cr_secret_kind kind = kind_of_secrets();
+    char message[256];
+    snprintf(message, sizeof message, "hardened: no dumps, no tracing, secrets in %s pages", names[kind]);
+    cr_emit(sink, CR_EVENT_INFO, "enclave.hardened", message, CR_FIELD_TEXT("secrets", names[kind]));
+    if (kind == CR_SECRET_LOCKED)
+        warn(
+            sink,
+            "this kernel has no memfd_secret: secrets are locked in memory, but root can read them in /proc");
 }

@@ -1,5 +1,6 @@
 // carrel-enclave: the trusted program. It takes one role and nothing else; `carrel` starts it with the same
 // arguments. Exit codes: cr_exit_code.
+#include "enclave/harden.h"
 #include "enclave/role.h"
 
 #include <stdio.h>
@@ -14,7 +15,7 @@ enum { ROLES = sizeof roles / sizeof *roles };
 
 static enum cr_status run(int argc, char **argv)
 {
-    CR_TRY(cr_role_harden());
+    CR_TRY(cr_harden_process());
     CR_TRY(cr_role_catch_signals());
     const char *name = argc > 1 ? argv[1] : "";
     for (size_t i = 0; i < ROLES; i++)

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "enclave/harden.h"
 #include "enclave/resume.h"
 #include "federation/progress.h"
 #include "federation/role_options.h"
@@ -94,6 +95,7 @@ static enum cr_status tune(const struct cr_config *config, struct cr_progress *p
     if (config->tuning.data.eval && !cr_file_exists(config->tuning.data.eval))
         return cr_fail(CR_NOT_FOUND, "data.eval: %s does not exist", config->tuning.data.eval);
     struct cr_event_sink sink = cr_progress_sink(progress);
+    cr_harden_tell(&sink);
     struct cr_compute *compute;
     CR_TRY(cr_compute_new(config->tuning.threads, &compute));
     struct cr_trainer *trainer = NULL;
@@ -109,6 +111,7 @@ static enum cr_status serve(const struct cr_config *config, struct cr_progress *
     (void)restart; // not among its flags
     CR_TRY(make_place_of_result(config->tuning.output_dir));
     struct cr_event_sink sink = cr_progress_sink(progress);
+    cr_harden_tell(&sink);
     return cr_server_run(config, &cr_learner_tuning, &sink, keep_going, progress);
 }
 
@@ -140,6 +143,15 @@ enum cr_status cr_role_serve(int argc, char **argv)
     return run_config(argc, argv, serve);
 }
 
+static enum cr_status join(const struct cr_client_options *options, struct cr_progress *progress)
+{
+    CR_CLEANUP(cr_token_release) struct cr_token token = {0};
+    CR_TRY(cr_token_parse(options->token, &token));
+    struct cr_event_sink sink = cr_progress_sink(progress);
+    cr_harden_tell(&sink);
+    return cr_client_run(options, &cr_learner_tuning, &sink, keep_going, progress);
+}
+
 enum cr_status cr_role_join(int argc, char **argv)
 {
     struct cr_role_options options;
@@ -151,9 +163,7 @@ enum cr_status cr_role_join(int argc, char **argv)
     options.client.token = token;
     struct cr_progress progress;
     cr_progress_init(&progress, options.json);
-    struct cr_event_sink sink = cr_progress_sink(&progress);
-    enum cr_status status = cr_client_run(&options.client, &cr_learner_tuning, &sink, keep_going, &progress);
-    status = cr_progress_end(&progress, status);
-    explicit_bzero(token, sizeof token);
+    enum cr_status status = cr_progress_end(&progress, join(&options.client, &progress));
+    cr_wipe(token, sizeof token);
     return status;
 }

@@ -13,8 +13,4 @@ enum cr_status cr_role_join(int argc, char **argv);
 // Catches SIGINT and SIGTERM; a second one ends the process at once. To be called before any thread starts.
 enum cr_status cr_role_catch_signals(void);
 
-// What an operator's dump or debugger would see of a process is everything: forbids core dumps and tracing,
-// and forgets the environment, which is the host's.
-enum cr_status cr_role_harden(void);
-
 #endif

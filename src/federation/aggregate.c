@@ -1,5 +1,7 @@
 #include "federation/aggregate.h"
 
+#include "base/secret.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,18 +27,12 @@ struct cr_aggregate {
     float *out;                     // [count]; secret
 };
 
-static void free_values(float *values, size_t count)
-{
-    if (values) cr_wipe(values, count * sizeof *values);
-    free(values);
-}
-
 void cr_aggregate_free(struct cr_aggregate *aggregate)
 {
     if (!aggregate) return;
     for (size_t i = 0; i < aggregate->slot_count; i++) {
-        free_values(aggregate->slots[i].coming, aggregate->piece);
-        free_values(aggregate->slots[i].aside, aggregate->piece);
+        cr_secret_free(&aggregate->slots[i].coming);
+        cr_secret_free(&aggregate->slots[i].aside);
         cr_hasher_free(aggregate->slots[i].hasher);
     }
     free(aggregate->slots);
@@ -52,8 +48,8 @@ static enum cr_status build(struct cr_aggregate *aggregate, const struct cr_aggr
         struct slot *slot = &aggregate->slots[i];
         slot->silo = silos[i];
         aggregate->total += (double)silos[i].weight;
-        CR_TRY(cr_allocate(aggregate->piece, sizeof *slot->coming, &slot->coming));
-        CR_TRY(cr_allocate(aggregate->piece, sizeof *slot->aside, &slot->aside));
+        CR_TRY(cr_secret_allocate(aggregate->piece, sizeof *slot->coming, &slot->coming));
+        CR_TRY(cr_secret_allocate(aggregate->piece, sizeof *slot->aside, &slot->aside));
         CR_TRY(cr_hasher_new(&slot->hasher));
     }
     if (!(aggregate->total > 0))

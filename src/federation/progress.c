@@ -16,6 +16,7 @@ static const struct {
     bool live; // overwritten by the next one; on a plain stream only now and then
     const char *text;
 } sentences[] = {
+    {"enclave.hardened", false, "{message}"},
     {"server.listening", false,
      "listening on {address}: round {round} of {rounds} begins with {min_clients} silos"},
     {"server.enrolled", false, "{silo} enrolled from {address}"},

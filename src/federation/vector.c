@@ -1,5 +1,7 @@
 #include "federation/vector.h"
 
+#include "base/secret.h"
+
 #include <stdlib.h>
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "values go over the wire as they lie in memory");
@@ -8,7 +10,7 @@ enum cr_status cr_vector_new(size_t count, struct cr_vector **out)
 {
     struct cr_vector *vector;
     CR_TRY(cr_allocate(1, sizeof *vector, &vector));
-    enum cr_status status = cr_allocate(count, sizeof *vector->values, &vector->values);
+    enum cr_status status = cr_secret_allocate(count, sizeof *vector->values, &vector->values);
     if (status != CR_OK) {
         free(vector);
         return status;
@@ -29,8 +31,7 @@ void cr_vector_release(void *held)
 {
     struct cr_vector *vector = held;
     if (!vector || --vector->references > 0) return;
-    cr_wipe(vector->values, vector->count * sizeof *vector->values);
-    free(vector->values);
+    cr_secret_free(&vector->values);
     free(vector);
 }
 

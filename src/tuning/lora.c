@@ -1,5 +1,6 @@
 #include "tuning/lora.h"
 
+#include "base/secret.h"
 #include "crypto/random.h"
 #include "tensor/matmul.h"
 #include "tensor/ops.h"
@@ -222,10 +223,7 @@ static void lora_release(struct cr_structure *structure)
     struct cr_lora *lora = (struct cr_lora *)structure;
     for (size_t i = 0; i < lora->delta_count; i++) cr_stream_free(lora->deltas[i].dropout);
     free(lora->deltas);
-    if (lora->act != CR_F32 && lora->working) {
-        cr_wipe(lora->working, structure->parameters.count * cr_dtype_size(lora->act));
-        free(lora->working);
-    }
+    if (lora->act != CR_F32) cr_secret_free(&lora->working);
     if (lora->scratch.base) cr_wipe(lora->scratch.base, lora->scratch.size);
     cr_arena_release(&lora->scratch);
     cr_lora_config_release(&lora->config);
@@ -316,7 +314,8 @@ enum cr_status cr_lora_new(const struct cr_lora_config *config, struct cr_model 
     lora->working = parameters->values;
     if (lora->act != CR_F32) {
         lora->working = NULL;
-        CR_TRY_GOTO(status, failed, cr_allocate(parameters->count, cr_dtype_size(lora->act), &lora->working));
+        CR_TRY_GOTO(status, failed,
+                    cr_secret_allocate(parameters->count, cr_dtype_size(lora->act), &lora->working));
     }
     lay_out(lora);
     CR_TRY_GOTO(status, failed, cr_arena_commit(&lora->scratch));

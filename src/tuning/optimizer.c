@@ -1,9 +1,9 @@
 #include "tuning/optimizer.h"
 
+#include "base/secret.h"
 #include "tensor/ops.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum cr_status cr_optimizer_init(struct cr_optimizer_state *state, const struct cr_training_config *training,
@@ -16,7 +16,7 @@ enum cr_status cr_optimizer_init(struct cr_optimizer_state *state, const struct 
         made.moment_count = 1;
     }
     for (size_t i = 0; i < made.moment_count; i++) {
-        enum cr_status status = cr_allocate(count, sizeof(float), &made.moments[i]);
+        enum cr_status status = cr_secret_allocate(count, sizeof(float), &made.moments[i]);
         if (status != CR_OK) {
             cr_optimizer_release(&made);
             return status;
@@ -34,10 +34,7 @@ void cr_optimizer_reset(struct cr_optimizer_state *state)
 
 void cr_optimizer_release(struct cr_optimizer_state *state)
 {
-    for (size_t i = 0; i < state->moment_count; i++) {
-        if (state->moments[i]) cr_wipe(state->moments[i], state->count * sizeof(float));
-        free(state->moments[i]);
-    }
+    for (size_t i = 0; i < state->moment_count; i++) cr_secret_free(&state->moments[i]);
     *state = (struct cr_optimizer_state){0};
 }
 

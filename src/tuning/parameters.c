@@ -1,5 +1,7 @@
 #include "tuning/parameters.h"
 
+#include "base/secret.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,21 +31,19 @@ enum cr_status cr_parameters_add(struct cr_parameters *parameters, const char *n
 
 enum cr_status cr_parameters_commit_values(struct cr_parameters *parameters)
 {
-    return cr_allocate(parameters->count, sizeof(float), &parameters->values);
+    return cr_secret_allocate(parameters->count, sizeof(float), &parameters->values);
 }
 
 enum cr_status cr_parameters_commit(struct cr_parameters *parameters)
 {
     CR_TRY(cr_parameters_commit_values(parameters));
-    return cr_allocate(parameters->count, sizeof(float), &parameters->gradients);
+    return cr_secret_allocate(parameters->count, sizeof(float), &parameters->gradients);
 }
 
 void cr_parameters_release(struct cr_parameters *parameters)
 {
-    if (parameters->values) cr_wipe(parameters->values, parameters->count * sizeof(float));
-    if (parameters->gradients) cr_wipe(parameters->gradients, parameters->count * sizeof(float));
-    free(parameters->values);
-    free(parameters->gradients);
+    cr_secret_free(&parameters->values);
+    cr_secret_free(&parameters->gradients);
     for (size_t i = 0; i < parameters->item_count; i++) free(parameters->items[i].name);
     free(parameters->items);
     *parameters = (struct cr_parameters){0};

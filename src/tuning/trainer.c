@@ -1,6 +1,7 @@
 #include "tuning/trainer.h"
 
 #include "base/clock.h"
+#include "base/secret.h"
 #include "tensor/ops.h"
 #include "tuning/checkpoint.h"
 #include "tuning/evaluate.h"
@@ -138,8 +139,23 @@ static size_t memory_in_use(const struct cr_trainer *trainer)
            vectors * structure->parameters.count * sizeof(float);
 }
 
+static void warn_of_plain_secrets(const struct cr_trainer *trainer)
+{
+    size_t bytes[CR_SECRET_KINDS];
+    cr_secret_usage(bytes);
+    if (bytes[CR_SECRET_PLAIN] == 0) return;
+    char message[256];
+    snprintf(message, sizeof message,
+             "%.1f MB of secrets lie in pages that may be swapped out: RLIMIT_MEMLOCK (ulimit -l) lets no "
+             "more be locked",
+             (double)bytes[CR_SECRET_PLAIN] / 1e6);
+    cr_emit(&trainer->sink, CR_EVENT_WARNING, "train.warning", message,
+            CR_FIELD("unlocked", bytes[CR_SECRET_PLAIN]));
+}
+
 static void announce(const struct cr_trainer *trainer)
 {
+    warn_of_plain_secrets(trainer);
     if (!trainer->data) return; // a federation's server trains nothing
     const struct cr_model *model = trainer->model;
     size_t parameters = 0;

@@ -56,6 +56,21 @@ class Enclave(unittest.TestCase):
         self.assertEqual(waiting.returncode, 2)
         self.assertEqual(error, 'carrel: that is no join token: one begins with "carrel1."\n')
 
+    def test_is_hardened_before_it_reads_anything(self):
+        ours, theirs = os.pipe()
+        environment = dict(os.environ, CARREL_SECRET="a secret of the host's")
+        waiting = subprocess.Popen([PROGRAM, "join", "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                   env=environment, pass_fds=[theirs])
+        os.close(theirs)
+        # What was handed to it by mistake it closes: we see the end, while it still waits for its token.
+        self.assertEqual(os.read(ours, 1), b"")
+        os.close(ours)
+        self.assertIsNone(waiting.poll())
+        with open("/proc/%d/status" % waiting.pid) as file:
+            self.assertRegex(file.read(), r"NoNewPrivs:\t1\n")
+        self.assertEqual(os.stat("/proc/%d/mem" % waiting.pid).st_uid, 0)  # not dumpable: root's
+        waiting.communicate("nonsense\n")
+
     def test_ignores_the_configuration_of_openssl(self):
         with socket.create_server(("127.0.0.1", 0)) as closed:
             address = b"127.0.0.1:%d" % closed.getsockname()[1]
@@ -72,6 +87,8 @@ class Enclave(unittest.TestCase):
                                     stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
             # It made a key, a TLS context and a connection, and waits for somebody to listen.
             event = json.loads(silo.stdout.readline())
+            while event["event"].startswith("enclave."):
+                event = json.loads(silo.stdout.readline())
             self.assertEqual(event["event"], "client.waiting")
             self.assertIn("Connection refused", event["message"])
             silo.terminate()

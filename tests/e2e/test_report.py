@@ -190,7 +190,7 @@ class Report(unittest.TestCase):
         failed = carrel("tune", self.write_config(), "--set", "data.train=" + self.folder + "/none.jsonl")
         self.assertEqual(failed.returncode, 3)
         last = lines(self.run_dir + "/events.jsonl")[-1]
-        self.assertEqual("carrel: %s\n" % last["message"], failed.stderr)
+        self.assertEqual("carrel: %s" % last["message"], failed.stderr.splitlines()[-1])
         self.assertEqual(last["exit_code"], 3)
 
     def test_full_disk_does_not_stop_the_work(self):

@@ -16,6 +16,7 @@ import unittest
 CARREL = os.path.join(os.path.abspath(sys.argv.pop(1)), "carrel")
 DEMO = os.path.abspath("examples/demo/model")
 STEPS = 100000  # more than any test waits for
+HARDENED = r"\Ahardened: .*\n(warning: this kernel .*\n)*"
 
 
 def wait_for(condition, what, seconds=30):
@@ -150,13 +151,13 @@ class Run(unittest.TestCase):
         os.close(ours)
         self.assertEqual(process.wait(60), 130)
         self.assertRegex(shown.decode(), r"\r\x1b\[Kcarrel: stopped after step .*\r\n\Z")
-        self.assertRegex(shown.decode(), r"\Atraining [\d,]+ values .*\r\nstep ")
+        self.assertRegex(shown.decode().replace("\r\n", "\n"), HARDENED + r"training [\d,]+ values .*\nstep ")
 
     def test_sentences_and_json(self):
         few = ("--set", "training.max_steps=2", "--restart")
         plain = subprocess.run([CARREL, "tune", self.config, *few], capture_output=True, text=True)
         self.assertEqual((plain.returncode, plain.stdout), (0, ""), plain.stderr)
-        self.assertRegex(plain.stderr, r"\Atraining [\d,]+ values on a model of [\d,]+: 8 examples, 2 steps\n"
+        self.assertRegex(plain.stderr, HARDENED + r"training [\d,]+ values on a model of [\d,]+: 8 examples, 2 steps\n"
                          r"(step .*\n)*the result is in .*\n\Z")
         command = [CARREL, "tune", self.config, *few, "--json"]
         lines = subprocess.run(command, capture_output=True, text=True)
@@ -165,7 +166,9 @@ class Run(unittest.TestCase):
         direct = subprocess.run(command, capture_output=True, text=True)
         names = [[json.loads(line)["event"] for line in run.stdout.splitlines()] for run in (lines, direct)]
         self.assertEqual(names[0], names[1])
-        self.assertEqual(names[0], ["train.begin", "train.step", "train.step", "tune.done"])
+        self.assertEqual(names[0].pop(0), "enclave.hardened")
+        self.assertEqual([name for name in names[0] if name != "enclave.warning"],
+                         ["train.begin", "train.step", "train.step", "tune.done"])
 
     def test_token_is_on_no_command_line(self):
         # By docs/PROTOCOL.md; nobody listens at the address.
@@ -176,7 +179,7 @@ class Run(unittest.TestCase):
             if argument == "-":
                 process.stdin.write(token + "\n")
                 process.stdin.flush()
-            self.assertEqual(json.loads(process.stdout.readline())["event"], "client.waiting")
+            wait_for(lambda: json.loads(process.stdout.readline())["event"] == "client.waiting", "an attempt")
             [child] = children(process.pid)
             self.assertEqual(arguments(process.pid)[1:3], [b"join", b"-" * len(argument)])
             self.assertEqual(arguments(child)[1:3], [b"join", b"-"])

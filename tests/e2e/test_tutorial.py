@@ -29,8 +29,8 @@ NETWORK = "carrel%d" % os.getpid()
 MACHINES = ("server", "silo")
 PATIENCE = 300  # seconds, after which what still runs is ended and the test fails
 
-# Lines that come now and then, by the clock.
-PASSING = re.compile(r"^(step|round) \d+.*\b(left|is at step .*)$|^waiting: ")
+# Lines that come now and then, by the clock, or on some kernels.
+PASSING = re.compile(r"^(step|round) \d+.*\b(left|is at step .*)$|^waiting: |^warning: this kernel ")
 # Parts that differ from machine to machine or from run to run.
 UNSTABLE = [
     (r"carrel1\.[A-Za-z0-9_-]+", "TOKEN"),
@@ -43,6 +43,7 @@ UNSTABLE = [
     (r"(weights|a step|what is trained) [\d.]+", r"\1 SIZE"),
     (r"from [\d.]+:\d+", "from SILO"),
     (r"\.tfevents\.\S+", ".tfevents.N"),
+    (r"hardened: .*", "HARDENED"),
     (r"\(?[\d.]+e-\d+ before rounding\)?", "ROUNDING"),
 ]
 NUMBER = re.compile(r"\d+\.\d+")
@@ -159,7 +160,7 @@ class Tutorial(unittest.TestCase):
         self.networked = False
         self.elsewhere = []  # (the page's words, what they are here)
         self.token = None
-        self.server = None  # the command that goes on: (its block, its place in it, its first line)
+        self.server = None  # the command that goes on: (its block, its place in it, its first lines)
         self.watch = threading.Timer(PATIENCE, self.close)
         self.watch.start()
         with open(PAGE) as file:
@@ -206,7 +207,10 @@ class Tutorial(unittest.TestCase):
         shell = self.shell(prompt)
         shell.start(self.spoken(command))
         if command.startswith("carrel serve"):
-            self.server = (block, place, shell.line().rstrip("\n"))  # it listens
+            lines = [shell.line().rstrip("\n")]
+            while lines[-1] and not lines[-1].startswith("listening"):
+                lines.append(shell.line().rstrip("\n"))
+            self.server = (block, place, lines)
             return
         got = shell.wait()
         self.token = next((line.strip() for line in got if line.startswith("carrel1.")), self.token)
@@ -218,9 +222,9 @@ class Tutorial(unittest.TestCase):
             for place in range(len(block)):
                 self.run_command(block, place)
         if self.server:
-            block, place, first = self.server
+            block, place, lines = self.server
             prompt, command, expected = block[place]
-            block[place][2] = self.look(command, expected, [first] + self.shell(prompt).wait())
+            block[place][2] = self.look(command, expected, lines + self.shell(prompt).wait())
         for whole, block in found:
             self.page = self.page.replace(whole, "".join(text_of(*command) for command in block))
         if WRITE:

@@ -1,0 +1,105 @@
+#include "base/secret.h"
+
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+// Right before the block; between the two and the first page's start there is nothing.
+struct header {
+    void *mapping; // with its two guards
+    size_t mapping_size, secret_size;
+    enum cr_secret_kind kind;
+};
+
+_Static_assert(sizeof(struct header) <= CR_ALIGNMENT, "a header takes one unit of alignment");
+
+static _Atomic size_t held[CR_SECRET_KINDS];
+
+static size_t page_size(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+// Puts pages in the place that are the kernel's to give but not to read.
+static bool hide(void *place, size_t size)
+{
+    int fd = (int)syscall(SYS_memfd_secret, O_CLOEXEC);
+    if (fd < 0) return false;
+    bool hidden = ftruncate(fd, (off_t)size) == 0 &&
+                  mmap(place, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) != MAP_FAILED;
+    close(fd);
+    return hidden;
+}
+
+// Gives the place pages of the best kind that is to be had; CR_SECRET_KINDS: of none.
+static enum cr_secret_kind fill(void *place, size_t size)
+{
+    enum cr_secret_kind kind = CR_SECRET_HIDDEN;
+    if (!hide(place, size)) {
+        // What may have failed half-way is replaced as a whole.
+        if (mmap(place, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+            MAP_FAILED)
+            return CR_SECRET_KINDS;
+        kind = mlock(place, size) == 0 ? CR_SECRET_LOCKED : CR_SECRET_PLAIN;
+    }
+    // The processes that hold secrets are not to be dumped at all: this is for those that were not told.
+    (void)madvise(place, size, MADV_DONTDUMP);
+    (void)madvise(place, size, MADV_DONTFORK);
+    return kind;
+}
+
+static bool sizes_of(size_t count, size_t size, size_t *block, size_t *secret, size_t *mapping)
+{
+    size_t page = page_size();
+    if (__builtin_mul_overflow(count, size, block) || *block > SIZE_MAX / 2) return false;
+    *block = (cr_most(*block, 1) + CR_ALIGNMENT - 1) / CR_ALIGNMENT * CR_ALIGNMENT;
+    *secret = (*block + CR_ALIGNMENT + page - 1) / page * page;
+    *mapping = *secret + 2 * page;
+    return true;
+}
+
+enum cr_status cr_secret_allocate(size_t count, size_t size, void *out)
+{
+    size_t block, secret, whole;
+    unsigned char *mapping = MAP_FAILED;
+    if (sizes_of(count, size, &block, &secret, &whole))
+        mapping = mmap(NULL, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapping == MAP_FAILED)
+        return cr_fail(CR_NO_MEMORY, "out of memory: %zu elements of %zu bytes", count, size);
+    unsigned char *place = mapping + page_size();
+    enum cr_secret_kind kind = fill(place, secret);
+    if (kind == CR_SECRET_KINDS) {
+        munmap(mapping, whole);
+        return cr_fail(CR_NO_MEMORY, "out of memory: %zu elements of %zu bytes", count, size);
+    }
+    unsigned char *at = place + secret - block;
+    const struct header header = {
+        .mapping = mapping, .mapping_size = whole, .secret_size = secret, .kind = kind};
+    memcpy(at - CR_ALIGNMENT, &header, sizeof header);
+    memcpy(out, &at, sizeof at);
+    atomic_fetch_add(&held[kind], secret);
+    return CR_OK;
+}
+
+void cr_secret_free(void *block)
+{
+    unsigned char *at;
+    struct header header;
+    memcpy(&at, block, sizeof at);
+    if (!at) return;
+    memcpy(&header, at - CR_ALIGNMENT, sizeof header);
+    cr_wipe((unsigned char *)header.mapping + page_size(), header.secret_size);
+    munmap(header.mapping, header.mapping_size);
+    atomic_fetch_sub(&held[header.kind], header.secret_size);
+    at = NULL;
+    memcpy(block, &at, sizeof at);
+}
+
+void cr_secret_usage(size_t bytes[CR_SECRET_KINDS])
+{
+    for (size_t i = 0; i < CR_SECRET_KINDS; i++) bytes[i] = atomic_load(&held[i]);
+}
