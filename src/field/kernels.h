@@ -1,5 +1,5 @@
 // The kernels of masked products for one instruction set. Internal to field/. Every set gives the same bits:
-// sums of whole numbers are exact, and sums of double are taken in eight chains whatever the width of a
+// sums of whole numbers are exact, and sums of double are taken in sixteen chains whatever the width of a
 // vector.
 #ifndef CARREL_FIELD_KERNELS_H
 #define CARREL_FIELD_KERNELS_H

@@ -83,4 +83,52 @@ static inline uint64_t s_total(sv x)
     return lanes[0] + lanes[1] + lanes[2] + lanes[3];
 }
 
+typedef struct {
+    __m256d low, high;
+} dv;
+
+static inline dv d_set(double x)
+{
+    return (dv){_mm256_set1_pd(x), _mm256_set1_pd(x)};
+}
+
+static inline dv d_load(const float *p)
+{
+    return (dv){_mm256_cvtps_pd(_mm_loadu_ps(p)), _mm256_cvtps_pd(_mm_loadu_ps(p + 4))};
+}
+
+static inline void d_store(double *p, dv x)
+{
+    _mm256_storeu_pd(p, x.low);
+    _mm256_storeu_pd(p + 4, x.high);
+}
+
+static inline dv d_add(dv a, dv b)
+{
+    return (dv){_mm256_add_pd(a.low, b.low), _mm256_add_pd(a.high, b.high)};
+}
+
+static inline dv d_mul(dv a, dv b)
+{
+    return (dv){_mm256_mul_pd(a.low, b.low), _mm256_mul_pd(a.high, b.high)};
+}
+
+static inline dv d_magnitude(dv x)
+{
+    const __m256d sign = _mm256_set1_pd(-0.0);
+    return (dv){_mm256_andnot_pd(sign, x.low), _mm256_andnot_pd(sign, x.high)};
+}
+
+static inline dv d_add_square(dv sum, dv x)
+{
+    return d_add(sum, d_mul(x, x));
+}
+
+static inline wv w_low(dv x)
+{
+    // Of both, the low halves of two numbers of each half.
+    __m256 low = _mm256_shuffle_ps(_mm256_castpd_ps(x.low), _mm256_castpd_ps(x.high), 0x88);
+    return _mm256_permute4x64_epi64(_mm256_castps_si256(low), 0xd8);
+}
+
 #endif

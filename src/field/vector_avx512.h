@@ -82,4 +82,50 @@ static inline uint64_t s_total(sv x)
     return (uint64_t)_mm512_reduce_add_epi64(x);
 }
 
+typedef struct {
+    __m512d low, high;
+} dv;
+
+static inline dv d_set(double x)
+{
+    return (dv){_mm512_set1_pd(x), _mm512_set1_pd(x)};
+}
+
+static inline dv d_load(const float *p)
+{
+    return (dv){_mm512_cvtps_pd(_mm256_loadu_ps(p)), _mm512_cvtps_pd(_mm256_loadu_ps(p + 8))};
+}
+
+static inline void d_store(double *p, dv x)
+{
+    _mm512_storeu_pd(p, x.low);
+    _mm512_storeu_pd(p + 8, x.high);
+}
+
+static inline dv d_add(dv a, dv b)
+{
+    return (dv){_mm512_add_pd(a.low, b.low), _mm512_add_pd(a.high, b.high)};
+}
+
+static inline dv d_mul(dv a, dv b)
+{
+    return (dv){_mm512_mul_pd(a.low, b.low), _mm512_mul_pd(a.high, b.high)};
+}
+
+static inline dv d_magnitude(dv x)
+{
+    return (dv){_mm512_abs_pd(x.low), _mm512_abs_pd(x.high)};
+}
+
+static inline dv d_add_square(dv sum, dv x)
+{
+    return (dv){_mm512_fmadd_pd(x.low, x.low, sum.low), _mm512_fmadd_pd(x.high, x.high, sum.high)};
+}
+
+static inline wv w_low(dv x)
+{
+    const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+    return _mm512_permutex2var_epi32(_mm512_castpd_si512(x.low), even, _mm512_castpd_si512(x.high));
+}
+
 #endif

@@ -1,9 +1,12 @@
-// What the kernels of kernels_mask.inc are written in, one word at a time: the reference that the other
-// instruction sets (vector_avx2.h, vector_avx512.h) match bit by bit. Nothing here branches on a value.
+// What kernels are written in where the compiler's own vectors do not do, one word at a time: the reference
+// that the other instruction sets (vector_avx2.h, vector_avx512.h) match bit by bit. Nothing here branches on
+// a value.
 #ifndef CARREL_FIELD_VECTOR_SCALAR_H
 #define CARREL_FIELD_VECTOR_SCALAR_H
 
+#include <math.h>
 #include <stdint.h>
+#include <string.h>
 
 // LANES words, and the sums of 64 bits that their products are added up in: one lane for two words, or for
 // one.
@@ -85,6 +88,54 @@ static inline sv s_fold31(sv x)
 static inline uint64_t s_total(sv x)
 {
     return x;
+}
+
+// LANES numbers of double precision.
+typedef double dv;
+
+static inline dv d_set(double x)
+{
+    return x;
+}
+
+static inline dv d_load(const float *p)
+{
+    return (double)*p;
+}
+
+static inline void d_store(double *p, dv x)
+{
+    *p = x;
+}
+
+static inline dv d_add(dv a, dv b)
+{
+    return a + b;
+}
+
+static inline dv d_mul(dv a, dv b)
+{
+    return a * b;
+}
+
+static inline dv d_magnitude(dv x)
+{
+    return fabs(x);
+}
+
+// sum + x², for x that are floats: their squares are exact, so that it does not matter whether they are
+// rounded.
+static inline dv d_add_square(dv sum, dv x)
+{
+    return sum + x * x;
+}
+
+// The lowest 32 bits of each.
+static inline wv w_low(dv x)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (uint32_t)bits;
 }
 
 #endif

@@ -222,6 +222,60 @@ static void rows_come_back_from_under_a_pad(void **unused)
         }
 }
 
+// The formula, whatever a row's length, and t alike on every path.
+static void rows_are_rounded_to_the_nearest(void **unused)
+{
+    (void)unused;
+    enum { LONGEST = 530, PATHS = CR_FIELD_AMX + 1 };
+    const uint32_t p = cr_prime(4);
+    float x[LONGEST + 1], scale[LONGEST], values[LONGEST];
+    uint16_t narrow[LONGEST + 1];
+    uint32_t words[LONGEST];
+    struct cr_compute *compute;
+    struct cr_field *fields[PATHS];
+    size_t count = 0;
+    state = 4;
+    assert_ok(cr_compute_new(1, &compute));
+    for (int path = CR_FIELD_SCALAR; path < PATHS; path++) {
+        enum cr_status status = cr_field_new_with(compute, 4, (enum cr_field_path)path, &fields[count]);
+        if (status != CR_UNSUPPORTED) assert_ok(status);
+        count += status == CR_OK;
+    }
+    for (size_t depth = 1; depth <= LONGEST; depth++)
+        for (int kind = 0; kind < 4; kind++) {
+            bool narrowed = kind & 1, scaled = kind & 2;
+            long double sum = 0, squares = 0;
+            for (size_t i = 0; i < depth; i++) {
+                x[i + 1] = ((float)draw() / 2147483648.0f - 1) * (draw() % 64 ? 1 : 1000);
+                scale[i] = 0.001f * (float)(1 + draw() % 9);
+                uint32_t bits;
+                memcpy(&bits, &x[i + 1], sizeof bits);
+                narrow[i + 1] = (uint16_t)(bits >> 16);
+                bits &= 0xffff0000;
+                if (narrowed) memcpy(&x[i + 1], &bits, sizeof bits);
+                values[i] = x[i + 1] * (scaled ? scale[i] : 1);
+                sum += fabsl((long double)values[i]);
+                squares += (long double)values[i] * (long double)values[i];
+            }
+            struct cr_bound bound = {
+                .depth = depth, .norm = 1000, .most = 127, .room_norm = 1e6, .room_sum = 8e6};
+            double wanted = cr_bound_scale(&bound, (double)sum, (double)squares), first = 0;
+            struct cr_matrix row =
+                cr_matrix_of(narrowed ? (void *)(narrow + 1) : x + 1, narrowed ? CR_BF16 : CR_F32, 1, depth);
+            for (size_t f = 0; f < count; f++) {
+                double t;
+                assert_ok(cr_field_encode(fields[f], &bound, row, scaled ? scale : NULL, words, &t, NULL));
+                assert_true(fabs(t / wanted - 1) < 1e-12);
+                first = f == 0 ? t : first;
+                assert_true(t == first);
+                for (size_t i = 0; i < depth; i++)
+                    assert_int_equal(cr_prime_centre(words[i], p), lrint((double)values[i] * (1 / t)));
+            }
+        }
+    for (size_t f = 0; f < count; f++) cr_field_free(fields[f]);
+    cr_compute_free(compute);
+}
+
 static void rows_that_are_not_finite_are_refused(void **unused)
 {
     (void)unused;
@@ -258,6 +312,7 @@ int main(void)
         cmocka_unit_test(words_are_numbers_modulo_p),
         cmocka_unit_test(every_path_gives_the_sums_modulo_p),
         cmocka_unit_test(rows_come_back_from_under_a_pad),
+        cmocka_unit_test(rows_are_rounded_to_the_nearest),
         cmocka_unit_test(rows_that_are_not_finite_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
