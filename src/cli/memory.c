@@ -4,6 +4,7 @@
 #include "tuning/evaluate.h"
 #include "tuning/lora.h"
 #include "tuning/prefix.h"
+#include "tuning/schedule.h"
 
 #include <stdio.h>
 
@@ -59,7 +60,8 @@ struct cr_memory cr_memory_of(const struct cr_tuning_config *config, const struc
     double weight = config->load_in_8bit ? 1 : (double)cr_dtype_size(model->act);
     return (struct cr_memory){
         .weights = (double)cr_memory_parameters(model) * weight,
-        .pass = (double)cr_pass_memory_of(model, rows, cr_most(batch, CR_EVALUATION_SEQUENCES),
+        .pass = (double)cr_training_lanes(&config->training) *
+                (double)cr_pass_memory_of(model, rows, cr_most(batch, CR_EVALUATION_SEQUENCES),
                                           cr_tuning_config_prefix(config), true),
         .trained = 4 * trained * sizeof(float),
     };

@@ -8,7 +8,7 @@
 // Bytes.
 struct cr_memory {
     double weights; // of the model
-    double pass;    // of a step forward and back
+    double pass;    // of a step forward and back, in all its lanes
     double trained; // trained values, their gradients and their moments
 };
 
@@ -21,8 +21,8 @@ size_t cr_memory_parameters(const struct cr_model *model);
 enum cr_status cr_memory_trained(const struct cr_tuning_config *config, const struct cr_model *model,
                                  double *out);
 
-// For batches of `batch` examples of at most `longest` tokens, counted as the trainer counts them itself, and
-// `trained` values. The model may be a shape alone.
+// For micro-batches of `batch` examples of at most `longest` tokens, counted as the trainer counts them
+// itself, and `trained` values. The model may be a shape alone.
 struct cr_memory cr_memory_of(const struct cr_tuning_config *config, const struct cr_model *model,
                               size_t batch, size_t longest, double trained);
 

@@ -2,6 +2,7 @@
 #include "cli/preflight.h"
 
 #include "cli/memory.h"
+#include "tuning/schedule.h"
 #include "tuning/session.h"
 
 #include <math.h>
@@ -132,7 +133,7 @@ static enum cr_status check_data(struct preflight *preflight)
 static enum cr_status check_memory(struct preflight *preflight, double trained)
 {
     const struct cr_tuning_config *config = preflight->config;
-    size_t batch = cr_least(config->training.per_device_train_batch_size, cr_most(preflight->examples, 1));
+    size_t batch = cr_micro_batch_examples(&config->training, cr_most(preflight->examples, 1));
     size_t longest = config->data.packing ? config->data.max_length : preflight->longest;
     struct cr_memory memory = cr_memory_of(config, preflight->session.model, batch, longest, trained);
     double needed = cr_memory_sum(&memory), available = preflight->available;

@@ -46,6 +46,9 @@ struct cr_training_config {
     size_t gradient_accumulation_steps;
     size_t logging_steps;
     size_t save_steps; // `carrel tune` keeps its state this often; 0: only when it is stopped
+    // Micro-batches of a step that take turns, each with a pass of its own (base/lanes.h); 0 and 1: one after
+    // the other. No key: more than one is for whoever computes products elsewhere, and waits for them.
+    size_t lanes;
 };
 
 struct cr_data_config {

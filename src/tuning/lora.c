@@ -17,14 +17,25 @@ enum { ROW_BLOCK = 512 };
 
 struct cr_lora;
 
+// The walk of a lane.
+struct lora_walk {
+    bool training;  // it is one of training: dropout, and `low` is kept
+    uint32_t micro; // of which micro-batch
+};
+
+// What the last training walk of a lane left for its way back.
+struct lora_low {
+    void *values; // [rows,r] act: scale·dropout(x) Aᵀ
+    size_t rows;  // of it that are set
+};
+
 // LoRA on one module of one layer.
 struct lora_delta {
     struct cr_delta delta; // first: the model holds a pointer to it
     struct cr_lora *lora;
     const struct cr_parameter *a, *b; // [r,in], [out,r]
     size_t in, out;
-    void *low;       // [rows,r] act: scale·dropout(x) Aᵀ of the last training walk, for the way back
-    size_t low_rows; // rows of it that are set
+    struct lora_low *low;      // [lanes]
     struct cr_stream *dropout; // NULL where nothing is dropped
 };
 
@@ -34,14 +45,17 @@ struct cr_lora {
     struct cr_compute *compute;
     enum cr_dtype act;
     float scale;
-    float drop;     // probability
-    bool training;  // the walk is one of training: dropout, and `low` is kept
-    uint32_t micro; // of the walk
-    size_t rows;    // of a training walk at most; 0: not for training
-    void *working;  // [count] act: the values as products read them; the values themselves where act is F32
+    float drop;    // probability
+    size_t rows;   // of a training walk at most; 0: not for training
+    void *working; // [count] act: the values as products read them; the values themselves where act is F32
     struct lora_delta *deltas;
     size_t delta_count;
+    struct lora_low *lows; // [delta_count, lanes]
 
+    const struct cr_lanes *lanes; // borrowed
+    struct lora_walk *walks;      // [lanes]
+
+    // Between two walks that take turns nothing of the rest is kept, but for `low`.
     struct cr_arena scratch;
     void *wide;             // [ROW_BLOCK, max in] act: dropped inputs, and their gradient
     uint16_t *bits;         // [ROW_BLOCK, max in]
@@ -63,15 +77,25 @@ static struct cr_matrix gradient_of(const struct cr_lora *lora, const struct cr_
                         parameter->shape[1]);
 }
 
+static struct lora_walk *walk_of(const struct cr_lora *lora)
+{
+    return &lora->walks[cr_lanes_current(lora->lanes)];
+}
+
+static struct lora_low *low_of(const struct lora_delta *delta)
+{
+    return &delta->low[cr_lanes_current(delta->lora->lanes)];
+}
+
 static bool drops(const struct cr_lora *lora)
 {
-    return lora->training && lora->drop > 0;
+    return walk_of(lora)->training && lora->drop > 0;
 }
 
 // The same bits for each walk over the same micro-batch: forward, its repetition, and back.
 static void rewind_dropout(struct lora_delta *self)
 {
-    cr_stream_seek(self->dropout, self->lora->micro);
+    cr_stream_seek(self->dropout, walk_of(self->lora)->micro);
 }
 
 static void next_bits(struct lora_delta *self, size_t rows)
@@ -96,8 +120,10 @@ static enum cr_status lora_forward(struct cr_delta *delta, struct cr_matrix x, s
 {
     struct lora_delta *self = (struct lora_delta *)delta;
     struct cr_lora *lora = self->lora;
+    struct lora_low *kept = low_of(self);
     size_t r = lora->config.r, size = cr_dtype_size(lora->act);
-    if (lora->training && x.rows > lora->rows)
+    bool training = walk_of(lora)->training;
+    if (training && x.rows > lora->rows)
         return cr_fail(CR_INTERNAL, "a training walk of %zu rows where LoRA has room for %zu", x.rows,
                        lora->rows);
     if (drops(lora)) rewind_dropout(self);
@@ -110,7 +136,7 @@ static enum cr_status lora_forward(struct cr_delta *delta, struct cr_matrix x, s
             cr_dropout(lora->compute, input, lora->bits, lora->drop, dropped);
             input = dropped;
         }
-        void *place = lora->training ? (char *)self->low + first * r * size : lora->narrow;
+        void *place = training ? (char *)kept->values + first * r * size : lora->narrow;
         struct cr_matrix low = cr_matrix_of(place, lora->act, rows, r);
         struct cr_matrix exact = lora->act == CR_F32 ? low : cr_matrix_of(lora->exact, CR_F32, rows, r);
         CR_TRY(cr_matmul(lora->compute, CR_NT, input, weight_of(lora, self->a), exact, false));
@@ -118,7 +144,7 @@ static enum cr_status lora_forward(struct cr_delta *delta, struct cr_matrix x, s
         CR_TRY(cr_matmul(lora->compute, CR_NT, low, weight_of(lora, self->b), cr_matrix_rows(y, first, rows),
                          true));
     }
-    self->low_rows = lora->training ? x.rows : 0;
+    kept->rows = training ? x.rows : 0;
     return CR_OK;
 }
 
@@ -126,7 +152,7 @@ static enum cr_status lora_forward(struct cr_delta *delta, struct cr_matrix x, s
 static enum cr_status add_b_gradient(struct lora_delta *self, struct cr_matrix dy)
 {
     struct cr_lora *lora = self->lora;
-    struct cr_matrix low = cr_matrix_of(self->low, lora->act, dy.rows, lora->config.r);
+    struct cr_matrix low = cr_matrix_of(low_of(self)->values, lora->act, dy.rows, lora->config.r);
     return cr_matmul(lora->compute, CR_TN, dy, low, gradient_of(lora, self->b), true);
 }
 
@@ -168,7 +194,7 @@ static enum cr_status lora_backward(struct cr_delta *delta, struct cr_matrix x, 
 {
     struct lora_delta *self = (struct lora_delta *)delta;
     struct cr_lora *lora = self->lora;
-    if (!lora->training || self->low_rows != x.rows)
+    if (!walk_of(lora)->training || low_of(self)->rows != x.rows)
         return cr_fail(CR_INTERNAL, "%s: a way back without its forward walk", self->a->name);
     struct cr_matrix dlow;
     CR_TRY(add_b_gradient(self, dy));
@@ -192,14 +218,12 @@ static enum cr_status lora_refresh(struct cr_structure *structure)
 
 static void lora_begin_training(struct cr_structure *structure, uint32_t micro)
 {
-    struct cr_lora *lora = (struct cr_lora *)structure;
-    lora->training = true;
-    lora->micro = micro;
+    *walk_of((struct cr_lora *)structure) = (struct lora_walk){.training = true, .micro = micro};
 }
 
 static void lora_begin_evaluation(struct cr_structure *structure)
 {
-    ((struct cr_lora *)structure)->training = false;
+    *walk_of((struct cr_lora *)structure) = (struct lora_walk){.training = false};
 }
 
 static enum cr_status lora_describe(const struct cr_structure *structure, struct cr_hasher *hasher)
@@ -223,6 +247,8 @@ static void lora_release(struct cr_structure *structure)
     struct cr_lora *lora = (struct cr_lora *)structure;
     for (size_t i = 0; i < lora->delta_count; i++) cr_stream_free(lora->deltas[i].dropout);
     free(lora->deltas);
+    free(lora->lows);
+    free(lora->walks);
     if (lora->act != CR_F32) cr_secret_free(&lora->working);
     if (lora->scratch.base) cr_wipe(lora->scratch.base, lora->scratch.size);
     cr_arena_release(&lora->scratch);
@@ -260,8 +286,8 @@ static void lay_out(struct cr_lora *lora)
     }
     lora->low_gradient = cr_arena_take(&lora->scratch, lora->rows * r, sizeof(float));
     if (lora->act != CR_F32) lora->low_gradient_act = cr_arena_take(&lora->scratch, lora->rows * r, size);
-    for (size_t i = 0; i < lora->delta_count; i++)
-        lora->deltas[i].low = cr_arena_take(&lora->scratch, lora->rows * r, size);
+    for (size_t i = 0; i < lora->delta_count * cr_lanes_count(lora->lanes); i++)
+        lora->lows[i].values = cr_arena_take(&lora->scratch, lora->rows * r, size);
 }
 
 // Makes the parameters and puts a delta into each place of the model.
@@ -274,11 +300,15 @@ static enum cr_status make_deltas(struct cr_lora *lora, uint64_t seed)
     CR_TRY(cr_lora_places(&lora->config, model, &places, &count));
     CR_TRY(cr_lora_parameters(&lora->config, model, places, count, &base->parameters));
     CR_TRY(cr_allocate(model->layers, sizeof *base->tuned.layers, &base->tuned.layers));
+    size_t lanes = cr_lanes_count(lora->lanes);
+    CR_TRY(cr_allocate(lanes, sizeof *lora->walks, &lora->walks));
     CR_TRY(cr_allocate(count, sizeof *lora->deltas, &lora->deltas));
+    CR_TRY(cr_allocate(count * lanes, sizeof *lora->lows, &lora->lows));
     for (size_t i = 0; i < count; i++) {
         struct lora_delta *delta = &lora->deltas[i];
         const struct cr_parameter *a = &base->parameters.items[2 * i];
-        *delta = (struct lora_delta){.delta.kind = &delta_kind, .lora = lora, .a = a, .b = a + 1};
+        *delta = (struct lora_delta){
+            .delta.kind = &delta_kind, .lora = lora, .a = a, .b = a + 1, .low = &lora->lows[i * lanes]};
         cr_module_shape(model, places[i].module, &delta->out, &delta->in);
         base->tuned.layers[places[i].layer].delta[places[i].module] = &delta->delta;
         lora->delta_count++;
@@ -292,7 +322,7 @@ static enum cr_status make_deltas(struct cr_lora *lora, uint64_t seed)
 }
 
 enum cr_status cr_lora_new(const struct cr_lora_config *config, struct cr_model *model, uint64_t seed,
-                           size_t rows, struct cr_structure **out)
+                           size_t rows, const struct cr_lanes *lanes, struct cr_structure **out)
 {
     struct cr_lora *lora;
     CR_TRY(cr_allocate(1, sizeof *lora, &lora));
@@ -300,6 +330,7 @@ enum cr_status cr_lora_new(const struct cr_lora_config *config, struct cr_model 
     lora->compute = model->compute;
     lora->act = model->act;
     lora->rows = rows;
+    lora->lanes = lanes;
     struct cr_parameters *parameters = &lora->base.parameters;
     enum cr_status status;
     CR_TRY_GOTO(status, failed, cr_lora_config_copy(config, &lora->config));

@@ -6,6 +6,7 @@
 #ifndef CARREL_TUNING_LORA_H
 #define CARREL_TUNING_LORA_H
 
+#include "base/lanes.h"
 #include "tuning/config.h"
 #include "tuning/structure.h"
 
@@ -34,10 +35,11 @@ enum cr_status cr_lora_parameters(const struct cr_lora_config *config, const str
                                   struct cr_parameters *parameters);
 
 // The structure for a model that outlives it. `rows`: the most rows of a training walk; 0 makes one for use
-// without training, which takes any number of rows. The configuration is copied. All values are zero: call
-// cr_lora_initialise, or fill them and refresh.
+// without training, which takes any number of rows. `lanes` are those of training walks, and outlive it like
+// the model; NULL: one. The configuration is copied. All values are zero: call cr_lora_initialise, or fill
+// them and refresh.
 enum cr_status cr_lora_new(const struct cr_lora_config *config, struct cr_model *model, uint64_t seed,
-                           size_t rows, struct cr_structure **out);
+                           size_t rows, const struct cr_lanes *lanes, struct cr_structure **out);
 
 // A uniform in ±1/sqrt(in) (PyTorch's default for linear layers, which PEFT uses: Kaiming with a = sqrt 5)
 // from a stream of its own for each module, B zero: training starts at the base model exactly.

@@ -137,7 +137,7 @@ enum cr_status cr_peft_open(const char *directory, struct cr_model *model, struc
     CR_TRY(cr_safetensors_open(tensors_path, &file));
     CR_TRY(check_adapter(&config, config_path, &model->config, file));
     struct cr_structure *structure;
-    CR_TRY(config.method == CR_METHOD_LORA ? cr_lora_new(&config.lora, model, 0, 0, &structure)
+    CR_TRY(config.method == CR_METHOD_LORA ? cr_lora_new(&config.lora, model, 0, 0, NULL, &structure)
                                            : cr_prefix_new(&config.prefix, model, false, &structure));
     enum cr_status status = fill(structure, file);
     if (status != CR_OK) {

@@ -1,5 +1,7 @@
 #include "tuning/schedule.h"
 
+#include "base/memory.h"
+
 #include <math.h>
 
 static double at_least_one(double steps)
@@ -34,4 +36,31 @@ size_t cr_steps_in_all(const struct cr_training_config *training, size_t example
 {
     if (training->max_steps > 0) return training->max_steps;
     return (size_t)ceil(training->num_train_epochs * (double)cr_steps_per_epoch(training, examples));
+}
+
+size_t cr_step_examples(const struct cr_training_config *training, size_t left)
+{
+    // The settings are bounded by their table, but a caller's product of sizes may still wrap.
+    size_t most;
+    if (__builtin_mul_overflow(training->per_device_train_batch_size, training->gradient_accumulation_steps,
+                               &most))
+        return left;
+    return cr_least(most, left);
+}
+
+size_t cr_micro_batch_examples(const struct cr_training_config *training, size_t left)
+{
+    size_t batch = training->per_device_train_batch_size, step = cr_step_examples(training, left);
+    size_t lanes = cr_training_lanes(training);
+    return step > batch ? batch : step / lanes + (step % lanes > 0);
+}
+
+size_t cr_micro_batches(const struct cr_training_config *training)
+{
+    return cr_most(training->gradient_accumulation_steps, cr_training_lanes(training));
+}
+
+size_t cr_training_lanes(const struct cr_training_config *training)
+{
+    return cr_most(training->lanes, 1);
 }

@@ -1,4 +1,5 @@
-// Learning rates over a run, as transformers.get_scheduler computes them.
+// The shape of a run: its steps, their micro-batches, and learning rates as transformers.get_scheduler
+// computes them.
 #ifndef CARREL_TUNING_SCHEDULE_H
 #define CARREL_TUNING_SCHEDULE_H
 
@@ -15,5 +16,18 @@ size_t cr_steps_per_epoch(const struct cr_training_config *training, size_t exam
 
 // Steps of the whole run: max_steps, or num_train_epochs · steps per epoch, rounded up.
 size_t cr_steps_in_all(const struct cr_training_config *training, size_t examples);
+
+// Examples (or packs) that one step takes where so many are left of the epoch.
+size_t cr_step_examples(const struct cr_training_config *training, size_t left);
+
+// The same of each of its micro-batches, of which the last may be smaller: a batch; but of a step of one
+// batch alone a share for each lane, since all of them are to have work.
+size_t cr_micro_batch_examples(const struct cr_training_config *training, size_t left);
+
+// Micro-batches of a step at most.
+size_t cr_micro_batches(const struct cr_training_config *training);
+
+// Micro-batches that take turns: training->lanes, at least 1.
+size_t cr_training_lanes(const struct cr_training_config *training);
 
 #endif

@@ -29,14 +29,9 @@ static const uint32_t *examples_at(const struct cr_trainer *trainer, size_t plac
 static void step_range(const struct cr_trainer *trainer, size_t *first, size_t *last)
 {
     size_t count = trainer->packs.count;
-    size_t batch = trainer->training.per_device_train_batch_size;
-    size_t group = trainer->training.gradient_accumulation_steps;
     size_t within = trainer->step % cr_steps_per_epoch(&trainer->training, count);
-    // The settings are bounded by their table, but a caller's product of sizes may still wrap.
-    size_t packs;
-    if (__builtin_mul_overflow(batch, group, &packs) || packs > count) packs = count;
-    *first = within * packs;
-    *last = *first + packs < count ? *first + packs : count;
+    *first = within * cr_step_examples(&trainer->training, count);
+    *last = *first + cr_step_examples(&trainer->training, count - *first);
 }
 
 static size_t labelled_in(const struct cr_trainer *trainer, size_t first, size_t last)
@@ -50,31 +45,55 @@ static size_t labelled_in(const struct cr_trainer *trainer, size_t first, size_t
     return labelled;
 }
 
-static enum cr_status fill_batch(struct cr_trainer *trainer, size_t first, size_t last)
+static enum cr_status fill_batch(const struct cr_trainer *trainer, size_t first, size_t last,
+                                 struct cr_batch *batch)
 {
-    cr_batch_clear(trainer->batch);
+    cr_batch_clear(batch);
     for (size_t place = first; place < last; place++) {
         size_t count;
         const uint32_t *examples = examples_at(trainer, place, &count);
         for (size_t i = 0; i < count; i++)
-            CR_TRY(cr_batch_add(trainer->batch, cr_dataset_at(trainer->data, examples[i])));
+            CR_TRY(cr_batch_add(batch, cr_dataset_at(trainer->data, examples[i])));
     }
     return CR_OK;
 }
 
-static enum cr_status micro_batch(struct cr_trainer *trainer, size_t first, size_t last, size_t micro,
-                                  size_t labelled, struct cr_tally *sum)
+// The micro-batches of one step: packs [first, last) of the epoch's order, `packs` at a time.
+struct step {
+    const struct cr_trainer *trainer;
+    size_t first, last, packs;
+    size_t labelled;
+    struct cr_tally *sum;
+};
+
+static enum cr_status micro_batch(const struct step *step, size_t number, size_t lane)
 {
-    CR_TRY(fill_batch(trainer, first, last));
-    struct cr_rows rows = cr_rows_of(trainer->batch);
+    const struct cr_trainer *trainer = step->trainer;
+    const struct cr_trainer_walk *walk = &trainer->walks[lane];
+    size_t first = step->first + number * step->packs;
+    CR_TRY(fill_batch(trainer, first, cr_least(first + step->packs, step->last), walk->batch));
+    struct cr_rows rows = cr_rows_of(walk->batch);
     struct cr_structure *structure = trainer->structure;
     size_t layers = trainer->model->config.layers;
+    size_t micro = trainer->step * cr_micro_batches(&trainer->training) + number;
     if (structure->kind->begin_training) structure->kind->begin_training(structure, (uint32_t)micro);
-    CR_TRY(cr_pass_forward(trainer->pass, &structure->tuned, &rows, 0, layers));
-    CR_TRY(cr_pass_loss(trainer->pass, &structure->tuned, &rows, 1 / (float)labelled, &sum->loss_sum, NULL));
-    CR_TRY(cr_pass_backward(trainer->pass, &structure->tuned, &rows, 0, layers));
-    sum->labelled += trainer->batch->labelled;
-    sum->tokens += trainer->batch->rows;
+    CR_TRY(cr_pass_forward(walk->pass, &structure->tuned, &rows, 0, layers));
+    CR_TRY(cr_pass_loss(walk->pass, &structure->tuned, &rows, 1 / (float)step->labelled, &step->sum->loss_sum,
+                        NULL));
+    CR_TRY(cr_pass_backward(walk->pass, &structure->tuned, &rows, 0, layers));
+    step->sum->labelled += walk->batch->labelled;
+    step->sum->tokens += walk->batch->rows;
+    return CR_OK;
+}
+
+// The micro-batches go round the lanes. Those of all lanes add to the same gradients and sums: lanes take
+// turns, in an order that shapes alone decide.
+static enum cr_status micro_batches(void *context, size_t lane)
+{
+    const struct step *step = context;
+    size_t count = (step->last - step->first + step->packs - 1) / step->packs;
+    for (size_t i = lane; i < count; i += cr_lanes_count(step->trainer->lanes))
+        CR_TRY(micro_batch(step, i, lane));
     return CR_OK;
 }
 
@@ -82,21 +101,15 @@ static enum cr_status micro_batch(struct cr_trainer *trainer, size_t first, size
 static enum cr_status gradient(struct cr_trainer *trainer, struct cr_tally *sum)
 {
     arrange(trainer, trainer->step / cr_steps_per_epoch(&trainer->training, trainer->packs.count));
-    size_t first, last;
-    step_range(trainer, &first, &last);
-    size_t labelled = labelled_in(trainer, first, last);
+    struct step step = {.trainer = trainer, .sum = sum};
+    step_range(trainer, &step.first, &step.last);
+    step.packs = cr_micro_batch_examples(&trainer->training, step.last - step.first);
+    step.labelled = labelled_in(trainer, step.first, step.last);
 
-    CR_TRY(trainer->structure->kind->refresh(trainer->structure));
-    cr_parameters_zero_gradients(&trainer->structure->parameters);
-    size_t batch = trainer->training.per_device_train_batch_size;
-    size_t micro = trainer->step * trainer->training.gradient_accumulation_steps;
-    while (first < last) {
-        size_t end = last - first > batch ? first + batch : last;
-        CR_TRY(micro_batch(trainer, first, end, micro, labelled, sum));
-        first = end;
-        micro++;
-    }
     const struct cr_structure_kind *kind = trainer->structure->kind;
+    CR_TRY(kind->refresh(trainer->structure));
+    cr_parameters_zero_gradients(&trainer->structure->parameters);
+    CR_TRY(cr_lanes_run(trainer->lanes, micro_batches, &step));
     return kind->finish_gradient ? kind->finish_gradient(trainer->structure) : CR_OK;
 }
 

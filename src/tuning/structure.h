@@ -15,7 +15,8 @@ struct cr_structure_kind {
     enum cr_status (*refresh)(struct cr_structure *self);
 
     // Goes before the walks of training micro-batch `micro` (numbered over the whole run), which fixes
-    // everything random in them. May be NULL, like the next two.
+    // everything random in them. The walks of other lanes may go on in between: what holds from here to the
+    // way back is the lane's own. May be NULL, like the next two.
     void (*begin_training)(struct cr_structure *self, uint32_t micro);
     // Goes before walks without dropout.
     void (*begin_evaluation)(struct cr_structure *self);

@@ -54,7 +54,7 @@ static enum cr_status open_data(struct cr_trainer *trainer, const struct cr_tuni
         return cr_fail(CR_UNSUPPORTED, "%s: %zu examples: more than 2^32", config->data.train, examples);
     CR_TRY(make_packs(trainer, config->data.packing));
     trainer->total_steps = cr_steps_in_all(&trainer->training, trainer->packs.count);
-    if (trainer->total_steps > UINT32_MAX / trainer->training.gradient_accumulation_steps)
+    if (trainer->total_steps > UINT32_MAX / cr_micro_batches(&trainer->training))
         return cr_fail(CR_UNSUPPORTED, "training.max_steps: %zu: more than 2^32 micro-batches",
                        trainer->total_steps);
     CR_TRY(cr_allocate(trainer->packs.count, sizeof *trainer->order, &trainer->order));
@@ -83,7 +83,7 @@ static size_t sum_of_largest(size_t *values, size_t count, size_t most)
 static enum cr_status most_rows(const struct cr_trainer *trainer, size_t *rows, size_t *sequences)
 {
     const struct cr_packs *packs = &trainer->packs;
-    size_t batch = trainer->training.per_device_train_batch_size;
+    size_t batch = cr_micro_batch_examples(&trainer->training, packs->count);
     CR_FREE size_t *tokens = NULL;
     CR_FREE size_t *examples = NULL;
     CR_TRY(cr_allocate(packs->count, sizeof *tokens, &tokens));
@@ -103,7 +103,8 @@ static enum cr_status make_structure(struct cr_trainer *trainer, const struct cr
                                      size_t training_rows)
 {
     if (config->method == CR_METHOD_LORA) {
-        CR_TRY(cr_lora_new(&config->lora, trainer->model, trainer->seed, training_rows, &trainer->structure));
+        CR_TRY(cr_lora_new(&config->lora, trainer->model, trainer->seed, training_rows, trainer->lanes,
+                           &trainer->structure));
         return cr_lora_initialise(trainer->structure, trainer->seed);
     }
     if (config->method == CR_METHOD_PREFIX_TUNING) {
@@ -131,12 +132,24 @@ static enum cr_status open_slicing(struct cr_trainer *trainer, const struct cr_t
     return cr_slicing_open(&options, trainer->model, &trainer->slicing);
 }
 
+static enum cr_status make_walks(struct cr_trainer *trainer, size_t rows, size_t sequences)
+{
+    size_t count = cr_lanes_count(trainer->lanes);
+    CR_TRY(cr_allocate(count, sizeof *trainer->walks, &trainer->walks));
+    for (size_t i = 0; i < count; i++) {
+        CR_TRY(cr_batch_new(sequences, rows, &trainer->walks[i].batch));
+        CR_TRY(cr_pass_new(trainer->model, rows, sequences, trainer->structure->tuned.prefix, true,
+                           &trainer->walks[i].pass));
+    }
+    return CR_OK;
+}
+
 static size_t memory_in_use(const struct cr_trainer *trainer)
 {
     const struct cr_structure *structure = trainer->structure;
     size_t vectors = 2 + trainer->optimizer.moment_count; // values, gradients, moments
-    return cr_pass_memory(trainer->pass) + structure->kind->memory(structure) +
-           vectors * structure->parameters.count * sizeof(float);
+    return cr_lanes_count(trainer->lanes) * cr_pass_memory(trainer->walks[0].pass) +
+           structure->kind->memory(structure) + vectors * structure->parameters.count * sizeof(float);
 }
 
 static void warn_of_plain_secrets(const struct cr_trainer *trainer)
@@ -183,6 +196,8 @@ static void announce(const struct cr_trainer *trainer)
 static enum cr_status build(struct cr_trainer *trainer, const struct cr_tuning_config *config)
 {
     CR_TRY(cr_copy_string(config->model_name_or_path, &trainer->base));
+    size_t lanes = cr_training_lanes(&config->training);
+    if (config->data.train && lanes > 1) CR_TRY(cr_lanes_new(lanes, &trainer->lanes));
     CR_TRY(open_model(trainer, config));
     CR_TRY(open_data(trainer, config));
     size_t rows, sequences;
@@ -193,9 +208,7 @@ static enum cr_status build(struct cr_trainer *trainer, const struct cr_tuning_c
         CR_TRY(
             cr_optimizer_init(&trainer->optimizer, &trainer->training, trainer->structure->parameters.count));
     if (trainer->model->outside) CR_TRY(open_slicing(trainer, config, rows));
-    CR_TRY(cr_batch_new(sequences, rows, &trainer->batch));
-    return cr_pass_new(trainer->model, rows, sequences, trainer->structure->tuned.prefix, true,
-                       &trainer->pass);
+    return make_walks(trainer, rows, sequences);
 }
 
 enum cr_status cr_trainer_new(const struct cr_tuning_config *config, struct cr_compute *compute,
@@ -228,8 +241,11 @@ enum cr_status cr_trainer_new(const struct cr_tuning_config *config, struct cr_c
 void cr_trainer_free(struct cr_trainer *trainer)
 {
     if (!trainer) return;
-    cr_pass_free(trainer->pass);
-    cr_batch_free(trainer->batch);
+    for (size_t i = 0; trainer->walks && i < cr_lanes_count(trainer->lanes); i++) {
+        cr_pass_free(trainer->walks[i].pass);
+        cr_batch_free(trainer->walks[i].batch);
+    }
+    free(trainer->walks);
     cr_optimizer_release(&trainer->optimizer);
     cr_structure_free(trainer->structure);
     cr_stream_free(trainer->shuffle);
@@ -239,6 +255,7 @@ void cr_trainer_free(struct cr_trainer *trainer)
     cr_tokenizer_free(trainer->tokenizer);
     cr_slicing_close(trainer->slicing);
     cr_model_free(trainer->model);
+    cr_lanes_free(trainer->lanes);
     free(trainer->base);
     free(trainer);
 }
@@ -350,7 +367,8 @@ enum cr_status cr_trainer_evaluate(struct cr_trainer *trainer, const char *data_
     if (structure->kind->begin_evaluation) structure->kind->begin_evaluation(structure);
     enum cr_status status = structure->kind->refresh(structure);
     if (status == CR_OK)
-        status = cr_evaluate(trainer->model, trainer->pass, &structure->tuned, data, trainer->batch, &sum);
+        status = cr_evaluate(trainer->model, trainer->walks[0].pass, &structure->tuned, data,
+                             trainer->walks[0].batch, &sum);
     cr_dataset_free(data);
     if (status != CR_OK) return cr_fail_within(status, "%s", data_path);
     cr_tally_add(tally, &sum);

@@ -2,6 +2,7 @@
 #ifndef CARREL_TUNING_TRAINER_PARTS_H
 #define CARREL_TUNING_TRAINER_PARTS_H
 
+#include "base/lanes.h"
 #include "crypto/hash.h"
 #include "crypto/random.h"
 #include "model/pass.h"
@@ -19,6 +20,12 @@ struct cr_trainer_report {
     size_t tokens;
     size_t steps;
     double began; // monotonic seconds
+};
+
+// What one micro-batch at a time takes.
+struct cr_trainer_walk {
+    struct cr_pass *pass;
+    struct cr_batch *batch;
 };
 
 struct cr_trainer {
@@ -40,8 +47,8 @@ struct cr_trainer {
     struct cr_packs packs;   // what a batch counts: of one example each without packing
     struct cr_structure *structure;
     struct cr_optimizer_state optimizer;
-    struct cr_pass *pass;
-    struct cr_batch *batch;
+    struct cr_lanes *lanes;        // of training; NULL: one
+    struct cr_trainer_walk *walks; // one for each lane; evaluations take the first
 
     struct cr_stream *shuffle;
     uint32_t *order; // [packs.count] the epoch's permutation

@@ -55,7 +55,7 @@ static void make_walk(double dropout, struct walk *walk)
         .layers_to_transform = {(size_t[]){1}, 1},
     };
     *walk = (struct walk){0};
-    assert_ok(cr_lora_new(&config, model, 3, ROWS, &walk->lora));
+    assert_ok(cr_lora_new(&config, model, 3, ROWS, NULL, &walk->lora));
     assert_int_equal(walk->lora->parameters.item_count, 2);
     assert_string_equal(walk->lora->parameters.items[1].name,
                         "base_model.model.model.layers.1.mlp.down_proj.lora_B.weight");

@@ -54,7 +54,7 @@ static const struct cr_peft_config config = {
 static struct cr_structure *random_adapter(void)
 {
     struct cr_structure *adapter;
-    assert_ok(cr_lora_new(&config.lora, model, 0, 0, &adapter));
+    assert_ok(cr_lora_new(&config.lora, model, 0, 0, NULL, &adapter));
     struct cr_stream *stream;
     assert_ok(cr_stream_new(9, "values", &stream));
     for (size_t i = 0; i < adapter->parameters.count; i++)
