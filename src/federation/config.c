@@ -470,6 +470,23 @@ static enum cr_status check(const struct cr_config *config, const char *name)
     return CR_OK;
 }
 
+// The run directory has the result's name with .run behind: a result must have one. Slashes behind it go.
+static enum cr_status name_output(char *directory, const char *name)
+{
+    size_t size = strlen(directory);
+    while (size > 0 && directory[size - 1] == '/') size--;
+    size_t start = size;
+    while (start > 0 && directory[start - 1] != '/') start--;
+    size_t dots = strspn(directory + start, ".");
+    if (size == start || (size - start <= 2 && dots >= size - start))
+        return cr_fail(CR_INVALID,
+                       "%s: output_dir: \"%s\" does not end in a name (the run directory is that name with "
+                       ".run behind)",
+                       name, directory);
+    directory[size] = 0;
+    return CR_OK;
+}
+
 static enum cr_status checked(enum cr_status read, struct cr_config *config, const char *name,
                               struct cr_config *out)
 {
@@ -485,8 +502,7 @@ static enum cr_status checked(enum cr_status read, struct cr_config *config, con
 
 enum cr_status cr_config_read(const char *path, struct cr_config *out)
 {
-    struct cr_config config;
-    return checked(cr_options_read(&cr_config_table, path, &config), &config, path, out);
+    return cr_config_read_with(path, NULL, 0, out);
 }
 
 static enum cr_status override(struct cr_config *config, const char *setting)
@@ -506,6 +522,7 @@ enum cr_status cr_config_read_with(const char *path, const char *const *settings
     CR_TRY(cr_options_read(&cr_config_table, path, &config));
     enum cr_status status = CR_OK;
     for (size_t i = 0; status == CR_OK && i < count; i++) status = override(&config, settings[i]);
+    if (status == CR_OK) status = name_output(config.tuning.output_dir, path);
     if (status != CR_OK) {
         cr_config_release(&config);
         return status;

@@ -46,15 +46,16 @@ struct cr_config {
 
 extern const struct cr_option_table cr_config_table;
 
-// Reads a file and checks what concerns several keys at once. Relative paths stay as written: they are
-// relative to the working directory. On failure nothing needs releasing.
+// Reads a file and checks what concerns several keys at once, and that output_dir ends in a name. Relative
+// paths stay as written: they are relative to the working directory. On failure nothing needs releasing.
 enum cr_status cr_config_read(const char *path, struct cr_config *out);
 
 // The same, with settings of a command line ("KEY=VALUE") put over those of the file.
 enum cr_status cr_config_read_with(const char *path, const char *const *settings, size_t count,
                                    struct cr_config *out);
 
-// The same over text in memory, such as a job from a server; `name` stands in errors.
+// The same over text in memory, such as a job from a server, which has no output_dir; `name` stands in
+// errors.
 enum cr_status cr_config_parse(struct cr_slice yaml, const char *name, struct cr_config *out);
 void cr_config_release(struct cr_config *config);
 

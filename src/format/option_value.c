@@ -100,7 +100,7 @@ static bool is_null(const char *text, bool quoted)
 
 static enum cr_status read_string(const char *text, bool quoted, char **out)
 {
-    if (!quoted && *text == 0) return cr_fail(CR_INVALID, "no value (write null for none, \"\" for empty)");
+    if (!quoted && *text == 0) return cr_fail(CR_INVALID, "no value");
     if (!cr_utf8_valid(cr_slice_of_string(text), NULL)) return cr_fail(CR_INVALID, "invalid UTF-8");
     return cr_copy_string(text, out);
 }
@@ -121,9 +121,11 @@ enum cr_status cr_option_set_scalar(const struct cr_option *option, const char *
         return read_choice(option, text, field);
     case CR_OPTION_STRING: {
         char *copy = NULL;
+        bool may_lack = !option->required && !option->fallback; // whoever reads it counts on no less
+        if (may_lack && !quoted && *text == 0) return cr_fail(CR_INVALID, "no value (write null for none)");
         if (!is_null(text, quoted))
             CR_TRY(read_string(text, quoted, &copy));
-        else if (option->required)
+        else if (!may_lack)
             return cr_fail(CR_INVALID, "a value is required, not null");
         cr_option_release(option, field);
         *(char **)field = copy;

@@ -16,7 +16,7 @@ enum cr_option_type {
     CR_OPTION_SIZE,    // size_t, within [least, most]
     CR_OPTION_SEED,    // uint64_t, any
     CR_OPTION_NUMBER,  // double, finite, within [least, most]
-    CR_OPTION_STRING,  // char *, owned (NULL by default)
+    CR_OPTION_STRING,  // char *, owned; null for NULL, where that is the default
     CR_OPTION_CHOICE,  // int: the index into choices
     CR_OPTION_STRINGS, // struct cr_string_list: a YAML list of strings, or one string
     CR_OPTION_SIZES,   // struct cr_size_list: a YAML list of integers, or one integer

@@ -45,15 +45,20 @@ static void close_fd(int *fd)
 
 enum cr_status cr_run_dir_path(const char *of, char **out)
 {
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer path = {0};
-    const char *slash = strrchr(of, '/'), *last = slash ? slash + 1 : of;
+    CR_FREE char *named = NULL;
+    CR_TRY(cr_copy_string(of[0] ? of : ".", &named));
+    for (size_t size = strlen(named); size > 1 && named[size - 1] == '/'; size--) named[size - 1] = 0;
+    const char *slash = strrchr(named, '/'), *last = slash ? slash + 1 : named;
     if (last[0] == 0 || strcmp(last, ".") == 0 || strcmp(last, "..") == 0) {
-        CR_FREE char *real = realpath(of[0] ? of : ".", NULL);
+        char *real = realpath(named, NULL);
         if (!real) return cr_fail_errno(CR_IO, "%s", of);
-        CR_TRY(cr_append_format(&path, "%s.run", real));
-    } else {
-        CR_TRY(cr_append_format(&path, "%s.run", of));
+        free(named);
+        named = real;
+        if (strcmp(named, "/") == 0)
+            return cr_fail(CR_INVALID, "%s: the root has no name to put .run behind", of);
     }
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer path = {0};
+    CR_TRY(cr_append_format(&path, "%s.run", named));
     return cr_copy_string(cr_buffer_text(&path), out);
 }
 

@@ -18,8 +18,8 @@
 
 struct cr_run_dir;
 
-// The run directory that belongs to a result's or a state's directory: its name with ".run" behind. Free with
-// free.
+// The run directory that belongs to a result's or a state's directory: its name with ".run" behind; of one
+// that is called by dots alone, its real name. The root, which has none, is CR_INVALID. Free with free.
 enum cr_status cr_run_dir_path(const char *of, char **out);
 
 // Makes the directory where it is missing, locks it, takes up what an earlier start has left, and notes the

@@ -88,6 +88,8 @@ class Commands(unittest.TestCase):
             config = tune_config(folder)
             self.fails(3, "output_dir: %s: there is a file" % config, "tune", config, "--set", "output_dir=" + config)
             self.fails(3, "output_dir: %s: there is a file" % config, "serve", config, "--set", "output_dir=" + config)
+            self.fails(2, "output_dir: \"/\" does not end in a name", "tune", config, "--set", "output_dir=/")
+            self.assertFalse(os.path.exists("/.run"))
             self.fails(3, "data.eval: none.jsonl does not exist", "tune", config, "--set", "data.eval=none.jsonl")
 
     def test_weights_that_are_no_numbers(self):

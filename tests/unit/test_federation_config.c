@@ -5,6 +5,8 @@
 #include "federation/config.h"
 #include "text/chat.h"
 
+#include <stdio.h>
+
 static enum cr_status parse(const char *yaml, struct cr_config *config)
 {
     return cr_config_parse(cr_slice_of_string(yaml), "test.yaml", config);
@@ -132,6 +134,35 @@ static void test_settings_of_a_command_line(void **state)
     unlink(path);
 }
 
+static void test_a_result_has_a_name(void **state)
+{
+    (void)state;
+    static const char path[] = "/tmp/carrel-config-output.yaml";
+    assert_ok(cr_file_write(path, cr_slice_of_string("model_name_or_path: m\n"), false));
+    struct cr_config config;
+    static const char *const nameless[] = {"/", "//", ".", "..", "./", "a/..", "a/.", "../", "/."};
+    for (size_t i = 0; i < sizeof nameless / sizeof *nameless; i++) {
+        char setting[32];
+        const char *const settings[] = {setting};
+        snprintf(setting, sizeof setting, "output_dir=%s", nameless[i]);
+        assert_fails(CR_INVALID, "does not end in a name", cr_config_read_with(path, settings, 1, &config));
+        assert_non_null(strstr(cr_error_message(), "output_dir"));
+    }
+    static const char *const named[][2] = {{"out/", "out"}, {"/out//", "/out"}, {"../out", "../out"},
+                                           {"...", "..."},  {".o", ".o"},       {"a.", "a."}};
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++) {
+        char setting[32];
+        const char *const settings[] = {setting};
+        snprintf(setting, sizeof setting, "output_dir=%s", named[i][0]);
+        assert_ok(cr_config_read_with(path, settings, 1, &config));
+        assert_string_equal(config.tuning.output_dir, named[i][1]);
+        cr_config_release(&config);
+    }
+    assert_ok(cr_file_write(path, cr_slice_of_string("model_name_or_path: m\noutput_dir: \"\"\n"), false));
+    assert_fails(CR_INVALID, "does not end in a name", cr_config_read(path, &config));
+    unlink(path);
+}
+
 // With CARREL_WRITE_DOCS in the environment the file is written instead.
 static void test_documentation_is_of_this_table(void **state)
 {
@@ -163,6 +194,7 @@ int main(void)
         cmocka_unit_test(test_job_says_nothing_of_the_servers_machine),
         cmocka_unit_test(test_rounds_decide_the_schedule),
         cmocka_unit_test(test_settings_of_a_command_line),
+        cmocka_unit_test(test_a_result_has_a_name),
         cmocka_unit_test(test_documentation_is_of_this_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,6 +24,7 @@ struct settings {
     struct cr_size_list layers;
     struct cr_record_list silos;
     size_t deep;
+    char *place;
 };
 
 static const char *const modes[] = {"lora", "full", NULL};
@@ -47,6 +48,7 @@ static const struct cr_option options[] = {
     {.key = "training.seed", .type = CR_OPTION_SEED, AT(seed), .fallback = "42"},
     {.key = "training.inner.deep", .type = CR_OPTION_SIZE, AT(deep)},
     {.key = "mode", .type = CR_OPTION_CHOICE, AT(mode), .fallback = "lora", .choices = modes},
+    {.key = "place", .type = CR_OPTION_STRING, AT(place), .fallback = "here"},
     {.key = "silos", .type = CR_OPTION_RECORDS, AT(silos), .records = &silo_table},
 };
 static const struct cr_option_table table = {options, sizeof options / sizeof *options,
@@ -150,6 +152,8 @@ static void wrong_files_are_refused(void **state)
         {"---\n", "path is missing"},
         {"path: null\n", "x.yaml:1: path: a value is required"},
         {"path:\n", "x.yaml:1: path: no value"},
+        {"path: a\nplace: null\n", "x.yaml:2: place: a value is required, not null"},
+        {"path: a\nnote:\n", "x.yaml:2: note: no value (write null for none)"},
         {"- path\n", "x.yaml:1: a map of settings is wanted"},
         {"path\n", "a map of settings is wanted"},
         {"path: a\n\npaths: b\n", "x.yaml:3: unknown key \"paths\" (did you mean \"path\"?)"},
@@ -270,6 +274,8 @@ static void one_key_can_be_overridden(void **state)
         {"lora.target_modules", "\xff", "invalid UTF-8"},
         {"path", "\xff", "path: invalid UTF-8"},
         {"path", "null", "path: a value is required"},
+        {"place", "~", "place: a value is required"},
+        {"place", "", "place: no value"},
         {"silos", "[]", "only be given in a file"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
@@ -305,6 +311,7 @@ static void written_reads_back(void **state)
                         "  inner:\n"
                         "    deep: 3\n"
                         "mode: lora\n"
+                        "place: \"here\"\n"
                         "silos:\n"
                         "  - name: \"a\"\n"
                         "    weight: 1\n"

@@ -87,13 +87,13 @@ static void test_name(void **state)
 {
     (void)state;
     static const char *const pairs[][2] = {
-        {"adapter", "adapter.run"}, {"a/b", "a/b.run"}, {"../x", "../x.run"}};
-    for (size_t i = 0; i < 3; i++) {
+        {"adapter", "adapter.run"}, {"a/b", "a/b.run"}, {"../x", "../x.run"}, {"no/such//", "no/such.run"}};
+    for (size_t i = 0; i < 4; i++) {
         CR_FREE char *path = NULL;
         assert_ok(cr_run_dir_path(pairs[i][0], &path));
         assert_string_equal(path, pairs[i][1]);
     }
-    static const char *const same[] = {".", "", "./", "../%s/"};
+    static const char *const same[] = {".", "", "./", "../%s/."};
     char *here = realpath(".", NULL);
     assert_non_null(here);
     for (size_t i = 0; i < 4; i++) { // what has no name of its own gets the directory's
@@ -105,6 +105,10 @@ static void test_name(void **state)
         assert_string_equal(path, expected);
     }
     free(here);
+    char *path = NULL;
+    static const char *const nameless[] = {"/", "//", "/..", "/./"};
+    for (size_t i = 0; i < 4; i++)
+        assert_fails(CR_INVALID, "the root has no name", cr_run_dir_path(nameless[i], &path));
 }
 
 static void test_goes_on(void **state)
