@@ -16,8 +16,10 @@ static enum cr_status print_tally(const struct cr_tally *tally, bool choices, bo
     if (json)
         CR_TRY(cr_append_format(&out,
                                 "{\"loss\": %.9g, \"tokens\": %zu, \"perplexity\": %.9g, \"accuracy\": %.9g, "
-                                "\"examples\": %zu, \"exact_match\": %.9g",
-                                loss, tally->labelled, exp(loss), accuracy, tally->examples, exact));
+                                "\"examples\": %zu, \"exact_match\": %.9g, \"skipped\": %zu, "
+                                "\"bad_rows\": %zu",
+                                loss, tally->labelled, exp(loss), accuracy, tally->examples, exact,
+                                tally->skipped, tally->bad_rows));
     else
         CR_TRY(cr_append_format(&out,
                                 "loss %.4f nats per labelled token (perplexity %.4g) over %zu tokens\n"
@@ -52,7 +54,8 @@ enum cr_status cr_command_eval(int argc, char **argv)
         {"max-length", CR_FLAG_SIZE, &options.max_length, "N", "tokens kept of a row (the model's context)"},
         {"limit", CR_FLAG_SIZE, &options.limit, "N", "rows read at most (all)"},
         {"json", CR_FLAG_BOOL, &json, NULL,
-         "one JSON object: loss, tokens, perplexity, accuracy, examples, exact_match, choice_accuracy"},
+         "one JSON object: loss, tokens, perplexity, accuracy, examples, exact_match, skipped, bad_rows, "
+         "choice_accuracy"},
     };
     const struct cr_flags flags = {
         "carrel eval --model DIR [--adapter DIR] --data FILE [options]",
@@ -79,6 +82,6 @@ enum cr_status cr_command_eval(int argc, char **argv)
     CR_TRY(cr_open_model(&model, &open));
     if (options.max_length == 0) options.max_length = cr_session_context(&open.session);
     struct cr_tally tally = {0};
-    CR_TRY(cr_session_evaluate(&open.session, data, &options, &tally));
+    CR_TRY(cr_session_evaluate(&open.session, data, &options, &cr_model_warnings, &tally));
     return print_tally(&tally, options.all_choices, json);
 }

@@ -12,6 +12,8 @@ static void show_warning(void *context, const struct cr_event *event)
         fprintf(stderr, "carrel: warning: %s\n", event->message);
 }
 
+const struct cr_event_sink cr_model_warnings = {.receive = show_warning};
+
 enum cr_status cr_chat_template_named(const char *name, enum cr_chat_template *out)
 {
     if (!name) name = cr_chat_names[CR_CHAT_DEFAULT];
@@ -33,10 +35,9 @@ enum cr_status cr_open_model(const struct cr_model_flags *flags, struct cr_open_
     else if (flags->dtype && strcmp(flags->dtype, "bfloat16") != 0)
         return cr_fail(CR_INVALID, "--dtype: \"%s\" is neither bfloat16 nor float32", flags->dtype);
     CR_CLEANUP(cr_open_model_release) struct cr_open_model open = {0};
-    const struct cr_event_sink sink = {.receive = show_warning};
     CR_TRY(cr_compute_new(flags->threads, &open.compute));
-    CR_TRY(cr_session_open(flags->model, flags->adapter, dtype, flags->in_8bit, open.compute, &sink,
-                           &open.session));
+    CR_TRY(cr_session_open(flags->model, flags->adapter, dtype, flags->in_8bit, open.compute,
+                           &cr_model_warnings, &open.session));
     *out = open;
     open = (struct cr_open_model){0};
     return CR_OK;

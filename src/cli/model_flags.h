@@ -34,7 +34,9 @@ struct cr_open_model {
     struct cr_session session;
 };
 
-// Warnings go to stderr.
+extern const struct cr_event_sink cr_model_warnings; // to stderr
+
+// Warnings go there.
 enum cr_status cr_open_model(const struct cr_model_flags *flags, struct cr_open_model *out);
 void cr_open_model_release(struct cr_open_model *open);
 

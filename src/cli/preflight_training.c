@@ -155,7 +155,8 @@ static enum cr_status check_forward(struct preflight *preflight)
     struct cr_dataset_options options = cr_data_options(&preflight->config->data);
     options.limit = ROWS;
     struct cr_tally tally = {0};
-    if (cr_session_evaluate(&preflight->session, preflight->config->data.train, &options, &tally) != CR_OK)
+    if (cr_session_evaluate(&preflight->session, preflight->config->data.train, &options, NULL, &tally) !=
+        CR_OK)
         return cr_check_failure(preflight->checks, "forward");
     double loss = tally.loss_sum / (double)tally.labelled;
     double guess = log((double)preflight->session.model->config.vocabulary);

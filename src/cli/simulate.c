@@ -184,7 +184,7 @@ static enum cr_status evaluate(struct simulation *simulation)
         const struct cr_silo_config *silo = silo_at(simulation, i);
         struct cr_tally tally = {0};
         if (!silo->eval) continue;
-        status = cr_session_evaluate(&session, silo->eval, &options, &tally);
+        status = cr_session_evaluate(&session, silo->eval, &options, &sink, &tally);
         if (status == CR_OK)
             cr_emit(&sink, CR_EVENT_INFO, "simulate.eval", NULL, CR_FIELD_TEXT("silo", silo->name),
                     CR_FIELD("loss", tally.loss_sum / (double)tally.labelled),
@@ -196,6 +196,29 @@ static enum cr_status evaluate(struct simulation *simulation)
     return status;
 }
 
+static void free_tokenizer(struct cr_tokenizer **tokenizer)
+{
+    cr_tokenizer_free(*tokenizer);
+}
+
+// Before the work: whether the files that are used after it can be.
+static enum cr_status check_held_out(const struct simulation *simulation)
+{
+    const struct cr_tuning_config *tuning = &simulation->config.tuning;
+    const struct cr_dataset_options options = cr_data_options(&tuning->data);
+    CR_CLEANUP(free_tokenizer) struct cr_tokenizer *tokenizer = NULL;
+    for (size_t i = 0; i < simulation->config.silos.count; i++) {
+        const struct cr_silo_config *silo = silo_at(simulation, i);
+        struct cr_dataset *data = NULL;
+        if (!silo->eval) continue;
+        if (!tokenizer) CR_TRY(cr_tokenizer_open(tuning->model_name_or_path, &tokenizer));
+        enum cr_status status = cr_dataset_open(silo->eval, tokenizer, &options, &data);
+        cr_dataset_free(data);
+        if (status != CR_OK) return cr_fail_within(status, "silo %s: eval", silo->name);
+    }
+    return CR_OK;
+}
+
 static enum cr_status simulate(struct simulation *simulation)
 {
     if (simulation->config.silos.count == 0)
@@ -204,6 +227,7 @@ static enum cr_status simulate(struct simulation *simulation)
         if (!cr_file_exists(silo_at(simulation, i)->data))
             return cr_fail(CR_NOT_FOUND, "%s: silo %s: data: %s does not exist", simulation->path,
                            silo_at(simulation, i)->name, silo_at(simulation, i)->data);
+    CR_TRY(check_held_out(simulation));
     cr_child_catch_signals();
     CR_TRY(cr_allocate(simulation->config.silos.count, sizeof *simulation->silos, &simulation->silos));
     for (size_t i = 0; i < simulation->config.silos.count; i++)

@@ -70,7 +70,7 @@ static enum cr_status train(struct cr_trainer *trainer, const struct cr_config *
     CR_TRY(cr_trainer_save(trainer, config->tuning.output_dir));
     CR_TRY(cr_resume_end(&resume));
     struct cr_tally held_out = {0};
-    if (config->tuning.data.eval) CR_TRY(cr_trainer_evaluate(trainer, config->tuning.data.eval, &held_out));
+    if (config->tuning.data.eval) CR_TRY(cr_trainer_evaluate(trainer, &held_out));
     cr_emit(&sink, CR_EVENT_INFO, "tune.done", NULL, CR_FIELD_TEXT("output", config->tuning.output_dir),
             CR_FIELD("steps", tally.steps), CR_FIELD("loss", tally.loss_sum / (double)tally.labelled),
             CR_FIELD("seconds", cr_clock_monotonic() - began));
@@ -92,8 +92,6 @@ static enum cr_status tune(const struct cr_config *config, struct cr_progress *p
     if (!config->tuning.data.train)
         return cr_fail(CR_INVALID, "data.train: not given: what is to be learned?");
     CR_TRY(make_place_of_result(config->tuning.output_dir));
-    if (config->tuning.data.eval && !cr_file_exists(config->tuning.data.eval))
-        return cr_fail(CR_NOT_FOUND, "data.eval: %s does not exist", config->tuning.data.eval);
     struct cr_event_sink sink = cr_progress_sink(progress);
     cr_harden_tell(&sink);
     struct cr_compute *compute;

@@ -146,6 +146,7 @@ static enum cr_status take_job(struct client *client, const struct cr_message *m
     CR_TRY(put_string(&tuning->model_name_or_path, client->options->model));
     CR_TRY(put_string(&tuning->data.train, client->options->data));
     tuning->threads = client->options->threads;
+    cr_free(&tuning->data.eval); // a silo trains; a job of ours names none
     if (tuning->slicing.accelerators.count > 0)
         return cr_fail(CR_PROTOCOL, "the server's job names an accelerator, which is each silo's own");
     CR_TRY(put_strings(&tuning->slicing.accelerators, &client->options->accelerators));

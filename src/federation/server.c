@@ -268,7 +268,7 @@ enum cr_status cr_server_open_learner(const struct cr_server *server, const stru
                                       void **out)
 {
     struct cr_config own = *server->config; // shallow: strings stay the original's
-    own.tuning.data.train = NULL;
+    own.tuning.data.train = own.tuning.data.eval = NULL;
     return server->kind->open(&own, sink, out);
 }
 

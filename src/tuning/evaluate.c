@@ -25,6 +25,8 @@ void cr_tally_add(struct cr_tally *sum, const struct cr_tally *more)
     sum->examples += more->examples;
     sum->exact += more->exact;
     sum->chosen += more->chosen;
+    sum->skipped += more->skipped;
+    sum->bad_rows += more->bad_rows;
     sum->tokens += more->tokens;
     sum->steps += more->steps;
 }

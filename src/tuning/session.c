@@ -4,6 +4,8 @@
 #include "tuning/evaluate.h"
 #include "tuning/peft.h"
 
+#include <stdio.h>
+
 enum { TOGETHER_ROWS = 1024 }; // of a walk, where examples are short
 
 struct cr_dataset_options cr_data_options(const struct cr_data_config *config)
@@ -85,8 +87,24 @@ static enum cr_status evaluate_data(const struct cr_session *session, const stru
     return status;
 }
 
+void cr_warn_of_rows(const struct cr_dataset *data, const char *what, const struct cr_event_sink *sink)
+{
+    char message[1024];
+    size_t skipped = cr_dataset_skipped(data), bad = cr_dataset_bad_rows(data);
+    if (skipped > 0) {
+        snprintf(message, sizeof message, "%zu rows of the %s have no labelled token and are left out",
+                 skipped, what);
+        cr_emit(sink, CR_EVENT_WARNING, "train.warning", message, CR_FIELD("skipped", skipped));
+    }
+    if (bad == 0) return;
+    snprintf(message, sizeof message, "%zu bad rows of the %s are left out; the first: %s", bad, what,
+             cr_dataset_first_bad(data));
+    cr_emit(sink, CR_EVENT_WARNING, "train.warning", message, CR_FIELD("bad_rows", bad));
+}
+
 enum cr_status cr_session_evaluate(const struct cr_session *session, const char *data_path,
-                                   const struct cr_dataset_options *options, struct cr_tally *tally)
+                                   const struct cr_dataset_options *options, const struct cr_event_sink *sink,
+                                   struct cr_tally *tally)
 {
     size_t context = cr_session_context(session);
     if (options->max_length > context)
@@ -94,7 +112,12 @@ enum cr_status cr_session_evaluate(const struct cr_session *session, const char 
                        options->max_length, context, prefix_of(session) ? " after the prefix" : "");
     struct cr_dataset *data;
     CR_TRY(cr_dataset_open(data_path, session->tokenizer, options, &data));
+    cr_warn_of_rows(data, "data", sink);
     enum cr_status status = evaluate_data(session, data, tally);
+    if (status == CR_OK) {
+        tally->skipped += cr_dataset_skipped(data);
+        tally->bad_rows += cr_dataset_bad_rows(data);
+    }
     cr_dataset_free(data);
     return status == CR_OK ? CR_OK : cr_fail_within(status, "%s", data_path);
 }

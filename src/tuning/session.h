@@ -32,9 +32,14 @@ const struct cr_tuned *cr_session_tuned(const struct cr_session *session);
 size_t cr_session_context(const struct cr_session *session);
 
 // Adds the loss and accuracy over a file (text/dataset.h says which forms) to `tally`. Examples are as the
-// options say; max_length over cr_session_context is CR_INVALID.
+// options say; max_length over cr_session_context is CR_INVALID. `sink` (may be NULL) gets cr_warn_of_rows.
 enum cr_status cr_session_evaluate(const struct cr_session *session, const char *data_path,
-                                   const struct cr_dataset_options *options, struct cr_tally *tally);
+                                   const struct cr_dataset_options *options, const struct cr_event_sink *sink,
+                                   struct cr_tally *tally);
+
+// An event "train.warning" where rows of `what` ("training data") have no labelled token, and one where some
+// could not be read.
+void cr_warn_of_rows(const struct cr_dataset *data, const char *what, const struct cr_event_sink *sink);
 
 // The type to compute in: what was asked for (enum cr_compute_dtype), or F32 where the processor has no bf16
 // products, and then with an event "train.warning".

@@ -61,6 +61,17 @@ static enum cr_status open_data(struct cr_trainer *trainer, const struct cr_tuni
     return cr_stream_new(trainer->seed, "order of examples", &trainer->shuffle);
 }
 
+// Read before the work: what is wrong with it is better known then than after days of training.
+static enum cr_status open_held_out(struct cr_trainer *trainer, const char *path)
+{
+    struct cr_dataset_options options = trainer->data_options;
+    options.append_eos = false;
+    if (!path) return CR_OK;
+    trainer->held_out_path = path;
+    enum cr_status status = cr_dataset_open(path, trainer->tokenizer, &options, &trainer->held_out);
+    return status == CR_OK ? CR_OK : cr_fail_within(status, "data.eval");
+}
+
 static int larger_first(const void *left, const void *right)
 {
     size_t a, b;
@@ -177,17 +188,8 @@ static void announce(const struct cr_trainer *trainer)
         parameters += item->rows * (item->columns > 0 ? item->columns : 1);
     }
     size_t examples = cr_dataset_count(trainer->data);
-    if (cr_dataset_skipped(trainer->data) > 0)
-        cr_emit(&trainer->sink, CR_EVENT_WARNING, "train.warning",
-                "some rows of the training data have no labelled token and are left out",
-                CR_FIELD("skipped", cr_dataset_skipped(trainer->data)));
-    size_t bad = cr_dataset_bad_rows(trainer->data);
-    if (bad > 0) {
-        char message[1024];
-        snprintf(message, sizeof message, "%zu bad rows of the training data are left out; the first: %s",
-                 bad, cr_dataset_first_bad(trainer->data));
-        cr_emit(&trainer->sink, CR_EVENT_WARNING, "train.warning", message, CR_FIELD("bad_rows", bad));
-    }
+    cr_warn_of_rows(trainer->data, "training data", &trainer->sink);
+    if (trainer->held_out) cr_warn_of_rows(trainer->held_out, "held-out data", &trainer->sink);
     cr_emit(&trainer->sink, CR_EVENT_INFO, "train.begin", NULL, CR_FIELD("parameters", parameters),
             CR_FIELD("trainable", trainer->structure->parameters.count), CR_FIELD("examples", examples),
             CR_FIELD("steps", trainer->total_steps), CR_FIELD("memory", memory_in_use(trainer)));
@@ -200,6 +202,7 @@ static enum cr_status build(struct cr_trainer *trainer, const struct cr_tuning_c
     if (config->data.train && lanes > 1) CR_TRY(cr_lanes_new(lanes, &trainer->lanes));
     CR_TRY(open_model(trainer, config));
     CR_TRY(open_data(trainer, config));
+    CR_TRY(open_held_out(trainer, config->data.eval));
     size_t rows, sequences;
     CR_TRY(most_rows(trainer, &rows, &sequences));
     // What trains nothing needs neither gradients nor moments.
@@ -252,6 +255,7 @@ void cr_trainer_free(struct cr_trainer *trainer)
     free(trainer->order);
     cr_packs_release(&trainer->packs);
     cr_dataset_free(trainer->data);
+    cr_dataset_free(trainer->held_out);
     cr_tokenizer_free(trainer->tokenizer);
     cr_slicing_close(trainer->slicing);
     cr_model_free(trainer->model);
@@ -356,12 +360,10 @@ enum cr_status cr_trainer_run(struct cr_trainer *trainer, size_t steps, struct c
     return CR_OK;
 }
 
-enum cr_status cr_trainer_evaluate(struct cr_trainer *trainer, const char *data_path, struct cr_tally *tally)
+enum cr_status cr_trainer_evaluate(struct cr_trainer *trainer, struct cr_tally *tally)
 {
-    struct cr_dataset *data;
-    struct cr_dataset_options options = trainer->data_options;
-    options.append_eos = false;
-    CR_TRY(cr_dataset_open(data_path, trainer->tokenizer, &options, &data));
+    const struct cr_dataset *data = trainer->held_out;
+    if (!data) return cr_fail(CR_INVALID, "data.eval: not given: this trainer has nothing to evaluate on");
     struct cr_structure *structure = trainer->structure;
     struct cr_tally sum = {0};
     if (structure->kind->begin_evaluation) structure->kind->begin_evaluation(structure);
@@ -369,11 +371,10 @@ enum cr_status cr_trainer_evaluate(struct cr_trainer *trainer, const char *data_
     if (status == CR_OK)
         status = cr_evaluate(trainer->model, trainer->walks[0].pass, &structure->tuned, data,
                              trainer->walks[0].batch, &sum);
-    cr_dataset_free(data);
-    if (status != CR_OK) return cr_fail_within(status, "%s", data_path);
+    if (status != CR_OK) return cr_fail_within(status, "%s", trainer->held_out_path);
     cr_tally_add(tally, &sum);
-    cr_emit(&trainer->sink, CR_EVENT_INFO, "train.eval", data_path, CR_FIELD("step", trainer->step),
-            CR_FIELD("loss", sum.loss_sum / (double)sum.labelled),
+    cr_emit(&trainer->sink, CR_EVENT_INFO, "train.eval", trainer->held_out_path,
+            CR_FIELD("step", trainer->step), CR_FIELD("loss", sum.loss_sum / (double)sum.labelled),
             CR_FIELD("accuracy", (double)sum.correct / (double)sum.labelled),
             CR_FIELD("labelled", sum.labelled));
     return CR_OK;

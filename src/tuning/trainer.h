@@ -20,6 +20,8 @@ struct cr_tally {
     size_t examples; // evaluated
     size_t exact;    // of these, every label is the arg max
     size_t chosen;   // of these, no other label word is likelier than the right one, where choices were made
+    size_t skipped;  // rows of the file evaluated that have no labelled token
+    size_t bad_rows; // rows of it that could not be read
     size_t tokens;   // rows in all
     size_t steps;    // optimiser steps
 };
@@ -29,8 +31,8 @@ void cr_tally_add(struct cr_tally *sum, const struct cr_tally *more);
 // Opens model, tokenizer and data, makes the tuned structure and its initial values (from config->seed), and
 // sizes all memory. Where config->data.train is NULL no training data is opened: such a trainer (a federation
 // server's) has parameters, digest, evaluation and saving; cr_trainer_total_steps is 0 and cr_trainer_run is
-// refused with CR_INVALID. `compute` and the strings of config->data must outlive it. Events: "train.begin",
-// "train.step", "train.eval", "train.warning".
+// refused with CR_INVALID. config->data.eval, where given, is read too and kept. `compute` and the strings of
+// config->data must outlive it. Events: "train.begin", "train.step", "train.eval", "train.warning".
 enum cr_status cr_trainer_new(const struct cr_tuning_config *config, struct cr_compute *compute,
                               const struct cr_event_sink *sink, struct cr_trainer **out);
 void cr_trainer_free(struct cr_trainer *trainer); // NULL is allowed
@@ -63,10 +65,10 @@ enum cr_status cr_trainer_run(struct cr_trainer *trainer, size_t steps, struct c
 // Forgets the optimiser's moments (its step counter too); the schedule goes on.
 void cr_trainer_reset_optimizer(struct cr_trainer *trainer);
 
-// Loss and accuracy over a file with the present parameters; dropout off. Examples are made as the training
-// data's are (max_length, train_on_prompt), except that the end of a text row is not scored: a file has one
-// loss, here and in cr_session_evaluate.
-enum cr_status cr_trainer_evaluate(struct cr_trainer *trainer, const char *data_path, struct cr_tally *tally);
+// Loss and accuracy over config->data.eval with the present parameters; dropout off. Examples are made as the
+// training data's are (max_length, train_on_prompt), except that the end of a text row is not scored: a file
+// has one loss, here and in cr_session_evaluate.
+enum cr_status cr_trainer_evaluate(struct cr_trainer *trainer, struct cr_tally *tally);
 
 // The tuned structure as a PEFT directory (LoRA, prefix tuning), or the whole model as a Transformers
 // directory (full) with the base's config.json and tokenizer. Files are of mode 0600. Parameters that are NaN

@@ -43,8 +43,10 @@ struct cr_trainer {
     struct cr_model *model;
     struct cr_slicing *slicing; // NULL where the frozen products are computed here
     struct cr_tokenizer *tokenizer;
-    struct cr_dataset *data; // NULL for a trainer without training data
-    struct cr_packs packs;   // what a batch counts: of one example each without packing
+    struct cr_dataset *data;     // NULL for a trainer without training data
+    struct cr_dataset *held_out; // NULL without data.eval
+    const char *held_out_path;
+    struct cr_packs packs; // what a batch counts: of one example each without packing
     struct cr_structure *structure;
     struct cr_optimizer_state optimizer;
     struct cr_lanes *lanes;        // of training; NULL: one

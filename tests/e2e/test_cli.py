@@ -30,7 +30,8 @@ def tune_config(folder):
 class Commands(unittest.TestCase):
     def fails(self, code, sentence, *arguments):
         result = carrel(*arguments)
-        error = result.stderr.decode()
+        said = result.stderr.decode().splitlines(keepends=True)
+        error = "".join(line for line in said if not line.startswith("hardened: "))  # how a run that begins is protected
         self.assertEqual(result.returncode, code, error)
         self.assertIn(sentence, error)
         self.assertEqual(len(error.strip().split("\n")), 1, error)
@@ -90,7 +91,45 @@ class Commands(unittest.TestCase):
             self.fails(3, "output_dir: %s: there is a file" % config, "serve", config, "--set", "output_dir=" + config)
             self.fails(2, "output_dir: \"/\" does not end in a name", "tune", config, "--set", "output_dir=/")
             self.assertFalse(os.path.exists("/.run"))
-            self.fails(3, "data.eval: none.jsonl does not exist", "tune", config, "--set", "data.eval=none.jsonl")
+            self.fails(3, "data.eval: none.jsonl: No such file", "tune", config, "--set", "data.eval=none.jsonl")
+
+    def test_held_out_data_is_read_before_the_work(self):
+        with tempfile.TemporaryDirectory() as folder:
+            config, held_out = tune_config(folder), os.path.join(folder, "eval.jsonl")
+            for text, why in (("", "the file is empty"), ("{", "eval.jsonl:1"), ('{"text": 3}\n', "must be a string"),
+                              ('{"text": ""}\n', "no row can be trained on")):
+                with open(held_out, "w") as file:
+                    file.write(text)
+                self.fails(2, "data.eval: " + held_out, "tune", config, "--set", "data.eval=" + held_out)
+                self.fails(2, why, "tune", config, "--set", "data.eval=" + held_out)
+            self.assertEqual(os.listdir(os.path.join(folder, "out")), [])
+            with open(config) as file:
+                settings = json.load(file)
+            settings["silos"] = [{"name": "ann", "data": os.path.join(folder, "rows.jsonl"), "eval": held_out}]
+            settings["federation"] = {"state_dir": os.path.join(folder, "server")}
+            with open(config, "w") as file:
+                json.dump(settings, file)
+            self.fails(2, "silo ann: eval: " + held_out, "simulate", config)
+            self.assertFalse(os.path.exists(os.path.join(folder, "server")))
+
+    def test_eval_counts_what_it_passes_over(self):
+        with tempfile.TemporaryDirectory() as folder:
+            rows = os.path.join(folder, "held.jsonl")
+            with open(rows, "w") as file:
+                file.write('{"text": "After lunch"}\n{"text": 3}\n{"text": ""}\n{"text": "the doctor wrote"}\n')
+            command = ["eval", "--model", DEMO, "--data", rows]
+            self.fails(2, rows + ":2", *command)
+            done = carrel(*command, "--max-bad-rows", "1", "--json")
+            found = json.loads(done.stdout)
+            self.assertEqual((found["examples"], found["bad_rows"], found["skipped"]), (2, 1, 1))
+            warnings = done.stderr.decode().splitlines()
+            self.assertEqual(len(warnings), 2)
+            self.assertIn("1 rows of the data have no labelled token", warnings[0])
+            self.assertIn("1 bad rows of the data are left out; the first: %s:2" % rows, warnings[1])
+            config = tune_config(folder)
+            tuned = carrel("tune", config, "--json", "--set", "data.eval=" + rows, "--set", "data.max_bad_rows=1")
+            told = [json.loads(line) for line in tuned.stdout.splitlines()]
+            self.assertIn(1, [event.get("bad_rows") for event in told if event["event"] == "train.warning"], tuned.stderr)
 
     def test_weights_that_are_no_numbers(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -212,7 +212,7 @@ static void check_prefix_adapter(struct cr_trainer *trainer, const char *directo
     assert_ok(cr_session_open(model, adapter, CR_COMPUTE_FLOAT32, false, compute, NULL, &session));
     struct cr_dataset_options options = {.max_length = 48};
     struct cr_tally tally = {0};
-    assert_ok(cr_session_evaluate(&session, data, &options, &tally));
+    assert_ok(cr_session_evaluate(&session, data, &options, NULL, &tally));
     double apart = tally.loss_sum / (double)tally.labelled - number(expected, "eval_loss");
     print_message("%s: saved embeddings within %.1e, loss of PEFT's within %.1e\n", directory, error, apart);
     assert_true(error < 1e-3);

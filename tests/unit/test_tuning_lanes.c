@@ -274,6 +274,7 @@ static void products_alternate(void **state)
     (void)state;
     struct cr_compute *compute = new_compute(1);
     struct cr_tuning_config config = alternating(CR_METHOD_LORA, 2, 3);
+    config.data.eval = data;
     struct cr_trainer *trainer = new_trainer(&config, compute);
     struct cr_tally tally = {0};
     double norm;
@@ -282,7 +283,7 @@ static void products_alternate(void **state)
     assert_true(each > 10 && outside.products == 3 * each && outside.products < MOST_PRODUCTS);
     for (size_t i = 0; i < outside.products; i++) assert_int_equal(outside.lane[i], i < 2 * each ? i % 2 : 0);
     outside.products = 0;
-    assert_ok(cr_trainer_evaluate(trainer, data, &tally));
+    assert_ok(cr_trainer_evaluate(trainer, &tally));
     for (size_t i = 0; i < outside.products; i++) assert_int_equal(outside.lane[i], 0);
     cr_trainer_free(trainer);
     cr_compute_free(compute);
@@ -297,6 +298,7 @@ static void a_run_is_taken_up_at_any_step(void **state)
     for (int method = CR_METHOD_LORA; method <= CR_METHOD_PREFIX_TUNING; method++) {
         struct cr_tuning_config config = alternating(method, 5, 1);
         struct outcome whole = run(&config, 2, STEPS);
+        config.data.eval = data;
         struct cr_trainer *first = new_trainer(&config, compute);
         struct cr_tally before = {0};
         for (size_t at = 0; at < STEPS; at++) {
@@ -311,7 +313,7 @@ static void a_run_is_taken_up_at_any_step(void **state)
             assert_same(&whole, resumed);
             cr_trainer_free(second);
             assert_ok(cr_trainer_run(first, 1, &before, NULL, NULL));
-            assert_ok(cr_trainer_evaluate(first, data, &evaluation)); // leaves no trace
+            assert_ok(cr_trainer_evaluate(first, &evaluation)); // leaves no trace
         }
         struct cr_trainer *plain;
         config.training.lanes = 1;

@@ -356,11 +356,12 @@ static void a_session_measures_what_a_trainer_measures(void **state)
     (void)state;
     char *modules[] = {all_linear}, train[] = "tests/golden/lora-gqa-tied/data.jsonl";
     struct cr_tuning_config run = small_run(train, modules, 1);
+    run.data.eval = train;
     struct cr_trainer *trainer;
     assert_ok(cr_trainer_new(&run, compute, NULL, &trainer));
     struct cr_tally tally = {0}, base = {0}, tuned = {0}, alone = {0};
     assert_ok(cr_trainer_run(trainer, 12, &tally, NULL, NULL));
-    assert_ok(cr_trainer_evaluate(trainer, train, &tuned));
+    assert_ok(cr_trainer_evaluate(trainer, &tuned));
     assert_ok(cr_trainer_save(trainer, path_in("tuned")));
     cr_trainer_free(trainer);
 
@@ -368,17 +369,17 @@ static void a_session_measures_what_a_trainer_measures(void **state)
     CR_CLEANUP(cr_session_release) struct cr_session session = {0};
     assert_ok(
         cr_session_open(SMALL_MODEL, path_in("tuned"), CR_COMPUTE_FLOAT32, false, compute, NULL, &session));
-    assert_ok(cr_session_evaluate(&session, train, &options, &alone));
+    assert_ok(cr_session_evaluate(&session, train, &options, NULL, &alone));
     assert_true(fabs(alone.loss_sum / tuned.loss_sum - 1) < 1e-6);
     assert_int_equal(alone.labelled, tuned.labelled);
     assert_int_equal(alone.correct, tuned.correct);
     cr_session_release(&session);
     assert_ok(cr_session_open(SMALL_MODEL, NULL, CR_COMPUTE_FLOAT32, false, compute, NULL, &session));
     assert_null(cr_session_tuned(&session));
-    assert_ok(cr_session_evaluate(&session, train, &options, &base));
+    assert_ok(cr_session_evaluate(&session, train, &options, NULL, &base));
     assert_true(tuned.loss_sum < 0.98 * base.loss_sum);
     options.max_length = 65;
-    assert_fails(CR_INVALID, "context is 64", cr_session_evaluate(&session, train, &options, &base));
+    assert_fails(CR_INVALID, "context is 64", cr_session_evaluate(&session, train, &options, NULL, &base));
 }
 
 // The first 20 stories as rows of JSONL.
@@ -411,7 +412,7 @@ static void stories260k_has_its_reference_loss(void **state)
     assert_ok(cr_session_open(stories, NULL, CR_COMPUTE_FLOAT32, false, compute, NULL, &session));
     struct cr_dataset_options options = {.max_length = 512};
     struct cr_tally tally = {0};
-    assert_ok(cr_session_evaluate(&session, data, &options, &tally));
+    assert_ok(cr_session_evaluate(&session, data, &options, NULL, &tally));
     double loss = tally.loss_sum / (double)tally.labelled;
     print_message("stories260K: %.4f nats over %zu tokens\n", loss, tally.labelled);
     assert_true(fabs(loss - 1.334) < 0.002);
