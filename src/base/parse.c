@@ -49,6 +49,12 @@ bool cr_parse_number(const char *text, double *out)
     return true;
 }
 
+bool cr_ends_with(const char *text, const char *end)
+{
+    size_t size = strlen(text), length = strlen(end);
+    return size >= length && strcmp(text + size - length, end) == 0;
+}
+
 size_t cr_edit_distance(const char *a, const char *b)
 {
     size_t a_length = strlen(a), b_length = strlen(b);

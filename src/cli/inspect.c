@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/parse.h"
 #include "channel/token.h"
 #include "federation/config.h"
 #include "format/json.h"
@@ -14,7 +15,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 
 enum { JSON_LIMIT = 64 << 20, WHOLE_LENGTH = 1 << 20, TOKEN_LIMIT = 4096, PREFIX = 16 };
@@ -361,12 +361,6 @@ static enum cr_status say_json(struct report *report, const char *path, const ch
     return say_data(report, path, tokenizer);
 }
 
-static bool ends_with(const char *path, const char *end)
-{
-    size_t size = strlen(path), wanted = strlen(end);
-    return size >= wanted && strcasecmp(path + size - wanted, end) == 0;
-}
-
 // Reads the start of a file; *size is less than PREFIX where the file is.
 static enum cr_status read_prefix(const char *path, unsigned char prefix[PREFIX], size_t *size)
 {
@@ -383,13 +377,13 @@ static enum cr_status say_file(struct report *report, const char *path, const ch
     unsigned char prefix[PREFIX] = {0};
     size_t size = 0;
     CR_TRY(read_prefix(path, prefix, &size));
-    if (ends_with(path, ".yaml") || ends_with(path, ".yml")) return say_settings(report, path);
-    if (ends_with(path, ".safetensors") || (size > 8 && prefix[8] == '{' && prefix[7] == 0))
+    if (cr_ends_with(path, ".yaml") || cr_ends_with(path, ".yml")) return say_settings(report, path);
+    if (cr_ends_with(path, ".safetensors") || (size > 8 && prefix[8] == '{' && prefix[7] == 0))
         return say_safetensors(report, path);
     if (size >= 8 && memcmp(prefix, "carrel1.", 8) == 0) return say_token_file(report, path);
     size_t at = 0;
     while (at < size && memchr(" \t\r\n", prefix[at], 4)) at++;
-    if (ends_with(path, ".jsonl") || ends_with(path, ".tsv") ||
+    if (cr_ends_with(path, ".jsonl") || cr_ends_with(path, ".tsv") ||
         (at < size && (prefix[at] == '{' || prefix[at] == '[')))
         return say_json(report, path, tokenizer);
     return cr_fail(CR_INVALID,

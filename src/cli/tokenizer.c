@@ -77,15 +77,9 @@ static enum cr_status add_rows(struct corpus *corpus, const char *path)
     }
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t size = strlen(text), length = strlen(end);
-    return size >= length && strcmp(text + size - length, end) == 0;
-}
-
 static enum cr_status add_file(struct corpus *corpus, const char *path)
 {
-    if (ends_with(path, ".jsonl") || ends_with(path, ".json")) return add_rows(corpus, path);
+    if (cr_ends_with(path, ".jsonl") || cr_ends_with(path, ".json")) return add_rows(corpus, path);
     size_t start = corpus->bytes.size, bad_at;
     CR_TRY(read_input(path, &corpus->bytes));
     if (!cr_utf8_valid((struct cr_slice){corpus->bytes.data + start, corpus->bytes.size - start}, &bad_at))
@@ -115,7 +109,7 @@ static enum cr_status write_config(const char *directory, const struct cr_bpe_op
 static enum cr_status write_trained(const char *output, const struct cr_bpe_options *options,
                                     struct cr_slice json)
 {
-    if (ends_with(output, ".json")) return cr_file_write(output, json, false);
+    if (cr_ends_with(output, ".json")) return cr_file_write(output, json, false);
     CR_TRY(cr_directory_make(output, false));
     CR_FREE char *path = NULL;
     CR_TRY(cr_path_join(output, "tokenizer.json", &path));

@@ -1,4 +1,5 @@
 // Which tensors a model has, by name and shape, and whether a checkpoint has them.
+#include "base/parse.h"
 #include "model/weights.h"
 
 #include <stdarg.h>
@@ -150,19 +151,13 @@ static enum cr_status check_parameter(const struct cr_model *model,
                    parameter->name, cr_buffer_text(&shape), rows, columns);
 }
 
-static bool ends_with(const char *name, const char *end)
-{
-    size_t length = strlen(name), tail = strlen(end);
-    return length >= tail && strcmp(name + length - tail, end) == 0;
-}
-
 // Old checkpoints hold the rotation's frequencies or attention's mask, which follow from the configuration,
 // and some hold a copy of a tied head, which Transformers ignores too.
 static bool harmless(const struct cr_model *model, const char *name)
 {
-    if (ends_with(name, ".rotary_emb.inv_freq")) return true;
+    if (cr_ends_with(name, ".rotary_emb.inv_freq")) return true;
     if (model->config.layout == CR_LAYOUT_GPT2 &&
-        (ends_with(name, ".attn.bias") || ends_with(name, ".attn.masked_bias")))
+        (cr_ends_with(name, ".attn.bias") || cr_ends_with(name, ".attn.masked_bias")))
         return true;
     return model->config.tied_head && strcmp(name, "lm_head.weight") == 0;
 }

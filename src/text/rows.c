@@ -1,6 +1,7 @@
 #include "text/rows.h"
 
 #include "base/file.h"
+#include "base/parse.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,15 +21,9 @@ static void skip_space(struct cr_row_reader *rows)
     while (peek(rows) == ' ' || peek(rows) == '\t' || peek(rows) == '\n' || peek(rows) == '\r') step(rows);
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t size = strlen(text), end_size = strlen(end);
-    return size >= end_size && strcmp(text + size - end_size, end) == 0;
-}
-
 enum cr_status cr_row_reader_open(const char *path, struct cr_row_reader *out)
 {
-    struct cr_row_reader rows = {.path = path, .line = 1, .lines_of_tabs = ends_with(path, ".tsv")};
+    struct cr_row_reader rows = {.path = path, .line = 1, .lines_of_tabs = cr_ends_with(path, ".tsv")};
     CR_TRY(cr_file_map(path, &rows.file));
     if (rows.file.size >= 3 && memcmp(rows.file.data, "\xef\xbb\xbf", 3) == 0)
         rows.at = 3; // a byte order mark

@@ -286,6 +286,8 @@ static void words_are_parsed_whole(void **state)
     for (size_t i = 0; i < sizeof no_number / sizeof *no_number; i++)
         assert_false(cr_parse_number(no_number[i], &number));
     assert_true(number == -1.5e-3);
+    assert_true(cr_ends_with("a.tsv", ".tsv") && cr_ends_with("", "") && cr_ends_with("x", "x"));
+    assert_false(cr_ends_with("a.tsv", ".ts") || cr_ends_with("sv", ".tsv") || cr_ends_with("a.TSV", ".tsv"));
     assert_int_equal(cr_edit_distance("kitten", "sitting"), 3);
     const char *const names[] = {"learning_rate", "warmup_steps"};
     assert_string_equal(cr_nearest_name("learn_rate", names, 2), names[0]);
