@@ -131,7 +131,7 @@ static const struct cr_option options[] = {
     {.key = "data.label_prompt",
      .type = CR_OPTION_STRING,
      AT(tuning.data.label_prompt),
-     .fallback = "\"" CR_LABEL_PROMPT "\"",
+     .fallback = CR_LABEL_PROMPT,
      .help = "For a .tsv: what stands before the label word, with {text} where the sentence goes."},
     {.key = "data.packing",
      .type = CR_OPTION_BOOL,

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "federation/config.h"
 #include "text/chat.h"
+#include "text/dataset.h"
 
 #include <stdio.h>
 
@@ -25,6 +26,7 @@ static void test_defaults(void **state)
     assert_int_equal(config.federation.weighting, CR_WEIGHTING_LABELLED_TOKENS);
     assert_int_equal(cr_config_min_clients(&config), 1);
     assert_null(config.tuning.data.train);
+    assert_string_equal(config.tuning.data.label_prompt, CR_LABEL_PROMPT); // what `carrel eval` has too
     cr_config_release(&config);
 }
 
