@@ -55,7 +55,7 @@ static void rewrite(const struct settings *settings)
     struct cr_buffer first = {0}, second = {0};
     struct settings again;
     check(cr_options_write(&table, settings, &first) == CR_OK);
-    check(cr_options_parse(&table, cr_buffer_slice(&first), "again", &again) == CR_OK);
+    check(cr_options_parse(&table, cr_buffer_slice(&first), "again", &again, NULL) == CR_OK);
     check(cr_options_write(&table, &again, &second) == CR_OK);
     check(cr_slice_equal(cr_buffer_slice(&first), cr_buffer_slice(&second)));
     cr_options_release(&table, &again);
@@ -68,7 +68,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const uint8_t *zero = size > 0 ? memchr(data, 0, size) : NULL;
     size_t length = zero ? (size_t)(zero - data) : size;
     struct settings settings;
-    if (cr_options_parse(&table, (struct cr_slice){data, length}, "fuzz", &settings) != CR_OK) return 0;
+    if (cr_options_parse(&table, (struct cr_slice){data, length}, "fuzz", &settings, NULL) != CR_OK) return 0;
     rewrite(&settings);
     if (zero) {
         char *value = strndup((const char *)zero + 1, size - length - 1);

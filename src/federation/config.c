@@ -1,9 +1,7 @@
-#include "federation/config.h"
+#include "federation/config_check.h"
 
 #include "base/thread.h"
 #include "text/dataset.h"
-
-#include <string.h>
 
 static const char *const dtypes[] = {"bfloat16", "float32", NULL};
 static const char *const methods[] = {"lora", "full", "prefix_tuning", NULL};
@@ -36,7 +34,19 @@ static const struct cr_option_table silo_table = {
     .struct_size = sizeof(struct cr_silo_config),
 };
 
+static bool uses_lora(const void *config)
+{
+    return ((const struct cr_config *)config)->tuning.method == CR_METHOD_LORA;
+}
+
+static bool uses_prefix(const void *config)
+{
+    return ((const struct cr_config *)config)->tuning.method == CR_METHOD_PREFIX_TUNING;
+}
+
 #define AT(member) .offset = offsetof(struct cr_config, member)
+#define WITH_LORA .useful = uses_lora, .with = "method: lora"
+#define WITH_PREFIX .useful = uses_prefix, .with = "method: prefix_tuning"
 
 // Bounds are there to catch slips of the pen and to keep sums of products within size_t, not to set a policy.
 static const struct cr_option options[] = {
@@ -148,6 +158,7 @@ static const struct cr_option options[] = {
      .help = "Rows of a file that may be passed over because they cannot be read; one more is an error."},
 
     {.key = "lora.r",
+     WITH_LORA,
      .type = CR_OPTION_SIZE,
      AT(tuning.lora.r),
      .fallback = "8",
@@ -155,6 +166,7 @@ static const struct cr_option options[] = {
      .most = 65536,
      .help = "Rank of the adapters."},
     {.key = "lora.lora_alpha",
+     WITH_LORA,
      .type = CR_OPTION_NUMBER,
      AT(tuning.lora.lora_alpha),
      .fallback = "16",
@@ -162,6 +174,7 @@ static const struct cr_option options[] = {
      .most = 1e6,
      .help = "The adapter's product is scaled by lora_alpha / r."},
     {.key = "lora.lora_dropout",
+     WITH_LORA,
      .type = CR_OPTION_NUMBER,
      AT(tuning.lora.lora_dropout),
      .fallback = "0",
@@ -169,6 +182,7 @@ static const struct cr_option options[] = {
      .most = 0.99,
      .help = "Probability with which an adapter's input is dropped."},
     {.key = "lora.target_modules",
+     WITH_LORA,
      .type = CR_OPTION_STRINGS,
      AT(tuning.lora.target_modules),
      .fallback = "[]",
@@ -176,6 +190,7 @@ static const struct cr_option options[] = {
          "Names of the linears that get an adapter, or all-linear; empty: as PEFT chooses for the family, "
          "q_proj and v_proj, or c_attn for gpt2."},
     {.key = "lora.layers_to_transform",
+     WITH_LORA,
      .type = CR_OPTION_SIZES,
      AT(tuning.lora.layers_to_transform),
      .fallback = "[]",
@@ -183,12 +198,14 @@ static const struct cr_option options[] = {
      .most = 65535,
      .help = "Layers that get adapters, counted from 0; empty: all."},
     {.key = "lora.use_rslora",
+     WITH_LORA,
      .type = CR_OPTION_BOOL,
      AT(tuning.lora.use_rslora),
      .fallback = "false",
      .help = "Scale by lora_alpha / sqrt(r) instead."},
 
     {.key = "prefix_tuning.num_virtual_tokens",
+     WITH_PREFIX,
      .type = CR_OPTION_SIZE,
      AT(tuning.prefix_tuning.num_virtual_tokens),
      .fallback = "20",
@@ -196,12 +213,14 @@ static const struct cr_option options[] = {
      .most = 65536,
      .help = "Trained keys and values of each layer. They take as many places of the model's context."},
     {.key = "prefix_tuning.prefix_projection",
+     WITH_PREFIX,
      .type = CR_OPTION_BOOL,
      AT(tuning.prefix_tuning.prefix_projection),
      .fallback = "false",
      .help = "Train an embedding and two linears that make the keys and values, instead of these themselves. "
              "What is saved is what they make."},
     {.key = "prefix_tuning.encoder_hidden_size",
+     WITH_PREFIX,
      .type = CR_OPTION_SIZE,
      AT(tuning.prefix_tuning.encoder_hidden_size),
      .fallback = "0",
@@ -247,7 +266,7 @@ static const struct cr_option options[] = {
      .type = CR_OPTION_NUMBER,
      AT(tuning.training.adam_epsilon),
      .fallback = "1e-8",
-     .least = 0,
+     .least = CR_LEAST_ADAM_EPSILON,
      .most = 1,
      .help = "AdamW: added to the root of the mean of squared gradients."},
     {.key = "training.momentum",
@@ -433,71 +452,22 @@ static const struct cr_option options[] = {
      .help = "The silos that `carrel simulate` starts."},
 };
 
+enum { OPTIONS = sizeof options / sizeof *options };
+
 const struct cr_option_table cr_config_table = {
     .options = options,
-    .count = sizeof options / sizeof *options,
+    .count = OPTIONS,
     .struct_size = sizeof(struct cr_config),
 };
 
-enum cr_status cr_config_check_name(const char *name)
+// What was read is `config`'s own until it is found right.
+static enum cr_status take(enum cr_status status, struct cr_config *config, struct cr_config *out)
 {
-    size_t length = strlen(name);
-    if (length == 0 || length > 63 || strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != length)
-        return cr_fail(CR_INVALID, "\"%.80s\" is no name: 1 to 63 lower-case letters, digits and hyphens",
-                       name);
-    return CR_OK;
-}
-
-// What concerns several keys at once.
-static enum cr_status check(const struct cr_config *config, const char *name)
-{
-    const struct cr_federation_config *federation = &config->federation;
-    if (config->tuning.random_init && config->tuning.method != CR_METHOD_FULL)
-        return cr_fail(CR_INVALID, "%s: random_init: only method full can start from random weights", name);
-    if (federation->local_steps == 0 && !(federation->local_epochs > 0))
-        return cr_fail(CR_INVALID, "%s: federation: local_steps and local_epochs are both 0", name);
-    const struct cr_silo_config *silos = config->silos.items;
-    for (size_t i = 0; i < config->silos.count; i++) {
-        enum cr_status status = cr_config_check_name(silos[i].name);
-        if (status != CR_OK) return cr_fail_within(status, "%s: silos", name);
-        for (size_t j = 0; j < i; j++)
-            if (strcmp(silos[i].name, silos[j].name) == 0)
-                return cr_fail(CR_INVALID, "%s: silos: %s is listed twice", name, silos[i].name);
-    }
-    if (config->silos.count > 0 && federation->min_clients > config->silos.count)
-        return cr_fail(CR_INVALID, "%s: federation.min_clients is %zu, but silos lists %zu", name,
-                       federation->min_clients, config->silos.count);
-    return CR_OK;
-}
-
-// The run directory has the result's name with .run behind: a result must have one. Slashes behind it go.
-static enum cr_status name_output(char *directory, const char *name)
-{
-    size_t size = strlen(directory);
-    while (size > 0 && directory[size - 1] == '/') size--;
-    size_t start = size;
-    while (start > 0 && directory[start - 1] != '/') start--;
-    size_t dots = strspn(directory + start, ".");
-    if (size == start || (size - start <= 2 && dots >= size - start))
-        return cr_fail(CR_INVALID,
-                       "%s: output_dir: \"%s\" does not end in a name (the run directory is that name with "
-                       ".run behind)",
-                       name, directory);
-    directory[size] = 0;
-    return CR_OK;
-}
-
-static enum cr_status checked(enum cr_status read, struct cr_config *config, const char *name,
-                              struct cr_config *out)
-{
-    if (read != CR_OK) return read;
-    enum cr_status status = check(config, name);
-    if (status != CR_OK) {
+    if (status == CR_OK)
+        *out = *config;
+    else
         cr_config_release(config);
-        return status;
-    }
-    *out = *config;
-    return CR_OK;
+    return status;
 }
 
 enum cr_status cr_config_read(const char *path, struct cr_config *out)
@@ -505,35 +475,26 @@ enum cr_status cr_config_read(const char *path, struct cr_config *out)
     return cr_config_read_with(path, NULL, 0, out);
 }
 
-static enum cr_status override(struct cr_config *config, const char *setting)
-{
-    const char *equals = strchr(setting, '=');
-    if (!equals) return cr_fail(CR_INVALID, "--set %s: KEY=VALUE is wanted", setting);
-    CR_FREE char *key = strndup(setting, (size_t)(equals - setting));
-    if (!key) return cr_fail(CR_NO_MEMORY, "out of memory");
-    enum cr_status status = cr_options_set(&cr_config_table, config, key, equals + 1);
-    return status == CR_OK ? CR_OK : cr_fail_within(status, "--set");
-}
-
 enum cr_status cr_config_read_with(const char *path, const char *const *settings, size_t count,
                                    struct cr_config *out)
 {
     struct cr_config config;
-    CR_TRY(cr_options_read(&cr_config_table, path, &config));
+    size_t lines[OPTIONS];
+    CR_TRY(cr_options_read(&cr_config_table, path, &config, lines));
     enum cr_status status = CR_OK;
-    for (size_t i = 0; status == CR_OK && i < count; i++) status = override(&config, settings[i]);
-    if (status == CR_OK) status = name_output(config.tuning.output_dir, path);
-    if (status != CR_OK) {
-        cr_config_release(&config);
-        return status;
-    }
-    return checked(CR_OK, &config, path, out);
+    for (size_t i = 0; status == CR_OK && i < count; i++)
+        status = cr_options_override(&cr_config_table, &config, settings[i], lines);
+    if (status == CR_OK) status = cr_config_check(&config, path, lines);
+    if (status == CR_OK) status = cr_config_check_files(&config, path, lines);
+    return take(status, &config, out);
 }
 
 enum cr_status cr_config_parse(struct cr_slice yaml, const char *name, struct cr_config *out)
 {
     struct cr_config config;
-    return checked(cr_options_parse(&cr_config_table, yaml, name, &config), &config, name, out);
+    size_t lines[OPTIONS];
+    CR_TRY(cr_options_parse(&cr_config_table, yaml, name, &config, lines));
+    return take(cr_config_check(&config, name, lines), &config, out);
 }
 
 void cr_config_release(struct cr_config *config)

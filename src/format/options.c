@@ -107,9 +107,9 @@ static enum cr_status scalar_text(const struct reader *reader, const char *path,
 }
 
 static enum cr_status read_map(struct reader *reader, const struct cr_option_table *table, void *config,
-                               const char *prefix, const char *shown, bool *given);
+                               const char *prefix, const char *shown, size_t *lines);
 static enum cr_status read_whole_map(struct reader *reader, const struct cr_option_table *table, void *config,
-                                     const char *shown);
+                                     const char *shown, size_t *lines);
 
 static enum cr_status within(const struct reader *reader, enum cr_status status, const char *path)
 {
@@ -148,7 +148,7 @@ static enum cr_status read_record(struct reader *reader, const struct cr_option 
         return fail_here(reader, cr_buffer_text(&shown), "a map is wanted");
     void *record;
     CR_TRY(cr_option_add_record(option, list, &record));
-    return read_whole_map(reader, option->records, record, cr_buffer_text(&shown));
+    return read_whole_map(reader, option->records, record, cr_buffer_text(&shown), NULL);
 }
 
 union list {
@@ -216,7 +216,7 @@ static enum cr_status append_path(struct cr_buffer *out, const char *prefix, con
 // One key of a map, which is the current event, and its value. Keys of one map lead to different options, or
 // to sections with different first options, so `here`, by that index, finds duplicates.
 static enum cr_status read_member(struct reader *reader, const struct cr_option_table *table, void *config,
-                                  const char *prefix, const char *shown, bool *given, bool *here)
+                                  const char *prefix, const char *shown, size_t *lines, bool *here)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer path_text = {0};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer shown_text = {0};
@@ -238,27 +238,28 @@ static enum cr_status read_member(struct reader *reader, const struct cr_option_
     }
     if (here[index]) return fail_here(reader, full, "given twice");
     here[index] = true;
+    size_t line = line_of(reader);
     CR_TRY(next(reader));
     if (option) {
-        given[index] = true;
+        lines[index] = line;
         return read_value(reader, option, full, cr_option_field(option, config));
     }
     if (is_empty(reader)) return CR_OK; // a section whose keys are all commented out
     if (reader->event.type != YAML_MAPPING_START_EVENT)
         return fail_here(reader, full, "a map of settings is wanted");
-    return read_map(reader, table, config, path, full, given);
+    return read_map(reader, table, config, path, full, lines);
 }
 
 // From a map's start to its end. `prefix` is the map's place in the table, `shown` its place in the file.
 static enum cr_status read_map(struct reader *reader, const struct cr_option_table *table, void *config,
-                               const char *prefix, const char *shown, bool *given)
+                               const char *prefix, const char *shown, size_t *lines)
 {
     CR_FREE bool *here = NULL;
     CR_TRY(cr_allocate(table->count, sizeof *here, &here));
     for (;;) {
         CR_TRY(next(reader));
         if (reader->event.type == YAML_MAPPING_END_EVENT) return CR_OK;
-        CR_TRY(read_member(reader, table, config, prefix, shown, given, here));
+        CR_TRY(read_member(reader, table, config, prefix, shown, lines, here));
     }
 }
 
@@ -267,18 +268,19 @@ static enum cr_status set_defaults(const struct cr_option_table *table, void *co
 // A map by a whole table: defaults first, required keys last. The current event is the map's start, or, for a
 // file with nothing in it, anything else.
 static enum cr_status read_whole_map(struct reader *reader, const struct cr_option_table *table, void *config,
-                                     const char *shown)
+                                     const char *shown, size_t *lines)
 {
-    CR_FREE bool *given = NULL;
+    CR_FREE size_t *given = NULL;
     CR_TRY(cr_allocate(table->count, sizeof *given, &given));
     CR_TRY(set_defaults(table, config));
     size_t line = line_of(reader);
     if (reader->event.type == YAML_MAPPING_START_EVENT)
         CR_TRY(read_map(reader, table, config, "", shown, given));
     for (size_t i = 0; i < table->count; i++)
-        if (table->options[i].required && !given[i])
+        if (table->options[i].required && given[i] == 0)
             return cr_fail(CR_INVALID, "%s:%zu: %s%s%s is missing", reader->name, line, shown,
                            *shown ? "." : "", table->options[i].key);
+    if (lines) memcpy(lines, given, table->count * sizeof *lines);
     return CR_OK;
 }
 
@@ -291,13 +293,14 @@ static enum cr_status read_end(struct reader *reader)
     return CR_OK;
 }
 
-static enum cr_status read_document(struct reader *reader, const struct cr_option_table *table, void *config)
+static enum cr_status read_document(struct reader *reader, const struct cr_option_table *table, void *config,
+                                    size_t *lines)
 {
-    if (reader->event.type == YAML_STREAM_END_EVENT) return read_whole_map(reader, table, config, "");
+    if (reader->event.type == YAML_STREAM_END_EVENT) return read_whole_map(reader, table, config, "", lines);
     CR_TRY(next(reader)); // past the document's start
     if (reader->event.type != YAML_MAPPING_START_EVENT && !is_empty(reader))
         return cr_fail(CR_INVALID, "%s:%zu: a map of settings is wanted", reader->name, line_of(reader));
-    CR_TRY(read_whole_map(reader, table, config, ""));
+    CR_TRY(read_whole_map(reader, table, config, "", lines));
     return read_end(reader);
 }
 
@@ -336,7 +339,7 @@ static enum cr_status set_defaults(const struct cr_option_table *table, void *co
 }
 
 enum cr_status cr_options_parse(const struct cr_option_table *table, struct cr_slice yaml, const char *name,
-                                void *config)
+                                void *config, size_t *lines)
 {
     if (yaml.size > MAX_TEXT)
         return cr_fail(CR_INVALID, "%s: %zu bytes of settings, more than the %d allowed", name, yaml.size,
@@ -349,7 +352,7 @@ enum cr_status cr_options_parse(const struct cr_option_table *table, struct cr_s
     CR_TRY(cr_allocate(1, table->struct_size, &filled));
     CR_CLEANUP(close_reader) struct reader reader;
     enum cr_status status = open_reader(&reader, yaml, name);
-    if (status == CR_OK) status = read_document(&reader, table, filled);
+    if (status == CR_OK) status = read_document(&reader, table, filled, lines);
     if (status != CR_OK) {
         cr_options_release(table, filled);
         return status;
@@ -358,17 +361,21 @@ enum cr_status cr_options_parse(const struct cr_option_table *table, struct cr_s
     return CR_OK;
 }
 
-enum cr_status cr_options_read(const struct cr_option_table *table, const char *path, void *config)
+enum cr_status cr_options_read(const struct cr_option_table *table, const char *path, void *config,
+                               size_t *lines)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_TRY(cr_file_read(path, MAX_TEXT, &text));
-    return cr_options_parse(table, cr_buffer_slice(&text), path, config);
+    return cr_options_parse(table, cr_buffer_slice(&text), path, config, lines);
 }
 
 enum cr_status cr_options_set(const struct cr_option_table *table, void *config, const char *key,
                               const char *value)
 {
     const struct cr_option *option = cr_option_find(table, key);
+    if (!option && find_section(table, key) < table->count)
+        return cr_fail(CR_INVALID, "%s: a group of settings: a key within it is wanted (%s, say)", key,
+                       table->options[find_section(table, key)].key);
     if (!option) return cr_option_fail_unknown(table, "settings", key);
     return set_from_text(option, value, cr_option_field(option, config));
 }

@@ -48,6 +48,10 @@ struct cr_option {
     const char *const *choices;            // CHOICE: names, NULL at the end
     const char *help;                      // one sentence or two
     const struct cr_option_table *records; // RECORDS
+    // Whether these settings have a use for it; NULL: all have. One without a use is not written, and
+    // cr_options_check refuses it where it was given, saying "only with `with`".
+    bool (*useful)(const void *config);
+    const char *with;
 };
 
 struct cr_option_table {
@@ -56,19 +60,34 @@ struct cr_option_table {
     size_t struct_size;
 };
 
-// Sets `config` (struct_size bytes, uninitialised) to the defaults, then to what the file says. On failure
+// Sets `config` (struct_size bytes, uninitialised) to the defaults, then to what the file says. `lines`
+// ([table->count], or NULL) gets the line on which each option was given, 0 for one that was not. On failure
 // nothing needs releasing.
-enum cr_status cr_options_read(const struct cr_option_table *table, const char *path, void *config);
+enum cr_status cr_options_read(const struct cr_option_table *table, const char *path, void *config,
+                               size_t *lines);
 enum cr_status cr_options_parse(const struct cr_option_table *table, struct cr_slice yaml, const char *name,
-                                void *config);
+                                void *config, size_t *lines);
 
-// Overrides one option by its key, as a command line does: --set lora.r=16.
+// Sets one option by its key.
 enum cr_status cr_options_set(const struct cr_option_table *table, void *config, const char *key,
                               const char *value);
 
+// A command line's "KEY=VALUE" (--set lora.r=16), which `lines` remembers.
+enum cr_status cr_options_override(const struct cr_option_table *table, void *config, const char *setting,
+                                   size_t *lines);
+
+// Refuses options that were given and have no use. `name` is the file's.
+enum cr_status cr_options_check(const struct cr_option_table *table, const void *config, const char *name,
+                                const size_t *lines);
+
+// Appends where the option was given, "x.yaml:7: lora.r" or "--set: lora.r", to begin an error message with.
+enum cr_status cr_options_append_place(const struct cr_option_table *table, const char *name,
+                                       const size_t *lines, const char *key, struct cr_buffer *out);
+
 void cr_options_release(const struct cr_option_table *table, void *config); // frees strings and lists
 
-// Appends the options as canonical YAML (table order, every key, so that equal settings give equal bytes), or
+// Appends the options as canonical YAML (table order, every useful key, so that equal settings give equal
+// bytes), or
 // as Markdown tables grouped by section for docs/CONFIG.md.
 enum cr_status cr_options_write(const struct cr_option_table *table, const void *config,
                                 struct cr_buffer *out);

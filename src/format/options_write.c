@@ -106,19 +106,20 @@ static enum cr_status append_value(struct cr_buffer *out, const struct cr_option
     return cr_fail(CR_INTERNAL, "option %s has no known type", option->key);
 }
 
-static bool is_wanted(const struct style *style, const char *key)
+static bool is_wanted(const struct style *style, const struct cr_option *option, const void *config)
 {
+    if (option->useful && !option->useful(config)) return false;
     for (size_t i = 0; i < style->key_count; i++)
-        if (strcmp(style->keys[i], key) == 0) return true;
+        if (strcmp(style->keys[i], option->key) == 0) return true;
     return !style->keys;
 }
 
 // Whether a wanted option before the i-th lies in the same section, whose name ends at `length`.
-static bool section_seen(const struct cr_option_table *table, const struct style *style, size_t i,
-                         size_t length)
+static bool section_seen(const struct cr_option_table *table, const void *config, const struct style *style,
+                         size_t i, size_t length)
 {
     for (size_t j = 0; j < i; j++)
-        if (is_wanted(style, table->options[j].key) &&
+        if (is_wanted(style, &table->options[j], config) &&
             strncmp(table->options[j].key, table->options[i].key, length + 1) == 0)
             return true;
     return false;
@@ -148,7 +149,7 @@ static enum cr_status append_map(struct cr_buffer *out, const struct cr_option_t
 {
     for (size_t i = 0; i < table->count; i++) {
         const struct cr_option *option = &table->options[i];
-        if (strncmp(option->key, prefix, prefix_length) != 0 || !is_wanted(style, option->key)) continue;
+        if (strncmp(option->key, prefix, prefix_length) != 0 || !is_wanted(style, option, config)) continue;
         const char *rest = option->key + prefix_length, *dot = strchr(rest, '.');
         if (!dot) {
             if (style->comments) CR_TRY(append_comment(out, option, indent));
@@ -158,7 +159,7 @@ static enum cr_status append_map(struct cr_buffer *out, const struct cr_option_t
             continue;
         }
         size_t length = (size_t)(dot - option->key);
-        if (section_seen(table, style, i, length)) continue;
+        if (section_seen(table, config, style, i, length)) continue;
         if (style->comments && out->size > 0) CR_TRY(cr_append_format(out, "\n"));
         CR_TRY(cr_append_format(out, "%*s%.*s:\n", indent, "", (int)(dot - rest), rest));
         CR_TRY(append_map(out, table, config, style, option->key, length + 1, indent + 2));

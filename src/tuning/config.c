@@ -21,29 +21,31 @@ static enum cr_status check_lora(const struct cr_lora_config *lora)
 
 static enum cr_status check_training(const struct cr_training_config *training)
 {
+    double least_epsilon = training->optim == CR_OPTIMIZER_ADAMW ? CR_LEAST_ADAM_EPSILON : 0;
     const struct {
         const char *key;
-        double value, most;
+        double value, least, most;
     } numbers[] = {
-        {"learning_rate", training->learning_rate, INFINITY},
-        {"weight_decay", training->weight_decay, INFINITY},
-        {"adam_beta1", training->adam_beta1, 1},
-        {"adam_beta2", training->adam_beta2, 1},
-        {"adam_epsilon", training->adam_epsilon, INFINITY},
-        {"momentum", training->momentum, 1},
-        {"max_grad_norm", training->max_grad_norm, INFINITY},
-        {"num_train_epochs", training->num_train_epochs, 1e9},
+        {"learning_rate", training->learning_rate, 0, INFINITY},
+        {"weight_decay", training->weight_decay, 0, INFINITY},
+        {"adam_beta1", training->adam_beta1, 0, 1},
+        {"adam_beta2", training->adam_beta2, 0, 1},
+        {"adam_epsilon", training->adam_epsilon, least_epsilon, INFINITY},
+        {"momentum", training->momentum, 0, 1},
+        {"max_grad_norm", training->max_grad_norm, 0, INFINITY},
+        {"num_train_epochs", training->num_train_epochs, 0, 1e9},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        if (!within(numbers[i].value, 0, numbers[i].most))
-            return cr_fail(CR_INVALID, "training.%s: %g: must be at least 0 and below %g", numbers[i].key,
-                           numbers[i].value, numbers[i].most);
+        if (!within(numbers[i].value, numbers[i].least, numbers[i].most))
+            return cr_fail(CR_INVALID, "training.%s: %g: must be at least %g and below %g", numbers[i].key,
+                           numbers[i].value, numbers[i].least, numbers[i].most);
     if (training->per_device_train_batch_size == 0)
         return cr_fail(CR_INVALID, "training.per_device_train_batch_size: 0: must be at least 1");
     if (training->gradient_accumulation_steps == 0)
         return cr_fail(CR_INVALID, "training.gradient_accumulation_steps: 0: must be at least 1");
     if (training->max_steps == 0 && training->num_train_epochs == 0)
-        return cr_fail(CR_INVALID, "training.max_steps: 0 with num_train_epochs 0: nothing would be trained");
+        return cr_fail(CR_INVALID,
+                       "training.num_train_epochs: 0, and max_steps is 0 too: nothing would be trained");
     return CR_OK;
 }
 

@@ -31,6 +31,9 @@ struct cr_prefix_config {
     size_t encoder_hidden_size; // of the projection; 0: kv_heads·head_dim of the model
 };
 
+// Less would divide by nearly nothing where a gradient's square is too small for float32.
+#define CR_LEAST_ADAM_EPSILON 1e-20
+
 struct cr_training_config {
     int optim; // enum cr_optimizer
     double learning_rate;

@@ -62,6 +62,15 @@ class Commands(unittest.TestCase):
         self.fails(2, "--prompt: text is not UTF-8 at byte 1", "generate", "--model", DEMO, "--prompt", b"a\xff")
         self.fails(2, "no benchmark is called", "bench", "--only", "tune-stop")
         self.fails(3, "/nonexistent.yaml", "tune", "/nonexistent.yaml")
+        with tempfile.TemporaryDirectory() as folder:
+            config = tune_config(folder)
+            self.fails(2, "--set: data: a group of settings", "tune", config, "--set", "data=1")
+            self.fails(2, "--set: \"=1\" is not KEY=VALUE", "tune", config, "--set", "=1")
+            self.fails(2, "--set: output_dir: \"..\" does not end", "tune", config, "--set", "output_dir=..")
+            self.fails(2, "--set: prefix_tuning.num_virtual_tokens: only with method: prefix_tuning", "tune", config,
+                       "--set", "prefix_tuning.num_virtual_tokens=3")
+            self.fails(2, "training.num_train_epochs: 0, and max_steps is 0 too", "tune", config, "--set",
+                       "training.max_steps=0", "--set", "training.num_train_epochs=0")
 
     def test_full_disk(self):
         with open("/dev/full", "wb") as full:

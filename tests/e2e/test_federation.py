@@ -59,15 +59,16 @@ class Results(Federation):
         # Every silo's step takes all of its rows, so that a round is one step on all rows together.
         training = method + "training: {optim: sgd, learning_rate: 0.5, momentum: 0, max_grad_norm: 0, lr_scheduler_type: " \
                    "constant, per_device_train_batch_size: 64, max_steps: 5}\n"
-        pooled = self.config("pooled", training + "data: {max_length: 64, train: %s/pooled.jsonl}" % self.base)
+        lora = "" if method else "target_modules: all-linear"
+        pooled = self.config("pooled", training + "data: {max_length: 64, train: %s/pooled.jsonl}" % self.base, lora)
         result = program("tune", pooled)
         self.assertEqual(result.returncode, 0, result.stderr)
         together = self.config("together", training + "data: {max_length: 64}\nfederation: {rounds: 5, local_steps: 1, "
-                               "state_dir: %s/server}\n" % self.dir + self.silos_text())
+                               "state_dir: %s/server}\n" % self.dir + self.silos_text(), lora)
         result = program("simulate", together)
         self.assertEqual(result.returncode, 0, result.stderr)
         begin = self.config("begin", method + "data: {max_length: 64, train: %s/pooled.jsonl}\ntraining: {optim: sgd, "
-                            "learning_rate: 0, max_steps: 1}" % self.base)
+                            "learning_rate: 0, max_steps: 1}" % self.base, lora)
         self.assertEqual(program("tune", begin).returncode, 0)
         expected = dict(safetensors(self.dir + "/pooled/adapter_model.safetensors"))
         found = dict(safetensors(self.dir + "/together/adapter_model.safetensors"))
@@ -345,7 +346,7 @@ class Commands(Federation):
         for text, sentence in (("federation: {round: 3}", "rounds"), ("federation: {rounds: 8.5}", "rounds"),
                                ("federation: {rounds: 0}", "rounds"), ("silos: [{name: A, data: x}]", "is no name"),
                                ("federation: {address: nowhere}", "no address"),
-                               ("federation: {min_clients: 2}\nsilos: [{name: a, data: x}]", "min_clients is 2"),
+                               ("federation: {min_clients: 2}\nsilos: [{name: a, data: x}]", "federation.min_clients: 2, but silos"),
                                ("federation: {local_epochs: 0}", "local_epochs")):
             self.assert_ends(self.start("serve", self.config("wrong", text)), 2, sentence)
 

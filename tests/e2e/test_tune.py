@@ -142,12 +142,14 @@ class Tune(unittest.TestCase):
         rows = os.path.join(self.output, "other.jsonl")
         with open(rows, "w") as file:
             file.write('{"text": "after lunch"}\n')
-        for setting in ("training.learning_rate=0.1", "lora.r=4", "lora.lora_dropout=0.2", "seed=7", "method=full",
+        for setting in ("training.learning_rate=0.1", "lora.r=4", "lora.lora_dropout=0.2", "seed=7",
                         "data.train=" + rows):
             error, _ = self.start("--set", setting, code=2)
             self.assertEqual(error, "carrel: %s: the state of another run (model, data or settings differ); remove it or "
                              "give --restart to begin anew, or choose another output_dir\n" % self.state)
             self.assertEqual(self.read(self.state), kept)
+        error, _ = self.start("--set", "method=full", code=2)
+        self.assertEqual(error, "carrel: %s:1: lora.lora_dropout: only with method: lora\n" % self.config)
         os.unlink(rows)
         _, events = self.start("--restart", "--set", "training.max_steps=3")
         self.assertIsNone(self.resumed(events))

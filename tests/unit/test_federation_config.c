@@ -55,8 +55,19 @@ static void test_wrong_settings(void **state)
         {"model_name_or_path: m\nsilos: [{name: a b, data: x}]", "is no name"},
         {"model_name_or_path: m\nsilos: [{name: a}]", "data"},
         {"model_name_or_path: m\nfederation: {min_clients: 2}\nsilos: [{name: a, data: x}]",
-         "min_clients is 2"},
-        {"model_name_or_path: m\nfederation: {local_epochs: 0}", "both 0"},
+         "test.yaml:2: federation.min_clients: 2, but silos lists 1"},
+        {"model_name_or_path: m\nfederation: {local_epochs: 0}",
+         "test.yaml:2: federation.local_epochs: 0, and local_steps is 0 too"},
+        {"model_name_or_path: m\nmethod: full\nlora:\n  r: 8", "test.yaml:4: lora.r: only with method: lora"},
+        {"model_name_or_path: m\nprefix_tuning:\n  num_virtual_tokens: 8",
+         "test.yaml:3: prefix_tuning.num_virtual_tokens: only with method: prefix_tuning"},
+        {"model_name_or_path: m\nlora: {num_virtual_tokens: 8}", "unknown key \"lora.num_virtual_tokens\""},
+        {"model_name_or_path: m\nlora: {layers_to_transform: [1, 0, 1]}",
+         "test.yaml:2: lora.layers_to_transform: 1 is listed twice"},
+        {"model_name_or_path: m\nlora: {target_modules: [q_proj, q_proj]}",
+         "test.yaml:2: lora.target_modules: q_proj is listed twice"},
+        {"model_name_or_path: m\ntraining: {adam_epsilon: 0}",
+         "training.adam_epsilon: 0 is out of range (1e-20 to 1)"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct cr_config config;
@@ -122,16 +133,25 @@ static void test_settings_of_a_command_line(void **state)
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     close(fd);
-    assert_ok(cr_file_write(path, cr_slice_of_string("model_name_or_path: m\n"), false));
+    assert_ok(
+        cr_file_write(path, cr_slice_of_string("model_name_or_path: m\nlora: {lora_alpha: 16}\n"), false));
     struct cr_config config;
     static const char *const right[] = {"lora.r=3", "federation.rounds=2"};
-    static const char *const wrong[][1] = {{"lora.r"}, {"lora.q=3"}, {"lora.r=0"}, {"random_init=true"}};
-    static const char *const parts[] = {"KEY=VALUE", "lora.q", "lora.r", "only method full"};
+    static const char *const wrong[][1] = {{"lora.r"}, {"lora.q=3"}, {"lora.r=0"},   {"random_init=true"},
+                                           {"data=1"}, {"=1"},       {"method=full"}};
+    static const char *const parts[] = {
+        "KEY=VALUE",
+        "lora.q",
+        "lora.r",
+        "only method full",
+        "data: a group of settings: a key within it is wanted (data.train, say)",
+        "\"=1\" is not KEY=VALUE",
+        ":2: lora.lora_alpha: only with method: lora"};
     assert_ok(cr_config_read_with(path, right, 2, &config));
     assert_int_equal(config.tuning.lora.r, 3);
     assert_int_equal(config.federation.rounds, 2);
     cr_config_release(&config);
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         assert_fails(CR_INVALID, parts[i], cr_config_read_with(path, wrong[i], 1, &config));
     unlink(path);
 }
@@ -165,6 +185,38 @@ static void test_a_result_has_a_name(void **state)
     unlink(path);
 }
 
+static void test_label_words_are_for_a_tsv(void **state)
+{
+    (void)state;
+    static const char path[] = "/tmp/carrel-config-labels.yaml";
+    static const struct {
+        const char *data, *why; // NULL: all is well
+    } cases[] = {
+        {"data: {train: a.jsonl, label_words: [no, yes]}", ":2: data.label_words: for a .tsv"},
+        {"data: {train: a.jsonl, label_prompt: '{text}?'}", ":2: data.label_prompt: for a .tsv"},
+        {"data: {label_words: [no, yes]}\nsilos: [{name: a, data: a.jsonl}]",
+         ":2: data.label_words: for a .tsv"},
+        {"data: {train: a.tsv, label_words: [no, yes], label_prompt: '{text}?'}", NULL},
+        {"data: {train: a.jsonl, eval: a.tsv, label_words: [no, yes]}", NULL},
+        {"data: {train: a.jsonl, label_words: [no, yes]}\nsilos: [{name: a, data: a.tsv}]", NULL},
+        {"data: {label_words: [no, yes]}", NULL}, // a server: the silos' files are their own
+        {"data: {train: a.jsonl, label_words: [], label_prompt: '{text} Label:'}", NULL}, // as it is written
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[256];
+        struct cr_config config;
+        snprintf(text, sizeof text, "model_name_or_path: m\n%s\n", cases[i].data);
+        assert_ok(cr_file_write(path, cr_slice_of_string(text), false));
+        if (cases[i].why) {
+            assert_fails(CR_INVALID, cases[i].why, cr_config_read(path, &config));
+        } else {
+            assert_ok(cr_config_read(path, &config));
+            cr_config_release(&config);
+        }
+    }
+    unlink(path);
+}
+
 // With CARREL_WRITE_DOCS in the environment the file is written instead.
 static void test_documentation_is_of_this_table(void **state)
 {
@@ -172,12 +224,13 @@ static void test_documentation_is_of_this_table(void **state)
     static const char path[] = "docs/CONFIG.md";
     CR_CLEANUP(cr_buffer_release) struct cr_buffer expected = {0};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer found = {0};
-    assert_ok(cr_append_format(&expected,
-                               "# Settings\n\nOne YAML file drives every command. Unknown keys, and "
-                               "values that are not wholly of their type, are refused. `--set "
-                               "KEY=VALUE` overrides one key.\n\nThis page is made from the table in "
-                               "`src/federation/config.c` (`CARREL_WRITE_DOCS=1 "
-                               "build/release/tests/test_federation_config`).\n\n"));
+    assert_ok(cr_append_format(
+        &expected, "# Settings\n\nOne YAML file drives every command. Unknown keys, and "
+                   "values that are not wholly of their type, are refused, and so are keys of `lora` "
+                   "and `prefix_tuning` with another `method`. `--set "
+                   "KEY=VALUE` overrides one key.\n\nThis page is made from the table in "
+                   "`src/federation/config.c` (`CARREL_WRITE_DOCS=1 "
+                   "build/release/tests/test_federation_config`).\n\n"));
     assert_ok(cr_options_document(&cr_config_table, &expected));
     if (getenv("CARREL_WRITE_DOCS")) assert_ok(cr_file_write(path, cr_buffer_slice(&expected), false));
     assert_ok(cr_file_read(path, 1 << 20, &found));
@@ -196,6 +249,7 @@ int main(void)
         cmocka_unit_test(test_job_says_nothing_of_the_servers_machine),
         cmocka_unit_test(test_rounds_decide_the_schedule),
         cmocka_unit_test(test_settings_of_a_command_line),
+        cmocka_unit_test(test_label_words_are_for_a_tsv),
         cmocka_unit_test(test_a_result_has_a_name),
         cmocka_unit_test(test_documentation_is_of_this_table),
     };

@@ -23,11 +23,16 @@ struct settings {
     struct cr_string_list modules;
     struct cr_size_list layers;
     struct cr_record_list silos;
-    size_t deep;
+    size_t deep, width;
     char *place;
 };
 
 static const char *const modes[] = {"lora", "full", NULL};
+
+static bool is_full(const void *config)
+{
+    return ((const struct settings *)config)->mode == 1;
+}
 
 static const struct cr_option silo_options[] = {
     {.key = "name", .type = CR_OPTION_STRING, .offset = offsetof(struct silo, name), .required = true},
@@ -47,6 +52,7 @@ static const struct cr_option options[] = {
     {.key = "training.learning_rate", .type = CR_OPTION_NUMBER, AT(rate), .fallback = "1e-8", .most = 10},
     {.key = "training.seed", .type = CR_OPTION_SEED, AT(seed), .fallback = "42"},
     {.key = "training.inner.deep", .type = CR_OPTION_SIZE, AT(deep)},
+    {.key = "full.width", .type = CR_OPTION_SIZE, AT(width), .useful = is_full, .with = "mode: full"},
     {.key = "mode", .type = CR_OPTION_CHOICE, AT(mode), .fallback = "lora", .choices = modes},
     {.key = "place", .type = CR_OPTION_STRING, AT(place), .fallback = "here"},
     {.key = "silos", .type = CR_OPTION_RECORDS, AT(silos), .records = &silo_table},
@@ -63,7 +69,7 @@ static void release(struct settings *settings)
 
 static enum cr_status parse(const char *text, struct settings *out)
 {
-    return cr_options_parse(&table, cr_slice_of_string(text), "x.yaml", out);
+    return cr_options_parse(&table, cr_slice_of_string(text), "x.yaml", out, NULL);
 }
 
 static void defaults_hold(void **state)
@@ -237,11 +243,11 @@ static void wrong_files_are_refused(void **state)
     for (size_t i = 0; i < 100000; i++) assert_ok(cr_append_u8(&bomb, '['));
     struct settings settings;
     assert_fails(CR_INVALID, "path: one value is wanted",
-                 cr_options_parse(&table, cr_buffer_slice(&bomb), "x.yaml", &settings));
+                 cr_options_parse(&table, cr_buffer_slice(&bomb), "x.yaml", &settings, NULL));
     for (size_t i = 0; i < 1 << 20; i++) assert_ok(cr_append_u8(&bomb, '#'));
     assert_fails(CR_INVALID, "more than the 1048576 allowed",
-                 cr_options_parse(&table, cr_buffer_slice(&bomb), "x.yaml", &settings));
-    assert_fails(CR_NOT_FOUND, "/nowhere.yaml", cr_options_read(&table, "/nowhere.yaml", &settings));
+                 cr_options_parse(&table, cr_buffer_slice(&bomb), "x.yaml", &settings, NULL));
+    assert_fails(CR_NOT_FOUND, "/nowhere.yaml", cr_options_read(&table, "/nowhere.yaml", &settings, NULL));
 }
 
 static void one_key_can_be_overridden(void **state)
@@ -264,7 +270,9 @@ static void one_key_can_be_overridden(void **state)
         const char *key, *value, *reason;
     } cases[] = {
         {"lora.q", "1", "settings: unknown key \"lora.q\" (did you mean \"lora.r\"?)"},
-        {"lora", "1", "unknown key \"lora\""},
+        {"lora", "1", "lora: a group of settings: a key within it is wanted (lora.r, say)"},
+        {"training.inner", "1", "training.inner: a group of settings"},
+        {"", "1", "unknown key"},
         {"lora.r", "x", "lora.r: \"x\" is not an integer"},
         {"lora.r", "1 ", "not an integer"},
         {"lora.layers", "[1] 2", "lora.layers:1: "},
@@ -285,6 +293,37 @@ static void one_key_can_be_overridden(void **state)
     assert_int_equal(settings.layers.count, 1);
     assert_int_equal(settings.modules.count, 3);
     assert_string_equal(settings.path, "b: # [c");
+}
+
+static void what_has_no_use_is_refused(void **state)
+{
+    (void)state;
+    SETTINGS settings;
+    static const char text[] = "path: a\nfull:\n  width: 3\n";
+    size_t lines[sizeof options / sizeof *options];
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer written = {0};
+    assert_ok(cr_options_parse(&table, cr_slice_of_string(text), "x.yaml", &settings, lines));
+    assert_int_equal(lines[0], 1);
+    assert_int_equal(lines[1], 0);
+    assert_fails(CR_INVALID, "x.yaml:3: full.width: only with mode: full",
+                 cr_options_check(&table, &settings, "x.yaml", lines));
+    assert_ok(cr_options_write(&table, &settings, &written));
+    assert_null(strstr(cr_buffer_text(&written), "full"));
+    assert_ok(cr_options_override(&table, &settings, "mode=full", lines));
+    assert_ok(cr_options_check(&table, &settings, "x.yaml", lines));
+    assert_ok(cr_options_write(&table, &settings, &written));
+    assert_non_null(strstr(cr_buffer_text(&written), "full:\n  width: 3\n"));
+    assert_ok(cr_options_override(&table, &settings, "mode=lora", lines));
+    assert_ok(cr_options_override(&table, &settings, "full.width=4", lines));
+    assert_fails(CR_INVALID, "--set: full.width: only with mode: full",
+                 cr_options_check(&table, &settings, "x.yaml", lines));
+    static const char *const wrong[][2] = {{"=1", "--set: \"=1\" is not KEY=VALUE"},
+                                           {"", "--set: \"\" is not KEY=VALUE"},
+                                           {"lora.r", "--set: \"lora.r\" is not KEY=VALUE"},
+                                           {"lora=8", "--set: lora: a group of settings"},
+                                           {"lora.q=8", "--set: settings: unknown key \"lora.q\""}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_fails(CR_INVALID, wrong[i][1], cr_options_override(&table, &settings, wrong[i][0], lines));
 }
 
 static void written_reads_back(void **state)
@@ -320,7 +359,7 @@ static void written_reads_back(void **state)
                         "    weight: 1\n"
                         "    tags: []\n");
     SETTINGS again;
-    assert_ok(cr_options_parse(&table, cr_buffer_slice(&text), "written", &again));
+    assert_ok(cr_options_parse(&table, cr_buffer_slice(&text), "written", &again, NULL));
     assert_string_equal(again.note, settings.note);
     CR_CLEANUP(cr_buffer_release) struct cr_buffer second = {0};
     assert_ok(cr_options_write(&table, &again, &second));
@@ -333,7 +372,7 @@ static void written_reads_back(void **state)
     assert_non_null(strstr(cr_buffer_text(&text), "note: null\n"));
     assert_non_null(strstr(cr_buffer_text(&text), "silos: []\n"));
     SETTINGS plain_again;
-    assert_ok(cr_options_parse(&table, cr_buffer_slice(&text), "written", &plain_again));
+    assert_ok(cr_options_parse(&table, cr_buffer_slice(&text), "written", &plain_again, NULL));
     assert_null(plain_again.note);
 }
 
@@ -368,6 +407,7 @@ int main(void)
         cmocka_unit_test(plain_words_are_what_the_type_says),
         cmocka_unit_test(wrong_files_are_refused),
         cmocka_unit_test(one_key_can_be_overridden),
+        cmocka_unit_test(what_has_no_use_is_refused),
         cmocka_unit_test(written_reads_back),
         cmocka_unit_test(the_table_documents_itself),
     };

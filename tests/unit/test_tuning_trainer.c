@@ -552,6 +552,14 @@ static void what_cannot_be_trained_is_refused(void **state)
     config.lora.lora_dropout = 1;
     assert_fails(CR_INVALID, "lora_dropout", cr_trainer_new(&config, fixture->compute, NULL, &trainer));
     config = small_run(fixture->all, two_modules, 2);
+    config.training.adam_epsilon = 0;
+    assert_fails(CR_INVALID, "adam_epsilon", cr_trainer_new(&config, fixture->compute, NULL, &trainer));
+    config = small_run(fixture->all, two_modules, 2);
+    config.training.max_steps = 0;
+    config.training.num_train_epochs = 0;
+    assert_fails(CR_INVALID, "num_train_epochs: 0, and max_steps is 0 too",
+                 cr_trainer_new(&config, fixture->compute, NULL, &trainer));
+    config = small_run(fixture->all, two_modules, 2);
     config.random_init = true;
     assert_fails(CR_INVALID, "random_init", cr_trainer_new(&config, fixture->compute, NULL, &trainer));
 }

@@ -1,0 +1,131 @@
+#include "federation/config_check.h"
+
+#include "base/parse.h"
+#include "text/dataset.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum cr_status cr_config_check_name(const char *name)
+{
+    size_t length = strlen(name);
+    if (length == 0 || length > 63 || strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != length)
+        return cr_fail(CR_INVALID, "\"%.80s\" is no name: 1 to 63 lower-case letters, digits and hyphens",
+                       name);
+    return CR_OK;
+}
+
+// Settings with the places that they were given at.
+struct source {
+    const struct cr_config *config;
+    const char *name;
+    const size_t *lines;
+};
+
+CR_PRINTF(3, 4)
+static enum cr_status fail_at(const struct source *source, const char *key, const char *format, ...)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer place = {0};
+    char why[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(why, sizeof why, format, arguments);
+    va_end(arguments);
+    CR_TRY(cr_options_append_place(&cr_config_table, source->name, source->lines, key, &place));
+    return cr_fail(CR_INVALID, "%s: %s", cr_buffer_text(&place), why);
+}
+
+static enum cr_status check_silos(const struct source *source)
+{
+    const struct cr_silo_config *silos = source->config->silos.items;
+    size_t count = source->config->silos.count;
+    for (size_t i = 0; i < count; i++) {
+        enum cr_status status = cr_config_check_name(silos[i].name);
+        if (status != CR_OK) return cr_fail_within(status, "%s: silos", source->name);
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(silos[i].name, silos[j].name) == 0)
+                return fail_at(source, "silos", "%s is listed twice", silos[i].name);
+    }
+    if (count > 0 && source->config->federation.min_clients > count)
+        return fail_at(source, "federation.min_clients", "%zu, but silos lists %zu",
+                       source->config->federation.min_clients, count);
+    return CR_OK;
+}
+
+// What is listed twice counts once, which whoever wrote it did not mean.
+static enum cr_status check_lora(const struct source *source)
+{
+    const struct cr_size_list *layers = &source->config->tuning.lora.layers_to_transform;
+    const struct cr_string_list *modules = &source->config->tuning.lora.target_modules;
+    for (size_t i = 0; i < layers->count; i++)
+        for (size_t j = 0; j < i; j++)
+            if (layers->items[i] == layers->items[j])
+                return fail_at(source, "lora.layers_to_transform", "%zu is listed twice", layers->items[i]);
+    for (size_t i = 0; i < modules->count; i++)
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(modules->items[i], modules->items[j]) == 0)
+                return fail_at(source, "lora.target_modules", "%s is listed twice", modules->items[i]);
+    return CR_OK;
+}
+
+static bool is_tabbed(const char *path)
+{
+    return path && cr_ends_with(path, ".tsv");
+}
+
+// Whether rows of sentence and label may come: a file of them is named, or none is and a silo brings its own.
+static bool may_be_labelled(const struct cr_config *config)
+{
+    const struct cr_data_config *data = &config->tuning.data;
+    const struct cr_silo_config *silos = config->silos.items;
+    bool labelled = is_tabbed(data->train) || is_tabbed(data->eval);
+    for (size_t i = 0; i < config->silos.count; i++)
+        labelled = labelled || is_tabbed(silos[i].data) || is_tabbed(silos[i].eval);
+    return labelled || (!data->train && config->silos.count == 0);
+}
+
+static enum cr_status check_labels(const struct source *source)
+{
+    static const char why[] = "for a .tsv, and no data here is one";
+    const struct cr_data_config *data = &source->config->tuning.data;
+    if (may_be_labelled(source->config)) return CR_OK;
+    if (data->label_words.count > 0) return fail_at(source, "data.label_words", why);
+    if (strcmp(data->label_prompt, CR_LABEL_PROMPT) != 0) return fail_at(source, "data.label_prompt", why);
+    return CR_OK;
+}
+
+enum cr_status cr_config_check(const struct cr_config *config, const char *name, const size_t *lines)
+{
+    const struct source source = {config, name, lines};
+    CR_TRY(cr_options_check(&cr_config_table, config, name, lines));
+    if (config->tuning.random_init && config->tuning.method != CR_METHOD_FULL)
+        return fail_at(&source, "random_init", "only method full can start from random weights");
+    if (config->federation.local_steps == 0 && !(config->federation.local_epochs > 0))
+        return fail_at(&source, "federation.local_epochs", "0, and local_steps is 0 too");
+    CR_TRY(check_lora(&source));
+    return check_silos(&source);
+}
+
+static enum cr_status name_output(const struct source *source)
+{
+    char *directory = source->config->tuning.output_dir;
+    size_t size = strlen(directory);
+    while (size > 0 && directory[size - 1] == '/') size--;
+    size_t start = size;
+    while (start > 0 && directory[start - 1] != '/') start--;
+    size_t length = size - start, dots = strspn(directory + start, ".");
+    if (length == 0 || (length <= 2 && dots >= length))
+        return fail_at(source, "output_dir",
+                       "\"%.200s\" does not end in a name (the run directory is that name with .run behind)",
+                       directory);
+    directory[size] = 0;
+    return CR_OK;
+}
+
+enum cr_status cr_config_check_files(struct cr_config *config, const char *name, const size_t *lines)
+{
+    const struct source source = {config, name, lines};
+    CR_TRY(check_labels(&source));
+    return name_output(&source);
+}

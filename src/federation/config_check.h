@@ -1,0 +1,15 @@
+// What is wrong with settings although each is within its range; for the files behind federation/config.h.
+#ifndef CARREL_FEDERATION_CONFIG_CHECK_H
+#define CARREL_FEDERATION_CONFIG_CHECK_H
+
+#include "federation/config.h"
+
+// `name` is the settings' file, `lines` as cr_options_read and cr_options_override have filled it. CR_INVALID
+// names the place of the setting.
+enum cr_status cr_config_check(const struct cr_config *config, const char *name, const size_t *lines);
+
+// The same of settings that name this machine's files, as a job does not: label words that no data is for,
+// and an output_dir that does not end in a name. Slashes behind a name go.
+enum cr_status cr_config_check_files(struct cr_config *config, const char *name, const size_t *lines);
+
+#endif
