@@ -7,8 +7,10 @@
 
 #include <semaphore.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static const double patience = 120; // seconds without a sign of life in the middle of a question
 enum { MOST_CONNECTIONS = 64 };     // more wait until one has ended
@@ -23,6 +25,36 @@ static struct cr_model *model;
 static struct cr_frozen frozen;
 static struct cr_accelerator accelerator = {.frozen = &frozen, .busy = PTHREAD_MUTEX_INITIALIZER};
 static sem_t places;
+static atomic_int listener = -1;
+static atomic_bool ending;
+
+// A thread of its own waits for the signals that ask for an end: none but the socket file outlives it.
+static void *wait_for_end(void *signals)
+{
+    int number;
+    while (sigwait(signals, &number) != 0) {
+    }
+    int open = atomic_load(&listener);
+    atomic_store(&ending, true);
+    if (open >= 0) cr_socket_withdraw(&open);
+    _exit(cr_exit_code(CR_CANCELLED));
+}
+
+// Before any other thread begins, so that all leave these signals to that one.
+static enum cr_status catch_signals(void)
+{
+    static sigset_t signals;
+    pthread_t thread;
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    if (pthread_sigmask(SIG_BLOCK, &signals, NULL) != 0 ||
+        pthread_create(&thread, NULL, wait_for_end, &signals) != 0)
+        return cr_fail(CR_NO_MEMORY, "no thread can be started to wait for signals");
+    pthread_detach(thread);
+    return CR_OK;
+}
 
 static void *serve(void *argument)
 {
@@ -35,13 +67,13 @@ static void *serve(void *argument)
     return NULL;
 }
 
-static enum cr_status next_visit(int listener, size_t number)
+static enum cr_status next_visit(size_t number)
 {
     struct visit *visit;
     pthread_t thread;
     CR_TRY(cr_allocate(1, sizeof *visit, &visit));
     snprintf(visit->peer, sizeof visit->peer, "connection %zu", number);
-    enum cr_status status = cr_socket_accept(listener, patience, &visit->socket);
+    enum cr_status status = cr_socket_accept(atomic_load(&listener), patience, &visit->socket);
     if (status == CR_OK && pthread_create(&thread, NULL, serve, visit) != 0) {
         cr_socket_close(&visit->socket);
         status = cr_fail(CR_NO_MEMORY, "no thread can be started for %s", visit->peer);
@@ -55,17 +87,20 @@ static enum cr_status next_visit(int listener, size_t number)
 
 static enum cr_status listen_at(const char *address)
 {
-    CR_CLEANUP(cr_socket_close) int listener = -1;
+    int open;
     char name[CR_SOCKET_NAME_SIZE];
-    CR_TRY(cr_socket_listen(address, &listener));
-    CR_TRY(cr_socket_name(listener, name));
+    CR_TRY(cr_socket_listen(address, &open));
+    atomic_store(&listener, open);
+    CR_TRY(cr_socket_name(open, name));
     printf("carrel-accelerator: engine %s, listening on %s\n", accelerator.engine->name, name);
     fflush(stdout);
     sem_init(&places, 0, MOST_CONNECTIONS);
     for (size_t number = 1;; number++) {
         while (sem_wait(&places) != 0) { // a signal
         }
-        CR_TRY(next_visit(listener, number));
+        enum cr_status status = next_visit(number);
+        while (atomic_load(&ending)) pause(); // for the thread that ends the process
+        CR_TRY(status);
     }
 }
 
@@ -79,14 +114,23 @@ static enum cr_status run(const char *directory, const char *address, size_t thr
     return listen_at(address);
 }
 
-int main(int argc, char **argv)
+static enum cr_status print(const struct cr_buffer *text)
+{
+    if (fwrite(text->data, 1, text->size, stdout) != text->size || fflush(stdout) != 0)
+        return cr_fail_errno(CR_IO, "standard output");
+    return CR_OK;
+}
+
+static enum cr_status start(int argc, char **argv)
 {
     const char *directory = NULL, *address = NULL;
-    size_t threads = 0;
+    size_t threads = 0, none;
+    bool version = false, help;
     const struct cr_flag items[] = {
         {"model", CR_FLAG_STRING, &directory, "DIR", "the frozen model: a Hugging Face directory"},
         {"listen", CR_FLAG_STRING, &address, "ADDRESS", "unix:PATH, or host:port"},
         {"threads", CR_FLAG_SIZE, &threads, "N", "threads that compute; 0, the default: one per processor"},
+        {"version", CR_FLAG_BOOL, &version, NULL, "print which carrel-accelerator this is"},
     };
     const struct cr_flags flags = {
         "carrel-accelerator --model DIR --listen ADDRESS [options]",
@@ -96,20 +140,20 @@ int main(int argc, char **argv)
         sizeof items / sizeof *items,
         0,
         0};
-    size_t none;
-    bool help = false;
-    enum cr_status status = cr_flags_parse(&flags, argc, argv, NULL, &none, &help);
-    if (status == CR_OK && help) {
-        struct cr_buffer text = {0};
-        status = cr_flags_help(&flags, &text);
-        if (status == CR_OK) fwrite(text.data, 1, text.size, stdout);
-        cr_buffer_release(&text);
-        if (status == CR_OK) return 0;
-    }
-    if (status == CR_OK && !directory) status = cr_fail(CR_INVALID, "--model DIR is missing");
-    if (status == CR_OK && !address) status = cr_fail(CR_INVALID, "--listen ADDRESS is missing");
-    signal(SIGPIPE, SIG_IGN);
-    if (status == CR_OK) status = run(directory, address, threads);
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(cr_flags_parse(&flags, argc, argv, NULL, &none, &help));
+    if (help) CR_TRY(cr_flags_help(&flags, &text));
+    if (version) CR_TRY(cr_append_format(&text, "carrel-accelerator " CARREL_VERSION "\n"));
+    if (text.size > 0) return print(&text);
+    if (!directory) return cr_fail(CR_INVALID, "--model DIR is missing");
+    if (!address) return cr_fail(CR_INVALID, "--listen ADDRESS is missing");
+    CR_TRY(catch_signals());
+    return run(directory, address, threads);
+}
+
+int main(int argc, char **argv)
+{
+    enum cr_status status = start(argc, argv);
     if (status != CR_OK) fprintf(stderr, "carrel-accelerator: %s\n", cr_error_message());
     return cr_exit_code(status);
 }

@@ -45,7 +45,8 @@ static enum cr_status unix_address(const char *path, struct sockaddr_un *out)
 static enum cr_status resolve(const char *address, bool listens, struct addrinfo **out)
 {
     struct cr_address parts;
-    CR_TRY(cr_address_parse(address, &parts));
+    if (cr_address_parse(address, &parts) != CR_OK)
+        return cr_fail(CR_INVALID, "\"%.300s\" is no address: unix:PATH or host:port is wanted", address);
     char port[8];
     snprintf(port, sizeof port, "%u", parts.port);
     const struct addrinfo wanted = {.ai_socktype = SOCK_STREAM,
@@ -169,6 +170,18 @@ enum cr_status cr_socket_listen(const char *address, int *out)
     *out = fd;
     fd = -1;
     return CR_OK;
+}
+
+void cr_socket_withdraw(int *listener)
+{
+    struct sockaddr_un name = {0};
+    socklen_t size = sizeof name;
+    bool named = getsockname(*listener, (struct sockaddr *)&name, &size) == 0 && name.sun_family == AF_UNIX;
+    (void)shutdown(*listener, SHUT_RDWR); // an accept at it in another thread would keep it open
+    cr_socket_close(listener);
+    if (!named) return;
+    CR_CLEANUP(cr_socket_close) int other = connect_once((const struct sockaddr *)&name, sizeof name, 1);
+    if (other < 0 && errno == ECONNREFUSED) (void)unlink(name.sun_path);
 }
 
 enum cr_status cr_socket_accept(int listener, double patience, int *out)

@@ -14,6 +14,10 @@
 // does, and a file of another kind, is CR_IO. A unix socket is its owner's alone (mode 0600).
 enum cr_status cr_socket_listen(const char *address, int *out);
 
+// Listens no more, and removes the socket file unless somebody else listens at it by now. An accept at it
+// that is under way in another thread fails.
+void cr_socket_withdraw(int *listener);
+
 // The next connection, with this patience in seconds.
 enum cr_status cr_socket_accept(int listener, double patience, int *out);
 

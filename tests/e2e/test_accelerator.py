@@ -267,6 +267,23 @@ class Accelerator(unittest.TestCase):
         client.close()
         end(running)
 
+    def test_takes_its_socket_along(self):
+        for how in signal.SIGTERM, signal.SIGINT:
+            running, _ = self.start("llama-gqa", self.path)
+            self.assertTrue(os.path.exists(self.path[5:]))
+            self.assertEqual((end(running, how), running.returncode), ("", 130))
+            self.assertFalse(os.path.exists(self.path[5:]))
+        # Not one that is another's by now.
+        first, _ = self.start("llama-gqa", self.path)
+        os.unlink(self.path[5:])
+        second, name = self.start("llama-gqa", self.path)
+        end(first)
+        every = matrices(os.path.join(GOLDEN, "llama-gqa"))
+        client = Client(name, 4, checksum(every))
+        self.check(client, every, 0, 0, 1, 0)[1]()
+        client.close()
+        end(second)
+
     def test_another_model_is_refused(self):
         every = matrices(os.path.join(GOLDEN, "llama-gqa"))
         running, name = self.start("llama-mha-tied", self.path)
@@ -281,7 +298,7 @@ class Accelerator(unittest.TestCase):
         for arguments, code, sentence in (
                 ([], 2, "--model DIR is missing"),
                 (["--model", model], 2, "--listen ADDRESS is missing"),
-                (["--model", model, "--listen", "7423"], 2, '"7423" is no address: host:port is wanted'),
+                (["--model", model, "--listen", "7423"], 2, '"7423" is no address: unix:PATH or host:port is wanted'),
                 (["--model", "/nowhere", "--listen", self.path], 3, "/nowhere"),
                 (["--model", model, "--listen", "unix:/nowhere/a"], 3, "unix:/nowhere/a: cannot be listened at"),
                 (["--model", model, "--listen", self.path, "--threads", "-1"], 2, "--threads")):
@@ -292,6 +309,9 @@ class Accelerator(unittest.TestCase):
         asked = subprocess.run([PROGRAM, "--help"], capture_output=True, text=True)
         self.assertEqual((asked.returncode, asked.stderr), (0, ""))
         self.assertIn("--listen ADDRESS", asked.stdout)
+        asked = subprocess.run([PROGRAM, "--version"], capture_output=True, text=True)
+        self.assertEqual((asked.returncode, asked.stderr), (0, ""))
+        self.assertRegex(asked.stdout, r"^carrel-accelerator \d+\.\d+\.\d+\n$")
 
 
 if __name__ == "__main__":
