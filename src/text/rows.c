@@ -168,6 +168,17 @@ static enum cr_status add_turn(struct cr_row_reader *rows, const struct cr_json 
                    cr_buffer_text(&rows->where), place, role_key, (const char *)role.data);
 }
 
+// Conversations that were cut out of longer ones begin with an answer to what is not there. As elsewhere, it
+// is left out.
+static void drop_leading_answer(struct cr_row_reader *rows)
+{
+    struct cr_chat_message *messages = rows->messages;
+    size_t first = rows->message_count > 0 && messages[0].role == CR_CHAT_SYSTEM;
+    if (first == rows->message_count || messages[first].role != CR_CHAT_ASSISTANT) return;
+    rows->message_count--;
+    memmove(messages + first, messages + first + 1, (rows->message_count - first) * sizeof *messages);
+}
+
 static enum cr_status read_chat(struct cr_row_reader *rows)
 {
     bool messages = cr_json_member(rows->json, "messages") != NULL;
@@ -180,6 +191,7 @@ static enum cr_status read_chat(struct cr_row_reader *rows)
     CR_TRY(add_system(rows, list, from ? "from" : "role"));
     for (size_t i = 0; i < cr_json_count(list); i++)
         CR_TRY(add_turn(rows, cr_json_at(list, i), from ? "from" : "role", from ? "value" : "content"));
+    if (!messages) drop_leading_answer(rows);
     return CR_OK;
 }
 

@@ -13,7 +13,8 @@ enum cr_row_kind {
     // (a list of [instruction, output]) may stand beside them. A "text" beside them is not read.
     CR_ROW_ALPACA,
     // {"messages"} or {"conversations"} (ShareGPT): a list of {"role", "content"} or {"from", "value"}; a
-    // "system" may stand beside it
+    // "system" may stand beside it. An assistant's message before the first user's of {"conversations"} is
+    // left out.
     CR_ROW_CHAT,
     CR_ROW_LABELLED, // of a .tsv; a first line whose label is "label" is a heading
 };

@@ -190,6 +190,46 @@ static void assert_shown(const char *wanted, const struct cr_tokenizer *tokenize
     assert_string_equal(cr_buffer_text(&text), wanted);
 }
 
+// A ShareGPT conversation may have been cut out of a longer one; of one by "messages" nothing is left out.
+static void one_who_speaks_before_the_user(void **state)
+{
+    (void)state;
+    static const char *const wrong[][2] = {
+        {"{\"messages\": [{\"role\": \"assistant\", \"content\": \"z\"}, {\"role\": \"user\", \"content\": "
+         "\"q\"}, "
+         "{\"role\": \"assistant\", \"content\": \"a\"}]}",
+         ":1: message 1 is of assistant where user is to speak"},
+        {"{\"conversations\": [{\"from\": \"gpt\", \"value\": \"z\"}]}", ":1: there is no message of a user"},
+        {"{\"conversations\": [{\"from\": \"gpt\", \"value\": \"y\"}, {\"from\": \"gpt\", \"value\": "
+         "\"z\"}]}",
+         "is of assistant where user is to speak"},
+    };
+    struct cr_tokenizer *tokenizer = make_tokenizer("<s>");
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        struct cr_dataset *dataset = NULL;
+        assert_fails(CR_INVALID, wrong[i][1],
+                     open_text(wrong[i][0], tokenizer,
+                               (struct cr_dataset_options){.chat_template = CR_CHAT_PLAIN}, &dataset));
+    }
+    cr_tokenizer_free(tokenizer);
+}
+
+static void a_zero_byte_is_a_character(void **state)
+{
+    (void)state;
+    struct cr_tokenizer *tokenizer = make_tokenizer("<s>");
+    struct cr_dataset *dataset = NULL;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    assert_ok(open_text("{\"text\": \"a\\u0000b\"}", tokenizer, (struct cr_dataset_options){0}, &dataset));
+    struct cr_example example = cr_dataset_at(dataset, 0);
+    assert_int_equal(example.count, 4);
+    assert_ok(cr_tokenizer_decode(tokenizer, example.tokens, example.count, true, &text));
+    assert_int_equal(text.size, 3);
+    assert_memory_equal(text.data, "a\0b", 3);
+    cr_dataset_free(dataset);
+    cr_tokenizer_free(tokenizer);
+}
+
 static void conversations_are_told_by_their_keys(void **state)
 {
     (void)state;
@@ -209,6 +249,9 @@ static void conversations_are_told_by_their_keys(void **state)
          "<s>[s\nq\na</s>", CR_CHAT_PLAIN, true},
         {"{\"conversations\": [{\"from\": \"human\", \"value\": \"q\"}, {\"from\": \"gpt\", \"value\": "
          "\"a\"}], \"system\": \"s\"}",
+         "<s>s\nq\n[a</s>", CR_CHAT_PLAIN, false},
+        {"{\"conversations\": [{\"from\": \"gpt\", \"value\": \"z\"}, {\"from\": \"human\", \"value\": "
+         "\"q\"}, {\"from\": \"gpt\", \"value\": \"a\"}], \"system\": \"s\"}",
          "<s>s\nq\n[a</s>", CR_CHAT_PLAIN, false},
         {"{\"instruction\": \"q\", \"input\": \"i\", \"output\": \"a\", \"system\": \"s\", \"history\": "
          "[[\"h\", \"g\"]]}",
@@ -436,6 +479,8 @@ int main(void)
         cmocka_unit_test(alpaca_prompts_are_masked),
         cmocka_unit_test(long_rows_are_cut),
         cmocka_unit_test(bad_rows_are_named),
+        cmocka_unit_test(one_who_speaks_before_the_user),
+        cmocka_unit_test(a_zero_byte_is_a_character),
         cmocka_unit_test(conversations_are_told_by_their_keys),
         cmocka_unit_test(label_words_are_the_labels),
         cmocka_unit_test(some_bad_rows_are_passed_over),
