@@ -140,6 +140,53 @@ class Commands(unittest.TestCase):
             told = [json.loads(line) for line in tuned.stdout.splitlines()]
             self.assertIn(1, [event.get("bad_rows") for event in told if event["event"] == "train.warning"], tuned.stderr)
 
+    def tune(self, folder, rows, name, **data):
+        """A model that knows these rows by heart."""
+        with open(os.path.join(folder, name), "w") as file:
+            file.write(rows)
+        config = os.path.join(folder, "tune.yaml")
+        with open(config, "w") as file:
+            json.dump({"model_name_or_path": DEMO, "output_dir": os.path.join(folder, "tuned"), "dtype": "float32",
+                       "data": {"train": os.path.join(folder, name), "max_length": 200, **data},
+                       "method": "full", "training": {"max_steps": 60, "learning_rate": 0.002}}, file)
+        done = carrel("tune", config)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return ["--model", os.path.join(folder, "tuned"), "--dtype", "float32"]
+
+    def test_classification(self):
+        with tempfile.TemporaryDirectory() as folder:
+            rows = "sentence\tlabel\ngood food\t1\nbad food\t0\na fine day\t1\na poor day\t0\n"
+            model = self.tune(folder, rows, "rows.tsv", label_words=["terrible", "great"])
+            turned = os.path.join(folder, "turned.tsv")
+            with open(turned, "w") as file:
+                file.write(rows.replace("\t1\n", "\tx\n").replace("\t0\n", "\t1\n").replace("\tx\n", "\t0\n"))
+            words = ["--label-word", "terrible", "--label-word", "great", "--json"]
+            found = json.loads(carrel("eval", *model, "--data", os.path.join(folder, "rows.tsv"), *words).stdout)
+            self.assertEqual((found["examples"], found["exact_match"], found["choice_accuracy"]), (4, 1, 1))
+            self.assertLess(found["loss"], 0.1)  # of the right words alone, after the prompt that was learned
+            found = json.loads(carrel("eval", *model, "--data", turned, *words).stdout)
+            self.assertEqual((found["examples"], found["exact_match"], found["choice_accuracy"]), (4, 0, 0))
+            # By the labels' names, in another order.
+            named = ["--label-word", "1=great", "--label-word", "0=terrible", "--json"]
+            found = json.loads(carrel("eval", *model, "--data", os.path.join(folder, "rows.tsv"), *named).stdout)
+            self.assertEqual(found["choice_accuracy"], 1)
+            # With one label word there is nothing to choose from.
+            self.fails(2, "is of no label word", "eval", *model, "--data", turned, "--label-word", "terrible")
+
+    def test_generate_by_a_chat_template(self):
+        with tempfile.TemporaryDirectory() as folder:
+            # The same question with a system's message and without.
+            talks = ((None, "after lunch", "the doctor wrote"), (None, "the rain", "stopped at four"),
+                     ("be brief", "the rain", "over"))
+            rows = "".join(json.dumps({"messages": ([{"role": "system", "content": system}] if system else []) +
+                                       [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]}) + "\n"
+                           for system, asked, answer in talks)
+            model = self.tune(folder, rows, "rows.jsonl", chat_template="vicuna")
+            for system, asked, answer in talks:
+                command = ["generate", *model, "--prompt", asked, "--max-new-tokens", "40", "--temperature", "0", "--json"]
+                found = json.loads(carrel(*command, "--chat-template", "vicuna", *(["--system", system] if system else [])).stdout)
+                self.assertEqual((found["text"].strip(), found["finish"]), (answer, "end_of_text"))
+
     def test_weights_that_are_no_numbers(self):
         with tempfile.TemporaryDirectory() as folder:
             for name in os.listdir(DEMO):
