@@ -1,5 +1,6 @@
 // carrel inspect: what a file or directory is, by the readers that the other commands use.
 #include "cli/command.h"
+#include "cli/said.h"
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -19,67 +20,9 @@
 
 enum { JSON_LIMIT = 64 << 20, WHOLE_LENGTH = 1 << 20, TOKEN_LIMIT = 4096, PREFIX = 16 };
 
-// What is said, a line or a member each, as it goes.
-struct report {
-    bool json;
-    struct cr_buffer out;
-};
-
-static void report_release(struct report *report)
+static void release_said(struct cr_said *said)
 {
-    cr_buffer_release(&report->out);
-}
-
-static enum cr_status say_key(struct report *report, const char *key)
-{
-    if (report->json)
-        return cr_append_format(&report->out, "%s\"%s\": ", report->out.size > 0 ? ", " : "{", key);
-    size_t at = report->out.size;
-    CR_TRY(cr_append_format(&report->out, "%-15s ", key));
-    for (; at < report->out.size; at++)
-        if (report->out.data[at] == '_') report->out.data[at] = ' ';
-    return CR_OK;
-}
-
-static enum cr_status say_text(struct report *report, const char *key, const char *text)
-{
-    CR_TRY(say_key(report, key));
-    if (report->json) return cr_json_append_string(&report->out, cr_slice_of_string(text));
-    return cr_append_format(&report->out, "%s\n", text);
-}
-
-static enum cr_status say_number(struct report *report, const char *key, double number)
-{
-    CR_TRY(say_key(report, key));
-    CR_TRY(cr_json_append_number(&report->out, number));
-    return report->json ? CR_OK : cr_append(&report->out, "\n", 1);
-}
-
-static enum cr_status say_count(struct report *report, const char *key, size_t count)
-{
-    CR_TRY(say_key(report, key));
-    return cr_append_format(&report->out, report->json ? "%zu" : "%zu\n", count);
-}
-
-static enum cr_status say_bool(struct report *report, const char *key, bool value)
-{
-    CR_TRY(say_key(report, key));
-    const char *word = report->json ? (value ? "true" : "false") : value ? "yes\n" : "no\n";
-    return cr_append_format(&report->out, "%s", word);
-}
-
-static enum cr_status say_list(struct report *report, const char *key, const struct cr_string_list *list)
-{
-    CR_TRY(say_key(report, key));
-    if (report->json) CR_TRY(cr_append(&report->out, "[", 1));
-    for (size_t i = 0; i < list->count; i++) {
-        if (i > 0) CR_TRY(cr_append(&report->out, ", ", 2));
-        if (report->json)
-            CR_TRY(cr_json_append_string(&report->out, cr_slice_of_string(list->items[i])));
-        else
-            CR_TRY(cr_append_format(&report->out, "%s", list->items[i]));
-    }
-    return cr_append_format(&report->out, report->json ? "]" : "\n");
+    cr_buffer_release(&said->out);
 }
 
 static void free_safetensors(struct cr_safetensors **file)
@@ -93,7 +36,7 @@ static size_t values_of(const struct cr_tensor_entry *entry)
 }
 
 // Counts of tensors and values, bytes, and the types that occur.
-static enum cr_status say_totals(struct report *report, const struct cr_safetensors *file)
+static enum cr_status say_totals(struct cr_said *said, const struct cr_safetensors *file)
 {
     size_t values = 0, bytes = 0;
     bool occurs[CR_I64 + 1] = {0};
@@ -108,16 +51,16 @@ static enum cr_status say_totals(struct report *report, const struct cr_safetens
         if (occurs[dtype])
             snprintf(types + strlen(types), sizeof types - strlen(types), "%s%s", types[0] ? ", " : "",
                      cr_dtype_name(dtype));
-    CR_TRY(say_count(report, "tensors", cr_safetensors_count(file)));
-    CR_TRY(say_count(report, "values", values));
-    CR_TRY(say_text(report, "dtype", types));
-    return say_count(report, "bytes", bytes);
+    CR_TRY(cr_say_count(said, "tensors", cr_safetensors_count(file)));
+    CR_TRY(cr_say_count(said, "values", values));
+    CR_TRY(cr_say_text(said, "dtype", types));
+    return cr_say_count(said, "bytes", bytes);
 }
 
-static enum cr_status say_tensor(struct report *report, const struct cr_tensor_entry *entry, bool first)
+static enum cr_status say_tensor(struct cr_said *said, const struct cr_tensor_entry *entry, bool first)
 {
-    struct cr_buffer *out = &report->out;
-    if (report->json) {
+    struct cr_buffer *out = &said->out;
+    if (said->json) {
         CR_TRY(cr_append_format(out, "%s{\"name\": ", first ? "" : ", "));
         CR_TRY(cr_json_append_string(out, cr_slice_of_string(entry->name)));
         CR_TRY(cr_append_format(out, ", \"dtype\": \"%s\", \"shape\": [", cr_dtype_name(entry->dtype)));
@@ -126,23 +69,23 @@ static enum cr_status say_tensor(struct report *report, const struct cr_tensor_e
     }
     for (size_t d = 0; d < entry->rank; d++)
         CR_TRY(cr_append_format(out, "%s%zu", d > 0 ? ", " : "", entry->shape[d]));
-    return cr_append_format(out, report->json ? "]}" : "]\n");
+    return cr_append_format(out, said->json ? "]}" : "]\n");
 }
 
-static enum cr_status say_safetensors(struct report *report, const char *path)
+static enum cr_status say_safetensors(struct cr_said *said, const char *path)
 {
     CR_CLEANUP(free_safetensors) struct cr_safetensors *file = NULL;
     CR_TRY(cr_safetensors_open(path, &file));
-    CR_TRY(say_text(report, "kind", "safetensors"));
-    CR_TRY(say_totals(report, file));
-    if (report->json) CR_TRY(cr_append_format(&report->out, ", \"entries\": ["));
+    CR_TRY(cr_say_text(said, "kind", "safetensors"));
+    CR_TRY(say_totals(said, file));
+    if (said->json) CR_TRY(cr_append_format(&said->out, ", \"entries\": ["));
     for (size_t i = 0; i < cr_safetensors_count(file); i++)
-        CR_TRY(say_tensor(report, cr_safetensors_at(file, i), i == 0));
-    return report->json ? cr_append(&report->out, "]", 1) : CR_OK;
+        CR_TRY(say_tensor(said, cr_safetensors_at(file, i), i == 0));
+    return said->json ? cr_append(&said->out, "]", 1) : CR_OK;
 }
 
 // What config.json says; `text` is the file.
-static enum cr_status say_model_config(struct report *report, struct cr_slice text, const char *path)
+static enum cr_status say_model_config(struct cr_said *said, struct cr_slice text, const char *path)
 {
     CR_CLEANUP(cr_json_release) struct cr_json *root = NULL;
     const char *family;
@@ -150,45 +93,45 @@ static enum cr_status say_model_config(struct report *report, struct cr_slice te
     CR_TRY(cr_model_config_parse(text, path, &config));
     CR_TRY(cr_json_parse(text, path, &root));
     CR_TRY(cr_json_get_string(root, path, "model_type", "", &family));
-    CR_TRY(say_text(report, "family", family));
-    CR_TRY(say_count(report, "layers", config.layers));
-    CR_TRY(say_count(report, "hidden", config.hidden));
-    CR_TRY(say_count(report, "heads", config.heads));
-    CR_TRY(say_count(report, "kv_heads", config.kv_heads));
-    CR_TRY(say_count(report, "intermediate", config.intermediate));
-    CR_TRY(say_count(report, "vocabulary", config.vocabulary));
-    CR_TRY(say_count(report, "context", config.context));
-    return say_bool(report, "tied_head", config.tied_head);
+    CR_TRY(cr_say_text(said, "family", family));
+    CR_TRY(cr_say_count(said, "layers", config.layers));
+    CR_TRY(cr_say_count(said, "hidden", config.hidden));
+    CR_TRY(cr_say_count(said, "heads", config.heads));
+    CR_TRY(cr_say_count(said, "kv_heads", config.kv_heads));
+    CR_TRY(cr_say_count(said, "intermediate", config.intermediate));
+    CR_TRY(cr_say_count(said, "vocabulary", config.vocabulary));
+    CR_TRY(cr_say_count(said, "context", config.context));
+    return cr_say_bool(said, "tied_head", config.tied_head);
 }
 
-static enum cr_status say_model(struct report *report, const char *directory, const char *config_path)
+static enum cr_status say_model(struct cr_said *said, const char *directory, const char *config_path)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_TRY(cr_file_read(config_path, JSON_LIMIT, &text));
     CR_CLEANUP(free_safetensors) struct cr_safetensors *file = NULL;
     CR_TRY(cr_safetensors_open(directory, &file));
-    CR_TRY(say_text(report, "kind", "model"));
-    CR_TRY(say_model_config(report, cr_buffer_slice(&text), config_path));
-    CR_TRY(say_totals(report, file));
-    return say_count(report, "shards", cr_safetensors_shards(file));
+    CR_TRY(cr_say_text(said, "kind", "model"));
+    CR_TRY(say_model_config(said, cr_buffer_slice(&text), config_path));
+    CR_TRY(say_totals(said, file));
+    return cr_say_count(said, "shards", cr_safetensors_shards(file));
 }
 
-static enum cr_status say_adapter_config(struct report *report, struct cr_slice text, const char *path)
+static enum cr_status say_adapter_config(struct cr_said *said, struct cr_slice text, const char *path)
 {
     CR_CLEANUP(cr_peft_config_release) struct cr_peft_config config = {0};
     CR_TRY(cr_peft_config_parse(text, path, &config));
-    CR_TRY(say_text(report, "peft_type", config.method == CR_METHOD_LORA ? "LORA" : "PREFIX_TUNING"));
+    CR_TRY(cr_say_text(said, "peft_type", config.method == CR_METHOD_LORA ? "LORA" : "PREFIX_TUNING"));
     if (config.method == CR_METHOD_PREFIX_TUNING) {
-        CR_TRY(say_count(report, "num_virtual_tokens", config.prefix.num_virtual_tokens));
-        return say_bool(report, "prefix_projection", config.prefix.prefix_projection);
+        CR_TRY(cr_say_count(said, "num_virtual_tokens", config.prefix.num_virtual_tokens));
+        return cr_say_bool(said, "prefix_projection", config.prefix.prefix_projection);
     }
-    CR_TRY(say_count(report, "r", config.lora.r));
-    CR_TRY(say_number(report, "lora_alpha", config.lora.lora_alpha));
-    CR_TRY(say_bool(report, "use_rslora", config.lora.use_rslora));
-    return say_list(report, "target_modules", &config.lora.target_modules);
+    CR_TRY(cr_say_count(said, "r", config.lora.r));
+    CR_TRY(cr_say_number(said, "lora_alpha", config.lora.lora_alpha));
+    CR_TRY(cr_say_bool(said, "use_rslora", config.lora.use_rslora));
+    return cr_say_list(said, "target_modules", &config.lora.target_modules);
 }
 
-static enum cr_status say_adapter(struct report *report, const char *directory, const char *config_path)
+static enum cr_status say_adapter(struct cr_said *said, const char *directory, const char *config_path)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_TRY(cr_file_read(config_path, JSON_LIMIT, &text));
@@ -196,54 +139,69 @@ static enum cr_status say_adapter(struct report *report, const char *directory, 
     CR_TRY(cr_path_join(directory, "adapter_model.safetensors", &tensors));
     CR_CLEANUP(free_safetensors) struct cr_safetensors *file = NULL;
     CR_TRY(cr_safetensors_open(tensors, &file));
-    CR_TRY(say_text(report, "kind", "adapter"));
-    CR_TRY(say_adapter_config(report, cr_buffer_slice(&text), config_path));
-    return say_totals(report, file);
+    CR_TRY(cr_say_text(said, "kind", "adapter"));
+    CR_TRY(say_adapter_config(said, cr_buffer_slice(&text), config_path));
+    return say_totals(said, file);
 }
 
-static enum cr_status say_directory(struct report *report, const char *path)
+// What it holds is `carrel status`'s to tell.
+static enum cr_status say_run(struct cr_said *said, const char *path)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer command = {0};
+    CR_TRY(cr_append_format(&command, "carrel status %s", path));
+    CR_TRY(cr_say_text(said, "kind", "run"));
+    return cr_say_text(said, "told_by", cr_buffer_text(&command));
+}
+
+static enum cr_status say_directory(struct cr_said *said, const char *path)
 {
     CR_FREE char *adapter = NULL;
     CR_FREE char *model = NULL;
+    CR_FREE char *events = NULL;
+    CR_TRY(cr_path_join(path, "events.jsonl", &events));
+    if (cr_file_exists(events)) return say_run(said, path);
     CR_TRY(cr_path_join(path, "adapter_config.json", &adapter));
     CR_TRY(cr_path_join(path, "config.json", &model));
-    if (cr_file_exists(adapter)) return say_adapter(report, path, adapter);
-    if (cr_file_exists(model)) return say_model(report, path, model);
-    return cr_fail(CR_INVALID, "%s: neither a model (config.json) nor an adapter (adapter_config.json)",
-                   path);
+    if (cr_file_exists(adapter)) return say_adapter(said, path, adapter);
+    if (cr_file_exists(model)) return say_model(said, path, model);
+    return cr_fail(
+        CR_INVALID,
+        "%s: neither a model (config.json) nor an adapter (adapter_config.json) nor a run directory "
+        "(events.jsonl)",
+        path);
 }
 
-static enum cr_status say_special(struct report *report, const char *key,
-                                  const struct cr_tokenizer *tokenizer, bool there, uint32_t id)
+static enum cr_status say_special(struct cr_said *said, const char *key, const struct cr_tokenizer *tokenizer,
+                                  bool there, uint32_t id)
 {
     if (!there) return CR_OK;
     struct cr_slice token = cr_tokenizer_token(tokenizer, id);
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_TRY(cr_append(&text, token.data, token.size));
-    return say_text(report, key, cr_buffer_text(&text));
+    return cr_say_text(said, key, cr_buffer_text(&text));
 }
 
-static enum cr_status say_tokenizer(struct report *report, const char *path, const struct cr_json *root)
+static enum cr_status say_tokenizer(struct cr_said *said, const char *path, const struct cr_json *root)
 {
     struct cr_tokenizer *tokenizer;
     const char *model;
     CR_TRY(cr_tokenizer_open(path, &tokenizer));
     uint32_t bos = 0, eos = 0;
     bool has_bos = cr_tokenizer_bos(tokenizer, &bos), has_eos = cr_tokenizer_eos(tokenizer, &eos);
-    enum cr_status status = say_text(report, "kind", "tokenizer");
+    enum cr_status status = cr_say_text(said, "kind", "tokenizer");
     if (status == CR_OK)
         status = cr_json_get_string(cr_json_member(root, "model"), path, "type", "BPE", &model);
-    if (status == CR_OK) status = say_text(report, "model", model);
-    if (status == CR_OK) status = say_count(report, "vocabulary", cr_tokenizer_vocabulary(tokenizer));
+    if (status == CR_OK) status = cr_say_text(said, "model", model);
+    if (status == CR_OK) status = cr_say_count(said, "vocabulary", cr_tokenizer_vocabulary(tokenizer));
     if (status == CR_OK)
-        status = say_count(report, "added_tokens", cr_json_count(cr_json_member(root, "added_tokens")));
-    if (status == CR_OK) status = say_special(report, "bos", tokenizer, has_bos, bos);
-    if (status == CR_OK) status = say_special(report, "eos", tokenizer, has_eos, eos);
+        status = cr_say_count(said, "added_tokens", cr_json_count(cr_json_member(root, "added_tokens")));
+    if (status == CR_OK) status = say_special(said, "bos", tokenizer, has_bos, bos);
+    if (status == CR_OK) status = say_special(said, "eos", tokenizer, has_eos, eos);
     cr_tokenizer_free(tokenizer);
     return status;
 }
 
-static enum cr_status say_examples(struct report *report, const char *path, const char *tokenizer_path)
+static enum cr_status say_examples(struct cr_said *said, const char *path, const char *tokenizer_path)
 {
     struct cr_tokenizer *tokenizer;
     CR_TRY(cr_tokenizer_open(tokenizer_path, &tokenizer));
@@ -261,85 +219,85 @@ static enum cr_status say_examples(struct report *report, const char *path, cons
         longest = cr_most(longest, example.count);
     }
     cr_dataset_free(data);
-    CR_TRY(say_count(report, "skipped", skipped));
-    CR_TRY(say_count(report, "tokens", tokens));
-    CR_TRY(say_count(report, "labels", labels));
-    return say_count(report, "longest", longest);
+    CR_TRY(cr_say_count(said, "skipped", skipped));
+    CR_TRY(cr_say_count(said, "tokens", tokens));
+    CR_TRY(cr_say_count(said, "labels", labels));
+    return cr_say_count(said, "longest", longest);
 }
 
-static enum cr_status say_data(struct report *report, const char *path, const char *tokenizer)
+static enum cr_status say_data(struct cr_said *said, const char *path, const char *tokenizer)
 {
     CR_CLEANUP(cr_row_reader_close) struct cr_row_reader rows = {0};
     struct cr_row row;
     CR_TRY(cr_row_reader_open(path, &rows));
     for (bool found = true; found;) CR_TRY(cr_row_reader_next(&rows, &found, &row));
     if (rows.count == 0) return cr_fail(CR_INVALID, "%s: data without a row", path);
-    CR_TRY(say_text(report, "kind", "data"));
+    CR_TRY(cr_say_text(said, "kind", "data"));
     static const char *const kinds[] = {[CR_ROW_TEXT] = "text",
                                         [CR_ROW_ALPACA] = "alpaca",
                                         [CR_ROW_CHAT] = "messages",
                                         [CR_ROW_LABELLED] = "labelled"};
-    CR_TRY(say_text(report, "format", rows.lines_of_tabs ? "tsv" : rows.array ? "json" : "jsonl"));
-    CR_TRY(say_text(report, "rows_are", kinds[rows.kind]));
-    CR_TRY(say_count(report, "rows", rows.count));
-    return tokenizer ? say_examples(report, path, tokenizer) : CR_OK;
+    CR_TRY(cr_say_text(said, "format", rows.lines_of_tabs ? "tsv" : rows.array ? "json" : "jsonl"));
+    CR_TRY(cr_say_text(said, "rows_are", kinds[rows.kind]));
+    CR_TRY(cr_say_count(said, "rows", rows.count));
+    return tokenizer ? say_examples(said, path, tokenizer) : CR_OK;
 }
 
-static enum cr_status say_settings(struct report *report, const char *path)
+static enum cr_status say_settings(struct cr_said *said, const char *path)
 {
     struct cr_config config;
     CR_TRY(cr_config_read(path, &config));
     const struct cr_tuning_config *tuning = &config.tuning;
     enum cr_status status;
-    CR_TRY_GOTO(status, done, say_text(report, "kind", "settings"));
+    CR_TRY_GOTO(status, done, cr_say_text(said, "kind", "settings"));
     if (tuning->model_name_or_path)
-        CR_TRY_GOTO(status, done, say_text(report, "model", tuning->model_name_or_path));
-    if (tuning->output_dir) CR_TRY_GOTO(status, done, say_text(report, "output", tuning->output_dir));
-    if (tuning->data.train) CR_TRY_GOTO(status, done, say_text(report, "data", tuning->data.train));
+        CR_TRY_GOTO(status, done, cr_say_text(said, "model", tuning->model_name_or_path));
+    if (tuning->output_dir) CR_TRY_GOTO(status, done, cr_say_text(said, "output", tuning->output_dir));
+    if (tuning->data.train) CR_TRY_GOTO(status, done, cr_say_text(said, "data", tuning->data.train));
     static const char *const methods[] = {
         [CR_METHOD_LORA] = "lora", [CR_METHOD_FULL] = "full", [CR_METHOD_PREFIX_TUNING] = "prefix_tuning"};
-    CR_TRY_GOTO(status, done, say_text(report, "method", methods[tuning->method]));
+    CR_TRY_GOTO(status, done, cr_say_text(said, "method", methods[tuning->method]));
     if (tuning->method == CR_METHOD_LORA) {
-        CR_TRY_GOTO(status, done, say_count(report, "r", tuning->lora.r));
-        CR_TRY_GOTO(status, done, say_list(report, "target_modules", &tuning->lora.target_modules));
+        CR_TRY_GOTO(status, done, cr_say_count(said, "r", tuning->lora.r));
+        CR_TRY_GOTO(status, done, cr_say_list(said, "target_modules", &tuning->lora.target_modules));
     }
     if (tuning->method == CR_METHOD_PREFIX_TUNING)
         CR_TRY_GOTO(status, done,
-                    say_count(report, "num_virtual_tokens", tuning->prefix_tuning.num_virtual_tokens));
-    CR_TRY_GOTO(status, done, say_count(report, "rounds", config.federation.rounds));
-    CR_TRY_GOTO(status, done, say_count(report, "min_clients", cr_config_min_clients(&config)));
-    status = say_count(report, "silos", config.silos.count);
+                    cr_say_count(said, "num_virtual_tokens", tuning->prefix_tuning.num_virtual_tokens));
+    CR_TRY_GOTO(status, done, cr_say_count(said, "rounds", config.federation.rounds));
+    CR_TRY_GOTO(status, done, cr_say_count(said, "min_clients", cr_config_min_clients(&config)));
+    status = cr_say_count(said, "silos", config.silos.count);
 done:
     cr_config_release(&config);
     return status;
 }
 
 // Everything but the secret.
-static enum cr_status say_token(struct report *report, const char *text)
+static enum cr_status say_token(struct cr_said *said, const char *text)
 {
     CR_CLEANUP(cr_token_release) struct cr_token token = {0};
     CR_TRY(cr_token_parse(text, &token));
     char expires[CR_CLOCK_TEXT_SIZE];
     cr_clock_format(token.expires, expires);
-    CR_TRY(say_text(report, "kind", "join token"));
-    CR_TRY(say_text(report, "name", token.name));
-    CR_TRY(say_text(report, "role", token.role));
-    CR_TRY(say_text(report, "address", token.address));
-    CR_TRY(say_text(report, "expires", expires));
-    return say_bool(report, "expired", token.expires <= cr_clock_unix());
+    CR_TRY(cr_say_text(said, "kind", "join token"));
+    CR_TRY(cr_say_text(said, "name", token.name));
+    CR_TRY(cr_say_text(said, "role", token.role));
+    CR_TRY(cr_say_text(said, "address", token.address));
+    CR_TRY(cr_say_text(said, "expires", expires));
+    return cr_say_bool(said, "expired", token.expires <= cr_clock_unix());
 }
 
-static enum cr_status say_token_file(struct report *report, const char *path)
+static enum cr_status say_token_file(struct cr_said *said, const char *path)
 {
     CR_CLEANUP(cr_buffer_wipe) struct cr_buffer text = {0};
     CR_TRY(cr_file_read(path, TOKEN_LIMIT, &text));
     while (text.size > 0 && memchr(" \r\n", text.data[text.size - 1], 3)) text.data[--text.size] = 0;
-    enum cr_status status = say_token(report, cr_buffer_text(&text));
+    enum cr_status status = say_token(said, cr_buffer_text(&text));
     return status == CR_OK ? CR_OK : cr_fail_within(status, "%s", path);
 }
 
 // One JSON value that is no row: told by the members that each kind must have.
-static enum cr_status say_json(struct report *report, const char *path, const char *tokenizer)
+static enum cr_status say_json(struct cr_said *said, const char *path, const char *tokenizer)
 {
     struct stat about;
     CR_CLEANUP(cr_json_release) struct cr_json *root = NULL;
@@ -348,17 +306,16 @@ static enum cr_status say_json(struct report *report, const char *path, const ch
         CR_TRY(cr_file_read(path, JSON_LIMIT, &text));
         if (cr_json_parse(cr_buffer_slice(&text), path, &root) != CR_OK) root = NULL; // several rows, perhaps
     }
-    if (cr_json_kind(cr_json_member(root, "model")) == CR_JSON_OBJECT)
-        return say_tokenizer(report, path, root);
+    if (cr_json_kind(cr_json_member(root, "model")) == CR_JSON_OBJECT) return say_tokenizer(said, path, root);
     if (cr_json_member(root, "peft_type")) {
-        CR_TRY(say_text(report, "kind", "adapter_config"));
-        return say_adapter_config(report, cr_buffer_slice(&text), path);
+        CR_TRY(cr_say_text(said, "kind", "adapter_config"));
+        return say_adapter_config(said, cr_buffer_slice(&text), path);
     }
     if (cr_json_member(root, "model_type")) {
-        CR_TRY(say_text(report, "kind", "model_config"));
-        return say_model_config(report, cr_buffer_slice(&text), path);
+        CR_TRY(cr_say_text(said, "kind", "model_config"));
+        return say_model_config(said, cr_buffer_slice(&text), path);
     }
-    return say_data(report, path, tokenizer);
+    return say_data(said, path, tokenizer);
 }
 
 // Reads the start of a file; *size is less than PREFIX where the file is.
@@ -372,20 +329,20 @@ static enum cr_status read_prefix(const char *path, unsigned char prefix[PREFIX]
     return good ? CR_OK : cr_fail(CR_IO, "%s: cannot be read", path);
 }
 
-static enum cr_status say_file(struct report *report, const char *path, const char *tokenizer)
+static enum cr_status say_file(struct cr_said *said, const char *path, const char *tokenizer)
 {
     unsigned char prefix[PREFIX] = {0};
     size_t size = 0;
     CR_TRY(read_prefix(path, prefix, &size));
-    if (cr_ends_with(path, ".yaml") || cr_ends_with(path, ".yml")) return say_settings(report, path);
+    if (cr_ends_with(path, ".yaml") || cr_ends_with(path, ".yml")) return say_settings(said, path);
     if (cr_ends_with(path, ".safetensors") || (size > 8 && prefix[8] == '{' && prefix[7] == 0))
-        return say_safetensors(report, path);
-    if (size >= 8 && memcmp(prefix, "carrel1.", 8) == 0) return say_token_file(report, path);
+        return say_safetensors(said, path);
+    if (size >= 8 && memcmp(prefix, "carrel1.", 8) == 0) return say_token_file(said, path);
     size_t at = 0;
     while (at < size && memchr(" \t\r\n", prefix[at], 4)) at++;
     if (cr_ends_with(path, ".jsonl") || cr_ends_with(path, ".tsv") ||
         (at < size && (prefix[at] == '{' || prefix[at] == '[')))
-        return say_json(report, path, tokenizer);
+        return say_json(said, path, tokenizer);
     return cr_fail(CR_INVALID,
                    "%s: no model, adapter, safetensors, tokenizer.json, data (JSONL, JSON), settings "
                    "(.yaml) or join token",
@@ -394,16 +351,16 @@ static enum cr_status say_file(struct report *report, const char *path, const ch
 
 enum cr_status cr_command_inspect(int argc, char **argv)
 {
-    CR_CLEANUP(report_release) struct report report = {0};
+    CR_CLEANUP(release_said) struct cr_said said = {0};
     const char *path, *tokenizer = NULL;
     bool done;
     const struct cr_flag items[] = {
         {"tokenizer", CR_FLAG_STRING, &tokenizer, "PATH", "of data: count its tokens and labels with this"},
-        {"json", CR_FLAG_BOOL, &report.json, NULL, "one JSON object; \"kind\" says what the rest is about"},
+        {"json", CR_FLAG_BOOL, &said.json, NULL, "one JSON object; \"kind\" says what the rest is about"},
     };
     const struct cr_flags flags = {
         "carrel inspect PATH [options]",
-        "Says what a file or directory is: a model or adapter directory, a safetensors file, a "
+        "Says what a file or directory is: a model, adapter or run directory, a safetensors file, a "
         "tokenizer.json, data,\n"
         "settings, or a join token (in a file, or itself; its secret is not shown).",
         items,
@@ -415,13 +372,13 @@ enum cr_status cr_command_inspect(int argc, char **argv)
     if (done) return CR_OK;
     struct stat about;
     if (strncmp(path, "carrel1.", 8) == 0)
-        CR_TRY(say_token(&report, path));
+        CR_TRY(say_token(&said, path));
     else if (stat(path, &about) != 0)
         return cr_fail_errno(CR_NOT_FOUND, "%s", path);
     else if (S_ISDIR(about.st_mode))
-        CR_TRY(say_directory(&report, path));
+        CR_TRY(say_directory(&said, path));
     else
-        CR_TRY(say_file(&report, path, tokenizer));
-    if (report.json) CR_TRY(cr_append(&report.out, "}\n", 2));
-    return cr_command_print(cr_buffer_slice(&report.out));
+        CR_TRY(say_file(&said, path, tokenizer));
+    if (said.json) CR_TRY(cr_append(&said.out, "}\n", 2));
+    return cr_command_print(cr_buffer_slice(&said.out));
 }

@@ -237,6 +237,15 @@ class Inspect(Folder):
         self.assertGreater(counted["labels"], 3)
         self.fails(2, "rows.jsonl:2", "inspect", self.write("rows.jsonl", '{"text": "a"}\n{"text": 1}\n'))
 
+    def test_run_directory(self):
+        config = self.write("tune.yaml", json.dumps({
+            "model_name_or_path": DEMO, "output_dir": self.path("tuned"), "training": {"max_steps": 1},
+            "data": {"train": self.write("one.jsonl", '{"text": "After lunch"}\n'), "max_length": 32}}))
+        self.succeeds("tune", config)
+        found = self.inspect(self.path("tuned.run"))
+        self.assertEqual(found, {"kind": "run", "told_by": "carrel status " + self.path("tuned.run")})
+        self.succeeds(*found["told_by"].split()[1:])
+
     def test_settings_and_token(self):
         config = self.write("server.yaml", json.dumps({
             "model_name_or_path": DEMO, "output_dir": self.path("out"), "data": {"train": "x.jsonl"}, "lora": {"r": 4},

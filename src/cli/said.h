@@ -1,0 +1,20 @@
+// What `carrel inspect` says, a line or a member of one JSON object each, as it goes.
+#ifndef CARREL_CLI_SAID_H
+#define CARREL_CLI_SAID_H
+
+#include "format/options.h"
+
+// Zero-initialise it, but for `json`; release `out`.
+struct cr_said {
+    bool json;
+    struct cr_buffer out;
+};
+
+// `key` is the member's; a line has spaces for its underscores.
+enum cr_status cr_say_text(struct cr_said *said, const char *key, const char *text);
+enum cr_status cr_say_number(struct cr_said *said, const char *key, double number);
+enum cr_status cr_say_count(struct cr_said *said, const char *key, size_t count);
+enum cr_status cr_say_bool(struct cr_said *said, const char *key, bool value);
+enum cr_status cr_say_list(struct cr_said *said, const char *key, const struct cr_string_list *list);
+
+#endif
