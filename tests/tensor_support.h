@@ -100,4 +100,31 @@ static inline bool is_near(double a, double b, double tolerance)
     return fabs(a - b) <= tolerance * (1 + fabs(b));
 }
 
+static inline double tolerance_of(enum cr_dtype dtype)
+{
+    return dtype == CR_BF16 ? 0x1p-7 : 2e-6;
+}
+
+// A loop over the instruction sets that this processor has.
+#define FOR_EACH_COMPUTE(compute)                                                                            \
+    for (enum cr_isa isa_ = CR_ISA_SCALAR, last_ = best_isa(); isa_ <= last_; isa_++)                        \
+        for (struct cr_compute *compute = open_compute(isa_); compute;                                       \
+             cr_compute_free(compute), compute = NULL)
+
+static inline struct cr_compute *open_compute(enum cr_isa isa)
+{
+    struct cr_compute *compute;
+    assert_ok(cr_compute_new_with(2, isa, &compute));
+    return compute;
+}
+
+static inline void expect_matrix(const struct cr_matrix *got, const double *want, const char *name)
+{
+    for (size_t i = 0; i < got->rows; i++)
+        for (size_t j = 0; j < got->columns; j++)
+            if (!is_near(at(got, i, j), want[i * got->columns + j], tolerance_of(got->dtype)))
+                fail_msg("%s %zu x %zu (%zu, %zu) is %.9g, not %.9g", name, got->rows, got->columns, i, j,
+                         at(got, i, j), want[i * got->columns + j]);
+}
+
 #endif
