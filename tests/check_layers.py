@@ -100,10 +100,11 @@ def links(text):
     lists = {name: words.split()
              for words, name in re.findall(r"foreach\s*\(layer ([^)]*)\).*?list\s*\(APPEND (\w+) \$\{layer\}\)", text, re.S)}
     packages = dict(re.findall(r"pkg_check_modules\s*\((\w+) REQUIRED IMPORTED_TARGET ([\w.-]+)\)", text))
-    layers, libraries, target = [], [], None
+    layers, libraries, files = [], [], []
+    target = None
     for word in call[1].split()[1:]:
-        if word in ("LAYERS", "LIBRARIES"):
-            target = layers if word == "LAYERS" else libraries
+        if word in ("LAYERS", "LIBRARIES", "EXCEPT"):
+            target = {"LAYERS": layers, "LIBRARIES": libraries, "EXCEPT": files}[word]
         elif re.fullmatch(r"\$\{\w+\}", word):
             target += lists.get(word[2:-1], [word])
         else:
@@ -161,6 +162,7 @@ def check_self():
     assert check_links("text", "carrel_layer(text LAYERS format LIBRARIES OpenSSL::Crypto)", set())
     assert check_links("tuning", "carrel_layer(tuning LAYERS model)", {"crypto"})
     assert not check_links("tuning", "carrel_layer(tuning LAYERS model crypto LIBRARIES m)", {"crypto", "base"})
+    assert not check_links("tuning", "carrel_layer(tuning LAYERS model EXCEPT other.c ${another})", set())
 
 
 if __name__ == "__main__":

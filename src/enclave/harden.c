@@ -1,6 +1,7 @@
 #include "enclave/harden.h"
 
 #include "base/secret.h"
+#include "enclave/confine.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -52,18 +53,34 @@ static enum cr_secret_kind kind_of_secrets(void)
 
 static void warn(const struct cr_event_sink *sink, const char *message)
 {
-    cr_event_send(sink, CR_EVENT_WARNING, "enclave.warning", message, NULL, 0);
+    if (message) cr_event_send(sink, CR_EVENT_WARNING, "enclave.warning", message, NULL, 0);
 }
 
-void cr_harden_tell(const struct cr_event_sink *sink)
+static void tell(const struct cr_policy *policy, const struct cr_confined *confined,
+                 const struct cr_event_sink *sink)
 {
     static const char *const names[] = {"memfd_secret", "locked", "plain"};
     enum cr_secret_kind kind = kind_of_secrets();
-    char message[256];
-    snprintf(message, sizeof message, "hardened: no dumps, no tracing, secrets in %s pages", names[kind]);
-    cr_emit(sink, CR_EVENT_INFO, "enclave.hardened", message, CR_FIELD_TEXT("secrets", names[kind]));
+    char message[256], landlock[32] = "";
+    if (confined->landlock > 0) snprintf(landlock, sizeof landlock, ", Landlock ABI %d", confined->landlock);
+    snprintf(message, sizeof message, "hardened: no dumps, no tracing, secrets in %s pages%s%s", names[kind],
+             landlock, confined->seccomp ? ", seccomp" : "");
+    cr_emit(sink, CR_EVENT_INFO, "enclave.hardened", message, CR_FIELD_TEXT("secrets", names[kind]),
+            CR_FIELD("landlock", confined->landlock), CR_FIELD("seccomp", confined->seccomp));
     if (kind == CR_SECRET_LOCKED)
-        warn(
-            sink,
-            "this kernel has no memfd_secret: secrets are locked in memory, but root can read them in /proc");
+        warn(sink, "this kernel has no memfd_secret: secrets are locked in memory, but root can read them in "
+                   "/proc");
+    warn(sink, confined->no_landlock);
+    warn(sink, confined->no_seccomp);
+    if (policy->read_anything && confined->landlock > 0)
+        warn(sink, "the server's job may name any file of this user as model or data: with --model and "
+                   "--data no other can be read");
+}
+
+enum cr_status cr_harden_role(const struct cr_policy *policy, const struct cr_event_sink *sink)
+{
+    struct cr_confined confined;
+    CR_TRY(cr_confine(policy, &confined));
+    tell(policy, &confined, sink);
+    return CR_OK;
 }

@@ -5,6 +5,7 @@
 
 #include "base/event.h"
 #include "base/status.h"
+#include "enclave/policy.h"
 
 // At the start of main, before anything is opened or read:
 // - no core dumps; no tracing, and no reading of its memory, by other processes of its user; no privileges
@@ -15,8 +16,9 @@
 // - as much memory may be locked as its limit can be raised to.
 enum cr_status cr_harden_process(void);
 
-// Says what is in force: one "enclave.hardened", and an "enclave.warning" for each protection that this
-// machine has not.
-void cr_harden_tell(const struct cr_event_sink *sink);
+// Once the role knows what it needs, and before it opens any of it or starts a thread: gives up all other
+// files (enclave/landlock.h) and system calls (enclave/seccomp.h), for good. Then says what is in force: one
+// "enclave.hardened", and an "enclave.warning" for each protection that this machine has not.
+enum cr_status cr_harden_role(const struct cr_policy *policy, const struct cr_event_sink *sink);
 
 #endif

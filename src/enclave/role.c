@@ -78,12 +78,12 @@ static enum cr_status train(struct cr_trainer *trainer, const struct cr_config *
 }
 
 // Before the work, not after it, is the time to learn that the result has no place.
-static enum cr_status make_place_of_result(const char *directory)
+static enum cr_status make_place_of_result(const char *directory, const char *key)
 {
     enum cr_status status = cr_directory_make(directory, true);
-    if (status != CR_OK) return cr_fail_within(status, "output_dir");
+    if (status != CR_OK) return cr_fail_within(status, "%s", key);
     if (access(directory, W_OK) != 0)
-        return cr_fail_errno(CR_IO, "output_dir: %s: cannot be written", directory);
+        return cr_fail_errno(CR_IO, "%s: %s: cannot be written", key, directory);
     return CR_OK;
 }
 
@@ -91,9 +91,14 @@ static enum cr_status tune(const struct cr_config *config, struct cr_progress *p
 {
     if (!config->tuning.data.train)
         return cr_fail(CR_INVALID, "data.train: not given: what is to be learned?");
-    CR_TRY(make_place_of_result(config->tuning.output_dir));
+    CR_TRY(make_place_of_result(config->tuning.output_dir, "output_dir"));
     struct cr_event_sink sink = cr_progress_sink(progress);
-    cr_harden_tell(&sink);
+    struct cr_policy policy = {.network = config->tuning.slicing.accelerators.count > 0};
+    cr_policy_read(&policy, config->tuning.model_name_or_path);
+    cr_policy_read(&policy, config->tuning.data.train);
+    cr_policy_read(&policy, config->tuning.data.eval);
+    cr_policy_write(&policy, config->tuning.output_dir);
+    CR_TRY(cr_harden_role(&policy, &sink));
     struct cr_compute *compute;
     CR_TRY(cr_compute_new(config->tuning.threads, &compute));
     struct cr_trainer *trainer = NULL;
@@ -107,9 +112,14 @@ static enum cr_status tune(const struct cr_config *config, struct cr_progress *p
 static enum cr_status serve(const struct cr_config *config, struct cr_progress *progress, bool restart)
 {
     (void)restart; // not among its flags
-    CR_TRY(make_place_of_result(config->tuning.output_dir));
+    CR_TRY(make_place_of_result(config->tuning.output_dir, "output_dir"));
+    CR_TRY(cr_directory_make(config->federation.state_dir, true));
     struct cr_event_sink sink = cr_progress_sink(progress);
-    cr_harden_tell(&sink);
+    struct cr_policy policy = {.network = true};
+    cr_policy_read(&policy, config->tuning.model_name_or_path);
+    cr_policy_write(&policy, config->tuning.output_dir);
+    cr_policy_write(&policy, config->federation.state_dir);
+    CR_TRY(cr_harden_role(&policy, &sink));
     return cr_server_run(config, &cr_learner_tuning, &sink, keep_going, progress);
 }
 
@@ -144,9 +154,18 @@ enum cr_status cr_role_serve(int argc, char **argv)
 static enum cr_status join(const struct cr_client_options *options, struct cr_progress *progress)
 {
     CR_CLEANUP(cr_token_release) struct cr_token token = {0};
+    CR_FREE char *state = NULL;
     CR_TRY(cr_token_parse(options->token, &token));
+    CR_TRY(cr_client_state_path(options, &token, &state));
+    CR_TRY(cr_directory_make(state, true));
+    if (options->output) CR_TRY(make_place_of_result(options->output, "--output"));
     struct cr_event_sink sink = cr_progress_sink(progress);
-    cr_harden_tell(&sink);
+    struct cr_policy policy = {.network = true, .read_anything = !options->model || !options->data};
+    cr_policy_read(&policy, options->model);
+    cr_policy_read(&policy, options->data);
+    cr_policy_write(&policy, state);
+    cr_policy_write(&policy, options->output);
+    CR_TRY(cr_harden_role(&policy, &sink));
     return cr_client_run(options, &cr_learner_tuning, &sink, keep_going, progress);
 }
 

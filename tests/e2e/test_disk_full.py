@@ -67,7 +67,13 @@ class Disk:
                 fill.write(bytes(PAGE))
 
     def remount(self, size, names):
-        subprocess.run(["mount", "-o", "remount,size=%d,nr_inodes=%d" % (size, names), self.path], check=True)
+        """A directory that a confined process could reach counts until the kernel has tidied up after that process."""
+        command = ["mount", "-o", "remount,size=%d,nr_inodes=%d" % (size, names), self.path]
+        deadline = time.monotonic() + 10
+        while subprocess.run(command, capture_output=True).returncode != 0:
+            if time.monotonic() > deadline:
+                subprocess.run(command, check=True)
+            time.sleep(0.01)
 
     def free(self):
         self.remount(SIZE, NAMES)

@@ -95,6 +95,85 @@ class Enclave(unittest.TestCase):
             _, error = silo.communicate(timeout=20)
             self.assertEqual(silo.returncode, 130, error)
 
+    def train(self, folder, *settings):
+        """A role in the middle of its work, with how it says it is hardened."""
+        model = os.path.abspath("examples/demo/model")
+        linked = os.path.join(folder, "snapshot")  # as a download lies in a cache
+        os.mkdir(linked)
+        for name in os.listdir(model):
+            os.symlink(os.path.join(model, name), os.path.join(linked, name))
+        with open(folder + "/rows.jsonl", "w") as rows:
+            rows.write('{"text": "After lunch the doctor wrote"}\n' * 8)
+        with open(folder + "/tune.yaml", "w") as config:
+            json.dump({"model_name_or_path": linked, "output_dir": folder + "/out", "threads": 2,
+                       "data": {"train": rows.name, "max_length": 32},
+                       "training": {"max_steps": 1000000, "logging_steps": 1}}, config)
+        process = subprocess.Popen([PROGRAM, "tune", config.name, "--json", *settings], stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True)
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        hardened = json.loads(process.stdout.readline())
+        self.assertEqual(hardened["event"], "enclave.hardened")
+        for line in process.stdout:
+            if json.loads(line)["event"] == "train.step":
+                return process, hardened
+        self.fail(process.stderr.read())
+
+    def test_says_what_is_in_force(self):
+        with tempfile.TemporaryDirectory() as folder:
+            process, hardened = self.train(folder)
+            for thread in os.listdir("/proc/%d/task" % process.pid):
+                with open("/proc/%d/task/%s/status" % (process.pid, thread)) as file:
+                    status = file.read()
+                self.assertRegex(status, r"NoNewPrivs:\t1\n")
+                self.assertRegex(status, r"Seccomp:\t%d\n" % (2 * hardened["seccomp"]))
+            self.assertEqual("seccomp" in hardened["message"], bool(hardened["seccomp"]))
+            self.assertEqual("Landlock ABI %d" % hardened["landlock"] in hardened["message"], hardened["landlock"] > 0)
+            process.terminate()
+            _, error = process.communicate(timeout=60)
+            self.assertEqual(process.returncode, 130, error)
+
+    def test_even_root_reads_no_secret_page(self):
+        if os.geteuid() != 0:
+            self.skipTest("who is not root reads no page at all")
+        with tempfile.TemporaryDirectory() as folder:
+            process, hardened = self.train(folder)
+            if hardened["secrets"] != "memfd_secret":
+                self.skipTest("no memfd_secret here")
+            secret = readable = 0
+            with open("/proc/%d/maps" % process.pid) as maps, open("/proc/%d/mem" % process.pid, "rb") as memory:
+                for line in maps:
+                    first, last = (int(at, 16) for at in line.split()[0].split("-"))
+                    if first >> 47:  # the kernel's
+                        continue
+                    try:
+                        memory.seek(first)
+                        memory.read(1)
+                        readable += 1
+                        self.assertNotIn("secretmem", line)
+                    except OSError:
+                        if "secretmem" in line:
+                            secret += last - first
+            # Values, gradients and two moments of the 21,504 that are trained, at least.
+            self.assertGreater(secret, 4 * 4 * 21504)
+            self.assertGreater(readable, 10)  # so that this can fail
+
+    def test_a_silo_that_names_no_files_is_warned(self):
+        content = struct.pack("<BBQ32s32sB4sH", 1, 1, 1 << 40, b"F" * 32, b"S" * 32, 4, b"anne", 11) + b"127.0.0.1:1"
+        token = base64.urlsafe_b64encode(content + hashlib.sha256(content).digest()[:4]).decode().rstrip("=")
+        for more, warned in (([], True), (["--model", "/tmp", "--data", "/tmp/none"], False)):
+            with tempfile.TemporaryDirectory() as folder:
+                silo = subprocess.Popen([PROGRAM, "join", "carrel1." + token, "--state", folder + "/state", "--json", *more],
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                events = []
+                while not events or events[-1]["event"] != "client.waiting":
+                    events.append(json.loads(silo.stdout.readline()))
+                silo.terminate()
+                _, error = silo.communicate(timeout=20)
+                self.assertEqual(silo.returncode, 130, error)
+                found = any("may name any file" in event.get("message", "") for event in events)
+                self.assertEqual(found, warned and events[0]["landlock"] > 0)
+
     def test_has_no_other_role(self):
         for arguments in ([], ["generate"], ["--help"]):
             result = subprocess.run([PROGRAM, *arguments], capture_output=True, text=True)

@@ -16,7 +16,7 @@ import unittest
 CARREL = os.path.join(os.path.abspath(sys.argv.pop(1)), "carrel")
 DEMO = os.path.abspath("examples/demo/model")
 STEPS = 100000  # more than any test waits for
-HARDENED = r"\Ahardened: .*\n(warning: this kernel .*\n)*"
+HARDENED = r"\Ahardened: .*\n(warning: this (kernel|build) .*\n)*"
 
 
 def wait_for(condition, what, seconds=30):
