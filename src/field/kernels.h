@@ -19,9 +19,14 @@ enum {
     CR_MOST_PRODUCTS = 1 << 17, // of words, that a dot product may add up before it is reduced
 };
 
+struct cr_compute;
 struct cr_field;
 
 struct cr_field_kernels {
+    // The largest magnitude of a row; NaN where the row holds one.
+    float (*largest)(const float *w, size_t count);
+    // q = round(w/scale), ties to even, no further from 0 than 127. Before, that is at most 200 in magnitude.
+    void (*quantize)(const float *w, size_t count, float scale, int8_t *q);
     // Sums of magnitudes and of squares of x ∘ scale (scale may be NULL), rounded to float element by
     // element.
     void (*norms)(const void *x, enum cr_dtype dtype, const float *scale, size_t count, double *sum,
@@ -55,6 +60,9 @@ struct cr_field_kernels {
     void (*dots)(const uint32_t *s0, const uint32_t *s1, const uint32_t *w, size_t count, unsigned digits,
                  uint64_t sums[2]);
 };
+
+// The fastest that this processor has, whose products nobody tried.
+const struct cr_field_kernels *cr_field_kernels_for(const struct cr_compute *compute);
 
 // What a field computes with.
 const struct cr_field_kernels *cr_field_kernels(const struct cr_field *field);

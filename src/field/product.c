@@ -59,6 +59,13 @@ static bool has_path(const struct cr_compute *compute, enum cr_field_path path)
     return false;
 }
 
+const struct cr_field_kernels *cr_field_kernels_for(const struct cr_compute *compute)
+{
+    int path = CR_FIELD_AMX;
+    while (!has_path(compute, (enum cr_field_path)path)) path--;
+    return paths[path];
+}
+
 // Tries a path where processors are known to differ: at the ends of the range, whose sums saturate 16 bits.
 static bool is_exact(const struct cr_field_kernels *kernels, struct scratch *scratch)
 {

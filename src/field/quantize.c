@@ -1,10 +1,13 @@
 #include "field/quantize.h"
 
+#include "field/kernels.h"
+
 #include <math.h>
 #include <stdatomic.h>
 #include <string.h>
 
 struct job {
+    const struct cr_field_kernels *kernels;
     const float *w;
     size_t columns;
     int8_t *q;
@@ -12,27 +15,12 @@ struct job {
     atomic_size_t bad; // the first row that is not finite; SIZE_MAX: none
 };
 
-static float largest(const float *w, size_t count)
-{
-    // A NaN is never the larger of two: it is kept by way of the sum.
-    float most = 0, sum = 0;
-    for (size_t i = 0; i < count; i++) {
-        float magnitude = fabsf(w[i]);
-        most = magnitude > most ? magnitude : most;
-        sum += magnitude * 0;
-    }
-    return most + sum;
-}
-
 static void quantize_row(void *context, size_t row, size_t thread)
 {
     (void)thread;
-    // Adding and taking away leaves a whole number, rounded as the sum is: ties to even.
-    const float round = 12582912.0f; // 1.5·2^23
     struct job *job = context;
     const float *w = job->w + row * job->columns;
-    int8_t *q = job->q + row * job->columns;
-    float scale = largest(w, job->columns) / 127;
+    float scale = job->kernels->largest(w, job->columns) / 127;
     if (!isfinite(scale)) {
         size_t seen = atomic_load(&job->bad);
         while (row < seen && !atomic_compare_exchange_weak(&job->bad, &seen, row)) {
@@ -41,17 +29,18 @@ static void quantize_row(void *context, size_t row, size_t thread)
     }
     if (scale == 0) scale = 1; // zeros, or subnormal numbers that no scale can tell from zeros
     job->scale[row] = scale;
-    for (size_t i = 0; i < job->columns; i++) {
-        float ratio = w[i] / scale;
-        ratio = ratio > 127 ? 127 : ratio < -127 ? -127 : ratio; // a rounded scale lets it pass by a hair
-        q[i] = (int8_t)((ratio + round) - round);
-    }
+    job->kernels->quantize(w, job->columns, scale, job->q + row * job->columns);
 }
 
 enum cr_status cr_quantize_rows(struct cr_compute *compute, const float *w, size_t rows, size_t columns,
                                 int8_t *q, float *scale, size_t *bad_row)
 {
-    struct job job = {.w = w, .columns = columns, .q = q, .scale = scale, .bad = SIZE_MAX};
+    struct job job = {.kernels = cr_field_kernels_for(compute),
+                      .w = w,
+                      .columns = columns,
+                      .q = q,
+                      .scale = scale,
+                      .bad = SIZE_MAX};
     cr_pool_run(cr_compute_pool(compute), rows, quantize_row, &job);
     size_t bad = atomic_load(&job.bad);
     if (bad == SIZE_MAX) return CR_OK;

@@ -50,6 +50,50 @@ static void rows_are_scaled_to_their_largest(void **state)
     cr_compute_free(compute);
 }
 
+// Every instruction set and every length gives what the scalar one gives.
+static void every_processor_gives_the_same_numbers(void **state)
+{
+    (void)state;
+    float w[ROWS * COLUMNS];
+    fill(w);
+    struct cr_compute *scalar;
+    assert_ok(cr_compute_new_with(1, CR_ISA_SCALAR, &scalar));
+    for (int isa = CR_ISA_AVX2; isa <= CR_ISA_AMX; isa++) {
+        struct cr_compute *compute;
+        enum cr_status status = cr_compute_new_with(1, (enum cr_isa)isa, &compute);
+        if (status == CR_UNSUPPORTED) continue;
+        assert_ok(status);
+        for (size_t columns = 1; columns <= COLUMNS; columns++) {
+            float scale[ROWS], wanted_scale[ROWS];
+            int8_t q[ROWS * COLUMNS], wanted[ROWS * COLUMNS];
+            memset(q, 0x55, sizeof q);
+            memset(wanted, 0x55, sizeof wanted);
+            assert_ok(cr_quantize_rows(scalar, w + 1, ROWS - 1, columns, wanted, wanted_scale, NULL));
+            assert_ok(cr_quantize_rows(compute, w + 1, ROWS - 1, columns, q, scale, NULL));
+            assert_memory_equal(q, wanted, sizeof q);
+            assert_memory_equal(scale, wanted_scale, (ROWS - 1) * sizeof *scale);
+        }
+        cr_compute_free(compute);
+    }
+    cr_compute_free(scalar);
+}
+
+// The largest of 180 steps of the smallest numbers has a scale of one step, 1.4 rounded.
+static void no_number_is_beyond_127(void **state)
+{
+    (void)state;
+    const float step = 0x1p-149f, w[] = {180 * step, -180 * step, 64 * step, 127 * step, -128 * step, 0};
+    const int8_t wanted[] = {127, -127, 64, 127, -127, 0};
+    int8_t q[6];
+    float scale;
+    struct cr_compute *compute;
+    assert_ok(cr_compute_new(1, &compute));
+    assert_ok(cr_quantize_rows(compute, w, 1, 6, q, &scale, NULL));
+    assert_true(scale == step);
+    assert_memory_equal(q, wanted, sizeof q);
+    cr_compute_free(compute);
+}
+
 static void halves_go_to_even_numbers(void **state)
 {
     (void)state;
@@ -88,6 +132,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_are_scaled_to_their_largest),
+        cmocka_unit_test(every_processor_gives_the_same_numbers),
+        cmocka_unit_test(no_number_is_beyond_127),
         cmocka_unit_test(halves_go_to_even_numbers),
         cmocka_unit_test(rows_that_are_not_finite_are_refused),
     };
