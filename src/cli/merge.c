@@ -3,6 +3,30 @@
 
 #include "tuning/merge.h"
 
+#include <signal.h>
+
+static volatile sig_atomic_t stopped;
+
+static void on_signal(int number)
+{
+    (void)number;
+    stopped = 1;
+}
+
+static bool keep_going(void)
+{
+    return !stopped;
+}
+
+// A second one does what it does by default.
+static void catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
 static enum cr_status print_report(const struct cr_merge_report *report, const char *output, bool json)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
@@ -51,9 +75,10 @@ enum cr_status cr_command_merge(int argc, char **argv)
     if (!adapter) return cr_fail(CR_INVALID, "--adapter DIR is missing");
     if (!output) return cr_fail(CR_INVALID, "--output DIR is missing");
     struct cr_compute *compute;
+    catch_signals();
     CR_TRY(cr_compute_new(threads, &compute));
     struct cr_merge_report report;
-    enum cr_status status = cr_merge(model, adapter, output, compute, &report);
+    enum cr_status status = cr_merge(model, adapter, output, compute, keep_going, &report);
     cr_compute_free(compute);
     return status == CR_OK ? print_report(&report, output, json) : status;
 }

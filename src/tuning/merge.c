@@ -25,6 +25,7 @@ static const double most_difference = 5e-4;
 
 struct merge {
     struct cr_compute *compute;
+    bool (*keep_going)(void);        // or NULL
     struct cr_model *model;          // F32, writable: base at first, then merged without rounding
     struct cr_structure *structure;  // the adapter
     struct cr_lora_place *places;    // [modules]
@@ -34,6 +35,12 @@ struct merge {
     size_t vocabulary, tokens;
     float *expected, *found; // [tokens, vocabulary] logits
 };
+
+static enum cr_status go_on(const struct merge *merge)
+{
+    if (!merge->keep_going || merge->keep_going()) return CR_OK;
+    return cr_fail(CR_CANCELLED, "stopped; nothing is written");
+}
 
 static void merge_release(struct merge *merge)
 {
@@ -154,7 +161,10 @@ static enum cr_status merge_all(struct merge *merge, struct cr_merge_report *rep
     CR_TRY(cr_allocate(count, sizeof *merge->entries, &merge->entries));
     CR_TRY(cr_allocate(merge->modules, sizeof *merge->rounded, &merge->rounded));
     for (size_t i = 0; i < count; i++) merge->entries[i] = *cr_safetensors_at(weights, i);
-    for (size_t i = 0; i < merge->modules; i++) CR_TRY(merge_module(merge, i));
+    for (size_t i = 0; i < merge->modules; i++) {
+        CR_TRY(go_on(merge));
+        CR_TRY(merge_module(merge, i));
+    }
     CR_TRY(logits_of(merge->model, NULL, merge->tokens, merge->found));
     report->exact = difference(merge);
     if (!(report->exact <= most_difference))
@@ -182,6 +192,7 @@ static enum cr_status check_values(const struct merge *merge, const struct cr_sa
         if (!entry) return cr_fail(CR_INTERNAL, "%s was not written", parameter->name);
         CR_FREE float *wanted = NULL;
         CR_FREE float *found = NULL;
+        CR_TRY(go_on(merge));
         CR_TRY(cr_allocate(count, sizeof *wanted, &wanted));
         CR_TRY(cr_allocate(count, sizeof *found, &found));
         cr_model_get(merge->model, i, wanted);
@@ -208,6 +219,7 @@ static enum cr_status check_written(struct merge *merge, const char *directory,
     enum cr_status status = check_values(merge, file);
     cr_safetensors_free(file);
     CR_TRY(status);
+    CR_TRY(go_on(merge));
     cr_structure_free(merge->structure); // the base makes room for the merged model
     cr_model_free(merge->model);
     merge->structure = NULL;
@@ -261,11 +273,22 @@ static enum cr_status make_beside(const char *output, struct cr_buffer *path)
     return CR_OK;
 }
 
+// Of files alone.
+static void remove_directory(const char *path)
+{
+    DIR *directory = opendir(path);
+    if (!directory) return;
+    for (struct dirent *entry = readdir(directory); entry; entry = readdir(directory))
+        unlinkat(dirfd(directory), entry->d_name, 0);
+    closedir(directory);
+    rmdir(path);
+}
+
 enum cr_status cr_merge(const char *model, const char *adapter, const char *output,
-                        struct cr_compute *compute, struct cr_merge_report *report)
+                        struct cr_compute *compute, bool (*keep_going)(void), struct cr_merge_report *report)
 {
     CR_TRY(check_output(output, model));
-    CR_CLEANUP(merge_release) struct merge merge = {.compute = compute};
+    CR_CLEANUP(merge_release) struct merge merge = {.compute = compute, .keep_going = keep_going};
     CR_TRY(open_both(&merge, model, adapter));
     struct cr_merge_report result = {.modules = merge.modules, .tokens = merge.tokens};
     CR_TRY(merge_all(&merge, &result));
@@ -278,6 +301,11 @@ enum cr_status cr_merge(const char *model, const char *adapter, const char *outp
         return cr_fail_within(status, "unfinished, left in %s", directory);
     }
     status = check_written(&merge, directory, &result);
+    if (status == CR_OK) status = go_on(&merge);
+    if (status == CR_CANCELLED) {
+        remove_directory(directory);
+        return status;
+    }
     if (status != CR_OK) return cr_fail_within(status, "not to be used, left in %s", directory);
     if (rename(directory, output) != 0)
         return cr_fail_errno(CR_IO, "the merged model is in %s: it cannot be renamed to %s", directory,

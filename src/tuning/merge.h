@@ -4,6 +4,8 @@
 
 #include "tensor/compute.h"
 
+#include <stdbool.h>
+
 struct cr_merge_report {
     size_t modules; // weights that the adapter changed
     size_t tokens;  // of the sequence that was compared
@@ -22,7 +24,10 @@ struct cr_merge_report {
 // rounding (CR_INVALID where it is off by more than half a unit, as where float16 overflows), and the logits
 // of the file, for the report. A model that was written and then refused stays in a directory beside
 // `output`, which the error names.
+//
+// Between its parts `keep_going` (may be NULL) is asked; false ends it with CR_CANCELLED, and nothing is
+// left.
 enum cr_status cr_merge(const char *model, const char *adapter, const char *output,
-                        struct cr_compute *compute, struct cr_merge_report *report);
+                        struct cr_compute *compute, bool (*keep_going)(void), struct cr_merge_report *report);
 
 #endif

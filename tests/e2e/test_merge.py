@@ -2,6 +2,7 @@
 import filecmp
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -94,6 +95,26 @@ class Folder(unittest.TestCase):
 
 
 class Merge(Folder):
+    def test_stopped_leaves_nothing(self):
+        os.mkdir(self.path("adapter"))
+        make_adapter(self.path("adapter"), DEMO, 0.1)
+        stopped = 0
+        for i in range(8):
+            output = self.path("merged%d" % i)
+            merging = subprocess.Popen([os.path.join(BIN, "carrel"), "merge", "--model", DEMO, "--adapter", self.path("adapter"),
+                                        "--output", output], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            while merging.poll() is None and not any(".merging-" in name for name in os.listdir(self.folder)):
+                pass
+            merging.send_signal((signal.SIGINT, signal.SIGTERM)[i % 2])
+            _, error = merging.communicate(timeout=60)
+            self.assertEqual([name for name in os.listdir(self.folder) if ".merging-" in name], [])
+            if merging.returncode == 0:  # the signal came too late
+                continue
+            stopped += 1
+            self.assertEqual((merging.returncode, error), (130, "carrel: stopped; nothing is written\n"))
+            self.assertFalse(os.path.exists(output))
+        self.assertGreater(stopped, 0)
+
     def test_merged_writes_what_base_and_adapter_write(self):
         for variant in VARIANTS:
             model, adapter = os.path.join(GOLDEN, variant, "model"), os.path.join(GOLDEN, variant, "final")
