@@ -2,6 +2,8 @@
 #include "cli/command.h"
 #include "cli/model_flags.h"
 
+#include "base/parse.h"
+
 #include <math.h>
 
 enum { LABEL_WORDS = 64 };
@@ -39,17 +41,16 @@ enum cr_status cr_command_eval(int argc, char **argv)
 {
     struct cr_model_flags model = {0};
     struct cr_dataset_options options = {0};
-    const char *data = NULL, *template = NULL, *words[LABEL_WORDS];
+    const char *data = NULL, *template = NULL, *prompt = NULL, *words[LABEL_WORDS];
     struct cr_flag_list list = {.items = words, .capacity = LABEL_WORDS};
     bool json = false, done;
-    options.label_prompt = CR_LABEL_PROMPT;
     const struct cr_flag items[] = {
         CR_MODEL_FLAGS(&model),
         {"data", CR_FLAG_STRING, &data, "FILE", "the rows, in any form that data.train has"},
         {"chat-template", CR_FLAG_STRING, &template, "NAME", "as data.chat_template"},
         {"label-word", CR_FLAG_STRINGS, &list, "WORD",
          "of a .tsv: as one of data.label_words; given once for each label"},
-        {"label-prompt", CR_FLAG_STRING, &options.label_prompt, "TEXT", "of a .tsv: as data.label_prompt"},
+        {"label-prompt", CR_FLAG_STRING, &prompt, "TEXT", "of a .tsv: as data.label_prompt"},
         {"max-bad-rows", CR_FLAG_SIZE, &options.max_bad_rows, "N", "as data.max_bad_rows (0)"},
         {"max-length", CR_FLAG_SIZE, &options.max_length, "N", "tokens kept of a row (the model's context)"},
         {"limit", CR_FLAG_SIZE, &options.limit, "N", "rows read at most (all)"},
@@ -75,6 +76,9 @@ enum cr_status cr_command_eval(int argc, char **argv)
     if (done) return CR_OK;
     if (!data) return cr_fail(CR_INVALID, "--data FILE is missing");
     CR_TRY(cr_chat_template_named(template, &options.chat_template));
+    if ((list.count > 0 || prompt) && !cr_ends_with(data, ".tsv"))
+        return cr_fail(CR_INVALID, "--label-word and --label-prompt are for a .tsv, which %s is not", data);
+    options.label_prompt = prompt ? prompt : CR_LABEL_PROMPT;
     options.label_words = words;
     options.label_count = list.count;
     options.all_choices = list.count > 1;

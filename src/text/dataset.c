@@ -148,6 +148,7 @@ enum cr_status cr_dataset_open(const char *path, const struct cr_tokenizer *toke
     if (options->max_length < 2)
         return cr_fail(CR_INVALID, "%s: examples of at most %zu tokens hold nothing to predict", path,
                        options->max_length);
+    CR_TRY(cr_label_words_check(options));
     CR_CLEANUP(cr_row_reader_close) struct cr_row_reader rows = {0};
     CR_TRY(cr_row_reader_open(path, &rows));
     struct cr_dataset *dataset;

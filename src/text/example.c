@@ -68,6 +68,8 @@ static enum cr_status encode_chat(const struct cr_chat_message *messages, size_t
     return cr_tokenizer_encode_pieces(tokenizer, &pieces, &out->ids, &out->labelled);
 }
 
+static const char text_hole[] = "{text}"; // of a label prompt
+
 // A label word's name, its text, and its word: "positive=great", or "great" with its place for a name.
 static struct cr_slice word_of(const struct cr_dataset_options *options, size_t i, struct cr_slice *label,
                                char place[24])
@@ -80,6 +82,28 @@ static struct cr_slice word_of(const struct cr_dataset_options *options, size_t 
     }
     *label = (struct cr_slice){(const unsigned char *)entry, (size_t)(equals - entry)};
     return cr_slice_of_string(equals + 1);
+}
+
+enum cr_status cr_label_words_check(const struct cr_dataset_options *options)
+{
+    for (size_t i = 0; i < options->label_count; i++) {
+        char places[2][24];
+        struct cr_slice label, word = word_of(options, i, &label, places[0]), other;
+        if (word.size == 0)
+            return cr_fail(CR_INVALID, "label \"%.40s\" has an empty word (data.label_words)",
+                           options->label_words[i]);
+        for (size_t j = 0; j < i; j++) {
+            if (cr_slice_equal(word, word_of(options, j, &other, places[1])))
+                return cr_fail(CR_INVALID, "two labels have the word \"%.40s\" (data.label_words)",
+                               (const char *)word.data);
+            if (cr_slice_equal(label, other))
+                return cr_fail(CR_INVALID, "label \"%.*s\" has two words (data.label_words)",
+                               label.size < 40 ? (int)label.size : 40, (const char *)label.data);
+        }
+    }
+    if (options->label_count > 0 && !strstr(options->label_prompt, text_hole))
+        return cr_fail(CR_INVALID, "the prompt of label words has no %s (data.label_prompt)", text_hole);
+    return CR_OK;
 }
 
 enum cr_status cr_row_choice(const struct cr_row *row, const struct cr_dataset_options *options, size_t *out)
@@ -102,13 +126,11 @@ static enum cr_status encode_labelled(const struct cr_row *row, size_t choice,
                                       const struct cr_tokenizer *tokenizer,
                                       const struct cr_dataset_options *options, struct cr_encoded *out)
 {
-    static const char hole[] = "{text}";
-    const char *prompt = options->label_prompt, *at = strstr(prompt, hole);
-    if (!at) return cr_fail(CR_INVALID, "the prompt of label words has no %s (data.label_prompt)", hole);
+    const char *prompt = options->label_prompt, *at = strstr(prompt, text_hole);
     CR_CLEANUP(cr_buffer_release) struct cr_buffer user = {0};
     CR_TRY(cr_append(&user, prompt, (size_t)(at - prompt)));
     CR_TRY(cr_append(&user, row->text.data, row->text.size));
-    CR_TRY(cr_append(&user, at + strlen(hole), strlen(at + strlen(hole))));
+    CR_TRY(cr_append(&user, at + strlen(text_hole), strlen(at + strlen(text_hole))));
     char place[24];
     struct cr_slice label, word = word_of(options, choice, &label, place);
     if (options->chat_template != CR_CHAT_DEFAULT) {

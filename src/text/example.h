@@ -17,6 +17,10 @@ void cr_encoded_release(struct cr_encoded *encoded);
 enum cr_status cr_row_encode(const struct cr_row *row, size_t choice, const struct cr_tokenizer *tokenizer,
                              const struct cr_dataset_options *options, struct cr_encoded *out);
 
+// Whether labels can be told by the options' words: none is empty, no label has two, no two labels have the
+// same, and the prompt has a place for the sentence. CR_INVALID otherwise.
+enum cr_status cr_label_words_check(const struct cr_dataset_options *options);
+
 // Which label word a LABELLED row has. CR_INVALID: none, or the options have no words.
 enum cr_status cr_row_choice(const struct cr_row *row, const struct cr_dataset_options *options, size_t *out);
 

@@ -170,6 +170,8 @@ class Commands(unittest.TestCase):
             named = ["--label-word", "1=great", "--label-word", "0=terrible", "--json"]
             found = json.loads(carrel("eval", *model, "--data", os.path.join(folder, "rows.tsv"), *named).stdout)
             self.assertEqual(found["choice_accuracy"], 1)
+            self.fails(2, "two labels have the word", "eval", *model, "--data", turned, "--label-word", "x", "--label-word", "x")
+            self.fails(2, "are for a .tsv", "eval", *model, "--data", os.path.join(folder, "tune.yaml"), "--label-word", "x")
             # With one label word there is nothing to choose from.
             self.fails(2, "is of no label word", "eval", *model, "--data", turned, "--label-word", "terrible")
 

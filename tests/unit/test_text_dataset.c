@@ -307,6 +307,15 @@ static void label_words_are_the_labels(void **state)
         assert_true(cr_dataset_at(dataset, 0).right && !cr_dataset_at(dataset, 1).right);
         cr_dataset_free(dataset);
     }
+    static const char *const wrong[][3] = {{"bad", "1=", "label \"1=\" has an empty word"},
+                                           {"same", "1=same", "two labels have the word \"same\""},
+                                           {"x=a", "x=b", "label \"x\" has two words"},
+                                           {"a", "0=b", "label \"0\" has two words"}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        const struct cr_dataset_options options = {
+            .max_length = 64, .label_words = wrong[i], .label_count = 2, .label_prompt = "{text}"};
+        assert_fails(CR_INVALID, wrong[i][2], cr_dataset_open(tabs, tokenizer, &options, &dataset));
+    }
     static const struct {
         const char *rows, *prompt, *part;
         size_t words;
