@@ -123,9 +123,22 @@ static enum cr_status name_output(const struct source *source)
     return CR_OK;
 }
 
+// A result is given away, the server's keys are not.
+static enum cr_status check_state(const struct source *source)
+{
+    const char *state = source->config->federation.state_dir, *output = source->config->tuning.output_dir;
+    size_t size = strlen(state);
+    while (size > 0 && state[size - 1] == '/') size--;
+    if (size == strlen(output) && strncmp(state, output, size) == 0)
+        return fail_at(source, "federation.state_dir",
+                       "%.200s is output_dir too, and holds the server's secrets", output);
+    return CR_OK;
+}
+
 enum cr_status cr_config_check_files(struct cr_config *config, const char *name, const size_t *lines)
 {
     const struct source source = {config, name, lines};
     CR_TRY(check_labels(&source));
-    return name_output(&source);
+    CR_TRY(name_output(&source));
+    return check_state(&source);
 }

@@ -180,6 +180,9 @@ static void test_a_result_has_a_name(void **state)
         assert_string_equal(config.tuning.output_dir, named[i][1]);
         cr_config_release(&config);
     }
+    static const char *const same[] = {"output_dir=out/", "federation.state_dir=out//"};
+    assert_fails(CR_INVALID, "--set: federation.state_dir: out is output_dir too",
+                 cr_config_read_with(path, same, 2, &config));
     assert_ok(cr_file_write(path, cr_slice_of_string("model_name_or_path: m\noutput_dir: \"\"\n"), false));
     assert_fails(CR_INVALID, "does not end in a name", cr_config_read(path, &config));
     unlink(path);
