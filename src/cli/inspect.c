@@ -377,6 +377,8 @@ enum cr_status cr_command_inspect(int argc, char **argv)
         return cr_fail_errno(CR_NOT_FOUND, "%s", path);
     else if (S_ISDIR(about.st_mode))
         CR_TRY(say_directory(&said, path));
+    else if (!S_ISREG(about.st_mode)) // a pipe would be waited for
+        return cr_fail(CR_INVALID, "%s: neither a file nor a directory", path);
     else
         CR_TRY(say_file(&said, path, tokenizer));
     if (said.json) CR_TRY(cr_append(&said.out, "}\n", 2));

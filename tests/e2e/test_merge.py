@@ -285,6 +285,8 @@ class Inspect(Folder):
         self.fails(2, "no model, adapter", "inspect", self.write("nonsense", "hello\n"))
         self.fails(2, "no model, adapter", "inspect", self.write("empty", ""))
         self.fails(2, "neither a model", "inspect", self.folder)
+        os.mkfifo(self.path("pipe"))
+        self.fails(2, "neither a file nor a directory", "inspect", self.path("pipe"))
         self.fails(3, "/nonexistent", "inspect", "/nonexistent")
         self.fails(2, "nonsense.json", "inspect", self.write("nonsense.json", "{\"a\": "))
         self.fails(2, "nonsense.safetensors", "inspect", self.write("nonsense.safetensors", "abc"))
