@@ -1,5 +1,5 @@
-// What the tests of slicing/ share: an accelerator in this process that serves one connection, and may be
-// told to look at what it is asked and to spoil what it answers.
+// What the tests of slicing/ share: an accelerator in this process that serves one connection after the
+// other, and may be told to look at what it is asked and to spoil what it answers.
 #ifndef CARREL_TESTS_SLICING_SUPPORT_H
 #define CARREL_TESTS_SLICING_SUPPORT_H
 
@@ -9,6 +9,8 @@
 
 #include "base/socket.h"
 #include "slicing/slicing.h"
+
+#include <sys/socket.h>
 
 struct hired {
     struct cr_engine engine; // first: its kind is the one that looks and spoils
@@ -46,13 +48,14 @@ static inline void *hired_serve(void *argument)
 {
     struct hired *hired = argument;
     int socket;
-    if (cr_socket_accept(hired->listener, 30, &socket) != CR_OK) abort();
-    (void)!cr_accelerator_serve(&hired->accelerator, socket, "the trusted side");
-    cr_socket_close(&socket);
+    while (cr_socket_accept(hired->listener, 30, &socket) == CR_OK) {
+        (void)!cr_accelerator_serve(&hired->accelerator, socket, "the trusted side");
+        cr_socket_close(&socket);
+    }
     return NULL;
 }
 
-// `address` as of cr_socket_listen. The caller sets `look` and `spoil` before the connection is made.
+// `address` as of cr_socket_listen. The caller sets `look` and `spoil` before a connection is made.
 static inline void hire(struct hired *hired, const char *model, const char *address)
 {
     *hired =
@@ -68,9 +71,10 @@ static inline void hire(struct hired *hired, const char *model, const char *addr
     assert_int_equal(pthread_create(&hired->thread, NULL, hired_serve, hired), 0);
 }
 
-// After the connection was closed.
+// After the last connection was closed.
 static inline void dismiss(struct hired *hired)
 {
+    shutdown(hired->listener, SHUT_RDWR); // ends its wait
     pthread_join(hired->thread, NULL);
     cr_socket_close(&hired->listener);
     hired->honest->kind->free(hired->honest);

@@ -288,13 +288,14 @@ static enum cr_status prepare(struct cr_pads *pads)
 {
     const struct cr_facts *facts = pads->options.facts;
     size_t widest = 1;
-    pads->words = WORDS_AT_ONCE;
+    pads->words = 1;
     pads->queue_count = facts->count * CR_WAYS;
     CR_TRY(cr_allocate(pads->queue_count, sizeof *pads->queues, &pads->queues));
     for (size_t i = 0; i < pads->queue_count; i++) {
         pads->queues[i] = (struct queue){.linear = i / CR_WAYS, .backward = i % CR_WAYS};
         const struct cr_way *way = way_of(pads, &pads->queues[i]);
-        pads->words = cr_most(pads->words, way->depth + way->width);
+        size_t rows = cr_least(rows_at_once(way), pads->options.rows);
+        pads->words = cr_most(pads->words, rows * (way->depth + way->width));
         widest = cr_most(widest, facts->matrices[i / CR_WAYS].out);
     }
     CR_TRY(place_outside(pads));

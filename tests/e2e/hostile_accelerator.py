@@ -1,0 +1,160 @@
+"""An accelerator whose owner is curious, or lies: it stands between a trusted process and carrel-accelerator on a unix
+socket, sees every word of both, may keep the questions, and may flip bits of answers. As a program:
+
+    python3 -B tests/e2e/hostile_accelerator.py --model DIR --listen unix:PATH --accelerator unix:PATH
+        [--keep FILE] [--flip-bit-of PRODUCT]
+
+--keep appends each question to FILE: linear, direction, rows, depth (u32 each), then its words. --flip-bit-of changes
+one bit of the answer to the product of that number, counted from 1 over all connections."""
+import argparse
+import array
+import json
+import mmap
+import os
+import random
+import socket
+import struct
+import sys
+import threading
+
+HELLO, READY, PRODUCT, RESULT, FAILED = range(1, 6)
+
+
+def shapes(model):
+    """(out, in) of each frozen matrix of a llama model, in the order of the wire."""
+    with open(os.path.join(model, "config.json")) as file:
+        config = json.load(file)
+    hidden, inner, heads = config["hidden_size"], config["intermediate_size"], config["num_attention_heads"]
+    size = config.get("head_dim") or hidden // heads
+    layer = [((heads + 2 * config["num_key_value_heads"]) * size, hidden), (hidden, heads * size), (2 * inner, hidden),
+             (hidden, inner)]
+    return layer * config["num_hidden_layers"] + [(config["vocab_size"], hidden)]
+
+
+def connect(address):
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(address[len("unix:"):])
+    return connection
+
+
+def exactly(connection, size):
+    result = b""
+    while len(result) < size:
+        part = connection.recv(size - len(result))
+        if not part:
+            raise EOFError
+        result += part
+    return result
+
+
+class Question:
+    def __init__(self, connection, number, linear, backward, rows, depth, width):
+        self.connection, self.number = connection, number  # each counted from 1
+        self.linear, self.backward, self.rows, self.depth, self.width = linear, backward, rows, depth, width
+
+
+class Hostile:
+    """Listens at `address` for one connection after the other. look(question, words) sees a question's words, bytes;
+    lie(question, words) may change those of an answer: a memoryview of the shared memory, of bytes."""
+
+    def __init__(self, model, address, accelerator, look=None, lie=None):
+        self.shapes, self.accelerator, self.look, self.lie = shapes(model), accelerator, look, lie
+        self.connections = self.products = 0
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(address[len("unix:"):])
+        self.listener.listen()
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
+        self.listener.close()
+
+    def serve(self):
+        while True:
+            try:
+                trusted, _ = self.listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            with trusted, connect(self.accelerator) as honest:
+                try:
+                    self.relay(trusted, honest)
+                except (EOFError, ConnectionError):
+                    pass  # the next one
+
+    def relay(self, trusted, honest):
+        memory, question = None, None
+        while True:
+            head = exactly(trusted, 32)
+            kind, _, size = struct.unpack("<4xIQQ8x", head)
+            body = exactly(trusted, size)
+            if kind == PRODUCT:
+                question = self.question(body)
+                if self.look:
+                    self.look(question, bytes(memory[:4 * question.rows * question.depth]))
+            honest.sendall(head + body)
+            if kind == HELLO:
+                memory = self.share(trusted, honest, struct.unpack("<8xQ8x", body)[0])
+            head = exactly(honest, 32)
+            kind, _, size = struct.unpack("<4xIQQ8x", head)
+            body = exactly(honest, size)
+            if kind == RESULT and self.lie:
+                self.lie(question, memory[:4 * question.rows * question.width])
+            trusted.sendall(head + body)
+
+    @staticmethod
+    def share(trusted, honest, size):
+        """Hands the trusted side's memory on, and keeps it in view."""
+        byte, [(_, _, descriptors)], _, _ = trusted.recvmsg(1, socket.CMSG_SPACE(4))
+        descriptor = array.array("i", descriptors)[0]
+        honest.sendmsg([byte], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))])
+        memory = memoryview(mmap.mmap(descriptor, size))
+        os.close(descriptor)
+        return memory
+
+    def question(self, body):
+        self.products += 1
+        linear, backward, rows, _ = struct.unpack("<IIII", body)
+        depth, width = self.shapes[linear] if backward else self.shapes[linear][::-1]
+        return Question(self.connections, self.products, linear, backward, rows, depth, width)
+
+
+def keep_in(file):
+    def look(question, words):
+        file.write(struct.pack("<IIII", question.linear, question.backward, question.rows, question.depth) + words)
+    return look
+
+
+def flip_bit_of(product, seed=1, say=lambda sentence: None):
+    draw = random.Random(seed)
+
+    def lie(question, words):
+        if question.number != product:
+            return
+        bit = draw.randrange(8 * len(words))
+        words[bit // 8] ^= 1 << bit % 8
+        say("flipped bit %d of word %d of row %d of product %d (linear %d, direction %d)"
+            % (bit % 32, bit // 32 % question.width, bit // 32 // question.width, product, question.linear, question.backward))
+    return lie
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--model", required=True, metavar="DIR")
+    parser.add_argument("--listen", required=True, metavar="unix:PATH")
+    parser.add_argument("--accelerator", required=True, metavar="unix:PATH")
+    parser.add_argument("--keep", metavar="FILE")
+    parser.add_argument("--flip-bit-of", type=int, metavar="PRODUCT")
+    given = parser.parse_args()
+    say = lambda sentence: print(sentence, flush=True)
+    look = keep_in(open(given.keep, "ab", buffering=0)) if given.keep else None
+    lie = flip_bit_of(given.flip_bit_of, say=say) if given.flip_bit_of else None
+    hostile = Hostile(given.model, given.listen, given.accelerator, look, lie)
+    say("listening at " + given.listen)
+    hostile.thread.join()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,210 @@
+"""carrel tune beside an accelerator whose owner looks at everything, and lies."""
+import array
+import collections
+import json
+import math
+import os
+import random
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import hostile_accelerator
+
+BIN = os.path.abspath(sys.argv.pop(1))
+CARREL, ACCELERATOR = os.path.join(BIN, "carrel"), os.path.join(BIN, "carrel-accelerator")
+DEMO = os.path.abspath("examples/demo/model")
+RESULT, STATE = "adapter_model.safetensors", "trainer.state"
+STEPS = 6
+PRIME = 2**31 - 1
+# A test of this file is passed by 1 - 1e-9 of all honest runs for each figure it looks at.
+SURPRISE = 6
+
+
+def chi_square_z(counts, expected):
+    """How many standard deviations (Wilson and Hilferty) the counts are off what was expected of them."""
+    free = len(expected) - 1
+    total = sum((counts.get(value, 0) - wanted)**2 / wanted for value, wanted in expected.items())
+    return ((total / free)**(1 / 3) - (1 - 2 / (9 * free))) / math.sqrt(2 / (9 * free))
+
+
+def byte_surprises(words):
+    """Of each byte of 31-bit words."""
+    found = []
+    for place in range(4):
+        values = 128 if place == 3 else 256
+        expected = {value: len(words) / 4 / values for value in range(values)}
+        counts = collections.Counter(words[place::4])
+        found.append(math.inf if any(value not in expected for value in counts) else chi_square_z(counts, expected))
+    return found
+
+
+def difference_surprise(first, second):
+    """Of two lists of words: leading zeros of the centred difference, of which a word has 1 in the mean, with a variance
+    of 2. Words under one pad differ by what was hidden under it, which is small."""
+    zeros = sum(30 - min((a - b) % PRIME, (b - a) % PRIME).bit_length() for a, b in zip(first, second))
+    count = min(len(first), len(second))
+    return (zeros - count) / math.sqrt(2 * count)
+
+
+def rows_of(tensors):
+    """Rows of a safetensors file's float32 tensors, as float32 and as bfloat16, but for those of zeros."""
+    with open(tensors, "rb") as file:
+        size, = struct.unpack("<Q", file.read(8))
+        header, data = json.loads(file.read(size)), file.read()
+    for name, entry in sorted(header.items()):
+        if name == "__metadata__":
+            continue
+        begin, end = entry["data_offsets"]
+        row = 4 * entry["shape"][-1]
+        for at in range(begin, end, row):
+            words = array.array("I", data[at:at + row])
+            if any(words):
+                rounded = array.array("H", ((word + 0x7fff + (word >> 16 & 1)) >> 16 for word in words))
+                yield words.tobytes(), rounded.tobytes()
+
+
+def memory_of(pid):
+    """What a dump of a process would hold."""
+    parts = []
+    with open("/proc/%d/maps" % pid) as maps, open("/proc/%d/mem" % pid, "rb", 0) as memory:
+        for line in maps:
+            begin, end, flags = re.match(r"([0-9a-f]+)-([0-9a-f]+) (....)", line).groups()
+            if flags[0] == "r" and "[v" not in line:
+                memory.seek(int(begin, 16))
+                parts.append(memory.read(int(end, 16) - int(begin, 16)))
+    return b"".join(parts)
+
+
+class Slicing(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp(prefix="carrel-slicing-")
+        cls.addClassCleanup(shutil.rmtree, cls.folder)
+        cls.honest = "unix:" + os.path.join(cls.folder, "honest.sock")
+        cls.accelerator = subprocess.Popen([ACCELERATOR, "--model", DEMO, "--listen", cls.honest, "--threads", "1"],
+                                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        cls.addClassCleanup(cls.accelerator.communicate)
+        cls.addClassCleanup(cls.accelerator.terminate)
+        assert "listening" in cls.accelerator.stdout.readline()
+        words = "after lunch the doctor wrote to her sister about rain".split()
+        cls.rows = rows = os.path.join(cls.folder, "rows.jsonl")
+        with open(rows, "w") as file:
+            for i in range(12):
+                file.write(json.dumps({"text": " ".join(words[(i * k + k) % 10] for k in range(8))}) + "\n")
+        cls.config = os.path.join(cls.folder, "tune.yaml")
+        with open(cls.config, "w") as config:
+            json.dump({"model_name_or_path": DEMO, "dtype": "float32", "threads": 1,
+                       "data": {"train": rows, "max_length": 32}, "slicing": {"pads": "enclave"},
+                       "training": {"max_steps": STEPS, "per_device_train_batch_size": 4, "save_steps": 2,
+                                    "learning_rate": 0.01, "logging_steps": 1}}, config)
+
+    def setUp(self):
+        self.place = tempfile.mkdtemp(dir=self.folder)
+        self.output = os.path.join(self.place, "adapter")
+
+    def hostile(self, look=None, lie=None):
+        """Its address."""
+        self.address = "unix:" + os.path.join(self.place, "%d.sock" % len(os.listdir(self.place)))
+        self.proxy = hostile_accelerator.Hostile(DEMO, self.address, self.honest, look, lie)
+        self.addCleanup(self.proxy.close)
+        return self.address
+
+    def command(self, address, *more):
+        return [CARREL, "tune", self.config, "--json", "--set", "output_dir=" + self.output,
+                "--set", 'slicing.accelerators=["%s"]' % address, *more]
+
+    def tune(self, address, *more, code=0):
+        done = subprocess.run(self.command(address, *more), capture_output=True, text=True, timeout=300)
+        self.assertEqual(done.returncode, code, done.stderr)
+        return done.stderr, [json.loads(line) for line in done.stdout.splitlines()]
+
+    def read(self, *name):
+        with open(os.path.join(self.output, *name), "rb") as file:
+            return file.read()
+
+    def test_a_flipped_bit_ends_the_run(self):
+        self.tune(self.hostile())
+        products, whole = self.proxy.products, self.read(RESULT)
+        draw = random.Random(11)
+        for seed in range(6):
+            shutil.rmtree(self.output)
+            product = draw.randrange(1, products + 1)
+            told = []
+            address = self.hostile(lie=hostile_accelerator.flip_bit_of(product, seed, told.append))
+            error, _ = self.tune(address, code=4)
+            row, linear, direction = map(int, re.search(r"of row (\d+) .*linear (\d+), direction (\d)", told[0]).groups())
+            name = "the head" if linear == len(self.proxy.shapes) - 1 else \
+                "%s of layer %d" % (("qkv", "o", "gate_up", "down")[linear % 4], linear // 4)
+            self.assertRegex(error, r"^carrel: .*accelerator %s: %s, %s, row %d of \d+ \(a wrong product; nothing of it was used, "
+                             r"and the run ends here\)[^\n]*\n$" % (re.escape(address), name, ("forward", "backward")[direction], row))
+            left = set(os.listdir(self.output)) if os.path.isdir(self.output) else set()
+            self.assertLessEqual(left, {STATE}, told)
+            print("product %d of %d: %s -> %s" % (product, products, told[0], error.strip()))
+        # What was kept before is right: an honest accelerator takes the last of them to the same result.
+        _, events = self.tune(self.hostile())
+        self.assertEqual(self.read(RESULT), whole)
+
+    def test_what_an_accelerator_sees_tells_nothing(self):
+        seen = collections.defaultdict(list)  # connection, linear, direction: rows of words
+        everything = []
+
+        def look(question, words):
+            everything.append(words)
+            row = 4 * question.depth
+            seen[question.connection, question.linear, question.backward] += [words[i:i + row] for i in range(0, len(words), row)]
+
+        address = self.hostile(look)
+        with subprocess.Popen(self.command(address), stdout=subprocess.PIPE, text=True) as killed:
+            for line in killed.stdout:
+                event = json.loads(line)
+                if event["event"] == "train.step" and event["step"] == 3:
+                    killed.send_signal(signal.SIGKILL)
+            self.assertEqual(killed.wait(), -signal.SIGKILL)
+        _, events = self.tune(address, "--set", "data.eval=" + self.rows)
+        self.assertEqual([event["step"] for event in events if event["event"] == "train.resumed"], [2])
+        self.assertIn("train.eval", {event["event"] for event in events})
+        self.assertEqual(self.proxy.connections, 2)
+
+        rows = [row for part in seen.values() for row in part]
+        self.assertEqual(len(set(rows)), len(rows))
+        words = b"".join(everything)
+        surprises = byte_surprises(words)
+        for surprise in surprises:
+            self.assertLess(abs(surprise), SURPRISE)
+        # The same number of the same product in two processes, and in one process the number after it.
+        compared = collections.defaultdict(lambda: ([], []))
+        for (connection, linear, backward), part in seen.items():
+            pairs = [("two processes", zip(part, seen.get((3 - connection, linear, backward), [])))] if connection == 1 else []
+            pairs.append(("two rows", zip(part, part[1:])))
+            for kind, both in pairs:
+                for one, other in list(both)[:40]:
+                    compared[kind][0].extend(array.array("I", one))
+                    compared[kind][1].extend(array.array("I", other))
+        for kind, (first, second) in compared.items():
+            surprise = difference_surprise(first, second)
+            print("%s: %d words differ as random ones do (%+.1f standard deviations)" % (kind, len(first), surprise))
+            self.assertGreater(len(first), 100000)
+            self.assertLess(abs(surprise), SURPRISE)
+        print("%d rows, %.1f MB: no row twice; bytes %s standard deviations off uniform"
+              % (len(rows), len(words) / 1e6, " ".join("%+.1f" % surprise for surprise in surprises)))
+
+        # Neither what was sent nor what a dump of the accelerator holds has a row of the adapter.
+        dump = memory_of(self.accelerator.pid)
+        with open(os.path.join(DEMO, "model.safetensors"), "rb") as file:
+            base = file.read()
+        self.assertIn(base[len(base) // 2:][:64], dump)  # what it does hold is found
+        adapter = list(rows_of(os.path.join(self.output, RESULT)))
+        for forms in random.Random(1).sample(adapter, 40):
+            for form in forms:
+                self.assertNotIn(form[:16], words)
+                self.assertNotIn(form[:16], dump)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
