@@ -2,6 +2,7 @@
 // nothing. It is not trusted: whoever asks verifies each answer.
 #include "accelerator/session.h"
 
+#include "base/file.h"
 #include "base/flags.h"
 #include "base/socket.h"
 
@@ -141,6 +142,7 @@ static enum cr_status start(int argc, char **argv)
         0,
         0};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(cr_file_fill_standard());
     CR_TRY(cr_flags_parse(&flags, argc, argv, NULL, &none, &help));
     if (help) CR_TRY(cr_flags_help(&flags, &text));
     if (version) CR_TRY(cr_append_format(&text, "carrel-accelerator " CARREL_VERSION "\n"));

@@ -170,6 +170,15 @@ void cr_file_unmap(struct cr_slice *mapping)
     *mapping = (struct cr_slice){NULL, 0};
 }
 
+enum cr_status cr_file_fill_standard(void)
+{
+    static const int modes[] = {O_WRONLY, O_RDONLY, O_RDWR}; // what is said to nobody is lost
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd)
+            return cr_fail_errno(CR_INTERNAL, "/dev/null");
+    return CR_OK;
+}
+
 bool cr_file_exists(const char *path)
 {
     return access(path, F_OK) == 0;

@@ -26,6 +26,10 @@ void cr_file_abandon(struct cr_file_writer *writer); // does nothing after commi
 enum cr_status cr_file_map(const char *path, struct cr_slice *out);
 void cr_file_unmap(struct cr_slice *mapping); // usable with CR_CLEANUP
 
+// For a process's start: where standard input, output or error is closed, something is put in its place, so
+// that no file opened later is taken for it. Reading the first and writing the second fail as before.
+enum cr_status cr_file_fill_standard(void);
+
 bool cr_file_exists(const char *path);
 
 // Makes the directory and its parents (mode 0700 where `secret`, else 0755); one that is there already is

@@ -1,7 +1,7 @@
 // carrel: the person's program. Each command is a file of this folder.
-#include "cli/command.h"
-
+#include "base/file.h"
 #include "base/parse.h"
+#include "cli/command.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -41,6 +41,7 @@ static enum cr_status print_commands(void)
 
 static enum cr_status run(int argc, char **argv)
 {
+    CR_TRY(cr_file_fill_standard());
     const char *name = argc > 1 ? argv[1] : "";
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
         return print_commands();

@@ -1,9 +1,9 @@
 #include "enclave/harden.h"
 
+#include "base/file.h"
 #include "base/secret.h"
 #include "enclave/confine.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -14,9 +14,7 @@ enum { FIRST_CLOSED = 4 };
 
 static enum cr_status fix_descriptors(void)
 {
-    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
-            return cr_fail_errno(CR_INTERNAL, "/dev/null");
+    CR_TRY(cr_file_fill_standard());
     closefrom(FIRST_CLOSED);
     return CR_OK;
 }

@@ -79,6 +79,19 @@ class Commands(unittest.TestCase):
         self.assertEqual(result.returncode, 3)
         self.assertIn(b"No space left", result.stderr)
 
+    def test_closed_streams_are_no_files(self):
+        """A file that is opened where standard output or error was closed would get what is said there."""
+        with tempfile.TemporaryDirectory() as folder:
+            config = tune_config(folder)
+            for closed, code, more in (("", 0, []), ("2>&-", 0, []), ("<&- >&- 2>&-", 0, []), (">&-", 3, ["--json"])):
+                shutil.rmtree(os.path.join(folder, "out.run"), ignore_errors=True)
+                command = ["bash", "-c", "exec \"$@\" " + closed, "-", os.path.join(BIN, "carrel"), "tune", config, *more]
+                self.assertEqual(subprocess.run(command, capture_output=True).returncode, code, closed)
+                self.assertEqual(os.path.getsize(os.path.join(folder, "out.run", "lock")), 0, closed)
+                with open(os.path.join(folder, "out.run", "events.jsonl")) as file:
+                    for line in file:
+                        json.loads(line)
+
     def test_full_disk_under_progress(self):
         with tempfile.TemporaryDirectory() as folder, open("/dev/full", "wb") as full:
             result = subprocess.run([os.path.join(BIN, "carrel"), "tune", tune_config(folder), "--json"], stdout=full,
