@@ -12,6 +12,7 @@ struct tile {
     struct cr_panels q, q_across, dout, dout_across; // of a tile of queries
     struct cr_panels k_across;                       // of the first tile of keys; the others follow
     size_t k_across_words;                           // from one tile of keys to the next
+    uint32_t *k, *v;                                 // [keys, words of head_dim], left operands
     uint32_t *left;                                  // a left operand that cannot be used in place
     float *scores, *dp;                              // [CR_TILE keys, CR_TILE queries]
     void *p, *ds;                                    // the same, act
@@ -30,7 +31,9 @@ static struct tile take_tile(struct cr_arena *arena, const struct cr_product *pr
     t.dout_across = cr_panels_take(arena, product, head_dim, CR_TILE, 1, NULL);
     t.k_across =
         cr_panels_take(arena, product, head_dim, CR_TILE, cr_items(keys, CR_TILE), &t.k_across_words);
-    t.left = cr_arena_take(arena, CR_TILE * cr_most(head_dim, CR_TILE), sizeof *t.left);
+    t.k = cr_arena_take(arena, keys * cr_words(product, head_dim), sizeof *t.k);
+    t.v = cr_arena_take(arena, keys * cr_words(product, head_dim), sizeof *t.v);
+    t.left = cr_arena_take(arena, CR_TILE * CR_TILE, sizeof *t.left);
     t.scores = cr_arena_take(arena, CR_TILE * CR_TILE, sizeof(float));
     t.dp = cr_arena_take(arena, CR_TILE * CR_TILE, sizeof(float));
     t.p = cr_arena_take(arena, CR_TILE * CR_TILE, cr_dtype_size(act));
@@ -57,18 +60,15 @@ static size_t keys_of(const struct cr_attention_layout *layout, size_t s)
     return layout->past[s] + layout->offset[s + 1] - layout->offset[s];
 }
 
-// Everything one tile of queries and one tile of keys (the j-th; its first rows k, v) have to do with each
-// other.
+// Everything one tile of queries and one tile of keys, the j-th, have to do with each other.
 static void differentiate_pair(const struct cr_attention_call *call, struct tile *t, size_t queries, size_t j,
-                               size_t keys, const void *k, const void *v, ptrdiff_t first)
+                               size_t keys, ptrdiff_t first)
 {
-    size_t head_dim = call->shape->head_dim;
-    cr_multiply(call, keys, queries, head_dim,
-                cr_left_of(call, k, call->k.stride, true, keys, head_dim, t->left), t->q, t->scores, CR_TILE,
-                false);
-    cr_multiply(call, keys, queries, head_dim,
-                cr_left_of(call, v, call->v.stride, true, keys, head_dim, t->left), t->dout, t->dp, CR_TILE,
-                false);
+    size_t head_dim = call->shape->head_dim, words = cr_words(call->product, head_dim);
+    struct cr_left k = {t->k + j * CR_TILE * words, words * sizeof *t->k};
+    struct cr_left v = {t->v + j * CR_TILE * words, words * sizeof *t->v};
+    cr_multiply(call, keys, queries, head_dim, k, t->q, t->scores, CR_TILE, false);
+    cr_multiply(call, keys, queries, head_dim, v, t->dout, t->dp, CR_TILE, false);
     call->kernels->gradient_tile(&(struct cr_gradient_tile){
         .keys = keys,
         .queries = queries,
@@ -116,13 +116,9 @@ static void differentiate_queries(const struct cr_attention_call *call, struct t
     }
     memset(t->dq, 0, queries * head_dim * sizeof *t->dq);
     size_t seen = past + start + queries;
-    size_t kv_column = head / (call->shape->heads / call->shape->kv_heads) * head_dim;
-    for (size_t j = cr_first_tile(call->shape, past + start); j * CR_TILE < seen; j++) {
-        size_t key_row = layout->key_offset[s] + j * CR_TILE;
+    for (size_t j = cr_first_tile(call->shape, past + start); j * CR_TILE < seen; j++)
         differentiate_pair(call, t, queries, j, cr_least(CR_TILE, seen - j * CR_TILE),
-                           cr_at(&call->k, key_row, kv_column), cr_at(&call->v, key_row, kv_column),
                            (ptrdiff_t)(past + start) - (ptrdiff_t)(j * CR_TILE));
-    }
     for (size_t c = 0; c < queries; c++)
         call->kernels->convert(t->dq + c * head_dim, CR_F32, cr_at(&call->dq, row + c, column),
                                call->dq.dtype, head_dim);
@@ -136,11 +132,16 @@ static void differentiate_item(void *context, size_t item, size_t thread)
     size_t head_dim = call->shape->head_dim, column = kv_head * head_dim, keys = keys_of(layout, s);
     struct cr_arena arena = {call->scratch + thread * call->scratch_size, call->scratch_size, 0};
     struct tile t = take_tile(&arena, call->product, head_dim, call->q.dtype, keys);
-    for (size_t j = 0; j * CR_TILE < keys; j++) {
-        size_t here = cr_least(CR_TILE, keys - j * CR_TILE), row = layout->key_offset[s] + j * CR_TILE;
-        cr_pack_right(call, cr_at(&call->k, row, column), call->k.stride, false, head_dim, here,
+    const void *k = cr_at(&call->k, layout->key_offset[s], column);
+    const void *v = cr_at(&call->v, layout->key_offset[s], column);
+    // Rows of a wide matrix are far apart; here they are read again and again.
+    size_t words = cr_words(call->product, head_dim);
+    call->product->pack_left(k, call->k.dtype, call->k.stride, true, keys, head_dim, t.k, words);
+    call->product->pack_left(v, call->v.dtype, call->v.stride, true, keys, head_dim, t.v, words);
+    for (size_t j = 0; j * CR_TILE < keys; j++)
+        cr_pack_right(call, cr_at(&call->k, layout->key_offset[s] + j * CR_TILE, column), call->k.stride,
+                      false, head_dim, cr_least(CR_TILE, keys - j * CR_TILE),
                       (struct cr_panels){t.k_across.words + j * t.k_across_words, t.k_across.panel});
-    }
     memset(t.dk, 0, keys * head_dim * sizeof *t.dk);
     memset(t.dv, 0, keys * head_dim * sizeof *t.dv);
     size_t group = call->shape->heads / call->shape->kv_heads;
