@@ -38,7 +38,7 @@ static enum cr_status head_back(struct cr_walk *walk, const struct cr_tuned *tun
     }
     if (lowest > cr_place_of(model->config.layers, 0)) return CR_OK;
     CR_TRY(model->head.provider->backward(&model->head, dlogits, normed, false));
-    memset(gradient.data, 0, count * gradient.columns * sizeof(float));
+    memset(gradient.data, 0, count * gradient.stride * sizeof(float));
     cr_norm_backward(model, &model->norm, cr_matrix_rows(walk->head_input, 0, count), walk->head_norm, normed,
                      gradient, tuned->norm_gradient, tuned->norm_bias_gradient);
     for (size_t i = 0; i < count; i++)

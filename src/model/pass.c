@@ -188,7 +188,7 @@ enum cr_status cr_pass_loss(struct cr_pass *pass, const struct cr_tuned *tuned, 
     double loss = 0;
     size_t count = 0;
     memset(walk->right, true, rows->rows * sizeof *walk->right);
-    if (scale > 0) memset(walk->gradient.data, 0, rows->rows * stream.columns * sizeof(float));
+    if (scale > 0) memset(walk->gradient.data, 0, rows->rows * walk->gradient.stride * sizeof(float));
     for (size_t i = 0; i < rows->rows; i++) {
         if (rows->labels[i] != CR_UNLABELLED) {
             walk->head_row[count] = (uint32_t)i;

@@ -45,10 +45,13 @@ static void fill_rotation(struct cr_walk *walk)
     }
 }
 
+// Rows are spaced: most are operands or results of products.
 static struct cr_matrix take(struct cr_walk *walk, enum cr_dtype dtype, size_t rows, size_t columns)
 {
-    return cr_matrix_of(cr_arena_take(&walk->arena, rows * columns, cr_dtype_size(dtype)), dtype, rows,
-                        columns);
+    size_t stride = cr_spaced_stride(dtype, columns);
+    struct cr_matrix m = {.dtype = dtype, .rows = rows, .columns = columns, .stride = stride};
+    m.data = cr_arena_take(&walk->arena, rows * stride, cr_dtype_size(dtype));
+    return m;
 }
 
 static float *take_floats(struct cr_walk *walk, size_t count)
@@ -98,17 +101,9 @@ static void place_layer_space(struct cr_walk *walk)
         if (model->act != CR_F32) walk->upstream = take(walk, model->act, rows, d);
         walk->dattended = take(walk, model->act, rows, layer->o.in);
         walk->dqkv = take(walk, model->act, rows, layer->qkv.out);
-        walk->wide = take_floats(walk, rows * cr_most(cr_most(d, layer->down.in), layer->o.in));
+        size_t widest = cr_most(cr_most(d, layer->down.in), layer->o.in);
+        walk->wide = take(walk, CR_F32, rows, widest);
     }
-}
-
-// Rows begin at a cache line whatever the vocabulary, which products reward.
-static struct cr_matrix take_logits(struct cr_walk *walk)
-{
-    size_t columns = walk->model->config.vocabulary, line = CR_ALIGNMENT / sizeof(float);
-    struct cr_matrix logits = take(walk, CR_F32, walk->chunk, (columns + line - 1) / line * line);
-    logits.columns = columns;
-    return logits;
 }
 
 static void place_head_space(struct cr_walk *walk)
@@ -123,7 +118,7 @@ static void place_head_space(struct cr_walk *walk)
     walk->head_loss = take_floats(walk, walk->chunk);
     walk->head_correct = cr_arena_take(&walk->arena, walk->chunk, sizeof *walk->head_correct);
     walk->right = cr_arena_take(&walk->arena, walk->size.rows, sizeof *walk->right);
-    walk->head_logits = take_logits(walk);
+    walk->head_logits = take(walk, CR_F32, walk->chunk, model->config.vocabulary);
     if (!walk->size.backward) return;
     walk->head_gradient = take(walk, CR_F32, walk->chunk, d);
     // The gradient takes the place of the logits, row by row.
@@ -141,8 +136,8 @@ static void place(struct cr_walk *walk)
     walk->sine = take_floats(walk, walk->size.positions * walk->shape.head_dim / 2);
     walk->past = cr_arena_take(&walk->arena, walk->size.sequences, sizeof *walk->past);
     walk->key_offset = cr_arena_take(&walk->arena, walk->size.sequences, sizeof *walk->key_offset);
-    walk->residual = take_floats(walk, (walk->size.backward ? 2 * layers + 1 : 2) * walk->size.rows *
-                                           walk->model->config.hidden);
+    size_t streams = walk->size.backward ? 2 * layers + 1 : 2;
+    walk->residual = take(walk, CR_F32, streams * walk->size.rows, walk->model->config.hidden);
     struct cr_trace unplaced, *trace = cr_arena_take(&walk->arena, traces, sizeof *trace);
     for (size_t i = 0; i < traces; i++) place_trace(walk, trace ? &trace[i] : &unplaced);
     walk->traces = trace;
@@ -207,8 +202,8 @@ void cr_walk_release(struct cr_walk *walk)
 
 struct cr_matrix cr_walk_residual(const struct cr_walk *walk, size_t i, size_t rows)
 {
-    size_t d = walk->model->config.hidden, buffer = walk->size.backward ? i : i % 2;
-    return cr_matrix_of(walk->residual + buffer * walk->size.rows * d, CR_F32, rows, d);
+    size_t buffer = walk->size.backward ? i : i % 2;
+    return cr_matrix_rows(walk->residual, buffer * walk->size.rows, rows);
 }
 
 void cr_walk_embed(struct cr_walk *walk, const struct cr_view *view, const uint32_t *tokens)

@@ -41,7 +41,7 @@ struct cr_walk {
     struct cr_attention_shape shape;
 
     float *cosine, *sine;      // [positions, head_dim/2]: row p is of place prefix + p
-    float *residual;           // [2L + 1 with backward, else 2][rows, d], see cr_walk_residual
+    struct cr_matrix residual; // [2L + 1 with backward, else 2][rows, d] F32, see cr_walk_residual
     struct cr_trace *traces;   // [L with backward, else 1]
     struct cr_cache *caches;   // [L], or NULL
     size_t *past;              // [sequences], the prefix, to which a decoder adds
@@ -60,7 +60,7 @@ struct cr_walk {
     // each sequence after those of the prefix, and their gradient.
     struct cr_matrix joined, djoined;
     void *attention_scratch;
-    float *wide; // [rows, widest input of a linear]: a gradient that several terms are added to
+    struct cr_matrix wide; // [rows, widest input of a linear] F32: a gradient that several terms are added to
 
     // Work space of the head, for `chunk` rows at a time. It shares its memory with a layer's.
     size_t chunk;

@@ -62,7 +62,10 @@ static enum cr_status project_back(struct cr_walk *walk, const struct cr_linear 
 {
     bool deltas = trains(tuning, modules);
     struct cr_matrix sum = dx;
-    if (deltas) sum = cr_matrix_of(below ? walk->wide : NULL, CR_F32, x.rows, x.columns);
+    if (deltas) {
+        sum = cr_matrix_columns(cr_matrix_rows(walk->wide, 0, x.rows), 0, x.columns);
+        if (!below) sum.data = NULL;
+    }
     if (below) CR_TRY(linear->provider->backward(linear, dy, sum, false));
     for (size_t i = 0, at = 0; tuning && i < modules.count; i++) {
         enum cr_module module = modules.first + (enum cr_module)i;
@@ -144,7 +147,7 @@ static void norm_heads_back(struct cr_walk *walk, size_t layer, const struct cr_
     size_t heads = walk->shape.heads + walk->shape.kv_heads, head_dim = walk->shape.head_dim;
     struct cr_matrix x = cr_walk_unnormed(walk, trace, dqkv.rows);
     struct cr_matrix dx = cr_matrix_rows(walk->dexact, 0, dqkv.rows);
-    memset(dx.data, 0, dx.rows * dx.columns * sizeof(float));
+    memset(dx.data, 0, dx.rows * dx.stride * sizeof(float));
     for (size_t i = 0; i < heads; i++) {
         bool of_q = i < walk->shape.heads;
         float *gradient = NULL;

@@ -152,3 +152,9 @@ struct cr_matrix cr_matrix_rows(struct cr_matrix m, size_t first, size_t count)
     if (m.scale) m.scale += first;
     return m;
 }
+
+size_t cr_spaced_stride(enum cr_dtype dtype, size_t columns)
+{
+    size_t per_line = CR_ALIGNMENT / cr_dtype_size(dtype);
+    return ((columns + per_line - 1) / per_line | 1) * per_line;
+}
