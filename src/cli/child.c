@@ -117,12 +117,12 @@ static enum cr_status spawn(const char *program, char *const *arguments, const i
     return CR_OK;
 }
 
-enum cr_status cr_child_start(const char *const *arguments, int input, int output, int lock,
+enum cr_status cr_child_start(const char *name, const char *const *arguments, const int streams[3], int lock,
                               struct cr_child *child)
 {
     CR_FREE char *program = NULL;
     CR_FREE const char **whole = NULL;
-    CR_TRY(cr_command_sibling("carrel-enclave", &program));
+    CR_TRY(cr_command_sibling(name, &program));
     size_t count = 0;
     while (arguments[count]) count++;
     CR_TRY(cr_allocate(count + 2, sizeof *whole, &whole));
@@ -130,14 +130,16 @@ enum cr_status cr_child_start(const char *const *arguments, int input, int outpu
     memcpy(whole + 1, arguments, count * sizeof *whole);
     // Strings that exec only reads.
     char *const *argv = (char *const *)(uintptr_t)whole;
-    if (output >= 0) return spawn(program, argv, (int[]){input, output, output}, lock, &child->pid);
     CR_CLEANUP(close_fd) int events = -1;
     CR_CLEANUP(close_fd) int errors = -1;
     CR_CLEANUP(close_fd) int their_events = -1;
     CR_CLEANUP(close_fd) int their_errors = -1;
-    CR_TRY(make_pipe(&events, &their_events));
-    CR_TRY(make_pipe(&errors, &their_errors));
-    CR_TRY(spawn(program, argv, (int[]){input, their_events, their_errors}, lock, &child->pid));
+    if (streams[1] < 0) CR_TRY(make_pipe(&events, &their_events));
+    if (streams[2] < 0) CR_TRY(make_pipe(&errors, &their_errors));
+    const int fds[] = {streams[0], streams[1] < 0 ? their_events : streams[1],
+                       streams[2] < 0 ? their_errors : streams[2]};
+    CR_TRY(spawn(program, argv, fds, lock, &child->pid));
+    child->program = name;
     child->events = events;
     child->errors = errors;
     events = errors = -1;
@@ -249,28 +251,38 @@ static enum cr_status status_of_exit(int exit_code)
     return CR_INTERNAL;
 }
 
-enum cr_status cr_child_failure(int exit_code, const char *word)
+enum cr_status cr_child_failure(const struct cr_child *child, const char *word)
 {
-    static const char prefix[] = "carrel: ";
-    if (strncmp(word, prefix, sizeof prefix - 1) == 0) word += sizeof prefix - 1;
+    int exit_code = child->exit_code;
+    const char *prefixes[] = {"carrel", child->program};
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+        size_t length = strlen(prefixes[i]);
+        if (strncmp(word, prefixes[i], length) == 0 && strncmp(word + length, ": ", 2) == 0)
+            word += length + 2;
+    }
     if (word[0] != 0) return cr_fail(status_of_exit(exit_code), "%s", word);
     if (exit_code > 128 && caught != 0) return cr_fail(CR_CANCELLED, "stopped at once");
     if (exit_code > 128)
-        return cr_fail(CR_INTERNAL, "carrel-enclave was killed: %s", strsignal(exit_code - 128));
-    return cr_fail(status_of_exit(exit_code), "carrel-enclave left no word (exit code %d)", exit_code);
+        return cr_fail(CR_INTERNAL, "%s was killed: %s", child->program, strsignal(exit_code - 128));
+    return cr_fail(status_of_exit(exit_code), "%s left no word (exit code %d)", child->program, exit_code);
 }
 
 enum cr_status cr_child_result(const struct cr_child *child)
 {
-    return child->exit_code == 0 ? CR_OK : cr_child_failure(child->exit_code, cr_buffer_text(&child->word));
+    return child->exit_code == 0 ? CR_OK : cr_child_failure(child, cr_buffer_text(&child->word));
+}
+
+void cr_child_leave(struct cr_child *child)
+{
+    close_fd(&child->events); // nobody reads them any more, and it is not to wait for us
+    close_fd(&child->errors);
+    cr_child_reap(child, true);
 }
 
 void cr_child_stop(struct cr_child *child)
 {
     cr_child_pass_on(child, cr_child_signal());
-    close_fd(&child->events); // nobody reads them any more, and it is not to wait for us
-    close_fd(&child->errors);
-    cr_child_reap(child, true);
+    cr_child_leave(child);
 }
 
 void cr_child_release(struct cr_child *child)

@@ -1,4 +1,4 @@
-// A carrel-enclave that this program started: its events as they come, its last word, and how it ended.
+// A program of ours that this one started: its events as they come, its last word, and how it ended.
 //
 // It runs in this program's process group, so that a terminal's Ctrl-C, Ctrl-Z and hang-up reach both. It
 // never outlives this program, however that ends.
@@ -11,6 +11,7 @@
 
 struct cr_child {
     pid_t pid;             // 0: not running
+    const char *program;   // its name
     int exit_code;         // once it ended; 128 and the number of the signal that killed it
     int events, errors;    // its standard output and error; -1: none, or at its end
     struct cr_buffer line; // of its events, until the end of the line comes
@@ -24,11 +25,11 @@ struct cr_child {
         .events = -1, .errors = -1                                                                           \
     }
 
-// Starts carrel-enclave with these arguments (NULL at the end; the first is the role). `input` becomes its
-// standard input, `output` its standard output and error; -1: the input is ours, and output and errors are
-// read by cr_child_read. `lock` (report/run_lock.h) it inherits as its descriptor 3, the one that it leaves
-// open. To be called before this program has threads.
-enum cr_status cr_child_start(const char *const *arguments, int input, int output, int lock,
+// Starts the program of this name that lies beside ours, with these arguments (NULL at the end). `streams`
+// become its standard input, output and error; -1: the input is ours, and output and errors are read by
+// cr_child_read. `lock` (report/run_lock.h) it inherits as its descriptor 3, the one that carrel-enclave
+// leaves open. To be called before this program has threads; `name` must outlive the child.
+enum cr_status cr_child_start(const char *name, const char *const *arguments, const int streams[3], int lock,
                               struct cr_child *child);
 
 // A descriptor from which a child reads this one line, and then the end: a secret is for no command line. The
@@ -50,14 +51,17 @@ enum cr_status cr_child_read(struct cr_child *child, int milliseconds,
 // Takes note of its end, where `wait` says so waiting for it.
 void cr_child_reap(struct cr_child *child, bool wait);
 
+// Reads no more of it, and waits for its end.
+void cr_child_leave(struct cr_child *child);
+
 // Ends it, if it still runs, as a signal does, and waits for that.
 void cr_child_stop(struct cr_child *child);
 
 // How a reaped child ended: CR_OK, or the failure that its exit code stands for with its own last word.
 enum cr_status cr_child_result(const struct cr_child *child);
 
-// The same for an exit code and a word ("" : it left none) that were got in another way.
-enum cr_status cr_child_failure(int exit_code, const char *word);
+// The same for one that failed and whose last word ("": it left none) was got in another way.
+enum cr_status cr_child_failure(const struct cr_child *child, const char *word);
 
 void cr_child_release(struct cr_child *child);
 

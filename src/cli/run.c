@@ -53,7 +53,7 @@ static enum cr_status start(int argc, char **argv, const struct cr_role_options 
     arguments[count++] = argv[0];
     if (!options->json) arguments[count++] = "--json";
     for (int i = 1; i < argc; i++) arguments[count++] = argv[i] == options->client.token ? "-" : argv[i];
-    return cr_child_start(arguments, input, -1, lock, child);
+    return cr_child_start("carrel-enclave", arguments, (const int[]){input, -1, -1}, lock, child);
 }
 
 static enum cr_status run(int argc, char **argv, const struct cr_role_options *options, int input,

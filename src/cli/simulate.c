@@ -1,16 +1,13 @@
 // carrel simulate: a server and all its silos on this machine, each in a process of its own, over TLS on
 // loopback. What is simulated is the distance alone.
-#include "cli/child.h"
 #include "cli/command.h"
 #include "cli/reporter.h"
+#include "cli/simulated_silo.h"
 
 #include "base/file.h"
-#include "federation/invitation.h"
 #include "format/options.h"
 #include "tuning/session.h"
 
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,25 +15,15 @@
 
 enum { POLL_MILLISECONDS = 200, OVERRIDES = 64 };
 
-struct silo {
-    struct cr_child child;
-    char *log; // path
-};
-
 struct simulation {
     struct cr_config config;
     const char *path;
     const struct cr_flag_list *overrides;
     struct cr_reporter reporter;
     struct cr_child server;
-    struct silo *silos; // [config.silos.count]
+    struct cr_simulated_silo *silos; // [config.silos.count]
     bool invited;
 };
-
-static void close_fd(int *fd)
-{
-    if (*fd >= 0) close(*fd);
-}
 
 static const struct cr_silo_config *silo_at(const struct simulation *simulation, size_t i)
 {
@@ -51,10 +38,11 @@ static enum cr_status start_server(struct simulation *simulation)
         arguments[count++] = "--set";
         arguments[count++] = simulation->overrides->items[i];
     }
-    return cr_child_start(arguments, -1, -1, cr_run_dir_lock(simulation->reporter.run), &simulation->server);
+    return cr_child_start("carrel-enclave", arguments, (const int[]){-1, -1, -1},
+                          cr_run_dir_lock(simulation->reporter.run), &simulation->server);
 }
 
-// What the silo's process is given: threads so that all together have the machine.
+// What a silo's processes are given: threads so that all together have the machine.
 static size_t threads_of_silo(const struct simulation *simulation)
 {
     if (simulation->config.tuning.threads > 0) return simulation->config.tuning.threads;
@@ -63,41 +51,12 @@ static size_t threads_of_silo(const struct simulation *simulation)
     return share > 0 ? share : 1;
 }
 
-static enum cr_status pipe_token(const struct simulation *simulation, const char *name, int *out)
-{
-    CR_CLEANUP(cr_buffer_wipe) struct cr_buffer token = {0};
-    CR_TRY(cr_invite(&simulation->config, name, "silo", 3600, &token));
-    return cr_child_pipe_line(cr_buffer_text(&token), out);
-}
-
-static enum cr_status start_silo(struct simulation *simulation, size_t number)
-{
-    const struct cr_silo_config *silo = silo_at(simulation, number);
-    struct silo *started = &simulation->silos[number];
-    CR_FREE char *folder = NULL;
-    CR_FREE char *state = NULL;
-    CR_TRY(cr_path_join(simulation->config.federation.state_dir, "silos", &folder));
-    CR_TRY(cr_path_join(folder, silo->name, &state));
-    CR_TRY(cr_directory_make(state, true));
-    CR_TRY(cr_path_join(state, "log", &started->log));
-    CR_CLEANUP(close_fd) int log = open(started->log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (log < 0) return cr_fail_errno(CR_IO, "%s", started->log);
-    CR_CLEANUP(close_fd) int token = -1;
-    CR_TRY(pipe_token(simulation, silo->name, &token));
-    char threads[24];
-    snprintf(threads, sizeof threads, "%zu", threads_of_silo(simulation));
-    const char *const arguments[] = {
-        "join",      "-",        "--state", state,
-        "--data",    silo->data, "--model", simulation->config.tuning.model_name_or_path,
-        "--threads", threads,    NULL};
-    return cr_child_start(arguments, token, log, cr_run_dir_lock(simulation->reporter.run), &started->child);
-}
-
 static enum cr_status invite_all(struct simulation *simulation)
 {
     if (simulation->invited) return CR_OK;
     simulation->invited = true;
-    for (size_t i = 0; i < simulation->config.silos.count; i++) CR_TRY(start_silo(simulation, i));
+    for (size_t i = 0; i < simulation->config.silos.count; i++)
+        CR_TRY(cr_simulated_silo_join(&simulation->silos[i]));
     return CR_OK;
 }
 
@@ -109,31 +68,22 @@ static enum cr_status receive(void *context, const struct cr_event *event)
     return strcmp(event->name, "server.listening") == 0 ? invite_all(simulation) : CR_OK;
 }
 
-// The last line of a log, which is where a program says why it ended.
-static enum cr_status last_line(const char *path, struct cr_buffer *out)
+// Takes in what all silos have said. An accelerator that ended ends the simulation; its silo ends as well,
+// but the accelerator is what to tell of.
+static enum cr_status follow_silos(struct simulation *simulation, bool wait)
 {
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-    CR_TRY(cr_file_read(path, 1 << 24, &text));
-    if (text.size == 0) return CR_OK;
-    text.data[text.size - 1] = 0;
-    const char *line = strrchr(cr_buffer_text(&text), '\n');
-    return cr_append_format(out, "%s", line ? line + 1 : cr_buffer_text(&text));
+    for (size_t i = 0; i < simulation->config.silos.count; i++)
+        CR_TRY(cr_simulated_silo_check_accelerator(&simulation->silos[i]));
+    for (size_t i = 0; i < simulation->config.silos.count; i++)
+        CR_TRY(cr_simulated_silo_follow(&simulation->silos[i], wait));
+    return CR_OK;
 }
 
 // A silo that ended badly before the server did ends the simulation: nobody would start it again.
-static enum cr_status check_silos(struct simulation *simulation)
+static enum cr_status check_silos(const struct simulation *simulation)
 {
-    for (size_t i = 0; i < simulation->config.silos.count; i++) {
-        struct silo *silo = &simulation->silos[i];
-        cr_child_reap(&silo->child, false);
-        if (silo->child.exit_code == 0) continue;
-        CR_CLEANUP(cr_buffer_release) struct cr_buffer word = {0};
-        CR_TRY(last_line(silo->log, &word));
-        enum cr_status status = cr_child_failure(silo->child.exit_code, cr_buffer_text(&word));
-        char why[1024];
-        snprintf(why, sizeof why, "%s", cr_error_message());
-        return cr_fail(status, "silo %s: %s (its log: %s)", silo_at(simulation, i)->name, why, silo->log);
-    }
+    for (size_t i = 0; i < simulation->config.silos.count; i++)
+        CR_TRY(cr_simulated_silo_check(&simulation->silos[i]));
     return CR_OK;
 }
 
@@ -144,14 +94,14 @@ static enum cr_status watch(struct simulation *simulation)
         cr_run_dir_tick(simulation->reporter.run);
         if (cr_child_signal() || simulation->reporter.progress.broken)
             return cr_fail(CR_CANCELLED, "stopped (start again to go on)");
+        CR_TRY(follow_silos(simulation, false));
         // A server that fails takes its silos along; its own word is the one to show.
         if (news == CR_CHILD_QUIET) CR_TRY(check_silos(simulation));
     }
     cr_child_reap(&simulation->server, true);
     enum cr_status status = cr_child_result(&simulation->server);
     if (status != CR_OK) return cr_fail_within(status, "the server");
-    for (size_t i = 0; i < simulation->config.silos.count; i++)
-        cr_child_reap(&simulation->silos[i].child, true);
+    CR_TRY(follow_silos(simulation, true));
     return check_silos(simulation);
 }
 
@@ -159,8 +109,8 @@ static enum cr_status watch(struct simulation *simulation)
 static void stop_all(struct simulation *simulation)
 {
     size_t count = simulation->config.silos.count;
-    for (size_t i = 0; i < count; i++) cr_child_pass_on(&simulation->silos[i].child, cr_child_signal());
-    for (size_t i = 0; i < count; i++) cr_child_reap(&simulation->silos[i].child, true);
+    for (size_t i = 0; i < count; i++) cr_child_pass_on(&simulation->silos[i].trusted, cr_child_signal());
+    for (size_t i = 0; i < count; i++) cr_simulated_silo_end(&simulation->silos[i]);
     cr_child_stop(&simulation->server);
 }
 
@@ -219,6 +169,26 @@ static enum cr_status check_held_out(const struct simulation *simulation)
     return CR_OK;
 }
 
+static enum cr_status open_silos(struct simulation *simulation)
+{
+    size_t threads = threads_of_silo(simulation);
+    int lock = cr_run_dir_lock(simulation->reporter.run);
+    CR_TRY(cr_allocate(simulation->config.silos.count, sizeof *simulation->silos, &simulation->silos));
+    for (size_t i = 0; i < simulation->config.silos.count; i++)
+        simulation->silos[i] = (struct cr_simulated_silo)CR_SIMULATED_SILO_NONE;
+    for (size_t i = 0; i < simulation->config.silos.count; i++)
+        CR_TRY(cr_simulated_silo_open(&simulation->config, i, threads, lock, &simulation->silos[i]));
+    return CR_OK;
+}
+
+static enum cr_status run(struct simulation *simulation)
+{
+    for (size_t i = 0; i < simulation->config.silos.count; i++)
+        CR_TRY(cr_simulated_silo_hire(&simulation->silos[i]));
+    CR_TRY(start_server(simulation));
+    return watch(simulation);
+}
+
 static enum cr_status simulate(struct simulation *simulation)
 {
     if (simulation->config.silos.count == 0)
@@ -229,15 +199,15 @@ static enum cr_status simulate(struct simulation *simulation)
                            silo_at(simulation, i)->name, silo_at(simulation, i)->data);
     CR_TRY(check_held_out(simulation));
     cr_child_catch_signals();
-    CR_TRY(cr_allocate(simulation->config.silos.count, sizeof *simulation->silos, &simulation->silos));
-    for (size_t i = 0; i < simulation->config.silos.count; i++)
-        simulation->silos[i].child = (struct cr_child)CR_CHILD_NONE;
-    enum cr_status status = start_server(simulation);
-    if (status == CR_OK) status = watch(simulation);
+    CR_TRY(open_silos(simulation));
+    enum cr_status status = run(simulation);
     char why[2048];
     snprintf(why, sizeof why, "%s", status == CR_OK ? "" : cr_error_message());
     stop_all(simulation);
     if (status != CR_OK) return cr_fail(status, "%s", why);
+    struct cr_event_sink sink = cr_reporter_sink(&simulation->reporter);
+    for (size_t i = 0; i < simulation->config.silos.count; i++)
+        cr_simulated_silo_tell(&simulation->silos[i], &sink);
     return evaluate(simulation);
 }
 
@@ -262,9 +232,10 @@ enum cr_status cr_command_simulate(int argc, char **argv)
     const struct cr_flags flags = {"carrel simulate CONFIG [options]",
                                    "Runs a whole federation on this machine: carrel-enclave once as the "
                                    "server and once for each of `silos`,\n"
-                                   "over TLS on loopback. The silos' own output is in "
-                                   "federation.state_dir/silos/NAME/log. An interrupted\n"
-                                   "simulation goes on when it is started again.",
+                                   "over TLS on loopback; with slicing, a carrel-accelerator beside each "
+                                   "silo. What they say is in\n"
+                                   "federation.state_dir/silos/NAME: log and accelerator.log. An interrupted "
+                                   "simulation goes on\nwhen it is started again.",
                                    flag_items,
                                    sizeof flag_items / sizeof *flag_items,
                                    1,
@@ -278,10 +249,8 @@ enum cr_status cr_command_simulate(int argc, char **argv)
     items[overrides.count++] = "federation.advertise=127.0.0.1:0";
     CR_TRY(cr_config_read_with(path, items, overrides.count, &simulation.config));
     enum cr_status status = report(&simulation, json);
-    for (size_t i = 0; simulation.silos && i < simulation.config.silos.count; i++) {
-        cr_child_release(&simulation.silos[i].child);
-        free(simulation.silos[i].log);
-    }
+    for (size_t i = 0; simulation.silos && i < simulation.config.silos.count; i++)
+        cr_simulated_silo_release(&simulation.silos[i]);
     free(simulation.silos);
     cr_child_release(&simulation.server);
     cr_config_release(&simulation.config);
