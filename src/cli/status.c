@@ -46,6 +46,7 @@ static enum cr_status append_silo_json(struct cr_buffer *out, const struct cr_st
     CR_TRY(append_member(out, "steps", silo->steps));
     CR_TRY(append_member(out, "loss", silo->loss));
     CR_TRY(append_member(out, "tokens_per_second", silo->tokens_per_second));
+    CR_TRY(append_member(out, "rows_verified", silo->rows_verified));
     CR_TRY(append_member(out, "eval_loss", silo->eval_loss));
     CR_TRY(append_member(out, "eval_accuracy", silo->eval_accuracy));
     return cr_append_u8(out, '}');
@@ -78,6 +79,8 @@ static enum cr_status append_json(struct cr_buffer *out, const struct cr_story *
         {"learning_rate", story->learning_rate},
         {"grad_norm", story->grad_norm},
         {"tokens_per_second", story->tokens_per_second},
+        {"rows_verified", story->rows_verified},
+        {"pads_ready", story->pads_ready},
         {"eval_loss", story->eval_loss},
         {"eval_accuracy", story->eval_accuracy},
         {"eta", alive ? cr_story_eta(story, now) : NAN},
@@ -118,7 +121,7 @@ static enum cr_status append_of(struct cr_buffer *out, const char *name, double 
     return cr_append_count(out, all);
 }
 
-static enum cr_status append_progress(struct cr_buffer *out, const struct cr_story *story)
+static enum cr_status append_progress(struct cr_buffer *out, const struct cr_story *story, bool alive)
 {
     size_t before = out->size;
     CR_TRY(append_of(out, "round", story->round, story->rounds));
@@ -132,6 +135,11 @@ static enum cr_status append_progress(struct cr_buffer *out, const struct cr_sto
         CR_TRY(cr_append_format(out, " tokens/s"));
     }
     CR_TRY(cr_append_format(out, "\n"));
+    if (!isnan(story->rows_verified)) {
+        CR_TRY(append_of(out, "slicing: rows verified", story->rows_verified, NAN));
+        CR_TRY(append_of(out, ", pads ready", alive ? story->pads_ready : NAN, NAN));
+        CR_TRY(cr_append_format(out, "\n"));
+    }
     if (isnan(story->eval_loss)) return CR_OK;
     return cr_append_format(out, "evaluation: loss %.4f, accuracy %.1f %%\n", story->eval_loss,
                             100 * story->eval_accuracy);
@@ -167,7 +175,7 @@ static enum cr_status append_words(struct cr_buffer *out, const struct cr_story 
                                    bool alive, double now)
 {
     CR_TRY(append_head(out, story, path, alive, now));
-    CR_TRY(append_progress(out, story));
+    CR_TRY(append_progress(out, story, alive));
     double left = alive ? cr_story_eta(story, now) : NAN;
     if (!isnan(left)) {
         CR_TRY(cr_append_format(out, "about "));

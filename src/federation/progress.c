@@ -9,8 +9,15 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+// What slicing came to. 255 degrees of freedom: even words give 255, and 99 times of 100 what is said here.
+#define SLICING                                                                                              \
+    "{rows_verified} rows verified, {bytes_blinded:M} blinded, {pads_used} pads used; {online_seconds:1} s " \
+    "online, {offline_seconds:1} s offline; the accelerator saw words with a chi-square of {chi_square:1} "  \
+    "(evenly spread: 255; 99 times of 100 between 201 and 317)"
+
 // How each event reads. {name} is a field: a text as it is, a number with thousands set apart. After a colon:
-// a digit for that many decimals, % for per cent, s for a duration. {message} is the event's own sentence.
+// a digit for that many decimals, % for per cent, s for a duration, M for megabytes. {message} is the event's
+// own sentence. What is in brackets is left out where the event lacks a field of it.
 static const struct {
     const char *event;
     bool live; // overwritten by the next one; on a plain stream only now and then
@@ -25,7 +32,7 @@ static const struct {
     {"server.done", false, "the last round is done: the result is in {output}"},
     {"round.begin", false, "round {round} of {rounds} begins with {silos} silos"},
     {"round.progress", true,
-     "round {round}: {silo} is at step {step} of {steps}, loss {loss:4}, {tokens_per_second} tokens/s"},
+     "round {round}: {silo} is at step {step} of {steps}[, loss {loss:4}], {tokens_per_second} tokens/s"},
     {"round.trained", false, "round {round}: {silo} trained on {labelled} labelled tokens, loss {loss:4}"},
     {"round.dropped", false, "round {round}: {silo} is left out: {message}"},
     {"round.done", false, "round {round} of {rounds} is done: {silos} silos, loss {loss:4}, {seconds:s}"},
@@ -39,9 +46,13 @@ static const struct {
     {"train.begin", false,
      "training {trainable} values on a model of {parameters}: {examples} examples, {steps} steps"},
     {"train.resumed", false, "going on at step {step} of {steps}"},
-    {"train.step", true, "step {step} of {steps}: loss {loss:4}, {tokens_per_second} tokens/s, {eta:s} left"},
+    {"train.step", true,
+     "step {step} of {steps}[: loss {loss:4}], {tokens_per_second} tokens/s[, {rows_verified} rows verified, "
+     "{pads_ready} pads ready], {eta:s} left"},
+    {"train.slicing", false, "slicing: " SLICING},
     {"train.eval", false, "evaluation: loss {loss:4}, accuracy {accuracy:%} of {labelled} tokens"},
     {"tune.done", false, "the result is in {output} ({seconds:s})"},
+    {"simulate.slicing", false, "{silo}: " SLICING},
     {"simulate.eval", false, "{silo}: loss {loss:4}, accuracy {accuracy:%} of {labelled} held-out tokens"},
 };
 
@@ -59,7 +70,16 @@ static enum cr_status append_number(struct cr_buffer *out, double number, char f
 {
     if (form >= '1' && form <= '9') return cr_append_format(out, "%.*f", form - '0', number);
     if (form == '%') return cr_append_format(out, "%.1f %%", 100 * number);
+    if (form == 'M') return cr_append_format(out, "%.1f MB", number / 1e6);
     return form == 's' ? cr_append_duration(out, number) : cr_append_count(out, number);
+}
+
+static const struct cr_event_field *field_of(const struct cr_event *event, const char *name, size_t length)
+{
+    for (size_t i = 0; i < event->field_count; i++)
+        if (strlen(event->fields[i].name) == length && memcmp(event->fields[i].name, name, length) == 0)
+            return &event->fields[i];
+    return NULL;
 }
 
 static enum cr_status append_field(struct cr_buffer *out, const struct cr_event *event, const char *name,
@@ -67,12 +87,17 @@ static enum cr_status append_field(struct cr_buffer *out, const struct cr_event 
 {
     if (length == 7 && memcmp(name, "message", 7) == 0)
         return cr_append_plain(out, event->message ? event->message : "no reason given");
-    for (size_t i = 0; i < event->field_count; i++) {
-        const struct cr_event_field *field = &event->fields[i];
-        if (strlen(field->name) != length || memcmp(field->name, name, length) != 0) continue;
-        return field->text ? cr_append_plain(out, field->text) : append_number(out, field->number, form);
-    }
-    return cr_append_u8(out, '?');
+    const struct cr_event_field *field = field_of(event, name, length);
+    if (!field) return cr_append_u8(out, '?');
+    return field->text ? cr_append_plain(out, field->text) : append_number(out, field->number, form);
+}
+
+// Whether the event has all fields of the part in brackets that begins at `text`.
+static bool has_fields(const struct cr_event *event, const char *text)
+{
+    for (const char *at = text; *at != ']'; at++)
+        if (*at == '{' && !field_of(event, at + 1, strcspn(at + 1, ":}"))) return false;
+    return true;
 }
 
 enum cr_status cr_event_sentence(const struct cr_event *event, struct cr_buffer *out)
@@ -84,6 +109,8 @@ enum cr_status cr_event_sentence(const struct cr_event *event, struct cr_buffer 
         return cr_append_plain(out, event->message);
     }
     for (const char *at = sentences[number].text; *at; at++) {
+        if (*at == '[' && !has_fields(event, at)) at = strchr(at, ']');
+        if (*at == '[' || *at == ']') continue;
         if (*at != '{') {
             CR_TRY(cr_append_u8(out, (uint8_t)*at));
             continue;

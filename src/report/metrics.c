@@ -25,7 +25,9 @@ static const struct metric {
      {{"loss", "loss"},
       {"grad_norm", "grad_norm"},
       {"learning_rate", "learning_rate"},
-      {"tokens_per_second", "tokens_per_second"}}},
+      {"tokens_per_second", "tokens_per_second"},
+      {"rows_verified", "rows_verified"},
+      {"pads_ready", "pads_ready"}}},
     {"train.eval", "step", {{"loss", "eval_loss"}, {"accuracy", "eval_accuracy"}}},
     {"tune.done", NULL, {{"loss", "train_loss"}, {"seconds", "train_runtime"}}},
     // Within a round: what it counts by is no place in the run.

@@ -138,6 +138,8 @@ static enum cr_status append_cards(struct cr_buffer *out, const struct cr_story 
     CR_TRY(append_figure(out, "accuracy", story->eval_accuracy, "%"));
     CR_TRY(append_figure(out, "tokens/s", story->tokens_per_second, ","));
     CR_TRY(append_figure(out, "learning rate", story->learning_rate, ""));
+    CR_TRY(append_figure(out, "rows verified", story->rows_verified, ","));
+    CR_TRY(append_figure(out, "pads ready", alive ? story->pads_ready : NAN, ","));
     CR_TRY(append_figure(out, "time left, about", alive ? cr_story_eta(story, now) : NAN, "s"));
     return cr_append_format(out, "</dl>\n");
 }
@@ -169,7 +171,7 @@ static enum cr_status append_cell(struct cr_buffer *out, double value, enum form
 }
 
 static enum cr_status append_silo(struct cr_buffer *out, const struct cr_story *story,
-                                  const struct cr_story_silo *silo, bool alive, bool evaluated)
+                                  const struct cr_story_silo *silo, bool alive, bool sliced, bool evaluated)
 {
     CR_TRY(cr_append_format(out, "<tr><td>"));
     CR_TRY(cr_html_append(out, silo->name));
@@ -182,6 +184,7 @@ static enum cr_status append_silo(struct cr_buffer *out, const struct cr_story *
     CR_TRY(append_cell(out, silo->trained, COUNT));
     CR_TRY(append_cell(out, silo->loss, LOSS));
     CR_TRY(append_cell(out, silo->tokens_per_second > 0 ? silo->tokens_per_second : NAN, COUNT));
+    if (sliced) CR_TRY(append_cell(out, silo->rows_verified, COUNT));
     if (evaluated) CR_TRY(append_cell(out, silo->eval_loss, LOSS));
     if (evaluated) CR_TRY(append_cell(out, silo->eval_accuracy, SHARE));
     CR_TRY(append_cell(out, silo->seen, AGO));
@@ -191,16 +194,20 @@ static enum cr_status append_silo(struct cr_buffer *out, const struct cr_story *
 static enum cr_status append_silos(struct cr_buffer *out, const struct cr_story *story, bool alive)
 {
     if (story->silo_count == 0) return CR_OK;
-    bool evaluated = false;
-    for (size_t i = 0; i < story->silo_count; i++) evaluated |= !isnan(story->silos[i].eval_loss);
+    bool sliced = false, evaluated = false;
+    for (size_t i = 0; i < story->silo_count; i++) {
+        sliced |= !isnan(story->silos[i].rows_verified);
+        evaluated |= !isnan(story->silos[i].eval_loss);
+    }
     CR_TRY(cr_append_format(out,
                             "<h2>Silos</h2>\n<div class=\"wide\"><table><tr><th>silo</th>%s"
-                            "<th>last round</th><th>loss</th><th>tokens/s</th>%s"
+                            "<th>last round</th><th>loss</th><th>tokens/s</th>%s%s"
                             "<th>last sign of life</th></tr>\n",
                             alive ? "<th class=\"word\">state</th><th>step</th>" : "",
+                            sliced ? "<th>rows verified</th>" : "",
                             evaluated ? "<th>evaluation</th><th>accuracy</th>" : ""));
     for (size_t i = 0; i < story->silo_count; i++)
-        CR_TRY(append_silo(out, story, &story->silos[i], alive, evaluated));
+        CR_TRY(append_silo(out, story, &story->silos[i], alive, sliced, evaluated));
     return cr_append_format(out, "</table></div>\n");
 }
 

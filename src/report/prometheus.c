@@ -63,6 +63,8 @@ enum cr_status cr_prometheus_append(struct cr_buffer *out, const struct cr_story
         {"learning_rate", "Present learning rate.", story->learning_rate},
         {"grad_norm", "Last gradient norm before clipping.", story->grad_norm},
         {"tokens_per_second", "Training speed.", story->tokens_per_second},
+        {"rows_verified", "Rows of an accelerator's products that passed their check.", story->rows_verified},
+        {"pads_ready", "Pads made and not used yet.", story->pads_ready},
     };
     for (size_t i = 0; i < sizeof gauges / sizeof *gauges; i++)
         CR_TRY(append_gauge(out, gauges[i].name, gauges[i].help, gauges[i].value));

@@ -27,6 +27,8 @@ void cr_story_init(struct cr_story *story)
                          &story->eta,
                          &story->min_clients,
                          &story->round_seconds,
+                         &story->rows_verified,
+                         &story->pads_ready,
                          &story->tokens_per_second};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) *numbers[i] = NAN;
 }
@@ -82,6 +84,7 @@ static enum cr_status silo_of(struct cr_story *story, const char *name, struct c
                                    .steps = NAN,
                                    .loss = NAN,
                                    .tokens_per_second = NAN,
+                                   .rows_verified = NAN,
                                    .eval_loss = NAN,
                                    .eval_accuracy = NAN};
     put_text(silo->name, sizeof silo->name, short_name);
@@ -102,6 +105,7 @@ static void begin_run(struct cr_story *story, const struct cr_event *event, doub
     story->ended = false;
     story->why[0] = story->waiting[0] = story->output[0] = 0;
     story->step = story->steps = story->eta = story->round_began = NAN;
+    story->rows_verified = story->pads_ready = NAN;
     for (size_t i = 0; i < story->silo_count; i++) story->silos[i].connected = false;
 }
 
@@ -135,6 +139,8 @@ static enum cr_status take_train(struct cr_story *story, const struct cr_event *
 {
     put_number(&story->step, event, "step");
     put_number(&story->steps, event, "steps");
+    put_number(&story->rows_verified, event, "rows_verified");
+    put_number(&story->pads_ready, event, "pads_ready");
     if (strcmp(name, "begin") == 0)
         story->fresh = strcmp(story->role, "tune") == 0; // a silo's rounds go on by themselves
     else if (strcmp(name, "resumed") == 0)
@@ -203,6 +209,7 @@ static enum cr_status take_silo(struct cr_story *story, const char *silo_name, c
     if (!silo) return CR_OK;
     if (strcmp(name, "server.left") == 0) silo->connected = false;
     if (strcmp(name, "round.dropped") == 0) silo->dropped = true;
+    put_number(&silo->rows_verified, event, "rows_verified");
     if (strcmp(name, "simulate.eval") == 0) {
         put_number(&silo->eval_loss, event, "loss");
         put_number(&silo->eval_accuracy, event, "accuracy");

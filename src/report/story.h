@@ -20,6 +20,7 @@ struct cr_story_silo {
     double round, trained; // that it is in; that it last answered for
     double step, steps;    // of the round
     double loss, tokens_per_second;
+    double rows_verified;            // of its accelerator's products
     double eval_loss, eval_accuracy; // of a simulation's end
     struct cr_series losses;         // by round
 };
@@ -35,6 +36,7 @@ struct cr_story {
     char self[CR_STORY_NAME]; // the silo that a `join` is
 
     double step, steps, epoch, loss, learning_rate, grad_norm, tokens_per_second, eta;
+    double rows_verified, pads_ready; // with slicing
     double eval_loss, eval_accuracy;
     double round, rounds, min_clients; // the present round, from 1
     double round_began, round_seconds; // Unix seconds; how long the last one took

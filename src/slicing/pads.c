@@ -372,9 +372,11 @@ struct cr_pads_tally cr_pads_tally(struct cr_pads *pads)
 {
     pthread_mutex_lock(&pads->lock);
     struct cr_pads_tally tally = pads->tally;
-    for (size_t i = 0; i < pads->queue_count; i++)
-        if (pads->queues[i].used)
-            tally.outside += way_of(pads, &pads->queues[i])->width * pads->options.rows * sizeof(uint32_t);
+    for (size_t i = 0; i < pads->queue_count; i++) {
+        const struct queue *queue = &pads->queues[i];
+        if (queue->used) tally.outside += way_of(pads, queue)->width * pads->options.rows * sizeof(uint32_t);
+        if (queue->made > queue->taken) tally.ready += queue->made - queue->taken;
+    }
     pthread_mutex_unlock(&pads->lock);
     return tally;
 }

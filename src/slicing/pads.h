@@ -47,6 +47,7 @@ uint64_t cr_pads_stream(size_t linear, bool backward, uint64_t number);
 
 struct cr_pads_tally {
     uint64_t made;  // pads
+    uint64_t ready; // of these, not taken yet
     double seconds; // that making them took
     size_t outside; // bytes of products that lie outside, at most
 };

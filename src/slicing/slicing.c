@@ -379,6 +379,7 @@ struct cr_slicing_tally cr_slicing_tally(struct cr_slicing *slicing)
     if (slicing->failed) return tally; // as it was then
     struct cr_pads_tally pads = cr_pads_tally(slicing->pads);
     tally.offline = pads.seconds;
+    tally.ready = pads.ready;
     tally.outside = pads.outside;
     double all = 0;
     for (size_t i = 0; i < BUCKETS; i++) all += (double)slicing->buckets[i];

@@ -31,6 +31,7 @@ struct cr_slicing_tally {
     uint64_t products;        // asked of the accelerator
     uint64_t rows;            // verified
     uint64_t pads;            // used
+    uint64_t ready;           // pads that were made and not used yet
     uint64_t blinded;         // bytes of blinded words sent
     size_t outside;           // bytes of products of pads that lie outside, at most
     double blinding, opening; // seconds: rounding and hiding; verifying and bringing to numbers

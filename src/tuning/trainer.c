@@ -314,13 +314,23 @@ static void report_step(struct cr_trainer *trainer, const struct cr_tally *step,
     if (!due && elapsed < longest_silence) return;
     double pace = elapsed > 0 ? elapsed : 1e-9;
     double left = (double)(trainer->total_steps - trainer->step) * elapsed / (double)report->steps;
-    cr_emit(&trainer->sink, CR_EVENT_INFO, "train.step", NULL, CR_FIELD("step", trainer->step),
-            CR_FIELD("steps", trainer->total_steps), CR_FIELD("epoch", epochs_done(trainer)),
-            CR_FIELD("loss", report->loss_sum / (double)report->labelled),
-            CR_FIELD("learning_rate",
-                     cr_learning_rate(&trainer->training, trainer->step - 1, trainer->total_steps)),
-            CR_FIELD("grad_norm", norm), CR_FIELD("tokens_per_second", (double)report->tokens / pace),
-            CR_FIELD("eta", left));
+    struct cr_slicing_tally slicing = {0};
+    if (trainer->slicing) slicing = cr_slicing_tally(trainer->slicing);
+    const struct cr_event_field fields[] = {
+        CR_FIELD("step", trainer->step),
+        CR_FIELD("steps", trainer->total_steps),
+        CR_FIELD("epoch", epochs_done(trainer)),
+        CR_FIELD("loss", report->loss_sum / (double)report->labelled),
+        CR_FIELD("learning_rate",
+                 cr_learning_rate(&trainer->training, trainer->step - 1, trainer->total_steps)),
+        CR_FIELD("grad_norm", norm),
+        CR_FIELD("tokens_per_second", (double)report->tokens / pace),
+        CR_FIELD("eta", left),
+        CR_FIELD("rows_verified", slicing.rows),
+        CR_FIELD("pads_ready", slicing.ready),
+    };
+    size_t count = sizeof fields / sizeof *fields - (trainer->slicing ? 0 : 2);
+    cr_event_send(&trainer->sink, CR_EVENT_INFO, "train.step", NULL, fields, count);
     *report = (struct cr_trainer_report){.began = cr_clock_monotonic()};
 }
 
@@ -332,6 +342,7 @@ static void report_slicing(const struct cr_trainer *trainer)
             CR_FIELD_TEXT("engine", tally.engine), CR_FIELD("products", tally.products),
             CR_FIELD("rows_verified", tally.rows), CR_FIELD("pads_used", tally.pads),
             CR_FIELD("bytes_blinded", tally.blinded), CR_FIELD("bytes_outside", tally.outside),
+            CR_FIELD("online_seconds", tally.waiting + tally.blinding + tally.accelerator + tally.opening),
             CR_FIELD("blind_seconds", tally.blinding), CR_FIELD("accelerator_seconds", tally.accelerator),
             CR_FIELD("open_seconds", tally.opening), CR_FIELD("pad_wait_seconds", tally.waiting),
             CR_FIELD("offline_seconds", tally.offline), CR_FIELD("chi_square", tally.chi_square));
