@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "channel/connection.h"
 #include "federation/client_state.h"
+#include "federation/discretion.h"
 #include "federation/worker.h"
 
 #include <stdio.h>
@@ -129,8 +130,10 @@ static enum cr_status put_strings(struct cr_string_list *target, const struct cr
 // What this silo will do, its own paths among it.
 static enum cr_status tell_job(const struct client *client)
 {
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer settings = {0};
-    CR_TRY(cr_options_write(&cr_config_table, &client->config, &settings));
+    CR_CLEANUP(cr_buffer_wipe) struct cr_buffer settings = {0};
+    struct cr_config told = client->config;                          // shallow: strings are only read
+    if (cr_tuning_config_sliced(&told.tuning)) told.tuning.seed = 0; // the federation's secret
+    CR_TRY(cr_options_write(&cr_config_table, &told, &settings));
     cr_emit(client->sink, CR_EVENT_DEBUG, "client.job", NULL,
             CR_FIELD_TEXT("settings", cr_buffer_text(&settings)));
     return CR_OK;
@@ -142,6 +145,7 @@ static enum cr_status take_job(struct client *client, const struct cr_message *m
     memcpy(client->run, message->job.run, CR_SHA256_SIZE);
     CR_TRY(cr_config_parse(message->body, "the server's job", &client->config));
     client->has_config = true;
+    CR_TRY(cr_discretion_check(&client->config));
     struct cr_tuning_config *tuning = &client->config.tuning;
     CR_TRY(put_string(&tuning->model_name_or_path, client->options->model));
     CR_TRY(put_string(&tuning->data.train, client->options->data));
@@ -418,6 +422,7 @@ static enum cr_status opened_learner(struct client *client, const struct cr_work
     if (client->total_steps < client->config.federation.rounds)
         return cr_fail(CR_INVALID, "the data give %zu steps, fewer than the %zu rounds", client->total_steps,
                        client->config.federation.rounds);
+    CR_TRY(cr_discretion_check_rounds(&client->config, client->total_steps));
     if (client->state->has_answer) {
         if (memcmp(result->digest, client->state->answer.digest, CR_SHA256_SIZE) != 0)
             return cr_fail(CR_INVALID, "%s: does not hold the update that update.json names",
@@ -429,16 +434,17 @@ static enum cr_status opened_learner(struct client *client, const struct cr_work
 
 static enum cr_status trained(struct client *client, const struct cr_worker_result *result)
 {
+    double labelled = (double)result->tally.labelled, loss = 0;
+    if (labelled > 0) loss = cr_discretion_loss(&client->config, result->tally.loss_sum / labelled);
     struct cr_answer answer = {
-        .round = client->round, .labelled = result->tally.labelled, .loss_sum = result->tally.loss_sum};
+        .round = client->round, .labelled = result->tally.labelled, .loss_sum = loss * labelled};
     memcpy(answer.start, client->start, CR_SHA256_SIZE);
     memcpy(answer.digest, result->digest, CR_SHA256_SIZE);
     CR_TRY(cr_client_state_keep(client->state, client->run, &answer));
     cr_vector_release(client->update);
     client->update = cr_vector_hold(result->update);
     cr_emit(client->sink, CR_EVENT_INFO, "client.trained", NULL, CR_FIELD("round", client->round + 1),
-            CR_FIELD("loss", answer.labelled > 0 ? answer.loss_sum / (double)answer.labelled : 0),
-            CR_FIELD("labelled", answer.labelled));
+            CR_FIELD("loss", loss), CR_FIELD("labelled", answer.labelled));
     return client->ready_sent ? send_trained(client) : CR_OK;
 }
 

@@ -124,11 +124,16 @@ static enum cr_status on_progress(struct cr_server_session *session, const struc
     double now = cr_clock_monotonic();
     if (now - session->progress_at < least_progress_seconds) return CR_OK;
     session->progress_at = now;
-    cr_emit(session->server->sink, CR_EVENT_INFO, "round.progress", NULL,
-            CR_FIELD_TEXT("silo", cr_server_silo_name(session->server, session->silo)),
-            CR_FIELD("round", message->progress.round + 1), CR_FIELD("step", message->progress.step),
-            CR_FIELD("steps", message->progress.steps), CR_FIELD("loss", message->progress.loss),
-            CR_FIELD("tokens_per_second", message->progress.tokens_per_second));
+    const struct cr_event_field fields[] = {
+        CR_FIELD_TEXT("silo", cr_server_silo_name(session->server, session->silo)),
+        CR_FIELD("round", message->progress.round + 1),
+        CR_FIELD("step", message->progress.step),
+        CR_FIELD("steps", message->progress.steps),
+        CR_FIELD("tokens_per_second", message->progress.tokens_per_second),
+        CR_FIELD("loss", message->progress.loss), // which no silo tells with slicing
+    };
+    size_t count = sizeof fields / sizeof *fields - cr_tuning_config_sliced(&session->server->config->tuning);
+    cr_event_send(session->server->sink, CR_EVENT_INFO, "round.progress", NULL, fields, count);
     return CR_OK;
 }
 
@@ -269,6 +274,7 @@ enum cr_status cr_server_open_learner(const struct cr_server *server, const stru
 {
     struct cr_config own = *server->config; // shallow: strings stay the original's
     own.tuning.data.train = own.tuning.data.eval = NULL;
+    own.tuning.seed = server->seed;
     return server->kind->open(&own, sink, out);
 }
 
@@ -276,7 +282,9 @@ enum cr_status cr_server_open_learner(const struct cr_server *server, const stru
 static enum cr_status open_run_with(struct cr_server *server, void *learner)
 {
     CR_TRY(server->kind->digest(learner, server->structure));
-    CR_TRY(cr_config_job(server->config, &server->settings));
+    struct cr_config own = *server->config; // shallow, likewise
+    own.tuning.seed = server->seed;
+    CR_TRY(cr_config_job(&own, &server->settings));
     unsigned char job[CR_SHA256_SIZE];
     CR_CLEANUP(cr_buffer_release) struct cr_buffer identity = {0};
     CR_TRY(cr_append(&identity, server->structure, CR_SHA256_SIZE));
@@ -298,6 +306,17 @@ static enum cr_status open_run_with(struct cr_server *server, void *learner)
     CR_TRY(cr_vector_new(count, &server->global));
     memcpy(server->global->values, initial, count * sizeof *initial);
     return cr_state_begin(state, job, server->global);
+}
+
+static enum cr_status choose_seed(struct cr_server *server)
+{
+    unsigned char secret[CR_SEED_SECRET_SIZE];
+    server->seed = server->config->tuning.seed;
+    if (!cr_tuning_config_sliced(&server->config->tuning)) return CR_OK;
+    CR_TRY(cr_state_seed_secret(server->state, secret));
+    enum cr_status status = cr_discretion_seed(secret, server->seed, &server->seed);
+    cr_wipe(secret, sizeof secret);
+    return status;
 }
 
 static enum cr_status open_run(struct cr_server *server)
@@ -347,7 +366,9 @@ static enum cr_status open_server(struct cr_server *server)
     struct cr_address address; // a slip of the pen is to be told before a large model was opened
     enum cr_status status = cr_address_parse(federation->address, &address);
     if (status != CR_OK) return cr_fail_within(status, "federation.address");
+    CR_TRY(cr_discretion_check(server->config));
     CR_TRY(cr_state_open(federation->state_dir, &server->state));
+    CR_TRY(choose_seed(server));
     CR_TRY(open_run(server));
     struct cr_round_rules rules = {.min_clients = cr_config_min_clients(server->config),
                                    .deadline = federation->deadline,

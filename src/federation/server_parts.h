@@ -29,6 +29,7 @@ struct cr_server {
     const struct cr_learner_kind *kind;
     const struct cr_event_sink *sink;
     unsigned char structure[CR_SHA256_SIZE];
+    uint64_t seed;             // of the job; secret with slicing
     struct cr_buffer settings; // of the job, canonical YAML
     struct cr_state_dir *state;
     struct cr_loop *loop;

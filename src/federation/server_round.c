@@ -114,6 +114,7 @@ enum cr_status cr_server_close_round(struct cr_server *server)
     }
     double loss = labelled > 0 ? loss_sum / labelled : 0;
     if (!isfinite(loss)) loss = 0; // it is shown only, and silos take no other
+    loss = cr_discretion_loss(server->config, loss);
     uint64_t round = server->machine.round + 1;
     bool last = round >= server->config->federation.rounds;
     CR_TRY(cr_state_advance(server->state, round, last, server->next_digest));

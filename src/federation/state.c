@@ -364,3 +364,27 @@ enum cr_status cr_state_read_port(const char *directory, unsigned *port)
     *port = (unsigned)strtoul(cr_buffer_text(&text), NULL, 10);
     return CR_OK;
 }
+
+static enum cr_status read_secret(const char *path, unsigned char out[CR_SEED_SECRET_SIZE])
+{
+    CR_CLEANUP(cr_buffer_wipe) struct cr_buffer bytes = {0};
+    CR_TRY(cr_file_read(path, CR_SEED_SECRET_SIZE, &bytes));
+    if (bytes.size != CR_SEED_SECRET_SIZE)
+        return cr_fail(CR_INVALID, "%s: %zu bytes, where a secret has %d", path, bytes.size,
+                       CR_SEED_SECRET_SIZE);
+    memcpy(out, bytes.data, CR_SEED_SECRET_SIZE);
+    return CR_OK;
+}
+
+enum cr_status cr_state_seed_secret(const struct cr_state_dir *state, unsigned char out[CR_SEED_SECRET_SIZE])
+{
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(state->path, "seed", &path));
+    if (cr_file_exists(path)) return read_secret(path, out);
+    unsigned char secret[CR_SEED_SECRET_SIZE];
+    CR_TRY(cr_random_bytes(secret, sizeof secret));
+    enum cr_status status = cr_file_write(path, (struct cr_slice){secret, sizeof secret}, true);
+    if (status == CR_OK) memcpy(out, secret, sizeof secret);
+    cr_wipe(secret, sizeof secret);
+    return status;
+}

@@ -5,6 +5,7 @@
 //   state.json               run, round, members; replaced as a whole
 //   values-N.f32             the global values that round N begins with
 //   port                     the port it listens on
+//   seed                     a secret of 32 bytes, where a run has needed one (federation/discretion.h)
 //   lock, serving            held by whoever changes the directory, and by the one server that runs on it
 //
 // Everything is written to a new file and renamed, values before the state.json that names them.
@@ -12,6 +13,7 @@
 #define CARREL_FEDERATION_STATE_H
 
 #include "crypto/identity.h"
+#include "federation/discretion.h"
 #include "federation/round.h"
 #include "federation/vector.h"
 
@@ -72,6 +74,9 @@ enum cr_status cr_state_enrol(struct cr_state_dir *state, const struct cr_member
 
 // The member's number, or SIZE_MAX where there is none of that name.
 size_t cr_state_find(const struct cr_state_dir *state, const char *name);
+
+// The directory's secret for seeds, drawn and written when it is first asked for.
+enum cr_status cr_state_seed_secret(const struct cr_state_dir *state, unsigned char out[CR_SEED_SECRET_SIZE]);
 
 // The port that the server listens on, or last did; 0: unknown.
 enum cr_status cr_state_write_port(const struct cr_state_dir *state, unsigned port);

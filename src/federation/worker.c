@@ -1,6 +1,7 @@
 #include "federation/worker.h"
 
 #include "base/clock.h"
+#include "federation/discretion.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -20,7 +21,7 @@ struct cr_worker {
     pthread_cond_t changed;
     enum cr_work task; // NONE again once its result is there
     bool cancelled, has_result;
-    const struct cr_config *config;
+    const struct cr_config *config; // from the first task on
     const char *state;
     struct cr_training_task training;
     const struct cr_vector *final; // of saving, with the directory
@@ -35,8 +36,12 @@ static void receive(void *context, const struct cr_event *event)
 {
     struct cr_worker *worker = context;
     if (!worker->real_sink || !worker->real_sink->receive) return;
+    struct cr_event told = *event;
+    CR_FREE struct cr_event_field *fields = NULL;
+    if (cr_allocate(event->field_count, sizeof *fields, &fields) != CR_OK) return;
+    if (worker->config) cr_discretion_event(worker->config, event, fields, &told);
     pthread_mutex_lock(&worker->sink_lock);
-    worker->real_sink->receive(worker->real_sink->context, event);
+    worker->real_sink->receive(worker->real_sink->context, &told);
     pthread_mutex_unlock(&worker->sink_lock);
 }
 
@@ -44,11 +49,12 @@ static bool keep_going(void *context)
 {
     struct cr_worker *worker = context;
     double elapsed = cr_clock_monotonic() - worker->began;
+    bool telling = worker->tally.labelled > 0 && !cr_tuning_config_sliced(&worker->config->tuning);
     pthread_mutex_lock(&worker->lock);
     worker->progress = (struct cr_worker_progress){
         .step = worker->tally.steps,
         .steps = worker->training.last - worker->training.first,
-        .loss = worker->tally.labelled > 0 ? worker->tally.loss_sum / (double)worker->tally.labelled : 0,
+        .loss = telling ? worker->tally.loss_sum / (double)worker->tally.labelled : 0,
         .tokens_per_second = elapsed > 0 ? (double)worker->tally.tokens / elapsed : 0,
     };
     bool going = !worker->cancelled && worker->task != CR_WORK_STOP;
