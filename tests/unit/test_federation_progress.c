@@ -22,6 +22,26 @@ static void test_sentences(void **state)
                         "step 1,234,567 of 2,000,000,000: loss 1.2346, 1,000 tokens/s, 1 h 02 min left");
     assert_string_equal(sentence("train.step", NULL, step, 4),
                         "step 1,234,567 of 2,000,000,000: loss 1.2346, 1,000 tokens/s, ? left");
+    // What is in brackets comes where all of its fields do.
+    const struct cr_event_field sliced[] = {CR_FIELD("step", 1),
+                                            CR_FIELD("steps", 2),
+                                            CR_FIELD("tokens_per_second", 7),
+                                            CR_FIELD("eta", 1),
+                                            CR_FIELD("rows_verified", 1000),
+                                            CR_FIELD("pads_ready", 50)};
+    assert_string_equal(sentence("train.step", NULL, sliced, 6),
+                        "step 1 of 2, 7 tokens/s, 1,000 rows verified, 50 pads ready, 1.0 s left");
+    assert_string_equal(sentence("train.step", NULL, sliced, 5), "step 1 of 2, 7 tokens/s, 1.0 s left");
+    const struct cr_event_field came[] = {
+        CR_FIELD_TEXT("silo", "anne"),  CR_FIELD("rows_verified", 1000),  CR_FIELD("bytes_blinded", 2.5e6),
+        CR_FIELD("pads_used", 1000),    CR_FIELD("online_seconds", 1.25), CR_FIELD("offline_seconds", 3),
+        CR_FIELD("chi_square", 248.31),
+    };
+    assert_string_equal(
+        sentence("simulate.slicing", NULL, came, 7),
+        "anne: 1,000 rows verified, 2.5 MB blinded, 1,000 pads used; 1.2 s online, 3.0 s offline; the "
+        "accelerator saw words with a chi-square of 248.3 (evenly spread: 255; 99 times of 100 between 201 "
+        "and 317)");
     const struct cr_event_field left[] = {CR_FIELD_TEXT("silo", "anne"), CR_FIELD_TEXT("address", "[::1]:5")};
     assert_string_equal(sentence("server.left", "cut {silo}", left, 2), "anne [::1]:5 left: cut {silo}");
     const struct cr_event_field held[] = {CR_FIELD("loss", -1), CR_FIELD("accuracy", 0.255),

@@ -38,6 +38,12 @@ static void test_tune(void **state)
     assert_string_equal(story.role, "tune");
     assert_true(story.began == 100 && story.updated == 103 && story.step == 20 && story.steps == 40);
     assert_true(story.loss == 2 && story.learning_rate == 0.5 && story.epoch == 0.5);
+    assert_true(isnan(story.rows_verified) && isnan(story.pads_ready));
+    tell(&story,
+         "{\"time\": 103, \"event\": \"train.slicing\", \"rows_verified\": 70, \"pads_used\": 70}\n"
+         "{\"time\": 103, \"event\": \"simulate.slicing\", \"silo\": \"ben\", \"rows_verified\": 5}\n");
+    assert_true(story.rows_verified == 70 && isnan(story.pads_ready));
+    assert_true(story.silo_count == 1 && story.silos[0].rows_verified == 5);
     assert_true(isnan(story.eval_loss) && isnan(story.rounds));
     assert_true(cr_story_eta(&story, 108) == 15);
     assert_string_equal(cr_story_state(&story, true), "running");
