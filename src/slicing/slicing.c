@@ -191,7 +191,11 @@ static enum cr_status ask(struct question *question)
     atomic_init(&question->bad, SIZE_MAX);
     cr_pool_run(pool, rows, blind_row, question);
     size_t bad = atomic_load(&question->bad);
-    if (bad != SIZE_MAX) return cr_fail(CR_INVALID, "row %zu holds NaN or infinity", bad);
+    if (bad != SIZE_MAX) {
+        cr_pads_give_back(slicing->pads, question->linear, question->backward,
+                          rows); // unused, and never again
+        return cr_fail(CR_INVALID, "row %zu holds NaN or infinity", bad);
+    }
     sample(slicing, question);
     double blinded = cr_clock_monotonic();
     const struct cr_wire_product product = {

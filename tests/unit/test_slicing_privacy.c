@@ -1,0 +1,368 @@
+// What an accelerator sees of a whole training run, evaluations and a second process included, is uniform,
+// and no pad is used twice. The same tests fail with pads off, with one pad used twice, and with a key that
+// is known.
+#include "slicing_support.h"
+#include "tuning_support.h"
+#include "uniformity_support.h"
+
+#include "field/product.h"
+#include "slicing/pad.h"
+#include "slicing/pads.h"
+#include "tensor/ops.h"
+#include "tuning/trainer_parts.h"
+
+#include <sys/mman.h>
+
+enum { MOST_SERIES = 2 * 16, STEPS = 4 };
+
+// Of all tests of one set of words together.
+static const double level = 1e-6;
+
+// Stands before the linears of the trusted side, and notes what is going to be hidden.
+struct witness {
+    struct cr_linear inner;
+    struct record *record;
+    size_t index;
+};
+
+struct record {
+    struct hired hired;
+    unsigned digits;
+    struct cr_field *field;
+    struct cr_bound bound[MOST_SERIES];
+    struct witness witnesses[MOST_SERIES / 2];
+    size_t count; // of series: one for each linear and direction
+    struct series seen[MOST_SERIES], hidden[MOST_SERIES];
+};
+
+static size_t series_index(size_t linear, bool backward)
+{
+    return linear * CR_WAYS + backward;
+}
+
+static void look(void *context, const struct cr_wire_product *product, const uint32_t *words, size_t depth)
+{
+    struct record *record = context;
+    series_add(&record->seen[series_index(product->linear, product->backward)], words, product->rows, depth);
+}
+
+static void note(const struct witness *witness, bool backward, struct cr_matrix x)
+{
+    struct record *record = witness->record;
+    size_t i = series_index(witness->index, backward);
+    const float *scale = backward ? record->hired.frozen.matrices[witness->index].scale : NULL;
+    CR_FREE uint32_t *words = NULL;
+    CR_FREE double *t = NULL;
+    assert_ok(cr_allocate(x.rows * x.columns, sizeof *words, &words));
+    assert_ok(cr_allocate(x.rows, sizeof *t, &t));
+    assert_ok(cr_field_encode(record->field, &record->bound[i], x, scale, words, t, NULL));
+    series_add(&record->hidden[i], words, x.rows, x.columns);
+}
+
+static enum cr_status witness_forward(const struct cr_linear *self, struct cr_matrix x, struct cr_matrix y)
+{
+    const struct witness *witness = self->state;
+    note(witness, false, x);
+    return witness->inner.provider->forward(&witness->inner, x, y);
+}
+
+static enum cr_status witness_backward(const struct cr_linear *self, struct cr_matrix dy, struct cr_matrix dx,
+                                       bool accumulate)
+{
+    const struct witness *witness = self->state;
+    note(witness, true, dy);
+    return witness->inner.provider->backward(&witness->inner, dy, dx, accumulate);
+}
+
+static void witness_release(struct cr_linear *self)
+{
+    *self = (struct cr_linear){0};
+}
+
+static const struct cr_linear_provider witness_provider = {witness_forward, witness_backward,
+                                                           witness_release};
+
+static void watch(struct record *record, struct cr_model *model)
+{
+    assert_true(2 * cr_frozen_count(model) <= MOST_SERIES);
+    for (size_t i = 0; i < cr_frozen_count(model); i++) {
+        struct cr_linear *linear = cr_frozen_linear(model, i);
+        record->witnesses[i] = (struct witness){*linear, record, i};
+        linear->provider = &witness_provider;
+        linear->state = &record->witnesses[i];
+    }
+}
+
+// Needles of 16 bytes, and a search for any of them in memory.
+struct needles {
+    size_t count, capacity;
+    unsigned char (*bytes)[16];
+};
+
+static int compare_needles(const void *a, const void *b)
+{
+    return memcmp(a, b, 16);
+}
+
+static void add_needle(struct needles *needles, const void *bytes)
+{
+    if (needles->count == needles->capacity) {
+        needles->capacity = 2 * needles->capacity + 64;
+        assert_ok(cr_reallocate(needles->capacity, sizeof *needles->bytes, &needles->bytes));
+    }
+    memcpy(needles->bytes[needles->count++], bytes, 16);
+}
+
+// How often one of them lies in this process's memory that has a name like this.
+static size_t found_in(struct needles *needles, const char *name)
+{
+    char line[512];
+    size_t found = 0, size = 0;
+    qsort(needles->bytes, needles->count, 16, compare_needles);
+    FILE *maps = fopen("/proc/self/maps", "r");
+    assert_non_null(maps);
+    while (fgets(line, sizeof line, maps)) {
+        unsigned long begin, end;
+        if (!strstr(line, name) || sscanf(line, "%lx-%lx", &begin, &end) != 2) continue;
+        size += end - begin;
+        for (unsigned long at = begin; at + 16 <= end; at += 2)
+            found += bsearch((const void *)at, needles->bytes, needles->count, 16, compare_needles) != NULL;
+    }
+    fclose(maps);
+    assert_true(size > 0);
+    return found;
+}
+
+static void free_needles(struct needles *needles)
+{
+    free(needles->bytes);
+    *needles = (struct needles){0};
+}
+
+// Rows of `series`, but for those in whose place zeros were hidden: what was sent there is the pad itself.
+static void add_rows(struct needles *needles, const struct series *series, const struct record *record)
+{
+    static const unsigned char zeros[16];
+    for (size_t s = 0; s < record->count; s++)
+        for (size_t i = 0; i < series[s].rows; i++)
+            if (memcmp(record->hidden[s].words + i * series[s].depth, zeros, 16) != 0)
+                add_needle(needles, series[s].words + i * series[s].depth);
+}
+
+// Values of an adapter, as they are and rounded.
+static void add_adapter(struct needles *needles, struct cr_compute *compute,
+                        const struct cr_parameters *parameters)
+{
+    for (size_t i = 0; i + 8 <= parameters->count; i += 8) {
+        uint16_t rounded[8];
+        cr_convert(compute, parameters->values + i, CR_F32, rounded, CR_BF16, 8);
+        if (parameters->values[i] == 0) continue;
+        add_needle(needles, parameters->values + i);
+        add_needle(needles, rounded);
+    }
+}
+
+static void subtract(const struct series *from, const struct series *what, size_t count, uint32_t p,
+                     struct series *out)
+{
+    for (size_t s = 0; s < count; s++) {
+        assert_int_equal(from[s].rows, what[s].rows);
+        out[s] = (struct series){0};
+        if (from[s].rows > 0) series_add(&out[s], from[s].words, from[s].rows, from[s].depth);
+        for (size_t i = 0; i < out[s].rows * out[s].depth; i++)
+            out[s].words[i] = cr_prime_sub(out[s].words[i], what[s].words[i], p);
+    }
+}
+
+static void free_series(struct series *series, size_t count)
+{
+    for (size_t s = 0; s < count; s++) free(series[s].words);
+}
+
+// Nothing that has to stay inside lies where others see it; what was sent is found there.
+static void check_memory(struct record *record, struct cr_trainer *trainer)
+{
+    static const char *const places[] = {"/memfd:carrel-blinded", "/memfd:carrel-pads"};
+    struct needles needles = {0};
+    struct series pads[MOST_SERIES];
+    subtract(record->seen, record->hidden, record->count, cr_prime(record->digits), pads);
+    add_rows(&needles, pads, record);
+    add_rows(&needles, record->hidden, record);
+    add_adapter(&needles, trainer->compute, cr_trainer_parameters(trainer));
+    for (size_t i = 0; i < 2; i++) assert_int_equal(found_in(&needles, places[i]), 0);
+    print_message("%zu rows of pads, of hidden words and of the adapter: none in memory outside\n",
+                  needles.count);
+    free_needles(&needles);
+    add_rows(&needles, record->seen, record);
+    assert_true(found_in(&needles, places[0]) > 0);
+    free_needles(&needles);
+    free_series(pads, record->count);
+}
+
+// A process's part of a run: from the state that another one left, to that step; then an evaluation.
+static void train_to(struct record *record, const struct cr_tuning_config *config, struct cr_compute *compute,
+                     size_t step, const char *state)
+{
+    struct cr_trainer *trainer;
+    struct cr_tally tally = {0};
+    assert_ok(cr_trainer_new(config, compute, NULL, &trainer));
+    watch(record, trainer->model);
+    if (access(state, R_OK) == 0) assert_ok(cr_trainer_load_state(trainer, state));
+    while (cr_trainer_step(trainer) < step) {
+        assert_ok(cr_trainer_run(trainer, 1, &tally, NULL, NULL));
+        assert_ok(cr_trainer_evaluate(trainer, &tally));
+    }
+    assert_ok(cr_trainer_save_state(trainer, state));
+    // One step more, of which nothing is kept.
+    assert_ok(cr_trainer_run(trainer, 1, &tally, NULL, NULL));
+    check_memory(record, trainer);
+    cr_trainer_free(trainer);
+}
+
+static void record_run(struct record *record, unsigned digits, struct cr_compute *compute)
+{
+    char data[300], path[300], address[300], state[300];
+    snprintf(data, sizeof data, "%s", in_directory("d"));
+    snprintf(path, sizeof path, "unix:%s", in_directory("p.sock"));
+    snprintf(state, sizeof state, "%s", in_directory("state"));
+    (void)unlink(state);
+    write_text(data, "{\"text\": \"the ward is quiet\"}\n{\"text\": \"a fever falls\"}\n"
+                     "{\"text\": \"he asked for water\"}\n{\"text\": \"rest, then walk\"}\n");
+    *record = (struct record){.digits = digits};
+    hire(&record->hired, SMALL_MODEL, path);
+    record->hired.look = look;
+    record->hired.context = record;
+    assert_ok(cr_field_new(compute, digits, &record->field));
+    record->count = 2 * record->hired.frozen.count;
+    assert_true(record->count <= MOST_SERIES);
+    for (size_t i = 0; i < record->count; i++)
+        assert_ok(cr_bound_new(&record->hired.frozen.matrices[i / CR_WAYS], i % CR_WAYS, digits,
+                               &record->bound[i]));
+    static char q_proj[] = "q_proj", v_proj[] = "v_proj";
+    char *modules[] = {q_proj, v_proj}, *accelerators[] = {address};
+    snprintf(address, sizeof address, "%s", record->hired.address);
+    struct cr_tuning_config config = small_run(data, modules, 2);
+    config.data.eval = data;
+    config.training.max_steps = 2 * STEPS;
+    config.slicing.pads = CR_PADS_MODE_ENCLAVE;
+    config.slicing.accelerators = (struct cr_string_list){accelerators, 1};
+    config.slicing.digits = digits;
+    train_to(record, &config, compute, STEPS / 2, state);
+    train_to(record, &config, compute, STEPS, state);
+}
+
+static void free_record(struct record *record)
+{
+    dismiss(&record->hired);
+    cr_field_free(record->field);
+    free_series(record->seen, record->count);
+    free_series(record->hidden, record->count);
+}
+
+static struct uniformity say(const char *what, const struct series *series, size_t count, unsigned digits)
+{
+    struct uniformity got = uniformity_of(series, count, digits);
+    print_message("%s, %u digits, %zu words, %zu pairs of rows: bytes %.2g, serial %.2g, related %.2g\n",
+                  what, digits, got.words, got.pairs, got.bytes, got.serial, got.related);
+    return got;
+}
+
+static void check_uniform(const char *what, const struct series *series, size_t count, unsigned digits)
+{
+    struct uniformity got = say(what, series, count, digits);
+    assert_true(got.bytes > level / 3 && got.serial > level / 3 && got.related > level / 3);
+}
+
+// The words of a run under the pads of this key, numbered from 0 in each series; those of row `twice` of the
+// first series once more for the row after it.
+static void hide(const struct record *record, const unsigned char key[CR_KEY_SIZE], size_t twice, bool away,
+                 struct series *out)
+{
+    struct cr_pad_pair pads;
+    const uint32_t p = cr_prime(record->digits);
+    const struct series *from = away ? record->seen : record->hidden;
+    assert_ok(cr_pad_pair_new(key, record->field, &pads));
+    for (size_t s = 0; s < record->count; s++) {
+        CR_FREE uint32_t *pad = NULL;
+        size_t depth = from[s].depth;
+        out[s] = (struct series){0};
+        if (from[s].rows == 0) continue;
+        series_add(&out[s], from[s].words, from[s].rows, depth);
+        assert_ok(cr_allocate(depth, sizeof *pad, &pad));
+        for (size_t row = 0; row < from[s].rows; row++) {
+            size_t number = row - (s == 0 && row == twice + 1);
+            cr_pad_words(pads.question, cr_pads_stream(s / CR_WAYS, s % CR_WAYS, number), pad, depth);
+            uint32_t *words = out[s].words + row * depth;
+            for (size_t i = 0; i < depth; i++)
+                words[i] = away ? cr_prime_sub(words[i], pad[i], p) : cr_prime_add(words[i], pad[i], p);
+        }
+    }
+    cr_pad_pair_release(&pads);
+}
+
+// Takes the pads of a key off words that were hidden under it.
+static void strip(struct series *series, const struct record *record, const unsigned char key[CR_KEY_SIZE])
+{
+    struct record copy = *record;
+    struct series out[MOST_SERIES];
+    memcpy(copy.seen, series, record->count * sizeof *series);
+    hide(&copy, key, SIZE_MAX - 1, true, out);
+    free_series(series, record->count);
+    memcpy(series, out, record->count * sizeof *series);
+}
+
+static void check(unsigned digits, struct cr_compute *compute)
+{
+    struct record record;
+    struct series words[MOST_SERIES];
+    static const unsigned char known[CR_KEY_SIZE] = "a key that everybody knows";
+    record_run(&record, digits, compute);
+    size_t count = record.count;
+    check_uniform("as sent", record.seen, count, digits);
+
+    // What is left without what was hidden: the pads of both processes. None has to do with another.
+    subtract(record.seen, record.hidden, count, cr_prime(digits), words);
+    check_uniform("pads", words, count, digits);
+    free_series(words, count);
+
+    struct uniformity got = say("pads off", record.hidden, count, digits);
+    assert_true(got.bytes < level / 3 && got.related < level / 3);
+
+    hide(&record, known, SIZE_MAX - 1, false, words);
+    check_uniform("known key, pads on", words, count, digits);
+    strip(words, &record, known);
+    for (size_t s = 0; s < count; s++)
+        if (words[s].rows > 0)
+            assert_memory_equal(words[s].words, record.hidden[s].words, words[s].rows * words[s].depth * 4);
+    got = say("known key, pads off", words, count, digits);
+    assert_true(got.bytes < level / 3);
+    free_series(words, count);
+
+    hide(&record, known, 5, false, words);
+    got = say("one pad twice", words, count, digits);
+    assert_true(got.bytes > level / 3 && got.related < level / 3);
+    free_series(words, count);
+
+    hide(&record, known, SIZE_MAX - 1, true, words);
+    check_uniform("as sent, a key tried", words, count, digits);
+    free_series(words, count);
+    free_record(&record);
+}
+
+static void what_is_seen_tells_nothing(void **state)
+{
+    (void)state;
+    struct cr_compute *compute;
+    assert_ok(cr_compute_new(2, &compute));
+    check(4, compute);
+    check(3, compute);
+    cr_compute_free(compute);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_seen_tells_nothing),
+    };
+    return cmocka_run_group_tests(tests, make_directory, remove_directory);
+}
