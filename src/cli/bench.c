@@ -3,13 +3,13 @@
 #include "cli/bench_federation.h"
 #include "cli/bench_masked.h"
 #include "cli/bench_model.h"
+#include "cli/bench_row.h"
 #include "cli/command.h"
 
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/parse.h"
 #include "crypto/random.h"
-#include "format/json.h"
 #include "tensor/matmul.h"
 #include "text/tokenizer.h"
 #include "text/trainer.h"
@@ -21,19 +21,10 @@
 
 enum { MOST_ROWS = 16, MOST_SAMPLES = 64 };
 
-struct row {
-    const char *name;
-    double figure; // more is better
-    const char *unit;
-    double limit;       // what the machine would allow, in the same unit; 0: none is known
-    double peak_memory; // bytes; 0: not measured
-    char note[160];
-};
-
 struct bench {
     size_t threads;
     size_t repeats; // samples of each figure; the median counts
-    struct row rows[MOST_ROWS];
+    struct cr_bench_row rows[MOST_ROWS];
     size_t count;
 };
 
@@ -49,7 +40,7 @@ static double median(double *samples, size_t count)
     return count % 2 ? samples[count / 2] : (samples[count / 2 - 1] + samples[count / 2]) / 2;
 }
 
-static void add_row(struct bench *bench, struct row row)
+static void add_row(struct bench *bench, struct cr_bench_row row)
 {
     if (bench->count < MOST_ROWS) bench->rows[bench->count++] = row;
 }
@@ -123,10 +114,10 @@ static enum cr_status bench_product(struct bench *bench, const struct benchmark 
         status = cr_fail(CR_UNSUPPORTED, "%s: this processor has no bf16 products", self->name);
     cr_compute_free(compute);
     CR_TRY(status);
-    add_row(bench, (struct row){.name = self->name,
-                                .figure = rate / 1e9,
-                                .unit = "GFLOP/s",
-                                .note = "1024 x 2048 x 1024, weights as checkpoints store them"});
+    add_row(bench, (struct cr_bench_row){.name = self->name,
+                                         .figure = rate / 1e9,
+                                         .unit = "GFLOP/s",
+                                         .note = "1024 x 2048 x 1024, weights as checkpoints store them"});
     return CR_OK;
 }
 
@@ -135,10 +126,10 @@ static enum cr_status bench_masked(struct bench *bench, const struct benchmark *
     double masked[MOST_SAMPLES], plain[MOST_SAMPLES];
     for (size_t s = 0; s < bench->repeats; s++)
         CR_TRY(cr_bench_masked(bench->threads, &masked[s], &plain[s]));
-    struct row row = {.name = self->name,
-                      .figure = median(masked, bench->repeats) / 1e9,
-                      .unit = "GFLOP/s",
-                      .limit = median(plain, bench->repeats) / 1e9};
+    struct cr_bench_row row = {.name = self->name,
+                               .figure = median(masked, bench->repeats) / 1e9,
+                               .unit = "GFLOP/s",
+                               .limit = median(plain, bench->repeats) / 1e9};
     snprintf(row.note, sizeof row.note,
              "%d x %d x %d mod 2^31 - 1, digits split and combined; limit: float32", CR_BENCH_MASKED_ROWS,
              CR_BENCH_MASKED_COLUMNS, CR_BENCH_MASKED_DEPTH);
@@ -163,7 +154,7 @@ static const struct cr_bench_shape gpt2_shape = {.gpt2 = true,
 // Steps and products in turn, so that what else the machine does falls on both.
 static enum cr_status run_steps(struct bench *bench, const struct benchmark *self,
                                 const struct cr_tuning_config *config, struct cr_compute *compute,
-                                struct row *row)
+                                struct cr_bench_row *row)
 {
     double rates[MOST_SAMPLES], samples[MOST_SAMPLES];
     CR_TRY(measure_product(compute, self->dtype, 1, &rates[0]));
@@ -224,7 +215,7 @@ static enum cr_status bench_step(struct bench *bench, const struct benchmark *se
                          .gradient_accumulation_steps = 1,
                          .logging_steps = 1},
         };
-        struct row row = {.name = self->name, .unit = "tokens/s"};
+        struct cr_bench_row row = {.name = self->name, .unit = "tokens/s"};
         snprintf(row.note, sizeof row.note, "%s d=%zu L=%zu ff=%zu V=%zu, B=%zu T=%zu, LoRA r=8 on %s",
                  shape->gpt2 ? "gpt2" : "llama", shape->hidden, shape->layers, shape->intermediate,
                  shape->vocabulary, self->batch, shape->context, shape->gpt2 ? "q, k and v" : "q and v");
@@ -268,10 +259,10 @@ static enum cr_status bench_encode(struct bench *bench, const struct benchmark *
     }
     cr_tokenizer_free(tokenizer);
     CR_TRY(status);
-    add_row(bench, (struct row){.name = self->name,
-                                .figure = median(samples, bench->repeats),
-                                .unit = "MB/s",
-                                .note = "byte-level BPE, one thread"});
+    add_row(bench, (struct cr_bench_row){.name = self->name,
+                                         .figure = median(samples, bench->repeats),
+                                         .unit = "MB/s",
+                                         .note = "byte-level BPE, one thread"});
     return CR_OK;
 }
 
@@ -279,7 +270,8 @@ static enum cr_status bench_fold(struct bench *bench, const struct benchmark *se
 {
     double samples[MOST_SAMPLES];
     for (size_t s = 0; s < bench->repeats; s++) CR_TRY(cr_bench_fold(bench->threads, &samples[s]));
-    struct row row = {.name = self->name, .figure = median(samples, bench->repeats) / 1e6, .unit = "MB/s"};
+    struct cr_bench_row row = {
+        .name = self->name, .figure = median(samples, bench->repeats) / 1e6, .unit = "MB/s"};
     snprintf(row.note, sizeof row.note, "updates of %d silos out of memory: digests, checks, weighted mean",
              CR_BENCH_SILOS);
     add_row(bench, row);
@@ -292,7 +284,8 @@ static enum cr_status bench_federation(struct bench *bench, const struct benchma
     double rate;
     reset_peak_memory();
     CR_TRY(cr_bench_federation(bench->threads, &rate));
-    struct row row = {.name = self->name, .figure = rate / 1e6, .unit = "MB/s", .peak_memory = peak_memory()};
+    struct cr_bench_row row = {
+        .name = self->name, .figure = rate / 1e6, .unit = "MB/s", .peak_memory = peak_memory()};
     snprintf(row.note, sizeof row.note,
              "%d silos over TLS on this machine, %d million values each: one update is %.2f GB",
              CR_BENCH_SILOS, CR_BENCH_VALUES / 1000000, CR_BENCH_VALUES * sizeof(float) / 1e9);
@@ -343,40 +336,6 @@ static enum cr_status check_list(const char *list)
     return CR_OK;
 }
 
-static enum cr_status print_json(const struct bench *bench)
-{
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
-    CR_TRY(cr_append_format(&out, "{\"threads\": %zu, \"rows\": [", bench->threads));
-    for (size_t i = 0; i < bench->count; i++) {
-        const struct row *row = &bench->rows[i];
-        CR_TRY(cr_append_format(&out, "%s\n  {\"name\": \"%s\", \"figure\": %.6g, \"unit\": \"%s\"",
-                                i ? "," : "", row->name, row->figure, row->unit));
-        if (row->limit > 0)
-            CR_TRY(cr_append_format(&out, ", \"limit\": %.6g, \"ratio\": %.4f", row->limit,
-                                    row->figure / row->limit));
-        if (row->peak_memory > 0)
-            CR_TRY(cr_append_format(&out, ", \"peak_memory_bytes\": %.0f", row->peak_memory));
-        CR_TRY(cr_append_format(&out, ", \"note\": "));
-        CR_TRY(cr_json_append_string(&out, cr_slice_of_string(row->note)));
-        CR_TRY(cr_append_format(&out, "}"));
-    }
-    CR_TRY(cr_append_format(&out, "\n]}\n"));
-    return cr_command_print(cr_buffer_slice(&out));
-}
-
-static enum cr_status print_row(const struct row *row)
-{
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
-    CR_TRY(cr_append_format(&out, "%-18s %9.1f %-9s", row->name, row->figure, row->unit));
-    if (row->limit > 0)
-        CR_TRY(cr_append_format(&out, "  limit %8.1f  ratio %.2f", row->limit, row->figure / row->limit));
-    else
-        CR_TRY(cr_append_format(&out, "  %-28s", ""));
-    if (row->peak_memory > 0) CR_TRY(cr_append_format(&out, "  peak %.2f GB", row->peak_memory / 1e9));
-    CR_TRY(cr_append_format(&out, "  (%s)\n", row->note));
-    return cr_command_print(cr_buffer_slice(&out));
-}
-
 enum cr_status cr_command_bench(int argc, char **argv)
 {
     struct bench bench = {.threads = 2, .repeats = 7};
@@ -408,7 +367,7 @@ enum cr_status cr_command_bench(int argc, char **argv)
     for (size_t i = 0; i < BENCHMARKS; i++) {
         if (!is_listed(only, benchmarks[i].name)) continue;
         CR_TRY(benchmarks[i].run(&bench, &benchmarks[i]));
-        if (!json) CR_TRY(print_row(&bench.rows[bench.count - 1]));
+        if (!json) CR_TRY(cr_bench_print_row(&bench.rows[bench.count - 1]));
     }
-    return json ? print_json(&bench) : CR_OK;
+    return json ? cr_bench_print_json(bench.threads, bench.rows, bench.count) : CR_OK;
 }

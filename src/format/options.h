@@ -87,8 +87,7 @@ enum cr_status cr_options_append_place(const struct cr_option_table *table, cons
 void cr_options_release(const struct cr_option_table *table, void *config); // frees strings and lists
 
 // Appends the options as canonical YAML (table order, every useful key, so that equal settings give equal
-// bytes), or
-// as Markdown tables grouped by section for docs/CONFIG.md.
+// bytes), or as Markdown tables grouped by section for docs/CONFIG.md.
 enum cr_status cr_options_write(const struct cr_option_table *table, const void *config,
                                 struct cr_buffer *out);
 // Appends the options named in `keys` (`count` of them, any order) in the table's order, each below its help
