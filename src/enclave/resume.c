@@ -10,16 +10,23 @@
 
 static const char file_name[] = "trainer.state";
 
-// A process that was killed while it wrote leaves its unfinished file, which may be large. They are found by
-// name; one that cannot be removed does no harm.
+// Whether it is an unfinished file of those that may be large.
+static bool is_unfinished(const char *name)
+{
+    static const char *const beginnings[] = {"trainer.state.tmp.", "adapter_model.safetensors.tmp.",
+                                             "model.safetensors.tmp."};
+    for (size_t i = 0; i < sizeof beginnings / sizeof *beginnings; i++)
+        if (strncmp(name, beginnings[i], strlen(beginnings[i])) == 0) return true;
+    return false;
+}
+
+// A process that was killed while it wrote leaves such a file. One that cannot be removed does no harm.
 static void remove_unfinished(const char *directory)
 {
-    static const char beginning[] = "trainer.state.tmp.";
     DIR *open = opendir(directory);
     if (!open) return;
     for (struct dirent *entry = readdir(open); entry; entry = readdir(open))
-        if (strncmp(entry->d_name, beginning, sizeof beginning - 1) == 0)
-            unlinkat(dirfd(open), entry->d_name, 0);
+        if (is_unfinished(entry->d_name)) unlinkat(dirfd(open), entry->d_name, 0);
     closedir(open);
 }
 

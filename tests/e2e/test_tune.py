@@ -93,8 +93,9 @@ class Tune(unittest.TestCase):
             self.assertEqual(code, -signal.SIGKILL, error)
             self.assertEqual(stat.S_IMODE(os.stat(self.state).st_mode), 0o600)
         # What a process leaves that is killed while it writes.
-        with open(self.state + ".tmp.12345", "wb") as file:
-            file.write(b"half")
+        for name in (STATE, RESULT):
+            with open(os.path.join(self.output, name + ".tmp.12345"), "wb") as file:
+                file.write(b"half")
         _, events = self.start()
         self.assertGreaterEqual(self.resumed(events), 28)
         self.assertEqual(self.resumed(events) % 7, 0)
