@@ -2,6 +2,7 @@
 #include "cli/preflight.h"
 
 #include "cli/memory.h"
+#include "tuning/place.h"
 #include "tuning/schedule.h"
 #include "tuning/session.h"
 
@@ -179,7 +180,10 @@ static enum cr_status check_use(struct preflight *preflight)
     double values;
     if (cr_memory_trained(config, preflight->session.model, &values) != CR_OK)
         return cr_check_failure(checks, "settings");
-    CR_TRY(cr_preflight_place(checks, "output", config->output_dir, 4 * values * sizeof(float)));
+    if (cr_place_check(config->output_dir, config->model_name_or_path, config->method) != CR_OK)
+        CR_TRY(cr_check_failure(checks, "output"));
+    else
+        CR_TRY(cr_preflight_place(checks, "output", config->output_dir, 4 * values * sizeof(float)));
     CR_TRY(check_data(preflight));
     CR_TRY(check_memory(preflight, values));
     return preflight->examples > 0 && checks->failed == 0 ? check_forward(preflight) : CR_OK;

@@ -7,6 +7,7 @@
 #include "federation/progress.h"
 #include "federation/role_options.h"
 #include "federation/server.h"
+#include "tuning/place.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -87,11 +88,18 @@ static enum cr_status make_place_of_result(const char *directory, const char *ke
     return CR_OK;
 }
 
+static enum cr_status make_output(const struct cr_tuning_config *config)
+{
+    enum cr_status status = cr_place_check(config->output_dir, config->model_name_or_path, config->method);
+    if (status != CR_OK) return cr_fail_within(status, "output_dir");
+    return make_place_of_result(config->output_dir, "output_dir");
+}
+
 static enum cr_status tune(const struct cr_config *config, struct cr_progress *progress, bool restart)
 {
     if (!config->tuning.data.train)
         return cr_fail(CR_INVALID, "data.train: not given: what is to be learned?");
-    CR_TRY(make_place_of_result(config->tuning.output_dir, "output_dir"));
+    CR_TRY(make_output(&config->tuning));
     struct cr_event_sink sink = cr_progress_sink(progress);
     struct cr_policy policy = {.network = config->tuning.slicing.accelerators.count > 0};
     cr_policy_read(&policy, config->tuning.model_name_or_path);
@@ -112,7 +120,7 @@ static enum cr_status tune(const struct cr_config *config, struct cr_progress *p
 static enum cr_status serve(const struct cr_config *config, struct cr_progress *progress, bool restart)
 {
     (void)restart; // not among its flags
-    CR_TRY(make_place_of_result(config->tuning.output_dir, "output_dir"));
+    CR_TRY(make_output(&config->tuning));
     CR_TRY(cr_directory_make(config->federation.state_dir, true));
     struct cr_event_sink sink = cr_progress_sink(progress);
     struct cr_policy policy = {.network = true};

@@ -6,6 +6,7 @@
 #include "federation/client_state.h"
 #include "federation/discretion.h"
 #include "federation/worker.h"
+#include "tuning/place.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -157,6 +158,8 @@ static enum cr_status take_job(struct client *client, const struct cr_message *m
     if (cr_tuning_config_sliced(tuning) && tuning->slicing.accelerators.count == 0)
         return cr_fail(CR_INVALID, "the job's slicing.pads asks for an accelerator: give this silo's with "
                                    "--accelerator ADDRESS");
+    if (client->options->output)
+        CR_TRY(cr_place_check(client->options->output, tuning->model_name_or_path, tuning->method));
     if (!tuning->data.train)
         return cr_fail(CR_INVALID, "the job names no training data: give this silo's with --data FILE");
     cr_config_apply_rounds(&client->config);

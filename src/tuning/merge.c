@@ -6,6 +6,7 @@
 #include "tensor/ops.h"
 #include "tuning/checkpoint.h"
 #include "tuning/peft.h"
+#include "tuning/place.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -236,11 +237,10 @@ static enum cr_status check_written(struct merge *merge, const char *directory,
 // `output` may be made: it is not there, or an empty directory.
 static enum cr_status check_output(const char *output, const char *model)
 {
-    struct stat there, own;
+    struct stat there;
     if (stat(output, &there) != 0) return errno == ENOENT ? CR_OK : cr_fail_errno(CR_IO, "%s", output);
     if (!S_ISDIR(there.st_mode)) return cr_fail(CR_INVALID, "%s: there is a file of that name", output);
-    if (stat(model, &own) == 0 && own.st_dev == there.st_dev && own.st_ino == there.st_ino)
-        return cr_fail(CR_INVALID, "%s: is the base model itself, which stays as it is", output);
+    CR_TRY(cr_place_is_not_model(output, model));
     DIR *directory = opendir(output);
     if (!directory) return cr_fail_errno(CR_IO, "%s", output);
     size_t entries = 0;

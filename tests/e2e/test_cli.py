@@ -116,6 +116,26 @@ class Commands(unittest.TestCase):
             self.assertFalse(os.path.exists("/.run"))
             self.fails(3, "data.eval: none.jsonl: No such file", "tune", config, "--set", "data.eval=none.jsonl")
 
+    def test_a_result_spoils_no_other(self):
+        with tempfile.TemporaryDirectory() as folder:
+            config, output, model = tune_config(folder), os.path.join(folder, "out"), os.path.join(folder, "model")
+            shutil.copytree(DEMO, model)
+            with open(os.path.join(model, "model.safetensors"), "rb") as file:
+                weights = file.read()
+            onto = ["--set", "model_name_or_path=" + model, "--set", "output_dir=" + model + "/"]
+            for command in "tune", "serve":
+                for method in "full", "lora":
+                    self.fails(2, "output_dir: %s: is the base model itself" % model, command, config, *onto, "--set",
+                               "method=" + method)
+            with open(os.path.join(model, "model.safetensors"), "rb") as file:
+                self.assertEqual(file.read(), weights)
+            self.assertEqual(sorted(os.listdir(model)), sorted(os.listdir(DEMO)))
+            self.assertEqual(carrel("tune", config).returncode, 0)
+            self.fails(2, "output_dir: %s: holds an adapter already" % output, "tune", config, "--set", "method=full")
+            self.assertEqual(carrel("tune", config, "--set", "method=prefix_tuning").returncode, 0)  # an adapter for another
+            shutil.copytree(DEMO, os.path.join(folder, "other"))
+            self.fails(2, "other: holds a model already", "tune", config, "--set", "output_dir=" + os.path.join(folder, "other"))
+
     def test_held_out_data_is_read_before_the_work(self):
         with tempfile.TemporaryDirectory() as folder:
             config, held_out = tune_config(folder), os.path.join(folder, "eval.jsonl")

@@ -1,0 +1,15 @@
+// Directories that a result must not go to.
+#ifndef CARREL_TUNING_PLACE_H
+#define CARREL_TUNING_PLACE_H
+
+#include "tuning/config.h"
+
+// CR_INVALID where the two are one directory, which a result would overwrite.
+enum cr_status cr_place_is_not_model(const char *directory, const char *model);
+
+// CR_INVALID also where the directory holds a result of the other kind: an adapter beside a model's files is
+// taken for that model's by whoever loads the directory. `method`: enum cr_method of what is to come. A
+// directory that is not there is fine.
+enum cr_status cr_place_check(const char *directory, const char *model, int method);
+
+#endif
