@@ -1,6 +1,7 @@
 """The demo: three hospitals tune one model together, and the result beside what each could do alone.
 
-Runs the programs of build/bin as a person would, and prints each command before it runs it.
+Runs the programs of build/bin as a person would, and prints each command before it runs it. It ends with an accelerator
+that cheats.
 """
 import json
 import os
@@ -13,6 +14,8 @@ import make_data
 
 OUT = "build/demo"
 CARREL = "build/bin/carrel"
+ACCELERATOR = "build/bin/carrel-accelerator"
+HOSTILE = "tests/e2e/hostile_accelerator.py"
 MODEL = "examples/demo/model"
 SILOS = ["st-anne", "northfield", "lakeside"]
 EPOCHS = 12  # of the runs alone and pooled: as many passes over the data as the federation makes rounds
@@ -33,10 +36,54 @@ training:
 """
 
 
+CHEATED = """# Written by examples/demo/run.py: one hospital's own run, beside the accelerator that cheats.
+model_name_or_path: examples/demo/model
+output_dir: {out}/cheated
+threads: 1
+data: {{train: {out}/data/lakeside.jsonl, max_length: 128}}
+training: {{max_steps: 20, per_device_train_batch_size: 32}}
+slicing: {{pads: enclave, accelerators: ["unix:{out}/hostile.sock"]}}
+"""
+
+
 def run(*command):
     print("\n$ " + " ".join(command), flush=True)
     if subprocess.call(command) != 0:
         sys.exit("demo: that command failed")
+
+
+def start(*command):
+    """A process beside this one, once it says that it listens."""
+    print("\n$ %s &" % " ".join(command), flush=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    line = process.stdout.readline()
+    print(line, end="", flush=True)
+    if "listening" not in line:
+        sys.exit("demo: that command failed")
+    return process
+
+
+def be_cheated(product):
+    """A run whose accelerator changes one bit of one answer: it must end there, and say so."""
+    with open(OUT + "/cheated.yaml", "w") as out:
+        out.write(CHEATED.format(out=OUT))
+    honest, hostile = "unix:%s/honest.sock" % OUT, "unix:%s/hostile.sock" % OUT
+    accelerator = start(ACCELERATOR, "--model", MODEL, "--listen", honest, "--threads", "1")
+    try:
+        between = start(sys.executable, "-B", HOSTILE, "--model", MODEL, "--listen", hostile, "--accelerator", honest,
+                        "--flip-bit-of", str(product))
+        try:
+            command = (CARREL, "tune", OUT + "/cheated.yaml")
+            print("\n$ " + " ".join(command), flush=True)
+            ended = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+        finally:
+            between.kill()
+    finally:
+        accelerator.kill()
+    print(ended.stderr, end="")
+    print("\nThe accelerator: " + between.stdout.read().strip())
+    if ended.returncode == 0 or "a wrong product" not in ended.stderr or os.path.exists(OUT + "/cheated/adapter_model.safetensors"):
+        sys.exit("demo: an accelerator that cheats was not found out")
 
 
 def evaluate(adapter=None):
@@ -67,7 +114,8 @@ def main():
     run(sys.executable, "-B", "examples/demo/make_data.py", "federation", OUT + "/data")
     table = [("base model, not tuned", "", evaluate())]
 
-    print("\nThe federation: a server and three silos, four processes over TLS on this machine.")
+    print("\nThe federation: a server and three silos over TLS on this machine. Beside each silo an accelerator that it does not\n"
+          "trust computes the products with the frozen matrices, on numbers that tell it nothing: seven processes.")
     run(CARREL, "simulate", "examples/demo/federation.yaml")
     federation = evaluate(OUT + "/federation")
 
@@ -91,6 +139,8 @@ def main():
     run(CARREL, "generate", "--model", MODEL, "--adapter", OUT + "/federation", "--prompt",
         make_data.ALPACA.format(q=row["instruction"]), "--max-new-tokens", "20", "--temperature", "0")
     print("\n(the right answer: %s)" % row["output"])
+    print("\nAn attack: an accelerator that changes a single bit of one of its answers, in the middle of a run.")
+    be_cheated(100)
     print("\nDone in %.0f seconds. What travelled: docs/PROTOCOL.md. What is protected: SECURITY.md." % (time.monotonic() - begin))
 
 
