@@ -29,6 +29,7 @@ static const char *const common[] = {
     "training.warmup_steps",
 };
 static const char *const of_tune[] = {"training.num_train_epochs"}; // a federation's rounds decide
+static const char *const of_slicing[] = {"slicing.pads"};           // where the base is frozen
 static const char *const of_lora[] = {"load_in_8bit", "lora.r", "lora.lora_alpha", "lora.lora_dropout",
                                       "lora.target_modules"};
 static const char *const of_prefix[] = {"load_in_8bit", "prefix_tuning.num_virtual_tokens",
@@ -125,13 +126,17 @@ static enum cr_status write_file(const struct request *request, const struct cr_
 {
     enum { MOST = 40 };
     const char *keys[MOST];
-    _Static_assert(sizeof common + sizeof of_tune + sizeof of_lora + sizeof of_federation <= sizeof keys,
+    _Static_assert(sizeof common + sizeof of_tune + sizeof of_lora + sizeof of_slicing +
+                           sizeof of_federation <=
+                       sizeof keys,
                    "room for all");
     size_t count = add_keys(keys, 0, common, sizeof common / sizeof *common);
     if (config->tuning.method == CR_METHOD_LORA)
         count = add_keys(keys, count, of_lora, sizeof of_lora / sizeof *of_lora);
     if (config->tuning.method == CR_METHOD_PREFIX_TUNING)
         count = add_keys(keys, count, of_prefix, sizeof of_prefix / sizeof *of_prefix);
+    if (config->tuning.method != CR_METHOD_FULL)
+        count = add_keys(keys, count, of_slicing, sizeof of_slicing / sizeof *of_slicing);
     if (request->federation)
         count = add_keys(keys, count, of_federation, sizeof of_federation / sizeof *of_federation);
     else

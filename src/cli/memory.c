@@ -1,6 +1,8 @@
 #include "cli/memory.h"
 
+#include "model/frozen.h"
 #include "model/pass.h"
+#include "slicing/slicing.h"
 #include "tuning/evaluate.h"
 #include "tuning/lora.h"
 #include "tuning/prefix.h"
@@ -53,21 +55,41 @@ enum cr_status cr_memory_trained(const struct cr_tuning_config *config, const st
     return CR_OK;
 }
 
-struct cr_memory cr_memory_of(const struct cr_tuning_config *config, const struct cr_model *model,
-                              size_t batch, size_t longest, double trained)
+// What is of no frozen matrix; a tied head's stays, as the embedding.
+static double parameters_inside(struct cr_model *model)
+{
+    double count = (double)cr_memory_parameters(model);
+    for (size_t i = 0; i < cr_frozen_count(model); i++) {
+        const struct cr_linear *linear = cr_frozen_linear(model, i);
+        bool tied = model->config.tied_head && i + 1 == cr_frozen_count(model);
+        if (!tied) count -= (double)(linear->out * linear->in);
+    }
+    return count;
+}
+
+struct cr_memory cr_memory_of(const struct cr_tuning_config *config, struct cr_model *model, size_t batch,
+                              size_t longest, double trained)
 {
     size_t rows = cr_most(batch * longest, config->data.max_length);
-    double weight = config->load_in_8bit ? 1 : (double)cr_dtype_size(model->act);
+    double size = (double)cr_dtype_size(model->act), weights = (double)cr_memory_parameters(model);
+    struct cr_slicing_memory slicing = {0};
+    if (cr_tuning_config_sliced(config)) {
+        slicing = cr_slicing_memory_of(model, rows);
+        weights = parameters_inside(model) * size + (double)slicing.inside;
+    } else {
+        weights *= config->load_in_8bit ? 1 : size;
+    }
     return (struct cr_memory){
-        .weights = (double)cr_memory_parameters(model) * weight,
+        .weights = weights,
         .pass = (double)cr_training_lanes(&config->training) *
                 (double)cr_pass_memory_of(model, rows, cr_most(batch, CR_EVALUATION_SEQUENCES),
                                           cr_tuning_config_prefix(config), true),
         .trained = 4 * trained * sizeof(float),
+        .pads = (double)slicing.outside,
     };
 }
 
 double cr_memory_sum(const struct cr_memory *memory)
 {
-    return memory->weights + memory->pass + memory->trained;
+    return memory->weights + memory->pass + memory->trained + memory->pads;
 }

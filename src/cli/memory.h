@@ -7,9 +7,11 @@
 
 // Bytes.
 struct cr_memory {
-    double weights; // of the model
-    double pass;    // of a step forward and back, in all its lanes
+    double
+        weights; // of the model; with slicing of what is not an accelerator's, and what stands for the rest
+    double pass; // of a step forward and back, in all its lanes
     double trained; // trained values, their gradients and their moments
+    double pads;    // with slicing: products of pads, outside of the trusted process but in this machine
 };
 
 // Bytes that may be taken without another program losing its own (Linux' own estimate); 0: unknown.
@@ -23,8 +25,8 @@ enum cr_status cr_memory_trained(const struct cr_tuning_config *config, const st
 
 // For micro-batches of `batch` examples of at most `longest` tokens, counted as the trainer counts them
 // itself, and `trained` values. The model may be a shape alone.
-struct cr_memory cr_memory_of(const struct cr_tuning_config *config, const struct cr_model *model,
-                              size_t batch, size_t longest, double trained);
+struct cr_memory cr_memory_of(const struct cr_tuning_config *config, struct cr_model *model, size_t batch,
+                              size_t longest, double trained);
 
 double cr_memory_sum(const struct cr_memory *memory);
 

@@ -2,6 +2,7 @@
 #include "cli/preflight.h"
 
 #include "cli/memory.h"
+#include "slicing/slicing.h"
 #include "tuning/place.h"
 #include "tuning/schedule.h"
 #include "tuning/session.h"
@@ -16,12 +17,14 @@ struct preflight {
     const struct cr_tuning_config *config;
     struct cr_compute *compute;
     struct cr_session session;
-    double available;         // memory, before the model was opened
-    size_t longest, examples; // of the training data
+    struct cr_slicing *slicing; // NULL without
+    double available;           // memory, before the model was opened
+    size_t longest, examples;   // of the training data
 };
 
 static void release(struct preflight *preflight)
 {
+    cr_slicing_close(preflight->slicing);
     cr_session_release(&preflight->session);
     cr_compute_free(preflight->compute);
 }
@@ -41,6 +44,46 @@ static enum cr_status check_processor(struct preflight *preflight)
                             "%s, %zu threads: no bfloat16 products, float32 will be used (twice the memory)",
                             name, threads);
     return cr_check_say(preflight->checks, CR_CHECK_OK, "processor", "%s, %zu threads", name, threads);
+}
+
+// Whether this process will ask an accelerator: a federation's server asks none.
+static bool asks_accelerator(const struct cr_tuning_config *config)
+{
+    return cr_tuning_config_sliced(config) && config->slicing.accelerators.count > 0;
+}
+
+static enum cr_status open_session(struct preflight *preflight)
+{
+    const struct cr_tuning_config *config = preflight->config;
+    struct cr_session *session = &preflight->session;
+    if (!asks_accelerator(config))
+        return cr_session_open(config->model_name_or_path, NULL, config->dtype,
+                               config->load_in_8bit || cr_tuning_config_sliced(config), preflight->compute,
+                               NULL, session);
+    enum cr_dtype act = cr_activation_type(preflight->compute, config->dtype, NULL);
+    CR_TRY(cr_model_open_outside(config->model_name_or_path, preflight->compute, act, &session->model));
+    return cr_tokenizer_open(config->model_name_or_path, &session->tokenizer);
+}
+
+// The forward check's walk will ask it what a run would: that it has the same matrices is told before, that
+// it computes right is verified.
+static enum cr_status check_accelerator(struct preflight *preflight)
+{
+    static const double patience = 10; // seconds
+    const struct cr_tuning_config *config = preflight->config;
+    if (!asks_accelerator(config)) return CR_OK;
+    const char *address = config->slicing.accelerators.items[0];
+    const struct cr_slicing_options options = {.accelerator = address,
+                                               .digits = (unsigned)config->slicing.digits,
+                                               .rows = cr_most(config->data.max_length, CR_SESSION_ROWS),
+                                               .threads =
+                                                   cr_pool_threads(cr_compute_pool(preflight->compute)),
+                                               .patience = patience};
+    if (cr_slicing_open(&options, preflight->session.model, &preflight->slicing) != CR_OK)
+        return cr_check_failure(preflight->checks, "accelerator");
+    return cr_check_say(preflight->checks, CR_CHECK_OK, "accelerator",
+                        "%s: engine %s, with the same matrices", address,
+                        cr_slicing_tally(preflight->slicing).engine);
 }
 
 // The checkpoint as a whole, before a model is made of it.
@@ -63,13 +106,11 @@ static enum cr_status check_model(struct preflight *preflight, bool *opened)
     cr_safetensors_free(file);
     double available = preflight->available;
     char weights[CR_SIZE_TEXT], free[CR_SIZE_TEXT];
-    if (available > 0 && bytes > available)
+    if (available > 0 && bytes > available && !asks_accelerator(config)) // which has most of them
         return cr_check_say(checks, CR_CHECK_FAILED, "model", "%s: %s of weights, %s of memory are free",
                             config->model_name_or_path, cr_size_text(bytes, weights),
                             cr_size_text(available, free));
-    if (cr_session_open(config->model_name_or_path, NULL, config->dtype, config->load_in_8bit,
-                        preflight->compute, NULL, &preflight->session) != CR_OK)
-        return cr_check_failure(checks, "model");
+    if (open_session(preflight) != CR_OK) return cr_check_failure(checks, "model");
     *opened = true;
     return cr_check_say(checks, CR_CHECK_OK, "model",
                         "%s: %zu layers of width %zu, %zu parameters, context %zu",
@@ -140,11 +181,13 @@ static enum cr_status check_memory(struct preflight *preflight, double trained)
     double needed = cr_memory_sum(&memory), available = preflight->available;
     enum cr_check check = available > 0 && needed > available ? CR_CHECK_FAILED : CR_CHECK_OK;
     char sum[CR_SIZE_TEXT], weights[CR_SIZE_TEXT], pass[CR_SIZE_TEXT], vectors[CR_SIZE_TEXT],
-        free[CR_SIZE_TEXT];
+        free[CR_SIZE_TEXT], outside[CR_SIZE_TEXT], pads[64] = "";
+    if (memory.pads > 0)
+        snprintf(pads, sizeof pads, ", products of pads %s", cr_size_text(memory.pads, outside));
     return cr_check_say(preflight->checks, check, "memory",
-                        "about %s: weights %s, a step %s, what is trained %s; %s are free%s",
+                        "about %s: weights %s, a step %s, what is trained %s%s; %s are free%s",
                         cr_size_text(needed, sum), cr_size_text(memory.weights, weights),
-                        cr_size_text(memory.pass, pass), cr_size_text(memory.trained, vectors),
+                        cr_size_text(memory.pass, pass), cr_size_text(memory.trained, vectors), pads,
                         cr_size_text(available, free),
                         check == CR_CHECK_OK ? "" : " (a smaller batch, max_length, or load_in_8bit)");
 }
@@ -186,6 +229,7 @@ static enum cr_status check_use(struct preflight *preflight)
         CR_TRY(cr_preflight_place(checks, "output", config->output_dir, 4 * values * sizeof(float)));
     CR_TRY(check_data(preflight));
     CR_TRY(check_memory(preflight, values));
+    CR_TRY(check_accelerator(preflight));
     return preflight->examples > 0 && checks->failed == 0 ? check_forward(preflight) : CR_OK;
 }
 

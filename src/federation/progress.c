@@ -16,8 +16,8 @@
     "(evenly spread: 255; 99 times of 100 between 201 and 317)"
 
 // How each event reads. {name} is a field: a text as it is, a number with thousands set apart. After a colon:
-// a digit for that many decimals, % for per cent, s for a duration, M for megabytes. {message} is the event's
-// own sentence. What is in brackets is left out where the event lacks a field of it.
+// a digit for that many decimals, % for per cent, s for a duration, M for an amount of bytes. {message} is
+// the event's own sentence. What is in brackets is left out where the event lacks a field of it.
 static const struct {
     const char *event;
     bool live; // overwritten by the next one; on a plain stream only now and then
@@ -70,7 +70,9 @@ static enum cr_status append_number(struct cr_buffer *out, double number, char f
 {
     if (form >= '1' && form <= '9') return cr_append_format(out, "%.*f", form - '0', number);
     if (form == '%') return cr_append_format(out, "%.1f %%", 100 * number);
-    if (form == 'M') return cr_append_format(out, "%.1f MB", number / 1e6);
+    if (form == 'M')
+        return number < 1e9 ? cr_append_format(out, "%.1f MB", number / 1e6)
+                            : cr_append_format(out, "%.1f GB", number / 1e9);
     return form == 's' ? cr_append_duration(out, number) : cr_append_count(out, number);
 }
 

@@ -107,6 +107,11 @@ static size_t rows_at_once(const struct cr_way *way)
     return cr_most(1, WORDS_AT_ONCE / (way->depth + way->width));
 }
 
+size_t cr_pads_words_at_once(size_t ends, size_t rows)
+{
+    return ends * cr_least(rows, cr_most(1, WORDS_AT_ONCE / ends));
+}
+
 // Pads of the queue that are worth making now: as many as go at once, or fewer where somebody waits.
 static size_t due(const struct cr_pads *pads, const struct queue *queue)
 {
@@ -294,8 +299,8 @@ static enum cr_status prepare(struct cr_pads *pads)
     for (size_t i = 0; i < pads->queue_count; i++) {
         pads->queues[i] = (struct queue){.linear = i / CR_WAYS, .backward = i % CR_WAYS};
         const struct cr_way *way = way_of(pads, &pads->queues[i]);
-        size_t rows = cr_least(rows_at_once(way), pads->options.rows);
-        pads->words = cr_most(pads->words, rows * (way->depth + way->width));
+        size_t words = cr_pads_words_at_once(way->depth + way->width, pads->options.rows);
+        pads->words = cr_most(pads->words, words);
         widest = cr_most(widest, facts->matrices[i / CR_WAYS].out);
     }
     CR_TRY(place_outside(pads));

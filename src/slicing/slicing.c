@@ -377,6 +377,23 @@ void cr_slicing_close(struct cr_slicing *slicing)
     free(slicing);
 }
 
+struct cr_slicing_memory cr_slicing_memory_of(struct cr_model *model, size_t rows)
+{
+    struct cr_slicing_memory memory = {0};
+    size_t largest = 0, words = 0, queue = cr_least(rows, MOST_ROWS);
+    for (size_t i = 0; i < cr_frozen_count(model); i++) {
+        const struct cr_linear *linear = cr_frozen_linear(model, i);
+        size_t ends = linear->out + linear->in;
+        largest = cr_most(largest, linear->out * linear->in);
+        words = cr_most(words, cr_pads_words_at_once(ends, queue));
+        // Scales; s and v of both directions.
+        memory.inside += linear->out * sizeof(float) + 2 * CR_WAYS * ends * sizeof(uint32_t);
+        memory.outside += queue * ends * sizeof(uint32_t); // one direction's width is the other's depth
+    }
+    memory.inside += largest + words * sizeof(uint32_t);
+    return memory;
+}
+
 struct cr_slicing_tally cr_slicing_tally(struct cr_slicing *slicing)
 {
     struct cr_slicing_tally tally = slicing->tally;

@@ -6,8 +6,6 @@
 
 #include <stdio.h>
 
-enum { TOGETHER_ROWS = 1024 }; // of a walk, where examples are short
-
 struct cr_dataset_options cr_data_options(const struct cr_data_config *config)
 {
     return (struct cr_dataset_options){
@@ -74,7 +72,7 @@ size_t cr_session_context(const struct cr_session *session)
 static enum cr_status evaluate_data(const struct cr_session *session, const struct cr_dataset *data,
                                     struct cr_tally *tally)
 {
-    size_t rows = cr_most(TOGETHER_ROWS, cr_evaluation_rows(data));
+    size_t rows = cr_most(CR_SESSION_ROWS, cr_evaluation_rows(data));
     size_t sequences = cr_most(CR_EVALUATION_SEQUENCES, cr_dataset_choices(data));
     struct cr_batch *batch;
     CR_TRY(cr_batch_new(sequences, rows, &batch));

@@ -31,6 +31,9 @@ const struct cr_tuned *cr_session_tuned(const struct cr_session *session);
 // The most tokens that a text may have: the model's context, but for the adapter's virtual tokens.
 size_t cr_session_context(const struct cr_session *session);
 
+// Rows of an evaluation's walk: so many, or the longest example's where that has more.
+enum { CR_SESSION_ROWS = 1024 };
+
 // Adds the loss and accuracy over a file (text/dataset.h says which forms) to `tally`. Examples are as the
 // options say; max_length over cr_session_context is CR_INVALID. `sink` (may be NULL) gets cr_warn_of_rows.
 enum cr_status cr_session_evaluate(const struct cr_session *session, const char *data_path,

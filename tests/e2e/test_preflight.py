@@ -188,6 +188,31 @@ class Preflight(Case):
         begin = json.loads([line for line in self.succeeds("tune", *settings).splitlines() if '"train.begin"' in line][0])
         self.assertAlmostEqual(sum(told.values()) / (begin["memory"] / 1e6), 1, delta=0.1)
 
+    def test_an_accelerator_is_asked(self):
+        address = "unix:" + self.path("socket")
+        sliced = ("carrel.yaml", "--set", "slicing.pads=enclave", "--set", "slicing.accelerators=" + address)
+        plain = self.checks("carrel.yaml", "--set", "load_in_8bit=true")
+        accelerator = subprocess.Popen([os.path.join(os.path.abspath(BIN), "carrel-accelerator"), "--model", MODEL, "--listen",
+                                        address], stdout=subprocess.PIPE, text=True)
+        try:
+            self.assertIn("listening", accelerator.stdout.readline())
+            found = self.checks(*sliced)
+            self.assertRegex(found["accelerator"][0][1], r"\A%s: engine cpu .*, with the same matrices\Z" % address)
+            self.assertRegex(found["memory"][0][1], r"products of pads [0-9.]+ MB")
+            # Its products are as good as those computed here.
+            losses = [float(re.search("loss of ([0-9.]+),", of["forward"][0][1])[1]) for of in (found, plain)]
+            self.assertAlmostEqual(*losses, delta=0.01)
+            found = self.checks(*sliced, "--set", "model_name_or_path=" + GPT2, "--set", "lora.target_modules=[c_attn]",
+                                "--set", "data.max_length=16", code=2)
+            self.assertIn("another model", found["accelerator"][0][1])
+            self.assertNotIn("forward", found)
+        finally:
+            accelerator.kill()
+            accelerator.communicate()
+        found = self.checks(*sliced, code=2)
+        self.assertEqual(found["accelerator"][0][0], "failed")
+        self.assertIn(address + ": cannot be connected to", found["accelerator"][0][1])
+
     def test_rows_passed_over_are_told(self):
         self.write("bad.jsonl", json.dumps({"text": TEXT}) + '\n{"tixt": 1}\n')
         found = self.checks("carrel.yaml", "--set", "data.eval=bad.jsonl", "--set", "data.max_bad_rows=1")
