@@ -91,9 +91,9 @@ static const struct cr_option options[] = {
      .type = CR_OPTION_SEED,
      AT(tuning.seed),
      .fallback = "42",
-     .help =
-         "Decides initial values, the order of data and dropout. A federation with slicing mixes a secret "
-         "of its server into it (federation.state_dir/seed)."},
+     .help = "Decides initial values, the order of data and dropout. With slicing, a server mixes a secret "
+             "of its own "
+             "into it: docs/PROTOCOL.md."},
     {.key = "threads",
      .type = CR_OPTION_SIZE,
      AT(tuning.threads),
