@@ -1,9 +1,8 @@
 // What an accelerator sees of a whole training run, evaluations and a second process included, is uniform,
 // and no pad is used twice. The same tests fail with pads off, with one pad used twice, and with a key that
 // is known.
-#include "slicing_support.h"
+#include "recording_support.h"
 #include "tuning_support.h"
-#include "uniformity_support.h"
 
 #include "field/product.h"
 #include "slicing/pad.h"
@@ -13,85 +12,10 @@
 
 #include <sys/mman.h>
 
-enum { MOST_SERIES = 2 * 16, STEPS = 4 };
+enum { STEPS = 4 };
 
 // Of all tests of one set of words together.
 static const double level = 1e-6;
-
-// Stands before the linears of the trusted side, and notes what is going to be hidden.
-struct witness {
-    struct cr_linear inner;
-    struct record *record;
-    size_t index;
-};
-
-struct record {
-    struct hired hired;
-    unsigned digits;
-    struct cr_field *field;
-    struct cr_bound bound[MOST_SERIES];
-    struct witness witnesses[MOST_SERIES / 2];
-    size_t count; // of series: one for each linear and direction
-    struct series seen[MOST_SERIES], hidden[MOST_SERIES];
-};
-
-static size_t series_index(size_t linear, bool backward)
-{
-    return linear * CR_WAYS + backward;
-}
-
-static void look(void *context, const struct cr_wire_product *product, const uint32_t *words, size_t depth)
-{
-    struct record *record = context;
-    series_add(&record->seen[series_index(product->linear, product->backward)], words, product->rows, depth);
-}
-
-static void note(const struct witness *witness, bool backward, struct cr_matrix x)
-{
-    struct record *record = witness->record;
-    size_t i = series_index(witness->index, backward);
-    const float *scale = backward ? record->hired.frozen.matrices[witness->index].scale : NULL;
-    CR_FREE uint32_t *words = NULL;
-    CR_FREE double *t = NULL;
-    assert_ok(cr_allocate(x.rows * x.columns, sizeof *words, &words));
-    assert_ok(cr_allocate(x.rows, sizeof *t, &t));
-    assert_ok(cr_field_encode(record->field, &record->bound[i], x, scale, words, t, NULL));
-    series_add(&record->hidden[i], words, x.rows, x.columns);
-}
-
-static enum cr_status witness_forward(const struct cr_linear *self, struct cr_matrix x, struct cr_matrix y)
-{
-    const struct witness *witness = self->state;
-    note(witness, false, x);
-    return witness->inner.provider->forward(&witness->inner, x, y);
-}
-
-static enum cr_status witness_backward(const struct cr_linear *self, struct cr_matrix dy, struct cr_matrix dx,
-                                       bool accumulate)
-{
-    const struct witness *witness = self->state;
-    note(witness, true, dy);
-    return witness->inner.provider->backward(&witness->inner, dy, dx, accumulate);
-}
-
-static void witness_release(struct cr_linear *self)
-{
-    *self = (struct cr_linear){0};
-}
-
-static const struct cr_linear_provider witness_provider = {witness_forward, witness_backward,
-                                                           witness_release};
-
-static void watch(struct record *record, struct cr_model *model)
-{
-    assert_true(2 * cr_frozen_count(model) <= MOST_SERIES);
-    for (size_t i = 0; i < cr_frozen_count(model); i++) {
-        struct cr_linear *linear = cr_frozen_linear(model, i);
-        record->witnesses[i] = (struct witness){*linear, record, i};
-        linear->provider = &witness_provider;
-        linear->state = &record->witnesses[i];
-    }
-}
 
 // Needles of 16 bytes, and a search for any of them in memory.
 struct needles {
@@ -174,11 +98,6 @@ static void subtract(const struct series *from, const struct series *what, size_
     }
 }
 
-static void free_series(struct series *series, size_t count)
-{
-    for (size_t s = 0; s < count; s++) free(series[s].words);
-}
-
 // Nothing that has to stay inside lies where others see it; what was sent is found there.
 static void check_memory(struct record *record, struct cr_trainer *trainer)
 {
@@ -228,16 +147,7 @@ static void record_run(struct record *record, unsigned digits, struct cr_compute
     (void)unlink(state);
     write_text(data, "{\"text\": \"the ward is quiet\"}\n{\"text\": \"a fever falls\"}\n"
                      "{\"text\": \"he asked for water\"}\n{\"text\": \"rest, then walk\"}\n");
-    *record = (struct record){.digits = digits};
-    hire(&record->hired, SMALL_MODEL, path);
-    record->hired.look = look;
-    record->hired.context = record;
-    assert_ok(cr_field_new(compute, digits, &record->field));
-    record->count = 2 * record->hired.frozen.count;
-    assert_true(record->count <= MOST_SERIES);
-    for (size_t i = 0; i < record->count; i++)
-        assert_ok(cr_bound_new(&record->hired.frozen.matrices[i / CR_WAYS], i % CR_WAYS, digits,
-                               &record->bound[i]));
+    start_record(record, SMALL_MODEL, path, digits, compute);
     static char q_proj[] = "q_proj", v_proj[] = "v_proj";
     char *modules[] = {q_proj, v_proj}, *accelerators[] = {address};
     snprintf(address, sizeof address, "%s", record->hired.address);
@@ -251,12 +161,63 @@ static void record_run(struct record *record, unsigned digits, struct cr_compute
     train_to(record, &config, compute, STEPS, state);
 }
 
-static void free_record(struct record *record)
+static void add_words(struct needles *needles, const uint32_t *words, size_t count)
 {
-    dismiss(&record->hired);
-    cr_field_free(record->field);
-    free_series(record->seen, record->count);
-    free_series(record->hidden, record->count);
+    for (size_t i = 0; i + 4 <= count; i += 4) add_needle(needles, words + i);
+}
+
+// The products of pads lie outside: neither they nor what made them, nor what verifies them, is found there.
+static void check_secrets_of_pads(struct cr_compute *compute)
+{
+    enum { ROWS = 8 };
+    static const unsigned char key[CR_KEY_SIZE] = "the key of a process";
+    struct cr_model *model;
+    struct cr_field *field;
+    struct cr_facts facts;
+    struct cr_pads *pads;
+    struct cr_pad_pair pair;
+    struct needles needles = {0}, outside = {0};
+    assert_ok(cr_model_open_outside(SMALL_MODEL, compute, CR_F32, &model));
+    assert_ok(cr_field_new(compute, 4, &field));
+    assert_ok(cr_facts_open(compute, field, model, key, &facts));
+    struct cr_pads_options options = {
+        .model = model, .facts = &facts, .digits = 4, .rows = ROWS, .threads = 1};
+    memcpy(options.key, key, sizeof key);
+    assert_ok(cr_pads_new(&options, &pads));
+    assert_ok(cr_pad_pair_new(key, field, &pair));
+    CR_FREE uint32_t *words = NULL, *product = NULL;
+    assert_ok(cr_allocate(facts.longest, sizeof *words, &words));
+    assert_ok(cr_allocate(facts.longest, sizeof *product, &product));
+    for (size_t i = 0; i < facts.count * CR_WAYS; i++) {
+        const struct cr_way *way = &facts.matrices[i / CR_WAYS].way[i % CR_WAYS];
+        uint64_t first;
+        assert_ok(cr_pads_take(pads, i / CR_WAYS, i % CR_WAYS, ROWS, &first));
+        add_words(&needles, way->s, 2 * way->width);
+        add_words(&needles, way->v, 2 * way->depth);
+        for (size_t row = 0; row < ROWS; row++) {
+            const volatile uint32_t *hidden = cr_pads_products(pads, i / CR_WAYS, i % CR_WAYS, first + row);
+            uint64_t number = cr_pads_stream(i / CR_WAYS, i % CR_WAYS, first + row);
+            cr_pad_words(pair.question, number, words, way->depth);
+            add_words(&needles, words, way->depth);
+            cr_pad_words(pair.product, number, words, way->width);
+            add_words(&needles, words, way->width);
+            for (size_t j = 0; j < way->width; j++)
+                product[j] = cr_prime_sub(hidden[j], words[j], cr_prime(4));
+            add_words(&needles, product, way->width);
+            for (size_t j = 0; j < way->width; j++) product[j] = hidden[j];
+            add_words(&outside, product, way->width);
+        }
+    }
+    assert_int_equal(found_in(&needles, "/memfd:carrel-pads"), 0);
+    assert_true(found_in(&outside, "/memfd:carrel-pads") >= outside.count);
+    print_message("%zu pieces of r, k, Q r, s and v: none in memory outside\n", needles.count);
+    free_needles(&needles);
+    free_needles(&outside);
+    cr_pad_pair_release(&pair);
+    cr_pads_free(pads);
+    cr_facts_release(&facts);
+    cr_field_free(field);
+    cr_model_free(model);
 }
 
 static struct uniformity say(const char *what, const struct series *series, size_t count, unsigned digits)
@@ -356,6 +317,7 @@ static void what_is_seen_tells_nothing(void **state)
     assert_ok(cr_compute_new(2, &compute));
     check(4, compute);
     check(3, compute);
+    check_secrets_of_pads(compute);
     cr_compute_free(compute);
 }
 
