@@ -83,7 +83,7 @@ struct cr_memory cr_memory_of(const struct cr_tuning_config *config, struct cr_m
         .weights = weights,
         .pass = (double)cr_training_lanes(&config->training) *
                 (double)cr_pass_memory_of(model, rows, cr_most(batch, CR_EVALUATION_SEQUENCES),
-                                          cr_tuning_config_prefix(config), true),
+                                          cr_tuning_config_prefix(config), true, false),
         .trained = 4 * trained * sizeof(float),
         .pads = (double)slicing.outside,
     };

@@ -19,7 +19,8 @@ enum cr_status cr_aead_seal(struct cr_aead *aead, uint64_t number, struct cr_sli
                             size_t size, void *out);
 
 // The way back: `size` bytes to `out` from size + CR_AEAD_TAG_SIZE. CR_DENIED where a bit, the number or
-// what was bound differs; `out` is wiped then.
+// what was bound differs; `out` is wiped then. `sealed` is read more than once: copy it first where others
+// may write to it meanwhile.
 enum cr_status cr_aead_open(struct cr_aead *aead, uint64_t number, struct cr_slice bound, const void *sealed,
                             size_t size, void *out);
 

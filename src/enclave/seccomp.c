@@ -79,6 +79,7 @@ static const int allowed[] = {
     SYS_mlock2,
     SYS_munlock,
     SYS_memfd_create,
+    SYS_fallocate,
     SYS_memfd_secret,
     // Threads, time and signals to itself.
     SYS_futex,

@@ -59,9 +59,8 @@ enum cr_status cr_head_loss(struct cr_walk *walk, const struct cr_tuned *tuned, 
     CR_TRY(cr_head_logits(walk, stream, count, logits));
     cr_cross_entropy(model->compute, logits, walk->head_label, scale, walk->head_loss, walk->head_correct,
                      dlogits);
-    double sum = 0;
-    for (size_t i = 0; i < count; i++) sum += (double)walk->head_loss[i];
     if (back) CR_TRY(head_back(walk, tuned, count, dlogits, lowest));
-    *loss_sum += sum;
+    // Row by row: the sum does not depend on how many come at a time.
+    for (size_t i = 0; i < count; i++) *loss_sum += (double)walk->head_loss[i];
     return CR_OK;
 }

@@ -7,50 +7,68 @@
 #include <string.h>
 
 #define NO_GRADIENT SIZE_MAX
+#define NO_LAYER SIZE_MAX
 
 struct cr_pass {
     struct cr_walk walk;
     size_t rows;        // of the last forward
     size_t first, last; // layers whose traces belong to it; last is also where its stream is
     size_t gradient_at; // walk.gradient is that of the stream before this layer; NO_GRADIENT: of none
+
+    struct cr_keep *store; // NULL: the walk has every layer's trace
+    size_t resident;       // the layer whose trace the walk has; NO_LAYER: none's
+    size_t lowest;         // of what the forward was told is tuned: nothing below it is in the store
 };
 
 static struct cr_walk_size walk_size(const struct cr_model *model, size_t rows, size_t sequences,
-                                     size_t prefix, bool backward)
+                                     size_t prefix, bool backward, bool outside)
 {
     return (struct cr_walk_size){.rows = rows,
                                  .sequences = sequences,
                                  .positions = cr_least(rows, model->config.context - prefix),
                                  .prefix = prefix,
-                                 .backward = backward};
+                                 .backward = backward,
+                                 .outside = outside};
 }
 
 size_t cr_pass_memory_of(const struct cr_model *model, size_t rows, size_t sequences, size_t prefix,
-                         bool backward)
+                         bool backward, bool outside)
 {
-    struct cr_walk_size size = walk_size(model, rows, sequences, prefix, backward);
+    struct cr_walk_size size = walk_size(model, rows, sequences, prefix, backward, outside);
     return sizeof(struct cr_pass) + cr_walk_memory(model, &size);
 }
 
+static enum cr_status reserve(struct cr_pass *pass)
+{
+    struct cr_keep_part parts[CR_KEEP_PARTS];
+    size_t count = cr_walk_parts(&pass->walk, 0, pass->walk.size.rows, parts), size = 0;
+    for (size_t i = 0; i < count; i++) size += parts[i].size;
+    return pass->store->reserve(pass->store, pass->walk.model->config.layers, size);
+}
+
 enum cr_status cr_pass_new(const struct cr_model *model, size_t rows, size_t sequences, size_t prefix,
-                           bool backward, struct cr_pass **out)
+                           bool backward, struct cr_keep *store, struct cr_pass **out)
 {
     size_t context = model->config.context;
     if (rows == 0 || sequences == 0) return cr_fail(CR_INVALID, "a pass needs at least one row and sequence");
     if (prefix >= context)
         return cr_fail(CR_INVALID, "a prefix of %zu leaves no room in the model's context of %zu", prefix,
                        context);
-    struct cr_walk_size size = walk_size(model, rows, sequences, prefix, backward);
+    if (store && !backward) return cr_fail(CR_INTERNAL, "a store for a pass made without backward");
+    struct cr_walk_size size = walk_size(model, rows, sequences, prefix, backward, store != NULL);
     struct cr_pass *pass;
     CR_TRY(cr_allocate(1, sizeof *pass, &pass));
-    enum cr_status status = cr_walk_init(model, &size, &pass->walk);
-    if (status != CR_OK) {
-        free(pass);
-        return status;
-    }
     pass->gradient_at = NO_GRADIENT;
+    pass->store = store;
+    pass->resident = NO_LAYER;
+    enum cr_status status;
+    CR_TRY_GOTO(status, failed, cr_walk_init(model, &size, &pass->walk));
+    if (store) CR_TRY_GOTO(status, failed, reserve(pass));
     *out = pass;
     return CR_OK;
+failed:
+    cr_pass_free(pass);
+    return status;
 }
 
 void cr_pass_free(struct cr_pass *pass)
@@ -125,6 +143,33 @@ static void move_stream(struct cr_pass *pass, size_t first, size_t rows)
     if (from.data != to.data) cr_copy_matrix(pass->walk.model->compute, from, to);
 }
 
+// Before the layer walks forward, where the trace of the one before it still is. That of the last one stays:
+// the way back begins with it.
+static enum cr_status make_room(struct cr_pass *pass, size_t layer)
+{
+    struct cr_keep_part parts[CR_KEEP_PARTS];
+    size_t before = pass->resident;
+    if (!pass->store) return CR_OK;
+    if (before != NO_LAYER && cr_has_way_back(before, pass->lowest)) {
+        size_t count = cr_walk_parts(&pass->walk, before, pass->rows, parts);
+        enum cr_status status = pass->store->put(pass->store, before, parts, count);
+        if (status != CR_OK) return cr_fail_within(status, "layer %zu", before);
+    }
+    pass->resident = layer;
+    return CR_OK;
+}
+
+// Before the layer walks back.
+static enum cr_status bring_back(struct cr_pass *pass, size_t layer)
+{
+    struct cr_keep_part parts[CR_KEEP_PARTS];
+    if (!pass->store || pass->resident == layer) return CR_OK;
+    size_t count = cr_walk_parts(&pass->walk, layer, pass->rows, parts);
+    pass->resident = layer;
+    enum cr_status status = pass->store->get(pass->store, layer, parts, count);
+    return status == CR_OK ? CR_OK : cr_fail_within(status, "layer %zu", layer);
+}
+
 enum cr_status cr_pass_forward(struct cr_pass *pass, const struct cr_tuned *tuned, const struct cr_rows *rows,
                                size_t first, size_t last)
 {
@@ -137,14 +182,21 @@ enum cr_status cr_pass_forward(struct cr_pass *pass, const struct cr_tuned *tune
     CR_TRY(check_rows(pass, rows));
     struct cr_view view = view_of(pass, rows);
     pass->gradient_at = NO_GRADIENT;
+    size_t lowest = cr_walk_lowest(walk, tuned);
     if (first == 0)
         cr_walk_embed(walk, &view, rows->tokens);
     else
         move_stream(pass, first, rows->rows);
-    if (first == 0 || first != pass->last) pass->first = first;
+    if (first == 0 || first != pass->last) {
+        pass->first = first;
+        pass->resident = NO_LAYER;
+        pass->lowest = lowest;
+    }
+    pass->lowest = cr_most(pass->lowest, lowest);
     pass->last = first;
     pass->rows = rows->rows;
     for (size_t layer = first; layer < last; layer++) {
+        CR_TRY(make_room(pass, layer));
         CR_TRY(cr_walk_layer(walk, &view, layer, tuned && tuned->layers ? &tuned->layers[layer] : NULL));
         pass->last = layer + 1;
     }
@@ -156,8 +208,15 @@ struct cr_matrix cr_pass_stream(struct cr_pass *pass)
     return cr_walk_residual(&pass->walk, 2 * pass->last, pass->walk.size.rows);
 }
 
+// With a store the way back needs the place of the stream.
+static bool stream_is_there(const struct cr_pass *pass)
+{
+    return !pass->store || pass->resident == NO_LAYER || pass->resident + 1 == pass->last;
+}
+
 static enum cr_status check_end(const struct cr_pass *pass, size_t rows)
 {
+    if (!stream_is_there(pass)) return cr_fail(CR_INTERNAL, "loss or logits of a batch that has walked back");
     if (pass->last != pass->walk.model->config.layers || rows != pass->rows)
         return cr_fail(CR_INTERNAL, "loss or logits of a batch that has not walked through the whole model");
     return CR_OK;
@@ -246,10 +305,14 @@ enum cr_status cr_pass_backward(struct cr_pass *pass, const struct cr_tuned *tun
     CR_TRY(check_prefix(pass, tuned));
     struct cr_view view = view_of(pass, rows);
     size_t lowest = cr_walk_lowest(walk, tuned);
+    if (pass->store && lowest < pass->lowest)
+        return cr_fail(CR_INTERNAL, "a way back further down than the forward was told of");
     pass->gradient_at = NO_GRADIENT;
-    for (size_t layer = last; layer-- > first;)
+    for (size_t layer = last; layer-- > first && cr_has_way_back(layer, lowest);) {
+        CR_TRY(bring_back(pass, layer));
         CR_TRY(cr_walk_layer_back(walk, &view, layer, tuned && tuned->layers ? &tuned->layers[layer] : NULL,
                                   lowest));
+    }
     if (first == 0 && tuned) embed_back(walk, tuned, rows);
     pass->gradient_at = first;
     return CR_OK;

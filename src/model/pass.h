@@ -2,6 +2,7 @@
 #ifndef CARREL_MODEL_PASS_H
 #define CARREL_MODEL_PASS_H
 
+#include "model/keep.h"
 #include "model/model.h"
 
 enum { CR_UNLABELLED = -100 }; // a row without loss
@@ -20,15 +21,18 @@ struct cr_rows {
 struct cr_pass;
 
 // For at most `rows` rows in `sequences` sequences, and for walks with what has this `prefix` (struct
-// cr_tuned), which must leave room in the model's context. `backward`: keep what cr_pass_backward needs.
+// cr_tuned), which must leave room in the model's context. `backward`: keep what cr_pass_backward needs. With
+// a store it is kept there, borrowed until the pass is freed, and the pass has the memory of one layer, whose
+// results are the same, but for a tuned head's gradient, the sum of fewer rows at a time; what a walk forward
+// leaves besides, its stream, lasts until the way back.
 enum cr_status cr_pass_new(const struct cr_model *model, size_t rows, size_t sequences, size_t prefix,
-                           bool backward, struct cr_pass **out);
+                           bool backward, struct cr_keep *store, struct cr_pass **out);
 void cr_pass_free(struct cr_pass *pass);           // NULL is allowed; wipes
 size_t cr_pass_memory(const struct cr_pass *pass); // bytes
 
-// The bytes of a pass that was not made: what cr_pass_memory would say.
+// The bytes of a pass that was not made: what cr_pass_memory would say. `outside`: one with a store.
 size_t cr_pass_memory_of(const struct cr_model *model, size_t rows, size_t sequences, size_t prefix,
-                         bool backward);
+                         bool backward, bool outside);
 
 // Embedding and layers [first, last). A walk of the whole model is first = 0, last = config.layers.
 // With first > 0 the caller has put the residual stream into cr_pass_stream first. tuned may be NULL.

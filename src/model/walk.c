@@ -7,12 +7,13 @@
 #include <string.h>
 
 // Rows of the head at a time. Each time the head's matrix is read and packed anew, which many rows make up
-// for; but their logits must stay small beside the rest of a pass. Multiples of 32 suit the product.
-static size_t head_chunk(size_t rows, size_t vocabulary)
+// for; but their logits must stay small beside the rest of a pass, which is little where it holds one layer.
+// Multiples of 32 suit the product.
+static size_t head_chunk(const struct cr_walk_size *size, size_t vocabulary)
 {
-    enum { LEAST = 128, MOST = 512, LOGITS = 1 << 25 };
-    size_t chunk = LOGITS / vocabulary / 32 * 32;
-    return cr_least(rows, cr_least(MOST, cr_most(LEAST, chunk)));
+    enum { LEAST = 128, MOST = 512, LOGITS = 1 << 25, LOGITS_OUTSIDE = 1 << 22 };
+    size_t chunk = (size->outside ? LOGITS_OUTSIDE : LOGITS) / vocabulary / 32 * 32;
+    return cr_least(size->rows, cr_least(MOST, cr_most(LEAST, chunk)));
 }
 
 // Rotation per position of pair j, as Transformers computes it (in fp32: models were trained with its
@@ -127,17 +128,30 @@ static void place_head_space(struct cr_walk *walk)
     walk->head_dlogits.stride *= sizeof(float) / cr_dtype_size(model->act);
 }
 
+static bool keeps_all(const struct cr_walk *walk)
+{
+    return walk->size.backward && !walk->size.outside;
+}
+
+// Which buffer the residual stream i is in, for i in [0, 2L].
+static size_t residual_buffer(const struct cr_walk *walk, size_t i)
+{
+    if (keeps_all(walk)) return i;
+    if (walk->size.outside) return i % 2 ? 2 : i / 2 % 2;
+    return i % 2;
+}
+
 // Run twice: the arena counts, then hands out.
 static void place(struct cr_walk *walk)
 {
-    size_t layers = walk->model->config.layers, traces = walk->size.backward ? layers : 1;
+    size_t layers = walk->model->config.layers, traces = keeps_all(walk) ? layers : 1;
+    size_t buffers = keeps_all(walk) ? 2 * layers + 1 : walk->size.outside ? 3 : 2;
     size_t kv = walk->shape.kv_heads * walk->shape.head_dim;
     walk->cosine = take_floats(walk, walk->size.positions * walk->shape.head_dim / 2);
     walk->sine = take_floats(walk, walk->size.positions * walk->shape.head_dim / 2);
     walk->past = cr_arena_take(&walk->arena, walk->size.sequences, sizeof *walk->past);
     walk->key_offset = cr_arena_take(&walk->arena, walk->size.sequences, sizeof *walk->key_offset);
-    size_t streams = walk->size.backward ? 2 * layers + 1 : 2;
-    walk->residual = take(walk, CR_F32, streams * walk->size.rows, walk->model->config.hidden);
+    walk->residual = take(walk, CR_F32, buffers * walk->size.rows, walk->model->config.hidden);
     struct cr_trace unplaced, *trace = cr_arena_take(&walk->arena, traces, sizeof *trace);
     for (size_t i = 0; i < traces; i++) place_trace(walk, trace ? &trace[i] : &unplaced);
     walk->traces = trace;
@@ -170,7 +184,7 @@ static struct cr_walk blank(const struct cr_model *model, const struct cr_walk_s
                   .kv_heads = config->kv_heads,
                   .head_dim = config->head_dim,
                   .scale = (float)(1 / sqrt((double)config->head_dim))},
-        .chunk = head_chunk(size->rows, config->vocabulary),
+        .chunk = head_chunk(size, config->vocabulary),
     };
 }
 
@@ -202,8 +216,37 @@ void cr_walk_release(struct cr_walk *walk)
 
 struct cr_matrix cr_walk_residual(const struct cr_walk *walk, size_t i, size_t rows)
 {
-    size_t buffer = walk->size.backward ? i : i % 2;
-    return cr_matrix_rows(walk->residual, buffer * walk->size.rows, rows);
+    return cr_matrix_rows(walk->residual, residual_buffer(walk, i) * walk->size.rows, rows);
+}
+
+struct cr_trace *cr_walk_trace(const struct cr_walk *walk, size_t layer)
+{
+    return &walk->traces[keeps_all(walk) ? layer : 0];
+}
+
+static struct cr_keep_part part_of(struct cr_matrix m, size_t rows)
+{
+    return (struct cr_keep_part){m.data, rows * m.stride * cr_dtype_size(m.dtype)};
+}
+
+size_t cr_walk_parts(const struct cr_walk *walk, size_t layer, size_t rows,
+                     struct cr_keep_part parts[CR_KEEP_PARTS])
+{
+    const struct cr_trace *trace = cr_walk_trace(walk, layer);
+    size_t statistics = cr_norm_statistics(&walk->model->config, rows) * sizeof(float), count = 0;
+    parts[count++] = part_of(cr_walk_residual(walk, 2 * layer, rows), rows);
+    parts[count++] = part_of(cr_walk_residual(walk, 2 * layer + 1, rows), rows);
+    parts[count++] = part_of(trace->qkv, rows);
+    parts[count++] = part_of(trace->attended, rows);
+    parts[count++] = part_of(trace->gate_up, rows);
+    parts[count++] = (struct cr_keep_part){trace->log_sum, rows * walk->shape.heads * sizeof(float)};
+    parts[count++] = (struct cr_keep_part){trace->norm1, statistics};
+    parts[count++] = (struct cr_keep_part){trace->norm2, statistics};
+    if (!walk->model->config.head_norms) return count;
+    parts[count++] = part_of(trace->unnormed, rows);
+    size_t heads = walk->shape.heads + walk->shape.kv_heads; // the inverses of each lie `size.rows` apart
+    parts[count++] = (struct cr_keep_part){trace->head_inverse, heads * walk->size.rows * sizeof(float)};
+    return count;
 }
 
 void cr_walk_embed(struct cr_walk *walk, const struct cr_view *view, const uint32_t *tokens)
@@ -326,7 +369,7 @@ enum cr_status cr_walk_layer(struct cr_walk *walk, const struct cr_view *view, s
     const struct cr_model *model = walk->model;
     const struct cr_layer *weights = &model->layers[layer];
     struct cr_compute *compute = model->compute;
-    struct cr_trace *trace = &walk->traces[walk->size.backward ? layer : 0];
+    struct cr_trace *trace = cr_walk_trace(walk, layer);
     size_t rows = view->rows;
     struct cr_matrix input = cr_walk_residual(walk, 2 * layer, rows);
     struct cr_matrix middle = cr_walk_residual(walk, 2 * layer + 1, rows);

@@ -6,6 +6,7 @@
 #ifndef CARREL_MODEL_WALK_H
 #define CARREL_MODEL_WALK_H
 
+#include "model/keep.h"
 #include "model/model.h"
 #include "tensor/attention.h"
 
@@ -32,6 +33,7 @@ struct cr_walk_size {
     size_t prefix;          // rows of keys and values before a sequence's own
     size_t cache;           // rows of the key and value cache, the prefix among them; 0: none
     bool backward;          // keep what the way back needs
+    bool outside;           // all but one layer's share of that lies elsewhere (model/keep.h)
 };
 
 struct cr_walk {
@@ -41,8 +43,8 @@ struct cr_walk {
     struct cr_attention_shape shape;
 
     float *cosine, *sine;      // [positions, head_dim/2]: row p is of place prefix + p
-    struct cr_matrix residual; // [2L + 1 with backward, else 2][rows, d] F32, see cr_walk_residual
-    struct cr_trace *traces;   // [L with backward, else 1]
+    struct cr_matrix residual; // [buffers][rows, d] F32, see cr_walk_residual
+    struct cr_trace *traces;   // [L with backward, else 1], see cr_walk_trace
     struct cr_cache *caches;   // [L], or NULL
     size_t *past;              // [sequences], the prefix, to which a decoder adds
     size_t *key_offset;        // [sequences], where a sequence's keys start
@@ -93,9 +95,17 @@ void cr_walk_release(struct cr_walk *walk); // wipes
 // The batch's tokens, with their learned positions where the model has them, as the first residual stream.
 void cr_walk_embed(struct cr_walk *walk, const struct cr_view *view, const uint32_t *tokens);
 
-// The residual stream before layer i/2 (i even) or between its two halves (i odd); i = 2L is the end. Without
-// `backward` two buffers take turns.
+// The residual stream before layer i/2 (i even) or between its two halves (i odd); i = 2L is the end. There
+// are 2L + 1 with `backward`. Without it two buffers take turns, and with `outside` two for the even ones, so
+// that what comes in and what goes out of a layer are there, and one between.
 struct cr_matrix cr_walk_residual(const struct cr_walk *walk, size_t i, size_t rows);
+
+// What the layer leaves; all layers' in turn without `backward` and with `outside`.
+struct cr_trace *cr_walk_trace(const struct cr_walk *walk, size_t layer);
+
+// What the way back of a layer needs of its way there, for so many rows of the batch. Returns how many parts.
+size_t cr_walk_parts(const struct cr_walk *walk, size_t layer, size_t rows,
+                     struct cr_keep_part parts[CR_KEEP_PARTS]);
 
 // The attention of a layer, its window included.
 struct cr_attention_shape cr_walk_shape(const struct cr_walk *walk, size_t layer);
@@ -130,8 +140,14 @@ static inline size_t cr_place_of(size_t layer, enum cr_stage stage)
 // The lowest place where something is tuned; SIZE_MAX where nothing is.
 size_t cr_walk_lowest(const struct cr_walk *walk, const struct cr_tuned *tuned);
 
-// One layer back: walk->gradient from that of residual 2·layer + 2 to that of 2·layer, no further down than
-// `lowest`.
+// Whether anything of the layer, or below it, is tuned.
+static inline bool cr_has_way_back(size_t layer, size_t lowest)
+{
+    return lowest <= cr_place_of(layer, CR_AT_DOWN);
+}
+
+// One layer back, which has a way back: walk->gradient from that of residual 2·layer + 2 to that of 2·layer,
+// no further down than `lowest`.
 enum cr_status cr_walk_layer_back(struct cr_walk *walk, const struct cr_view *view, size_t layer,
                                   const struct cr_layer_tuning *tuning, size_t lowest);
 

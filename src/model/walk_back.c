@@ -113,7 +113,7 @@ static enum cr_status attend_back(struct cr_walk *walk, const struct cr_view *vi
     struct cr_compute *compute = walk->model->compute;
     size_t rows = view->rows, head_dim = walk->shape.head_dim, q_columns = walk->shape.heads * head_dim,
            kv_columns = walk->shape.kv_heads * head_dim;
-    const struct cr_trace *trace = &walk->traces[layer];
+    const struct cr_trace *trace = cr_walk_trace(walk, layer);
     struct cr_attention_shape shape = cr_walk_shape(walk, layer);
     struct cr_matrix qkv = cr_matrix_rows(trace->qkv, 0, rows);
     struct cr_matrix kv = cr_matrix_columns(qkv, q_columns, 2 * kv_columns);
@@ -143,7 +143,7 @@ static void norm_heads_back(struct cr_walk *walk, size_t layer, const struct cr_
 {
     const struct cr_layer *weights = &walk->model->layers[layer];
     struct cr_compute *compute = walk->model->compute;
-    struct cr_trace *trace = &walk->traces[layer];
+    struct cr_trace *trace = cr_walk_trace(walk, layer);
     size_t heads = walk->shape.heads + walk->shape.kv_heads, head_dim = walk->shape.head_dim;
     struct cr_matrix x = cr_walk_unnormed(walk, trace, dqkv.rows);
     struct cr_matrix dx = cr_matrix_rows(walk->dexact, 0, dqkv.rows);
@@ -165,7 +165,7 @@ static enum cr_status mlp_back(struct cr_walk *walk, const struct cr_view *view,
 {
     const struct cr_model *model = walk->model;
     const struct cr_layer *weights = &model->layers[layer];
-    struct cr_trace *trace = &walk->traces[layer];
+    struct cr_trace *trace = cr_walk_trace(walk, layer);
     struct cr_modules modules = cr_gate_up_modules(&model->config);
     size_t rows = view->rows;
     struct cr_matrix middle = cr_walk_residual(walk, 2 * layer + 1, rows);
@@ -196,10 +196,9 @@ enum cr_status cr_walk_layer_back(struct cr_walk *walk, const struct cr_view *vi
 {
     const struct cr_model *model = walk->model;
     const struct cr_layer *weights = &model->layers[layer];
-    struct cr_trace *trace = &walk->traces[layer];
+    struct cr_trace *trace = cr_walk_trace(walk, layer);
     struct cr_modules modules = cr_qkv_modules(&model->config);
     size_t rows = view->rows;
-    if (lowest > cr_place_of(layer, CR_AT_DOWN)) return CR_OK;
     CR_TRY(mlp_back(walk, view, layer, tuning, lowest));
     if (lowest >= cr_place_of(layer, CR_AT_NORM2)) return CR_OK;
 

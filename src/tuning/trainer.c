@@ -149,7 +149,7 @@ static enum cr_status make_walks(struct cr_trainer *trainer, size_t rows, size_t
     CR_TRY(cr_allocate(count, sizeof *trainer->walks, &trainer->walks));
     for (size_t i = 0; i < count; i++) {
         CR_TRY(cr_batch_new(sequences, rows, &trainer->walks[i].batch));
-        CR_TRY(cr_pass_new(trainer->model, rows, sequences, trainer->structure->tuned.prefix, true,
+        CR_TRY(cr_pass_new(trainer->model, rows, sequences, trainer->structure->tuned.prefix, true, NULL,
                            &trainer->walks[i].pass));
     }
     return CR_OK;

@@ -1,0 +1,28 @@
+// Where a pass keeps what its layers leave for their way back when its own memory is not to hold that. model/
+// asks through this interface; what a store does with the bytes (slicing/spill.h seals them) is its affair.
+#ifndef CARREL_MODEL_KEEP_H
+#define CARREL_MODEL_KEEP_H
+
+#include "base/status.h"
+
+#include <stddef.h>
+
+enum { CR_KEEP_PARTS = 10 }; // of a slot, at most
+
+struct cr_keep_part {
+    void *bytes;
+    size_t size;
+};
+
+// One store serves one pass.
+struct cr_keep {
+    // Makes room for `slots` slots of `size` bytes each; the pass calls it once, before the first walk.
+    enum cr_status (*reserve)(struct cr_keep *self, size_t slots, size_t size);
+    // The content of these parts is the slot's from here on. They are not written to.
+    enum cr_status (*put)(struct cr_keep *self, size_t slot, const struct cr_keep_part *parts, size_t count);
+    // Fills the parts, of the same sizes, with what was put there last; on failure they hold nothing to be
+    // used.
+    enum cr_status (*get)(struct cr_keep *self, size_t slot, const struct cr_keep_part *parts, size_t count);
+};
+
+#endif
