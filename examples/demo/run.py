@@ -1,7 +1,7 @@
 """The demo: three hospitals tune one model together, and the result beside what each could do alone.
 
 Runs the programs of build/bin as a person would, and prints each command before it runs it. It ends with an accelerator
-that cheats.
+that cheats, and with one that steals.
 """
 import json
 import os
@@ -16,6 +16,7 @@ OUT = "build/demo"
 CARREL = "build/bin/carrel"
 ACCELERATOR = "build/bin/carrel-accelerator"
 HOSTILE = "tests/e2e/hostile_accelerator.py"
+THEFT = "build/release/tests/test_slicing_theft"
 MODEL = "examples/demo/model"
 SILOS = ["st-anne", "northfield", "lakeside"]
 EPOCHS = 12  # of the runs alone and pooled: as many passes over the data as the federation makes rounds
@@ -141,6 +142,9 @@ def main():
     print("\n(the right answer: %s)" % row["output"])
     print("\nAn attack: an accelerator that changes a single bit of one of its answers, in the middle of a run.")
     be_cheated(100)
+    print("\nAnother: the owner of an accelerator tunes an adapter of his own until his copy of the model asks what he saw asked,\n"
+          "of a small model whose secret adapter others have tuned. How much of that adapter's gain has his?")
+    run(THEFT)
     print("\nDone in %.0f seconds. What travelled: docs/PROTOCOL.md. What is protected: SECURITY.md." % (time.monotonic() - begin))
 
 
