@@ -30,26 +30,31 @@ struct scratch {
     float *values;         // [longest row]
 };
 
+// Of the question of one lane on its way.
+struct lane {
+    struct cr_link *link;
+    double *t;               // [MOST_ROWS]
+    uint32_t (*expected)[2]; // [MOST_ROWS], secret
+};
+
 struct cr_slicing {
     struct cr_model *model;
     struct cr_compute *compute; // the model's
     struct cr_field *field;
     struct cr_facts facts;
     struct cr_pads *pads;
-    struct cr_link *link;
+    struct cr_lanes *lanes;  // borrowed
+    struct lane *lane;       // [lanes]
     struct masked *linears;  // [facts.count]
     struct scratch *scratch; // [threads]
     bool failed;
     struct cr_slicing_tally tally;
     uint64_t buckets[BUCKETS];
-
-    // Of the question on its way.
-    double *t;               // [MOST_ROWS]
-    uint32_t (*expected)[2]; // [MOST_ROWS]
 };
 
 struct question {
     struct cr_slicing *slicing;
+    const struct lane *lane;
     const struct cr_fact *fact;
     const struct cr_way *way;
     size_t linear;
@@ -88,11 +93,11 @@ static void blind_row(void *context, size_t row, size_t thread)
     const struct cr_way *way = question->way;
     if (!cr_field_encode_row(slicing->field, &way->bound, row_of(&question->x, row), question->x.dtype,
                              question->backward ? question->fact->scale : NULL, scratch->words,
-                             &slicing->t[row])) {
+                             &question->lane->t[row])) {
         note_bad(question, row);
         return;
     }
-    cr_way_expect(way, slicing->field, scratch->words, slicing->expected[row]);
+    cr_way_expect(way, slicing->field, scratch->words, question->lane->expected[row]);
     draw(question, scratch->pads.question, row, scratch->pad, way->depth);
     cr_mask_add(slicing->field, scratch->words, scratch->pad, way->depth, scratch->pad);
     memcpy((uint32_t *)(uintptr_t)question->words + row * way->depth, scratch->pad,
@@ -111,19 +116,19 @@ static void open_row(void *context, size_t row, size_t thread)
         slicing->field, question->words + row * way->width,
         cr_pads_products(slicing->pads, question->linear, question->backward, question->first + row),
         scratch->pad, way->width, scratch->words);
-    if (!in_field || !cr_way_holds(way, slicing->field, slicing->expected[row], scratch->words)) {
+    if (!in_field || !cr_way_holds(way, slicing->field, question->lane->expected[row], scratch->words)) {
         note_bad(question, row);
         return;
     }
     const float *scale = question->backward ? NULL : question->fact->scale;
     void *y = row_of(&question->y, row);
     if (!question->accumulate) {
-        cr_field_decode_row(slicing->field, scratch->words, slicing->t[row], scale, way->width, y,
+        cr_field_decode_row(slicing->field, scratch->words, question->lane->t[row], scale, way->width, y,
                             question->y.dtype);
         return;
     }
-    cr_field_decode_row(slicing->field, scratch->words, slicing->t[row], scale, way->width, scratch->values,
-                        CR_F32);
+    cr_field_decode_row(slicing->field, scratch->words, question->lane->t[row], scale, way->width,
+                        scratch->values, CR_F32);
     float *sum = y;
     for (size_t i = 0; i < way->width; i++) sum[i] += scratch->values[i];
 }
@@ -171,7 +176,7 @@ static enum cr_status refuse(struct question *question, size_t row)
     cr_facts_forget(&slicing->facts);
     return cr_fail(CR_DENIED,
                    "%s: %s, %s, row %zu of %zu (%s; nothing of it was used, and the run ends here)",
-                   changed ? "memory outside" : cr_link_peer(slicing->link), name,
+                   changed ? "memory outside" : cr_link_peer(slicing->lane->link), name,
                    question->backward ? "backward" : "forward", row, question->x.rows,
                    changed ? "the product of a pad was changed" : "a wrong product");
 }
@@ -187,7 +192,7 @@ static enum cr_status ask(struct question *question)
     double began = cr_clock_monotonic();
     CR_TRY(cr_pads_take(slicing->pads, question->linear, question->backward, rows, &question->first));
     double taken = cr_clock_monotonic();
-    question->words = cr_link_words(slicing->link);
+    question->words = cr_link_words(question->lane->link);
     atomic_init(&question->bad, SIZE_MAX);
     cr_pool_run(pool, rows, blind_row, question);
     size_t bad = atomic_load(&question->bad);
@@ -200,8 +205,10 @@ static enum cr_status ask(struct question *question)
     double blinded = cr_clock_monotonic();
     const struct cr_wire_product product = {
         .linear = (uint32_t)question->linear, .backward = question->backward, .rows = (uint32_t)rows};
-    CR_TRY(cr_link_send(slicing->link, &product, rows * way->depth));
-    CR_TRY(cr_link_receive(slicing->link, rows * way->width));
+    CR_TRY(cr_link_send(question->lane->link, &product, rows * way->depth));
+    CR_TRY(cr_lanes_pass_on(slicing->lanes));
+    double back = cr_clock_monotonic();
+    CR_TRY(cr_link_receive(question->lane->link, rows * way->width));
     double answered = cr_clock_monotonic();
     cr_pool_run(pool, rows, open_row, question);
     bad = atomic_load(&question->bad);
@@ -213,7 +220,7 @@ static enum cr_status ask(struct question *question)
     tally->blinded += rows * way->depth * sizeof(uint32_t);
     tally->waiting += taken - began;
     tally->blinding += blinded - taken;
-    tally->accelerator += answered - blinded;
+    tally->accelerator += answered - back;
     tally->opening += cr_clock_monotonic() - answered;
     return CR_OK;
 }
@@ -230,12 +237,13 @@ static enum cr_status multiply(const struct cr_linear *self, bool backward, stru
     struct cr_slicing *slicing = masked->slicing;
     const struct cr_fact *fact = &slicing->facts.matrices[masked->index];
     if (slicing->failed)
-        return cr_fail(CR_DENIED, "%s: it gave a wrong product before", cr_link_peer(slicing->link));
+        return cr_fail(CR_DENIED, "%s: it gave a wrong product before", cr_link_peer(slicing->lane->link));
     const struct cr_way *way = &fact->way[backward];
     size_t most = rows_at_once(way);
     for (size_t row = 0; row < x.rows; row += most) {
         size_t rows = cr_least(most, x.rows - row);
         struct question question = {.slicing = slicing,
+                                    .lane = &slicing->lane[cr_lanes_current(slicing->lanes)],
                                     .fact = fact,
                                     .way = way,
                                     .linear = masked->index,
@@ -279,11 +287,10 @@ static enum cr_status make_scratch(struct cr_slicing *slicing, const unsigned ch
         CR_TRY(cr_allocate(longest, sizeof *scratch->pad, &scratch->pad));
         CR_TRY(cr_allocate(longest, sizeof *scratch->values, &scratch->values));
     }
-    CR_TRY(cr_allocate(MOST_ROWS, sizeof *slicing->t, &slicing->t));
-    return cr_allocate(MOST_ROWS, sizeof *slicing->expected, &slicing->expected);
+    return CR_OK;
 }
 
-static enum cr_status connect_link(struct cr_slicing *slicing, const struct cr_slicing_options *options)
+static enum cr_status make_lanes(struct cr_slicing *slicing, const struct cr_slicing_options *options)
 {
     size_t words = 1;
     for (size_t i = 0; i < slicing->facts.count; i++) {
@@ -296,10 +303,30 @@ static enum cr_status connect_link(struct cr_slicing *slicing, const struct cr_s
                                          .words = words,
                                          .patience = options->patience,
                                          .matrices = slicing->facts.checksum};
-    CR_TRY(cr_link_open(&link, &slicing->link));
-    snprintf(slicing->tally.engine, sizeof slicing->tally.engine, "%s", cr_link_engine(slicing->link));
+    size_t count = cr_lanes_count(slicing->lanes);
+    CR_TRY(cr_allocate(count, sizeof *slicing->lane, &slicing->lane));
+    for (size_t i = 0; i < count; i++) {
+        struct lane *lane = &slicing->lane[i];
+        CR_TRY(cr_allocate(MOST_ROWS, sizeof *lane->t, &lane->t));
+        CR_TRY(cr_allocate(MOST_ROWS, sizeof *lane->expected, &lane->expected));
+        CR_TRY(cr_link_open(&link, &lane->link));
+    }
+    snprintf(slicing->tally.engine, sizeof slicing->tally.engine, "%s", cr_link_engine(slicing->lane->link));
     snprintf(slicing->tally.address, sizeof slicing->tally.address, "%s", options->accelerator);
     return CR_OK;
+}
+
+static void release_lanes(struct cr_slicing *slicing)
+{
+    for (size_t i = 0; slicing->lane && i < cr_lanes_count(slicing->lanes); i++) {
+        struct lane *lane = &slicing->lane[i];
+        cr_link_close(lane->link);
+        if (lane->t) cr_wipe(lane->t, MOST_ROWS * sizeof *lane->t);
+        if (lane->expected) cr_wipe(lane->expected, MOST_ROWS * sizeof *lane->expected);
+        free(lane->t);
+        free(lane->expected);
+    }
+    free(slicing->lane);
 }
 
 static enum cr_status open_all(struct cr_slicing *slicing, const struct cr_slicing_options *options,
@@ -310,11 +337,12 @@ static enum cr_status open_all(struct cr_slicing *slicing, const struct cr_slici
     CR_TRY(cr_facts_open(slicing->compute, slicing->field, slicing->model, key, &slicing->facts));
     CR_TRY(cr_key_derive(root, "carrel pads", key));
     CR_TRY(make_scratch(slicing, key));
-    CR_TRY(connect_link(slicing, options));
+    CR_TRY(make_lanes(slicing, options));
     struct cr_pads_options pads = {.model = slicing->model,
                                    .facts = &slicing->facts,
                                    .digits = options->digits,
-                                   .rows = cr_least(options->rows, MOST_ROWS),
+                                   .rows =
+                                       cr_lanes_count(slicing->lanes) * cr_least(options->rows, MOST_ROWS),
                                    .threads = options->threads};
     memcpy(pads.key, key, sizeof pads.key);
     enum cr_status status = cr_pads_new(&pads, &slicing->pads);
@@ -339,6 +367,7 @@ enum cr_status cr_slicing_open(const struct cr_slicing_options *options, struct 
     CR_TRY(cr_allocate(1, sizeof *slicing, &slicing));
     slicing->model = model;
     slicing->compute = model->compute;
+    slicing->lanes = options->lanes;
     enum cr_status status = cr_random_bytes(root, sizeof root);
     if (status == CR_OK) status = open_all(slicing, options, root, key);
     cr_wipe(root, sizeof root);
@@ -355,7 +384,7 @@ void cr_slicing_close(struct cr_slicing *slicing)
     if (!slicing) return;
     size_t longest = slicing->facts.longest;
     cr_pads_free(slicing->pads);
-    cr_link_close(slicing->link);
+    release_lanes(slicing);
     for (size_t i = 0; slicing->scratch && i < cr_pool_threads(cr_compute_pool(slicing->compute)); i++) {
         struct scratch *scratch = &slicing->scratch[i];
         cr_pad_pair_release(&scratch->pads);
@@ -367,10 +396,6 @@ void cr_slicing_close(struct cr_slicing *slicing)
         free(scratch->values);
     }
     free(slicing->scratch);
-    if (slicing->t) cr_wipe(slicing->t, MOST_ROWS * sizeof *slicing->t);
-    if (slicing->expected) cr_wipe(slicing->expected, MOST_ROWS * sizeof *slicing->expected);
-    free(slicing->t);
-    free(slicing->expected);
     cr_facts_release(&slicing->facts);
     cr_field_free(slicing->field);
     free(slicing->linears);

@@ -4,14 +4,17 @@
 #ifndef CARREL_SLICING_SLICING_H
 #define CARREL_SLICING_SLICING_H
 
+#include "base/lanes.h"
 #include "model/model.h"
 
 struct cr_slicing_options {
     const char *accelerator; // "unix:PATH", or host:port
     unsigned digits;         // of a word: 4, or 3 for less work and some 1% error
     size_t rows;             // of a walk, at most
-    size_t threads;          // that make pads
-    double patience;         // seconds without a sign of life of the accelerator
+    struct cr_lanes *lanes; // that walk, each with a connection of its own, and pass on while the accelerator
+                            // works; borrowed, NULL: one
+    size_t threads;         // that make pads
+    double patience;        // seconds without a sign of life of the accelerator
 };
 
 struct cr_slicing;
