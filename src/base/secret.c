@@ -85,6 +85,14 @@ enum cr_status cr_secret_allocate(size_t count, size_t size, void *out)
     return CR_OK;
 }
 
+enum cr_status cr_secret_arena_commit(struct cr_arena *arena)
+{
+    unsigned char *base;
+    CR_TRY(cr_secret_allocate(arena->used, 1, &base));
+    *arena = (struct cr_arena){.base = base, .size = arena->used};
+    return CR_OK;
+}
+
 void cr_secret_free(void *block)
 {
     unsigned char *at;

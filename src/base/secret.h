@@ -16,6 +16,9 @@
 // alone. count 0 gives a valid block.
 enum cr_status cr_secret_allocate(size_t count, size_t size, void *out);
 
+// The same as cr_arena_commit, in such memory; cr_secret_free(&arena->base) frees it.
+enum cr_status cr_secret_arena_commit(struct cr_arena *arena);
+
 // Wipes and frees *block (NULL is allowed) and sets it to NULL; for CR_CLEANUP.
 void cr_secret_free(void *block);
 

@@ -70,18 +70,21 @@ static double parameters_inside(struct cr_model *model)
 struct cr_memory cr_memory_of(const struct cr_tuning_config *config, struct cr_model *model, size_t batch,
                               size_t longest, double trained)
 {
-    size_t rows = cr_most(batch * longest, config->data.max_length);
+    struct cr_training_config training = config->training;
+    training.lanes = cr_tuning_config_lanes(config);
+    training.per_device_train_batch_size = batch;
+    size_t rows = cr_most(cr_micro_batch_examples(&training, SIZE_MAX) * longest, config->data.max_length);
     double size = (double)cr_dtype_size(model->act), weights = (double)cr_memory_parameters(model);
     struct cr_slicing_memory slicing = {0};
     if (cr_tuning_config_sliced(config)) {
-        slicing = cr_slicing_memory_of(model, rows);
+        slicing = cr_slicing_memory_of(model, rows, training.lanes);
         weights = parameters_inside(model) * size + (double)slicing.inside;
     } else {
         weights *= config->load_in_8bit ? 1 : size;
     }
     return (struct cr_memory){
         .weights = weights,
-        .pass = (double)cr_training_lanes(&config->training) *
+        .pass = (double)training.lanes *
                 (double)cr_pass_memory_of(model, rows, cr_most(batch, CR_EVALUATION_SEQUENCES),
                                           cr_tuning_config_prefix(config), true, false),
         .trained = 4 * trained * sizeof(float),

@@ -1,5 +1,6 @@
 #include "slicing/facts.h"
 
+#include "base/secret.h"
 #include "field/quantize.h"
 #include "slicing/pad.h"
 
@@ -18,8 +19,8 @@ static void place(struct cr_facts *facts, struct cr_model *model)
             struct cr_way *way = &fact->way[backward];
             way->depth = backward ? fact->out : fact->in;
             way->width = backward ? fact->in : fact->out;
-            way->s = cr_arena_take(&facts->memory, 2 * way->width, sizeof *way->s);
-            way->v = cr_arena_take(&facts->memory, 2 * way->depth, sizeof *way->v);
+            way->s = cr_arena_take(&facts->secrets, 2 * way->width, sizeof *way->s);
+            way->v = cr_arena_take(&facts->secrets, 2 * way->depth, sizeof *way->v);
         }
         facts->largest = cr_most(facts->largest, fact->out * fact->in);
         facts->longest = cr_most(facts->longest, cr_most(fact->out, fact->in));
@@ -57,6 +58,7 @@ static enum cr_status learn_all(struct cr_facts *facts, struct cr_compute *compu
     CR_TRY(cr_allocate(facts->count, sizeof *facts->matrices, &facts->matrices));
     place(facts, model);
     CR_TRY(cr_arena_commit(&facts->memory));
+    CR_TRY(cr_secret_arena_commit(&facts->secrets));
     place(facts, model);
     CR_FREE int8_t *numbers = NULL;
     CR_TRY(cr_allocate(facts->largest, 1, &numbers));
@@ -81,12 +83,12 @@ enum cr_status cr_facts_open(struct cr_compute *compute, struct cr_field *field,
 
 void cr_facts_forget(struct cr_facts *facts)
 {
-    if (facts->memory.base) cr_wipe(facts->memory.base, facts->memory.size);
+    if (facts->secrets.base) cr_wipe(facts->secrets.base, facts->secrets.size);
 }
 
 void cr_facts_release(struct cr_facts *facts)
 {
-    cr_facts_forget(facts);
+    cr_secret_free(&facts->secrets.base);
     cr_arena_release(&facts->memory);
     free(facts->matrices);
     *facts = (struct cr_facts){0};

@@ -29,7 +29,8 @@ struct cr_facts {
     uint64_t checksum;        // as an accelerator's (struct cr_frozen)
     size_t largest;           // elements of the largest matrix
     size_t longest;           // the longest row of a question or an answer
-    struct cr_arena memory;
+    struct cr_arena memory;   // of scales
+    struct cr_arena secrets;  // of vectors, in secret memory
 };
 
 // Reads every matrix of `model` (of cr_model_open_outside) once, one at a time, with words of field's digits;

@@ -1,6 +1,7 @@
 #include "slicing/pads.h"
 
 #include "base/clock.h"
+#include "base/secret.h"
 #include "field/prime.h"
 #include "slicing/pad.h"
 
@@ -50,10 +51,9 @@ struct cr_pads {
     int8_t *numbers;           // the matrix last read
     float *scales;
     size_t linear;       // that it is of; SIZE_MAX: none
-    uint32_t *questions; // [words]: r, with its products behind it
-    size_t words;
-    uint32_t **hidden; // [threads][longest row]: k
-    atomic_bool wrong; // a product does not pass the check
+    uint32_t *questions; // r, with its products behind it
+    uint32_t **hidden;   // [threads][longest row]: k
+    atomic_bool wrong;   // a product does not pass the check
 };
 
 uint64_t cr_pads_stream(size_t linear, bool backward, uint64_t number)
@@ -292,15 +292,13 @@ static enum cr_status place_outside(struct cr_pads *pads)
 static enum cr_status prepare(struct cr_pads *pads)
 {
     const struct cr_facts *facts = pads->options.facts;
-    size_t widest = 1;
-    pads->words = 1;
+    size_t words = 1, widest = 1;
     pads->queue_count = facts->count * CR_WAYS;
     CR_TRY(cr_allocate(pads->queue_count, sizeof *pads->queues, &pads->queues));
     for (size_t i = 0; i < pads->queue_count; i++) {
         pads->queues[i] = (struct queue){.linear = i / CR_WAYS, .backward = i % CR_WAYS};
         const struct cr_way *way = way_of(pads, &pads->queues[i]);
-        size_t words = cr_pads_words_at_once(way->depth + way->width, pads->options.rows);
-        pads->words = cr_most(pads->words, words);
+        words = cr_most(words, cr_pads_words_at_once(way->depth + way->width, pads->options.rows));
         widest = cr_most(widest, facts->matrices[i / CR_WAYS].out);
     }
     CR_TRY(place_outside(pads));
@@ -311,11 +309,11 @@ static enum cr_status prepare(struct cr_pads *pads)
     CR_TRY(cr_allocate(threads, sizeof *pads->hidden, &pads->hidden));
     for (size_t i = 0; i < threads; i++) {
         CR_TRY(cr_pad_pair_new(pads->options.key, pads->field, &pads->pairs[i]));
-        CR_TRY(cr_allocate(facts->longest, sizeof(uint32_t), &pads->hidden[i]));
+        CR_TRY(cr_secret_allocate(facts->longest, sizeof(uint32_t), &pads->hidden[i]));
     }
     CR_TRY(cr_allocate(facts->largest, 1, &pads->numbers));
     CR_TRY(cr_allocate(widest, sizeof *pads->scales, &pads->scales));
-    CR_TRY(cr_allocate(pads->words, sizeof *pads->questions, &pads->questions));
+    CR_TRY(cr_secret_allocate(words, sizeof *pads->questions, &pads->questions));
     if (pthread_create(&pads->thread, NULL, produce, pads) != 0)
         return cr_fail(CR_NO_MEMORY, "no thread can be started that makes pads");
     pads->started = true;
@@ -350,16 +348,13 @@ void cr_pads_free(struct cr_pads *pads)
         pthread_mutex_unlock(&pads->lock);
         pthread_join(pads->thread, NULL);
     }
-    size_t longest = pads->options.facts->longest;
     for (size_t i = 0; pads->hidden && i < cr_pool_threads(cr_compute_pool(pads->compute)); i++) {
         cr_pad_pair_release(&pads->pairs[i]);
-        if (pads->hidden[i]) cr_wipe(pads->hidden[i], longest * sizeof(uint32_t));
-        free(pads->hidden[i]);
+        cr_secret_free(&pads->hidden[i]);
     }
     free(pads->hidden);
     free(pads->pairs);
-    if (pads->questions) cr_wipe(pads->questions, pads->words * sizeof *pads->questions);
-    free(pads->questions);
+    cr_secret_free(&pads->questions);
     free(pads->numbers);
     free(pads->scales);
     cr_field_free(pads->field);

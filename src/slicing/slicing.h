@@ -35,7 +35,7 @@ void cr_slicing_close(struct cr_slicing *slicing); // wipes; NULL is allowed
 struct cr_slicing_memory {
     size_t inside, outside;
 };
-struct cr_slicing_memory cr_slicing_memory_of(struct cr_model *model, size_t rows);
+struct cr_slicing_memory cr_slicing_memory_of(struct cr_model *model, size_t rows, size_t lanes);
 
 // What was done so far.
 struct cr_slicing_tally {

@@ -94,6 +94,14 @@ static inline bool cr_tuning_config_sliced(const struct cr_tuning_config *config
     return config->slicing.pads != CR_PADS_MODE_NONE;
 }
 
+// Micro-batches of a step that take turns: training.lanes, and where that is 0 two of a sliced run, so that
+// one walk goes on while the accelerator works for the other.
+static inline size_t cr_tuning_config_lanes(const struct cr_tuning_config *config)
+{
+    if (config->training.lanes > 0) return config->training.lanes;
+    return cr_tuning_config_sliced(config) ? 2 : 1;
+}
+
 // Settings that no range of a single key catches (and ranges again, for callers without a table): CR_INVALID
 // with the key's name.
 enum cr_status cr_tuning_config_check(const struct cr_tuning_config *config);

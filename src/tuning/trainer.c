@@ -138,6 +138,7 @@ static enum cr_status open_slicing(struct cr_trainer *trainer, const struct cr_t
     const struct cr_slicing_options options = {.accelerator = config->slicing.accelerators.items[0],
                                                .digits = (unsigned)config->slicing.digits,
                                                .rows = rows,
+                                               .lanes = trainer->lanes,
                                                .threads = cr_pool_threads(cr_compute_pool(trainer->compute)),
                                                .patience = accelerator_patience};
     return cr_slicing_open(&options, trainer->model, &trainer->slicing);
@@ -198,7 +199,7 @@ static void announce(const struct cr_trainer *trainer)
 static enum cr_status build(struct cr_trainer *trainer, const struct cr_tuning_config *config)
 {
     CR_TRY(cr_copy_string(config->model_name_or_path, &trainer->base));
-    size_t lanes = cr_training_lanes(&config->training);
+    size_t lanes = cr_training_lanes(&trainer->training);
     if (config->data.train && lanes > 1) CR_TRY(cr_lanes_new(lanes, &trainer->lanes));
     CR_TRY(open_model(trainer, config));
     CR_TRY(open_data(trainer, config));
@@ -230,6 +231,7 @@ enum cr_status cr_trainer_new(const struct cr_tuning_config *config, struct cr_c
         .compute = compute,
         .epoch = SIZE_MAX,
     };
+    trainer->training.lanes = cr_tuning_config_lanes(config);
     if (sink) trainer->sink = *sink;
     enum cr_status status = build(trainer, config);
     if (status != CR_OK) {

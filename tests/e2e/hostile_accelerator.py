@@ -54,12 +54,13 @@ class Question:
 
 
 class Hostile:
-    """Listens at `address` for one connection after the other. look(question, words) sees a question's words, bytes;
+    """Listens at `address`; each connection is a thread. look(question, words) sees a question's words, bytes;
     lie(question, words) may change those of an answer: a memoryview of the shared memory, of bytes."""
 
     def __init__(self, model, address, accelerator, look=None, lie=None):
         self.shapes, self.accelerator, self.look, self.lie = shapes(model), accelerator, look, lie
         self.connections = self.products = 0
+        self.counting = threading.Lock()
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(address[len("unix:"):])
         self.listener.listen()
@@ -78,20 +79,23 @@ class Hostile:
             except OSError:
                 return
             self.connections += 1
-            with trusted, connect(self.accelerator) as honest:
-                try:
-                    self.relay(trusted, honest)
-                except (EOFError, ConnectionError):
-                    pass  # the next one
+            threading.Thread(target=self.visit, args=(trusted, self.connections), daemon=True).start()
 
-    def relay(self, trusted, honest):
+    def visit(self, trusted, number):
+        with trusted, connect(self.accelerator) as honest:
+            try:
+                self.relay(trusted, honest, number)
+            except (EOFError, ConnectionError):
+                pass  # it has ended
+
+    def relay(self, trusted, honest, number):
         memory, question = None, None
         while True:
             head = exactly(trusted, 32)
             kind, _, size = struct.unpack("<4xIQQ8x", head)
             body = exactly(trusted, size)
             if kind == PRODUCT:
-                question = self.question(body)
+                question = self.question(body, number)
                 if self.look:
                     self.look(question, bytes(memory[:4 * question.rows * question.depth]))
             honest.sendall(head + body)
@@ -114,11 +118,13 @@ class Hostile:
         os.close(descriptor)
         return memory
 
-    def question(self, body):
-        self.products += 1
+    def question(self, body, connection):
+        with self.counting:
+            self.products += 1
+            number = self.products
         linear, backward, rows, _ = struct.unpack("<IIII", body)
         depth, width = self.shapes[linear] if backward else self.shapes[linear][::-1]
-        return Question(self.connections, self.products, linear, backward, rows, depth, width)
+        return Question(connection, number, linear, backward, rows, depth, width)
 
 
 def keep_in(file):

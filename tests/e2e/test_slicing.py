@@ -151,13 +151,13 @@ class Slicing(unittest.TestCase):
         self.assertEqual(self.read(RESULT), whole)
 
     def test_what_an_accelerator_sees_tells_nothing(self):
-        seen = collections.defaultdict(list)  # connection, linear, direction: rows of words
+        seen = collections.defaultdict(list)  # process, linear, direction: rows of words
         everything = []
 
         def look(question, words):
             everything.append(words)
             row = 4 * question.depth
-            seen[question.connection, question.linear, question.backward] += [words[i:i + row] for i in range(0, len(words), row)]
+            seen[(question.connection + 1) // 2, question.linear, question.backward] += [words[i:i + row] for i in range(0, len(words), row)]
 
         address = self.hostile(look)
         with subprocess.Popen(self.command(address), stdout=subprocess.PIPE, text=True) as killed:
@@ -169,7 +169,7 @@ class Slicing(unittest.TestCase):
         _, events = self.tune(address, "--set", "data.eval=" + self.rows)
         self.assertEqual([event["step"] for event in events if event["event"] == "train.resumed"], [2])
         self.assertIn("train.eval", {event["event"] for event in events})
-        self.assertEqual(self.proxy.connections, 2)
+        self.assertEqual(self.proxy.connections, 4)  # a process has two
 
         rows = [row for part in seen.values() for row in part]
         self.assertEqual(len(set(rows)), len(rows))
@@ -179,8 +179,8 @@ class Slicing(unittest.TestCase):
             self.assertLess(abs(surprise), SURPRISE)
         # The same number of the same product in two processes, and in one process the number after it.
         compared = collections.defaultdict(lambda: ([], []))
-        for (connection, linear, backward), part in seen.items():
-            pairs = [("two processes", zip(part, seen.get((3 - connection, linear, backward), [])))] if connection == 1 else []
+        for (process, linear, backward), part in seen.items():
+            pairs = [("two processes", zip(part, seen.get((3 - process, linear, backward), [])))] if process == 1 else []
             pairs.append(("two rows", zip(part, part[1:])))
             for kind, both in pairs:
                 for one, other in list(both)[:40]:

@@ -1,0 +1,234 @@
+// The frozen linear whose products an accelerator computes: a question is rounded and hidden row by row, an
+// answer opened and checked row by row.
+#include "slicing/parts.h"
+
+#include "base/clock.h"
+#include "field/prime.h"
+#include "slicing/pad.h"
+#include "tensor/ops.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+struct question {
+    struct cr_slicing *slicing;
+    const struct cr_masked_lane *lane;
+    const struct cr_fact *fact;
+    const struct cr_way *way;
+    size_t linear;
+    bool backward, accumulate;
+    struct cr_matrix x, y;
+    uint64_t first; // number of the first row's pad
+    volatile uint32_t *words;
+    atomic_size_t bad; // the first row that is not finite, or whose answer is wrong; SIZE_MAX: none
+};
+
+static void *row_of(const struct cr_matrix *m, size_t row)
+{
+    return (unsigned char *)m->data + row * m->stride * cr_dtype_size(m->dtype);
+}
+
+static void note_bad(struct question *question, size_t row)
+{
+    size_t seen = atomic_load(&question->bad);
+    while (row < seen && !atomic_compare_exchange_weak(&question->bad, &seen, row)) {
+    }
+}
+
+static void draw(const struct question *question, struct cr_pad *pad, size_t row, uint32_t *words,
+                 size_t count)
+{
+    cr_pad_words(pad, cr_pads_stream(question->linear, question->backward, question->first + row), words,
+                 count);
+}
+
+// Rounds a row, and hides it where the accelerator will read it.
+static void blind_row(void *context, size_t row, size_t thread)
+{
+    struct question *question = context;
+    struct cr_slicing *slicing = question->slicing;
+    struct cr_masked_scratch *scratch = &slicing->scratch[thread];
+    const struct cr_way *way = question->way;
+    if (!cr_field_encode_row(slicing->field, &way->bound, row_of(&question->x, row), question->x.dtype,
+                             question->backward ? question->fact->scale : NULL, scratch->words,
+                             &question->lane->t[row])) {
+        note_bad(question, row);
+        return;
+    }
+    cr_way_expect(way, slicing->field, scratch->words, question->lane->expected[row]);
+    draw(question, scratch->pads.question, row, scratch->pad, way->depth);
+    cr_mask_add(slicing->field, scratch->words, scratch->pad, way->depth, scratch->pad);
+    memcpy((uint32_t *)(uintptr_t)question->words + row * way->depth, scratch->pad,
+           way->depth * sizeof *scratch->pad);
+}
+
+// Copies an answer's row once, takes the pad's product away, and uses it if it passes its check.
+static void open_row(void *context, size_t row, size_t thread)
+{
+    struct question *question = context;
+    struct cr_slicing *slicing = question->slicing;
+    struct cr_masked_scratch *scratch = &slicing->scratch[thread];
+    const struct cr_way *way = question->way;
+    draw(question, scratch->pads.product, row, scratch->pad, way->width);
+    bool in_field = cr_mask_open(
+        slicing->field, question->words + row * way->width,
+        cr_pads_products(slicing->pads, question->linear, question->backward, question->first + row),
+        scratch->pad, way->width, scratch->words);
+    if (!in_field || !cr_way_holds(way, slicing->field, question->lane->expected[row], scratch->words)) {
+        note_bad(question, row);
+        return;
+    }
+    const float *scale = question->backward ? NULL : question->fact->scale;
+    void *y = row_of(&question->y, row);
+    if (!question->accumulate) {
+        cr_field_decode_row(slicing->field, scratch->words, question->lane->t[row], scale, way->width, y,
+                            question->y.dtype);
+        return;
+    }
+    cr_field_decode_row(slicing->field, scratch->words, question->lane->t[row], scale, way->width,
+                        scratch->values, CR_F32);
+    float *sum = y;
+    for (size_t i = 0; i < way->width; i++) sum[i] += scratch->values[i];
+}
+
+// One row of each question, in 256 equal parts of [0, p).
+static void sample(struct cr_slicing *slicing, const struct question *question)
+{
+    uint64_t p = cr_prime(cr_field_digits(slicing->field));
+    for (size_t i = 0; i < question->way->depth; i++)
+        slicing->buckets[question->words[i] * (uint64_t)CR_BUCKETS / p % CR_BUCKETS]++;
+}
+
+// Whether it is the product of the pad that is wrong, which lies where others may change it.
+static bool products_changed(const struct question *question, size_t row)
+{
+    struct cr_slicing *slicing = question->slicing;
+    struct cr_masked_scratch *scratch = &slicing->scratch[0];
+    const struct cr_way *way = question->way;
+    uint32_t expected[2], p = cr_prime(cr_field_digits(slicing->field));
+    const volatile uint32_t *outside =
+        cr_pads_products(slicing->pads, question->linear, question->backward, question->first + row);
+    draw(question, scratch->pads.question, row, scratch->pad, way->depth);
+    cr_way_expect(way, slicing->field, scratch->pad, expected);
+    draw(question, scratch->pads.product, row, scratch->pad, way->width);
+    for (size_t i = 0; i < way->width; i++) {
+        uint32_t word = outside[i];
+        if (word >= p) return true;
+        scratch->words[i] = cr_prime_sub(word, scratch->pad[i], p);
+    }
+    return !cr_way_holds(way, slicing->field, expected, scratch->words);
+}
+
+static enum cr_status refuse(struct question *question, size_t row)
+{
+    struct cr_slicing *slicing = question->slicing;
+    char name[CR_FROZEN_NAME_SIZE];
+    cr_frozen_name(slicing->facts.count, question->linear, name);
+    bool changed = products_changed(question, row);
+    for (size_t i = 0; i < question->y.rows; i++)
+        cr_wipe(row_of(&question->y, i), question->y.columns * cr_dtype_size(question->y.dtype));
+    slicing->tally = cr_slicing_tally(slicing);
+    slicing->failed = true;
+    cr_pads_free(slicing->pads);
+    slicing->pads = NULL;
+    cr_facts_forget(&slicing->facts);
+    return cr_fail(CR_DENIED,
+                   "%s: %s, %s, row %zu of %zu (%s; nothing of it was used, and the run ends here)",
+                   changed ? "memory outside" : cr_link_peer(slicing->lane->link), name,
+                   question->backward ? "backward" : "forward", row, question->x.rows,
+                   changed ? "the product of a pad was changed" : "a wrong product");
+}
+
+// At most CR_MOST_ROWS rows.
+static enum cr_status ask(struct question *question)
+{
+    struct cr_slicing *slicing = question->slicing;
+    struct cr_slicing_tally *tally = &slicing->tally;
+    struct cr_pool *pool = cr_compute_pool(slicing->compute);
+    const struct cr_way *way = question->way;
+    size_t rows = question->x.rows;
+    double began = cr_clock_monotonic();
+    CR_TRY(cr_pads_take(slicing->pads, question->linear, question->backward, rows, &question->first));
+    double taken = cr_clock_monotonic();
+    question->words = cr_link_words(question->lane->link);
+    atomic_init(&question->bad, SIZE_MAX);
+    cr_pool_run(pool, rows, blind_row, question);
+    size_t bad = atomic_load(&question->bad);
+    if (bad != SIZE_MAX) { // the pads were not used, and never will be
+        cr_pads_give_back(slicing->pads, question->linear, question->backward, rows);
+        return cr_fail(CR_INVALID, "row %zu holds NaN or infinity", bad);
+    }
+    sample(slicing, question);
+    double blinded = cr_clock_monotonic();
+    const struct cr_wire_product product = {
+        .linear = (uint32_t)question->linear, .backward = question->backward, .rows = (uint32_t)rows};
+    CR_TRY(cr_link_send(question->lane->link, &product, rows * way->depth));
+    CR_TRY(cr_lanes_pass_on(slicing->lanes));
+    double back = cr_clock_monotonic();
+    CR_TRY(cr_link_receive(question->lane->link, rows * way->width));
+    double answered = cr_clock_monotonic();
+    cr_pool_run(pool, rows, open_row, question);
+    bad = atomic_load(&question->bad);
+    if (bad != SIZE_MAX) return refuse(question, bad);
+    cr_pads_give_back(slicing->pads, question->linear, question->backward, rows);
+    tally->products++;
+    tally->rows += rows;
+    tally->pads += rows;
+    tally->blinded += rows * way->depth * sizeof(uint32_t);
+    tally->waiting += taken - began;
+    tally->blinding += blinded - taken;
+    tally->accelerator += answered - back;
+    tally->opening += cr_clock_monotonic() - answered;
+    return CR_OK;
+}
+
+size_t cr_masked_rows(const struct cr_way *way)
+{
+    return cr_most(1, cr_least(CR_MOST_ROWS, CR_MOST_WORDS / cr_most(way->depth, way->width)));
+}
+
+static enum cr_status multiply(const struct cr_linear *self, bool backward, struct cr_matrix x,
+                               struct cr_matrix y, bool accumulate)
+{
+    const struct cr_masked *masked = self->state;
+    struct cr_slicing *slicing = masked->slicing;
+    const struct cr_fact *fact = &slicing->facts.matrices[masked->index];
+    if (slicing->failed)
+        return cr_fail(CR_DENIED, "%s: it gave a wrong product before", cr_link_peer(slicing->lane->link));
+    const struct cr_way *way = &fact->way[backward];
+    size_t most = cr_masked_rows(way);
+    for (size_t row = 0; row < x.rows; row += most) {
+        size_t rows = cr_least(most, x.rows - row);
+        struct question question = {.slicing = slicing,
+                                    .lane = &slicing->lane[cr_lanes_current(slicing->lanes)],
+                                    .fact = fact,
+                                    .way = way,
+                                    .linear = masked->index,
+                                    .backward = backward,
+                                    .accumulate = accumulate,
+                                    .x = cr_matrix_rows(x, row, rows),
+                                    .y = cr_matrix_rows(y, row, rows)};
+        CR_TRY(ask(&question));
+    }
+    return CR_OK;
+}
+
+static enum cr_status masked_forward(const struct cr_linear *self, struct cr_matrix x, struct cr_matrix y)
+{
+    CR_TRY(multiply(self, false, x, y, false));
+    if (self->bias) cr_add_row(self->compute, y, self->bias);
+    return CR_OK;
+}
+
+static enum cr_status masked_backward(const struct cr_linear *self, struct cr_matrix dy, struct cr_matrix dx,
+                                      bool accumulate)
+{
+    return multiply(self, true, dy, dx, accumulate);
+}
+
+static void masked_release(struct cr_linear *self)
+{
+    *self = (struct cr_linear){0};
+}
+
+const struct cr_linear_provider cr_masked_provider = {masked_forward, masked_backward, masked_release};
