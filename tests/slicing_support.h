@@ -12,6 +12,8 @@
 
 #include <sys/socket.h>
 
+enum { HIRED_AT_ONCE = 2 }; // connections: those of two lanes
+
 struct hired {
     struct cr_engine engine; // first: its kind is the one that looks and spoils
     struct cr_engine *honest;
@@ -27,7 +29,7 @@ struct hired {
     struct cr_accelerator accelerator;
     int listener;
     char address[CR_SOCKET_NAME_SIZE];
-    pthread_t thread;
+    pthread_t threads[HIRED_AT_ONCE];
 };
 
 static inline enum cr_status hired_multiply(struct cr_engine *self, const struct cr_wire_product *product,
@@ -68,14 +70,15 @@ static inline void hire(struct hired *hired, const char *model, const char *addr
     hired->accelerator.engine = &hired->engine;
     assert_ok(cr_socket_listen(address, &hired->listener));
     assert_ok(cr_socket_name(hired->listener, hired->address));
-    assert_int_equal(pthread_create(&hired->thread, NULL, hired_serve, hired), 0);
+    for (size_t i = 0; i < HIRED_AT_ONCE; i++)
+        assert_int_equal(pthread_create(&hired->threads[i], NULL, hired_serve, hired), 0);
 }
 
 // After the last connection was closed.
 static inline void dismiss(struct hired *hired)
 {
     shutdown(hired->listener, SHUT_RDWR); // ends its wait
-    pthread_join(hired->thread, NULL);
+    for (size_t i = 0; i < HIRED_AT_ONCE; i++) pthread_join(hired->threads[i], NULL);
     cr_socket_close(&hired->listener);
     hired->honest->kind->free(hired->honest);
     cr_frozen_release(&hired->frozen);
