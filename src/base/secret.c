@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -27,6 +28,8 @@ static size_t page_size(void)
 // Puts pages in the place that are the kernel's to give but not to read.
 static bool hide(void *place, size_t size)
 {
+    struct rlimit files; // counts here too, and going over it would end a process that does not expect it
+    if (getrlimit(RLIMIT_FSIZE, &files) != 0 || size > files.rlim_cur) return false;
     int fd = (int)syscall(SYS_memfd_secret, O_CLOEXEC);
     if (fd < 0) return false;
     bool hidden = ftruncate(fd, (off_t)size) == 0 &&

@@ -2,9 +2,9 @@
 //
 // A block lies in pages of its own, which no swap file, core dump or forked child gets, between two pages
 // that nobody may touch: a write past its end (rounded up to 64 bytes) ends the process. Where the kernel has
-// memfd_secret (5.14; on by default since 6.5) the kernel itself has no address for them either, so that
-// /proc/PID/mem and the like cannot read them, not even for root. Where it has not, they are locked; where
-// RLIMIT_MEMLOCK forbids that too, they are plain pages, and cr_secret_usage tells so.
+// memfd_secret (5.14; on by default since 6.5; RLIMIT_FSIZE permitting) the kernel itself has no address for
+// them either, so that /proc/PID/mem and the like cannot read them, not even for root. Where it has not, they
+// are locked; where RLIMIT_MEMLOCK forbids that too, they are plain pages, and cr_secret_usage tells so.
 //
 // A block takes whole pages and some system calls: this is for what lives long or is large.
 #ifndef CARREL_BASE_SECRET_H

@@ -153,7 +153,7 @@ enum cr_status cr_identity_save(const struct cr_identity *identity, const char *
     CR_TRY(cr_directory_make(directory, true));
     CR_FREE char *path = NULL;
     CR_TRY(cr_path_join(directory, "key.pem", &path));
-    // Of OpenSSL's secure heap, which wipes what it held.
+    // It wipes what it held.
     CR_CLEANUP(free_bio) BIO *bio = BIO_new(BIO_s_secmem());
     if (!bio || !PEM_write_bio_PKCS8PrivateKey(bio, identity->key, NULL, NULL, 0, NULL, NULL))
         return cr_openssl_fail(CR_INTERNAL, "%s: the key cannot be encoded", path);

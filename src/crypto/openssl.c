@@ -1,21 +1,18 @@
 #include "crypto/openssl.h"
 
+#include "crypto/heap.h"
+
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <stdarg.h>
 #include <stdio.h>
 
-// OpenSSL keeps private keys and the generator's state in a heap of locked pages, where it has one. What it
-// holds are some hundred bytes a connection; a heap that runs out would refuse connections, so this is ample.
-enum { SECURE_HEAP = 1 << 18, SMALLEST_PIECE = 16 };
-
 // Before anything else asks OpenSSL to start: openssl.cnf and $OPENSSL_CONF belong to the machine's operator,
 // who could load a provider through them. Whoever starts OpenSSL later (libssl) gets it without as well.
 __attribute__((constructor)) static void start(void)
 {
+    cr_openssl_heap_start();
     OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
-    // Where the pages cannot be had the ordinary heap takes their place.
-    (void)CRYPTO_secure_malloc_init(SECURE_HEAP, SMALLEST_PIECE);
 }
 
 enum cr_status cr_openssl_fail(enum cr_status code, const char *format, ...)

@@ -39,12 +39,13 @@ enum cr_status cr_harden_process(void)
 // The kind of page that a secret gets here.
 static enum cr_secret_kind kind_of_secrets(void)
 {
-    size_t bytes[CR_SECRET_KINDS];
+    size_t before[CR_SECRET_KINDS], after[CR_SECRET_KINDS];
     void *probe;
+    cr_secret_usage(before);
     if (cr_secret_allocate(1, 1, &probe) != CR_OK) return CR_SECRET_PLAIN;
-    cr_secret_usage(bytes);
+    cr_secret_usage(after);
     enum cr_secret_kind kind = CR_SECRET_HIDDEN;
-    while (bytes[kind] == 0) kind++;
+    while (before[kind] == after[kind]) kind++;
     cr_secret_free(&probe);
     return kind;
 }

@@ -153,6 +153,22 @@ static void what_cannot_be_locked_is_plain_and_told(void **state)
     assert_int_equal(shared->usage[CR_SECRET_PLAIN], 4096);
 }
 
+static int allocate_where_files_are_small(void)
+{
+    const struct rlimit small = {4096, 4096};
+    void *block;
+    size_t usage[CR_SECRET_KINDS];
+    if (setrlimit(RLIMIT_FSIZE, &small) != 0 || cr_secret_allocate(8192, 1, &block) != CR_OK) return 1;
+    cr_secret_usage(usage);
+    return usage[CR_SECRET_LOCKED] + usage[CR_SECRET_PLAIN] > 0 ? 0 : 2;
+}
+
+static void a_limit_on_files_is_no_end(void **state)
+{
+    (void)state;
+    assert_int_equal(attempt(NULL, allocate_where_files_are_small), 0);
+}
+
 static unsigned char *inherited;
 
 static int read_inherited(void)
@@ -184,6 +200,7 @@ int main(void)
         cmocka_unit_test(writing_past_an_end_kills),
         cmocka_unit_test(another_process_reads_no_hidden_page),
         cmocka_unit_test(what_cannot_be_locked_is_plain_and_told),
+        cmocka_unit_test(a_limit_on_files_is_no_end),
         cmocka_unit_test(forked_child_has_no_secret),
     };
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
