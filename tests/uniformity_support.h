@@ -60,7 +60,7 @@ static inline double byte_probability(const struct series *series, size_t count,
     return tails((cbrt(sum / free_values) - (1 - spread)) / sqrt(spread));
 }
 
-// Correlation of each word with the one `step` places on, in the same row (step 1) or the next (step depth).
+// Correlation of each word with the one after it, or with that in its place of the next row.
 static inline double serial_probability(const struct series *series, size_t count, bool next_row, uint32_t p)
 {
     double sum = 0, squares = 0, n = 0;
