@@ -86,7 +86,8 @@ struct cr_memory cr_memory_of(const struct cr_tuning_config *config, struct cr_m
         .weights = weights,
         .pass = (double)training.lanes *
                 (double)cr_pass_memory_of(model, rows, cr_most(batch, CR_EVALUATION_SEQUENCES),
-                                          cr_tuning_config_prefix(config), true, false),
+                                          cr_tuning_config_prefix(config), true,
+                                          config->slicing.spill == CR_SPILL_MODE_SEALED),
         .trained = 4 * trained * sizeof(float),
         .pads = (double)slicing.outside,
     };

@@ -7,6 +7,7 @@ static const char *const dtypes[] = {"bfloat16", "float32", NULL};
 static const char *const methods[] = {"lora", "full", "prefix_tuning", NULL};
 static const char *const optimizers[] = {"adamw", "sgd", NULL};
 static const char *const schedules[] = {"linear", "cosine", "constant", NULL};
+static const char *const spill_modes[] = {"none", "sealed", NULL};
 static const char *const pads_modes[] = {"none", "enclave", NULL};
 static const char *const optimizer_states[] = {"reset", "keep", NULL};
 static const char *const weightings[] = {"labelled_tokens", "uniform", NULL};
@@ -369,6 +370,14 @@ static const struct cr_option options[] = {
      .help =
          "Base-256 digits of a hidden number. 3: a quarter less work and traffic, with some 256 times the "
          "error of rounding, about 1%."},
+    {.key = "slicing.spill",
+     .type = CR_OPTION_CHOICE,
+     AT(tuning.slicing.spill),
+     .fallback = "none",
+     .choices = spill_modes,
+     .help =
+         "Where what layers keep for their way back lies. none: in this process. sealed: encrypted outside "
+         "of it, so that it holds one layer's alone."},
 
     {.key = "federation.address",
      .type = CR_OPTION_STRING,

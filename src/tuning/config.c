@@ -55,6 +55,9 @@ static enum cr_status check_slicing(const struct cr_tuning_config *config)
     if (!cr_tuning_config_sliced(config)) {
         if (slicing->accelerators.count > 0)
             return cr_fail(CR_INVALID, "slicing.accelerators: not with slicing.pads: none, which asks none");
+        if (slicing->spill != CR_SPILL_MODE_NONE)
+            return cr_fail(CR_INVALID, "slicing.spill: not with slicing.pads: none, where the whole model is "
+                                       "in memory");
         return CR_OK;
     }
     if (config->method == CR_METHOD_FULL)

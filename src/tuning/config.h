@@ -11,6 +11,8 @@ enum cr_method { CR_METHOD_LORA, CR_METHOD_FULL, CR_METHOD_PREFIX_TUNING };
 // bfloat16 falls back to float32, which an event says.
 enum cr_compute_dtype { CR_COMPUTE_BFLOAT16, CR_COMPUTE_FLOAT32 };
 enum cr_optimizer { CR_OPTIMIZER_ADAMW, CR_OPTIMIZER_SGD };
+// Where what layers keep for their way back lies: in this process, or sealed outside of it.
+enum cr_spill_mode { CR_SPILL_MODE_NONE, CR_SPILL_MODE_SEALED };
 // Who computes products of pads: the frozen products are computed here (none), or by an accelerator under
 // pads that this process makes.
 enum cr_pads_mode { CR_PADS_MODE_NONE, CR_PADS_MODE_ENCLAVE };
@@ -70,6 +72,7 @@ struct cr_slicing_config {
     int pads;                           // enum cr_pads_mode
     struct cr_string_list accelerators; // addresses
     size_t digits;                      // of a word: 4 or 3
+    int spill;                          // enum cr_spill_mode
 };
 
 struct cr_tuning_config {

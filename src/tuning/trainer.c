@@ -144,14 +144,16 @@ static enum cr_status open_slicing(struct cr_trainer *trainer, const struct cr_t
     return cr_slicing_open(&options, trainer->model, &trainer->slicing);
 }
 
-static enum cr_status make_walks(struct cr_trainer *trainer, size_t rows, size_t sequences)
+static enum cr_status make_walks(struct cr_trainer *trainer, size_t rows, size_t sequences, bool spill)
 {
     size_t count = cr_lanes_count(trainer->lanes);
     CR_TRY(cr_allocate(count, sizeof *trainer->walks, &trainer->walks));
     for (size_t i = 0; i < count; i++) {
-        CR_TRY(cr_batch_new(sequences, rows, &trainer->walks[i].batch));
-        CR_TRY(cr_pass_new(trainer->model, rows, sequences, trainer->structure->tuned.prefix, true, NULL,
-                           &trainer->walks[i].pass));
+        struct cr_trainer_walk *walk = &trainer->walks[i];
+        CR_TRY(cr_batch_new(sequences, rows, &walk->batch));
+        if (spill) CR_TRY(cr_spill_new(cr_compute_pool(trainer->compute), &walk->spill));
+        CR_TRY(cr_pass_new(trainer->model, rows, sequences, trainer->structure->tuned.prefix, true,
+                           spill ? cr_spill_keep(walk->spill) : NULL, &walk->pass));
     }
     return CR_OK;
 }
@@ -212,7 +214,7 @@ static enum cr_status build(struct cr_trainer *trainer, const struct cr_tuning_c
         CR_TRY(
             cr_optimizer_init(&trainer->optimizer, &trainer->training, trainer->structure->parameters.count));
     if (trainer->model->outside) CR_TRY(open_slicing(trainer, config, rows));
-    return make_walks(trainer, rows, sequences);
+    return make_walks(trainer, rows, sequences, config->slicing.spill == CR_SPILL_MODE_SEALED);
 }
 
 enum cr_status cr_trainer_new(const struct cr_tuning_config *config, struct cr_compute *compute,
@@ -249,6 +251,7 @@ void cr_trainer_free(struct cr_trainer *trainer)
     for (size_t i = 0; trainer->walks && i < cr_lanes_count(trainer->lanes); i++) {
         cr_pass_free(trainer->walks[i].pass);
         cr_batch_free(trainer->walks[i].batch);
+        cr_spill_free(trainer->walks[i].spill);
     }
     free(trainer->walks);
     cr_optimizer_release(&trainer->optimizer);
@@ -340,10 +343,17 @@ static void report_slicing(const struct cr_trainer *trainer)
 {
     if (!trainer->slicing) return;
     const struct cr_slicing_tally tally = cr_slicing_tally(trainer->slicing);
+    struct cr_spill_tally spilled = {0};
+    for (size_t i = 0; i < cr_lanes_count(trainer->lanes) && trainer->walks[i].spill; i++) {
+        const struct cr_spill_tally one = cr_spill_tally(trainer->walks[i].spill);
+        spilled.outside += one.outside;
+        spilled.sealing += one.sealing + one.opening;
+    }
     cr_emit(&trainer->sink, CR_EVENT_INFO, "train.slicing", NULL, CR_FIELD_TEXT("accelerator", tally.address),
             CR_FIELD_TEXT("engine", tally.engine), CR_FIELD("products", tally.products),
             CR_FIELD("rows_verified", tally.rows), CR_FIELD("pads_used", tally.pads),
             CR_FIELD("bytes_blinded", tally.blinded), CR_FIELD("bytes_outside", tally.outside),
+            CR_FIELD("bytes_spilled", spilled.outside), CR_FIELD("spill_seconds", spilled.sealing),
             CR_FIELD("online_seconds", tally.waiting + tally.blinding + tally.accelerator + tally.opening),
             CR_FIELD("blind_seconds", tally.blinding), CR_FIELD("accelerator_seconds", tally.accelerator),
             CR_FIELD("open_seconds", tally.opening), CR_FIELD("pad_wait_seconds", tally.waiting),

@@ -7,6 +7,7 @@
 #include "crypto/random.h"
 #include "model/pass.h"
 #include "slicing/slicing.h"
+#include "slicing/spill.h"
 #include "text/batch.h"
 #include "text/pack.h"
 #include "tuning/optimizer.h"
@@ -26,6 +27,7 @@ struct cr_trainer_report {
 struct cr_trainer_walk {
     struct cr_pass *pass;
     struct cr_batch *batch;
+    struct cr_spill *spill; // of what the pass keeps; NULL: it keeps that itself
 };
 
 struct cr_trainer {

@@ -150,6 +150,18 @@ class Slicing(unittest.TestCase):
         _, events = self.tune(self.hostile())
         self.assertEqual(self.read(RESULT), whole)
 
+    def test_what_layers_keep_may_lie_outside(self):
+        self.tune(self.honest)
+        inside = self.read(RESULT)
+        shutil.rmtree(self.output)
+        _, events = self.tune(self.honest, "--set", "slicing.spill=sealed")
+        self.assertEqual(self.read(RESULT), inside)
+        told = next(event for event in events if event["event"] == "train.slicing")
+        self.assertGreater(told["bytes_spilled"], 0)
+        memory = {name: next(event["memory"] for event in self.tune(self.honest, "--restart", "--set", "slicing.spill=" + name)[1]
+                             if event["event"] == "train.begin") for name in ("none", "sealed")}
+        self.assertLess(memory["sealed"], memory["none"])
+
     def test_what_an_accelerator_sees_tells_nothing(self):
         seen = collections.defaultdict(list)  # process, linear, direction: rows of words
         everything = []
