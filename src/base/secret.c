@@ -49,6 +49,8 @@ static enum cr_secret_kind fill(void *place, size_t size)
             return CR_SECRET_KINDS;
         kind = mlock(place, size) == 0 ? CR_SECRET_LOCKED : CR_SECRET_PLAIN;
     }
+    // Here, and not while work waits for it: taking a hidden page out of the kernel's reach takes its time.
+    for (size_t at = 0; at < size; at += page_size()) ((volatile unsigned char *)place)[at] = 0;
     // The processes that hold secrets are not to be dumped at all: this is for those that were not told.
     (void)madvise(place, size, MADV_DONTDUMP);
     (void)madvise(place, size, MADV_DONTFORK);
