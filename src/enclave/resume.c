@@ -10,13 +10,28 @@
 
 static const char file_name[] = "trainer.state";
 
-// Whether it is an unfinished file of those that may be large.
+// Whether it is an unfinished file of the state or of a result (base/file.h names them so).
 static bool is_unfinished(const char *name)
 {
-    static const char *const beginnings[] = {"trainer.state.tmp.", "adapter_model.safetensors.tmp.",
-                                             "model.safetensors.tmp."};
-    for (size_t i = 0; i < sizeof beginnings / sizeof *beginnings; i++)
-        if (strncmp(name, beginnings[i], strlen(beginnings[i])) == 0) return true;
+    static const char *const names[] = {"trainer.state",
+                                        "adapter_model.safetensors",
+                                        "adapter_config.json",
+                                        "model.safetensors",
+                                        "config.json",
+                                        "generation_config.json",
+                                        "tokenizer.json",
+                                        "tokenizer_config.json",
+                                        "special_tokens_map.json",
+                                        "added_tokens.json",
+                                        "tokenizer.model",
+                                        "vocab.json",
+                                        "merges.txt"};
+    static const char middle[] = ".tmp.";
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        size_t length = strlen(names[i]);
+        if (strncmp(name, names[i], length) == 0 && strncmp(name + length, middle, strlen(middle)) == 0)
+            return true;
+    }
     return false;
 }
 
