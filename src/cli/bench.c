@@ -4,6 +4,7 @@
 #include "cli/bench_masked.h"
 #include "cli/bench_model.h"
 #include "cli/bench_row.h"
+#include "cli/bench_secure.h"
 #include "cli/command.h"
 
 #include "base/clock.h"
@@ -99,6 +100,7 @@ struct benchmark {
     enum cr_dtype dtype;
     const struct cr_bench_shape *shape; // of a step
     size_t batch;
+    size_t digits; // of a step with slicing; 0: without
 };
 
 static enum cr_status bench_product(struct bench *bench, const struct benchmark *self)
@@ -180,20 +182,37 @@ static enum cr_status run_steps(struct bench *bench, const struct benchmark *sel
     return CR_OK;
 }
 
+static enum cr_status run_secure(struct bench *bench, const struct benchmark *self,
+                                 const struct cr_tuning_config *config, char *address,
+                                 struct cr_compute *compute, struct cr_bench_row *row)
+{
+    double secure[MOST_SAMPLES], plain[MOST_SAMPLES];
+    CR_TRY(cr_bench_secure(config, address, self->digits, compute, bench->repeats, secure, plain));
+    row->figure = median(secure, bench->repeats);
+    row->limit = median(plain, bench->repeats);
+    snprintf(
+        row->note, sizeof row->note,
+        "tune-step's shape, %zu digits, accelerator and pads on the same %zu processors; limit: tune-step",
+        self->digits, bench->threads);
+    return CR_OK;
+}
+
 static enum cr_status bench_step(struct bench *bench, const struct benchmark *self)
 {
     const struct cr_bench_shape *shape = self->shape;
     enum cr_dtype dtype = self->dtype;
-    struct cr_compute *compute;
-    CR_TRY(cr_compute_new(bench->threads, &compute));
+    struct cr_compute *compute = NULL;
+    struct cr_child accelerator = CR_CHILD_NONE;
+    char address[CR_BENCH_ADDRESS_SIZE];
     char *directory = NULL;
     char *data = NULL;
-    enum cr_status status = CR_OK;
-    if (dtype == CR_BF16 && !cr_compute_has_bf16(compute))
-        status = cr_fail(CR_UNSUPPORTED, "%s: this processor has no bf16 products", self->name);
-    if (status == CR_OK)
-        status = cr_bench_model_make(shape, dtype, self->batch * (bench->repeats + 1), &directory);
+    enum cr_status status = cr_bench_model_make(shape, dtype, self->batch * (bench->repeats + 1), &directory);
     if (status == CR_OK) status = cr_path_join(directory, "train.jsonl", &data);
+    if (status == CR_OK && self->digits > 0)
+        status = cr_bench_hire(directory, bench->threads, address, &accelerator);
+    if (status == CR_OK) status = cr_compute_new(bench->threads, &compute);
+    if (status == CR_OK && dtype == CR_BF16 && !cr_compute_has_bf16(compute))
+        status = cr_fail(CR_UNSUPPORTED, "%s: this processor has no bf16 products", self->name);
     if (status == CR_OK) {
         char *modules[] = {shape->gpt2 ? (char[]){"c_attn"} : (char[]){"q_proj"}, (char[]){"v_proj"}};
         struct cr_tuning_config config = {
@@ -219,13 +238,16 @@ static enum cr_status bench_step(struct bench *bench, const struct benchmark *se
         snprintf(row.note, sizeof row.note, "%s d=%zu L=%zu ff=%zu V=%zu, B=%zu T=%zu, LoRA r=8 on %s",
                  shape->gpt2 ? "gpt2" : "llama", shape->hidden, shape->layers, shape->intermediate,
                  shape->vocabulary, self->batch, shape->context, shape->gpt2 ? "q, k and v" : "q and v");
-        status = run_steps(bench, self, &config, compute, &row);
+        status = self->digits > 0 ? run_secure(bench, self, &config, address, compute, &row)
+                                  : run_steps(bench, self, &config, compute, &row);
         if (status == CR_OK) add_row(bench, row);
     }
+    cr_compute_free(compute);
+    cr_child_stop(&accelerator);
+    cr_child_release(&accelerator);
     free(data);
     cr_bench_model_remove(directory);
     free(directory);
-    cr_compute_free(compute);
     return status;
 }
 
@@ -294,16 +316,18 @@ static enum cr_status bench_federation(struct bench *bench, const struct benchma
 }
 
 static const struct benchmark benchmarks[] = {
-    {"product-bfloat16", bench_product, CR_BF16, NULL, 0},
-    {"product-float32", bench_product, CR_F32, NULL, 0},
-    {"masked-product", bench_masked, CR_F32, NULL, 0},
-    {"tune-step", bench_step, CR_BF16, &llama_shape, 4},
-    {"tune-step-float32", bench_step, CR_F32, &llama_shape, 4},
-    {"tune-step-2048", bench_step, CR_BF16, &long_shape, 1},
-    {"tune-step-gpt2", bench_step, CR_BF16, &gpt2_shape, 4},
-    {"encode", bench_encode, CR_F32, NULL, 0},
-    {"aggregate", bench_fold, CR_F32, NULL, 0},
-    {"federation", bench_federation, CR_F32, NULL, 0},
+    {"product-bfloat16", bench_product, CR_BF16, NULL, 0, 0},
+    {"product-float32", bench_product, CR_F32, NULL, 0, 0},
+    {"masked-product", bench_masked, CR_F32, NULL, 0, 0},
+    {"tune-step", bench_step, CR_BF16, &llama_shape, 4, 0},
+    {"tune-step-float32", bench_step, CR_F32, &llama_shape, 4, 0},
+    {"tune-step-2048", bench_step, CR_BF16, &long_shape, 1, 0},
+    {"tune-step-gpt2", bench_step, CR_BF16, &gpt2_shape, 4, 0},
+    {"secure-step-total", bench_step, CR_BF16, &llama_shape, 4, 4},
+    {"secure-step-total-3", bench_step, CR_BF16, &llama_shape, 4, 3},
+    {"encode", bench_encode, CR_F32, NULL, 0, 0},
+    {"aggregate", bench_fold, CR_F32, NULL, 0, 0},
+    {"federation", bench_federation, CR_F32, NULL, 0, 0},
 };
 
 enum { BENCHMARKS = sizeof benchmarks / sizeof *benchmarks };
@@ -353,7 +377,8 @@ enum cr_status cr_command_bench(int argc, char **argv)
         "Measures how fast carrel runs here. Each figure stands beside the limit that this machine sets, "
         "measured in\n"
         "the same run. Benchmarks: product-bfloat16, product-float32, masked-product, tune-step,\n"
-        "tune-step-float32, tune-step-2048, tune-step-gpt2, encode, aggregate, federation.",
+        "tune-step-float32, tune-step-2048, tune-step-gpt2, secure-step-total, secure-step-total-3, encode,\n"
+        "aggregate, federation.",
         items,
         sizeof items / sizeof *items,
         0,
