@@ -1,6 +1,7 @@
 #include "enclave/resume.h"
 
 #include "base/file.h"
+#include "tuning/checkpoint.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -10,26 +11,13 @@
 
 static const char file_name[] = "trainer.state";
 
-// Whether it is an unfinished file of the state or of a result (base/file.h names them so).
-static bool is_unfinished(const char *name)
+// Whether it is an unfinished one of these files (base/file.h names them so); NULL at their end.
+static bool is_unfinished(const char *name, const char *const *files)
 {
-    static const char *const names[] = {"trainer.state",
-                                        "adapter_model.safetensors",
-                                        "adapter_config.json",
-                                        "model.safetensors",
-                                        "config.json",
-                                        "generation_config.json",
-                                        "tokenizer.json",
-                                        "tokenizer_config.json",
-                                        "special_tokens_map.json",
-                                        "added_tokens.json",
-                                        "tokenizer.model",
-                                        "vocab.json",
-                                        "merges.txt"};
     static const char middle[] = ".tmp.";
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        size_t length = strlen(names[i]);
-        if (strncmp(name, names[i], length) == 0 && strncmp(name + length, middle, strlen(middle)) == 0)
+    for (; *files; files++) {
+        size_t length = strlen(*files);
+        if (strncmp(name, *files, length) == 0 && strncmp(name + length, middle, strlen(middle)) == 0)
             return true;
     }
     return false;
@@ -38,10 +26,13 @@ static bool is_unfinished(const char *name)
 // A process that was killed while it wrote leaves such a file. One that cannot be removed does no harm.
 static void remove_unfinished(const char *directory)
 {
+    static const char *const written[] = {file_name, "adapter_model.safetensors", "adapter_config.json",
+                                          "model.safetensors", NULL};
     DIR *open = opendir(directory);
     if (!open) return;
     for (struct dirent *entry = readdir(open); entry; entry = readdir(open))
-        if (is_unfinished(entry->d_name)) unlinkat(dirfd(open), entry->d_name, 0);
+        if (is_unfinished(entry->d_name, written) || is_unfinished(entry->d_name, cr_checkpoint_copied))
+            unlinkat(dirfd(open), entry->d_name, 0);
     closedir(open);
 }
 

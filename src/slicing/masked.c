@@ -8,7 +8,6 @@
 #include "tensor/ops.h"
 
 #include <stdatomic.h>
-#include <string.h>
 
 struct question {
     struct cr_slicing *slicing;
@@ -57,9 +56,8 @@ static void blind_row(void *context, size_t row, size_t thread)
     }
     cr_way_expect(way, slicing->field, scratch->words, question->lane->expected[row]);
     draw(question, scratch->pads.question, row, scratch->pad, way->depth);
-    cr_mask_add(slicing->field, scratch->words, scratch->pad, way->depth, scratch->pad);
-    memcpy((uint32_t *)(uintptr_t)question->words + row * way->depth, scratch->pad,
-           way->depth * sizeof *scratch->pad);
+    uint32_t *hidden = (uint32_t *)(uintptr_t)question->words + row * way->depth; // only written
+    cr_mask_add(slicing->field, scratch->words, scratch->pad, way->depth, hidden);
 }
 
 // Copies an answer's row once, takes the pad's product away, and uses it if it passes its check.
@@ -139,7 +137,7 @@ static enum cr_status refuse(struct question *question, size_t row)
                    changed ? "the product of a pad was changed" : "a wrong product");
 }
 
-// At most CR_MOST_ROWS rows.
+// With pads that were taken.
 static enum cr_status ask(struct question *question)
 {
     struct cr_slicing *slicing = question->slicing;
@@ -147,17 +145,12 @@ static enum cr_status ask(struct question *question)
     struct cr_pool *pool = cr_compute_pool(slicing->compute);
     const struct cr_way *way = question->way;
     size_t rows = question->x.rows;
-    double began = cr_clock_monotonic();
-    CR_TRY(cr_pads_take(slicing->pads, question->linear, question->backward, rows, &question->first));
     double taken = cr_clock_monotonic();
     question->words = cr_link_words(question->lane->link);
     atomic_init(&question->bad, SIZE_MAX);
     cr_pool_run(pool, rows, blind_row, question);
     size_t bad = atomic_load(&question->bad);
-    if (bad != SIZE_MAX) { // the pads were not used, and never will be
-        cr_pads_give_back(slicing->pads, question->linear, question->backward, rows);
-        return cr_fail(CR_INVALID, "row %zu holds NaN or infinity", bad);
-    }
+    if (bad != SIZE_MAX) return cr_fail(CR_INVALID, "row %zu holds NaN or infinity", bad);
     sample(slicing, question);
     double blinded = cr_clock_monotonic();
     const struct cr_wire_product product = {
@@ -170,16 +163,28 @@ static enum cr_status ask(struct question *question)
     cr_pool_run(pool, rows, open_row, question);
     bad = atomic_load(&question->bad);
     if (bad != SIZE_MAX) return refuse(question, bad);
-    cr_pads_give_back(slicing->pads, question->linear, question->backward, rows);
     tally->products++;
     tally->rows += rows;
     tally->pads += rows;
     tally->blinded += rows * way->depth * sizeof(uint32_t);
-    tally->waiting += taken - began;
     tally->blinding += blinded - taken;
     tally->accelerator += answered - back;
     tally->opening += cr_clock_monotonic() - answered;
     return CR_OK;
+}
+
+// At most CR_MOST_ROWS rows. Their pads' places are free afterwards whatever came of it; their numbers never
+// are.
+static enum cr_status take_and_ask(struct question *question)
+{
+    struct cr_slicing *slicing = question->slicing;
+    size_t rows = question->x.rows;
+    double began = cr_clock_monotonic();
+    CR_TRY(cr_pads_take(slicing->pads, question->linear, question->backward, rows, &question->first));
+    slicing->tally.waiting += cr_clock_monotonic() - began;
+    enum cr_status status = ask(question);
+    if (slicing->pads) cr_pads_give_back(slicing->pads, question->linear, question->backward, rows);
+    return status;
 }
 
 size_t cr_masked_rows(const struct cr_way *way)
@@ -208,7 +213,7 @@ static enum cr_status multiply(const struct cr_linear *self, bool backward, stru
                                     .accumulate = accumulate,
                                     .x = cr_matrix_rows(x, row, rows),
                                     .y = cr_matrix_rows(y, row, rows)};
-        CR_TRY(ask(&question));
+        CR_TRY(take_and_ask(&question));
     }
     return CR_OK;
 }

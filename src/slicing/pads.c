@@ -170,9 +170,8 @@ static void hide_row(void *context, size_t row, size_t thread)
         atomic_store(&pads->wrong, true);
     cr_pad_words(pads->pairs[thread].product, cr_pads_stream(queue->linear, queue->backward, number), hidden,
                  way->width);
-    cr_mask_add(pads->field, result, hidden, way->width, hidden);
-    memcpy((uint32_t *)(uintptr_t)cr_pads_products(pads, queue->linear, queue->backward, number), hidden,
-           way->width * sizeof *hidden);
+    cr_mask_add(pads->field, result, hidden, way->width,
+                (uint32_t *)(uintptr_t)cr_pads_products(pads, queue->linear, queue->backward, number));
 }
 
 static enum cr_status make(struct cr_pads *pads, const struct queue *queue, uint64_t first, size_t rows)

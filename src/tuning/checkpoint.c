@@ -77,21 +77,24 @@ static enum cr_status write_weights(const char *path, const struct cr_model *mod
     return status;
 }
 
+const char *const cr_checkpoint_copied[] = {
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+    NULL,
+};
+
 enum cr_status cr_checkpoint_copy_files(const char *base, const char *directory)
 {
-    static const char *const copied[] = {
-        "config.json",
-        "generation_config.json",
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "special_tokens_map.json",
-        "added_tokens.json",
-        "tokenizer.model",
-        "vocab.json",
-        "merges.txt",
-        "chat_template.jinja",
-    };
-    for (size_t i = 0; i < sizeof copied / sizeof *copied; i++) CR_TRY(copy_file(base, directory, copied[i]));
+    for (const char *const *name = cr_checkpoint_copied; *name; name++)
+        CR_TRY(copy_file(base, directory, *name));
     return CR_OK;
 }
 

@@ -19,7 +19,10 @@ enum cr_status cr_checkpoint_config_read(const char *directory, struct cr_checkp
 enum cr_status cr_checkpoint_write(const char *directory, const char *base, const struct cr_model *model,
                                    const struct cr_parameters *parameters);
 
-// Copies config.json, generation_config.json and the tokenizer's files, where they exist (files 0600).
+// What it copies: config.json, generation_config.json and the tokenizer's files; NULL at the end.
+extern const char *const cr_checkpoint_copied[];
+
+// Copies them where they exist (files 0600).
 enum cr_status cr_checkpoint_copy_files(const char *base, const char *directory);
 
 #endif
