@@ -7,7 +7,6 @@
 #include "field/kernels.h"
 
 #include <math.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -153,71 +152,6 @@ void cr_field_decode_row(const struct cr_field *field, const uint32_t *words, do
                          size_t count, void *y, enum cr_dtype dtype)
 {
     field->kernels->decode(words, t, scale, count, cr_prime(field->digits), y, dtype);
-}
-
-struct rows_job {
-    struct cr_field *field;
-    const struct cr_bound *bound;
-    struct cr_matrix m; // x or y
-    const float *scale;
-    uint32_t *words;
-    double *t;
-    atomic_size_t bad; // the first row that is not finite; SIZE_MAX: none
-};
-
-static void *row_of(const struct cr_matrix *m, size_t row)
-{
-    return (unsigned char *)m->data + row * m->stride * cr_dtype_size(m->dtype);
-}
-
-static void encode_row(void *context, size_t row, size_t thread)
-{
-    (void)thread;
-    struct rows_job *job = context;
-    if (cr_field_encode_row(job->field, job->bound, row_of(&job->m, row), job->m.dtype, job->scale,
-                            job->words + row * job->m.columns, &job->t[row]))
-        return;
-    size_t seen = atomic_load(&job->bad);
-    while (row < seen && !atomic_compare_exchange_weak(&job->bad, &seen, row)) {
-    }
-}
-
-enum cr_status cr_field_encode(struct cr_field *field, const struct cr_bound *bound, struct cr_matrix x,
-                               const float *scale, uint32_t *words, double *t, size_t *bad_row)
-{
-    if (x.columns != bound->depth || (x.dtype != CR_F32 && x.dtype != CR_BF16))
-        return cr_fail(CR_INTERNAL, "rows of %zu numbers for a bound of %zu, or not F32 or BF16", x.columns,
-                       bound->depth);
-    struct rows_job job = {
-        .field = field, .bound = bound, .m = x, .scale = scale, .words = words, .t = t, .bad = SIZE_MAX};
-    cr_pool_run(cr_compute_pool(field->compute), x.rows, encode_row, &job);
-    size_t bad = atomic_load(&job.bad);
-    if (bad == SIZE_MAX) return CR_OK;
-    if (bad_row) *bad_row = bad;
-    return cr_fail(CR_INVALID, "row %zu holds NaN or infinity", bad);
-}
-
-struct decode_job {
-    struct cr_field *field;
-    const uint32_t *words;
-    const double *t;
-    const float *scale;
-    struct cr_matrix y;
-};
-
-static void decode_row(void *context, size_t row, size_t thread)
-{
-    (void)thread;
-    const struct decode_job *job = context;
-    cr_field_decode_row(job->field, job->words + row * job->y.columns, job->t[row], job->scale,
-                        job->y.columns, row_of(&job->y, row), job->y.dtype);
-}
-
-void cr_field_decode(struct cr_field *field, const uint32_t *words, const double *t, const float *scale,
-                     struct cr_matrix y)
-{
-    struct decode_job job = {.field = field, .words = words, .t = t, .scale = scale, .y = y};
-    cr_pool_run(cr_compute_pool(field->compute), y.rows, decode_row, &job);
 }
 
 struct product_job {

@@ -1,8 +1,8 @@
 // Products modulo p with a frozen matrix of int8, and the way between rows of numbers and words of the field.
 //
-// A masked product goes: cr_field_encode, a pad added (not here), cr_field_multiply by whoever computes, the
-// pad's product taken away, cr_field_decode. Every instruction set and number of threads gives the same bits.
-// Words are [rows, columns] without gaps, in [0, p) (prime.h).
+// A masked product goes: cr_field_encode_row, a pad added (mask.h), cr_field_multiply by whoever computes,
+// the pad's product taken away, cr_field_decode_row. Every instruction set and number of threads gives the
+// same bits. Words are [rows, columns] without gaps, in [0, p) (prime.h).
 #ifndef CARREL_FIELD_PRODUCT_H
 #define CARREL_FIELD_PRODUCT_H
 
@@ -27,22 +27,15 @@ void cr_field_free(struct cr_field *field); // NULL is allowed; wipes what it wo
 enum cr_field_path cr_field_path(const struct cr_field *field);
 unsigned cr_field_digits(const struct cr_field *field);
 
-// words [x.rows, x.columns] of round(x/t), t [x.rows] by the bound of the matrix and direction that they will
-// be multiplied with. x is F32 or BF16, each column times scale[column] in fp32 first (NULL: as it is): the
-// rows' scales of Q, backward. A row that is not finite is CR_INVALID; *bad_row (may be NULL) names it, and
-// words and t are then undefined.
-enum cr_status cr_field_encode(struct cr_field *field, const struct cr_bound *bound, struct cr_matrix x,
-                               const float *scale, uint32_t *words, double *t, size_t *bad_row);
-
-// The same of one row, in the calling thread; false where it is not finite.
+// words [bound->depth] of round(x/t), with t by the bound of the matrix and direction that they will be
+// multiplied with. x is a row of F32 or BF16, each number times scale[its place] in fp32 first (NULL: as it
+// is): the rows' scales of Q, backward. In the calling thread; false where x is not finite: words and t are
+// then undefined.
 bool cr_field_encode_row(const struct cr_field *field, const struct cr_bound *bound, const void *x,
                          enum cr_dtype dtype, const float *scale, uint32_t *words, double *t);
 
-// y = centre(words)·t·scale[column] (NULL: 1), F32 or BF16, rounded from double to fp32 and then to y's type.
-void cr_field_decode(struct cr_field *field, const uint32_t *words, const double *t, const float *scale,
-                     struct cr_matrix y);
-
-// The same of one row of `count`, in the calling thread.
+// y = centre(words)·t·scale[place] (NULL: 1) of a row of `count`, F32 or BF16, rounded from double to fp32
+// and then to y's type. In the calling thread.
 void cr_field_decode_row(const struct cr_field *field, const uint32_t *words, double t, const float *scale,
                          size_t count, void *y, enum cr_dtype dtype);
 
