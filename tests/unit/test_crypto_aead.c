@@ -2,6 +2,9 @@
 #include "support.h"
 
 #include "crypto/aead.h"
+#include "crypto/keystream_vaes.h"
+
+#include <openssl/evp.h>
 
 static const unsigned char root[CR_KEY_SIZE] = "0123456789abcdef0123456789abcde";
 
@@ -51,6 +54,46 @@ static void streams_have_known_bytes(void **state)
     cr_keystream_bytes(keystream, 7, NULL, 0);
 }
 
+// The stream as OpenSSL makes it.
+static void make_reference(const unsigned char key[CR_KEY_SIZE], uint64_t stream, unsigned char *out,
+                           int size)
+{
+    unsigned char counter[16] = {0};
+    int made;
+    for (size_t i = 0; i < 8; i++) counter[i] = (unsigned char)(stream >> (56 - 8 * i));
+    EVP_CIPHER_CTX *cipher = EVP_CIPHER_CTX_new();
+    assert_true(EVP_EncryptInit_ex(cipher, EVP_aes_256_ctr(), NULL, key, counter));
+    memset(out, 0, (size_t)size);
+    assert_true(EVP_EncryptUpdate(cipher, out, &made, out, size) && made == size);
+    EVP_CIPHER_CTX_free(cipher);
+}
+
+// Every length up to some turns of the loop, a long one, and many keys; nothing is written behind the end.
+static void vector_instructions_give_the_same_bytes(void **state)
+{
+    (void)state;
+    enum { SHORT = 1700, LONG = 300001 };
+    static unsigned char wanted[LONG], made[LONG + 1];
+    unsigned char key[CR_KEY_SIZE], keys[CR_VAES_KEYS_SIZE];
+    char label[16];
+    if (!cr_vaes_is_here()) {
+        print_message("this processor has no VAES\n");
+        skip();
+    }
+    for (int size = 1; size <= LONG; size = size < SHORT ? size + 1 : size + (LONG - SHORT)) {
+        uint64_t stream = 0x9e3779b97f4a7c15 * (uint64_t)size;
+        snprintf(label, sizeof label, "%d", size);
+        assert_ok(cr_key_derive(root, label, key));
+        make_reference(key, stream, wanted, size);
+        cr_vaes_expand(key, keys);
+        made[size] = 0x5a;
+        cr_vaes_bytes(keys, stream, made, (size_t)size);
+        assert_memory_equal(made, wanted, (size_t)size);
+        assert_int_equal(made[size], 0x5a);
+    }
+    cr_vaes_bytes(keys, 0, NULL, 0);
+}
+
 static void sealed_bytes_open_unchanged_alone(void **state)
 {
     (void)state;
@@ -84,6 +127,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_are_derived),
         cmocka_unit_test(streams_have_known_bytes),
+        cmocka_unit_test(vector_instructions_give_the_same_bytes),
         cmocka_unit_test(sealed_bytes_open_unchanged_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

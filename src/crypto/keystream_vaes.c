@@ -1,0 +1,74 @@
+// Source: FIPS 197; Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, AESENC and
+// VAESENC.
+#include "crypto/keystream_vaes.h"
+
+#include <cpuid.h>
+#include <immintrin.h>
+
+// So many on their way that none waits for the one before.
+enum { VECTORS = 8, VECTOR_SIZE = 64 };
+
+bool cr_vaes_is_here(void)
+{
+    enum { VAES = 1 << 9 }; // leaf 7, ecx; not every compiler knows a name for it
+    unsigned eax, ebx, ecx, edx;
+    return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (ecx & VAES) &&
+           __builtin_cpu_supports("avx512bw"); // in the operating system's eyes as well
+}
+
+// Each word is added to all behind it, and `t` to all.
+static inline __m128i next_key(__m128i key, __m128i t)
+{
+    key = _mm_xor_si128(key, _mm_slli_si128(key, 4));
+    key = _mm_xor_si128(key, _mm_slli_si128(key, 8));
+    return _mm_xor_si128(key, t);
+}
+
+void cr_vaes_expand(const unsigned char key[CR_KEY_SIZE], unsigned char keys[CR_VAES_KEYS_SIZE])
+{
+    // AESENCLAST substitutes bytes, moves them between words, which changes nothing where all four are the
+    // same, and adds.
+    const __m128i turned = _mm_set1_epi32(0x0c0f0e0d);
+    __m128i *to = (__m128i *)(void *)keys, even = _mm_loadu_si128((const __m128i *)(const void *)key),
+            odd = _mm_loadu_si128((const __m128i *)(const void *)(key + 16));
+    _mm_storeu_si128(&to[0], even);
+    for (int i = 1; i < CR_VAES_KEYS; i += 2) {
+        __m128i constant = _mm_set1_epi32(1 << (i / 2));
+        _mm_storeu_si128(&to[i], odd);
+        even = next_key(even, _mm_aesenclast_si128(_mm_shuffle_epi8(odd, turned), constant));
+        _mm_storeu_si128(&to[i + 1], even);
+        odd = next_key(odd, _mm_aesenclast_si128(_mm_shuffle_epi32(even, 0xff), _mm_setzero_si128()));
+    }
+}
+
+void cr_vaes_bytes(const unsigned char keys[CR_VAES_KEYS_SIZE], uint64_t stream, void *out, size_t size)
+{
+    const __m512i big_endian =
+        _mm512_broadcast_i32x4(_mm_set_epi8(8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+    const __m512i four = _mm512_set_epi64(4, 0, 4, 0, 4, 0, 4, 0);
+    const long long high = (long long)stream;
+    __m512i counter = _mm512_set_epi64(3, high, 2, high, 1, high, 0, high), key[CR_VAES_KEYS];
+#pragma GCC unroll 15 // so that they lie in registers alone
+    for (size_t i = 0; i < CR_VAES_KEYS; i++)
+        key[i] = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)(keys + 16 * i)));
+    for (unsigned char *at = out; size > 0;) {
+        __m512i block[VECTORS];
+#pragma GCC unroll 8
+        for (size_t j = 0; j < VECTORS; j++) {
+            block[j] = _mm512_xor_si512(_mm512_shuffle_epi8(counter, big_endian), key[0]);
+            counter = _mm512_add_epi64(counter, four);
+        }
+#pragma GCC unroll 14
+        for (size_t i = 1; i < CR_VAES_KEYS - 1; i++)
+#pragma GCC unroll 8
+            for (size_t j = 0; j < VECTORS; j++) block[j] = _mm512_aesenc_epi128(block[j], key[i]);
+#pragma GCC unroll 8
+        for (size_t j = 0; j < VECTORS; j++) {
+            size_t left = size < VECTOR_SIZE ? size : VECTOR_SIZE;
+            __mmask64 here = left < VECTOR_SIZE ? ((__mmask64)1 << left) - 1 : ~(__mmask64)0;
+            _mm512_mask_storeu_epi8(at, here, _mm512_aesenclast_epi128(block[j], key[CR_VAES_KEYS - 1]));
+            at += left;
+            size -= left;
+        }
+    }
+}
