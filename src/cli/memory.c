@@ -85,9 +85,13 @@ struct cr_memory cr_memory_of(const struct cr_tuning_config *config, struct cr_m
     return (struct cr_memory){
         .weights = weights,
         .pass = (double)training.lanes *
-                (double)cr_pass_memory_of(model, rows, cr_most(batch, CR_EVALUATION_SEQUENCES),
-                                          cr_tuning_config_prefix(config), true,
-                                          config->slicing.spill == CR_SPILL_MODE_SEALED),
+                (double)cr_pass_memory_of(
+                    model,
+                    &(struct cr_pass_size){.rows = rows,
+                                           .sequences = cr_most(batch, CR_EVALUATION_SEQUENCES),
+                                           .prefix = cr_tuning_config_prefix(config),
+                                           .backward = true},
+                    config->slicing.spill == CR_SPILL_MODE_SEALED),
         .trained = 4 * trained * sizeof(float),
         .pads = (double)slicing.outside,
     };

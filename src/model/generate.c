@@ -39,7 +39,8 @@ enum cr_status cr_decoder_new(const struct cr_model *model, const struct cr_tune
         return cr_fail(CR_INVALID,
                        "a prefix of %zu and a context of %zu tokens are not within the model's %zu", prefix,
                        context, most);
-    struct cr_walk_size size = {.rows = cr_least(context, PREFILL),
+    struct cr_walk_size size = {.last = model->config.layers,
+                                .rows = cr_least(context, PREFILL),
                                 .sequences = 1,
                                 .positions = context,
                                 .prefix = prefix,

@@ -20,22 +20,31 @@ struct cr_pass {
     size_t lowest;         // of what the forward was told is tuned: nothing below it is in the store
 };
 
-static struct cr_walk_size walk_size(const struct cr_model *model, size_t rows, size_t sequences,
-                                     size_t prefix, bool backward, bool outside)
+static struct cr_walk_size walk_size(const struct cr_model *model, const struct cr_pass_size *size,
+                                     bool outside)
 {
-    return (struct cr_walk_size){.rows = rows,
-                                 .sequences = sequences,
-                                 .positions = cr_least(rows, model->config.context - prefix),
-                                 .prefix = prefix,
-                                 .backward = backward,
+    return (struct cr_walk_size){.first = size->first,
+                                 .last = size->last > 0 ? size->last : model->config.layers,
+                                 .rows = size->rows,
+                                 .sequences = size->sequences,
+                                 .positions = cr_least(size->rows, model->config.context - size->prefix),
+                                 .prefix = size->prefix,
+                                 .backward = size->backward,
                                  .outside = outside};
 }
 
-size_t cr_pass_memory_of(const struct cr_model *model, size_t rows, size_t sequences, size_t prefix,
-                         bool backward, bool outside)
+size_t cr_pass_memory_of(const struct cr_model *model, const struct cr_pass_size *size, bool outside)
 {
-    struct cr_walk_size size = walk_size(model, rows, sequences, prefix, backward, outside);
-    return sizeof(struct cr_pass) + cr_walk_memory(model, &size);
+    struct cr_walk_size walk = walk_size(model, size, outside);
+    return sizeof(struct cr_pass) + cr_walk_memory(model, &walk);
+}
+
+// Layers [first, last) are there, in a model or a pass of [least, most).
+static enum cr_status check_layers(size_t first, size_t last, size_t least, size_t most)
+{
+    if (first >= least && first <= last && last <= most) return CR_OK;
+    return cr_fail(CR_INVALID, "layers %zu to %zu are not among those from %zu to %zu", first, last, least,
+                   most);
 }
 
 static enum cr_status reserve(struct cr_pass *pass)
@@ -43,27 +52,30 @@ static enum cr_status reserve(struct cr_pass *pass)
     struct cr_keep_part parts[CR_KEEP_PARTS];
     size_t count = cr_walk_parts(&pass->walk, 0, pass->walk.size.rows, parts), size = 0;
     for (size_t i = 0; i < count; i++) size += parts[i].size;
-    return pass->store->reserve(pass->store, pass->walk.model->config.layers, size);
+    return pass->store->reserve(pass->store, pass->walk.size.last - pass->walk.size.first, size);
 }
 
-enum cr_status cr_pass_new(const struct cr_model *model, size_t rows, size_t sequences, size_t prefix,
-                           bool backward, struct cr_keep *store, struct cr_pass **out)
+enum cr_status cr_pass_new(const struct cr_model *model, const struct cr_pass_size *size,
+                           struct cr_keep *store, struct cr_pass **out)
 {
     size_t context = model->config.context;
-    if (rows == 0 || sequences == 0) return cr_fail(CR_INVALID, "a pass needs at least one row and sequence");
-    if (prefix >= context)
-        return cr_fail(CR_INVALID, "a prefix of %zu leaves no room in the model's context of %zu", prefix,
-                       context);
-    if (store && !backward) return cr_fail(CR_INTERNAL, "a store for a pass made without backward");
-    struct cr_walk_size size = walk_size(model, rows, sequences, prefix, backward, store != NULL);
+    if (size->rows == 0 || size->sequences == 0)
+        return cr_fail(CR_INVALID, "a pass needs at least one row and sequence");
+    if (size->prefix >= context)
+        return cr_fail(CR_INVALID, "a prefix of %zu leaves no room in the model's context of %zu",
+                       size->prefix, context);
+    if (store && !size->backward) return cr_fail(CR_INTERNAL, "a store for a pass made without backward");
+    const struct cr_walk_size walk = walk_size(model, size, store != NULL);
+    CR_TRY(check_layers(walk.first, walk.last, 0, model->config.layers));
     struct cr_pass *pass;
     CR_TRY(cr_allocate(1, sizeof *pass, &pass));
+    pass->first = pass->last = walk.first;
     pass->gradient_at = NO_GRADIENT;
     pass->store = store;
     pass->resident = NO_LAYER;
     enum cr_status status;
-    CR_TRY_GOTO(status, failed, cr_walk_init(model, &size, &pass->walk));
-    if (store) CR_TRY_GOTO(status, failed, reserve(pass));
+    CR_TRY_GOTO(status, failed, cr_walk_init(model, &walk, &pass->walk));
+    if (store && walk.first < walk.last) CR_TRY_GOTO(status, failed, reserve(pass));
     *out = pass;
     return CR_OK;
 failed:
@@ -83,8 +95,8 @@ size_t cr_pass_memory(const struct cr_pass *pass)
     return sizeof *pass + pass->walk.arena.size;
 }
 
-// Every index that kernels will use unchecked.
-static enum cr_status check_rows(const struct cr_pass *pass, const struct cr_rows *rows)
+// Every index that kernels will use unchecked. `embedded`: tokens among them.
+static enum cr_status check_rows(const struct cr_pass *pass, const struct cr_rows *rows, bool embedded)
 {
     const struct cr_walk *walk = &pass->walk;
     const struct cr_model_config *config = &walk->model->config;
@@ -100,7 +112,7 @@ static enum cr_status check_rows(const struct cr_pass *pass, const struct cr_row
         if (rows->offset[i] > rows->offset[i + 1])
             return cr_fail(CR_INVALID, "sequence %zu of a batch ends before it begins", i);
     for (size_t i = 0; i < rows->rows; i++) {
-        if (rows->tokens[i] >= config->vocabulary)
+        if (embedded && rows->tokens[i] >= config->vocabulary)
             return cr_fail(CR_INVALID, "token %u is outside the model's vocabulary of %zu", rows->tokens[i],
                            config->vocabulary);
         if (rows->position[i] >= walk->size.positions)
@@ -152,7 +164,7 @@ static enum cr_status make_room(struct cr_pass *pass, size_t layer)
     if (!pass->store) return CR_OK;
     if (before != NO_LAYER && cr_has_way_back(before, pass->lowest)) {
         size_t count = cr_walk_parts(&pass->walk, before, pass->rows, parts);
-        enum cr_status status = pass->store->put(pass->store, before, parts, count);
+        enum cr_status status = pass->store->put(pass->store, before - pass->walk.size.first, parts, count);
         if (status != CR_OK) return cr_fail_within(status, "layer %zu", before);
     }
     pass->resident = layer;
@@ -166,7 +178,7 @@ static enum cr_status bring_back(struct cr_pass *pass, size_t layer)
     if (!pass->store || pass->resident == layer) return CR_OK;
     size_t count = cr_walk_parts(&pass->walk, layer, pass->rows, parts);
     pass->resident = layer;
-    enum cr_status status = pass->store->get(pass->store, layer, parts, count);
+    enum cr_status status = pass->store->get(pass->store, layer - pass->walk.size.first, parts, count);
     return status == CR_OK ? CR_OK : cr_fail_within(status, "layer %zu", layer);
 }
 
@@ -174,12 +186,9 @@ enum cr_status cr_pass_forward(struct cr_pass *pass, const struct cr_tuned *tune
                                size_t first, size_t last)
 {
     struct cr_walk *walk = &pass->walk;
-    const struct cr_model *model = walk->model;
-    if (first > last || last > model->config.layers)
-        return cr_fail(CR_INVALID, "layers %zu to %zu are not in a model of %zu", first, last,
-                       model->config.layers);
+    CR_TRY(check_layers(first, last, walk->size.first, walk->size.last));
     CR_TRY(check_prefix(pass, tuned));
-    CR_TRY(check_rows(pass, rows));
+    CR_TRY(check_rows(pass, rows, first == 0));
     struct cr_view view = view_of(pass, rows);
     pass->gradient_at = NO_GRADIENT;
     size_t lowest = cr_walk_lowest(walk, tuned);
@@ -187,7 +196,7 @@ enum cr_status cr_pass_forward(struct cr_pass *pass, const struct cr_tuned *tune
         cr_walk_embed(walk, &view, rows->tokens);
     else
         move_stream(pass, first, rows->rows);
-    if (first == 0 || first != pass->last) {
+    if (first == walk->size.first || first != pass->last) {
         pass->first = first;
         pass->resident = NO_LAYER;
         pass->lowest = lowest;

@@ -133,10 +133,10 @@ static bool keeps_all(const struct cr_walk *walk)
     return walk->size.backward && !walk->size.outside;
 }
 
-// Which buffer the residual stream i is in, for i in [0, 2L].
+// Which buffer the residual stream i is in.
 static size_t residual_buffer(const struct cr_walk *walk, size_t i)
 {
-    if (keeps_all(walk)) return i;
+    if (keeps_all(walk)) return i - 2 * walk->size.first;
     if (walk->size.outside) return i % 2 ? 2 : i / 2 % 2;
     return i % 2;
 }
@@ -144,7 +144,7 @@ static size_t residual_buffer(const struct cr_walk *walk, size_t i)
 // Run twice: the arena counts, then hands out.
 static void place(struct cr_walk *walk)
 {
-    size_t layers = walk->model->config.layers, traces = keeps_all(walk) ? layers : 1;
+    size_t layers = walk->size.last - walk->size.first, traces = keeps_all(walk) ? layers : 1;
     size_t buffers = keeps_all(walk) ? 2 * layers + 1 : walk->size.outside ? 3 : 2;
     size_t kv = walk->shape.kv_heads * walk->shape.head_dim;
     walk->cosine = take_floats(walk, walk->size.positions * walk->shape.head_dim / 2);
@@ -170,7 +170,7 @@ static void place(struct cr_walk *walk)
     place_layer_space(walk);
     size_t end = walk->arena.used;
     walk->arena.used = start;
-    place_head_space(walk);
+    if (walk->size.last == walk->model->config.layers) place_head_space(walk);
     walk->arena.used = cr_most(end, walk->arena.used);
 }
 
@@ -221,7 +221,7 @@ struct cr_matrix cr_walk_residual(const struct cr_walk *walk, size_t i, size_t r
 
 struct cr_trace *cr_walk_trace(const struct cr_walk *walk, size_t layer)
 {
-    return &walk->traces[keeps_all(walk) ? layer : 0];
+    return &walk->traces[keeps_all(walk) ? layer - walk->size.first : 0];
 }
 
 static struct cr_keep_part part_of(struct cr_matrix m, size_t rows)

@@ -28,6 +28,7 @@ struct cr_cache {
 };
 
 struct cr_walk_size {
+    size_t first, last;     // layers [first, last); the head belongs to those that end with the model
     size_t rows, sequences; // of a batch, at most
     size_t positions;       // of a sequence, at most
     size_t prefix;          // rows of keys and values before a sequence's own
@@ -44,7 +45,7 @@ struct cr_walk {
 
     float *cosine, *sine;      // [positions, head_dim/2]: row p is of place prefix + p
     struct cr_matrix residual; // [buffers][rows, d] F32, see cr_walk_residual
-    struct cr_trace *traces;   // [L with backward, else 1], see cr_walk_trace
+    struct cr_trace *traces;   // [last − first with backward, else 1], see cr_walk_trace
     struct cr_cache *caches;   // [L], or NULL
     size_t *past;              // [sequences], the prefix, to which a decoder adds
     size_t *key_offset;        // [sequences], where a sequence's keys start
@@ -64,7 +65,8 @@ struct cr_walk {
     void *attention_scratch;
     struct cr_matrix wide; // [rows, widest input of a linear] F32: a gradient that several terms are added to
 
-    // Work space of the head, for `chunk` rows at a time. It shares its memory with a layer's.
+    // Work space of the head, for `chunk` rows at a time, where last = L. It shares its memory with a
+    // layer's.
     size_t chunk;
     uint32_t *head_row;             // [chunk]: which rows
     int32_t *head_label;            // [chunk]
@@ -95,9 +97,9 @@ void cr_walk_release(struct cr_walk *walk); // wipes
 // The batch's tokens, with their learned positions where the model has them, as the first residual stream.
 void cr_walk_embed(struct cr_walk *walk, const struct cr_view *view, const uint32_t *tokens);
 
-// The residual stream before layer i/2 (i even) or between its two halves (i odd); i = 2L is the end. There
-// are 2L + 1 with `backward`. Without it two buffers take turns, and with `outside` two for the even ones, so
-// that what comes in and what goes out of a layer are there, and one between.
+// The residual stream before layer i/2 (i even) or between its two halves (i odd), for i in [2·first,
+// 2·last]. All are there with `backward`. Without it two buffers take turns, and with `outside` two for the
+// even ones, so that what comes in and what goes out of a layer are there, and one between.
 struct cr_matrix cr_walk_residual(const struct cr_walk *walk, size_t i, size_t rows);
 
 // What the layer leaves; all layers' in turn without `backward` and with `outside`.

@@ -73,7 +73,7 @@ static enum cr_status logits_of(const struct cr_model *model, const struct cr_tu
                                 float *logits)
 {
     struct cr_pass *pass;
-    CR_TRY(cr_pass_new(model, count, 1, 0, false, NULL, &pass));
+    CR_TRY(cr_pass_new(model, &(struct cr_pass_size){.rows = count, .sequences = 1}, NULL, &pass));
     enum cr_status status = walk(model, tuned, count, pass, logits);
     cr_pass_free(pass);
     return status;

@@ -77,8 +77,10 @@ static enum cr_status evaluate_data(const struct cr_session *session, const stru
     struct cr_batch *batch;
     CR_TRY(cr_batch_new(sequences, rows, &batch));
     struct cr_pass *pass = NULL;
-    enum cr_status status =
-        cr_pass_new(session->model, rows, sequences, prefix_of(session), false, NULL, &pass);
+    enum cr_status status = cr_pass_new(
+        session->model,
+        &(struct cr_pass_size){.rows = rows, .sequences = sequences, .prefix = prefix_of(session)}, NULL,
+        &pass);
     if (status == CR_OK)
         status = cr_evaluate(session->model, pass, cr_session_tuned(session), data, batch, tally);
     cr_pass_free(pass);

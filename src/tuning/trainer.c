@@ -152,7 +152,11 @@ static enum cr_status make_walks(struct cr_trainer *trainer, size_t rows, size_t
         struct cr_trainer_walk *walk = &trainer->walks[i];
         CR_TRY(cr_batch_new(sequences, rows, &walk->batch));
         if (spill) CR_TRY(cr_spill_new(cr_compute_pool(trainer->compute), &walk->spill));
-        CR_TRY(cr_pass_new(trainer->model, rows, sequences, trainer->structure->tuned.prefix, true,
+        CR_TRY(cr_pass_new(trainer->model,
+                           &(struct cr_pass_size){.rows = rows,
+                                                  .sequences = sequences,
+                                                  .prefix = trainer->structure->tuned.prefix,
+                                                  .backward = true},
                            spill ? cr_spill_keep(walk->spill) : NULL, &walk->pass));
     }
     return CR_OK;

@@ -19,7 +19,8 @@ static double walk_through(struct cr_model *model, float *logits, float **gradie
     struct cr_pass *pass;
     uint32_t all[30];
     for (uint32_t i = 0; i < 30; i++) all[i] = i;
-    assert_ok(cr_pass_new(model, 30, 3, 0, true, NULL, &pass));
+    assert_ok(cr_pass_new(model, &(struct cr_pass_size){.rows = 30, .sequences = 3, .backward = true}, NULL,
+                          &pass));
     struct collectors *collectors = collectors_new(model);
     double loss = 0;
     assert_ok(cr_pass_forward(pass, &collectors->tuned, &sample.rows, 0, model->config.layers));

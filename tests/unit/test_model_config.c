@@ -388,8 +388,12 @@ static void a_shape_tells_what_a_model_takes(void **state)
         assert_null(shape->memory.base);
         assert_int_equal(shape->parameter_count, model->parameter_count);
         struct cr_pass *pass;
-        assert_ok(cr_pass_new(model, 30, 3, 0, true, NULL, &pass));
-        assert_int_equal(cr_pass_memory_of(shape, 30, 3, 0, true, false), cr_pass_memory(pass));
+        assert_ok(cr_pass_new(model, &(struct cr_pass_size){.rows = 30, .sequences = 3, .backward = true},
+                              NULL, &pass));
+        assert_int_equal(
+            cr_pass_memory_of(shape, &(struct cr_pass_size){.rows = 30, .sequences = 3, .backward = true},
+                              false),
+            cr_pass_memory(pass));
         cr_pass_free(pass);
         cr_model_free(model);
         cr_model_free(shape);
@@ -404,7 +408,8 @@ static void bad_batches_are_refused(void **state)
     assert_ok(cr_compute_new(1, &compute));
     struct cr_model *model = random_model(compute, small_config(), CR_F32);
     struct cr_pass *pass;
-    assert_ok(cr_pass_new(model, 80, 2, 0, true, NULL, &pass));
+    assert_ok(cr_pass_new(model, &(struct cr_pass_size){.rows = 80, .sequences = 2, .backward = true}, NULL,
+                          &pass));
     const size_t lengths[] = {5, 4};
     struct sample sample = random_sample(lengths, 2, 37, 1);
     double loss = 0;
@@ -439,7 +444,7 @@ static void bad_batches_are_refused(void **state)
     float logits[37];
     assert_fails(CR_INVALID, "row 9", cr_pass_logits(pass, &row, 1, logits));
     struct cr_pass *small;
-    assert_ok(cr_pass_new(model, 8, 2, 0, false, NULL, &small));
+    assert_ok(cr_pass_new(model, &(struct cr_pass_size){.rows = 8, .sequences = 2}, NULL, &small));
     assert_fails(CR_INVALID, "9 rows", cr_pass_forward(small, NULL, rows, 0, 3));
     cr_pass_free(small);
     struct cr_decoder *decoder;
@@ -483,7 +488,7 @@ static void a_failure_leaves_outputs_alone(void **state)
     for (size_t i = 0; i < 24; i++) lengths[i] = 50;
     struct sample sample = random_sample(lengths, 24, 37, 3);
     struct cr_pass *pass;
-    assert_ok(cr_pass_new(model, 1200, 24, 0, false, NULL, &pass));
+    assert_ok(cr_pass_new(model, &(struct cr_pass_size){.rows = 1200, .sequences = 24}, NULL, &pass));
     assert_ok(cr_pass_forward(pass, NULL, &sample.rows, 0, 3));
     union {
         bool flags[1200];

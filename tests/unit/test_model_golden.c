@@ -83,7 +83,10 @@ static void check_model(const char *directory, struct cr_compute *compute)
     assert_ok(cr_model_open(directory, compute, CR_F32, &model));
     struct sample sample = expected_sample(file);
     struct cr_pass *pass;
-    assert_ok(cr_pass_new(model, sample.rows.rows, sample.rows.sequences, 0, true, NULL, &pass));
+    assert_ok(cr_pass_new(model,
+                          &(struct cr_pass_size){
+                              .rows = sample.rows.rows, .sequences = sample.rows.sequences, .backward = true},
+                          NULL, &pass));
     struct collectors *collectors = collectors_new(model);
 
     size_t rows = sample.rows.rows, vocabulary = model->config.vocabulary, labelled = 0, count;

@@ -22,7 +22,9 @@ static struct fixture fixture_new(struct cr_model_config config, enum cr_dtype a
     }
     f.model = random_model(f.compute, config, act);
     f.sample = random_sample(lengths, 3, config.vocabulary, 5);
-    assert_ok(cr_pass_new(f.model, f.sample.rows.rows, 3, 0, true, NULL, &f.pass));
+    assert_ok(cr_pass_new(
+        f.model, &(struct cr_pass_size){.rows = f.sample.rows.rows, .sequences = 3, .backward = true}, NULL,
+        &f.pass));
     f.collectors = collectors_new(f.model);
     return f;
 }
@@ -222,8 +224,11 @@ static void a_walk_in_two_passes_is_the_same_walk(void **state)
     double loss = loss_of(&f, 0), again = 0;
     for (int backward = 0; backward < 2; backward++) {
         struct cr_pass *front, *tail;
-        assert_ok(cr_pass_new(f.model, rows->rows + 5, 3, 0, false, NULL, &front));
-        assert_ok(cr_pass_new(f.model, rows->rows, 4, 0, backward, NULL, &tail));
+        assert_ok(cr_pass_new(f.model, &(struct cr_pass_size){.rows = rows->rows + 5, .sequences = 3}, NULL,
+                              &front));
+        assert_ok(cr_pass_new(
+            f.model, &(struct cr_pass_size){.rows = rows->rows, .sequences = 4, .backward = backward}, NULL,
+            &tail));
         for (int batch = 0; batch < 2; batch++) {
             assert_ok(cr_pass_forward(front, NULL, rows, 0, 2));
             struct cr_matrix from = cr_matrix_rows(cr_pass_stream(front), 0, rows->rows);
@@ -348,7 +353,9 @@ static void the_head_in_several_parts_is_one_head(void **state)
         many.labels[i] = one.labels[i % LENGTH];
     }
     struct cr_pass *pass;
-    assert_ok(cr_pass_new(f.model, many.rows.rows, COPIES, 0, true, NULL, &pass));
+    assert_ok(cr_pass_new(
+        f.model, &(struct cr_pass_size){.rows = many.rows.rows, .sequences = COPIES, .backward = true}, NULL,
+        &pass));
     double loss[2] = {0};
     bool right[2][COPIES * LENGTH];
     const struct cr_rows *rows[2] = {&one.rows, &many.rows};

@@ -63,8 +63,12 @@ static uint64_t check_structure(struct cr_structure *structure)
     struct cr_spill *spill = spill_new(model->compute);
     struct cr_pass *plain, *kept;
     size_t prefix = structure->tuned.prefix;
-    assert_ok(cr_pass_new(model, 41, 3, prefix, true, NULL, &plain));
-    assert_ok(cr_pass_new(model, 41, 3, prefix, true, cr_spill_keep(spill), &kept));
+    assert_ok(cr_pass_new(
+        model, &(struct cr_pass_size){.rows = 41, .sequences = 3, .prefix = prefix, .backward = true}, NULL,
+        &plain));
+    assert_ok(cr_pass_new(
+        model, &(struct cr_pass_size){.rows = 41, .sequences = 3, .prefix = prefix, .backward = true},
+        cr_spill_keep(spill), &kept));
     for (uint32_t i = 0; i < 3; i++) {
         struct sample sample = random_sample(lengths[i], 3, model->config.vocabulary, i);
         struct outcome a = train(plain, structure, &sample.rows, i),
@@ -179,8 +183,11 @@ static void a_walk_in_parts_is_the_same_walk(void **state)
     struct cr_spill *spill = spill_new(compute);
     struct cr_pass *plain, *kept;
     double loss = 0, again = 0;
-    assert_ok(cr_pass_new(model, rows->rows, 3, 0, true, NULL, &plain));
-    assert_ok(cr_pass_new(model, rows->rows + 9, 3, 0, true, cr_spill_keep(spill), &kept));
+    assert_ok(cr_pass_new(model, &(struct cr_pass_size){.rows = rows->rows, .sequences = 3, .backward = true},
+                          NULL, &plain));
+    assert_ok(cr_pass_new(model,
+                          &(struct cr_pass_size){.rows = rows->rows + 9, .sequences = 3, .backward = true},
+                          cr_spill_keep(spill), &kept));
     for (int i = 0; i < 2; i++) {
         assert_ok(cr_pass_forward(plain, &whole->tuned, rows, 0, LAYERS));
         assert_ok(cr_pass_loss(plain, &whole->tuned, rows, 1, &loss, NULL));
@@ -201,9 +208,12 @@ static void a_walk_in_parts_is_the_same_walk(void **state)
     assert_ok(cr_pass_loss(kept, &parts->tuned, rows, 1, &again, NULL));
     assert_fails(CR_INTERNAL, "further down", cr_pass_backward(kept, &parts->tuned, rows, 0, LAYERS));
     struct cr_pass *none;
-    assert_fails(CR_INTERNAL, "without backward",
-                 cr_pass_new(model, 8, 1, 0, false, cr_spill_keep(spill), &none));
-    assert_fails(CR_INTERNAL, "two passes", cr_pass_new(model, 8, 1, 0, true, cr_spill_keep(spill), &none));
+    assert_fails(
+        CR_INTERNAL, "without backward",
+        cr_pass_new(model, &(struct cr_pass_size){.rows = 8, .sequences = 1}, cr_spill_keep(spill), &none));
+    assert_fails(CR_INTERNAL, "two passes",
+                 cr_pass_new(model, &(struct cr_pass_size){.rows = 8, .sequences = 1, .backward = true},
+                             cr_spill_keep(spill), &none));
     cr_pass_free(plain);
     cr_pass_free(kept);
     cr_spill_free(spill);
@@ -233,8 +243,10 @@ static void a_large_vocabulary_changes_no_bit(void **state)
     struct cr_pass *plain, *kept;
     assert_ok(cr_lora_new(&lora, model, 1, 180, NULL, &structure));
     fill(structure);
-    assert_ok(cr_pass_new(model, 180, 3, 0, true, NULL, &plain));
-    assert_ok(cr_pass_new(model, 180, 3, 0, true, cr_spill_keep(spill), &kept));
+    assert_ok(cr_pass_new(model, &(struct cr_pass_size){.rows = 180, .sequences = 3, .backward = true}, NULL,
+                          &plain));
+    assert_ok(cr_pass_new(model, &(struct cr_pass_size){.rows = 180, .sequences = 3, .backward = true},
+                          cr_spill_keep(spill), &kept));
     struct outcome a = train(plain, structure, &sample.rows, 0), b = train(kept, structure, &sample.rows, 0);
     assert_same_outcome(&a, &b, 180 * config.vocabulary, structure->parameters.count);
     free(a.logits), free(a.gradients), free(b.logits), free(b.gradients);
@@ -258,9 +270,15 @@ static void memory_does_not_grow_with_layers(void **state)
         for (int kept = 0; kept < 2; kept++) {
             struct cr_spill *spill = kept ? spill_new(compute) : NULL;
             struct cr_pass *pass;
-            assert_ok(cr_pass_new(model, 100, 3, 2, true, spill ? cr_spill_keep(spill) : NULL, &pass));
+            assert_ok(cr_pass_new(
+                model, &(struct cr_pass_size){.rows = 100, .sequences = 3, .prefix = 2, .backward = true},
+                spill ? cr_spill_keep(spill) : NULL, &pass));
             own[kept][deep] = cr_pass_memory(pass);
-            assert_int_equal(own[kept][deep], cr_pass_memory_of(model, 100, 3, 2, true, kept));
+            assert_int_equal(
+                own[kept][deep],
+                cr_pass_memory_of(
+                    model, &(struct cr_pass_size){.rows = 100, .sequences = 3, .prefix = 2, .backward = true},
+                    kept));
             cr_pass_free(pass);
             if (kept) outside[deep] = cr_spill_tally(spill).outside;
             cr_spill_free(spill);

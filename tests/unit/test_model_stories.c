@@ -61,7 +61,7 @@ static void loss_is_the_published_one(void **state)
     struct cr_json *texts;
     assert_ok(cr_json_read(path, 1 << 24, &texts));
     struct cr_pass *pass;
-    assert_ok(cr_pass_new(s.model, 512, 1, 0, false, NULL, &pass));
+    assert_ok(cr_pass_new(s.model, &(struct cr_pass_size){.rows = 512, .sequences = 1}, NULL, &pass));
     double loss = 0;
     size_t labelled = 0;
     for (size_t i = 0; i < 20; i++) {

@@ -26,7 +26,8 @@ static struct outcome walk(struct cr_model *model)
     struct cr_pass *pass;
     size_t rows = sample.rows.rows;
     struct outcome out = {.gradients = collectors_new(model)};
-    assert_ok(cr_pass_new(model, rows, 3, 0, true, NULL, &pass));
+    assert_ok(cr_pass_new(model, &(struct cr_pass_size){.rows = rows, .sequences = 3, .backward = true}, NULL,
+                          &pass));
     assert_ok(cr_pass_forward(pass, &out.gradients->tuned, &sample.rows, 0, model->config.layers));
     CR_FREE uint32_t *all = NULL;
     assert_ok(cr_allocate(rows, sizeof *all, &all));

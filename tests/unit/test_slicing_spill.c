@@ -317,7 +317,8 @@ static void what_lies_outside_tells_nothing(void **state)
     struct witness witness = {.keep = {.reserve = witness_reserve, .put = witness_put, .get = witness_get},
                               .real = cr_spill_keep(spill)};
     struct cr_pass *pass;
-    assert_ok(cr_pass_new(model, 50, 2, 0, true, &witness.keep, &pass));
+    assert_ok(cr_pass_new(model, &(struct cr_pass_size){.rows = 50, .sequences = 2, .backward = true},
+                          &witness.keep, &pass));
     struct outside outside = find_outside();
     size_t slot_size = cr_spill_tally(spill).outside / config.layers;
     CR_FREE unsigned char *before = NULL;
@@ -363,7 +364,8 @@ static void a_walk_over_changed_memory_ends(void **state)
     struct cr_pass *pass;
     double loss = 0;
     assert_ok(cr_spill_new(cr_compute_pool(compute), &spill));
-    assert_ok(cr_pass_new(model, 23, 2, 0, true, cr_spill_keep(spill), &pass));
+    assert_ok(cr_pass_new(model, &(struct cr_pass_size){.rows = 23, .sequences = 2, .backward = true},
+                          cr_spill_keep(spill), &pass));
     struct outside outside = find_outside();
     size_t slot_size = cr_spill_tally(spill).outside / 3;
     for (size_t layer = 0; layer < 2; layer++) {

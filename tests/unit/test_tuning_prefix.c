@@ -38,7 +38,11 @@ static struct fixture fixture_new(const struct cr_prefix_config *config, enum cr
     f.sample = random_sample(lengths, 3, shape.vocabulary, 5);
     assert_ok(cr_prefix_new(config, f.model, true, &f.prefix));
     assert_ok(cr_prefix_initialise(f.prefix, 3));
-    assert_ok(cr_pass_new(f.model, f.sample.rows.rows, 3, f.prefix->tuned.prefix, true, NULL, &f.pass));
+    assert_ok(cr_pass_new(
+        f.model,
+        &(struct cr_pass_size){
+            .rows = f.sample.rows.rows, .sequences = 3, .prefix = f.prefix->tuned.prefix, .backward = true},
+        NULL, &f.pass));
     return f;
 }
 
@@ -209,13 +213,16 @@ static void the_prefix_takes_its_part_of_the_context(void **state)
     assert_fails(CR_INVALID, "a prefix of 3", cr_decoder_new(f.model, &f.prefix->tuned, 126, &decoder));
     struct cr_tuned wide = f.prefix->tuned;
     wide.prefix = 100;
-    assert_ok(cr_pass_new(f.model, 200, 3, 100, false, NULL, &pass));
+    assert_ok(cr_pass_new(f.model, &(struct cr_pass_size){.rows = 200, .sequences = 3, .prefix = 100}, NULL,
+                          &pass));
     assert_fails(CR_INTERNAL, "a prefix of 3 in a pass made for one of 100",
                  cr_pass_forward(pass, &f.prefix->tuned, &f.sample.rows, 0, 3));
     assert_fails(CR_INVALID, "position 28 is outside the model's context",
                  cr_pass_forward(pass, &wide, &f.sample.rows, 0, 3));
     cr_pass_free(pass);
-    assert_fails(CR_INVALID, "leaves no room", cr_pass_new(f.model, 8, 2, 128, false, NULL, &pass));
+    assert_fails(
+        CR_INVALID, "leaves no room",
+        cr_pass_new(f.model, &(struct cr_pass_size){.rows = 8, .sequences = 2, .prefix = 128}, NULL, &pass));
     struct cr_prefix_config config = {.num_virtual_tokens = 128};
     assert_fails(CR_INVALID, "num_virtual_tokens: 128", cr_prefix_new(&config, f.model, true, &prefix));
     fixture_free(&f);
