@@ -55,16 +55,18 @@ enum cr_status cr_memory_trained(const struct cr_tuning_config *config, const st
     return CR_OK;
 }
 
-// What is of no frozen matrix; a tied head's stays, as the embedding.
-static double parameters_inside(struct cr_model *model)
+// Elements of all frozen matrices, and parameters that are in none: a tied head's are the embedding's as
+// well.
+static double frozen_elements(struct cr_model *model, double *others)
 {
-    double count = (double)cr_memory_parameters(model);
+    double elements = 0, tied = 0;
     for (size_t i = 0; i < cr_frozen_count(model); i++) {
         const struct cr_linear *linear = cr_frozen_linear(model, i);
-        bool tied = model->config.tied_head && i + 1 == cr_frozen_count(model);
-        if (!tied) count -= (double)(linear->out * linear->in);
+        elements += (double)(linear->out * linear->in);
     }
-    return count;
+    if (model->config.tied_head) tied = (double)(model->head.out * model->head.in);
+    *others = (double)cr_memory_parameters(model) - elements + tied;
+    return elements;
 }
 
 struct cr_memory cr_memory_of(const struct cr_tuning_config *config, struct cr_model *model, size_t batch,
@@ -74,13 +76,16 @@ struct cr_memory cr_memory_of(const struct cr_tuning_config *config, struct cr_m
     training.lanes = cr_tuning_config_lanes(config);
     training.per_device_train_batch_size = batch;
     size_t rows = cr_most(cr_micro_batch_examples(&training, SIZE_MAX) * longest, config->data.max_length);
-    double size = (double)cr_dtype_size(model->act), weights = (double)cr_memory_parameters(model);
+    double size = (double)cr_dtype_size(model->act), others, frozen = frozen_elements(model, &others),
+           weights;
     struct cr_slicing_memory slicing = {0};
     if (cr_tuning_config_sliced(config)) {
         slicing = cr_slicing_memory_of(model, rows, training.lanes);
-        weights = parameters_inside(model) * size + (double)slicing.inside;
+        weights = others * size + (double)slicing.inside;
+    } else if (config->load_in_8bit) {
+        weights = others * size + frozen;
     } else {
-        weights *= config->load_in_8bit ? 1 : size;
+        weights = (double)cr_memory_parameters(model) * size;
     }
     return (struct cr_memory){
         .weights = weights,

@@ -30,49 +30,22 @@ void cr_frozen_name(size_t count, size_t i, char out[CR_FROZEN_NAME_SIZE])
         snprintf(out, CR_FROZEN_NAME_SIZE, "%s of layer %zu", names[i % PER_LAYER], i / PER_LAYER);
 }
 
-static enum cr_status quantize_tied_head(const struct cr_model *model, struct cr_frozen *frozen,
-                                         struct cr_matrix *out)
-{
-    const struct cr_model_parameter *embedding = cr_head_parameter(model);
-    struct cr_matrix head = cr_matrix_of(NULL, CR_I8, embedding->rows, embedding->columns);
-    for (int i = 0; i < 2; i++) {
-        head.data = cr_arena_take(&frozen->memory, head.rows * head.columns, 1);
-        head.scale = cr_arena_take(&frozen->memory, head.rows, sizeof *head.scale);
-        if (i == 0) CR_TRY(cr_arena_commit(&frozen->memory));
-    }
-    CR_TRY(cr_weights_quantize(model->compute, model, embedding, head));
-    *out = head;
-    return CR_OK;
-}
-
-static enum cr_status open_frozen(struct cr_model *model, struct cr_frozen *frozen)
-{
-    frozen->count = cr_frozen_count(model);
-    CR_TRY(cr_allocate(frozen->count, sizeof *frozen->matrices, &frozen->matrices));
-    for (size_t i = 0; i < frozen->count; i++) frozen->matrices[i] = cr_frozen_linear(model, i)->weight;
-    if (model->config.tied_head)
-        CR_TRY(quantize_tied_head(model, frozen, &frozen->matrices[frozen->count - 1]));
-    for (size_t i = 0; i < frozen->count; i++)
-        frozen->checksum = cr_quantized_checksum(frozen->checksum, frozen->matrices[i]);
-    return CR_OK;
-}
-
 enum cr_status cr_frozen_open(struct cr_model *model, struct cr_frozen *out)
 {
-    struct cr_frozen frozen = {0};
+    struct cr_frozen frozen = {.count = cr_frozen_count(model)};
     if (!model->in_8bit) return cr_fail(CR_INTERNAL, "the model was not opened in 8 bits");
-    enum cr_status status = open_frozen(model, &frozen);
-    if (status == CR_OK)
-        *out = frozen;
-    else
-        cr_frozen_release(&frozen);
-    return status;
+    CR_TRY(cr_allocate(frozen.count, sizeof *frozen.matrices, &frozen.matrices));
+    for (size_t i = 0; i < frozen.count; i++) {
+        frozen.matrices[i] = cr_frozen_linear(model, i)->weight;
+        frozen.checksum = cr_quantized_checksum(frozen.checksum, frozen.matrices[i]);
+    }
+    *out = frozen;
+    return CR_OK;
 }
 
 void cr_frozen_release(struct cr_frozen *frozen)
 {
     free(frozen->matrices);
-    cr_arena_release(&frozen->memory);
     *frozen = (struct cr_frozen){0};
 }
 

@@ -7,12 +7,10 @@
 #include "model/model.h"
 
 struct cr_frozen {
-    // qkv, o, gate_up and down of each layer, then the head, which is whole numbers here where it is tied
-    // too: [count] I8 [out,in] with scales.
+    // qkv, o, gate_up and down of each layer, then the head: [count] I8 [out,in] with scales.
     struct cr_matrix *matrices;
     size_t count;
-    uint64_t checksum;      // of all numbers and shapes (cr_quantized_checksum), not of the scales
-    struct cr_arena memory; // a tied head's
+    uint64_t checksum; // of all numbers and shapes (cr_quantized_checksum), not of the scales
 };
 
 // `model` is of cr_model_open_8bit and must outlive *out. Release with cr_frozen_release.

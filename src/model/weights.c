@@ -148,6 +148,19 @@ static struct cr_matrix place_table(struct cr_model *model, enum cr_parameter_ki
     return place(model, &table, 1);
 }
 
+// A tied head multiplies with the embedding where it lies; in 8 bits with whole numbers of its own, as others
+// do.
+static void place_tied_head(struct cr_model *model)
+{
+    struct cr_matrix weight = model->embedding;
+    if (model->in_8bit) {
+        weight = cr_matrix_of(NULL, CR_I8, weight.rows, weight.columns);
+        weight.data = cr_arena_take(&model->memory, weight.rows * weight.columns, 1);
+        weight.scale = cr_arena_take(&model->memory, weight.rows, sizeof *weight.scale);
+    }
+    cr_linear_local_init(model->compute, weight, NULL, &model->head);
+}
+
 // Run twice: model->memory counts, then hands out.
 static void place_all(struct cr_model *model)
 {
@@ -157,7 +170,7 @@ static void place_all(struct cr_model *model)
     for (size_t i = 0; i < config->layers; i++) place_layer(model, i);
     model->norm = place_norm(model, 0, CR_PARAMETER_NORM, CR_PARAMETER_NORM_BIAS);
     if (config->tied_head && !model->outside) {
-        cr_linear_local_init(model->compute, model->embedding, NULL, &model->head);
+        place_tied_head(model);
         return;
     }
     struct cr_model_parameter *head = cr_head_parameter(model);
@@ -303,6 +316,8 @@ static enum cr_status fill_all(struct cr_model *model)
                  parameter->place.data != (const void *)entry->bytes.data)
             fill(model, parameter, entry, &piece);
     }
+    if (model->in_8bit && model->config.tied_head)
+        CR_TRY(cr_weights_quantize(model->compute, model, cr_head_parameter(model), model->head.weight));
     return CR_OK;
 }
 

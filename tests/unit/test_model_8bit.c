@@ -5,7 +5,7 @@
 #include "field/quantize.h"
 
 static const char *const directories[] = {"tests/golden/llama-gqa", "tests/golden/qwen2-untied",
-                                          "tests/golden/gpt2", "tests/golden/llama-f16-shards"};
+                                          "tests/golden/gpt2-untied", "tests/golden/llama-f16-shards"};
 
 // Loss; logits of every row and the gradient of the embedding go to the caller's.
 static double walk_through(struct cr_model *model, float *logits, float **gradient, size_t *count)
