@@ -1,10 +1,11 @@
-// Time, in two kinds that are never mixed.
+// Time, in kinds that are never mixed.
 #ifndef CARREL_BASE_CLOCK_H
 #define CARREL_BASE_CLOCK_H
 
 #include <stdint.h>
 
 double cr_clock_monotonic(void); // seconds since some moment in the past; never jumps
+double cr_clock_process(void);   // seconds of processors that this process has used, all its threads together
 int64_t cr_clock_unix(void);     // seconds since 1970-01-01T00:00:00Z
 double cr_clock_wall(void);      // the same with its fraction
 

@@ -1,33 +1,20 @@
 // carrel bench: how fast the parts run here, each beside the limit that the machine itself sets, measured in
 // the same run.
+#include "cli/bench.h"
 #include "cli/bench_federation.h"
 #include "cli/bench_masked.h"
-#include "cli/bench_model.h"
-#include "cli/bench_row.h"
-#include "cli/bench_secure.h"
 #include "cli/command.h"
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/parse.h"
 #include "crypto/random.h"
 #include "tensor/matmul.h"
 #include "text/tokenizer.h"
 #include "text/trainer.h"
-#include "tuning/trainer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { MOST_ROWS = 16, MOST_SAMPLES = 64 };
-
-struct bench {
-    size_t threads;
-    size_t repeats; // samples of each figure; the median counts
-    struct cr_bench_row rows[MOST_ROWS];
-    size_t count;
-};
 
 static int compare_doubles(const void *a, const void *b)
 {
@@ -35,19 +22,18 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double median(double *samples, size_t count)
+double cr_bench_median(double *samples, size_t count)
 {
     qsort(samples, count, sizeof *samples, compare_doubles);
     return count % 2 ? samples[count / 2] : (samples[count / 2 - 1] + samples[count / 2]) / 2;
 }
 
-static void add_row(struct bench *bench, struct cr_bench_row row)
+void cr_bench_add(struct cr_bench *bench, struct cr_bench_row row)
 {
-    if (bench->count < MOST_ROWS) bench->rows[bench->count++] = row;
+    if (bench->count < CR_BENCH_MOST_ROWS) bench->rows[bench->count++] = row;
 }
 
-// The peak of resident memory since the last reset, in bytes; 0 where the kernel does not tell.
-static double peak_memory(void)
+double cr_bench_peak_memory(void)
 {
     FILE *file = fopen("/proc/self/status", "re");
     if (!file) return 0;
@@ -59,7 +45,7 @@ static double peak_memory(void)
     return 1024.0 * (double)kilobytes;
 }
 
-static void reset_peak_memory(void)
+void cr_bench_reset_peak_memory(void)
 {
     FILE *file = fopen("/proc/self/clear_refs", "we");
     if (!file) return;
@@ -67,9 +53,8 @@ static void reset_peak_memory(void)
     fclose(file);
 }
 
-// Operations per second of one large product, the median of several.
-static enum cr_status measure_product(struct cr_compute *compute, enum cr_dtype dtype, size_t repeats,
-                                      double *rate)
+enum cr_status cr_bench_product_rate(struct cr_compute *compute, enum cr_dtype dtype, size_t repeats,
+                                     double *rate)
 {
     enum { M = 1024, N = 2048, K = 1024, PER_SAMPLE = 16 };
     CR_FREE unsigned char *a = NULL;
@@ -83,27 +68,18 @@ static enum cr_status measure_product(struct cr_compute *compute, enum cr_dtype 
     memset(b, 0x3c, (size_t)N * K * size);
     struct cr_matrix ma = cr_matrix_of(a, dtype, M, K), mb = cr_matrix_of(b, dtype, N, K),
                      mc = cr_matrix_of(c, dtype, M, N);
-    double samples[MOST_SAMPLES];
+    double samples[CR_BENCH_MOST_SAMPLES];
     CR_TRY(cr_matmul(compute, CR_NT, ma, mb, mc, false));
     for (size_t s = 0; s < repeats; s++) {
         double begin = cr_clock_monotonic();
         for (int i = 0; i < PER_SAMPLE; i++) CR_TRY(cr_matmul(compute, CR_NT, ma, mb, mc, false));
         samples[s] = 2.0 * M * N * K * PER_SAMPLE / (cr_clock_monotonic() - begin);
     }
-    *rate = median(samples, repeats);
+    *rate = cr_bench_median(samples, repeats);
     return CR_OK;
 }
 
-struct benchmark {
-    const char *name;
-    enum cr_status (*run)(struct bench *bench, const struct benchmark *self);
-    enum cr_dtype dtype;
-    const struct cr_bench_shape *shape; // of a step
-    size_t batch;
-    size_t digits; // of a step with slicing; 0: without
-};
-
-static enum cr_status bench_product(struct bench *bench, const struct benchmark *self)
+static enum cr_status bench_product(struct cr_bench *bench, const struct cr_benchmark *self)
 {
     enum cr_dtype dtype = self->dtype;
     struct cr_compute *compute;
@@ -111,148 +87,37 @@ static enum cr_status bench_product(struct bench *bench, const struct benchmark 
     double rate = 0;
     enum cr_status status = CR_OK;
     if (dtype == CR_F32 || cr_compute_has_bf16(compute))
-        status = measure_product(compute, dtype, bench->repeats + 2, &rate);
+        status = cr_bench_product_rate(compute, dtype, bench->repeats + 2, &rate);
     else
         status = cr_fail(CR_UNSUPPORTED, "%s: this processor has no bf16 products", self->name);
     cr_compute_free(compute);
     CR_TRY(status);
-    add_row(bench, (struct cr_bench_row){.name = self->name,
-                                         .figure = rate / 1e9,
-                                         .unit = "GFLOP/s",
-                                         .note = "1024 x 2048 x 1024, weights as checkpoints store them"});
+    cr_bench_add(bench,
+                 (struct cr_bench_row){.name = self->name,
+                                       .figure = rate / 1e9,
+                                       .unit = "GFLOP/s",
+                                       .note = "1024 x 2048 x 1024, weights as checkpoints store them"});
     return CR_OK;
 }
 
-static enum cr_status bench_masked(struct bench *bench, const struct benchmark *self)
+static enum cr_status bench_masked(struct cr_bench *bench, const struct cr_benchmark *self)
 {
-    double masked[MOST_SAMPLES], plain[MOST_SAMPLES];
+    double masked[CR_BENCH_MOST_SAMPLES], plain[CR_BENCH_MOST_SAMPLES];
     for (size_t s = 0; s < bench->repeats; s++)
         CR_TRY(cr_bench_masked(bench->threads, &masked[s], &plain[s]));
     struct cr_bench_row row = {.name = self->name,
-                               .figure = median(masked, bench->repeats) / 1e9,
+                               .figure = cr_bench_median(masked, bench->repeats) / 1e9,
                                .unit = "GFLOP/s",
-                               .limit = median(plain, bench->repeats) / 1e9};
+                               .limit = cr_bench_median(plain, bench->repeats) / 1e9};
     snprintf(row.note, sizeof row.note,
              "%d x %d x %d mod 2^31 - 1, digits split and combined; limit: float32", CR_BENCH_MASKED_ROWS,
              CR_BENCH_MASKED_COLUMNS, CR_BENCH_MASKED_DEPTH);
-    add_row(bench, row);
+    cr_bench_add(bench, row);
     return CR_OK;
-}
-
-// LoRA r = 8 on q and v: the shape that the project's figures are given for, the same with one long sequence,
-// and GPT-2's smallest.
-static const struct cr_bench_shape llama_shape = {
-    .layers = 12, .hidden = 1024, .heads = 16, .intermediate = 2816, .vocabulary = 32000, .context = 256};
-static const struct cr_bench_shape long_shape = {
-    .layers = 12, .hidden = 1024, .heads = 16, .intermediate = 2816, .vocabulary = 32000, .context = 2048};
-static const struct cr_bench_shape gpt2_shape = {.gpt2 = true,
-                                                 .layers = 12,
-                                                 .hidden = 768,
-                                                 .heads = 12,
-                                                 .intermediate = 3072,
-                                                 .vocabulary = 50257,
-                                                 .context = 256};
-
-// Steps and products in turn, so that what else the machine does falls on both.
-static enum cr_status run_steps(struct bench *bench, const struct benchmark *self,
-                                const struct cr_tuning_config *config, struct cr_compute *compute,
-                                struct cr_bench_row *row)
-{
-    double rates[MOST_SAMPLES], samples[MOST_SAMPLES];
-    CR_TRY(measure_product(compute, self->dtype, 1, &rates[0]));
-    reset_peak_memory();
-    struct cr_trainer *trainer;
-    CR_TRY(cr_trainer_new(config, compute, NULL, &trainer));
-    struct cr_tally tally = {0};
-    enum cr_status status =
-        cr_trainer_run(trainer, 1, &tally, NULL, NULL); // warm: every page has been touched
-    for (size_t s = 0; s < bench->repeats && status == CR_OK; s++) {
-        status = measure_product(compute, self->dtype, 1, &rates[s]);
-        if (status != CR_OK) break;
-        size_t tokens = tally.tokens;
-        double begin = cr_clock_monotonic();
-        status = cr_trainer_run(trainer, 1, &tally, NULL, NULL);
-        samples[s] = (double)(tally.tokens - tokens) / (cr_clock_monotonic() - begin);
-    }
-    row->peak_memory = peak_memory();
-    cr_trainer_free(trainer);
-    CR_TRY(status);
-    row->figure = median(samples, bench->repeats);
-    row->limit = median(rates, bench->repeats) / cr_bench_operations(self->shape);
-    return CR_OK;
-}
-
-static enum cr_status run_secure(struct bench *bench, const struct benchmark *self,
-                                 const struct cr_tuning_config *config, char *address,
-                                 struct cr_compute *compute, struct cr_bench_row *row)
-{
-    double secure[MOST_SAMPLES], plain[MOST_SAMPLES];
-    CR_TRY(cr_bench_secure(config, address, self->digits, compute, bench->repeats, secure, plain));
-    row->figure = median(secure, bench->repeats);
-    row->limit = median(plain, bench->repeats);
-    snprintf(
-        row->note, sizeof row->note,
-        "tune-step's shape, %zu digits, accelerator and pads on the same %zu processors; limit: tune-step",
-        self->digits, bench->threads);
-    return CR_OK;
-}
-
-static enum cr_status bench_step(struct bench *bench, const struct benchmark *self)
-{
-    const struct cr_bench_shape *shape = self->shape;
-    enum cr_dtype dtype = self->dtype;
-    struct cr_compute *compute = NULL;
-    struct cr_child accelerator = CR_CHILD_NONE;
-    char address[CR_BENCH_ADDRESS_SIZE];
-    char *directory = NULL;
-    char *data = NULL;
-    enum cr_status status = cr_bench_model_make(shape, dtype, self->batch * (bench->repeats + 1), &directory);
-    if (status == CR_OK) status = cr_path_join(directory, "train.jsonl", &data);
-    if (status == CR_OK && self->digits > 0)
-        status = cr_bench_hire(directory, bench->threads, address, &accelerator);
-    if (status == CR_OK) status = cr_compute_new(bench->threads, &compute);
-    if (status == CR_OK && dtype == CR_BF16 && !cr_compute_has_bf16(compute))
-        status = cr_fail(CR_UNSUPPORTED, "%s: this processor has no bf16 products", self->name);
-    if (status == CR_OK) {
-        char *modules[] = {shape->gpt2 ? (char[]){"c_attn"} : (char[]){"q_proj"}, (char[]){"v_proj"}};
-        struct cr_tuning_config config = {
-            .model_name_or_path = directory,
-            .dtype = dtype == CR_BF16 ? CR_COMPUTE_BFLOAT16 : CR_COMPUTE_FLOAT32,
-            .seed = 1,
-            .threads = bench->threads,
-            .method = CR_METHOD_LORA,
-            .data = {.train = data, .max_length = shape->context},
-            .lora = {.r = 8, .lora_alpha = 16, .target_modules = {modules, shape->gpt2 ? 1 : 2}},
-            .training = {.optim = CR_OPTIMIZER_ADAMW,
-                         .learning_rate = 1e-4,
-                         .adam_beta1 = 0.9,
-                         .adam_beta2 = 0.999,
-                         .adam_epsilon = 1e-8,
-                         .lr_scheduler_type = CR_SCHEDULE_CONSTANT,
-                         .max_steps = bench->repeats + 1,
-                         .per_device_train_batch_size = self->batch,
-                         .gradient_accumulation_steps = 1,
-                         .logging_steps = 1},
-        };
-        struct cr_bench_row row = {.name = self->name, .unit = "tokens/s"};
-        snprintf(row.note, sizeof row.note, "%s d=%zu L=%zu ff=%zu V=%zu, B=%zu T=%zu, LoRA r=8 on %s",
-                 shape->gpt2 ? "gpt2" : "llama", shape->hidden, shape->layers, shape->intermediate,
-                 shape->vocabulary, self->batch, shape->context, shape->gpt2 ? "q, k and v" : "q and v");
-        status = self->digits > 0 ? run_secure(bench, self, &config, address, compute, &row)
-                                  : run_steps(bench, self, &config, compute, &row);
-        if (status == CR_OK) add_row(bench, row);
-    }
-    cr_compute_free(compute);
-    cr_child_stop(&accelerator);
-    cr_child_release(&accelerator);
-    free(data);
-    cr_bench_model_remove(directory);
-    free(directory);
-    return status;
 }
 
 // Encoding of ordinary text by a byte-level tokenizer of 1,024 tokens.
-static enum cr_status bench_encode(struct bench *bench, const struct benchmark *self)
+static enum cr_status bench_encode(struct cr_bench *bench, const struct cr_benchmark *self)
 {
     static const char *const words[] = {"the",   "patient", "has",    "a",       "fever", "and",
                                         "was",   "given",   "two",    "tablets", "after", "lunch",
@@ -271,7 +136,7 @@ static enum cr_status bench_encode(struct bench *bench, const struct benchmark *
     CR_TRY(cr_bpe_train(&slice, 1, &options, &json));
     struct cr_tokenizer *tokenizer;
     CR_TRY(cr_tokenizer_parse(cr_buffer_slice(&json), self->name, &tokenizer));
-    double samples[MOST_SAMPLES];
+    double samples[CR_BENCH_MOST_SAMPLES];
     for (size_t s = 0; s < bench->repeats && status == CR_OK; s++) {
         struct cr_ids ids = {0};
         double begin = cr_clock_monotonic();
@@ -281,53 +146,61 @@ static enum cr_status bench_encode(struct bench *bench, const struct benchmark *
     }
     cr_tokenizer_free(tokenizer);
     CR_TRY(status);
-    add_row(bench, (struct cr_bench_row){.name = self->name,
-                                         .figure = median(samples, bench->repeats),
-                                         .unit = "MB/s",
-                                         .note = "byte-level BPE, one thread"});
+    cr_bench_add(bench, (struct cr_bench_row){.name = self->name,
+                                              .figure = cr_bench_median(samples, bench->repeats),
+                                              .unit = "MB/s",
+                                              .note = "byte-level BPE, one thread"});
     return CR_OK;
 }
 
-static enum cr_status bench_fold(struct bench *bench, const struct benchmark *self)
+static enum cr_status bench_fold(struct cr_bench *bench, const struct cr_benchmark *self)
 {
-    double samples[MOST_SAMPLES];
+    double samples[CR_BENCH_MOST_SAMPLES];
     for (size_t s = 0; s < bench->repeats; s++) CR_TRY(cr_bench_fold(bench->threads, &samples[s]));
     struct cr_bench_row row = {
-        .name = self->name, .figure = median(samples, bench->repeats) / 1e6, .unit = "MB/s"};
+        .name = self->name, .figure = cr_bench_median(samples, bench->repeats) / 1e6, .unit = "MB/s"};
     snprintf(row.note, sizeof row.note, "updates of %d silos out of memory: digests, checks, weighted mean",
              CR_BENCH_SILOS);
-    add_row(bench, row);
+    cr_bench_add(bench, row);
     return CR_OK;
 }
 
 // Once: it is some seconds long, and its setting up as well.
-static enum cr_status bench_federation(struct bench *bench, const struct benchmark *self)
+static enum cr_status bench_federation(struct cr_bench *bench, const struct cr_benchmark *self)
 {
     double rate;
-    reset_peak_memory();
+    cr_bench_reset_peak_memory();
     CR_TRY(cr_bench_federation(bench->threads, &rate));
     struct cr_bench_row row = {
-        .name = self->name, .figure = rate / 1e6, .unit = "MB/s", .peak_memory = peak_memory()};
+        .name = self->name, .figure = rate / 1e6, .unit = "MB/s", .peak_memory = cr_bench_peak_memory()};
     snprintf(row.note, sizeof row.note,
              "%d silos over TLS on this machine, %d million values each: one update is %.2f GB",
              CR_BENCH_SILOS, CR_BENCH_VALUES / 1000000, CR_BENCH_VALUES * sizeof(float) / 1e9);
-    add_row(bench, row);
+    cr_bench_add(bench, row);
     return CR_OK;
 }
 
-static const struct benchmark benchmarks[] = {
-    {"product-bfloat16", bench_product, CR_BF16, NULL, 0, 0},
-    {"product-float32", bench_product, CR_F32, NULL, 0, 0},
-    {"masked-product", bench_masked, CR_F32, NULL, 0, 0},
-    {"tune-step", bench_step, CR_BF16, &llama_shape, 4, 0},
-    {"tune-step-float32", bench_step, CR_F32, &llama_shape, 4, 0},
-    {"tune-step-2048", bench_step, CR_BF16, &long_shape, 1, 0},
-    {"tune-step-gpt2", bench_step, CR_BF16, &gpt2_shape, 4, 0},
-    {"secure-step-total", bench_step, CR_BF16, &llama_shape, 4, 4},
-    {"secure-step-total-3", bench_step, CR_BF16, &llama_shape, 4, 3},
-    {"encode", bench_encode, CR_F32, NULL, 0, 0},
-    {"aggregate", bench_fold, CR_F32, NULL, 0, 0},
-    {"federation", bench_federation, CR_F32, NULL, 0, 0},
+static const struct cr_benchmark benchmarks[] = {
+    {.name = "product-bfloat16", .run = bench_product, .dtype = CR_BF16},
+    {.name = "product-float32", .run = bench_product, .dtype = CR_F32},
+    {.name = "masked-product", .run = bench_masked},
+    {"tune-step", cr_bench_step, CR_BF16, &cr_bench_llama, 4, CR_BENCH_PLAIN, 0, false},
+    {"tune-step-float32", cr_bench_step, CR_F32, &cr_bench_llama, 4, CR_BENCH_PLAIN, 0, false},
+    {"tune-step-2048", cr_bench_step, CR_BF16, &cr_bench_llama_long, 1, CR_BENCH_PLAIN, 0, false},
+    {"tune-step-gpt2", cr_bench_step, CR_BF16, &cr_bench_gpt2, 4, CR_BENCH_PLAIN, 0, false},
+    {"trusted-step", cr_bench_step, CR_BF16, &cr_bench_llama, 4, CR_BENCH_8BIT, 0, false},
+    {"trusted-step-last", cr_bench_step, CR_BF16, &cr_bench_llama, 4, CR_BENCH_8BIT, 0, true},
+    {"secure-step", cr_bench_step, CR_BF16, &cr_bench_llama, 4, CR_BENCH_ONLINE, 4, false},
+    {"secure-step-3", cr_bench_step, CR_BF16, &cr_bench_llama, 4, CR_BENCH_ONLINE, 3, false},
+    {"secure-step-last", cr_bench_step, CR_BF16, &cr_bench_llama, 4, CR_BENCH_ONLINE, 4, true},
+    {"secure-step-last-3", cr_bench_step, CR_BF16, &cr_bench_llama, 4, CR_BENCH_ONLINE, 3, true},
+    {"secure-step-total", cr_bench_step, CR_BF16, &cr_bench_llama, 4, CR_BENCH_SLICED, 4, false},
+    {"secure-step-total-3", cr_bench_step, CR_BF16, &cr_bench_llama, 4, CR_BENCH_SLICED, 3, false},
+    {"secure-step-total-last", cr_bench_step, CR_BF16, &cr_bench_llama, 4, CR_BENCH_SLICED, 4, true},
+    {"secure-step-total-last-3", cr_bench_step, CR_BF16, &cr_bench_llama, 4, CR_BENCH_SLICED, 3, true},
+    {.name = "encode", .run = bench_encode},
+    {.name = "aggregate", .run = bench_fold},
+    {.name = "federation", .run = bench_federation},
 };
 
 enum { BENCHMARKS = sizeof benchmarks / sizeof *benchmarks };
@@ -362,7 +235,7 @@ static enum cr_status check_list(const char *list)
 
 enum cr_status cr_command_bench(int argc, char **argv)
 {
-    struct bench bench = {.threads = 2, .repeats = 7};
+    struct cr_bench bench = {.threads = 2, .repeats = 7};
     const char *only = NULL;
     bool json = false, done;
     const struct cr_flag items[] = {
@@ -377,8 +250,13 @@ enum cr_status cr_command_bench(int argc, char **argv)
         "Measures how fast carrel runs here. Each figure stands beside the limit that this machine sets, "
         "measured in\n"
         "the same run. Benchmarks: product-bfloat16, product-float32, masked-product, tune-step,\n"
-        "tune-step-float32, tune-step-2048, tune-step-gpt2, secure-step-total, secure-step-total-3, encode,\n"
-        "aggregate, federation.",
+        "tune-step-float32, tune-step-2048, tune-step-gpt2, trusted-step, secure-step, secure-step-total, "
+        "encode,\n"
+        "aggregate, federation. trusted-step and the secure steps are there with -last behind their names "
+        "as\n"
+        "well, LoRA in the last quarter of the layers alone, and the secure steps with -3 behind that, words "
+        "of\n"
+        "three digits.",
         items,
         sizeof items / sizeof *items,
         0,
@@ -386,8 +264,8 @@ enum cr_status cr_command_bench(int argc, char **argv)
     size_t none;
     CR_TRY(cr_command_flags(&flags, argc, argv, NULL, &none, &done));
     if (done) return CR_OK;
-    if (bench.repeats < 1 || bench.repeats > MOST_SAMPLES - 2)
-        return cr_fail(CR_INVALID, "--repeats: not in 1..%d", MOST_SAMPLES - 2);
+    if (bench.repeats < 1 || bench.repeats > CR_BENCH_MOST_SAMPLES - 2)
+        return cr_fail(CR_INVALID, "--repeats: not in 1..%d", CR_BENCH_MOST_SAMPLES - 2);
     CR_TRY(check_list(only));
     for (size_t i = 0; i < BENCHMARKS; i++) {
         if (!is_listed(only, benchmarks[i].name)) continue;

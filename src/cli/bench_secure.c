@@ -22,32 +22,37 @@ enum cr_status cr_bench_hire(const char *directory, size_t threads, char address
     return status;
 }
 
-// The first step touches every page, and fills the queues of pads; it does not count.
-static enum cr_status measure(const struct cr_tuning_config *config, struct cr_compute *compute,
-                              size_t repeats, double *rates)
+static enum cr_status measure(struct cr_trainer *trainer, double processors, bool ahead, double *rate,
+                              double *share)
 {
+    struct cr_slicing *slicing = cr_trainer_slicing(trainer);
+    struct cr_slicing_tally before = {0}, after = {0};
+    struct cr_tally tally = {0};
+    if (ahead) CR_TRY(cr_slicing_hold_pads(slicing, true));
+    if (slicing) before = cr_slicing_tally(slicing);
+    double begin = cr_clock_monotonic();
+    CR_TRY(cr_trainer_run(trainer, 1, &tally, NULL, NULL));
+    double seconds = cr_clock_monotonic() - begin;
+    if (slicing) after = cr_slicing_tally(slicing);
+    if (ahead && after.offline > before.offline)
+        return cr_fail(CR_INTERNAL, "pads were made during a step that should have found them ready");
+    if (ahead) CR_TRY(cr_slicing_hold_pads(slicing, false));
+    *rate = (double)tally.tokens / seconds;
+    *share = (after.processors - before.processors) / (processors * seconds);
+    return CR_OK;
+}
+
+// The first step touches every page, and fills the queues of pads; it does not count.
+enum cr_status cr_bench_steps(const struct cr_tuning_config *config, struct cr_compute *compute, bool ahead,
+                              size_t repeats, double *rates, double *shares)
+{
+    double processors = (double)cr_pool_threads(cr_compute_pool(compute));
     struct cr_trainer *trainer;
     CR_TRY(cr_trainer_new(config, compute, NULL, &trainer));
     struct cr_tally tally = {0};
     enum cr_status status = cr_trainer_run(trainer, 1, &tally, NULL, NULL);
-    for (size_t i = 0; i < repeats && status == CR_OK; i++) {
-        size_t tokens = tally.tokens;
-        double begin = cr_clock_monotonic();
-        status = cr_trainer_run(trainer, 1, &tally, NULL, NULL);
-        rates[i] = (double)(tally.tokens - tokens) / (cr_clock_monotonic() - begin);
-    }
+    for (size_t i = 0; i < repeats && status == CR_OK; i++)
+        status = measure(trainer, processors, ahead, &rates[i], &shares[i]);
     cr_trainer_free(trainer);
     return status;
-}
-
-enum cr_status cr_bench_secure(const struct cr_tuning_config *plain, char *address, size_t digits,
-                               struct cr_compute *compute, size_t repeats, double *secure_rates,
-                               double *plain_rates)
-{
-    struct cr_tuning_config sliced = *plain;
-    sliced.slicing = (struct cr_slicing_config){
-        .pads = CR_PADS_MODE_ENCLAVE, .accelerators = {&address, 1}, .digits = digits};
-    // Not in turn: after a step with slicing its pads are still being made.
-    CR_TRY(measure(plain, compute, repeats, plain_rates));
-    return measure(&sliced, compute, repeats, secure_rates);
 }

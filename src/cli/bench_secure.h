@@ -1,4 +1,4 @@
-// A step whose frozen products an accelerator computes under pads, beside the same step in this process.
+// Steps of a trainer, whose frozen products an accelerator may compute under pads.
 #ifndef CARREL_CLI_BENCH_SECURE_H
 #define CARREL_CLI_BENCH_SECURE_H
 
@@ -12,10 +12,12 @@ enum { CR_BENCH_ADDRESS_SIZE = 300 };
 enum cr_status cr_bench_hire(const char *directory, size_t threads, char address[CR_BENCH_ADDRESS_SIZE],
                              struct cr_child *accelerator);
 
-// Tokens per second of `repeats` steps of each kind, in turn. Pads are made meanwhile, on the same
-// processors.
-enum cr_status cr_bench_secure(const struct cr_tuning_config *plain, char *address, size_t digits,
-                               struct cr_compute *compute, size_t repeats, double *secure_rates,
-                               double *plain_rates);
+// Tokens per second of each of `repeats` steps after a first one. With `ahead`, which takes slicing, all pads
+// of a step lie ready before it begins and none are made meanwhile: CR_INTERNAL where that is not so.
+//
+// shares[i] becomes what step i's blinding, verifying and opening took of the time of `compute`'s processors,
+// the making of pads meanwhile included; 0 without slicing.
+enum cr_status cr_bench_steps(const struct cr_tuning_config *config, struct cr_compute *compute, bool ahead,
+                              size_t repeats, double *rates, double *shares);
 
 #endif

@@ -145,7 +145,7 @@ static enum cr_status ask(struct question *question)
     struct cr_pool *pool = cr_compute_pool(slicing->compute);
     const struct cr_way *way = question->way;
     size_t rows = question->x.rows;
-    double taken = cr_clock_monotonic();
+    double taken = cr_clock_monotonic(), used = cr_clock_process();
     question->words = cr_link_words(question->lane->link);
     atomic_init(&question->bad, SIZE_MAX);
     cr_pool_run(pool, rows, blind_row, question);
@@ -153,6 +153,7 @@ static enum cr_status ask(struct question *question)
     if (bad != SIZE_MAX) return cr_fail(CR_INVALID, "row %zu holds NaN or infinity", bad);
     sample(slicing, question);
     double blinded = cr_clock_monotonic();
+    used = cr_clock_process() - used;
     const struct cr_wire_product product = {
         .linear = (uint32_t)question->linear, .backward = question->backward, .rows = (uint32_t)rows};
     CR_TRY(cr_link_send(question->lane->link, &product, rows * way->depth));
@@ -160,6 +161,7 @@ static enum cr_status ask(struct question *question)
     double back = cr_clock_monotonic();
     CR_TRY(cr_link_receive(question->lane->link, rows * way->width));
     double answered = cr_clock_monotonic();
+    used -= cr_clock_process();
     cr_pool_run(pool, rows, open_row, question);
     bad = atomic_load(&question->bad);
     if (bad != SIZE_MAX) return refuse(question, bad);
@@ -170,6 +172,7 @@ static enum cr_status ask(struct question *question)
     tally->blinding += blinded - taken;
     tally->accelerator += answered - back;
     tally->opening += cr_clock_monotonic() - answered;
+    tally->processors += used + cr_clock_process();
     return CR_OK;
 }
 

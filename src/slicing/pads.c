@@ -39,6 +39,7 @@ struct cr_pads {
     pthread_mutex_t lock; // of the queues, `stop`, `failure` and the tally
     pthread_cond_t made, room;
     bool stop;
+    bool filling, held; // every queue is filled to its end; nothing is made ahead
     enum cr_status failure;
     char sentence[512];
     uint64_t turns;
@@ -117,7 +118,8 @@ static size_t due(const struct cr_pads *pads, const struct queue *queue)
 {
     size_t room = pads->options.rows - (size_t)(queue->made - queue->freed);
     size_t most = cr_least(rows_at_once(way_of(pads, queue)), cr_most(1, pads->options.rows / 2));
-    if (!queue->used || (room < most && !queue->waiting)) return 0;
+    if (pads->filling) most = 1;
+    if (!queue->used || ((room < most || pads->held) && !queue->waiting)) return 0;
     return cr_least(room, rows_at_once(way_of(pads, queue)));
 }
 
@@ -257,6 +259,21 @@ void cr_pads_give_back(struct cr_pads *pads, size_t linear, bool backward, size_
     queue_of(pads, linear, backward)->freed += rows;
     pthread_cond_signal(&pads->room);
     pthread_mutex_unlock(&pads->lock);
+}
+
+enum cr_status cr_pads_hold(struct cr_pads *pads, bool hold)
+{
+    enum cr_status status = CR_OK;
+    pthread_mutex_lock(&pads->lock);
+    pads->held = false;
+    pads->filling = hold;
+    pthread_cond_signal(&pads->room);
+    while (hold && most_wanted(pads) && pads->failure == CR_OK) pthread_cond_wait(&pads->made, &pads->lock);
+    pads->filling = false;
+    pads->held = hold;
+    if (pads->failure != CR_OK) status = cr_fail(pads->failure, "%s", pads->sentence);
+    pthread_mutex_unlock(&pads->lock);
+    return status;
 }
 
 // Room for all products: memory of nobody's own, of which only what is used is ever there.

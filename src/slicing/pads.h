@@ -49,6 +49,10 @@ uint64_t cr_pads_stream(size_t linear, bool backward, uint64_t number);
 // `rows` pads.
 size_t cr_pads_words_at_once(size_t ends, size_t rows);
 
+// With `hold` waits until every queue that was ever used is full, and nothing is made ahead from then on;
+// without, it is again.
+enum cr_status cr_pads_hold(struct cr_pads *pads, bool hold);
+
 struct cr_pads_tally {
     uint64_t made;  // pads
     uint64_t ready; // of these, not taken yet

@@ -160,3 +160,9 @@ struct cr_slicing_tally cr_slicing_tally(struct cr_slicing *slicing)
     }
     return tally;
 }
+
+enum cr_status cr_slicing_hold_pads(struct cr_slicing *slicing, bool hold)
+{
+    if (slicing->failed) return cr_fail(CR_DENIED, "no pads are made after a wrong product");
+    return cr_pads_hold(slicing->pads, hold);
+}

@@ -46,6 +46,7 @@ struct cr_slicing_tally {
     uint64_t blinded;         // bytes of blinded words sent
     size_t outside;           // bytes of products of pads that lie outside, at most
     double blinding, opening; // seconds: rounding and hiding; verifying and bringing to numbers
+    double processors;        // seconds of processors that this process used meanwhile, pads' making included
     double accelerator;       // seconds that answers were waited for
     double waiting;           // seconds that pads were waited for
     double offline;           // seconds that making pads took, beside the rest
@@ -53,5 +54,10 @@ struct cr_slicing_tally {
     char engine[33], address[300];
 };
 struct cr_slicing_tally cr_slicing_tally(struct cr_slicing *slicing);
+
+// For measurements, between walks: with `hold` returns when enough pads lie ready for every product that was
+// asked for before, and from then on none are made but those that somebody waits for; without, they are made
+// ahead again.
+enum cr_status cr_slicing_hold_pads(struct cr_slicing *slicing, bool hold);
 
 #endif

@@ -278,6 +278,11 @@ struct cr_parameters *cr_trainer_parameters(struct cr_trainer *trainer)
     return &trainer->structure->parameters;
 }
 
+struct cr_slicing *cr_trainer_slicing(const struct cr_trainer *trainer)
+{
+    return trainer->slicing;
+}
+
 size_t cr_trainer_total_steps(const struct cr_trainer *trainer)
 {
     return trainer->total_steps;

@@ -4,6 +4,7 @@
 
 #include "base/event.h"
 #include "crypto/hash.h"
+#include "slicing/slicing.h"
 #include "tensor/compute.h"
 #include "tuning/config.h"
 #include "tuning/parameters.h"
@@ -39,6 +40,9 @@ void cr_trainer_free(struct cr_trainer *trainer); // NULL is allowed
 
 // The trainable vector. Writing values between steps is allowed (a new global adapter).
 struct cr_parameters *cr_trainer_parameters(struct cr_trainer *trainer);
+
+// What asks an accelerator for the frozen products; NULL: they are computed here.
+struct cr_slicing *cr_trainer_slicing(const struct cr_trainer *trainer);
 
 // Optimiser steps of the whole run as configured (max_steps, or epochs × steps per epoch).
 size_t cr_trainer_total_steps(const struct cr_trainer *trainer);

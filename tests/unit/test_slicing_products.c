@@ -134,11 +134,50 @@ static void a_row_that_is_not_finite_is_refused(void **state)
     dismiss(&hired);
 }
 
+// Of one linear's forward products: ready before, none made meanwhile; one more is still answered.
+static void held_pads_are_made_before_alone(void **state)
+{
+    (void)state;
+    enum { ROWS = 5 };
+    struct hired hired;
+    struct cr_compute *compute;
+    struct cr_model *model;
+    struct cr_slicing *slicing;
+    float x[ROWS * 16] = {1}, y[ROWS * 32];
+    const char *base = "tests/golden/llama-gqa";
+    hire(&hired, base, "127.0.0.1:0");
+    assert_ok(cr_compute_new(1, &compute));
+    assert_ok(cr_model_open_outside(base, compute, CR_F32, &model));
+    const struct cr_slicing_options options = {
+        .accelerator = hired.address, .digits = 4, .rows = ROWS, .threads = 1, .patience = 60};
+    assert_ok(cr_slicing_open(&options, model, &slicing));
+    struct cr_linear *linear = cr_frozen_linear(model, 0);
+    struct cr_matrix rows = cr_matrix_of(x, CR_F32, ROWS, 16), product = cr_matrix_of(y, CR_F32, ROWS, 32);
+    assert_ok(linear->provider->forward(linear, rows, product));
+    for (size_t i = 0; i < 3; i++) {
+        assert_ok(cr_slicing_hold_pads(slicing, true));
+        struct cr_slicing_tally held = cr_slicing_tally(slicing);
+        assert_int_equal(held.ready, ROWS);
+        assert_ok(linear->provider->forward(linear, rows, product));
+        struct cr_slicing_tally used = cr_slicing_tally(slicing);
+        assert_int_equal(used.ready, 0);
+        assert_true(used.offline == held.offline && used.processors > held.processors);
+        assert_ok(linear->provider->forward(linear, rows, product));
+        assert_true(cr_slicing_tally(slicing).offline > held.offline);
+        assert_ok(cr_slicing_hold_pads(slicing, false));
+    }
+    cr_slicing_close(slicing);
+    cr_model_free(model);
+    cr_compute_free(compute);
+    dismiss(&hired);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(masked_products_are_those_of_the_base_in_8_bits),
         cmocka_unit_test(a_row_that_is_not_finite_is_refused),
+        cmocka_unit_test(held_pads_are_made_before_alone),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }

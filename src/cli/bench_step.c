@@ -1,0 +1,165 @@
+// Whole steps of training through the trainer, on a model made for it.
+#include "cli/bench.h"
+#include "cli/bench_secure.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+// The shape that the project's figures are given for, the same with one long sequence, and GPT-2's smallest.
+const struct cr_bench_shape cr_bench_llama = {
+    .layers = 12, .hidden = 1024, .heads = 16, .intermediate = 2816, .vocabulary = 32000, .context = 256};
+const struct cr_bench_shape cr_bench_llama_long = {
+    .layers = 12, .hidden = 1024, .heads = 16, .intermediate = 2816, .vocabulary = 32000, .context = 2048};
+const struct cr_bench_shape cr_bench_gpt2 = {.gpt2 = true,
+                                             .layers = 12,
+                                             .hidden = 768,
+                                             .heads = 12,
+                                             .intermediate = 3072,
+                                             .vocabulary = 50257,
+                                             .context = 256};
+
+enum { MOST_LAYERS = 64 };
+
+// A step on its way: everything that has to be given back.
+struct stage {
+    struct cr_compute *compute;
+    struct cr_child accelerator;
+    char address[CR_BENCH_ADDRESS_SIZE];
+    char *directory, *data;
+};
+
+static bool is_sliced(const struct cr_benchmark *self)
+{
+    return self->kind == CR_BENCH_SLICED || self->kind == CR_BENCH_ONLINE;
+}
+
+static enum cr_status set_up(struct cr_bench *bench, const struct cr_benchmark *self, struct stage *stage)
+{
+    CR_TRY(
+        cr_bench_model_make(self->shape, self->dtype, self->batch * (bench->repeats + 1), &stage->directory));
+    CR_TRY(cr_path_join(stage->directory, "train.jsonl", &stage->data));
+    if (is_sliced(self))
+        CR_TRY(cr_bench_hire(stage->directory, bench->threads, stage->address, &stage->accelerator));
+    CR_TRY(cr_compute_new(bench->threads, &stage->compute));
+    if (self->dtype == CR_BF16 && !cr_compute_has_bf16(stage->compute))
+        return cr_fail(CR_UNSUPPORTED, "%s: this processor has no bf16 products", self->name);
+    return CR_OK;
+}
+
+static void tear_down(struct stage *stage)
+{
+    cr_compute_free(stage->compute);
+    cr_child_stop(&stage->accelerator);
+    cr_child_release(&stage->accelerator);
+    free(stage->data);
+    cr_bench_model_remove(stage->directory);
+    free(stage->directory);
+}
+
+// Steps and products in turn, so that what else the machine does falls on both.
+static enum cr_status beside_products(struct cr_bench *bench, const struct cr_benchmark *self,
+                                      const struct cr_tuning_config *config, struct cr_compute *compute,
+                                      struct cr_bench_row *row)
+{
+    double rates[CR_BENCH_MOST_SAMPLES], samples[CR_BENCH_MOST_SAMPLES];
+    CR_TRY(cr_bench_product_rate(compute, self->dtype, 1, &rates[0]));
+    cr_bench_reset_peak_memory();
+    struct cr_trainer *trainer;
+    CR_TRY(cr_trainer_new(config, compute, NULL, &trainer));
+    struct cr_tally tally = {0};
+    enum cr_status status =
+        cr_trainer_run(trainer, 1, &tally, NULL, NULL); // warm: every page has been touched
+    for (size_t s = 0; s < bench->repeats && status == CR_OK; s++) {
+        status = cr_bench_product_rate(compute, self->dtype, 1, &rates[s]);
+        if (status != CR_OK) break;
+        size_t tokens = tally.tokens;
+        double begin = cr_clock_monotonic();
+        status = cr_trainer_run(trainer, 1, &tally, NULL, NULL);
+        samples[s] = (double)(tally.tokens - tokens) / (cr_clock_monotonic() - begin);
+    }
+    row->peak_memory = cr_bench_peak_memory();
+    cr_trainer_free(trainer);
+    CR_TRY(status);
+    row->figure = cr_bench_median(samples, bench->repeats);
+    row->limit = cr_bench_median(rates, bench->repeats) / cr_bench_operations(self->shape);
+    snprintf(row->note, sizeof row->note, "%s d=%zu L=%zu ff=%zu V=%zu, B=%zu T=%zu, LoRA r=8 on %s",
+             self->shape->gpt2 ? "gpt2" : "llama", self->shape->hidden, self->shape->layers,
+             self->shape->intermediate, self->shape->vocabulary, self->batch, self->shape->context,
+             self->shape->gpt2 ? "q, k and v" : "q and v");
+    return CR_OK;
+}
+
+// The plain step first and then the other, not in turn: after a step with slicing its pads are still made.
+static enum cr_status beside_plain(struct cr_bench *bench, const struct cr_benchmark *self,
+                                   const struct cr_tuning_config *plain, struct stage *stage,
+                                   struct cr_bench_row *row)
+{
+    double rates[CR_BENCH_MOST_SAMPLES], limits[CR_BENCH_MOST_SAMPLES], shares[CR_BENCH_MOST_SAMPLES];
+    char *address = stage->address, about[64] = "all on int8 matrices in one process";
+    struct cr_tuning_config config = *plain;
+    config.load_in_8bit = self->kind == CR_BENCH_8BIT;
+    if (is_sliced(self))
+        config.slicing = (struct cr_slicing_config){
+            .pads = CR_PADS_MODE_ENCLAVE, .accelerators = {&address, 1}, .digits = self->digits};
+    CR_TRY(cr_bench_steps(plain, stage->compute, false, bench->repeats, limits, shares));
+    CR_TRY(cr_bench_steps(&config, stage->compute, self->kind == CR_BENCH_ONLINE, bench->repeats, rates,
+                          shares));
+    row->figure = cr_bench_median(rates, bench->repeats);
+    row->limit = cr_bench_median(limits, bench->repeats);
+    if (self->kind == CR_BENCH_ONLINE)
+        snprintf(about, sizeof about, "%zu digits, pads ready; trusted work %.1f%%", self->digits,
+                 100 * cr_bench_median(shares, bench->repeats));
+    if (self->kind == CR_BENCH_SLICED)
+        snprintf(about, sizeof about, "%zu digits, pads made meanwhile", self->digits);
+    snprintf(row->note, sizeof row->note, "%s; limit: tune-step%s", about,
+             self->last_quarter ? ", both with LoRA in the last quarter of the layers" : "");
+    return CR_OK;
+}
+
+static enum cr_status measure(struct cr_bench *bench, const struct cr_benchmark *self, struct stage *stage)
+{
+    const struct cr_bench_shape *shape = self->shape;
+    CR_TRY(set_up(bench, self, stage));
+    char *modules[] = {shape->gpt2 ? (char[]){"c_attn"} : (char[]){"q_proj"}, (char[]){"v_proj"}};
+    size_t layers[MOST_LAYERS], count = 0;
+    for (size_t i = shape->layers - shape->layers / 4; self->last_quarter && i < shape->layers; i++)
+        layers[count++] = i;
+    const struct cr_tuning_config config = {
+        .model_name_or_path = stage->directory,
+        .dtype = self->dtype == CR_BF16 ? CR_COMPUTE_BFLOAT16 : CR_COMPUTE_FLOAT32,
+        .seed = 1,
+        .threads = bench->threads,
+        .method = CR_METHOD_LORA,
+        .data = {.train = stage->data, .max_length = shape->context},
+        .lora = {.r = 8,
+                 .lora_alpha = 16,
+                 .target_modules = {modules, shape->gpt2 ? 1 : 2},
+                 .layers_to_transform = {layers, count}},
+        .training = {.optim = CR_OPTIMIZER_ADAMW,
+                     .learning_rate = 1e-4,
+                     .adam_beta1 = 0.9,
+                     .adam_beta2 = 0.999,
+                     .adam_epsilon = 1e-8,
+                     .lr_scheduler_type = CR_SCHEDULE_CONSTANT,
+                     .max_steps = bench->repeats + 1,
+                     .per_device_train_batch_size = self->batch,
+                     .gradient_accumulation_steps = 1,
+                     .logging_steps = 1},
+    };
+    struct cr_bench_row row = {.name = self->name, .unit = "tokens/s"};
+    CR_TRY(self->kind == CR_BENCH_PLAIN ? beside_products(bench, self, &config, stage->compute, &row)
+                                        : beside_plain(bench, self, &config, stage, &row));
+    cr_bench_add(bench, row);
+    return CR_OK;
+}
+
+enum cr_status cr_bench_step(struct cr_bench *bench, const struct cr_benchmark *self)
+{
+    struct stage stage = {.accelerator = CR_CHILD_NONE};
+    enum cr_status status = measure(bench, self, &stage);
+    tear_down(&stage);
+    return status;
+}
