@@ -1,5 +1,5 @@
 // Both sides of an accelerator's wire: bytes of a trusted process through a session, or bytes of an
-// accelerator through a link. The first byte says which, and whether there is shared memory.
+// accelerator through a link. The first byte says which, whether there is shared memory, and what is asked.
 #include "accelerator/session.h"
 #include "base/socket.h"
 #include "slicing/link.h"
@@ -14,7 +14,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { LINK = 1, SHARED = 2, MOST = 4096, WORDS = 24, MEMORY = WORDS * 4 };
+enum { LINK = 1, SHARED = 2, FRONT = 4, MOST = 4096, WORDS = 24, MEMORY = WORDS * 4 };
 
 static void must(bool right)
 {
@@ -36,6 +36,27 @@ static enum cr_status complement(struct cr_engine *self, const struct cr_wire_pr
     return CR_OK;
 }
 
+// Two layers, of which a front is asked.
+static const struct cr_model *small_model(void)
+{
+    static struct cr_model *model;
+    static struct cr_compute *compute;
+    const struct cr_model_config config = {.layers = 2,
+                                           .hidden = 4,
+                                           .heads = 2,
+                                           .kv_heads = 1,
+                                           .head_dim = 2,
+                                           .intermediate = 6,
+                                           .vocabulary = 9,
+                                           .context = 5,
+                                           .norm_epsilon = 1e-5f,
+                                           .rope_theta = 10000,
+                                           .rope_factor = 1};
+    if (!compute) must(cr_compute_new(1, &compute) == CR_OK);
+    if (!model) must(cr_model_create(&config, compute, CR_F32, &model) == CR_OK);
+    return model;
+}
+
 static void hear_trusted_side(const uint8_t *data, size_t size, bool shared)
 {
     static int8_t numbers[15];
@@ -44,7 +65,7 @@ static void hear_trusted_side(const uint8_t *data, size_t size, bool shared)
     struct cr_matrix matrices[2] = {cr_matrix_of(numbers, CR_I8, 3, 5), cr_matrix_of(numbers, CR_I8, 4, 2)};
     const struct cr_frozen frozen = {.matrices = matrices, .count = 2, .checksum = 7};
     struct cr_accelerator accelerator = {
-        .frozen = &frozen, .engine = &engine, .busy = PTHREAD_MUTEX_INITIALIZER};
+        .frozen = &frozen, .model = small_model(), .engine = &engine, .busy = PTHREAD_MUTEX_INITIALIZER};
     int pair[2];
     must(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
     size_t hello = CR_WIRE_HEAD_SIZE + CR_WIRE_HELLO_SIZE;
@@ -101,7 +122,16 @@ static int listener_at(bool shared, char address[CR_SOCKET_NAME_SIZE])
     return listeners[shared];
 }
 
-static void hear_accelerator(const uint8_t *data, size_t size, bool shared)
+static enum cr_status ask(struct cr_link *link, bool front)
+{
+    const struct cr_wire_product product = {.rows = 4};
+    const struct cr_wire_front question = {.layers = 1, .sequences = 2, .rows = 3};
+    if (front)
+        return cr_link_ask_front(link, &question, (const uint32_t[]){4, 5, 6}, (const uint32_t[]){1, 2});
+    return cr_link_send(link, &product, 20);
+}
+
+static void hear_accelerator(const uint8_t *data, size_t size, bool shared, bool front)
 {
     char address[CR_SOCKET_NAME_SIZE];
     struct speaker speaker = {.listener = listener_at(shared, address), .data = data, .size = size};
@@ -111,9 +141,8 @@ static void hear_accelerator(const uint8_t *data, size_t size, bool shared)
     pthread_t thread;
     must(pthread_create(&thread, NULL, speak, &speaker) == 0);
     enum cr_status status = cr_link_open(&options, &link);
-    const struct cr_wire_product product = {.rows = 4};
     while (status == CR_OK) {
-        status = cr_link_send(link, &product, 20);
+        status = ask(link, front && shared);
         if (status == CR_OK) status = cr_link_receive(link, 12);
     }
     // Nothing of what an accelerator says reaches a terminal as it is.
@@ -127,7 +156,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0 || size > MOST) return 0;
     bool shared = data[0] & SHARED;
     if (data[0] & LINK)
-        hear_accelerator(data + 1, size - 1, shared);
+        hear_accelerator(data + 1, size - 1, shared, data[0] & FRONT);
     else
         hear_trusted_side(data + 1, size - 1, shared);
     return 0;

@@ -67,6 +67,7 @@ static inline void hire(struct hired *hired, const char *model, const char *addr
     assert_ok(cr_frozen_open(hired->model, &hired->frozen));
     assert_ok(cr_engine_cpu.open(&hired->frozen, hired->compute, &hired->honest));
     hired->accelerator.frozen = &hired->frozen;
+    hired->accelerator.model = hired->model;
     hired->accelerator.engine = &hired->engine;
     assert_ok(cr_socket_listen(address, &hired->listener));
     assert_ok(cr_socket_name(hired->listener, hired->address));

@@ -111,6 +111,7 @@ static enum cr_status run(const char *directory, const char *address, size_t thr
     CR_TRY(cr_compute_new(threads, &compute));
     CR_TRY(cr_model_open_8bit(directory, compute, CR_F32, &model));
     CR_TRY(cr_frozen_open(model, &frozen));
+    accelerator.model = model;
     CR_TRY(cr_engine_cpu.open(&frozen, compute, &accelerator.engine));
     return listen_at(address);
 }

@@ -1,5 +1,6 @@
 #include "accelerator/session.h"
 
+#include "accelerator/front.h"
 #include "base/socket.h"
 
 #include <fcntl.h>
@@ -17,6 +18,7 @@ struct session {
     uint32_t *words; // shared memory, or memory of our own that grows
     size_t size;     // bytes of it
     uint64_t request;
+    struct cr_front_room front;
 };
 
 static enum cr_status answer(const struct session *session, enum cr_wire_type type, const void *body,
@@ -125,9 +127,6 @@ static enum cr_status multiply(struct session *session, const struct cr_wire_hea
     struct cr_accelerator *accelerator = session->accelerator;
     size_t question = 0, result = 0;
     const bool shared = session->hello.shared > 0;
-    if (head->type != CR_WIRE_PRODUCT || head->size < sizeof bytes)
-        return cr_fail(CR_PROTOCOL, "%s: a message of type %u and %llu bytes where a product was expected",
-                       session->peer, head->type, (unsigned long long)head->size);
     CR_TRY(cr_socket_receive(session->socket, bytes, sizeof bytes, session->peer));
     CR_TRY(cr_wire_get_product(bytes, session->peer, &product));
     CR_TRY(sizes_of(session, &product, &question, &result));
@@ -143,6 +142,53 @@ static enum cr_status multiply(struct session *session, const struct cr_wire_hea
     return answer(session, CR_WIRE_RESULT, session->words, shared ? 0 : result);
 }
 
+// A front is for whoever shares memory with this process, and as large as that.
+static enum cr_status check_front(const struct session *session, const struct cr_wire_front *front,
+                                  uint64_t size)
+{
+    const struct cr_model_config *config = &session->accelerator->model->config;
+    uint64_t expected = CR_WIRE_FRONT_SIZE + ((uint64_t)front->rows + front->sequences) * sizeof(uint32_t);
+    if (session->hello.shared == 0)
+        return cr_fail(CR_PROTOCOL, "%s: a front without shared memory", session->peer);
+    if (front->layers > config->layers)
+        return cr_fail(CR_PROTOCOL, "%s: a front of %u layers of a model that has %zu", session->peer,
+                       front->layers, config->layers);
+    if (front->rows > session->size / (config->hidden * sizeof(float)))
+        return cr_fail(CR_PROTOCOL, "%s: a front of %u rows does not fit %zu bytes", session->peer,
+                       front->rows, session->size);
+    if (size != expected)
+        return cr_fail(CR_PROTOCOL, "%s: a front of %llu bytes, %llu were expected", session->peer,
+                       (unsigned long long)size, (unsigned long long)expected);
+    return CR_OK;
+}
+
+static enum cr_status walk_front(struct session *session, const struct cr_wire_head *head)
+{
+    unsigned char bytes[CR_WIRE_FRONT_SIZE];
+    struct cr_wire_front front;
+    struct cr_accelerator *accelerator = session->accelerator;
+    CR_TRY(cr_socket_receive(session->socket, bytes, sizeof bytes, session->peer));
+    CR_TRY(cr_wire_get_front(bytes, session->peer, &front));
+    CR_TRY(check_front(session, &front, head->size));
+    CR_TRY(cr_front_room_make(&session->front, accelerator->model, &front));
+    CR_TRY(
+        cr_socket_receive(session->socket, session->front.numbers, head->size - sizeof bytes, session->peer));
+    pthread_mutex_lock(&accelerator->busy);
+    enum cr_status status =
+        cr_front_walk(&session->front, accelerator->model, &front, (float *)(void *)session->words);
+    pthread_mutex_unlock(&accelerator->busy);
+    if (status != CR_OK) return cr_fail_within(status, "%s", session->peer);
+    return answer(session, CR_WIRE_RESULT, NULL, 0);
+}
+
+static enum cr_status answer_question(struct session *session, const struct cr_wire_head *head)
+{
+    if (head->type == CR_WIRE_PRODUCT && head->size >= CR_WIRE_PRODUCT_SIZE) return multiply(session, head);
+    if (head->type == CR_WIRE_FRONT && head->size >= CR_WIRE_FRONT_SIZE) return walk_front(session, head);
+    return cr_fail(CR_PROTOCOL, "%s: a message of type %u and %llu bytes where a question was expected",
+                   session->peer, head->type, (unsigned long long)head->size);
+}
+
 static enum cr_status serve(struct session *session)
 {
     CR_TRY(greet(session));
@@ -152,7 +198,7 @@ static enum cr_status serve(struct session *session)
         CR_TRY(cr_socket_wait(session->socket, session->peer, &ended));
         if (ended) return CR_OK;
         CR_TRY(receive_head(session, &head));
-        CR_TRY(multiply(session, &head));
+        CR_TRY(answer_question(session, &head));
     }
 }
 
@@ -161,6 +207,7 @@ enum cr_status cr_accelerator_serve(struct cr_accelerator *accelerator, int sock
     struct session session = {.accelerator = accelerator, .socket = socket, .peer = peer};
     enum cr_status status = serve(&session);
     if (status != CR_OK) status = refuse(&session, status);
+    cr_front_room_release(&session.front);
     if (session.hello.shared > 0 && session.words)
         munmap(session.words, session.size);
     else

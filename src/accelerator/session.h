@@ -9,8 +9,9 @@
 // What all connections share.
 struct cr_accelerator {
     const struct cr_frozen *frozen;
+    const struct cr_model *model; // that they are of
     struct cr_engine *engine;
-    pthread_mutex_t busy; // the engine takes one product at a time
+    pthread_mutex_t busy; // engine and model take one question at a time
 };
 
 // Answers until the peer ends the connection, which is CR_OK between two questions. What breaks the protocol

@@ -41,6 +41,14 @@ void cr_wire_put_product(const struct cr_wire_product *product, unsigned char ou
     put(out + 12, 0, 4);
 }
 
+void cr_wire_put_front(const struct cr_wire_front *front, unsigned char out[CR_WIRE_FRONT_SIZE])
+{
+    put(out, front->layers, 4);
+    put(out + 4, front->sequences, 4);
+    put(out + 8, front->rows, 4);
+    put(out + 12, 0, 4);
+}
+
 static struct cr_cursor cursor(const unsigned char *bytes, size_t size)
 {
     return cr_cursor_over((struct cr_slice){bytes, size});
@@ -107,6 +115,19 @@ enum cr_status cr_wire_get_product(const unsigned char bytes[CR_WIRE_PRODUCT_SIZ
         return cr_fail(CR_PROTOCOL, "%s: a product of unknown form (direction %u, %u rows)", peer, direction,
                        rows);
     *out = (struct cr_wire_product){.linear = linear, .backward = direction == 1, .rows = rows};
+    return CR_OK;
+}
+
+enum cr_status cr_wire_get_front(const unsigned char bytes[CR_WIRE_FRONT_SIZE], const char *peer,
+                                 struct cr_wire_front *out)
+{
+    struct cr_cursor at = cursor(bytes, CR_WIRE_FRONT_SIZE);
+    uint32_t layers = cr_read_u32(&at), sequences = cr_read_u32(&at), rows = cr_read_u32(&at);
+    uint32_t zero = cr_read_u32(&at);
+    if (layers == 0 || sequences == 0 || sequences > rows || zero != 0)
+        return cr_fail(CR_PROTOCOL, "%s: a front of unknown form (%u layers, %u sequences, %u rows)", peer,
+                       layers, sequences, rows);
+    *out = (struct cr_wire_front){.layers = layers, .sequences = sequences, .rows = rows};
     return CR_OK;
 }
 

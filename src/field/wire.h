@@ -10,6 +10,9 @@
 //   PRODUCT  linear u32, direction u32, rows u32, zero u32         then the words x' [rows, K] u32
 //   RESULT   nothing                                               then the words Y' [rows, N] u32
 //   FAILED   a sentence, printable ASCII                           the answer where there is none
+//   FRONT    layers u32, sequences u32, rows u32, zero u32         then tokens [rows] u32, lengths
+//   [sequences]
+//                                                                  u32
 //
 // `shared` bytes of memory, where it is not zero, follow HELLO as a descriptor (a sealed memfd over a unix
 // socket); words are then in that memory, at its start, and never in a message: those of the answer take the
@@ -20,7 +23,14 @@
 // head. `direction` is 0 for Y = x Qᵀ and 1 for Y = x Q, both mod p; words of x that are not below p make an
 // answer that means nothing. `matrices` is the checksum of the integer matrices Q that both sides must hold
 // (cr_quantized_checksum), against mistakes: an accelerator with others answers FAILED. Lies are found out by
-// verification. `request` counts up from 1; an answer carries that of its question. After FAILED the
+// verification.
+//
+// FRONT asks, in the clear, for what the embedding and the first `layers` layers make of some sequences:
+// their tokens one after the other, and how many each has. It is for memory that both see alone; the RESULT
+// has nothing, and at the start of that memory lies the residual stream, [rows, hidden] IEEE 754 singles.
+// Whoever sends it owns the accelerator.
+//
+// `request` counts up from 1; an answer carries that of its question. After FAILED the
 // accelerator says nothing more.
 #ifndef CARREL_FIELD_WIRE_H
 #define CARREL_FIELD_WIRE_H
@@ -33,6 +43,7 @@ enum {
     CR_WIRE_HELLO_SIZE = 24,
     CR_WIRE_READY_SIZE = 32,
     CR_WIRE_PRODUCT_SIZE = 16,
+    CR_WIRE_FRONT_SIZE = 16,
     CR_WIRE_FAILED_LIMIT = 500,
 };
 
@@ -42,6 +53,7 @@ enum cr_wire_type {
     CR_WIRE_PRODUCT,
     CR_WIRE_RESULT,
     CR_WIRE_FAILED,
+    CR_WIRE_FRONT,
     CR_WIRE_TYPES, // one more than the last
 };
 
@@ -66,10 +78,16 @@ struct cr_wire_product {
     uint32_t rows; // at least 1
 };
 
+// Each number is at least 1, and there are no more sequences than rows.
+struct cr_wire_front {
+    uint32_t layers, sequences, rows;
+};
+
 void cr_wire_put_head(const struct cr_wire_head *head, unsigned char out[CR_WIRE_HEAD_SIZE]);
 void cr_wire_put_hello(const struct cr_wire_hello *hello, unsigned char out[CR_WIRE_HELLO_SIZE]);
 void cr_wire_put_ready(const char *engine, unsigned char out[CR_WIRE_READY_SIZE]);
 void cr_wire_put_product(const struct cr_wire_product *product, unsigned char out[CR_WIRE_PRODUCT_SIZE]);
+void cr_wire_put_front(const struct cr_wire_front *front, unsigned char out[CR_WIRE_FRONT_SIZE]);
 
 // The way back. What is not exactly of the form above is CR_PROTOCOL; `peer` begins the sentence.
 enum cr_status cr_wire_get_head(const unsigned char bytes[CR_WIRE_HEAD_SIZE], const char *peer,
@@ -80,6 +98,8 @@ enum cr_status cr_wire_get_ready(const unsigned char bytes[CR_WIRE_READY_SIZE], 
                                  char engine[CR_WIRE_READY_SIZE + 1]);
 enum cr_status cr_wire_get_product(const unsigned char bytes[CR_WIRE_PRODUCT_SIZE], const char *peer,
                                    struct cr_wire_product *out);
+enum cr_status cr_wire_get_front(const unsigned char bytes[CR_WIRE_FRONT_SIZE], const char *peer,
+                                 struct cr_wire_front *out);
 
 // Replaces what is not printable ASCII: a peer's sentence goes to terminals and logs.
 void cr_wire_clean_text(char *text, size_t size);

@@ -132,6 +132,19 @@ enum cr_status cr_link_send(struct cr_link *link, const struct cr_wire_product *
     return cr_socket_send(link->socket, link->words, size, link->peer);
 }
 
+enum cr_status cr_link_ask_front(struct cr_link *link, const struct cr_wire_front *front,
+                                 const uint32_t *tokens, const uint32_t *lengths)
+{
+    unsigned char bytes[CR_WIRE_FRONT_SIZE];
+    size_t rows = front->rows * sizeof *tokens, sequences = front->sequences * sizeof *lengths;
+    if (!link->shared) return cr_fail(CR_INTERNAL, "%s: a front without shared memory", link->peer);
+    cr_wire_put_front(front, bytes);
+    CR_TRY(send_head(link, CR_WIRE_FRONT, sizeof bytes + rows + sequences));
+    CR_TRY(cr_socket_send(link->socket, bytes, sizeof bytes, link->peer));
+    CR_TRY(cr_socket_send(link->socket, tokens, rows, link->peer));
+    return cr_socket_send(link->socket, lengths, sequences, link->peer);
+}
+
 enum cr_status cr_link_receive(struct cr_link *link, size_t words)
 {
     size_t size = link->shared ? 0 : words * sizeof *link->words;

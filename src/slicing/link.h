@@ -24,10 +24,15 @@ void cr_link_close(struct cr_link *link); // NULL is allowed
 // With shared memory the accelerator may write to it at any time: read a word once.
 volatile uint32_t *cr_link_words(struct cr_link *link);
 
+// Asks for the clear front of these sequences, `rows` tokens one after the other: `words` of the answer are
+// its singles, bit by bit. For links with shared memory.
+enum cr_status cr_link_ask_front(struct cr_link *link, const struct cr_wire_front *front,
+                                 const uint32_t *tokens, const uint32_t *lengths);
+
 // Sends the first `words` words as this product's question.
 enum cr_status cr_link_send(struct cr_link *link, const struct cr_wire_product *product, size_t words);
 
-// Waits until `words` words are the answer to what was sent last. A peer that says why not is CR_DENIED, one
+// Waits until `words` words are the answer to what was asked last. A peer that says why not is CR_DENIED, one
 // that answers anything else or ends the connection CR_PROTOCOL, a silent one CR_TIMEOUT, each by its name;
 // the link is of no use then.
 enum cr_status cr_link_receive(struct cr_link *link, size_t words);

@@ -244,7 +244,7 @@ class Accelerator(unittest.TestCase):
                 second.receive(RESULT)
             second.close()
             self.assertEqual(running.stderr.readline(),
-                             "carrel-accelerator: connection 2: a message of type 4 and 0 bytes where a product was expected\n")
+                             "carrel-accelerator: connection 2: a message of type 4 and 0 bytes where a question was expected\n")
             self.check(first, every, 0, 0, 5, 99)[1]()
             first.close()
             self.assertEqual(end(running), "")

@@ -24,6 +24,7 @@ static int open_all(void **state)
     assert_ok(cr_compute_new(1, &compute));
     assert_ok(cr_model_open_8bit("tests/golden/llama-gqa", compute, CR_F32, &model));
     assert_ok(cr_frozen_open(model, &frozen));
+    accelerator.model = model;
     return 0;
 }
 
@@ -81,6 +82,17 @@ static void say_product(struct speech *speech, uint32_t linear, bool backward, u
     say_head(speech, CR_WIRE_PRODUCT, sizeof product + size);
     say(speech, product, sizeof product);
     if (size <= sizeof speech->bytes - speech->size) say(speech, NULL, size);
+}
+
+// A question for a front whose message has `count` numbers.
+static void say_front(struct speech *speech, const struct cr_wire_front *front, const uint32_t *numbers,
+                      size_t count)
+{
+    unsigned char bytes[CR_WIRE_FRONT_SIZE];
+    cr_wire_put_front(front, bytes);
+    say_head(speech, CR_WIRE_FRONT, sizeof bytes + count * sizeof *numbers);
+    say(speech, bytes, sizeof bytes);
+    say(speech, numbers, count * sizeof *numbers);
 }
 
 static struct speech greeting(uint64_t shared)
@@ -235,13 +247,48 @@ static void questions_that_do_not_fit_are_refused(void **state)
     }
 }
 
+static void fronts_that_do_not_fit_are_refused(void **state)
+{
+    (void)state;
+    enum { ROW = QKV_COLUMNS * 4 }; // its input is the stream
+    const struct {
+        const char *what, *sentence;
+        enum cr_status code;
+        bool shared;
+        struct cr_wire_front front;
+        uint32_t numbers[8];
+        size_t count;
+    } bad[] = {
+        {"over a message", "a front without shared memory", CR_PROTOCOL, false, {1, 1, 2}, {3, 4, 2}, 3},
+        {"too many layers", "3 layers of a model that has 2", CR_PROTOCOL, true, {3, 1, 2}, {3, 4, 2}, 3},
+        {"too many rows", "65 rows does not fit 4096", CR_PROTOCOL, true, {1, 1, SHARED / ROW + 1}, {0}, 0},
+        {"every row there is", "4294967295 rows does not", CR_PROTOCOL, true, {1, 1, UINT32_MAX}, {0}, 0},
+        {"a number too few", "24 bytes, 28 were expected", CR_PROTOCOL, true, {1, 1, 2}, {3, 4}, 2},
+        {"a number too many", "32 bytes, 28 were", CR_PROTOCOL, true, {1, 1, 2}, {3, 4, 2, 0}, 4},
+        {"an unknown token", "token 4096 is outside", CR_INVALID, true, {1, 1, 2}, {3, 4096, 2}, 3},
+        {"an empty sequence", "sequence 1 of a front has 0", CR_INVALID, true, {1, 2, 2}, {3, 4, 2, 0}, 4},
+        {"a long one", "0 of a front has 3 of its 2", CR_INVALID, true, {1, 1, 2}, {3, 4, 3}, 3},
+        {"a longer one", "has 4294967295", CR_INVALID, true, {1, 2, 2}, {3, 4, 1, UINT32_MAX}, 4},
+        {"a row of none", "have 1 of its 2 rows", CR_INVALID, true, {1, 1, 2}, {3, 4, 1}, 3},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct speech speech = bad[i].shared ? shared_greeting() : greeting(0);
+        say_front(&speech, &bad[i].front, bad[i].numbers, bad[i].count);
+        refused(bad[i].what, &speech, bad[i].code, bad[i].sentence);
+    }
+    struct speech speech = shared_greeting();
+    say_head(&speech, CR_WIRE_FRONT, 15);
+    say(&speech, NULL, 15);
+    refused("a short front", &speech, CR_PROTOCOL, "a message of type 6 and 15 bytes where");
+}
+
 static void other_messages_are_refused(void **state)
 {
     (void)state;
     struct speech speech = greeting(0);
     say_hello(&speech, 4, 0, frozen.checksum);
     refused("a second HELLO", &speech, CR_PROTOCOL,
-            "a message of type 1 and 24 bytes where a product was expected");
+            "a message of type 1 and 24 bytes where a question was expected");
     speech = greeting(0);
     say_head(&speech, CR_WIRE_RESULT, 64);
     say(&speech, NULL, 64);
@@ -302,6 +349,7 @@ int main(void)
         cmocka_unit_test(a_session_begins_with_hello),
         cmocka_unit_test(shared_memory_must_hold),
         cmocka_unit_test(questions_that_do_not_fit_are_refused),
+        cmocka_unit_test(fronts_that_do_not_fit_are_refused),
         cmocka_unit_test(other_messages_are_refused),
         cmocka_unit_test(an_engines_failure_is_told),
         cmocka_unit_test(an_end_may_come_anywhere),

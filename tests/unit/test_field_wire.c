@@ -9,6 +9,7 @@ static const unsigned char hello_bytes[CR_WIRE_HELLO_SIZE] = {
     1, 0, 0, 0, 4, 0, 0, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0xef, 0xcd, 0xab, 0x89, 0x67, 0x45, 0x23, 1};
 static const unsigned char ready_bytes[CR_WIRE_READY_SIZE] = "cpu avx512";
 static const unsigned char product_bytes[CR_WIRE_PRODUCT_SIZE] = {0x02, 0x01, 0, 0, 1, 0, 0, 0, 0, 0x10};
+static const unsigned char front_bytes[CR_WIRE_FRONT_SIZE] = {9, 0, 0, 0, 2, 0, 0, 0, 0x34, 0x12};
 
 static void messages_are_these_bytes(void **state)
 {
@@ -25,6 +26,9 @@ static void messages_are_these_bytes(void **state)
     const struct cr_wire_product product = {0x102, true, 4096};
     cr_wire_put_product(&product, bytes);
     assert_memory_equal(bytes, product_bytes, sizeof product_bytes);
+    const struct cr_wire_front front = {9, 2, 0x1234};
+    cr_wire_put_front(&front, bytes);
+    assert_memory_equal(bytes, front_bytes, sizeof front_bytes);
 }
 
 static void messages_come_back(void **state)
@@ -33,6 +37,7 @@ static void messages_come_back(void **state)
     struct cr_wire_head head;
     struct cr_wire_hello hello;
     struct cr_wire_product product;
+    struct cr_wire_front front;
     char engine[CR_WIRE_READY_SIZE + 1];
     assert_ok(cr_wire_get_head(head_bytes, "peer", &head));
     assert_int_equal(head.type, CR_WIRE_PRODUCT);
@@ -48,6 +53,10 @@ static void messages_come_back(void **state)
     assert_int_equal(product.linear, 0x102);
     assert_true(product.backward);
     assert_int_equal(product.rows, 4096);
+    assert_ok(cr_wire_get_front(front_bytes, "peer", &front));
+    assert_int_equal(front.layers, 9);
+    assert_int_equal(front.sequences, 2);
+    assert_int_equal(front.rows, 0x1234);
     unsigned char longest[CR_WIRE_READY_SIZE];
     cr_wire_put_ready("an engine whose name is far too long", longest);
     assert_ok(cr_wire_get_ready(longest, "peer", engine));
@@ -63,6 +72,7 @@ static void refused(const unsigned char *message, size_t size, size_t at, unsign
         struct cr_wire_head head;
         struct cr_wire_hello hello;
         struct cr_wire_product product;
+        struct cr_wire_front front;
         char engine[CR_WIRE_READY_SIZE + 1];
     } out;
     memcpy(bytes, message, size);
@@ -73,6 +83,8 @@ static void refused(const unsigned char *message, size_t size, size_t at, unsign
         assert_fails(CR_PROTOCOL, sentence, cr_wire_get_hello(bytes, "peer", &out.hello));
     else if (message == ready_bytes)
         assert_fails(CR_PROTOCOL, sentence, cr_wire_get_ready(bytes, "peer", out.engine));
+    else if (message == front_bytes)
+        assert_fails(CR_PROTOCOL, sentence, cr_wire_get_front(bytes, "peer", &out.front));
     else
         assert_fails(CR_PROTOCOL, sentence, cr_wire_get_product(bytes, "peer", &out.product));
 }
@@ -81,10 +93,10 @@ static void other_forms_are_refused(void **state)
 {
     (void)state;
     const size_t head = sizeof head_bytes, hello = sizeof hello_bytes, ready = sizeof ready_bytes,
-                 product = sizeof product_bytes;
+                 product = sizeof product_bytes, front = sizeof front_bytes;
     refused(head_bytes, head, 0, 'c', "peer: that is not the protocol of a carrel accelerator");
     refused(head_bytes, head, 4, 0, "unknown form (type 0)");
-    refused(head_bytes, head, 4, 6, "unknown form (type 6)");
+    refused(head_bytes, head, 4, 7, "unknown form (type 7)");
     refused(head_bytes, head, 7, 1, "unknown form (type 16777219)");
     refused(head_bytes, head, 20, 1, "a message of 4295032848 bytes");
     refused(head_bytes, head, 23, 0x80, "bytes");
@@ -102,6 +114,10 @@ static void other_forms_are_refused(void **state)
     refused(product_bytes, product, 4, 2, "peer: a product of unknown form (direction 2, 4096 rows)");
     refused(product_bytes, product, 9, 0, "(direction 1, 0 rows)");
     for (size_t i = 12; i < 16; i++) refused(product_bytes, product, i, 1, "unknown form");
+    refused(front_bytes, front, 0, 0, "peer: a front of unknown form (0 layers, 2 sequences, 4660 rows)");
+    refused(front_bytes, front, 4, 0, "(9 layers, 0 sequences, 4660 rows)");
+    refused(front_bytes, front, 5, 0x13, "(9 layers, 4866 sequences, 4660 rows)");
+    for (size_t i = 12; i < 16; i++) refused(front_bytes, front, i, 1, "unknown form");
 }
 
 static void text_for_terminals_is_clean(void **state)
