@@ -80,7 +80,8 @@ static void hear_trusted_side(const uint8_t *data, size_t size, bool shared)
     }
     must(cr_socket_send(pair[0], data, size, "session") == CR_OK);
     must(shutdown(pair[0], SHUT_WR) == 0);
-    if (cr_accelerator_serve(&accelerator, pair[1], "fuzz") != CR_OK) must(cr_error_message()[0] != 0);
+    if (cr_accelerator_serve(&accelerator, &(struct cr_stream){.socket = pair[1]}, "fuzz") != CR_OK)
+        must(cr_error_message()[0] != 0);
     close(pair[0]);
     close(pair[1]);
 }

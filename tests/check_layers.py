@@ -16,7 +16,7 @@ MAY_USE = {
     "tuning": ["model", "text", "crypto", "slicing"],
     "field": ["tensor"],
     "slicing": ["field", "model", "crypto"],
-    "accelerator": ["field", "model"],
+    "accelerator": ["field", "model", "crypto"],
     "attestation": ["crypto", "format"],
     "channel": ["attestation"],
     "federation": ["tuning", "slicing", "channel"],
@@ -42,7 +42,7 @@ HEADERS = {
 # Libraries by the names that CMake or pkg-config gives them, and the layers that may link them.
 LIBRARIES = {
     "OpenSSL::Crypto": {"crypto", "channel"},
-    "OpenSSL::SSL": {"channel"},
+    "OpenSSL::SSL": {"crypto", "channel"},
     "libevent_core": {"channel"},
     "libprotobuf-c": {"channel"},
     "jansson": {"format"},

@@ -7,7 +7,6 @@
 #include "model_support.h"
 #include "temporary.h"
 
-#include "base/socket.h"
 #include "slicing/slicing.h"
 
 #include <sys/socket.h>
@@ -27,8 +26,9 @@ struct hired {
     struct cr_model *model;
     struct cr_frozen frozen;
     struct cr_accelerator accelerator;
+    struct cr_stream_host *host; // NULL: without TLS
     int listener;
-    char address[CR_SOCKET_NAME_SIZE];
+    char address[CR_SOCKET_NAME_SIZE + CR_STREAM_KEY_SIZE];
     pthread_t threads[HIRED_AT_ONCE];
 };
 
@@ -51,13 +51,17 @@ static inline void *hired_serve(void *argument)
     struct hired *hired = argument;
     int socket;
     while (cr_socket_accept(hired->listener, 30, &socket) == CR_OK) {
-        (void)!cr_accelerator_serve(&hired->accelerator, socket, "the trusted side");
+        struct cr_stream stream = {.socket = socket};
+        if (!hired->host || cr_stream_accept(hired->host, socket, "the trusted side", &stream) == CR_OK)
+            (void)!cr_accelerator_serve(&hired->accelerator, &stream, "the trusted side");
+        cr_stream_release(&stream);
         cr_socket_close(&socket);
     }
     return NULL;
 }
 
-// `address` as of cr_socket_listen. The caller sets `look` and `spoil` before a connection is made.
+// `address` as of cr_socket_listen, or "tls:" and such a one. The caller sets `look` and `spoil` before a
+// connection is made.
 static inline void hire(struct hired *hired, const char *model, const char *address)
 {
     *hired =
@@ -69,8 +73,13 @@ static inline void hire(struct hired *hired, const char *model, const char *addr
     hired->accelerator.frozen = &hired->frozen;
     hired->accelerator.model = hired->model;
     hired->accelerator.engine = &hired->engine;
-    assert_ok(cr_socket_listen(address, &hired->listener));
-    assert_ok(cr_socket_name(hired->listener, hired->address));
+    char name[CR_SOCKET_NAME_SIZE];
+    bool tls = strncmp(address, "tls:", 4) == 0;
+    if (tls) assert_ok(cr_stream_host_new(in_directory("identity"), &hired->host));
+    assert_ok(cr_socket_listen(tls ? address + 4 : address, &hired->listener));
+    assert_ok(cr_socket_name(hired->listener, name));
+    snprintf(hired->address, sizeof hired->address, tls ? "tls:%s#%s" : "%s", name,
+             tls ? cr_stream_host_key(hired->host) : "");
     for (size_t i = 0; i < HIRED_AT_ONCE; i++)
         assert_int_equal(pthread_create(&hired->threads[i], NULL, hired_serve, hired), 0);
 }
@@ -81,6 +90,7 @@ static inline void dismiss(struct hired *hired)
     shutdown(hired->listener, SHUT_RDWR); // ends its wait
     for (size_t i = 0; i < HIRED_AT_ONCE; i++) pthread_join(hired->threads[i], NULL);
     cr_socket_close(&hired->listener);
+    cr_stream_host_free(hired->host);
     hired->honest->kind->free(hired->honest);
     cr_frozen_release(&hired->frozen);
     cr_model_free(hired->model);

@@ -4,13 +4,13 @@
 
 #include "base/file.h"
 #include "base/flags.h"
-#include "base/socket.h"
 
 #include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static const double patience = 120; // seconds without a sign of life in the middle of a question
@@ -25,6 +25,7 @@ struct visit {
 static struct cr_model *model;
 static struct cr_frozen frozen;
 static struct cr_accelerator accelerator = {.frozen = &frozen, .busy = PTHREAD_MUTEX_INITIALIZER};
+static struct cr_stream_host *host; // NULL: without TLS
 static sem_t places;
 static atomic_int listener = -1;
 static atomic_bool ending;
@@ -60,8 +61,11 @@ static enum cr_status catch_signals(void)
 static void *serve(void *argument)
 {
     struct visit *visit = argument;
-    if (cr_accelerator_serve(&accelerator, visit->socket, visit->peer) != CR_OK)
-        fprintf(stderr, "carrel-accelerator: %s\n", cr_error_message());
+    struct cr_stream stream = {.socket = visit->socket};
+    enum cr_status status = host ? cr_stream_accept(host, visit->socket, visit->peer, &stream) : CR_OK;
+    if (status == CR_OK) status = cr_accelerator_serve(&accelerator, &stream, visit->peer);
+    if (status != CR_OK) fprintf(stderr, "carrel-accelerator: %s\n", cr_error_message());
+    cr_stream_release(&stream);
     cr_socket_close(&visit->socket);
     free(visit);
     sem_post(&places);
@@ -93,7 +97,8 @@ static enum cr_status listen_at(const char *address)
     CR_TRY(cr_socket_listen(address, &open));
     atomic_store(&listener, open);
     CR_TRY(cr_socket_name(open, name));
-    printf("carrel-accelerator: engine %s, listening on %s\n", accelerator.engine->name, name);
+    printf("carrel-accelerator: engine %s, listening on %s%s%s%s\n", accelerator.engine->name,
+           host ? "tls:" : "", name, host ? "#" : "", host ? cr_stream_host_key(host) : "");
     fflush(stdout);
     sem_init(&places, 0, MOST_CONNECTIONS);
     for (size_t number = 1;; number++) {
@@ -105,15 +110,24 @@ static enum cr_status listen_at(const char *address)
     }
 }
 
-static enum cr_status run(const char *directory, const char *address, size_t threads)
+// What follows "tls:", else NULL.
+static const char *without_tls(const char *address)
+{
+    static const char prefix[] = "tls:";
+    return strncmp(address, prefix, sizeof prefix - 1) == 0 ? address + sizeof prefix - 1 : NULL;
+}
+
+static enum cr_status run(const char *directory, const char *address, const char *identity, size_t threads)
 {
     static struct cr_compute *compute;
+    const char *name = without_tls(address);
+    if (name) CR_TRY(cr_stream_host_new(identity, &host));
     CR_TRY(cr_compute_new(threads, &compute));
     CR_TRY(cr_model_open_8bit(directory, compute, CR_F32, &model));
     CR_TRY(cr_frozen_open(model, &frozen));
     accelerator.model = model;
     CR_TRY(cr_engine_cpu.open(&frozen, compute, &accelerator.engine));
-    return listen_at(address);
+    return listen_at(name ? name : address);
 }
 
 static enum cr_status print(const struct cr_buffer *text)
@@ -125,12 +139,13 @@ static enum cr_status print(const struct cr_buffer *text)
 
 static enum cr_status start(int argc, char **argv)
 {
-    const char *directory = NULL, *address = NULL;
+    const char *directory = NULL, *address = NULL, *identity = NULL;
     size_t threads = 0, none;
     bool version = false, help;
     const struct cr_flag items[] = {
         {"model", CR_FLAG_STRING, &directory, "DIR", "the frozen model: a Hugging Face directory"},
-        {"listen", CR_FLAG_STRING, &address, "ADDRESS", "unix:PATH, or host:port"},
+        {"listen", CR_FLAG_STRING, &address, "ADDRESS", "unix:PATH, host:port, or tls:HOST:PORT"},
+        {"identity", CR_FLAG_STRING, &identity, "DIR", "for tls: where its key is; made if there is none"},
         {"threads", CR_FLAG_SIZE, &threads, "N", "threads that compute; 0, the default: one per processor"},
         {"version", CR_FLAG_BOOL, &version, NULL, "print which carrel-accelerator this is"},
     };
@@ -150,8 +165,11 @@ static enum cr_status start(int argc, char **argv)
     if (text.size > 0) return print(&text);
     if (!directory) return cr_fail(CR_INVALID, "--model DIR is missing");
     if (!address) return cr_fail(CR_INVALID, "--listen ADDRESS is missing");
+    if (without_tls(address) && !identity) return cr_fail(CR_INVALID, "--identity DIR is missing, for tls:");
+    if (!without_tls(address) && identity)
+        return cr_fail(CR_INVALID, "--identity: only with --listen tls:HOST:PORT");
     CR_TRY(catch_signals());
-    return run(directory, address, threads);
+    return run(directory, address, identity, threads);
 }
 
 int main(int argc, char **argv)

@@ -1,7 +1,6 @@
 #include "accelerator/session.h"
 
 #include "accelerator/front.h"
-#include "base/socket.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -12,7 +11,7 @@
 
 struct session {
     struct cr_accelerator *accelerator;
-    int socket;
+    struct cr_stream *stream;
     const char *peer;
     struct cr_wire_hello hello;
     uint32_t *words; // shared memory, or memory of our own that grows
@@ -26,8 +25,8 @@ static enum cr_status answer(const struct session *session, enum cr_wire_type ty
 {
     unsigned char head[CR_WIRE_HEAD_SIZE];
     cr_wire_put_head(&(struct cr_wire_head){.type = type, .request = session->request, .size = size}, head);
-    CR_TRY(cr_socket_send(session->socket, head, sizeof head, session->peer));
-    return cr_socket_send(session->socket, body, size, session->peer);
+    CR_TRY(cr_stream_send(session->stream, head, sizeof head, session->peer));
+    return cr_stream_send(session->stream, body, size, session->peer);
 }
 
 // Tells the peer the sentence of a failure, and passes the failure on.
@@ -38,14 +37,14 @@ static enum cr_status refuse(const struct session *session, enum cr_status statu
     memcpy(why, cr_error_message(), length);
     why[length] = 0;
     cr_wire_clean_text(why, length);
-    if (answer(session, CR_WIRE_FAILED, why, length) == CR_OK) cr_socket_finish(session->socket);
+    if (answer(session, CR_WIRE_FAILED, why, length) == CR_OK) cr_socket_finish(session->stream->socket);
     return cr_fail(status, "%s", why); // where it is gone, the first word stands
 }
 
 static enum cr_status receive_head(struct session *session, struct cr_wire_head *head)
 {
     unsigned char bytes[CR_WIRE_HEAD_SIZE];
-    CR_TRY(cr_socket_receive(session->socket, bytes, sizeof bytes, session->peer));
+    CR_TRY(cr_stream_receive(session->stream, bytes, sizeof bytes, session->peer));
     CR_TRY(cr_wire_get_head(bytes, session->peer, head));
     if (head->request != session->request + 1)
         return cr_fail(CR_PROTOCOL, "%s: request %llu follows %llu", session->peer,
@@ -58,7 +57,9 @@ static enum cr_status receive_head(struct session *session, struct cr_wire_head 
 static enum cr_status map_shared(struct session *session)
 {
     CR_CLEANUP(cr_socket_close) int fd = -1;
-    CR_TRY(cr_socket_receive_descriptor(session->socket, session->peer, &fd));
+    if (session->stream->tls)
+        return cr_fail(CR_PROTOCOL, "%s: shared memory, which cannot come over TLS", session->peer);
+    CR_TRY(cr_socket_receive_descriptor(session->stream->socket, session->peer, &fd));
     struct stat file;
     int seals = fcntl(fd, F_GET_SEALS);
     if (fstat(fd, &file) != 0 || seals < 0 || !(seals & F_SEAL_SHRINK) || file.st_size < 0 ||
@@ -80,7 +81,7 @@ static enum cr_status greet(struct session *session)
     CR_TRY(receive_head(session, &head));
     if (head.type != CR_WIRE_HELLO || head.size != sizeof bytes)
         return cr_fail(CR_PROTOCOL, "%s: it begins with another message than HELLO", session->peer);
-    CR_TRY(cr_socket_receive(session->socket, bytes, sizeof bytes, session->peer));
+    CR_TRY(cr_stream_receive(session->stream, bytes, sizeof bytes, session->peer));
     CR_TRY(cr_wire_get_hello(bytes, session->peer, &session->hello));
     if (session->hello.shared > 0) CR_TRY(map_shared(session));
     if (session->hello.matrices != session->accelerator->frozen->checksum)
@@ -117,7 +118,7 @@ static enum cr_status receive_words(struct session *session, size_t question, si
         CR_TRY(cr_reallocate(needed, 1, &session->words));
         session->size = needed;
     }
-    return cr_socket_receive(session->socket, session->words, question, session->peer);
+    return cr_stream_receive(session->stream, session->words, question, session->peer);
 }
 
 static enum cr_status multiply(struct session *session, const struct cr_wire_head *head)
@@ -127,7 +128,7 @@ static enum cr_status multiply(struct session *session, const struct cr_wire_hea
     struct cr_accelerator *accelerator = session->accelerator;
     size_t question = 0, result = 0;
     const bool shared = session->hello.shared > 0;
-    CR_TRY(cr_socket_receive(session->socket, bytes, sizeof bytes, session->peer));
+    CR_TRY(cr_stream_receive(session->stream, bytes, sizeof bytes, session->peer));
     CR_TRY(cr_wire_get_product(bytes, session->peer, &product));
     CR_TRY(sizes_of(session, &product, &question, &result));
     if (head->size != sizeof bytes + (shared ? 0 : question))
@@ -167,12 +168,12 @@ static enum cr_status walk_front(struct session *session, const struct cr_wire_h
     unsigned char bytes[CR_WIRE_FRONT_SIZE];
     struct cr_wire_front front;
     struct cr_accelerator *accelerator = session->accelerator;
-    CR_TRY(cr_socket_receive(session->socket, bytes, sizeof bytes, session->peer));
+    CR_TRY(cr_stream_receive(session->stream, bytes, sizeof bytes, session->peer));
     CR_TRY(cr_wire_get_front(bytes, session->peer, &front));
     CR_TRY(check_front(session, &front, head->size));
     CR_TRY(cr_front_room_make(&session->front, accelerator->model, &front));
     CR_TRY(
-        cr_socket_receive(session->socket, session->front.numbers, head->size - sizeof bytes, session->peer));
+        cr_stream_receive(session->stream, session->front.numbers, head->size - sizeof bytes, session->peer));
     pthread_mutex_lock(&accelerator->busy);
     enum cr_status status =
         cr_front_walk(&session->front, accelerator->model, &front, (float *)(void *)session->words);
@@ -195,16 +196,17 @@ static enum cr_status serve(struct session *session)
     for (;;) {
         bool ended;
         struct cr_wire_head head;
-        CR_TRY(cr_socket_wait(session->socket, session->peer, &ended));
+        CR_TRY(cr_stream_wait(session->stream, session->peer, &ended));
         if (ended) return CR_OK;
         CR_TRY(receive_head(session, &head));
         CR_TRY(answer_question(session, &head));
     }
 }
 
-enum cr_status cr_accelerator_serve(struct cr_accelerator *accelerator, int socket, const char *peer)
+enum cr_status cr_accelerator_serve(struct cr_accelerator *accelerator, struct cr_stream *stream,
+                                    const char *peer)
 {
-    struct session session = {.accelerator = accelerator, .socket = socket, .peer = peer};
+    struct session session = {.accelerator = accelerator, .stream = stream, .peer = peer};
     enum cr_status status = serve(&session);
     if (status != CR_OK) status = refuse(&session, status);
     cr_front_room_release(&session.front);

@@ -3,6 +3,7 @@
 #define CARREL_ACCELERATOR_SESSION_H
 
 #include "accelerator/engine.h"
+#include "crypto/stream.h"
 
 #include <pthread.h>
 
@@ -16,6 +17,7 @@ struct cr_accelerator {
 
 // Answers until the peer ends the connection, which is CR_OK between two questions. What breaks the protocol
 // is told to the peer and returned, and nothing is said after it. The socket stays open.
-enum cr_status cr_accelerator_serve(struct cr_accelerator *accelerator, int socket, const char *peer);
+enum cr_status cr_accelerator_serve(struct cr_accelerator *accelerator, struct cr_stream *stream,
+                                    const char *peer);
 
 #endif

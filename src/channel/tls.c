@@ -1,5 +1,7 @@
 #include "channel/tls.h"
 
+#include "crypto/tls_basis.h"
+
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
@@ -13,39 +15,12 @@ struct cr_tls {
     unsigned char fingerprint[CR_SHA256_SIZE];
 };
 
-enum { READ_BUFFER = 65536 }; // bytes: four records in one system call, where a record would take two
-
 static enum cr_status failed(const char *what)
 {
     unsigned long code = ERR_peek_last_error();
     const char *reason = code ? ERR_reason_error_string(code) : NULL;
     ERR_clear_error();
     return cr_fail(CR_INTERNAL, "TLS: %s: %s", what, reason ? reason : "no reason given");
-}
-
-static enum cr_status set_up(const SSL_METHOD *method, SSL_CTX **out)
-{
-    // The first call into libssl decides that no configuration file is read.
-    if (OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) != 1) return failed("initialisation");
-    SSL_CTX *context = SSL_CTX_new(method);
-    if (!context) return failed("context");
-    SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_read_ahead(context, 1);
-    SSL_CTX_set_default_read_buffer_len(context, READ_BUFFER);
-    SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    if (SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) != 1 ||
-        SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION) != 1 ||
-        SSL_CTX_set_ciphersuites(
-            context, "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256") != 1 ||
-        SSL_CTX_set1_groups_list(context, "X25519:P-256") != 1 || SSL_CTX_set_num_tickets(context, 0) != 1 ||
-        SSL_CTX_set_max_early_data(context, 0) != 1 || SSL_CTX_set_recv_max_early_data(context, 0) != 1) {
-        SSL_CTX_free(context);
-        return failed("settings");
-    }
-    SSL_CTX_set_security_level(context, 2);
-    *out = context;
-    return CR_OK;
 }
 
 static enum cr_status use_identity(SSL_CTX *context, const struct cr_identity *identity)
@@ -69,7 +44,9 @@ static enum cr_status new_tls(bool server, const struct cr_identity *identity, s
     struct cr_tls *tls;
     CR_TRY(cr_allocate(1, sizeof *tls, &tls));
     tls->server = server;
-    enum cr_status status = set_up(server ? TLS_server_method() : TLS_client_method(), &tls->context);
+    void *context = NULL;
+    enum cr_status status = cr_tls_basis_context(server, &context);
+    tls->context = context;
     if (status == CR_OK && identity) status = use_identity(tls->context, identity);
     if (status != CR_OK) {
         cr_tls_free(tls);
@@ -158,16 +135,6 @@ bool cr_tls_is_server(const struct cr_tls *tls)
     return tls->server;
 }
 
-static enum cr_status key_digest(X509 *certificate, unsigned char out[CR_SHA256_SIZE])
-{
-    unsigned char *der = NULL;
-    int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &der);
-    if (size <= 0) return failed("public key");
-    enum cr_status status = cr_sha256((struct cr_slice){der, (size_t)size}, out);
-    OPENSSL_free(der);
-    return status;
-}
-
 enum cr_status cr_tls_key_digest(struct cr_slice certificate_der, unsigned char out[CR_SHA256_SIZE])
 {
     const unsigned char *at = certificate_der.data;
@@ -176,7 +143,7 @@ enum cr_status cr_tls_key_digest(struct cr_slice certificate_der, unsigned char 
         ERR_clear_error();
         return cr_fail(CR_INVALID, "that is no certificate");
     }
-    enum cr_status status = key_digest(certificate, out);
+    enum cr_status status = cr_certificate_key_digest(certificate, out);
     X509_free(certificate);
     return status;
 }
@@ -189,7 +156,7 @@ enum cr_status cr_tls_peer(const struct cr_tls *tls, const void *ssl, struct cr_
     if (peer.anonymous && !tls->server) return cr_fail(CR_DENIED, "the server shows no certificate");
     if (certificate) {
         CR_TRY(cr_certificate_subject(certificate, peer.name, peer.role));
-        CR_TRY(key_digest(certificate, peer.key));
+        CR_TRY(cr_certificate_key_digest(certificate, peer.key));
     }
     if (!tls->server && strcmp(peer.role, "server") != 0)
         return cr_fail(CR_DENIED, "the peer is \"%s\" with role \"%s\", not the server", peer.name,
@@ -200,29 +167,15 @@ enum cr_status cr_tls_peer(const struct cr_tls *tls, const void *ssl, struct cr_
 
 enum cr_status cr_tls_failure(const void *ssl, const char *peer)
 {
-    unsigned long code = ERR_peek_last_error();
-    int library = ERR_GET_LIB(code);
-    int reason = ERR_GET_REASON(code);
-    const char *text = ERR_reason_error_string(code);
-    ERR_clear_error();
     long verified = SSL_get_verify_result(ssl);
-    if (verified != X509_V_OK) {
-        const struct cr_tls *tls = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
-        if (tls && tls->pinned && verified == X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN)
-            return cr_fail(CR_DENIED,
-                           "%s: the server does not belong to the federation that the join token "
-                           "names (its CA is another one)",
-                           peer);
-        return cr_fail(CR_DENIED, "%s: its certificate was refused: %s", peer,
-                       X509_verify_cert_error_string(verified));
-    }
-    // Bytes that were changed on their way, found here or there: as good as cut, and a new connection may do.
-    if (library == ERR_LIB_SSL && (reason == SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC ||
-                                   reason == SSL_AD_REASON_OFFSET + SSL_AD_BAD_RECORD_MAC))
-        return cr_fail(CR_IO, "%s: what was sent was changed on its way", peer);
-    if (library == ERR_LIB_SSL && reason >= SSL_AD_REASON_OFFSET && reason < SSL_AD_REASON_OFFSET + 256)
-        return cr_fail(CR_DENIED, "%s: the peer refused the connection: %s", peer, text ? text : "an alert");
-    if (library == ERR_LIB_SSL && reason == SSL_R_UNEXPECTED_EOF_WHILE_READING)
-        return cr_fail(CR_IO, "%s: the connection was cut", peer);
-    return cr_fail(CR_PROTOCOL, "%s: TLS: %s", peer, text ? text : "failed");
+    if (verified == X509_V_OK) return cr_tls_basis_failure(peer);
+    ERR_clear_error();
+    const struct cr_tls *tls = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+    if (tls && tls->pinned && verified == X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN)
+        return cr_fail(CR_DENIED,
+                       "%s: the server does not belong to the federation that the join token "
+                       "names (its CA is another one)",
+                       peer);
+    return cr_fail(CR_DENIED, "%s: its certificate was refused: %s", peer,
+                   X509_verify_cert_error_string(verified));
 }

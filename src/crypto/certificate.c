@@ -115,6 +115,22 @@ enum cr_status cr_certificate_make_authority(EVP_PKEY *key, const char *name, in
     return CR_OK;
 }
 
+enum cr_status cr_certificate_make_bare(EVP_PKEY *key, const char *name, int64_t now, X509 **out)
+{
+    CR_CLEANUP(free_certificate) X509 *certificate = X509_new();
+    bool made = certificate && begin(certificate, key, now, MEMBER_DAYS) &&
+                add_subject(X509_get_subject_name(certificate), "CN", name) &&
+                X509_set_issuer_name(certificate, X509_get_subject_name(certificate)) &&
+                add_extension(certificate, certificate, NID_basic_constraints, "critical,CA:FALSE") &&
+                add_extension(certificate, certificate, NID_key_usage, "critical,digitalSignature") &&
+                add_extension(certificate, certificate, NID_ext_key_usage, "serverAuth") &&
+                X509_sign(certificate, key, EVP_sha256());
+    if (!made) return cr_openssl_fail(CR_INTERNAL, "no certificate for \"%s\" could be made", name);
+    *out = certificate;
+    certificate = NULL;
+    return CR_OK;
+}
+
 static enum cr_status read_request(struct cr_slice der, X509_REQ **out)
 {
     if (der.size > MAX_DER)
@@ -228,4 +244,14 @@ enum cr_status cr_certificate_subject(const void *x509, char name[CR_NAME_SIZE],
     strcpy(name, found_name);
     strcpy(role, found_role);
     return CR_OK;
+}
+
+enum cr_status cr_certificate_key_digest(const void *x509, unsigned char out[CR_SHA256_SIZE])
+{
+    unsigned char *der = NULL;
+    int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x509), &der);
+    if (size <= 0) return cr_openssl_fail(CR_INTERNAL, "a public key cannot be encoded");
+    enum cr_status status = cr_sha256((struct cr_slice){der, (size_t)size}, out);
+    OPENSSL_free(der);
+    return status;
 }

@@ -19,6 +19,9 @@ enum cr_status cr_certificate_make_member(EVP_PKEY *authority_key, X509 *authori
                                           struct cr_slice request_der, const char *name, const char *role,
                                           int64_t now, X509 **out);
 
+// A self-signed one of no federation, for a peer that knows the key: what TLS shows a key in.
+enum cr_status cr_certificate_make_bare(EVP_PKEY *key, const char *name, int64_t now, X509 **out);
+
 // `certificate` is for `key`, and `authority` is a CA of ours that issued it (or is it). Time is not looked
 // at: a member whose certificate has run out should hear so from the handshake, which knows the time.
 enum cr_status cr_certificate_check(const EVP_PKEY *key, X509 *certificate, X509 *authority);

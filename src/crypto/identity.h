@@ -54,4 +54,7 @@ void *cr_identity_authority(const struct cr_identity *identity);   // NULL where
 enum { CR_NAME_SIZE = 64 };
 enum cr_status cr_certificate_subject(const void *x509, char name[CR_NAME_SIZE], char role[CR_NAME_SIZE]);
 
+// SHA-256 of the public key (SubjectPublicKeyInfo, DER) of a certificate (X509 *).
+enum cr_status cr_certificate_key_digest(const void *x509, unsigned char out[CR_SHA256_SIZE]);
+
 #endif

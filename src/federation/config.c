@@ -359,8 +359,9 @@ static const struct cr_option options[] = {
      .type = CR_OPTION_STRINGS,
      AT(tuning.slicing.accelerators),
      .fallback = "[]",
-     .help = "Where the accelerator listens: unix:PATH or host:port. A silo that joins gives its own with "
-             "--accelerator."},
+     .help =
+         "Where the accelerator listens: unix:PATH, host:port, or tls:HOST:PORT#KEY as it prints it. A silo "
+         "that joins gives its own with --accelerator."},
     {.key = "slicing.digits",
      .type = CR_OPTION_SIZE,
      AT(tuning.slicing.digits),

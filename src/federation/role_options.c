@@ -45,7 +45,7 @@ static enum cr_status parse_join(int argc, char **argv, struct cr_role_options *
         {"model", CR_FLAG_STRING, &client->model, "DIR", "the base model here (the job's path)"},
         {"data", CR_FLAG_STRING, &client->data, "FILE", "the silo's training data (the job's path)"},
         {"accelerator", CR_FLAG_STRINGS, &client->accelerators, "ADDRESS",
-         "where the silo's accelerator listens, for a job with slicing: unix:PATH or host:port"},
+         "where the silo's accelerator listens, for a job with slicing (as slicing.accelerators)"},
         {"output", CR_FLAG_STRING, &client->output, "DIR", "where to write the federation's result here too"},
         {"threads", CR_FLAG_SIZE, &client->threads, "N", "threads that compute; 0, the default: all"},
         JSON_FLAG(out),

@@ -1,6 +1,6 @@
 #include "slicing/link.h"
 
-#include "base/socket.h"
+#include "crypto/stream.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 struct cr_link {
-    int socket;
+    struct cr_stream stream;
     bool shared;     // `words` is memory that both sides see
     uint32_t *words; // [count]
     size_t count;
@@ -31,7 +31,7 @@ static enum cr_status share(struct cr_link *link)
     if (place == MAP_FAILED)
         return cr_fail_errno(CR_NO_MEMORY, "%s: %zu bytes of shared memory", link->peer, size);
     link->words = place;
-    return cr_socket_send_descriptor(link->socket, fd, link->peer);
+    return cr_socket_send_descriptor(link->stream.socket, fd, link->peer);
 }
 
 static enum cr_status send_head(struct cr_link *link, enum cr_wire_type type, uint64_t size)
@@ -39,7 +39,7 @@ static enum cr_status send_head(struct cr_link *link, enum cr_wire_type type, ui
     unsigned char bytes[CR_WIRE_HEAD_SIZE];
     const struct cr_wire_head head = {.type = type, .request = ++link->request, .size = size};
     cr_wire_put_head(&head, bytes);
-    return cr_socket_send(link->socket, bytes, sizeof bytes, link->peer);
+    return cr_stream_send(&link->stream, bytes, sizeof bytes, link->peer);
 }
 
 // The head of the answer to the last question, which is of this type and `size` bytes.
@@ -47,14 +47,14 @@ static enum cr_status receive_answer(struct cr_link *link, enum cr_wire_type typ
 {
     unsigned char bytes[CR_WIRE_HEAD_SIZE];
     struct cr_wire_head head;
-    CR_TRY(cr_socket_receive(link->socket, bytes, sizeof bytes, link->peer));
+    CR_TRY(cr_stream_receive(&link->stream, bytes, sizeof bytes, link->peer));
     CR_TRY(cr_wire_get_head(bytes, link->peer, &head));
     if (head.request != link->request)
         return cr_fail(CR_PROTOCOL, "%s: it answers request %llu, asked was %llu", link->peer,
                        (unsigned long long)head.request, (unsigned long long)link->request);
     if (head.type == CR_WIRE_FAILED && head.size <= CR_WIRE_FAILED_LIMIT) {
         char why[CR_WIRE_FAILED_LIMIT + 1] = {0};
-        CR_TRY(cr_socket_receive(link->socket, why, head.size, link->peer));
+        CR_TRY(cr_stream_receive(&link->stream, why, head.size, link->peer));
         cr_wire_clean_text(why, head.size);
         return cr_fail(CR_DENIED, "%s: %s", link->peer, why);
     }
@@ -72,10 +72,10 @@ static enum cr_status greet(struct cr_link *link, const struct cr_link_options *
     unsigned char bytes[CR_WIRE_HELLO_SIZE], ready[CR_WIRE_READY_SIZE];
     cr_wire_put_hello(&hello, bytes);
     CR_TRY(send_head(link, CR_WIRE_HELLO, sizeof bytes));
-    CR_TRY(cr_socket_send(link->socket, bytes, sizeof bytes, link->peer));
+    CR_TRY(cr_stream_send(&link->stream, bytes, sizeof bytes, link->peer));
     if (link->shared) CR_TRY(share(link));
     CR_TRY(receive_answer(link, CR_WIRE_READY, sizeof ready));
-    CR_TRY(cr_socket_receive(link->socket, ready, sizeof ready, link->peer));
+    CR_TRY(cr_stream_receive(&link->stream, ready, sizeof ready, link->peer));
     return cr_wire_get_ready(ready, link->peer, link->engine);
 }
 
@@ -83,11 +83,13 @@ enum cr_status cr_link_open(const struct cr_link_options *options, struct cr_lin
 {
     struct cr_link *link;
     CR_TRY(cr_allocate(1, sizeof *link, &link));
-    link->socket = -1;
+    link->stream = CR_STREAM_NONE;
     link->count = cr_most(options->words, 1);
     link->shared = strncmp(options->address, "unix:", 5) == 0;
-    snprintf(link->peer, sizeof link->peer, "accelerator %s", options->address);
-    enum cr_status status = cr_socket_connect(options->address, options->patience, &link->socket);
+    // Without the key of a tls: address.
+    snprintf(link->peer, sizeof link->peer, "accelerator %.*s", (int)strcspn(options->address, "#"),
+             options->address);
+    enum cr_status status = cr_stream_connect(options->address, options->patience, &link->stream);
     if (status != CR_OK) status = cr_fail_within(status, "accelerator");
     if (status == CR_OK && !link->shared)
         status = cr_allocate(link->count, sizeof *link->words, &link->words);
@@ -106,7 +108,8 @@ void cr_link_close(struct cr_link *link)
         munmap(link->words, link->count * sizeof *link->words);
     else
         free(link->words);
-    cr_socket_close(&link->socket);
+    cr_stream_release(&link->stream);
+    cr_socket_close(&link->stream.socket);
     free(link);
 }
 
@@ -128,8 +131,8 @@ enum cr_status cr_link_send(struct cr_link *link, const struct cr_wire_product *
     CR_TRY(check_room(link, words));
     cr_wire_put_product(product, bytes);
     CR_TRY(send_head(link, CR_WIRE_PRODUCT, sizeof bytes + size));
-    CR_TRY(cr_socket_send(link->socket, bytes, sizeof bytes, link->peer));
-    return cr_socket_send(link->socket, link->words, size, link->peer);
+    CR_TRY(cr_stream_send(&link->stream, bytes, sizeof bytes, link->peer));
+    return cr_stream_send(&link->stream, link->words, size, link->peer);
 }
 
 enum cr_status cr_link_ask_front(struct cr_link *link, const struct cr_wire_front *front,
@@ -140,9 +143,9 @@ enum cr_status cr_link_ask_front(struct cr_link *link, const struct cr_wire_fron
     if (!link->shared) return cr_fail(CR_INTERNAL, "%s: a front without shared memory", link->peer);
     cr_wire_put_front(front, bytes);
     CR_TRY(send_head(link, CR_WIRE_FRONT, sizeof bytes + rows + sequences));
-    CR_TRY(cr_socket_send(link->socket, bytes, sizeof bytes, link->peer));
-    CR_TRY(cr_socket_send(link->socket, tokens, rows, link->peer));
-    return cr_socket_send(link->socket, lengths, sequences, link->peer);
+    CR_TRY(cr_stream_send(&link->stream, bytes, sizeof bytes, link->peer));
+    CR_TRY(cr_stream_send(&link->stream, tokens, rows, link->peer));
+    return cr_stream_send(&link->stream, lengths, sequences, link->peer);
 }
 
 enum cr_status cr_link_receive(struct cr_link *link, size_t words)
@@ -150,7 +153,7 @@ enum cr_status cr_link_receive(struct cr_link *link, size_t words)
     size_t size = link->shared ? 0 : words * sizeof *link->words;
     CR_TRY(check_room(link, words));
     CR_TRY(receive_answer(link, CR_WIRE_RESULT, size));
-    return cr_socket_receive(link->socket, link->words, size, link->peer);
+    return cr_stream_receive(&link->stream, link->words, size, link->peer);
 }
 
 const char *cr_link_peer(const struct cr_link *link)

@@ -8,7 +8,7 @@
 struct cr_link;
 
 struct cr_link_options {
-    const char *address; // "unix:PATH", with shared memory, or host:port
+    const char *address; // "unix:PATH", with shared memory, or another of crypto/stream.h
     unsigned digits;     // 4 or 3
     size_t words;        // of the largest question or answer
     double patience;     // seconds without a sign of life

@@ -8,7 +8,7 @@
 #include "model/model.h"
 
 struct cr_slicing_options {
-    const char *accelerator; // "unix:PATH", or host:port
+    const char *accelerator; // as of crypto/stream.h
     unsigned digits;         // of a word: 4, or 3 for less work and some 1% error
     size_t rows;             // of a walk, at most
     struct cr_lanes *lanes; // that walk, each with a connection of its own, and pass on while the accelerator

@@ -1,5 +1,7 @@
 #include "tuning/config.h"
 
+#include "crypto/stream.h"
+
 #include <math.h>
 
 // True for a finite number in [least, most).
@@ -62,6 +64,11 @@ static enum cr_status check_slicing(const struct cr_tuning_config *config)
     }
     if (config->method == CR_METHOD_FULL)
         return cr_fail(CR_INVALID, "slicing.pads: not with method: full, which changes the frozen matrices");
+    for (size_t i = 0; i < slicing->accelerators.count; i++) {
+        bool tls;
+        enum cr_status status = cr_stream_is_tls(slicing->accelerators.items[i], &tls);
+        if (status != CR_OK) return cr_fail_within(status, "slicing.accelerators");
+    }
     // A server trains nothing, and asks none.
     if (config->data.train && slicing->accelerators.count != 1)
         return cr_fail(CR_INVALID, "slicing.accelerators: %zu where slicing.pads: enclave takes one address",

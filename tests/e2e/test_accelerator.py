@@ -300,6 +300,9 @@ class Accelerator(unittest.TestCase):
                 (["--model", model], 2, "--listen ADDRESS is missing"),
                 (["--model", model, "--listen", "7423"], 2, '"7423" is no address: unix:PATH or host:port is wanted'),
                 (["--model", "/nowhere", "--listen", self.path], 3, "/nowhere"),
+                (["--model", model, "--listen", "tls:127.0.0.1:0"], 2, "--identity DIR is missing, for tls:"),
+                (["--model", model, "--listen", self.path, "--identity", "/tmp"], 2, "--identity: only with --listen tls:"),
+                (["--model", model, "--listen", "tls:127.0.0.1:0", "--identity", "/proc/1/nowhere"], 3, "/proc/1/nowhere"),
                 (["--model", model, "--listen", "unix:/nowhere/a"], 3, "unix:/nowhere/a: cannot be listened at"),
                 (["--model", model, "--listen", self.path, "--threads", "-1"], 2, "--threads")):
             ended = subprocess.run([PROGRAM, *arguments], capture_output=True, text=True)

@@ -75,7 +75,7 @@ def memory_of(pid):
     with open("/proc/%d/maps" % pid) as maps, open("/proc/%d/mem" % pid, "rb", 0) as memory:
         for line in maps:
             begin, end, flags = re.match(r"([0-9a-f]+)-([0-9a-f]+) (....)", line).groups()
-            if flags[0] == "r" and "[v" not in line:
+            if flags[0] == "r" and "[v" not in line and "/secretmem" not in line:  # which nobody else can read
                 memory.seek(int(begin, 16))
                 parts.append(memory.read(int(end, 16) - int(begin, 16)))
     return b"".join(parts)
@@ -83,15 +83,19 @@ def memory_of(pid):
 
 class Slicing(unittest.TestCase):
     @classmethod
+    def hire(cls, address, *more):
+        """An accelerator, and the address that it prints."""
+        hired = subprocess.Popen([ACCELERATOR, "--model", DEMO, "--listen", address, "--threads", "1", *more],
+                                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        cls.addClassCleanup(hired.communicate)
+        cls.addClassCleanup(hired.terminate)
+        return hired, re.search(r"listening on (.*)\n", hired.stdout.readline())[1]
+
+    @classmethod
     def setUpClass(cls):
         cls.folder = tempfile.mkdtemp(prefix="carrel-slicing-")
         cls.addClassCleanup(shutil.rmtree, cls.folder)
-        cls.honest = "unix:" + os.path.join(cls.folder, "honest.sock")
-        cls.accelerator = subprocess.Popen([ACCELERATOR, "--model", DEMO, "--listen", cls.honest, "--threads", "1"],
-                                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        cls.addClassCleanup(cls.accelerator.communicate)
-        cls.addClassCleanup(cls.accelerator.terminate)
-        assert "listening" in cls.accelerator.stdout.readline()
+        cls.accelerator, cls.honest = cls.hire("unix:" + os.path.join(cls.folder, "honest.sock"))
         words = "after lunch the doctor wrote to her sister about rain".split()
         cls.rows = rows = os.path.join(cls.folder, "rows.jsonl")
         with open(rows, "w") as file:
@@ -149,6 +153,27 @@ class Slicing(unittest.TestCase):
         # What was kept before is right: an honest accelerator takes the last of them to the same result.
         _, events = self.tune(self.hostile())
         self.assertEqual(self.read(RESULT), whole)
+
+    def test_over_tls_the_result_is_the_same(self):
+        identity = os.path.join(self.place, "identity")
+        _, address = self.hire("tls:127.0.0.1:0", "--identity", identity)
+        self.assertRegex(address, r"\Atls:127\.0\.0\.1:\d+#[0-9a-f]{64}\Z")
+        self.tune(self.honest)
+        plain = self.read(RESULT)
+        shutil.rmtree(self.output)
+        self.tune(address)
+        self.assertEqual(self.read(RESULT), plain)
+        # Another key, a listener without TLS, and TLS that is not asked for.
+        last = "1" if address[-1] == "0" else "0"
+        error, _ = self.tune(address[:-1] + last, "--restart", code=4)
+        self.assertIn("%s: it has another key than its address names" % address.split("#")[0], error)
+        _, without = self.hire("127.0.0.1:0")
+        error, _ = self.tune("tls:%s#%s" % (without, address.split("#")[1]), "--restart", code=4)
+        self.assertIn("tls:%s: TLS: " % without, error)
+        error, _ = self.tune(address.split("#")[0][4:], "--restart", code=4)
+        self.assertIn("accelerator", error)
+        error, _ = self.tune(address[:-1], "--restart", code=2)
+        self.assertIn("tls:HOST:PORT#KEY is wanted", error)
 
     def test_what_layers_keep_may_lie_outside(self):
         self.tune(self.honest)

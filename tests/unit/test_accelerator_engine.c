@@ -97,7 +97,8 @@ static void *serve(void *argument)
     struct server *server = argument;
     int socket;
     if (cr_socket_accept(server->listener, 30, &socket) != CR_OK) abort();
-    enum cr_status status = cr_accelerator_serve(&server->accelerator, socket, "a guest");
+    enum cr_status status =
+        cr_accelerator_serve(&server->accelerator, &(struct cr_stream){.socket = socket}, "a guest");
     cr_socket_close(&socket);
     return status == CR_OK ? argument : NULL;
 }

@@ -129,7 +129,8 @@ static enum cr_status listen_to(const struct speech *speech, size_t size, unsign
     if (gives) assert_ok(cr_socket_send_descriptor(pair[0], speech->descriptor, "session"));
     assert_ok(cr_socket_send(pair[0], speech->bytes + before, size - before, "session"));
     assert_int_equal(shutdown(pair[0], SHUT_WR), 0);
-    enum cr_status status = cr_accelerator_serve(&accelerator, pair[1], "the guest");
+    enum cr_status status =
+        cr_accelerator_serve(&accelerator, &(struct cr_stream){.socket = pair[1]}, "the guest");
     close(pair[1]);
     *answered = 0;
     for (ssize_t got = 1; got > 0; *answered += (size_t)got) {

@@ -140,7 +140,7 @@ static void train_to(struct record *record, const struct cr_tuning_config *confi
 
 static void record_run(struct record *record, unsigned digits, struct cr_compute *compute)
 {
-    char data[300], path[300], address[300], state[300];
+    char data[300], path[300], address[400], state[300];
     snprintf(data, sizeof data, "%s", in_directory("d"));
     snprintf(path, sizeof path, "unix:%s", in_directory("p.sock"));
     snprintf(state, sizeof state, "%s", in_directory("state"));

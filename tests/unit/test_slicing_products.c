@@ -99,6 +99,7 @@ static void masked_products_are_those_of_the_base_in_8_bits(void **state)
     snprintf(path, sizeof path, "unix:%s", in_directory("a.sock"));
     for (size_t i = 0; i < sizeof models / sizeof *models; i++) check(models[i], path, 4, 2e-5);
     check(models[0], "127.0.0.1:0", 4, 2e-5);
+    check(models[0], "tls:127.0.0.1:0", 4, 2e-5);
     check(models[0], path, 3, 5e-3);
     check("tests/golden/llama-mha-tied", path, 4, 3e-2);
 }

@@ -160,7 +160,7 @@ static void write_texts(const char *path, size_t count, uint64_t random, bool ow
 static void pads_keep_an_adapter_from_who_computes(void **state)
 {
     (void)state;
-    char own[300], theirs[300], held_out[300], path[300], address[300], *accelerators[] = {address};
+    char own[300], theirs[300], held_out[300], path[300], address[400], *accelerators[] = {address};
     snprintf(own, sizeof own, "%s", in_directory("own.jsonl"));
     snprintf(theirs, sizeof theirs, "%s", in_directory("theirs.jsonl"));
     snprintf(held_out, sizeof held_out, "%s", in_directory("held-out.jsonl"));
