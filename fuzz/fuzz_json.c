@@ -67,10 +67,31 @@ static void walk(const struct cr_json *value)
     }
 }
 
+// A member's bytes are the member again when they are read by themselves, where its key has no escape.
+static void reread(struct cr_slice text, const struct cr_json *root)
+{
+    void *position = NULL;
+    const char *key;
+    const struct cr_json *member;
+    if (cr_json_kind(root) != CR_JSON_OBJECT) return;
+    while (cr_json_next(root, &position, &key, &member)) {
+        struct cr_slice bytes;
+        struct cr_json *again = NULL;
+        if (!cr_json_member_text(text, key, &bytes)) continue;
+        check(cr_json_parse(bytes, "member", &again) == CR_OK);
+        check(cr_json_kind(again) == cr_json_kind(member) && cr_json_count(again) == cr_json_count(member));
+        cr_json_free(again);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct cr_json *root = NULL;
-    if (cr_json_parse((struct cr_slice){data, size}, "fuzz", &root) == CR_OK) walk(root);
+    struct cr_slice text = {data, size};
+    if (cr_json_parse(text, "fuzz", &root) == CR_OK) {
+        walk(root);
+        reread(text, root);
+    }
     cr_json_free(root);
     return 0;
 }

@@ -1,5 +1,6 @@
 #include "base/clock.h"
 
+#include <stddef.h>
 #include <time.h>
 
 double cr_clock_monotonic(void)
@@ -34,4 +35,72 @@ void cr_clock_format(int64_t unix_seconds, char out[CR_CLOCK_TEXT_SIZE])
     struct tm parts;
     if (!gmtime_r(&seconds, &parts) || strftime(out, CR_CLOCK_TEXT_SIZE, "%Y-%m-%dT%H:%M:%SZ", &parts) == 0)
         out[0] = 0;
+}
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+// `count` digits at *text, which moves behind them; false where there are fewer or the number is out of
+// range.
+static bool read_digits(const char **text, size_t count, int least, int most, int *out)
+{
+    int number = 0;
+    for (size_t i = 0; i < count; i++, ++*text) {
+        if (!is_digit(**text)) return false;
+        number = 10 * number + (**text - '0');
+    }
+    *out = number;
+    return number >= least && number <= most;
+}
+
+static bool read_char(const char **text, const char *one_of)
+{
+    for (; *one_of; one_of++) {
+        if (**text != *one_of) continue;
+        ++*text;
+        return true;
+    }
+    return false;
+}
+
+// "Z", or hours and minutes ahead of UTC or behind.
+static bool read_offset(const char **text, int *seconds)
+{
+    *seconds = 0;
+    if (read_char(text, "Zz")) return true;
+    int sign = **text == '-' ? -1 : 1, hours, minutes;
+    if (!read_char(text, "+-") || !read_digits(text, 2, 0, 23, &hours) || !read_char(text, ":") ||
+        !read_digits(text, 2, 0, 59, &minutes))
+        return false;
+    *seconds = sign * (hours * 3600 + minutes * 60);
+    return true;
+}
+
+bool cr_clock_parse(const char *text, int64_t *unix_seconds)
+{
+    int year, month, day, hour, minute, second, offset;
+    if (!read_digits(&text, 4, 0, 9999, &year) || !read_char(&text, "-") ||
+        !read_digits(&text, 2, 1, 12, &month) || !read_char(&text, "-") ||
+        !read_digits(&text, 2, 1, 31, &day) || !read_char(&text, "Tt ") ||
+        !read_digits(&text, 2, 0, 23, &hour) || !read_char(&text, ":") ||
+        !read_digits(&text, 2, 0, 59, &minute) || !read_char(&text, ":") ||
+        !read_digits(&text, 2, 0, 59, &second))
+        return false;
+    if (read_char(&text, ".")) {
+        if (!is_digit(*text)) return false;
+        while (is_digit(*text)) text++;
+    }
+    if (!read_offset(&text, &offset) || *text) return false;
+    struct tm parts = {.tm_year = year - 1900,
+                       .tm_mon = month - 1,
+                       .tm_mday = day,
+                       .tm_hour = hour,
+                       .tm_min = minute,
+                       .tm_sec = second};
+    int64_t seconds = (int64_t)timegm(&parts);
+    if (parts.tm_mday != day) return false; // it went over into the next month
+    *unix_seconds = seconds - offset;
+    return true;
 }

@@ -311,6 +311,60 @@ enum cr_status cr_json_get_hex(const struct cr_json *object, const char *context
     return status == CR_OK ? CR_OK : cr_fail_within(status, "%s: \"%s\"", context, key);
 }
 
+static size_t skip_space(struct cr_slice text, size_t at)
+{
+    while (at < text.size && memchr(" \t\r\n", text.data[at], 4)) at++;
+    return at;
+}
+
+// Behind the string that begins at `at`.
+static size_t skip_string(struct cr_slice text, size_t at)
+{
+    for (at++; at < text.size && text.data[at] != '"'; at++)
+        if (text.data[at] == '\\') at++;
+    return cr_least(at + 1, text.size);
+}
+
+// Behind the value that begins at `at`: at the comma or bracket that ends it, or white space before that.
+static size_t skip_value(struct cr_slice text, size_t at)
+{
+    size_t depth = 0;
+    while (at < text.size) {
+        unsigned char c = text.data[at];
+        if (c == '"') {
+            at = skip_string(text, at);
+            if (depth == 0) return at;
+            continue;
+        }
+        if (depth == 0 && memchr(",]} \t\r\n", c, 7)) return at;
+        if (c == '[' || c == '{') depth++;
+        at++;
+        if ((c == ']' || c == '}') && --depth == 0) return at;
+    }
+    return at;
+}
+
+bool cr_json_member_text(struct cr_slice text, const char *key, struct cr_slice *out)
+{
+    struct cr_slice wanted = cr_slice_of_string(key);
+    size_t at = skip_space(text, 0);
+    if (at >= text.size || text.data[at] != '{') return false;
+    at = skip_space(text, at + 1);
+    while (at < text.size && text.data[at] == '"') {
+        size_t key_end = skip_string(text, at);
+        struct cr_slice name = {text.data + at + 1, key_end - at - 2};
+        size_t start = skip_space(text, skip_space(text, key_end) + 1); // behind the colon
+        size_t end = skip_value(text, start);
+        if (end >= text.size) return false;
+        if (cr_slice_equal(name, wanted)) {
+            *out = (struct cr_slice){text.data + start, end - start};
+            return true;
+        }
+        at = skip_space(text, skip_space(text, end) + 1); // behind the comma
+    }
+    return false;
+}
+
 enum cr_status cr_json_append_hex(struct cr_buffer *out, const char *key, struct cr_slice bytes)
 {
     CR_FREE char *hex = NULL;

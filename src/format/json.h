@@ -60,6 +60,11 @@ enum cr_status cr_json_get_string(const struct cr_json *object, const char *cont
 enum cr_status cr_json_get_hex(const struct cr_json *object, const char *context, const char *key,
                                unsigned char *out, size_t size);
 
+// The bytes of a member of the text's outermost object, as they are written there (signatures cover bytes,
+// not values). `text` must have been parsed as JSON. False where it is no object or has no such member; a key
+// with escapes in it is not found.
+bool cr_json_member_text(struct cr_slice text, const char *key, struct cr_slice *out);
+
 // Writing: appends `text` as a JSON string with its quotes, or a double so that it reads back the same.
 enum cr_status cr_json_append_string(struct cr_buffer *out, struct cr_slice text);
 enum cr_status cr_json_append_number(struct cr_buffer *out, double number);

@@ -186,6 +186,47 @@ static void time_is_written_as_rfc3339(void **state)
     assert_string_equal(text, "2023-11-14T22:13:20Z");
 }
 
+static void time_is_read_as_rfc3339(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t seconds;
+    } good[] = {
+        {"2023-11-14T22:13:20Z", 1700000000},
+        {"2023-11-14t22:13:20z", 1700000000},
+        {"2023-11-14 22:13:20.999Z", 1700000000},
+        {"2023-11-15T00:13:20+02:00", 1700000000},
+        {"2023-11-14T16:43:20-05:30", 1700000000},
+        {"1970-01-01T00:00:00Z", 0},
+        {"1969-12-31T23:59:59Z", -1},
+        {"2024-02-29T00:00:00Z", 1709164800},
+        {"9999-12-31T23:59:59Z", 253402300799},
+    };
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        int64_t seconds = 5;
+        assert_true(cr_clock_parse(good[i].text, &seconds));
+        assert_int_equal(seconds, good[i].seconds);
+    }
+    static const char *const bad[] = {"",
+                                      "2023-11-14",
+                                      "2023-11-14T22:13:20",
+                                      "2023-11-14T22:13Z",
+                                      "2023-02-29T00:00:00Z",
+                                      "2023-13-01T00:00:00Z",
+                                      "2023-11-14T24:00:00Z",
+                                      "2023-11-14T22:13:20Z ",
+                                      "2023-11-14T22:13:20.Z",
+                                      "2023-11-14T22:13:20+2:00",
+                                      "23-11-14T22:13:20Z",
+                                      "1700000000"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        int64_t seconds = 5;
+        assert_false(cr_clock_parse(bad[i], &seconds));
+        assert_int_equal(seconds, 5);
+    }
+}
+
 struct flag_values {
     bool json;
     const char *model;
@@ -333,6 +374,7 @@ int main(void)
         cmocka_unit_test(files_are_whole_or_absent),
         cmocka_unit_test(pool_runs_every_item_once),
         cmocka_unit_test(time_is_written_as_rfc3339),
+        cmocka_unit_test(time_is_read_as_rfc3339),
         cmocka_unit_test(flags_are_read_strictly),
         cmocka_unit_test(words_are_laid_out_in_lines),
         cmocka_unit_test(words_are_parsed_whole),

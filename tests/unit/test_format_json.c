@@ -245,6 +245,29 @@ static void writing_reads_back(void **state)
     assert_string_equal(cr_buffer_text(&out), "0.1");
 }
 
+static void text_of_members_is_as_it_was_written(void **state)
+{
+    (void)state;
+    static const char text[] =
+        " { \"a\" : [1, {\"b\": \"]}\\\"\"}] ,\"b\":\"x\\\\\", \"c\\u0064\": 1, \"e\":-1.5e3\n, "
+        "\"f\":{ }, \"g\": null}";
+    static const struct {
+        const char *key, *value;
+    } members[] = {
+        {"a", "[1, {\"b\": \"]}\\\"\"}]"}, {"b", "\"x\\\\\""}, {"e", "-1.5e3"}, {"f", "{ }"}, {"g", "null"}};
+    struct cr_slice bytes = cr_slice_of_string(text), found;
+    JSON root = NULL;
+    assert_ok(cr_json_parse(bytes, "text", &root));
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
+        assert_true(cr_json_member_text(bytes, members[i].key, &found));
+        assert_true(cr_slice_equal(found, cr_slice_of_string(members[i].value)));
+    }
+    assert_false(cr_json_member_text(bytes, "cd", &found)); // it is written with an escape
+    assert_false(cr_json_member_text(bytes, "x", &found));
+    assert_false(cr_json_member_text(cr_slice_of_string("[1]"), "x", &found));
+    assert_false(cr_json_member_text(cr_slice_of_string("{}"), "x", &found));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -255,6 +278,7 @@ int main(void)
         cmocka_unit_test(depth_is_bounded),
         cmocka_unit_test(members_of_a_wanted_type),
         cmocka_unit_test(files_are_bounded),
+        cmocka_unit_test(text_of_members_is_as_it_was_written),
         cmocka_unit_test(writing_reads_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,15 @@
+// Signatures by other people's keys, as evidence carries them: ECDSA on NIST's curves.
+#ifndef CARREL_CRYPTO_SIGNATURE_H
+#define CARREL_CRYPTO_SIGNATURE_H
+
+#include "base/bytes.h"
+
+enum cr_curve { CR_P256, CR_P384 };
+
+// A signature over `message`: P-256 goes with SHA-256, P-384 with SHA-384. The key is a point x ‖ y and the
+// signature r ‖ s, each number big-endian and of the curve's width (32 or 48 bytes). CR_DENIED where it does
+// not verify, whatever the reason; a point that is not on the curve and numbers out of range among them.
+enum cr_status cr_ecdsa_verify(enum cr_curve curve, struct cr_slice point, struct cr_slice message,
+                               struct cr_slice signature);
+
+#endif

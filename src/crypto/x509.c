@@ -1,0 +1,212 @@
+#include "crypto/x509.h"
+#include "crypto/ecdsa.h"
+#include "crypto/openssl.h"
+#include "crypto/pool.h"
+
+#include <limits.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { MOST = 4096 }; // certificates, and CRLs, of a pool
+
+enum cr_status cr_x509_pool_new(struct cr_x509_pool **out)
+{
+    struct cr_x509_pool *pool;
+    CR_TRY(cr_allocate(1, sizeof *pool, &pool));
+    pool->certificates = sk_X509_new_null();
+    pool->lists = sk_X509_CRL_new_null();
+    if (!pool->certificates || !pool->lists) {
+        cr_x509_pool_free(pool);
+        return cr_fail(CR_NO_MEMORY, "out of memory for certificates");
+    }
+    *out = pool;
+    return CR_OK;
+}
+
+void cr_x509_pool_free(struct cr_x509_pool *pool)
+{
+    if (!pool) return;
+    sk_X509_pop_free(pool->certificates, X509_free);
+    sk_X509_CRL_pop_free(pool->lists, X509_CRL_free);
+    free(pool);
+}
+
+void cr_x509_pool_release(struct cr_x509_pool **pool)
+{
+    cr_x509_pool_free(*pool);
+    *pool = NULL;
+}
+
+// Both take the object over, whatever comes of it.
+static enum cr_status keep_certificate(struct cr_x509_pool *pool, X509 *certificate)
+{
+    for (int i = 0; i < sk_X509_num(pool->certificates); i++) {
+        if (X509_cmp(sk_X509_value(pool->certificates, i), certificate) == 0) {
+            X509_free(certificate);
+            return CR_OK;
+        }
+    }
+    if (sk_X509_num(pool->certificates) < MOST && sk_X509_push(pool->certificates, certificate) > 0)
+        return CR_OK;
+    X509_free(certificate);
+    return cr_fail(CR_INVALID, "more than %d certificates", MOST);
+}
+
+static enum cr_status keep_list(struct cr_x509_pool *pool, X509_CRL *list)
+{
+    for (int i = 0; i < sk_X509_CRL_num(pool->lists); i++) {
+        if (X509_CRL_match(sk_X509_CRL_value(pool->lists, i), list) == 0) {
+            X509_CRL_free(list);
+            return CR_OK;
+        }
+    }
+    if (sk_X509_CRL_num(pool->lists) < MOST && sk_X509_CRL_push(pool->lists, list) > 0) return CR_OK;
+    X509_CRL_free(list);
+    return cr_fail(CR_INVALID, "more than %d revocation lists", MOST);
+}
+
+// One DER certificate or CRL, whichever it is.
+static enum cr_status add_der(struct cr_x509_pool *pool, struct cr_slice der, size_t *found)
+{
+    if (der.size == 0 || der.size > LONG_MAX || der.data[0] != (V_ASN1_SEQUENCE | V_ASN1_CONSTRUCTED))
+        return CR_OK;
+    const unsigned char *end = der.data + der.size, *at = der.data;
+    X509 *certificate = d2i_X509(NULL, &at, (long)der.size);
+    if (certificate && at == end) {
+        CR_TRY(keep_certificate(pool, certificate));
+        ++*found;
+        return CR_OK;
+    }
+    X509_free(certificate);
+    at = der.data;
+    X509_CRL *list = d2i_X509_CRL(NULL, &at, (long)der.size);
+    ERR_clear_error();
+    if (list && at == end) {
+        CR_TRY(keep_list(pool, list));
+        ++*found;
+        return CR_OK;
+    }
+    X509_CRL_free(list);
+    return CR_OK;
+}
+
+static enum cr_status add_block(struct cr_x509_pool *pool, const char *name, struct cr_slice der,
+                                size_t *found)
+{
+    if (strcmp(name, PEM_STRING_X509) != 0 && strcmp(name, PEM_STRING_X509_OLD) != 0 &&
+        strcmp(name, PEM_STRING_X509_CRL) != 0)
+        return CR_OK; // a key, perhaps, which is none of our business
+    return add_der(pool, der, found);
+}
+
+static enum cr_status add_pem(struct cr_x509_pool *pool, struct cr_slice text, size_t *found)
+{
+    if (text.size > INT_MAX) return cr_fail(CR_INVALID, "%zu bytes are too many for PEM", text.size);
+    BIO *bio = BIO_new_mem_buf(text.data, (int)text.size);
+    if (!bio) return cr_fail(CR_NO_MEMORY, "out of memory for PEM");
+    enum cr_status status = CR_OK;
+    while (status == CR_OK) {
+        char *name = NULL, *header = NULL;
+        unsigned char *der = NULL;
+        long size = 0;
+        if (PEM_read_bio(bio, &name, &header, &der, &size) != 1) {
+            ERR_clear_error();
+            break;
+        }
+        status = add_block(pool, name, (struct cr_slice){der, (size_t)size}, found);
+        OPENSSL_free(name);
+        OPENSSL_free(header);
+        OPENSSL_free(der);
+    }
+    BIO_free(bio);
+    return status;
+}
+
+enum cr_status cr_x509_pool_add(struct cr_x509_pool *pool, struct cr_slice bytes, size_t *found)
+{
+    if (bytes.size == 0) return CR_OK;
+    if (memmem(bytes.data, bytes.size, "-----BEGIN ", 11)) return add_pem(pool, bytes, found);
+    return add_der(pool, bytes, found);
+}
+
+size_t cr_x509_pool_count(const struct cr_x509_pool *pool)
+{
+    return (size_t)sk_X509_num(pool->certificates);
+}
+
+const struct cr_x509 *cr_x509_pool_at(const struct cr_x509_pool *pool, size_t i)
+{
+    return (const struct cr_x509 *)sk_X509_value(pool->certificates, (int)i);
+}
+
+bool cr_x509_extension(const struct cr_x509 *certificate, const char *oid, struct cr_slice *out)
+{
+    ASN1_OBJECT *object = OBJ_txt2obj(oid, 1);
+    int at = object ? X509_get_ext_by_OBJ(cr_x509_of(certificate), object, -1) : -1;
+    ASN1_OBJECT_free(object);
+    if (at < 0) return false;
+    const ASN1_OCTET_STRING *content = X509_EXTENSION_get_data(X509_get_ext(cr_x509_of(certificate), at));
+    *out = (struct cr_slice){ASN1_STRING_get0_data(content), (size_t)ASN1_STRING_length(content)};
+    return true;
+}
+
+void cr_x509_common_name(const struct cr_x509 *certificate, char out[CR_X509_NAME_SIZE])
+{
+    out[0] = 0;
+    const X509_NAME *subject = X509_get_subject_name(cr_x509_of(certificate));
+    int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+    if (at < 0 || X509_NAME_get_index_by_NID(subject, NID_commonName, at) >= 0) return;
+    unsigned char *text = NULL;
+    int length = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
+    if (length > 0 && length < CR_X509_NAME_SIZE && !memchr(text, 0, (size_t)length)) {
+        memcpy(out, text, (size_t)length);
+        out[length] = 0;
+    }
+    OPENSSL_free(text);
+}
+
+bool cr_x509_time(const ASN1_TIME *time, int64_t *out)
+{
+    struct tm parts;
+    if (!time || ASN1_TIME_to_tm(time, &parts) != 1) return false;
+    *out = (int64_t)timegm(&parts);
+    return true;
+}
+
+enum cr_status cr_x509_validity(const struct cr_x509 *certificate, int64_t *begins, int64_t *ends)
+{
+    int64_t first, last;
+    if (!cr_x509_time(X509_get0_notBefore(cr_x509_of(certificate)), &first) ||
+        !cr_x509_time(X509_get0_notAfter(cr_x509_of(certificate)), &last))
+        return cr_openssl_fail(CR_INVALID, "a certificate with a malformed time");
+    *begins = first;
+    *ends = last;
+    return CR_OK;
+}
+
+enum cr_status cr_x509_key_digest(const struct cr_x509 *certificate, unsigned char out[CR_SHA256_SIZE])
+{
+    unsigned char *der = NULL;
+    int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cr_x509_of(certificate)), &der);
+    if (size <= 0) return cr_openssl_fail(CR_INVALID, "a certificate without a key");
+    enum cr_status status = cr_sha256((struct cr_slice){der, (size_t)size}, out);
+    OPENSSL_free(der);
+    return status;
+}
+
+enum cr_status cr_x509_verify(const struct cr_x509 *certificate, struct cr_slice message,
+                              struct cr_slice signature)
+{
+    EVP_PKEY *key = X509_get0_pubkey(cr_x509_of(certificate));
+    char group[32];
+    size_t length;
+    if (!key || !EVP_PKEY_is_a(key, "EC") || EVP_PKEY_get_group_name(key, group, sizeof group, &length) != 1)
+        group[0] = 0;
+    if (strcmp(group, "prime256v1") == 0) return cr_ecdsa_verify_by(key, CR_P256, message, signature);
+    if (strcmp(group, "secp384r1") == 0) return cr_ecdsa_verify_by(key, CR_P384, message, signature);
+    ERR_clear_error();
+    return cr_fail(CR_DENIED, "the certificate's key is neither of P-256 nor of P-384");
+}
