@@ -22,7 +22,7 @@ MAY_USE = {
     "federation": ["tuning", "slicing", "channel"],
     "enclave": ["federation"],
     "report": ["format", "crypto"],
-    "cli": ["federation", "report"],
+    "cli": ["federation", "report", "attestation"],
     "watch": ["report"],
 }
 

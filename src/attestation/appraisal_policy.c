@@ -1,0 +1,315 @@
+#include "attestation/appraisal_policy.h"
+#include "attestation/collateral.h"
+#include "base/file.h"
+#include "base/parse.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { POLICY_LIMIT = 1 << 20, REPORT_DATA_SIZE = 64 };
+
+#define AT(member) .offset = offsetof(struct cr_appraisal_policy, member)
+
+static const struct cr_option options[] = {
+    {.key = "allow_debug",
+     .type = CR_OPTION_BOOL,
+     AT(allow_debug),
+     .fallback = "false",
+     .help = "Let debug enclaves, debug TDs and guests with a debug policy pass, which their host can read."},
+    {.key = "allow_unknown_program",
+     .type = CR_OPTION_BOOL,
+     AT(allow_unknown_program),
+     .fallback = "false",
+     .help = "Let evidence pass although too few reference values are given to say which program it is."},
+    {.key = "allow_tcb_status",
+     .type = CR_OPTION_STRINGS,
+     AT(allow_tcb_status),
+     .fallback = "[UpToDate, SWHardeningNeeded]",
+     .help = "Which states of the platform pass, in Intel's words. `SWHardeningNeeded` is up to date; the "
+             "program itself has to be "
+             "built against what is known."},
+    {.key = "allow_missing_crl",
+     .type = CR_OPTION_BOOL,
+     AT(allow_missing_crl),
+     .fallback = "false",
+     .help = "Let keys pass of which no revocation list says anything."},
+    {.key = "allow_expired_collateral",
+     .type = CR_OPTION_BOOL,
+     AT(allow_expired_collateral),
+     .fallback = "false",
+     .help = "Let endorsements and certificates pass that have ended, or have not begun, at the time of "
+             "appraisal."},
+    {.key = "allow_revoked",
+     .type = CR_OPTION_BOOL,
+     AT(allow_revoked),
+     .fallback = "false",
+     .help = "Let keys pass that their issuer has revoked."},
+    {.key = "trusted_roots",
+     .type = CR_OPTION_STRINGS,
+     AT(trusted_roots),
+     .fallback = "[]",
+     .help = "SHA-256 of the root keys (SubjectPublicKeyInfo) to trust instead of the vendors'."},
+    {.key = "report_data",
+     .type = CR_OPTION_STRINGS,
+     AT(report_data),
+     .fallback = "[]",
+     .help = "What the evidence must be bound to, a challenge for one: up to 64 bytes, zeros behind."},
+    {.key = "sgx.mrenclave",
+     .type = CR_OPTION_STRINGS,
+     AT(sgx.mrenclave),
+     .fallback = "[]",
+     .help = "Measurements of the enclaves that are right."},
+    {.key = "sgx.mrsigner",
+     .type = CR_OPTION_STRINGS,
+     AT(sgx.mrsigner),
+     .fallback = "[]",
+     .help = "Signers whose enclaves are right; only with `sgx.isv_prod_id`."},
+    {.key = "sgx.isv_prod_id",
+     .type = CR_OPTION_SIZES,
+     AT(sgx.isv_prod_id),
+     .fallback = "[]",
+     .most = UINT16_MAX,
+     .help = "Which of the signer's products."},
+    {.key = "sgx.min_isv_svn",
+     .type = CR_OPTION_SIZE,
+     AT(sgx.min_isv_svn),
+     .fallback = "0",
+     .most = UINT16_MAX,
+     .help = "The least security version of the enclave."},
+    {.key = "tdx.mrtd",
+     .type = CR_OPTION_STRINGS,
+     AT(tdx.mrtd),
+     .fallback = "[]",
+     .help = "Measurements of the TD as it was built: its firmware."},
+    {.key = "tdx.rtmr0",
+     .type = CR_OPTION_STRINGS,
+     AT(tdx.rtmr[0]),
+     .fallback = "[]",
+     .help = "Measurements of the firmware's configuration."},
+    {.key = "tdx.rtmr1",
+     .type = CR_OPTION_STRINGS,
+     AT(tdx.rtmr[1]),
+     .fallback = "[]",
+     .help = "Measurements of boot loader and kernel."},
+    {.key = "tdx.rtmr2",
+     .type = CR_OPTION_STRINGS,
+     AT(tdx.rtmr[2]),
+     .fallback = "[]",
+     .help = "Measurements of the kernel's command line and initial file system. With these, `tdx.mrtd`, "
+             "`tdx.rtmr0` and "
+             "`tdx.rtmr1` a TD is known."},
+    {.key = "tdx.rtmr3",
+     .type = CR_OPTION_STRINGS,
+     AT(tdx.rtmr[3]),
+     .fallback = "[]",
+     .help = "Measurements of what runs in it."},
+    {.key = "tdx.mrconfigid",
+     .type = CR_OPTION_STRINGS,
+     AT(tdx.mrconfigid),
+     .fallback = "[]",
+     .help = "Configurations of the TD that its owner chose."},
+    {.key = "tdx.mrowner",
+     .type = CR_OPTION_STRINGS,
+     AT(tdx.mrowner),
+     .fallback = "[]",
+     .help = "Owners of the TD."},
+    {.key = "tdx.mrownerconfig",
+     .type = CR_OPTION_STRINGS,
+     AT(tdx.mrownerconfig),
+     .fallback = "[]",
+     .help = "Configurations of the TD that its owner chose after it was built."},
+};
+
+const struct cr_option_table cr_appraisal_policy_table = {
+    .options = options,
+    .count = sizeof options / sizeof *options,
+    .struct_size = sizeof(struct cr_appraisal_policy),
+};
+
+// Lists of hexadecimal text, and how many bytes each must have.
+static const struct {
+    const char *key;
+    size_t offset, size;
+} values[] = {
+    {"trusted_roots", offsetof(struct cr_appraisal_policy, trusted_roots), CR_SHA256_SIZE},
+    {"sgx.mrenclave", offsetof(struct cr_appraisal_policy, sgx.mrenclave), 32},
+    {"sgx.mrsigner", offsetof(struct cr_appraisal_policy, sgx.mrsigner), 32},
+    {"tdx.mrtd", offsetof(struct cr_appraisal_policy, tdx.mrtd), 48},
+    {"tdx.rtmr0", offsetof(struct cr_appraisal_policy, tdx.rtmr[0]), 48},
+    {"tdx.rtmr1", offsetof(struct cr_appraisal_policy, tdx.rtmr[1]), 48},
+    {"tdx.rtmr2", offsetof(struct cr_appraisal_policy, tdx.rtmr[2]), 48},
+    {"tdx.rtmr3", offsetof(struct cr_appraisal_policy, tdx.rtmr[3]), 48},
+    {"tdx.mrconfigid", offsetof(struct cr_appraisal_policy, tdx.mrconfigid), 48},
+    {"tdx.mrowner", offsetof(struct cr_appraisal_policy, tdx.mrowner), 48},
+    {"tdx.mrownerconfig", offsetof(struct cr_appraisal_policy, tdx.mrownerconfig), 48},
+};
+
+static enum cr_status check_values(const struct cr_appraisal_policy *policy, const char *name)
+{
+    unsigned char bytes[REPORT_DATA_SIZE];
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        const struct cr_string_list *list =
+            (const struct cr_string_list *)((const char *)policy + values[i].offset);
+        for (size_t k = 0; k < list->count; k++)
+            if (cr_hex_decode(list->items[k], bytes, values[i].size) != CR_OK)
+                return cr_fail(CR_INVALID, "%s: %s: \"%s\" is not %zu bytes in hexadecimal", name,
+                               values[i].key, list->items[k], values[i].size);
+    }
+    for (size_t k = 0; k < policy->report_data.count; k++) {
+        size_t size = strlen(policy->report_data.items[k]) / 2;
+        if (size == 0 || size > sizeof bytes ||
+            cr_hex_decode(policy->report_data.items[k], bytes, size) != CR_OK)
+            return cr_fail(CR_INVALID, "%s: report_data: \"%s\" is not 1 to %d bytes in hexadecimal", name,
+                           policy->report_data.items[k], REPORT_DATA_SIZE);
+    }
+    return CR_OK;
+}
+
+static enum cr_status check_statuses(const struct cr_appraisal_policy *policy, const char *name)
+{
+    const char *names[CR_TCB_STATUSES];
+    for (size_t i = 0; i < CR_TCB_STATUSES; i++) names[i] = cr_tcb_status_name((enum cr_tcb_status)i);
+    for (size_t k = 0; k < policy->allow_tcb_status.count; k++) {
+        const char *given = policy->allow_tcb_status.items[k];
+        bool known = false;
+        for (size_t i = 0; i < CR_TCB_STATUSES; i++) known = known || strcmp(names[i], given) == 0;
+        if (known) continue;
+        const char *nearest = cr_nearest_name(given, names, CR_TCB_STATUSES);
+        return cr_fail(CR_INVALID, "%s: allow_tcb_status: \"%s\" is no state of a TCB%s%s%s", name, given,
+                       nearest ? " (did you mean " : "", nearest ? nearest : "", nearest ? "?)" : "");
+    }
+    return CR_OK;
+}
+
+static enum cr_status check(const struct cr_appraisal_policy *policy, const char *name)
+{
+    CR_TRY(check_values(policy, name));
+    CR_TRY(check_statuses(policy, name));
+    if (policy->sgx.mrsigner.count > 0 && policy->sgx.isv_prod_id.count == 0 &&
+        policy->sgx.mrenclave.count == 0)
+        return cr_fail(CR_INVALID,
+                       "%s: sgx.mrsigner: needs sgx.isv_prod_id, since a signer signs many programs", name);
+    return CR_OK;
+}
+
+enum cr_status cr_appraisal_policy_parse(struct cr_slice yaml, const char *name,
+                                         struct cr_appraisal_policy *out)
+{
+    struct cr_appraisal_policy policy;
+    CR_TRY(cr_options_parse(&cr_appraisal_policy_table, yaml, name, &policy, NULL));
+    enum cr_status status = check(&policy, name);
+    if (status == CR_OK)
+        *out = policy;
+    else
+        cr_appraisal_policy_release(&policy);
+    return status;
+}
+
+enum cr_status cr_appraisal_policy_default(struct cr_appraisal_policy *out)
+{
+    return cr_appraisal_policy_parse(cr_slice_of_string("{}"), "the default policy", out);
+}
+
+enum cr_status cr_appraisal_policy_read(const char *path, struct cr_appraisal_policy *out)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer yaml = {0};
+    CR_TRY(cr_file_read(path, POLICY_LIMIT, &yaml));
+    return cr_appraisal_policy_parse(cr_buffer_slice(&yaml), path, out);
+}
+
+void cr_appraisal_policy_release(struct cr_appraisal_policy *policy)
+{
+    cr_options_release(&cr_appraisal_policy_table, policy);
+}
+
+enum cr_status cr_appraisal_policy_roots(const struct cr_appraisal_policy *policy,
+                                         const unsigned char (*usual)[CR_SHA256_SIZE], size_t count,
+                                         unsigned char (**roots)[CR_SHA256_SIZE], size_t *total)
+{
+    const struct cr_string_list *named = &policy->trusted_roots;
+    size_t wanted = named->count > 0 ? named->count : count;
+    CR_FREE unsigned char(*list)[CR_SHA256_SIZE] = NULL;
+    CR_TRY(cr_allocate(wanted, CR_SHA256_SIZE, &list));
+    for (size_t i = 0; i < wanted; i++) {
+        if (named->count > 0)
+            CR_TRY(cr_hex_decode(named->items[i], list[i], CR_SHA256_SIZE));
+        else
+            memcpy(list[i], usual[i], CR_SHA256_SIZE);
+    }
+    *roots = list;
+    *total = wanted;
+    list = NULL;
+    return CR_OK;
+}
+
+bool cr_appraisal_policy_allows_status(const struct cr_appraisal_policy *policy, const char *tcb_status)
+{
+    for (size_t i = 0; i < policy->allow_tcb_status.count; i++)
+        if (strcmp(policy->allow_tcb_status.items[i], tcb_status) == 0) return true;
+    return false;
+}
+
+static enum cr_status refuse_value(struct cr_appraisal *appraisal, const char *check_name,
+                                   struct cr_slice value)
+{
+    CR_FREE char *hex = NULL;
+    CR_TRY(cr_allocate(2 * value.size + 1, 1, &hex));
+    cr_hex_encode(value, hex);
+    return cr_found_wrong(appraisal, check_name, NULL, false, "%s is not among the policy's values of %s",
+                          hex, check_name);
+}
+
+enum cr_status cr_appraisal_policy_compare(struct cr_appraisal *appraisal, const char *check_name,
+                                           const struct cr_string_list *list, struct cr_slice value)
+{
+    if (list->count == 0) return CR_OK;
+    for (size_t i = 0; i < list->count; i++) {
+        unsigned char wanted[REPORT_DATA_SIZE];
+        CR_TRY(cr_hex_decode(list->items[i], wanted, value.size));
+        if (memcmp(wanted, value.data, value.size) == 0) return cr_found_passed(appraisal, check_name);
+    }
+    return refuse_value(appraisal, check_name, value);
+}
+
+enum cr_status cr_appraisal_policy_compare_number(struct cr_appraisal *appraisal, const char *check_name,
+                                                  const struct cr_size_list *list, size_t value)
+{
+    if (list->count == 0) return CR_OK;
+    for (size_t i = 0; i < list->count; i++)
+        if (list->items[i] == value) return cr_found_passed(appraisal, check_name);
+    return cr_found_wrong(appraisal, check_name, NULL, false, "%zu is not among the policy's values of %s",
+                          value, check_name);
+}
+
+enum cr_status cr_appraisal_policy_compare_least(struct cr_appraisal *appraisal, const char *check_name,
+                                                 size_t least, size_t value)
+{
+    if (least == 0) return CR_OK;
+    if (value >= least) return cr_found_passed(appraisal, check_name);
+    return cr_found_wrong(appraisal, check_name, NULL, false, "%zu is below the policy's %zu", value, least);
+}
+
+enum cr_status cr_appraisal_policy_program_unknown(struct cr_appraisal *appraisal,
+                                                   const struct cr_appraisal_policy *policy,
+                                                   const char *wanted)
+{
+    return cr_found_unknown(
+        appraisal, "program", "allow_unknown_program", policy->allow_unknown_program,
+        "nothing says that this is the right program: the policy has too few reference values (%s)", wanted);
+}
+
+enum cr_status cr_appraisal_policy_compare_report_data(struct cr_appraisal *appraisal,
+                                                       const struct cr_appraisal_policy *policy,
+                                                       struct cr_slice report_data)
+{
+    const struct cr_string_list *list = &policy->report_data;
+    if (list->count == 0) return CR_OK;
+    bool found = false;
+    for (size_t i = 0; i < list->count && !found; i++) {
+        unsigned char wanted[REPORT_DATA_SIZE] = {0};
+        CR_TRY(cr_hex_decode(list->items[i], wanted, strlen(list->items[i]) / 2));
+        found = memcmp(wanted, report_data.data, sizeof wanted) == 0;
+    }
+    return found ? cr_found_passed(appraisal, "report_data")
+                 : refuse_value(appraisal, "report_data", report_data);
+}

@@ -1,0 +1,23 @@
+// DER, one element at a time, for the extensions that vendors put into certificates.
+#ifndef CARREL_ATTESTATION_DER_H
+#define CARREL_ATTESTATION_DER_H
+
+#include "base/bytes.h"
+
+enum {
+    CR_DER_INTEGER = 0x02,
+    CR_DER_OCTETS = 0x04,
+    CR_DER_OID = 0x06,
+    CR_DER_ENUMERATED = 0x0a,
+    CR_DER_IA5 = 0x16,
+    CR_DER_SEQUENCE = 0x30,
+};
+
+// Reads the next element, which must have this tag and a length written in the shortest way; {NULL, 0} and
+// `failed` set otherwise. Tags of several bytes are not read.
+struct cr_slice cr_der_read(struct cr_cursor *cursor, uint8_t tag);
+
+// The next element must be a non-negative INTEGER or ENUMERATED below 2^32; 0 and `failed` set otherwise.
+uint32_t cr_der_read_number(struct cr_cursor *cursor, uint8_t tag);
+
+#endif

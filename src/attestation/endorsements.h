@@ -1,0 +1,41 @@
+// What vendors say of their hardware, kept as files: certificates, revocation lists, and Intel's signed JSON
+// (TCB infos and QE identities). Whoever keeps the files is not trusted: all of it is signed.
+#ifndef CARREL_ATTESTATION_ENDORSEMENTS_H
+#define CARREL_ATTESTATION_ENDORSEMENTS_H
+
+#include "crypto/x509.h"
+
+struct cr_json;
+
+enum cr_statement_kind { CR_TCB_INFO_SGX, CR_TCB_INFO_TDX, CR_QE_IDENTITY, CR_TD_QE_IDENTITY };
+
+// One signed JSON object; `body` is the object, `text` the bytes that are signed.
+struct cr_statement {
+    enum cr_statement_kind kind;
+    struct cr_buffer text;
+    struct cr_json *body;
+    unsigned char signature[64];
+    int64_t issued, next; // when it was made, and when the next one was due
+    size_t evaluation;    // tcbEvaluationDataNumber: higher knows of later findings
+};
+
+struct cr_endorsements {
+    struct cr_x509_pool *pool;
+    struct cr_statement *statements;
+    size_t count;
+};
+
+enum cr_status cr_endorsements_new(struct cr_endorsements **out);
+void cr_endorsements_free(struct cr_endorsements *endorsements);     // NULL is allowed
+void cr_endorsements_release(struct cr_endorsements **endorsements); // for CR_CLEANUP
+
+// Takes all that it knows out of the bytes: PEM, DER, either as hexadecimal or base64, Intel's answers
+// ({"tcbInfo": ..., "signature": ...}), and JSON objects that hold any of these (collateral as DCAP keeps it,
+// evidence that brings its certificates). What it does not know is passed over.
+enum cr_status cr_endorsements_add(struct cr_endorsements *endorsements, struct cr_slice bytes);
+
+// The same of all files of a directory and of those below it. Passed over: files above 1 MiB, and what begins
+// with a dot.
+enum cr_status cr_endorsements_read(struct cr_endorsements *endorsements, const char *directory);
+
+#endif

@@ -1,0 +1,128 @@
+#include "attestation/evidence.h"
+#include "attestation/encoding.h"
+#include "attestation/quote.h"
+#include "format/json.h"
+
+#include <string.h>
+
+enum {
+    DEPTH = 4,             // text within text
+    MOST_LISTED = 1 << 20, // bytes of a list of numbers
+    TEE_AT = 4,
+    TEE_TDX = 0x81,
+};
+
+static const char *const type_names[] = {[CR_EVIDENCE_SGX] = "sgx", [CR_EVIDENCE_TDX] = "tdx"};
+
+const char *cr_evidence_type_name(enum cr_evidence_type type)
+{
+    return type_names[type];
+}
+
+bool cr_evidence_type_parse(const char *name, enum cr_evidence_type *out)
+{
+    for (size_t i = 0; i < CR_EVIDENCE_TYPES; i++) {
+        if (strcmp(type_names[i], name) != 0) continue;
+        *out = (enum cr_evidence_type)i;
+        return true;
+    }
+    return false;
+}
+
+// What is looked for, and what was found.
+struct search {
+    const enum cr_evidence_type *wanted;
+    struct cr_evidence *out;
+    size_t found; // different ones
+};
+
+static bool recognize(struct cr_slice bytes, enum cr_evidence_type *type)
+{
+    if (!cr_quote_is_one(bytes)) return false;
+    *type = bytes.data[TEE_AT] == TEE_TDX ? CR_EVIDENCE_TDX : CR_EVIDENCE_SGX;
+    return true;
+}
+
+static enum cr_status take(struct search *search, struct cr_slice bytes, enum cr_evidence_type type)
+{
+    if (search->wanted && *search->wanted != type) return CR_OK;
+    if (search->found > 0 && cr_slice_equal(cr_buffer_slice(&search->out->bytes), bytes)) return CR_OK;
+    if (search->found++ > 0) return CR_OK;
+    search->out->type = type;
+    return cr_append(&search->out->bytes, bytes.data, bytes.size);
+}
+
+static enum cr_status look(struct search *search, struct cr_slice bytes, size_t depth);
+
+// A list of numbers below 256 as the bytes that they are; *is_one is false, and nothing appended, for others.
+static enum cr_status list_bytes(const struct cr_json *list, struct cr_buffer *out, bool *is_one)
+{
+    size_t count = cr_json_count(list);
+    *is_one = count > 0 && count <= MOST_LISTED;
+    for (size_t i = 0; i < count && *is_one; i++) {
+        int64_t number;
+        *is_one = cr_json_is_integer(cr_json_at(list, i), &number) && number >= 0 && number <= UINT8_MAX;
+        if (*is_one) CR_TRY(cr_append_u8(out, (uint8_t)number));
+    }
+    return CR_OK;
+}
+
+static enum cr_status look_at_value(struct search *search, const struct cr_json *value, size_t depth)
+{
+    struct cr_slice text = cr_json_string(value);
+    if (text.size > 0) return look(search, text, depth + 1);
+    if (cr_json_kind(value) == CR_JSON_ARRAY) {
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
+        bool is_one;
+        CR_TRY(list_bytes(value, &bytes, &is_one));
+        if (is_one) return look(search, cr_buffer_slice(&bytes), depth + 1);
+        for (size_t i = 0; i < cr_json_count(value); i++)
+            CR_TRY(look_at_value(search, cr_json_at(value, i), depth));
+    }
+    if (cr_json_kind(value) == CR_JSON_OBJECT) {
+        void *position = NULL;
+        const char *key;
+        const struct cr_json *member;
+        while (cr_json_next(value, &position, &key, &member)) CR_TRY(look_at_value(search, member, depth));
+    }
+    return CR_OK;
+}
+
+static enum cr_status look(struct search *search, struct cr_slice bytes, size_t depth)
+{
+    enum cr_evidence_type type;
+    if (recognize(bytes, &type)) return take(search, bytes, type);
+    if (depth > DEPTH) return CR_OK;
+    size_t at = 0;
+    while (at < bytes.size && memchr(" \t\r\n", bytes.data[at], 4)) at++;
+    if (at < bytes.size && (bytes.data[at] == '{' || bytes.data[at] == '[')) {
+        CR_CLEANUP(cr_json_release) struct cr_json *root = NULL;
+        enum cr_status status = cr_json_parse(bytes, "evidence", &root);
+        if (status == CR_OK) return look_at_value(search, root, depth);
+        if (depth == 0 || status != CR_INVALID) return status;
+        return CR_OK;
+    }
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer decoded = {0};
+    enum cr_status status = cr_encoding_decode(bytes, &decoded);
+    if (status == CR_OK) return look(search, cr_buffer_slice(&decoded), depth + 1);
+    return status == CR_INVALID ? CR_OK : status;
+}
+
+enum cr_status cr_evidence_find(struct cr_slice file, const enum cr_evidence_type *wanted,
+                                struct cr_evidence *out)
+{
+    struct cr_evidence evidence = {0};
+    struct search search = {.wanted = wanted, .out = &evidence};
+    enum cr_status status = look(&search, file, 0);
+    if (status == CR_OK && search.found == 0)
+        status = cr_fail(CR_INVALID, wanted ? "no evidence of type %s" : "no evidence that is known%s",
+                         wanted ? type_names[*wanted] : "");
+    if (status == CR_OK && search.found > 1)
+        status = cr_fail(CR_INVALID, "%zu pieces of evidence, of which one can be appraised%s", search.found,
+                         wanted ? "" : " (--type chooses a type)");
+    if (status == CR_OK)
+        *out = evidence;
+    else
+        cr_buffer_release(&evidence.bytes);
+    return status;
+}

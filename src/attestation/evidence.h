@@ -1,0 +1,22 @@
+// Evidence as files bring it: raw, as hexadecimal or base64, or within JSON.
+#ifndef CARREL_ATTESTATION_EVIDENCE_H
+#define CARREL_ATTESTATION_EVIDENCE_H
+
+#include "base/bytes.h"
+
+enum cr_evidence_type { CR_EVIDENCE_SGX, CR_EVIDENCE_TDX, CR_EVIDENCE_TYPES };
+
+const char *cr_evidence_type_name(enum cr_evidence_type type); // "sgx", "tdx"
+bool cr_evidence_type_parse(const char *name, enum cr_evidence_type *out);
+
+struct cr_evidence {
+    enum cr_evidence_type type;
+    struct cr_buffer bytes; // raw
+};
+
+// Finds the evidence in a file's bytes; of type *wanted alone where it is not NULL. In JSON it is looked for
+// in all strings and lists of bytes. CR_INVALID where there is none, or different ones. Release out->bytes.
+enum cr_status cr_evidence_find(struct cr_slice file, const enum cr_evidence_type *wanted,
+                                struct cr_evidence *out);
+
+#endif

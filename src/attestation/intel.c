@@ -1,0 +1,202 @@
+#include "attestation/intel.h"
+#include "base/clock.h"
+#include "format/json.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+// SHA-256 of the key of "Intel SGX Root CA".
+static const unsigned char intel_roots[][CR_SHA256_SIZE] = {
+    {0xa0, 0xaf, 0x03, 0x12, 0x89, 0xf5, 0xd5, 0xd4, 0x13, 0x2f, 0x91, 0x86, 0x06, 0x8a, 0x7f, 0xc1,
+     0x36, 0x28, 0x63, 0x3b, 0xa2, 0x35, 0x77, 0x74, 0x72, 0xe2, 0x9b, 0x6b, 0x6c, 0x67, 0xa4, 0x9e},
+};
+
+static const char signer_name[] = "Intel SGX TCB Signing";
+
+// Certificates by that name with a chain to the root.
+static enum cr_status find_signers(struct cr_intel *intel)
+{
+    for (size_t p = 0; p < 2; p++) {
+        const struct cr_x509_pool *pool = intel->sources.pools[p];
+        for (size_t i = 0; i < cr_x509_pool_count(pool) && intel->signer_count < CR_INTEL_SIGNERS; i++) {
+            char name[CR_X509_NAME_SIZE];
+            cr_x509_common_name(cr_x509_pool_at(pool, i), name);
+            if (strcmp(name, signer_name) != 0) continue;
+            enum cr_status status = cr_chain_find(&intel->sources, cr_x509_pool_at(pool, i),
+                                                  &intel->signers[intel->signer_count]);
+            if (status == CR_OK)
+                intel->signer_count++;
+            else if (status != CR_DENIED)
+                return status;
+        }
+    }
+    return CR_OK;
+}
+
+enum cr_status cr_intel_open(const struct cr_grounds *grounds, struct cr_slice brought, struct cr_intel *out)
+{
+    struct cr_intel intel = {.grounds = grounds};
+    size_t found = 0, root_count = 0;
+    CR_TRY(cr_x509_pool_new(&intel.brought));
+    enum cr_status status;
+    CR_TRY_GOTO(status, failed, cr_x509_pool_add(intel.brought, brought, &found));
+    CR_TRY_GOTO(status, failed,
+                cr_appraisal_policy_roots(grounds->policy, intel_roots,
+                                          sizeof intel_roots / sizeof *intel_roots, &intel.roots,
+                                          &root_count));
+    intel.sources = (struct cr_chain_sources){.pools = {intel.brought, grounds->endorsements->pool},
+                                              .roots = (const unsigned char(*)[CR_SHA256_SIZE])intel.roots,
+                                              .root_count = root_count};
+    CR_TRY_GOTO(status, failed, find_signers(&intel));
+    *out = intel;
+    return CR_OK;
+failed:
+    cr_intel_close(&intel);
+    return status;
+}
+
+void cr_intel_close(struct cr_intel *intel)
+{
+    cr_x509_pool_free(intel->brought);
+    free(intel->roots);
+    *intel = (struct cr_intel){0};
+}
+
+static bool is_good_at(const struct cr_statement *statement, int64_t time)
+{
+    return statement->issued <= time && time <= statement->next;
+}
+
+static bool is_better(const struct cr_statement *a, const struct cr_statement *b, int64_t time)
+{
+    if (is_good_at(a, time) != is_good_at(b, time)) return is_good_at(a, time);
+    return a->evaluation != b->evaluation ? a->evaluation > b->evaluation : a->issued > b->issued;
+}
+
+static const struct cr_chain *signer_of(const struct cr_intel *intel, const struct cr_statement *statement)
+{
+    struct cr_slice signature = {statement->signature, sizeof statement->signature};
+    for (size_t i = 0; i < intel->signer_count; i++)
+        if (cr_x509_verify(intel->signers[i].links[0], cr_buffer_slice(&statement->text), signature) == CR_OK)
+            return &intel->signers[i];
+    return NULL;
+}
+
+static const char *const kind_names[] = {[CR_TCB_INFO_SGX] = "TCB info for SGX",
+                                         [CR_TCB_INFO_TDX] = "TCB info for TDX",
+                                         [CR_QE_IDENTITY] = "identity of the QE",
+                                         [CR_TD_QE_IDENTITY] = "identity of the TD QE"};
+
+enum cr_status cr_intel_find(const struct cr_intel *intel, enum cr_statement_kind kind,
+                             const struct cr_pck *pck, const struct cr_statement **statement,
+                             const struct cr_chain **signer)
+{
+    const struct cr_statement *best = NULL;
+    const struct cr_chain *best_signer = NULL;
+    size_t unsigned_count = 0;
+    for (size_t i = 0; i < intel->grounds->endorsements->count; i++) {
+        const struct cr_statement *one = &intel->grounds->endorsements->statements[i];
+        if (one->kind != kind || (pck && !cr_tcb_info_is_for(one->body, pck))) continue;
+        if (best && !is_better(one, best, intel->grounds->time)) continue;
+        const struct cr_chain *its_signer = signer_of(intel, one);
+        if (its_signer) {
+            best = one;
+            best_signer = its_signer;
+        } else {
+            unsigned_count++;
+        }
+    }
+    if (best) {
+        *statement = best;
+        *signer = best_signer;
+        return CR_OK;
+    }
+    char platform[2 * CR_FMSPC_SIZE + sizeof " and FMSPC "] = "";
+    if (pck) {
+        strcpy(platform, " and FMSPC ");
+        cr_hex_encode((struct cr_slice){pck->fmspc, CR_FMSPC_SIZE}, platform + strlen(platform));
+    }
+    if (unsigned_count > 0 && intel->signer_count == 0)
+        return cr_fail(CR_DENIED,
+                       "%s%s: no \"%s\" certificate with a chain to a trusted root is among the endorsements",
+                       kind_names[kind], platform, signer_name);
+    if (unsigned_count > 0)
+        return cr_fail(CR_DENIED, "%s%s: the signature over it does not verify", kind_names[kind], platform);
+    return cr_fail(CR_DENIED, "%s%s: none is among the endorsements", kind_names[kind], platform);
+}
+
+// Intel renews a signer's certificate with the same key, so one that begins after the time is taken for an
+// earlier one; only its end counts.
+enum cr_status cr_intel_judge_time(const struct cr_intel *intel, struct cr_appraisal *appraisal,
+                                   const char *check, const struct cr_statement *statement,
+                                   const struct cr_chain *signer)
+{
+    int64_t begins, ends, time = intel->grounds->time;
+    bool allowed = intel->grounds->policy->allow_expired_collateral;
+    CR_TRY(cr_x509_validity(signer->links[0], &begins, &ends));
+    char when[CR_CLOCK_TEXT_SIZE];
+    cr_clock_format(ends, when);
+    if (time > ends)
+        return cr_found_wrong(appraisal, check, "allow_expired_collateral", allowed,
+                              "expired: its signer's certificate ended at %s", when);
+    cr_clock_format(statement->next, when);
+    if (time > statement->next)
+        return cr_found_wrong(appraisal, check, "allow_expired_collateral", allowed,
+                              "expired: a newer one was due at %s", when);
+    cr_clock_format(statement->issued, when);
+    if (time < statement->issued)
+        return cr_found_wrong(appraisal, check, "allow_expired_collateral", allowed, "issued only at %s",
+                              when);
+    return cr_found_passed(appraisal, check);
+}
+
+enum cr_status cr_intel_judge_revocation(const struct cr_intel *intel, struct cr_appraisal *appraisal,
+                                         const struct cr_chain *const *chains, size_t count)
+{
+    // The worst of all chains: a key that is revoked counts more than a list that is not there.
+    struct cr_revocation_answer worst = {.what = CR_NOT_REVOKED};
+    static const int weight[] = {
+        [CR_NOT_REVOKED] = 0, [CR_LIST_MISSING] = 1, [CR_LIST_EXPIRED] = 2, [CR_REVOKED] = 3};
+    for (size_t i = 0; i < count; i++) {
+        struct cr_revocation_answer answer;
+        CR_TRY(cr_chain_revocation(&intel->sources, chains[i], intel->grounds->time, &answer));
+        if (weight[answer.what] > weight[worst.what]) worst = answer;
+    }
+    char name[CR_X509_NAME_SIZE] = "", when[CR_CLOCK_TEXT_SIZE];
+    if (worst.link) cr_x509_common_name(worst.link, name);
+    cr_clock_format(worst.when, when);
+    const struct cr_appraisal_policy *policy = intel->grounds->policy;
+    switch (worst.what) {
+    case CR_REVOKED:
+        return cr_found_wrong(appraisal, "revocation", "allow_revoked", policy->allow_revoked,
+                              "revoked: \"%s\" by its issuer at %s", name, when);
+    case CR_LIST_EXPIRED:
+        return cr_found_wrong(
+            appraisal, "revocation", "allow_expired_collateral", policy->allow_expired_collateral,
+            "expired: the newest list of revocations that could have \"%s\" ended at %s", name, when);
+    case CR_LIST_MISSING:
+        return cr_found_unknown(appraisal, "revocation", "allow_missing_crl", policy->allow_missing_crl,
+                                "no list of revocations that could have \"%s\" is among the endorsements",
+                                name);
+    case CR_NOT_REVOKED:
+        break;
+    }
+    return cr_found_passed(appraisal, "revocation");
+}
+
+enum cr_status cr_judge_validity(struct cr_appraisal *appraisal, const char *check,
+                                 const struct cr_chain *chain, const struct cr_grounds *grounds)
+{
+    for (size_t i = 0; i < chain->count; i++) {
+        int64_t begins, ends;
+        CR_TRY(cr_x509_validity(chain->links[i], &begins, &ends));
+        if (grounds->time >= begins && grounds->time <= ends) continue;
+        char name[CR_X509_NAME_SIZE], when[CR_CLOCK_TEXT_SIZE];
+        cr_x509_common_name(chain->links[i], name);
+        cr_clock_format(grounds->time > ends ? ends : begins, when);
+        return cr_found_wrong(appraisal, check, "allow_expired_collateral",
+                              grounds->policy->allow_expired_collateral, "the certificate \"%s\" %s %s", name,
+                              grounds->time > ends ? "expired at" : "is good only from", when);
+    }
+    return cr_found_passed(appraisal, check);
+}

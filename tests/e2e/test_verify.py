@@ -1,0 +1,224 @@
+"""carrel verify: genuine evidence of others' machines, what was made of it to deceive, and the command line."""
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+BIN = sys.argv.pop(1)
+DATA = os.path.join(os.environ.get("CARREL_DATA", "../shared/data"), "attestation")
+JUNE, AUGUST, OLD = "2025-06-25T00:00:00Z", "2025-08-20T00:00:00Z", "2023-06-25T00:00:00Z"
+
+
+def verify(path, *arguments):
+    return subprocess.run([os.path.join(BIN, "carrel"), "verify", path, *arguments], capture_output=True, text=True)
+
+
+def appraise(path, time, *arguments):
+    """Exit code and answer, with all of the data's endorsements."""
+    result = verify(path, "--endorsements", DATA, "--time", time, "--json", *arguments)
+    return result.returncode, json.loads(result.stdout)
+
+
+def checks(answer, outcome):
+    return {check["check"]: check.get("reason") for check in answer["checks"] if check["outcome"] == outcome}
+
+
+class CommandLine(unittest.TestCase):
+    def fails(self, code, sentence, *arguments):
+        result = verify(*arguments)
+        self.assertEqual((result.returncode, result.stdout), (code, ""), result.stderr)
+        self.assertIn(sentence, result.stderr)
+        self.assertEqual(result.stderr.count("\n"), 1)
+
+    def test_errors(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "file")
+            with open(path, "w") as file:
+                file.write("no evidence at all")
+            self.fails(2, path + ": no evidence that is known", path)
+            self.fails(3, "nowhere", os.path.join(folder, "nowhere"))
+            self.fails(3, "nowhere", path, "--endorsements", os.path.join(folder, "nowhere"))
+            self.fails(2, "is not RFC 3339", path, "--time", "yesterday")
+            self.fails(2, "--type: \"sev\" is not known (sgx, tdx", path, "--type", "sev")
+            with open(os.path.join(folder, "policy.yaml"), "w") as file:
+                file.write("sgx: {mrenclave: [12]}\n")
+            self.fails(2, "policy.yaml: sgx.mrenclave: \"12\" is not 32 bytes", path, "--policy", file.name)
+
+    def test_what_cannot_be_read_is_refused(self):
+        """A quote's beginning, and nothing behind it."""
+        vendor = bytes.fromhex("939a7233f79c4ca9940a0db3957f0607")
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(struct.pack("<HHIHH", 4, 2, 0x81, 0, 0) + vendor + bytes(20))
+            file.flush()
+            result = verify(file.name, "--json")
+            answer = json.loads(result.stdout)
+            self.assertEqual((result.returncode, answer["verdict"], answer["signature"]), (4, "refused", "invalid"))
+            self.assertEqual(checks(answer, "refused"), {"format": "quote: it ends within its body"})
+            self.assertIn("verdict: refused", verify(file.name).stdout)
+
+
+@unittest.skipUnless(os.path.isdir(DATA), "third-party data not found at %s: set CARREL_DATA" % DATA)
+class Quotes(unittest.TestCase):
+    """SGX and TDX."""
+
+    # file, time, version, FMSPC, state of the platform, debug, verdict
+    GENUINE = [
+        ("sgx-v3/phala_sgx_quote.bin", JUNE, 3, "00a067110000", "ConfigurationAndSWHardeningNeeded", False, "refused"),
+        ("sgx-v3/automata_quotev3.hex", AUGUST, 3, "00606a000000", "SWHardeningNeeded", False, "unaffirmed"),
+        ("sgx-v3/occlum_quote_debug.bin", AUGUST, 3, "00606a000000", "OutOfDate", True, "refused"),
+        ("tdx-v4/azure_td_quote.bin", JUNE, 4, "00806f050000", "OutOfDate", False, "refused"),
+        ("tdx-v4/google_SPR_E4_quote.bin", OLD, 4, "50806f000000", "Unrecognized", False, "refused"),
+        ("tdx-v4/phala_tdx_quote.bin", JUNE, 4, "b0c06f000000", "UpToDate", False, "unaffirmed"),
+        ("tdx-v5/alibaba_quote_5.bin", JUNE, 5, "90c06f000000", "UpToDate", False, "unaffirmed"),
+    ]
+
+    def raw(self, name):
+        with open(os.path.join(DATA, name), "rb") as file:
+            content = file.read()
+        return bytes.fromhex(content.decode()) if name.endswith(".hex") else content
+
+    def test_genuine_quotes(self):
+        for name, time, version, fmspc, status, debug, verdict in self.GENUINE:
+            with self.subTest(name):
+                code, answer = appraise(os.path.join(DATA, name), time)
+                claims = answer["claims"]
+                self.assertEqual(answer["signature"], "valid")
+                self.assertEqual(answer["tcb_status"], status)
+                self.assertIs(answer["debug"], debug)
+                self.assertEqual((claims["quote_version"], claims["fmspc"]), (version, fmspc))
+                self.assertEqual((answer["verdict"], code), (verdict, 4 if verdict == "refused" else 0))
+                raw, body = self.raw(name), 48 if version < 5 else 54
+                if version == 3:
+                    self.assertEqual(claims["mrenclave"], raw[body + 64:body + 96].hex())
+                    self.assertEqual(claims["mrsigner"], raw[body + 128:body + 160].hex())
+                    self.assertEqual(claims["report_data"], raw[body + 320:body + 384].hex())
+                else:
+                    self.assertEqual(claims["mrtd"], raw[body + 136:body + 184].hex())
+                    self.assertEqual(claims["rtmr3"], raw[body + 472:body + 520].hex())
+                    self.assertEqual(claims["report_data"], raw[body + 520:body + 584].hex())
+                # What refuses it is the state of its platform, debug, and nothing else.
+                self.assertLessEqual(set(checks(answer, "refused")), {"tcb_status", "debug"})
+                self.assertEqual("debug" in checks(answer, "refused"), debug)
+
+    def test_a_policy_affirms_what_it_names(self):
+        with tempfile.TemporaryDirectory() as folder:
+            policy = os.path.join(folder, "policy.yaml")
+            for name, time, version, fmspc, status, debug, verdict in self.GENUINE:
+                claims = appraise(os.path.join(DATA, name), time)[1]["claims"]
+                lines = {"allow_debug": debug, "allow_missing_crl": time == OLD, "allow_tcb_status": [status]}
+                if version == 3:
+                    lines["sgx"] = {"mrenclave": claims["mrenclave"]}
+                else:
+                    lines["tdx"] = {key: claims[key] for key in ("mrtd", "rtmr0", "rtmr1", "rtmr2")}
+                with self.subTest(name):
+                    with open(policy, "w") as file:
+                        json.dump(lines, file)
+                    code, answer = appraise(os.path.join(DATA, name), time, "--policy", policy)
+                    self.assertEqual((code, answer["verdict"]), (0, "affirmed"), answer["checks"])
+                    section = "sgx" if version == 3 else "tdx"
+                    for key, value in lines[section].items():
+                        lines[section] = dict(lines[section], **{key: "ab" + value[2:]})
+                        with open(policy, "w") as file:
+                            json.dump(lines, file)
+                        code, answer = appraise(os.path.join(DATA, name), time, "--policy", policy)
+                        self.assertEqual(code, 4)
+                        self.assertIn(section + "." + key, checks(answer, "refused"))
+                    with open(policy, "w") as file:
+                        file.write("{}\n")
+                    self.assertEqual(appraise(os.path.join(DATA, name), time, "--policy", policy)[0], 4)
+
+    def test_times_outside(self):
+        """Each of these quotes was good in June 2025."""
+        for name in "tdx-v4/phala_tdx_quote.bin", "tdx-v5/alibaba_quote_5.bin":
+            for time, refused in (("2025-12-01T00:00:00Z", {"tcb_info", "qe_identity", "revocation"}),
+                                  ("2040-01-01T00:00:00Z", {"tcb_info", "qe_identity", "revocation", "pck_validity"}),
+                                  ("2020-01-01T00:00:00Z", {"tcb_info", "qe_identity", "pck_validity"})):
+                code, answer = appraise(os.path.join(DATA, name), time)
+                self.assertEqual((code, answer["signature"]), (4, "valid"))
+                self.assertLessEqual(refused, set(checks(answer, "refused")))
+
+    def test_a_test_root_is_not_intels(self):
+        folder = os.path.join(DATA, "intel-synthetic-sgx")
+        quote = os.path.join(folder, "quote.dat")
+        code, answer = appraise(quote, JUNE)
+        self.assertEqual((code, answer["signature"]), (4, "invalid"))
+        self.assertIn("no chain from the PCK certificate to a trusted root", checks(answer, "refused")["pck_chain"])
+        # SHA-256 of that root's key; with it everything verifies.
+        root = "6a3b29fc4ae6ef0e0a9241dc63aeb2a361b15af97a634803dcda3d7358a3e38a"
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as policy:
+            policy.write("trusted_roots: %s\nallow_unknown_program: true\n" % root)
+            policy.flush()
+            code, answer = appraise(quote, JUNE, "--policy", policy.name)
+            self.assertEqual((code, answer["signature"], answer["tcb_status"]), (0, "valid", "UpToDate"), answer["checks"])
+            code, answer = appraise(os.path.join(DATA, "tdx-v4/phala_tdx_quote.bin"), JUNE, "--policy", policy.name)
+            self.assertEqual((code, answer["signature"]), (4, "invalid"))
+
+    def test_without_endorsements(self):
+        """What the quote brings is enough for its signature, and for nothing else."""
+        result = verify(os.path.join(DATA, "tdx-v4/phala_tdx_quote.bin"), "--json", "--time", JUNE)
+        answer = json.loads(result.stdout)
+        self.assertEqual((result.returncode, answer["signature"], answer["tcb_status"]), (4, "valid", "unknown"))
+        self.assertEqual(set(checks(answer, "refused")), {"tcb_info", "qe_identity"})
+        self.assertEqual(set(checks(answer, "unchecked")), {"revocation", "program"})
+
+    def test_collateral_of_its_own_folder_is_enough(self):
+        for name, folder in (("tdx-v4/phala_tdx_quote.bin", "tdx-v4"), ("sgx-v3/automata_quotev3.hex", "sgx-v3")):
+            with tempfile.TemporaryDirectory() as endorsements:
+                for entry in os.listdir(os.path.join(DATA, folder)):
+                    if "quote" not in entry or "collateral" in entry:
+                        shutil.copy(os.path.join(DATA, folder, entry), endorsements)
+                result = verify(os.path.join(DATA, name), "--endorsements", endorsements, "--time",
+                                JUNE if folder == "tdx-v4" else AUGUST)
+                self.assertEqual(result.returncode, 0, result.stdout)
+                self.assertIn("\nsignature: valid\n", result.stdout)
+                self.assertIn("verdict: unaffirmed", result.stdout)
+
+    def test_a_changed_tcb_info_is_not_believed(self):
+        """Its signature covers bytes: an answer that calls this platform better than it is counts for nothing."""
+        with tempfile.TemporaryDirectory() as endorsements:
+            for entry in "qe_identity_2025-08.json", "pck_platform_crl_2025-08.der", "phala_sgx_quote.collateral.json":
+                shutil.copy(os.path.join(DATA, "sgx-v3", entry), endorsements)
+            with open(os.path.join(DATA, "sgx-v3/tcbinfo_v3_00606a000000_2025-08.json")) as file:
+                text = file.read()
+            with open(os.path.join(endorsements, "info.json"), "w") as file:
+                file.write(text.replace("OutOfDate", "UpToDate"))
+            result = verify(os.path.join(DATA, "sgx-v3/occlum_quote_debug.bin"), "--endorsements", endorsements, "--time",
+                            AUGUST, "--json")
+            answer = json.loads(result.stdout)
+            self.assertEqual(answer["tcb_status"], "unknown")
+            self.assertIn("the signature over it does not verify", checks(answer, "refused")["tcb_info"])
+
+    def test_evidence_in_json(self):
+        code, answer = appraise(os.path.join(DATA, "tpm/az-tdx_evidence_v0.json"), JUNE, "--type", "tdx")
+        self.assertEqual((answer["signature"], answer["tcb_status"], answer["claims"]["type"]), ("valid", "OutOfDate", "tdx"))
+
+    def test_derived_bad_quotes(self):
+        reasons = {
+            "measurement_bit": ("quote_signature", "does not verify"),
+            "report_data_bit": ("quote_signature", "does not verify"),
+            "quote_sig_bit": ("quote_signature", "does not verify"),
+            "qe_auth_bit": ("attestation_key", "does not vouch"),
+            "resigned_by_other_key": ("attestation_key", "does not vouch"),
+            "qe_report_bit": ("qe_report_signature", "does not verify"),
+            "siglen_ffffffff": ("format", "signature data of 4294967295 bytes"),
+            "truncated": ("format", "are left"),
+            "version_6": ("format", "of version 6"),
+        }
+        for kind in "sgx3", "tdx4", "tdx5":
+            for change, (check, why) in reasons.items():
+                with self.subTest(kind + " " + change):
+                    path = os.path.join(DATA, "derived-bad", "%s_%s.bin" % (kind, change))
+                    code, answer = appraise(path, JUNE)
+                    refused = checks(answer, "refused")
+                    self.assertEqual((code, answer["verdict"], answer["signature"]), (4, "refused", "invalid"))
+                    self.assertIn(why, refused.pop(check))
+                    refused.pop("tcb_status", None)  # the SGX platform's own
+                    self.assertEqual(refused, {})
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
