@@ -35,20 +35,26 @@ static inline int32_t cr_prime_centre(uint32_t word, uint32_t p)
 
 static inline uint32_t cr_prime_word(int32_t value, uint32_t p)
 {
-    return (uint32_t)value + (value < 0 ? p : 0);
+    return cr_smaller_word((uint32_t)value, (uint32_t)value + p);
 }
 
-// v mod p. With four digits |v| <= 2^31·(2^24 + 2^16 + 2^8 + 1), with three |v| <= 2^31·(2^16 + 2^8 + 1):
-// what four or three sums of products can make.
-static inline uint32_t cr_prime_reduce(int64_t v, unsigned digits)
+// 2^8·x mod p: a digit up.
+static inline uint32_t cr_prime_up(uint32_t x, unsigned digits)
 {
     const unsigned bits = digits == 4 ? 31 : 23;
-    const uint64_t p = cr_prime(digits), low = ((uint64_t)1 << bits) - 1, fold = low + 1 - p; // 2^bits mod p
-    uint64_t u = (uint64_t)v + (p << 25); // at least 0: p·2^25 is above those bounds
-    u = (u & low) + fold * (u >> bits);   // below 2^31 + 2^26, or 2^23 + 15·2^26
-    u = (u & low) + fold * (u >> bits);   // at most 2^31, or below 2^23 + 15·2^8
-    u = (u & low) + fold * (u >> bits);   // at most 2^bits − 1
-    return cr_smaller_word((uint32_t)u, (uint32_t)u - (uint32_t)p);
+    const uint32_t p = cr_prime(digits), low = (1u << bits) - 1, fold = low + 1 - p; // 2^bits mod p
+    uint32_t u = (x << 8 & low) + fold * (x >> (bits - 8)); // below 2^31 − 1, or 2^23 + 15·2^8
+    return digits == 4 ? u : cr_smaller_word(u, u - p);
+}
+
+// sum mod p of at most 2^11 products of a digit with an int8.
+static inline uint32_t cr_prime_of_sum(int32_t sum, unsigned digits)
+{
+    const uint32_t p = cr_prime(digits);
+    if (digits == 4) return cr_prime_word(sum, p);
+    uint32_t u = (uint32_t)sum + 8 * p;  // at least 0: a sum is less than 2^11·255·128 from it
+    u = (u & 0x7fffff) + 15 * (u >> 23); // below 2^23 + 15·2^4
+    return cr_smaller_word(u, u - p);
 }
 
 // v mod p, of any v.

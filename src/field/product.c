@@ -12,19 +12,25 @@
 
 enum {
     DEPTH = 2048,
-    COLUMNS = 256, // of a block, so that it stays in the second-level cache
+    // Columns of a block: the fewest, and the most that are taken where they are shallow and every thread has
+    // its share. Words are split into digits again for each block.
+    COLUMNS = 256,
+    MOST_COLUMNS = 1024,
+    BLOCK = 1 << 20, // numbers of a block of the most columns, so that it stays in the second-level cache
     LINE = 64,
-    PANEL = DEPTH * CR_PANEL + LINE, // bytes from one panel to the next, off by a cache line as rows are
+    PANELS =
+        BLOCK + MOST_COLUMNS / CR_PANEL * LINE, // bytes of a block; panels are off by a line, as rows are
     LEFT_STRIDE = DEPTH + LINE,
     LEAST_ROWS = 64, // of a part
 };
+_Static_assert(COLUMNS *DEPTH <= BLOCK, "the deepest block has room");
 _Static_assert((int64_t)DEPTH * 255 * 128 < INT32_MAX, "sums of a block are exact");
 
 // A thread's own.
 struct scratch {
-    _Alignas(CR_ALIGNMENT) int8_t right[COLUMNS / CR_PANEL * PANEL];
+    _Alignas(CR_ALIGNMENT) int8_t right[PANELS];
     _Alignas(CR_ALIGNMENT) uint8_t left[CR_DIGIT_ROWS * LEFT_STRIDE];
-    _Alignas(CR_ALIGNMENT) int32_t sums[CR_DIGIT_ROWS * COLUMNS];
+    _Alignas(CR_ALIGNMENT) int32_t sums[CR_DIGIT_ROWS * MOST_COLUMNS];
 };
 
 struct cr_field {
@@ -68,19 +74,19 @@ const struct cr_field_kernels *cr_field_kernels_for(const struct cr_compute *com
 // Tries a path where processors are known to differ: at the ends of the range, whose sums saturate 16 bits.
 static bool is_exact(const struct cr_field_kernels *kernels, struct scratch *scratch)
 {
-    enum { STEPS = 16, ROWS = 4, PANELS = 2 };
+    enum { STEPS = 16, ROWS = 4, SIDES = 2, PANEL = STEPS * CR_STEP_BYTES + LINE };
     static const int8_t ends[] = {127, -127, 127, 127, -128, -128, 1, 0};
-    int32_t wanted[ROWS * PANELS * CR_PANEL];
+    int32_t wanted[ROWS * SIDES * CR_PANEL];
     for (size_t i = 0; i < ROWS * CR_STEP * STEPS; i++)
         scratch->left[i / (CR_STEP * STEPS) * LEFT_STRIDE + i % (CR_STEP * STEPS)] =
             (uint8_t)(i % 7 == 6 ? i : 255);
-    for (size_t i = 0; i < PANELS; i++)
+    for (size_t i = 0; i < SIDES; i++)
         for (size_t j = 0; j < STEPS * CR_STEP_BYTES; j++)
             scratch->right[i * PANEL + j] = ends[(j / 3 + i) % sizeof ends];
-    cr_field_kernels__scalar.multiply(ROWS, PANELS, STEPS, scratch->left, LEFT_STRIDE, scratch->right, PANEL,
-                                      wanted, PANELS * CR_PANEL);
-    kernels->multiply(ROWS, PANELS, STEPS, scratch->left, LEFT_STRIDE, scratch->right, PANEL, scratch->sums,
-                      PANELS * CR_PANEL);
+    cr_field_kernels__scalar.multiply(ROWS, SIDES, STEPS, scratch->left, LEFT_STRIDE, scratch->right, PANEL,
+                                      wanted, SIDES * CR_PANEL);
+    kernels->multiply(ROWS, SIDES, STEPS, scratch->left, LEFT_STRIDE, scratch->right, PANEL, scratch->sums,
+                      SIDES * CR_PANEL);
     return memcmp(wanted, scratch->sums, sizeof wanted) == 0;
 }
 
@@ -161,6 +167,7 @@ struct product_job {
     struct cr_matrix q;
     bool backward;
     size_t rows, depth, columns;
+    size_t block, panel; // columns of a block, bytes from one panel of it to the next
     size_t row_parts;
 };
 
@@ -174,10 +181,10 @@ static void multiply_rows(const struct product_job *job, size_t row, size_t rows
                        scratch->left + r * digits * LEFT_STRIDE, LEFT_STRIDE);
     size_t panels = (columns + 2 * CR_PANEL - 1) / (2 * CR_PANEL) * 2;
     size_t steps = (depth + CR_DEPTH_STEP - 1) / CR_DEPTH_STEP * (CR_DEPTH_STEP / CR_STEP);
-    kernels->multiply(rows * digits, panels, steps, scratch->left, LEFT_STRIDE, scratch->right, PANEL,
-                      scratch->sums, COLUMNS);
+    kernels->multiply(rows * digits, panels, steps, scratch->left, LEFT_STRIDE, scratch->right, job->panel,
+                      scratch->sums, job->block);
     for (size_t r = 0; r < rows; r++)
-        kernels->combine(scratch->sums + r * digits * COLUMNS, COLUMNS, columns, digits, k == 0,
+        kernels->combine(scratch->sums + r * digits * job->block, job->block, columns, digits, k == 0,
                          job->y + (row + r) * job->columns + column);
 }
 
@@ -185,8 +192,8 @@ static void multiply_part(void *context, size_t item, size_t thread)
 {
     const struct product_job *job = context;
     struct scratch *scratch = &job->field->scratch[thread];
-    size_t part = item % job->row_parts, column = item / job->row_parts * COLUMNS;
-    size_t columns = cr_least(COLUMNS, job->columns - column);
+    size_t part = item % job->row_parts, column = item / job->row_parts * job->block;
+    size_t columns = cr_least(job->block, job->columns - column);
     size_t first = job->rows * part / job->row_parts, end = job->rows * (part + 1) / job->row_parts;
     size_t at_once = CR_DIGIT_ROWS / job->field->digits;
     size_t k = 0;
@@ -194,7 +201,8 @@ static void multiply_part(void *context, size_t item, size_t thread)
         size_t depth = cr_least(DEPTH, job->depth - k);
         const int8_t *q = job->q.data;
         q += job->backward ? k * job->q.stride + column : column * job->q.stride + k;
-        job->field->kernels->pack(q, job->q.stride, !job->backward, columns, depth, scratch->right, PANEL);
+        job->field->kernels->pack(q, job->q.stride, !job->backward, columns, depth, scratch->right,
+                                  job->panel);
         for (size_t row = first; row < end; row += at_once)
             multiply_rows(job, row, cr_least(at_once, end - row), column, columns, k, depth, scratch);
         k += depth;
@@ -214,7 +222,13 @@ void cr_field_multiply(struct cr_field *field, const uint32_t *x, size_t rows, s
                               .columns = backward ? q.columns : q.rows};
     if (rows == 0) return;
     struct cr_pool *pool = cr_compute_pool(field->compute);
-    size_t blocks = (job.columns + COLUMNS - 1) / COLUMNS;
+    size_t deepest =
+        cr_least(DEPTH, cr_most(1, job.depth) + CR_DEPTH_STEP - 1) / CR_DEPTH_STEP * CR_DEPTH_STEP;
+    size_t share = job.columns / (2 * cr_pool_threads(pool));
+    job.block =
+        cr_least(cr_least(MOST_COLUMNS, BLOCK / deepest), cr_most(COLUMNS, share)) / COLUMNS * COLUMNS;
+    job.panel = deepest * CR_PANEL + LINE;
+    size_t blocks = (job.columns + job.block - 1) / job.block;
     // Each part of the rows packs the matrix again: no more of them than threads need.
     size_t wanted = blocks ? (2 * cr_pool_threads(pool) + blocks - 1) / blocks : 1;
     job.row_parts = cr_least(wanted, (rows + LEAST_ROWS - 1) / LEAST_ROWS);

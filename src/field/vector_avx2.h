@@ -3,6 +3,7 @@
 #define CARREL_FIELD_VECTOR_AVX2_H
 
 #include <immintrin.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum { LANES = 8 };
@@ -57,6 +58,13 @@ static inline wv w_and(wv a, wv b)
 static inline wv w_shift(wv x, unsigned bits)
 {
     return _mm256_srli_epi32(x, (int)bits);
+}
+
+static inline size_t w_split(const uint32_t *words, size_t count, unsigned digits, uint8_t *left,
+                             size_t stride)
+{
+    (void)words, (void)count, (void)digits, (void)left, (void)stride;
+    return 0;
 }
 
 static inline sv s_zero(void)

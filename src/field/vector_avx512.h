@@ -4,6 +4,7 @@
 #define CARREL_FIELD_VECTOR_AVX512_H
 
 #include <immintrin.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum { LANES = 16 };
@@ -58,6 +59,30 @@ static inline wv w_and(wv a, wv b)
 static inline wv w_shift(wv x, unsigned bits)
 {
     return _mm512_srli_epi32(x, bits);
+}
+
+static inline size_t w_split(const uint32_t *words, size_t count, unsigned digits, uint8_t *left,
+                             size_t stride)
+{
+    const __m512i by_digit =
+        _mm512_broadcast_i32x4(_mm_set_epi8(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0));
+    const __m512i gather = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
+    size_t i = 0;
+    for (; i + 64 <= count; i += 64) {
+        __m512i digit[4]; // of sixteen words each: their first digits, then their second ones, ...
+        for (size_t j = 0; j < 4; j++)
+            digit[j] = _mm512_permutexvar_epi32(
+                gather, _mm512_shuffle_epi8(_mm512_loadu_si512(words + i + 16 * j), by_digit));
+        __m512i a = _mm512_shuffle_i32x4(digit[0], digit[1], 0x44),
+                b = _mm512_shuffle_i32x4(digit[2], digit[3], 0x44),
+                c = _mm512_shuffle_i32x4(digit[0], digit[1], 0xee),
+                d = _mm512_shuffle_i32x4(digit[2], digit[3], 0xee);
+        _mm512_storeu_si512(left + i, _mm512_shuffle_i32x4(a, b, 0x88));
+        _mm512_storeu_si512(left + stride + i, _mm512_shuffle_i32x4(a, b, 0xdd));
+        _mm512_storeu_si512(left + 2 * stride + i, _mm512_shuffle_i32x4(c, d, 0x88));
+        if (digits == 4) _mm512_storeu_si512(left + 3 * stride + i, _mm512_shuffle_i32x4(c, d, 0xdd));
+    }
+    return i;
 }
 
 static inline sv s_zero(void)

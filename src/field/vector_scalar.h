@@ -5,6 +5,7 @@
 #define CARREL_FIELD_VECTOR_SCALAR_H
 
 #include <math.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -65,6 +66,15 @@ static inline wv w_and(wv a, wv b)
 static inline wv w_shift(wv x, unsigned bits)
 {
     return x >> bits;
+}
+
+// Byte d of word k goes to left[d·stride + k], d < digits, for the first words; gives how many these are:
+// none where the compiler's own vectors are to do it.
+static inline size_t w_split(const uint32_t *words, size_t count, unsigned digits, uint8_t *left,
+                             size_t stride)
+{
+    (void)words, (void)count, (void)digits, (void)left, (void)stride;
+    return 0;
 }
 
 static inline sv s_zero(void)

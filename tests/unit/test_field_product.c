@@ -26,8 +26,7 @@ static void words_are_numbers_modulo_p(void **unused)
     for (unsigned digits = 3; digits <= 4; digits++) {
         const uint32_t p = cr_prime(digits);
         const uint32_t ends[] = {0, 1, 2, p / 2 - 1, p / 2, p / 2 + 1, p - 2, p - 1};
-        const int64_t widest =
-            ((int64_t)1 << 31) * (digits == 4 ? 0x1010101 : 0x10101); // of what four or three sums make
+        const int32_t widest = 2048 * 255 * 128; // a sum of products
         for (size_t i = 0; i < 100000; i++) {
             uint32_t a = i < 64 ? ends[i % 8] : draw() % p, b = i < 64 ? ends[i / 8] : draw() % p;
             assert_int_equal(cr_prime_add(a, b, p), ((uint64_t)a + b) % p);
@@ -36,11 +35,10 @@ static void words_are_numbers_modulo_p(void **unused)
             assert_true(centred >= -(int32_t)(p / 2) && centred <= (int32_t)(p / 2));
             assert_int_equal(modulo(centred, p), a);
             assert_int_equal(cr_prime_word(centred, p), a);
-            int64_t wide = (int64_t)((uint64_t)draw() << 32 | draw()) % (widest + 1);
-            const int64_t edges[] = {widest,      -widest, widest - 1, (int64_t)p * b,
-                                     -(int64_t)b, p,       -(int64_t)p};
-            if (i < 700) wide = edges[i % 7];
-            assert_int_equal(cr_prime_reduce(wide, digits), modulo(wide, p));
+            assert_int_equal(cr_prime_up(a, digits), (uint64_t)a * 256 % p);
+            const int32_t edges[] = {widest, -widest, widest - 1, 0, -1, (int32_t)(p / 8), -(int32_t)(p / 8)};
+            int32_t sum = i < 700 ? edges[i % 7] : (int32_t)(draw() % (2 * (uint32_t)widest + 1)) - widest;
+            assert_int_equal(cr_prime_of_sum(sum, digits), modulo(sum, p));
         }
     }
 }
