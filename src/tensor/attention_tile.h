@@ -70,7 +70,7 @@ static inline void cr_multiply(const struct cr_attention_call *call, size_t rows
                                size_t depth, struct cr_left left, struct cr_panels right, float *target,
                                size_t stride, bool add)
 {
-    struct cr_ends ends = {add ? target : NULL, CR_F32, stride, target, CR_F32, stride};
+    struct cr_ends ends = {add ? target : NULL, CR_F32, stride, target, CR_F32, stride, NULL};
     call->product->multiply(rows, columns, cr_words(call->product, depth), left.words, left.stride,
                             right.words, right.panel, &ends);
 }

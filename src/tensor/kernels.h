@@ -18,7 +18,8 @@
 // or panel, and a chain that is cut at a multiple of `word_step` words continues from the F32 it had reached.
 // So results do not depend on the blocking, on the threads, or on how many rows are computed together.
 
-// Where a chain starts and ends. from NULL: from zero; `from` may be `to`. Strides in elements.
+// Where a chain starts and ends. from NULL: from zero; `from` may be `to`. Strides in elements. What goes to
+// `to` is multiplied by its column's scale where there are any.
 struct cr_ends {
     const void *from;
     enum cr_dtype from_dtype;
@@ -26,6 +27,7 @@ struct cr_ends {
     void *to;
     enum cr_dtype to_dtype;
     size_t to_stride;
+    const float *scale; // of the first column and on, or NULL
 };
 
 struct cr_product {

@@ -153,12 +153,18 @@ CR_INLINE void fetch(const struct block *b, const struct cr_ends *ends)
     settle(b->sums);
 }
 
+CR_INLINE vf scaled(const struct cr_ends *ends, size_t column, size_t columns, vf sum)
+{
+    return ends->scale ? v_mul(sum, v_load_n(ends->scale + column, columns)) : sum;
+}
+
 CR_INLINE void deliver(const struct block *b, const struct cr_ends *ends, enum cr_dtype dtype)
 {
     for (size_t r = 0; r < b->rows; r++)
         for (size_t c = 0; c < b->columns; c += SIDE)
             store_n(ends->to, dtype, (b->row + r) * ends->to_stride + b->column + c,
-                    v_load(b->sums + r * WIDTH + c), b->columns - c);
+                    scaled(ends, b->column + c, b->columns - c, v_load(b->sums + r * WIDTH + c)),
+                    b->columns - c);
 }
 
 // One chunk of the depth of a block; `first` and `last` tell of the ends of the chain.
@@ -177,7 +183,7 @@ CR_INLINE void multiply_block(const bool below, const struct block *b, size_t st
     } else if (first) {
         fetch(b, ends);
     }
-    bool direct = last && is_direct(ends->to_dtype, b->columns);
+    bool direct = last && !ends->scale && is_direct(ends->to_dtype, b->columns);
     if (direct) {
         to = (float *)ends->to + b->row * ends->to_stride + b->column;
         to_stride = ends->to_stride * sizeof *to;

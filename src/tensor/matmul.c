@@ -57,9 +57,11 @@ static size_t part_start(size_t count, size_t width, size_t i, size_t n)
     return cr_least(count, units * i / n * width);
 }
 
-// The right operand where it is I8: some rows of it at a time are brought to the left one's type, times their
-// scales, and packed while they are in the nearest cache. STRIP is a multiple of what a step of any product
-// takes (so that strips along the depth leave no padding between them) and of the widths of panels.
+// The right operand where it is I8: some rows of it at a time are brought to the left one's type, and packed
+// while they are in the nearest cache. Along the depth they are whole numbers, which every type holds
+// exactly, and the result is multiplied by their scales; across it, each row is multiplied by its scale and
+// rounded. STRIP is a multiple of what a step of any product takes (so that strips along the depth leave no
+// padding between them) and of the widths of panels.
 static void pack_widened(const struct job *job, size_t k, size_t depth, size_t column, size_t columns,
                          struct scratch *scratch)
 {
@@ -72,7 +74,7 @@ static void pack_widened(const struct job *job, size_t k, size_t depth, size_t c
     for (size_t i = 0; i < rows; i += STRIP) {
         size_t n = cr_least(STRIP, rows - i);
         for (size_t r = 0; r < n; r++)
-            kernels->widen(cr_at(&job->b, row + i + r, first), job->b.scale[row + i + r],
+            kernels->widen(cr_at(&job->b, row + i + r, first), along ? 1.0f : job->b.scale[row + i + r],
                            (char *)scratch->strip + r * length * size, act, length);
         if (along)
             product->pack_right(scratch->strip, act, length, true, n, depth,
@@ -116,7 +118,8 @@ static struct cr_ends ends_of(const struct job *job, size_t row, size_t column, 
     void *place = cr_at(&job->c, row, column);
     enum cr_dtype dtype = job->c.dtype;
     size_t stride = job->c.stride;
-    struct cr_ends ends = {place, dtype, stride, place, dtype, stride};
+    struct cr_ends ends = {place, dtype, stride, place, dtype, stride, NULL};
+    if (last && job->b.dtype == CR_I8 && job->form == CR_NT) ends.scale = job->b.scale + column;
     if (first && !job->accumulate) ends.from = NULL;
     if (dtype == CR_F32) return ends;
     if (!first) {
@@ -221,8 +224,9 @@ enum cr_status cr_matmul(struct cr_compute *compute, enum cr_transpose form, str
                        a.columns, b.rows, b.columns, c.rows, c.columns);
     if ((a.dtype != CR_F32 && a.dtype != CR_BF16) || (c.dtype != CR_F32 && c.dtype != CR_BF16))
         return cr_fail(CR_INTERNAL, "products are of F32 or BF16");
-    if (b.dtype == CR_I8 && (!b.scale || form == CR_TN))
-        return cr_fail(CR_INTERNAL, "a product with I8 takes it as a weight with scales");
+    if (b.dtype == CR_I8 && (!b.scale || form == CR_TN || (form == CR_NT && accumulate)))
+        return cr_fail(CR_INTERNAL,
+                       "a product with I8 takes it as a weight with scales, and adds to nothing forward");
     if (m == 0 || n == 0) return CR_OK;
     const struct cr_kernels *kernels = cr_compute_kernels(compute);
     struct job job = {.compute = compute,

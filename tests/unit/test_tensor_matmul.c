@@ -170,12 +170,19 @@ static void what_does_not_fit_is_refused(void **state)
     assert_ok(cr_matmul(compute, CR_NT, a, b, c, false));
     assert_fails(CR_INTERNAL, "2 x 3 and 4 x 3", cr_matmul(compute, CR_NN, a, b, c, false));
     assert_fails(CR_INTERNAL, "types differ", cr_matmul(compute, CR_NT, a, other, c, false));
+    int8_t whole[12] = {0};
+    struct cr_matrix weight = cr_matrix_of(whole, CR_I8, 4, 3);
+    assert_fails(CR_INTERNAL, "with scales", cr_matmul(compute, CR_NT, a, weight, c, false));
+    weight.scale = x;
+    assert_ok(cr_matmul(compute, CR_NT, a, weight, c, false));
+    assert_fails(CR_INTERNAL, "adds to nothing", cr_matmul(compute, CR_NT, a, weight, c, true));
     assert_fails(CR_INTERNAL, "into 4 x 2",
                  cr_matmul(compute, CR_NT, a, b, cr_matrix_of(x + 24, CR_F32, 4, 2), false));
     cr_compute_free(compute);
 }
 
-// A weight in I8 gives the bits of the same product with scale·q written out.
+// A weight in I8 gives the bits of the same product with q written out, each column of the result times its
+// scale (CR_NT), or with scale·q written out (CR_NN).
 static void check_widened(struct cr_compute *compute, enum cr_transpose form, enum cr_dtype act, size_t m,
                           size_t n, size_t k)
 {
@@ -194,13 +201,24 @@ static void check_widened(struct cr_compute *compute, enum cr_transpose form, en
         for (size_t j = 0; j < columns; j++) {
             int8_t value = (int8_t)((int)((i * 31 + j * 17) % 255) - 127);
             q[i * narrow.stride + j] = value;
-            float exact = scale[i] * (float)value;
+            float exact = form == CR_NT ? (float)value : scale[i] * (float)value;
             cr_convert(compute, &exact, CR_F32, (char *)wide.data + (i * columns + j) * cr_dtype_size(act),
                        act, 1);
         }
     }
     assert_ok(cr_matmul(compute, form, a, narrow, got, false));
-    assert_ok(cr_matmul(compute, form, a, wide, want, false));
+    if (form == CR_NT) {
+        struct cr_matrix sums = matrix(m, n, CR_F32, 0);
+        assert_ok(cr_matmul(compute, form, a, wide, sums, false));
+        for (size_t i = 0; i < m; i++)
+            for (size_t j = 0; j < n; j++) ((float *)sums.data)[i * n + j] *= scale[j];
+        for (size_t i = 0; i < m; i++)
+            cr_convert(compute, (float *)sums.data + i * n, CR_F32,
+                       (char *)want.data + i * want.stride * cr_dtype_size(act), act, n);
+        free_matrix(&sums);
+    } else {
+        assert_ok(cr_matmul(compute, form, a, wide, want, false));
+    }
     if (!same_bits(&got, &want)) fail_msg("%zu x %zu x %zu differs from the product written out", m, n, k);
     // Some rows of a weight alone, as a module of several that share an input is.
     if (form == CR_NT && n > 3) {
