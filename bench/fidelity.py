@@ -35,7 +35,7 @@ seed: 1
 dtype: %(dtype)s
 data: {train: %(train)s, %(eval)s max_length: %(length)d}
 %(tuned)s
-training: {learning_rate: %(rate)g, optim: %(optim)s, per_device_train_batch_size: %(batch)d, max_steps: %(steps)d, lr_scheduler_type: constant}
+training: {learning_rate: %(rate)g, optim: %(optim)s, per_device_train_batch_size: %(batch)d, max_steps: %(steps)d}
 """
 
 
@@ -93,10 +93,10 @@ def prepare(name, work):
             rows = json.load(file)[:1800]
         write_rows(work + "/stories.jsonl", rows[:1600])
         write_rows(work + "/stories-eval.jsonl", rows[1600:])
-        return os.path.join(SHARED, "models/stories260K"), work + "/stories.jsonl", work + "/stories-eval.jsonl", 512, 8, 0.003
+        return os.path.join(SHARED, "models/stories260K"), work + "/stories.jsonl", work + "/stories-eval.jsonl", 512, 8, 0.001
     subprocess.run([sys.executable, os.path.join(DEMO, "make_data.py"), "federation", work], check=True, stdout=subprocess.DEVNULL)
     if name == "demo":
-        return os.path.join(DEMO, "model"), work + "/pooled.jsonl", work + "/eval.jsonl", 128, 32, 0.005  # as the demo
+        return os.path.join(DEMO, "model"), work + "/pooled.jsonl", work + "/eval.jsonl", 128, 32, 0.001
     write_wide(work + "/wide")
     with open(work + "/eval.jsonl") as file:
         write_rows(work + "/wide-eval.jsonl", [json.loads(line) for line in file][:64])
