@@ -11,6 +11,7 @@
 #include <openssl/ec.h>
 #include <openssl/ecdsa.h>
 #include <openssl/pem.h>
+#include <openssl/rsa.h>
 #include <openssl/x509v3.h>
 
 enum { DAY = 24 * 3600, YEAR = 365 * DAY };
@@ -21,9 +22,10 @@ struct party {
     X509 *certificate;
 };
 
+// Of a curve, or "RSA".
 static inline EVP_PKEY *new_key(const char *curve)
 {
-    EVP_PKEY *key = EVP_EC_gen(curve);
+    EVP_PKEY *key = strcmp(curve, "RSA") == 0 ? EVP_RSA_gen(2048) : EVP_EC_gen(curve);
     assert_non_null(key);
     return key;
 }
@@ -71,10 +73,20 @@ static inline void add_raw_extension(X509 *certificate, const char *oid, struct 
     ASN1_OBJECT_free(object);
 }
 
+// By RSA as AMD does: PSS with SHA-384 and a salt as long.
 static inline void sign_certificate(X509 *certificate, const struct party *issuer)
 {
-    const EVP_MD *hash = EVP_PKEY_get_bits(issuer->key) == 384 ? EVP_sha384() : EVP_sha256();
-    assert_true(X509_sign(certificate, issuer->key, hash) > 0);
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    EVP_PKEY_CTX *how = NULL;
+    bool rsa = EVP_PKEY_is_a(issuer->key, "RSA");
+    const EVP_MD *hash = rsa || EVP_PKEY_get_bits(issuer->key) == 384 ? EVP_sha384() : EVP_sha256();
+    assert_int_equal(EVP_DigestSignInit(context, &how, hash, NULL, issuer->key), 1);
+    if (rsa) {
+        assert_int_equal(EVP_PKEY_CTX_set_rsa_padding(how, RSA_PKCS1_PSS_PADDING), 1);
+        assert_int_equal(EVP_PKEY_CTX_set_rsa_pss_saltlen(how, RSA_PSS_SALTLEN_DIGEST), 1);
+    }
+    assert_true(X509_sign_ctx(certificate, context) > 0);
+    EVP_MD_CTX_free(context);
 }
 
 // A certificate that is not signed yet; `issuer` NULL: by itself. It is good from `begins` to `ends`.

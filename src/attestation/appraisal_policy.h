@@ -18,6 +18,15 @@ struct cr_appraisal_policy {
     struct {
         struct cr_string_list mrtd, rtmr[4], mrconfigid, mrowner, mrownerconfig;
     } tdx;
+    struct {
+        struct cr_string_list measurement, host_data, id_key_digest, author_key_digest, chip_id;
+        struct cr_size_list vmpl;
+        size_t min_guest_svn;
+        struct {
+            size_t fmc, bootloader, tee, snp, microcode;
+        } min_tcb;
+        bool allow_migration;
+    } snp;
 };
 
 extern const struct cr_option_table cr_appraisal_policy_table;

@@ -4,6 +4,7 @@
 
 #include "attestation/appraisal_policy.h"
 #include "attestation/endorsements.h"
+#include "attestation/evidence.h"
 
 // What an appraisal looks at besides the evidence.
 struct cr_grounds {
@@ -12,9 +13,15 @@ struct cr_grounds {
     int64_t time; // seconds since 1970
 };
 
-// An SGX or TDX quote. Whatever is wrong with it is a finding, a form that cannot be read among them; what
-// fails is memory. `out` is zero-initialised; release it, also after a failure.
-enum cr_status cr_appraise_quote(struct cr_slice quote, const struct cr_grounds *grounds,
+// Whatever is wrong with the evidence is a finding, a form that cannot be read among them; what fails is
+// memory. `out` is zero-initialised; release it, also after a failure.
+enum cr_status cr_appraise(const struct cr_evidence *evidence, const struct cr_grounds *grounds,
+                           struct cr_appraisal *out);
+
+// The same of an SGX or TDX quote, and of an SNP report, raw or as Azure's paravisor wraps it.
+enum cr_status cr_appraise_quote(struct cr_slice bytes, const struct cr_grounds *grounds,
                                  struct cr_appraisal *out);
+enum cr_status cr_appraise_report(struct cr_slice bytes, const struct cr_grounds *grounds,
+                                  struct cr_appraisal *out);
 
 #endif

@@ -1,5 +1,6 @@
 #include "attestation/appraise.h"
 #include "attestation/intel.h"
+#include "attestation/judge.h"
 #include "crypto/signature.h"
 #include "format/json.h"
 
@@ -310,7 +311,8 @@ static enum cr_status judge(struct work *work)
     CR_TRY(read_pck(work));
     CR_TRY(judge_platform(work));
     if (work->chain_count > 0)
-        CR_TRY(cr_intel_judge_revocation(&work->intel, work->appraisal, work->chains, work->chain_count));
+        CR_TRY(cr_judge_revocation(work->appraisal, &work->intel.sources, work->chains, work->chain_count,
+                                   work->grounds));
     CR_TRY(judge_debug(work));
     CR_TRY(judge_program(work));
     return cr_appraisal_policy_compare_report_data(work->appraisal, work->grounds->policy,
@@ -318,11 +320,11 @@ static enum cr_status judge(struct work *work)
                                                                      : work->quote.sgx.report_data);
 }
 
-enum cr_status cr_appraise_quote(struct cr_slice quote, const struct cr_grounds *grounds,
+enum cr_status cr_appraise_quote(struct cr_slice bytes, const struct cr_grounds *grounds,
                                  struct cr_appraisal *out)
 {
     struct work work = {.grounds = grounds, .appraisal = out};
-    enum cr_status status = cr_quote_parse(quote, &work.quote);
+    enum cr_status status = cr_quote_parse(bytes, &work.quote);
     if (status != CR_OK) return cr_found(out, "format", status, NULL);
     struct cr_slice brought = {NULL, 0};
     if (work.quote.certification >= CR_CERTIFIED_BY_LEAF) brought = work.quote.certification_data;

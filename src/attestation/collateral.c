@@ -13,6 +13,7 @@ static const char *const status_names[] = {
     [CR_TCB_OUT_OF_DATE_CONFIGURATION_NEEDED] = "OutOfDateConfigurationNeeded",
     [CR_TCB_REVOKED] = "Revoked",
     [CR_TCB_UNRECOGNIZED] = "Unrecognized",
+    [CR_TCB_UNKNOWN] = "Unknown",
 };
 
 const char *cr_tcb_status_name(enum cr_tcb_status status)

@@ -19,9 +19,10 @@ enum cr_tcb_status {
     CR_TCB_OUT_OF_DATE_CONFIGURATION_NEEDED,
     CR_TCB_REVOKED,
     CR_TCB_UNRECOGNIZED, // below every level that is listed
+    CR_TCB_UNKNOWN,      // nothing says what to compare with
     CR_TCB_STATUSES,
 };
-const char *cr_tcb_status_name(enum cr_tcb_status status); // as Intel writes it; "Unrecognized" for the last
+const char *cr_tcb_status_name(enum cr_tcb_status status); // as Intel writes it; the last two are ours
 
 struct cr_tcb_level {
     enum cr_tcb_status status;

@@ -1,6 +1,8 @@
 #include "attestation/evidence.h"
 #include "attestation/encoding.h"
+#include "attestation/hcl.h"
 #include "attestation/quote.h"
+#include "attestation/report.h"
 #include "format/json.h"
 
 #include <string.h>
@@ -12,7 +14,8 @@ enum {
     TEE_TDX = 0x81,
 };
 
-static const char *const type_names[] = {[CR_EVIDENCE_SGX] = "sgx", [CR_EVIDENCE_TDX] = "tdx"};
+static const char *const type_names[] = {
+    [CR_EVIDENCE_SGX] = "sgx", [CR_EVIDENCE_TDX] = "tdx", [CR_EVIDENCE_SNP] = "snp"};
 
 const char *cr_evidence_type_name(enum cr_evidence_type type)
 {
@@ -38,8 +41,14 @@ struct search {
 
 static bool recognize(struct cr_slice bytes, enum cr_evidence_type *type)
 {
-    if (!cr_quote_is_one(bytes)) return false;
-    *type = bytes.data[TEE_AT] == TEE_TDX ? CR_EVIDENCE_TDX : CR_EVIDENCE_SGX;
+    struct cr_hcl hcl;
+    if (cr_quote_is_one(bytes))
+        *type = bytes.data[TEE_AT] == TEE_TDX ? CR_EVIDENCE_TDX : CR_EVIDENCE_SGX;
+    else if (cr_snp_report_is_one(bytes) ||
+             (cr_hcl_is_one(bytes) && cr_hcl_parse(bytes, &hcl) == CR_OK && hcl.kind == CR_HCL_SNP))
+        *type = CR_EVIDENCE_SNP;
+    else
+        return false;
     return true;
 }
 
@@ -108,12 +117,20 @@ static enum cr_status look(struct search *search, struct cr_slice bytes, size_t 
     return status == CR_INVALID ? CR_OK : status;
 }
 
+static bool is_text(struct cr_slice bytes)
+{
+    size_t bad_at;
+    return cr_utf8_valid(bytes, &bad_at) && !memchr(bytes.data, 0, bytes.size);
+}
+
 enum cr_status cr_evidence_find(struct cr_slice file, const enum cr_evidence_type *wanted,
                                 struct cr_evidence *out)
 {
     struct cr_evidence evidence = {0};
     struct search search = {.wanted = wanted, .out = &evidence};
     enum cr_status status = look(&search, file, 0);
+    if (status == CR_OK && search.found == 0 && wanted && file.size > 0 && !is_text(file))
+        status = take(&search, file, *wanted);
     if (status == CR_OK && search.found == 0)
         status = cr_fail(CR_INVALID, wanted ? "no evidence of type %s" : "no evidence that is known%s",
                          wanted ? type_names[*wanted] : "");

@@ -4,9 +4,9 @@
 
 #include "base/bytes.h"
 
-enum cr_evidence_type { CR_EVIDENCE_SGX, CR_EVIDENCE_TDX, CR_EVIDENCE_TYPES };
+enum cr_evidence_type { CR_EVIDENCE_SGX, CR_EVIDENCE_TDX, CR_EVIDENCE_SNP, CR_EVIDENCE_TYPES };
 
-const char *cr_evidence_type_name(enum cr_evidence_type type); // "sgx", "tdx"
+const char *cr_evidence_type_name(enum cr_evidence_type type); // "sgx", "tdx", "snp"
 bool cr_evidence_type_parse(const char *name, enum cr_evidence_type *out);
 
 struct cr_evidence {
@@ -15,7 +15,8 @@ struct cr_evidence {
 };
 
 // Finds the evidence in a file's bytes; of type *wanted alone where it is not NULL. In JSON it is looked for
-// in all strings and lists of bytes. CR_INVALID where there is none, or different ones. Release out->bytes.
+// in all strings and lists of bytes. Bytes that look like nothing known are taken for raw evidence of a type
+// that is wanted. CR_INVALID where there is none, or different ones. Release out->bytes.
 enum cr_status cr_evidence_find(struct cr_slice file, const enum cr_evidence_type *wanted,
                                 struct cr_evidence *out);
 

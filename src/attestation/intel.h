@@ -33,12 +33,4 @@ enum cr_status cr_intel_judge_time(const struct cr_intel *intel, struct cr_appra
                                    const char *check, const struct cr_statement *statement,
                                    const struct cr_chain *signer);
 
-// The finding "revocation" about these chains together.
-enum cr_status cr_intel_judge_revocation(const struct cr_intel *intel, struct cr_appraisal *appraisal,
-                                         const struct cr_chain *const *chains, size_t count);
-
-// The finding that every certificate of the chain is good at the time, or which is not.
-enum cr_status cr_judge_validity(struct cr_appraisal *appraisal, const char *check,
-                                 const struct cr_chain *chain, const struct cr_grounds *grounds);
-
 #endif

@@ -11,7 +11,7 @@
 
 enum { EVIDENCE_LIMIT = 4 << 20 };
 
-static const char unknown[] = "unknown";
+static const char unknown[] = "Unknown";
 
 // Words with ", " between them, as a list of JSON.
 static enum cr_status append_list(struct cr_buffer *out, const char *words)
@@ -129,21 +129,15 @@ static enum cr_status appraise(const struct asked *asked, const struct cr_eviden
 {
     CR_CLEANUP(cr_appraisal_release) struct cr_appraisal appraisal = {0};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-    enum cr_status status = cr_appraise_quote(cr_buffer_slice(&evidence->bytes), grounds, &appraisal);
+    enum cr_status status = cr_appraise(evidence, grounds, &appraisal);
     if (status != CR_OK) return cr_fail_within(status, "%s", asked->file);
     CR_TRY(asked->json ? write_json(&appraisal, grounds->time, &text)
                        : write_lines(&appraisal, grounds->time, &text));
     CR_TRY(cr_command_print(cr_buffer_slice(&text)));
-    switch (cr_appraisal_verdict(&appraisal)) {
-    case CR_AFFIRMED:
-        return CR_OK;
-    case CR_UNAFFIRMED:
-        return asked->policy ? cr_fail(CR_DENIED, "%s: not affirmed by %s", asked->file, asked->policy)
-                             : CR_OK;
-    case CR_CONTRADICTED:
-        break;
-    }
-    return cr_fail(CR_DENIED, "%s: refused", asked->file);
+    enum cr_verdict verdict = cr_appraisal_verdict(&appraisal);
+    if (verdict == CR_AFFIRMED || (verdict == CR_UNAFFIRMED && !asked->policy)) return CR_OK;
+    return cr_fail(CR_DENIED, "%s: %s: %s", asked->file, cr_verdict_name(verdict),
+                   cr_appraisal_reason(&appraisal));
 }
 
 static enum cr_status verify(const struct asked *asked)
@@ -181,7 +175,7 @@ enum cr_status cr_command_verify(int argc, char **argv)
     bool done;
     const struct cr_flag items[] = {
         {"type", CR_FLAG_STRING, &asked.type, "TYPE",
-         "what the evidence must be: sgx, tdx; without it what the file tells"},
+         "what the evidence must be: sgx, tdx, snp; without it what the file tells"},
         {"endorsements", CR_FLAG_STRINGS, &asked.endorsements, "DIR",
          "certificates, revocation lists and collateral, in any layout; may be given several times"},
         {"policy", CR_FLAG_STRING, &asked.policy, "FILE",

@@ -161,7 +161,7 @@ class Quotes(unittest.TestCase):
         """What the quote brings is enough for its signature, and for nothing else."""
         result = verify(os.path.join(DATA, "tdx-v4/phala_tdx_quote.bin"), "--json", "--time", JUNE)
         answer = json.loads(result.stdout)
-        self.assertEqual((result.returncode, answer["signature"], answer["tcb_status"]), (4, "valid", "unknown"))
+        self.assertEqual((result.returncode, answer["signature"], answer["tcb_status"]), (4, "valid", "Unknown"))
         self.assertEqual(set(checks(answer, "refused")), {"tcb_info", "qe_identity"})
         self.assertEqual(set(checks(answer, "unchecked")), {"revocation", "program"})
 
@@ -189,7 +189,7 @@ class Quotes(unittest.TestCase):
             result = verify(os.path.join(DATA, "sgx-v3/occlum_quote_debug.bin"), "--endorsements", endorsements, "--time",
                             AUGUST, "--json")
             answer = json.loads(result.stdout)
-            self.assertEqual(answer["tcb_status"], "unknown")
+            self.assertEqual(answer["tcb_status"], "Unknown")
             self.assertIn("the signature over it does not verify", checks(answer, "refused")["tcb_info"])
 
     def test_evidence_in_json(self):
@@ -218,6 +218,96 @@ class Quotes(unittest.TestCase):
                     self.assertIn(why, refused.pop(check))
                     refused.pop("tcb_status", None)  # the SGX platform's own
                     self.assertEqual(refused, {})
+
+
+@unittest.skipUnless(os.path.isdir(DATA), "third-party data not found at %s: set CARREL_DATA" % DATA)
+class Reports(unittest.TestCase):
+    """SEV-SNP."""
+
+    # file, offset of the report in it, version, chip, TCB
+    GENUINE = [
+        ("snp/trustee_report.bin", 2, "c38427a3", "bootloader 3, tee 0, snp 8, microcode 115"),
+        ("snp/virtee_report_milan.hex", 2, "d49554ec", "bootloader 3, tee 0, snp 8, microcode 115"),
+        ("snp/azure_evidence_v0_milan.json", 3, "66a5a7b4", "bootloader 4, tee 0, snp 24, microcode 219"),
+        ("tpm/az-snp_hcl_report.bin", 2, "19752a44", "bootloader 3, tee 0, snp 8, microcode 115"),
+    ]
+
+    def raw(self, name):
+        with open(os.path.join(DATA, name), "rb") as file:
+            content = file.read()
+        if name.endswith(".hex"):
+            content = bytes.fromhex(content.decode())
+        if name.endswith(".json"):
+            content = bytes(json.loads(content)["report"])
+        return content[32:] if content.startswith(b"HCLA") else content
+
+    def policy(self, file, claims, **more):
+        tcb = {word.split()[0]: int(word.split()[1]) for word in claims["reported_tcb"].split(", ")}
+        lines = {"allow_missing_crl": True, "snp": {"measurement": claims["measurement"], "min_tcb": tcb}}
+        lines["snp"].update(more.pop("snp", {}))
+        lines.update(more)
+        file.seek(0)
+        file.truncate()
+        json.dump(lines, file)
+        file.flush()
+        return file.name
+
+    def test_genuine_reports(self):
+        for name, version, chip, tcb in self.GENUINE:
+            with self.subTest(name), tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+                path, raw = os.path.join(DATA, name), self.raw(name)
+                code, answer = appraise(path, JUNE)
+                claims = answer["claims"]
+                self.assertEqual((code, answer["verdict"], answer["signature"], answer["debug"]), (0, "unaffirmed", "valid", False))
+                self.assertEqual((claims["report_version"], claims["reported_tcb"]), (version, tcb))
+                self.assertEqual((claims["key_root"], claims["product"]), ("ARK-Milan", "Milan-B0"))
+                self.assertEqual(claims["measurement"], raw[0x90:0x90 + 48].hex())
+                self.assertEqual(claims["chip_id"], raw[0x1a0:0x1a0 + 64].hex())
+                self.assertEqual(claims["report_data"], raw[0x50:0x50 + 64].hex())
+                self.assertTrue(claims["chip_id"].startswith(chip))
+                self.assertEqual(set(checks(answer, "unchecked")), {"revocation", "tcb_status", "program"})
+                code, answer = appraise(path, JUNE, "--policy", self.policy(file, claims))
+                self.assertEqual((code, answer["verdict"], answer["tcb_status"]), (0, "affirmed", "UpToDate"), answer["checks"])
+                self.assertEqual("runtime_data" in claims, raw[1184:] != b"")
+                for check, more in (("snp.measurement", {"snp": {"measurement": "00" * 48}}), ("snp.vmpl", {"snp": {"vmpl": [1, 2]}}),
+                                    ("tcb_status", {"snp": {"min_tcb": {"snp": 25}}}), ("snp.chip_id", {"snp": {"chip_id": "11" * 64}}),
+                                    ("report_data", {"report_data": "22"})):
+                    code, answer = appraise(path, JUNE, "--policy", self.policy(file, claims, **more))
+                    self.assertEqual((code, list(checks(answer, "refused"))), (4, [check]))
+
+    def test_times_outside(self):
+        for time, why in (("2035-01-01T00:00:00Z", "expired at"), ("2022-01-01T00:00:00Z", "is good only from")):
+            code, answer = appraise(os.path.join(DATA, "snp/trustee_report.bin"), time)
+            self.assertEqual((code, answer["signature"]), (4, "valid"))
+            self.assertIn(why, checks(answer, "refused")["key_validity"])
+
+    def test_certificates_that_are_missing_or_wrong(self):
+        report = os.path.join(DATA, "snp/trustee_report.bin")
+        for files, check, why in (
+                (["amd-roots/ask_ark_milan.pem"], "report_signature", "no VCEK certificate of the report's chip"),
+                (["amd-roots/ask_ark_milan.pem", "snp/virtee_vcek_milan.der", "snp/bad_vcek_invalid_legacy.der"],
+                 "report_signature", "no VCEK certificate of the report's chip"),
+                (["snp/trustee_vcek.der", "amd-roots/ask_ark_genoa.pem"], "key_chain", "unable to get local issuer certificate")):
+            with tempfile.TemporaryDirectory() as endorsements:
+                for name in files:
+                    shutil.copy(os.path.join(DATA, name), endorsements)
+                result = verify(report, "--endorsements", endorsements, "--time", JUNE, "--json")
+                answer = json.loads(result.stdout)
+                self.assertEqual((result.returncode, answer["signature"]), (4, "invalid"))
+                self.assertIn(why, checks(answer, "refused")[check])
+
+    def test_derived_bad_reports(self):
+        for change in "measurement_bit", "policy_debug", "report_data_bit", "sig_bit", "sig_zero", "truncated":
+            with self.subTest(change):
+                code, answer = appraise(os.path.join(DATA, "derived-bad/snp_%s.bin" % change), JUNE)
+                self.assertEqual((code, answer["verdict"], answer["signature"]), (4, "refused", "invalid"))
+                refused = checks(answer, "refused")
+                expected = {"truncated": {"format": "SNP report: 722 bytes where it has 1184"}}.get(
+                    change, {"report_signature": "SNP report, by its chip's key: the signature does not verify"})
+                self.assertEqual(answer["debug"], change == "policy_debug")
+                if change == "policy_debug":
+                    self.assertIn("allows debugging", refused.pop("debug"))
+                self.assertEqual(refused, expected)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 // attestation/: SGX and TDX quotes by a platform of our own, whole and with one thing wrong at a time.
+#include "appraisal_support.h"
 #include "intel_support.h"
 
 #include "attestation/appraise.h"
@@ -45,32 +46,6 @@ static void appraise(struct platform *p, const char *lines, struct cr_appraisal 
     CR_CLEANUP(cr_buffer_release) struct cr_buffer quote = {0};
     platform_quote(p, &quote);
     appraise_bytes(p, cr_buffer_slice(&quote), lines, NOW, out);
-}
-
-static const struct cr_finding *finding_of(const struct cr_appraisal *appraisal, const char *check)
-{
-    for (size_t i = 0; i < appraisal->finding_count; i++)
-        if (strcmp(appraisal->findings[i].check, check) == 0) return &appraisal->findings[i];
-    fail_msg("no finding \"%s\"", check);
-    return NULL;
-}
-
-// `check` has this outcome and a reason with `part` in it, and no other check is worse than passed, but for
-// the program where the policy does not know it.
-static void assert_only(const struct cr_appraisal *appraisal, const char *check, enum cr_outcome outcome,
-                        const char *part)
-{
-    const struct cr_finding *finding = finding_of(appraisal, check);
-    if (finding->outcome != outcome)
-        fail_msg("%s: %s (%s)", check, cr_outcome_name(finding->outcome),
-                 finding->reason ? finding->reason : "");
-    if (!finding->reason || !strstr(finding->reason, part))
-        fail_msg("%s: \"%s\" lacks \"%s\"", check, finding->reason ? finding->reason : "", part);
-    for (size_t i = 0; i < appraisal->finding_count; i++) {
-        const struct cr_finding *other = &appraisal->findings[i];
-        if (other != finding && other->outcome != CR_PASSED && strcmp(other->check, "program") != 0)
-            fail_msg("%s: %s: %s", other->check, cr_outcome_name(other->outcome), other->reason);
-    }
 }
 
 static void test_whole_quotes_are_affirmed(void **state)

@@ -1,0 +1,54 @@
+#include "attestation/judge.h"
+#include "base/clock.h"
+
+enum cr_status cr_judge_revocation(struct cr_appraisal *appraisal, const struct cr_chain_sources *sources,
+                                   const struct cr_chain *const *chains, size_t count,
+                                   const struct cr_grounds *grounds)
+{
+    // The worst of all chains: a key that is revoked counts more than a list that is not there.
+    struct cr_revocation_answer worst = {.what = CR_NOT_REVOKED};
+    static const int weight[] = {
+        [CR_NOT_REVOKED] = 0, [CR_LIST_MISSING] = 1, [CR_LIST_EXPIRED] = 2, [CR_REVOKED] = 3};
+    for (size_t i = 0; i < count; i++) {
+        struct cr_revocation_answer answer;
+        CR_TRY(cr_chain_revocation(sources, chains[i], grounds->time, &answer));
+        if (weight[answer.what] > weight[worst.what]) worst = answer;
+    }
+    char name[CR_X509_NAME_SIZE] = "", when[CR_CLOCK_TEXT_SIZE];
+    if (worst.link) cr_x509_common_name(worst.link, name);
+    cr_clock_format(worst.when, when);
+    const struct cr_appraisal_policy *policy = grounds->policy;
+    switch (worst.what) {
+    case CR_REVOKED:
+        return cr_found_wrong(appraisal, "revocation", "allow_revoked", policy->allow_revoked,
+                              "revoked: \"%s\" by its issuer at %s", name, when);
+    case CR_LIST_EXPIRED:
+        return cr_found_wrong(
+            appraisal, "revocation", "allow_expired_collateral", policy->allow_expired_collateral,
+            "expired: the newest list of revocations that could have \"%s\" ended at %s", name, when);
+    case CR_LIST_MISSING:
+        return cr_found_unknown(appraisal, "revocation", "allow_missing_crl", policy->allow_missing_crl,
+                                "no list of revocations that could have \"%s\" is among the endorsements",
+                                name);
+    case CR_NOT_REVOKED:
+        break;
+    }
+    return cr_found_passed(appraisal, "revocation");
+}
+
+enum cr_status cr_judge_validity(struct cr_appraisal *appraisal, const char *check,
+                                 const struct cr_chain *chain, const struct cr_grounds *grounds)
+{
+    for (size_t i = 0; i < chain->count; i++) {
+        int64_t begins, ends;
+        CR_TRY(cr_x509_validity(chain->links[i], &begins, &ends));
+        if (grounds->time >= begins && grounds->time <= ends) continue;
+        char name[CR_X509_NAME_SIZE], when[CR_CLOCK_TEXT_SIZE];
+        cr_x509_common_name(chain->links[i], name);
+        cr_clock_format(grounds->time > ends ? ends : begins, when);
+        return cr_found_wrong(appraisal, check, "allow_expired_collateral",
+                              grounds->policy->allow_expired_collateral, "the certificate \"%s\" %s %s", name,
+                              grounds->time > ends ? "expired at" : "is good only from", when);
+    }
+    return cr_found_passed(appraisal, check);
+}
