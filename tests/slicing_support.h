@@ -11,7 +11,7 @@
 
 #include <sys/socket.h>
 
-enum { HIRED_AT_ONCE = 2 }; // connections: those of two lanes
+enum { HIRED_AT_ONCE = 3 }; // connections: those of three lanes
 
 struct hired {
     struct cr_engine engine; // first: its kind is the one that looks and spoils

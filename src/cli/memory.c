@@ -80,7 +80,9 @@ struct cr_memory cr_memory_of(const struct cr_tuning_config *config, struct cr_m
            weights;
     struct cr_slicing_memory slicing = {0};
     if (cr_tuning_config_sliced(config)) {
-        slicing = cr_slicing_memory_of(model, rows, training.lanes);
+        bool peer = config->slicing.pads == CR_PADS_MODE_PEER; // a federation's settings name none
+        slicing = cr_slicing_memory_of(model, rows, training.lanes,
+                                       cr_most(config->slicing.accelerators.count, peer ? 2 : 1));
         weights = others * size + (double)slicing.inside;
     } else if (config->load_in_8bit) {
         weights = others * size + frozen;

@@ -17,6 +17,7 @@ struct preflight {
     const struct cr_tuning_config *config;
     struct cr_compute *compute;
     struct cr_session session;
+    struct cr_lanes *lanes;     // one for each accelerator that a run would ask
     struct cr_slicing *slicing; // NULL without
     double available;           // memory, before the model was opened
     size_t longest, examples;   // of the training data
@@ -25,6 +26,7 @@ struct preflight {
 static void release(struct preflight *preflight)
 {
     cr_slicing_close(preflight->slicing);
+    cr_lanes_free(preflight->lanes);
     cr_session_release(&preflight->session);
     cr_compute_free(preflight->compute);
 }
@@ -72,18 +74,22 @@ static enum cr_status check_accelerator(struct preflight *preflight)
     static const double patience = 10; // seconds
     const struct cr_tuning_config *config = preflight->config;
     if (!asks_accelerator(config)) return CR_OK;
-    const char *address = config->slicing.accelerators.items[0];
-    const struct cr_slicing_options options = {.accelerator = address,
+    CR_TRY(cr_lanes_new(cr_tuning_config_lanes(config), &preflight->lanes));
+    const struct cr_slicing_options options = {.accelerators = config->slicing.accelerators.items,
+                                               .accelerator_count = config->slicing.accelerators.count,
                                                .digits = (unsigned)config->slicing.digits,
                                                .rows = cr_most(config->data.max_length, CR_SESSION_ROWS),
+                                               .lanes = preflight->lanes,
                                                .threads =
                                                    cr_pool_threads(cr_compute_pool(preflight->compute)),
                                                .patience = patience};
     if (cr_slicing_open(&options, preflight->session.model, &preflight->slicing) != CR_OK)
         return cr_check_failure(preflight->checks, "accelerator");
+    const struct cr_slicing_tally tally = cr_slicing_tally(preflight->slicing);
+    if (!tally.ahead)
+        CR_TRY(cr_check_say(preflight->checks, CR_CHECK_WARNING, "accelerator", "%s", cr_peer_pads_warning));
     return cr_check_say(preflight->checks, CR_CHECK_OK, "accelerator",
-                        "%s: engine %s, with the same matrices", address,
-                        cr_slicing_tally(preflight->slicing).engine);
+                        "%s: engine %s, with the same matrices", tally.addresses, tally.engines);
 }
 
 // The checkpoint as a whole, before a model is made of it.

@@ -73,7 +73,7 @@ static enum cr_status receive(void *context, const struct cr_event *event)
 static enum cr_status follow_silos(struct simulation *simulation, bool wait)
 {
     for (size_t i = 0; i < simulation->config.silos.count; i++)
-        CR_TRY(cr_simulated_silo_check_accelerator(&simulation->silos[i]));
+        CR_TRY(cr_simulated_silo_check_accelerators(&simulation->silos[i]));
     for (size_t i = 0; i < simulation->config.silos.count; i++)
         CR_TRY(cr_simulated_silo_follow(&simulation->silos[i], wait));
     return CR_OK;
@@ -198,6 +198,10 @@ static enum cr_status simulate(struct simulation *simulation)
             return cr_fail(CR_NOT_FOUND, "%s: silo %s: data: %s does not exist", simulation->path,
                            silo_at(simulation, i)->name, silo_at(simulation, i)->data);
     CR_TRY(check_held_out(simulation));
+    struct cr_event_sink sink = cr_reporter_sink(&simulation->reporter);
+    if (simulation->config.tuning.slicing.pads == CR_PADS_MODE_PEER)
+        cr_emit(&sink, CR_EVENT_WARNING, "simulate.warning", cr_peer_pads_warning,
+                CR_FIELD("accelerators", CR_SIMULATED_ACCELERATORS));
     cr_child_catch_signals();
     CR_TRY(open_silos(simulation));
     enum cr_status status = run(simulation);
@@ -205,7 +209,6 @@ static enum cr_status simulate(struct simulation *simulation)
     snprintf(why, sizeof why, "%s", status == CR_OK ? "" : cr_error_message());
     stop_all(simulation);
     if (status != CR_OK) return cr_fail(status, "%s", why);
-    struct cr_event_sink sink = cr_reporter_sink(&simulation->reporter);
     for (size_t i = 0; i < simulation->config.silos.count; i++)
         cr_simulated_silo_tell(&simulation->silos[i], &sink);
     return evaluate(simulation);
@@ -232,10 +235,11 @@ enum cr_status cr_command_simulate(int argc, char **argv)
     const struct cr_flags flags = {"carrel simulate CONFIG [options]",
                                    "Runs a whole federation on this machine: carrel-enclave once as the "
                                    "server and once for each of `silos`,\n"
-                                   "over TLS on loopback; with slicing, a carrel-accelerator beside each "
-                                   "silo. What they say is in\n"
-                                   "federation.state_dir/silos/NAME: log and accelerator.log. An interrupted "
-                                   "simulation goes on\nwhen it is started again.",
+                                   "over TLS on loopback; with slicing, a carrel-accelerator (two with pads: "
+                                   "peer) beside each silo. What\nthey say is in "
+                                   "federation.state_dir/silos/NAME: log, accelerator.log and "
+                                   "accelerator-2.log. An\ninterrupted simulation goes on when it is started "
+                                   "again.",
                                    flag_items,
                                    sizeof flag_items / sizeof *flag_items,
                                    1,

@@ -37,7 +37,6 @@ enum cr_status cr_simulated_silo_open(const struct cr_config *config, size_t num
     CR_TRY(cr_path_join(folder, out->settings->name, &out->state));
     CR_TRY(cr_directory_make(out->state, true));
     CR_TRY(cr_path_join(out->state, "log", &out->log));
-    CR_TRY(cr_path_join(out->state, "accelerator.log", &out->accelerator_log));
     CR_CLEANUP(close_fd) int log = -1;
     CR_TRY(open_log(out->log, &log));
     out->said.out = fdopen(log, "w");
@@ -49,32 +48,48 @@ enum cr_status cr_simulated_silo_open(const struct cr_config *config, size_t num
 void cr_simulated_silo_release(struct cr_simulated_silo *silo)
 {
     cr_child_release(&silo->trusted);
-    cr_child_release(&silo->accelerator);
+    for (size_t i = 0; i < CR_SIMULATED_ACCELERATORS; i++) {
+        cr_child_release(&silo->accelerators[i].child);
+        free(silo->accelerators[i].log);
+        free(silo->accelerators[i].address);
+    }
     if (silo->said.out) fclose(silo->said.out);
     free(silo->state);
     free(silo->log);
-    free(silo->accelerator_log);
-    free(silo->address);
     *silo = (struct cr_simulated_silo)CR_SIMULATED_SILO_NONE;
+}
+
+static enum cr_status hire(const struct cr_simulated_silo *silo, size_t number,
+                           struct cr_simulated_accelerator *out)
+{
+    static const char *const names[CR_SIMULATED_ACCELERATORS][2] = {
+        {"accelerator.sock", "accelerator.log"}, {"accelerator-2.sock", "accelerator-2.log"}};
+    CR_FREE char *path = NULL;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer address = {0};
+    CR_TRY(cr_path_join(silo->state, names[number][0], &path));
+    CR_TRY(cr_append_format(&address, "unix:%s", path));
+    CR_TRY(cr_copy_string(cr_buffer_text(&address), &out->address));
+    CR_TRY(cr_path_join(silo->state, names[number][1], &out->log));
+    CR_CLEANUP(close_fd) int log = -1;
+    CR_TRY(open_log(out->log, &log));
+    char threads[24];
+    snprintf(threads, sizeof threads, "%zu", silo->threads);
+    const char *const arguments[] = {
+        "--model", silo->config->tuning.model_name_or_path, "--listen", out->address, "--threads", threads,
+        NULL};
+    return cr_child_start("carrel-accelerator", arguments, (const int[]){-1, log, log}, silo->lock,
+                          &out->child);
 }
 
 enum cr_status cr_simulated_silo_hire(struct cr_simulated_silo *silo)
 {
-    const struct cr_tuning_config *tuning = &silo->config->tuning;
-    if (!cr_tuning_config_sliced(tuning)) return CR_OK;
-    CR_FREE char *path = NULL;
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer address = {0};
-    CR_TRY(cr_path_join(silo->state, "accelerator.sock", &path));
-    CR_TRY(cr_append_format(&address, "unix:%s", path));
-    CR_TRY(cr_copy_string(cr_buffer_text(&address), &silo->address));
-    CR_CLEANUP(close_fd) int log = -1;
-    CR_TRY(open_log(silo->accelerator_log, &log));
-    char threads[24];
-    snprintf(threads, sizeof threads, "%zu", silo->threads);
-    const char *const arguments[] = {
-        "--model", tuning->model_name_or_path, "--listen", silo->address, "--threads", threads, NULL};
-    return cr_child_start("carrel-accelerator", arguments, (const int[]){-1, log, log}, silo->lock,
-                          &silo->accelerator);
+    static const size_t counts[] = {
+        [CR_PADS_MODE_NONE] = 0, [CR_PADS_MODE_ENCLAVE] = 1, [CR_PADS_MODE_PEER] = 2};
+    for (size_t i = 0; i < counts[silo->config->tuning.slicing.pads]; i++) {
+        CR_TRY(hire(silo, i, &silo->accelerators[i]));
+        silo->accelerator_count++;
+    }
+    return CR_OK;
 }
 
 static enum cr_status pipe_token(const struct cr_simulated_silo *silo, int *out)
@@ -101,9 +116,9 @@ enum cr_status cr_simulated_silo_join(struct cr_simulated_silo *silo)
                                  silo->config->tuning.model_name_or_path,
                                  "--threads",
                                  threads};
-    if (silo->address) {
-        arguments[11] = "--accelerator";
-        arguments[12] = silo->address;
+    for (size_t i = 0; i < silo->accelerator_count; i++) {
+        arguments[11 + 2 * i] = "--accelerator";
+        arguments[12 + 2 * i] = silo->accelerators[i].address;
     }
     return cr_child_start("carrel-enclave", arguments, (const int[]){token, -1, -1}, silo->lock,
                           &silo->trusted);
@@ -167,16 +182,23 @@ static enum cr_status last_line(const char *path, struct cr_buffer *out)
     return cr_append_format(out, "%s", line ? line + 1 : cr_buffer_text(&text));
 }
 
-enum cr_status cr_simulated_silo_check_accelerator(struct cr_simulated_silo *silo)
+static enum cr_status check_accelerator(const struct cr_simulated_silo *silo,
+                                        struct cr_simulated_accelerator *accelerator)
 {
-    struct cr_child *accelerator = &silo->accelerator;
-    cr_child_reap(accelerator, false);
-    if (accelerator->exit_code == 0) return CR_OK;
+    cr_child_reap(&accelerator->child, false);
+    if (accelerator->child.exit_code == 0) return CR_OK;
     CR_CLEANUP(cr_buffer_release) struct cr_buffer word = {0};
     // One that was killed had no time for a word.
-    if (accelerator->exit_code < 128) CR_TRY(last_line(silo->accelerator_log, &word));
-    enum cr_status status = cr_child_failure(accelerator, cr_buffer_text(&word));
-    return name_failure(silo, status, "its accelerator has ended: ", silo->accelerator_log);
+    if (accelerator->child.exit_code < 128) CR_TRY(last_line(accelerator->log, &word));
+    enum cr_status status = cr_child_failure(&accelerator->child, cr_buffer_text(&word));
+    return name_failure(silo, status, "its accelerator has ended: ", accelerator->log);
+}
+
+enum cr_status cr_simulated_silo_check_accelerators(struct cr_simulated_silo *silo)
+{
+    for (size_t i = 0; i < silo->accelerator_count; i++)
+        CR_TRY(check_accelerator(silo, &silo->accelerators[i]));
+    return CR_OK;
 }
 
 void cr_simulated_silo_tell(const struct cr_simulated_silo *silo, const struct cr_event_sink *sink)
@@ -191,6 +213,8 @@ void cr_simulated_silo_tell(const struct cr_simulated_silo *silo, const struct c
 void cr_simulated_silo_end(struct cr_simulated_silo *silo)
 {
     cr_child_leave(&silo->trusted);
-    cr_child_stop(&silo->accelerator);
-    if (silo->address) unlink(silo->address + strlen("unix:"));
+    for (size_t i = 0; i < silo->accelerator_count; i++) {
+        cr_child_stop(&silo->accelerators[i].child);
+        unlink(silo->accelerators[i].address + strlen("unix:"));
+    }
 }

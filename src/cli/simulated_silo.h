@@ -1,4 +1,4 @@
-// One silo of `carrel simulate`: the process that joins and, where the job has slicing, its own accelerator.
+// One silo of `carrel simulate`: the process that joins and, where the job has slicing, its own accelerators.
 // They leave a log each in federation.state_dir/silos/NAME.
 #ifndef CARREL_CLI_SIMULATED_SILO_H
 #define CARREL_CLI_SIMULATED_SILO_H
@@ -7,15 +7,24 @@
 #include "federation/config.h"
 #include "federation/progress.h"
 
+// As many as pads of peers take at least.
+enum { CR_SIMULATED_ACCELERATORS = 2 };
+
+struct cr_simulated_accelerator {
+    struct cr_child child;
+    char *log, *address; // path, and unix:PATH
+};
+
 struct cr_simulated_silo {
     const struct cr_config *config;
     const struct cr_silo_config *settings; // of this silo
     size_t threads;                        // of each process: one mostly waits while the other computes
     int lock;                              // that both inherit (cli/child.h)
-    struct cr_child trusted, accelerator;
-    char *state;                            // directory
-    char *log, *accelerator_log;            // paths
-    char *address;                          // of the accelerator; NULL: there is none
+    struct cr_child trusted;
+    char *state; // directory
+    char *log;   // path
+    struct cr_simulated_accelerator accelerators[CR_SIMULATED_ACCELERATORS];
+    size_t accelerator_count;
     struct cr_progress said;                // what the silo says, into its log
     char slicing[CR_EVENT_LINE_FIELDS][32]; // the numbers of its last "train.slicing": their names,
     double numbers[CR_EVENT_LINE_FIELDS];   // and themselves
@@ -24,7 +33,7 @@ struct cr_simulated_silo {
 
 #define CR_SIMULATED_SILO_NONE                                                                               \
     {                                                                                                        \
-        .trusted = CR_CHILD_NONE, .accelerator = CR_CHILD_NONE                                               \
+        .trusted = CR_CHILD_NONE, .accelerators = { {.child = CR_CHILD_NONE}, {.child = CR_CHILD_NONE} }     \
     }
 
 // Makes the directory and the logs. *out is CR_SIMULATED_SILO_NONE before. Release with
@@ -33,7 +42,7 @@ enum cr_status cr_simulated_silo_open(const struct cr_config *config, size_t num
                                       struct cr_simulated_silo *out);
 void cr_simulated_silo_release(struct cr_simulated_silo *silo);
 
-// Starts the accelerator, where the settings want one. Its silo waits until it listens.
+// Starts the accelerators that the settings want. Their silo waits until they listen.
 enum cr_status cr_simulated_silo_hire(struct cr_simulated_silo *silo);
 
 // Invites the silo and starts it.
@@ -44,12 +53,12 @@ enum cr_status cr_simulated_silo_follow(struct cr_simulated_silo *silo, bool wai
 
 // A silo that ended badly, and an accelerator that ended at all, are failures that name the silo and the log.
 enum cr_status cr_simulated_silo_check(const struct cr_simulated_silo *silo);
-enum cr_status cr_simulated_silo_check_accelerator(struct cr_simulated_silo *silo);
+enum cr_status cr_simulated_silo_check_accelerators(struct cr_simulated_silo *silo);
 
-// Tells what slicing came to: one "simulate.slicing", where the silo had an accelerator.
+// Tells what slicing came to: one "simulate.slicing", where the silo had accelerators.
 void cr_simulated_silo_tell(const struct cr_simulated_silo *silo, const struct cr_event_sink *sink);
 
-// Ends both processes, where they still run: the silo as the signal does that came, which was passed on to it
+// Ends all processes, where they still run: the silo as the signal does that came, which was passed on to it
 // before.
 void cr_simulated_silo_end(struct cr_simulated_silo *silo);
 

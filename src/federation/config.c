@@ -8,7 +8,7 @@ static const char *const methods[] = {"lora", "full", "prefix_tuning", NULL};
 static const char *const optimizers[] = {"adamw", "sgd", NULL};
 static const char *const schedules[] = {"linear", "cosine", "constant", NULL};
 static const char *const spill_modes[] = {"none", "sealed", NULL};
-static const char *const pads_modes[] = {"none", "enclave", NULL};
+static const char *const pads_modes[] = {"none", "enclave", "peer", NULL};
 static const char *const optimizer_states[] = {"reset", "keep", NULL};
 static const char *const weightings[] = {"labelled_tokens", "uniform", NULL};
 
@@ -354,7 +354,10 @@ static const struct cr_option options[] = {
      .help =
          "Who computes the products with the frozen matrices. none: this process. enclave: an accelerator "
          "that nobody trusts, on numbers that this process hides under one-time pads and whose products it "
-         "verifies; the pads' own products it computes itself, in the background."},
+         "verifies; the pads' own products it computes itself, in the background. peer: the same, with those "
+         "computed by another accelerator, the first of the list; for accelerators of different operators "
+         "who do not work together, since who sees the questions of the first and of another sees what "
+         "they hide."},
     {.key = "slicing.accelerators",
      .type = CR_OPTION_STRINGS,
      AT(tuning.slicing.accelerators),

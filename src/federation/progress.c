@@ -47,8 +47,8 @@ static const struct {
      "training {trainable} values on a model of {parameters}: {examples} examples, {steps} steps"},
     {"train.resumed", false, "going on at step {step} of {steps}"},
     {"train.step", true,
-     "step {step} of {steps}[: loss {loss:4}], {tokens_per_second} tokens/s[, {rows_verified} rows verified, "
-     "{pads_ready} pads ready], {eta:s} left"},
+     "step {step} of {steps}[: loss {loss:4}], {tokens_per_second} tokens/s[, {rows_verified} rows "
+     "verified][, {pads_ready} pads ready], {eta:s} left"},
     {"train.slicing", false, "slicing: " SLICING},
     {"train.eval", false, "evaluation: loss {loss:4}, accuracy {accuracy:%} of {labelled} tokens"},
     {"tune.done", false, "the result is in {output} ({seconds:s})"},

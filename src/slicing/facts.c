@@ -100,11 +100,17 @@ void cr_way_expect(const struct cr_way *way, const struct cr_field *field, const
     cr_mask_dots(field, way->v, way->v + way->depth, question, way->depth, expected);
 }
 
+void cr_way_sums(const struct cr_way *way, const struct cr_field *field, const uint32_t *answer,
+                 uint32_t sums[2])
+{
+    cr_mask_dots(field, way->s, way->s + way->width, answer, way->width, sums);
+}
+
 bool cr_way_holds(const struct cr_way *way, const struct cr_field *field, const uint32_t expected[2],
                   const uint32_t *answer)
 {
     uint32_t sums[2];
-    cr_mask_dots(field, way->s, way->s + way->width, answer, way->width, sums);
+    cr_way_sums(way, field, answer, sums);
     return ((sums[0] ^ expected[0]) | (sums[1] ^ expected[1])) == 0;
 }
 

@@ -44,9 +44,11 @@ void cr_facts_release(struct cr_facts *facts); // wipes; zeros are allowed
 bool cr_way_checks(const struct cr_way *way, const struct cr_field *field, const uint32_t *question,
                    const uint32_t *answer);
 
-// The same in two halves: what the answer's sums must be, and whether they are.
+// The same in parts: what the answer's sums must be, what they are, and whether that is the same.
 void cr_way_expect(const struct cr_way *way, const struct cr_field *field, const uint32_t *question,
                    uint32_t expected[2]);
+void cr_way_sums(const struct cr_way *way, const struct cr_field *field, const uint32_t *answer,
+                 uint32_t sums[2]);
 bool cr_way_holds(const struct cr_way *way, const struct cr_field *field, const uint32_t expected[2],
                   const uint32_t *answer);
 

@@ -1,5 +1,6 @@
 #include "slicing/link.h"
 
+#include "base/secret.h"
 #include "crypto/stream.h"
 
 #include <fcntl.h>
@@ -11,7 +12,8 @@
 
 struct cr_link {
     struct cr_stream stream;
-    bool shared;     // `words` is memory that both sides see
+    bool shared; // `words` is memory that both sides see
+    bool secret;
     uint32_t *words; // [count]
     size_t count;
     uint64_t request; // the last one's number
@@ -85,6 +87,7 @@ enum cr_status cr_link_open(const struct cr_link_options *options, struct cr_lin
     CR_TRY(cr_allocate(1, sizeof *link, &link));
     link->stream = CR_STREAM_NONE;
     link->count = cr_most(options->words, 1);
+    link->secret = options->secret;
     link->shared = strncmp(options->address, "unix:", 5) == 0;
     // Without the key of a tls: address.
     snprintf(link->peer, sizeof link->peer, "accelerator %.*s", (int)strcspn(options->address, "#"),
@@ -92,7 +95,8 @@ enum cr_status cr_link_open(const struct cr_link_options *options, struct cr_lin
     enum cr_status status = cr_stream_connect(options->address, options->patience, &link->stream);
     if (status != CR_OK) status = cr_fail_within(status, "accelerator");
     if (status == CR_OK && !link->shared)
-        status = cr_allocate(link->count, sizeof *link->words, &link->words);
+        status = link->secret ? cr_secret_allocate(link->count, sizeof *link->words, &link->words)
+                              : cr_allocate(link->count, sizeof *link->words, &link->words);
     if (status == CR_OK) status = greet(link, options);
     if (status == CR_OK)
         *out = link;
@@ -104,8 +108,12 @@ enum cr_status cr_link_open(const struct cr_link_options *options, struct cr_lin
 void cr_link_close(struct cr_link *link)
 {
     if (!link) return;
+    size_t size = link->count * sizeof *link->words;
+    if (link->secret && link->words) cr_wipe(link->words, size);
     if (link->shared && link->words)
-        munmap(link->words, link->count * sizeof *link->words);
+        munmap(link->words, size);
+    else if (link->secret)
+        cr_secret_free(&link->words);
     else
         free(link->words);
     cr_stream_release(&link->stream);

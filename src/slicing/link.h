@@ -11,6 +11,7 @@ struct cr_link_options {
     const char *address; // "unix:PATH", with shared memory, or another of crypto/stream.h
     unsigned digits;     // 4 or 3
     size_t words;        // of the largest question or answer
+    bool secret;         // words are wiped, and in secret memory (base/secret.h) where they are not shared
     double patience;     // seconds without a sign of life
     uint64_t matrices;   // checksum of the whole numbers that both must hold (struct cr_frozen)
 };

@@ -8,6 +8,8 @@
 #include "tensor/ops.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
 
 struct question {
     struct cr_slicing *slicing;
@@ -17,7 +19,8 @@ struct question {
     size_t linear;
     bool backward, accumulate;
     struct cr_matrix x, y;
-    uint64_t first; // number of the first row's pad
+    uint64_t first;           // number of the first row's pad, if made here
+    struct cr_peer_pads peer; // else these
     volatile uint32_t *words;
     atomic_size_t bad; // the first row that is not finite, or whose answer is wrong; SIZE_MAX: none
 };
@@ -37,8 +40,8 @@ static void note_bad(struct question *question, size_t row)
 static void draw(const struct question *question, struct cr_pad *pad, size_t row, uint32_t *words,
                  size_t count)
 {
-    cr_pad_words(pad, cr_pads_stream(question->linear, question->backward, question->first + row), words,
-                 count);
+    uint64_t number = question->slicing->peer ? cr_peer_number(&question->peer, row) : question->first + row;
+    cr_pad_words(pad, cr_pads_stream(question->linear, question->backward, number), words, count);
 }
 
 // Rounds a row, and hides it where the accelerator will read it.
@@ -56,23 +59,73 @@ static void blind_row(void *context, size_t row, size_t thread)
     }
     cr_way_expect(way, slicing->field, scratch->words, question->lane->expected[row]);
     draw(question, scratch->pads.question, row, scratch->pad, way->depth);
+    uint32_t *place = slicing->peer ? cr_peer_place(slicing->peer, &question->peer, row) : NULL;
+    if (place) memcpy(place, scratch->pad, way->depth * sizeof *place);
     uint32_t *hidden = (uint32_t *)(uintptr_t)question->words + row * way->depth; // only written
     cr_mask_add(slicing->field, scratch->words, scratch->pad, way->depth, hidden);
 }
 
-// Copies an answer's row once, takes the pad's product away, and uses it if it passes its check.
+// Copies an answer's row once, takes the pad's product away, and tells whether the rest, scratch->words,
+// passes its check.
+static bool open_own(const struct question *question, size_t row, struct cr_masked_scratch *scratch)
+{
+    struct cr_slicing *slicing = question->slicing;
+    const struct cr_way *way = question->way;
+    draw(question, scratch->pads.product, row, scratch->pad, way->width);
+    return cr_mask_open(
+               slicing->field, question->words + row * way->width,
+               cr_pads_products(slicing->pads, question->linear, question->backward, question->first + row),
+               scratch->pad, way->width, scratch->words) &&
+           cr_way_holds(way, slicing->field, question->lane->expected[row], scratch->words);
+}
+
+// Which accelerators were wrong about a row that did not pass, each by its own words: enum cr_wrong. The
+// product of the pad is a copy, and scratch->words is the answer less that product where it `opened`: who
+// changes shared words meanwhile changes nothing of it.
+static uint8_t judge(const struct question *question, size_t row, const uint32_t *product, bool opened,
+                     struct cr_masked_scratch *scratch)
+{
+    const struct cr_field *field = question->slicing->field;
+    const struct cr_way *way = question->way;
+    uint32_t pad[2], of_pad[2], rest[2], p = cr_prime(cr_field_digits(field));
+    const uint32_t *expected = question->lane->expected[row];
+    cr_way_sums(way, field, product, of_pad);
+    draw(question, scratch->pads.question, row, scratch->pad, way->depth); // where `product` may lie
+    cr_way_expect(way, field, scratch->pad, pad);
+    uint8_t wrong = pad[0] != of_pad[0] || pad[1] != of_pad[1] ? CR_WRONG_PAD : 0;
+    if (!opened) return wrong | CR_WRONG_ANSWER;
+    cr_way_sums(way, field, scratch->words, rest);
+    for (size_t i = 0; i < 2; i++)
+        if (cr_prime_add(rest[i], of_pad[i], p) != cr_prime_add(expected[i], pad[i], p))
+            wrong |= CR_WRONG_ANSWER;
+    return wrong;
+}
+
+// The same with a product that another accelerator made.
+static bool open_peers(const struct question *question, size_t row, struct cr_masked_scratch *scratch)
+{
+    struct cr_slicing *slicing = question->slicing;
+    const struct cr_way *way = question->way;
+    uint8_t *wrong = &question->lane->wrong[row];
+    const uint32_t *product = cr_peer_product(slicing->peer, &question->peer, row, scratch->pad);
+    *wrong = CR_WRONG_PAD;
+    if (!product) return false;
+    bool opened = cr_mask_open(slicing->field, question->words + row * way->width, product, slicing->zeros,
+                               way->width, scratch->words);
+    if (opened && cr_way_holds(way, slicing->field, question->lane->expected[row], scratch->words))
+        return true;
+    *wrong = judge(question, row, product, opened, scratch);
+    return false;
+}
+
+// Uses an answer's row if it passes its check.
 static void open_row(void *context, size_t row, size_t thread)
 {
     struct question *question = context;
     struct cr_slicing *slicing = question->slicing;
     struct cr_masked_scratch *scratch = &slicing->scratch[thread];
     const struct cr_way *way = question->way;
-    draw(question, scratch->pads.product, row, scratch->pad, way->width);
-    bool in_field = cr_mask_open(
-        slicing->field, question->words + row * way->width,
-        cr_pads_products(slicing->pads, question->linear, question->backward, question->first + row),
-        scratch->pad, way->width, scratch->words);
-    if (!in_field || !cr_way_holds(way, slicing->field, question->lane->expected[row], scratch->words)) {
+    if (!(slicing->peer ? open_peers : open_own)(question, row, scratch)) {
         note_bad(question, row);
         return;
     }
@@ -89,9 +142,11 @@ static void open_row(void *context, size_t row, size_t thread)
     for (size_t i = 0; i < way->width; i++) sum[i] += scratch->values[i];
 }
 
-// One row of each question, in 256 equal parts of [0, p).
+// One row of each question, in 256 equal parts of [0, p); none whose pad another one was hidden under, which
+// has to do with it.
 static void sample(struct cr_slicing *slicing, const struct question *question)
 {
+    if (question->peer.shared > 0) return;
     uint64_t p = cr_prime(cr_field_digits(slicing->field));
     for (size_t i = 0; i < question->way->depth; i++)
         slicing->buckets[question->words[i] * (uint64_t)CR_BUCKETS / p % CR_BUCKETS]++;
@@ -117,12 +172,21 @@ static bool products_changed(const struct question *question, size_t row)
     return !cr_way_holds(way, slicing->field, expected, scratch->words);
 }
 
+static void name_culprit(struct cr_slicing *slicing, const struct cr_masked_lane *lane, uint8_t wrong)
+{
+    snprintf(slicing->culprit, sizeof slicing->culprit, "%s%s%s",
+             wrong & CR_WRONG_PAD ? cr_peer_name(slicing->peer) : "",
+             wrong == (CR_WRONG_PAD | CR_WRONG_ANSWER) ? " and " : "",
+             wrong & CR_WRONG_ANSWER ? cr_link_peer(lane->link) : "");
+}
+
 static enum cr_status refuse(struct question *question, size_t row)
 {
     struct cr_slicing *slicing = question->slicing;
     char name[CR_FROZEN_NAME_SIZE];
     cr_frozen_name(slicing->facts.count, question->linear, name);
-    bool changed = products_changed(question, row);
+    bool changed = slicing->pads && products_changed(question, row);
+    name_culprit(slicing, question->lane, slicing->peer ? question->lane->wrong[row] : CR_WRONG_ANSWER);
     for (size_t i = 0; i < question->y.rows; i++)
         cr_wipe(row_of(&question->y, i), question->y.columns * cr_dtype_size(question->y.dtype));
     slicing->tally = cr_slicing_tally(slicing);
@@ -130,11 +194,10 @@ static enum cr_status refuse(struct question *question, size_t row)
     cr_pads_free(slicing->pads);
     slicing->pads = NULL;
     cr_facts_forget(&slicing->facts);
-    return cr_fail(CR_DENIED,
-                   "%s: %s, %s, row %zu of %zu (%s; nothing of it was used, and the run ends here)",
-                   changed ? "memory outside" : cr_link_peer(slicing->lane->link), name,
-                   question->backward ? "backward" : "forward", row, question->x.rows,
-                   changed ? "the product of a pad was changed" : "a wrong product");
+    return cr_fail(
+        CR_DENIED, "%s: %s, %s, row %zu of %zu (%s; nothing of it was used, and the run ends here)",
+        changed ? "memory outside" : slicing->culprit, name, question->backward ? "backward" : "forward", row,
+        question->x.rows, changed ? "the product of a pad was changed" : "a wrong product");
 }
 
 // With pads that were taken.
@@ -156,10 +219,12 @@ static enum cr_status ask(struct question *question)
     used = cr_clock_process() - used;
     const struct cr_wire_product product = {
         .linear = (uint32_t)question->linear, .backward = question->backward, .rows = (uint32_t)rows};
+    if (slicing->peer) CR_TRY(cr_peer_send(slicing->peer, &question->peer));
     CR_TRY(cr_link_send(question->lane->link, &product, rows * way->depth));
     CR_TRY(cr_lanes_pass_on(slicing->lanes));
     double back = cr_clock_monotonic();
     CR_TRY(cr_link_receive(question->lane->link, rows * way->width));
+    if (slicing->peer) CR_TRY(cr_peer_receive(slicing->peer, &question->peer));
     double answered = cr_clock_monotonic();
     used -= cr_clock_process();
     cr_pool_run(pool, rows, open_row, question);
@@ -167,7 +232,7 @@ static enum cr_status ask(struct question *question)
     if (bad != SIZE_MAX) return refuse(question, bad);
     tally->products++;
     tally->rows += rows;
-    tally->pads += rows;
+    tally->pads += slicing->peer ? question->peer.rows : rows;
     tally->blinded += rows * way->depth * sizeof(uint32_t);
     tally->blinding += blinded - taken;
     tally->accelerator += answered - back;
@@ -183,6 +248,10 @@ static enum cr_status take_and_ask(struct question *question)
     struct cr_slicing *slicing = question->slicing;
     size_t rows = question->x.rows;
     double began = cr_clock_monotonic();
+    if (slicing->peer) {
+        question->peer = cr_peer_take(slicing->peer, question->linear, question->backward, rows);
+        return ask(question);
+    }
     CR_TRY(cr_pads_take(slicing->pads, question->linear, question->backward, rows, &question->first));
     slicing->tally.waiting += cr_clock_monotonic() - began;
     enum cr_status status = ask(question);
@@ -201,8 +270,7 @@ static enum cr_status multiply(const struct cr_linear *self, bool backward, stru
     const struct cr_masked *masked = self->state;
     struct cr_slicing *slicing = masked->slicing;
     const struct cr_fact *fact = &slicing->facts.matrices[masked->index];
-    if (slicing->failed)
-        return cr_fail(CR_DENIED, "%s: it gave a wrong product before", cr_link_peer(slicing->lane->link));
+    if (slicing->failed) return cr_fail(CR_DENIED, "%s: it gave a wrong product before", slicing->culprit);
     const struct cr_way *way = &fact->way[backward];
     size_t most = cr_masked_rows(way);
     for (size_t row = 0; row < x.rows; row += most) {

@@ -4,6 +4,7 @@
 
 #include "slicing/link.h"
 #include "slicing/pads.h"
+#include "slicing/peer.h"
 #include "slicing/slicing.h"
 
 // A question has at most so many rows, and words: what is shared with an accelerator does not grow with a
@@ -28,19 +29,26 @@ struct cr_masked_lane {
     struct cr_link *link;
     double *t;               // [CR_MOST_ROWS]
     uint32_t (*expected)[2]; // [CR_MOST_ROWS], secret
+    uint8_t *wrong;          // [CR_MOST_ROWS]: of a row that does not pass, enum cr_wrong
 };
+
+// What is wrong by itself about a row that does not pass its check, as bits.
+enum cr_wrong { CR_WRONG_ANSWER = 1, CR_WRONG_PAD = 2 };
 
 struct cr_slicing {
     struct cr_model *model;
     struct cr_compute *compute; // the model's
     struct cr_field *field;
     struct cr_facts facts;
-    struct cr_pads *pads;
+    struct cr_pads *pads; // this or the next one is NULL
+    struct cr_peer *peer;
+    uint32_t *zeros;                   // [longest row], with `peer`
     struct cr_lanes *lanes;            // borrowed
     struct cr_masked_lane *lane;       // [lanes]
     struct cr_masked *linears;         // [facts.count]
     struct cr_masked_scratch *scratch; // [threads]
     bool failed;
+    char culprit[640]; // then: who
     struct cr_slicing_tally tally;
     uint64_t buckets[CR_BUCKETS];
 };

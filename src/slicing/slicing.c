@@ -21,29 +21,84 @@ static enum cr_status make_scratch(struct cr_slicing *slicing, const unsigned ch
     return CR_OK;
 }
 
-static enum cr_status make_lanes(struct cr_slicing *slicing, const struct cr_slicing_options *options)
+// Words of the largest question or answer.
+static size_t most_words(const struct cr_slicing *slicing, size_t most_rows)
 {
     size_t words = 1;
     for (size_t i = 0; i < slicing->facts.count; i++) {
         const struct cr_way *way = &slicing->facts.matrices[i].way[0];
-        size_t rows = cr_least(options->rows, cr_masked_rows(way));
+        size_t rows = cr_least(most_rows, cr_masked_rows(way));
         words = cr_most(words, rows * cr_most(way->depth, way->width));
     }
-    const struct cr_link_options link = {.address = options->accelerator,
-                                         .digits = options->digits,
-                                         .words = words,
-                                         .patience = options->patience,
-                                         .matrices = slicing->facts.checksum};
-    size_t count = cr_lanes_count(slicing->lanes);
+    return words;
+}
+
+static struct cr_link_options link_to(const struct cr_slicing *slicing,
+                                      const struct cr_slicing_options *options, size_t accelerator)
+{
+    return (struct cr_link_options){.address = options->accelerators[accelerator],
+                                    .digits = options->digits,
+                                    .words = most_words(slicing, options->rows),
+                                    .patience = options->patience,
+                                    .matrices = slicing->facts.checksum};
+}
+
+static void add_name(char *names, size_t size, const char *name)
+{
+    size_t length = strlen(names);
+    snprintf(names + length, size - length, "%s%s", length > 0 ? ", " : "", name);
+}
+
+// Of one accelerator, as a tally has them.
+static void add_names(struct cr_slicing *slicing, const char *peer, const char *engine)
+{
+    add_name(slicing->tally.addresses, sizeof slicing->tally.addresses, strchr(peer, ' ') + 1);
+    add_name(slicing->tally.engines, sizeof slicing->tally.engines, engine);
+}
+
+// Of several accelerators the first one has other questions.
+static enum cr_status make_lanes(struct cr_slicing *slicing, const struct cr_slicing_options *options)
+{
+    size_t count = cr_lanes_count(slicing->lanes), first = options->accelerator_count > 1,
+           others = options->accelerator_count - first;
     CR_TRY(cr_allocate(count, sizeof *slicing->lane, &slicing->lane));
     for (size_t i = 0; i < count; i++) {
         struct cr_masked_lane *lane = &slicing->lane[i];
+        const struct cr_link_options link = link_to(slicing, options, first + i % others);
         CR_TRY(cr_secret_allocate(CR_MOST_ROWS, sizeof *lane->t, &lane->t));
         CR_TRY(cr_secret_allocate(CR_MOST_ROWS, sizeof *lane->expected, &lane->expected));
+        CR_TRY(cr_allocate(CR_MOST_ROWS, sizeof *lane->wrong, &lane->wrong));
         CR_TRY(cr_link_open(&link, &lane->link));
+        if (i < others) add_names(slicing, cr_link_peer(lane->link), cr_link_engine(lane->link));
     }
-    snprintf(slicing->tally.engine, sizeof slicing->tally.engine, "%s", cr_link_engine(slicing->lane->link));
-    snprintf(slicing->tally.address, sizeof slicing->tally.address, "%s", options->accelerator);
+    return CR_OK;
+}
+
+static enum cr_status make_pads(struct cr_slicing *slicing, const struct cr_slicing_options *options,
+                                const unsigned char key[CR_KEY_SIZE])
+{
+    struct cr_pads_options pads = {.model = slicing->model,
+                                   .facts = &slicing->facts,
+                                   .digits = options->digits,
+                                   .rows =
+                                       cr_lanes_count(slicing->lanes) * cr_least(options->rows, CR_MOST_ROWS),
+                                   .threads = options->threads};
+    memcpy(pads.key, key, sizeof pads.key);
+    enum cr_status status = cr_pads_new(&pads, &slicing->pads);
+    cr_wipe(pads.key, sizeof pads.key);
+    return status;
+}
+
+static enum cr_status open_peer(struct cr_slicing *slicing, const struct cr_slicing_options *options)
+{
+    const struct cr_peer_options peer = {.link = link_to(slicing, options, 0),
+                                         .field = slicing->field,
+                                         .facts = &slicing->facts,
+                                         .lanes = slicing->lanes,
+                                         .others = options->accelerator_count - 1};
+    CR_TRY(cr_allocate(slicing->facts.longest, sizeof *slicing->zeros, &slicing->zeros));
+    CR_TRY(cr_peer_new(&peer, &slicing->peer));
+    add_names(slicing, cr_peer_name(slicing->peer), cr_peer_engine(slicing->peer));
     return CR_OK;
 }
 
@@ -54,6 +109,7 @@ static void release_lanes(struct cr_slicing *slicing)
         cr_link_close(lane->link);
         cr_secret_free(&lane->t);
         cr_secret_free(&lane->expected);
+        free(lane->wrong);
     }
     free(slicing->lane);
 }
@@ -66,17 +122,9 @@ static enum cr_status open_all(struct cr_slicing *slicing, const struct cr_slici
     CR_TRY(cr_facts_open(slicing->compute, slicing->field, slicing->model, key, &slicing->facts));
     CR_TRY(cr_key_derive(root, "carrel pads", key));
     CR_TRY(make_scratch(slicing, key));
+    if (options->accelerator_count > 1) CR_TRY(open_peer(slicing, options));
     CR_TRY(make_lanes(slicing, options));
-    struct cr_pads_options pads = {.model = slicing->model,
-                                   .facts = &slicing->facts,
-                                   .digits = options->digits,
-                                   .rows =
-                                       cr_lanes_count(slicing->lanes) * cr_least(options->rows, CR_MOST_ROWS),
-                                   .threads = options->threads};
-    memcpy(pads.key, key, sizeof pads.key);
-    enum cr_status status = cr_pads_new(&pads, &slicing->pads);
-    cr_wipe(pads.key, sizeof pads.key);
-    CR_TRY(status);
+    if (!slicing->peer) CR_TRY(make_pads(slicing, options, key));
     CR_TRY(cr_allocate(slicing->facts.count, sizeof *slicing->linears, &slicing->linears));
     for (size_t i = 0; i < slicing->facts.count; i++) {
         struct cr_linear *linear = cr_frozen_linear(slicing->model, i);
@@ -112,6 +160,8 @@ void cr_slicing_close(struct cr_slicing *slicing)
 {
     if (!slicing) return;
     cr_pads_free(slicing->pads);
+    cr_peer_free(slicing->peer);
+    free(slicing->zeros);
     release_lanes(slicing);
     for (size_t i = 0; slicing->scratch && i < cr_pool_threads(cr_compute_pool(slicing->compute)); i++) {
         struct cr_masked_scratch *scratch = &slicing->scratch[i];
@@ -127,20 +177,30 @@ void cr_slicing_close(struct cr_slicing *slicing)
     free(slicing);
 }
 
-struct cr_slicing_memory cr_slicing_memory_of(struct cr_model *model, size_t rows, size_t lanes)
+struct cr_slicing_memory cr_slicing_memory_of(struct cr_model *model, size_t rows, size_t lanes,
+                                              size_t accelerators)
 {
     struct cr_slicing_memory memory = {0};
-    size_t largest = 0, words = 0, queue = lanes * cr_least(rows, CR_MOST_ROWS);
+    size_t largest = 0, at_once = 0, question = 0, queue = lanes * cr_least(rows, CR_MOST_ROWS);
     for (size_t i = 0; i < cr_frozen_count(model); i++) {
         const struct cr_linear *linear = cr_frozen_linear(model, i);
+        const struct cr_way way = {.depth = linear->in, .width = linear->out};
         size_t ends = linear->out + linear->in;
         largest = cr_most(largest, linear->out * linear->in);
-        words = cr_most(words, cr_pads_words_at_once(ends, queue));
+        at_once = cr_most(at_once, cr_pads_words_at_once(ends, queue));
+        question = cr_most(question, cr_least(rows, cr_masked_rows(&way)) * cr_most(way.depth, way.width));
         // Scales; s and v of both directions.
         memory.inside += linear->out * sizeof(float) + 2 * CR_WAYS * ends * sizeof(uint32_t);
         memory.outside += queue * ends * sizeof(uint32_t); // one direction's width is the other's depth
     }
-    memory.inside += largest + words * sizeof(uint32_t);
+    memory.inside += largest;
+    if (accelerators == 1) {
+        memory.inside += at_once * sizeof(uint32_t);
+        return memory;
+    }
+    // Products of pads are asked for; with several lanes' accelerators a lane keeps its last ones.
+    memory.outside = 0;
+    if (accelerators > 2 && lanes > 1) memory.inside += lanes * question * sizeof(uint32_t);
     return memory;
 }
 
@@ -148,7 +208,9 @@ struct cr_slicing_tally cr_slicing_tally(struct cr_slicing *slicing)
 {
     struct cr_slicing_tally tally = slicing->tally;
     if (slicing->failed) return tally; // as it was then
-    struct cr_pads_tally pads = cr_pads_tally(slicing->pads);
+    struct cr_pads_tally pads = {0};
+    if (slicing->pads) pads = cr_pads_tally(slicing->pads);
+    tally.ahead = slicing->pads != NULL;
     tally.offline = pads.seconds;
     tally.ready = pads.ready;
     tally.outside = pads.outside;
@@ -164,5 +226,5 @@ struct cr_slicing_tally cr_slicing_tally(struct cr_slicing *slicing)
 enum cr_status cr_slicing_hold_pads(struct cr_slicing *slicing, bool hold)
 {
     if (slicing->failed) return cr_fail(CR_DENIED, "no pads are made after a wrong product");
-    return cr_pads_hold(slicing->pads, hold);
+    return slicing->pads ? cr_pads_hold(slicing->pads, hold) : CR_OK;
 }

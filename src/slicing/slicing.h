@@ -8,10 +8,13 @@
 #include "model/model.h"
 
 struct cr_slicing_options {
-    const char *accelerator; // as of crypto/stream.h
-    unsigned digits;         // of a word: 4, or 3 for less work and some 1% error
-    size_t rows;             // of a walk, at most
-    struct cr_lanes *lanes; // that walk, each with a connection of its own, and pass on while the accelerator
+    // Addresses as of crypto/stream.h. One: this process makes the products of pads itself. More: the first
+    // makes them, and knows the pads; what they hide is for each other one (slicing/peer.h).
+    char *const *accelerators;
+    size_t accelerator_count;
+    unsigned digits;        // of a word: 4, or 3 for less work and some 1% error
+    size_t rows;            // of a walk, at most
+    struct cr_lanes *lanes; // that walk, each with connections of its own, and pass on while the accelerator
                             // works; borrowed, NULL: one
     size_t threads;         // that make pads
     double patience;        // seconds without a sign of life of the accelerator
@@ -24,24 +27,27 @@ struct cr_slicing;
 // while *out is. A fresh root key is drawn here and never stored.
 //
 // A product fails with CR_DENIED where an answer does not pass its check: the sentence names accelerator,
-// linear and row, nothing of the answer is in the result, and no product succeeds any more.
+// linear and row, nothing of the answer is in the result, and no product succeeds any more. Of several
+// accelerators it names whose answer is wrong by itself.
 enum cr_status cr_slicing_open(const struct cr_slicing_options *options, struct cr_model *model,
                                struct cr_slicing **out);
 void cr_slicing_close(struct cr_slicing *slicing); // wipes; NULL is allowed
 
-// What slicing adds to a walk of so many rows through a model of that shape, bytes: what the trusted process
-// holds of its own (facts of the matrices, one matrix, pads on their way), and products of pads outside of
-// it.
+// What slicing with so many accelerators adds to a walk of so many rows through a model of that shape, bytes:
+// what the trusted process holds of its own (facts of the matrices, one matrix, pads on their way), and
+// products of pads outside of it.
 struct cr_slicing_memory {
     size_t inside, outside;
 };
-struct cr_slicing_memory cr_slicing_memory_of(struct cr_model *model, size_t rows, size_t lanes);
+struct cr_slicing_memory cr_slicing_memory_of(struct cr_model *model, size_t rows, size_t lanes,
+                                              size_t accelerators);
 
 // What was done so far.
 struct cr_slicing_tally {
-    uint64_t products;        // asked of the accelerator
+    uint64_t products;        // asked of accelerators, those of pads not counted
     uint64_t rows;            // verified
     uint64_t pads;            // used
+    bool ahead;               // this process makes pads ahead of their use
     uint64_t ready;           // pads that were made and not used yet
     uint64_t blinded;         // bytes of blinded words sent
     size_t outside;           // bytes of products of pads that lie outside, at most
@@ -51,13 +57,13 @@ struct cr_slicing_tally {
     double waiting;           // seconds that pads were waited for
     double offline;           // seconds that making pads took, beside the rest
     double chi_square;        // of 255 degrees of freedom: the blinded words' first eight bits, a sample
-    char engine[33], address[300];
+    char engines[300], addresses[1024]; // of all accelerators, with commas between; without keys
 };
 struct cr_slicing_tally cr_slicing_tally(struct cr_slicing *slicing);
 
-// For measurements, between walks: with `hold` returns when enough pads lie ready for every product that was
-// asked for before, and from then on none are made but those that somebody waits for; without, they are made
-// ahead again.
+// For measurements, between walks, with one accelerator: with `hold` returns when enough pads lie ready for
+// every product that was asked for before, and from then on none are made but those that somebody waits for;
+// without, they are made ahead again.
 enum cr_status cr_slicing_hold_pads(struct cr_slicing *slicing, bool hold);
 
 #endif

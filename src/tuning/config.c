@@ -3,6 +3,8 @@
 #include "crypto/stream.h"
 
 #include <math.h>
+#include <string.h>
+#include <strings.h>
 
 // True for a finite number in [least, most).
 static bool within(double number, double least, double most)
@@ -51,6 +53,42 @@ static enum cr_status check_training(const struct cr_training_config *training)
     return CR_OK;
 }
 
+const char cr_peer_pads_warning[] =
+    "slicing.pads: peer protects from no one who runs, or can look into, both the first accelerator and "
+    "another: together they see everything that pads hide. It is for accelerators of operators who do not "
+    "work together";
+
+// Of one owner, as far as an address tells: the same place, or the same key.
+static bool same_owner(const char *a, const char *b)
+{
+    const char *key = strchr(a, '#'), *other = strchr(b, '#');
+    return strcmp(a, b) == 0 || (key && other && strcasecmp(key, other) == 0);
+}
+
+static enum cr_status check_addresses(const struct cr_slicing_config *slicing)
+{
+    char *const *addresses = slicing->accelerators.items;
+    for (size_t i = 0; i < slicing->accelerators.count; i++) {
+        bool tls;
+        enum cr_status status = cr_stream_is_tls(addresses[i], &tls);
+        if (status != CR_OK) return cr_fail_within(status, "slicing.accelerators");
+        if (slicing->pads != CR_PADS_MODE_PEER) continue;
+        if (!tls && strncmp(addresses[i], "unix:", 5) != 0)
+            return cr_fail(
+                CR_INVALID,
+                "slicing.accelerators: %s: not in the clear with slicing.pads: peer, where who sees "
+                "the pads and what they hide sees everything (tls:HOST:PORT#KEY, or unix:PATH)",
+                addresses[i]);
+        for (size_t j = 0; j < i; j++)
+            if (same_owner(addresses[i], addresses[j]))
+                return cr_fail(CR_INVALID,
+                               "slicing.accelerators: %s: the same accelerator as number %zu, where "
+                               "slicing.pads: peer needs others",
+                               addresses[i], j + 1);
+    }
+    return CR_OK;
+}
+
 static enum cr_status check_slicing(const struct cr_tuning_config *config)
 {
     const struct cr_slicing_config *slicing = &config->slicing;
@@ -64,15 +102,16 @@ static enum cr_status check_slicing(const struct cr_tuning_config *config)
     }
     if (config->method == CR_METHOD_FULL)
         return cr_fail(CR_INVALID, "slicing.pads: not with method: full, which changes the frozen matrices");
-    for (size_t i = 0; i < slicing->accelerators.count; i++) {
-        bool tls;
-        enum cr_status status = cr_stream_is_tls(slicing->accelerators.items[i], &tls);
-        if (status != CR_OK) return cr_fail_within(status, "slicing.accelerators");
-    }
+    CR_TRY(check_addresses(slicing));
     // A server trains nothing, and asks none.
-    if (config->data.train && slicing->accelerators.count != 1)
+    if (config->data.train && slicing->pads == CR_PADS_MODE_ENCLAVE && slicing->accelerators.count != 1)
         return cr_fail(CR_INVALID, "slicing.accelerators: %zu where slicing.pads: enclave takes one address",
                        slicing->accelerators.count);
+    if (config->data.train && slicing->pads == CR_PADS_MODE_PEER &&
+        (slicing->accelerators.count < 2 || slicing->accelerators.count > CR_MOST_ACCELERATORS))
+        return cr_fail(CR_INVALID,
+                       "slicing.accelerators: %zu where slicing.pads: peer takes 2 to %d addresses",
+                       slicing->accelerators.count, CR_MOST_ACCELERATORS);
     return CR_OK;
 }
 

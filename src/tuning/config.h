@@ -13,9 +13,9 @@ enum cr_compute_dtype { CR_COMPUTE_BFLOAT16, CR_COMPUTE_FLOAT32 };
 enum cr_optimizer { CR_OPTIMIZER_ADAMW, CR_OPTIMIZER_SGD };
 // Where what layers keep for their way back lies: in this process, or sealed outside of it.
 enum cr_spill_mode { CR_SPILL_MODE_NONE, CR_SPILL_MODE_SEALED };
-// Who computes products of pads: the frozen products are computed here (none), or by an accelerator under
-// pads that this process makes.
-enum cr_pads_mode { CR_PADS_MODE_NONE, CR_PADS_MODE_ENCLAVE };
+// Who computes products of pads: the frozen products are computed here (none), or by accelerators under pads
+// whose products this process computes (enclave) or another accelerator (peer).
+enum cr_pads_mode { CR_PADS_MODE_NONE, CR_PADS_MODE_ENCLAVE, CR_PADS_MODE_PEER };
 enum cr_schedule { CR_SCHEDULE_LINEAR, CR_SCHEDULE_COSINE, CR_SCHEDULE_CONSTANT };
 
 struct cr_lora_config {
@@ -98,12 +98,20 @@ static inline bool cr_tuning_config_sliced(const struct cr_tuning_config *config
 }
 
 // Micro-batches of a step that take turns: training.lanes, and where that is 0 two of a sliced run, so that
-// one walk goes on while the accelerator works for the other.
+// one walk goes on while the accelerator works for the other; with more accelerators than a pair, one for
+// each that is sent what pads hide.
 static inline size_t cr_tuning_config_lanes(const struct cr_tuning_config *config)
 {
+    size_t accelerators = config->slicing.accelerators.count;
     if (config->training.lanes > 0) return config->training.lanes;
-    return cr_tuning_config_sliced(config) ? 2 : 1;
+    if (!cr_tuning_config_sliced(config)) return 1;
+    return accelerators > 3 ? accelerators - 1 : 2;
 }
+
+enum { CR_MOST_ACCELERATORS = 16 };
+
+// What a person must know who runs with slicing.pads: peer.
+extern const char cr_peer_pads_warning[];
 
 // Settings that no range of a single key catches (and ranges again, for callers without a table): CR_INVALID
 // with the key's name.

@@ -135,7 +135,8 @@ static const double accelerator_patience = 120;
 static enum cr_status open_slicing(struct cr_trainer *trainer, const struct cr_tuning_config *config,
                                    size_t rows)
 {
-    const struct cr_slicing_options options = {.accelerator = config->slicing.accelerators.items[0],
+    const struct cr_slicing_options options = {.accelerators = config->slicing.accelerators.items,
+                                               .accelerator_count = config->slicing.accelerators.count,
                                                .digits = (unsigned)config->slicing.digits,
                                                .rows = rows,
                                                .lanes = trainer->lanes,
@@ -184,9 +185,19 @@ static void warn_of_plain_secrets(const struct cr_trainer *trainer)
             CR_FIELD("unlocked", bytes[CR_SECRET_PLAIN]));
 }
 
+static void warn_of_peers(const struct cr_trainer *trainer)
+{
+    if (!trainer->slicing) return;
+    const struct cr_slicing_tally tally = cr_slicing_tally(trainer->slicing);
+    if (tally.ahead) return;
+    cr_emit(&trainer->sink, CR_EVENT_WARNING, "train.warning", cr_peer_pads_warning,
+            CR_FIELD_TEXT("accelerators", tally.addresses));
+}
+
 static void announce(const struct cr_trainer *trainer)
 {
     warn_of_plain_secrets(trainer);
+    warn_of_peers(trainer);
     if (!trainer->data) return; // a federation's server trains nothing
     const struct cr_model *model = trainer->model;
     size_t parameters = 0;
@@ -343,7 +354,7 @@ static void report_step(struct cr_trainer *trainer, const struct cr_tally *step,
         CR_FIELD("rows_verified", slicing.rows),
         CR_FIELD("pads_ready", slicing.ready),
     };
-    size_t count = sizeof fields / sizeof *fields - (trainer->slicing ? 0 : 2);
+    size_t count = sizeof fields / sizeof *fields - (trainer->slicing ? !slicing.ahead : 2);
     cr_event_send(&trainer->sink, CR_EVENT_INFO, "train.step", NULL, fields, count);
     *report = (struct cr_trainer_report){.began = cr_clock_monotonic()};
 }
@@ -358,11 +369,12 @@ static void report_slicing(const struct cr_trainer *trainer)
         spilled.outside += one.outside;
         spilled.sealing += one.sealing + one.opening;
     }
-    cr_emit(&trainer->sink, CR_EVENT_INFO, "train.slicing", NULL, CR_FIELD_TEXT("accelerator", tally.address),
-            CR_FIELD_TEXT("engine", tally.engine), CR_FIELD("products", tally.products),
-            CR_FIELD("rows_verified", tally.rows), CR_FIELD("pads_used", tally.pads),
-            CR_FIELD("bytes_blinded", tally.blinded), CR_FIELD("bytes_outside", tally.outside),
-            CR_FIELD("bytes_spilled", spilled.outside), CR_FIELD("spill_seconds", spilled.sealing),
+    cr_emit(&trainer->sink, CR_EVENT_INFO, "train.slicing", NULL,
+            CR_FIELD_TEXT("accelerator", tally.addresses), CR_FIELD_TEXT("engine", tally.engines),
+            CR_FIELD("products", tally.products), CR_FIELD("rows_verified", tally.rows),
+            CR_FIELD("pads_used", tally.pads), CR_FIELD("bytes_blinded", tally.blinded),
+            CR_FIELD("bytes_outside", tally.outside), CR_FIELD("bytes_spilled", spilled.outside),
+            CR_FIELD("spill_seconds", spilled.sealing),
             CR_FIELD("online_seconds", tally.waiting + tally.blinding + tally.accelerator + tally.opening),
             CR_FIELD("blind_seconds", tally.blinding), CR_FIELD("accelerator_seconds", tally.accelerator),
             CR_FIELD("open_seconds", tally.opening), CR_FIELD("pad_wait_seconds", tally.waiting),

@@ -202,6 +202,21 @@ class Preflight(Case):
             # Its products are as good as those computed here.
             losses = [float(re.search("loss of ([0-9.]+),", of["forward"][0][1])[1]) for of in (found, plain)]
             self.assertAlmostEqual(*losses, delta=0.01)
+            other, wanted = self.path("other"), ["carrel.yaml", "--set", "slicing.pads=peer", "--set"]
+            second = subprocess.Popen([os.path.join(os.path.abspath(BIN), "carrel-accelerator"), "--model", MODEL, "--listen",
+                                       "unix:" + other], stdout=subprocess.PIPE, text=True)
+            try:
+                self.assertIn("listening", second.stdout.readline())
+                found = self.checks(*wanted, 'slicing.accelerators=["%s", "unix:%s"]' % (address, other))
+                self.assertEqual([check[0] for check in found["accelerator"]], ["warning", "ok"])
+                self.assertRegex(found["accelerator"][1][1], r"\A%s, unix:%s: engine cpu .*, cpu .*, with the same matrices\Z" % (address, other))
+                self.assertNotIn("products of pads", found["memory"][0][1])
+                self.assertIn("forward", found)
+            finally:
+                second.kill()
+                second.communicate()
+            found = self.checks(*wanted, 'slicing.accelerators=["%s", "unix:%s"]' % (address, other), code=2)
+            self.assertIn(other, found["accelerator"][0][1])
             found = self.checks(*sliced, "--set", "model_name_or_path=" + GPT2, "--set", "lora.target_modules=[c_attn]",
                                 "--set", "data.max_length=16", code=2)
             self.assertIn("another model", found["accelerator"][0][1])

@@ -120,8 +120,10 @@ class Slicing(unittest.TestCase):
         return self.address
 
     def command(self, address, *more):
-        return [CARREL, "tune", self.config, "--json", "--set", "output_dir=" + self.output,
-                "--set", 'slicing.accelerators=["%s"]' % address, *more]
+        """Of one accelerator, or of several with pads that peers make."""
+        several = [] if isinstance(address, str) else ["--set", "slicing.pads=peer"]
+        return [CARREL, "tune", self.config, "--json", "--set", "output_dir=" + self.output, *several,
+                "--set", "slicing.accelerators=" + json.dumps([address] if isinstance(address, str) else address), *more]
 
     def tune(self, address, *more, code=0):
         done = subprocess.run(self.command(address, *more), capture_output=True, text=True, timeout=300)
@@ -174,6 +176,54 @@ class Slicing(unittest.TestCase):
         self.assertIn("accelerator", error)
         error, _ = self.tune(address[:-1], "--restart", code=2)
         self.assertIn("tls:HOST:PORT#KEY is wanted", error)
+
+    def test_peers_make_pads(self):
+        tls = [self.hire("tls:127.0.0.1:0", "--identity", os.path.join(self.place, "identity-%d" % i))[1] for i in range(3)]
+        _, events = self.tune(self.honest)
+        alone, told = self.read(RESULT), {}
+        for name, addresses in ("a pair", [self.honest, tls[0]]), ("a pair over TLS", tls[:2]), ("three", tls):
+            shutil.rmtree(self.output)
+            _, events = self.tune(addresses)
+            self.assertEqual(self.read(RESULT), alone, name)
+            warning = [event for event in events if event["event"] == "train.warning"]
+            self.assertIn("who do not work together", warning[0]["message"])
+            told[name] = next(event for event in events if event["event"] == "train.slicing")
+            self.assertEqual(told[name]["bytes_outside"], 0)
+            self.assertEqual(told[name]["offline_seconds"], 0)
+            self.assertTrue(all("pads_ready" not in event for event in events if event["event"] == "train.step"))
+        self.assertEqual(told["a pair"]["pads_used"], told["a pair"]["rows_verified"])
+        self.assertEqual(told["three"]["rows_verified"], told["a pair"]["rows_verified"])
+        self.assertLess(told["three"]["pads_used"], 0.7 * told["three"]["rows_verified"])
+        # What nobody is to see together does not go in the clear, nor to one accelerator.
+        _, plain = self.hire("127.0.0.1:0")
+        for addresses, why in (([self.honest, plain], "not in the clear"), ([tls[0], tls[0]], "the same accelerator"),
+                               ([self.honest], "takes 2 to 16 addresses")):
+            error, _ = self.tune(addresses, "--restart", code=2)
+            self.assertIn(why, error)
+
+    def test_the_peer_who_lies_is_named(self):
+        _, other = self.hire("unix:" + os.path.join(self.place, "other.sock"))
+        for seed in range(4):
+            told = []
+            address = self.hostile(lie=hostile_accelerator.flip_bit_of(20 + seed, seed, told.append))
+            error, _ = self.tune([address, other] if seed % 2 else [other, address], "--restart", code=4)
+            row = re.search(r"of row (\d+) ", told[0])[1]
+            self.assertRegex(error, r"^carrel: .*accelerator %s: .*, row %s of \d+ \(a wrong product; nothing of it was used" % (re.escape(address), row))
+            self.assertNotIn(other, error)
+            print("%s -> %s" % (told[0], error.strip()))
+
+    def test_a_peer_that_is_killed_is_named(self):
+        hired, address = self.hire("tls:127.0.0.1:0", "--identity", os.path.join(self.place, "identity"))
+        with subprocess.Popen(self.command([self.honest, address], "--set", "training.max_steps=100000"), stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True) as running:
+            for line in running.stdout:
+                if json.loads(line)["event"] == "train.step":
+                    hired.kill()
+                    break
+            running.stdout.read()
+            error = running.stderr.read()
+            self.assertEqual(running.wait(), 4, error)
+        self.assertRegex(error, "accelerator %s: .*ended" % re.escape(address.split("#")[0]))
 
     def test_what_layers_keep_may_lie_outside(self):
         self.tune(self.honest)

@@ -91,6 +91,18 @@ class Sliced(Federation):
         self.assertGreater(abs(self.loss("other") - local) / local, 1e-5)
         self.check_told(run)
 
+    def test_peers_make_pads(self):
+        run = self.start("simulate", self.settings("peer", extra="slicing: {pads: peer}"))
+        self.wait_process(run, "carrel-accelerator", "accelerator-2.sock")
+        self.assert_ends(run)
+        self.assertEqual(self.adapter("peer"), self.undisturbed())
+        self.assertIn("simulate.warning", {event["event"] for event in run.events})
+        told = [event for event in run.events if event["event"] == "simulate.slicing"]
+        self.assertEqual(len(told), len(SILOS))
+        for event in told:
+            self.assertEqual(event["pads_used"], event["rows_verified"])
+            self.assertEqual(event["offline_seconds"], 0)
+
     def check_told(self, run):
         """What the run says of slicing, and what it keeps to itself."""
         told = {event["silo"]: event for event in run.events if event["event"] == "simulate.slicing"}

@@ -1,5 +1,6 @@
 // 10,000 seeded tries of an accelerator, and of who can write to the memory outside, to pass off a product
-// that is not the right one: each is refused by name before anything of it is used.
+// that is not the right one: each is refused by name before anything of it is used. The accelerator is the
+// only one, or one of two: that which makes the products of pads, or that which is sent what they hide.
 #include "slicing_support.h"
 
 #include "field/prime.h"
@@ -56,8 +57,12 @@ struct writer {
     uint64_t random;
 };
 
+// Where the one that lies stands.
+enum place { ALONE, OF_PADS, OF_ANSWERS, PLACES };
+
 struct plan {
-    struct hired *hired;
+    struct hired *hired, *honest; // the second for a place beside another
+    enum place place;
     uint64_t random;
     enum lie lie; // about the next product
     unsigned digits;
@@ -280,7 +285,11 @@ static bool try_once(struct plan *plan, struct cr_model *model, enum lie lie)
     float x_values[ROOM], y_values[ROOM], expected[ROOM];
     plan->digits = below(plan, 4) == 0 ? 3 : 4;
     plan->lie = HONEST;
-    const struct cr_slicing_options options = {.accelerator = plan->hired->address,
+    char *const addresses[PLACES][2] = {[ALONE] = {plan->hired->address},
+                                        [OF_PADS] = {plan->hired->address, plan->honest->address},
+                                        [OF_ANSWERS] = {plan->honest->address, plan->hired->address}};
+    const struct cr_slicing_options options = {.accelerators = addresses[plan->place],
+                                               .accelerator_count = plan->place == ALONE ? 1 : 2,
                                                .digits = plan->digits,
                                                .rows = QUEUE,
                                                .threads = 1,
@@ -324,22 +333,27 @@ static bool try_once(struct plan *plan, struct cr_model *model, enum lie lie)
 static void no_lie_is_used(void **state)
 {
     (void)state;
-    struct hired hired[2];
+    struct hired hired[3];
     struct cr_compute *compute;
     struct cr_model *model;
     char path[300];
-    size_t tries[LIES] = {0}, used[LIES] = {0};
+    size_t tries[LIES] = {0}, used[LIES] = {0}, tried[PLACES] = {0};
     const char *base = "tests/golden/llama-gqa";
     snprintf(path, sizeof path, "unix:%s", in_directory("a.sock"));
     struct plan plan = {.random = 20240414};
     hire(&hired[0], base, path);
     hire(&hired[1], base, "127.0.0.1:0");
+    snprintf(path, sizeof path, "unix:%s", in_directory("honest.sock"));
+    hire(&hired[2], base, path);
     assert_ok(cr_compute_new(1, &compute));
     assert_ok(cr_model_open_outside(base, compute, CR_F32, &model));
     for (size_t i = 0; i < TRIES; i++) {
         enum lie lie = (enum lie)(1 + i % (LIES - 1));
         // Shared memory is what can change after it was announced; a socket's words are the trusted side's.
         plan.hired = &hired[lie != RACE && i / (LIES - 1) % 4 == 0];
+        plan.honest = &hired[2];
+        plan.place = about_outside(lie) ? ALONE : (enum place)(i / (LIES - 1) % PLACES);
+        tried[plan.place]++;
         plan.hired->look = look;
         plan.hired->spoil = spoil;
         plan.hired->context = &plan;
@@ -350,6 +364,8 @@ static void no_lie_is_used(void **state)
     cr_compute_free(compute);
     dismiss(&hired[0]);
     dismiss(&hired[1]);
+    dismiss(&hired[2]);
+    for (size_t i = 0; i < PLACES; i++) assert_true(tried[i] > TRIES / 5);
     for (size_t i = 1; i < LIES; i++) {
         if (i < RACE)
             print_message("%s: %zu of %zu tries refused\n", lies[i], tries[i] - used[i], tries[i]);

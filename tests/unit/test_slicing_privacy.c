@@ -1,6 +1,6 @@
 // What an accelerator sees of a whole training run, evaluations and a second process included, is uniform,
 // and no pad is used twice. The same tests fail with pads off, with one pad used twice, and with a key that
-// is known.
+// is known; and with the pads that a second accelerator makes, once both put together what they see.
 #include "recording_support.h"
 #include "tuning_support.h"
 
@@ -310,6 +310,49 @@ static void check(unsigned digits, struct cr_compute *compute)
     free_record(&record);
 }
 
+// Pads that another accelerator is sent: what each of the two sees is uniform, and what both see together is
+// all that was hidden.
+static void check_peers(unsigned digits, struct cr_compute *compute)
+{
+    struct record record, other;
+    struct series words[MOST_SERIES];
+    struct cr_trainer *trainer;
+    struct cr_tally tally = {0};
+    char data[300], path[300], addresses[2][400];
+    static char q_proj[] = "q_proj", v_proj[] = "v_proj";
+    char *modules[] = {q_proj, v_proj}, *accelerators[] = {addresses[0], addresses[1]};
+    snprintf(data, sizeof data, "%s", in_directory("d"));
+    snprintf(path, sizeof path, "unix:%s", in_directory("p.sock"));
+    start_record(&record, SMALL_MODEL, path, digits, compute);
+    snprintf(path, sizeof path, "unix:%s", in_directory("q.sock"));
+    start_record(&other, SMALL_MODEL, path, digits, compute);
+    snprintf(addresses[0], sizeof addresses[0], "%s", other.hired.address);
+    snprintf(addresses[1], sizeof addresses[1], "%s", record.hired.address);
+    struct cr_tuning_config config = small_run(data, modules, 2);
+    config.data.eval = data;
+    config.training.lanes = 1; // so that both accelerators see the same order
+    config.slicing.pads = CR_PADS_MODE_PEER;
+    config.slicing.accelerators = (struct cr_string_list){accelerators, 2};
+    config.slicing.digits = digits;
+    assert_ok(cr_trainer_new(&config, compute, NULL, &trainer));
+    watch(&record, trainer->model);
+    assert_ok(cr_trainer_run(trainer, STEPS, &tally, NULL, NULL));
+    assert_ok(cr_trainer_evaluate(trainer, &tally));
+    cr_trainer_free(trainer);
+
+    check_uniform("pads, as sent to one", other.seen, other.count, digits);
+    check_uniform("hidden under them, as sent to another", record.seen, record.count, digits);
+    subtract(record.seen, other.seen, record.count, cr_prime(digits), words);
+    for (size_t s = 0; s < record.count; s++)
+        if (words[s].rows > 0)
+            assert_memory_equal(words[s].words, record.hidden[s].words, words[s].rows * words[s].depth * 4);
+    struct uniformity got = say("both together", words, record.count, digits);
+    assert_true(got.bytes < level / 3 && got.related < level / 3);
+    free_series(words, record.count);
+    free_record(&record);
+    free_record(&other);
+}
+
 static void what_is_seen_tells_nothing(void **state)
 {
     (void)state;
@@ -317,6 +360,8 @@ static void what_is_seen_tells_nothing(void **state)
     assert_ok(cr_compute_new(2, &compute));
     check(4, compute);
     check(3, compute);
+    check_peers(4, compute);
+    check_peers(3, compute);
     check_secrets_of_pads(compute);
     cr_compute_free(compute);
 }

@@ -68,8 +68,12 @@ static void check(const char *base, const char *address, unsigned digits, double
     assert_ok(cr_compute_new(2, &compute));
     assert_ok(cr_model_open_8bit(base, compute, CR_F32, &local));
     assert_ok(cr_model_open_outside(base, compute, CR_F32, &outside));
-    const struct cr_slicing_options options = {
-        .accelerator = hired.address, .digits = digits, .rows = 44, .threads = 1, .patience = 60};
+    const struct cr_slicing_options options = {.accelerators = (char *[]){hired.address},
+                                               .accelerator_count = 1,
+                                               .digits = digits,
+                                               .rows = 44,
+                                               .threads = 1,
+                                               .patience = 60};
     assert_ok(cr_slicing_open(&options, outside, &slicing));
     struct outcome wanted = walk(local), got = walk(outside), again = walk(outside);
     compare(base, &got, &wanted, bound);
@@ -129,8 +133,12 @@ static void a_row_that_is_not_finite_is_refused(void **state)
     hire(&hired, base, "127.0.0.1:0");
     assert_ok(cr_compute_new(1, &compute));
     assert_ok(cr_model_open_outside(base, compute, CR_F32, &model));
-    const struct cr_slicing_options options = {
-        .accelerator = hired.address, .digits = 4, .rows = ROWS, .threads = 1, .patience = 60};
+    const struct cr_slicing_options options = {.accelerators = (char *[]){hired.address},
+                                               .accelerator_count = 1,
+                                               .digits = 4,
+                                               .rows = ROWS,
+                                               .threads = 1,
+                                               .patience = 60};
     assert_ok(cr_slicing_open(&options, model, &slicing));
     struct cr_linear *linear = cr_frozen_linear(model, 0);
     assert_true(linear->in == 16 && linear->out == 32);
@@ -160,8 +168,12 @@ static void held_pads_are_made_before_alone(void **state)
     hire(&hired, base, "127.0.0.1:0");
     assert_ok(cr_compute_new(1, &compute));
     assert_ok(cr_model_open_outside(base, compute, CR_F32, &model));
-    const struct cr_slicing_options options = {
-        .accelerator = hired.address, .digits = 4, .rows = ROWS, .threads = 1, .patience = 60};
+    const struct cr_slicing_options options = {.accelerators = (char *[]){hired.address},
+                                               .accelerator_count = 1,
+                                               .digits = 4,
+                                               .rows = ROWS,
+                                               .threads = 1,
+                                               .patience = 60};
     assert_ok(cr_slicing_open(&options, model, &slicing));
     struct cr_linear *linear = cr_frozen_linear(model, 0);
     struct cr_matrix rows = cr_matrix_of(x, CR_F32, ROWS, 16), product = cr_matrix_of(y, CR_F32, ROWS, 32);
