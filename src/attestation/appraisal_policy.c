@@ -1,5 +1,6 @@
 #include "attestation/appraisal_policy.h"
 #include "attestation/collateral.h"
+#include "attestation/tpm.h"
 #include "base/file.h"
 #include "base/parse.h"
 
@@ -7,6 +8,26 @@
 #include <string.h>
 
 enum { POLICY_LIMIT = 1 << 20, REPORT_DATA_SIZE = 64 };
+
+static const struct cr_option pcr_options[] = {
+    {.key = "index",
+     .type = CR_OPTION_SIZE,
+     .offset = offsetof(struct cr_policy_pcr, index),
+     .required = true,
+     .most = CR_TPM_PCRS - 1,
+     .help = "Which PCR."},
+    {.key = "values",
+     .type = CR_OPTION_STRINGS,
+     .offset = offsetof(struct cr_policy_pcr, values),
+     .required = true,
+     .help = "What it may hold: 20, 32 or 48 bytes, as its bank's hash has."},
+};
+
+static const struct cr_option_table pcr_table = {
+    .options = pcr_options,
+    .count = sizeof pcr_options / sizeof *pcr_options,
+    .struct_size = sizeof(struct cr_policy_pcr),
+};
 
 #define AT(member) .offset = offsetof(struct cr_appraisal_policy, member)
 
@@ -191,6 +212,17 @@ static const struct cr_option options[] = {
      AT(snp.allow_migration),
      .fallback = "false",
      .help = "Let guests pass whose policy allows a migration agent."},
+    {.key = "tpm.allow_measured_boot",
+     .type = CR_OPTION_BOOL,
+     AT(tpm.allow_measured_boot),
+     .fallback = "false",
+     .help =
+         "Let TPM quotes pass. A TPM measures what was started; it keeps no owner of the machine out of it."},
+    {.key = "tpm.pcrs",
+     .type = CR_OPTION_RECORDS,
+     AT(tpm.pcrs),
+     .records = &pcr_table,
+     .help = "What PCRs must hold."},
 };
 
 const struct cr_option_table cr_appraisal_policy_table = {
@@ -232,6 +264,16 @@ static enum cr_status check_values(const struct cr_appraisal_policy *policy, con
             if (cr_hex_decode(list->items[k], bytes, values[i].size) != CR_OK)
                 return cr_fail(CR_INVALID, "%s: %s: \"%s\" is not %zu bytes in hexadecimal", name,
                                values[i].key, list->items[k], values[i].size);
+    }
+    const struct cr_policy_pcr *pcrs = policy->tpm.pcrs.items;
+    for (size_t i = 0; i < policy->tpm.pcrs.count; i++) {
+        for (size_t k = 0; k < pcrs[i].values.count; k++) {
+            const char *value = pcrs[i].values.items[k];
+            size_t size = strlen(value) / 2;
+            if ((size != 20 && size != 32 && size != 48) || cr_hex_decode(value, bytes, size) != CR_OK)
+                return cr_fail(CR_INVALID, "%s: tpm.pcrs: \"%s\" is not 20, 32 or 48 bytes in hexadecimal",
+                               name, value);
+        }
     }
     for (size_t k = 0; k < policy->report_data.count; k++) {
         size_t size = strlen(policy->report_data.items[k]) / 2;
@@ -343,6 +385,7 @@ enum cr_status cr_appraisal_policy_compare(struct cr_appraisal *appraisal, const
     if (list->count == 0) return CR_OK;
     for (size_t i = 0; i < list->count; i++) {
         unsigned char wanted[REPORT_DATA_SIZE];
+        if (strlen(list->items[i]) != 2 * value.size) continue; // a PCR of another bank
         CR_TRY(cr_hex_decode(list->items[i], wanted, value.size));
         if (memcmp(wanted, value.data, value.size) == 0) return cr_found_passed(appraisal, check_name);
     }

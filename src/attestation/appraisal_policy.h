@@ -7,6 +7,11 @@
 #include "format/options.h"
 
 // Lists are of hexadecimal text; an empty one asks for nothing.
+struct cr_policy_pcr {
+    size_t index;
+    struct cr_string_list values;
+};
+
 struct cr_appraisal_policy {
     bool allow_debug, allow_unknown_program, allow_missing_crl, allow_expired_collateral, allow_revoked;
     struct cr_string_list allow_tcb_status, trusted_roots, report_data;
@@ -27,6 +32,10 @@ struct cr_appraisal_policy {
         } min_tcb;
         bool allow_migration;
     } snp;
+    struct {
+        bool allow_measured_boot;
+        struct cr_record_list pcrs; // struct cr_policy_pcr
+    } tpm;
 };
 
 extern const struct cr_option_table cr_appraisal_policy_table;

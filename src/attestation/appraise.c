@@ -10,6 +10,8 @@ enum cr_status cr_appraise(const struct cr_evidence *evidence, const struct cr_g
         return cr_appraise_quote(bytes, grounds, out);
     case CR_EVIDENCE_SNP:
         return cr_appraise_report(bytes, grounds, out);
+    case CR_EVIDENCE_TPM:
+        return cr_appraise_tpm(bytes, grounds, out);
     case CR_EVIDENCE_TYPES:
         break;
     }

@@ -18,10 +18,14 @@ struct cr_grounds {
 enum cr_status cr_appraise(const struct cr_evidence *evidence, const struct cr_grounds *grounds,
                            struct cr_appraisal *out);
 
-// The same of an SGX or TDX quote, and of an SNP report, raw or as Azure's paravisor wraps it.
+// The same of an SGX or TDX quote; of an SNP report, raw or as Azure's paravisor wraps it; and of a TPM's
+// quote: a JSON object with `message` (TPMS_ATTEST), `signature` and `pcrs`, the 24 values of the bank.
 enum cr_status cr_appraise_quote(struct cr_slice bytes, const struct cr_grounds *grounds,
                                  struct cr_appraisal *out);
 enum cr_status cr_appraise_report(struct cr_slice bytes, const struct cr_grounds *grounds,
                                   struct cr_appraisal *out);
+
+enum cr_status cr_appraise_tpm(struct cr_slice text, const struct cr_grounds *grounds,
+                               struct cr_appraisal *out);
 
 #endif

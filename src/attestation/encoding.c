@@ -1,7 +1,10 @@
 #include "attestation/encoding.h"
 #include "crypto/hash.h"
+#include "format/json.h"
 
 #include <string.h>
+
+enum { MOST_LISTED = 1 << 20 };
 
 static bool is_space(unsigned char c)
 {
@@ -34,4 +37,24 @@ enum cr_status cr_encoding_decode(struct cr_slice text, struct cr_buffer *out)
     CR_TRY(cr_allocate(digits.size / 2, 1, &bytes));
     CR_TRY(cr_hex_decode(cr_buffer_text(&digits), bytes, digits.size / 2));
     return cr_append(out, bytes, digits.size / 2);
+}
+
+enum cr_status cr_encoding_list(const struct cr_json *list, struct cr_buffer *out, bool *is_one)
+{
+    size_t count = cr_json_kind(list) == CR_JSON_ARRAY ? cr_json_count(list) : 0;
+    *is_one = count > 0 && count <= MOST_LISTED;
+    for (size_t i = 0; i < count && *is_one; i++) {
+        int64_t number;
+        *is_one = cr_json_is_integer(cr_json_at(list, i), &number) && number >= 0 && number <= UINT8_MAX;
+        if (*is_one) CR_TRY(cr_append_u8(out, (uint8_t)number));
+    }
+    return CR_OK;
+}
+
+enum cr_status cr_encoding_value(const struct cr_json *value, struct cr_buffer *out)
+{
+    if (cr_json_kind(value) == CR_JSON_STRING) return cr_encoding_decode(cr_json_string(value), out);
+    bool is_one;
+    CR_TRY(cr_encoding_list(value, out, &is_one));
+    return is_one ? CR_OK : cr_fail(CR_INVALID, "neither text nor a list of bytes");
 }

@@ -1,5 +1,7 @@
 #include "attestation/endorsements.h"
 #include "attestation/encoding.h"
+#include "attestation/hcl.h"
+#include "attestation/quote.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "format/json.h"
@@ -13,6 +15,7 @@ enum {
     FILE_LIMIT = 1 << 20,
     MOST_FILES = 10000,
     MOST_STATEMENTS = 4096,
+    MOST_BROUGHT = 256,
     DIRECTORY_DEPTH = 8,
     TEXT_DEPTH = 4, // JSON in a string of JSON, and so on
 };
@@ -40,7 +43,9 @@ void cr_endorsements_free(struct cr_endorsements *endorsements)
 {
     if (!endorsements) return;
     for (size_t i = 0; i < endorsements->count; i++) release_statement(&endorsements->statements[i]);
+    for (size_t i = 0; i < endorsements->brought_count; i++) cr_buffer_release(&endorsements->brought[i]);
     free(endorsements->statements);
+    free(endorsements->brought);
     cr_x509_pool_free(endorsements->pool);
     free(endorsements);
 }
@@ -100,6 +105,18 @@ static enum cr_status add_statement(struct cr_endorsements *endorsements, struct
 
 static enum cr_status add(struct cr_endorsements *endorsements, struct cr_slice bytes, size_t depth);
 
+// Keeps a copy; more than so many are of no use to anybody.
+static enum cr_status add_brought(struct cr_endorsements *endorsements, struct cr_slice bytes)
+{
+    if (endorsements->brought_count == MOST_BROUGHT) return CR_OK;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer copy = {0};
+    CR_TRY(cr_append(&copy, bytes.data, bytes.size));
+    CR_TRY(cr_reallocate(endorsements->brought_count + 1, sizeof copy, &endorsements->brought));
+    endorsements->brought[endorsements->brought_count++] = copy;
+    copy = (struct cr_buffer){0}; // theirs now
+    return CR_OK;
+}
+
 // A string of JSON: the value of a member, or an item of a list.
 static enum cr_status add_string(struct cr_endorsements *endorsements, const struct cr_json *value,
                                  size_t depth)
@@ -135,7 +152,11 @@ static enum cr_status add_object(struct cr_endorsements *endorsements, struct cr
         CR_TRY(add_string(endorsements, value, depth));
         if (cr_json_kind(value) == CR_JSON_OBJECT && cr_json_member_text(text, key, &inner))
             CR_TRY(add(endorsements, inner, depth));
-        for (size_t i = 0; i < cr_json_count(value) && cr_json_kind(value) == CR_JSON_ARRAY; i++)
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer listed = {0};
+        bool is_one;
+        CR_TRY(cr_encoding_list(value, &listed, &is_one));
+        if (is_one) CR_TRY(add(endorsements, cr_buffer_slice(&listed), depth));
+        for (size_t i = 0; i < cr_json_count(value) && !is_one && cr_json_kind(value) == CR_JSON_ARRAY; i++)
             CR_TRY(add_string(endorsements, cr_json_at(value, i), depth));
     }
     return CR_OK;
@@ -145,6 +166,7 @@ static enum cr_status add(struct cr_endorsements *endorsements, struct cr_slice 
 {
     size_t found = 0, at = 0;
     if (depth > TEXT_DEPTH) return CR_OK;
+    if (cr_hcl_is_one(bytes) || cr_quote_is_one(bytes)) return add_brought(endorsements, bytes);
     while (at < bytes.size && memchr(" \t\r\n", bytes.data[at], 4)) at++;
     if (at < bytes.size && bytes.data[at] == '{') {
         CR_CLEANUP(cr_json_release) struct cr_json *root = NULL;
@@ -156,7 +178,7 @@ static enum cr_status add(struct cr_endorsements *endorsements, struct cr_slice 
     if (found > 0) return CR_OK;
     CR_CLEANUP(cr_buffer_release) struct cr_buffer decoded = {0};
     enum cr_status status = cr_encoding_decode(bytes, &decoded);
-    if (status == CR_OK) return cr_x509_pool_add(endorsements->pool, cr_buffer_slice(&decoded), &found);
+    if (status == CR_OK) return add(endorsements, cr_buffer_slice(&decoded), depth + 1);
     return status == CR_INVALID ? CR_OK : status;
 }
 

@@ -23,6 +23,9 @@ struct cr_endorsements {
     struct cr_x509_pool *pool;
     struct cr_statement *statements;
     size_t count;
+    struct cr_buffer
+        *brought; // evidence that vouches for a TPM's key: what Azure's paravisor keeps, and quotes
+    size_t brought_count;
 };
 
 enum cr_status cr_endorsements_new(struct cr_endorsements **out);
@@ -31,7 +34,8 @@ void cr_endorsements_release(struct cr_endorsements **endorsements); // for CR_C
 
 // Takes all that it knows out of the bytes: PEM, DER, either as hexadecimal or base64, Intel's answers
 // ({"tcbInfo": ..., "signature": ...}), and JSON objects that hold any of these (collateral as DCAP keeps it,
-// evidence that brings its certificates). What it does not know is passed over.
+// evidence that brings its certificates); and what may vouch for a TPM's key. What it does not know is passed
+// over.
 enum cr_status cr_endorsements_add(struct cr_endorsements *endorsements, struct cr_slice bytes);
 
 // The same of all files of a directory and of those below it. Passed over: files above 1 MiB, and what begins

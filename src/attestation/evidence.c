@@ -3,19 +3,21 @@
 #include "attestation/hcl.h"
 #include "attestation/quote.h"
 #include "attestation/report.h"
+#include "attestation/tpm.h"
 #include "format/json.h"
 
 #include <string.h>
 
 enum {
-    DEPTH = 4,             // text within text
-    MOST_LISTED = 1 << 20, // bytes of a list of numbers
+    DEPTH = 4, // text within text
     TEE_AT = 4,
     TEE_TDX = 0x81,
 };
 
-static const char *const type_names[] = {
-    [CR_EVIDENCE_SGX] = "sgx", [CR_EVIDENCE_TDX] = "tdx", [CR_EVIDENCE_SNP] = "snp"};
+static const char *const type_names[] = {[CR_EVIDENCE_SGX] = "sgx",
+                                         [CR_EVIDENCE_TDX] = "tdx",
+                                         [CR_EVIDENCE_SNP] = "snp",
+                                         [CR_EVIDENCE_TPM] = "tpm"};
 
 const char *cr_evidence_type_name(enum cr_evidence_type type)
 {
@@ -61,20 +63,40 @@ static enum cr_status take(struct search *search, struct cr_slice bytes, enum cr
     return cr_append(&search->out->bytes, bytes.data, bytes.size);
 }
 
-static enum cr_status look(struct search *search, struct cr_slice bytes, size_t depth);
-
-// A list of numbers below 256 as the bytes that they are; *is_one is false, and nothing appended, for others.
-static enum cr_status list_bytes(const struct cr_json *list, struct cr_buffer *out, bool *is_one)
+static enum cr_status append_hex(struct cr_buffer *out, const char *key, const struct cr_buffer *bytes)
 {
-    size_t count = cr_json_count(list);
-    *is_one = count > 0 && count <= MOST_LISTED;
-    for (size_t i = 0; i < count && *is_one; i++) {
-        int64_t number;
-        *is_one = cr_json_is_integer(cr_json_at(list, i), &number) && number >= 0 && number <= UINT8_MAX;
-        if (*is_one) CR_TRY(cr_append_u8(out, (uint8_t)number));
-    }
-    return CR_OK;
+    if (key) return cr_json_append_hex(out, key, cr_buffer_slice(bytes));
+    CR_FREE char *hex = NULL;
+    CR_TRY(cr_allocate(2 * bytes->size + 1, 1, &hex));
+    cr_hex_encode(cr_buffer_slice(bytes), hex);
+    return cr_append_format(out, "\"%s\"", hex);
 }
+
+// A TPM's quote, where the object is one, with its bytes as hexadecimal, whichever way they were written.
+static enum cr_status take_tpm(struct search *search, const struct cr_json *object)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer message = {0}, signature = {0}, text = {0};
+    const struct cr_json *pcrs = cr_json_member(object, "pcrs");
+    if (cr_encoding_value(cr_json_member(object, "message"), &message) != CR_OK ||
+        cr_encoding_value(cr_json_member(object, "signature"), &signature) != CR_OK ||
+        !cr_tpm_quote_is_one(cr_buffer_slice(&message)))
+        return CR_OK;
+    CR_TRY(cr_append(&text, "{", 1));
+    CR_TRY(append_hex(&text, "message", &message));
+    CR_TRY(cr_append(&text, ", ", 2));
+    CR_TRY(append_hex(&text, "signature", &signature));
+    CR_TRY(cr_append_format(&text, ", \"pcrs\": ["));
+    for (size_t i = 0; i < cr_json_count(pcrs); i++) {
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer value = {0};
+        if (cr_encoding_value(cr_json_at(pcrs, i), &value) != CR_OK) return CR_OK;
+        if (i > 0) CR_TRY(cr_append(&text, ", ", 2));
+        CR_TRY(append_hex(&text, NULL, &value));
+    }
+    CR_TRY(cr_append(&text, "]}", 2));
+    return take(search, cr_buffer_slice(&text), CR_EVIDENCE_TPM);
+}
+
+static enum cr_status look(struct search *search, struct cr_slice bytes, size_t depth);
 
 static enum cr_status look_at_value(struct search *search, const struct cr_json *value, size_t depth)
 {
@@ -83,12 +105,13 @@ static enum cr_status look_at_value(struct search *search, const struct cr_json 
     if (cr_json_kind(value) == CR_JSON_ARRAY) {
         CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
         bool is_one;
-        CR_TRY(list_bytes(value, &bytes, &is_one));
+        CR_TRY(cr_encoding_list(value, &bytes, &is_one));
         if (is_one) return look(search, cr_buffer_slice(&bytes), depth + 1);
         for (size_t i = 0; i < cr_json_count(value); i++)
             CR_TRY(look_at_value(search, cr_json_at(value, i), depth));
     }
     if (cr_json_kind(value) == CR_JSON_OBJECT) {
+        if (search->wanted && *search->wanted == CR_EVIDENCE_TPM) CR_TRY(take_tpm(search, value));
         void *position = NULL;
         const char *key;
         const struct cr_json *member;
@@ -129,6 +152,11 @@ enum cr_status cr_evidence_find(struct cr_slice file, const enum cr_evidence_typ
     struct cr_evidence evidence = {0};
     struct search search = {.wanted = wanted, .out = &evidence};
     enum cr_status status = look(&search, file, 0);
+    static const enum cr_evidence_type tpm = CR_EVIDENCE_TPM;
+    if (status == CR_OK && search.found == 0 && !wanted) {
+        search.wanted = &tpm;
+        status = look(&search, file, 0);
+    }
     if (status == CR_OK && search.found == 0 && wanted && file.size > 0 && !is_text(file))
         status = take(&search, file, *wanted);
     if (status == CR_OK && search.found == 0)

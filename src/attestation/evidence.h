@@ -4,14 +4,20 @@
 
 #include "base/bytes.h"
 
-enum cr_evidence_type { CR_EVIDENCE_SGX, CR_EVIDENCE_TDX, CR_EVIDENCE_SNP, CR_EVIDENCE_TYPES };
+enum cr_evidence_type {
+    CR_EVIDENCE_SGX,
+    CR_EVIDENCE_TDX,
+    CR_EVIDENCE_SNP,
+    CR_EVIDENCE_TPM,
+    CR_EVIDENCE_TYPES
+};
 
-const char *cr_evidence_type_name(enum cr_evidence_type type); // "sgx", "tdx", "snp"
+const char *cr_evidence_type_name(enum cr_evidence_type type); // "sgx", "tdx", "snp", "tpm"
 bool cr_evidence_type_parse(const char *name, enum cr_evidence_type *out);
 
 struct cr_evidence {
     enum cr_evidence_type type;
-    struct cr_buffer bytes; // raw
+    struct cr_buffer bytes; // raw; of a TPM's quote the JSON that cr_appraise_tpm wants
 };
 
 // Finds the evidence in a file's bytes; of type *wanted alone where it is not NULL. In JSON it is looked for

@@ -1,15 +1,18 @@
-#include "crypto/ecdsa.h"
 #include "crypto/openssl.h"
+#include "crypto/verify.h"
 
 #include <openssl/core_names.h>
 #include <openssl/ecdsa.h>
 #include <openssl/err.h>
+#include <openssl/param_build.h>
 #include <openssl/params.h>
 #include <string.h>
 
 enum {
     WIDEST = 48,
     UNCOMPRESSED = 4, // the byte before x ‖ y in SEC 1's form of a point
+    LEAST_RSA_BITS = 2048,
+    MOST_RSA_BITS = 8192,
 };
 
 static const struct {
@@ -42,20 +45,29 @@ static int to_der(struct cr_slice signature, unsigned char **der)
     return size > 0 ? size : 0;
 }
 
+static enum cr_status verify(EVP_PKEY *key, const EVP_MD *hash, struct cr_slice message,
+                             struct cr_slice signature)
+{
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    bool ready = context && EVP_DigestVerifyInit(context, NULL, hash, NULL, key) == 1;
+    bool valid =
+        ready && EVP_DigestVerify(context, signature.data, signature.size, message.data, message.size) == 1;
+    EVP_MD_CTX_free(context);
+    if (!ready) return cr_openssl_fail(CR_INTERNAL, "a signature cannot be verified");
+    return valid ? CR_OK : refused();
+}
+
 enum cr_status cr_ecdsa_verify_by(EVP_PKEY *key, enum cr_curve curve, struct cr_slice message,
                                   struct cr_slice signature)
 {
     if (signature.size != 2 * curves[curve].width) return refused();
     unsigned char *der;
     int size = to_der(signature, &der);
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-    const EVP_MD *hash = curve == CR_P256 ? EVP_sha256() : EVP_sha384();
-    bool ready = size > 0 && context && EVP_DigestVerifyInit(context, NULL, hash, NULL, key) == 1;
-    bool valid = ready && EVP_DigestVerify(context, der, (size_t)size, message.data, message.size) == 1;
-    EVP_MD_CTX_free(context);
+    if (size == 0) return cr_openssl_fail(CR_NO_MEMORY, "out of memory for a signature");
+    enum cr_status status = verify(key, curve == CR_P256 ? EVP_sha256() : EVP_sha384(), message,
+                                   (struct cr_slice){der, (size_t)size});
     OPENSSL_free(der);
-    if (!ready) return cr_openssl_fail(CR_INTERNAL, "a signature cannot be verified");
-    return valid ? CR_OK : refused();
+    return status;
 }
 
 enum cr_status cr_ecdsa_verify(enum cr_curve curve, struct cr_slice point, struct cr_slice message,
@@ -82,5 +94,45 @@ enum cr_status cr_ecdsa_verify(enum cr_curve curve, struct cr_slice point, struc
         status = cr_ecdsa_verify_by(key, curve, message, signature);
     EVP_PKEY_free(key);
     EVP_PKEY_CTX_free(context);
+    return status;
+}
+
+enum cr_status cr_rsa_verify_by(EVP_PKEY *key, struct cr_slice message, struct cr_slice signature)
+{
+    int bits = EVP_PKEY_get_bits(key);
+    if (bits < LEAST_RSA_BITS || bits > MOST_RSA_BITS) return refused();
+    return verify(key, EVP_sha256(), message, signature);
+}
+
+// A public key; NULL where the numbers are none or there is no memory.
+static EVP_PKEY *rsa_key(struct cr_slice modulus, struct cr_slice exponent)
+{
+    BIGNUM *n = BN_bin2bn(modulus.data, (int)modulus.size, NULL);
+    BIGNUM *e = BN_bin2bn(exponent.data, (int)exponent.size, NULL);
+    OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
+    OSSL_PARAM *parameters = NULL;
+    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
+    EVP_PKEY *key = NULL;
+    if (n && e && build && OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_RSA_N, n) &&
+        OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_RSA_E, e))
+        parameters = OSSL_PARAM_BLD_to_param(build);
+    if (parameters && context && EVP_PKEY_fromdata_init(context) == 1 &&
+        EVP_PKEY_fromdata(context, &key, EVP_PKEY_PUBLIC_KEY, parameters) != 1)
+        key = NULL;
+    EVP_PKEY_CTX_free(context);
+    OSSL_PARAM_free(parameters);
+    OSSL_PARAM_BLD_free(build);
+    BN_free(n);
+    BN_free(e);
+    return key;
+}
+
+enum cr_status cr_rsa_verify(struct cr_slice modulus, struct cr_slice exponent, struct cr_slice message,
+                             struct cr_slice signature)
+{
+    if (modulus.size > MOST_RSA_BITS / 8 || exponent.size > sizeof(uint64_t)) return refused();
+    EVP_PKEY *key = rsa_key(modulus, exponent);
+    enum cr_status status = key ? cr_rsa_verify_by(key, message, signature) : refused();
+    EVP_PKEY_free(key);
     return status;
 }

@@ -1,4 +1,4 @@
-// Signatures by other people's keys, as evidence carries them: ECDSA on NIST's curves.
+// Signatures by other people's keys, as evidence carries them: ECDSA on NIST's curves, and RSA.
 #ifndef CARREL_CRYPTO_SIGNATURE_H
 #define CARREL_CRYPTO_SIGNATURE_H
 
@@ -11,5 +11,10 @@ enum cr_curve { CR_P256, CR_P384 };
 // not verify, whatever the reason; a point that is not on the curve and numbers out of range among them.
 enum cr_status cr_ecdsa_verify(enum cr_curve curve, struct cr_slice point, struct cr_slice message,
                                struct cr_slice signature);
+
+// RSA PKCS #1 v1.5 with SHA-256; modulus and exponent big-endian. CR_DENIED where it does not verify, and
+// where the modulus is shorter than 2048 bits or longer than 8192.
+enum cr_status cr_rsa_verify(struct cr_slice modulus, struct cr_slice exponent, struct cr_slice message,
+                             struct cr_slice signature);
 
 #endif

@@ -1,7 +1,7 @@
 #include "crypto/x509.h"
-#include "crypto/ecdsa.h"
 #include "crypto/openssl.h"
 #include "crypto/pool.h"
+#include "crypto/verify.h"
 
 #include <limits.h>
 #include <openssl/err.h>
@@ -203,10 +203,11 @@ enum cr_status cr_x509_verify(const struct cr_x509 *certificate, struct cr_slice
     EVP_PKEY *key = X509_get0_pubkey(cr_x509_of(certificate));
     char group[32];
     size_t length;
+    if (key && EVP_PKEY_is_a(key, "RSA")) return cr_rsa_verify_by(key, message, signature);
     if (!key || !EVP_PKEY_is_a(key, "EC") || EVP_PKEY_get_group_name(key, group, sizeof group, &length) != 1)
         group[0] = 0;
     if (strcmp(group, "prime256v1") == 0) return cr_ecdsa_verify_by(key, CR_P256, message, signature);
     if (strcmp(group, "secp384r1") == 0) return cr_ecdsa_verify_by(key, CR_P384, message, signature);
     ERR_clear_error();
-    return cr_fail(CR_DENIED, "the certificate's key is neither of P-256 nor of P-384");
+    return cr_fail(CR_DENIED, "the certificate's key is neither of P-256, of P-384 nor of RSA");
 }

@@ -39,7 +39,8 @@ enum cr_status cr_x509_validity(const struct cr_x509 *certificate, int64_t *begi
 // SHA-256 over the DER of its key (SubjectPublicKeyInfo).
 enum cr_status cr_x509_key_digest(const struct cr_x509 *certificate, unsigned char out[CR_SHA256_SIZE]);
 
-// A signature r ‖ s by the certificate's key, which must be on P-256 (SHA-256) or P-384 (SHA-384).
+// A signature by the certificate's key (crypto/signature.h): r ‖ s where it is on P-256 (SHA-256) or P-384
+// (SHA-384), PKCS #1 v1.5 with SHA-256 where it is of RSA.
 enum cr_status cr_x509_verify(const struct cr_x509 *certificate, struct cr_slice message,
                               struct cr_slice signature);
 

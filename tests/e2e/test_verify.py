@@ -310,5 +310,70 @@ class Reports(unittest.TestCase):
                 self.assertEqual(refused, expected)
 
 
+@unittest.skipUnless(os.path.isdir(DATA), "third-party data not found at %s: set CARREL_DATA" % DATA)
+class TpmQuotes(unittest.TestCase):
+    """Of virtual TPMs whose key a confidential VM's hardware vouches for."""
+
+    # file, hardware, state of its platform
+    GENUINE = [
+        ("tpm/az-snp_tpm_quote.json", "snp", "Unknown"),
+        ("tpm/az-tdx_evidence_v0.json", "tdx", "OutOfDate"),
+        ("snp/azure_evidence_v0_milan.json", "snp", "Unknown"),
+    ]
+
+    def pcrs(self, name):
+        with open(os.path.join(DATA, name)) as file:
+            content = json.load(file)
+        quote = content.get("tpm_quote") or content.get("quote") or content
+        return [value if isinstance(value, str) else bytes(value).hex() for value in quote["pcrs"]]
+
+    def test_genuine_quotes(self):
+        for name, hardware, status in self.GENUINE:
+            with self.subTest(name), tempfile.NamedTemporaryFile("w", suffix=".yaml") as policy:
+                path, pcrs = os.path.join(DATA, name), self.pcrs(name)
+                code, answer = appraise(path, JUNE, "--type", "tpm")
+                claims = answer["claims"]
+                self.assertEqual((answer["signature"], answer["tcb_status"], claims["hardware"]), ("valid", status, hardware))
+                self.assertEqual(bytes.fromhex(claims["extra_data"]), b"challenge")
+                self.assertEqual([claims["pcr%d" % i] for i in range(24)], pcrs)
+                self.assertEqual(code, 0 if hardware == "snp" else 4)
+                lines = {"allow_tcb_status": [status], "allow_missing_crl": True, "allow_unknown_program": True,
+                         "report_data": b"challenge".hex(), "tpm": {"pcrs": [{"index": 4, "values": [pcrs[4]]}]}}
+                json.dump(lines, policy)
+                policy.flush()
+                code, answer = appraise(path, JUNE, "--type", "tpm", "--policy", policy.name)
+                self.assertEqual((code, answer["verdict"]), (0, "affirmed"), answer["checks"])
+                lines["tpm"]["pcrs"][0]["values"] = [pcrs[5]]
+                lines["report_data"] = b"another".hex()
+                policy.seek(0)
+                policy.truncate()
+                json.dump(lines, policy)
+                policy.flush()
+                code, answer = appraise(path, JUNE, "--type", "tpm", "--policy", policy.name)
+                self.assertEqual((code, set(checks(answer, "refused"))), (4, {"pcr4", "report_data"}))
+
+    def test_changed_quotes(self):
+        with open(os.path.join(DATA, "tpm/az-snp_tpm_quote.json")) as file:
+            quote = json.load(file)
+        for member, check in ("message", "quote_signature"), ("signature", "quote_signature"), ("pcrs", "pcr_digest"):
+            changed = dict(quote)
+            if member == "pcrs":
+                changed["pcrs"] = [quote["pcrs"][1]] + quote["pcrs"][1:]
+            else:
+                changed[member] = quote[member][:-2] + "%02x" % (int(quote[member][-2:], 16) ^ 1)
+            with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+                json.dump(changed, file)
+                file.flush()
+                code, answer = appraise(file.name, JUNE)
+                self.assertEqual((code, answer["signature"]), (4, "invalid"))
+                self.assertIn(check, checks(answer, "refused"))
+
+    def test_a_key_that_nobody_vouches_for(self):
+        result = verify(os.path.join(DATA, "tpm/az-snp_tpm_quote.json"), "--json")
+        answer = json.loads(result.stdout)
+        self.assertEqual((result.returncode, answer["signature"]), (4, "invalid"))
+        self.assertIn("no attestation key of the endorsements", checks(answer, "refused")["quote_signature"])
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -1,0 +1,16 @@
+// Signatures by keys of OpenSSL's, shared by the files of crypto/; not for other layers.
+#ifndef CARREL_CRYPTO_VERIFY_H
+#define CARREL_CRYPTO_VERIFY_H
+
+#include "crypto/signature.h"
+
+#include <openssl/evp.h>
+
+// As cr_ecdsa_verify, by a key that is known to be of the curve.
+enum cr_status cr_ecdsa_verify_by(EVP_PKEY *key, enum cr_curve curve, struct cr_slice message,
+                                  struct cr_slice signature);
+
+// As cr_rsa_verify, by a key that is known to be of RSA.
+enum cr_status cr_rsa_verify_by(EVP_PKEY *key, struct cr_slice message, struct cr_slice signature);
+
+#endif
