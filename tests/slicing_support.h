@@ -11,7 +11,7 @@
 
 #include <sys/socket.h>
 
-enum { HIRED_AT_ONCE = 3 }; // connections: those of three lanes
+enum { HIRED_AT_ONCE = 3 }; // connections: those of three lanes, or of two and a clear front
 
 struct hired {
     struct cr_engine engine; // first: its kind is the one that looks and spoils

@@ -43,3 +43,8 @@ bool cr_address_is_wildcard(const struct cr_address *address)
 {
     return strcmp(address->host, "0.0.0.0") == 0 || strcmp(address->host, "::") == 0;
 }
+
+bool cr_address_is_unix(const char *text)
+{
+    return strncmp(text, "unix:", 5) == 0;
+}

@@ -20,4 +20,7 @@ void cr_address_format(const struct cr_address *address, char out[CR_ADDRESS_SIZ
 // True for the addresses that only a listener can use: 0.0.0.0, ::, and an empty host.
 bool cr_address_is_wildcard(const struct cr_address *address);
 
+// True for "unix:PATH", a socket of this machine (socket.h).
+bool cr_address_is_unix(const char *text);
+
 #endif

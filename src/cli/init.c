@@ -89,7 +89,7 @@ static enum cr_status set_batch(struct cr_config *config, struct cr_compute *com
     CR_TRY(cr_memory_trained(tuning, model, &trained));
     size_t batch = BATCH;
     for (; batch > 1; batch /= 2) {
-        struct cr_memory memory = cr_memory_of(tuning, model, batch, tuning->data.max_length, trained);
+        struct cr_memory memory = cr_memory_of(tuning, model, batch, tuning->data.max_length, 0, trained);
         if (cr_memory_sum(&memory) <= cr_memory_free() / 2) break;
     }
     char text[24];

@@ -2,7 +2,7 @@
 
 #include "model/frozen.h"
 #include "model/pass.h"
-#include "slicing/slicing.h"
+#include "slicing/front.h"
 #include "tuning/evaluate.h"
 #include "tuning/lora.h"
 #include "tuning/prefix.h"
@@ -70,7 +70,7 @@ static double frozen_elements(struct cr_model *model, double *others)
 }
 
 struct cr_memory cr_memory_of(const struct cr_tuning_config *config, struct cr_model *model, size_t batch,
-                              size_t longest, double trained)
+                              size_t longest, size_t first, double trained)
 {
     struct cr_training_config training = config->training;
     training.lanes = cr_tuning_config_lanes(config);
@@ -82,8 +82,9 @@ struct cr_memory cr_memory_of(const struct cr_tuning_config *config, struct cr_m
     if (cr_tuning_config_sliced(config)) {
         bool peer = config->slicing.pads == CR_PADS_MODE_PEER; // a federation's settings name none
         slicing = cr_slicing_memory_of(model, rows, training.lanes,
-                                       cr_most(config->slicing.accelerators.count, peer ? 2 : 1));
+                                       cr_most(config->slicing.accelerators.count, peer ? 2 : 1), first);
         weights = others * size + (double)slicing.inside;
+        if (first > 0) weights += (double)cr_front_memory_of(model, first, config->data.max_length);
     } else if (config->load_in_8bit) {
         weights = others * size + frozen;
     } else {
@@ -97,6 +98,7 @@ struct cr_memory cr_memory_of(const struct cr_tuning_config *config, struct cr_m
                     &(struct cr_pass_size){.rows = rows,
                                            .sequences = cr_most(batch, CR_EVALUATION_SEQUENCES),
                                            .prefix = cr_tuning_config_prefix(config),
+                                           .first = first,
                                            .backward = true},
                     config->slicing.spill == CR_SPILL_MODE_SEALED),
         .trained = 4 * trained * sizeof(float),

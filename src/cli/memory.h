@@ -24,9 +24,9 @@ enum cr_status cr_memory_trained(const struct cr_tuning_config *config, const st
                                  double *out);
 
 // For micro-batches of `batch` examples of at most `longest` tokens, counted as the trainer counts them
-// itself, and `trained` values. The model may be a shape alone.
+// itself, walks that begin at layer `first`, and `trained` values. The model may be a shape alone.
 struct cr_memory cr_memory_of(const struct cr_tuning_config *config, struct cr_model *model, size_t batch,
-                              size_t longest, double trained);
+                              size_t longest, size_t first, double trained);
 
 double cr_memory_sum(const struct cr_memory *memory);
 

@@ -3,6 +3,7 @@
 
 #include "cli/memory.h"
 #include "slicing/slicing.h"
+#include "tuning/front.h"
 #include "tuning/place.h"
 #include "tuning/schedule.h"
 #include "tuning/session.h"
@@ -21,7 +22,16 @@ struct preflight {
     struct cr_slicing *slicing; // NULL without
     double available;           // memory, before the model was opened
     size_t longest, examples;   // of the training data
+    size_t tokens;              // of all data
+    size_t front;               // the layer before which a clear front ends
 };
+
+static const double patience = 10; // seconds, with accelerators
+
+static void free_dataset(struct cr_dataset **dataset)
+{
+    cr_dataset_free(*dataset);
+}
 
 static void release(struct preflight *preflight)
 {
@@ -71,7 +81,6 @@ static enum cr_status open_session(struct preflight *preflight)
 // it computes right is verified.
 static enum cr_status check_accelerator(struct preflight *preflight)
 {
-    static const double patience = 10; // seconds
     const struct cr_tuning_config *config = preflight->config;
     if (!asks_accelerator(config)) return CR_OK;
     CR_TRY(cr_lanes_new(cr_tuning_config_lanes(config), &preflight->lanes));
@@ -90,6 +99,51 @@ static enum cr_status check_accelerator(struct preflight *preflight)
         CR_TRY(cr_check_say(preflight->checks, CR_CHECK_WARNING, "accelerator", "%s", cr_peer_pads_warning));
     return cr_check_say(preflight->checks, CR_CHECK_OK, "accelerator",
                         "%s: engine %s, with the same matrices", tally.addresses, tally.engines);
+}
+
+// One example's front, which is computed again.
+static enum cr_status ask_front(struct preflight *preflight, struct cr_front *front)
+{
+    struct cr_dataset_options options = cr_data_options(&preflight->config->data);
+    options.limit = 1;
+    CR_CLEANUP(free_dataset) struct cr_dataset *data = NULL;
+    CR_TRY(cr_dataset_open(preflight->config->data.train, preflight->session.tokenizer, &options, &data));
+    const struct cr_example example = cr_dataset_at(data, 0);
+    size_t hidden = preflight->session.model->config.hidden;
+    CR_FREE float *stream = NULL;
+    CR_FREE uint32_t *position = NULL;
+    CR_TRY(cr_allocate(example.count * hidden, sizeof *stream, &stream));
+    CR_TRY(cr_allocate(example.count, sizeof *position, &position));
+    for (size_t i = 0; i < example.count; i++) position[i] = (uint32_t)i;
+    const struct cr_rows rows = {.sequences = 1,
+                                 .rows = example.count,
+                                 .offset = (const size_t[]){0, example.count},
+                                 .tokens = example.tokens,
+                                 .position = position};
+    return cr_front_ask(front, &rows, cr_matrix_of(stream, CR_F32, example.count, hidden));
+}
+
+static enum cr_status check_front(struct preflight *preflight)
+{
+    const struct cr_tuning_config *config = preflight->config;
+    struct cr_checks *checks = preflight->checks;
+    if (preflight->front == 0 || !preflight->slicing || preflight->examples == 0) return CR_OK;
+    const struct cr_front_options options = {.address = config->slicing.own_accelerator,
+                                             .slicing = preflight->slicing,
+                                             .layers = preflight->front,
+                                             .rows = config->data.max_length,
+                                             .longest = config->data.max_length,
+                                             .patience = patience};
+    struct cr_front *front;
+    if (cr_front_open(&options, &front) != CR_OK) return cr_check_failure(checks, "clear front");
+    enum cr_status status = ask_front(preflight, front);
+    cr_front_close(front);
+    if (status != CR_OK) return cr_check_failure(checks, "clear front");
+    CR_TRY(cr_check_say(checks, CR_CHECK_OK, "clear front",
+                        "%s computes what lies below layer %zu as this process does", options.address,
+                        options.layers));
+    double bytes = (double)preflight->tokens * (double)preflight->session.model->config.hidden;
+    return cr_preflight_place(checks, "clear front", config->output_dir, sizeof(float) * bytes);
 }
 
 // The checkpoint as a whole, before a model is made of it.
@@ -125,7 +179,7 @@ static enum cr_status check_model(struct preflight *preflight, bool *opened)
 }
 
 static enum cr_status say_of_data(struct cr_checks *checks, const char *path, const struct cr_dataset *data,
-                                  size_t max_length, size_t *longest)
+                                  size_t max_length, size_t *longest, size_t *all_tokens)
 {
     size_t count = cr_dataset_count(data), tokens = 0, most = 0, full = 0;
     for (size_t i = 0; i < count; i++) {
@@ -135,6 +189,7 @@ static enum cr_status say_of_data(struct cr_checks *checks, const char *path, co
         full += length == max_length;
     }
     *longest = most;
+    *all_tokens += tokens;
     CR_TRY(cr_check_say(checks, CR_CHECK_OK, "data", "%s: %zu examples, %zu tokens, the longest %zu", path,
                         count, tokens, most));
     if (cr_dataset_skipped(data) > 0)
@@ -163,7 +218,8 @@ static enum cr_status check_file(struct preflight *preflight, const char *path, 
     if (cr_dataset_open(path, preflight->session.tokenizer, &options, &data) != CR_OK)
         return cr_check_failure(preflight->checks, "data");
     *examples = cr_dataset_count(data);
-    enum cr_status status = say_of_data(preflight->checks, path, data, options.max_length, longest);
+    enum cr_status status =
+        say_of_data(preflight->checks, path, data, options.max_length, longest, &preflight->tokens);
     cr_dataset_free(data);
     return status;
 }
@@ -183,7 +239,8 @@ static enum cr_status check_memory(struct preflight *preflight, double trained)
     const struct cr_tuning_config *config = preflight->config;
     size_t batch = cr_micro_batch_examples(&config->training, cr_most(preflight->examples, 1));
     size_t longest = config->data.packing ? config->data.max_length : preflight->longest;
-    struct cr_memory memory = cr_memory_of(config, preflight->session.model, batch, longest, trained);
+    struct cr_memory memory =
+        cr_memory_of(config, preflight->session.model, batch, longest, preflight->front, trained);
     double needed = cr_memory_sum(&memory), available = preflight->available;
     enum cr_check check = available > 0 && needed > available ? CR_CHECK_FAILED : CR_CHECK_OK;
     char sum[CR_SIZE_TEXT], weights[CR_SIZE_TEXT], pass[CR_SIZE_TEXT], vectors[CR_SIZE_TEXT],
@@ -227,7 +284,8 @@ static enum cr_status check_use(struct preflight *preflight)
     const struct cr_tuning_config *config = preflight->config;
     struct cr_checks *checks = preflight->checks;
     double values;
-    if (cr_memory_trained(config, preflight->session.model, &values) != CR_OK)
+    if (cr_memory_trained(config, preflight->session.model, &values) != CR_OK ||
+        cr_front_end(config, &preflight->session.model->config, &preflight->front) != CR_OK)
         return cr_check_failure(checks, "settings");
     if (cr_place_check(config->output_dir, config->model_name_or_path, config->method) != CR_OK)
         CR_TRY(cr_check_failure(checks, "output"));
@@ -236,6 +294,7 @@ static enum cr_status check_use(struct preflight *preflight)
     CR_TRY(check_data(preflight));
     CR_TRY(check_memory(preflight, values));
     CR_TRY(check_accelerator(preflight));
+    CR_TRY(check_front(preflight));
     return preflight->examples > 0 && checks->failed == 0 ? check_forward(preflight) : CR_OK;
 }
 

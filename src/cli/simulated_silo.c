@@ -105,20 +105,25 @@ enum cr_status cr_simulated_silo_join(struct cr_simulated_silo *silo)
     CR_TRY(pipe_token(silo, &token));
     char threads[24];
     snprintf(threads, sizeof threads, "%zu", silo->threads);
-    const char *arguments[16] = {"join",
-                                 "-",
-                                 "--json",
-                                 "--state",
-                                 silo->state,
-                                 "--data",
-                                 silo->settings->data,
-                                 "--model",
-                                 silo->config->tuning.model_name_or_path,
-                                 "--threads",
-                                 threads};
+    const char *arguments[16 + 2 * CR_MOST_ACCELERATORS] = {"join",
+                                                            "-",
+                                                            "--json",
+                                                            "--state",
+                                                            silo->state,
+                                                            "--data",
+                                                            silo->settings->data,
+                                                            "--model",
+                                                            silo->config->tuning.model_name_or_path,
+                                                            "--threads",
+                                                            threads};
+    size_t count = 11;
     for (size_t i = 0; i < silo->accelerator_count; i++) {
-        arguments[11 + 2 * i] = "--accelerator";
-        arguments[12 + 2 * i] = silo->accelerators[i].address;
+        arguments[count++] = "--accelerator";
+        arguments[count++] = silo->accelerators[i].address;
+    }
+    if (silo->config->tuning.slicing.clear_front == CR_CLEAR_FRONT_LOCAL) {
+        arguments[count++] = "--own-accelerator"; // whose it is
+        arguments[count++] = silo->accelerators[0].address;
     }
     return cr_child_start("carrel-enclave", arguments, (const int[]){token, -1, -1}, silo->lock,
                           &silo->trusted);

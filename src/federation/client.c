@@ -140,6 +140,21 @@ static enum cr_status tell_job(const struct client *client)
     return CR_OK;
 }
 
+// Whom a silo's texts may be shown is for the silo alone to say: never for a job.
+static enum cr_status take_own_accelerator(struct client *client)
+{
+    struct cr_slicing_config *slicing = &client->config.tuning.slicing;
+    if (slicing->own_accelerator)
+        return cr_fail(CR_PROTOCOL, "the server's job names an accelerator as a silo's own, which only the "
+                                    "silo can");
+    CR_TRY(put_string(&slicing->own_accelerator, client->options->own_accelerator));
+    if (slicing->clear_front == CR_CLEAR_FRONT_LOCAL && !slicing->own_accelerator)
+        return cr_fail(CR_INVALID, "the job's slicing.clear_front: local would show this silo's texts to an "
+                                   "accelerator: name one that is the silo's own with --own-accelerator "
+                                   "unix:PATH, or do not take part");
+    return CR_OK;
+}
+
 static enum cr_status take_job(struct client *client, const struct cr_message *message)
 {
     CR_TRY(cr_append(&client->job, message->body.data, message->body.size));
@@ -158,6 +173,8 @@ static enum cr_status take_job(struct client *client, const struct cr_message *m
     if (cr_tuning_config_sliced(tuning) && tuning->slicing.accelerators.count == 0)
         return cr_fail(CR_INVALID, "the job's slicing.pads asks for an accelerator: give this silo's with "
                                    "--accelerator ADDRESS");
+    CR_TRY(take_own_accelerator(client));
+    tuning->scratch_dir = client->state->path;
     if (client->options->output)
         CR_TRY(cr_place_check(client->options->output, tuning->model_name_or_path, tuning->method));
     if (!tuning->data.train)

@@ -8,6 +8,7 @@ static const char *const methods[] = {"lora", "full", "prefix_tuning", NULL};
 static const char *const optimizers[] = {"adamw", "sgd", NULL};
 static const char *const schedules[] = {"linear", "cosine", "constant", NULL};
 static const char *const spill_modes[] = {"none", "sealed", NULL};
+static const char *const clear_fronts[] = {"none", "local", NULL};
 static const char *const pads_modes[] = {"none", "enclave", "peer", NULL};
 static const char *const optimizer_states[] = {"reset", "keep", NULL};
 static const char *const weightings[] = {"labelled_tokens", "uniform", NULL};
@@ -383,6 +384,21 @@ static const struct cr_option options[] = {
          "Where what layers keep for their way back lies. none: in this process. sealed: encrypted outside "
          "of it, so that it holds one layer's alone."},
 
+    {.key = "slicing.clear_front",
+     .type = CR_OPTION_CHOICE,
+     AT(tuning.slicing.clear_front),
+     .fallback = "none",
+     .choices = clear_fronts,
+     .help =
+         "Whether layers below the first that is adapted (lora.layers_to_transform) are masked too. none: "
+         "all are. local: an accelerator of the silo's own computes those below, once for each example, on "
+         "its texts in the clear; masking, pads and the way back begin at the first adapted one."},
+    {.key = "slicing.own_accelerator",
+     .type = CR_OPTION_STRING,
+     AT(tuning.slicing.own_accelerator),
+     .help = "unix:PATH of an accelerator that belongs to the silo itself and may see its texts; may be one "
+             "of slicing.accelerators. A silo that joins gives it with --own-accelerator."},
+
     {.key = "federation.address",
      .type = CR_OPTION_STRING,
      AT(federation.address),
@@ -532,6 +548,7 @@ enum cr_status cr_config_job(const struct cr_config *config, struct cr_buffer *y
     job.tuning.threads = 0;
     job.tuning.training.save_steps = 0;
     job.tuning.slicing.accelerators = (struct cr_string_list){0};
+    job.tuning.slicing.own_accelerator = NULL;
     job.tuning.data.eval = NULL;
     job.federation.address = empty;
     job.federation.advertise = NULL;

@@ -13,7 +13,8 @@
 #define SLICING                                                                                              \
     "{rows_verified} rows verified, {bytes_blinded:M} blinded, {pads_used} pads used; {online_seconds:1} s " \
     "online, {offline_seconds:1} s offline; the accelerator saw words with a chi-square of {chi_square:1} "  \
-    "(evenly spread: 255; 99 times of 100 between 201 and 317)"
+    "(evenly spread: 255; 99 times of 100 between 201 and 317)[; the clear front ends before layer "         \
+    "{front_layers}: {front_examples} examples asked for once, {front_checked} of them computed again]"
 
 // How each event reads. {name} is a field: a text as it is, a number with thousands set apart. After a colon:
 // a digit for that many decimals, % for per cent, s for a duration, M for an amount of bytes. {message} is
@@ -45,6 +46,7 @@ static const struct {
     {"client.done", false, "the last round is done: the result is in {output}"},
     {"train.begin", false,
      "training {trainable} values on a model of {parameters}: {examples} examples, {steps} steps"},
+    {"train.front", false, "{message}"},
     {"train.resumed", false, "going on at step {step} of {steps}"},
     {"train.step", true,
      "step {step} of {steps}[: loss {loss:4}], {tokens_per_second} tokens/s[, {rows_verified} rows "

@@ -46,6 +46,9 @@ static enum cr_status parse_join(int argc, char **argv, struct cr_role_options *
         {"data", CR_FLAG_STRING, &client->data, "FILE", "the silo's training data (the job's path)"},
         {"accelerator", CR_FLAG_STRINGS, &client->accelerators, "ADDRESS",
          "where the silo's accelerator listens, for a job with slicing (as slicing.accelerators)"},
+        {"own-accelerator", CR_FLAG_STRING, &client->own_accelerator, "unix:PATH",
+         "an accelerator that belongs to this silo and may see its texts, for a job with "
+         "slicing.clear_front: local"},
         {"output", CR_FLAG_STRING, &client->output, "DIR", "where to write the federation's result here too"},
         {"threads", CR_FLAG_SIZE, &client->threads, "N", "threads that compute; 0, the default: all"},
         JSON_FLAG(out),

@@ -6,28 +6,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { PER_LAYER = 4 };
-
 size_t cr_frozen_count(const struct cr_model *model)
 {
-    return PER_LAYER * model->config.layers + 1;
+    return CR_FROZEN_PER_LAYER * model->config.layers + 1;
 }
 
 struct cr_linear *cr_frozen_linear(struct cr_model *model, size_t i)
 {
-    struct cr_layer *layer = &model->layers[i / PER_LAYER];
+    struct cr_layer *layer = &model->layers[i / CR_FROZEN_PER_LAYER];
     if (i + 1 == cr_frozen_count(model)) return &model->head;
-    struct cr_linear *const linears[PER_LAYER] = {&layer->qkv, &layer->o, &layer->gate_up, &layer->down};
-    return linears[i % PER_LAYER];
+    struct cr_linear *const linears[CR_FROZEN_PER_LAYER] = {&layer->qkv, &layer->o, &layer->gate_up,
+                                                            &layer->down};
+    return linears[i % CR_FROZEN_PER_LAYER];
 }
 
 void cr_frozen_name(size_t count, size_t i, char out[CR_FROZEN_NAME_SIZE])
 {
-    static const char *const names[PER_LAYER] = {"qkv", "o", "gate_up", "down"};
+    static const char *const names[CR_FROZEN_PER_LAYER] = {"qkv", "o", "gate_up", "down"};
     if (i + 1 == count)
         snprintf(out, CR_FROZEN_NAME_SIZE, "the head");
     else
-        snprintf(out, CR_FROZEN_NAME_SIZE, "%s of layer %zu", names[i % PER_LAYER], i / PER_LAYER);
+        snprintf(out, CR_FROZEN_NAME_SIZE, "%s of layer %zu", names[i % CR_FROZEN_PER_LAYER],
+                 i / CR_FROZEN_PER_LAYER);
 }
 
 enum cr_status cr_frozen_open(struct cr_model *model, struct cr_frozen *out)
@@ -54,14 +54,29 @@ enum cr_status cr_frozen_read(struct cr_compute *compute, const struct cr_model 
 {
     if (i + 1 == cr_frozen_count(model))
         return cr_weights_quantize(compute, model, cr_head_parameter(model), to);
-    const struct cr_modules modules[PER_LAYER] = {
+    const struct cr_modules modules[CR_FROZEN_PER_LAYER] = {
         cr_qkv_modules(&model->config), {CR_O, 1}, cr_gate_up_modules(&model->config), {CR_DOWN, 1}};
-    struct cr_modules of = modules[i % PER_LAYER];
+    struct cr_modules of = modules[i % CR_FROZEN_PER_LAYER];
     for (size_t m = 0, row = 0; m < of.count; m++) {
-        const struct cr_model_parameter *part =
-            cr_weights_parameter(model, CR_PARAMETER_MODULE, i / PER_LAYER, of.first + (enum cr_module)m);
+        const struct cr_model_parameter *part = cr_weights_parameter(
+            model, CR_PARAMETER_MODULE, i / CR_FROZEN_PER_LAYER, of.first + (enum cr_module)m);
         CR_TRY(cr_weights_quantize(compute, model, part, cr_matrix_rows(to, row, part->rows)));
         row += part->rows;
+    }
+    return CR_OK;
+}
+
+enum cr_status cr_frozen_rows(struct cr_compute *compute, const struct cr_model *model,
+                              enum cr_parameter_kind kind, const uint32_t *row, size_t count, float *to)
+{
+    struct cr_model_parameter one = *cr_weights_parameter(model, kind, 0, 0);
+    const struct cr_tensor_entry *entry = cr_parameter_entry(&one, model->weights);
+    size_t size = one.columns * cr_dtype_size(entry->dtype), rows = one.rows;
+    one.rows = 1;
+    for (size_t i = 0; i < count; i++) {
+        if (row[i] >= rows) return cr_fail(CR_INVALID, "%s has no row %u", one.name, row[i]);
+        const struct cr_slice bytes = {entry->bytes.data + row[i] * size, size};
+        CR_TRY(cr_parameter_decode(compute, &one, bytes, entry->dtype, to + i * one.columns));
     }
     return CR_OK;
 }

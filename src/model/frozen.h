@@ -17,6 +17,8 @@ struct cr_frozen {
 enum cr_status cr_frozen_open(struct cr_model *model, struct cr_frozen *out);
 void cr_frozen_release(struct cr_frozen *frozen); // zeros are allowed
 
+enum { CR_FROZEN_PER_LAYER = 4 };
+
 // Linears are counted in the same order. The one at `i`, and what it is called in messages ("qkv of layer
 // 3").
 size_t cr_frozen_count(const struct cr_model *model);
@@ -28,5 +30,10 @@ void cr_frozen_name(size_t count, size_t i, char out[CR_FROZEN_NAME_SIZE]);
 // tensor that changed since the model was opened gives other numbers.
 enum cr_status cr_frozen_read(struct cr_compute *compute, const struct cr_model *model, size_t i,
                               struct cr_matrix to);
+
+// Rows of the checkpoint's embedding (CR_PARAMETER_EMBEDDING) or learned positions (CR_PARAMETER_POSITION),
+// which the model has: row[i] becomes row i of `to`, [count, d] without gaps.
+enum cr_status cr_frozen_rows(struct cr_compute *compute, const struct cr_model *model,
+                              enum cr_parameter_kind kind, const uint32_t *row, size_t count, float *to);
 
 #endif

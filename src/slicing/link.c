@@ -1,5 +1,6 @@
 #include "slicing/link.h"
 
+#include "base/address.h"
 #include "base/secret.h"
 #include "crypto/stream.h"
 
@@ -25,7 +26,7 @@ struct cr_link {
 static enum cr_status share(struct cr_link *link)
 {
     size_t size = link->count * sizeof *link->words;
-    CR_CLEANUP(cr_socket_close) int fd = memfd_create("carrel-blinded", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    CR_CLEANUP(cr_socket_close) int fd = memfd_create("carrel-shared", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0 || ftruncate(fd, (off_t)size) != 0 ||
         fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
         return cr_fail_errno(CR_IO, "%s: %zu bytes of shared memory", link->peer, size);
@@ -88,7 +89,7 @@ enum cr_status cr_link_open(const struct cr_link_options *options, struct cr_lin
     link->stream = CR_STREAM_NONE;
     link->count = cr_most(options->words, 1);
     link->secret = options->secret;
-    link->shared = strncmp(options->address, "unix:", 5) == 0;
+    link->shared = cr_address_is_unix(options->address);
     // Without the key of a tls: address.
     snprintf(link->peer, sizeof link->peer, "accelerator %.*s", (int)strcspn(options->address, "#"),
              options->address);

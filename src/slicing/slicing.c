@@ -178,7 +178,7 @@ void cr_slicing_close(struct cr_slicing *slicing)
 }
 
 struct cr_slicing_memory cr_slicing_memory_of(struct cr_model *model, size_t rows, size_t lanes,
-                                              size_t accelerators)
+                                              size_t accelerators, size_t first)
 {
     struct cr_slicing_memory memory = {0};
     size_t largest = 0, at_once = 0, question = 0, queue = lanes * cr_least(rows, CR_MOST_ROWS);
@@ -191,7 +191,8 @@ struct cr_slicing_memory cr_slicing_memory_of(struct cr_model *model, size_t row
         question = cr_most(question, cr_least(rows, cr_masked_rows(&way)) * cr_most(way.depth, way.width));
         // Scales; s and v of both directions.
         memory.inside += linear->out * sizeof(float) + 2 * CR_WAYS * ends * sizeof(uint32_t);
-        memory.outside += queue * ends * sizeof(uint32_t); // one direction's width is the other's depth
+        // One direction's width is the other's depth. Those below the first layer have no pads.
+        if (i >= first * CR_FROZEN_PER_LAYER) memory.outside += queue * ends * sizeof(uint32_t);
     }
     memory.inside += largest;
     if (accelerators == 1) {

@@ -33,14 +33,14 @@ enum cr_status cr_slicing_open(const struct cr_slicing_options *options, struct 
                                struct cr_slicing **out);
 void cr_slicing_close(struct cr_slicing *slicing); // wipes; NULL is allowed
 
-// What slicing with so many accelerators adds to a walk of so many rows through a model of that shape, bytes:
-// what the trusted process holds of its own (facts of the matrices, one matrix, pads on their way), and
-// products of pads outside of it.
+// What slicing with so many accelerators adds to a walk of so many rows through a model of that shape, from
+// layer `first` on, bytes: what the trusted process holds of its own (facts of the matrices, one matrix, pads
+// on their way), and products of pads outside of it.
 struct cr_slicing_memory {
     size_t inside, outside;
 };
 struct cr_slicing_memory cr_slicing_memory_of(struct cr_model *model, size_t rows, size_t lanes,
-                                              size_t accelerators);
+                                              size_t accelerators, size_t first);
 
 // What was done so far.
 struct cr_slicing_tally {

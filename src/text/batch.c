@@ -8,6 +8,7 @@ static enum cr_status allocate(struct cr_batch *batch, size_t sequences, size_t 
     batch->sequence_capacity = sequences;
     batch->row_capacity = rows;
     CR_TRY(cr_allocate(sequences + 1, sizeof *batch->offset, &batch->offset));
+    CR_TRY(cr_allocate(sequences, sizeof *batch->example, &batch->example));
     CR_TRY(cr_allocate(rows, sizeof *batch->tokens, &batch->tokens));
     CR_TRY(cr_allocate(rows, sizeof *batch->labels, &batch->labels));
     return cr_allocate(rows, sizeof *batch->position, &batch->position);
@@ -31,6 +32,7 @@ void cr_batch_free(struct cr_batch *batch)
 {
     if (!batch) return;
     free(batch->offset);
+    free(batch->example);
     free(batch->tokens);
     free(batch->labels);
     free(batch->position);
@@ -56,6 +58,7 @@ enum cr_status cr_batch_add(struct cr_batch *batch, struct cr_example example)
     for (size_t i = 0; i < example.count; i++) batch->position[start + i] = (uint32_t)i;
     batch->rows += example.count;
     batch->labelled += example.labelled;
+    batch->example[batch->sequences] = example.number;
     batch->offset[++batch->sequences] = batch->rows;
     return CR_OK;
 }

@@ -9,6 +9,7 @@ struct cr_batch {
     size_t rows;        // tokens of all sequences
     size_t labelled;    // rows whose label is not ignored
     size_t *offset;     // [sequences + 1]: sequence s is rows [offset[s], offset[s+1])
+    size_t *example;    // [sequences]: its number in its dataset
     uint32_t *tokens;   // [rows]
     int32_t *labels;    // [rows], shifted already
     uint32_t *position; // [rows], from 0 in each sequence

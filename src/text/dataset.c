@@ -204,5 +204,6 @@ struct cr_example cr_dataset_at(const struct cr_dataset *dataset, size_t i)
                                .labels = dataset->labels + start,
                                .count = end - start,
                                .labelled = dataset->entries[i].labelled,
+                               .number = i,
                                .right = dataset->entries[i].right};
 }

@@ -31,6 +31,7 @@ struct cr_example {
     const int32_t *labels;
     size_t count;
     size_t labelled; // places whose label is not ignored
+    size_t number;   // its place in its dataset
     bool right;      // false: a label word that is not the row's
 };
 

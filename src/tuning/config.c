@@ -1,5 +1,6 @@
 #include "tuning/config.h"
 
+#include "base/address.h"
 #include "crypto/stream.h"
 
 #include <math.h>
@@ -89,6 +90,31 @@ static enum cr_status check_addresses(const struct cr_slicing_config *slicing)
     return CR_OK;
 }
 
+// Texts in the clear are for an accelerator that the silo says is its own, and never leave the machine.
+static enum cr_status check_front(const struct cr_tuning_config *config)
+{
+    const struct cr_slicing_config *slicing = &config->slicing;
+    if (slicing->clear_front == CR_CLEAR_FRONT_NONE) {
+        if (slicing->own_accelerator)
+            return cr_fail(CR_INVALID, "slicing.own_accelerator: only with slicing.clear_front: local, which "
+                                       "asks it");
+        return CR_OK;
+    }
+    if (!cr_tuning_config_sliced(config))
+        return cr_fail(CR_INVALID, "slicing.clear_front: not with slicing.pads: none, where all layers are "
+                                   "computed here");
+    // A server has no texts.
+    if (config->data.train && !slicing->own_accelerator)
+        return cr_fail(CR_INVALID, "slicing.clear_front: local sends texts to an accelerator in the clear: "
+                                   "name one that is your own in slicing.own_accelerator");
+    if (slicing->own_accelerator && !cr_address_is_unix(slicing->own_accelerator))
+        return cr_fail(CR_INVALID,
+                       "slicing.own_accelerator: %s: texts go in the clear to a unix socket of "
+                       "this machine alone (unix:PATH)",
+                       slicing->own_accelerator);
+    return CR_OK;
+}
+
 static enum cr_status check_slicing(const struct cr_tuning_config *config)
 {
     const struct cr_slicing_config *slicing = &config->slicing;
@@ -130,6 +156,7 @@ enum cr_status cr_tuning_config_check(const struct cr_tuning_config *config)
     if (config->method == CR_METHOD_PREFIX_TUNING && config->prefix_tuning.num_virtual_tokens == 0)
         return cr_fail(CR_INVALID, "prefix_tuning.num_virtual_tokens: 0: must be at least 1");
     CR_TRY(check_slicing(config));
+    CR_TRY(check_front(config));
     return check_training(&config->training);
 }
 

@@ -16,6 +16,9 @@ enum cr_spill_mode { CR_SPILL_MODE_NONE, CR_SPILL_MODE_SEALED };
 // Who computes products of pads: the frozen products are computed here (none), or by accelerators under pads
 // whose products this process computes (enclave) or another accelerator (peer).
 enum cr_pads_mode { CR_PADS_MODE_NONE, CR_PADS_MODE_ENCLAVE, CR_PADS_MODE_PEER };
+// Who computes the layers below the first adapted one: nobody but for the others (none), or in the clear an
+// accelerator that the silo owns (local).
+enum cr_clear_front { CR_CLEAR_FRONT_NONE, CR_CLEAR_FRONT_LOCAL };
 enum cr_schedule { CR_SCHEDULE_LINEAR, CR_SCHEDULE_COSINE, CR_SCHEDULE_CONSTANT };
 
 struct cr_lora_config {
@@ -73,6 +76,8 @@ struct cr_slicing_config {
     struct cr_string_list accelerators; // addresses
     size_t digits;                      // of a word: 4 or 3
     int spill;                          // enum cr_spill_mode
+    int clear_front;                    // enum cr_clear_front
+    char *own_accelerator;              // address of the one that the silo owns, or NULL
 };
 
 struct cr_tuning_config {
@@ -80,6 +85,7 @@ struct cr_tuning_config {
     int dtype;         // enum cr_compute_dtype
     bool load_in_8bit; // the frozen linears as int8 with a scale for each row
     char *output_dir;
+    const char *scratch_dir; // where a trainer keeps what ends with it; NULL: output_dir. No key
     uint64_t seed;
     size_t threads;   // 0: one per processor
     int method;       // enum cr_method

@@ -37,6 +37,7 @@ struct evaluation {
     struct cr_pass *pass;
     const struct cr_tuned *tuned;
     const struct cr_dataset *data;
+    struct cr_front_cache *front;
     struct cr_batch *batch;
     bool *right;     // [row_capacity]
     int32_t *labels; // [row_capacity] of one sequence alone
@@ -100,7 +101,8 @@ static enum cr_status evaluate_batch(const struct evaluation *evaluation, size_t
 {
     const struct cr_batch *batch = evaluation->batch;
     struct cr_rows rows = cr_rows_of(batch);
-    CR_TRY(cr_pass_forward(evaluation->pass, evaluation->tuned, &rows, 0, evaluation->model->config.layers));
+    CR_TRY(cr_front_forward(evaluation->front, evaluation->pass, evaluation->tuned, batch,
+                            evaluation->model->config.layers));
     evaluation->tally->tokens += batch->rows;
     if (choices > 1) return choose(evaluation, rows, choices, example);
     double loss;
@@ -126,14 +128,15 @@ size_t cr_evaluation_rows(const struct cr_dataset *data)
 }
 
 enum cr_status cr_evaluate(const struct cr_model *model, struct cr_pass *pass, const struct cr_tuned *tuned,
-                           const struct cr_dataset *data, struct cr_batch *batch, struct cr_tally *tally)
+                           const struct cr_dataset *data, struct cr_front_cache *front,
+                           struct cr_batch *batch, struct cr_tally *tally)
 {
     CR_FREE bool *right = NULL;
     CR_FREE int32_t *labels = NULL;
     CR_TRY(cr_allocate(batch->row_capacity, sizeof *right, &right));
     CR_TRY(cr_allocate(batch->row_capacity, sizeof *labels, &labels));
     struct cr_tally sum = *tally;
-    const struct evaluation evaluation = {model, pass, tuned, data, batch, right, labels, &sum};
+    const struct evaluation evaluation = {model, pass, tuned, data, front, batch, right, labels, &sum};
     size_t i = 0, count = cr_dataset_count(data), choices = cr_dataset_choices(data);
     while (i < count) {
         size_t first = i;

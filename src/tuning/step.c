@@ -77,10 +77,11 @@ static enum cr_status micro_batch(const struct step *step, size_t number, size_t
     size_t layers = trainer->model->config.layers;
     size_t micro = trainer->step * cr_micro_batches(&trainer->training) + number;
     if (structure->kind->begin_training) structure->kind->begin_training(structure, (uint32_t)micro);
-    CR_TRY(cr_pass_forward(walk->pass, &structure->tuned, &rows, 0, layers));
+    CR_TRY(cr_front_forward(trainer->front_of_data, walk->pass, &structure->tuned, walk->batch, layers));
     CR_TRY(cr_pass_loss(walk->pass, &structure->tuned, &rows, 1 / (float)step->labelled, &step->sum->loss_sum,
                         NULL));
-    CR_TRY(cr_pass_backward(walk->pass, &structure->tuned, &rows, 0, layers));
+    CR_TRY(cr_pass_backward(walk->pass, &structure->tuned, &rows,
+                            cr_front_cache_layer(trainer->front_of_data), layers));
     step->sum->labelled += walk->batch->labelled;
     step->sum->tokens += walk->batch->rows;
     return CR_OK;

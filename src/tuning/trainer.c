@@ -157,6 +157,7 @@ static enum cr_status make_walks(struct cr_trainer *trainer, size_t rows, size_t
                            &(struct cr_pass_size){.rows = rows,
                                                   .sequences = sequences,
                                                   .prefix = trainer->structure->tuned.prefix,
+                                                  .first = cr_front_cache_layer(trainer->front_of_data),
                                                   .backward = true},
                            spill ? cr_spill_keep(walk->spill) : NULL, &walk->pass));
     }
@@ -229,6 +230,7 @@ static enum cr_status build(struct cr_trainer *trainer, const struct cr_tuning_c
         CR_TRY(
             cr_optimizer_init(&trainer->optimizer, &trainer->training, trainer->structure->parameters.count));
     if (trainer->model->outside) CR_TRY(open_slicing(trainer, config, rows));
+    CR_TRY(cr_trainer_open_front(trainer, config, rows, sequences));
     return make_walks(trainer, rows, sequences, config->slicing.spill == CR_SPILL_MODE_SEALED);
 }
 
@@ -269,6 +271,7 @@ void cr_trainer_free(struct cr_trainer *trainer)
         cr_spill_free(trainer->walks[i].spill);
     }
     free(trainer->walks);
+    cr_trainer_close_front(trainer);
     cr_optimizer_release(&trainer->optimizer);
     cr_structure_free(trainer->structure);
     cr_stream_free(trainer->shuffle);
@@ -363,22 +366,40 @@ static void report_slicing(const struct cr_trainer *trainer)
 {
     if (!trainer->slicing) return;
     const struct cr_slicing_tally tally = cr_slicing_tally(trainer->slicing);
+    struct cr_front_tally front = {0};
     struct cr_spill_tally spilled = {0};
+    if (trainer->front) front = cr_front_tally(trainer->front);
     for (size_t i = 0; i < cr_lanes_count(trainer->lanes) && trainer->walks[i].spill; i++) {
         const struct cr_spill_tally one = cr_spill_tally(trainer->walks[i].spill);
         spilled.outside += one.outside;
         spilled.sealing += one.sealing + one.opening;
     }
-    cr_emit(&trainer->sink, CR_EVENT_INFO, "train.slicing", NULL,
-            CR_FIELD_TEXT("accelerator", tally.addresses), CR_FIELD_TEXT("engine", tally.engines),
-            CR_FIELD("products", tally.products), CR_FIELD("rows_verified", tally.rows),
-            CR_FIELD("pads_used", tally.pads), CR_FIELD("bytes_blinded", tally.blinded),
-            CR_FIELD("bytes_outside", tally.outside), CR_FIELD("bytes_spilled", spilled.outside),
-            CR_FIELD("spill_seconds", spilled.sealing),
-            CR_FIELD("online_seconds", tally.waiting + tally.blinding + tally.accelerator + tally.opening),
-            CR_FIELD("blind_seconds", tally.blinding), CR_FIELD("accelerator_seconds", tally.accelerator),
-            CR_FIELD("open_seconds", tally.opening), CR_FIELD("pad_wait_seconds", tally.waiting),
-            CR_FIELD("offline_seconds", tally.offline), CR_FIELD("chi_square", tally.chi_square));
+    const struct cr_event_field fields[] = {
+        CR_FIELD_TEXT("accelerator", tally.addresses),
+        CR_FIELD_TEXT("engine", tally.engines),
+        CR_FIELD("products", tally.products),
+        CR_FIELD("rows_verified", tally.rows),
+        CR_FIELD("pads_used", tally.pads),
+        CR_FIELD("bytes_blinded", tally.blinded),
+        CR_FIELD("bytes_outside", tally.outside),
+        CR_FIELD("bytes_spilled", spilled.outside),
+        CR_FIELD("spill_seconds", spilled.sealing),
+        CR_FIELD("online_seconds", tally.waiting + tally.blinding + tally.accelerator + tally.opening),
+        CR_FIELD("blind_seconds", tally.blinding),
+        CR_FIELD("accelerator_seconds", tally.accelerator),
+        CR_FIELD("open_seconds", tally.opening),
+        CR_FIELD("pad_wait_seconds", tally.waiting),
+        CR_FIELD("offline_seconds", tally.offline),
+        CR_FIELD("chi_square", tally.chi_square),
+        // Of a clear front alone:
+        CR_FIELD("front_layers", cr_front_cache_layer(trainer->front_of_data)),
+        CR_FIELD("front_examples", front.examples),
+        CR_FIELD("front_rows", front.rows),
+        CR_FIELD("front_checked", front.checked),
+        CR_FIELD("front_seconds", front.asking + front.checking),
+    };
+    size_t count = sizeof fields / sizeof *fields - (trainer->front ? 0 : 5);
+    cr_event_send(&trainer->sink, CR_EVENT_INFO, "train.slicing", NULL, fields, count);
 }
 
 enum cr_status cr_trainer_run(struct cr_trainer *trainer, size_t steps, struct cr_tally *tally,
@@ -414,7 +435,7 @@ enum cr_status cr_trainer_evaluate(struct cr_trainer *trainer, struct cr_tally *
     enum cr_status status = structure->kind->refresh(structure);
     if (status == CR_OK)
         status = cr_evaluate(trainer->model, trainer->walks[0].pass, &structure->tuned, data,
-                             trainer->walks[0].batch, &sum);
+                             trainer->front_of_held_out, trainer->walks[0].batch, &sum);
     if (status != CR_OK) return cr_fail_within(status, "%s", trainer->held_out_path);
     cr_tally_add(tally, &sum);
     cr_emit(&trainer->sink, CR_EVENT_INFO, "train.eval", trainer->held_out_path,

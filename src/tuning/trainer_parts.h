@@ -10,6 +10,7 @@
 #include "slicing/spill.h"
 #include "text/batch.h"
 #include "text/pack.h"
+#include "tuning/front.h"
 #include "tuning/optimizer.h"
 #include "tuning/structure.h"
 #include "tuning/trainer.h"
@@ -44,6 +45,8 @@ struct cr_trainer {
 
     struct cr_model *model;
     struct cr_slicing *slicing; // NULL where the frozen products are computed here
+    struct cr_front *front;     // NULL where walks begin with the embedding
+    struct cr_front_cache *front_of_data, *front_of_held_out;
     struct cr_tokenizer *tokenizer;
     struct cr_dataset *data;     // NULL for a trainer without training data
     struct cr_dataset *held_out; // NULL without data.eval
@@ -68,5 +71,11 @@ struct cr_trainer {
 
 // One optimiser step; on failure the trainer stands before it.
 enum cr_status cr_trainer_do_step(struct cr_trainer *trainer, struct cr_tally *tally, double *grad_norm);
+
+// Where slicing.clear_front asks for one and a layer lies below the first adapted one: opens the front, for
+// walks of so many rows and sequences. The slicing is there.
+enum cr_status cr_trainer_open_front(struct cr_trainer *trainer, const struct cr_tuning_config *config,
+                                     size_t rows, size_t sequences);
+void cr_trainer_close_front(struct cr_trainer *trainer);
 
 #endif

@@ -96,6 +96,8 @@ static enum cr_status add_settings(const struct cr_trainer *trainer, struct cr_h
     CR_TRY(cr_append_format(&text, "seed %llu act %d steps %zu packs %zu\n",
                             (unsigned long long)trainer->seed, (int)trainer->model->act, trainer->total_steps,
                             trainer->packs.count));
+    size_t front = cr_front_cache_layer(trainer->front_of_data); // its rounding is not that of masked layers
+    if (front > 0) CR_TRY(cr_append_format(&text, "front %zu\n", front));
     size_t lanes = cr_training_lanes(training); // how a batch is cut, and what is dropped in which part
     if (lanes > 1) CR_TRY(cr_append_format(&text, "lanes %zu\n", lanes));
     return add_text(hasher, &text);

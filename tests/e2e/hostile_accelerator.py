@@ -17,7 +17,7 @@ import struct
 import sys
 import threading
 
-HELLO, READY, PRODUCT, RESULT, FAILED = range(1, 6)
+HELLO, READY, PRODUCT, RESULT, FAILED, FRONT = range(1, 7)
 
 
 def shapes(model):
@@ -55,10 +55,12 @@ class Question:
 
 class Hostile:
     """Listens at `address`; each connection is a thread. look(question, words) sees a question's words, bytes;
-    lie(question, words) may change those of an answer: a memoryview of the shared memory, of bytes."""
+    lie(question, words) may change those of an answer: a memoryview of the shared memory, of bytes. Of clear fronts,
+    `fronts` has what was asked: (layers, [tokens of each sequence]); lie_front(stream) may change what is answered."""
 
-    def __init__(self, model, address, accelerator, look=None, lie=None):
+    def __init__(self, model, address, accelerator, look=None, lie=None, lie_front=None):
         self.shapes, self.accelerator, self.look, self.lie = shapes(model), accelerator, look, lie
+        self.fronts, self.lie_front = [], lie_front
         self.connections = self.products = 0
         self.counting = threading.Lock()
         self.listener = socket.socket(socket.AF_UNIX)
@@ -98,14 +100,18 @@ class Hostile:
                 question = self.question(body, number)
                 if self.look:
                     self.look(question, bytes(memory[:4 * question.rows * question.depth]))
+            if kind == FRONT:
+                question = self.front(body)
             honest.sendall(head + body)
             if kind == HELLO:
                 memory = self.share(trusted, honest, struct.unpack("<8xQ8x", body)[0])
             head = exactly(honest, 32)
             kind, _, size = struct.unpack("<4xIQQ8x", head)
             body = exactly(honest, size)
-            if kind == RESULT and self.lie:
+            if kind == RESULT and isinstance(question, Question) and self.lie:
                 self.lie(question, memory[:4 * question.rows * question.width])
+            if kind == RESULT and not isinstance(question, Question) and self.lie_front:
+                self.lie_front(memory[:4 * question * self.shapes[-1][1]])
             trusted.sendall(head + body)
 
     @staticmethod
@@ -125,6 +131,15 @@ class Hostile:
         linear, backward, rows, _ = struct.unpack("<IIII", body)
         depth, width = self.shapes[linear] if backward else self.shapes[linear][::-1]
         return Question(connection, number, linear, backward, rows, depth, width)
+
+
+    def front(self, body):
+        """Notes what is asked; the number of its rows."""
+        layers, sequences, rows, _ = struct.unpack("<IIII", body[:16])
+        numbers = list(struct.unpack("<%dI" % (rows + sequences), body[16:]))
+        tokens, lengths = iter(numbers[:rows]), numbers[rows:]
+        self.fronts.append((layers, [[next(tokens) for _ in range(length)] for length in lengths]))
+        return rows
 
 
 def keep_in(file):

@@ -202,6 +202,12 @@ class Preflight(Case):
             # Its products are as good as those computed here.
             losses = [float(re.search("loss of ([0-9.]+),", of["forward"][0][1])[1]) for of in (found, plain)]
             self.assertAlmostEqual(*losses, delta=0.01)
+            front = (*sliced, "--set", "lora.layers_to_transform=[1]", "--set", "slicing.clear_front=local", "--set",
+                     "slicing.own_accelerator=" + address)
+            asked, kept = self.checks(*front)["clear front"]
+            self.assertEqual(asked, ("ok", "%s computes what lies below layer 1 as this process does" % address))
+            self.assertRegex(kept[1], r"can be written: about [0-9.]+ [kM]B")
+            self.assertNotIn("clear front", self.checks(*front, "--set", "lora.layers_to_transform=[0]"))
             other, wanted = self.path("other"), ["carrel.yaml", "--set", "slicing.pads=peer", "--set"]
             second = subprocess.Popen([os.path.join(os.path.abspath(BIN), "carrel-accelerator"), "--model", MODEL, "--listen",
                                        "unix:" + other], stdout=subprocess.PIPE, text=True)

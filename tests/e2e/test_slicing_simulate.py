@@ -41,14 +41,14 @@ class Sliced(Federation):
     ROUNDS = 20
     reference = None
 
-    def settings(self, name, extra=SLICED, rate=0.01, seed=7, more="logging_steps: 1", rounds=ROUNDS):
+    def settings(self, name, extra=SLICED, rate=0.01, seed=7, more="logging_steps: 1", rounds=ROUNDS, **lora):
         """Settings of three silos; the server's secret is there before it starts, so that runs can be compared."""
         state = "%s/%s-server" % (self.dir, name)
         os.mkdir(state, 0o700)
         with open(state + "/seed", "wb") as file:
             file.write(SECRET)
         return self.config(name, SLICING.format(rate=rate, more=more, rounds=rounds, state=state, seed=seed, extra=extra)
-                           + self.silos_text())
+                           + self.silos_text(), **lora)
 
     def undisturbed(self):
         if Sliced.reference is None:
@@ -161,6 +161,26 @@ class Sliced(Federation):
         self.assertEqual(self.adapter("killed"), expected)
         for pid in started:
             self.assertFalse(os.path.exists("/proc/%d" % pid) and "silos" in " ".join(arguments(pid)))
+
+    def test_a_clear_front(self):
+        """The job asks for one, and each silo says that the accelerator beside it is its own."""
+        last = "target_modules: all-linear, layers_to_transform: [1]"
+        told, losses = {}, {}
+        for name, extra in ("masked", SLICED), ("front", "slicing: {pads: enclave, clear_front: local}"):
+            run = self.start("simulate", self.settings(name, extra=extra, rounds=4, lora=last))
+            self.assert_ends(run)
+            told[name] = {event["silo"]: event for event in run.events if event["event"] == "simulate.slicing"}
+            losses[name] = self.loss(name)
+        self.assertLess(abs(losses["front"] - losses["masked"]) / losses["masked"], 1e-4)
+        for silo, rows in SILOS.items():
+            masked, front = told["masked"][silo], told["front"][silo]
+            self.assertEqual(front["front_layers"], 1)
+            self.assertEqual(front["front_examples"], min(rows, 4 * 2 * 4))
+            self.assertGreaterEqual(front["front_checked"], 1)
+            self.assertNotIn("front_layers", masked)
+            self.assertLess(front["pads_used"], 0.75 * masked["pads_used"])
+            with open("%s/front-server/silos/%s/log" % (self.dir, silo)) as file:
+                self.assertIn("the clear front ends before layer 1 of 2: unix:", file.read())
 
     def test_accelerator_that_cannot_begin(self):
         config = self.settings("blocked")

@@ -101,6 +101,7 @@ static pthread_t thread;
 static atomic_bool ended;
 static enum cr_status silo_status;
 static char silo_why[1024];
+static const char *own_accelerator;
 
 static void say(const struct cr_message *message)
 {
@@ -166,8 +167,13 @@ static void *run_silo(void *context)
     (void)context;
     static const struct cr_event_sink nobody = {0};
     static char data[] = "data";
-    const struct cr_client_options options = {
-        .token = cr_buffer_text(&token), .state = state_path, .data = data};
+    static const char *accelerators[] = {"unix:/of/this/silo"};
+    const bool sliced = strstr(cr_buffer_text(&job), "slicing");
+    const struct cr_client_options options = {.token = cr_buffer_text(&token),
+                                              .state = state_path,
+                                              .data = data,
+                                              .accelerators = {.items = accelerators, .count = sliced},
+                                              .own_accelerator = own_accelerator};
     silo_status = cr_client_run(&options, &few, &nobody, NULL, NULL);
     snprintf(silo_why, sizeof silo_why, "%s", silo_status == CR_OK ? "" : cr_error_message());
     atomic_store(&ended, true);
@@ -317,6 +323,33 @@ static void test_values_that_are_not_there(void **state)
     until_ended(CR_PROTOCOL, "values of round 1 that are not there");
 }
 
+// Another run, whose job is `yaml`.
+static void refuses(const char *yaml, enum cr_status status, const char *part)
+{
+    cr_buffer_clear(&job);
+    assert_ok(cr_append_format(&job, "{model_name_or_path: base, output_dir: out, %s}", yaml));
+    start_silo();
+    until_ended(status, part);
+}
+
+// Whatever a job says: a silo's texts are shown to nobody whom the silo does not name itself.
+static void test_jobs_that_name_accelerators(void **state)
+{
+    (void)state;
+    say(&(struct cr_message){.type = CR_FRAME_PULL, .pull = {.count = VALUES}});
+    until_ended(CR_PROTOCOL, "not there");
+    refuses("slicing: {pads: enclave, accelerators: ['unix:/of/the/server']}", CR_PROTOCOL,
+            "the server's job names an accelerator, which is each silo's own");
+    refuses("slicing: {pads: enclave, clear_front: local}", CR_INVALID,
+            "name one that is the silo's own with --own-accelerator unix:PATH, or do not take part");
+    refuses("slicing: {pads: enclave, clear_front: local, own_accelerator: 'unix:/of/the/server'}",
+            CR_PROTOCOL, "the server's job names an accelerator as a silo's own, which only the silo can");
+    own_accelerator = "unix:/of/this/silo";
+    refuses("slicing: {pads: enclave, clear_front: local, own_accelerator: 'unix:/of/the/server'}",
+            CR_PROTOCOL, "the server's job names an accelerator as a silo's own, which only the silo can");
+    own_accelerator = NULL;
+}
+
 #define WITH_SILO(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -324,7 +357,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_SILO(test_told_twice_to_begin_another_round), WITH_SILO(test_a_server_that_goes_back),
         WITH_SILO(test_other_values_than_announced),       WITH_SILO(test_a_round_that_is_not_of_the_job),
-        WITH_SILO(test_values_that_are_not_there),
+        WITH_SILO(test_values_that_are_not_there),         WITH_SILO(test_jobs_that_name_accelerators),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

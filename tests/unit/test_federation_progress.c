@@ -31,17 +31,26 @@ static void test_sentences(void **state)
                                             CR_FIELD("pads_ready", 50)};
     assert_string_equal(sentence("train.step", NULL, sliced, 6),
                         "step 1 of 2, 7 tokens/s, 1,000 rows verified, 50 pads ready, 1.0 s left");
-    assert_string_equal(sentence("train.step", NULL, sliced, 5), "step 1 of 2, 7 tokens/s, 1.0 s left");
+    assert_string_equal(sentence("train.step", NULL, sliced, 5),
+                        "step 1 of 2, 7 tokens/s, 1,000 rows verified, 1.0 s left");
+    assert_string_equal(sentence("train.step", NULL, sliced, 4), "step 1 of 2, 7 tokens/s, 1.0 s left");
     const struct cr_event_field came[] = {
         CR_FIELD_TEXT("silo", "anne"),  CR_FIELD("rows_verified", 1000),  CR_FIELD("bytes_blinded", 2.5e6),
         CR_FIELD("pads_used", 1000),    CR_FIELD("online_seconds", 1.25), CR_FIELD("offline_seconds", 3),
-        CR_FIELD("chi_square", 248.31),
+        CR_FIELD("chi_square", 248.31), CR_FIELD("front_layers", 9),      CR_FIELD("front_examples", 1152),
+        CR_FIELD("front_checked", 37),
     };
     assert_string_equal(
         sentence("simulate.slicing", NULL, came, 7),
         "anne: 1,000 rows verified, 2.5 MB blinded, 1,000 pads used; 1.2 s online, 3.0 s offline; the "
         "accelerator saw words with a chi-square of 248.3 (evenly spread: 255; 99 times of 100 between 201 "
         "and 317)");
+    assert_string_equal(
+        sentence("train.slicing", NULL, came + 1, 9),
+        "slicing: 1,000 rows verified, 2.5 MB blinded, 1,000 pads used; 1.2 s online, 3.0 s offline; the "
+        "accelerator saw words with a chi-square of 248.3 (evenly spread: 255; 99 times of 100 between 201 "
+        "and 317); the clear front ends before layer 9: 1,152 examples asked for once, 37 of them computed "
+        "again");
     const struct cr_event_field left[] = {CR_FIELD_TEXT("silo", "anne"), CR_FIELD_TEXT("address", "[::1]:5")};
     assert_string_equal(sentence("server.left", "cut {silo}", left, 2), "anne [::1]:5 left: cut {silo}");
     const struct cr_event_field held[] = {CR_FIELD("loss", -1), CR_FIELD("accuracy", 0.255),

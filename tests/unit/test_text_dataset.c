@@ -381,7 +381,12 @@ static void batches_hold_rows_without_padding(void **state)
     assert_ok(cr_batch_new(2, 5, &batch));
     const uint32_t tokens[] = {4, 5, 6, 7};
     const int32_t labels[] = {5, CR_LABEL_IGNORE, 7, CR_LABEL_IGNORE};
-    struct cr_example two = {tokens, labels, 2, 1, true}, four = {tokens, labels, 4, 2, true};
+    const struct cr_example two = {.tokens = tokens,
+                                   .labels = labels,
+                                   .count = 2,
+                                   .labelled = 1,
+                                   .number = 7},
+                            four = {.tokens = tokens, .labels = labels, .count = 4, .labelled = 2};
     assert_ok(cr_batch_add(batch, two));
     assert_fails(CR_INVALID, "does not fit", cr_batch_add(batch, four));
     assert_int_equal(batch->rows, 2);

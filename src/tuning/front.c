@@ -1,0 +1,163 @@
+#include "tuning/front.h"
+
+#include "base/file.h"
+#include "base/scratch.h"
+#include "crypto/hash.h"
+#include "tuning/evaluate.h"
+#include "tuning/lora.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct example {
+    size_t at; // its first row of all in the scratch
+    bool known;
+    unsigned char digest[CR_SHA256_SIZE];
+};
+
+struct cr_front_cache {
+    struct cr_front *front;
+    const struct cr_dataset *data;
+    size_t hidden;
+    struct cr_scratch *scratch;
+    struct example *examples;
+    struct cr_batch *missing; // of a batch, those not asked for yet
+    struct cr_matrix values;  // [rows, d] F32 without gaps: on their way to the scratch, or back
+};
+
+enum cr_status cr_front_end(const struct cr_tuning_config *config, const struct cr_model_config *model,
+                            size_t *layer)
+{
+    CR_FREE struct cr_lora_place *places = NULL;
+    size_t count;
+    *layer = 0;
+    // Prefixes are of every layer.
+    if (config->slicing.clear_front == CR_CLEAR_FRONT_NONE || config->method != CR_METHOD_LORA) return CR_OK;
+    CR_TRY(cr_lora_places(&config->lora, model, &places, &count));
+    *layer = places[0].layer; // they are in the order of layers
+    return CR_OK;
+}
+
+size_t cr_front_cache_size(const struct cr_dataset *data, size_t hidden)
+{
+    size_t rows = 0;
+    for (size_t i = 0; i < cr_dataset_count(data); i++) rows += cr_dataset_at(data, i).count;
+    return rows * hidden * sizeof(float);
+}
+
+static enum cr_status make(struct cr_front_cache *cache, size_t rows, size_t sequences, const char *directory)
+{
+    size_t count = cr_dataset_count(cache->data), at = 0;
+    float *values;
+    CR_TRY(cr_allocate(count, sizeof *cache->examples, &cache->examples));
+    for (size_t i = 0; i < count; i++) {
+        cache->examples[i].at = at;
+        at += cr_dataset_at(cache->data, i).count;
+    }
+    CR_TRY(cr_batch_new(sequences, rows, &cache->missing));
+    CR_TRY(cr_allocate(rows * cache->hidden, sizeof *values, &values));
+    cache->values = cr_matrix_of(values, CR_F32, rows, cache->hidden);
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(directory, "clear-front", &path));
+    return cr_scratch_open(path, cr_front_cache_size(cache->data, cache->hidden), &cache->scratch);
+}
+
+enum cr_status cr_front_cache_new(struct cr_front *front, const struct cr_dataset *data, size_t hidden,
+                                  size_t rows, size_t sequences, const char *directory,
+                                  struct cr_front_cache **out)
+{
+    struct cr_front_cache *cache;
+    CR_TRY(cr_allocate(1, sizeof *cache, &cache));
+    cache->front = front;
+    cache->data = data;
+    cache->hidden = hidden;
+    enum cr_status status = make(cache, rows, sequences, directory);
+    if (status == CR_OK) {
+        *out = cache;
+        return CR_OK;
+    }
+    cr_front_cache_free(cache);
+    return cr_fail_within(status, "the clear front");
+}
+
+void cr_front_cache_free(struct cr_front_cache *cache)
+{
+    if (!cache) return;
+    cr_scratch_close(cache->scratch);
+    cr_batch_free(cache->missing);
+    free(cache->values.data);
+    free(cache->examples);
+    free(cache);
+}
+
+// The bytes of some rows of `values`.
+static struct cr_slice bytes_of(const struct cr_front_cache *cache, size_t row, size_t count)
+{
+    const float *values = (const float *)cache->values.data + row * cache->hidden;
+    return (struct cr_slice){(const unsigned char *)values, count * cache->hidden * sizeof *values};
+}
+
+static size_t place_of(const struct cr_front_cache *cache, const struct example *example)
+{
+    return example->at * cache->hidden * sizeof(float);
+}
+
+static enum cr_status ask_for_missing(struct cr_front_cache *cache)
+{
+    const struct cr_batch *missing = cache->missing;
+    const struct cr_rows rows = cr_rows_of(missing);
+    CR_TRY(cr_front_ask(cache->front, &rows, cache->values));
+    for (size_t s = 0; s < missing->sequences; s++) {
+        struct example *example = &cache->examples[missing->example[s]];
+        size_t first = missing->offset[s], count = missing->offset[s + 1] - first;
+        const struct cr_slice bytes = bytes_of(cache, first, count);
+        CR_TRY(cr_sha256(bytes, example->digest));
+        CR_TRY(cr_scratch_write(cache->scratch, place_of(cache, example), bytes.data, bytes.size));
+        example->known = true;
+    }
+    return CR_OK;
+}
+
+// What is hashed is what is used: a copy in here.
+static enum cr_status bring(struct cr_front_cache *cache, size_t number, struct cr_matrix stream)
+{
+    const struct example *example = &cache->examples[number];
+    unsigned char digest[CR_SHA256_SIZE];
+    const struct cr_slice bytes = bytes_of(cache, 0, stream.rows);
+    CR_TRY(cr_scratch_read(cache->scratch, place_of(cache, example), cache->values.data, bytes.size));
+    CR_TRY(cr_sha256(bytes, digest));
+    if (memcmp(digest, example->digest, sizeof digest) != 0)
+        return cr_fail(CR_DENIED, "what was kept of the clear front of example %zu was changed", number + 1);
+    for (size_t i = 0; i < stream.rows; i++)
+        memcpy((float *)stream.data + i * stream.stride, bytes_of(cache, i, 1).data,
+               cache->hidden * sizeof(float));
+    return CR_OK;
+}
+
+static enum cr_status load(struct cr_front_cache *cache, const struct cr_batch *batch,
+                           struct cr_matrix stream)
+{
+    cr_batch_clear(cache->missing);
+    for (size_t s = 0; s < batch->sequences; s++)
+        if (!cache->examples[batch->example[s]].known)
+            CR_TRY(cr_batch_add(cache->missing, cr_dataset_at(cache->data, batch->example[s])));
+    if (cache->missing->sequences > 0) CR_TRY(ask_for_missing(cache));
+    for (size_t s = 0; s < batch->sequences; s++) {
+        size_t first = batch->offset[s], count = batch->offset[s + 1] - first;
+        CR_TRY(bring(cache, batch->example[s], cr_matrix_rows(stream, first, count)));
+    }
+    return CR_OK;
+}
+
+size_t cr_front_cache_layer(const struct cr_front_cache *cache)
+{
+    return cache ? cr_front_layers(cache->front) : 0;
+}
+
+enum cr_status cr_front_forward(struct cr_front_cache *cache, struct cr_pass *pass,
+                                const struct cr_tuned *tuned, const struct cr_batch *batch, size_t layers)
+{
+    const struct cr_rows rows = cr_rows_of(batch);
+    if (cache) CR_TRY(load(cache, batch, cr_pass_stream(pass)));
+    return cr_pass_forward(pass, tuned, &rows, cr_front_cache_layer(cache), layers);
+}
