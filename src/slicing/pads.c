@@ -15,7 +15,7 @@
 
 // Words of questions and products that the producing thread works on at once: many rows make up for reading a
 // matrix, but they are the trusted process's own memory.
-enum { WORDS_AT_ONCE = 6 << 20, NUMBER_BITS = 44 };
+enum { WORDS_AT_ONCE = 3 << 20, NUMBER_BITS = 44 };
 
 struct queue {
     size_t linear;
@@ -31,7 +31,7 @@ struct cr_pads {
     struct cr_pads_options options;
     struct queue *queues; // [count · CR_WAYS]
     size_t queue_count;
-    void *outside; // all products
+    void *outside; // all products, and one matrix
     size_t outside_size;
 
     pthread_t thread;
@@ -49,7 +49,7 @@ struct cr_pads {
     struct cr_compute *compute;
     struct cr_field *field;
     struct cr_pad_pair *pairs; // [threads]
-    int8_t *numbers;           // the matrix last read
+    int8_t *numbers;           // the matrix last read, outside
     float *scales;
     size_t linear;       // that it is of; SIZE_MAX: none
     uint32_t *questions; // r, with its products behind it
@@ -195,7 +195,8 @@ static enum cr_status make(struct cr_pads *pads, const struct queue *queue, uint
     if (!atomic_load(&pads->wrong)) return CR_OK;
     char name[CR_FROZEN_NAME_SIZE];
     cr_frozen_name(pads->options.facts->count, queue->linear, name);
-    return cr_fail(CR_DENIED, "%s: %s is no longer what it was when the run began",
+    return cr_fail(CR_DENIED,
+                   "%s: %s is no longer what it was when the run began, there or in memory outside",
                    cr_safetensors_name(pads->options.model->weights), name);
 }
 
@@ -276,10 +277,11 @@ enum cr_status cr_pads_hold(struct cr_pads *pads, bool hold)
     return status;
 }
 
-// Room for all products: memory of nobody's own, of which only what is used is ever there.
+// Room for all products and one matrix, which is no secret and whose products are checked: memory of nobody's
+// own, of which only what is used is ever there.
 static enum cr_status place_outside(struct cr_pads *pads)
 {
-    size_t size = 0;
+    size_t size = pads->options.facts->largest;
     for (size_t i = 0; i < pads->queue_count; i++) {
         size_t words;
         if (__builtin_mul_overflow(way_of(pads, &pads->queues[i])->width, pads->options.rows, &words) ||
@@ -302,6 +304,7 @@ static enum cr_status place_outside(struct cr_pads *pads)
         pads->queues[i].products = next;
         next += way_of(pads, &pads->queues[i])->width * pads->options.rows;
     }
+    pads->numbers = (int8_t *)(uintptr_t)next;
     return CR_OK;
 }
 
@@ -327,7 +330,6 @@ static enum cr_status prepare(struct cr_pads *pads)
         CR_TRY(cr_pad_pair_new(pads->options.key, pads->field, &pads->pairs[i]));
         CR_TRY(cr_secret_allocate(facts->longest, sizeof(uint32_t), &pads->hidden[i]));
     }
-    CR_TRY(cr_allocate(facts->largest, 1, &pads->numbers));
     CR_TRY(cr_allocate(widest, sizeof *pads->scales, &pads->scales));
     CR_TRY(cr_secret_allocate(words, sizeof *pads->questions, &pads->questions));
     if (pthread_create(&pads->thread, NULL, produce, pads) != 0)
@@ -371,7 +373,6 @@ void cr_pads_free(struct cr_pads *pads)
     free(pads->hidden);
     free(pads->pairs);
     cr_secret_free(&pads->questions);
-    free(pads->numbers);
     free(pads->scales);
     cr_field_free(pads->field);
     cr_compute_free(pads->compute);
@@ -388,6 +389,7 @@ struct cr_pads_tally cr_pads_tally(struct cr_pads *pads)
 {
     pthread_mutex_lock(&pads->lock);
     struct cr_pads_tally tally = pads->tally;
+    tally.outside = pads->options.facts->largest;
     for (size_t i = 0; i < pads->queue_count; i++) {
         const struct queue *queue = &pads->queues[i];
         if (queue->used) tally.outside += way_of(pads, queue)->width * pads->options.rows * sizeof(uint32_t);

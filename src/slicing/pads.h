@@ -5,7 +5,9 @@
 // never goes back, so no pad is used twice. Of pad n, r is made again from its number when it is used. Its
 // product Q r lies outside the trusted process as c = Q r + k mod p, with k a second pad: whoever changes c
 // changes the product by what he changed it by, whatever it is, and Freivalds' check finds that
-// (slicing/facts.h). A producing thread keeps every queue that was ever used full: `rows` pads.
+// (slicing/facts.h). The matrix that they are made with lies outside as well: it is no secret, and a product
+// is checked before it is put away. A producing thread keeps every queue that was ever used full: `rows`
+// pads.
 #ifndef CARREL_SLICING_PADS_H
 #define CARREL_SLICING_PADS_H
 
@@ -57,7 +59,7 @@ struct cr_pads_tally {
     uint64_t made;  // pads
     uint64_t ready; // of these, not taken yet
     double seconds; // that making them took
-    size_t outside; // bytes of products that lie outside, at most
+    size_t outside; // bytes that lie outside, at most: products and a matrix
 };
 struct cr_pads_tally cr_pads_tally(struct cr_pads *pads);
 

@@ -194,9 +194,9 @@ struct cr_slicing_memory cr_slicing_memory_of(struct cr_model *model, size_t row
         // One direction's width is the other's depth. Those below the first layer have no pads.
         if (i >= first * CR_FROZEN_PER_LAYER) memory.outside += queue * ends * sizeof(uint32_t);
     }
-    memory.inside += largest;
     if (accelerators == 1) {
         memory.inside += at_once * sizeof(uint32_t);
+        memory.outside += largest;
         return memory;
     }
     // Products of pads are asked for; with several lanes' accelerators a lane keeps its last ones.

@@ -34,8 +34,8 @@ enum cr_status cr_slicing_open(const struct cr_slicing_options *options, struct 
 void cr_slicing_close(struct cr_slicing *slicing); // wipes; NULL is allowed
 
 // What slicing with so many accelerators adds to a walk of so many rows through a model of that shape, from
-// layer `first` on, bytes: what the trusted process holds of its own (facts of the matrices, one matrix, pads
-// on their way), and products of pads outside of it.
+// layer `first` on, bytes: what the trusted process holds of its own (facts of the matrices, pads on their
+// way; while it opens one matrix), and one matrix and products of pads outside of it.
 struct cr_slicing_memory {
     size_t inside, outside;
 };
@@ -44,13 +44,13 @@ struct cr_slicing_memory cr_slicing_memory_of(struct cr_model *model, size_t row
 
 // What was done so far.
 struct cr_slicing_tally {
-    uint64_t products;        // asked of accelerators, those of pads not counted
-    uint64_t rows;            // verified
-    uint64_t pads;            // used
-    bool ahead;               // this process makes pads ahead of their use
-    uint64_t ready;           // pads that were made and not used yet
-    uint64_t blinded;         // bytes of blinded words sent
-    size_t outside;           // bytes of products of pads that lie outside, at most
+    uint64_t products; // asked of accelerators, those of pads not counted
+    uint64_t rows;     // verified
+    uint64_t pads;     // used
+    bool ahead;        // this process makes pads ahead of their use
+    uint64_t ready;    // pads that were made and not used yet
+    uint64_t blinded;  // bytes of blinded words sent
+    size_t outside;    // bytes that pads' products, and a matrix to make them with, take outside, at most
     double blinding, opening; // seconds: rounding and hiding; verifying and bringing to numbers
     double processors;        // seconds of processors that this process used meanwhile, pads' making included
     double accelerator;       // seconds that answers were waited for

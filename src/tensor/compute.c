@@ -4,6 +4,7 @@
 
 #include <cpuid.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -62,6 +63,18 @@ static enum cr_isa best_isa(void)
     return CR_ISA_AMX;
 }
 
+// A thread's part is there once it packs operands, and not at all where only pads are made.
+static enum cr_status reserve(size_t size, unsigned char **out)
+{
+    enum { LARGE_PAGE = 1 << 21 };
+    void *block;
+    if (posix_memalign(&block, LARGE_PAGE, size) != 0)
+        return cr_fail(CR_NO_MEMORY, "out of memory: %zu bytes to compute in", size);
+    (void)madvise(block, size, MADV_HUGEPAGE);
+    *out = block;
+    return CR_OK;
+}
+
 enum cr_status cr_compute_new_with(size_t threads, enum cr_isa isa, struct cr_compute **out)
 {
     static const struct cr_kernels *const kernels[] = {
@@ -82,8 +95,7 @@ enum cr_status cr_compute_new_with(size_t threads, enum cr_isa isa, struct cr_co
     CR_TRY(cr_allocate(1, sizeof *compute, &compute));
     enum cr_status status;
     CR_TRY_GOTO(status, failed, cr_pool_new(threads, &compute->pool));
-    CR_TRY_GOTO(status, failed,
-                cr_allocate(cr_pool_threads(compute->pool), CR_WORKSPACE, &compute->workspace));
+    CR_TRY_GOTO(status, failed, reserve(cr_pool_threads(compute->pool) * CR_WORKSPACE, &compute->workspace));
     compute->isa = isa;
     compute->kernels = *kernels[isa];
     if (isa == CR_ISA_AMX) compute->kernels.bf16 = cr_product__amx;
