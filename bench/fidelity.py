@@ -93,7 +93,7 @@ def prepare(name, work):
             rows = json.load(file)[:1800]
         write_rows(work + "/stories.jsonl", rows[:1600])
         write_rows(work + "/stories-eval.jsonl", rows[1600:])
-        return os.path.join(SHARED, "models/stories260K"), work + "/stories.jsonl", work + "/stories-eval.jsonl", 512, 8, 0.001
+        return os.path.join(SHARED, "models/stories260K"), work + "/stories.jsonl", work + "/stories-eval.jsonl", 480, 8, 0.001
     subprocess.run([sys.executable, os.path.join(DEMO, "make_data.py"), "federation", work], check=True, stdout=subprocess.DEVNULL)
     if name == "demo":
         return os.path.join(DEMO, "model"), work + "/pooled.jsonl", work + "/eval.jsonl", 128, 32, 0.001
