@@ -2,6 +2,7 @@
 #include "cli/command.h"
 
 #include "attestation/appraise.h"
+#include "attestation/ear.h"
 #include "attestation/evidence.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -101,7 +102,7 @@ static enum cr_status write_lines(const struct cr_appraisal *appraisal, int64_t 
 
 // What the command line says.
 struct asked {
-    const char *file, *type, *policy, *time;
+    const char *file, *type, *policy, *time, *format;
     struct cr_flag_list endorsements;
     bool json;
 };
@@ -124,6 +125,15 @@ static enum cr_status read_type(const char *name, enum cr_evidence_type *type)
     return cr_fail(CR_INVALID, "--type: \"%s\" is not known (%s)", name, cr_buffer_text(&names));
 }
 
+static enum cr_status write_appraisal(const struct asked *asked, const struct cr_appraisal *appraisal,
+                                      enum cr_evidence_type type, int64_t time, struct cr_buffer *out)
+{
+    if (asked->json) return write_json(appraisal, time, out);
+    if (!asked->format) return write_lines(appraisal, time, out);
+    CR_TRY(cr_ear_write(appraisal, cr_evidence_type_name(type), asked->policy, time, out));
+    return cr_append(out, "\n", 1);
+}
+
 static enum cr_status appraise(const struct asked *asked, const struct cr_evidence *evidence,
                                const struct cr_grounds *grounds)
 {
@@ -131,8 +141,7 @@ static enum cr_status appraise(const struct asked *asked, const struct cr_eviden
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     enum cr_status status = cr_appraise(evidence, grounds, &appraisal);
     if (status != CR_OK) return cr_fail_within(status, "%s", asked->file);
-    CR_TRY(asked->json ? write_json(&appraisal, grounds->time, &text)
-                       : write_lines(&appraisal, grounds->time, &text));
+    CR_TRY(write_appraisal(asked, &appraisal, evidence->type, grounds->time, &text));
     CR_TRY(cr_command_print(cr_buffer_slice(&text)));
     enum cr_verdict verdict = cr_appraisal_verdict(&appraisal);
     if (verdict == CR_AFFIRMED || (verdict == CR_UNAFFIRMED && !asked->policy)) return CR_OK;
@@ -182,6 +191,8 @@ enum cr_status cr_command_verify(int argc, char **argv)
          "what the evidence must say (docs/POLICY.md); without it which program it is stays unknown"},
         {"time", CR_FLAG_STRING, &asked.time, "TIME", "appraise as of then, in RFC 3339; without it now"},
         {"json", CR_FLAG_BOOL, &asked.json, NULL, "one JSON object"},
+        {"format", CR_FLAG_STRING, &asked.format, "FORMAT",
+         "ear: the claims of an EAT attestation result in JSON, not signed"},
     };
     const struct cr_flags flags = {"carrel verify FILE [options]",
                                    "Appraises evidence of a TEE: is it genuine, what does it claim, is its "
@@ -195,5 +206,9 @@ enum cr_status cr_command_verify(int argc, char **argv)
                                    1};
     size_t count;
     CR_TRY(cr_command_flags(&flags, argc, argv, &asked.file, &count, &done));
-    return done ? CR_OK : verify(&asked);
+    if (done) return CR_OK;
+    if (asked.format && strcmp(asked.format, "ear") != 0)
+        return cr_fail(CR_INVALID, "--format: \"%s\" is not known (ear)", asked.format);
+    if (asked.format && asked.json) return cr_fail(CR_INVALID, "--json or --format, not both");
+    return verify(&asked);
 }

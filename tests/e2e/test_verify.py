@@ -43,6 +43,8 @@ class CommandLine(unittest.TestCase):
             self.fails(3, "nowhere", os.path.join(folder, "nowhere"))
             self.fails(3, "nowhere", path, "--endorsements", os.path.join(folder, "nowhere"))
             self.fails(2, "is not RFC 3339", path, "--time", "yesterday")
+            self.fails(2, "--format: \"jwt\" is not known", path, "--format", "jwt")
+            self.fails(2, "not both", path, "--format", "ear", "--json")
             self.fails(2, "--type: \"sev\" is not known (sgx, tdx", path, "--type", "sev")
             with open(os.path.join(folder, "policy.yaml"), "w") as file:
                 file.write("sgx: {mrenclave: [12]}\n")
@@ -59,6 +61,10 @@ class CommandLine(unittest.TestCase):
             self.assertEqual((result.returncode, answer["verdict"], answer["signature"]), (4, "refused", "invalid"))
             self.assertEqual(checks(answer, "refused"), {"format": "quote: it ends within its body"})
             self.assertIn("verdict: refused", verify(file.name).stdout)
+            result = verify(file.name, "--format", "ear", "--time", JUNE)
+            module = json.loads(result.stdout)["submods"]["tdx"]
+            self.assertEqual((result.returncode, module["ear.status"]), (4, "contraindicated"))
+            self.assertEqual(module["ear.trustworthiness-vector"]["instance-identity"], 97)
 
 
 @unittest.skipUnless(os.path.isdir(DATA), "third-party data not found at %s: set CARREL_DATA" % DATA)
@@ -130,6 +136,21 @@ class Quotes(unittest.TestCase):
                     with open(policy, "w") as file:
                         file.write("{}\n")
                     self.assertEqual(appraise(os.path.join(DATA, name), time, "--policy", policy)[0], 4)
+
+    def test_attestation_results(self):
+        """EAR: a status, and a vector in which 2 to 31 affirms, 32 to 95 warns and more contradicts."""
+        for name, time, expected in (("tdx-v4/phala_tdx_quote.bin", JUNE, ("warning", 2, 2, 33, 2)),
+                                     ("sgx-v3/occlum_quote_debug.bin", AUGUST, ("contraindicated", 2, 96, 33, 96)),
+                                     ("derived-bad/tdx4_quote_sig_bit.bin", JUNE, ("contraindicated", 97, 0, 0, 0))):
+            result = verify(os.path.join(DATA, name), "--endorsements", DATA, "--time", time, "--format", "ear")
+            answer = json.loads(result.stdout)
+            self.assertEqual(answer["eat_profile"], "tag:github.com,2023:veraison/ear")
+            self.assertEqual(answer["iat"], 1750809600 if time == JUNE else 1755648000)
+            (kind, module), = answer["submods"].items()
+            self.assertEqual(kind, "sgx" if "sgx" in name else "tdx")
+            vector = module["ear.trustworthiness-vector"]
+            self.assertEqual((module["ear.status"], vector["instance-identity"], vector["hardware"], vector["executables"],
+                              vector["runtime-opaque"]), expected)
 
     def test_times_outside(self):
         """Each of these quotes was good in June 2025."""
