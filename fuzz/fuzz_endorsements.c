@@ -27,8 +27,8 @@ static void find(struct cr_slice bytes)
     check(cr_evidence_find(cr_buffer_slice(&first.bytes), NULL, &again) == CR_OK);
     check(first.type == again.type &&
           cr_slice_equal(cr_buffer_slice(&first.bytes), cr_buffer_slice(&again.bytes)));
-    cr_buffer_release(&first.bytes);
-    cr_buffer_release(&again.bytes);
+    cr_evidence_release(&first);
+    cr_evidence_release(&again);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

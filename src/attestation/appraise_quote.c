@@ -328,7 +328,8 @@ enum cr_status cr_appraise_quote(struct cr_slice bytes, const struct cr_grounds 
     if (status != CR_OK) return cr_found(out, "format", status, NULL);
     struct cr_slice brought = {NULL, 0};
     if (work.quote.certification >= CR_CERTIFIED_BY_LEAF) brought = work.quote.certification_data;
-    CR_TRY(cr_intel_open(grounds, brought, &work.intel));
+    status = cr_intel_open(grounds, brought, &work.intel);
+    if (status != CR_OK) return cr_found(out, "format", status, NULL);
     status = judge(&work);
     cr_intel_close(&work.intel);
     return status;

@@ -186,7 +186,7 @@ static enum cr_status judge_hardware(struct work *work, bool *good)
     policy.report_data = (struct cr_string_list){0};
     const struct cr_grounds grounds = {work->grounds->endorsements, &policy, work->grounds->time};
     status = cr_appraise(&evidence, &grounds, &hardware);
-    cr_buffer_release(&evidence.bytes);
+    cr_evidence_release(&evidence);
     CR_TRY(status);
     *good = hardware.signature_valid;
     a->tcb_status = hardware.tcb_status;

@@ -1,9 +1,12 @@
 #include "attestation/evidence.h"
+#include "attestation/der.h"
 #include "attestation/encoding.h"
 #include "attestation/hcl.h"
 #include "attestation/quote.h"
 #include "attestation/report.h"
 #include "attestation/tpm.h"
+#include "crypto/x509.h"
+#include "format/cbor.h"
 #include "format/json.h"
 
 #include <string.h>
@@ -13,6 +16,9 @@ enum {
     TEE_AT = 4,
     TEE_TDX = 0x81,
 };
+
+#define OID_WRAPPER "2.23.133.5.4.9" // conceptual message wrapper (TCG DICE), as interoperable RA-TLS has it
+#define OID_GRAMINE "1.2.840.113741.1337.6" // a quote by itself, as Gramine's older RA-TLS has it
 
 static const char *const type_names[] = {[CR_EVIDENCE_SGX] = "sgx",
                                          [CR_EVIDENCE_TDX] = "tdx",
@@ -39,7 +45,17 @@ struct search {
     const enum cr_evidence_type *wanted;
     struct cr_evidence *out;
     size_t found; // different ones
+    // Where the search is at present.
+    const struct cr_x509 *certificate; // within this one's extension, or NULL
+    struct cr_slice claims;            // beside the evidence, or {NULL, 0}
 };
+
+void cr_evidence_release(struct cr_evidence *evidence)
+{
+    cr_buffer_release(&evidence->bytes);
+    cr_buffer_release(&evidence->certificate);
+    cr_buffer_release(&evidence->claims);
+}
 
 static bool recognize(struct cr_slice bytes, enum cr_evidence_type *type)
 {
@@ -60,6 +76,8 @@ static enum cr_status take(struct search *search, struct cr_slice bytes, enum cr
     if (search->found > 0 && cr_slice_equal(cr_buffer_slice(&search->out->bytes), bytes)) return CR_OK;
     if (search->found++ > 0) return CR_OK;
     search->out->type = type;
+    if (search->certificate) CR_TRY(cr_x509_append_der(search->certificate, &search->out->certificate));
+    CR_TRY(cr_append(&search->out->claims, search->claims.data, search->claims.size));
     return cr_append(&search->out->bytes, bytes.data, bytes.size);
 }
 
@@ -120,11 +138,89 @@ static enum cr_status look_at_value(struct search *search, const struct cr_json 
     return CR_OK;
 }
 
+static bool is_cbor(struct cr_slice bytes)
+{
+    // What holds evidence is a tag, a list or a map.
+    struct cr_cursor cursor = cr_cursor_over(bytes);
+    struct cr_cbor_item item;
+    if (!cr_cbor_next(&cursor, &item) ||
+        (item.kind != CR_CBOR_TAG && item.kind != CR_CBOR_ARRAY && item.kind != CR_CBOR_MAP))
+        return false;
+    cursor = cr_cursor_over(bytes);
+    return cr_cbor_skip(&cursor) && cr_cursor_left(&cursor) == 0;
+}
+
+// One item, which is known to be whole. A list of two strings of bytes is evidence with the claims that it is
+// bound to.
+static enum cr_status look_at_cbor(struct search *search, struct cr_cursor *cursor, size_t depth)
+{
+    struct cr_cbor_item item, second;
+    enum cr_evidence_type type;
+    cr_cbor_next(cursor, &item);
+    if (item.kind == CR_CBOR_BYTES) return look(search, item.bytes, depth + 1);
+    uint64_t parts = item.kind == CR_CBOR_MAP     ? 2 * item.number
+                     : item.kind == CR_CBOR_ARRAY ? item.number
+                                                  : 0;
+    if (item.kind == CR_CBOR_TAG) parts = 1;
+    if (item.kind == CR_CBOR_ARRAY && item.number == 2) {
+        struct cr_cursor ahead = *cursor;
+        cr_cbor_next(&ahead, &item);
+        if (item.kind == CR_CBOR_BYTES && recognize(item.bytes, &type) && cr_cbor_next(&ahead, &second) &&
+            second.kind == CR_CBOR_BYTES) {
+            *cursor = ahead;
+            search->claims = second.bytes;
+            enum cr_status status = take(search, item.bytes, type);
+            search->claims = (struct cr_slice){NULL, 0};
+            return status;
+        }
+    }
+    for (uint64_t i = 0; i < parts; i++) CR_TRY(look_at_cbor(search, cursor, depth));
+    return CR_OK;
+}
+
+static enum cr_status look_at_extension(struct search *search, const struct cr_x509 *certificate,
+                                        const char *oid)
+{
+    struct cr_slice content;
+    if (!cr_x509_extension(certificate, oid, &content)) return CR_OK;
+    struct cr_cursor cursor = cr_cursor_over(content);
+    struct cr_slice inner = cr_der_read(&cursor, CR_DER_OCTETS); // some wrap it once more
+    if (!cursor.failed && cr_cursor_left(&cursor) == 0) content = inner;
+    search->certificate = certificate;
+    enum cr_status status = look(search, content, 1);
+    search->certificate = NULL;
+    return status;
+}
+
+// The certificates that the bytes are, and evidence in their extensions. *are is whether they are any.
+static enum cr_status look_at_certificates(struct search *search, struct cr_slice bytes, bool *are)
+{
+    size_t found = 0;
+    CR_CLEANUP(cr_x509_pool_release) struct cr_x509_pool *pool = NULL;
+    CR_TRY(cr_x509_pool_new(&pool));
+    CR_TRY(cr_x509_pool_add(pool, bytes, &found));
+    *are = cr_x509_pool_count(pool) > 0;
+    for (size_t i = 0; i < cr_x509_pool_count(pool); i++) {
+        CR_TRY(look_at_extension(search, cr_x509_pool_at(pool, i), OID_WRAPPER));
+        CR_TRY(look_at_extension(search, cr_x509_pool_at(pool, i), OID_GRAMINE));
+    }
+    return CR_OK;
+}
+
 static enum cr_status look(struct search *search, struct cr_slice bytes, size_t depth)
 {
     enum cr_evidence_type type;
     if (recognize(bytes, &type)) return take(search, bytes, type);
     if (depth > DEPTH) return CR_OK;
+    if (is_cbor(bytes)) {
+        struct cr_cursor cursor = cr_cursor_over(bytes);
+        return look_at_cbor(search, &cursor, depth);
+    }
+    bool are_certificates;
+    if (!search->certificate) {
+        CR_TRY(look_at_certificates(search, bytes, &are_certificates));
+        if (are_certificates) return CR_OK;
+    }
     size_t at = 0;
     while (at < bytes.size && memchr(" \t\r\n", bytes.data[at], 4)) at++;
     if (at < bytes.size && (bytes.data[at] == '{' || bytes.data[at] == '[')) {
@@ -168,6 +264,6 @@ enum cr_status cr_evidence_find(struct cr_slice file, const enum cr_evidence_typ
     if (status == CR_OK)
         *out = evidence;
     else
-        cr_buffer_release(&evidence.bytes);
+        cr_evidence_release(&evidence);
     return status;
 }

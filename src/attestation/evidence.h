@@ -1,4 +1,5 @@
-// Evidence as files bring it: raw, as hexadecimal or base64, or within JSON.
+// Evidence as files bring it: raw, as hexadecimal or base64, within JSON or CBOR (a conceptual message
+// wrapper among them), or in an extension of a certificate (RA-TLS).
 #ifndef CARREL_ATTESTATION_EVIDENCE_H
 #define CARREL_ATTESTATION_EVIDENCE_H
 
@@ -15,14 +16,19 @@ enum cr_evidence_type {
 const char *cr_evidence_type_name(enum cr_evidence_type type); // "sgx", "tdx", "snp", "tpm"
 bool cr_evidence_type_parse(const char *name, enum cr_evidence_type *out);
 
+// Zero-initialise it; release it.
 struct cr_evidence {
     enum cr_evidence_type type;
-    struct cr_buffer bytes; // raw; of a TPM's quote the JSON that cr_appraise_tpm wants
+    struct cr_buffer bytes;       // raw; of a TPM's quote the JSON that cr_appraise_tpm wants
+    struct cr_buffer certificate; // DER of the certificate that carries it, where one does (RA-TLS)
+    struct cr_buffer claims;      // CBOR that lies beside it, of which it signs the hash, where there is one
 };
+
+void cr_evidence_release(struct cr_evidence *evidence);
 
 // Finds the evidence in a file's bytes; of type *wanted alone where it is not NULL. In JSON it is looked for
 // in all strings and lists of bytes. Bytes that look like nothing known are taken for raw evidence of a type
-// that is wanted. CR_INVALID where there is none, or different ones. Release out->bytes.
+// that is wanted. CR_INVALID where there is none, or different ones.
 enum cr_status cr_evidence_find(struct cr_slice file, const enum cr_evidence_type *wanted,
                                 struct cr_evidence *out);
 

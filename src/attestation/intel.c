@@ -133,7 +133,8 @@ enum cr_status cr_intel_judge_time(const struct cr_intel *intel, struct cr_appra
 {
     int64_t begins, ends, time = intel->grounds->time;
     bool allowed = intel->grounds->policy->allow_expired_collateral;
-    CR_TRY(cr_x509_validity(signer->links[0], &begins, &ends));
+    enum cr_status status = cr_x509_validity(signer->links[0], &begins, &ends);
+    if (status != CR_OK) return cr_found(appraisal, check, status, NULL);
     char when[CR_CLOCK_TEXT_SIZE];
     cr_clock_format(ends, when);
     if (time > ends)

@@ -41,7 +41,8 @@ enum cr_status cr_judge_validity(struct cr_appraisal *appraisal, const char *che
 {
     for (size_t i = 0; i < chain->count; i++) {
         int64_t begins, ends;
-        CR_TRY(cr_x509_validity(chain->links[i], &begins, &ends));
+        enum cr_status status = cr_x509_validity(chain->links[i], &begins, &ends);
+        if (status != CR_OK) return cr_found(appraisal, check, status, NULL);
         if (grounds->time >= begins && grounds->time <= ends) continue;
         char name[CR_X509_NAME_SIZE], when[CR_CLOCK_TEXT_SIZE];
         cr_x509_common_name(chain->links[i], name);

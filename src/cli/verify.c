@@ -172,7 +172,7 @@ static enum cr_status verify(const struct asked *asked)
     enum cr_status status = cr_evidence_find(cr_buffer_slice(&file), asked->type ? &type : NULL, &evidence);
     status =
         status == CR_OK ? appraise(asked, &evidence, &grounds) : cr_fail_within(status, "%s", asked->file);
-    cr_buffer_release(&evidence.bytes);
+    cr_evidence_release(&evidence);
     cr_appraisal_policy_release(&policy);
     return status;
 }

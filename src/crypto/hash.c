@@ -15,6 +15,20 @@ enum cr_status cr_sha256(struct cr_slice bytes, unsigned char out[CR_SHA256_SIZE
     return CR_OK;
 }
 
+enum cr_status cr_sha384(struct cr_slice bytes, unsigned char out[CR_SHA384_SIZE])
+{
+    if (!EVP_Digest(bytes.data, bytes.size, out, NULL, EVP_sha384(), NULL))
+        return cr_openssl_fail(CR_INTERNAL, "SHA-384 failed");
+    return CR_OK;
+}
+
+enum cr_status cr_sha512(struct cr_slice bytes, unsigned char out[CR_SHA512_SIZE])
+{
+    if (!EVP_Digest(bytes.data, bytes.size, out, NULL, EVP_sha512(), NULL))
+        return cr_openssl_fail(CR_INTERNAL, "SHA-512 failed");
+    return CR_OK;
+}
+
 enum cr_status cr_hasher_new(struct cr_hasher **out)
 {
     struct cr_hasher *hasher;

@@ -1,4 +1,4 @@
-// SHA-256 and base64url.
+// Hashes of the SHA-2 family, and base64url.
 #ifndef CARREL_CRYPTO_HASH_H
 #define CARREL_CRYPTO_HASH_H
 
@@ -8,7 +8,12 @@ enum { CR_SHA256_SIZE = 32 };
 
 enum cr_status cr_sha256(struct cr_slice bytes, unsigned char out[CR_SHA256_SIZE]);
 
-// In pieces.
+// What other people's formats choose among.
+enum { CR_SHA384_SIZE = 48, CR_SHA512_SIZE = 64 };
+enum cr_status cr_sha384(struct cr_slice bytes, unsigned char out[CR_SHA384_SIZE]);
+enum cr_status cr_sha512(struct cr_slice bytes, unsigned char out[CR_SHA512_SIZE]);
+
+// SHA-256 in pieces.
 struct cr_hasher;
 enum cr_status cr_hasher_new(struct cr_hasher **out);
 enum cr_status cr_hasher_add(struct cr_hasher *hasher, struct cr_slice bytes);

@@ -127,9 +127,12 @@ static enum cr_status add_pem(struct cr_x509_pool *pool, struct cr_slice text, s
 
 enum cr_status cr_x509_pool_add(struct cr_x509_pool *pool, struct cr_slice bytes, size_t *found)
 {
-    if (bytes.size == 0) return CR_OK;
-    if (memmem(bytes.data, bytes.size, "-----BEGIN ", 11)) return add_pem(pool, bytes, found);
-    return add_der(pool, bytes, found);
+    // DER first: within a certificate's extension there may be PEM.
+    size_t before = *found;
+    CR_TRY(add_der(pool, bytes, found));
+    if (*found > before || bytes.size == 0 || !memmem(bytes.data, bytes.size, "-----BEGIN ", 11))
+        return CR_OK;
+    return add_pem(pool, bytes, found);
 }
 
 size_t cr_x509_pool_count(const struct cr_x509_pool *pool)
@@ -187,14 +190,43 @@ enum cr_status cr_x509_validity(const struct cr_x509 *certificate, int64_t *begi
     return CR_OK;
 }
 
-enum cr_status cr_x509_key_digest(const struct cr_x509 *certificate, unsigned char out[CR_SHA256_SIZE])
+// Takes the DER over.
+static enum cr_status append_der(struct cr_buffer *out, unsigned char *der, int size)
+{
+    if (size <= 0) return cr_openssl_fail(CR_INVALID, "a certificate that cannot be written");
+    enum cr_status status = cr_append(out, der, (size_t)size);
+    OPENSSL_free(der);
+    return status;
+}
+
+enum cr_status cr_x509_append_der(const struct cr_x509 *certificate, struct cr_buffer *out)
+{
+    unsigned char *der = NULL;
+    int size = i2d_X509(cr_x509_of(certificate), &der);
+    return append_der(out, der, size);
+}
+
+enum cr_status cr_x509_append_key(const struct cr_x509 *certificate, struct cr_buffer *out)
 {
     unsigned char *der = NULL;
     int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cr_x509_of(certificate)), &der);
-    if (size <= 0) return cr_openssl_fail(CR_INVALID, "a certificate without a key");
-    enum cr_status status = cr_sha256((struct cr_slice){der, (size_t)size}, out);
-    OPENSSL_free(der);
-    return status;
+    return append_der(out, der, size);
+}
+
+enum cr_status cr_x509_key_digest(const struct cr_x509 *certificate, unsigned char out[CR_SHA256_SIZE])
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer key = {0};
+    CR_TRY(cr_x509_append_key(certificate, &key));
+    return cr_sha256(cr_buffer_slice(&key), out);
+}
+
+enum cr_status cr_x509_check_own_signature(const struct cr_x509 *certificate)
+{
+    X509 *own = cr_x509_of(certificate);
+    if (X509_NAME_cmp(X509_get_subject_name(own), X509_get_issuer_name(own)) != 0) return CR_OK;
+    bool good = X509_verify(own, X509_get0_pubkey(own)) == 1;
+    ERR_clear_error(); // what a refused signature leaves would pass for the reason of the next failure
+    return good ? CR_OK : cr_fail(CR_DENIED, "the certificate's signature, by its own key, does not verify");
 }
 
 enum cr_status cr_x509_verify(const struct cr_x509 *certificate, struct cr_slice message,

@@ -36,8 +36,16 @@ void cr_x509_common_name(const struct cr_x509 *certificate, char out[CR_X509_NAM
 // When it begins and ends to be good, in seconds since 1970.
 enum cr_status cr_x509_validity(const struct cr_x509 *certificate, int64_t *begins, int64_t *ends);
 
-// SHA-256 over the DER of its key (SubjectPublicKeyInfo).
+// Appends the DER of the certificate, and of its key (SubjectPublicKeyInfo).
+enum cr_status cr_x509_append_der(const struct cr_x509 *certificate, struct cr_buffer *out);
+enum cr_status cr_x509_append_key(const struct cr_x509 *certificate, struct cr_buffer *out);
+
+// SHA-256 over the DER of its key.
 enum cr_status cr_x509_key_digest(const struct cr_x509 *certificate, unsigned char out[CR_SHA256_SIZE]);
+
+// CR_DENIED where a certificate whose issuer is its own subject has not signed itself; another issuer's
+// signature is crypto/chain.h's matter.
+enum cr_status cr_x509_check_own_signature(const struct cr_x509 *certificate);
 
 // A signature by the certificate's key (crypto/signature.h): r ‖ s where it is on P-256 (SHA-256) or P-384
 // (SHA-384), PKCS #1 v1.5 with SHA-256 where it is of RSA.

@@ -84,7 +84,7 @@ static void assert_found(const struct cr_buffer *file, const enum cr_evidence_ty
     assert_ok(cr_evidence_find(cr_buffer_slice(file), wanted, &evidence));
     assert_int_equal(evidence.type, type);
     assert_true(cr_slice_equal(cr_buffer_slice(&evidence.bytes), cr_buffer_slice(bytes)));
-    cr_buffer_release(&evidence.bytes);
+    cr_evidence_release(&evidence);
 }
 
 static void test_evidence_in_its_wrappings(void **state)
