@@ -198,6 +198,7 @@ static const struct cr_benchmark benchmarks[] = {
     {"secure-step-total-3", cr_bench_step, CR_BF16, &cr_bench_llama, 4, CR_BENCH_SLICED, 3, false},
     {"secure-step-total-last", cr_bench_step, CR_BF16, &cr_bench_llama, 4, CR_BENCH_SLICED, 4, true},
     {"secure-step-total-last-3", cr_bench_step, CR_BF16, &cr_bench_llama, 4, CR_BENCH_SLICED, 3, true},
+    {"secure-step-peer", cr_bench_step, CR_BF16, &cr_bench_llama, 4, CR_BENCH_PEER, 4, false},
     {.name = "encode", .run = bench_encode},
     {.name = "aggregate", .run = bench_fold},
     {.name = "federation", .run = bench_federation},
@@ -250,13 +251,12 @@ enum cr_status cr_command_bench(int argc, char **argv)
         "Measures how fast carrel runs here. Each figure stands beside the limit that this machine sets, "
         "measured in\n"
         "the same run. Benchmarks: product-bfloat16, product-float32, masked-product, tune-step,\n"
-        "tune-step-float32, tune-step-2048, tune-step-gpt2, trusted-step, secure-step, secure-step-total, "
-        "encode,\n"
-        "aggregate, federation. trusted-step and the secure steps are there with -last behind their names "
-        "as\n"
-        "well, LoRA in the last quarter of the layers alone, and the secure steps with -3 behind that, words "
-        "of\n"
-        "three digits.",
+        "tune-step-float32, tune-step-2048, tune-step-gpt2, trusted-step, secure-step, secure-step-total,\n"
+        "secure-step-peer, encode, aggregate, federation. trusted-step and the first two secure steps are "
+        "there\n"
+        "with -last behind their names as well, LoRA in the last quarter of the layers alone, and these "
+        "secure\n"
+        "steps with -3 behind that, words of three digits.",
         items,
         sizeof items / sizeof *items,
         0,

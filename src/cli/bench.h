@@ -21,6 +21,7 @@ enum cr_bench_step_kind {
     CR_BENCH_8BIT,   // the same on int8 matrices: all in the trusted process
     CR_BENCH_SLICED, // with slicing; pads are made meanwhile
     CR_BENCH_ONLINE, // with slicing; pads were made before
+    CR_BENCH_PEER,   // with slicing; a second accelerator makes pads meanwhile
 };
 
 struct cr_benchmark {

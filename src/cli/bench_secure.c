@@ -6,11 +6,11 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum cr_status cr_bench_hire(const char *directory, size_t threads, char address[CR_BENCH_ADDRESS_SIZE],
-                             struct cr_child *accelerator)
+enum cr_status cr_bench_hire(const char *directory, const char *name, size_t threads,
+                             char address[CR_BENCH_ADDRESS_SIZE], struct cr_child *accelerator)
 {
     char count[24];
-    snprintf(address, CR_BENCH_ADDRESS_SIZE, "unix:%s/accelerator.sock", directory);
+    snprintf(address, CR_BENCH_ADDRESS_SIZE, "unix:%s/%s", directory, name);
     snprintf(count, sizeof count, "%zu", threads);
     int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
     if (nowhere < 0) return cr_fail_errno(CR_IO, "/dev/null");

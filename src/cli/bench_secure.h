@@ -7,10 +7,10 @@
 
 enum { CR_BENCH_ADDRESS_SIZE = 300 };
 
-// Starts a carrel-accelerator for the model at this directory, in which its socket lies. To be called before
-// this program has threads; cr_child_stop and cr_child_release end it.
-enum cr_status cr_bench_hire(const char *directory, size_t threads, char address[CR_BENCH_ADDRESS_SIZE],
-                             struct cr_child *accelerator);
+// Starts a carrel-accelerator for the model at this directory, in which its socket lies, called `name`. To be
+// called before this program has threads; cr_child_stop and cr_child_release end it.
+enum cr_status cr_bench_hire(const char *directory, const char *name, size_t threads,
+                             char address[CR_BENCH_ADDRESS_SIZE], struct cr_child *accelerator);
 
 // Tokens per second of each of `repeats` steps after a first one. With `ahead`, which takes slicing, all pads
 // of a step lie ready before it begins and none are made meanwhile: CR_INTERNAL where that is not so.

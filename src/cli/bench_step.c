@@ -21,18 +21,19 @@ const struct cr_bench_shape cr_bench_gpt2 = {.gpt2 = true,
                                              .vocabulary = 50257,
                                              .context = 256};
 
-enum { MOST_LAYERS = 64 };
+enum { MOST_LAYERS = 64, MOST_ACCELERATORS = 2 };
 
 // A step on its way: everything that has to be given back.
 struct stage {
     struct cr_compute *compute;
-    struct cr_child accelerator;
-    char address[CR_BENCH_ADDRESS_SIZE];
+    struct cr_child accelerators[MOST_ACCELERATORS];
+    char addresses[MOST_ACCELERATORS][CR_BENCH_ADDRESS_SIZE];
     char *directory, *data;
 };
 
-static bool is_sliced(const struct cr_benchmark *self)
+static size_t accelerators_of(const struct cr_benchmark *self)
 {
+    if (self->kind == CR_BENCH_PEER) return 2;
     return self->kind == CR_BENCH_SLICED || self->kind == CR_BENCH_ONLINE;
 }
 
@@ -41,8 +42,10 @@ static enum cr_status set_up(struct cr_bench *bench, const struct cr_benchmark *
     CR_TRY(
         cr_bench_model_make(self->shape, self->dtype, self->batch * (bench->repeats + 1), &stage->directory));
     CR_TRY(cr_path_join(stage->directory, "train.jsonl", &stage->data));
-    if (is_sliced(self))
-        CR_TRY(cr_bench_hire(stage->directory, bench->threads, stage->address, &stage->accelerator));
+    static const char *const names[MOST_ACCELERATORS] = {"accelerator.sock", "accelerator-2.sock"};
+    for (size_t i = 0; i < accelerators_of(self); i++)
+        CR_TRY(cr_bench_hire(stage->directory, names[i], bench->threads, stage->addresses[i],
+                             &stage->accelerators[i]));
     CR_TRY(cr_compute_new(bench->threads, &stage->compute));
     if (self->dtype == CR_BF16 && !cr_compute_has_bf16(stage->compute))
         return cr_fail(CR_UNSUPPORTED, "%s: this processor has no bf16 products", self->name);
@@ -52,8 +55,10 @@ static enum cr_status set_up(struct cr_bench *bench, const struct cr_benchmark *
 static void tear_down(struct stage *stage)
 {
     cr_compute_free(stage->compute);
-    cr_child_stop(&stage->accelerator);
-    cr_child_release(&stage->accelerator);
+    for (size_t i = 0; i < MOST_ACCELERATORS; i++) {
+        cr_child_stop(&stage->accelerators[i]);
+        cr_child_release(&stage->accelerators[i]);
+    }
     free(stage->data);
     cr_bench_model_remove(stage->directory);
     free(stage->directory);
@@ -98,12 +103,16 @@ static enum cr_status beside_plain(struct cr_bench *bench, const struct cr_bench
                                    struct cr_bench_row *row)
 {
     double rates[CR_BENCH_MOST_SAMPLES], limits[CR_BENCH_MOST_SAMPLES], shares[CR_BENCH_MOST_SAMPLES];
-    char *address = stage->address, about[64] = "all on int8 matrices in one process";
+    char *addresses[MOST_ACCELERATORS] = {stage->addresses[0], stage->addresses[1]};
+    char about[64] = "all on int8 matrices in one process";
+    size_t accelerators = accelerators_of(self);
     struct cr_tuning_config config = *plain;
     config.load_in_8bit = self->kind == CR_BENCH_8BIT;
-    if (is_sliced(self))
+    if (accelerators > 0)
         config.slicing = (struct cr_slicing_config){
-            .pads = CR_PADS_MODE_ENCLAVE, .accelerators = {&address, 1}, .digits = self->digits};
+            .pads = self->kind == CR_BENCH_PEER ? CR_PADS_MODE_PEER : CR_PADS_MODE_ENCLAVE,
+            .accelerators = {addresses, accelerators},
+            .digits = self->digits};
     CR_TRY(cr_bench_steps(plain, stage->compute, false, bench->repeats, limits, shares));
     CR_TRY(cr_bench_steps(&config, stage->compute, self->kind == CR_BENCH_ONLINE, bench->repeats, rates,
                           shares));
@@ -114,6 +123,9 @@ static enum cr_status beside_plain(struct cr_bench *bench, const struct cr_bench
                  100 * cr_bench_median(shares, bench->repeats));
     if (self->kind == CR_BENCH_SLICED)
         snprintf(about, sizeof about, "%zu digits, pads made meanwhile", self->digits);
+    if (self->kind == CR_BENCH_PEER)
+        snprintf(about, sizeof about, "%zu digits, pads by a peer; trusted work %.1f%%", self->digits,
+                 100 * cr_bench_median(shares, bench->repeats));
     snprintf(row->note, sizeof row->note, "%s; limit: tune-step%s", about,
              self->last_quarter ? ", both with LoRA in the last quarter of the layers" : "");
     return CR_OK;
@@ -158,7 +170,7 @@ static enum cr_status measure(struct cr_bench *bench, const struct cr_benchmark 
 
 enum cr_status cr_bench_step(struct cr_bench *bench, const struct cr_benchmark *self)
 {
-    struct stage stage = {.accelerator = CR_CHILD_NONE};
+    struct stage stage = {.accelerators = {CR_CHILD_NONE, CR_CHILD_NONE}};
     enum cr_status status = measure(bench, self, &stage);
     tear_down(&stage);
     return status;
