@@ -15,6 +15,8 @@ static enum cr_status appraise_alone(const struct cr_evidence *evidence, const s
         return cr_appraise_report(bytes, grounds, out);
     case CR_EVIDENCE_TPM:
         return cr_appraise_tpm(bytes, grounds, out);
+    case CR_EVIDENCE_CERTIFICATE:
+        return cr_appraise_certificate(bytes, grounds, out);
     case CR_EVIDENCE_TYPES:
         break;
     }

@@ -76,14 +76,6 @@ static enum cr_status claim_quote(struct cr_appraisal *a, const struct cr_quote 
     return quote->trailing > 0 ? cr_claim_number(a, "trailing_bytes", quote->trailing) : CR_OK;
 }
 
-static enum cr_status claim_pck(struct cr_appraisal *a, const struct cr_pck *pck)
-{
-    CR_TRY(cr_claim_hex(a, "fmspc", (struct cr_slice){pck->fmspc, sizeof pck->fmspc}));
-    CR_TRY(cr_claim_hex(a, "pce_id", (struct cr_slice){pck->pce_id, sizeof pck->pce_id}));
-    CR_TRY(cr_claim_hex(a, "pck_tcb_components", (struct cr_slice){pck->components, sizeof pck->components}));
-    return cr_claim_number(a, "pck_pce_svn", pck->pce_svn);
-}
-
 // The PCK certificate: the quote's own, or, where it brings none, the one of the endorsements whose key
 // signed the QE's report.
 static const struct cr_x509 *find_pck_certificate(const struct work *work)
@@ -171,7 +163,7 @@ static enum cr_status read_pck(struct work *work)
     enum cr_status status = cr_pck_parse(extension, &work->pck);
     if (status != CR_OK) return cr_found(work->appraisal, "pck_extension", status, NULL);
     work->has_pck = true;
-    return claim_pck(work->appraisal, &work->pck);
+    return cr_claim_pck(work->appraisal, &work->pck);
 }
 
 static enum cr_status claim_advisories(struct cr_appraisal *a, const struct cr_json *advisories)

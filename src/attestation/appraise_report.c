@@ -27,16 +27,6 @@ struct work {
     struct cr_chain chain; // empty where there is none
 };
 
-static enum cr_status claim_tcb(struct cr_appraisal *a, const char *name, uint64_t word, bool is_turin)
-{
-    struct cr_snp_tcb tcb = cr_snp_tcb_of(word, is_turin);
-    char text[96];
-    int length = is_turin ? snprintf(text, sizeof text, "fmc %u, ", tcb.fmc) : 0;
-    snprintf(text + length, sizeof text - (size_t)length, "bootloader %u, tee %u, snp %u, microcode %u",
-             tcb.bootloader, tcb.tee, tcb.snp, tcb.microcode);
-    return cr_claim_text(a, name, text);
-}
-
 static enum cr_status claim_version(struct cr_appraisal *a, const char *name, const uint8_t version[3])
 {
     char text[16];
@@ -54,10 +44,10 @@ static enum cr_status claim_word(struct cr_appraisal *a, const char *name, uint6
 static enum cr_status claim_platform(struct cr_appraisal *a, const struct cr_snp_report *report,
                                      bool is_turin)
 {
-    CR_TRY(claim_tcb(a, "reported_tcb", report->reported_tcb, is_turin));
-    CR_TRY(claim_tcb(a, "current_tcb", report->current_tcb, is_turin));
-    CR_TRY(claim_tcb(a, "committed_tcb", report->committed_tcb, is_turin));
-    CR_TRY(claim_tcb(a, "launch_tcb", report->launch_tcb, is_turin));
+    CR_TRY(cr_claim_tcb(a, "reported_tcb", cr_snp_tcb_of(report->reported_tcb, is_turin), is_turin));
+    CR_TRY(cr_claim_tcb(a, "current_tcb", cr_snp_tcb_of(report->current_tcb, is_turin), is_turin));
+    CR_TRY(cr_claim_tcb(a, "committed_tcb", cr_snp_tcb_of(report->committed_tcb, is_turin), is_turin));
+    CR_TRY(cr_claim_tcb(a, "launch_tcb", cr_snp_tcb_of(report->launch_tcb, is_turin), is_turin));
     CR_TRY(claim_version(a, "current_version", report->current));
     CR_TRY(claim_version(a, "committed_version", report->committed));
     CR_TRY(claim_word(a, "platform_info", report->platform_info));
@@ -208,11 +198,7 @@ static enum cr_status judge_signatures(struct work *work)
         CR_TRY(cr_claim_text(a, work->key.is_vlek ? "fleet" : "product", work->key.product));
     CR_TRY(judge_chip(work));
     CR_TRY(cr_judge_validity(a, "key_validity", &work->chain, work->grounds));
-    // AMD's lists are of its root and have the keys between it and those of chips and fleets.
-    struct cr_chain above = {.count = work->chain.count - 1};
-    memcpy(above.links, work->chain.links + 1, above.count * sizeof *above.links);
-    const struct cr_chain *const chains[] = {&above};
-    return cr_judge_revocation(a, &work->sources, chains, 1, work->grounds);
+    return cr_judge_amd_revocation(a, &work->sources, &work->chain, work->grounds);
 }
 
 static enum cr_status judge_tcb(struct work *work, bool is_turin)

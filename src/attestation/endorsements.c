@@ -194,7 +194,7 @@ static enum cr_status read_entry(struct cr_endorsements *endorsements, const cha
                                  size_t *files)
 {
     struct stat about;
-    if (stat(path, &about) != 0) return cr_fail_errno(CR_IO, "%s", path);
+    if (stat(path, &about) != 0) return cr_fail_errno(CR_NOT_FOUND, "%s", path);
     if (S_ISDIR(about.st_mode)) return read_directory(endorsements, path, depth + 1, files);
     if (!S_ISREG(about.st_mode) || about.st_size > FILE_LIMIT) return CR_OK;
     if (++*files > MOST_FILES) return cr_fail(CR_INVALID, "more than %d files", MOST_FILES);
@@ -226,8 +226,8 @@ static enum cr_status read_directory(struct cr_endorsements *endorsements, const
     return CR_OK;
 }
 
-enum cr_status cr_endorsements_read(struct cr_endorsements *endorsements, const char *directory)
+enum cr_status cr_endorsements_read(struct cr_endorsements *endorsements, const char *path)
 {
     size_t files = 0;
-    return read_directory(endorsements, directory, 0, &files);
+    return read_entry(endorsements, path, 0, &files);
 }

@@ -38,8 +38,8 @@ void cr_endorsements_release(struct cr_endorsements **endorsements); // for CR_C
 // over.
 enum cr_status cr_endorsements_add(struct cr_endorsements *endorsements, struct cr_slice bytes);
 
-// The same of all files of a directory and of those below it. Passed over: files above 1 MiB, and what begins
-// with a dot.
-enum cr_status cr_endorsements_read(struct cr_endorsements *endorsements, const char *directory);
+// The same of a file, or of all files of a directory and of those below it. Passed over: files above 1 MiB,
+// and what begins with a dot in a directory.
+enum cr_status cr_endorsements_read(struct cr_endorsements *endorsements, const char *path);
 
 #endif

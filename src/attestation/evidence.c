@@ -1,7 +1,9 @@
 #include "attestation/evidence.h"
+#include "attestation/amd.h"
 #include "attestation/der.h"
 #include "attestation/encoding.h"
 #include "attestation/hcl.h"
+#include "attestation/pck.h"
 #include "attestation/quote.h"
 #include "attestation/report.h"
 #include "attestation/tpm.h"
@@ -23,7 +25,8 @@ enum {
 static const char *const type_names[] = {[CR_EVIDENCE_SGX] = "sgx",
                                          [CR_EVIDENCE_TDX] = "tdx",
                                          [CR_EVIDENCE_SNP] = "snp",
-                                         [CR_EVIDENCE_TPM] = "tpm"};
+                                         [CR_EVIDENCE_TPM] = "tpm",
+                                         [CR_EVIDENCE_CERTIFICATE] = "certificate"};
 
 const char *cr_evidence_type_name(enum cr_evidence_type type)
 {
@@ -192,6 +195,16 @@ static enum cr_status look_at_extension(struct search *search, const struct cr_x
     return status;
 }
 
+static enum cr_status take_certificate(struct search *search, const struct cr_x509 *certificate)
+{
+    struct cr_slice extension;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer der = {0};
+    if (!cr_amd_key_is_one(certificate) && !cr_x509_extension(certificate, CR_PCK_OID, &extension))
+        return CR_OK;
+    CR_TRY(cr_x509_append_der(certificate, &der));
+    return take(search, cr_buffer_slice(&der), CR_EVIDENCE_CERTIFICATE);
+}
+
 // The certificates that the bytes are, and evidence in their extensions. *are is whether they are any.
 static enum cr_status look_at_certificates(struct search *search, struct cr_slice bytes, bool *are)
 {
@@ -201,6 +214,8 @@ static enum cr_status look_at_certificates(struct search *search, struct cr_slic
     CR_TRY(cr_x509_pool_add(pool, bytes, &found));
     *are = cr_x509_pool_count(pool) > 0;
     for (size_t i = 0; i < cr_x509_pool_count(pool); i++) {
+        if (search->wanted && *search->wanted == CR_EVIDENCE_CERTIFICATE)
+            CR_TRY(take_certificate(search, cr_x509_pool_at(pool, i)));
         CR_TRY(look_at_extension(search, cr_x509_pool_at(pool, i), OID_WRAPPER));
         CR_TRY(look_at_extension(search, cr_x509_pool_at(pool, i), OID_GRAMINE));
     }
@@ -248,9 +263,10 @@ enum cr_status cr_evidence_find(struct cr_slice file, const enum cr_evidence_typ
     struct cr_evidence evidence = {0};
     struct search search = {.wanted = wanted, .out = &evidence};
     enum cr_status status = look(&search, file, 0);
-    static const enum cr_evidence_type tpm = CR_EVIDENCE_TPM;
-    if (status == CR_OK && search.found == 0 && !wanted) {
-        search.wanted = &tpm;
+    static const enum cr_evidence_type last[] = {CR_EVIDENCE_TPM, CR_EVIDENCE_CERTIFICATE};
+    for (size_t i = 0; i < sizeof last / sizeof *last && status == CR_OK && search.found == 0 && !wanted;
+         i++) {
+        search.wanted = &last[i];
         status = look(&search, file, 0);
     }
     if (status == CR_OK && search.found == 0 && wanted && file.size > 0 && !is_text(file))

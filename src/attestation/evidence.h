@@ -10,10 +10,11 @@ enum cr_evidence_type {
     CR_EVIDENCE_TDX,
     CR_EVIDENCE_SNP,
     CR_EVIDENCE_TPM,
+    CR_EVIDENCE_CERTIFICATE, // for a key that signs evidence
     CR_EVIDENCE_TYPES
 };
 
-const char *cr_evidence_type_name(enum cr_evidence_type type); // "sgx", "tdx", "snp", "tpm"
+const char *cr_evidence_type_name(enum cr_evidence_type type); // "sgx", "tdx", "snp", "tpm", "certificate"
 bool cr_evidence_type_parse(const char *name, enum cr_evidence_type *out);
 
 // Zero-initialise it; release it.

@@ -5,8 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-// SHA-256 of the key of "Intel SGX Root CA".
-static const unsigned char intel_roots[][CR_SHA256_SIZE] = {
+const unsigned char cr_intel_roots[CR_INTEL_ROOTS][CR_SHA256_SIZE] = {
     {0xa0, 0xaf, 0x03, 0x12, 0x89, 0xf5, 0xd5, 0xd4, 0x13, 0x2f, 0x91, 0x86, 0x06, 0x8a, 0x7f, 0xc1,
      0x36, 0x28, 0x63, 0x3b, 0xa2, 0x35, 0x77, 0x74, 0x72, 0xe2, 0x9b, 0x6b, 0x6c, 0x67, 0xa4, 0x9e},
 };
@@ -41,8 +40,7 @@ enum cr_status cr_intel_open(const struct cr_grounds *grounds, struct cr_slice b
     enum cr_status status;
     CR_TRY_GOTO(status, failed, cr_x509_pool_add(intel.brought, brought, &found));
     CR_TRY_GOTO(status, failed,
-                cr_appraisal_policy_roots(grounds->policy, intel_roots,
-                                          sizeof intel_roots / sizeof *intel_roots, &intel.roots,
+                cr_appraisal_policy_roots(grounds->policy, cr_intel_roots, CR_INTEL_ROOTS, &intel.roots,
                                           &root_count));
     intel.sources = (struct cr_chain_sources){.pools = {intel.brought, grounds->endorsements->pool},
                                               .roots = (const unsigned char(*)[CR_SHA256_SIZE])intel.roots,

@@ -6,7 +6,9 @@
 #include "attestation/collateral.h"
 #include "crypto/chain.h"
 
-enum { CR_INTEL_SIGNERS = 8 };
+// SHA-256 of the key of "Intel SGX Root CA".
+enum { CR_INTEL_ROOTS = 1, CR_INTEL_SIGNERS = 8 };
+extern const unsigned char cr_intel_roots[CR_INTEL_ROOTS][CR_SHA256_SIZE];
 
 struct cr_intel {
     const struct cr_grounds *grounds;

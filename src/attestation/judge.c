@@ -1,6 +1,9 @@
 #include "attestation/judge.h"
 #include "base/clock.h"
 
+#include <stdio.h>
+#include <string.h>
+
 enum cr_status cr_judge_revocation(struct cr_appraisal *appraisal, const struct cr_chain_sources *sources,
                                    const struct cr_chain *const *chains, size_t count,
                                    const struct cr_grounds *grounds)
@@ -52,4 +55,32 @@ enum cr_status cr_judge_validity(struct cr_appraisal *appraisal, const char *che
                               grounds->time > ends ? "expired at" : "is good only from", when);
     }
     return cr_found_passed(appraisal, check);
+}
+
+enum cr_status cr_judge_amd_revocation(struct cr_appraisal *appraisal, const struct cr_chain_sources *sources,
+                                       const struct cr_chain *chain, const struct cr_grounds *grounds)
+{
+    struct cr_chain above = {.count = chain->count - 1};
+    memcpy(above.links, chain->links + 1, above.count * sizeof *above.links);
+    const struct cr_chain *const chains[] = {&above};
+    return cr_judge_revocation(appraisal, sources, chains, 1, grounds);
+}
+
+enum cr_status cr_claim_pck(struct cr_appraisal *appraisal, const struct cr_pck *pck)
+{
+    CR_TRY(cr_claim_hex(appraisal, "fmspc", (struct cr_slice){pck->fmspc, sizeof pck->fmspc}));
+    CR_TRY(cr_claim_hex(appraisal, "pce_id", (struct cr_slice){pck->pce_id, sizeof pck->pce_id}));
+    CR_TRY(cr_claim_hex(appraisal, "pck_tcb_components",
+                        (struct cr_slice){pck->components, sizeof pck->components}));
+    return cr_claim_number(appraisal, "pck_pce_svn", pck->pce_svn);
+}
+
+enum cr_status cr_claim_tcb(struct cr_appraisal *appraisal, const char *key, struct cr_snp_tcb tcb,
+                            bool is_turin)
+{
+    char text[96];
+    int length = is_turin ? snprintf(text, sizeof text, "fmc %u, ", tcb.fmc) : 0;
+    snprintf(text + length, sizeof text - (size_t)length, "bootloader %u, tee %u, snp %u, microcode %u",
+             tcb.bootloader, tcb.tee, tcb.snp, tcb.microcode);
+    return cr_claim_text(appraisal, key, text);
 }

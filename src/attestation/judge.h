@@ -1,8 +1,10 @@
-// Findings about chains of certificates, whichever vendor's.
+// Findings and claims that several kinds of evidence share: about chains of certificates, and what these say.
 #ifndef CARREL_ATTESTATION_JUDGE_H
 #define CARREL_ATTESTATION_JUDGE_H
 
+#include "attestation/amd.h"
 #include "attestation/appraise.h"
+#include "attestation/pck.h"
 #include "crypto/chain.h"
 
 // The finding that every certificate of the chain is good at the time, or which is not.
@@ -13,5 +15,14 @@ enum cr_status cr_judge_validity(struct cr_appraisal *appraisal, const char *che
 enum cr_status cr_judge_revocation(struct cr_appraisal *appraisal, const struct cr_chain_sources *sources,
                                    const struct cr_chain *const *chains, size_t count,
                                    const struct cr_grounds *grounds);
+
+// The same about the chain of an AMD key: AMD's lists are of its root, and have the keys between it and those
+// of chips and fleets.
+enum cr_status cr_judge_amd_revocation(struct cr_appraisal *appraisal, const struct cr_chain_sources *sources,
+                                       const struct cr_chain *chain, const struct cr_grounds *grounds);
+
+enum cr_status cr_claim_pck(struct cr_appraisal *appraisal, const struct cr_pck *pck);
+enum cr_status cr_claim_tcb(struct cr_appraisal *appraisal, const char *key, struct cr_snp_tcb tcb,
+                            bool is_turin);
 
 #endif

@@ -184,9 +184,10 @@ enum cr_status cr_command_verify(int argc, char **argv)
     bool done;
     const struct cr_flag items[] = {
         {"type", CR_FLAG_STRING, &asked.type, "TYPE",
-         "what the evidence must be: sgx, tdx, snp, tpm; without it what the file tells"},
+         "what the evidence must be: sgx, tdx, snp, tpm, certificate; without it what the file tells"},
         {"endorsements", CR_FLAG_STRINGS, &asked.endorsements, "DIR",
-         "certificates, revocation lists and collateral, in any layout; may be given several times"},
+         "certificates, revocation lists and collateral, in any layout, or one such file; may be given "
+         "several times"},
         {"policy", CR_FLAG_STRING, &asked.policy, "FILE",
          "what the evidence must say (docs/POLICY.md); without it which program it is stays unknown"},
         {"time", CR_FLAG_STRING, &asked.time, "TIME", "appraise as of then, in RFC 3339; without it now"},

@@ -58,8 +58,8 @@ enum cr_status cr_chain_find(const struct cr_chain_sources *sources, const struc
         status = cr_openssl_fail(CR_NO_MEMORY, "certificates cannot be checked");
     } else {
         X509_VERIFY_PARAM *parameters = X509_STORE_CTX_get0_param(context);
-        // A root is known by its key, so what it says with it of itself is not asked for.
-        X509_VERIFY_PARAM_set_flags(parameters, X509_V_FLAG_NO_CHECK_TIME);
+        // A root's own signature too: anybody can write a certificate about a key that everybody knows.
+        X509_VERIFY_PARAM_set_flags(parameters, X509_V_FLAG_CHECK_SS_SIGNATURE | X509_V_FLAG_NO_CHECK_TIME);
         X509_VERIFY_PARAM_set_auth_level(parameters, 2); // 112 bits: no SHA-1, no short keys
         if (X509_verify_cert(context) == 1)
             status = take_chain(context, &chain);

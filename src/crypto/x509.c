@@ -164,7 +164,10 @@ void cr_x509_common_name(const struct cr_x509 *certificate, char out[CR_X509_NAM
     if (at < 0 || X509_NAME_get_index_by_NID(subject, NID_commonName, at) >= 0) return;
     unsigned char *text = NULL;
     int length = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
-    if (length > 0 && length < CR_X509_NAME_SIZE && !memchr(text, 0, (size_t)length)) {
+    bool fits = length > 0 && length < CR_X509_NAME_SIZE;
+    for (int i = 0; fits && i < length; i++)
+        fits = text[i] >= ' ' && text[i] != 0x7f; // a terminal would obey those
+    if (fits) {
         memcpy(out, text, (size_t)length);
         out[length] = 0;
     }

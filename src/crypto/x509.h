@@ -29,7 +29,8 @@ const struct cr_x509 *cr_x509_pool_at(const struct cr_x509_pool *pool, size_t i)
 // The content of the extension with this dotted OID; false where there is none.
 bool cr_x509_extension(const struct cr_x509 *certificate, const char *oid, struct cr_slice *out);
 
-// The subject's one common name in UTF-8; "" where there is none, or two, or one that does not fit.
+// The subject's one common name in UTF-8; "" where there is none, or two, or one that does not fit
+// or has control characters.
 enum { CR_X509_NAME_SIZE = 96 };
 void cr_x509_common_name(const struct cr_x509 *certificate, char out[CR_X509_NAME_SIZE]);
 

@@ -45,7 +45,7 @@ class CommandLine(unittest.TestCase):
             self.fails(2, "is not RFC 3339", path, "--time", "yesterday")
             self.fails(2, "--format: \"jwt\" is not known", path, "--format", "jwt")
             self.fails(2, "not both", path, "--format", "ear", "--json")
-            self.fails(2, "--type: \"sev\" is not known (sgx, tdx", path, "--type", "sev")
+            self.fails(2, "--type: \"sev\" is not known (sgx, tdx, snp, tpm, certificate)", path, "--type", "sev")
             with open(os.path.join(folder, "policy.yaml"), "w") as file:
                 file.write("sgx: {mrenclave: [12]}\n")
             self.fails(2, "policy.yaml: sgx.mrenclave: \"12\" is not 32 bytes", path, "--policy", file.name)
@@ -329,6 +329,46 @@ class Reports(unittest.TestCase):
                 if change == "policy_debug":
                     self.assertIn("allows debugging", refused.pop("debug"))
                 self.assertEqual(refused, expected)
+
+
+@unittest.skipUnless(os.path.isdir(DATA), "third-party data not found at %s: set CARREL_DATA" % DATA)
+class Certificates(unittest.TestCase):
+    """For keys that sign evidence."""
+
+    def pck(self):
+        with open(os.path.join(DATA, "tdx-v4/phala_tdx_quote.bin"), "rb") as file:
+            content = file.read()
+        end = b"-----END CERTIFICATE-----\n"
+        return content[content.index(b"-----BEGIN"):content.index(end) + len(end)]
+
+    def test_genuine_certificates(self):
+        with tempfile.NamedTemporaryFile(suffix=".pem") as file:
+            file.write(self.pck())
+            file.flush()
+            code, answer = appraise(file.name, JUNE)
+            self.assertEqual((code, answer["verdict"], answer["claims"]["fmspc"]), (0, "affirmed", "b0c06f000000"), answer["checks"])
+            code, answer = appraise(file.name, "2040-01-01T00:00:00Z")
+            self.assertEqual((code, set(checks(answer, "refused"))), (4, {"key_validity", "revocation"}))
+        for name, chip in ("snp/trustee_vcek.der", "c38427a3"), ("snp/virtee_vcek_milan.der", "d49554ec"):
+            code, answer = appraise(os.path.join(DATA, name), JUNE)
+            self.assertEqual((code, answer["signature"], answer["claims"]["chip_id"][:8]), (0, "valid", chip))
+            self.assertEqual(set(checks(answer, "unchecked")), {"revocation"})
+
+    def test_certificates_that_no_vendor_signed(self):
+        for name, why in (("snp/bad_vcek_invalid_legacy.der", "certificate signature failure"),
+                          ("intel-synthetic-sgx/pckCert.pem", "self-signed certificate in certificate chain")):
+            code, answer = appraise(os.path.join(DATA, name), JUNE)
+            self.assertEqual((code, answer["verdict"], answer["signature"]), (4, "refused", "invalid"))
+            self.assertEqual(checks(answer, "refused"), {"key_chain": "no chain from the certificate to a trusted root: " + why})
+
+    def test_a_changed_certificate(self):
+        lines = self.pck().split(b"\n")
+        lines[8] = lines[8][:30] + (b"A" if lines[8][30:31] != b"A" else b"B") + lines[8][31:]
+        with tempfile.NamedTemporaryFile(suffix=".pem") as file:
+            file.write(b"\n".join(lines))
+            file.flush()
+            result = verify(file.name, "--endorsements", DATA, "--time", JUNE)
+            self.assertNotEqual(result.returncode, 0)
 
 
 @unittest.skipUnless(os.path.isdir(DATA), "third-party data not found at %s: set CARREL_DATA" % DATA)
