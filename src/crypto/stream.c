@@ -1,9 +1,6 @@
 #include "crypto/stream.h"
 
 #include "base/address.h"
-#include "base/clock.h"
-#include "base/file.h"
-#include "crypto/certificate.h"
 #include "crypto/identity.h"
 #include "crypto/openssl.h"
 #include "crypto/tls_basis.h"
@@ -13,15 +10,12 @@
 #include <openssl/ssl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const char prefix[] = "tls:";
 
-struct cr_stream_host {
-    SSL_CTX *context;
-    char key[CR_STREAM_KEY_SIZE];
-};
+// Bytes under one key. AES-GCM takes some 2^38 of them (RFC 8446, 5.5), which a day of training sends.
+enum { KEY_LIMIT = 1 << 26 };
 
 struct tls_address {
     char name[CR_ADDRESS_SIZE];                  // host:port
@@ -117,8 +111,8 @@ static enum cr_status shake_hands(struct cr_stream *stream, const char *peer)
     }
 }
 
-static enum cr_status start_tls(SSL_CTX *context, int socket, bool server, const char *peer,
-                                struct cr_stream *out)
+enum cr_status cr_stream_start(void *context, int socket, bool server, const char *peer,
+                               struct cr_stream *out)
 {
     struct cr_stream stream = {.socket = socket, .tls = SSL_new(context)};
     signal(SIGPIPE, SIG_IGN);
@@ -149,7 +143,7 @@ static enum cr_status connect_tls(const char *text, double patience, struct cr_s
     CR_TRY(cr_tls_basis_context(false, &context));
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_cert_verify_callback(context, verify_key, address.key);
-    status = start_tls(context, socket, false, address.label, out);
+    status = cr_stream_start(context, socket, false, address.label, out);
     SSL_CTX_free(context); // the connection keeps it; the key is asked for no more
     if (status == CR_OK) socket = -1;
     return status;
@@ -164,75 +158,6 @@ enum cr_status cr_stream_connect(const char *address, double patience, struct cr
     return status;
 }
 
-static void free_identity(struct cr_identity **identity)
-{
-    cr_identity_free(*identity);
-}
-
-static enum cr_status load_or_make(const char *directory, struct cr_identity **out)
-{
-    CR_FREE char *path = NULL;
-    CR_TRY(cr_path_join(directory, "key.pem", &path));
-    if (cr_file_exists(path)) return cr_identity_load(directory, out);
-    CR_CLEANUP(free_identity) struct cr_identity *identity = NULL;
-    CR_TRY(cr_identity_new(&identity));
-    CR_TRY(cr_identity_save(identity, directory));
-    *out = identity;
-    identity = NULL;
-    return CR_OK;
-}
-
-static enum cr_status prepare(struct cr_stream_host *host, const struct cr_identity *identity)
-{
-    void *context;
-    X509 *certificate;
-    unsigned char digest[CR_SHA256_SIZE];
-    EVP_PKEY *key = cr_identity_key(identity);
-    CR_TRY(cr_tls_basis_context(true, &context));
-    host->context = context;
-    CR_TRY(cr_certificate_make_bare(key, "carrel-accelerator", cr_clock_unix(), &certificate));
-    enum cr_status status = cr_certificate_key_digest(certificate, digest);
-    if (status == CR_OK &&
-        (SSL_CTX_use_certificate(context, certificate) != 1 || SSL_CTX_use_PrivateKey(context, key) != 1))
-        status = cr_openssl_fail(CR_INTERNAL, "TLS: own certificate");
-    X509_free(certificate);
-    CR_TRY(status);
-    cr_hex_encode((struct cr_slice){digest, sizeof digest}, host->key);
-    return CR_OK;
-}
-
-enum cr_status cr_stream_host_new(const char *directory, struct cr_stream_host **out)
-{
-    CR_CLEANUP(free_identity) struct cr_identity *identity = NULL;
-    struct cr_stream_host *host;
-    CR_TRY(load_or_make(directory, &identity));
-    CR_TRY(cr_allocate(1, sizeof *host, &host));
-    enum cr_status status = prepare(host, identity);
-    if (status == CR_OK)
-        *out = host;
-    else
-        cr_stream_host_free(host);
-    return status;
-}
-
-void cr_stream_host_free(struct cr_stream_host *host)
-{
-    if (!host) return;
-    SSL_CTX_free(host->context);
-    free(host);
-}
-
-const char *cr_stream_host_key(const struct cr_stream_host *host)
-{
-    return host->key;
-}
-
-enum cr_status cr_stream_accept(struct cr_stream_host *host, int socket, const char *peer,
-                                struct cr_stream *out)
-{
-    return start_tls(host->context, socket, true, peer, out);
-}
-
 enum cr_status cr_stream_send(struct cr_stream *stream, const void *bytes, size_t size, const char *peer)
 {
     if (!stream->tls) return cr_socket_send(stream->socket, bytes, size, peer);
@@ -240,10 +165,13 @@ enum cr_status cr_stream_send(struct cr_stream *stream, const void *bytes, size_
     while (size > 0) {
         size_t put = 0;
         begin_call();
+        if (stream->sent >= KEY_LIMIT && SSL_key_update(stream->tls, SSL_KEY_UPDATE_NOT_REQUESTED) == 1)
+            stream->sent = 0;
         int result = SSL_write_ex(stream->tls, at, size, &put);
         if (result != 1) CR_TRY(no_bytes(stream, result, peer));
         at += put;
         size -= put;
+        stream->sent += put;
     }
     return CR_OK;
 }

@@ -12,7 +12,8 @@
 
 struct cr_stream {
     int socket;
-    void *tls; // SSL *; NULL: the socket alone
+    void *tls;     // SSL *; NULL: the socket alone
+    uint64_t sent; // bytes under the present key of TLS
 };
 #define CR_STREAM_NONE ((struct cr_stream){.socket = -1})
 
@@ -32,6 +33,10 @@ const char *cr_stream_host_key(const struct cr_stream_host *); // what stands be
 // TLS over a socket that was accepted. The socket stays the caller's, whatever comes of it.
 enum cr_status cr_stream_accept(struct cr_stream_host *host, int socket, const char *peer,
                                 struct cr_stream *out);
+
+// For stream_host.c: TLS with this SSL_CTX over a socket, through its handshake.
+enum cr_status cr_stream_start(void *context, int socket, bool server, const char *peer,
+                               struct cr_stream *out);
 
 // As those of base/socket.h.
 enum cr_status cr_stream_send(struct cr_stream *stream, const void *bytes, size_t size, const char *peer);

@@ -45,7 +45,8 @@ static enum cr_status parse_join(int argc, char **argv, struct cr_role_options *
         {"model", CR_FLAG_STRING, &client->model, "DIR", "the base model here (the job's path)"},
         {"data", CR_FLAG_STRING, &client->data, "FILE", "the silo's training data (the job's path)"},
         {"accelerator", CR_FLAG_STRINGS, &client->accelerators, "ADDRESS",
-         "where the silo's accelerator listens, for a job with slicing (as slicing.accelerators)"},
+         "where the silo's accelerator listens, for a job with slicing (as slicing.accelerators); several "
+         "for pads: peer"},
         {"own-accelerator", CR_FLAG_STRING, &client->own_accelerator, "unix:PATH",
          "an accelerator that belongs to this silo and may see its texts, for a job with "
          "slicing.clear_front: local"},

@@ -74,7 +74,7 @@ static enum cr_status check_addresses(const struct cr_slicing_config *slicing)
         enum cr_status status = cr_stream_is_tls(addresses[i], &tls);
         if (status != CR_OK) return cr_fail_within(status, "slicing.accelerators");
         if (slicing->pads != CR_PADS_MODE_PEER) continue;
-        if (!tls && strncmp(addresses[i], "unix:", 5) != 0)
+        if (!tls && !cr_address_is_unix(addresses[i]))
             return cr_fail(
                 CR_INVALID,
                 "slicing.accelerators: %s: not in the clear with slicing.pads: peer, where who sees "

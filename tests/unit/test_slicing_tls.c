@@ -1,8 +1,7 @@
 // Connections to accelerators over TLS: the key in the address is the one thing that counts, and what goes
 // wrong is one sentence that names the accelerator.
-#include "temporary.h"
+#include "slicing_support.h"
 
-#include "crypto/stream.h"
 #include "slicing/link.h"
 
 #include <pthread.h>
@@ -135,7 +134,8 @@ static void words_come_back(void **state)
     snprintf(name, sizeof name, "accelerator tls:%s", fake.name);
     assert_string_equal(cr_link_peer(link), name); // without the key
     volatile uint32_t *words = cr_link_words(link);
-    for (uint32_t round = 0; round < 3; round++) {
+    // More than goes under one key of TLS.
+    for (uint32_t round = 0; round < 2000; round++) {
         for (uint32_t i = 0; i < WORDS; i++) words[i] = round << 20 | i;
         assert_ok(ask(link));
         for (uint32_t i = 0; i < WORDS; i++) assert_int_equal(words[i], ~(round << 20 | i));
@@ -242,6 +242,31 @@ static void a_key_stays_and_is_nobody_elses(void **state)
     cr_stream_host_free(other);
 }
 
+// What only a unix socket can carry is refused, whoever asks for it.
+static void shared_memory_does_not_come_over_tls(void **state)
+{
+    (void)state;
+    struct hired hired;
+    struct cr_stream stream;
+    struct cr_wire_head got;
+    unsigned char head[CR_WIRE_HEAD_SIZE], hello[CR_WIRE_HELLO_SIZE];
+    char why[CR_WIRE_FAILED_LIMIT + 1] = {0};
+    hire(&hired, "tests/golden/llama-gqa", "tls:127.0.0.1:0");
+    assert_ok(cr_stream_connect(hired.address, 20, &stream));
+    cr_wire_put_head(&(struct cr_wire_head){CR_WIRE_HELLO, 1, sizeof hello}, head);
+    cr_wire_put_hello(&(struct cr_wire_hello){4, 4096, hired.frozen.checksum}, hello);
+    assert_ok(cr_stream_send(&stream, head, sizeof head, "it"));
+    assert_ok(cr_stream_send(&stream, hello, sizeof hello, "it"));
+    assert_ok(cr_stream_receive(&stream, head, sizeof head, "it"));
+    assert_ok(cr_wire_get_head(head, "it", &got));
+    assert_true(got.type == CR_WIRE_FAILED && got.size <= CR_WIRE_FAILED_LIMIT);
+    assert_ok(cr_stream_receive(&stream, why, got.size, "it"));
+    assert_non_null(strstr(why, "shared memory, which cannot come over TLS"));
+    cr_stream_release(&stream);
+    cr_socket_close(&stream.socket);
+    dismiss(&hired);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -249,6 +274,7 @@ int main(void)
         cmocka_unit_test(another_key_is_refused),
         cmocka_unit_test(faults_are_named),
         cmocka_unit_test(both_ends_need_it),
+        cmocka_unit_test(shared_memory_does_not_come_over_tls),
         cmocka_unit_test(what_is_no_address_is_told),
         cmocka_unit_test(a_key_stays_and_is_nobody_elses),
     };

@@ -1,0 +1,86 @@
+// Who listens with a key: apart, so that who only connects has nothing of it.
+#include "crypto/stream.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "crypto/certificate.h"
+#include "crypto/identity.h"
+#include "crypto/openssl.h"
+#include "crypto/tls_basis.h"
+
+#include <openssl/ssl.h>
+#include <stdlib.h>
+
+struct cr_stream_host {
+    SSL_CTX *context;
+    char key[CR_STREAM_KEY_SIZE];
+};
+
+static void free_identity(struct cr_identity **identity)
+{
+    cr_identity_free(*identity);
+}
+
+static enum cr_status load_or_make(const char *directory, struct cr_identity **out)
+{
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(directory, "key.pem", &path));
+    if (cr_file_exists(path)) return cr_identity_load(directory, out);
+    CR_CLEANUP(free_identity) struct cr_identity *identity = NULL;
+    CR_TRY(cr_identity_new(&identity));
+    CR_TRY(cr_identity_save(identity, directory));
+    *out = identity;
+    identity = NULL;
+    return CR_OK;
+}
+
+static enum cr_status prepare(struct cr_stream_host *host, const struct cr_identity *identity)
+{
+    void *context;
+    X509 *certificate;
+    unsigned char digest[CR_SHA256_SIZE];
+    EVP_PKEY *key = cr_identity_key(identity);
+    CR_TRY(cr_tls_basis_context(true, &context));
+    host->context = context;
+    CR_TRY(cr_certificate_make_bare(key, "carrel-accelerator", cr_clock_unix(), &certificate));
+    enum cr_status status = cr_certificate_key_digest(certificate, digest);
+    if (status == CR_OK &&
+        (SSL_CTX_use_certificate(context, certificate) != 1 || SSL_CTX_use_PrivateKey(context, key) != 1))
+        status = cr_openssl_fail(CR_INTERNAL, "TLS: own certificate");
+    X509_free(certificate);
+    CR_TRY(status);
+    cr_hex_encode((struct cr_slice){digest, sizeof digest}, host->key);
+    return CR_OK;
+}
+
+enum cr_status cr_stream_host_new(const char *directory, struct cr_stream_host **out)
+{
+    CR_CLEANUP(free_identity) struct cr_identity *identity = NULL;
+    struct cr_stream_host *host;
+    CR_TRY(load_or_make(directory, &identity));
+    CR_TRY(cr_allocate(1, sizeof *host, &host));
+    enum cr_status status = prepare(host, identity);
+    if (status == CR_OK)
+        *out = host;
+    else
+        cr_stream_host_free(host);
+    return status;
+}
+
+void cr_stream_host_free(struct cr_stream_host *host)
+{
+    if (!host) return;
+    SSL_CTX_free(host->context);
+    free(host);
+}
+
+const char *cr_stream_host_key(const struct cr_stream_host *host)
+{
+    return host->key;
+}
+
+enum cr_status cr_stream_accept(struct cr_stream_host *host, int socket, const char *peer,
+                                struct cr_stream *out)
+{
+    return cr_stream_start(host->context, socket, true, peer, out);
+}
