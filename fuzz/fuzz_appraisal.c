@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!endorsements)
         check(cr_endorsements_new(&endorsements) == CR_OK && cr_appraisal_policy_default(&policy) == CR_OK);
     if (size == 0) return 0;
-    const struct cr_grounds grounds = {endorsements, &policy, 1750000000};
+    const struct cr_grounds grounds = {.endorsements = endorsements, .policy = &policy, .time = 1750000000};
     struct cr_evidence evidence = {.type = (enum cr_evidence_type)(data[0] % CR_EVIDENCE_TYPES)};
     struct cr_appraisal appraisal = {0};
     check(cr_append(&evidence.bytes, data + 1, size - 1) == CR_OK);

@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct cr_appraisal_policy policy;
     if (!endorsements)
         check(cr_endorsements_new(&endorsements) == CR_OK && cr_appraisal_policy_default(&policy) == CR_OK);
-    const struct cr_grounds grounds = {endorsements, &policy, 1750000000};
+    const struct cr_grounds grounds = {.endorsements = endorsements, .policy = &policy, .time = 1750000000};
     unsigned char report_data[64] = {1};
     struct cr_cursor cursor = cr_cursor_over((struct cr_slice){data, size});
     struct cr_slice certificate = cr_read_slice(&cursor, cr_read_u16(&cursor));

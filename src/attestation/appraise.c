@@ -41,5 +41,7 @@ enum cr_status cr_appraise(const struct cr_evidence *evidence, const struct cr_g
                            struct cr_appraisal *out)
 {
     CR_TRY(appraise_alone(evidence, grounds, out));
+    if (grounds->event_log.size > 0 && evidence->type != CR_EVIDENCE_TDX && evidence->type != CR_EVIDENCE_TPM)
+        CR_TRY(cr_found_wrong(out, "event_log", NULL, false, "an event log goes with a TD or a TPM"));
     return cr_ra_tls_judge(evidence, report_data_of(evidence), grounds, out);
 }

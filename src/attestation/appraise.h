@@ -11,6 +11,8 @@ struct cr_grounds {
     const struct cr_endorsements *endorsements;
     const struct cr_appraisal_policy *policy;
     int64_t time; // seconds since 1970
+    struct cr_slice
+        event_log; // what a TD or a TPM says it measured (attestation/event_log.h); {NULL, 0} for none
 };
 
 // Whatever is wrong with the evidence is a finding, a form that cannot be read among them; what fails is

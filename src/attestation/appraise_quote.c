@@ -1,4 +1,5 @@
 #include "attestation/appraise.h"
+#include "attestation/event_log.h"
 #include "attestation/intel.h"
 #include "attestation/judge.h"
 #include "crypto/signature.h"
@@ -306,6 +307,9 @@ static enum cr_status judge(struct work *work)
         CR_TRY(cr_judge_revocation(work->appraisal, &work->intel.sources, work->chains, work->chain_count,
                                    work->grounds));
     CR_TRY(judge_debug(work));
+    if (work->quote.is_td && work->grounds->event_log.size > 0)
+        CR_TRY(cr_event_log_judge(work->appraisal, work->grounds->event_log, CR_TPM_SHA384,
+                                  work->quote.td.rtmr, 4, 1));
     CR_TRY(judge_program(work));
     return cr_appraisal_policy_compare_report_data(work->appraisal, work->grounds->policy,
                                                    work->quote.is_td ? work->quote.td.report_data

@@ -1,5 +1,6 @@
 #include "attestation/appraise.h"
 #include "attestation/encoding.h"
+#include "attestation/event_log.h"
 #include "attestation/hcl.h"
 #include "attestation/judge.h"
 #include "attestation/quote.h"
@@ -184,7 +185,8 @@ static enum cr_status judge_hardware(struct work *work, bool *good)
     // What the hardware's evidence is bound to is the key; the challenge is the quote's.
     struct cr_appraisal_policy policy = *work->grounds->policy;
     policy.report_data = (struct cr_string_list){0};
-    const struct cr_grounds grounds = {work->grounds->endorsements, &policy, work->grounds->time};
+    const struct cr_grounds grounds = {
+        .endorsements = work->grounds->endorsements, .policy = &policy, .time = work->grounds->time};
     status = cr_appraise(&evidence, &grounds, &hardware);
     cr_evidence_release(&evidence);
     CR_TRY(status);
@@ -263,6 +265,15 @@ static enum cr_status judge_policy(struct work *work)
     return cr_appraisal_policy_compare(a, "report_data", &policy->report_data, work->quote.extra_data);
 }
 
+static enum cr_status judge_event_log(struct work *work)
+{
+    struct cr_slice registers[CR_TPM_PCRS] = {0};
+    for (size_t i = 0; i < CR_TPM_PCRS; i++)
+        if (work->quote.selected >> i & 1) registers[i] = pcr_of(work, i);
+    return cr_event_log_judge(work->appraisal, work->grounds->event_log, work->quote.bank, registers,
+                              CR_TPM_PCRS, 0);
+}
+
 static enum cr_status judge(struct work *work)
 {
     struct cr_appraisal *a = work->appraisal;
@@ -276,6 +287,7 @@ static enum cr_status judge(struct work *work)
         CR_TRY(judge_certificate(work, &key));
     CR_TRY(cr_found(a, "pcr_digest", check_digest(work), &digest));
     a->signature_valid = signature && key && digest;
+    if (work->grounds->event_log.size > 0) CR_TRY(judge_event_log(work));
     return judge_policy(work);
 }
 

@@ -102,7 +102,7 @@ static enum cr_status write_lines(const struct cr_appraisal *appraisal, int64_t 
 
 // What the command line says.
 struct asked {
-    const char *file, *type, *policy, *time, *format;
+    const char *file, *type, *policy, *time, *format, *event_log;
     struct cr_flag_list endorsements;
     bool json;
 };
@@ -152,7 +152,7 @@ static enum cr_status appraise(const struct asked *asked, const struct cr_eviden
 static enum cr_status verify(const struct asked *asked)
 {
     CR_CLEANUP(cr_endorsements_release) struct cr_endorsements *endorsements = NULL;
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer file = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer file = {0}, event_log = {0};
     enum cr_evidence_type type;
     struct cr_grounds grounds = {0};
     CR_TRY(read_time(asked->time, &grounds.time));
@@ -163,6 +163,11 @@ static enum cr_status verify(const struct asked *asked)
     CR_TRY(cr_endorsements_add(endorsements, cr_buffer_slice(&file)));
     for (size_t i = 0; i < asked->endorsements.count; i++)
         CR_TRY(cr_endorsements_read(endorsements, asked->endorsements.items[i]));
+    if (asked->event_log) {
+        CR_TRY(cr_file_read(asked->event_log, EVIDENCE_LIMIT, &event_log));
+        if (event_log.size == 0) return cr_fail(CR_INVALID, "%s: the file is empty", asked->event_log);
+    }
+    grounds.event_log = cr_buffer_slice(&event_log);
     struct cr_appraisal_policy policy;
     CR_TRY(asked->policy ? cr_appraisal_policy_read(asked->policy, &policy)
                          : cr_appraisal_policy_default(&policy));
@@ -190,6 +195,9 @@ enum cr_status cr_command_verify(int argc, char **argv)
          "several times"},
         {"policy", CR_FLAG_STRING, &asked.policy, "FILE",
          "what the evidence must say (docs/POLICY.md); without it which program it is stays unknown"},
+        {"event-log", CR_FLAG_STRING, &asked.event_log, "FILE",
+         "what a TD or a TPM says it measured (CCEL, binary_bios_measurements): does it come to what was "
+         "quoted?"},
         {"time", CR_FLAG_STRING, &asked.time, "TIME", "appraise as of then, in RFC 3339; without it now"},
         {"json", CR_FLAG_BOOL, &asked.json, NULL, "one JSON object"},
         {"format", CR_FLAG_STRING, &asked.format, "FORMAT",

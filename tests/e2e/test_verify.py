@@ -43,6 +43,9 @@ class CommandLine(unittest.TestCase):
             self.fails(3, "nowhere", os.path.join(folder, "nowhere"))
             self.fails(3, "nowhere", path, "--endorsements", os.path.join(folder, "nowhere"))
             self.fails(2, "is not RFC 3339", path, "--time", "yesterday")
+            with open(os.path.join(folder, "empty"), "w"):
+                pass
+            self.fails(2, "empty: the file is empty", path, "--event-log", os.path.join(folder, "empty"))
             self.fails(2, "--format: \"jwt\" is not known", path, "--format", "jwt")
             self.fails(2, "not both", path, "--format", "ear", "--json")
             self.fails(2, "--type: \"sev\" is not known (sgx, tdx, snp, tpm, certificate)", path, "--type", "sev")
@@ -212,6 +215,13 @@ class Quotes(unittest.TestCase):
             answer = json.loads(result.stdout)
             self.assertEqual(answer["tcb_status"], "Unknown")
             self.assertIn("the signature over it does not verify", checks(answer, "refused")["tcb_info"])
+
+    def test_an_event_log_of_another_machine(self):
+        log = os.path.join(DATA, "ccel/CCEL_data_grub")
+        code, answer = appraise(os.path.join(DATA, "tdx-v4/phala_tdx_quote.bin"), JUNE, "--event-log", log)
+        self.assertEqual((code, answer["signature"], answer["claims"]["event_log_events"]), (4, "valid", 37))
+        self.assertEqual(checks(answer, "refused"),
+                         {"event_log": "event log: it comes to another value of register 1 than was quoted"})
 
     def test_evidence_in_json(self):
         code, answer = appraise(os.path.join(DATA, "tpm/az-tdx_evidence_v0.json"), JUNE, "--type", "tdx")

@@ -35,7 +35,7 @@ static void appraise_bytes(const struct platform *p, struct cr_slice bytes, cons
     assert_ok(cr_append_format(&yaml, "trusted_roots: \"%s\"\n%s", root, lines));
     struct cr_appraisal_policy policy;
     assert_ok(cr_appraisal_policy_parse(cr_buffer_slice(&yaml), "policy", &policy));
-    const struct cr_grounds grounds = {endorsements, &policy, time};
+    const struct cr_grounds grounds = {.endorsements = endorsements, .policy = &policy, .time = time};
     *out = (struct cr_appraisal){0};
     assert_ok(cr_appraise_quote(bytes, &grounds, out));
     cr_appraisal_policy_release(&policy);
@@ -98,7 +98,7 @@ static void test_every_flipped_bit_is_found(void **state)
         snprintf(yaml, sizeof yaml, "trusted_roots: \"%s\"\n", root);
         struct cr_appraisal_policy policy;
         assert_ok(cr_appraisal_policy_parse(cr_slice_of_string(yaml), "policy", &policy));
-        const struct cr_grounds grounds = {endorsements, &policy, NOW};
+        const struct cr_grounds grounds = {.endorsements = endorsements, .policy = &policy, .time = NOW};
         // The certificates' own bits are crypto/chain.h's matter: up to their beginning every byte counts.
         struct cr_quote parsed;
         assert_ok(cr_quote_parse(cr_buffer_slice(&quote), &parsed));
@@ -522,7 +522,7 @@ static void test_certificates_by_themselves(void **state)
         key_digest_hex(&p.root, root);
         snprintf(yaml, sizeof yaml, "trusted_roots: \"%s\"\n", root);
         assert_ok(cr_appraisal_policy_parse(cr_slice_of_string(yaml), "policy", &policy));
-        const struct cr_grounds grounds = {endorsements, &policy, NOW};
+        const struct cr_grounds grounds = {.endorsements = endorsements, .policy = &policy, .time = NOW};
         assert_ok(cr_evidence_find(cr_buffer_slice(&pem), NULL, &evidence));
         assert_int_equal(evidence.type, CR_EVIDENCE_CERTIFICATE);
         assert_ok(cr_appraise(&evidence, &grounds, &a));

@@ -104,7 +104,7 @@ static void appraise_file(const struct platform *p, const struct cr_buffer *file
     snprintf(yaml, sizeof yaml, "trusted_roots: \"%s\"\nallow_unknown_program: true\n", root);
     struct cr_appraisal_policy policy;
     assert_ok(cr_appraisal_policy_parse(cr_slice_of_string(yaml), "policy", &policy));
-    const struct cr_grounds grounds = {endorsements, &policy, NOW};
+    const struct cr_grounds grounds = {.endorsements = endorsements, .policy = &policy, .time = NOW};
     *out = (struct cr_appraisal){0};
     assert_ok(cr_evidence_find(cr_buffer_slice(file), NULL, &evidence));
     assert_ok(cr_appraise(&evidence, &grounds, out));

@@ -113,7 +113,7 @@ static void appraise_bytes(const struct chip *chip, struct cr_slice bytes, const
     assert_ok(cr_append_format(&yaml, "trusted_roots: \"%s\"\n%s", root, lines));
     struct cr_appraisal_policy policy;
     assert_ok(cr_appraisal_policy_parse(cr_buffer_slice(&yaml), "policy", &policy));
-    const struct cr_grounds grounds = {endorsements, &policy, NOW};
+    const struct cr_grounds grounds = {.endorsements = endorsements, .policy = &policy, .time = NOW};
     *out = (struct cr_appraisal){0};
     assert_ok(cr_appraise_report(bytes, &grounds, out));
     cr_appraisal_policy_release(&policy);

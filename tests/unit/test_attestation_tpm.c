@@ -125,7 +125,7 @@ static void appraise_text(const struct tpm *tpm, const struct cr_buffer *text, c
     assert_ok(cr_append_format(&yaml, "trusted_roots: \"%s\"\n%s", root, lines));
     struct cr_appraisal_policy policy;
     assert_ok(cr_appraisal_policy_parse(cr_buffer_slice(&yaml), "policy", &policy));
-    const struct cr_grounds grounds = {endorsements, &policy, NOW};
+    const struct cr_grounds grounds = {.endorsements = endorsements, .policy = &policy, .time = NOW};
     *out = (struct cr_appraisal){0};
     assert_ok(cr_appraise_tpm(cr_buffer_slice(text), &grounds, out));
     cr_appraisal_policy_release(&policy);
