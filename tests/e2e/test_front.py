@@ -20,15 +20,21 @@ STEPS = EPOCHS * EXAMPLES // BATCH
 
 class Front(unittest.TestCase):
     @classmethod
-    def setUpClass(cls):
-        cls.folder = tempfile.mkdtemp(prefix="carrel-front-")
-        cls.addClassCleanup(shutil.rmtree, cls.folder)
-        cls.honest = "unix:" + os.path.join(cls.folder, "honest.sock")
-        hired = subprocess.Popen([ACCELERATOR, "--model", DEMO, "--listen", cls.honest, "--threads", "1"],
+    def hire(cls, name):
+        """The address of an accelerator."""
+        address = "unix:%s/%s.sock" % (cls.folder, name)
+        hired = subprocess.Popen([ACCELERATOR, "--model", DEMO, "--listen", address, "--threads", "1"],
                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         cls.addClassCleanup(hired.communicate)
         cls.addClassCleanup(hired.terminate)
         assert "listening" in hired.stdout.readline()
+        return address
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp(prefix="carrel-front-")
+        cls.addClassCleanup(shutil.rmtree, cls.folder)
+        cls.honest, cls.other = cls.hire("honest"), cls.hire("other")
         words = "after lunch the doctor wrote to her sister about rain".split()
         cls.rows = {}
         for name, first in ("train", 0), ("eval", 3):
@@ -99,6 +105,17 @@ class Front(unittest.TestCase):
         print("%d products and %d pads with the front, %d and %d without" % (
             self.named(events, "train.slicing")[0]["products"], self.named(events, "train.slicing")[0]["pads_used"],
             masked["products"], masked["pads_used"]))
+
+    def test_below_pads_that_peers_make(self):
+        """One of the peers is the silo's own, and computes the front as well."""
+        peers = ("slicing.pads=peer", 'slicing.accelerators=["%s", "%s"]' % (self.other, self.honest))
+        _, without = self.tune(None, *peers, front="none")
+        _, events = self.tune(self.honest, *peers)
+        told, masked = (self.named(of, "train.slicing")[0] for of in (events, without))
+        self.assertEqual((told["front_layers"], told["front_examples"]), (FIRST, EXAMPLES))
+        self.assertLess(told["pads_used"], masked["pads_used"] / 3)
+        losses = [self.named(of, "train.eval")[0]["loss"] for of in (events, without)]
+        self.assertAlmostEqual(losses[0] / losses[1], 1, delta=1e-4)
 
     def test_for_a_person_the_last_line_says_where_it_ends(self):
         done = subprocess.run([CARREL, "tune", self.config, "--set", "output_dir=" + self.output, "--set", "slicing.clear_front=local",
