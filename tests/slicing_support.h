@@ -7,6 +7,7 @@
 #include "model_support.h"
 #include "temporary.h"
 
+#include "accelerator/front.h"
 #include "slicing/slicing.h"
 
 #include <sys/socket.h>
@@ -25,6 +26,7 @@ struct hired {
     struct cr_compute *compute;
     struct cr_model *model;
     struct cr_frozen frozen;
+    struct cr_front_model front;
     struct cr_accelerator accelerator;
     struct cr_stream_host *host; // NULL: without TLS
     int listener;
@@ -71,7 +73,8 @@ static inline void hire(struct hired *hired, const char *model, const char *addr
     assert_ok(cr_frozen_open(hired->model, &hired->frozen));
     assert_ok(cr_engine_cpu.open(&hired->frozen, hired->compute, &hired->honest));
     hired->accelerator.frozen = &hired->frozen;
-    hired->accelerator.model = hired->model;
+    assert_ok(cr_front_model_open(hired->model, &hired->front));
+    hired->accelerator.model = &hired->front.model;
     hired->accelerator.engine = &hired->engine;
     char name[CR_SOCKET_NAME_SIZE];
     bool tls = strncmp(address, "tls:", 4) == 0;
@@ -92,6 +95,7 @@ static inline void dismiss(struct hired *hired)
     cr_socket_close(&hired->listener);
     cr_stream_host_free(hired->host);
     hired->honest->kind->free(hired->honest);
+    cr_front_model_release(&hired->front);
     cr_frozen_release(&hired->frozen);
     cr_model_free(hired->model);
     cr_compute_free(hired->compute);

@@ -1,7 +1,61 @@
 #include "accelerator/front.h"
 
+#include "model/frozen.h"
+#include "tensor/ops.h"
+
 #include <stdlib.h>
 #include <string.h>
+
+struct cr_front_linear {
+    struct cr_exact *exact;
+    struct cr_bound bound;
+};
+
+static enum cr_status exact_forward(const struct cr_linear *self, struct cr_matrix x, struct cr_matrix y)
+{
+    const struct cr_front_linear *linear = self->state;
+    CR_TRY(cr_exact_forward(linear->exact, &linear->bound, self->weight, x, y));
+    if (self->bias) cr_add_row(self->compute, y, self->bias);
+    return CR_OK;
+}
+
+// There is no way back, and nothing to release.
+static const struct cr_linear_provider provider = {.forward = exact_forward};
+
+static enum cr_status make_layers(const struct cr_model *model, struct cr_front_model *front)
+{
+    size_t layers = model->config.layers, count = layers * CR_FROZEN_PER_LAYER, longest, numbers;
+    front->model.layers = NULL;
+    CR_TRY(cr_allocate(layers, sizeof *front->model.layers, &front->model.layers));
+    memcpy(front->model.layers, model->layers, layers * sizeof *model->layers);
+    cr_frozen_layer_size(&front->model, &longest, &numbers);
+    CR_TRY(cr_exact_new(model->compute, longest, &front->exact));
+    CR_TRY(cr_allocate(count, sizeof *front->linears, &front->linears));
+    for (size_t i = 0; i < count; i++) {
+        struct cr_linear *linear = cr_frozen_linear(&front->model, i);
+        front->linears[i].exact = front->exact;
+        CR_TRY(cr_exact_bound(linear->weight, &front->linears[i].bound));
+        linear->provider = &provider;
+        linear->state = &front->linears[i];
+    }
+    return CR_OK;
+}
+
+enum cr_status cr_front_model_open(const struct cr_model *model, struct cr_front_model *out)
+{
+    *out = (struct cr_front_model){.model = *model};
+    enum cr_status status = make_layers(model, out);
+    if (status != CR_OK) cr_front_model_release(out);
+    return status;
+}
+
+void cr_front_model_release(struct cr_front_model *front)
+{
+    cr_exact_free(front->exact);
+    free(front->model.layers);
+    free(front->linears);
+    *front = (struct cr_front_model){0};
+}
 
 void cr_front_room_release(struct cr_front_room *room)
 {

@@ -1,11 +1,22 @@
 // The clear front: the first layers of the model, whole and in the clear, for the silo that owns the
-// accelerator. The arithmetic is float32 with the matrices in 8 bits, as the products of the masked layers
-// have them.
+// accelerator. The arithmetic is float32, and that of masked products (model/exact.h).
 #ifndef CARREL_ACCELERATOR_FRONT_H
 #define CARREL_ACCELERATOR_FRONT_H
 
 #include "field/wire.h"
+#include "model/exact.h"
 #include "model/pass.h"
+
+// A model whose layers multiply so.
+struct cr_front_model {
+    struct cr_model model; // shares all but its layers with the one that it was made from
+    struct cr_exact *exact;
+    struct cr_front_linear *linears;
+};
+
+// `model` is of cr_model_open_8bit, in F32, and is borrowed. *out stays where it is.
+enum cr_status cr_front_model_open(const struct cr_model *model, struct cr_front_model *out);
+void cr_front_model_release(struct cr_front_model *front); // zeros are allowed
 
 // What a session walks with, made anew where a question needs more of it. Zero-initialise.
 struct cr_front_room {

@@ -1,5 +1,6 @@
 // carrel-accelerator: computes products with a frozen model for trusted processes, on numbers that tell it
 // nothing. It is not trusted: whoever asks verifies each answer.
+#include "accelerator/front.h"
 #include "accelerator/session.h"
 
 #include "base/file.h"
@@ -24,6 +25,7 @@ struct visit {
 // What connections use, to the end of the process.
 static struct cr_model *model;
 static struct cr_frozen frozen;
+static struct cr_front_model front;
 static struct cr_accelerator accelerator = {.frozen = &frozen, .busy = PTHREAD_MUTEX_INITIALIZER};
 static struct cr_stream_host *host; // NULL: without TLS
 static sem_t places;
@@ -125,7 +127,8 @@ static enum cr_status run(const char *directory, const char *address, const char
     CR_TRY(cr_compute_new(threads, &compute));
     CR_TRY(cr_model_open_8bit(directory, compute, CR_F32, &model));
     CR_TRY(cr_frozen_open(model, &frozen));
-    accelerator.model = model;
+    CR_TRY(cr_front_model_open(model, &front));
+    accelerator.model = &front.model;
     CR_TRY(cr_engine_cpu.open(&frozen, compute, &accelerator.engine));
     return listen_at(name ? name : address);
 }

@@ -10,7 +10,7 @@
 // What all connections share.
 struct cr_accelerator {
     const struct cr_frozen *frozen;
-    const struct cr_model *model; // that they are of
+    const struct cr_model *model; // that they are of, whose layers a clear front walks
     struct cr_engine *engine;
     pthread_mutex_t busy; // engine and model take one question at a time
 };

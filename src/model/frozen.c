@@ -20,6 +20,16 @@ struct cr_linear *cr_frozen_linear(struct cr_model *model, size_t i)
     return linears[i % CR_FROZEN_PER_LAYER];
 }
 
+void cr_frozen_layer_size(struct cr_model *model, size_t *longest, size_t *numbers)
+{
+    *longest = *numbers = 1;
+    for (size_t i = 0; i < CR_FROZEN_PER_LAYER; i++) {
+        const struct cr_linear *linear = cr_frozen_linear(model, i);
+        *longest = cr_most(*longest, cr_most(linear->in, linear->out));
+        *numbers = cr_most(*numbers, linear->in * linear->out);
+    }
+}
+
 void cr_frozen_name(size_t count, size_t i, char out[CR_FROZEN_NAME_SIZE])
 {
     static const char *const names[CR_FROZEN_PER_LAYER] = {"qkv", "o", "gate_up", "down"};

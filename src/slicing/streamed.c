@@ -1,7 +1,7 @@
 #include "slicing/streamed.h"
 
+#include "model/exact.h"
 #include "model/pass.h"
-#include "tensor/matmul.h"
 #include "tensor/ops.h"
 
 #include <stdlib.h>
@@ -18,6 +18,7 @@ struct cr_streamed {
     struct cr_field *field;
     size_t layers, rows;
     struct cr_model view; // the same in F32: with linears of its own, and the rows of one sequence as tables
+    struct cr_exact *exact;
     struct cr_pass *pass;
     struct streamed_linear *linears;
     int8_t *numbers; // the matrix at hand
@@ -54,8 +55,10 @@ static enum cr_status streamed_forward(const struct cr_linear *self, struct cr_m
 {
     const struct streamed_linear *linear = self->state;
     struct cr_matrix q;
+    struct cr_bound bound;
     CR_TRY(read_matrix(linear->streamed, linear->index, &q));
-    CR_TRY(cr_matmul(self->compute, CR_NT, x, q, y, false));
+    CR_TRY(cr_exact_bound(q, &bound));
+    CR_TRY(cr_exact_forward(linear->streamed->exact, &bound, q, x, y));
     if (self->bias) cr_add_row(self->compute, y, self->bias);
     return CR_OK;
 }
@@ -102,33 +105,26 @@ static struct cr_pass_size size_of(size_t layers, size_t rows)
     return (struct cr_pass_size){.rows = rows, .sequences = 1, .last = layers};
 }
 
-// Numbers of a layer's largest matrix.
-static size_t largest_of(struct cr_model *model)
-{
-    size_t largest = 0;
-    for (size_t i = 0; i < CR_FROZEN_PER_LAYER; i++) {
-        const struct cr_linear *linear = cr_frozen_linear(model, i);
-        largest = cr_most(largest, linear->out * linear->in);
-    }
-    return largest;
-}
-
 size_t cr_streamed_memory_of(const struct cr_model *model, size_t layers, size_t rows)
 {
     struct cr_streamed streamed = {.rows = rows, .view = *model};
     const struct cr_pass_size size = size_of(layers, rows);
+    size_t longest, numbers;
     streamed.view.act = CR_F32;
     place_tables(&streamed);
-    return streamed.tables.used + largest_of(&streamed.view) +
+    cr_frozen_layer_size(&streamed.view, &longest, &numbers);
+    return streamed.tables.used + numbers + cr_exact_memory_of(longest) +
            cr_pass_memory_of(&streamed.view, &size, false);
 }
 
 static enum cr_status make(struct cr_streamed *streamed)
 {
     const struct cr_pass_size size = size_of(streamed->layers, streamed->rows);
-    size_t longest = streamed->facts->longest;
+    size_t longest, numbers;
     CR_TRY(make_view(streamed));
-    CR_TRY(cr_allocate(largest_of(&streamed->view), 1, &streamed->numbers));
+    cr_frozen_layer_size(&streamed->view, &longest, &numbers);
+    CR_TRY(cr_exact_new(streamed->model->compute, longest, &streamed->exact));
+    CR_TRY(cr_allocate(numbers, 1, &streamed->numbers));
     CR_TRY(cr_allocate(longest, sizeof *streamed->scales, &streamed->scales));
     CR_TRY(cr_allocate(2 * longest, sizeof *streamed->sums, &streamed->sums));
     CR_TRY(cr_allocate(streamed->rows, sizeof *streamed->place, &streamed->place));
@@ -158,6 +154,7 @@ void cr_streamed_free(struct cr_streamed *streamed)
 {
     if (!streamed) return;
     cr_pass_free(streamed->pass);
+    cr_exact_free(streamed->exact);
     free(streamed->view.layers);
     cr_arena_release(&streamed->tables);
     free(streamed->linears);

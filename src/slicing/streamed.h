@@ -9,7 +9,8 @@
 struct cr_streamed;
 
 // Layers [0, layers) of `model` (of cr_model_open_outside), over at most `rows` tokens. The arithmetic is
-// float32 with the matrices in 8 bits, whatever type the model computes in. All three are borrowed.
+// float32 and that of masked products (model/exact.h), whatever type the model computes in. All three are
+// borrowed.
 enum cr_status cr_streamed_new(const struct cr_model *model, const struct cr_facts *facts,
                                struct cr_field *field, size_t layers, size_t rows, struct cr_streamed **out);
 void cr_streamed_free(struct cr_streamed *streamed);                                    // NULL is allowed

@@ -165,13 +165,12 @@ class Sliced(Federation):
     def test_a_clear_front(self):
         """The job asks for one, and each silo says that the accelerator beside it is its own."""
         last = "target_modules: all-linear, layers_to_transform: [1]"
-        told, losses = {}, {}
+        told = {}
         for name, extra in ("masked", SLICED), ("front", "slicing: {pads: enclave, clear_front: local}"):
             run = self.start("simulate", self.settings(name, extra=extra, rounds=4, lora=last))
             self.assert_ends(run)
             told[name] = {event["silo"]: event for event in run.events if event["event"] == "simulate.slicing"}
-            losses[name] = self.loss(name)
-        self.assertLess(abs(losses["front"] - losses["masked"]) / losses["masked"], 1e-4)
+        self.assertEqual(self.adapter("front"), self.adapter("masked"))
         for silo, rows in SILOS.items():
             masked, front = told["masked"][silo], told["front"][silo]
             self.assertEqual(front["front_layers"], 1)

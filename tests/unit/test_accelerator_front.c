@@ -22,6 +22,7 @@ static void compare(const struct hired *hired, struct cr_link *link, const size_
                     size_t layers)
 {
     struct cr_model *model;
+    struct cr_front_model own;
     struct cr_pass *pass;
     struct sample sample = random_sample(lengths, sequences, hired->model->config.vocabulary, layers);
     const struct cr_rows *rows = &sample.rows;
@@ -34,7 +35,8 @@ static void compare(const struct hired *hired, struct cr_link *link, const size_
 
     assert_ok(cr_model_open_8bit(cr_safetensors_name(hired->model->weights), hired->compute, CR_F32, &model));
     const struct cr_pass_size size = {.rows = rows->rows, .sequences = sequences, .last = layers};
-    assert_ok(cr_pass_new(model, &size, NULL, &pass));
+    assert_ok(cr_front_model_open(model, &own));
+    assert_ok(cr_pass_new(&own.model, &size, NULL, &pass));
     assert_ok(cr_pass_forward(pass, NULL, rows, 0, layers));
     struct cr_matrix wanted = cr_pass_stream(pass);
     const volatile uint32_t *words = cr_link_words(link);
@@ -45,6 +47,7 @@ static void compare(const struct hired *hired, struct cr_link *link, const size_
             assert_int_equal(words[i * hidden + j], bits);
         }
     cr_pass_free(pass);
+    cr_front_model_release(&own);
     cr_model_free(model);
     sample_free(&sample);
 }

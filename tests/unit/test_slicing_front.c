@@ -85,7 +85,7 @@ static double distance(struct cr_matrix got, struct cr_matrix wanted)
 }
 
 // How far the front of a question is from what the same model's own layers make of it.
-static double off_by(struct fixture *f, struct cr_model *own, uint64_t seed)
+static double off_by(struct fixture *f, const struct cr_model *own, uint64_t seed)
 {
     const size_t lengths[] = {13, 1, LONGEST};
     struct sample sample = random_sample(lengths, 3, own->config.vocabulary, seed);
@@ -101,25 +101,29 @@ static double off_by(struct fixture *f, struct cr_model *own, uint64_t seed)
     return off;
 }
 
+// In float32, on processors of one kind: bit for bit.
 static void a_front_is_what_masked_layers_make(void **state)
 {
     (void)state;
+    struct cr_compute *best;
+    assert_ok(cr_compute_new(1, &best));
     for (size_t i = 0; i < MODELS; i++) {
         struct fixture f;
-        start(&f, models[i], CR_ISA_SCALAR, CR_F32, 2);
+        start(&f, models[i], cr_compute_isa(best), CR_F32, 2);
         uint64_t products = cr_slicing_tally(f.slicing).products;
         double off = off_by(&f, f.model, 5);
-        if (!(off < 2e-5)) fail_msg("%s: off by %g", models[i], off);
+        if (off != 0) fail_msg("%s: off by %g", models[i], off);
         const struct cr_front_tally tally = cr_front_tally(f.front);
         assert_true(tally.examples == 3 && tally.rows == 44 && tally.checked >= 1);
         assert_int_equal(cr_slicing_tally(f.slicing).products - products,
                          4 * cr_front_layers(f.front)); // the masked walk's alone
         stop(&f);
     }
+    cr_compute_free(best);
 }
 
-// What honest ones differ by on other instruction sets, and whatever type the trusted side computes in, is a
-// hundredth of what is let pass.
+// What honest ones differ by on other instruction sets, whatever type the trusted side computes in, is a
+// fiftieth of what is let pass.
 static void honest_fronts_are_far_within_the_tolerance(void **state)
 {
     (void)state;
@@ -129,19 +133,22 @@ static void honest_fronts_are_far_within_the_tolerance(void **state)
             struct fixture f;
             struct cr_compute *compute;
             struct cr_model *own;
+            struct cr_front_model layers;
             enum cr_status status = cr_compute_new_with(1, (enum cr_isa)isa, &compute);
             if (status == CR_UNSUPPORTED) continue;
             assert_ok(status);
             assert_ok(cr_model_open_8bit(models[i], compute, CR_F32, &own));
+            assert_ok(cr_front_model_open(own, &layers));
             start(&f, models[i], (enum cr_isa)isa, cr_compute_has_bf16(compute) ? CR_BF16 : CR_F32, 2);
-            for (uint64_t seed = 0; seed < 20; seed++) worst = fmax(worst, off_by(&f, own, seed));
+            for (uint64_t seed = 0; seed < 20; seed++) worst = fmax(worst, off_by(&f, &layers.model, seed));
             assert_true(cr_front_tally(f.front).checked >= 1);
             stop(&f);
+            cr_front_model_release(&layers);
             cr_model_free(own);
             cr_compute_free(compute);
         }
     print_message("%.2g at most\n", worst);
-    assert_true(worst < CR_FRONT_TOLERANCE / 100);
+    assert_true(worst < CR_FRONT_TOLERANCE / 50);
 }
 
 // A model of the same shape whose layers are others: for the questions that are larger than those before.
