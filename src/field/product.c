@@ -1,4 +1,4 @@
-// A thread takes some columns and rows of the result and walks them by blocks: COLUMNS columns of Q over
+// A thread takes some columns and rows of the result and walks them by blocks: some columns of Q over
 // DEPTH of its depth are packed once, and all rows, CR_DIGIT_ROWS rows of digits at a time, multiplied with
 // them. What a block gives is brought into the field at once and added up there, so that sums of 32 bits
 // never hold more than DEPTH products, however long the sum.
@@ -12,18 +12,17 @@
 
 enum {
     DEPTH = 2048,
-    // Columns of a block: the fewest, and the most that are taken where they are shallow and every thread has
-    // its share. Words are split into digits again for each block.
+    // Of a block: a multiple of the one, at most the other, and fewer where they are deep, so that it stays
+    // in the second-level cache. Words are split into digits again for each block.
     COLUMNS = 256,
     MOST_COLUMNS = 1024,
-    BLOCK = 1 << 20, // numbers of a block of the most columns, so that it stays in the second-level cache
+    BLOCK = 1 << 20, // numbers
     LINE = 64,
-    PANELS =
-        BLOCK + MOST_COLUMNS / CR_PANEL * LINE, // bytes of a block; panels are off by a line, as rows are
+    PANELS = BLOCK + MOST_COLUMNS / CR_PANEL * LINE, // bytes; panels are off by a cache line, as rows are
     LEFT_STRIDE = DEPTH + LINE,
     LEAST_ROWS = 64, // of a part
 };
-_Static_assert(COLUMNS *DEPTH <= BLOCK, "the deepest block has room");
+_Static_assert((int64_t)DEPTH *COLUMNS <= BLOCK, "the deepest block has room");
 _Static_assert((int64_t)DEPTH * 255 * 128 < INT32_MAX, "sums of a block are exact");
 
 // A thread's own.
@@ -224,13 +223,14 @@ void cr_field_multiply(struct cr_field *field, const uint32_t *x, size_t rows, s
     struct cr_pool *pool = cr_compute_pool(field->compute);
     size_t deepest =
         cr_least(DEPTH, cr_most(1, job.depth) + CR_DEPTH_STEP - 1) / CR_DEPTH_STEP * CR_DEPTH_STEP;
-    size_t share = job.columns / (2 * cr_pool_threads(pool));
-    job.block =
-        cr_least(cr_least(MOST_COLUMNS, BLOCK / deepest), cr_most(COLUMNS, share)) / COLUMNS * COLUMNS;
+    // As few blocks as there can be, the same number for each thread.
+    size_t threads = cr_pool_threads(pool), fit = cr_least(MOST_COLUMNS, BLOCK / deepest / COLUMNS * COLUMNS);
+    size_t parts = threads * ((job.columns + threads * fit - 1) / (threads * fit));
+    job.block = cr_most(1, (job.columns + parts * COLUMNS - 1) / (parts * COLUMNS)) * COLUMNS;
     job.panel = deepest * CR_PANEL + LINE;
     size_t blocks = (job.columns + job.block - 1) / job.block;
     // Each part of the rows packs the matrix again: no more of them than threads need.
-    size_t wanted = blocks ? (2 * cr_pool_threads(pool) + blocks - 1) / blocks : 1;
+    size_t wanted = blocks ? (2 * threads + blocks - 1) / blocks : 1;
     job.row_parts = cr_least(wanted, (rows + LEAST_ROWS - 1) / LEAST_ROWS);
     cr_pool_run(pool, blocks * job.row_parts, multiply_part, &job);
 }
