@@ -1,0 +1,130 @@
+// What the server wants of this silo, and whether the silo does that.
+#include "federation/client_parts.h"
+
+#include "federation/discretion.h"
+#include "tuning/place.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static enum cr_status put_string(char **target, const char *value)
+{
+    if (!value) return CR_OK;
+    char *copy;
+    CR_TRY(cr_copy_string(value, &copy));
+    free(*target);
+    *target = copy;
+    return CR_OK;
+}
+
+static enum cr_status put_strings(struct cr_string_list *target, const struct cr_flag_list *values)
+{
+    CR_TRY(cr_allocate(values->count, sizeof *target->items, &target->items)); // a job has none
+    for (; target->count < values->count; target->count++)
+        CR_TRY(cr_copy_string(values->items[target->count], &target->items[target->count]));
+    return CR_OK;
+}
+
+// What this silo will do, its own paths among it.
+static enum cr_status tell_job(const struct cr_client *client)
+{
+    CR_CLEANUP(cr_buffer_wipe) struct cr_buffer settings = {0};
+    struct cr_config told = client->config;                          // shallow: strings are only read
+    if (cr_tuning_config_sliced(&told.tuning)) told.tuning.seed = 0; // the federation's secret
+    CR_TRY(cr_options_write(&cr_config_table, &told, &settings));
+    cr_emit(client->sink, CR_EVENT_DEBUG, "client.job", NULL,
+            CR_FIELD_TEXT("settings", cr_buffer_text(&settings)));
+    return CR_OK;
+}
+
+// Whom a silo's texts may be shown is for the silo alone to say: never for a job.
+static enum cr_status take_own_accelerator(struct cr_client *client)
+{
+    struct cr_slicing_config *slicing = &client->config.tuning.slicing;
+    if (slicing->own_accelerator)
+        return cr_fail(CR_PROTOCOL, "the server's job names an accelerator as a silo's own, which only the "
+                                    "silo can");
+    CR_TRY(put_string(&slicing->own_accelerator, client->options->own_accelerator));
+    if (slicing->clear_front == CR_CLEAR_FRONT_LOCAL && !slicing->own_accelerator)
+        return cr_fail(CR_INVALID, "the job's slicing.clear_front: local would show this silo's texts to an "
+                                   "accelerator: name one that is the silo's own with --own-accelerator "
+                                   "unix:PATH, or do not take part");
+    return CR_OK;
+}
+
+static enum cr_status take_job(struct cr_client *client, const struct cr_message *message)
+{
+    CR_TRY(cr_append(&client->job, message->body.data, message->body.size));
+    memcpy(client->run, message->job.run, CR_SHA256_SIZE);
+    CR_TRY(cr_config_parse(message->body, "the server's job", &client->config));
+    client->has_config = true;
+    CR_TRY(cr_discretion_check(&client->config));
+    struct cr_tuning_config *tuning = &client->config.tuning;
+    CR_TRY(put_string(&tuning->model_name_or_path, client->options->model));
+    CR_TRY(put_string(&tuning->data.train, client->options->data));
+    tuning->threads = client->options->threads;
+    cr_free(&tuning->data.eval); // a silo trains; a job of ours names none
+    if (tuning->slicing.accelerators.count > 0)
+        return cr_fail(CR_PROTOCOL, "the server's job names an accelerator, which is each silo's own");
+    CR_TRY(put_strings(&tuning->slicing.accelerators, &client->options->accelerators));
+    if (cr_tuning_config_sliced(tuning) && tuning->slicing.accelerators.count == 0)
+        return cr_fail(CR_INVALID, "the job's slicing.pads asks for an accelerator: give this silo's with "
+                                   "--accelerator ADDRESS");
+    CR_TRY(take_own_accelerator(client));
+    tuning->scratch_dir = client->state->path;
+    if (client->options->output)
+        CR_TRY(cr_place_check(client->options->output, tuning->model_name_or_path, tuning->method));
+    if (!tuning->data.train)
+        return cr_fail(CR_INVALID, "the job names no training data: give this silo's with --data FILE");
+    cr_config_apply_rounds(&client->config);
+    CR_TRY(tell_job(client));
+    client->timeout = client->config.federation.progress_timeout;
+    bool goes_on = client->state->has_answer && memcmp(client->state->run, client->run, CR_SHA256_SIZE) == 0;
+    if (goes_on)
+        CR_TRY(cr_client_state_trainer(client->state, client->state->answer.round, &client->worker_state));
+    client->state->has_answer = goes_on;
+    cr_worker_open(client->worker, &client->config, client->worker_state);
+    return CR_OK;
+}
+
+static enum cr_status send_ready(struct cr_client *client)
+{
+    struct cr_message ready = {.type = CR_FRAME_READY, .ready.count = client->count};
+    memcpy(ready.ready.structure, client->structure, CR_SHA256_SIZE);
+    CR_TRY(cr_client_say(client, &ready));
+    client->ready_sent = true;
+    return CR_OK;
+}
+
+enum cr_status cr_client_on_job(struct cr_client *client, const struct cr_message *message)
+{
+    cr_connection_set_timeout(client->connection, client->timeout);
+    if (!client->has_config) {
+        CR_TRY(take_job(client, message));
+        cr_connection_set_timeout(client->connection, client->timeout);
+        return CR_OK;
+    }
+    if (memcmp(message->job.run, client->run, CR_SHA256_SIZE) != 0 ||
+        !cr_slice_equal(message->body, cr_buffer_slice(&client->job)))
+        return cr_fail(CR_PROTOCOL, "the server began another run with other settings (start join again)");
+    return client->learner_open ? send_ready(client) : CR_OK;
+}
+
+enum cr_status cr_client_opened(struct cr_client *client, const struct cr_worker_result *result)
+{
+    client->learner_open = true;
+    client->count = result->update->count;
+    client->total_steps = result->total_steps;
+    memcpy(client->structure, result->structure, CR_SHA256_SIZE);
+    if (client->total_steps < client->config.federation.rounds)
+        return cr_fail(CR_INVALID, "the data give %zu steps, fewer than the %zu rounds", client->total_steps,
+                       client->config.federation.rounds);
+    CR_TRY(cr_discretion_check_rounds(&client->config, client->total_steps));
+    if (client->state->has_answer) {
+        if (memcmp(result->digest, client->state->answer.digest, CR_SHA256_SIZE) != 0)
+            return cr_fail(CR_INVALID, "%s: does not hold the update that update.json names",
+                           client->worker_state);
+        client->update = cr_vector_hold(result->update);
+    }
+    return client->open && client->state->enrolled ? send_ready(client) : CR_OK;
+}

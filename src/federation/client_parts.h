@@ -1,0 +1,64 @@
+// Inside of a silo's client: what client.c (the connection and the loop), client_job.c (what the server wants
+// of this silo) and client_round.c (what is done round by round) share. Included by these three alone.
+#ifndef CARREL_FEDERATION_CLIENT_PARTS_H
+#define CARREL_FEDERATION_CLIENT_PARTS_H
+
+#include "channel/connection.h"
+#include "federation/client.h"
+#include "federation/client_state.h"
+#include "federation/worker.h"
+
+struct cr_client {
+    const struct cr_client_options *options;
+    const struct cr_learner_kind *kind;
+    const struct cr_event_sink *sink; // the worker's, which takes one event at a time
+    struct cr_token token;
+    struct cr_client_state *state;
+    struct cr_loop *loop;
+    struct cr_tls *tls;
+    struct cr_connection *connection;
+    bool open, ready_sent;
+    double timeout, alone_since, retry_at, pause;
+    char last_why[1024];
+
+    struct cr_buffer job; // as received
+    unsigned char run[CR_SHA256_SIZE];
+    struct cr_config config;
+    bool has_config;
+    struct cr_worker *worker;
+    char *worker_state; // a path that the task at hand uses
+    bool learner_open;
+    unsigned char structure[CR_SHA256_SIZE];
+    size_t count, total_steps;
+
+    bool begun; // the next two: the round at hand
+    uint64_t round;
+    unsigned char start[CR_SHA256_SIZE];
+    bool training;              // the worker is at it
+    bool restart;               // it is at another round, and is to stop
+    bool final;                 // all rounds are done, and the result is being fetched as if it were one
+    struct cr_vector *incoming; // what the round begins with
+    size_t pulled, asked;       // values of it that came, and that were asked for
+    double progress_at;
+    struct cr_vector *update; // of state->answer; NULL: none
+
+    bool ended;
+    enum cr_status status;
+    char why[1024];
+};
+
+enum cr_status cr_client_say(struct cr_client *client, const struct cr_message *message);
+
+// The job came; the worker opened what it is about.
+enum cr_status cr_client_on_job(struct cr_client *client, const struct cr_message *message);
+enum cr_status cr_client_opened(struct cr_client *client, const struct cr_worker_result *result);
+
+// Rounds: what the server says of them, and what this silo does between its messages.
+enum cr_status cr_client_on_begin(struct cr_client *client, const struct cr_message *message);
+enum cr_status cr_client_on_values(struct cr_client *client, const struct cr_message *message);
+enum cr_status cr_client_on_pull(struct cr_client *client, const struct cr_message *message);
+enum cr_status cr_client_on_finished(struct cr_client *client, const struct cr_message *message);
+enum cr_status cr_client_take_result(struct cr_client *client);
+enum cr_status cr_client_show_progress(struct cr_client *client, double now);
+
+#endif
