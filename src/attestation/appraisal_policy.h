@@ -6,12 +6,12 @@
 #include "crypto/hash.h"
 #include "format/options.h"
 
-// Lists are of hexadecimal text; an empty one asks for nothing.
 struct cr_policy_pcr {
     size_t index;
     struct cr_string_list values;
 };
 
+// Lists of strings are of hexadecimal text (but for the statuses); an empty one asks for nothing.
 struct cr_appraisal_policy {
     bool allow_debug, allow_unknown_program, allow_missing_crl, allow_expired_collateral, allow_revoked;
     struct cr_string_list allow_tcb_status, trusted_roots, report_data;
@@ -22,6 +22,7 @@ struct cr_appraisal_policy {
     } sgx;
     struct {
         struct cr_string_list mrtd, rtmr[4], mrconfigid, mrowner, mrownerconfig;
+        bool allow_migration;
     } tdx;
     struct {
         struct cr_string_list measurement, host_data, id_key_digest, author_key_digest, chip_id;

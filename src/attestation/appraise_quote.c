@@ -8,8 +8,9 @@
 #include <string.h>
 
 enum {
-    SGX_DEBUG = 0x02,    // in the first byte of an enclave's attributes
-    TD_UNTRUSTED = 0xff, // the first byte of a TD's attributes: debug, and what is reserved beside it
+    SGX_DEBUG = 0x02,     // in the first byte of an enclave's attributes
+    TD_UNTRUSTED = 0xff,  // the first byte of a TD's attributes: debug, and what is reserved beside it
+    TD_MIGRATABLE = 0x20, // in the fourth byte
 };
 
 // One appraisal as it goes.
@@ -252,6 +253,15 @@ static enum cr_status judge_debug(struct work *work)
                           "%s in debug mode, which its host can read", quote->is_td ? "a TD" : "an enclave");
 }
 
+static enum cr_status judge_migration(struct work *work)
+{
+    if (!(work->quote.td.td_attributes.data[3] & TD_MIGRATABLE))
+        return cr_found_passed(work->appraisal, "migration");
+    return cr_found_wrong(work->appraisal, "migration", "tdx.allow_migration",
+                          work->grounds->policy->tdx.allow_migration,
+                          "a TD that another TD may move to another machine");
+}
+
 // The values that the policy lists, each a finding. *asked is whether they say which program it is.
 static enum cr_status judge_sgx_program(struct work *work, bool *asked)
 {
@@ -307,6 +317,7 @@ static enum cr_status judge(struct work *work)
         CR_TRY(cr_judge_revocation(work->appraisal, &work->intel.sources, work->chains, work->chain_count,
                                    work->grounds));
     CR_TRY(judge_debug(work));
+    if (work->quote.is_td) CR_TRY(judge_migration(work));
     if (work->quote.is_td && work->grounds->event_log.size > 0)
         CR_TRY(cr_event_log_judge(work->appraisal, work->grounds->event_log, CR_TPM_SHA384,
                                   work->quote.td.rtmr, 4, 1));

@@ -114,7 +114,7 @@ static bool is_candidate(const struct cr_snp_report *report, const struct cr_amd
 }
 
 // Among the endorsements' certificates, the one whose key signed the report and that has a chain; else the
-// one that comes nearest to that. What both say only shortens the search: the checks after it compare again.
+// one that comes nearest to that. Only certificates that are of the report's chip and TCB are looked at.
 static enum cr_status find_key(struct work *work)
 {
     const struct cr_x509_pool *pool = work->grounds->endorsements->pool;
@@ -151,7 +151,7 @@ static enum cr_status check_signature(const struct work *work)
                        report->signing_key);
     if (work->signature_good) return CR_OK;
     if (work->certificate)
-        return cr_fail(CR_DENIED, "SNP report, by its chip's key: the signature does not verify");
+        return cr_fail(CR_DENIED, "SNP report, by the certificate's key: the signature does not verify");
     if (report->signing_key == CR_SNP_VLEK)
         return cr_fail(CR_DENIED, "no VLEK certificate of the report's TCB is among the endorsements");
     char chip[17];
@@ -165,20 +165,18 @@ static enum cr_status check_chain(const struct work *work)
 {
     struct cr_chain chain;
     if (!work->certificate) return cr_fail(CR_DENIED, "there is no certificate of the report's key");
-    enum cr_status status = cr_chain_find(&work->sources, work->certificate, &chain);
-    return status == CR_OK
-               ? CR_OK
-               : cr_fail_within(status,
-                                "no chain from the certificate of the report's key to a trusted root");
+    if (work->chain.count > 0) return CR_OK;
+    // Once more, for its reason.
+    return cr_fail_within(cr_chain_find(&work->sources, work->certificate, &chain),
+                          "no chain from the certificate of the report's key to a trusted root");
 }
 
-// That the certificate speaks of this very chip and TCB follows from how it was found; that a masked chip's
-// id has nothing to be compared with is told.
+// That the certificate is of this very chip and TCB follows from how it was found. A report may keep silent
+// about its chip where it says so.
 static enum cr_status judge_chip(struct work *work)
 {
-    if (work->key.is_vlek || !all_zero(work->report.chip_id))
+    if (work->key.is_vlek || work->report.chip_masked || !all_zero(work->report.chip_id))
         return cr_found_passed(work->appraisal, "chip_and_tcb");
-    if (work->report.chip_masked) return cr_found_passed(work->appraisal, "chip_and_tcb");
     return cr_found_wrong(work->appraisal, "chip_and_tcb", NULL, false,
                           "the report names no chip, and does not say that it was masked");
 }

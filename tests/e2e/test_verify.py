@@ -334,7 +334,7 @@ class Reports(unittest.TestCase):
                 self.assertEqual((code, answer["verdict"], answer["signature"]), (4, "refused", "invalid"))
                 refused = checks(answer, "refused")
                 expected = {"truncated": {"format": "SNP report: 722 bytes where it has 1184"}}.get(
-                    change, {"report_signature": "SNP report, by its chip's key: the signature does not verify"})
+                    change, {"report_signature": "SNP report, by the certificate's key: the signature does not verify"})
                 self.assertEqual(answer["debug"], change == "policy_debug")
                 if change == "policy_debug":
                     self.assertIn("allows debugging", refused.pop("debug"))
