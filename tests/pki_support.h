@@ -36,6 +36,12 @@ static inline void party_free(struct party *party)
     X509_free(party->certificate);
 }
 
+static inline void put_hex(struct cr_buffer *out, const void *bytes, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        assert_ok(cr_append_format(out, "%02x", ((const unsigned char *)bytes)[i]));
+}
+
 // One element of DER.
 static inline void put_der(struct cr_buffer *out, uint8_t tag, const void *content, size_t size)
 {

@@ -81,10 +81,7 @@ enum cr_status cr_amd_key_parse(const struct cr_x509 *certificate, struct cr_amd
 
 bool cr_amd_key_is_of_chip(const struct cr_amd_key *key, struct cr_slice chip_id)
 {
-    if (key->is_vlek || key->chip_id.size > chip_id.size ||
-        memcmp(key->chip_id.data, chip_id.data, key->chip_id.size) != 0)
-        return false;
-    for (size_t i = key->chip_id.size; i < chip_id.size; i++)
-        if (chip_id.data[i]) return false;
-    return true;
+    size_t size = key->chip_id.size;
+    return !key->is_vlek && size <= chip_id.size && memcmp(key->chip_id.data, chip_id.data, size) == 0 &&
+           cr_slice_is_zero((struct cr_slice){chip_id.data + size, chip_id.size - size});
 }

@@ -92,13 +92,6 @@ static enum cr_status claim_report(struct cr_appraisal *a, const struct cr_snp_r
     return report->trailing > 0 ? cr_claim_number(a, "trailing_bytes", report->trailing) : CR_OK;
 }
 
-static bool all_zero(struct cr_slice bytes)
-{
-    for (size_t i = 0; i < bytes.size; i++)
-        if (bytes.data[i]) return false;
-    return true;
-}
-
 static bool same_tcb(struct cr_snp_tcb a, struct cr_snp_tcb b)
 {
     return a.fmc == b.fmc && a.bootloader == b.bootloader && a.tee == b.tee && a.snp == b.snp &&
@@ -110,7 +103,7 @@ static bool is_candidate(const struct cr_snp_report *report, const struct cr_amd
 {
     if (key->is_vlek != (report->signing_key == CR_SNP_VLEK)) return false;
     if (!same_tcb(key->tcb, cr_snp_tcb_of(report->reported_tcb, key->is_turin))) return false;
-    return key->is_vlek || all_zero(report->chip_id) || cr_amd_key_is_of_chip(key, report->chip_id);
+    return key->is_vlek || cr_slice_is_zero(report->chip_id) || cr_amd_key_is_of_chip(key, report->chip_id);
 }
 
 // Among the endorsements' certificates, the one whose key signed the report and that has a chain; else the
@@ -175,7 +168,7 @@ static enum cr_status check_chain(const struct work *work)
 // about its chip where it says so.
 static enum cr_status judge_chip(struct work *work)
 {
-    if (work->key.is_vlek || work->report.chip_masked || !all_zero(work->report.chip_id))
+    if (work->key.is_vlek || work->report.chip_masked || !cr_slice_is_zero(work->report.chip_id))
         return cr_found_passed(work->appraisal, "chip_and_tcb");
     return cr_found_wrong(work->appraisal, "chip_and_tcb", NULL, false,
                           "the report names no chip, and does not say that it was masked");

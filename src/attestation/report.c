@@ -35,20 +35,13 @@ bool cr_snp_report_is_one(struct cr_slice bytes)
            algorithm == ECDSA_P384_SHA384;
 }
 
-static bool all_zero(struct cr_slice bytes)
-{
-    for (size_t i = 0; i < bytes.size; i++)
-        if (bytes.data[i]) return false;
-    return true;
-}
-
 // One number of the signature; false where it is longer than the curve's.
 static bool read_number(struct cr_cursor *cursor, unsigned char out[NUMBER_USED])
 {
     struct cr_slice number = cr_read_slice(cursor, NUMBER_SIZE);
     if (number.size == 0) return false;
     for (size_t i = 0; i < NUMBER_USED; i++) out[i] = number.data[NUMBER_USED - 1 - i];
-    return all_zero((struct cr_slice){number.data + NUMBER_USED, NUMBER_SIZE - NUMBER_USED});
+    return cr_slice_is_zero((struct cr_slice){number.data + NUMBER_USED, NUMBER_SIZE - NUMBER_USED});
 }
 
 static void read_versions(struct cr_cursor *cursor, uint8_t out[3])
@@ -120,7 +113,7 @@ enum cr_status cr_snp_report_parse(struct cr_slice bytes, struct cr_snp_report *
         (struct cr_slice){bytes.data + CR_SNP_SIGNED_SIZE, CR_SNP_REPORT_SIZE - CR_SNP_SIGNED_SIZE});
     if (!read_number(&cursor, report.signature) || !read_number(&cursor, report.signature + NUMBER_USED))
         return cr_fail(CR_INVALID, "SNP report: a number of its signature is longer than P-384's");
-    if (!all_zero(cr_read_slice(&cursor, cr_cursor_left(&cursor))))
+    if (!cr_slice_is_zero(cr_read_slice(&cursor, cr_cursor_left(&cursor))))
         return cr_fail(CR_INVALID, "SNP report: bytes behind its signature that are not zero");
     *out = report;
     return CR_OK;

@@ -15,6 +15,13 @@ bool cr_slice_equal(struct cr_slice a, struct cr_slice b)
     return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
+bool cr_slice_is_zero(struct cr_slice bytes)
+{
+    for (size_t i = 0; i < bytes.size; i++)
+        if (bytes.data[i]) return false;
+    return true;
+}
+
 struct cr_cursor cr_cursor_over(struct cr_slice bytes)
 {
     return (struct cr_cursor){.data = bytes.data, .size = bytes.size};

@@ -87,12 +87,6 @@ static void put_signature(struct cr_buffer *out, const struct tpm *tpm, const st
     assert_ok(cr_append(out, bytes, size));
 }
 
-static void put_hex(struct cr_buffer *out, const void *bytes, size_t size)
-{
-    for (size_t i = 0; i < size; i++)
-        assert_ok(cr_append_format(out, "%02x", ((const unsigned char *)bytes)[i]));
-}
-
 static void put_quote(struct cr_buffer *out, const struct cr_buffer *message,
                       const struct cr_buffer *signature, const struct tpm *tpm)
 {
