@@ -119,81 +119,82 @@ static void those_of_a_real_model(void **state)
     check(model, path, 4, 1e-4);
 }
 
+enum { LINE_ROWS = 5 };
+
+// One linear of a small model, for questions of LINE_ROWS rows.
+struct line {
+    struct hired hired;
+    struct cr_compute *compute;
+    struct cr_model *model;
+    struct cr_slicing *slicing;
+    float x[LINE_ROWS * 16], y[LINE_ROWS * 32];
+};
+
+static void open_line(struct line *line)
+{
+    const char *base = "tests/golden/llama-gqa";
+    *line = (struct line){.x = {1}};
+    hire(&line->hired, base, "127.0.0.1:0");
+    assert_ok(cr_compute_new(1, &line->compute));
+    assert_ok(cr_model_open_outside(base, line->compute, CR_F32, &line->model));
+    const struct cr_slicing_options options = {.accelerators = (char *[]){line->hired.address},
+                                               .accelerator_count = 1,
+                                               .digits = 4,
+                                               .rows = LINE_ROWS,
+                                               .threads = 1,
+                                               .patience = 60};
+    assert_ok(cr_slicing_open(&options, line->model, &line->slicing));
+}
+
+static enum cr_status ask_line(struct line *line)
+{
+    struct cr_linear *linear = cr_frozen_linear(line->model, 0);
+    assert_true(linear->in == 16 && linear->out == 32);
+    return linear->provider->forward(linear, cr_matrix_of(line->x, CR_F32, LINE_ROWS, 16),
+                                     cr_matrix_of(line->y, CR_F32, LINE_ROWS, 32));
+}
+
+static void close_line(struct line *line)
+{
+    cr_slicing_close(line->slicing);
+    cr_model_free(line->model);
+    cr_compute_free(line->compute);
+    dismiss(&line->hired);
+}
+
 // Again and again: what it took is given back.
 static void a_row_that_is_not_finite_is_refused(void **state)
 {
     (void)state;
-    enum { ROWS = 4 };
-    struct hired hired;
-    struct cr_compute *compute;
-    struct cr_model *model;
-    struct cr_slicing *slicing;
-    float x[ROWS * 16] = {1}, y[ROWS * 32];
-    const char *base = "tests/golden/llama-gqa";
-    hire(&hired, base, "127.0.0.1:0");
-    assert_ok(cr_compute_new(1, &compute));
-    assert_ok(cr_model_open_outside(base, compute, CR_F32, &model));
-    const struct cr_slicing_options options = {.accelerators = (char *[]){hired.address},
-                                               .accelerator_count = 1,
-                                               .digits = 4,
-                                               .rows = ROWS,
-                                               .threads = 1,
-                                               .patience = 60};
-    assert_ok(cr_slicing_open(&options, model, &slicing));
-    struct cr_linear *linear = cr_frozen_linear(model, 0);
-    assert_true(linear->in == 16 && linear->out == 32);
-    struct cr_matrix rows = cr_matrix_of(x, CR_F32, ROWS, 16), product = cr_matrix_of(y, CR_F32, ROWS, 32);
-    x[2 * 16 + 5] = NAN;
-    for (size_t i = 0; i < 3; i++)
-        assert_fails(CR_INVALID, "row 2 holds NaN", linear->provider->forward(linear, rows, product));
-    x[2 * 16 + 5] = 0;
-    assert_ok(linear->provider->forward(linear, rows, product));
-    cr_slicing_close(slicing);
-    cr_model_free(model);
-    cr_compute_free(compute);
-    dismiss(&hired);
+    struct line line;
+    open_line(&line);
+    line.x[2 * 16 + 5] = NAN;
+    for (size_t i = 0; i < 3; i++) assert_fails(CR_INVALID, "row 2 holds NaN", ask_line(&line));
+    line.x[2 * 16 + 5] = 0;
+    assert_ok(ask_line(&line));
+    close_line(&line);
 }
 
-// Of one linear's forward products: ready before, none made meanwhile; one more is still answered.
+// As many as the queue has lie ready, and none are made meanwhile; one question more is still answered.
 static void held_pads_are_made_before_alone(void **state)
 {
     (void)state;
-    enum { ROWS = 5 };
-    struct hired hired;
-    struct cr_compute *compute;
-    struct cr_model *model;
-    struct cr_slicing *slicing;
-    float x[ROWS * 16] = {1}, y[ROWS * 32];
-    const char *base = "tests/golden/llama-gqa";
-    hire(&hired, base, "127.0.0.1:0");
-    assert_ok(cr_compute_new(1, &compute));
-    assert_ok(cr_model_open_outside(base, compute, CR_F32, &model));
-    const struct cr_slicing_options options = {.accelerators = (char *[]){hired.address},
-                                               .accelerator_count = 1,
-                                               .digits = 4,
-                                               .rows = ROWS,
-                                               .threads = 1,
-                                               .patience = 60};
-    assert_ok(cr_slicing_open(&options, model, &slicing));
-    struct cr_linear *linear = cr_frozen_linear(model, 0);
-    struct cr_matrix rows = cr_matrix_of(x, CR_F32, ROWS, 16), product = cr_matrix_of(y, CR_F32, ROWS, 32);
-    assert_ok(linear->provider->forward(linear, rows, product));
+    struct line line;
+    open_line(&line);
+    assert_ok(ask_line(&line));
     for (size_t i = 0; i < 3; i++) {
-        assert_ok(cr_slicing_hold_pads(slicing, true));
-        struct cr_slicing_tally held = cr_slicing_tally(slicing);
-        assert_int_equal(held.ready, ROWS);
-        assert_ok(linear->provider->forward(linear, rows, product));
-        struct cr_slicing_tally used = cr_slicing_tally(slicing);
+        assert_ok(cr_slicing_hold_pads(line.slicing, true));
+        struct cr_slicing_tally held = cr_slicing_tally(line.slicing);
+        assert_int_equal(held.ready, LINE_ROWS);
+        assert_ok(ask_line(&line));
+        struct cr_slicing_tally used = cr_slicing_tally(line.slicing);
         assert_int_equal(used.ready, 0);
         assert_true(used.offline == held.offline && used.processors > held.processors);
-        assert_ok(linear->provider->forward(linear, rows, product));
-        assert_true(cr_slicing_tally(slicing).offline > held.offline);
-        assert_ok(cr_slicing_hold_pads(slicing, false));
+        assert_ok(ask_line(&line));
+        assert_true(cr_slicing_tally(line.slicing).offline > held.offline);
+        assert_ok(cr_slicing_hold_pads(line.slicing, false));
     }
-    cr_slicing_close(slicing);
-    cr_model_free(model);
-    cr_compute_free(compute);
-    dismiss(&hired);
+    close_line(&line);
 }
 
 int main(void)
