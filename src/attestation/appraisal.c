@@ -17,7 +17,9 @@ void cr_appraisal_release(struct cr_appraisal *appraisal)
 
 enum cr_verdict cr_appraisal_verdict(const struct cr_appraisal *appraisal)
 {
-    enum cr_verdict verdict = appraisal->signature_valid ? CR_AFFIRMED : CR_CONTRADICTED;
+    enum cr_verdict verdict = appraisal->signature_valid ? CR_AFFIRMED
+                              : appraisal->waived        ? CR_LET_IN
+                                                         : CR_CONTRADICTED;
     for (size_t i = 0; i < appraisal->finding_count; i++) {
         if (appraisal->findings[i].outcome == CR_REFUSED) return CR_CONTRADICTED;
         if (appraisal->findings[i].outcome == CR_UNCHECKED && verdict == CR_AFFIRMED) verdict = CR_UNAFFIRMED;
@@ -44,8 +46,10 @@ const char *cr_outcome_name(enum cr_outcome outcome)
 
 const char *cr_verdict_name(enum cr_verdict verdict)
 {
-    static const char *const names[] = {
-        [CR_AFFIRMED] = "affirmed", [CR_UNAFFIRMED] = "unaffirmed", [CR_CONTRADICTED] = "refused"};
+    static const char *const names[] = {[CR_AFFIRMED] = "affirmed",
+                                        [CR_UNAFFIRMED] = "unaffirmed",
+                                        [CR_CONTRADICTED] = "refused",
+                                        [CR_LET_IN] = "admitted"};
     return names[verdict];
 }
 

@@ -32,6 +32,7 @@ struct cr_finding {
 // Zero-initialise it; release it.
 struct cr_appraisal {
     bool signature_valid;   // from the evidence up to a root that is trusted
+    bool waived;            // a line of the policy asks for no such root: nothing is proved
     const char *tcb_status; // a literal; NULL until it is known
     bool debug;
     struct cr_claim *claims;
@@ -46,6 +47,7 @@ enum cr_verdict {
     CR_AFFIRMED,   // every check passed, and the program is one that the policy names
     CR_UNAFFIRMED, // nothing is wrong, but something is not known: which program it is, for one
     CR_CONTRADICTED,
+    CR_LET_IN, // nothing is proved, which the policy knows and allows
 };
 enum cr_verdict cr_appraisal_verdict(const struct cr_appraisal *appraisal);
 
@@ -53,7 +55,7 @@ enum cr_verdict cr_appraisal_verdict(const struct cr_appraisal *appraisal);
 const char *cr_appraisal_reason(const struct cr_appraisal *appraisal);
 
 const char *cr_outcome_name(enum cr_outcome outcome); // "passed", "admitted", "unchecked", "refused"
-const char *cr_verdict_name(enum cr_verdict verdict); // "affirmed", "unaffirmed", "refused"
+const char *cr_verdict_name(enum cr_verdict verdict); // "affirmed", "unaffirmed", "refused", "admitted"
 
 enum cr_status cr_claim_text(struct cr_appraisal *appraisal, const char *key, const char *text);
 enum cr_status cr_claim_hex(struct cr_appraisal *appraisal, const char *key, struct cr_slice bytes);

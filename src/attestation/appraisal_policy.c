@@ -65,6 +65,13 @@ static const struct cr_option options[] = {
      AT(allow_revoked),
      .fallback = "false",
      .help = "Let keys pass that their issuer has revoked."},
+    {.key = "allow_development",
+     .type = CR_OPTION_BOOL,
+     AT(allow_development),
+     .fallback = "false",
+     .help =
+         "Let evidence of the development attester in, which proves nothing: for trying things out, where "
+         "there is nothing to protect."},
     {.key = "trusted_roots",
      .type = CR_OPTION_STRINGS,
      AT(trusted_roots),

@@ -13,7 +13,8 @@ struct cr_policy_pcr {
 
 // Lists of strings are of hexadecimal text (but for the statuses); an empty one asks for nothing.
 struct cr_appraisal_policy {
-    bool allow_debug, allow_unknown_program, allow_missing_crl, allow_expired_collateral, allow_revoked;
+    bool allow_debug, allow_unknown_program, allow_missing_crl, allow_expired_collateral, allow_revoked,
+        allow_development;
     struct cr_string_list allow_tcb_status, trusted_roots, report_data;
     struct {
         struct cr_string_list mrenclave, mrsigner;

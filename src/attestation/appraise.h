@@ -30,6 +30,10 @@ enum cr_status cr_appraise_report(struct cr_slice bytes, const struct cr_grounds
 enum cr_status cr_appraise_tpm(struct cr_slice text, const struct cr_grounds *grounds,
                                struct cr_appraisal *out);
 
+// The same of the development attester's: never affirmed, and admitted only where the policy says so.
+enum cr_status cr_appraise_development(struct cr_slice bytes, const struct cr_grounds *grounds,
+                                       struct cr_appraisal *out);
+
 // The same of a certificate for a key that signs evidence (PCK, VCEK, VLEK), in DER.
 enum cr_status cr_appraise_certificate(struct cr_slice der, const struct cr_grounds *grounds,
                                        struct cr_appraisal *out);

@@ -204,6 +204,8 @@ static enum cr_status judge_hardware(struct work *work, bool *good)
     case CR_CONTRADICTED:
         return cr_found_wrong(a, "attestation_key", NULL, false, "the hardware that vouches for it: %s",
                               reason);
+    case CR_LET_IN: // never of hardware's
+        return cr_found_wrong(a, "attestation_key", NULL, false, "no hardware vouches for it");
     }
     return cr_found_passed(a, "attestation_key");
 }

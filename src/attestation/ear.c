@@ -33,7 +33,7 @@ static enum cr_outcome worst_of(const struct cr_appraisal *appraisal, const char
 
 static int instance(const struct cr_appraisal *a)
 {
-    if (!a->signature_valid) return UNRECOGNIZED_INSTANCE;
+    if (!a->signature_valid) return a->waived ? NO_CLAIM : UNRECOGNIZED_INSTANCE;
     enum cr_outcome worst =
         WORST_OF(a, "revocation", "pck_validity", "key_validity", "chip_and_tcb", "report_data");
     return worst == CR_REFUSED ? CONTRAINDICATED : worst == CR_UNCHECKED ? NO_CLAIM : GENUINE;
@@ -64,8 +64,10 @@ static int runtime(const struct cr_appraisal *a)
 enum cr_status cr_ear_write(const struct cr_appraisal *appraisal, const char *type, const char *policy,
                             int64_t time, struct cr_buffer *out)
 {
-    static const char *const statuses[] = {
-        [CR_AFFIRMED] = "affirming", [CR_UNAFFIRMED] = "warning", [CR_CONTRADICTED] = "contraindicated"};
+    static const char *const statuses[] = {[CR_AFFIRMED] = "affirming",
+                                           [CR_UNAFFIRMED] = "warning",
+                                           [CR_CONTRADICTED] = "contraindicated",
+                                           [CR_LET_IN] = "none"};
     CR_TRY(cr_append_format(
         out,
         "{\"eat_profile\": \"tag:github.com,2023:veraison/ear\", \"iat\": %" PRId64

@@ -1,6 +1,7 @@
 #include "attestation/evidence.h"
 #include "attestation/amd.h"
 #include "attestation/der.h"
+#include "attestation/development.h"
 #include "attestation/encoding.h"
 #include "attestation/hcl.h"
 #include "attestation/pck.h"
@@ -26,7 +27,8 @@ static const char *const type_names[] = {[CR_EVIDENCE_SGX] = "sgx",
                                          [CR_EVIDENCE_TDX] = "tdx",
                                          [CR_EVIDENCE_SNP] = "snp",
                                          [CR_EVIDENCE_TPM] = "tpm",
-                                         [CR_EVIDENCE_CERTIFICATE] = "certificate"};
+                                         [CR_EVIDENCE_CERTIFICATE] = "certificate",
+                                         [CR_EVIDENCE_DEVELOPMENT] = "development"};
 
 const char *cr_evidence_type_name(enum cr_evidence_type type)
 {
@@ -60,6 +62,34 @@ void cr_evidence_release(struct cr_evidence *evidence)
     cr_buffer_release(&evidence->claims);
 }
 
+enum cr_status cr_evidence_report_data(const struct cr_evidence *evidence, struct cr_slice *out)
+{
+    struct cr_slice bytes = cr_buffer_slice(&evidence->bytes);
+    struct cr_quote quote;
+    struct cr_snp_report report;
+    struct cr_development development;
+    switch (evidence->type) {
+    case CR_EVIDENCE_SGX:
+    case CR_EVIDENCE_TDX:
+        CR_TRY(cr_quote_parse(bytes, &quote));
+        *out = quote.is_td ? quote.td.report_data : quote.sgx.report_data;
+        return CR_OK;
+    case CR_EVIDENCE_SNP:
+        CR_TRY(cr_snp_report_parse(bytes, &report));
+        *out = report.report_data;
+        return CR_OK;
+    case CR_EVIDENCE_DEVELOPMENT:
+        CR_TRY(cr_development_parse(bytes, &development));
+        *out = development.report_data;
+        return CR_OK;
+    case CR_EVIDENCE_TPM:
+    case CR_EVIDENCE_CERTIFICATE:
+    case CR_EVIDENCE_TYPES:
+        break;
+    }
+    return cr_fail(CR_UNSUPPORTED, "evidence of this type has no 64 bytes of report data");
+}
+
 static bool recognize(struct cr_slice bytes, enum cr_evidence_type *type)
 {
     struct cr_hcl hcl;
@@ -68,6 +98,8 @@ static bool recognize(struct cr_slice bytes, enum cr_evidence_type *type)
     else if (cr_snp_report_is_one(bytes) ||
              (cr_hcl_is_one(bytes) && cr_hcl_parse(bytes, &hcl) == CR_OK && hcl.kind == CR_HCL_SNP))
         *type = CR_EVIDENCE_SNP;
+    else if (cr_development_is_one(bytes))
+        *type = CR_EVIDENCE_DEVELOPMENT;
     else
         return false;
     return true;

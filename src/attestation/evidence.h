@@ -11,10 +11,12 @@ enum cr_evidence_type {
     CR_EVIDENCE_SNP,
     CR_EVIDENCE_TPM,
     CR_EVIDENCE_CERTIFICATE, // for a key that signs evidence
+    CR_EVIDENCE_DEVELOPMENT, // of a software key: proves nothing
     CR_EVIDENCE_TYPES
 };
 
-const char *cr_evidence_type_name(enum cr_evidence_type type); // "sgx", "tdx", "snp", "tpm", "certificate"
+// "sgx", "tdx", "snp", "tpm", "certificate", "development".
+const char *cr_evidence_type_name(enum cr_evidence_type type);
 bool cr_evidence_type_parse(const char *name, enum cr_evidence_type *out);
 
 // Zero-initialise it; release it.
@@ -26,6 +28,10 @@ struct cr_evidence {
 };
 
 void cr_evidence_release(struct cr_evidence *evidence);
+
+// The 64 bytes that the evidence is bound to, within its bytes. CR_INVALID or CR_UNSUPPORTED where it cannot
+// be read, and where its type has none.
+enum cr_status cr_evidence_report_data(const struct cr_evidence *evidence, struct cr_slice *out);
 
 // Finds the evidence in a file's bytes; of type *wanted alone where it is not NULL. In JSON it is looked for
 // in all strings and lists of bytes. Bytes that look like nothing known are taken for raw evidence of a type

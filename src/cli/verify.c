@@ -81,6 +81,7 @@ static enum cr_status write_lines(const struct cr_appraisal *appraisal, int64_t 
         [CR_AFFIRMED] = "genuine, in good order, and a program that the policy names",
         [CR_UNAFFIRMED] = "nothing is wrong, but not all is known",
         [CR_CONTRADICTED] = "not to be trusted",
+        [CR_LET_IN] = "NOTHING IS PROVED, which the policy allows",
     };
     enum cr_verdict verdict = cr_appraisal_verdict(appraisal);
     char when[CR_CLOCK_TEXT_SIZE];
@@ -144,7 +145,8 @@ static enum cr_status appraise(const struct asked *asked, const struct cr_eviden
     CR_TRY(write_appraisal(asked, &appraisal, evidence->type, grounds->time, &text));
     CR_TRY(cr_command_print(cr_buffer_slice(&text)));
     enum cr_verdict verdict = cr_appraisal_verdict(&appraisal);
-    if (verdict == CR_AFFIRMED || (verdict == CR_UNAFFIRMED && !asked->policy)) return CR_OK;
+    if (verdict == CR_AFFIRMED || verdict == CR_LET_IN || (verdict == CR_UNAFFIRMED && !asked->policy))
+        return CR_OK;
     return cr_fail(CR_DENIED, "%s: %s: %s", asked->file, cr_verdict_name(verdict),
                    cr_appraisal_reason(&appraisal));
 }
@@ -189,7 +191,8 @@ enum cr_status cr_command_verify(int argc, char **argv)
     bool done;
     const struct cr_flag items[] = {
         {"type", CR_FLAG_STRING, &asked.type, "TYPE",
-         "what the evidence must be: sgx, tdx, snp, tpm, certificate; without it what the file tells"},
+         "what the evidence must be: sgx, tdx, snp, tpm, certificate, development; without it what the file "
+         "tells"},
         {"endorsements", CR_FLAG_STRINGS, &asked.endorsements, "DIR",
          "certificates, revocation lists and collateral, in any layout, or one such file; may be given "
          "several times"},

@@ -3,10 +3,13 @@
 #include "crypto/certificate.h"
 #include "crypto/openssl.h"
 
+#include <openssl/core_names.h>
+#include <openssl/ecdsa.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 enum { MAX_PEM = 16384 };
@@ -78,6 +81,45 @@ enum cr_status cr_identity_request(const struct cr_identity *identity, struct cr
     enum cr_status status = cr_append(der, bytes, (size_t)size);
     OPENSSL_free(bytes);
     return status;
+}
+
+enum cr_status cr_identity_point(const struct cr_identity *identity,
+                                 unsigned char out[CR_IDENTITY_POINT_SIZE])
+{
+    unsigned char encoded[1 + CR_IDENTITY_POINT_SIZE]; // its first byte says that both numbers follow
+    size_t size;
+    if (!EVP_PKEY_get_octet_string_param(identity->key, OSSL_PKEY_PARAM_PUB_KEY, encoded, sizeof encoded,
+                                         &size) ||
+        size != sizeof encoded)
+        return cr_openssl_fail(CR_INTERNAL, "a public key cannot be encoded");
+    memcpy(out, encoded + 1, CR_IDENTITY_POINT_SIZE);
+    return CR_OK;
+}
+
+static int sign_der(EVP_PKEY *key, struct cr_slice message, unsigned char *der, size_t *size)
+{
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    int good = context && EVP_DigestSignInit(context, NULL, EVP_sha256(), NULL, key) == 1 &&
+               EVP_DigestSign(context, der, size, message.data, message.size) == 1;
+    EVP_MD_CTX_free(context);
+    return good;
+}
+
+enum cr_status cr_identity_sign(const struct cr_identity *identity, struct cr_slice message,
+                                unsigned char out[CR_IDENTITY_SIGNATURE_SIZE])
+{
+    enum { WIDTH = CR_IDENTITY_SIGNATURE_SIZE / 2, MOST_DER = 80 };
+    unsigned char der[MOST_DER], numbers[CR_IDENTITY_SIGNATURE_SIZE];
+    const unsigned char *at = der;
+    size_t size = sizeof der;
+    ECDSA_SIG *pair = NULL;
+    if (sign_der(identity->key, message, der, &size)) pair = d2i_ECDSA_SIG(NULL, &at, (long)size);
+    bool good = pair && BN_bn2binpad(ECDSA_SIG_get0_r(pair), numbers, WIDTH) == WIDTH &&
+                BN_bn2binpad(ECDSA_SIG_get0_s(pair), numbers + WIDTH, WIDTH) == WIDTH;
+    ECDSA_SIG_free(pair);
+    if (!good) return cr_openssl_fail(CR_INTERNAL, "nothing could be signed");
+    memcpy(out, numbers, sizeof numbers);
+    return CR_OK;
 }
 
 static enum cr_status append_der(X509 *certificate, struct cr_buffer *out)

@@ -37,6 +37,13 @@ enum cr_status cr_identity_install(struct cr_identity *identity, struct cr_slice
 // True where the certificate is not good any more at `time`, or is still to come.
 bool cr_identity_expired(const struct cr_identity *identity, int64_t time);
 
+// The key's point x ‖ y, and a signature r ‖ s by it: what cr_ecdsa_verify takes for P-256.
+enum { CR_IDENTITY_POINT_SIZE = 64, CR_IDENTITY_SIGNATURE_SIZE = 64 };
+enum cr_status cr_identity_point(const struct cr_identity *identity,
+                                 unsigned char out[CR_IDENTITY_POINT_SIZE]);
+enum cr_status cr_identity_sign(const struct cr_identity *identity, struct cr_slice message,
+                                unsigned char out[CR_IDENTITY_SIGNATURE_SIZE]);
+
 // "directory/key.pem" (0600), "certificate.pem" and "authority.pem".
 enum cr_status cr_identity_save(const struct cr_identity *identity, const char *directory);
 enum cr_status cr_identity_load(const char *directory, struct cr_identity **out);

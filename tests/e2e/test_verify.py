@@ -48,7 +48,7 @@ class CommandLine(unittest.TestCase):
             self.fails(2, "empty: the file is empty", path, "--event-log", os.path.join(folder, "empty"))
             self.fails(2, "--format: \"jwt\" is not known", path, "--format", "jwt")
             self.fails(2, "not both", path, "--format", "ear", "--json")
-            self.fails(2, "--type: \"sev\" is not known (sgx, tdx, snp, tpm, certificate)", path, "--type", "sev")
+            self.fails(2, "--type: \"sev\" is not known (sgx, tdx, snp, tpm, certificate, development)", path, "--type", "sev")
             with open(os.path.join(folder, "policy.yaml"), "w") as file:
                 file.write("sgx: {mrenclave: [12]}\n")
             self.fails(2, "policy.yaml: sgx.mrenclave: \"12\" is not 32 bytes", path, "--policy", file.name)

@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "crypto/identity.h"
+#include "crypto/signature.h"
 
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
@@ -281,6 +282,32 @@ static void identities_are_kept_in_files(void **state)
     assert_null(refused);
 }
 
+static void signs_for_its_point_alone(void **state)
+{
+    (void)state;
+    IDENTITY signer = NULL;
+    IDENTITY other = NULL;
+    unsigned char point[CR_IDENTITY_POINT_SIZE], others[CR_IDENTITY_POINT_SIZE];
+    unsigned char signature[CR_IDENTITY_SIGNATURE_SIZE];
+    const struct cr_slice message = cr_slice_of_string("a message"), key = {point, sizeof point};
+    const struct cr_slice signed_by = {signature, sizeof signature};
+    assert_ok(cr_identity_new(&signer));
+    assert_ok(cr_identity_new(&other));
+    assert_ok(cr_identity_point(signer, point));
+    assert_ok(cr_identity_point(other, others));
+    // Often enough that numbers with leading zeros are among them.
+    for (size_t i = 0; i < 600; i++) {
+        assert_ok(cr_identity_sign(signer, message, signature));
+        assert_ok(cr_ecdsa_verify(CR_P256, key, message, signed_by));
+    }
+    assert_fails(CR_DENIED, "does not verify",
+                 cr_ecdsa_verify(CR_P256, key, cr_slice_of_string("another"), signed_by));
+    assert_fails(CR_DENIED, "does not verify",
+                 cr_ecdsa_verify(CR_P256, (struct cr_slice){others, sizeof others}, message, signed_by));
+    signature[40] ^= 1;
+    assert_fails(CR_DENIED, "does not verify", cr_ecdsa_verify(CR_P256, key, message, signed_by));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -289,6 +316,7 @@ int main(void)
         cmocka_unit_test(requests_are_checked),
         cmocka_unit_test(alien_certificates_are_not_installed),
         cmocka_unit_test(identities_are_kept_in_files),
+        cmocka_unit_test(signs_for_its_point_alone),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }
