@@ -104,6 +104,20 @@ enum cr_status cr_file_append(struct cr_file_writer *writer, struct cr_slice byt
     return CR_OK;
 }
 
+enum cr_status cr_file_put(const char *path, struct cr_slice bytes)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return cr_fail_errno(errno == ENOENT ? CR_NOT_FOUND : CR_IO, "%s", path);
+    ssize_t put = write(fd, bytes.data, bytes.size);
+    enum cr_status status = CR_OK;
+    if (put < 0)
+        status = cr_fail_errno(CR_IO, "%s: cannot be written", path);
+    else if ((size_t)put != bytes.size)
+        status = cr_fail(CR_IO, "%s: took %zd of %zu bytes", path, put, bytes.size);
+    if (close(fd) != 0 && status == CR_OK) status = cr_fail_errno(CR_IO, "%s: cannot be written", path);
+    return status;
+}
+
 static enum cr_status sync_directory_of(const char *path)
 {
     CR_FREE char *directory = NULL;

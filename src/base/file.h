@@ -22,6 +22,10 @@ enum cr_status cr_file_append(struct cr_file_writer *writer, struct cr_slice byt
 enum cr_status cr_file_commit(struct cr_file_writer *writer);
 void cr_file_abandon(struct cr_file_writer *writer); // does nothing after commit; usable with CR_CLEANUP
 
+// Writes to a file that is there already, all bytes in one call: for files behind which is no disk but
+// whatever takes the bytes, a kernel for one.
+enum cr_status cr_file_put(const char *path, struct cr_slice bytes);
+
 // A private read-only mapping of the whole file; an empty file maps to {NULL, 0}.
 enum cr_status cr_file_map(const char *path, struct cr_slice *out);
 void cr_file_unmap(struct cr_slice *mapping); // usable with CR_CLEANUP

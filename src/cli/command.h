@@ -31,6 +31,7 @@ enum cr_status cr_command_eval(int argc, char **argv);
 enum cr_status cr_command_generate(int argc, char **argv);
 enum cr_status cr_command_merge(int argc, char **argv);
 enum cr_status cr_command_inspect(int argc, char **argv);
+enum cr_status cr_command_attest(int argc, char **argv);
 enum cr_status cr_command_verify(int argc, char **argv);
 enum cr_status cr_command_bench(int argc, char **argv);
 enum cr_status cr_command_invite(int argc, char **argv);

@@ -22,6 +22,7 @@ static const struct cr_command commands[] = {
     {"generate", cr_command_generate, "text from a model"},
     {"merge", cr_command_merge, "write a model with an adapter merged into it"},
     {"inspect", cr_command_inspect, "what a file or directory is"},
+    {"attest", cr_command_attest, "evidence of the machine that this runs on"},
     {"verify", cr_command_verify, "is a TEE's evidence genuine, and what does it say?"},
     {"bench", cr_command_bench, "how fast carrel runs here, beside the machine's limits"},
 };

@@ -41,7 +41,7 @@ class Commands(unittest.TestCase):
 
     def test_help_and_version(self):
         listed = carrel("--help").stdout.decode()
-        for command in "init preflight tune serve join simulate status logs invite eval generate tokenizer merge inspect verify bench".split():
+        for command in "init preflight tune serve join simulate status logs invite eval generate tokenizer merge inspect attest verify bench".split():
             self.assertIn("\n  %s " % command, listed)
             result = carrel(command, "--help")
             self.assertLessEqual(max(map(len, result.stdout.decode().splitlines())), 80, command)

@@ -1,0 +1,79 @@
+"""carrel attest: evidence of this machine, and what carrel verify says to it."""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+BIN = sys.argv.pop(1)
+INTERFACES = "/dev/attestation", "/sys/kernel/config/tsm/report"
+
+
+def carrel(*arguments):
+    return subprocess.run([os.path.join(BIN, "carrel"), *arguments], capture_output=True, text=True)
+
+
+class Attest(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+
+    def path(self, name, content=None):
+        path = os.path.join(self.folder.name, name)
+        if content is not None:
+            with open(path, "w") as file:
+                file.write(content)
+        return path
+
+    def fails(self, code, sentence, *arguments):
+        result = carrel("attest", *arguments)
+        self.assertEqual((result.returncode, result.stdout), (code, ""), result.stderr)
+        self.assertIn(sentence, result.stderr)
+        self.assertEqual(result.stderr.count("\n"), 1)
+
+    def test_development_evidence_is_what_it_says(self):
+        """Printed, written and in JSON, it says loudly what it is, and is admitted by a policy alone."""
+        nonce, policy = "ab" * 16, self.path("policy.yaml", "allow_development: true\nreport_data: [%s]\n" % ("ab" * 16))
+        printed = carrel("attest", "--attester", "development", "--nonce", nonce)
+        shown = carrel("attest", "--attester", "development", "--nonce", nonce, "--json")
+        written = carrel("attest", "--attester", "development", "--nonce", nonce, "--output", self.path("raw"))
+        for result in printed, shown, written:
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertIn("THIS PROVES NOTHING", result.stderr)
+        self.assertEqual(written.stdout, "")
+        answer = json.loads(shown.stdout)
+        self.assertEqual((answer["attester"], answer["type"]), ("development", "development"))
+        self.assertEqual(answer["report_data"], nonce + "00" * 48)
+        for path in self.path("hex", printed.stdout), self.path("json", shown.stdout), self.path("raw"):
+            result = carrel("verify", path, "--json")
+            verdict = json.loads(result.stdout)
+            self.assertEqual((result.returncode, verdict["verdict"], verdict["signature"]), (4, "refused", "invalid"))
+            self.assertIn("it proves nothing", result.stderr)
+            result = carrel("verify", path, "--json", "--policy", policy)
+            verdict = json.loads(result.stdout)
+            self.assertEqual((result.returncode, verdict["verdict"], verdict["signature"]), (0, "admitted", "invalid"))
+            self.assertEqual(verdict["claims"]["report_data"], nonce + "00" * 48)
+        other = self.path("other.yaml", "allow_development: true\nreport_data: [cd]\n")
+        result = carrel("verify", self.path("raw"), "--policy", other)
+        self.assertEqual(result.returncode, 4)
+        self.assertIn("is not among the policy's values of report_data", result.stderr)
+        self.assertIn("NOTHING IS PROVED", carrel("verify", self.path("raw"), "--policy", policy).stdout)
+
+    def test_errors(self):
+        self.fails(2, "the attester \"sev\" is not known (auto, gramine, tsm, development)", "--attester", "sev")
+        self.fails(2, "tpm is not there yet", "--attester", "tpm")
+        for nonce in "", "0", "zz", "00" * 65:
+            self.fails(2, "--nonce: \"%s\" is not 1 to 64 bytes in hexadecimal" % nonce, "--nonce", nonce)
+
+    @unittest.skipIf(any(os.path.exists(path) for path in INTERFACES), "this machine has an interface of a TEE")
+    def test_a_machine_without_a_tee(self):
+        self.fails(3, "no TEE to be seen here: there is neither /dev/attestation")
+        self.fails(3, "/dev/attestation/attestation_type: not there", "--attester", "gramine")
+        self.fails(3, "/sys/kernel/config/tsm/report: not there: the kernel has no configfs-tsm", "--attester", "tsm")
+        self.fails(3, "no TEE to be seen here", "--output", self.path("raw"))
+        self.assertFalse(os.path.exists(self.path("raw")))
+
+
+if __name__ == "__main__":
+    unittest.main()
