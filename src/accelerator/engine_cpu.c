@@ -13,7 +13,7 @@ struct engine {
     struct cr_engine base;
     const struct cr_frozen *frozen;
     struct cr_field *fields[2]; // of 3 and of 4 digits
-    uint32_t *results;          // [ROWS, the largest width]
+    uint32_t *narrow;           // [ROWS, the most that a question or its answer has, whichever has less]
 };
 
 static void free_engine(struct cr_engine *self)
@@ -21,7 +21,7 @@ static void free_engine(struct cr_engine *self)
     struct engine *engine = (struct engine *)self;
     cr_field_free(engine->fields[0]);
     cr_field_free(engine->fields[1]);
-    free(engine->results);
+    free(engine->narrow);
     free(engine);
 }
 
@@ -31,12 +31,12 @@ static enum cr_status prepare(struct engine *engine, struct cr_compute *compute)
                                         [CR_FIELD_AVX2] = "cpu avx2",
                                         [CR_FIELD_VNNI] = "cpu vnni",
                                         [CR_FIELD_AMX] = "cpu amx"};
-    size_t widest = 1;
+    size_t most = 1;
     for (size_t i = 0; i < engine->frozen->count; i++) {
         const struct cr_matrix *q = &engine->frozen->matrices[i];
-        widest = cr_most(widest, cr_most(q->rows, q->columns));
+        most = cr_most(most, cr_least(q->rows, q->columns));
     }
-    CR_TRY(cr_allocate(ROWS * widest, sizeof *engine->results, &engine->results));
+    CR_TRY(cr_allocate(ROWS * most, sizeof *engine->narrow, &engine->narrow));
     CR_TRY(cr_field_new(compute, 3, &engine->fields[0]));
     CR_TRY(cr_field_new(compute, 4, &engine->fields[1]));
     engine->base.name = names[cr_field_path(engine->fields[1])];
@@ -57,20 +57,28 @@ static enum cr_status open_engine(const struct cr_frozen *frozen, struct cr_comp
     return status;
 }
 
+// Answers take the place of questions: narrower ones are made aside first, and for wider ones the question is
+// put aside.
 static enum cr_status multiply(struct cr_engine *self, const struct cr_wire_product *product, unsigned digits,
                                uint32_t *words)
 {
     struct engine *engine = (struct engine *)self;
+    struct cr_field *field = engine->fields[digits - 3];
     struct cr_matrix q = engine->frozen->matrices[product->linear];
     size_t depth = product->backward ? q.rows : q.columns;
     size_t width = product->backward ? q.columns : q.rows;
     size_t blocks = (product->rows + (size_t)ROWS - 1) / ROWS;
     for (size_t i = 0; i < blocks; i++) {
-        // Answers take the place of questions: wider ones from the end, so that no question is overwritten.
+        // Wider ones from the end, so that no question is overwritten that waits.
         size_t row = (width > depth ? blocks - 1 - i : i) * ROWS, rows = cr_least(ROWS, product->rows - row);
-        cr_field_multiply(engine->fields[digits - 3], words + row * depth, rows, q, product->backward,
-                          engine->results);
-        memcpy(words + row * width, engine->results, rows * width * sizeof *words);
+        uint32_t *question = words + row * depth, *answer = words + row * width;
+        if (width > depth) {
+            memcpy(engine->narrow, question, rows * depth * sizeof *words);
+            cr_field_multiply(field, engine->narrow, rows, q, product->backward, answer);
+        } else {
+            cr_field_multiply(field, question, rows, q, product->backward, engine->narrow);
+            memcpy(answer, engine->narrow, rows * width * sizeof *words);
+        }
     }
     return CR_OK;
 }
