@@ -39,15 +39,14 @@ training: {learning_rate: %(rate)g, optim: %(optim)s, per_device_train_batch_siz
 """
 
 
-def random_bfloat16(count, generator):
-    """Numbers of either sign and magnitudes from 1/64 to 1/32."""
-    bits = int.from_bytes(generator.randbytes(2 * count), "little")
-    keep, set_ = (int.from_bytes(struct.pack("<H", half) * count, "little") for half in (0x807F, 0x3C80))
-    return (bits & keep | set_).to_bytes(2 * count, "little")
+def gaussian_bfloat16(count, deviation, generator):
+    """By cutting float32 short."""
+    values = array.array("f", (generator.gauss(0, deviation) for _ in range(count))).tobytes()
+    return b"".join(values[i + 2:i + 4] for i in range(0, len(values), 4))
 
 
 def write_wide(directory, hidden=4096, intermediate=11008, layers=2):
-    """A llama with random weights and the demo's tokenizer."""
+    """A llama with random weights, of a deviation of 0.02, and the demo's tokenizer."""
     os.makedirs(directory)
     shutil.copy(os.path.join(DEMO, "model/tokenizer.json"), directory)
     with open(os.path.join(DEMO, "model/config.json")) as file:
@@ -71,12 +70,14 @@ def write_wide(directory, hidden=4096, intermediate=11008, layers=2):
         end += size
     head = json.dumps(header).encode()
     head += b" " * (-len(head) % 8)
-    generator = random.Random(1)
+    generator, pool_size = random.Random(1), 1 << 20
+    pool = gaussian_bfloat16(pool_size, 0.02, generator)  # rows are parts of it, from anywhere on
     with open(os.path.join(directory, "model.safetensors"), "wb") as file:
         file.write(struct.pack("<Q", len(head)) + head)
         for shape in shapes.values():
             for _ in range(shape[0] if len(shape) > 1 else 0):
-                file.write(random_bfloat16(shape[1], generator))
+                at = 2 * generator.randrange(pool_size - shape[1])
+                file.write(pool[at:at + 2 * shape[1]])
             if len(shape) == 1:
                 file.write(struct.pack("<H", 0x3F80) * shape[0])
 

@@ -70,14 +70,17 @@ def rows_of(tensors):
 
 
 def memory_of(pid):
-    """What a dump of a process would hold."""
+    """What a dump of a process would hold; a sanitizer's own memory, terabytes of nothing, aside."""
     parts = []
     with open("/proc/%d/maps" % pid) as maps, open("/proc/%d/mem" % pid, "rb", 0) as memory:
         for line in maps:
             begin, end, flags = re.match(r"([0-9a-f]+)-([0-9a-f]+) (....)", line).groups()
-            if flags[0] == "r" and "[v" not in line and "/secretmem" not in line:  # which nobody else can read
-                memory.seek(int(begin, 16))
-                parts.append(memory.read(int(end, 16) - int(begin, 16)))
+            begin, end = int(begin, 16), int(end, 16)
+            if flags[0] != "r" or "[v" in line or "/secretmem" in line:  # which nobody else can read
+                continue
+            if end - begin < 1 << 32:
+                memory.seek(begin)
+                parts.append(memory.read(end - begin))
     return b"".join(parts)
 
 
