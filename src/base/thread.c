@@ -33,9 +33,9 @@ struct cr_pool {
     void *_Atomic context;
 };
 
-// A training step is thousands of short loops: a worker looks for the next one for some microseconds before
-// it sleeps. With more threads than processors that would keep the others from running, hence the small
-// bound.
+// A training step is thousands of short loops: a worker looks for the next one for up to some hundred
+// microseconds before it sleeps. With more threads than processors that would keep the others from running,
+// hence the bound.
 enum { SPINS = 4000 };
 
 static uint32_t loop_of(uint64_t ticket)
