@@ -21,7 +21,6 @@ struct cr_peer {
     struct cr_peer_options options;
     struct share *shares; // [lanes]
     uint64_t *next;       // [facts->count · CR_WAYS]: number of the next pad
-    uint32_t *zeros;      // [longest]
 };
 
 static const struct cr_way *way_of(const struct cr_peer *peer, const struct cr_peer_pads *pads)
@@ -45,7 +44,6 @@ static enum cr_status prepare(struct cr_peer *peer)
     size_t lanes = cr_lanes_count(options->lanes);
     CR_TRY(cr_allocate(lanes, sizeof *peer->shares, &peer->shares));
     CR_TRY(cr_allocate(options->facts->count * CR_WAYS, sizeof *peer->next, &peer->next));
-    CR_TRY(cr_allocate(options->facts->longest, sizeof *peer->zeros, &peer->zeros));
     for (size_t i = 0; i < lanes; i++) {
         struct share *share = &peer->shares[i];
         CR_TRY(cr_link_open(&options->link, &share->link));
@@ -78,7 +76,6 @@ void cr_peer_free(struct cr_peer *peer)
     }
     free(peer->shares);
     free(peer->next);
-    free(peer->zeros);
     free(peer);
 }
 
@@ -151,8 +148,8 @@ const uint32_t *cr_peer_product(struct cr_peer *peer, const struct cr_peer_pads 
     const struct share *share = &peer->shares[current(peer)];
     size_t own = row - pads->shared;
     uint32_t *to = share->products ? share->products + own * width : room;
-    bool in_field = cr_mask_open(peer->options.field, cr_link_words(share->link) + own * width, peer->zeros,
-                                 peer->zeros, width, to);
+    bool in_field = cr_mask_open(peer->options.field, cr_link_words(share->link) + own * width,
+                                 peer->options.zeros, peer->options.zeros, width, to);
     return in_field ? to : NULL;
 }
 

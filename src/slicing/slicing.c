@@ -91,12 +91,13 @@ static enum cr_status make_pads(struct cr_slicing *slicing, const struct cr_slic
 
 static enum cr_status open_peer(struct cr_slicing *slicing, const struct cr_slicing_options *options)
 {
+    CR_TRY(cr_allocate(slicing->facts.longest, sizeof *slicing->zeros, &slicing->zeros));
     const struct cr_peer_options peer = {.link = link_to(slicing, options, 0),
                                          .field = slicing->field,
                                          .facts = &slicing->facts,
                                          .lanes = slicing->lanes,
+                                         .zeros = slicing->zeros,
                                          .others = options->accelerator_count - 1};
-    CR_TRY(cr_allocate(slicing->facts.longest, sizeof *slicing->zeros, &slicing->zeros));
     CR_TRY(cr_peer_new(&peer, &slicing->peer));
     add_names(slicing, cr_peer_name(slicing->peer), cr_peer_engine(slicing->peer));
     return CR_OK;

@@ -38,13 +38,6 @@ enum cr_status cr_front_end(const struct cr_tuning_config *config, const struct 
     return CR_OK;
 }
 
-size_t cr_front_cache_size(const struct cr_dataset *data, size_t hidden)
-{
-    size_t rows = 0;
-    for (size_t i = 0; i < cr_dataset_count(data); i++) rows += cr_dataset_at(data, i).count;
-    return rows * hidden * sizeof(float);
-}
-
 static enum cr_status make(struct cr_front_cache *cache, size_t rows, size_t sequences, const char *directory)
 {
     size_t count = cr_dataset_count(cache->data), at = 0;
@@ -59,7 +52,7 @@ static enum cr_status make(struct cr_front_cache *cache, size_t rows, size_t seq
     cache->values = cr_matrix_of(values, CR_F32, rows, cache->hidden);
     CR_FREE char *path = NULL;
     CR_TRY(cr_path_join(directory, "clear-front", &path));
-    return cr_scratch_open(path, cr_front_cache_size(cache->data, cache->hidden), &cache->scratch);
+    return cr_scratch_open(path, at * cache->hidden * sizeof *values, &cache->scratch);
 }
 
 enum cr_status cr_front_cache_new(struct cr_front *front, const struct cr_dataset *data, size_t hidden,

@@ -16,13 +16,12 @@ enum cr_status cr_front_end(const struct cr_tuning_config *config, const struct 
 struct cr_front_cache;
 
 // For batches of `data` of at most `rows` rows and `sequences` sequences, each of which is an example of
-// `data` once. `front` (of a model of width `hidden`) and `data` are borrowed; all examples together take
-// cr_front_cache_size bytes of `directory`.
+// `data` once. `front` (of a model of width `hidden`) and `data` are borrowed; each token of an
+// example takes 4·hidden bytes of `directory`.
 enum cr_status cr_front_cache_new(struct cr_front *front, const struct cr_dataset *data, size_t hidden,
                                   size_t rows, size_t sequences, const char *directory,
                                   struct cr_front_cache **out);
 void cr_front_cache_free(struct cr_front_cache *cache); // NULL is allowed
-size_t cr_front_cache_size(const struct cr_dataset *data, size_t hidden);
 
 // The layer that the front ends before, where walks begin. Of NULL, 0: the embedding.
 size_t cr_front_cache_layer(const struct cr_front_cache *cache);
