@@ -26,12 +26,12 @@ enum cr_status cr_key_derive(const unsigned char root[CR_KEY_SIZE], const char *
 static void try_vaes(struct cr_keystream *keystream, const unsigned char key[CR_KEY_SIZE])
 {
     enum { TRIED = 2 * 512 + 77 };
-    const uint64_t stream = 0xfedcba9876543210;
+    const uint64_t stream = 0xfedcba9876543210, block = 0x123456789;
     unsigned char wanted[TRIED], made[TRIED];
     if (!cr_vaes_is_here()) return;
-    cr_keystream_bytes(keystream, stream, wanted, sizeof wanted);
+    cr_keystream_bytes(keystream, stream, block, wanted, sizeof wanted);
     cr_vaes_expand(key, keystream->keys);
-    cr_vaes_bytes(keystream->keys, stream, made, sizeof made);
+    cr_vaes_bytes(keystream->keys, stream, block, made, sizeof made);
     if (CRYPTO_memcmp(wanted, made, sizeof wanted) == 0) {
         EVP_CIPHER_CTX_free(keystream->cipher);
         keystream->cipher = NULL;
@@ -61,14 +61,18 @@ void cr_keystream_free(struct cr_keystream *keystream)
     OPENSSL_clear_free(keystream, sizeof *keystream);
 }
 
-void cr_keystream_bytes(struct cr_keystream *keystream, uint64_t stream, void *out, size_t size)
+void cr_keystream_bytes(struct cr_keystream *keystream, uint64_t stream, uint64_t block, void *out,
+                        size_t size)
 {
     if (!keystream->cipher) {
-        cr_vaes_bytes(keystream->keys, stream, out, size);
+        cr_vaes_bytes(keystream->keys, stream, block, out, size);
         return;
     }
     unsigned char counter[16] = {0};
-    for (size_t i = 0; i < 8; i++) counter[i] = (unsigned char)(stream >> (56 - 8 * i));
+    for (size_t i = 0; i < 8; i++) {
+        counter[i] = (unsigned char)(stream >> (56 - 8 * i));
+        counter[8 + i] = (unsigned char)(block >> (56 - 8 * i));
+    }
     // With a cipher and key in place this only copies the counter.
     if (!EVP_EncryptInit_ex(keystream->cipher, NULL, NULL, NULL, counter)) abort();
     unsigned char *at = out;

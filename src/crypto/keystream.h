@@ -18,7 +18,8 @@ struct cr_keystream;
 enum cr_status cr_keystream_new(const unsigned char key[CR_KEY_SIZE], struct cr_keystream **out);
 void cr_keystream_free(struct cr_keystream *keystream); // wipes the key; NULL is allowed
 
-// The first `size` bytes of that stream.
-void cr_keystream_bytes(struct cr_keystream *keystream, uint64_t stream, void *out, size_t size);
+// `size` bytes of that stream from its block of 16 bytes `block` on.
+void cr_keystream_bytes(struct cr_keystream *keystream, uint64_t stream, uint64_t block, void *out,
+                        size_t size);
 
 #endif

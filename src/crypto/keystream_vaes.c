@@ -41,32 +41,34 @@ void cr_vaes_expand(const unsigned char key[CR_KEY_SIZE], unsigned char keys[CR_
     }
 }
 
-void cr_vaes_bytes(const unsigned char keys[CR_VAES_KEYS_SIZE], uint64_t stream, void *out, size_t size)
+void cr_vaes_bytes(const unsigned char keys[CR_VAES_KEYS_SIZE], uint64_t stream, uint64_t block, void *out,
+                   size_t size)
 {
     const __m512i big_endian =
         _mm512_broadcast_i32x4(_mm_set_epi8(8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
     const __m512i four = _mm512_set_epi64(4, 0, 4, 0, 4, 0, 4, 0);
-    const long long high = (long long)stream;
-    __m512i counter = _mm512_set_epi64(3, high, 2, high, 1, high, 0, high), key[CR_VAES_KEYS];
+    const long long high = (long long)stream, low = (long long)block;
+    __m512i counter = _mm512_set_epi64(low + 3, high, low + 2, high, low + 1, high, low, high),
+            key[CR_VAES_KEYS];
 #pragma GCC unroll 15 // so that they lie in registers alone
     for (size_t i = 0; i < CR_VAES_KEYS; i++)
         key[i] = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)(keys + 16 * i)));
     for (unsigned char *at = out; size > 0;) {
-        __m512i block[VECTORS];
+        __m512i blocks[VECTORS];
 #pragma GCC unroll 8
         for (size_t j = 0; j < VECTORS; j++) {
-            block[j] = _mm512_xor_si512(_mm512_shuffle_epi8(counter, big_endian), key[0]);
+            blocks[j] = _mm512_xor_si512(_mm512_shuffle_epi8(counter, big_endian), key[0]);
             counter = _mm512_add_epi64(counter, four);
         }
 #pragma GCC unroll 14
         for (size_t i = 1; i < CR_VAES_KEYS - 1; i++)
 #pragma GCC unroll 8
-            for (size_t j = 0; j < VECTORS; j++) block[j] = _mm512_aesenc_epi128(block[j], key[i]);
+            for (size_t j = 0; j < VECTORS; j++) blocks[j] = _mm512_aesenc_epi128(blocks[j], key[i]);
 #pragma GCC unroll 8
         for (size_t j = 0; j < VECTORS; j++) {
             size_t left = size < VECTOR_SIZE ? size : VECTOR_SIZE;
             __mmask64 here = left < VECTOR_SIZE ? ((__mmask64)1 << left) - 1 : ~(__mmask64)0;
-            _mm512_mask_storeu_epi8(at, here, _mm512_aesenclast_epi128(block[j], key[CR_VAES_KEYS - 1]));
+            _mm512_mask_storeu_epi8(at, here, _mm512_aesenclast_epi128(blocks[j], key[CR_VAES_KEYS - 1]));
             at += left;
             size -= left;
         }

@@ -16,6 +16,7 @@ bool cr_vaes_is_here(void);
 void cr_vaes_expand(const unsigned char key[CR_KEY_SIZE], unsigned char keys[CR_VAES_KEYS_SIZE]);
 
 // As cr_keystream_bytes. Takes the same time whatever key and stream are.
-void cr_vaes_bytes(const unsigned char keys[CR_VAES_KEYS_SIZE], uint64_t stream, void *out, size_t size);
+void cr_vaes_bytes(const unsigned char keys[CR_VAES_KEYS_SIZE], uint64_t stream, uint64_t block, void *out,
+                   size_t size);
 
 #endif

@@ -156,7 +156,11 @@ bool cr_field_encode_row(const struct cr_field *field, const struct cr_bound *bo
 void cr_field_decode_row(const struct cr_field *field, const uint32_t *words, double t, const float *scale,
                          size_t count, void *y, enum cr_dtype dtype)
 {
-    field->kernels->decode(words, t, scale, count, cr_prime(field->digits), y, dtype);
+    // t may be far smaller than a float can be, y not: two floats make it.
+    int power;
+    double part = frexp(t, &power);
+    const float factors[2] = {(float)ldexp(part, power / 2), (float)ldexp(1, power - power / 2)};
+    field->kernels->decode(words, factors, scale, count, cr_prime(field->digits), y, dtype);
 }
 
 struct product_job {

@@ -34,8 +34,8 @@ unsigned cr_field_digits(const struct cr_field *field);
 bool cr_field_encode_row(const struct cr_field *field, const struct cr_bound *bound, const void *x,
                          enum cr_dtype dtype, const float *scale, uint32_t *words, double *t);
 
-// y = centre(words)·t·scale[place] (NULL: 1) of a row of `count`, F32 or BF16, rounded from double to fp32
-// and then to y's type. In the calling thread.
+// y = centre(words)·t·scale[place] (NULL: 1) of a row of `count`, F32 or BF16, within 2⁻²² of itself in fp32,
+// then rounded to y's type. In the calling thread.
 void cr_field_decode_row(const struct cr_field *field, const uint32_t *words, double t, const float *scale,
                          size_t count, void *y, enum cr_dtype dtype);
 

@@ -44,7 +44,7 @@ static enum cr_status learn(struct cr_facts *facts, struct cr_compute *compute, 
             return cr_fail_within(status, "%s", name);
         }
         for (size_t j = 0; j < 2; j++)
-            cr_pad_words(pad, (i * CR_WAYS + backward) * 2 + j, way->s + j * way->width, way->width);
+            cr_pad_words(pad, (i * CR_WAYS + backward) * 2 + j, 0, way->s + j * way->width, way->width);
         // A question's row and the secret lie on the two sides of the matrix.
         cr_field_multiply(field, way->s, 2, q, !backward, way->v);
     }

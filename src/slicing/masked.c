@@ -37,14 +37,15 @@ static void note_bad(struct question *question, size_t row)
     }
 }
 
-static void draw(const struct question *question, struct cr_pad *pad, size_t row, uint32_t *words,
-                 size_t count)
+static void draw(const struct question *question, struct cr_pad *pad, size_t row, size_t first,
+                 uint32_t *words, size_t count)
 {
     uint64_t number = question->slicing->peer ? cr_peer_number(&question->peer, row) : question->first + row;
-    cr_pad_words(pad, cr_pads_stream(question->linear, question->backward, number), words, count);
+    cr_pad_words(pad, cr_pads_stream(question->linear, question->backward, number), first, words, count);
 }
 
-// Rounds a row, and hides it where the accelerator will read it.
+// Rounds a row, and hides it where the accelerator will read it: piece by piece, so that memory, which shared
+// words come from and go to, and the making of pads keep each other company.
 static void blind_row(void *context, size_t row, size_t thread)
 {
     struct question *question = context;
@@ -58,11 +59,14 @@ static void blind_row(void *context, size_t row, size_t thread)
         return;
     }
     cr_way_expect(way, slicing->field, scratch->words, question->lane->expected[row]);
-    draw(question, scratch->pads.question, row, scratch->pad, way->depth);
     uint32_t *place = slicing->peer ? cr_peer_place(slicing->peer, &question->peer, row) : NULL;
-    if (place) memcpy(place, scratch->pad, way->depth * sizeof *place);
     uint32_t *hidden = (uint32_t *)(uintptr_t)question->words + row * way->depth; // only written
-    cr_mask_add(slicing->field, scratch->words, scratch->pad, way->depth, hidden);
+    for (size_t i = 0; i < way->depth; i += CR_PAD_PIECE) {
+        size_t n = cr_least(CR_PAD_PIECE, way->depth - i);
+        draw(question, scratch->pads.question, row, i, scratch->pad, n);
+        if (place) memcpy(place + i, scratch->pad, n * sizeof *place);
+        cr_mask_add(slicing->field, scratch->words + i, scratch->pad, n, hidden + i);
+    }
 }
 
 // Copies an answer's row once, takes the pad's product away, and tells whether the rest, scratch->words,
@@ -71,12 +75,16 @@ static bool open_own(const struct question *question, size_t row, struct cr_mask
 {
     struct cr_slicing *slicing = question->slicing;
     const struct cr_way *way = question->way;
-    draw(question, scratch->pads.product, row, scratch->pad, way->width);
-    return cr_mask_open(
-               slicing->field, question->words + row * way->width,
-               cr_pads_products(slicing->pads, question->linear, question->backward, question->first + row),
-               scratch->pad, way->width, scratch->words) &&
-           cr_way_holds(way, slicing->field, question->lane->expected[row], scratch->words);
+    const volatile uint32_t *answer = question->words + row * way->width;
+    const volatile uint32_t *outside =
+        cr_pads_products(slicing->pads, question->linear, question->backward, question->first + row);
+    for (size_t i = 0; i < way->width; i += CR_PAD_PIECE) {
+        size_t n = cr_least(CR_PAD_PIECE, way->width - i);
+        draw(question, scratch->pads.product, row, i, scratch->pad, n);
+        if (!cr_mask_open(slicing->field, answer + i, outside + i, scratch->pad, n, scratch->words + i))
+            return false;
+    }
+    return cr_way_holds(way, slicing->field, question->lane->expected[row], scratch->words);
 }
 
 // Which accelerators were wrong about a row that did not pass, each by its own words: enum cr_wrong. The
@@ -90,7 +98,7 @@ static uint8_t judge(const struct question *question, size_t row, const uint32_t
     uint32_t pad[2], of_pad[2], rest[2], p = cr_prime(cr_field_digits(field));
     const uint32_t *expected = question->lane->expected[row];
     cr_way_sums(way, field, product, of_pad);
-    draw(question, scratch->pads.question, row, scratch->pad, way->depth); // where `product` may lie
+    draw(question, scratch->pads.question, row, 0, scratch->pad, way->depth); // where `product` may lie
     cr_way_expect(way, field, scratch->pad, pad);
     uint8_t wrong = pad[0] != of_pad[0] || pad[1] != of_pad[1] ? CR_WRONG_PAD : 0;
     if (!opened) return wrong | CR_WRONG_ANSWER;
@@ -161,9 +169,9 @@ static bool products_changed(const struct question *question, size_t row)
     uint32_t expected[2], p = cr_prime(cr_field_digits(slicing->field));
     const volatile uint32_t *outside =
         cr_pads_products(slicing->pads, question->linear, question->backward, question->first + row);
-    draw(question, scratch->pads.question, row, scratch->pad, way->depth);
+    draw(question, scratch->pads.question, row, 0, scratch->pad, way->depth);
     cr_way_expect(way, slicing->field, scratch->pad, expected);
-    draw(question, scratch->pads.product, row, scratch->pad, way->width);
+    draw(question, scratch->pads.product, row, 0, scratch->pad, way->width);
     for (size_t i = 0; i < way->width; i++) {
         uint32_t word = outside[i];
         if (word >= p) return true;

@@ -35,29 +35,30 @@ void cr_pad_free(struct cr_pad *pad)
     free(pad);
 }
 
-// Which words these are tells nothing of those that take their place. Of three digits 15 in 2²³ words are
-// drawn anew: that DRAWN are not enough for a pad of 2²⁰ words does not happen (below 2⁻³⁰⁰).
-static void draw_anew(struct cr_pad *pad, uint64_t number, uint32_t *words, size_t count, size_t left)
+enum { WORDS_OF_A_BLOCK = 4 };
+
+// Which words these are tells nothing of those that take their place. The side stream has as many words as
+// the pad, and those at a piece's own place are this piece's: of three digits 15 in 2²³ words are drawn anew,
+// so that they are not enough does not happen.
+static void draw_anew(struct cr_pad *pad, uint64_t number, size_t first, uint32_t *words, size_t count)
 {
-    enum { DRAWN = 256 };
-    uint32_t drawn[DRAWN], p = cr_prime(cr_field_digits(pad->field));
+    uint32_t drawn[CR_PAD_PIECE], p = cr_prime(cr_field_digits(pad->field));
     size_t used = 0;
-    cr_keystream_bytes(pad->side, number, drawn, sizeof drawn);
-    cr_mask_words(pad->field, drawn, DRAWN);
-    for (size_t i = 0; i < count && left > 0; i++) {
-        if (words[i] < p) continue;
-        left--;
+    cr_keystream_bytes(pad->side, number, first / WORDS_OF_A_BLOCK, drawn, sizeof drawn);
+    cr_mask_words(pad->field, drawn, CR_PAD_PIECE);
+    for (size_t i = 0; i < count; i++)
         while (words[i] >= p) {
-            if (used == DRAWN) abort();
+            if (used == CR_PAD_PIECE) abort();
             words[i] = drawn[used++];
         }
-    }
     cr_wipe(drawn, sizeof drawn);
 }
 
-void cr_pad_words(struct cr_pad *pad, uint64_t number, uint32_t *words, size_t count)
+void cr_pad_words(struct cr_pad *pad, uint64_t number, size_t first, uint32_t *words, size_t count)
 {
-    cr_keystream_bytes(pad->main, number, words, count * sizeof *words);
-    size_t outside = cr_mask_words(pad->field, words, count);
-    if (outside > 0) draw_anew(pad, number, words, count, outside);
+    for (size_t i = 0; i < count; i += CR_PAD_PIECE) {
+        size_t n = cr_least(CR_PAD_PIECE, count - i);
+        cr_keystream_bytes(pad->main, number, (first + i) / WORDS_OF_A_BLOCK, words + i, n * sizeof *words);
+        if (cr_mask_words(pad->field, words + i, n) > 0) draw_anew(pad, number, first + i, words + i, n);
+    }
 }

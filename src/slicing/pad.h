@@ -12,9 +12,11 @@ enum cr_status cr_pad_new(const unsigned char key[CR_KEY_SIZE], const struct cr_
                           struct cr_pad **out);
 void cr_pad_free(struct cr_pad *pad); // wipes the key; NULL is allowed
 
-// The first `count` words of pad `number`: bits of the key's stream of that number, 31 (23 with three digits)
-// for each word. The rare one that is not below p is drawn anew from a side stream, so words are exactly
-// uniform.
-void cr_pad_words(struct cr_pad *pad, uint64_t number, uint32_t *words, size_t count);
+enum { CR_PAD_PIECE = 256 }; // words
+
+// `count` words of pad `number` from word `first` on, a multiple of CR_PAD_PIECE: bits of the key's stream of
+// that number, 31 (23 with three digits) for each word. The rare one that is not below p is drawn anew from a
+// side stream, so words are exactly uniform.
+void cr_pad_words(struct cr_pad *pad, uint64_t number, size_t first, uint32_t *words, size_t count);
 
 #endif

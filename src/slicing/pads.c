@@ -154,7 +154,7 @@ static void draw_row(void *context, size_t row, size_t thread)
     const struct queue *queue = batch->queue;
     size_t depth = way_of(batch->pads, queue)->depth;
     cr_pad_words(batch->pads->pairs[thread].question,
-                 cr_pads_stream(queue->linear, queue->backward, batch->first + row),
+                 cr_pads_stream(queue->linear, queue->backward, batch->first + row), 0,
                  batch->questions + row * depth, depth);
 }
 
@@ -170,8 +170,8 @@ static void hide_row(void *context, size_t row, size_t thread)
     uint32_t *hidden = pads->hidden[thread];
     if (!cr_way_checks(way, pads->field, batch->questions + row * way->depth, result))
         atomic_store(&pads->wrong, true);
-    cr_pad_words(pads->pairs[thread].product, cr_pads_stream(queue->linear, queue->backward, number), hidden,
-                 way->width);
+    cr_pad_words(pads->pairs[thread].product, cr_pads_stream(queue->linear, queue->backward, number), 0,
+                 hidden, way->width);
     cr_mask_add(pads->field, result, hidden, way->width,
                 (uint32_t *)(uintptr_t)cr_pads_products(pads, queue->linear, queue->backward, number));
 }

@@ -41,26 +41,31 @@ static void streams_have_known_bytes(void **state)
     CR_CLEANUP(free_keystream) struct cr_keystream *keystream = NULL;
     assert_ok(cr_keystream_new(root, &keystream));
     unsigned char bytes[40], again[40];
-    cr_keystream_bytes(keystream, 0, bytes, sizeof bytes);
+    cr_keystream_bytes(keystream, 0, 0, bytes, sizeof bytes);
     assert_hex(bytes, sizeof bytes,
                "7233dbf4f64f235378c7eaf4f42362cda4715481d271641ae9c94a7d4046d5c7fb285ac846ec3dad");
-    cr_keystream_bytes(keystream, 0x0102030405060708, bytes, sizeof bytes);
+    cr_keystream_bytes(keystream, 0x0102030405060708, 0, bytes, sizeof bytes);
     assert_hex(bytes, sizeof bytes,
                "1c066436c5d925f576a70d56af9013438f94cb065eb9dbc5e22f58426b3fdb3e6bc9dae88f0718a0");
     // From the start again, whatever came between.
-    cr_keystream_bytes(keystream, 7, again, 3);
-    cr_keystream_bytes(keystream, 0x0102030405060708, again, sizeof again);
+    cr_keystream_bytes(keystream, 7, 0, again, 3);
+    cr_keystream_bytes(keystream, 0x0102030405060708, 0, again, sizeof again);
     assert_memory_equal(bytes, again, sizeof bytes);
-    cr_keystream_bytes(keystream, 7, NULL, 0);
+    cr_keystream_bytes(keystream, 0x0102030405060708, 1, again, sizeof again - 16);
+    assert_memory_equal(bytes + 16, again, sizeof again - 16);
+    cr_keystream_bytes(keystream, 7, 0, NULL, 0);
 }
 
 // The stream as OpenSSL makes it.
-static void make_reference(const unsigned char key[CR_KEY_SIZE], uint64_t stream, unsigned char *out,
-                           int size)
+static void make_reference(const unsigned char key[CR_KEY_SIZE], uint64_t stream, uint64_t block,
+                           unsigned char *out, int size)
 {
     unsigned char counter[16] = {0};
     int made;
-    for (size_t i = 0; i < 8; i++) counter[i] = (unsigned char)(stream >> (56 - 8 * i));
+    for (size_t i = 0; i < 8; i++) {
+        counter[i] = (unsigned char)(stream >> (56 - 8 * i));
+        counter[8 + i] = (unsigned char)(block >> (56 - 8 * i));
+    }
     EVP_CIPHER_CTX *cipher = EVP_CIPHER_CTX_new();
     assert_true(EVP_EncryptInit_ex(cipher, EVP_aes_256_ctr(), NULL, key, counter));
     memset(out, 0, (size_t)size);
@@ -81,17 +86,17 @@ static void vector_instructions_give_the_same_bytes(void **state)
         skip();
     }
     for (int size = 1; size <= LONG; size = size < SHORT ? size + 1 : size + (LONG - SHORT)) {
-        uint64_t stream = 0x9e3779b97f4a7c15 * (uint64_t)size;
+        uint64_t stream = 0x9e3779b97f4a7c15 * (uint64_t)size, block = stream << 17;
         snprintf(label, sizeof label, "%d", size);
         assert_ok(cr_key_derive(root, label, key));
-        make_reference(key, stream, wanted, size);
+        make_reference(key, stream, block, wanted, size);
         cr_vaes_expand(key, keys);
         made[size] = 0x5a;
-        cr_vaes_bytes(keys, stream, made, (size_t)size);
+        cr_vaes_bytes(keys, stream, block, made, (size_t)size);
         assert_memory_equal(made, wanted, (size_t)size);
         assert_int_equal(made[size], 0x5a);
     }
-    cr_vaes_bytes(keys, 0, NULL, 0);
+    cr_vaes_bytes(keys, 0, 0, NULL, 0);
 }
 
 static void sealed_bytes_open_unchanged_alone(void **state)

@@ -39,7 +39,7 @@ static int work_with_keys(void)
     make_pattern(KEY_IN_USE, key);
     if (cr_keystream_new(key, &keystream) != CR_OK || cr_aead_new(key, &aead) != CR_OK) return 1;
     cr_wipe(key, sizeof key);
-    cr_keystream_bytes(keystream, 7, bytes, sizeof bytes);
+    cr_keystream_bytes(keystream, 7, 0, bytes, sizeof bytes);
     if (write(3, "", 1) != 1) return 1; // start_victim waits for it
     for (;;) pause();
 }

@@ -214,9 +214,9 @@ static void check_secrets_of_pads(struct cr_compute *compute)
         for (size_t row = 0; row < ROWS; row++) {
             const volatile uint32_t *hidden = cr_pads_products(pads, i / CR_WAYS, i % CR_WAYS, first + row);
             uint64_t number = cr_pads_stream(i / CR_WAYS, i % CR_WAYS, first + row);
-            cr_pad_words(pair.question, number, words, way->depth);
+            cr_pad_words(pair.question, number, 0, words, way->depth);
             add_words(&needles, words, way->depth);
-            cr_pad_words(pair.product, number, words, way->width);
+            cr_pad_words(pair.product, number, 0, words, way->width);
             add_words(&needles, words, way->width);
             for (size_t j = 0; j < way->width; j++)
                 product[j] = cr_prime_sub(hidden[j], words[j], cr_prime(4));
@@ -271,7 +271,7 @@ static void hide(const struct record *record, const unsigned char key[CR_KEY_SIZ
         assert_ok(cr_allocate(depth, sizeof *pad, &pad));
         for (size_t row = 0; row < from[s].rows; row++) {
             size_t number = row - (s == first && row == twice + 1);
-            cr_pad_words(pads.question, cr_pads_stream(s / CR_WAYS, s % CR_WAYS, number), pad, depth);
+            cr_pad_words(pads.question, cr_pads_stream(s / CR_WAYS, s % CR_WAYS, number), 0, pad, depth);
             uint32_t *words = out[s].words + row * depth;
             for (size_t i = 0; i < depth; i++)
                 words[i] = away ? cr_prime_sub(words[i], pad[i], p) : cr_prime_add(words[i], pad[i], p);
