@@ -96,6 +96,26 @@ enum cr_status cr_identity_point(const struct cr_identity *identity,
     return CR_OK;
 }
 
+enum cr_status cr_point_digest(const unsigned char point[CR_IDENTITY_POINT_SIZE],
+                               unsigned char out[CR_SHA256_SIZE])
+{
+    // All of a SubjectPublicKeyInfo on P-256 (RFC 5480) but the point.
+    static const unsigned char start[] = {0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48,
+                                          0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
+                                          0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04};
+    unsigned char der[sizeof start + CR_IDENTITY_POINT_SIZE];
+    memcpy(der, start, sizeof start);
+    memcpy(der + sizeof start, point, CR_IDENTITY_POINT_SIZE);
+    return cr_sha256((struct cr_slice){der, sizeof der}, out);
+}
+
+enum cr_status cr_identity_key_digest(const struct cr_identity *identity, unsigned char out[CR_SHA256_SIZE])
+{
+    unsigned char point[CR_IDENTITY_POINT_SIZE];
+    CR_TRY(cr_identity_point(identity, point));
+    return cr_point_digest(point, out);
+}
+
 static int sign_der(EVP_PKEY *key, struct cr_slice message, unsigned char *der, size_t *size)
 {
     EVP_MD_CTX *context = EVP_MD_CTX_new();
@@ -274,6 +294,19 @@ enum cr_status cr_identity_load(const char *directory, struct cr_identity **out)
         enum cr_status status = adopt(identity, &certificate, &authority);
         if (status != CR_OK) return cr_fail_within(status, "%s", directory);
     }
+    *out = identity;
+    identity = NULL;
+    return CR_OK;
+}
+
+enum cr_status cr_identity_load_or_make(const char *directory, struct cr_identity **out)
+{
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(directory, "key.pem", &path));
+    if (cr_file_exists(path)) return cr_identity_load(directory, out);
+    CR_CLEANUP(free_identity) struct cr_identity *identity = NULL;
+    CR_TRY(cr_identity_new(&identity));
+    CR_TRY(cr_identity_save(identity, directory));
     *out = identity;
     identity = NULL;
     return CR_OK;

@@ -41,12 +41,19 @@ bool cr_identity_expired(const struct cr_identity *identity, int64_t time);
 enum { CR_IDENTITY_POINT_SIZE = 64, CR_IDENTITY_SIGNATURE_SIZE = 64 };
 enum cr_status cr_identity_point(const struct cr_identity *identity,
                                  unsigned char out[CR_IDENTITY_POINT_SIZE]);
+// SHA-256 of the public key (SubjectPublicKeyInfo, DER) that is the point: the key's fingerprint.
+enum cr_status cr_point_digest(const unsigned char point[CR_IDENTITY_POINT_SIZE],
+                               unsigned char out[CR_SHA256_SIZE]);
+enum cr_status cr_identity_key_digest(const struct cr_identity *identity, unsigned char out[CR_SHA256_SIZE]);
 enum cr_status cr_identity_sign(const struct cr_identity *identity, struct cr_slice message,
                                 unsigned char out[CR_IDENTITY_SIGNATURE_SIZE]);
 
 // "directory/key.pem" (0600), "certificate.pem" and "authority.pem".
 enum cr_status cr_identity_save(const struct cr_identity *identity, const char *directory);
 enum cr_status cr_identity_load(const char *directory, struct cr_identity **out);
+
+// What lies in the directory, or a new key, which is put there.
+enum cr_status cr_identity_load_or_make(const char *directory, struct cr_identity **out);
 
 // SHA-256 over the DER of the CA's certificate: what a join token carries.
 enum cr_status cr_identity_fingerprint(const struct cr_identity *identity, unsigned char out[CR_SHA256_SIZE]);

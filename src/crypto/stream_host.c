@@ -2,7 +2,6 @@
 #include "crypto/stream.h"
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "crypto/certificate.h"
 #include "crypto/identity.h"
 #include "crypto/openssl.h"
@@ -19,19 +18,6 @@ struct cr_stream_host {
 static void free_identity(struct cr_identity **identity)
 {
     cr_identity_free(*identity);
-}
-
-static enum cr_status load_or_make(const char *directory, struct cr_identity **out)
-{
-    CR_FREE char *path = NULL;
-    CR_TRY(cr_path_join(directory, "key.pem", &path));
-    if (cr_file_exists(path)) return cr_identity_load(directory, out);
-    CR_CLEANUP(free_identity) struct cr_identity *identity = NULL;
-    CR_TRY(cr_identity_new(&identity));
-    CR_TRY(cr_identity_save(identity, directory));
-    *out = identity;
-    identity = NULL;
-    return CR_OK;
 }
 
 static enum cr_status prepare(struct cr_stream_host *host, const struct cr_identity *identity)
@@ -57,7 +43,7 @@ enum cr_status cr_stream_host_new(const char *directory, struct cr_stream_host *
 {
     CR_CLEANUP(free_identity) struct cr_identity *identity = NULL;
     struct cr_stream_host *host;
-    CR_TRY(load_or_make(directory, &identity));
+    CR_TRY(cr_identity_load_or_make(directory, &identity));
     CR_TRY(cr_allocate(1, sizeof *host, &host));
     enum cr_status status = prepare(host, identity);
     if (status == CR_OK)

@@ -91,3 +91,26 @@ bool cr_cbor_skip(struct cr_cursor *cursor)
 {
     return skip(cursor, 1);
 }
+
+enum cr_status cr_cbor_append(struct cr_buffer *out, enum cr_cbor_kind kind, uint64_t number)
+{
+    unsigned major = (unsigned)kind; // kinds stand in the order of the major types
+    if (number < ONE_BYTE_FOLLOWS) return cr_append_u8(out, (uint8_t)(major << 5 | number));
+    unsigned size = 0; // 2^size bytes follow
+    while (size < 3 && number >> (8u << size) != 0) size++;
+    CR_TRY(cr_append_u8(out, (uint8_t)(major << 5 | (ONE_BYTE_FOLLOWS + size))));
+    for (unsigned left = 1u << size; left-- > 0;) CR_TRY(cr_append_u8(out, (uint8_t)(number >> 8 * left)));
+    return CR_OK;
+}
+
+enum cr_status cr_cbor_append_bytes(struct cr_buffer *out, struct cr_slice bytes)
+{
+    CR_TRY(cr_cbor_append(out, CR_CBOR_BYTES, bytes.size));
+    return cr_append(out, bytes.data, bytes.size);
+}
+
+enum cr_status cr_cbor_append_text(struct cr_buffer *out, struct cr_slice text)
+{
+    CR_TRY(cr_cbor_append(out, CR_CBOR_TEXT, text.size));
+    return cr_append(out, text.data, text.size);
+}

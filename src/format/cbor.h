@@ -1,4 +1,4 @@
-// CBOR (RFC 8949), read strictly and without memory of its own: item by item through a cursor.
+// CBOR (RFC 8949), read strictly and without memory of its own: item by item through a cursor; and written.
 //
 // Refused, as what two readers could take for different things: lengths that are not given (indefinite),
 // numbers not written in the shortest way, text that is not UTF-8, tags and values that RFC 8949 does not
@@ -33,5 +33,11 @@ bool cr_cbor_next(struct cr_cursor *cursor, struct cr_cbor_item *out);
 // Passes over one item with all its parts; false, with the cursor failed, where it is malformed or deeper
 // than 16.
 bool cr_cbor_skip(struct cr_cursor *cursor);
+
+// Appends the head of an item in the shortest form: of a number, a tag or a simple value the whole item but
+// what a tag marks, of an array or a map its count. Not for bytes, text and floats.
+enum cr_status cr_cbor_append(struct cr_buffer *out, enum cr_cbor_kind kind, uint64_t number);
+enum cr_status cr_cbor_append_bytes(struct cr_buffer *out, struct cr_slice bytes);
+enum cr_status cr_cbor_append_text(struct cr_buffer *out, struct cr_slice text); // which is valid UTF-8
 
 #endif

@@ -308,9 +308,30 @@ static void signs_for_its_point_alone(void **state)
     assert_fails(CR_DENIED, "does not verify", cr_ecdsa_verify(CR_P256, key, message, signed_by));
 }
 
+// The fingerprint of a key is that of its certificate's, whoever computes it.
+static void test_fingerprints_of_keys(void **state)
+{
+    (void)state;
+    IDENTITY authority = new_authority();
+    IDENTITY member = new_member(authority, "anne", "silo");
+    IDENTITY again = NULL;
+    unsigned char of_key[CR_SHA256_SIZE], of_certificate[CR_SHA256_SIZE], of_loaded[CR_SHA256_SIZE];
+    assert_ok(cr_identity_key_digest(member, of_key));
+    assert_ok(cr_certificate_key_digest(cr_identity_certificate(member), of_certificate));
+    assert_memory_equal(of_key, of_certificate, sizeof of_key);
+    IDENTITY made = NULL;
+    assert_ok(cr_identity_load_or_make(in_directory("made"), &made));
+    assert_ok(cr_identity_load_or_make(in_directory("made"), &again));
+    assert_ok(cr_identity_key_digest(made, of_key));
+    assert_ok(cr_identity_key_digest(again, of_loaded));
+    assert_memory_equal(of_key, of_loaded, sizeof of_key);
+    assert_memory_not_equal(of_key, of_certificate, sizeof of_key);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_fingerprints_of_keys),
         cmocka_unit_test(members_verify_in_their_role),
         cmocka_unit_test(a_certificate_ends_with_its_ca),
         cmocka_unit_test(requests_are_checked),

@@ -10,6 +10,7 @@ static struct cr_cursor over(const char *hex, unsigned char *bytes)
     return cr_cursor_over((struct cr_slice){bytes, size});
 }
 
+// Read, and where it is no float written again.
 static void test_items(void **state)
 {
     (void)state;
@@ -47,6 +48,13 @@ static void test_items(void **state)
         assert_int_equal(item.kind, cases[i].kind);
         assert_true(item.number == cases[i].number);
         if (item.bytes.size > 0) assert_memory_equal(item.bytes.data, cases[i].bytes, item.bytes.size);
+        if (item.kind == CR_CBOR_FLOAT) continue;
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer again = {0};
+        assert_ok(item.kind == CR_CBOR_BYTES  ? cr_cbor_append_bytes(&again, item.bytes)
+                  : item.kind == CR_CBOR_TEXT ? cr_cbor_append_text(&again, item.bytes)
+                                              : cr_cbor_append(&again, item.kind, item.number));
+        assert_int_equal(again.size, cursor.at);
+        assert_memory_equal(again.data, bytes, again.size);
     }
 }
 
