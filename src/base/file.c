@@ -14,8 +14,8 @@ static void close_fd(int *fd)
     if (*fd >= 0) close(*fd);
 }
 
-// Opens a regular file for reading and tells its size. O_NONBLOCK keeps a named pipe from hanging the open.
-static enum cr_status open_regular(const char *path, int *fd, size_t *size)
+// O_NONBLOCK keeps a named pipe from hanging the open.
+enum cr_status cr_file_open(const char *path, int *fd, size_t *size)
 {
     int opened = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (opened < 0) return cr_fail_errno(errno == ENOENT ? CR_NOT_FOUND : CR_IO, "%s", path);
@@ -32,6 +32,20 @@ static enum cr_status open_regular(const char *path, int *fd, size_t *size)
     }
     *fd = opened;
     *size = (size_t)stat.st_size;
+    return CR_OK;
+}
+
+enum cr_status cr_file_take(int fd, const char *path, void *out, size_t size)
+{
+    unsigned char *to = out;
+    while (size > 0) {
+        ssize_t got = read(fd, to, size);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return cr_fail_errno(CR_IO, "%s", path);
+        if (got == 0) return cr_fail(CR_INVALID, "%s: ends before its time", path);
+        to += got;
+        size -= (size_t)got;
+    }
     return CR_OK;
 }
 
@@ -60,7 +74,7 @@ enum cr_status cr_file_read(const char *path, size_t limit, struct cr_buffer *ou
 {
     CR_CLEANUP(close_fd) int fd = -1;
     size_t size, before = out->size;
-    CR_TRY(open_regular(path, &fd, &size));
+    CR_TRY(cr_file_open(path, &fd, &size));
     if (size > limit)
         return cr_fail(CR_INVALID, "%s: %zu bytes, more than the %zu allowed", path, size, limit);
     enum cr_status status = read_all(fd, path, limit, out);
@@ -166,7 +180,7 @@ enum cr_status cr_file_map(const char *path, struct cr_slice *out)
 {
     CR_CLEANUP(close_fd) int fd = -1;
     size_t size;
-    CR_TRY(open_regular(path, &fd, &size));
+    CR_TRY(cr_file_open(path, &fd, &size));
     if (size == 0) {
         *out = (struct cr_slice){NULL, 0};
         return CR_OK;

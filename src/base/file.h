@@ -22,6 +22,11 @@ enum cr_status cr_file_append(struct cr_file_writer *writer, struct cr_slice byt
 enum cr_status cr_file_commit(struct cr_file_writer *writer);
 void cr_file_abandon(struct cr_file_writer *writer); // does nothing after commit; usable with CR_CLEANUP
 
+// Reading in pieces: opens a regular file (the caller closes) and tells its size; takes the next `size`
+// bytes, all of them, and fails with CR_INVALID where the file ends before.
+enum cr_status cr_file_open(const char *path, int *fd, size_t *size);
+enum cr_status cr_file_take(int fd, const char *path, void *out, size_t size);
+
 // Writes to a file that is there already, all bytes in one call: for files behind which is no disk but
 // whatever takes the bytes, a kernel for one.
 enum cr_status cr_file_put(const char *path, struct cr_slice bytes);
