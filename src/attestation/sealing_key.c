@@ -1,0 +1,108 @@
+#include "attestation/sealing_key.h"
+#include "attestation/sealing_development.h"
+#include "attestation/sealing_snp.h"
+#include "base/file.h"
+#include "base/secret.h"
+
+#include <string.h>
+
+const struct cr_sealing_places cr_sealing_places = {
+    .gramine = "/dev/attestation/keys/_sgx_mrenclave", .snp = "/dev/sev-guest", .tdx = "/dev/tdx_guest"};
+
+// By the measurement of the enclave rather than by its signer: what is kept is for the program that the other
+// side has appraised, and not for any that the signer makes later. A program that was replaced cannot open
+// it.
+static enum cr_status get_gramine(const struct cr_sealing_places *places, const char *directory,
+                                  unsigned char out[CR_KEY_SIZE])
+{
+    enum { SGX_KEY_SIZE = 16 };
+    (void)directory;
+    CR_CLEANUP(cr_buffer_wipe) struct cr_buffer key = {0};
+    enum cr_status status = cr_file_read(places->gramine, CR_KEY_SIZE, &key);
+    if (status == CR_NOT_FOUND)
+        return cr_fail(CR_NOT_FOUND, "%s: not there: this program does not run in Gramine with SGX",
+                       places->gramine);
+    CR_TRY(status);
+    if (key.size != SGX_KEY_SIZE)
+        return cr_fail(CR_INVALID, "%s: %zu bytes, where a key of SGX has %d", places->gramine, key.size,
+                       SGX_KEY_SIZE);
+    memset(out, 0, CR_KEY_SIZE);
+    memcpy(out, key.data, SGX_KEY_SIZE);
+    return CR_OK;
+}
+
+static enum cr_status get_snp(const struct cr_sealing_places *places, const char *directory,
+                              unsigned char out[CR_KEY_SIZE])
+{
+    (void)directory;
+    return cr_sealing_snp(places->snp, out);
+}
+
+static enum cr_status get_development(const struct cr_sealing_places *places, const char *directory,
+                                      unsigned char out[CR_KEY_SIZE])
+{
+    (void)places;
+    return cr_sealing_development(directory, out);
+}
+
+enum { GRAMINE, SNP, DEVELOPMENT, SOURCES };
+
+static const struct {
+    const char *name;
+    enum cr_status (*get)(const struct cr_sealing_places *places, const char *directory,
+                          unsigned char out[CR_KEY_SIZE]);
+} sources[SOURCES] = {[GRAMINE] = {"gramine", get_gramine},
+                      [SNP] = {"snp", get_snp},
+                      [DEVELOPMENT] = {"development", get_development}};
+
+// SOURCES where the machine has none.
+static size_t own_source(const struct cr_sealing_places *places)
+{
+    if (cr_file_exists(places->gramine)) return GRAMINE;
+    return cr_file_exists(places->snp) ? SNP : SOURCES;
+}
+
+static enum cr_status choose(const char *name, const struct cr_sealing_places *places, size_t *out)
+{
+    size_t own = own_source(places), named = 0;
+    bool any = strcmp(name, "auto") == 0;
+    if (any && own == SOURCES && cr_file_exists(places->tdx))
+        return cr_fail(CR_UNSUPPORTED,
+                       "sealing: %s is there, and a guest under TDX has no sealing key of its own (give it a "
+                       "virtual TPM that you trust and name tpm; or, where nothing needs protection, name "
+                       "development)",
+                       places->tdx);
+    if (any) {
+        *out = own == SOURCES ? DEVELOPMENT : own;
+        return CR_OK;
+    }
+    while (named < SOURCES && strcmp(sources[named].name, name) != 0) named++;
+    if (named == SOURCES)
+        return cr_fail(CR_INVALID, "sealing: \"%s\" is not known (auto, gramine, snp, development)", name);
+    if (own != SOURCES && named != own)
+        return cr_fail(CR_INVALID, "sealing: %s is refused where the machine has a key of its own (%s)", name,
+                       sources[own].name);
+    *out = named;
+    return CR_OK;
+}
+
+enum cr_status cr_sealing_key_get(const char *name, const struct cr_sealing_places *places,
+                                  const char *directory, struct cr_sealing_key **out)
+{
+    size_t source = SOURCES;
+    struct cr_sealing_key *key;
+    CR_TRY(choose(name, places, &source));
+    CR_TRY(cr_secret_allocate(1, sizeof *key, &key));
+    strcpy(key->source, sources[source].name);
+    enum cr_status status = sources[source].get(places, directory, key->key);
+    if (status != CR_OK)
+        cr_secret_free(&key);
+    else
+        *out = key;
+    return status;
+}
+
+bool cr_sealing_key_is_development(const struct cr_sealing_key *key)
+{
+    return strcmp(key->source, sources[DEVELOPMENT].name) == 0;
+}

@@ -1,0 +1,35 @@
+// Sources of the key under which a program seals what it keeps (crypto/seal.h): what only this program on
+// this machine gets again.
+//
+//   gramine      of an SGX enclave, by its measurement (MRENCLAVE), from Gramine
+//   snp          of a guest under SEV-SNP, by its measurement and policy, from the processor
+//   development  a file beside what is sealed, which protects nothing from who holds the disk; absent from
+//   the
+//                build for TEEs
+//
+// Where the machine has a key of its own no other one is taken, whatever its operator asks for: he could
+// choose one that he knows. A TDX guest has none.
+#ifndef CARREL_ATTESTATION_SEALING_KEY_H
+#define CARREL_ATTESTATION_SEALING_KEY_H
+
+#include "crypto/seal.h"
+
+// Where the interfaces lie.
+struct cr_sealing_places {
+    const char *gramine; // key file
+    const char *snp;     // device
+    const char *tdx;     // device: that it is there tells a guest under TDX
+};
+extern const struct cr_sealing_places cr_sealing_places; // of a real machine
+
+// The key of that source; "auto": the machine's own where it has one, CR_UNSUPPORTED in a TDX guest, else
+// development's. `directory` is that of what is to be sealed, for sources that keep something there; it must
+// be there. Free with cr_secret_free. CR_INVALID for a name that is not known, or one that may not be chosen
+// here; CR_NOT_FOUND where the source is not there, CR_UNSUPPORTED where this build lacks it.
+enum cr_status cr_sealing_key_get(const char *name, const struct cr_sealing_places *places,
+                                  const char *directory, struct cr_sealing_key **out);
+
+// Whether whoever holds the disk can open what is sealed under it.
+bool cr_sealing_key_is_development(const struct cr_sealing_key *key);
+
+#endif
