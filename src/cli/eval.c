@@ -3,12 +3,25 @@
 #include "cli/model_flags.h"
 
 #include "base/parse.h"
+#include "tuning/write.h"
 
 #include <math.h>
+#include <string.h>
 
 enum { LABEL_WORDS = 64 };
 
-static enum cr_status print_tally(const struct cr_tally *tally, bool choices, bool json)
+static enum cr_status append_score(const struct cr_score *score, bool json, struct cr_buffer *out)
+{
+    return cr_append_format(
+        out,
+        json ? ", \"answers\": %zu, \"bleu\": %.9g, \"rouge_l\": %.9g, \"answers_exact\": %.9g"
+             : "%zu answers: BLEU %.2f, ROUGE-L %.2f, %.2f %% exactly the reference\n",
+        score->answers, cr_score_bleu(score), (json ? 1 : 100) * cr_score_rouge_l(score),
+        (json ? 1 : 100) * (double)score->exact / (double)score->answers);
+}
+
+static enum cr_status print_tally(const struct cr_tally *tally, bool choices, const struct cr_score *score,
+                                  bool json)
 {
     double loss = tally->loss_sum / (double)tally->labelled;
     double accuracy = (double)tally->correct / (double)tally->labelled;
@@ -33,6 +46,7 @@ static enum cr_status print_tally(const struct cr_tally *tally, bool choices, bo
                                 json ? ", \"choice_accuracy\": %.9g"
                                      : "the right label word is the likeliest of %.2f %% of them\n",
                                 json ? chosen : 100 * chosen));
+    if (score->answers > 0) CR_TRY(append_score(score, json, &out));
     if (json) CR_TRY(cr_append_format(&out, "}\n"));
     return cr_command_print(cr_buffer_slice(&out));
 }
@@ -43,7 +57,9 @@ enum cr_status cr_command_eval(int argc, char **argv)
     struct cr_dataset_options options = {0};
     const char *data = NULL, *template = NULL, *prompt = NULL, *words[LABEL_WORDS];
     struct cr_flag_list list = {.items = words, .capacity = LABEL_WORDS};
-    bool json = false, done;
+    bool json = false, generate = false, done;
+    size_t most = 128;
+    const char *scored_words = NULL;
     const struct cr_flag items[] = {
         CR_MODEL_FLAGS(&model),
         {"data", CR_FLAG_STRING, &data, "FILE", "the rows, in any form that data.train has"},
@@ -54,9 +70,14 @@ enum cr_status cr_command_eval(int argc, char **argv)
         {"max-bad-rows", CR_FLAG_SIZE, &options.max_bad_rows, "N", "as data.max_bad_rows (0)"},
         {"max-length", CR_FLAG_SIZE, &options.max_length, "N", "tokens kept of a row (the model's context)"},
         {"limit", CR_FLAG_SIZE, &options.limit, "N", "rows read at most (all)"},
+        {"generate", CR_FLAG_BOOL, &generate, NULL,
+         "let the model answer, too, and score its answers: BLEU, ROUGE-L, exact matches"},
+        {"max-new-tokens", CR_FLAG_SIZE, &most, "N", "tokens of an answer at most (128)"},
+        {"bleu-tokenize", CR_FLAG_STRING, &scored_words, "NAME",
+         "13a, the default, or zh, as sacreBLEU has them"},
         {"json", CR_FLAG_BOOL, &json, NULL,
          "one JSON object: loss, tokens, perplexity, accuracy, examples, exact_match, skipped, bad_rows, "
-         "choice_accuracy"},
+         "choice_accuracy, answers, bleu, rouge_l, answers_exact"},
     };
     const struct cr_flags flags = {
         "carrel eval --model DIR [--adapter DIR] --data FILE [options]",
@@ -78,6 +99,15 @@ enum cr_status cr_command_eval(int argc, char **argv)
     CR_TRY(cr_chat_template_named(template, &options.chat_template));
     if ((list.count > 0 || prompt) && !cr_ends_with(data, ".tsv"))
         return cr_fail(CR_INVALID, "--label-word and --label-prompt are for a .tsv, which %s is not", data);
+    struct cr_score score = {.words = CR_SCORE_13A};
+    if (scored_words && strcmp(scored_words, "zh") == 0)
+        score.words = CR_SCORE_ZH;
+    else if (scored_words && strcmp(scored_words, "13a") != 0)
+        return cr_fail(CR_INVALID, "--bleu-tokenize: \"%s\" is neither 13a nor zh", scored_words);
+    if (generate && cr_ends_with(data, ".tsv"))
+        return cr_fail(CR_INVALID,
+                       "--generate is not for a .tsv: --label-word tells how often the right one is chosen");
+    if (scored_words && !generate) return cr_fail(CR_INVALID, "--bleu-tokenize is for --generate");
     options.label_prompt = prompt ? prompt : CR_LABEL_PROMPT;
     options.label_words = words;
     options.label_count = list.count;
@@ -87,5 +117,9 @@ enum cr_status cr_command_eval(int argc, char **argv)
     if (options.max_length == 0) options.max_length = cr_session_context(&open.session);
     struct cr_tally tally = {0};
     CR_TRY(cr_session_evaluate(&open.session, data, &options, &cr_model_warnings, &tally));
-    return print_tally(&tally, options.all_choices, json);
+    uint32_t end;
+    if (generate && cr_chat_end(options.chat_template, open.session.tokenizer, &end))
+        CR_TRY(cr_ids_append(&open.session.ends, end));
+    if (generate) CR_TRY(cr_session_answer(&open.session, data, &options, most, &score));
+    return print_tally(&tally, options.all_choices, &score, json);
 }

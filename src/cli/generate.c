@@ -3,11 +3,9 @@
 #include "cli/model_flags.h"
 
 #include "base/clock.h"
-#include "crypto/random.h"
 #include "format/json.h"
-#include "model/generate.h"
 #include "text/template.h"
-#include "tuning/end_tokens.h"
+#include "tuning/write.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -57,26 +55,11 @@ static enum cr_status show(struct generation *generation, size_t upto)
     return cr_command_print(piece);
 }
 
-static enum cr_status decode_loop(struct generation *generation, struct cr_decoder *decoder,
-                                  struct cr_stream *stream)
+static enum cr_status show_more(void *context)
 {
-    size_t vocabulary = generation->session->model->config.vocabulary;
-    size_t fed = 0;
-    for (size_t made = 0; made < generation->settings->most; made++) {
-        const float *logits;
-        CR_TRY(cr_decoder_feed(decoder, generation->ids.items + fed, generation->ids.count - fed, &logits));
-        fed = generation->ids.count;
-        uint32_t next =
-            cr_choose_token(logits, vocabulary, generation->settings->temperature, cr_stream_uniform(stream));
-        if (cr_end_tokens_hold(&generation->session->ends, next)) {
-            generation->ended = true;
-            break;
-        }
-        CR_TRY(cr_ids_append(&generation->ids, next));
-        CR_TRY(decode_all(generation));
-        CR_TRY(show(generation, settled_size(&generation->text)));
-    }
-    return show(generation, generation->text.size);
+    struct generation *generation = context;
+    CR_TRY(decode_all(generation));
+    return show(generation, settled_size(&generation->text));
 }
 
 static enum cr_status print_json(const struct generation *generation, size_t prompt_size, double seconds)
@@ -128,17 +111,14 @@ static enum cr_status generate(struct generation *generation)
     CR_TRY(decode_all(generation));
     size_t prompt_size = generation->shown = generation->text.size;
 
-    struct cr_decoder *decoder = NULL;
-    struct cr_stream *stream = NULL;
+    const struct cr_writer writer = {.most = settings->most,
+                                     .temperature = settings->temperature,
+                                     .seed = settings->seed,
+                                     .wrote = show_more,
+                                     .context = generation};
     double begin = cr_clock_monotonic();
-    enum cr_status status = cr_stream_new(settings->seed, "generate", &stream);
-    if (status == CR_OK)
-        status = cr_decoder_new(session->model, cr_session_tuned(session),
-                                generation->prompt_count + settings->most, &decoder);
-    if (status == CR_OK) status = decode_loop(generation, decoder, stream);
-    cr_decoder_free(decoder);
-    cr_stream_free(stream);
-    CR_TRY(status);
+    CR_TRY(cr_session_write(session, &writer, &generation->ids, &generation->ended));
+    CR_TRY(show(generation, generation->text.size));
     if (settings->json) return print_json(generation, prompt_size, cr_clock_monotonic() - begin);
     return isatty(STDOUT_FILENO) ? cr_command_print(cr_slice_of_string("\n")) : CR_OK;
 }

@@ -174,6 +174,30 @@ class Commands(unittest.TestCase):
             told = [json.loads(line) for line in tuned.stdout.splitlines()]
             self.assertIn(1, [event.get("bad_rows") for event in told if event["event"] == "train.warning"], tuned.stderr)
 
+    def test_eval_scores_answers(self):
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run([sys.executable, "-B", "examples/demo/make_data.py", "federation", folder], check=True)
+            command = ["eval", "--model", DEMO, "--dtype", "float32", "--data", os.path.join(folder, "eval.jsonl"),
+                       "--limit", "150", "--generate", "--max-new-tokens", "24"]
+            found = json.loads(carrel(*command, "--json").stdout)
+            # What is likeliest label by label is what the model writes.
+            self.assertEqual(found["answers_exact"], found["exact_match"])
+            self.assertGreater(found["answers_exact"], 0)
+            self.assertEqual(found["answers"], 150)
+            self.assertLess(found["rouge_l"], 1)
+            self.assertGreater(found["rouge_l"], found["answers_exact"])
+            self.assertGreater(found["bleu"], 100 * found["answers_exact"])
+            self.assertLess(found["bleu"], 100)
+            self.assertIn("150 answers: BLEU %.2f, ROUGE-L %.2f" % (found["bleu"], 100 * found["rouge_l"]),
+                          carrel(*command).stdout.decode())
+            rows = os.path.join(folder, "rows.jsonl")
+            with open(rows, "w") as file:
+                file.write('{"text": "After lunch"}\n')
+            command = ["eval", "--model", DEMO, "--generate", "--data"]
+            self.fails(2, rows + ": example 1 is labelled from its beginning: there is nothing to answer", *command, rows)
+            self.fails(2, "--generate is not for a .tsv", *command, "rows.tsv")
+            self.fails(2, "neither 13a nor zh", *command, rows, "--bleu-tokenize", "intl")
+
     def tune(self, folder, rows, name, **data):
         """A model that knows these rows by heart."""
         with open(os.path.join(folder, name), "w") as file:

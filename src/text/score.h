@@ -1,0 +1,33 @@
+// How near answers come to their references: BLEU-4 over a corpus as sacreBLEU 2 gives it, ROUGE-L as
+// rouge-score does, and exact matches.
+//
+// Source: Papineni et al., "BLEU: a Method for Automatic Evaluation of Machine Translation", ACL 2002; Post,
+// "A Call for Clarity in Reporting BLEU Scores", WMT 2018 (tokenizers 13a and zh, smoothing "exp"); Lin,
+// "ROUGE: A Package for Automatic Evaluation of Summaries", 2004.
+#ifndef CARREL_TEXT_SCORE_H
+#define CARREL_TEXT_SCORE_H
+
+#include "base/bytes.h"
+
+enum { CR_SCORE_ORDERS = 4 };
+
+// What the words of a text are. 13a: mteval-v13a's for BLEU, and for ROUGE runs of a-z and 0-9 of the text in
+// lower case. zh: each Chinese character is one, and what is between them as with 13a; ROUGE takes the same.
+enum cr_score_words { CR_SCORE_13A, CR_SCORE_ZH };
+
+// Zero-initialise it, but for `words`.
+struct cr_score {
+    enum cr_score_words words;
+    size_t answers, exact;
+    size_t matches[CR_SCORE_ORDERS], totals[CR_SCORE_ORDERS]; // n-grams of all answers
+    size_t answer_words, reference_words;
+    double rouge_sum;
+};
+
+// Counts one answer against its reference; both are valid UTF-8. Exact means without white space round them.
+enum cr_status cr_score_add(struct cr_score *score, struct cr_slice answer, struct cr_slice reference);
+
+double cr_score_bleu(const struct cr_score *score);    // 0 to 100
+double cr_score_rouge_l(const struct cr_score *score); // the mean of F1, 0 to 1; NaN without answers
+
+#endif
