@@ -6,7 +6,8 @@ set -eu
 packages="
   build-essential cmake ninja-build pkg-config git python3
   libssl-dev libevent-dev libjansson-dev libyaml-dev libpcre2-dev libutf8proc-dev
-  libprotobuf-c-dev protobuf-c-compiler libcmocka-dev
+  libprotobuf-c-dev protobuf-c-compiler libtss2-dev libcmocka-dev
+  swtpm openssl
   clang clang-format libclang-rt-14-dev iproute2
 "
 [ "${1:-}" = long ] && packages="$packages valgrind"

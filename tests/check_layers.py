@@ -32,6 +32,7 @@ HEADERS = {
     r"openssl/.*": {"crypto"},
     r"event2/.*": {"channel"},
     r"protobuf-c/.*": {"channel"},
+    r"tss2/.*": {"attestation"},
     r"jansson\.h": {"format"},
     r"yaml\.h": {"format"},
     r"pcre2\.h": {"text"},

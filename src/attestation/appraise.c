@@ -26,11 +26,12 @@ static enum cr_status appraise_alone(const struct cr_evidence *evidence, const s
 enum cr_status cr_appraise(const struct cr_evidence *evidence, const struct cr_grounds *grounds,
                            struct cr_appraisal *out)
 {
-    struct cr_slice report_data;
+    unsigned char report_data[CR_REPORT_DATA_SIZE];
+    struct cr_slice told = {report_data, sizeof report_data};
     CR_TRY(appraise_alone(evidence, grounds, out));
     if (grounds->event_log.size > 0 && evidence->type != CR_EVIDENCE_TDX && evidence->type != CR_EVIDENCE_TPM)
         CR_TRY(cr_found_wrong(out, "event_log", NULL, false, "an event log goes with a TD or a TPM"));
     // Where it cannot be read a finding has said so.
-    if (cr_evidence_report_data(evidence, &report_data) != CR_OK) report_data = (struct cr_slice){NULL, 0};
-    return cr_ra_tls_judge(evidence, report_data, grounds, out);
+    if (cr_evidence_report_data(evidence, report_data) != CR_OK) told = (struct cr_slice){NULL, 0};
+    return cr_ra_tls_judge(evidence, told, grounds, out);
 }

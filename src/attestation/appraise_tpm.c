@@ -254,6 +254,18 @@ static enum cr_status judge_pcr(struct work *work, const struct cr_policy_pcr *w
                                        pcr_of(work, wanted->index));
 }
 
+static enum cr_status judge_report_data(struct work *work)
+{
+    unsigned char padded[CR_REPORT_DATA_SIZE] = {0};
+    struct cr_slice data = work->quote.extra_data;
+    if (data.size > sizeof padded)
+        return cr_appraisal_policy_compare(work->appraisal, "report_data",
+                                           &work->grounds->policy->report_data, data);
+    memcpy(padded, data.data, data.size);
+    return cr_appraisal_policy_compare_report_data(work->appraisal, work->grounds->policy,
+                                                   (struct cr_slice){padded, sizeof padded});
+}
+
 static enum cr_status judge_policy(struct work *work)
 {
     struct cr_appraisal *a = work->appraisal;
@@ -264,7 +276,7 @@ static enum cr_status judge_policy(struct work *work)
     const struct cr_policy_pcr *pcrs = policy->tpm.pcrs.items;
     for (size_t i = 0; i < policy->tpm.pcrs.count; i++) CR_TRY(judge_pcr(work, &pcrs[i]));
     if (policy->tpm.pcrs.count == 0) CR_TRY(cr_appraisal_policy_program_unknown(a, policy, "tpm.pcrs"));
-    return cr_appraisal_policy_compare(a, "report_data", &policy->report_data, work->quote.extra_data);
+    return judge_report_data(work);
 }
 
 static enum cr_status judge_event_log(struct work *work)

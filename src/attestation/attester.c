@@ -1,13 +1,14 @@
 #include "attestation/attester.h"
 #include "attestation/development.h"
 #include "attestation/gramine.h"
+#include "attestation/tpm_attest.h"
 #include "attestation/tsm.h"
 #include "base/file.h"
 
 #include <string.h>
 
-const struct cr_attester_places cr_attester_places = {.gramine = "/dev/attestation",
-                                                      .tsm = "/sys/kernel/config/tsm/report"};
+const struct cr_attester_places cr_attester_places = {
+    .gramine = "/dev/attestation", .tsm = "/sys/kernel/config/tsm/report", .tpm = "/dev/tpmrm0"};
 
 static enum cr_status attest_development(const char *root, const unsigned char *report_data,
                                          enum cr_evidence_type *type, struct cr_buffer *out)
@@ -24,6 +25,7 @@ static const struct {
                              struct cr_buffer *out);
 } attesters[] = {[CR_ATTESTER_GRAMINE] = {"gramine", cr_gramine_attest},
                  [CR_ATTESTER_TSM] = {"tsm", cr_tsm_attest},
+                 [CR_ATTESTER_TPM] = {"tpm", cr_tpm_attest},
                  [CR_ATTESTER_DEVELOPMENT] = {"development", attest_development}};
 
 const char *cr_attester_name(enum cr_attester attester)
@@ -31,11 +33,12 @@ const char *cr_attester_name(enum cr_attester attester)
     return attesters[attester].name;
 }
 
-// NULL where there is nothing to look for.
+// NULL where there is none.
 static const char *root_of(enum cr_attester attester, const struct cr_attester_places *places)
 {
     return attester == CR_ATTESTER_GRAMINE ? places->gramine
            : attester == CR_ATTESTER_TSM   ? places->tsm
+           : attester == CR_ATTESTER_TPM   ? places->tpm
                                            : NULL;
 }
 
@@ -44,8 +47,9 @@ enum cr_status cr_attester_choose(const char *name, const struct cr_attester_pla
 {
     bool any = strcmp(name, "auto") == 0;
     for (enum cr_attester i = 0; i < CR_ATTESTERS; i++) {
-        const char *root = root_of(i, places);
-        if (any ? !root || !cr_file_exists(root) : strcmp(attesters[i].name, name) != 0) continue;
+        bool tee = i == CR_ATTESTER_GRAMINE || i == CR_ATTESTER_TSM;
+        if (any ? !tee || !cr_file_exists(root_of(i, places)) : strcmp(attesters[i].name, name) != 0)
+            continue;
         *out = i;
         return CR_OK;
     }
@@ -55,8 +59,8 @@ enum cr_status cr_attester_choose(const char *name, const struct cr_attester_pla
             "no TEE to be seen here: there is neither %s (Gramine with SGX) nor %s (the kernel's, for TDX "
             "and SEV-SNP)",
             places->gramine, places->tsm);
-    if (strcmp(name, "tpm") == 0) return cr_fail(CR_UNSUPPORTED, "the attester tpm is not there yet");
-    return cr_fail(CR_INVALID, "the attester \"%s\" is not known (auto, gramine, tsm, development)", name);
+    return cr_fail(CR_INVALID, "the attester \"%s\" is not known (auto, gramine, tsm, tpm, development)",
+                   name);
 }
 
 // Whether what came can be read and answers what was asked.
@@ -64,10 +68,10 @@ static enum cr_status check(struct cr_slice bytes, enum cr_evidence_type type,
                             const unsigned char *report_data)
 {
     CR_CLEANUP(cr_evidence_release) struct cr_evidence evidence = {0};
-    struct cr_slice bound;
+    unsigned char bound[CR_REPORT_DATA_SIZE];
     CR_TRY(cr_evidence_find(bytes, &type, &evidence));
-    CR_TRY(cr_evidence_report_data(&evidence, &bound));
-    if (!cr_slice_equal(bound, (struct cr_slice){report_data, CR_REPORT_DATA_SIZE}))
+    CR_TRY(cr_evidence_report_data(&evidence, bound));
+    if (memcmp(bound, report_data, sizeof bound) != 0)
         return cr_fail(CR_IO, "it is bound to other report data than were asked for");
     return CR_OK;
 }

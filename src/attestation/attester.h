@@ -4,24 +4,23 @@
 
 #include "attestation/evidence.h"
 
-enum { CR_REPORT_DATA_SIZE = 64 };
-
-// Where the interfaces lie.
+// Where the interfaces lie; of the TPM its device, or a unix socket behind which one answers.
 struct cr_attester_places {
-    const char *gramine, *tsm;
+    const char *gramine, *tsm, *tpm;
 };
 extern const struct cr_attester_places cr_attester_places; // of a real machine
 
 enum cr_attester {
     CR_ATTESTER_GRAMINE,
     CR_ATTESTER_TSM,
+    CR_ATTESTER_TPM,
     CR_ATTESTER_DEVELOPMENT,
     CR_ATTESTERS,
 };
-const char *cr_attester_name(enum cr_attester attester); // "gramine", "tsm", "development"
+const char *cr_attester_name(enum cr_attester attester); // "gramine", "tsm", "tpm", "development"
 
 // The attester of that name; "auto": the first of gramine and tsm whose interface is there, and CR_NOT_FOUND
-// where neither is. CR_INVALID for a name that is not known, CR_UNSUPPORTED for "tpm".
+// where neither is. CR_INVALID for a name that is not known.
 enum cr_status cr_attester_choose(const char *name, const struct cr_attester_places *places,
                                   enum cr_attester *out);
 

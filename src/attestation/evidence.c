@@ -62,7 +62,28 @@ void cr_evidence_release(struct cr_evidence *evidence)
     cr_buffer_release(&evidence->claims);
 }
 
-enum cr_status cr_evidence_report_data(const struct cr_evidence *evidence, struct cr_slice *out)
+static enum cr_status put_report_data(struct cr_slice bytes, unsigned char out[CR_REPORT_DATA_SIZE])
+{
+    if (bytes.size > CR_REPORT_DATA_SIZE)
+        return cr_fail(CR_INVALID, "%zu bytes of report data, not up to %d", bytes.size, CR_REPORT_DATA_SIZE);
+    memset(out, 0, CR_REPORT_DATA_SIZE);
+    memcpy(out, bytes.data, bytes.size);
+    return CR_OK;
+}
+
+static enum cr_status read_tpm(struct cr_slice text, unsigned char out[CR_REPORT_DATA_SIZE])
+{
+    CR_CLEANUP(cr_json_release) struct cr_json *root = NULL;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer message = {0};
+    struct cr_tpm_quote quote;
+    CR_TRY(cr_json_parse(text, "TPM quote", &root));
+    CR_TRY(cr_encoding_value(cr_json_member(root, "message"), &message));
+    CR_TRY(cr_tpm_quote_parse(cr_buffer_slice(&message), &quote));
+    return put_report_data(quote.extra_data, out);
+}
+
+enum cr_status cr_evidence_report_data(const struct cr_evidence *evidence,
+                                       unsigned char out[CR_REPORT_DATA_SIZE])
 {
     struct cr_slice bytes = cr_buffer_slice(&evidence->bytes);
     struct cr_quote quote;
@@ -72,22 +93,20 @@ enum cr_status cr_evidence_report_data(const struct cr_evidence *evidence, struc
     case CR_EVIDENCE_SGX:
     case CR_EVIDENCE_TDX:
         CR_TRY(cr_quote_parse(bytes, &quote));
-        *out = quote.is_td ? quote.td.report_data : quote.sgx.report_data;
-        return CR_OK;
+        return put_report_data(quote.is_td ? quote.td.report_data : quote.sgx.report_data, out);
     case CR_EVIDENCE_SNP:
         CR_TRY(cr_snp_report_parse(bytes, &report));
-        *out = report.report_data;
-        return CR_OK;
+        return put_report_data(report.report_data, out);
     case CR_EVIDENCE_DEVELOPMENT:
         CR_TRY(cr_development_parse(bytes, &development));
-        *out = development.report_data;
-        return CR_OK;
+        return put_report_data(development.report_data, out);
     case CR_EVIDENCE_TPM:
+        return read_tpm(bytes, out);
     case CR_EVIDENCE_CERTIFICATE:
     case CR_EVIDENCE_TYPES:
         break;
     }
-    return cr_fail(CR_UNSUPPORTED, "evidence of this type has no 64 bytes of report data");
+    return cr_fail(CR_UNSUPPORTED, "evidence of this type has no report data");
 }
 
 static bool recognize(struct cr_slice bytes, enum cr_evidence_type *type)

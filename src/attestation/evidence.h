@@ -29,9 +29,11 @@ struct cr_evidence {
 
 void cr_evidence_release(struct cr_evidence *evidence);
 
-// The 64 bytes that the evidence is bound to, within its bytes. CR_INVALID or CR_UNSUPPORTED where it cannot
-// be read, and where its type has none.
-enum cr_status cr_evidence_report_data(const struct cr_evidence *evidence, struct cr_slice *out);
+// What the evidence is bound to; where that is less (a TPM's quote), zeros behind. CR_INVALID or
+// CR_UNSUPPORTED where it cannot be read, and where its type has none.
+enum { CR_REPORT_DATA_SIZE = 64 };
+enum cr_status cr_evidence_report_data(const struct cr_evidence *evidence,
+                                       unsigned char out[CR_REPORT_DATA_SIZE]);
 
 // Finds the evidence in a file's bytes; of type *wanted alone where it is not NULL. In JSON it is looked for
 // in all strings and lists of bytes. Bytes that look like nothing known are taken for raw evidence of a type

@@ -10,7 +10,7 @@
 
 // What the command line says.
 struct asked {
-    const char *attester, *nonce, *output;
+    const char *attester, *tpm, *nonce, *output;
     bool json;
 };
 
@@ -53,8 +53,10 @@ static enum cr_status attest(const struct asked *asked)
     enum cr_evidence_type type;
     CR_CLEANUP(cr_buffer_release) struct cr_buffer evidence = {0}, text = {0};
     CR_TRY(read_nonce(asked->nonce, report_data));
-    CR_TRY(cr_attester_choose(asked->attester, &cr_attester_places, &attester));
-    CR_TRY(cr_attester_attest(attester, &cr_attester_places, report_data, &type, &evidence));
+    struct cr_attester_places places = cr_attester_places;
+    if (asked->tpm) places.tpm = asked->tpm;
+    CR_TRY(cr_attester_choose(asked->attester, &places, &attester));
+    CR_TRY(cr_attester_attest(attester, &places, report_data, &type, &evidence));
     if (attester == CR_ATTESTER_DEVELOPMENT)
         fprintf(stderr,
                 "carrel: warning: THIS PROVES NOTHING: a key that anybody could have made signed it, not "
@@ -74,10 +76,12 @@ enum cr_status cr_command_attest(int argc, char **argv)
     bool done;
     const struct cr_flag items[] = {
         {"attester", CR_FLAG_STRING, &asked.attester, "NAME",
-         "gramine (SGX), tsm (TDX and SEV-SNP, from the kernel), development (proves nothing), or auto, the "
-         "first of gramine and tsm that is there; auto"},
+         "gramine (SGX), tsm (TDX and SEV-SNP, from the kernel), tpm (what was booted), development (proves "
+         "nothing), or auto, the first of gramine and tsm that is there; auto"},
+        {"tpm", CR_FLAG_STRING, &asked.tpm, "PATH",
+         "the TPM's device, or a unix socket behind which one answers; /dev/tpmrm0"},
         {"nonce", CR_FLAG_STRING, &asked.nonce, "HEX",
-         "the report data: up to 64 bytes, zeros behind; all zeros"},
+         "the report data: up to 64 bytes (32 of a TPM), zeros behind; all zeros"},
         {"output", CR_FLAG_STRING, &asked.output, "FILE",
          "write the evidence there as it is, instead of printing it as hexadecimal"},
         {"json", CR_FLAG_BOOL, &asked.json, NULL, "one JSON object, printed or written"},

@@ -6,6 +6,7 @@
 #include <openssl/err.h>
 #include <openssl/param_build.h>
 #include <openssl/params.h>
+#include <openssl/pem.h>
 #include <string.h>
 
 enum {
@@ -70,11 +71,11 @@ enum cr_status cr_ecdsa_verify_by(EVP_PKEY *key, enum cr_curve curve, struct cr_
     return status;
 }
 
-enum cr_status cr_ecdsa_verify(enum cr_curve curve, struct cr_slice point, struct cr_slice message,
-                               struct cr_slice signature)
+// A public key; CR_DENIED where the point is not on the curve.
+static enum cr_status key_of_point(enum cr_curve curve, struct cr_slice point, EVP_PKEY **out)
 {
-    if (point.size != 2 * curves[curve].width) return refused();
     unsigned char encoded[1 + 2 * WIDEST] = {UNCOMPRESSED};
+    if (point.size != 2 * curves[curve].width) return refused();
     memcpy(encoded + 1, point.data, point.size);
     char name[16];
     strcpy(name, curves[curve].name);
@@ -85,15 +86,38 @@ enum cr_status cr_ecdsa_verify(enum cr_curve curve, struct cr_slice point, struc
     };
     EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
     EVP_PKEY *key = NULL;
-    enum cr_status status;
+    enum cr_status status = CR_OK;
     if (!context || EVP_PKEY_fromdata_init(context) != 1)
         status = cr_openssl_fail(CR_INTERNAL, "a signature cannot be verified");
     else if (EVP_PKEY_fromdata(context, &key, EVP_PKEY_PUBLIC_KEY, parameters) != 1)
-        status = refused(); // not a point of the curve
+        status = refused();
     else
-        status = cr_ecdsa_verify_by(key, curve, message, signature);
-    EVP_PKEY_free(key);
+        *out = key;
     EVP_PKEY_CTX_free(context);
+    return status;
+}
+
+enum cr_status cr_ecdsa_verify(enum cr_curve curve, struct cr_slice point, struct cr_slice message,
+                               struct cr_slice signature)
+{
+    EVP_PKEY *key;
+    CR_TRY(key_of_point(curve, point, &key));
+    enum cr_status status = cr_ecdsa_verify_by(key, curve, message, signature);
+    EVP_PKEY_free(key);
+    return status;
+}
+
+enum cr_status cr_ecdsa_key_pem(enum cr_curve curve, struct cr_slice point, struct cr_buffer *out)
+{
+    EVP_PKEY *key;
+    CR_TRY(key_of_point(curve, point, &key));
+    BIO *text = BIO_new(BIO_s_mem());
+    char *bytes = NULL;
+    long size = text && PEM_write_bio_PUBKEY(text, key) == 1 ? BIO_get_mem_data(text, &bytes) : 0;
+    enum cr_status status = size > 0 ? cr_append(out, bytes, (size_t)size)
+                                     : cr_openssl_fail(CR_NO_MEMORY, "out of memory for a public key");
+    BIO_free(text);
+    EVP_PKEY_free(key);
     return status;
 }
 

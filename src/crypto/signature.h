@@ -12,6 +12,9 @@ enum cr_curve { CR_P256, CR_P384 };
 enum cr_status cr_ecdsa_verify(enum cr_curve curve, struct cr_slice point, struct cr_slice message,
                                struct cr_slice signature);
 
+// Appends the key in PEM, for other programs. CR_DENIED where the point is not on the curve.
+enum cr_status cr_ecdsa_key_pem(enum cr_curve curve, struct cr_slice point, struct cr_buffer *out);
+
 // RSA PKCS #1 v1.5 with SHA-256; modulus and exponent big-endian. CR_DENIED where it does not verify, and
 // where the modulus is shorter than 2048 bits or longer than 8192.
 enum cr_status cr_rsa_verify(struct cr_slice modulus, struct cr_slice exponent, struct cr_slice message,

@@ -1,9 +1,11 @@
 """carrel attest: evidence of this machine, and what carrel verify says to it."""
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 BIN = sys.argv.pop(1)
@@ -61,10 +63,64 @@ class Attest(unittest.TestCase):
         self.assertIn("NOTHING IS PROVED", carrel("verify", self.path("raw"), "--policy", policy).stdout)
 
     def test_errors(self):
-        self.fails(2, "the attester \"sev\" is not known (auto, gramine, tsm, development)", "--attester", "sev")
-        self.fails(2, "tpm is not there yet", "--attester", "tpm")
+        self.fails(2, "the attester \"sev\" is not known (auto, gramine, tsm, tpm, development)", "--attester", "sev")
+        self.fails(3, "/nonexistent: not there: this machine has no TPM 2.0", "--attester", "tpm", "--tpm", "/nonexistent")
+        self.fails(2, "bound to 32 bytes", "--attester", "tpm", "--nonce", "ab" * 33)
         for nonce in "", "0", "zz", "00" * 65:
             self.fails(2, "--nonce: \"%s\" is not 1 to 64 bytes in hexadecimal" % nonce, "--nonce", nonce)
+
+    def start_tpm(self):
+        """swtpm with a state and a socket of its own; the socket's path."""
+        os.mkdir(self.path("state"))
+        path = self.path("tpm.socket")
+        process = subprocess.Popen(["swtpm", "socket", "--tpm2", "--tpmstate", "dir=" + self.path("state"), "--server",
+                                    "type=unixio,path=" + path, "--flags", "not-need-init,startup-clear",
+                                    "--log", "level=0,file=/dev/null"])
+        self.addCleanup(process.wait)
+        self.addCleanup(process.terminate)
+        deadline = time.monotonic() + 20
+        while not os.path.exists(path):
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+        return path
+
+    def certify(self, evidence):
+        """A folder with certificates as docs/DEPLOY.md has them made; SHA-256 of the maker's key."""
+        def openssl(*arguments, **more):
+            return subprocess.run(["openssl", *arguments], check=True, capture_output=True, **more).stdout
+
+        with open(evidence) as file:
+            public = self.path("ak.pem", json.load(file)["public_key"])
+        os.mkdir(self.path("certificates"))
+        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj",
+                "/CN=Owner of the job", "-keyout", self.path("owner.key"), "-out", self.path("certificates/owner.pem"))
+        openssl("x509", "-new", "-force_pubkey", public, "-subj", "/CN=server", "-days", "30", "-CA",
+                self.path("certificates/owner.pem"), "-CAkey", self.path("owner.key"), "-out", self.path("certificates/ak.pem"))
+        key = openssl("x509", "-in", self.path("certificates/owner.pem"), "-noout", "-pubkey")
+        return self.path("certificates"), openssl("dgst", "-sha256", input=openssl("pkey", "-pubin", "-outform", "DER",
+                                                                                  input=key)).split()[-1].decode()
+
+    @unittest.skipUnless(shutil.which("swtpm") and shutil.which("openssl"), "swtpm and openssl are not installed")
+    def test_a_tpm(self):
+        nonce, tpm = "ab" * 32, self.start_tpm()
+        result = carrel("attest", "--attester", "tpm", "--tpm", tpm, "--nonce", nonce, "--output", self.path("quote"))
+        if "built without" in result.stderr:
+            self.skipTest(result.stderr)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        certificates, root = self.certify(self.path("quote"))
+        lines = {"trusted_roots": [root], "allow_missing_crl": True, "report_data": [nonce],
+                 "tpm": {"allow_measured_boot": True, "pcrs": [{"index": 4, "values": ["00" * 32]}]}}
+        policy = self.path("policy.yaml", json.dumps(lines))
+        for path in self.path("quote"), self.path("json", carrel("attest", "--attester", "tpm", "--tpm", tpm, "--nonce", nonce,
+                                                                 "--json").stdout):
+            result = carrel("verify", path, "--endorsements", certificates, "--policy", policy, "--json")
+            verdict = json.loads(result.stdout)
+            self.assertEqual((result.returncode, verdict["verdict"], verdict["signature"]), (0, "affirmed", "valid"), verdict)
+        lines["tpm"]["pcrs"][0]["values"] = ["11" * 32]
+        result = carrel("verify", self.path("quote"), "--endorsements", certificates, "--policy",
+                        self.path("other.yaml", json.dumps(lines)))
+        self.assertEqual(result.returncode, 4)
+        self.assertIn("is not among the policy's values of pcr4", result.stderr)
 
     @unittest.skipIf(any(os.path.exists(path) for path in INTERFACES), "this machine has an interface of a TEE")
     def test_a_machine_without_a_tee(self):

@@ -179,7 +179,7 @@ static void test_one_thing_wrong(void **state)
     assert_only(&a, "pcr7", CR_REFUSED, "not among the PCRs quoted");
     cr_appraisal_release(&a);
     tpm.selected = SELECTED;
-    appraise(&tpm, "report_data: [deadbe, deadbeef00]\n", &a);
+    appraise(&tpm, "report_data: [deadbe, deadbeef01]\n", &a);
     assert_int_equal(finding_of(&a, "report_data")->outcome, CR_REFUSED);
     cr_appraisal_release(&a);
 

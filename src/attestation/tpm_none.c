@@ -1,0 +1,29 @@
+// In the place of tpm_attest.c, tpm_device.c and tpm_seal.c where the program is built for TEEs, or where
+// there is no tpm2-tss to build it with.
+#include "attestation/tpm_attest.h"
+#include "attestation/tpm_seal.h"
+
+static enum cr_status refuse(void)
+{
+    return cr_fail(CR_UNSUPPORTED, "this program was built without the library that speaks to TPMs "
+                                   "(tpm2-tss), as programs for TEEs are");
+}
+
+enum cr_status cr_tpm_attest(const char *path, const unsigned char report_data[64],
+                             enum cr_evidence_type *type, struct cr_buffer *out)
+{
+    (void)path, (void)report_data, (void)type, (void)out;
+    return refuse();
+}
+
+enum cr_status cr_tpm_seal(const char *path, struct cr_slice secret, struct cr_buffer *out)
+{
+    (void)path, (void)secret, (void)out;
+    return refuse();
+}
+
+enum cr_status cr_tpm_unseal(const char *path, struct cr_slice sealed, unsigned char *out, size_t size)
+{
+    (void)path, (void)sealed, (void)out, (void)size;
+    return refuse();
+}
