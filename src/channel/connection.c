@@ -1,6 +1,7 @@
 #include "channel/connection.h"
 
 #include "base/clock.h"
+#include "channel/challenge.h"
 #include "channel/queue.h"
 
 #include <errno.h>
@@ -27,6 +28,7 @@ static const double tick_seconds = 0.5, beat_seconds = 1.0, linger_seconds = 2.0
 enum phase {
     CONNECTING,
     HANDSHAKE,
+    ATTESTING, // both ends show evidence; nothing else is said
     OPEN,
     ENDING, // sends what is queued, then waits for the peer's end so that a reset does not overtake it
     ENDED
@@ -51,6 +53,7 @@ struct cr_connection {
     struct cr_queue queue;
     double timeout, last_received, last_sent, phase_since;
     struct cr_peer peer;
+    struct cr_challenge *challenge; // NULL where nobody is attested
     char label[CR_ADDRESS_SIZE];
     enum cr_status status; // of the end
     char why[WHY_SIZE];
@@ -60,6 +63,8 @@ struct cr_connection {
 static const uint32_t any_way = ONLY(REFUSED) | ONLY(BEAT) | ONLY(CLOSE) | ONLY(PULL) | ONLY(VALUES);
 static const uint32_t from_silo = ONLY(HELLO) | ONLY(READY) | ONLY(PROGRESS) | ONLY(TRAINED);
 static const uint32_t from_server = ONLY(ENROLLED) | ONLY(JOB) | ONLY(BEGIN) | ONLY(CLOSED) | ONLY(FINISHED);
+static const uint32_t attesting =
+    ONLY(CHALLENGE) | ONLY(EVIDENCE) | ONLY(ADMITTED) | ONLY(REFUSED) | ONLY(BEAT) | ONLY(CLOSE);
 static const uint32_t from_stranger = ONLY(ENROL) | ONLY(REFUSED) | ONLY(BEAT) | ONLY(CLOSE);
 
 static void drop_socket(struct cr_connection *c)
@@ -80,6 +85,7 @@ static void destroy(struct cr_connection *c)
     if (c->tick) event_free(c->tick);
     if (c->addresses) freeaddrinfo(c->addresses);
     cr_queue_drop(&c->queue);
+    cr_challenge_free(c->challenge); // after the queue, which has evidence of it
     cr_frame_reader_release(&c->reader);
     free(c);
 }
@@ -114,6 +120,12 @@ static void end_with(struct cr_connection *c, enum cr_status status, const char 
     end(c);
 }
 
+// Frames go either way.
+static bool speaks(const struct cr_connection *c)
+{
+    return c->phase == ATTESTING || c->phase == OPEN;
+}
+
 static void cut(struct cr_connection *c)
 {
     char why[CR_ADDRESS_SIZE + 64];
@@ -131,8 +143,8 @@ static enum cr_status enqueue(struct cr_connection *c, const struct cr_message *
 static void want_events(struct cr_connection *c)
 {
     if (!c->readable) return;
-    bool read = c->phase == HANDSHAKE || c->phase == ENDING ||
-                (c->phase == OPEN && c->queue.bytes <= CR_CONNECTION_QUEUE);
+    bool read =
+        c->phase == HANDSHAKE || c->phase == ENDING || (speaks(c) && c->queue.bytes <= CR_CONNECTION_QUEUE);
     bool write = c->phase == CONNECTING || (c->phase != HANDSHAKE && c->queue.bytes > 0) ||
                  c->ssl_wants_write || (c->phase == ENDING && !c->shut);
     if (read != c->read_wanted) read ? event_add(c->readable, NULL) : event_del(c->readable);
@@ -157,7 +169,7 @@ static void begin_ending(struct cr_connection *c, enum cr_status status, const c
 {
     if (c->phase >= ENDING) return;
     keep_why(c, status, why);
-    bool can_speak = c->phase == OPEN;
+    bool can_speak = speaks(c);
     c->phase = ENDING;
     c->phase_since = cr_clock_monotonic();
     if (!can_speak)
@@ -187,7 +199,7 @@ void cr_connection_refuse(struct cr_connection *c, enum cr_status status, const 
 {
     char kept[WHY_SIZE];
     snprintf(kept, sizeof kept, "%s", why);
-    if (c->phase == OPEN) {
+    if (speaks(c)) {
         struct cr_message refused = {.type = CR_FRAME_REFUSED, .refused.status = status};
         snprintf(refused.refused.reason, sizeof refused.refused.reason, "%.*s", CR_MESSAGE_TEXT_SIZE - 1,
                  kept);
@@ -244,6 +256,35 @@ static void flush(struct cr_connection *c)
     }
 }
 
+// The peer is known, and admitted where that is asked for.
+static enum cr_status open_up(struct cr_connection *c)
+{
+    c->phase = OPEN;
+    if (!cr_tls_is_server(c->tls))
+        c->reader.accepted = any_way | from_server;
+    else
+        c->reader.accepted = c->peer.anonymous ? from_stranger : any_way | from_silo;
+    // Only to be told that there is nothing to answer it with.
+    if (!c->challenge) c->reader.accepted |= ONLY(CHALLENGE);
+    return c->handler->opened(c->context, c);
+}
+
+static enum cr_status attest(struct cr_connection *c, const struct cr_message *message)
+{
+    struct cr_message answer;
+    if (!c->challenge)
+        return cr_fail(CR_DENIED, "%s asks for evidence, and this end was not told to show any (no attester)",
+                       c->label);
+    CR_TRY(cr_challenge_take(c->challenge, message, cr_clock_monotonic(), &answer));
+    if (answer.type != 0) CR_TRY(enqueue(c, &answer, NULL, NULL));
+    return cr_challenge_done(c->challenge) ? open_up(c) : CR_OK;
+}
+
+static bool is_of_attestation(enum cr_frame_type type)
+{
+    return type == CR_FRAME_CHALLENGE || type == CR_FRAME_EVIDENCE || type == CR_FRAME_ADMITTED;
+}
+
 static void deliver(struct cr_connection *c, const struct cr_frame *frame)
 {
     struct cr_message message;
@@ -261,7 +302,8 @@ static void deliver(struct cr_connection *c, const struct cr_frame *frame)
                  message.refused.reason);
         begin_ending(c, message.refused.status, why);
     } else if (message.type != CR_FRAME_BEAT) {
-        status = c->handler->received(c->context, c, &message);
+        status = is_of_attestation(message.type) ? attest(c, &message)
+                                                 : c->handler->received(c->context, c, &message);
         if (status != CR_OK) refuse_with_error(c, status);
     }
     cr_message_release(&message);
@@ -269,7 +311,7 @@ static void deliver(struct cr_connection *c, const struct cr_frame *frame)
 
 static void read_frames(struct cr_connection *c)
 {
-    for (size_t frames = 0; c->phase == OPEN && c->queue.bytes <= CR_CONNECTION_QUEUE;) {
+    for (size_t frames = 0; speaks(c) && c->queue.bytes <= CR_CONNECTION_QUEUE;) {
         unsigned char *space;
         size_t size;
         cr_frame_reader_space(&c->reader, &space, &size);
@@ -289,6 +331,7 @@ static void read_frames(struct cr_connection *c)
         struct cr_frame frame;
         enum cr_status status = cr_frame_reader_advance(&c->reader, got, &complete, &frame);
         if (status != CR_OK) {
+            if (c->phase == ATTESTING) status = cr_fail_within(status, "before both ends are attested");
             refuse_with_error(c, status);
             return;
         }
@@ -297,7 +340,7 @@ static void read_frames(struct cr_connection *c)
         cr_frame_reader_next(&c->reader);
         if (++frames == FRAMES_AT_ONCE) break;
     }
-    c->unread = c->phase == OPEN;
+    c->unread = speaks(c);
 }
 
 static void finish_ending(struct cr_connection *c)
@@ -322,6 +365,18 @@ static void finish_ending(struct cr_connection *c)
     c->unread = true; // a peer that goes on sending is cut by the clock
 }
 
+static enum cr_status challenge(struct cr_connection *c)
+{
+    struct cr_ends ends = {.peer = c->peer, .address = c->label};
+    struct cr_message ask;
+    CR_TRY(cr_tls_own(c->ssl, &ends.own));
+    CR_TRY(cr_tls_export(c->ssl, ends.exporter));
+    CR_TRY(cr_challenge_new(cr_tls_admission(c->tls), &ends, cr_clock_monotonic(), &c->challenge));
+    c->reader.accepted = attesting;
+    cr_challenge_ask(c->challenge, &ask);
+    return enqueue(c, &ask, NULL, NULL);
+}
+
 static void shake_hands(struct cr_connection *c)
 {
     ERR_clear_error();
@@ -332,13 +387,9 @@ static void shake_hands(struct cr_connection *c)
         return;
     }
     enum cr_status status = cr_tls_peer(c->tls, c->ssl, &c->peer);
-    c->phase = OPEN;
+    c->phase = ATTESTING;
     c->last_received = c->last_sent = cr_clock_monotonic();
-    if (!cr_tls_is_server(c->tls))
-        c->reader.accepted = any_way | from_server;
-    else
-        c->reader.accepted = c->peer.anonymous ? from_stranger : any_way | from_silo;
-    if (status == CR_OK) status = c->handler->opened(c->context, c);
+    if (status == CR_OK) status = cr_tls_admission(c->tls) && !c->peer.anonymous ? challenge(c) : open_up(c);
     if (status != CR_OK) refuse_with_error(c, status);
 }
 
@@ -373,10 +424,10 @@ static void drive(struct cr_connection *c)
     else
         c->ssl_wants_write = false;
     if (c->phase == HANDSHAKE) shake_hands(c);
-    if (c->phase == OPEN || c->phase == ENDING) flush(c);
-    if (c->phase == OPEN) {
+    if (speaks(c) || c->phase == ENDING) flush(c);
+    if (speaks(c)) {
         read_frames(c);
-        if (c->phase == OPEN || c->phase == ENDING) flush(c);
+        if (speaks(c) || c->phase == ENDING) flush(c);
     }
     if (c->phase == ENDING) finish_ending(c);
 }
@@ -411,6 +462,8 @@ static void judge_time(struct cr_connection *c, double now)
         end_with(c, CR_TIMEOUT, why);
     } else if (c->phase == ENDING) {
         if (stuck || (c->queue.bytes == 0 && now - c->phase_since > linger_seconds)) end(c);
+    } else if (c->phase == ATTESTING && cr_challenge_check_time(c->challenge, now) != CR_OK) {
+        refuse_with_error(c, CR_TIMEOUT);
     } else if (stuck || (c->queue.bytes <= CR_CONNECTION_QUEUE && now - c->last_received > c->timeout)) {
         snprintf(why, sizeof why, "%s: no sign of life for %.0f seconds", c->label, c->timeout);
         end_with(c, CR_TIMEOUT, why);
@@ -552,6 +605,11 @@ void cr_connection_set_context(struct cr_connection *c, void *context)
 void cr_connection_set_timeout(struct cr_connection *c, double seconds)
 {
     c->timeout = seconds;
+}
+
+enum cr_status cr_connection_appraise_again(const struct cr_connection *c, uint64_t round)
+{
+    return c->challenge ? cr_challenge_again(c->challenge, round) : CR_OK;
 }
 
 const struct cr_peer *cr_connection_peer(const struct cr_connection *c)

@@ -18,11 +18,12 @@ struct cr_connection;
 // All are called on the loop's thread, with the context given at the start. A connection may be closed,
 // failed or freed within them.
 struct cr_connection_handler {
-    // The handshake is done and the peer known. A failure ends the connection with it.
+    // The handshake is done and the peer known, and where `tls` has an admission both ends have admitted each
+    // other. A failure ends the connection with it.
     enum cr_status (*opened)(void *context, struct cr_connection *connection);
 
-    // A message came (never Beat or Close). It lives until the return. A failure is told to the peer as a
-    // Refused message and ends the connection with it.
+    // A message came (never one of the connection's own: Beat, Close, or what attests it). It lives until the
+    // return. A failure is told to the peer as a Refused message and ends the connection with it.
     enum cr_status (*received)(void *context, struct cr_connection *connection,
                                const struct cr_message *message);
 
@@ -55,6 +56,11 @@ void cr_connection_close(struct cr_connection *connection);
 
 // Tells the peer why, as a Refused message, and closes; `closed` follows with this status and sentence.
 void cr_connection_refuse(struct cr_connection *connection, enum cr_status status, const char *why);
+
+// Appraises the evidence that the peer showed once more, as the endorsements and the time are now, for a
+// round (from 1) that is to begin. The failure is the reason to refuse the peer. CR_OK where nobody is
+// attested.
+enum cr_status cr_connection_appraise_again(const struct cr_connection *connection, uint64_t round);
 
 const struct cr_peer *cr_connection_peer(const struct cr_connection *connection); // once open
 const char *cr_connection_address(const struct cr_connection *connection);        // host:port of the peer

@@ -23,6 +23,9 @@ static const struct bounds types[CR_FRAME_TYPES] = {
     [CR_FRAME_FINISHED] = {"Finished", 1024, 0},
     [CR_FRAME_BEAT] = {"Beat", 0, 0},
     [CR_FRAME_CLOSE] = {"Close", 0, 0},
+    [CR_FRAME_CHALLENGE] = {"Challenge", 1024, 0},
+    [CR_FRAME_EVIDENCE] = {"Evidence", 1024, CR_FRAME_EVIDENCE_LIMIT},
+    [CR_FRAME_ADMITTED] = {"Admitted", 0, 0},
 };
 
 static const unsigned char magic[4] = {'C', 'R', 'L', '1'};

@@ -31,13 +31,21 @@ static void bounded_free(void *context, void *block)
 }
 
 static const ProtobufCMessageDescriptor *const descriptors[CR_FRAME_TYPES] = {
-    [CR_FRAME_ENROL] = &carrel__enrol__descriptor,       [CR_FRAME_ENROLLED] = &carrel__enrolled__descriptor,
-    [CR_FRAME_REFUSED] = &carrel__refused__descriptor,   [CR_FRAME_HELLO] = &carrel__hello__descriptor,
-    [CR_FRAME_JOB] = &carrel__job__descriptor,           [CR_FRAME_READY] = &carrel__ready__descriptor,
-    [CR_FRAME_BEGIN] = &carrel__begin__descriptor,       [CR_FRAME_PULL] = &carrel__pull__descriptor,
-    [CR_FRAME_VALUES] = &carrel__values__descriptor,     [CR_FRAME_PROGRESS] = &carrel__progress__descriptor,
-    [CR_FRAME_TRAINED] = &carrel__trained__descriptor,   [CR_FRAME_CLOSED] = &carrel__closed__descriptor,
+    [CR_FRAME_ENROL] = &carrel__enrol__descriptor,
+    [CR_FRAME_ENROLLED] = &carrel__enrolled__descriptor,
+    [CR_FRAME_REFUSED] = &carrel__refused__descriptor,
+    [CR_FRAME_HELLO] = &carrel__hello__descriptor,
+    [CR_FRAME_JOB] = &carrel__job__descriptor,
+    [CR_FRAME_READY] = &carrel__ready__descriptor,
+    [CR_FRAME_BEGIN] = &carrel__begin__descriptor,
+    [CR_FRAME_PULL] = &carrel__pull__descriptor,
+    [CR_FRAME_VALUES] = &carrel__values__descriptor,
+    [CR_FRAME_PROGRESS] = &carrel__progress__descriptor,
+    [CR_FRAME_TRAINED] = &carrel__trained__descriptor,
+    [CR_FRAME_CLOSED] = &carrel__closed__descriptor,
     [CR_FRAME_FINISHED] = &carrel__finished__descriptor,
+    [CR_FRAME_CHALLENGE] = &carrel__challenge__descriptor,
+    [CR_FRAME_EVIDENCE] = &carrel__evidence__descriptor,
 };
 
 static enum cr_status wrong(enum cr_frame_type type, const char *field)
@@ -68,7 +76,7 @@ static enum cr_status take_text(enum cr_frame_type type, const char *field, cons
     return CR_OK;
 }
 
-// DER always has bytes.
+// DER and CBOR always have bytes.
 static enum cr_status take_slice(enum cr_frame_type type, const char *field, const ProtobufCBinaryData *data,
                                  struct cr_slice *out)
 {
@@ -106,6 +114,15 @@ static enum cr_status take(const ProtobufCMessage *base, struct cr_message *out)
         if (in->status == CR_OK || in->status > CR_INTERNAL) return wrong(type, "status");
         out->refused.status = (enum cr_status)in->status;
         return take_text(type, "reason", in->reason, out->refused.reason);
+    }
+    case CR_FRAME_CHALLENGE: {
+        AS(Challenge);
+        out->challenge.version = in->version;
+        return take_bytes(type, "nonce", &in->nonce, out->challenge.nonce, CR_NONCE_SIZE);
+    }
+    case CR_FRAME_EVIDENCE: {
+        AS(Evidence);
+        return take_slice(type, "binding", &in->binding, &out->evidence.binding);
     }
     case CR_FRAME_HELLO: {
         AS(Hello);
@@ -252,6 +269,17 @@ enum cr_status cr_message_encode(const struct cr_message *in, struct cr_buffer *
         Carrel__Refused wire = CARREL__REFUSED__INIT;
         wire.status = in->refused.status;
         wire.reason = (char *)(uintptr_t)in->refused.reason;
+        return pack(&wire.base, out);
+    }
+    case CR_FRAME_CHALLENGE: {
+        Carrel__Challenge wire = CARREL__CHALLENGE__INIT;
+        wire.version = in->challenge.version;
+        wire.nonce = bytes_of(in->challenge.nonce, CR_NONCE_SIZE);
+        return pack(&wire.base, out);
+    }
+    case CR_FRAME_EVIDENCE: {
+        Carrel__Evidence wire = CARREL__EVIDENCE__INIT;
+        wire.binding = bytes_of(in->evidence.binding.data, in->evidence.binding.size);
         return pack(&wire.base, out);
     }
     case CR_FRAME_HELLO: {

@@ -5,8 +5,8 @@
 #ifndef CARREL_CHANNEL_MESSAGE_H
 #define CARREL_CHANNEL_MESSAGE_H
 
+#include "channel/binding.h"
 #include "channel/frame.h"
-#include "crypto/hash.h"
 
 enum {
     CR_PROTOCOL_VERSION = 1,
@@ -30,6 +30,13 @@ struct cr_message {
             enum cr_status status;
             char reason[CR_MESSAGE_TEXT_SIZE];
         } refused;
+        struct {
+            uint32_t version;
+            unsigned char nonce[CR_NONCE_SIZE];
+        } challenge;
+        struct {
+            struct cr_slice binding;
+        } evidence;
         struct {
             uint32_t version;
             char program[CR_MESSAGE_TEXT_SIZE];

@@ -12,6 +12,7 @@ struct cr_tls {
     SSL_CTX *context;
     bool server;
     bool pinned;
+    const struct cr_admission *admission;
     unsigned char fingerprint[CR_SHA256_SIZE];
 };
 
@@ -118,6 +119,16 @@ enum cr_status cr_tls_new_enrol(const unsigned char fingerprint[CR_SHA256_SIZE],
     return CR_OK;
 }
 
+void cr_tls_set_admission(struct cr_tls *tls, const struct cr_admission *admission)
+{
+    tls->admission = admission;
+}
+
+const struct cr_admission *cr_tls_admission(const struct cr_tls *tls)
+{
+    return tls->admission;
+}
+
 void cr_tls_free(struct cr_tls *tls)
 {
     if (!tls) return;
@@ -148,16 +159,35 @@ enum cr_status cr_tls_key_digest(struct cr_slice certificate_der, unsigned char 
     return status;
 }
 
+static enum cr_status describe(const X509 *certificate, struct cr_peer *out)
+{
+    CR_TRY(cr_certificate_subject(certificate, out->name, out->role));
+    return cr_certificate_key_digest(certificate, out->key);
+}
+
+enum cr_status cr_tls_own(const void *ssl, struct cr_peer *out)
+{
+    struct cr_peer own = {0};
+    CR_TRY(describe(SSL_get_certificate(ssl), &own));
+    *out = own;
+    return CR_OK;
+}
+
+enum cr_status cr_tls_export(void *ssl, unsigned char out[CR_TLS_EXPORTER_SIZE])
+{
+    static const char label[] = "EXPORTER-carrel-attested-channel";
+    if (SSL_export_keying_material(ssl, out, CR_TLS_EXPORTER_SIZE, label, sizeof label - 1, NULL, 0, 0) != 1)
+        return failed("exporter");
+    return CR_OK;
+}
+
 enum cr_status cr_tls_peer(const struct cr_tls *tls, const void *ssl, struct cr_peer *out)
 {
     struct cr_peer peer = {0};
     X509 *certificate = SSL_get0_peer_certificate(ssl);
     peer.anonymous = certificate == NULL;
     if (peer.anonymous && !tls->server) return cr_fail(CR_DENIED, "the server shows no certificate");
-    if (certificate) {
-        CR_TRY(cr_certificate_subject(certificate, peer.name, peer.role));
-        CR_TRY(cr_certificate_key_digest(certificate, peer.key));
-    }
+    if (certificate) CR_TRY(describe(certificate, &peer));
     if (!tls->server && strcmp(peer.role, "server") != 0)
         return cr_fail(CR_DENIED, "the peer is \"%s\" with role \"%s\", not the server", peer.name,
                        peer.role);

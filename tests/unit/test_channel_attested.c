@@ -1,0 +1,493 @@
+// Attested connections over TLS: a server and a silo that are genuine, and others who are not.
+#include "channel_support.h"
+
+#include "channel/admission.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <openssl/ssl.h>
+#include <sys/socket.h>
+
+static struct cr_appraisal_policy lenient;
+static struct cr_admission admissions[2]; // of the server, of the silo
+static size_t looked[2], admitted[2];
+
+static enum cr_status on_appraised(void *context, const struct cr_appraised *what)
+{
+    size_t which = (size_t)((struct cr_admission *)context - admissions);
+    looked[which]++;
+    admitted[which] += !what->refusal;
+    return CR_OK;
+}
+
+static int set_up_attested(void **state)
+{
+    set_up(state);
+    for (size_t i = 0; i < 2; i++) {
+        admissions[i] = (struct cr_admission){.attester = CR_ATTESTER_DEVELOPMENT,
+                                              .places = &cr_attester_places,
+                                              .policy = &lenient,
+                                              .limit = 10,
+                                              .clock = cr_clock_unix,
+                                              .appraised = on_appraised,
+                                              .context = &admissions[i]};
+        looked[i] = admitted[i] = 0;
+    }
+    cr_tls_set_admission(server_tls, &admissions[0]);
+    assert_ok(cr_tls_new_member(silo_identity, &client_tls));
+    cr_tls_set_admission(client_tls, &admissions[1]);
+    return 0;
+}
+
+#define ATTESTED(test) cmocka_unit_test_setup_teardown(test, set_up_attested, tear_down)
+
+static void test_both_are_admitted_before_they_open(void **state)
+{
+    (void)state;
+    listen_with(10);
+    open_client(10);
+    until(&server.open);
+    until(&client.open);
+    assert_int_equal(admitted[0], 1);
+    assert_int_equal(admitted[1], 1);
+    assert_string_equal(server.peer.name, "st-anne");
+    struct cr_message hello = {.type = CR_FRAME_HELLO, .hello = {.version = 1, .program = "test"}};
+    assert_ok(cr_connection_send(client.connection, &hello, NULL, NULL));
+    while (server.messages == 0) assert_ok(cr_loop_step(loop, 0.05));
+    assert_int_equal(server.last, CR_FRAME_HELLO);
+    assert_ok(cr_connection_appraise_again(server.connection, 2));
+    assert_int_equal(admitted[0], 2);
+    cr_connection_close(client.connection);
+    until(&server.closed);
+    until(&client.closed);
+    assert_int_equal(server.status, CR_OK);
+    assert_int_equal(client.status, CR_OK);
+}
+
+static void test_one_that_is_refused_hears_why(void **state)
+{
+    (void)state;
+    struct cr_appraisal_policy strict;
+    assert_ok(cr_appraisal_policy_default(&strict));
+    admissions[0].policy = &strict;
+    listen_with(10);
+    open_client(10);
+    until(&client.closed);
+    until(&server.closed);
+    assert_int_equal(client.status, CR_DENIED);
+    assert_non_null(
+        strstr(client.why, "the server refused: st-anne is not admitted: its evidence is refused"));
+    assert_false(server.open || client.open);
+    cr_appraisal_policy_release(&strict);
+}
+
+static void test_a_silo_refuses_its_server(void **state)
+{
+    (void)state;
+    admissions[1].job[0] = 1;
+    listen_with(10);
+    open_client(10);
+    until(&client.closed);
+    until(&server.closed);
+    assert_int_equal(client.status, CR_DENIED);
+    assert_int_equal(server.status, CR_DENIED);
+    assert_non_null(strstr(client.why, "another job"));
+    assert_false(server.open || client.open);
+    assert_int_equal(admitted[0] + admitted[1], 0);
+}
+
+static void test_an_end_without_an_attester(void **state)
+{
+    (void)state;
+    for (int which = 0; which < 2; which++) {
+        if (which == 1) {
+            tear_down(NULL);
+            set_up_attested(NULL);
+        }
+        cr_tls_set_admission(which == 0 ? client_tls : server_tls, NULL);
+        listen_with(10);
+        open_client(10);
+        until(&client.closed);
+        until(&server.closed);
+        const struct end *without = which == 0 ? &client : &server;
+        assert_int_equal(without->status, CR_DENIED);
+        assert_non_null(strstr(without->why, "was not told to show any (no attester)"));
+        assert_false(which == 0 ? server.open : client.open);
+        assert_int_equal(server.messages + client.messages, 0);
+    }
+}
+
+// A program of an attacker's over TLS, step by step; the loop goes on while it waits.
+struct raw {
+    SSL *ssl;
+    int fd;
+    unsigned char in[65536]; // what was read
+    size_t size;
+};
+
+static void raw_open(struct raw *raw, struct cr_tls *tls, int fd)
+{
+    *raw = (struct raw){.ssl = SSL_new(cr_tls_context(tls)), .fd = fd};
+    assert_non_null(raw->ssl);
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    assert_int_equal(SSL_set_fd(raw->ssl, fd), 1);
+    if (cr_tls_is_server(tls))
+        SSL_set_accept_state(raw->ssl);
+    else
+        SSL_set_connect_state(raw->ssl);
+}
+
+static int connect_to_server(void)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                             .sin_port = htons((uint16_t)cr_listener_port(listener))};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+    return fd;
+}
+
+static void raw_close(struct raw *raw)
+{
+    SSL_free(raw->ssl);
+    close(raw->fd);
+}
+
+static void raw_handshake(struct raw *raw)
+{
+    double start = cr_clock_monotonic();
+    while (SSL_do_handshake(raw->ssl) != 1) {
+        assert_ok(cr_loop_step(loop, 0.01));
+        assert_true(cr_clock_monotonic() - start < 10);
+    }
+}
+
+// Takes what has come; false once the other end is gone.
+static bool raw_read(struct raw *raw)
+{
+    int got = SSL_read(raw->ssl, raw->in + raw->size, (int)(sizeof raw->in - raw->size));
+    if (got > 0) raw->size += (size_t)got;
+    return got > 0 || SSL_get_error(raw->ssl, got) == SSL_ERROR_WANT_READ;
+}
+
+static void raw_send(struct raw *raw, const struct cr_message *message)
+{
+    unsigned char start[CR_FRAME_START_SIZE] = {0};
+    struct cr_buffer frame = {0};
+    assert_ok(cr_append(&frame, start, sizeof start));
+    assert_ok(cr_message_encode(message, &frame));
+    assert_ok(cr_frame_start(message->type, frame.size - sizeof start, message->body.size, frame.data));
+    assert_ok(cr_append(&frame, message->body.data, message->body.size));
+    assert_int_equal(SSL_write(raw->ssl, frame.data, (int)frame.size), (int)frame.size);
+    cr_buffer_release(&frame);
+}
+
+// The next whole frame that comes, in raw->in: its size.
+static size_t raw_frame(struct raw *raw, enum cr_frame_type *type)
+{
+    double start = cr_clock_monotonic();
+    for (;;) {
+        if (raw->size >= CR_FRAME_START_SIZE) {
+            struct cr_cursor cursor = cr_cursor_over((struct cr_slice){raw->in + 4, 12});
+            *type = (enum cr_frame_type)cr_read_u16(&cursor);
+            cr_read_u16(&cursor);
+            size_t size = CR_FRAME_START_SIZE + cr_read_u32(&cursor);
+            size += cr_read_u32(&cursor);
+            if (raw->size >= size) return size;
+        }
+        bool there = raw_read(raw);
+        assert_true(there);
+        assert_ok(cr_loop_step(loop, 0.01));
+        assert_true(cr_clock_monotonic() - start < 10);
+    }
+}
+
+static void raw_drop(struct raw *raw, size_t size)
+{
+    memmove(raw->in, raw->in + size, raw->size - size);
+    raw->size -= size;
+}
+
+static void raw_expect(struct raw *raw, enum cr_frame_type wanted)
+{
+    enum cr_frame_type type = CR_FRAME_BEAT;
+    while (type == CR_FRAME_BEAT) {
+        size_t size = raw_frame(raw, &type);
+        raw_drop(raw, size);
+    }
+    assert_string_equal(cr_frame_name(type), cr_frame_name(wanted));
+}
+
+// The only word of a server is its challenge, and whatever else is said first ends the connection.
+static void test_nothing_is_said_before(void **state)
+{
+    (void)state;
+    static const enum cr_frame_type early[] = {CR_FRAME_HELLO, CR_FRAME_READY, CR_FRAME_PULL,
+                                               CR_FRAME_VALUES};
+    for (size_t i = 0; i < sizeof early / sizeof *early; i++) {
+        struct raw raw;
+        if (i > 0) {
+            tear_down(NULL);
+            set_up_attested(NULL);
+        }
+        listen_with(10);
+        raw_open(&raw, client_tls, connect_to_server());
+        raw_handshake(&raw);
+        raw_expect(&raw, CR_FRAME_CHALLENGE);
+        raw_send(&raw, &(struct cr_message){.type = early[i]});
+        raw_expect(&raw, CR_FRAME_REFUSED);
+        raw_close(&raw);
+        until(&server.closed);
+        assert_int_equal(server.status, CR_PROTOCOL);
+        assert_non_null(strstr(server.why, "before both ends are attested: a "));
+        assert_false(server.open);
+        assert_int_equal(server.messages, 0);
+    }
+}
+
+static void test_one_that_shows_nothing(void **state)
+{
+    (void)state;
+    struct raw raw;
+    admissions[0].limit = 0.2;
+    listen_with(60);
+    raw_open(&raw, client_tls, connect_to_server());
+    raw_handshake(&raw);
+    raw_expect(&raw, CR_FRAME_CHALLENGE);
+    raw_expect(&raw, CR_FRAME_REFUSED);
+    raw_close(&raw);
+    until(&server.closed);
+    assert_int_equal(server.status, CR_TIMEOUT);
+    assert_non_null(strstr(server.why, "st-anne: it showed no evidence within 0.2 seconds"));
+}
+
+// Answers a challenge as the genuine silo would, and keeps what it answered.
+static void answer(struct raw *raw, const struct cr_message *own, struct cr_buffer *binding,
+                   struct cr_buffer *evidence)
+{
+    enum cr_frame_type type = 0;
+    struct cr_peer peer;
+    struct cr_binding bound = {.role = "silo"};
+    unsigned char report_data[64];
+    enum cr_evidence_type kind;
+    size_t size = raw_frame(raw, &type);
+    assert_int_equal(type, CR_FRAME_CHALLENGE);
+    struct cr_frame frame = {.type = type,
+                             .header = {raw->in + CR_FRAME_START_SIZE, size - CR_FRAME_START_SIZE}};
+    struct cr_message challenge;
+    assert_ok(cr_message_decode(&frame, &challenge));
+    memcpy(bound.challenge, challenge.challenge.nonce, CR_NONCE_SIZE);
+    memcpy(bound.nonce, own->challenge.nonce, CR_NONCE_SIZE);
+    assert_ok(cr_tls_export(raw->ssl, bound.exporter));
+    assert_ok(cr_tls_own(raw->ssl, &peer));
+    memcpy(bound.attester_key, peer.key, sizeof peer.key);
+    assert_ok(cr_certificate_key_digest(SSL_get0_peer_certificate(raw->ssl), bound.verifier_key));
+    cr_message_release(&challenge);
+    raw_drop(raw, size);
+    assert_ok(cr_binding_write(&bound, binding));
+    assert_ok(cr_sha512(cr_buffer_slice(binding), report_data));
+    assert_ok(cr_attester_attest(CR_ATTESTER_DEVELOPMENT, &cr_attester_places, report_data, &kind, evidence));
+}
+
+static void test_evidence_of_an_earlier_connection_and_evidence_twice(void **state)
+{
+    (void)state;
+    struct raw raw;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer binding = {0}, evidence = {0};
+    struct cr_message own = {.type = CR_FRAME_CHALLENGE, .challenge = {.version = 1, .nonce = {7}}};
+    listen_with(10);
+    raw_open(&raw, client_tls, connect_to_server());
+    raw_handshake(&raw);
+    answer(&raw, &own, &binding, &evidence);
+    raw_send(&raw, &own);
+    raw_expect(&raw, CR_FRAME_EVIDENCE);
+    struct cr_message shown = {.type = CR_FRAME_EVIDENCE,
+                               .evidence.binding = cr_buffer_slice(&binding),
+                               .body = cr_buffer_slice(&evidence)};
+    raw_send(&raw, &shown);
+    raw_expect(&raw, CR_FRAME_ADMITTED);
+    raw_send(&raw, &(struct cr_message){.type = CR_FRAME_ADMITTED});
+    until(&server.open);
+    raw_send(&raw, &shown);
+    raw_expect(&raw, CR_FRAME_REFUSED);
+    raw_close(&raw);
+    until(&server.closed);
+    assert_int_equal(server.status, CR_PROTOCOL);
+    assert_string_equal(server.why, "a Evidence frame is not accepted here");
+
+    cr_connection_free(server.connection);
+    server = (struct end){0};
+    raw_open(&raw, client_tls, connect_to_server());
+    raw_handshake(&raw);
+    raw_send(&raw, &own);
+    raw_send(&raw, &shown);
+    raw_expect(&raw, CR_FRAME_CHALLENGE);
+    raw_expect(&raw, CR_FRAME_EVIDENCE);
+    raw_expect(&raw, CR_FRAME_REFUSED);
+    raw_close(&raw);
+    until(&server.closed);
+    assert_int_equal(server.status, CR_DENIED);
+    assert_non_null(strstr(server.why, "its evidence answers another challenge (replayed)"));
+    assert_false(server.open);
+}
+
+// A man in the middle with certificates of his own, good ones: to the silo he is a server, to the server a
+// silo. He reads all and passes every byte on.
+static void test_a_relay(void **state)
+{
+    (void)state;
+    struct cr_identity *false_server, *false_silo;
+    struct cr_tls *to_silo, *to_server;
+    struct raw here, there;
+    make_member(authority, "server", "server", &false_server);
+    make_member(authority, "mallory", "silo", &false_silo);
+    assert_ok(cr_tls_new_server(false_server, &to_silo));
+    assert_ok(cr_tls_new_member(false_silo, &to_server));
+    listen_with(10);
+    int door = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof any;
+    assert_int_equal(bind(door, (struct sockaddr *)&any, sizeof any), 0);
+    assert_int_equal(listen(door, 1), 0);
+    assert_int_equal(getsockname(door, (struct sockaddr *)&any, &size), 0);
+    char address[64];
+    snprintf(address, sizeof address, "127.0.0.1:%u", ntohs(any.sin_port));
+    assert_ok(cr_connection_open(loop, client_tls, address, 10, &handler, &client, &client.connection));
+    raw_open(&here, to_silo, accept(door, NULL, NULL));
+    raw_open(&there, to_server, connect_to_server());
+    raw_handshake(&here);
+    raw_handshake(&there);
+    double start = cr_clock_monotonic();
+    while (!client.closed || !server.closed) {
+        bool silo_there = raw_read(&here), server_there = raw_read(&there);
+        if (here.size > 0) SSL_write(there.ssl, here.in, (int)here.size);
+        if (there.size > 0) SSL_write(here.ssl, there.in, (int)there.size);
+        here.size = there.size = 0;
+        if (!silo_there) shutdown(there.fd, SHUT_WR);
+        if (!server_there) shutdown(here.fd, SHUT_WR);
+        assert_ok(cr_loop_step(loop, 0.01));
+        assert_true(cr_clock_monotonic() - start < 10);
+    }
+    // Each was shown the other's evidence, fresh and genuine, by somebody else.
+    assert_int_equal(looked[0] + looked[1] > 0, true);
+    assert_int_equal(admitted[0] + admitted[1], 0);
+    assert_false(server.open || client.open);
+    assert_int_equal(client.status, CR_DENIED);
+    assert_int_equal(server.status, CR_DENIED);
+    assert_non_null(strstr(client.why, "is of another certificate's owner (relayed)"));
+    raw_close(&here);
+    raw_close(&there);
+    close(door);
+    cr_tls_free(to_silo);
+    cr_tls_free(to_server);
+    cr_identity_free(false_server);
+    cr_identity_free(false_silo);
+}
+
+// What a server of ours that gave tickets and took early data would let a client keep.
+static SSL_SESSION *session_with_ticket(void)
+{
+    struct cr_tls *generous_tls;
+    struct raw ends[2];
+    int pair[2];
+    assert_ok(cr_tls_new_server(server_identity, &generous_tls));
+    SSL_CTX *generous = cr_tls_context(generous_tls);
+    SSL_CTX_clear_options(generous, SSL_OP_NO_TICKET);
+    SSL_CTX_set_num_tickets(generous, 1);
+    SSL_CTX_set_max_early_data(generous, 1024);
+    SSL_CTX_set_session_id_context(generous, (const unsigned char *)"x", 1);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    raw_open(&ends[0], generous_tls, pair[0]);
+    raw_open(&ends[1], client_tls, pair[1]);
+    while (!SSL_is_init_finished(ends[0].ssl) || !SSL_is_init_finished(ends[1].ssl)) {
+        SSL_do_handshake(ends[1].ssl);
+        SSL_do_handshake(ends[0].ssl);
+    }
+    assert_int_equal(SSL_write(ends[0].ssl, "x", 1), 1);
+    while (ends[1].size == 0) assert_true(raw_read(&ends[1]));
+    SSL_SESSION *session = SSL_get1_session(ends[1].ssl);
+    assert_true(SSL_SESSION_is_resumable(session));
+    assert_true(SSL_SESSION_get_max_early_data(session) > 0);
+    SSL_set_shutdown(ends[1].ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN); // or the session counts as bad
+    raw_close(&ends[0]);
+    raw_close(&ends[1]);
+    cr_tls_free(generous_tls);
+    return session;
+}
+
+static void test_nothing_is_resumed(void **state)
+{
+    (void)state;
+    struct raw raw;
+    listen_with(10);
+    // What our own server leaves with a client cannot be resumed.
+    raw_open(&raw, client_tls, connect_to_server());
+    raw_handshake(&raw);
+    raw_expect(&raw, CR_FRAME_CHALLENGE);
+    SSL_SESSION *kept = SSL_get1_session(raw.ssl);
+    assert_false(SSL_SESSION_is_resumable(kept));
+    SSL_SESSION_free(kept);
+    raw_close(&raw);
+    until(&server.closed);
+    cr_connection_free(server.connection);
+    server = (struct end){0};
+
+    // A ticket that is good elsewhere: the server knows nothing of it, and challenges as it does anybody.
+    SSL_SESSION *session = session_with_ticket();
+    raw_open(&raw, client_tls, connect_to_server());
+    assert_int_equal(SSL_set_session(raw.ssl, session), 1);
+    raw_handshake(&raw);
+    assert_false(SSL_session_reused(raw.ssl));
+    raw_expect(&raw, CR_FRAME_CHALLENGE);
+    raw_close(&raw);
+    until(&server.closed);
+    cr_connection_free(server.connection);
+    server = (struct end){0};
+    SSL_SESSION_free(session);
+
+    // With early data it does not go on at all.
+    session = session_with_ticket();
+    size_t written = 0;
+    raw_open(&raw, client_tls, connect_to_server());
+    assert_int_equal(SSL_set_session(raw.ssl, session), 1);
+    assert_int_equal(SSL_write_early_data(raw.ssl, "early", 5, &written), 1);
+    assert_int_equal(written, 5);
+    raw_handshake(&raw);
+    assert_int_equal(SSL_get_early_data_status(raw.ssl), SSL_EARLY_DATA_REJECTED);
+    until(&server.closed);
+    assert_int_equal(server.status, CR_PROTOCOL);
+    assert_non_null(strstr(server.why, "too much early data"));
+    assert_false(server.open);
+    raw_close(&raw);
+    SSL_SESSION_free(session);
+}
+
+static int set_up_group(void **state)
+{
+    static const char yaml[] = "allow_development: true\n";
+    if (cr_appraisal_policy_parse(cr_slice_of_string(yaml), "policy", &lenient) != CR_OK) return -1;
+    return set_up_all(state);
+}
+
+static int tear_down_group(void **state)
+{
+    cr_appraisal_policy_release(&lenient);
+    return tear_down_all(state);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ATTESTED(test_both_are_admitted_before_they_open),
+        ATTESTED(test_one_that_is_refused_hears_why),
+        ATTESTED(test_a_silo_refuses_its_server),
+        ATTESTED(test_an_end_without_an_attester),
+        ATTESTED(test_nothing_is_said_before),
+        ATTESTED(test_one_that_shows_nothing),
+        ATTESTED(test_evidence_of_an_earlier_connection_and_evidence_twice),
+        ATTESTED(test_a_relay),
+        ATTESTED(test_nothing_is_resumed),
+    };
+    return cmocka_run_group_tests(tests, set_up_group, tear_down_group);
+}
