@@ -2,10 +2,7 @@
 #include "base/file.h"
 #include "crypto/random.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 static enum cr_status read_key(const char *path, unsigned char out[CR_KEY_SIZE])
 {
@@ -17,19 +14,12 @@ static enum cr_status read_key(const char *path, unsigned char out[CR_KEY_SIZE])
     return CR_OK;
 }
 
-// Under a name that is taken over whole, or not at all where another process was faster.
 static enum cr_status make_key(const char *path)
 {
     unsigned char key[CR_KEY_SIZE];
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer own = {0};
-    CR_TRY(cr_append_format(&own, "%s.%ld", path, (long)getpid()));
     CR_TRY(cr_random_bytes(key, sizeof key));
-    enum cr_status status = cr_file_write(cr_buffer_text(&own), (struct cr_slice){key, sizeof key}, true);
+    enum cr_status status = cr_file_write_first(path, (struct cr_slice){key, sizeof key}, true);
     cr_wipe(key, sizeof key);
-    CR_TRY(status);
-    if (link(cr_buffer_text(&own), path) != 0 && errno != EEXIST)
-        status = cr_fail_errno(CR_IO, "%s: cannot be made", path);
-    unlink(cr_buffer_text(&own));
     return status;
 }
 

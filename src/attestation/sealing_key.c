@@ -1,13 +1,17 @@
 #include "attestation/sealing_key.h"
 #include "attestation/sealing_development.h"
 #include "attestation/sealing_snp.h"
+#include "attestation/tpm_seal.h"
 #include "base/file.h"
 #include "base/secret.h"
+#include "crypto/random.h"
 
 #include <string.h>
 
-const struct cr_sealing_places cr_sealing_places = {
-    .gramine = "/dev/attestation/keys/_sgx_mrenclave", .snp = "/dev/sev-guest", .tdx = "/dev/tdx_guest"};
+const struct cr_sealing_places cr_sealing_places = {.gramine = "/dev/attestation/keys/_sgx_mrenclave",
+                                                    .snp = "/dev/sev-guest",
+                                                    .tdx = "/dev/tdx_guest",
+                                                    .tpm = "/dev/tpmrm0"};
 
 // By the measurement of the enclave rather than by its signer: what is kept is for the program that the other
 // side has appraised, and not for any that the signer makes later. A program that was replaced cannot open
@@ -38,6 +42,28 @@ static enum cr_status get_snp(const struct cr_sealing_places *places, const char
     return cr_sealing_snp(places->snp, out);
 }
 
+static enum cr_status make_tpm(const char *tpm, const char *path, unsigned char out[CR_KEY_SIZE])
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer sealed = {0};
+    CR_TRY(cr_random_bytes(out, CR_KEY_SIZE));
+    CR_TRY(cr_tpm_seal(tpm, (struct cr_slice){out, CR_KEY_SIZE}, &sealed));
+    return cr_file_write_first(path, cr_buffer_slice(&sealed), true);
+}
+
+// A key that was drawn here, as the TPM has sealed it.
+static enum cr_status get_tpm(const struct cr_sealing_places *places, const char *directory,
+                              unsigned char out[CR_KEY_SIZE])
+{
+    enum { SEALED_LIMIT = 4096 };
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer sealed = {0};
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(directory, "sealing.tpm", &path));
+    if (!cr_file_exists(path)) CR_TRY(make_tpm(places->tpm, path, out));
+    CR_TRY(cr_file_read(path, SEALED_LIMIT, &sealed)); // perhaps another process's, which was faster
+    enum cr_status status = cr_tpm_unseal(places->tpm, cr_buffer_slice(&sealed), out, CR_KEY_SIZE);
+    return status == CR_OK ? CR_OK : cr_fail_within(status, "%s", path);
+}
+
 static enum cr_status get_development(const struct cr_sealing_places *places, const char *directory,
                                       unsigned char out[CR_KEY_SIZE])
 {
@@ -45,7 +71,7 @@ static enum cr_status get_development(const struct cr_sealing_places *places, co
     return cr_sealing_development(directory, out);
 }
 
-enum { GRAMINE, SNP, DEVELOPMENT, SOURCES };
+enum { GRAMINE, SNP, TPM, DEVELOPMENT, SOURCES };
 
 static const struct {
     const char *name;
@@ -53,6 +79,7 @@ static const struct {
                           unsigned char out[CR_KEY_SIZE]);
 } sources[SOURCES] = {[GRAMINE] = {"gramine", get_gramine},
                       [SNP] = {"snp", get_snp},
+                      [TPM] = {"tpm", get_tpm},
                       [DEVELOPMENT] = {"development", get_development}};
 
 // SOURCES where the machine has none.
@@ -78,7 +105,8 @@ static enum cr_status choose(const char *name, const struct cr_sealing_places *p
     }
     while (named < SOURCES && strcmp(sources[named].name, name) != 0) named++;
     if (named == SOURCES)
-        return cr_fail(CR_INVALID, "sealing: \"%s\" is not known (auto, gramine, snp, development)", name);
+        return cr_fail(CR_INVALID, "sealing: \"%s\" is not known (auto, gramine, snp, tpm, development)",
+                       name);
     if (own != SOURCES && named != own)
         return cr_fail(CR_INVALID, "sealing: %s is refused where the machine has a key of its own (%s)", name,
                        sources[own].name);

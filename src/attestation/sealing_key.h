@@ -3,9 +3,10 @@
 //
 //   gramine      of an SGX enclave, by its measurement (MRENCLAVE), from Gramine
 //   snp          of a guest under SEV-SNP, by its measurement and policy, from the processor
+//   tpm          drawn here, and sealed by a TPM to what was booted (sealing.tpm beside what is sealed;
+//                attestation/tpm_seal.h); absent from the build for TEEs, where the TPM is the operator's
 //   development  a file beside what is sealed, which protects nothing from who holds the disk; absent from
-//   the
-//                build for TEEs
+//                the build for TEEs
 //
 // Where the machine has a key of its own no other one is taken, whatever its operator asks for: he could
 // choose one that he knows. A TDX guest has none.
@@ -19,6 +20,7 @@ struct cr_sealing_places {
     const char *gramine; // key file
     const char *snp;     // device
     const char *tdx;     // device: that it is there tells a guest under TDX
+    const char *tpm;     // device, or a unix socket behind which a TPM answers
 };
 extern const struct cr_sealing_places cr_sealing_places; // of a real machine
 

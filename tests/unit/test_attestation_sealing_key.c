@@ -18,7 +18,7 @@ static int nothing_is_there(void **state)
     return 0;
 }
 
-static const struct cr_sealing_places places = {gramine, snp, tdx};
+static const struct cr_sealing_places places = {gramine, snp, tdx, "/nonexistent/tpmrm0"};
 
 static void write_file(const char *path, const char *bytes, size_t size)
 {
@@ -110,6 +110,16 @@ static void test_tdx_has_none(void **unused)
     cr_secret_free(&key);
 }
 
+static void test_no_tpm(void **unused)
+{
+    (void)unused;
+    struct cr_sealing_key *key;
+    enum cr_status status = cr_sealing_key_get("tpm", &places, directory, &key);
+    if (status == CR_UNSUPPORTED) skip(); // built without tpm2-tss
+    assert_fails(CR_NOT_FOUND, "/nonexistent/tpmrm0: not there: this machine has no TPM 2.0", status);
+    assert_false(cr_file_exists(in_directory("sealing.tpm")));
+}
+
 static void test_other_names(void **unused)
 {
     (void)unused;
@@ -130,7 +140,8 @@ static int make_places(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {ALONE(test_development), ALONE(test_gramine), ALONE(test_snp),
-                                       ALONE(test_tdx_has_none), ALONE(test_other_names)};
+    const struct CMUnitTest tests[] = {ALONE(test_development), ALONE(test_gramine),
+                                       ALONE(test_snp),         ALONE(test_tdx_has_none),
+                                       ALONE(test_no_tpm),      ALONE(test_other_names)};
     return cmocka_run_group_tests(tests, make_places, remove_directory);
 }

@@ -5,7 +5,10 @@
 
 #include "attestation/appraise.h"
 #include "attestation/attester.h"
+#include "attestation/sealing_key.h"
 #include "attestation/tpm_seal.h"
+#include "base/file.h"
+#include "base/secret.h"
 #include "format/json.h"
 
 enum { NOW = 1750000000 };
@@ -242,6 +245,34 @@ static void a_secret_is_its_tpms(void **state)
                  cr_tpm_seal(machine.path, (struct cr_slice){sealed.data, 129}, &sealed));
 }
 
+static void a_sealing_key_is_kept(void **state)
+{
+    (void)state;
+    boot();
+    const struct cr_sealing_places places = {"/nonexistent", "/nonexistent", "/nonexistent", machine.path};
+    struct cr_sealing_key *first, *again;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer file = {0};
+    enum cr_status status = cr_sealing_key_get("tpm", &places, directory, &first);
+    if (status == CR_UNSUPPORTED) skip();
+    assert_ok(status);
+    assert_string_equal(first->source, "tpm");
+    assert_false(cr_sealing_key_is_development(first));
+    boot();
+    assert_ok(cr_sealing_key_get("tpm", &places, directory, &again));
+    assert_memory_equal(first->key, again->key, sizeof first->key);
+    assert_false(cr_slice_is_zero((struct cr_slice){first->key, sizeof first->key}));
+    swtpm_extend(&machine, 8, 1);
+    struct cr_sealing_key *none = NULL;
+    assert_fails(CR_DENIED, "other values of PCR 8", cr_sealing_key_get("tpm", &places, directory, &none));
+    assert_non_null(strstr(cr_error_message(), "/sealing.tpm: "));
+    assert_null(none);
+    assert_ok(cr_file_read(in_directory("sealing.tpm"), 4096, &file));
+    for (size_t at = 0; at + sizeof first->key <= file.size; at++)
+        assert_memory_not_equal(file.data + at, first->key, sizeof first->key);
+    cr_secret_free(&first);
+    cr_secret_free(&again);
+}
+
 static void assert_attest_fails(const char *path, const unsigned char *data, enum cr_status wanted,
                                 const char *sentence)
 {
@@ -322,6 +353,7 @@ int main(void)
         cmocka_unit_test(nothing_is_left_in_the_tpm),
         cmocka_unit_test(a_secret_opens_where_the_same_was_booted),
         cmocka_unit_test(a_secret_is_its_tpms),
+        cmocka_unit_test(a_sealing_key_is_kept),
         cmocka_unit_test(where_there_is_no_tpm),
         cmocka_unit_test(what_a_tpm_refuses),
     };

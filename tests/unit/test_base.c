@@ -139,6 +139,18 @@ static void files_are_whole_or_absent(void **state)
     CR_CLEANUP(cr_buffer_release) struct cr_buffer content = {0};
     assert_ok(cr_file_read(path, 5, &content));
     assert_string_equal(cr_buffer_text(&content), "whole");
+    cr_buffer_clear(&content);
+    assert_ok(cr_file_write_first(path, cr_slice_of_string("later"), true));
+    assert_ok(cr_file_read(path, 5, &content));
+    assert_string_equal(cr_buffer_text(&content), "whole");
+    unlink(path);
+    cr_buffer_clear(&content);
+    assert_ok(cr_file_write_first(path, cr_slice_of_string("first"), true));
+    assert_ok(cr_file_read(path, 5, &content));
+    assert_string_equal(cr_buffer_text(&content), "first");
+    assert_int_equal(stat(path, &stat_buffer), 0);
+    assert_true((stat_buffer.st_mode & 0777) == 0600 && stat_buffer.st_nlink == 1);
+    assert_ok(cr_file_write(path, cr_slice_of_string("whole"), true));
     assert_fails(CR_INVALID, "more than the 4 allowed", cr_file_read(path, 4, &content));
     assert_fails(CR_NOT_FOUND, "missing", cr_file_read("/nonexistent/missing", 4, &content));
     assert_fails(CR_INVALID, "a directory, not a file", cr_file_read(directory, 4, &content));
