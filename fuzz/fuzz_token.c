@@ -21,7 +21,7 @@ static void parse_content(const uint8_t *data, size_t size)
     unsigned char digest[CR_SHA256_SIZE];
     struct cr_buffer bytes = {0}, text = {0};
     if (cr_sha256((struct cr_slice){data, size}, digest) != CR_OK || cr_append(&bytes, data, size) != CR_OK ||
-        cr_append(&bytes, digest, 4) != CR_OK || cr_append(&text, "carrel1.", 8) != CR_OK ||
+        cr_append(&bytes, digest, 4) != CR_OK || cr_append(&text, "carrel2.", 8) != CR_OK ||
         cr_base64url_append(&text, cr_buffer_slice(&bytes)) != CR_OK)
         abort();
     round_trip(cr_buffer_text(&text));

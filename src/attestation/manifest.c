@@ -336,6 +336,16 @@ const struct cr_manifest_silo *cr_manifest_find(const struct cr_manifest *manife
     return NULL;
 }
 
+enum cr_status cr_manifest_admits(const struct cr_manifest *manifest, const char *name,
+                                  const unsigned char key[CR_SHA256_SIZE])
+{
+    if (manifest->roster_count == 0) return CR_OK;
+    const struct cr_manifest_silo *silo = cr_manifest_find(manifest, name);
+    if (!silo) return cr_fail(CR_DENIED, "%s is not in the job's roster of silos", name);
+    if (memcmp(silo->key, key, CR_SHA256_SIZE) == 0) return CR_OK;
+    return cr_fail(CR_DENIED, "%s has another key in the job's roster of silos", name);
+}
+
 void cr_manifest_program(uint64_t version[VERSION_PARTS])
 {
     const char *at = CARREL_VERSION;

@@ -67,6 +67,10 @@ enum cr_status cr_manifest_read(const char *path, struct cr_manifest *out);
 // The silo of that name, or NULL.
 const struct cr_manifest_silo *cr_manifest_find(const struct cr_manifest *manifest, const char *name);
 
+// CR_DENIED where there is a roster, and no silo of that name and key in it.
+enum cr_status cr_manifest_admits(const struct cr_manifest *manifest, const char *name,
+                                  const unsigned char key[CR_SHA256_SIZE]);
+
 // CR_DENIED where this program is older than the job asks for, or the time is before its floor.
 enum cr_status cr_manifest_check(const struct cr_manifest *manifest, int64_t now);
 
@@ -77,5 +81,8 @@ void cr_manifest_program(uint64_t version[3]);
 // they are equal.
 enum cr_status cr_manifest_difference(const struct cr_manifest *a, const struct cr_manifest *b,
                                       struct cr_buffer *out);
+
+// The same of two settings that are not the same bytes.
+enum cr_status cr_manifest_settings_difference(const char *a, const char *b, struct cr_buffer *out);
 
 #endif

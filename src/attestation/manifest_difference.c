@@ -57,6 +57,11 @@ static enum cr_status append_settings(const char *a, const char *b, struct cr_bu
     return out->size > before ? CR_OK : append_item(out, start, "the settings");
 }
 
+enum cr_status cr_manifest_settings_difference(const char *a, const char *b, struct cr_buffer *out)
+{
+    return append_settings(a, b, out, out->size);
+}
+
 static bool same_roster(const struct cr_manifest *a, const struct cr_manifest *b)
 {
     if (a->roster_count != b->roster_count) return false;

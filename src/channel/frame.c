@@ -12,7 +12,7 @@ static const struct bounds types[CR_FRAME_TYPES] = {
     [CR_FRAME_ENROLLED] = {"Enrolled", 16384, 0},
     [CR_FRAME_REFUSED] = {"Refused", 4096, 0},
     [CR_FRAME_HELLO] = {"Hello", 1024, 0},
-    [CR_FRAME_JOB] = {"Job", 1024, CR_FRAME_BODY_LIMIT},
+    [CR_FRAME_JOB] = {"Job", 1024, 0},
     [CR_FRAME_READY] = {"Ready", 1024, 0},
     [CR_FRAME_BEGIN] = {"Begin", 1024, 0},
     [CR_FRAME_PULL] = {"Pull", 1024, 0},
@@ -26,6 +26,7 @@ static const struct bounds types[CR_FRAME_TYPES] = {
     [CR_FRAME_CHALLENGE] = {"Challenge", 1024, 0},
     [CR_FRAME_EVIDENCE] = {"Evidence", 1024, CR_FRAME_EVIDENCE_LIMIT},
     [CR_FRAME_ADMITTED] = {"Admitted", 0, 0},
+    [CR_FRAME_MANIFEST] = {"Manifest", 0, CR_FRAME_BODY_LIMIT},
 };
 
 static const unsigned char magic[4] = {'C', 'R', 'L', '1'};

@@ -131,6 +131,7 @@ static enum cr_status take(const ProtobufCMessage *base, struct cr_message *out)
     }
     case CR_FRAME_JOB: {
         AS(Job);
+        out->job.seed = in->seed;
         return take_bytes(type, "run", &in->run, out->job.run, CR_SHA256_SIZE);
     }
     case CR_FRAME_READY: {
@@ -291,6 +292,7 @@ enum cr_status cr_message_encode(const struct cr_message *in, struct cr_buffer *
     case CR_FRAME_JOB: {
         Carrel__Job wire = CARREL__JOB__INIT;
         wire.run = DIGEST(in->job.run);
+        wire.seed = in->job.seed;
         return pack(&wire.base, out);
     }
     case CR_FRAME_READY: {

@@ -9,7 +9,7 @@
 #include "channel/frame.h"
 
 enum {
-    CR_PROTOCOL_VERSION = 1,
+    CR_PROTOCOL_VERSION = 2,
     CR_SECRET_SIZE = 32,
     CR_MESSAGE_TEXT_SIZE = 1024, // a text and its zero; longer ones are cut when sent
 };
@@ -43,6 +43,7 @@ struct cr_message {
         } hello;
         struct {
             unsigned char run[CR_SHA256_SIZE];
+            uint64_t seed;
         } job;
         struct {
             unsigned char structure[CR_SHA256_SIZE];

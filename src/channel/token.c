@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-static const char prefix[] = "carrel1.";
-enum { CHECKSUM_SIZE = 4, TEXT_LIMIT = 1024 };
+static const char prefix[] = "carrel2.";
+enum { VERSION = 2, CHECKSUM_SIZE = 4, TEXT_LIMIT = 1024 };
 
 static const char *const roles[] = {NULL, "silo"};
 enum { ROLES = sizeof roles / sizeof *roles };
@@ -20,10 +20,11 @@ enum cr_status cr_token_write(const struct cr_token *token, struct cr_buffer *te
         if (strcmp(token->role, roles[i]) == 0) role = i;
     if (role == 0) return cr_fail(CR_INVALID, "there is no role \"%.63s\"", token->role);
     CR_CLEANUP(cr_buffer_wipe) struct cr_buffer bytes = {0};
-    CR_TRY(cr_append_u8(&bytes, 1));
+    CR_TRY(cr_append_u8(&bytes, VERSION));
     CR_TRY(cr_append_u8(&bytes, role));
     CR_TRY(cr_append_u64(&bytes, (uint64_t)token->expires));
     CR_TRY(cr_append(&bytes, token->fingerprint, sizeof token->fingerprint));
+    CR_TRY(cr_append(&bytes, token->job, sizeof token->job));
     CR_TRY(cr_append(&bytes, token->secret, sizeof token->secret));
     CR_TRY(cr_append_u8(&bytes, (uint8_t)strlen(token->name)));
     CR_TRY(cr_append(&bytes, token->name, strlen(token->name)));
@@ -64,9 +65,12 @@ static enum cr_status read_fields(struct cr_slice bytes, struct cr_token *token)
     unsigned role = cr_read_u8(&cursor);
     token->expires = (int64_t)cr_read_u64(&cursor);
     struct cr_slice fingerprint = cr_read_slice(&cursor, CR_SHA256_SIZE);
+    struct cr_slice job = cr_read_slice(&cursor, CR_SHA256_SIZE);
     struct cr_slice secret = cr_read_slice(&cursor, CR_SECRET_SIZE);
-    if (cursor.failed || version != 1 || role == 0 || role >= ROLES || token->expires < 0) return damaged();
+    if (cursor.failed || version != VERSION || role == 0 || role >= ROLES || token->expires < 0)
+        return damaged();
     memcpy(token->fingerprint, fingerprint.data, fingerprint.size);
+    memcpy(token->job, job.data, job.size);
     memcpy(token->secret, secret.data, secret.size);
     strcpy(token->role, roles[role]);
     CR_TRY(read_text(&cursor, cr_read_u8(&cursor), token->name, sizeof token->name));

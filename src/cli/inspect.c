@@ -337,7 +337,7 @@ static enum cr_status say_file(struct cr_said *said, const char *path, const cha
     if (cr_ends_with(path, ".yaml") || cr_ends_with(path, ".yml")) return say_settings(said, path);
     if (cr_ends_with(path, ".safetensors") || (size > 8 && prefix[8] == '{' && prefix[7] == 0))
         return say_safetensors(said, path);
-    if (size >= 8 && memcmp(prefix, "carrel1.", 8) == 0) return say_token_file(said, path);
+    if (size >= 8 && memcmp(prefix, "carrel2.", 8) == 0) return say_token_file(said, path);
     size_t at = 0;
     while (at < size && memchr(" \t\r\n", prefix[at], 4)) at++;
     if (cr_ends_with(path, ".jsonl") || cr_ends_with(path, ".tsv") ||
@@ -371,7 +371,7 @@ enum cr_status cr_command_inspect(int argc, char **argv)
     CR_TRY(cr_command_flags(&flags, argc, argv, &path, &count, &done));
     if (done) return CR_OK;
     struct stat about;
-    if (strncmp(path, "carrel1.", 8) == 0)
+    if (strncmp(path, "carrel2.", 8) == 0)
         CR_TRY(say_token(&said, path));
     else if (stat(path, &about) != 0)
         return cr_fail_errno(CR_NOT_FOUND, "%s", path);

@@ -121,7 +121,7 @@ enum cr_status cr_command_preflight(int argc, char **argv)
     size_t count;
     CR_TRY(cr_command_flags(&flags, argc, argv, &argument, &count, &done));
     if (done) return CR_OK;
-    if (strcmp(argument, "-") != 0 && strncmp(argument, "carrel1.", 8) != 0) {
+    if (strcmp(argument, "-") != 0 && strncmp(argument, "carrel2.", 8) != 0) {
         CR_TRY(of_settings(&checks, argument, &overrides, serve));
     } else {
         char token[CR_TOKEN_LIMIT];

@@ -193,6 +193,12 @@ static enum cr_status simulate(struct simulation *simulation)
 {
     if (simulation->config.silos.count == 0)
         return cr_fail(CR_INVALID, "%s: silos: lists none to simulate", simulation->path);
+    if (simulation->config.federation.job)
+        return cr_fail(CR_INVALID, "%s: federation.job: a simulation signs its own", simulation->path);
+    if (simulation->config.federation.release == CR_RELEASE_SILOS)
+        return cr_fail(CR_INVALID,
+                       "%s: federation.release: silos: a simulation's result is in output_dir alone",
+                       simulation->path);
     for (size_t i = 0; i < simulation->config.silos.count; i++)
         if (!cr_file_exists(silo_at(simulation, i)->data))
             return cr_fail(CR_NOT_FOUND, "%s: silo %s: data: %s does not exist", simulation->path,

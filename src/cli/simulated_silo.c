@@ -92,6 +92,16 @@ enum cr_status cr_simulated_silo_hire(struct cr_simulated_silo *silo)
     return CR_OK;
 }
 
+// Whoever simulates is the owner of the job: what the silo agreed to before, with other settings perhaps, is
+// no bar.
+static enum cr_status agree_anew(const struct cr_simulated_silo *silo)
+{
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(silo->state, "job.cbor", &path));
+    if (unlink(path) != 0 && errno != ENOENT) return cr_fail_errno(CR_IO, "%s: cannot be removed", path);
+    return CR_OK;
+}
+
 static enum cr_status pipe_token(const struct cr_simulated_silo *silo, int *out)
 {
     CR_CLEANUP(cr_buffer_wipe) struct cr_buffer token = {0};
@@ -102,6 +112,7 @@ static enum cr_status pipe_token(const struct cr_simulated_silo *silo, int *out)
 enum cr_status cr_simulated_silo_join(struct cr_simulated_silo *silo)
 {
     CR_CLEANUP(close_fd) int token = -1;
+    CR_TRY(agree_anew(silo));
     CR_TRY(pipe_token(silo, &token));
     char threads[24];
     snprintf(threads, sizeof threads, "%zu", silo->threads);

@@ -125,6 +125,8 @@ static enum cr_status serve(const struct cr_config *config, struct cr_progress *
     struct cr_event_sink sink = cr_progress_sink(progress);
     struct cr_policy policy = {.network = true};
     cr_policy_read(&policy, config->tuning.model_name_or_path);
+    cr_policy_read(&policy, config->federation.job);
+    cr_policy_read(&policy, config->federation.appraisal_policy);
     cr_policy_write(&policy, config->tuning.output_dir);
     cr_policy_write(&policy, config->federation.state_dir);
     CR_TRY(cr_harden_role(&policy, &sink));

@@ -53,6 +53,7 @@ static enum cr_status on_opened(void *context, struct cr_connection *connection)
 static enum cr_status on_enrolled(struct cr_client *client, const struct cr_message *message)
 {
     if (client->state->enrolled) return cr_fail(CR_PROTOCOL, "the server enrols who is enrolled");
+    if (!client->manifest_came) return cr_fail(CR_PROTOCOL, "the server enrols without a signed job");
     unsigned char fingerprint[CR_SHA256_SIZE];
     CR_TRY(cr_sha256(message->enrolled.authority, fingerprint));
     if (memcmp(fingerprint, client->token.fingerprint, CR_SHA256_SIZE) != 0)
@@ -73,6 +74,8 @@ static enum cr_status on_received(void *context, struct cr_connection *connectio
     switch (message->type) {
     case CR_FRAME_ENROLLED:
         return on_enrolled(client, message);
+    case CR_FRAME_MANIFEST:
+        return cr_client_on_manifest(client, message);
     case CR_FRAME_JOB:
         return cr_client_on_job(client, message);
     case CR_FRAME_BEGIN:
@@ -103,7 +106,7 @@ static void lost(struct cr_client *client, enum cr_status status, const char *wh
 {
     double now = cr_clock_monotonic();
     if (client->open) client->alone_since = now;
-    client->open = client->ready_sent = false;
+    client->open = client->ready_sent = client->manifest_came = false;
     client->connection = NULL;
     if (client->ended) return;
     if (!worth_retrying(status)) {
@@ -196,7 +199,6 @@ static void close_client(struct cr_client *client)
     cr_vector_release(client->update);
     cr_client_state_close(client->state);
     if (client->has_config) cr_config_release(&client->config);
-    cr_buffer_release(&client->job);
     free(client->worker_state);
     cr_token_release(&client->token);
     free(client);

@@ -1,8 +1,9 @@
 // A silo of a federation: enrols with a join token, trains what the server asks for, and goes on after any
 // interruption of itself, of the server, or of the network.
 //
-// Events (docs/PROTOCOL.md lists their fields): "client.connected", "client.job", "client.waiting",
-// "client.enrolled", "client.round", "client.trained", "client.closed", "client.done", and those of training.
+// Events (docs/PROTOCOL.md lists their fields): "client.connected", "client.manifest", "client.job",
+// "client.waiting", "client.enrolled", "client.round", "client.trained", "client.closed", "client.done", and
+// those of training.
 #ifndef CARREL_FEDERATION_CLIENT_H
 #define CARREL_FEDERATION_CLIENT_H
 

@@ -54,12 +54,13 @@ static enum cr_status take_own_accelerator(struct cr_client *client)
 
 static enum cr_status take_job(struct cr_client *client, const struct cr_message *message)
 {
-    CR_TRY(cr_append(&client->job, message->body.data, message->body.size));
     memcpy(client->run, message->job.run, CR_SHA256_SIZE);
-    CR_TRY(cr_config_parse(message->body, "the server's job", &client->config));
+    CR_TRY(cr_config_parse(cr_slice_of_string(client->state->manifest.settings), "the job's settings",
+                           &client->config));
     client->has_config = true;
     CR_TRY(cr_discretion_check(&client->config));
     struct cr_tuning_config *tuning = &client->config.tuning;
+    if (cr_tuning_config_sliced(tuning)) tuning->seed = client->seed = message->job.seed;
     CR_TRY(put_string(&tuning->model_name_or_path, client->options->model));
     CR_TRY(put_string(&tuning->data.train, client->options->data));
     tuning->threads = client->options->threads;
@@ -72,6 +73,8 @@ static enum cr_status take_job(struct cr_client *client, const struct cr_message
                                    "--accelerator ADDRESS");
     CR_TRY(take_own_accelerator(client));
     tuning->scratch_dir = client->state->path;
+    if (client->options->output && client->config.federation.release == CR_RELEASE_SERVER)
+        return cr_fail(CR_INVALID, "--output: the job's federation.release gives silos no result");
     if (client->options->output)
         CR_TRY(cr_place_check(client->options->output, tuning->model_name_or_path, tuning->method));
     if (!tuning->data.train)
@@ -98,15 +101,15 @@ static enum cr_status send_ready(struct cr_client *client)
 
 enum cr_status cr_client_on_job(struct cr_client *client, const struct cr_message *message)
 {
+    if (!client->manifest_came) return cr_fail(CR_PROTOCOL, "the server began without a signed job");
     cr_connection_set_timeout(client->connection, client->timeout);
     if (!client->has_config) {
         CR_TRY(take_job(client, message));
         cr_connection_set_timeout(client->connection, client->timeout);
         return CR_OK;
     }
-    if (memcmp(message->job.run, client->run, CR_SHA256_SIZE) != 0 ||
-        !cr_slice_equal(message->body, cr_buffer_slice(&client->job)))
-        return cr_fail(CR_PROTOCOL, "the server began another run with other settings (start join again)");
+    if (memcmp(message->job.run, client->run, CR_SHA256_SIZE) != 0 || message->job.seed != client->seed)
+        return cr_fail(CR_PROTOCOL, "the server began another run (start join again)");
     return client->learner_open ? send_ready(client) : CR_OK;
 }
 
@@ -116,6 +119,7 @@ enum cr_status cr_client_opened(struct cr_client *client, const struct cr_worker
     client->count = result->update->count;
     client->total_steps = result->total_steps;
     memcpy(client->structure, result->structure, CR_SHA256_SIZE);
+    CR_TRY(cr_client_check_base(client, &result->base));
     if (client->total_steps < client->config.federation.rounds)
         return cr_fail(CR_INVALID, "the data give %zu steps, fewer than the %zu rounds", client->total_steps,
                        client->config.federation.rounds);

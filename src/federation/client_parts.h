@@ -1,5 +1,6 @@
-// Inside of a silo's client: what client.c (the connection and the loop), client_job.c (what the server wants
-// of this silo) and client_round.c (what is done round by round) share. Included by these three alone.
+// Inside of a silo's client: what client.c (the connection and the loop), client_manifest.c (whether that is
+// the job agreed to), client_job.c (what it wants of this silo) and client_round.c (what is done round by
+// round) share. Included by these four alone.
 #ifndef CARREL_FEDERATION_CLIENT_PARTS_H
 #define CARREL_FEDERATION_CLIENT_PARTS_H
 
@@ -21,8 +22,9 @@ struct cr_client {
     double timeout, alone_since, retry_at, pause;
     char last_why[1024];
 
-    struct cr_buffer job; // as received
+    bool manifest_came; // on this connection, and it is the agreed one
     unsigned char run[CR_SHA256_SIZE];
+    uint64_t seed; // with slicing
     struct cr_config config;
     bool has_config;
     struct cr_worker *worker;
@@ -48,6 +50,10 @@ struct cr_client {
 };
 
 enum cr_status cr_client_say(struct cr_client *client, const struct cr_message *message);
+
+// The server's manifest, which has to be the agreed one; the base, which has to be the manifest's.
+enum cr_status cr_client_on_manifest(struct cr_client *client, const struct cr_message *message);
+enum cr_status cr_client_check_base(const struct cr_client *client, const struct cr_base_digest *base);
 
 // The job came; the worker opened what it is about.
 enum cr_status cr_client_on_job(struct cr_client *client, const struct cr_message *message);

@@ -56,6 +56,19 @@ static enum cr_status open_identity(struct cr_client_state *state, const struct 
     return state->enrolled ? check_identity(state, token) : CR_OK;
 }
 
+static enum cr_status read_manifest(struct cr_client_state *state, const struct cr_token *token)
+{
+    CR_TRY(cr_path_join(state->path, "job.cbor", &state->manifest_path));
+    if (!cr_file_exists(state->manifest_path)) return CR_OK;
+    CR_TRY(cr_manifest_read(state->manifest_path, &state->manifest));
+    if (memcmp(state->manifest.digest, token->job, CR_SHA256_SIZE) != 0)
+        return cr_fail(CR_INVALID,
+                       "%s: this silo agreed to another job than the token's (choose another --state)",
+                       state->manifest_path);
+    state->has_manifest = true;
+    return CR_OK;
+}
+
 static enum cr_status read_update(struct cr_client_state *state)
 {
     CR_FREE char *path = NULL;
@@ -86,6 +99,7 @@ enum cr_status cr_client_state_open(const char *path, const struct cr_token *tok
     enum cr_status status = cr_copy_string(path, &state->path);
     if (status == CR_OK) status = take_directory(state);
     if (status == CR_OK) status = open_identity(state, token);
+    if (status == CR_OK) status = read_manifest(state, token);
     if (status == CR_OK) status = read_update(state);
     if (status != CR_OK) {
         cr_client_state_close(state);
@@ -100,6 +114,8 @@ void cr_client_state_close(struct cr_client_state *state)
     if (!state) return;
     if (state->lock_fd >= 0) close(state->lock_fd);
     cr_identity_free(state->identity);
+    cr_manifest_release(&state->manifest);
+    free(state->manifest_path);
     free(state->path);
     free(state);
 }
@@ -110,6 +126,14 @@ enum cr_status cr_client_state_enrol(struct cr_client_state *state, struct cr_sl
     CR_TRY(cr_identity_install(state->identity, certificate, authority));
     CR_TRY(cr_identity_save(state->identity, state->path));
     state->enrolled = true;
+    return CR_OK;
+}
+
+enum cr_status cr_client_state_agree(struct cr_client_state *state, struct cr_slice manifest)
+{
+    CR_TRY(cr_manifest_open(manifest, &state->manifest));
+    CR_TRY(cr_file_write(state->manifest_path, manifest, true));
+    state->has_manifest = true;
     return CR_OK;
 }
 

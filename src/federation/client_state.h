@@ -1,12 +1,14 @@
 // What a silo keeps on disk, so that it need not be invited again, nor train again what it trained:
 //
 //   key.pem, certificate.pem, authority.pem   who it is (crypto/identity.h)
+//   job.cbor                                  the signed job that it agreed to (attestation/manifest.h)
 //   update.json                               the last round it trained, and of which run
 //   trainer-N.state                           the learner after that round N; holds the update's values
 //   lock                                      held by the one process that uses the directory
 #ifndef CARREL_FEDERATION_CLIENT_STATE_H
 #define CARREL_FEDERATION_CLIENT_STATE_H
 
+#include "attestation/manifest.h"
 #include "channel/token.h"
 #include "federation/round.h"
 
@@ -14,14 +16,18 @@ struct cr_client_state {
     char *path;
     int lock_fd;
     struct cr_identity *identity;
-    bool enrolled;   // the identity has its certificate
+    bool enrolled; // the identity has its certificate
+    char *manifest_path;
+    bool has_manifest; // job.cbor is there
+    struct cr_manifest manifest;
     bool has_answer; // update.json is there: the next two
     unsigned char run[CR_SHA256_SIZE];
     struct cr_answer answer;
 };
 
 // Makes what is missing, a key among it, and reads what is there. An identity of another federation, or of
-// another name than the token's, is CR_INVALID. Free with cr_client_state_close.
+// another name than the token's, is CR_INVALID, and so is another job than the token's. Free with
+// cr_client_state_close.
 enum cr_status cr_client_state_open(const char *path, const struct cr_token *token,
                                     struct cr_client_state **out);
 void cr_client_state_close(struct cr_client_state *state); // NULL is allowed
@@ -29,6 +35,9 @@ void cr_client_state_close(struct cr_client_state *state); // NULL is allowed
 // Takes and keeps the certificate.
 enum cr_status cr_client_state_enrol(struct cr_client_state *state, struct cr_slice certificate,
                                      struct cr_slice authority);
+
+// Keeps the signed job, which was found right.
+enum cr_status cr_client_state_agree(struct cr_client_state *state, struct cr_slice manifest);
 
 // Where the learner's state after `round` is; free with free.
 enum cr_status cr_client_state_trainer(const struct cr_client_state *state, uint64_t round, char **out);

@@ -11,6 +11,7 @@ static const char *const spill_modes[] = {"none", "sealed", NULL};
 static const char *const clear_fronts[] = {"none", "local", NULL};
 static const char *const pads_modes[] = {"none", "enclave", "peer", NULL};
 static const char *const optimizer_states[] = {"reset", "keep", NULL};
+static const char *const releases[] = {"all", "server", "silos", NULL};
 static const char *const weightings[] = {"labelled_tokens", "uniform", NULL};
 
 static const struct cr_option silo_options[] = {
@@ -416,6 +417,23 @@ static const struct cr_option options[] = {
      .help =
          "The server's own directory: its CA, the silos it enrolled, and the state from which a restarted "
          "server goes on. Keep it secret."},
+    {.key = "federation.job",
+     .type = CR_OPTION_STRING,
+     AT(federation.job),
+     .help = "The job that the model's owner signed (`carrel job`), made of these settings. Without it the "
+             "server signs one of its own: whoever runs the server is the job's owner then."},
+    {.key = "federation.appraisal_policy",
+     .type = CR_OPTION_STRING,
+     AT(federation.appraisal_policy),
+     .help = "An appraisal policy (docs/POLICY.md) for the job to hold: what evidence of a server and of "
+             "silos has to say."},
+    {.key = "federation.release",
+     .type = CR_OPTION_CHOICE,
+     AT(federation.release),
+     .fallback = "all",
+     .choices = releases,
+     .help = "Who gets the result. all: the server writes it to output_dir, and a silo that asks (carrel "
+             "join --output) has it too. server: the server alone. silos: those that ask alone."},
     {.key = "federation.rounds",
      .type = CR_OPTION_SIZE,
      AT(federation.rounds),
@@ -553,6 +571,7 @@ enum cr_status cr_config_job(const struct cr_config *config, struct cr_buffer *y
     job.federation.address = empty;
     job.federation.advertise = NULL;
     job.federation.state_dir = empty;
+    job.federation.job = job.federation.appraisal_policy = NULL; // the manifest has the policy itself
     job.federation.min_clients = cr_config_min_clients(config);
     job.silos = (struct cr_record_list){0};
     return cr_options_write(&cr_config_table, &job, yaml);

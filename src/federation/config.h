@@ -17,10 +17,20 @@ enum cr_weighting {
     CR_WEIGHTING_UNIFORM          // each silo counts the same
 };
 
+// Who gets the result.
+enum cr_release {
+    CR_RELEASE_ALL,    // the server, in output_dir, and silos that ask
+    CR_RELEASE_SERVER, // the server alone
+    CR_RELEASE_SILOS   // silos that ask; the server writes none
+};
+
 struct cr_federation_config {
-    char *address;   // host:port that the server listens on; port 0: any free one
-    char *advertise; // host:port that join tokens carry; NULL: address
-    char *state_dir; // what a restarted server goes on from
+    char *address;          // host:port that the server listens on; port 0: any free one
+    char *advertise;        // host:port that join tokens carry; NULL: address
+    char *state_dir;        // what a restarted server goes on from
+    char *job;              // path of the signed job; NULL: the server signs its own
+    char *appraisal_policy; // path of the policy that a job is made with; NULL: none
+    int release;            // enum cr_release
     size_t rounds;
     size_t local_steps;      // optimiser steps of one round; 0: local_epochs decides
     double local_epochs;     // passes over the silo's own data in one round; used where local_steps is 0

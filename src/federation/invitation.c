@@ -5,6 +5,7 @@
 #include "base/parse.h"
 #include "channel/tls.h"
 #include "crypto/random.h"
+#include "federation/server_manifest.h"
 #include "format/json.h"
 
 #include <inttypes.h>
@@ -99,11 +100,13 @@ enum cr_status cr_invite(const struct cr_config *config, const char *name, const
     CR_TRY(cr_random_bytes(token.secret, sizeof token.secret));
 
     const char *directory = config->federation.state_dir;
-    struct cr_identity *authority;
-    CR_TRY(cr_state_authority(directory, &authority));
-    enum cr_status status = cr_identity_fingerprint(authority, token.fingerprint);
-    cr_identity_free(authority);
-    CR_TRY(status);
+    CR_CLEANUP(cr_manifest_release) struct cr_manifest manifest = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer form = {0};
+    CR_TRY(cr_server_manifest(config, NULL, &manifest, &form));
+    if (manifest.roster_count > 0 && !cr_manifest_find(&manifest, name))
+        return cr_fail(CR_INVALID, "%s is not in the job's roster of silos", name);
+    memcpy(token.job, manifest.digest, CR_SHA256_SIZE);
+    memcpy(token.fingerprint, manifest.authority, CR_SHA256_SIZE);
 
     struct invitation invitation = {.expires = token.expires};
     strcpy(invitation.name, name);
@@ -140,9 +143,9 @@ static enum cr_status judge(const struct cr_state_dir *state, const struct invit
     return CR_OK;
 }
 
-enum cr_status cr_redeem(struct cr_state_dir *state, const unsigned char secret[CR_SECRET_SIZE],
-                         struct cr_slice request, int64_t now, struct cr_member *member,
-                         struct cr_buffer *certificate)
+enum cr_status cr_redeem(struct cr_state_dir *state, const struct cr_manifest *manifest,
+                         const unsigned char secret[CR_SECRET_SIZE], struct cr_slice request, int64_t now,
+                         struct cr_member *member, struct cr_buffer *certificate)
 {
     CR_FREE char *path = NULL;
     CR_TRY(path_of(state->path, secret, &path));
@@ -157,6 +160,7 @@ enum cr_status cr_redeem(struct cr_state_dir *state, const unsigned char secret[
     struct cr_member enrolled = {0};
     CR_TRY(cr_tls_key_digest(cr_buffer_slice(&issued), enrolled.key));
     CR_TRY(judge(state, &invitation, enrolled.key, now));
+    CR_TRY(cr_manifest_admits(manifest, invitation.name, enrolled.key));
     strcpy(enrolled.name, invitation.name);
     strcpy(enrolled.role, invitation.role);
     // Spent before it is of use: a crash in between leaves a token that only its own key can use again, or,

@@ -84,6 +84,11 @@ static enum cr_status load_state(void *learner, const char *path)
     return cr_trainer_load_state(trainer_of(learner), path);
 }
 
+static enum cr_status base(void *learner, struct cr_base_digest *out)
+{
+    return cr_trainer_base(trainer_of(learner), out);
+}
+
 const struct cr_learner_kind cr_learner_tuning = {
     .open = open_tuning,
     .free = free_tuning,
@@ -96,6 +101,7 @@ const struct cr_learner_kind cr_learner_tuning = {
     .save = save,
     .save_state = save_state,
     .load_state = load_state,
+    .base = base,
 };
 
 void cr_learner_share(size_t total_steps_in_all, uint64_t round, uint64_t rounds, size_t *first, size_t *last)

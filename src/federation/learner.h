@@ -20,6 +20,7 @@ struct cr_learner_kind {
     enum cr_status (*save)(void *learner, const char *directory);
     enum cr_status (*save_state)(void *learner, const char *path);
     enum cr_status (*load_state)(void *learner, const char *path);
+    enum cr_status (*base)(void *learner, struct cr_base_digest *out);
 };
 
 extern const struct cr_learner_kind cr_learner_tuning;

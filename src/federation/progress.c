@@ -25,12 +25,13 @@ static const struct {
     const char *text;
 } sentences[] = {
     {"enclave.hardened", false, "{message}"},
+    {"server.job", false, "the job is {job}, signed by {message}"},
     {"server.listening", false,
      "listening on {address}: round {round} of {rounds} begins with {min_clients} silos"},
     {"server.enrolled", false, "{silo} enrolled from {address}"},
     {"server.joined", false, "{silo} joined from {address}"},
     {"server.left", false, "{silo} {address} left: {message}"},
-    {"server.done", false, "the last round is done: the result is in {output}"},
+    {"server.done", false, "the last round is done[: the result is in {output}]"},
     {"round.begin", false, "round {round} of {rounds} begins with {silos} silos"},
     {"round.progress", true,
      "round {round}: {silo} is at step {step} of {steps}[, loss {loss:4}], {tokens_per_second} tokens/s"},
@@ -40,6 +41,9 @@ static const struct {
     {"client.connected", false, "{silo} is connected to {address}"},
     {"client.waiting", false, "waiting: {message}"},
     {"client.enrolled", false, "{silo} is enrolled; its identity is in {state}"},
+    {"client.manifest", false,
+     "the job is {job}, signed by {owner}, with {policy}; silos: {silos} (carrel job show {file} tells all "
+     "of it)"},
     {"client.round", false, "round {round} of {rounds} begins"},
     {"client.trained", false, "round {round}: trained on {labelled} labelled tokens, loss {loss:4}"},
     {"client.closed", false, "round {round} is closed: {silos} silos, loss {loss:4}"},

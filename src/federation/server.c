@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "federation/invitation.h"
+#include "federation/server_manifest.h"
 #include "federation/server_parts.h"
 
 #include <math.h>
@@ -39,6 +40,7 @@ static enum cr_status on_opened(void *context, struct cr_connection *connection)
         return cr_fail(CR_DENIED, "%s is not enrolled with this server", peer->name);
     if (memcmp(peer->key, server->state->members[number].key, CR_SHA256_SIZE) != 0)
         return cr_fail(CR_DENIED, "%s was enrolled anew: this certificate is no longer good", peer->name);
+    CR_TRY(cr_manifest_admits(&server->manifest, peer->name, peer->key));
     // One that waits before its Ready goes too, so that a member cannot hold many.
     for (struct cr_server_session *s = server->sessions; s; s = s->next)
         if (s->silo == number && !s->ready) dismiss(s, "another connection of this silo took over");
@@ -71,6 +73,13 @@ static enum cr_status end_older_key(struct cr_server *server, const struct cr_me
     return CR_OK;
 }
 
+static enum cr_status send_manifest(struct cr_server_session *session)
+{
+    const struct cr_buffer *form = &session->server->manifest_form; // outlives connections
+    const struct cr_message manifest = {.type = CR_FRAME_MANIFEST, .body = cr_buffer_slice(form)};
+    return cr_connection_send(session->connection, &manifest, NULL, NULL);
+}
+
 static enum cr_status on_enrol(struct cr_server_session *session, const struct cr_message *message)
 {
     struct cr_server *server = session->server;
@@ -79,11 +88,12 @@ static enum cr_status on_enrol(struct cr_server_session *session, const struct c
     CR_CLEANUP(cr_buffer_release) struct cr_buffer certificate = {0};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer authority = {0};
     CR_TRY(cr_identity_authority_der(server->state->authority, &authority));
-    CR_TRY(cr_redeem(server->state, message->enrol.secret, message->enrol.request, cr_clock_unix(), &member,
-                     &certificate));
+    CR_TRY(cr_redeem(server->state, &server->manifest, message->enrol.secret, message->enrol.request,
+                     cr_clock_unix(), &member, &certificate));
     cr_emit(server->sink, CR_EVENT_INFO, "server.enrolled", NULL, CR_FIELD_TEXT("silo", member.name),
             CR_FIELD_TEXT("address", cr_connection_address(session->connection)));
     CR_TRY(end_older_key(server, &member));
+    CR_TRY(send_manifest(session));
     struct cr_message reply = {
         .type = CR_FRAME_ENROLLED,
         .enrolled = {.certificate = cr_buffer_slice(&certificate), .authority = cr_buffer_slice(&authority)}};
@@ -94,9 +104,11 @@ static enum cr_status on_hello(struct cr_server_session *session, const struct c
 {
     struct cr_server *server = session->server;
     CR_TRY(check_version(message->hello.version));
-    struct cr_message job = {.type = CR_FRAME_JOB, .body = cr_buffer_slice(&server->settings)};
+    struct cr_message job = {.type = CR_FRAME_JOB};
     memcpy(job.job.run, server->state->run, CR_SHA256_SIZE);
-    return cr_connection_send(session->connection, &job, NULL, NULL); // the server outlives its connections
+    if (cr_tuning_config_sliced(&server->config->tuning)) job.job.seed = server->seed;
+    CR_TRY(send_manifest(session));
+    return cr_connection_send(session->connection, &job, NULL, NULL);
 }
 
 static enum cr_status on_ready(struct cr_server_session *session, const struct cr_message *message)
@@ -278,22 +290,32 @@ enum cr_status cr_server_open_learner(const struct cr_server *server, const stru
     return server->kind->open(&own, sink, out);
 }
 
+static void tell_job(const struct cr_server *server)
+{
+    unsigned char key[CR_SHA256_SIZE];
+    char job[2 * CR_SHA256_SIZE + 1], owner[2 * CR_SHA256_SIZE + 1];
+    if (cr_point_digest(server->manifest.owner, key) != CR_OK) return; // no memory: nothing more will work
+    cr_hex_encode((struct cr_slice){key, sizeof key}, owner);
+    cr_hex_encode((struct cr_slice){server->manifest.digest, CR_SHA256_SIZE}, job);
+    bool own = !server->config->federation.job;
+    cr_emit(server->sink, CR_EVENT_INFO, "server.job",
+            own ? "this server itself: whoever runs it is the job's owner" : owner, CR_FIELD_TEXT("job", job),
+            CR_FIELD_TEXT("owner", owner));
+}
+
 // The run on disk goes on, or a new one begins from the learner's values.
 static enum cr_status open_run_with(struct cr_server *server, void *learner)
 {
+    struct cr_base_digest base;
     CR_TRY(server->kind->digest(learner, server->structure));
-    struct cr_config own = *server->config; // shallow, likewise
-    own.tuning.seed = server->seed;
-    CR_TRY(cr_config_job(&own, &server->settings));
-    unsigned char job[CR_SHA256_SIZE];
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer identity = {0};
-    CR_TRY(cr_append(&identity, server->structure, CR_SHA256_SIZE));
-    CR_TRY(cr_append(&identity, server->settings.data, server->settings.size));
-    CR_TRY(cr_sha256(cr_buffer_slice(&identity), job));
+    CR_TRY(server->kind->base(learner, &base));
+    CR_TRY(cr_server_manifest(server->config, &base, &server->manifest, &server->manifest_form));
+    tell_job(server);
+    const unsigned char *job = server->manifest.digest;
     struct cr_state_dir *state = server->state;
     size_t count;
     const float *initial = server->kind->values(learner, &count);
-    bool same = state->begun && memcmp(state->job, job, sizeof job) == 0;
+    bool same = state->begun && memcmp(state->job, job, CR_SHA256_SIZE) == 0;
     if (state->begun && !state->finished && !same)
         return cr_fail(CR_INVALID,
                        "%s: holds an unfinished run with other settings or another model (finish it with its "
@@ -443,7 +465,8 @@ static void close_server(struct cr_server *server)
     cr_aggregate_free(server->aggregate);
     cr_vector_release(server->next);
     cr_vector_release(server->global);
-    cr_buffer_release(&server->settings);
+    cr_buffer_release(&server->manifest_form);
+    cr_manifest_release(&server->manifest);
     cr_state_close(server->state);
     free(server);
 }

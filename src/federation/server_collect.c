@@ -156,9 +156,15 @@ static enum cr_status folded(struct cr_server *server, enum cr_status status)
 }
 
 // The model is opened once more: while the run went on, the server had no need of it.
+static bool writes_result(const struct cr_server *server)
+{
+    return server->config->federation.release != CR_RELEASE_SILOS;
+}
+
 static enum cr_status save(void *context)
 {
     struct cr_server *server = context;
+    if (!writes_result(server)) return CR_OK;
     void *learner;
     CR_TRY(cr_server_open_learner(server, NULL, &learner));
     size_t count;
@@ -187,9 +193,12 @@ enum cr_status cr_server_finish(struct cr_server *server)
 
 static enum cr_status saved(struct cr_server *server)
 {
-    cr_emit(server->sink, CR_EVENT_INFO, "server.done", NULL,
-            CR_FIELD_TEXT("output", server->config->tuning.output_dir),
-            CR_FIELD("rounds", server->config->federation.rounds));
+    const struct cr_event_field fields[] = {
+        CR_FIELD("rounds", server->config->federation.rounds),
+        CR_FIELD_TEXT("output", server->config->tuning.output_dir), // where the result is there
+    };
+    size_t count = sizeof fields / sizeof *fields - !writes_result(server);
+    cr_event_send(server->sink, CR_EVENT_INFO, "server.done", NULL, fields, count);
     server->saved = true;
     server->finishing_since = cr_clock_monotonic();
     for (size_t i = 0; i < CR_SILOS; i++)

@@ -3,6 +3,7 @@
 #ifndef CARREL_FEDERATION_SERVER_PARTS_H
 #define CARREL_FEDERATION_SERVER_PARTS_H
 
+#include "attestation/manifest.h"
 #include "channel/connection.h"
 #include "federation/aggregate.h"
 #include "federation/job.h"
@@ -29,8 +30,9 @@ struct cr_server {
     const struct cr_learner_kind *kind;
     const struct cr_event_sink *sink;
     unsigned char structure[CR_SHA256_SIZE];
-    uint64_t seed;             // of the job; secret with slicing
-    struct cr_buffer settings; // of the job, canonical YAML
+    uint64_t seed; // of the job; secret with slicing
+    struct cr_manifest manifest;
+    struct cr_buffer manifest_form; // signed, as it is sent
     struct cr_state_dir *state;
     struct cr_loop *loop;
     struct cr_tls *tls;

@@ -82,6 +82,7 @@ static enum cr_status do_open(struct cr_worker *worker, struct cr_worker_result 
 {
     CR_TRY(worker->kind->open(worker->config, &worker->sink, &worker->learner));
     CR_TRY(worker->kind->digest(worker->learner, result->structure));
+    CR_TRY(worker->kind->base(worker->learner, &result->base));
     if (worker->state) CR_TRY(worker->kind->load_state(worker->learner, worker->state));
     result->total_steps = worker->kind->total_steps(worker->learner);
     return copy_values(worker, result);

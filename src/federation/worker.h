@@ -47,6 +47,7 @@ struct cr_worker_result {
         *update; // the learner's values, with the caller's reference; NULL after a failure and SAVE
     unsigned char digest[CR_SHA256_SIZE];
     unsigned char structure[CR_SHA256_SIZE]; // of opening
+    struct cr_base_digest base;              // of opening
     size_t total_steps;                      // of opening
     struct cr_tally tally;                   // of training
 };

@@ -6,6 +6,7 @@
 #include "crypto/hash.h"
 #include "slicing/slicing.h"
 #include "tensor/compute.h"
+#include "tuning/base_digest.h"
 #include "tuning/config.h"
 #include "tuning/parameters.h"
 
@@ -85,6 +86,9 @@ enum cr_status cr_trainer_save(struct cr_trainer *trainer, const char *directory
 // damaged.
 enum cr_status cr_trainer_save_state(struct cr_trainer *trainer, const char *path);
 enum cr_status cr_trainer_load_state(struct cr_trainer *trainer, const char *path);
+
+// Of the base that it trains on.
+enum cr_status cr_trainer_base(struct cr_trainer *trainer, struct cr_base_digest *out);
 
 // SHA-256 over model, tokenizer and tuned structure: two silos whose digests agree train the same thing.
 enum cr_status cr_trainer_digest(struct cr_trainer *trainer, unsigned char out[CR_SHA256_SIZE]);

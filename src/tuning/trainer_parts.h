@@ -63,8 +63,8 @@ struct cr_trainer {
     size_t total_steps, step;
     struct cr_trainer_report report;
 
-    bool digest_known;
-    unsigned char digest[CR_SHA256_SIZE]; // cr_trainer_digest's answer
+    bool base_known;
+    struct cr_base_digest base_digest; // cr_trainer_base's answer
     bool run_known;
     unsigned char run[CR_SHA256_SIZE]; // the digest of a saved state
 };

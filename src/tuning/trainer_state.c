@@ -6,49 +6,9 @@
 
 #include <string.h>
 
-enum { TOKENIZER_LIMIT = 256 << 20 };
-
 static enum cr_status add_text(struct cr_hasher *hasher, const struct cr_buffer *text)
 {
     return cr_hasher_add(hasher, cr_buffer_slice(text));
-}
-
-static enum cr_status add_model(const struct cr_trainer *trainer, struct cr_hasher *hasher)
-{
-    const struct cr_model_config *shape = &trainer->model->config;
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-    CR_TRY(cr_append_format(
-        &text, "model %zu %zu %zu %zu %zu %zu %zu %zu %d %.9g %.17g %.17g %.17g %.17g %zu\n", shape->layers,
-        shape->hidden, shape->heads, shape->kv_heads, shape->head_dim, shape->intermediate, shape->vocabulary,
-        shape->context, shape->tied_head, (double)shape->norm_epsilon, shape->rope_theta, shape->rope_factor,
-        shape->rope_low_frequency, shape->rope_high_frequency, shape->rope_original_context));
-    CR_TRY(cr_append_format(&text, "computed %d %d", shape->layout, trainer->in_8bit));
-    for (size_t i = 0; i < shape->layers; i++)
-        CR_TRY(cr_append_format(&text, " %zu", cr_layer_window(shape, i)));
-    CR_TRY(cr_append_format(&text, "\n"));
-    CR_TRY(add_text(hasher, &text));
-    const struct cr_safetensors *weights = trainer->model->weights;
-    for (size_t i = 0; weights && i < cr_safetensors_count(weights); i++) {
-        const struct cr_tensor_entry *entry = cr_safetensors_at(weights, i);
-        cr_buffer_clear(&text);
-        CR_TRY(
-            cr_append_format(&text, "tensor %s %d %zu\n", entry->name, (int)entry->dtype, entry->bytes.size));
-        CR_TRY(add_text(hasher, &text));
-        CR_TRY(cr_hasher_add(hasher, entry->bytes));
-    }
-    return CR_OK;
-}
-
-static enum cr_status add_tokenizer(const struct cr_trainer *trainer, struct cr_hasher *hasher)
-{
-    CR_FREE char *path = NULL;
-    CR_TRY(cr_path_join(trainer->base, "tokenizer.json", &path));
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
-    CR_TRY(cr_file_read(path, TOKENIZER_LIMIT, &bytes));
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-    CR_TRY(cr_append_format(&text, "tokenizer %zu\n", bytes.size));
-    CR_TRY(add_text(hasher, &text));
-    return add_text(hasher, &bytes);
 }
 
 static enum cr_status add_structure(const struct cr_trainer *trainer, struct cr_hasher *hasher)
@@ -65,21 +25,30 @@ static enum cr_status add_structure(const struct cr_trainer *trainer, struct cr_
     return add_text(hasher, &text);
 }
 
+// The base is gone through once; nothing that is hashed changes while the trainer lives.
+enum cr_status cr_trainer_base(struct cr_trainer *trainer, struct cr_base_digest *out)
+{
+    const struct cr_model *model = trainer->model;
+    if (!trainer->base_known)
+        CR_TRY(cr_base_digest_of(trainer->base, &model->config, model->weights, &trainer->base_digest));
+    trainer->base_known = true;
+    *out = trainer->base_digest;
+    return CR_OK;
+}
+
 enum cr_status cr_trainer_digest(struct cr_trainer *trainer, unsigned char out[CR_SHA256_SIZE])
 {
-    // The base is gone through once; nothing that is hashed changes while the trainer lives.
-    if (!trainer->digest_known) {
-        CR_CLEANUP(cr_hasher_release) struct cr_hasher *hasher = NULL;
-        CR_TRY(cr_hasher_new(&hasher));
-        CR_TRY(cr_hasher_add(hasher, cr_slice_of_string("carrel tuning 1\n")));
-        CR_TRY(add_model(trainer, hasher));
-        CR_TRY(add_tokenizer(trainer, hasher));
-        CR_TRY(add_structure(trainer, hasher));
-        CR_TRY(cr_hasher_finish(hasher, trainer->digest));
-        trainer->digest_known = true;
-    }
-    memcpy(out, trainer->digest, sizeof trainer->digest);
-    return CR_OK;
+    struct cr_base_digest base;
+    CR_CLEANUP(cr_hasher_release) struct cr_hasher *hasher = NULL;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(cr_trainer_base(trainer, &base));
+    CR_TRY(cr_hasher_new(&hasher));
+    CR_TRY(cr_append_format(&text, "carrel tuning 2\ncomputed %d\n", trainer->in_8bit));
+    CR_TRY(add_text(hasher, &text));
+    CR_TRY(cr_hasher_add(hasher, (struct cr_slice){base.model, sizeof base.model}));
+    CR_TRY(cr_hasher_add(hasher, (struct cr_slice){base.tokenizer, sizeof base.tokenizer}));
+    CR_TRY(add_structure(trainer, hasher));
+    return cr_hasher_finish(hasher, out);
 }
 
 static enum cr_status add_settings(const struct cr_trainer *trainer, struct cr_hasher *hasher)

@@ -243,7 +243,7 @@ class Federation(unittest.TestCase):
     def invite(self, config, name, *options):
         result = program("invite", name, "--config", config, *options)
         self.assertEqual(result.returncode, 0, result.stderr)
-        self.assertRegex(result.stdout, r"\Acarrel1\.[A-Za-z0-9_-]+\n\Z")
+        self.assertRegex(result.stdout, r"\Acarrel2\.[A-Za-z0-9_-]+\n\Z")
         return result.stdout.strip()
 
     def join(self, token, name, *options):

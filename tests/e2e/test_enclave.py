@@ -43,7 +43,7 @@ class Enclave(unittest.TestCase):
                 limits = file.read()
         _, error = waiting.communicate("nonsense\n")
         self.assertEqual(waiting.returncode, 2)
-        self.assertEqual(error, 'carrel: that is no join token: one begins with "carrel1."\n')
+        self.assertEqual(error, 'carrel: that is no join token: one begins with "carrel2."\n')
 
     def test_is_hardened_before_it_reads_anything(self):
         ours, theirs = os.pipe()
@@ -64,7 +64,7 @@ class Enclave(unittest.TestCase):
         with socket.create_server(("127.0.0.1", 0)) as closed:
             address = b"127.0.0.1:%d" % closed.getsockname()[1]
         # By docs/PROTOCOL.md, not by our own writer.
-        content = struct.pack("<BBQ32s32sB4sH", 1, 1, 1 << 40, b"F" * 32, b"S" * 32, 4, b"anne", len(address)) + address
+        content = struct.pack("<BBQ32s32s32sB4sH", 2, 1, 1 << 40, b"F" * 32, b"J" * 32, b"S" * 32, 4, b"anne", len(address)) + address
         token = base64.urlsafe_b64encode(content + hashlib.sha256(content).digest()[:4]).decode().rstrip("=")
         with tempfile.TemporaryDirectory() as folder:
             hostile = os.path.join(folder, "openssl.cnf")
@@ -72,7 +72,7 @@ class Enclave(unittest.TestCase):
                 # A program that reads this has no algorithms.
                 file.write("openssl_conf = start\n[start]\nproviders = p\n[p]\nbase = b\n[b]\nactivate = 1\n")
             environment = {"OMP_NUM_THREADS": "1", "OPENSSL_CONF": hostile}
-            silo = subprocess.Popen([PROGRAM, "join", "carrel1." + token, "--state", folder + "/state", "--json"],
+            silo = subprocess.Popen([PROGRAM, "join", "carrel2." + token, "--state", folder + "/state", "--json"],
                                     stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
             # It made a key, a TLS context and a connection, and waits for somebody to listen.
             event = json.loads(silo.stdout.readline())
@@ -148,11 +148,11 @@ class Enclave(unittest.TestCase):
             self.assertGreater(readable, 10)  # so that this can fail
 
     def test_a_silo_that_names_no_files_is_warned(self):
-        content = struct.pack("<BBQ32s32sB4sH", 1, 1, 1 << 40, b"F" * 32, b"S" * 32, 4, b"anne", 11) + b"127.0.0.1:1"
+        content = struct.pack("<BBQ32s32s32sB4sH", 2, 1, 1 << 40, b"F" * 32, b"J" * 32, b"S" * 32, 4, b"anne", 11) + b"127.0.0.1:1"
         token = base64.urlsafe_b64encode(content + hashlib.sha256(content).digest()[:4]).decode().rstrip("=")
         for more, warned in (([], True), (["--model", "/tmp", "--data", "/tmp/none"], False)):
             with tempfile.TemporaryDirectory() as folder:
-                silo = subprocess.Popen([PROGRAM, "join", "carrel1." + token, "--state", folder + "/state", "--json", *more],
+                silo = subprocess.Popen([PROGRAM, "join", "carrel2." + token, "--state", folder + "/state", "--json", *more],
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
                 events = []
                 while not events or events[-1]["event"] != "client.waiting":

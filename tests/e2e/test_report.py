@@ -256,7 +256,7 @@ class Report(unittest.TestCase):
             self.assertEqual([line["round"] for line in losses], [1, 2])
             self.assertIn(">finished<", text(run_dir + "/summary.html"))
             self.assertEqual(self.status(run_dir)["round"], 2)
-            self.assertNotIn("carrel1.", text(run_dir + "/events.jsonl"))
+            self.assertNotIn("carrel2.", text(run_dir + "/events.jsonl"))
 
     def simulation(self):
         return self.federation(silos=[{"name": "anne", "data": self.rows, "eval": self.rows},

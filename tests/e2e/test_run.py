@@ -172,8 +172,8 @@ class Run(unittest.TestCase):
 
     def test_token_is_on_no_command_line(self):
         # By docs/PROTOCOL.md; nobody listens at the address.
-        content = struct.pack("<BBQ32s32sB4sH", 1, 1, 1 << 40, b"F" * 32, b"S" * 32, 4, b"anne", 11) + b"127.0.0.1:1"
-        token = "carrel1." + base64.urlsafe_b64encode(content + hashlib.sha256(content).digest()[:4]).decode().rstrip("=")
+        content = struct.pack("<BBQ32s32s32sB4sH", 2, 1, 1 << 40, b"F" * 32, b"J" * 32, b"S" * 32, 4, b"anne", 11) + b"127.0.0.1:1"
+        token = "carrel2." + base64.urlsafe_b64encode(content + hashlib.sha256(content).digest()[:4]).decode().rstrip("=")
         for argument in (token, "-"):
             process = self.start("join", argument, "--state", self.folder + "/silo", "--json", stdin=subprocess.PIPE)
             if argument == "-":

@@ -52,7 +52,8 @@ static void test_both_are_admitted_before_they_open(void **state)
     assert_int_equal(admitted[0], 1);
     assert_int_equal(admitted[1], 1);
     assert_string_equal(server.peer.name, "st-anne");
-    struct cr_message hello = {.type = CR_FRAME_HELLO, .hello = {.version = 1, .program = "test"}};
+    struct cr_message hello = {.type = CR_FRAME_HELLO,
+                               .hello = {.version = CR_PROTOCOL_VERSION, .program = "test"}};
     assert_ok(cr_connection_send(client.connection, &hello, NULL, NULL));
     while (server.messages == 0) assert_ok(cr_loop_step(loop, 0.05));
     assert_int_equal(server.last, CR_FRAME_HELLO);
@@ -295,7 +296,8 @@ static void test_evidence_of_an_earlier_connection_and_evidence_twice(void **sta
     (void)state;
     struct raw raw;
     CR_CLEANUP(cr_buffer_release) struct cr_buffer binding = {0}, evidence = {0};
-    struct cr_message own = {.type = CR_FRAME_CHALLENGE, .challenge = {.version = 1, .nonce = {7}}};
+    struct cr_message own = {.type = CR_FRAME_CHALLENGE,
+                             .challenge = {.version = CR_PROTOCOL_VERSION, .nonce = {7}}};
     listen_with(10);
     raw_open(&raw, client_tls, connect_to_server());
     raw_handshake(&raw);

@@ -11,6 +11,7 @@ static struct cr_token sample(void)
         .address = "carrel.example:7423", .name = "st-anne", .role = "silo", .expires = 1767225600};
     for (size_t i = 0; i < 32; i++) {
         token.fingerprint[i] = (unsigned char)i;
+        token.job[i] = (unsigned char)(100 + i);
         token.secret[i] = (unsigned char)(200 + i);
     }
     return token;
@@ -28,6 +29,7 @@ static void test_token_comes_back(void **state)
     assert_string_equal(back.role, "silo");
     assert_int_equal(back.expires, token.expires);
     assert_memory_equal(back.secret, token.secret, 32);
+    assert_memory_equal(back.job, token.job, 32);
     assert_memory_equal(back.fingerprint, token.fingerprint, 32);
 }
 
@@ -55,7 +57,7 @@ static void test_errors_do_not_repeat_the_token(void **state)
     struct cr_token back;
     assert_fails(CR_INVALID, "no join token", cr_token_parse("hunter2", &back));
     assert_null(strstr(cr_error_message(), "hunter2"));
-    assert_fails(CR_INVALID, "damaged", cr_token_parse("carrel1.AAAA", &back));
+    assert_fails(CR_INVALID, "damaged", cr_token_parse("carrel2.AAAA", &back));
 }
 
 static void test_unknown_role_is_not_written(void **state)

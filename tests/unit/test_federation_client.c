@@ -2,6 +2,7 @@
 // runs on a thread, with a learner of a few values and slow steps.
 #include "support.h"
 
+#include "attestation/manifest.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "channel/connection.h"
@@ -85,13 +86,21 @@ static enum cr_status few_load(void *learner, const char *path)
     return CR_OK;
 }
 
+static enum cr_status few_base(void *learner, struct cr_base_digest *out)
+{
+    (void)learner;
+    *out = (struct cr_base_digest){.model = {5}, .tokenizer = {6}};
+    return CR_OK;
+}
+
 static const struct cr_learner_kind few = {few_open,  few_free, few_values, few_digest, few_steps, few_seek,
-                                           few_reset, few_run,  few_save,   few_save,   few_load};
+                                           few_reset, few_run,  few_save,   few_save,   few_load,  few_base};
 
 static char root[256], state_path[300];
-static struct cr_buffer token, job;
+static struct cr_buffer token, settings, form; // of the job: its settings, and it signed
+static struct cr_manifest manifest;            // what is signed, but for its settings
 static struct cr_loop *loop;
-static struct cr_identity *authority, *identity;
+static struct cr_identity *authority, *identity, *owner;
 static struct cr_tls *tls;
 static struct cr_listener *listener;
 static struct cr_connection *silo; // the member's connection
@@ -101,7 +110,7 @@ static pthread_t thread;
 static atomic_bool ended;
 static enum cr_status silo_status;
 static char silo_why[1024];
-static const char *own_accelerator;
+static const char *own_accelerator, *output;
 
 static void say(const struct cr_message *message)
 {
@@ -118,6 +127,8 @@ static enum cr_status on_enrol(struct cr_connection *connection, const struct cr
     struct cr_message enrolled = {
         .type = CR_FRAME_ENROLLED,
         .enrolled = {.certificate = cr_buffer_slice(&certificate), .authority = cr_buffer_slice(&ca)}};
+    const struct cr_message first = {.type = CR_FRAME_MANIFEST, .body = cr_buffer_slice(&form)};
+    if (form.size > 0) CR_TRY(cr_connection_send(connection, &first, NULL, NULL));
     return cr_connection_send(connection, &enrolled, NULL, NULL);
 }
 
@@ -135,8 +146,11 @@ static enum cr_status on_received(void *context, struct cr_connection *connectio
     static const float zeros[VALUES];
     came[message->type]++;
     if (message->type == CR_FRAME_ENROL) return on_enrol(connection, message);
-    if (message->type == CR_FRAME_HELLO)
-        say(&(struct cr_message){.type = CR_FRAME_JOB, .body = cr_buffer_slice(&job)});
+    if (message->type == CR_FRAME_HELLO) {
+        if (form.size > 0)
+            say(&(struct cr_message){.type = CR_FRAME_MANIFEST, .body = cr_buffer_slice(&form)});
+        say(&(struct cr_message){.type = CR_FRAME_JOB});
+    }
     if (message->type == CR_FRAME_TRAINED) trained_round = message->trained.round;
     if (message->type == CR_FRAME_PULL)
         say(&(struct cr_message){.type = CR_FRAME_VALUES,
@@ -168,12 +182,13 @@ static void *run_silo(void *context)
     static const struct cr_event_sink nobody = {0};
     static char data[] = "data";
     static const char *accelerators[] = {"unix:/of/this/silo"};
-    const bool sliced = strstr(cr_buffer_text(&job), "slicing");
+    const bool sliced = strstr(cr_buffer_text(&settings), "slicing");
     const struct cr_client_options options = {.token = cr_buffer_text(&token),
                                               .state = state_path,
                                               .data = data,
                                               .accelerators = {.items = accelerators, .count = sliced},
-                                              .own_accelerator = own_accelerator};
+                                              .own_accelerator = own_accelerator,
+                                              .output = output};
     silo_status = cr_client_run(&options, &few, &nobody, NULL, NULL);
     snprintf(silo_why, sizeof silo_why, "%s", silo_status == CR_OK ? "" : cr_error_message());
     atomic_store(&ended, true);
@@ -218,18 +233,39 @@ static void begin(uint64_t round, unsigned char flaw)
     say(&message);
 }
 
+// What the server says from now on: the manifest with these settings, signed.
+static void sign(struct cr_identity *signer)
+{
+    cr_buffer_clear(&form);
+    manifest.settings = (char *)settings.data;
+    assert_ok(cr_manifest_sign(&manifest, signer, &form));
+}
+
+// Gives the silo a token for that, and another place for what it keeps.
+static void invite(void)
+{
+    static int number;
+    struct cr_token text = {.name = "anne", .role = "silo", .expires = INT32_MAX};
+    snprintf(state_path, sizeof state_path, "%s/anne-%d", root, number++);
+    snprintf(text.address, sizeof text.address, "127.0.0.1:%u", cr_listener_port(listener));
+    assert_ok(cr_identity_fingerprint(identity, text.fingerprint));
+    memcpy(text.job, manifest.digest, CR_SHA256_SIZE);
+    cr_buffer_clear(&token);
+    assert_ok(cr_token_write(&text, &token));
+}
+
 static int set_up(void **state)
 {
     (void)state;
     static int number;
     const char *base = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
     snprintf(root, sizeof root, "%s/carrel-client-%ld-%d", base, (long)getpid(), number++);
-    snprintf(state_path, sizeof state_path, "%s/anne", root);
     struct cr_config config;
     assert_ok(cr_config_parse(cr_slice_of_string("{model_name_or_path: base, output_dir: out, federation: "
                                                  "{rounds: 2, local_steps: 3, progress_timeout: 20}}"),
                               "test", &config));
-    assert_ok(cr_config_job(&config, &job));
+    cr_buffer_clear(&settings);
+    assert_ok(cr_config_job(&config, &settings));
     cr_config_release(&config);
     CR_CLEANUP(cr_buffer_release) struct cr_buffer request = {0};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer certificate = {0};
@@ -244,10 +280,11 @@ static int set_up(void **state)
     assert_ok(cr_loop_new(&loop));
     assert_ok(cr_tls_new_server(identity, &tls));
     assert_ok(cr_listener_new(loop, tls, "127.0.0.1:0", 20, on_accepted, &handler, &loop, &listener));
-    struct cr_token text = {.name = "anne", .role = "silo", .expires = INT32_MAX};
-    snprintf(text.address, sizeof text.address, "127.0.0.1:%u", cr_listener_port(listener));
-    assert_ok(cr_identity_fingerprint(identity, text.fingerprint));
-    assert_ok(cr_token_write(&text, &token));
+    assert_ok(cr_identity_new(&owner));
+    manifest = (struct cr_manifest){.model = {5}, .tokenizer = {6}};
+    assert_ok(cr_identity_fingerprint(identity, manifest.authority));
+    sign(owner);
+    invite();
     start_silo();
     until_came(CR_FRAME_READY, 1);
     return 0;
@@ -263,8 +300,10 @@ static int tear_down(void **state)
     cr_loop_free(loop);
     cr_identity_free(identity);
     cr_identity_free(authority);
+    cr_identity_free(owner);
     cr_buffer_release(&token);
-    cr_buffer_release(&job);
+    cr_buffer_release(&settings);
+    cr_buffer_release(&form);
     char command[300];
     snprintf(command, sizeof command, "rm -rf '%s'", root);
     return system(command);
@@ -326,8 +365,10 @@ static void test_values_that_are_not_there(void **state)
 // Another run, whose job is `yaml`.
 static void refuses(const char *yaml, enum cr_status status, const char *part)
 {
-    cr_buffer_clear(&job);
-    assert_ok(cr_append_format(&job, "{model_name_or_path: base, output_dir: out, %s}", yaml));
+    cr_buffer_clear(&settings);
+    assert_ok(cr_append_format(&settings, "{model_name_or_path: base, output_dir: out, %s}", yaml));
+    sign(owner);
+    invite();
     start_silo();
     until_ended(status, part);
 }
@@ -350,14 +391,193 @@ static void test_jobs_that_name_accelerators(void **state)
     own_accelerator = NULL;
 }
 
+// A silo that has agreed to a job and meets another: refused by the name of what differs.
+static void assert_refused(struct cr_identity *signer, const char *part)
+{
+    sign(signer);
+    start_silo();
+    until_ended(CR_DENIED, part);
+}
+
+static void end_silo(void)
+{
+    say(&(struct cr_message){.type = CR_FRAME_PULL, .pull = {.count = VALUES}});
+    until_ended(CR_PROTOCOL, "not there");
+}
+
+static void set_setting(const char *old, const char *new)
+{
+    char *at = strstr((char *)settings.data, old);
+    assert_non_null(at);
+    assert_int_equal(strlen(old), strlen(new));
+    memcpy(at, new, strlen(new));
+}
+
+static void test_other_jobs_than_the_agreed_one(void **state)
+{
+    (void)state;
+    struct cr_identity *other;
+    static char policy[] = "allow_debug: true\n";
+    static struct cr_manifest_silo roster[] = {{.name = "anne"}, {.name = "zoe"}};
+    assert_ok(cr_identity_new(&other));
+    end_silo();
+    const struct cr_manifest agreed = manifest;
+    assert_refused(other, "another value of: the owner's key");
+    manifest.policy = policy;
+    assert_refused(owner, "another value of: the appraisal policy");
+    manifest = agreed;
+    manifest.roster = roster;
+    manifest.roster_count = 2;
+    assert_refused(owner, "another value of: the roster of silos");
+    manifest = agreed;
+    manifest.model[0] = 1;
+    assert_refused(owner, "another value of: the model");
+    manifest = agreed;
+    manifest.tokenizer[0] = 1;
+    assert_refused(owner, "another value of: the tokenizer");
+    manifest = agreed;
+    manifest.authority[0] ^= 1;
+    assert_refused(owner, "another value of: the federation's CA");
+    manifest = agreed;
+    manifest.version[2] = 1;
+    assert_refused(owner, "another value of: the least version of carrel");
+    manifest = agreed;
+    manifest.time_floor = 1;
+    assert_refused(owner, "another value of: the earliest time");
+    manifest = agreed;
+    manifest.collateral_floor = 1;
+    assert_refused(owner, "another value of: the earliest issue of collateral");
+    manifest = agreed;
+    set_setting("release: all", "release: any");
+    assert_refused(owner, "another value of: federation.release");
+    set_setting("release: any", "release: all");
+    cr_buffer_clear(&form);
+    start_silo();
+    until_ended(CR_PROTOCOL, "began without a signed job");
+    // And the agreed one is as good as before.
+    sign(owner);
+    start_silo();
+    until_came(CR_FRAME_READY, 1);
+    end_silo();
+    // A token for another job does not change what was agreed to.
+    char path[sizeof state_path];
+    snprintf(path, sizeof path, "%s", state_path);
+    manifest.time_floor = 1;
+    sign(owner);
+    invite();
+    snprintf(state_path, sizeof state_path, "%s", path);
+    start_silo();
+    until_ended(CR_INVALID, "agreed to another job than the token's");
+    cr_identity_free(other);
+}
+
+// What a silo refuses of a job that its token does name.
+static void assert_unfit(enum cr_status status, const char *part)
+{
+    sign(owner);
+    invite();
+    start_silo();
+    until_ended(status, part);
+}
+
+static void test_jobs_that_are_not_for_this_silo(void **state)
+{
+    (void)state;
+    static struct cr_manifest_silo others[] = {{.name = "zoe"}}, other_key[] = {{.name = "anne", .key = {1}}};
+    end_silo();
+    const struct cr_manifest good = manifest;
+    manifest.roster = others;
+    manifest.roster_count = 1;
+    assert_unfit(CR_DENIED, "anne is not in the job's roster");
+    manifest.roster = other_key;
+    assert_unfit(CR_DENIED, "anne has another key in the job's roster");
+    manifest = good;
+    manifest.authority[0] ^= 1;
+    assert_unfit(CR_DENIED, "another federation's CA");
+    manifest = good;
+    manifest.version[0] = 99;
+    assert_unfit(CR_DENIED, "carrel 99.0.0 or later");
+    manifest = good;
+    manifest.time_floor = INT64_C(1) << 33;
+    assert_unfit(CR_DENIED, "before the job's earliest time");
+    manifest = good;
+    manifest.model[0] ^= 1;
+    assert_unfit(CR_INVALID, "base is not the job's model");
+    manifest = good;
+    manifest.tokenizer[0] ^= 1;
+    assert_unfit(CR_INVALID, "another tokenizer");
+    manifest = good;
+    sign(owner);
+    invite();
+    form.data[form.size - 1] ^= 1;
+    start_silo();
+    until_ended(CR_DENIED, "not signed by the owner");
+    form.data[form.size - 1] ^= 1;
+    form.data[0] ^= 1;
+    start_silo();
+    until_ended(CR_INVALID, "no COSE_Sign1 message");
+    cr_buffer_clear(&form);
+    start_silo();
+    until_ended(CR_PROTOCOL, "enrols without a signed job");
+    // A token of another job, and none agreed to yet: by digest.
+    sign(owner);
+    invite();
+    manifest.time_floor = 1;
+    sign(owner);
+    start_silo();
+    until_ended(CR_DENIED, "its digest is");
+}
+
+// With its key made before it was invited, so that the roster could have it.
+static void test_a_silo_of_the_roster(void **state)
+{
+    (void)state;
+    static struct cr_manifest_silo roster[] = {{.name = "anne"}};
+    struct cr_identity *key;
+    end_silo();
+    manifest.roster = roster;
+    manifest.roster_count = 1;
+    invite();
+    assert_ok(cr_identity_load_or_make(state_path, &key));
+    assert_ok(cr_identity_key_digest(key, roster[0].key));
+    cr_identity_free(key);
+    char path[sizeof state_path];
+    snprintf(path, sizeof path, "%s", state_path);
+    sign(owner);
+    invite();
+    snprintf(state_path, sizeof state_path, "%s", path);
+    start_silo();
+    until_came(CR_FRAME_READY, 1);
+    end_silo();
+}
+
+static void test_the_release_rule(void **state)
+{
+    (void)state;
+    static char result[300];
+    end_silo();
+    snprintf(result, sizeof result, "%s/result", root);
+    output = result;
+    refuses("federation: {release: server}", CR_INVALID,
+            "--output: the job's federation.release gives silos no");
+    output = NULL;
+}
+
 #define WITH_SILO(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_SILO(test_told_twice_to_begin_another_round), WITH_SILO(test_a_server_that_goes_back),
-        WITH_SILO(test_other_values_than_announced),       WITH_SILO(test_a_round_that_is_not_of_the_job),
-        WITH_SILO(test_values_that_are_not_there),         WITH_SILO(test_jobs_that_name_accelerators),
+        WITH_SILO(test_told_twice_to_begin_another_round),
+        WITH_SILO(test_a_server_that_goes_back),
+        WITH_SILO(test_other_values_than_announced),
+        WITH_SILO(test_a_round_that_is_not_of_the_job),
+        WITH_SILO(test_values_that_are_not_there),
+        WITH_SILO(test_jobs_that_name_accelerators),
+        WITH_SILO(test_other_jobs_than_the_agreed_one),
+        WITH_SILO(test_jobs_that_are_not_for_this_silo),
+        WITH_SILO(test_a_silo_of_the_roster),
+        WITH_SILO(test_the_release_rule),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

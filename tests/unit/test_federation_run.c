@@ -144,9 +144,16 @@ static enum cr_status toy_load_state(void *learner, const char *path)
     return CR_OK;
 }
 
+static enum cr_status toy_base(void *learner, struct cr_base_digest *out)
+{
+    (void)learner;
+    *out = (struct cr_base_digest){.model = {5}, .tokenizer = {6}};
+    return CR_OK;
+}
+
 static const struct cr_learner_kind toy_kind = {
     toy_open,  toy_free, toy_values, toy_digest,     toy_total,      toy_seek,
-    toy_reset, toy_run,  toy_save,   toy_save_state, toy_load_state,
+    toy_reset, toy_run,  toy_save,   toy_save_state, toy_load_state, toy_base,
 };
 
 // One run of a program on a thread. It is stopped at once by `stop`, as by a signal.

@@ -1,0 +1,90 @@
+// Whether the server's job is the one that this silo agreed to. A join token names it by its digest; the
+// manifest itself is kept when it first comes, and shown to the person.
+#include "federation/client_parts.h"
+
+#include "base/clock.h"
+
+#include <string.h>
+
+enum { HEX_SIZE = 2 * CR_SHA256_SIZE + 1 };
+
+static void hex_of(const unsigned char digest[CR_SHA256_SIZE], char out[HEX_SIZE])
+{
+    cr_hex_encode((struct cr_slice){digest, CR_SHA256_SIZE}, out);
+}
+
+// What is another than agreed: by name where the agreed one is here.
+static enum cr_status refuse_other(const struct cr_client *client, const struct cr_manifest *other)
+{
+    static const char text[] = "the server's job is not the one that the join token names";
+    char theirs[HEX_SIZE], agreed[HEX_SIZE];
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer names = {0};
+    hex_of(other->digest, theirs);
+    hex_of(client->token.job, agreed);
+    if (!client->state->has_manifest)
+        return cr_fail(CR_DENIED, "%s: its digest is %s, and that of the token %s", text, theirs, agreed);
+    CR_TRY(cr_manifest_difference(&client->state->manifest, other, &names));
+    return cr_fail(CR_DENIED, "%s: it has another value of: %s", text, cr_buffer_text(&names));
+}
+
+// A job that is the agreed one may still not be for this silo, or this program.
+static enum cr_status check_manifest(const struct cr_client *client, const struct cr_manifest *manifest)
+{
+    unsigned char key[CR_SHA256_SIZE];
+    if (memcmp(manifest->digest, client->token.job, CR_SHA256_SIZE) != 0)
+        return refuse_other(client, manifest);
+    if (memcmp(manifest->authority, client->token.fingerprint, CR_SHA256_SIZE) != 0)
+        return cr_fail(CR_DENIED, "the job is for another federation's CA than the join token");
+    CR_TRY(cr_identity_key_digest(client->state->identity, key));
+    CR_TRY(cr_manifest_admits(manifest, client->token.name, key));
+    return cr_manifest_check(manifest, cr_clock_unix());
+}
+
+static const char *silos_of(const struct cr_manifest *manifest, struct cr_buffer *out)
+{
+    if (manifest->roster_count == 0) return "whoever the server invites";
+    for (size_t i = 0; i < manifest->roster_count; i++)
+        if (cr_append_format(out, "%s%s", i > 0 ? ", " : "", manifest->roster[i].name) != CR_OK) return "?";
+    return cr_buffer_text(out);
+}
+
+static enum cr_status tell(const struct cr_client *client)
+{
+    const struct cr_manifest *manifest = &client->state->manifest;
+    unsigned char key[CR_SHA256_SIZE];
+    char job[HEX_SIZE], owner[HEX_SIZE];
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer silos = {0};
+    CR_TRY(cr_point_digest(manifest->owner, key));
+    hex_of(key, owner);
+    hex_of(manifest->digest, job);
+    cr_emit(client->sink, CR_EVENT_INFO, "client.manifest", NULL, CR_FIELD_TEXT("job", job),
+            CR_FIELD_TEXT("owner", owner), CR_FIELD_TEXT("silos", silos_of(manifest, &silos)),
+            CR_FIELD_TEXT("policy", manifest->policy ? "an appraisal policy" : "no appraisal policy"),
+            CR_FIELD_TEXT("settings", manifest->settings),
+            CR_FIELD_TEXT("file", client->state->manifest_path));
+    return CR_OK;
+}
+
+enum cr_status cr_client_on_manifest(struct cr_client *client, const struct cr_message *message)
+{
+    CR_CLEANUP(cr_manifest_release) struct cr_manifest manifest = {0};
+    enum cr_status status = cr_manifest_open(message->body, &manifest);
+    if (status != CR_OK) return cr_fail_within(status, "the server's job");
+    CR_TRY(check_manifest(client, &manifest));
+    client->manifest_came = true;
+    if (client->state->has_manifest) return CR_OK;
+    CR_TRY(cr_client_state_agree(client->state, message->body));
+    return tell(client);
+}
+
+enum cr_status cr_client_check_base(const struct cr_client *client, const struct cr_base_digest *base)
+{
+    const struct cr_manifest *manifest = &client->state->manifest;
+    if (memcmp(base->model, manifest->model, CR_SHA256_SIZE) != 0)
+        return cr_fail(CR_INVALID, "%s is not the job's model (give this silo's with --model DIR)",
+                       client->config.tuning.model_name_or_path);
+    if (memcmp(base->tokenizer, manifest->tokenizer, CR_SHA256_SIZE) != 0)
+        return cr_fail(CR_INVALID, "%s has another tokenizer than the job's model",
+                       client->config.tuning.model_name_or_path);
+    return CR_OK;
+}

@@ -1,0 +1,177 @@
+#include "federation/server_manifest.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "federation/state.h"
+
+#include <string.h>
+
+enum { POLICY_LIMIT = 1 << 19 };
+
+static void free_identity(struct cr_identity **identity)
+{
+    cr_identity_free(*identity);
+}
+
+static void take_base(const struct cr_base_digest *base, struct cr_manifest *manifest)
+{
+    memcpy(manifest->model, base->model, CR_SHA256_SIZE);
+    memcpy(manifest->tokenizer, base->tokenizer, CR_SHA256_SIZE);
+}
+
+static enum cr_status describe(const struct cr_config *config, const struct cr_base_digest *base,
+                               struct cr_manifest *manifest)
+{
+    const struct cr_federation_config *federation = &config->federation;
+    CR_CLEANUP(free_identity) struct cr_identity *authority = NULL;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer settings = {0}, policy = {0};
+    CR_TRY(cr_state_authority(federation->state_dir, &authority));
+    CR_TRY(cr_identity_fingerprint(authority, manifest->authority));
+    CR_TRY(cr_config_job(config, &settings));
+    CR_TRY(cr_copy_string(cr_buffer_text(&settings), &manifest->settings));
+    if (federation->appraisal_policy) {
+        CR_TRY(cr_file_read(federation->appraisal_policy, POLICY_LIMIT, &policy));
+        if (memchr(cr_buffer_text(&policy), 0, policy.size))
+            return cr_fail(CR_INVALID, "%s: no text", federation->appraisal_policy);
+        CR_TRY(cr_copy_string(cr_buffer_text(&policy), &manifest->policy));
+    }
+    cr_manifest_program(manifest->version);
+    take_base(base, manifest);
+    return CR_OK;
+}
+
+enum cr_status cr_server_manifest_make(const struct cr_config *config, const struct cr_base_digest *base,
+                                       struct cr_manifest *out)
+{
+    struct cr_base_digest read;
+    const struct cr_tuning_config *tuning = &config->tuning;
+    CR_CLEANUP(cr_manifest_release) struct cr_manifest manifest = {0};
+    if (!base) CR_TRY(cr_base_digest_read(tuning->model_name_or_path, tuning->random_init, &read));
+    CR_TRY(describe(config, base ? base : &read, &manifest));
+    *out = manifest;
+    manifest = (struct cr_manifest){0};
+    return CR_OK;
+}
+
+// The settings as this program writes them, with the paths of `paths`: those are each machine's own.
+static enum cr_status settings_of(const struct cr_config *config, const struct cr_config *paths,
+                                  struct cr_buffer *out)
+{
+    struct cr_config written = *config; // shallow: strings are only read
+    written.tuning.model_name_or_path = paths->tuning.model_name_or_path;
+    written.tuning.data.train = paths->tuning.data.train;
+    return cr_config_job(&written, out);
+}
+
+static enum cr_status check_settings(const struct cr_config *config, const struct cr_manifest *manifest)
+{
+    struct cr_config job;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer own = {0}, theirs = {0}, names = {0};
+    CR_TRY(cr_config_parse(cr_slice_of_string(manifest->settings), "its settings", &job));
+    enum cr_status status = settings_of(&job, config, &theirs);
+    cr_config_release(&job);
+    CR_TRY(status);
+    CR_TRY(settings_of(config, config, &own));
+    if (cr_slice_equal(cr_buffer_slice(&own), cr_buffer_slice(&theirs))) return CR_OK;
+    CR_TRY(cr_manifest_settings_difference(cr_buffer_text(&theirs), cr_buffer_text(&own), &names));
+    return cr_fail(CR_INVALID, "the server's settings are not the job's: %s", cr_buffer_text(&names));
+}
+
+static enum cr_status check_base(const struct cr_base_digest *base, const struct cr_manifest *manifest)
+{
+    if (memcmp(base->model, manifest->model, CR_SHA256_SIZE) != 0)
+        return cr_fail(CR_DENIED, "model_name_or_path is not the job's model");
+    if (memcmp(base->tokenizer, manifest->tokenizer, CR_SHA256_SIZE) != 0)
+        return cr_fail(CR_DENIED, "model_name_or_path has another tokenizer than the job's");
+    return CR_OK;
+}
+
+// Whether a signed job is this server's to work on.
+static enum cr_status check_signed(const struct cr_config *config, const struct cr_base_digest *base,
+                                   const struct cr_manifest *manifest)
+{
+    unsigned char fingerprint[CR_SHA256_SIZE];
+    CR_CLEANUP(free_identity) struct cr_identity *authority = NULL;
+    CR_TRY(cr_manifest_check(manifest, cr_clock_unix()));
+    CR_TRY(cr_state_authority(config->federation.state_dir, &authority));
+    CR_TRY(cr_identity_fingerprint(authority, fingerprint));
+    if (memcmp(manifest->authority, fingerprint, sizeof fingerprint) != 0)
+        return cr_fail(CR_INVALID, "it is for the CA of another federation than %s",
+                       config->federation.state_dir);
+    if (config->federation.appraisal_policy)
+        return cr_fail(CR_INVALID, "it has its own appraisal policy (leave federation.appraisal_policy out)");
+    if (base) CR_TRY(check_base(base, manifest));
+    return check_settings(config, manifest);
+}
+
+static enum cr_status take_signed(const struct cr_config *config, const struct cr_base_digest *base,
+                                  struct cr_manifest *out, struct cr_buffer *form)
+{
+    const char *path = config->federation.job;
+    CR_CLEANUP(cr_manifest_release) struct cr_manifest manifest = {0};
+    CR_TRY(cr_manifest_read(path, &manifest));
+    if (!manifest.has_owner)
+        return cr_fail(CR_INVALID, "%s: nobody has signed it (carrel job sign %s --key DIR)", path, path);
+    enum cr_status status = check_signed(config, base, &manifest);
+    if (status != CR_OK) return cr_fail_within(status, "%s", path);
+    CR_TRY(cr_file_read(path, CR_MANIFEST_LIMIT, form));
+    *out = manifest;
+    manifest = (struct cr_manifest){0};
+    return CR_OK;
+}
+
+// The one that is kept, if it is there and says the same. One that is damaged is made anew like any other.
+static enum cr_status take_kept(const char *path, const struct cr_config *config,
+                                const struct cr_base_digest *base, const struct cr_identity *owner,
+                                struct cr_manifest *out, struct cr_buffer *form)
+{
+    struct cr_base_digest known;
+    CR_CLEANUP(cr_manifest_release) struct cr_manifest kept = {0}, wanted = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0}, names = {0};
+    if (!cr_file_exists(path)) return CR_OK;
+    CR_TRY(cr_file_read(path, CR_MANIFEST_LIMIT, &bytes));
+    if (cr_manifest_open(cr_buffer_slice(&bytes), &kept) != CR_OK ||
+        cr_manifest_check(&kept, cr_clock_unix()) != CR_OK)
+        return CR_OK;
+    memcpy(known.model, kept.model, CR_SHA256_SIZE);
+    memcpy(known.tokenizer, kept.tokenizer, CR_SHA256_SIZE);
+    CR_TRY(cr_server_manifest_make(config, base ? base : &known, &wanted));
+    CR_TRY(cr_identity_point(owner, wanted.owner));
+    memcpy(wanted.version, kept.version, sizeof wanted.version); // an earlier program's will do
+    CR_TRY(cr_manifest_difference(&kept, &wanted, &names));
+    if (names.size > 0) return CR_OK;
+    CR_TRY(cr_append(form, bytes.data, bytes.size));
+    *out = kept;
+    kept = (struct cr_manifest){0};
+    return CR_OK;
+}
+
+static enum cr_status take_own(const struct cr_config *config, const struct cr_base_digest *base,
+                               struct cr_manifest *out, struct cr_buffer *form)
+{
+    const char *directory = config->federation.state_dir;
+    CR_FREE char *path = NULL, *key = NULL;
+    CR_CLEANUP(free_identity) struct cr_identity *owner = NULL;
+    CR_CLEANUP(cr_manifest_release) struct cr_manifest manifest = {0};
+    CR_TRY(cr_path_join(directory, "job.cbor", &path));
+    CR_TRY(cr_path_join(directory, "owner", &key));
+    CR_CLEANUP(cr_state_unlock) int fd = -1;
+    CR_TRY(cr_state_lock(directory, &fd));
+    CR_TRY(cr_identity_load_or_make(key, &owner));
+    cr_state_unlock(&fd); // the CA is looked up under the same lock
+    CR_TRY(take_kept(path, config, base, owner, &manifest, form));
+    if (!manifest.has_owner) {
+        CR_TRY(cr_server_manifest_make(config, base, &manifest));
+        CR_TRY(cr_manifest_sign(&manifest, owner, form));
+        CR_TRY(cr_file_write(path, cr_buffer_slice(form), true));
+    }
+    *out = manifest;
+    manifest = (struct cr_manifest){0};
+    return CR_OK;
+}
+
+enum cr_status cr_server_manifest(const struct cr_config *config, const struct cr_base_digest *base,
+                                  struct cr_manifest *out, struct cr_buffer *form)
+{
+    return config->federation.job ? take_signed(config, base, out, form) : take_own(config, base, out, form);
+}

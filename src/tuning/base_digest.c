@@ -1,0 +1,76 @@
+#include "tuning/base_digest.h"
+
+#include "base/file.h"
+
+enum { TOKENIZER_LIMIT = 256 << 20 };
+
+static enum cr_status add_text(struct cr_hasher *hasher, const struct cr_buffer *text)
+{
+    return cr_hasher_add(hasher, cr_buffer_slice(text));
+}
+
+static enum cr_status add_shape(const struct cr_model_config *shape, struct cr_hasher *hasher)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(cr_append_format(
+        &text, "carrel model 1\n%zu %zu %zu %zu %zu %zu %zu %zu %d %.9g %.17g %.17g %.17g %.17g %zu %d",
+        shape->layers, shape->hidden, shape->heads, shape->kv_heads, shape->head_dim, shape->intermediate,
+        shape->vocabulary, shape->context, shape->tied_head, (double)shape->norm_epsilon, shape->rope_theta,
+        shape->rope_factor, shape->rope_low_frequency, shape->rope_high_frequency,
+        shape->rope_original_context, shape->layout));
+    for (size_t i = 0; i < shape->layers; i++)
+        CR_TRY(cr_append_format(&text, " %zu", cr_layer_window(shape, i)));
+    CR_TRY(cr_append_format(&text, "\n"));
+    return add_text(hasher, &text);
+}
+
+static enum cr_status digest_model(const struct cr_model_config *shape, const struct cr_safetensors *weights,
+                                   unsigned char out[CR_SHA256_SIZE])
+{
+    CR_CLEANUP(cr_hasher_release) struct cr_hasher *hasher = NULL;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(cr_hasher_new(&hasher));
+    CR_TRY(add_shape(shape, hasher));
+    for (size_t i = 0; weights && i < cr_safetensors_count(weights); i++) {
+        const struct cr_tensor_entry *entry = cr_safetensors_at(weights, i);
+        cr_buffer_clear(&text);
+        CR_TRY(
+            cr_append_format(&text, "tensor %s %d %zu\n", entry->name, (int)entry->dtype, entry->bytes.size));
+        CR_TRY(add_text(hasher, &text));
+        CR_TRY(cr_hasher_add(hasher, entry->bytes));
+    }
+    return cr_hasher_finish(hasher, out);
+}
+
+static enum cr_status digest_tokenizer(const char *directory, unsigned char out[CR_SHA256_SIZE])
+{
+    CR_FREE char *path = NULL;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
+    CR_TRY(cr_path_join(directory, "tokenizer.json", &path));
+    CR_TRY(cr_file_read(path, TOKENIZER_LIMIT, &bytes));
+    return cr_sha256(cr_buffer_slice(&bytes), out);
+}
+
+enum cr_status cr_base_digest_of(const char *directory, const struct cr_model_config *shape,
+                                 const struct cr_safetensors *weights, struct cr_base_digest *out)
+{
+    struct cr_base_digest digest;
+    CR_TRY(digest_model(shape, weights, digest.model));
+    CR_TRY(digest_tokenizer(directory, digest.tokenizer));
+    *out = digest;
+    return CR_OK;
+}
+
+static void free_safetensors(struct cr_safetensors **weights)
+{
+    cr_safetensors_free(*weights);
+}
+
+enum cr_status cr_base_digest_read(const char *directory, bool random_init, struct cr_base_digest *out)
+{
+    struct cr_model_config shape;
+    CR_CLEANUP(free_safetensors) struct cr_safetensors *weights = NULL;
+    CR_TRY(cr_model_config_read(directory, &shape));
+    if (!random_init) CR_TRY(cr_safetensors_open(directory, &weights));
+    return cr_base_digest_of(directory, &shape, weights, out);
+}

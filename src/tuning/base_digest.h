@@ -1,0 +1,21 @@
+// What a base model is, so that two machines can tell that they have the same: SHA-256 over its shape and its
+// tensors, and over its tokenizer.json (as sha256sum has it).
+#ifndef CARREL_TUNING_BASE_DIGEST_H
+#define CARREL_TUNING_BASE_DIGEST_H
+
+#include "crypto/hash.h"
+#include "format/safetensors.h"
+#include "model/config.h"
+
+struct cr_base_digest {
+    unsigned char model[CR_SHA256_SIZE], tokenizer[CR_SHA256_SIZE];
+};
+
+// `directory` has tokenizer.json; `weights` is NULL where the model begins from random weights.
+enum cr_status cr_base_digest_of(const char *directory, const struct cr_model_config *shape,
+                                 const struct cr_safetensors *weights, struct cr_base_digest *out);
+
+// The same of a Hugging Face directory that nobody has opened.
+enum cr_status cr_base_digest_read(const char *directory, bool random_init, struct cr_base_digest *out);
+
+#endif
