@@ -1,4 +1,5 @@
 // carrel inspect: what a file or directory is, by the readers that the other commands use.
+#include "cli/admitted.h"
 #include "cli/command.h"
 #include "cli/said.h"
 
@@ -337,6 +338,7 @@ static enum cr_status say_file(struct cr_said *said, const char *path, const cha
     if (cr_ends_with(path, ".yaml") || cr_ends_with(path, ".yml")) return say_settings(said, path);
     if (cr_ends_with(path, ".safetensors") || (size > 8 && prefix[8] == '{' && prefix[7] == 0))
         return say_safetensors(said, path);
+    if (size >= 10 && memcmp(prefix, "{\"audit\": ", 10) == 0) return cr_admissions_say(said, path);
     if (size >= 8 && memcmp(prefix, "carrel2.", 8) == 0) return say_token_file(said, path);
     size_t at = 0;
     while (at < size && memchr(" \t\r\n", prefix[at], 4)) at++;
@@ -345,7 +347,7 @@ static enum cr_status say_file(struct cr_said *said, const char *path, const cha
         return say_json(said, path, tokenizer);
     return cr_fail(CR_INVALID,
                    "%s: no model, adapter, safetensors, tokenizer.json, data (JSONL, JSON), settings "
-                   "(.yaml) or join token",
+                   "(.yaml), audit log or join token",
                    path);
 }
 
@@ -362,7 +364,9 @@ enum cr_status cr_command_inspect(int argc, char **argv)
         "carrel inspect PATH [options]",
         "Says what a file or directory is: a model, adapter or run directory, a safetensors file, a "
         "tokenizer.json, data,\n"
-        "settings, or a join token (in a file, or itself; its secret is not shown).",
+        "settings, an audit log, whose chain is verified, or a join token (in a file, or itself; its secret "
+        "is not "
+        "shown).",
         items,
         sizeof items / sizeof *items,
         1,
