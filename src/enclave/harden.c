@@ -4,6 +4,7 @@
 #include "base/secret.h"
 #include "enclave/confine.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -19,15 +20,20 @@ static enum cr_status fix_descriptors(void)
     return CR_OK;
 }
 
+// What a kernel without prctl, as Gramine's is, does not do for others either: dump the process, or trace it.
+static enum cr_status set(int option, unsigned long value, const char *what)
+{
+    if (prctl(option, value, 0, 0, 0) == 0 || errno == ENOSYS) return CR_OK;
+    return cr_fail_errno(CR_INTERNAL, "%s cannot be forbidden", what);
+}
+
 enum cr_status cr_harden_process(void)
 {
     struct rlimit none = {0, 0}, locked;
     if (setrlimit(RLIMIT_CORE, &none) != 0)
         return cr_fail_errno(CR_INTERNAL, "core dumps cannot be forbidden");
-    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
-        return cr_fail_errno(CR_INTERNAL, "tracing cannot be forbidden");
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
-        return cr_fail_errno(CR_INTERNAL, "new privileges cannot be forbidden");
+    CR_TRY(set(PR_SET_DUMPABLE, 0, "tracing"));
+    CR_TRY(set(PR_SET_NO_NEW_PRIVS, 1, "new privileges"));
     if (clearenv() != 0) return cr_fail(CR_INTERNAL, "the environment cannot be cleared");
     if (getrlimit(RLIMIT_MEMLOCK, &locked) == 0) {
         locked.rlim_cur = locked.rlim_max;
@@ -55,17 +61,22 @@ static void warn(const struct cr_event_sink *sink, const char *message)
     if (message) cr_event_send(sink, CR_EVENT_WARNING, "enclave.warning", message, NULL, 0);
 }
 
-static void tell(const struct cr_policy *policy, const struct cr_confined *confined,
+static void tell(const struct cr_policy *policy, bool untraceable, const struct cr_confined *confined,
                  const struct cr_event_sink *sink)
 {
     static const char *const names[] = {"memfd_secret", "locked", "plain"};
     enum cr_secret_kind kind = kind_of_secrets();
     char message[256], landlock[32] = "";
     if (confined->landlock > 0) snprintf(landlock, sizeof landlock, ", Landlock ABI %d", confined->landlock);
-    snprintf(message, sizeof message, "hardened: no dumps, no tracing, secrets in %s pages%s%s", names[kind],
-             landlock, confined->seccomp ? ", seccomp" : "");
+    snprintf(message, sizeof message, "hardened: %ssecrets in %s pages%s%s",
+             untraceable ? "no dumps, no tracing, " : "", names[kind], landlock,
+             confined->seccomp ? ", seccomp" : "");
     cr_emit(sink, CR_EVENT_INFO, "enclave.hardened", message, CR_FIELD_TEXT("secrets", names[kind]),
             CR_FIELD("landlock", confined->landlock), CR_FIELD("seccomp", confined->seccomp));
+    if (!untraceable)
+        warn(sink,
+             "this kernel has no prctl: it was not told to keep tracers and dumps off (an enclave's needs "
+             "none)");
     if (kind == CR_SECRET_LOCKED)
         warn(sink, "this kernel has no memfd_secret: secrets are locked in memory, but root can read them in "
                    "/proc");
@@ -79,7 +90,8 @@ static void tell(const struct cr_policy *policy, const struct cr_confined *confi
 enum cr_status cr_harden_role(const struct cr_policy *policy, const struct cr_event_sink *sink)
 {
     struct cr_confined confined;
+    bool untraceable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0; // confined, it cannot ask any more
     CR_TRY(cr_confine(policy, &confined));
-    tell(policy, &confined, sink);
+    tell(policy, untraceable, &confined, sink);
     return CR_OK;
 }

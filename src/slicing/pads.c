@@ -1,6 +1,7 @@
 #include "slicing/pads.h"
 
 #include "base/clock.h"
+#include "base/outside.h"
 #include "base/secret.h"
 #include "field/prime.h"
 #include "slicing/pad.h"
@@ -11,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 // Words of questions and products that the producing thread works on at once: many rows make up for reading a
 // matrix, but they are the trusted process's own memory.
@@ -288,15 +288,8 @@ static enum cr_status place_outside(struct cr_pads *pads)
             __builtin_add_overflow(size, words * sizeof(uint32_t), &size))
             return cr_fail(CR_NO_MEMORY, "products of pads of %zu rows", pads->options.rows);
     }
-    int fd = memfd_create("carrel-pads", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, (off_t)size) != 0) {
-        enum cr_status status = cr_fail_errno(CR_NO_MEMORY, "%zu bytes for products of pads", size);
-        if (fd >= 0) close(fd);
-        return status;
-    }
-    void *place = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    close(fd);
-    if (place == MAP_FAILED) return cr_fail_errno(CR_NO_MEMORY, "%zu bytes for products of pads", size);
+    void *place;
+    CR_TRY(cr_outside_map("carrel-pads", size, false, &place));
     pads->outside = place;
     pads->outside_size = size;
     volatile uint32_t *next = place;

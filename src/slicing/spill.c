@@ -1,15 +1,14 @@
 #include "slicing/spill.h"
 
 #include "base/clock.h"
+#include "base/outside.h"
 #include "crypto/aead.h"
 #include "crypto/random.h"
 
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 // Bytes under one tag, at most: so few that they stay in a processor's own cache while they are copied and
 // sealed, so many that a piece's set-up costs little.
@@ -154,23 +153,6 @@ static enum cr_status get(struct cr_keep *keep, size_t slot, const struct cr_kee
     return CR_OK;
 }
 
-// Every page is there when this returns: a step finds none missing. The file is sealed against shrinking,
-// since to read where a file has ended kills a process.
-static enum cr_status map(size_t size, unsigned char **out)
-{
-    void *place = MAP_FAILED;
-    int fd = memfd_create("carrel-spill", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd >= 0 && fallocate(fd, 0, 0, (off_t)size) == 0 &&
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
-        place = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    enum cr_status status = CR_OK;
-    if (place == MAP_FAILED)
-        status = cr_fail_errno(CR_NO_MEMORY, "%zu bytes of memory outside, for what layers keep", size);
-    if (fd >= 0) close(fd);
-    if (status == CR_OK) *out = place;
-    return status;
-}
-
 static enum cr_status reserve(struct cr_keep *keep, size_t slots, size_t size)
 {
     struct cr_spill *spill = (struct cr_spill *)keep;
@@ -180,7 +162,8 @@ static enum cr_status reserve(struct cr_keep *keep, size_t slots, size_t size)
         return cr_fail(CR_NO_MEMORY, "memory outside: %zu slots of %zu bytes", slots, size);
     CR_FREE uint64_t *first = NULL;
     CR_TRY(cr_allocate(slots, sizeof *first, &first));
-    CR_TRY(map(all, &spill->outside));
+    // Every page is there when this returns: a step finds none missing.
+    CR_TRY(cr_outside_map("carrel-spill", all, true, &spill->outside));
     spill->first = first;
     first = NULL;
     spill->slots = slots;

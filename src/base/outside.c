@@ -1,0 +1,54 @@
+#include "base/outside.h"
+#include "base/clock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static int open_memory(const char *name, size_t size, bool present)
+{
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0) return -1;
+    // Reading where a file has ended kills a process: it is sealed against shrinking.
+    int sized = present ? fallocate(fd, 0, 0, (off_t)size) : ftruncate(fd, (off_t)size);
+    if (sized == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0) return fd;
+    int why = errno;
+    close(fd);
+    errno = why;
+    return -1;
+}
+
+// A file that nobody else has, which loses its name once it is mapped.
+static int open_shared(const char *name, size_t size, char *path, size_t path_size)
+{
+    double now = cr_clock_monotonic();
+    snprintf(path, path_size, "/dev/shm/%s-%ld-%.0f", name, (long)getpid(), now * 1e9);
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0 || ftruncate(fd, (off_t)size) == 0) return fd;
+    int why = errno;
+    unlink(path);
+    close(fd);
+    errno = why;
+    return -1;
+}
+
+enum cr_status cr_outside_map(const char *name, size_t size, bool present, void *out)
+{
+    char path[128] = "";
+    int fd = open_memory(name, size, present);
+    if (fd < 0 && errno == ENOSYS) fd = open_shared(name, size, path, sizeof path);
+    if (fd < 0) return cr_fail_errno(CR_NO_MEMORY, "%zu bytes of memory outside (%s)", size, name);
+    void *place = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    enum cr_status status = CR_OK;
+    if (place == MAP_FAILED)
+        status = cr_fail_errno(CR_NO_MEMORY, "%zu bytes of memory outside (%s)", size, name);
+    close(fd);
+    if (path[0] != 0) unlink(path);
+    if (status != CR_OK) return status;
+    if (present && path[0] != 0) memset(place, 0, size); // it has no fallocate for these
+    *(void **)out = place;
+    return CR_OK;
+}

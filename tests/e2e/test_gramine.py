@@ -1,0 +1,136 @@
+"""carrel-enclave in Gramine, whose kernel is imitated as far as it lacks what Linux has."""
+import ctypes
+import glob
+import json
+import os
+import re
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+BIN = os.path.abspath(sys.argv.pop(1))
+PROGRAM = os.path.join(BIN, "carrel-enclave")
+
+# The system calls that Gramine 1.5 to 1.8 implements (its documentation, "Gramine features"), flock where the manifest
+# switches it on. To all others its kernel answers ENOSYS.
+IMPLEMENTED = """
+    read write open close stat fstat lstat poll lseek mmap mprotect munmap brk rt_sigaction rt_sigprocmask rt_sigreturn ioctl
+    pread64 pwrite64 readv writev access pipe select sched_yield msync mincore madvise dup dup2 pause nanosleep getitimer alarm
+    setitimer getpid sendfile socket connect accept sendto recvfrom sendmsg recvmsg shutdown bind listen getsockname getpeername
+    socketpair setsockopt getsockopt clone fork vfork execve exit wait4 kill uname fcntl flock fsync fdatasync truncate ftruncate
+    getdents getcwd chdir fchdir rename mkdir rmdir creat unlink readlink chmod fchmod chown fchown umask gettimeofday getrlimit
+    sysinfo getuid getgid setuid setgid geteuid getegid setpgid getppid getpgrp setsid getgroups setgroups getpgid getsid
+    rt_sigpending rt_sigtimedwait rt_sigsuspend sigaltstack mknod statfs fstatfs getpriority setpriority sched_setparam
+    sched_getparam sched_setscheduler sched_getscheduler sched_get_priority_max sched_get_priority_min sched_rr_get_interval
+    mlock munlock mlockall munlockall arch_prctl setrlimit chroot sethostname setdomainname gettid tkill time futex
+    sched_setaffinity sched_getaffinity epoll_create getdents64 set_tid_address fadvise64 clock_gettime clock_getres
+    clock_nanosleep exit_group epoll_wait epoll_ctl tgkill mbind waitid openat mkdirat mknodat fchownat newfstatat unlinkat
+    renameat readlinkat fchmodat faccessat pselect6 ppoll set_robust_list get_robust_list epoll_pwait eventfd fallocate accept4
+    eventfd2 epoll_create1 dup3 pipe2 recvmmsg prlimit64 sendmmsg getcpu getrandom mlock2
+""".split()
+
+
+def numbers():
+    """System calls by name, from the kernel's header."""
+    with open(glob.glob("/usr/include/*/asm/unistd_64.h")[0]) as file:
+        return {name: int(number) for name, number in re.findall(r"#define __NR_(\w+) (\d+)", file.read())}
+
+
+def filter_program():
+    """Lets those that Gramine implements pass."""
+    load, jump, answer = 0x20, 0x15, 0x06
+    code = [struct.pack("HBBI", load, 0, 0, 0)]  # the number
+    for number in sorted(numbers()[name] for name in IMPLEMENTED):
+        code += [struct.pack("HBBI", jump, 0, 1, number), struct.pack("HBBI", answer, 0, 0, 0x7fff0000)]
+    return code + [struct.pack("HBBI", answer, 0, 0, 0x00050000 | 38)]  # ENOSYS
+
+
+class Kernel(unittest.TestCase):
+    """A kernel that has as little as Gramine's."""
+
+    def start(self, *arguments, lacking=True):
+        libc = ctypes.CDLL(None, use_errno=True)
+        code = b"".join(filter_program())
+        kept = ctypes.create_string_buffer(code, len(code))
+        program = struct.pack("HxxxxxxQ", len(code) // 8, ctypes.addressof(kept))
+
+        def confine():
+            if libc.prctl(38, 1, 0, 0, 0) != 0 or libc.prctl(22, 2, program, 0, 0) != 0:
+                os._exit(99)
+
+        process = subprocess.Popen([PROGRAM, *arguments, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                   preexec_fn=confine if lacking else None)
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        return process
+
+    def tune(self, folder, lacking=True, **more):
+        with open(folder + "/rows.jsonl", "w") as rows:
+            rows.write('{"text": "After lunch the doctor wrote"}\n' * 8)
+        with open(folder + "/tune.yaml", "w") as config:
+            json.dump({"model_name_or_path": os.path.abspath("examples/demo/model"), "output_dir": folder + "/out", "threads": 1,
+                       "data": {"train": rows.name, "max_length": 32}, "lora": {"target_modules": ["q_proj", "down_proj"]},
+                       "training": {"max_steps": 4, "logging_steps": 1}, **more}, config)
+        process = self.start("tune", config.name, lacking=lacking)
+        output, error = process.communicate(timeout=300)
+        self.assertEqual(process.returncode, 0, error)
+        with open(folder + "/out/adapter_model.safetensors", "rb") as adapter:
+            return [json.loads(line) for line in output.splitlines()], adapter.read()
+
+    def test_says_what_the_kernel_lacks(self):
+        with tempfile.TemporaryDirectory() as folder:
+            events, _ = self.tune(folder)
+        hardened = events[0]
+        self.assertEqual((hardened["event"], hardened["landlock"], hardened["seccomp"]), ("enclave.hardened", 0, 0))
+        self.assertNotEqual(hardened["secrets"], "memfd_secret")
+        self.assertNotIn("no tracing", hardened["message"])
+        self.assertTrue(any("no prctl" in event.get("message", "") for event in events))
+
+    def test_slicing_over_tcp(self):
+        """Memory outside comes from /dev/shm, nothing stays there, and the result is that of a kernel with all calls."""
+        accelerator = subprocess.Popen([os.path.join(BIN, "carrel-accelerator"), "--model", "examples/demo/model", "--listen",
+                                        "127.0.0.1:0", "--threads", "1"], stdout=subprocess.PIPE, text=True)
+        self.addCleanup(accelerator.communicate)
+        self.addCleanup(accelerator.kill)
+        address = re.search(r"127\.0\.0\.1:\d+", accelerator.stdout.readline())[0]
+        slicing = {"pads": "enclave", "spill": "sealed", "accelerators": [address]}
+        before = set(os.listdir("/dev/shm"))
+        with tempfile.TemporaryDirectory() as folder:
+            events, here = self.tune(folder, slicing=slicing)
+        self.assertTrue(any(event["event"] == "train.step" for event in events))
+        self.assertEqual({name for name in set(os.listdir("/dev/shm")) - before if name.startswith("carrel-")}, set())
+        with tempfile.TemporaryDirectory() as folder:
+            _, there = self.tune(folder, lacking=False, slicing=slicing)
+        self.assertEqual(here, there)
+
+    def wait_for(self, process, name):
+        for line in process.stdout:
+            event = json.loads(line)
+            if event["event"] == name:
+                return event
+        self.fail(process.stderr.read())
+
+    def test_a_federation(self):
+        model = os.path.abspath("examples/demo/model")
+        with tempfile.TemporaryDirectory() as folder:
+            with open(folder + "/rows.jsonl", "w") as rows:
+                rows.write('{"text": "After lunch the doctor wrote"}\n' * 8)
+            with open(folder + "/federation.yaml", "w") as config:
+                json.dump({"model_name_or_path": model, "output_dir": folder + "/out", "threads": 1, "data": {"max_length": 32},
+                           "federation": {"rounds": 2, "local_steps": 1, "min_clients": 1, "address": "127.0.0.1:0",
+                                          "state_dir": folder + "/server"}}, config)
+            server = self.start("serve", config.name)
+            self.wait_for(server, "server.listening")
+            token = subprocess.run([os.path.join(BIN, "carrel"), "invite", "anne", "--config", config.name], check=True,
+                                   capture_output=True, text=True).stdout.strip()
+            silo = self.start("join", token, "--state", folder + "/silo", "--model", model, "--data", rows.name)
+            for process in silo, server:
+                _, error = process.communicate(timeout=120)
+                self.assertEqual(process.returncode, 0, error)
+            self.assertTrue(os.path.exists(folder + "/out/adapter_model.safetensors"))
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
