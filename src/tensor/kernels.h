@@ -178,6 +178,17 @@ struct cr_kernels {
     void (*sgd)(const struct cr_sgd_factors *factors, float *value, const float *gradient, float *buffer,
                 size_t count);
 
+    // Rows of n floats, `stride` apart: to[r] = Σ_j value[place[j]]·from[index[j]] over the j from start[r]
+    // to start[r + 1] (place NULL: j itself); sum[j] += left[r]·right[index[j]].
+    void (*sparse_product)(const uint32_t *start, const uint32_t *index, const uint32_t *place,
+                           const float *value, size_t rows, const float *from, size_t stride, float *to,
+                           size_t n);
+    void (*sparse_dots)(const uint32_t *start, const uint32_t *index, size_t rows, const float *left,
+                        const float *right, size_t stride, size_t n, float *sum);
+    // y[j] = x[index[j]], of one type; y[index[j]] += x[j].
+    void (*gather)(const void *x, enum cr_dtype dtype, const uint32_t *index, size_t count, void *y);
+    void (*scatter_add)(const float *x, const uint32_t *index, size_t count, void *y, enum cr_dtype dtype);
+
     void (*softmax_tile)(const struct cr_softmax_tile *tile);
     void (*gradient_tile)(const struct cr_gradient_tile *tile);
 };
