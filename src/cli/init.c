@@ -32,6 +32,7 @@ static const char *const of_tune[] = {"training.num_train_epochs"}; // a federat
 static const char *const of_slicing[] = {"slicing.pads"};           // where the base is frozen
 static const char *const of_lora[] = {"load_in_8bit", "lora.r", "lora.lora_alpha", "lora.lora_dropout",
                                       "lora.target_modules"};
+static const char *const of_spf[] = {"spf.criterion", "spf.granularity", "spf.density", "spf.target_modules"};
 static const char *const of_prefix[] = {"load_in_8bit", "prefix_tuning.num_virtual_tokens",
                                         "prefix_tuning.prefix_projection"};
 static const char *const of_federation[] = {"federation.address",      "federation.advertise",
@@ -85,11 +86,11 @@ static enum cr_status set_batch(struct cr_config *config, struct cr_compute *com
     CR_CLEANUP(free_model) struct cr_model *model = NULL;
     CR_TRY(cr_model_open_shape(tuning->model_name_or_path, compute,
                                cr_activation_type(compute, tuning->dtype, NULL), &model));
-    double trained;
+    struct cr_memory_trained trained;
     CR_TRY(cr_memory_trained(tuning, model, &trained));
     size_t batch = BATCH;
     for (; batch > 1; batch /= 2) {
-        struct cr_memory memory = cr_memory_of(tuning, model, batch, tuning->data.max_length, 0, trained);
+        struct cr_memory memory = cr_memory_of(tuning, model, batch, tuning->data.max_length, 0, &trained);
         if (cr_memory_sum(&memory) <= cr_memory_free() / 2) break;
     }
     char text[24];
@@ -115,7 +116,8 @@ static enum cr_status fill(const struct request *request, const struct cr_model_
     snprintf(length, sizeof length, "%zu", cr_least(room, config->tuning.data.max_length));
     CR_TRY(set(config, "output_dir", method == CR_METHOD_FULL ? "tuned" : "adapter"));
     CR_TRY(set(config, "data.max_length", length));
-    if (method == CR_METHOD_LORA) return set_targets(config, model);
+    if (cr_method_has_lora(method)) CR_TRY(set_targets(config, model));
+    if (cr_method_has_lora(method) || method == CR_METHOD_SPF) return CR_OK;
     if (method == CR_METHOD_FULL) return set(config, "training.learning_rate", "0.00002");
     CR_TRY(
         set(config, "prefix_tuning.prefix_projection", "true")); // random keys and values are slow to train
@@ -126,13 +128,16 @@ static enum cr_status write_file(const struct request *request, const struct cr_
 {
     enum { MOST = 40 };
     const char *keys[MOST];
-    _Static_assert(sizeof common + sizeof of_tune + sizeof of_lora + sizeof of_slicing +
+    _Static_assert(sizeof common + sizeof of_tune + sizeof of_lora + sizeof of_spf + sizeof of_slicing +
                            sizeof of_federation <=
                        sizeof keys,
                    "room for all");
     size_t count = add_keys(keys, 0, common, sizeof common / sizeof *common);
-    if (config->tuning.method == CR_METHOD_LORA)
+    if (cr_method_has_lora(config->tuning.method))
         count = add_keys(keys, count, of_lora, sizeof of_lora / sizeof *of_lora);
+    if (config->tuning.method == CR_METHOD_SPF) keys[count++] = "load_in_8bit";
+    if (cr_method_has_spf(config->tuning.method))
+        count = add_keys(keys, count, of_spf, sizeof of_spf / sizeof *of_spf);
     if (config->tuning.method == CR_METHOD_PREFIX_TUNING)
         count = add_keys(keys, count, of_prefix, sizeof of_prefix / sizeof *of_prefix);
     if (config->tuning.method != CR_METHOD_FULL)
@@ -178,7 +183,8 @@ enum cr_status cr_command_init(int argc, char **argv)
     const struct cr_flag items[] = {
         {"data", CR_FLAG_STRING, &request.data, "FILE", "the training data (train.jsonl)"},
         {"eval", CR_FLAG_STRING, &request.eval, "FILE", "held-out data, evaluated at the end"},
-        {"method", CR_FLAG_STRING, &request.method, "NAME", "lora, the default, prefix_tuning or full"},
+        {"method", CR_FLAG_STRING, &request.method, "NAME",
+         "lora, the default, spf, lora+spf, prefix_tuning or full"},
         {"federation", CR_FLAG_BOOL, &request.federation, NULL, "settings of a federation's server as well"},
         {"output", CR_FLAG_STRING, &request.output, "FILE", "where they are written (carrel.yaml)"},
     };

@@ -13,7 +13,10 @@
 #include "model/config.h"
 #include "text/dataset.h"
 #include "text/rows.h"
+#include "tuning/adapter.h"
 #include "tuning/peft.h"
+#include "tuning/spf.h"
+#include "tuning/spf_file.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -132,6 +135,44 @@ static enum cr_status say_adapter_config(struct cr_said *said, struct cr_slice t
     return cr_say_list(said, "target_modules", &config.lora.target_modules);
 }
 
+static enum cr_status say_sparse(struct cr_said *said, const struct cr_spf_config *config)
+{
+    CR_TRY(cr_say_text(said, "criterion", cr_spf_criteria[config->criterion]));
+    CR_TRY(cr_say_text(said, "granularity", cr_spf_granularities[config->granularity]));
+    CR_TRY(cr_say_number(said, "density", config->density));
+    return cr_say_list(said, "sparse_modules", &config->target_modules);
+}
+
+static enum cr_status say_sparse_config(struct cr_said *said, struct cr_slice text, const char *path)
+{
+    CR_CLEANUP(cr_spf_config_release) struct cr_spf_config config = {0};
+    CR_TRY(cr_spf_config_parse(text, path, &config));
+    return say_sparse(said, &config);
+}
+
+// How it was chosen, and what was: weights that are changed are numbers of the tensors called values.
+static enum cr_status say_change(struct cr_said *said, const char *directory)
+{
+    CR_FREE char *config = NULL;
+    CR_FREE char *tensors = NULL;
+    CR_TRY(cr_path_join(directory, cr_spf_config_name, &config));
+    CR_TRY(cr_path_join(directory, cr_spf_model_name, &tensors));
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(cr_file_read(config, JSON_LIMIT, &text));
+    CR_CLEANUP(free_safetensors) struct cr_safetensors *file = NULL;
+    CR_TRY(cr_safetensors_open(tensors, &file));
+    CR_TRY(say_sparse_config(said, cr_buffer_slice(&text), config));
+    size_t modules = 0, weights = 0;
+    for (size_t i = 0; i < cr_safetensors_count(file); i++) {
+        const struct cr_tensor_entry *entry = cr_safetensors_at(file, i);
+        if (!cr_ends_with(entry->name, ".values")) continue;
+        modules++;
+        weights += values_of(entry);
+    }
+    CR_TRY(cr_say_count(said, "changed_modules", modules));
+    return cr_say_count(said, "changed_weights", weights);
+}
+
 static enum cr_status say_adapter(struct cr_said *said, const char *directory, const char *config_path)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
@@ -163,13 +204,17 @@ static enum cr_status say_directory(struct cr_said *said, const char *path)
     if (cr_file_exists(events)) return say_run(said, path);
     CR_TRY(cr_path_join(path, "adapter_config.json", &adapter));
     CR_TRY(cr_path_join(path, "config.json", &model));
-    if (cr_file_exists(adapter)) return say_adapter(said, path, adapter);
+    struct cr_adapter_kinds kinds;
+    CR_TRY(cr_adapter_look(path, &kinds));
+    if (kinds.peft) CR_TRY(say_adapter(said, path, adapter));
+    if (kinds.spf && !kinds.peft) CR_TRY(cr_say_text(said, "kind", "sparse change"));
+    if (kinds.spf) return say_change(said, path);
+    if (kinds.peft) return CR_OK;
     if (cr_file_exists(model)) return say_model(said, path, model);
-    return cr_fail(
-        CR_INVALID,
-        "%s: neither a model (config.json) nor an adapter (adapter_config.json) nor a run directory "
-        "(events.jsonl)",
-        path);
+    return cr_fail(CR_INVALID,
+                   "%s: neither a model (config.json) nor an adapter (adapter_config.json), a sparse change "
+                   "(%s) or a run directory (events.jsonl)",
+                   path, cr_spf_config_name);
 }
 
 static enum cr_status say_special(struct cr_said *said, const char *key, const struct cr_tokenizer *tokenizer,
@@ -255,10 +300,14 @@ static enum cr_status say_settings(struct cr_said *said, const char *path)
         CR_TRY_GOTO(status, done, cr_say_text(said, "model", tuning->model_name_or_path));
     if (tuning->output_dir) CR_TRY_GOTO(status, done, cr_say_text(said, "output", tuning->output_dir));
     if (tuning->data.train) CR_TRY_GOTO(status, done, cr_say_text(said, "data", tuning->data.train));
-    static const char *const methods[] = {
-        [CR_METHOD_LORA] = "lora", [CR_METHOD_FULL] = "full", [CR_METHOD_PREFIX_TUNING] = "prefix_tuning"};
+    static const char *const methods[] = {[CR_METHOD_LORA] = "lora",
+                                          [CR_METHOD_FULL] = "full",
+                                          [CR_METHOD_PREFIX_TUNING] = "prefix_tuning",
+                                          [CR_METHOD_SPF] = "spf",
+                                          [CR_METHOD_LORA_SPF] = "lora+spf"};
     CR_TRY_GOTO(status, done, cr_say_text(said, "method", methods[tuning->method]));
-    if (tuning->method == CR_METHOD_LORA) {
+    if (cr_method_has_spf(tuning->method)) CR_TRY_GOTO(status, done, say_sparse(said, &tuning->spf));
+    if (cr_method_has_lora(tuning->method)) {
         CR_TRY_GOTO(status, done, cr_say_count(said, "r", tuning->lora.r));
         CR_TRY_GOTO(status, done, cr_say_list(said, "target_modules", &tuning->lora.target_modules));
     }
@@ -311,6 +360,10 @@ static enum cr_status say_json(struct cr_said *said, const char *path, const cha
     if (cr_json_member(root, "peft_type")) {
         CR_TRY(cr_say_text(said, "kind", "adapter_config"));
         return say_adapter_config(said, cr_buffer_slice(&text), path);
+    }
+    if (cr_json_is_string(cr_json_member(root, "format"), "carrel-spf")) {
+        CR_TRY(cr_say_text(said, "kind", "spf_config"));
+        return say_sparse_config(said, cr_buffer_slice(&text), path);
     }
     if (cr_json_member(root, "model_type")) {
         CR_TRY(cr_say_text(said, "kind", "model_config"));

@@ -7,7 +7,9 @@
 #include "tuning/lora.h"
 #include "tuning/prefix.h"
 #include "tuning/schedule.h"
+#include "tuning/spf.h"
 
+#include <math.h>
 #include <stdio.h>
 
 double cr_memory_free(void)
@@ -30,28 +32,34 @@ size_t cr_memory_parameters(const struct cr_model *model)
 }
 
 enum cr_status cr_memory_trained(const struct cr_tuning_config *config, const struct cr_model *model,
-                                 double *out)
+                                 struct cr_memory_trained *out)
 {
-    if (config->method == CR_METHOD_FULL) {
-        *out = (double)cr_memory_parameters(model);
-        return CR_OK;
-    }
+    struct cr_memory_trained trained = {0};
+    if (config->method == CR_METHOD_FULL) trained.values = (double)cr_memory_parameters(model);
     if (config->method == CR_METHOD_PREFIX_TUNING) {
         CR_CLEANUP(cr_parameters_release) struct cr_parameters parameters = {0};
         CR_TRY(cr_prefix_parameters(&config->prefix_tuning, &model->config, &parameters));
-        *out = (double)parameters.count;
-        return CR_OK;
+        trained.values = (double)parameters.count;
     }
-    CR_FREE struct cr_lora_place *places = NULL;
-    size_t count;
-    CR_TRY(cr_lora_places(&config->lora, &model->config, &places, &count));
-    double values = 0;
-    for (size_t i = 0; i < count; i++) {
-        size_t rows, columns;
-        cr_module_shape(&model->config, places[i].module, &rows, &columns);
-        values += (double)config->lora.r * (double)(rows + columns);
+    if (cr_method_has_lora(config->method)) {
+        CR_FREE struct cr_module_place *places = NULL;
+        size_t count;
+        CR_TRY(cr_lora_places(&config->lora, &model->config, &places, &count));
+        for (size_t i = 0; i < count; i++) {
+            size_t rows, columns;
+            cr_module_shape(&model->config, places[i].module, &rows, &columns);
+            trained.values += (double)config->lora.r * (double)(rows + columns);
+        }
     }
-    *out = values;
+    if (cr_method_has_spf(config->method)) {
+        size_t named, most, beside, calibration;
+        CR_TRY(cr_spf_budget(&config->spf, &model->config, &named, &most));
+        CR_TRY(cr_spf_memory_of(&config->spf, &model->config, model->act, &beside, &calibration));
+        trained.values += (double)most;
+        trained.beside = (double)beside;
+        trained.calibration = (double)calibration;
+    }
+    *out = trained;
     return CR_OK;
 }
 
@@ -70,7 +78,7 @@ static double frozen_elements(struct cr_model *model, double *others)
 }
 
 struct cr_memory cr_memory_of(const struct cr_tuning_config *config, struct cr_model *model, size_t batch,
-                              size_t longest, size_t first, double trained)
+                              size_t longest, size_t first, const struct cr_memory_trained *trained)
 {
     struct cr_training_config training = config->training;
     training.lanes = cr_tuning_config_lanes(config);
@@ -101,7 +109,8 @@ struct cr_memory cr_memory_of(const struct cr_tuning_config *config, struct cr_m
                                            .first = first,
                                            .backward = true},
                     config->slicing.spill == CR_SPILL_MODE_SEALED),
-        .trained = 4 * trained * sizeof(float),
+        // Values, gradients and two moments; what calibrates is gone before there are any.
+        .trained = fmax(4 * trained->values * sizeof(float) + trained->beside, trained->calibration),
         .pads = (double)slicing.outside,
     };
 }

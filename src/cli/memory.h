@@ -10,7 +10,7 @@ struct cr_memory {
     double
         weights; // of the model; with slicing of what is not an accelerator's, and what stands for the rest
     double pass; // of a step forward and back, in all its lanes
-    double trained; // trained values, their gradients and their moments
+    double trained; // trained values, their gradients and their moments; or what it takes to choose them
     double pads;    // with slicing: products of pads, outside of the trusted process but in this machine
 };
 
@@ -19,14 +19,21 @@ double cr_memory_free(void);
 
 size_t cr_memory_parameters(const struct cr_model *model);
 
-// How many values the method trains. Places that the model has not are CR_INVALID.
+// What the method trains.
+struct cr_memory_trained {
+    double values;      // numbers
+    double beside;      // bytes of sparse fine-tuning beside them
+    double calibration; // bytes that choosing its places takes
+};
+
+// Places that the model has not are CR_INVALID.
 enum cr_status cr_memory_trained(const struct cr_tuning_config *config, const struct cr_model *model,
-                                 double *out);
+                                 struct cr_memory_trained *out);
 
 // For micro-batches of `batch` examples of at most `longest` tokens, counted as the trainer counts them
-// itself, walks that begin at layer `first`, and `trained` values. The model may be a shape alone.
+// itself, walks that begin at layer `first`. The model may be a shape alone.
 struct cr_memory cr_memory_of(const struct cr_tuning_config *config, struct cr_model *model, size_t batch,
-                              size_t longest, size_t first, double trained);
+                              size_t longest, size_t first, const struct cr_memory_trained *trained);
 
 double cr_memory_sum(const struct cr_memory *memory);
 

@@ -234,7 +234,7 @@ static enum cr_status check_data(struct preflight *preflight)
     return data->eval ? check_file(preflight, data->eval, &held_out, &longest) : CR_OK;
 }
 
-static enum cr_status check_memory(struct preflight *preflight, double trained)
+static enum cr_status check_memory(struct preflight *preflight, const struct cr_memory_trained *trained)
 {
     const struct cr_tuning_config *config = preflight->config;
     size_t batch = cr_micro_batch_examples(&config->training, cr_most(preflight->examples, 1));
@@ -283,16 +283,16 @@ static enum cr_status check_use(struct preflight *preflight)
 {
     const struct cr_tuning_config *config = preflight->config;
     struct cr_checks *checks = preflight->checks;
-    double values;
-    if (cr_memory_trained(config, preflight->session.model, &values) != CR_OK ||
+    struct cr_memory_trained trained;
+    if (cr_memory_trained(config, preflight->session.model, &trained) != CR_OK ||
         cr_front_end(config, &preflight->session.model->config, &preflight->front) != CR_OK)
         return cr_check_failure(checks, "settings");
     if (cr_place_check(config->output_dir, config->model_name_or_path, config->method) != CR_OK)
         CR_TRY(cr_check_failure(checks, "output"));
     else
-        CR_TRY(cr_preflight_place(checks, "output", config->output_dir, 4 * values * sizeof(float)));
+        CR_TRY(cr_preflight_place(checks, "output", config->output_dir, 4 * trained.values * sizeof(float)));
     CR_TRY(check_data(preflight));
-    CR_TRY(check_memory(preflight, values));
+    CR_TRY(check_memory(preflight, &trained));
     CR_TRY(check_accelerator(preflight));
     CR_TRY(check_front(preflight));
     return preflight->examples > 0 && checks->failed == 0 ? check_forward(preflight) : CR_OK;

@@ -26,8 +26,13 @@ static bool is_unfinished(const char *name, const char *const *files)
 // A process that was killed while it wrote leaves such a file. One that cannot be removed does no harm.
 static void remove_unfinished(const char *directory)
 {
-    static const char *const written[] = {file_name, "adapter_model.safetensors", "adapter_config.json",
-                                          "model.safetensors", NULL};
+    static const char *const written[] = {file_name,
+                                          "adapter_model.safetensors",
+                                          "adapter_config.json",
+                                          "spf_model.safetensors",
+                                          "spf_config.json",
+                                          "model.safetensors",
+                                          NULL};
     DIR *open = opendir(directory);
     if (!open) return;
     for (struct dirent *entry = readdir(open); entry; entry = readdir(open))

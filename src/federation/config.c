@@ -4,7 +4,7 @@
 #include "text/dataset.h"
 
 static const char *const dtypes[] = {"bfloat16", "float32", NULL};
-static const char *const methods[] = {"lora", "full", "prefix_tuning", NULL};
+static const char *const methods[] = {"lora", "full", "prefix_tuning", "spf", "lora+spf", NULL};
 static const char *const optimizers[] = {"adamw", "sgd", NULL};
 static const char *const schedules[] = {"linear", "cosine", "constant", NULL};
 static const char *const spill_modes[] = {"none", "sealed", NULL};
@@ -39,7 +39,7 @@ static const struct cr_option_table silo_table = {
 
 static bool uses_lora(const void *config)
 {
-    return ((const struct cr_config *)config)->tuning.method == CR_METHOD_LORA;
+    return cr_method_has_lora(((const struct cr_config *)config)->tuning.method);
 }
 
 static bool uses_prefix(const void *config)
@@ -47,8 +47,19 @@ static bool uses_prefix(const void *config)
     return ((const struct cr_config *)config)->tuning.method == CR_METHOD_PREFIX_TUNING;
 }
 
+static bool uses_spf(const void *config)
+{
+    return cr_method_has_spf(((const struct cr_config *)config)->tuning.method);
+}
+
+static bool calibrates(const void *config)
+{
+    return uses_spf(config) && cr_spf_calibrates(&((const struct cr_config *)config)->tuning.spf);
+}
+
 #define AT(member) .offset = offsetof(struct cr_config, member)
-#define WITH_LORA .useful = uses_lora, .with = "method: lora"
+#define WITH_LORA .useful = uses_lora, .with = "method: lora or lora+spf"
+#define WITH_SPF .useful = uses_spf, .with = "method: spf or lora+spf"
 #define WITH_PREFIX .useful = uses_prefix, .with = "method: prefix_tuning"
 
 // Bounds are there to catch slips of the pen and to keep sums of products within size_t, not to set a policy.
@@ -62,15 +73,16 @@ static const struct cr_option options[] = {
      .type = CR_OPTION_STRING,
      AT(tuning.output_dir),
      .fallback = "output",
-     .help = "Where the result is written: a PEFT directory, or for method full a Transformers "
-             "directory."},
+     .help = "Where the result is written: a PEFT directory, a sparse change (spf_config.json), both, or for "
+             "method full a Transformers directory."},
     {.key = "method",
      .type = CR_OPTION_CHOICE,
      AT(tuning.method),
      .fallback = "lora",
      .choices = methods,
-     .help = "What is trained: LoRA adapters beside a frozen base, every parameter, or keys and values that "
-             "every layer of a frozen base sees before the text (P-tuning v2)."},
+     .help = "What is trained: LoRA adapters beside a frozen base; every parameter; keys and values that "
+             "every layer of a frozen base sees before the text (P-tuning v2); a sparse change of the base, "
+             "kept beside it (spf); or the first and the last together."},
     {.key = "random_init",
      .type = CR_OPTION_BOOL,
      AT(tuning.random_init),
@@ -208,6 +220,59 @@ static const struct cr_option options[] = {
      AT(tuning.lora.use_rslora),
      .fallback = "false",
      .help = "Scale by lora_alpha / sqrt(r) instead."},
+
+    {.key = "spf.criterion",
+     WITH_SPF,
+     .type = CR_OPTION_CHOICE,
+     AT(tuning.spf.criterion),
+     .fallback = "weight_l1",
+     .choices = cr_spf_criteria,
+     .help =
+         "Which of the named weights are trained: those with the largest mean of the weight's size; of the "
+         "size "
+         "of the loss' gradient, or of its square, over the first batches; or any, drawn from the seed. A "
+         "federation's server has no batches, so there it is weight_l1 or random."},
+    {.key = "spf.granularity",
+     WITH_SPF,
+     .type = CR_OPTION_CHOICE,
+     AT(tuning.spf.granularity),
+     .fallback = "row",
+     .choices = cr_spf_granularities,
+     .help = "What is chosen together. head: the rows of a head in q, k and v, single rows in the other "
+             "modules. row: an output feature. element: a single weight."},
+    {.key = "spf.density",
+     WITH_SPF,
+     .type = CR_OPTION_NUMBER,
+     AT(tuning.spf.density),
+     .fallback = "0.01",
+     .least = 0,
+     .most = 1,
+     .help = "How much is trained, as a part of the weights of the named modules; what scores highest of all "
+             "of them together."},
+    {.key = "spf.target_modules",
+     WITH_SPF,
+     .type = CR_OPTION_STRINGS,
+     AT(tuning.spf.target_modules),
+     .fallback = "[all-linear]",
+     .help = "Names of the linears that may be trained, or all-linear, as for LoRA."},
+    {.key = "spf.layers_to_transform",
+     WITH_SPF,
+     .type = CR_OPTION_SIZES,
+     AT(tuning.spf.layers_to_transform),
+     .fallback = "[]",
+     .least = 0,
+     .most = 65535,
+     .help = "Layers of which, counted from 0; empty: all."},
+    {.key = "spf.calibration_batches",
+     .useful = calibrates,
+     .with = "spf.criterion: gradient or fisher",
+     .type = CR_OPTION_SIZE,
+     AT(tuning.spf.calibration_batches),
+     .fallback = "8",
+     .least = 1,
+     .most = 1e6,
+     .help = "Batches of the first epoch that gradients are looked at of, before training. That takes four "
+             "bytes for each weight of the named modules while it lasts."},
 
     {.key = "prefix_tuning.num_virtual_tokens",
      WITH_PREFIX,

@@ -54,18 +54,18 @@ static enum cr_status check_silos(const struct source *source)
 }
 
 // What is listed twice counts once, which whoever wrote it did not mean.
-static enum cr_status check_lora(const struct source *source)
+static enum cr_status check_places(const struct source *source, const char *layers_key,
+                                   const struct cr_size_list *layers, const char *modules_key,
+                                   const struct cr_string_list *modules)
 {
-    const struct cr_size_list *layers = &source->config->tuning.lora.layers_to_transform;
-    const struct cr_string_list *modules = &source->config->tuning.lora.target_modules;
     for (size_t i = 0; i < layers->count; i++)
         for (size_t j = 0; j < i; j++)
             if (layers->items[i] == layers->items[j])
-                return fail_at(source, "lora.layers_to_transform", "%zu is listed twice", layers->items[i]);
+                return fail_at(source, layers_key, "%zu is listed twice", layers->items[i]);
     for (size_t i = 0; i < modules->count; i++)
         for (size_t j = 0; j < i; j++)
             if (strcmp(modules->items[i], modules->items[j]) == 0)
-                return fail_at(source, "lora.target_modules", "%s is listed twice", modules->items[i]);
+                return fail_at(source, modules_key, "%s is listed twice", modules->items[i]);
     return CR_OK;
 }
 
@@ -103,7 +103,11 @@ enum cr_status cr_config_check(const struct cr_config *config, const char *name,
         return fail_at(&source, "random_init", "only method full can start from random weights");
     if (config->federation.local_steps == 0 && !(config->federation.local_epochs > 0))
         return fail_at(&source, "federation.local_epochs", "0, and local_steps is 0 too");
-    CR_TRY(check_lora(&source));
+    const struct cr_tuning_config *tuning = &config->tuning;
+    CR_TRY(check_places(&source, "lora.layers_to_transform", &tuning->lora.layers_to_transform,
+                        "lora.target_modules", &tuning->lora.target_modules));
+    CR_TRY(check_places(&source, "spf.layers_to_transform", &tuning->spf.layers_to_transform,
+                        "spf.target_modules", &tuning->spf.target_modules));
     return check_silos(&source);
 }
 

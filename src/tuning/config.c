@@ -7,6 +7,9 @@
 #include <string.h>
 #include <strings.h>
 
+const char *const cr_spf_criteria[] = {"weight_l1", "gradient", "fisher", "random", NULL};
+const char *const cr_spf_granularities[] = {"head", "row", "element", NULL};
+
 // True for a finite number in [least, most).
 static bool within(double number, double least, double most)
 {
@@ -21,6 +24,25 @@ static enum cr_status check_lora(const struct cr_lora_config *lora)
     if (!within(lora->lora_dropout, 0, 1))
         return cr_fail(CR_INVALID, "lora.lora_dropout: %g: must be at least 0 and below 1",
                        lora->lora_dropout);
+    return CR_OK;
+}
+
+static enum cr_status check_spf(const struct cr_tuning_config *config)
+{
+    const struct cr_spf_config *spf = &config->spf;
+    if (!(spf->density >= 0 && spf->density <= 1))
+        return cr_fail(CR_INVALID, "spf.density: %g: must be at least 0 and at most 1", spf->density);
+    if (spf->density == 0 && config->method == CR_METHOD_SPF)
+        return cr_fail(CR_INVALID, "spf.density: 0: nothing would be trained");
+    if (spf->target_modules.count == 0)
+        return cr_fail(CR_INVALID, "spf.target_modules: empty: of which modules? (all-linear)");
+    if (!cr_spf_calibrates(spf)) return CR_OK;
+    if (spf->calibration_batches == 0)
+        return cr_fail(CR_INVALID, "spf.calibration_batches: 0: must be at least 1");
+    // A server has none, and every silo must train the same places.
+    if (!config->data.train)
+        return cr_fail(CR_INVALID, "spf.criterion: gradient and fisher look at training data, which a "
+                                   "federation's server has not (weight_l1 and random do without)");
     return CR_OK;
 }
 
@@ -152,7 +174,8 @@ enum cr_status cr_tuning_config_check(const struct cr_tuning_config *config)
     if (config->method != CR_METHOD_FULL && config->random_init)
         return cr_fail(CR_INVALID, "random_init: only with method: full (an adapter on a random model "
                                    "learns nothing useful)");
-    if (config->method == CR_METHOD_LORA) CR_TRY(check_lora(&config->lora));
+    if (cr_method_has_lora(config->method)) CR_TRY(check_lora(&config->lora));
+    if (cr_method_has_spf(config->method)) CR_TRY(check_spf(config));
     if (config->method == CR_METHOD_PREFIX_TUNING && config->prefix_tuning.num_virtual_tokens == 0)
         return cr_fail(CR_INVALID, "prefix_tuning.num_virtual_tokens: 0: must be at least 1");
     CR_TRY(check_slicing(config));

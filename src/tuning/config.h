@@ -7,7 +7,25 @@
 
 #include <stdint.h>
 
-enum cr_method { CR_METHOD_LORA, CR_METHOD_FULL, CR_METHOD_PREFIX_TUNING };
+enum cr_method {
+    CR_METHOD_LORA,
+    CR_METHOD_FULL,
+    CR_METHOD_PREFIX_TUNING,
+    CR_METHOD_SPF,
+    CR_METHOD_LORA_SPF, // both
+};
+// What of the named weights sparse fine-tuning trains: the groups with the largest mean of |weight|, of the
+// loss' |gradient| or of its square over calibration batches, or any.
+enum cr_spf_criterion {
+    CR_SPF_WEIGHT_L1,
+    CR_SPF_GRADIENT,
+    CR_SPF_FISHER,
+    CR_SPF_RANDOM,
+};
+// The groups: the rows of a head of q, k and v, and single rows elsewhere; single rows; single elements.
+enum cr_spf_granularity { CR_SPF_HEAD, CR_SPF_ROW, CR_SPF_ELEMENT };
+extern const char *const cr_spf_criteria[];      // their names, NULL at the end
+extern const char *const cr_spf_granularities[]; // the same
 // bfloat16 falls back to float32, which an event says.
 enum cr_compute_dtype { CR_COMPUTE_BFLOAT16, CR_COMPUTE_FLOAT32 };
 enum cr_optimizer { CR_OPTIMIZER_ADAMW, CR_OPTIMIZER_SGD };
@@ -28,6 +46,15 @@ struct cr_lora_config {
     struct cr_string_list target_modules;    // "q_proj", ..., or "all-linear"
     struct cr_size_list layers_to_transform; // empty: all
     bool use_rslora;                         // scale lora_alpha/sqrt(r) instead of lora_alpha/r
+};
+
+struct cr_spf_config {
+    int criterion;                           // enum cr_spf_criterion
+    int granularity;                         // enum cr_spf_granularity
+    double density;                          // trained, as a part of the named modules' weights
+    struct cr_string_list target_modules;    // as LoRA's
+    struct cr_size_list layers_to_transform; // empty: all
+    size_t calibration_batches;              // of gradient and fisher
 };
 
 struct cr_prefix_config {
@@ -93,9 +120,26 @@ struct cr_tuning_config {
     struct cr_data_config data;
     struct cr_lora_config lora;
     struct cr_prefix_config prefix_tuning;
+    struct cr_spf_config spf;
     struct cr_training_config training;
     struct cr_slicing_config slicing;
 };
+
+static inline bool cr_method_has_lora(int method)
+{
+    return method == CR_METHOD_LORA || method == CR_METHOD_LORA_SPF;
+}
+
+static inline bool cr_method_has_spf(int method)
+{
+    return method == CR_METHOD_SPF || method == CR_METHOD_LORA_SPF;
+}
+
+// Whether the criterion is of gradients, for which training data are walked before training.
+static inline bool cr_spf_calibrates(const struct cr_spf_config *config)
+{
+    return config->criterion == CR_SPF_GRADIENT || config->criterion == CR_SPF_FISHER;
+}
 
 // Whether frozen products are computed on masked data, by an accelerator.
 static inline bool cr_tuning_config_sliced(const struct cr_tuning_config *config)

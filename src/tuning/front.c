@@ -5,6 +5,7 @@
 #include "crypto/hash.h"
 #include "tuning/evaluate.h"
 #include "tuning/lora.h"
+#include "tuning/spf_select.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -28,13 +29,22 @@ struct cr_front_cache {
 enum cr_status cr_front_end(const struct cr_tuning_config *config, const struct cr_model_config *model,
                             size_t *layer)
 {
-    CR_FREE struct cr_lora_place *places = NULL;
-    size_t count;
+    size_t first = model->layers, count;
     *layer = 0;
-    // Prefixes are of every layer.
-    if (config->slicing.clear_front == CR_CLEAR_FRONT_NONE || config->method != CR_METHOD_LORA) return CR_OK;
-    CR_TRY(cr_lora_places(&config->lora, model, &places, &count));
-    *layer = places[0].layer; // they are in the order of layers
+    // Prefixes are of every layer. Places are in the order of layers.
+    if (config->slicing.clear_front == CR_CLEAR_FRONT_NONE || config->method == CR_METHOD_PREFIX_TUNING)
+        return CR_OK;
+    if (cr_method_has_lora(config->method)) {
+        CR_FREE struct cr_module_place *places = NULL;
+        CR_TRY(cr_lora_places(&config->lora, model, &places, &count));
+        first = places[0].layer;
+    }
+    if (cr_method_has_spf(config->method)) {
+        CR_FREE struct cr_module_place *places = NULL;
+        CR_TRY(cr_spf_places(&config->spf, model, &places, &count));
+        first = cr_least(first, places[0].layer);
+    }
+    *layer = first;
     return CR_OK;
 }
 

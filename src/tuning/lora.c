@@ -47,7 +47,7 @@ struct cr_lora {
     float scale;
     float drop;    // probability
     size_t rows;   // of a training walk at most; 0: not for training
-    void *working; // [count] act: the values as products read them; the values themselves where act is F32
+    void *working; // [count] act: the values as products read them; NULL where act is F32
     struct lora_delta *deltas;
     size_t delta_count;
     struct lora_low *lows; // [delta_count, lanes]
@@ -67,7 +67,8 @@ struct cr_lora {
 
 static struct cr_matrix weight_of(const struct cr_lora *lora, const struct cr_parameter *parameter)
 {
-    char *data = (char *)lora->working + parameter->offset * cr_dtype_size(lora->act);
+    void *values = lora->act == CR_F32 ? lora->base.parameters.values : lora->working;
+    char *data = (char *)values + parameter->offset * cr_dtype_size(lora->act);
     return cr_matrix_of(data, lora->act, parameter->shape[0], parameter->shape[1]);
 }
 
@@ -242,6 +243,26 @@ static enum cr_status lora_save(struct cr_structure *structure, const char *base
     return cr_peft_write(directory, &config, base, &structure->model->config, &structure->parameters);
 }
 
+// W += scale · B A.
+static enum cr_status lora_merge(const struct cr_structure *structure, struct cr_module_place place,
+                                 struct cr_matrix weight)
+{
+    const struct cr_lora *lora = (const struct cr_lora *)structure;
+    const struct lora_delta *delta =
+        (const struct lora_delta *)structure->tuned.layers[place.layer].delta[place.module];
+    float *values = structure->parameters.values, *product;
+    CR_TRY(cr_allocate(weight.rows * weight.columns, sizeof *product, &product));
+    struct cr_matrix change = cr_matrix_of(product, CR_F32, weight.rows, weight.columns);
+    enum cr_status status =
+        cr_matmul(lora->compute, CR_NN,
+                  cr_matrix_of(values + delta->b->offset, CR_F32, delta->b->shape[0], delta->b->shape[1]),
+                  cr_matrix_of(values + delta->a->offset, CR_F32, delta->a->shape[0], delta->a->shape[1]),
+                  change, false);
+    if (status == CR_OK) cr_add_scaled(lora->compute, weight, lora->scale, change);
+    free(product);
+    return status;
+}
+
 static void lora_release(struct cr_structure *structure)
 {
     struct cr_lora *lora = (struct cr_lora *)structure;
@@ -249,7 +270,7 @@ static void lora_release(struct cr_structure *structure)
     free(lora->deltas);
     free(lora->lows);
     free(lora->walks);
-    if (lora->act != CR_F32) cr_secret_free(&lora->working);
+    cr_secret_free(&lora->working);
     if (lora->scratch.base) cr_wipe(lora->scratch.base, lora->scratch.size);
     cr_arena_release(&lora->scratch);
     cr_lora_config_release(&lora->config);
@@ -268,6 +289,7 @@ static const struct cr_structure_kind lora_kind = {
     .begin_evaluation = lora_begin_evaluation,
     .describe = lora_describe,
     .save = lora_save,
+    .merge = lora_merge,
     .release = lora_release,
     .memory = lora_memory,
 };
@@ -295,7 +317,7 @@ static enum cr_status make_deltas(struct cr_lora *lora, uint64_t seed)
 {
     struct cr_structure *base = &lora->base;
     const struct cr_model_config *model = &base->model->config;
-    CR_FREE struct cr_lora_place *places = NULL;
+    CR_FREE struct cr_module_place *places = NULL;
     size_t count;
     CR_TRY(cr_lora_places(&lora->config, model, &places, &count));
     CR_TRY(cr_lora_parameters(&lora->config, model, places, count, &base->parameters));
@@ -342,12 +364,9 @@ enum cr_status cr_lora_new(const struct cr_lora_config *config, struct cr_model 
     } else {
         CR_TRY_GOTO(status, failed, cr_parameters_commit_values(parameters));
     }
-    lora->working = parameters->values;
-    if (lora->act != CR_F32) {
-        lora->working = NULL;
+    if (lora->act != CR_F32)
         CR_TRY_GOTO(status, failed,
                     cr_secret_allocate(parameters->count, cr_dtype_size(lora->act), &lora->working));
-    }
     lay_out(lora);
     CR_TRY_GOTO(status, failed, cr_arena_commit(&lora->scratch));
     lay_out(lora);

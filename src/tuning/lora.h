@@ -9,20 +9,14 @@
 #include "base/lanes.h"
 #include "tuning/config.h"
 #include "tuning/structure.h"
+#include "tuning/targets.h"
 
 // lora_alpha/r, or lora_alpha/sqrt(r).
 double cr_lora_scale(const struct cr_lora_config *config);
 
-// The modules that this configuration adapts in this model, layer by layer; free *out with cr_free. A target
-// is "all-linear", a module's name ("q_proj"), or more of it ("layers.0.self_attn.q_proj"), as PEFT matches
-// them. One that names nothing is CR_INVALID and lists the names, a layer that the model does not have is
-// CR_INVALID too.
-struct cr_lora_place {
-    size_t layer;
-    enum cr_module module;
-};
+// The modules that this configuration adapts in this model (cr_module_places); free *out with cr_free.
 enum cr_status cr_lora_places(const struct cr_lora_config *config, const struct cr_model_config *model,
-                              struct cr_lora_place **out, size_t *count);
+                              struct cr_module_place **out, size_t *count);
 
 // The names that the configuration adapts in this model, *count of them: target_modules or, where it is
 // empty, PEFT's choice for the family (q_proj and v_proj; c_attn).
@@ -31,7 +25,7 @@ const char *const *cr_lora_targets(const struct cr_lora_config *config, const st
 
 // Adds A and B of each place, named and shaped but without memory.
 enum cr_status cr_lora_parameters(const struct cr_lora_config *config, const struct cr_model_config *model,
-                                  const struct cr_lora_place *places, size_t count,
+                                  const struct cr_module_place *places, size_t count,
                                   struct cr_parameters *parameters);
 
 // The structure for a model that outlives it. `rows`: the most rows of a training walk; 0 makes one for use

@@ -2,10 +2,9 @@
 
 #include "base/file.h"
 #include "model/pass.h"
-#include "tensor/matmul.h"
 #include "tensor/ops.h"
+#include "tuning/adapter.h"
 #include "tuning/checkpoint.h"
-#include "tuning/peft.h"
 #include "tuning/place.h"
 
 #include <dirent.h>
@@ -29,7 +28,7 @@ struct merge {
     bool (*keep_going)(void);        // or NULL
     struct cr_model *model;          // F32, writable: base at first, then merged without rounding
     struct cr_structure *structure;  // the adapter
-    struct cr_lora_place *places;    // [modules]
+    struct cr_module_place *places;  // [modules]
     size_t modules;                  // that the adapter changes
     struct cr_tensor_entry *entries; // [cr_safetensors_count(model->weights)] of the file to write
     void **rounded;                  // [modules] their bytes where they are not the checkpoint's
@@ -89,17 +88,29 @@ static double difference(const struct merge *merge)
     return largest == 0 ? 0 : largest / sqrt(squares / (double)count);
 }
 
+// Where the adapter has something to add.
+static enum cr_status list_places(struct merge *merge)
+{
+    size_t count = merge->model->config.layers * CR_MODULES;
+    CR_TRY(cr_allocate(count, sizeof *merge->places, &merge->places));
+    for (size_t i = 0; i < count; i++) {
+        struct cr_module_place place = {i / CR_MODULES, (enum cr_module)(i % CR_MODULES)};
+        if (merge->structure->tuned.layers[place.layer].delta[place.module])
+            merge->places[merge->modules++] = place;
+    }
+    return CR_OK;
+}
+
 static enum cr_status open_both(struct merge *merge, const char *model, const char *adapter)
 {
     CR_TRY(cr_model_open_trainable(model, merge->compute, CR_F32, &merge->model));
-    CR_TRY(cr_peft_open(adapter, merge->model, &merge->structure));
-    if (!cr_lora_settings(merge->structure))
+    CR_TRY(cr_adapter_open(adapter, merge->model, &merge->structure));
+    if (!merge->structure->kind->merge)
         return cr_fail(CR_UNSUPPORTED,
                        "%s: prefix tuning cannot be merged: it adds keys and values before every text and "
                        "changes no weight (a model and its adapter are used together)",
                        adapter);
-    CR_TRY(cr_lora_places(cr_lora_settings(merge->structure), &merge->model->config, &merge->places,
-                          &merge->modules));
+    CR_TRY(list_places(merge));
     merge->vocabulary = merge->model->config.vocabulary;
     merge->tokens = cr_least(SEQUENCE, merge->model->config.context);
     size_t count = merge->tokens * merge->vocabulary;
@@ -111,15 +122,6 @@ static enum cr_status open_both(struct merge *merge, const char *model, const ch
     return CR_OK;
 }
 
-static size_t parameter_of(const struct cr_model *model, struct cr_lora_place place)
-{
-    size_t i = 0;
-    while (model->parameters[i].kind != CR_PARAMETER_MODULE || model->parameters[i].layer != place.layer ||
-           model->parameters[i].module != place.module)
-        i++;
-    return i;
-}
-
 // Of the file that is written.
 static struct cr_tensor_entry *entry_of(const struct merge *merge, const struct cr_model_parameter *parameter)
 {
@@ -129,26 +131,18 @@ static struct cr_tensor_entry *entry_of(const struct merge *merge, const struct 
     return &merge->entries[i];
 }
 
-// W + scale · B A of one module, into the model and, rounded, among the entries.
+// One module with what the adapter adds, into the model and, rounded, among the entries.
 static enum cr_status merge_module(struct merge *merge, size_t i)
 {
-    const struct cr_parameters *parameters = &merge->structure->parameters;
-    const struct cr_parameter *a = &parameters->items[2 * i], *b = a + 1;
-    size_t index = parameter_of(merge->model, merge->places[i]);
+    size_t index = cr_module_place_parameter(merge->model, merge->places[i]);
     const struct cr_model_parameter *parameter = &merge->model->parameters[index];
     struct cr_tensor_entry *entry = entry_of(merge, parameter);
     size_t count = parameter->rows * parameter->columns;
     CR_FREE float *values = NULL;
-    CR_FREE float *product = NULL;
     CR_TRY(cr_allocate(count, sizeof *values, &values));
-    CR_TRY(cr_allocate(count, sizeof *product, &product));
     CR_TRY(cr_parameter_decode(merge->compute, parameter, entry->bytes, entry->dtype, values));
-    struct cr_matrix weight = cr_matrix_of(values, CR_F32, parameter->rows, parameter->columns);
-    struct cr_matrix change = cr_matrix_of(product, CR_F32, parameter->rows, parameter->columns);
-    CR_TRY(cr_matmul(
-        merge->compute, CR_NN, cr_matrix_of(parameters->values + b->offset, CR_F32, b->shape[0], b->shape[1]),
-        cr_matrix_of(parameters->values + a->offset, CR_F32, a->shape[0], a->shape[1]), change, false));
-    cr_add_scaled(merge->compute, weight, (float)cr_lora_scale(cr_lora_settings(merge->structure)), change);
+    CR_TRY(merge->structure->kind->merge(merge->structure, merge->places[i],
+                                         cr_matrix_of(values, CR_F32, parameter->rows, parameter->columns)));
     CR_TRY(cr_allocate(count, cr_dtype_size(entry->dtype), &merge->rounded[i]));
     CR_TRY(cr_parameter_encode(merge->compute, parameter, values, entry->dtype, merge->rounded[i]));
     entry->bytes.data = merge->rounded[i];

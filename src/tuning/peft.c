@@ -2,7 +2,7 @@
 
 #include "base/file.h"
 #include "format/safetensors.h"
-#include "tensor/ops.h"
+#include "tuning/adapter.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,7 +75,7 @@ static enum cr_status check_tensors(const struct cr_safetensors *file, const str
 static enum cr_status lora_parameters(const struct cr_lora_config *config,
                                       const struct cr_model_config *model, struct cr_parameters *parameters)
 {
-    CR_FREE struct cr_lora_place *places = NULL;
+    CR_FREE struct cr_module_place *places = NULL;
     size_t count;
     CR_TRY(cr_lora_places(config, model, &places, &count));
     return cr_lora_parameters(config, model, places, count, parameters);
@@ -104,19 +104,10 @@ static enum cr_status check_adapter(const struct cr_peft_config *config, const c
 
 static enum cr_status fill(struct cr_structure *structure, const struct cr_safetensors *file)
 {
-    struct cr_compute *compute = structure->model->compute;
     for (size_t i = 0; i < structure->parameters.item_count; i++) {
         const struct cr_parameter *item = &structure->parameters.items[i];
-        const struct cr_tensor_entry *entry = cr_safetensors_find(file, item->name);
-        CR_FREE void *aligned = NULL; // bytes of a file may start anywhere
-        CR_TRY(cr_allocate(item->count, cr_dtype_size(entry->dtype), &aligned));
-        memcpy(aligned, entry->bytes.data, entry->bytes.size);
-        float *values = structure->parameters.values + item->offset;
-        cr_convert(compute, aligned, entry->dtype, values, CR_F32, item->count);
-        cr_wipe(aligned, entry->bytes.size);
-        if (!cr_all_finite(compute, values, item->count))
-            return cr_fail(CR_INVALID, "%s: %s: holds NaN or infinity", cr_safetensors_name(file),
-                           item->name);
+        CR_TRY(cr_adapter_values(structure->model->compute, file, item->name,
+                                 structure->parameters.values + item->offset));
     }
     return structure->kind->refresh(structure);
 }

@@ -136,49 +136,6 @@ static enum cr_status refuse_unsupported(const struct cr_json *root, const char 
     return refuse_unknown(root, name, &lora_vocabulary);
 }
 
-static enum cr_status add_target(struct cr_string_list *list, const char *target)
-{
-    CR_TRY(cr_reallocate(list->count + 1, sizeof *list->items, &list->items));
-    CR_TRY(cr_copy_string(target, &list->items[list->count]));
-    list->count++;
-    return CR_OK;
-}
-
-static enum cr_status read_targets(const struct cr_json *value, const char *name, struct cr_string_list *out)
-{
-    if (cr_json_kind(value) == CR_JSON_NULL)
-        return CR_OK; // PEFT's choice for the family, see cr_lora_targets
-    if (cr_json_is_string(value, "all-linear")) return add_target(out, "all-linear");
-    if (cr_json_kind(value) == CR_JSON_STRING)
-        return cr_fail(CR_UNSUPPORTED,
-                       "%s: target_modules: a regular expression is not supported (a list of names is)",
-                       name);
-    if (cr_json_kind(value) != CR_JSON_ARRAY || cr_json_count(value) == 0)
-        return cr_fail(CR_INVALID, "%s: target_modules: must be a list of names", name);
-    for (size_t i = 0; i < cr_json_count(value); i++) {
-        const struct cr_json *item = cr_json_at(value, i);
-        if (cr_json_kind(item) != CR_JSON_STRING)
-            return cr_fail(CR_INVALID, "%s: target_modules: must be a list of names", name);
-        CR_TRY(add_target(out, (const char *)cr_json_string(item).data));
-    }
-    return CR_OK;
-}
-
-static enum cr_status read_layers(const struct cr_json *value, const char *name, struct cr_size_list *out)
-{
-    bool list = cr_json_kind(value) == CR_JSON_ARRAY;
-    size_t count = list ? cr_json_count(value) : cr_json_kind(value) != CR_JSON_NULL;
-    CR_TRY(cr_allocate(count, sizeof *out->items, &out->items));
-    for (size_t i = 0; i < count; i++) {
-        int64_t layer;
-        if (!cr_json_is_integer(list ? cr_json_at(value, i) : value, &layer) || layer < 0 ||
-            layer >= MOST_LAYERS)
-            return cr_fail(CR_INVALID, "%s: layers_to_transform: must be numbers of layers", name);
-        out->items[out->count++] = (size_t)layer;
-    }
-    return CR_OK;
-}
-
 static enum cr_status read_lora(const struct cr_json *root, const char *name, struct cr_lora_config *out)
 {
     CR_TRY(refuse_unsupported(root, name));
@@ -191,8 +148,8 @@ static enum cr_status read_lora(const struct cr_json *root, const char *name, st
     if (!(out->lora_dropout >= 0 && out->lora_dropout < 1))
         return cr_fail(CR_INVALID, "%s: lora_dropout: %g: must be at least 0 and below 1", name,
                        out->lora_dropout);
-    CR_TRY(read_targets(cr_json_member(root, "target_modules"), name, &out->target_modules));
-    return read_layers(cr_json_member(root, "layers_to_transform"), name, &out->layers_to_transform);
+    CR_TRY(cr_targets_read(cr_json_member(root, "target_modules"), name, &out->target_modules));
+    return cr_layers_read(cr_json_member(root, "layers_to_transform"), name, &out->layers_to_transform);
 }
 
 static enum cr_status read_prefix(const struct cr_json *root, const char *name, struct cr_peft_config *out)
@@ -266,14 +223,6 @@ static enum cr_status append_targets(const struct cr_lora_config *config, const 
     return cr_append_format(out, "]");
 }
 
-static enum cr_status append_layers(const struct cr_size_list *layers, struct cr_buffer *out)
-{
-    if (layers->count == 0) return cr_append_format(out, "null");
-    for (size_t i = 0; i < layers->count; i++)
-        CR_TRY(cr_append_format(out, "%s%zu", i == 0 ? "[" : ", ", layers->items[i]));
-    return cr_append_format(out, "]");
-}
-
 static enum cr_status write_lora(const struct cr_lora_config *config, const char *base_model,
                                  const struct cr_model_config *model, struct cr_buffer *out)
 {
@@ -286,7 +235,7 @@ static enum cr_status write_lora(const struct cr_lora_config *config, const char
                             "  \"init_lora_weights\": true,\n  \"layer_replication\": null,\n"
                             "  \"layers_pattern\": null,\n  \"layers_to_transform\": ",
                             model->layout == CR_LAYOUT_GPT2 ? "true" : "false"));
-    CR_TRY(append_layers(&config->layers_to_transform, out));
+    CR_TRY(cr_layers_append(&config->layers_to_transform, out));
     CR_TRY(cr_append_format(out, ",\n  \"lora_alpha\": "));
     CR_TRY(cr_json_append_number(out, config->lora_alpha));
     CR_TRY(cr_append_format(out, ",\n  \"lora_bias\": false,\n  \"lora_dropout\": "));

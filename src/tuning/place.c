@@ -1,6 +1,7 @@
 #include "tuning/place.h"
 
 #include "base/file.h"
+#include "tuning/spf_file.h"
 
 #include <sys/stat.h>
 
@@ -14,12 +15,26 @@ enum cr_status cr_place_is_not_model(const char *directory, const char *model)
 
 enum cr_status cr_place_check(const char *directory, const char *model, int method)
 {
-    bool full = method == CR_METHOD_FULL;
-    CR_FREE char *other = NULL;
+    const struct {
+        const char *file, *what;
+        bool ours;
+    } kinds[] = {
+        {"config.json", "a model", method == CR_METHOD_FULL},
+        {"adapter_config.json", "an adapter",
+         cr_method_has_lora(method) || method == CR_METHOD_PREFIX_TUNING},
+        {cr_spf_config_name, "a sparse change", cr_method_has_spf(method)},
+    };
+    enum { KINDS = sizeof kinds / sizeof *kinds };
     CR_TRY(cr_place_is_not_model(directory, model));
-    CR_TRY(cr_path_join(directory, full ? "adapter_config.json" : "config.json", &other));
-    if (!cr_file_exists(other)) return CR_OK;
-    return cr_fail(CR_INVALID,
-                   "%s: holds %s already, and %s beside it would be taken for its part; name another",
-                   directory, full ? "an adapter" : "a model", full ? "a model" : "an adapter");
+    size_t own = 0;
+    while (!kinds[own].ours) own++;
+    for (size_t i = 0; i < KINDS; i++) {
+        CR_FREE char *other = NULL;
+        CR_TRY(cr_path_join(directory, kinds[i].file, &other));
+        if (kinds[i].ours || !cr_file_exists(other)) continue;
+        return cr_fail(CR_INVALID,
+                       "%s: holds %s already, and %s beside it would be taken for its part; name another",
+                       directory, kinds[i].what, kinds[own].what);
+    }
+    return CR_OK;
 }

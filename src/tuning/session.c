@@ -1,8 +1,8 @@
 #include "tuning/session.h"
 
+#include "tuning/adapter.h"
 #include "tuning/end_tokens.h"
 #include "tuning/evaluate.h"
-#include "tuning/peft.h"
 
 #include <stdio.h>
 
@@ -39,7 +39,7 @@ enum cr_status cr_session_open(const char *model, const char *adapter, int dtype
     CR_TRY((in_8bit ? cr_model_open_8bit : cr_model_open)(model, compute, act, &session.model));
     CR_TRY(cr_tokenizer_open(model, &session.tokenizer));
     CR_TRY(cr_end_tokens_read(model, session.tokenizer, &session.ends));
-    if (adapter) CR_TRY(cr_peft_open(adapter, session.model, &session.adapter));
+    if (adapter) CR_TRY(cr_adapter_open(adapter, session.model, &session.adapter));
     *out = session;
     session = (struct cr_session){0};
     return CR_OK;

@@ -58,6 +58,13 @@ static enum cr_status fill_batch(const struct cr_trainer *trainer, size_t first,
     return CR_OK;
 }
 
+enum cr_status cr_trainer_fill(struct cr_trainer *trainer, size_t epoch, size_t first, size_t last,
+                               struct cr_batch *batch)
+{
+    arrange(trainer, epoch);
+    return fill_batch(trainer, first, last, batch);
+}
+
 // The micro-batches of one step: packs [first, last) of the epoch's order, `packs` at a time.
 struct step {
     const struct cr_trainer *trainer;

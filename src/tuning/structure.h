@@ -1,11 +1,13 @@
 // What is trained, behind one interface: a vector of parameters and the places of the model where they act.
-// The kinds are LoRA (lora.h), prefix tuning (prefix.h) and full fine-tuning (full.h).
+// The kinds are LoRA (lora.h), prefix tuning (prefix.h), sparse fine-tuning (spf.h), that and LoRA together
+// (pair.h), and full fine-tuning (full.h).
 #ifndef CARREL_TUNING_STRUCTURE_H
 #define CARREL_TUNING_STRUCTURE_H
 
 #include "crypto/hash.h"
 #include "model/model.h"
 #include "tuning/parameters.h"
+#include "tuning/targets.h"
 
 struct cr_structure;
 
@@ -30,6 +32,11 @@ struct cr_structure_kind {
     // Writes the result as others read it: a PEFT or a Transformers directory. `base` is the directory of the
     // base model.
     enum cr_status (*save)(struct cr_structure *self, const char *base, const char *directory);
+
+    // weight += what is trained of the module, both [out,in] F32. NULL: the kind changes no weight of a
+    // frozen model.
+    enum cr_status (*merge)(const struct cr_structure *self, struct cr_module_place place,
+                            struct cr_matrix weight);
 
     void (*release)(struct cr_structure *self);        // what the kind holds beside the fields below
     size_t (*memory)(const struct cr_structure *self); // bytes beside the vectors

@@ -7,6 +7,7 @@
 #include "tuning/evaluate.h"
 #include "tuning/full.h"
 #include "tuning/lora.h"
+#include "tuning/pair.h"
 #include "tuning/prefix.h"
 #include "tuning/schedule.h"
 #include "tuning/session.h"
@@ -109,14 +110,34 @@ static enum cr_status most_rows(const struct cr_trainer *trainer, size_t *rows, 
     return CR_OK;
 }
 
+static enum cr_status make_lora(struct cr_trainer *trainer, const struct cr_tuning_config *config,
+                                size_t training_rows, struct cr_structure **out)
+{
+    struct cr_structure *lora;
+    CR_TRY(cr_lora_new(&config->lora, trainer->model, trainer->seed, training_rows, trainer->lanes, &lora));
+    enum cr_status status = cr_lora_initialise(lora, trainer->seed);
+    if (status == CR_OK)
+        *out = lora;
+    else
+        cr_structure_free(lora);
+    return status;
+}
+
 // training_rows: the most rows of a walk that trains; 0: none does.
 static enum cr_status make_structure(struct cr_trainer *trainer, const struct cr_tuning_config *config,
                                      size_t training_rows)
 {
-    if (config->method == CR_METHOD_LORA) {
-        CR_TRY(cr_lora_new(&config->lora, trainer->model, trainer->seed, training_rows, trainer->lanes,
-                           &trainer->structure));
-        return cr_lora_initialise(trainer->structure, trainer->seed);
+    if (config->method == CR_METHOD_LORA)
+        return make_lora(trainer, config, training_rows, &trainer->structure);
+    if (config->method == CR_METHOD_SPF)
+        return cr_trainer_make_spf(trainer, config, training_rows > 0, &trainer->structure);
+    if (config->method == CR_METHOD_LORA_SPF) {
+        struct cr_structure *lora, *spf;
+        CR_TRY(cr_trainer_make_spf(trainer, config, training_rows > 0, &spf));
+        enum cr_status status = make_lora(trainer, config, training_rows, &lora);
+        if (status == CR_OK) return cr_pair_new(lora, spf, &trainer->structure);
+        cr_structure_free(spf);
+        return status;
     }
     if (config->method == CR_METHOD_PREFIX_TUNING) {
         CR_TRY(cr_prefix_new(&config->prefix_tuning, trainer->model, true, &trainer->structure));
@@ -145,9 +166,11 @@ static enum cr_status open_slicing(struct cr_trainer *trainer, const struct cr_t
     return cr_slicing_open(&options, trainer->model, &trainer->slicing);
 }
 
-static enum cr_status make_walks(struct cr_trainer *trainer, size_t rows, size_t sequences, bool spill)
+static enum cr_status make_walks(struct cr_trainer *trainer, const struct cr_tuning_config *config,
+                                 size_t rows, size_t sequences)
 {
     size_t count = cr_lanes_count(trainer->lanes);
+    bool spill = config->slicing.spill == CR_SPILL_MODE_SEALED;
     CR_TRY(cr_allocate(count, sizeof *trainer->walks, &trainer->walks));
     for (size_t i = 0; i < count; i++) {
         struct cr_trainer_walk *walk = &trainer->walks[i];
@@ -156,7 +179,7 @@ static enum cr_status make_walks(struct cr_trainer *trainer, size_t rows, size_t
         CR_TRY(cr_pass_new(trainer->model,
                            &(struct cr_pass_size){.rows = rows,
                                                   .sequences = sequences,
-                                                  .prefix = trainer->structure->tuned.prefix,
+                                                  .prefix = cr_tuning_config_prefix(config),
                                                   .first = cr_front_cache_layer(trainer->front_of_data),
                                                   .backward = true},
                            spill ? cr_spill_keep(walk->spill) : NULL, &walk->pass));
@@ -224,14 +247,14 @@ static enum cr_status build(struct cr_trainer *trainer, const struct cr_tuning_c
     CR_TRY(open_held_out(trainer, config->data.eval));
     size_t rows, sequences;
     CR_TRY(most_rows(trainer, &rows, &sequences));
-    // What trains nothing needs neither gradients nor moments.
-    CR_TRY(make_structure(trainer, config, trainer->data ? rows : 0));
-    if (trainer->data)
-        CR_TRY(
-            cr_optimizer_init(&trainer->optimizer, &trainer->training, trainer->structure->parameters.count));
+    // Everything that a walk takes comes first: choosing what is to be trained may walk.
     if (trainer->model->outside) CR_TRY(open_slicing(trainer, config, rows));
     CR_TRY(cr_trainer_open_front(trainer, config, rows, sequences));
-    return make_walks(trainer, rows, sequences, config->slicing.spill == CR_SPILL_MODE_SEALED);
+    CR_TRY(make_walks(trainer, config, rows, sequences));
+    // What trains nothing needs neither gradients nor moments.
+    CR_TRY(make_structure(trainer, config, trainer->data ? rows : 0));
+    if (!trainer->data) return CR_OK;
+    return cr_optimizer_init(&trainer->optimizer, &trainer->training, trainer->structure->parameters.count);
 }
 
 enum cr_status cr_trainer_new(const struct cr_tuning_config *config, struct cr_compute *compute,

@@ -150,7 +150,7 @@ class Tune(unittest.TestCase):
                              "give --restart to begin anew, or choose another output_dir\n" % self.state)
             self.assertEqual(self.read(self.state), kept)
         error, _ = self.start("--set", "method=full", code=2)
-        self.assertEqual(error, "carrel: %s:1: lora.lora_dropout: only with method: lora\n" % self.config)
+        self.assertEqual(error, "carrel: %s:1: lora.lora_dropout: only with method: lora or lora+spf\n" % self.config)
         os.unlink(rows)
         _, events = self.start("--restart", "--set", "training.max_steps=3")
         self.assertIsNone(self.resumed(events))

@@ -1,5 +1,5 @@
-// tuning/: LoRA, prefix tuning and full training against Transformers and PEFT (tests/golden/make_lora.py,
-// make_prefix.py), step by step.
+// tuning/: LoRA, prefix tuning, sparse and full training against Transformers, PEFT and PyTorch
+// (tests/golden/make_lora.py, make_prefix.py, make_spf.py), step by step.
 //
 // The variants in tests/golden, and any others under $CARREL_GOLDEN_LORA.
 #include "tuning_support.h"
@@ -249,6 +249,71 @@ static void check_prefix(const char *directory, struct cr_compute *compute)
     cr_json_free(expected);
 }
 
+// The places are those that the script chose, and what it trained there has the loss that it gives it.
+static void check_change(struct cr_trainer *trainer, const char *directory, const char *model,
+                         const char *data, const struct cr_json *expected, struct cr_compute *compute)
+{
+    char folder[32], final[512];
+    make_folder(folder);
+    assert_ok(cr_trainer_save(trainer, folder));
+    snprintf(final, sizeof final, "%s/final", directory);
+    struct cr_safetensors *wanted = open_tensors(final, "spf_model.safetensors");
+    struct cr_safetensors *found = open_tensors(folder, "spf_model.safetensors");
+    assert_int_equal(cr_safetensors_count(found), cr_safetensors_count(wanted));
+    for (size_t i = 0; i < cr_safetensors_count(wanted); i++) {
+        const struct cr_tensor_entry *one = cr_safetensors_at(wanted, i),
+                                     *other = cr_safetensors_find(found, one->name);
+        assert_non_null(other);
+        assert_int_equal(other->dtype, one->dtype);
+        assert_int_equal(other->bytes.size, one->bytes.size);
+        if (one->dtype == CR_I32) assert_memory_equal(other->bytes.data, one->bytes.data, one->bytes.size);
+    }
+    CR_CLEANUP(cr_session_release) struct cr_session session = {0};
+    assert_ok(cr_session_open(model, final, CR_COMPUTE_FLOAT32, false, compute, NULL, &session));
+    struct cr_dataset_options options = {.max_length = 48};
+    struct cr_tally tally = {0};
+    assert_ok(cr_session_evaluate(&session, data, &options, NULL, &tally));
+    double apart = tally.loss_sum / (double)tally.labelled - number(expected, "eval_loss");
+    print_message("%s: loss of the script's within %.1e\n", directory, apart);
+    assert_true(fabs(apart) < 1e-5);
+    cr_safetensors_free(wanted);
+    cr_safetensors_free(found);
+    remove_folder(folder);
+}
+
+static void check_spf(const char *directory, struct cr_compute *compute)
+{
+    char path[512], model[512], data[512];
+    snprintf(path, sizeof path, "%s/expected.json", directory);
+    struct cr_json *expected;
+    assert_ok(cr_json_read(path, 1 << 20, &expected));
+    const char *base = (const char *)cr_json_string(cr_json_member(expected, "model")).data;
+    snprintf(model, sizeof model, "tests/golden/%s/model", base);
+    snprintf(data, sizeof data, "tests/golden/%s/data.jsonl", base);
+    static char all_linear[] = "all-linear";
+    static char *modules[] = {all_linear};
+    int granularity = 0;
+    while (!cr_json_is_string(cr_json_member(expected, "granularity"), cr_spf_granularities[granularity]))
+        granularity++;
+    struct cr_tuning_config config = {
+        .model_name_or_path = model,
+        .dtype = CR_COMPUTE_FLOAT32,
+        .seed = (uint64_t)number(expected, "seed"),
+        .method = CR_METHOD_SPF,
+        .data = {.train = data, .max_length = (size_t)number(expected, "max_length")},
+        .spf = {.criterion = CR_SPF_WEIGHT_L1,
+                .granularity = granularity,
+                .density = number(expected, "density"),
+                .target_modules = {modules, 1}},
+        .training = training_of(expected),
+    };
+    struct cr_trainer *trainer = check_training(directory, &config, expected, "initial.safetensors",
+                                                "final/spf_model.safetensors", compute);
+    check_change(trainer, directory, model, data, expected, compute);
+    cr_trainer_free(trainer);
+    cr_json_free(expected);
+}
+
 // Full-parameter training of the model of the lora variant beside it.
 static void check_full(const char *directory, struct cr_compute *compute)
 {
@@ -313,6 +378,12 @@ static void prefix_tuning_matches_peft(void **state)
     check_found("prefix", check_prefix);
 }
 
+static void sparse_training_is_masked_dense_training(void **state)
+{
+    (void)state;
+    check_found("spf", check_spf);
+}
+
 static void full_training_matches_transformers(void **state)
 {
     (void)state;
@@ -324,6 +395,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lora_matches_transformers_and_peft),
         cmocka_unit_test(prefix_tuning_matches_peft),
+        cmocka_unit_test(sparse_training_is_masked_dense_training),
         cmocka_unit_test(full_training_matches_transformers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -393,8 +393,9 @@ static void memory_counts_every_lane(void **state)
         struct cr_compute *compute = new_compute(1);
         struct cr_model *model;
         assert_ok(cr_model_open_shape(SMALL_MODEL, compute, CR_F32, &model));
-        struct cr_memory two = cr_memory_of(&config, model, 4, 20, 0, 100);
-        struct cr_memory one = cr_memory_of(&plain, model, 4, 20, 0, 100);
+        const struct cr_memory_trained trained = {.values = 100};
+        struct cr_memory two = cr_memory_of(&config, model, 4, 20, 0, &trained);
+        struct cr_memory one = cr_memory_of(&plain, model, 4, 20, 0, &trained);
         assert_true(two.pass == 2 * one.pass && two.weights == one.weights && two.trained == one.trained);
         cr_model_free(model);
         cr_compute_free(compute);

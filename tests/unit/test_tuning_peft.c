@@ -107,7 +107,7 @@ static void targets_are_matched_as_peft_does(void **state)
     static char whole[] = "model.layers.1.mlp.up_proj", tail[] = "self_attn.k_proj", part[] = "proj",
                 head[] = "lm_head";
     struct cr_lora_config chosen = {.r = 2, .target_modules = {(char *[]){whole, tail}, 2}};
-    struct cr_lora_place *places;
+    struct cr_module_place *places;
     size_t count;
     assert_ok(cr_lora_places(&chosen, &model->config, &places, &count));
     assert_int_equal(count, 3);
@@ -249,7 +249,7 @@ static void gpt2_has_two_modules_of_one_name(void **state)
     static char c_proj[] = "c_proj", of_mlp[] = "mlp.c_proj", llama[] = "q_proj", all[] = "all-linear";
     const struct cr_model_config gpt2 = {.layout = CR_LAYOUT_GPT2, .layers = 2, .gelu = true};
     struct cr_lora_config chosen = {.r = 2, .target_modules = {(char *[]){c_proj}, 1}};
-    struct cr_lora_place *places;
+    struct cr_module_place *places;
     size_t count;
     assert_ok(cr_lora_places(&chosen, &gpt2, &places, &count));
     assert_int_equal(count, 4);

@@ -1,0 +1,50 @@
+#include "tuning/adapter.h"
+
+#include "base/file.h"
+#include "tensor/ops.h"
+#include "tuning/pair.h"
+#include "tuning/peft.h"
+#include "tuning/spf_file.h"
+
+#include <string.h>
+
+enum cr_status cr_adapter_look(const char *directory, struct cr_adapter_kinds *out)
+{
+    CR_FREE char *peft = NULL;
+    CR_FREE char *spf = NULL;
+    CR_TRY(cr_path_join(directory, "adapter_config.json", &peft));
+    CR_TRY(cr_path_join(directory, cr_spf_config_name, &spf));
+    *out = (struct cr_adapter_kinds){cr_file_exists(peft), cr_file_exists(spf)};
+    return CR_OK;
+}
+
+enum cr_status cr_adapter_open(const char *directory, struct cr_model *model, struct cr_structure **out)
+{
+    struct cr_adapter_kinds kinds;
+    CR_TRY(cr_adapter_look(directory, &kinds));
+    if (!kinds.spf) return cr_peft_open(directory, model, out);
+    if (!kinds.peft) return cr_spf_open(directory, model, out);
+    struct cr_structure *peft, *spf;
+    CR_TRY(cr_peft_open(directory, model, &peft));
+    enum cr_status status = peft->tuned.prefix > 0
+                                ? cr_fail(CR_UNSUPPORTED, "%s: a prefix beside %s is not supported",
+                                          directory, cr_spf_config_name)
+                                : cr_spf_open(directory, model, &spf);
+    if (status == CR_OK) return cr_pair_new(peft, spf, out);
+    cr_structure_free(peft);
+    return status;
+}
+
+enum cr_status cr_adapter_values(struct cr_compute *compute, const struct cr_safetensors *file,
+                                 const char *name, float *values)
+{
+    const struct cr_tensor_entry *entry = cr_safetensors_find(file, name);
+    size_t count = entry->bytes.size / cr_dtype_size(entry->dtype);
+    CR_FREE void *aligned = NULL; // bytes of a file may start anywhere
+    CR_TRY(cr_allocate(entry->bytes.size, 1, &aligned));
+    memcpy(aligned, entry->bytes.data, entry->bytes.size);
+    cr_convert(compute, aligned, entry->dtype, values, CR_F32, count);
+    cr_wipe(aligned, entry->bytes.size);
+    if (cr_all_finite(compute, values, count)) return CR_OK;
+    return cr_fail(CR_INVALID, "%s: %s: holds NaN or infinity", cr_safetensors_name(file), name);
+}

@@ -1,0 +1,22 @@
+// What was tuned, as a directory: a PEFT adapter, a sparse change (spf_file.h), or both beside each other.
+#ifndef CARREL_TUNING_ADAPTER_H
+#define CARREL_TUNING_ADAPTER_H
+
+#include "format/safetensors.h"
+#include "tuning/structure.h"
+
+// Which of the two a directory holds.
+struct cr_adapter_kinds {
+    bool peft, spf;
+};
+enum cr_status cr_adapter_look(const char *directory, struct cr_adapter_kinds *out);
+
+// Opens what is there for walks without training over a model that outlives it. CR_NOT_FOUND where there is
+// neither.
+enum cr_status cr_adapter_open(const char *directory, struct cr_model *model, struct cr_structure **out);
+
+// The values of a tensor that the file has, F32, F16 or BF16, as F32. NaN or infinity is CR_INVALID by name.
+enum cr_status cr_adapter_values(struct cr_compute *compute, const struct cr_safetensors *file,
+                                 const char *name, float *values);
+
+#endif

@@ -1,0 +1,61 @@
+// Which places of a frozen base sparse fine-tuning trains, chosen once before training.
+//
+// The named modules' weights fall into groups (enum cr_spf_granularity). Each group has a score, the mean
+// over its weights of what the criterion says of each, and groups are taken in the order of their scores,
+// over all modules together and the first of equal ones first, until the next has no room in density times
+// the named modules' weights. With `random` the order is drawn from the seed. The same for equal model,
+// configuration, seed and scores, whatever the number of threads.
+#ifndef CARREL_TUNING_SPF_SELECT_H
+#define CARREL_TUNING_SPF_SELECT_H
+
+#include "tensor/sparse.h"
+#include "tuning/config.h"
+#include "tuning/targets.h"
+
+// What is trained of one module's weight [out,in]: whole rows, or elements.
+struct cr_spf_part {
+    struct cr_module_place place;
+    size_t out, in;
+    uint32_t *rows; // [row_count] ascending; NULL with elements
+    size_t row_count;
+    struct cr_sparse elements; // of what the granularity is element: by rows and by columns
+};
+
+// Zero-initialise it; release it with cr_spf_selection_release (usable with CR_CLEANUP).
+struct cr_spf_selection {
+    bool elements;
+    struct cr_spf_part *parts; // in the order of layers and modules; each has something
+    size_t count;
+    size_t values; // trained in all
+};
+void cr_spf_selection_release(struct cr_spf_selection *selection);
+
+static inline size_t cr_spf_part_values(const struct cr_spf_part *part)
+{
+    return part->rows ? part->row_count * part->in : part->elements.count;
+}
+
+// The modules that the configuration names in this model (cr_module_places).
+enum cr_status cr_spf_places(const struct cr_spf_config *config, const struct cr_model_config *model,
+                             struct cr_module_place **out, size_t *count);
+
+// Weights of the named modules, and how many of them may be trained.
+enum cr_status cr_spf_budget(const struct cr_spf_config *config, const struct cr_model_config *model,
+                             size_t *named, size_t *most);
+
+// Where scores come from. `scores` fills score [out,in], one per weight of place i of cr_spf_places, at least
+// 0. It is called more than once for each.
+struct cr_spf_source {
+    enum cr_status (*scores)(void *context, size_t i, float *score);
+    void *context;
+};
+
+// `source`: of gradients alone; weight_l1 reads the model's checkpoint, one matrix at a time. CR_INVALID
+// where a positive density has no room for a single group, or a score is NaN or infinite.
+enum cr_status cr_spf_select(const struct cr_spf_config *config, const struct cr_model *model, uint64_t seed,
+                             const struct cr_spf_source *source, struct cr_spf_selection *out);
+
+// Makes room for a part of so many rows, or elements (by rows and by columns), zeroed.
+enum cr_status cr_spf_part_allocate(struct cr_spf_part *part, bool elements, size_t count);
+
+#endif

@@ -1,0 +1,187 @@
+#include "tuning/targets.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_LAYERS = 1 << 16 };
+
+bool cr_module_place_name(const struct cr_model_config *model, struct cr_module_place place,
+                          char out[CR_PLACE_NAME_SIZE])
+{
+    const char *path = cr_module_path(model, place.module);
+    if (path) snprintf(out, CR_PLACE_NAME_SIZE, "%s.%zu.%s", cr_layers_path(model), place.layer, path);
+    return path != NULL;
+}
+
+// PEFT's rule: the whole name, or what follows one of its points.
+static bool matches(const char *target, const char *name)
+{
+    size_t size = strlen(name), tail = strlen(target);
+    if (strcmp(target, "all-linear") == 0) return true;
+    return tail <= size && strcmp(name + size - tail, target) == 0 &&
+           (tail == size || name[size - tail - 1] == '.');
+}
+
+static enum cr_status fail_unknown(const struct cr_model_config *model, const char *target)
+{
+    char known[256] = "";
+    for (size_t m = 0, at = 0; m < CR_MODULES && at < sizeof known; m++) {
+        const char *name = cr_module_name(model, (enum cr_module)m);
+        if (name && !strstr(known, name)) // gpt2 has two c_proj
+            at += (size_t)snprintf(known + at, sizeof known - at, "%s, ", name);
+    }
+    return cr_fail(CR_INVALID, "target_modules: \"%.100s\": no such linear module (known: %sall-linear)",
+                   target, known);
+}
+
+// Which of the model's layers are adapted; *out has one flag per layer.
+static enum cr_status chosen_layers(const struct cr_size_list *wanted, size_t layers, bool **out)
+{
+    CR_FREE bool *chosen = NULL;
+    CR_TRY(cr_allocate(layers, sizeof *chosen, &chosen));
+    for (size_t i = 0; i < layers; i++) chosen[i] = wanted->count == 0;
+    for (size_t i = 0; i < wanted->count; i++) {
+        if (wanted->items[i] >= layers)
+            return cr_fail(CR_INVALID, "layers_to_transform: %zu: the model has layers 0 to %zu",
+                           wanted->items[i], layers - 1);
+        chosen[wanted->items[i]] = true;
+    }
+    *out = chosen;
+    chosen = NULL;
+    return CR_OK;
+}
+
+// Marks the places that one target names, among all of the model's; none is an error.
+static enum cr_status mark_target(const struct cr_model_config *model, const char *target, bool *marked)
+{
+    bool known = false;
+    for (size_t i = 0; i < model->layers * CR_MODULES; i++) {
+        char name[CR_PLACE_NAME_SIZE];
+        struct cr_module_place place = {i / CR_MODULES, (enum cr_module)(i % CR_MODULES)};
+        if (!cr_module_place_name(model, place, name) || !matches(target, name)) continue;
+        marked[i] = true;
+        known = true;
+    }
+    return known ? CR_OK : fail_unknown(model, target);
+}
+
+enum cr_status cr_module_places(const char *const *targets, size_t target_count,
+                                const struct cr_size_list *layers, const struct cr_model_config *model,
+                                struct cr_module_place **out, size_t *count)
+{
+    CR_FREE bool *chosen = NULL;
+    CR_TRY(chosen_layers(layers, model->layers, &chosen));
+    CR_FREE bool *marked = NULL;
+    CR_TRY(cr_allocate(model->layers * CR_MODULES, sizeof *marked, &marked));
+    for (size_t i = 0; i < target_count; i++) CR_TRY(mark_target(model, targets[i], marked));
+    CR_FREE struct cr_module_place *places = NULL;
+    CR_TRY(cr_allocate(model->layers * CR_MODULES, sizeof *places, &places));
+    size_t found = 0;
+    for (size_t i = 0; i < model->layers * CR_MODULES; i++)
+        if (chosen[i / CR_MODULES] && marked[i])
+            places[found++] = (struct cr_module_place){i / CR_MODULES, (enum cr_module)(i % CR_MODULES)};
+    if (found == 0)
+        return cr_fail(CR_INVALID,
+                       "target_modules: none lies in layers_to_transform: nothing would be adapted");
+    *out = places;
+    *count = found;
+    places = NULL;
+    return CR_OK;
+}
+
+size_t cr_module_place_parameter(const struct cr_model *model, struct cr_module_place place)
+{
+    size_t i = 0;
+    while (model->parameters[i].kind != CR_PARAMETER_MODULE || model->parameters[i].layer != place.layer ||
+           model->parameters[i].module != place.module)
+        i++;
+    return i;
+}
+
+enum cr_status cr_string_list_copy(const struct cr_string_list *list, struct cr_string_list *out)
+{
+    struct cr_string_list copy = {0};
+    CR_TRY(cr_allocate(list->count, sizeof *copy.items, &copy.items));
+    for (; copy.count < list->count; copy.count++) {
+        enum cr_status status = cr_copy_string(list->items[copy.count], &copy.items[copy.count]);
+        if (status == CR_OK) continue;
+        cr_string_list_release(&copy);
+        return status;
+    }
+    *out = copy;
+    return CR_OK;
+}
+
+enum cr_status cr_size_list_copy(const struct cr_size_list *list, struct cr_size_list *out)
+{
+    struct cr_size_list copy = {.count = list->count};
+    CR_TRY(cr_allocate(list->count, sizeof *copy.items, &copy.items));
+    if (list->count > 0) memcpy(copy.items, list->items, list->count * sizeof *copy.items);
+    *out = copy;
+    return CR_OK;
+}
+
+void cr_string_list_release(struct cr_string_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) free(list->items[i]);
+    free(list->items);
+    *list = (struct cr_string_list){0};
+}
+
+void cr_size_list_release(struct cr_size_list *list)
+{
+    free(list->items);
+    *list = (struct cr_size_list){0};
+}
+
+static enum cr_status add_target(struct cr_string_list *list, const char *target)
+{
+    CR_TRY(cr_reallocate(list->count + 1, sizeof *list->items, &list->items));
+    CR_TRY(cr_copy_string(target, &list->items[list->count]));
+    list->count++;
+    return CR_OK;
+}
+
+enum cr_status cr_targets_read(const struct cr_json *value, const char *name, struct cr_string_list *out)
+{
+    if (cr_json_kind(value) == CR_JSON_NULL)
+        return CR_OK; // PEFT's choice for the family, see cr_lora_targets
+    if (cr_json_is_string(value, "all-linear")) return add_target(out, "all-linear");
+    if (cr_json_kind(value) == CR_JSON_STRING)
+        return cr_fail(CR_UNSUPPORTED,
+                       "%s: target_modules: a regular expression is not supported (a list of names is)",
+                       name);
+    if (cr_json_kind(value) != CR_JSON_ARRAY || cr_json_count(value) == 0)
+        return cr_fail(CR_INVALID, "%s: target_modules: must be a list of names", name);
+    for (size_t i = 0; i < cr_json_count(value); i++) {
+        const struct cr_json *item = cr_json_at(value, i);
+        if (cr_json_kind(item) != CR_JSON_STRING)
+            return cr_fail(CR_INVALID, "%s: target_modules: must be a list of names", name);
+        CR_TRY(add_target(out, (const char *)cr_json_string(item).data));
+    }
+    return CR_OK;
+}
+
+enum cr_status cr_layers_read(const struct cr_json *value, const char *name, struct cr_size_list *out)
+{
+    bool list = cr_json_kind(value) == CR_JSON_ARRAY;
+    size_t count = list ? cr_json_count(value) : cr_json_kind(value) != CR_JSON_NULL;
+    CR_TRY(cr_allocate(count, sizeof *out->items, &out->items));
+    for (size_t i = 0; i < count; i++) {
+        int64_t layer;
+        if (!cr_json_is_integer(list ? cr_json_at(value, i) : value, &layer) || layer < 0 ||
+            layer >= MOST_LAYERS)
+            return cr_fail(CR_INVALID, "%s: layers_to_transform: must be numbers of layers", name);
+        out->items[out->count++] = (size_t)layer;
+    }
+    return CR_OK;
+}
+
+enum cr_status cr_layers_append(const struct cr_size_list *layers, struct cr_buffer *out)
+{
+    if (layers->count == 0) return cr_append_format(out, "null");
+    for (size_t i = 0; i < layers->count; i++)
+        CR_TRY(cr_append_format(out, "%s%zu", i == 0 ? "[" : ", ", layers->items[i]));
+    return cr_append_format(out, "]");
+}

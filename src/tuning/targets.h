@@ -1,0 +1,43 @@
+// Which linear modules a configuration means: PEFT's target_modules and layers_to_transform.
+#ifndef CARREL_TUNING_TARGETS_H
+#define CARREL_TUNING_TARGETS_H
+
+#include "format/json.h"
+#include "format/options.h"
+#include "model/model.h"
+
+struct cr_module_place {
+    size_t layer;
+    enum cr_module module;
+};
+
+// The modules that `targets` (target_count of them) name, layer by layer in the order of enum cr_module; free
+// *out with cr_free. A target is "all-linear", a module's name ("q_proj"), or more of it
+// ("layers.0.self_attn.q_proj"), as PEFT matches them. One that names nothing is CR_INVALID and lists the
+// names, a layer that the model does not have is CR_INVALID too. No `layers`: all.
+enum cr_status cr_module_places(const char *const *targets, size_t target_count,
+                                const struct cr_size_list *layers, const struct cr_model_config *model,
+                                struct cr_module_place **out, size_t *count);
+
+// The module's name in Transformers' model ("model.layers.0.self_attn.q_proj"); false where the model has no
+// such module.
+enum { CR_PLACE_NAME_SIZE = 96 };
+bool cr_module_place_name(const struct cr_model_config *model, struct cr_module_place place,
+                          char out[CR_PLACE_NAME_SIZE]);
+
+// The index among model->parameters of the weight of a module that the model has.
+size_t cr_module_place_parameter(const struct cr_model *model, struct cr_module_place place);
+
+// The lists as members of a JSON file: target_modules (absent: an empty list), layers_to_transform (absent or
+// null: an empty list). `name` is the file's.
+enum cr_status cr_targets_read(const struct cr_json *value, const char *name, struct cr_string_list *out);
+enum cr_status cr_layers_read(const struct cr_json *value, const char *name, struct cr_size_list *out);
+enum cr_status cr_layers_append(const struct cr_size_list *layers, struct cr_buffer *out);
+
+// Deep copies, and what releases them.
+enum cr_status cr_string_list_copy(const struct cr_string_list *list, struct cr_string_list *out);
+enum cr_status cr_size_list_copy(const struct cr_size_list *list, struct cr_size_list *out);
+void cr_string_list_release(struct cr_string_list *list);
+void cr_size_list_release(struct cr_size_list *list);
+
+#endif
