@@ -72,7 +72,7 @@ static size_t weights_of(const struct cr_model_config *model, const struct cr_mo
 
 static size_t room_of(const struct cr_spf_config *config, size_t weights)
 {
-    return cr_least(weights, (size_t)floor(config->density * (double)weights + 0.5));
+    return cr_least(weights, (size_t)(config->density * (double)weights + 0.5));
 }
 
 enum cr_status cr_spf_budget(const struct cr_spf_config *config, const struct cr_model_config *model,
