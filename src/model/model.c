@@ -76,8 +76,31 @@ static void free_model(struct cr_model **model)
 // a config.json alone cannot ask for it.
 enum form { AS_FILED, IN_8BIT, OUTSIDE, WRITABLE, SHAPE };
 
-static enum cr_status begin(const struct cr_model_config *config, struct cr_compute *compute,
-                            enum cr_dtype act, enum form form, struct cr_model **out)
+static struct cr_model_part all_of(const struct cr_model_config *config)
+{
+    return (struct cr_model_part){.last = config->layers, .embedding = true, .head = true};
+}
+
+bool cr_model_part_has(const struct cr_model_part *part, const struct cr_model_config *config,
+                       const struct cr_model_parameter *parameter)
+{
+    switch (parameter->kind) {
+    case CR_PARAMETER_EMBEDDING:
+        return part->embedding || (part->head && config->tied_head);
+    case CR_PARAMETER_POSITION:
+        return part->embedding;
+    case CR_PARAMETER_NORM:
+    case CR_PARAMETER_NORM_BIAS:
+    case CR_PARAMETER_HEAD:
+        return part->head;
+    default:
+        return parameter->layer >= part->first && parameter->layer < part->last;
+    }
+}
+
+static enum cr_status begin(const struct cr_model_config *config, const struct cr_model_part *part,
+                            struct cr_compute *compute, enum cr_dtype act, enum form form,
+                            struct cr_model **out)
 {
     if (act != CR_F32 && act != CR_BF16)
         return cr_fail(CR_INTERNAL, "a model computes in float32 or bfloat16 only");
@@ -86,6 +109,7 @@ static enum cr_status begin(const struct cr_model_config *config, struct cr_comp
     CR_CLEANUP(free_model) struct cr_model *model = NULL;
     CR_TRY(cr_allocate(1, sizeof *model, &model));
     model->config = *config;
+    model->part = *part;
     model->compute = compute;
     model->act = act;
     model->writable = form == WRITABLE;
@@ -98,13 +122,16 @@ static enum cr_status begin(const struct cr_model_config *config, struct cr_comp
     return CR_OK;
 }
 
-static enum cr_status open_model(const char *directory, struct cr_compute *compute, enum cr_dtype act,
-                                 enum form form, struct cr_model **out)
+// part NULL: all of it.
+static enum cr_status open_model(const char *directory, const struct cr_model_part *part,
+                                 struct cr_compute *compute, enum cr_dtype act, enum form form,
+                                 struct cr_model **out)
 {
     struct cr_model_config config;
     CR_TRY(cr_model_config_read(directory, &config));
+    const struct cr_model_part all = all_of(&config);
     CR_CLEANUP(free_model) struct cr_model *model = NULL;
-    CR_TRY(begin(&config, compute, act, form, &model));
+    CR_TRY(begin(&config, part ? part : &all, compute, act, form, &model));
     CR_TRY(cr_safetensors_open(directory, &model->weights));
     CR_TRY(cr_weights_check(model));
     if (form == SHAPE)
@@ -119,38 +146,45 @@ static enum cr_status open_model(const char *directory, struct cr_compute *compu
 enum cr_status cr_model_open(const char *directory, struct cr_compute *compute, enum cr_dtype act,
                              struct cr_model **out)
 {
-    return open_model(directory, compute, act, AS_FILED, out);
+    return open_model(directory, NULL, compute, act, AS_FILED, out);
 }
 
 enum cr_status cr_model_open_8bit(const char *directory, struct cr_compute *compute, enum cr_dtype act,
                                   struct cr_model **out)
 {
-    return open_model(directory, compute, act, IN_8BIT, out);
+    return open_model(directory, NULL, compute, act, IN_8BIT, out);
 }
 
 enum cr_status cr_model_open_outside(const char *directory, struct cr_compute *compute, enum cr_dtype act,
                                      struct cr_model **out)
 {
-    return open_model(directory, compute, act, OUTSIDE, out);
+    return open_model(directory, NULL, compute, act, OUTSIDE, out);
 }
 
 enum cr_status cr_model_open_trainable(const char *directory, struct cr_compute *compute, enum cr_dtype act,
                                        struct cr_model **out)
 {
-    return open_model(directory, compute, act, WRITABLE, out);
+    return open_model(directory, NULL, compute, act, WRITABLE, out);
+}
+
+enum cr_status cr_model_open_part(const char *directory, struct cr_compute *compute, enum cr_dtype act,
+                                  bool in_8bit, const struct cr_model_part *part, struct cr_model **out)
+{
+    return open_model(directory, part, compute, act, in_8bit ? IN_8BIT : AS_FILED, out);
 }
 
 enum cr_status cr_model_open_shape(const char *directory, struct cr_compute *compute, enum cr_dtype act,
                                    struct cr_model **out)
 {
-    return open_model(directory, compute, act, SHAPE, out);
+    return open_model(directory, NULL, compute, act, SHAPE, out);
 }
 
 enum cr_status cr_model_create(const struct cr_model_config *config, struct cr_compute *compute,
                                enum cr_dtype act, struct cr_model **out)
 {
+    const struct cr_model_part all = all_of(config);
     CR_CLEANUP(free_model) struct cr_model *model = NULL;
-    CR_TRY(begin(config, compute, act, WRITABLE, &model));
+    CR_TRY(begin(config, &all, compute, act, WRITABLE, &model));
     CR_TRY(cr_weights_place(model));
     *out = model;
     model = NULL;

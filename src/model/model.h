@@ -120,8 +120,16 @@ struct cr_model_parameter {
     struct cr_matrix place;
 };
 
+// Which of its tensors a model holds. What it lacks has its shape, and computes nothing (CR_INTERNAL).
+struct cr_model_part {
+    size_t first, last; // layers [first, last)
+    bool embedding;     // and learned positions
+    bool head;          // and the final norm; a tied head brings the embedding's matrix
+};
+
 struct cr_model {
     struct cr_model_config config;
+    struct cr_model_part part;
     struct cr_compute *compute;            // borrowed
     enum cr_dtype act;                     // activations and weights of products: BF16 or F32
     struct cr_layer *layers;               // [config.layers]
@@ -160,6 +168,14 @@ enum cr_status cr_model_open_outside(const char *directory, struct cr_compute *c
 // The same with every weight in private memory, so that cr_model_set may change it.
 enum cr_status cr_model_open_trainable(const char *directory, struct cr_compute *compute, enum cr_dtype act,
                                        struct cr_model **out);
+
+// The same of one part of a model, in 8 bits or not. The checkpoint may lack the tensors of the others.
+enum cr_status cr_model_open_part(const char *directory, struct cr_compute *compute, enum cr_dtype act,
+                                  bool in_8bit, const struct cr_model_part *part, struct cr_model **out);
+
+// Whether a model of that part holds the parameter.
+bool cr_model_part_has(const struct cr_model_part *part, const struct cr_model_config *config,
+                       const struct cr_model_parameter *parameter);
 
 // The shape alone of a checkpoint, which is checked but not read: for cr_pass_memory_of and for what
 // `parameters` lists. Nothing may walk it.

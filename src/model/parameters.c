@@ -130,6 +130,7 @@ static enum cr_status check_parameter(const struct cr_model *model,
 {
     const char *file = cr_safetensors_name(model->weights);
     const struct cr_tensor_entry *entry = cr_parameter_entry(parameter, model->weights);
+    if (!entry && !cr_model_part_has(&model->part, &model->config, parameter)) return CR_OK;
     if (!entry) return cr_fail(CR_INVALID, "%s: tensor %s is missing", file, parameter->name);
     if (entry->dtype != CR_F32 && entry->dtype != CR_F16 && entry->dtype != CR_BF16)
         return cr_fail(CR_UNSUPPORTED, "%s: tensor %s: only F32, F16 and BF16 weights are supported", file,

@@ -188,11 +188,12 @@ enum cr_status cr_pass_forward(struct cr_pass *pass, const struct cr_tuned *tune
     struct cr_walk *walk = &pass->walk;
     CR_TRY(check_layers(first, last, walk->size.first, walk->size.last));
     CR_TRY(check_prefix(pass, tuned));
-    CR_TRY(check_rows(pass, rows, first == 0));
+    bool embedded = first == 0 && rows->tokens;
+    CR_TRY(check_rows(pass, rows, embedded));
     struct cr_view view = view_of(pass, rows);
     pass->gradient_at = NO_GRADIENT;
     size_t lowest = cr_walk_lowest(walk, tuned);
-    if (first == 0)
+    if (embedded)
         cr_walk_embed(walk, &view, rows->tokens);
     else
         move_stream(pass, first, rows->rows);

@@ -12,7 +12,8 @@ struct cr_rows {
     size_t sequences;
     size_t rows;              // M, at most the pass's
     const size_t *offset;     // [sequences + 1]
-    const uint32_t *tokens;   // [M], each below V (CR_INVALID otherwise); only the embedding looks at them
+    const uint32_t *tokens;   // [M], each below V (CR_INVALID otherwise); only the embedding looks at them.
+                              // NULL: a walk from layer 0 takes the caller's stream too
     const uint32_t *position; // [M] in its sequence, each below the pass's rows and what of config.context
                               // the prefix leaves (CR_INVALID otherwise)
     const int32_t *labels;    // [M], a token id or CR_UNLABELLED; NULL where no loss is wanted

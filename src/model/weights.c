@@ -42,6 +42,11 @@ struct cr_model_parameter *cr_head_parameter(const struct cr_model *model)
                                 0, 0);
 }
 
+static bool has(const struct cr_model *model, const struct cr_model_parameter *parameter)
+{
+    return cr_model_part_has(&model->part, &model->config, parameter);
+}
+
 static bool is_linear(const struct cr_model_parameter *parameter)
 {
     return parameter->kind == CR_PARAMETER_MODULE || parameter->kind == CR_PARAMETER_HEAD;
@@ -107,13 +112,13 @@ static const float *place_biases(struct cr_model *model, size_t layer, struct cr
     return data;
 }
 
-// The linear of these parameters, whose weight is placed unless the model has none.
+// The linear of these parameters, whose weight is placed where the model holds it.
 static void set_up_linear(struct cr_model *model, struct cr_model_parameter *const *parts, size_t count,
                           const float *bias, struct cr_linear *out)
 {
     size_t rows = 0;
     for (size_t i = 0; i < count; i++) rows += parts[i]->rows;
-    if (model->outside)
+    if (model->outside || !has(model, parts[0]))
         cr_linear_outside_init(model->compute, rows, parts[0]->columns, bias, out);
     else
         cr_linear_local_init(model->compute, place(model, parts, count), bias, out);
@@ -125,7 +130,8 @@ static void place_linear(struct cr_model *model, size_t layer, struct cr_modules
     struct cr_model_parameter *parts[3];
     for (size_t i = 0; i < modules.count; i++)
         parts[i] = cr_weights_parameter(model, CR_PARAMETER_MODULE, layer, modules.first + (enum cr_module)i);
-    set_up_linear(model, parts, modules.count, place_biases(model, layer, modules), out);
+    const float *bias = has(model, parts[0]) ? place_biases(model, layer, modules) : NULL;
+    set_up_linear(model, parts, modules.count, bias, out);
 }
 
 static void place_layer(struct cr_model *model, size_t i)
@@ -135,6 +141,7 @@ static void place_layer(struct cr_model *model, size_t i)
     place_linear(model, i, (struct cr_modules){CR_O, 1}, &layer->o);
     place_linear(model, i, cr_gate_up_modules(&model->config), &layer->gate_up);
     place_linear(model, i, (struct cr_modules){CR_DOWN, 1}, &layer->down);
+    if (i < model->part.first || i >= model->part.last) return;
     layer->norm1 = place_norm(model, i, CR_PARAMETER_NORM1, CR_PARAMETER_NORM1_BIAS);
     layer->norm2 = place_norm(model, i, CR_PARAMETER_NORM2, CR_PARAMETER_NORM2_BIAS);
     if (!model->config.head_norms) return;
@@ -142,10 +149,11 @@ static void place_layer(struct cr_model *model, size_t i)
     layer->k_norm = place_vector(model, cr_weights_parameter(model, CR_PARAMETER_K_NORM, i, 0));
 }
 
+// No data where the model does not hold it.
 static struct cr_matrix place_table(struct cr_model *model, enum cr_parameter_kind kind)
 {
     struct cr_model_parameter *table = cr_weights_parameter(model, kind, 0, 0);
-    return place(model, &table, 1);
+    return has(model, table) ? place(model, &table, 1) : (struct cr_matrix){0};
 }
 
 // A tied head multiplies with the embedding where it lies; in 8 bits with whole numbers of its own, as others
@@ -168,13 +176,16 @@ static void place_all(struct cr_model *model)
     model->embedding = place_table(model, CR_PARAMETER_EMBEDDING);
     if (config->learned_positions) model->positions = place_table(model, CR_PARAMETER_POSITION);
     for (size_t i = 0; i < config->layers; i++) place_layer(model, i);
-    model->norm = place_norm(model, 0, CR_PARAMETER_NORM, CR_PARAMETER_NORM_BIAS);
-    if (config->tied_head && !model->outside) {
+    if (model->part.head) model->norm = place_norm(model, 0, CR_PARAMETER_NORM, CR_PARAMETER_NORM_BIAS);
+    if (config->tied_head && model->part.head && !model->outside) {
         place_tied_head(model);
         return;
     }
     struct cr_model_parameter *head = cr_head_parameter(model);
-    set_up_linear(model, &head, 1, NULL, &model->head);
+    if (config->tied_head || !model->part.head)
+        cr_linear_outside_init(model->compute, head->rows, head->columns, NULL, &model->head);
+    else
+        set_up_linear(model, &head, 1, NULL, &model->head);
 }
 
 // Pages of the mapping that were copied need not stay: the weight would be in memory twice.
@@ -310,13 +321,13 @@ static enum cr_status fill_all(struct cr_model *model)
     for (size_t i = 0; i < model->parameter_count; i++) {
         struct cr_model_parameter *parameter = &model->parameters[i];
         const struct cr_tensor_entry *entry = cr_parameter_entry(parameter, model->weights);
+        if (!parameter->place.data) continue; // another's, or outside
         if (is_8bit(model, parameter))
             CR_TRY(cr_weights_quantize(model->compute, model, parameter, parameter->place));
-        else if (!(model->outside && is_linear(parameter)) &&
-                 parameter->place.data != (const void *)entry->bytes.data)
+        else if (parameter->place.data != (const void *)entry->bytes.data)
             fill(model, parameter, entry, &piece);
     }
-    if (model->in_8bit && model->config.tied_head)
+    if (model->in_8bit && model->config.tied_head && model->part.head)
         CR_TRY(cr_weights_quantize(model->compute, model, cr_head_parameter(model), model->head.weight));
     return CR_OK;
 }

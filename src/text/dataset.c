@@ -161,6 +161,25 @@ enum cr_status cr_dataset_open(const char *path, const struct cr_tokenizer *toke
     return status;
 }
 
+enum cr_status cr_dataset_new(struct cr_dataset **out)
+{
+    CR_TRY(cr_allocate(1, sizeof **out, out));
+    (*out)->choices = 1;
+    return CR_OK;
+}
+
+enum cr_status cr_dataset_add(struct cr_dataset *dataset, const int32_t *labels, size_t count)
+{
+    struct entry entry = {.start = dataset->count, .right = true};
+    CR_TRY(make_room(dataset, count));
+    memset(dataset->tokens + entry.start, 0, count * sizeof *dataset->tokens);
+    memcpy(dataset->labels + entry.start, labels, count * sizeof *labels);
+    for (size_t i = 0; i < count; i++) entry.labelled += labels[i] != CR_LABEL_IGNORE;
+    dataset->entries[dataset->entry_count++] = entry;
+    dataset->count += count;
+    return CR_OK;
+}
+
 void cr_dataset_free(struct cr_dataset *dataset)
 {
     if (!dataset) return;

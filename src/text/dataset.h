@@ -41,6 +41,12 @@ struct cr_dataset;
 // is an empty one; a file in which none remains is CR_INVALID.
 enum cr_status cr_dataset_open(const char *path, const struct cr_tokenizer *tokenizer,
                                const struct cr_dataset_options *options, struct cr_dataset **out);
+
+// Examples whose labels alone are known, because another machine has their tokens, which are zeros here. An
+// empty one; cr_dataset_add appends an example of `count` places, at least 1.
+enum cr_status cr_dataset_new(struct cr_dataset **out);
+enum cr_status cr_dataset_add(struct cr_dataset *dataset, const int32_t *labels, size_t count);
+
 void cr_dataset_free(struct cr_dataset *dataset); // NULL is allowed
 size_t cr_dataset_count(const struct cr_dataset *dataset);
 size_t cr_dataset_skipped(const struct cr_dataset *dataset);
