@@ -24,21 +24,22 @@ static enum cr_status add_shape(const struct cr_model_config *shape, struct cr_h
     return add_text(hasher, &text);
 }
 
+static enum cr_status add_tensor(const struct cr_tensor_entry *entry, struct cr_hasher *hasher)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(cr_append_format(&text, "tensor %s %d %zu\n", entry->name, (int)entry->dtype, entry->bytes.size));
+    CR_TRY(add_text(hasher, &text));
+    return cr_hasher_add(hasher, entry->bytes);
+}
+
 static enum cr_status digest_model(const struct cr_model_config *shape, const struct cr_safetensors *weights,
                                    unsigned char out[CR_SHA256_SIZE])
 {
     CR_CLEANUP(cr_hasher_release) struct cr_hasher *hasher = NULL;
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_TRY(cr_hasher_new(&hasher));
     CR_TRY(add_shape(shape, hasher));
-    for (size_t i = 0; weights && i < cr_safetensors_count(weights); i++) {
-        const struct cr_tensor_entry *entry = cr_safetensors_at(weights, i);
-        cr_buffer_clear(&text);
-        CR_TRY(
-            cr_append_format(&text, "tensor %s %d %zu\n", entry->name, (int)entry->dtype, entry->bytes.size));
-        CR_TRY(add_text(hasher, &text));
-        CR_TRY(cr_hasher_add(hasher, entry->bytes));
-    }
+    for (size_t i = 0; weights && i < cr_safetensors_count(weights); i++)
+        CR_TRY(add_tensor(cr_safetensors_at(weights, i), hasher));
     return cr_hasher_finish(hasher, out);
 }
 
@@ -57,6 +58,27 @@ enum cr_status cr_base_digest_of(const char *directory, const struct cr_model_co
     struct cr_base_digest digest;
     CR_TRY(digest_model(shape, weights, digest.model));
     CR_TRY(digest_tokenizer(directory, digest.tokenizer));
+    *out = digest;
+    return CR_OK;
+}
+
+enum cr_status cr_base_digest_front(const struct cr_model *model, const char *directory, bool in_8bit,
+                                    size_t layers, struct cr_base_digest *out)
+{
+    const struct cr_model_part front = {.last = layers, .embedding = true};
+    struct cr_base_digest digest;
+    CR_CLEANUP(cr_hasher_release) struct cr_hasher *hasher = NULL;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(digest_tokenizer(directory, digest.tokenizer));
+    CR_TRY(cr_append_format(&text, "carrel front 1\n%zu %d\n", layers, in_8bit));
+    CR_TRY(cr_hasher_new(&hasher));
+    CR_TRY(add_text(hasher, &text));
+    CR_TRY(add_shape(&model->config, hasher));
+    CR_TRY(cr_hasher_add(hasher, (struct cr_slice){digest.tokenizer, sizeof digest.tokenizer}));
+    for (size_t i = 0; i < model->parameter_count; i++)
+        if (cr_model_part_has(&front, &model->config, &model->parameters[i]))
+            CR_TRY(add_tensor(cr_parameter_entry(&model->parameters[i], model->weights), hasher));
+    CR_TRY(cr_hasher_finish(hasher, digest.model));
     *out = digest;
     return CR_OK;
 }

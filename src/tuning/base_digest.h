@@ -5,7 +5,7 @@
 
 #include "crypto/hash.h"
 #include "format/safetensors.h"
-#include "model/config.h"
+#include "model/model.h"
 
 struct cr_base_digest {
     unsigned char model[CR_SHA256_SIZE], tokenizer[CR_SHA256_SIZE];
@@ -14,6 +14,12 @@ struct cr_base_digest {
 // `directory` has tokenizer.json; `weights` is NULL where the model begins from random weights.
 enum cr_status cr_base_digest_of(const char *directory, const struct cr_model_config *shape,
                                  const struct cr_safetensors *weights, struct cr_base_digest *out);
+
+// The same of what a split model's silos have: as `model` the embedding and layers [0, layers), how their
+// products are computed, and the tokenizer. Of `model` nothing but shape and checkpoint is looked at, which
+// may lack the other layers.
+enum cr_status cr_base_digest_front(const struct cr_model *model, const char *directory, bool in_8bit,
+                                    size_t layers, struct cr_base_digest *out);
 
 // The same of a Hugging Face directory that nobody has opened.
 enum cr_status cr_base_digest_read(const char *directory, bool random_init, struct cr_base_digest *out);

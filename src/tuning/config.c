@@ -163,6 +163,23 @@ static enum cr_status check_slicing(const struct cr_tuning_config *config)
     return CR_OK;
 }
 
+static enum cr_status check_split(const struct cr_tuning_config *config)
+{
+    if (!cr_tuning_config_split(config)) return CR_OK;
+    if (!cr_method_has_lora(config->method) && !cr_method_has_spf(config->method))
+        return cr_fail(CR_INVALID,
+                       "split.activations: only with method: lora, spf or lora+spf, which can tune "
+                       "the server's layers alone");
+    if (cr_tuning_config_sliced(config))
+        return cr_fail(CR_UNSUPPORTED, "split.activations: not with slicing.pads: the server computes its "
+                                       "layers itself");
+    if (config->data.train)
+        return cr_fail(CR_INVALID,
+                       "split.activations: one process alone tunes a whole model (carrel simulate "
+                       "runs a server and its silos)");
+    return CR_OK;
+}
+
 enum cr_status cr_tuning_config_check(const struct cr_tuning_config *config)
 {
     if (!config->model_name_or_path)
@@ -180,7 +197,15 @@ enum cr_status cr_tuning_config_check(const struct cr_tuning_config *config)
         return cr_fail(CR_INVALID, "prefix_tuning.num_virtual_tokens: 0: must be at least 1");
     CR_TRY(check_slicing(config));
     CR_TRY(check_front(config));
+    CR_TRY(check_split(config));
     return check_training(&config->training);
+}
+
+enum cr_status cr_tuning_config_check_split(const struct cr_tuning_config *config, size_t layers)
+{
+    if (config->split.layers < layers) return CR_OK;
+    return cr_fail(CR_INVALID, "split.layers: %zu: the model has %zu, and the last is the server's",
+                   config->split.layers, layers);
 }
 
 size_t cr_tuning_config_prefix(const struct cr_tuning_config *config)

@@ -37,6 +37,13 @@ enum cr_pads_mode { CR_PADS_MODE_NONE, CR_PADS_MODE_ENCLAVE, CR_PADS_MODE_PEER }
 // Who computes the layers below the first adapted one: nobody but for the others (none), or in the clear an
 // accelerator that the silo owns (local).
 enum cr_clear_front { CR_CLEAR_FRONT_NONE, CR_CLEAR_FRONT_LOCAL };
+// How a split model's silos send what their layers made of a row; none: the model is not split.
+enum cr_split_activations {
+    CR_SPLIT_ACTIVATIONS_NONE,
+    CR_SPLIT_ACTIVATIONS_FLOAT32,
+    CR_SPLIT_ACTIVATIONS_BFLOAT16,
+    CR_SPLIT_ACTIVATIONS_INT8,
+};
 enum cr_schedule { CR_SCHEDULE_LINEAR, CR_SCHEDULE_COSINE, CR_SCHEDULE_CONSTANT };
 
 struct cr_lora_config {
@@ -107,6 +114,12 @@ struct cr_slicing_config {
     char *own_accelerator;              // address of the one that the silo owns, or NULL
 };
 
+struct cr_split_config {
+    int activations; // enum cr_split_activations
+    size_t layers;   // of the front: the embedding and layers [0, layers)
+    size_t storage;  // bytes of activations and labels that a server keeps, of all silos together
+};
+
 struct cr_tuning_config {
     char *model_name_or_path;
     int dtype;         // enum cr_compute_dtype
@@ -123,6 +136,8 @@ struct cr_tuning_config {
     struct cr_spf_config spf;
     struct cr_training_config training;
     struct cr_slicing_config slicing;
+    struct cr_split_config split;
+    struct cr_cut *cut; // what a split model's tail trains on (tuning/cut.h), instead of data.train. No key
 };
 
 static inline bool cr_method_has_lora(int method)
@@ -139,6 +154,12 @@ static inline bool cr_method_has_spf(int method)
 static inline bool cr_spf_calibrates(const struct cr_spf_config *config)
 {
     return config->criterion == CR_SPF_GRADIENT || config->criterion == CR_SPF_FISHER;
+}
+
+// Whether silos walk the first layers, and a server trains the others on what these make.
+static inline bool cr_tuning_config_split(const struct cr_tuning_config *config)
+{
+    return config->split.activations != CR_SPLIT_ACTIVATIONS_NONE;
 }
 
 // Whether frozen products are computed on masked data, by an accelerator.
@@ -169,6 +190,9 @@ enum cr_status cr_tuning_config_check(const struct cr_tuning_config *config);
 
 // Tokens of the model's context that are taken before a text begins: those of prefix tuning.
 size_t cr_tuning_config_prefix(const struct cr_tuning_config *config);
+
+// Whether a split model of so many layers leaves the server at least one: CR_INVALID otherwise.
+enum cr_status cr_tuning_config_check_split(const struct cr_tuning_config *config, size_t layers);
 
 // data.max_length and these within a model's context: CR_INVALID otherwise.
 enum cr_status cr_tuning_config_check_context(const struct cr_tuning_config *config, size_t context);

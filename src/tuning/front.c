@@ -17,6 +17,7 @@ struct example {
 };
 
 struct cr_front_cache {
+    struct cr_cut *cut; // NULL: all else is of the clear front
     struct cr_front *front;
     const struct cr_dataset *data;
     size_t hidden;
@@ -83,6 +84,13 @@ enum cr_status cr_front_cache_new(struct cr_front *front, const struct cr_datase
     return cr_fail_within(status, "the clear front");
 }
 
+enum cr_status cr_front_cache_of_cut(struct cr_cut *cut, struct cr_front_cache **out)
+{
+    CR_TRY(cr_allocate(1, sizeof **out, out));
+    (*out)->cut = cut;
+    return CR_OK;
+}
+
 void cr_front_cache_free(struct cr_front_cache *cache)
 {
     if (!cache) return;
@@ -137,30 +145,41 @@ static enum cr_status bring(struct cr_front_cache *cache, size_t number, struct 
     return CR_OK;
 }
 
-static enum cr_status load(struct cr_front_cache *cache, const struct cr_batch *batch,
-                           struct cr_matrix stream)
+static enum cr_status ask(struct cr_front_cache *cache, const struct cr_batch *batch)
 {
     cr_batch_clear(cache->missing);
     for (size_t s = 0; s < batch->sequences; s++)
         if (!cache->examples[batch->example[s]].known)
             CR_TRY(cr_batch_add(cache->missing, cr_dataset_at(cache->data, batch->example[s])));
-    if (cache->missing->sequences > 0) CR_TRY(ask_for_missing(cache));
+    return cache->missing->sequences > 0 ? ask_for_missing(cache) : CR_OK;
+}
+
+static enum cr_status load(struct cr_front_cache *cache, const struct cr_batch *batch,
+                           struct cr_matrix stream)
+{
+    if (!cache->cut) CR_TRY(ask(cache, batch));
     for (size_t s = 0; s < batch->sequences; s++) {
         size_t first = batch->offset[s], count = batch->offset[s + 1] - first;
-        CR_TRY(bring(cache, batch->example[s], cr_matrix_rows(stream, first, count)));
+        struct cr_matrix rows = cr_matrix_rows(stream, first, count);
+        CR_TRY(cache->cut ? cache->cut->load(cache->cut, batch->example[s], rows)
+                          : bring(cache, batch->example[s], rows));
     }
     return CR_OK;
 }
 
 size_t cr_front_cache_layer(const struct cr_front_cache *cache)
 {
-    return cache ? cr_front_layers(cache->front) : 0;
+    if (!cache) return 0;
+    return cache->cut ? cache->cut->layer : cr_front_layers(cache->front);
 }
 
 enum cr_status cr_front_forward(struct cr_front_cache *cache, struct cr_pass *pass,
                                 const struct cr_tuned *tuned, const struct cr_batch *batch, size_t layers)
 {
-    const struct cr_rows rows = cr_rows_of(batch);
-    if (cache) CR_TRY(load(cache, batch, cr_pass_stream(pass)));
+    struct cr_rows rows = cr_rows_of(batch);
+    if (cache) {
+        CR_TRY(load(cache, batch, cr_pass_stream(pass)));
+        rows.tokens = NULL; // a cut has none
+    }
     return cr_pass_forward(pass, tuned, &rows, cr_front_cache_layer(cache), layers);
 }

@@ -1,12 +1,15 @@
-// What the clear front (slicing/front.h) made of a dataset's examples: asked for once, when an example is
-// first walked, and kept for all epochs. It lies outside of the process (base/scratch.h), in float32, in the
-// clear as the data themselves do; in here are digests, so that no epoch gets another front than the first.
+// What the layers below the first tuned one made of a dataset's examples: a split model's silos
+// (tuning/cut.h), or the clear front (slicing/front.h), which is asked for once, when an example is first
+// walked, and whose answers are kept for all epochs. It lies outside of the process (base/scratch.h), in
+// float32, in the clear as the data themselves do; in here are digests, so that no epoch gets another front
+// than the first.
 #ifndef CARREL_TUNING_FRONT_H
 #define CARREL_TUNING_FRONT_H
 
 #include "slicing/front.h"
 #include "text/batch.h"
 #include "tuning/config.h"
+#include "tuning/cut.h"
 
 // The layer before which the front of these settings ends: the first that they adapt; 0 where there is no
 // front, or nothing below. Settings that fit no such model are CR_INVALID.
@@ -21,6 +24,9 @@ struct cr_front_cache;
 enum cr_status cr_front_cache_new(struct cr_front *front, const struct cr_dataset *data, size_t hidden,
                                   size_t rows, size_t sequences, const char *directory,
                                   struct cr_front_cache **out);
+
+// What a cut has of its examples; borrowed.
+enum cr_status cr_front_cache_of_cut(struct cr_cut *cut, struct cr_front_cache **out);
 void cr_front_cache_free(struct cr_front_cache *cache); // NULL is allowed
 
 // The layer that the front ends before, where walks begin. Of NULL, 0: the embedding.

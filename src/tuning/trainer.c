@@ -20,6 +20,12 @@
 static enum cr_status open_model(struct cr_trainer *trainer, const struct cr_tuning_config *config)
 {
     enum cr_dtype act = cr_activation_type(trainer->compute, config->dtype, &trainer->sink);
+    const struct cr_model_part tail = {.first = config->split.layers, .last = SIZE_MAX, .head = true};
+    if (cr_tuning_config_split(config)) {
+        CR_TRY(cr_model_open_part(trainer->base, trainer->compute, act, trainer->in_8bit, &tail,
+                                  &trainer->model));
+        return cr_tuning_config_check_split(config, trainer->model->config.layers);
+    }
     if (cr_tuning_config_sliced(config) && config->data.train)
         return cr_model_open_outside(trainer->base, trainer->compute, act, &trainer->model);
     if (config->method != CR_METHOD_FULL)
@@ -48,11 +54,18 @@ static enum cr_status open_data(struct cr_trainer *trainer, const struct cr_tuni
     CR_TRY(cr_tuning_config_check_context(config, trainer->model->config.context));
     trainer->data_options = cr_data_options(&config->data);
     trainer->data_options.append_eos = true;
-    if (!config->data.train) return CR_OK;
-    CR_TRY(cr_dataset_open(config->data.train, trainer->tokenizer, &trainer->data_options, &trainer->data));
+    if (config->cut) {
+        CR_TRY(config->cut->open(config->cut));
+        trainer->data = config->cut->data;
+    } else if (config->data.train) {
+        CR_TRY(
+            cr_dataset_open(config->data.train, trainer->tokenizer, &trainer->data_options, &trainer->data));
+    } else {
+        return CR_OK;
+    }
     size_t examples = cr_dataset_count(trainer->data);
     if (examples > UINT32_MAX)
-        return cr_fail(CR_UNSUPPORTED, "%s: %zu examples: more than 2^32", config->data.train, examples);
+        return cr_fail(CR_UNSUPPORTED, "data.train: %zu examples: more than 2^32", examples);
     CR_TRY(make_packs(trainer, config->data.packing));
     trainer->total_steps = cr_steps_in_all(&trainer->training, trainer->packs.count);
     if (trainer->total_steps > UINT32_MAX / cr_micro_batches(&trainer->training))
@@ -124,8 +137,8 @@ static enum cr_status make_lora(struct cr_trainer *trainer, const struct cr_tuni
 }
 
 // training_rows: the most rows of a walk that trains; 0: none does.
-static enum cr_status make_structure(struct cr_trainer *trainer, const struct cr_tuning_config *config,
-                                     size_t training_rows)
+static enum cr_status make_tuned(struct cr_trainer *trainer, const struct cr_tuning_config *config,
+                                 size_t training_rows)
 {
     if (config->method == CR_METHOD_LORA)
         return make_lora(trainer, config, training_rows, &trainer->structure);
@@ -148,6 +161,36 @@ static enum cr_status make_structure(struct cr_trainer *trainer, const struct cr
     struct cr_checkpoint_config checkpoint;
     CR_TRY(cr_checkpoint_config_read(trainer->base, &checkpoint));
     return cr_full_initialise(trainer->structure, trainer->seed, checkpoint.initializer_range);
+}
+
+static enum cr_status keep_to_tail(const char *key, const struct cr_size_list *tail,
+                                   struct cr_size_list *layers)
+{
+    for (size_t i = 0; i < layers->count; i++)
+        if (layers->items[i] < tail->items[0])
+            return cr_fail(CR_INVALID,
+                           "%s: layer %zu is the silos', who have those below split.layers: %zu and know "
+                           "nothing of what is tuned",
+                           key, layers->items[i], tail->items[0]);
+    if (layers->count == 0) *layers = *tail;
+    return CR_OK;
+}
+
+// What is tuned of a split model lies in the tail: in all of its layers, where the settings do not say in
+// which.
+static enum cr_status make_structure(struct cr_trainer *trainer, const struct cr_tuning_config *config,
+                                     size_t training_rows)
+{
+    struct cr_tuning_config own = *config; // shallow
+    size_t first = config->split.layers, layers = trainer->model->config.layers;
+    CR_FREE size_t *numbers = NULL;
+    if (!cr_tuning_config_split(config)) return make_tuned(trainer, config, training_rows);
+    CR_TRY(cr_allocate(layers - first, sizeof *numbers, &numbers));
+    for (size_t i = first; i < layers; i++) numbers[i - first] = i;
+    const struct cr_size_list tail = {numbers, layers - first};
+    CR_TRY(keep_to_tail("lora.layers_to_transform", &tail, &own.lora.layers_to_transform));
+    CR_TRY(keep_to_tail("spf.layers_to_transform", &tail, &own.spf.layers_to_transform));
+    return make_tuned(trainer, &own, training_rows);
 }
 
 // Seconds without a sign of life after which an accelerator counts as gone: more than any product takes.
@@ -267,6 +310,7 @@ enum cr_status cr_trainer_new(const struct cr_tuning_config *config, struct cr_c
         .training = config->training,
         .method = config->method,
         .random_init = config->random_init,
+        .cut = config->cut,
         .in_8bit = config->load_in_8bit || cr_tuning_config_sliced(config),
         .digits = cr_tuning_config_sliced(config) ? config->slicing.digits : 0,
         .seed = config->seed,
@@ -300,7 +344,7 @@ void cr_trainer_free(struct cr_trainer *trainer)
     cr_stream_free(trainer->shuffle);
     free(trainer->order);
     cr_packs_release(&trainer->packs);
-    cr_dataset_free(trainer->data);
+    if (!trainer->cut) cr_dataset_free(trainer->data);
     cr_dataset_free(trainer->held_out);
     cr_tokenizer_free(trainer->tokenizer);
     cr_slicing_close(trainer->slicing);

@@ -31,6 +31,7 @@ enum cr_status cr_trainer_open_front(struct cr_trainer *trainer, const struct cr
     const char *address = config->slicing.own_accelerator;
     const char *directory = config->scratch_dir ? config->scratch_dir : config->output_dir;
     size_t hidden = trainer->model->config.hidden, layers;
+    if (trainer->cut) return cr_front_cache_of_cut(trainer->cut, &trainer->front_of_data);
     if (!trainer->slicing || config->slicing.clear_front == CR_CLEAR_FRONT_NONE) return CR_OK;
     CR_TRY(cr_front_end(config, &trainer->model->config, &layers));
     announce(trainer, address, layers);

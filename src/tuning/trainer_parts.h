@@ -48,6 +48,7 @@ struct cr_trainer {
     struct cr_front *front;     // NULL where walks begin with the embedding
     struct cr_front_cache *front_of_data, *front_of_held_out;
     struct cr_tokenizer *tokenizer;
+    struct cr_cut *cut;          // of a split model's tail, whose `data` it is; borrowed
     struct cr_dataset *data;     // NULL for a trainer without training data
     struct cr_dataset *held_out; // NULL without data.eval
     const char *held_out_path;
@@ -81,8 +82,8 @@ enum cr_status cr_trainer_fill(struct cr_trainer *trainer, size_t epoch, size_t 
 enum cr_status cr_trainer_make_spf(struct cr_trainer *trainer, const struct cr_tuning_config *config,
                                    bool training, struct cr_structure **out);
 
-// Where slicing.clear_front asks for one and a layer lies below the first adapted one: opens the front, for
-// walks of so many rows and sequences. The slicing is there.
+// Where slicing.clear_front asks for one and a layer lies below the first adapted one, or the model is split:
+// opens the front, for walks of so many rows and sequences. The slicing is there.
 enum cr_status cr_trainer_open_front(struct cr_trainer *trainer, const struct cr_tuning_config *config,
                                      size_t rows, size_t sequences);
 void cr_trainer_close_front(struct cr_trainer *trainer);

@@ -84,6 +84,7 @@ static enum cr_status add_examples(const struct cr_trainer *trainer, struct cr_h
         CR_TRY(cr_hasher_add(hasher, (struct cr_slice){(const unsigned char *)example.labels,
                                                        example.count * sizeof *example.labels}));
     }
+    if (trainer->cut) CR_TRY(cr_hasher_add(hasher, (struct cr_slice){trainer->cut->digest, CR_SHA256_SIZE}));
     return CR_OK;
 }
 
