@@ -33,12 +33,15 @@ enum cr_frame_type {
     CR_FRAME_EVIDENCE,
     CR_FRAME_ADMITTED, // the sender admits what it was shown; empty
     CR_FRAME_MANIFEST,
+    CR_FRAME_OFFER, // these three: of a split model
+    CR_FRAME_CUT,
+    CR_FRAME_HELD,
     CR_FRAME_TYPES // one past the last
 };
 
 enum {
     CR_FRAME_START_SIZE = 16,
-    CR_FRAME_BODY_LIMIT = 1 << 20,     // bytes: of Values and Manifest
+    CR_FRAME_BODY_LIMIT = 1 << 20,     // bytes: of Values, Manifest and Cut
     CR_FRAME_EVIDENCE_LIMIT = 1 << 18, // likewise of Evidence; no other type has a body
 };
 

@@ -46,6 +46,9 @@ static const ProtobufCMessageDescriptor *const descriptors[CR_FRAME_TYPES] = {
     [CR_FRAME_FINISHED] = &carrel__finished__descriptor,
     [CR_FRAME_CHALLENGE] = &carrel__challenge__descriptor,
     [CR_FRAME_EVIDENCE] = &carrel__evidence__descriptor,
+    [CR_FRAME_OFFER] = &carrel__offer__descriptor,
+    [CR_FRAME_CUT] = &carrel__cut__descriptor,
+    [CR_FRAME_HELD] = &carrel__held__descriptor,
 };
 
 static enum cr_status wrong(enum cr_frame_type type, const char *field)
@@ -188,6 +191,25 @@ static enum cr_status take(const ProtobufCMessage *base, struct cr_message *out)
         AS(Finished);
         out->finished.rounds = in->rounds;
         return take_bytes(type, "digest", &in->digest, out->finished.digest, CR_SHA256_SIZE);
+    }
+    case CR_FRAME_OFFER: {
+        AS(Offer);
+        out->offer.examples = in->examples;
+        out->offer.rows = in->rows;
+        CR_TRY(take_bytes(type, "front", &in->front, out->offer.front, CR_SHA256_SIZE));
+        return take_bytes(type, "data", &in->data, out->offer.data, CR_SHA256_SIZE);
+    }
+    case CR_FRAME_CUT: {
+        AS(Cut);
+        out->cut.example = in->example;
+        out->cut.first = in->first;
+        out->cut.rows = in->rows;
+        return CR_OK;
+    }
+    case CR_FRAME_HELD: {
+        AS(Held);
+        out->held.examples = in->examples;
+        return CR_OK;
     }
     default:
         return CR_OK;
@@ -352,6 +374,26 @@ enum cr_status cr_message_encode(const struct cr_message *in, struct cr_buffer *
         Carrel__Finished wire = CARREL__FINISHED__INIT;
         wire.rounds = in->finished.rounds;
         wire.digest = DIGEST(in->finished.digest);
+        return pack(&wire.base, out);
+    }
+    case CR_FRAME_OFFER: {
+        Carrel__Offer wire = CARREL__OFFER__INIT;
+        wire.front = DIGEST(in->offer.front);
+        wire.data = DIGEST(in->offer.data);
+        wire.examples = in->offer.examples;
+        wire.rows = in->offer.rows;
+        return pack(&wire.base, out);
+    }
+    case CR_FRAME_CUT: {
+        Carrel__Cut wire = CARREL__CUT__INIT;
+        wire.example = in->cut.example;
+        wire.first = in->cut.first;
+        wire.rows = in->cut.rows;
+        return pack(&wire.base, out);
+    }
+    case CR_FRAME_HELD: {
+        Carrel__Held wire = CARREL__HELD__INIT;
+        wire.examples = in->held.examples;
         return pack(&wire.base, out);
     }
     default:

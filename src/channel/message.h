@@ -78,6 +78,16 @@ struct cr_message {
             uint64_t rounds;
             unsigned char digest[CR_SHA256_SIZE];
         } finished;
+        struct {
+            unsigned char front[CR_SHA256_SIZE], data[CR_SHA256_SIZE];
+            uint64_t examples, rows;
+        } offer;
+        struct {
+            uint64_t example, first, rows;
+        } cut;
+        struct {
+            uint64_t examples;
+        } held;
     };
     struct cr_slice body; // borrowed
     void *decoded;        // what slices above point into, or NULL

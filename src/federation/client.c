@@ -1,6 +1,7 @@
 #include "federation/client_parts.h"
 
 #include "base/clock.h"
+#include "federation/split_client.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,6 +92,9 @@ static enum cr_status on_received(void *context, struct cr_connection *connectio
         return CR_OK;
     case CR_FRAME_FINISHED:
         return cr_client_on_finished(client, message);
+    case CR_FRAME_HELD:
+        if (client->split) return cr_split_client_held(client, message);
+        [[fallthrough]];
     default:
         return cr_fail(CR_PROTOCOL, "%s is nothing that a server says", cr_frame_name(message->type));
     }
@@ -155,6 +159,7 @@ static enum cr_status run(struct cr_client *client, bool (*keep_going)(void *con
         CR_TRY(cr_loop_step(client->loop, step_seconds));
         if (keep_going && !keep_going(context))
             return cr_fail(CR_CANCELLED, "stopped (start again with the same --state to go on)");
+        if (client->split) CR_TRY(cr_split_client_step(client));
         CR_TRY(cr_client_take_result(client));
         CR_TRY(cr_client_show_progress(client, now));
     }
@@ -191,6 +196,7 @@ static void say_farewell(struct cr_client *client, enum cr_status status, const 
 
 static void close_client(struct cr_client *client)
 {
+    cr_split_client_close(client);
     cr_worker_free(client->worker);
     cr_connection_free(client->connection);
     cr_tls_free(client->tls);

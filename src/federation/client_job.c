@@ -2,6 +2,7 @@
 #include "federation/client_parts.h"
 
 #include "federation/discretion.h"
+#include "federation/split_client.h"
 #include "tuning/place.h"
 
 #include <stdlib.h>
@@ -79,9 +80,10 @@ static enum cr_status take_job(struct cr_client *client, const struct cr_message
         CR_TRY(cr_place_check(client->options->output, tuning->model_name_or_path, tuning->method));
     if (!tuning->data.train)
         return cr_fail(CR_INVALID, "the job names no training data: give this silo's with --data FILE");
-    cr_config_apply_rounds(&client->config);
+    if (!cr_tuning_config_split(tuning)) cr_config_apply_rounds(&client->config);
     CR_TRY(tell_job(client));
     client->timeout = client->config.federation.progress_timeout;
+    if (cr_tuning_config_split(tuning)) return cr_split_client_open(client);
     bool goes_on = client->state->has_answer && memcmp(client->state->run, client->run, CR_SHA256_SIZE) == 0;
     if (goes_on)
         CR_TRY(cr_client_state_trainer(client->state, client->state->answer.round, &client->worker_state));
@@ -110,6 +112,7 @@ enum cr_status cr_client_on_job(struct cr_client *client, const struct cr_messag
     }
     if (memcmp(message->job.run, client->run, CR_SHA256_SIZE) != 0 || message->job.seed != client->seed)
         return cr_fail(CR_PROTOCOL, "the server began another run (start join again)");
+    if (client->split) return cr_split_client_offer(client);
     return client->learner_open ? send_ready(client) : CR_OK;
 }
 

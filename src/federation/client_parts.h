@@ -1,6 +1,7 @@
 // Inside of a silo's client: what client.c (the connection and the loop), client_manifest.c (whether that is
 // the job agreed to), client_job.c (what it wants of this silo) and client_round.c (what is done round by
-// round) share. Included by these four alone.
+// round) share. Included by these four and
+// split_client.h alone.
 #ifndef CARREL_FEDERATION_CLIENT_PARTS_H
 #define CARREL_FEDERATION_CLIENT_PARTS_H
 
@@ -8,6 +9,8 @@
 #include "federation/client.h"
 #include "federation/client_state.h"
 #include "federation/worker.h"
+
+struct cr_split_client;
 
 struct cr_client {
     const struct cr_client_options *options;
@@ -33,7 +36,8 @@ struct cr_client {
     unsigned char structure[CR_SHA256_SIZE];
     size_t count, total_steps;
 
-    bool begun; // the next two: the round at hand
+    struct cr_split_client *split; // of a split model, which has no rounds; NULL: it is not
+    bool begun;                    // the next two: the round at hand
     uint64_t round;
     unsigned char start[CR_SHA256_SIZE];
     bool training;              // the worker is at it
@@ -53,6 +57,7 @@ enum cr_status cr_client_say(struct cr_client *client, const struct cr_message *
 
 // The server's manifest, which has to be the agreed one; the base, which has to be the manifest's.
 enum cr_status cr_client_on_manifest(struct cr_client *client, const struct cr_message *message);
+enum cr_status cr_client_check_tokenizer(const struct cr_client *client, const struct cr_base_digest *base);
 enum cr_status cr_client_check_base(const struct cr_client *client, const struct cr_base_digest *base);
 
 // The job came; the worker opened what it is about.

@@ -10,6 +10,7 @@ static const char *const schedules[] = {"linear", "cosine", "constant", NULL};
 static const char *const spill_modes[] = {"none", "sealed", NULL};
 static const char *const clear_fronts[] = {"none", "local", NULL};
 static const char *const pads_modes[] = {"none", "enclave", "peer", NULL};
+static const char *const split_activations[] = {"none", "float32", "bfloat16", "int8", NULL};
 static const char *const optimizer_states[] = {"reset", "keep", NULL};
 static const char *const releases[] = {"all", "server", "silos", NULL};
 static const char *const weightings[] = {"labelled_tokens", "uniform", NULL};
@@ -57,10 +58,22 @@ static bool calibrates(const void *config)
     return uses_spf(config) && cr_spf_calibrates(&((const struct cr_config *)config)->tuning.spf);
 }
 
+static bool uses_split(const void *config)
+{
+    return cr_tuning_config_split(&((const struct cr_config *)config)->tuning);
+}
+
+static bool uses_rounds(const void *config)
+{
+    return !uses_split(config);
+}
+
 #define AT(member) .offset = offsetof(struct cr_config, member)
 #define WITH_LORA .useful = uses_lora, .with = "method: lora or lora+spf"
 #define WITH_SPF .useful = uses_spf, .with = "method: spf or lora+spf"
 #define WITH_PREFIX .useful = uses_prefix, .with = "method: prefix_tuning"
+#define WITH_SPLIT .useful = uses_split, .with = "split.activations"
+#define WITH_ROUNDS .useful = uses_rounds, .with = "rounds, which a split model has none of"
 
 // Bounds are there to catch slips of the pen and to keep sums of products within size_t, not to set a policy.
 static const struct cr_option options[] = {
@@ -465,6 +478,34 @@ static const struct cr_option options[] = {
      .help = "unix:PATH of an accelerator that belongs to the silo itself and may see its texts; may be one "
              "of slicing.accelerators. A silo that joins gives it with --own-accelerator."},
 
+    {.key = "split.activations",
+     .type = CR_OPTION_CHOICE,
+     AT(tuning.split.activations),
+     .fallback = "none",
+     .choices = split_activations,
+     .help =
+         "Whether the model is split: silos walk the embedding and the first layers over their data once, "
+         "and the server trains adapters in the others on what these make of each token, sent as float32, "
+         "as bfloat16, or as int8 with a scale for each 64 channels. none: it is not split."},
+    {.key = "split.layers",
+     WITH_SPLIT,
+     .type = CR_OPTION_SIZE,
+     AT(tuning.split.layers),
+     .fallback = "1",
+     .least = 0,
+     .most = 65535,
+     .help = "Layers that the silos have; 0: the embedding alone. The server has those from there on, and "
+             "adapters can be in these only."},
+    {.key = "split.storage",
+     WITH_SPLIT,
+     .type = CR_OPTION_SIZE,
+     AT(tuning.split.storage),
+     .fallback = "68719476736",
+     .least = 1,
+     .most = 1e15,
+     .help = "Bytes that the server keeps, sealed, in federation.state_dir, of what all silos send. A silo "
+             "whose data do not fit is refused before it sends any."},
+
     {.key = "federation.address",
      .type = CR_OPTION_STRING,
      AT(federation.address),
@@ -493,6 +534,7 @@ static const struct cr_option options[] = {
      .help = "An appraisal policy (docs/POLICY.md) for the job to hold: what evidence of a server and of "
              "silos has to say."},
     {.key = "federation.release",
+     WITH_ROUNDS,
      .type = CR_OPTION_CHOICE,
      AT(federation.release),
      .fallback = "all",
@@ -500,6 +542,7 @@ static const struct cr_option options[] = {
      .help = "Who gets the result. all: the server writes it to output_dir, and a silo that asks (carrel "
              "join --output) has it too. server: the server alone. silos: those that ask alone."},
     {.key = "federation.rounds",
+     WITH_ROUNDS,
      .type = CR_OPTION_SIZE,
      AT(federation.rounds),
      .fallback = "10",
@@ -507,6 +550,7 @@ static const struct cr_option options[] = {
      .most = 1e6,
      .help = "Rounds of the federation."},
     {.key = "federation.local_steps",
+     WITH_ROUNDS,
      .type = CR_OPTION_SIZE,
      AT(federation.local_steps),
      .fallback = "0",
@@ -514,6 +558,7 @@ static const struct cr_option options[] = {
      .most = 1e6,
      .help = "Optimiser steps that each silo trains in a round; 0: local_epochs decides."},
     {.key = "federation.local_epochs",
+     WITH_ROUNDS,
      .type = CR_OPTION_NUMBER,
      AT(federation.local_epochs),
      .fallback = "1.0",
@@ -530,6 +575,7 @@ static const struct cr_option options[] = {
          "Silos that a round needs to begin and to close; 0: as many as `silos` lists, or 1 where it lists "
          "none."},
     {.key = "federation.deadline",
+     WITH_ROUNDS,
      .type = CR_OPTION_NUMBER,
      AT(federation.deadline),
      .fallback = "0",
@@ -538,12 +584,14 @@ static const struct cr_option options[] = {
      .help = "Seconds after which a round closes as soon as min_clients have answered; 0: it waits for every "
              "silo that takes part."},
     {.key = "federation.optimizer_state",
+     WITH_ROUNDS,
      .type = CR_OPTION_CHOICE,
      AT(federation.optimizer_state),
      .fallback = "keep",
      .choices = optimizer_states,
      .help = "Whether a silo keeps its optimiser's moments from round to round."},
     {.key = "federation.weighting",
+     WITH_ROUNDS,
      .type = CR_OPTION_CHOICE,
      AT(federation.weighting),
      .fallback = "labelled_tokens",
@@ -632,6 +680,7 @@ enum cr_status cr_config_job(const struct cr_config *config, struct cr_buffer *y
     job.tuning.training.save_steps = 0;
     job.tuning.slicing.accelerators = (struct cr_string_list){0};
     job.tuning.slicing.own_accelerator = NULL;
+    job.tuning.split.storage = 1; // the server's own affair
     job.tuning.data.eval = NULL;
     job.federation.address = empty;
     job.federation.advertise = NULL;

@@ -89,6 +89,11 @@ static enum cr_status base(void *learner, struct cr_base_digest *out)
     return cr_trainer_base(trainer_of(learner), out);
 }
 
+static size_t step(void *learner)
+{
+    return cr_trainer_step(trainer_of(learner));
+}
+
 const struct cr_learner_kind cr_learner_tuning = {
     .open = open_tuning,
     .free = free_tuning,
@@ -102,6 +107,7 @@ const struct cr_learner_kind cr_learner_tuning = {
     .save_state = save_state,
     .load_state = load_state,
     .base = base,
+    .step = step,
 };
 
 void cr_learner_share(size_t total_steps_in_all, uint64_t round, uint64_t rounds, size_t *first, size_t *last)

@@ -21,6 +21,7 @@ struct cr_learner_kind {
     enum cr_status (*save_state)(void *learner, const char *path);
     enum cr_status (*load_state)(void *learner, const char *path);
     enum cr_status (*base)(void *learner, struct cr_base_digest *out);
+    size_t (*step)(void *learner);
 };
 
 extern const struct cr_learner_kind cr_learner_tuning;

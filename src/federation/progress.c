@@ -48,6 +48,15 @@ static const struct {
     {"client.trained", false, "round {round}: trained on {labelled} labelled tokens, loss {loss:4}"},
     {"client.closed", false, "round {round} is closed: {silos} silos, loss {loss:4}"},
     {"client.done", false, "the last round is done: the result is in {output}"},
+    {"split.receiving", true, "{silo}: {examples} examples are here, {bytes:M}"},
+    {"split.held", false, "{silo}: all {examples} examples are here: {rows} tokens, {bytes:M}"},
+    {"split.begin", false,
+     "the tail is trained on {examples} examples of {silos} silos: {rows} tokens, {bytes:M}, without them"},
+    {"split.sending", true, "{examples} of {all} examples are with the server, {bytes:M} were sent"},
+    {"split.sent", false,
+     "all {examples} examples are with the server: {walked} walked through the silo's layers in {seconds:1} "
+     "s, "
+     "{bytes:M} sent"},
     {"train.begin", false,
      "training {trainable} values on a model of {parameters}: {examples} examples, {steps} steps"},
     {"train.front", false, "{message}"},

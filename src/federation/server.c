@@ -4,6 +4,7 @@
 #include "federation/invitation.h"
 #include "federation/server_manifest.h"
 #include "federation/server_parts.h"
+#include "federation/split_server.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -111,6 +112,18 @@ static enum cr_status on_hello(struct cr_server_session *session, const struct c
     return cr_connection_send(session->connection, &job, NULL, NULL);
 }
 
+enum cr_status cr_server_admit(struct cr_server_session *session)
+{
+    struct cr_server *server = session->server;
+    CR_TRY(supersede(server, session->silo, "another connection of this silo took over"));
+    session->ready = true;
+    server->by_silo[session->silo] = session;
+    cr_emit(server->sink, CR_EVENT_INFO, "server.joined", NULL,
+            CR_FIELD_TEXT("silo", cr_server_silo_name(server, session->silo)),
+            CR_FIELD_TEXT("address", cr_connection_address(session->connection)));
+    return CR_OK;
+}
+
 static enum cr_status on_ready(struct cr_server_session *session, const struct cr_message *message)
 {
     struct cr_server *server = session->server;
@@ -122,11 +135,7 @@ static enum cr_status on_ready(struct cr_server_session *session, const struct c
                        "(compare model_name_or_path)",
                        name);
     if (session->ready) return cr_fail(CR_PROTOCOL, "%s said Ready twice", name);
-    CR_TRY(supersede(server, session->silo, "another connection of this silo took over"));
-    session->ready = true;
-    server->by_silo[session->silo] = session;
-    cr_emit(server->sink, CR_EVENT_INFO, "server.joined", NULL, CR_FIELD_TEXT("silo", name),
-            CR_FIELD_TEXT("address", cr_connection_address(session->connection)));
+    CR_TRY(cr_server_admit(session));
     if (server->finishing) return server->saved ? cr_server_tell_finished(session) : CR_OK;
     return cr_server_event(server, CR_ROUND_READY, session->silo, NULL);
 }
@@ -196,6 +205,7 @@ static enum cr_status dispatch(struct cr_server_session *session, const struct c
     if (message->type == CR_FRAME_ENROL) return on_enrol(session, message);
     if (session->silo == SIZE_MAX || session->server->ended) return CR_OK; // and told so
     if (message->type == CR_FRAME_HELLO) return on_hello(session, message);
+    if (session->server->split) return cr_split_server_received(session, message);
     if (message->type == CR_FRAME_READY) return on_ready(session, message);
     if (!session->ready) return cr_fail(CR_PROTOCOL, "%s came before Ready", cr_frame_name(message->type));
     // What was said before Finished was heard is of no use any more, and no fault.
@@ -250,7 +260,7 @@ static void on_closed(void *context, struct cr_connection *connection, enum cr_s
     struct cr_server_session **at = &server->sessions;
     while (*at != session) at = &(*at)->next;
     *at = session->next;
-    bool expected = status == CR_OK && (server->saved || peer->anonymous);
+    bool expected = status == CR_OK && (server->saved || server->split || peer->anonymous);
     if (!expected)
         cr_emit(server->sink, CR_EVENT_WARNING, "server.left", status == CR_OK ? "closed" : why,
                 CR_FIELD_TEXT("silo", peer->name),
@@ -259,6 +269,7 @@ static void on_closed(void *context, struct cr_connection *connection, enum cr_s
     if (silo != SIZE_MAX && server->saved && status == CR_OK) server->told[silo] = true;
     if (silo != SIZE_MAX && server->by_silo[silo] == session) {
         server->by_silo[silo] = NULL;
+        if (server->split) cr_split_server_left(server, silo, status == CR_OK);
         enum cr_status after = cr_server_event(server, CR_ROUND_LOST, silo, NULL);
         if (after != CR_OK) end_run(server, after, cr_error_message());
     }
@@ -376,7 +387,7 @@ static enum cr_status listen_for_silos(struct cr_server *server)
     cr_address_format(&address, text);
     cr_emit(server->sink, CR_EVENT_INFO, "server.listening", NULL, CR_FIELD_TEXT("address", text),
             CR_FIELD("round", cr_least(server->state->round + 1, federation->rounds)),
-            CR_FIELD("rounds", federation->rounds),
+            CR_FIELD("rounds", cr_server_rounds(server)),
             CR_FIELD("min_clients", cr_config_min_clients(server->config)),
             CR_FIELD("members", server->state->member_count));
     return CR_OK;
@@ -399,6 +410,7 @@ static enum cr_status open_server(struct cr_server *server)
     CR_TRY(cr_loop_new(&server->loop));
     CR_TRY(cr_pool_new(server->config->tuning.threads, &server->pool));
     CR_TRY(cr_job_new(server->loop, &server->job));
+    if (cr_tuning_config_split(&server->config->tuning)) CR_TRY(cr_split_server_open(server));
     return cr_tls_new_server(server->state->server, &server->tls);
 }
 
@@ -406,6 +418,7 @@ static enum cr_status open_server(struct cr_server *server)
 static bool all_told(const struct cr_server *server)
 {
     double waited = cr_clock_monotonic() - server->finishing_since;
+    if (server->split) return cr_split_server_told(server);
     if (waited > server->config->federation.progress_timeout) return true;
     for (size_t i = 0; i < server->state->member_count; i++)
         if (server->by_silo[i]) return false; // told, and about to close
@@ -428,11 +441,15 @@ static enum cr_status serve(struct cr_server *server, bool (*keep_going)(void *c
     while (!server->ended) {
         CR_TRY(cr_loop_step(server->loop, step_seconds));
         if (keep_going && !keep_going(context))
-            return cr_fail(CR_CANCELLED, "stopped before round %llu was done (start again to go on)",
-                           (unsigned long long)server->machine.round + 1);
+            return server->split
+                       ? cr_fail(CR_CANCELLED, "stopped before the training was done (start again "
+                                               "to go on)")
+                       : cr_fail(CR_CANCELLED, "stopped before round %llu was done (start again to go on)",
+                                 (unsigned long long)server->machine.round + 1);
         CR_TRY(cr_server_take_job(server));
         if (server->saved && settled) return CR_OK;
         if (server->saved && all_told(server)) return cr_state_settle(server->state);
+        if (server->split) CR_TRY(cr_split_server_tick(server));
         CR_TRY(cr_server_event(server, CR_ROUND_TICK, 0, NULL));
         CR_TRY(cr_server_judge_pulls(server));
     }
@@ -458,6 +475,7 @@ static void close_server(struct cr_server *server)
         free(session);
     }
     cr_listener_free(server->listener);
+    cr_split_server_close(server); // before the loop, which it wakes
     cr_tls_free(server->tls);
     cr_job_free(server->job); // before what it works on
     cr_pool_free(server->pool);

@@ -194,7 +194,7 @@ enum cr_status cr_server_finish(struct cr_server *server)
 static enum cr_status saved(struct cr_server *server)
 {
     const struct cr_event_field fields[] = {
-        CR_FIELD("rounds", server->config->federation.rounds),
+        CR_FIELD("rounds", cr_server_rounds(server)),
         CR_FIELD_TEXT("output", server->config->tuning.output_dir), // where the result is there
     };
     size_t count = sizeof fields / sizeof *fields - !writes_result(server);
@@ -202,7 +202,7 @@ static enum cr_status saved(struct cr_server *server)
     server->saved = true;
     server->finishing_since = cr_clock_monotonic();
     for (size_t i = 0; i < CR_SILOS; i++)
-        if (server->by_silo[i]) CR_TRY(cr_server_tell_finished(server->by_silo[i]));
+        if (server->by_silo[i] && !server->split) CR_TRY(cr_server_tell_finished(server->by_silo[i]));
     return CR_OK;
 }
 

@@ -1,5 +1,6 @@
 // Inside of the server: what server.c (who is there and what they say), server_round.c (what is done about
-// it) and server_collect.c (how updates become the next values) share. Included by these three alone.
+// it) and server_collect.c (how updates become the next values) share. Included by these three and
+// split_server.h alone.
 #ifndef CARREL_FEDERATION_SERVER_PARTS_H
 #define CARREL_FEDERATION_SERVER_PARTS_H
 
@@ -25,6 +26,8 @@ struct cr_server_session {
 // What the job is at.
 enum cr_server_task { CR_SERVER_IDLE, CR_SERVER_FOLDING, CR_SERVER_STORING, CR_SERVER_SAVING };
 
+struct cr_split_server;
+
 struct cr_server {
     const struct cr_config *config;
     const struct cr_learner_kind *kind;
@@ -40,6 +43,7 @@ struct cr_server {
     struct cr_server_session *sessions;
     struct cr_server_session *by_silo[CR_SILOS]; // the ready one of each silo, or NULL
 
+    struct cr_split_server *split; // of a split model, which has no rounds; NULL: it is not
     struct cr_round machine;
     struct cr_round_actions actions; // here for its size
     struct cr_vector *global;        // what the present round begins with
@@ -68,6 +72,12 @@ struct cr_server {
     bool ended;
     char why[1024];
 };
+
+// The session speaks for its silo from now on: "server.joined".
+enum cr_status cr_server_admit(struct cr_server_session *session);
+
+// Of the whole run: one, where the model is split.
+size_t cr_server_rounds(const struct cr_server *server);
 
 const char *cr_server_silo_name(const struct cr_server *server, size_t silo);
 

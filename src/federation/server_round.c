@@ -7,6 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+size_t cr_server_rounds(const struct cr_server *server)
+{
+    return server->split ? 1 : server->config->federation.rounds;
+}
+
 const char *cr_server_silo_name(const struct cr_server *server, size_t silo)
 {
     return server->state->members[silo].name;
@@ -84,7 +89,7 @@ static void announce_round(struct cr_server *server)
 enum cr_status cr_server_event(struct cr_server *server, enum cr_round_event_kind kind, size_t silo,
                                const struct cr_answer *answer)
 {
-    if (server->ended || server->finishing) return CR_OK;
+    if (server->ended || server->finishing || server->split) return CR_OK;
     struct cr_round_event event = {.kind = kind, .silo = silo, .answer = answer};
     bool waited = server->machine.phase == CR_ROUND_WAITING;
     cr_round_handle(&server->machine, cr_clock_monotonic(), &event, &server->actions);

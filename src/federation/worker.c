@@ -85,6 +85,7 @@ static enum cr_status do_open(struct cr_worker *worker, struct cr_worker_result 
     CR_TRY(worker->kind->base(worker->learner, &result->base));
     if (worker->state) CR_TRY(worker->kind->load_state(worker->learner, worker->state));
     result->total_steps = worker->kind->total_steps(worker->learner);
+    result->step = worker->kind->step(worker->learner);
     return copy_values(worker, result);
 }
 

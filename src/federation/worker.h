@@ -48,7 +48,7 @@ struct cr_worker_result {
     unsigned char digest[CR_SHA256_SIZE];
     unsigned char structure[CR_SHA256_SIZE]; // of opening
     struct cr_base_digest base;              // of opening
-    size_t total_steps;                      // of opening
+    size_t total_steps, step;                // of opening; steps that the state had done
     struct cr_tally tally;                   // of training
 };
 

@@ -93,8 +93,9 @@ static enum cr_status few_base(void *learner, struct cr_base_digest *out)
     return CR_OK;
 }
 
-static const struct cr_learner_kind few = {few_open,  few_free, few_values, few_digest, few_steps, few_seek,
-                                           few_reset, few_run,  few_save,   few_save,   few_load,  few_base};
+static const struct cr_learner_kind few = {few_open, few_free,  few_values, few_digest, few_steps,
+                                           few_seek, few_reset, few_run,    few_save,   few_save,
+                                           few_load, few_base,  few_steps};
 
 static char root[256], state_path[300];
 static struct cr_buffer token, settings, form; // of the job: its settings, and it signed

@@ -151,9 +151,14 @@ static enum cr_status toy_base(void *learner, struct cr_base_digest *out)
     return CR_OK;
 }
 
+static size_t toy_step(void *learner)
+{
+    return ((struct toy *)learner)->step;
+}
+
 static const struct cr_learner_kind toy_kind = {
-    toy_open,  toy_free, toy_values, toy_digest,     toy_total,      toy_seek,
-    toy_reset, toy_run,  toy_save,   toy_save_state, toy_load_state, toy_base,
+    toy_open, toy_free, toy_values,     toy_digest,     toy_total, toy_seek, toy_reset,
+    toy_run,  toy_save, toy_save_state, toy_load_state, toy_base,  toy_step,
 };
 
 // One run of a program on a thread. It is stopped at once by `stop`, as by a signal.

@@ -1,0 +1,250 @@
+#include "federation/split_client.h"
+
+#include "base/clock.h"
+#include "federation/job.h"
+#include "tuning/cutter.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const double progress_seconds = 1;
+
+// What a walk made, ready to be sent: bodies of frames, one after the other.
+struct parcel {
+    size_t references; // of frames on their way, and of whoever makes them
+    size_t first, end; // examples
+    unsigned char *bytes;
+    size_t size;
+};
+
+struct cr_split_client {
+    struct cr_job *job;
+    const struct cr_config *config;
+    const struct cr_event_sink *sink;
+    struct cr_compute *compute;
+    struct cr_cutter *cutter;
+    struct cr_base_digest front;
+    unsigned char data[CR_SHA256_SIZE];
+    size_t examples, rows; // of the data
+    bool opened;
+
+    size_t connection;     // changes with each offer
+    size_t walked_for;     // the connection that the walk at hand is for
+    struct parcel *parcel; // what it made
+    bool offered;          // and the server has answered
+    size_t held, sent;     // examples, of the present connection
+    size_t parcel_end;     // of the parcel before the last that was sent
+    double told_at;
+
+    size_t walks, walked, walked_rows; // what was done by this process
+    uint64_t bytes;                    // of frames
+    double seconds;                    // of walking
+};
+
+static void release_parcel(void *owner)
+{
+    struct parcel *parcel = owner;
+    if (!parcel || --parcel->references > 0) return;
+    cr_wipe(parcel->bytes, parcel->size);
+    free(parcel->bytes);
+    free(parcel);
+}
+
+// On the job's thread, as walk below.
+static enum cr_status open_front(void *context)
+{
+    struct cr_split_client *split = context;
+    CR_TRY(cr_compute_new(split->config->tuning.threads, &split->compute));
+    CR_TRY(cr_cutter_new(&split->config->tuning, split->compute, split->sink, &split->cutter));
+    const struct cr_dataset *data = cr_cutter_data(split->cutter);
+    split->examples = cr_dataset_count(data);
+    for (size_t i = 0; i < split->examples; i++) split->rows += cr_dataset_at(data, i).count;
+    return cr_cutter_digest(split->cutter, &split->front, split->data);
+}
+
+// Rows that a frame has room for.
+static size_t piece_rows(const struct cr_split_client *split)
+{
+    return CR_FRAME_BODY_LIMIT / (cr_cutter_row_size(split->cutter) + sizeof(int32_t));
+}
+
+// The activations of the parcel's examples as bodies of frames: of each some rows, then their labels.
+static enum cr_status pack(const struct cr_split_client *split, const unsigned char *activations,
+                           struct parcel *parcel)
+{
+    size_t row_size = cr_cutter_row_size(split->cutter), rows = 0, most = piece_rows(split);
+    const struct cr_dataset *data = cr_cutter_data(split->cutter);
+    for (size_t i = parcel->first; i < parcel->end; i++) rows += cr_dataset_at(data, i).count;
+    parcel->size = rows * (row_size + sizeof(int32_t));
+    CR_TRY(cr_allocate(parcel->size, 1, &parcel->bytes));
+    unsigned char *to = parcel->bytes;
+    for (size_t i = parcel->first; i < parcel->end; i++) {
+        const struct cr_example example = cr_dataset_at(data, i);
+        for (size_t row = 0; row < example.count; row += most) {
+            size_t count = cr_least(most, example.count - row);
+            memcpy(to, activations, count * row_size);
+            memcpy(to + count * row_size, example.labels + row, count * sizeof(int32_t));
+            activations += count * row_size;
+            to += count * (row_size + sizeof(int32_t));
+        }
+    }
+    return CR_OK;
+}
+
+static enum cr_status walk(void *context)
+{
+    struct cr_split_client *split = context;
+    struct parcel *parcel = split->parcel;
+    CR_CLEANUP(cr_buffer_wipe) struct cr_buffer activations = {0};
+    double began = cr_clock_monotonic();
+    CR_TRY(cr_cutter_walk(split->cutter, parcel->first, &activations, &parcel->end));
+    CR_TRY(pack(split, activations.data, parcel));
+    split->walks++;
+    split->walked += parcel->end - parcel->first;
+    split->walked_rows += parcel->size / (cr_cutter_row_size(split->cutter) + sizeof(int32_t));
+    split->seconds += cr_clock_monotonic() - began;
+    return CR_OK;
+}
+
+enum cr_status cr_split_client_open(struct cr_client *client)
+{
+    if (client->options->output)
+        return cr_fail(CR_INVALID, "--output: the result of a split model stays with its server");
+    CR_TRY(cr_allocate(1, sizeof *client->split, &client->split));
+    struct cr_split_client *split = client->split;
+    split->config = &client->config;
+    split->sink = client->sink;
+    CR_TRY(cr_job_new(client->loop, &split->job));
+    cr_job_start(split->job, open_front, split);
+    return CR_OK;
+}
+
+void cr_split_client_close(struct cr_client *client)
+{
+    struct cr_split_client *split = client->split;
+    if (!split) return;
+    cr_job_free(split->job); // before what it works on
+    release_parcel(split->parcel);
+    cr_cutter_free(split->cutter);
+    cr_compute_free(split->compute);
+    free(split);
+    client->split = NULL;
+}
+
+enum cr_status cr_split_client_offer(struct cr_client *client)
+{
+    struct cr_split_client *split = client->split;
+    if (!split->opened || client->ready_sent) return CR_OK;
+    split->connection++;
+    split->offered = false;
+    struct cr_message offer = {.type = CR_FRAME_OFFER,
+                               .offer = {.examples = split->examples, .rows = split->rows}};
+    memcpy(offer.offer.front, split->front.model, CR_SHA256_SIZE);
+    memcpy(offer.offer.data, split->data, CR_SHA256_SIZE);
+    CR_TRY(cr_client_say(client, &offer));
+    client->ready_sent = true;
+    return CR_OK;
+}
+
+// The next walk, while at most one parcel is not wholly with the server.
+static enum cr_status walk_on(struct cr_client *client)
+{
+    struct cr_split_client *split = client->split;
+    if (!split->offered || cr_job_busy(split->job) || split->sent == split->examples ||
+        split->held < split->parcel_end)
+        return CR_OK;
+    CR_TRY(cr_allocate(1, sizeof *split->parcel, &split->parcel));
+    split->parcel->references = 1;
+    split->parcel->first = split->sent;
+    split->walked_for = split->connection;
+    cr_job_start(split->job, walk, split);
+    return CR_OK;
+}
+
+static enum cr_status leave(struct cr_client *client)
+{
+    const struct cr_split_client *split = client->split;
+    cr_emit(client->sink, CR_EVENT_INFO, "split.sent", NULL, CR_FIELD("examples", split->examples),
+            CR_FIELD("rows", split->rows), CR_FIELD("walks", split->walks), CR_FIELD("walked", split->walked),
+            CR_FIELD("walked_rows", split->walked_rows), CR_FIELD("bytes", split->bytes),
+            CR_FIELD("seconds", split->seconds));
+    client->status = CR_OK;
+    client->ended = true;
+    cr_connection_close(client->connection);
+    return CR_OK;
+}
+
+enum cr_status cr_split_client_held(struct cr_client *client, const struct cr_message *message)
+{
+    struct cr_split_client *split = client->split;
+    uint64_t examples = message->held.examples;
+    if (!client->ready_sent || examples > (split->offered ? split->sent : split->examples) ||
+        (split->offered && examples < split->held))
+        return cr_fail(CR_PROTOCOL, "the server says that it holds what was not sent");
+    split->held = (size_t)examples;
+    if (!split->offered) split->sent = split->parcel_end = split->held;
+    split->offered = true;
+    double now = cr_clock_monotonic();
+    if (now - split->told_at >= progress_seconds) {
+        split->told_at = now;
+        cr_emit(client->sink, CR_EVENT_INFO, "split.sending", NULL, CR_FIELD("examples", split->held),
+                CR_FIELD("all", split->examples), CR_FIELD("bytes", split->bytes));
+    }
+    return split->held == split->examples ? leave(client) : walk_on(client);
+}
+
+static enum cr_status send_piece(struct cr_client *client, struct parcel *parcel, size_t at, size_t size,
+                                 const struct cr_message *header)
+{
+    struct cr_message cut = *header;
+    cut.body = (struct cr_slice){parcel->bytes + at, size};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer head = {0};
+    CR_TRY(cr_message_encode(header, &head));
+    client->split->bytes += CR_FRAME_START_SIZE + head.size + size;
+    parcel->references++;
+    return cr_connection_send(client->connection, &cut, release_parcel, parcel);
+}
+
+static enum cr_status send_parcel(struct cr_client *client, struct parcel *parcel)
+{
+    struct cr_split_client *split = client->split;
+    size_t row_size = cr_cutter_row_size(split->cutter) + sizeof(int32_t), most = piece_rows(split), at = 0;
+    for (size_t i = parcel->first; i < parcel->end; i++) {
+        size_t rows = cr_dataset_at(cr_cutter_data(split->cutter), i).count;
+        for (size_t row = 0; row < rows; row += most) {
+            size_t size = cr_least(most, rows - row) * row_size;
+            const struct cr_message header = {.type = CR_FRAME_CUT,
+                                              .cut = {.example = i, .first = row, .rows = rows}};
+            CR_TRY(send_piece(client, parcel, at, size, &header));
+            at += size;
+        }
+    }
+    split->parcel_end = split->sent;
+    split->sent = parcel->end;
+    return CR_OK;
+}
+
+enum cr_status cr_split_client_step(struct cr_client *client)
+{
+    struct cr_split_client *split = client->split;
+    enum cr_status status;
+    if (!cr_job_take(split->job, &status)) return CR_OK;
+    CR_TRY(status);
+    if (!split->opened) {
+        split->opened = true;
+        CR_TRY(
+            cr_client_check_tokenizer(client, &split->front)); // the front's layers are the server's to check
+        if (cr_cutter_row_size(split->cutter) + sizeof(int32_t) > CR_FRAME_BODY_LIMIT)
+            return cr_fail(CR_UNSUPPORTED, "a token's activations take more than %d bytes",
+                           CR_FRAME_BODY_LIMIT);
+        return client->open && client->state->enrolled ? cr_split_client_offer(client) : CR_OK;
+    }
+    // What was made for a connection that was lost may be with the server already: it says so when it is
+    // asked.
+    struct parcel *parcel = split->parcel;
+    split->parcel = NULL;
+    if (client->ready_sent && split->walked_for == split->connection) status = send_parcel(client, parcel);
+    release_parcel(parcel);
+    CR_TRY(status);
+    return walk_on(client);
+}

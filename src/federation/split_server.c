@@ -1,0 +1,348 @@
+#include "federation/split_server.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "federation/cut_store.h"
+#include "federation/worker.h"
+#include "tuning/base_digest.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const double sync_seconds = 0.05, progress_seconds = 1; // between two of a kind
+
+enum phase { GATHERING, OPENING, TRAINING, OVER };
+
+// An example on its way.
+struct upload {
+    unsigned char *bytes; // [longest rows]: activations, then labels
+    uint64_t example;     // that comes next
+    size_t rows, have;    // of it; rows 0: none of it came
+    double told_at;
+};
+
+struct cr_split_server {
+    enum phase phase;
+    struct cr_config config; // of the tail's trainer: shallow, as the server's
+    struct cr_base_digest front;
+    size_t activation_size, longest;
+    struct cr_cut_store *store;
+    struct cr_worker *worker;
+    const struct cr_event_sink *sink; // the server's own, without the worker's order
+    struct upload *uploads[CR_SILOS];
+    bool owed[CR_SILOS]; // was told that all is there, and has not said Close since
+    double synced_at;
+    char *state;              // path of the trainer's
+    struct cr_vector *values; // after `step` of `steps`
+    size_t step, steps;
+};
+
+static void free_upload(struct cr_split_server *split, size_t silo)
+{
+    struct upload *upload = split->uploads[silo];
+    if (!upload) return;
+    cr_wipe(upload->bytes, split->longest * (split->activation_size + sizeof(int32_t)));
+    free(upload->bytes);
+    cr_free(&split->uploads[silo]);
+}
+
+static enum cr_status upload_of(struct cr_split_server *split, size_t silo, struct upload **out)
+{
+    CR_CLEANUP(cr_free) struct upload *upload = NULL;
+    if (!split->uploads[silo]) {
+        CR_TRY(cr_allocate(1, sizeof *upload, &upload));
+        CR_TRY(cr_allocate(split->longest, split->activation_size + sizeof(int32_t), &upload->bytes));
+        split->uploads[silo] = upload;
+        upload = NULL;
+    }
+    *out = split->uploads[silo];
+    return CR_OK;
+}
+
+// The tail's trainer goes on from its state, where there is one.
+static void begin_training(struct cr_server *server)
+{
+    struct cr_split_server *split = server->split;
+    struct cr_cut_held all = {0};
+    for (size_t i = 0; i < server->state->member_count; i++) {
+        const struct cr_cut_held held = cr_cut_store_held(split->store, cr_server_silo_name(server, i));
+        if (!held.complete) continue;
+        all.examples += held.examples;
+        all.rows += held.rows;
+        all.bytes += held.bytes;
+    }
+    cr_emit(server->sink, CR_EVENT_INFO, "split.begin", NULL,
+            CR_FIELD("silos", cr_cut_store_complete(split->store)), CR_FIELD("examples", all.examples),
+            CR_FIELD("rows", all.rows), CR_FIELD("bytes", all.bytes));
+    split->phase = OPENING;
+    split->config = *server->config;
+    split->config.tuning.data.train = split->config.tuning.data.eval = NULL;
+    split->config.tuning.seed = server->seed;
+    split->config.tuning.cut = cr_cut_store_cut(split->store);
+    cr_worker_open(split->worker, &split->config, cr_file_exists(split->state) ? split->state : NULL);
+}
+
+static bool all_is_here(const struct cr_server *server)
+{
+    return cr_cut_store_complete(server->split->store) >= cr_config_min_clients(server->config);
+}
+
+static enum cr_status open_store(struct cr_server *server, const struct cr_model_config *model)
+{
+    struct cr_split_server *split = server->split;
+    const struct cr_tuning_config *tuning = &server->config->tuning;
+    unsigned char secret[CR_SEED_SECRET_SIZE];
+    CR_FREE char *directory = NULL;
+    CR_TRY(cr_path_join(server->state->path, "activations", &directory));
+    CR_TRY(cr_path_join(server->state->path, "trainer.state", &split->state));
+    CR_TRY(cr_state_seed_secret(server->state, secret));
+    split->longest = tuning->data.max_length;
+    split->activation_size = cr_cut_row_size(tuning->split.activations, model->hidden);
+    const struct cr_cut_store_options options = {.directory = directory,
+                                                 .secret = secret,
+                                                 .run = server->state->run,
+                                                 .activations = tuning->split.activations,
+                                                 .layer = tuning->split.layers,
+                                                 .hidden = model->hidden,
+                                                 .vocabulary = model->vocabulary,
+                                                 .longest = split->longest,
+                                                 .limit = tuning->split.storage};
+    enum cr_status status = cr_cut_store_open(&options, &split->store);
+    cr_wipe(secret, sizeof secret);
+    for (size_t i = 0; status == CR_OK && i < server->state->member_count; i++)
+        status = cr_cut_store_restore(split->store, cr_server_silo_name(server, i));
+    return status;
+}
+
+static enum cr_status read_front(struct cr_server *server, struct cr_model_config *model)
+{
+    const struct cr_tuning_config *tuning = &server->config->tuning;
+    struct cr_compute *compute;
+    struct cr_model *shape = NULL;
+    CR_TRY(cr_compute_new(1, &compute));
+    enum cr_status status = cr_model_open_shape(tuning->model_name_or_path, compute, CR_F32, &shape);
+    if (status == CR_OK)
+        status = cr_base_digest_front(shape, tuning->model_name_or_path, tuning->load_in_8bit,
+                                      tuning->split.layers, &server->split->front);
+    if (status == CR_OK) *model = shape->config;
+    cr_model_free(shape);
+    cr_compute_free(compute);
+    return status;
+}
+
+enum cr_status cr_split_server_open(struct cr_server *server)
+{
+    struct cr_model_config model;
+    CR_TRY(cr_allocate(1, sizeof *server->split, &server->split));
+    struct cr_split_server *split = server->split;
+    split->sink = server->sink;
+    if (server->state->finished) {
+        split->phase = OVER;
+        return CR_OK;
+    }
+    CR_TRY(read_front(server, &model));
+    CR_TRY(open_store(server, &model));
+    CR_TRY(cr_worker_new(server->kind, server->sink, server->loop, &split->worker));
+    server->sink = cr_worker_sink(split->worker); // one event at a time
+    if (all_is_here(server)) {
+        begin_training(server); // before anyone can add to what another process began with
+        return CR_OK;
+    }
+    unlink(split->state); // of an earlier run
+    return CR_OK;
+}
+
+static void end_training(struct cr_server *server)
+{
+    server->sink = server->split->sink;
+    cr_worker_free(server->split->worker);
+    server->split->worker = NULL;
+}
+
+void cr_split_server_close(struct cr_server *server)
+{
+    struct cr_split_server *split = server->split;
+    if (!split) return;
+    end_training(server);
+    cr_cut_store_close(split->store);
+    for (size_t i = 0; i < CR_SILOS; i++) free_upload(split, i);
+    cr_vector_release(split->values);
+    free(split->state);
+    free(split);
+    server->split = NULL;
+}
+
+static enum cr_status send_held(struct cr_server *server, size_t silo, uint64_t examples, bool complete)
+{
+    struct cr_server_session *session = server->by_silo[silo];
+    const struct cr_message held = {.type = CR_FRAME_HELD, .held.examples = examples};
+    if (!session) return CR_OK;
+    server->split->owed[silo] = complete;
+    return cr_connection_send(session->connection, &held, NULL, NULL);
+}
+
+static enum cr_status on_offer(struct cr_server_session *session, const struct cr_message *message)
+{
+    struct cr_server *server = session->server;
+    struct cr_split_server *split = server->split;
+    const char *name = cr_server_silo_name(server, session->silo);
+    struct cr_cut_offer offer = {.examples = message->offer.examples, .rows = message->offer.rows};
+    memcpy(offer.data, message->offer.data, CR_SHA256_SIZE);
+    if (session->ready) return cr_fail(CR_PROTOCOL, "%s made two offers", name);
+    if (!split->store) return cr_fail(CR_DENIED, "the training is over");
+    if (memcmp(message->offer.front, split->front.model, CR_SHA256_SIZE) != 0)
+        return cr_fail(CR_DENIED,
+                       "%s has another tokenizer, embedding or layers below split.layers than the server "
+                       "(compare model_name_or_path)",
+                       name);
+    if (split->phase != GATHERING && !cr_cut_store_offered(split->store, name, &offer))
+        return cr_fail(CR_DENIED, "the training has begun without these data of %s", name);
+    CR_TRY(cr_cut_store_offer(split->store, name, &offer));
+    const struct cr_cut_held held = cr_cut_store_held(split->store, name);
+    if (split->phase != GATHERING && !held.complete)
+        return cr_fail(CR_DENIED, "the training has begun before %s had sent all of its data", name);
+    struct upload *upload;
+    CR_TRY(upload_of(split, session->silo, &upload));
+    upload->example = held.examples;
+    upload->rows = upload->have = 0;
+    CR_TRY(cr_server_admit(session));
+    return send_held(server, session->silo, held.examples, held.complete);
+}
+
+static enum cr_status on_cut(struct cr_server_session *session, const struct cr_message *message)
+{
+    struct cr_server *server = session->server;
+    struct cr_split_server *split = server->split;
+    const char *name = cr_server_silo_name(server, session->silo);
+    struct upload *upload = split->uploads[session->silo];
+    size_t row_size = split->activation_size + sizeof(int32_t), rows = message->body.size / row_size;
+    if (!session->ready) return cr_fail(CR_PROTOCOL, "%s came before Offer", cr_frame_name(message->type));
+    if (split->phase != GATHERING)
+        return cr_fail(CR_DENIED, "the training has begun before %s had sent all of its data", name);
+    if (upload->have == 0 && message->cut.rows <= split->longest) upload->rows = (size_t)message->cut.rows;
+    if (message->cut.example != upload->example || message->cut.first != upload->have ||
+        message->cut.rows != upload->rows || rows == 0 || message->body.size % row_size != 0 ||
+        rows > upload->rows - upload->have)
+        return cr_fail(CR_PROTOCOL, "%s sent rows that do not follow those before, or are not whole", name);
+    const unsigned char *labels = message->body.data + rows * split->activation_size;
+    memcpy(upload->bytes + upload->have * split->activation_size, message->body.data,
+           rows * split->activation_size);
+    memcpy(upload->bytes + upload->rows * split->activation_size + upload->have * sizeof(int32_t), labels,
+           rows * sizeof(int32_t));
+    upload->have += rows;
+    if (upload->have < upload->rows) return CR_OK;
+    CR_TRY(cr_cut_store_put(split->store, name, upload->bytes, upload->rows));
+    upload->example++;
+    upload->rows = upload->have = 0;
+    return CR_OK;
+}
+
+enum cr_status cr_split_server_received(struct cr_server_session *session, const struct cr_message *message)
+{
+    if (message->type == CR_FRAME_OFFER) return on_offer(session, message);
+    if (message->type == CR_FRAME_CUT) return on_cut(session, message);
+    return cr_fail(CR_PROTOCOL, "%s is nothing that a silo of a split model says",
+                   cr_frame_name(message->type));
+}
+
+void cr_split_server_left(struct cr_server *server, size_t silo, bool clean)
+{
+    if (clean) server->split->owed[silo] = false;
+    free_upload(server->split, silo);
+}
+
+bool cr_split_server_told(const struct cr_server *server)
+{
+    double waited = cr_clock_monotonic() - server->finishing_since;
+    if (waited > server->config->federation.progress_timeout) return true;
+    for (size_t i = 0; i < server->state->member_count; i++)
+        if (server->split->owed[i]) return false;
+    return true;
+}
+
+static enum cr_status acknowledge(struct cr_server *server, size_t silo, double now)
+{
+    struct cr_split_server *split = server->split;
+    const char *name = cr_server_silo_name(server, silo);
+    uint64_t examples;
+    bool news;
+    CR_TRY(cr_cut_store_sync(split->store, name, &examples, &news));
+    if (!news) return CR_OK;
+    const struct cr_cut_held held = cr_cut_store_held(split->store, name);
+    struct upload *upload = split->uploads[silo];
+    if (held.complete || (upload && now - upload->told_at >= progress_seconds)) {
+        if (upload) upload->told_at = now;
+        cr_emit(server->sink, CR_EVENT_INFO, held.complete ? "split.held" : "split.receiving", NULL,
+                CR_FIELD_TEXT("silo", name), CR_FIELD("examples", held.examples), CR_FIELD("rows", held.rows),
+                CR_FIELD("bytes", held.bytes));
+    }
+    return send_held(server, silo, examples, held.complete);
+}
+
+static enum cr_status gather(struct cr_server *server)
+{
+    struct cr_split_server *split = server->split;
+    double now = cr_clock_monotonic();
+    if (now - split->synced_at < sync_seconds) return CR_OK;
+    split->synced_at = now;
+    for (size_t i = 0; i < server->state->member_count; i++) CR_TRY(acknowledge(server, i, now));
+    if (all_is_here(server)) begin_training(server);
+    return CR_OK;
+}
+
+// As many steps as may be lost to a kill.
+static void train(struct cr_split_server *split)
+{
+    size_t every = split->config.tuning.training.save_steps, left = split->steps - split->step;
+    const struct cr_training_task task = {.first = split->step,
+                                          .last = split->step + (every > 0 ? cr_least(every, left) : left),
+                                          .start = split->values,
+                                          .state = split->state};
+    split->phase = TRAINING;
+    split->step = task.last; // once the result is there
+    cr_worker_train(split->worker, &task);
+}
+
+// What was learned is on the disk before what it was learned from goes.
+static enum cr_status finish(struct cr_server *server)
+{
+    struct cr_split_server *split = server->split;
+    unsigned char digest[CR_SHA256_SIZE];
+    CR_TRY(cr_state_store(server->state, 1, split->values, digest));
+    CR_TRY(cr_state_advance(server->state, 1, true, digest));
+    end_training(server);
+    cr_vector_release(server->global);
+    server->global = split->values;
+    split->values = NULL;
+    split->phase = OVER;
+    unlink(split->state);
+    cr_cut_store_clear(split->store);
+    return cr_server_finish(server);
+}
+
+static enum cr_status take_result(struct cr_server *server)
+{
+    struct cr_split_server *split = server->split;
+    struct cr_worker_result result;
+    if (!cr_worker_take(split->worker, &result)) return CR_OK;
+    if (result.status != CR_OK) return cr_fail(result.status, "%s", result.why);
+    cr_vector_release(split->values);
+    split->values = result.update;
+    if (result.work == CR_WORK_OPEN) {
+        split->step = result.step;
+        split->steps = result.total_steps;
+        if (result.step > 0)
+            cr_emit(server->sink, CR_EVENT_INFO, "train.resumed", NULL, CR_FIELD("step", result.step),
+                    CR_FIELD("steps", result.total_steps));
+    }
+    if (split->step == split->steps) return finish(server);
+    train(split);
+    return CR_OK;
+}
+
+enum cr_status cr_split_server_tick(struct cr_server *server)
+{
+    if (server->split->phase == GATHERING) return gather(server);
+    return server->split->phase == OVER ? CR_OK : take_result(server);
+}
