@@ -1,8 +1,10 @@
 #include "cli/command.h"
 
 #include "base/file.h"
+#include "base/parse.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 enum cr_status cr_command_print(struct cr_slice text)
@@ -20,6 +22,36 @@ enum cr_status cr_command_flags(const struct cr_flags *flags, int argc, char **a
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_TRY(cr_flags_help(flags, &text));
     return cr_command_print(cr_buffer_slice(&text));
+}
+
+static enum cr_status print_parts(const char *command, const struct cr_command *parts, size_t count)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(cr_append_format(&text, "usage: carrel %s ", command));
+    for (size_t i = 0; i < count; i++)
+        CR_TRY(cr_append_format(&text, "%s%s", i > 0 ? "|" : "", parts[i].name));
+    CR_TRY(cr_append_format(&text, " [options]\n\n"));
+    for (size_t i = 0; i < count; i++)
+        CR_TRY(cr_append_format(&text, "  %-10s %s\n", parts[i].name, parts[i].summary));
+    CR_TRY(cr_append_format(&text, "\nEach tells more with --help.\n"));
+    return cr_command_print(cr_buffer_slice(&text));
+}
+
+enum cr_status cr_command_of(const char *command, const struct cr_command *parts, size_t count, int argc,
+                             char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "";
+    CR_FREE const char **names = NULL;
+    CR_TRY(cr_allocate(count, sizeof *names, &names));
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(parts[i].name, name) == 0) return parts[i].run(argc - 1, argv + 1);
+        names[i] = parts[i].name;
+    }
+    if (strcmp(name, "--help") == 0) return print_parts(command, parts, count);
+    const char *nearest = name[0] ? cr_nearest_name(name, names, count) : NULL;
+    if (nearest)
+        return cr_fail(CR_INVALID, "%s: unknown command \"%s\" (did you mean %s?)", command, name, nearest);
+    return cr_fail(CR_INVALID, "%s: which command? (carrel %s --help lists them)", command, command);
 }
 
 enum cr_status cr_command_sibling(const char *program, char **out)

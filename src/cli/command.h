@@ -15,6 +15,10 @@ struct cr_command {
 enum cr_status cr_command_flags(const struct cr_flags *flags, int argc, char **argv, const char **positional,
                                 size_t *positional_count, bool *done);
 
+// A command of several: runs the one that argv[1] names.
+enum cr_status cr_command_of(const char *command, const struct cr_command *parts, size_t count, int argc,
+                             char **argv);
+
 // Writes text to stdout; a full disk or a closed pipe is CR_IO.
 enum cr_status cr_command_print(struct cr_slice text);
 
@@ -34,6 +38,8 @@ enum cr_status cr_command_inspect(int argc, char **argv);
 enum cr_status cr_command_attest(int argc, char **argv);
 enum cr_status cr_command_verify(int argc, char **argv);
 enum cr_status cr_command_bench(int argc, char **argv);
+enum cr_status cr_command_key(int argc, char **argv);
+enum cr_status cr_command_job(int argc, char **argv);
 enum cr_status cr_command_invite(int argc, char **argv);
 enum cr_status cr_command_simulate(int argc, char **argv);
 

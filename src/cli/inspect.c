@@ -1,7 +1,7 @@
 // carrel inspect: what a file or directory is, by the readers that the other commands use.
 #include "cli/admitted.h"
 #include "cli/command.h"
-#include "cli/said.h"
+#include "cli/say_manifest.h"
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -327,12 +327,14 @@ static enum cr_status say_token(struct cr_said *said, const char *text)
 {
     CR_CLEANUP(cr_token_release) struct cr_token token = {0};
     CR_TRY(cr_token_parse(text, &token));
-    char expires[CR_CLOCK_TEXT_SIZE];
+    char expires[CR_CLOCK_TEXT_SIZE], job[2 * CR_SHA256_SIZE + 1];
     cr_clock_format(token.expires, expires);
+    cr_hex_encode((struct cr_slice){token.job, CR_SHA256_SIZE}, job);
     CR_TRY(cr_say_text(said, "kind", "join token"));
     CR_TRY(cr_say_text(said, "name", token.name));
     CR_TRY(cr_say_text(said, "role", token.role));
     CR_TRY(cr_say_text(said, "address", token.address));
+    CR_TRY(cr_say_text(said, "job", job));
     CR_TRY(cr_say_text(said, "expires", expires));
     return cr_say_bool(said, "expired", token.expires <= cr_clock_unix());
 }
@@ -393,6 +395,11 @@ static enum cr_status say_file(struct cr_said *said, const char *path, const cha
         return say_safetensors(said, path);
     if (size >= 10 && memcmp(prefix, "{\"audit\": ", 10) == 0) return cr_admissions_say(said, path);
     if (size >= 8 && memcmp(prefix, "carrel2.", 8) == 0) return say_token_file(said, path);
+    // COSE_Sign1, or a map that begins with key 1.
+    if (size >= 2 && ((prefix[0] == 0xd2 && prefix[1] == 0x84) || (prefix[0] >> 5 == 5 && prefix[1] == 1))) {
+        CR_TRY(cr_say_text(said, "kind", "job"));
+        return cr_say_manifest(said, path);
+    }
     size_t at = 0;
     while (at < size && memchr(" \t\r\n", prefix[at], 4)) at++;
     if (cr_ends_with(path, ".jsonl") || cr_ends_with(path, ".tsv") ||
@@ -400,7 +407,7 @@ static enum cr_status say_file(struct cr_said *said, const char *path, const cha
         return say_json(said, path, tokenizer);
     return cr_fail(CR_INVALID,
                    "%s: no model, adapter, safetensors, tokenizer.json, data (JSONL, JSON), settings "
-                   "(.yaml), audit log or join token",
+                   "(.yaml), job, audit log or join token",
                    path);
 }
 
@@ -417,9 +424,8 @@ enum cr_status cr_command_inspect(int argc, char **argv)
         "carrel inspect PATH [options]",
         "Says what a file or directory is: a model, adapter or run directory, a safetensors file, a "
         "tokenizer.json, data,\n"
-        "settings, an audit log, whose chain is verified, or a join token (in a file, or itself; its secret "
-        "is not "
-        "shown).",
+        "settings, a job, an audit log, whose chain is verified, or a join token (in a file, or itself; its "
+        "secret is\nnot shown).",
         items,
         sizeof items / sizeof *items,
         1,

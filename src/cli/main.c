@@ -12,6 +12,8 @@ static const struct cr_command commands[] = {
     {"preflight", cr_command_preflight, "check all that a run will need, before it"},
     {"tune", cr_command_run, "fine-tune a model on this machine's data"},
     {"serve", cr_command_run, "run the server of a federation"},
+    {"job", cr_command_job, "write down, sign or show what a federation is to do"},
+    {"key", cr_command_key, "make a key, and print its fingerprint"},
     {"invite", cr_command_invite, "make a join token for a silo"},
     {"join", cr_command_run, "take part in a federation with a join token"},
     {"simulate", cr_command_simulate, "run a server and its silos on this machine"},

@@ -311,16 +311,5 @@ enum cr_status cr_command_tokenizer(int argc, char **argv)
         {"decode", decode_command, "write the text of token ids"},
     };
     enum { COMMANDS = sizeof commands / sizeof *commands };
-    const char *name = argc > 1 ? argv[1] : "", *names[COMMANDS];
-    for (size_t i = 0; i < COMMANDS; i++) {
-        if (strcmp(commands[i].name, name) == 0) return commands[i].run(argc - 1, argv + 1);
-        names[i] = commands[i].name;
-    }
-    if (strcmp(name, "--help") == 0)
-        return cr_command_print(cr_slice_of_string("usage: carrel tokenizer train|encode|decode [options]\n\n"
-                                                   "Each of the three tells more with --help.\n"));
-    const char *nearest = name[0] ? cr_nearest_name(name, names, COMMANDS) : NULL;
-    if (nearest)
-        return cr_fail(CR_INVALID, "tokenizer: unknown command \"%s\" (did you mean %s?)", name, nearest);
-    return cr_fail(CR_INVALID, "tokenizer: train, encode or decode? (carrel tokenizer --help)");
+    return cr_command_of("tokenizer", commands, COMMANDS, argc, argv);
 }

@@ -1,5 +1,6 @@
 #include "federation/server_manifest.h"
 
+#include "attestation/appraisal_policy.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "federation/state.h"
@@ -19,22 +20,31 @@ static void take_base(const struct cr_base_digest *base, struct cr_manifest *man
     memcpy(manifest->tokenizer, base->tokenizer, CR_SHA256_SIZE);
 }
 
+// NULL where the settings name none.
+static enum cr_status read_policy(const struct cr_federation_config *federation, char **out)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer policy = {0};
+    if (!federation->appraisal_policy) return CR_OK;
+    CR_TRY(cr_file_read(federation->appraisal_policy, POLICY_LIMIT, &policy));
+    if (memchr(cr_buffer_text(&policy), 0, policy.size))
+        return cr_fail(CR_INVALID, "%s: no text", federation->appraisal_policy);
+    struct cr_appraisal_policy parsed; // here for the file's name
+    CR_TRY(cr_appraisal_policy_parse(cr_buffer_slice(&policy), federation->appraisal_policy, &parsed));
+    cr_appraisal_policy_release(&parsed);
+    return cr_copy_string(cr_buffer_text(&policy), out);
+}
+
 static enum cr_status describe(const struct cr_config *config, const struct cr_base_digest *base,
                                struct cr_manifest *manifest)
 {
     const struct cr_federation_config *federation = &config->federation;
     CR_CLEANUP(free_identity) struct cr_identity *authority = NULL;
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer settings = {0}, policy = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer settings = {0};
     CR_TRY(cr_state_authority(federation->state_dir, &authority));
     CR_TRY(cr_identity_fingerprint(authority, manifest->authority));
     CR_TRY(cr_config_job(config, &settings));
     CR_TRY(cr_copy_string(cr_buffer_text(&settings), &manifest->settings));
-    if (federation->appraisal_policy) {
-        CR_TRY(cr_file_read(federation->appraisal_policy, POLICY_LIMIT, &policy));
-        if (memchr(cr_buffer_text(&policy), 0, policy.size))
-            return cr_fail(CR_INVALID, "%s: no text", federation->appraisal_policy);
-        CR_TRY(cr_copy_string(cr_buffer_text(&policy), &manifest->policy));
-    }
+    CR_TRY(read_policy(federation, &manifest->policy));
     cr_manifest_program(manifest->version);
     take_base(base, manifest);
     return CR_OK;
@@ -77,6 +87,15 @@ static enum cr_status check_settings(const struct cr_config *config, const struc
     return cr_fail(CR_INVALID, "the server's settings are not the job's: %s", cr_buffer_text(&names));
 }
 
+// One that the settings name has to be the job's.
+static enum cr_status check_policy(const struct cr_config *config, const struct cr_manifest *manifest)
+{
+    CR_FREE char *policy = NULL;
+    CR_TRY(read_policy(&config->federation, &policy));
+    if (!policy || (manifest->policy && strcmp(policy, manifest->policy) == 0)) return CR_OK;
+    return cr_fail(CR_INVALID, "its appraisal policy is not %s", config->federation.appraisal_policy);
+}
+
 static enum cr_status check_base(const struct cr_base_digest *base, const struct cr_manifest *manifest)
 {
     if (memcmp(base->model, manifest->model, CR_SHA256_SIZE) != 0)
@@ -98,8 +117,7 @@ static enum cr_status check_signed(const struct cr_config *config, const struct 
     if (memcmp(manifest->authority, fingerprint, sizeof fingerprint) != 0)
         return cr_fail(CR_INVALID, "it is for the CA of another federation than %s",
                        config->federation.state_dir);
-    if (config->federation.appraisal_policy)
-        return cr_fail(CR_INVALID, "it has its own appraisal policy (leave federation.appraisal_policy out)");
+    CR_TRY(check_policy(config, manifest));
     if (base) CR_TRY(check_base(base, manifest));
     return check_settings(config, manifest);
 }

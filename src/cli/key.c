@@ -1,0 +1,37 @@
+// carrel key: the fingerprint of a key, which is made where there is none.
+#include "cli/command.h"
+
+#include "crypto/identity.h"
+
+static enum cr_status print_fingerprint(const char *directory)
+{
+    struct cr_identity *identity;
+    unsigned char digest[CR_SHA256_SIZE];
+    char hex[2 * CR_SHA256_SIZE + 2];
+    CR_TRY(cr_identity_load_or_make(directory, &identity));
+    enum cr_status status = cr_identity_key_digest(identity, digest);
+    cr_identity_free(identity);
+    CR_TRY(status);
+    cr_hex_encode((struct cr_slice){digest, sizeof digest}, hex);
+    hex[sizeof hex - 2] = '\n';
+    return cr_command_print((struct cr_slice){(const unsigned char *)hex, sizeof hex - 1});
+}
+
+enum cr_status cr_command_key(int argc, char **argv)
+{
+    const char *directory;
+    bool done;
+    const struct cr_flags flags = {"carrel key DIR",
+                                   "Prints the fingerprint of the key in DIR, and makes the key where there "
+                                   "is none: that of a silo, in the\n"
+                                   "directory that `carrel join --state` will use, for the owner of the "
+                                   "model to list in a job; and that of\n"
+                                   "the owner, for `carrel job sign`. DIR is as secret as the key in it.",
+                                   NULL,
+                                   0,
+                                   1,
+                                   1};
+    size_t count;
+    CR_TRY(cr_command_flags(&flags, argc, argv, &directory, &count, &done));
+    return done ? CR_OK : print_fingerprint(directory);
+}
