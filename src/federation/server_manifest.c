@@ -157,6 +157,9 @@ static enum cr_status take_kept(const char *path, const struct cr_config *config
     CR_TRY(cr_identity_point(owner, wanted.owner));
     memcpy(wanted.version, kept.version, sizeof wanted.version); // an earlier program's will do
     CR_TRY(cr_manifest_difference(&kept, &wanted, &names));
+    if (names.size > 0 && !base && cr_state_is_served(config->federation.state_dir))
+        return cr_fail(CR_INVALID, "%s: the server that runs there works on another job: %s",
+                       config->federation.state_dir, cr_buffer_text(&names));
     if (names.size > 0) return CR_OK;
     CR_TRY(cr_append(form, bytes.data, bytes.size));
     *out = kept;

@@ -15,7 +15,8 @@ enum cr_status cr_server_manifest_make(const struct cr_config *config, const str
 
 // With federation.job that file, held against the settings, the federation's CA, the time and the base, where
 // it is known. Without, state_dir/job.cbor, which is made anew where it is not of these settings, this policy
-// and this base; a base that is NULL is taken to be the file's. Also appends the signed form.
+// and this base. `base` NULL is for who is not the server: the file's is taken to be right, and a server that
+// runs on the directory keeps its job, so that other settings are CR_INVALID. Also appends the signed form.
 enum cr_status cr_server_manifest(const struct cr_config *config, const struct cr_base_digest *base,
                                   struct cr_manifest *out, struct cr_buffer *form);
 

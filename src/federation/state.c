@@ -46,6 +46,12 @@ enum cr_status cr_state_lock(const char *path, int *fd)
     return lock_file(path, "lock", LOCK_EX, fd);
 }
 
+bool cr_state_is_served(const char *path)
+{
+    CR_CLEANUP(close_fd) int fd = -1;
+    return lock_file(path, "serving", LOCK_EX | LOCK_NB, &fd) == CR_INVALID;
+}
+
 void cr_state_unlock(int *fd)
 {
     close_fd(fd);

@@ -46,6 +46,9 @@ void cr_state_close(struct cr_state_dir *state); // NULL is allowed
 // The CA, made where there is none. For `invite`, which needs no server.
 enum cr_status cr_state_authority(const char *path, struct cr_identity **out);
 
+// Whether a server runs on the directory, which is there.
+bool cr_state_is_served(const char *path);
+
 // Holds the directory's lock until cr_state_unlock(fd).
 enum cr_status cr_state_lock(const char *path, int *fd);
 void cr_state_unlock(int *fd); // usable with CR_CLEANUP

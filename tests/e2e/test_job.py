@@ -104,6 +104,18 @@ class Job(Federation):
             server.end()
             self.assertFalse([event for event in server.events if event["event"] == "server.joined"])
 
+    def test_inviting_to_another_job_than_the_server_works_on(self):
+        server = self.start("serve", self.settings("out"))
+        self.assertEqual(server.wait_event("server.job")["message"],
+                         "this server itself: whoever runs it is the job's owner")
+        server.wait_event("server.listening")
+        self.invite(self.settings("out"), "anne")
+        self.assert_fails(program("invite", "ben", "--config", self.settings("out", ", release: server")), 2,
+                          "works on another job: federation.release")
+        server.process.terminate()
+        server.end()
+        self.invite(self.settings("out", ", release: server"), "ben")  # of the next server
+
     def test_commands(self):
         config = self.settings("out")
         wrong = {("make", config, "--silo", "anne"): "is not NAME=KEY",

@@ -333,7 +333,10 @@ class Network(Case):
         server.stdout.close()
 
     def token(self, state):
-        self.write("invite.yaml", "model_name_or_path: x\nfederation: {address: '127.0.0.1:0', state_dir: %s}\n" % state)
+        with open(self.path("fed.yaml")) as file:
+            text = re.sub(r"(?m)^(  address:|  state_dir:) .*$", lambda match: "%s %s" % (
+                match[1], state if "state" in match[1] else "127.0.0.1:0"), file.read())
+        self.write("invite.yaml", text)
         return self.succeeds("invite", "north", "--config", "invite.yaml").strip()
 
     def test_a_token_is_looked_at_and_not_spent(self):
