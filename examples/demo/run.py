@@ -116,7 +116,9 @@ def main():
     table = [("base model, not tuned", "", evaluate())]
 
     print("\nThe federation: a server and three silos over TLS on this machine. Beside each silo an accelerator that it does not\n"
-          "trust computes the products with the frozen matrices, on numbers that tell it nothing: seven processes.")
+          "trust computes the products with the frozen matrices, on numbers that tell it nothing: seven processes. Server and silos\n"
+          "show each other evidence of what they run before anything else is said; here it comes from a key in software, which proves\n"
+          "nothing, and the policy says that it will do.")
     run(CARREL, "simulate", "examples/demo/federation.yaml")
     federation = evaluate(OUT + "/federation")
 
@@ -140,6 +142,9 @@ def main():
     run(CARREL, "generate", "--model", MODEL, "--adapter", OUT + "/federation", "--prompt",
         make_data.ALPACA.format(q=row["instruction"]), "--max-new-tokens", "20", "--temperature", "0")
     print("\n(the right answer: %s)" % row["output"])
+    print("\nWho was admitted on what grounds: the server's audit log, and a hospital's.")
+    run(CARREL, "inspect", OUT + "/server/audit.jsonl")
+    run(CARREL, "inspect", OUT + "/server/silos/st-anne/audit.jsonl")
     print("\nAn attack: an accelerator that changes a single bit of one of its answers, in the middle of a run.")
     be_cheated(100)
     print("\nAnother: the owner of an accelerator tunes an adapter of his own until his copy of the model asks what he saw asked,\n"

@@ -153,7 +153,7 @@ static enum cr_status begin_line(const struct cr_audit *audit, int64_t time, con
 static enum cr_status put(struct cr_audit *audit, struct cr_slice line)
 {
     ssize_t written = write(audit->fd, line.data, line.size);
-    if (written == (ssize_t)line.size && fdatasync(audit->fd) == 0) return CR_OK;
+    if (written == (ssize_t)line.size && fsync(audit->fd) == 0) return CR_OK;
     if (written >= 0 && written < (ssize_t)line.size) errno = ENOSPC;
     enum cr_status status = cr_fail_errno(CR_IO, "%s", audit->path);
     // Where not even this can be done, the rest is a torn line to whoever opens the log next.

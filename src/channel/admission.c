@@ -68,10 +68,11 @@ enum cr_status cr_admission_judge(const struct cr_admission *admission, const st
 {
     CR_CLEANUP(cr_evidence_release) struct cr_evidence evidence = {0};
     CR_CLEANUP(cr_appraisal_release) struct cr_appraisal appraisal = {0};
+    int64_t time = admission->clock();
     struct cr_appraised what = {.peer = peer,
                                 .address = address,
                                 .round = round,
-                                .time = admission->clock(),
+                                .time = time > admission->time_floor ? time : admission->time_floor,
                                 .bytes = shown->evidence};
     char why[REASON_SIZE];
     enum cr_status status = judge(admission, shown, expected, own, &what, &evidence, &appraisal);

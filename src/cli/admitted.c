@@ -77,6 +77,19 @@ static enum cr_status append_member(struct cr_buffer *out, const char *key, cons
     return cr_json_append_string(out, cr_slice_of_string(text));
 }
 
+enum cr_status cr_admissions_tell(const char *directory, const char *by, const struct cr_event_sink *sink)
+{
+    CR_FREE char *path = NULL;
+    CR_CLEANUP(cr_admissions_release) struct cr_admissions all = {0};
+    CR_TRY(cr_path_join(directory, "audit.jsonl", &path));
+    CR_TRY(cr_admissions_read(path, &all));
+    for (size_t i = 0; i < all.count; i++)
+        cr_emit(sink, CR_EVENT_INFO, "simulate.admitted", all.items[i].grounds, CR_FIELD_TEXT("by", by),
+                CR_FIELD_TEXT("peer", all.items[i].peer), CR_FIELD_TEXT("verdict", all.items[i].verdict),
+                CR_FIELD_TEXT("type", all.items[i].type), CR_FIELD("looks", all.items[i].looks));
+    return CR_OK;
+}
+
 // Grounds quote names out of certificates, which are whatever somebody put there.
 static enum cr_status say_line(struct cr_buffer *out, const struct cr_admitted *item, const char *first,
                                const char *last)

@@ -3,6 +3,7 @@
 #define CARREL_CLI_ADMITTED_H
 
 #include "attestation/audit.h"
+#include "base/event.h"
 #include "cli/said.h"
 
 // All appraisals of one peer's key that came out the same way.
@@ -23,6 +24,9 @@ struct cr_admissions {
 // Reads a log and verifies its chain (attestation/audit.h).
 enum cr_status cr_admissions_read(const char *path, struct cr_admissions *out);
 void cr_admissions_release(struct cr_admissions *admissions);
+
+// For `carrel simulate`: what the log of `by`, in `directory`, says, as events "simulate.admitted".
+enum cr_status cr_admissions_tell(const char *directory, const char *by, const struct cr_event_sink *sink);
 
 // For `carrel inspect`: what the log says.
 enum cr_status cr_admissions_say(struct cr_said *said, const char *path);

@@ -1,5 +1,6 @@
 // carrel simulate: a server and all its silos on this machine, each in a process of its own, over TLS on
 // loopback. What is simulated is the distance alone.
+#include "cli/admitted.h"
 #include "cli/command.h"
 #include "cli/reporter.h"
 #include "cli/simulated_silo.h"
@@ -189,6 +190,16 @@ static enum cr_status run(struct simulation *simulation)
     return watch(simulation);
 }
 
+// Who was admitted on what grounds, by the logs of both ends.
+static enum cr_status tell_admissions(const struct simulation *simulation, const struct cr_event_sink *sink)
+{
+    if (!simulation->config.federation.appraisal_policy) return CR_OK; // nobody was asked for any
+    CR_TRY(cr_admissions_tell(simulation->config.federation.state_dir, "the server", sink));
+    for (size_t i = 0; i < simulation->config.silos.count; i++)
+        CR_TRY(cr_admissions_tell(simulation->silos[i].state, silo_at(simulation, i)->name, sink));
+    return CR_OK;
+}
+
 static enum cr_status simulate(struct simulation *simulation)
 {
     if (simulation->config.silos.count == 0)
@@ -217,6 +228,7 @@ static enum cr_status simulate(struct simulation *simulation)
     if (status != CR_OK) return cr_fail(status, "%s", why);
     for (size_t i = 0; i < simulation->config.silos.count; i++)
         cr_simulated_silo_tell(&simulation->silos[i], &sink);
+    CR_TRY(tell_admissions(simulation, &sink));
     return evaluate(simulation);
 }
 

@@ -116,7 +116,7 @@ enum cr_status cr_simulated_silo_join(struct cr_simulated_silo *silo)
     CR_TRY(pipe_token(silo, &token));
     char threads[24];
     snprintf(threads, sizeof threads, "%zu", silo->threads);
-    const char *arguments[16 + 2 * CR_MOST_ACCELERATORS] = {"join",
+    const char *arguments[24 + 2 * CR_MOST_ACCELERATORS] = {"join",
                                                             "-",
                                                             "--json",
                                                             "--state",
@@ -131,6 +131,12 @@ enum cr_status cr_simulated_silo_join(struct cr_simulated_silo *silo)
     for (size_t i = 0; i < silo->accelerator_count; i++) {
         arguments[count++] = "--accelerator";
         arguments[count++] = silo->accelerators[i].address;
+    }
+    arguments[count++] = "--attester";
+    arguments[count++] = cr_config_attester(silo->config);
+    if (silo->config->attestation.endorsements) {
+        arguments[count++] = "--endorsements";
+        arguments[count++] = silo->config->attestation.endorsements;
     }
     if (silo->config->tuning.slicing.clear_front == CR_CLEAR_FRONT_LOCAL) {
         arguments[count++] = "--own-accelerator"; // whose it is

@@ -16,6 +16,7 @@ enum {
     WRITE_FILE = 1 << 1,
     READ_FILE = 1 << 2,
     READ_DIR = 1 << 3,
+    REMOVE_DIR = 1 << 4,
     REMOVE_FILE = 1 << 5,
     MAKE_DIR = 1 << 7,
     MAKE_REG = 1 << 8,
@@ -23,7 +24,7 @@ enum {
 
     FILE_RIGHTS = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE, // what a rule on a file may have
     READ = READ_FILE | READ_DIR,
-    WRITE = READ | WRITE_FILE | REMOVE_FILE | MAKE_DIR | MAKE_REG | TRUNCATE,
+    WRITE = READ | WRITE_FILE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REG | TRUNCATE,
 
     BIND_AND_CONNECT = 3,
     UNIX_AND_SIGNALS = 3, // the scope: no abstract sockets of others, no signals to others

@@ -60,6 +60,7 @@ static const int allowed[] = {
     SYS_getcwd,
     SYS_mkdir,
     SYS_mkdirat,
+    SYS_rmdir,
     SYS_unlink,
     SYS_unlinkat,
     SYS_rename,

@@ -24,6 +24,12 @@ enum cr_status cr_client_say(struct cr_client *client, const struct cr_message *
     return cr_connection_send(client->connection, message, NULL, NULL);
 }
 
+// One that is enrolled and lacks the job, which it agrees to before it is attested, enrols once more.
+static bool is_member(const struct cr_client *client)
+{
+    return client->state->enrolled && client->state->has_manifest;
+}
+
 static enum cr_status send_enrol(struct cr_client *client)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer request = {0};
@@ -43,7 +49,8 @@ static enum cr_status on_opened(void *context, struct cr_connection *connection)
     struct cr_client *client = context;
     client->open = true;
     client->pause = least_pause;
-    if (!client->state->enrolled) return send_enrol(client);
+    client->enrolling = !is_member(client);
+    if (client->enrolling) return send_enrol(client);
     cr_emit(client->sink, CR_EVENT_INFO, "client.connected", NULL,
             CR_FIELD_TEXT("address", client->token.address), CR_FIELD_TEXT("silo", client->token.name));
     struct cr_message hello = {.type = CR_FRAME_HELLO, .hello.version = CR_PROTOCOL_VERSION};
@@ -53,7 +60,7 @@ static enum cr_status on_opened(void *context, struct cr_connection *connection)
 
 static enum cr_status on_enrolled(struct cr_client *client, const struct cr_message *message)
 {
-    if (client->state->enrolled) return cr_fail(CR_PROTOCOL, "the server enrols who is enrolled");
+    if (!client->enrolling) return cr_fail(CR_PROTOCOL, "the server enrols who is enrolled");
     if (!client->manifest_came) return cr_fail(CR_PROTOCOL, "the server enrols without a signed job");
     unsigned char fingerprint[CR_SHA256_SIZE];
     CR_TRY(cr_sha256(message->enrolled.authority, fingerprint));
@@ -72,6 +79,9 @@ static enum cr_status on_received(void *context, struct cr_connection *connectio
     (void)connection;
     struct cr_client *client = context;
     if (client->ended) return CR_OK;
+    // On a connection on which nobody is attested nothing is to be learned, and nothing to be had.
+    if (client->enrolling && message->type != CR_FRAME_MANIFEST && message->type != CR_FRAME_ENROLLED)
+        return cr_fail(CR_PROTOCOL, "%s came while this silo enrols", cr_frame_name(message->type));
     switch (message->type) {
     case CR_FRAME_ENROLLED:
         return on_enrolled(client, message);
@@ -133,12 +143,27 @@ static void on_closed(void *context, struct cr_connection *connection, enum cr_s
 
 static const struct cr_connection_handler handler = {on_opened, on_received, on_closed};
 
+// What the job that this silo agreed to says of attestation.
+static enum cr_status learn_attestation(struct cr_client *client)
+{
+    const struct cr_client_options *options = client->options;
+    const struct cr_attested_host host = {.attester = options->attester ? options->attester : "auto",
+                                          .endorsements = options->endorsements,
+                                          .state = client->state->path};
+    if (client->attested_known) return CR_OK;
+    CR_TRY(cr_attested_open(&client->state->manifest, &host, client->sink, &client->attested));
+    client->attested_known = true;
+    return CR_OK;
+}
+
 static enum cr_status connect_now(struct cr_client *client)
 {
+    if (is_member(client)) CR_TRY(learn_attestation(client));
     cr_tls_free(client->tls);
     client->tls = NULL;
-    CR_TRY(client->state->enrolled ? cr_tls_new_member(client->state->identity, &client->tls)
-                                   : cr_tls_new_enrol(client->token.fingerprint, &client->tls));
+    CR_TRY(is_member(client) ? cr_tls_new_member(client->state->identity, &client->tls)
+                             : cr_tls_new_enrol(client->token.fingerprint, &client->tls));
+    cr_tls_set_admission(client->tls, cr_attested_admission(client->attested));
     enum cr_status status = cr_connection_open(client->loop, client->tls, client->token.address,
                                                client->timeout, &handler, client, &client->connection);
     if (status != CR_OK) lost(client, status, cr_error_message());
@@ -200,6 +225,7 @@ static void close_client(struct cr_client *client)
     cr_worker_free(client->worker);
     cr_connection_free(client->connection);
     cr_tls_free(client->tls);
+    cr_attested_close(client->attested);
     cr_loop_free(client->loop);
     cr_vector_release(client->incoming);
     cr_vector_release(client->update);

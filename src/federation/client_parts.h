@@ -6,6 +6,7 @@
 #define CARREL_FEDERATION_CLIENT_PARTS_H
 
 #include "channel/connection.h"
+#include "federation/attested.h"
 #include "federation/client.h"
 #include "federation/client_state.h"
 #include "federation/worker.h"
@@ -20,8 +21,11 @@ struct cr_client {
     struct cr_client_state *state;
     struct cr_loop *loop;
     struct cr_tls *tls;
+    bool attested_known;          // once this silo is a member: the next one is what its job wants
+    struct cr_attested *attested; // NULL: nobody is
     struct cr_connection *connection;
     bool open, ready_sent;
+    bool enrolling; // of the connection: this silo is not a member on it
     double timeout, alone_since, retry_at, pause;
     char last_why[1024];
 

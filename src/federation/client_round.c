@@ -68,6 +68,7 @@ enum cr_status cr_client_on_begin(struct cr_client *client, const struct cr_mess
     if (!client->ready_sent || message->begin.count != client->count ||
         round >= client->config.federation.rounds)
         return cr_fail(CR_PROTOCOL, "the server begins a round that is not of this job");
+    CR_TRY(cr_connection_appraise_again(client->connection, round + 1));
     const struct cr_answer *answer = &client->state->answer;
     if (client->update && answer->round >= round) {
         if (answer->round == round && memcmp(answer->start, message->begin.start, CR_SHA256_SIZE) == 0)

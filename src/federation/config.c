@@ -13,6 +13,7 @@ static const char *const pads_modes[] = {"none", "enclave", "peer", NULL};
 static const char *const split_activations[] = {"none", "float32", "bfloat16", "int8", NULL};
 static const char *const optimizer_states[] = {"reset", "keep", NULL};
 static const char *const releases[] = {"all", "server", "silos", NULL};
+static const char *const attesters[] = {"auto", "gramine", "tsm", "tpm", "development", NULL};
 static const char *const weightings[] = {"labelled_tokens", "uniform", NULL};
 
 static const struct cr_option silo_options[] = {
@@ -607,6 +608,27 @@ static const struct cr_option options[] = {
      .help = "Seconds without any sign of life after which a peer counts as gone. Long work shows signs of "
              "life all the time."},
 
+    {.key = "attestation.attester",
+     .type = CR_OPTION_CHOICE,
+     AT(attestation.attester),
+     .fallback = "auto",
+     .choices = attesters,
+     .help = "How this machine shows what runs on it, where the job has an appraisal policy. auto: gramine "
+             "(SGX) or "
+             "tsm (TDX, SEV-SNP), whichever is there. tpm: what was booted, which keeps no owner of the "
+             "machine out. "
+             "development: evidence that proves nothing; not in a program that is built for TEEs. A silo "
+             "that joins "
+             "gives it with --attester."},
+    {.key = "attestation.endorsements",
+     .type = CR_OPTION_STRING,
+     AT(attestation.endorsements),
+     .help =
+         "Directory of certificates, revocation lists and collateral for appraising the other ends' evidence "
+         "(docs/ATTESTATION.md); read anew each time, so it may be refreshed while a run goes on. A silo "
+         "that "
+         "joins gives it with --endorsements."},
+
     {.key = "silos",
      .type = CR_OPTION_RECORDS,
      AT(silos),
@@ -664,6 +686,11 @@ void cr_config_release(struct cr_config *config)
     cr_options_release(&cr_config_table, config);
 }
 
+const char *cr_config_attester(const struct cr_config *config)
+{
+    return attesters[config->attestation.attester];
+}
+
 size_t cr_config_min_clients(const struct cr_config *config)
 {
     if (config->federation.min_clients > 0) return config->federation.min_clients;
@@ -687,6 +714,7 @@ enum cr_status cr_config_job(const struct cr_config *config, struct cr_buffer *y
     job.federation.state_dir = empty;
     job.federation.job = job.federation.appraisal_policy = NULL; // the manifest has the policy itself
     job.federation.min_clients = cr_config_min_clients(config);
+    job.attestation = (struct cr_attestation_config){0};
     job.silos = (struct cr_record_list){0};
     return cr_options_write(&cr_config_table, &job, yaml);
 }

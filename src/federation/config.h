@@ -41,6 +41,12 @@ struct cr_federation_config {
     double progress_timeout; // seconds
 };
 
+// The host's word on attestation (federation/attested.h); the rest is the job's.
+struct cr_attestation_config {
+    int attester; // cr_config_attester
+    char *endorsements;
+};
+
 // One silo of `carrel simulate`.
 struct cr_silo_config {
     char *name; // 1 to 63 of [a-z0-9-]
@@ -51,6 +57,7 @@ struct cr_silo_config {
 struct cr_config {
     struct cr_tuning_config tuning;
     struct cr_federation_config federation;
+    struct cr_attestation_config attestation;
     struct cr_record_list silos; // of struct cr_silo_config
 };
 
@@ -68,6 +75,9 @@ enum cr_status cr_config_read_with(const char *path, const char *const *settings
 // errors.
 enum cr_status cr_config_parse(struct cr_slice yaml, const char *name, struct cr_config *out);
 void cr_config_release(struct cr_config *config);
+
+// The name of the attester: "auto", "gramine", ...
+const char *cr_config_attester(const struct cr_config *config);
 
 // The number of silos that a round needs.
 size_t cr_config_min_clients(const struct cr_config *config);

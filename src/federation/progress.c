@@ -28,6 +28,8 @@ static const struct {
     {"server.job", false, "the job is {job}, signed by {message}"},
     {"server.listening", false,
      "listening on {address}: round {round} of {rounds} begins with {min_clients} silos"},
+    {"attestation.admitted", false, "{peer} is admitted on {type} evidence ({verdict}): {message}"},
+    {"attestation.refused", false, "{peer} is refused: {message}"},
     {"server.enrolled", false, "{silo} enrolled from {address}"},
     {"server.joined", false, "{silo} joined from {address}"},
     {"server.left", false, "{silo} {address} left: {message}"},
@@ -67,6 +69,8 @@ static const struct {
     {"train.slicing", false, "slicing: " SLICING},
     {"train.eval", false, "evaluation: loss {loss:4}, accuracy {accuracy:%} of {labelled} tokens"},
     {"tune.done", false, "the result is in {output} ({seconds:s})"},
+    {"simulate.admitted", false,
+     "{by} looked at the {type} evidence of {peer} {looks} times: {verdict}: {message}"},
     {"simulate.slicing", false, "{silo}: " SLICING},
     {"simulate.eval", false, "{silo}: loss {loss:4}, accuracy {accuracy:%} of {labelled} held-out tokens"},
 };

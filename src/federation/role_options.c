@@ -50,6 +50,12 @@ static enum cr_status parse_join(int argc, char **argv, struct cr_role_options *
         {"own-accelerator", CR_FLAG_STRING, &client->own_accelerator, "unix:PATH",
          "an accelerator that belongs to this silo and may see its texts, for a job with "
          "slicing.clear_front: local"},
+        {"attester", CR_FLAG_STRING, &client->attester, "NAME",
+         "how this machine shows what runs on it, for a job with an appraisal policy (as "
+         "attestation.attester)"},
+        {"endorsements", CR_FLAG_STRING, &client->endorsements, "DIR",
+         "certificates, revocation lists and collateral for appraising the server (as "
+         "attestation.endorsements)"},
         {"output", CR_FLAG_STRING, &client->output, "DIR", "where to write the federation's result here too"},
         {"threads", CR_FLAG_SIZE, &client->threads, "N", "threads that compute; 0, the default: all"},
         JSON_FLAG(out),

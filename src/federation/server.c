@@ -94,7 +94,7 @@ static enum cr_status on_enrol(struct cr_server_session *session, const struct c
     cr_emit(server->sink, CR_EVENT_INFO, "server.enrolled", NULL, CR_FIELD_TEXT("silo", member.name),
             CR_FIELD_TEXT("address", cr_connection_address(session->connection)));
     CR_TRY(end_older_key(server, &member));
-    CR_TRY(send_manifest(session));
+    CR_TRY(send_manifest(session)); // by whose policy the silo appraises this server when it comes back
     struct cr_message reply = {
         .type = CR_FRAME_ENROLLED,
         .enrolled = {.certificate = cr_buffer_slice(&certificate), .authority = cr_buffer_slice(&authority)}};
@@ -411,7 +411,13 @@ static enum cr_status open_server(struct cr_server *server)
     CR_TRY(cr_pool_new(server->config->tuning.threads, &server->pool));
     CR_TRY(cr_job_new(server->loop, &server->job));
     if (cr_tuning_config_split(&server->config->tuning)) CR_TRY(cr_split_server_open(server));
-    return cr_tls_new_server(server->state->server, &server->tls);
+    const struct cr_attested_host host = {.attester = cr_config_attester(server->config),
+                                          .endorsements = server->config->attestation.endorsements,
+                                          .state = server->state->path};
+    CR_TRY(cr_attested_open(&server->manifest, &host, server->sink, &server->attested));
+    CR_TRY(cr_tls_new_server(server->state->server, &server->tls));
+    cr_tls_set_admission(server->tls, cr_attested_admission(server->attested));
+    return CR_OK;
 }
 
 // Everyone whose work is in the result knows that it is done, or had time to come and hear.
@@ -477,6 +483,7 @@ static void close_server(struct cr_server *server)
     cr_listener_free(server->listener);
     cr_split_server_close(server); // before the loop, which it wakes
     cr_tls_free(server->tls);
+    cr_attested_close(server->attested);
     cr_job_free(server->job); // before what it works on
     cr_pool_free(server->pool);
     cr_loop_free(server->loop);

@@ -7,6 +7,7 @@
 #include "attestation/manifest.h"
 #include "channel/connection.h"
 #include "federation/aggregate.h"
+#include "federation/attested.h"
 #include "federation/job.h"
 #include "federation/learner.h"
 #include "federation/state.h"
@@ -39,6 +40,7 @@ struct cr_server {
     struct cr_state_dir *state;
     struct cr_loop *loop;
     struct cr_tls *tls;
+    struct cr_attested *attested; // NULL: nobody is
     struct cr_listener *listener;
     struct cr_server_session *sessions;
     struct cr_server_session *by_silo[CR_SILOS]; // the ready one of each silo, or NULL

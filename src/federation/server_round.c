@@ -21,6 +21,12 @@ static enum cr_status send_begin(struct cr_server *server, size_t silo)
 {
     struct cr_server_session *session = server->by_silo[silo];
     if (!session) return CR_OK;
+    enum cr_status status = cr_connection_appraise_again(session->connection, server->machine.round + 1);
+    if (status != CR_OK) {
+        // Its end is told like any other's.
+        cr_connection_refuse(session->connection, status, cr_error_message());
+        return CR_OK;
+    }
     struct cr_message message = {.type = CR_FRAME_BEGIN,
                                  .begin = {.round = server->machine.round, .count = server->global->count}};
     memcpy(message.begin.start, server->machine.start, CR_SHA256_SIZE);
