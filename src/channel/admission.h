@@ -21,6 +21,9 @@ struct cr_appraised {
 
 // Shared by all connections of a process; outlives them.
 struct cr_admission {
+    // Whether this end shows evidence, and whether it asks for the peer's. The peer has it the other way
+    // round.
+    bool shows, demands;
     enum cr_attester attester; // of this end
     const struct cr_attester_places *places;
     const struct cr_appraisal_policy *policy;

@@ -20,7 +20,11 @@ enum cr_status cr_challenge_new(const struct cr_admission *admission, const stru
 {
     struct cr_challenge *c;
     CR_TRY(cr_allocate(1, sizeof *c, &c));
-    *c = (struct cr_challenge){.admission = admission, .ends = *ends, .began = now};
+    *c = (struct cr_challenge){.admission = admission,
+                               .ends = *ends,
+                               .began = now,
+                               .admits = !admission->demands,
+                               .admitted = !admission->shows};
     enum cr_status status = cr_random_bytes(c->own.nonce, CR_NONCE_SIZE);
     if (status != CR_OK) {
         cr_challenge_free(c);
@@ -83,7 +87,7 @@ static enum cr_status on_challenge(struct cr_challenge *c, const struct cr_messa
     c->challenged = true;
     memcpy(c->own.challenge, message->challenge.nonce, CR_NONCE_SIZE);
     memcpy(c->expected.nonce, message->challenge.nonce, CR_NONCE_SIZE);
-    return show(c, answer);
+    return c->admission->shows ? show(c, answer) : CR_OK;
 }
 
 static enum cr_status judge(const struct cr_challenge *c, uint64_t round)
@@ -96,6 +100,8 @@ static enum cr_status judge(const struct cr_challenge *c, uint64_t round)
 static enum cr_status on_evidence(struct cr_challenge *c, const struct cr_message *message, double now,
                                   struct cr_message *answer)
 {
+    if (!c->admission->demands)
+        return cr_fail(CR_PROTOCOL, "%s sent evidence, which it was not asked for", c->ends.peer.name);
     if (!c->challenged)
         return cr_fail(CR_PROTOCOL, "%s sent evidence before its challenge", c->ends.peer.name);
     if (c->binding.size > 0) return cr_fail(CR_PROTOCOL, "%s sent evidence twice", c->ends.peer.name);
@@ -146,5 +152,5 @@ enum cr_status cr_challenge_check_time(const struct cr_challenge *c, double now)
 
 enum cr_status cr_challenge_again(const struct cr_challenge *c, uint64_t round)
 {
-    return judge(c, round);
+    return c->admission->demands ? judge(c, round) : CR_OK;
 }

@@ -132,8 +132,10 @@ enum cr_status cr_simulated_silo_join(struct cr_simulated_silo *silo)
         arguments[count++] = "--accelerator";
         arguments[count++] = silo->accelerators[i].address;
     }
-    arguments[count++] = "--attester";
-    arguments[count++] = cr_config_attester(silo->config);
+    if (!cr_tuning_config_split(&silo->config->tuning)) { // whose silos show nothing
+        arguments[count++] = "--attester";
+        arguments[count++] = cr_config_attester(silo->config);
+    }
     if (silo->config->attestation.endorsements) {
         arguments[count++] = "--endorsements";
         arguments[count++] = silo->config->attestation.endorsements;

@@ -115,8 +115,10 @@ static enum cr_status fill(const struct cr_manifest *manifest, const struct cr_a
                            struct cr_attested *attested)
 {
     struct cr_admission *admission = &attested->admission;
-    CR_TRY(choose_attester(host, admission));
+    if (host->shows) CR_TRY(choose_attester(host, admission));
     CR_TRY(open_audit(host, &attested->audit));
+    admission->shows = host->shows;
+    admission->demands = host->demands;
     admission->policy = &attested->policy;
     admission->endorsements = host->endorsements;
     memcpy(admission->job, manifest->digest, CR_SHA256_SIZE);
@@ -125,11 +127,11 @@ static enum cr_status fill(const struct cr_manifest *manifest, const struct cr_a
     admission->time_floor = manifest->time_floor;
     admission->appraised = on_appraised;
     admission->context = attested;
-    if (admission->attester == CR_ATTESTER_DEVELOPMENT)
+    if (host->shows && admission->attester == CR_ATTESTER_DEVELOPMENT)
         CR_TRY(warn(attested->sink,
                     "THE DEVELOPMENT ATTESTER PROVES NOTHING: a key that anybody could have made signs "
                     "its evidence, not a TEE"));
-    if (attested->policy.allow_development)
+    if (host->demands && attested->policy.allow_development)
         CR_TRY(warn(attested->sink,
                     "the job's appraisal policy has allow_development: it admits peers that prove "
                     "nothing"));
@@ -140,6 +142,9 @@ enum cr_status cr_attested_open(const struct cr_manifest *manifest, const struct
                                 const struct cr_event_sink *sink, struct cr_attested **out)
 {
     struct cr_attested *attested;
+    if (manifest->policy && !host->shows && strcmp(host->attester, "auto") != 0)
+        return cr_fail(CR_INVALID, "the attester %s is of no use: a silo of a split model shows no evidence",
+                       host->attester);
     if (!manifest->policy && strcmp(host->attester, "auto") != 0)
         return cr_fail(CR_INVALID,
                        "the attester %s is of no use: the job has no appraisal policy, and without one "

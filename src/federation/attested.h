@@ -16,6 +16,7 @@
 struct cr_attested_host {
     const char *attester;     // "auto" or the name of one (attestation/attester.h)
     const char *endorsements; // directory; NULL: none
+    bool shows, demands;      // as in struct cr_admission
     const char *state;        // directory that keeps the audit log, audit.jsonl
 };
 

@@ -413,6 +413,8 @@ static enum cr_status open_server(struct cr_server *server)
     if (cr_tuning_config_split(&server->config->tuning)) CR_TRY(cr_split_server_open(server));
     const struct cr_attested_host host = {.attester = cr_config_attester(server->config),
                                           .endorsements = server->config->attestation.endorsements,
+                                          .shows = true,
+                                          .demands = !cr_tuning_config_split(&server->config->tuning),
                                           .state = server->state->path};
     CR_TRY(cr_attested_open(&server->manifest, &host, server->sink, &server->attested));
     CR_TRY(cr_tls_new_server(server->state->server, &server->tls));

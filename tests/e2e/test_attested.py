@@ -86,6 +86,21 @@ class Attested(support.Federation):
         verdicts = {entry["verdict"] for log in logs for entry in log}
         self.assertEqual(verdicts, {"refused"})
 
+    def test_silos_of_a_split_model_show_nothing_and_are_shown(self):
+        config = self.config("fed", (ATTESTED % (self.dir, self.policy("allow_development: true\n"))).replace(
+            "rounds: 3, local_steps: 1, ", "") + "\nsplit: {activations: bfloat16, layers: 1}\n"
+            "training: {max_steps: 2}", "layers_to_transform: [1]")
+        server = self.start("serve", config)
+        server.wait_event("server.listening")
+        token = self.invite(config, "anne")
+        named = self.join(token, "anne", "--attester", "development")
+        self.assert_ends(named, 2, "a silo of a split model shows no evidence")
+        silo = self.join(token, "anne")
+        self.assert_ends(silo)
+        self.assert_ends(server)
+        silo.wait_event("attestation.admitted", peer="server")
+        self.assertNotIn("attestation.admitted", [event["event"] for event in server.events])
+
     def test_ends_that_cannot_show_anything_hear_so_at_once(self):
         if os.path.exists("/dev/attestation") or os.path.exists("/sys/kernel/config/tsm/report"):
             self.skipTest("this machine has something to show")

@@ -25,7 +25,9 @@ static int set_up_attested(void **state)
 {
     set_up(state);
     for (size_t i = 0; i < 2; i++) {
-        admissions[i] = (struct cr_admission){.attester = CR_ATTESTER_DEVELOPMENT,
+        admissions[i] = (struct cr_admission){.shows = true,
+                                              .demands = true,
+                                              .attester = CR_ATTESTER_DEVELOPMENT,
                                               .places = &cr_attester_places,
                                               .policy = &lenient,
                                               .limit = 10,

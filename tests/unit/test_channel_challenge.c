@@ -54,7 +54,9 @@ static struct cr_ends ends_of(const char *own, const char *peer, unsigned char c
 static void start_as(struct side *side, const struct cr_ends *ends)
 {
     if (!side->admission.policy) {
-        *side = (struct side){.admission = {.attester = CR_ATTESTER_DEVELOPMENT,
+        *side = (struct side){.admission = {.shows = true,
+                                            .demands = true,
+                                            .attester = CR_ATTESTER_DEVELOPMENT,
                                             .places = &cr_attester_places,
                                             .policy = &lenient,
                                             .limit = LIMIT,
@@ -359,6 +361,39 @@ static void test_a_nonce_of_another_length(void **state)
     }
 }
 
+// A silo of a split model: it shows nothing, and is shown.
+static void test_one_end_alone_shows_evidence(void **state)
+{
+    (void)state;
+    struct side server = {0}, silo = {0};
+    struct cr_message question, answer;
+    start(&server, &silo, 1);
+    stop(&server, &silo);
+    server.admission.demands = silo.admission.shows = false;
+    start(&server, &silo, 1);
+    cr_challenge_ask(server.challenge, &question);
+    assert_ok(cr_challenge_take(silo.challenge, &question, 1, &answer));
+    assert_int_equal(answer.type, 0);
+    struct cr_message of_server = ask(&silo, &server);
+    assert_false(cr_challenge_done(server.challenge) || cr_challenge_done(silo.challenge));
+    assert_fails(CR_PROTOCOL, "evidence, which it was not asked for", show(&server, &of_server, 1));
+    assert_fails(CR_PROTOCOL, "admits what it was not shown", say(&silo, CR_FRAME_ADMITTED));
+    assert_ok(show(&silo, &of_server, 1));
+    assert_true(cr_challenge_done(silo.challenge));
+    assert_ok(say(&server, CR_FRAME_ADMITTED));
+    assert_true(cr_challenge_done(server.challenge));
+    assert_ok(cr_challenge_again(server.challenge, 1));
+    assert_ok(cr_challenge_again(silo.challenge, 1));
+    assert_int_equal(server.looked, 0);
+    assert_int_equal(silo.looked, 2);
+    stop(&server, &silo);
+
+    // A server that does not show anything to one that asks is found out by the time.
+    start(&server, &silo, 1);
+    assert_fails(CR_TIMEOUT, "showed no evidence", cr_challenge_check_time(silo.challenge, LIMIT + 1));
+    stop(&server, &silo);
+}
+
 static void test_what_the_policy_refuses(void **state)
 {
     (void)state;
@@ -495,6 +530,7 @@ int main(void)
         cmocka_unit_test(test_late_evidence),
         cmocka_unit_test(test_the_order_of_messages),
         cmocka_unit_test(test_a_nonce_of_another_length),
+        cmocka_unit_test(test_one_end_alone_shows_evidence),
         cmocka_unit_test(test_what_the_policy_refuses),
         cmocka_unit_test(test_nobody_is_admitted_without_a_record),
         cmocka_unit_test(test_a_platform_is_looked_at_again_each_round),
