@@ -10,7 +10,8 @@
 struct cr_grounds {
     const struct cr_endorsements *endorsements;
     const struct cr_appraisal_policy *policy;
-    int64_t time; // seconds since 1970
+    int64_t time;             // seconds since 1970
+    int64_t collateral_floor; // statements and lists that were issued before it do not do; 0: all do
     struct cr_slice
         event_log; // what a TD or a TPM says it measured (attestation/event_log.h); {NULL, 0} for none
 };

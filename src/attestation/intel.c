@@ -143,6 +143,9 @@ enum cr_status cr_intel_judge_time(const struct cr_intel *intel, struct cr_appra
         return cr_found_wrong(appraisal, check, "allow_expired_collateral", allowed,
                               "expired: a newer one was due at %s", when);
     cr_clock_format(statement->issued, when);
+    if (statement->issued < intel->grounds->collateral_floor)
+        return cr_found_wrong(appraisal, check, NULL, false, "issued at %s, earlier than the job asks for",
+                              when);
     if (time < statement->issued)
         return cr_found_wrong(appraisal, check, "allow_expired_collateral", allowed, "issued only at %s",
                               when);

@@ -10,11 +10,14 @@ enum cr_status cr_judge_revocation(struct cr_appraisal *appraisal, const struct 
 {
     // The worst of all chains: a key that is revoked counts more than a list that is not there.
     struct cr_revocation_answer worst = {.what = CR_NOT_REVOKED};
-    static const int weight[] = {
-        [CR_NOT_REVOKED] = 0, [CR_LIST_MISSING] = 1, [CR_LIST_EXPIRED] = 2, [CR_REVOKED] = 3};
+    static const int weight[] = {[CR_NOT_REVOKED] = 0,
+                                 [CR_LIST_MISSING] = 1,
+                                 [CR_LIST_EXPIRED] = 2,
+                                 [CR_LIST_OLD] = 3,
+                                 [CR_REVOKED] = 4};
     for (size_t i = 0; i < count; i++) {
         struct cr_revocation_answer answer;
-        CR_TRY(cr_chain_revocation(sources, chains[i], grounds->time, &answer));
+        CR_TRY(cr_chain_revocation(sources, chains[i], grounds->time, grounds->collateral_floor, &answer));
         if (weight[answer.what] > weight[worst.what]) worst = answer;
     }
     char name[CR_X509_NAME_SIZE] = "", when[CR_CLOCK_TEXT_SIZE];
@@ -29,6 +32,12 @@ enum cr_status cr_judge_revocation(struct cr_appraisal *appraisal, const struct 
         return cr_found_wrong(
             appraisal, "revocation", "allow_expired_collateral", policy->allow_expired_collateral,
             "expired: the newest list of revocations that could have \"%s\" ended at %s", name, when);
+    case CR_LIST_OLD:
+        return cr_found_wrong(
+            appraisal, "revocation", NULL, false,
+            "the newest list of revocations that could have \"%s\" is of %s, earlier than the "
+            "job asks for",
+            name, when);
     case CR_LIST_MISSING:
         return cr_found_unknown(appraisal, "revocation", "allow_missing_crl", policy->allow_missing_crl,
                                 "no list of revocations that could have \"%s\" is among the endorsements",

@@ -39,8 +39,10 @@ static enum cr_status appraise(const struct cr_admission *admission, struct cr_a
 {
     CR_CLEANUP(cr_endorsements_release) struct cr_endorsements *endorsements = NULL;
     CR_TRY(gather(admission, what->bytes, &endorsements));
-    const struct cr_grounds grounds = {
-        .endorsements = endorsements, .policy = admission->policy, .time = what->time};
+    const struct cr_grounds grounds = {.endorsements = endorsements,
+                                       .policy = admission->policy,
+                                       .time = what->time,
+                                       .collateral_floor = admission->collateral_floor};
     CR_TRY(cr_appraise(what->evidence, &grounds, appraisal));
     what->appraisal = appraisal;
     enum cr_verdict verdict = cr_appraisal_verdict(appraisal);

@@ -31,6 +31,7 @@ struct cr_admission {
     unsigned char job[CR_SHA256_SIZE]; // what both ends must be there for
     double limit;                      // seconds that a peer has to show its evidence, and to admit ours
     int64_t (*clock)(void);            // seconds since 1970
+    int64_t collateral_floor;          // as in struct cr_grounds
     int64_t time_floor;                // it is later than this, whatever a host has the clock say
 
     // Told of every appraisal before anything follows from it; a failure refuses the peer, whatever came of

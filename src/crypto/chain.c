@@ -85,11 +85,11 @@ static bool has_critical_extension(const X509_CRL *list)
 
 // What the lists so far say of one link.
 struct said {
-    bool good, revoked, expired;
-    int64_t revoked_at, ended;
+    bool good, revoked, expired, old;
+    int64_t revoked_at, ended, issued;
 };
 
-static void ask(X509_CRL *list, X509 *link, X509 *issuer, int64_t time, struct said *said)
+static void ask(X509_CRL *list, X509 *link, X509 *issuer, int64_t time, int64_t floor, struct said *said)
 {
     int64_t begins, ends;
     if (X509_NAME_cmp(X509_CRL_get_issuer(list), X509_get_subject_name(issuer)) != 0 ||
@@ -107,7 +107,10 @@ static void ask(X509_CRL *list, X509 *link, X509 *issuer, int64_t time, struct s
     if (has_critical_extension(list) || !cr_x509_time(X509_CRL_get0_lastUpdate(list), &begins) ||
         !cr_x509_time(X509_CRL_get0_nextUpdate(list), &ends) || begins > time)
         return;
-    if (time <= ends) {
+    if (time <= ends && begins < floor) {
+        if (!said->old || begins > said->issued) said->issued = begins;
+        said->old = true;
+    } else if (time <= ends) {
         said->good = true;
     } else if (!said->expired || ends > said->ended) {
         said->expired = true;
@@ -116,7 +119,7 @@ static void ask(X509_CRL *list, X509 *link, X509 *issuer, int64_t time, struct s
 }
 
 enum cr_status cr_chain_revocation(const struct cr_chain_sources *sources, const struct cr_chain *chain,
-                                   int64_t time, struct cr_revocation_answer *out)
+                                   int64_t time, int64_t floor, struct cr_revocation_answer *out)
 {
     struct cr_revocation_answer answer = {.what = CR_NOT_REVOKED};
     for (size_t i = 0; i + 1 < chain->count; i++) {
@@ -125,15 +128,19 @@ enum cr_status cr_chain_revocation(const struct cr_chain_sources *sources, const
             const STACK_OF(X509_CRL) *lists = sources->pools[p] ? sources->pools[p]->lists : NULL;
             for (int k = 0; k < sk_X509_CRL_num(lists); k++)
                 ask(sk_X509_CRL_value(lists, k), cr_x509_of(chain->links[i]), cr_x509_of(chain->links[i + 1]),
-                    time, &said);
+                    time, floor, &said);
         }
         if (said.revoked) {
             *out = (struct cr_revocation_answer){CR_REVOKED, chain->links[i], said.revoked_at};
             ERR_clear_error();
             return CR_OK;
         }
-        if (said.good || answer.what == CR_LIST_EXPIRED) continue;
-        if (said.expired)
+        if (said.good || answer.what == CR_LIST_OLD) continue;
+        if (said.old)
+            answer = (struct cr_revocation_answer){CR_LIST_OLD, chain->links[i], said.issued};
+        else if (answer.what == CR_LIST_EXPIRED)
+            continue;
+        else if (said.expired)
             answer = (struct cr_revocation_answer){CR_LIST_EXPIRED, chain->links[i], said.ended};
         else if (answer.what == CR_NOT_REVOKED)
             answer = (struct cr_revocation_answer){CR_LIST_MISSING, chain->links[i], 0};

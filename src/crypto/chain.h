@@ -23,20 +23,22 @@ struct cr_chain_sources {
 enum cr_status cr_chain_find(const struct cr_chain_sources *sources, const struct cr_x509 *certificate,
                              struct cr_chain *out);
 
-// What the CRLs of the pools say of a chain at a time. A list counts where the link's issuer signed it. A
-// link is revoked where any of them, old ones too, has it as revoked before `time`.
+// What the CRLs of the pools say of a chain at a time. A list counts where the link's issuer signed it, and
+// as good where it was not issued before `floor`. A link is revoked where any of them, old ones too, has it
+// as revoked before `time`.
 enum cr_revocation {
     CR_NOT_REVOKED, // each issuer in the chain has a list that is good at the time, and none has the link
     CR_REVOKED,
     CR_LIST_EXPIRED, // the issuer's newest list has ended
+    CR_LIST_OLD,     // it is good at the time, but was issued before `floor`
     CR_LIST_MISSING, // the issuer has none, or only of later
 };
 struct cr_revocation_answer {
     enum cr_revocation what;
     const struct cr_x509 *link; // of which this is said; NULL with CR_NOT_REVOKED
-    int64_t when;               // when it was revoked, or the list ended
+    int64_t when;               // when it was revoked, or the list ended, or was issued
 };
 enum cr_status cr_chain_revocation(const struct cr_chain_sources *sources, const struct cr_chain *chain,
-                                   int64_t time, struct cr_revocation_answer *out);
+                                   int64_t time, int64_t floor, struct cr_revocation_answer *out);
 
 #endif

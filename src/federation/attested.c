@@ -125,6 +125,7 @@ static enum cr_status fill(const struct cr_manifest *manifest, const struct cr_a
     admission->limit = seconds_to_show_evidence;
     admission->clock = cr_clock_unix;
     admission->time_floor = manifest->time_floor;
+    admission->collateral_floor = manifest->collateral_floor;
     admission->appraised = on_appraised;
     admission->context = attested;
     if (host->shows && admission->attester == CR_ATTESTER_DEVELOPMENT)

@@ -149,7 +149,8 @@ static void test_logs_beside_quotes(void **state)
         key_digest_hex(&p.root, root);
         snprintf(yaml, sizeof yaml, "trusted_roots: \"%s\"\nallow_unknown_program: true\n", root);
         assert_ok(cr_appraisal_policy_parse(cr_slice_of_string(yaml), "policy", &policy));
-        const struct cr_grounds grounds = {endorsements, &policy, NOW, cr_buffer_slice(&log)};
+        const struct cr_grounds grounds = {
+            .endorsements = endorsements, .policy = &policy, .time = NOW, .event_log = cr_buffer_slice(&log)};
         const struct cr_evidence evidence = {.type = which == 2 ? CR_EVIDENCE_SGX : CR_EVIDENCE_TDX,
                                              .bytes = quote};
         assert_ok(cr_appraise(&evidence, &grounds, &a));

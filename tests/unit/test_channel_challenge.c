@@ -482,6 +482,18 @@ static void test_a_platform_is_looked_at_again_each_round(void **state)
     now_unix = p.info_ends + 1;
     assert_fails(CR_DENIED, "expired", cr_challenge_again(server.challenge, 2));
     now_unix = NOW;
+    // A clock that was set back is no way out, and nor is what was issued long ago.
+    server.admission.time_floor = p.info_ends + 1;
+    assert_fails(CR_DENIED, "expired", cr_challenge_again(server.challenge, 2));
+    server.admission.time_floor = 0;
+    server.admission.collateral_floor = p.info_begins + 1;
+    assert_fails(CR_DENIED, "earlier than the job asks for", cr_challenge_again(server.challenge, 2));
+    p.info_begins = p.identity_begins = NOW - 3600;
+    write_collateral(&p);
+    assert_fails(CR_DENIED, "the newest list of revocations", cr_challenge_again(server.challenge, 2));
+    p.crl_begins = NOW - 3600;
+    write_collateral(&p);
+    assert_ok(cr_challenge_again(server.challenge, 2));
     p.revoked_by_ca = &p.pck;
     write_collateral(&p);
     assert_fails(CR_DENIED, "revoked", cr_challenge_again(server.challenge, 3));
