@@ -1,14 +1,14 @@
 """carrel-enclave in Gramine, whose kernel is imitated as far as it lacks what Linux has."""
-import ctypes
-import glob
 import json
 import os
 import re
-import struct
 import subprocess
 import sys
 import tempfile
 import unittest
+
+sys.path.insert(0, "tests")
+import kernel_support  # noqa: E402
 
 BIN = os.path.abspath(sys.argv.pop(1))
 PROGRAM = os.path.join(BIN, "carrel-enclave")
@@ -32,56 +32,12 @@ IMPLEMENTED = """
 """.split()
 
 
-def numbers():
-    """System calls by name, from the kernel's header."""
-    with open(glob.glob("/usr/include/*/asm/unistd_64.h")[0]) as file:
-        return {name: int(number) for name, number in re.findall(r"#define __NR_(\w+) (\d+)", file.read())}
-
-
-def filter_program():
-    """Lets those that Gramine implements pass."""
-    load, jump, answer = 0x20, 0x15, 0x06
-    code = [struct.pack("HBBI", load, 0, 0, 0)]  # the number
-    for number in sorted(numbers()[name] for name in IMPLEMENTED):
-        code += [struct.pack("HBBI", jump, 0, 1, number), struct.pack("HBBI", answer, 0, 0, 0x7fff0000)]
-    return code + [struct.pack("HBBI", answer, 0, 0, 0x00050000 | 38)]  # ENOSYS
-
-
 class Kernel(unittest.TestCase):
     """A kernel that has as little as Gramine's."""
 
-    def start(self, *arguments, lacking=True):
-        libc = ctypes.CDLL(None, use_errno=True)
-        code = b"".join(filter_program())
-        kept = ctypes.create_string_buffer(code, len(code))
-        program = struct.pack("HxxxxxxQ", len(code) // 8, ctypes.addressof(kept))
-
-        def confine():
-            if libc.prctl(38, 1, 0, 0, 0) != 0 or libc.prctl(22, 2, program, 0, 0) != 0:
-                os._exit(99)
-
-        process = subprocess.Popen([PROGRAM, *arguments, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                   preexec_fn=confine if lacking else None)
-        self.addCleanup(process.communicate)
-        self.addCleanup(process.kill)
-        return process
-
-    def tune(self, folder, lacking=True, **more):
-        with open(folder + "/rows.jsonl", "w") as rows:
-            rows.write('{"text": "After lunch the doctor wrote"}\n' * 8)
-        with open(folder + "/tune.yaml", "w") as config:
-            json.dump({"model_name_or_path": os.path.abspath("examples/demo/model"), "output_dir": folder + "/out", "threads": 1,
-                       "data": {"train": rows.name, "max_length": 32}, "lora": {"target_modules": ["q_proj", "down_proj"]},
-                       "training": {"max_steps": 4, "logging_steps": 1}, **more}, config)
-        process = self.start("tune", config.name, lacking=lacking)
-        output, error = process.communicate(timeout=300)
-        self.assertEqual(process.returncode, 0, error)
-        with open(folder + "/out/adapter_model.safetensors", "rb") as adapter:
-            return [json.loads(line) for line in output.splitlines()], adapter.read()
-
     def test_says_what_the_kernel_lacks(self):
         with tempfile.TemporaryDirectory() as folder:
-            events, _ = self.tune(folder)
+            events, _ = kernel_support.tune(self, PROGRAM, folder, IMPLEMENTED)
         hardened = events[0]
         self.assertEqual((hardened["event"], hardened["landlock"], hardened["seccomp"]), ("enclave.hardened", 0, 0))
         self.assertNotEqual(hardened["secrets"], "memfd_secret")
@@ -98,11 +54,11 @@ class Kernel(unittest.TestCase):
         slicing = {"pads": "enclave", "spill": "sealed", "accelerators": [address]}
         before = set(os.listdir("/dev/shm"))
         with tempfile.TemporaryDirectory() as folder:
-            events, here = self.tune(folder, slicing=slicing)
+            events, here = kernel_support.tune(self, PROGRAM, folder, IMPLEMENTED, slicing=slicing)
         self.assertTrue(any(event["event"] == "train.step" for event in events))
         self.assertEqual({name for name in set(os.listdir("/dev/shm")) - before if name.startswith("carrel-")}, set())
         with tempfile.TemporaryDirectory() as folder:
-            _, there = self.tune(folder, lacking=False, slicing=slicing)
+            _, there = kernel_support.tune(self, PROGRAM, folder, slicing=slicing)
         self.assertEqual(here, there)
 
     def wait_for(self, process, name):
@@ -121,11 +77,12 @@ class Kernel(unittest.TestCase):
                 json.dump({"model_name_or_path": model, "output_dir": folder + "/out", "threads": 1, "data": {"max_length": 32},
                            "federation": {"rounds": 2, "local_steps": 1, "min_clients": 1, "address": "127.0.0.1:0",
                                           "state_dir": folder + "/server"}}, config)
-            server = self.start("serve", config.name)
+            server = kernel_support.start(self, [PROGRAM, "serve", config.name], IMPLEMENTED)
             self.wait_for(server, "server.listening")
             token = subprocess.run([os.path.join(BIN, "carrel"), "invite", "anne", "--config", config.name], check=True,
                                    capture_output=True, text=True).stdout.strip()
-            silo = self.start("join", token, "--state", folder + "/silo", "--model", model, "--data", rows.name)
+            silo = kernel_support.start(self, [PROGRAM, "join", token, "--state", folder + "/silo", "--model", model, "--data",
+                                               rows.name], IMPLEMENTED)
             for process in silo, server:
                 _, error = process.communicate(timeout=120)
                 self.assertEqual(process.returncode, 0, error)
