@@ -6,6 +6,7 @@
 #include "federation/worker.h"
 #include "tuning/base_digest.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -88,6 +89,15 @@ static bool all_is_here(const struct cr_server *server)
     return cr_cut_store_complete(server->split->store) >= cr_config_min_clients(server->config);
 }
 
+// Of this run: what another left is not gone on with.
+static enum cr_status name_state(struct cr_server *server)
+{
+    char run[17], name[64];
+    cr_hex_encode((struct cr_slice){server->state->run, 8}, run);
+    snprintf(name, sizeof name, "trainer-%s.state", run);
+    return cr_path_join(server->state->path, name, &server->split->state);
+}
+
 static enum cr_status open_store(struct cr_server *server, const struct cr_model_config *model)
 {
     struct cr_split_server *split = server->split;
@@ -95,7 +105,6 @@ static enum cr_status open_store(struct cr_server *server, const struct cr_model
     unsigned char secret[CR_SEED_SECRET_SIZE];
     CR_FREE char *directory = NULL;
     CR_TRY(cr_path_join(server->state->path, "activations", &directory));
-    CR_TRY(cr_path_join(server->state->path, "trainer.state", &split->state));
     CR_TRY(cr_state_seed_secret(server->state, secret));
     split->longest = tuning->data.max_length;
     split->activation_size = cr_cut_row_size(tuning->split.activations, model->hidden);
@@ -137,19 +146,18 @@ enum cr_status cr_split_server_open(struct cr_server *server)
     CR_TRY(cr_allocate(1, sizeof *server->split, &server->split));
     struct cr_split_server *split = server->split;
     split->sink = server->sink;
+    CR_TRY(name_state(server));
     if (server->state->finished) {
         split->phase = OVER;
+        unlink(split->state);
         return CR_OK;
     }
     CR_TRY(read_front(server, &model));
     CR_TRY(open_store(server, &model));
     CR_TRY(cr_worker_new(server->kind, server->sink, server->loop, &split->worker));
-    server->sink = cr_worker_sink(split->worker); // one event at a time
-    if (all_is_here(server)) {
+    server->sink = cr_worker_sink(split->worker);        // one event at a time
+    if (all_is_here(server))
         begin_training(server); // before anyone can add to what another process began with
-        return CR_OK;
-    }
-    unlink(split->state); // of an earlier run
     return CR_OK;
 }
 
@@ -198,7 +206,10 @@ static enum cr_status on_offer(struct cr_server_session *session, const struct c
                        name);
     if (split->phase != GATHERING && !cr_cut_store_offered(split->store, name, &offer))
         return cr_fail(CR_DENIED, "the training has begun without these data of %s", name);
+    uint64_t examples; // what an earlier connection left is acknowledged with this one's first word
+    bool news;
     CR_TRY(cr_cut_store_offer(split->store, name, &offer));
+    CR_TRY(cr_cut_store_sync(split->store, name, &examples, &news));
     const struct cr_cut_held held = cr_cut_store_held(split->store, name);
     if (split->phase != GATHERING && !held.complete)
         return cr_fail(CR_DENIED, "the training has begun before %s had sent all of its data", name);

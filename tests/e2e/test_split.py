@@ -1,0 +1,279 @@
+"""A split model between real processes: what the tail learns, what either side survives, and what others see of it."""
+import json
+import os
+import shutil
+import struct
+import threading
+import unittest
+
+from federation_support import Federation, Proxy, SILOS, program, words, write_rows
+
+ROWS = 400  # of the silo that is disturbed
+DATA = "data: {max_length: 64%s}\ntraining: {per_device_train_batch_size: 8, learning_rate: 0.01, max_steps: %d, save_steps: 5, logging_steps: 1}\n"
+
+
+class Held(Proxy):
+    """A network that records what passes, and stops passing on once so many bytes went up a connection."""
+
+    def __init__(self):
+        super().__init__()
+        self.recorded = {"up": b"", "down": b""}
+        self.limit = None
+
+    def forward(self, source, target, way):
+        passed = 0
+        try:
+            while data := source.recv(4096):
+                if way == "up" and self.limit and passed + len(data) > self.limit:
+                    self.stopped.set()
+                    self.go_on.wait()
+                passed += len(data)
+                self.recorded[way] += data
+                target.sendall(data)
+                self.passed[way] += len(data)
+        except OSError:
+            pass
+        for end in (source, target):
+            try:
+                end.shutdown(2)
+            except OSError:
+                pass
+
+    def stop_after(self, limit):
+        self.stopped, self.go_on = threading.Event(), threading.Event()
+        self.limit = limit
+
+
+class Model:
+    """The embedding of the small model, and the attack that reads tokens out of what it made: the nearest row."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        with open(directory + "/model.safetensors", "rb") as file:
+            data = file.read()
+        size = struct.unpack("<Q", data[:8])[0]
+        entry = json.loads(data[8:8 + size])["model.embed_tokens.weight"]
+        assert entry["dtype"] == "F32", entry
+        self.vocabulary, self.width = entry["shape"]
+        begin, end = entry["data_offsets"]
+        table = data[8 + size + begin:8 + size + end]
+        self.bytes = [table[i * 4 * self.width:(i + 1) * 4 * self.width] for i in range(self.vocabulary)]
+        self.rows = [struct.unpack("<%df" % self.width, row) for row in self.bytes]
+        self.squares = [sum(x * x for x in row) for row in self.rows]
+
+    def tokens(self, texts):
+        said = program("tokenizer", "encode", "--tokenizer", self.directory, "--lines", "--json", input="".join(text + "\n" for text in texts))
+        return [token for line in said.stdout.splitlines() for token in json.loads(line)["ids"]]
+
+    def read(self, data):
+        """The token whose row is nearest to each row of the data."""
+        guesses = []
+        for at in range(0, len(data) - 4 * self.width + 1, 4 * self.width):
+            row = [x if abs(x) < 1e15 else 0 for x in struct.unpack_from("<%df" % self.width, data, at)]
+            scores = [square - 2 * sum(a * b for a, b in zip(row, other)) for square, other in zip(self.squares, self.rows)]
+            guesses.append(scores.index(min(scores)))
+        return guesses
+
+    def accuracy(self, data, tokens):
+        """The best that comes of any shift of the tokens."""
+        guesses = self.read(data)
+        return max(sum(a == b for a, b in zip(guesses[shift:], tokens)) / min(len(tokens), len(guesses) - shift)
+                   for shift in range(max(1, len(guesses) // 2)))
+
+
+class Split(Federation):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.rows = {name: list(words(number + 1, count)) for number, (name, count) in enumerate(SILOS.items())}
+        cls.rows["anne"] = list(words(9, ROWS))
+        for name in SILOS:
+            write_rows("%s/%s.jsonl" % (cls.base, name), cls.rows[name])
+        write_rows(cls.base + "/pooled.jsonl", [row for name in sorted(SILOS) for row in cls.rows[name]])
+
+    def split(self, name, more="", steps=40, layers=1, activations="float32", state="server", lora="target_modules: all-linear"):
+        return self.config(name, DATA % ("", steps) + "split: {activations: %s, layers: %d}\n" % (activations, layers)
+                           + "federation: {address: '127.0.0.1:0', progress_timeout: 30, state_dir: %s/%s%s}\n" % (self.dir, state, more), lora)
+
+    def pooled(self, steps=40):
+        config = self.config("pooled", DATA % (", train: %s/pooled.jsonl" % self.base, steps), "target_modules: all-linear, layers_to_transform: [1]")
+        result = program("tune", config)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return self.adapter("pooled")
+
+    def serve(self, config, proxy=None):
+        server = self.start("serve", config)
+        address = server.wait_event("server.listening")["address"]
+        if proxy:
+            proxy.port_behind = int(address.rsplit(":", 1)[1])
+        return server
+
+    def proxy(self):
+        proxy = Held()
+        self.addCleanup(proxy.close)
+        return proxy, ", advertise: '127.0.0.1:%d'" % proxy.port
+
+    def test_the_tail_learns_what_pooled_data_teach_whatever_dies(self):
+        proxy, advertise = self.proxy()
+        config = self.split("out", advertise + ", min_clients: 3")
+        server = self.serve(config, proxy)
+        tokens = {name: self.invite(config, name) for name in SILOS}
+        for name in ("ben", "cleo"):
+            silo = self.join(tokens[name], name)
+            self.assert_ends(silo)  # it leaves, long before anything is trained
+            sent = silo.wait_event("split.sent")
+            self.assertEqual((sent["walked"], sent["walks"]), (SILOS[name], 1))
+        # The server is killed when it has some of the third silo's examples; the silo stays.
+        proxy.stop_after(400_000)
+        anne = self.join(tokens["anne"], "anne")
+        self.assertTrue(proxy.stopped.wait(60))
+        server.wait_event("split.receiving", silo="anne", examples=1)
+        server.kill()
+        first = proxy.go_on
+        proxy.stop_after(600_000)
+        server = self.serve(config, proxy)
+        first.set()
+        # Then the silo, in the middle of the rest.
+        self.assertTrue(proxy.stopped.wait(60))
+        held = server.wait_event("split.receiving", silo="anne", examples=100)["examples"]
+        anne.kill()
+        proxy.limit = None
+        proxy.go_on.set()
+        anne = self.join(tokens["anne"], "anne")
+        self.assert_ends(anne)
+        sent = anne.wait_event("split.sent")
+        self.assertEqual(sent["examples"], ROWS)
+        self.assertGreater(sent["walked"], 0)
+        self.assertLessEqual(sent["walked"], ROWS - held)  # nothing that was acknowledged
+        # Without any silo the server trains, dies, and goes on.
+        server.wait_event("train.step", step=12)
+        server.kill()
+        server = self.serve(config, proxy)
+        self.assertGreaterEqual(server.wait_event("train.resumed")["step"], 10)
+        self.assert_ends(server)
+        self.assertEqual(self.adapter("out"), self.pooled())
+        self.assertEqual(os.listdir(self.dir + "/server/activations"), [])
+        self.assertEqual([name for name in os.listdir(self.dir + "/server") if name.endswith(".state")], [])
+        with open(self.dir + "/out/adapter_config.json") as file:
+            self.assertEqual(json.load(file)["layers_to_transform"], [1])
+
+    def test_more_epochs_cost_a_silo_nothing(self):
+        sent, passed = [], []
+        for epochs in 1, 8:
+            shutil.rmtree(self.dir + "/silo-anne", ignore_errors=True)
+            proxy, advertise = self.proxy()
+            config = self.split("out%d" % epochs, advertise, activations="bfloat16", state="server%d" % epochs)
+            with open(config) as file:
+                text = file.read().replace("max_steps: 40", "num_train_epochs: %d" % epochs)
+            with open(config, "w") as file:
+                file.write(text)
+            server = self.serve(config, proxy)
+            silo = self.join(self.invite(config, "anne"), "anne")
+            self.assert_ends(silo)
+            self.assert_ends(server)
+            sent.append({key: value for key, value in silo.wait_event("split.sent").items() if key not in ("seconds", "time")})
+            passed.append(dict(proxy.passed))
+            self.assertEqual(server.wait_event("train.begin")["steps"], epochs * ROWS // 8)
+        self.assertEqual(*sent)
+        for way in "up", "down":
+            self.assertLess(abs(passed[0][way] - passed[1][way]), 0.05 * passed[0][way])
+        # A token takes 2·d bytes, and 4 for its label; frames say which rows they are.
+        rows, frames = sent[0]["walked_rows"], sent[0]["bytes"] - sent[0]["walked_rows"] * (2 * 32 + 4)
+        self.assertEqual(rows, sent[0]["rows"])
+        self.assertLess(frames, 32 * ROWS)
+        self.assertLess(passed[0]["up"], 1.05 * sent[0]["bytes"] + 20_000)  # TLS, the handshake, the enrolment
+        # Nothing comes back but who the server is, the job, and how far things are.
+        self.assertLess(passed[0]["down"], 20_000)
+
+    def test_nobody_on_the_way_or_at_the_disk_reads_anything(self):
+        proxy, advertise = self.proxy()
+        config = self.split("out", advertise + ", min_clients: 2", layers=0)
+        server = self.serve(config, proxy)
+        self.assert_ends(self.join(self.invite(config, "cleo"), "cleo"))
+        with open(self.dir + "/server/activations/cleo.0", "rb") as file:
+            seen = {"the network": proxy.recorded["up"] + proxy.recorded["down"], "the server's disk": file.read()}
+        model = Model(self.base + "/model")
+        tokens = model.tokens(self.rows["cleo"])
+        # What is hidden is worth hiding: in the clear it is the text.
+        clear = b"".join(model.bytes[token] for token in tokens)
+        self.assertGreater(model.accuracy(clear[:128 * 100], tokens), 0.99)
+        labels = struct.pack("<%di" % len(tokens), *tokens)
+        for where, data in seen.items():
+            self.assertGreater(len(data), len(clear), where)
+            for piece in [clear[i:i + 8] for i in range(0, len(clear), 8)] + [labels[i:i + 12] for i in range(0, len(labels), 12)]:
+                self.assertNotIn(piece, data, where)
+            for shift in range(4):
+                read = model.accuracy(data[len(data) // 2 + shift:][:128 * 100], tokens)
+                self.assertLess(read, 0.15, where)  # of the best shift of 50, each about 1 in 30 by the tokens' frequency
+        server.kill()
+
+    def test_what_cannot_be_is_refused(self):
+        config = self.split("out", ", min_clients: 2")
+        with open(config) as file:
+            text = file.read()
+        with open(config, "w") as file:
+            file.write(text.replace("layers: 1}", "layers: 1, storage: 200000}"))
+        server = self.serve(config)
+        self.assert_ends(self.join(self.invite(config, "anne"), "anne"), 4, "which do not fit: the server keeps 200000 (split.storage)")
+        self.assertEqual(os.listdir(self.dir + "/server/activations"), [])
+        self.assert_ends(self.join(self.invite(config, "ben"), "ben", "--model", self.base + "/other"), 4,
+                         "ben has another tokenizer, embedding or layers below split.layers than the server")
+        self.assert_ends(self.join(self.invite(config, "ben"), "ben", "--output", self.dir + "/mine"), 2,
+                         "--output: the result of a split model stays with its server")
+        server.kill()
+        for more, code, sentence in (
+                ("split: {layers: 2, activations: int8}", 2, "split.layers: 2: the model has 2, and the last is the server's"),
+                ("split: {layers: 1}", 2, "split.layers: only with split.activations"),
+                ("split: {activations: int8}\nmethod: full", 2, "only with method: lora, spf or lora+spf"),
+                ("split: {activations: int8}\nslicing: {pads: enclave}", 2, "split.activations: not with slicing.pads"),
+                ("split: {activations: int8}\nfederation: {rounds: 3}", 2, "federation.rounds: only with rounds")):
+            lora = "r: 4" if "full" not in more else ""
+            bad = self.config("bad", more, lora)
+            if not lora:
+                with open(bad) as file:
+                    text = file.read().replace("lora: {}\n", "")
+                with open(bad, "w") as file:
+                    file.write(text)
+            arguments = () if "federation:" in more else ("--set", "federation.state_dir=%s/bad-server" % self.dir)
+            result = program("serve", bad, "--set", "federation.address=127.0.0.1:0", *arguments)
+            self.assertEqual(result.returncode, code, result.stderr)
+            self.assertIn(sentence, result.stderr)
+        bad = self.split("bad", lora="layers_to_transform: [0, 1]", state="bad-server")
+        result = program("serve", bad)
+        self.assertEqual(result.returncode, 2, result.stderr)
+        self.assertIn("lora.layers_to_transform: layer 0 is the silos'", result.stderr)
+        alone = self.config("alone", DATA % (", train: %s/ben.jsonl" % self.base, 2) + "split: {activations: int8}")
+        result = program("tune", alone)
+        self.assertEqual(result.returncode, 2, result.stderr)
+        self.assertIn("one process alone tunes a whole model", result.stderr)
+
+    def test_who_comes_late_is_told(self):
+        config = self.split("out", ", min_clients: 1", steps=2000)
+        server = self.serve(config)
+        tokens = {name: self.invite(config, name) for name in ("ben", "cleo")}
+        self.assert_ends(self.join(tokens["ben"], "ben"))
+        server.wait_event("train.step", step=1)
+        self.assert_ends(self.join(tokens["cleo"], "cleo"), 4, "the training has begun without these data of cleo")
+        # Who sent all of it hears so again.
+        silo = self.join(tokens["ben"], "ben")
+        self.assert_ends(silo)
+        self.assertEqual(silo.wait_event("split.sent")["walked"], 0)
+        server.wait_event("train.step", step=12)
+        server.kill()
+        # An example that someone changed is asked for anew, and the training goes on where it was.
+        name = self.dir + "/server/activations/ben.0"
+        with open(name, "r+b") as file:
+            file.seek(500)
+            byte = file.read(1)
+            file.seek(500)
+            file.write(bytes([byte[0] ^ 1]))
+        server = self.serve(config)
+        silo = self.join(tokens["ben"], "ben")
+        self.assert_ends(silo)
+        self.assertGreater(silo.wait_event("split.sent")["walked"], 0)
+        self.assertGreaterEqual(server.wait_event("train.resumed")["step"], 10)
+        server.kill()
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
