@@ -110,7 +110,7 @@ static enum cr_status fill(const struct request *request, const struct cr_model_
         CR_TRY(set(config, "data.train", request->data ? request->data : "train.jsonl"));
     if (request->eval) CR_TRY(set(config, "data.eval", request->eval));
     CR_TRY(set(config, "method", request->method));
-    enum cr_method method = (enum cr_method)config->tuning.method;
+    int method = config->tuning.method;
     size_t prefix = cr_tuning_config_prefix(&config->tuning);
     size_t room = model->context > prefix ? model->context - prefix : model->context;
     snprintf(length, sizeof length, "%zu", cr_least(room, config->tuning.data.max_length));
