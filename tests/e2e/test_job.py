@@ -11,11 +11,17 @@ FROM = "2026-01-01T00:00:00Z"  # the same in every job, so that each differs in 
 
 
 class Job(Federation):
+    attested = ""  # of settings and of silos: whether both ends show evidence
+
+    def join(self, token, name):
+        return super().join(token, name, *(("--attester", "development") if self.attested else ()))
+
     def settings(self, name, more="", job=None, state="server"):
         """Settings of the server, whose job and state are there."""
         return self.config(name, "data: {max_length: 64}\ntraining: {per_device_train_batch_size: 4}\n"
                            "federation: {rounds: 2, local_steps: 1, min_clients: 2, address: '127.0.0.1:0', state_dir: "
-                           "%s/%s%s%s}" % (self.dir, state, ", job: %s/%s" % (self.dir, job) if job else "", more))
+                           "%s/%s%s%s}\n%s" % (self.dir, state, ", job: %s/%s" % (self.dir, job) if job else "", more,
+                                            "attestation: {attester: development}" if self.attested else ""))
 
     def key(self, name):
         result = program("key", "%s/%s" % (self.dir, name))
@@ -80,26 +86,48 @@ class Job(Federation):
         self.assertEqual(self.show(self.dir + "/silo-anne/job.cbor"), shown)
 
         # The same server, going on from the same state with another job: each silo knows what is different.
-        with open(self.dir + "/reference.yaml", "w") as file:
-            file.write("allow_debug: true\n")
-        jobs = {"release": (", release: silos", SILOS, "owner", "federation.release"),
-                "owner": ("", SILOS, "other-owner", "the owner's key"),
-                "roster": ("", SILOS + ("cleo",), "owner", "the roster of silos"),
-                "policy": (", appraisal_policy: %s/reference.yaml" % self.dir, SILOS, "owner", "the appraisal policy")}
+        self.try_others(tokens, {
+            "release": (", release: silos", SILOS, "owner", "federation.release"),
+            "owner": ("", SILOS, "other-owner", "the owner's key"),
+            "roster": ("", SILOS + ("cleo",), "owner", "the roster of silos")},
+            "the server's job is not the one that the join token names: it has another value of: %s\n")
+        # And with a job that it signs itself.
+        self.assert_refused(self.settings("own"), tokens,
+                            "another value of: the owner's key, the roster of silos, the earliest time\n")
+
+    def test_attested_servers_with_another_job(self):
+        self.keys = {name: self.key("silo-" + name) for name in (*SILOS, "cleo")}
+        self.key("owner"), self.key("other-owner")
+        for name, text in (("policy", ""), ("other", "allow_debug: true\n")):
+            with open("%s/%s.policy" % (self.dir, name), "w") as file:
+                file.write("allow_development: true\n" + text)
+        self.attested = ", appraisal_policy: %s/policy.policy" % self.dir
+        self.make(self.settings("out", self.attested), "job.cbor")
+        config = self.settings("out", self.attested, "job.cbor")
+        server = self.start("serve", config)
+        server.wait_event("server.listening")
+        tokens = {name: self.invite(config, name) for name in SILOS}
+        for process in [self.join(tokens[name], name) for name in SILOS] + [server]:
+            self.assert_ends(process)
+        self.try_others(tokens, {
+            "release": (self.attested + ", release: silos", SILOS, "owner", ""),
+            "owner": (self.attested, SILOS, "other-owner", ""),
+            "roster": (self.attested, SILOS + ("cleo",), "owner", ""),
+            "policy": (self.attested.replace("policy.policy", "other.policy"), SILOS, "owner", "")},
+            "its evidence is for another job, or for another appraisal policy%s")
+
+    def try_others(self, tokens, jobs, sentence):
         for name, (more, roster, signer, difference) in jobs.items():
             shutil.copytree(self.dir + "/server", self.dir + "/server-" + name)
             self.make(self.settings(name, more, state="server-" + name), name + ".cbor", roster, signer)
-            self.assert_refused(self.settings(name, more, name + ".cbor", "server-" + name), tokens, difference)
-        # And with a job that it signs itself.
-        self.assert_refused(self.settings("own"), tokens, "the owner's key, the roster of silos, the earliest time")
+            self.assert_refused(self.settings(name, more, name + ".cbor", "server-" + name), tokens, sentence % difference)
 
-    def assert_refused(self, config, tokens, difference):
-        with self.subTest(difference):
+    def assert_refused(self, config, tokens, sentence):
+        with self.subTest(config):
             server = self.start("serve", config)
             server.wait_event("server.listening")
             for name, token in tokens.items():
-                self.assert_ends(self.join(token, name), 4, "the server's job is not the one that the join token names: it "
-                                 "has another value of: %s\n" % difference)
+                self.assert_ends(self.join(token, name), 4, sentence)
             server.process.terminate()
             server.end()
             self.assertFalse([event for event in server.events if event["event"] == "server.joined"])

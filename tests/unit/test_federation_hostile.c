@@ -99,8 +99,9 @@ struct silo {
     size_t came[CR_FRAME_TYPES];
     unsigned char start[32]; // of the last Begin
     double closed_loss;
-    bool mute; // does not answer Pull
-    bool deaf; // keeps no certificate
+    bool mute;   // does not answer Pull
+    bool deaf;   // keeps no certificate
+    bool greedy; // asks for the result
     float values[VALUES];
 };
 
@@ -129,7 +130,10 @@ static enum cr_status on_received(void *context, struct cr_connection *connectio
                                    message->enrolled.authority);
     if (message->type == CR_FRAME_BEGIN) memcpy(silo->start, message->begin.start, 32);
     if (message->type == CR_FRAME_CLOSED) silo->closed_loss = message->closed.loss;
-    if (message->type == CR_FRAME_FINISHED) cr_connection_close(connection);
+    if (message->type == CR_FRAME_FINISHED && silo->greedy)
+        say(silo, &(struct cr_message){.type = CR_FRAME_PULL, .pull = {.round = 1, .count = VALUES}});
+    else if (message->type == CR_FRAME_FINISHED)
+        cr_connection_close(connection);
     if (message->type != CR_FRAME_PULL || silo->mute) return CR_OK;
     struct cr_message values = {.type = CR_FRAME_VALUES,
                                 .values = {.round = message->pull.round, .first = message->pull.first},
@@ -388,6 +392,27 @@ static void test_a_refused_silo_is_not_waited_for(void **state)
 }
 
 // A silo that was killed before it had kept the answer asks again with its key; a thief has another.
+static void test_a_result_that_silos_do_not_get(void **state)
+{
+    (void)state;
+    static const char *const rules[] = {"server", "all"};
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+        char settings[64];
+        snprintf(settings, sizeof settings, "rounds: 1, min_clients: 1, release: %s", rules[i]);
+        set_up_run(settings);
+        enrol(&anne, "anne");
+        anne.greedy = true;
+        say_ready(&anne);
+        until_came(&anne, CR_FRAME_BEGIN, 1);
+        say_trained(&anne, 0, 10, 10);
+        if (i == 0)
+            until_closed(&anne, CR_DENIED, "the job's federation.release gives silos no result");
+        else
+            until_came(&anne, CR_FRAME_VALUES, 1);
+        tear_down_run(true);
+    }
+}
+
 static void test_a_token_is_good_for_one_key(void **state)
 {
     (void)state;
@@ -476,6 +501,7 @@ int main(void)
         cmocka_unit_test(test_an_update_that_changes),
         cmocka_unit_test(test_weights_at_the_bounds),
         cmocka_unit_test(test_a_refused_silo_is_not_waited_for),
+        cmocka_unit_test(test_a_result_that_silos_do_not_get),
         cmocka_unit_test(test_a_token_is_good_for_one_key),
         cmocka_unit_test(test_a_replaced_key_is_cut_off),
         cmocka_unit_test(test_a_member_has_one_connection),

@@ -531,6 +531,37 @@ static void test_other_settings_do_not_go_on(void **state)
     tear_down_run();
 }
 
+// Who gets the result: the server, the silo that asks, or both.
+static void test_release(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *rule;
+        bool server, silo;
+    } rules[] = {{"all", true, true}, {"server", true, false}, {"silos", false, true}};
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+        char settings[64], at_server[300], at_silo[300], output[280];
+        snprintf(settings, sizeof settings, "  release: %s\n", rules[i].rule);
+        set_up_run(settings);
+        start_server();
+        invite(&silos[0], "anne", "anne");
+        snprintf(output, sizeof output, "%s/result", root);
+        snprintf(at_silo, sizeof at_silo, "%s/values", output);
+        snprintf(at_server, sizeof at_server, "%s/out/values", root);
+        silos[0].options.output = output;
+        if (!rules[i].silo) {
+            refused(&silos[0], CR_INVALID, "--output: the job's federation.release gives silos no result");
+            silos[0].options.output = NULL;
+        }
+        start(&silos[0]);
+        assert_ended_well(&silos[0]);
+        assert_ended_well(&server);
+        assert_int_equal(cr_file_exists(at_server), rules[i].server);
+        assert_int_equal(cr_file_exists(at_silo), rules[i].silo);
+        tear_down_run();
+    }
+}
+
 static void test_tokens_need_an_address(void **state)
 {
     (void)state;
@@ -589,6 +620,7 @@ int main(void)
         cmocka_unit_test(test_tokens),
         cmocka_unit_test(test_invited_anew),
         cmocka_unit_test(test_other_settings_do_not_go_on),
+        cmocka_unit_test(test_release),
         cmocka_unit_test(test_tokens_need_an_address),
         cmocka_unit_test(test_shares_cover_all_steps),
         cmocka_unit_test(test_durations),
