@@ -87,8 +87,7 @@ static const struct cr_option options[] = {
      .type = CR_OPTION_STRING,
      AT(tuning.output_dir),
      .fallback = "output",
-     .help = "Where the result is written: a PEFT directory, a sparse change (spf_config.json), both, or for "
-             "method full a Transformers directory."},
+     .help = "Where the result is written: a PEFT directory, a sparse change, both, or (full) a model."},
     {.key = "method",
      .type = CR_OPTION_CHOICE,
      AT(tuning.method),

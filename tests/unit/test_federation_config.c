@@ -229,8 +229,8 @@ static void test_documentation_is_of_this_table(void **state)
     CR_CLEANUP(cr_buffer_release) struct cr_buffer found = {0};
     assert_ok(cr_append_format(
         &expected, "# Settings\n\nOne YAML file drives every command. Unknown keys, and "
-                   "values that are not wholly of their type, are refused, and so are keys of `lora` "
-                   "and `prefix_tuning` with another `method`. `--set "
+                   "values that are not wholly of their type, are refused, and so are keys of `lora`, "
+                   "`spf` and `prefix_tuning` with another `method`. `--set "
                    "KEY=VALUE` overrides one key.\n\nThis page is made from the table in "
                    "`src/federation/config.c` (`CARREL_WRITE_DOCS=1 "
                    "build/release/tests/test_federation_config`).\n\n"));

@@ -449,6 +449,32 @@ static void a_run_goes_on_where_it_was(void **state)
     remove_folder(folder);
 }
 
+// What preflight says is enough, and not much more.
+static void memory_is_told_before(void **state)
+{
+    (void)state;
+    for (int granularity = CR_SPF_HEAD; granularity <= CR_SPF_ELEMENT; granularity++) {
+        struct cr_tuning_config config = run_of(CR_METHOD_SPF);
+        size_t beside, calibration, named, most;
+        struct cr_trainer *trainer;
+        config.spf = choice(CR_SPF_FISHER, granularity, 0.2);
+        assert_ok(cr_trainer_new(&config, compute, NULL, &trainer));
+        assert_ok(cr_spf_memory_of(&config.spf, &model->config, CR_F32, &beside, &calibration));
+        assert_ok(cr_spf_budget(&config.spf, &model->config, &named, &most));
+        const struct cr_structure *spf = trainer->structure;
+        assert_true(spf->parameters.count <= most && spf->parameters.count > most - most / 8);
+        size_t taken = spf->kind->memory(spf);
+        print_message("granularity %d: %zu bytes beside the values, %zu told\n", granularity, taken, beside);
+        assert_true(taken <= beside + 64);
+        assert_true(granularity != CR_SPF_ELEMENT || beside < taken + taken / 8);
+        assert_int_equal(calibration, (named + 56 * 24) * sizeof(float));
+        cr_trainer_free(trainer);
+        config.spf.criterion = CR_SPF_RANDOM;
+        assert_ok(cr_spf_memory_of(&config.spf, &model->config, CR_F32, &beside, &calibration));
+        assert_int_equal(calibration, 0);
+    }
+}
+
 // The digest covers every place: it is the same for any number of threads, and for no two choices.
 static void choices_are_repeatable(void **state)
 {
@@ -586,6 +612,7 @@ int main(void)
         cmocka_unit_test(first_gradients_are_full_tunings),
         cmocka_unit_test(no_place_is_none),
         cmocka_unit_test(a_run_goes_on_where_it_was),
+        cmocka_unit_test(memory_is_told_before),
         cmocka_unit_test(choices_are_repeatable),
         cmocka_unit_test(equal_scores_go_by_place),
         cmocka_unit_test(heads_stay_together),

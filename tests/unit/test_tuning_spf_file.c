@@ -79,8 +79,8 @@ static void a_change_is_read_as_it_was_written(void **state)
             assert_ok(cr_trainer_save(trainer, directory));
 
             struct cr_session session;
-            assert_ok(cr_session_open(SMALL_MODEL, directory, CR_COMPUTE_FLOAT32, false, compute, NULL,
-                                      &session));
+            assert_ok(
+                cr_session_open(SMALL_MODEL, directory, CR_COMPUTE_FLOAT32, false, compute, NULL, &session));
             const struct cr_parameters *read = &session.adapter->parameters,
                                        *written = cr_trainer_parameters(trainer);
             assert_int_equal(read->item_count, written->item_count);
@@ -225,8 +225,7 @@ static void wrong_elements_are_refused(void **state)
     assert_fails(CR_INVALID, UP "col_indices: number 1 is 24: the module has 0 to 23",
                  open_elements(starts, columns, 4));
     columns[1] = 3;
-    assert_fails(CR_INVALID, UP "col_indices: number 1, 3, comes after 3",
-                 open_elements(starts, columns, 4));
+    assert_fails(CR_INVALID, UP "col_indices: number 1, 3, comes after 3", open_elements(starts, columns, 4));
     columns[1] = 1;
     assert_fails(CR_INVALID, "number 1, 1, comes after 3", open_elements(starts, columns, 4));
     columns[1] = 4;
@@ -245,9 +244,10 @@ static void wrong_elements_are_refused(void **state)
     starts[56] = 3;
     assert_fails(CR_INVALID, "number 56 is 3", open_elements(starts, columns, 4));
     starts[56] = 4;
-    struct cr_tensor_entry entries[] = {
-        integers(UP "crow_indices", starts, 57), integers(UP "col_indices", columns, 4),
-        floats(UP "values", numbers, 4, 0), integers(Q "rows", columns, 1), floats(Q "values", numbers, 1, 24)};
+    struct cr_tensor_entry entries[] = {integers(UP "crow_indices", starts, 57),
+                                        integers(UP "col_indices", columns, 4),
+                                        floats(UP "values", numbers, 4, 0), integers(Q "rows", columns, 1),
+                                        floats(Q "values", numbers, 1, 24)};
     assert_fails(CR_INVALID, UP "crow_indices: missing", open_with(entries + 1, 2, good_config));
     assert_fails(CR_INVALID, "elements where modules before it have rows",
                  open_with(entries, 5, good_config));
@@ -265,7 +265,8 @@ static void other_configurations_are_refused(void **state)
 {
     (void)state;
     const int32_t rows[] = {1, 2};
-    const struct cr_tensor_entry entries[] = {integers(Q "rows", rows, 2), floats(Q "values", numbers, 2, 24)};
+    const struct cr_tensor_entry entries[] = {integers(Q "rows", rows, 2),
+                                              floats(Q "values", numbers, 2, 24)};
     assert_fails(CR_INVALID, "spf_config.json: format", open_with(entries, 2, "{\"version\": 1}"));
     assert_fails(CR_UNSUPPORTED, "version: 2",
                  open_with(entries, 2, "{\"format\": \"carrel-spf\", \"version\": 2}"));
