@@ -19,7 +19,9 @@ enum { REPORT_SIZE_SNP = 0x4a0, REPORT_DATA_AT_SNP = 0x50, QUOTE_DATA_TD = 520, 
 
 // The machine that is imitated.
 static struct {
-    int mkdir_error, read_error; // errno that making an entry and reading outblob fail with, or 0
+    int mkdir_error, read_error; // errno that making an entry, and reading outblob or quote, fail with, or 0
+    int write_error;             // the same of writing to `refused`
+    const char *refused;         // a file's name
     const char *provider, *floor;
     bool deaf;              // what is written to inblob is not taken, without a word
     size_t disturbances;    // so many reads of outblob at which somebody else has just written
@@ -137,6 +139,11 @@ ssize_t write(int fd, const void *bytes, size_t size)
 {
     char folder[256];
     const char *name;
+    if (machine.write_error && (find_path(fd, tsm, folder, &name) || find_path(fd, gramine, folder, &name)) &&
+        strcmp(name, machine.refused) == 0) {
+        errno = machine.write_error;
+        return -1;
+    }
     ssize_t put = syscall(SYS_write, fd, bytes, size);
     if (put != (ssize_t)size) return put;
     if (find_path(fd, tsm, folder, &name)) {
@@ -158,11 +165,13 @@ ssize_t read(int fd, void *bytes, size_t size)
 {
     char folder[256];
     const char *name;
-    if (find_path(fd, tsm, folder, &name) && strcmp(name, "outblob") == 0) {
-        if (machine.read_error) {
-            errno = machine.read_error;
-            return -1;
-        }
+    bool outblob = find_path(fd, tsm, folder, &name) && strcmp(name, "outblob") == 0;
+    bool quote = !outblob && find_path(fd, gramine, folder, &name) && strcmp(name, "quote") == 0;
+    if (machine.read_error && (outblob || quote)) {
+        errno = machine.read_error;
+        return -1;
+    }
+    if (outblob) {
         if (machine.disturbances > 0) {
             machine.disturbances--;
             machine.generation++;

@@ -236,6 +236,20 @@ static void what_the_kernel_refuses(void **state)
         machine.read_error = cases[i].read_error;
         assert_tsm_fails(cases[i].status, cases[i].sentence);
     }
+    // The level is above this guest's; the provider takes no more requests.
+    static const struct {
+        const char *file;
+        int error;
+        const char *sentence;
+    } writes[] = {{"privlevel", EINVAL, "/privlevel: cannot be written: Invalid argument"},
+                  {"inblob", EBUSY, "/inblob: cannot be written: Device or resource busy"},
+                  {"inblob", ENXIO, "/inblob: cannot be written: No such device or address"}};
+    for (size_t i = 0; i < sizeof writes / sizeof *writes; i++) {
+        become_snp();
+        machine.refused = writes[i].file;
+        machine.write_error = writes[i].error;
+        assert_tsm_fails(CR_IO, writes[i].sentence);
+    }
     become_snp();
     const struct cr_attester_places nowhere = {.gramine = gramine, .tsm = "/nonexistent/tsm/report"};
     enum cr_evidence_type type;
@@ -309,6 +323,15 @@ static void an_enclave_of_gramine(void **state)
     assert_genuine(CR_ATTESTER_GRAMINE, &platform);
     put_text(gramine, "attestation_type", "dcap\n");
     assert_genuine(CR_ATTESTER_GRAMINE, &platform);
+    machine.refused = "user_report_data";
+    machine.write_error = EINVAL;
+    assert_fails(CR_IO, "/user_report_data: cannot be written: Invalid argument",
+                 cr_attester_attest(CR_ATTESTER_GRAMINE, &places, asked, &type, &out));
+    machine.write_error = 0;
+    machine.read_error = EIO; // the quoting enclave does not answer
+    assert_fails(CR_IO, "/quote: Input/output error",
+                 cr_attester_attest(CR_ATTESTER_GRAMINE, &places, asked, &type, &out));
+    machine.read_error = 0;
     memset(platform.report + QUOTE_DATA_SGX, 0, CR_REPORT_DATA_SIZE);
     machine.stubborn = true; // another thread asked in between
     assert_fails(CR_IO, "it is bound to other report data than were asked for",
