@@ -20,7 +20,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!values || !bytes) abort();
     memcpy(bytes, data + 2, size - 2);
     struct cr_matrix stream = cr_matrix_of(values, CR_F32, rows, width);
-    if (cr_cut_decode(compute, coding, bytes, stream) == CR_OK && !cr_all_finite(compute, values, rows * width))
+    if (cr_cut_decode(compute, coding, bytes, stream) == CR_OK &&
+        !cr_all_finite(compute, values, rows * width))
         abort();
     free(bytes);
     free(values);

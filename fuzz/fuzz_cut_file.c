@@ -1,5 +1,5 @@
-// A hostile file of a server's activations. Nobody without the key makes another record that opens: what opens
-// is one of the seed's, byte i of which is 7·i.
+// A hostile file of a server's activations. Nobody without the key makes another record that opens: what
+// opens is one of the seed's, byte i of which is 7·i.
 #include "federation/cut_file.h"
 
 #include <stdio.h>

@@ -136,6 +136,10 @@ enum cr_status cr_simulated_silo_join(struct cr_simulated_silo *silo)
         arguments[count++] = "--attester";
         arguments[count++] = cr_config_attester(silo->config);
     }
+    if (silo->config->attestation.tpm) {
+        arguments[count++] = "--tpm";
+        arguments[count++] = silo->config->attestation.tpm;
+    }
     if (silo->config->attestation.endorsements) {
         arguments[count++] = "--endorsements";
         arguments[count++] = silo->config->attestation.endorsements;

@@ -119,11 +119,12 @@ static enum cr_status tune(const struct cr_config *config, struct cr_progress *p
 }
 
 // The attester's interface, whichever it will be: others have no file there.
-static void allow_attestation(struct cr_policy *policy, const char *attester, const char *endorsements)
+static void allow_attestation(struct cr_policy *policy, const char *attester, const char *tpm,
+                              const char *endorsements)
 {
     cr_policy_read(policy, endorsements);
     if (strcmp(attester, "tpm") == 0) {
-        cr_policy_write(policy, cr_attester_places.tpm);
+        cr_policy_write(policy, tpm ? tpm : cr_attester_places.tpm);
         return;
     }
     cr_policy_write(policy, cr_attester_places.gramine);
@@ -140,7 +141,8 @@ static enum cr_status serve(const struct cr_config *config, struct cr_progress *
     cr_policy_read(&policy, config->tuning.model_name_or_path);
     cr_policy_read(&policy, config->federation.job);
     cr_policy_read(&policy, config->federation.appraisal_policy);
-    allow_attestation(&policy, cr_config_attester(config), config->attestation.endorsements);
+    allow_attestation(&policy, cr_config_attester(config), config->attestation.tpm,
+                      config->attestation.endorsements);
     cr_policy_write(&policy, config->tuning.output_dir);
     cr_policy_write(&policy, config->federation.state_dir);
     CR_TRY(cr_harden_role(&policy, &sink));
@@ -189,7 +191,8 @@ static enum cr_status join(const struct cr_client_options *options, struct cr_pr
     cr_policy_read(&policy, options->data);
     cr_policy_write(&policy, state);
     cr_policy_write(&policy, options->output);
-    allow_attestation(&policy, options->attester ? options->attester : "auto", options->endorsements);
+    allow_attestation(&policy, options->attester ? options->attester : "auto", options->tpm,
+                      options->endorsements);
     CR_TRY(cr_harden_role(&policy, &sink));
     return cr_client_run(options, &cr_learner_tuning, &sink, keep_going, progress);
 }

@@ -12,6 +12,7 @@ static const double seconds_to_show_evidence = 30;
 struct cr_attested {
     struct cr_appraisal_policy policy;
     struct cr_admission admission;
+    struct cr_attester_places places;
     struct cr_audit *audit;
     const struct cr_event_sink *sink;
 };
@@ -95,10 +96,13 @@ static enum cr_status try_attester(const struct cr_admission *admission)
     return cr_attester_attest(admission->attester, admission->places, report_data, &type, &evidence);
 }
 
-static enum cr_status choose_attester(const struct cr_attested_host *host, struct cr_admission *admission)
+static enum cr_status choose_attester(const struct cr_attested_host *host, struct cr_attested *attested)
 {
     static const char text[] = "the job asks for evidence of this machine";
-    admission->places = &cr_attester_places;
+    struct cr_admission *admission = &attested->admission;
+    attested->places = cr_attester_places;
+    if (host->tpm) attested->places.tpm = host->tpm;
+    admission->places = &attested->places;
     enum cr_status status = cr_attester_choose(host->attester, admission->places, &admission->attester);
     if (status == CR_OK) status = try_attester(admission);
     return status == CR_OK ? CR_OK : cr_fail_within(status, text);
@@ -115,7 +119,7 @@ static enum cr_status fill(const struct cr_manifest *manifest, const struct cr_a
                            struct cr_attested *attested)
 {
     struct cr_admission *admission = &attested->admission;
-    if (host->shows) CR_TRY(choose_attester(host, admission));
+    if (host->shows) CR_TRY(choose_attester(host, attested));
     CR_TRY(open_audit(host, &attested->audit));
     admission->shows = host->shows;
     admission->demands = host->demands;

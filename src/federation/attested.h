@@ -15,6 +15,7 @@
 // The host's word.
 struct cr_attested_host {
     const char *attester;     // "auto" or the name of one (attestation/attester.h)
+    const char *tpm;          // its device or socket; NULL: the usual one
     const char *endorsements; // directory; NULL: none
     bool shows, demands;      // as in struct cr_admission
     const char *state;        // directory that keeps the audit log, audit.jsonl

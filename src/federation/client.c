@@ -155,6 +155,7 @@ static enum cr_status learn_attestation(struct cr_client *client)
     bool split = cr_tuning_config_split(&config.tuning);
     cr_config_release(&config);
     const struct cr_attested_host host = {.attester = options->attester ? options->attester : "auto",
+                                          .tpm = options->tpm,
                                           .endorsements = options->endorsements,
                                           .shows = !split,
                                           .demands = true,

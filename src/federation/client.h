@@ -19,6 +19,7 @@ struct cr_client_options {
     struct cr_flag_list accelerators; // addresses, of this silo
     const char *own_accelerator;      // one that the silo owns, which may see its texts; NULL: none may
     const char *attester;             // of this silo, by name; NULL: "auto"
+    const char *tpm;                  // device or socket; NULL: the usual one
     const char *endorsements;         // directory; NULL: none
     const char *output; // directory that gets the federation's result; NULL: it stays with the server
     size_t threads;     // as in the settings: 0: one per processor

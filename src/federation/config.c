@@ -619,6 +619,12 @@ static const struct cr_option options[] = {
              "development: evidence that proves nothing; not in a program that is built for TEEs. A silo "
              "that joins "
              "gives it with --attester."},
+    {.key = "attestation.tpm",
+     .type = CR_OPTION_STRING,
+     AT(attestation.tpm),
+     .help =
+         "The TPM's device, or a unix socket behind which one answers, where it is not /dev/tpmrm0. A silo "
+         "that joins gives it with --tpm."},
     {.key = "attestation.endorsements",
      .type = CR_OPTION_STRING,
      AT(attestation.endorsements),

@@ -44,6 +44,7 @@ struct cr_federation_config {
 // The host's word on attestation (federation/attested.h); the rest is the job's.
 struct cr_attestation_config {
     int attester; // cr_config_attester
+    char *tpm;    // device or socket; NULL: the usual one
     char *endorsements;
 };
 

@@ -53,6 +53,8 @@ static enum cr_status parse_join(int argc, char **argv, struct cr_role_options *
         {"attester", CR_FLAG_STRING, &client->attester, "NAME",
          "how this machine shows what runs on it, for a job with an appraisal policy (as "
          "attestation.attester)"},
+        {"tpm", CR_FLAG_STRING, &client->tpm, "PATH",
+         "the TPM's device, or a unix socket behind which one answers (/dev/tpmrm0; as attestation.tpm)"},
         {"endorsements", CR_FLAG_STRING, &client->endorsements, "DIR",
          "certificates, revocation lists and collateral for appraising the server (as "
          "attestation.endorsements)"},

@@ -412,6 +412,7 @@ static enum cr_status open_server(struct cr_server *server)
     CR_TRY(cr_job_new(server->loop, &server->job));
     if (cr_tuning_config_split(&server->config->tuning)) CR_TRY(cr_split_server_open(server));
     const struct cr_attested_host host = {.attester = cr_config_attester(server->config),
+                                          .tpm = server->config->attestation.tpm,
                                           .endorsements = server->config->attestation.endorsements,
                                           .shows = true,
                                           .demands = !cr_tuning_config_split(&server->config->tuning),

@@ -155,7 +155,7 @@ enum cr_status cr_split_server_open(struct cr_server *server)
     CR_TRY(read_front(server, &model));
     CR_TRY(open_store(server, &model));
     CR_TRY(cr_worker_new(server->kind, server->sink, server->loop, &split->worker));
-    server->sink = cr_worker_sink(split->worker);        // one event at a time
+    server->sink = cr_worker_sink(split->worker); // one event at a time
     if (all_is_here(server))
         begin_training(server); // before anyone can add to what another process began with
     return CR_OK;

@@ -122,6 +122,36 @@ class Attest(unittest.TestCase):
         self.assertEqual(result.returncode, 4)
         self.assertIn("is not among the policy's values of pcr4", result.stderr)
 
+    @unittest.skipUnless(shutil.which("swtpm") and shutil.which("openssl"), "swtpm and openssl are not installed")
+    def test_a_federation_by_tpms(self):
+        """Both ends are attested by a TPM, for the PCRs that the policy lists, and by no others."""
+        tpm = self.start_tpm()
+        first = carrel("attest", "--attester", "tpm", "--tpm", tpm, "--output", self.path("first"))
+        if "built without" in first.stderr:
+            self.skipTest(first.stderr)
+        certificates, root = self.certify(self.path("first"))
+        rows = self.path("rows.jsonl", '{"text": "After lunch the doctor wrote"}\n' * 8)
+        for values, code in (["00" * 32], 0), (["11" * 32], 4):
+            policy = self.path("policy.yaml", json.dumps(
+                {"trusted_roots": [root], "allow_missing_crl": True,
+                 "tpm": {"allow_measured_boot": True, "pcrs": [{"index": 7, "values": values}]}}))
+            settings = self.path("federation.yaml", json.dumps(
+                {"model_name_or_path": os.path.abspath("examples/demo/model"), "output_dir": self.path("out-%d" % code),
+                 "threads": 1, "data": {"max_length": 32}, "silos": [{"name": "anne", "data": rows}],
+                 "attestation": {"attester": "tpm", "tpm": tpm, "endorsements": certificates},
+                 "federation": {"rounds": 1, "local_steps": 1, "address": "127.0.0.1:0", "state_dir": self.path("s-%d" % code),
+                                "appraisal_policy": policy}}))
+            result = carrel("simulate", settings, "--json")
+            events = [json.loads(line) for line in result.stdout.splitlines()]
+            self.assertEqual(result.returncode, code, result.stderr)
+            names = {event["event"] for event in events}
+            if code == 0:
+                admitted = [(event["peer"], event["type"]) for event in events if event["event"] == "simulate.admitted"]
+                self.assertEqual(sorted(admitted), [("anne", "tpm"), ("server", "tpm")])
+            else:
+                self.assertIn("is not among the policy's values of pcr7", result.stderr + result.stdout)
+                self.assertNotIn("simulate.admitted", names)
+
     @unittest.skipIf(any(os.path.exists(path) for path in INTERFACES), "this machine has an interface of a TEE")
     def test_a_machine_without_a_tee(self):
         self.fails(3, "no TEE to be seen here: there is neither /dev/attestation")
