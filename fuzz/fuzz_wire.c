@@ -30,9 +30,11 @@ static enum cr_status complement(struct cr_engine *self, const struct cr_wire_pr
     bool backward = product->backward;
     size_t linear = product->linear;
     must(linear < 2 && product->rows > 0 && (digits == 3 || digits == 4));
+    must(product->parts > 0 && product->parts <= (backward ? width : depth)[linear]);
     uint32_t sum = 0;
     for (size_t i = 0; i < product->rows * (backward ? width : depth)[linear]; i++) sum += words[i];
-    for (size_t i = 0; i < product->rows * (backward ? depth : width)[linear]; i++) words[i] = ~sum;
+    for (size_t i = 0; i < product->rows * product->parts * (backward ? depth : width)[linear]; i++)
+        words[i] = ~sum;
     return CR_OK;
 }
 
@@ -125,7 +127,7 @@ static int listener_at(bool shared, char address[CR_SOCKET_NAME_SIZE])
 
 static enum cr_status ask(struct cr_link *link, bool front)
 {
-    const struct cr_wire_product product = {.rows = 4};
+    const struct cr_wire_product product = {.rows = 4, .parts = 2};
     const struct cr_wire_front question = {.layers = 1, .sequences = 2, .rows = 3};
     if (front)
         return cr_link_ask_front(link, &question, (const uint32_t[]){4, 5, 6}, (const uint32_t[]){1, 2});

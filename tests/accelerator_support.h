@@ -7,20 +7,21 @@
 #include "accelerator/session.h"
 #include "field/prime.h"
 
-// y [rows,N] of x [rows,K], all below p.
+// y [rows,parts,N] of x [rows,K], all below p.
 static inline void reference_product(struct cr_matrix q, bool backward, unsigned digits, size_t rows,
-                                     const uint32_t *x, uint32_t *y)
+                                     size_t parts, const uint32_t *x, uint32_t *y)
 {
     const int64_t p = cr_prime(digits);
     const int8_t *numbers = q.data;
     size_t depth = backward ? q.rows : q.columns, width = backward ? q.columns : q.rows;
     for (size_t r = 0; r < rows; r++)
-        for (size_t j = 0; j < width; j++) {
+        for (size_t i = 0; i < parts * width; i++) {
+            size_t j = i % width, part = i / width, end = depth * (part + 1) / parts;
             int64_t sum = 0; // of at most 2^31·127 a term: far from 2^63 for every K there is
-            for (size_t k = 0; k < depth; k++)
+            for (size_t k = depth * part / parts; k < end; k++)
                 sum += (int64_t)x[r * depth + k] *
                        (backward ? numbers[k * q.stride + j] : numbers[j * q.stride + k]);
-            y[r * width + j] = (uint32_t)((sum % p + p) % p);
+            y[r * parts * width + i] = (uint32_t)((sum % p + p) % p);
         }
 }
 
@@ -40,7 +41,7 @@ static inline enum cr_status reference_multiply(struct cr_engine *self, const st
     size_t count = product->rows * (product->backward ? q.rows : q.columns);
     CR_TRY(cr_allocate(count, sizeof *x, &x));
     memcpy(x, words, count * sizeof *x);
-    reference_product(q, product->backward, digits, product->rows, x, words);
+    reference_product(q, product->backward, digits, product->rows, product->parts, x, words);
     return CR_OK;
 }
 

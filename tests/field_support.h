@@ -11,23 +11,24 @@ static inline void *field_row(struct cr_matrix m, size_t row)
     return cr_matrix_rows(m, row, 1).data;
 }
 
-// The number of rows that came before one that is not finite: x.rows where all are.
-static inline size_t encode_rows(const struct cr_field *field, const struct cr_bound *bound,
+// The number of rows that came before one that is not finite: x.rows where all are. t is [rows, parts].
+static inline size_t encode_rows(const struct cr_field *field, const struct cr_bound *bounds, size_t parts,
                                  struct cr_matrix x, const float *scale, uint32_t *words, double *t)
 {
     size_t row = 0;
-    while (row < x.rows && cr_field_encode_row(field, bound, field_row(x, row), x.dtype, scale,
-                                               words + row * x.columns, &t[row]))
+    while (row < x.rows && cr_field_encode_row(field, bounds, parts, field_row(x, row), x.dtype, scale,
+                                               words + row * x.columns, t + row * parts))
         row++;
     return row;
 }
 
+// words are [rows, parts, y.columns].
 static inline void decode_rows(const struct cr_field *field, const uint32_t *words, const double *t,
-                               const float *scale, struct cr_matrix y)
+                               size_t parts, const float *scale, struct cr_matrix y)
 {
     for (size_t row = 0; row < y.rows; row++)
-        cr_field_decode_row(field, words + row * y.columns, t[row], scale, y.columns, field_row(y, row),
-                            y.dtype);
+        cr_field_decode_row(field, words + row * parts * y.columns, t + row * parts, parts, scale, y.columns,
+                            field_row(y, row), y.dtype);
 }
 
 #endif

@@ -49,7 +49,7 @@ static inline void note(const struct witness *witness, bool backward, struct cr_
     CR_FREE double *t = NULL;
     assert_ok(cr_allocate(x.rows * x.columns, sizeof *words, &words));
     assert_ok(cr_allocate(x.rows, sizeof *t, &t));
-    assert_int_equal(encode_rows(record->field, &record->bound[i], x, scale, words, t), x.rows);
+    assert_int_equal(encode_rows(record->field, &record->bound[i], 1, x, scale, words, t), x.rows);
     series_add(&record->hidden[i], words, x.rows, x.columns);
 }
 
@@ -99,9 +99,11 @@ static inline void start_record(struct record *record, const char *model, const 
     assert_ok(cr_field_new(compute, digits, &record->field));
     record->count = 2 * record->hired.frozen.count;
     assert_true(record->count <= MOST_SERIES);
-    for (size_t i = 0; i < record->count; i++)
-        assert_ok(cr_bound_new(&record->hired.frozen.matrices[i / CR_WAYS], i % CR_WAYS, digits,
-                               &record->bound[i]));
+    for (size_t i = 0; i < record->count; i++) {
+        const struct cr_matrix *q = &record->hired.frozen.matrices[i / CR_WAYS];
+        assert_int_equal(cr_way_of(q->rows, q->columns, i % CR_WAYS).parts, 1); // `note` has one t a row
+        assert_ok(cr_bound_new(q, i % CR_WAYS, digits, &record->bound[i]));
+    }
 }
 
 static inline void free_series(struct series *series, size_t count)

@@ -17,8 +17,8 @@ enum { HIRED_AT_ONCE = 3 }; // connections: those of three lanes, or of two and 
 struct hired {
     struct cr_engine engine; // first: its kind is the one that looks and spoils
     struct cr_engine *honest;
-    // Before the product and after it: `words` [rows, width] are what was asked, or what will be answered.
-    // Both may be NULL.
+    // Before the product and after it: `words` [rows, width] are what was asked, or what will be answered,
+    // all parts of a row one after the other. Both may be NULL.
     void (*look)(void *context, const struct cr_wire_product *product, const uint32_t *words, size_t width);
     void (*spoil)(void *context, const struct cr_wire_product *product, uint32_t *words, size_t width);
     void *context;
@@ -39,7 +39,8 @@ static inline enum cr_status hired_multiply(struct cr_engine *self, const struct
 {
     struct hired *hired = (struct hired *)self;
     struct cr_matrix q = hired->frozen.matrices[product->linear];
-    size_t depth = product->backward ? q.rows : q.columns, width = product->backward ? q.columns : q.rows;
+    size_t depth = product->backward ? q.rows : q.columns;
+    size_t width = product->parts * (product->backward ? q.columns : q.rows);
     if (hired->look) hired->look(hired->context, product, words, depth);
     CR_TRY(hired->honest->kind->multiply(hired->honest, product, digits, words));
     if (hired->spoil) hired->spoil(hired->context, product, words, width);

@@ -12,8 +12,8 @@ struct cr_engine_kind {
     // `frozen` and its model outlive the engine.
     enum cr_status (*open)(const struct cr_frozen *frozen, struct cr_compute *compute,
                            struct cr_engine **out);
-    // words [rows, K] becomes words [rows, N]: x Qᵀ, or x Q backward, mod p. Words may change meanwhile, and
-    // may be no numbers below p: then the answer means nothing. One call at a time.
+    // words [rows, K] becomes words [rows, parts, N]: x Qᵀ, or x Q backward, mod p. Words may change
+    // meanwhile, and may be no numbers below p: then the answer means nothing. One call at a time.
     enum cr_status (*multiply)(struct cr_engine *self, const struct cr_wire_product *product, unsigned digits,
                                uint32_t *words);
     void (*free)(struct cr_engine *self);

@@ -13,7 +13,8 @@ struct engine {
     struct cr_engine base;
     const struct cr_frozen *frozen;
     struct cr_field *fields[2]; // of 3 and of 4 digits
-    uint32_t *narrow;           // [ROWS, the most that a question or its answer has, whichever has less]
+    uint32_t *narrow;           // [room], rows of a question or its answer, whichever has less
+    size_t room;
 };
 
 static void free_engine(struct cr_engine *self)
@@ -31,12 +32,6 @@ static enum cr_status prepare(struct engine *engine, struct cr_compute *compute)
                                         [CR_FIELD_AVX2] = "cpu avx2",
                                         [CR_FIELD_VNNI] = "cpu vnni",
                                         [CR_FIELD_AMX] = "cpu amx"};
-    size_t most = 1;
-    for (size_t i = 0; i < engine->frozen->count; i++) {
-        const struct cr_matrix *q = &engine->frozen->matrices[i];
-        most = cr_most(most, cr_least(q->rows, q->columns));
-    }
-    CR_TRY(cr_allocate(ROWS * most, sizeof *engine->narrow, &engine->narrow));
     CR_TRY(cr_field_new(compute, 3, &engine->fields[0]));
     CR_TRY(cr_field_new(compute, 4, &engine->fields[1]));
     engine->base.name = names[cr_field_path(engine->fields[1])];
@@ -66,7 +61,12 @@ static enum cr_status multiply(struct cr_engine *self, const struct cr_wire_prod
     struct cr_field *field = engine->fields[digits - 3];
     struct cr_matrix q = engine->frozen->matrices[product->linear];
     size_t depth = product->backward ? q.rows : q.columns;
-    size_t width = product->backward ? q.columns : q.rows;
+    size_t width = product->parts * (product->backward ? q.columns : q.rows);
+    size_t needed = cr_least(ROWS, product->rows) * cr_least(depth, width);
+    if (needed > engine->room) {
+        CR_TRY(cr_reallocate(needed, sizeof *engine->narrow, &engine->narrow));
+        engine->room = needed;
+    }
     size_t blocks = (product->rows + (size_t)ROWS - 1) / ROWS;
     for (size_t i = 0; i < blocks; i++) {
         // Wider ones from the end, so that no question is overwritten that waits.
@@ -74,9 +74,9 @@ static enum cr_status multiply(struct cr_engine *self, const struct cr_wire_prod
         uint32_t *question = words + row * depth, *answer = words + row * width;
         if (width > depth) {
             memcpy(engine->narrow, question, rows * depth * sizeof *words);
-            cr_field_multiply(field, engine->narrow, rows, q, product->backward, answer);
+            cr_field_multiply(field, engine->narrow, rows, q, product->backward, product->parts, answer);
         } else {
-            cr_field_multiply(field, question, rows, q, product->backward, engine->narrow);
+            cr_field_multiply(field, question, rows, q, product->backward, product->parts, engine->narrow);
             memcpy(answer, engine->narrow, rows * width * sizeof *words);
         }
     }

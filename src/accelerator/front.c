@@ -8,13 +8,13 @@
 
 struct cr_front_linear {
     struct cr_exact *exact;
-    struct cr_bound bound;
+    struct cr_bound *bounds;
 };
 
 static enum cr_status exact_forward(const struct cr_linear *self, struct cr_matrix x, struct cr_matrix y)
 {
     const struct cr_front_linear *linear = self->state;
-    CR_TRY(cr_exact_forward(linear->exact, &linear->bound, self->weight, x, y));
+    CR_TRY(cr_exact_forward(linear->exact, linear->bounds, self->weight, x, y));
     if (self->bias) cr_add_row(self->compute, y, self->bias);
     return CR_OK;
 }
@@ -34,7 +34,9 @@ static enum cr_status make_layers(const struct cr_model *model, struct cr_front_
     for (size_t i = 0; i < count; i++) {
         struct cr_linear *linear = cr_frozen_linear(&front->model, i);
         front->linears[i].exact = front->exact;
-        CR_TRY(cr_exact_bound(linear->weight, &front->linears[i].bound));
+        CR_TRY(cr_allocate(cr_bound_parts(linear->in, false), sizeof *front->linears[i].bounds,
+                           &front->linears[i].bounds));
+        CR_TRY(cr_exact_bound(linear->weight, front->linears[i].bounds));
         linear->provider = &provider;
         linear->state = &front->linears[i];
     }
@@ -52,6 +54,8 @@ enum cr_status cr_front_model_open(const struct cr_model *model, struct cr_front
 void cr_front_model_release(struct cr_front_model *front)
 {
     cr_exact_free(front->exact);
+    for (size_t i = 0; front->linears && i < front->model.config.layers * CR_FROZEN_PER_LAYER; i++)
+        free(front->linears[i].bounds);
     free(front->model.layers);
     free(front->linears);
     *front = (struct cr_front_model){0};

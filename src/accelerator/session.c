@@ -100,7 +100,11 @@ static enum cr_status sizes_of(const struct session *session, const struct cr_wi
         return cr_fail(CR_PROTOCOL, "%s: linear %u of a model that has %zu", session->peer, product->linear,
                        frozen->count);
     const struct cr_matrix *q = &frozen->matrices[product->linear];
-    size_t depth = product->backward ? q->rows : q->columns, width = product->backward ? q->columns : q->rows;
+    size_t depth = product->backward ? q->rows : q->columns;
+    size_t width = product->parts * (product->backward ? q->columns : q->rows);
+    if (product->parts > depth)
+        return cr_fail(CR_PROTOCOL, "%s: %u parts of sums of linear %u, which have %zu terms", session->peer,
+                       product->parts, product->linear, depth);
     size_t most =
         session->hello.shared > 0 ? session->size : (size_t)CR_WIRE_BODY_LIMIT - CR_WIRE_PRODUCT_SIZE;
     if (product->rows > most / (cr_most(depth, width) * sizeof(uint32_t)))

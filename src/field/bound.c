@@ -35,26 +35,58 @@ static uint64_t row_squares(const int8_t *row, size_t count, uint64_t *down, int
     return sum;
 }
 
-enum cr_status cr_bound_new(const struct cr_matrix *q, bool backward, unsigned digits, struct cr_bound *out)
+size_t cr_bound_parts(size_t depth, bool backward)
 {
-    size_t count = backward ? q->columns : q->rows, depth = backward ? q->rows : q->columns;
-    CR_FREE uint64_t *squares = NULL;
-    CR_TRY(cr_allocate(count, sizeof *squares, &squares));
+    size_t deepest = backward ? CR_DEEPEST_BACKWARD : CR_DEEPEST_FORWARD;
+    return depth > deepest ? (depth + deepest - 1) / deepest : 1;
+}
+
+size_t cr_bound_begin(size_t depth, size_t parts, size_t part)
+{
+    return depth * part / parts;
+}
+
+struct cr_matrix cr_bound_part(struct cr_matrix q, bool backward, size_t parts, size_t part)
+{
+    size_t depth = backward ? q.rows : q.columns;
+    size_t begin = cr_bound_begin(depth, parts, part), count = cr_bound_begin(depth, parts, part + 1) - begin;
+    struct cr_matrix slab = q;
+    slab.data = (int8_t *)q.data + begin * (backward ? q.stride : 1);
+    *(backward ? &slab.rows : &slab.columns) = count;
+    return slab;
+}
+
+// So there is always room: (p−1)/2 is 2^22 − 8 at least, ‖Q_o‖₂ at most 128·√K, and √K below ROOT.
+enum { ROOT = 91, HALF = (1 << 22) - 8 };
+_Static_assert(ROOT *ROOT > CR_DEEPEST_FORWARD && ROOT * ROOT > CR_DEEPEST_BACKWARD, "a root of depths");
+_Static_assert(HALF / (128 * ROOT) > 1 + ROOT / 2 && HALF / 128 > 1 + ROOT * ROOT / 2, "both bounds hold");
+
+static struct cr_bound bound_of(struct cr_matrix q, bool backward, unsigned digits, uint64_t *squares)
+{
+    size_t count = backward ? q.columns : q.rows, depth = backward ? q.rows : q.columns;
     int most = 1;
-    for (size_t i = 0; i < q->rows; i++) {
-        const int8_t *row = (const int8_t *)q->data + i * q->stride;
-        uint64_t sum = row_squares(row, q->columns, backward ? squares : NULL, &most);
+    for (size_t i = 0; backward && i < count; i++) squares[i] = 0;
+    for (size_t i = 0; i < q.rows; i++) {
+        const int8_t *row = (const int8_t *)q.data + i * q.stride;
+        uint64_t sum = row_squares(row, q.columns, backward ? squares : NULL, &most);
         if (!backward) squares[i] = sum;
     }
     double half = (cr_prime(digits) - 1) / 2, norm = fmax(1, sqrt((double)largest(squares, count)));
-    struct cr_bound bound = {.depth = depth,
+    return (struct cr_bound){.depth = depth,
                              .norm = norm,
                              .most = most,
                              .room_norm = half / norm - sqrt((double)depth) / 2,
                              .room_sum = half / most - (double)depth / 2};
-    if (bound.room_norm < 1 && bound.room_sum < 1)
-        return cr_fail(CR_UNSUPPORTED, "sums of %zu products do not fit a field of %u digits", depth, digits);
-    *out = bound;
+}
+
+enum cr_status cr_bound_new(const struct cr_matrix *q, bool backward, unsigned digits,
+                            struct cr_bound *bounds)
+{
+    size_t depth = backward ? q->rows : q->columns, parts = cr_bound_parts(depth, backward);
+    CR_FREE uint64_t *squares = NULL;
+    CR_TRY(cr_allocate(backward ? q->columns : q->rows, sizeof *squares, &squares));
+    for (size_t i = 0; i < parts; i++)
+        bounds[i] = bound_of(cr_bound_part(*q, backward, parts, i), backward, digits, squares);
     return CR_OK;
 }
 
@@ -63,7 +95,5 @@ double cr_bound_scale(const struct cr_bound *bound, double sum, double squares)
     // Above all that rounding can have taken from the norms, from the rooms, and from x/t.
     const double up = 1 + 0x1p-20;
     if (sum == 0) return 1;
-    double by_norm = bound->room_norm < 1 ? INFINITY : sqrt(squares) * up / bound->room_norm;
-    double by_sum = bound->room_sum < 1 ? INFINITY : sum * up / bound->room_sum;
-    return fmin(by_norm, by_sum);
+    return fmin(sqrt(squares) * up / bound->room_norm, sum * up / bound->room_sum);
 }

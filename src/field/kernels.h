@@ -34,9 +34,9 @@ struct cr_field_kernels {
     // Words of round(inverse·(x ∘ scale)), ties to even.
     void (*encode)(const void *x, enum cr_dtype dtype, const float *scale, size_t count, double inverse,
                    uint32_t p, uint32_t *words);
-    // y = centre(word)·(t[0]·scale)·t[1], each rounded to float.
+    // y = centre(word)·(t[0]·scale)·t[1], each rounded to float, and `before` added (may be NULL, or y).
     void (*decode)(const uint32_t *words, const float t[2], const float *scale, size_t count, uint32_t p,
-                   void *y, enum cr_dtype dtype);
+                   const float *before, void *y, enum cr_dtype dtype);
     // Digit d of word k goes to left[d·stride + k], zeros up to the next multiple of CR_DEPTH_STEP.
     void (*split)(const uint32_t *words, size_t count, unsigned digits, uint8_t *left, size_t stride);
     // Element k of column c is at c·stride + k where `along`, at k·stride + c otherwise.

@@ -4,7 +4,7 @@
 //
 // These work on one row in the caller's thread; callers deal rows to threads. A secret vector s of a matrix
 // is a row as well, so the verification vectors Qᵀ s of two of them, s [2, Q's rows], are
-// cr_field_multiply(field, s, 2, q, true, v), and Q s, s [2, Q's columns], is the same with `false`.
+// cr_field_multiply(field, s, 2, q, true, 1, v), and Q s, s [2, Q's columns], is the same with `false`.
 #ifndef CARREL_FIELD_MASK_H
 #define CARREL_FIELD_MASK_H
 

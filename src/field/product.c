@@ -1,7 +1,7 @@
 // A thread takes some columns and rows of the result and walks them by blocks: some columns of Q over
 // DEPTH of its depth are packed once, and all rows, CR_DIGIT_ROWS rows of digits at a time, multiplied with
 // them. What a block gives is brought into the field at once and added up there, so that sums of 32 bits
-// never hold more than DEPTH products, however long the sum.
+// never hold more than DEPTH products, however long the sum. Where a part of the depth ends, a sum does.
 #include "field/product.h"
 
 #include "field/kernels.h"
@@ -20,7 +20,7 @@ enum {
     LINE = 64,
     PANELS = BLOCK + MOST_COLUMNS / CR_PANEL * LINE, // bytes; panels are off by a cache line, as rows are
     LEFT_STRIDE = DEPTH + LINE,
-    LEAST_ROWS = 64, // of a part
+    LEAST_ROWS = 64, // of a share
 };
 _Static_assert((int64_t)DEPTH *COLUMNS <= BLOCK, "the deepest block has room");
 _Static_assert((int64_t)DEPTH * 255 * 128 < INT32_MAX, "sums of a block are exact");
@@ -142,25 +142,47 @@ const struct cr_field_kernels *cr_field_kernels(const struct cr_field *field)
     return field->kernels;
 }
 
-bool cr_field_encode_row(const struct cr_field *field, const struct cr_bound *bound, const void *x,
-                         enum cr_dtype dtype, const float *scale, uint32_t *words, double *t)
+bool cr_field_encode_row(const struct cr_field *field, const struct cr_bound *bounds, size_t parts,
+                         const void *x, enum cr_dtype dtype, const float *scale, uint32_t *words, double *t)
 {
-    double sum, squares;
-    field->kernels->norms(x, dtype, scale, bound->depth, &sum, &squares);
-    if (!isfinite(squares)) return false;
-    *t = cr_bound_scale(bound, sum, squares);
-    field->kernels->encode(x, dtype, scale, bound->depth, 1 / *t, cr_prime(field->digits), words);
+    size_t begin = 0;
+    for (size_t i = 0; i < parts; begin += bounds[i++].depth) {
+        double sum, squares;
+        size_t depth = bounds[i].depth;
+        const void *part = (const unsigned char *)x + begin * cr_dtype_size(dtype);
+        const float *scales = scale ? scale + begin : NULL;
+        field->kernels->norms(part, dtype, scales, depth, &sum, &squares);
+        if (!isfinite(squares)) return false;
+        t[i] = cr_bound_scale(&bounds[i], sum, squares);
+        field->kernels->encode(part, dtype, scales, depth, 1 / t[i], cr_prime(field->digits), words + begin);
+    }
     return true;
 }
 
-void cr_field_decode_row(const struct cr_field *field, const uint32_t *words, double t, const float *scale,
-                         size_t count, void *y, enum cr_dtype dtype)
+static void decode_part(const struct cr_field *field, const uint32_t *words, double t, const float *scale,
+                        size_t count, const float *before, void *y, enum cr_dtype dtype)
 {
     // t may be far smaller than a float can be, y not: two floats make it.
     int power;
     double part = frexp(t, &power);
     const float factors[2] = {(float)ldexp(part, power / 2), (float)ldexp(1, power - power / 2)};
-    field->kernels->decode(words, factors, scale, count, cr_prime(field->digits), y, dtype);
+    field->kernels->decode(words, factors, scale, count, cr_prime(field->digits), before, y, dtype);
+}
+
+void cr_field_decode_row(const struct cr_field *field, const uint32_t *words, const double *t, size_t parts,
+                         const float *scale, size_t count, void *y, enum cr_dtype dtype)
+{
+    enum { CHUNK = 512 };
+    float sums[CHUNK]; // of all parts but the last
+    size_t most = parts > 1 ? CHUNK : count;
+    for (size_t first = 0; first < count; first += most) {
+        size_t n = cr_least(most, count - first), last = parts - 1;
+        const float *scales = scale ? scale + first : NULL;
+        for (size_t i = 0; i < last; i++)
+            decode_part(field, words + i * count + first, t[i], scales, n, i > 0 ? sums : NULL, sums, CR_F32);
+        decode_part(field, words + last * count + first, t[last], scales, n, last > 0 ? sums : NULL,
+                    (unsigned char *)y + first * cr_dtype_size(dtype), dtype);
+    }
 }
 
 struct product_job {
@@ -169,13 +191,14 @@ struct product_job {
     uint32_t *y;
     struct cr_matrix q;
     bool backward;
-    size_t rows, depth, columns;
+    size_t rows, depth, columns, parts;
     size_t block, panel; // columns of a block, bytes from one panel of it to the next
-    size_t row_parts;
+    size_t shares;       // of the rows
 };
 
+// Some of the columns that follow from `column` on, over `depth` from k on, which lie in one part.
 static void multiply_rows(const struct product_job *job, size_t row, size_t rows, size_t column,
-                          size_t columns, size_t k, size_t depth, struct scratch *scratch)
+                          size_t columns, size_t part, size_t k, size_t depth, struct scratch *scratch)
 {
     const struct cr_field_kernels *kernels = job->field->kernels;
     unsigned digits = job->field->digits;
@@ -186,34 +209,37 @@ static void multiply_rows(const struct product_job *job, size_t row, size_t rows
     size_t steps = (depth + CR_DEPTH_STEP - 1) / CR_DEPTH_STEP * (CR_DEPTH_STEP / CR_STEP);
     kernels->multiply(rows * digits, panels, steps, scratch->left, LEFT_STRIDE, scratch->right, job->panel,
                       scratch->sums, job->block);
+    bool first = k == cr_bound_begin(job->depth, job->parts, part);
     for (size_t r = 0; r < rows; r++)
-        kernels->combine(scratch->sums + r * digits * job->block, job->block, columns, digits, k == 0,
-                         job->y + (row + r) * job->columns + column);
+        kernels->combine(scratch->sums + r * digits * job->block, job->block, columns, digits, first,
+                         job->y + ((row + r) * job->parts + part) * job->columns + column);
 }
 
-static void multiply_part(void *context, size_t item, size_t thread)
+static void multiply_item(void *context, size_t item, size_t thread)
 {
     const struct product_job *job = context;
     struct scratch *scratch = &job->field->scratch[thread];
-    size_t part = item % job->row_parts, column = item / job->row_parts * job->block;
+    size_t share = item % job->shares, column = item / job->shares * job->block;
     size_t columns = cr_least(job->block, job->columns - column);
-    size_t first = job->rows * part / job->row_parts, end = job->rows * (part + 1) / job->row_parts;
+    size_t first = job->rows * share / job->shares, end = job->rows * (share + 1) / job->shares;
     size_t at_once = CR_DIGIT_ROWS / job->field->digits;
-    size_t k = 0;
+    size_t k = 0, part = 0;
     do {
-        size_t depth = cr_least(DEPTH, job->depth - k);
+        size_t part_end = cr_bound_begin(job->depth, job->parts, part + 1);
+        size_t depth = cr_least(DEPTH, part_end - k);
         const int8_t *q = job->q.data;
         q += job->backward ? k * job->q.stride + column : column * job->q.stride + k;
         job->field->kernels->pack(q, job->q.stride, !job->backward, columns, depth, scratch->right,
                                   job->panel);
         for (size_t row = first; row < end; row += at_once)
-            multiply_rows(job, row, cr_least(at_once, end - row), column, columns, k, depth, scratch);
+            multiply_rows(job, row, cr_least(at_once, end - row), column, columns, part, k, depth, scratch);
         k += depth;
-    } while (k < job->depth);
+        part += k == part_end;
+    } while (part < job->parts);
 }
 
 void cr_field_multiply(struct cr_field *field, const uint32_t *x, size_t rows, struct cr_matrix q,
-                       bool backward, uint32_t *y)
+                       bool backward, size_t parts, uint32_t *y)
 {
     struct product_job job = {.field = field,
                               .x = x,
@@ -222,19 +248,20 @@ void cr_field_multiply(struct cr_field *field, const uint32_t *x, size_t rows, s
                               .backward = backward,
                               .rows = rows,
                               .depth = backward ? q.rows : q.columns,
-                              .columns = backward ? q.columns : q.rows};
+                              .columns = backward ? q.columns : q.rows,
+                              .parts = parts};
     if (rows == 0) return;
     struct cr_pool *pool = cr_compute_pool(field->compute);
     size_t deepest =
         cr_least(DEPTH, cr_most(1, job.depth) + CR_DEPTH_STEP - 1) / CR_DEPTH_STEP * CR_DEPTH_STEP;
     // As few blocks as there can be, the same number for each thread.
     size_t threads = cr_pool_threads(pool), fit = cr_least(MOST_COLUMNS, BLOCK / deepest / COLUMNS * COLUMNS);
-    size_t parts = threads * ((job.columns + threads * fit - 1) / (threads * fit));
-    job.block = cr_most(1, (job.columns + parts * COLUMNS - 1) / (parts * COLUMNS)) * COLUMNS;
+    size_t cuts = threads * ((job.columns + threads * fit - 1) / (threads * fit));
+    job.block = cr_most(1, (job.columns + cuts * COLUMNS - 1) / (cuts * COLUMNS)) * COLUMNS;
     job.panel = deepest * CR_PANEL + LINE;
     size_t blocks = (job.columns + job.block - 1) / job.block;
-    // Each part of the rows packs the matrix again: no more of them than threads need.
+    // Each share of the rows packs the matrix again: no more of them than threads need.
     size_t wanted = blocks ? (2 * threads + blocks - 1) / blocks : 1;
-    job.row_parts = cr_least(wanted, (rows + LEAST_ROWS - 1) / LEAST_ROWS);
-    cr_pool_run(pool, blocks * job.row_parts, multiply_part, &job);
+    job.shares = cr_least(wanted, (rows + LEAST_ROWS - 1) / LEAST_ROWS);
+    cr_pool_run(pool, blocks * job.shares, multiply_item, &job);
 }

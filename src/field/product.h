@@ -27,21 +27,23 @@ void cr_field_free(struct cr_field *field); // NULL is allowed; wipes what it wo
 enum cr_field_path cr_field_path(const struct cr_field *field);
 unsigned cr_field_digits(const struct cr_field *field);
 
-// words [bound->depth] of round(x/t), with t by the bound of the matrix and direction that they will be
-// multiplied with. x is a row of F32 or BF16, each number times scale[its place] in fp32 first (NULL: as it
-// is): the rows' scales of Q, backward. In the calling thread; false where x is not finite: words and t are
-// then undefined.
-bool cr_field_encode_row(const struct cr_field *field, const struct cr_bound *bound, const void *x,
-                         enum cr_dtype dtype, const float *scale, uint32_t *words, double *t);
+// words [K] of round(x/t), with a t of each part, [parts], by the bounds [parts] of the matrix and direction
+// that they will be multiplied with. x is a row of F32 or BF16, each number times scale[its place] in fp32
+// first (NULL: as it is): the rows' scales of Q, backward. In the calling thread; false where x is not
+// finite: words and t are then undefined.
+bool cr_field_encode_row(const struct cr_field *field, const struct cr_bound *bounds, size_t parts,
+                         const void *x, enum cr_dtype dtype, const float *scale, uint32_t *words, double *t);
 
-// y = centre(words)·t·scale[place] (NULL: 1) of a row of `count`, F32 or BF16, within 2⁻²² of itself in fp32,
-// then rounded to y's type. In the calling thread.
-void cr_field_decode_row(const struct cr_field *field, const uint32_t *words, double t, const float *scale,
-                         size_t count, void *y, enum cr_dtype dtype);
+// y = Σ centre(words[part])·t[part]·scale[place] (NULL: 1) over the parts of a row, words [parts, count], F32
+// or BF16: each within 2⁻²² of itself in fp32, added up there, then rounded to y's type. In the calling
+// thread.
+void cr_field_decode_row(const struct cr_field *field, const uint32_t *words, const double *t, size_t parts,
+                         const float *scale, size_t count, void *y, enum cr_dtype dtype);
 
-// y = x Qᵀ (x [rows, q.columns], y [rows, q.rows]) or, backward, x Q (x [rows, q.rows], y [rows, q.columns]),
-// mod p; q is I8, without its scales. y must not overlap x.
+// y = x Qᵀ (x [rows, q.columns], y [rows, parts, q.rows]) or, backward, x Q (x [rows, q.rows], y [rows,
+// parts, q.columns]), mod p: of each part of the depth (cr_bound_begin) by itself, 1 part for whole sums. q
+// is I8, without its scales. y must not overlap x.
 void cr_field_multiply(struct cr_field *field, const uint32_t *x, size_t rows, struct cr_matrix q,
-                       bool backward, uint32_t *y);
+                       bool backward, size_t parts, uint32_t *y);
 
 #endif

@@ -38,7 +38,7 @@ void cr_wire_put_product(const struct cr_wire_product *product, unsigned char ou
     put(out, product->linear, 4);
     put(out + 4, product->backward, 4);
     put(out + 8, product->rows, 4);
-    put(out + 12, 0, 4);
+    put(out + 12, product->parts, 4);
 }
 
 void cr_wire_put_front(const struct cr_wire_front *front, unsigned char out[CR_WIRE_FRONT_SIZE])
@@ -110,11 +110,12 @@ enum cr_status cr_wire_get_product(const unsigned char bytes[CR_WIRE_PRODUCT_SIZ
 {
     struct cr_cursor at = cursor(bytes, CR_WIRE_PRODUCT_SIZE);
     uint32_t linear = cr_read_u32(&at), direction = cr_read_u32(&at), rows = cr_read_u32(&at);
-    uint32_t zero = cr_read_u32(&at);
-    if (direction > 1 || rows == 0 || zero != 0)
-        return cr_fail(CR_PROTOCOL, "%s: a product of unknown form (direction %u, %u rows)", peer, direction,
-                       rows);
-    *out = (struct cr_wire_product){.linear = linear, .backward = direction == 1, .rows = rows};
+    uint32_t parts = cr_read_u32(&at);
+    if (direction > 1 || rows == 0 || parts == 0)
+        return cr_fail(CR_PROTOCOL, "%s: a product of unknown form (direction %u, %u rows, %u parts)", peer,
+                       direction, rows, parts);
+    *out =
+        (struct cr_wire_product){.linear = linear, .backward = direction == 1, .rows = rows, .parts = parts};
     return CR_OK;
 }
 

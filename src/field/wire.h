@@ -1,4 +1,4 @@
-// What a trusted process and its accelerator say to each other, version 1.
+// What a trusted process and its accelerator say to each other, version 2.
 //
 // A connection is a dialogue: the trusted process asks, the accelerator answers each question before it reads
 // the next. Every message is a head of 32 bytes and a body of the size that the head names; integers are
@@ -7,8 +7,8 @@
 //   head:    "CRAC", type u32, request u64, size u64, zero u64
 //   HELLO    version u32, digits u32, shared u64, matrices u64     trusted process, first
 //   READY    engine [32], zero-padded ASCII                        the answer
-//   PRODUCT  linear u32, direction u32, rows u32, zero u32         then the words x' [rows, K] u32
-//   RESULT   nothing                                               then the words Y' [rows, N] u32
+//   PRODUCT  linear u32, direction u32, rows u32, parts u32        then the words x' [rows, K] u32
+//   RESULT   nothing                                               then the words Y' [rows, parts, N] u32
 //   FAILED   a sentence, printable ASCII                           the answer where there is none
 //   FRONT    layers u32, sequences u32, rows u32, zero u32         then tokens [rows] u32, lengths
 //   [sequences]
@@ -21,9 +21,10 @@
 // `digits` says how many base-256 digits a word has, and with it p: 4 for 2³¹ − 1, 3 for 2²³ − 15. `linear`
 // counts the linears of a model in the order of a walk: qkv, o, gate_up and down of each layer, then the
 // head. `direction` is 0 for Y = x Qᵀ and 1 for Y = x Q, both mod p; words of x that are not below p make an
-// answer that means nothing. `matrices` is the checksum of the integer matrices Q that both sides must hold
-// (cr_quantized_checksum), against mistakes: an accelerator with others answers FAILED. Lies are found out by
-// verification.
+// answer that means nothing. Sums are those of so many `parts` of their K terms, each by itself: part i has
+// those from K·i/parts on, rounded down; 1 is whole sums. `matrices` is the checksum of the integer matrices
+// Q that both sides must hold (cr_quantized_checksum), against mistakes: an accelerator with others answers
+// FAILED. Lies are found out by verification.
 //
 // FRONT asks, in the clear, for what the embedding and the first `layers` layers make of some sequences:
 // their tokens one after the other, and how many each has. It is for memory that both see alone; the RESULT
@@ -38,7 +39,7 @@
 #include "base/bytes.h"
 
 enum {
-    CR_WIRE_VERSION = 1,
+    CR_WIRE_VERSION = 2,
     CR_WIRE_HEAD_SIZE = 32,
     CR_WIRE_HELLO_SIZE = 24,
     CR_WIRE_READY_SIZE = 32,
@@ -75,7 +76,8 @@ struct cr_wire_hello {
 struct cr_wire_product {
     uint32_t linear;
     bool backward;
-    uint32_t rows; // at least 1
+    uint32_t rows;  // at least 1
+    uint32_t parts; // at least 1
 };
 
 // Each number is at least 1, and there are no more sequences than rows.

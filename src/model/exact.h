@@ -8,17 +8,18 @@
 
 struct cr_exact;
 
-// For matrices with no more than `longest` rows or columns; `compute` is borrowed. One call at a time.
+// For matrices with no more than `longest` columns, nor rows times parts of their sums (field/bound.h);
+// `compute` is borrowed. One call at a time.
 enum cr_status cr_exact_new(struct cr_compute *compute, size_t longest, struct cr_exact **out);
 size_t cr_exact_memory_of(size_t longest);  // bytes
 void cr_exact_free(struct cr_exact *exact); // NULL is allowed
 
-// The bound of a matrix (I8), which its products need.
-enum cr_status cr_exact_bound(struct cr_matrix q, struct cr_bound *out);
+// The bounds of a matrix (I8), [cr_bound_parts(q.columns)], which its products need.
+enum cr_status cr_exact_bound(struct cr_matrix q, struct cr_bound *bounds);
 
 // y [M,out] F32 or BF16 = x Wᵀ, x [M,in] F32 or BF16, W = scale·q of q (I8 [out,in] with scales). A row of x
 // that is not finite is CR_INVALID.
-enum cr_status cr_exact_forward(struct cr_exact *exact, const struct cr_bound *bound, struct cr_matrix q,
+enum cr_status cr_exact_forward(struct cr_exact *exact, const struct cr_bound *bounds, struct cr_matrix q,
                                 struct cr_matrix x, struct cr_matrix y);
 
 #endif

@@ -1,6 +1,7 @@
 #include "model/frozen.h"
 #include "model/weights.h"
 
+#include "field/bound.h"
 #include "field/quantize.h"
 
 #include <stdio.h>
@@ -25,7 +26,7 @@ void cr_frozen_layer_size(struct cr_model *model, size_t *longest, size_t *numbe
     *longest = *numbers = 1;
     for (size_t i = 0; i < CR_FROZEN_PER_LAYER; i++) {
         const struct cr_linear *linear = cr_frozen_linear(model, i);
-        *longest = cr_most(*longest, cr_most(linear->in, linear->out));
+        *longest = cr_most(*longest, cr_most(linear->in, linear->out * cr_bound_parts(linear->in, false)));
         *numbers = cr_most(*numbers, linear->in * linear->out);
     }
 }

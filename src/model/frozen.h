@@ -24,7 +24,8 @@ enum { CR_FROZEN_PER_LAYER = 4 };
 size_t cr_frozen_count(const struct cr_model *model);
 struct cr_linear *cr_frozen_linear(struct cr_model *model, size_t i);
 enum { CR_FROZEN_NAME_SIZE = 48 };
-// Of a layer's linears: the longest row or column, and the most numbers.
+// Of a layer's linears: the most numbers that a row has which is multiplied forward, or its product (of each
+// part of the sums, field/bound.h), and the most numbers of a matrix.
 void cr_frozen_layer_size(struct cr_model *model, size_t *longest, size_t *numbers);
 void cr_frozen_name(size_t count, size_t i, char out[CR_FROZEN_NAME_SIZE]);
 

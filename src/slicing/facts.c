@@ -6,6 +6,13 @@
 
 #include <stdlib.h>
 
+struct cr_way cr_way_of(size_t out, size_t in, bool backward)
+{
+    size_t depth = backward ? out : in, columns = backward ? in : out,
+           parts = cr_bound_parts(depth, backward);
+    return (struct cr_way){.depth = depth, .columns = columns, .parts = parts, .width = parts * columns};
+}
+
 // Run twice: the arena counts, then hands out.
 static void place(struct cr_facts *facts, struct cr_model *model)
 {
@@ -17,13 +24,14 @@ static void place(struct cr_facts *facts, struct cr_model *model)
         fact->scale = cr_arena_take(&facts->memory, fact->out, sizeof *fact->scale);
         for (size_t backward = 0; backward < CR_WAYS; backward++) {
             struct cr_way *way = &fact->way[backward];
-            way->depth = backward ? fact->out : fact->in;
-            way->width = backward ? fact->in : fact->out;
+            *way = cr_way_of(fact->out, fact->in, backward);
+            way->bounds = cr_arena_take(&facts->memory, way->parts, sizeof *way->bounds);
             way->s = cr_arena_take(&facts->secrets, 2 * way->width, sizeof *way->s);
             way->v = cr_arena_take(&facts->secrets, 2 * way->depth, sizeof *way->v);
+            facts->longest = cr_most(facts->longest, cr_most(way->depth, way->width));
+            facts->parts = cr_most(facts->parts, way->parts);
         }
         facts->largest = cr_most(facts->largest, fact->out * fact->in);
-        facts->longest = cr_most(facts->longest, cr_most(fact->out, fact->in));
     }
 }
 
@@ -37,16 +45,9 @@ static enum cr_status learn(struct cr_facts *facts, struct cr_compute *compute, 
     facts->checksum = cr_quantized_checksum(facts->checksum, q);
     for (size_t backward = 0; backward < CR_WAYS; backward++) {
         struct cr_way *way = &fact->way[backward];
-        enum cr_status status = cr_bound_new(&q, backward, cr_field_digits(field), &way->bound);
-        if (status != CR_OK) {
-            char name[CR_FROZEN_NAME_SIZE];
-            cr_frozen_name(facts->count, i, name);
-            return cr_fail_within(status, "%s", name);
-        }
-        for (size_t j = 0; j < 2; j++)
-            cr_pad_words(pad, (i * CR_WAYS + backward) * 2 + j, 0, way->s + j * way->width, way->width);
-        // A question's row and the secret lie on the two sides of the matrix.
-        cr_field_multiply(field, way->s, 2, q, !backward, way->v);
+        CR_TRY(cr_bound_new(&q, backward, cr_field_digits(field), way->bounds));
+        cr_pad_words(pad, i * CR_WAYS + backward, 0, way->s, 2 * way->width);
+        cr_way_vectors(way, field, q, backward, way->v);
     }
     return CR_OK;
 }
@@ -94,16 +95,43 @@ void cr_facts_release(struct cr_facts *facts)
     *facts = (struct cr_facts){0};
 }
 
+void cr_way_vectors(const struct cr_way *way, struct cr_field *field, struct cr_matrix q, bool backward,
+                    uint32_t *v)
+{
+    const uint32_t *s = way->s;
+    for (size_t i = 0; i < way->parts; i++) {
+        // A question's row and the secret lie on the two sides of the matrix.
+        struct cr_matrix part = cr_bound_part(q, backward, way->parts, i);
+        cr_field_multiply(field, s, 2, part, !backward, 1, v);
+        s += 2 * way->columns;
+        v += 2 * way->bounds[i].depth;
+    }
+}
+
+// Adds the products of two vectors, [2, count], with a part of a row.
+static void add_dots(const struct cr_field *field, const uint32_t *vectors, const uint32_t *words,
+                     size_t count, uint32_t sums[2])
+{
+    uint32_t dots[2], p = cr_prime(cr_field_digits(field));
+    cr_mask_dots(field, vectors, vectors + count, words, count, dots);
+    for (size_t j = 0; j < 2; j++) sums[j] = cr_prime_add(sums[j], dots[j], p);
+}
+
 void cr_way_expect(const struct cr_way *way, const struct cr_field *field, const uint32_t *question,
                    uint32_t expected[2])
 {
-    cr_mask_dots(field, way->v, way->v + way->depth, question, way->depth, expected);
+    size_t begin = 0;
+    expected[0] = expected[1] = 0;
+    for (size_t i = 0; i < way->parts; begin += way->bounds[i++].depth)
+        add_dots(field, way->v + 2 * begin, question + begin, way->bounds[i].depth, expected);
 }
 
 void cr_way_sums(const struct cr_way *way, const struct cr_field *field, const uint32_t *answer,
                  uint32_t sums[2])
 {
-    cr_mask_dots(field, way->s, way->s + way->width, answer, way->width, sums);
+    sums[0] = sums[1] = 0;
+    for (size_t begin = 0; begin < way->width; begin += way->columns)
+        add_dots(field, way->s + 2 * begin, answer + begin, way->columns, sums);
 }
 
 bool cr_way_holds(const struct cr_way *way, const struct cr_field *field, const uint32_t expected[2],

@@ -52,9 +52,9 @@ static void blind_row(void *context, size_t row, size_t thread)
     struct cr_slicing *slicing = question->slicing;
     struct cr_masked_scratch *scratch = &slicing->scratch[thread];
     const struct cr_way *way = question->way;
-    if (!cr_field_encode_row(slicing->field, &way->bound, row_of(&question->x, row), question->x.dtype,
-                             question->backward ? question->fact->scale : NULL, scratch->words,
-                             &question->lane->t[row])) {
+    if (!cr_field_encode_row(slicing->field, way->bounds, way->parts, row_of(&question->x, row),
+                             question->x.dtype, question->backward ? question->fact->scale : NULL,
+                             scratch->words, question->lane->t + row * way->parts)) {
         note_bad(question, row);
         return;
     }
@@ -138,16 +138,17 @@ static void open_row(void *context, size_t row, size_t thread)
         return;
     }
     const float *scale = question->backward ? NULL : question->fact->scale;
+    const double *t = question->lane->t + row * way->parts;
     void *y = row_of(&question->y, row);
     if (!question->accumulate) {
-        cr_field_decode_row(slicing->field, scratch->words, question->lane->t[row], scale, way->width, y,
+        cr_field_decode_row(slicing->field, scratch->words, t, way->parts, scale, way->columns, y,
                             question->y.dtype);
         return;
     }
-    cr_field_decode_row(slicing->field, scratch->words, question->lane->t[row], scale, way->width,
-                        scratch->values, CR_F32);
+    cr_field_decode_row(slicing->field, scratch->words, t, way->parts, scale, way->columns, scratch->values,
+                        CR_F32);
     float *sum = y;
-    for (size_t i = 0; i < way->width; i++) sum[i] += scratch->values[i];
+    for (size_t i = 0; i < way->columns; i++) sum[i] += scratch->values[i];
 }
 
 // One row of each question, in 256 equal parts of [0, p); none whose pad another one was hidden under, which
@@ -225,8 +226,10 @@ static enum cr_status ask(struct question *question)
     sample(slicing, question);
     double blinded = cr_clock_monotonic();
     used = cr_clock_process() - used;
-    const struct cr_wire_product product = {
-        .linear = (uint32_t)question->linear, .backward = question->backward, .rows = (uint32_t)rows};
+    const struct cr_wire_product product = {.linear = (uint32_t)question->linear,
+                                            .backward = question->backward,
+                                            .rows = (uint32_t)rows,
+                                            .parts = (uint32_t)way->parts};
     if (slicing->peer) CR_TRY(cr_peer_send(slicing->peer, &question->peer));
     CR_TRY(cr_link_send(question->lane->link, &product, rows * way->depth));
     CR_TRY(cr_lanes_pass_on(slicing->lanes));

@@ -190,7 +190,7 @@ static enum cr_status make(struct cr_pads *pads, const struct queue *queue, uint
     struct batch batch = {pads, queue, first, pads->questions, pads->questions + rows * way->depth};
     struct cr_pool *pool = cr_compute_pool(pads->compute);
     cr_pool_run(pool, rows, draw_row, &batch);
-    cr_field_multiply(pads->field, batch.questions, rows, q, queue->backward, batch.results);
+    cr_field_multiply(pads->field, batch.questions, rows, q, queue->backward, way->parts, batch.results);
     cr_pool_run(pool, rows, hide_row, &batch);
     if (!atomic_load(&pads->wrong)) return CR_OK;
     char name[CR_FROZEN_NAME_SIZE];

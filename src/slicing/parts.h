@@ -27,7 +27,7 @@ struct cr_masked_scratch {
 // Of the question of one lane on its way.
 struct cr_masked_lane {
     struct cr_link *link;
-    double *t;               // [CR_MOST_ROWS]
+    double *t;               // [CR_MOST_ROWS, the most parts of a sum]
     uint32_t (*expected)[2]; // [CR_MOST_ROWS], secret
     uint8_t *wrong;          // [CR_MOST_ROWS]: of a row that does not pass, enum cr_wrong
 };

@@ -114,10 +114,13 @@ uint32_t *cr_peer_place(const struct cr_peer *peer, const struct cr_peer_pads *p
 enum cr_status cr_peer_send(struct cr_peer *peer, const struct cr_peer_pads *pads)
 {
     struct share *share = &peer->shares[current(peer)];
-    const struct cr_wire_product product = {
-        .linear = (uint32_t)pads->linear, .backward = pads->backward, .rows = (uint32_t)pads->rows};
+    const struct cr_way *way = way_of(peer, pads);
+    const struct cr_wire_product product = {.linear = (uint32_t)pads->linear,
+                                            .backward = pads->backward,
+                                            .rows = (uint32_t)pads->rows,
+                                            .parts = (uint32_t)way->parts};
     if (pads->rows == 0) return CR_OK;
-    CR_TRY(cr_link_send(share->link, &product, pads->rows * way_of(peer, pads)->depth));
+    CR_TRY(cr_link_send(share->link, &product, pads->rows * way->depth));
     share->linear = pads->linear;
     share->backward = pads->backward;
     share->first = pads->first;

@@ -21,14 +21,19 @@ static enum cr_status make_scratch(struct cr_slicing *slicing, const unsigned ch
     return CR_OK;
 }
 
+// Words of a question of so many rows, at most, or its answer.
+static size_t words_of(const struct cr_way *way, size_t most_rows)
+{
+    return cr_least(most_rows, cr_masked_rows(way)) * cr_most(way->depth, way->width);
+}
+
 // Words of the largest question or answer.
 static size_t most_words(const struct cr_slicing *slicing, size_t most_rows)
 {
     size_t words = 1;
-    for (size_t i = 0; i < slicing->facts.count; i++) {
-        const struct cr_way *way = &slicing->facts.matrices[i].way[0];
-        size_t rows = cr_least(most_rows, cr_masked_rows(way));
-        words = cr_most(words, rows * cr_most(way->depth, way->width));
+    for (size_t i = 0; i < slicing->facts.count * CR_WAYS; i++) {
+        const struct cr_way *way = &slicing->facts.matrices[i / CR_WAYS].way[i % CR_WAYS];
+        words = cr_most(words, words_of(way, most_rows));
     }
     return words;
 }
@@ -65,7 +70,7 @@ static enum cr_status make_lanes(struct cr_slicing *slicing, const struct cr_sli
     for (size_t i = 0; i < count; i++) {
         struct cr_masked_lane *lane = &slicing->lane[i];
         const struct cr_link_options link = link_to(slicing, options, first + i % others);
-        CR_TRY(cr_secret_allocate(CR_MOST_ROWS, sizeof *lane->t, &lane->t));
+        CR_TRY(cr_secret_allocate(CR_MOST_ROWS * slicing->facts.parts, sizeof *lane->t, &lane->t));
         CR_TRY(cr_secret_allocate(CR_MOST_ROWS, sizeof *lane->expected, &lane->expected));
         CR_TRY(cr_allocate(CR_MOST_ROWS, sizeof *lane->wrong, &lane->wrong));
         CR_TRY(cr_link_open(&link, &lane->link));
@@ -185,15 +190,17 @@ struct cr_slicing_memory cr_slicing_memory_of(struct cr_model *model, size_t row
     size_t largest = 0, at_once = 0, question = 0, queue = lanes * cr_least(rows, CR_MOST_ROWS);
     for (size_t i = 0; i < cr_frozen_count(model); i++) {
         const struct cr_linear *linear = cr_frozen_linear(model, i);
-        const struct cr_way way = {.depth = linear->in, .width = linear->out};
-        size_t ends = linear->out + linear->in;
         largest = cr_most(largest, linear->out * linear->in);
-        at_once = cr_most(at_once, cr_pads_words_at_once(ends, queue));
-        question = cr_most(question, cr_least(rows, cr_masked_rows(&way)) * cr_most(way.depth, way.width));
-        // Scales; s and v of both directions.
-        memory.inside += linear->out * sizeof(float) + 2 * CR_WAYS * ends * sizeof(uint32_t);
-        // One direction's width is the other's depth. Those below the first layer have no pads.
-        if (i >= first * CR_FROZEN_PER_LAYER) memory.outside += queue * ends * sizeof(uint32_t);
+        memory.inside += linear->out * sizeof(float); // scales
+        for (size_t backward = 0; backward < CR_WAYS; backward++) {
+            const struct cr_way way = cr_way_of(linear->out, linear->in, backward);
+            size_t ends = way.depth + way.width;
+            at_once = cr_most(at_once, cr_pads_words_at_once(ends, queue));
+            question = cr_most(question, words_of(&way, rows));
+            memory.inside += 2 * ends * sizeof(uint32_t); // s and v
+            // Those below the first layer have no pads.
+            if (i >= first * CR_FROZEN_PER_LAYER) memory.outside += queue * way.width * sizeof(uint32_t);
+        }
     }
     if (accelerators == 1) {
         memory.inside += at_once * sizeof(uint32_t);

@@ -23,20 +23,21 @@ struct cr_streamed {
     struct streamed_linear *linears;
     int8_t *numbers; // the matrix at hand
     float *scales;
-    uint32_t *sums;   // [2, the longest row]
-    uint32_t *place;  // [rows] 0, 1, ...
-    size_t bounds[2]; // of the one sequence
+    struct cr_bound *bounds; // of it
+    uint32_t *sums;          // [2, the longest row]
+    uint32_t *place;         // [rows] 0, 1, ...
+    size_t offset[2];        // of the one sequence
     struct cr_arena tables;
 };
 
 static enum cr_status read_matrix(struct cr_streamed *streamed, size_t index, struct cr_matrix *out)
 {
     const struct cr_fact *fact = &streamed->facts->matrices[index];
-    const struct cr_way *way = &fact->way[0];
+    const struct cr_way *way = &fact->way[false];
     struct cr_matrix q = cr_matrix_of(streamed->numbers, CR_I8, fact->out, fact->in);
     q.scale = streamed->scales;
     CR_TRY(cr_frozen_read(streamed->model->compute, streamed->model, index, q));
-    cr_field_multiply(streamed->field, way->s, 2, q, true, streamed->sums);
+    cr_way_vectors(way, streamed->field, q, false, streamed->sums);
     uint32_t off = 0;
     for (size_t i = 0; i < 2 * way->depth; i++) off |= streamed->sums[i] ^ way->v[i];
     cr_wipe(streamed->sums, 2 * way->depth * sizeof *streamed->sums);
@@ -55,10 +56,9 @@ static enum cr_status streamed_forward(const struct cr_linear *self, struct cr_m
 {
     const struct streamed_linear *linear = self->state;
     struct cr_matrix q;
-    struct cr_bound bound;
     CR_TRY(read_matrix(linear->streamed, linear->index, &q));
-    CR_TRY(cr_exact_bound(q, &bound));
-    CR_TRY(cr_exact_forward(linear->streamed->exact, &bound, q, x, y));
+    CR_TRY(cr_exact_bound(q, linear->streamed->bounds));
+    CR_TRY(cr_exact_forward(linear->streamed->exact, linear->streamed->bounds, q, x, y));
     if (self->bias) cr_add_row(self->compute, y, self->bias);
     return CR_OK;
 }
@@ -126,6 +126,7 @@ static enum cr_status make(struct cr_streamed *streamed)
     CR_TRY(cr_exact_new(streamed->model->compute, longest, &streamed->exact));
     CR_TRY(cr_allocate(numbers, 1, &streamed->numbers));
     CR_TRY(cr_allocate(longest, sizeof *streamed->scales, &streamed->scales));
+    CR_TRY(cr_allocate(cr_bound_parts(longest, false), sizeof *streamed->bounds, &streamed->bounds));
     CR_TRY(cr_allocate(2 * longest, sizeof *streamed->sums, &streamed->sums));
     CR_TRY(cr_allocate(streamed->rows, sizeof *streamed->place, &streamed->place));
     for (size_t i = 0; i < streamed->rows; i++) streamed->place[i] = (uint32_t)i;
@@ -160,6 +161,7 @@ void cr_streamed_free(struct cr_streamed *streamed)
     free(streamed->linears);
     free(streamed->numbers);
     free(streamed->scales);
+    free(streamed->bounds);
     free(streamed->sums);
     free(streamed->place);
     free(streamed);
@@ -177,10 +179,10 @@ enum cr_status cr_streamed_walk(struct cr_streamed *streamed, const uint32_t *to
     if (model->config.learned_positions)
         CR_TRY(cr_frozen_rows(model->compute, model, CR_PARAMETER_POSITION, streamed->place, count,
                               view->positions.data));
-    streamed->bounds[1] = count;
+    streamed->offset[1] = count;
     const struct cr_rows rows = {.sequences = 1,
                                  .rows = count,
-                                 .offset = streamed->bounds,
+                                 .offset = streamed->offset,
                                  .tokens = streamed->place,
                                  .position = streamed->place};
     CR_TRY(cr_pass_forward(streamed->pass, NULL, &rows, 0, streamed->layers));

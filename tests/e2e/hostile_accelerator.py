@@ -128,10 +128,9 @@ class Hostile:
         with self.counting:
             self.products += 1
             number = self.products
-        linear, backward, rows, _ = struct.unpack("<IIII", body)
-        depth, width = self.shapes[linear] if backward else self.shapes[linear][::-1]
-        return Question(connection, number, linear, backward, rows, depth, width)
-
+        linear, backward, rows, parts = struct.unpack("<IIII", body)
+        depth, columns = self.shapes[linear] if backward else self.shapes[linear][::-1]
+        return Question(connection, number, linear, backward, rows, depth, parts * columns)
 
     def front(self, body):
         """Notes what is asked; the number of its rows."""

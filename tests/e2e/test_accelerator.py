@@ -114,7 +114,7 @@ class Client:
             self.socket = socket.create_connection((host, int(port)))
             shared = 0
         self.socket.settimeout(60)
-        self.send(HELLO, struct.pack("<IIQQ", 1, digits, shared, matrices_checksum))
+        self.send(HELLO, struct.pack("<IIQQ", 2, digits, shared, matrices_checksum))
         if shared:
             descriptor = os.memfd_create("test", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
             os.ftruncate(descriptor, shared)
@@ -152,9 +152,9 @@ class Client:
         assert (magic, got, request, zero) == (b"CRAC", kind, self.request, 0), (magic, got, request, zero)
         return body
 
-    def ask(self, linear, backward, x):
+    def ask(self, linear, backward, x, parts):
         words = struct.pack("<%dI" % (len(x) * len(x[0])), *(word for row in x for word in row))
-        head = struct.pack("<IIII", linear, backward, len(x), 0)
+        head = struct.pack("<IIII", linear, backward, len(x), parts)
         if self.memory:
             self.memory[:len(words)] = words
             words = b""
@@ -198,12 +198,17 @@ class Accelerator(unittest.TestCase):
         draw = random.Random(seed)
         return [[draw.choice((0, 1, prime - 1, prime // 2, draw.randrange(prime))) for _ in range(depth)] for _ in range(count)]
 
-    def check(self, client, every, linear, backward, count, seed):
+    def check(self, client, every, linear, backward, count, seed, parts=1):
         q, prime = every[linear], PRIME[client.digits]
         depth, width = (len(q), len(q[0])) if backward else (len(q[0]), len(q))
         x = self.rows(seed, count, depth, prime)
-        client.ask(linear, backward, x)
-        return x, lambda: self.assertEqual(client.answer(count * width), product(q, backward, x, prime))
+        client.ask(linear, backward, x, parts)
+        ends = [depth * i // parts for i in range(parts + 1)]
+        sums = []  # of each part by itself, the others left out as zeros
+        for row in x:
+            for begin, end in zip(ends, ends[1:]):
+                sums += product(q, backward, [[0] * begin + row[begin:end] + [0] * (depth - end)], prime)
+        return x, lambda: self.assertEqual(client.answer(count * parts * width), sums)
 
     def all_products(self, model, address, *more):
         running, name = self.start(model, address, *more)
@@ -212,8 +217,8 @@ class Accelerator(unittest.TestCase):
             client = Client(name, digits, checksum(every))
             for linear in range(len(every)):
                 for backward in 0, 1:
-                    for count in 1, 7:
-                        self.check(client, every, linear, backward, count, linear * 2 + backward)[1]()
+                    for count, parts in (1, 1), (7, 1), (2, 3):
+                        self.check(client, every, linear, backward, count, linear * 2 + backward, parts)[1]()
             client.close()
         self.assertEqual(end(running), "")
 

@@ -23,16 +23,18 @@ static void compare(const uint32_t *got, const uint32_t *wanted, size_t rows, si
 }
 
 static void check_engine(struct cr_engine *engine, const struct cr_frozen *frozen, uint32_t linear,
-                         bool backward, unsigned digits, uint32_t rows)
+                         bool backward, unsigned digits, uint32_t rows, uint32_t parts)
 {
     struct cr_matrix q = frozen->matrices[linear];
-    size_t depth = backward ? q.rows : q.columns, width = backward ? q.columns : q.rows;
+    size_t depth = backward ? q.rows : q.columns, width = parts * (backward ? q.columns : q.rows);
+    if (parts > depth) return; // which a session refuses
     CR_FREE uint32_t *words = NULL, *wanted = NULL;
     assert_ok(cr_allocate(rows * cr_most(depth, width), sizeof *words, &words));
     assert_ok(cr_allocate(rows * width, sizeof *wanted, &wanted));
     draw(linear + rows, digits, rows, depth, words);
-    reference_product(q, backward, digits, rows, words, wanted);
-    const struct cr_wire_product product = {.linear = linear, .backward = backward, .rows = rows};
+    reference_product(q, backward, digits, rows, parts, words, wanted);
+    const struct cr_wire_product product = {
+        .linear = linear, .backward = backward, .rows = rows, .parts = parts};
     assert_ok(engine->kind->multiply(engine, &product, digits, words));
     compare(words, wanted, rows, width, backward ? "backward" : "forward");
 }
@@ -63,10 +65,16 @@ static void sums_are_exact(enum cr_isa isa, size_t threads)
     for (uint32_t linear = 0; linear < SHAPES; linear++)
         for (unsigned digits = 3; digits <= 4; digits++)
             for (int backward = 0; backward < 2; backward++) {
-                check_engine(engine, &frozen, linear, backward, digits, 1);
-                check_engine(engine, &frozen, linear, backward, digits, 67);
-                // More rows than an engine takes at once, of small matrices that are wider and that are not.
-                if (linear < 3) check_engine(engine, &frozen, linear, backward, digits, 1200);
+                check_engine(engine, &frozen, linear, backward, digits, 1, 1);
+                check_engine(engine, &frozen, linear, backward, digits, 67, 1);
+                check_engine(engine, &frozen, linear, backward, digits, 67, 3);
+                // More rows than an engine takes at once, of small matrices that are wider and that are not,
+                // and of answers that parts make wider, up to a part for each term.
+                if (linear >= 3) continue;
+                check_engine(engine, &frozen, linear, backward, digits, 1200, 1);
+                for (uint32_t parts = 2; parts <= 70; parts += 2 + parts * 2)
+                    check_engine(engine, &frozen, linear, backward, digits, 600, parts);
+                check_engine(engine, &frozen, linear, backward, digits, 2, 70);
             }
     engine->kind->free(engine);
     for (size_t i = 0; i < SHAPES; i++) free(matrices[i].data);
@@ -132,18 +140,19 @@ struct visitor {
 };
 
 static enum cr_status ask_one(struct cr_link *link, const struct visitor *visitor, uint32_t linear,
-                              bool backward, uint32_t rows)
+                              bool backward, uint32_t rows, uint32_t parts)
 {
     struct cr_matrix q = visitor->server->frozen.matrices[linear];
-    size_t depth = backward ? q.rows : q.columns, width = backward ? q.columns : q.rows;
+    size_t depth = backward ? q.rows : q.columns, width = parts * (backward ? q.columns : q.rows);
     CR_FREE uint32_t *x = NULL, *wanted = NULL;
     CR_TRY(cr_allocate(rows * depth, sizeof *x, &x));
     CR_TRY(cr_allocate(rows * width, sizeof *wanted, &wanted));
     draw(linear + rows, visitor->digits, rows, depth, x);
-    reference_product(q, backward, visitor->digits, rows, x, wanted);
+    reference_product(q, backward, visitor->digits, rows, parts, x, wanted);
     volatile uint32_t *words = cr_link_words(link);
     for (size_t i = 0; i < rows * depth; i++) words[i] = x[i];
-    const struct cr_wire_product product = {.linear = linear, .backward = backward, .rows = rows};
+    const struct cr_wire_product product = {
+        .linear = linear, .backward = backward, .rows = rows, .parts = parts};
     CR_TRY(cr_link_send(link, &product, rows * depth));
     CR_TRY(cr_link_receive(link, rows * width));
     for (size_t i = 0; i < rows * width; i++)
@@ -155,8 +164,9 @@ static enum cr_status ask_all(const struct visitor *visitor, struct cr_link *lin
 {
     for (uint32_t linear = 0; linear < visitor->server->frozen.count; linear++)
         for (int backward = 0; backward < 2; backward++) {
-            CR_TRY(ask_one(link, visitor, linear, backward, 1));
-            CR_TRY(ask_one(link, visitor, linear, backward, 70));
+            CR_TRY(ask_one(link, visitor, linear, backward, 1, 1));
+            CR_TRY(ask_one(link, visitor, linear, backward, 70, 1));
+            CR_TRY(ask_one(link, visitor, linear, backward, 3, 5));
         }
     return CR_OK;
 }

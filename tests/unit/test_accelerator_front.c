@@ -85,7 +85,7 @@ static void a_refusal_is_told(void **state)
     hire(&hired, "tests/golden/llama-gqa", address);
     struct cr_link *link = open_link(&hired);
     compare(&hired, link, (const size_t[]){7, 1, 12}, 3, 1);
-    assert_ok(cr_link_send(link, &(struct cr_wire_product){.rows = 1}, 16));
+    assert_ok(cr_link_send(link, &(struct cr_wire_product){.rows = 1, .parts = 1}, 16));
     assert_ok(cr_link_receive(link, 32));
     compare(&hired, link, (const size_t[]){7, 1, 12}, 3, 1);
     assert_ok(cr_link_ask_front(link, &front, tokens, lengths));

@@ -75,10 +75,11 @@ static void say_hello(struct speech *speech, unsigned digits, uint64_t shared, u
 }
 
 // A question whose message has `size` bytes of words.
-static void say_product(struct speech *speech, uint32_t linear, bool backward, uint32_t rows, size_t size)
+static void say_product(struct speech *speech, uint32_t linear, bool backward, uint32_t rows, uint32_t parts,
+                        size_t size)
 {
     unsigned char product[CR_WIRE_PRODUCT_SIZE];
-    cr_wire_put_product(&(struct cr_wire_product){linear, backward, rows}, product);
+    cr_wire_put_product(&(struct cr_wire_product){linear, backward, rows, parts}, product);
     say_head(speech, CR_WIRE_PRODUCT, sizeof product + size);
     say(speech, product, sizeof product);
     if (size <= sizeof speech->bytes - speech->size) say(speech, NULL, size);
@@ -166,7 +167,7 @@ static void a_session_begins_with_hello(void **state)
     refused("another protocol", &speech, CR_PROTOCOL, "the guest: that is not the protocol");
 
     speech = silence();
-    say_product(&speech, 0, false, 1, 64);
+    say_product(&speech, 0, false, 1, 1, 64);
     refused("a product first", &speech, CR_PROTOCOL, "it begins with another message than HELLO");
 
     speech = silence();
@@ -225,25 +226,31 @@ static void questions_that_do_not_fit_are_refused(void **state)
         bool shared;
         uint32_t linear;
         bool backward;
-        uint32_t rows;
+        uint32_t rows, parts;
         size_t size;
     } bad[] = {
-        {"an unknown linear", "linear 9 of a model that has 9", false, 9, false, 1, row},
-        {"the largest linear", "linear 4294967295 of", true, UINT32_MAX, true, 1, 0},
-        {"too many rows", "33 rows of linear 0 do not fit 4096 bytes", true, 0, false, 33, 0},
-        {"too many rows of words", "33 rows of linear 0 do not fit", true, 0, true, 33, 0},
-        {"every row there is", "4294967295 rows of linear 0 do not fit", true, 0, false, UINT32_MAX, 0},
+        {"an unknown linear", "linear 9 of a model that has 9", false, 9, false, 1, 1, row},
+        {"the largest linear", "linear 4294967295 of", true, UINT32_MAX, true, 1, 1, 0},
+        {"too many rows", "33 rows of linear 0 do not fit 4096 bytes", true, 0, false, 33, 1, 0},
+        {"too many rows of words", "33 rows of linear 0 do not fit", true, 0, true, 33, 1, 0},
+        {"every row there is", "4294967295 rows of linear 0 do not fit", true, 0, false, UINT32_MAX, 1, 0},
         {"more than a message holds", "4294967295 rows of linear 0 do not fit 42949", false, 0, false,
-         UINT32_MAX, 9},
-        {"no rows", "0 rows", false, 0, false, 0, 0},
-        {"words in the message", "a product of 80 bytes, 16 were expected", true, 0, false, 1, row},
-        {"a word too few", "a product of 76 bytes, 80 were expected", false, 0, false, 1, row - 4},
-        {"a word too many", "a product of 84 bytes, 80 were expected", false, 0, false, 1, row + 4},
-        {"words of the other direction", "of 80 bytes, 144 were expected", false, 0, true, 1, row},
+         UINT32_MAX, 1, 9},
+        {"no rows", "0 rows", false, 0, false, 0, 1, 0},
+        {"words in the message", "a product of 80 bytes, 16 were expected", true, 0, false, 1, 1, row},
+        {"a word too few", "a product of 76 bytes, 80 were expected", false, 0, false, 1, 1, row - 4},
+        {"a word too many", "a product of 84 bytes, 80 were expected", false, 0, false, 1, 1, row + 4},
+        {"words of the other direction", "of 80 bytes, 144 were expected", false, 0, true, 1, 1, row},
+        {"no parts", "a product of unknown form (direction 0, 1 rows, 0 parts)", false, 0, false, 1, 0, row},
+        {"a part too many", "17 parts of sums of linear 0, which have 16 terms", false, 0, false, 1, 17, row},
+        {"parts of the other direction", "33 parts of sums of linear 0, which have 32 terms", true, 0, true,
+         1, 33, 0},
+        {"every part there is", "4294967295 parts of sums", true, 0, false, 1, UINT32_MAX, 0},
+        {"more parts than memory has", "17 rows of linear 0 do not fit 4096 bytes", true, 0, false, 17, 2, 0},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct speech speech = bad[i].shared ? shared_greeting() : greeting(0);
-        say_product(&speech, bad[i].linear, bad[i].backward, bad[i].rows, bad[i].size);
+        say_product(&speech, bad[i].linear, bad[i].backward, bad[i].rows, bad[i].parts, bad[i].size);
         refused(bad[i].what, &speech, CR_PROTOCOL, bad[i].sentence);
     }
 }
@@ -299,9 +306,9 @@ static void other_messages_are_refused(void **state)
     say(&speech, NULL, 15);
     refused("a short product", &speech, CR_PROTOCOL, "a message of type 3 and 15 bytes where");
     speech = greeting(0);
-    say_product(&speech, 0, false, 1, 64);
+    say_product(&speech, 0, false, 1, 1, 64);
     speech.request--;
-    say_product(&speech, 0, false, 1, 64);
+    say_product(&speech, 0, false, 1, 1, 64);
     refused("a number twice", &speech, CR_PROTOCOL, "request 2 follows 2");
 }
 
@@ -309,7 +316,7 @@ static void an_engines_failure_is_told(void **state)
 {
     (void)state;
     struct speech speech = greeting(0);
-    say_product(&speech, 0, false, 1, 64);
+    say_product(&speech, 0, false, 1, 1, 64);
     engine.fails = true;
     refused("no memory", &speech, CR_NO_MEMORY, "the engine? is out of memory");
     engine.fails = false;
@@ -322,9 +329,9 @@ static void an_end_may_come_anywhere(void **state)
     for (int shared = 0; shared < 2; shared++) {
         struct speech speech = shared ? shared_greeting() : greeting(0);
         size_t ends[4] = {0, speech.size}, row = shared ? 0 : QKV_COLUMNS * 4;
-        say_product(&speech, 0, false, 2, 2 * row);
+        say_product(&speech, 0, false, 2, 1, 2 * row);
         ends[2] = speech.size;
-        say_product(&speech, 0, true, 1, 2 * row); // of QKV_ROWS words
+        say_product(&speech, 0, true, 1, 1, 2 * row); // of QKV_ROWS words
         ends[3] = speech.size;
         for (size_t size = 0; size <= speech.size; size++) {
             size_t answered, questions = 0;

@@ -252,8 +252,8 @@ static void products_are_verified(void **unused)
                 uint32_t s[2 * ROWS], v[2 * ROWS], x[ROWS], y[ROWS], of_x[2], of_y[2];
                 for (size_t i = 0; i < 2 * out; i++) s[i] = 1 + draw() % (p - 1);
                 fill(x, in, p, false);
-                cr_field_multiply(fields[f], s, 2, matrix, !backward, v);
-                cr_field_multiply(fields[f], x, 1, matrix, backward, y);
+                cr_field_multiply(fields[f], s, 2, matrix, !backward, 1, v);
+                cr_field_multiply(fields[f], x, 1, matrix, backward, 1, y);
                 cr_mask_dots(fields[f], v, v + in, x, in, of_x);
                 cr_mask_dots(fields[f], s, s + out, y, out, of_y);
                 assert_memory_equal(of_x, of_y, sizeof of_x);

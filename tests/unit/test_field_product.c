@@ -58,7 +58,7 @@ static void fill(enum content content, uint32_t p, uint32_t *x, size_t words, in
 }
 
 struct shape {
-    size_t rows, depth, columns;
+    size_t rows, depth, columns, parts;
 };
 
 // q has a stride beyond its columns.
@@ -68,7 +68,8 @@ static void check(struct cr_field *const *fields, size_t count, unsigned digits,
     const uint32_t p = cr_prime(digits);
     size_t q_rows = backward ? shape.depth : shape.columns,
            q_columns = backward ? shape.columns : shape.depth;
-    size_t stride = q_columns + 3, words = shape.rows * shape.depth, results = shape.rows * shape.columns;
+    size_t parts = shape.parts, stride = q_columns + 3, words = shape.rows * shape.depth,
+           results = shape.rows * parts * shape.columns;
     CR_FREE uint32_t *x = NULL, *y = NULL, *wanted = NULL;
     CR_FREE int8_t *q = NULL;
     assert_ok(cr_allocate(words, sizeof *x, &x));
@@ -77,21 +78,23 @@ static void check(struct cr_field *const *fields, size_t count, unsigned digits,
     assert_ok(cr_allocate(q_rows * stride, 1, &q));
     fill(content, p, x, words, q, q_rows * stride);
     for (size_t r = 0; r < shape.rows; r++)
-        for (size_t c = 0; c < shape.columns; c++) {
+        for (size_t i = 0; i < parts * shape.columns; i++) {
             int64_t sum = 0;
+            size_t c = i % shape.columns, part = i / shape.columns;
             const int8_t *at = backward ? q + c : q + c * stride;
-            size_t step = backward ? stride : 1;
-            for (size_t k = 0; k < shape.depth; k++) sum += (int64_t)x[r * shape.depth + k] * at[k * step];
-            wanted[r * shape.columns + c] = modulo(sum, p);
+            size_t step = backward ? stride : 1, end = shape.depth * (part + 1) / parts;
+            for (size_t k = shape.depth * part / parts; k < end; k++)
+                sum += (int64_t)x[r * shape.depth + k] * at[k * step];
+            wanted[r * parts * shape.columns + i] = modulo(sum, p);
         }
     struct cr_matrix matrix = cr_matrix_of(q, CR_I8, q_rows, q_columns);
     matrix.stride = stride;
     for (size_t i = 0; i < count; i++) {
         memset(y, 0xff, results * sizeof *y);
-        cr_field_multiply(fields[i], x, shape.rows, matrix, backward, y);
+        cr_field_multiply(fields[i], x, shape.rows, matrix, backward, parts, y);
         if (memcmp(y, wanted, results * sizeof *y) != 0)
-            fail_msg("path %d: %zu rows, K = %zu, %zu columns, %u digits, %s, content %d",
-                     cr_field_path(fields[i]), shape.rows, shape.depth, shape.columns, digits,
+            fail_msg("path %d: %zu rows, K = %zu, %zu columns, %zu parts, %u digits, %s, content %d",
+                     cr_field_path(fields[i]), shape.rows, shape.depth, shape.columns, parts, digits,
                      backward ? "backward" : "forward", content);
     }
 }
@@ -101,10 +104,36 @@ static void every_path_gives_the_sums_modulo_p(void **unused)
     (void)unused;
     state = 2;
     static const struct shape shapes[] = {
-        {1, 1, 1},     {1, 64, 16},   {2, 3, 5},      {3, 63, 33},     {5, 65, 257},
-        {25, 100, 31}, {33, 129, 40}, {97, 200, 300}, {1, 16384, 17},  {7, 16384, 3},
-        {3, 4097, 34}, {2, 2048, 32}, {4, 32000, 18}, {4096, 20, 2},   {4096, 70, 1},
-        {1, 70000, 2}, {200, 64, 64}, {1, 2049, 600}, {1, 1500, 2100}, {2, 70, 3300},
+        {1, 1, 1, 1},
+        {1, 64, 16, 1},
+        {2, 3, 5, 1},
+        {3, 63, 33, 1},
+        {5, 65, 257, 1},
+        {25, 100, 31, 1},
+        {33, 129, 40, 1},
+        {97, 200, 300, 1},
+        {1, 16384, 17, 1},
+        {7, 16384, 3, 1},
+        {3, 4097, 34, 1},
+        {2, 2048, 32, 1},
+        {4, 32000, 18, 1},
+        {4096, 20, 2, 1},
+        {4096, 70, 1, 1},
+        {1, 70000, 2, 1},
+        {200, 64, 64, 1},
+        {1, 2049, 600, 1},
+        {1, 1500, 2100, 1},
+        {2, 70, 3300, 1},
+        // In parts: of lengths about a block's and a step's, and of one term or two.
+        {3, 16384, 5, 2},
+        {2, 22016, 33, 3},
+        {5, 4097, 16, 2},
+        {2, 6145, 9, 3},
+        {97, 200, 300, 7},
+        {3, 63, 33, 63},
+        {1, 129, 2100, 2},
+        {26, 65, 3, 64},
+        {2, 32000, 18, 4},
     };
     struct cr_compute *compute[2];
     assert_ok(cr_compute_new(1, &compute[0]));
@@ -171,7 +200,7 @@ static void check_rows(enum cr_dtype dtype, unsigned digits, bool backward)
         if (status == CR_UNSUPPORTED) continue;
         assert_ok(status);
         double t[ROWS];
-        assert_int_equal(encode_rows(field, &bound,
+        assert_int_equal(encode_rows(field, &bound, 1,
                                      cr_matrix_of(dtype == CR_F32 ? (void *)x : narrow, dtype, ROWS, depth),
                                      backward ? scale : NULL, words, t),
                          ROWS);
@@ -192,13 +221,13 @@ static void check_rows(enum cr_dtype dtype, unsigned digits, bool backward)
                 sums[r * columns + c] = sum;
             }
         for (size_t i = 0; i < ROWS * depth; i++) words[i] = cr_prime_add(words[i], pad[i], p);
-        cr_field_multiply(field, words, ROWS, matrix, backward, got);
-        cr_field_multiply(field, pad, ROWS, matrix, backward, of_pad);
+        cr_field_multiply(field, words, ROWS, matrix, backward, 1, got);
+        cr_field_multiply(field, pad, ROWS, matrix, backward, 1, of_pad);
         for (size_t i = 0; i < ROWS * columns; i++) got[i] = cr_prime_sub(got[i], of_pad[i], p);
         float y[ROWS * IN];
         uint16_t y16[ROWS * IN];
-        decode_rows(field, got, t, backward ? NULL : scale, cr_matrix_of(y, CR_F32, ROWS, columns));
-        decode_rows(field, got, t, backward ? NULL : scale, cr_matrix_of(y16, CR_BF16, ROWS, columns));
+        decode_rows(field, got, t, 1, backward ? NULL : scale, cr_matrix_of(y, CR_F32, ROWS, columns));
+        decode_rows(field, got, t, 1, backward ? NULL : scale, cr_matrix_of(y16, CR_BF16, ROWS, columns));
         for (size_t i = 0; i < ROWS * columns; i++) {
             double factor = t[i / columns] * (backward ? 1 : (double)scale[i % columns]);
             assert_true(fabs((double)y[i] - (double)sums[i] * factor) <= fabs((double)y[i]) * 0x1p-22);
@@ -265,7 +294,7 @@ static void rows_are_rounded_to_the_nearest(void **unused)
                 cr_matrix_of(narrowed ? (void *)(narrow + 1) : x + 1, narrowed ? CR_BF16 : CR_F32, 1, depth);
             for (size_t f = 0; f < count; f++) {
                 double t;
-                assert_true(encode_rows(fields[f], &bound, row, scaled ? scale : NULL, words, &t) == 1);
+                assert_true(encode_rows(fields[f], &bound, 1, row, scaled ? scale : NULL, words, &t) == 1);
                 assert_true(fabs(t / wanted - 1) < 1e-12);
                 first = f == 0 ? t : first;
                 assert_true(t == first);
@@ -297,8 +326,8 @@ static void rows_that_are_not_finite_are_refused(void **unused)
             uint32_t words[ROWS * DEPTH];
             double t[ROWS];
             x[DEPTH + at] = x[3 * DEPTH + at] = bad[i];
-            assert_int_equal(encode_rows(field, &bound, cr_matrix_of(x, CR_F32, ROWS, DEPTH), NULL, words, t),
-                             1);
+            assert_int_equal(
+                encode_rows(field, &bound, 1, cr_matrix_of(x, CR_F32, ROWS, DEPTH), NULL, words, t), 1);
         }
     cr_field_free(field);
     cr_compute_free(compute);

@@ -6,9 +6,10 @@
 static const unsigned char head_bytes[CR_WIRE_HEAD_SIZE] = {'C', 'R', 'A', 'C', 3,  0, 0, 0, 8, 7, 6, 5,
                                                             4,   3,   2,   1,   16, 0, 1, 0, 0, 0, 0, 0};
 static const unsigned char hello_bytes[CR_WIRE_HELLO_SIZE] = {
-    1, 0, 0, 0, 4, 0, 0, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0xef, 0xcd, 0xab, 0x89, 0x67, 0x45, 0x23, 1};
+    2, 0, 0, 0, 4, 0, 0, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0xef, 0xcd, 0xab, 0x89, 0x67, 0x45, 0x23, 1};
 static const unsigned char ready_bytes[CR_WIRE_READY_SIZE] = "cpu avx512";
-static const unsigned char product_bytes[CR_WIRE_PRODUCT_SIZE] = {0x02, 0x01, 0, 0, 1, 0, 0, 0, 0, 0x10};
+static const unsigned char product_bytes[CR_WIRE_PRODUCT_SIZE] = {0x02, 0x01, 0, 0, 1, 0, 0, 0,
+                                                                  0,    0x10, 0, 0, 3, 0, 0, 0};
 static const unsigned char front_bytes[CR_WIRE_FRONT_SIZE] = {9, 0, 0, 0, 2, 0, 0, 0, 0x34, 0x12};
 
 static void messages_are_these_bytes(void **state)
@@ -23,7 +24,7 @@ static void messages_are_these_bytes(void **state)
     assert_memory_equal(bytes, hello_bytes, sizeof hello_bytes);
     cr_wire_put_ready("cpu avx512", bytes);
     assert_memory_equal(bytes, ready_bytes, sizeof ready_bytes);
-    const struct cr_wire_product product = {0x102, true, 4096};
+    const struct cr_wire_product product = {0x102, true, 4096, 3};
     cr_wire_put_product(&product, bytes);
     assert_memory_equal(bytes, product_bytes, sizeof product_bytes);
     const struct cr_wire_front front = {9, 2, 0x1234};
@@ -53,6 +54,7 @@ static void messages_come_back(void **state)
     assert_int_equal(product.linear, 0x102);
     assert_true(product.backward);
     assert_int_equal(product.rows, 4096);
+    assert_int_equal(product.parts, 3);
     assert_ok(cr_wire_get_front(front_bytes, "peer", &front));
     assert_int_equal(front.layers, 9);
     assert_int_equal(front.sequences, 2);
@@ -101,8 +103,8 @@ static void other_forms_are_refused(void **state)
     refused(head_bytes, head, 20, 1, "a message of 4295032848 bytes");
     refused(head_bytes, head, 23, 0x80, "bytes");
     for (size_t i = 24; i < 32; i++) refused(head_bytes, head, i, 1, "unknown form");
-    refused(hello_bytes, hello, 0, 2,
-            "peer: it speaks version 2 of the accelerator's protocol, this program 1");
+    refused(hello_bytes, hello, 0, 1,
+            "peer: it speaks version 1 of the accelerator's protocol, this program 2");
     refused(hello_bytes, hello, 4, 2, "peer: 2 digits, not 3 or 4");
     refused(hello_bytes, hello, 4, 5, "peer: 5 digits");
     refused(hello_bytes, hello, 12, 2, "bytes of shared memory");
@@ -111,9 +113,10 @@ static void other_forms_are_refused(void **state)
     refused(ready_bytes, ready, 3, '\n', "is no name");
     refused(ready_bytes, ready, 3, 0x9b, "is no name");
     refused(ready_bytes, ready, 31, 1, "is no name");
-    refused(product_bytes, product, 4, 2, "peer: a product of unknown form (direction 2, 4096 rows)");
-    refused(product_bytes, product, 9, 0, "(direction 1, 0 rows)");
-    for (size_t i = 12; i < 16; i++) refused(product_bytes, product, i, 1, "unknown form");
+    refused(product_bytes, product, 4, 2,
+            "peer: a product of unknown form (direction 2, 4096 rows, 3 parts)");
+    refused(product_bytes, product, 9, 0, "(direction 1, 0 rows, 3 parts)");
+    refused(product_bytes, product, 12, 0, "(direction 1, 4096 rows, 0 parts)");
     refused(front_bytes, front, 0, 0, "peer: a front of unknown form (0 layers, 2 sequences, 4660 rows)");
     refused(front_bytes, front, 4, 0, "(9 layers, 0 sequences, 4660 rows)");
     refused(front_bytes, front, 5, 0x13, "(9 layers, 4866 sequences, 4660 rows)");

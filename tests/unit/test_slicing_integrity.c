@@ -1,9 +1,12 @@
 // 10,000 seeded tries of an accelerator, and of who can write to the memory outside, to pass off a product
 // that is not the right one: each is refused by name before anything of it is used. The accelerator is the
-// only one, or one of two: that which makes the products of pads, or that which is sent what they hide.
+// only one, or one of two: that which makes the products of pads, or that which is sent what they hide. Some
+// sums are answered in parts.
+#include "deep_support.h"
 #include "slicing_support.h"
 
 #include "field/prime.h"
+#include "slicing/facts.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -11,7 +14,7 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
-enum { TRIES = 10000, MOST_ROWS = 6, QUEUE = 16, ROOM = MOST_ROWS * 64 };
+enum { TRIES = 10000, MOST_ROWS = 6, QUEUE = 16, ROOM = MOST_ROWS * DEEP_MOST };
 
 // What is done to an answer, or to memory outside.
 enum lie {
@@ -24,6 +27,8 @@ enum lie {
     OTHER_WAY,    // of the same matrix in the other direction
     ZERO,         // nothing but zeros
     DIFFERENCE,   // what sets two right rows apart added to one: the sum of right answers, but to no question
+    PART_SWAP,    // two parts of a row change places
+    PART_MOVE,    // some of a word of one part to the other: their sum stays
     OUTSIDE,      // a bit of a pad's product
     OUTSIDE_BEYOND, // the product of a pad, not below p
     OUTSIDE_OTHER,  // another pad's product
@@ -41,6 +46,8 @@ static const char *const lies[LIES] = {
     "another way",
     "zeros",
     "a difference of rows",
+    "swapped parts",
+    "a part's word in another",
     "a flipped bit outside",
     "a word beyond p outside",
     "another pad's product outside",
@@ -56,6 +63,9 @@ struct writer {
     uint32_t right, wrong;
     uint64_t random;
 };
+
+// Linears whose sums are cut, of the deep model: backward the one, forward the other.
+enum { GATE_UP = 2, DOWN = 3 };
 
 // Where the one that lies stands.
 enum place { ALONE, OF_PADS, OF_ANSWERS, PLACES };
@@ -122,16 +132,22 @@ static void map_outside(struct plan *plan)
     if (plan->outside == MAP_FAILED) abort();
 }
 
+// Words of an answer's row.
+static size_t width_of(const struct cr_matrix *q, bool backward)
+{
+    return cr_way_of(q->rows, q->columns, backward).width;
+}
+
 // Where that of the pad of this row of the question lies.
 static volatile uint32_t *product_of_pad(const struct plan *plan, const struct cr_wire_product *product,
                                          size_t row)
 {
     size_t words = 0;
     const struct cr_matrix *q = plan->hired->frozen.matrices;
-    for (size_t i = 0; i < product->linear; i++) words += (q[i].rows + q[i].columns) * QUEUE;
-    q += product->linear;
-    if (product->backward) words += q->rows * QUEUE;
-    return plan->outside + words + (plan->first + row) % QUEUE * (product->backward ? q->columns : q->rows);
+    size_t queue = product->linear * CR_WAYS + product->backward;
+    for (size_t i = 0; i < queue; i++) words += width_of(&q[i / CR_WAYS], i % CR_WAYS) * QUEUE;
+    return plan->outside + words +
+           (plan->first + row) % QUEUE * width_of(&q[product->linear], product->backward);
 }
 
 static void spoil_outside(struct plan *plan, const struct cr_wire_product *product, size_t width)
@@ -159,9 +175,9 @@ static bool about_outside(enum lie lie)
 static void look(void *context, const struct cr_wire_product *product, const uint32_t *words, size_t depth)
 {
     struct plan *plan = context;
-    struct cr_matrix q = plan->hired->frozen.matrices[product->linear];
+    const struct cr_matrix *q = &plan->hired->frozen.matrices[product->linear];
     memcpy(plan->question, words, product->rows * depth * sizeof *words);
-    if (about_outside(plan->lie)) spoil_outside(plan, product, product->backward ? q.columns : q.rows);
+    if (about_outside(plan->lie)) spoil_outside(plan, product, width_of(q, product->backward));
 }
 
 // The right answer to another question: by `linear` and the other direction if `turned`.
@@ -169,13 +185,16 @@ static void answer_other(struct plan *plan, const struct cr_wire_product *produc
                          uint32_t *words, size_t count)
 {
     struct hired *hired = plan->hired;
-    struct cr_wire_product other = {
-        .linear = (uint32_t)linear, .backward = product->backward ^ turned, .rows = product->rows};
-    struct cr_matrix q = hired->frozen.matrices[linear];
-    uint32_t room[ROOM];
+    bool backward = product->backward ^ turned;
+    const struct cr_matrix *q = &hired->frozen.matrices[linear];
+    const struct cr_wire_product other = {.linear = (uint32_t)linear,
+                                          .backward = backward,
+                                          .rows = product->rows,
+                                          .parts = (uint32_t)cr_way_of(q->rows, q->columns, backward).parts};
+    static uint32_t room[ROOM];
     for (size_t i = 0; i < ROOM; i++) room[i] = plan->question[i % count];
     if (hired->honest->kind->multiply(hired->honest, &other, plan->digits, room) != CR_OK) abort();
-    size_t had = other.rows * (other.backward ? q.columns : q.rows);
+    size_t had = other.rows * width_of(q, backward);
     for (size_t i = 0; i < count; i++) words[i] = room[i % had];
 }
 
@@ -185,7 +204,8 @@ static void spoil_words(struct plan *plan, const struct cr_wire_product *product
     uint32_t p = cr_prime(plan->digits);
     size_t rows = product->rows, count = rows * width, at = below(plan, count);
     size_t row = below(plan, rows), other = (row + 1 + below(plan, rows - 1)) % rows;
-    size_t linears = plan->hired->frozen.count;
+    size_t linears = plan->hired->frozen.count, columns = width / product->parts;
+    uint32_t *first = words + row * width, moved = 1 + (uint32_t)below(plan, p - 1);
     switch (plan->lie) {
     case FLIP:
         words[at] ^= 1u << below(plan, 32);
@@ -217,6 +237,17 @@ static void spoil_words(struct plan *plan, const struct cr_wire_product *product
             uint32_t apart = cr_prime_sub(plan->right[row * width + i], plan->right[other * width + i], p);
             words[row * width + i] = cr_prime_add(words[row * width + i], apart, p);
         }
+        break;
+    case PART_SWAP:
+        for (size_t i = 0; i < columns; i++) {
+            first[i] = plan->right[row * width + columns + i];
+            first[columns + i] = plan->right[row * width + i];
+        }
+        break;
+    case PART_MOVE:
+        first += below(plan, columns);
+        first[0] = cr_prime_add(first[0], moved, p);
+        first[columns] = cr_prime_sub(first[columns], moved, p);
         break;
     case RACE:
         plan->row = at / width;
@@ -282,7 +313,7 @@ static void check_refused(const struct plan *plan, size_t linear, bool backward,
 static bool try_once(struct plan *plan, struct cr_model *model, enum lie lie)
 {
     struct cr_slicing *slicing;
-    float x_values[ROOM], y_values[ROOM], expected[ROOM];
+    static float x_values[ROOM], y_values[ROOM], expected[ROOM];
     plan->digits = below(plan, 4) == 0 ? 3 : 4;
     plan->lie = HONEST;
     char *const addresses[PLACES][2] = {[ALONE] = {plan->hired->address},
@@ -296,16 +327,18 @@ static bool try_once(struct plan *plan, struct cr_model *model, enum lie lie)
                                                .patience = 60};
     assert_ok(cr_slicing_open(&options, model, &slicing));
     size_t index = below(plan, cr_frozen_count(model)), rows = 2 + below(plan, MOST_ROWS - 1);
+    bool backward = below(plan, 2);
+    if (lie == PART_SWAP || lie == PART_MOVE) index = backward ? GATE_UP : DOWN;
     struct cr_linear *linear = cr_frozen_linear(model, index);
-    bool backward = below(plan, 2), accumulate = backward && below(plan, 2);
+    bool accumulate = backward && below(plan, 2);
     size_t depth = backward ? linear->out : linear->in, width = backward ? linear->in : linear->out;
     struct cr_matrix x = random_rows(plan, x_values, rows, depth),
                      y = cr_matrix_of(y_values, CR_F32, rows, width);
     size_t before = 1 + below(plan, 3);
-    memset(y_values, 0, sizeof y_values);
+    memset(y_values, 0, rows * width * sizeof *y_values);
     for (size_t i = 0; i < before; i++) assert_ok(multiply(linear, backward, x, y, false));
-    memcpy(expected, y_values, sizeof expected);
-    if (accumulate) memset(y_values, 0, sizeof y_values);
+    memcpy(expected, y_values, rows * width * sizeof *y_values);
+    if (accumulate) memset(y_values, 0, rows * width * sizeof *y_values);
 
     plan->lie = lie;
     plan->first = before * rows;
@@ -333,38 +366,41 @@ static bool try_once(struct plan *plan, struct cr_model *model, enum lie lie)
 static void no_lie_is_used(void **state)
 {
     (void)state;
-    struct hired hired[3];
+    struct hired hired[2][3];
     struct cr_compute *compute;
-    struct cr_model *model;
-    char path[300];
+    struct cr_model *models[2];
     size_t tries[LIES] = {0}, used[LIES] = {0}, tried[PLACES] = {0};
-    const char *base = "tests/golden/llama-gqa";
-    snprintf(path, sizeof path, "unix:%s", in_directory("a.sock"));
-    struct plan plan = {.random = 20240414};
-    hire(&hired[0], base, path);
-    hire(&hired[1], base, "127.0.0.1:0");
-    snprintf(path, sizeof path, "unix:%s", in_directory("honest.sock"));
-    hire(&hired[2], base, path);
+    static struct plan plan = {.random = 20240414};
     assert_ok(cr_compute_new(1, &compute));
-    assert_ok(cr_model_open_outside(base, compute, CR_F32, &model));
+    for (size_t deep = 0; deep < 2; deep++) {
+        const char *base = deep ? deep_model() : "tests/golden/llama-gqa";
+        char path[300];
+        snprintf(path, sizeof path, "unix:%s", in_directory(deep ? "deep.sock" : "a.sock"));
+        hire(&hired[deep][0], base, path);
+        hire(&hired[deep][1], base, "127.0.0.1:0");
+        snprintf(path, sizeof path, "unix:%s", in_directory(deep ? "deep-honest.sock" : "honest.sock"));
+        hire(&hired[deep][2], base, path);
+        assert_ok(cr_model_open_outside(base, compute, CR_F32, &models[deep]));
+    }
     for (size_t i = 0; i < TRIES; i++) {
         enum lie lie = (enum lie)(1 + i % (LIES - 1));
         // Shared memory is what can change after it was announced; a socket's words are the trusted side's.
-        plan.hired = &hired[lie != RACE && i / (LIES - 1) % 4 == 0];
-        plan.honest = &hired[2];
+        size_t deep = lie == PART_SWAP || lie == PART_MOVE || i / (LIES - 1) % 10 == 5;
+        plan.hired = &hired[deep][lie != RACE && i / (LIES - 1) % 4 == 0];
+        plan.honest = &hired[deep][2];
         plan.place = about_outside(lie) ? ALONE : (enum place)(i / (LIES - 1) % PLACES);
         tried[plan.place]++;
         plan.hired->look = look;
         plan.hired->spoil = spoil;
         plan.hired->context = &plan;
         tries[lie]++;
-        used[lie] += try_once(&plan, model, lie);
+        used[lie] += try_once(&plan, models[deep], lie);
     }
-    cr_model_free(model);
+    for (size_t deep = 0; deep < 2; deep++) {
+        cr_model_free(models[deep]);
+        for (size_t i = 0; i < 3; i++) dismiss(&hired[deep][i]);
+    }
     cr_compute_free(compute);
-    dismiss(&hired[0]);
-    dismiss(&hired[1]);
-    dismiss(&hired[2]);
     for (size_t i = 0; i < PLACES; i++) assert_true(tried[i] > TRIES / 5);
     for (size_t i = 1; i < LIES; i++) {
         if (i < RACE)

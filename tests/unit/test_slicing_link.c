@@ -139,7 +139,7 @@ static enum cr_status open_link(double patience, struct cr_link **link)
 static void words_come_back(void **state)
 {
     (void)state;
-    const struct cr_wire_product product = {.linear = 3, .rows = 2};
+    const struct cr_wire_product product = {.linear = 3, .rows = 2, .parts = 1};
     for (int shared = 0; shared < 2; shared++) {
         struct cr_link *link;
         char name[300];
@@ -164,7 +164,7 @@ static void words_come_back(void **state)
 static void fails_with(bool shared, enum stage stage, const struct answer *answer, enum cr_status code,
                        const char *sentence)
 {
-    const struct cr_wire_product product = {.linear = 3, .rows = 2};
+    const struct cr_wire_product product = {.linear = 3, .rows = 2, .parts = 1};
     struct cr_link *link = NULL;
     char name[300];
     start(shared, stage, answer);

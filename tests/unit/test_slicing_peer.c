@@ -1,5 +1,6 @@
 // Pads whose products another accelerator makes: what comes of it is what the trusted process gets by itself,
 // to the last bit; nobody is sent two questions under one pad; and two who lie are both named.
+#include "deep_support.h"
 #include "slicing_support.h"
 #include "tuning_support.h"
 #include "uniformity_support.h"
@@ -8,7 +9,7 @@
 #include "slicing/facts.h"
 #include "tuning/trainer_parts.h"
 
-enum { MOST = 4, SERIES = 2 * 16, ROWS = 11 };
+enum { MOST = 4, SERIES = 2 * 16, ROWS = 11, MOST_PARTS = 2 };
 
 // One of the accelerators, and all that it was asked.
 struct party {
@@ -73,7 +74,7 @@ static void ask(struct cr_model *model, size_t index, bool backward, const float
 {
     struct cr_linear *linear = cr_frozen_linear(model, index);
     size_t depth = backward ? linear->out : linear->in, width = backward ? linear->in : linear->out;
-    float numbers[ROWS * 512];
+    static float numbers[ROWS * DEEP_MOST];
     memcpy(numbers, x, ROWS * depth * sizeof *x);
     struct cr_matrix from = cr_matrix_of(numbers, CR_F32, ROWS, depth),
                      to = cr_matrix_of(y, CR_F32, ROWS, width);
@@ -83,31 +84,34 @@ static void ask(struct cr_model *model, size_t index, bool backward, const float
         assert_ok(linear->provider->forward(linear, from, to));
 }
 
-// The same with 64-bit sums of the rounded numbers, in plain sight.
+// The same with 64-bit sums of the rounded numbers, of each part by itself, in plain sight.
 static void reference(struct cr_field *field, const struct cr_matrix *q, bool backward, float *x, float *y)
 {
     size_t depth = backward ? q->rows : q->columns, width = backward ? q->columns : q->rows;
+    size_t parts = cr_bound_parts(depth, backward);
     const int64_t p = cr_prime(cr_field_digits(field));
-    struct cr_bound bound;
-    double t[ROWS];
-    uint32_t words[ROWS * 512], sums[ROWS * 512];
+    struct cr_bound bounds[MOST_PARTS];
+    double t[ROWS * MOST_PARTS];
+    static uint32_t words[ROWS * DEEP_MOST], sums[ROWS * DEEP_MOST];
     const int8_t *numbers = q->data;
-    assert_ok(cr_bound_new(q, backward, cr_field_digits(field), &bound));
-    assert_int_equal(encode_rows(field, &bound, cr_matrix_of(x, CR_F32, ROWS, depth),
+    assert_true(parts <= MOST_PARTS && parts * width <= DEEP_MOST);
+    assert_ok(cr_bound_new(q, backward, cr_field_digits(field), bounds));
+    assert_int_equal(encode_rows(field, bounds, parts, cr_matrix_of(x, CR_F32, ROWS, depth),
                                  backward ? q->scale : NULL, words, t),
                      ROWS);
     for (size_t row = 0; row < ROWS; row++)
-        for (size_t o = 0; o < width; o++) {
+        for (size_t j = 0; j < parts * width; j++) {
             int64_t sum = 0;
-            for (size_t i = 0; i < depth; i++) {
+            size_t o = j % width, part = j / width;
+            for (size_t i = depth * part / parts; i < depth * (part + 1) / parts; i++) {
                 int64_t word = words[row * depth + i];
                 int64_t number = backward ? numbers[i * q->columns + o] : numbers[o * q->columns + i];
                 sum += (word > p / 2 ? word - p : word) * number;
             }
             assert_true(sum <= p / 2 && sum >= -(p / 2)); // nothing wraps
-            sums[row * width + o] = (uint32_t)(sum < 0 ? sum + p : sum);
+            sums[row * parts * width + j] = (uint32_t)(sum < 0 ? sum + p : sum);
         }
-    decode_rows(field, sums, t, backward ? NULL : q->scale, cr_matrix_of(y, CR_F32, ROWS, width));
+    decode_rows(field, sums, t, parts, backward ? NULL : q->scale, cr_matrix_of(y, CR_F32, ROWS, width));
 }
 
 static void check_products(const char *base, size_t accelerators, bool tls, unsigned digits)
@@ -125,12 +129,12 @@ static void check_products(const char *base, size_t accelerators, bool tls, unsi
                       *by_peers = open_slicing(peers, accelerators, digits);
     size_t count = cr_frozen_count(own);
     for (size_t i = 0; i < count * CR_WAYS; i++) {
-        float x[ROWS * 512], y[3][ROWS * 512];
+        static float x[ROWS * DEEP_MOST], y[3][ROWS * DEEP_MOST];
         const struct cr_matrix *q = &parties[0].hired.frozen.matrices[i / CR_WAYS];
         bool backward = i % CR_WAYS;
         size_t width = backward ? q->columns : q->rows;
-        assert_true(q->rows <= 512 && q->columns <= 512);
-        for (size_t j = 0; j < ROWS * 512; j++) x[j] = next_float(&random);
+        assert_true(q->rows <= DEEP_MOST && q->columns <= DEEP_MOST);
+        for (size_t j = 0; j < ROWS * DEEP_MOST; j++) x[j] = next_float(&random);
         ask(own, i / CR_WAYS, backward, x, y[0]);
         ask(peers, i / CR_WAYS, backward, x, y[1]);
         assert_memory_equal(y[0], y[1], ROWS * width * sizeof(float));
@@ -160,6 +164,8 @@ static void products_are_the_same(void **state)
     check_products("tests/golden/llama-gqa", 2, true, 3);
     check_products("tests/golden/gpt2-untied", 2, false, 4);
     check_products("tests/golden/llama-gqa", 3, false, 4);
+    check_products(deep_model(), 2, false, 4);
+    check_products(deep_model(), 2, false, 3);
 }
 
 struct outcome {

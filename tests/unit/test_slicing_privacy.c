@@ -1,6 +1,7 @@
 // What an accelerator sees of a whole training run, evaluations and a second process included, is uniform,
 // and no pad is used twice. The same tests fail with pads off, with one pad used twice, and with a key that
 // is known; and with the pads that a second accelerator makes, once both put together what they see.
+#include "deep_support.h"
 #include "recording_support.h"
 #include "tuning_support.h"
 
@@ -184,7 +185,7 @@ static void add_words(struct needles *needles, const uint32_t *words, size_t cou
 }
 
 // The products of pads lie outside: neither they nor what made them, nor what verifies them, is found there.
-static void check_secrets_of_pads(struct cr_compute *compute)
+static void check_secrets_of_pads(const char *base, struct cr_compute *compute)
 {
     enum { ROWS = 8 };
     static const unsigned char key[CR_KEY_SIZE] = "the key of a process";
@@ -194,7 +195,7 @@ static void check_secrets_of_pads(struct cr_compute *compute)
     struct cr_pads *pads;
     struct cr_pad_pair pair;
     struct needles needles = {0}, outside = {0};
-    assert_ok(cr_model_open_outside(SMALL_MODEL, compute, CR_F32, &model));
+    assert_ok(cr_model_open_outside(base, compute, CR_F32, &model));
     assert_ok(cr_field_new(compute, 4, &field));
     assert_ok(cr_facts_open(compute, field, model, key, &facts));
     struct cr_pads_options options = {
@@ -391,7 +392,8 @@ static void what_is_seen_tells_nothing(void **state)
     check(4, true, compute);
     check_peers(4, compute);
     check_peers(3, compute);
-    check_secrets_of_pads(compute);
+    check_secrets_of_pads(SMALL_MODEL, compute);
+    check_secrets_of_pads(deep_model(), compute);
     cr_compute_free(compute);
 }
 

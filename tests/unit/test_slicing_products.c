@@ -1,4 +1,5 @@
 // A model whose products are computed by an accelerator under pads, against the same model in this process.
+#include "deep_support.h"
 #include "slicing_support.h"
 
 static double distance(const float *got, const float *wanted, size_t count)
@@ -106,6 +107,8 @@ static void masked_products_are_those_of_the_base_in_8_bits(void **state)
     check(models[0], "127.0.0.1:0", 4, 2e-5);
     check(models[0], "tls:127.0.0.1:0", 4, 2e-5);
     check(models[0], path, 3, 5e-3);
+    check(deep_model(), path, 4, 3e-4);
+    check(deep_model(), path, 3, 1e-1);
     check("examples/demo/model", path, 4, 1e-4);
 }
 

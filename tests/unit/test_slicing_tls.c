@@ -119,7 +119,7 @@ static enum cr_status open_link(const char *address, double patience, struct cr_
 
 static enum cr_status ask(struct cr_link *link)
 {
-    const struct cr_wire_product product = {.linear = 3, .rows = 2};
+    const struct cr_wire_product product = {.linear = 3, .rows = 2, .parts = 1};
     CR_TRY(cr_link_send(link, &product, WORDS));
     return cr_link_receive(link, WORDS);
 }
