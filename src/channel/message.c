@@ -140,12 +140,19 @@ static enum cr_status take(const ProtobufCMessage *base, struct cr_message *out)
     case CR_FRAME_READY: {
         AS(Ready);
         out->ready.count = in->count;
+        out->ready.has_seen = in->seen_receipt.len > 0;
+        out->ready.seen = in->seen;
+        if (out->ready.has_seen) {
+            CR_TRY(take_bytes(type, "start", &in->seen_start, out->ready.seen_start, CR_SHA256_SIZE));
+            CR_TRY(take_bytes(type, "receipt", &in->seen_receipt, out->ready.seen_receipt, CR_RECEIPT_SIZE));
+        }
         return take_bytes(type, "structure", &in->structure, out->ready.structure, CR_SHA256_SIZE);
     }
     case CR_FRAME_BEGIN: {
         AS(Begin);
         out->begin.round = in->round;
         out->begin.count = in->count;
+        CR_TRY(take_bytes(type, "receipt", &in->receipt, out->begin.receipt, CR_RECEIPT_SIZE));
         return take_bytes(type, "start", &in->start, out->begin.start, CR_SHA256_SIZE);
     }
     case CR_FRAME_PULL: {
@@ -190,6 +197,7 @@ static enum cr_status take(const ProtobufCMessage *base, struct cr_message *out)
     case CR_FRAME_FINISHED: {
         AS(Finished);
         out->finished.rounds = in->rounds;
+        CR_TRY(take_bytes(type, "receipt", &in->receipt, out->finished.receipt, CR_RECEIPT_SIZE));
         return take_bytes(type, "digest", &in->digest, out->finished.digest, CR_SHA256_SIZE);
     }
     case CR_FRAME_OFFER: {
@@ -321,12 +329,18 @@ enum cr_status cr_message_encode(const struct cr_message *in, struct cr_buffer *
         Carrel__Ready wire = CARREL__READY__INIT;
         wire.structure = DIGEST(in->ready.structure);
         wire.count = in->ready.count;
+        if (in->ready.has_seen) {
+            wire.seen = in->ready.seen;
+            wire.seen_start = DIGEST(in->ready.seen_start);
+            wire.seen_receipt = bytes_of(in->ready.seen_receipt, CR_RECEIPT_SIZE);
+        }
         return pack(&wire.base, out);
     }
     case CR_FRAME_BEGIN: {
         Carrel__Begin wire = CARREL__BEGIN__INIT;
         wire.round = in->begin.round;
         wire.start = DIGEST(in->begin.start);
+        wire.receipt = bytes_of(in->begin.receipt, CR_RECEIPT_SIZE);
         wire.count = in->begin.count;
         return pack(&wire.base, out);
     }
@@ -374,6 +388,7 @@ enum cr_status cr_message_encode(const struct cr_message *in, struct cr_buffer *
         Carrel__Finished wire = CARREL__FINISHED__INIT;
         wire.rounds = in->finished.rounds;
         wire.digest = DIGEST(in->finished.digest);
+        wire.receipt = bytes_of(in->finished.receipt, CR_RECEIPT_SIZE);
         return pack(&wire.base, out);
     }
     case CR_FRAME_OFFER: {

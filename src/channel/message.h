@@ -11,6 +11,7 @@
 enum {
     CR_PROTOCOL_VERSION = 2,
     CR_SECRET_SIZE = 32,
+    CR_RECEIPT_SIZE = 32,
     CR_MESSAGE_TEXT_SIZE = 1024, // a text and its zero; longer ones are cut when sent
 };
 
@@ -48,10 +49,13 @@ struct cr_message {
         struct {
             unsigned char structure[CR_SHA256_SIZE];
             uint64_t count;
+            bool has_seen; // the next three are there
+            uint64_t seen;
+            unsigned char seen_start[CR_SHA256_SIZE], seen_receipt[CR_RECEIPT_SIZE];
         } ready;
         struct {
             uint64_t round;
-            unsigned char start[CR_SHA256_SIZE];
+            unsigned char start[CR_SHA256_SIZE], receipt[CR_RECEIPT_SIZE];
             uint64_t count;
         } begin;
         struct {
@@ -76,7 +80,7 @@ struct cr_message {
         } closed;
         struct {
             uint64_t rounds;
-            unsigned char digest[CR_SHA256_SIZE];
+            unsigned char digest[CR_SHA256_SIZE], receipt[CR_RECEIPT_SIZE];
         } finished;
         struct {
             unsigned char front[CR_SHA256_SIZE], data[CR_SHA256_SIZE];

@@ -323,11 +323,13 @@ static enum cr_status enrol(struct cr_state_dir *state, struct silo *silo)
     return cr_state_enrol(state, &member);
 }
 
+static const struct cr_sealing_key bench_key = {"bench", {1}};
+
 static enum cr_status set_up(struct run *run, const char *state_dir)
 {
     CR_TRY(cr_loop_new(&run->loop));
     struct cr_state_dir *state;
-    CR_TRY(cr_state_open(state_dir, &state));
+    CR_TRY(cr_state_open(state_dir, &bench_key, &state));
     enum cr_status status = CR_OK;
     for (size_t s = 0; s < SILOS && status == CR_OK; s++) {
         struct silo *silo = &run->silos[s];
@@ -351,7 +353,7 @@ static enum cr_status serve(struct run *run, size_t threads, const char *directo
     struct cr_config config;
     CR_TRY(cr_config_parse(cr_buffer_slice(&yaml), "bench", &config));
     struct cr_event_sink sink = {on_event, run};
-    enum cr_status status = cr_server_run(&config, &flat_kind, &sink, keep_going, run);
+    enum cr_status status = cr_server_run(&config, &bench_key, &flat_kind, &sink, keep_going, run);
     cr_config_release(&config);
     return atomic_load(&run->failed) ? cr_fail(CR_INTERNAL, "a silo of the benchmark: %s", run->why) : status;
 }

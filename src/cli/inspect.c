@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/parse.h"
 #include "channel/token.h"
+#include "crypto/seal.h"
 #include "federation/config.h"
 #include "format/json.h"
 #include "format/safetensors.h"
@@ -374,6 +375,21 @@ static enum cr_status say_json(struct cr_said *said, const char *path, const cha
     return say_data(said, path, tokenizer);
 }
 
+// What it says of itself. Without the key nobody knows more.
+static enum cr_status say_sealed(struct cr_said *said, const char *path)
+{
+    struct cr_seal_header header;
+    char bound[2 * CR_SHA256_SIZE + 1];
+    CR_TRY(cr_seal_describe(path, &header));
+    struct cr_slice bytes = {header.bound, sizeof header.bound};
+    cr_hex_encode(bytes, bound);
+    CR_TRY(cr_say_text(said, "kind", "sealed file"));
+    CR_TRY(cr_say_text(said, "holds", header.purpose));
+    CR_TRY(cr_say_text(said, "key_source", header.source));
+    CR_TRY(cr_say_text(said, "bound_to", cr_slice_is_zero(bytes) ? "nothing" : bound));
+    return cr_say_count(said, "bytes", (size_t)header.size);
+}
+
 // Reads the start of a file; *size is less than PREFIX where the file is.
 static enum cr_status read_prefix(const char *path, unsigned char prefix[PREFIX], size_t *size)
 {
@@ -390,6 +406,7 @@ static enum cr_status say_file(struct cr_said *said, const char *path, const cha
     unsigned char prefix[PREFIX] = {0};
     size_t size = 0;
     CR_TRY(read_prefix(path, prefix, &size));
+    if (cr_seal_is_one((struct cr_slice){prefix, size})) return say_sealed(said, path);
     if (cr_ends_with(path, ".yaml") || cr_ends_with(path, ".yml")) return say_settings(said, path);
     if (cr_ends_with(path, ".safetensors") || (size > 8 && prefix[8] == '{' && prefix[7] == 0))
         return say_safetensors(said, path);
@@ -407,7 +424,7 @@ static enum cr_status say_file(struct cr_said *said, const char *path, const cha
         return say_json(said, path, tokenizer);
     return cr_fail(CR_INVALID,
                    "%s: no model, adapter, safetensors, tokenizer.json, data (JSONL, JSON), settings "
-                   "(.yaml), job, audit log or join token",
+                   "(.yaml), job, audit log, join token or sealed file",
                    path);
 }
 
@@ -424,8 +441,8 @@ enum cr_status cr_command_inspect(int argc, char **argv)
         "carrel inspect PATH [options]",
         "Says what a file or directory is: a model, adapter or run directory, a safetensors file, a "
         "tokenizer.json, data,\n"
-        "settings, a job, an audit log, whose chain is verified, or a join token (in a file, or itself; its "
-        "secret is\nnot shown).",
+        "settings, a job, an audit log, whose chain is verified, a join token (in a file, or itself; its "
+        "secret is\nnot shown), or a sealed file of a state directory (what its header says).",
         items,
         sizeof items / sizeof *items,
         1,

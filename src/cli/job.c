@@ -127,7 +127,7 @@ static enum cr_status sign(const char *path, const char *key)
     CR_CLEANUP(cr_manifest_release) struct cr_manifest manifest = {0};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer form = {0};
     CR_TRY(cr_manifest_read(path, &manifest));
-    CR_TRY(cr_identity_load(key, &owner));
+    CR_TRY(cr_identity_load(key, NULL, &owner));
     enum cr_status status = cr_manifest_sign(&manifest, owner, &form);
     cr_identity_free(owner);
     CR_TRY(status);

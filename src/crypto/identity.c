@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { MAX_PEM = 16384 };
 
@@ -210,16 +211,37 @@ static enum cr_status save_certificate(X509 *certificate, const char *directory,
     return save_bio(bio, path, false);
 }
 
-enum cr_status cr_identity_save(const struct cr_identity *identity, const char *directory)
+static enum cr_status key_path(const char *directory, const struct cr_sealing *sealing, char **out)
 {
-    CR_TRY(cr_directory_make(directory, true));
-    CR_FREE char *path = NULL;
-    CR_TRY(cr_path_join(directory, "key.pem", &path));
+    return cr_path_join(directory, sealing ? "key.sealed" : "key.pem", out);
+}
+
+static enum cr_status save_key(const struct cr_identity *identity, const char *path,
+                               const struct cr_sealing *sealing)
+{
     // It wipes what it held.
     CR_CLEANUP(free_bio) BIO *bio = BIO_new(BIO_s_secmem());
     if (!bio || !PEM_write_bio_PKCS8PrivateKey(bio, identity->key, NULL, NULL, 0, NULL, NULL))
         return cr_openssl_fail(CR_INTERNAL, "%s: the key cannot be encoded", path);
-    CR_TRY(save_bio(bio, path, true));
+    if (!sealing) return save_bio(bio, path, true);
+    char *bytes = NULL;
+    long size = BIO_get_mem_data(bio, &bytes);
+    return cr_seal_write(path, sealing, (struct cr_slice){(unsigned char *)bytes, (size_t)size});
+}
+
+bool cr_identity_is_kept(const char *directory, const struct cr_sealing *sealing)
+{
+    CR_FREE char *path = NULL;
+    return key_path(directory, sealing, &path) == CR_OK && cr_file_exists(path);
+}
+
+enum cr_status cr_identity_save(const struct cr_identity *identity, const char *directory,
+                                const struct cr_sealing *sealing)
+{
+    CR_TRY(cr_directory_make(directory, true));
+    CR_FREE char *path = NULL;
+    CR_TRY(key_path(directory, sealing, &path));
+    CR_TRY(save_key(identity, path, sealing));
     if (!identity->certificate) return CR_OK;
     CR_TRY(save_certificate(identity->authority, directory, "authority.pem"));
     return save_certificate(identity->certificate, directory, "certificate.pem");
@@ -245,6 +267,18 @@ static enum cr_status map_pem(const char *path, struct cr_slice *mapping, BIO **
     return CR_OK;
 }
 
+static enum cr_status read_key(BIO *bio, const char *path, EVP_PKEY **out)
+{
+    EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL);
+    if (!key) return cr_openssl_fail(CR_INVALID, "%s: not a private key", path);
+    if (!cr_certificate_is_p256(key)) {
+        EVP_PKEY_free(key);
+        return cr_fail(CR_INVALID, "%s: not a P-256 key", path);
+    }
+    *out = key;
+    return CR_OK;
+}
+
 static enum cr_status load_key(const char *path, EVP_PKEY **out)
 {
     struct stat about;
@@ -254,14 +288,16 @@ static enum cr_status load_key(const char *path, EVP_PKEY **out)
     CR_CLEANUP(cr_file_unmap) struct cr_slice mapping = {0};
     CR_CLEANUP(free_bio) BIO *bio = NULL;
     CR_TRY(map_pem(path, &mapping, &bio));
-    EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL);
-    if (!key) return cr_openssl_fail(CR_INVALID, "%s: not a private key", path);
-    if (!cr_certificate_is_p256(key)) {
-        EVP_PKEY_free(key);
-        return cr_fail(CR_INVALID, "%s: not a P-256 key", path);
-    }
-    *out = key;
-    return CR_OK;
+    return read_key(bio, path, out);
+}
+
+static enum cr_status load_sealed_key(const char *path, const struct cr_sealing *sealing, EVP_PKEY **out)
+{
+    CR_CLEANUP(cr_buffer_wipe) struct cr_buffer pem = {0};
+    CR_TRY(cr_seal_load(path, sealing, MAX_PEM, &pem));
+    CR_CLEANUP(free_bio) BIO *bio = BIO_new_mem_buf(pem.data, (int)pem.size);
+    if (!bio) return cr_openssl_fail(CR_NO_MEMORY, "%s", path);
+    return read_key(bio, path, out);
 }
 
 static enum cr_status load_certificate(const char *directory, const char *name, X509 **out)
@@ -277,14 +313,15 @@ static enum cr_status load_certificate(const char *directory, const char *name, 
     return CR_OK;
 }
 
-enum cr_status cr_identity_load(const char *directory, struct cr_identity **out)
+enum cr_status cr_identity_load(const char *directory, const struct cr_sealing *sealing,
+                                struct cr_identity **out)
 {
-    CR_FREE char *key_path = NULL, *certificate_path = NULL;
-    CR_TRY(cr_path_join(directory, "key.pem", &key_path));
+    CR_FREE char *path = NULL, *certificate_path = NULL;
+    CR_TRY(key_path(directory, sealing, &path));
     CR_TRY(cr_path_join(directory, "certificate.pem", &certificate_path));
     CR_CLEANUP(free_identity) struct cr_identity *identity = NULL;
     CR_TRY(cr_allocate(1, sizeof *identity, &identity));
-    CR_TRY(load_key(key_path, &identity->key));
+    CR_TRY(sealing ? load_sealed_key(path, sealing, &identity->key) : load_key(path, &identity->key));
     // A key alone is an identity whose certificate is still to come.
     if (cr_file_exists(certificate_path)) {
         CR_CLEANUP(free_certificate) X509 *certificate = NULL;
@@ -299,14 +336,30 @@ enum cr_status cr_identity_load(const char *directory, struct cr_identity **out)
     return CR_OK;
 }
 
+enum cr_status cr_identity_seal(const char *directory, const struct cr_sealing *sealing)
+{
+    CR_FREE char *clear = NULL;
+    CR_TRY(key_path(directory, NULL, &clear));
+    if (!cr_file_exists(clear)) return CR_OK;
+    // A kill in between leaves both, and the one in the clear goes the next time.
+    if (!cr_identity_is_kept(directory, sealing)) {
+        CR_CLEANUP(free_identity) struct cr_identity *identity = NULL;
+        CR_TRY(cr_identity_load(directory, NULL, &identity));
+        CR_TRY(cr_identity_save(identity, directory, sealing));
+    }
+    if (unlink(clear) != 0) return cr_fail_errno(CR_IO, "%s: cannot be removed", clear);
+    return CR_OK;
+}
+
 enum cr_status cr_identity_load_or_make(const char *directory, struct cr_identity **out)
 {
-    CR_FREE char *path = NULL;
-    CR_TRY(cr_path_join(directory, "key.pem", &path));
-    if (cr_file_exists(path)) return cr_identity_load(directory, out);
+    if (cr_identity_is_kept(directory, NULL)) return cr_identity_load(directory, NULL, out);
+    static const struct cr_sealing any;
+    if (cr_identity_is_kept(directory, &any))
+        return cr_fail(CR_INVALID, "%s: the key there is sealed", directory);
     CR_CLEANUP(free_identity) struct cr_identity *identity = NULL;
     CR_TRY(cr_identity_new(&identity));
-    CR_TRY(cr_identity_save(identity, directory));
+    CR_TRY(cr_identity_save(identity, directory, NULL));
     *out = identity;
     identity = NULL;
     return CR_OK;
@@ -316,6 +369,15 @@ enum cr_status cr_identity_fingerprint(const struct cr_identity *identity, unsig
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer der = {0};
     CR_TRY(cr_identity_authority_der(identity, &der));
+    return cr_sha256(cr_buffer_slice(&der), out);
+}
+
+enum cr_status cr_identity_read_fingerprint(const char *directory, unsigned char out[CR_SHA256_SIZE])
+{
+    CR_CLEANUP(free_certificate) X509 *authority = NULL;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer der = {0};
+    CR_TRY(load_certificate(directory, "authority.pem", &authority));
+    CR_TRY(append_der(authority, &der));
     return cr_sha256(cr_buffer_slice(&der), out);
 }
 

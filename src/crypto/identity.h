@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "crypto/hash.h"
+#include "crypto/seal.h"
 
 #include <stdint.h>
 
@@ -48,15 +49,29 @@ enum cr_status cr_identity_key_digest(const struct cr_identity *identity, unsign
 enum cr_status cr_identity_sign(const struct cr_identity *identity, struct cr_slice message,
                                 unsigned char out[CR_IDENTITY_SIGNATURE_SIZE]);
 
-// "directory/key.pem" (0600), "certificate.pem" and "authority.pem".
-enum cr_status cr_identity_save(const struct cr_identity *identity, const char *directory);
-enum cr_status cr_identity_load(const char *directory, struct cr_identity **out);
+// The key as directory/key.sealed or, where `sealing` is NULL, in the clear as key.pem (0600);
+// certificate.pem and authority.pem beside it.
+enum cr_status cr_identity_save(const struct cr_identity *identity, const char *directory,
+                                const struct cr_sealing *sealing);
+enum cr_status cr_identity_load(const char *directory, const struct cr_sealing *sealing,
+                                struct cr_identity **out);
 
-// What lies in the directory, or a new key, which is put there.
+// Whether the directory holds a key of that kind.
+bool cr_identity_is_kept(const char *directory, const struct cr_sealing *sealing);
+
+// Seals a key that lies there in the clear, whose file goes; does nothing where none does.
+enum cr_status cr_identity_seal(const char *directory, const struct cr_sealing *sealing);
+
+// What lies in the directory in the clear, or a new key, which is put there; CR_INVALID where it holds a
+// sealed one.
 enum cr_status cr_identity_load_or_make(const char *directory, struct cr_identity **out);
 
 // SHA-256 over the DER of the CA's certificate: what a join token carries.
 enum cr_status cr_identity_fingerprint(const struct cr_identity *identity, unsigned char out[CR_SHA256_SIZE]);
+
+// The same of the CA's certificate that lies in the directory, whose key it does not take; CR_NOT_FOUND where
+// none does.
+enum cr_status cr_identity_read_fingerprint(const char *directory, unsigned char out[CR_SHA256_SIZE]);
 enum cr_status cr_identity_authority_der(const struct cr_identity *identity, struct cr_buffer *out);
 
 // For channel/, which hands them to libssl: EVP_PKEY *, X509 * of the certificate and of the CA. Borrowed.

@@ -21,6 +21,11 @@ enum cr_status cr_key_derive(const unsigned char root[CR_KEY_SIZE], const char *
     return cr_hkdf((struct cr_slice){root, CR_KEY_SIZE}, label, out, CR_KEY_SIZE);
 }
 
+bool cr_keys_equal(const unsigned char a[CR_KEY_SIZE], const unsigned char b[CR_KEY_SIZE])
+{
+    return CRYPTO_memcmp(a, b, CR_KEY_SIZE) == 0;
+}
+
 // Goes over to the vector instructions if they are here and give what OpenSSL gives: for some whole turns of
 // their loop and a part of one.
 static void try_vaes(struct cr_keystream *keystream, const unsigned char key[CR_KEY_SIZE])

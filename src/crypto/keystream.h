@@ -4,6 +4,7 @@
 
 #include "base/memory.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum { CR_KEY_SIZE = 32 };
@@ -11,6 +12,9 @@ enum { CR_KEY_SIZE = 32 };
 // The key of a purpose under another: HKDF-SHA-256(root, label). Different labels give independent keys.
 enum cr_status cr_key_derive(const unsigned char root[CR_KEY_SIZE], const char *label,
                              unsigned char out[CR_KEY_SIZE]);
+
+// In a time that does not depend on where they differ.
+bool cr_keys_equal(const unsigned char a[CR_KEY_SIZE], const unsigned char b[CR_KEY_SIZE]);
 
 // 2^64 streams under one key, each of 2^68 bytes: AES-256-CTR whose counter block is the stream's number and
 // the block's, both big-endian. One object serves one thread; several over one key agree.

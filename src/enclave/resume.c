@@ -51,7 +51,7 @@ static enum cr_status remove_state(struct cr_resume *resume)
 
 static enum cr_status load(struct cr_resume *resume)
 {
-    enum cr_status status = cr_trainer_load_state(resume->trainer, resume->path);
+    enum cr_status status = cr_trainer_load_state(resume->trainer, NULL, resume->path);
     if (status == CR_OK || status == CR_IO) return status;
     snprintf(resume->why, sizeof resume->why, "%s", cr_error_message());
     return cr_fail(status, "%s; remove it or give --restart to begin anew, or choose another output_dir",
@@ -77,7 +77,7 @@ enum cr_status cr_resume_begin(struct cr_resume *resume, bool restart)
 static enum cr_status keep(struct cr_resume *resume)
 {
     size_t step = cr_trainer_step(resume->trainer);
-    enum cr_status status = cr_trainer_save_state(resume->trainer, resume->path);
+    enum cr_status status = cr_trainer_save_state(resume->trainer, NULL, resume->path);
     if (status == CR_OK) {
         resume->kept = true;
         resume->kept_step = step;

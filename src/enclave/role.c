@@ -1,8 +1,10 @@
 #include "enclave/role.h"
 
 #include "attestation/attester.h"
+#include "attestation/sealing_key.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/secret.h"
 #include "enclave/harden.h"
 #include "enclave/resume.h"
 #include "federation/progress.h"
@@ -131,12 +133,31 @@ static void allow_attestation(struct cr_policy *policy, const char *attester, co
     cr_policy_write(policy, cr_attester_places.tsm);
 }
 
+// The key that the role's state is sealed under. What its operator is to know of it is said, and loudly where
+// it protects nothing.
+static enum cr_status get_sealing_key(const char *source, const char *directory,
+                                      const struct cr_event_sink *sink, struct cr_sealing_key **out)
+{
+    CR_TRY(cr_sealing_key_get(source ? source : "auto", &cr_sealing_places, directory, out));
+    if (cr_sealing_key_is_development(*out))
+        cr_emit(sink, CR_EVENT_WARNING, "enclave.sealing",
+                "the state is sealed under a development key that lies beside it (sealing.key): whoever "
+                "holds the disk can open it",
+                CR_FIELD_TEXT("source", (*out)->source), CR_FIELD_TEXT("state", directory));
+    else
+        cr_emit(sink, CR_EVENT_INFO, "enclave.sealing", NULL, CR_FIELD_TEXT("source", (*out)->source),
+                CR_FIELD_TEXT("state", directory));
+    return CR_OK;
+}
+
 static enum cr_status serve(const struct cr_config *config, struct cr_progress *progress, bool restart)
 {
     (void)restart; // not among its flags
     CR_TRY(make_output(&config->tuning));
     CR_TRY(cr_directory_make(config->federation.state_dir, true));
     struct cr_event_sink sink = cr_progress_sink(progress);
+    CR_CLEANUP(cr_secret_free) struct cr_sealing_key *key = NULL;
+    CR_TRY(get_sealing_key(config->federation.sealing, config->federation.state_dir, &sink, &key));
     struct cr_policy policy = {.network = true};
     cr_policy_read(&policy, config->tuning.model_name_or_path);
     cr_policy_read(&policy, config->federation.job);
@@ -146,7 +167,7 @@ static enum cr_status serve(const struct cr_config *config, struct cr_progress *
     cr_policy_write(&policy, config->tuning.output_dir);
     cr_policy_write(&policy, config->federation.state_dir);
     CR_TRY(cr_harden_role(&policy, &sink));
-    return cr_server_run(config, &cr_learner_tuning, &sink, keep_going, progress);
+    return cr_server_run(config, key, &cr_learner_tuning, &sink, keep_going, progress);
 }
 
 static enum cr_status run_config(int argc, char **argv,
@@ -177,7 +198,7 @@ enum cr_status cr_role_serve(int argc, char **argv)
     return run_config(argc, argv, serve);
 }
 
-static enum cr_status join(const struct cr_client_options *options, struct cr_progress *progress)
+static enum cr_status join(struct cr_client_options *options, struct cr_progress *progress)
 {
     CR_CLEANUP(cr_token_release) struct cr_token token = {0};
     CR_FREE char *state = NULL;
@@ -186,6 +207,9 @@ static enum cr_status join(const struct cr_client_options *options, struct cr_pr
     CR_TRY(cr_directory_make(state, true));
     if (options->output) CR_TRY(make_place_of_result(options->output, "--output"));
     struct cr_event_sink sink = cr_progress_sink(progress);
+    CR_CLEANUP(cr_secret_free) struct cr_sealing_key *key = NULL;
+    CR_TRY(get_sealing_key(options->sealing, state, &sink, &key));
+    options->key = key;
     struct cr_policy policy = {.network = true, .read_anything = !options->model || !options->data};
     cr_policy_read(&policy, options->model);
     cr_policy_read(&policy, options->data);

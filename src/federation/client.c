@@ -213,7 +213,7 @@ static enum cr_status open_client(struct cr_client *client)
     CR_FREE char *path = NULL;
     CR_TRY(cr_token_parse(client->options->token, &client->token));
     CR_TRY(cr_client_state_path(client->options, &client->token, &path));
-    CR_TRY(cr_client_state_open(path, &client->token, &client->state));
+    CR_TRY(cr_client_state_open(path, &client->token, client->options->key, &client->state));
     return cr_loop_new(&client->loop);
 }
 

@@ -14,6 +14,8 @@
 struct cr_client_options {
     const char *token;
     const char *state;                // directory; NULL: "carrel-silo-NAME" of the token's name
+    const char *sealing;              // source of the key that it is sealed under; NULL: "auto"
+    const struct cr_sealing_key *key; // of that source
     const char *model;                // NULL: the job's
     const char *data;                 // NULL: the job's
     struct cr_flag_list accelerators; // addresses, of this silo

@@ -53,9 +53,23 @@ static enum cr_status take_own_accelerator(struct cr_client *client)
     return CR_OK;
 }
 
+// A job has one run. A server that has forgotten it, and with it what it had told, does not get another.
+static enum cr_status check_run(const struct cr_client *client)
+{
+    const struct cr_client_state *state = client->state;
+    if (!state->has_seen || memcmp(state->seen.run, client->run, CR_SHA256_SIZE) == 0) return CR_OK;
+    return cr_fail(
+        CR_PROTOCOL,
+        "the server went back to an older state: it begins this job anew, and round %llu of it had "
+        "been told of",
+        (unsigned long long)state->seen.round + 1);
+}
+
 static enum cr_status take_job(struct cr_client *client, const struct cr_message *message)
 {
     memcpy(client->run, message->job.run, CR_SHA256_SIZE);
+    client->sealing = cr_client_state_sealing(client->state, "trainer state");
+    CR_TRY(check_run(client));
     CR_TRY(cr_config_parse(cr_slice_of_string(client->state->manifest.settings), "the job's settings",
                            &client->config));
     client->has_config = true;
@@ -88,7 +102,7 @@ static enum cr_status take_job(struct cr_client *client, const struct cr_message
     if (goes_on)
         CR_TRY(cr_client_state_trainer(client->state, client->state->answer.round, &client->worker_state));
     client->state->has_answer = goes_on;
-    cr_worker_open(client->worker, &client->config, client->worker_state);
+    cr_worker_open(client->worker, &client->config, &client->sealing, client->worker_state);
     return CR_OK;
 }
 
@@ -96,6 +110,13 @@ static enum cr_status send_ready(struct cr_client *client)
 {
     struct cr_message ready = {.type = CR_FRAME_READY, .ready.count = client->count};
     memcpy(ready.ready.structure, client->structure, CR_SHA256_SIZE);
+    const struct cr_seen *seen = &client->state->seen;
+    if (client->state->has_seen) {
+        ready.ready.has_seen = true;
+        ready.ready.seen = seen->round;
+        memcpy(ready.ready.seen_start, seen->start, CR_SHA256_SIZE);
+        memcpy(ready.ready.seen_receipt, seen->receipt, CR_RECEIPT_SIZE);
+    }
     CR_TRY(cr_client_say(client, &ready));
     client->ready_sent = true;
     return CR_OK;
@@ -129,7 +150,7 @@ enum cr_status cr_client_opened(struct cr_client *client, const struct cr_worker
     CR_TRY(cr_discretion_check_rounds(&client->config, client->total_steps));
     if (client->state->has_answer) {
         if (memcmp(result->digest, client->state->answer.digest, CR_SHA256_SIZE) != 0)
-            return cr_fail(CR_INVALID, "%s: does not hold the update that update.json names",
+            return cr_fail(CR_INVALID, "%s: does not hold the update that update.sealed names",
                            client->worker_state);
         client->update = cr_vector_hold(result->update);
     }

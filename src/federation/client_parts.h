@@ -31,7 +31,8 @@ struct cr_client {
 
     bool manifest_came; // on this connection, and it is the agreed one
     unsigned char run[CR_SHA256_SIZE];
-    uint64_t seed; // with slicing
+    uint64_t seed;             // with slicing
+    struct cr_sealing sealing; // of the learner's states
     struct cr_config config;
     bool has_config;
     struct cr_worker *worker;

@@ -62,6 +62,20 @@ static enum cr_status go_to_round(struct cr_client *client, uint64_t round,
     return CR_OK;
 }
 
+// What the server says is kept before anything is done about it; what is older than that is not taken.
+static enum cr_status see(struct cr_client *client, uint64_t round, const unsigned char start[CR_SHA256_SIZE],
+                          const unsigned char receipt[CR_RECEIPT_SIZE])
+{
+    struct cr_client_state *state = client->state;
+    struct cr_seen seen = {.round = round};
+    memcpy(seen.run, client->run, CR_SHA256_SIZE);
+    memcpy(seen.start, start, CR_SHA256_SIZE);
+    memcpy(seen.receipt, receipt, CR_RECEIPT_SIZE);
+    if (state->has_seen) CR_TRY(cr_seen_follow(&state->seen, &seen));
+    if (state->has_seen && state->seen.round == round) return CR_OK;
+    return cr_client_state_see(state, &seen);
+}
+
 enum cr_status cr_client_on_begin(struct cr_client *client, const struct cr_message *message)
 {
     uint64_t round = message->begin.round;
@@ -69,6 +83,7 @@ enum cr_status cr_client_on_begin(struct cr_client *client, const struct cr_mess
         round >= client->config.federation.rounds)
         return cr_fail(CR_PROTOCOL, "the server begins a round that is not of this job");
     CR_TRY(cr_connection_appraise_again(client->connection, round + 1));
+    CR_TRY(see(client, round, message->begin.start, message->begin.receipt));
     const struct cr_answer *answer = &client->state->answer;
     if (client->update && answer->round >= round) {
         if (answer->round == round && memcmp(answer->start, message->begin.start, CR_SHA256_SIZE) == 0)
@@ -151,6 +166,7 @@ enum cr_status cr_client_on_finished(struct cr_client *client, const struct cr_m
 {
     if (!client->ready_sent || message->finished.rounds != client->config.federation.rounds)
         return cr_fail(CR_PROTOCOL, "the server ends a run that is not of this job");
+    CR_TRY(see(client, message->finished.rounds, message->finished.digest, message->finished.receipt));
     if (!client->options->output) return done(client);
     client->final = true;
     return go_to_round(client, message->finished.rounds, message->finished.digest);

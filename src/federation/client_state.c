@@ -12,7 +12,20 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-enum { UPDATE_LIMIT = 65536 };
+enum { JSON_LIMIT = 65536 };
+static const char update_purpose[] = "silo update", seen_purpose[] = "silo memory";
+
+struct cr_sealing cr_client_state_sealing(const struct cr_client_state *state, const char *purpose)
+{
+    struct cr_sealing sealing = {.key = state->key, .purpose = purpose};
+    memcpy(sealing.bound, state->job, CR_SHA256_SIZE);
+    return sealing;
+}
+
+static struct cr_sealing sealing_of_key(const struct cr_client_state *state)
+{
+    return (struct cr_sealing){.key = state->key, .purpose = "silo key"};
+}
 
 static enum cr_status take_directory(struct cr_client_state *state)
 {
@@ -44,14 +57,14 @@ static enum cr_status check_identity(const struct cr_client_state *state, const 
 
 static enum cr_status open_identity(struct cr_client_state *state, const struct cr_token *token)
 {
-    CR_FREE char *key = NULL;
-    CR_TRY(cr_path_join(state->path, "key.pem", &key));
-    if (!cr_file_exists(key)) {
+    const struct cr_sealing sealing = sealing_of_key(state);
+    CR_TRY(cr_identity_seal(state->path, &sealing)); // as `carrel key` makes one, for a job's roster
+    if (!cr_identity_is_kept(state->path, &sealing)) {
         // The key is kept before it enrols: an answer that is lost can then be asked for again.
         CR_TRY(cr_identity_new(&state->identity));
-        return cr_identity_save(state->identity, state->path);
+        return cr_identity_save(state->identity, state->path, &sealing);
     }
-    CR_TRY(cr_identity_load(state->path, &state->identity));
+    CR_TRY(cr_identity_load(state->path, &sealing, &state->identity));
     state->enrolled = cr_identity_certificate(state->identity) != NULL;
     return state->enrolled ? check_identity(state, token) : CR_OK;
 }
@@ -69,13 +82,24 @@ static enum cr_status read_manifest(struct cr_client_state *state, const struct 
     return CR_OK;
 }
 
+// Sets *root to NULL where there is no such file.
+static enum cr_status load_json(const char *path, const struct cr_sealing *sealing, struct cr_json **root)
+{
+    CR_CLEANUP(cr_buffer_wipe) struct cr_buffer text = {0};
+    *root = NULL;
+    if (!cr_file_exists(path)) return CR_OK;
+    CR_TRY(cr_seal_load(path, sealing, JSON_LIMIT, &text));
+    return cr_json_parse(cr_buffer_slice(&text), path, root);
+}
+
 static enum cr_status read_update(struct cr_client_state *state)
 {
     CR_FREE char *path = NULL;
-    CR_TRY(cr_path_join(state->path, "update.json", &path));
-    if (!cr_file_exists(path)) return CR_OK;
     CR_CLEANUP(cr_json_release) struct cr_json *root = NULL;
-    CR_TRY(cr_json_read(path, UPDATE_LIMIT, &root));
+    const struct cr_sealing sealing = cr_client_state_sealing(state, update_purpose);
+    CR_TRY(cr_path_join(state->path, "update.sealed", &path));
+    CR_TRY(load_json(path, &sealing, &root));
+    if (!root) return CR_OK;
     struct cr_answer *answer = &state->answer;
     size_t round, labelled;
     CR_TRY(cr_json_require_size(root, path, "round", 0, SIZE_MAX / 2, &round));
@@ -90,17 +114,39 @@ static enum cr_status read_update(struct cr_client_state *state)
     return CR_OK;
 }
 
+static enum cr_status read_seen(struct cr_client_state *state)
+{
+    CR_FREE char *path = NULL;
+    CR_CLEANUP(cr_json_release) struct cr_json *root = NULL;
+    const struct cr_sealing sealing = cr_client_state_sealing(state, seen_purpose);
+    CR_TRY(cr_path_join(state->path, "seen.sealed", &path));
+    CR_TRY(load_json(path, &sealing, &root));
+    if (!root) return CR_OK;
+    struct cr_seen *seen = &state->seen;
+    size_t round;
+    CR_TRY(cr_json_require_size(root, path, "round", 0, SIZE_MAX / 2, &round));
+    CR_TRY(cr_json_get_hex(root, path, "run", seen->run, CR_SHA256_SIZE));
+    CR_TRY(cr_json_get_hex(root, path, "start", seen->start, CR_SHA256_SIZE));
+    CR_TRY(cr_json_get_hex(root, path, "receipt", seen->receipt, CR_KEY_SIZE));
+    seen->round = round;
+    state->has_seen = true;
+    return CR_OK;
+}
+
 enum cr_status cr_client_state_open(const char *path, const struct cr_token *token,
-                                    struct cr_client_state **out)
+                                    const struct cr_sealing_key *key, struct cr_client_state **out)
 {
     struct cr_client_state *state;
     CR_TRY(cr_allocate(1, sizeof *state, &state));
     state->lock_fd = -1;
+    state->key = key;
+    memcpy(state->job, token->job, CR_SHA256_SIZE);
     enum cr_status status = cr_copy_string(path, &state->path);
     if (status == CR_OK) status = take_directory(state);
     if (status == CR_OK) status = open_identity(state, token);
     if (status == CR_OK) status = read_manifest(state, token);
     if (status == CR_OK) status = read_update(state);
+    if (status == CR_OK) status = read_seen(state);
     if (status != CR_OK) {
         cr_client_state_close(state);
         return status;
@@ -124,7 +170,8 @@ enum cr_status cr_client_state_enrol(struct cr_client_state *state, struct cr_sl
                                      struct cr_slice authority)
 {
     CR_TRY(cr_identity_install(state->identity, certificate, authority));
-    CR_TRY(cr_identity_save(state->identity, state->path));
+    const struct cr_sealing sealing = sealing_of_key(state);
+    CR_TRY(cr_identity_save(state->identity, state->path, &sealing));
     state->enrolled = true;
     return CR_OK;
 }
@@ -140,7 +187,7 @@ enum cr_status cr_client_state_agree(struct cr_client_state *state, struct cr_sl
 enum cr_status cr_client_state_trainer(const struct cr_client_state *state, uint64_t round, char **out)
 {
     char name[40];
-    snprintf(name, sizeof name, "trainer-%" PRIu64 ".state", round);
+    snprintf(name, sizeof name, "trainer-%" PRIu64 ".sealed", round);
     return cr_path_join(state->path, name, out);
 }
 
@@ -149,8 +196,9 @@ enum cr_status cr_client_state_keep(struct cr_client_state *state, const unsigne
 {
     CR_FREE char *path = NULL;
     CR_FREE char *older = NULL;
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-    CR_TRY(cr_path_join(state->path, "update.json", &path));
+    CR_CLEANUP(cr_buffer_wipe) struct cr_buffer text = {0};
+    const struct cr_sealing sealing = cr_client_state_sealing(state, update_purpose);
+    CR_TRY(cr_path_join(state->path, "update.sealed", &path));
     CR_TRY(cr_client_state_trainer(state, state->answer.round, &older));
     CR_TRY(cr_append_format(&text, "{"));
     CR_TRY(cr_json_append_hex(&text, "run", (struct cr_slice){run, CR_SHA256_SIZE}));
@@ -162,10 +210,34 @@ enum cr_status cr_client_state_keep(struct cr_client_state *state, const unsigne
                             answer->round, answer->labelled));
     CR_TRY(cr_json_append_number(&text, answer->loss_sum));
     CR_TRY(cr_append_format(&text, "}\n"));
-    CR_TRY(cr_file_write(path, cr_buffer_slice(&text), true));
+    CR_TRY(cr_seal_write(path, &sealing, cr_buffer_slice(&text)));
     if (state->has_answer && state->answer.round != answer->round) unlink(older);
     memcpy(state->run, run, CR_SHA256_SIZE);
     state->answer = *answer;
     state->has_answer = true;
+    return CR_OK;
+}
+
+static enum cr_status append_digest(struct cr_buffer *text, const char *key,
+                                    const unsigned char digest[CR_SHA256_SIZE])
+{
+    CR_TRY(cr_json_append_hex(text, key, (struct cr_slice){digest, CR_SHA256_SIZE}));
+    return cr_append_format(text, ", ");
+}
+
+enum cr_status cr_client_state_see(struct cr_client_state *state, const struct cr_seen *seen)
+{
+    CR_FREE char *path = NULL;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    const struct cr_sealing sealing = cr_client_state_sealing(state, seen_purpose);
+    CR_TRY(cr_path_join(state->path, "seen.sealed", &path));
+    CR_TRY(cr_append_format(&text, "{"));
+    CR_TRY(append_digest(&text, "run", seen->run));
+    CR_TRY(append_digest(&text, "start", seen->start));
+    CR_TRY(append_digest(&text, "receipt", seen->receipt));
+    CR_TRY(cr_append_format(&text, "\"round\": %" PRIu64 "}\n", seen->round));
+    CR_TRY(cr_seal_write(path, &sealing, cr_buffer_slice(&text)));
+    state->seen = *seen;
+    state->has_seen = true;
     return CR_OK;
 }

@@ -1,35 +1,44 @@
 // What a silo keeps on disk, so that it need not be invited again, nor train again what it trained:
 //
-//   key.pem, certificate.pem, authority.pem   who it is (crypto/identity.h)
-//   job.cbor                                  the signed job that it agreed to (attestation/manifest.h)
-//   update.json                               the last round it trained, and of which run
-//   trainer-N.state                           the learner after that round N; holds the update's values
-//   lock                                      held by the one process that uses the directory
+//   key.sealed, certificate.pem, authority.pem   who it is (crypto/identity.h)
+//   job.cbor                                     the signed job that it agreed to (attestation/manifest.h)
+//   seen.sealed                                  the newest that the server told it (federation/rollback.h)
+//   update.sealed                                the last round it trained, and of which run
+//   trainer-N.sealed                             the learner after that round N; holds the update's values
+//   lock                                         held by the one process that uses the directory
+//
+// What is called sealed is sealed (crypto/seal.h) and bound to the job; the key to nothing, since it is there
+// before.
 #ifndef CARREL_FEDERATION_CLIENT_STATE_H
 #define CARREL_FEDERATION_CLIENT_STATE_H
 
 #include "attestation/manifest.h"
 #include "channel/token.h"
+#include "federation/rollback.h"
 #include "federation/round.h"
 
 struct cr_client_state {
     char *path;
+    const struct cr_sealing_key *key;  // the caller's
+    unsigned char job[CR_SHA256_SIZE]; // the token's
     int lock_fd;
     struct cr_identity *identity;
     bool enrolled; // the identity has its certificate
     char *manifest_path;
     bool has_manifest; // job.cbor is there
     struct cr_manifest manifest;
-    bool has_answer; // update.json is there: the next two
+    bool has_answer; // update.sealed is there: the next two
     unsigned char run[CR_SHA256_SIZE];
     struct cr_answer answer;
+    bool has_seen; // seen.sealed is there: the next
+    struct cr_seen seen;
 };
 
 // Makes what is missing, a key among it, and reads what is there. An identity of another federation, or of
-// another name than the token's, is CR_INVALID, and so is another job than the token's. Free with
-// cr_client_state_close.
+// another name than the token's, is CR_INVALID, and so is another job than the token's. `key` outlives it.
+// Free with cr_client_state_close.
 enum cr_status cr_client_state_open(const char *path, const struct cr_token *token,
-                                    struct cr_client_state **out);
+                                    const struct cr_sealing_key *key, struct cr_client_state **out);
 void cr_client_state_close(struct cr_client_state *state); // NULL is allowed
 
 // Takes and keeps the certificate.
@@ -45,5 +54,11 @@ enum cr_status cr_client_state_trainer(const struct cr_client_state *state, uint
 // Keeps the answer, whose learner's state is written already; removes that of the round before.
 enum cr_status cr_client_state_keep(struct cr_client_state *state, const unsigned char run[CR_SHA256_SIZE],
                                     const struct cr_answer *answer);
+
+// Keeps what the server told.
+enum cr_status cr_client_state_see(struct cr_client_state *state, const struct cr_seen *seen);
+
+// How files of that purpose are sealed here.
+struct cr_sealing cr_client_state_sealing(const struct cr_client_state *state, const char *purpose);
 
 #endif

@@ -74,14 +74,14 @@ static enum cr_status save(void *learner, const char *directory)
     return cr_trainer_save(trainer_of(learner), directory);
 }
 
-static enum cr_status save_state(void *learner, const char *path)
+static enum cr_status save_state(void *learner, const struct cr_sealing *sealing, const char *path)
 {
-    return cr_trainer_save_state(trainer_of(learner), path);
+    return cr_trainer_save_state(trainer_of(learner), sealing, path);
 }
 
-static enum cr_status load_state(void *learner, const char *path)
+static enum cr_status load_state(void *learner, const struct cr_sealing *sealing, const char *path)
 {
-    return cr_trainer_load_state(trainer_of(learner), path);
+    return cr_trainer_load_state(trainer_of(learner), sealing, path);
 }
 
 static enum cr_status base(void *learner, struct cr_base_digest *out)

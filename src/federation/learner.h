@@ -18,8 +18,8 @@ struct cr_learner_kind {
     enum cr_status (*run)(void *learner, size_t steps, struct cr_tally *tally,
                           bool (*keep_going)(void *context), void *context);
     enum cr_status (*save)(void *learner, const char *directory);
-    enum cr_status (*save_state)(void *learner, const char *path);
-    enum cr_status (*load_state)(void *learner, const char *path);
+    enum cr_status (*save_state)(void *learner, const struct cr_sealing *sealing, const char *path);
+    enum cr_status (*load_state)(void *learner, const struct cr_sealing *sealing, const char *path);
     enum cr_status (*base)(void *learner, struct cr_base_digest *out);
     size_t (*step)(void *learner);
 };

@@ -42,6 +42,8 @@ static enum cr_status parse_join(int argc, char **argv, struct cr_role_options *
     const struct cr_flag items[] = {
         {"state", CR_FLAG_STRING, &client->state, "DIR",
          "the silo's identity and state (carrel-silo-NAME, by the token's name)"},
+        {"sealing", CR_FLAG_STRING, &client->sealing, "SOURCE",
+         "where the key comes from that the state is sealed under (auto; as federation.sealing)"},
         {"model", CR_FLAG_STRING, &client->model, "DIR", "the base model here (the job's path)"},
         {"data", CR_FLAG_STRING, &client->data, "FILE", "the silo's training data (the job's path)"},
         {"accelerator", CR_FLAG_STRINGS, &client->accelerators, "ADDRESS",

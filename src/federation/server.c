@@ -124,6 +124,30 @@ enum cr_status cr_server_admit(struct cr_server_session *session)
     return CR_OK;
 }
 
+static void end_run(struct cr_server *server, enum cr_status status, const char *why)
+{
+    if (server->ended) return;
+    server->ended = true;
+    server->status = status;
+    snprintf(server->why, sizeof server->why, "%s", why);
+}
+
+// What the silo remembers of this run: where that is more than the state here has, the run ends.
+static enum cr_status judge_memory(struct cr_server *server, const struct cr_message *message,
+                                   const char *name)
+{
+    struct cr_seen own, kept = {.round = message->ready.seen};
+    if (!message->ready.has_seen) return CR_OK;
+    CR_TRY(cr_state_seen(server->state, &own));
+    memcpy(kept.run, own.run, CR_SHA256_SIZE);
+    memcpy(kept.start, message->ready.seen_start, CR_SHA256_SIZE);
+    memcpy(kept.receipt, message->ready.seen_receipt, CR_RECEIPT_SIZE);
+    enum cr_status status = cr_seen_judge(server->state->key, &own, &kept, name);
+    if (status != CR_INVALID) return status;
+    end_run(server, status, cr_error_message());
+    return cr_fail(CR_DENIED, "%s", server->why); // to the silo: not to be met by coming back
+}
+
 static enum cr_status on_ready(struct cr_server_session *session, const struct cr_message *message)
 {
     struct cr_server *server = session->server;
@@ -135,6 +159,7 @@ static enum cr_status on_ready(struct cr_server_session *session, const struct c
                        "(compare model_name_or_path)",
                        name);
     if (session->ready) return cr_fail(CR_PROTOCOL, "%s said Ready twice", name);
+    CR_TRY(judge_memory(server, message, name));
     CR_TRY(cr_server_admit(session));
     if (server->finishing) return server->saved ? cr_server_tell_finished(session) : CR_OK;
     return cr_server_event(server, CR_ROUND_READY, session->silo, NULL);
@@ -230,14 +255,6 @@ static enum cr_status dispatch(struct cr_server_session *session, const struct c
 static bool peers_fault(enum cr_status status)
 {
     return status == CR_PROTOCOL || status == CR_DENIED;
-}
-
-static void end_run(struct cr_server *server, enum cr_status status, const char *why)
-{
-    if (server->ended) return;
-    server->ended = true;
-    server->status = status;
-    snprintf(server->why, sizeof server->why, "%s", why);
 }
 
 static enum cr_status on_received(void *context, struct cr_connection *connection,
@@ -400,7 +417,7 @@ static enum cr_status open_server(struct cr_server *server)
     enum cr_status status = cr_address_parse(federation->address, &address);
     if (status != CR_OK) return cr_fail_within(status, "federation.address");
     CR_TRY(cr_discretion_check(server->config));
-    CR_TRY(cr_state_open(federation->state_dir, &server->state));
+    CR_TRY(cr_state_open(federation->state_dir, server->key, &server->state));
     CR_TRY(choose_seed(server));
     CR_TRY(open_run(server));
     struct cr_round_rules rules = {.min_clients = cr_config_min_clients(server->config),
@@ -499,13 +516,14 @@ static void close_server(struct cr_server *server)
     free(server);
 }
 
-enum cr_status cr_server_run(const struct cr_config *config, const struct cr_learner_kind *learner,
-                             const struct cr_event_sink *sink, bool (*keep_going)(void *context),
-                             void *context)
+enum cr_status cr_server_run(const struct cr_config *config, const struct cr_sealing_key *key,
+                             const struct cr_learner_kind *learner, const struct cr_event_sink *sink,
+                             bool (*keep_going)(void *context), void *context)
 {
     struct cr_server *server;
     CR_TRY(cr_allocate(1, sizeof *server, &server));
     server->config = config;
+    server->key = key;
     server->kind = learner;
     server->sink = sink;
     enum cr_status status = open_server(server);

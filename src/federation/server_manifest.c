@@ -38,10 +38,8 @@ static enum cr_status describe(const struct cr_config *config, const struct cr_b
                                struct cr_manifest *manifest)
 {
     const struct cr_federation_config *federation = &config->federation;
-    CR_CLEANUP(free_identity) struct cr_identity *authority = NULL;
     CR_CLEANUP(cr_buffer_release) struct cr_buffer settings = {0};
-    CR_TRY(cr_state_authority(federation->state_dir, &authority));
-    CR_TRY(cr_identity_fingerprint(authority, manifest->authority));
+    CR_TRY(cr_state_fingerprint(federation->state_dir, federation->sealing, manifest->authority));
     CR_TRY(cr_config_job(config, &settings));
     CR_TRY(cr_copy_string(cr_buffer_text(&settings), &manifest->settings));
     CR_TRY(read_policy(federation, &manifest->policy));
@@ -110,10 +108,8 @@ static enum cr_status check_signed(const struct cr_config *config, const struct 
                                    const struct cr_manifest *manifest)
 {
     unsigned char fingerprint[CR_SHA256_SIZE];
-    CR_CLEANUP(free_identity) struct cr_identity *authority = NULL;
     CR_TRY(cr_manifest_check(manifest, cr_clock_unix()));
-    CR_TRY(cr_state_authority(config->federation.state_dir, &authority));
-    CR_TRY(cr_identity_fingerprint(authority, fingerprint));
+    CR_TRY(cr_state_fingerprint(config->federation.state_dir, config->federation.sealing, fingerprint));
     if (memcmp(manifest->authority, fingerprint, sizeof fingerprint) != 0)
         return cr_fail(CR_INVALID, "it is for the CA of another federation than %s",
                        config->federation.state_dir);

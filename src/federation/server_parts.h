@@ -31,6 +31,7 @@ struct cr_split_server;
 
 struct cr_server {
     const struct cr_config *config;
+    const struct cr_sealing_key *key;
     const struct cr_learner_kind *kind;
     const struct cr_event_sink *sink;
     unsigned char structure[CR_SHA256_SIZE];

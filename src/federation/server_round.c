@@ -27,9 +27,13 @@ static enum cr_status send_begin(struct cr_server *server, size_t silo)
         cr_connection_refuse(session->connection, status, cr_error_message());
         return CR_OK;
     }
+    // The state on disk is what the machine is at: nothing newer is ever told.
+    struct cr_seen seen;
+    CR_TRY(cr_state_seen(server->state, &seen));
     struct cr_message message = {.type = CR_FRAME_BEGIN,
-                                 .begin = {.round = server->machine.round, .count = server->global->count}};
-    memcpy(message.begin.start, server->machine.start, CR_SHA256_SIZE);
+                                 .begin = {.round = seen.round, .count = server->global->count}};
+    memcpy(message.begin.start, seen.start, CR_SHA256_SIZE);
+    memcpy(message.begin.receipt, seen.receipt, CR_RECEIPT_SIZE);
     return cr_connection_send(session->connection, &message, NULL, NULL);
 }
 
@@ -181,8 +185,11 @@ enum cr_status cr_server_pull(struct cr_server_session *session, const struct cr
 
 enum cr_status cr_server_tell_finished(struct cr_server_session *session)
 {
+    struct cr_seen seen;
+    CR_TRY(cr_state_seen(session->server->state, &seen));
     struct cr_message message = {.type = CR_FRAME_FINISHED,
                                  .finished.rounds = session->server->config->federation.rounds};
-    memcpy(message.finished.digest, session->server->state->digest, CR_SHA256_SIZE);
+    memcpy(message.finished.digest, seen.start, CR_SHA256_SIZE);
+    memcpy(message.finished.receipt, seen.receipt, CR_RECEIPT_SIZE);
     return cr_connection_send(session->connection, &message, NULL, NULL);
 }

@@ -34,8 +34,9 @@ struct cr_split_server {
     struct upload *uploads[CR_SILOS];
     bool owed[CR_SILOS]; // was told that all is there, and has not said Close since
     double synced_at;
-    char *state;              // path of the trainer's
-    struct cr_vector *values; // after `step` of `steps`
+    char *state;               // path of the trainer's
+    struct cr_sealing sealing; // of it
+    struct cr_vector *values;  // after `step` of `steps`
     size_t step, steps;
 };
 
@@ -81,7 +82,9 @@ static void begin_training(struct cr_server *server)
     split->config.tuning.data.train = split->config.tuning.data.eval = NULL;
     split->config.tuning.seed = server->seed;
     split->config.tuning.cut = cr_cut_store_cut(split->store);
-    cr_worker_open(split->worker, &split->config, cr_file_exists(split->state) ? split->state : NULL);
+    split->sealing = cr_state_sealing(server->state, "trainer state");
+    cr_worker_open(split->worker, &split->config, &split->sealing,
+                   cr_file_exists(split->state) ? split->state : NULL);
 }
 
 static bool all_is_here(const struct cr_server *server)
@@ -94,7 +97,7 @@ static enum cr_status name_state(struct cr_server *server)
 {
     char run[17], name[64];
     cr_hex_encode((struct cr_slice){server->state->run, 8}, run);
-    snprintf(name, sizeof name, "trainer-%s.state", run);
+    snprintf(name, sizeof name, "trainer-%s.sealed", run);
     return cr_path_join(server->state->path, name, &server->split->state);
 }
 

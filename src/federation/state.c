@@ -1,7 +1,9 @@
 #include "federation/state.h"
 
+#include "attestation/sealing_key.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/secret.h"
 #include "crypto/random.h"
 #include "federation/config.h"
 #include "format/json.h"
@@ -16,6 +18,7 @@
 #include <unistd.h>
 
 enum { STATE_LIMIT = 1 << 20, RENEWAL_SECONDS = 60 * 86400 };
+static const char state_purpose[] = "server state", values_purpose[] = "global values";
 
 static void close_fd(int *fd)
 {
@@ -57,17 +60,25 @@ void cr_state_unlock(int *fd)
     close_fd(fd);
 }
 
+// What belongs to the directory and not to one of its jobs is bound to nothing.
+static struct cr_sealing sealing_of(const struct cr_sealing_key *key, const char *purpose)
+{
+    return (struct cr_sealing){.key = key, .purpose = purpose};
+}
+
 // With the directory's lock held: two processes would make two CAs.
-static enum cr_status authority_locked(const char *path, struct cr_identity **out)
+static enum cr_status authority_locked(const char *path, const struct cr_sealing_key *key,
+                                       struct cr_identity **out)
 {
     CR_FREE char *directory = NULL;
-    CR_FREE char *key = NULL;
+    CR_FREE char *certificate = NULL;
+    const struct cr_sealing sealing = sealing_of(key, "authority key");
     CR_TRY(cr_path_join(path, "authority", &directory));
-    CR_TRY(cr_path_join(directory, "certificate.pem", &key));
-    if (cr_file_exists(key)) return cr_identity_load(directory, out);
+    CR_TRY(cr_path_join(directory, "certificate.pem", &certificate));
+    if (cr_file_exists(certificate)) return cr_identity_load(directory, &sealing, out);
     struct cr_identity *authority;
     CR_TRY(cr_identity_new_authority("carrel federation", cr_clock_unix(), &authority));
-    enum cr_status status = cr_identity_save(authority, directory);
+    enum cr_status status = cr_identity_save(authority, directory, &sealing);
     if (status != CR_OK)
         cr_identity_free(authority);
     else
@@ -75,11 +86,26 @@ static enum cr_status authority_locked(const char *path, struct cr_identity **ou
     return status;
 }
 
-enum cr_status cr_state_authority(const char *path, struct cr_identity **out)
+static enum cr_status make_authority(const char *path, const char *sealing)
+{
+    CR_CLEANUP(cr_secret_free) struct cr_sealing_key *key = NULL;
+    struct cr_identity *authority;
+    CR_TRY(cr_sealing_key_get(sealing, &cr_sealing_places, path, &key));
+    CR_TRY(authority_locked(path, key, &authority));
+    cr_identity_free(authority);
+    return CR_OK;
+}
+
+enum cr_status cr_state_fingerprint(const char *path, const char *sealing, unsigned char out[CR_SHA256_SIZE])
 {
     CR_CLEANUP(cr_state_unlock) int fd = -1;
+    CR_FREE char *directory = NULL;
+    CR_FREE char *certificate = NULL;
     CR_TRY(cr_state_lock(path, &fd));
-    return authority_locked(path, out);
+    CR_TRY(cr_path_join(path, "authority", &directory));
+    CR_TRY(cr_path_join(directory, "certificate.pem", &certificate));
+    if (!cr_file_exists(certificate)) CR_TRY(make_authority(path, sealing));
+    return cr_identity_read_fingerprint(directory, out);
 }
 
 static enum cr_status certify(const struct cr_identity *authority, struct cr_identity *identity)
@@ -94,20 +120,22 @@ static enum cr_status certify(const struct cr_identity *authority, struct cr_ide
     return cr_identity_install(identity, cr_buffer_slice(&certificate), cr_buffer_slice(&authority_der));
 }
 
-static enum cr_status server_identity(const char *path, const struct cr_identity *authority,
-                                      struct cr_identity **out)
+static enum cr_status server_identity(const char *path, const struct cr_sealing_key *key,
+                                      const struct cr_identity *authority, struct cr_identity **out)
 {
     CR_FREE char *directory = NULL;
     CR_FREE char *certificate = NULL;
+    const struct cr_sealing sealing = sealing_of(key, "server key");
     CR_TRY(cr_path_join(path, "server", &directory));
     CR_TRY(cr_path_join(directory, "certificate.pem", &certificate));
     struct cr_identity *identity;
-    CR_TRY(cr_file_exists(certificate) ? cr_identity_load(directory, &identity) : cr_identity_new(&identity));
+    CR_TRY(cr_file_exists(certificate) ? cr_identity_load(directory, &sealing, &identity)
+                                       : cr_identity_new(&identity));
     enum cr_status status = CR_OK;
     // Silos know the CA, so a certificate that runs out may be followed by another.
     if (cr_identity_expired(identity, cr_clock_unix() + RENEWAL_SECONDS)) {
         status = certify(authority, identity);
-        if (status == CR_OK) status = cr_identity_save(identity, directory);
+        if (status == CR_OK) status = cr_identity_save(identity, directory, &sealing);
     }
     if (status != CR_OK)
         cr_identity_free(identity);
@@ -146,10 +174,13 @@ static enum cr_status read_members(const struct cr_json *root, const char *path,
 static enum cr_status read_state(struct cr_state_dir *state)
 {
     CR_FREE char *path = NULL;
-    CR_TRY(cr_path_join(state->path, "state.json", &path));
+    CR_TRY(cr_path_join(state->path, "state.sealed", &path));
     if (!cr_file_exists(path)) return CR_OK;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_CLEANUP(cr_json_release) struct cr_json *root = NULL;
-    CR_TRY(cr_json_read(path, STATE_LIMIT, &root));
+    const struct cr_sealing sealing = sealing_of(state->key, state_purpose);
+    CR_TRY(cr_seal_load(path, &sealing, STATE_LIMIT, &text));
+    CR_TRY(cr_json_parse(cr_buffer_slice(&text), path, &root));
     if (cr_json_kind(root) != CR_JSON_OBJECT) return cr_fail(CR_INVALID, "%s: an object is wanted", path);
     size_t round, count;
     CR_TRY(cr_json_get_bool(root, path, "begun", false, &state->begun));
@@ -170,7 +201,7 @@ static enum cr_status read_state(struct cr_state_dir *state)
 static enum cr_status write_state(const struct cr_state_dir *state)
 {
     CR_FREE char *path = NULL;
-    CR_TRY(cr_path_join(state->path, "state.json", &path));
+    CR_TRY(cr_path_join(state->path, "state.sealed", &path));
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_TRY(cr_append_format(&text, "{\n  \"begun\": %s,\n  \"finished\": %s,\n  \"settled\": %s,\n  ",
                             state->begun ? "true" : "false", state->finished ? "true" : "false",
@@ -191,7 +222,8 @@ static enum cr_status write_state(const struct cr_state_dir *state)
         CR_TRY(cr_append_format(&text, "}"));
     }
     CR_TRY(cr_append_format(&text, "\n  ]\n}\n"));
-    return cr_file_write(path, cr_buffer_slice(&text), true);
+    const struct cr_sealing sealing = sealing_of(state->key, state_purpose);
+    return cr_seal_write(path, &sealing, cr_buffer_slice(&text));
 }
 
 static enum cr_status open_locked(struct cr_state_dir *state)
@@ -199,16 +231,17 @@ static enum cr_status open_locked(struct cr_state_dir *state)
     CR_CLEANUP(cr_state_unlock) int fd = -1;
     CR_TRY(cr_state_lock(state->path, &fd));
     CR_TRY(lock_file(state->path, "serving", LOCK_EX | LOCK_NB, &state->serving_fd));
-    CR_TRY(authority_locked(state->path, &state->authority));
-    CR_TRY(server_identity(state->path, state->authority, &state->server));
+    CR_TRY(authority_locked(state->path, state->key, &state->authority));
+    CR_TRY(server_identity(state->path, state->key, state->authority, &state->server));
     return read_state(state);
 }
 
-enum cr_status cr_state_open(const char *path, struct cr_state_dir **out)
+enum cr_status cr_state_open(const char *path, const struct cr_sealing_key *key, struct cr_state_dir **out)
 {
     struct cr_state_dir *state;
     CR_TRY(cr_allocate(1, sizeof *state, &state));
     state->serving_fd = -1;
+    state->key = key;
     enum cr_status status = cr_copy_string(path, &state->path);
     if (status == CR_OK) status = open_locked(state);
     if (status != CR_OK) {
@@ -229,10 +262,17 @@ void cr_state_close(struct cr_state_dir *state)
     free(state);
 }
 
+struct cr_sealing cr_state_sealing(const struct cr_state_dir *state, const char *purpose)
+{
+    struct cr_sealing sealing = sealing_of(state->key, purpose);
+    memcpy(sealing.bound, state->job, CR_SHA256_SIZE);
+    return sealing;
+}
+
 static enum cr_status values_path(const struct cr_state_dir *state, uint64_t round, char **out)
 {
     char name[40];
-    snprintf(name, sizeof name, "values-%" PRIu64 ".f32", round);
+    snprintf(name, sizeof name, "values-%" PRIu64 ".sealed", round);
     return cr_path_join(state->path, name, out);
 }
 
@@ -253,8 +293,9 @@ enum cr_status cr_state_store(const struct cr_state_dir *state, uint64_t round,
 {
     CR_FREE char *path = NULL;
     CR_TRY(values_path(state, round, &path));
+    const struct cr_sealing sealing = cr_state_sealing(state, values_purpose);
     CR_TRY(cr_vector_digest(values, digest));
-    return cr_file_write(path, cr_vector_slice(values, 0, values->count), true);
+    return cr_seal_write(path, &sealing, cr_vector_slice(values, 0, values->count));
 }
 
 enum cr_status cr_state_begin(struct cr_state_dir *state, const unsigned char job[CR_SHA256_SIZE],
@@ -269,7 +310,7 @@ enum cr_status cr_state_begin(struct cr_state_dir *state, const unsigned char jo
     changed->count = values->count;
     memcpy(changed->job, job, CR_SHA256_SIZE);
     CR_TRY(cr_random_bytes(changed->run, sizeof changed->run));
-    CR_TRY(cr_state_store(state, 0, values, changed->digest));
+    CR_TRY(cr_state_store(changed, 0, values, changed->digest));
     return replace(state, changed);
 }
 
@@ -297,15 +338,15 @@ enum cr_status cr_state_settle(struct cr_state_dir *state)
 static enum cr_status read_values(const struct cr_state_dir *state, const char *path,
                                   struct cr_vector *vector)
 {
-    struct cr_slice bytes;
-    CR_TRY(cr_file_map(path, &bytes));
-    bool fits = bytes.size == state->count * sizeof(float);
-    if (fits) memcpy(vector->values, bytes.data, bytes.size);
-    cr_file_unmap(&bytes);
+    CR_CLEANUP(cr_seal_reader_release) struct cr_seal_reader *reader = NULL;
+    const struct cr_sealing sealing = cr_state_sealing(state, values_purpose);
+    CR_TRY(cr_seal_open(path, &sealing, &reader));
+    bool fits = cr_seal_size(reader) == state->count * sizeof(float);
+    if (fits) CR_TRY(cr_seal_read(reader, vector->values, cr_seal_size(reader)));
     unsigned char digest[CR_SHA256_SIZE];
     CR_TRY(cr_vector_digest(vector, digest));
     if (!fits || memcmp(digest, state->digest, sizeof digest) != 0)
-        return cr_fail(CR_INVALID, "%s: not the values that state.json names", path);
+        return cr_fail(CR_INVALID, "%s: not the values that state.sealed names", path);
     return CR_OK;
 }
 
@@ -321,6 +362,16 @@ enum cr_status cr_state_values(const struct cr_state_dir *state, struct cr_vecto
     else
         *out = vector;
     return status;
+}
+
+enum cr_status cr_state_seen(const struct cr_state_dir *state, struct cr_seen *out)
+{
+    struct cr_seen seen = {.round = state->round};
+    memcpy(seen.run, state->run, CR_SHA256_SIZE);
+    memcpy(seen.start, state->digest, CR_SHA256_SIZE);
+    CR_TRY(cr_seen_sign(state->key, &seen));
+    *out = seen;
+    return CR_OK;
 }
 
 enum cr_status cr_state_enrol(struct cr_state_dir *state, const struct cr_member *member)
@@ -371,10 +422,11 @@ enum cr_status cr_state_read_port(const char *directory, unsigned *port)
     return CR_OK;
 }
 
-static enum cr_status read_secret(const char *path, unsigned char out[CR_SEED_SECRET_SIZE])
+static enum cr_status read_secret(const char *path, const struct cr_sealing *sealing,
+                                  unsigned char out[CR_SEED_SECRET_SIZE])
 {
     CR_CLEANUP(cr_buffer_wipe) struct cr_buffer bytes = {0};
-    CR_TRY(cr_file_read(path, CR_SEED_SECRET_SIZE, &bytes));
+    CR_TRY(cr_seal_load(path, sealing, CR_SEED_SECRET_SIZE, &bytes));
     if (bytes.size != CR_SEED_SECRET_SIZE)
         return cr_fail(CR_INVALID, "%s: %zu bytes, where a secret has %d", path, bytes.size,
                        CR_SEED_SECRET_SIZE);
@@ -385,11 +437,12 @@ static enum cr_status read_secret(const char *path, unsigned char out[CR_SEED_SE
 enum cr_status cr_state_seed_secret(const struct cr_state_dir *state, unsigned char out[CR_SEED_SECRET_SIZE])
 {
     CR_FREE char *path = NULL;
-    CR_TRY(cr_path_join(state->path, "seed", &path));
-    if (cr_file_exists(path)) return read_secret(path, out);
+    const struct cr_sealing sealing = sealing_of(state->key, "seed");
+    CR_TRY(cr_path_join(state->path, "seed.sealed", &path));
+    if (cr_file_exists(path)) return read_secret(path, &sealing, out);
     unsigned char secret[CR_SEED_SECRET_SIZE];
     CR_TRY(cr_random_bytes(secret, sizeof secret));
-    enum cr_status status = cr_file_write(path, (struct cr_slice){secret, sizeof secret}, true);
+    enum cr_status status = cr_seal_write(path, &sealing, (struct cr_slice){secret, sizeof secret});
     if (status == CR_OK) memcpy(out, secret, sizeof secret);
     cr_wipe(secret, sizeof secret);
     return status;

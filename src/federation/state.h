@@ -2,18 +2,20 @@
 //
 //   authority/, server/      the CA and the server's own certificate (crypto/identity.h)
 //   invitations/HASH.json    one per join token, by the SHA-256 of its secret (federation/invitation.h)
-//   state.json               run, round, members; replaced as a whole
-//   values-N.f32             the global values that round N begins with
+//   state.sealed             run, round, members, as JSON; replaced as a whole
+//   values-N.sealed          the global values that round N begins with, float32; bound to the run's job
 //   port                     the port it listens on
-//   seed                     a secret of 32 bytes, where a run has needed one (federation/discretion.h)
+//   seed.sealed              a secret of 32 bytes, where a run has needed one (federation/discretion.h)
 //   lock, serving            held by whoever changes the directory, and by the one server that runs on it
 //
-// Everything is written to a new file and renamed, values before the state.json that names them.
+// Everything is written to a new file and renamed, values before the state.sealed that names them. Private
+// keys and what is called sealed is sealed (crypto/seal.h).
 #ifndef CARREL_FEDERATION_STATE_H
 #define CARREL_FEDERATION_STATE_H
 
 #include "crypto/identity.h"
 #include "federation/discretion.h"
+#include "federation/rollback.h"
 #include "federation/round.h"
 #include "federation/vector.h"
 
@@ -24,6 +26,7 @@ struct cr_member {
 
 struct cr_state_dir {
     char *path;
+    const struct cr_sealing_key *key; // the caller's
     int serving_fd;
     struct cr_identity *authority, *server;
     bool begun;                           // a run is there: the fields below say which
@@ -39,12 +42,13 @@ struct cr_state_dir {
 };
 
 // Makes what is missing, reads what is there, and takes the directory for this process: CR_INVALID where
-// another server runs on it. Free with cr_state_close.
-enum cr_status cr_state_open(const char *path, struct cr_state_dir **out);
+// another server runs on it. `key` outlives it. Free with cr_state_close.
+enum cr_status cr_state_open(const char *path, const struct cr_sealing_key *key, struct cr_state_dir **out);
 void cr_state_close(struct cr_state_dir *state); // NULL is allowed
 
-// The CA, made where there is none. For `invite`, which needs no server.
-enum cr_status cr_state_authority(const char *path, struct cr_identity **out);
+// The fingerprint of the CA, for `invite`, which needs no server: where there is no CA one is made, under the
+// sealing key of the source `sealing`.
+enum cr_status cr_state_fingerprint(const char *path, const char *sealing, unsigned char out[CR_SHA256_SIZE]);
 
 // Whether a server runs on the directory, which is there.
 bool cr_state_is_served(const char *path);
@@ -58,7 +62,7 @@ enum cr_status cr_state_begin(struct cr_state_dir *state, const unsigned char jo
                               const struct cr_vector *values);
 
 // Writes the values that `round` will begin with, and tells their digest; the state does not name them yet.
-// Reads nothing of *state but its path, so that another thread may do it.
+// Reads nothing of *state but its path, its key and its job, so that another thread may do it.
 enum cr_status cr_state_store(const struct cr_state_dir *state, uint64_t round,
                               const struct cr_vector *values, unsigned char digest[CR_SHA256_SIZE]);
 
@@ -69,8 +73,14 @@ enum cr_status cr_state_advance(struct cr_state_dir *state, uint64_t round, bool
 // Notes that the silos know that all is done.
 enum cr_status cr_state_settle(struct cr_state_dir *state);
 
-// The global values of state->round; what is missing or damaged is CR_INVALID.
+// The global values of state->round; what is damaged is CR_INVALID.
 enum cr_status cr_state_values(const struct cr_state_dir *state, struct cr_vector **out);
+
+// How files of that purpose are sealed that belong to the run's job.
+struct cr_sealing cr_state_sealing(const struct cr_state_dir *state, const char *purpose);
+
+// How far the run is, as silos are told, with its receipt.
+enum cr_status cr_state_seen(const struct cr_state_dir *state, struct cr_seen *out);
 
 // Adds the member, or gives the one of that name its new key; written before it returns.
 enum cr_status cr_state_enrol(struct cr_state_dir *state, const struct cr_member *member);

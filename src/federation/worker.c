@@ -21,7 +21,8 @@ struct cr_worker {
     pthread_cond_t changed;
     enum cr_work task; // NONE again once its result is there
     bool cancelled, has_result;
-    const struct cr_config *config; // from the first task on
+    const struct cr_config *config; // from the first task on, as the next
+    const struct cr_sealing *sealing;
     const char *state;
     struct cr_training_task training;
     const struct cr_vector *final; // of saving, with the directory
@@ -83,7 +84,7 @@ static enum cr_status do_open(struct cr_worker *worker, struct cr_worker_result 
     CR_TRY(worker->kind->open(worker->config, &worker->sink, &worker->learner));
     CR_TRY(worker->kind->digest(worker->learner, result->structure));
     CR_TRY(worker->kind->base(worker->learner, &result->base));
-    if (worker->state) CR_TRY(worker->kind->load_state(worker->learner, worker->state));
+    if (worker->state) CR_TRY(worker->kind->load_state(worker->learner, worker->sealing, worker->state));
     result->total_steps = worker->kind->total_steps(worker->learner);
     result->step = worker->kind->step(worker->learner);
     return copy_values(worker, result);
@@ -99,7 +100,7 @@ static enum cr_status do_train(struct cr_worker *worker, struct cr_worker_result
     if (task->reset_optimizer) worker->kind->reset_optimizer(worker->learner);
     CR_TRY(worker->kind->run(worker->learner, task->last - task->first, &worker->tally, keep_going, worker));
     result->tally = worker->tally;
-    CR_TRY(worker->kind->save_state(worker->learner, task->state));
+    CR_TRY(worker->kind->save_state(worker->learner, worker->sealing, task->state));
     return copy_values(worker, result);
 }
 
@@ -186,10 +187,12 @@ static void start(struct cr_worker *worker, enum cr_work task)
     pthread_cond_signal(&worker->changed);
 }
 
-void cr_worker_open(struct cr_worker *worker, const struct cr_config *config, const char *state)
+void cr_worker_open(struct cr_worker *worker, const struct cr_config *config,
+                    const struct cr_sealing *sealing, const char *state)
 {
     pthread_mutex_lock(&worker->lock);
     worker->config = config;
+    worker->sealing = sealing;
     worker->state = state;
     start(worker, CR_WORK_OPEN);
     pthread_mutex_unlock(&worker->lock);

@@ -20,8 +20,10 @@ void cr_worker_free(struct cr_worker *worker);
 const struct cr_event_sink *cr_worker_sink(struct cr_worker *worker);
 
 // Tasks; each copies nothing, so arguments live until the result is taken.
-// Opens the learner, and loads `state` (a path) unless it is NULL.
-void cr_worker_open(struct cr_worker *worker, const struct cr_config *config, const char *state);
+// Opens the learner, and loads `state` (a path) unless it is NULL. `sealing` is that of this and later
+// states.
+void cr_worker_open(struct cr_worker *worker, const struct cr_config *config,
+                    const struct cr_sealing *sealing, const char *state);
 
 struct cr_training_task {
     size_t first, last;            // optimiser steps

@@ -8,13 +8,24 @@
 static const char magic[8] = {'c', 'a', 'r', 'r', 'e', 'l', 's', 't'};
 enum { VERSION = 1 };
 
-static enum cr_status put(struct cr_file_writer *writer, struct cr_hasher *hasher, struct cr_slice bytes)
+// Where the bytes go: one of the two.
+struct target {
+    struct cr_file_writer *clear;
+    struct cr_seal_writer *sealed;
+};
+
+static enum cr_status append(const struct target *target, struct cr_slice bytes)
 {
-    CR_TRY(cr_hasher_add(hasher, bytes));
-    return cr_file_append(writer, bytes);
+    return target->sealed ? cr_seal_append(target->sealed, bytes) : cr_file_append(target->clear, bytes);
 }
 
-static enum cr_status write_all(struct cr_file_writer *writer, const struct cr_state *state)
+static enum cr_status put(const struct target *target, struct cr_hasher *hasher, struct cr_slice bytes)
+{
+    CR_TRY(cr_hasher_add(hasher, bytes));
+    return append(target, bytes);
+}
+
+static enum cr_status write_all(const struct target *target, const struct cr_state *state)
 {
     CR_CLEANUP(cr_hasher_release) struct cr_hasher *hasher = NULL;
     CR_TRY(cr_hasher_new(&hasher));
@@ -26,19 +37,30 @@ static enum cr_status write_all(struct cr_file_writer *writer, const struct cr_s
     CR_TRY(cr_append_u64(&header, state->steps));
     CR_TRY(cr_append_u64(&header, state->updates));
     CR_TRY(cr_append_u64(&header, state->count));
-    CR_TRY(put(writer, hasher, cr_buffer_slice(&header)));
-    CR_TRY(put(writer, hasher, state->values));
-    for (size_t i = 0; i < state->moment_count; i++) CR_TRY(put(writer, hasher, state->moments[i]));
+    CR_TRY(put(target, hasher, cr_buffer_slice(&header)));
+    CR_TRY(put(target, hasher, state->values));
+    for (size_t i = 0; i < state->moment_count; i++) CR_TRY(put(target, hasher, state->moments[i]));
     unsigned char digest[CR_SHA256_SIZE];
     CR_TRY(cr_hasher_finish(hasher, digest));
-    return cr_file_append(writer, (struct cr_slice){digest, sizeof digest});
+    return append(target, (struct cr_slice){digest, sizeof digest});
 }
 
-enum cr_status cr_state_write(const char *path, const struct cr_state *state)
+static enum cr_status write_sealed(const char *path, const struct cr_sealing *sealing,
+                                   const struct cr_state *state)
 {
+    CR_CLEANUP(cr_seal_writer_release) struct cr_seal_writer *writer = NULL;
+    CR_TRY(cr_seal_begin(path, sealing, &writer));
+    CR_TRY(write_all(&(struct target){.sealed = writer}, state));
+    return cr_seal_commit(writer);
+}
+
+enum cr_status cr_state_write(const char *path, const struct cr_sealing *sealing,
+                              const struct cr_state *state)
+{
+    if (sealing) return write_sealed(path, sealing, state);
     CR_CLEANUP(cr_file_abandon) struct cr_file_writer writer = {.fd = -1};
     CR_TRY(cr_file_begin(path, true, &writer));
-    CR_TRY(write_all(&writer, state));
+    CR_TRY(write_all(&(struct target){.clear = &writer}, state));
     return cr_file_commit(&writer);
 }
 

@@ -7,7 +7,7 @@
 #define CARREL_TUNING_STATE_H
 
 #include "base/bytes.h"
-#include "crypto/hash.h"
+#include "crypto/seal.h"
 
 enum { CR_STATE_MOMENTS = 2 };
 
@@ -21,8 +21,9 @@ struct cr_state {
     struct cr_slice moments[CR_STATE_MOMENTS];
 };
 
-// Mode 0600, atomic (cr_file_begin's rules).
-enum cr_status cr_state_write(const char *path, const struct cr_state *state);
+// Mode 0600, atomic (cr_file_begin's rules); sealed unless `sealing` is NULL.
+enum cr_status cr_state_write(const char *path, const struct cr_sealing *sealing,
+                              const struct cr_state *state);
 
 // Slices of the result point into `bytes`. Truncated, padded or damaged: CR_INVALID; another version:
 // CR_UNSUPPORTED. `name` stands in errors.

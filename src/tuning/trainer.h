@@ -3,7 +3,7 @@
 #define CARREL_TUNING_TRAINER_H
 
 #include "base/event.h"
-#include "crypto/hash.h"
+#include "crypto/seal.h"
 #include "slicing/slicing.h"
 #include "tensor/compute.h"
 #include "tuning/base_digest.h"
@@ -83,9 +83,11 @@ enum cr_status cr_trainer_save(struct cr_trainer *trainer, const char *directory
 // All state that the next step depends on (values, moments, counters), and back: a run that is taken up again
 // gives the same bits as one that was never interrupted. A digest of model, data and configuration (threads,
 // paths and logging aside) guards against another run's state: CR_INVALID, as is a file that is cut off or
-// damaged.
-enum cr_status cr_trainer_save_state(struct cr_trainer *trainer, const char *path);
-enum cr_status cr_trainer_load_state(struct cr_trainer *trainer, const char *path);
+// damaged. The file is sealed unless `sealing` is NULL.
+enum cr_status cr_trainer_save_state(struct cr_trainer *trainer, const struct cr_sealing *sealing,
+                                     const char *path);
+enum cr_status cr_trainer_load_state(struct cr_trainer *trainer, const struct cr_sealing *sealing,
+                                     const char *path);
 
 // Of the base that it trains on.
 enum cr_status cr_trainer_base(struct cr_trainer *trainer, struct cr_base_digest *out);

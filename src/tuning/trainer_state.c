@@ -1,5 +1,6 @@
 // What a run is (its digests), and its interruption: saving and loading all that the next step follows from.
 #include "base/file.h"
+#include "base/secret.h"
 #include "tuning/schedule.h"
 #include "tuning/state.h"
 #include "tuning/trainer_parts.h"
@@ -111,7 +112,8 @@ static struct cr_slice bytes_of(const float *values, size_t count)
     return (struct cr_slice){(const unsigned char *)values, count * sizeof *values};
 }
 
-enum cr_status cr_trainer_save_state(struct cr_trainer *trainer, const char *path)
+enum cr_status cr_trainer_save_state(struct cr_trainer *trainer, const struct cr_sealing *sealing,
+                                     const char *path)
 {
     const struct cr_parameters *parameters = &trainer->structure->parameters;
     struct cr_state state = {
@@ -124,7 +126,7 @@ enum cr_status cr_trainer_save_state(struct cr_trainer *trainer, const char *pat
     for (size_t i = 0; i < state.moment_count; i++)
         state.moments[i] = bytes_of(trainer->optimizer.moments[i], parameters->count);
     CR_TRY(run_digest(trainer, state.digest));
-    return cr_state_write(path, &state);
+    return cr_state_write(path, sealing, &state);
 }
 
 static enum cr_status take_state(struct cr_trainer *trainer, const char *path, const struct cr_state *state)
@@ -146,13 +148,29 @@ static enum cr_status take_state(struct cr_trainer *trainer, const char *path, c
     return CR_OK;
 }
 
-enum cr_status cr_trainer_load_state(struct cr_trainer *trainer, const char *path)
+static enum cr_status take_bytes(struct cr_trainer *trainer, const char *path, struct cr_slice bytes)
 {
-    struct cr_slice bytes;
-    CR_TRY(cr_file_map(path, &bytes));
     struct cr_state state;
-    enum cr_status status = cr_state_parse(bytes, path, &state);
-    if (status == CR_OK) status = take_state(trainer, path, &state);
-    cr_file_unmap(&bytes);
-    return status;
+    CR_TRY(cr_state_parse(bytes, path, &state));
+    return take_state(trainer, path, &state);
+}
+
+static enum cr_status load_sealed(struct cr_trainer *trainer, const struct cr_sealing *sealing,
+                                  const char *path)
+{
+    CR_CLEANUP(cr_seal_reader_release) struct cr_seal_reader *reader = NULL;
+    CR_CLEANUP(cr_secret_free) unsigned char *bytes = NULL;
+    CR_TRY(cr_seal_open(path, sealing, &reader));
+    CR_TRY(cr_secret_allocate(cr_seal_size(reader), 1, &bytes));
+    CR_TRY(cr_seal_read(reader, bytes, cr_seal_size(reader)));
+    return take_bytes(trainer, path, (struct cr_slice){bytes, cr_seal_size(reader)});
+}
+
+enum cr_status cr_trainer_load_state(struct cr_trainer *trainer, const struct cr_sealing *sealing,
+                                     const char *path)
+{
+    if (sealing) return load_sealed(trainer, sealing, path);
+    CR_CLEANUP(cr_file_unmap) struct cr_slice bytes = {0};
+    CR_TRY(cr_file_map(path, &bytes));
+    return take_bytes(trainer, path, bytes);
 }

@@ -9,7 +9,6 @@ at random times. A process may also give up with one clear error; started again,
 """
 import argparse
 import glob
-import json
 import os
 import random
 import shutil
@@ -52,15 +51,13 @@ def file(role, pattern):
     return Point("%s has %s" % (role, pattern), lambda run: glob.glob(os.path.join(run.state(role), pattern)))
 
 
-def number(role, name, key, least):
-    """A number in one of the files that stand for what was said."""
+def replaced(role, pattern, number, name):
+    """Once the sealed file `name` names the file of that number: then the one before is removed."""
     def reached(run):
-        try:
-            with open(os.path.join(run.state(role), name)) as text:
-                return json.load(text).get(key, -1) >= least
-        except (OSError, ValueError):
-            return False
-    return Point("%s has %s %d in %s" % (role, key, least, name), reached)
+        there = [os.path.exists(os.path.join(run.state(role), part))
+                 for part in (name, pattern % number, pattern % (number - 1))]
+        return there == [True, True, False]
+    return Point("%s has %s that names %s" % (role, name, pattern % number), reached)
 
 
 def after(seconds):
@@ -69,7 +66,7 @@ def after(seconds):
 
 # Each takes a source of chance, a silo, a round from 1 on and the bytes of one vector.
 POINTS = {
-    "key made": lambda chance, silo, round_, size: file(silo, "key.pem"),
+    "key made": lambda chance, silo, round_, size: file(silo, "key.sealed"),
     "enrolment sent": lambda chance, silo, round_, size: passed(silo, "up", chance.randint(1, 1200)),
     "enrolment answered": lambda chance, silo, round_, size: passed(silo, "down", chance.randint(1, 2400)),
     "enrolled, server": lambda chance, silo, round_, size: event("server", "server.enrolled", silo=silo),
@@ -81,15 +78,17 @@ POINTS = {
         passed(silo, "down", int(size * (round_ - 1 + chance.random()))),
     "training": lambda chance, silo, round_, size: event("server", "round.progress", round=round_, silo=silo),
     "state half written, silo": lambda chance, silo, round_, size: file(silo, "*.tmp.*"),
-    "state written, silo": lambda chance, silo, round_, size: file(silo, "trainer-%d.state" % (round_ - 1)),
-    "answer written": lambda chance, silo, round_, size: number(silo, "update.json", "round", round_ - 1),
+    "state written, silo": lambda chance, silo, round_, size: file(silo, "trainer-%d.sealed" % (round_ - 1)),
+    "answer written": lambda chance, silo, round_, size: 
+        replaced(silo, "trainer-%d.sealed", round_ - 1, "update.sealed"),
     "trained, silo": lambda chance, silo, round_, size: event(silo, "client.trained", round=round_),
     "trained, server": lambda chance, silo, round_, size: event("server", "round.trained", round=round_, silo=silo),
     "in a Pull of the server": lambda chance, silo, round_, size:
         passed(silo, "up", int(size * (round_ - 1 + chance.random()))),
     "state half written, server": lambda chance, silo, round_, size: file("server", "*.tmp.*"),
-    "values written": lambda chance, silo, round_, size: file("server", "values-%d.f32" % round_),
-    "round stored": lambda chance, silo, round_, size: number("server", "state.json", "round", round_),
+    "values written": lambda chance, silo, round_, size: file("server", "values-%d.sealed" % round_),
+    "round stored": lambda chance, silo, round_, size: 
+        replaced("server", "values-%d.sealed", round_, "state.sealed"),
     "closed, server": lambda chance, silo, round_, size: event("server", "round.done", round=round_),
     "closed, silo": lambda chance, silo, round_, size: event(silo, "client.closed", round=round_),
     "result written": lambda chance, silo, round_, size: event("server", "server.done"),
@@ -303,7 +302,7 @@ def undisturbed(base):
     result = program("simulate", write_config(base, directory, 60, "out", silos))
     if result.returncode != 0:
         raise Failure("simulate: " + result.stderr)
-    values = glob.glob(directory + "/server/values-*.f32")
+    values = glob.glob(directory + "/server/values-*.sealed")
     return adapter(directory + "/out"), os.path.getsize(values[0])
 
 

@@ -267,7 +267,7 @@ class Refusals(Federation):
         self.assert_ends(silo, 4)
         self.server.process.send_signal(signal.SIGTERM)
         self.assert_ends(self.server, 130)
-        os.remove(self.dir + "/server/state.json")
+        os.remove(self.dir + "/server/state.sealed")
         self.server = self.start("serve", self.path)
         self.server.wait_event("server.listening")
         self.assert_ends(self.join(token, "anne"), 4, "anne is not enrolled with this server")

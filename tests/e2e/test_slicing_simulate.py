@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -14,7 +15,7 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from federation_support import BIN, Federation, SILOS, program
 
-SECRET = bytes(range(32))
+SECRET = bytes(range(32))  # what sealed_seed/ holds (tests/unit/test_federation_state.c)
 SLICING = "data: {{max_length: 64}}\ntraining: {{per_device_train_batch_size: 4, learning_rate: {rate}, {more}}}\n" \
           "federation: {{address: '127.0.0.1:0', rounds: {rounds}, local_steps: 2, state_dir: {state}}}\nseed: {seed}\n{extra}\n"
 SLICED = "slicing: {pads: enclave}"
@@ -45,8 +46,9 @@ class Sliced(Federation):
         """Settings of three silos; the server's secret is there before it starts, so that runs can be compared."""
         state = "%s/%s-server" % (self.dir, name)
         os.mkdir(state, 0o700)
-        with open(state + "/seed", "wb") as file:
-            file.write(SECRET)
+        for file in ("seed.sealed", "sealing.key"):
+            shutil.copy("%s/sealed_seed/%s" % (os.path.dirname(os.path.abspath(__file__)), file), state)
+            os.chmod(state + "/" + file, 0o600)
         return self.config(name, SLICING.format(rate=rate, more=more, rounds=rounds, state=state, seed=seed, extra=extra)
                            + self.silos_text(), **lora)
 
@@ -214,11 +216,10 @@ class Sliced(Federation):
                                                    state=self.dir + "/server", seed=7, extra=SLICED))
         server = self.start("serve", config)
         server.wait_event("server.listening")
-        with open(self.dir + "/server/seed", "rb") as file:
+        with open(self.dir + "/server/seed.sealed", "rb") as file:
             secret = file.read()
-        self.assertEqual(len(secret), 32)
-        self.assertGreater(len(set(secret)), 10)
-        self.assertEqual(stat.S_IMODE(os.stat(self.dir + "/server/seed").st_mode), 0o600)
+        self.assertEqual(secret[:8], b"carrelse")
+        self.assertEqual(stat.S_IMODE(os.stat(self.dir + "/server/seed.sealed").st_mode), 0o600)
         accelerator = subprocess.Popen([BIN + "/carrel-accelerator", "--model", self.base + "/model", "--threads", "1",
                                         "--listen", "unix:%s/socket" % self.dir], stdout=subprocess.DEVNULL)
         try:
@@ -243,7 +244,7 @@ class Sliced(Federation):
         # The same server again draws none.
         server = self.start("serve", config)
         self.assert_ends(server)
-        with open(self.dir + "/server/seed", "rb") as file:
+        with open(self.dir + "/server/seed.sealed", "rb") as file:
             self.assertEqual(file.read(), secret)
 
 

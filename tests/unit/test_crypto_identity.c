@@ -1,4 +1,5 @@
 // crypto/identity.h: issuing, installing, saving; what must be refused.
+#include "sealing_support.h"
 #include "temporary.h"
 
 #include "base/file.h"
@@ -234,20 +235,20 @@ static void identities_are_kept_in_files(void **state)
     IDENTITY member = new_member(authority, "a", "silo");
     char home[256];
     snprintf(home, sizeof home, "%s/deep/member", directory);
-    assert_ok(cr_identity_save(member, home));
+    assert_ok(cr_identity_save(member, home, NULL));
     struct stat about;
     assert_int_equal(stat(in_directory("deep/member/key.pem"), &about), 0);
     assert_int_equal(about.st_mode & 0777, 0600);
     IDENTITY loaded = NULL;
-    assert_ok(cr_identity_load(home, &loaded));
+    assert_ok(cr_identity_load(home, NULL, &loaded));
     assert_int_equal(EVP_PKEY_eq(cr_identity_key(loaded), cr_identity_key(member)), 1);
     assert_int_equal(X509_cmp(cr_identity_certificate(loaded), cr_identity_certificate(member)), 0);
     assert_int_equal(X509_cmp(cr_identity_authority(loaded), cr_identity_certificate(authority)), 0);
 
     // A CA that was saved issues again.
-    assert_ok(cr_identity_save(authority, in_directory("authority")));
+    assert_ok(cr_identity_save(authority, in_directory("authority"), NULL));
     IDENTITY again = NULL;
-    assert_ok(cr_identity_load(in_directory("authority"), &again));
+    assert_ok(cr_identity_load(in_directory("authority"), NULL, &again));
     IDENTITY later = new_member(again, "b", "silo");
     assert_int_equal(verify(authority, later, NOW, X509_PURPOSE_SSL_CLIENT), X509_V_OK);
 
@@ -255,21 +256,21 @@ static void identities_are_kept_in_files(void **state)
     IDENTITY bare = NULL;
     IDENTITY bare_loaded = NULL;
     assert_ok(cr_identity_new(&bare));
-    assert_ok(cr_identity_save(bare, in_directory("bare")));
-    assert_ok(cr_identity_load(in_directory("bare"), &bare_loaded));
+    assert_ok(cr_identity_save(bare, in_directory("bare"), NULL));
+    assert_ok(cr_identity_load(in_directory("bare"), NULL, &bare_loaded));
     assert_null(cr_identity_certificate(bare_loaded));
 
     struct cr_identity *refused = NULL;
-    assert_fails(CR_NOT_FOUND, "key.pem", cr_identity_load(in_directory("nowhere"), &refused));
+    assert_fails(CR_NOT_FOUND, "key.pem", cr_identity_load(in_directory("nowhere"), NULL, &refused));
     assert_int_equal(chmod(in_directory("bare/key.pem"), 0640), 0);
-    assert_fails(CR_DENIED, "chmod 600", cr_identity_load(in_directory("bare"), &refused));
+    assert_fails(CR_DENIED, "chmod 600", cr_identity_load(in_directory("bare"), NULL, &refused));
     // Another's certificate beside the key.
-    assert_ok(cr_identity_save(bare, home));
-    assert_fails(CR_DENIED, "another key", cr_identity_load(home, &refused));
+    assert_ok(cr_identity_save(bare, home, NULL));
+    assert_fails(CR_DENIED, "another key", cr_identity_load(home, NULL, &refused));
     assert_ok(cr_file_write(in_directory("deep/member/key.pem"), cr_slice_of_string("-----BEGIN x"), true));
-    assert_fails(CR_INVALID, "key.pem: not a private key", cr_identity_load(home, &refused));
+    assert_fails(CR_INVALID, "key.pem: not a private key", cr_identity_load(home, NULL, &refused));
     assert_ok(cr_file_write(in_directory("deep/member/key.pem"), cr_slice_of_string(""), true));
-    assert_fails(CR_INVALID, "key.pem: not a PEM file", cr_identity_load(home, &refused));
+    assert_fails(CR_INVALID, "key.pem: not a PEM file", cr_identity_load(home, NULL, &refused));
     // An encrypted key is refused instead of a password being asked for.
     BIO *bio = BIO_new(BIO_s_mem());
     char password[] = "secret", *pem;
@@ -278,8 +279,51 @@ static void identities_are_kept_in_files(void **state)
     assert_ok(cr_file_write(in_directory("deep/member/key.pem"),
                             (struct cr_slice){(unsigned char *)pem, (size_t)size}, true));
     BIO_free(bio);
-    assert_fails(CR_INVALID, "key.pem: not a private key", cr_identity_load(home, &refused));
+    assert_fails(CR_INVALID, "key.pem: not a private key", cr_identity_load(home, NULL, &refused));
     assert_null(refused);
+}
+
+static void a_sealed_key_is_nowhere_in_the_clear(void **state)
+{
+    (void)state;
+    const struct cr_sealing sealing = {&test_key, "some key", {1}};
+    struct cr_sealing other = sealing;
+    IDENTITY authority = new_authority();
+    IDENTITY member = new_member(authority, "a", "silo");
+    unsigned char fingerprint[CR_SHA256_SIZE], read[CR_SHA256_SIZE];
+    assert_ok(cr_identity_fingerprint(authority, fingerprint));
+    assert_fails(CR_NOT_FOUND, "authority.pem", cr_identity_read_fingerprint(in_directory("sealed"), read));
+    assert_false(cr_identity_is_kept(in_directory("sealed"), &sealing));
+    assert_ok(cr_identity_save(member, in_directory("sealed"), &sealing));
+    assert_true(cr_identity_is_kept(in_directory("sealed"), &sealing));
+    assert_false(cr_identity_is_kept(in_directory("sealed"), NULL));
+    IDENTITY loaded = NULL;
+    assert_ok(cr_identity_load(in_directory("sealed"), &sealing, &loaded));
+    assert_int_equal(EVP_PKEY_eq(cr_identity_key(loaded), cr_identity_key(member)), 1);
+    assert_ok(cr_identity_read_fingerprint(in_directory("sealed"), read));
+    assert_memory_equal(read, fingerprint, sizeof read);
+    struct cr_identity *refused = NULL;
+    assert_fails(CR_INVALID, "the key there is sealed",
+                 cr_identity_load_or_make(in_directory("sealed"), &refused));
+    // One that was in the clear, and is not any more.
+    IDENTITY clear = NULL;
+    IDENTITY taken = NULL;
+    assert_ok(cr_identity_seal(in_directory("later"), &sealing));
+    assert_ok(cr_identity_load_or_make(in_directory("later"), &clear));
+    for (int i = 0; i < 2; i++) {
+        assert_ok(cr_identity_seal(in_directory("later"), &sealing));
+        assert_false(cr_file_exists(in_directory("later/key.pem")));
+        if (i == 0)
+            assert_ok(cr_identity_save(clear, in_directory("later"), NULL)); // as a kill would leave it
+    }
+    assert_false(cr_file_exists(in_directory("later/key.pem")));
+    assert_ok(cr_identity_load(in_directory("later"), &sealing, &taken));
+    assert_int_equal(EVP_PKEY_eq(cr_identity_key(taken), cr_identity_key(clear)), 1);
+    other.bound[0] = 2;
+    assert_fails(CR_INVALID, "key.sealed", cr_identity_load(in_directory("sealed"), &other, &refused));
+    assert_ok(cr_file_write(in_directory("sealed/key.sealed"), cr_slice_of_string("-----BEGIN x"), true));
+    assert_fails(CR_INVALID, "key.sealed: not a sealed file",
+                 cr_identity_load(in_directory("sealed"), &sealing, &refused));
 }
 
 static void signs_for_its_point_alone(void **state)
@@ -337,6 +381,7 @@ int main(void)
         cmocka_unit_test(requests_are_checked),
         cmocka_unit_test(alien_certificates_are_not_installed),
         cmocka_unit_test(identities_are_kept_in_files),
+        cmocka_unit_test(a_sealed_key_is_nowhere_in_the_clear),
         cmocka_unit_test(signs_for_its_point_alone),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);

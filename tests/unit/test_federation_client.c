@@ -1,6 +1,6 @@
 // A silo against a server that says what it likes. The server is a script on the test's own loop; the silo
 // runs on a thread, with a learner of a few values and slow steps.
-#include "support.h"
+#include "sealing_support.h"
 
 #include "attestation/manifest.h"
 #include "base/clock.h"
@@ -78,10 +78,15 @@ static enum cr_status few_save(void *learner, const char *path)
     return cr_file_write(path, (struct cr_slice){learner, sizeof learned}, true);
 }
 
-static enum cr_status few_load(void *learner, const char *path)
+static enum cr_status few_save_state(void *learner, const struct cr_sealing *sealing, const char *path)
+{
+    return cr_seal_write(path, sealing, (struct cr_slice){learner, sizeof learned});
+}
+
+static enum cr_status few_load_state(void *learner, const struct cr_sealing *sealing, const char *path)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
-    CR_TRY(cr_file_read(path, sizeof learned, &bytes));
+    CR_TRY(cr_seal_load(path, sealing, sizeof learned, &bytes));
     memcpy(learner, bytes.data, bytes.size);
     return CR_OK;
 }
@@ -93,9 +98,9 @@ static enum cr_status few_base(void *learner, struct cr_base_digest *out)
     return CR_OK;
 }
 
-static const struct cr_learner_kind few = {few_open, few_free,  few_values, few_digest, few_steps,
-                                           few_seek, few_reset, few_run,    few_save,   few_save,
-                                           few_load, few_base,  few_steps};
+static const struct cr_learner_kind few = {few_open,       few_free,  few_values, few_digest, few_steps,
+                                           few_seek,       few_reset, few_run,    few_save,   few_save_state,
+                                           few_load_state, few_base,  few_steps};
 
 static char root[256], state_path[300];
 static struct cr_buffer token, settings, form; // of the job: its settings, and it signed
@@ -107,8 +112,10 @@ static struct cr_listener *listener;
 static struct cr_connection *silo; // the member's connection
 static size_t came[CR_FRAME_TYPES];
 static uint64_t trained_round;
+static unsigned char run_id[32];
+static struct cr_message ready; // the last one that came
 static pthread_t thread;
-static atomic_bool ended;
+static atomic_bool ended, stopping;
 static enum cr_status silo_status;
 static char silo_why[1024];
 static const char *own_accelerator, *output;
@@ -150,8 +157,11 @@ static enum cr_status on_received(void *context, struct cr_connection *connectio
     if (message->type == CR_FRAME_HELLO) {
         if (form.size > 0)
             say(&(struct cr_message){.type = CR_FRAME_MANIFEST, .body = cr_buffer_slice(&form)});
-        say(&(struct cr_message){.type = CR_FRAME_JOB});
+        struct cr_message answer = {.type = CR_FRAME_JOB};
+        memcpy(answer.job.run, run_id, sizeof run_id);
+        say(&answer);
     }
+    if (message->type == CR_FRAME_READY) ready = *message;
     if (message->type == CR_FRAME_TRAINED) trained_round = message->trained.round;
     if (message->type == CR_FRAME_PULL)
         say(&(struct cr_message){.type = CR_FRAME_VALUES,
@@ -177,6 +187,12 @@ static void *on_accepted(void *context, struct cr_connection *connection)
     return context;
 }
 
+static bool go_on(void *context)
+{
+    (void)context;
+    return !atomic_load(&stopping);
+}
+
 static void *run_silo(void *context)
 {
     (void)context;
@@ -186,11 +202,12 @@ static void *run_silo(void *context)
     const bool sliced = strstr(cr_buffer_text(&settings), "slicing");
     const struct cr_client_options options = {.token = cr_buffer_text(&token),
                                               .state = state_path,
+                                              .key = &test_key,
                                               .data = data,
                                               .accelerators = {.items = accelerators, .count = sliced},
                                               .own_accelerator = own_accelerator,
                                               .output = output};
-    silo_status = cr_client_run(&options, &few, &nobody, NULL, NULL);
+    silo_status = cr_client_run(&options, &few, &nobody, go_on, NULL);
     snprintf(silo_why, sizeof silo_why, "%s", silo_status == CR_OK ? "" : cr_error_message());
     atomic_store(&ended, true);
     return NULL;
@@ -200,6 +217,7 @@ static void start_silo(void)
 {
     memset(came, 0, sizeof came);
     atomic_store(&ended, false);
+    atomic_store(&stopping, false);
     assert_int_equal(pthread_create(&thread, NULL, run_silo, NULL), 0);
 }
 
@@ -340,6 +358,51 @@ static void test_a_server_that_goes_back(void **state)
     until_came(CR_FRAME_TRAINED, 1);
     begin(0, 1);
     until_ended(CR_PROTOCOL, "the server went back");
+}
+
+// What the server said is kept before it is acted on: a silo that was killed in the middle of a round knows
+// it.
+static void test_a_server_that_goes_back_behind_what_it_said(void **state)
+{
+    (void)state;
+    assert_false(ready.ready.has_seen);
+    begin(1, 0);
+    until_came(CR_FRAME_PROGRESS, 1); // it trains
+    cr_connection_free(silo);         // the server is gone, and the silo with it
+    silo = NULL;
+    atomic_store(&stopping, true);
+    until_ended(CR_CANCELLED, "");
+    start_silo();
+    until_came(CR_FRAME_READY, 1);
+    assert_true(ready.ready.has_seen);
+    assert_int_equal(ready.ready.seen, 1);
+    begin(0, 0);
+    until_ended(CR_PROTOCOL,
+                "went back to an older state: it tells of round 1, and round 2 had been told of");
+    start_silo();
+    until_came(CR_FRAME_READY, 1);
+    begin(1, 5);
+    until_ended(CR_PROTOCOL, "begins round 2 with other values");
+    // Forgetting the run is no way around it.
+    run_id[0] ^= 1;
+    start_silo();
+    until_ended(CR_PROTOCOL, "begins this job anew, and round 2 of it had been told of");
+    assert_int_equal(came[CR_FRAME_READY], 0);
+    run_id[0] ^= 1;
+}
+
+static void test_a_result_that_is_not_the_one(void **state)
+{
+    (void)state;
+    struct cr_message finished = {.type = CR_FRAME_FINISHED, .finished.rounds = 2};
+    say(&finished);
+    until_ended(CR_OK, "");
+    start_silo();
+    until_came(CR_FRAME_READY, 1);
+    assert_int_equal(ready.ready.seen, 2);
+    finished.finished.digest[0] = 1;
+    say(&finished);
+    until_ended(CR_PROTOCOL, "begins round 3 with other values");
 }
 
 static void test_other_values_than_announced(void **state)
@@ -571,6 +634,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_SILO(test_told_twice_to_begin_another_round),
         WITH_SILO(test_a_server_that_goes_back),
+        WITH_SILO(test_a_server_that_goes_back_behind_what_it_said),
+        WITH_SILO(test_a_result_that_is_not_the_one),
         WITH_SILO(test_other_values_than_announced),
         WITH_SILO(test_a_round_that_is_not_of_the_job),
         WITH_SILO(test_values_that_are_not_there),

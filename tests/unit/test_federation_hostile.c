@@ -1,6 +1,6 @@
 // A server against silos that speak the protocol as they like. The silos are scripts on the test's own loop;
 // the server runs on a thread with a learner of a few values.
-#include "support.h"
+#include "sealing_support.h"
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -82,7 +82,7 @@ static void *run_server(void *context)
 {
     (void)context;
     static const struct cr_event_sink nobody = {0};
-    server_status = cr_server_run(&config, &few, &nobody, go_on, NULL);
+    server_status = cr_server_run(&config, &test_key, &few, &nobody, go_on, NULL);
     snprintf(server_why, sizeof server_why, "%s", server_status == CR_OK ? "" : cr_error_message());
     atomic_store(&ended, true);
     return NULL;
@@ -494,10 +494,30 @@ static void test_messages_out_of_order(void **state)
     tear_down_run(true);
 }
 
+// A silo that claims to remember more than was ever said costs itself its connection, and the run nothing.
+static void test_a_memory_that_is_a_lie(void **state)
+{
+    (void)state;
+    set_up_run("rounds: 1, min_clients: 2, progress_timeout: 20");
+    enrol(&anne, "anne");
+    struct cr_message lie = {.type = CR_FRAME_READY,
+                             .ready = {.count = VALUES, .has_seen = true, .seen = 1000}};
+    memset(lie.ready.structure, 7, 32);
+    say(&anne, &lie);
+    until_closed(&anne, CR_DENIED, "anne shows a receipt that this server never gave");
+    connect_silo(&anne);
+    say_ready(&anne);
+    enrol(&ben, "ben");
+    say_ready(&ben);
+    until_came(&anne, CR_FRAME_BEGIN, 1);
+    tear_down_run(true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_update_that_never_comes),
+        cmocka_unit_test(test_a_memory_that_is_a_lie),
         cmocka_unit_test(test_an_update_that_changes),
         cmocka_unit_test(test_weights_at_the_bounds),
         cmocka_unit_test(test_a_refused_silo_is_not_waited_for),

@@ -1,6 +1,6 @@
 // Server and silos in one process, each on its thread, with a learner that needs no model: the protocol, its
 // faults and its restarts.
-#include "support.h"
+#include "sealing_support.h"
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -104,14 +104,14 @@ static enum cr_status toy_run(void *learner, size_t steps, struct cr_tally *tall
     return CR_OK;
 }
 
-static enum cr_status write_floats(const char *path, const struct toy *toy)
+static enum cr_status write_floats(const char *path, const struct cr_sealing *sealing, const struct toy *toy)
 {
     struct cr_buffer bytes = {0};
     uint64_t step = toy->step;
     enum cr_status status = cr_append(&bytes, &step, sizeof step);
     if (status == CR_OK) status = cr_append(&bytes, toy->values, VALUES * sizeof(float));
     if (status == CR_OK) status = cr_append(&bytes, toy->momentum, VALUES * sizeof(float));
-    if (status == CR_OK) status = cr_file_write(path, cr_buffer_slice(&bytes), true);
+    if (status == CR_OK) status = cr_seal_write(path, sealing, cr_buffer_slice(&bytes));
     cr_buffer_release(&bytes);
     return status;
 }
@@ -126,16 +126,16 @@ static enum cr_status toy_save(void *learner, const char *directory)
                          false);
 }
 
-static enum cr_status toy_save_state(void *learner, const char *path)
+static enum cr_status toy_save_state(void *learner, const struct cr_sealing *sealing, const char *path)
 {
-    return write_floats(path, learner);
+    return write_floats(path, sealing, learner);
 }
 
-static enum cr_status toy_load_state(void *learner, const char *path)
+static enum cr_status toy_load_state(void *learner, const struct cr_sealing *sealing, const char *path)
 {
     struct toy *toy = learner;
     CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
-    CR_TRY(cr_file_read(path, 1 << 24, &bytes));
+    CR_TRY(cr_seal_load(path, sealing, 1 << 24, &bytes));
     uint64_t step;
     memcpy(&step, bytes.data, sizeof step);
     toy->step = (size_t)step;
@@ -192,8 +192,9 @@ static void *run_program(void *context)
 {
     struct program *program = context;
     struct cr_event_sink sink = {see, program};
-    program->status = program->config ? cr_server_run(program->config, &toy_kind, &sink, go_on, program)
-                                      : cr_client_run(&program->options, &toy_kind, &sink, go_on, program);
+    program->status = program->config
+                          ? cr_server_run(program->config, &test_key, &toy_kind, &sink, go_on, program)
+                          : cr_client_run(&program->options, &toy_kind, &sink, go_on, program);
     if (program->status != CR_OK) snprintf(program->why, sizeof program->why, "%s", cr_error_message());
     atomic_store(&program->ended, true);
     return NULL;
@@ -266,8 +267,8 @@ static void invite(struct program *silo, const char *name, const char *data)
     snprintf(silo->token, sizeof silo->token, "%s", cr_buffer_text(&token));
     snprintf(silo->state, sizeof silo->state, "%s/%s", root, name);
     snprintf(silo->data, sizeof silo->data, "%s", data);
-    silo->options =
-        (struct cr_client_options){.token = silo->token, .state = silo->state, .data = silo->data};
+    silo->options = (struct cr_client_options){
+        .token = silo->token, .state = silo->state, .key = &test_key, .data = silo->data};
 }
 
 static void result(unsigned char digest[32])

@@ -136,12 +136,12 @@ static void train_to(struct record *record, const struct cr_tuning_config *confi
     struct cr_tally tally = {0};
     assert_ok(cr_trainer_new(config, compute, NULL, &trainer));
     watch(record, trainer->model);
-    if (access(state, R_OK) == 0) assert_ok(cr_trainer_load_state(trainer, state));
+    if (access(state, R_OK) == 0) assert_ok(cr_trainer_load_state(trainer, NULL, state));
     while (cr_trainer_step(trainer) < step) {
         assert_ok(cr_trainer_run(trainer, 1, &tally, NULL, NULL));
         assert_ok(cr_trainer_evaluate(trainer, &tally));
     }
-    assert_ok(cr_trainer_save_state(trainer, state));
+    assert_ok(cr_trainer_save_state(trainer, NULL, state));
     // One step more, of which nothing is kept.
     assert_ok(cr_trainer_run(trainer, 1, &tally, NULL, NULL));
     check_memory(record, trainer);

@@ -193,16 +193,16 @@ static void a_run_that_goes_on_ends_with_the_same_bits(void **state)
     assert_ok(cr_compute_new(1, &compute));
     struct cr_trainer *trainer = trainer_of(&config, compute, said);
     assert_ok(cr_trainer_run(trainer, EPOCH + 1, &tally, NULL, NULL));
-    assert_ok(cr_trainer_save_state(trainer, path));
+    assert_ok(cr_trainer_save_state(trainer, NULL, path));
     cr_trainer_free(trainer);
     trainer = trainer_of(&config, compute, said);
-    assert_ok(cr_trainer_load_state(trainer, path));
+    assert_ok(cr_trainer_load_state(trainer, NULL, path));
     assert_ok(cr_trainer_run(trainer, STEPS - EPOCH - 1, &tally, NULL, NULL));
     assert_memory_equal(trainer->structure->parameters.values, whole.values,
                         whole.count * sizeof *whole.values);
     cr_trainer_free(trainer);
     trainer = trainer_of(&other, compute, said);
-    assert_fails(CR_INVALID, "the state of another run", cr_trainer_load_state(trainer, path));
+    assert_fails(CR_INVALID, "the state of another run", cr_trainer_load_state(trainer, NULL, path));
     cr_trainer_free(trainer);
     cr_compute_free(compute);
     free(whole.values);

@@ -302,10 +302,10 @@ static void a_run_is_taken_up_at_any_step(void **state)
         struct cr_trainer *first = new_trainer(&config, compute);
         struct cr_tally before = {0};
         for (size_t at = 0; at < STEPS; at++) {
-            assert_ok(cr_trainer_save_state(first, path));
+            assert_ok(cr_trainer_save_state(first, NULL, path));
             struct cr_trainer *second = new_trainer(&config, compute);
             struct cr_tally tally = before, evaluation = {0};
-            assert_ok(cr_trainer_load_state(second, path));
+            assert_ok(cr_trainer_load_state(second, NULL, path));
             assert_ok(cr_trainer_run(second, STEPS - at, &tally, NULL, NULL));
             struct outcome resumed = outcome_of(second, &tally);
             assert_true(fabs(resumed.loss_sum / whole.loss_sum - 1) < 1e-12); // sums of sums
@@ -318,7 +318,7 @@ static void a_run_is_taken_up_at_any_step(void **state)
         struct cr_trainer *plain;
         config.training.lanes = 1;
         assert_ok(cr_trainer_new(&config, compute, NULL, &plain));
-        assert_fails(CR_INVALID, "another run", cr_trainer_load_state(plain, path));
+        assert_fails(CR_INVALID, "another run", cr_trainer_load_state(plain, NULL, path));
         cr_trainer_free(plain);
         cr_trainer_free(first);
         release(&whole);

@@ -421,10 +421,10 @@ static void a_run_goes_on_where_it_was(void **state)
         struct cr_trainer *whole = start(&config, &losses), *first = start(&config, &losses);
         run(whole, 12);
         run(first, 5);
-        assert_ok(cr_trainer_save_state(first, path));
+        assert_ok(cr_trainer_save_state(first, NULL, path));
         cr_trainer_free(first);
         struct cr_trainer *second = start(&config, &losses);
-        assert_ok(cr_trainer_load_state(second, path));
+        assert_ok(cr_trainer_load_state(second, NULL, path));
         run(second, 7);
         const struct cr_parameters *values = cr_trainer_parameters(whole);
         assert_memory_equal(cr_trainer_parameters(second)->values, values->values,
@@ -442,7 +442,7 @@ static void a_run_goes_on_where_it_was(void **state)
         // Another seed chooses others where it is the seed that chooses.
         config.seed++;
         second = start(&config, &losses);
-        assert_fails(CR_INVALID, "another run", cr_trainer_load_state(second, path));
+        assert_fails(CR_INVALID, "another run", cr_trainer_load_state(second, NULL, path));
         cr_trainer_free(second);
         cr_trainer_free(whole);
     }

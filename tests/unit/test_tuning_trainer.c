@@ -178,8 +178,8 @@ static void a_saved_state_is_taken_up_bit_for_bit(void **state)
         struct cr_tally tally = {0};
         assert_ok(cr_trainer_run(whole, 12, &tally, NULL, NULL));
         assert_ok(cr_trainer_run(first, 5, &tally, NULL, NULL));
-        assert_ok(cr_trainer_save_state(first, path));
-        assert_ok(cr_trainer_load_state(second, path));
+        assert_ok(cr_trainer_save_state(first, NULL, path));
+        assert_ok(cr_trainer_load_state(second, NULL, path));
         assert_int_equal(cr_trainer_step(second), 5);
         assert_ok(cr_trainer_run(second, 7, &tally, NULL, NULL));
         assert_same_values(whole, second);
@@ -196,28 +196,28 @@ static void a_foreign_or_damaged_state_is_refused(void **state)
     place(fixture, "state", path);
     struct cr_tuning_config config = small_run(fixture->all, two_modules, 2);
     struct cr_trainer *trainer = new_trainer(&config, fixture->compute);
-    assert_ok(cr_trainer_save_state(trainer, path));
+    assert_ok(cr_trainer_save_state(trainer, NULL, path));
     config.training.learning_rate *= 2;
     struct cr_trainer *other = new_trainer(&config, fixture->compute);
-    assert_fails(CR_INVALID, "another run", cr_trainer_load_state(other, path));
+    assert_fails(CR_INVALID, "another run", cr_trainer_load_state(other, NULL, path));
     config.training.learning_rate /= 2;
     config.data.train = fixture->silo[2];
     struct cr_trainer *elsewhere = new_trainer(&config, fixture->compute);
-    assert_fails(CR_INVALID, "another run", cr_trainer_load_state(elsewhere, path));
+    assert_fails(CR_INVALID, "another run", cr_trainer_load_state(elsewhere, NULL, path));
 
     CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
     assert_ok(cr_file_read(path, 1 << 24, &bytes));
     bytes.data[bytes.size / 2] ^= 1;
     assert_ok(cr_file_write(path, cr_buffer_slice(&bytes), true));
-    assert_fails(CR_INVALID, "damaged", cr_trainer_load_state(trainer, path));
+    assert_fails(CR_INVALID, "damaged", cr_trainer_load_state(trainer, NULL, path));
     for (size_t size = 0; size < bytes.size; size += 41) {
         assert_ok(cr_file_write(path, (struct cr_slice){bytes.data, size}, true));
-        assert_fails(CR_INVALID, path, cr_trainer_load_state(trainer, path));
+        assert_fails(CR_INVALID, path, cr_trainer_load_state(trainer, NULL, path));
     }
     assert_ok(cr_append_u8(&bytes, 0));
     assert_ok(cr_file_write(path, cr_buffer_slice(&bytes), true));
-    assert_fails(CR_INVALID, "after its end", cr_trainer_load_state(trainer, path));
-    assert_fails(CR_NOT_FOUND, "nowhere", cr_trainer_load_state(trainer, "/tmp/nowhere/state"));
+    assert_fails(CR_INVALID, "after its end", cr_trainer_load_state(trainer, NULL, path));
+    assert_fails(CR_NOT_FOUND, "nowhere", cr_trainer_load_state(trainer, NULL, "/tmp/nowhere/state"));
     cr_trainer_free(trainer);
     cr_trainer_free(other);
     cr_trainer_free(elsewhere);
@@ -316,11 +316,11 @@ static void packing_changes_rounding_alone(void **state)
     place(fixture, "packed.state", path);
     assert_ok(cr_trainer_run(whole, steps, &a, NULL, NULL));
     assert_ok(cr_trainer_run(first, steps - 2, &a, NULL, NULL));
-    assert_ok(cr_trainer_save_state(first, path));
-    assert_ok(cr_trainer_load_state(second, path));
+    assert_ok(cr_trainer_save_state(first, NULL, path));
+    assert_ok(cr_trainer_load_state(second, NULL, path));
     assert_ok(cr_trainer_run(second, 2, &a, NULL, NULL));
     assert_same_values(whole, second);
-    assert_fails(CR_INVALID, path, cr_trainer_load_state(unpacked, path));
+    assert_fails(CR_INVALID, path, cr_trainer_load_state(unpacked, NULL, path));
     cr_trainer_free(whole);
     cr_trainer_free(first);
     cr_trainer_free(second);
@@ -396,14 +396,14 @@ static void full_tuning_learns_and_is_read_back(void **state)
     double start = before.loss_sum / (double)before.labelled;
     assert_true(fabs(start - log(258)) < 1); // random weights know nothing of 258 tokens
     assert_ok(cr_trainer_run(trainer, 20, &run, NULL, NULL));
-    assert_ok(cr_trainer_save_state(trainer, path));
+    assert_ok(cr_trainer_save_state(trainer, NULL, path));
     assert_ok(cr_trainer_run(trainer, 20, &run, NULL, NULL));
     assert_ok(cr_trainer_evaluate(trainer, &after));
     assert_true(after.loss_sum < 0.7 * before.loss_sum);
     assert_ok(cr_trainer_save(trainer, output));
 
     struct cr_trainer *resumed = new_trainer(&config, fixture->compute);
-    assert_ok(cr_trainer_load_state(resumed, path));
+    assert_ok(cr_trainer_load_state(resumed, NULL, path));
     assert_ok(cr_trainer_run(resumed, 20, &run, NULL, NULL));
     assert_same_values(trainer, resumed);
 
