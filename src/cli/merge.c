@@ -51,7 +51,8 @@ enum cr_status cr_command_merge(int argc, char **argv)
     bool json = false, done;
     const struct cr_flag items[] = {
         {"model", CR_FLAG_STRING, &model, "DIR", "the base model: a Hugging Face directory"},
-        {"adapter", CR_FLAG_STRING, &adapter, "DIR", "the LoRA adapter: a PEFT directory"},
+        {"adapter", CR_FLAG_STRING, &adapter, "DIR",
+         "what was tuned: a LoRA adapter, a sparse change, or both"},
         {"output", CR_FLAG_STRING, &output, "DIR", "where the merged model goes: a new or empty directory"},
         {"threads", CR_FLAG_SIZE, &threads, "N", "threads that compute; 0, the default: one per processor"},
         {"json", CR_FLAG_BOOL, &json, NULL,
@@ -59,8 +60,8 @@ enum cr_status cr_command_merge(int argc, char **argv)
     };
     const struct cr_flags flags = {
         "carrel merge --model DIR --adapter DIR --output DIR [options]",
-        "Writes the model with the adapter's product added to its weights, computed in float32 and rounded "
-        "once to the\n"
+        "Writes the model with what was tuned added to its weights, computed in float32 and rounded once to "
+        "the\n"
         "type that the model's file has, and compares its logits with those of model and adapter before the "
         "directory\n"
         "appears. Needs memory for the model in float32.",

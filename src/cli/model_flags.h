@@ -16,7 +16,8 @@ struct cr_model_flags {
 // The five entries of a command's table, for a struct cr_model_flags named by pointer.
 #define CR_MODEL_FLAGS(at)                                                                                   \
     {"model", CR_FLAG_STRING, &(at)->model, "DIR", "the model: a Hugging Face directory"},                   \
-        {"adapter", CR_FLAG_STRING, &(at)->adapter, "DIR", "a LoRA adapter: a PEFT directory"},              \
+        {"adapter", CR_FLAG_STRING, &(at)->adapter, "DIR",                                                   \
+         "what was tuned: a PEFT directory, a sparse change"},                                               \
         {"dtype", CR_FLAG_STRING, &(at)->dtype, "TYPE", "bfloat16 (the default) or float32"},                \
         {"load-in-8bit", CR_FLAG_BOOL, &(at)->in_8bit, NULL, "keep the linears as int8"},                    \
     {                                                                                                        \

@@ -35,16 +35,24 @@ enum cr_status cr_adapter_open(const char *directory, struct cr_model *model, st
     return status;
 }
 
-enum cr_status cr_adapter_values(struct cr_compute *compute, const struct cr_safetensors *file,
-                                 const char *name, float *values)
+static enum cr_status fill_item(struct cr_compute *compute, const struct cr_safetensors *file,
+                                const struct cr_parameter *item, float *values)
 {
-    const struct cr_tensor_entry *entry = cr_safetensors_find(file, name);
-    size_t count = entry->bytes.size / cr_dtype_size(entry->dtype);
+    const struct cr_tensor_entry *entry = cr_safetensors_find(file, item->name);
     CR_FREE void *aligned = NULL; // bytes of a file may start anywhere
-    CR_TRY(cr_allocate(entry->bytes.size, 1, &aligned));
+    CR_TRY(cr_allocate(item->count, cr_dtype_size(entry->dtype), &aligned));
     memcpy(aligned, entry->bytes.data, entry->bytes.size);
-    cr_convert(compute, aligned, entry->dtype, values, CR_F32, count);
+    cr_convert(compute, aligned, entry->dtype, values, CR_F32, item->count);
     cr_wipe(aligned, entry->bytes.size);
-    if (cr_all_finite(compute, values, count)) return CR_OK;
-    return cr_fail(CR_INVALID, "%s: %s: holds NaN or infinity", cr_safetensors_name(file), name);
+    if (cr_all_finite(compute, values, item->count)) return CR_OK;
+    return cr_fail(CR_INVALID, "%s: %s: holds NaN or infinity", cr_safetensors_name(file), item->name);
+}
+
+enum cr_status cr_adapter_fill(struct cr_structure *structure, const struct cr_safetensors *file)
+{
+    struct cr_parameters *parameters = &structure->parameters;
+    for (size_t i = 0; i < parameters->item_count; i++)
+        CR_TRY(fill_item(structure->model->compute, file, &parameters->items[i],
+                         parameters->values + parameters->items[i].offset));
+    return structure->kind->refresh(structure);
 }

@@ -15,8 +15,8 @@ enum cr_status cr_adapter_look(const char *directory, struct cr_adapter_kinds *o
 // neither.
 enum cr_status cr_adapter_open(const char *directory, struct cr_model *model, struct cr_structure **out);
 
-// The values of a tensor that the file has, F32, F16 or BF16, as F32. NaN or infinity is CR_INVALID by name.
-enum cr_status cr_adapter_values(struct cr_compute *compute, const struct cr_safetensors *file,
-                                 const char *name, float *values);
+// Fills the parameters with the file's tensors of their names, which are there, F32, F16 or BF16, and
+// refreshes. NaN or infinity is CR_INVALID by name.
+enum cr_status cr_adapter_fill(struct cr_structure *structure, const struct cr_safetensors *file);
 
 #endif

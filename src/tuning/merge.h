@@ -1,4 +1,5 @@
-// An adapter merged into its base: W + scale · B A written as a model of its own, and compared with the two.
+// What was tuned merged into its base: W + scale · B A, W + ΔW or both, written as a model of its own, and
+// compared with the two.
 #ifndef CARREL_TUNING_MERGE_H
 #define CARREL_TUNING_MERGE_H
 
@@ -15,15 +16,14 @@ struct cr_merge_report {
     double written; // of the directory as it was written: the rounding to the checkpoint's type, besides
 };
 
-// Makes the directory `output` out of a Hugging Face directory and a PEFT directory of LoRA; another kind is
-// CR_UNSUPPORTED. Each adapted weight is
-// computed in fp32 from the checkpoint's own value and rounded once to the checkpoint's type of it; every
-// other tensor is copied bit for bit, config.json and the tokenizer's files are copied. `output` must not
-// exist, or be an empty directory; it appears whole, after three comparisons: the logits before rounding
-// (CR_INTERNAL where they differ by more than sums do), every weight of the file with the value before
-// rounding (CR_INVALID where it is off by more than half a unit, as where float16 overflows), and the logits
-// of the file, for the report. A model that was written and then refused stays in a directory beside
-// `output`, which the error names.
+// Makes the directory `output` out of a Hugging Face directory and an adapter (tuning/adapter.h) of LoRA, a
+// sparse change, or both; a prefix is CR_UNSUPPORTED. Each adapted weight is computed in fp32 from the
+// checkpoint's own value and rounded once to the checkpoint's type of it; every other tensor is copied bit
+// for bit, config.json and the tokenizer's files are copied. `output` must not exist, or be an empty
+// directory; it appears whole, after three comparisons: the logits before rounding (CR_INTERNAL where they
+// differ by more than sums do), every weight of the file with the value before rounding (CR_INVALID where it
+// is off by more than half a unit, as where float16 overflows), and the logits of the file, for the report. A
+// model that was written and then refused stays in a directory beside `output`, which the error names.
 //
 // Between its parts `keep_going` (may be NULL) is asked; false ends it with CR_CANCELLED, and nothing is
 // left.

@@ -102,16 +102,6 @@ static enum cr_status check_adapter(const struct cr_peft_config *config, const c
     return check_tensors(file, &expected);
 }
 
-static enum cr_status fill(struct cr_structure *structure, const struct cr_safetensors *file)
-{
-    for (size_t i = 0; i < structure->parameters.item_count; i++) {
-        const struct cr_parameter *item = &structure->parameters.items[i];
-        CR_TRY(cr_adapter_values(structure->model->compute, file, item->name,
-                                 structure->parameters.values + item->offset));
-    }
-    return structure->kind->refresh(structure);
-}
-
 enum cr_status cr_peft_open(const char *directory, struct cr_model *model, struct cr_structure **out)
 {
     CR_FREE char *config_path = NULL;
@@ -119,7 +109,9 @@ enum cr_status cr_peft_open(const char *directory, struct cr_model *model, struc
     CR_TRY(cr_path_join(directory, "adapter_config.json", &config_path));
     CR_TRY(cr_path_join(directory, "adapter_model.safetensors", &tensors_path));
     if (!cr_file_exists(config_path))
-        return cr_fail(CR_NOT_FOUND, "%s: not there (an adapter is a PEFT directory)", config_path);
+        return cr_fail(CR_NOT_FOUND,
+                       "%s: not there (an adapter is a PEFT directory, or one with spf_config.json)",
+                       config_path);
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_TRY(cr_file_read(config_path, CONFIG_LIMIT, &text));
     CR_CLEANUP(cr_peft_config_release) struct cr_peft_config config = {0};
@@ -130,7 +122,7 @@ enum cr_status cr_peft_open(const char *directory, struct cr_model *model, struc
     struct cr_structure *structure;
     CR_TRY(config.method == CR_METHOD_LORA ? cr_lora_new(&config.lora, model, 0, 0, NULL, &structure)
                                            : cr_prefix_new(&config.prefix, model, false, &structure));
-    enum cr_status status = fill(structure, file);
+    enum cr_status status = cr_adapter_fill(structure, file);
     if (status != CR_OK) {
         cr_structure_free(structure);
         return status;

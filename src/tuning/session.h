@@ -18,7 +18,7 @@ struct cr_session {
     struct cr_ids ends;           // see tuning/end_tokens.h
 };
 
-// `adapter`: a PEFT directory, or NULL. `dtype`: enum cr_compute_dtype; `in_8bit`: the base as
+// `adapter`: a directory of tuning/adapter.h, or NULL. `dtype`: enum cr_compute_dtype; `in_8bit`: the base as
 // cr_model_open_8bit has it. `sink` may be NULL. `compute` must outlive the session.
 enum cr_status cr_session_open(const char *model, const char *adapter, int dtype, bool in_8bit,
                                struct cr_compute *compute, const struct cr_event_sink *sink,

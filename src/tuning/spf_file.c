@@ -327,16 +327,6 @@ enum cr_status cr_spf_places_read(const struct cr_safetensors *file, const struc
     return CR_OK;
 }
 
-static enum cr_status fill(struct cr_structure *structure, const struct cr_safetensors *file)
-{
-    for (size_t i = 0; i < structure->parameters.item_count; i++) {
-        const struct cr_parameter *item = &structure->parameters.items[i];
-        CR_TRY(cr_adapter_values(structure->model->compute, file, item->name,
-                                 structure->parameters.values + item->offset));
-    }
-    return structure->kind->refresh(structure);
-}
-
 enum cr_status cr_spf_open(const char *directory, struct cr_model *model, struct cr_structure **out)
 {
     CR_FREE char *config_path = NULL;
@@ -353,7 +343,7 @@ enum cr_status cr_spf_open(const char *directory, struct cr_model *model, struct
     CR_TRY(cr_spf_places_read(file, &model->config, &selection));
     struct cr_structure *structure;
     CR_TRY(cr_spf_new(&config, &selection, model, false, &structure));
-    enum cr_status status = fill(structure, file);
+    enum cr_status status = cr_adapter_fill(structure, file);
     if (status != CR_OK) {
         cr_structure_free(structure);
         return status;

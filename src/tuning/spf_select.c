@@ -1,5 +1,6 @@
 #include "tuning/spf_select.h"
 
+#include "base/secret.h"
 #include "crypto/random.h"
 
 #include <math.h>
@@ -24,7 +25,7 @@ struct selecting {
     struct cr_spf_source source;
     struct cr_module_place *places; // [count]
     size_t count;
-    float *score;   // [largest out·in]
+    float *score;   // [largest out·in]; secret where it is of gradients
     uint32_t *keys; // [most groups of a module]
     size_t *counts; // [HALF]
 };
@@ -32,7 +33,7 @@ struct selecting {
 static void selecting_release(struct selecting *s)
 {
     cr_free(&s->places);
-    cr_free(&s->score);
+    cr_secret_free(&s->score);
     cr_free(&s->keys);
     cr_free(&s->counts);
 }
@@ -287,7 +288,8 @@ static enum cr_status prepare(struct selecting *s)
         largest = cr_most(largest, grouping.groups * grouping.size);
         most = cr_most(most, grouping.groups);
     }
-    CR_TRY(cr_allocate(s->config->criterion == CR_SPF_RANDOM ? 0 : largest, sizeof *s->score, &s->score));
+    if (s->config->criterion != CR_SPF_RANDOM)
+        CR_TRY(cr_secret_allocate(largest, sizeof *s->score, &s->score));
     CR_TRY(cr_allocate(most, sizeof *s->keys, &s->keys));
     return cr_allocate(HALF, sizeof *s->counts, &s->counts);
 }

@@ -75,9 +75,10 @@ void cr_trainer_reset_optimizer(struct cr_trainer *trainer);
 // has one loss, here and in cr_session_evaluate.
 enum cr_status cr_trainer_evaluate(struct cr_trainer *trainer, struct cr_tally *tally);
 
-// The tuned structure as a PEFT directory (LoRA, prefix tuning), or the whole model as a Transformers
-// directory (full) with the base's config.json and tokenizer. Files are of mode 0600. Parameters that are NaN
-// or infinite, as the last update may leave them, are CR_INVALID and nothing is written.
+// The tuned structure as a PEFT directory (LoRA, prefix tuning), a sparse change (tuning/spf_file.h) or both
+// in one directory, or the whole model as a Transformers directory (full) with the base's config.json and
+// tokenizer. Files are of mode 0600. Parameters that are NaN or infinite, as the last update may leave them,
+// are CR_INVALID and nothing is written.
 enum cr_status cr_trainer_save(struct cr_trainer *trainer, const char *directory);
 
 // All state that the next step depends on (values, moments, counters), and back: a run that is taken up again

@@ -1,5 +1,6 @@
 // What sparse fine-tuning trains: chosen before the first step, by the checkpoint, the seed or, where the
 // criterion is of gradients, the first batches of the first epoch.
+#include "base/secret.h"
 #include "tensor/matmul.h"
 #include "tuning/evaluate.h"
 #include "tuning/schedule.h"
@@ -15,7 +16,7 @@ struct calibration;
 struct collector {
     struct cr_delta delta; // first: the model holds a pointer to it
     struct calibration *calibration;
-    float *sum; // [out, in]: of batches' gradients, or of their squares
+    float *sum; // [out, in]: of batches' gradients, or of their squares; secret
     size_t out, in;
 };
 
@@ -25,20 +26,15 @@ struct calibration {
     struct cr_module_place *places; // [count]
     struct collector *collectors;   // [count]
     size_t count;
-    float *batch; // [largest out·in]: one batch's gradient, of squares
-    size_t batch_size;
+    float *batch; // [largest out·in]: one batch's gradient, where it is squared; secret
     struct cr_tuned tuned;
 };
 
 static void calibration_release(struct calibration *calibration)
 {
-    for (size_t i = 0; calibration->collectors && i < calibration->count; i++) {
-        const struct collector *collector = &calibration->collectors[i];
-        if (collector->sum) cr_wipe(collector->sum, collector->out * collector->in * sizeof(float));
-        free(collector->sum);
-    }
-    if (calibration->batch) cr_wipe(calibration->batch, calibration->batch_size * sizeof(float));
-    free(calibration->batch);
+    for (size_t i = 0; calibration->collectors && i < calibration->count; i++)
+        cr_secret_free(&calibration->collectors[i].sum);
+    cr_secret_free(&calibration->batch);
     free(calibration->collectors);
     free(calibration->places);
     free(calibration->tuned.layers);
@@ -64,6 +60,7 @@ static enum cr_status prepare(struct calibration *calibration, const struct cr_s
                               const struct cr_model *model)
 {
     const struct cr_model_config *shape = &model->config;
+    size_t largest = 0;
     calibration->compute = model->compute;
     calibration->squares = config->criterion == CR_SPF_FISHER;
     CR_TRY(cr_spf_places(config, shape, &calibration->places, &calibration->count));
@@ -76,12 +73,12 @@ static enum cr_status prepare(struct calibration *calibration, const struct cr_s
         collector->calibration = calibration;
         cr_module_shape(shape, place->module, &collector->out, &collector->in);
         size_t count = collector->out * collector->in;
-        CR_TRY(cr_allocate(count, sizeof *collector->sum, &collector->sum));
+        CR_TRY(cr_secret_allocate(count, sizeof *collector->sum, &collector->sum));
         calibration->tuned.layers[place->layer].delta[place->module] = &collector->delta;
-        calibration->batch_size = cr_most(calibration->batch_size, count);
+        largest = cr_most(largest, count);
     }
-    if (!calibration->squares) calibration->batch_size = 0;
-    return cr_allocate(calibration->batch_size, sizeof *calibration->batch, &calibration->batch);
+    if (!calibration->squares) return CR_OK;
+    return cr_secret_allocate(largest, sizeof *calibration->batch, &calibration->batch);
 }
 
 // Forward and back over the first batches, each by the mean loss of its labelled tokens.
