@@ -265,9 +265,9 @@ static void test_one_that_shows_nothing(void **state)
     assert_non_null(strstr(server.why, "st-anne: it showed no evidence within 0.2 seconds"));
 }
 
-// Answers a challenge as the genuine silo would, and keeps what it answered.
-static void answer(struct raw *raw, const struct cr_message *own, struct cr_buffer *binding,
-                   struct cr_buffer *evidence)
+// Answers a challenge as the genuine silo would, but for `change` (may be NULL), and keeps what it answered.
+static void answer(struct raw *raw, const struct cr_message *own, void (*change)(struct cr_binding *binding),
+                   struct cr_buffer *binding, struct cr_buffer *evidence)
 {
     enum cr_frame_type type = 0;
     struct cr_peer peer;
@@ -288,6 +288,7 @@ static void answer(struct raw *raw, const struct cr_message *own, struct cr_buff
     assert_ok(cr_certificate_key_digest(SSL_get0_peer_certificate(raw->ssl), bound.verifier_key));
     cr_message_release(&challenge);
     raw_drop(raw, size);
+    if (change) change(&bound);
     assert_ok(cr_binding_write(&bound, binding));
     assert_ok(cr_sha512(cr_buffer_slice(binding), report_data));
     assert_ok(cr_attester_attest(CR_ATTESTER_DEVELOPMENT, &cr_attester_places, report_data, &kind, evidence));
@@ -303,7 +304,7 @@ static void test_evidence_of_an_earlier_connection_and_evidence_twice(void **sta
     listen_with(10);
     raw_open(&raw, client_tls, connect_to_server());
     raw_handshake(&raw);
-    answer(&raw, &own, &binding, &evidence);
+    answer(&raw, &own, NULL, &binding, &evidence);
     raw_send(&raw, &own);
     raw_expect(&raw, CR_FRAME_EVIDENCE);
     struct cr_message shown = {.type = CR_FRAME_EVIDENCE,
@@ -334,6 +335,105 @@ static void test_evidence_of_an_earlier_connection_and_evidence_twice(void **sta
     assert_int_equal(server.status, CR_DENIED);
     assert_non_null(strstr(server.why, "its evidence answers another challenge (replayed)"));
     assert_false(server.open);
+}
+
+static void be_a_server(struct cr_binding *binding)
+{
+    memcpy(binding->role, "server", sizeof "server");
+}
+
+static void work_elsewhere(struct cr_binding *binding)
+{
+    binding->job[0] = 1;
+}
+
+static void be_on_another_connection(struct cr_binding *binding)
+{
+    binding->exporter[0] ^= 1;
+}
+
+// A program of the silo's, with its key, whose evidence is fresh and for something else.
+static void test_evidence_that_was_made_for_something_else(void **state)
+{
+    (void)state;
+    static const struct {
+        void (*change)(struct cr_binding *binding);
+        const char *why;
+    } cases[] = {{be_a_server, "its evidence is of a server, and its certificate a silo's"},
+                 {work_elsewhere, "its evidence is for another job"},
+                 {be_on_another_connection, "its evidence is of another connection (relayed)"}};
+    listen_with(10);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct raw raw;
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer binding = {0}, evidence = {0};
+        struct cr_message own = {.type = CR_FRAME_CHALLENGE, .challenge = {.version = CR_PROTOCOL_VERSION}};
+        raw_open(&raw, client_tls, connect_to_server());
+        raw_handshake(&raw);
+        answer(&raw, &own, cases[i].change, &binding, &evidence);
+        raw_send(&raw, &own);
+        raw_send(&raw, &(struct cr_message){.type = CR_FRAME_EVIDENCE,
+                                            .evidence.binding = cr_buffer_slice(&binding),
+                                            .body = cr_buffer_slice(&evidence)});
+        raw_expect(&raw, CR_FRAME_EVIDENCE);
+        raw_expect(&raw, CR_FRAME_REFUSED);
+        raw_close(&raw);
+        until(&server.closed);
+        assert_int_equal(server.status, CR_DENIED);
+        assert_non_null(strstr(server.why, cases[i].why));
+        assert_false(server.open);
+        cr_connection_free(server.connection);
+        server = (struct end){0};
+    }
+}
+
+static void test_evidence_that_is_sent_back(void **state)
+{
+    (void)state;
+    struct raw raw;
+    enum cr_frame_type type = 0;
+    struct cr_message own = {.type = CR_FRAME_CHALLENGE, .challenge = {.version = CR_PROTOCOL_VERSION}};
+    listen_with(10);
+    raw_open(&raw, client_tls, connect_to_server());
+    raw_handshake(&raw);
+    raw_expect(&raw, CR_FRAME_CHALLENGE);
+    raw_send(&raw, &own);
+    size_t size = raw_frame(&raw, &type);
+    assert_int_equal(type, CR_FRAME_EVIDENCE);
+    assert_int_equal(SSL_write(raw.ssl, raw.in, (int)size), (int)size);
+    raw_drop(&raw, size);
+    raw_expect(&raw, CR_FRAME_REFUSED);
+    raw_close(&raw);
+    until(&server.closed);
+    assert_int_equal(server.status, CR_DENIED);
+    assert_non_null(strstr(server.why, "it sent this end's own evidence back (reflected)"));
+    assert_false(server.open);
+}
+
+static void test_nonces_of_another_length(void **state)
+{
+    (void)state;
+    static const unsigned char sizes[] = {0, 31, 33};
+    listen_with(10);
+    for (size_t i = 0; i < sizeof sizes; i++) {
+        struct raw raw;
+        unsigned char frame[CR_FRAME_START_SIZE + 4 + 33] = {0};
+        const unsigned char header[] = {0x08, CR_PROTOCOL_VERSION, 0x12, sizes[i]}; // version, nonce
+        size_t size = sizeof header + sizes[i];
+        assert_ok(cr_frame_start(CR_FRAME_CHALLENGE, size, 0, frame));
+        memcpy(frame + CR_FRAME_START_SIZE, header, sizeof header);
+        raw_open(&raw, client_tls, connect_to_server());
+        raw_handshake(&raw);
+        raw_expect(&raw, CR_FRAME_CHALLENGE);
+        size += CR_FRAME_START_SIZE;
+        assert_int_equal(SSL_write(raw.ssl, frame, (int)size), (int)size);
+        raw_expect(&raw, CR_FRAME_REFUSED);
+        raw_close(&raw);
+        until(&server.closed);
+        assert_int_equal(server.status, CR_PROTOCOL);
+        assert_non_null(strstr(server.why, "a Challenge message with a wrong nonce"));
+        cr_connection_free(server.connection);
+        server = (struct end){0};
+    }
 }
 
 // A man in the middle with certificates of his own, good ones: to the silo he is a server, to the server a
@@ -490,6 +590,9 @@ int main(void)
         ATTESTED(test_nothing_is_said_before),
         ATTESTED(test_one_that_shows_nothing),
         ATTESTED(test_evidence_of_an_earlier_connection_and_evidence_twice),
+        ATTESTED(test_evidence_that_was_made_for_something_else),
+        ATTESTED(test_evidence_that_is_sent_back),
+        ATTESTED(test_nonces_of_another_length),
         ATTESTED(test_a_relay),
         ATTESTED(test_nothing_is_resumed),
     };
