@@ -276,7 +276,7 @@ class Inspect(Folder):
         token = self.succeeds("invite", "st-anne", "--config", config).decode().strip()
         for given in (token, self.write("token", token + "\n")):
             found = self.inspect(given)
-            self.assertEqual(sorted(found), ["address", "expired", "expires", "kind", "name", "role"])  # and no secret
+            self.assertEqual(sorted(found), ["address", "expired", "expires", "job", "kind", "name", "role"])  # and no secret
             self.assertEqual((found["name"], found["role"], found["address"]), ("st-anne", "silo", "127.0.0.1:7423"))
             self.assertFalse(found["expired"])
         self.fails(2, "token", "inspect", token[:-1])
