@@ -61,8 +61,7 @@ static void warn(const struct cr_event_sink *sink, const char *message)
     if (message) cr_event_send(sink, CR_EVENT_WARNING, "enclave.warning", message, NULL, 0);
 }
 
-static void tell(const struct cr_policy *policy, bool untraceable, const struct cr_confined *confined,
-                 const struct cr_event_sink *sink)
+static void tell(bool untraceable, const struct cr_confined *confined, const struct cr_event_sink *sink)
 {
     static const char *const names[] = {"memfd_secret", "locked", "plain"};
     enum cr_secret_kind kind = kind_of_secrets();
@@ -82,9 +81,6 @@ static void tell(const struct cr_policy *policy, bool untraceable, const struct 
                    "/proc");
     warn(sink, confined->no_landlock);
     warn(sink, confined->no_seccomp);
-    if (policy->read_anything && confined->landlock > 0)
-        warn(sink, "the server's job may name any file of this user as model or data: with --model and "
-                   "--data no other can be read");
 }
 
 enum cr_status cr_harden_role(const struct cr_policy *policy, const struct cr_event_sink *sink)
@@ -92,6 +88,6 @@ enum cr_status cr_harden_role(const struct cr_policy *policy, const struct cr_ev
     struct cr_confined confined;
     bool untraceable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0; // confined, it cannot ask any more
     CR_TRY(cr_confine(policy, &confined));
-    tell(policy, untraceable, &confined, sink);
+    tell(untraceable, &confined, sink);
     return CR_OK;
 }

@@ -113,7 +113,7 @@ static enum cr_status allow_policy(const struct making *making, const struct cr_
         CR_TRY(allow(making, for_names[i], false));
     for (size_t i = 0; i < policy->count; i++)
         CR_TRY(allow(making, policy->paths[i].path, policy->paths[i].write));
-    return policy->read_anything ? allow(making, "/", false) : CR_OK;
+    return CR_OK;
 }
 
 enum cr_status cr_landlock_restrict(const struct cr_policy *policy, int *abi)

@@ -16,8 +16,7 @@ struct cr_policy_path {
 struct cr_policy {
     struct cr_policy_path paths[CR_POLICY_PATHS];
     size_t count;
-    bool read_anything; // what is to be read is not known yet
-    bool network;       // sockets, and resolving names
+    bool network; // sockets, and resolving names
 };
 
 // NULL is allowed and adds nothing; more paths than CR_POLICY_PATHS are a bug and abort.

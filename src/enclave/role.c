@@ -210,7 +210,7 @@ static enum cr_status join(struct cr_client_options *options, struct cr_progress
     CR_CLEANUP(cr_secret_free) struct cr_sealing_key *key = NULL;
     CR_TRY(get_sealing_key(options->sealing, state, &sink, &key));
     options->key = key;
-    struct cr_policy policy = {.network = true, .read_anything = !options->model || !options->data};
+    struct cr_policy policy = {.network = true};
     cr_policy_read(&policy, options->model);
     cr_policy_read(&policy, options->data);
     cr_policy_write(&policy, state);

@@ -16,8 +16,7 @@ struct cr_client_options {
     const char *state;                // directory; NULL: "carrel-silo-NAME" of the token's name
     const char *sealing;              // source of the key that it is sealed under; NULL: "auto"
     const struct cr_sealing_key *key; // of that source
-    const char *model;                // NULL: the job's
-    const char *data;                 // NULL: the job's
+    const char *model, *data;         // paths: which of its files are used is for a silo to say
     struct cr_flag_list accelerators; // addresses, of this silo
     const char *own_accelerator;      // one that the silo owns, which may see its texts; NULL: none may
     const char *attester;             // of this silo, by name; NULL: "auto"

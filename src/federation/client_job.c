@@ -92,8 +92,6 @@ static enum cr_status take_job(struct cr_client *client, const struct cr_message
         return cr_fail(CR_INVALID, "--output: the job's federation.release gives silos no result");
     if (client->options->output)
         CR_TRY(cr_place_check(client->options->output, tuning->model_name_or_path, tuning->method));
-    if (!tuning->data.train)
-        return cr_fail(CR_INVALID, "the job names no training data: give this silo's with --data FILE");
     if (!cr_tuning_config_split(tuning)) cr_config_apply_rounds(&client->config);
     CR_TRY(tell_job(client));
     client->timeout = client->config.federation.progress_timeout;

@@ -714,13 +714,13 @@ enum cr_status cr_config_job(const struct cr_config *config, struct cr_buffer *y
     // A shallow copy: strings are only read, and only the original is released.
     static char empty[] = "";
     struct cr_config job = *config;
-    job.tuning.output_dir = empty;
+    job.tuning.model_name_or_path = job.tuning.output_dir = empty;
     job.tuning.threads = 0;
     job.tuning.training.save_steps = 0;
     job.tuning.slicing.accelerators = (struct cr_string_list){0};
     job.tuning.slicing.own_accelerator = NULL;
     job.tuning.split.storage = 1; // the server's own affair
-    job.tuning.data.eval = NULL;
+    job.tuning.data.train = job.tuning.data.eval = NULL;
     job.federation.address = empty;
     job.federation.advertise = NULL;
     job.federation.state_dir = empty;

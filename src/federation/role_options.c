@@ -44,8 +44,8 @@ static enum cr_status parse_join(int argc, char **argv, struct cr_role_options *
          "the silo's identity and state (carrel-silo-NAME, by the token's name)"},
         {"sealing", CR_FLAG_STRING, &client->sealing, "SOURCE",
          "where the key comes from that the state is sealed under (auto; as federation.sealing)"},
-        {"model", CR_FLAG_STRING, &client->model, "DIR", "the base model here (the job's path)"},
-        {"data", CR_FLAG_STRING, &client->data, "FILE", "the silo's training data (the job's path)"},
+        {"model", CR_FLAG_STRING, &client->model, "DIR", "the base model here: the job's, which is checked"},
+        {"data", CR_FLAG_STRING, &client->data, "FILE", "the silo's training data"},
         {"accelerator", CR_FLAG_STRINGS, &client->accelerators, "ADDRESS",
          "where the silo's accelerator listens, for a job with slicing (as slicing.accelerators); several "
          "for pads: peer"},
@@ -65,14 +65,18 @@ static enum cr_status parse_join(int argc, char **argv, struct cr_role_options *
         JSON_FLAG(out),
     };
     const struct cr_flags flags = {
-        "carrel join TOKEN [options]",
+        "carrel join TOKEN --model DIR --data FILE [options]",
         "Takes part in a federation with a join token (`carrel invite` makes one); - reads it from standard "
         "input.\nStopped or killed, it goes on when it is started again with the same token and --state.",
         items,
         sizeof items / sizeof *items,
         1,
         1};
-    return parse(&flags, argc, argv, &client->token, help);
+    CR_TRY(parse(&flags, argc, argv, &client->token, help));
+    if (help->size > 0) return CR_OK;
+    if (!client->model) return cr_fail(CR_INVALID, "--model DIR is missing");
+    if (!client->data) return cr_fail(CR_INVALID, "--data FILE is missing");
+    return CR_OK;
 }
 
 enum cr_status cr_role_options_parse(int argc, char **argv, struct cr_role_options *out,

@@ -61,25 +61,15 @@ enum cr_status cr_server_manifest_make(const struct cr_config *config, const str
     return CR_OK;
 }
 
-// The settings as this program writes them, with the paths of `paths`: those are each machine's own.
-static enum cr_status settings_of(const struct cr_config *config, const struct cr_config *paths,
-                                  struct cr_buffer *out)
-{
-    struct cr_config written = *config; // shallow: strings are only read
-    written.tuning.model_name_or_path = paths->tuning.model_name_or_path;
-    written.tuning.data.train = paths->tuning.data.train;
-    return cr_config_job(&written, out);
-}
-
 static enum cr_status check_settings(const struct cr_config *config, const struct cr_manifest *manifest)
 {
     struct cr_config job;
     CR_CLEANUP(cr_buffer_release) struct cr_buffer own = {0}, theirs = {0}, names = {0};
     CR_TRY(cr_config_parse(cr_slice_of_string(manifest->settings), "its settings", &job));
-    enum cr_status status = settings_of(&job, config, &theirs);
+    enum cr_status status = cr_config_job(&job, &theirs); // as this program writes them
     cr_config_release(&job);
     CR_TRY(status);
-    CR_TRY(settings_of(config, config, &own));
+    CR_TRY(cr_config_job(config, &own));
     if (cr_slice_equal(cr_buffer_slice(&own), cr_buffer_slice(&theirs))) return CR_OK;
     CR_TRY(cr_manifest_settings_difference(cr_buffer_text(&theirs), cr_buffer_text(&own), &names));
     return cr_fail(CR_INVALID, "the server's settings are not the job's: %s", cr_buffer_text(&names));

@@ -247,8 +247,9 @@ class Federation(unittest.TestCase):
         return result.stdout.strip()
 
     def join(self, token, name, *options):
+        model = () if "--model" in options else ("--model", self.base + "/model")
         return self.start("join", token, "--state", "%s/silo-%s" % (self.dir, name), "--data",
-                          "%s/%s.jsonl" % (self.base, name), "--threads", "1", *options)
+                          "%s/%s.jsonl" % (self.base, name), "--threads", "1", *model, *options)
 
     def assert_ends(self, process, code=0, sentence=None):
         found, error = process.end()

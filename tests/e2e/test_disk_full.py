@@ -174,8 +174,8 @@ class Federation:
                     server.end()
                     return False
                 self.tokens[name] = invited.stdout.strip()
-        silos = {name: Process("join", self.tokens[name], "--state", self.place(name), "--threads", "1", "--data",
-                               "%s/%s.jsonl" % (self.base, name)) for name in SILOS}
+        silos = {name: Process("join", self.tokens[name], "--state", self.place(name), "--threads", "1", "--model",
+                               self.base + "/model", "--data", "%s/%s.jsonl" % (self.base, name)) for name in SILOS}
         running = dict(silos, server=server)
         good = True
         since = time.monotonic()

@@ -164,8 +164,8 @@ class Run:
         if role == "server":
             process = Process("serve", self.config)
         else:
-            process = Process("join", self.tokens[role], "--state", self.state(role), "--threads", "1", "--data",
-                              "%s/%s.jsonl" % (self.base, role), "--output", self.state("at-" + role))
+            process = Process("join", self.tokens[role], "--state", self.state(role), "--threads", "1", "--model",
+                              self.base + "/model", "--data", "%s/%s.jsonl" % (self.base, role), "--output", self.state("at-" + role))
         self.processes[role] = process
         self.said.setdefault(role, []).append(process.events)
 

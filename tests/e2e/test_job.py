@@ -76,7 +76,8 @@ class Job(Federation):
         self.assert_fails(program("invite", "cleo", "--config", config), 2, "cleo is not in the job's roster of silos")
         tokens = {name: self.invite(config, name) for name in SILOS}
         self.assertEqual(json.loads(program("inspect", tokens["anne"], "--json").stdout)["job"], shown["job"])
-        thief = self.start("join", tokens["ben"], "--state", self.dir + "/thief", "--data", self.base + "/ben.jsonl")
+        thief = self.start("join", tokens["ben"], "--state", self.dir + "/thief", "--model", self.base + "/model",
+                           "--data", self.base + "/ben.jsonl")
         self.assert_ends(thief, 4, "ben has another key in the job's roster of silos")
         silos = [self.join(tokens[name], name) for name in SILOS]
         for process in (*silos, server):

@@ -235,7 +235,8 @@ class Report(unittest.TestCase):
         silos = {}
         for name in ("anne", "ben"):
             token = carrel("invite", name, "--config", config).stdout.strip()
-            silos[name] = self.start("join", token, "--state", "%s/%s" % (self.folder, name), "--data", self.rows)
+            silos[name] = self.start("join", token, "--state", "%s/%s" % (self.folder, name), "--model", DEMO,
+                                     "--data", self.rows)
         self.wait_event(server, "round.begin")
         found = self.status(config)
         self.assertEqual((found["command"], found["state"], found["rounds"], found["min_clients"]), ("serve", "running", 2, 2))

@@ -175,7 +175,8 @@ class Run(unittest.TestCase):
         content = struct.pack("<BBQ32s32s32sB4sH", 2, 1, 1 << 40, b"F" * 32, b"J" * 32, b"S" * 32, 4, b"anne", 11) + b"127.0.0.1:1"
         token = "carrel2." + base64.urlsafe_b64encode(content + hashlib.sha256(content).digest()[:4]).decode().rstrip("=")
         for argument in (token, "-"):
-            process = self.start("join", argument, "--state", self.folder + "/silo", "--json", stdin=subprocess.PIPE)
+            process = self.start("join", argument, "--state", self.folder + "/silo", "--model", "none", "--data", "none",
+                                 "--json", stdin=subprocess.PIPE)
             if argument == "-":
                 process.stdin.write(token + "\n")
                 process.stdin.flush()

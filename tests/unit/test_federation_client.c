@@ -197,13 +197,13 @@ static void *run_silo(void *context)
 {
     (void)context;
     static const struct cr_event_sink nobody = {0};
-    static char data[] = "data";
     static const char *accelerators[] = {"unix:/of/this/silo"};
     const bool sliced = strstr(cr_buffer_text(&settings), "slicing");
     const struct cr_client_options options = {.token = cr_buffer_text(&token),
                                               .state = state_path,
                                               .key = &test_key,
-                                              .data = data,
+                                              .model = "base",
+                                              .data = "data",
                                               .accelerators = {.items = accelerators, .count = sliced},
                                               .own_accelerator = own_accelerator,
                                               .output = output};

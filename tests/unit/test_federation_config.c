@@ -80,13 +80,13 @@ static void test_job_says_nothing_of_the_servers_machine(void **state)
 {
     (void)state;
     struct cr_config config, job;
-    assert_ok(
-        parse("model_name_or_path: m\noutput_dir: /secret/out\nthreads: 7\n"
-              "data: {train: /data/here, eval: /secret/eval, chat_template: vicuna, label_words: [no, yes], "
-              "label_prompt: '{text}?', max_bad_rows: 3}\ntraining: {save_steps: 77777}\n"
-              "federation: {address: '10.9.8.7:1', advertise: '10.9.8.7:2', state_dir: /secret/state}\n"
-              "silos: [{name: secret-silo, data: /secret/data}]",
-              &config));
+    assert_ok(parse(
+        "model_name_or_path: /secret/model\noutput_dir: /secret/out\nthreads: 7\n"
+        "data: {train: /secret/train, eval: /secret/eval, chat_template: vicuna, label_words: [no, yes], "
+        "label_prompt: '{text}?', max_bad_rows: 3}\ntraining: {save_steps: 77777}\n"
+        "federation: {address: '10.9.8.7:1', advertise: '10.9.8.7:2', state_dir: /secret/state}\n"
+        "silos: [{name: secret-silo, data: /secret/data}]",
+        &config));
     CR_CLEANUP(cr_buffer_release) struct cr_buffer first = {0};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer second = {0};
     assert_ok(cr_config_job(&config, &first));
@@ -95,7 +95,7 @@ static void test_job_says_nothing_of_the_servers_machine(void **state)
     assert_null(strstr(cr_buffer_text(&first), "77777"));
     // A silo reads it, and its own canonical form is the same.
     assert_ok(cr_config_parse(cr_buffer_slice(&first), "job", &job));
-    assert_string_equal(job.tuning.data.train, "/data/here");
+    assert_null(job.tuning.data.train);
     assert_int_equal(job.federation.min_clients, 1);
     // What decides the labels is the job's, not the silo's.
     assert_int_equal(job.tuning.data.chat_template, CR_CHAT_VICUNA);

@@ -268,7 +268,7 @@ static void invite(struct program *silo, const char *name, const char *data)
     snprintf(silo->state, sizeof silo->state, "%s/%s", root, name);
     snprintf(silo->data, sizeof silo->data, "%s", data);
     silo->options = (struct cr_client_options){
-        .token = silo->token, .state = silo->state, .key = &test_key, .data = silo->data};
+        .token = silo->token, .state = silo->state, .key = &test_key, .model = "base", .data = silo->data};
 }
 
 static void result(unsigned char digest[32])
