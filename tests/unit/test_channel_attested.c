@@ -166,6 +166,12 @@ static void raw_handshake(struct raw *raw)
     }
 }
 
+static void raw_connect(struct raw *raw)
+{
+    raw_open(raw, client_tls, connect_to_server());
+    raw_handshake(raw);
+}
+
 // Takes what has come; false once the other end is gone.
 static bool raw_read(struct raw *raw)
 {
@@ -222,30 +228,32 @@ static void raw_expect(struct raw *raw, enum cr_frame_type wanted)
     assert_string_equal(cr_frame_name(type), cr_frame_name(wanted));
 }
 
+// The server refuses for that reason, and is ready for another connection.
+static void raw_refused(struct raw *raw, enum cr_status status, const char *why)
+{
+    raw_expect(raw, CR_FRAME_REFUSED);
+    raw_close(raw);
+    until(&server.closed);
+    assert_int_equal(server.status, status);
+    assert_false(server.open || server.messages > 0);
+    if (!strstr(server.why, why)) fail_msg("\"%s\" lacks \"%s\"", server.why, why);
+    cr_connection_free(server.connection);
+    server = (struct end){0};
+}
+
 // The only word of a server is its challenge, and whatever else is said first ends the connection.
 static void test_nothing_is_said_before(void **state)
 {
     (void)state;
     static const enum cr_frame_type early[] = {CR_FRAME_HELLO, CR_FRAME_READY, CR_FRAME_PULL,
                                                CR_FRAME_VALUES};
+    listen_with(10);
     for (size_t i = 0; i < sizeof early / sizeof *early; i++) {
         struct raw raw;
-        if (i > 0) {
-            tear_down(NULL);
-            set_up_attested(NULL);
-        }
-        listen_with(10);
-        raw_open(&raw, client_tls, connect_to_server());
-        raw_handshake(&raw);
+        raw_connect(&raw);
         raw_expect(&raw, CR_FRAME_CHALLENGE);
         raw_send(&raw, &(struct cr_message){.type = early[i]});
-        raw_expect(&raw, CR_FRAME_REFUSED);
-        raw_close(&raw);
-        until(&server.closed);
-        assert_int_equal(server.status, CR_PROTOCOL);
-        assert_non_null(strstr(server.why, "before both ends are attested: a "));
-        assert_false(server.open);
-        assert_int_equal(server.messages, 0);
+        raw_refused(&raw, CR_PROTOCOL, "before both ends are attested: a ");
     }
 }
 
@@ -255,14 +263,9 @@ static void test_one_that_shows_nothing(void **state)
     struct raw raw;
     admissions[0].limit = 0.2;
     listen_with(60);
-    raw_open(&raw, client_tls, connect_to_server());
-    raw_handshake(&raw);
+    raw_connect(&raw);
     raw_expect(&raw, CR_FRAME_CHALLENGE);
-    raw_expect(&raw, CR_FRAME_REFUSED);
-    raw_close(&raw);
-    until(&server.closed);
-    assert_int_equal(server.status, CR_TIMEOUT);
-    assert_non_null(strstr(server.why, "st-anne: it showed no evidence within 0.2 seconds"));
+    raw_refused(&raw, CR_TIMEOUT, "st-anne: it showed no evidence within 0.2 seconds");
 }
 
 // Answers a challenge as the genuine silo would, but for `change` (may be NULL), and keeps what it answered.
@@ -302,8 +305,7 @@ static void test_evidence_of_an_earlier_connection_and_evidence_twice(void **sta
     struct cr_message own = {.type = CR_FRAME_CHALLENGE,
                              .challenge = {.version = CR_PROTOCOL_VERSION, .nonce = {7}}};
     listen_with(10);
-    raw_open(&raw, client_tls, connect_to_server());
-    raw_handshake(&raw);
+    raw_connect(&raw);
     answer(&raw, &own, NULL, &binding, &evidence);
     raw_send(&raw, &own);
     raw_expect(&raw, CR_FRAME_EVIDENCE);
@@ -314,27 +316,15 @@ static void test_evidence_of_an_earlier_connection_and_evidence_twice(void **sta
     raw_expect(&raw, CR_FRAME_ADMITTED);
     raw_send(&raw, &(struct cr_message){.type = CR_FRAME_ADMITTED});
     until(&server.open);
+    server.open = false; // as it has to be with those that are refused
     raw_send(&raw, &shown);
-    raw_expect(&raw, CR_FRAME_REFUSED);
-    raw_close(&raw);
-    until(&server.closed);
-    assert_int_equal(server.status, CR_PROTOCOL);
-    assert_string_equal(server.why, "a Evidence frame is not accepted here");
-
-    cr_connection_free(server.connection);
-    server = (struct end){0};
-    raw_open(&raw, client_tls, connect_to_server());
-    raw_handshake(&raw);
+    raw_refused(&raw, CR_PROTOCOL, "a Evidence frame is not accepted here");
+    raw_connect(&raw);
     raw_send(&raw, &own);
     raw_send(&raw, &shown);
     raw_expect(&raw, CR_FRAME_CHALLENGE);
     raw_expect(&raw, CR_FRAME_EVIDENCE);
-    raw_expect(&raw, CR_FRAME_REFUSED);
-    raw_close(&raw);
-    until(&server.closed);
-    assert_int_equal(server.status, CR_DENIED);
-    assert_non_null(strstr(server.why, "its evidence answers another challenge (replayed)"));
-    assert_false(server.open);
+    raw_refused(&raw, CR_DENIED, "its evidence answers another challenge (replayed)");
 }
 
 static void be_a_server(struct cr_binding *binding)
@@ -367,22 +357,14 @@ static void test_evidence_that_was_made_for_something_else(void **state)
         struct raw raw;
         CR_CLEANUP(cr_buffer_release) struct cr_buffer binding = {0}, evidence = {0};
         struct cr_message own = {.type = CR_FRAME_CHALLENGE, .challenge = {.version = CR_PROTOCOL_VERSION}};
-        raw_open(&raw, client_tls, connect_to_server());
-        raw_handshake(&raw);
+        raw_connect(&raw);
         answer(&raw, &own, cases[i].change, &binding, &evidence);
         raw_send(&raw, &own);
         raw_send(&raw, &(struct cr_message){.type = CR_FRAME_EVIDENCE,
                                             .evidence.binding = cr_buffer_slice(&binding),
                                             .body = cr_buffer_slice(&evidence)});
         raw_expect(&raw, CR_FRAME_EVIDENCE);
-        raw_expect(&raw, CR_FRAME_REFUSED);
-        raw_close(&raw);
-        until(&server.closed);
-        assert_int_equal(server.status, CR_DENIED);
-        assert_non_null(strstr(server.why, cases[i].why));
-        assert_false(server.open);
-        cr_connection_free(server.connection);
-        server = (struct end){0};
+        raw_refused(&raw, CR_DENIED, cases[i].why);
     }
 }
 
@@ -393,20 +375,14 @@ static void test_evidence_that_is_sent_back(void **state)
     enum cr_frame_type type = 0;
     struct cr_message own = {.type = CR_FRAME_CHALLENGE, .challenge = {.version = CR_PROTOCOL_VERSION}};
     listen_with(10);
-    raw_open(&raw, client_tls, connect_to_server());
-    raw_handshake(&raw);
+    raw_connect(&raw);
     raw_expect(&raw, CR_FRAME_CHALLENGE);
     raw_send(&raw, &own);
     size_t size = raw_frame(&raw, &type);
     assert_int_equal(type, CR_FRAME_EVIDENCE);
     assert_int_equal(SSL_write(raw.ssl, raw.in, (int)size), (int)size);
     raw_drop(&raw, size);
-    raw_expect(&raw, CR_FRAME_REFUSED);
-    raw_close(&raw);
-    until(&server.closed);
-    assert_int_equal(server.status, CR_DENIED);
-    assert_non_null(strstr(server.why, "it sent this end's own evidence back (reflected)"));
-    assert_false(server.open);
+    raw_refused(&raw, CR_DENIED, "it sent this end's own evidence back (reflected)");
 }
 
 static void test_nonces_of_another_length(void **state)
@@ -421,18 +397,11 @@ static void test_nonces_of_another_length(void **state)
         size_t size = sizeof header + sizes[i];
         assert_ok(cr_frame_start(CR_FRAME_CHALLENGE, size, 0, frame));
         memcpy(frame + CR_FRAME_START_SIZE, header, sizeof header);
-        raw_open(&raw, client_tls, connect_to_server());
-        raw_handshake(&raw);
+        raw_connect(&raw);
         raw_expect(&raw, CR_FRAME_CHALLENGE);
         size += CR_FRAME_START_SIZE;
         assert_int_equal(SSL_write(raw.ssl, frame, (int)size), (int)size);
-        raw_expect(&raw, CR_FRAME_REFUSED);
-        raw_close(&raw);
-        until(&server.closed);
-        assert_int_equal(server.status, CR_PROTOCOL);
-        assert_non_null(strstr(server.why, "a Challenge message with a wrong nonce"));
-        cr_connection_free(server.connection);
-        server = (struct end){0};
+        raw_refused(&raw, CR_PROTOCOL, "a Challenge message with a wrong nonce");
     }
 }
 
@@ -526,8 +495,7 @@ static void test_nothing_is_resumed(void **state)
     struct raw raw;
     listen_with(10);
     // What our own server leaves with a client cannot be resumed.
-    raw_open(&raw, client_tls, connect_to_server());
-    raw_handshake(&raw);
+    raw_connect(&raw);
     raw_expect(&raw, CR_FRAME_CHALLENGE);
     SSL_SESSION *kept = SSL_get1_session(raw.ssl);
     assert_false(SSL_SESSION_is_resumable(kept));
