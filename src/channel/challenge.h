@@ -2,6 +2,8 @@
 // answers the other's with evidence, and says that it admits what it was shown. One piece of evidence from
 // each end, which is kept and can be looked at again.
 //
+// Where the admission says so one end shows evidence alone: then the other answers with nothing.
+//
 // For connection.c, which sends and receives; no I/O here but the attester's and the endorsements' files.
 #ifndef CARREL_CHANNEL_CHALLENGE_H
 #define CARREL_CHANNEL_CHALLENGE_H

@@ -22,7 +22,7 @@ struct cr_attested_host {
 };
 
 // A job with a policy: a piece of evidence is tried at once, so that a host that can show none hears it
-// before anything else is done. A job without one: *out is NULL, and a warning says that nobody is attested;
+// now. A job without one: *out is NULL, and a warning says that nobody is attested;
 // a host that named an attester all the same is CR_INVALID. What is given outlives *out.
 struct cr_attested;
 enum cr_status cr_attested_open(const struct cr_manifest *manifest, const struct cr_attested_host *host,

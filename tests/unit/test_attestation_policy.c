@@ -206,8 +206,8 @@ static void test_documentation_is_of_this_table(void **state)
     CR_CLEANUP(cr_buffer_release) struct cr_buffer expected = {0};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer found = {0};
     assert_ok(cr_append_format(
-        &expected, "# Appraisal policies\n\nA YAML file for `carrel verify --policy`. Every list that is "
-                   "given must hold what the "
+        &expected, "# Appraisal policies\n\nA YAML file for `carrel verify --policy`, and for a job "
+                   "(`federation.appraisal_policy`). Every list that is given must hold what the "
                    "evidence says; a list that is not given asks for nothing. Values are hexadecimal. "
                    "[ATTESTATION.md](ATTESTATION.md) says what is checked besides.\n\nThis page is made from "
                    "the table in "
