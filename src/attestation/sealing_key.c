@@ -130,6 +130,14 @@ enum cr_status cr_sealing_key_get(const char *name, const struct cr_sealing_plac
     return status;
 }
 
+enum cr_status cr_sealing_key_here(const char *name, const char *tpm, const char *directory,
+                                   struct cr_sealing_key **out)
+{
+    struct cr_sealing_places places = cr_sealing_places;
+    if (tpm) places.tpm = tpm;
+    return cr_sealing_key_get(name, &places, directory, out);
+}
+
 bool cr_sealing_key_is_development(const struct cr_sealing_key *key)
 {
     return strcmp(key->source, sources[DEVELOPMENT].name) == 0;

@@ -31,6 +31,10 @@ extern const struct cr_sealing_places cr_sealing_places; // of a real machine
 enum cr_status cr_sealing_key_get(const char *name, const struct cr_sealing_places *places,
                                   const char *directory, struct cr_sealing_key **out);
 
+// The same of this machine. `tpm`: where its TPM is; NULL: where it usually is.
+enum cr_status cr_sealing_key_here(const char *name, const char *tpm, const char *directory,
+                                   struct cr_sealing_key **out);
+
 // Whether whoever holds the disk can open what is sealed under it.
 bool cr_sealing_key_is_development(const struct cr_sealing_key *key);
 

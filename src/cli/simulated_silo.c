@@ -92,31 +92,46 @@ enum cr_status cr_simulated_silo_hire(struct cr_simulated_silo *silo)
     return CR_OK;
 }
 
-// Whoever simulates is the owner of the job: what the silo agreed to before, with other settings perhaps, is
-// no bar.
-static enum cr_status agree_anew(const struct cr_simulated_silo *silo)
+static enum cr_status forget(const struct cr_simulated_silo *silo, const char *name)
 {
     CR_FREE char *path = NULL;
-    CR_TRY(cr_path_join(silo->state, "job.cbor", &path));
+    CR_TRY(cr_path_join(silo->state, name, &path));
     if (unlink(path) != 0 && errno != ENOENT) return cr_fail_errno(CR_IO, "%s: cannot be removed", path);
     return CR_OK;
 }
 
+// Whoever simulates is the owner of the job: what the silo agreed to before, with other settings perhaps, is
+// no bar, and what it kept of that goes.
+static enum cr_status agree_anew(const struct cr_simulated_silo *silo, const struct cr_token *token)
+{
+    CR_FREE char *path = NULL;
+    CR_CLEANUP(cr_manifest_release) struct cr_manifest kept = {0};
+    CR_TRY(cr_path_join(silo->state, "job.cbor", &path));
+    if (cr_file_exists(path) && cr_manifest_read(path, &kept) == CR_OK &&
+        memcmp(kept.digest, token->job, CR_SHA256_SIZE) == 0)
+        return CR_OK;
+    CR_TRY(forget(silo, "update.sealed"));
+    CR_TRY(forget(silo, "seen.sealed"));
+    return forget(silo, "job.cbor");
+}
+
 static enum cr_status pipe_token(const struct cr_simulated_silo *silo, int *out)
 {
-    CR_CLEANUP(cr_buffer_wipe) struct cr_buffer token = {0};
-    CR_TRY(cr_invite(silo->config, silo->settings->name, "silo", INVITATION_SECONDS, &token));
-    return cr_child_pipe_line(cr_buffer_text(&token), out);
+    CR_CLEANUP(cr_buffer_wipe) struct cr_buffer text = {0};
+    CR_CLEANUP(cr_token_release) struct cr_token token = {0};
+    CR_TRY(cr_invite(silo->config, silo->settings->name, "silo", INVITATION_SECONDS, &text));
+    CR_TRY(cr_token_parse(cr_buffer_text(&text), &token));
+    CR_TRY(agree_anew(silo, &token));
+    return cr_child_pipe_line(cr_buffer_text(&text), out);
 }
 
 enum cr_status cr_simulated_silo_join(struct cr_simulated_silo *silo)
 {
     CR_CLEANUP(close_fd) int token = -1;
-    CR_TRY(agree_anew(silo));
     CR_TRY(pipe_token(silo, &token));
     char threads[24];
     snprintf(threads, sizeof threads, "%zu", silo->threads);
-    const char *arguments[24 + 2 * CR_MOST_ACCELERATORS] = {"join",
+    const char *arguments[26 + 2 * CR_MOST_ACCELERATORS] = {"join",
                                                             "-",
                                                             "--json",
                                                             "--state",
@@ -139,6 +154,10 @@ enum cr_status cr_simulated_silo_join(struct cr_simulated_silo *silo)
     if (silo->config->attestation.tpm) {
         arguments[count++] = "--tpm";
         arguments[count++] = silo->config->attestation.tpm;
+    }
+    if (silo->config->attestation.sealing) {
+        arguments[count++] = "--sealing";
+        arguments[count++] = silo->config->attestation.sealing;
     }
     if (silo->config->attestation.endorsements) {
         arguments[count++] = "--endorsements";

@@ -133,21 +133,18 @@ static void allow_attestation(struct cr_policy *policy, const char *attester, co
     cr_policy_write(policy, cr_attester_places.tsm);
 }
 
-// The key that the role's state is sealed under. What its operator is to know of it is said, and loudly where
-// it protects nothing.
-static enum cr_status get_sealing_key(const char *source, const char *directory,
-                                      const struct cr_event_sink *sink, struct cr_sealing_key **out)
+// What the operator is to know of the key that the role's state is sealed under: loudly where it protects
+// nothing.
+static void tell_sealing(const struct cr_sealing_key *key, const char *directory,
+                         const struct cr_event_sink *sink)
 {
-    CR_TRY(cr_sealing_key_get(source ? source : "auto", &cr_sealing_places, directory, out));
-    if (cr_sealing_key_is_development(*out))
-        cr_emit(sink, CR_EVENT_WARNING, "enclave.sealing",
-                "the state is sealed under a development key that lies beside it (sealing.key): whoever "
-                "holds the disk can open it",
-                CR_FIELD_TEXT("source", (*out)->source), CR_FIELD_TEXT("state", directory));
-    else
-        cr_emit(sink, CR_EVENT_INFO, "enclave.sealing", NULL, CR_FIELD_TEXT("source", (*out)->source),
-                CR_FIELD_TEXT("state", directory));
-    return CR_OK;
+    bool development = cr_sealing_key_is_development(key);
+    cr_emit(sink, development ? CR_EVENT_WARNING : CR_EVENT_INFO, "enclave.sealing",
+            development
+                ? "the state is sealed under a development key that lies beside it (sealing.key): whoever "
+                  "holds the disk can open it"
+                : NULL,
+            CR_FIELD_TEXT("source", key->source), CR_FIELD_TEXT("state", directory));
 }
 
 static enum cr_status serve(const struct cr_config *config, struct cr_progress *progress, bool restart)
@@ -157,7 +154,9 @@ static enum cr_status serve(const struct cr_config *config, struct cr_progress *
     CR_TRY(cr_directory_make(config->federation.state_dir, true));
     struct cr_event_sink sink = cr_progress_sink(progress);
     CR_CLEANUP(cr_secret_free) struct cr_sealing_key *key = NULL;
-    CR_TRY(get_sealing_key(config->federation.sealing, config->federation.state_dir, &sink, &key));
+    const struct cr_attestation_config *host = &config->attestation;
+    CR_TRY(cr_sealing_key_here(host->sealing ? host->sealing : "auto", host->tpm,
+                               config->federation.state_dir, &key));
     struct cr_policy policy = {.network = true};
     cr_policy_read(&policy, config->tuning.model_name_or_path);
     cr_policy_read(&policy, config->federation.job);
@@ -167,6 +166,7 @@ static enum cr_status serve(const struct cr_config *config, struct cr_progress *
     cr_policy_write(&policy, config->tuning.output_dir);
     cr_policy_write(&policy, config->federation.state_dir);
     CR_TRY(cr_harden_role(&policy, &sink));
+    tell_sealing(key, config->federation.state_dir, &sink);
     return cr_server_run(config, key, &cr_learner_tuning, &sink, keep_going, progress);
 }
 
@@ -208,7 +208,7 @@ static enum cr_status join(struct cr_client_options *options, struct cr_progress
     if (options->output) CR_TRY(make_place_of_result(options->output, "--output"));
     struct cr_event_sink sink = cr_progress_sink(progress);
     CR_CLEANUP(cr_secret_free) struct cr_sealing_key *key = NULL;
-    CR_TRY(get_sealing_key(options->sealing, state, &sink, &key));
+    CR_TRY(cr_sealing_key_here(options->sealing ? options->sealing : "auto", options->tpm, state, &key));
     options->key = key;
     struct cr_policy policy = {.network = true};
     cr_policy_read(&policy, options->model);
@@ -218,6 +218,7 @@ static enum cr_status join(struct cr_client_options *options, struct cr_progress
     allow_attestation(&policy, options->attester ? options->attester : "auto", options->tpm,
                       options->endorsements);
     CR_TRY(cr_harden_role(&policy, &sink));
+    tell_sealing(key, state, &sink);
     return cr_client_run(options, &cr_learner_tuning, &sink, keep_going, progress);
 }
 

@@ -541,13 +541,6 @@ static const struct cr_option options[] = {
      .choices = releases,
      .help = "Who gets the result. all: the server writes it to output_dir, and a silo that asks (carrel "
              "join --output) has it too. server: the server alone. silos: those that ask alone."},
-    {.key = "federation.sealing",
-     .type = CR_OPTION_STRING,
-     AT(federation.sealing),
-     .fallback = "auto",
-     .help = "Where the key comes from that state_dir's secrets are sealed under: gramine, snp, tpm, or "
-             "development, a file in state_dir, which protects nothing from who holds the disk. auto: the "
-             "machine's own where it has one, else development."},
     {.key = "federation.rounds",
      WITH_ROUNDS,
      .type = CR_OPTION_SIZE,
@@ -632,6 +625,14 @@ static const struct cr_option options[] = {
      .help =
          "The TPM's device, or a unix socket behind which one answers, where it is not /dev/tpmrm0. A silo "
          "that joins gives it with --tpm."},
+    {.key = "attestation.sealing",
+     .type = CR_OPTION_STRING,
+     AT(attestation.sealing),
+     .help =
+         "Where the key comes from under which this machine seals what it keeps: gramine, snp, tpm, or "
+         "development, a file beside it, which protects nothing from who holds the disk. auto, as without "
+         "it: the machine's own where it has one, else development. A silo that joins gives it with "
+         "--sealing."},
     {.key = "attestation.endorsements",
      .type = CR_OPTION_STRING,
      AT(attestation.endorsements),
@@ -724,7 +725,6 @@ enum cr_status cr_config_job(const struct cr_config *config, struct cr_buffer *y
     job.federation.address = empty;
     job.federation.advertise = NULL;
     job.federation.state_dir = empty;
-    job.federation.sealing = empty;
     job.federation.job = job.federation.appraisal_policy = NULL; // the manifest has the policy itself
     job.federation.min_clients = cr_config_min_clients(config);
     job.attestation = (struct cr_attestation_config){0};

@@ -28,7 +28,6 @@ struct cr_federation_config {
     char *address;          // host:port that the server listens on; port 0: any free one
     char *advertise;        // host:port that join tokens carry; NULL: address
     char *state_dir;        // what a restarted server goes on from
-    char *sealing;          // source of the key that it is sealed under
     char *job;              // path of the signed job; NULL: the server signs its own
     char *appraisal_policy; // path of the policy that a job is made with; NULL: none
     int release;            // enum cr_release
@@ -44,8 +43,9 @@ struct cr_federation_config {
 
 // The host's word on attestation (federation/attested.h); the rest is the job's.
 struct cr_attestation_config {
-    int attester; // cr_config_attester
-    char *tpm;    // device or socket; NULL: the usual one
+    int attester;  // cr_config_attester
+    char *tpm;     // device or socket; NULL: the usual one
+    char *sealing; // source of the key that state is sealed under; NULL: "auto"
     char *endorsements;
 };
 

@@ -43,7 +43,7 @@ static enum cr_status parse_join(int argc, char **argv, struct cr_role_options *
         {"state", CR_FLAG_STRING, &client->state, "DIR",
          "the silo's identity and state (carrel-silo-NAME, by the token's name)"},
         {"sealing", CR_FLAG_STRING, &client->sealing, "SOURCE",
-         "where the key comes from that the state is sealed under (auto; as federation.sealing)"},
+         "where the key comes from that the state is sealed under (auto; as attestation.sealing)"},
         {"model", CR_FLAG_STRING, &client->model, "DIR", "the base model here: the job's, which is checked"},
         {"data", CR_FLAG_STRING, &client->data, "FILE", "the silo's training data"},
         {"accelerator", CR_FLAG_STRINGS, &client->accelerators, "ADDRESS",

@@ -39,7 +39,7 @@ static enum cr_status describe(const struct cr_config *config, const struct cr_b
 {
     const struct cr_federation_config *federation = &config->federation;
     CR_CLEANUP(cr_buffer_release) struct cr_buffer settings = {0};
-    CR_TRY(cr_state_fingerprint(federation->state_dir, federation->sealing, manifest->authority));
+    CR_TRY(cr_state_fingerprint(config, manifest->authority));
     CR_TRY(cr_config_job(config, &settings));
     CR_TRY(cr_copy_string(cr_buffer_text(&settings), &manifest->settings));
     CR_TRY(read_policy(federation, &manifest->policy));
@@ -99,7 +99,7 @@ static enum cr_status check_signed(const struct cr_config *config, const struct 
 {
     unsigned char fingerprint[CR_SHA256_SIZE];
     CR_TRY(cr_manifest_check(manifest, cr_clock_unix()));
-    CR_TRY(cr_state_fingerprint(config->federation.state_dir, config->federation.sealing, fingerprint));
+    CR_TRY(cr_state_fingerprint(config, fingerprint));
     if (memcmp(manifest->authority, fingerprint, sizeof fingerprint) != 0)
         return cr_fail(CR_INVALID, "it is for the CA of another federation than %s",
                        config->federation.state_dir);

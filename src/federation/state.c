@@ -86,25 +86,28 @@ static enum cr_status authority_locked(const char *path, const struct cr_sealing
     return status;
 }
 
-static enum cr_status make_authority(const char *path, const char *sealing)
+static enum cr_status make_authority(const struct cr_config *config)
 {
+    const struct cr_attestation_config *host = &config->attestation;
+    const char *path = config->federation.state_dir;
     CR_CLEANUP(cr_secret_free) struct cr_sealing_key *key = NULL;
     struct cr_identity *authority;
-    CR_TRY(cr_sealing_key_get(sealing, &cr_sealing_places, path, &key));
+    CR_TRY(cr_sealing_key_here(host->sealing ? host->sealing : "auto", host->tpm, path, &key));
     CR_TRY(authority_locked(path, key, &authority));
     cr_identity_free(authority);
     return CR_OK;
 }
 
-enum cr_status cr_state_fingerprint(const char *path, const char *sealing, unsigned char out[CR_SHA256_SIZE])
+enum cr_status cr_state_fingerprint(const struct cr_config *config, unsigned char out[CR_SHA256_SIZE])
 {
+    const char *path = config->federation.state_dir;
     CR_CLEANUP(cr_state_unlock) int fd = -1;
     CR_FREE char *directory = NULL;
     CR_FREE char *certificate = NULL;
     CR_TRY(cr_state_lock(path, &fd));
     CR_TRY(cr_path_join(path, "authority", &directory));
     CR_TRY(cr_path_join(directory, "certificate.pem", &certificate));
-    if (!cr_file_exists(certificate)) CR_TRY(make_authority(path, sealing));
+    if (!cr_file_exists(certificate)) CR_TRY(make_authority(config));
     return cr_identity_read_fingerprint(directory, out);
 }
 

@@ -87,8 +87,16 @@ class Sealed(Federation):
         self.assert_ends(self.start("serve", config), 2, values + ": chunk 1 of 1 was changed")
         os.remove(self.dir + "/server/sealing.key")
         self.assert_ends(self.start("serve", config), 2, "key.sealed: sealed under another key of development than is here")
-        self.assert_ends(self.start("serve", config, "--set", "federation.sealing=swordfish"), 2, "\"swordfish\" is not known")
-        self.assert_ends(self.start("serve", config, "--set", "federation.sealing=gramine"), 3, "does not run in Gramine")
+        self.assert_ends(self.start("serve", config, "--set", "attestation.sealing=swordfish"), 2, "\"swordfish\" is not known")
+        self.assert_ends(self.start("serve", config, "--set", "attestation.sealing=gramine"), 3, "does not run in Gramine")
+
+    def test_a_simulation_with_other_settings(self):
+        """Its silos keep what belongs to the job before it, which opens for no other one."""
+        for rounds in (1, 2):
+            with open(self.settings(rounds=rounds), "a") as file:
+                file.write("\n" + self.silos_text().split("  - {name: ben")[0])
+            result = program("simulate", file.name)
+            self.assertEqual(result.returncode, 0, result.stderr)
 
     def test_a_server_that_was_set_back(self):
         """Its silos remember more than it does; with its newest state the run goes on."""
