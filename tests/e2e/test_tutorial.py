@@ -34,6 +34,7 @@ PASSING = re.compile(r"^(step|round) \d+.*\b(left|is at step .*)$|^waiting: |^wa
 # Parts that differ from machine to machine or from run to run.
 UNSTABLE = [
     (r"carrel2\.[A-Za-z0-9_-]+", "TOKEN"),
+    (r"\b[0-9a-f]{64}\b", "DIGEST"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME"),
     (r"\b\d\d:\d\d:\d\d\b", "TIME"),
     (r"(ok     |warning)  processor .*", "PROCESSOR"),
