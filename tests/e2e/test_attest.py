@@ -2,6 +2,8 @@
 import json
 import os
 import shutil
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -84,6 +86,13 @@ class Attest(unittest.TestCase):
             time.sleep(0.01)
         return path
 
+    def extend(self, tpm, pcr):
+        """TPM2_PCR_Extend by thirty-two bytes, without a password."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(tpm)
+            connection.sendall(struct.pack(">HIIIIIHBHIH", 0x8002, 65, 0x182, pcr, 9, 0x40000009, 0, 0, 0, 1, 11) + b"x" * 32)
+            self.assertEqual(struct.unpack(">HII", connection.recv(64)[:10])[2], 0)
+
     def certify(self, evidence):
         """A folder with certificates as docs/DEPLOY.md has them made; SHA-256 of the maker's key."""
         def openssl(*arguments, **more):
@@ -124,21 +133,22 @@ class Attest(unittest.TestCase):
 
     @unittest.skipUnless(shutil.which("swtpm") and shutil.which("openssl"), "swtpm and openssl are not installed")
     def test_a_federation_by_tpms(self):
-        """Both ends are attested by a TPM, for the PCRs that the policy lists, and by no others."""
+        """Both ends are attested by a TPM, for the PCRs that the policy lists and no others, and what they keep is sealed to
+        what was booted."""
         tpm = self.start_tpm()
         first = carrel("attest", "--attester", "tpm", "--tpm", tpm, "--output", self.path("first"))
         if "built without" in first.stderr:
             self.skipTest(first.stderr)
         certificates, root = self.certify(self.path("first"))
         rows = self.path("rows.jsonl", '{"text": "After lunch the doctor wrote"}\n' * 8)
-        for values, code in (["00" * 32], 0), (["11" * 32], 4):
+        for values, code in (["11" * 32], 4), (["00" * 32], 0):
             policy = self.path("policy.yaml", json.dumps(
                 {"trusted_roots": [root], "allow_missing_crl": True,
                  "tpm": {"allow_measured_boot": True, "pcrs": [{"index": 7, "values": values}]}}))
             settings = self.path("federation.yaml", json.dumps(
                 {"model_name_or_path": os.path.abspath("examples/demo/model"), "output_dir": self.path("out-%d" % code),
                  "threads": 1, "data": {"max_length": 32}, "silos": [{"name": "anne", "data": rows}],
-                 "attestation": {"attester": "tpm", "tpm": tpm, "endorsements": certificates},
+                 "attestation": {"attester": "tpm", "tpm": tpm, "sealing": "tpm", "endorsements": certificates},
                  "federation": {"rounds": 1, "local_steps": 1, "address": "127.0.0.1:0", "state_dir": self.path("s-%d" % code),
                                 "appraisal_policy": policy}}))
             result = carrel("simulate", settings, "--json")
@@ -151,6 +161,10 @@ class Attest(unittest.TestCase):
             else:
                 self.assertIn("is not among the policy's values of pcr7", result.stderr + result.stdout)
                 self.assertNotIn("simulate.admitted", names)
+        self.extend(tpm, 7)
+        result = carrel("simulate", settings)
+        self.assertEqual(result.returncode, 4)
+        self.assertIn("other values of PCR 7: this machine was started otherwise", result.stderr)
 
     @unittest.skipIf(any(os.path.exists(path) for path in INTERFACES), "this machine has an interface of a TEE")
     def test_a_machine_without_a_tee(self):
