@@ -39,10 +39,12 @@ static enum cr_status check_spf(const struct cr_tuning_config *config)
     if (!cr_spf_calibrates(spf)) return CR_OK;
     if (spf->calibration_batches == 0)
         return cr_fail(CR_INVALID, "spf.calibration_batches: 0: must be at least 1");
-    // A server has none, and every silo must train the same places.
-    if (!config->data.train)
+    // A server has none, and every silo must train the same places. A split model's tail has its activations,
+    // once they are there.
+    if (!config->data.train && !config->cut)
         return cr_fail(CR_INVALID, "spf.criterion: gradient and fisher look at training data, which a "
-                                   "federation's server has not (weight_l1 and random do without)");
+                                   "federation's server has not when it begins (weight_l1 and random do "
+                                   "without)");
     return CR_OK;
 }
 

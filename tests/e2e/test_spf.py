@@ -106,12 +106,16 @@ class Spf(unittest.TestCase):
             alone, output_dir=self.path("alone"), data={"train": self.path("ben.jsonl"), "max_length": 64})))
         self.assertEqual(places(self.path("together")), places(self.path("alone")))
         self.assertNotEqual(read(self.path("together", "spf_model.safetensors")), read(self.path("alone", "spf_model.safetensors")))
+        # Of a split model the server's layers alone.
+        self.succeeds("simulate", self.write("split.yaml", dict(settings, output_dir=self.path("split"), split={
+            "activations": "float32", "layers": 4}, federation={"address": "127.0.0.1:0", "state_dir": self.path("split-server")})))
+        self.assertEqual({name.split(".")[2] for name in places(self.path("split"))}, {"4", "5"})
         # A server has no data to calibrate on.
         settings["spf"]["criterion"] = "gradient"
         settings["output_dir"] = self.path("refused")
         refused = carrel("simulate", self.write("refused.yaml", settings))
         self.assertEqual(refused.returncode, 2, refused.stderr)
-        self.assertIn("which a federation's server has not (weight_l1 and random do without)", refused.stderr)
+        self.assertIn("which a federation's server has not when it begins (weight_l1 and random do without)", refused.stderr)
 
 
 if __name__ == "__main__":

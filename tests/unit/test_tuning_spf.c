@@ -587,7 +587,8 @@ static void a_server_cannot_calibrate(void **state)
     config.data.train = NULL;
     config.spf.density = 0.1;
     config.spf.criterion = CR_SPF_FISHER;
-    assert_fails(CR_INVALID, "server has not", cr_trainer_new(&config, compute, NULL, &trainer));
+    assert_fails(CR_INVALID, "server has not when it begins",
+                 cr_trainer_new(&config, compute, NULL, &trainer));
     // By the checkpoint or the seed it chooses what a silo does.
     for (int criterion = CR_SPF_WEIGHT_L1; criterion <= CR_SPF_RANDOM; criterion += CR_SPF_RANDOM) {
         static char data[] = DATA;
