@@ -20,10 +20,9 @@ size_t cr_cut_row_size(int activations, size_t hidden)
     return hidden + groups_of(hidden) * sizeof(uint16_t);
 }
 
-// x = H x / √width, its own inverse; other widths than powers of two stay as they are.
-static void rotate(float *x, size_t width)
+// Each block x becomes H x / √width, which is its own inverse.
+static void rotate_block(float *x, size_t width)
 {
-    if ((width & (width - 1)) != 0) return;
     for (size_t half = 1; half < width; half *= 2)
         for (size_t i = 0; i < width; i += 2 * half)
             for (size_t j = i; j < i + half; j++) {
@@ -33,6 +32,12 @@ static void rotate(float *x, size_t width)
             }
     float scale = 1 / sqrtf((float)width);
     for (size_t i = 0; i < width; i++) x[i] *= scale;
+}
+
+static void rotate(float *row, size_t hidden)
+{
+    size_t width = hidden & (~hidden + 1); // the largest power of two that divides it
+    for (size_t at = 0; at < hidden; at += width) rotate_block(row + at, width);
 }
 
 // The least bfloat16 that is not below x, for x of 0 and more.
@@ -51,19 +56,17 @@ static float of_bfloat16(uint16_t half)
     return x;
 }
 
+// `row` is rotated.
 static void encode_int8(const float *row, size_t hidden, unsigned char *bytes)
 {
-    float group[CR_CUT_GROUP];
     for (size_t at = 0; at < hidden; at += CR_CUT_GROUP) {
         size_t width = cr_least(CR_CUT_GROUP, hidden - at);
         float largest = 0;
-        memcpy(group, row + at, width * sizeof *group);
-        rotate(group, width);
-        for (size_t i = 0; i < width; i++) largest = fmaxf(largest, fabsf(group[i]));
+        for (size_t i = 0; i < width; i++) largest = fmaxf(largest, fabsf(row[at + i]));
         uint16_t half = bfloat16_above(largest / LARGEST);
         float scale = of_bfloat16(half);
         for (size_t i = 0; i < width; i++) {
-            int8_t q = scale > 0 ? (int8_t)fmaxf(-LARGEST, fminf(LARGEST, rintf(group[i] / scale))) : 0;
+            int8_t q = scale > 0 ? (int8_t)fmaxf(-LARGEST, fminf(LARGEST, rintf(row[at + i] / scale))) : 0;
             memcpy(bytes + at + i, &q, 1);
         }
         memcpy(bytes + hidden + at / CR_CUT_GROUP * sizeof half, &half, sizeof half);
@@ -81,8 +84,8 @@ static void decode_int8(const unsigned char *bytes, size_t hidden, float *row)
             memcpy(&q, bytes + at + i, 1);
             row[at + i] = of_bfloat16(half) * (float)q;
         }
-        rotate(row + at, width);
     }
+    rotate(row, hidden);
 }
 
 static float *row_of(struct cr_matrix stream, size_t i)
@@ -100,15 +103,20 @@ enum cr_status cr_cut_encode(struct cr_compute *compute, int activations, struct
                              unsigned char *bytes)
 {
     size_t hidden = stream.columns, size = cr_cut_row_size(activations, hidden);
+    CR_FREE float *rotated = NULL;
+    CR_TRY(cr_allocate(hidden, sizeof *rotated, &rotated));
     for (size_t i = 0; i < stream.rows; i++, bytes += size) {
         const float *row = row_of(stream, i);
         CR_TRY(check(compute, row, hidden));
-        if (activations == CR_SPLIT_ACTIVATIONS_INT8)
-            encode_int8(row, hidden, bytes);
-        else if (activations == CR_SPLIT_ACTIVATIONS_BFLOAT16)
+        if (activations == CR_SPLIT_ACTIVATIONS_INT8) {
+            memcpy(rotated, row, hidden * sizeof *row);
+            rotate(rotated, hidden);
+            encode_int8(rotated, hidden, bytes);
+        } else if (activations == CR_SPLIT_ACTIVATIONS_BFLOAT16) {
             cr_convert(compute, row, CR_F32, bytes, CR_BF16, hidden);
-        else
+        } else {
             memcpy(bytes, row, size);
+        }
     }
     return CR_OK;
 }

@@ -3,9 +3,10 @@
 //
 // A row of width d is coded (enum cr_split_activations) as d float32, as d bfloat16, or in int8: for each 64
 // channels (the last ones may be fewer) whole numbers q of 8 bits and one bfloat16 scale s, all q of the row
-// first, then all s. Where a group's width is a power of two it is rotated before by the orthonormal Hadamard
-// matrix of that size, so that a channel many times the others' size shares its error among 64 instead of
-// leaving the others without digits: docs/NUMERICS.md. Numbers are little-endian.
+// first, then all s. Before that a row is rotated, in blocks as wide as the largest power of two that divides
+// d, by the orthonormal Hadamard matrix of that size: a channel many times the others' size then shares its
+// error among all of its block instead of leaving its group without digits (docs/NUMERICS.md). Numbers are
+// little-endian.
 #ifndef CARREL_TUNING_CUT_H
 #define CARREL_TUNING_CUT_H
 
