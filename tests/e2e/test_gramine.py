@@ -13,7 +13,7 @@ import kernel_support  # noqa: E402
 BIN = os.path.abspath(sys.argv.pop(1))
 PROGRAM = os.path.join(BIN, "carrel-enclave")
 
-# The system calls that Gramine 1.5 to 1.8 implements (its documentation, "Gramine features"), flock where the manifest
+# The system calls that Gramine implements since 1.5 (its documentation, "Gramine features"), flock where the manifest
 # switches it on. To all others its kernel answers ENOSYS.
 IMPLEMENTED = """
     read write open close stat fstat lstat poll lseek mmap mprotect munmap brk rt_sigaction rt_sigprocmask rt_sigreturn ioctl
