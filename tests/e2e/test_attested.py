@@ -86,6 +86,25 @@ class Attested(support.Federation):
         verdicts = {entry["verdict"] for log in logs for entry in log}
         self.assertEqual(verdicts, {"refused"})
 
+    def test_one_that_is_no_longer_admitted_is_out_before_the_next_round(self):
+        endorsements = self.dir + "/endorsements"
+        os.mkdir(endorsements)
+        config = self.config("fed", (ATTESTED % (self.dir, self.policy("allow_development: true\n"))).replace(
+            "rounds: 3", "rounds: 100000").replace("attester: development", "attester: development, endorsements: " +
+                                                   endorsements))
+        server = self.start("serve", config)
+        server.wait_event("server.listening")
+        silo = self.join(self.invite(config, "anne"), "anne", "--attester", "development")
+        server.wait_event("round.done", round=2)
+        # There is no evidence that development evidence could lose its standing by; an appraisal that cannot be made
+        # is none either.
+        os.rename(endorsements, endorsements + ".gone")
+        self.assert_ends(silo, 3, "anne is not admitted: %s: No such file or directory" % endorsements)
+        refused = server.wait_event("attestation.refused", peer="anne", round=3)
+        self.assertIn("No such file or directory", refused["message"])
+        verdicts = [entry["verdict"] for entry in self.inspect(self.dir + "/server/audit.jsonl")["appraisals"]]
+        self.assertEqual(verdicts, ["admitted", "refused"])
+
     def test_silos_of_a_split_model_show_nothing_and_are_shown(self):
         config = self.config("fed", (ATTESTED % (self.dir, self.policy("allow_development: true\n"))).replace(
             "rounds: 3, local_steps: 1, ", "") + "\nsplit: {activations: bfloat16, layers: 1}\n"

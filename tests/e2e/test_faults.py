@@ -9,6 +9,7 @@ at random times. A process may also give up with one clear error; started again,
 """
 import argparse
 import glob
+import json
 import os
 import random
 import shutil
@@ -72,6 +73,8 @@ POINTS = {
     "enrolled, server": lambda chance, silo, round_, size: event("server", "server.enrolled", silo=silo),
     "enrolled, silo": lambda chance, silo, round_, size: event(silo, "client.enrolled"),
     "listening": lambda chance, silo, round_, size: event("server", "server.listening"),
+    "admitted, server": lambda chance, silo, round_, size: event("server", "attestation.admitted", peer=silo),
+    "admitted, silo": lambda chance, silo, round_, size: event(silo, "attestation.admitted", peer="server"),
     "joined": lambda chance, silo, round_, size: event("server", "server.joined", silo=silo),
     "round begun": lambda chance, silo, round_, size: event(silo, "client.round", round=round_),
     "in a Pull of the silo": lambda chance, silo, round_, size:
@@ -164,7 +167,7 @@ class Run:
         if role == "server":
             process = Process("serve", self.config)
         else:
-            process = Process("join", self.tokens[role], "--state", self.state(role), "--threads", "1", "--model",
+            process = Process("join", self.tokens[role], "--state", self.state(role), "--threads", "1", "--attester", "development", "--model",
                               self.base + "/model", "--data", "%s/%s.jsonl" % (self.base, role), "--output", self.state("at-" + role))
         self.processes[role] = process
         self.said.setdefault(role, []).append(process.events)
@@ -275,7 +278,9 @@ class Run:
 
 
 def write_config(base, directory, timeout, output, more=""):
-    path = "%s/%s.yaml" % (directory, output)
+    path, policy = "%s/%s.yaml" % (directory, output), directory + "/policy.yaml"
+    with open(policy, "w") as text:
+        text.write("allow_development: true\n")
     with open(path, "w") as text:
         text.write("""model_name_or_path: %s/model
 output_dir: %s/%s
@@ -284,8 +289,10 @@ threads: 1
 lora: {target_modules: all-linear, r: %d}
 data: {max_length: 64}
 training: {per_device_train_batch_size: 4, learning_rate: 0.01}
-federation: {rounds: %d, local_steps: %d, min_clients: %d, progress_timeout: %d, address: '127.0.0.1:0', state_dir: %s/server}
-%s""" % (base, directory, output, RANK, ROUNDS, STEPS, len(SILOS), timeout, directory, more))
+federation: {rounds: %d, local_steps: %d, min_clients: %d, progress_timeout: %d, address: '127.0.0.1:0', state_dir: %s/server,
+  appraisal_policy: %s}
+attestation: {attester: development}
+%s""" % (base, directory, output, RANK, ROUNDS, STEPS, len(SILOS), timeout, directory, policy, more))
     return path
 
 
@@ -306,6 +313,15 @@ def undisturbed(base):
     return adapter(directory + "/out"), os.path.getsize(values[0])
 
 
+def check_audit(path):
+    """Whatever happened, the log is whole but for a torn end, and everybody was admitted each time."""
+    result = program("inspect", path, "--json")
+    if result.returncode != 0:
+        raise Failure(result.stderr)
+    if {entry["verdict"] for entry in json.loads(result.stdout)["appraisals"]} != {"admitted"}:
+        raise Failure("%s: %s" % (path, result.stdout))
+
+
 def run_seed(seed, base, expected, size):
     """The faults that were met."""
     directory = "%s/seed-%d" % (base, seed)
@@ -320,6 +336,8 @@ def run_seed(seed, base, expected, size):
         for name in SILOS:
             if run.ended[name] and adapter(run.state("at-" + name)) != expected:
                 raise Failure("the adapter at %s is another one than the undisturbed" % name)
+        for role in ("server", *SILOS):
+            check_audit(run.state(role) + "/audit.jsonl")
     finally:
         run.close()
     print("seed %d: the undisturbed adapter after %.1f s, %d of %d faults met%s" % (
