@@ -193,6 +193,30 @@ static enum cr_status send_held(struct cr_server *server, size_t silo, uint64_t 
     return cr_connection_send(session->connection, &held, NULL, NULL);
 }
 
+static enum cr_status too_late(const char *name)
+{
+    return cr_fail(CR_DENIED, "the training has begun before %s had sent all of its data", name);
+}
+
+// What an earlier connection left is acknowledged with this one's first word.
+static enum cr_status take_offer(struct cr_split_server *split, const char *name,
+                                 const struct cr_cut_offer *offer)
+{
+    uint64_t examples;
+    bool news;
+    CR_TRY(cr_cut_store_offer(split->store, name, offer));
+    return cr_cut_store_sync(split->store, name, &examples, &news);
+}
+
+// The trainer has the store to itself; who sent all of it before hears so again.
+static enum cr_status check_late(const struct cr_split_server *split, const char *name,
+                                 const struct cr_cut_offer *offer)
+{
+    if (!cr_cut_store_offered(split->store, name, offer))
+        return cr_fail(CR_DENIED, "the training has begun without these data of %s", name);
+    return cr_cut_store_held(split->store, name).complete ? CR_OK : too_late(name);
+}
+
 static enum cr_status on_offer(struct cr_server_session *session, const struct cr_message *message)
 {
     struct cr_server *server = session->server;
@@ -207,15 +231,8 @@ static enum cr_status on_offer(struct cr_server_session *session, const struct c
                        "%s has another tokenizer, embedding or layers below split.layers than the server "
                        "(compare model_name_or_path)",
                        name);
-    if (split->phase != GATHERING && !cr_cut_store_offered(split->store, name, &offer))
-        return cr_fail(CR_DENIED, "the training has begun without these data of %s", name);
-    uint64_t examples; // what an earlier connection left is acknowledged with this one's first word
-    bool news;
-    CR_TRY(cr_cut_store_offer(split->store, name, &offer));
-    CR_TRY(cr_cut_store_sync(split->store, name, &examples, &news));
+    CR_TRY(split->phase == GATHERING ? take_offer(split, name, &offer) : check_late(split, name, &offer));
     const struct cr_cut_held held = cr_cut_store_held(split->store, name);
-    if (split->phase != GATHERING && !held.complete)
-        return cr_fail(CR_DENIED, "the training has begun before %s had sent all of its data", name);
     struct upload *upload;
     CR_TRY(upload_of(split, session->silo, &upload));
     upload->example = held.examples;
@@ -232,8 +249,7 @@ static enum cr_status on_cut(struct cr_server_session *session, const struct cr_
     struct upload *upload = split->uploads[session->silo];
     size_t row_size = split->activation_size + sizeof(int32_t), rows = message->body.size / row_size;
     if (!session->ready) return cr_fail(CR_PROTOCOL, "%s came before Offer", cr_frame_name(message->type));
-    if (split->phase != GATHERING)
-        return cr_fail(CR_DENIED, "the training has begun before %s had sent all of its data", name);
+    if (split->phase != GATHERING) return too_late(name);
     if (upload->have == 0 && message->cut.rows <= split->longest) upload->rows = (size_t)message->cut.rows;
     if (message->cut.example != upload->example || message->cut.first != upload->have ||
         message->cut.rows != upload->rows || rows == 0 || message->body.size % row_size != 0 ||
