@@ -208,6 +208,16 @@ void cr_file_unmap(struct cr_slice *mapping)
     *mapping = (struct cr_slice){NULL, 0};
 }
 
+void cr_file_drop(struct cr_slice part)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t start = ((uintptr_t)part.data + page - 1) / page * page;
+    uintptr_t end = ((uintptr_t)part.data + part.size) / page * page;
+    void *address;
+    memcpy(&address, &start, sizeof address);
+    if (end > start) (void)madvise(address, end - start, MADV_DONTNEED); // a hint; failing costs only memory
+}
+
 enum cr_status cr_file_fill_standard(void)
 {
     static const int modes[] = {O_WRONLY, O_RDONLY, O_RDWR}; // what is said to nobody is lost

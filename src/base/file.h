@@ -40,6 +40,9 @@ enum cr_status cr_file_put(const char *path, struct cr_slice bytes);
 enum cr_status cr_file_map(const char *path, struct cr_slice *out);
 void cr_file_unmap(struct cr_slice *mapping); // usable with CR_CLEANUP
 
+// Gives the memory of part of a mapping back, whole pages of it; whoever reads there again has it read anew.
+void cr_file_drop(struct cr_slice part);
+
 // For a process's start: where standard input, output or error is closed, something is put in its place, so
 // that no file opened later is taken for it. Reading the first and writing the second fail as before.
 enum cr_status cr_file_fill_standard(void);

@@ -1,12 +1,11 @@
 // Where a model's tensors lie in memory, and how they come there from a checkpoint.
 #include "model/weights.h"
 
+#include "base/file.h"
 #include "field/quantize.h"
 #include "tensor/ops.h"
 
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 struct cr_model_parameter *cr_weights_parameter(const struct cr_model *model, enum cr_parameter_kind kind,
                                                 size_t layer, enum cr_module module)
@@ -188,17 +187,6 @@ static void place_all(struct cr_model *model)
         set_up_linear(model, &head, 1, NULL, &model->head);
 }
 
-// Pages of the mapping that were copied need not stay: the weight would be in memory twice.
-static void drop_pages(const unsigned char *data, size_t size)
-{
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t start = ((uintptr_t)data + page - 1) / page * page;
-    uintptr_t end = ((uintptr_t)data + size) / page * page;
-    void *address;
-    memcpy(&address, &start, sizeof address);
-    if (end > start) (void)madvise(address, end - start, MADV_DONTNEED); // a hint; failing costs only memory
-}
-
 // Rows and columns of a tensor as its file has it.
 static void shape_in_file(const struct cr_model_parameter *parameter, size_t *rows, size_t *columns)
 {
@@ -278,7 +266,7 @@ static void fill(struct cr_model *model, const struct cr_model_parameter *parame
         if (parameter->transposed)
             transpose(piece->converted, n / columns, columns,
                       (unsigned char *)to.data + at / columns * to_size, to.stride, to_size);
-        drop_pages(from, n * from_size);
+        cr_file_drop((struct cr_slice){from, n * from_size}); // else the weight would be in memory twice
     }
 }
 
@@ -303,7 +291,7 @@ enum cr_status cr_weights_quantize(struct cr_compute *compute, const struct cr_m
         if (status != CR_OK)
             return cr_fail_within(status, "%s: tensor %s", cr_safetensors_name(model->weights),
                                   parameter->name);
-        drop_pages(bytes.data, bytes.size);
+        cr_file_drop(bytes);
     }
     return CR_OK;
 }

@@ -29,7 +29,9 @@ static enum cr_status add_tensor(const struct cr_tensor_entry *entry, struct cr_
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_TRY(cr_append_format(&text, "tensor %s %d %zu\n", entry->name, (int)entry->dtype, entry->bytes.size));
     CR_TRY(add_text(hasher, &text));
-    return cr_hasher_add(hasher, entry->bytes);
+    CR_TRY(cr_hasher_add(hasher, entry->bytes));
+    cr_file_drop(entry->bytes); // whoever multiplies with it has it read again; others need not hold it
+    return CR_OK;
 }
 
 static enum cr_status digest_model(const struct cr_model_config *shape, const struct cr_safetensors *weights,
