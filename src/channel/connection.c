@@ -1,63 +1,18 @@
-#include "channel/connection.h"
+#include "channel/connection_parts.h"
 
 #include "base/clock.h"
-#include "channel/challenge.h"
-#include "channel/queue.h"
 
 #include <errno.h>
-#include <event2/event.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <openssl/err.h>
-#include <openssl/ssl.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 enum {
     FRAMES_AT_ONCE = 8,  // one connection does not keep the others waiting for longer
     READS_AT_ONCE = 64,  // likewise, of what comes after the end
-    WHY_SIZE = 2048,     // of the sentence kept until the end
     HANDSHAKE_LIMIT = 20 // seconds, however long the timeout is; all that strangers get
 };
-static const double tick_seconds = 0.5, beat_seconds = 1.0, linger_seconds = 2.0;
-
-enum phase {
-    CONNECTING,
-    HANDSHAKE,
-    ATTESTING, // both ends show evidence; nothing else is said
-    OPEN,
-    ENDING, // sends what is queued, then waits for the peer's end so that a reset does not overtake it
-    ENDED
-};
-
-struct cr_connection {
-    struct cr_loop *loop;
-    struct cr_tls *tls;
-    const struct cr_connection_handler *handler;
-    void *context;
-    SSL *ssl;
-    int fd;
-    struct addrinfo *addresses, *address; // while connecting: all, and the one being tried
-    struct event *readable, *writable, *tick;
-    bool read_wanted, write_wanted; // events that are set
-    bool ssl_wants_write;
-    bool unread; // reading stopped before its end: libssl may hold bytes of which the socket says nothing
-    enum phase phase;
-    bool busy, doomed; // inside a callback; to be freed after it
-    bool shut;         // ENDING: our end is closed
-    struct cr_frame_reader reader;
-    struct cr_queue queue;
-    double timeout, last_received, last_sent, phase_since;
-    struct cr_peer peer;
-    struct cr_challenge *challenge; // NULL where nobody is attested
-    char label[CR_ADDRESS_SIZE];
-    enum cr_status status; // of the end
-    char why[WHY_SIZE];
-};
+static const double beat_seconds = 1.0, linger_seconds = 2.0;
 
 #define ONLY(type) (UINT32_C(1) << CR_FRAME_##type)
 static const uint32_t any_way = ONLY(REFUSED) | ONLY(BEAT) | ONLY(CLOSE) | ONLY(PULL) | ONLY(VALUES);
@@ -69,35 +24,12 @@ static const uint32_t attesting =
     ONLY(CHALLENGE) | ONLY(EVIDENCE) | ONLY(ADMITTED) | ONLY(REFUSED) | ONLY(BEAT) | ONLY(CLOSE);
 static const uint32_t from_stranger = ONLY(ENROL) | ONLY(REFUSED) | ONLY(BEAT) | ONLY(CLOSE);
 
-static void drop_socket(struct cr_connection *c)
-{
-    if (c->readable) event_free(c->readable);
-    if (c->writable) event_free(c->writable);
-    c->readable = c->writable = NULL;
-    c->read_wanted = c->write_wanted = false;
-    SSL_free(c->ssl);
-    c->ssl = NULL;
-    if (c->fd >= 0) close(c->fd);
-    c->fd = -1;
-}
-
-static void destroy(struct cr_connection *c)
-{
-    drop_socket(c);
-    if (c->tick) event_free(c->tick);
-    if (c->addresses) freeaddrinfo(c->addresses);
-    cr_queue_drop(&c->queue);
-    cr_challenge_free(c->challenge); // after the queue, which has evidence of it
-    cr_frame_reader_release(&c->reader);
-    free(c);
-}
-
 void cr_connection_free(struct cr_connection *c)
 {
     if (!c) return;
-    c->phase = ENDED;
+    c->phase = CR_PHASE_ENDED;
     c->doomed = true;
-    if (!c->busy) destroy(c);
+    if (!c->busy) cr_connection_destroy(c);
 }
 
 static void keep_why(struct cr_connection *c, enum cr_status status, const char *why)
@@ -108,15 +40,15 @@ static void keep_why(struct cr_connection *c, enum cr_status status, const char 
 
 static void end(struct cr_connection *c)
 {
-    if (c->phase == ENDED) return;
-    c->phase = ENDED;
+    if (c->phase == CR_PHASE_ENDED) return;
+    c->phase = CR_PHASE_ENDED;
     event_del(c->tick);
     cr_queue_drop(&c->queue);
-    drop_socket(c);
+    cr_connection_drop_socket(c);
     if (c->handler->closed) c->handler->closed(c->context, c, c->status, c->why);
 }
 
-static void end_with(struct cr_connection *c, enum cr_status status, const char *why)
+void cr_connection_end_with(struct cr_connection *c, enum cr_status status, const char *why)
 {
     keep_why(c, status, why);
     end(c);
@@ -125,14 +57,14 @@ static void end_with(struct cr_connection *c, enum cr_status status, const char 
 // Frames go either way.
 static bool speaks(const struct cr_connection *c)
 {
-    return c->phase == ATTESTING || c->phase == OPEN;
+    return c->phase == CR_PHASE_ATTESTING || c->phase == CR_PHASE_OPEN;
 }
 
 static void cut(struct cr_connection *c)
 {
     char why[CR_ADDRESS_SIZE + 64];
     snprintf(why, sizeof why, "%s: the connection was cut", c->label);
-    end_with(c, CR_IO, why);
+    cr_connection_end_with(c, CR_IO, why);
 }
 
 static enum cr_status enqueue(struct cr_connection *c, const struct cr_message *message,
@@ -142,13 +74,13 @@ static enum cr_status enqueue(struct cr_connection *c, const struct cr_message *
     return cr_queue_push(&c->queue, message, release, owner);
 }
 
-static void want_events(struct cr_connection *c)
+void cr_connection_want_events(struct cr_connection *c)
 {
     if (!c->readable) return;
-    bool read =
-        c->phase == HANDSHAKE || c->phase == ENDING || (speaks(c) && c->queue.bytes <= CR_CONNECTION_QUEUE);
-    bool write = c->phase == CONNECTING || (c->phase != HANDSHAKE && c->queue.bytes > 0) ||
-                 c->ssl_wants_write || (c->phase == ENDING && !c->shut);
+    bool read = c->phase == CR_PHASE_HANDSHAKE || c->phase == CR_PHASE_ENDING ||
+                (speaks(c) && c->queue.bytes <= CR_CONNECTION_QUEUE);
+    bool write = c->phase == CR_PHASE_CONNECTING || (c->phase != CR_PHASE_HANDSHAKE && c->queue.bytes > 0) ||
+                 c->ssl_wants_write || (c->phase == CR_PHASE_ENDING && !c->shut);
     if (read != c->read_wanted) read ? event_add(c->readable, NULL) : event_del(c->readable);
     if (write != c->write_wanted) write ? event_add(c->writable, NULL) : event_del(c->writable);
     c->read_wanted = read;
@@ -158,27 +90,27 @@ static void want_events(struct cr_connection *c)
 enum cr_status cr_connection_send(struct cr_connection *c, const struct cr_message *message,
                                   void (*release)(void *owner), void *owner)
 {
-    if (c->phase >= ENDING) {
+    if (c->phase >= CR_PHASE_ENDING) {
         if (release) release(owner);
         return CR_OK;
     }
     CR_TRY(enqueue(c, message, release, owner));
-    want_events(c);
+    cr_connection_want_events(c);
     return CR_OK;
 }
 
 static void begin_ending(struct cr_connection *c, enum cr_status status, const char *why)
 {
-    if (c->phase >= ENDING) return;
+    if (c->phase >= CR_PHASE_ENDING) return;
     keep_why(c, status, why);
     bool can_speak = speaks(c);
-    c->phase = ENDING;
+    c->phase = CR_PHASE_ENDING;
     c->phase_since = cr_clock_monotonic();
     if (!can_speak)
         c->shut = true;
     else if (enqueue(c, &(struct cr_message){.type = CR_FRAME_CLOSE}, NULL, NULL) != CR_OK)
         c->shut = true;
-    want_events(c);
+    cr_connection_want_events(c);
 }
 
 void cr_connection_close(struct cr_connection *c)
@@ -199,7 +131,7 @@ static void clean_text(char *text)
 
 void cr_connection_refuse(struct cr_connection *c, enum cr_status status, const char *why)
 {
-    char kept[WHY_SIZE];
+    char kept[CR_CONNECTION_WHY_SIZE];
     snprintf(kept, sizeof kept, "%s", why);
     if (speaks(c)) {
         struct cr_message refused = {.type = CR_FRAME_REFUSED, .refused.status = status};
@@ -227,15 +159,15 @@ static bool try_later(struct cr_connection *c, int result)
         c->ssl_wants_write = true;
         return true;
     }
-    if (c->phase == ENDING) {
+    if (c->phase == CR_PHASE_ENDING) {
         end(c);
     } else if (error == SSL_ERROR_SSL) {
         enum cr_status status = cr_tls_failure(c->ssl, c->label);
-        end_with(c, status, cr_error_message());
+        cr_connection_end_with(c, status, cr_error_message());
     } else if (error == SSL_ERROR_SYSCALL && saved != 0 && saved != ECONNRESET && saved != EPIPE) {
         errno = saved;
         enum cr_status status = cr_fail_errno(CR_IO, "%s", c->label);
-        end_with(c, status, cr_error_message());
+        cr_connection_end_with(c, status, cr_error_message());
     } else {
         cut(c);
     }
@@ -245,7 +177,7 @@ static bool try_later(struct cr_connection *c, int result)
 static void flush(struct cr_connection *c)
 {
     struct cr_slice piece;
-    while (c->phase != ENDED && cr_queue_piece(&c->queue, &piece)) {
+    while (c->phase != CR_PHASE_ENDED && cr_queue_piece(&c->queue, &piece)) {
         ERR_clear_error();
         errno = 0;
         int put = SSL_write(c->ssl, piece.data, (int)piece.size);
@@ -261,7 +193,7 @@ static void flush(struct cr_connection *c)
 // The peer is known, and admitted where that is asked for.
 static enum cr_status open_up(struct cr_connection *c)
 {
-    c->phase = OPEN;
+    c->phase = CR_PHASE_OPEN;
     if (!cr_tls_is_server(c->tls))
         c->reader.accepted = any_way | from_server;
     else
@@ -298,7 +230,7 @@ static void deliver(struct cr_connection *c, const struct cr_frame *frame)
     if (message.type == CR_FRAME_CLOSE) {
         begin_ending(c, CR_OK, "");
     } else if (message.type == CR_FRAME_REFUSED) {
-        char why[WHY_SIZE];
+        char why[CR_CONNECTION_WHY_SIZE];
         snprintf(why, sizeof why, "%s: %s",
                  cr_tls_is_server(c->tls) ? "the silo gave up" : "the server refused",
                  message.refused.reason);
@@ -333,7 +265,8 @@ static void read_frames(struct cr_connection *c)
         struct cr_frame frame;
         enum cr_status status = cr_frame_reader_advance(&c->reader, got, &complete, &frame);
         if (status != CR_OK) {
-            if (c->phase == ATTESTING) status = cr_fail_within(status, "before both ends are attested");
+            if (c->phase == CR_PHASE_ATTESTING)
+                status = cr_fail_within(status, "before both ends are attested");
             refuse_with_error(c, status);
             return;
         }
@@ -347,7 +280,7 @@ static void read_frames(struct cr_connection *c)
 
 static void finish_ending(struct cr_connection *c)
 {
-    if (c->queue.bytes > 0 || c->phase != ENDING) return;
+    if (c->queue.bytes > 0 || c->phase != CR_PHASE_ENDING) return;
     if (!c->shut) {
         ERR_clear_error();
         SSL_shutdown(c->ssl);
@@ -389,52 +322,29 @@ static void shake_hands(struct cr_connection *c)
         return;
     }
     enum cr_status status = cr_tls_peer(c->tls, c->ssl, &c->peer);
-    c->phase = ATTESTING;
+    c->phase = CR_PHASE_ATTESTING;
     c->last_received = c->last_sent = cr_clock_monotonic();
     if (status == CR_OK) status = cr_tls_admission(c->tls) && !c->peer.anonymous ? challenge(c) : open_up(c);
     if (status != CR_OK) refuse_with_error(c, status);
 }
 
-static enum cr_status adopt(struct cr_connection *c, int fd, enum phase phase);
-static enum cr_status connect_next(struct cr_connection *c);
-
-static void finish_connect(struct cr_connection *c)
-{
-    int error = 0;
-    socklen_t size = sizeof error;
-    getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &size);
-    if (error == 0) {
-        c->phase = HANDSHAKE;
-        c->phase_since = cr_clock_monotonic();
-        return;
-    }
-    errno = error;
-    enum cr_status status = cr_fail_errno(CR_IO, "%s", c->label);
-    c->address = c->address->ai_next;
-    if (c->address) {
-        drop_socket(c);
-        status = connect_next(c);
-    }
-    if (status != CR_OK) end_with(c, status, cr_error_message());
-}
-
 static void drive(struct cr_connection *c)
 {
     c->unread = false;
-    if (c->phase == CONNECTING)
-        finish_connect(c);
+    if (c->phase == CR_PHASE_CONNECTING)
+        cr_connection_finish_connect(c);
     else
         c->ssl_wants_write = false;
-    if (c->phase == HANDSHAKE) shake_hands(c);
-    if (speaks(c) || c->phase == ENDING) flush(c);
+    if (c->phase == CR_PHASE_HANDSHAKE) shake_hands(c);
+    if (speaks(c) || c->phase == CR_PHASE_ENDING) flush(c);
     if (speaks(c)) {
         read_frames(c);
-        if (speaks(c) || c->phase == ENDING) flush(c);
+        if (speaks(c) || c->phase == CR_PHASE_ENDING) flush(c);
     }
-    if (c->phase == ENDING) finish_ending(c);
+    if (c->phase == CR_PHASE_ENDING) finish_ending(c);
 }
 
-static void on_event(evutil_socket_t fd, short what, void *context)
+void cr_connection_on_event(evutil_socket_t fd, short what, void *context)
 {
     (void)fd;
     (void)what;
@@ -443,10 +353,10 @@ static void on_event(evutil_socket_t fd, short what, void *context)
     drive(c);
     c->busy = false;
     if (c->doomed) {
-        destroy(c);
+        cr_connection_destroy(c);
         return;
     }
-    want_events(c);
+    cr_connection_want_events(c);
     // Only now: libevent would not watch the socket of an event that is active when it is added.
     if (c->unread && c->read_wanted) event_active(c->readable, EV_READ, 0);
 }
@@ -456,26 +366,26 @@ static void judge_time(struct cr_connection *c, double now)
     char why[CR_ADDRESS_SIZE + 96];
     bool stuck = c->queue.bytes > 0 && now - c->last_sent > c->timeout;
     // A stranger's signs of life do not keep its place.
-    bool stranger = c->phase == OPEN && cr_tls_is_server(c->tls) && c->peer.anonymous;
-    if (c->phase == CONNECTING || c->phase == HANDSHAKE || stranger) {
+    bool stranger = c->phase == CR_PHASE_OPEN && cr_tls_is_server(c->tls) && c->peer.anonymous;
+    if (c->phase == CR_PHASE_CONNECTING || c->phase == CR_PHASE_HANDSHAKE || stranger) {
         double limit = c->timeout < HANDSHAKE_LIMIT ? c->timeout : HANDSHAKE_LIMIT;
         if (now - c->phase_since <= limit) return;
         snprintf(why, sizeof why, "%s: no answer for %.0f seconds", c->label, limit);
-        end_with(c, CR_TIMEOUT, why);
-    } else if (c->phase == ENDING) {
+        cr_connection_end_with(c, CR_TIMEOUT, why);
+    } else if (c->phase == CR_PHASE_ENDING) {
         if (stuck || (c->queue.bytes == 0 && now - c->phase_since > linger_seconds)) end(c);
-    } else if (c->phase == ATTESTING && cr_challenge_check_time(c->challenge, now) != CR_OK) {
+    } else if (c->phase == CR_PHASE_ATTESTING && cr_challenge_check_time(c->challenge, now) != CR_OK) {
         refuse_with_error(c, CR_TIMEOUT);
     } else if (stuck || (c->queue.bytes <= CR_CONNECTION_QUEUE && now - c->last_received > c->timeout)) {
         snprintf(why, sizeof why, "%s: no sign of life for %.0f seconds", c->label, c->timeout);
-        end_with(c, CR_TIMEOUT, why);
+        cr_connection_end_with(c, CR_TIMEOUT, why);
     } else if (c->queue.bytes == 0 && now - c->last_sent >= beat_seconds) {
         enum cr_status status = enqueue(c, &(struct cr_message){.type = CR_FRAME_BEAT}, NULL, NULL);
-        if (status != CR_OK) end_with(c, status, cr_error_message());
+        if (status != CR_OK) cr_connection_end_with(c, status, cr_error_message());
     }
 }
 
-static void on_tick(evutil_socket_t fd, short what, void *context)
+void cr_connection_on_tick(evutil_socket_t fd, short what, void *context)
 {
     (void)fd;
     (void)what;
@@ -484,119 +394,9 @@ static void on_tick(evutil_socket_t fd, short what, void *context)
     judge_time(c, cr_clock_monotonic());
     c->busy = false;
     if (c->doomed)
-        destroy(c);
+        cr_connection_destroy(c);
     else
-        want_events(c);
-}
-
-static enum cr_status adopt(struct cr_connection *c, int fd, enum phase phase)
-{
-    struct event_base *base = cr_loop_base(c->loop);
-    int on = 1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    c->fd = fd;
-    c->phase = phase;
-    c->phase_since = cr_clock_monotonic();
-    c->ssl = SSL_new(cr_tls_context(c->tls));
-    c->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_event, c);
-    c->writable = event_new(base, fd, EV_WRITE | EV_PERSIST, on_event, c);
-    if (!c->ssl || !c->readable || !c->writable || SSL_set_fd(c->ssl, fd) != 1) {
-        ERR_clear_error();
-        return cr_fail(CR_NO_MEMORY, "%s: the connection cannot be set up", c->label);
-    }
-    if (cr_tls_is_server(c->tls))
-        SSL_set_accept_state(c->ssl);
-    else
-        SSL_set_connect_state(c->ssl);
-    want_events(c);
-    return CR_OK;
-}
-
-static enum cr_status connect_next(struct cr_connection *c)
-{
-    for (;; c->address = c->address->ai_next) {
-        const struct addrinfo *to = c->address;
-        int fd = socket(to->ai_family, to->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, to->ai_protocol);
-        if (fd >= 0 && (connect(fd, to->ai_addr, to->ai_addrlen) == 0 || errno == EINPROGRESS))
-            return adopt(c, fd, CONNECTING);
-        enum cr_status status = cr_fail_errno(CR_IO, "%s", c->label);
-        if (fd >= 0) close(fd);
-        if (!to->ai_next) return status;
-    }
-}
-
-static enum cr_status new_connection(struct cr_loop *loop, struct cr_tls *tls, double timeout,
-                                     const struct cr_connection_handler *handler, void *context,
-                                     struct cr_connection **out)
-{
-    struct cr_connection *c;
-    CR_TRY(cr_allocate(1, sizeof *c, &c));
-    c->fd = -1;
-    c->loop = loop;
-    c->tls = tls;
-    c->handler = handler;
-    c->context = context;
-    c->timeout = timeout;
-    c->tick = event_new(cr_loop_base(loop), -1, EV_PERSIST, on_tick, c);
-    struct timeval every = {.tv_sec = 0, .tv_usec = (suseconds_t)(tick_seconds * 1e6)};
-    if (!c->tick || event_add(c->tick, &every) != 0) {
-        destroy(c);
-        return cr_fail(CR_NO_MEMORY, "a connection cannot be set up");
-    }
-    *out = c;
-    return CR_OK;
-}
-
-enum cr_status cr_connection_open(struct cr_loop *loop, struct cr_tls *tls, const char *text, double timeout,
-                                  const struct cr_connection_handler *handler, void *context,
-                                  struct cr_connection **out)
-{
-    struct cr_address address;
-    CR_TRY(cr_address_parse(text, &address));
-    struct cr_connection *c;
-    CR_TRY(new_connection(loop, tls, timeout, handler, context, &c));
-    snprintf(c->label, sizeof c->label, "%s", text);
-    char port[8];
-    snprintf(port, sizeof port, "%u", address.port);
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
-    int error = getaddrinfo(address.host, port, &hints, &c->addresses);
-    enum cr_status status = CR_OK;
-    if (error != 0) status = cr_fail(CR_IO, "%s: %s", text, gai_strerror(error));
-    c->address = c->addresses;
-    if (status == CR_OK) status = connect_next(c);
-    if (status != CR_OK) {
-        destroy(c);
-        return status;
-    }
-    *out = c;
-    return CR_OK;
-}
-
-enum cr_status cr_connection_accept(struct cr_loop *loop, struct cr_tls *tls, int fd, double timeout,
-                                    const struct cr_connection_handler *handler, struct cr_connection **out)
-{
-    struct cr_connection *c;
-    enum cr_status status = new_connection(loop, tls, timeout, handler, NULL, &c);
-    if (status != CR_OK) {
-        close(fd);
-        return status;
-    }
-    struct sockaddr_storage from;
-    socklen_t size = sizeof from;
-    struct cr_address address = {.host = "?"};
-    char port[8] = "0";
-    if (getpeername(fd, (struct sockaddr *)&from, &size) == 0)
-        getnameinfo((struct sockaddr *)&from, size, address.host, sizeof address.host, port, sizeof port,
-                    NI_NUMERICHOST | NI_NUMERICSERV);
-    address.port = (unsigned)strtoul(port, NULL, 10);
-    cr_address_format(&address, c->label);
-    status = adopt(c, fd, HANDSHAKE);
-    if (status != CR_OK) {
-        destroy(c);
-        return status;
-    }
-    *out = c;
-    return CR_OK;
+        cr_connection_want_events(c);
 }
 
 void cr_connection_set_context(struct cr_connection *c, void *context)
