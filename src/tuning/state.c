@@ -64,7 +64,8 @@ enum cr_status cr_state_write(const char *path, const struct cr_sealing *sealing
     return cr_file_commit(&writer);
 }
 
-enum cr_status cr_state_parse(struct cr_slice bytes, const char *name, struct cr_state *out)
+enum cr_status cr_state_parse_header(struct cr_slice bytes, size_t size, const char *name,
+                                     struct cr_state *out)
 {
     struct cr_cursor cursor = cr_cursor_over(bytes);
     struct cr_state state = {0};
@@ -82,19 +83,29 @@ enum cr_status cr_state_parse(struct cr_slice bytes, const char *name, struct cr
     if (cursor.failed) return cr_fail(CR_INVALID, "%s: cut off in its header", name);
     if (state.moment_count > CR_STATE_MOMENTS)
         return cr_fail(CR_INVALID, "%s: %zu vectors of moments", name, state.moment_count);
-    // The bound keeps the products below from wrapping.
-    if (count > cr_cursor_left(&cursor) / sizeof(float))
+    size_t left = size - CR_STATE_HEADER_SIZE, vectors = 1 + state.moment_count;
+    // The bound keeps the product below from wrapping.
+    if (left < CR_SHA256_SIZE || count > (left - CR_SHA256_SIZE) / sizeof(float) / vectors)
         return cr_fail(CR_INVALID, "%s: cut off in its values", name);
+    left -= (size_t)count * sizeof(float) * vectors + CR_SHA256_SIZE;
+    if (left > 0) return cr_fail(CR_INVALID, "%s: %zu bytes after its end", name, left);
     state.count = (size_t)count;
     memcpy(state.digest, digest.data, sizeof state.digest);
+    *out = state;
+    return CR_OK;
+}
+
+enum cr_status cr_state_parse(struct cr_slice bytes, const char *name, struct cr_state *out)
+{
+    struct cr_state state;
+    CR_TRY(cr_state_parse_header(bytes, bytes.size, name, &state));
+    struct cr_cursor cursor = cr_cursor_over(bytes);
+    cr_read_slice(&cursor, CR_STATE_HEADER_SIZE);
     state.values = cr_read_slice(&cursor, state.count * sizeof(float));
     for (size_t i = 0; i < state.moment_count; i++)
         state.moments[i] = cr_read_slice(&cursor, state.count * sizeof(float));
     size_t covered = cursor.at;
     struct cr_slice check = cr_read_slice(&cursor, CR_SHA256_SIZE);
-    if (cursor.failed) return cr_fail(CR_INVALID, "%s: cut off in its values", name);
-    if (cr_cursor_left(&cursor) > 0)
-        return cr_fail(CR_INVALID, "%s: %zu bytes after its end", name, cr_cursor_left(&cursor));
     unsigned char expected[CR_SHA256_SIZE];
     CR_TRY(cr_sha256((struct cr_slice){bytes.data, covered}, expected));
     if (memcmp(check.data, expected, sizeof expected) != 0)

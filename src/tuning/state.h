@@ -25,6 +25,12 @@ struct cr_state {
 enum cr_status cr_state_write(const char *path, const struct cr_sealing *sealing,
                               const struct cr_state *state);
 
+// The header alone of a state of `size` bytes, which are as many as it says; without slices. A sealed one is
+// read so: its vectors follow one after the other.
+enum { CR_STATE_HEADER_SIZE = 72 };
+enum cr_status cr_state_parse_header(struct cr_slice bytes, size_t size, const char *name,
+                                     struct cr_state *out);
+
 // Slices of the result point into `bytes`. Truncated, padded or damaged: CR_INVALID; another version:
 // CR_UNSUPPORTED. `name` stands in errors.
 enum cr_status cr_state_parse(struct cr_slice bytes, const char *name, struct cr_state *out);

@@ -84,7 +84,8 @@ enum cr_status cr_trainer_save(struct cr_trainer *trainer, const char *directory
 // All state that the next step depends on (values, moments, counters), and back: a run that is taken up again
 // gives the same bits as one that was never interrupted. A digest of model, data and configuration (threads,
 // paths and logging aside) guards against another run's state: CR_INVALID, as is a file that is cut off or
-// damaged. The file is sealed unless `sealing` is NULL.
+// damaged. The file is sealed unless `sealing` is NULL; a sealed one that turns out to be damaged behind its
+// header leaves values and moments of which some are the file's.
 enum cr_status cr_trainer_save_state(struct cr_trainer *trainer, const struct cr_sealing *sealing,
                                      const char *path);
 enum cr_status cr_trainer_load_state(struct cr_trainer *trainer, const struct cr_sealing *sealing,

@@ -1,6 +1,5 @@
 // What a run is (its digests), and its interruption: saving and loading all that the next step follows from.
 #include "base/file.h"
-#include "base/secret.h"
 #include "tuning/schedule.h"
 #include "tuning/state.h"
 #include "tuning/trainer_parts.h"
@@ -129,48 +128,64 @@ enum cr_status cr_trainer_save_state(struct cr_trainer *trainer, const struct cr
     return cr_state_write(path, sealing, &state);
 }
 
-static enum cr_status take_state(struct cr_trainer *trainer, const char *path, const struct cr_state *state)
+static enum cr_status check_state(struct cr_trainer *trainer, const char *path, const struct cr_state *state)
 {
-    struct cr_parameters *parameters = &trainer->structure->parameters;
     unsigned char digest[CR_SHA256_SIZE];
     CR_TRY(run_digest(trainer, digest));
-    if (memcmp(digest, state->digest, sizeof digest) != 0 || state->count != parameters->count ||
+    if (memcmp(digest, state->digest, sizeof digest) != 0 ||
+        state->count != trainer->structure->parameters.count ||
         state->moment_count != trainer->optimizer.moment_count)
         return cr_fail(CR_INVALID, "%s: the state of another run (model, data or settings differ)", path);
     if (trainer->data && state->steps > trainer->total_steps)
         return cr_fail(CR_INVALID, "%s: %llu steps done of %zu", path, (unsigned long long)state->steps,
                        trainer->total_steps);
-    memcpy(parameters->values, state->values.data, state->values.size);
-    for (size_t i = 0; i < state->moment_count; i++)
-        memcpy(trainer->optimizer.moments[i], state->moments[i].data, state->moments[i].size);
-    trainer->optimizer.steps = state->updates;
-    trainer->step = (size_t)state->steps;
     return CR_OK;
 }
 
-static enum cr_status take_bytes(struct cr_trainer *trainer, const char *path, struct cr_slice bytes)
+static void go_to(struct cr_trainer *trainer, const struct cr_state *state)
 {
-    struct cr_state state;
-    CR_TRY(cr_state_parse(bytes, path, &state));
-    return take_state(trainer, path, &state);
+    trainer->optimizer.steps = state->updates;
+    trainer->step = (size_t)state->steps;
 }
 
+static enum cr_status load_clear(struct cr_trainer *trainer, const char *path)
+{
+    CR_CLEANUP(cr_file_unmap) struct cr_slice bytes = {0};
+    struct cr_state state;
+    CR_TRY(cr_file_map(path, &bytes));
+    CR_TRY(cr_state_parse(bytes, path, &state));
+    CR_TRY(check_state(trainer, path, &state));
+    memcpy(trainer->structure->parameters.values, state.values.data, state.values.size);
+    for (size_t i = 0; i < state.moment_count; i++)
+        memcpy(trainer->optimizer.moments[i], state.moments[i].data, state.moments[i].size);
+    go_to(trainer, &state);
+    return CR_OK;
+}
+
+// Straight to where it belongs: there is no room for a second copy of everything. The checksum at its end is
+// read for the sake of the last chunk, which is whole then; the seal says more than it would.
 static enum cr_status load_sealed(struct cr_trainer *trainer, const struct cr_sealing *sealing,
                                   const char *path)
 {
     CR_CLEANUP(cr_seal_reader_release) struct cr_seal_reader *reader = NULL;
-    CR_CLEANUP(cr_secret_free) unsigned char *bytes = NULL;
+    unsigned char header[CR_STATE_HEADER_SIZE], checksum[CR_SHA256_SIZE];
+    struct cr_state state;
     CR_TRY(cr_seal_open(path, sealing, &reader));
-    CR_TRY(cr_secret_allocate(cr_seal_size(reader), 1, &bytes));
-    CR_TRY(cr_seal_read(reader, bytes, cr_seal_size(reader)));
-    return take_bytes(trainer, path, (struct cr_slice){bytes, cr_seal_size(reader)});
+    CR_TRY(cr_seal_read(reader, header, sizeof header));
+    CR_TRY(
+        cr_state_parse_header((struct cr_slice){header, sizeof header}, cr_seal_size(reader), path, &state));
+    CR_TRY(check_state(trainer, path, &state));
+    size_t size = state.count * sizeof(float);
+    CR_TRY(cr_seal_read(reader, trainer->structure->parameters.values, size));
+    for (size_t i = 0; i < state.moment_count; i++)
+        CR_TRY(cr_seal_read(reader, trainer->optimizer.moments[i], size));
+    CR_TRY(cr_seal_read(reader, checksum, sizeof checksum));
+    go_to(trainer, &state);
+    return CR_OK;
 }
 
 enum cr_status cr_trainer_load_state(struct cr_trainer *trainer, const struct cr_sealing *sealing,
                                      const char *path)
 {
-    if (sealing) return load_sealed(trainer, sealing, path);
-    CR_CLEANUP(cr_file_unmap) struct cr_slice bytes = {0};
-    CR_TRY(cr_file_map(path, &bytes));
-    return take_bytes(trainer, path, bytes);
+    return sealing ? load_sealed(trainer, sealing, path) : load_clear(trainer, path);
 }

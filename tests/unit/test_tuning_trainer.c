@@ -1,4 +1,5 @@
 // tuning/: that a run is the same however it is cut, threaded, interrupted or accumulated; averaging; errors.
+#include "sealing_support.h"
 #include "tuning_support.h"
 
 #include <math.h>
@@ -6,6 +7,7 @@
 static char q_proj[] = "q_proj", v_proj[] = "v_proj", all_linear[] = "all-linear", q_prj[] = "q_prj";
 static char *two_modules[] = {q_proj, v_proj};
 static char *all_modules[] = {all_linear};
+static const struct cr_sealing test_sealing = {&test_key, "a state", {1}};
 static char *wrong_modules[] = {q_prj};
 static const char *const texts[] = {
     "the ward is quiet", "a fever falls by morning", "he asked for water", "rest, then walk",
@@ -178,8 +180,9 @@ static void a_saved_state_is_taken_up_bit_for_bit(void **state)
         struct cr_tally tally = {0};
         assert_ok(cr_trainer_run(whole, 12, &tally, NULL, NULL));
         assert_ok(cr_trainer_run(first, 5, &tally, NULL, NULL));
-        assert_ok(cr_trainer_save_state(first, NULL, path));
-        assert_ok(cr_trainer_load_state(second, NULL, path));
+        const struct cr_sealing *sealing = turn % 3 == 0 ? &test_sealing : NULL; // with either optimiser
+        assert_ok(cr_trainer_save_state(first, sealing, path));
+        assert_ok(cr_trainer_load_state(second, sealing, path));
         assert_int_equal(cr_trainer_step(second), 5);
         assert_ok(cr_trainer_run(second, 7, &tally, NULL, NULL));
         assert_same_values(whole, second);
@@ -187,6 +190,34 @@ static void a_saved_state_is_taken_up_bit_for_bit(void **state)
         cr_trainer_free(first);
         cr_trainer_free(second);
     }
+}
+
+static void a_sealed_state_of_another_run_or_damaged_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    char path[64];
+    place(fixture, "state", path);
+    struct cr_tuning_config config = small_run(fixture->all, two_modules, 2);
+    struct cr_trainer *trainer = new_trainer(&config, fixture->compute);
+    assert_ok(cr_trainer_save_state(trainer, &test_sealing, path));
+    assert_fails(CR_INVALID, "not a saved state", cr_trainer_load_state(trainer, NULL, path));
+    config.training.learning_rate *= 2;
+    struct cr_trainer *other = new_trainer(&config, fixture->compute);
+    assert_fails(CR_INVALID, "another run", cr_trainer_load_state(other, &test_sealing, path));
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
+    assert_ok(cr_file_read(path, 1 << 24, &bytes));
+    for (size_t size = 0; size < bytes.size; size += 411) {
+        assert_ok(cr_file_write(path, (struct cr_slice){bytes.data, size}, true));
+        assert_fails(CR_INVALID, path, cr_trainer_load_state(trainer, &test_sealing, path));
+    }
+    bytes.data[bytes.size - 1] ^= 1; // behind all values
+    assert_ok(cr_file_write(path, cr_buffer_slice(&bytes), true));
+    assert_fails(CR_INVALID, "was changed", cr_trainer_load_state(trainer, &test_sealing, path));
+    // What is sealed as such a state, and is none.
+    assert_ok(cr_seal_write(path, &test_sealing, cr_slice_of_string("carrelst")));
+    assert_fails(CR_INVALID, path, cr_trainer_load_state(trainer, &test_sealing, path));
+    cr_trainer_free(trainer);
+    cr_trainer_free(other);
 }
 
 static void a_foreign_or_damaged_state_is_refused(void **state)
@@ -584,6 +615,7 @@ int main(void)
         cmocka_unit_test(seed_and_dropout_matter),
         cmocka_unit_test(a_saved_state_is_taken_up_bit_for_bit),
         cmocka_unit_test(a_foreign_or_damaged_state_is_refused),
+        cmocka_unit_test(a_sealed_state_of_another_run_or_damaged_is_refused),
         cmocka_unit_test(bfloat16_follows_float32),
         cmocka_unit_test(accumulation_is_a_larger_batch),
         cmocka_unit_test(packing_changes_rounding_alone),
