@@ -243,7 +243,8 @@ static const struct cr_option options[] = {
      .help =
          "Which of the named weights are trained: those with the largest mean of the weight's size; of the "
          "size of the loss' gradient, or of its square, over the first batches; or any, drawn from the seed. "
-         "A federation's server has none when it begins, so there it is weight_l1 or random."},
+         "A federation's server has none when it begins, so there it is weight_l1 or random, unless the "
+         "model is split."},
     {.key = "spf.granularity",
      WITH_SPF,
      .type = CR_OPTION_CHOICE,

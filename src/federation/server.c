@@ -315,6 +315,10 @@ enum cr_status cr_server_open_learner(const struct cr_server *server, const stru
     struct cr_config own = *server->config; // shallow: strings stay the original's
     own.tuning.data.train = own.tuning.data.eval = NULL;
     own.tuning.seed = server->seed;
+    // A split model's server chooses by gradients once it has activations: all else of the settings is tried
+    // before silos send any.
+    if (cr_tuning_config_split(&own.tuning) && cr_spf_calibrates(&own.tuning.spf))
+        own.tuning.spf.criterion = CR_SPF_RANDOM;
     return server->kind->open(&own, sink, out);
 }
 
@@ -350,7 +354,9 @@ static enum cr_status open_run_with(struct cr_server *server, void *learner)
                        "own settings, or choose another federation.state_dir)",
                        state->path);
     if (same) {
-        if (state->count != count) return cr_fail(CR_INVALID, "%s: not of this model", state->path);
+        // What a split model's tail has in the end may be chosen by data.
+        bool ended = cr_tuning_config_split(&server->config->tuning) && state->finished;
+        if (!ended && state->count != count) return cr_fail(CR_INVALID, "%s: not of this model", state->path);
         return cr_state_values(state, &server->global);
     }
     CR_TRY(cr_vector_new(count, &server->global));
@@ -462,7 +468,8 @@ static bool all_told(const struct cr_server *server)
 static enum cr_status serve(struct cr_server *server, bool (*keep_going)(void *context), void *context)
 {
     bool settled = server->state->finished && server->state->settled;
-    if (server->state->finished) CR_TRY(cr_server_finish(server));
+    if (server->state->finished)
+        CR_TRY(server->split ? cr_server_saved(server) : cr_server_finish(server)); // whose result is there
     if (!settled) CR_TRY(listen_for_silos(server));
     while (!server->ended) {
         CR_TRY(cr_loop_step(server->loop, step_seconds));

@@ -191,7 +191,7 @@ enum cr_status cr_server_finish(struct cr_server *server)
     return CR_OK;
 }
 
-static enum cr_status saved(struct cr_server *server)
+enum cr_status cr_server_saved(struct cr_server *server)
 {
     const struct cr_event_field fields[] = {
         CR_FIELD("rounds", cr_server_rounds(server)),
@@ -199,7 +199,7 @@ static enum cr_status saved(struct cr_server *server)
     };
     size_t count = sizeof fields / sizeof *fields - !writes_result(server);
     cr_event_send(server->sink, CR_EVENT_INFO, "server.done", NULL, fields, count);
-    server->saved = true;
+    server->finishing = server->saved = true;
     server->finishing_since = cr_clock_monotonic();
     for (size_t i = 0; i < CR_SILOS; i++)
         if (server->by_silo[i] && !server->split) CR_TRY(cr_server_tell_finished(server->by_silo[i]));
@@ -214,5 +214,5 @@ enum cr_status cr_server_take_job(struct cr_server *server)
     server->task = CR_SERVER_IDLE;
     if (task == CR_SERVER_FOLDING) return folded(server, status);
     CR_TRY(status);
-    return task == CR_SERVER_STORING ? cr_server_close_round(server) : saved(server);
+    return task == CR_SERVER_STORING ? cr_server_close_round(server) : cr_server_saved(server);
 }

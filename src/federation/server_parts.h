@@ -119,6 +119,7 @@ enum cr_status cr_server_open_learner(const struct cr_server *server, const stru
 
 // Begins to write the result; then the silos are told.
 enum cr_status cr_server_finish(struct cr_server *server);
+enum cr_status cr_server_saved(struct cr_server *server);
 enum cr_status cr_server_tell_finished(struct cr_server_session *session);
 
 #endif

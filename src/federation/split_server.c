@@ -13,7 +13,7 @@
 
 static const double sync_seconds = 0.05, progress_seconds = 1; // between two of a kind
 
-enum phase { GATHERING, OPENING, TRAINING, OVER };
+enum phase { GATHERING, OPENING, TRAINING, SAVING, OVER };
 
 // An example on its way.
 struct upload {
@@ -334,11 +334,20 @@ static void train(struct cr_split_server *split)
     cr_worker_train(split->worker, &task);
 }
 
-// What was learned is on the disk before what it was learned from goes.
+// By the trainer that has it: what a tail is made of may be chosen by data.
+static void save(struct cr_server *server)
+{
+    struct cr_split_server *split = server->split;
+    split->phase = SAVING;
+    cr_worker_save(split->worker, split->values, server->config->tuning.output_dir);
+}
+
+// The result is written. The state says so before what it was learned from goes.
 static enum cr_status finish(struct cr_server *server)
 {
     struct cr_split_server *split = server->split;
     unsigned char digest[CR_SHA256_SIZE];
+    server->state->count = split->values->count;
     CR_TRY(cr_state_store(server->state, 1, split->values, digest));
     CR_TRY(cr_state_advance(server->state, 1, true, digest));
     end_training(server);
@@ -348,7 +357,7 @@ static enum cr_status finish(struct cr_server *server)
     split->phase = OVER;
     unlink(split->state);
     cr_cut_store_clear(split->store);
-    return cr_server_finish(server);
+    return cr_server_saved(server);
 }
 
 static enum cr_status take_result(struct cr_server *server)
@@ -357,6 +366,7 @@ static enum cr_status take_result(struct cr_server *server)
     struct cr_worker_result result;
     if (!cr_worker_take(split->worker, &result)) return CR_OK;
     if (result.status != CR_OK) return cr_fail(result.status, "%s", result.why);
+    if (result.work == CR_WORK_SAVE) return finish(server);
     cr_vector_release(split->values);
     split->values = result.update;
     if (result.work == CR_WORK_OPEN) {
@@ -366,8 +376,10 @@ static enum cr_status take_result(struct cr_server *server)
             cr_emit(server->sink, CR_EVENT_INFO, "train.resumed", NULL, CR_FIELD("step", result.step),
                     CR_FIELD("steps", result.total_steps));
     }
-    if (split->step == split->steps) return finish(server);
-    train(split);
+    if (split->step == split->steps)
+        save(server);
+    else
+        train(split);
     return CR_OK;
 }
 

@@ -157,6 +157,23 @@ class Split(Federation):
         with open(self.dir + "/out/adapter_config.json") as file:
             self.assertEqual(json.load(file)["layers_to_transform"], [1])
 
+    def test_a_server_chooses_by_gradients_of_what_it_was_sent(self):
+        spf = "method: lora+spf\nspf: {criterion: gradient, granularity: element, density: 0.05, calibration_batches: 3%s}\n"
+        config = self.split("out", steps=6)
+        with open(config, "a") as file:
+            file.write(spf % "" + self.silos_text())
+        self.assertEqual(program("simulate", config).returncode, 0)
+        pooled = self.config("pooled", DATA % (", train: %s/pooled.jsonl" % self.base, 6) + spf % ", layers_to_transform: [1]",
+                             "target_modules: all-linear, layers_to_transform: [1]")
+        self.assertEqual(program("tune", pooled).returncode, 0)
+        for name in "adapter_model.safetensors", "spf_model.safetensors", "spf_config.json":
+            with open("%s/out/%s" % (self.dir, name), "rb") as found, open("%s/pooled/%s" % (self.dir, name), "rb") as expected:
+                self.assertEqual(found.read(), expected.read(), name)
+        # A server that is started again after all was done has nothing to do.
+        server = self.start("serve", config)
+        self.assert_ends(server)
+        server.wait_event("server.done")
+
     def test_more_epochs_cost_a_silo_nothing(self):
         sent, passed = [], []
         for epochs in 1, 8:
