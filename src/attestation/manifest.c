@@ -308,25 +308,31 @@ enum cr_status cr_manifest_open(struct cr_slice bytes, struct cr_manifest *out)
     return CR_OK;
 }
 
-enum cr_status cr_manifest_read(const char *path, struct cr_manifest *out)
+static enum cr_status read_either(struct cr_slice bytes, struct cr_manifest *out)
+{
+    struct cr_slice payload, signature;
+    CR_CLEANUP(cr_manifest_release) struct cr_manifest manifest = {0};
+    enum cr_status status = cr_cose_parse(bytes, content_type, &payload, &signature);
+    if (status != CR_INVALID) return status == CR_OK ? cr_manifest_open(bytes, out) : status;
+    CR_TRY(cr_manifest_parse(bytes, &manifest));
+    if (manifest.has_owner)
+        return cr_fail(CR_INVALID, "the job manifest names an owner, who has not signed it");
+    *out = manifest;
+    manifest = (struct cr_manifest){0};
+    return CR_OK;
+}
+
+enum cr_status cr_manifest_read(const char *path, struct cr_manifest *out, struct cr_buffer *form)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
-    struct cr_slice payload, signature;
+    CR_CLEANUP(cr_manifest_release) struct cr_manifest manifest = {0};
     CR_TRY(cr_file_read(path, CR_MANIFEST_LIMIT, &bytes));
-    enum cr_status status = cr_cose_parse(cr_buffer_slice(&bytes), content_type, &payload, &signature);
-    if (status == CR_OK) {
-        status = cr_manifest_open(cr_buffer_slice(&bytes), out);
-    } else if (status == CR_INVALID) {
-        CR_CLEANUP(cr_manifest_release) struct cr_manifest manifest = {0};
-        status = read_payload(cr_buffer_slice(&bytes), &manifest);
-        if (status == CR_OK && manifest.has_owner)
-            status = cr_fail(CR_INVALID, "the job manifest names an owner, who has not signed it");
-        if (status == CR_OK) {
-            *out = manifest;
-            manifest = (struct cr_manifest){0};
-        }
-    }
-    return status == CR_OK ? CR_OK : cr_fail_within(status, "%s", path);
+    enum cr_status status = read_either(cr_buffer_slice(&bytes), &manifest);
+    if (status != CR_OK) return cr_fail_within(status, "%s", path);
+    if (form) CR_TRY(cr_append(form, bytes.data, bytes.size));
+    *out = manifest;
+    manifest = (struct cr_manifest){0};
+    return CR_OK;
 }
 
 const struct cr_manifest_silo *cr_manifest_find(const struct cr_manifest *manifest, const char *name)

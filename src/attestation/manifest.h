@@ -61,8 +61,9 @@ enum cr_status cr_manifest_sign(struct cr_manifest *manifest, const struct cr_id
 // Whether that owner is the right one, the digest says.
 enum cr_status cr_manifest_open(struct cr_slice bytes, struct cr_manifest *out);
 
-// Either form from a file: one that is not signed has no owner.
-enum cr_status cr_manifest_read(const char *path, struct cr_manifest *out);
+// Either form from a file: one that is not signed has no owner. Also appends the bytes to `form`, unless that
+// is NULL.
+enum cr_status cr_manifest_read(const char *path, struct cr_manifest *out, struct cr_buffer *form);
 
 // The silo of that name, or NULL.
 const struct cr_manifest_silo *cr_manifest_find(const struct cr_manifest *manifest, const char *name);

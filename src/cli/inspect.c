@@ -328,9 +328,9 @@ static enum cr_status say_token(struct cr_said *said, const char *text)
 {
     CR_CLEANUP(cr_token_release) struct cr_token token = {0};
     CR_TRY(cr_token_parse(text, &token));
-    char expires[CR_CLOCK_TEXT_SIZE], job[2 * CR_SHA256_SIZE + 1];
+    char expires[CR_CLOCK_TEXT_SIZE], job[CR_SHA256_HEX_SIZE];
     cr_clock_format(token.expires, expires);
-    cr_hex_encode((struct cr_slice){token.job, CR_SHA256_SIZE}, job);
+    cr_sha256_hex(token.job, job);
     CR_TRY(cr_say_text(said, "kind", "join token"));
     CR_TRY(cr_say_text(said, "name", token.name));
     CR_TRY(cr_say_text(said, "role", token.role));

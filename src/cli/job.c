@@ -126,15 +126,15 @@ static enum cr_status sign(const char *path, const char *key)
     struct cr_identity *owner;
     CR_CLEANUP(cr_manifest_release) struct cr_manifest manifest = {0};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer form = {0};
-    CR_TRY(cr_manifest_read(path, &manifest));
+    CR_TRY(cr_manifest_read(path, &manifest, NULL));
     CR_TRY(cr_identity_load(key, NULL, &owner));
     enum cr_status status = cr_manifest_sign(&manifest, owner, &form);
     cr_identity_free(owner);
     CR_TRY(status);
     CR_TRY(cr_file_write(path, cr_buffer_slice(&form), false));
-    char hex[2 * CR_SHA256_SIZE + 1];
+    char hex[CR_SHA256_HEX_SIZE];
     CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
-    cr_hex_encode((struct cr_slice){manifest.digest, CR_SHA256_SIZE}, hex);
+    cr_sha256_hex(manifest.digest, hex);
     CR_TRY(cr_append_format(&out, "%s is signed: job %s\n", path, hex));
     return cr_command_print(cr_buffer_slice(&out));
 }

@@ -7,12 +7,12 @@ static enum cr_status print_fingerprint(const char *directory)
 {
     struct cr_identity *identity;
     unsigned char digest[CR_SHA256_SIZE];
-    char hex[2 * CR_SHA256_SIZE + 2];
+    char hex[CR_SHA256_HEX_SIZE + 1];
     CR_TRY(cr_identity_load_or_make(directory, &identity));
     enum cr_status status = cr_identity_key_digest(identity, digest);
     cr_identity_free(identity);
     CR_TRY(status);
-    cr_hex_encode((struct cr_slice){digest, sizeof digest}, hex);
+    cr_sha256_hex(digest, hex);
     hex[sizeof hex - 2] = '\n';
     return cr_command_print((struct cr_slice){(const unsigned char *)hex, sizeof hex - 1});
 }

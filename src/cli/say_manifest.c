@@ -8,13 +8,13 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { HEX_SIZE = 2 * CR_SHA256_SIZE + 1, MARGIN = 16 };
+enum { MARGIN = 16 };
 
 static enum cr_status say_digest(struct cr_said *said, const char *key,
                                  const unsigned char digest[CR_SHA256_SIZE])
 {
-    char hex[HEX_SIZE];
-    cr_hex_encode((struct cr_slice){digest, CR_SHA256_SIZE}, hex);
+    char hex[CR_SHA256_HEX_SIZE];
+    cr_sha256_hex(digest, hex);
     return cr_say_text(said, key, hex);
 }
 
@@ -31,8 +31,8 @@ static enum cr_status say_owner(struct cr_said *said, const struct cr_manifest *
 
 static enum cr_status say_silo(struct cr_said *said, const struct cr_manifest_silo *silo, bool first)
 {
-    char hex[HEX_SIZE];
-    cr_hex_encode((struct cr_slice){silo->key, CR_SHA256_SIZE}, hex);
+    char hex[CR_SHA256_HEX_SIZE];
+    cr_sha256_hex(silo->key, hex);
     if (!said->json) return cr_append_format(&said->out, "  %-*s%s\n", MARGIN - 2, silo->name, hex);
     return cr_append_format(&said->out, "%s{\"name\": \"%s\", \"key\": \"%s\"}", first ? "" : ", ",
                             silo->name, hex);
@@ -92,6 +92,6 @@ static enum cr_status say(struct cr_said *said, const struct cr_manifest *manife
 enum cr_status cr_say_manifest(struct cr_said *said, const char *path)
 {
     CR_CLEANUP(cr_manifest_release) struct cr_manifest manifest = {0};
-    CR_TRY(cr_manifest_read(path, &manifest));
+    CR_TRY(cr_manifest_read(path, &manifest, NULL));
     return say(said, &manifest);
 }

@@ -107,7 +107,7 @@ static enum cr_status agree_anew(const struct cr_simulated_silo *silo, const str
     CR_FREE char *path = NULL;
     CR_CLEANUP(cr_manifest_release) struct cr_manifest kept = {0};
     CR_TRY(cr_path_join(silo->state, "job.cbor", &path));
-    if (cr_file_exists(path) && cr_manifest_read(path, &kept) == CR_OK &&
+    if (cr_file_exists(path) && cr_manifest_read(path, &kept, NULL) == CR_OK &&
         memcmp(kept.digest, token->job, CR_SHA256_SIZE) == 0)
         return CR_OK;
     CR_TRY(forget(silo, "update.sealed"));

@@ -4,6 +4,11 @@
 #include <openssl/evp.h>
 #include <stdlib.h>
 
+void cr_sha256_hex(const unsigned char digest[CR_SHA256_SIZE], char out[CR_SHA256_HEX_SIZE])
+{
+    cr_hex_encode((struct cr_slice){digest, CR_SHA256_SIZE}, out);
+}
+
 struct cr_hasher {
     EVP_MD_CTX *context; // NULL once finished
 };

@@ -8,6 +8,9 @@ enum { CR_SHA256_SIZE = 32 };
 
 enum cr_status cr_sha256(struct cr_slice bytes, unsigned char out[CR_SHA256_SIZE]);
 
+enum { CR_SHA256_HEX_SIZE = 2 * CR_SHA256_SIZE + 1 }; // with its zero
+void cr_sha256_hex(const unsigned char digest[CR_SHA256_SIZE], char out[CR_SHA256_HEX_SIZE]);
+
 // What other people's formats choose among.
 enum { CR_SHA384_SIZE = 48, CR_SHA512_SIZE = 64 };
 enum cr_status cr_sha384(struct cr_slice bytes, unsigned char out[CR_SHA384_SIZE]);

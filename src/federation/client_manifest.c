@@ -6,21 +6,14 @@
 
 #include <string.h>
 
-enum { HEX_SIZE = 2 * CR_SHA256_SIZE + 1 };
-
-static void hex_of(const unsigned char digest[CR_SHA256_SIZE], char out[HEX_SIZE])
-{
-    cr_hex_encode((struct cr_slice){digest, CR_SHA256_SIZE}, out);
-}
-
 // What is another than agreed: by name where the agreed one is here.
 static enum cr_status refuse_other(const struct cr_client *client, const struct cr_manifest *other)
 {
     static const char text[] = "the server's job is not the one that the join token names";
-    char theirs[HEX_SIZE], agreed[HEX_SIZE];
+    char theirs[CR_SHA256_HEX_SIZE], agreed[CR_SHA256_HEX_SIZE];
     CR_CLEANUP(cr_buffer_release) struct cr_buffer names = {0};
-    hex_of(other->digest, theirs);
-    hex_of(client->token.job, agreed);
+    cr_sha256_hex(other->digest, theirs);
+    cr_sha256_hex(client->token.job, agreed);
     if (!client->state->has_manifest)
         return cr_fail(CR_DENIED, "%s: its digest is %s, and that of the token %s", text, theirs, agreed);
     CR_TRY(cr_manifest_difference(&client->state->manifest, other, &names));
@@ -40,25 +33,26 @@ static enum cr_status check_manifest(const struct cr_client *client, const struc
     return cr_manifest_check(manifest, cr_clock_unix());
 }
 
-static const char *silos_of(const struct cr_manifest *manifest, struct cr_buffer *out)
+static enum cr_status append_silos(const struct cr_manifest *manifest, struct cr_buffer *out)
 {
-    if (manifest->roster_count == 0) return "whoever the server invites";
+    if (manifest->roster_count == 0) return cr_append_format(out, "whoever the server invites");
     for (size_t i = 0; i < manifest->roster_count; i++)
-        if (cr_append_format(out, "%s%s", i > 0 ? ", " : "", manifest->roster[i].name) != CR_OK) return "?";
-    return cr_buffer_text(out);
+        CR_TRY(cr_append_format(out, "%s%s", i > 0 ? ", " : "", manifest->roster[i].name));
+    return CR_OK;
 }
 
 static enum cr_status tell(const struct cr_client *client)
 {
     const struct cr_manifest *manifest = &client->state->manifest;
     unsigned char key[CR_SHA256_SIZE];
-    char job[HEX_SIZE], owner[HEX_SIZE];
+    char job[CR_SHA256_HEX_SIZE], owner[CR_SHA256_HEX_SIZE];
     CR_CLEANUP(cr_buffer_release) struct cr_buffer silos = {0};
+    CR_TRY(append_silos(manifest, &silos));
     CR_TRY(cr_point_digest(manifest->owner, key));
-    hex_of(key, owner);
-    hex_of(manifest->digest, job);
+    cr_sha256_hex(key, owner);
+    cr_sha256_hex(manifest->digest, job);
     cr_emit(client->sink, CR_EVENT_INFO, "client.manifest", NULL, CR_FIELD_TEXT("job", job),
-            CR_FIELD_TEXT("owner", owner), CR_FIELD_TEXT("silos", silos_of(manifest, &silos)),
+            CR_FIELD_TEXT("owner", owner), CR_FIELD_TEXT("silos", cr_buffer_text(&silos)),
             CR_FIELD_TEXT("policy", manifest->policy ? "an appraisal policy" : "no appraisal policy"),
             CR_FIELD_TEXT("settings", manifest->settings),
             CR_FIELD_TEXT("file", client->state->manifest_path));

@@ -73,7 +73,7 @@ static enum cr_status read_manifest(struct cr_client_state *state, const struct 
 {
     CR_TRY(cr_path_join(state->path, "job.cbor", &state->manifest_path));
     if (!cr_file_exists(state->manifest_path)) return CR_OK;
-    CR_TRY(cr_manifest_read(state->manifest_path, &state->manifest));
+    CR_TRY(cr_manifest_read(state->manifest_path, &state->manifest, NULL));
     if (memcmp(state->manifest.digest, token->job, CR_SHA256_SIZE) != 0)
         return cr_fail(CR_INVALID,
                        "%s: this silo agreed to another job than the token's (choose another --state)",
@@ -178,8 +178,8 @@ enum cr_status cr_client_state_enrol(struct cr_client_state *state, struct cr_sl
 
 enum cr_status cr_client_state_agree(struct cr_client_state *state, struct cr_slice manifest)
 {
-    CR_TRY(cr_manifest_open(manifest, &state->manifest));
     CR_TRY(cr_file_write(state->manifest_path, manifest, true));
+    CR_TRY(cr_manifest_open(manifest, &state->manifest));
     state->has_manifest = true;
     return CR_OK;
 }

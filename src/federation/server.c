@@ -322,17 +322,18 @@ enum cr_status cr_server_open_learner(const struct cr_server *server, const stru
     return server->kind->open(&own, sink, out);
 }
 
-static void tell_job(const struct cr_server *server)
+static enum cr_status tell_job(const struct cr_server *server)
 {
     unsigned char key[CR_SHA256_SIZE];
-    char job[2 * CR_SHA256_SIZE + 1], owner[2 * CR_SHA256_SIZE + 1];
-    if (cr_point_digest(server->manifest.owner, key) != CR_OK) return; // no memory: nothing more will work
-    cr_hex_encode((struct cr_slice){key, sizeof key}, owner);
-    cr_hex_encode((struct cr_slice){server->manifest.digest, CR_SHA256_SIZE}, job);
+    char job[CR_SHA256_HEX_SIZE], owner[CR_SHA256_HEX_SIZE];
+    CR_TRY(cr_point_digest(server->manifest.owner, key));
+    cr_sha256_hex(key, owner);
+    cr_sha256_hex(server->manifest.digest, job);
     bool own = !server->config->federation.job;
     cr_emit(server->sink, CR_EVENT_INFO, "server.job",
             own ? "this server itself: whoever runs it is the job's owner" : owner, CR_FIELD_TEXT("job", job),
             CR_FIELD_TEXT("owner", owner));
+    return CR_OK;
 }
 
 // The run on disk goes on, or a new one begins from the learner's values.
@@ -342,7 +343,7 @@ static enum cr_status open_run_with(struct cr_server *server, void *learner)
     CR_TRY(server->kind->digest(learner, server->structure));
     CR_TRY(server->kind->base(learner, &base));
     CR_TRY(cr_server_manifest(server->config, &base, &server->manifest, &server->manifest_form));
-    tell_job(server);
+    CR_TRY(tell_job(server));
     const unsigned char *job = server->manifest.digest;
     struct cr_state_dir *state = server->state;
     size_t count;

@@ -113,12 +113,11 @@ static enum cr_status take_signed(const struct cr_config *config, const struct c
 {
     const char *path = config->federation.job;
     CR_CLEANUP(cr_manifest_release) struct cr_manifest manifest = {0};
-    CR_TRY(cr_manifest_read(path, &manifest));
+    CR_TRY(cr_manifest_read(path, &manifest, form));
     if (!manifest.has_owner)
         return cr_fail(CR_INVALID, "%s: nobody has signed it (carrel job sign %s --key DIR)", path, path);
     enum cr_status status = check_signed(config, base, &manifest);
     if (status != CR_OK) return cr_fail_within(status, "%s", path);
-    CR_TRY(cr_file_read(path, CR_MANIFEST_LIMIT, form));
     *out = manifest;
     manifest = (struct cr_manifest){0};
     return CR_OK;
@@ -180,5 +179,12 @@ static enum cr_status take_own(const struct cr_config *config, const struct cr_b
 enum cr_status cr_server_manifest(const struct cr_config *config, const struct cr_base_digest *base,
                                   struct cr_manifest *out, struct cr_buffer *form)
 {
-    return config->federation.job ? take_signed(config, base, out, form) : take_own(config, base, out, form);
+    CR_CLEANUP(cr_manifest_release) struct cr_manifest manifest = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
+    CR_TRY(config->federation.job ? take_signed(config, base, &manifest, &bytes)
+                                  : take_own(config, base, &manifest, &bytes));
+    CR_TRY(cr_append(form, bytes.data, bytes.size));
+    *out = manifest;
+    manifest = (struct cr_manifest){0};
+    return CR_OK;
 }

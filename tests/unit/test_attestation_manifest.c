@@ -172,19 +172,19 @@ static void test_files(void **state)
     CR_CLEANUP(cr_manifest_release) struct cr_manifest back = {0};
     assert_ok(cr_manifest_write(&manifest, &bytes));
     assert_ok(cr_file_write(path, cr_buffer_slice(&bytes), false));
-    assert_ok(cr_manifest_read(path, &back));
+    assert_ok(cr_manifest_read(path, &back, NULL));
     assert_false(back.has_owner);
     cr_manifest_release(&back);
     cr_buffer_clear(&bytes);
     assert_ok(cr_manifest_sign(&manifest, owner, &bytes));
     assert_ok(cr_file_write(path, cr_buffer_slice(&bytes), false));
-    assert_ok(cr_manifest_read(path, &back));
+    assert_ok(cr_manifest_read(path, &back, NULL));
     assert_true(back.has_owner);
     cr_manifest_release(&back);
     cr_buffer_clear(&bytes);
     assert_ok(cr_manifest_write(&manifest, &bytes)); // the owner is named, and nobody signed
     assert_ok(cr_file_write(path, cr_buffer_slice(&bytes), false));
-    assert_fails(CR_INVALID, path, cr_manifest_read(path, &back));
+    assert_fails(CR_INVALID, path, cr_manifest_read(path, &back, NULL));
 }
 
 static void test_what_is_not_written(void **state)
