@@ -71,8 +71,8 @@ static size_t heaviest_column(int8_t w[OUT][LONGEST], size_t begin, const struct
     return heaviest;
 }
 
-// Rows of random lengths; the largest share of (p−1)/2 that a sum of part i took, and `reached` of them all
-// the least over the parts.
+// Rows of one length. Of each part counts the largest share of (p−1)/2 that a sum took, and of these the
+// least: reached[kind] becomes at least that.
 static void check_rows(struct cr_field *field, unsigned digits, bool backward, size_t depth, size_t rows,
                        double reached[KINDS])
 {

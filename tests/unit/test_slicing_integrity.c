@@ -385,7 +385,7 @@ static void no_lie_is_used(void **state)
     for (size_t i = 0; i < TRIES; i++) {
         enum lie lie = (enum lie)(1 + i % (LIES - 1));
         // Shared memory is what can change after it was announced; a socket's words are the trusted side's.
-        size_t deep = lie == PART_SWAP || lie == PART_MOVE || i / (LIES - 1) % 10 == 5;
+        size_t deep = lie == PART_SWAP || lie == PART_MOVE || i / (LIES - 1) % 20 == 5;
         plan.hired = &hired[deep][lie != RACE && i / (LIES - 1) % 4 == 0];
         plan.honest = &hired[deep][2];
         plan.place = about_outside(lie) ? ALONE : (enum place)(i / (LIES - 1) % PLACES);
