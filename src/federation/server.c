@@ -343,6 +343,9 @@ static enum cr_status open_run_with(struct cr_server *server, void *learner)
     CR_TRY(server->kind->digest(learner, server->structure));
     CR_TRY(server->kind->base(learner, &base));
     CR_TRY(cr_server_manifest(server->config, &base, &server->manifest, &server->manifest_form));
+    const char *path = server->config->federation.job;
+    if (path && memcmp(server->manifest.digest, server->owners_job, CR_SHA256_SIZE) != 0)
+        return cr_fail(CR_INVALID, "%s: it was changed while the server started", path);
     CR_TRY(tell_job(server));
     const unsigned char *job = server->manifest.digest;
     struct cr_state_dir *state = server->state;
@@ -365,12 +368,23 @@ static enum cr_status open_run_with(struct cr_server *server, void *learner)
     return cr_state_begin(state, job, server->global);
 }
 
+// Known before the model is open, for seeds; whether it is a job for this server is looked at with the model.
+static enum cr_status read_owners_job(struct cr_server *server)
+{
+    const char *path = server->config->federation.job;
+    CR_CLEANUP(cr_manifest_release) struct cr_manifest manifest = {0};
+    if (!path) return CR_OK;
+    CR_TRY(cr_manifest_read(path, &manifest, NULL));
+    memcpy(server->owners_job, manifest.digest, CR_SHA256_SIZE);
+    return CR_OK;
+}
+
 static enum cr_status choose_seed(struct cr_server *server)
 {
     unsigned char secret[CR_SEED_SECRET_SIZE];
     server->seed = server->config->tuning.seed;
     if (!cr_tuning_config_sliced(&server->config->tuning)) return CR_OK;
-    CR_TRY(cr_state_seed_secret(server->state, secret));
+    CR_TRY(cr_state_seed_secret(server->state, server->owners_job, secret));
     enum cr_status status = cr_discretion_seed(secret, server->seed, &server->seed);
     cr_wipe(secret, sizeof secret);
     return status;
@@ -425,6 +439,7 @@ static enum cr_status open_server(struct cr_server *server)
     if (status != CR_OK) return cr_fail_within(status, "federation.address");
     CR_TRY(cr_discretion_check(server->config));
     CR_TRY(cr_state_open(federation->state_dir, server->key, &server->state));
+    CR_TRY(read_owners_job(server));
     CR_TRY(choose_seed(server));
     CR_TRY(open_run(server));
     struct cr_round_rules rules = {.min_clients = cr_config_min_clients(server->config),

@@ -35,7 +35,8 @@ struct cr_server {
     const struct cr_learner_kind *kind;
     const struct cr_event_sink *sink;
     unsigned char structure[CR_SHA256_SIZE];
-    uint64_t seed; // of the job; secret with slicing
+    unsigned char owners_job[CR_SHA256_SIZE]; // digest of the job that an owner signed; zeros: there is none
+    uint64_t seed;                            // of the job; secret with slicing
     struct cr_manifest manifest;
     struct cr_buffer manifest_form; // signed, as it is sent
     struct cr_state_dir *state;

@@ -108,7 +108,7 @@ static enum cr_status open_store(struct cr_server *server, const struct cr_model
     unsigned char secret[CR_SEED_SECRET_SIZE];
     CR_FREE char *directory = NULL;
     CR_TRY(cr_path_join(server->state->path, "activations", &directory));
-    CR_TRY(cr_state_seed_secret(server->state, secret));
+    CR_TRY(cr_state_seed_secret(server->state, server->owners_job, secret));
     split->longest = tuning->data.max_length;
     split->activation_size = cr_cut_row_size(tuning->split.activations, model->hidden);
     const struct cr_cut_store_options options = {.directory = directory,

@@ -437,11 +437,18 @@ static enum cr_status read_secret(const char *path, const struct cr_sealing *sea
     return CR_OK;
 }
 
-enum cr_status cr_state_seed_secret(const struct cr_state_dir *state, unsigned char out[CR_SEED_SECRET_SIZE])
+enum cr_status cr_state_seed_secret(const struct cr_state_dir *state, const unsigned char job[CR_SHA256_SIZE],
+                                    unsigned char out[CR_SEED_SECRET_SIZE])
 {
+    enum { SHOWN = 8 }; // bytes of the digest in the name
     CR_FREE char *path = NULL;
-    const struct cr_sealing sealing = sealing_of(state->key, "seed");
-    CR_TRY(cr_path_join(state->path, "seed.sealed", &path));
+    char hex[2 * SHOWN + 1], name[sizeof hex + 16];
+    struct cr_sealing sealing = sealing_of(state->key, "seed");
+    memcpy(sealing.bound, job, CR_SHA256_SIZE);
+    cr_hex_encode((struct cr_slice){job, SHOWN}, hex);
+    bool owners = !cr_slice_is_zero((struct cr_slice){job, CR_SHA256_SIZE});
+    snprintf(name, sizeof name, "seed%s%s.sealed", owners ? "-" : "", owners ? hex : "");
+    CR_TRY(cr_path_join(state->path, name, &path));
     if (cr_file_exists(path)) return read_secret(path, &sealing, out);
     unsigned char secret[CR_SEED_SECRET_SIZE];
     CR_TRY(cr_random_bytes(secret, sizeof secret));

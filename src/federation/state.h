@@ -5,7 +5,9 @@
 //   state.sealed             run, round, members, as JSON; replaced as a whole
 //   values-N.sealed          the global values that round N begins with, float32; bound to the run's job
 //   port                     the port it listens on
-//   seed.sealed              a secret of 32 bytes, where a run has needed one (federation/discretion.h)
+//   seed.sealed, seed-JOB.sealed   a secret of 32 bytes, where a run has needed one
+//   (federation/discretion.h): that of
+//                            jobs that the server signed itself, and of each that an owner signed
 //   lock, serving            held by whoever changes the directory, and by the one server that runs on it
 //
 // Everything is written to a new file and renamed, values before the state.sealed that names them. Private
@@ -88,8 +90,11 @@ enum cr_status cr_state_enrol(struct cr_state_dir *state, const struct cr_member
 // The member's number, or SIZE_MAX where there is none of that name.
 size_t cr_state_find(const struct cr_state_dir *state, const char *name);
 
-// The directory's secret for seeds, drawn and written when it is first asked for.
-enum cr_status cr_state_seed_secret(const struct cr_state_dir *state, unsigned char out[CR_SEED_SECRET_SIZE]);
+// The secret for seeds, drawn and written when it is first asked for: of the job of that digest, which its
+// owner signed, or, where the digest is zeros, of all that the server signs itself. So whoever runs the
+// server does not get an owner's seeds by a job of his own.
+enum cr_status cr_state_seed_secret(const struct cr_state_dir *state, const unsigned char job[CR_SHA256_SIZE],
+                                    unsigned char out[CR_SEED_SECRET_SIZE]);
 
 // The port that the server listens on, or last did; 0: unknown.
 enum cr_status cr_state_write_port(const struct cr_state_dir *state, unsigned port);

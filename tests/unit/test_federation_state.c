@@ -338,8 +338,21 @@ static void test_a_seed_that_was_sealed_before(void **unused)
     struct cr_state_dir *state;
     assert_ok(cr_state_open(root, &key, &state));
     assert_ok(cr_file_write(path_in("seed.sealed"), cr_buffer_slice(&copy), true));
-    assert_ok(cr_state_seed_secret(state, found));
+    static const unsigned char own[32], owners[32] = {1}, another[32] = {1, 2};
+    unsigned char of_owner[CR_SEED_SECRET_SIZE];
+    assert_ok(cr_state_seed_secret(state, own, found));
     assert_memory_equal(found, secret, sizeof secret);
+    // An owner's job has its own, which no other job gets, under whatever name.
+    assert_ok(cr_state_seed_secret(state, owners, of_owner));
+    assert_memory_not_equal(of_owner, secret, sizeof secret);
+    assert_ok(cr_state_seed_secret(state, owners, found));
+    assert_memory_equal(found, of_owner, sizeof found);
+    cr_buffer_clear(&copy);
+    assert_ok(cr_file_read(path_in("seed-0100000000000000.sealed"), 4096, &copy));
+    assert_ok(cr_file_write(path_in("seed-0102000000000000.sealed"), cr_buffer_slice(&copy), true));
+    assert_ok(cr_file_write(path_in("seed.sealed"), cr_buffer_slice(&copy), true));
+    assert_fails(CR_INVALID, "another job", cr_state_seed_secret(state, another, found));
+    assert_fails(CR_INVALID, "another job", cr_state_seed_secret(state, own, found));
     cr_state_close(state);
 }
 
