@@ -72,9 +72,9 @@ static void add_item(void *context, size_t item, size_t thread)
 
 _Static_assert(TOKENS *STRIPE * sizeof(float) <= CR_WORKSPACE, "a stripe is turned back in the workspace");
 
-static void add_back(struct cr_compute *compute, const float *turned, struct cr_matrix m)
+static void add_back(struct cr_compute *compute, float *turned, struct cr_matrix m)
 {
-    struct turn turn = {compute, m, (float *)(uintptr_t)turned}; // only read
+    struct turn turn = {compute, m, turned};
     cr_pool_run(cr_compute_pool(compute), cr_items(m.columns, STRIPE), add_item, &turn);
 }
 
