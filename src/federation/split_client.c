@@ -106,6 +106,17 @@ static enum cr_status walk(void *context)
     return CR_OK;
 }
 
+// What the person at the silo must know who lets it send.
+static void warn(const struct cr_client *client)
+{
+    if (client->state->manifest.policy) return; // the server has shown its evidence
+    cr_emit(
+        client->sink, CR_EVENT_WARNING, "split.warning",
+        "THE SERVER CAN READ THIS SILO'S TEXTS: what a split model's silo sends is as good as they are, and "
+        "the job has no appraisal policy that makes the server prove what it runs",
+        CR_FIELD_TEXT("silo", client->token.name));
+}
+
 enum cr_status cr_split_client_open(struct cr_client *client)
 {
     if (client->options->output)
@@ -114,6 +125,7 @@ enum cr_status cr_split_client_open(struct cr_client *client)
     struct cr_split_client *split = client->split;
     split->config = &client->config;
     split->sink = client->sink;
+    warn(client);
     CR_TRY(cr_job_new(client->loop, &split->job));
     cr_job_start(split->job, open_front, split);
     return CR_OK;

@@ -1,7 +1,8 @@
 // A silo of a split model: walks its layers over its data once, sends what they made to the server, and
 // leaves when all of it is there. In place of rounds: client.c calls this where the job splits the model.
 //
-// Events (docs/PROTOCOL.md lists their fields): "split.sending", "split.sent", and "train.warning".
+// Events (docs/PROTOCOL.md lists their fields): "split.warning", "split.sending", "split.sent", and
+// "train.warning".
 #ifndef CARREL_FEDERATION_SPLIT_CLIENT_H
 #define CARREL_FEDERATION_SPLIT_CLIENT_H
 
