@@ -60,7 +60,9 @@ static enum cr_status of_settings(struct cr_checks *checks, const char *path,
         CR_TRY(
             cr_check_say(checks, CR_CHECK_FAILED, "data", "data.train: not given: what is to be learned?"));
     CR_TRY(cr_preflight_training(checks, &config.tuning));
-    return serve ? cr_preflight_server(checks, &config) : CR_OK;
+    if (!serve) return CR_OK;
+    CR_TRY(cr_preflight_server(checks, &config));
+    return cr_preflight_job(checks, &config);
 }
 
 // What a silo writes goes to its state; a damaged token has a line of its own.
@@ -111,7 +113,8 @@ enum cr_status cr_command_preflight(int argc, char **argv)
         "carrel preflight CONFIG|TOKEN [options]",
         "Looks at all that a run will need, before it: settings, model, data, memory, disk, one forward "
         "pass; with\n"
-        "--serve the server's address; with a join token (- reads it from standard input) the token, the "
+        "--serve the server's address, job and evidence; with a join token (- reads it from standard input) "
+        "the token, the "
         "clock and\n"
         "the server. It changes nothing, and a token is not spent. Fails where a check does.",
         flag_items,

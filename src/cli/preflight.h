@@ -16,6 +16,9 @@ enum cr_status cr_preflight_place(struct cr_checks *checks, const char *name, co
 // What a server needs beside a model.
 enum cr_status cr_preflight_server(struct cr_checks *checks, const struct cr_config *config);
 
+// The same of its job, appraisal policy and evidence.
+enum cr_status cr_preflight_job(struct cr_checks *checks, const struct cr_config *config);
+
 // What a silo needs: the token (not spent by this), the clock, and a server that is the token's.
 enum cr_status cr_preflight_silo(struct cr_checks *checks, const char *token);
 

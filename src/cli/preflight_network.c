@@ -36,6 +36,19 @@ static enum cr_status try_address(const char *text, bool bind_it)
     return bound ? CR_OK : cr_fail_errno(CR_IO, "%s: cannot be listened at", text);
 }
 
+static enum cr_status say_silos(struct cr_checks *checks, const struct cr_config *config)
+{
+    size_t least = cr_config_min_clients(config);
+    char kept[CR_SIZE_TEXT];
+    if (!cr_tuning_config_split(&config->tuning))
+        return cr_check_say(checks, CR_CHECK_OK, "silos", "a round needs %zu, of %zu rounds", least,
+                            config->federation.rounds);
+    return cr_check_say(
+        checks, CR_CHECK_OK, "silos",
+        "training begins when all examples of %zu are here; at most %s of activations are kept", least,
+        cr_size_text((double)config->tuning.split.storage, kept));
+}
+
 enum cr_status cr_preflight_server(struct cr_checks *checks, const struct cr_config *config)
 {
     const struct cr_federation_config *federation = &config->federation;
@@ -53,8 +66,7 @@ enum cr_status cr_preflight_server(struct cr_checks *checks, const struct cr_con
             "federation.advertise: not given, and silos cannot reach %s (set it to host:port)", advertised));
     else
         CR_TRY(cr_check_say(checks, CR_CHECK_OK, "address", "join tokens will say %s", advertised));
-    CR_TRY(cr_check_say(checks, CR_CHECK_OK, "silos", "a round needs %zu, of %zu rounds",
-                        cr_config_min_clients(config), federation->rounds));
+    CR_TRY(say_silos(checks, config));
     return cr_preflight_place(checks, "state", federation->state_dir, 1e6);
 }
 

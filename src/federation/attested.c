@@ -87,25 +87,47 @@ static enum cr_status on_appraised(void *context, const struct cr_appraised *wha
     return CR_OK;
 }
 
-// A host that cannot show evidence should hear it now, and not from a peer.
-static enum cr_status try_attester(const struct cr_admission *admission)
+static struct cr_attester_places places_of(const struct cr_attested_host *host)
 {
-    static const unsigned char report_data[CR_REPORT_DATA_SIZE];
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer evidence = {0};
-    enum cr_evidence_type type;
-    return cr_attester_attest(admission->attester, admission->places, report_data, &type, &evidence);
+    struct cr_attester_places places = cr_attester_places;
+    if (host->tpm) places.tpm = host->tpm;
+    return places;
 }
 
-static enum cr_status choose_attester(const struct cr_attested_host *host, struct cr_attested *attested)
+static enum cr_status try_attester(const struct cr_attested_host *host, enum cr_attester *out)
 {
-    static const char text[] = "the job asks for evidence of this machine";
-    struct cr_admission *admission = &attested->admission;
-    attested->places = cr_attester_places;
-    if (host->tpm) attested->places.tpm = host->tpm;
-    admission->places = &attested->places;
-    enum cr_status status = cr_attester_choose(host->attester, admission->places, &admission->attester);
-    if (status == CR_OK) status = try_attester(admission);
-    return status == CR_OK ? CR_OK : cr_fail_within(status, text);
+    static const unsigned char report_data[CR_REPORT_DATA_SIZE];
+    const struct cr_attester_places places = places_of(host);
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer evidence = {0};
+    enum cr_evidence_type type;
+    CR_TRY(cr_attester_choose(host->attester, &places, out));
+    return cr_attester_attest(*out, &places, report_data, &type, &evidence);
+}
+
+// They are read anew for each appraisal: a place that is wrong would have every peer refused.
+static enum cr_status try_endorsements(const char *path)
+{
+    CR_CLEANUP(cr_endorsements_release) struct cr_endorsements *endorsements = NULL;
+    CR_TRY(cr_endorsements_new(&endorsements));
+    return cr_endorsements_read(endorsements, path);
+}
+
+enum cr_status cr_attested_check(const struct cr_attested_host *host, bool policy, enum cr_attester *out)
+{
+    enum cr_status status = CR_OK;
+    if (policy && !host->shows && strcmp(host->attester, "auto") != 0)
+        return cr_fail(CR_INVALID, "the attester %s is of no use: a silo of a split model shows no evidence",
+                       host->attester);
+    if (!policy && strcmp(host->attester, "auto") != 0)
+        return cr_fail(CR_INVALID,
+                       "the attester %s is of no use: the job has no appraisal policy, and without one "
+                       "nobody is attested",
+                       host->attester);
+    if (!policy) return CR_OK;
+    if (host->shows) status = try_attester(host, out);
+    if (status != CR_OK) return cr_fail_within(status, "the job asks for evidence of this machine");
+    if (host->demands && host->endorsements) status = try_endorsements(host->endorsements);
+    return status == CR_OK ? CR_OK : cr_fail_within(status, "endorsements");
 }
 
 static enum cr_status open_audit(const struct cr_attested_host *host, struct cr_audit **out)
@@ -119,8 +141,9 @@ static enum cr_status fill(const struct cr_manifest *manifest, const struct cr_a
                            struct cr_attested *attested)
 {
     struct cr_admission *admission = &attested->admission;
-    if (host->shows) CR_TRY(choose_attester(host, attested));
     CR_TRY(open_audit(host, &attested->audit));
+    attested->places = places_of(host);
+    admission->places = &attested->places;
     admission->shows = host->shows;
     admission->demands = host->demands;
     admission->policy = &attested->policy;
@@ -147,14 +170,8 @@ enum cr_status cr_attested_open(const struct cr_manifest *manifest, const struct
                                 const struct cr_event_sink *sink, struct cr_attested **out)
 {
     struct cr_attested *attested;
-    if (manifest->policy && !host->shows && strcmp(host->attester, "auto") != 0)
-        return cr_fail(CR_INVALID, "the attester %s is of no use: a silo of a split model shows no evidence",
-                       host->attester);
-    if (!manifest->policy && strcmp(host->attester, "auto") != 0)
-        return cr_fail(CR_INVALID,
-                       "the attester %s is of no use: the job has no appraisal policy, and without one "
-                       "nobody is attested",
-                       host->attester);
+    enum cr_attester attester = CR_ATTESTERS;
+    CR_TRY(cr_attested_check(host, manifest->policy != NULL, &attester));
     if (!manifest->policy) {
         *out = NULL;
         return warn(sink,
@@ -163,6 +180,7 @@ enum cr_status cr_attested_open(const struct cr_manifest *manifest, const struct
     }
     CR_TRY(cr_allocate(1, sizeof *attested, &attested));
     attested->sink = sink;
+    attested->admission.attester = attester;
     enum cr_status status = cr_appraisal_policy_parse(cr_slice_of_string(manifest->policy),
                                                       "the job's policy", &attested->policy);
     if (status != CR_OK) {

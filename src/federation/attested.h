@@ -21,7 +21,12 @@ struct cr_attested_host {
     const char *state;        // directory that keeps the audit log, audit.jsonl
 };
 
-// A job with a policy: a piece of evidence is tried at once, so that a host that can show none hears it
+// What can be told of the host's word before a peer comes: whether an attester that it names is of use at all
+// (`policy`: whether the job has one), whether it gives evidence here, of which a piece is tried, and whether
+// the endorsements can be read. Sets *out where there is a policy and the host shows evidence.
+enum cr_status cr_attested_check(const struct cr_attested_host *host, bool policy, enum cr_attester *out);
+
+// A job with a policy: the host's word is checked as above, so that a host that can show no evidence hears it
 // now. A job without one: *out is NULL, and a warning says that nobody is attested;
 // a host that named an attester all the same is CR_INVALID. What is given outlives *out.
 struct cr_attested;

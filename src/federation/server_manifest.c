@@ -20,8 +20,7 @@ static void take_base(const struct cr_base_digest *base, struct cr_manifest *man
     memcpy(manifest->tokenizer, base->tokenizer, CR_SHA256_SIZE);
 }
 
-// NULL where the settings name none.
-static enum cr_status read_policy(const struct cr_federation_config *federation, char **out)
+enum cr_status cr_server_policy(const struct cr_federation_config *federation, char **out)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer policy = {0};
     if (!federation->appraisal_policy) return CR_OK;
@@ -42,7 +41,7 @@ static enum cr_status describe(const struct cr_config *config, const struct cr_b
     CR_TRY(cr_state_fingerprint(config, manifest->authority));
     CR_TRY(cr_config_job(config, &settings));
     CR_TRY(cr_copy_string(cr_buffer_text(&settings), &manifest->settings));
-    CR_TRY(read_policy(federation, &manifest->policy));
+    CR_TRY(cr_server_policy(federation, &manifest->policy));
     cr_manifest_program(manifest->version);
     take_base(base, manifest);
     return CR_OK;
@@ -79,7 +78,7 @@ static enum cr_status check_settings(const struct cr_config *config, const struc
 static enum cr_status check_policy(const struct cr_config *config, const struct cr_manifest *manifest)
 {
     CR_FREE char *policy = NULL;
-    CR_TRY(read_policy(&config->federation, &policy));
+    CR_TRY(cr_server_policy(&config->federation, &policy));
     if (!policy || (manifest->policy && strcmp(policy, manifest->policy) == 0)) return CR_OK;
     return cr_fail(CR_INVALID, "its appraisal policy is not %s", config->federation.appraisal_policy);
 }

@@ -20,4 +20,8 @@ enum cr_status cr_server_manifest_make(const struct cr_config *config, const str
 enum cr_status cr_server_manifest(const struct cr_config *config, const struct cr_base_digest *base,
                                   struct cr_manifest *out, struct cr_buffer *form);
 
+// The text of the appraisal policy that the settings name, a policy indeed; *out stays as it is where they
+// name none. Free with free.
+enum cr_status cr_server_policy(const struct cr_federation_config *federation, char **out);
+
 #endif

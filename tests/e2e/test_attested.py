@@ -92,6 +92,11 @@ class Attested(support.Federation):
         config = self.config("fed", (ATTESTED % (self.dir, self.policy("allow_development: true\n"))).replace(
             "rounds: 3", "rounds: 100000").replace("attester: development", "attester: development, endorsements: " +
                                                    endorsements))
+        os.rename(endorsements, endorsements + ".gone")
+        result = program("serve", config)  # which would refuse every silo
+        self.assertEqual(result.returncode, 3)
+        self.assertIn("endorsements: %s: No such file or directory" % endorsements, result.stderr)
+        os.rename(endorsements + ".gone", endorsements)
         server = self.start("serve", config)
         server.wait_event("server.listening")
         silo = self.join(self.invite(config, "anne"), "anne", "--attester", "development")

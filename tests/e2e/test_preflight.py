@@ -309,6 +309,8 @@ class Network(Case):
         self.succeeds("init", MODEL, "--federation", "--output", "fed.yaml")
 
     def test_a_server_without_a_name_is_told(self):
+        self.write("split.yaml", "model_name_or_path: %s\nlora: {target_modules: all-linear}\ndata: {max_length: 64}\n"
+                   "split: {activations: int8, storage: 1000000}\nfederation: {address: '127.0.0.1:0', min_clients: 2}\n" % MODEL)
         found = self.checks("fed.yaml", "--serve", code=2)
         self.assertIn(("failed", "federation.advertise: not given, and silos cannot reach 0.0.0.0:7423 (set it to host:port)"),
                       found["address"])
@@ -317,6 +319,45 @@ class Network(Case):
         found = self.checks("fed.yaml", "--serve", "--set", "federation.advertise=127.0.0.1:7423", "--set",
                             "federation.address=127.0.0.1:0")
         self.assertEqual(found["silos"], [("ok", "a round needs 1, of 10 rounds")])
+        found = self.checks("split.yaml", "--serve")
+        self.assertEqual(found["silos"], [
+            ("ok", "training begins when all examples of 2 are here; at most 1.0 MB of activations are kept")])
+
+    def test_of_a_job_and_what_it_asks_for(self):
+        self.write("policy.yaml", "allow_development: true\n")
+        self.write("wrong.yaml", "allow_developments: true\n")
+
+        def look(*settings, code=0):
+            sets = [word for key in ("federation.address=127.0.0.1:0", *settings) for word in ("--set", key)]
+            found = self.checks("fed.yaml", "--serve", *sets, code=code)
+            self.assertFalse(os.path.exists(self.path("carrel-server")) and "federation.job=job.cbor" not in settings)
+            return {name: lines[0] for name, lines in found.items() if name in ("job", "policy", "evidence")}
+
+        policy, development = "federation.appraisal_policy=policy.yaml", "attestation.attester=development"
+        self.assertEqual(look(), {})
+        self.assertEqual({name: status for name, (status, _) in look(policy, development).items()},
+                         {"policy": "warning", "evidence": "warning"})
+        for settings, name, sentence in (
+                ((policy, "attestation.attester=tpm", "attestation.tpm=/nowhere"), "evidence", "/nowhere: not there"),
+                ((policy, development, "attestation.endorsements=nowhere"), "evidence", "endorsements: nowhere: No such"),
+                ((development,), "evidence", "of no use: the job has no appraisal policy"),
+                (("federation.appraisal_policy=wrong.yaml",), "policy", "wrong.yaml:1: unknown key"),
+                (("federation.appraisal_policy=none.yaml",), "policy", "none.yaml: No such file")):
+            status, detail = look(*settings, code=2)[name]
+            self.assertEqual(status, "failed")
+            self.assertIn(sentence, detail)
+        with open(self.path("fed.yaml")) as file:
+            text = file.read()
+        self.write("job.yaml", text.replace("0.0.0.0:7423", "127.0.0.1:0"))
+        job = "federation.job=job.cbor"
+        self.succeeds("job", "make", "job.yaml")
+        self.assertIn("nobody has signed it", look(job, code=2)["job"][1])
+        self.succeeds("key", "owner")
+        self.succeeds("job", "sign", "job.cbor", "--key", "owner")
+        self.assertEqual(look(job)["job"][0], "ok")
+        self.assertIn("not the job's: federation.rounds", look(job, "federation.rounds=3", code=2)["job"][1])
+        self.assertIn("another federation than elsewhere", look(job, "federation.state_dir=elsewhere", code=2)["job"][1])
+        self.assertFalse(os.path.exists(self.path("elsewhere")))
 
     def serve(self, state):
         server = subprocess.Popen([os.path.join(os.path.abspath(BIN), "carrel"), "serve", "fed.yaml", "--json", "--set",
