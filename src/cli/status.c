@@ -72,6 +72,8 @@ static enum cr_status append_json(struct cr_buffer *out, const struct cr_story *
         {"round", story->round},
         {"rounds", story->rounds},
         {"min_clients", story->min_clients},
+        {"examples_sent", story->sent},
+        {"examples", story->to_send},
         {"step", story->step},
         {"steps", story->steps},
         {"epoch", story->epoch},
@@ -127,6 +129,10 @@ static enum cr_status append_progress(struct cr_buffer *out, const struct cr_sto
     CR_TRY(append_of(out, "round", story->round, story->rounds));
     if (out->size > before && !isnan(story->step)) CR_TRY(cr_append_format(out, ", "));
     CR_TRY(append_of(out, "step", story->step, story->steps));
+    if (!isnan(story->sent)) {
+        CR_TRY(append_of(out, "examples with the server:", story->sent, story->to_send));
+        return cr_append_format(out, "\n");
+    }
     if (out->size == before) return cr_append_format(out, "nothing is trained yet\n");
     if (!isnan(story->loss)) CR_TRY(cr_append_format(out, ", loss %.4f", story->loss));
     if (story->tokens_per_second > 0) {

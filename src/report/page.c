@@ -133,6 +133,7 @@ static enum cr_status append_cards(struct cr_buffer *out, const struct cr_story 
     CR_TRY(cr_append_format(out, "<dl class=\"cards\">\n"));
     CR_TRY(append_progress(out, "round", story->round, story->rounds));
     CR_TRY(append_progress(out, "step", story->step, story->steps));
+    CR_TRY(append_progress(out, "examples with the server", story->sent, story->to_send));
     CR_TRY(append_figure(out, "training loss", story->loss, ""));
     CR_TRY(append_figure(out, "evaluation loss", story->eval_loss, ""));
     CR_TRY(append_figure(out, "accuracy", story->eval_accuracy, "%"));

@@ -11,25 +11,13 @@ static const double progress_seconds = 10; // between two of a silo's signs that
 void cr_story_init(struct cr_story *story)
 {
     *story = (struct cr_story){0};
-    double *numbers[] = {&story->began,
-                         &story->updated,
-                         &story->step,
-                         &story->steps,
-                         &story->epoch,
-                         &story->loss,
-                         &story->grad_norm,
-                         &story->learning_rate,
-                         &story->round,
-                         &story->rounds,
-                         &story->eval_loss,
-                         &story->eval_accuracy,
-                         &story->round_began,
-                         &story->eta,
-                         &story->min_clients,
-                         &story->round_seconds,
-                         &story->rows_verified,
-                         &story->pads_ready,
-                         &story->tokens_per_second};
+    double *numbers[] = {&story->began,         &story->updated,       &story->step,
+                         &story->steps,         &story->epoch,         &story->loss,
+                         &story->grad_norm,     &story->learning_rate, &story->round,
+                         &story->rounds,        &story->eval_loss,     &story->eval_accuracy,
+                         &story->round_began,   &story->eta,           &story->min_clients,
+                         &story->round_seconds, &story->rows_verified, &story->pads_ready,
+                         &story->sent,          &story->to_send,       &story->tokens_per_second};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) *numbers[i] = NAN;
 }
 
@@ -214,9 +202,12 @@ static enum cr_status take_silo(struct cr_story *story, const char *silo_name, c
         put_number(&silo->eval_loss, event, "loss");
         put_number(&silo->eval_accuracy, event, "accuracy");
     }
+    bool sends = strncmp(name, "split.", 6) == 0;
+    if (sends) silo->sending = true;
+    if (sends) silo->sent = strcmp(name, "split.held") == 0;
     bool trains = strcmp(name, "round.progress") == 0 || strcmp(name, "round.trained") == 0 ||
                   strcmp(name, "client.trained") == 0;
-    if (!trains && strcmp(name, "server.joined") != 0) return CR_OK;
+    if (!trains && !sends && strcmp(name, "server.joined") != 0) return CR_OK;
     silo->connected = true;
     silo->seen = time;
     if (!trains) return CR_OK;
@@ -255,6 +246,10 @@ enum cr_status cr_story_take(struct cr_story *story, const struct cr_event *even
     if (strcmp(name, "run.end") == 0) end_run(story, event);
     if (cr_event_text(event, "output"))
         put_text(story->output, sizeof story->output, cr_event_text(event, "output"));
+    if (strcmp(name, "split.sending") == 0 || strcmp(name, "split.sent") == 0) {
+        put_number(&story->sent, event, "examples");
+        put_number(&story->to_send, event, strcmp(name, "split.sent") == 0 ? "examples" : "all");
+    }
     if (strncmp(name, "train.", 6) == 0) return take_train(story, event, name + 6);
     if (silo && strncmp(name, "client.connected", 16) != 0 && silo[0])
         CR_TRY(take_silo(story, silo, event, time));
@@ -291,7 +286,9 @@ double cr_story_eta(const struct cr_story *story, double now)
 const char *cr_story_silo_state(const struct cr_story *story, const struct cr_story_silo *silo)
 {
     if (silo->dropped) return "left out";
+    if (silo->sent) return "has sent all";
     if (!silo->connected) return "away";
+    if (silo->sending) return "sending";
     if (silo->trained >= story->round) return "has answered";
     return silo->round >= story->round ? "training" : "connected";
 }

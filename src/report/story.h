@@ -15,6 +15,7 @@ struct cr_story_silo {
     char name[CR_STORY_NAME];
     bool connected;
     bool dropped;          // left out of the present round
+    bool sending, sent;    // of a split model: what its layers made of its examples; all of it
     double seen;           // Unix seconds of its last sign of life
     double kept;           // of the last "round.progress" that cr_story_keeps said true to
     double round, trained; // that it is in; that it last answered for
@@ -37,6 +38,7 @@ struct cr_story {
 
     double step, steps, epoch, loss, learning_rate, grad_norm, tokens_per_second, eta;
     double rows_verified, pads_ready; // with slicing
+    double sent, to_send;             // of a split model's silo: examples with the server, and its own
     double eval_loss, eval_accuracy;
     double round, rounds, min_clients; // the present round, from 1
     double round_began, round_seconds; // Unix seconds; how long the last one took
@@ -61,7 +63,7 @@ enum cr_status cr_story_take(struct cr_story *story, const struct cr_event *even
 // Seconds until the end by the present pace, seen from `now`; NaN where nothing tells.
 double cr_story_eta(const struct cr_story *story, double now);
 
-// What a silo does: "training", "has answered", "connected", "away" or "left out".
+// What a silo does: "training", "has answered", "sending", "has sent all", "connected", "away" or "left out".
 const char *cr_story_silo_state(const struct cr_story *story, const struct cr_story_silo *silo);
 
 // The state in a word: "running", "finished", "stopped", "failed" or "killed". `alive`: its process is there.

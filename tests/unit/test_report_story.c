@@ -113,6 +113,33 @@ static void test_federation(void **state)
     cr_story_release(&story);
 }
 
+static void test_split_model(void **state)
+{
+    (void)state;
+    struct cr_story story;
+    cr_story_init(&story);
+    tell(&story, "{\"time\": 1, \"event\": \"server.joined\", \"silo\": \"anne\", \"address\": \"x\"}\n"
+                 "{\"time\": 2, \"event\": \"split.receiving\", \"silo\": \"anne\", \"examples\": 5}\n"
+                 "{\"time\": 3, \"event\": \"server.joined\", \"silo\": \"ben\", \"address\": \"y\"}\n"
+                 "{\"time\": 4, \"event\": \"split.receiving\", \"silo\": \"ben\", \"examples\": 2}\n"
+                 "{\"time\": 5, \"event\": \"server.left\", \"silo\": \"ben\", \"message\": \"cut\"}\n");
+    const struct cr_story_silo *anne = &story.silos[0], *ben = &story.silos[1];
+    assert_string_equal(cr_story_silo_state(&story, anne), "sending");
+    assert_true(anne->seen == 2);
+    assert_string_equal(cr_story_silo_state(&story, ben), "away");
+    tell(&story, "{\"time\": 6, \"event\": \"split.held\", \"silo\": \"anne\", \"examples\": 9}\n"
+                 "{\"time\": 7, \"event\": \"server.left\", \"silo\": \"anne\", \"message\": \"closed\"}\n");
+    assert_string_equal(cr_story_silo_state(&story, anne), "has sent all");
+    cr_story_release(&story);
+
+    cr_story_init(&story);
+    tell(&story, "{\"time\": 1, \"event\": \"split.sending\", \"examples\": 3, \"all\": 9, \"bytes\": 1}\n");
+    assert_true(story.sent == 3 && story.to_send == 9);
+    tell(&story, "{\"time\": 2, \"event\": \"split.sent\", \"examples\": 9, \"bytes\": 2}\n");
+    assert_true(story.sent == 9 && story.to_send == 9);
+    cr_story_release(&story);
+}
+
 static void test_progress_is_thinned_out(void **state)
 {
     (void)state;
@@ -363,6 +390,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tune),
         cmocka_unit_test(test_federation),
+        cmocka_unit_test(test_split_model),
         cmocka_unit_test(test_progress_is_thinned_out),
         cmocka_unit_test(test_join),
         cmocka_unit_test(test_long_and_odd_texts),
