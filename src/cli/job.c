@@ -32,6 +32,18 @@ static enum cr_status read_silo(const char *text, struct cr_manifest_silo *out)
     return CR_OK;
 }
 
+// One silo under two names would count twice.
+static enum cr_status check_keys(const struct cr_manifest *manifest)
+{
+    const struct cr_manifest_silo *roster = manifest->roster;
+    for (size_t i = 0; i < manifest->roster_count; i++)
+        for (size_t j = 0; j < i; j++)
+            if (memcmp(roster[i].key, roster[j].key, sizeof roster[i].key) == 0)
+                return cr_fail(CR_INVALID, "--silo: %s and %s have the same key", roster[j].name,
+                               roster[i].name);
+    return CR_OK;
+}
+
 static enum cr_status read_roster(const struct cr_flag_list *silos, struct cr_manifest *manifest)
 {
     if (silos->count == 0) return CR_OK;
@@ -42,7 +54,7 @@ static enum cr_status read_roster(const struct cr_flag_list *silos, struct cr_ma
     for (size_t i = 1; i < manifest->roster_count; i++)
         if (by_name(&manifest->roster[i - 1], &manifest->roster[i]) == 0)
             return cr_fail(CR_INVALID, "--silo: %s is listed twice", manifest->roster[i].name);
-    return CR_OK;
+    return check_keys(manifest);
 }
 
 static enum cr_status read_time(const char *flag, const char *text, int64_t *out)

@@ -74,7 +74,7 @@ static bool uses_rounds(const void *config)
 #define WITH_SPF .useful = uses_spf, .with = "method: spf or lora+spf"
 #define WITH_PREFIX .useful = uses_prefix, .with = "method: prefix_tuning"
 #define WITH_SPLIT .useful = uses_split, .with = "split.activations"
-#define WITH_ROUNDS .useful = uses_rounds, .with = "rounds, which a split model has none of"
+#define WITH_ROUNDS .useful = uses_rounds, .with = "split.activations: none (a split model has no rounds)"
 
 // Bounds are there to catch slips of the pen and to keep sums of products within size_t, not to set a policy.
 static const struct cr_option options[] = {

@@ -18,7 +18,8 @@
 
 // How each event reads. {name} is a field: a text as it is, a number with thousands set apart. After a colon:
 // a digit for that many decimals, % for per cent, s for a duration, M for an amount of bytes. {message} is
-// the event's own sentence. What is in brackets is left out where the event lacks a field of it.
+// the event's own sentence. What is in brackets is left out where the event lacks a field of it, or has an
+// empty one: the name of a silo that has none yet.
 static const struct {
     const char *event;
     bool live; // overwritten by the next one; on a plain stream only now and then
@@ -32,7 +33,7 @@ static const struct {
     {"attestation.refused", false, "{peer} is refused: {message}"},
     {"server.enrolled", false, "{silo} enrolled from {address}"},
     {"server.joined", false, "{silo} joined from {address}"},
-    {"server.left", false, "{silo} {address} left: {message}"},
+    {"server.left", false, "[{silo} ]{address} left: {message}"},
     {"server.done", false, "the last round is done[: the result is in {output}]"},
     {"round.begin", false, "round {round} of {rounds} begins with {silos} silos"},
     {"round.progress", true,
@@ -116,8 +117,11 @@ static enum cr_status append_field(struct cr_buffer *out, const struct cr_event 
 // Whether the event has all fields of the part in brackets that begins at `text`.
 static bool has_fields(const struct cr_event *event, const char *text)
 {
-    for (const char *at = text; *at != ']'; at++)
-        if (*at == '{' && !field_of(event, at + 1, strcspn(at + 1, ":}"))) return false;
+    for (const char *at = text; *at != ']'; at++) {
+        if (*at != '{') continue;
+        const struct cr_event_field *field = field_of(event, at + 1, strcspn(at + 1, ":}"));
+        if (!field || (field->text && field->text[0] == 0)) return false;
+    }
     return true;
 }
 

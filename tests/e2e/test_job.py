@@ -152,6 +152,7 @@ class Job(Federation):
                  ("make", config, "--silo", "anne=12"): "not the 64 digits that `carrel key` prints",
                  ("make", config, "--silo", "anne=" + 64 * "0"): "federation.min_clients: 2, but there are 1 of --silo",
                  ("make", config, *2 * ("--silo", "anne=" + 64 * "0")): "anne is listed twice",
+                 ("make", config, "--silo", "anne=" + 64 * "0", "--silo", "ben=" + 64 * "0"): "anne and ben have the same key",
                  ("make", config, "--not-before", "yesterday"): "--not-before: \"yesterday\" is no time",
                  ("make", config, "--collateral-since", "1969-12-31T23:59:59Z"): "is no time",
                  ("sign", config): "--key DIR is missing",
