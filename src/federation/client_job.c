@@ -61,7 +61,7 @@ static enum cr_status check_run(const struct cr_client *client)
     return cr_fail(
         CR_PROTOCOL,
         "the server went back to an older state: it begins this job anew, and round %llu of it had "
-        "been told of",
+        "been told of (a run that shall forget it takes another --state)",
         (unsigned long long)state->seen.round + 1);
 }
 
