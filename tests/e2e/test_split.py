@@ -6,7 +6,7 @@ import struct
 import threading
 import unittest
 
-from federation_support import Federation, Proxy, SILOS, program, words, write_rows
+from federation_support import Federation, MODEL, Proxy, SILOS, make_model, program, words, write_rows
 
 ROWS = 400  # of the silo that is disturbed
 DATA = "data: {max_length: 64%s}\ntraining: {per_device_train_batch_size: 8, learning_rate: 0.01, max_steps: %d, save_steps: 5, logging_steps: 1}\n"
@@ -157,6 +157,34 @@ class Split(Federation):
         self.assertEqual([name for name in os.listdir(self.dir + "/server") if name.endswith(".state")], [])
         with open(self.dir + "/out/adapter_config.json") as file:
             self.assertEqual(json.load(file)["layers_to_transform"], [1])
+
+    def test_a_long_example_crosses_in_several_frames(self):
+        base = self.dir + "/wide"
+        shutil.copytree(self.base + "/start", base + "/start")
+        with open(base + "/start/config.json", "w") as file:
+            json.dump(dict(MODEL, hidden_size=4096, head_dim=16, num_attention_heads=2, num_key_value_heads=1, intermediate_size=32), file)
+        write_rows(base + "/pooled.jsonl", [" ".join(words(5, 8))] * 3)
+        make_model(base, "model", 1)
+        text = "model_name_or_path: %s/model\noutput_dir: %s/%%s\ndtype: float32\nthreads: 1\ndata: {max_length: 128%%s}\n" \
+               "lora: {r: 4%%s}\ntraining: {max_steps: 3, per_device_train_batch_size: 1}\n" % (base, base)
+        for name, settings in (
+                ("whole", ("whole", ", train: %s/pooled.jsonl" % base, ", layers_to_transform: [1]")),
+                ("split", ("split", "", ""))):
+            with open("%s/%s.yaml" % (base, name), "w") as file:
+                file.write(text % settings)
+                if name == "split":
+                    file.write("split: {activations: float32, layers: 1}\nfederation: {address: '127.0.0.1:0', state_dir: %s/server}\n"
+                               "silos: [{name: anne, data: %s/pooled.jsonl}]\n" % (base, base))
+        self.assertEqual(program("tune", base + "/whole.yaml").returncode, 0)
+        result = program("simulate", base + "/split.yaml", "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        held = next(event for event in map(json.loads, result.stdout.splitlines()) if event["event"] == "split.held")
+        self.assertGreater(held["rows"] / held["examples"] * 4 * 4096, 1.5 * 2 ** 20)
+        adapters = []
+        for name in "whole", "split":
+            with open("%s/%s/adapter_model.safetensors" % (base, name), "rb") as file:
+                adapters.append(file.read())
+        self.assertEqual(*adapters)
 
     def test_a_server_chooses_by_gradients_of_what_it_was_sent(self):
         spf = "method: lora+spf\nspf: {criterion: gradient, granularity: element, density: 0.05, calibration_batches: 3%s}\n"
