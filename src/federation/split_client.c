@@ -176,6 +176,7 @@ static enum cr_status walk_on(struct cr_client *client)
 static enum cr_status leave(struct cr_client *client)
 {
     const struct cr_split_client *split = client->split;
+    cr_job_drop(split->job); // what is walked for a connection that was lost
     cr_emit(client->sink, CR_EVENT_INFO, "split.sent", NULL, CR_FIELD("examples", split->examples),
             CR_FIELD("rows", split->rows), CR_FIELD("walks", split->walks), CR_FIELD("walked", split->walked),
             CR_FIELD("walked_rows", split->walked_rows), CR_FIELD("bytes", split->bytes),
