@@ -349,7 +349,8 @@ class Commands(Federation):
                                ("federation: {address: nowhere}", "no address"),
                                ("federation: {min_clients: 2}\nsilos: [{name: a, data: x}]", "federation.min_clients: 2, but silos"),
                                ("federation: {local_epochs: 0}", "local_epochs")):
-            self.assert_ends(self.start("serve", self.config("wrong", text)), 2, sentence)
+            self.assert_ends(self.start("serve", self.config("wrong", text), "--set", "federation.state_dir=%s/wrong-server" % self.dir),
+                             2, sentence)
 
     def test_nobody_listens(self):
         config = self.config("out", "federation: {address: '127.0.0.1:1', state_dir: %s/server}" % self.dir)
