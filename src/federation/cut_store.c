@@ -286,7 +286,7 @@ static enum cr_status check_example(const struct cr_cut_store *store, const unsi
         labelled += label != CR_LABEL_IGNORE;
         if (cr_cut_decode(store->compute, store->activations, bytes + i * store->activation_size, row) !=
             CR_OK)
-            return cr_fail(CR_DENIED, "an activation is NaN or infinite");
+            return cr_fail(CR_DENIED, "%s", cr_error_message());
     }
     return labelled > 0 ? CR_OK : cr_fail(CR_DENIED, "nothing of it is labelled");
 }

@@ -16,11 +16,15 @@
 
 enum { CR_CUT_GROUP = 64 }; // channels that share a scale
 
+// No activation is larger: what models make is below 2^20, and of up to 2^16 such numbers the sum of squares
+// and the cube of its root, which norms and their gradients have, are finite in float32.
+#define CR_CUT_LARGEST 0x1p40f
+
 // Bytes of a row.
 size_t cr_cut_row_size(int activations, size_t hidden);
 
-// Between rows of a stream (F32, any stride) and their bytes. Values that are NaN or infinite, before or
-// after, are CR_INVALID; `stream` may then hold some of them.
+// Between rows of a stream (F32, any stride) and their bytes. Values that are NaN, or larger than
+// CR_CUT_LARGEST, before or after, are CR_INVALID; `stream` may then hold some of them.
 enum cr_status cr_cut_encode(struct cr_compute *compute, int activations, struct cr_matrix stream,
                              unsigned char *bytes);
 enum cr_status cr_cut_decode(struct cr_compute *compute, int activations, const unsigned char *bytes,

@@ -8,6 +8,7 @@
 #include "tuning/trainer_parts.h"
 
 #include <fcntl.h>
+#include <float.h>
 #include <math.h>
 #include <sys/stat.h>
 
@@ -484,6 +485,50 @@ static void what_no_model_makes_is_refused(void **state)
     silo_free(&sent);
 }
 
+// All activations of a silo's examples are `size`, or of one channel alone. Whether they are taken.
+static bool takes(struct cr_cut_store *store, const struct cr_tuning_config *config, float size, bool all)
+{
+    struct sent sent = silo_new(config, 0);
+    enum cr_status status = CR_OK;
+    size_t width = cr_cutter_row_size(sent.cutter) / sizeof size;
+    assert_ok(cr_cut_store_offer(store, "anne", &sent.offer));
+    for (size_t i = 0; i < sent.offer.examples && status == CR_OK; i++) {
+        for (size_t j = 0; j < rows_of(&sent, i) * width; j++)
+            if (all || j % width == 3) memcpy(sent.examples[i].data + j * sizeof size, &size, sizeof size);
+        status = cr_cut_store_put(store, "anne", sent.examples[i].data, rows_of(&sent, i));
+    }
+    uint64_t held;
+    bool news;
+    assert_ok(cr_cut_store_sync(store, "anne", &held, &news));
+    silo_free(&sent);
+    return status == CR_OK;
+}
+
+// Numbers that are finite, and whose sums are not, would end the training of all, again and again.
+static void what_is_taken_can_be_trained_on(void **state)
+{
+    (void)state;
+    static size_t last[] = {1};
+    static char gpt2[] = "tests/golden/lora-gpt2/model";
+    static const float values[] = {0x1p40f, -0x1p40f, 0x1.000002p40f, FLT_MAX};
+    for (size_t i = 0; i < 8; i++) {
+        struct cr_tuning_config config = config_of(gpt2, NULL, 1, CR_SPLIT_ACTIVATIONS_FLOAT32);
+        struct cr_trainer *trainer;
+        struct cr_tally tally = {0};
+        config.lora.layers_to_transform = (struct cr_size_list){last, 1};
+        empty_store();
+        struct cr_cut_store *store = store_of(&config, UINT64_MAX);
+        assert_int_equal(takes(store, &config, values[i / 2], i % 2), i < 4);
+        if (i < 4) {
+            config.cut = cr_cut_store_cut(store);
+            assert_ok(cr_trainer_new(&config, compute, NULL, &trainer));
+            assert_ok(cr_trainer_run(trainer, STEPS, &tally, NULL, NULL));
+            cr_trainer_free(trainer);
+        }
+        cr_cut_store_close(store);
+    }
+}
+
 // Labels and activations are nowhere on the disk, in whatever piece of four bytes and more.
 static void files_hold_nothing_in_the_clear(void **state)
 {
@@ -521,6 +566,7 @@ int main(void)
         cmocka_unit_test(what_was_changed_is_not_taken),
         cmocka_unit_test(other_data_begin_anew_and_more_than_fits_is_refused),
         cmocka_unit_test(what_no_model_makes_is_refused),
+        cmocka_unit_test(what_is_taken_can_be_trained_on),
         cmocka_unit_test(files_hold_nothing_in_the_clear),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
