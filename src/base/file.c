@@ -1,5 +1,6 @@
 #include "base/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -184,6 +185,15 @@ enum cr_status cr_file_write_first(const char *path, struct cr_slice bytes, bool
     if (fsync(writer.fd) != 0 || (link(writer.temporary, path) != 0 && errno != EEXIST))
         return cr_fail_errno(CR_IO, "%s: cannot be written", path);
     return sync_directory_of(path);
+}
+
+void cr_directory_sweep(const char *directory, bool (*unfinished)(const char *name))
+{
+    DIR *open = opendir(directory);
+    if (!open) return;
+    for (struct dirent *entry = readdir(open); entry; entry = readdir(open))
+        if (unfinished(entry->d_name)) unlinkat(dirfd(open), entry->d_name, 0);
+    closedir(open);
 }
 
 enum cr_status cr_file_map(const char *path, struct cr_slice *out)

@@ -27,6 +27,11 @@ enum cr_status cr_file_append(struct cr_file_writer *writer, struct cr_slice byt
 enum cr_status cr_file_commit(struct cr_file_writer *writer);
 void cr_file_abandon(struct cr_file_writer *writer); // does nothing after commit; usable with CR_CLEANUP
 
+// Removes the files of a directory that `unfinished` says yes to, for what processes that were killed while
+// they wrote have left: NAME.tmp.NUMBER, beside which NAME is as it was. One that cannot be removed does no
+// harm.
+void cr_directory_sweep(const char *directory, bool (*unfinished)(const char *name));
+
 // Reading in pieces: opens a regular file (the caller closes) and tells its size; takes the next `size`
 // bytes, all of them, and fails with CR_INVALID where the file ends before.
 enum cr_status cr_file_open(const char *path, int *fd, size_t *size);

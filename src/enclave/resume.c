@@ -3,7 +3,6 @@
 #include "base/file.h"
 #include "tuning/checkpoint.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,8 +10,8 @@
 
 static const char file_name[] = "trainer.state";
 
-// Whether it is an unfinished one of these files (base/file.h names them so); NULL at their end.
-static bool is_unfinished(const char *name, const char *const *files)
+// Whether it is an unfinished one of these files; NULL at their end.
+static bool is_one_of(const char *name, const char *const *files)
 {
     static const char middle[] = ".tmp.";
     for (; *files; files++) {
@@ -23,8 +22,7 @@ static bool is_unfinished(const char *name, const char *const *files)
     return false;
 }
 
-// A process that was killed while it wrote leaves such a file. One that cannot be removed does no harm.
-static void remove_unfinished(const char *directory)
+static bool is_unfinished(const char *name)
 {
     static const char *const written[] = {file_name,
                                           "adapter_model.safetensors",
@@ -33,12 +31,7 @@ static void remove_unfinished(const char *directory)
                                           "spf_config.json",
                                           "model.safetensors",
                                           NULL};
-    DIR *open = opendir(directory);
-    if (!open) return;
-    for (struct dirent *entry = readdir(open); entry; entry = readdir(open))
-        if (is_unfinished(entry->d_name, written) || is_unfinished(entry->d_name, cr_checkpoint_copied))
-            unlinkat(dirfd(open), entry->d_name, 0);
-    closedir(open);
+    return is_one_of(name, written) || is_one_of(name, cr_checkpoint_copied);
 }
 
 static enum cr_status remove_state(struct cr_resume *resume)
@@ -62,7 +55,7 @@ enum cr_status cr_resume_begin(struct cr_resume *resume, bool restart)
 {
     const char *directory = resume->config->output_dir;
     CR_TRY(cr_path_join(directory, file_name, &resume->path));
-    remove_unfinished(directory);
+    cr_directory_sweep(directory, is_unfinished);
     if (restart) return remove_state(resume);
     if (!cr_file_exists(resume->path)) return CR_OK;
     CR_TRY(load(resume));

@@ -34,7 +34,10 @@ static enum cr_status take_directory(struct cr_client_state *state)
     CR_TRY(cr_path_join(state->path, "lock", &path));
     state->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (state->lock_fd < 0) return cr_fail_errno(CR_IO, "%s", path);
-    if (flock(state->lock_fd, LOCK_EX | LOCK_NB) == 0) return CR_OK;
+    if (flock(state->lock_fd, LOCK_EX | LOCK_NB) == 0) {
+        cr_seal_sweep(state->path);
+        return CR_OK;
+    }
     if (errno == EWOULDBLOCK)
         return cr_fail(CR_INVALID, "%s: another carrel join is running on this directory", state->path);
     return cr_fail_errno(CR_IO, "%s: cannot be locked", path);

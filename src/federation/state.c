@@ -234,6 +234,7 @@ static enum cr_status open_locked(struct cr_state_dir *state)
     CR_CLEANUP(cr_state_unlock) int fd = -1;
     CR_TRY(cr_state_lock(state->path, &fd));
     CR_TRY(lock_file(state->path, "serving", LOCK_EX | LOCK_NB, &state->serving_fd));
+    cr_seal_sweep(state->path);
     CR_TRY(authority_locked(state->path, state->key, &state->authority));
     CR_TRY(server_identity(state->path, state->key, state->authority, &state->server));
     return read_state(state);

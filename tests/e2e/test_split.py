@@ -154,7 +154,7 @@ class Split(Federation):
         self.assert_ends(server)
         self.assertEqual(self.adapter("out"), self.pooled())
         self.assertEqual(os.listdir(self.dir + "/server/activations"), [])
-        self.assertEqual([name for name in os.listdir(self.dir + "/server") if name.endswith(".state")], [])
+        self.assertEqual([name for name in os.listdir(self.dir + "/server") if name.startswith("trainer-")], [])
         with open(self.dir + "/out/adapter_config.json") as file:
             self.assertEqual(json.load(file)["layers_to_transform"], [1])
 

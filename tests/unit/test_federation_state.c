@@ -104,6 +104,41 @@ static void test_one_server_at_a_time(void **unused)
     cr_state_close(second);
 }
 
+static void leave(const char *name)
+{
+    assert_ok(cr_file_write(path_in(name), cr_slice_of_string("half"), true));
+}
+
+// By whoever has the directory to itself, and by nobody else.
+static void test_what_a_kill_left_goes(void **unused)
+{
+    (void)unused;
+    static const char *const left[] = {"values-3.sealed.tmp.17", "trainer-00ff.sealed.tmp.4711",
+                                       "state.sealed.tmp.1"};
+    const struct cr_token token = {.name = "anne"};
+    struct cr_state_dir *server, *other_server;
+    struct cr_client_state *silo, *other_silo;
+    for (int role = 0; role < 2; role++) {
+        assert_ok(cr_directory_make(root, true));
+        for (size_t i = 0; i < 3; i++) leave(left[i]);
+        leave("job.cbor.tmp.5"); // `carrel invite` may be at it
+        leave("values-3.sealed");
+        assert_ok(role ? cr_client_state_open(root, &token, &test_key, &silo)
+                       : cr_state_open(root, &test_key, &server));
+        for (size_t i = 0; i < 3; i++) assert_false(cr_file_exists(path_in(left[i])));
+        assert_true(cr_file_exists(path_in("job.cbor.tmp.5")) && cr_file_exists(path_in("values-3.sealed")));
+        leave(left[0]); // what the one that runs is writing
+        assert_fails(CR_INVALID, "running",
+                     role ? cr_client_state_open(root, &token, &test_key, &other_silo)
+                          : cr_state_open(root, &test_key, &other_server));
+        assert_true(cr_file_exists(path_in(left[0])));
+        if (role)
+            cr_client_state_close(silo);
+        else
+            cr_state_close(server);
+    }
+}
+
 static void test_an_old_certificate_is_renewed(void **unused)
 {
     (void)unused;
@@ -363,6 +398,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_DIRECTORY(test_a_server_finds_its_state),
         WITH_DIRECTORY(test_one_server_at_a_time),
+        WITH_DIRECTORY(test_what_a_kill_left_goes),
         WITH_DIRECTORY(test_an_old_certificate_is_renewed),
         WITH_DIRECTORY(test_damaged_state),
         WITH_DIRECTORY(test_every_damage_to_the_servers_state),
