@@ -3,6 +3,7 @@
 #include "support.h"
 
 #include "field_support.h"
+#include "tensor/ops.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -189,6 +190,7 @@ static void check_error(struct cr_compute *compute, unsigned digits, bool backwa
     struct cr_field *field;
     double t[ROWS * MOST_PARTS];
     float y[ROWS * COLUMNS];
+    uint16_t y16[ROWS * COLUMNS], rounded[ROWS * COLUMNS];
     assert_true(parts <= MOST_PARTS);
     assert_ok(cr_bound_new(&matrix, backward, digits, bounds));
     assert_ok(cr_field_new(compute, digits, &field));
@@ -196,6 +198,9 @@ static void check_error(struct cr_compute *compute, unsigned digits, bool backwa
                      ROWS);
     cr_field_multiply(field, words, ROWS, matrix, backward, parts, products);
     decode_rows(field, products, t, parts, NULL, cr_matrix_of(y, CR_F32, ROWS, COLUMNS));
+    decode_rows(field, products, t, parts, NULL, cr_matrix_of(y16, CR_BF16, ROWS, COLUMNS));
+    cr_convert(compute, y, CR_F32, rounded, CR_BF16, ROWS * COLUMNS); // once, whatever the parts
+    assert_memory_equal(y16, rounded, sizeof rounded);
     double error = 0, size = 0, norm = 0;
     for (size_t r = 0; r < ROWS; r++)
         for (size_t c = 0; c < COLUMNS; c++) {
