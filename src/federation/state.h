@@ -5,9 +5,8 @@
 //   state.sealed             run, round, members, as JSON; replaced as a whole
 //   values-N.sealed          the global values that round N begins with, float32; bound to the run's job
 //   port                     the port it listens on
-//   seed.sealed, seed-JOB.sealed   a secret of 32 bytes, where a run has needed one
-//   (federation/discretion.h): that of
-//                            jobs that the server signed itself, and of each that an owner signed
+//   seed.sealed              a secret of 32 bytes, where a run has needed one (federation/discretion.h)
+//   seed-JOB.sealed          that of a job that its owner signed
 //   lock, serving            held by whoever changes the directory, and by the one server that runs on it
 //
 // Everything is written to a new file and renamed, values before the state.sealed that names them. Private

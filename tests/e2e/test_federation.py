@@ -346,7 +346,7 @@ class Commands(Federation):
     def test_serve_needs_right_settings(self):
         for text, sentence in (("federation: {round: 3}", "rounds"), ("federation: {rounds: 8.5}", "rounds"),
                                ("federation: {rounds: 0}", "rounds"), ("silos: [{name: A, data: x}]", "is no name"),
-                               ("federation: {address: nowhere}", "no address"),
+                               ("federation: {address: nowhere, state_dir: %s/server}" % self.dir, "no address"),
                                ("federation: {min_clients: 2}\nsilos: [{name: a, data: x}]", "federation.min_clients: 2, but silos"),
                                ("federation: {local_epochs: 0}", "local_epochs")):
             self.assert_ends(self.start("serve", self.config("wrong", text), "--set", "federation.state_dir=%s/wrong-server" % self.dir),
