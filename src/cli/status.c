@@ -47,6 +47,7 @@ static enum cr_status append_silo_json(struct cr_buffer *out, const struct cr_st
     CR_TRY(append_member(out, "loss", silo->loss));
     CR_TRY(append_member(out, "tokens_per_second", silo->tokens_per_second));
     CR_TRY(append_member(out, "rows_verified", silo->rows_verified));
+    CR_TRY(append_member(out, "examples_sent", silo->examples));
     CR_TRY(append_member(out, "eval_loss", silo->eval_loss));
     CR_TRY(append_member(out, "eval_accuracy", silo->eval_accuracy));
     return cr_append_u8(out, '}');
@@ -61,6 +62,7 @@ static enum cr_status append_json(struct cr_buffer *out, const struct cr_story *
     CR_TRY(append_text_member(out, "state", cr_story_state(story, alive)));
     if (story->ended) CR_TRY(append_member(out, "exit_code", story->exit_code));
     CR_TRY(append_text_member(out, "message", story->ended ? story->why : story->waiting));
+    CR_TRY(append_text_member(out, "warning", story->warning));
     CR_TRY(append_text_member(out, "address", story->address));
     CR_TRY(append_text_member(out, "output", story->output));
     const struct {
@@ -110,7 +112,8 @@ static enum cr_status append_head(struct cr_buffer *out, const struct cr_story *
     if (!alive && !story->ended)
         return cr_append_format(out, "its end is not on record: it was killed, or the disk was full\n");
     const char *why = story->ended ? story->why : story->waiting;
-    return why[0] ? cr_append_format(out, "%s%s\n", story->ended ? "" : "waiting: ", why) : CR_OK;
+    if (why[0]) CR_TRY(cr_append_format(out, "%s%s\n", story->ended ? "" : "waiting: ", why));
+    return story->warning[0] ? cr_append_format(out, "warning: %s\n", story->warning) : CR_OK;
 }
 
 static enum cr_status append_of(struct cr_buffer *out, const char *name, double done, double all)

@@ -55,6 +55,14 @@ static enum cr_status append_time(struct cr_buffer *out, double time)
     return cr_append_format(out, "%.19s UTC", text);
 }
 
+static enum cr_status append_why(struct cr_buffer *out, const char *why)
+{
+    if (why[0] == 0) return CR_OK;
+    CR_TRY(cr_append_format(out, "<p class=\"why\">"));
+    CR_TRY(cr_html_append(out, why));
+    return cr_append_format(out, "</p>\n");
+}
+
 static enum cr_status append_head(struct cr_buffer *out, const struct cr_story *story, const char *name,
                                   const char *state, bool alive, double now)
 {
@@ -77,11 +85,8 @@ static enum cr_status append_head(struct cr_buffer *out, const struct cr_story *
     CR_TRY(cr_append_format(out, alive ? ", running for " : ", took "));
     CR_TRY(cr_append_duration(out, (alive ? now : story->updated) - story->began));
     CR_TRY(cr_append_format(out, "</p></header>\n"));
-    const char *why = story->ended ? story->why : story->waiting;
-    if (why[0] == 0) return CR_OK;
-    CR_TRY(cr_append_format(out, "<p class=\"why\">"));
-    CR_TRY(cr_html_append(out, why));
-    return cr_append_format(out, "</p>\n");
+    CR_TRY(append_why(out, story->ended ? story->why : story->waiting));
+    return append_why(out, story->warning);
 }
 
 static enum cr_status begin_card(struct cr_buffer *out, const char *name)
@@ -172,7 +177,8 @@ static enum cr_status append_cell(struct cr_buffer *out, double value, enum form
 }
 
 static enum cr_status append_silo(struct cr_buffer *out, const struct cr_story *story,
-                                  const struct cr_story_silo *silo, bool alive, bool sliced, bool evaluated)
+                                  const struct cr_story_silo *silo, bool alive, bool split, bool sliced,
+                                  bool evaluated)
 {
     CR_TRY(cr_append_format(out, "<tr><td>"));
     CR_TRY(cr_html_append(out, silo->name));
@@ -182,9 +188,13 @@ static enum cr_status append_silo(struct cr_buffer *out, const struct cr_story *
         CR_TRY(append_of(out, silo->step, silo->steps));
         CR_TRY(cr_append_format(out, "</td>"));
     }
-    CR_TRY(append_cell(out, silo->trained, COUNT));
-    CR_TRY(append_cell(out, silo->loss, LOSS));
-    CR_TRY(append_cell(out, silo->tokens_per_second > 0 ? silo->tokens_per_second : NAN, COUNT));
+    if (split) {
+        CR_TRY(append_cell(out, silo->examples, COUNT));
+    } else {
+        CR_TRY(append_cell(out, silo->trained, COUNT));
+        CR_TRY(append_cell(out, silo->loss, LOSS));
+        CR_TRY(append_cell(out, silo->tokens_per_second > 0 ? silo->tokens_per_second : NAN, COUNT));
+    }
     if (sliced) CR_TRY(append_cell(out, silo->rows_verified, COUNT));
     if (evaluated) CR_TRY(append_cell(out, silo->eval_loss, LOSS));
     if (evaluated) CR_TRY(append_cell(out, silo->eval_accuracy, SHARE));
@@ -195,20 +205,21 @@ static enum cr_status append_silo(struct cr_buffer *out, const struct cr_story *
 static enum cr_status append_silos(struct cr_buffer *out, const struct cr_story *story, bool alive)
 {
     if (story->silo_count == 0) return CR_OK;
-    bool sliced = false, evaluated = false;
+    bool sliced = false, evaluated = false, split = false;
     for (size_t i = 0; i < story->silo_count; i++) {
+        split |= story->silos[i].sending;
         sliced |= !isnan(story->silos[i].rows_verified);
         evaluated |= !isnan(story->silos[i].eval_loss);
     }
     CR_TRY(cr_append_format(out,
-                            "<h2>Silos</h2>\n<div class=\"wide\"><table><tr><th>silo</th>%s"
-                            "<th>last round</th><th>loss</th><th>tokens/s</th>%s%s"
+                            "<h2>Silos</h2>\n<div class=\"wide\"><table><tr><th>silo</th>%s%s%s%s"
                             "<th>last sign of life</th></tr>\n",
                             alive ? "<th class=\"word\">state</th><th>step</th>" : "",
+                            split ? "<th>examples</th>" : "<th>last round</th><th>loss</th><th>tokens/s</th>",
                             sliced ? "<th>rows verified</th>" : "",
                             evaluated ? "<th>evaluation</th><th>accuracy</th>" : ""));
     for (size_t i = 0; i < story->silo_count; i++)
-        CR_TRY(append_silo(out, story, &story->silos[i], alive, sliced, evaluated));
+        CR_TRY(append_silo(out, story, &story->silos[i], alive, split, sliced, evaluated));
     return cr_append_format(out, "</table></div>\n");
 }
 

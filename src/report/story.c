@@ -73,6 +73,7 @@ static enum cr_status silo_of(struct cr_story *story, const char *name, struct c
                                    .loss = NAN,
                                    .tokens_per_second = NAN,
                                    .rows_verified = NAN,
+                                   .examples = NAN,
                                    .eval_loss = NAN,
                                    .eval_accuracy = NAN};
     put_text(silo->name, sizeof silo->name, short_name);
@@ -91,7 +92,7 @@ static void begin_run(struct cr_story *story, const struct cr_event *event, doub
     put_text(story->role, sizeof story->role, cr_event_text(event, "command"));
     story->began = time;
     story->ended = false;
-    story->why[0] = story->waiting[0] = story->output[0] = 0;
+    story->why[0] = story->waiting[0] = story->warning[0] = story->output[0] = 0;
     story->step = story->steps = story->eta = story->round_began = NAN;
     story->rows_verified = story->pads_ready = NAN;
     for (size_t i = 0; i < story->silo_count; i++) story->silos[i].connected = false;
@@ -205,6 +206,7 @@ static enum cr_status take_silo(struct cr_story *story, const char *silo_name, c
     bool sends = strncmp(name, "split.", 6) == 0;
     if (sends) silo->sending = true;
     if (sends) silo->sent = strcmp(name, "split.held") == 0;
+    if (sends) put_number(&silo->examples, event, "examples");
     bool trains = strcmp(name, "round.progress") == 0 || strcmp(name, "round.trained") == 0 ||
                   strcmp(name, "client.trained") == 0;
     if (!trains && !sends && strcmp(name, "server.joined") != 0) return CR_OK;
@@ -244,6 +246,8 @@ enum cr_status cr_story_take(struct cr_story *story, const struct cr_event *even
     if (strcmp(name, "client.trained") == 0) silo = story->self;
     if (strcmp(name, "run.begin") == 0) begin_run(story, event, time);
     if (strcmp(name, "run.end") == 0) end_run(story, event);
+    if (strcmp(name, "attestation.warning") == 0 && story->warning[0] == 0) // the first says the most
+        put_text(story->warning, sizeof story->warning, event->message);
     if (cr_event_text(event, "output"))
         put_text(story->output, sizeof story->output, cr_event_text(event, "output"));
     if (strcmp(name, "split.sending") == 0 || strcmp(name, "split.sent") == 0) {

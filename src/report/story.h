@@ -16,6 +16,7 @@ struct cr_story_silo {
     bool connected;
     bool dropped;          // left out of the present round
     bool sending, sent;    // of a split model: what its layers made of its examples; all of it
+    double examples;       // of which the server has that
     double seen;           // Unix seconds of its last sign of life
     double kept;           // of the last "round.progress" that cr_story_keeps said true to
     double round, trained; // that it is in; that it last answered for
@@ -33,6 +34,7 @@ struct cr_story {
     int exit_code;
     char why[CR_STORY_TEXT];     // of a failure
     char waiting[CR_STORY_TEXT]; // a silo without a connection: why
+    char warning[CR_STORY_TEXT]; // nobody is attested, or by something that proves nothing
     char address[CR_STORY_TEXT], output[CR_STORY_TEXT];
     char self[CR_STORY_NAME]; // the silo that a `join` is
 

@@ -130,6 +130,16 @@ static void test_split_model(void **state)
     tell(&story, "{\"time\": 6, \"event\": \"split.held\", \"silo\": \"anne\", \"examples\": 9}\n"
                  "{\"time\": 7, \"event\": \"server.left\", \"silo\": \"anne\", \"message\": \"closed\"}\n");
     assert_string_equal(cr_story_silo_state(&story, anne), "has sent all");
+    assert_true(anne->examples == 9 && ben->examples == 2);
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer page = {0};
+    tell(&story, "{\"time\": 8, \"event\": \"attestation.warning\", \"message\": \"nobody <is>\"}\n"
+                 "{\"time\": 9, \"event\": \"attestation.warning\", \"message\": \"and more\"}\n");
+    assert_ok(cr_page_append(&page, &story, "a.run", "", false, 10));
+    assert_non_null(strstr(cr_buffer_text(&page), "<tr><td>anne</td><td>9</td><td>"));
+    assert_non_null(strstr(cr_buffer_text(&page), "<p class=\"why\">nobody &lt;is&gt;</p>"));
+    tell(&story, "{\"time\": 11, \"event\": \"run.begin\", \"command\": \"serve\"}\n");
+    assert_string_equal(story.warning, "");
+    assert_string_equal(cr_story_silo_state(&story, anne), "has sent all"); // it is on the server's disk
     cr_story_release(&story);
 
     cr_story_init(&story);
