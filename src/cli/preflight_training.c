@@ -283,9 +283,13 @@ static enum cr_status check_use(struct preflight *preflight)
 {
     const struct cr_tuning_config *config = preflight->config;
     struct cr_checks *checks = preflight->checks;
+    const struct cr_model *model = preflight->session.model;
     struct cr_memory_trained trained;
-    if (cr_memory_trained(config, preflight->session.model, &trained) != CR_OK ||
-        cr_front_end(config, &preflight->session.model->config, &preflight->front) != CR_OK)
+    struct cr_tuning_config tuned;
+    CR_FREE size_t *tail = NULL;
+    if (cr_tuning_config_tail(config, model->config.layers, &tuned, &tail) != CR_OK ||
+        cr_memory_trained(&tuned, model, &trained) != CR_OK ||
+        cr_front_end(config, &model->config, &preflight->front) != CR_OK)
         return cr_check_failure(checks, "settings");
     if (cr_place_check(config->output_dir, config->model_name_or_path, config->method) != CR_OK)
         CR_TRY(cr_check_failure(checks, "output"));

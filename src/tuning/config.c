@@ -210,6 +210,39 @@ enum cr_status cr_tuning_config_check_split(const struct cr_tuning_config *confi
                    config->split.layers, layers);
 }
 
+static enum cr_status keep_to_tail(const char *key, const struct cr_size_list *tail,
+                                   struct cr_size_list *layers)
+{
+    for (size_t i = 0; i < layers->count; i++)
+        if (layers->items[i] < tail->items[0])
+            return cr_fail(CR_INVALID,
+                           "%s: layer %zu is the silos', who have those below split.layers: %zu and know "
+                           "nothing of what is tuned",
+                           key, layers->items[i], tail->items[0]);
+    if (layers->count == 0) *layers = *tail;
+    return CR_OK;
+}
+
+enum cr_status cr_tuning_config_tail(const struct cr_tuning_config *config, size_t layers,
+                                     struct cr_tuning_config *out, size_t **tail)
+{
+    struct cr_tuning_config own = *config;
+    size_t first = config->split.layers;
+    CR_FREE size_t *numbers = NULL;
+    if (cr_tuning_config_split(config)) {
+        CR_TRY(cr_tuning_config_check_split(config, layers));
+        CR_TRY(cr_allocate(layers - first, sizeof *numbers, &numbers));
+        for (size_t i = first; i < layers; i++) numbers[i - first] = i;
+        const struct cr_size_list list = {numbers, layers - first};
+        CR_TRY(keep_to_tail("lora.layers_to_transform", &list, &own.lora.layers_to_transform));
+        CR_TRY(keep_to_tail("spf.layers_to_transform", &list, &own.spf.layers_to_transform));
+    }
+    *out = own;
+    *tail = numbers;
+    numbers = NULL;
+    return CR_OK;
+}
+
 size_t cr_tuning_config_prefix(const struct cr_tuning_config *config)
 {
     return config->method == CR_METHOD_PREFIX_TUNING ? config->prefix_tuning.num_virtual_tokens : 0;

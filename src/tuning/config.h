@@ -194,6 +194,13 @@ size_t cr_tuning_config_prefix(const struct cr_tuning_config *config);
 // Whether a split model of so many layers leaves the server at least one: CR_INVALID otherwise.
 enum cr_status cr_tuning_config_check_split(const struct cr_tuning_config *config, size_t layers);
 
+// The settings of what is tuned: of a split model of so many layers it lies in the tail, in all of its layers
+// where they do not say in which, and otherwise they are taken as they are. *out is a shallow copy that may
+// name the layers in *tail; free that with cr_free. CR_INVALID as above, and where a layer is named that is
+// the silos'.
+enum cr_status cr_tuning_config_tail(const struct cr_tuning_config *config, size_t layers,
+                                     struct cr_tuning_config *out, size_t **tail);
+
 // data.max_length and these within a model's context: CR_INVALID otherwise.
 enum cr_status cr_tuning_config_check_context(const struct cr_tuning_config *config, size_t context);
 

@@ -163,33 +163,12 @@ static enum cr_status make_tuned(struct cr_trainer *trainer, const struct cr_tun
     return cr_full_initialise(trainer->structure, trainer->seed, checkpoint.initializer_range);
 }
 
-static enum cr_status keep_to_tail(const char *key, const struct cr_size_list *tail,
-                                   struct cr_size_list *layers)
-{
-    for (size_t i = 0; i < layers->count; i++)
-        if (layers->items[i] < tail->items[0])
-            return cr_fail(CR_INVALID,
-                           "%s: layer %zu is the silos', who have those below split.layers: %zu and know "
-                           "nothing of what is tuned",
-                           key, layers->items[i], tail->items[0]);
-    if (layers->count == 0) *layers = *tail;
-    return CR_OK;
-}
-
-// What is tuned of a split model lies in the tail: in all of its layers, where the settings do not say in
-// which.
 static enum cr_status make_structure(struct cr_trainer *trainer, const struct cr_tuning_config *config,
                                      size_t training_rows)
 {
-    struct cr_tuning_config own = *config; // shallow
-    size_t first = config->split.layers, layers = trainer->model->config.layers;
-    CR_FREE size_t *numbers = NULL;
-    if (!cr_tuning_config_split(config)) return make_tuned(trainer, config, training_rows);
-    CR_TRY(cr_allocate(layers - first, sizeof *numbers, &numbers));
-    for (size_t i = first; i < layers; i++) numbers[i - first] = i;
-    const struct cr_size_list tail = {numbers, layers - first};
-    CR_TRY(keep_to_tail("lora.layers_to_transform", &tail, &own.lora.layers_to_transform));
-    CR_TRY(keep_to_tail("spf.layers_to_transform", &tail, &own.spf.layers_to_transform));
+    struct cr_tuning_config own;
+    CR_FREE size_t *tail = NULL;
+    CR_TRY(cr_tuning_config_tail(config, trainer->model->config.layers, &own, &tail));
     return make_tuned(trainer, &own, training_rows);
 }
 

@@ -322,6 +322,11 @@ class Network(Case):
         found = self.checks("split.yaml", "--serve")
         self.assertEqual(found["silos"], [
             ("ok", "training begins when all examples of 2 are here; at most 1.0 MB of activations are kept")])
+        for setting, sentence in (("split.layers=6", "split.layers: 6: the model has 6"),
+                                  ("lora.layers_to_transform=[0]", "lora.layers_to_transform: layer 0 is the silos'")):
+            found = self.checks("split.yaml", "--serve", "--set", setting, code=2)
+            self.assertEqual(found["settings"][1][0], "failed")
+            self.assertIn(sentence, found["settings"][1][1])
 
     def test_of_a_job_and_what_it_asks_for(self):
         self.write("policy.yaml", "allow_development: true\n")
