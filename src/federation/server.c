@@ -505,11 +505,12 @@ static enum cr_status serve(struct cr_server *server, bool (*keep_going)(void *c
     return cr_fail(server->status, "%s", server->why);
 }
 
-// Tells every silo why the run ended, and gives them a moment to hear it.
+// Tells every silo why the run ended, and gives them a moment to hear it. Who has not shown to be one is told
+// nothing of rounds and of others.
 static void say_farewell(struct cr_server *server, const char *why)
 {
     for (struct cr_server_session *s = server->sessions; s; s = s->next)
-        cr_connection_refuse(s->connection, CR_DENIED, why);
+        cr_connection_refuse(s->connection, CR_DENIED, s->silo == SIZE_MAX ? "the server ends" : why);
     double since = cr_clock_monotonic();
     while (server->sessions && cr_clock_monotonic() - since < farewell_seconds)
         if (cr_loop_step(server->loop, step_seconds) != CR_OK) return;

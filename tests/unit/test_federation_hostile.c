@@ -513,6 +513,29 @@ static void test_a_memory_that_is_a_lie(void **state)
     tear_down_run(true);
 }
 
+// Who has shown no certificate is told nothing of rounds and silos, not even when the run fails.
+static void test_a_stranger_hears_nothing_of_the_run(void **state)
+{
+    (void)state;
+    struct silo stranger = {0};
+    set_up_run("rounds: 2, min_clients: 2, progress_timeout: 30");
+    both_begin();
+    stranger.token = anne.token;
+    assert_ok(cr_identity_new(&stranger.identity));
+    connect_silo(&stranger);
+    ben.values[3] = NAN;
+    say_trained(&anne, 0, 10, 10);
+    say_trained(&ben, 0, 10, 10);
+    until_closed(&anne, CR_DENIED, "round 1 cannot close: 1 of at least 2 silos are left");
+    until_closed(&stranger, CR_DENIED, "the server refused: the server ends");
+    assert_null(strstr(stranger.why, "round"));
+    release(&stranger);
+    while (!atomic_load(&ended)) assert_ok(cr_loop_step(loop, 0.05));
+    assert_int_equal(server_status, CR_DENIED);
+    server_status = CR_OK;
+    tear_down_run(false);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -526,6 +549,7 @@ int main(void)
         cmocka_unit_test(test_a_replaced_key_is_cut_off),
         cmocka_unit_test(test_a_member_has_one_connection),
         cmocka_unit_test(test_messages_out_of_order),
+        cmocka_unit_test(test_a_stranger_hears_nothing_of_the_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
