@@ -85,9 +85,21 @@ static enum cr_status make_of(const struct asked *asked, const struct cr_config 
     return cr_file_write(asked->output, cr_buffer_slice(&payload), false);
 }
 
+// A signature is the owner's to give again: only what nobody has signed is written over.
+static enum cr_status check_output(const char *path)
+{
+    CR_CLEANUP(cr_manifest_release) struct cr_manifest manifest = {0};
+    if (!cr_file_exists(path) || (cr_manifest_read(path, &manifest, NULL) == CR_OK && !manifest.has_owner))
+        return CR_OK;
+    return cr_fail(CR_INVALID,
+                   "%s: is there already, signed or no job, and stays as it is (name another with --output)",
+                   path);
+}
+
 static enum cr_status make(const struct asked *asked)
 {
     struct cr_config config;
+    CR_TRY(check_output(asked->output));
     CR_TRY(cr_config_read(asked->config, &config));
     enum cr_status status = make_of(asked, &config);
     cr_config_release(&config);

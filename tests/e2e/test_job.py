@@ -171,6 +171,8 @@ class Job(Federation):
         self.assert_fails(program("job", "sign", output, "--key", self.dir + "/nobody"), 3, "key.pem")
         self.key("owner")
         self.sign("job.cbor", "owner")
+        self.assert_fails(program("job", "make", config, "--output", output), 2, "stays as it is")
+        self.assert_fails(program("job", "make", config, "--output", config), 2, "stays as it is")
         with open(output, "r+b") as file:
             file.seek(-1, os.SEEK_END)
             last = file.read(1)[0]
