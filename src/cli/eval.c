@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { LABEL_WORDS = 64 };
+enum { LABEL_WORDS = 64, ANSWER_TOKENS = 128 };
 
 static enum cr_status append_score(const struct cr_score *score, bool json, struct cr_buffer *out)
 {
@@ -58,7 +58,7 @@ enum cr_status cr_command_eval(int argc, char **argv)
     const char *data = NULL, *template = NULL, *prompt = NULL, *words[LABEL_WORDS];
     struct cr_flag_list list = {.items = words, .capacity = LABEL_WORDS};
     bool json = false, generate = false, done;
-    size_t most = 128;
+    size_t most = SIZE_MAX; // as long as it is not given
     const char *scored_words = NULL;
     const struct cr_flag items[] = {
         CR_MODEL_FLAGS(&model),
@@ -107,7 +107,10 @@ enum cr_status cr_command_eval(int argc, char **argv)
     if (generate && cr_ends_with(data, ".tsv"))
         return cr_fail(CR_INVALID,
                        "--generate is not for a .tsv: --label-word tells how often the right one is chosen");
-    if (scored_words && !generate) return cr_fail(CR_INVALID, "--bleu-tokenize is for --generate");
+    if ((scored_words || most != SIZE_MAX) && !generate)
+        return cr_fail(CR_INVALID, "--max-new-tokens and --bleu-tokenize are for --generate");
+    if (most == 0) return cr_fail(CR_INVALID, "--max-new-tokens: 0: nothing could be scored");
+    if (most == SIZE_MAX) most = ANSWER_TOKENS;
     options.label_prompt = prompt ? prompt : CR_LABEL_PROMPT;
     options.label_words = words;
     options.label_count = list.count;

@@ -197,6 +197,9 @@ class Commands(unittest.TestCase):
             self.fails(2, rows + ": example 1 is labelled from its beginning: there is nothing to answer", *command, rows)
             self.fails(2, "--generate is not for a .tsv", *command, "rows.tsv")
             self.fails(2, "neither 13a nor zh", *command, rows, "--bleu-tokenize", "intl")
+            self.fails(2, "--max-new-tokens: 0", *command, rows, "--max-new-tokens", "0")
+            command.remove("--generate")
+            self.fails(2, "are for --generate", *command, rows, "--max-new-tokens", "4")
 
     def tune(self, folder, rows, name, **data):
         """A model that knows these rows by heart."""
