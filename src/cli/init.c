@@ -35,9 +35,10 @@ static const char *const of_lora[] = {"load_in_8bit", "lora.r", "lora.lora_alpha
 static const char *const of_spf[] = {"spf.criterion", "spf.granularity", "spf.density", "spf.target_modules"};
 static const char *const of_prefix[] = {"load_in_8bit", "prefix_tuning.num_virtual_tokens",
                                         "prefix_tuning.prefix_projection"};
-static const char *const of_federation[] = {"federation.address",      "federation.advertise",
-                                            "federation.state_dir",    "federation.rounds",
-                                            "federation.local_epochs", "federation.min_clients"};
+static const char *const of_federation[] = {
+    "federation.address", "federation.advertise",        "federation.state_dir",
+    "federation.rounds",  "federation.local_epochs",     "federation.min_clients",
+    "federation.release", "federation.appraisal_policy", "attestation.attester"};
 
 struct request {
     const char *model, *data, *eval, *output, *method;
