@@ -47,8 +47,8 @@ enum cr_status cr_pad_pair_new(const unsigned char key[CR_KEY_SIZE], const struc
 void cr_pad_pair_release(struct cr_pad_pair *pair);
 uint64_t cr_pads_stream(size_t linear, bool backward, uint64_t number);
 
-// Words that their maker works in at a time, for a matrix of so many rows and columns together and a queue of
-// `rows` pads.
+// Words that their maker works in at a time, for a queue of `rows` pads which have, with their products, so
+// many words each.
 size_t cr_pads_words_at_once(size_t ends, size_t rows);
 
 // With `hold` waits until every queue that was ever used is full, and nothing is made ahead from then on;
