@@ -57,8 +57,9 @@ static enum cr_status of_settings(struct cr_checks *checks, const char *path,
     if (status != CR_OK) return cr_check_failure(checks, "settings");
     CR_TRY(cr_check_say(checks, CR_CHECK_OK, "settings", "%s", path));
     if (!serve && !config.tuning.data.train)
-        CR_TRY(
-            cr_check_say(checks, CR_CHECK_FAILED, "data", "data.train: not given: what is to be learned?"));
+        CR_TRY(cr_check_say(
+            checks, CR_CHECK_FAILED, "data",
+            "data.train: not given: what is to be learned? (a federation's server needs none: --serve)"));
     CR_TRY(cr_preflight_training(checks, &config.tuning));
     if (!serve) return CR_OK;
     CR_TRY(cr_preflight_server(checks, &config));
