@@ -21,16 +21,18 @@ enum cr_status cr_command_key(int argc, char **argv)
 {
     const char *directory;
     bool done;
-    const struct cr_flags flags = {"carrel key DIR",
-                                   "Prints the fingerprint of the key in DIR, and makes the key where there "
-                                   "is none: that of a silo, in the\n"
-                                   "directory that `carrel join --state` will use, for the owner of the "
-                                   "model to list in a job; and that of\n"
-                                   "the owner, for `carrel job sign`. DIR is as secret as the key in it.",
-                                   NULL,
-                                   0,
-                                   1,
-                                   1};
+    const struct cr_flags flags = {
+        "carrel key DIR",
+        "Prints the fingerprint of the key in DIR, and makes the key where there "
+        "is none: that of a silo, in the\n"
+        "directory that `carrel join --state` will use, for the owner of the "
+        "model to list in a job; and that of\n"
+        "the owner, for `carrel job sign`. DIR is as secret as the key in it.\n"
+        "Of a silo that has joined the key is sealed: another job takes another DIR.",
+        NULL,
+        0,
+        1,
+        1};
     size_t count;
     CR_TRY(cr_command_flags(&flags, argc, argv, &directory, &count, &done));
     return done ? CR_OK : print_fingerprint(directory);
