@@ -70,6 +70,10 @@ struct cr_trainer {
     unsigned char run[CR_SHA256_SIZE]; // the digest of a saved state
 };
 
+// Opens and makes all that a trainer lacks that has only its settings. On failure what is there is left for
+// cr_trainer_free.
+enum cr_status cr_trainer_open(struct cr_trainer *trainer, const struct cr_tuning_config *config);
+
 // One optimiser step; on failure the trainer stands before it.
 enum cr_status cr_trainer_do_step(struct cr_trainer *trainer, struct cr_tally *tally, double *grad_norm);
 
