@@ -2,6 +2,7 @@
 #include "cli/admitted.h"
 #include "cli/command.h"
 #include "cli/say_manifest.h"
+#include "cli/say_model.h"
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -10,13 +11,9 @@
 #include "crypto/seal.h"
 #include "federation/config.h"
 #include "format/json.h"
-#include "format/safetensors.h"
-#include "model/config.h"
 #include "text/dataset.h"
 #include "text/rows.h"
 #include "tuning/adapter.h"
-#include "tuning/peft.h"
-#include "tuning/spf.h"
 #include "tuning/spf_file.h"
 
 #include <stdio.h>
@@ -28,163 +25,6 @@ enum { JSON_LIMIT = 64 << 20, WHOLE_LENGTH = 1 << 20, TOKEN_LIMIT = 4096, PREFIX
 static void release_said(struct cr_said *said)
 {
     cr_buffer_release(&said->out);
-}
-
-static void free_safetensors(struct cr_safetensors **file)
-{
-    cr_safetensors_free(*file);
-}
-
-static size_t values_of(const struct cr_tensor_entry *entry)
-{
-    return entry->bytes.size / cr_dtype_size(entry->dtype);
-}
-
-// Counts of tensors and values, bytes, and the types that occur.
-static enum cr_status say_totals(struct cr_said *said, const struct cr_safetensors *file)
-{
-    size_t values = 0, bytes = 0;
-    bool occurs[CR_I64 + 1] = {0};
-    for (size_t i = 0; i < cr_safetensors_count(file); i++) {
-        const struct cr_tensor_entry *entry = cr_safetensors_at(file, i);
-        values += values_of(entry);
-        bytes += entry->bytes.size;
-        occurs[entry->dtype] = true;
-    }
-    char types[64] = "";
-    for (enum cr_dtype dtype = CR_F32; dtype <= CR_I64; dtype++)
-        if (occurs[dtype])
-            snprintf(types + strlen(types), sizeof types - strlen(types), "%s%s", types[0] ? ", " : "",
-                     cr_dtype_name(dtype));
-    CR_TRY(cr_say_count(said, "tensors", cr_safetensors_count(file)));
-    CR_TRY(cr_say_count(said, "values", values));
-    CR_TRY(cr_say_text(said, "dtype", types));
-    return cr_say_count(said, "bytes", bytes);
-}
-
-static enum cr_status say_tensor(struct cr_said *said, const struct cr_tensor_entry *entry, bool first)
-{
-    struct cr_buffer *out = &said->out;
-    if (said->json) {
-        CR_TRY(cr_append_format(out, "%s{\"name\": ", first ? "" : ", "));
-        CR_TRY(cr_json_append_string(out, cr_slice_of_string(entry->name)));
-        CR_TRY(cr_append_format(out, ", \"dtype\": \"%s\", \"shape\": [", cr_dtype_name(entry->dtype)));
-    } else {
-        CR_TRY(cr_append_format(out, "  %-4s %s [", cr_dtype_name(entry->dtype), entry->name));
-    }
-    for (size_t d = 0; d < entry->rank; d++)
-        CR_TRY(cr_append_format(out, "%s%zu", d > 0 ? ", " : "", entry->shape[d]));
-    return cr_append_format(out, said->json ? "]}" : "]\n");
-}
-
-static enum cr_status say_safetensors(struct cr_said *said, const char *path)
-{
-    CR_CLEANUP(free_safetensors) struct cr_safetensors *file = NULL;
-    CR_TRY(cr_safetensors_open(path, &file));
-    CR_TRY(cr_say_text(said, "kind", "safetensors"));
-    CR_TRY(say_totals(said, file));
-    if (said->json) CR_TRY(cr_append_format(&said->out, ", \"entries\": ["));
-    for (size_t i = 0; i < cr_safetensors_count(file); i++)
-        CR_TRY(say_tensor(said, cr_safetensors_at(file, i), i == 0));
-    return said->json ? cr_append(&said->out, "]", 1) : CR_OK;
-}
-
-// What config.json says; `text` is the file.
-static enum cr_status say_model_config(struct cr_said *said, struct cr_slice text, const char *path)
-{
-    CR_CLEANUP(cr_json_release) struct cr_json *root = NULL;
-    const char *family;
-    struct cr_model_config config;
-    CR_TRY(cr_model_config_parse(text, path, &config));
-    CR_TRY(cr_json_parse(text, path, &root));
-    CR_TRY(cr_json_get_string(root, path, "model_type", "", &family));
-    CR_TRY(cr_say_text(said, "family", family));
-    CR_TRY(cr_say_count(said, "layers", config.layers));
-    CR_TRY(cr_say_count(said, "hidden", config.hidden));
-    CR_TRY(cr_say_count(said, "heads", config.heads));
-    CR_TRY(cr_say_count(said, "kv_heads", config.kv_heads));
-    CR_TRY(cr_say_count(said, "intermediate", config.intermediate));
-    CR_TRY(cr_say_count(said, "vocabulary", config.vocabulary));
-    CR_TRY(cr_say_count(said, "context", config.context));
-    return cr_say_bool(said, "tied_head", config.tied_head);
-}
-
-static enum cr_status say_model(struct cr_said *said, const char *directory, const char *config_path)
-{
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-    CR_TRY(cr_file_read(config_path, JSON_LIMIT, &text));
-    CR_CLEANUP(free_safetensors) struct cr_safetensors *file = NULL;
-    CR_TRY(cr_safetensors_open(directory, &file));
-    CR_TRY(cr_say_text(said, "kind", "model"));
-    CR_TRY(say_model_config(said, cr_buffer_slice(&text), config_path));
-    CR_TRY(say_totals(said, file));
-    return cr_say_count(said, "shards", cr_safetensors_shards(file));
-}
-
-static enum cr_status say_adapter_config(struct cr_said *said, struct cr_slice text, const char *path)
-{
-    CR_CLEANUP(cr_peft_config_release) struct cr_peft_config config = {0};
-    CR_TRY(cr_peft_config_parse(text, path, &config));
-    CR_TRY(cr_say_text(said, "peft_type", config.method == CR_METHOD_LORA ? "LORA" : "PREFIX_TUNING"));
-    if (config.method == CR_METHOD_PREFIX_TUNING) {
-        CR_TRY(cr_say_count(said, "num_virtual_tokens", config.prefix.num_virtual_tokens));
-        return cr_say_bool(said, "prefix_projection", config.prefix.prefix_projection);
-    }
-    CR_TRY(cr_say_count(said, "r", config.lora.r));
-    CR_TRY(cr_say_number(said, "lora_alpha", config.lora.lora_alpha));
-    CR_TRY(cr_say_bool(said, "use_rslora", config.lora.use_rslora));
-    return cr_say_list(said, "target_modules", &config.lora.target_modules);
-}
-
-static enum cr_status say_sparse(struct cr_said *said, const struct cr_spf_config *config)
-{
-    CR_TRY(cr_say_text(said, "criterion", cr_spf_criteria[config->criterion]));
-    CR_TRY(cr_say_text(said, "granularity", cr_spf_granularities[config->granularity]));
-    CR_TRY(cr_say_number(said, "density", config->density));
-    return cr_say_list(said, "sparse_modules", &config->target_modules);
-}
-
-static enum cr_status say_sparse_config(struct cr_said *said, struct cr_slice text, const char *path)
-{
-    CR_CLEANUP(cr_spf_config_release) struct cr_spf_config config = {0};
-    CR_TRY(cr_spf_config_parse(text, path, &config));
-    return say_sparse(said, &config);
-}
-
-// How it was chosen, and what was: weights that are changed are numbers of the tensors called values.
-static enum cr_status say_change(struct cr_said *said, const char *directory)
-{
-    CR_FREE char *config = NULL;
-    CR_FREE char *tensors = NULL;
-    CR_TRY(cr_path_join(directory, cr_spf_config_name, &config));
-    CR_TRY(cr_path_join(directory, cr_spf_model_name, &tensors));
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-    CR_TRY(cr_file_read(config, JSON_LIMIT, &text));
-    CR_CLEANUP(free_safetensors) struct cr_safetensors *file = NULL;
-    CR_TRY(cr_safetensors_open(tensors, &file));
-    CR_TRY(say_sparse_config(said, cr_buffer_slice(&text), config));
-    size_t modules = 0, weights = 0;
-    for (size_t i = 0; i < cr_safetensors_count(file); i++) {
-        const struct cr_tensor_entry *entry = cr_safetensors_at(file, i);
-        if (!cr_ends_with(entry->name, ".values")) continue;
-        modules++;
-        weights += values_of(entry);
-    }
-    CR_TRY(cr_say_count(said, "changed_modules", modules));
-    return cr_say_count(said, "changed_weights", weights);
-}
-
-static enum cr_status say_adapter(struct cr_said *said, const char *directory, const char *config_path)
-{
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-    CR_TRY(cr_file_read(config_path, JSON_LIMIT, &text));
-    CR_FREE char *tensors = NULL;
-    CR_TRY(cr_path_join(directory, "adapter_model.safetensors", &tensors));
-    CR_CLEANUP(free_safetensors) struct cr_safetensors *file = NULL;
-    CR_TRY(cr_safetensors_open(tensors, &file));
-    CR_TRY(cr_say_text(said, "kind", "adapter"));
-    CR_TRY(say_adapter_config(said, cr_buffer_slice(&text), config_path));
-    return say_totals(said, file);
 }
 
 // What it holds is `carrel status`'s to tell.
@@ -207,11 +47,11 @@ static enum cr_status say_directory(struct cr_said *said, const char *path)
     CR_TRY(cr_path_join(path, "config.json", &model));
     struct cr_adapter_kinds kinds;
     CR_TRY(cr_adapter_look(path, &kinds));
-    if (kinds.peft) CR_TRY(say_adapter(said, path, adapter));
+    if (kinds.peft) CR_TRY(cr_say_adapter(said, path, adapter));
     if (kinds.spf && !kinds.peft) CR_TRY(cr_say_text(said, "kind", "sparse change"));
-    if (kinds.spf) return say_change(said, path);
+    if (kinds.spf) return cr_say_change(said, path);
     if (kinds.peft) return CR_OK;
-    if (cr_file_exists(model)) return say_model(said, path, model);
+    if (cr_file_exists(model)) return cr_say_model(said, path, model);
     return cr_fail(CR_INVALID,
                    "%s: neither a model (config.json) nor an adapter (adapter_config.json), a sparse change "
                    "(%s) or a run directory (events.jsonl)",
@@ -307,7 +147,7 @@ static enum cr_status say_settings(struct cr_said *said, const char *path)
                                           [CR_METHOD_SPF] = "spf",
                                           [CR_METHOD_LORA_SPF] = "lora+spf"};
     CR_TRY_GOTO(status, done, cr_say_text(said, "method", methods[tuning->method]));
-    if (cr_method_has_spf(tuning->method)) CR_TRY_GOTO(status, done, say_sparse(said, &tuning->spf));
+    if (cr_method_has_spf(tuning->method)) CR_TRY_GOTO(status, done, cr_say_sparse(said, &tuning->spf));
     if (cr_method_has_lora(tuning->method)) {
         CR_TRY_GOTO(status, done, cr_say_count(said, "r", tuning->lora.r));
         CR_TRY_GOTO(status, done, cr_say_list(said, "target_modules", &tuning->lora.target_modules));
@@ -362,15 +202,15 @@ static enum cr_status say_json(struct cr_said *said, const char *path, const cha
     if (cr_json_kind(cr_json_member(root, "model")) == CR_JSON_OBJECT) return say_tokenizer(said, path, root);
     if (cr_json_member(root, "peft_type")) {
         CR_TRY(cr_say_text(said, "kind", "adapter_config"));
-        return say_adapter_config(said, cr_buffer_slice(&text), path);
+        return cr_say_adapter_config(said, cr_buffer_slice(&text), path);
     }
     if (cr_json_is_string(cr_json_member(root, "format"), "carrel-spf")) {
         CR_TRY(cr_say_text(said, "kind", "spf_config"));
-        return say_sparse_config(said, cr_buffer_slice(&text), path);
+        return cr_say_sparse_config(said, cr_buffer_slice(&text), path);
     }
     if (cr_json_member(root, "model_type")) {
         CR_TRY(cr_say_text(said, "kind", "model_config"));
-        return say_model_config(said, cr_buffer_slice(&text), path);
+        return cr_say_model_config(said, cr_buffer_slice(&text), path);
     }
     return say_data(said, path, tokenizer);
 }
@@ -409,7 +249,7 @@ static enum cr_status say_file(struct cr_said *said, const char *path, const cha
     if (cr_seal_is_one((struct cr_slice){prefix, size})) return say_sealed(said, path);
     if (cr_ends_with(path, ".yaml") || cr_ends_with(path, ".yml")) return say_settings(said, path);
     if (cr_ends_with(path, ".safetensors") || (size > 8 && prefix[8] == '{' && prefix[7] == 0))
-        return say_safetensors(said, path);
+        return cr_say_safetensors(said, path);
     if (size >= 10 && memcmp(prefix, "{\"audit\": ", 10) == 0) return cr_admissions_say(said, path);
     if (size >= 8 && memcmp(prefix, "carrel2.", 8) == 0) return say_token_file(said, path);
     // COSE_Sign1, or a map that begins with key 1.

@@ -1,0 +1,172 @@
+#include "cli/say_model.h"
+
+#include "base/file.h"
+#include "base/parse.h"
+#include "format/json.h"
+#include "format/safetensors.h"
+#include "model/config.h"
+#include "tuning/peft.h"
+#include "tuning/spf.h"
+#include "tuning/spf_file.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { JSON_LIMIT = 64 << 20 };
+
+static void free_safetensors(struct cr_safetensors **file)
+{
+    cr_safetensors_free(*file);
+}
+
+static size_t values_of(const struct cr_tensor_entry *entry)
+{
+    return entry->bytes.size / cr_dtype_size(entry->dtype);
+}
+
+// Counts of tensors and values, bytes, and the types that occur.
+static enum cr_status say_totals(struct cr_said *said, const struct cr_safetensors *file)
+{
+    size_t values = 0, bytes = 0;
+    bool occurs[CR_I64 + 1] = {0};
+    for (size_t i = 0; i < cr_safetensors_count(file); i++) {
+        const struct cr_tensor_entry *entry = cr_safetensors_at(file, i);
+        values += values_of(entry);
+        bytes += entry->bytes.size;
+        occurs[entry->dtype] = true;
+    }
+    char types[64] = "";
+    for (enum cr_dtype dtype = CR_F32; dtype <= CR_I64; dtype++)
+        if (occurs[dtype])
+            snprintf(types + strlen(types), sizeof types - strlen(types), "%s%s", types[0] ? ", " : "",
+                     cr_dtype_name(dtype));
+    CR_TRY(cr_say_count(said, "tensors", cr_safetensors_count(file)));
+    CR_TRY(cr_say_count(said, "values", values));
+    CR_TRY(cr_say_text(said, "dtype", types));
+    return cr_say_count(said, "bytes", bytes);
+}
+
+static enum cr_status say_tensor(struct cr_said *said, const struct cr_tensor_entry *entry, bool first)
+{
+    struct cr_buffer *out = &said->out;
+    if (said->json) {
+        CR_TRY(cr_append_format(out, "%s{\"name\": ", first ? "" : ", "));
+        CR_TRY(cr_json_append_string(out, cr_slice_of_string(entry->name)));
+        CR_TRY(cr_append_format(out, ", \"dtype\": \"%s\", \"shape\": [", cr_dtype_name(entry->dtype)));
+    } else {
+        CR_TRY(cr_append_format(out, "  %-4s %s [", cr_dtype_name(entry->dtype), entry->name));
+    }
+    for (size_t d = 0; d < entry->rank; d++)
+        CR_TRY(cr_append_format(out, "%s%zu", d > 0 ? ", " : "", entry->shape[d]));
+    return cr_append_format(out, said->json ? "]}" : "]\n");
+}
+
+enum cr_status cr_say_safetensors(struct cr_said *said, const char *path)
+{
+    CR_CLEANUP(free_safetensors) struct cr_safetensors *file = NULL;
+    CR_TRY(cr_safetensors_open(path, &file));
+    CR_TRY(cr_say_text(said, "kind", "safetensors"));
+    CR_TRY(say_totals(said, file));
+    if (said->json) CR_TRY(cr_append_format(&said->out, ", \"entries\": ["));
+    for (size_t i = 0; i < cr_safetensors_count(file); i++)
+        CR_TRY(say_tensor(said, cr_safetensors_at(file, i), i == 0));
+    return said->json ? cr_append(&said->out, "]", 1) : CR_OK;
+}
+
+// What config.json says; `text` is the file.
+enum cr_status cr_say_model_config(struct cr_said *said, struct cr_slice text, const char *path)
+{
+    CR_CLEANUP(cr_json_release) struct cr_json *root = NULL;
+    const char *family;
+    struct cr_model_config config;
+    CR_TRY(cr_model_config_parse(text, path, &config));
+    CR_TRY(cr_json_parse(text, path, &root));
+    CR_TRY(cr_json_get_string(root, path, "model_type", "", &family));
+    CR_TRY(cr_say_text(said, "family", family));
+    CR_TRY(cr_say_count(said, "layers", config.layers));
+    CR_TRY(cr_say_count(said, "hidden", config.hidden));
+    CR_TRY(cr_say_count(said, "heads", config.heads));
+    CR_TRY(cr_say_count(said, "kv_heads", config.kv_heads));
+    CR_TRY(cr_say_count(said, "intermediate", config.intermediate));
+    CR_TRY(cr_say_count(said, "vocabulary", config.vocabulary));
+    CR_TRY(cr_say_count(said, "context", config.context));
+    return cr_say_bool(said, "tied_head", config.tied_head);
+}
+
+enum cr_status cr_say_model(struct cr_said *said, const char *directory, const char *config_path)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(cr_file_read(config_path, JSON_LIMIT, &text));
+    CR_CLEANUP(free_safetensors) struct cr_safetensors *file = NULL;
+    CR_TRY(cr_safetensors_open(directory, &file));
+    CR_TRY(cr_say_text(said, "kind", "model"));
+    CR_TRY(cr_say_model_config(said, cr_buffer_slice(&text), config_path));
+    CR_TRY(say_totals(said, file));
+    return cr_say_count(said, "shards", cr_safetensors_shards(file));
+}
+
+enum cr_status cr_say_adapter_config(struct cr_said *said, struct cr_slice text, const char *path)
+{
+    CR_CLEANUP(cr_peft_config_release) struct cr_peft_config config = {0};
+    CR_TRY(cr_peft_config_parse(text, path, &config));
+    CR_TRY(cr_say_text(said, "peft_type", config.method == CR_METHOD_LORA ? "LORA" : "PREFIX_TUNING"));
+    if (config.method == CR_METHOD_PREFIX_TUNING) {
+        CR_TRY(cr_say_count(said, "num_virtual_tokens", config.prefix.num_virtual_tokens));
+        return cr_say_bool(said, "prefix_projection", config.prefix.prefix_projection);
+    }
+    CR_TRY(cr_say_count(said, "r", config.lora.r));
+    CR_TRY(cr_say_number(said, "lora_alpha", config.lora.lora_alpha));
+    CR_TRY(cr_say_bool(said, "use_rslora", config.lora.use_rslora));
+    return cr_say_list(said, "target_modules", &config.lora.target_modules);
+}
+
+enum cr_status cr_say_sparse(struct cr_said *said, const struct cr_spf_config *config)
+{
+    CR_TRY(cr_say_text(said, "criterion", cr_spf_criteria[config->criterion]));
+    CR_TRY(cr_say_text(said, "granularity", cr_spf_granularities[config->granularity]));
+    CR_TRY(cr_say_number(said, "density", config->density));
+    return cr_say_list(said, "sparse_modules", &config->target_modules);
+}
+
+enum cr_status cr_say_sparse_config(struct cr_said *said, struct cr_slice text, const char *path)
+{
+    CR_CLEANUP(cr_spf_config_release) struct cr_spf_config config = {0};
+    CR_TRY(cr_spf_config_parse(text, path, &config));
+    return cr_say_sparse(said, &config);
+}
+
+// How it was chosen, and what was: weights that are changed are numbers of the tensors called values.
+enum cr_status cr_say_change(struct cr_said *said, const char *directory)
+{
+    CR_FREE char *config = NULL;
+    CR_FREE char *tensors = NULL;
+    CR_TRY(cr_path_join(directory, cr_spf_config_name, &config));
+    CR_TRY(cr_path_join(directory, cr_spf_model_name, &tensors));
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(cr_file_read(config, JSON_LIMIT, &text));
+    CR_CLEANUP(free_safetensors) struct cr_safetensors *file = NULL;
+    CR_TRY(cr_safetensors_open(tensors, &file));
+    CR_TRY(cr_say_sparse_config(said, cr_buffer_slice(&text), config));
+    size_t modules = 0, weights = 0;
+    for (size_t i = 0; i < cr_safetensors_count(file); i++) {
+        const struct cr_tensor_entry *entry = cr_safetensors_at(file, i);
+        if (!cr_ends_with(entry->name, ".values")) continue;
+        modules++;
+        weights += values_of(entry);
+    }
+    CR_TRY(cr_say_count(said, "changed_modules", modules));
+    return cr_say_count(said, "changed_weights", weights);
+}
+
+enum cr_status cr_say_adapter(struct cr_said *said, const char *directory, const char *config_path)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(cr_file_read(config_path, JSON_LIMIT, &text));
+    CR_FREE char *tensors = NULL;
+    CR_TRY(cr_path_join(directory, "adapter_model.safetensors", &tensors));
+    CR_CLEANUP(free_safetensors) struct cr_safetensors *file = NULL;
+    CR_TRY(cr_safetensors_open(tensors, &file));
+    CR_TRY(cr_say_text(said, "kind", "adapter"));
+    CR_TRY(cr_say_adapter_config(said, cr_buffer_slice(&text), config_path));
+    return say_totals(said, file);
+}
