@@ -1,6 +1,7 @@
-// Inside of the server: what server.c (who is there and what they say), server_round.c (what is done about
-// it) and server_collect.c (how updates become the next values) share. Included by these three and
-// split_server.h alone.
+// Inside of the server: what server.c (its run from begin to end), server_open.c (all that it opens, and
+// closes again), server_session.c (who is there and what they say), server_round.c (what is done about it)
+// and server_collect.c (how updates become the next values) share. Included by these and split_server.h
+// alone.
 #ifndef CARREL_FEDERATION_SERVER_PARTS_H
 #define CARREL_FEDERATION_SERVER_PARTS_H
 
@@ -76,6 +77,14 @@ struct cr_server {
     bool ended;
     char why[1024];
 };
+
+// Opens the run on disk or begins one, and all else but the door. What was opened when it fails is closed by
+// cr_server_close, which frees the server too.
+enum cr_status cr_server_open(struct cr_server *server);
+void cr_server_close(struct cr_server *server);
+
+// Lets silos in from now on: "server.listening".
+enum cr_status cr_server_listen(struct cr_server *server);
 
 // The session speaks for its silo from now on: "server.joined".
 enum cr_status cr_server_admit(struct cr_server_session *session);

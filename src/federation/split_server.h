@@ -1,5 +1,5 @@
 // A split model's server: keeps what silos send it of their examples, and trains the tail on that, without
-// them, once so many as federation.min_clients have sent all. In place of rounds: server.c calls this where
+// them, once so many as federation.min_clients have sent all. In place of rounds: the server calls this where
 // the settings split the model.
 //
 // Events (docs/PROTOCOL.md lists their fields): "split.receiving", "split.held", "split.begin",

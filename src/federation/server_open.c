@@ -1,0 +1,152 @@
+#include "federation/discretion.h"
+#include "federation/server_manifest.h"
+#include "federation/server_parts.h"
+#include "federation/split_server.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum cr_status cr_server_open_learner(const struct cr_server *server, const struct cr_event_sink *sink,
+                                      void **out)
+{
+    struct cr_config own = *server->config; // shallow: strings stay the original's
+    own.tuning.data.train = own.tuning.data.eval = NULL;
+    own.tuning.seed = server->seed;
+    // A split model's server chooses by gradients once it has activations: all else of the settings is tried
+    // before silos send any.
+    if (cr_tuning_config_split(&own.tuning) && cr_spf_calibrates(&own.tuning.spf))
+        own.tuning.spf.criterion = CR_SPF_RANDOM;
+    return server->kind->open(&own, sink, out);
+}
+
+static enum cr_status tell_job(const struct cr_server *server)
+{
+    unsigned char key[CR_SHA256_SIZE];
+    char job[CR_SHA256_HEX_SIZE], owner[CR_SHA256_HEX_SIZE];
+    CR_TRY(cr_point_digest(server->manifest.owner, key));
+    cr_sha256_hex(key, owner);
+    cr_sha256_hex(server->manifest.digest, job);
+    bool own = !server->config->federation.job;
+    cr_emit(server->sink, CR_EVENT_INFO, "server.job",
+            own ? "this server itself: whoever runs it is the job's owner" : owner, CR_FIELD_TEXT("job", job),
+            CR_FIELD_TEXT("owner", owner));
+    return CR_OK;
+}
+
+// The run on disk goes on, or a new one begins from the learner's values.
+static enum cr_status open_run_with(struct cr_server *server, void *learner)
+{
+    struct cr_base_digest base;
+    CR_TRY(server->kind->digest(learner, server->structure));
+    CR_TRY(server->kind->base(learner, &base));
+    CR_TRY(cr_server_manifest(server->config, &base, &server->manifest, &server->manifest_form));
+    const char *path = server->config->federation.job;
+    if (path && memcmp(server->manifest.digest, server->owners_job, CR_SHA256_SIZE) != 0)
+        return cr_fail(CR_INVALID, "%s: it was changed while the server started", path);
+    CR_TRY(tell_job(server));
+    const unsigned char *job = server->manifest.digest;
+    struct cr_state_dir *state = server->state;
+    size_t count;
+    const float *initial = server->kind->values(learner, &count);
+    bool same = state->begun && memcmp(state->job, job, CR_SHA256_SIZE) == 0;
+    if (state->begun && !state->finished && !same)
+        return cr_fail(CR_INVALID,
+                       "%s: holds an unfinished run with other settings or another model (finish it with its "
+                       "own settings, or choose another federation.state_dir)",
+                       state->path);
+    if (same) {
+        // What a split model's tail has in the end may be chosen by data.
+        bool ended = cr_tuning_config_split(&server->config->tuning) && state->finished;
+        if (!ended && state->count != count) return cr_fail(CR_INVALID, "%s: not of this model", state->path);
+        return cr_state_values(state, &server->global);
+    }
+    CR_TRY(cr_vector_new(count, &server->global));
+    memcpy(server->global->values, initial, count * sizeof *initial);
+    return cr_state_begin(state, job, server->global);
+}
+
+// Known before the model is open, for seeds; whether it is a job for this server is looked at with the model.
+static enum cr_status read_owners_job(struct cr_server *server)
+{
+    const char *path = server->config->federation.job;
+    CR_CLEANUP(cr_manifest_release) struct cr_manifest manifest = {0};
+    if (!path) return CR_OK;
+    CR_TRY(cr_manifest_read(path, &manifest, NULL));
+    memcpy(server->owners_job, manifest.digest, CR_SHA256_SIZE);
+    return CR_OK;
+}
+
+static enum cr_status choose_seed(struct cr_server *server)
+{
+    unsigned char secret[CR_SEED_SECRET_SIZE];
+    server->seed = server->config->tuning.seed;
+    if (!cr_tuning_config_sliced(&server->config->tuning)) return CR_OK;
+    CR_TRY(cr_state_seed_secret(server->state, server->owners_job, secret));
+    enum cr_status status = cr_discretion_seed(secret, server->seed, &server->seed);
+    cr_wipe(secret, sizeof secret);
+    return status;
+}
+
+static enum cr_status open_run(struct cr_server *server)
+{
+    void *learner;
+    CR_TRY(cr_server_open_learner(server, server->sink, &learner));
+    enum cr_status status = open_run_with(server, learner);
+    server->kind->free(learner); // until the result is saved, its memory is of use elsewhere
+    return status;
+}
+
+enum cr_status cr_server_open(struct cr_server *server)
+{
+    const struct cr_federation_config *federation = &server->config->federation;
+    struct cr_address address; // a slip of the pen is to be told before a large model was opened
+    enum cr_status status = cr_address_parse(federation->address, &address);
+    if (status != CR_OK) return cr_fail_within(status, "federation.address");
+    CR_TRY(cr_discretion_check(server->config));
+    CR_TRY(cr_state_open(federation->state_dir, server->key, &server->state));
+    CR_TRY(read_owners_job(server));
+    CR_TRY(choose_seed(server));
+    CR_TRY(open_run(server));
+    struct cr_round_rules rules = {.min_clients = cr_config_min_clients(server->config),
+                                   .deadline = federation->deadline,
+                                   .absence = federation->progress_timeout};
+    cr_round_init(&server->machine, &rules, server->state->round, server->state->digest);
+    CR_TRY(cr_loop_new(&server->loop));
+    CR_TRY(cr_pool_new(server->config->tuning.threads, &server->pool));
+    CR_TRY(cr_job_new(server->loop, &server->job));
+    const struct cr_attested_host host = {.attester = cr_config_attester(server->config),
+                                          .tpm = server->config->attestation.tpm,
+                                          .endorsements = server->config->attestation.endorsements,
+                                          .shows = true,
+                                          .demands = !cr_tuning_config_split(&server->config->tuning),
+                                          .state = server->state->path};
+    CR_TRY(cr_attested_open(&server->manifest, &host, server->sink, &server->attested));
+    CR_TRY(cr_tls_new_server(server->state->server, &server->tls));
+    cr_tls_set_admission(server->tls, cr_attested_admission(server->attested));
+    // Last: from there on server->sink is that of the worker that trains, and is freed with it.
+    return cr_tuning_config_split(&server->config->tuning) ? cr_split_server_open(server) : CR_OK;
+}
+
+void cr_server_close(struct cr_server *server)
+{
+    while (server->sessions) {
+        struct cr_server_session *session = server->sessions;
+        server->sessions = session->next;
+        cr_connection_free(session->connection);
+        free(session);
+    }
+    cr_listener_free(server->listener);
+    cr_split_server_close(server); // before the loop, which it wakes
+    cr_tls_free(server->tls);
+    cr_attested_close(server->attested);
+    cr_job_free(server->job); // before what it works on
+    cr_pool_free(server->pool);
+    cr_loop_free(server->loop);
+    cr_aggregate_free(server->aggregate);
+    cr_vector_release(server->next);
+    cr_vector_release(server->global);
+    cr_buffer_release(&server->manifest_form);
+    cr_manifest_release(&server->manifest);
+    cr_state_close(server->state);
+    free(server);
+}
