@@ -7,7 +7,10 @@
 #include "base/clock.h"
 #include "channel/connection.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdio.h>
+#include <sys/socket.h>
 
 struct end {
     struct cr_connection *connection;
@@ -166,5 +169,18 @@ static inline int tear_down_all(void **state)
 }
 
 #define WITH_LOOP(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+// A socket that listens without a word of TLS; its address.
+static inline int listen_plainly(char address[64])
+{
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof any;
+    assert_int_equal(bind(fd, (struct sockaddr *)&any, sizeof any), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&any, &size), 0);
+    snprintf(address, 64, "127.0.0.1:%u", ntohs(any.sin_port));
+    return fd;
+}
 
 #endif

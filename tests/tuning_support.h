@@ -40,6 +40,18 @@ static inline void write_text(const char *path, const char *text)
     assert_ok(cr_file_write(path, cr_slice_of_string(text), false));
 }
 
+// A sparse change of all linears.
+static inline struct cr_spf_config spf_choice(int criterion, int granularity, double density)
+{
+    static char all_linear[] = "all-linear";
+    static char *modules[] = {all_linear};
+    return (struct cr_spf_config){.criterion = criterion,
+                                  .granularity = granularity,
+                                  .density = density,
+                                  .target_modules = {modules, 1},
+                                  .calibration_batches = 2};
+}
+
 // A LoRA run of the small model over `train`: AdamW, four examples a step.
 static inline struct cr_tuning_config small_run(char *train, char **modules, size_t module_count)
 {

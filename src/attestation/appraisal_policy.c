@@ -1,5 +1,6 @@
 #include "attestation/appraisal_policy.h"
 #include "attestation/collateral.h"
+#include "attestation/evidence.h"
 #include "attestation/tpm.h"
 #include "base/file.h"
 #include "base/parse.h"
@@ -7,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { POLICY_LIMIT = 1 << 20, REPORT_DATA_SIZE = 64 };
+enum { POLICY_LIMIT = 1 << 20 };
 
 static const struct cr_option pcr_options[] = {
     {.key = "index",
@@ -268,7 +269,7 @@ static const struct {
 
 static enum cr_status check_values(const struct cr_appraisal_policy *policy, const char *name)
 {
-    unsigned char bytes[REPORT_DATA_SIZE];
+    unsigned char bytes[CR_REPORT_DATA_SIZE];
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         const struct cr_string_list *list =
             (const struct cr_string_list *)((const char *)policy + values[i].offset);
@@ -292,7 +293,7 @@ static enum cr_status check_values(const struct cr_appraisal_policy *policy, con
         if (size == 0 || size > sizeof bytes ||
             cr_hex_decode(policy->report_data.items[k], bytes, size) != CR_OK)
             return cr_fail(CR_INVALID, "%s: report_data: \"%s\" is not 1 to %d bytes in hexadecimal", name,
-                           policy->report_data.items[k], REPORT_DATA_SIZE);
+                           policy->report_data.items[k], CR_REPORT_DATA_SIZE);
     }
     return CR_OK;
 }

@@ -1,9 +1,8 @@
 // What a policy finds of the values in evidence.
 #include "attestation/appraisal_policy.h"
+#include "attestation/evidence.h"
 
 #include <string.h>
-
-enum { REPORT_DATA_SIZE = 64 };
 
 static enum cr_status refuse_value(struct cr_appraisal *appraisal, const char *check_name,
                                    struct cr_slice value)
@@ -20,7 +19,7 @@ enum cr_status cr_appraisal_policy_compare(struct cr_appraisal *appraisal, const
 {
     if (list->count == 0) return CR_OK;
     for (size_t i = 0; i < list->count; i++) {
-        unsigned char wanted[REPORT_DATA_SIZE];
+        unsigned char wanted[CR_REPORT_DATA_SIZE];
         if (strlen(list->items[i]) != 2 * value.size) continue; // a PCR of another bank
         CR_TRY(cr_hex_decode(list->items[i], wanted, value.size));
         if (memcmp(wanted, value.data, value.size) == 0) return cr_found_passed(appraisal, check_name);
@@ -63,7 +62,7 @@ enum cr_status cr_appraisal_policy_compare_report_data(struct cr_appraisal *appr
     if (list->count == 0) return CR_OK;
     bool found = false;
     for (size_t i = 0; i < list->count && !found; i++) {
-        unsigned char wanted[REPORT_DATA_SIZE] = {0};
+        unsigned char wanted[CR_REPORT_DATA_SIZE] = {0};
         CR_TRY(cr_hex_decode(list->items[i], wanted, strlen(list->items[i]) / 2));
         found = memcmp(wanted, report_data.data, sizeof wanted) == 0;
     }

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { REPORT_DATA_SIZE = 64, TYPE_LIMIT = 64, QUOTE_LIMIT = 1 << 20 };
+enum { TYPE_LIMIT = 64, QUOTE_LIMIT = 1 << 20 };
 
 static enum cr_status check_type(const char *path)
 {
@@ -20,7 +20,7 @@ static enum cr_status check_type(const char *path)
     return cr_fail(CR_UNSUPPORTED, "%s: \"%s\" is not known (dcap)", path, cr_buffer_text(&text));
 }
 
-enum cr_status cr_gramine_attest(const char *root, const unsigned char report_data[64],
+enum cr_status cr_gramine_attest(const char *root, const unsigned char report_data[CR_REPORT_DATA_SIZE],
                                  enum cr_evidence_type *type, struct cr_buffer *out)
 {
     CR_FREE char *kind = NULL, *data = NULL, *quote = NULL;
@@ -28,7 +28,7 @@ enum cr_status cr_gramine_attest(const char *root, const unsigned char report_da
     CR_TRY(cr_path_join(root, "user_report_data", &data));
     CR_TRY(cr_path_join(root, "quote", &quote));
     CR_TRY(check_type(kind));
-    CR_TRY(cr_file_put(data, (struct cr_slice){report_data, REPORT_DATA_SIZE}));
+    CR_TRY(cr_file_put(data, (struct cr_slice){report_data, CR_REPORT_DATA_SIZE}));
     CR_TRY(cr_file_read(quote, QUOTE_LIMIT, out));
     *type = CR_EVIDENCE_SGX;
     return CR_OK;

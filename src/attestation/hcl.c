@@ -1,10 +1,11 @@
 #include "attestation/hcl.h"
+#include "attestation/evidence.h"
 #include "crypto/hash.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-enum { HEADER_SIZE = 32, REPORT_SIZE = 1184, HASH_SHA256 = 1, REPORT_DATA_SIZE = 64 };
+enum { HEADER_SIZE = 32, REPORT_SIZE = 1184, HASH_SHA256 = 1 };
 
 static const char magic[] = "HCLA";
 
@@ -36,7 +37,7 @@ enum cr_status cr_hcl_parse(struct cr_slice bytes, struct cr_hcl *out)
 
 enum cr_status cr_hcl_check(const struct cr_hcl *hcl, struct cr_slice report_data)
 {
-    unsigned char wanted[REPORT_DATA_SIZE] = {0};
+    unsigned char wanted[CR_REPORT_DATA_SIZE] = {0};
     CR_TRY(cr_sha256(hcl->runtime_data, wanted));
     if (report_data.size != sizeof wanted || memcmp(wanted, report_data.data, sizeof wanted) != 0)
         return cr_fail(CR_DENIED, "HCL report: the hardware's report is not bound to the runtime data");

@@ -4,12 +4,12 @@
 
 #include <string.h>
 
-enum { REPORT_DATA_SIZE = 64, SHA256_ID = 1, SHA384_ID = 7, SHA512_ID = 8 }; // IANA, named information
+enum { SHA256_ID = 1, SHA384_ID = 7, SHA512_ID = 8 }; // IANA, named information
 
 // CR_DENIED unless the report data are SHA-256 of the bytes, and zeros.
 static enum cr_status check_hash(struct cr_slice bytes, struct cr_slice report_data, const char *what)
 {
-    unsigned char wanted[REPORT_DATA_SIZE] = {0};
+    unsigned char wanted[CR_REPORT_DATA_SIZE] = {0};
     CR_TRY(cr_sha256(bytes, wanted));
     if (report_data.size != sizeof wanted || memcmp(wanted, report_data.data, sizeof wanted) != 0)
         return cr_fail(CR_DENIED, "the evidence is not bound to %s", what);

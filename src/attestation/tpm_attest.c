@@ -7,7 +7,7 @@
 #include <string.h>
 #include <tss2/tss2_mu.h>
 
-enum { ATTEMPTS = 4, REPORT_DATA_SIZE = 64, BOUND_SIZE = 32, P256_SIZE = 32 };
+enum { ATTEMPTS = 4, BOUND_SIZE = 32, P256_SIZE = 32 };
 
 // Anybody who has the TPM can make the same key with these parameters (tpm2_createprimary -C e -G
 // ecc256:ecdsa-sha256:null with these attributes), for a certificate by credential activation.
@@ -129,10 +129,10 @@ static enum cr_status quote_pcrs(const struct cr_tpm_object *key, const unsigned
                    key->device->link.path, ATTEMPTS);
 }
 
-enum cr_status cr_tpm_attest(const char *path, const unsigned char report_data[64],
+enum cr_status cr_tpm_attest(const char *path, const unsigned char report_data[CR_REPORT_DATA_SIZE],
                              enum cr_evidence_type *type, struct cr_buffer *out)
 {
-    if (!cr_slice_is_zero((struct cr_slice){report_data + BOUND_SIZE, REPORT_DATA_SIZE - BOUND_SIZE}))
+    if (!cr_slice_is_zero((struct cr_slice){report_data + BOUND_SIZE, CR_REPORT_DATA_SIZE - BOUND_SIZE}))
         return cr_fail(CR_INVALID, "a TPM's quote is bound to %d bytes of report data, not to more",
                        BOUND_SIZE);
     CR_CLEANUP(cr_tpm_release) struct cr_tpm_device device = {0};

@@ -10,7 +10,7 @@
 //
 // A quote is bound to 32 bytes: the last 32 of `report_data` are zeros, or it is CR_INVALID. `path` is
 // cr_tpm_open's. CR_UNSUPPORTED in a program that was built without tpm2-tss.
-enum cr_status cr_tpm_attest(const char *path, const unsigned char report_data[64],
+enum cr_status cr_tpm_attest(const char *path, const unsigned char report_data[CR_REPORT_DATA_SIZE],
                              enum cr_evidence_type *type, struct cr_buffer *out);
 
 #endif

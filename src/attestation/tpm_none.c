@@ -9,7 +9,7 @@ static enum cr_status refuse(void)
                                    "(tpm2-tss), as programs for TEEs are");
 }
 
-enum cr_status cr_tpm_attest(const char *path, const unsigned char report_data[64],
+enum cr_status cr_tpm_attest(const char *path, const unsigned char report_data[CR_REPORT_DATA_SIZE],
                              enum cr_evidence_type *type, struct cr_buffer *out)
 {
     (void)path, (void)report_data, (void)type, (void)out;

@@ -13,7 +13,6 @@
 
 enum {
     ATTEMPTS = 4,
-    REPORT_DATA_SIZE = 64,
     ANSWER_LIMIT = 1 << 20, // the kernel's own is 32 KiB; its text files call themselves as long as a page
 };
 
@@ -138,7 +137,7 @@ static enum cr_status ask(const char *entry, const unsigned char *report_data, s
     uint64_t before, after, writes = 0;
     CR_TRY(read_number(entry, "generation", &before));
     CR_TRY(choose_level(entry, &writes));
-    CR_TRY(write_file(entry, "inblob", (struct cr_slice){report_data, REPORT_DATA_SIZE}));
+    CR_TRY(write_file(entry, "inblob", (struct cr_slice){report_data, CR_REPORT_DATA_SIZE}));
     writes++;
     CR_TRY(read_file(entry, "outblob", answer));
     if (has_file(entry, "auxblob")) CR_TRY(read_file(entry, "auxblob", table));
@@ -168,7 +167,7 @@ static enum cr_status append_report(struct cr_slice report, struct cr_slice tabl
     return cr_append(out, text.data, text.size);
 }
 
-enum cr_status cr_tsm_attest(const char *root, const unsigned char report_data[64],
+enum cr_status cr_tsm_attest(const char *root, const unsigned char report_data[CR_REPORT_DATA_SIZE],
                              enum cr_evidence_type *type, struct cr_buffer *out)
 {
     CR_CLEANUP(remove_entry) char *entry = NULL;

@@ -11,7 +11,7 @@
 // a JSON object of both. At a guest whose kernel may not speak for VMPL 0 the report is of the highest level
 // that it may. CR_NOT_FOUND where the kernel has no such interface or no provider, CR_UNSUPPORTED where the
 // provider is not known, CR_IO where the kernel gives none or others keep writing to the entry.
-enum cr_status cr_tsm_attest(const char *root, const unsigned char report_data[64],
+enum cr_status cr_tsm_attest(const char *root, const unsigned char report_data[CR_REPORT_DATA_SIZE],
                              enum cr_evidence_type *type, struct cr_buffer *out);
 
 #endif

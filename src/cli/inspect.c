@@ -20,7 +20,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { JSON_LIMIT = 64 << 20, WHOLE_LENGTH = 1 << 20, TOKEN_LIMIT = 4096, PREFIX = 16 };
+enum { WHOLE_LENGTH = 1 << 20, TOKEN_LIMIT = 4096, PREFIX = 16 };
 
 static void release_said(struct cr_said *said)
 {
@@ -195,8 +195,8 @@ static enum cr_status say_json(struct cr_said *said, const char *path, const cha
     struct stat about;
     CR_CLEANUP(cr_json_release) struct cr_json *root = NULL;
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-    if (stat(path, &about) == 0 && about.st_size <= JSON_LIMIT) {
-        CR_TRY(cr_file_read(path, JSON_LIMIT, &text));
+    if (stat(path, &about) == 0 && about.st_size <= CR_SAY_JSON_LIMIT) {
+        CR_TRY(cr_file_read(path, CR_SAY_JSON_LIMIT, &text));
         if (cr_json_parse(cr_buffer_slice(&text), path, &root) != CR_OK) root = NULL; // several rows, perhaps
     }
     if (cr_json_kind(cr_json_member(root, "model")) == CR_JSON_OBJECT) return say_tokenizer(said, path, root);

@@ -12,8 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { JSON_LIMIT = 64 << 20 };
-
 static void free_safetensors(struct cr_safetensors **file)
 {
     cr_safetensors_free(*file);
@@ -96,7 +94,7 @@ enum cr_status cr_say_model_config(struct cr_said *said, struct cr_slice text, c
 enum cr_status cr_say_model(struct cr_said *said, const char *directory, const char *config_path)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-    CR_TRY(cr_file_read(config_path, JSON_LIMIT, &text));
+    CR_TRY(cr_file_read(config_path, CR_SAY_JSON_LIMIT, &text));
     CR_CLEANUP(free_safetensors) struct cr_safetensors *file = NULL;
     CR_TRY(cr_safetensors_open(directory, &file));
     CR_TRY(cr_say_text(said, "kind", "model"));
@@ -143,7 +141,7 @@ enum cr_status cr_say_change(struct cr_said *said, const char *directory)
     CR_TRY(cr_path_join(directory, cr_spf_config_name, &config));
     CR_TRY(cr_path_join(directory, cr_spf_model_name, &tensors));
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-    CR_TRY(cr_file_read(config, JSON_LIMIT, &text));
+    CR_TRY(cr_file_read(config, CR_SAY_JSON_LIMIT, &text));
     CR_CLEANUP(free_safetensors) struct cr_safetensors *file = NULL;
     CR_TRY(cr_safetensors_open(tensors, &file));
     CR_TRY(cr_say_sparse_config(said, cr_buffer_slice(&text), config));
@@ -161,7 +159,7 @@ enum cr_status cr_say_change(struct cr_said *said, const char *directory)
 enum cr_status cr_say_adapter(struct cr_said *said, const char *directory, const char *config_path)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-    CR_TRY(cr_file_read(config_path, JSON_LIMIT, &text));
+    CR_TRY(cr_file_read(config_path, CR_SAY_JSON_LIMIT, &text));
     CR_FREE char *tensors = NULL;
     CR_TRY(cr_path_join(directory, "adapter_model.safetensors", &tensors));
     CR_CLEANUP(free_safetensors) struct cr_safetensors *file = NULL;

@@ -5,6 +5,8 @@
 #include "cli/said.h"
 #include "tuning/config.h"
 
+enum { CR_SAY_JSON_LIMIT = 64 << 20 }; // bytes of a JSON file that is told of
+
 // Of a directory; `config_path` is the file in it by which its kind was told.
 enum cr_status cr_say_model(struct cr_said *said, const char *directory, const char *config_path);
 enum cr_status cr_say_adapter(struct cr_said *said, const char *directory, const char *config_path);

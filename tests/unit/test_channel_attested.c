@@ -418,14 +418,8 @@ static void test_a_relay(void **state)
     assert_ok(cr_tls_new_server(false_server, &to_silo));
     assert_ok(cr_tls_new_member(false_silo, &to_server));
     listen_with(10);
-    int door = socket(AF_INET, SOCK_STREAM, 0);
-    struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof any;
-    assert_int_equal(bind(door, (struct sockaddr *)&any, sizeof any), 0);
-    assert_int_equal(listen(door, 1), 0);
-    assert_int_equal(getsockname(door, (struct sockaddr *)&any, &size), 0);
     char address[64];
-    snprintf(address, sizeof address, "127.0.0.1:%u", ntohs(any.sin_port));
+    int door = listen_plainly(address);
     assert_ok(cr_connection_open(loop, client_tls, address, 10, &handler, &client, &client.connection));
     raw_open(&here, to_silo, accept(door, NULL, NULL));
     raw_open(&there, to_server, connect_to_server());

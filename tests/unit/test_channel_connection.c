@@ -298,14 +298,8 @@ static void test_a_peer_that_says_nothing(void **state)
 {
     (void)state;
     assert_ok(cr_tls_new_member(silo_identity, &client_tls));
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof any;
-    assert_int_equal(bind(fd, (struct sockaddr *)&any, sizeof any), 0);
-    assert_int_equal(listen(fd, 1), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&any, &size), 0);
     char address[64];
-    snprintf(address, sizeof address, "127.0.0.1:%u", ntohs(any.sin_port));
+    int fd = listen_plainly(address);
     assert_ok(cr_connection_open(loop, client_tls, address, 1, &handler, &client, &client.connection));
     until(&client.closed);
     assert_int_equal(client.status, CR_TIMEOUT);

@@ -195,6 +195,18 @@ static void check_variant(const char *directory, struct cr_compute *compute)
     cr_json_free(expected);
 }
 
+// How far the loss with what was saved in `adapter` is from the one that is expected of it.
+static double loss_apart(const char *model, const char *adapter, const char *data,
+                         const struct cr_json *expected, struct cr_compute *compute)
+{
+    CR_CLEANUP(cr_session_release) struct cr_session session = {0};
+    assert_ok(cr_session_open(model, adapter, CR_COMPUTE_FLOAT32, false, compute, NULL, &session));
+    struct cr_dataset_options options = {.max_length = 48};
+    struct cr_tally tally = {0};
+    assert_ok(cr_session_evaluate(&session, data, &options, NULL, &tally));
+    return tally.loss_sum / (double)tally.labelled - number(expected, "eval_loss");
+}
+
 // What carrel saves is what PEFT saved, and what PEFT saved has the loss that PEFT gives it.
 static void check_prefix_adapter(struct cr_trainer *trainer, const char *directory, const char *model,
                                  const char *data, const struct cr_json *expected, struct cr_compute *compute)
@@ -208,12 +220,7 @@ static void check_prefix_adapter(struct cr_trainer *trainer, const char *directo
     assert_ok(cr_session_open(model, folder, CR_COMPUTE_FLOAT32, false, compute, NULL, &session));
     double error = worst_error(&session.adapter->parameters, session.adapter->parameters.values, wanted);
     assert_int_equal(session.adapter->parameters.item_count, cr_safetensors_count(wanted));
-    cr_session_release(&session);
-    assert_ok(cr_session_open(model, adapter, CR_COMPUTE_FLOAT32, false, compute, NULL, &session));
-    struct cr_dataset_options options = {.max_length = 48};
-    struct cr_tally tally = {0};
-    assert_ok(cr_session_evaluate(&session, data, &options, NULL, &tally));
-    double apart = tally.loss_sum / (double)tally.labelled - number(expected, "eval_loss");
+    double apart = loss_apart(model, adapter, data, expected, compute);
     print_message("%s: saved embeddings within %.1e, loss of PEFT's within %.1e\n", directory, error, apart);
     assert_true(error < 1e-3);
     assert_true(fabs(apart) < 1e-5);
@@ -268,12 +275,7 @@ static void check_change(struct cr_trainer *trainer, const char *directory, cons
         assert_int_equal(other->bytes.size, one->bytes.size);
         if (one->dtype == CR_I32) assert_memory_equal(other->bytes.data, one->bytes.data, one->bytes.size);
     }
-    CR_CLEANUP(cr_session_release) struct cr_session session = {0};
-    assert_ok(cr_session_open(model, final, CR_COMPUTE_FLOAT32, false, compute, NULL, &session));
-    struct cr_dataset_options options = {.max_length = 48};
-    struct cr_tally tally = {0};
-    assert_ok(cr_session_evaluate(&session, data, &options, NULL, &tally));
-    double apart = tally.loss_sum / (double)tally.labelled - number(expected, "eval_loss");
+    double apart = loss_apart(model, final, data, expected, compute);
     print_message("%s: loss of the script's within %.1e\n", directory, apart);
     assert_true(fabs(apart) < 1e-5);
     cr_safetensors_free(wanted);

@@ -1,39 +1,9 @@
 // tuning/: LoRA beside one linear: its sum against the definition, its gradients against finite differences.
-#include "tuning_support.h"
+#include "small_model.h"
 
-#include "crypto/random.h"
 #include "tuning/lora.h"
 
-#include <math.h>
-
 enum { ROWS = 300 }; // more than one block of rows
-
-static struct cr_compute *compute;
-static struct cr_model *model;
-
-static int set_up(void **state)
-{
-    (void)state;
-    assert_ok(cr_compute_new(2, &compute));
-    assert_ok(cr_model_open(SMALL_MODEL, compute, CR_F32, &model));
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    cr_model_free(model);
-    cr_compute_free(compute);
-    return 0;
-}
-
-static void fill(const char *label, float *values, size_t count)
-{
-    struct cr_stream *stream;
-    assert_ok(cr_stream_new(1, label, &stream));
-    for (size_t i = 0; i < count; i++) values[i] = (float)cr_stream_normal(stream);
-    cr_stream_free(stream);
-}
 
 // One adapted down_proj (in 56, out 24) of layer 1 and vectors to walk it with.
 struct walk {
@@ -66,9 +36,9 @@ static void make_walk(double dropout, struct walk *walk)
     assert_ok(cr_allocate(ROWS * walk->out, sizeof(float), &walk->y));
     assert_ok(cr_allocate(ROWS * walk->out, sizeof(float), &walk->dy));
     assert_ok(cr_allocate(ROWS * walk->in, sizeof(float), &walk->dx));
-    fill("x", walk->x, ROWS * walk->in);
-    fill("dy", walk->dy, ROWS * walk->out);
-    fill("values", walk->lora->parameters.values, walk->lora->parameters.count);
+    fill_normal("x", walk->x, ROWS * walk->in);
+    fill_normal("dy", walk->dy, ROWS * walk->out);
+    fill_normal("values", walk->lora->parameters.values, walk->lora->parameters.count);
 }
 
 static void end_walk(struct walk *walk)
@@ -90,26 +60,13 @@ static void forward(struct walk *walk)
 }
 
 // Σ dy · y: its gradient by any input is what the way back gives.
-static double objective(struct walk *walk)
+static double objective(void *context)
 {
+    struct walk *walk = context;
     forward(walk);
     double sum = 0;
     for (size_t i = 0; i < ROWS * walk->out; i++) sum += (double)walk->dy[i] * (double)walk->y[i];
     return sum;
-}
-
-// The sum is linear in each value, so a wide step has no error but rounding.
-static void check_gradient(struct walk *walk, float *value, float gradient)
-{
-    float kept = *value, step = 0.25f;
-    *value = kept + step;
-    double above = objective(walk);
-    *value = kept - step;
-    double below = objective(walk);
-    *value = kept;
-    double numeric = (above - below) / (2 * (double)step);
-    if (fabs(numeric - (double)gradient) > 1e-3 * (10 + fabs(numeric)))
-        fail_msg("gradient %g where differences give %g", (double)gradient, numeric);
 }
 
 static void check_gradients(double dropout)
@@ -122,8 +79,8 @@ static void check_gradients(double dropout)
                                          cr_matrix_of(walk.dy, CR_F32, ROWS, walk.out),
                                          cr_matrix_of(walk.dx, CR_F32, ROWS, walk.in)));
     for (size_t i = 0; i < parameters->count; i += 7)
-        check_gradient(&walk, &parameters->values[i], parameters->gradients[i]);
-    for (size_t i = 0; i < ROWS * walk.in; i += 331) check_gradient(&walk, &walk.x[i], walk.dx[i]);
+        check_gradient(objective, &walk, &parameters->values[i], parameters->gradients[i]);
+    for (size_t i = 0; i < ROWS * walk.in; i += 331) check_gradient(objective, &walk, &walk.x[i], walk.dx[i]);
 
     // A second way back adds to the gradients, and one without dx leaves it alone.
     float first = parameters->gradients[5], dx = walk.dx[9];
@@ -223,5 +180,5 @@ int main(void)
         cmocka_unit_test(the_sum_is_its_definition),          cmocka_unit_test(dropout_keeps_the_mean),
         cmocka_unit_test(a_new_adapter_changes_nothing),      cmocka_unit_test(scales_are_those_of_peft),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, open_small_model, close_small_model);
 }

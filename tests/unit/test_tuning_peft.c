@@ -1,44 +1,10 @@
 // tuning/: adapters written and read, what PEFT wrote, what is refused, and evaluation through a session.
-#include "tuning_support.h"
+#include "small_model.h"
 
-#include "crypto/random.h"
 #include "format/json.h"
 #include "format/safetensors.h"
 #include "tuning/peft.h"
 #include "tuning/session.h"
-
-#include <math.h>
-
-static struct cr_compute *compute;
-static struct cr_model *model;
-static char folder[32];
-
-static int set_up(void **state)
-{
-    (void)state;
-    assert_ok(cr_compute_new(2, &compute));
-    assert_ok(cr_model_open(SMALL_MODEL, compute, CR_F32, &model));
-    make_folder(folder);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    remove_folder(folder);
-    cr_model_free(model);
-    cr_compute_free(compute);
-    return 0;
-}
-
-static const char *path_in(const char *name)
-{
-    static char path[2][128];
-    static int turn;
-    turn = !turn;
-    snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);
-    return path[turn];
-}
 
 static char all_linear[] = "all-linear";
 static const struct cr_peft_config config = {
@@ -434,5 +400,5 @@ int main(void)
         cmocka_unit_test(a_session_measures_what_a_trainer_measures),
         cmocka_unit_test(stories260k_has_its_reference_loss),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, open_small_model, close_small_model);
 }

@@ -1,53 +1,14 @@
 // tuning/: sparse fine-tuning of one linear. Its gradients are the dense ones' at the chosen places, and
 // those of differences; choosing is what its header says.
-#include "tuning_support.h"
+#include "small_model.h"
 
-#include "crypto/random.h"
 #include "tensor/matmul.h"
 #include "tensor/ops.h"
 #include "tuning/spf.h"
 
-#include <math.h>
-
 enum { ROWS = 600 }; // more than one block of rows, and of tokens
 
-static struct cr_compute *compute;
-static struct cr_model *model;
-static char all_linear[] = "all-linear", down_proj[] = "down_proj";
-static char *all_modules[] = {all_linear};
-
-static int set_up(void **state)
-{
-    (void)state;
-    assert_ok(cr_compute_new(2, &compute));
-    assert_ok(cr_model_open(SMALL_MODEL, compute, CR_F32, &model));
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    cr_model_free(model);
-    cr_compute_free(compute);
-    return 0;
-}
-
-static struct cr_spf_config choice(int criterion, int granularity, double density)
-{
-    return (struct cr_spf_config){.criterion = criterion,
-                                  .granularity = granularity,
-                                  .density = density,
-                                  .target_modules = {all_modules, 1},
-                                  .calibration_batches = 2};
-}
-
-static void fill(const char *label, float *values, size_t count)
-{
-    struct cr_stream *stream;
-    assert_ok(cr_stream_new(1, label, &stream));
-    for (size_t i = 0; i < count; i++) values[i] = (float)cr_stream_normal(stream);
-    cr_stream_free(stream);
-}
+static char down_proj[] = "down_proj";
 
 // A matrix of the activation type with the values rounded to it, which `values` gets.
 static struct cr_matrix rounded(enum cr_dtype act, float *values, size_t rows, size_t columns)
@@ -75,7 +36,7 @@ struct walk {
 static void make_walk(struct cr_model *of, int granularity, struct walk *walk)
 {
     static char *modules[] = {down_proj};
-    struct cr_spf_config config = choice(CR_SPF_RANDOM, granularity, 0.3);
+    struct cr_spf_config config = spf_choice(CR_SPF_RANDOM, granularity, 0.3);
     config.target_modules = (struct cr_string_list){modules, 1};
     config.layers_to_transform = (struct cr_size_list){(size_t[]){1}, 1};
     struct cr_spf_selection selection;
@@ -93,9 +54,9 @@ static void make_walk(struct cr_model *of, int granularity, struct walk *walk)
     assert_ok(cr_allocate(ROWS * walk->out, sizeof(float), &walk->dy));
     assert_ok(cr_allocate(ROWS * walk->out, sizeof(float), &y));
     assert_ok(cr_allocate(ROWS * walk->in, sizeof(float), &dx));
-    fill("x", walk->x, ROWS * walk->in);
-    fill("dy", walk->dy, ROWS * walk->out);
-    fill("values", walk->spf->parameters.values, walk->spf->parameters.count);
+    fill_normal("x", walk->x, ROWS * walk->in);
+    fill_normal("dy", walk->dy, ROWS * walk->out);
+    fill_normal("values", walk->spf->parameters.values, walk->spf->parameters.count);
     walk->x_act = rounded(of->act, walk->x, ROWS, walk->in);
     walk->dy_act = rounded(of->act, walk->dy, ROWS, walk->out);
     walk->y = cr_matrix_of(y, CR_F32, ROWS, walk->out);
@@ -211,27 +172,14 @@ static void gradients_are_the_dense_ones(void **state)
 }
 
 // Σ dy · y: its gradient by any input is what the way back gives.
-static double objective(struct walk *walk)
+static double objective(void *context)
 {
+    struct walk *walk = context;
     forward(walk);
     double sum = 0;
     for (size_t i = 0; i < ROWS * walk->out; i++)
         sum += (double)walk->dy[i] * (double)((float *)walk->y.data)[i];
     return sum;
-}
-
-// The sum is linear in each value, so a wide step has no error but rounding.
-static void check_gradient(struct walk *walk, float *value, float gradient)
-{
-    float kept = *value, step = 0.25f;
-    *value = kept + step;
-    double above = objective(walk);
-    *value = kept - step;
-    double below = objective(walk);
-    *value = kept;
-    double numeric = (above - below) / (2 * (double)step);
-    if (fabs(numeric - (double)gradient) > 1e-3 * (10 + fabs(numeric)))
-        fail_msg("gradient %g where differences give %g", (double)gradient, numeric);
 }
 
 static void gradients_are_those_of_differences(void **state)
@@ -244,9 +192,9 @@ static void gradients_are_those_of_differences(void **state)
         forward(&walk);
         backward(&walk);
         for (size_t i = 0; i < parameters->count; i += 13)
-            check_gradient(&walk, &parameters->values[i], parameters->gradients[i]);
+            check_gradient(objective, &walk, &parameters->values[i], parameters->gradients[i]);
         float *x = walk.x_act.data, *dx = walk.dx.data; // F32
-        for (size_t i = 0; i < ROWS * walk.in; i += 2331) check_gradient(&walk, &x[i], dx[i]);
+        for (size_t i = 0; i < ROWS * walk.in; i += 2331) check_gradient(objective, &walk, &x[i], dx[i]);
         // One without dx leaves it alone.
         float before = dx[9];
         assert_ok(walk.delta->kind->backward(walk.delta, walk.x_act, walk.dy_act,
@@ -268,7 +216,7 @@ static enum cr_status made_scores(void *context, size_t i, float *score)
 static void equal_scores_go_by_place(void **state)
 {
     (void)state;
-    struct cr_spf_config config = choice(CR_SPF_GRADIENT, CR_SPF_ELEMENT, 0.37);
+    struct cr_spf_config config = spf_choice(CR_SPF_GRADIENT, CR_SPF_ELEMENT, 0.37);
     struct cr_module_place *places;
     size_t count, counts[2 * CR_MODULES], all = 0;
     config.layers_to_transform = (struct cr_size_list){(size_t[]){99}, 1};
@@ -319,7 +267,7 @@ static void equal_scores_go_by_place(void **state)
 static void heads_stay_together(void **state)
 {
     (void)state;
-    struct cr_spf_config config = choice(CR_SPF_WEIGHT_L1, CR_SPF_HEAD, 0.5);
+    struct cr_spf_config config = spf_choice(CR_SPF_WEIGHT_L1, CR_SPF_HEAD, 0.5);
     struct cr_spf_selection selection;
     assert_ok(cr_spf_select(&config, model, 0, NULL, &selection));
     size_t heads = 0, rows = 0;
@@ -343,5 +291,5 @@ int main(void)
         cmocka_unit_test(equal_scores_go_by_place),
         cmocka_unit_test(heads_stay_together),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, open_small_model, close_small_model);
 }

@@ -1,5 +1,5 @@
 // tuning/: a sparse change as files: read as it was written, beside an adapter too, and what is refused.
-#include "tuning_support.h"
+#include "small_model.h"
 
 #include "format/safetensors.h"
 #include "tuning/adapter.h"
@@ -9,40 +9,7 @@
 #include "tuning/spf_file.h"
 #include "tuning/trainer_parts.h"
 
-#include <math.h>
-
 #define DATA "tests/golden/lora-gqa-tied/data.jsonl"
-
-static struct cr_compute *compute;
-static struct cr_model *model; // q_proj is [24, 24], up_proj [56, 24]
-static char folder[32];
-
-static int set_up(void **state)
-{
-    (void)state;
-    assert_ok(cr_compute_new(2, &compute));
-    assert_ok(cr_model_open(SMALL_MODEL, compute, CR_F32, &model));
-    make_folder(folder);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    remove_folder(folder);
-    cr_model_free(model);
-    cr_compute_free(compute);
-    return 0;
-}
-
-static const char *path_in(const char *name)
-{
-    static char path[2][128];
-    static int turn;
-    turn = !turn;
-    snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);
-    return path[turn];
-}
 
 static struct cr_tuning_config run_of(int method, int granularity)
 {
@@ -288,5 +255,5 @@ int main(void)
         cmocka_unit_test(wrong_elements_are_refused),
         cmocka_unit_test(other_configurations_are_refused),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, open_small_model, close_small_model);
 }

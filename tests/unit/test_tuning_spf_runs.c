@@ -1,43 +1,13 @@
 // tuning/: runs of sparse fine-tuning. All places are full fine-tuning, none is none, and the first step's
 // gradients are full fine-tuning's; a run goes on where it was; who has no data cannot calibrate.
-#include "tuning_support.h"
+#include "small_model.h"
 
 #include "tuning/spf.h"
 #include "tuning/trainer_parts.h"
 
-#include <math.h>
-
 #define DATA "tests/golden/lora-gqa-tied/data.jsonl"
 
-static struct cr_compute *compute;
-static struct cr_model *model;
-static char all_linear[] = "all-linear", q_proj[] = "q_proj", v_proj[] = "v_proj";
-static char *all_modules[] = {all_linear};
-
-static int set_up(void **state)
-{
-    (void)state;
-    assert_ok(cr_compute_new(2, &compute));
-    assert_ok(cr_model_open(SMALL_MODEL, compute, CR_F32, &model));
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    cr_model_free(model);
-    cr_compute_free(compute);
-    return 0;
-}
-
-static struct cr_spf_config choice(int criterion, int granularity, double density)
-{
-    return (struct cr_spf_config){.criterion = criterion,
-                                  .granularity = granularity,
-                                  .density = density,
-                                  .target_modules = {all_modules, 1},
-                                  .calibration_batches = 2};
-}
+static char q_proj[] = "q_proj", v_proj[] = "v_proj";
 
 static struct cr_tuning_config run_of(int method)
 {
@@ -45,7 +15,7 @@ static struct cr_tuning_config run_of(int method)
     static char *modules[] = {q_proj, v_proj};
     struct cr_tuning_config config = small_run(data, modules, 2);
     config.method = method;
-    config.spf = choice(CR_SPF_WEIGHT_L1, CR_SPF_ELEMENT, 1);
+    config.spf = spf_choice(CR_SPF_WEIGHT_L1, CR_SPF_ELEMENT, 1);
     config.training.logging_steps = 1;
     return config;
 }
@@ -143,7 +113,7 @@ static void first_gradients_are_full_tunings(void **state)
     struct cr_trainer *full = start(&config, &losses);
     run(full, 1);
     config.method = CR_METHOD_SPF;
-    config.spf = choice(CR_SPF_FISHER, CR_SPF_ROW, 0.2);
+    config.spf = spf_choice(CR_SPF_FISHER, CR_SPF_ROW, 0.2);
     struct cr_trainer *spf = start(&config, &losses);
     run(spf, 1);
     const struct cr_parameters *mine = cr_trainer_parameters(spf), *whole = cr_trainer_parameters(full);
@@ -189,14 +159,12 @@ static void no_place_is_none(void **state)
 static void a_run_goes_on_where_it_was(void **state)
 {
     (void)state;
-    char folder[32], path[64];
-    make_folder(folder);
-    snprintf(path, sizeof path, "%s/state", folder);
+    const char *path = path_in("state");
     for (int criterion = CR_SPF_WEIGHT_L1; criterion <= CR_SPF_RANDOM; criterion++) {
         struct cr_tuning_config config = run_of(CR_METHOD_LORA_SPF);
         struct losses losses;
         config.lora.lora_dropout = 0.1;
-        config.spf = choice(criterion, criterion % 2 ? CR_SPF_ELEMENT : CR_SPF_HEAD, 0.15);
+        config.spf = spf_choice(criterion, criterion % 2 ? CR_SPF_ELEMENT : CR_SPF_HEAD, 0.15);
         struct cr_trainer *whole = start(&config, &losses), *first = start(&config, &losses);
         run(whole, 12);
         run(first, 5);
@@ -225,7 +193,6 @@ static void a_run_goes_on_where_it_was(void **state)
         cr_trainer_free(second);
         cr_trainer_free(whole);
     }
-    remove_folder(folder);
 }
 
 // What preflight says is enough, and not much more.
@@ -236,7 +203,7 @@ static void memory_is_told_before(void **state)
         struct cr_tuning_config config = run_of(CR_METHOD_SPF);
         size_t beside, calibration, named, most;
         struct cr_trainer *trainer;
-        config.spf = choice(CR_SPF_FISHER, granularity, 0.2);
+        config.spf = spf_choice(CR_SPF_FISHER, granularity, 0.2);
         assert_ok(cr_trainer_new(&config, compute, NULL, &trainer));
         assert_ok(cr_spf_memory_of(&config.spf, &model->config, CR_F32, &beside, &calibration));
         assert_ok(cr_spf_budget(&config.spf, &model->config, &named, &most));
@@ -263,7 +230,7 @@ static void choices_are_repeatable(void **state)
     for (int criterion = CR_SPF_WEIGHT_L1; criterion <= CR_SPF_RANDOM; criterion++)
         for (int granularity = CR_SPF_HEAD; granularity <= CR_SPF_ELEMENT; granularity++) {
             struct cr_tuning_config config = run_of(CR_METHOD_SPF);
-            config.spf = choice(criterion, granularity, 0.2);
+            config.spf = spf_choice(criterion, granularity, 0.2);
             for (size_t threads = 1; threads <= 3; threads += 2) {
                 struct cr_compute *own;
                 struct cr_trainer *trainer;
@@ -316,5 +283,5 @@ int main(void)
         cmocka_unit_test(memory_is_told_before),      cmocka_unit_test(choices_are_repeatable),
         cmocka_unit_test(a_server_cannot_calibrate),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, open_small_model, close_small_model);
 }

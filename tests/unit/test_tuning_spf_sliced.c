@@ -11,8 +11,8 @@
 
 enum { STEPS = 12 };
 
-static char all_linear[] = "all-linear", q_proj[] = "q_proj";
-static char *all_modules[] = {all_linear}, *one_module[] = {q_proj};
+static char q_proj[] = "q_proj";
+static char *one_module[] = {q_proj};
 static size_t last_layer[] = {1};
 static char address[300], *accelerators[] = {address};
 static struct hired hired;
@@ -37,11 +37,7 @@ static struct cr_tuning_config run_of(int method, int criterion, int granularity
     struct cr_tuning_config config = small_run(data, one_module, 1);
     config.output_dir = directory;
     config.method = method;
-    config.spf = (struct cr_spf_config){.criterion = criterion,
-                                        .granularity = granularity,
-                                        .density = 0.2,
-                                        .target_modules = {all_modules, 1},
-                                        .calibration_batches = 2};
+    config.spf = spf_choice(criterion, granularity, 0.2);
     config.training.max_steps = STEPS;
     config.training.lanes = 2;
     if (sliced)
