@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The comparison of methods: what each makes of the same data, with as many trained values as another.
 
-For each set of data: the base, each silo alone, federations of the three (method 1: FedAvg of LoRA and of P-tuning v2),
-split fine-tuning (method 2: LoRA, SPF and both, in the tail of the model), and all data pooled (LoRA, SPF by each
+For each set of data: the base, each silo alone, federations of the three (FedAvg of LoRA and of P-tuning v2),
+split fine-tuning (LoRA, SPF and both, in the tail of the model), and all data pooled (LoRA, SPF by each
 criterion and granularity, full fine-tuning). A federation's silos make as many steps each as a run alone or pooled, which
 is three times the work; a line tells what it comes to with the same. Every method has its own learning rate, the best of RATES on the
 validation part with the first seed; the table has the loss, in nats a token, on the test part, mean and range of the
@@ -71,15 +71,15 @@ def methods(model):
     yield "base, not tuned", "eval", {}, [0]
     for silo in data.SILOS:
         yield "LoRA, the %s silo alone" % silo, silo, lora(4), RATES
-    yield "LoRA, FedAvg (method 1)", "all", lora(4), RATES
-    yield "LoRA, FedAvg (method 1), a third of the steps each", "third", lora(4), RATES
-    yield "P-tuning v2, FedAvg (method 1)", "all", {
+    yield "LoRA, FedAvg", "all", lora(4), RATES
+    yield "LoRA, FedAvg, a third of the steps each", "third", lora(4), RATES
+    yield "P-tuning v2, FedAvg", "all", {
         "method": "prefix_tuning", "prefix_tuning": {"num_virtual_tokens": model.virtual_tokens}}, PREFIX_RATES
     split = {"split": {"activations": "bfloat16", "layers": model.front}}
     density = model.tail * model.density
-    yield "LoRA, split (method 2)", "split", {**split, **lora(round(4 * model.tail))}, RATES
-    yield "SPF, split (method 2)", "split", {**split, **spf(density)}, RATES
-    yield "LoRA+SPF, split (method 2)", "split", {**split, **both(round(2 * model.tail), density / 2, "weight_l1", "row")}, RATES
+    yield "LoRA, split", "split", {**split, **lora(round(4 * model.tail))}, RATES
+    yield "SPF, split", "split", {**split, **spf(density)}, RATES
+    yield "LoRA+SPF, split", "split", {**split, **both(round(2 * model.tail), density / 2, "weight_l1", "row")}, RATES
     yield "LoRA, pooled", "tune", lora(4), RATES
     for granularity in "head", "row", "element":
         for criterion in "weight_l1", "gradient", "fisher", "random":

@@ -1,7 +1,7 @@
 """The data of the comparison: rows of a question and its answer, dealt to three silos, with a part to choose learning
 rates on and a part that is looked at once.
 
-What is not the demo's own is read from a folder of third-party data (tests/golden/README.md says which); nothing of it is
+What is not the demo's own is read from a folder of third-party data (README.md says which); nothing of it is
 written anywhere but into the folder of the comparison.
 """
 import csv
@@ -9,6 +9,7 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 
@@ -94,8 +95,11 @@ def demo(out):
 
 
 def make(name, third_party, out):
-    os.makedirs(out, exist_ok=True)
+    part = out + ".part"  # what was not made whole is made again
+    shutil.rmtree(part, ignore_errors=True)
+    os.makedirs(part)
     if name == "demo":
-        demo(out)
+        demo(part)
     else:
-        deal([row_of(*pair) for pair in THIRD_PARTY[name](third_party + "/datasets") if all(map(str.strip, pair))], out)
+        deal([row_of(*pair) for pair in THIRD_PARTY[name](third_party + "/datasets") if all(map(str.strip, pair))], part)
+    os.rename(part, out)

@@ -52,12 +52,13 @@ enum cr_status cr_memory_trained(const struct cr_tuning_config *config, const st
         }
     }
     if (cr_method_has_spf(config->method)) {
-        size_t named, most, beside, calibration;
+        size_t named, most, beside, choosing;
         CR_TRY(cr_spf_budget(&config->spf, &model->config, &named, &most));
-        CR_TRY(cr_spf_memory_of(&config->spf, &model->config, model->act, &beside, &calibration));
+        CR_TRY(cr_spf_memory_of(&config->spf, &model->config, model->act, &beside));
+        CR_TRY(cr_spf_choosing_memory(&config->spf, &model->config, &choosing));
         trained.values += (double)most;
         trained.beside = (double)beside;
-        trained.calibration = (double)calibration;
+        trained.choosing = (double)choosing;
     }
     *out = trained;
     return CR_OK;
@@ -110,7 +111,7 @@ struct cr_memory cr_memory_of(const struct cr_tuning_config *config, struct cr_m
                                            .backward = true},
                     config->slicing.spill == CR_SPILL_MODE_SEALED),
         // Values, gradients and two moments; what calibrates is gone before there are any.
-        .trained = fmax(4 * trained->values * sizeof(float) + trained->beside, trained->calibration),
+        .trained = fmax(4 * trained->values * sizeof(float) + trained->beside, trained->choosing),
         .pads = (double)slicing.outside,
     };
 }

@@ -21,9 +21,9 @@ size_t cr_memory_parameters(const struct cr_model *model);
 
 // What the method trains.
 struct cr_memory_trained {
-    double values;      // numbers
-    double beside;      // bytes of sparse fine-tuning beside them
-    double calibration; // bytes that choosing its places takes
+    double values;   // numbers
+    double beside;   // bytes of sparse fine-tuning beside them
+    double choosing; // bytes that choosing its places takes
 };
 
 // Places that the model has not are CR_INVALID.

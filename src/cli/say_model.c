@@ -12,11 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static void free_safetensors(struct cr_safetensors **file)
-{
-    cr_safetensors_free(*file);
-}
-
 static size_t values_of(const struct cr_tensor_entry *entry)
 {
     return entry->bytes.size / cr_dtype_size(entry->dtype);
@@ -61,7 +56,7 @@ static enum cr_status say_tensor(struct cr_said *said, const struct cr_tensor_en
 
 enum cr_status cr_say_safetensors(struct cr_said *said, const char *path)
 {
-    CR_CLEANUP(free_safetensors) struct cr_safetensors *file = NULL;
+    CR_CLEANUP(cr_safetensors_release) struct cr_safetensors *file = NULL;
     CR_TRY(cr_safetensors_open(path, &file));
     CR_TRY(cr_say_text(said, "kind", "safetensors"));
     CR_TRY(say_totals(said, file));
@@ -95,7 +90,7 @@ enum cr_status cr_say_model(struct cr_said *said, const char *directory, const c
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_TRY(cr_file_read(config_path, CR_SAY_JSON_LIMIT, &text));
-    CR_CLEANUP(free_safetensors) struct cr_safetensors *file = NULL;
+    CR_CLEANUP(cr_safetensors_release) struct cr_safetensors *file = NULL;
     CR_TRY(cr_safetensors_open(directory, &file));
     CR_TRY(cr_say_text(said, "kind", "model"));
     CR_TRY(cr_say_model_config(said, cr_buffer_slice(&text), config_path));
@@ -142,7 +137,7 @@ enum cr_status cr_say_change(struct cr_said *said, const char *directory)
     CR_TRY(cr_path_join(directory, cr_spf_model_name, &tensors));
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_TRY(cr_file_read(config, CR_SAY_JSON_LIMIT, &text));
-    CR_CLEANUP(free_safetensors) struct cr_safetensors *file = NULL;
+    CR_CLEANUP(cr_safetensors_release) struct cr_safetensors *file = NULL;
     CR_TRY(cr_safetensors_open(tensors, &file));
     CR_TRY(cr_say_sparse_config(said, cr_buffer_slice(&text), config));
     size_t modules = 0, weights = 0;
@@ -162,7 +157,7 @@ enum cr_status cr_say_adapter(struct cr_said *said, const char *directory, const
     CR_TRY(cr_file_read(config_path, CR_SAY_JSON_LIMIT, &text));
     CR_FREE char *tensors = NULL;
     CR_TRY(cr_path_join(directory, "adapter_model.safetensors", &tensors));
-    CR_CLEANUP(free_safetensors) struct cr_safetensors *file = NULL;
+    CR_CLEANUP(cr_safetensors_release) struct cr_safetensors *file = NULL;
     CR_TRY(cr_safetensors_open(tensors, &file));
     CR_TRY(cr_say_text(said, "kind", "adapter"));
     CR_TRY(cr_say_adapter_config(said, cr_buffer_slice(&text), config_path));

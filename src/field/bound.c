@@ -74,7 +74,6 @@ static struct cr_bound bound_of(struct cr_matrix q, bool backward, unsigned digi
     double half = (cr_prime(digits) - 1) / 2, norm = fmax(1, sqrt((double)largest(squares, count)));
     return (struct cr_bound){.depth = depth,
                              .norm = norm,
-                             .most = most,
                              .room_norm = half / norm - sqrt((double)depth) / 2,
                              .room_sum = half / most - (double)depth / 2};
 }

@@ -27,7 +27,6 @@ struct cr_matrix cr_bound_part(struct cr_matrix q, bool backward, size_t parts, 
 struct cr_bound {
     size_t depth; // K: of the columns of Q forward, of its rows backward
     double norm; // N: the largest of ‖Q[o,:]‖₂ over rows, or of ‖Q[:,i]‖₂ over columns; at least 1
-    double most;      // the largest magnitude in it, at least 1
     double room_norm; // ‖x‖₂/t may be this much (Cauchy-Schwarz)
     double room_sum;  // ‖x‖₁/t may be this much
 };

@@ -171,25 +171,54 @@ enum cr_status cr_option_add_record(const struct cr_option *option, struct cr_re
     return CR_OK;
 }
 
+enum cr_status cr_string_list_copy(const struct cr_string_list *list, struct cr_string_list *out)
+{
+    struct cr_string_list copy = {0};
+    CR_TRY(cr_allocate(list->count, sizeof *copy.items, &copy.items));
+    for (; copy.count < list->count; copy.count++) {
+        enum cr_status status = cr_copy_string(list->items[copy.count], &copy.items[copy.count]);
+        if (status == CR_OK) continue;
+        cr_string_list_release(&copy);
+        return status;
+    }
+    *out = copy;
+    return CR_OK;
+}
+
+enum cr_status cr_size_list_copy(const struct cr_size_list *list, struct cr_size_list *out)
+{
+    struct cr_size_list copy = {.count = list->count};
+    CR_TRY(cr_allocate(list->count, sizeof *copy.items, &copy.items));
+    if (list->count > 0) memcpy(copy.items, list->items, list->count * sizeof *copy.items);
+    *out = copy;
+    return CR_OK;
+}
+
+void cr_string_list_release(struct cr_string_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) free(list->items[i]);
+    free(list->items);
+    *list = (struct cr_string_list){0};
+}
+
+void cr_size_list_release(struct cr_size_list *list)
+{
+    free(list->items);
+    *list = (struct cr_size_list){0};
+}
+
 void cr_option_release(const struct cr_option *option, void *field)
 {
     switch (option->type) {
     case CR_OPTION_STRING:
         cr_free(field);
         break;
-    case CR_OPTION_STRINGS: {
-        struct cr_string_list *list = field;
-        for (size_t i = 0; i < list->count; i++) free(list->items[i]);
-        free(list->items);
-        *list = (struct cr_string_list){0};
+    case CR_OPTION_STRINGS:
+        cr_string_list_release(field);
         break;
-    }
-    case CR_OPTION_SIZES: {
-        struct cr_size_list *list = field;
-        free(list->items);
-        *list = (struct cr_size_list){0};
+    case CR_OPTION_SIZES:
+        cr_size_list_release(field);
         break;
-    }
     case CR_OPTION_RECORDS: {
         struct cr_record_list *list = field;
         for (size_t i = 0; i < list->count; i++)

@@ -33,6 +33,12 @@ struct cr_size_list {
     size_t count;
 };
 
+// Deep copies, and what releases them.
+enum cr_status cr_string_list_copy(const struct cr_string_list *list, struct cr_string_list *out);
+enum cr_status cr_size_list_copy(const struct cr_size_list *list, struct cr_size_list *out);
+void cr_string_list_release(struct cr_string_list *list);
+void cr_size_list_release(struct cr_size_list *list);
+
 struct cr_record_list {
     void *items; // an array of structs of the sub-table's size
     size_t count;

@@ -35,11 +35,6 @@ struct cr_safetensors {
     size_t count;
 };
 
-static void free_file(struct cr_safetensors **file)
-{
-    cr_safetensors_free(*file);
-}
-
 static bool dtype_of(const struct cr_json *text, enum cr_dtype *out)
 {
     for (enum cr_dtype dtype = CR_F32; dtype <= CR_I64; dtype++) {
@@ -221,7 +216,7 @@ static enum cr_status sort_by_name(struct cr_safetensors *file)
 
 static enum cr_status new_file(const char *name, size_t shards, struct cr_safetensors **out)
 {
-    CR_CLEANUP(free_file) struct cr_safetensors *file = NULL;
+    CR_CLEANUP(cr_safetensors_release) struct cr_safetensors *file = NULL;
     CR_TRY(cr_allocate(1, sizeof *file, &file));
     CR_TRY(cr_copy_string(name, &file->name));
     CR_TRY(cr_allocate(shards, sizeof *file->shards, &file->shards));
@@ -233,7 +228,7 @@ static enum cr_status new_file(const char *name, size_t shards, struct cr_safete
 
 enum cr_status cr_safetensors_parse(struct cr_slice bytes, const char *name, struct cr_safetensors **out)
 {
-    CR_CLEANUP(free_file) struct cr_safetensors *file = NULL;
+    CR_CLEANUP(cr_safetensors_release) struct cr_safetensors *file = NULL;
     CR_TRY(new_file(name, 1, &file));
     file->shards[0].name = file->name;
     CR_TRY(read_shard(file, 0, bytes));
@@ -255,7 +250,7 @@ static enum cr_status map_shard(struct cr_safetensors *file, size_t index, char 
 
 static enum cr_status open_one(const char *name, const char *path, struct cr_safetensors **out)
 {
-    CR_CLEANUP(free_file) struct cr_safetensors *file = NULL;
+    CR_CLEANUP(cr_safetensors_release) struct cr_safetensors *file = NULL;
     CR_TRY(new_file(name, 1, &file));
     char *copy;
     CR_TRY(cr_copy_string(path, &copy));
@@ -336,7 +331,7 @@ static enum cr_status open_sharded(const char *directory, const char *index_path
     CR_FREE const char **names = NULL;
     size_t count = 0;
     CR_TRY(list_shards(weight_map, index_path, &names, &count));
-    CR_CLEANUP(free_file) struct cr_safetensors *file = NULL;
+    CR_CLEANUP(cr_safetensors_release) struct cr_safetensors *file = NULL;
     CR_TRY(new_file(directory, count, &file));
     for (size_t i = 0; i < count; i++) {
         char *path;
@@ -375,6 +370,12 @@ void cr_safetensors_free(struct cr_safetensors *file)
     free(file->items);
     free(file->name);
     free(file);
+}
+
+void cr_safetensors_release(struct cr_safetensors **file)
+{
+    cr_safetensors_free(*file);
+    *file = NULL;
 }
 
 size_t cr_safetensors_count(const struct cr_safetensors *file)

@@ -25,7 +25,8 @@ enum cr_status cr_safetensors_open(const char *path, struct cr_safetensors **out
 
 // The same over bytes in memory, which must outlive it; `name` stands in errors.
 enum cr_status cr_safetensors_parse(struct cr_slice bytes, const char *name, struct cr_safetensors **out);
-void cr_safetensors_free(struct cr_safetensors *file); // NULL is allowed
+void cr_safetensors_free(struct cr_safetensors *file);     // NULL is allowed
+void cr_safetensors_release(struct cr_safetensors **file); // frees *file; for CR_CLEANUP
 
 size_t cr_safetensors_count(const struct cr_safetensors *file);
 size_t cr_safetensors_shards(const struct cr_safetensors *file);    // files

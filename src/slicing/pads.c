@@ -3,14 +3,12 @@
 #include "base/clock.h"
 #include "base/outside.h"
 #include "base/secret.h"
-#include "field/prime.h"
 #include "slicing/pad.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 
 // Words of questions and products that the producing thread works on at once: many rows make up for reading a

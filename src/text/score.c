@@ -89,12 +89,7 @@ static enum cr_status unescape(struct cr_buffer *text)
     return CR_OK;
 }
 
-static enum cr_status append_bytes(struct cr_buffer *out, const unsigned char *bytes, size_t size)
-{
-    return cr_append(out, bytes, size);
-}
-
-static enum cr_status append_apart(struct cr_buffer *out, const unsigned char *bytes, size_t size)
+static enum cr_status append_apart(struct cr_buffer *out, const void *bytes, size_t size)
 {
     CR_TRY(cr_append(out, " ", 1));
     CR_TRY(cr_append(out, bytes, size));
@@ -107,7 +102,7 @@ static enum cr_status set_chinese_apart(struct cr_slice text, struct cr_buffer *
     while (at < end) {
         const unsigned char *here = at;
         bool chinese = is_chinese(cr_utf8_next(&at));
-        CR_TRY((chinese ? append_apart : append_bytes)(out, here, (size_t)(at - here)));
+        CR_TRY((chinese ? append_apart : cr_append)(out, here, (size_t)(at - here)));
     }
     return CR_OK;
 }
@@ -115,12 +110,12 @@ static enum cr_status set_chinese_apart(struct cr_slice text, struct cr_buffer *
 static enum cr_status set_punctuation_apart(struct cr_slice text, struct cr_buffer *out)
 {
     for (size_t i = 0; i < text.size; i++)
-        CR_TRY((is_alone(text.data[i]) ? append_apart : append_bytes)(out, text.data + i, 1));
+        CR_TRY((is_alone(text.data[i]) ? append_apart : cr_append)(out, text.data + i, 1));
     return CR_OK;
 }
 
 // Bytes in pairs, from left to right, none twice: where `first` takes one and `second` the next, a space goes
-// before the byte that `which` tells of, and one behind it where it is the second.
+// before and behind the first where `before_first`, the second otherwise.
 struct pairing {
     bool (*first)(unsigned char), (*second)(unsigned char);
     bool before_first;

@@ -85,15 +85,24 @@ enum cr_status cr_base_digest_front(const struct cr_model *model, const char *di
     return CR_OK;
 }
 
-static void free_safetensors(struct cr_safetensors **weights)
+enum cr_status cr_digest_examples(const struct cr_dataset *data, struct cr_hasher *hasher)
 {
-    cr_safetensors_free(*weights);
+    for (size_t i = 0; i < cr_dataset_count(data); i++) {
+        const struct cr_example example = cr_dataset_at(data, i);
+        const uint64_t count = example.count;
+        const struct cr_slice parts[] = {
+            {(const unsigned char *)&count, sizeof count},
+            {(const unsigned char *)example.tokens, example.count * sizeof *example.tokens},
+            {(const unsigned char *)example.labels, example.count * sizeof *example.labels}};
+        for (size_t k = 0; k < sizeof parts / sizeof *parts; k++) CR_TRY(cr_hasher_add(hasher, parts[k]));
+    }
+    return CR_OK;
 }
 
 enum cr_status cr_base_digest_read(const char *directory, bool random_init, struct cr_base_digest *out)
 {
     struct cr_model_config shape;
-    CR_CLEANUP(free_safetensors) struct cr_safetensors *weights = NULL;
+    CR_CLEANUP(cr_safetensors_release) struct cr_safetensors *weights = NULL;
     CR_TRY(cr_model_config_read(directory, &shape));
     if (!random_init) CR_TRY(cr_safetensors_open(directory, &weights));
     return cr_base_digest_of(directory, &shape, weights, out);

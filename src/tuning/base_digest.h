@@ -1,11 +1,12 @@
-// What a base model is, so that two machines can tell that they have the same: SHA-256 over its shape and its
-// tensors, and over its tokenizer.json (as sha256sum has it).
+// What a base model and data are, so that two machines can tell that they have the same. Of a model: SHA-256
+// over its shape and its tensors, and over its tokenizer.json (as sha256sum has it).
 #ifndef CARREL_TUNING_BASE_DIGEST_H
 #define CARREL_TUNING_BASE_DIGEST_H
 
 #include "crypto/hash.h"
 #include "format/safetensors.h"
 #include "model/model.h"
+#include "text/dataset.h"
 
 struct cr_base_digest {
     unsigned char model[CR_SHA256_SIZE], tokenizer[CR_SHA256_SIZE];
@@ -23,5 +24,8 @@ enum cr_status cr_base_digest_front(const struct cr_model *model, const char *di
 
 // The same of a Hugging Face directory that nobody has opened.
 enum cr_status cr_base_digest_read(const char *directory, bool random_init, struct cr_base_digest *out);
+
+// Adds length, tokens and labels of every example.
+enum cr_status cr_digest_examples(const struct cr_dataset *data, struct cr_hasher *hasher);
 
 #endif

@@ -16,8 +16,8 @@
 
 enum { CR_CUT_GROUP = 64 }; // channels that share a scale
 
-// No activation is larger: what models make is below 2^20, and of up to 2^16 such numbers the sum of squares
-// and the cube of its root, which norms and their gradients have, are finite in float32.
+// No activation is larger: what models make is below 2^20, and of up to 2^16 such numbers the sum of squares,
+// and the cube of the root of their mean, which norms and their gradients have, are finite in float32.
 #define CR_CUT_LARGEST 0x1p40f
 
 // Bytes of a row.

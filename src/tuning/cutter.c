@@ -89,23 +89,12 @@ size_t cr_cutter_row_size(const struct cr_cutter *cutter)
     return cr_cut_row_size(cutter->activations, cutter->model->config.hidden);
 }
 
-static enum cr_status add(struct cr_hasher *hasher, const void *bytes, size_t size)
-{
-    return cr_hasher_add(hasher, (struct cr_slice){bytes, size});
-}
-
 enum cr_status cr_cutter_digest(const struct cr_cutter *cutter, struct cr_base_digest *front,
                                 unsigned char data[CR_SHA256_SIZE])
 {
     CR_CLEANUP(cr_hasher_release) struct cr_hasher *hasher = NULL;
     CR_TRY(cr_hasher_new(&hasher));
-    for (size_t i = 0; i < cr_dataset_count(cutter->data); i++) {
-        const struct cr_example example = cr_dataset_at(cutter->data, i);
-        const uint64_t count = example.count;
-        CR_TRY(add(hasher, &count, sizeof count));
-        CR_TRY(add(hasher, example.tokens, example.count * sizeof *example.tokens));
-        CR_TRY(add(hasher, example.labels, example.count * sizeof *example.labels));
-    }
+    CR_TRY(cr_digest_examples(cutter->data, hasher));
     CR_TRY(cr_base_digest_front(cutter->model, cutter->base, cutter->in_8bit, cutter->layers, front));
     return cr_hasher_finish(hasher, data);
 }

@@ -394,8 +394,3 @@ enum cr_status cr_lora_initialise(struct cr_structure *structure, uint64_t seed)
     }
     return CR_OK;
 }
-
-const struct cr_lora_config *cr_lora_settings(const struct cr_structure *structure)
-{
-    return structure->kind == &lora_kind ? &((const struct cr_lora *)structure)->config : NULL;
-}

@@ -39,9 +39,6 @@ enum cr_status cr_lora_new(const struct cr_lora_config *config, struct cr_model 
 // from a stream of its own for each module, B zero: training starts at the base model exactly.
 enum cr_status cr_lora_initialise(struct cr_structure *structure, uint64_t seed);
 
-// The configuration it was made with; NULL where it is no LoRA.
-const struct cr_lora_config *cr_lora_settings(const struct cr_structure *structure);
-
 // Deep copies, and what releases them.
 enum cr_status cr_lora_config_copy(const struct cr_lora_config *config, struct cr_lora_config *out);
 void cr_lora_config_release(struct cr_lora_config *config);

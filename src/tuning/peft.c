@@ -4,16 +4,7 @@
 #include "format/safetensors.h"
 #include "tuning/adapter.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 enum { CONFIG_LIMIT = 1 << 20 };
-
-static void free_safetensors(struct cr_safetensors **file)
-{
-    cr_safetensors_free(*file);
-}
 
 static enum cr_status write_tensors(const char *directory, const struct cr_parameters *parameters)
 {
@@ -116,7 +107,7 @@ enum cr_status cr_peft_open(const char *directory, struct cr_model *model, struc
     CR_TRY(cr_file_read(config_path, CONFIG_LIMIT, &text));
     CR_CLEANUP(cr_peft_config_release) struct cr_peft_config config = {0};
     CR_TRY(cr_peft_config_parse(cr_buffer_slice(&text), config_path, &config));
-    CR_CLEANUP(free_safetensors) struct cr_safetensors *file = NULL;
+    CR_CLEANUP(cr_safetensors_release) struct cr_safetensors *file = NULL;
     CR_TRY(cr_safetensors_open(tensors_path, &file));
     CR_TRY(check_adapter(&config, config_path, &model->config, file));
     struct cr_structure *structure;

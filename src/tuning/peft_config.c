@@ -7,7 +7,6 @@
 
 enum {
     MOST_RANK = 1 << 16,
-    MOST_LAYERS = 1 << 16,
     MOST_TOKENS = 1 << 16,
     MOST_WIDTH = 1 << 24,
 };
@@ -162,7 +161,7 @@ static enum cr_status read_prefix(const struct cr_json *root, const char *name, 
     CR_TRY(cr_json_get_bool(root, name, "prefix_projection", false, &prefix->prefix_projection));
     CR_TRY(
         cr_json_get_size(root, name, "encoder_hidden_size", 1, MOST_WIDTH, 0, &prefix->encoder_hidden_size));
-    CR_TRY(cr_json_get_size(root, name, "num_layers", 1, MOST_LAYERS, 0, &out->num_layers));
+    CR_TRY(cr_json_get_size(root, name, "num_layers", 1, CR_MOST_LAYERS, 0, &out->num_layers));
     CR_TRY(cr_json_get_size(root, name, "num_transformer_submodules", 1, 2, 1, &submodules));
     if (submodules != 1)
         return cr_fail(CR_UNSUPPORTED, "%s: num_transformer_submodules: only 1 is supported", name);

@@ -9,8 +9,7 @@ enum cr_status cr_place_is_not_model(const char *directory, const char *model);
 
 // CR_INVALID also where the directory holds a result of the other kind: an adapter beside a model's files is
 // taken for that model's by whoever loads the directory, and a sparse change beside an adapter for the other
-// half of one result. `method`: enum cr_method of what is to come. A
-// directory that is not there is fine.
+// half of one result. `method`: enum cr_method of what is to come. A directory that is not there is fine.
 enum cr_status cr_place_check(const char *directory, const char *model, int method);
 
 #endif

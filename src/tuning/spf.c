@@ -7,7 +7,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 // Rows of a walk that gathered columns are made for at a time, so that scratch does not grow with the batch.
 enum { ROW_BLOCK = 512 };
@@ -280,11 +279,11 @@ failed:
 }
 
 enum cr_status cr_spf_memory_of(const struct cr_spf_config *config, const struct cr_model_config *model,
-                                enum cr_dtype act, size_t *beside, size_t *calibration)
+                                enum cr_dtype act, size_t *beside)
 {
     bool elements = config->granularity == CR_SPF_ELEMENT;
     CR_FREE struct cr_module_place *places = NULL;
-    size_t count, named, values, rows = 0, columns = 0, most_rows = 0, scratch = 0, largest = 0;
+    size_t count, named, values, rows = 0, columns = 0, most_rows = 0, scratch = 0;
     CR_TRY(cr_spf_places(config, model, &places, &count));
     CR_TRY(cr_spf_budget(config, model, &named, &values));
     for (size_t i = 0; i < count; i++) {
@@ -294,14 +293,11 @@ enum cr_status cr_spf_memory_of(const struct cr_spf_config *config, const struct
         columns += in + 1;
         most_rows = cr_most(most_rows, cr_least(out, values / in));
         scratch = cr_most(scratch, cr_sparse_scratch(out, in));
-        largest = cr_most(largest, out * in);
     }
     if (!elements) scratch = ROW_BLOCK * most_rows;
     *beside = scratch * sizeof(float) +
               lists_memory(elements, values, elements ? rows : values / model->hidden, columns);
     if (act != CR_F32 && !elements) *beside += values * cr_dtype_size(act);
-    // The score of every named weight, and the gradient of a batch by one of them.
-    *calibration = cr_spf_calibrates(config) ? (named + largest) * sizeof(float) : 0;
     return CR_OK;
 }
 

@@ -16,10 +16,9 @@
 enum cr_status cr_spf_new(const struct cr_spf_config *config, struct cr_spf_selection *selection,
                           struct cr_model *model, bool training, struct cr_structure **out);
 
-// Bytes that it takes for the model beside values, gradients and moments, at most; and what calibration takes
-// while it lasts.
+// Bytes that it takes for the model beside values, gradients and moments, at most.
 enum cr_status cr_spf_memory_of(const struct cr_spf_config *config, const struct cr_model_config *model,
-                                enum cr_dtype act, size_t *beside, size_t *calibration);
+                                enum cr_dtype act, size_t *beside);
 
 // Deep copy, and what releases it.
 enum cr_status cr_spf_config_copy(const struct cr_spf_config *config, struct cr_spf_config *out);

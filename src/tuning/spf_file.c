@@ -5,20 +5,13 @@
 #include "tuning/adapter.h"
 #include "tuning/spf.h"
 
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 const char cr_spf_config_name[] = "spf_config.json";
 const char cr_spf_model_name[] = "spf_model.safetensors";
 
 enum { CONFIG_LIMIT = 1 << 20, NAME_SIZE = CR_PLACE_NAME_SIZE + 32, MOST_TENSORS = 3, VERSION = 1 };
-
-static void free_safetensors(struct cr_safetensors **file)
-{
-    cr_safetensors_free(*file);
-}
 
 static enum cr_status write_config(const char *directory, const struct cr_spf_config *config,
                                    const char *base_model)
@@ -337,7 +330,7 @@ enum cr_status cr_spf_open(const char *directory, struct cr_model *model, struct
     CR_TRY(cr_file_read(config_path, CONFIG_LIMIT, &text));
     CR_CLEANUP(cr_spf_config_release) struct cr_spf_config config = {0};
     CR_TRY(cr_spf_config_parse(cr_buffer_slice(&text), config_path, &config));
-    CR_CLEANUP(free_safetensors) struct cr_safetensors *file = NULL;
+    CR_CLEANUP(cr_safetensors_release) struct cr_safetensors *file = NULL;
     CR_TRY(cr_safetensors_open(model_path, &file));
     struct cr_spf_selection selection = {0};
     CR_TRY(cr_spf_places_read(file, &model->config, &selection));

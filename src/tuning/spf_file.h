@@ -30,8 +30,9 @@ enum cr_status cr_spf_write(const char *directory, const struct cr_spf_config *c
 // Reads the text of a spf_config.json; release with cr_spf_config_release.
 enum cr_status cr_spf_config_parse(struct cr_slice json, const char *name, struct cr_spf_config *out);
 
-// The places that a file changes. A tensor that is missing, surplus, misshapen or of another type, and rows
-// or columns that are out of the module, out of order or there twice, are CR_INVALID by name and place.
+// The places that a file changes. A tensor that is missing, surplus or misshapen, and rows or columns that
+// are out of the module, out of order or there twice, are CR_INVALID by name and place; values of another
+// type are CR_UNSUPPORTED.
 enum cr_status cr_spf_places_read(const struct cr_safetensors *file, const struct cr_model_config *model,
                                   struct cr_spf_selection *out);
 

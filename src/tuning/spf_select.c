@@ -90,16 +90,21 @@ enum cr_status cr_spf_budget(const struct cr_spf_config *config, const struct cr
 }
 
 // Only rows of q, k and v are a head's: in o_proj a head is columns, and the MLP has none.
-static struct grouping grouping_of(const struct selecting *s, size_t i)
+static struct grouping grouping_of(const struct cr_spf_config *config, const struct cr_model_config *model,
+                                   enum cr_module module)
 {
-    enum cr_module module = s->places[i].module;
     size_t out, in;
-    cr_module_shape(&s->model->config, module, &out, &in);
-    if (s->config->granularity == CR_SPF_ELEMENT) return (struct grouping){out * in, 1};
+    cr_module_shape(model, module, &out, &in);
+    if (config->granularity == CR_SPF_ELEMENT) return (struct grouping){out * in, 1};
     bool heads = module == CR_QKV || module == CR_Q || module == CR_K || module == CR_V;
-    if (s->config->granularity == CR_SPF_ROW || !heads) return (struct grouping){out, in};
-    size_t rows = s->model->config.head_dim;
+    if (config->granularity == CR_SPF_ROW || !heads) return (struct grouping){out, in};
+    size_t rows = model->head_dim;
     return (struct grouping){out / rows, rows * in};
+}
+
+static struct grouping grouping_at(const struct selecting *s, size_t i)
+{
+    return grouping_of(s->config, &s->model->config, s->places[i].module);
 }
 
 // |w| of the checkpoint's own values.
@@ -158,7 +163,7 @@ static enum cr_status count_keys(struct selecting *s, bool lower, uint32_t upper
 {
     memset(s->counts, 0, HALF * sizeof *s->counts);
     for (size_t i = 0; i < s->count; i++) {
-        struct grouping grouping = grouping_of(s, i);
+        struct grouping grouping = grouping_at(s, i);
         CR_TRY(find_keys(s, i, grouping));
         for (size_t g = 0; g < grouping.groups; g++) {
             if (lower && s->keys[g] / HALF != upper) continue;
@@ -236,7 +241,7 @@ static void fill_elements(struct cr_spf_part *part, const bool *taken)
 static enum cr_status add_part(struct selecting *s, size_t i, struct border *border,
                                struct cr_spf_selection *out)
 {
-    struct grouping grouping = grouping_of(s, i);
+    struct grouping grouping = grouping_at(s, i);
     size_t groups = 0;
     CR_FREE bool *taken = NULL;
     CR_TRY(find_keys(s, i, grouping));
@@ -281,15 +286,38 @@ static enum cr_status choose(struct selecting *s, struct cr_spf_selection *out)
     return CR_OK;
 }
 
+// The weights of the largest of these modules, and the most groups of one.
+static void measure(const struct cr_spf_config *config, const struct cr_model_config *model,
+                    const struct cr_module_place *places, size_t count, size_t *largest, size_t *most)
+{
+    *largest = *most = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct grouping grouping = grouping_of(config, model, places[i].module);
+        *largest = cr_most(*largest, grouping.groups * grouping.size);
+        *most = cr_most(*most, grouping.groups);
+    }
+}
+
+enum cr_status cr_spf_choosing_memory(const struct cr_spf_config *config, const struct cr_model_config *model,
+                                      size_t *out)
+{
+    CR_FREE struct cr_module_place *places = NULL;
+    size_t count, largest, most;
+    CR_TRY(cr_spf_places(config, model, &places, &count));
+    measure(config, model, places, count, &largest, &most);
+    *out = HALF * sizeof(size_t) + most * sizeof(uint32_t);
+    if (config->criterion != CR_SPF_RANDOM) *out += largest * sizeof(float);
+    // The sums of calibration, and with fisher the gradient of a batch by one module.
+    if (cr_spf_calibrates(config)) *out += weights_of(model, places, count) * sizeof(float);
+    if (config->criterion == CR_SPF_FISHER) *out += largest * sizeof(float);
+    return CR_OK;
+}
+
 static enum cr_status prepare(struct selecting *s)
 {
-    size_t largest = 0, most = 0;
+    size_t largest, most;
     CR_TRY(cr_spf_places(s->config, &s->model->config, &s->places, &s->count));
-    for (size_t i = 0; i < s->count; i++) {
-        struct grouping grouping = grouping_of(s, i);
-        largest = cr_most(largest, grouping.groups * grouping.size);
-        most = cr_most(most, grouping.groups);
-    }
+    measure(s->config, &s->model->config, s->places, s->count, &largest, &most);
     if (s->config->criterion != CR_SPF_RANDOM)
         CR_TRY(cr_secret_allocate(largest, sizeof *s->score, &s->score));
     CR_TRY(cr_allocate(most, sizeof *s->keys, &s->keys));

@@ -43,6 +43,10 @@ enum cr_status cr_spf_places(const struct cr_spf_config *config, const struct cr
 enum cr_status cr_spf_budget(const struct cr_spf_config *config, const struct cr_model_config *model,
                              size_t *named, size_t *most);
 
+// Bytes that calibration and choosing take, until the places are chosen.
+enum cr_status cr_spf_choosing_memory(const struct cr_spf_config *config, const struct cr_model_config *model,
+                                      size_t *out);
+
 // Where scores come from. `scores` fills score [out,in], one per weight of place i of cr_spf_places, at least
 // 0. It is called more than once for each.
 struct cr_spf_source {

@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_LAYERS = 1 << 16 };
-
 bool cr_module_place_name(const struct cr_model_config *model, struct cr_module_place place,
                           char out[CR_PLACE_NAME_SIZE])
 {
@@ -99,42 +97,6 @@ size_t cr_module_place_parameter(const struct cr_model *model, struct cr_module_
     return i;
 }
 
-enum cr_status cr_string_list_copy(const struct cr_string_list *list, struct cr_string_list *out)
-{
-    struct cr_string_list copy = {0};
-    CR_TRY(cr_allocate(list->count, sizeof *copy.items, &copy.items));
-    for (; copy.count < list->count; copy.count++) {
-        enum cr_status status = cr_copy_string(list->items[copy.count], &copy.items[copy.count]);
-        if (status == CR_OK) continue;
-        cr_string_list_release(&copy);
-        return status;
-    }
-    *out = copy;
-    return CR_OK;
-}
-
-enum cr_status cr_size_list_copy(const struct cr_size_list *list, struct cr_size_list *out)
-{
-    struct cr_size_list copy = {.count = list->count};
-    CR_TRY(cr_allocate(list->count, sizeof *copy.items, &copy.items));
-    if (list->count > 0) memcpy(copy.items, list->items, list->count * sizeof *copy.items);
-    *out = copy;
-    return CR_OK;
-}
-
-void cr_string_list_release(struct cr_string_list *list)
-{
-    for (size_t i = 0; i < list->count; i++) free(list->items[i]);
-    free(list->items);
-    *list = (struct cr_string_list){0};
-}
-
-void cr_size_list_release(struct cr_size_list *list)
-{
-    free(list->items);
-    *list = (struct cr_size_list){0};
-}
-
 static enum cr_status add_target(struct cr_string_list *list, const char *target)
 {
     CR_TRY(cr_reallocate(list->count + 1, sizeof *list->items, &list->items));
@@ -171,7 +133,7 @@ enum cr_status cr_layers_read(const struct cr_json *value, const char *name, str
     for (size_t i = 0; i < count; i++) {
         int64_t layer;
         if (!cr_json_is_integer(list ? cr_json_at(value, i) : value, &layer) || layer < 0 ||
-            layer >= MOST_LAYERS)
+            layer >= CR_MOST_LAYERS)
             return cr_fail(CR_INVALID, "%s: layers_to_transform: must be numbers of layers", name);
         out->items[out->count++] = (size_t)layer;
     }

@@ -34,10 +34,4 @@ enum cr_status cr_targets_read(const struct cr_json *value, const char *name, st
 enum cr_status cr_layers_read(const struct cr_json *value, const char *name, struct cr_size_list *out);
 enum cr_status cr_layers_append(const struct cr_size_list *layers, struct cr_buffer *out);
 
-// Deep copies, and what releases them.
-enum cr_status cr_string_list_copy(const struct cr_string_list *list, struct cr_string_list *out);
-enum cr_status cr_size_list_copy(const struct cr_size_list *list, struct cr_size_list *out);
-void cr_string_list_release(struct cr_string_list *list);
-void cr_size_list_release(struct cr_size_list *list);
-
 #endif

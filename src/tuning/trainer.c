@@ -69,7 +69,6 @@ enum cr_status cr_trainer_new(const struct cr_tuning_config *config, struct cr_c
     CR_TRY(cr_allocate(1, sizeof *trainer, &trainer));
     *trainer = (struct cr_trainer){
         .training = config->training,
-        .method = config->method,
         .random_init = config->random_init,
         .cut = config->cut,
         .in_8bit = config->load_in_8bit || cr_tuning_config_sliced(config),

@@ -35,7 +35,6 @@ struct cr_trainer {
     struct cr_training_config training;
     struct cr_dataset_options data_options;
     char *base; // the model's directory
-    int method; // enum cr_method
     bool random_init;
     bool in_8bit;  // the frozen matrices are whole numbers, wherever their products are computed
     size_t digits; // of masked products; 0: there are none

@@ -74,16 +74,7 @@ static enum cr_status add_settings(const struct cr_trainer *trainer, struct cr_h
 
 static enum cr_status add_examples(const struct cr_trainer *trainer, struct cr_hasher *hasher)
 {
-    size_t count = trainer->data ? cr_dataset_count(trainer->data) : 0;
-    for (size_t i = 0; i < count; i++) {
-        struct cr_example example = cr_dataset_at(trainer->data, i);
-        uint64_t length = example.count;
-        CR_TRY(cr_hasher_add(hasher, (struct cr_slice){(const unsigned char *)&length, sizeof length}));
-        CR_TRY(cr_hasher_add(hasher, (struct cr_slice){(const unsigned char *)example.tokens,
-                                                       example.count * sizeof *example.tokens}));
-        CR_TRY(cr_hasher_add(hasher, (struct cr_slice){(const unsigned char *)example.labels,
-                                                       example.count * sizeof *example.labels}));
-    }
+    if (trainer->data) CR_TRY(cr_digest_examples(trainer->data, hasher));
     if (trainer->cut) CR_TRY(cr_hasher_add(hasher, (struct cr_slice){trainer->cut->digest, CR_SHA256_SIZE}));
     return CR_OK;
 }

@@ -6,7 +6,6 @@
 #include "tensor/ops.h"
 
 #include <math.h>
-#include <stdio.h>
 
 static uint64_t state;
 

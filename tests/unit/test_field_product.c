@@ -287,8 +287,7 @@ static void rows_are_rounded_to_the_nearest(void **unused)
                 sum += fabsl((long double)values[i]);
                 squares += (long double)values[i] * (long double)values[i];
             }
-            struct cr_bound bound = {
-                .depth = depth, .norm = 1000, .most = 127, .room_norm = 1e6, .room_sum = 8e6};
+            struct cr_bound bound = {.depth = depth, .norm = 1000, .room_norm = 1e6, .room_sum = 8e6};
             double wanted = cr_bound_scale(&bound, (double)sum, (double)squares), first = 0;
             struct cr_matrix row =
                 cr_matrix_of(narrowed ? (void *)(narrow + 1) : x + 1, narrowed ? CR_BF16 : CR_F32, 1, depth);

@@ -12,7 +12,6 @@
 #include "tuning/trainer_parts.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 enum { STEPS = 4 };

@@ -4,8 +4,6 @@
 #include "temporary.h"
 #include "tuning_support.h"
 
-#include "tensor/ops.h"
-#include "text/tokenizer.h"
 #include "tuning/cutter.h"
 
 static const int codings[] = {CR_SPLIT_ACTIVATIONS_FLOAT32, CR_SPLIT_ACTIVATIONS_BFLOAT16,

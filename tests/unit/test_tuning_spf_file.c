@@ -5,7 +5,6 @@
 #include "tuning/adapter.h"
 #include "tuning/place.h"
 #include "tuning/session.h"
-#include "tuning/spf.h"
 #include "tuning/spf_file.h"
 #include "tuning/trainer_parts.h"
 

@@ -201,11 +201,12 @@ static void memory_is_told_before(void **state)
     (void)state;
     for (int granularity = CR_SPF_HEAD; granularity <= CR_SPF_ELEMENT; granularity++) {
         struct cr_tuning_config config = run_of(CR_METHOD_SPF);
-        size_t beside, calibration, named, most;
+        size_t beside, choosing, named, most;
         struct cr_trainer *trainer;
         config.spf = spf_choice(CR_SPF_FISHER, granularity, 0.2);
         assert_ok(cr_trainer_new(&config, compute, NULL, &trainer));
-        assert_ok(cr_spf_memory_of(&config.spf, &model->config, CR_F32, &beside, &calibration));
+        assert_ok(cr_spf_memory_of(&config.spf, &model->config, CR_F32, &beside));
+        assert_ok(cr_spf_choosing_memory(&config.spf, &model->config, &choosing));
         assert_ok(cr_spf_budget(&config.spf, &model->config, &named, &most));
         const struct cr_structure *spf = trainer->structure;
         assert_true(spf->parameters.count <= most && spf->parameters.count > most - most / 8);
@@ -213,11 +214,13 @@ static void memory_is_told_before(void **state)
         print_message("granularity %d: %zu bytes beside the values, %zu told\n", granularity, taken, beside);
         assert_true(taken <= beside + 64);
         assert_true(granularity != CR_SPF_ELEMENT || beside < taken + taken / 8);
-        assert_int_equal(calibration, (named + 56 * 24) * sizeof(float));
+        // Sums of all and, of the largest module, a batch's gradient, scores and keys; and two counts.
+        size_t keys = granularity == CR_SPF_ELEMENT ? 56 * 24 : 56, counts = 65536 * sizeof(size_t);
+        assert_int_equal(choosing, (named + 2 * 56 * 24 + keys) * sizeof(float) + counts);
         cr_trainer_free(trainer);
         config.spf.criterion = CR_SPF_RANDOM;
-        assert_ok(cr_spf_memory_of(&config.spf, &model->config, CR_F32, &beside, &calibration));
-        assert_int_equal(calibration, 0);
+        assert_ok(cr_spf_choosing_memory(&config.spf, &model->config, &choosing));
+        assert_int_equal(choosing, keys * sizeof(float) + counts);
     }
 }
 
