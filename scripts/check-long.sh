@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 . scripts/stage.sh
 
 fault_seeds=50
-fuzz_seconds=600 # of each fuzzer, two at a time
+fuzz_seconds=600 # of each fuzzer, one a processor at a time
 
 # All unit programs. valgrind shows them a processor without AVX-512 and AMX, whose instructions it lacks: what runs is
 # the scalar engine and AVX2. One program counts as one test.

@@ -19,11 +19,10 @@ MAY_USE = {
     "accelerator": ["field", "model", "crypto"],
     "attestation": ["crypto", "format"],
     "channel": ["attestation"],
-    "federation": ["tuning", "slicing", "channel"],
+    "federation": ["tuning", "channel"],
     "enclave": ["federation"],
-    "report": ["format", "crypto"],
+    "report": ["format"],
     "cli": ["federation", "report", "attestation"],
-    "watch": ["report"],
 }
 
 # Headers of libraries, as patterns, and the layers that may include them.
@@ -37,7 +36,6 @@ HEADERS = {
     r"yaml\.h": {"format"},
     r"pcre2\.h": {"text"},
     r"utf8proc\.h": {"text"},
-    r"cbor\.h": {"format"},
 }
 
 # Libraries by the names that CMake or pkg-config gives them, and the layers that may link them.
@@ -97,17 +95,12 @@ def links(text):
     call = re.search(r"carrel_layer\s*\(([^)]*)\)", text)
     if not call:
         return None
-    # A list that is filled from those of some layers that exist: taken whole.
-    lists = {name: words.split()
-             for words, name in re.findall(r"foreach\s*\(layer ([^)]*)\).*?list\s*\(APPEND (\w+) \$\{layer\}\)", text, re.S)}
     packages = dict(re.findall(r"pkg_check_modules\s*\((\w+) REQUIRED IMPORTED_TARGET ([\w.-]+)\)", text))
     layers, libraries, files = [], [], []
     target = None
     for word in call[1].split()[1:]:
         if word in ("LAYERS", "LIBRARIES", "EXCEPT"):
             target = {"LAYERS": layers, "LIBRARIES": libraries, "EXCEPT": files}[word]
-        elif re.fullmatch(r"\$\{\w+\}", word):
-            target += lists.get(word[2:-1], [word])
         else:
             target.append(packages.get(word.removeprefix("PkgConfig::"), word))
     return layers, libraries

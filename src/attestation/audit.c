@@ -126,12 +126,6 @@ struct cr_audit {
     struct cr_audit_end end;
 };
 
-static enum cr_status append_text(struct cr_buffer *line, const char *key, const char *text)
-{
-    CR_TRY(cr_append_format(line, ", \"%s\": ", key));
-    return cr_json_append_string(line, cr_slice_of_string(text));
-}
-
 static enum cr_status append_hex(struct cr_buffer *line, const char *key, const unsigned char *digest)
 {
     CR_TRY(cr_append(line, ", ", 2));
@@ -145,8 +139,8 @@ static enum cr_status begin_line(const struct cr_audit *audit, int64_t time, con
     cr_clock_format(time, when);
     CR_TRY(cr_append_format(line, "{\"audit\": %llu", (unsigned long long)audit->end.count + 1));
     CR_TRY(append_hex(line, "previous", audit->end.digest));
-    CR_TRY(append_text(line, "time", when));
-    return append_text(line, "event", event);
+    CR_TRY(cr_json_append_text(line, "time", when));
+    return cr_json_append_text(line, "event", event);
 }
 
 // All of it or nothing, as far as a disk lets one say that.
@@ -178,16 +172,16 @@ enum cr_status cr_audit_append(struct cr_audit *audit, const struct cr_audit_ent
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer line = {0};
     CR_TRY(begin_line(audit, entry->time, appraisal_event, &line));
-    CR_TRY(append_text(&line, "peer", entry->peer));
-    CR_TRY(append_text(&line, "role", entry->role));
+    CR_TRY(cr_json_append_text(&line, "peer", entry->peer));
+    CR_TRY(cr_json_append_text(&line, "role", entry->role));
     CR_TRY(append_hex(&line, "key", entry->key));
-    CR_TRY(append_text(&line, "address", entry->address));
+    CR_TRY(cr_json_append_text(&line, "address", entry->address));
     CR_TRY(cr_append_format(&line, ", \"round\": %llu", (unsigned long long)entry->round));
-    CR_TRY(append_text(&line, "type", entry->type));
+    CR_TRY(cr_json_append_text(&line, "type", entry->type));
     CR_TRY(append_hex(&line, "evidence", entry->evidence));
     CR_TRY(append_hex(&line, "job", entry->job));
-    CR_TRY(append_text(&line, "verdict", entry->verdict));
-    CR_TRY(append_text(&line, "grounds", entry->grounds));
+    CR_TRY(cr_json_append_text(&line, "verdict", entry->verdict));
+    CR_TRY(cr_json_append_text(&line, "grounds", entry->grounds));
     return finish_line(audit, &line);
 }
 

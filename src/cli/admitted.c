@@ -71,12 +71,6 @@ enum cr_status cr_admissions_read(const char *path, struct cr_admissions *out)
     return status;
 }
 
-static enum cr_status append_member(struct cr_buffer *out, const char *key, const char *text)
-{
-    CR_TRY(cr_append_format(out, ", \"%s\": ", key));
-    return cr_json_append_string(out, cr_slice_of_string(text));
-}
-
 enum cr_status cr_admissions_tell(const char *directory, const char *by, const struct cr_event_sink *sink)
 {
     CR_FREE char *path = NULL;
@@ -112,14 +106,14 @@ static enum cr_status say_item(struct cr_said *said, const struct cr_admitted *i
     if (!said->json) return say_line(out, item, first, last);
     CR_TRY(cr_append_format(out, "%s{", is_first ? "" : ", "));
     CR_TRY(cr_json_append_hex(out, "key", (struct cr_slice){item->key, CR_SHA256_SIZE}));
-    CR_TRY(append_member(out, "verdict", item->verdict));
-    CR_TRY(append_member(out, "peer", item->peer));
-    CR_TRY(append_member(out, "role", item->role));
-    CR_TRY(append_member(out, "type", item->type));
-    CR_TRY(append_member(out, "first", first));
-    CR_TRY(append_member(out, "last", last));
+    CR_TRY(cr_json_append_text(out, "verdict", item->verdict));
+    CR_TRY(cr_json_append_text(out, "peer", item->peer));
+    CR_TRY(cr_json_append_text(out, "role", item->role));
+    CR_TRY(cr_json_append_text(out, "type", item->type));
+    CR_TRY(cr_json_append_text(out, "first", first));
+    CR_TRY(cr_json_append_text(out, "last", last));
     CR_TRY(cr_append_format(out, ", \"looks\": %llu", (unsigned long long)item->looks));
-    CR_TRY(append_member(out, "grounds", item->grounds));
+    CR_TRY(cr_json_append_text(out, "grounds", item->grounds));
     return cr_append(out, "}", 1);
 }
 

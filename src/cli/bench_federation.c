@@ -1,4 +1,5 @@
 #include "cli/bench_federation.h"
+#include "cli/bench_directory.h"
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -8,7 +9,6 @@
 #include "federation/server.h"
 #include "federation/state.h"
 
-#include <ftw.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -378,23 +378,13 @@ static enum cr_status measure(struct run *run, size_t threads, const char *direc
     return CR_OK;
 }
 
-static int remove_one(const char *path, const struct stat *stat, int type, struct FTW *place)
-{
-    (void)stat;
-    (void)type;
-    (void)place;
-    return remove(path);
-}
-
 enum cr_status cr_bench_federation(size_t threads, double *rate)
 {
     CR_FREE struct run *run = NULL;
     CR_FREE char *directory = NULL;
-    const char *parent = getenv("TMPDIR");
     CR_TRY(cr_allocate(1, sizeof *run, &run));
-    CR_TRY(cr_path_join(parent ? parent : "/tmp", "carrel-bench-XXXXXX", &directory));
-    if (!mkdtemp(directory)) return cr_fail_errno(CR_IO, "%s: cannot be made", directory);
+    CR_TRY(cr_bench_directory_make(&directory));
     enum cr_status status = measure(run, threads, directory, rate);
-    nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    cr_bench_directory_remove(directory);
     return status;
 }

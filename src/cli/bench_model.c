@@ -1,4 +1,5 @@
 #include "cli/bench_model.h"
+#include "cli/bench_directory.h"
 
 #include "base/file.h"
 #include "crypto/random.h"
@@ -11,8 +12,6 @@
 #include <unistd.h>
 
 enum { MOST_PER_LAYER = 12, MOST_ENDS = 4, LONGEST_NAME = 80 };
-
-static const char *const file_names[] = {"config.json", "model.safetensors", "tokenizer.json", "train.jsonl"};
 
 double cr_bench_operations(const struct cr_bench_shape *shape)
 {
@@ -186,28 +185,16 @@ static enum cr_status write_text(const struct cr_bench_shape *shape, size_t rows
 enum cr_status cr_bench_model_make(const struct cr_bench_shape *shape, enum cr_dtype dtype, size_t rows,
                                    char **directory)
 {
-    const char *parent = getenv("TMPDIR");
     CR_FREE char *made = NULL;
-    CR_TRY(cr_path_join(parent ? parent : "/tmp", "carrel-bench-XXXXXX", &made));
-    if (!mkdtemp(made)) return cr_fail_errno(CR_IO, "%s: cannot be made", made);
+    CR_TRY(cr_bench_directory_make(&made));
     enum cr_status status = write_config(shape, made);
     if (status == CR_OK) status = write_weights(shape, dtype, made);
     if (status == CR_OK) status = write_text(shape, rows, made);
     if (status != CR_OK) {
-        cr_bench_model_remove(made);
+        cr_bench_directory_remove(made);
         return status;
     }
     *directory = made;
     made = NULL;
     return CR_OK;
-}
-
-void cr_bench_model_remove(const char *directory)
-{
-    if (!directory) return;
-    for (size_t i = 0; i < sizeof file_names / sizeof *file_names; i++) {
-        CR_FREE char *path = NULL;
-        if (cr_path_join(directory, file_names[i], &path) == CR_OK) unlink(path);
-    }
-    rmdir(directory);
 }

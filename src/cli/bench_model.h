@@ -20,11 +20,8 @@ struct cr_bench_shape {
 double cr_bench_operations(const struct cr_bench_shape *shape);
 
 // Writes config.json, model.safetensors (`dtype`), tokenizer.json and train.jsonl (`rows` texts of more than
-// `context` tokens) into a new directory under $TMPDIR or /tmp; *directory is freed with free.
+// `context` tokens) into a new directory of bench_directory.h.
 enum cr_status cr_bench_model_make(const struct cr_bench_shape *shape, enum cr_dtype dtype, size_t rows,
                                    char **directory);
-
-// Removes the directory and its files; NULL is allowed.
-void cr_bench_model_remove(const char *directory);
 
 #endif

@@ -27,7 +27,7 @@ enum cr_status cr_bench_print_json(size_t threads, const struct cr_bench_row *ro
 enum cr_status cr_bench_print_row(const struct cr_bench_row *row)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
-    CR_TRY(cr_append_format(&out, "%-18s %9.1f %-9s", row->name, row->figure, row->unit));
+    CR_TRY(cr_append_format(&out, "%-24s %9.1f %-9s", row->name, row->figure, row->unit));
     if (row->limit > 0)
         CR_TRY(cr_append_format(&out, "  limit %8.1f  ratio %.2f", row->limit, row->figure / row->limit));
     else

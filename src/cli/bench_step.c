@@ -1,5 +1,6 @@
 // Whole steps of training through the trainer, on a model made for it.
 #include "cli/bench.h"
+#include "cli/bench_directory.h"
 #include "cli/bench_secure.h"
 
 #include "base/clock.h"
@@ -60,7 +61,7 @@ static void tear_down(struct stage *stage)
         cr_child_release(&stage->accelerators[i]);
     }
     free(stage->data);
-    cr_bench_model_remove(stage->directory);
+    cr_bench_directory_remove(stage->directory);
     free(stage->directory);
 }
 

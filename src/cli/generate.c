@@ -7,7 +7,6 @@
 #include "text/template.h"
 #include "tuning/write.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 

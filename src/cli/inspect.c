@@ -22,11 +22,6 @@
 
 enum { WHOLE_LENGTH = 1 << 20, TOKEN_LIMIT = 4096, PREFIX = 16 };
 
-static void release_said(struct cr_said *said)
-{
-    cr_buffer_release(&said->out);
-}
-
 // What it holds is `carrel status`'s to tell.
 static enum cr_status say_run(struct cr_said *said, const char *path)
 {
@@ -141,12 +136,7 @@ static enum cr_status say_settings(struct cr_said *said, const char *path)
         CR_TRY_GOTO(status, done, cr_say_text(said, "model", tuning->model_name_or_path));
     if (tuning->output_dir) CR_TRY_GOTO(status, done, cr_say_text(said, "output", tuning->output_dir));
     if (tuning->data.train) CR_TRY_GOTO(status, done, cr_say_text(said, "data", tuning->data.train));
-    static const char *const methods[] = {[CR_METHOD_LORA] = "lora",
-                                          [CR_METHOD_FULL] = "full",
-                                          [CR_METHOD_PREFIX_TUNING] = "prefix_tuning",
-                                          [CR_METHOD_SPF] = "spf",
-                                          [CR_METHOD_LORA_SPF] = "lora+spf"};
-    CR_TRY_GOTO(status, done, cr_say_text(said, "method", methods[tuning->method]));
+    CR_TRY_GOTO(status, done, cr_say_text(said, "method", cr_method_names[tuning->method]));
     if (cr_method_has_spf(tuning->method)) CR_TRY_GOTO(status, done, cr_say_sparse(said, &tuning->spf));
     if (cr_method_has_lora(tuning->method)) {
         CR_TRY_GOTO(status, done, cr_say_count(said, "r", tuning->lora.r));
@@ -263,14 +253,14 @@ static enum cr_status say_file(struct cr_said *said, const char *path, const cha
         (at < size && (prefix[at] == '{' || prefix[at] == '[')))
         return say_json(said, path, tokenizer);
     return cr_fail(CR_INVALID,
-                   "%s: no model, adapter, safetensors, tokenizer.json, data (JSONL, JSON), settings "
+                   "%s: no model, adapter, safetensors, tokenizer.json, data (JSONL, JSON, .tsv), settings "
                    "(.yaml), job, audit log, join token or sealed file",
                    path);
 }
 
 enum cr_status cr_command_inspect(int argc, char **argv)
 {
-    CR_CLEANUP(release_said) struct cr_said said = {0};
+    CR_CLEANUP(cr_said_release) struct cr_said said = {0};
     const char *path, *tokenizer = NULL;
     bool done;
     const struct cr_flag items[] = {
@@ -279,7 +269,8 @@ enum cr_status cr_command_inspect(int argc, char **argv)
     };
     const struct cr_flags flags = {
         "carrel inspect PATH [options]",
-        "Says what a file or directory is: a model, adapter or run directory, a safetensors file, a "
+        "Says what a file or directory is: a model, adapter, sparse change or run directory, a safetensors "
+        "file, a "
         "tokenizer.json, data,\n"
         "settings, a job, an audit log, whose chain is verified, a join token (in a file, or itself; its "
         "secret is\nnot shown), or a sealed file of a state directory (what its header says).",

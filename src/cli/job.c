@@ -4,7 +4,6 @@
 
 #include "base/clock.h"
 #include "base/file.h"
-#include "base/parse.h"
 #include "federation/server_manifest.h"
 
 #include <stdlib.h>
@@ -186,14 +185,9 @@ static enum cr_status sign_command(int argc, char **argv)
     return sign(path, key);
 }
 
-static void release_said(struct cr_said *said)
-{
-    cr_buffer_release(&said->out);
-}
-
 static enum cr_status show_command(int argc, char **argv)
 {
-    CR_CLEANUP(release_said) struct cr_said said = {0};
+    CR_CLEANUP(cr_said_release) struct cr_said said = {0};
     const char *path;
     bool done;
     const struct cr_flag items[] = {

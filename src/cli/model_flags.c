@@ -22,8 +22,9 @@ enum cr_status cr_chat_template_named(const char *name, enum cr_chat_template *o
             *out = (enum cr_chat_template)i;
             return CR_OK;
         }
-    return cr_fail(CR_INVALID,
-                   "--chat-template: \"%s\" is none of chatml, llama2, llama3, alpaca, vicuna, plain", name);
+    return cr_fail(
+        CR_INVALID,
+        "--chat-template: \"%s\" is none of default, chatml, llama2, llama3, alpaca, vicuna, plain", name);
 }
 
 enum cr_status cr_open_model(const struct cr_model_flags *flags, struct cr_open_model *out)

@@ -126,8 +126,10 @@ enum cr_status cr_command_preflight(int argc, char **argv)
     CR_TRY(cr_command_flags(&flags, argc, argv, &argument, &count, &done));
     if (done) return CR_OK;
     if (strcmp(argument, "-") != 0 && strncmp(argument, "carrel2.", 8) != 0) {
+        if (model || data) return cr_fail(CR_INVALID, "--model and --data are for a join token");
         CR_TRY(of_settings(&checks, argument, &overrides, serve));
     } else {
+        if (serve || overrides.count > 0) return cr_fail(CR_INVALID, "--serve and --set are for settings");
         char token[CR_TOKEN_LIMIT];
         CR_TRY(cr_role_options_token(argc, argv, argument, token));
         enum cr_status status = of_token(&checks, token, model, data);

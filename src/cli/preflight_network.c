@@ -8,7 +8,6 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -125,7 +124,7 @@ enum cr_status cr_preflight_silo(struct cr_checks *checks, const char *text)
     char now[CR_CLOCK_TEXT_SIZE], expires[CR_CLOCK_TEXT_SIZE];
     cr_clock_format(cr_clock_unix(), now);
     cr_clock_format(token.expires, expires);
-    bool expired = token.expires < cr_clock_unix();
+    bool expired = token.expires <= cr_clock_unix();
     CR_TRY(cr_check_say(checks, expired ? CR_CHECK_FAILED : CR_CHECK_OK, "token",
                         "for %s, %s %s; this machine's clock says %s", token.name,
                         expired ? "expired at" : "good until", expires, now));

@@ -11,7 +11,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 struct preflight {
     struct cr_checks *checks;
@@ -27,11 +26,6 @@ struct preflight {
 };
 
 static const double patience = 10; // seconds, with accelerators
-
-static void free_dataset(struct cr_dataset **dataset)
-{
-    cr_dataset_free(*dataset);
-}
 
 static void release(struct preflight *preflight)
 {
@@ -106,7 +100,7 @@ static enum cr_status ask_front(struct preflight *preflight, struct cr_front *fr
 {
     struct cr_dataset_options options = cr_data_options(&preflight->config->data);
     options.limit = 1;
-    CR_CLEANUP(free_dataset) struct cr_dataset *data = NULL;
+    CR_CLEANUP(cr_dataset_release) struct cr_dataset *data = NULL;
     CR_TRY(cr_dataset_open(preflight->config->data.train, preflight->session.tokenizer, &options, &data));
     const struct cr_example example = cr_dataset_at(data, 0);
     size_t hidden = preflight->session.model->config.hidden;

@@ -11,16 +11,6 @@
 
 enum { EXAMPLES = 5, ROWS = 100 };
 
-static void free_tokenizer(struct cr_tokenizer **tokenizer)
-{
-    cr_tokenizer_free(*tokenizer);
-}
-
-static void free_dataset(struct cr_dataset **data)
-{
-    cr_dataset_free(*data);
-}
-
 // Place i predicts token i + 1.
 static bool is_learned(const struct cr_example *example, size_t i)
 {
@@ -101,8 +91,8 @@ enum cr_status cr_preview(const struct cr_role_options *options)
     const struct cr_tuning_config *tuning = &config.tuning;
     CR_TRY(cr_tuning_config_check(tuning));
     if (!tuning->data.train) return cr_fail(CR_INVALID, "data.train: not given: what is to be shown?");
-    CR_CLEANUP(free_tokenizer) struct cr_tokenizer *tokenizer = NULL;
-    CR_CLEANUP(free_dataset) struct cr_dataset *data = NULL;
+    CR_CLEANUP(cr_tokenizer_release) struct cr_tokenizer *tokenizer = NULL;
+    CR_CLEANUP(cr_dataset_release) struct cr_dataset *data = NULL;
     struct cr_dataset_options data_options = cr_data_options(&tuning->data);
     data_options.append_eos = true;
     data_options.limit = ROWS;

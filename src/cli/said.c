@@ -2,6 +2,11 @@
 
 #include "format/json.h"
 
+void cr_said_release(struct cr_said *said)
+{
+    cr_buffer_release(&said->out);
+}
+
 static enum cr_status say_key(struct cr_said *said, const char *key)
 {
     if (said->json) return cr_append_format(&said->out, "%s\"%s\": ", said->out.size > 0 ? ", " : "{", key);

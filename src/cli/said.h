@@ -1,14 +1,16 @@
-// What `carrel inspect` says, a line or a member of one JSON object each, as it goes.
+// What `carrel inspect` and `carrel job show` say, a line or a member of one JSON object each, as it goes.
 #ifndef CARREL_CLI_SAID_H
 #define CARREL_CLI_SAID_H
 
 #include "format/options.h"
 
-// Zero-initialise it, but for `json`; release `out`.
+// Zero-initialise it, but for `json`.
 struct cr_said {
     bool json;
     struct cr_buffer out;
 };
+
+void cr_said_release(struct cr_said *said);
 
 // `key` is the member's; a line has spaces for its underscores.
 enum cr_status cr_say_text(struct cr_said *said, const char *key, const char *text);

@@ -6,6 +6,7 @@
 #include "cli/simulated_silo.h"
 
 #include "base/file.h"
+#include "federation/role_options.h"
 #include "format/options.h"
 #include "tuning/session.h"
 
@@ -14,7 +15,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { POLL_MILLISECONDS = 200, OVERRIDES = 64 };
+enum {
+    POLL_MILLISECONDS = 200,
+    OVERRIDES = CR_ROLE_OVERRIDES - 2, // two are added here
+};
 
 struct simulation {
     struct cr_config config;
@@ -147,17 +151,12 @@ static enum cr_status evaluate(struct simulation *simulation)
     return status;
 }
 
-static void free_tokenizer(struct cr_tokenizer **tokenizer)
-{
-    cr_tokenizer_free(*tokenizer);
-}
-
 // Before the work: whether the files that are used after it can be.
 static enum cr_status check_held_out(const struct simulation *simulation)
 {
     const struct cr_tuning_config *tuning = &simulation->config.tuning;
     const struct cr_dataset_options options = cr_data_options(&tuning->data);
-    CR_CLEANUP(free_tokenizer) struct cr_tokenizer *tokenizer = NULL;
+    CR_CLEANUP(cr_tokenizer_release) struct cr_tokenizer *tokenizer = NULL;
     for (size_t i = 0; i < simulation->config.silos.count; i++) {
         const struct cr_silo_config *silo = silo_at(simulation, i);
         struct cr_dataset *data = NULL;

@@ -131,17 +131,17 @@ enum cr_status cr_simulated_silo_join(struct cr_simulated_silo *silo)
     CR_TRY(pipe_token(silo, &token));
     char threads[24];
     snprintf(threads, sizeof threads, "%zu", silo->threads);
-    const char *arguments[26 + 2 * CR_MOST_ACCELERATORS] = {"join",
-                                                            "-",
-                                                            "--json",
-                                                            "--state",
-                                                            silo->state,
-                                                            "--data",
-                                                            silo->settings->data,
-                                                            "--model",
-                                                            silo->config->tuning.model_name_or_path,
-                                                            "--threads",
-                                                            threads};
+    const char *arguments[22 + 2 * CR_SIMULATED_ACCELERATORS] = {"join",
+                                                                 "-",
+                                                                 "--json",
+                                                                 "--state",
+                                                                 silo->state,
+                                                                 "--data",
+                                                                 silo->settings->data,
+                                                                 "--model",
+                                                                 silo->config->tuning.model_name_or_path,
+                                                                 "--threads",
+                                                                 threads};
     size_t count = 11;
     for (size_t i = 0; i < silo->accelerator_count; i++) {
         arguments[count++] = "--accelerator";

@@ -11,7 +11,6 @@
 #include "report/story.h"
 
 #include <math.h>
-#include <string.h>
 
 static enum cr_status take(void *context, const struct cr_event *event, double time)
 {
@@ -20,9 +19,7 @@ static enum cr_status take(void *context, const struct cr_event *event, double t
 
 static enum cr_status append_text_member(struct cr_buffer *out, const char *key, const char *text)
 {
-    if (text[0] == 0) return CR_OK;
-    CR_TRY(cr_append_format(out, ", \"%s\": ", key));
-    return cr_json_append_string(out, cr_slice_of_string(text));
+    return text[0] == 0 ? CR_OK : cr_json_append_text(out, key, text);
 }
 
 // What is not known is left out.

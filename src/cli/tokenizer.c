@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { INPUT_LIMIT = 1 << 30, LIST_LIMIT = 64, FILE_LIMIT = 256 };

@@ -5,6 +5,8 @@
 //   seen.sealed                                  the newest that the server told it (federation/rollback.h)
 //   update.sealed                                the last round it trained, and of which run
 //   trainer-N.sealed                             the learner after that round N; holds the update's values
+//   audit.jsonl                                  the servers it met, on what grounds (attestation/audit.h)
+//   sealing.key, sealing.tpm                     what the sealing key is made from, where it is a file
 //   lock                                         held by the one process that uses the directory
 //
 // What is called sealed is sealed (crypto/seal.h) and bound to the job; the key to nothing, since it is there

@@ -4,7 +4,6 @@
 #include "text/dataset.h"
 
 static const char *const dtypes[] = {"bfloat16", "float32", NULL};
-static const char *const methods[] = {"lora", "full", "prefix_tuning", "spf", "lora+spf", NULL};
 static const char *const optimizers[] = {"adamw", "sgd", NULL};
 static const char *const schedules[] = {"linear", "cosine", "constant", NULL};
 static const char *const spill_modes[] = {"none", "sealed", NULL};

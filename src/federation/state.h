@@ -7,6 +7,11 @@
 //   port                     the port it listens on
 //   seed.sealed              a secret of 32 bytes, where a run has needed one (federation/discretion.h)
 //   seed-JOB.sealed          that of a job that its owner signed
+//   job.cbor, owner/         the signed job, and who signed one that nobody else did
+//   (federation/server_manifest.h) audit.jsonl              who was admitted, on what grounds
+//   (attestation/audit.h) sealing.key, sealing.tpm what the sealing key is made from, where it is a file
+//   (attestation/sealing_key.h) activations/             a split model's examples (federation/cut_store.h)
+//   trainer-RUN.sealed       and what trains on them (federation/split_server.h)
 //   lock, serving            held by whoever changes the directory, and by the one server that runs on it
 //
 // Everything is written to a new file and renamed, values before the state.sealed that names them. Private

@@ -365,6 +365,12 @@ bool cr_json_member_text(struct cr_slice text, const char *key, struct cr_slice 
     return false;
 }
 
+enum cr_status cr_json_append_text(struct cr_buffer *out, const char *key, const char *text)
+{
+    CR_TRY(cr_append_format(out, ", \"%s\": ", key));
+    return cr_json_append_string(out, cr_slice_of_string(text));
+}
+
 enum cr_status cr_json_append_hex(struct cr_buffer *out, const char *key, struct cr_slice bytes)
 {
     CR_FREE char *hex = NULL;

@@ -69,6 +69,9 @@ bool cr_json_member_text(struct cr_slice text, const char *key, struct cr_slice 
 enum cr_status cr_json_append_string(struct cr_buffer *out, struct cr_slice text);
 enum cr_status cr_json_append_number(struct cr_buffer *out, double number);
 
+// Appends a comma and "key": "text", a member after another.
+enum cr_status cr_json_append_text(struct cr_buffer *out, const char *key, const char *text);
+
 // Appends "key": "hexadecimal digits", a member that cr_json_get_hex reads.
 enum cr_status cr_json_append_hex(struct cr_buffer *out, const char *key, struct cr_slice bytes);
 

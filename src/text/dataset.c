@@ -190,6 +190,12 @@ void cr_dataset_free(struct cr_dataset *dataset)
     free(dataset);
 }
 
+void cr_dataset_release(struct cr_dataset **dataset)
+{
+    cr_dataset_free(*dataset);
+    *dataset = NULL;
+}
+
 size_t cr_dataset_count(const struct cr_dataset *dataset)
 {
     return dataset->entry_count;

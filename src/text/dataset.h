@@ -47,7 +47,8 @@ enum cr_status cr_dataset_open(const char *path, const struct cr_tokenizer *toke
 enum cr_status cr_dataset_new(struct cr_dataset **out);
 enum cr_status cr_dataset_add(struct cr_dataset *dataset, const int32_t *labels, size_t count);
 
-void cr_dataset_free(struct cr_dataset *dataset); // NULL is allowed
+void cr_dataset_free(struct cr_dataset *dataset);     // NULL is allowed
+void cr_dataset_release(struct cr_dataset **dataset); // frees *dataset and sets it to NULL; for CR_CLEANUP
 size_t cr_dataset_count(const struct cr_dataset *dataset);
 size_t cr_dataset_skipped(const struct cr_dataset *dataset);
 // Examples that are choices of one row: with all_choices the number of label words, and 1 otherwise. Example

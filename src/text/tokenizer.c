@@ -137,6 +137,12 @@ void cr_tokenizer_free(struct cr_tokenizer *tokenizer)
     free(tokenizer);
 }
 
+void cr_tokenizer_release(struct cr_tokenizer **tokenizer)
+{
+    cr_tokenizer_free(*tokenizer);
+    *tokenizer = NULL;
+}
+
 // A token that tokenizer_config.json names: a string, an object with "content", or null for none. Where the
 // key is absent, *out stays.
 static enum cr_status named_token(const struct cr_tokenizer *tokenizer, const struct cr_json *config,

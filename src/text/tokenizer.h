@@ -25,6 +25,8 @@ enum cr_status cr_ids_append_all(struct cr_ids *ids, const struct cr_ids *more);
 enum cr_status cr_tokenizer_open(const char *path, struct cr_tokenizer **out);
 enum cr_status cr_tokenizer_parse(struct cr_slice json, const char *name, struct cr_tokenizer **out);
 void cr_tokenizer_free(struct cr_tokenizer *tokenizer); // NULL is allowed
+void cr_tokenizer_release(
+    struct cr_tokenizer **tokenizer); // frees *tokenizer and sets it to NULL; for CR_CLEANUP
 
 // Appends the ids of `text` (valid UTF-8, else CR_INVALID with the offset). `add_special`: as the
 // post-processor says (a leading BOS, usually). Added tokens in the text are recognised, as Transformers

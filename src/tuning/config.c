@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+const char *const cr_method_names[] = {"lora", "full", "prefix_tuning", "spf", "lora+spf", NULL};
 const char *const cr_spf_criteria[] = {"weight_l1", "gradient", "fisher", "random", NULL};
 const char *const cr_spf_granularities[] = {"head", "row", "element", NULL};
 

@@ -24,8 +24,10 @@ enum cr_spf_criterion {
 };
 // The groups: the rows of a head of q, k and v, and single rows elsewhere; single rows; single elements.
 enum cr_spf_granularity { CR_SPF_HEAD, CR_SPF_ROW, CR_SPF_ELEMENT };
-extern const char *const cr_spf_criteria[];      // their names, NULL at the end
-extern const char *const cr_spf_granularities[]; // the same
+// Their names, NULL at the end.
+extern const char *const cr_method_names[];
+extern const char *const cr_spf_criteria[];
+extern const char *const cr_spf_granularities[];
 // bfloat16 falls back to float32, which an event says.
 enum cr_compute_dtype { CR_COMPUTE_BFLOAT16, CR_COMPUTE_FLOAT32 };
 enum cr_optimizer { CR_OPTIMIZER_ADAMW, CR_OPTIMIZER_SGD };

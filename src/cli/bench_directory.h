@@ -1,0 +1,13 @@
+// The temporary directory of a benchmark.
+#ifndef CARREL_CLI_BENCH_DIRECTORY_H
+#define CARREL_CLI_BENCH_DIRECTORY_H
+
+#include "base/status.h"
+
+// A new one under $TMPDIR or /tmp; *directory is freed with free.
+enum cr_status cr_bench_directory_make(char **directory);
+
+// Removes it with all that lies in it; NULL is allowed.
+void cr_bench_directory_remove(const char *directory);
+
+#endif
