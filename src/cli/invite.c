@@ -2,13 +2,17 @@
 #include "cli/command.h"
 
 #include "federation/invitation.h"
+#include "federation/role_options.h"
 
 enum cr_status cr_command_invite(int argc, char **argv)
 {
-    const char *path = NULL, *role = "silo", *expires = "24h", *name;
+    const char *settings[CR_ROLE_OVERRIDES], *path = NULL, *role = "silo", *expires = "24h", *name;
+    struct cr_flag_list overrides = {.items = settings, .capacity = CR_ROLE_OVERRIDES};
     bool done;
     const struct cr_flag items[] = {
         {"config", CR_FLAG_STRING, &path, "CONFIG", "the server's settings"},
+        {"set", CR_FLAG_STRINGS, &overrides, "KEY=VALUE",
+         "a setting that `carrel serve` is given over those"},
         {"role", CR_FLAG_STRING, &role, "ROLE", "what the token's holder will be: silo, the default"},
         {"expires", CR_FLAG_STRING, &expires, "TIME",
          "how long the token is good: 30s, 90m, 24h (the default), 7d"},
@@ -30,7 +34,7 @@ enum cr_status cr_command_invite(int argc, char **argv)
     double seconds;
     CR_TRY(cr_duration_parse(expires, &seconds));
     struct cr_config config;
-    CR_TRY(cr_config_read(path, &config));
+    CR_TRY(cr_config_read_with(path, overrides.items, overrides.count, &config));
     CR_CLEANUP(cr_buffer_wipe) struct cr_buffer token = {0};
     enum cr_status status = cr_invite(&config, name, role, seconds, &token);
     cr_config_release(&config);
