@@ -17,9 +17,9 @@ static const double beat_seconds = 1.0, linger_seconds = 2.0;
 #define ONLY(type) (UINT32_C(1) << CR_FRAME_##type)
 static const uint32_t any_way = ONLY(REFUSED) | ONLY(BEAT) | ONLY(CLOSE) | ONLY(PULL) | ONLY(VALUES);
 static const uint32_t from_silo =
-    ONLY(HELLO) | ONLY(READY) | ONLY(PROGRESS) | ONLY(TRAINED) | ONLY(OFFER) | ONLY(CUT);
-static const uint32_t from_server =
-    ONLY(ENROLLED) | ONLY(MANIFEST) | ONLY(JOB) | ONLY(BEGIN) | ONLY(CLOSED) | ONLY(FINISHED) | ONLY(HELD);
+    ONLY(HELLO) | ONLY(READY) | ONLY(PROGRESS) | ONLY(TRAINED) | ONLY(OFFER) | ONLY(CUT) | ONLY(ASK);
+static const uint32_t from_server = ONLY(ENROLLED) | ONLY(MANIFEST) | ONLY(JOB) | ONLY(BEGIN) | ONLY(CLOSED) |
+                                    ONLY(FINISHED) | ONLY(HELD) | ONLY(NEXT) | ONLY(SCORE);
 static const uint32_t attesting =
     ONLY(CHALLENGE) | ONLY(EVIDENCE) | ONLY(ADMITTED) | ONLY(REFUSED) | ONLY(BEAT) | ONLY(CLOSE);
 static const uint32_t from_stranger = ONLY(ENROL) | ONLY(REFUSED) | ONLY(BEAT) | ONLY(CLOSE);

@@ -33,9 +33,12 @@ enum cr_frame_type {
     CR_FRAME_EVIDENCE,
     CR_FRAME_ADMITTED, // the sender admits what it was shown; empty
     CR_FRAME_MANIFEST,
-    CR_FRAME_OFFER, // these three: of a split model
+    CR_FRAME_OFFER, // these three: of a split model's data
     CR_FRAME_CUT,
     CR_FRAME_HELD,
+    CR_FRAME_ASK, // these three: of its tuned tail
+    CR_FRAME_NEXT,
+    CR_FRAME_SCORE,
     CR_FRAME_TYPES // one past the last
 };
 

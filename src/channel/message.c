@@ -49,6 +49,9 @@ static const ProtobufCMessageDescriptor *const descriptors[CR_FRAME_TYPES] = {
     [CR_FRAME_OFFER] = &carrel__offer__descriptor,
     [CR_FRAME_CUT] = &carrel__cut__descriptor,
     [CR_FRAME_HELD] = &carrel__held__descriptor,
+    [CR_FRAME_ASK] = &carrel__ask__descriptor,
+    [CR_FRAME_NEXT] = &carrel__next__descriptor,
+    [CR_FRAME_SCORE] = &carrel__score__descriptor,
 };
 
 static enum cr_status wrong(enum cr_frame_type type, const char *field)
@@ -218,6 +221,26 @@ static enum cr_status take(const ProtobufCMessage *base, struct cr_message *out)
         AS(Held);
         out->held.examples = in->examples;
         return CR_OK;
+    }
+    case CR_FRAME_ASK: {
+        AS(Ask);
+        out->ask.examples = in->examples;
+        out->ask.choices = in->choices;
+        out->ask.seed = in->seed;
+        CR_TRY(take_number(type, "temperature", in->temperature, &out->ask.temperature));
+        return take_bytes(type, "front", &in->front, out->ask.front, CR_SHA256_SIZE);
+    }
+    case CR_FRAME_NEXT: {
+        AS(Next);
+        out->next.token = in->token;
+        return CR_OK;
+    }
+    case CR_FRAME_SCORE: {
+        AS(Score);
+        out->score.correct = in->correct;
+        out->score.exact = in->exact;
+        out->score.chosen = in->chosen;
+        return take_number(type, "loss", in->loss_sum, &out->score.loss_sum);
     }
     default:
         return CR_OK;
@@ -409,6 +432,28 @@ enum cr_status cr_message_encode(const struct cr_message *in, struct cr_buffer *
     case CR_FRAME_HELD: {
         Carrel__Held wire = CARREL__HELD__INIT;
         wire.examples = in->held.examples;
+        return pack(&wire.base, out);
+    }
+    case CR_FRAME_ASK: {
+        Carrel__Ask wire = CARREL__ASK__INIT;
+        wire.front = DIGEST(in->ask.front);
+        wire.examples = in->ask.examples;
+        wire.choices = in->ask.choices;
+        wire.temperature = in->ask.temperature;
+        wire.seed = in->ask.seed;
+        return pack(&wire.base, out);
+    }
+    case CR_FRAME_NEXT: {
+        Carrel__Next wire = CARREL__NEXT__INIT;
+        wire.token = in->next.token;
+        return pack(&wire.base, out);
+    }
+    case CR_FRAME_SCORE: {
+        Carrel__Score wire = CARREL__SCORE__INIT;
+        wire.loss_sum = in->score.loss_sum;
+        wire.correct = in->score.correct;
+        wire.exact = in->score.exact;
+        wire.chosen = in->score.chosen;
         return pack(&wire.base, out);
     }
     default:

@@ -92,6 +92,19 @@ struct cr_message {
         struct {
             uint64_t examples;
         } held;
+        struct {
+            unsigned char front[CR_SHA256_SIZE];
+            uint64_t examples, choices;
+            double temperature;
+            uint64_t seed;
+        } ask;
+        struct {
+            uint32_t token;
+        } next;
+        struct {
+            double loss_sum;
+            uint64_t correct, exact, chosen;
+        } score;
     };
     struct cr_slice body; // borrowed
     void *decoded;        // what slices above point into, or NULL

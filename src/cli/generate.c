@@ -106,7 +106,9 @@ static enum cr_status generate(struct generation *generation)
             CR_INVALID,
             "--prompt has %zu tokens: with --max-new-tokens %zu more than the model's context of %zu%s",
             generation->prompt_count, settings->most, context,
-            context < session->model->config.context ? " after the prefix" : "");
+            session->asked                             ? " as the job has it (data.max_length)"
+            : context < session->model->config.context ? " after the prefix"
+                                                       : "");
     CR_TRY(decode_all(generation));
     size_t prompt_size = generation->shown = generation->text.size;
 

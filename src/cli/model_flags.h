@@ -1,23 +1,32 @@
-// The flags that every command with a model shares: --model, --adapter, --dtype, --load-in-8bit, --threads.
+// The flags that every command with a model shares: --model, --adapter, --split, --endorsements, --dtype,
+// --load-in-8bit, --threads.
 #ifndef CARREL_CLI_MODEL_FLAGS_H
 #define CARREL_CLI_MODEL_FLAGS_H
 
 #include "base/flags.h"
+#include "federation/split_ask.h"
 #include "tuning/session.h"
 
 struct cr_model_flags {
     const char *model;   // directory; must be given
     const char *adapter; // directory or NULL
-    const char *dtype;   // "float32", "bfloat16"
+    const char *split;   // a silo's state, whose server has the tuned rest of the model; or NULL
+    const char *endorsements;
+    const char *dtype; // "float32", "bfloat16"
     bool in_8bit;
     size_t threads;
 };
 
-// The five entries of a command's table, for a struct cr_model_flags named by pointer.
+// The seven entries of a command's table, for a struct cr_model_flags named by pointer.
 #define CR_MODEL_FLAGS(at)                                                                                   \
     {"model", CR_FLAG_STRING, &(at)->model, "DIR", "the model: a Hugging Face directory"},                   \
         {"adapter", CR_FLAG_STRING, &(at)->adapter, "DIR",                                                   \
          "what was tuned: a PEFT directory, a sparse change"},                                               \
+        {"split", CR_FLAG_STRING, &(at)->split, "DIR",                                                       \
+         "ask the tuned layers of a split model at its server, as the silo whose --state this is; --model "  \
+         "has the others"},                                                                                  \
+        {"endorsements", CR_FLAG_STRING, &(at)->endorsements, "DIR",                                         \
+         "with --split: for appraising the server, as those of carrel join"},                                \
         {"dtype", CR_FLAG_STRING, &(at)->dtype, "TYPE", "bfloat16 (the default) or float32"},                \
         {"load-in-8bit", CR_FLAG_BOOL, &(at)->in_8bit, NULL, "keep the linears as int8"},                    \
     {                                                                                                        \
@@ -33,6 +42,7 @@ enum cr_status cr_chat_template_named(const char *name, enum cr_chat_template *o
 struct cr_open_model {
     struct cr_compute *compute;
     struct cr_session session;
+    struct cr_split_ask *ask; // whose session it is; NULL: nobody's
 };
 
 extern const struct cr_event_sink cr_model_warnings; // to stderr

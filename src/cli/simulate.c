@@ -37,7 +37,7 @@ static const struct cr_silo_config *silo_at(const struct simulation *simulation,
 
 static enum cr_status start_server(struct simulation *simulation)
 {
-    const char *arguments[2 * (OVERRIDES + 2) + 4] = {"serve", simulation->path, "--json"};
+    const char *arguments[2 * (OVERRIDES + 3) + 4] = {"serve", simulation->path, "--json"};
     size_t count = 3;
     for (size_t i = 0; i < simulation->overrides->count; i++) {
         arguments[count++] = "--set";
@@ -242,7 +242,7 @@ static enum cr_status report(struct simulation *simulation, bool json)
 
 enum cr_status cr_command_simulate(int argc, char **argv)
 {
-    const char *items[OVERRIDES + 2], *path;
+    const char *items[OVERRIDES + 3], *path;
     struct cr_flag_list overrides = {.items = items, .capacity = OVERRIDES};
     bool json = false, done;
     const struct cr_flag flag_items[] = {
@@ -269,6 +269,10 @@ enum cr_status cr_command_simulate(int argc, char **argv)
     items[overrides.count++] = "federation.address=127.0.0.1:0";
     items[overrides.count++] = "federation.advertise=127.0.0.1:0";
     CR_TRY(cr_config_read_with(path, items, overrides.count, &simulation.config));
+    if (simulation.config.tuning.split.inference) { // a simulation ends
+        items[overrides.count++] = "split.inference=false";
+        simulation.config.tuning.split.inference = false;
+    }
     enum cr_status status = report(&simulation, json);
     for (size_t i = 0; simulation.silos && i < simulation.config.silos.count; i++)
         cr_simulated_silo_release(&simulation.silos[i]);

@@ -24,6 +24,13 @@ enum cr_status cr_client_say(struct cr_client *client, const struct cr_message *
     return cr_connection_send(client->connection, message, NULL, NULL);
 }
 
+enum cr_status cr_client_say_hello(struct cr_client *client)
+{
+    struct cr_message hello = {.type = CR_FRAME_HELLO, .hello.version = CR_PROTOCOL_VERSION};
+    snprintf(hello.hello.program, sizeof hello.hello.program, "carrel %s", CARREL_VERSION);
+    return cr_client_say(client, &hello);
+}
+
 // One that is enrolled and lacks the job, which it agrees to before it is attested, enrols once more.
 static bool is_member(const struct cr_client *client)
 {
@@ -53,9 +60,7 @@ static enum cr_status on_opened(void *context, struct cr_connection *connection)
     if (client->enrolling) return send_enrol(client);
     cr_emit(client->sink, CR_EVENT_INFO, "client.connected", NULL,
             CR_FIELD_TEXT("address", client->token.address), CR_FIELD_TEXT("silo", client->token.name));
-    struct cr_message hello = {.type = CR_FRAME_HELLO, .hello.version = CR_PROTOCOL_VERSION};
-    snprintf(hello.hello.program, sizeof hello.hello.program, "carrel %s", CARREL_VERSION);
-    return cr_client_say(client, &hello);
+    return cr_client_say_hello(client);
 }
 
 static enum cr_status on_enrolled(struct cr_client *client, const struct cr_message *message)
@@ -165,7 +170,7 @@ static enum cr_status learn_attestation(struct cr_client *client)
     return CR_OK;
 }
 
-static enum cr_status connect_now(struct cr_client *client)
+enum cr_status cr_client_prepare(struct cr_client *client)
 {
     if (is_member(client)) CR_TRY(learn_attestation(client));
     cr_tls_free(client->tls);
@@ -173,6 +178,12 @@ static enum cr_status connect_now(struct cr_client *client)
     CR_TRY(is_member(client) ? cr_tls_new_member(client->state->identity, &client->tls)
                              : cr_tls_new_enrol(client->token.fingerprint, &client->tls));
     cr_tls_set_admission(client->tls, cr_attested_admission(client->attested));
+    return CR_OK;
+}
+
+static enum cr_status connect_now(struct cr_client *client)
+{
+    CR_TRY(cr_client_prepare(client));
     enum cr_status status = cr_connection_open(client->loop, client->tls, client->token.address,
                                                client->timeout, &handler, client, &client->connection);
     if (status != CR_OK) lost(client, status, cr_error_message());
@@ -214,6 +225,7 @@ static enum cr_status open_client(struct cr_client *client)
     CR_TRY(cr_token_parse(client->options->token, &client->token));
     CR_TRY(cr_client_state_path(client->options, &client->token, &path));
     CR_TRY(cr_client_state_open(path, &client->token, client->options->key, &client->state));
+    CR_TRY(cr_client_state_keep_token(client->state, &client->token));
     return cr_loop_new(&client->loop);
 }
 

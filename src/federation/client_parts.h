@@ -1,7 +1,6 @@
 // Inside of a silo's client: what client.c (the connection and the loop), client_manifest.c (whether that is
 // the job agreed to), client_job.c (what it wants of this silo) and client_round.c (what is done round by
-// round) share. Included by these four and
-// split_client.h alone.
+// round) share. Included by these four, split_client.h and split_ask.c alone.
 #ifndef CARREL_FEDERATION_CLIENT_PARTS_H
 #define CARREL_FEDERATION_CLIENT_PARTS_H
 
@@ -59,6 +58,10 @@ struct cr_client {
 };
 
 enum cr_status cr_client_say(struct cr_client *client, const struct cr_message *message);
+enum cr_status cr_client_say_hello(struct cr_client *client); // a member's first word
+
+// Sets client->tls for the next connection, as a member or as one who is to be, and what it is attested by.
+enum cr_status cr_client_prepare(struct cr_client *client);
 
 // The server's manifest, which has to be the agreed one; the base, which has to be the manifest's.
 enum cr_status cr_client_on_manifest(struct cr_client *client, const struct cr_message *message);

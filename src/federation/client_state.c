@@ -12,7 +12,8 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-enum { JSON_LIMIT = 65536 };
+enum { JSON_LIMIT = 65536, TOKEN_LIMIT = 1024 };
+static const char token_name[] = "server.token";
 static const char update_purpose[] = "silo update", seen_purpose[] = "silo memory";
 
 struct cr_sealing cr_client_state_sealing(const struct cr_client_state *state, const char *purpose)
@@ -134,6 +135,30 @@ static enum cr_status read_seen(struct cr_client_state *state)
     seen->round = round;
     state->has_seen = true;
     return CR_OK;
+}
+
+enum cr_status cr_client_state_token(const char *path, struct cr_token *out)
+{
+    CR_FREE char *file = NULL;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(cr_path_join(path, token_name, &file));
+    if (!cr_file_exists(file))
+        return cr_fail(CR_NOT_FOUND, "%s: not there (%s is what `carrel join` leaves in its --state)", file,
+                       token_name);
+    CR_TRY(cr_file_read(file, TOKEN_LIMIT, &text));
+    enum cr_status status = cr_token_parse(cr_buffer_text(&text), out);
+    return status == CR_OK ? CR_OK : cr_fail_within(status, "%s", file);
+}
+
+enum cr_status cr_client_state_keep_token(const struct cr_client_state *state, const struct cr_token *token)
+{
+    CR_FREE char *file = NULL;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    struct cr_token kept = *token;
+    cr_wipe(kept.secret, sizeof kept.secret);
+    CR_TRY(cr_path_join(state->path, token_name, &file));
+    CR_TRY(cr_token_write(&kept, &text));
+    return cr_file_write(file, cr_buffer_slice(&text), true);
 }
 
 enum cr_status cr_client_state_open(const char *path, const struct cr_token *token,

@@ -2,6 +2,7 @@
 //
 //   key.sealed, certificate.pem, authority.pem   who it is (crypto/identity.h)
 //   job.cbor                                     the signed job that it agreed to (attestation/manifest.h)
+//   server.token                                 the join token without its secret: where the server is
 //   seen.sealed                                  the newest that the server told it (federation/rollback.h)
 //   update.sealed                                the last round it trained, and of which run
 //   trainer-N.sealed                             the learner after that round N; holds the update's values
@@ -42,6 +43,11 @@ struct cr_client_state {
 enum cr_status cr_client_state_open(const char *path, const struct cr_token *token,
                                     const struct cr_sealing_key *key, struct cr_client_state **out);
 void cr_client_state_close(struct cr_client_state *state); // NULL is allowed
+
+// Keeps the token that it joins with, without the secret that lets a newcomer in; and finds it again, for
+// whoever has none at hand and is a member. CR_NOT_FOUND where there is none.
+enum cr_status cr_client_state_keep_token(const struct cr_client_state *state, const struct cr_token *token);
+enum cr_status cr_client_state_token(const char *path, struct cr_token *out);
 
 // Takes and keeps the certificate.
 enum cr_status cr_client_state_enrol(struct cr_client_state *state, struct cr_slice certificate,

@@ -60,6 +60,10 @@ static const struct {
      "all {examples} examples are with the server: {walked} walked through the silo's layers in {seconds:1} "
      "s, "
      "{bytes:M} sent"},
+    {"split.serving", false, "the tuned model answers its silos, on texts of at most {tokens} tokens"},
+    {"split.asked", false,
+     "{silo} has asked the tuned model: {texts} texts, {tokens} tokens of them written, {examples} examples "
+     "scored"},
     {"train.begin", false,
      "training {trainable} values on a model of {parameters}: {examples} examples, {steps} steps"},
     {"train.front", false, "{message}"},

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "federation/server_parts.h"
+#include "federation/split_serve.h"
 #include "federation/split_server.h"
 
 #include <stdio.h>
@@ -30,20 +31,23 @@ static bool all_told(const struct cr_server *server)
 static enum cr_status serve(struct cr_server *server, bool (*keep_going)(void *context), void *context)
 {
     bool settled = server->state->finished && server->state->settled;
+    bool serves = cr_split_serve_wanted(server);
     if (server->state->finished)
         CR_TRY(server->split ? cr_server_saved(server) : cr_server_finish(server)); // whose result is there
-    if (!settled) CR_TRY(cr_server_listen(server));
+    if (!settled || serves) CR_TRY(cr_server_listen(server));
     while (!server->ended) {
         CR_TRY(cr_loop_step(server->loop, step_seconds));
-        if (keep_going && !keep_going(context))
+        if (keep_going && !keep_going(context)) {
+            if (server->saved && serves) return CR_OK;
             return server->split
                        ? cr_fail(CR_CANCELLED, "stopped before the training was done (start again "
                                                "to go on)")
                        : cr_fail(CR_CANCELLED, "stopped before round %llu was done (start again to go on)",
                                  (unsigned long long)server->machine.round + 1);
+        }
         CR_TRY(cr_server_take_job(server));
-        if (server->saved && settled) return CR_OK;
-        if (server->saved && all_told(server)) return cr_state_settle(server->state);
+        if (server->saved && !serves && settled) return CR_OK;
+        if (server->saved && !serves && all_told(server)) return cr_state_settle(server->state);
         if (server->split) CR_TRY(cr_split_server_tick(server));
         CR_TRY(cr_server_event(server, CR_ROUND_TICK, 0, NULL));
         CR_TRY(cr_server_judge_pulls(server));

@@ -1,6 +1,7 @@
 #include "federation/split_client.h"
 
 #include "base/clock.h"
+#include "federation/cut_frames.h"
 #include "federation/job.h"
 #include "tuning/cutter.h"
 
@@ -65,14 +66,14 @@ static enum cr_status open_front(void *context)
 // Rows that a frame has room for.
 static size_t piece_rows(const struct cr_split_client *split)
 {
-    return CR_FRAME_BODY_LIMIT / (cr_cutter_row_size(split->cutter) + sizeof(int32_t));
+    return cr_cut_frame_rows(cr_cutter_row_size(split->cutter) + sizeof(int32_t));
 }
 
 // The activations of the parcel's examples as bodies of frames: of each some rows, then their labels.
 static enum cr_status pack(const struct cr_split_client *split, const unsigned char *activations,
                            struct parcel *parcel)
 {
-    size_t row_size = cr_cutter_row_size(split->cutter), rows = 0, most = piece_rows(split);
+    size_t row_size = cr_cutter_row_size(split->cutter), rows = 0;
     const struct cr_dataset *data = cr_cutter_data(split->cutter);
     for (size_t i = parcel->first; i < parcel->end; i++) rows += cr_dataset_at(data, i).count;
     parcel->size = rows * (row_size + sizeof(int32_t));
@@ -80,13 +81,9 @@ static enum cr_status pack(const struct cr_split_client *split, const unsigned c
     unsigned char *to = parcel->bytes;
     for (size_t i = parcel->first; i < parcel->end; i++) {
         const struct cr_example example = cr_dataset_at(data, i);
-        for (size_t row = 0; row < example.count; row += most) {
-            size_t count = cr_least(most, example.count - row);
-            memcpy(to, activations, count * row_size);
-            memcpy(to + count * row_size, example.labels + row, count * sizeof(int32_t));
-            activations += count * row_size;
-            to += count * (row_size + sizeof(int32_t));
-        }
+        cr_cut_pack(activations, row_size, example.labels, example.count, to);
+        activations += example.count * row_size;
+        to += example.count * (row_size + sizeof(int32_t));
     }
     return CR_OK;
 }
@@ -106,8 +103,7 @@ static enum cr_status walk(void *context)
     return CR_OK;
 }
 
-// What the person at the silo must know who lets it send.
-static void warn(const struct cr_client *client)
+void cr_split_client_warn(const struct cr_client *client)
 {
     if (client->state->manifest.policy) return; // the server has shown its evidence
     cr_emit(
@@ -125,7 +121,7 @@ enum cr_status cr_split_client_open(struct cr_client *client)
     struct cr_split_client *split = client->split;
     split->config = &client->config;
     split->sink = client->sink;
-    warn(client);
+    cr_split_client_warn(client);
     CR_TRY(cr_job_new(client->loop, &split->job));
     cr_job_start(split->job, open_front, split);
     return CR_OK;
@@ -247,9 +243,7 @@ enum cr_status cr_split_client_step(struct cr_client *client)
         split->opened = true;
         CR_TRY(
             cr_client_check_tokenizer(client, &split->front)); // the front's layers are the server's to check
-        if (cr_cutter_row_size(split->cutter) + sizeof(int32_t) > CR_FRAME_BODY_LIMIT)
-            return cr_fail(CR_UNSUPPORTED, "a token's activations take more than %d bytes",
-                           CR_FRAME_BODY_LIMIT);
+        CR_TRY(cr_cut_check_row(cr_cutter_row_size(split->cutter)));
         return client->open && client->state->enrolled ? cr_split_client_offer(client) : CR_OK;
     }
     // What was made for a connection that was lost may be with the server already: it says so when it is

@@ -10,6 +10,9 @@
 
 struct cr_split_client;
 
+// What the person must know who lets a silo send activations to this job's server: "split.warning".
+void cr_split_client_warn(const struct cr_client *client);
+
 // Sets client->split and begins to open model and data, in the background.
 enum cr_status cr_split_client_open(struct cr_client *client);
 void cr_split_client_close(struct cr_client *client);

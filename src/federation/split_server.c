@@ -2,7 +2,9 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "federation/cut_frames.h"
 #include "federation/cut_store.h"
+#include "federation/split_serve.h"
 #include "federation/worker.h"
 #include "tuning/base_digest.h"
 
@@ -17,9 +19,7 @@ enum phase { GATHERING, OPENING, TRAINING, SAVING, OVER };
 
 // An example on its way.
 struct upload {
-    unsigned char *bytes; // [longest rows]: activations, then labels
-    uint64_t example;     // that comes next
-    size_t rows, have;    // of it; rows 0: none of it came
+    struct cr_cut_upload frames;
     double told_at;
 };
 
@@ -38,14 +38,14 @@ struct cr_split_server {
     struct cr_sealing sealing; // of it
     struct cr_vector *values;  // after `step` of `steps`
     size_t step, steps;
+    struct cr_split_serve *serve; // once all is over, where silos may ask the result; else NULL
 };
 
 static void free_upload(struct cr_split_server *split, size_t silo)
 {
     struct upload *upload = split->uploads[silo];
     if (!upload) return;
-    cr_wipe(upload->bytes, split->longest * (split->activation_size + sizeof(int32_t)));
-    free(upload->bytes);
+    cr_cut_upload_release(&upload->frames);
     cr_free(&split->uploads[silo]);
 }
 
@@ -54,7 +54,7 @@ static enum cr_status upload_of(struct cr_split_server *split, size_t silo, stru
     CR_CLEANUP(cr_free) struct upload *upload = NULL;
     if (!split->uploads[silo]) {
         CR_TRY(cr_allocate(1, sizeof *upload, &upload));
-        CR_TRY(cr_allocate(split->longest, split->activation_size + sizeof(int32_t), &upload->bytes));
+        CR_TRY(cr_cut_upload_init(&upload->frames, split->activation_size, sizeof(int32_t), split->longest));
         split->uploads[silo] = upload;
         upload = NULL;
     }
@@ -110,7 +110,6 @@ static enum cr_status open_store(struct cr_server *server, const struct cr_model
     CR_TRY(cr_path_join(server->state->path, "activations", &directory));
     CR_TRY(cr_state_seed_secret(server->state, server->owners_job, secret));
     split->longest = tuning->data.max_length;
-    split->activation_size = cr_cut_row_size(tuning->split.activations, model->hidden);
     const struct cr_cut_store_options options = {.directory = directory,
                                                  .secret = secret,
                                                  .run = server->state->run,
@@ -137,10 +136,21 @@ static enum cr_status read_front(struct cr_server *server, struct cr_model_confi
     if (status == CR_OK)
         status = cr_base_digest_front(shape, tuning->model_name_or_path, tuning->load_in_8bit,
                                       tuning->split.layers, &server->split->front);
-    if (status == CR_OK) *model = shape->config;
+    if (status == CR_OK) {
+        *model = shape->config;
+        server->split->activation_size = cr_cut_row_size(tuning->split.activations, model->hidden);
+    }
     cr_model_free(shape);
     cr_compute_free(compute);
     return status;
+}
+
+// Silos that may ask the result are answered from now on.
+static enum cr_status serve(struct cr_server *server)
+{
+    struct cr_split_server *split = server->split;
+    if (!cr_split_serve_wanted(server)) return CR_OK;
+    return cr_split_serve_open(server, split->front.model, split->activation_size, &split->serve);
 }
 
 enum cr_status cr_split_server_open(struct cr_server *server)
@@ -153,7 +163,8 @@ enum cr_status cr_split_server_open(struct cr_server *server)
     if (server->state->finished) {
         split->phase = OVER;
         unlink(split->state);
-        return CR_OK;
+        if (cr_split_serve_wanted(server)) CR_TRY(read_front(server, &model));
+        return serve(server);
     }
     CR_TRY(read_front(server, &model));
     CR_TRY(open_store(server, &model));
@@ -176,6 +187,7 @@ void cr_split_server_close(struct cr_server *server)
     struct cr_split_server *split = server->split;
     if (!split) return;
     end_training(server);
+    cr_split_serve_close(split->serve);
     cr_cut_store_close(split->store);
     for (size_t i = 0; i < CR_SILOS; i++) free_upload(split, i);
     cr_vector_release(split->values);
@@ -235,8 +247,7 @@ static enum cr_status on_offer(struct cr_server_session *session, const struct c
     const struct cr_cut_held held = cr_cut_store_held(split->store, name);
     struct upload *upload;
     CR_TRY(upload_of(split, session->silo, &upload));
-    upload->example = held.examples;
-    upload->rows = upload->have = 0;
+    cr_cut_upload_begin(&upload->frames, held.examples);
     CR_TRY(cr_server_admit(session));
     return send_held(server, session->silo, held.examples, held.complete);
 }
@@ -247,29 +258,23 @@ static enum cr_status on_cut(struct cr_server_session *session, const struct cr_
     struct cr_split_server *split = server->split;
     const char *name = cr_server_silo_name(server, session->silo);
     struct upload *upload = split->uploads[session->silo];
-    size_t row_size = split->activation_size + sizeof(int32_t), rows = message->body.size / row_size;
+    bool whole;
     if (!session->ready) return cr_fail(CR_PROTOCOL, "%s came before Offer", cr_frame_name(message->type));
     if (split->phase != GATHERING) return too_late(name);
-    if (upload->have == 0 && message->cut.rows <= split->longest) upload->rows = (size_t)message->cut.rows;
-    if (message->cut.example != upload->example || message->cut.first != upload->have ||
-        message->cut.rows != upload->rows || rows == 0 || message->body.size % row_size != 0 ||
-        rows > upload->rows - upload->have)
-        return cr_fail(CR_PROTOCOL, "%s sent rows that do not follow those before, or are not whole", name);
-    const unsigned char *labels = message->body.data + rows * split->activation_size;
-    memcpy(upload->bytes + upload->have * split->activation_size, message->body.data,
-           rows * split->activation_size);
-    memcpy(upload->bytes + upload->rows * split->activation_size + upload->have * sizeof(int32_t), labels,
-           rows * sizeof(int32_t));
-    upload->have += rows;
-    if (upload->have < upload->rows) return CR_OK;
-    CR_TRY(cr_cut_store_put(split->store, name, upload->bytes, upload->rows));
-    upload->example++;
-    upload->rows = upload->have = 0;
+    struct cr_cut_upload *frames = &upload->frames;
+    CR_TRY(cr_cut_upload_take(frames, message, name, &whole));
+    if (!whole) return CR_OK;
+    CR_TRY(cr_cut_store_put(split->store, name, frames->bytes, frames->rows));
+    cr_cut_upload_begin(frames, frames->example + 1);
     return CR_OK;
 }
 
 enum cr_status cr_split_server_received(struct cr_server_session *session, const struct cr_message *message)
 {
+    struct cr_split_serve *serving = session->server->split->serve;
+    if (message->type == CR_FRAME_ASK && !serving) return cr_split_serve_refuse(session->server);
+    if (message->type == CR_FRAME_ASK || (message->type == CR_FRAME_CUT && serving))
+        return cr_split_serve_received(serving, session, message);
     if (message->type == CR_FRAME_OFFER) return on_offer(session, message);
     if (message->type == CR_FRAME_CUT) return on_cut(session, message);
     return cr_fail(CR_PROTOCOL, "%s is nothing that a silo of a split model says",
@@ -280,6 +285,7 @@ void cr_split_server_left(struct cr_server *server, size_t silo, bool clean)
 {
     if (clean) server->split->owed[silo] = false;
     free_upload(server->split, silo);
+    if (server->split->serve) cr_split_serve_left(server->split->serve, silo);
 }
 
 bool cr_split_server_told(const struct cr_server *server)
@@ -357,6 +363,7 @@ static enum cr_status finish(struct cr_server *server)
     split->phase = OVER;
     unlink(split->state);
     cr_cut_store_clear(split->store);
+    CR_TRY(serve(server));
     return cr_server_saved(server);
 }
 
@@ -386,5 +393,6 @@ static enum cr_status take_result(struct cr_server *server)
 enum cr_status cr_split_server_tick(struct cr_server *server)
 {
     if (server->split->phase == GATHERING) return gather(server);
-    return server->split->phase == OVER ? CR_OK : take_result(server);
+    if (server->split->phase != OVER) return take_result(server);
+    return server->split->serve ? cr_split_serve_tick(server->split->serve) : CR_OK;
 }

@@ -6,29 +6,90 @@
 #include <math.h>
 #include <stdlib.h>
 
-// Rows of a prompt that are walked at once: a long prompt then needs no more working memory than this.
-enum { PREFILL = 512 };
+struct cr_past {
+    struct cr_arena arena;
+    struct cr_cache *caches; // [layers of the part]
+    size_t rows;             // taken, the prefix among them
+};
 
 struct cr_decoder {
     struct cr_walk walk;
     const struct cr_tuned *tuned;
+    size_t context; // the prefix among it
+    struct cr_past *past;
     uint32_t *position; // [walk.size.rows]
-    float *logits;      // [V]
+    float *logits;      // [V], of a part with the head
 };
 
-// The prefix is the past of a decoder that was fed nothing.
-static void fill_prefix(struct cr_decoder *decoder)
+static struct cr_matrix take(struct cr_arena *arena, enum cr_dtype dtype, size_t rows, size_t columns)
+{
+    size_t stride = cr_spaced_stride(dtype, columns);
+    return (struct cr_matrix){.data = cr_arena_take(arena, rows * stride, cr_dtype_size(dtype)),
+                              .dtype = dtype,
+                              .rows = rows,
+                              .columns = columns,
+                              .stride = stride};
+}
+
+// Run twice: the arena counts, then hands out.
+static void place(struct cr_past *past, const struct cr_decoder *decoder)
+{
+    const struct cr_walk *walk = &decoder->walk;
+    size_t layers = walk->size.last - walk->size.first, columns = walk->shape.kv_heads * walk->shape.head_dim;
+    struct cr_cache none, *caches = cr_arena_take(&past->arena, layers, sizeof *caches);
+    for (size_t i = 0; i < layers; i++) {
+        struct cr_cache *cache = caches ? &caches[i] : &none;
+        cache->k = take(&past->arena, walk->model->act, decoder->context, columns);
+        cache->v = take(&past->arena, walk->model->act, decoder->context, columns);
+    }
+    past->caches = caches;
+}
+
+// The prefix is the past of a text that has not begun.
+static void fill_prefix(const struct cr_decoder *decoder, const struct cr_past *past)
 {
     const struct cr_walk *walk = &decoder->walk;
     struct cr_compute *compute = walk->model->compute;
     size_t columns = walk->shape.kv_heads * walk->shape.head_dim, rows = walk->size.prefix;
-    for (size_t layer = 0; layer < walk->model->config.layers; layer++) {
+    for (size_t layer = walk->size.first; rows > 0 && layer < walk->size.last; layer++) {
         struct cr_matrix values = decoder->tuned->layers[layer].prefix.values;
-        cr_copy_matrix(compute, cr_matrix_columns(values, 0, columns),
-                       cr_matrix_rows(walk->caches[layer].k, 0, rows));
+        const struct cr_cache *cache = &past->caches[layer - walk->size.first];
+        cr_copy_matrix(compute, cr_matrix_columns(values, 0, columns), cr_matrix_rows(cache->k, 0, rows));
         cr_copy_matrix(compute, cr_matrix_columns(values, columns, columns),
-                       cr_matrix_rows(walk->caches[layer].v, 0, rows));
+                       cr_matrix_rows(cache->v, 0, rows));
     }
+}
+
+enum cr_status cr_past_new(const struct cr_decoder *decoder, struct cr_past **out)
+{
+    struct cr_past *past;
+    CR_TRY(cr_allocate(1, sizeof *past, &past));
+    place(past, decoder);
+    enum cr_status status = cr_arena_commit(&past->arena);
+    if (status != CR_OK) {
+        cr_past_free(past);
+        return status;
+    }
+    place(past, decoder);
+    past->rows = decoder->walk.size.prefix;
+    fill_prefix(decoder, past);
+    *out = past;
+    return CR_OK;
+}
+
+void cr_past_free(struct cr_past *past)
+{
+    if (!past) return;
+    if (past->arena.base) cr_wipe(past->arena.base, past->arena.size);
+    cr_arena_release(&past->arena);
+    free(past);
+}
+
+void cr_decoder_swap(struct cr_decoder *decoder, struct cr_past **past)
+{
+    struct cr_past *other = *past;
+    *past = decoder->past;
+    decoder->past = other;
 }
 
 enum cr_status cr_decoder_new(const struct cr_model *model, const struct cr_tuned *tuned, size_t context,
@@ -39,24 +100,26 @@ enum cr_status cr_decoder_new(const struct cr_model *model, const struct cr_tune
         return cr_fail(CR_INVALID,
                        "a prefix of %zu and a context of %zu tokens are not within the model's %zu", prefix,
                        context, most);
-    struct cr_walk_size size = {.last = model->config.layers,
-                                .rows = cr_least(context, PREFILL),
+    struct cr_walk_size size = {.first = model->part.first,
+                                .last = cr_least(model->part.last, model->config.layers),
+                                .rows = cr_least(context, CR_DECODER_ROWS),
                                 .sequences = 1,
                                 .positions = context,
                                 .prefix = prefix,
-                                .cache = prefix + context};
+                                .decodes = true};
     struct cr_decoder *decoder;
     CR_TRY(cr_allocate(1, sizeof *decoder, &decoder));
     decoder->tuned = tuned;
+    decoder->context = prefix + context;
     enum cr_status status = cr_walk_init(model, &size, &decoder->walk);
+    if (status == CR_OK) status = cr_past_new(decoder, &decoder->past);
     if (status == CR_OK) status = cr_allocate(size.rows, sizeof *decoder->position, &decoder->position);
-    if (status == CR_OK)
+    if (status == CR_OK && model->part.head)
         status = cr_allocate(model->config.vocabulary, sizeof *decoder->logits, &decoder->logits);
     if (status != CR_OK) {
         cr_decoder_free(decoder);
         return status;
     }
-    if (prefix > 0) fill_prefix(decoder);
     *out = decoder;
     return CR_OK;
 }
@@ -66,17 +129,40 @@ void cr_decoder_free(struct cr_decoder *decoder)
     if (!decoder) return;
     if (decoder->logits) cr_wipe(decoder->logits, decoder->walk.model->config.vocabulary * sizeof(float));
     cr_walk_release(&decoder->walk);
+    cr_past_free(decoder->past);
     free(decoder->position);
     free(decoder->logits);
     free(decoder);
 }
 
-// At most size.rows tokens through all layers; the stream is left in the last residual.
-static enum cr_status feed_part(struct cr_decoder *decoder, const uint32_t *tokens, size_t count)
+static enum cr_status check_room(const struct cr_decoder *decoder, size_t count)
+{
+    size_t past = decoder->past->rows;
+    if (count == 0) return cr_fail(CR_INVALID, "no tokens to continue from");
+    if (count <= decoder->context - past) return CR_OK;
+    return cr_fail(CR_INVALID, "%zu tokens do not fit the context of %zu, of which %zu are taken", count,
+                   decoder->context, past);
+}
+
+static enum cr_status check_tokens(const struct cr_decoder *decoder, const uint32_t *tokens, size_t count)
+{
+    size_t vocabulary = decoder->walk.model->config.vocabulary;
+    for (size_t i = 0; i < count; i++)
+        if (tokens[i] >= vocabulary)
+            return cr_fail(CR_INVALID, "token %u is outside the model's vocabulary of %zu", tokens[i],
+                           vocabulary);
+    return check_room(decoder, count);
+}
+
+// At most size.rows tokens, or the stream of so many, through all layers of the part; their stream is left in
+// its last residual.
+static enum cr_status walk_part(struct cr_decoder *decoder, const uint32_t *tokens, struct cr_matrix stream,
+                                size_t count)
 {
     struct cr_walk *walk = &decoder->walk;
-    const struct cr_model *model = walk->model;
     const size_t offset[2] = {0, count}, key_offset[1] = {0};
+    walk->caches = decoder->past->caches;
+    walk->past[0] = decoder->past->rows;
     for (size_t i = 0; i < count; i++)
         decoder->position[i] = (uint32_t)(walk->past[0] - walk->size.prefix + i);
     struct cr_view view = {
@@ -84,46 +170,72 @@ static enum cr_status feed_part(struct cr_decoder *decoder, const uint32_t *toke
         .position = decoder->position,
         .layout = {.sequences = 1, .offset = offset, .key_offset = key_offset, .past = walk->past},
     };
-    cr_walk_embed(walk, &view, tokens);
-    for (size_t layer = 0; layer < model->config.layers; layer++)
+    if (tokens)
+        cr_walk_embed(walk, &view, tokens);
+    else
+        cr_copy_matrix(walk->model->compute, stream, cr_walk_residual(walk, 2 * walk->size.first, count));
+    for (size_t layer = walk->size.first; layer < walk->size.last; layer++)
         CR_TRY(
             cr_walk_layer(walk, &view, layer,
                           decoder->tuned && decoder->tuned->layers ? &decoder->tuned->layers[layer] : NULL));
-    walk->past[0] += count;
+    decoder->past->rows += count;
     return CR_OK;
+}
+
+// What follows the last of so many rows, that went through together.
+static enum cr_status take_logits(struct cr_decoder *decoder, size_t rows)
+{
+    struct cr_walk *walk = &decoder->walk;
+    size_t vocabulary = walk->model->config.vocabulary;
+    walk->head_row[0] = (uint32_t)(rows - 1);
+    CR_TRY(cr_head_logits(walk, cr_walk_residual(walk, 2 * walk->size.last, rows), 1,
+                          cr_matrix_of(decoder->logits, CR_F32, 1, vocabulary)));
+    if (cr_all_finite(walk->model->compute, decoder->logits, vocabulary)) return CR_OK;
+    return cr_model_fail_nonfinite(walk->model, "a logit", "");
+}
+
+// Of tokens, or of their stream.
+static enum cr_status feed(struct cr_decoder *decoder, const uint32_t *tokens, struct cr_matrix stream,
+                           size_t count, const float **logits)
+{
+    size_t part = 0, past = decoder->past->rows;
+    enum cr_status status = CR_OK;
+    for (size_t at = 0; status == CR_OK && at < count; at += part) {
+        part = cr_least(count - at, decoder->walk.size.rows);
+        status = walk_part(decoder, tokens ? tokens + at : NULL,
+                           tokens ? stream : cr_matrix_rows(stream, at, part), part);
+    }
+    if (status == CR_OK) status = take_logits(decoder, part);
+    if (status == CR_OK)
+        *logits = decoder->logits;
+    else
+        decoder->past->rows = past;
+    return status;
 }
 
 enum cr_status cr_decoder_feed(struct cr_decoder *decoder, const uint32_t *tokens, size_t count,
                                const float **logits)
 {
+    CR_TRY(check_tokens(decoder, tokens, count));
+    return feed(decoder, tokens, (struct cr_matrix){0}, count, logits);
+}
+
+enum cr_status cr_decoder_front(struct cr_decoder *decoder, const uint32_t *tokens, size_t count,
+                                struct cr_matrix *stream)
+{
     struct cr_walk *walk = &decoder->walk;
-    const struct cr_model_config *config = &walk->model->config;
-    if (count == 0) return cr_fail(CR_INVALID, "no tokens to continue from");
-    if (count > walk->size.cache - walk->past[0])
-        return cr_fail(CR_INVALID, "%zu tokens do not fit the context of %zu, of which %zu are taken", count,
-                       walk->size.cache, walk->past[0]);
-    for (size_t i = 0; i < count; i++)
-        if (tokens[i] >= config->vocabulary)
-            return cr_fail(CR_INVALID, "token %u is outside the model's vocabulary of %zu", tokens[i],
-                           config->vocabulary);
-    size_t part = 0, past = walk->past[0];
-    enum cr_status status = CR_OK;
-    for (size_t at = 0; status == CR_OK && at < count; at += part) {
-        part = cr_least(count - at, walk->size.rows);
-        status = feed_part(decoder, tokens + at, part);
-    }
-    if (status == CR_OK) {
-        walk->head_row[0] = (uint32_t)(part - 1);
-        status = cr_head_logits(walk, cr_walk_residual(walk, 2 * config->layers, part), 1,
-                                cr_matrix_of(decoder->logits, CR_F32, 1, config->vocabulary));
-    }
-    if (status == CR_OK && !cr_all_finite(walk->model->compute, decoder->logits, config->vocabulary))
-        status = cr_model_fail_nonfinite(walk->model, "a logit", "");
-    if (status == CR_OK)
-        *logits = decoder->logits;
-    else
-        walk->past[0] = past;
-    return status;
+    CR_TRY(check_tokens(decoder, tokens, count));
+    if (count > walk->size.rows)
+        return cr_fail(CR_INTERNAL, "%zu tokens at once, of at most %zu", count, walk->size.rows);
+    CR_TRY(walk_part(decoder, tokens, (struct cr_matrix){0}, count));
+    *stream = cr_walk_residual(walk, 2 * walk->size.last, count);
+    return CR_OK;
+}
+
+enum cr_status cr_decoder_tail(struct cr_decoder *decoder, struct cr_matrix stream, const float **logits)
+{
+    CR_TRY(check_room(decoder, stream.rows));
+    return feed(decoder, NULL, stream, stream.rows, logits);
 }
 
 uint32_t cr_choose_token(const float *logits, size_t vocabulary, double temperature, double uniform)

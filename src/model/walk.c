@@ -87,7 +87,7 @@ static void place_layer_space(struct cr_walk *walk)
     size_t longest = rows + walk->size.prefix;
     walk->attention_scratch = cr_arena_take(
         &walk->arena, cr_attention_scratch(model->compute, &walk->shape, model->act, longest), 1);
-    if (walk->size.prefix > 0 && walk->size.cache == 0) {
+    if (walk->size.prefix > 0 && !walk->size.decodes) {
         size_t joined = rows + walk->size.sequences * walk->size.prefix;
         size_t columns = 2 * walk->shape.kv_heads * walk->shape.head_dim;
         walk->joined = take(walk, model->act, joined, columns);
@@ -146,7 +146,6 @@ static void place(struct cr_walk *walk)
 {
     size_t layers = walk->size.last - walk->size.first, traces = keeps_all(walk) ? layers : 1;
     size_t buffers = keeps_all(walk) ? 2 * layers + 1 : walk->size.outside ? 3 : 2;
-    size_t kv = walk->shape.kv_heads * walk->shape.head_dim;
     walk->cosine = take_floats(walk, walk->size.positions * walk->shape.head_dim / 2);
     walk->sine = take_floats(walk, walk->size.positions * walk->shape.head_dim / 2);
     walk->past = cr_arena_take(&walk->arena, walk->size.sequences, sizeof *walk->past);
@@ -155,15 +154,6 @@ static void place(struct cr_walk *walk)
     struct cr_trace unplaced, *trace = cr_arena_take(&walk->arena, traces, sizeof *trace);
     for (size_t i = 0; i < traces; i++) place_trace(walk, trace ? &trace[i] : &unplaced);
     walk->traces = trace;
-    if (walk->size.cache > 0) {
-        struct cr_cache none, *cache = cr_arena_take(&walk->arena, layers, sizeof *cache);
-        for (size_t i = 0; i < layers; i++)
-            *(cache ? &cache[i] : &none) = (struct cr_cache){
-                take(walk, walk->model->act, walk->size.cache, kv),
-                take(walk, walk->model->act, walk->size.cache, kv),
-            };
-        walk->caches = cache;
-    }
     if (walk->size.backward) walk->gradient = take(walk, CR_F32, walk->size.rows, walk->model->config.hidden);
     // A layer and the head are never at work at once: their work spaces lie in the same place.
     size_t start = walk->arena.used;
@@ -349,7 +339,7 @@ static enum cr_status attend(struct cr_walk *walk, const struct cr_view *view, s
     struct cr_matrix k = cr_matrix_columns(qkv, q_columns, kv_columns);
     struct cr_matrix v = cr_matrix_columns(qkv, q_columns + kv_columns, kv_columns);
     if (walk->caches) {
-        struct cr_cache *cache = &walk->caches[layer];
+        struct cr_cache *cache = &walk->caches[layer - walk->size.first];
         size_t past = view->layout.past[0];
         cr_copy_matrix(compute, k, cr_matrix_rows(cache->k, past, view->rows));
         cr_copy_matrix(compute, v, cr_matrix_rows(cache->v, past, view->rows));

@@ -32,7 +32,7 @@ struct cr_walk_size {
     size_t rows, sequences; // of a batch, at most
     size_t positions;       // of a sequence, at most
     size_t prefix;          // rows of keys and values before a sequence's own
-    size_t cache;           // rows of the key and value cache, the prefix among them; 0: none
+    bool decodes;           // keys and values of the past are in walk->caches
     bool backward;          // keep what the way back needs
     bool outside;           // all but one layer's share of that lies elsewhere (model/keep.h)
 };
@@ -46,7 +46,7 @@ struct cr_walk {
     float *cosine, *sine;      // [positions, head_dim/2]: row p is of place prefix + p
     struct cr_matrix residual; // [buffers][rows, d] F32, see cr_walk_residual
     struct cr_trace *traces;   // [last − first with backward, else 1], see cr_walk_trace
-    struct cr_cache *caches;   // [L], or NULL
+    struct cr_cache *caches;   // [last − first], or NULL; the decoder's
     size_t *past;              // [sequences], the prefix, to which a decoder adds
     size_t *key_offset;        // [sequences], where a sequence's keys start
     struct cr_matrix gradient; // [rows, d] F32: of the residual stream

@@ -120,6 +120,7 @@ struct cr_split_config {
     int activations; // enum cr_split_activations
     size_t layers;   // of the front: the embedding and layers [0, layers)
     size_t storage;  // bytes of activations and labels that a server keeps, of all silos together
+    bool inference;  // whether silos may ask the tuned tail afterwards
 };
 
 struct cr_tuning_config {

@@ -1,6 +1,7 @@
 #include "tuning/session.h"
 
 #include "tuning/adapter.h"
+#include "tuning/asked.h"
 #include "tuning/end_tokens.h"
 #include "tuning/evaluate.h"
 
@@ -45,6 +46,22 @@ enum cr_status cr_session_open(const char *model, const char *adapter, int dtype
     return CR_OK;
 }
 
+enum cr_status cr_session_open_front(const char *model, const struct cr_tuning_config *config,
+                                     struct cr_compute *compute, const struct cr_event_sink *sink,
+                                     struct cr_asked *asked, struct cr_session *out)
+{
+    CR_CLEANUP(cr_session_release) struct cr_session session = {.asked = asked};
+    enum cr_dtype act = cr_activation_type(compute, config->dtype, sink);
+    const struct cr_model_part front = {.last = config->split.layers, .embedding = true};
+    CR_TRY(cr_model_open_part(model, compute, act, config->load_in_8bit, &front, &session.model));
+    CR_TRY(cr_tuning_config_check_split(config, session.model->config.layers));
+    CR_TRY(cr_tokenizer_open(model, &session.tokenizer));
+    CR_TRY(cr_end_tokens_read(model, session.tokenizer, &session.ends));
+    *out = session;
+    session = (struct cr_session){0};
+    return CR_OK;
+}
+
 void cr_session_release(struct cr_session *session)
 {
     cr_structure_free(session->adapter);
@@ -66,12 +83,14 @@ static size_t prefix_of(const struct cr_session *session)
 
 size_t cr_session_context(const struct cr_session *session)
 {
-    return session->model->config.context - prefix_of(session);
+    size_t context = session->model->config.context - prefix_of(session);
+    return session->asked ? cr_least(context, session->asked->context) : context;
 }
 
 static enum cr_status evaluate_data(const struct cr_session *session, const struct cr_dataset *data,
                                     struct cr_tally *tally)
 {
+    if (session->asked) return cr_asked_evaluate(session, data, tally);
     size_t rows = cr_most(CR_SESSION_ROWS, cr_evaluation_rows(data));
     size_t sequences = cr_most(CR_EVALUATION_SEQUENCES, cr_dataset_choices(data));
     struct cr_batch *batch;
@@ -110,7 +129,10 @@ enum cr_status cr_session_evaluate(const struct cr_session *session, const char 
     size_t context = cr_session_context(session);
     if (options->max_length > context)
         return cr_fail(CR_INVALID, "max_length: %zu: the model's context is %zu tokens%s",
-                       options->max_length, context, prefix_of(session) ? " after the prefix" : "");
+                       options->max_length, context,
+                       session->asked       ? " as the job has it (data.max_length)"
+                       : prefix_of(session) ? " after the prefix"
+                                            : "");
     struct cr_dataset *data;
     CR_TRY(cr_dataset_open(data_path, session->tokenizer, options, &data));
     cr_warn_of_rows(data, "data", sink);

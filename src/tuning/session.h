@@ -10,12 +10,15 @@
 // How the settings want examples made; strings stay the settings'. append_eos is left to the caller.
 struct cr_dataset_options cr_data_options(const struct cr_data_config *config);
 
+struct cr_asked;
+
 // Zero-initialise it; release with cr_session_release (usable with CR_CLEANUP).
 struct cr_session {
     struct cr_model *model;
     struct cr_tokenizer *tokenizer;
     struct cr_structure *adapter; // NULL without one
     struct cr_ids ends;           // see tuning/end_tokens.h
+    struct cr_asked *asked;       // who has the rest of a split model (tuning/asked.h); NULL: it is all here
 };
 
 // `adapter`: a directory of tuning/adapter.h, or NULL. `dtype`: enum cr_compute_dtype; `in_8bit`: the base as
@@ -23,12 +26,18 @@ struct cr_session {
 enum cr_status cr_session_open(const char *model, const char *adapter, int dtype, bool in_8bit,
                                struct cr_compute *compute, const struct cr_event_sink *sink,
                                struct cr_session *out);
+
+// The front of a split model, as its settings say, of that directory; who has the rest is borrowed.
+enum cr_status cr_session_open_front(const char *model, const struct cr_tuning_config *config,
+                                     struct cr_compute *compute, const struct cr_event_sink *sink,
+                                     struct cr_asked *asked, struct cr_session *out);
 void cr_session_release(struct cr_session *session);
 
 // What walks through the model are given; NULL without an adapter.
 const struct cr_tuned *cr_session_tuned(const struct cr_session *session);
 
-// The most tokens that a text may have: the model's context, but for the adapter's virtual tokens.
+// The most tokens that a text may have: the model's context, but for the adapter's virtual tokens; or what
+// who has the rest allows, where that is less.
 size_t cr_session_context(const struct cr_session *session);
 
 // Rows of an evaluation's walk: so many, or the longest example's where that has more.

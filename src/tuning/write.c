@@ -2,6 +2,7 @@
 
 #include "crypto/random.h"
 #include "model/generate.h"
+#include "tuning/asked.h"
 #include "tuning/end_tokens.h"
 
 static enum cr_status write_with(const struct cr_session *session, const struct cr_writer *writer,
@@ -27,9 +28,10 @@ static enum cr_status write_with(const struct cr_session *session, const struct 
 enum cr_status cr_session_write(const struct cr_session *session, const struct cr_writer *writer,
                                 struct cr_ids *ids, bool *ended)
 {
+    if (session->asked) return cr_asked_write(session, writer, ids, ended);
     struct cr_decoder *decoder = NULL;
     struct cr_stream *stream = NULL;
-    enum cr_status status = cr_stream_new(writer->seed, "generate", &stream);
+    enum cr_status status = cr_stream_new(writer->seed, CR_GENERATE_STREAM, &stream);
     if (status == CR_OK)
         status =
             cr_decoder_new(session->model, cr_session_tuned(session), ids->count + writer->most, &decoder);

@@ -6,6 +6,9 @@
 #include "text/score.h"
 #include "tuning/session.h"
 
+// The stream (crypto/random.h) of a text's draws.
+#define CR_GENERATE_STREAM "generate"
+
 struct cr_writer {
     size_t most;                            // tokens to write at most
     double temperature;                     // 0: always the likeliest

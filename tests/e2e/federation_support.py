@@ -139,6 +139,8 @@ class Proxy:
             if there is None:
                 here.close()
                 continue
+            for end in here, there:
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.pairs.append((here, there))
             for source, target, way in ((here, there, "up"), (there, here, "down")):
                 threading.Thread(target=self.forward, args=(source, target, way), daemon=True).start()
@@ -177,6 +179,38 @@ class Proxy:
         self.listener.close()
         self.flowing.set()
         self.cut()
+
+
+class Held(Proxy):
+    """A network that records what passes, and stops passing on once so many bytes went up a connection."""
+
+    def __init__(self):
+        super().__init__()
+        self.recorded = {"up": b"", "down": b""}
+        self.limit = None
+
+    def forward(self, source, target, way):
+        passed = 0
+        try:
+            while data := source.recv(4096):
+                if way == "up" and self.limit and passed + len(data) > self.limit:
+                    self.stopped.set()
+                    self.go_on.wait()
+                passed += len(data)
+                self.recorded[way] += data
+                target.sendall(data)
+                self.passed[way] += len(data)
+        except OSError:
+            pass
+        for end in (source, target):
+            try:
+                end.shutdown(2)
+            except OSError:
+                pass
+
+    def stop_after(self, limit):
+        self.stopped, self.go_on = threading.Event(), threading.Event()
+        self.limit = limit
 
 
 def make_base(directory):

@@ -3,45 +3,12 @@ import json
 import os
 import shutil
 import struct
-import threading
 import unittest
 
-from federation_support import Federation, MODEL, Proxy, SILOS, make_model, program, words, write_rows
+from federation_support import Federation, Held, MODEL, SILOS, make_model, program, words, write_rows
 
 ROWS = 400  # of the silo that is disturbed
 DATA = "data: {max_length: 64%s}\ntraining: {per_device_train_batch_size: 8, learning_rate: 0.01, max_steps: %d, save_steps: 5, logging_steps: 1}\n"
-
-
-class Held(Proxy):
-    """A network that records what passes, and stops passing on once so many bytes went up a connection."""
-
-    def __init__(self):
-        super().__init__()
-        self.recorded = {"up": b"", "down": b""}
-        self.limit = None
-
-    def forward(self, source, target, way):
-        passed = 0
-        try:
-            while data := source.recv(4096):
-                if way == "up" and self.limit and passed + len(data) > self.limit:
-                    self.stopped.set()
-                    self.go_on.wait()
-                passed += len(data)
-                self.recorded[way] += data
-                target.sendall(data)
-                self.passed[way] += len(data)
-        except OSError:
-            pass
-        for end in (source, target):
-            try:
-                end.shutdown(2)
-            except OSError:
-                pass
-
-    def stop_after(self, limit):
-        self.stopped, self.go_on = threading.Event(), threading.Event()
-        self.limit = limit
 
 
 class Model:
@@ -91,8 +58,9 @@ class Split(Federation):
             write_rows("%s/%s.jsonl" % (cls.base, name), cls.rows[name])
         write_rows(cls.base + "/pooled.jsonl", [row for name in sorted(SILOS) for row in cls.rows[name]])
 
-    def split(self, name, more="", steps=40, layers=1, activations="float32", state="server", lora="target_modules: all-linear"):
-        return self.config(name, DATA % ("", steps) + "split: {activations: %s, layers: %d}\n" % (activations, layers)
+    def split(self, name, more="", steps=40, layers=1, activations="float32", state="server", lora="target_modules: all-linear",
+              more_split=""):
+        return self.config(name, DATA % ("", steps) + "split: {activations: %s, layers: %d%s}\n" % (activations, layers, more_split)
                            + "federation: {address: '127.0.0.1:0', progress_timeout: 30, state_dir: %s/%s%s}\n" % (self.dir, state, more), lora)
 
     def pooled(self, steps=40):
@@ -188,7 +156,7 @@ class Split(Federation):
 
     def test_a_server_chooses_by_gradients_of_what_it_was_sent(self):
         spf = "method: lora+spf\nspf: {criterion: gradient, granularity: element, density: 0.05, calibration_batches: 3%s}\n"
-        config = self.split("out", steps=6)
+        config = self.split("out", steps=6, more_split=", inference: true")  # a simulation ends all the same
         with open(config, "a") as file:
             file.write(spf % "" + self.silos_text())
         self.assertEqual(program("simulate", config).returncode, 0)
@@ -199,7 +167,7 @@ class Split(Federation):
             with open("%s/out/%s" % (self.dir, name), "rb") as found, open("%s/pooled/%s" % (self.dir, name), "rb") as expected:
                 self.assertEqual(found.read(), expected.read(), name)
         # A server that is started again after all was done has nothing to do.
-        server = self.start("serve", config)
+        server = self.start("serve", config, "--set", "split.inference=false")
         self.assert_ends(server)
         server.wait_event("server.done")
 

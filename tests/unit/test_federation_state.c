@@ -329,6 +329,18 @@ static void test_a_silo_finds_its_state(void **unused)
     assert_memory_equal(silo->answer.start, answer.start, 32);
     assert_true(silo->has_seen);
     assert_memory_equal(&silo->seen, &seen, sizeof seen);
+    // And the token that it joined with, for who has none at hand; not its secret.
+    struct cr_token kept = {0}, joined = token;
+    strcpy(joined.role, "silo");
+    strcpy(joined.address, "localhost:7423");
+    memset(joined.secret, 3, sizeof joined.secret);
+    assert_fails(CR_NOT_FOUND, "server.token", cr_client_state_token(root, &kept));
+    assert_ok(cr_client_state_keep_token(silo, &joined));
+    assert_ok(cr_client_state_token(root, &kept));
+    memset(joined.secret, 0, sizeof joined.secret);
+    assert_memory_equal(&kept, &joined, sizeof kept);
+    assert_ok(cr_file_write(path_in("server.token"), cr_slice_of_string("carrel2.AAAA"), true));
+    assert_fails(CR_INVALID, "server.token: ", cr_client_state_token(root, &kept));
     // The learner's state of the round before goes once the next one is kept.
     CR_FREE char *older = NULL;
     assert_ok(cr_client_state_trainer(silo, 4, &older));
