@@ -1,4 +1,4 @@
-// The sealing key of unit tests, and files under it.
+// The sealing key of unit tests.
 #ifndef CARREL_TESTS_SEALING_SUPPORT_H
 #define CARREL_TESTS_SEALING_SUPPORT_H
 

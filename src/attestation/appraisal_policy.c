@@ -5,7 +5,6 @@
 #include "base/file.h"
 #include "base/parse.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum { POLICY_LIMIT = 1 << 20 };

@@ -256,12 +256,10 @@ static enum cr_status judge_pcr(struct work *work, const struct cr_policy_pcr *w
 
 static enum cr_status judge_report_data(struct work *work)
 {
-    unsigned char padded[CR_REPORT_DATA_SIZE] = {0};
-    struct cr_slice data = work->quote.extra_data;
-    if (data.size > sizeof padded)
-        return cr_appraisal_policy_compare(work->appraisal, "report_data",
-                                           &work->grounds->policy->report_data, data);
-    memcpy(padded, data.data, data.size);
+    unsigned char padded[CR_REPORT_DATA_SIZE];
+    if (work->grounds->policy->report_data.count == 0) return CR_OK;
+    enum cr_status status = cr_evidence_pad(work->quote.extra_data, padded);
+    if (status != CR_OK) return cr_found(work->appraisal, "report_data", status, NULL);
     return cr_appraisal_policy_compare_report_data(work->appraisal, work->grounds->policy,
                                                    (struct cr_slice){padded, sizeof padded});
 }

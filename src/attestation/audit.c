@@ -13,7 +13,7 @@
 // What every line ends with: the digest of all before it.
 #define DIGEST_MEMBER ", \"digest\": \""
 enum {
-    HEX_SIZE = 2 * CR_SHA256_SIZE,
+    HEX_SIZE = CR_SHA256_HEX_SIZE - 1,
     MEMBER_SIZE = sizeof DIGEST_MEMBER - 1,
     TAIL_SIZE = MEMBER_SIZE + HEX_SIZE + 2, // and "}
 };
@@ -24,11 +24,11 @@ static const char appraisal_event[] = "appraisal", cut_event[] = "cut_off";
 static enum cr_status check_digest(struct cr_slice line, const char *place,
                                    unsigned char digest[CR_SHA256_SIZE])
 {
-    char hex[HEX_SIZE + 1];
+    char hex[CR_SHA256_HEX_SIZE];
     if (line.size <= TAIL_SIZE || memcmp(line.data + line.size - TAIL_SIZE, DIGEST_MEMBER, MEMBER_SIZE) != 0)
         return cr_fail(CR_DENIED, "%s: was changed: it does not end with its digest", place);
     CR_TRY(cr_sha256((struct cr_slice){line.data, line.size - TAIL_SIZE}, digest));
-    cr_hex_encode((struct cr_slice){digest, CR_SHA256_SIZE}, hex);
+    cr_sha256_hex(digest, hex);
     const unsigned char *tail = line.data + line.size - TAIL_SIZE + MEMBER_SIZE;
     if (memcmp(tail, hex, HEX_SIZE) != 0 || memcmp(tail + HEX_SIZE, "\"}", 2) != 0)
         return cr_fail(CR_DENIED, "%s: was changed after it was written", place);

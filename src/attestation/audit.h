@@ -33,7 +33,8 @@ struct cr_audit_end {
 };
 
 // Reads a log and gives each appraisal to `take` (NULL: to nobody), whose failure ends it. A line that was
-// changed, removed or moved is CR_DENIED, and the sentence names it; what is no such log is CR_INVALID.
+// changed, removed or moved, or that is none of such a log's, is CR_DENIED, and the sentence names it; one
+// whose digest is right and that this program cannot read is CR_INVALID.
 enum cr_status cr_audit_read(struct cr_slice text, const char *name,
                              enum cr_status (*take)(void *context, const struct cr_audit_entry *entry),
                              void *context, struct cr_audit_end *end);

@@ -3,8 +3,6 @@
 #include "crypto/signature.h"
 #include "format/cbor.h"
 
-#include <string.h>
-
 enum { SIGN1 = 18, ALGORITHM = 1, CONTENT_TYPE = 3, ES256 = -1 - (-7) }; // −7 is kept as 6
 
 static enum cr_status append_protected(struct cr_buffer *out, const char *content_type)

@@ -62,7 +62,7 @@ void cr_evidence_release(struct cr_evidence *evidence)
     cr_buffer_release(&evidence->claims);
 }
 
-static enum cr_status put_report_data(struct cr_slice bytes, unsigned char out[CR_REPORT_DATA_SIZE])
+enum cr_status cr_evidence_pad(struct cr_slice bytes, unsigned char out[CR_REPORT_DATA_SIZE])
 {
     if (bytes.size > CR_REPORT_DATA_SIZE)
         return cr_fail(CR_INVALID, "%zu bytes of report data, not up to %d", bytes.size, CR_REPORT_DATA_SIZE);
@@ -79,7 +79,7 @@ static enum cr_status read_tpm(struct cr_slice text, unsigned char out[CR_REPORT
     CR_TRY(cr_json_parse(text, "TPM quote", &root));
     CR_TRY(cr_encoding_value(cr_json_member(root, "message"), &message));
     CR_TRY(cr_tpm_quote_parse(cr_buffer_slice(&message), &quote));
-    return put_report_data(quote.extra_data, out);
+    return cr_evidence_pad(quote.extra_data, out);
 }
 
 enum cr_status cr_evidence_report_data(const struct cr_evidence *evidence,
@@ -93,13 +93,13 @@ enum cr_status cr_evidence_report_data(const struct cr_evidence *evidence,
     case CR_EVIDENCE_SGX:
     case CR_EVIDENCE_TDX:
         CR_TRY(cr_quote_parse(bytes, &quote));
-        return put_report_data(quote.is_td ? quote.td.report_data : quote.sgx.report_data, out);
+        return cr_evidence_pad(quote.is_td ? quote.td.report_data : quote.sgx.report_data, out);
     case CR_EVIDENCE_SNP:
         CR_TRY(cr_snp_report_parse(bytes, &report));
-        return put_report_data(report.report_data, out);
+        return cr_evidence_pad(report.report_data, out);
     case CR_EVIDENCE_DEVELOPMENT:
         CR_TRY(cr_development_parse(bytes, &development));
-        return put_report_data(development.report_data, out);
+        return cr_evidence_pad(development.report_data, out);
     case CR_EVIDENCE_TPM:
         return read_tpm(bytes, out);
     case CR_EVIDENCE_CERTIFICATE:

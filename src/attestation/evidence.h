@@ -29,9 +29,12 @@ struct cr_evidence {
 
 void cr_evidence_release(struct cr_evidence *evidence);
 
+// Report data with zeros behind. CR_INVALID where they are more.
+enum { CR_REPORT_DATA_SIZE = 64 };
+enum cr_status cr_evidence_pad(struct cr_slice report_data, unsigned char out[CR_REPORT_DATA_SIZE]);
+
 // What the evidence is bound to; where that is less (a TPM's quote), zeros behind. CR_INVALID or
 // CR_UNSUPPORTED where it cannot be read, and where its type has none.
-enum { CR_REPORT_DATA_SIZE = 64 };
 enum cr_status cr_evidence_report_data(const struct cr_evidence *evidence,
                                        unsigned char out[CR_REPORT_DATA_SIZE]);
 

@@ -134,6 +134,11 @@ enum cr_status cr_intel_judge_time(const struct cr_intel *intel, struct cr_appra
     enum cr_status status = cr_x509_validity(signer->links[0], &begins, &ends);
     if (status != CR_OK) return cr_found(appraisal, check, status, NULL);
     char when[CR_CLOCK_TEXT_SIZE];
+    // First: no line of a policy lets pass what the job's floor refuses, expired or not.
+    cr_clock_format(statement->issued, when);
+    if (statement->issued < intel->grounds->collateral_floor)
+        return cr_found_wrong(appraisal, check, NULL, false, "issued at %s, earlier than the job asks for",
+                              when);
     cr_clock_format(ends, when);
     if (time > ends)
         return cr_found_wrong(appraisal, check, "allow_expired_collateral", allowed,
@@ -143,9 +148,6 @@ enum cr_status cr_intel_judge_time(const struct cr_intel *intel, struct cr_appra
         return cr_found_wrong(appraisal, check, "allow_expired_collateral", allowed,
                               "expired: a newer one was due at %s", when);
     cr_clock_format(statement->issued, when);
-    if (statement->issued < intel->grounds->collateral_floor)
-        return cr_found_wrong(appraisal, check, NULL, false, "issued at %s, earlier than the job asks for",
-                              when);
     if (time < statement->issued)
         return cr_found_wrong(appraisal, check, "allow_expired_collateral", allowed, "issued only at %s",
                               when);

@@ -7,7 +7,6 @@
 #include "format/cbor.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,13 +36,6 @@ void cr_manifest_release(struct cr_manifest *manifest)
     free(manifest->settings);
     free(manifest->policy);
     *manifest = (struct cr_manifest){0};
-}
-
-static bool is_name(const char *name)
-{
-    size_t length = strnlen(name, CR_NAME_SIZE);
-    return length > 0 && length < CR_NAME_SIZE &&
-           strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == length;
 }
 
 // People are shown it: nothing in it moves a terminal's cursor.
@@ -76,7 +68,7 @@ static enum cr_status check(const struct cr_manifest *manifest)
         return cr_fail(CR_INVALID, "the job's roster has more than %d silos", CR_MANIFEST_SILOS);
     for (size_t i = 0; i < manifest->roster_count; i++) {
         const char *name = manifest->roster[i].name;
-        if (!is_name(name) || (i > 0 && strcmp(manifest->roster[i - 1].name, name) >= 0))
+        if (!cr_certificate_is_name(name) || (i > 0 && strcmp(manifest->roster[i - 1].name, name) >= 0))
             return cr_fail(CR_INVALID, "the job's roster is not a sorted list of names, each once");
     }
     if (manifest->time_floor < 0 || manifest->collateral_floor < 0)

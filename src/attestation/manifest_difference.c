@@ -28,12 +28,13 @@ static bool next_setting(const char **at, char section[SECTION_SIZE], char key[K
     return false;
 }
 
-static bool has_setting(const char *settings, const char *key, struct cr_slice value)
+// `value` NULL: of any.
+static bool has_setting(const char *settings, const char *key, const struct cr_slice *value)
 {
     char section[SECTION_SIZE] = "", found[KEY_SIZE];
     struct cr_slice other;
     while (next_setting(&settings, section, found, &other))
-        if (strcmp(found, key) == 0 && cr_slice_equal(other, value)) return true;
+        if (strcmp(found, key) == 0 && (!value || cr_slice_equal(other, *value))) return true;
     return false;
 }
 
@@ -42,18 +43,17 @@ static enum cr_status append_item(struct cr_buffer *out, size_t start, const cha
     return cr_append_format(out, "%s%s", out->size > start ? ", " : "", item);
 }
 
-// Keys whose values are not the same; of one side, and of the other where the first has none of them.
+// Keys whose values are not the same, those that one side has alone among them.
 static enum cr_status append_settings(const char *a, const char *b, struct cr_buffer *out, size_t start)
 {
     char section[SECTION_SIZE] = "", key[KEY_SIZE];
     struct cr_slice value;
     size_t before = out->size;
     for (const char *at = a; next_setting(&at, section, key, &value);)
-        if (!has_setting(b, key, value)) CR_TRY(append_item(out, start, key));
-    if (out->size > before) return CR_OK;
+        if (!has_setting(b, key, &value)) CR_TRY(append_item(out, start, key));
     section[0] = 0;
     for (const char *at = b; next_setting(&at, section, key, &value);)
-        if (!has_setting(a, key, value)) CR_TRY(append_item(out, start, key));
+        if (!has_setting(a, key, NULL)) CR_TRY(append_item(out, start, key));
     return out->size > before ? CR_OK : append_item(out, start, "the settings");
 }
 

@@ -1,4 +1,5 @@
 #include "attestation/sealing_key.h"
+#include "attestation/attester.h"
 #include "attestation/sealing_development.h"
 #include "attestation/sealing_snp.h"
 #include "attestation/tpm_seal.h"
@@ -7,11 +8,6 @@
 #include "crypto/random.h"
 
 #include <string.h>
-
-const struct cr_sealing_places cr_sealing_places = {.gramine = "/dev/attestation/keys/_sgx_mrenclave",
-                                                    .snp = "/dev/sev-guest",
-                                                    .tdx = "/dev/tdx_guest",
-                                                    .tpm = "/dev/tpmrm0"};
 
 // By the measurement of the enclave rather than by its signer: what is kept is for the program that the other
 // side has appraised, and not for any that the signer makes later. A program that was replaced cannot open
@@ -133,9 +129,11 @@ enum cr_status cr_sealing_key_get(const char *name, const struct cr_sealing_plac
 enum cr_status cr_sealing_key_here(const char *name, const char *tpm, const char *directory,
                                    struct cr_sealing_key **out)
 {
-    struct cr_sealing_places places = cr_sealing_places;
-    if (tpm) places.tpm = tpm;
-    return cr_sealing_key_get(name, &places, directory, out);
+    const struct cr_sealing_places places = {.gramine = "/dev/attestation/keys/_sgx_mrenclave",
+                                             .snp = "/dev/sev-guest",
+                                             .tdx = "/dev/tdx_guest",
+                                             .tpm = tpm ? tpm : cr_attester_places.tpm};
+    return cr_sealing_key_get(name ? name : "auto", &places, directory, out);
 }
 
 bool cr_sealing_key_is_development(const struct cr_sealing_key *key)

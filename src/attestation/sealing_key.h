@@ -22,7 +22,6 @@ struct cr_sealing_places {
     const char *tdx;     // device: that it is there tells a guest under TDX
     const char *tpm;     // device, or a unix socket behind which a TPM answers
 };
-extern const struct cr_sealing_places cr_sealing_places; // of a real machine
 
 // The key of that source; "auto": the machine's own where it has one, CR_UNSUPPORTED in a TDX guest, else
 // development's. `directory` is that of what is to be sealed, for sources that keep something there; it must
@@ -31,7 +30,7 @@ extern const struct cr_sealing_places cr_sealing_places; // of a real machine
 enum cr_status cr_sealing_key_get(const char *name, const struct cr_sealing_places *places,
                                   const char *directory, struct cr_sealing_key **out);
 
-// The same of this machine. `tpm`: where its TPM is; NULL: where it usually is.
+// The same of this machine. `name` NULL: "auto". `tpm`: where its TPM is; NULL: where it usually is.
 enum cr_status cr_sealing_key_here(const char *name, const char *tpm, const char *directory,
                                    struct cr_sealing_key **out);
 

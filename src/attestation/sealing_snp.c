@@ -1,4 +1,5 @@
 #include "attestation/sealing_snp.h"
+#include "base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,11 +15,6 @@ enum {
     MESSAGE_VERSION = 1,
     KEY_AT = 32,
 };
-
-static void close_fd(int *fd)
-{
-    if (*fd >= 0) close(*fd);
-}
 
 enum cr_status cr_sealing_snp_parse(struct cr_slice answer, const char *device,
                                     unsigned char out[CR_KEY_SIZE])
@@ -36,7 +32,7 @@ enum cr_status cr_sealing_snp_parse(struct cr_slice answer, const char *device,
 
 enum cr_status cr_sealing_snp(const char *device, unsigned char out[CR_KEY_SIZE])
 {
-    CR_CLEANUP(close_fd) int fd = open(device, O_RDWR | O_CLOEXEC);
+    CR_CLEANUP(cr_file_close) int fd = open(device, O_RDWR | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT)
         return cr_fail(
             CR_NOT_FOUND,

@@ -116,7 +116,7 @@ static TSS2_RC read_answer(struct cr_tpm_link *link)
 // Asked without a place for the answer it says how long that is, and keeps it for the next call.
 static TSS2_RC receive(TSS2_TCTI_CONTEXT *context, size_t *size, uint8_t *answer, int32_t timeout)
 {
-    (void)timeout; // it waits without an end
+    (void)timeout; // tpm2-tss asks to wait without an end; PATIENCE bounds it
     struct cr_tpm_link *link = (struct cr_tpm_link *)context;
     if (link->have == 0) {
         TSS2_RC code = read_answer(link);

@@ -26,7 +26,8 @@ struct cr_tpm_device {
 };
 
 // `path` is a device (/dev/tpmrm0) or a unix socket behind which a TPM answers (swtpm's), and outlives the
-// device. CR_NOT_FOUND where there is none, CR_IO where it may not be opened or another program has it.
+// device. CR_NOT_FOUND where there is none, CR_INVALID where it is neither, CR_IO where it may not be opened
+// or another program has it.
 enum cr_status cr_tpm_open(const char *path, struct cr_tpm_device *out);
 void cr_tpm_release(struct cr_tpm_device *device); // usable with CR_CLEANUP
 

@@ -10,11 +10,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static void close_fd(int *fd)
-{
-    if (*fd >= 0) close(*fd);
-}
-
 // O_NONBLOCK keeps a named pipe from hanging the open.
 enum cr_status cr_file_open(const char *path, int *fd, size_t *size)
 {
@@ -34,6 +29,12 @@ enum cr_status cr_file_open(const char *path, int *fd, size_t *size)
     *fd = opened;
     *size = (size_t)stat.st_size;
     return CR_OK;
+}
+
+void cr_file_close(int *fd)
+{
+    if (*fd >= 0) close(*fd);
+    *fd = -1;
 }
 
 enum cr_status cr_file_take(int fd, const char *path, void *out, size_t size)
@@ -73,7 +74,7 @@ static enum cr_status read_all(int fd, const char *path, size_t limit, struct cr
 
 enum cr_status cr_file_read(const char *path, size_t limit, struct cr_buffer *out)
 {
-    CR_CLEANUP(close_fd) int fd = -1;
+    CR_CLEANUP(cr_file_close) int fd = -1;
     size_t size, before = out->size;
     CR_TRY(cr_file_open(path, &fd, &size));
     if (size > limit)
@@ -137,7 +138,7 @@ static enum cr_status sync_directory_of(const char *path)
 {
     CR_FREE char *directory = NULL;
     CR_TRY(cr_path_directory(path, &directory));
-    CR_CLEANUP(close_fd) int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    CR_CLEANUP(cr_file_close) int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 || (fsync(fd) != 0 && errno != EINVAL))
         return cr_fail_errno(CR_IO, "%s: cannot be synced", directory);
     return CR_OK;
@@ -162,7 +163,7 @@ enum cr_status cr_file_commit(struct cr_file_writer *writer)
 
 void cr_file_abandon(struct cr_file_writer *writer)
 {
-    close_fd(&writer->fd);
+    cr_file_close(&writer->fd);
     writer->fd = -1;
     if (writer->temporary) unlink(writer->temporary);
     cr_free(&writer->temporary);
@@ -198,7 +199,7 @@ void cr_directory_sweep(const char *directory, bool (*unfinished)(const char *na
 
 enum cr_status cr_file_map(const char *path, struct cr_slice *out)
 {
-    CR_CLEANUP(close_fd) int fd = -1;
+    CR_CLEANUP(cr_file_close) int fd = -1;
     size_t size;
     CR_TRY(cr_file_open(path, &fd, &size));
     if (size == 0) {

@@ -35,6 +35,7 @@ void cr_directory_sweep(const char *directory, bool (*unfinished)(const char *na
 // Reading in pieces: opens a regular file (the caller closes) and tells its size; takes the next `size`
 // bytes, all of them, and fails with CR_INVALID where the file ends before.
 enum cr_status cr_file_open(const char *path, int *fd, size_t *size);
+void cr_file_close(int *fd); // does nothing with -1, which it leaves behind; usable with CR_CLEANUP
 enum cr_status cr_file_take(int fd, const char *path, void *out, size_t size);
 
 // Writes to a file that is there already, all bytes in one call: for files behind which is no disk but

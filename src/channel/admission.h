@@ -46,7 +46,8 @@ struct cr_shown {
 };
 
 // One look at what a peer showed. CR_OK: it is admitted, by a policy that affirms it, or that says
-// allow_development of evidence that proves nothing. CR_DENIED or CR_PROTOCOL otherwise, with the reason.
+// allow_development of evidence that proves nothing. CR_DENIED or CR_PROTOCOL, with the reason: it is not.
+// Any other failure kept this end from looking, or from writing down what came of it: it is not either.
 enum cr_status cr_admission_judge(const struct cr_admission *admission, const struct cr_shown *shown,
                                   const struct cr_binding *expected, const struct cr_binding *own,
                                   const struct cr_peer *peer, const char *address, uint64_t round);

@@ -51,12 +51,10 @@ static bool read_digest(struct cr_cursor *cursor, unsigned char out[CR_SHA256_SI
 // A role is made of what names are made of, so that it can stand in a sentence.
 static bool take_role(struct cr_slice text, char out[CR_NAME_SIZE])
 {
-    if (text.size == 0 || text.size >= CR_NAME_SIZE) return false;
-    for (size_t i = 0; i < text.size; i++)
-        if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789-", text.data[i]) || text.data[i] == 0) return false;
+    if (text.size >= CR_NAME_SIZE || memchr(text.data, 0, text.size)) return false;
     memcpy(out, text.data, text.size);
     out[text.size] = 0;
-    return true;
+    return cr_certificate_is_name(out);
 }
 
 enum cr_status cr_binding_parse(struct cr_slice cbor, struct cr_binding *out)

@@ -118,6 +118,9 @@ static enum cr_status on_admitted(struct cr_challenge *c)
 {
     if (c->own_evidence.size == 0 || c->admitted)
         return cr_fail(CR_PROTOCOL, "%s admits what it was not shown", c->ends.peer.name);
+    if (!c->admits)
+        return cr_fail(CR_PROTOCOL, "%s admits this end before it has shown its own evidence",
+                       c->ends.peer.name);
     c->admitted = true;
     return CR_OK;
 }

@@ -22,8 +22,8 @@ struct cr_connection_handler {
     // other. A failure ends the connection with it.
     enum cr_status (*opened)(void *context, struct cr_connection *connection);
 
-    // A message came (never one of the connection's own: Beat, Close, or what attests it). It lives until the
-    // return. A failure is told to the peer as a Refused message and ends the connection with it.
+    // A message came (never one of the connection's own: Refused, Beat, Close, or what attests it). It lives
+    // until the return. A failure is told to the peer as a Refused message and ends the connection with it.
     enum cr_status (*received)(void *context, struct cr_connection *connection,
                                const struct cr_message *message);
 

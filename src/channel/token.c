@@ -53,9 +53,7 @@ static enum cr_status read_text(struct cr_cursor *cursor, size_t size, char *out
 
 static enum cr_status check_name(const char *name)
 {
-    size_t length = strlen(name);
-    if (length == 0 || strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != length) return damaged();
-    return CR_OK;
+    return cr_certificate_is_name(name) ? CR_OK : damaged();
 }
 
 static enum cr_status read_fields(struct cr_slice bytes, struct cr_token *token)

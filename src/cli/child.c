@@ -1,6 +1,7 @@
 #include "cli/child.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "cli/command.h"
 
 #include <errno.h>
@@ -17,12 +18,6 @@ enum {
     WORD_LIMIT = 65536, // bytes of a line of errors; a longer one becomes several
     LOCK_FD = 3,        // the run directory's lock, as carrel-enclave has it; it closes what is above
 };
-
-static void close_fd(int *fd)
-{
-    if (*fd >= 0) close(*fd);
-    *fd = -1;
-}
 
 static volatile sig_atomic_t caught;
 static double caught_at;
@@ -91,8 +86,8 @@ static void become(const char *program, char *const *arguments, pid_t parent, co
 static enum cr_status spawn(const char *program, char *const *arguments, const int fds[3], int lock,
                             pid_t *out)
 {
-    CR_CLEANUP(close_fd) int failure = -1;
-    CR_CLEANUP(close_fd) int theirs = -1;
+    CR_CLEANUP(cr_file_close) int failure = -1;
+    CR_CLEANUP(cr_file_close) int theirs = -1;
     CR_TRY(make_pipe(&failure, &theirs));
     fflush(NULL);
     pid_t self = getpid(), pid = fork();
@@ -103,7 +98,7 @@ static enum cr_status spawn(const char *program, char *const *arguments, const i
         int error = errno;
         _exit(write(report, &error, sizeof error) == (ssize_t)sizeof error ? 127 : 126);
     }
-    close_fd(&theirs); // so that the read ends when exec closes the other one
+    cr_file_close(&theirs); // so that the read ends when exec closes the other one
     int error;
     ssize_t got;
     while ((got = read(failure, &error, sizeof error)) < 0 && errno == EINTR) {
@@ -130,10 +125,10 @@ enum cr_status cr_child_start(const char *name, const char *const *arguments, co
     memcpy(whole + 1, arguments, count * sizeof *whole);
     // Strings that exec only reads.
     char *const *argv = (char *const *)(uintptr_t)whole;
-    CR_CLEANUP(close_fd) int events = -1;
-    CR_CLEANUP(close_fd) int errors = -1;
-    CR_CLEANUP(close_fd) int their_events = -1;
-    CR_CLEANUP(close_fd) int their_errors = -1;
+    CR_CLEANUP(cr_file_close) int events = -1;
+    CR_CLEANUP(cr_file_close) int errors = -1;
+    CR_CLEANUP(cr_file_close) int their_events = -1;
+    CR_CLEANUP(cr_file_close) int their_errors = -1;
     if (streams[1] < 0) CR_TRY(make_pipe(&events, &their_events));
     if (streams[2] < 0) CR_TRY(make_pipe(&errors, &their_errors));
     const int fds[] = {streams[0], streams[1] < 0 ? their_events : streams[1],
@@ -148,8 +143,8 @@ enum cr_status cr_child_start(const char *name, const char *const *arguments, co
 
 enum cr_status cr_child_pipe_line(const char *text, int *out)
 {
-    CR_CLEANUP(close_fd) int input = -1;
-    CR_CLEANUP(close_fd) int ours = -1;
+    CR_CLEANUP(cr_file_close) int input = -1;
+    CR_CLEANUP(cr_file_close) int ours = -1;
     CR_TRY(make_pipe(&input, &ours));
     size_t length = strlen(text);
     // A pipe holds far more.
@@ -190,7 +185,7 @@ static enum cr_status read_events(struct cr_child *child,
     char chunk[4096];
     ssize_t got = read(child->events, chunk, sizeof chunk);
     if (got < 0) return errno == EINTR ? CR_OK : cr_fail_errno(CR_IO, "the events of carrel-enclave");
-    if (got == 0) close_fd(&child->events);
+    if (got == 0) cr_file_close(&child->events);
     for (ssize_t i = 0; i < got; i++) {
         if (chunk[i] != '\n') {
             if (child->line.size >= CR_EVENT_LINE_LIMIT)
@@ -209,7 +204,7 @@ static enum cr_status read_errors(struct cr_child *child)
     char chunk[4096];
     ssize_t got = read(child->errors, chunk, sizeof chunk);
     if (got < 0) return errno == EINTR ? CR_OK : cr_fail_errno(CR_IO, "the errors of carrel-enclave");
-    if (got == 0) close_fd(&child->errors);
+    if (got == 0) cr_file_close(&child->errors);
     for (ssize_t i = 0; i < got; i++) {
         if (chunk[i] != '\n') CR_TRY(cr_append_u8(&child->said, (uint8_t)chunk[i]));
         if (chunk[i] == '\n' || child->said.size >= WORD_LIMIT) CR_TRY(end_of_error(child));
@@ -274,8 +269,8 @@ enum cr_status cr_child_result(const struct cr_child *child)
 
 void cr_child_leave(struct cr_child *child)
 {
-    close_fd(&child->events); // nobody reads them any more, and it is not to wait for us
-    close_fd(&child->errors);
+    cr_file_close(&child->events); // nobody reads them any more, and it is not to wait for us
+    cr_file_close(&child->errors);
     cr_child_reap(child, true);
 }
 
@@ -287,8 +282,8 @@ void cr_child_stop(struct cr_child *child)
 
 void cr_child_release(struct cr_child *child)
 {
-    close_fd(&child->events);
-    close_fd(&child->errors);
+    cr_file_close(&child->events);
+    cr_file_close(&child->errors);
     cr_buffer_release(&child->line);
     cr_buffer_release(&child->said);
     cr_buffer_release(&child->word);

@@ -209,10 +209,10 @@ static enum cr_status say_json(struct cr_said *said, const char *path, const cha
 static enum cr_status say_sealed(struct cr_said *said, const char *path)
 {
     struct cr_seal_header header;
-    char bound[2 * CR_SHA256_SIZE + 1];
+    char bound[CR_SHA256_HEX_SIZE];
     CR_TRY(cr_seal_describe(path, &header));
     struct cr_slice bytes = {header.bound, sizeof header.bound};
-    cr_hex_encode(bytes, bound);
+    cr_sha256_hex(header.bound, bound);
     CR_TRY(cr_say_text(said, "kind", "sealed file"));
     CR_TRY(cr_say_text(said, "holds", header.purpose));
     CR_TRY(cr_say_text(said, "key_source", header.source));

@@ -30,8 +30,8 @@ static enum cr_status check_job(struct cr_checks *checks, const struct cr_config
         cr_base_digest_read(tuning->model_name_or_path, tuning->random_init, &base) != CR_OK ||
         cr_server_manifest(config, &base, &manifest, &form) != CR_OK)
         return cr_check_failure(checks, "job");
-    char digest[2 * CR_SHA256_SIZE + 1];
-    cr_hex_encode((struct cr_slice){manifest.digest, CR_SHA256_SIZE}, digest);
+    char digest[CR_SHA256_HEX_SIZE];
+    cr_sha256_hex(manifest.digest, digest);
     *policy = manifest.policy;
     manifest.policy = NULL;
     return cr_check_say(checks, CR_CHECK_OK, "job", "%s: job %s, of these settings and signed",

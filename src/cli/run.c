@@ -1,5 +1,6 @@
 // carrel tune, serve and join: starts carrel-enclave in that role, shows what it does, and keeps it in a run
 // directory.
+#include "base/file.h"
 #include "cli/child.h"
 #include "cli/command.h"
 #include "cli/preview.h"
@@ -13,11 +14,6 @@
 #include <unistd.h>
 
 enum { POLL_MILLISECONDS = 200 };
-
-static void close_fd(int *fd)
-{
-    if (*fd >= 0) close(*fd);
-}
 
 static enum cr_status show(void *context, const struct cr_event *event)
 {
@@ -75,7 +71,7 @@ static enum cr_status join(int argc, char **argv, const struct cr_role_options *
     char text[CR_TOKEN_LIMIT];
     struct cr_token token;
     struct cr_reporter reporter;
-    CR_CLEANUP(close_fd) int input = -1;
+    CR_CLEANUP(cr_file_close) int input = -1;
     CR_FREE char *state = NULL;
     CR_TRY(cr_role_options_token(argc, argv, options->client.token, text));
     enum cr_status status = cr_token_parse(text, &token);

@@ -24,7 +24,7 @@ static enum cr_status say_owner(struct cr_said *said, const struct cr_manifest *
     if (!manifest->has_owner && said->json) return CR_OK;
     if (!manifest->has_owner)
         return cr_say_text(said, "job", "not signed yet (carrel job sign): it has its digest from then on");
-    CR_TRY(cr_point_digest(manifest->owner, key));
+    CR_TRY(cr_identity_point_digest(manifest->owner, key));
     CR_TRY(say_digest(said, "job", manifest->digest));
     return say_digest(said, "owner", key);
 }

@@ -12,11 +12,6 @@
 
 enum { LOG_LIMIT = 1 << 24, INVITATION_SECONDS = 3600, WAIT_MILLISECONDS = 1000 };
 
-static void close_fd(int *fd)
-{
-    if (*fd >= 0) close(*fd);
-}
-
 static enum cr_status open_log(const char *path, int *out)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -37,7 +32,7 @@ enum cr_status cr_simulated_silo_open(const struct cr_config *config, size_t num
     CR_TRY(cr_path_join(folder, out->settings->name, &out->state));
     CR_TRY(cr_directory_make(out->state, true));
     CR_TRY(cr_path_join(out->state, "log", &out->log));
-    CR_CLEANUP(close_fd) int log = -1;
+    CR_CLEANUP(cr_file_close) int log = -1;
     CR_TRY(open_log(out->log, &log));
     out->said.out = fdopen(log, "w");
     if (!out->said.out) return cr_fail_errno(CR_NO_MEMORY, "%s", out->log);
@@ -70,7 +65,7 @@ static enum cr_status hire(const struct cr_simulated_silo *silo, size_t number,
     CR_TRY(cr_append_format(&address, "unix:%s", path));
     CR_TRY(cr_copy_string(cr_buffer_text(&address), &out->address));
     CR_TRY(cr_path_join(silo->state, names[number][1], &out->log));
-    CR_CLEANUP(close_fd) int log = -1;
+    CR_CLEANUP(cr_file_close) int log = -1;
     CR_TRY(open_log(out->log, &log));
     char threads[24];
     snprintf(threads, sizeof threads, "%zu", silo->threads);
@@ -127,7 +122,7 @@ static enum cr_status pipe_token(const struct cr_simulated_silo *silo, int *out)
 
 enum cr_status cr_simulated_silo_join(struct cr_simulated_silo *silo)
 {
-    CR_CLEANUP(close_fd) int token = -1;
+    CR_CLEANUP(cr_file_close) int token = -1;
     CR_TRY(pipe_token(silo, &token));
     char threads[24];
     snprintf(threads, sizeof threads, "%zu", silo->threads);

@@ -28,9 +28,9 @@ static void free_request(X509_REQ **request)
     X509_REQ_free(*request);
 }
 
-static bool is_name(const char *name)
+bool cr_certificate_is_name(const char *name)
 {
-    size_t length = strlen(name);
+    size_t length = strnlen(name, CR_NAME_SIZE);
     return length > 0 && length < CR_NAME_SIZE &&
            strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == length;
 }
@@ -154,7 +154,7 @@ enum cr_status cr_certificate_make_member(EVP_PKEY *authority_key, X509 *authori
                                           struct cr_slice request_der, const char *name, const char *role,
                                           int64_t now, X509 **out)
 {
-    if (!is_name(name))
+    if (!cr_certificate_is_name(name))
         return cr_fail(CR_INVALID, "member name: 1 to %d of a-z, 0-9 and - are wanted", CR_NAME_SIZE - 1);
     if (!is_role(role)) return cr_fail(CR_INVALID, "member role: \"server\" or \"silo\" is wanted");
     CR_CLEANUP(free_request) X509_REQ *request = NULL;
@@ -238,7 +238,7 @@ enum cr_status cr_certificate_subject(const void *x509, char name[CR_NAME_SIZE],
 {
     const X509_NAME *subject = X509_get_subject_name(x509);
     char found_name[CR_NAME_SIZE], found_role[CR_NAME_SIZE];
-    if (!copy_field(subject, NID_commonName, found_name) || !is_name(found_name) ||
+    if (!copy_field(subject, NID_commonName, found_name) || !cr_certificate_is_name(found_name) ||
         !copy_field(subject, NID_organizationalUnitName, found_role) || !is_role(found_role))
         return cr_fail(CR_DENIED, "a certificate without the name and role of a federation's member");
     strcpy(name, found_name);

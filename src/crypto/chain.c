@@ -107,7 +107,7 @@ static void ask(X509_CRL *list, X509 *link, X509 *issuer, int64_t time, int64_t 
     if (has_critical_extension(list) || !cr_x509_time(X509_CRL_get0_lastUpdate(list), &begins) ||
         !cr_x509_time(X509_CRL_get0_nextUpdate(list), &ends) || begins > time)
         return;
-    if (time <= ends && begins < floor) {
+    if (begins < floor) {
         if (!said->old || begins > said->issued) said->issued = begins;
         said->old = true;
     } else if (time <= ends) {
@@ -136,7 +136,7 @@ enum cr_status cr_chain_revocation(const struct cr_chain_sources *sources, const
             return CR_OK;
         }
         if (said.good || answer.what == CR_LIST_OLD) continue;
-        if (said.old)
+        if (said.old && !said.expired)
             answer = (struct cr_revocation_answer){CR_LIST_OLD, chain->links[i], said.issued};
         else if (answer.what == CR_LIST_EXPIRED)
             continue;

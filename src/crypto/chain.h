@@ -24,13 +24,13 @@ enum cr_status cr_chain_find(const struct cr_chain_sources *sources, const struc
                              struct cr_chain *out);
 
 // What the CRLs of the pools say of a chain at a time. A list counts where the link's issuer signed it, and
-// as good where it was not issued before `floor`. A link is revoked where any of them, old ones too, has it
-// as revoked before `time`.
+// only where it was not issued before `floor`, but for what it has as revoked. A link is revoked where any of
+// them, old ones too, has it as revoked before `time`.
 enum cr_revocation {
     CR_NOT_REVOKED, // each issuer in the chain has a list that is good at the time, and none has the link
     CR_REVOKED,
     CR_LIST_EXPIRED, // the issuer's newest list has ended
-    CR_LIST_OLD,     // it is good at the time, but was issued before `floor`
+    CR_LIST_OLD,     // the issuer's were all issued before `floor`
     CR_LIST_MISSING, // the issuer has none, or only of later
 };
 struct cr_revocation_answer {

@@ -21,11 +21,6 @@ struct cr_identity {
     X509 *authority;
 };
 
-static void free_identity(struct cr_identity **identity)
-{
-    cr_identity_free(*identity);
-}
-
 static void free_certificate(X509 **certificate)
 {
     X509_free(*certificate);
@@ -38,7 +33,7 @@ static void free_bio(BIO **bio)
 
 enum cr_status cr_identity_new(struct cr_identity **out)
 {
-    CR_CLEANUP(free_identity) struct cr_identity *identity = NULL;
+    CR_CLEANUP(cr_identity_release) struct cr_identity *identity = NULL;
     CR_TRY(cr_allocate(1, sizeof *identity, &identity));
     identity->key = EVP_EC_gen("P-256");
     if (!identity->key) return cr_openssl_fail(CR_INTERNAL, "no key could be made");
@@ -56,9 +51,15 @@ void cr_identity_free(struct cr_identity *identity)
     free(identity);
 }
 
+void cr_identity_release(struct cr_identity **identity)
+{
+    cr_identity_free(*identity);
+    *identity = NULL;
+}
+
 enum cr_status cr_identity_new_authority(const char *name, int64_t now, struct cr_identity **out)
 {
-    CR_CLEANUP(free_identity) struct cr_identity *identity = NULL;
+    CR_CLEANUP(cr_identity_release) struct cr_identity *identity = NULL;
     CR_TRY(cr_identity_new(&identity));
     CR_TRY(cr_certificate_make_authority(identity->key, name, now, &identity->certificate));
     X509_up_ref(identity->certificate);
@@ -97,8 +98,8 @@ enum cr_status cr_identity_point(const struct cr_identity *identity,
     return CR_OK;
 }
 
-enum cr_status cr_point_digest(const unsigned char point[CR_IDENTITY_POINT_SIZE],
-                               unsigned char out[CR_SHA256_SIZE])
+enum cr_status cr_identity_point_digest(const unsigned char point[CR_IDENTITY_POINT_SIZE],
+                                        unsigned char out[CR_SHA256_SIZE])
 {
     // All of a SubjectPublicKeyInfo on P-256 (RFC 5480) but the point.
     static const unsigned char start[] = {0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48,
@@ -114,7 +115,7 @@ enum cr_status cr_identity_key_digest(const struct cr_identity *identity, unsign
 {
     unsigned char point[CR_IDENTITY_POINT_SIZE];
     CR_TRY(cr_identity_point(identity, point));
-    return cr_point_digest(point, out);
+    return cr_identity_point_digest(point, out);
 }
 
 static int sign_der(EVP_PKEY *key, struct cr_slice message, unsigned char *der, size_t *size)
@@ -319,7 +320,7 @@ enum cr_status cr_identity_load(const char *directory, const struct cr_sealing *
     CR_FREE char *path = NULL, *certificate_path = NULL;
     CR_TRY(key_path(directory, sealing, &path));
     CR_TRY(cr_path_join(directory, "certificate.pem", &certificate_path));
-    CR_CLEANUP(free_identity) struct cr_identity *identity = NULL;
+    CR_CLEANUP(cr_identity_release) struct cr_identity *identity = NULL;
     CR_TRY(cr_allocate(1, sizeof *identity, &identity));
     CR_TRY(sealing ? load_sealed_key(path, sealing, &identity->key) : load_key(path, &identity->key));
     // A key alone is an identity whose certificate is still to come.
@@ -343,7 +344,7 @@ enum cr_status cr_identity_seal(const char *directory, const struct cr_sealing *
     if (!cr_file_exists(clear)) return CR_OK;
     // A kill in between leaves both, and the one in the clear goes the next time.
     if (!cr_identity_is_kept(directory, sealing)) {
-        CR_CLEANUP(free_identity) struct cr_identity *identity = NULL;
+        CR_CLEANUP(cr_identity_release) struct cr_identity *identity = NULL;
         CR_TRY(cr_identity_load(directory, NULL, &identity));
         CR_TRY(cr_identity_save(identity, directory, sealing));
     }
@@ -357,7 +358,7 @@ enum cr_status cr_identity_load_or_make(const char *directory, struct cr_identit
     static const struct cr_sealing any;
     if (cr_identity_is_kept(directory, &any))
         return cr_fail(CR_INVALID, "%s: the key there is sealed", directory);
-    CR_CLEANUP(free_identity) struct cr_identity *identity = NULL;
+    CR_CLEANUP(cr_identity_release) struct cr_identity *identity = NULL;
     CR_TRY(cr_identity_new(&identity));
     CR_TRY(cr_identity_save(identity, directory, NULL));
     *out = identity;

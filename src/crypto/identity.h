@@ -16,7 +16,8 @@ struct cr_identity;
 
 // A new key without a certificate.
 enum cr_status cr_identity_new(struct cr_identity **out);
-void cr_identity_free(struct cr_identity *identity); // wipes the key; NULL is allowed
+void cr_identity_free(struct cr_identity *identity);     // wipes the key; NULL is allowed
+void cr_identity_release(struct cr_identity **identity); // for CR_CLEANUP
 
 // A new CA: key and self-signed certificate. `name` becomes the common name.
 enum cr_status cr_identity_new_authority(const char *name, int64_t now, struct cr_identity **out);
@@ -43,8 +44,8 @@ enum { CR_IDENTITY_POINT_SIZE = 64, CR_IDENTITY_SIGNATURE_SIZE = 64 };
 enum cr_status cr_identity_point(const struct cr_identity *identity,
                                  unsigned char out[CR_IDENTITY_POINT_SIZE]);
 // SHA-256 of the public key (SubjectPublicKeyInfo, DER) that is the point: the key's fingerprint.
-enum cr_status cr_point_digest(const unsigned char point[CR_IDENTITY_POINT_SIZE],
-                               unsigned char out[CR_SHA256_SIZE]);
+enum cr_status cr_identity_point_digest(const unsigned char point[CR_IDENTITY_POINT_SIZE],
+                                        unsigned char out[CR_SHA256_SIZE]);
 enum cr_status cr_identity_key_digest(const struct cr_identity *identity, unsigned char out[CR_SHA256_SIZE]);
 enum cr_status cr_identity_sign(const struct cr_identity *identity, struct cr_slice message,
                                 unsigned char out[CR_IDENTITY_SIGNATURE_SIZE]);
@@ -81,6 +82,7 @@ void *cr_identity_authority(const struct cr_identity *identity);   // NULL where
 
 // Name and role out of a verified peer certificate (X509 *). Buffers of CR_NAME_SIZE.
 enum { CR_NAME_SIZE = 64 };
+bool cr_certificate_is_name(const char *name); // 1 to 63 of a-z, 0-9 and -
 enum cr_status cr_certificate_subject(const void *x509, char name[CR_NAME_SIZE], char role[CR_NAME_SIZE]);
 
 // SHA-256 of the public key (SubjectPublicKeyInfo, DER) of a certificate (X509 *).

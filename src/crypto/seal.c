@@ -216,16 +216,11 @@ static enum cr_status parse_header(struct cr_slice bytes, size_t file_size, cons
     return CR_OK;
 }
 
-static void close_fd(int *fd)
-{
-    if (*fd >= 0) close(*fd);
-}
-
 // Opens the file and reads its header into `bytes`, where slices of *out point.
 static enum cr_status open_file(const char *path, unsigned char bytes[HEADER_SIZE], int *out_fd,
                                 struct parsed *out)
 {
-    CR_CLEANUP(close_fd) int fd = -1;
+    CR_CLEANUP(cr_file_close) int fd = -1;
     size_t size;
     CR_TRY(cr_file_open(path, &fd, &size));
     size_t there = cr_least(size, HEADER_SIZE);
@@ -298,7 +293,7 @@ enum cr_status cr_seal_open(const char *path, const struct cr_sealing *sealing, 
 void cr_seal_reader_free(struct cr_seal_reader *reader)
 {
     if (!reader) return;
-    close_fd(&reader->fd);
+    cr_file_close(&reader->fd);
     cr_aead_free(reader->aead);
     cr_secret_free(&reader->buffers);
     free(reader->path);
@@ -361,7 +356,7 @@ enum cr_status cr_seal_load(const char *path, const struct cr_sealing *sealing, 
 enum cr_status cr_seal_describe(const char *path, struct cr_seal_header *out)
 {
     unsigned char header[HEADER_SIZE];
-    CR_CLEANUP(close_fd) int fd = -1;
+    CR_CLEANUP(cr_file_close) int fd = -1;
     struct parsed parsed;
     CR_TRY(open_file(path, header, &fd, &parsed));
     *out = parsed.about;

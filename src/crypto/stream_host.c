@@ -15,11 +15,6 @@ struct cr_stream_host {
     char key[CR_STREAM_KEY_SIZE];
 };
 
-static void free_identity(struct cr_identity **identity)
-{
-    cr_identity_free(*identity);
-}
-
 static enum cr_status prepare(struct cr_stream_host *host, const struct cr_identity *identity)
 {
     void *context;
@@ -41,7 +36,7 @@ static enum cr_status prepare(struct cr_stream_host *host, const struct cr_ident
 
 enum cr_status cr_stream_host_new(const char *directory, struct cr_stream_host **out)
 {
-    CR_CLEANUP(free_identity) struct cr_identity *identity = NULL;
+    CR_CLEANUP(cr_identity_release) struct cr_identity *identity = NULL;
     struct cr_stream_host *host;
     CR_TRY(cr_identity_load_or_make(directory, &identity));
     CR_TRY(cr_allocate(1, sizeof *host, &host));

@@ -1,5 +1,6 @@
 #include "enclave/landlock.h"
 
+#include "base/file.h"
 #include "base/memory.h"
 
 #include <dirent.h>
@@ -41,11 +42,6 @@ struct path_rule {
 
 enum { GET_VERSION = 1, RULE_PATH = 1 };
 
-static void close_fd(int *fd)
-{
-    if (*fd >= 0) close(*fd);
-}
-
 // What each version of Landlock can take away. The structure grew with the versions.
 static size_t everything(int abi, bool network, struct ruleset *out)
 {
@@ -80,7 +76,7 @@ static enum cr_status allow_targets(const struct making *making, const char *pat
     for (struct dirent *entry; status == CR_OK && (entry = readdir(directory));) {
         struct stat stat;
         if (entry->d_type != DT_LNK && entry->d_type != DT_UNKNOWN) continue;
-        CR_CLEANUP(close_fd) int fd = openat(dirfd(directory), entry->d_name, O_PATH | O_CLOEXEC);
+        CR_CLEANUP(cr_file_close) int fd = openat(dirfd(directory), entry->d_name, O_PATH | O_CLOEXEC);
         if (fd >= 0 && fstat(fd, &stat) == 0 && S_ISREG(stat.st_mode))
             status = add_rule(making, fd, READ_FILE, path);
     }
@@ -90,7 +86,7 @@ static enum cr_status allow_targets(const struct making *making, const char *pat
 
 static enum cr_status allow(const struct making *making, const char *path, bool write)
 {
-    CR_CLEANUP(close_fd) int fd = open(path, O_PATH | O_CLOEXEC);
+    CR_CLEANUP(cr_file_close) int fd = open(path, O_PATH | O_CLOEXEC);
     struct stat stat;
     if (fd < 0 || fstat(fd, &stat) != 0) return CR_OK; // opening it will say why
     if (!S_ISDIR(stat.st_mode)) return add_rule(making, fd, (write ? WRITE : READ) & FILE_RIGHTS, path);
@@ -123,7 +119,7 @@ enum cr_status cr_landlock_restrict(const struct cr_policy *policy, int *abi)
     if (version < 1) return CR_OK;
     struct ruleset ruleset;
     size_t size = everything(version, policy->network, &ruleset);
-    CR_CLEANUP(close_fd) int fd = (int)syscall(SYS_landlock_create_ruleset, &ruleset, size, 0);
+    CR_CLEANUP(cr_file_close) int fd = (int)syscall(SYS_landlock_create_ruleset, &ruleset, size, 0);
     if (fd < 0) return cr_fail_errno(CR_INTERNAL, "Landlock");
     CR_TRY(allow_policy(&(struct making){fd, ruleset.files}, policy));
     if (syscall(SYS_landlock_restrict_self, fd, 0) != 0) return cr_fail_errno(CR_INTERNAL, "Landlock");

@@ -13,7 +13,6 @@
 #include "tuning/place.h"
 
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -155,14 +154,12 @@ static enum cr_status serve(const struct cr_config *config, struct cr_progress *
     struct cr_event_sink sink = cr_progress_sink(progress);
     CR_CLEANUP(cr_secret_free) struct cr_sealing_key *key = NULL;
     const struct cr_attestation_config *host = &config->attestation;
-    CR_TRY(cr_sealing_key_here(host->sealing ? host->sealing : "auto", host->tpm,
-                               config->federation.state_dir, &key));
+    CR_TRY(cr_sealing_key_here(host->sealing, host->tpm, config->federation.state_dir, &key));
     struct cr_policy policy = {.network = true};
     cr_policy_read(&policy, config->tuning.model_name_or_path);
     cr_policy_read(&policy, config->federation.job);
     cr_policy_read(&policy, config->federation.appraisal_policy);
-    allow_attestation(&policy, cr_config_attester(config), config->attestation.tpm,
-                      config->attestation.endorsements);
+    allow_attestation(&policy, cr_config_attester(config), host->tpm, host->endorsements);
     cr_policy_write(&policy, config->tuning.output_dir);
     cr_policy_write(&policy, config->federation.state_dir);
     CR_TRY(cr_harden_role(&policy, &sink));
@@ -208,7 +205,7 @@ static enum cr_status join(struct cr_client_options *options, struct cr_progress
     if (options->output) CR_TRY(make_place_of_result(options->output, "--output"));
     struct cr_event_sink sink = cr_progress_sink(progress);
     CR_CLEANUP(cr_secret_free) struct cr_sealing_key *key = NULL;
-    CR_TRY(cr_sealing_key_here(options->sealing ? options->sealing : "auto", options->tpm, state, &key));
+    CR_TRY(cr_sealing_key_here(options->sealing, options->tpm, state, &key));
     options->key = key;
     struct cr_policy policy = {.network = true};
     cr_policy_read(&policy, options->model);

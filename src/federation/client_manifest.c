@@ -48,7 +48,7 @@ static enum cr_status tell(const struct cr_client *client)
     char job[CR_SHA256_HEX_SIZE], owner[CR_SHA256_HEX_SIZE];
     CR_CLEANUP(cr_buffer_release) struct cr_buffer silos = {0};
     CR_TRY(append_silos(manifest, &silos));
-    CR_TRY(cr_point_digest(manifest->owner, key));
+    CR_TRY(cr_identity_point_digest(manifest->owner, key));
     cr_sha256_hex(key, owner);
     cr_sha256_hex(manifest->digest, job);
     cr_emit(client->sink, CR_EVENT_INFO, "client.manifest", NULL, CR_FIELD_TEXT("job", job),

@@ -1,6 +1,7 @@
 #include "federation/config_check.h"
 
 #include "base/parse.h"
+#include "crypto/identity.h"
 #include "text/dataset.h"
 
 #include <stdarg.h>
@@ -9,11 +10,8 @@
 
 enum cr_status cr_config_check_name(const char *name)
 {
-    size_t length = strlen(name);
-    if (length == 0 || length > 63 || strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != length)
-        return cr_fail(CR_INVALID, "\"%.80s\" is no name: 1 to 63 lower-case letters, digits and hyphens",
-                       name);
-    return CR_OK;
+    if (cr_certificate_is_name(name)) return CR_OK;
+    return cr_fail(CR_INVALID, "\"%.80s\" is no name: 1 to 63 lower-case letters, digits and hyphens", name);
 }
 
 // Settings with the places that they were given at.

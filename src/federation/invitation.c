@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { INVITATION_LIMIT = 4096, HEX_SIZE = 2 * CR_SHA256_SIZE + 1 };
+enum { INVITATION_LIMIT = 4096 };
 
 struct invitation {
     char name[CR_NAME_SIZE], role[CR_NAME_SIZE];
@@ -26,16 +26,16 @@ static enum cr_status path_of(const char *directory, const unsigned char secret[
 {
     unsigned char hash[CR_SHA256_SIZE];
     CR_TRY(cr_sha256((struct cr_slice){secret, CR_SECRET_SIZE}, hash));
-    char hex[HEX_SIZE], name[HEX_SIZE + 24];
-    cr_hex_encode((struct cr_slice){hash, sizeof hash}, hex);
+    char hex[CR_SHA256_HEX_SIZE], name[CR_SHA256_HEX_SIZE + 24];
+    cr_sha256_hex(hash, hex);
     snprintf(name, sizeof name, "invitations/%s.json", hex);
     return cr_path_join(directory, name, out);
 }
 
 static enum cr_status write_invitation(const char *path, const struct invitation *invitation)
 {
-    char hex[HEX_SIZE];
-    cr_hex_encode((struct cr_slice){invitation->key, CR_SHA256_SIZE}, hex);
+    char hex[CR_SHA256_HEX_SIZE];
+    cr_sha256_hex(invitation->key, hex);
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_TRY(cr_append_format(
         &text,

@@ -7,10 +7,9 @@
 static enum cr_status receipt_of(const struct cr_sealing_key *key, const struct cr_seen *seen,
                                  unsigned char out[CR_KEY_SIZE])
 {
-    enum { HEX_SIZE = 2 * CR_SHA256_SIZE + 1 };
-    char run[HEX_SIZE], start[HEX_SIZE], label[2 * HEX_SIZE + 64];
-    cr_hex_encode((struct cr_slice){seen->run, CR_SHA256_SIZE}, run);
-    cr_hex_encode((struct cr_slice){seen->start, CR_SHA256_SIZE}, start);
+    char run[CR_SHA256_HEX_SIZE], start[CR_SHA256_HEX_SIZE], label[2 * CR_SHA256_HEX_SIZE + 64];
+    cr_sha256_hex(seen->run, run);
+    cr_sha256_hex(seen->start, start);
     snprintf(label, sizeof label, "carrel receipt %s %" PRIu64 " %s", run, seen->round, start);
     return cr_key_derive(key->key, label, out);
 }

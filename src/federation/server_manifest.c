@@ -9,11 +9,6 @@
 
 enum { POLICY_LIMIT = 1 << 19 };
 
-static void free_identity(struct cr_identity **identity)
-{
-    cr_identity_free(*identity);
-}
-
 static void take_base(const struct cr_base_digest *base, struct cr_manifest *manifest)
 {
     memcpy(manifest->model, base->model, CR_SHA256_SIZE);
@@ -156,7 +151,7 @@ static enum cr_status take_own(const struct cr_config *config, const struct cr_b
 {
     const char *directory = config->federation.state_dir;
     CR_FREE char *path = NULL, *key = NULL;
-    CR_CLEANUP(free_identity) struct cr_identity *owner = NULL;
+    CR_CLEANUP(cr_identity_release) struct cr_identity *owner = NULL;
     CR_CLEANUP(cr_manifest_release) struct cr_manifest manifest = {0};
     CR_TRY(cr_path_join(directory, "job.cbor", &path));
     CR_TRY(cr_path_join(directory, "owner", &key));

@@ -23,7 +23,7 @@ static enum cr_status tell_job(const struct cr_server *server)
 {
     unsigned char key[CR_SHA256_SIZE];
     char job[CR_SHA256_HEX_SIZE], owner[CR_SHA256_HEX_SIZE];
-    CR_TRY(cr_point_digest(server->manifest.owner, key));
+    CR_TRY(cr_identity_point_digest(server->manifest.owner, key));
     cr_sha256_hex(key, owner);
     cr_sha256_hex(server->manifest.digest, job);
     bool own = !server->config->federation.job;

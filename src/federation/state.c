@@ -20,17 +20,11 @@
 enum { STATE_LIMIT = 1 << 20, RENEWAL_SECONDS = 60 * 86400 };
 static const char state_purpose[] = "server state", values_purpose[] = "global values";
 
-static void close_fd(int *fd)
-{
-    if (*fd >= 0) close(*fd);
-    *fd = -1;
-}
-
 static enum cr_status lock_file(const char *directory, const char *name, int operation, int *out)
 {
     CR_FREE char *path = NULL;
     CR_TRY(cr_path_join(directory, name, &path));
-    CR_CLEANUP(close_fd) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    CR_CLEANUP(cr_file_close) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0) return cr_fail_errno(CR_IO, "%s", path);
     while (flock(fd, operation) != 0) {
         if (errno == EINTR) continue;
@@ -51,13 +45,13 @@ enum cr_status cr_state_lock(const char *path, int *fd)
 
 bool cr_state_is_served(const char *path)
 {
-    CR_CLEANUP(close_fd) int fd = -1;
+    CR_CLEANUP(cr_file_close) int fd = -1;
     return lock_file(path, "serving", LOCK_EX | LOCK_NB, &fd) == CR_INVALID;
 }
 
 void cr_state_unlock(int *fd)
 {
-    close_fd(fd);
+    cr_file_close(fd);
 }
 
 // What belongs to the directory and not to one of its jobs is bound to nothing.
@@ -92,7 +86,7 @@ static enum cr_status make_authority(const struct cr_config *config)
     const char *path = config->federation.state_dir;
     CR_CLEANUP(cr_secret_free) struct cr_sealing_key *key = NULL;
     struct cr_identity *authority;
-    CR_TRY(cr_sealing_key_here(host->sealing ? host->sealing : "auto", host->tpm, path, &key));
+    CR_TRY(cr_sealing_key_here(host->sealing, host->tpm, path, &key));
     CR_TRY(authority_locked(path, key, &authority));
     cr_identity_free(authority);
     return CR_OK;
@@ -259,7 +253,7 @@ enum cr_status cr_state_open(const char *path, const struct cr_sealing_key *key,
 void cr_state_close(struct cr_state_dir *state)
 {
     if (!state) return;
-    close_fd(&state->serving_fd);
+    cr_file_close(&state->serving_fd);
     cr_identity_free(state->authority);
     cr_identity_free(state->server);
     free(state->path);

@@ -1,4 +1,5 @@
 #include "report/events.h"
+#include "base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -73,18 +74,13 @@ static enum cr_status read_piece(int fd, const char *path, size_t offset, size_t
     return CR_OK;
 }
 
-static void close_fd(int *fd)
-{
-    if (*fd >= 0) close(*fd);
-}
-
 // Not mapped: the writer may cut the file while it is read, where a disk is full.
 enum cr_status cr_events_read(const char *path, size_t *offset,
                               enum cr_status (*receive)(void *context, const struct cr_event *event,
                                                         double time),
                               void *context)
 {
-    CR_CLEANUP(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    CR_CLEANUP(cr_file_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return cr_fail_errno(errno == ENOENT ? CR_NOT_FOUND : CR_IO, "%s", path);
     CR_CLEANUP(cr_buffer_release) struct cr_buffer piece = {0};
     for (;;) {

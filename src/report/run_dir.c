@@ -37,12 +37,6 @@ struct cr_run_dir {
     bool first_step;  // of this start is still to come
 };
 
-static void close_fd(int *fd)
-{
-    if (*fd >= 0) close(*fd);
-    *fd = -1;
-}
-
 enum cr_status cr_run_dir_path(const char *of, char **out)
 {
     CR_FREE char *named = NULL;
@@ -141,10 +135,10 @@ static void free_run(struct cr_run_dir *run)
 {
     struct appended *files[] = {&run->events, &run->metrics, &run->tensorboard};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        close_fd(&files[i]->fd);
+        cr_file_close(&files[i]->fd);
         free(files[i]->path);
     }
-    close_fd(&run->lock);
+    cr_file_close(&run->lock);
     cr_story_release(&run->story);
     cr_buffer_release(&run->settings);
     free(run->path);

@@ -17,11 +17,6 @@ static struct flock whole_byte(short type, off_t byte)
     return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
 }
 
-static void close_fd(int *fd)
-{
-    if (*fd >= 0) close(*fd);
-}
-
 static enum cr_status take(int fd, const char *directory)
 {
     struct flock process = whole_byte(F_WRLCK, PROCESS_BYTE);
@@ -50,7 +45,7 @@ enum cr_status cr_run_lock_take(const char *directory, int *out)
 {
     CR_FREE char *path = NULL;
     CR_TRY(cr_path_join(directory, "lock", &path));
-    CR_CLEANUP(close_fd) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    CR_CLEANUP(cr_file_close) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0) return cr_fail_errno(CR_IO, "%s", path);
     CR_TRY(take(fd, directory));
     *out = fd;
@@ -62,7 +57,7 @@ enum cr_status cr_run_lock_is_held(const char *directory, bool *held)
 {
     CR_FREE char *path = NULL;
     CR_TRY(cr_path_join(directory, "lock", &path));
-    CR_CLEANUP(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    CR_CLEANUP(cr_file_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 && errno != ENOENT) return cr_fail_errno(CR_IO, "%s", path);
     struct flock process = whole_byte(F_WRLCK, PROCESS_BYTE);
     if (fd >= 0 && fcntl(fd, F_GETLK, &process) != 0) return cr_fail_errno(CR_IO, "%s", path);

@@ -302,9 +302,13 @@ static void test_differences_of_settings(void **state)
     static char less[] = "model_name_or_path: \"m\"\nfederation:\n  release: all\nsilos: []\n";
     static char spaced[] =
         "model_name_or_path: \"m\"\nfederation:\n  rounds: 3\n  release: all\nsilos: []\n\n";
+    static char both[] = "model_name_or_path: \"m\"\ndata:\n  train: \"x\"\nfederation:\n  rounds: 4\n  "
+                         "release: all\nsilos: []\n";
     struct cr_manifest changed = sample();
     changed.settings = more;
     assert_differs(&changed, "data.train");
+    changed.settings = both;
+    assert_differs(&changed, "federation.rounds, data.train");
     changed.settings = less;
     assert_differs(&changed, "federation.rounds");
     changed.settings = spaced;

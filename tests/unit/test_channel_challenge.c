@@ -331,6 +331,7 @@ static void test_the_order_of_messages(void **state)
     cr_challenge_ask(silo.challenge, &question);
     assert_fails(CR_PROTOCOL, "sent a second challenge",
                  cr_challenge_take(server.challenge, &question, 1, &answer));
+    assert_fails(CR_PROTOCOL, "before it has shown its own evidence", say(&server, CR_FRAME_ADMITTED));
     assert_ok(show(&server, &evidence, 1));
     assert_fails(CR_PROTOCOL, "sent evidence twice", show(&server, &evidence, 1));
     assert_ok(say(&server, CR_FRAME_ADMITTED));
@@ -488,6 +489,12 @@ static void test_a_platform_is_looked_at_again_each_round(void **state)
     server.admission.time_floor = 0;
     server.admission.collateral_floor = p.info_begins + 1;
     assert_fails(CR_DENIED, "earlier than the job asks for", cr_challenge_again(server.challenge, 2));
+    // Nor where the policy lets pass what has expired.
+    policy.allow_expired_collateral = true;
+    now_unix = p.info_ends + 1;
+    assert_fails(CR_DENIED, "earlier than the job asks for", cr_challenge_again(server.challenge, 2));
+    policy.allow_expired_collateral = false;
+    now_unix = NOW;
     p.info_begins = p.identity_begins = NOW - 3600;
     write_collateral(&p);
     assert_fails(CR_DENIED, "the newest list of revocations", cr_challenge_again(server.challenge, 2));

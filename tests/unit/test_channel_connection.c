@@ -1,13 +1,9 @@
 // Both ends of a connection on one loop.
 #include "channel_support.h"
 
-#include <arpa/inet.h>
-#include <fcntl.h>
 #include <math.h>
-#include <netinet/in.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
-#include <sys/socket.h>
 
 static void test_members_know_each_other_and_close(void **state)
 {

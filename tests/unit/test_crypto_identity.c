@@ -14,12 +14,7 @@
 
 enum { NOW = 1790000000 };
 
-static void free_identity(struct cr_identity **identity)
-{
-    cr_identity_free(*identity);
-}
-
-#define IDENTITY CR_CLEANUP(free_identity) struct cr_identity *
+#define IDENTITY CR_CLEANUP(cr_identity_release) struct cr_identity *
 #define BUFFER CR_CLEANUP(cr_buffer_release) struct cr_buffer
 
 static struct cr_identity *new_authority(void)

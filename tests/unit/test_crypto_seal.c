@@ -1,5 +1,6 @@
 // Sealed files: they come back, in whatever pieces they are written and read, and every kind of tampering is
 // found.
+#include "sealing_support.h"
 #include "temporary.h"
 
 #include "base/file.h"
@@ -9,8 +10,7 @@
 
 enum { HEADER = 144, TAG = 16, CHUNK = CR_SEAL_CHUNK, SEALED_CHUNK = CHUNK + TAG };
 
-static const struct cr_sealing_key key = {"test", {1, 2, 3}};
-static const struct cr_sealing sealing = {&key, "some values", {4, 5, 6}};
+static const struct cr_sealing sealing = {&test_key, "some values", {4, 5, 6}};
 
 // Content of that size, which differs from chunk to chunk.
 static void fill(struct cr_buffer *out, size_t size)
@@ -199,7 +199,7 @@ static void test_it_opens_as_the_same_only(void **unused)
     CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
     const char *path = in_directory("one");
     seal(path, 10);
-    struct cr_sealing_key other_key = key;
+    struct cr_sealing_key other_key = test_key;
     struct cr_sealing other = sealing;
     other.key = &other_key;
     assert_ok(cr_seal_load(path, &other, 10, &out));
