@@ -12,6 +12,7 @@
 static size_t head_chunk(const struct cr_walk_size *size, size_t vocabulary)
 {
     enum { LEAST = 128, MOST = 512, LOGITS = 1 << 25, LOGITS_OUTSIDE = 1 << 22 };
+    if (size->decodes) return 1; // what follows the last
     size_t chunk = (size->outside ? LOGITS_OUTSIDE : LOGITS) / vocabulary / 32 * 32;
     return cr_least(size->rows, cr_least(MOST, cr_most(LEAST, chunk)));
 }
