@@ -188,6 +188,7 @@ static enum cr_status append_words(struct cr_buffer *out, const struct cr_story 
         CR_TRY(cr_append_duration(out, left));
         CR_TRY(cr_append_format(out, " left\n"));
     }
+    if (story->serving && alive) CR_TRY(cr_append_format(out, "the tuned model answers its silos\n"));
     if (story->output[0] && !alive) CR_TRY(cr_append_format(out, "the result is in %s\n", story->output));
     return alive && story->silo_count > 0 ? append_silos(out, story, now) : CR_OK;
 }

@@ -91,7 +91,7 @@ static void begin_run(struct cr_story *story, const struct cr_event *event, doub
 {
     put_text(story->role, sizeof story->role, cr_event_text(event, "command"));
     story->began = time;
-    story->ended = false;
+    story->ended = story->serving = false;
     story->why[0] = story->waiting[0] = story->warning[0] = story->output[0] = 0;
     story->step = story->steps = story->eta = story->round_began = NAN;
     story->rows_verified = story->pads_ready = NAN;
@@ -203,6 +203,11 @@ static enum cr_status take_silo(struct cr_story *story, const char *silo_name, c
         put_number(&silo->eval_loss, event, "loss");
         put_number(&silo->eval_accuracy, event, "accuracy");
     }
+    if (strcmp(name, "split.asked") == 0) { // and has gone
+        silo->connected = false;
+        silo->seen = time;
+        return CR_OK;
+    }
     bool sends = strncmp(name, "split.", 6) == 0;
     if (sends) silo->sending = true;
     if (sends) silo->sent = strcmp(name, "split.held") == 0;
@@ -253,6 +258,10 @@ enum cr_status cr_story_take(struct cr_story *story, const struct cr_event *even
     if (strcmp(name, "split.sending") == 0 || strcmp(name, "split.sent") == 0) {
         put_number(&story->sent, event, "examples");
         put_number(&story->to_send, event, strcmp(name, "split.sent") == 0 ? "examples" : "all");
+    }
+    if (strcmp(name, "split.serving") == 0) {
+        story->serving = true;
+        story->eta = NAN;
     }
     if (strncmp(name, "train.", 6) == 0) return take_train(story, event, name + 6);
     if (silo && strncmp(name, "client.connected", 16) != 0 && silo[0])

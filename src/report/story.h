@@ -41,6 +41,7 @@ struct cr_story {
     double step, steps, epoch, loss, learning_rate, grad_norm, tokens_per_second, eta;
     double rows_verified, pads_ready; // with slicing
     double sent, to_send;             // of a split model's silo: examples with the server, and its own
+    bool serving;                     // of its server: the tuned model answers its silos
     double eval_loss, eval_accuracy;
     double round, rounds, min_clients; // the present round, from 1
     double round_began, round_seconds; // Unix seconds; how long the last one took

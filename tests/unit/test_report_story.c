@@ -131,6 +131,14 @@ static void test_split_model(void **state)
                  "{\"time\": 7, \"event\": \"server.left\", \"silo\": \"anne\", \"message\": \"closed\"}\n");
     assert_string_equal(cr_story_silo_state(&story, anne), "has sent all");
     assert_true(anne->examples == 9 && ben->examples == 2);
+    tell(&story, "{\"time\": 7, \"event\": \"train.step\", \"step\": 9, \"steps\": 9, \"eta\": 0}\n");
+    assert_true(!story.serving && cr_story_eta(&story, 7) == 0);
+    tell(&story, "{\"time\": 7, \"event\": \"split.serving\", \"tokens\": 64}\n"
+                 "{\"time\": 7, \"event\": \"server.joined\", \"silo\": \"ben\", \"address\": \"y\"}\n"
+                 "{\"time\": 8, \"event\": \"split.asked\", \"silo\": \"ben\", \"examples\": 1}\n");
+    assert_true(story.serving && isnan(cr_story_eta(&story, 8))); // until someone stops it
+    assert_string_equal(cr_story_silo_state(&story, ben), "away");
+    assert_true(ben->examples == 2 && ben->seen == 8);
     CR_CLEANUP(cr_buffer_release) struct cr_buffer page = {0};
     tell(&story, "{\"time\": 8, \"event\": \"attestation.warning\", \"message\": \"nobody <is>\"}\n"
                  "{\"time\": 9, \"event\": \"attestation.warning\", \"message\": \"and more\"}\n");
