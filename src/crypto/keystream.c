@@ -30,13 +30,13 @@ bool cr_keys_equal(const unsigned char a[CR_KEY_SIZE], const unsigned char b[CR_
 // their loop and a part of one.
 static void try_vaes(struct cr_keystream *keystream, const unsigned char key[CR_KEY_SIZE])
 {
-    enum { TRIED = 2 * 512 + 77 };
+    enum { TRIED = 2 * 128 + 19, BITS = 31 };
     const uint64_t stream = 0xfedcba9876543210, block = 0x123456789;
-    unsigned char wanted[TRIED], made[TRIED];
+    uint32_t wanted[TRIED], made[TRIED], limit = 1u << BITS;
     if (!cr_vaes_is_here()) return;
-    cr_keystream_bytes(keystream, stream, block, wanted, sizeof wanted);
+    cr_keystream_words(keystream, stream, block, BITS, limit, wanted, TRIED);
     cr_vaes_expand(key, keystream->keys);
-    cr_vaes_bytes(keystream->keys, stream, block, made, sizeof made);
+    cr_vaes_words(keystream->keys, stream, block, BITS, limit, made, TRIED);
     if (CRYPTO_memcmp(wanted, made, sizeof wanted) == 0) {
         EVP_CIPHER_CTX_free(keystream->cipher);
         keystream->cipher = NULL;
@@ -66,13 +66,10 @@ void cr_keystream_free(struct cr_keystream *keystream)
     OPENSSL_clear_free(keystream, sizeof *keystream);
 }
 
-void cr_keystream_bytes(struct cr_keystream *keystream, uint64_t stream, uint64_t block, void *out,
-                        size_t size)
+// With what OpenSSL makes.
+static void make_bytes(struct cr_keystream *keystream, uint64_t stream, uint64_t block, void *out,
+                       size_t size)
 {
-    if (!keystream->cipher) {
-        cr_vaes_bytes(keystream->keys, stream, block, out, size);
-        return;
-    }
     unsigned char counter[16] = {0};
     for (size_t i = 0; i < 8; i++) {
         counter[i] = (unsigned char)(stream >> (56 - 8 * i));
@@ -88,4 +85,18 @@ void cr_keystream_bytes(struct cr_keystream *keystream, uint64_t stream, uint64_
         at += part;
         size -= (size_t)part;
     }
+}
+
+bool cr_keystream_words(struct cr_keystream *keystream, uint64_t stream, uint64_t block, unsigned bits,
+                        uint32_t limit, uint32_t *words, size_t count)
+{
+    if (!keystream->cipher) return cr_vaes_words(keystream->keys, stream, block, bits, limit, words, count);
+    const uint32_t top = 1u << bits;
+    uint32_t found = 0;
+    make_bytes(keystream, stream, block, words, count * sizeof *words);
+    for (size_t i = 0; i < count; i++) {
+        words[i] &= top - 1;
+        found |= words[i] + (top - limit); // has the bit above where the word is not below the limit
+    }
+    return (found & top) == 0;
 }

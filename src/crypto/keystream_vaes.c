@@ -6,7 +6,7 @@
 #include <immintrin.h>
 
 // So many on their way that none waits for the one before.
-enum { VECTORS = 8, VECTOR_SIZE = 64 };
+enum { VECTORS = 8, VECTOR_WORDS = 16 };
 
 bool cr_vaes_is_here(void)
 {
@@ -41,9 +41,14 @@ void cr_vaes_expand(const unsigned char key[CR_KEY_SIZE], unsigned char keys[CR_
     }
 }
 
-void cr_vaes_bytes(const unsigned char keys[CR_VAES_KEYS_SIZE], uint64_t stream, uint64_t block, void *out,
-                   size_t size)
+bool cr_vaes_words(const unsigned char keys[CR_VAES_KEYS_SIZE], uint64_t stream, uint64_t block,
+                   unsigned bits, uint32_t limit, uint32_t *words, size_t count)
 {
+    // A word's sum with `beyond` has the bit above its own where it is not below the limit. All this is done
+    // while rounds of AES, which one unit of a processor does, are on their way.
+    const uint32_t top = 1u << bits;
+    const __m512i mask = _mm512_set1_epi32((int)(top - 1)), beyond = _mm512_set1_epi32((int)(top - limit));
+    __m512i found = _mm512_setzero_si512();
     const __m512i big_endian =
         _mm512_broadcast_i32x4(_mm_set_epi8(8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
     const __m512i four = _mm512_set_epi64(4, 0, 4, 0, 4, 0, 4, 0);
@@ -53,7 +58,7 @@ void cr_vaes_bytes(const unsigned char keys[CR_VAES_KEYS_SIZE], uint64_t stream,
 #pragma GCC unroll 15 // so that they lie in registers alone
     for (size_t i = 0; i < CR_VAES_KEYS; i++)
         key[i] = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)(keys + 16 * i)));
-    for (unsigned char *at = out; size > 0;) {
+    while (count > 0) {
         __m512i blocks[VECTORS];
 #pragma GCC unroll 8
         for (size_t j = 0; j < VECTORS; j++) {
@@ -66,11 +71,14 @@ void cr_vaes_bytes(const unsigned char keys[CR_VAES_KEYS_SIZE], uint64_t stream,
             for (size_t j = 0; j < VECTORS; j++) blocks[j] = _mm512_aesenc_epi128(blocks[j], key[i]);
 #pragma GCC unroll 8
         for (size_t j = 0; j < VECTORS; j++) {
-            size_t left = size < VECTOR_SIZE ? size : VECTOR_SIZE;
-            __mmask64 here = left < VECTOR_SIZE ? ((__mmask64)1 << left) - 1 : ~(__mmask64)0;
-            _mm512_mask_storeu_epi8(at, here, _mm512_aesenclast_epi128(blocks[j], key[CR_VAES_KEYS - 1]));
-            at += left;
-            size -= left;
+            size_t left = count < VECTOR_WORDS ? count : VECTOR_WORDS;
+            __mmask16 here = (__mmask16)((1u << left) - 1);
+            __m512i word = _mm512_and_si512(_mm512_aesenclast_epi128(blocks[j], key[CR_VAES_KEYS - 1]), mask);
+            found = _mm512_mask_or_epi32(found, here, found, _mm512_add_epi32(word, beyond));
+            _mm512_mask_storeu_epi32(words, here, word);
+            words += left;
+            count -= left;
         }
     }
+    return _mm512_test_epi32_mask(found, _mm512_set1_epi32((int)top)) == 0;
 }

@@ -15,8 +15,8 @@ bool cr_vaes_is_here(void);
 // The keys of the rounds.
 void cr_vaes_expand(const unsigned char key[CR_KEY_SIZE], unsigned char keys[CR_VAES_KEYS_SIZE]);
 
-// As cr_keystream_bytes. Takes the same time whatever key and stream are.
-void cr_vaes_bytes(const unsigned char keys[CR_VAES_KEYS_SIZE], uint64_t stream, uint64_t block, void *out,
-                   size_t size);
+// As cr_keystream_words. Takes the same time whatever key and stream are.
+bool cr_vaes_words(const unsigned char keys[CR_VAES_KEYS_SIZE], uint64_t stream, uint64_t block,
+                   unsigned bits, uint32_t limit, uint32_t *words, size_t count);
 
 #endif

@@ -49,8 +49,6 @@ struct cr_field_kernels {
     // y = Σ 256^d·sums[d·stride + i] mod p, added to the old y unless `first`.
     void (*combine)(const int32_t *sums, size_t stride, size_t count, unsigned digits, bool first,
                     uint32_t *y);
-    // words & (2^31 − 1), or of three digits & (2^23 − 1); gives how many of them are not below p.
-    size_t (*mask)(uint32_t *words, size_t count, unsigned digits);
     // out = x + r mod p.
     void (*add)(const uint32_t *x, const uint32_t *r, size_t count, uint32_t p, uint32_t *out);
     // out = y − c + k mod p; gives the largest word of y and c, each of which is loaded once.

@@ -2,11 +2,6 @@
 
 #include "field/kernels.h"
 
-size_t cr_mask_words(const struct cr_field *field, uint32_t *words, size_t count)
-{
-    return cr_field_kernels(field)->mask(words, count, cr_field_digits(field));
-}
-
 void cr_mask_add(const struct cr_field *field, const uint32_t *x, const uint32_t *r, size_t count,
                  uint32_t *out)
 {

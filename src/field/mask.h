@@ -10,10 +10,6 @@
 
 #include "field/product.h"
 
-// words [count] of random bits become random numbers below 2^31 (four digits) or 2^23 (three). Gives the
-// number of those that are not below p, which the caller must draw anew: about one in 2^31, or in 2^19.
-size_t cr_mask_words(const struct cr_field *field, uint32_t *words, size_t count);
-
 // out = x + r mod p, [count]; x and r below p. out may be x or r.
 void cr_mask_add(const struct cr_field *field, const uint32_t *x, const uint32_t *r, size_t count,
                  uint32_t *out);

@@ -50,16 +50,6 @@ static inline wv w_max(wv a, wv b)
     return _mm256_max_epu32(a, b);
 }
 
-static inline wv w_and(wv a, wv b)
-{
-    return _mm256_and_si256(a, b);
-}
-
-static inline wv w_shift(wv x, unsigned bits)
-{
-    return _mm256_srli_epi32(x, (int)bits);
-}
-
 static inline size_t w_split(const uint32_t *words, size_t count, unsigned digits, uint8_t *left,
                              size_t stride)
 {

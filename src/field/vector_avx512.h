@@ -51,16 +51,6 @@ static inline wv w_max(wv a, wv b)
     return _mm512_max_epu32(a, b);
 }
 
-static inline wv w_and(wv a, wv b)
-{
-    return _mm512_and_si512(a, b);
-}
-
-static inline wv w_shift(wv x, unsigned bits)
-{
-    return _mm512_srli_epi32(x, bits);
-}
-
 static inline size_t w_split(const uint32_t *words, size_t count, unsigned digits, uint8_t *left,
                              size_t stride)
 {

@@ -3,6 +3,7 @@
 #include "slicing/parts.h"
 
 #include "base/clock.h"
+#include "field/mask.h"
 #include "field/prime.h"
 #include "slicing/pad.h"
 #include "tensor/ops.h"

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 
 struct cr_pad {
-    const struct cr_field *field; // borrowed
+    unsigned bits;
+    uint32_t p; // at most 2^bits
     struct cr_keystream *main, *side;
 };
 
@@ -15,7 +16,8 @@ enum cr_status cr_pad_new(const unsigned char key[CR_KEY_SIZE], const struct cr_
     struct cr_pad *pad;
     unsigned char side[CR_KEY_SIZE] = {0};
     CR_TRY(cr_allocate(1, sizeof *pad, &pad));
-    *pad = (struct cr_pad){.field = field};
+    unsigned digits = cr_field_digits(field);
+    *pad = (struct cr_pad){.bits = digits == 4 ? 31 : 23, .p = cr_prime(digits)};
     enum cr_status status = cr_keystream_new(key, &pad->main);
     if (status == CR_OK) status = cr_key_derive(key, "carrel pad words drawn anew", side);
     if (status == CR_OK) status = cr_keystream_new(side, &pad->side);
@@ -42,12 +44,11 @@ enum { WORDS_OF_A_BLOCK = 4 };
 // so that they are not enough does not happen.
 static void draw_anew(struct cr_pad *pad, uint64_t number, size_t first, uint32_t *words, size_t count)
 {
-    uint32_t drawn[CR_PAD_PIECE], p = cr_prime(cr_field_digits(pad->field));
+    uint32_t drawn[CR_PAD_PIECE];
     size_t used = 0;
-    cr_keystream_bytes(pad->side, number, first / WORDS_OF_A_BLOCK, drawn, sizeof drawn);
-    cr_mask_words(pad->field, drawn, CR_PAD_PIECE);
+    cr_keystream_words(pad->side, number, first / WORDS_OF_A_BLOCK, pad->bits, pad->p, drawn, CR_PAD_PIECE);
     for (size_t i = 0; i < count; i++)
-        while (words[i] >= p) {
+        while (words[i] >= pad->p) {
             if (used == CR_PAD_PIECE) abort();
             words[i] = drawn[used++];
         }
@@ -58,7 +59,8 @@ void cr_pad_words(struct cr_pad *pad, uint64_t number, size_t first, uint32_t *w
 {
     for (size_t i = 0; i < count; i += CR_PAD_PIECE) {
         size_t n = cr_least(CR_PAD_PIECE, count - i);
-        cr_keystream_bytes(pad->main, number, (first + i) / WORDS_OF_A_BLOCK, words + i, n * sizeof *words);
-        if (cr_mask_words(pad->field, words + i, n) > 0) draw_anew(pad, number, first + i, words + i, n);
+        if (!cr_keystream_words(pad->main, number, (first + i) / WORDS_OF_A_BLOCK, pad->bits, pad->p,
+                                words + i, n))
+            draw_anew(pad, number, first + i, words + i, n);
     }
 }

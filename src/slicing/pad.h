@@ -3,7 +3,7 @@
 #define CARREL_SLICING_PAD_H
 
 #include "crypto/keystream.h"
-#include "field/mask.h"
+#include "field/product.h"
 
 // Pads under one key. One object serves one thread; several over one key agree.
 struct cr_pad;

@@ -35,68 +35,91 @@ static void keys_are_derived(void **state)
     assert_memory_not_equal(key, other, sizeof key);
 }
 
-static void streams_have_known_bytes(void **state)
+// The stream, written down here without the highest bit of each word.
+static void streams_have_known_words(void **state)
 {
     (void)state;
+    enum { WORDS = 10, BITS = 31 };
     CR_CLEANUP(free_keystream) struct cr_keystream *keystream = NULL;
     assert_ok(cr_keystream_new(root, &keystream));
-    unsigned char bytes[40], again[40];
-    cr_keystream_bytes(keystream, 0, 0, bytes, sizeof bytes);
-    assert_hex(bytes, sizeof bytes,
-               "7233dbf4f64f235378c7eaf4f42362cda4715481d271641ae9c94a7d4046d5c7fb285ac846ec3dad");
-    cr_keystream_bytes(keystream, 0x0102030405060708, 0, bytes, sizeof bytes);
-    assert_hex(bytes, sizeof bytes,
-               "1c066436c5d925f576a70d56af9013438f94cb065eb9dbc5e22f58426b3fdb3e6bc9dae88f0718a0");
+    uint32_t words[WORDS], again[WORDS], limit = 1u << BITS;
+    assert_true(cr_keystream_words(keystream, 0, 0, BITS, limit, words, WORDS));
+    assert_hex((unsigned char *)words, sizeof words,
+               "7233db74f64f235378c7ea74f423624da4715401d271641ae9c94a7d4046d547fb285a4846ec3d2d");
+    assert_true(cr_keystream_words(keystream, 0x0102030405060708, 0, BITS, limit, words, WORDS));
+    assert_hex((unsigned char *)words, sizeof words,
+               "1c066436c5d9257576a70d56af9013438f94cb065eb9db45e22f58426b3fdb3e6bc9da688f071820");
     // From the start again, whatever came between.
-    cr_keystream_bytes(keystream, 7, 0, again, 3);
-    cr_keystream_bytes(keystream, 0x0102030405060708, 0, again, sizeof again);
-    assert_memory_equal(bytes, again, sizeof bytes);
-    cr_keystream_bytes(keystream, 0x0102030405060708, 1, again, sizeof again - 16);
-    assert_memory_equal(bytes + 16, again, sizeof again - 16);
-    cr_keystream_bytes(keystream, 7, 0, NULL, 0);
+    cr_keystream_words(keystream, 7, 0, BITS, limit, again, 1);
+    cr_keystream_words(keystream, 0x0102030405060708, 0, BITS, limit, again, WORDS);
+    assert_memory_equal(words, again, sizeof words);
+    cr_keystream_words(keystream, 0x0102030405060708, 1, BITS, limit, again, WORDS - 4);
+    assert_memory_equal(words + 4, again, sizeof again - 16);
+    assert_true(cr_keystream_words(keystream, 7, 0, BITS, limit, NULL, 0));
 }
 
 // The stream as OpenSSL makes it.
 static void make_reference(const unsigned char key[CR_KEY_SIZE], uint64_t stream, uint64_t block,
-                           unsigned char *out, int size)
+                           uint32_t *words, int count)
 {
     unsigned char counter[16] = {0};
-    int made;
+    int made, size = count * (int)sizeof *words;
     for (size_t i = 0; i < 8; i++) {
         counter[i] = (unsigned char)(stream >> (56 - 8 * i));
         counter[8 + i] = (unsigned char)(block >> (56 - 8 * i));
     }
     EVP_CIPHER_CTX *cipher = EVP_CIPHER_CTX_new();
     assert_true(EVP_EncryptInit_ex(cipher, EVP_aes_256_ctr(), NULL, key, counter));
-    memset(out, 0, (size_t)size);
-    assert_true(EVP_EncryptUpdate(cipher, out, &made, out, size) && made == size);
+    memset(words, 0, (size_t)size);
+    assert_true(EVP_EncryptUpdate(cipher, (unsigned char *)words, &made, (unsigned char *)words, size) &&
+                made == size);
     EVP_CIPHER_CTX_free(cipher);
 }
 
-// Every length up to some turns of the loop, a long one, and many keys; nothing is written behind the end.
-static void vector_instructions_give_the_same_bytes(void **state)
+enum { SHORT = 450, LONG = 75001 };
+
+// Words of some lengths, the limit now at their largest and now beyond it, by the vector instructions too
+// where they are here; nothing is written behind the end.
+static void expect_words(const unsigned char key[CR_KEY_SIZE], uint64_t stream, uint64_t block, int count)
+{
+    static uint32_t wanted[LONG], made[LONG + 1];
+    unsigned char keys[CR_VAES_KEYS_SIZE];
+    CR_CLEANUP(free_keystream) struct cr_keystream *keystream = NULL;
+    assert_ok(cr_keystream_new(key, &keystream));
+    cr_vaes_expand(key, keys);
+    make_reference(key, stream, block, wanted, count);
+    for (unsigned bits = 31; bits >= 23; bits -= 8) {
+        uint32_t largest = 0;
+        for (int i = 0; i < count; i++) {
+            wanted[i] &= (1u << bits) - 1;
+            largest = wanted[i] > largest ? wanted[i] : largest;
+        }
+        for (int kind = 0; kind < (cr_vaes_is_here() ? 4 : 2); kind++) {
+            uint32_t limit = largest + (kind & 1);
+            memset(made, 0, sizeof *made * (size_t)count);
+            made[count] = 0x5a5a5a5a;
+            bool below = kind < 2
+                             ? cr_keystream_words(keystream, stream, block, bits, limit, made, (size_t)count)
+                             : cr_vaes_words(keys, stream, block, bits, limit, made, (size_t)count);
+            assert_int_equal(below, kind & 1);
+            assert_memory_equal(made, wanted, sizeof *made * (size_t)count);
+            assert_int_equal(made[count], 0x5a5a5a5a);
+        }
+    }
+}
+
+// Every length up to some turns of a loop, a long one, and many keys.
+static void words_are_those_of_the_stream(void **state)
 {
     (void)state;
-    enum { SHORT = 1700, LONG = 300001 };
-    static unsigned char wanted[LONG], made[LONG + 1];
-    unsigned char key[CR_KEY_SIZE], keys[CR_VAES_KEYS_SIZE];
+    unsigned char key[CR_KEY_SIZE];
     char label[16];
-    if (!cr_vaes_is_here()) {
-        print_message("this processor has no VAES\n");
-        skip();
-    }
-    for (int size = 1; size <= LONG; size = size < SHORT ? size + 1 : size + (LONG - SHORT)) {
-        uint64_t stream = 0x9e3779b97f4a7c15 * (uint64_t)size, block = stream << 17;
-        snprintf(label, sizeof label, "%d", size);
+    for (int count = 1; count <= LONG; count = count < SHORT ? count + 1 : count + (LONG - SHORT)) {
+        uint64_t stream = 0x9e3779b97f4a7c15 * (uint64_t)count;
+        snprintf(label, sizeof label, "%d", count);
         assert_ok(cr_key_derive(root, label, key));
-        make_reference(key, stream, block, wanted, size);
-        cr_vaes_expand(key, keys);
-        made[size] = 0x5a;
-        cr_vaes_bytes(keys, stream, block, made, (size_t)size);
-        assert_memory_equal(made, wanted, (size_t)size);
-        assert_int_equal(made[size], 0x5a);
+        expect_words(key, stream, stream << 17, count);
     }
-    cr_vaes_bytes(keys, 0, 0, NULL, 0);
 }
 
 static void sealed_bytes_open_unchanged_alone(void **state)
@@ -131,8 +154,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_are_derived),
-        cmocka_unit_test(streams_have_known_bytes),
-        cmocka_unit_test(vector_instructions_give_the_same_bytes),
+        cmocka_unit_test(streams_have_known_words),
+        cmocka_unit_test(words_are_those_of_the_stream),
         cmocka_unit_test(sealed_bytes_open_unchanged_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -31,7 +31,8 @@ static void become_victim(void)
 
 static int work_with_keys(void)
 {
-    unsigned char key[CR_KEY_SIZE], bytes[100], *plain = malloc(CR_KEY_SIZE);
+    unsigned char key[CR_KEY_SIZE], *plain = malloc(CR_KEY_SIZE);
+    uint32_t words[25];
     struct cr_keystream *keystream;
     struct cr_aead *aead;
     if (!plain) return 1;
@@ -39,7 +40,7 @@ static int work_with_keys(void)
     make_pattern(KEY_IN_USE, key);
     if (cr_keystream_new(key, &keystream) != CR_OK || cr_aead_new(key, &aead) != CR_OK) return 1;
     cr_wipe(key, sizeof key);
-    cr_keystream_bytes(keystream, 7, 0, bytes, sizeof bytes);
+    cr_keystream_words(keystream, 7, 0, 31, 0x7fffffff, words, sizeof words / sizeof *words);
     if (write(3, "", 1) != 1) return 1; // start_victim waits for it
     for (;;) pause();
 }
