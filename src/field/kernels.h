@@ -5,6 +5,7 @@
 #define CARREL_FIELD_KERNELS_H
 
 #include "base/dtype.h"
+#include "field/mask.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,8 +16,7 @@ enum {
     CR_STEP = 4,                        // elements of the depth that lie together
     CR_STEP_BYTES = CR_PANEL * CR_STEP, // element k of column c at k/4·64 + c·4 + k%4
     CR_DEPTH_STEP = 64,                 // the depth is padded with zeros to a multiple of this
-    CR_DIGIT_ROWS = 96,         // rows of digits at a time; a multiple of what any kernel computes at once
-    CR_MOST_PRODUCTS = 1 << 17, // of words, that a dot product may add up before it is reduced
+    CR_DIGIT_ROWS = 96, // rows of digits at a time; a multiple of what any kernel computes at once
 };
 
 struct cr_compute;
@@ -51,12 +51,12 @@ struct cr_field_kernels {
                     uint32_t *y);
     // out = x + r mod p.
     void (*add)(const uint32_t *x, const uint32_t *r, size_t count, uint32_t p, uint32_t *out);
-    // out = y − c + k mod p; gives the largest word of y and c, each of which is loaded once.
-    uint32_t (*open)(const volatile uint32_t *y, const volatile uint32_t *c, const uint32_t *k, size_t count,
-                     uint32_t p, uint32_t *out);
-    // sums[j] = Σ sj·w modulo p, not yet below it. `count` is at most CR_MOST_PRODUCTS.
+    // cr_mask_open, which gives the largest word of y and c here, and cr_mask_dots of CR_MASK_MOST words.
+    uint32_t (*open)(const volatile uint32_t *y, const volatile uint32_t *c, const uint32_t *k,
+                     const uint32_t *s0, const uint32_t *s1, size_t count, unsigned digits, uint32_t *out,
+                     struct cr_mask_sums *sums);
     void (*dots)(const uint32_t *s0, const uint32_t *s1, const uint32_t *w, size_t count, unsigned digits,
-                 uint64_t sums[2]);
+                 struct cr_mask_sums *sums);
 };
 
 // The fastest that this processor has, whose products nobody tried.

@@ -62,10 +62,27 @@ static inline sv s_zero(void)
     return _mm256_setzero_si256();
 }
 
+static inline sv s_load(const uint64_t *lanes)
+{
+    return _mm256_loadu_si256((const __m256i_u *)lanes);
+}
+
+static inline void s_store(uint64_t *lanes, sv x)
+{
+    _mm256_storeu_si256((__m256i_u *)lanes, x);
+}
+
 static inline sv s_products(sv sum, wv a, wv b)
 {
     __m256i even = _mm256_mul_epu32(a, b);
     __m256i odd = _mm256_mul_epu32(_mm256_srli_epi64(a, 32), _mm256_srli_epi64(b, 32));
+    return _mm256_add_epi64(_mm256_add_epi64(sum, even), odd);
+}
+
+static inline sv s_products_at(sv sum, const uint32_t *a, wv b)
+{
+    wv first = w_load(a), second = w_load(a + 1);
+    __m256i even = _mm256_mul_epu32(first, b), odd = _mm256_mul_epu32(second, _mm256_srli_epi64(b, 32));
     return _mm256_add_epi64(_mm256_add_epi64(sum, even), odd);
 }
 
@@ -74,11 +91,11 @@ static inline sv s_fold31(sv x)
     return _mm256_add_epi64(_mm256_and_si256(x, _mm256_set1_epi64x(0x7fffffff)), _mm256_srli_epi64(x, 31));
 }
 
-static inline uint64_t s_total(sv x)
+static inline sv s_fold23(sv x)
 {
-    uint64_t lanes[LANES / 2];
-    _mm256_storeu_si256((__m256i_u *)lanes, x);
-    return lanes[0] + lanes[1] + lanes[2] + lanes[3];
+    __m256i up = _mm256_srli_epi64(x, 23);
+    up = _mm256_sub_epi64(_mm256_slli_epi64(up, 4), up);
+    return _mm256_add_epi64(_mm256_and_si256(x, _mm256_set1_epi64x(0x7fffff)), up);
 }
 
 typedef struct {

@@ -80,10 +80,27 @@ static inline sv s_zero(void)
     return _mm512_setzero_si512();
 }
 
+static inline sv s_load(const uint64_t *lanes)
+{
+    return _mm512_loadu_si512(lanes);
+}
+
+static inline void s_store(uint64_t *lanes, sv x)
+{
+    _mm512_storeu_si512(lanes, x);
+}
+
 static inline sv s_products(sv sum, wv a, wv b)
 {
     __m512i even = _mm512_mul_epu32(a, b);
     __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(a, 32), _mm512_srli_epi64(b, 32));
+    return _mm512_add_epi64(_mm512_add_epi64(sum, even), odd);
+}
+
+static inline sv s_products_at(sv sum, const uint32_t *a, wv b)
+{
+    wv first = w_load(a), second = w_load(a + 1);
+    __m512i even = _mm512_mul_epu32(first, b), odd = _mm512_mul_epu32(second, _mm512_srli_epi64(b, 32));
     return _mm512_add_epi64(_mm512_add_epi64(sum, even), odd);
 }
 
@@ -92,9 +109,11 @@ static inline sv s_fold31(sv x)
     return _mm512_add_epi64(_mm512_and_si512(x, _mm512_set1_epi64(0x7fffffff)), _mm512_srli_epi64(x, 31));
 }
 
-static inline uint64_t s_total(sv x)
+static inline sv s_fold23(sv x)
 {
-    return (uint64_t)_mm512_reduce_add_epi64(x);
+    __m512i up = _mm512_srli_epi64(x, 23);
+    up = _mm512_sub_epi64(_mm512_slli_epi64(up, 4), up);
+    return _mm512_add_epi64(_mm512_and_si512(x, _mm512_set1_epi64(0x7fffff)), up);
 }
 
 typedef struct {

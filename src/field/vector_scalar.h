@@ -72,10 +72,28 @@ static inline sv s_zero(void)
     return 0;
 }
 
+// From lanes that were stored, or are zeros, of as many as CR_MASK_LANES.
+static inline sv s_load(const uint64_t *lanes)
+{
+    return lanes[0];
+}
+
+static inline void s_store(uint64_t *lanes, sv x)
+{
+    lanes[0] = x;
+}
+
 // sum + a·b; each lane takes at most two products.
 static inline sv s_products(sv sum, wv a, wv b)
 {
     return sum + (uint64_t)a * b;
+}
+
+// The same with a's first LANES words. The word behind them is read as well: loaded from one word further on,
+// each one of an odd place lies in an even one, where multiplication takes it from.
+static inline sv s_products_at(sv sum, const uint32_t *a, wv b)
+{
+    return sum + (uint64_t)*a * b;
 }
 
 // The same modulo 2^31 − 1, below 2^31 + 2^33.
@@ -84,10 +102,10 @@ static inline sv s_fold31(sv x)
     return (x & 0x7fffffff) + (x >> 31);
 }
 
-// The sum of all lanes, modulo 2^64.
-static inline uint64_t s_total(sv x)
+// The same modulo 2^23 − 15, of x below 2^63 + 2^45: below 2^45.
+static inline sv s_fold23(sv x)
 {
-    return x;
+    return (x & 0x7fffff) + 15 * (x >> 23);
 }
 
 // LANES numbers of double precision.

@@ -108,44 +108,51 @@ void cr_way_vectors(const struct cr_way *way, struct cr_field *field, struct cr_
     }
 }
 
-// Adds the products of two vectors, [2, count], with a part of a row.
-static void add_dots(const struct cr_field *field, const uint32_t *vectors, const uint32_t *words,
-                     size_t count, uint32_t sums[2])
+struct cr_way_span cr_way_question(const struct cr_way *way, size_t begin)
 {
-    uint32_t dots[2], p = cr_prime(cr_field_digits(field));
-    cr_mask_dots(field, vectors, vectors + count, words, count, dots);
-    for (size_t j = 0; j < 2; j++) sums[j] = cr_prime_add(sums[j], dots[j], p);
+    size_t part = 0, first = 0;
+    while (begin - first >= way->bounds[part].depth) first += way->bounds[part++].depth;
+    size_t depth = way->bounds[part].depth;
+    const uint32_t *v = way->v + 2 * first + (begin - first);
+    return (struct cr_way_span){first + depth - begin, {v, v + depth}};
+}
+
+struct cr_way_span cr_way_answer(const struct cr_way *way, size_t begin)
+{
+    size_t at = begin % way->columns;
+    const uint32_t *s = way->s + 2 * (begin - at) + at;
+    return (struct cr_way_span){way->columns - at, {s, s + way->columns}};
+}
+
+static void add_up(const struct cr_field *field, struct cr_way_span (*span_of)(const struct cr_way *, size_t),
+                   const struct cr_way *way, const uint32_t *words, size_t count, uint32_t total[2])
+{
+    struct cr_mask_sums sums = {0};
+    for (size_t i = 0; i < count;) {
+        struct cr_way_span span = span_of(way, i);
+        cr_mask_dots(field, span.vectors[0], span.vectors[1], words + i, span.count, &sums);
+        i += span.count;
+    }
+    cr_mask_total(field, &sums, total);
 }
 
 void cr_way_expect(const struct cr_way *way, const struct cr_field *field, const uint32_t *question,
                    uint32_t expected[2])
 {
-    size_t begin = 0;
-    expected[0] = expected[1] = 0;
-    for (size_t i = 0; i < way->parts; begin += way->bounds[i++].depth)
-        add_dots(field, way->v + 2 * begin, question + begin, way->bounds[i].depth, expected);
+    add_up(field, cr_way_question, way, question, way->depth, expected);
 }
 
 void cr_way_sums(const struct cr_way *way, const struct cr_field *field, const uint32_t *answer,
                  uint32_t sums[2])
 {
-    sums[0] = sums[1] = 0;
-    for (size_t begin = 0; begin < way->width; begin += way->columns)
-        add_dots(field, way->s + 2 * begin, answer + begin, way->columns, sums);
-}
-
-bool cr_way_holds(const struct cr_way *way, const struct cr_field *field, const uint32_t expected[2],
-                  const uint32_t *answer)
-{
-    uint32_t sums[2];
-    cr_way_sums(way, field, answer, sums);
-    return ((sums[0] ^ expected[0]) | (sums[1] ^ expected[1])) == 0;
+    add_up(field, cr_way_answer, way, answer, way->width, sums);
 }
 
 bool cr_way_checks(const struct cr_way *way, const struct cr_field *field, const uint32_t *question,
                    const uint32_t *answer)
 {
-    uint32_t expected[2];
+    uint32_t expected[2], sums[2];
     cr_way_expect(way, field, question, expected);
-    return cr_way_holds(way, field, expected, answer);
+    cr_way_sums(way, field, answer, sums);
+    return cr_mask_agree(expected, sums);
 }

@@ -53,16 +53,23 @@ void cr_facts_release(struct cr_facts *facts); // wipes; zeros are allowed
 void cr_way_vectors(const struct cr_way *way, struct cr_field *field, struct cr_matrix q, bool backward,
                     uint32_t *v);
 
+// The words of a row from one on that lie in one part, and the words of the two vectors that they meet.
+struct cr_way_span {
+    size_t count;
+    const uint32_t *vectors[2];
+};
+
+struct cr_way_span cr_way_question(const struct cr_way *way, size_t begin); // begin < depth
+struct cr_way_span cr_way_answer(const struct cr_way *way, size_t begin);   // begin < width
+
 // Whether `answer` [width] is the product of `question` [depth]. Takes the same time whatever they are.
 bool cr_way_checks(const struct cr_way *way, const struct cr_field *field, const uint32_t *question,
                    const uint32_t *answer);
 
-// The same in steps: what the answer's sums must be, what they are, and whether that is the same.
+// The same in steps: what the answer's sums must be, and what they are (cr_mask_agree).
 void cr_way_expect(const struct cr_way *way, const struct cr_field *field, const uint32_t *question,
                    uint32_t expected[2]);
 void cr_way_sums(const struct cr_way *way, const struct cr_field *field, const uint32_t *answer,
                  uint32_t sums[2]);
-bool cr_way_holds(const struct cr_way *way, const struct cr_field *field, const uint32_t expected[2],
-                  const uint32_t *answer);
 
 #endif

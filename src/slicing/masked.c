@@ -70,22 +70,41 @@ static void blind_row(void *context, size_t row, size_t thread)
     }
 }
 
-// Copies an answer's row once, takes the pad's product away, and tells whether the rest, scratch->words,
-// passes its check.
-static bool open_own(const struct question *question, size_t row, struct cr_masked_scratch *scratch)
+// Copies an answer's row once, takes the pad's product away, which lies outside under another pad or is a
+// copy already, and sums the rest, scratch->words, up for its check. False where a word was not below p.
+static bool open_words(const struct question *question, size_t row, const volatile uint32_t *product,
+                       struct cr_masked_scratch *scratch, uint32_t total[2])
 {
     struct cr_slicing *slicing = question->slicing;
     const struct cr_way *way = question->way;
     const volatile uint32_t *answer = question->words + row * way->width;
-    const volatile uint32_t *outside =
-        cr_pads_products(slicing->pads, question->linear, question->backward, question->first + row);
-    for (size_t i = 0; i < way->width; i += CR_PAD_PIECE) {
-        size_t n = cr_least(CR_PAD_PIECE, way->width - i);
-        draw(question, scratch->pads.product, row, i, scratch->pad, n);
-        if (!cr_mask_open(slicing->field, answer + i, outside + i, scratch->pad, n, scratch->words + i))
+    struct cr_mask_sums sums = {0};
+    for (size_t i = 0, n; i < way->width; i += n) {
+        // A piece of the pad, as far as it lies in one part.
+        struct cr_way_span span = cr_way_answer(way, i);
+        size_t at = i % CR_PAD_PIECE;
+        n = cr_least(span.count, CR_PAD_PIECE - at);
+        if (at == 0 && slicing->pads)
+            draw(question, scratch->pads.product, row, i, scratch->pad,
+                 cr_least(CR_PAD_PIECE, way->width - i));
+        if (!cr_mask_open(slicing->field, answer + i, product + i,
+                          slicing->pads ? scratch->pad + at : slicing->zeros, span.vectors[0],
+                          span.vectors[1], n, scratch->words + i, &sums))
             return false;
     }
-    return cr_way_holds(way, slicing->field, question->lane->expected[row], scratch->words);
+    cr_mask_total(slicing->field, &sums, total);
+    return true;
+}
+
+// Whether scratch->words is the right answer.
+static bool open_own(const struct question *question, size_t row, struct cr_masked_scratch *scratch)
+{
+    uint32_t total[2];
+    return open_words(question, row,
+                      cr_pads_products(question->slicing->pads, question->linear, question->backward,
+                                       question->first + row),
+                      scratch, total) &&
+           cr_mask_agree(total, question->lane->expected[row]);
 }
 
 // Which accelerators were wrong about a row that did not pass, each by its own words: enum cr_wrong. The
@@ -114,15 +133,13 @@ static uint8_t judge(const struct question *question, size_t row, const uint32_t
 static bool open_peers(const struct question *question, size_t row, struct cr_masked_scratch *scratch)
 {
     struct cr_slicing *slicing = question->slicing;
-    const struct cr_way *way = question->way;
     uint8_t *wrong = &question->lane->wrong[row];
+    uint32_t total[2];
     const uint32_t *product = cr_peer_product(slicing->peer, &question->peer, row, scratch->pad);
     *wrong = CR_WRONG_PAD;
     if (!product) return false;
-    bool opened = cr_mask_open(slicing->field, question->words + row * way->width, product, slicing->zeros,
-                               way->width, scratch->words);
-    if (opened && cr_way_holds(way, slicing->field, question->lane->expected[row], scratch->words))
-        return true;
+    bool opened = open_words(question, row, product, scratch, total);
+    if (opened && cr_mask_agree(total, question->lane->expected[row])) return true;
     *wrong = judge(question, row, product, opened, scratch);
     return false;
 }
@@ -168,7 +185,7 @@ static bool products_changed(const struct question *question, size_t row)
     struct cr_slicing *slicing = question->slicing;
     struct cr_masked_scratch *scratch = &slicing->scratch[0];
     const struct cr_way *way = question->way;
-    uint32_t expected[2], p = cr_prime(cr_field_digits(slicing->field));
+    uint32_t expected[2], sums[2], p = cr_prime(cr_field_digits(slicing->field));
     const volatile uint32_t *outside =
         cr_pads_products(slicing->pads, question->linear, question->backward, question->first + row);
     draw(question, scratch->pads.question, row, 0, scratch->pad, way->depth);
@@ -179,7 +196,8 @@ static bool products_changed(const struct question *question, size_t row)
         if (word >= p) return true;
         scratch->words[i] = cr_prime_sub(word, scratch->pad[i], p);
     }
-    return !cr_way_holds(way, slicing->field, expected, scratch->words);
+    cr_way_sums(way, slicing->field, scratch->words, sums);
+    return !cr_mask_agree(sums, expected);
 }
 
 static void name_culprit(struct cr_slicing *slicing, const struct cr_masked_lane *lane, uint8_t wrong)

@@ -152,7 +152,7 @@ const uint32_t *cr_peer_product(struct cr_peer *peer, const struct cr_peer_pads 
     size_t own = row - pads->shared;
     uint32_t *to = share->products ? share->products + own * width : room;
     bool in_field = cr_mask_open(peer->options.field, cr_link_words(share->link) + own * width,
-                                 peer->options.zeros, peer->options.zeros, width, to);
+                                 peer->options.zeros, peer->options.zeros, NULL, NULL, width, to, NULL);
     return in_field ? to : NULL;
 }
 

@@ -74,6 +74,24 @@ static void clear_row(uint32_t *whole)
     for (size_t i = 0; i < MOST; i++) whole[i] = 0xabcdef01;
 }
 
+static uint32_t dot(const uint32_t *s, const uint32_t *w, size_t count, uint32_t p)
+{
+    unsigned __int128 sum = 0;
+    for (size_t i = 0; i < count; i++) sum += (uint64_t)s[i] * w[i];
+    return (uint32_t)(sum % p);
+}
+
+static void expect_sums(size_t field, const struct cr_mask_sums *sums, const uint32_t *s0, const uint32_t *s1,
+                        const uint32_t *w, size_t count)
+{
+    uint32_t p = cr_prime(cr_field_digits(fields[field])), total[2] = {UINT32_MAX, UINT32_MAX};
+    uint32_t wanted[2] = {dot(s0, w, count, p), dot(s1, w, count, p)};
+    cr_mask_total(fields[field], sums, total);
+    if (total[0] != wanted[0] || total[1] != wanted[1] || !cr_mask_agree(total, wanted))
+        fail_msg("path %d, p = %u, %zu words: %u and %u, not %u and %u", cr_field_path(fields[field]), p,
+                 count, total[0], total[1], wanted[0], wanted[1]);
+}
+
 static void pads_are_added(void **unused)
 {
     (void)unused;
@@ -111,19 +129,24 @@ static void results_are_opened(void **unused)
         const uint32_t p = cr_prime(digits);
         for (struct row row = {0}; next_row(&row);)
             for (int ends = 0; ends < 8; ends++) {
-                uint32_t y[MOST], c[MOST], k[MOST], wanted[MOST], whole[MOST];
+                uint32_t y[MOST], c[MOST], k[MOST], s[MOST], wanted[MOST], whole[MOST];
                 fill(y, MOST, p, ends & 1);
                 fill(c, MOST, p, ends & 2);
                 fill(k, MOST, p, ends & 4);
+                fill(s, MOST, p, ends == 7);
                 for (size_t i = 0; i < row.count; i++)
                     wanted[i] = (uint32_t)(((uint64_t)y[i + 1] + p - c[i + 2] + k[i + 3]) % p);
                 for (size_t f = 0; f < field_count; f++) {
                     clear_row(whole);
-                    assert_true(cr_mask_open(fields[f], y + 1, c + 2, k + 3, row.count, whole + row.at));
+                    struct cr_mask_sums sums = {0};
+                    assert_true(cr_mask_open(fields[f], y + 1, c + 2, k + 3, s, s + 4, row.count,
+                                             whole + row.at, &sums));
                     expect_row(whole, wanted, row, "open", f);
+                    expect_sums(f, &sums, s, s + 4, wanted, row.count);
+                    clear_row(whole);
                     memcpy(whole + row.at, k + 3, row.count * sizeof *k);
-                    assert_true(
-                        cr_mask_open(fields[f], y + 1, c + 2, whole + row.at, row.count, whole + row.at));
+                    assert_true(cr_mask_open(fields[f], y + 1, c + 2, whole + row.at, NULL, NULL, row.count,
+                                             whole + row.at, NULL));
                     expect_row(whole, wanted, row, "open in place", f);
                 }
             }
@@ -146,11 +169,13 @@ static void words_that_are_not_below_p_are_found(void **unused)
             y[row.at + row.count] = c[row.at + row.count] = UINT32_MAX; // beside the row
             if (row.at > 0) y[row.at - 1] = c[row.at - 1] = UINT32_MAX;
             for (size_t f = 0; f < field_count; f++) {
-                assert_true(cr_mask_open(fields[f], y + row.at, c + row.at, k, row.count, out));
+                struct cr_mask_sums sums = {0};
+                assert_true(cr_mask_open(fields[f], y + row.at, c + row.at, k, k, k, row.count, out, &sums));
                 for (size_t i = 0; i < 2 * row.count; i++) {
                     uint32_t *word = (i & 1 ? c : y) + row.at + i / 2, old = *word;
                     *word = beyond[draw() % (sizeof beyond / sizeof *beyond)];
-                    assert_false(cr_mask_open(fields[f], y + row.at, c + row.at, k, row.count, out));
+                    assert_false(cr_mask_open(fields[f], y + row.at, c + row.at, k, k, k, row.count, out,
+                                              i % 3 ? &sums : NULL));
                     *word = old;
                 }
             }
@@ -159,22 +184,25 @@ static void words_that_are_not_below_p_are_found(void **unused)
     }
 }
 
-static uint32_t dot(const uint32_t *s, const uint32_t *w, size_t count, uint32_t p)
+static void expect_dots(const uint32_t *s0, const uint32_t *s1, const uint32_t *w, size_t count)
 {
-    unsigned __int128 sum = 0;
-    for (size_t i = 0; i < count; i++) sum += (uint64_t)s[i] * w[i];
-    return (uint32_t)(sum % p);
+    for (size_t f = 0; f < field_count; f++) {
+        struct cr_mask_sums sums = {0};
+        cr_mask_dots(fields[f], s0, s1, w, count, &sums);
+        expect_sums(f, &sums, s0, s1, w, count);
+    }
 }
 
-static void expect_dots(const uint32_t *s0, const uint32_t *s1, const uint32_t *w, size_t count, uint32_t p)
+// The same whatever the pieces are.
+static void expect_pieces(const uint32_t *s0, const uint32_t *s1, const uint32_t *w, size_t count)
 {
-    uint32_t first = dot(s0, w, count, p), second = dot(s1, w, count, p);
     for (size_t f = 0; f < field_count; f++) {
-        uint32_t sums[2] = {UINT32_MAX, UINT32_MAX};
-        cr_mask_dots(fields[f], s0, s1, w, count, sums);
-        if (sums[0] != first || sums[1] != second)
-            fail_msg("path %d, p = %u, %zu words: %u and %u, not %u and %u", cr_field_path(fields[f]), p,
-                     count, sums[0], sums[1], first, second);
+        struct cr_mask_sums sums = {0};
+        for (size_t i = 0, n; i < count; i += n) {
+            n = cr_least(draw() % 300, count - i);
+            cr_mask_dots(fields[f], s0 + i, s1 + i, w + i, n, &sums);
+        }
+        expect_sums(f, &sums, s0, s1, w, count);
     }
 }
 
@@ -194,10 +222,11 @@ static void dots_are_sums_modulo_p(void **unused)
             fill(s0, LONG, p, ends & 1);
             fill(s1, LONG, p, ends & 2);
             fill(w, LONG, p, ends & 4);
-            for (struct row row = {0}; next_row(&row);) expect_dots(s0 + row.at, s1 + 1, w + 2, row.count, p);
+            for (struct row row = {0}; next_row(&row);) expect_dots(s0 + row.at, s1 + 1, w + 2, row.count);
             // About where longer sums are cut, and an odd one beyond.
-            for (size_t n = 131070; n < 131075; n++) expect_dots(s0, s1, w, n, p);
-            expect_dots(s0 + 1, s1 + 2, w + 3, LONG - 5, p);
+            for (size_t n = 131070; n < 131075; n++) expect_dots(s0, s1, w, n);
+            expect_dots(s0 + 1, s1 + 2, w + 3, LONG - 5);
+            expect_pieces(s0 + 1, s1 + 2, w + 3, 5000);
         }
         close_fields();
     }
@@ -224,13 +253,19 @@ static void products_are_verified(void **unused)
                 fill(x, in, p, false);
                 cr_field_multiply(fields[f], s, 2, matrix, !backward, 1, v);
                 cr_field_multiply(fields[f], x, 1, matrix, backward, 1, y);
-                cr_mask_dots(fields[f], v, v + in, x, in, of_x);
-                cr_mask_dots(fields[f], s, s + out, y, out, of_y);
-                assert_memory_equal(of_x, of_y, sizeof of_x);
+                struct cr_mask_sums x_sums = {0}, y_sums = {0}, wrong_sums = {0};
+                cr_mask_dots(fields[f], v, v + in, x, in, &x_sums);
+                cr_mask_dots(fields[f], s, s + out, y, out, &y_sums);
+                cr_mask_total(fields[f], &x_sums, of_x);
+                cr_mask_total(fields[f], &y_sums, of_y);
+                assert_true(cr_mask_agree(of_x, of_y));
                 size_t wrong = draw() % out;
                 y[wrong] = cr_prime_add(y[wrong], 1, p);
-                cr_mask_dots(fields[f], s, s + out, y, out, of_y);
+                cr_mask_dots(fields[f], s, s + out, y, out, &wrong_sums);
+                cr_mask_total(fields[f], &wrong_sums, of_y);
                 assert_true(of_x[0] != of_y[0] && of_x[1] != of_y[1]);
+                of_y[f % 2] = of_x[f % 2];
+                assert_false(cr_mask_agree(of_x, of_y));
             }
         close_fields();
     }
