@@ -27,13 +27,12 @@ struct cr_field_kernels {
     float (*largest)(const float *w, size_t count);
     // q = round(w/scale), ties to even, no further from 0 than 127. Before, that is at most 200 in magnitude.
     void (*quantize)(const float *w, size_t count, float scale, int8_t *q);
-    // Sums of magnitudes and of squares of x ∘ scale (scale may be NULL), rounded to float element by
-    // element.
-    void (*norms)(const void *x, enum cr_dtype dtype, const float *scale, size_t count, double *sum,
-                  double *squares);
-    // Words of round(inverse·(x ∘ scale)), ties to even.
-    void (*encode)(const void *x, enum cr_dtype dtype, const float *scale, size_t count, double inverse,
-                   uint32_t p, uint32_t *words);
+    // values = x ∘ scale (scale may be NULL), rounded to float element by element, and the sums of their
+    // magnitudes and of their squares.
+    void (*norms)(const void *x, enum cr_dtype dtype, const float *scale, size_t count, float *values,
+                  double *sum, double *squares);
+    // Words of round(inverse·values), ties to even. They may take the place of the values.
+    void (*encode)(const float *values, size_t count, double inverse, uint32_t p, uint32_t *words);
     // y = centre(word)·(t[0]·scale)·t[1], each rounded to float, and `before` added (may be NULL, or y).
     void (*decode)(const uint32_t *words, const float t[2], const float *scale, size_t count, uint32_t p,
                    const float *before, void *y, enum cr_dtype dtype);

@@ -150,11 +150,11 @@ bool cr_field_encode_row(const struct cr_field *field, const struct cr_bound *bo
         double sum, squares;
         size_t depth = bounds[i].depth;
         const void *part = (const unsigned char *)x + begin * cr_dtype_size(dtype);
-        const float *scales = scale ? scale + begin : NULL;
-        field->kernels->norms(part, dtype, scales, depth, &sum, &squares);
+        float *values = (float *)(void *)(words + begin); // for now
+        field->kernels->norms(part, dtype, scale ? scale + begin : NULL, depth, values, &sum, &squares);
         if (!isfinite(squares)) return false;
         t[i] = cr_bound_scale(&bounds[i], sum, squares);
-        field->kernels->encode(part, dtype, scales, depth, 1 / t[i], cr_prime(field->digits), words + begin);
+        field->kernels->encode(values, depth, 1 / t[i], cr_prime(field->digits), words + begin);
     }
     return true;
 }
