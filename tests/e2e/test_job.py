@@ -29,6 +29,10 @@ class Job(Federation):
         self.assertRegex(result.stdout, r"\A[0-9a-f]{64}\n\Z")
         return result.stdout.strip()
 
+    def policy(self, name, more=""):
+        with open("%s/%s.policy" % (self.dir, name), "w") as file:
+            file.write("allow_development: true\n" + more)
+
     def make(self, config, output, silos=SILOS, owner="owner"):
         roster = [word for name in silos for word in ("--silo", "%s=%s" % (name, self.keys[name]))]
         result = program("job", "make", config, *roster, "--not-before", FROM, "--output", self.dir + "/" + output)
@@ -92,6 +96,8 @@ class Job(Federation):
             "owner": ("", SILOS, "other-owner", "the owner's key"),
             "roster": ("", SILOS + ("cleo",), "owner", "the roster of silos")},
             "the server's job is not the one that the join token names: it has another value of: %s\n")
+        self.policy("policy")
+        self.try_policy_at_one_end(tokens, ", appraisal_policy: %s/policy.policy" % self.dir)
         # And with a job that it signs itself.
         self.assert_refused(self.settings("own"), tokens,
                             "another value of: the owner's key, the roster of silos, the earliest time\n")
@@ -99,9 +105,8 @@ class Job(Federation):
     def test_attested_servers_with_another_job(self):
         self.keys = {name: self.key("silo-" + name) for name in (*SILOS, "cleo")}
         self.key("owner"), self.key("other-owner")
-        for name, text in (("policy", ""), ("other", "allow_debug: true\n")):
-            with open("%s/%s.policy" % (self.dir, name), "w") as file:
-                file.write("allow_development: true\n" + text)
+        self.policy("policy")
+        self.policy("other", "allow_debug: true\n")
         self.attested = ", appraisal_policy: %s/policy.policy" % self.dir
         self.make(self.settings("out", self.attested), "job.cbor")
         config = self.settings("out", self.attested, "job.cbor")
@@ -116,12 +121,22 @@ class Job(Federation):
             "roster": (self.attested, SILOS + ("cleo",), "owner", ""),
             "policy": (self.attested.replace("policy.policy", "other.policy"), SILOS, "owner", "")},
             "its evidence is for another job, or for another appraisal policy%s")
+        self.try_policy_at_one_end(tokens, "")
 
     def try_others(self, tokens, jobs, sentence):
         for name, (more, roster, signer, difference) in jobs.items():
             shutil.copytree(self.dir + "/server", self.dir + "/server-" + name)
             self.make(self.settings(name, more, state="server-" + name), name + ".cbor", roster, signer)
             self.assert_refused(self.settings(name, more, name + ".cbor", "server-" + name), tokens, sentence % difference)
+
+    def try_policy_at_one_end(self, tokens, attested):
+        """A server whose job has a policy where the silos' has none, or the reverse."""
+        agreed, self.attested = self.attested, attested
+        shutil.copytree(self.dir + "/server", self.dir + "/server-unequal")
+        self.make(self.settings("unequal", attested, state="server-unequal"), "unequal.cbor")
+        config = self.settings("unequal", attested, "unequal.cbor", "server-unequal")
+        self.attested = agreed
+        self.assert_refused(config, tokens, "asks for evidence, and this end was not told to show any (no attester)\n")
 
     def assert_refused(self, config, tokens, sentence):
         with self.subTest(config):
