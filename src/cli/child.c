@@ -141,6 +141,14 @@ enum cr_status cr_child_start(const char *name, const char *const *arguments, co
     return CR_OK;
 }
 
+enum cr_status cr_child_log(const char *path, int *out)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0) return cr_fail_errno(CR_IO, "%s", path);
+    *out = fd;
+    return CR_OK;
+}
+
 enum cr_status cr_child_pipe_line(const char *text, int *out)
 {
     CR_CLEANUP(cr_file_close) int input = -1;

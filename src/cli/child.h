@@ -32,6 +32,9 @@ struct cr_child {
 enum cr_status cr_child_start(const char *name, const char *const *arguments, const int streams[3], int lock,
                               struct cr_child *child);
 
+// Opens a file anew for a child to write its output to. The caller closes it.
+enum cr_status cr_child_log(const char *path, int *out);
+
 // A descriptor from which a child reads this one line, and then the end: a secret is for no command line. The
 // caller closes it.
 enum cr_status cr_child_pipe_line(const char *text, int *out);

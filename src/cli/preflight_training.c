@@ -64,8 +64,7 @@ static enum cr_status open_session(struct preflight *preflight)
     struct cr_session *session = &preflight->session;
     if (!asks_accelerator(config))
         return cr_session_open(config->model_name_or_path, NULL, config->dtype,
-                               config->load_in_8bit || cr_tuning_config_sliced(config), preflight->compute,
-                               NULL, session);
+                               cr_tuning_config_in_8bit(config), preflight->compute, NULL, session);
     enum cr_dtype act = cr_activation_type(preflight->compute, config->dtype, NULL);
     CR_TRY(cr_model_open_outside(config->model_name_or_path, preflight->compute, act, &session->model));
     return cr_tokenizer_open(config->model_name_or_path, &session->tokenizer);

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "federation/role_options.h"
+#include "format/json.h"
 #include "format/options.h"
 #include "tuning/session.h"
 
@@ -17,7 +18,7 @@
 
 enum {
     POLL_MILLISECONDS = 200,
-    OVERRIDES = CR_ROLE_OVERRIDES - 2, // two are added here
+    OVERRIDES = CR_ROLE_OVERRIDES - 4, // as many as are added here
 };
 
 struct simulation {
@@ -26,7 +27,8 @@ struct simulation {
     const struct cr_flag_list *overrides;
     struct cr_reporter reporter;
     struct cr_child server;
-    struct cr_simulated_silo *silos; // [config.silos.count]
+    struct cr_simulated_accelerators accelerators; // the server's, of a split model
+    struct cr_simulated_silo *silos;               // [config.silos.count]
     bool invited;
 };
 
@@ -35,13 +37,41 @@ static const struct cr_silo_config *silo_at(const struct simulation *simulation,
     return (const struct cr_silo_config *)simulation->config.silos.items + i;
 }
 
+// Those of a split model's server, which trains.
+static enum cr_status hire_for_server(struct simulation *simulation)
+{
+    const struct cr_tuning_config *tuning = &simulation->config.tuning;
+    if (!cr_tuning_config_split(tuning)) return CR_OK;
+    return cr_simulated_accelerators_hire(tuning, simulation->config.federation.state_dir, tuning->threads,
+                                          cr_run_dir_lock(simulation->reporter.run),
+                                          &simulation->accelerators);
+}
+
+// As a setting of the server's.
+static enum cr_status say_accelerators(const struct cr_simulated_accelerators *accelerators,
+                                       struct cr_buffer *out)
+{
+    CR_TRY(cr_append_format(out, "slicing.accelerators=["));
+    for (size_t i = 0; i < accelerators->count; i++) {
+        CR_TRY(cr_append_format(out, "%s", i > 0 ? ", " : ""));
+        CR_TRY(cr_json_append_string(out, cr_slice_of_string(accelerators->items[i].address)));
+    }
+    return cr_append_format(out, "]");
+}
+
 static enum cr_status start_server(struct simulation *simulation)
 {
-    const char *arguments[2 * (OVERRIDES + 3) + 4] = {"serve", simulation->path, "--json"};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer accelerators = {0};
+    const char *arguments[2 * CR_ROLE_OVERRIDES + 4] = {"serve", simulation->path, "--json"};
     size_t count = 3;
     for (size_t i = 0; i < simulation->overrides->count; i++) {
         arguments[count++] = "--set";
         arguments[count++] = simulation->overrides->items[i];
+    }
+    if (simulation->accelerators.count > 0) {
+        CR_TRY(say_accelerators(&simulation->accelerators, &accelerators));
+        arguments[count++] = "--set";
+        arguments[count++] = cr_buffer_text(&accelerators);
     }
     return cr_child_start("carrel-enclave", arguments, (const int[]){-1, -1, -1},
                           cr_run_dir_lock(simulation->reporter.run), &simulation->server);
@@ -77,6 +107,7 @@ static enum cr_status receive(void *context, const struct cr_event *event)
 // but the accelerator is what to tell of.
 static enum cr_status follow_silos(struct simulation *simulation, bool wait)
 {
+    CR_TRY(cr_simulated_accelerators_check(&simulation->accelerators, "the server"));
     for (size_t i = 0; i < simulation->config.silos.count; i++)
         CR_TRY(cr_simulated_silo_check_accelerators(&simulation->silos[i]));
     for (size_t i = 0; i < simulation->config.silos.count; i++)
@@ -117,6 +148,7 @@ static void stop_all(struct simulation *simulation)
     for (size_t i = 0; i < count; i++) cr_child_pass_on(&simulation->silos[i].trusted, cr_child_signal());
     for (size_t i = 0; i < count; i++) cr_simulated_silo_end(&simulation->silos[i]);
     cr_child_stop(&simulation->server);
+    cr_simulated_accelerators_end(&simulation->accelerators);
 }
 
 // The result on each silo's held-out data, where it has some.
@@ -131,9 +163,9 @@ static enum cr_status evaluate(struct simulation *simulation)
     struct cr_compute *compute;
     struct cr_session session = {0};
     CR_TRY(cr_compute_new(tuning->threads, &compute));
-    enum cr_status status = cr_session_open(
-        adapter ? tuning->model_name_or_path : tuning->output_dir, adapter ? tuning->output_dir : NULL,
-        tuning->dtype, tuning->load_in_8bit || cr_tuning_config_sliced(tuning), compute, &sink, &session);
+    enum cr_status status = cr_session_open(adapter ? tuning->model_name_or_path : tuning->output_dir,
+                                            adapter ? tuning->output_dir : NULL, tuning->dtype,
+                                            cr_tuning_config_in_8bit(tuning), compute, &sink, &session);
     const struct cr_dataset_options options = cr_data_options(&tuning->data);
     for (size_t i = 0; status == CR_OK && i < simulation->config.silos.count; i++) {
         const struct cr_silo_config *silo = silo_at(simulation, i);
@@ -185,6 +217,7 @@ static enum cr_status run(struct simulation *simulation)
 {
     for (size_t i = 0; i < simulation->config.silos.count; i++)
         CR_TRY(cr_simulated_silo_hire(&simulation->silos[i]));
+    CR_TRY(hire_for_server(simulation));
     CR_TRY(start_server(simulation));
     return watch(simulation);
 }
@@ -242,29 +275,33 @@ static enum cr_status report(struct simulation *simulation, bool json)
 
 enum cr_status cr_command_simulate(int argc, char **argv)
 {
-    const char *items[OVERRIDES + 3], *path;
+    const char *items[CR_ROLE_OVERRIDES], *path;
     struct cr_flag_list overrides = {.items = items, .capacity = OVERRIDES};
     bool json = false, done;
     const struct cr_flag flag_items[] = {
         {"set", CR_FLAG_STRINGS, &overrides, "KEY=VALUE", "override one setting; may be given several times"},
         {"json", CR_FLAG_BOOL, &json, NULL, "progress as JSON lines on stdout"},
     };
-    const struct cr_flags flags = {"carrel simulate CONFIG [options]",
-                                   "Runs a whole federation on this machine: carrel-enclave once as the "
-                                   "server and once for each of `silos`,\n"
-                                   "over TLS on loopback; with slicing, a carrel-accelerator (two with pads: "
-                                   "peer) beside each silo. What\nthey say is in "
-                                   "federation.state_dir/silos/NAME: log, accelerator.log and "
-                                   "accelerator-2.log. An\ninterrupted simulation goes on when it is started "
-                                   "again.",
-                                   flag_items,
-                                   sizeof flag_items / sizeof *flag_items,
-                                   1,
-                                   1};
+    const struct cr_flags flags = {
+        "carrel simulate CONFIG [options]",
+        "Runs a whole federation on this machine: carrel-enclave once as the server and once for each of "
+        "`silos`,\nover TLS on loopback; with slicing, a carrel-accelerator (two with pads: peer) beside "
+        "each "
+        "silo, or beside\nthe server of a split model. What they say is in federation.state_dir/silos/NAME: "
+        "log, accelerator.log and\naccelerator-2.log; the server's lie in federation.state_dir. An "
+        "interrupted "
+        "simulation goes on when it is\nstarted again.",
+        flag_items,
+        sizeof flag_items / sizeof *flag_items,
+        1,
+        1};
     size_t count;
     CR_TRY(cr_command_flags(&flags, argc, argv, &path, &count, &done));
     if (done) return CR_OK;
-    struct simulation simulation = {.path = path, .overrides = &overrides, .server = CR_CHILD_NONE};
+    struct simulation simulation = {.path = path,
+                                    .overrides = &overrides,
+                                    .server = CR_CHILD_NONE,
+                                    .accelerators = CR_SIMULATED_ACCELERATORS_NONE};
     // Nothing of a simulation is to be reached from elsewhere.
     items[overrides.count++] = "federation.address=127.0.0.1:0";
     items[overrides.count++] = "federation.advertise=127.0.0.1:0";
@@ -277,6 +314,7 @@ enum cr_status cr_command_simulate(int argc, char **argv)
     for (size_t i = 0; simulation.silos && i < simulation.config.silos.count; i++)
         cr_simulated_silo_release(&simulation.silos[i]);
     free(simulation.silos);
+    cr_simulated_accelerators_release(&simulation.accelerators);
     cr_child_release(&simulation.server);
     cr_config_release(&simulation.config);
     return status;

@@ -4,21 +4,12 @@
 #include "federation/invitation.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { LOG_LIMIT = 1 << 24, INVITATION_SECONDS = 3600, WAIT_MILLISECONDS = 1000 };
-
-static enum cr_status open_log(const char *path, int *out)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0) return cr_fail_errno(CR_IO, "%s", path);
-    *out = fd;
-    return CR_OK;
-}
+enum { INVITATION_SECONDS = 3600, WAIT_MILLISECONDS = 1000 };
 
 enum cr_status cr_simulated_silo_open(const struct cr_config *config, size_t number, size_t threads, int lock,
                                       struct cr_simulated_silo *out)
@@ -33,7 +24,7 @@ enum cr_status cr_simulated_silo_open(const struct cr_config *config, size_t num
     CR_TRY(cr_directory_make(out->state, true));
     CR_TRY(cr_path_join(out->state, "log", &out->log));
     CR_CLEANUP(cr_file_close) int log = -1;
-    CR_TRY(open_log(out->log, &log));
+    CR_TRY(cr_child_log(out->log, &log));
     out->said.out = fdopen(log, "w");
     if (!out->said.out) return cr_fail_errno(CR_NO_MEMORY, "%s", out->log);
     log = -1;
@@ -43,48 +34,19 @@ enum cr_status cr_simulated_silo_open(const struct cr_config *config, size_t num
 void cr_simulated_silo_release(struct cr_simulated_silo *silo)
 {
     cr_child_release(&silo->trusted);
-    for (size_t i = 0; i < CR_SIMULATED_ACCELERATORS; i++) {
-        cr_child_release(&silo->accelerators[i].child);
-        free(silo->accelerators[i].log);
-        free(silo->accelerators[i].address);
-    }
+    cr_simulated_accelerators_release(&silo->accelerators);
     if (silo->said.out) fclose(silo->said.out);
     free(silo->state);
     free(silo->log);
     *silo = (struct cr_simulated_silo)CR_SIMULATED_SILO_NONE;
 }
 
-static enum cr_status hire(const struct cr_simulated_silo *silo, size_t number,
-                           struct cr_simulated_accelerator *out)
-{
-    static const char *const names[CR_SIMULATED_ACCELERATORS][2] = {
-        {"accelerator.sock", "accelerator.log"}, {"accelerator-2.sock", "accelerator-2.log"}};
-    CR_FREE char *path = NULL;
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer address = {0};
-    CR_TRY(cr_path_join(silo->state, names[number][0], &path));
-    CR_TRY(cr_append_format(&address, "unix:%s", path));
-    CR_TRY(cr_copy_string(cr_buffer_text(&address), &out->address));
-    CR_TRY(cr_path_join(silo->state, names[number][1], &out->log));
-    CR_CLEANUP(cr_file_close) int log = -1;
-    CR_TRY(open_log(out->log, &log));
-    char threads[24];
-    snprintf(threads, sizeof threads, "%zu", silo->threads);
-    const char *const arguments[] = {
-        "--model", silo->config->tuning.model_name_or_path, "--listen", out->address, "--threads", threads,
-        NULL};
-    return cr_child_start("carrel-accelerator", arguments, (const int[]){-1, log, log}, silo->lock,
-                          &out->child);
-}
-
 enum cr_status cr_simulated_silo_hire(struct cr_simulated_silo *silo)
 {
-    static const size_t counts[] = {
-        [CR_PADS_MODE_NONE] = 0, [CR_PADS_MODE_ENCLAVE] = 1, [CR_PADS_MODE_PEER] = 2};
-    for (size_t i = 0; i < counts[silo->config->tuning.slicing.pads]; i++) {
-        CR_TRY(hire(silo, i, &silo->accelerators[i]));
-        silo->accelerator_count++;
-    }
-    return CR_OK;
+    const struct cr_tuning_config *tuning = &silo->config->tuning;
+    if (cr_tuning_config_split(tuning)) return CR_OK; // its server asks
+    return cr_simulated_accelerators_hire(tuning, silo->state, silo->threads, silo->lock,
+                                          &silo->accelerators);
 }
 
 static enum cr_status forget(const struct cr_simulated_silo *silo, const char *name)
@@ -138,9 +100,9 @@ enum cr_status cr_simulated_silo_join(struct cr_simulated_silo *silo)
                                                                  "--threads",
                                                                  threads};
     size_t count = 11;
-    for (size_t i = 0; i < silo->accelerator_count; i++) {
+    for (size_t i = 0; i < silo->accelerators.count; i++) {
         arguments[count++] = "--accelerator";
-        arguments[count++] = silo->accelerators[i].address;
+        arguments[count++] = silo->accelerators.items[i].address;
     }
     if (!cr_tuning_config_split(&silo->config->tuning)) { // whose silos show nothing
         arguments[count++] = "--attester";
@@ -160,7 +122,7 @@ enum cr_status cr_simulated_silo_join(struct cr_simulated_silo *silo)
     }
     if (silo->config->tuning.slicing.clear_front == CR_CLEAR_FRONT_LOCAL) {
         arguments[count++] = "--own-accelerator"; // whose it is
-        arguments[count++] = silo->accelerators[0].address;
+        arguments[count++] = silo->accelerators.items[0].address;
     }
     return cr_child_start("carrel-enclave", arguments, (const int[]){token, -1, -1}, silo->lock,
                           &silo->trusted);
@@ -186,14 +148,6 @@ static enum cr_status receive(void *context, const struct cr_event *event)
     return CR_OK;
 }
 
-static enum cr_status name_failure(const struct cr_simulated_silo *silo, enum cr_status status,
-                                   const char *what, const char *log)
-{
-    char why[1024];
-    snprintf(why, sizeof why, "%s", cr_error_message());
-    return cr_fail(status, "silo %s: %s%s (its log: %s)", silo->settings->name, what, why, log);
-}
-
 enum cr_status cr_simulated_silo_follow(struct cr_simulated_silo *silo, bool wait)
 {
     if (silo->trusted.pid == 0) return CR_OK;
@@ -209,38 +163,18 @@ enum cr_status cr_simulated_silo_follow(struct cr_simulated_silo *silo, bool wai
 
 enum cr_status cr_simulated_silo_check(const struct cr_simulated_silo *silo)
 {
+    char why[1024];
     enum cr_status status = cr_child_result(&silo->trusted);
-    return status == CR_OK ? CR_OK : name_failure(silo, status, "", silo->log);
-}
-
-// The last line of a log, which is where a program says why it ended.
-static enum cr_status last_line(const char *path, struct cr_buffer *out)
-{
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-    CR_TRY(cr_file_read(path, LOG_LIMIT, &text));
-    if (text.size == 0) return CR_OK;
-    text.data[text.size - 1] = 0;
-    const char *line = strrchr(cr_buffer_text(&text), '\n');
-    return cr_append_format(out, "%s", line ? line + 1 : cr_buffer_text(&text));
-}
-
-static enum cr_status check_accelerator(const struct cr_simulated_silo *silo,
-                                        struct cr_simulated_accelerator *accelerator)
-{
-    cr_child_reap(&accelerator->child, false);
-    if (accelerator->child.exit_code == 0) return CR_OK;
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer word = {0};
-    // One that was killed had no time for a word.
-    if (accelerator->child.exit_code < 128) CR_TRY(last_line(accelerator->log, &word));
-    enum cr_status status = cr_child_failure(&accelerator->child, cr_buffer_text(&word));
-    return name_failure(silo, status, "its accelerator has ended: ", accelerator->log);
+    if (status == CR_OK) return CR_OK;
+    snprintf(why, sizeof why, "%s", cr_error_message());
+    return cr_fail(status, "silo %s: %s (its log: %s)", silo->settings->name, why, silo->log);
 }
 
 enum cr_status cr_simulated_silo_check_accelerators(struct cr_simulated_silo *silo)
 {
-    for (size_t i = 0; i < silo->accelerator_count; i++)
-        CR_TRY(check_accelerator(silo, &silo->accelerators[i]));
-    return CR_OK;
+    char whose[80];
+    snprintf(whose, sizeof whose, "silo %s", silo->settings->name);
+    return cr_simulated_accelerators_check(&silo->accelerators, whose);
 }
 
 void cr_simulated_silo_tell(const struct cr_simulated_silo *silo, const struct cr_event_sink *sink)
@@ -255,8 +189,5 @@ void cr_simulated_silo_tell(const struct cr_simulated_silo *silo, const struct c
 void cr_simulated_silo_end(struct cr_simulated_silo *silo)
 {
     cr_child_leave(&silo->trusted);
-    for (size_t i = 0; i < silo->accelerator_count; i++) {
-        cr_child_stop(&silo->accelerators[i].child);
-        unlink(silo->accelerators[i].address + strlen("unix:"));
-    }
+    cr_simulated_accelerators_end(&silo->accelerators);
 }

@@ -3,17 +3,9 @@
 #ifndef CARREL_CLI_SIMULATED_SILO_H
 #define CARREL_CLI_SIMULATED_SILO_H
 
-#include "cli/child.h"
+#include "cli/simulated_accelerators.h"
 #include "federation/config.h"
 #include "federation/progress.h"
-
-// As many as pads of peers take at least.
-enum { CR_SIMULATED_ACCELERATORS = 2 };
-
-struct cr_simulated_accelerator {
-    struct cr_child child;
-    char *log, *address; // path, and unix:PATH
-};
 
 struct cr_simulated_silo {
     const struct cr_config *config;
@@ -23,8 +15,7 @@ struct cr_simulated_silo {
     struct cr_child trusted;
     char *state; // directory
     char *log;   // path
-    struct cr_simulated_accelerator accelerators[CR_SIMULATED_ACCELERATORS];
-    size_t accelerator_count;
+    struct cr_simulated_accelerators accelerators;
     struct cr_progress said;                // what the silo says, into its log
     char slicing[CR_EVENT_LINE_FIELDS][32]; // the numbers of its last "train.slicing": their names,
     double numbers[CR_EVENT_LINE_FIELDS];   // and themselves
@@ -33,7 +24,7 @@ struct cr_simulated_silo {
 
 #define CR_SIMULATED_SILO_NONE                                                                               \
     {                                                                                                        \
-        .trusted = CR_CHILD_NONE, .accelerators = { {.child = CR_CHILD_NONE}, {.child = CR_CHILD_NONE} }     \
+        .trusted = CR_CHILD_NONE, .accelerators = CR_SIMULATED_ACCELERATORS_NONE                             \
     }
 
 // Makes the directory and the logs. *out is CR_SIMULATED_SILO_NONE before. Release with
@@ -42,7 +33,7 @@ enum cr_status cr_simulated_silo_open(const struct cr_config *config, size_t num
                                       struct cr_simulated_silo *out);
 void cr_simulated_silo_release(struct cr_simulated_silo *silo);
 
-// Starts the accelerators that the settings want. Their silo waits until they listen.
+// Starts the accelerators that the settings want of a silo.
 enum cr_status cr_simulated_silo_hire(struct cr_simulated_silo *silo);
 
 // Invites the silo and starts it.

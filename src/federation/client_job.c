@@ -75,7 +75,9 @@ static enum cr_status take_job(struct cr_client *client, const struct cr_message
     client->has_config = true;
     CR_TRY(cr_discretion_check(&client->config));
     struct cr_tuning_config *tuning = &client->config.tuning;
-    if (cr_tuning_config_sliced(tuning)) tuning->seed = client->seed = message->job.seed;
+    // A split model's silos draw nothing and ask no accelerator: its server does.
+    bool sliced = cr_tuning_config_sliced(tuning) && !cr_tuning_config_split(tuning);
+    if (sliced) tuning->seed = client->seed = message->job.seed;
     CR_TRY(put_string(&tuning->model_name_or_path, client->options->model));
     CR_TRY(put_string(&tuning->data.train, client->options->data));
     tuning->threads = client->options->threads;
@@ -83,7 +85,7 @@ static enum cr_status take_job(struct cr_client *client, const struct cr_message
     if (tuning->slicing.accelerators.count > 0)
         return cr_fail(CR_PROTOCOL, "the server's job names an accelerator, which is each silo's own");
     CR_TRY(put_strings(&tuning->slicing.accelerators, &client->options->accelerators));
-    if (cr_tuning_config_sliced(tuning) && tuning->slicing.accelerators.count == 0)
+    if (sliced && tuning->slicing.accelerators.count == 0)
         return cr_fail(CR_INVALID, "the job's slicing.pads asks for an accelerator: give this silo's with "
                                    "--accelerator ADDRESS");
     CR_TRY(take_own_accelerator(client));

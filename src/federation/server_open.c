@@ -103,6 +103,8 @@ enum cr_status cr_server_open(struct cr_server *server)
     enum cr_status status = cr_address_parse(federation->address, &address);
     if (status != CR_OK) return cr_fail_within(status, "federation.address");
     CR_TRY(cr_discretion_check(server->config));
+    if (cr_tuning_config_split(&server->config->tuning)) // which trains, once silos have sent
+        CR_TRY(cr_tuning_config_check_accelerators(&server->config->tuning));
     CR_TRY(cr_state_open(federation->state_dir, server->key, &server->state));
     CR_TRY(read_owners_job(server));
     CR_TRY(choose_seed(server));

@@ -103,7 +103,9 @@ static enum cr_status on_hello(struct cr_server_session *session, const struct c
     CR_TRY(check_version(message->hello.version));
     struct cr_message job = {.type = CR_FRAME_JOB};
     memcpy(job.job.run, server->state->run, CR_SHA256_SIZE);
-    if (cr_tuning_config_sliced(&server->config->tuning)) job.job.seed = server->seed;
+    const struct cr_tuning_config *tuning = &server->config->tuning;
+    // A split model's silos draw nothing.
+    if (cr_tuning_config_sliced(tuning) && !server->split) job.job.seed = server->seed;
     CR_TRY(send_manifest(session));
     return cr_connection_send(session->connection, &job, NULL, NULL);
 }

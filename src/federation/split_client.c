@@ -117,6 +117,8 @@ enum cr_status cr_split_client_open(struct cr_client *client)
 {
     if (client->options->output)
         return cr_fail(CR_INVALID, "--output: the result of a split model stays with its server");
+    if (client->options->accelerators.count > 0 || client->options->own_accelerator)
+        return cr_fail(CR_INVALID, "--accelerator: a split model's silos ask none");
     CR_TRY(cr_allocate(1, sizeof *client->split, &client->split));
     struct cr_split_client *split = client->split;
     split->config = &client->config;

@@ -134,7 +134,7 @@ static enum cr_status read_front(struct cr_server *server, struct cr_model_confi
     CR_TRY(cr_compute_new(1, &compute));
     enum cr_status status = cr_model_open_shape(tuning->model_name_or_path, compute, CR_F32, &shape);
     if (status == CR_OK)
-        status = cr_base_digest_front(shape, tuning->model_name_or_path, tuning->load_in_8bit,
+        status = cr_base_digest_front(shape, tuning->model_name_or_path, cr_tuning_config_in_8bit(tuning),
                                       tuning->split.layers, &server->split->front);
     if (status == CR_OK) {
         *model = shape->config;

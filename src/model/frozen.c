@@ -21,6 +21,13 @@ struct cr_linear *cr_frozen_linear(struct cr_model *model, size_t i)
     return linears[i % CR_FROZEN_PER_LAYER];
 }
 
+bool cr_frozen_held(const struct cr_model *model, size_t i)
+{
+    size_t layer = i / CR_FROZEN_PER_LAYER;
+    if (i + 1 == cr_frozen_count(model)) return model->part.head;
+    return layer >= model->part.first && layer < model->part.last;
+}
+
 void cr_frozen_layer_size(struct cr_model *model, size_t *longest, size_t *numbers)
 {
     *longest = *numbers = 1;

@@ -173,6 +173,13 @@ enum cr_status cr_model_open_part(const char *directory, struct cr_compute *comp
     return open_model(directory, part, compute, act, in_8bit ? IN_8BIT : AS_FILED, out);
 }
 
+enum cr_status cr_model_open_part_outside(const char *directory, struct cr_compute *compute,
+                                          enum cr_dtype act, const struct cr_model_part *part,
+                                          struct cr_model **out)
+{
+    return open_model(directory, part, compute, act, OUTSIDE, out);
+}
+
 enum cr_status cr_model_open_shape(const char *directory, struct cr_compute *compute, enum cr_dtype act,
                                    struct cr_model **out)
 {

@@ -140,7 +140,7 @@ struct cr_model {
     struct cr_safetensors *weights;        // the checkpoint as it lies in its files; NULL for cr_model_create
     bool writable;                         // cr_model_set is allowed
     bool in_8bit;                          // of cr_model_open_8bit
-    bool outside;                          // of cr_model_open_outside
+    bool outside;                          // of cr_model_open_outside, or of cr_model_open_part_outside
     struct cr_model_parameter *parameters; // in the order of Transformers' named_parameters
     size_t parameter_count;
     struct cr_arena memory; // private copies
@@ -172,6 +172,12 @@ enum cr_status cr_model_open_trainable(const char *directory, struct cr_compute 
 // The same of one part of a model, in 8 bits or not. The checkpoint may lack the tensors of the others.
 enum cr_status cr_model_open_part(const char *directory, struct cr_compute *compute, enum cr_dtype act,
                                   bool in_8bit, const struct cr_model_part *part, struct cr_model **out);
+
+// The same without the matrices of its linears, as cr_model_open_outside; a tied head brings no embedding
+// then.
+enum cr_status cr_model_open_part_outside(const char *directory, struct cr_compute *compute,
+                                          enum cr_dtype act, const struct cr_model_part *part,
+                                          struct cr_model **out);
 
 // Whether a model of that part holds the parameter.
 bool cr_model_part_has(const struct cr_model_part *part, const struct cr_model_config *config,

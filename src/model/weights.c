@@ -43,6 +43,8 @@ struct cr_model_parameter *cr_head_parameter(const struct cr_model *model)
 
 static bool has(const struct cr_model *model, const struct cr_model_parameter *parameter)
 {
+    // Not for a tied head whose products are another's.
+    if (model->outside && parameter->kind == CR_PARAMETER_EMBEDDING) return model->part.embedding;
     return cr_model_part_has(&model->part, &model->config, parameter);
 }
 
@@ -275,6 +277,9 @@ enum cr_status cr_weights_quantize(struct cr_compute *compute, const struct cr_m
                                    const struct cr_model_parameter *parameter, struct cr_matrix to)
 {
     const struct cr_tensor_entry *entry = cr_parameter_entry(parameter, model->weights);
+    if (!entry) // of another part of the model than the one that was asked for
+        return cr_fail(CR_INVALID, "%s: it has no tensor %s", cr_safetensors_name(model->weights),
+                       parameter->name);
     size_t size = to.columns * cr_dtype_size(entry->dtype);
     size_t most = parameter->transposed ? to.rows : cr_least(to.rows, PIECE / to.columns + 1);
     float *scale; // a matrix has its scales const: nobody but this writes to them

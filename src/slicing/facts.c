@@ -25,11 +25,12 @@ static void place(struct cr_facts *facts, struct cr_model *model)
         for (size_t backward = 0; backward < CR_WAYS; backward++) {
             struct cr_way *way = &fact->way[backward];
             *way = cr_way_of(fact->out, fact->in, backward);
+            facts->longest = cr_most(facts->longest, cr_most(way->depth, way->width));
+            facts->parts = cr_most(facts->parts, way->parts);
+            if (!cr_frozen_held(model, i)) continue; // nothing is multiplied with it
             way->bounds = cr_arena_take(&facts->memory, way->parts, sizeof *way->bounds);
             way->s = cr_arena_take(&facts->secrets, 2 * way->width, sizeof *way->s);
             way->v = cr_arena_take(&facts->secrets, 2 * way->depth, sizeof *way->v);
-            facts->longest = cr_most(facts->longest, cr_most(way->depth, way->width));
-            facts->parts = cr_most(facts->parts, way->parts);
         }
         facts->largest = cr_most(facts->largest, fact->out * fact->in);
     }
@@ -43,7 +44,7 @@ static enum cr_status learn(struct cr_facts *facts, struct cr_compute *compute, 
     q.scale = fact->scale;
     CR_TRY(cr_frozen_read(compute, model, i, q));
     facts->checksum = cr_quantized_checksum(facts->checksum, q);
-    for (size_t backward = 0; backward < CR_WAYS; backward++) {
+    for (size_t backward = 0; backward < CR_WAYS && cr_frozen_held(model, i); backward++) {
         struct cr_way *way = &fact->way[backward];
         CR_TRY(cr_bound_new(&q, backward, cr_field_digits(field), way->bounds));
         cr_pad_words(pad, i * CR_WAYS + backward, 0, way->s, 2 * way->width);

@@ -42,8 +42,9 @@ struct cr_facts {
     struct cr_arena secrets;  // of vectors, in secret memory
 };
 
-// Reads every matrix of `model` (of cr_model_open_outside) once, one at a time, with words of field's digits;
-// the secrets are drawn under `key`.
+// Reads every matrix of the checkpoint of `model` (of cr_model_open_outside, or of a part) once, one at a
+// time, with words of field's digits; the secrets are drawn under `key`. Of matrices that are not the part's
+// there are no bounds and vectors: they are in the checksum alone.
 enum cr_status cr_facts_open(struct cr_compute *compute, struct cr_field *field, struct cr_model *model,
                              const unsigned char key[CR_KEY_SIZE], struct cr_facts *out);
 void cr_facts_forget(struct cr_facts *facts);  // wipes the secrets, which a wrong answer was tried on

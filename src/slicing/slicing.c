@@ -134,6 +134,7 @@ static enum cr_status open_all(struct cr_slicing *slicing, const struct cr_slici
     CR_TRY(cr_allocate(slicing->facts.count, sizeof *slicing->linears, &slicing->linears));
     for (size_t i = 0; i < slicing->facts.count; i++) {
         struct cr_linear *linear = cr_frozen_linear(slicing->model, i);
+        if (!cr_frozen_held(slicing->model, i)) continue;
         slicing->linears[i] = (struct cr_masked){slicing, i};
         linear->provider = &cr_masked_provider;
         linear->state = &slicing->linears[i];

@@ -42,7 +42,7 @@ static enum cr_status check_spf(const struct cr_tuning_config *config)
         return cr_fail(CR_INVALID, "spf.calibration_batches: 0: must be at least 1");
     // A server has none, and every silo must train the same places. A split model's tail has its activations,
     // once they are there.
-    if (!config->data.train && !config->cut)
+    if (!cr_tuning_config_trains(config))
         return cr_fail(CR_INVALID, "spf.criterion: gradient and fisher look at training data, which a "
                                    "federation's server has not when it begins (weight_l1 and random do "
                                    "without)");
@@ -140,6 +140,20 @@ static enum cr_status check_front(const struct cr_tuning_config *config)
     return CR_OK;
 }
 
+enum cr_status cr_tuning_config_check_accelerators(const struct cr_tuning_config *config)
+{
+    size_t count = config->slicing.accelerators.count;
+    int pads = config->slicing.pads;
+    if (pads == CR_PADS_MODE_ENCLAVE && count != 1)
+        return cr_fail(CR_INVALID, "slicing.accelerators: %zu where slicing.pads: enclave takes one address",
+                       count);
+    if (pads == CR_PADS_MODE_PEER && (count < 2 || count > CR_MOST_ACCELERATORS))
+        return cr_fail(CR_INVALID,
+                       "slicing.accelerators: %zu where slicing.pads: peer takes 2 to %d addresses", count,
+                       CR_MOST_ACCELERATORS);
+    return CR_OK;
+}
+
 static enum cr_status check_slicing(const struct cr_tuning_config *config)
 {
     const struct cr_slicing_config *slicing = &config->slicing;
@@ -154,16 +168,8 @@ static enum cr_status check_slicing(const struct cr_tuning_config *config)
     if (config->method == CR_METHOD_FULL)
         return cr_fail(CR_INVALID, "slicing.pads: not with method: full, which changes the frozen matrices");
     CR_TRY(check_addresses(slicing));
-    // A server trains nothing, and asks none.
-    if (config->data.train && slicing->pads == CR_PADS_MODE_ENCLAVE && slicing->accelerators.count != 1)
-        return cr_fail(CR_INVALID, "slicing.accelerators: %zu where slicing.pads: enclave takes one address",
-                       slicing->accelerators.count);
-    if (config->data.train && slicing->pads == CR_PADS_MODE_PEER &&
-        (slicing->accelerators.count < 2 || slicing->accelerators.count > CR_MOST_ACCELERATORS))
-        return cr_fail(CR_INVALID,
-                       "slicing.accelerators: %zu where slicing.pads: peer takes 2 to %d addresses",
-                       slicing->accelerators.count, CR_MOST_ACCELERATORS);
-    return CR_OK;
+    // A federation's server trains nothing, and asks none.
+    return cr_tuning_config_trains(config) ? cr_tuning_config_check_accelerators(config) : CR_OK;
 }
 
 static enum cr_status check_split(const struct cr_tuning_config *config)
@@ -173,9 +179,9 @@ static enum cr_status check_split(const struct cr_tuning_config *config)
         return cr_fail(CR_INVALID,
                        "split.activations: only with method: lora, spf or lora+spf, which can tune "
                        "the server's layers alone");
-    if (cr_tuning_config_sliced(config))
-        return cr_fail(CR_UNSUPPORTED, "split.activations: not with slicing.pads: the server computes its "
-                                       "layers itself");
+    if (config->slicing.clear_front != CR_CLEAR_FRONT_NONE)
+        return cr_fail(CR_INVALID, "slicing.clear_front: not with split.activations, where the layers below "
+                                   "split.layers are the silos'");
     if (config->data.train)
         return cr_fail(CR_INVALID,
                        "split.activations: one process alone tunes a whole model (carrel simulate "

@@ -165,10 +165,22 @@ static inline bool cr_tuning_config_split(const struct cr_tuning_config *config)
     return config->split.activations != CR_SPLIT_ACTIVATIONS_NONE;
 }
 
+// Whether there is something to train on: a federation's server has none, a split model's has activations.
+static inline bool cr_tuning_config_trains(const struct cr_tuning_config *config)
+{
+    return config->data.train || config->cut;
+}
+
 // Whether frozen products are computed on masked data, by an accelerator.
 static inline bool cr_tuning_config_sliced(const struct cr_tuning_config *config)
 {
     return config->slicing.pads != CR_PADS_MODE_NONE;
+}
+
+// Whether the frozen matrices are whole numbers, wherever their products are computed.
+static inline bool cr_tuning_config_in_8bit(const struct cr_tuning_config *config)
+{
+    return config->load_in_8bit || cr_tuning_config_sliced(config);
 }
 
 // Micro-batches of a step that take turns: training.lanes, and where that is 0 two of a sliced run, so that
@@ -190,6 +202,9 @@ extern const char cr_peer_pads_warning[];
 // Settings that no range of a single key catches (and ranges again, for callers without a table): CR_INVALID
 // with the key's name.
 enum cr_status cr_tuning_config_check(const struct cr_tuning_config *config);
+
+// Whether as many accelerators are named as slicing.pads takes, for whoever asks them: CR_INVALID otherwise.
+enum cr_status cr_tuning_config_check_accelerators(const struct cr_tuning_config *config);
 
 // Tokens of the model's context that are taken before a text begins: those of prefix tuning.
 size_t cr_tuning_config_prefix(const struct cr_tuning_config *config);

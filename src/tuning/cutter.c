@@ -56,7 +56,7 @@ enum cr_status cr_cutter_new(const struct cr_tuning_config *config, struct cr_co
     struct cr_cutter *cutter;
     CR_TRY(cr_allocate(1, sizeof *cutter, &cutter));
     cutter->compute = compute;
-    cutter->in_8bit = config->load_in_8bit;
+    cutter->in_8bit = cr_tuning_config_in_8bit(config);
     cutter->activations = config->split.activations;
     cutter->layers = config->split.layers;
     enum cr_status status = build(cutter, config, sink);

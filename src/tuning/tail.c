@@ -37,8 +37,8 @@ static enum cr_status build(struct cr_tail *tail, const struct cr_tuning_config 
 {
     const struct cr_model_part part = {.first = tail->first, .last = SIZE_MAX, .head = true};
     enum cr_dtype act = cr_activation_type(tail->compute, config->dtype, NULL);
-    CR_TRY(cr_model_open_part(config->model_name_or_path, tail->compute, act, config->load_in_8bit, &part,
-                              &tail->model));
+    CR_TRY(cr_model_open_part(config->model_name_or_path, tail->compute, act,
+                              cr_tuning_config_in_8bit(config), &part, &tail->model));
     CR_TRY(cr_tuning_config_check_split(config, tail->model->config.layers));
     CR_TRY(cr_adapter_open(directory, tail->model, &tail->tuned));
     const struct cr_pass_size size = {.rows = tail->rows, .sequences = 1, .first = tail->first};

@@ -71,7 +71,7 @@ enum cr_status cr_trainer_new(const struct cr_tuning_config *config, struct cr_c
         .training = config->training,
         .random_init = config->random_init,
         .cut = config->cut,
-        .in_8bit = config->load_in_8bit || cr_tuning_config_sliced(config),
+        .in_8bit = cr_tuning_config_in_8bit(config),
         .digits = cr_tuning_config_sliced(config) ? config->slicing.digits : 0,
         .seed = config->seed,
         .compute = compute,

@@ -17,8 +17,10 @@ static enum cr_status open_model(struct cr_trainer *trainer, const struct cr_tun
     enum cr_dtype act = cr_activation_type(trainer->compute, config->dtype, &trainer->sink);
     const struct cr_model_part tail = {.first = config->split.layers, .last = SIZE_MAX, .head = true};
     if (cr_tuning_config_split(config)) {
-        CR_TRY(cr_model_open_part(trainer->base, trainer->compute, act, trainer->in_8bit, &tail,
-                                  &trainer->model));
+        CR_TRY(cr_tuning_config_sliced(config)
+                   ? cr_model_open_part_outside(trainer->base, trainer->compute, act, &tail, &trainer->model)
+                   : cr_model_open_part(trainer->base, trainer->compute, act, trainer->in_8bit, &tail,
+                                        &trainer->model));
         return cr_tuning_config_check_split(config, trainer->model->config.layers);
     }
     if (cr_tuning_config_sliced(config) && config->data.train)
@@ -208,14 +210,14 @@ enum cr_status cr_trainer_open(struct cr_trainer *trainer, const struct cr_tunin
 {
     CR_TRY(cr_copy_string(config->model_name_or_path, &trainer->base));
     size_t lanes = cr_training_lanes(&trainer->training);
-    if (config->data.train && lanes > 1) CR_TRY(cr_lanes_new(lanes, &trainer->lanes));
+    if (cr_tuning_config_trains(config) && lanes > 1) CR_TRY(cr_lanes_new(lanes, &trainer->lanes));
     CR_TRY(open_model(trainer, config));
     CR_TRY(open_data(trainer, config));
     CR_TRY(open_held_out(trainer, config->data.eval));
     size_t rows, sequences;
     CR_TRY(most_rows(trainer, &rows, &sequences));
     // Everything that a walk takes comes first: choosing what is to be trained may walk.
-    if (trainer->model->outside) CR_TRY(open_slicing(trainer, config, rows));
+    if (trainer->model->outside && trainer->data) CR_TRY(open_slicing(trainer, config, rows));
     CR_TRY(cr_trainer_open_front(trainer, config, rows, sequences));
     CR_TRY(make_walks(trainer, config, rows, sequences));
     // What trains nothing needs neither gradients nor moments.

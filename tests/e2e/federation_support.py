@@ -1,4 +1,6 @@
 """What the tests of a federation share: the programs, a small model and its data, and a network to disturb."""
+import hashlib
+import hmac
 import json
 import os
 import shutil
@@ -14,6 +16,7 @@ import unittest
 
 BIN = os.path.abspath(sys.argv.pop(1))
 ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
+SECRET = bytes(range(32))  # what sealed_seed/ holds (tests/unit/test_federation_state.c)
 SILOS = {"anne": 9, "ben": 6, "cleo": 14}  # rows of each
 
 MODEL = {
@@ -43,6 +46,21 @@ def write_rows(path, rows):
     with open(path, "w") as file:
         for row in rows:
             file.write(json.dumps({"text": row}) + "\n")
+
+
+def job_seed(seed):
+    """What a server makes of the settings' seed with its secret: HKDF-SHA-256 without salt, the first eight bytes."""
+    key = hmac.new(bytes(32), SECRET, hashlib.sha256).digest()
+    made = hmac.new(key, b"carrel seed %d\1" % seed, hashlib.sha256).digest()
+    return int.from_bytes(made[:8], "little")
+
+
+def place_secret(state):
+    """The secret of a server that has not started yet, in its state, so that runs with slicing can be compared."""
+    os.mkdir(state, 0o700)
+    for file in ("seed.sealed", "sealing.key"):
+        shutil.copy("%s/sealed_seed/%s" % (os.path.dirname(os.path.abspath(__file__)), file), state)
+        os.chmod(state + "/" + file, 0o600)
 
 
 def process_state(pid):

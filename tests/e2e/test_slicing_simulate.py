@@ -1,10 +1,7 @@
 """A federation with model slicing on one machine: each silo with its own accelerator, killed one after the other, and
 what such a federation does not tell."""
-import hashlib
-import hmac
 import json
 import os
-import shutil
 import signal
 import stat
 import subprocess
@@ -13,19 +10,11 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from federation_support import BIN, Federation, SILOS, program
+from federation_support import BIN, Federation, SILOS, job_seed, place_secret, program
 
-SECRET = bytes(range(32))  # what sealed_seed/ holds (tests/unit/test_federation_state.c)
 SLICING = "data: {{max_length: 64}}\ntraining: {{per_device_train_batch_size: 4, learning_rate: {rate}, {more}}}\n" \
           "federation: {{address: '127.0.0.1:0', rounds: {rounds}, local_steps: 2, state_dir: {state}}}\nseed: {seed}\n{extra}\n"
 SLICED = "slicing: {pads: enclave}"
-
-
-def job_seed(seed):
-    """What a server makes of the settings' seed with its secret: HKDF-SHA-256 without salt, the first eight bytes."""
-    key = hmac.new(bytes(32), SECRET, hashlib.sha256).digest()
-    made = hmac.new(key, b"carrel seed %d\1" % seed, hashlib.sha256).digest()
-    return int.from_bytes(made[:8], "little")
 
 
 def children(pid):
@@ -45,10 +34,7 @@ class Sliced(Federation):
     def settings(self, name, extra=SLICED, rate=0.01, seed=7, more="logging_steps: 1", rounds=ROUNDS, **lora):
         """Settings of three silos; the server's secret is there before it starts, so that runs can be compared."""
         state = "%s/%s-server" % (self.dir, name)
-        os.mkdir(state, 0o700)
-        for file in ("seed.sealed", "sealing.key"):
-            shutil.copy("%s/sealed_seed/%s" % (os.path.dirname(os.path.abspath(__file__)), file), state)
-            os.chmod(state + "/" + file, 0o600)
+        place_secret(state)
         return self.config(name, SLICING.format(rate=rate, more=more, rounds=rounds, state=state, seed=seed, extra=extra)
                            + self.silos_text(), **lora)
 

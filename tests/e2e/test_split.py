@@ -239,7 +239,6 @@ class Split(Federation):
                 ("split: {layers: 2, activations: int8}", 2, "split.layers: 2: the model has 2, and the last is the server's"),
                 ("split: {layers: 1}", 2, "split.layers: only with split.activations"),
                 ("split: {activations: int8}\nmethod: full", 2, "only with method: lora, spf or lora+spf"),
-                ("split: {activations: int8}\nslicing: {pads: enclave}", 2, "split.activations: not with slicing.pads"),
                 ("split: {activations: int8}\nfederation: {rounds: 3}", 2, "federation.rounds: only with split.activations: none (a split model has no rounds)")):
             lora = "r: 4" if "full" not in more else ""
             bad = self.config("bad", more, lora)

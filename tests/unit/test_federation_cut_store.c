@@ -251,7 +251,13 @@ static void a_trainer_refuses_what_is_not_the_tails(void **state)
     assert_fails(CR_INVALID, "one process alone", cr_trainer_new(&config, compute, NULL, &trainer));
     config.data.train = NULL;
     config.slicing.pads = CR_PADS_MODE_ENCLAVE;
-    assert_fails(CR_UNSUPPORTED, "slicing.pads", cr_trainer_new(&config, compute, NULL, &trainer));
+    config.slicing.clear_front = CR_CLEAR_FRONT_LOCAL;
+    assert_fails(CR_INVALID, "clear_front: not with split", cr_trainer_new(&config, compute, NULL, &trainer));
+    config.slicing.clear_front = CR_CLEAR_FRONT_NONE;
+    struct cr_cut cut = {0};
+    config.cut = &cut;
+    assert_fails(CR_INVALID, "slicing.accelerators: 0", cr_trainer_new(&config, compute, NULL, &trainer));
+    config.cut = NULL;
     config.slicing.pads = CR_PADS_MODE_NONE;
     config.method = CR_METHOD_FULL;
     assert_fails(CR_INVALID, "method: lora, spf", cr_trainer_new(&config, compute, NULL, &trainer));

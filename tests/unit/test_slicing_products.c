@@ -2,6 +2,8 @@
 #include "deep_support.h"
 #include "slicing_support.h"
 
+#include "base/file.h"
+
 static double distance(const float *got, const float *wanted, size_t count)
 {
     double off = 0, size = 0;
@@ -202,6 +204,92 @@ static void held_pads_are_made_before_alone(void **state)
     close_line(&line);
 }
 
+static enum cr_status multiply(struct cr_model *model, size_t i, float *y)
+{
+    const struct cr_linear *linear = cr_frozen_linear(model, i);
+    float x[2 * 64];
+    assert_true(linear->in <= 64);
+    for (size_t k = 0; k < 2 * linear->in; k++) x[k] = sinf((float)(i + k));
+    return linear->provider->forward(linear, cr_matrix_of(x, CR_F32, 2, linear->in),
+                                     cr_matrix_of(y, CR_F32, 2, linear->out));
+}
+
+// The checkpoint of `base` without the embedding's and layer 0's tensors, in `folder`.
+static void write_rest(const char *base, const char *folder)
+{
+    CR_FREE char *path = NULL, *copy = NULL;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer config = {0};
+    CR_CLEANUP(cr_safetensors_release) struct cr_safetensors *file = NULL;
+    struct cr_tensor_entry rest[64];
+    size_t count = 0;
+    assert_ok(cr_directory_make(folder, true));
+    assert_ok(cr_path_join(base, "config.json", &path));
+    assert_ok(cr_path_join(folder, "config.json", &copy));
+    assert_ok(cr_file_read(path, 1 << 20, &config));
+    assert_ok(cr_file_write(copy, cr_buffer_slice(&config), false));
+    free(copy);
+    copy = NULL;
+    assert_ok(cr_path_join(folder, "model.safetensors", &copy));
+    assert_ok(cr_safetensors_open(base, &file));
+    for (size_t i = 0; i < cr_safetensors_count(file); i++) {
+        const struct cr_tensor_entry *entry = cr_safetensors_at(file, i);
+        if (strstr(entry->name, "layers.0.") || strstr(entry->name, "embed_tokens")) continue;
+        assert_true(count < sizeof rest / sizeof *rest);
+        rest[count++] = *entry;
+    }
+    assert_ok(cr_safetensors_write(copy, rest, count, false));
+}
+
+// A part of a model has its own products computed, whoever has the rest.
+static void a_part_asks_for_its_own_alone(void **state)
+{
+    (void)state;
+    const char *base = "tests/golden/llama-mha-tied";
+    const struct cr_model_part tail = {.first = 1, .last = SIZE_MAX, .head = true};
+    struct hired hired;
+    struct cr_compute *compute;
+    struct cr_model *local, *part, *rest;
+    struct cr_slicing *slicing;
+    hire(&hired, base, "127.0.0.1:0");
+    assert_ok(cr_compute_new(1, &compute));
+    assert_ok(cr_model_open_8bit(base, compute, CR_F32, &local));
+    assert_ok(cr_model_open_part_outside(base, compute, CR_F32, &tail, &part));
+    assert_null(part->embedding.data); // the head is tied, but another's
+    const struct cr_slicing_options options = {.accelerators = (char *[]){hired.address},
+                                               .accelerator_count = 1,
+                                               .digits = 4,
+                                               .rows = 2,
+                                               .threads = 1,
+                                               .patience = 60};
+    assert_ok(cr_slicing_open(&options, part, &slicing));
+    assert_true(cr_frozen_count(part) > 2 * CR_FROZEN_PER_LAYER);
+    for (size_t i = 0; i < cr_frozen_count(part); i++) {
+        float got[1024], wanted[1024];
+        size_t count = 2 * cr_frozen_linear(part, i)->out;
+        assert_true(count <= 1024);
+        if (i < CR_FROZEN_PER_LAYER) {
+            assert_fails(CR_INTERNAL, "", multiply(part, i, got));
+            continue;
+        }
+        assert_ok(multiply(part, i, got));
+        assert_ok(multiply(local, i, wanted));
+        double off = distance(got, wanted, count);
+        if (!(off < 2e-5)) fail_msg("linear %zu is off by %g", i, off);
+    }
+    cr_slicing_close(slicing);
+    // What the accelerator has must be here too, to know that it is the same.
+    const char *folder = in_directory("rest");
+    write_rest("tests/golden/llama-gqa", folder);
+    assert_ok(cr_model_open_part_outside(folder, compute, CR_F32, &tail, &rest));
+    assert_fails(CR_INVALID, "it has no tensor model.layers.0.self_attn.q_proj.weight",
+                 cr_slicing_open(&options, rest, &slicing));
+    cr_model_free(rest);
+    cr_model_free(part);
+    cr_model_free(local);
+    cr_compute_free(compute);
+    dismiss(&hired);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -209,6 +297,7 @@ int main(void)
         cmocka_unit_test(those_of_a_real_model),
         cmocka_unit_test(a_row_that_is_not_finite_is_refused),
         cmocka_unit_test(held_pads_are_made_before_alone),
+        cmocka_unit_test(a_part_asks_for_its_own_alone),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }
