@@ -40,6 +40,7 @@ enum cr_status cr_command_verify(int argc, char **argv);
 enum cr_status cr_command_bench(int argc, char **argv);
 enum cr_status cr_command_key(int argc, char **argv);
 enum cr_status cr_command_job(int argc, char **argv);
+enum cr_status cr_command_job_open(int argc, char **argv); // of job
 enum cr_status cr_command_invite(int argc, char **argv);
 enum cr_status cr_command_simulate(int argc, char **argv);
 

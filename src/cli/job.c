@@ -215,6 +215,7 @@ enum cr_status cr_command_job(int argc, char **argv)
         {"make", make_command, "write down what a federation is to do"},
         {"sign", sign_command, "sign that as the owner of the model"},
         {"show", show_command, "tell all that it says"},
+        {"open", cr_command_job_open, "write what it released to its owner as an adapter"},
     };
     enum { COMMANDS = sizeof commands / sizeof *commands };
     return cr_command_of("job", commands, COMMANDS, argc, argv);

@@ -68,9 +68,25 @@ static enum cr_status check_evidence(struct cr_checks *checks, const struct cr_c
                         cr_attester_name(attester));
 }
 
+// Who gets the result, where that is neither the server nor a silo.
+static enum cr_status check_release(struct cr_checks *checks, const struct cr_federation_config *federation)
+{
+    if (federation->release == CR_RELEASE_SEALED)
+        return cr_check_say(checks, CR_CHECK_OK, "release",
+                            "nobody gets the result: it stays sealed in %s, and no command opens it",
+                            federation->state_dir);
+    if (federation->release != CR_RELEASE_OWNER) return CR_OK;
+    if (!federation->job)
+        return cr_check_say(checks, CR_CHECK_FAILED, "release",
+                            "federation.release: owner, but federation.job names no job that one signed");
+    return cr_check_say(checks, CR_CHECK_OK, "release",
+                        "the job's owner alone can open the result (carrel job open)");
+}
+
 enum cr_status cr_preflight_job(struct cr_checks *checks, const struct cr_config *config)
 {
     CR_FREE char *policy = NULL;
+    CR_TRY(check_release(checks, &config->federation));
     size_t failed = checks->failed;
     if (config->federation.job)
         CR_TRY(check_job(checks, config, &policy));

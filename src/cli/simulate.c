@@ -238,9 +238,10 @@ static enum cr_status simulate(struct simulation *simulation)
         return cr_fail(CR_INVALID, "%s: silos: lists none to simulate", simulation->path);
     if (simulation->config.federation.job)
         return cr_fail(CR_INVALID, "%s: federation.job: a simulation signs its own", simulation->path);
-    if (simulation->config.federation.release == CR_RELEASE_SILOS)
+    const int release = simulation->config.federation.release;
+    if (release != CR_RELEASE_ALL && release != CR_RELEASE_SERVER)
         return cr_fail(CR_INVALID,
-                       "%s: federation.release: silos: a simulation's result is in output_dir alone",
+                       "%s: federation.release: a simulation's result is in output_dir alone: all or server",
                        simulation->path);
     for (size_t i = 0; i < simulation->config.silos.count; i++)
         if (!cr_file_exists(silo_at(simulation, i)->data))

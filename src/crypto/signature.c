@@ -71,30 +71,36 @@ enum cr_status cr_ecdsa_verify_by(EVP_PKEY *key, enum cr_curve curve, struct cr_
     return status;
 }
 
-// A public key; CR_DENIED where the point is not on the curve.
-static enum cr_status key_of_point(enum cr_curve curve, struct cr_slice point, EVP_PKEY **out)
+enum cr_status cr_ecdsa_key(enum cr_curve curve, struct cr_slice encoded, EVP_PKEY **out)
 {
-    unsigned char encoded[1 + 2 * WIDEST] = {UNCOMPRESSED};
-    if (point.size != 2 * curves[curve].width) return refused();
-    memcpy(encoded + 1, point.data, point.size);
     char name[16];
     strcpy(name, curves[curve].name);
     OSSL_PARAM parameters[] = {
         OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, name, 0),
-        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, encoded, 1 + point.size),
+        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, (void *)(uintptr_t)encoded.data,
+                                          encoded.size), // which is not changed
         OSSL_PARAM_construct_end(),
     };
     EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
     EVP_PKEY *key = NULL;
     enum cr_status status = CR_OK;
     if (!context || EVP_PKEY_fromdata_init(context) != 1)
-        status = cr_openssl_fail(CR_INTERNAL, "a signature cannot be verified");
+        status = cr_openssl_fail(CR_INTERNAL, "a public key cannot be read");
     else if (EVP_PKEY_fromdata(context, &key, EVP_PKEY_PUBLIC_KEY, parameters) != 1)
         status = refused();
     else
         *out = key;
     EVP_PKEY_CTX_free(context);
     return status;
+}
+
+// A public key; CR_DENIED where the point is not on the curve.
+static enum cr_status key_of_point(enum cr_curve curve, struct cr_slice point, EVP_PKEY **out)
+{
+    unsigned char encoded[1 + 2 * WIDEST] = {UNCOMPRESSED};
+    if (point.size != 2 * curves[curve].width) return refused();
+    memcpy(encoded + 1, point.data, point.size);
+    return cr_ecdsa_key(curve, (struct cr_slice){encoded, 1 + point.size}, out);
 }
 
 enum cr_status cr_ecdsa_verify(enum cr_curve curve, struct cr_slice point, struct cr_slice message,

@@ -6,6 +6,10 @@
 
 #include <openssl/evp.h>
 
+// A public key of its SEC 1 encoding. CR_DENIED, as for a signature, where no point has that one. Free with
+// EVP_PKEY_free.
+enum cr_status cr_ecdsa_key(enum cr_curve curve, struct cr_slice encoded, EVP_PKEY **out);
+
 // As cr_ecdsa_verify, by a key that is known to be of the curve.
 enum cr_status cr_ecdsa_verify_by(EVP_PKEY *key, enum cr_curve curve, struct cr_slice message,
                                   struct cr_slice signature);

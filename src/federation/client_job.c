@@ -90,7 +90,7 @@ static enum cr_status take_job(struct cr_client *client, const struct cr_message
                                    "--accelerator ADDRESS");
     CR_TRY(take_own_accelerator(client));
     tuning->scratch_dir = client->state->path;
-    if (client->options->output && client->config.federation.release == CR_RELEASE_SERVER)
+    if (client->options->output && !cr_release_gives_silos(client->config.federation.release))
         return cr_fail(CR_INVALID, "--output: the job's federation.release gives silos no result");
     if (client->options->output)
         CR_TRY(cr_place_check(client->options->output, tuning->model_name_or_path, tuning->method));

@@ -152,10 +152,17 @@ enum cr_status cr_client_on_pull(struct cr_client *client, const struct cr_messa
 
 static enum cr_status done(struct cr_client *client)
 {
+    static const char *const places[] = {
+        [CR_RELEASE_ALL] = "the server's output_dir",
+        [CR_RELEASE_SERVER] = "the server's output_dir",
+        [CR_RELEASE_SILOS] = "with silos that asked for it",
+        [CR_RELEASE_OWNER] = "encrypted to the job's owner, in the server's output_dir",
+        [CR_RELEASE_SEALED] = "sealed in the server's state, released to nobody",
+    };
     const char *output = client->options->output;
     cr_emit(client->sink, CR_EVENT_INFO, "client.done", NULL,
             CR_FIELD("rounds", client->config.federation.rounds),
-            CR_FIELD_TEXT("output", output ? output : "the server's output_dir"));
+            CR_FIELD_TEXT("output", output ? output : places[client->config.federation.release]));
     client->status = CR_OK;
     client->ended = true;
     if (client->connection) cr_connection_close(client->connection);

@@ -11,7 +11,7 @@ static const char *const clear_fronts[] = {"none", "local", NULL};
 static const char *const pads_modes[] = {"none", "enclave", "peer", NULL};
 static const char *const split_activations[] = {"none", "float32", "bfloat16", "int8", NULL};
 static const char *const optimizer_states[] = {"reset", "keep", NULL};
-static const char *const releases[] = {"all", "server", "silos", NULL};
+static const char *const releases[] = {"all", "server", "silos", "owner", "sealed", NULL};
 static const char *const attesters[] = {"auto", "gramine", "tsm", "tpm", "development", NULL};
 static const char *const weightings[] = {"labelled_tokens", "uniform", NULL};
 
@@ -143,6 +143,11 @@ void cr_config_release(struct cr_config *config)
 const char *cr_config_attester(const struct cr_config *config)
 {
     return attesters[config->attestation.attester];
+}
+
+bool cr_release_gives_silos(int release)
+{
+    return release == CR_RELEASE_ALL || release == CR_RELEASE_SILOS;
 }
 
 size_t cr_config_min_clients(const struct cr_config *config)

@@ -21,8 +21,13 @@ enum cr_weighting {
 enum cr_release {
     CR_RELEASE_ALL,    // the server, in output_dir, and silos that ask
     CR_RELEASE_SERVER, // the server alone
-    CR_RELEASE_SILOS   // silos that ask; the server writes none
+    CR_RELEASE_SILOS,  // silos that ask; the server writes none
+    CR_RELEASE_OWNER,  // the job's owner, to whom the server encrypts it (federation/released.h)
+    CR_RELEASE_SEALED  // nobody: it stays in the server's sealed state
 };
+
+// Whether silos that ask get it.
+bool cr_release_gives_silos(int release);
 
 struct cr_federation_config {
     char *address;          // host:port that the server listens on; port 0: any free one

@@ -3,6 +3,8 @@
 #include "federation/server_parts.h"
 
 #include "base/clock.h"
+#include "base/file.h"
+#include "federation/released.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -155,16 +157,18 @@ static enum cr_status folded(struct cr_server *server, enum cr_status status)
     return CR_OK;
 }
 
-// The model is opened once more: while the run went on, the server had no need of it.
-static bool writes_result(const struct cr_server *server)
+static enum cr_status save_for_owner(const struct cr_server *server)
 {
-    return server->config->federation.release != CR_RELEASE_SILOS;
+    CR_FREE char *path = NULL;
+    struct cr_released_header header = {.seed = server->seed};
+    memcpy(header.structure, server->structure, sizeof header.structure);
+    CR_TRY(cr_path_join(server->config->tuning.output_dir, CR_RELEASED_FILE, &path));
+    return cr_released_write(path, &server->manifest, &header, server->global);
 }
 
-static enum cr_status save(void *context)
+// The model is opened once more: while the run went on, the server had no need of it.
+static enum cr_status save_clear(const struct cr_server *server)
 {
-    struct cr_server *server = context;
-    if (!writes_result(server)) return CR_OK;
     void *learner;
     CR_TRY(cr_server_open_learner(server, NULL, &learner));
     size_t count;
@@ -184,6 +188,20 @@ static enum cr_status save(void *context)
     return status;
 }
 
+static enum cr_status save(void *context)
+{
+    const struct cr_server *server = context;
+    switch (server->config->federation.release) {
+    case CR_RELEASE_ALL:
+    case CR_RELEASE_SERVER:
+        return save_clear(server);
+    case CR_RELEASE_OWNER:
+        return save_for_owner(server);
+    default:
+        return CR_OK; // it is in the state
+    }
+}
+
 enum cr_status cr_server_finish(struct cr_server *server)
 {
     server->finishing = true;
@@ -191,14 +209,40 @@ enum cr_status cr_server_finish(struct cr_server *server)
     return CR_OK;
 }
 
+// Where the result is, or that there is none here.
+static enum cr_status tell_done(const struct cr_server *server)
+{
+    const char *directory = server->config->tuning.output_dir;
+    unsigned char key[CR_SHA256_SIZE];
+    char owner[CR_SHA256_HEX_SIZE];
+    CR_FREE char *file = NULL;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer kept = {0};
+    struct cr_event_field fields[3] = {CR_FIELD("rounds", cr_server_rounds(server))};
+    size_t count = 1;
+    switch (server->config->federation.release) {
+    case CR_RELEASE_OWNER:
+        CR_TRY(cr_path_join(directory, CR_RELEASED_FILE, &file));
+        CR_TRY(cr_identity_point_digest(server->manifest.owner, key));
+        cr_sha256_hex(key, owner);
+        fields[count++] = CR_FIELD_TEXT("output", file);
+        fields[count++] = CR_FIELD_TEXT("owner", owner);
+        break;
+    case CR_RELEASE_SEALED:
+        CR_TRY(cr_append_format(&kept, "%s, sealed and released to nobody", server->state->path));
+        fields[count++] = CR_FIELD_TEXT("output", cr_buffer_text(&kept));
+        break;
+    case CR_RELEASE_SILOS:
+        break;
+    default:
+        fields[count++] = CR_FIELD_TEXT("output", directory);
+    }
+    cr_event_send(server->sink, CR_EVENT_INFO, "server.done", NULL, fields, count);
+    return CR_OK;
+}
+
 enum cr_status cr_server_saved(struct cr_server *server)
 {
-    const struct cr_event_field fields[] = {
-        CR_FIELD("rounds", cr_server_rounds(server)),
-        CR_FIELD_TEXT("output", server->config->tuning.output_dir), // where the result is there
-    };
-    size_t count = sizeof fields / sizeof *fields - !writes_result(server);
-    cr_event_send(server->sink, CR_EVENT_INFO, "server.done", NULL, fields, count);
+    CR_TRY(tell_done(server));
     server->finishing = server->saved = true;
     server->finishing_since = cr_clock_monotonic();
     for (size_t i = 0; i < CR_SILOS; i++)

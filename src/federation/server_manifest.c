@@ -150,6 +150,11 @@ static enum cr_status take_own(const struct cr_config *config, const struct cr_b
                                struct cr_manifest *out, struct cr_buffer *form)
 {
     const char *directory = config->federation.state_dir;
+    // The key that it would be encrypted to lies in the clear on this machine.
+    if (config->federation.release == CR_RELEASE_OWNER)
+        return cr_fail(CR_INVALID, "federation.release: owner: who is that? Whoever runs the server is the "
+                                   "owner of a job that it signs itself (federation.job names one that an "
+                                   "owner signed; carrel job)");
     CR_FREE char *path = NULL, *key = NULL;
     CR_CLEANUP(cr_identity_release) struct cr_identity *owner = NULL;
     CR_CLEANUP(cr_manifest_release) struct cr_manifest manifest = {0};

@@ -168,7 +168,7 @@ enum cr_status cr_server_pull(struct cr_server_session *session, const struct cr
     // Of a round that closed meanwhile: the silo has been told of the next one. After the last round, the
     // next one's beginning is the result.
     if (message->pull.round != server->state->round) return CR_OK;
-    if (server->state->finished && server->config->federation.release == CR_RELEASE_SERVER)
+    if (server->state->finished && !cr_release_gives_silos(server->config->federation.release))
         return cr_fail(CR_DENIED, "the job's federation.release gives silos no result");
     if (!cr_vector_has_chunk(server->global, message->pull.first, message->pull.count))
         return cr_fail(CR_PROTOCOL, "values %llu to %llu were asked for, where there are %zu",

@@ -18,6 +18,7 @@ BIN = os.path.abspath(sys.argv.pop(1))
 ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
 SECRET = bytes(range(32))  # what sealed_seed/ holds (tests/unit/test_federation_state.c)
 SILOS = {"anne": 9, "ben": 6, "cleo": 14}  # rows of each
+NEEDLE = 8  # values in a row
 
 MODEL = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu", "hidden_size": 32,
@@ -256,6 +257,31 @@ def make_model(directory, name, seed):
                    " training: {max_steps: 5, learning_rate: 0.003}}" % (directory, directory, name, seed, directory))
     result = program("tune", config)
     assert result.returncode == 0, result.stderr
+
+
+def files_below(*folders):
+    for folder in folders:
+        for path, _, names in os.walk(folder):
+            for name in names:
+                with open(os.path.join(path, name), "rb") as file:
+                    yield os.path.join(path, name), file.read()
+
+
+def needles_of(adapter):
+    """Stretches of each tensor, as float32 and as bf16, cut off and rounded."""
+    with open(adapter, "rb") as file:
+        data = file.read()
+    size = struct.unpack("<Q", data[:8])[0]
+    for name, entry in json.loads(data[8:8 + size]).items():
+        if name == "__metadata__":
+            continue
+        values = data[8 + size + entry["data_offsets"][0]:8 + size + entry["data_offsets"][1]]
+        for at in range(0, len(values) - 4 * NEEDLE + 1, 4 * NEEDLE):
+            single = values[at:at + 4 * NEEDLE]
+            words = struct.unpack("<%dI" % NEEDLE, single)
+            yield single
+            yield struct.pack("<%dH" % NEEDLE, *(word >> 16 for word in words))
+            yield struct.pack("<%dH" % NEEDLE, *((word + 0x7fff + (word >> 16 & 1)) >> 16 for word in words))
 
 
 class Federation(unittest.TestCase):

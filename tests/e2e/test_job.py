@@ -93,6 +93,8 @@ class Job(Federation):
         # The same server, going on from the same state with another job: each silo knows what is different.
         self.try_others(tokens, {
             "release": (", release: silos", SILOS, "owner", "federation.release"),
+            "sealed": (", release: sealed", SILOS, "owner", "federation.release"),
+            "to-owner": (", release: owner", SILOS, "owner", "federation.release"),
             "owner": ("", SILOS, "other-owner", "the owner's key"),
             "roster": ("", SILOS + ("cleo",), "owner", "the roster of silos")},
             "the server's job is not the one that the join token names: it has another value of: %s\n")

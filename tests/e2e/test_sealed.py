@@ -3,39 +3,11 @@ import glob
 import json
 import os
 import shutil
-import struct
 import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from federation_support import Federation, SILOS, program
-
-NEEDLE = 8  # values in a row
-
-
-def files_below(*folders):
-    for folder in folders:
-        for path, _, names in os.walk(folder):
-            for name in names:
-                with open(os.path.join(path, name), "rb") as file:
-                    yield os.path.join(path, name), file.read()
-
-
-def needles_of(adapter):
-    """Stretches of each tensor, as float32 and as bf16, cut off and rounded."""
-    with open(adapter, "rb") as file:
-        data = file.read()
-    size = struct.unpack("<Q", data[:8])[0]
-    for name, entry in json.loads(data[8:8 + size]).items():
-        if name == "__metadata__":
-            continue
-        values = data[8 + size + entry["data_offsets"][0]:8 + size + entry["data_offsets"][1]]
-        for at in range(0, len(values) - 4 * NEEDLE + 1, 4 * NEEDLE):
-            single = values[at:at + 4 * NEEDLE]
-            words = struct.unpack("<%dI" % NEEDLE, single)
-            yield single
-            yield struct.pack("<%dH" % NEEDLE, *(word >> 16 for word in words))
-            yield struct.pack("<%dH" % NEEDLE, *((word + 0x7fff + (word >> 16 & 1)) >> 16 for word in words))
+from federation_support import Federation, SILOS, files_below, needles_of, program
 
 
 class Sealed(Federation):

@@ -622,8 +622,10 @@ static void test_the_release_rule(void **state)
     end_silo();
     snprintf(result, sizeof result, "%s/result", root);
     output = result;
-    refuses("federation: {release: server}", CR_INVALID,
-            "--output: the job's federation.release gives silos no");
+    static const char *const rules[] = {"federation: {release: server}", "federation: {release: owner}",
+                                        "federation: {release: sealed}"};
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+        refuses(rules[i], CR_INVALID, "--output: the job's federation.release gives silos no");
     output = NULL;
 }
 

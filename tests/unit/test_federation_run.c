@@ -539,7 +539,8 @@ static void test_release(void **state)
     static const struct {
         const char *rule;
         bool server, silo;
-    } rules[] = {{"all", true, true}, {"server", true, false}, {"silos", false, true}};
+    } rules[] = {
+        {"all", true, true}, {"server", true, false}, {"silos", false, true}, {"sealed", false, false}};
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
         char settings[64], at_server[300], at_silo[300], output[280];
         snprintf(settings, sizeof settings, "  release: %s\n", rules[i].rule);
