@@ -3,6 +3,7 @@
 #define CARREL_FIELD_VECTOR_AVX2_H
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -54,6 +55,12 @@ static inline size_t w_split(const uint32_t *words, size_t count, unsigned digit
                              size_t stride)
 {
     (void)words, (void)count, (void)digits, (void)left, (void)stride;
+    return 0;
+}
+
+static inline size_t b_pack(const int8_t *q, size_t stride, bool along, size_t depth, int8_t *right)
+{
+    (void)q, (void)stride, (void)along, (void)depth, (void)right;
     return 0;
 }
 

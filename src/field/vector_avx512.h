@@ -4,6 +4,7 @@
 #define CARREL_FIELD_VECTOR_AVX512_H
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -73,6 +74,43 @@ static inline size_t w_split(const uint32_t *words, size_t count, unsigned digit
         if (digits == 4) _mm512_storeu_si512(left + 3 * stride + i, _mm512_shuffle_i32x4(c, d, 0xdd));
     }
     return i;
+}
+
+// 16 bytes from each of four places.
+static inline __m512i b_load_four(const int8_t *p, size_t stride)
+{
+    __m512i all = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i_u *)p));
+    all = _mm512_inserti32x4(all, _mm_loadu_si128((const __m128i_u *)(p + stride)), 1);
+    all = _mm512_inserti32x4(all, _mm_loadu_si128((const __m128i_u *)(p + 2 * stride)), 2);
+    return _mm512_inserti32x4(all, _mm_loadu_si128((const __m128i_u *)(p + 3 * stride)), 3);
+}
+
+static inline size_t b_pack(const int8_t *q, size_t stride, bool along, size_t depth, int8_t *right)
+{
+    const __m512i by_column =
+        _mm512_broadcast_i32x4(_mm_set_epi8(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0));
+    const __m512i gather = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
+    size_t k = 0;
+    for (; !along && k + 4 <= depth; k += 4) {
+        __m512i rows = _mm512_permutexvar_epi32(gather, b_load_four(q + k * stride, stride));
+        _mm512_storeu_si512(right + 16 * k, _mm512_shuffle_epi8(rows, by_column));
+    }
+    for (; along && k + 16 <= depth; k += 16) {
+        // The next panel's columns, for which no processor looks by itself: they are sixteen.
+        for (size_t c = 16; k % 64 == 0 && c < 32; c++) __builtin_prefetch(q + c * stride + k);
+        __m512i four[4]; // columns j, 4 + j, 8 + j and 12 + j
+        for (size_t j = 0; j < 4; j++) four[j] = b_load_four(q + j * stride + k, 4 * stride);
+        __m512i low[2], high[2];
+        for (size_t j = 0; j < 2; j++) {
+            low[j] = _mm512_unpacklo_epi32(four[2 * j], four[2 * j + 1]);
+            high[j] = _mm512_unpackhi_epi32(four[2 * j], four[2 * j + 1]);
+        }
+        _mm512_storeu_si512(right + 16 * k, _mm512_unpacklo_epi64(low[0], low[1]));
+        _mm512_storeu_si512(right + 16 * k + 64, _mm512_unpackhi_epi64(low[0], low[1]));
+        _mm512_storeu_si512(right + 16 * k + 128, _mm512_unpacklo_epi64(high[0], high[1]));
+        _mm512_storeu_si512(right + 16 * k + 192, _mm512_unpackhi_epi64(high[0], high[1]));
+    }
+    return k;
 }
 
 static inline sv s_zero(void)

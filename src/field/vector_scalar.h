@@ -5,6 +5,7 @@
 #define CARREL_FIELD_VECTOR_SCALAR_H
 
 #include <math.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -64,6 +65,14 @@ static inline size_t w_split(const uint32_t *words, size_t count, unsigned digit
                              size_t stride)
 {
     (void)words, (void)count, (void)digits, (void)left, (void)stride;
+    return 0;
+}
+
+// Packs a panel of 16 columns (kernels.h) for the first of its depth; gives how much of it that is, a
+// multiple of 4: none where the compiler's own vectors are to do it.
+static inline size_t b_pack(const int8_t *q, size_t stride, bool along, size_t depth, int8_t *right)
+{
+    (void)q, (void)stride, (void)along, (void)depth, (void)right;
     return 0;
 }
 
