@@ -20,6 +20,8 @@ struct cr_token {
     int64_t expires;         // Unix seconds
 };
 
+enum { CR_TOKEN_LIMIT = 1024 }; // bytes of its text, with a zero
+
 void cr_token_release(struct cr_token *token); // wipes
 
 enum cr_status cr_token_write(const struct cr_token *token, struct cr_buffer *text);

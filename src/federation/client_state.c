@@ -12,7 +12,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-enum { JSON_LIMIT = 65536, TOKEN_LIMIT = 1024 };
+enum { JSON_LIMIT = 65536 };
 static const char token_name[] = "server.token";
 static const char update_purpose[] = "silo update", seen_purpose[] = "silo memory";
 
@@ -40,7 +40,7 @@ static enum cr_status take_directory(struct cr_client_state *state)
         return CR_OK;
     }
     if (errno == EWOULDBLOCK)
-        return cr_fail(CR_INVALID, "%s: another carrel join is running on this directory", state->path);
+        return cr_fail(CR_INVALID, "%s: another process is using this silo's state", state->path);
     return cr_fail_errno(CR_IO, "%s: cannot be locked", path);
 }
 
@@ -145,7 +145,7 @@ enum cr_status cr_client_state_token(const char *path, struct cr_token *out)
     if (!cr_file_exists(file))
         return cr_fail(CR_NOT_FOUND, "%s: not there (%s is what `carrel join` leaves in its --state)", file,
                        token_name);
-    CR_TRY(cr_file_read(file, TOKEN_LIMIT, &text));
+    CR_TRY(cr_file_read(file, CR_TOKEN_LIMIT, &text));
     enum cr_status status = cr_token_parse(cr_buffer_text(&text), out);
     return status == CR_OK ? CR_OK : cr_fail_within(status, "%s", file);
 }
@@ -219,6 +219,13 @@ enum cr_status cr_client_state_trainer(const struct cr_client_state *state, uint
     return cr_path_join(state->path, name, out);
 }
 
+static enum cr_status append_digest(struct cr_buffer *text, const char *key,
+                                    const unsigned char digest[CR_SHA256_SIZE])
+{
+    CR_TRY(cr_json_append_hex(text, key, (struct cr_slice){digest, CR_SHA256_SIZE}));
+    return cr_append_format(text, ", ");
+}
+
 enum cr_status cr_client_state_keep(struct cr_client_state *state, const unsigned char run[CR_SHA256_SIZE],
                                     const struct cr_answer *answer)
 {
@@ -229,12 +236,10 @@ enum cr_status cr_client_state_keep(struct cr_client_state *state, const unsigne
     CR_TRY(cr_path_join(state->path, "update.sealed", &path));
     CR_TRY(cr_client_state_trainer(state, state->answer.round, &older));
     CR_TRY(cr_append_format(&text, "{"));
-    CR_TRY(cr_json_append_hex(&text, "run", (struct cr_slice){run, CR_SHA256_SIZE}));
-    CR_TRY(cr_append_format(&text, ", "));
-    CR_TRY(cr_json_append_hex(&text, "start", (struct cr_slice){answer->start, CR_SHA256_SIZE}));
-    CR_TRY(cr_append_format(&text, ", "));
-    CR_TRY(cr_json_append_hex(&text, "digest", (struct cr_slice){answer->digest, CR_SHA256_SIZE}));
-    CR_TRY(cr_append_format(&text, ", \"round\": %" PRIu64 ", \"labelled\": %" PRIu64 ", \"loss_sum\": ",
+    CR_TRY(append_digest(&text, "run", run));
+    CR_TRY(append_digest(&text, "start", answer->start));
+    CR_TRY(append_digest(&text, "digest", answer->digest));
+    CR_TRY(cr_append_format(&text, "\"round\": %" PRIu64 ", \"labelled\": %" PRIu64 ", \"loss_sum\": ",
                             answer->round, answer->labelled));
     CR_TRY(cr_json_append_number(&text, answer->loss_sum));
     CR_TRY(cr_append_format(&text, "}\n"));
@@ -244,13 +249,6 @@ enum cr_status cr_client_state_keep(struct cr_client_state *state, const unsigne
     state->answer = *answer;
     state->has_answer = true;
     return CR_OK;
-}
-
-static enum cr_status append_digest(struct cr_buffer *text, const char *key,
-                                    const unsigned char digest[CR_SHA256_SIZE])
-{
-    CR_TRY(cr_json_append_hex(text, key, (struct cr_slice){digest, CR_SHA256_SIZE}));
-    return cr_append_format(text, ", ");
 }
 
 enum cr_status cr_client_state_see(struct cr_client_state *state, const struct cr_seen *seen)

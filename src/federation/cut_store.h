@@ -52,7 +52,7 @@ size_t cr_cut_store_complete(const struct cr_cut_store *store); // silos
 // another thread. Lives as long as the store.
 struct cr_cut *cr_cut_store_cut(struct cr_cut_store *store);
 
-// Removes the files; what is known of them stays.
-void cr_cut_store_clear(struct cr_cut_store *store);
+// Removes the files that a store has made there. What an open one knows of them stays.
+void cr_cut_store_clear(const char *directory);
 
 #endif

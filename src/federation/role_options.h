@@ -6,7 +6,7 @@
 #include "base/flags.h"
 #include "federation/client.h"
 
-enum { CR_ROLE_OVERRIDES = 64, CR_TOKEN_LIMIT = 1024 };
+enum { CR_ROLE_OVERRIDES = 64 };
 
 // All strings point into argv.
 struct cr_role_options {

@@ -1,7 +1,7 @@
 // Inside of the server: what server.c (its run from begin to end), server_open.c (all that it opens, and
 // closes again), server_session.c (who is there and what they say), server_round.c (what is done about it)
-// and server_collect.c (how updates become the next values) share. Included by these and split_server.h
-// alone.
+// and server_collect.c (how updates become the next values) share. Included by these, split_server.h and
+// split_serve.h alone.
 #ifndef CARREL_FEDERATION_SERVER_PARTS_H
 #define CARREL_FEDERATION_SERVER_PARTS_H
 

@@ -332,7 +332,7 @@ enum cr_status cr_server_listen(struct cr_server *server)
     CR_TRY(cr_state_write_port(server->state, address.port));
     cr_address_format(&address, text);
     cr_emit(server->sink, CR_EVENT_INFO, "server.listening", NULL, CR_FIELD_TEXT("address", text),
-            CR_FIELD("round", cr_least(server->state->round + 1, federation->rounds)),
+            CR_FIELD("round", cr_least(server->state->round + 1, cr_server_rounds(server))),
             CR_FIELD("rounds", cr_server_rounds(server)),
             CR_FIELD("min_clients", cr_config_min_clients(server->config)),
             CR_FIELD("members", server->state->member_count));

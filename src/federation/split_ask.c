@@ -33,6 +33,7 @@ struct cr_split_ask {
     struct cr_buffer rows;       // of the question: coded activations
     struct cr_buffer labels;     // and int32 labels
     unsigned char *bodies;       // of its frames, which the connection borrows
+    size_t bodies_size;
 };
 
 static struct cr_split_ask *of(struct cr_asked *asked)
@@ -136,11 +137,21 @@ static enum cr_status begin_examples(struct cr_asked *asked, size_t examples, si
 static enum cr_status put(struct cr_asked *asked, struct cr_matrix stream, const int32_t *labels)
 {
     struct cr_split_ask *ask = of(asked);
-    CR_FREE unsigned char *coded = NULL;
+    unsigned char *coded;
     CR_TRY(cr_allocate(stream.rows, ask->activation_size, &coded));
-    CR_TRY(cr_cut_encode(ask->compute, ask->client.config.tuning.split.activations, stream, coded));
-    CR_TRY(cr_append(&ask->rows, coded, stream.rows * ask->activation_size));
+    enum cr_status status =
+        cr_cut_encode(ask->compute, ask->client.config.tuning.split.activations, stream, coded);
+    if (status == CR_OK) status = cr_append(&ask->rows, coded, stream.rows * ask->activation_size);
+    cr_wipe(coded, stream.rows * ask->activation_size);
+    free(coded);
+    CR_TRY(status);
     return labels ? cr_append(&ask->labels, labels, stream.rows * sizeof *labels) : CR_OK;
+}
+
+static void free_bodies(struct cr_split_ask *ask)
+{
+    if (ask->bodies) cr_wipe(ask->bodies, ask->bodies_size);
+    cr_free(&ask->bodies);
 }
 
 // Sends what was put as the next question, and waits for its answer.
@@ -149,8 +160,9 @@ static enum cr_status pose(struct cr_split_ask *ask)
     const int32_t *labels = ask->examples > 0 ? (const int32_t *)(const void *)ask->labels.data : NULL;
     size_t row_size = ask->activation_size + (labels ? sizeof *labels : 0);
     size_t rows = ask->rows.size / ask->activation_size, most = cr_cut_frame_rows(row_size);
-    cr_free(&ask->bodies);
+    free_bodies(ask);
     CR_TRY(cr_allocate(rows, row_size, &ask->bodies));
+    ask->bodies_size = rows * row_size;
     cr_cut_pack(ask->rows.data, ask->activation_size, labels, rows, ask->bodies);
     cr_buffer_clear(&ask->rows);
     cr_buffer_clear(&ask->labels);
@@ -306,6 +318,6 @@ void cr_split_ask_close(struct cr_split_ask *ask)
     cr_secret_free(&ask->key);
     cr_buffer_wipe(&ask->rows);
     cr_buffer_wipe(&ask->labels);
-    free(ask->bodies);
+    free_bodies(ask);
     free(ask);
 }

@@ -8,8 +8,6 @@
 
 #include "federation/client_parts.h"
 
-struct cr_split_client;
-
 // What the person must know who lets a silo send activations to this job's server: "split.warning".
 void cr_split_client_warn(const struct cr_client *client);
 

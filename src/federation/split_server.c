@@ -15,7 +15,7 @@
 
 static const double sync_seconds = 0.05, progress_seconds = 1; // between two of a kind
 
-enum phase { GATHERING, OPENING, TRAINING, SAVING, OVER };
+enum phase { GATHERING, TRAINING, OVER };
 
 // An example on its way.
 struct upload {
@@ -35,6 +35,7 @@ struct cr_split_server {
     bool owed[CR_SILOS]; // was told that all is there, and has not said Close since
     double synced_at;
     char *state;               // path of the trainer's
+    char *activations;         // the directory of what silos sent
     struct cr_sealing sealing; // of it
     struct cr_vector *values;  // after `step` of `steps`
     size_t step, steps;
@@ -77,7 +78,7 @@ static void begin_training(struct cr_server *server)
     cr_emit(server->sink, CR_EVENT_INFO, "split.begin", NULL,
             CR_FIELD("silos", cr_cut_store_complete(split->store)), CR_FIELD("examples", all.examples),
             CR_FIELD("rows", all.rows), CR_FIELD("bytes", all.bytes));
-    split->phase = OPENING;
+    split->phase = TRAINING;
     split->config = *server->config;
     split->config.tuning.data.train = split->config.tuning.data.eval = NULL;
     split->config.tuning.seed = server->seed;
@@ -98,6 +99,7 @@ static enum cr_status name_state(struct cr_server *server)
     char run[17], name[64];
     cr_hex_encode((struct cr_slice){server->state->run, 8}, run);
     snprintf(name, sizeof name, "trainer-%s.sealed", run);
+    CR_TRY(cr_path_join(server->state->path, "activations", &server->split->activations));
     return cr_path_join(server->state->path, name, &server->split->state);
 }
 
@@ -106,11 +108,9 @@ static enum cr_status open_store(struct cr_server *server, const struct cr_model
     struct cr_split_server *split = server->split;
     const struct cr_tuning_config *tuning = &server->config->tuning;
     unsigned char secret[CR_SEED_SECRET_SIZE];
-    CR_FREE char *directory = NULL;
-    CR_TRY(cr_path_join(server->state->path, "activations", &directory));
     CR_TRY(cr_state_seed_secret(server->state, server->owners_job, secret));
     split->longest = tuning->data.max_length;
-    const struct cr_cut_store_options options = {.directory = directory,
+    const struct cr_cut_store_options options = {.directory = split->activations,
                                                  .secret = secret,
                                                  .run = server->state->run,
                                                  .activations = tuning->split.activations,
@@ -162,7 +162,8 @@ enum cr_status cr_split_server_open(struct cr_server *server)
     CR_TRY(name_state(server));
     if (server->state->finished) {
         split->phase = OVER;
-        unlink(split->state);
+        unlink(split->state); // what a server that was killed had not come to
+        cr_cut_store_clear(split->activations);
         if (cr_split_serve_wanted(server)) CR_TRY(read_front(server, &model));
         return serve(server);
     }
@@ -192,6 +193,7 @@ void cr_split_server_close(struct cr_server *server)
     for (size_t i = 0; i < CR_SILOS; i++) free_upload(split, i);
     cr_vector_release(split->values);
     free(split->state);
+    free(split->activations);
     free(split);
     server->split = NULL;
 }
@@ -335,7 +337,6 @@ static void train(struct cr_split_server *split)
                                           .last = split->step + (every > 0 ? cr_least(every, left) : left),
                                           .start = split->values,
                                           .state = split->state};
-    split->phase = TRAINING;
     split->step = task.last; // once the result is there
     cr_worker_train(split->worker, &task);
 }
@@ -344,7 +345,6 @@ static void train(struct cr_split_server *split)
 static void save(struct cr_server *server)
 {
     struct cr_split_server *split = server->split;
-    split->phase = SAVING;
     cr_worker_save(split->worker, split->values, server->config->tuning.output_dir);
 }
 
@@ -362,7 +362,7 @@ static enum cr_status finish(struct cr_server *server)
     split->values = NULL;
     split->phase = OVER;
     unlink(split->state);
-    cr_cut_store_clear(split->store);
+    cr_cut_store_clear(split->activations);
     CR_TRY(serve(server));
     return cr_server_saved(server);
 }

@@ -9,8 +9,6 @@
 
 #include "federation/server_parts.h"
 
-struct cr_split_server;
-
 // Sets server->split: takes up what is on the disk and, where nothing lacks, begins to train.
 enum cr_status cr_split_server_open(struct cr_server *server);
 void cr_split_server_close(struct cr_server *server);

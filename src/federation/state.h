@@ -5,17 +5,18 @@
 //   state.sealed             run, round, members, as JSON; replaced as a whole
 //   values-N.sealed          the global values that round N begins with, float32; bound to the run's job
 //   port                     the port it listens on
-//   seed.sealed              a secret of 32 bytes, where a run has needed one (federation/discretion.h)
+//   seed.sealed              a secret of 32 bytes, where a run has needed one: for seeds
+//                            (federation/discretion.h), and for a split model's activations
 //   seed-JOB.sealed          that of a job that its owner signed
-//   job.cbor, owner/         the signed job, and who signed one that nobody else did
-//   (federation/server_manifest.h) audit.jsonl              who was admitted, on what grounds
-//   (attestation/audit.h) sealing.key, sealing.tpm what the sealing key is made from, where it is a file
-//   (attestation/sealing_key.h) activations/             a split model's examples (federation/cut_store.h)
-//   trainer-RUN.sealed       and what trains on them (federation/split_server.h)
+//   job.cbor, owner/         the signed job, and who signs it where nobody else does
+//   audit.jsonl              who was admitted (attestation/audit.h)
+//   sealing.key, sealing.tpm what the sealing key is made from, where it is a file
+//   activations/             a split model's examples (federation/cut_store.h)
+//   trainer-RUN.sealed       what trains on them
 //   lock, serving            held by whoever changes the directory, and by the one server that runs on it
 //
 // Everything is written to a new file and renamed, values before the state.sealed that names them. Private
-// keys and what is called sealed is sealed (crypto/seal.h).
+// keys but owner/'s, and what is called sealed, are sealed (crypto/seal.h).
 #ifndef CARREL_FEDERATION_STATE_H
 #define CARREL_FEDERATION_STATE_H
 
@@ -94,9 +95,9 @@ enum cr_status cr_state_enrol(struct cr_state_dir *state, const struct cr_member
 // The member's number, or SIZE_MAX where there is none of that name.
 size_t cr_state_find(const struct cr_state_dir *state, const char *name);
 
-// The secret for seeds, drawn and written when it is first asked for: of the job of that digest, which its
-// owner signed, or, where the digest is zeros, of all that the server signs itself. So whoever runs the
-// server does not get an owner's seeds by a job of his own.
+// The secret for seeds and for a split model's activations, drawn and written when it is first asked for: of
+// the job of that digest, which its owner signed, or, where the digest is zeros, of all that the server signs
+// itself. So whoever runs the server does not get an owner's seeds by a job of his own.
 enum cr_status cr_state_seed_secret(const struct cr_state_dir *state, const unsigned char job[CR_SHA256_SIZE],
                                     unsigned char out[CR_SEED_SECRET_SIZE]);
 

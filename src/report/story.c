@@ -208,9 +208,9 @@ static enum cr_status take_silo(struct cr_story *story, const char *silo_name, c
         silo->seen = time;
         return CR_OK;
     }
-    bool sends = strncmp(name, "split.", 6) == 0;
+    bool held = strcmp(name, "split.held") == 0, sends = held || strcmp(name, "split.receiving") == 0;
     if (sends) silo->sending = true;
-    if (sends) silo->sent = strcmp(name, "split.held") == 0;
+    if (sends) silo->sent = held;
     if (sends) put_number(&silo->examples, event, "examples");
     bool trains = strcmp(name, "round.progress") == 0 || strcmp(name, "round.trained") == 0 ||
                   strcmp(name, "client.trained") == 0;

@@ -318,6 +318,18 @@ class Federation(unittest.TestCase):
         self.running.append(process)
         return process
 
+    def serve(self, config, proxy=None):
+        server = self.start("serve", config)
+        address = server.wait_event("server.listening")["address"]
+        if proxy:
+            proxy.port_behind = int(address.rsplit(":", 1)[1])
+        return server
+
+    def proxy(self):
+        proxy = Held()
+        self.addCleanup(proxy.close)
+        return proxy, ", advertise: '127.0.0.1:%d'" % proxy.port
+
     def invite(self, config, name, *options):
         result = program("invite", name, "--config", config, *options)
         self.assertEqual(result.returncode, 0, result.stderr)

@@ -82,7 +82,7 @@ POINTS = {
     "training": lambda chance, silo, round_, size: event("server", "round.progress", round=round_, silo=silo),
     "state half written, silo": lambda chance, silo, round_, size: file(silo, "*.tmp.*"),
     "state written, silo": lambda chance, silo, round_, size: file(silo, "trainer-%d.sealed" % (round_ - 1)),
-    "answer written": lambda chance, silo, round_, size: 
+    "answer written": lambda chance, silo, round_, size:
         replaced(silo, "trainer-%d.sealed", round_ - 1, "update.sealed"),
     "trained, silo": lambda chance, silo, round_, size: event(silo, "client.trained", round=round_),
     "trained, server": lambda chance, silo, round_, size: event("server", "round.trained", round=round_, silo=silo),
@@ -90,7 +90,7 @@ POINTS = {
         passed(silo, "up", int(size * (round_ - 1 + chance.random()))),
     "state half written, server": lambda chance, silo, round_, size: file("server", "*.tmp.*"),
     "values written": lambda chance, silo, round_, size: file("server", "values-%d.sealed" % round_),
-    "round stored": lambda chance, silo, round_, size: 
+    "round stored": lambda chance, silo, round_, size:
         replaced("server", "values-%d.sealed", round_, "state.sealed"),
     "closed, server": lambda chance, silo, round_, size: event("server", "round.done", round=round_),
     "closed, silo": lambda chance, silo, round_, size: event(silo, "client.closed", round=round_),

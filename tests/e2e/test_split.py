@@ -5,7 +5,7 @@ import shutil
 import struct
 import unittest
 
-from federation_support import Federation, Held, MODEL, SILOS, make_model, program, words, write_rows
+from federation_support import Federation, MODEL, SILOS, make_model, program, words, write_rows
 
 ROWS = 400  # of the silo that is disturbed
 DATA = "data: {max_length: 64%s}\ntraining: {per_device_train_batch_size: 8, learning_rate: 0.01, max_steps: %d, save_steps: 5, logging_steps: 1}\n"
@@ -68,18 +68,6 @@ class Split(Federation):
         result = program("tune", config)
         self.assertEqual(result.returncode, 0, result.stderr)
         return self.adapter("pooled")
-
-    def serve(self, config, proxy=None):
-        server = self.start("serve", config)
-        address = server.wait_event("server.listening")["address"]
-        if proxy:
-            proxy.port_behind = int(address.rsplit(":", 1)[1])
-        return server
-
-    def proxy(self):
-        proxy = Held()
-        self.addCleanup(proxy.close)
-        return proxy, ", advertise: '127.0.0.1:%d'" % proxy.port
 
     def test_the_tail_learns_what_pooled_data_teach_whatever_dies(self):
         proxy, advertise = self.proxy()

@@ -5,7 +5,7 @@ import signal
 import struct
 import unittest
 
-from federation_support import Federation, Held, program, words
+from federation_support import Federation, program, words
 
 SETTINGS = """method: lora+spf
 spf: {criterion: gradient, granularity: element, density: 0.05, calibration_batches: 2}
@@ -18,18 +18,6 @@ PROMPT = "the nine"
 
 
 class SplitAsk(Federation):
-    def serve(self, config, proxy=None):
-        server = self.start("serve", config)
-        address = server.wait_event("server.listening")["address"]
-        if proxy:
-            proxy.port_behind = int(address.rsplit(":", 1)[1])
-        return server
-
-    def proxy(self):
-        proxy = Held()
-        self.addCleanup(proxy.close)
-        return proxy, ", advertise: '127.0.0.1:%d'" % proxy.port
-
     def arguments(self, command, silo, *options):
         return (command, "--model", self.base + "/model", "--split", "%s/silo-%s" % (self.dir, silo), "--threads", "1", *options)
 
@@ -116,6 +104,7 @@ class SplitAsk(Federation):
         self.assertEqual(len([line for line in error.splitlines() if "warning" not in line]), 1, error)
         # Started again it serves on; stopped, it ends as one that is done.
         server = self.serve(config, proxy)
+        self.assertEqual(server.wait_event("server.listening")["round"], 1)  # of one
         server.wait_event("split.serving")
         self.assertEqual(self.ended(self.start(*self.generate("anne", "--temperature", "0.9", "--seed", "3"))), self.own(*cases[1]))
         # Who was enrolled anew has an older certificate, and asks no more.

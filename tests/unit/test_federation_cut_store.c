@@ -373,7 +373,7 @@ static void what_was_acknowledged_is_there_after_any_end(void **state)
         assert_memory_equal(cr_dataset_at(cut->data, i).labels, sent.examples[i].data + rows * row_size,
                             rows * sizeof(int32_t));
     }
-    cr_cut_store_clear(store);
+    cr_cut_store_clear(store_path);
     assert_false(cr_file_exists(file_of("anne", 0)) || cr_file_exists(file_of("anne", 2)));
     cr_cut_store_close(store);
     silo_free(&sent);

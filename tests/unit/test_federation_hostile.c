@@ -50,7 +50,6 @@ static enum cr_status few_save(void *learner, const char *directory)
     return CR_OK;
 }
 
-// What else a learner does, a server's does not.
 static enum cr_status few_base(void *learner, struct cr_base_digest *out)
 {
     (void)learner;
@@ -58,6 +57,7 @@ static enum cr_status few_base(void *learner, struct cr_base_digest *out)
     return CR_OK;
 }
 
+// What else a learner does, a server's does not.
 static const struct cr_learner_kind few = {.open = few_open,
                                            .free = few_free,
                                            .values = few_values,
@@ -391,7 +391,6 @@ static void test_a_refused_silo_is_not_waited_for(void **state)
     tear_down_run(false);
 }
 
-// A silo that was killed before it had kept the answer asks again with its key; a thief has another.
 static void test_a_result_that_silos_do_not_get(void **state)
 {
     (void)state;
@@ -413,6 +412,7 @@ static void test_a_result_that_silos_do_not_get(void **state)
     }
 }
 
+// A silo that was killed before it had kept the answer asks again with its key; a thief has another.
 static void test_a_token_is_good_for_one_key(void **state)
 {
     (void)state;

@@ -311,7 +311,8 @@ static void test_a_silo_finds_its_state(void **unused)
     assert_ok(cr_identity_fingerprint(authority, token.fingerprint));
     assert_ok(cr_client_state_open(root, &token, &test_key, &silo));
     assert_false(silo->enrolled || silo->has_answer || silo->has_seen);
-    assert_fails(CR_INVALID, "another carrel join", cr_client_state_open(root, &token, &test_key, &second));
+    assert_fails(CR_INVALID, "another process is using",
+                 cr_client_state_open(root, &token, &test_key, &second));
     enrol(silo, authority, "anne");
     static const unsigned char run[32] = {5};
     struct cr_answer answer = {.round = 4, .start = {1}, .digest = {2}, .labelled = 77, .loss_sum = 0.1};
