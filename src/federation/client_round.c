@@ -155,9 +155,9 @@ static enum cr_status done(struct cr_client *client)
     static const char *const places[] = {
         [CR_RELEASE_ALL] = "the server's output_dir",
         [CR_RELEASE_SERVER] = "the server's output_dir",
-        [CR_RELEASE_SILOS] = "with silos that asked for it",
-        [CR_RELEASE_OWNER] = "encrypted to the job's owner, in the server's output_dir",
-        [CR_RELEASE_SEALED] = "sealed in the server's state, released to nobody",
+        [CR_RELEASE_SILOS] = "the --output of silos that asked for it",
+        [CR_RELEASE_OWNER] = "the server's output_dir, encrypted to the job's owner",
+        [CR_RELEASE_SEALED] = "the server's state, sealed and released to nobody",
     };
     const char *output = client->options->output;
     cr_emit(client->sink, CR_EVENT_INFO, "client.done", NULL,

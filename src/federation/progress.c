@@ -51,7 +51,7 @@ static const struct {
     {"client.round", false, "round {round} of {rounds} begins"},
     {"client.trained", false, "round {round}: trained on {labelled} labelled tokens, loss {loss:4}"},
     {"client.closed", false, "round {round} is closed: {silos} silos, loss {loss:4}"},
-    {"client.done", false, "the last round is done[: the result is in {output}]"},
+    {"client.done", false, "the last round is done: the result is in {output}"},
     {"split.receiving", true, "{silo}: {examples} examples are here, {bytes:M}"},
     {"split.held", false, "{silo}: all {examples} examples are here: {rows} tokens, {bytes:M}"},
     {"split.begin", false,

@@ -1,10 +1,8 @@
 """Who gets the result of a federation: its owner alone, or nobody; and nobody else finds it on a disk."""
 import json
 import os
-import sys
 import unittest
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from federation_support import Federation, files_below, needles_of, program
 
 

@@ -5,11 +5,9 @@ import os
 import signal
 import stat
 import subprocess
-import sys
 import time
 import unittest
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from federation_support import BIN, Federation, SILOS, job_seed, place_secret, program
 
 SLICING = "data: {{max_length: 64}}\ntraining: {{per_device_train_batch_size: 4, learning_rate: {rate}, {more}}}\n" \
