@@ -319,13 +319,6 @@ class Network(Case):
         found = self.checks("fed.yaml", "--serve", "--set", "federation.advertise=127.0.0.1:7423", "--set",
                             "federation.address=127.0.0.1:0")
         self.assertEqual(found["silos"], [("ok", "a round needs 1, of 10 rounds")])
-        # What silos send is what a split model's server chooses by; another server has nothing to look at.
-        choosing = "--set", "method=spf", "--set", "spf.criterion=gradient", "--set", "spf.target_modules=all-linear"
-        self.write("spf.yaml", "model_name_or_path: %s\ndata: {max_length: 64}\nsplit: {activations: int8}\n"
-                   "federation: {address: '127.0.0.1:0'}\n" % MODEL)
-        self.checks("spf.yaml", "--serve", *choosing)
-        found = self.checks("spf.yaml", "--serve", *choosing, "--set", "split.activations=none", code=2)
-        self.assertIn("look at training data", found["settings"][0][1])
         found = self.checks("split.yaml", "--serve")
         self.assertEqual(found["silos"], [
             ("ok", "training begins when all examples of 2 are here; at most 1.0 MB of activations are kept")])
