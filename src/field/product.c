@@ -150,7 +150,7 @@ bool cr_field_encode_row(const struct cr_field *field, const struct cr_bound *bo
         double sum, squares;
         size_t depth = bounds[i].depth;
         const void *part = (const unsigned char *)x + begin * cr_dtype_size(dtype);
-        float *values = (float *)(void *)(words + begin); // for now
+        float *values = (float *)(void *)(words + begin); // each stands where its word will
         field->kernels->norms(part, dtype, scale ? scale + begin : NULL, depth, values, &sum, &squares);
         if (!isfinite(squares)) return false;
         t[i] = cr_bound_scale(&bounds[i], sum, squares);

@@ -164,14 +164,15 @@ class Proxy:
             for source, target, way in ((here, there, "up"), (there, here, "down")):
                 threading.Thread(target=self.forward, args=(source, target, way), daemon=True).start()
 
+    PIECE = 65536  # bytes that pass at once, at most
+
     def forward(self, source, target, way):
+        passed = 0
         try:
-            while data := source.recv(65536):
-                self.flowing.wait()
-                if self.garbling:
-                    self.garbling = False
-                    data = data[:-1] + bytes([data[-1] ^ 1])
+            while data := source.recv(self.PIECE):
+                data = self.meet(data, way, passed)
                 target.sendall(data)
+                passed += len(data)
                 self.passed[way] += len(data)
         except OSError:
             pass
@@ -180,6 +181,14 @@ class Proxy:
                 end.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+
+    def meet(self, data, way, passed):
+        """What becomes of bytes on their way, behind so many of their connection."""
+        self.flowing.wait()
+        if self.garbling:
+            self.garbling = False
+            data = data[:-1] + bytes([data[-1] ^ 1])
+        return data
 
     def cut(self):
         pairs, self.pairs = self.pairs, []
@@ -208,24 +217,14 @@ class Held(Proxy):
         self.recorded = {"up": b"", "down": b""}
         self.limit = None
 
-    def forward(self, source, target, way):
-        passed = 0
-        try:
-            while data := source.recv(4096):
-                if way == "up" and self.limit and passed + len(data) > self.limit:
-                    self.stopped.set()
-                    self.go_on.wait()
-                passed += len(data)
-                self.recorded[way] += data
-                target.sendall(data)
-                self.passed[way] += len(data)
-        except OSError:
-            pass
-        for end in (source, target):
-            try:
-                end.shutdown(2)
-            except OSError:
-                pass
+    PIECE = 4096
+
+    def meet(self, data, way, passed):
+        if way == "up" and self.limit and passed + len(data) > self.limit:
+            self.stopped.set()
+            self.go_on.wait()
+        self.recorded[way] += data
+        return data
 
     def stop_after(self, limit):
         self.stopped, self.go_on = threading.Event(), threading.Event()
