@@ -30,19 +30,22 @@ bool cr_keys_equal(const unsigned char a[CR_KEY_SIZE], const unsigned char b[CR_
 // their loop and a part of one.
 static void try_vaes(struct cr_keystream *keystream, const unsigned char key[CR_KEY_SIZE])
 {
-    enum { TRIED = 2 * 128 + 19, BITS = 31 };
+    enum { TRIED = 2 * 128 + 19 };
     const uint64_t stream = 0xfedcba9876543210, block = 0x123456789;
-    uint32_t wanted[TRIED], made[TRIED], limit = 1u << BITS;
+    uint32_t wanted[TRIED], made[TRIED];
+    bool equal = true;
     if (!cr_vaes_is_here()) return;
-    cr_keystream_words(keystream, stream, block, BITS, limit, wanted, TRIED);
     cr_vaes_expand(key, keystream->keys);
-    cr_vaes_words(keystream->keys, stream, block, BITS, limit, made, TRIED);
-    if (CRYPTO_memcmp(wanted, made, sizeof wanted) == 0) {
-        EVP_CIPHER_CTX_free(keystream->cipher);
-        keystream->cipher = NULL;
+    for (unsigned bits = 31; bits >= 23; bits -= 8) { // of four bytes and of three
+        cr_keystream_words(keystream, stream, block, bits, 1u << bits, wanted, TRIED);
+        cr_vaes_words(keystream->keys, stream, block, bits, 1u << bits, made, TRIED);
+        equal &= CRYPTO_memcmp(wanted, made, sizeof wanted) == 0;
     }
     cr_wipe(wanted, sizeof wanted);
     cr_wipe(made, sizeof made);
+    if (!equal) return;
+    EVP_CIPHER_CTX_free(keystream->cipher);
+    keystream->cipher = NULL;
 }
 
 enum cr_status cr_keystream_new(const unsigned char key[CR_KEY_SIZE], struct cr_keystream **out)
@@ -93,9 +96,14 @@ bool cr_keystream_words(struct cr_keystream *keystream, uint64_t stream, uint64_
     if (!keystream->cipher) return cr_vaes_words(keystream->keys, stream, block, bits, limit, words, count);
     const uint32_t top = 1u << bits;
     uint32_t found = 0;
-    make_bytes(keystream, stream, block, words, count * sizeof *words);
+    // At the end of their place, from where each moves to its own, which those behind it have left by then.
+    size_t size = cr_keystream_word(bits);
+    unsigned char *bytes = (unsigned char *)words + count * (sizeof *words - size);
+    make_bytes(keystream, stream, block, bytes, count * size);
     for (size_t i = 0; i < count; i++) {
-        words[i] &= top - 1;
+        uint32_t word = 0;
+        memcpy(&word, bytes + i * size, size);
+        words[i] = word & (top - 1);
         found |= words[i] + (top - limit); // has the bit above where the word is not below the limit
     }
     return (found & top) == 0;

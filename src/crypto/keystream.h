@@ -22,8 +22,14 @@ struct cr_keystream;
 enum cr_status cr_keystream_new(const unsigned char key[CR_KEY_SIZE], struct cr_keystream **out);
 void cr_keystream_free(struct cr_keystream *keystream); // wipes the key; NULL is allowed
 
-// `count` words of that stream from its block of 16 bytes `block` on, little-endian, each cut to its lowest
-// `bits`, 31 at most. Whether all of them are below `limit`, which is at most 2^bits.
+// Bytes of a stream that a word of so many bits takes, 31 at most.
+static inline size_t cr_keystream_word(unsigned bits)
+{
+    return bits > 24 ? 4 : 3;
+}
+
+// `count` words of that stream from its block of 16 bytes `block` on, one behind the other, little-endian,
+// each cut to its lowest `bits`. Whether all of them are below `limit`, which is at most 2^bits.
 bool cr_keystream_words(struct cr_keystream *keystream, uint64_t stream, uint64_t block, unsigned bits,
                         uint32_t limit, uint32_t *words, size_t count);
 

@@ -5,8 +5,9 @@
 #include <cpuid.h>
 #include <immintrin.h>
 
-// So many on their way that none waits for the one before.
-enum { VECTORS = 8, VECTOR_WORDS = 16 };
+// So many on their way that none waits for the one before: six, which hold eight vectors' words of three
+// bytes, or eight.
+enum { VECTORS = 8, NARROW = 6, VECTOR_WORDS = 16 };
 
 bool cr_vaes_is_here(void)
 {
@@ -41,8 +42,30 @@ void cr_vaes_expand(const unsigned char key[CR_KEY_SIZE], unsigned char keys[CR_
     }
 }
 
-bool cr_vaes_words(const unsigned char keys[CR_VAES_KEYS_SIZE], uint64_t stream, uint64_t block,
-                   unsigned bits, uint32_t limit, uint32_t *words, size_t count)
+// In place: six vectors of words of three bytes are made eight. The bytes of a vector's words come from one
+// vector or two, by groups of four bytes to each quarter, and there to a word each.
+static inline __attribute__((always_inline)) void spread(__m512i blocks[VECTORS])
+{
+    const __m512i apart = _mm512_broadcast_i32x4(
+        _mm_set_epi8(-1, 11, 10, 9, -1, 8, 7, 6, -1, 5, 4, 3, -1, 2, 1, 0)); // -1: zero
+    const __m512i group = _mm512_set_epi32(0, 11, 10, 9, 0, 8, 7, 6, 0, 5, 4, 3, 0, 2, 1, 0);
+    __m512i from[NARROW];
+#pragma GCC unroll 6
+    for (size_t j = 0; j < NARROW; j++) from[j] = blocks[j];
+#pragma GCC unroll 8
+    for (size_t j = 0; j < VECTORS; j++) {
+        // Vector j begins 12·j groups in, of which a vector has 16.
+        size_t first = 12 * j / 16, offset = 12 * j % 16;
+        __m512i next = from[first + 1 < NARROW ? first + 1 : first];
+        __m512i where = _mm512_add_epi32(group, _mm512_set1_epi32((int)offset));
+        blocks[j] = _mm512_shuffle_epi8(_mm512_permutex2var_epi32(from[first], where, next), apart);
+    }
+}
+
+static inline __attribute__((always_inline)) bool words_of(const unsigned char keys[CR_VAES_KEYS_SIZE],
+                                                           uint64_t stream, uint64_t block, unsigned bits,
+                                                           const size_t vectors, uint32_t limit,
+                                                           uint32_t *words, size_t count)
 {
     // A word's sum with `beyond` has the bit above its own where it is not below the limit. All this is done
     // while rounds of AES, which one unit of a processor does, are on their way.
@@ -61,19 +84,23 @@ bool cr_vaes_words(const unsigned char keys[CR_VAES_KEYS_SIZE], uint64_t stream,
     while (count > 0) {
         __m512i blocks[VECTORS];
 #pragma GCC unroll 8
-        for (size_t j = 0; j < VECTORS; j++) {
+        for (size_t j = 0; j < vectors; j++) {
             blocks[j] = _mm512_xor_si512(_mm512_shuffle_epi8(counter, big_endian), key[0]);
             counter = _mm512_add_epi64(counter, four);
         }
 #pragma GCC unroll 14
         for (size_t i = 1; i < CR_VAES_KEYS - 1; i++)
 #pragma GCC unroll 8
-            for (size_t j = 0; j < VECTORS; j++) blocks[j] = _mm512_aesenc_epi128(blocks[j], key[i]);
+            for (size_t j = 0; j < vectors; j++) blocks[j] = _mm512_aesenc_epi128(blocks[j], key[i]);
+#pragma GCC unroll 8
+        for (size_t j = 0; j < vectors; j++)
+            blocks[j] = _mm512_aesenclast_epi128(blocks[j], key[CR_VAES_KEYS - 1]);
+        if (vectors == NARROW) spread(blocks);
 #pragma GCC unroll 8
         for (size_t j = 0; j < VECTORS; j++) {
             size_t left = count < VECTOR_WORDS ? count : VECTOR_WORDS;
             __mmask16 here = (__mmask16)((1u << left) - 1);
-            __m512i word = _mm512_and_si512(_mm512_aesenclast_epi128(blocks[j], key[CR_VAES_KEYS - 1]), mask);
+            __m512i word = _mm512_and_si512(blocks[j], mask);
             found = _mm512_mask_or_epi32(found, here, found, _mm512_add_epi32(word, beyond));
             _mm512_mask_storeu_epi32(words, here, word);
             words += left;
@@ -81,4 +108,11 @@ bool cr_vaes_words(const unsigned char keys[CR_VAES_KEYS_SIZE], uint64_t stream,
         }
     }
     return _mm512_test_epi32_mask(found, _mm512_set1_epi32((int)top)) == 0;
+}
+
+bool cr_vaes_words(const unsigned char keys[CR_VAES_KEYS_SIZE], uint64_t stream, uint64_t block,
+                   unsigned bits, uint32_t limit, uint32_t *words, size_t count)
+{
+    return cr_keystream_word(bits) == 4 ? words_of(keys, stream, block, bits, VECTORS, limit, words, count)
+                                        : words_of(keys, stream, block, bits, NARROW, limit, words, count);
 }

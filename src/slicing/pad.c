@@ -37,7 +37,12 @@ void cr_pad_free(struct cr_pad *pad)
     free(pad);
 }
 
-enum { WORDS_OF_A_BLOCK = 4 };
+// The block of its stream where word `first`, a piece's first, begins.
+static uint64_t block_of(const struct cr_pad *pad, size_t first)
+{
+    enum { BLOCK = 16 };
+    return first * cr_keystream_word(pad->bits) / BLOCK;
+}
 
 // Which words these are tells nothing of those that take their place. The side stream has as many words as
 // the pad, and those at a piece's own place are this piece's: of three digits 15 in 2²³ words are drawn anew,
@@ -46,7 +51,7 @@ static void draw_anew(struct cr_pad *pad, uint64_t number, size_t first, uint32_
 {
     uint32_t drawn[CR_PAD_PIECE];
     size_t used = 0;
-    cr_keystream_words(pad->side, number, first / WORDS_OF_A_BLOCK, pad->bits, pad->p, drawn, CR_PAD_PIECE);
+    cr_keystream_words(pad->side, number, block_of(pad, first), pad->bits, pad->p, drawn, CR_PAD_PIECE);
     for (size_t i = 0; i < count; i++)
         while (words[i] >= pad->p) {
             if (used == CR_PAD_PIECE) abort();
@@ -59,8 +64,7 @@ void cr_pad_words(struct cr_pad *pad, uint64_t number, size_t first, uint32_t *w
 {
     for (size_t i = 0; i < count; i += CR_PAD_PIECE) {
         size_t n = cr_least(CR_PAD_PIECE, count - i);
-        if (!cr_keystream_words(pad->main, number, (first + i) / WORDS_OF_A_BLOCK, pad->bits, pad->p,
-                                words + i, n))
+        if (!cr_keystream_words(pad->main, number, block_of(pad, first + i), pad->bits, pad->p, words + i, n))
             draw_anew(pad, number, first + i, words + i, n);
     }
 }

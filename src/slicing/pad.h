@@ -15,8 +15,8 @@ void cr_pad_free(struct cr_pad *pad); // wipes the key; NULL is allowed
 enum { CR_PAD_PIECE = 256 }; // words
 
 // `count` words of pad `number` from word `first` on, a multiple of CR_PAD_PIECE: bits of the key's stream of
-// that number, 31 (23 with three digits) for each word. The rare one that is not below p is drawn anew from a
-// side stream, so words are exactly uniform.
+// that number, 31 of four bytes (23 of three with three digits) for each word. The rare one that is not below
+// p is drawn anew from a side stream, so words are exactly uniform.
 void cr_pad_words(struct cr_pad *pad, uint64_t number, size_t first, uint32_t *words, size_t count);
 
 #endif

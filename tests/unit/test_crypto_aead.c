@@ -60,19 +60,18 @@ static void streams_have_known_words(void **state)
 
 // The stream as OpenSSL makes it.
 static void make_reference(const unsigned char key[CR_KEY_SIZE], uint64_t stream, uint64_t block,
-                           uint32_t *words, int count)
+                           unsigned char *bytes, int size)
 {
     unsigned char counter[16] = {0};
-    int made, size = count * (int)sizeof *words;
+    int made;
     for (size_t i = 0; i < 8; i++) {
         counter[i] = (unsigned char)(stream >> (56 - 8 * i));
         counter[8 + i] = (unsigned char)(block >> (56 - 8 * i));
     }
     EVP_CIPHER_CTX *cipher = EVP_CIPHER_CTX_new();
     assert_true(EVP_EncryptInit_ex(cipher, EVP_aes_256_ctr(), NULL, key, counter));
-    memset(words, 0, (size_t)size);
-    assert_true(EVP_EncryptUpdate(cipher, (unsigned char *)words, &made, (unsigned char *)words, size) &&
-                made == size);
+    memset(bytes, 0, (size_t)size);
+    assert_true(EVP_EncryptUpdate(cipher, bytes, &made, bytes, size) && made == size);
     EVP_CIPHER_CTX_free(cipher);
 }
 
@@ -83,15 +82,18 @@ enum { SHORT = 450, LONG = 75001 };
 static void expect_words(const unsigned char key[CR_KEY_SIZE], uint64_t stream, uint64_t block, int count)
 {
     static uint32_t wanted[LONG], made[LONG + 1];
+    static unsigned char bytes[4 * LONG];
     unsigned char keys[CR_VAES_KEYS_SIZE];
     CR_CLEANUP(free_keystream) struct cr_keystream *keystream = NULL;
     assert_ok(cr_keystream_new(key, &keystream));
     cr_vaes_expand(key, keys);
-    make_reference(key, stream, block, wanted, count);
+    make_reference(key, stream, block, bytes, 4 * count);
     for (unsigned bits = 31; bits >= 23; bits -= 8) {
         uint32_t largest = 0;
         for (int i = 0; i < count; i++) {
-            wanted[i] &= (1u << bits) - 1;
+            const unsigned char *at = bytes + i * (bits == 31 ? 4 : 3);
+            wanted[i] = (at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24) &
+                        ((1u << bits) - 1);
             largest = wanted[i] > largest ? wanted[i] : largest;
         }
         for (int kind = 0; kind < (cr_vaes_is_here() ? 4 : 2); kind++) {
