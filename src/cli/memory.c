@@ -64,17 +64,29 @@ enum cr_status cr_memory_trained(const struct cr_tuning_config *config, const st
     return CR_OK;
 }
 
-// Elements of all frozen matrices, and parameters that are in none: a tied head's are the embedding's as
+// Elements of the parameters that the model's part has.
+static double held_elements(const struct cr_model *model)
+{
+    double count = 0;
+    for (size_t i = 0; i < model->parameter_count; i++) {
+        const struct cr_model_parameter *parameter = &model->parameters[i];
+        if (cr_model_part_has(&model->part, &model->config, parameter))
+            count += (double)(parameter->rows * cr_most(parameter->columns, 1));
+    }
+    return count;
+}
+
+// Elements of its frozen matrices, and of parameters that are in none: a tied head's are the embedding's as
 // well.
 static double frozen_elements(struct cr_model *model, double *others)
 {
     double elements = 0, tied = 0;
     for (size_t i = 0; i < cr_frozen_count(model); i++) {
         const struct cr_linear *linear = cr_frozen_linear(model, i);
-        elements += (double)(linear->out * linear->in);
+        if (cr_frozen_held(model, i)) elements += (double)(linear->out * linear->in);
     }
-    if (model->config.tied_head) tied = (double)(model->head.out * model->head.in);
-    *others = (double)cr_memory_parameters(model) - elements + tied;
+    if (model->config.tied_head && model->part.embedding) tied = (double)(model->head.out * model->head.in);
+    *others = held_elements(model) - elements + tied;
     return elements;
 }
 
@@ -97,7 +109,7 @@ struct cr_memory cr_memory_of(const struct cr_tuning_config *config, struct cr_m
     } else if (config->load_in_8bit) {
         weights = others * size + frozen;
     } else {
-        weights = (double)cr_memory_parameters(model) * size;
+        weights = held_elements(model) * size;
     }
     return (struct cr_memory){
         .weights = weights,

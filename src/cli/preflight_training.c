@@ -62,12 +62,19 @@ static enum cr_status open_session(struct preflight *preflight)
 {
     const struct cr_tuning_config *config = preflight->config;
     struct cr_session *session = &preflight->session;
-    if (!asks_accelerator(config))
-        return cr_session_open(config->model_name_or_path, NULL, config->dtype,
-                               cr_tuning_config_in_8bit(config), preflight->compute, NULL, session);
+    const char *path = config->model_name_or_path;
+    bool split = cr_tuning_config_split(config), in_8bit = cr_tuning_config_in_8bit(config);
+    if (!asks_accelerator(config) && !split)
+        return cr_session_open(path, NULL, config->dtype, in_8bit, preflight->compute, NULL, session);
     enum cr_dtype act = cr_activation_type(preflight->compute, config->dtype, NULL);
-    CR_TRY(cr_model_open_outside(config->model_name_or_path, preflight->compute, act, &session->model));
-    return cr_tokenizer_open(config->model_name_or_path, &session->tokenizer);
+    const struct cr_model_part tail = {.first = config->split.layers, .last = SIZE_MAX, .head = true};
+    if (!split)
+        CR_TRY(cr_model_open_outside(path, preflight->compute, act, &session->model));
+    else if (asks_accelerator(config))
+        CR_TRY(cr_model_open_part_outside(path, preflight->compute, act, &tail, &session->model));
+    else
+        CR_TRY(cr_model_open_part(path, preflight->compute, act, in_8bit, &tail, &session->model));
+    return cr_tokenizer_open(path, &session->tokenizer);
 }
 
 // The forward check's walk will ask it what a run would: that it has the same matrices is told before, that
@@ -159,7 +166,7 @@ static enum cr_status check_model(struct preflight *preflight, bool *opened)
     cr_safetensors_free(file);
     double available = preflight->available;
     char weights[CR_SIZE_TEXT], free[CR_SIZE_TEXT];
-    if (available > 0 && bytes > available && !asks_accelerator(config)) // which has most of them
+    if (available > 0 && bytes > available && !asks_accelerator(config) && !cr_tuning_config_split(config))
         return cr_check_say(checks, CR_CHECK_FAILED, "model", "%s: %s of weights, %s of memory are free",
                             config->model_name_or_path, cr_size_text(bytes, weights),
                             cr_size_text(available, free));

@@ -192,6 +192,7 @@ struct cr_slicing_memory cr_slicing_memory_of(struct cr_model *model, size_t row
     for (size_t i = 0; i < cr_frozen_count(model); i++) {
         const struct cr_linear *linear = cr_frozen_linear(model, i);
         largest = cr_most(largest, linear->out * linear->in);
+        if (!cr_frozen_held(model, i)) continue;
         memory.inside += linear->out * sizeof(float); // scales
         for (size_t backward = 0; backward < CR_WAYS; backward++) {
             const struct cr_way way = cr_way_of(linear->out, linear->in, backward);

@@ -40,9 +40,8 @@ static enum cr_status check_spf(const struct cr_tuning_config *config)
     if (!cr_spf_calibrates(spf)) return CR_OK;
     if (spf->calibration_batches == 0)
         return cr_fail(CR_INVALID, "spf.calibration_batches: 0: must be at least 1");
-    // A server has none, and every silo must train the same places. A split model's tail has its activations,
-    // once they are there.
-    if (!cr_tuning_config_trains(config))
+    // A server has none, and every silo must train the same places. A split model's has what its silos send.
+    if (!cr_tuning_config_trains(config) && !cr_tuning_config_split(config))
         return cr_fail(CR_INVALID, "spf.criterion: gradient and fisher look at training data, which a "
                                    "federation's server has not when it begins (weight_l1 and random do "
                                    "without)");

@@ -114,6 +114,9 @@ static enum cr_status choose(struct cr_trainer *trainer, const struct cr_spf_con
                              struct cr_spf_selection *out)
 {
     if (!cr_spf_calibrates(config)) return cr_spf_select(config, trainer->model, trainer->seed, NULL, out);
+    if (!trainer->data)
+        return cr_fail(CR_INVALID, "spf.criterion: gradient and fisher look at what the silos of a split "
+                                   "model send, of which there is nothing yet");
     CR_CLEANUP(calibration_release) struct calibration calibration = {0};
     CR_TRY(prepare(&calibration, config, trainer->model));
     enum cr_status status = walk_batches(trainer, config->calibration_batches, &calibration);

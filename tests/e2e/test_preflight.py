@@ -328,6 +328,18 @@ class Network(Case):
             self.assertEqual(found["settings"][1][0], "failed")
             self.assertIn(sentence, found["settings"][1][1])
 
+        # The server has its own layers alone, of which five less are here.
+        def weights(*settings):
+            detail, = [text for _, text in self.checks("split.yaml", "--serve", *settings)["memory"]]
+            return float(re.search(r"weights ([0-9.]+) MB", detail).group(1))
+        for more in ((), ("--set", "load_in_8bit=true")):
+            self.assertLess(weights("--set", "split.layers=5", *more), weights(*more) / 2)
+        # What silos send is what a split model's server chooses by; another server has nothing to look at.
+        choosing = "--set", "method=lora+spf", "--set", "spf.criterion=gradient", "--set", "spf.target_modules=all-linear"
+        self.checks("split.yaml", "--serve", *choosing)
+        found = self.checks("fed.yaml", "--serve", *choosing, code=2)
+        self.assertIn("look at training data", found["settings"][0][1])
+
     def test_of_a_job_and_what_it_asks_for(self):
         self.write("policy.yaml", "allow_development: true\n")
         self.write("wrong.yaml", "allow_developments: true\n")

@@ -234,7 +234,7 @@ static void a_tail_chooses_what_pooled_data_choose(void **state)
     config.method = CR_METHOD_SPF;
     config.spf = (struct cr_spf_config){
         .criterion = CR_SPF_FISHER, .density = 0.5, .target_modules = {modules, 1}, .calibration_batches = 1};
-    assert_fails(CR_INVALID, "when it begins", cr_trainer_new(&config, compute, NULL, &trainer));
+    assert_fails(CR_INVALID, "nothing yet", cr_trainer_new(&config, compute, NULL, &trainer));
 }
 
 static void a_trainer_refuses_what_is_not_the_tails(void **state)
