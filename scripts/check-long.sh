@@ -9,21 +9,16 @@ cd "$(dirname "$0")/.."
 fault_seeds=50
 fuzz_seconds=600 # of each fuzzer, one a processor at a time
 
-# All unit programs. valgrind shows them a processor without AVX-512 and AMX, whose instructions it lacks: what runs is
-# the scalar engine and AVX2. One program counts as one test.
-under_valgrind() {
-  for program in build/debug/tests/test_*; do
-    stage "valgrind ${program##*/}" valgrind --quiet --error-exitcode=9 --leak-check=full \
-      --errors-for-leak-kinds=definite "$program"
-  done
-}
-
 stage "tsan build" build tsan
 export TSAN_OPTIONS=halt_on_error=1
 tests "tsan unit tests" tsan -R '^unit\.' -j2
 tests "tsan end-to-end federation" tsan -R '^e2e\.test_federation$'
 stage "debug build" build debug
-under_valgrind
+# It shows programs a processor without AVX-512 and AMX, whose instructions it lacks: what runs is the scalar engine and
+# AVX2.
+export CARREL_UNDER="valgrind --quiet --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite"
+tests "unit tests under valgrind" debug -R '^unit\.' -j"$(nproc)"
+unset CARREL_UNDER
 stage "asan build" build asan
 export ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
 # The libraries that test_enclave and test_deploy list, the system calls that test_deploy and test_gramine leave, and the

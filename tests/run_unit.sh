@@ -1,7 +1,8 @@
 #!/bin/sh
 # Runs one cmocka program. Tests that it skipped are named; a program in which every test was skipped is itself skipped
-# (status 77), so that nothing that did not run counts as passed.
-output=$("$1" 2>&1)
+# (status 77), so that nothing that did not run counts as passed. CARREL_UNDER is a command that runs it (valgrind).
+# shellcheck disable=SC2086 # words of their own
+output=$(${CARREL_UNDER:-} "$1" 2>&1)
 status=$?
 printf '%s\n' "$output"
 [ $status -eq 0 ] || exit $status

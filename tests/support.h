@@ -15,6 +15,10 @@
 #include <string.h>
 #include <unistd.h>
 
+// Seconds after which what is waited for does not come: more than anything takes, under valgrind as well, and
+// less than a program may take in all (tests/CMakeLists.txt).
+enum { PATIENCE = 240 };
+
 // The call succeeds; its sentence is shown where it does not.
 #define assert_ok(call)                                                                                      \
     do {                                                                                                     \

@@ -162,7 +162,7 @@ static void raw_handshake(struct raw *raw)
     double start = cr_clock_monotonic();
     while (SSL_do_handshake(raw->ssl) != 1) {
         assert_ok(cr_loop_step(loop, 0.01));
-        assert_true(cr_clock_monotonic() - start < 10);
+        assert_true(cr_clock_monotonic() - start < PATIENCE);
     }
 }
 
@@ -208,7 +208,7 @@ static size_t raw_frame(struct raw *raw, enum cr_frame_type *type)
         bool there = raw_read(raw);
         assert_true(there);
         assert_ok(cr_loop_step(loop, 0.01));
-        assert_true(cr_clock_monotonic() - start < 10);
+        assert_true(cr_clock_monotonic() - start < PATIENCE);
     }
 }
 
@@ -434,7 +434,7 @@ static void test_a_relay(void **state)
         if (!silo_there) shutdown(there.fd, SHUT_WR);
         if (!server_there) shutdown(here.fd, SHUT_WR);
         assert_ok(cr_loop_step(loop, 0.01));
-        assert_true(cr_clock_monotonic() - start < 10);
+        assert_true(cr_clock_monotonic() - start < PATIENCE);
     }
     // Each was shown the other's evidence, fresh and genuine, by somebody else.
     assert_int_equal(looked[0] + looked[1] > 0, true);
