@@ -67,7 +67,7 @@ static enum cr_status open_session(struct preflight *preflight)
     if (!asks_accelerator(config) && !split)
         return cr_session_open(path, NULL, config->dtype, in_8bit, preflight->compute, NULL, session);
     enum cr_dtype act = cr_activation_type(preflight->compute, config->dtype, NULL);
-    const struct cr_model_part tail = {.first = config->split.layers, .last = SIZE_MAX, .head = true};
+    const struct cr_model_part tail = cr_model_tail(config->split.layers);
     if (!split)
         CR_TRY(cr_model_open_outside(path, preflight->compute, act, &session->model));
     else if (asks_accelerator(config))

@@ -127,6 +127,17 @@ struct cr_model_part {
     bool head;          // and the final norm; a tied head brings the embedding's matrix
 };
 
+// What a model that is split before layer `layer` has below the split, and above it.
+static inline struct cr_model_part cr_model_front(size_t layer)
+{
+    return (struct cr_model_part){.last = layer, .embedding = true};
+}
+
+static inline struct cr_model_part cr_model_tail(size_t layer)
+{
+    return (struct cr_model_part){.first = layer, .last = SIZE_MAX, .head = true};
+}
+
 struct cr_model {
     struct cr_model_config config;
     struct cr_model_part part;

@@ -67,7 +67,7 @@ enum cr_status cr_base_digest_of(const char *directory, const struct cr_model_co
 enum cr_status cr_base_digest_front(const struct cr_model *model, const char *directory, bool in_8bit,
                                     size_t layers, struct cr_base_digest *out)
 {
-    const struct cr_model_part front = {.last = layers, .embedding = true};
+    const struct cr_model_part front = cr_model_front(layers);
     struct cr_base_digest digest;
     CR_CLEANUP(cr_hasher_release) struct cr_hasher *hasher = NULL;
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};

@@ -36,7 +36,7 @@ static enum cr_status build(struct cr_cutter *cutter, const struct cr_tuning_con
                             const struct cr_event_sink *sink)
 {
     enum cr_dtype act = cr_activation_type(cutter->compute, config->dtype, sink);
-    const struct cr_model_part front = {.last = cutter->layers, .embedding = true};
+    const struct cr_model_part front = cr_model_front(cutter->layers);
     CR_TRY(cr_copy_string(config->model_name_or_path, &cutter->base));
     CR_TRY(cr_model_open_part(cutter->base, cutter->compute, act, cutter->in_8bit, &front, &cutter->model));
     CR_TRY(cr_tuning_config_check_split(config, cutter->model->config.layers));

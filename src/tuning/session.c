@@ -52,7 +52,7 @@ enum cr_status cr_session_open_front(const char *model, const struct cr_tuning_c
 {
     CR_CLEANUP(cr_session_release) struct cr_session session = {.asked = asked};
     enum cr_dtype act = cr_activation_type(compute, config->dtype, sink);
-    const struct cr_model_part front = {.last = config->split.layers, .embedding = true};
+    const struct cr_model_part front = cr_model_front(config->split.layers);
     CR_TRY(cr_model_open_part(model, compute, act, cr_tuning_config_in_8bit(config), &front, &session.model));
     CR_TRY(cr_tuning_config_check_split(config, session.model->config.layers));
     CR_TRY(cr_tokenizer_open(model, &session.tokenizer));

@@ -35,7 +35,7 @@ struct cr_tail_text {
 static enum cr_status build(struct cr_tail *tail, const struct cr_tuning_config *config,
                             const char *directory)
 {
-    const struct cr_model_part part = {.first = tail->first, .last = SIZE_MAX, .head = true};
+    const struct cr_model_part part = cr_model_tail(tail->first);
     enum cr_dtype act = cr_activation_type(tail->compute, config->dtype, NULL);
     CR_TRY(cr_model_open_part(config->model_name_or_path, tail->compute, act,
                               cr_tuning_config_in_8bit(config), &part, &tail->model));

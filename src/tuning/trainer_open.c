@@ -15,7 +15,7 @@
 static enum cr_status open_model(struct cr_trainer *trainer, const struct cr_tuning_config *config)
 {
     enum cr_dtype act = cr_activation_type(trainer->compute, config->dtype, &trainer->sink);
-    const struct cr_model_part tail = {.first = config->split.layers, .last = SIZE_MAX, .head = true};
+    const struct cr_model_part tail = cr_model_tail(config->split.layers);
     if (cr_tuning_config_split(config)) {
         CR_TRY(cr_tuning_config_sliced(config)
                    ? cr_model_open_part_outside(trainer->base, trainer->compute, act, &tail, &trainer->model)

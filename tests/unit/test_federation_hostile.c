@@ -340,7 +340,8 @@ static void test_an_update_that_changes(void **state)
     until_closed(&ben, CR_DENIED, "changed again and again");
     until_closed(&anne, CR_DENIED, "cannot close");
     double since = cr_clock_monotonic();
-    while (!atomic_load(&ended) && cr_clock_monotonic() - since < PATIENCE) assert_ok(cr_loop_step(loop, 0.05));
+    while (!atomic_load(&ended) && cr_clock_monotonic() - since < PATIENCE)
+        assert_ok(cr_loop_step(loop, 0.05));
     assert_int_equal(server_status, CR_DENIED);
     server_status = CR_OK; // as it should be
     tear_down_run(false);

@@ -245,7 +245,7 @@ static void a_part_asks_for_its_own_alone(void **state)
 {
     (void)state;
     const char *base = "tests/golden/llama-mha-tied";
-    const struct cr_model_part tail = {.first = 1, .last = SIZE_MAX, .head = true};
+    const struct cr_model_part tail = cr_model_tail(1);
     struct hired hired;
     struct cr_compute *compute;
     struct cr_model *local, *part, *rest;

@@ -225,7 +225,7 @@ static void what_a_part_lacks_takes_no_memory_and_computes_nothing(void **state)
 {
     (void)state;
     struct cr_model *whole, *part;
-    const struct cr_model_part tail = {.first = 1, .last = SIZE_MAX, .head = true};
+    const struct cr_model_part tail = cr_model_tail(1);
     assert_ok(cr_model_open_8bit(SMALL_MODEL, compute, CR_F32, &whole));
     assert_ok(cr_model_open_part(SMALL_MODEL, compute, CR_F32, true, &tail, &part));
     assert_true(part->memory.size < whole->memory.size * 3 / 4);
