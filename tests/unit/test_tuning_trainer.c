@@ -1,84 +1,10 @@
-// tuning/: that a run is the same however it is cut, threaded, interrupted or accumulated; averaging; errors.
-#include "sealing_support.h"
-#include "tuning_support.h"
+// tuning/: that a run is the same however it is cut, threaded or accumulated; averaging; errors.
+#include "trainer_support.h"
 
 #include <math.h>
 
-static char q_proj[] = "q_proj", v_proj[] = "v_proj", all_linear[] = "all-linear", q_prj[] = "q_prj";
-static char *two_modules[] = {q_proj, v_proj};
-static char *all_modules[] = {all_linear};
-static const struct cr_sealing test_sealing = {&test_key, "a state", {1}};
+static char q_prj[] = "q_prj";
 static char *wrong_modules[] = {q_prj};
-static const char *const texts[] = {
-    "the ward is quiet", "a fever falls by morning", "he asked for water", "rest, then walk",
-    "no pain since",     "her pulse is slow",        "two tablets",        "the cut heals well",
-    "come back soon",    "a cough at night",         "blood is drawn now", "the child sleeps at last.",
-};
-enum { TEXTS = sizeof texts / sizeof *texts };
-
-// A folder with all.jsonl and three silos' shares of it; a compute of two threads.
-struct fixture {
-    char folder[32];
-    char all[64], silo[3][64];
-    struct cr_compute *compute;
-};
-
-static void place(struct fixture *fixture, const char *name, char *path)
-{
-    char folder[32];
-    memcpy(folder, fixture->folder, sizeof folder); // the path may lie in the fixture, too
-    snprintf(path, 64, "%s/%s", folder, name);
-}
-
-static void write_share(const char *path, size_t first, size_t last)
-{
-    char rows[4096] = "";
-    for (size_t i = first; i < last; i++)
-        snprintf(rows + strlen(rows), sizeof rows - strlen(rows), "{\"text\": \"%s\"}\n", texts[i]);
-    write_text(path, rows);
-}
-
-static int set_up(void **state)
-{
-    struct fixture *fixture;
-    assert_ok(cr_allocate(1, sizeof *fixture, &fixture));
-    make_folder(fixture->folder);
-    place(fixture, "all.jsonl", fixture->all);
-    write_share(fixture->all, 0, TEXTS);
-    static const size_t bounds[4] = {0, 2, 7, TEXTS}; // uneven on purpose
-    for (size_t i = 0; i < 3; i++) {
-        char name[16];
-        snprintf(name, sizeof name, "silo%zu.jsonl", i);
-        place(fixture, name, fixture->silo[i]);
-        write_share(fixture->silo[i], bounds[i], bounds[i + 1]);
-    }
-    assert_ok(cr_compute_new(2, &fixture->compute));
-    *state = fixture;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *fixture = *state;
-    remove_folder(fixture->folder);
-    cr_compute_free(fixture->compute);
-    free(fixture);
-    return 0;
-}
-
-static struct cr_trainer *new_trainer(const struct cr_tuning_config *config, struct cr_compute *compute)
-{
-    struct cr_trainer *trainer;
-    assert_ok(cr_trainer_new(config, compute, NULL, &trainer));
-    return trainer;
-}
-
-static void assert_same_values(struct cr_trainer *a, struct cr_trainer *b)
-{
-    assert_int_equal(cr_trainer_parameters(a)->count, cr_trainer_parameters(b)->count);
-    assert_memory_equal(cr_trainer_parameters(a)->values, cr_trainer_parameters(b)->values,
-                        cr_trainer_parameters(a)->count * sizeof(float));
-}
 
 // |a − b| / |moved since the start|: what of the training differs.
 static double difference(const float *a, const float *b, const float *start, size_t count)
@@ -90,23 +16,6 @@ static double difference(const float *a, const float *b, const float *start, siz
     }
     assert_true(moved > 0);
     return sqrt(apart / moved);
-}
-
-static struct cr_tuning_config dropping_run(struct fixture *fixture)
-{
-    struct cr_tuning_config config = small_run(fixture->all, all_modules, 1);
-    config.lora.lora_dropout = 0.1;
-    return config;
-}
-
-// The two structures that have something of their own to get wrong: dropout, and a projection's gradient.
-static struct cr_tuning_config prefix_run(struct fixture *fixture)
-{
-    struct cr_tuning_config config = small_run(fixture->all, NULL, 0);
-    config.method = CR_METHOD_PREFIX_TUNING;
-    config.prefix_tuning = (struct cr_prefix_config){
-        .num_virtual_tokens = 6, .prefix_projection = true, .encoder_hidden_size = 12};
-    return config;
 }
 
 static void check_cuts(struct fixture *fixture, struct cr_tuning_config config)
@@ -163,95 +72,6 @@ static void seed_and_dropout_matter(void **state)
     cr_trainer_free(one);
     cr_trainer_free(two);
     cr_trainer_free(three);
-}
-
-static void a_saved_state_is_taken_up_bit_for_bit(void **state)
-{
-    struct fixture *fixture = *state;
-    char path[64];
-    place(fixture, "state", path);
-    for (int turn = 0; turn < 4; turn++) {
-        struct cr_tuning_config config = turn < 2 ? dropping_run(fixture) : prefix_run(fixture);
-        int optimizer = config.training.optim = turn % 2;
-        config.training.momentum = optimizer == CR_OPTIMIZER_SGD ? 0.9 : 0;
-        struct cr_trainer *whole = new_trainer(&config, fixture->compute);
-        struct cr_trainer *first = new_trainer(&config, fixture->compute);
-        struct cr_trainer *second = new_trainer(&config, fixture->compute);
-        struct cr_tally tally = {0};
-        assert_ok(cr_trainer_run(whole, 12, &tally, NULL, NULL));
-        assert_ok(cr_trainer_run(first, 5, &tally, NULL, NULL));
-        const struct cr_sealing *sealing = turn % 3 == 0 ? &test_sealing : NULL; // with either optimiser
-        assert_ok(cr_trainer_save_state(first, sealing, path));
-        assert_ok(cr_trainer_load_state(second, sealing, path));
-        assert_int_equal(cr_trainer_step(second), 5);
-        assert_ok(cr_trainer_run(second, 7, &tally, NULL, NULL));
-        assert_same_values(whole, second);
-        cr_trainer_free(whole);
-        cr_trainer_free(first);
-        cr_trainer_free(second);
-    }
-}
-
-static void a_sealed_state_of_another_run_or_damaged_is_refused(void **state)
-{
-    struct fixture *fixture = *state;
-    char path[64];
-    place(fixture, "state", path);
-    struct cr_tuning_config config = small_run(fixture->all, two_modules, 2);
-    struct cr_trainer *trainer = new_trainer(&config, fixture->compute);
-    assert_ok(cr_trainer_save_state(trainer, &test_sealing, path));
-    assert_fails(CR_INVALID, "not a saved state", cr_trainer_load_state(trainer, NULL, path));
-    config.training.learning_rate *= 2;
-    struct cr_trainer *other = new_trainer(&config, fixture->compute);
-    assert_fails(CR_INVALID, "another run", cr_trainer_load_state(other, &test_sealing, path));
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
-    assert_ok(cr_file_read(path, 1 << 24, &bytes));
-    for (size_t size = 0; size < bytes.size; size += 411) {
-        assert_ok(cr_file_write(path, (struct cr_slice){bytes.data, size}, true));
-        assert_fails(CR_INVALID, path, cr_trainer_load_state(trainer, &test_sealing, path));
-    }
-    bytes.data[bytes.size - 1] ^= 1; // behind all values
-    assert_ok(cr_file_write(path, cr_buffer_slice(&bytes), true));
-    assert_fails(CR_INVALID, "was changed", cr_trainer_load_state(trainer, &test_sealing, path));
-    // What is sealed as such a state, and is none.
-    assert_ok(cr_seal_write(path, &test_sealing, cr_slice_of_string("carrelst")));
-    assert_fails(CR_INVALID, path, cr_trainer_load_state(trainer, &test_sealing, path));
-    cr_trainer_free(trainer);
-    cr_trainer_free(other);
-}
-
-static void a_foreign_or_damaged_state_is_refused(void **state)
-{
-    struct fixture *fixture = *state;
-    char path[64];
-    place(fixture, "state", path);
-    struct cr_tuning_config config = small_run(fixture->all, two_modules, 2);
-    struct cr_trainer *trainer = new_trainer(&config, fixture->compute);
-    assert_ok(cr_trainer_save_state(trainer, NULL, path));
-    config.training.learning_rate *= 2;
-    struct cr_trainer *other = new_trainer(&config, fixture->compute);
-    assert_fails(CR_INVALID, "another run", cr_trainer_load_state(other, NULL, path));
-    config.training.learning_rate /= 2;
-    config.data.train = fixture->silo[2];
-    struct cr_trainer *elsewhere = new_trainer(&config, fixture->compute);
-    assert_fails(CR_INVALID, "another run", cr_trainer_load_state(elsewhere, NULL, path));
-
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
-    assert_ok(cr_file_read(path, 1 << 24, &bytes));
-    bytes.data[bytes.size / 2] ^= 1;
-    assert_ok(cr_file_write(path, cr_buffer_slice(&bytes), true));
-    assert_fails(CR_INVALID, "damaged", cr_trainer_load_state(trainer, NULL, path));
-    for (size_t size = 0; size < bytes.size; size += 41) {
-        assert_ok(cr_file_write(path, (struct cr_slice){bytes.data, size}, true));
-        assert_fails(CR_INVALID, path, cr_trainer_load_state(trainer, NULL, path));
-    }
-    assert_ok(cr_append_u8(&bytes, 0));
-    assert_ok(cr_file_write(path, cr_buffer_slice(&bytes), true));
-    assert_fails(CR_INVALID, "after its end", cr_trainer_load_state(trainer, NULL, path));
-    assert_fails(CR_NOT_FOUND, "nowhere", cr_trainer_load_state(trainer, NULL, "/tmp/nowhere/state"));
-    cr_trainer_free(trainer);
-    cr_trainer_free(other);
-    cr_trainer_free(elsewhere);
 }
 
 static void bfloat16_follows_float32(void **state)
@@ -613,9 +433,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_run_is_the_same_however_it_is_cut),
         cmocka_unit_test(seed_and_dropout_matter),
-        cmocka_unit_test(a_saved_state_is_taken_up_bit_for_bit),
-        cmocka_unit_test(a_foreign_or_damaged_state_is_refused),
-        cmocka_unit_test(a_sealed_state_of_another_run_or_damaged_is_refused),
         cmocka_unit_test(bfloat16_follows_float32),
         cmocka_unit_test(accumulation_is_a_larger_batch),
         cmocka_unit_test(packing_changes_rounding_alone),

@@ -1,0 +1,117 @@
+// Who a server lets in: silos by the tokens that it made, with the model that it has.
+#include "run_support.h"
+
+static void test_another_model_is_refused(void **state)
+{
+    (void)state;
+    set_up_run("  min_clients: 2\n");
+    start_server();
+    invite(&silos[0], "anne", "anne");
+    silos[0].options.model = "other";
+    refused(&silos[0], CR_DENIED, "another base model, tokenizer or tuned structure");
+    stop_server();
+}
+
+static void test_tokens(void **state)
+{
+    (void)state;
+    set_up_run("  min_clients: 2\n");
+    start_server();
+    // Used: another directory is another silo.
+    invite(&silos[0], "anne", "anne");
+    start(&silos[0]);
+    char certificate[600];
+    snprintf(certificate, sizeof certificate, "%s/certificate.pem", silos[0].state);
+    while (!cr_file_exists(certificate)) usleep(10000);
+    silos[1] = silos[0];
+    snprintf(silos[1].state, sizeof silos[1].state, "%s/thief", root);
+    silos[1].options.state = silos[1].state;
+    silos[1].options.token = silos[1].token;
+    refused(&silos[1], CR_DENIED, "used already");
+    atomic_store(&silos[0].stop, true);
+    wait_for(&silos[0]);
+    // Expired.
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer token = {0};
+    assert_ok(cr_invite(&config, "ben", "silo", 1, &token));
+    invite(&silos[1], "ben", "ben");
+    snprintf(silos[1].token, sizeof silos[1].token, "%s", cr_buffer_text(&token));
+    usleep(2100000);
+    refused(&silos[1], CR_DENIED, "expired at");
+    // Never issued.
+    struct cr_token forged;
+    assert_ok(cr_token_parse(silos[1].token, &forged));
+    forged.secret[0] ^= 1;
+    cr_buffer_clear(&token);
+    assert_ok(cr_token_write(&forged, &token));
+    snprintf(silos[1].token, sizeof silos[1].token, "%s", cr_buffer_text(&token));
+    refused(&silos[1], CR_DENIED, "not one of this server's");
+    // Of another federation's CA.
+    forged.fingerprint[0] ^= 1;
+    cr_buffer_clear(&token);
+    assert_ok(cr_token_write(&forged, &token));
+    snprintf(silos[1].token, sizeof silos[1].token, "%s", cr_buffer_text(&token));
+    refused(&silos[1], CR_DENIED, "its CA is another one");
+    stop_server();
+}
+
+static void test_invited_anew(void **state)
+{
+    (void)state;
+    set_up_run("  min_clients: 2\n");
+    start_server();
+    invite(&silos[0], "anne", "anne");
+    start(&silos[0]);
+    char certificate[600];
+    snprintf(certificate, sizeof certificate, "%s/certificate.pem", silos[0].state);
+    while (!cr_file_exists(certificate)) usleep(10000);
+    atomic_store(&silos[0].stop, true);
+    wait_for(&silos[0]);
+    invite(&silos[1], "anne", "anne");
+    snprintf(silos[1].state, sizeof silos[1].state, "%s/anew", root);
+    start(&silos[1]);
+    snprintf(certificate, sizeof certificate, "%s/certificate.pem", silos[1].state);
+    while (!cr_file_exists(certificate)) usleep(10000);
+    refused(&silos[0], CR_DENIED, "enrolled anew");
+    atomic_store(&silos[1].stop, true);
+    wait_for(&silos[1]);
+    stop_server();
+}
+
+static void test_tokens_need_an_address(void **state)
+{
+    (void)state;
+    set_up_run("  advertise: 0.0.0.0:1\n");
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer token = {0};
+    assert_fails(CR_INVALID, "set federation.advertise", cr_invite(&config, "ben", "silo", 60, &token));
+    tear_down_run();
+    set_up_run("");
+    assert_fails(CR_INVALID, "no server has run yet", cr_invite(&config, "ben", "silo", 60, &token));
+    assert_fails(CR_INVALID, "is no name", cr_invite(&config, "Ben", "silo", 60, &token));
+    assert_fails(CR_INVALID, "only one", cr_invite(&config, "ben", "owner", 60, &token));
+    tear_down_run();
+}
+
+static void test_durations(void **state)
+{
+    (void)state;
+    double seconds;
+    assert_ok(cr_duration_parse("24h", &seconds));
+    assert_true(seconds == 86400);
+    assert_ok(cr_duration_parse("7d", &seconds));
+    assert_true(seconds == 7 * 86400);
+    static const char *const wrong[] = {"", "h", "24", "1.5h", "-1h", "1w"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_fails(CR_INVALID, "no duration", cr_duration_parse(wrong[i], &seconds));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_another_model_is_refused),
+        cmocka_unit_test(test_tokens),
+        cmocka_unit_test(test_invited_anew),
+        cmocka_unit_test(test_tokens_need_an_address),
+        cmocka_unit_test(test_durations),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,104 @@
+// tuning/: that a run goes on from its saved state as if it had never ended, and from no other.
+#include "sealing_support.h"
+#include "trainer_support.h"
+
+static const struct cr_sealing test_sealing = {&test_key, "a state", {1}};
+
+static void a_saved_state_is_taken_up_bit_for_bit(void **state)
+{
+    struct fixture *fixture = *state;
+    char path[64];
+    place(fixture, "state", path);
+    for (int turn = 0; turn < 4; turn++) {
+        struct cr_tuning_config config = turn < 2 ? dropping_run(fixture) : prefix_run(fixture);
+        int optimizer = config.training.optim = turn % 2;
+        config.training.momentum = optimizer == CR_OPTIMIZER_SGD ? 0.9 : 0;
+        struct cr_trainer *whole = new_trainer(&config, fixture->compute);
+        struct cr_trainer *first = new_trainer(&config, fixture->compute);
+        struct cr_trainer *second = new_trainer(&config, fixture->compute);
+        struct cr_tally tally = {0};
+        assert_ok(cr_trainer_run(whole, 12, &tally, NULL, NULL));
+        assert_ok(cr_trainer_run(first, 5, &tally, NULL, NULL));
+        const struct cr_sealing *sealing = turn % 3 == 0 ? &test_sealing : NULL; // with either optimiser
+        assert_ok(cr_trainer_save_state(first, sealing, path));
+        assert_ok(cr_trainer_load_state(second, sealing, path));
+        assert_int_equal(cr_trainer_step(second), 5);
+        assert_ok(cr_trainer_run(second, 7, &tally, NULL, NULL));
+        assert_same_values(whole, second);
+        cr_trainer_free(whole);
+        cr_trainer_free(first);
+        cr_trainer_free(second);
+    }
+}
+
+static void a_foreign_or_damaged_state_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    char path[64];
+    place(fixture, "state", path);
+    struct cr_tuning_config config = small_run(fixture->all, two_modules, 2);
+    struct cr_trainer *trainer = new_trainer(&config, fixture->compute);
+    assert_ok(cr_trainer_save_state(trainer, NULL, path));
+    config.training.learning_rate *= 2;
+    struct cr_trainer *other = new_trainer(&config, fixture->compute);
+    assert_fails(CR_INVALID, "another run", cr_trainer_load_state(other, NULL, path));
+    config.training.learning_rate /= 2;
+    config.data.train = fixture->silo[2];
+    struct cr_trainer *elsewhere = new_trainer(&config, fixture->compute);
+    assert_fails(CR_INVALID, "another run", cr_trainer_load_state(elsewhere, NULL, path));
+
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
+    assert_ok(cr_file_read(path, 1 << 24, &bytes));
+    bytes.data[bytes.size / 2] ^= 1;
+    assert_ok(cr_file_write(path, cr_buffer_slice(&bytes), true));
+    assert_fails(CR_INVALID, "damaged", cr_trainer_load_state(trainer, NULL, path));
+    for (size_t size = 0; size < bytes.size; size += 41) {
+        assert_ok(cr_file_write(path, (struct cr_slice){bytes.data, size}, true));
+        assert_fails(CR_INVALID, path, cr_trainer_load_state(trainer, NULL, path));
+    }
+    assert_ok(cr_append_u8(&bytes, 0));
+    assert_ok(cr_file_write(path, cr_buffer_slice(&bytes), true));
+    assert_fails(CR_INVALID, "after its end", cr_trainer_load_state(trainer, NULL, path));
+    assert_fails(CR_NOT_FOUND, "nowhere", cr_trainer_load_state(trainer, NULL, "/tmp/nowhere/state"));
+    cr_trainer_free(trainer);
+    cr_trainer_free(other);
+    cr_trainer_free(elsewhere);
+}
+
+static void a_sealed_state_of_another_run_or_damaged_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    char path[64];
+    place(fixture, "state", path);
+    struct cr_tuning_config config = small_run(fixture->all, two_modules, 2);
+    struct cr_trainer *trainer = new_trainer(&config, fixture->compute);
+    assert_ok(cr_trainer_save_state(trainer, &test_sealing, path));
+    assert_fails(CR_INVALID, "not a saved state", cr_trainer_load_state(trainer, NULL, path));
+    config.training.learning_rate *= 2;
+    struct cr_trainer *other = new_trainer(&config, fixture->compute);
+    assert_fails(CR_INVALID, "another run", cr_trainer_load_state(other, &test_sealing, path));
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
+    assert_ok(cr_file_read(path, 1 << 24, &bytes));
+    for (size_t size = 0; size < bytes.size; size += 411) {
+        assert_ok(cr_file_write(path, (struct cr_slice){bytes.data, size}, true));
+        assert_fails(CR_INVALID, path, cr_trainer_load_state(trainer, &test_sealing, path));
+    }
+    bytes.data[bytes.size - 1] ^= 1; // behind all values
+    assert_ok(cr_file_write(path, cr_buffer_slice(&bytes), true));
+    assert_fails(CR_INVALID, "was changed", cr_trainer_load_state(trainer, &test_sealing, path));
+    // What is sealed as such a state, and is none.
+    assert_ok(cr_seal_write(path, &test_sealing, cr_slice_of_string("carrelst")));
+    assert_fails(CR_INVALID, path, cr_trainer_load_state(trainer, &test_sealing, path));
+    cr_trainer_free(trainer);
+    cr_trainer_free(other);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_saved_state_is_taken_up_bit_for_bit),
+        cmocka_unit_test(a_foreign_or_damaged_state_is_refused),
+        cmocka_unit_test(a_sealed_state_of_another_run_or_damaged_is_refused),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
