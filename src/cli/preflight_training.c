@@ -7,6 +7,7 @@
 #include "tuning/place.h"
 #include "tuning/schedule.h"
 #include "tuning/session.h"
+#include "tuning/tail.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -63,17 +64,13 @@ static enum cr_status open_session(struct preflight *preflight)
     const struct cr_tuning_config *config = preflight->config;
     struct cr_session *session = &preflight->session;
     const char *path = config->model_name_or_path;
-    bool split = cr_tuning_config_split(config), in_8bit = cr_tuning_config_in_8bit(config);
+    bool split = cr_tuning_config_split(config);
     if (!asks_accelerator(config) && !split)
-        return cr_session_open(path, NULL, config->dtype, in_8bit, preflight->compute, NULL, session);
+        return cr_session_open(path, NULL, config->dtype, cr_tuning_config_in_8bit(config),
+                               preflight->compute, NULL, session);
     enum cr_dtype act = cr_activation_type(preflight->compute, config->dtype, NULL);
-    const struct cr_model_part tail = cr_model_tail(config->split.layers);
-    if (!split)
-        CR_TRY(cr_model_open_outside(path, preflight->compute, act, &session->model));
-    else if (asks_accelerator(config))
-        CR_TRY(cr_model_open_part_outside(path, preflight->compute, act, &tail, &session->model));
-    else
-        CR_TRY(cr_model_open_part(path, preflight->compute, act, in_8bit, &tail, &session->model));
+    CR_TRY(split ? cr_tail_open_model(config, preflight->compute, act, &session->model)
+                 : cr_model_open_outside(path, preflight->compute, act, &session->model));
     return cr_tokenizer_open(path, &session->tokenizer);
 }
 

@@ -97,7 +97,7 @@ bool cr_keystream_words(struct cr_keystream *keystream, uint64_t stream, uint64_
     const uint32_t top = 1u << bits;
     uint32_t found = 0;
     // At the end of their place, from where each moves to its own, which those behind it have left by then.
-    size_t size = cr_keystream_word(bits);
+    size_t size = cr_keystream_word_size(bits);
     unsigned char *bytes = (unsigned char *)words + count * (sizeof *words - size);
     make_bytes(keystream, stream, block, bytes, count * size);
     for (size_t i = 0; i < count; i++) {

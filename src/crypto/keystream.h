@@ -23,7 +23,7 @@ enum cr_status cr_keystream_new(const unsigned char key[CR_KEY_SIZE], struct cr_
 void cr_keystream_free(struct cr_keystream *keystream); // wipes the key; NULL is allowed
 
 // Bytes of a stream that a word of so many bits takes, 31 at most.
-static inline size_t cr_keystream_word(unsigned bits)
+static inline size_t cr_keystream_word_size(unsigned bits)
 {
     return bits > 24 ? 4 : 3;
 }

@@ -113,6 +113,7 @@ static inline __attribute__((always_inline)) bool words_of(const unsigned char k
 bool cr_vaes_words(const unsigned char keys[CR_VAES_KEYS_SIZE], uint64_t stream, uint64_t block,
                    unsigned bits, uint32_t limit, uint32_t *words, size_t count)
 {
-    return cr_keystream_word(bits) == 4 ? words_of(keys, stream, block, bits, VECTORS, limit, words, count)
-                                        : words_of(keys, stream, block, bits, NARROW, limit, words, count);
+    return cr_keystream_word_size(bits) == 4
+               ? words_of(keys, stream, block, bits, VECTORS, limit, words, count)
+               : words_of(keys, stream, block, bits, NARROW, limit, words, count);
 }

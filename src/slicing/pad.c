@@ -41,7 +41,7 @@ void cr_pad_free(struct cr_pad *pad)
 static uint64_t block_of(const struct cr_pad *pad, size_t first)
 {
     enum { BLOCK = 16 };
-    return first * cr_keystream_word(pad->bits) / BLOCK;
+    return first * cr_keystream_word_size(pad->bits) / BLOCK;
 }
 
 // Which words these are tells nothing of those that take their place. The side stream has as many words as

@@ -32,6 +32,16 @@ struct cr_tail_text {
     double temperature;
 };
 
+enum cr_status cr_tail_open_model(const struct cr_tuning_config *config, struct cr_compute *compute,
+                                  enum cr_dtype act, struct cr_model **out)
+{
+    const struct cr_model_part part = cr_model_tail(config->split.layers);
+    const char *directory = config->model_name_or_path;
+    return cr_tuning_config_sliced(config)
+               ? cr_model_open_part_outside(directory, compute, act, &part, out)
+               : cr_model_open_part(directory, compute, act, cr_tuning_config_in_8bit(config), &part, out);
+}
+
 static enum cr_status build(struct cr_tail *tail, const struct cr_tuning_config *config,
                             const char *directory)
 {

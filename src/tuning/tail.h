@@ -3,9 +3,14 @@
 #ifndef CARREL_TUNING_TAIL_H
 #define CARREL_TUNING_TAIL_H
 
-#include "tensor/compute.h"
+#include "model/model.h"
 #include "tuning/config.h"
 #include "tuning/parameters.h"
+
+// The model of these settings' tail as it is trained: in 8 bits where they say so, and with slicing without
+// the matrices of its linears.
+enum cr_status cr_tail_open_model(const struct cr_tuning_config *config, struct cr_compute *compute,
+                                  enum cr_dtype act, struct cr_model **out);
 
 struct cr_tail;
 

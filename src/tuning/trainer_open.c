@@ -7,6 +7,7 @@
 #include "tuning/prefix.h"
 #include "tuning/schedule.h"
 #include "tuning/session.h"
+#include "tuning/tail.h"
 #include "tuning/trainer_parts.h"
 
 #include <stdlib.h>
@@ -15,12 +16,8 @@
 static enum cr_status open_model(struct cr_trainer *trainer, const struct cr_tuning_config *config)
 {
     enum cr_dtype act = cr_activation_type(trainer->compute, config->dtype, &trainer->sink);
-    const struct cr_model_part tail = cr_model_tail(config->split.layers);
     if (cr_tuning_config_split(config)) {
-        CR_TRY(cr_tuning_config_sliced(config)
-                   ? cr_model_open_part_outside(trainer->base, trainer->compute, act, &tail, &trainer->model)
-                   : cr_model_open_part(trainer->base, trainer->compute, act, trainer->in_8bit, &tail,
-                                        &trainer->model));
+        CR_TRY(cr_tail_open_model(config, trainer->compute, act, &trainer->model));
         return cr_tuning_config_check_split(config, trainer->model->config.layers);
     }
     if (cr_tuning_config_sliced(config) && config->data.train)
