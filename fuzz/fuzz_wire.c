@@ -1,5 +1,6 @@
 // Both sides of an accelerator's wire: bytes of a trusted process through a session, or bytes of an
-// accelerator through a link. The first byte says which, whether there is shared memory, and what is asked.
+// accelerator through a link. The first byte says which, whether there is shared memory, whether with
+// products of pads, and what is asked.
 #include "accelerator/session.h"
 #include "base/socket.h"
 #include "slicing/link.h"
@@ -14,7 +15,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { LINK = 1, SHARED = 2, FRONT = 4, MOST = 4096, WORDS = 24, MEMORY = WORDS * 4 };
+enum { LINK = 1, SHARED = 2, FRONT = 4, PADS = 8, MOST = 4096, WORDS = 48, MEMORY = WORDS * 4 };
 
 static void must(bool right)
 {
@@ -23,7 +24,8 @@ static void must(bool right)
 
 // An engine with two small matrices that reads and writes all the words that it may.
 static enum cr_status complement(struct cr_engine *self, const struct cr_wire_product *product,
-                                 unsigned digits, uint32_t *words)
+                                 unsigned digits, const uint32_t *question, const uint32_t *pads,
+                                 uint32_t *answer)
 {
     (void)self;
     const size_t depth[2] = {5, 2}, width[2] = {3, 4};
@@ -32,9 +34,10 @@ static enum cr_status complement(struct cr_engine *self, const struct cr_wire_pr
     must(linear < 2 && product->rows > 0 && (digits == 3 || digits == 4));
     must(product->parts > 0 && product->parts <= (backward ? width : depth)[linear]);
     uint32_t sum = 0;
-    for (size_t i = 0; i < product->rows * (backward ? width : depth)[linear]; i++) sum += words[i];
-    for (size_t i = 0; i < product->rows * product->parts * (backward ? depth : width)[linear]; i++)
-        words[i] = ~sum;
+    for (size_t i = 0; i < product->rows * (backward ? width : depth)[linear]; i++) sum += question[i];
+    size_t row = product->parts * (backward ? depth : width)[linear];
+    for (size_t i = 0; i < product->around * row; i++) sum += pads[product->place + i];
+    for (size_t i = 0; i < product->rows * row; i++) answer[i] = ~sum;
     return CR_OK;
 }
 
@@ -59,7 +62,14 @@ static const struct cr_model *small_model(void)
     return model;
 }
 
-static void hear_trusted_side(const uint8_t *data, size_t size, bool shared)
+static int memory(void)
+{
+    int fd = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    must(fd >= 0 && ftruncate(fd, MEMORY) == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK) == 0);
+    return fd;
+}
+
+static void hear_trusted_side(const uint8_t *data, size_t size, bool shared, bool pads)
 {
     static int8_t numbers[15];
     static const struct cr_engine_kind kind = {.multiply = complement};
@@ -72,11 +82,12 @@ static void hear_trusted_side(const uint8_t *data, size_t size, bool shared)
     must(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
     size_t hello = CR_WIRE_HEAD_SIZE + CR_WIRE_HELLO_SIZE;
     if (shared && size >= hello) {
-        int fd = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-        must(fd >= 0 && ftruncate(fd, MEMORY) == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK) == 0);
         must(cr_socket_send(pair[0], data, hello, "session") == CR_OK);
-        must(cr_socket_send_descriptor(pair[0], fd, "session") == CR_OK);
-        close(fd);
+        for (int i = 0; i < 1 + pads; i++) {
+            int fd = memory();
+            must(cr_socket_send_descriptor(pair[0], fd, "session") == CR_OK);
+            close(fd);
+        }
         data += hello;
         size -= hello;
     }
@@ -134,12 +145,18 @@ static enum cr_status ask(struct cr_link *link, bool front)
     return cr_link_send(link, &product, 20);
 }
 
-static void hear_accelerator(const uint8_t *data, size_t size, bool shared, bool front)
+static void hear_accelerator(const uint8_t *data, size_t size, bool shared, bool front, bool pads)
 {
     char address[CR_SOCKET_NAME_SIZE];
     struct speaker speaker = {.listener = listener_at(shared, address), .data = data, .size = size};
-    const struct cr_link_options options = {
-        .address = address, .digits = 4, .words = WORDS, .patience = 5, .matrices = 7};
+    CR_CLEANUP(cr_socket_close) int fd = pads ? memory() : -1;
+    const struct cr_link_options options = {.address = address,
+                                            .digits = 4,
+                                            .words = WORDS,
+                                            .patience = 5,
+                                            .matrices = 7,
+                                            .pads = fd,
+                                            .pads_size = pads ? MEMORY : 0};
     struct cr_link *link = NULL;
     pthread_t thread;
     must(pthread_create(&thread, NULL, speak, &speaker) == 0);
@@ -159,8 +176,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0 || size > MOST) return 0;
     bool shared = data[0] & SHARED;
     if (data[0] & LINK)
-        hear_accelerator(data + 1, size - 1, shared, data[0] & FRONT);
+        hear_accelerator(data + 1, size - 1, shared, data[0] & FRONT, data[0] & PADS);
     else
-        hear_trusted_side(data + 1, size - 1, shared);
+        hear_trusted_side(data + 1, size - 1, shared, data[0] & PADS);
     return 0;
 }

@@ -32,16 +32,18 @@ struct reference_engine {
 };
 
 static inline enum cr_status reference_multiply(struct cr_engine *self, const struct cr_wire_product *product,
-                                                unsigned digits, uint32_t *words)
+                                                unsigned digits, const uint32_t *question,
+                                                const uint32_t *pads, uint32_t *answer)
 {
     const struct reference_engine *engine = (struct reference_engine *)self;
     if (engine->fails) return cr_fail(CR_NO_MEMORY, "the engine\x1b is out of memory");
     struct cr_matrix q = engine->frozen->matrices[product->linear];
-    CR_FREE uint32_t *x = NULL;
-    size_t count = product->rows * (product->backward ? q.rows : q.columns);
-    CR_TRY(cr_allocate(count, sizeof *x, &x));
-    memcpy(x, words, count * sizeof *x);
-    reference_product(q, product->backward, digits, product->rows, product->parts, x, words);
+    size_t width = product->parts * (product->backward ? q.columns : q.rows);
+    reference_product(q, product->backward, digits, product->rows, product->parts, question, answer);
+    for (size_t i = 0; product->around > 0 && i < product->rows * width; i++) {
+        size_t row = (product->turn + i / width) % product->around;
+        answer[i] = cr_prime_sub(answer[i], pads[product->place + row * width + i % width], cr_prime(digits));
+    }
     return CR_OK;
 }
 

@@ -24,8 +24,9 @@ struct record {
     struct cr_field *field;
     struct cr_bound bound[MOST_SERIES];
     struct witness witnesses[MOST_SERIES / 2];
-    size_t count; // of series: one for each linear and direction
-    struct series seen[MOST_SERIES], hidden[MOST_SERIES];
+    size_t count;                                            // of series: one for each linear and direction
+    struct series seen[MOST_SERIES], hidden[MOST_SERIES];    // questions, and what was hidden in them
+    struct series shown[MOST_SERIES], answered[MOST_SERIES]; // products of pads, and what was made of both
 };
 
 static inline size_t series_index(size_t linear, bool backward)
@@ -38,6 +39,20 @@ static inline void look(void *context, const struct cr_wire_product *product, co
 {
     struct record *record = context;
     series_add(&record->seen[series_index(product->linear, product->backward)], words, product->rows, depth);
+}
+
+static inline void show(void *context, const struct cr_wire_product *product, const uint32_t *words,
+                        size_t width)
+{
+    struct record *record = context;
+    series_add(&record->shown[series_index(product->linear, product->backward)], words, 1, width);
+}
+
+static inline void hear(void *context, const struct cr_wire_product *product, uint32_t *words, size_t width)
+{
+    struct record *record = context;
+    series_add(&record->answered[series_index(product->linear, product->backward)], words, product->rows,
+               width);
 }
 
 static inline void note(const struct witness *witness, bool backward, struct cr_matrix x)
@@ -95,6 +110,8 @@ static inline void start_record(struct record *record, const char *model, const 
     *record = (struct record){.digits = digits};
     hire(&record->hired, model, address);
     record->hired.look = look;
+    record->hired.show = show;
+    record->hired.spoil = hear;
     record->hired.context = record;
     assert_ok(cr_field_new(compute, digits, &record->field));
     record->count = 2 * record->hired.frozen.count;
@@ -118,6 +135,8 @@ static inline void free_record(struct record *record)
     cr_field_free(record->field);
     free_series(record->seen, record->count);
     free_series(record->hidden, record->count);
+    free_series(record->shown, record->count);
+    free_series(record->answered, record->count);
 }
 
 #endif

@@ -21,6 +21,8 @@ struct hired {
     // all parts of a row one after the other. Both may be NULL.
     void (*look)(void *context, const struct cr_wire_product *product, const uint32_t *words, size_t width);
     void (*spoil)(void *context, const struct cr_wire_product *product, uint32_t *words, size_t width);
+    // A row of products of pads that it is shown, before the product. May be NULL.
+    void (*show)(void *context, const struct cr_wire_product *product, const uint32_t *words, size_t width);
     void *context;
 
     struct cr_compute *compute;
@@ -35,15 +37,19 @@ struct hired {
 };
 
 static inline enum cr_status hired_multiply(struct cr_engine *self, const struct cr_wire_product *product,
-                                            unsigned digits, uint32_t *words)
+                                            unsigned digits, const uint32_t *question, const uint32_t *pads,
+                                            uint32_t *answer)
 {
     struct hired *hired = (struct hired *)self;
     struct cr_matrix q = hired->frozen.matrices[product->linear];
     size_t depth = product->backward ? q.rows : q.columns;
     size_t width = product->parts * (product->backward ? q.columns : q.rows);
-    if (hired->look) hired->look(hired->context, product, words, depth);
-    CR_TRY(hired->honest->kind->multiply(hired->honest, product, digits, words));
-    if (hired->spoil) hired->spoil(hired->context, product, words, width);
+    if (hired->look) hired->look(hired->context, product, question, depth);
+    for (size_t i = 0; hired->show && product->around > 0 && i < product->rows; i++)
+        hired->show(hired->context, product,
+                    pads + product->place + (product->turn + i) % product->around * width, width);
+    CR_TRY(hired->honest->kind->multiply(hired->honest, product, digits, question, pads, answer));
+    if (hired->spoil) hired->spoil(hired->context, product, answer, width);
     return CR_OK;
 }
 

@@ -12,10 +12,11 @@ struct cr_engine_kind {
     // `frozen` and its model outlive the engine.
     enum cr_status (*open)(const struct cr_frozen *frozen, struct cr_compute *compute,
                            struct cr_engine **out);
-    // words [rows, K] becomes words [rows, parts, N]: x Qᵀ, or x Q backward, mod p. Words may change
-    // meanwhile, and may be no numbers below p: then the answer means nothing. One call at a time.
+    // answer [rows, parts, N] of question [rows, K]: x Qᵀ, or x Q backward, less what lies in `pads` where
+    // the product says so (wire.h), mod p. Words may change meanwhile, and may be no numbers below p: then
+    // the answer means nothing. One call at a time.
     enum cr_status (*multiply)(struct cr_engine *self, const struct cr_wire_product *product, unsigned digits,
-                               uint32_t *words);
+                               const uint32_t *question, const uint32_t *pads, uint32_t *answer);
     void (*free)(struct cr_engine *self);
 };
 

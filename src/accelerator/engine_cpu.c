@@ -4,17 +4,11 @@
 #include "field/product.h"
 
 #include <stdlib.h>
-#include <string.h>
-
-// Rows at a time: enough that packing a matrix costs nothing, and a bound on the memory of a question.
-enum { ROWS = 512 };
 
 struct engine {
     struct cr_engine base;
     const struct cr_frozen *frozen;
     struct cr_field *fields[2]; // of 3 and of 4 digits
-    uint32_t *narrow;           // [room], rows of a question or its answer, whichever has less
-    size_t room;
 };
 
 static void free_engine(struct cr_engine *self)
@@ -22,7 +16,6 @@ static void free_engine(struct cr_engine *self)
     struct engine *engine = (struct engine *)self;
     cr_field_free(engine->fields[0]);
     cr_field_free(engine->fields[1]);
-    free(engine->narrow);
     free(engine);
 }
 
@@ -52,34 +45,15 @@ static enum cr_status open_engine(const struct cr_frozen *frozen, struct cr_comp
     return status;
 }
 
-// Answers take the place of questions: narrower ones are made aside first, and for wider ones the question is
-// put aside.
 static enum cr_status multiply(struct cr_engine *self, const struct cr_wire_product *product, unsigned digits,
-                               uint32_t *words)
+                               const uint32_t *question, const uint32_t *pads, uint32_t *answer)
 {
     struct engine *engine = (struct engine *)self;
-    struct cr_field *field = engine->fields[digits - 3];
-    struct cr_matrix q = engine->frozen->matrices[product->linear];
-    size_t depth = product->backward ? q.rows : q.columns;
-    size_t width = product->parts * (product->backward ? q.columns : q.rows);
-    size_t needed = cr_least(ROWS, product->rows) * cr_least(depth, width);
-    if (needed > engine->room) {
-        CR_TRY(cr_reallocate(needed, sizeof *engine->narrow, &engine->narrow));
-        engine->room = needed;
-    }
-    size_t blocks = (product->rows + (size_t)ROWS - 1) / ROWS;
-    for (size_t i = 0; i < blocks; i++) {
-        // Wider ones from the end, so that no question is overwritten that waits.
-        size_t row = (width > depth ? blocks - 1 - i : i) * ROWS, rows = cr_least(ROWS, product->rows - row);
-        uint32_t *question = words + row * depth, *answer = words + row * width;
-        if (width > depth) {
-            memcpy(engine->narrow, question, rows * depth * sizeof *words);
-            cr_field_multiply(field, engine->narrow, rows, q, product->backward, product->parts, answer);
-        } else {
-            cr_field_multiply(field, question, rows, q, product->backward, product->parts, engine->narrow);
-            memcpy(answer, engine->narrow, rows * width * sizeof *words);
-        }
-    }
+    struct cr_field_circle less = {.turn = product->turn, .around = product->around};
+    if (less.around > 0) less.words = pads + product->place;
+    cr_field_multiply_less(engine->fields[digits - 3], question, product->rows,
+                           engine->frozen->matrices[product->linear], product->backward, product->parts,
+                           less.around > 0 ? &less : NULL, answer);
     return CR_OK;
 }
 

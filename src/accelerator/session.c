@@ -15,6 +15,7 @@ struct session {
     struct cr_wire_hello hello;
     uint32_t *words; // shared memory, or memory of our own that grows
     size_t size;     // bytes of it
+    uint32_t *pads;  // products of pads, only read; NULL where there are none
     uint64_t request;
     struct cr_front_room front;
 };
@@ -53,7 +54,7 @@ static enum cr_status receive_head(struct session *session, struct cr_wire_head 
 }
 
 // Memory of the peer's: it must not be able to shrink, since reading where a file has ended kills a process.
-static enum cr_status map_shared(struct session *session)
+static enum cr_status map_shared(struct session *session, uint64_t size, int protection, uint32_t **out)
 {
     CR_CLEANUP(cr_socket_close) int fd = -1;
     if (session->stream->tls)
@@ -62,14 +63,13 @@ static enum cr_status map_shared(struct session *session)
     struct stat file;
     int seals = fcntl(fd, F_GET_SEALS);
     if (fstat(fd, &file) != 0 || seals < 0 || !(seals & F_SEAL_SHRINK) || file.st_size < 0 ||
-        (uint64_t)file.st_size < session->hello.shared)
+        (uint64_t)file.st_size < size)
         return cr_fail(CR_PROTOCOL, "%s: its shared memory is too small, or not sealed against shrinking",
                        session->peer);
-    void *place = mmap(NULL, session->hello.shared, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *place = mmap(NULL, size, protection, MAP_SHARED, fd, 0);
     if (place == MAP_FAILED)
         return cr_fail_errno(CR_PROTOCOL, "%s: its shared memory cannot be mapped", session->peer);
-    session->words = place;
-    session->size = session->hello.shared;
+    *out = place;
     return CR_OK;
 }
 
@@ -82,7 +82,10 @@ static enum cr_status greet(struct session *session)
         return cr_fail(CR_PROTOCOL, "%s: it begins with another message than HELLO", session->peer);
     CR_TRY(cr_stream_receive(session->stream, bytes, sizeof bytes, session->peer));
     CR_TRY(cr_wire_get_hello(bytes, session->peer, &session->hello));
-    if (session->hello.shared > 0) CR_TRY(map_shared(session));
+    if (session->hello.shared > 0)
+        CR_TRY(map_shared(session, session->hello.shared, PROT_READ | PROT_WRITE, &session->words));
+    session->size = session->hello.shared;
+    if (session->hello.pads > 0) CR_TRY(map_shared(session, session->hello.pads, PROT_READ, &session->pads));
     if (session->hello.matrices != session->accelerator->frozen->checksum)
         return cr_fail(CR_INVALID, "%s: the accelerator holds another model, or another quantisation of it",
                        session->peer);
@@ -90,9 +93,22 @@ static enum cr_status greet(struct session *session)
     return answer(session, CR_WIRE_READY, ready, sizeof ready);
 }
 
-// Bytes of the question's words and of the answer's.
-static enum cr_status sizes_of(const struct session *session, const struct cr_wire_product *product,
-                               size_t *question, size_t *result)
+// Where the words of a question and its answer are, in bytes.
+struct layout {
+    size_t question, answer_at, answer;
+};
+
+// Whether the products of pads that an answer of `width` words a row is less of lie in what was given for
+// them.
+static bool pads_fit(const struct session *session, const struct cr_wire_product *product, size_t width)
+{
+    size_t words = session->hello.pads / sizeof(uint32_t);
+    return product->around == 0 ||
+           (product->place <= words && product->around <= (words - product->place) / width);
+}
+
+static enum cr_status lay_out(const struct session *session, const struct cr_wire_product *product,
+                              struct layout *out)
 {
     const struct cr_frozen *frozen = session->accelerator->frozen;
     if (product->linear >= frozen->count)
@@ -106,22 +122,32 @@ static enum cr_status sizes_of(const struct session *session, const struct cr_wi
                        product->parts, product->linear, depth);
     size_t most =
         session->hello.shared > 0 ? session->size : (size_t)CR_WIRE_BODY_LIMIT - CR_WIRE_PRODUCT_SIZE;
-    if (product->rows > most / (cr_most(depth, width) * sizeof(uint32_t)))
+    bool fits = product->rows <= most / ((depth + width) * sizeof(uint32_t));
+    if (fits) {
+        out->question = product->rows * depth * sizeof(uint32_t);
+        out->answer_at = cr_wire_answer_at(product->rows * depth) * sizeof(uint32_t);
+        out->answer = product->rows * width * sizeof(uint32_t);
+        fits = out->answer_at <= most - out->answer;
+    }
+    if (!fits)
         return cr_fail(CR_PROTOCOL, "%s: %u rows of linear %u do not fit %zu bytes", session->peer,
                        product->rows, product->linear, most);
-    *question = (size_t)product->rows * depth * sizeof(uint32_t);
-    *result = (size_t)product->rows * width * sizeof(uint32_t);
+    if (!pads_fit(session, product, width))
+        return cr_fail(CR_PROTOCOL,
+                       "%s: %u rows of products of pads of linear %u from word %llu on do not fit %llu bytes",
+                       session->peer, product->around, product->linear, (unsigned long long)product->place,
+                       (unsigned long long)session->hello.pads);
     return CR_OK;
 }
 
-static enum cr_status receive_words(struct session *session, size_t question, size_t result)
+static enum cr_status receive_words(struct session *session, const struct layout *layout)
 {
-    size_t needed = cr_most(question, result);
+    size_t needed = layout->answer_at + layout->answer;
     if (needed > session->size) {
         CR_TRY(cr_reallocate(needed, 1, &session->words));
         session->size = needed;
     }
-    return cr_stream_receive(session->stream, session->words, question, session->peer);
+    return cr_stream_receive(session->stream, session->words, layout->question, session->peer);
 }
 
 static enum cr_status multiply(struct session *session, const struct cr_wire_head *head)
@@ -129,21 +155,22 @@ static enum cr_status multiply(struct session *session, const struct cr_wire_hea
     unsigned char bytes[CR_WIRE_PRODUCT_SIZE];
     struct cr_wire_product product;
     struct cr_accelerator *accelerator = session->accelerator;
-    size_t question = 0, result = 0;
+    struct layout layout = {0};
     const bool shared = session->hello.shared > 0;
     CR_TRY(cr_stream_receive(session->stream, bytes, sizeof bytes, session->peer));
     CR_TRY(cr_wire_get_product(bytes, session->peer, &product));
-    CR_TRY(sizes_of(session, &product, &question, &result));
-    if (head->size != sizeof bytes + (shared ? 0 : question))
+    CR_TRY(lay_out(session, &product, &layout));
+    if (head->size != sizeof bytes + (shared ? 0 : layout.question))
         return cr_fail(CR_PROTOCOL, "%s: a product of %llu bytes, %zu were expected", session->peer,
-                       (unsigned long long)head->size, sizeof bytes + (shared ? 0 : question));
-    if (!shared) CR_TRY(receive_words(session, question, result));
+                       (unsigned long long)head->size, sizeof bytes + (shared ? 0 : layout.question));
+    if (!shared) CR_TRY(receive_words(session, &layout));
+    uint32_t *result = session->words + layout.answer_at / sizeof *result;
     pthread_mutex_lock(&accelerator->busy);
-    enum cr_status status = accelerator->engine->kind->multiply(accelerator->engine, &product,
-                                                                session->hello.digits, session->words);
+    enum cr_status status = accelerator->engine->kind->multiply(
+        accelerator->engine, &product, session->hello.digits, session->words, session->pads, result);
     pthread_mutex_unlock(&accelerator->busy);
     CR_TRY(status);
-    return answer(session, CR_WIRE_RESULT, session->words, shared ? 0 : result);
+    return answer(session, CR_WIRE_RESULT, result, shared ? 0 : layout.answer);
 }
 
 // A front is for whoever shares memory with this process, and as large as that.
@@ -213,6 +240,7 @@ enum cr_status cr_accelerator_serve(struct cr_accelerator *accelerator, struct c
     enum cr_status status = serve(&session);
     if (status != CR_OK) status = refuse(&session, status);
     cr_front_room_release(&session.front);
+    if (session.pads) munmap(session.pads, session.hello.pads);
     if (session.hello.shared > 0 && session.words)
         munmap(session.words, session.size);
     else

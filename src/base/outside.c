@@ -8,13 +8,17 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+// Reading where a file has ended kills a process: it is sealed against shrinking.
+static int seal(int fd, int more)
+{
+    return fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL | more);
+}
+
 static int open_memory(const char *name, size_t size, bool present)
 {
     int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0) return -1;
-    // Reading where a file has ended kills a process: it is sealed against shrinking.
-    int sized = present ? fallocate(fd, 0, 0, (off_t)size) : ftruncate(fd, (off_t)size);
-    if (sized == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0) return fd;
+    if ((present ? fallocate(fd, 0, 0, (off_t)size) : ftruncate(fd, (off_t)size)) == 0) return fd;
     int why = errno;
     close(fd);
     errno = why;
@@ -35,14 +39,31 @@ static int open_shared(const char *name, size_t size, char *path, size_t path_si
     return -1;
 }
 
+enum cr_status cr_outside_share(const char *name, size_t size, bool writable, void *out, int *fd)
+{
+    void *place = MAP_FAILED;
+    int made = open_memory(name, size, false);
+    if (made >= 0) place = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, made, 0);
+    if (place == MAP_FAILED || seal(made, writable ? 0 : F_SEAL_FUTURE_WRITE) != 0) {
+        enum cr_status status = cr_fail_errno(CR_NO_MEMORY, "%zu bytes of memory to share (%s)", size, name);
+        if (place != MAP_FAILED) munmap(place, size);
+        if (made >= 0) close(made);
+        return status;
+    }
+    *(void **)out = place;
+    *fd = made;
+    return CR_OK;
+}
+
 enum cr_status cr_outside_map(const char *name, size_t size, bool present, void *out)
 {
     char path[128] = "";
     int fd = open_memory(name, size, present);
     if (fd < 0 && errno == ENOSYS) fd = open_shared(name, size, path, sizeof path);
     if (fd < 0) return cr_fail_errno(CR_NO_MEMORY, "%zu bytes of memory outside (%s)", size, name);
-    void *place = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *place = MAP_FAILED;
     enum cr_status status = CR_OK;
+    if (path[0] != 0 || seal(fd, 0) == 0) place = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (place == MAP_FAILED)
         status = cr_fail_errno(CR_NO_MEMORY, "%zu bytes of memory outside (%s)", size, name);
     close(fd);

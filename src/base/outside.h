@@ -16,4 +16,9 @@
 // room.
 enum cr_status cr_outside_map(const char *name, size_t size, bool present, void *out);
 
+// The same, absent pages, for another process as well: *fd is a memfd of it, sealed against shrinking and,
+// unless others may write there, against whoever maps it from now on for more than reading (Linux 5.1); close
+// it. CR_NO_MEMORY where there is no room, no memfd_create or no such seal.
+enum cr_status cr_outside_share(const char *name, size_t size, bool writable, void *out, int *fd);
+
 #endif

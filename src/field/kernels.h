@@ -13,6 +13,7 @@
 
 enum {
     CR_PANEL = 16,                      // columns of a panel of the packed right operand
+    CR_PAIR = 2 * CR_PANEL,             // those that are multiplied at once
     CR_STEP = 4,                        // elements of the depth that lie together
     CR_STEP_BYTES = CR_PANEL * CR_STEP, // element k of column c at k/4·64 + c·4 + k%4
     CR_DEPTH_STEP = 64,                 // the depth is padded with zeros to a multiple of this
@@ -41,12 +42,13 @@ struct cr_field_kernels {
     // Element k of column c is at c·stride + k where `along`, at k·stride + c otherwise.
     void (*pack)(const int8_t *q, size_t stride, bool along, size_t columns, size_t depth, int8_t *right,
                  size_t panel);
-    // sums = left·right, exact. `panels` is even, `steps` a multiple of 16 whose sums fit. Rows up to the
-    // next multiple of CR_DIGIT_ROWS may be read and written as well.
-    void (*multiply)(size_t rows, size_t panels, size_t steps, const uint8_t *left, size_t left_stride,
-                     const int8_t *right, size_t panel, int32_t *sums, size_t sums_stride);
-    // y = Σ 256^d·sums[d·stride + i] mod p, added to the old y unless `first`.
-    void (*combine)(const int32_t *sums, size_t stride, size_t count, unsigned digits, bool first,
+    // sums [rows, CR_PAIR] = left·right, exact, of two panels. `steps` is a multiple of 16 whose sums fit.
+    // Rows up to the next multiple of CR_DIGIT_ROWS may be read and written as well.
+    void (*multiply)(size_t rows, size_t steps, const uint8_t *left, size_t left_stride, const int8_t *right,
+                     size_t panel, int32_t *sums);
+    // y = Σ 256^d·sums[d·CR_PAIR + i] mod p, added to the old y unless `first`, less `less` (NULL: nothing;
+    // with `first` alone).
+    void (*combine)(const int32_t *sums, size_t count, unsigned digits, bool first, const uint32_t *less,
                     uint32_t *y);
     // out = x + r mod p.
     void (*add)(const uint32_t *x, const uint32_t *r, size_t count, uint32_t p, uint32_t *out);

@@ -21,8 +21,8 @@ struct shape {
 _Static_assert(sizeof(struct shape) == 64, "as the processor reads it");
 _Static_assert(CR_DIGIT_ROWS % ROWS == 0, "rows are computed by twice SIDE");
 
-static void multiply(size_t rows, size_t panels, size_t steps, const uint8_t *left, size_t left_stride,
-                     const int8_t *right, size_t panel, int32_t *sums, size_t sums_stride)
+static void multiply(size_t rows, size_t steps, const uint8_t *left, size_t left_stride, const int8_t *right,
+                     size_t panel, int32_t *sums)
 {
     struct shape shape = {.palette = 1};
     for (size_t t = 0; t < 8; t++) {
@@ -32,30 +32,28 @@ static void multiply(size_t rows, size_t panels, size_t steps, const uint8_t *le
     // GCC does not know what the tile instructions read and write.
     __asm__ volatile("" : : "r"(&shape) : "memory");
     _tile_loadconfig(&shape);
-    for (size_t r = 0; r < rows; r += ROWS)
-        for (size_t i = 0; i < panels; i += 2) {
-            const uint8_t *above = left + r * left_stride, *below = above + SIDE * left_stride;
-            const int8_t *b = right + i * panel;
-            int32_t *c = sums + r * sums_stride + i * CR_PANEL;
-            _tile_zero(0);
-            _tile_zero(1);
-            _tile_zero(2);
-            _tile_zero(3);
-            for (size_t s = 0; s < steps; s += SIDE) {
-                _tile_loadd(4, above + s * CR_STEP, left_stride);
-                _tile_loadd(6, b + s * CR_STEP_BYTES, LINE);
-                _tile_loadd(7, b + panel + s * CR_STEP_BYTES, LINE);
-                _tile_dpbusd(0, 4, 6);
-                _tile_dpbusd(1, 4, 7);
-                _tile_loadd(5, below + s * CR_STEP, left_stride);
-                _tile_dpbusd(2, 5, 6);
-                _tile_dpbusd(3, 5, 7);
-            }
-            _tile_stored(0, c, sums_stride * sizeof *c);
-            _tile_stored(1, c + CR_PANEL, sums_stride * sizeof *c);
-            _tile_stored(2, c + SIDE * sums_stride, sums_stride * sizeof *c);
-            _tile_stored(3, c + SIDE * sums_stride + CR_PANEL, sums_stride * sizeof *c);
+    for (size_t r = 0; r < rows; r += ROWS) {
+        const uint8_t *above = left + r * left_stride, *below = above + SIDE * left_stride;
+        int32_t *c = sums + r * CR_PAIR;
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+        for (size_t s = 0; s < steps; s += SIDE) {
+            _tile_loadd(4, above + s * CR_STEP, left_stride);
+            _tile_loadd(6, right + s * CR_STEP_BYTES, LINE);
+            _tile_loadd(7, right + panel + s * CR_STEP_BYTES, LINE);
+            _tile_dpbusd(0, 4, 6);
+            _tile_dpbusd(1, 4, 7);
+            _tile_loadd(5, below + s * CR_STEP, left_stride);
+            _tile_dpbusd(2, 5, 6);
+            _tile_dpbusd(3, 5, 7);
         }
+        _tile_stored(0, c, CR_PAIR * sizeof *c);
+        _tile_stored(1, c + CR_PANEL, CR_PAIR * sizeof *c);
+        _tile_stored(2, c + SIDE * CR_PAIR, CR_PAIR * sizeof *c);
+        _tile_stored(3, c + SIDE * CR_PAIR + CR_PANEL, CR_PAIR * sizeof *c);
+    }
     _tile_release();
     __asm__ volatile("" : : : "memory");
 }

@@ -10,12 +10,12 @@
 
 enum { ROWS = 4 };
 
-static void multiply(size_t rows, size_t panels, size_t steps, const uint8_t *left, size_t left_stride,
-                     const int8_t *right, size_t panel, int32_t *sums, size_t sums_stride)
+static void multiply(size_t rows, size_t steps, const uint8_t *left, size_t left_stride, const int8_t *right,
+                     size_t panel, int32_t *sums)
 {
     const __m256i low = _mm256_set1_epi16(0xff);
     for (size_t r = 0; r < rows; r += ROWS)
-        for (size_t i = 0; i < panels; i++) {
+        for (size_t i = 0; i < CR_PAIR / CR_PANEL; i++) {
             __m256i sum[ROWS][2];
             for (size_t j = 0; j < ROWS; j++) sum[j][0] = sum[j][1] = _mm256_setzero_si256();
             for (size_t s = 0; s < steps; s++) {
@@ -39,7 +39,7 @@ static void multiply(size_t rows, size_t panels, size_t steps, const uint8_t *le
             }
             for (size_t j = 0; j < ROWS; j++)
                 for (size_t h = 0; h < 2; h++) {
-                    int32_t *to = sums + (r + j) * sums_stride + i * CR_PANEL + h * 8;
+                    int32_t *to = sums + (r + j) * CR_PAIR + i * CR_PANEL + h * 8;
                     _mm256_storeu_si256((__m256i *)(void *)to, sum[j][h]);
                 }
         }

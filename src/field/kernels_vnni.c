@@ -13,7 +13,7 @@ enum { ROWS = 12 };
 // ROWS rows or fewer, two panels.
 static inline __attribute__((always_inline)) void block(const size_t rows, size_t steps, const uint8_t *left,
                                                         size_t left_stride, const int8_t *right, size_t panel,
-                                                        int32_t *sums, size_t sums_stride)
+                                                        int32_t *sums)
 {
     __m512i sum[ROWS][2];
 #pragma GCC unroll 12
@@ -32,26 +32,24 @@ static inline __attribute__((always_inline)) void block(const size_t rows, size_
     }
 #pragma GCC unroll 12
     for (size_t r = 0; r < rows; r++) {
-        _mm512_storeu_si512(sums + r * sums_stride, sum[r][0]);
-        _mm512_storeu_si512(sums + r * sums_stride + CR_PANEL, sum[r][1]);
+        _mm512_storeu_si512(sums + r * CR_PAIR, sum[r][0]);
+        _mm512_storeu_si512(sums + r * CR_PAIR + CR_PANEL, sum[r][1]);
     }
 }
 
-static void multiply(size_t rows, size_t panels, size_t steps, const uint8_t *left, size_t left_stride,
-                     const int8_t *right, size_t panel, int32_t *sums, size_t sums_stride)
+static void multiply(size_t rows, size_t steps, const uint8_t *left, size_t left_stride, const int8_t *right,
+                     size_t panel, int32_t *sums)
 {
-    for (size_t r = 0; r < rows; r += ROWS)
-        for (size_t i = 0; i < panels; i += 2) {
-            const uint8_t *a = left + r * left_stride;
-            const int8_t *b = right + i * panel;
-            int32_t *c = sums + r * sums_stride + i * CR_PANEL;
-            if (rows - r <= 4)
-                block(4, steps, a, left_stride, b, panel, c, sums_stride);
-            else if (rows - r <= 8)
-                block(8, steps, a, left_stride, b, panel, c, sums_stride);
-            else
-                block(ROWS, steps, a, left_stride, b, panel, c, sums_stride);
-        }
+    for (size_t r = 0; r < rows; r += ROWS) {
+        const uint8_t *a = left + r * left_stride;
+        int32_t *c = sums + r * CR_PAIR;
+        if (rows - r <= 4)
+            block(4, steps, a, left_stride, right, panel, c);
+        else if (rows - r <= 8)
+            block(8, steps, a, left_stride, right, panel, c);
+        else
+            block(ROWS, steps, a, left_stride, right, panel, c);
+    }
 }
 
 #define CR_FIELD_KERNELS cr_field_kernels__vnni

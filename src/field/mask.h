@@ -25,10 +25,10 @@ struct cr_mask_sums {
     uint64_t lanes[2][CR_MASK_LANES];
 };
 
-// out = y − c + k mod p, [count]; k below p. False where a word of y or c is not: out and sums are then
-// undefined. y and c may lie where somebody else writes meanwhile: each of their words is loaded once, and
-// what was compared with p is what was added. out may be k. `sums` takes out with s0 and s1; NULL, and these
-// are not looked at.
+// out = y − c + k mod p, [count]; k below p. c and k may be NULL, for zeros. False where a word of y or c is
+// not below p: out and sums are then undefined. y and c may lie where somebody else writes meanwhile: each of
+// their words is loaded once, and what was compared with p is what was added. out may be k. `sums` takes out
+// with s0 and s1; NULL, and these are not looked at.
 [[nodiscard]] bool cr_mask_open(const struct cr_field *field, const volatile uint32_t *y,
                                 const volatile uint32_t *c, const uint32_t *k, const uint32_t *s0,
                                 const uint32_t *s1, size_t count, uint32_t *out, struct cr_mask_sums *sums);

@@ -1,7 +1,8 @@
-// A thread takes some columns and rows of the result and walks them by blocks: some columns of Q over
-// DEPTH of its depth are packed once, and all rows, CR_DIGIT_ROWS rows of digits at a time, multiplied with
-// them. What a block gives is brought into the field at once and added up there, so that sums of 32 bits
-// never hold more than DEPTH products, however long the sum. Where a part of the depth ends, a sum does.
+// A thread takes some columns and rows of the result and walks them by blocks: some columns of Q over DEPTH
+// of its depth are packed once, and all rows, CR_DIGIT_ROWS rows of digits at a time, multiplied with them,
+// CR_PAIR columns after the other. What that gives is brought into the field at once and added up there, so
+// that sums of 32 bits never hold more than DEPTH products, however long the sum. Where a part of the depth
+// ends, a sum does.
 #include "field/product.h"
 
 #include "field/kernels.h"
@@ -29,7 +30,7 @@ _Static_assert((int64_t)DEPTH * 255 * 128 < INT32_MAX, "sums of a block are exac
 struct scratch {
     _Alignas(CR_ALIGNMENT) int8_t right[PANELS];
     _Alignas(CR_ALIGNMENT) uint8_t left[CR_DIGIT_ROWS * LEFT_STRIDE];
-    _Alignas(CR_ALIGNMENT) int32_t sums[CR_DIGIT_ROWS * MOST_COLUMNS];
+    _Alignas(CR_ALIGNMENT) int32_t sums[CR_DIGIT_ROWS * CR_PAIR];
 };
 
 struct cr_field {
@@ -73,19 +74,17 @@ const struct cr_field_kernels *cr_field_kernels_for(const struct cr_compute *com
 // Tries a path where processors are known to differ: at the ends of the range, whose sums saturate 16 bits.
 static bool is_exact(const struct cr_field_kernels *kernels, struct scratch *scratch)
 {
-    enum { STEPS = 16, ROWS = 4, SIDES = 2, PANEL = STEPS * CR_STEP_BYTES + LINE };
+    enum { STEPS = 16, ROWS = 4, PANEL = STEPS * CR_STEP_BYTES + LINE };
     static const int8_t ends[] = {127, -127, 127, 127, -128, -128, 1, 0};
-    int32_t wanted[ROWS * SIDES * CR_PANEL];
+    int32_t wanted[ROWS * CR_PAIR];
     for (size_t i = 0; i < ROWS * CR_STEP * STEPS; i++)
         scratch->left[i / (CR_STEP * STEPS) * LEFT_STRIDE + i % (CR_STEP * STEPS)] =
             (uint8_t)(i % 7 == 6 ? i : 255);
-    for (size_t i = 0; i < SIDES; i++)
+    for (size_t i = 0; i < CR_PAIR / CR_PANEL; i++)
         for (size_t j = 0; j < STEPS * CR_STEP_BYTES; j++)
             scratch->right[i * PANEL + j] = ends[(j / 3 + i) % sizeof ends];
-    cr_field_kernels__scalar.multiply(ROWS, SIDES, STEPS, scratch->left, LEFT_STRIDE, scratch->right, PANEL,
-                                      wanted, SIDES * CR_PANEL);
-    kernels->multiply(ROWS, SIDES, STEPS, scratch->left, LEFT_STRIDE, scratch->right, PANEL, scratch->sums,
-                      SIDES * CR_PANEL);
+    cr_field_kernels__scalar.multiply(ROWS, STEPS, scratch->left, LEFT_STRIDE, scratch->right, PANEL, wanted);
+    kernels->multiply(ROWS, STEPS, scratch->left, LEFT_STRIDE, scratch->right, PANEL, scratch->sums);
     return memcmp(wanted, scratch->sums, sizeof wanted) == 0;
 }
 
@@ -192,9 +191,15 @@ struct product_job {
     struct cr_matrix q;
     bool backward;
     size_t rows, depth, columns, parts;
-    size_t block, panel; // columns of a block, bytes from one panel of it to the next
-    size_t shares;       // of the rows
+    const struct cr_field_circle *less; // NULL: nothing
+    size_t block, panel;                // columns of a block, bytes from one panel of it to the next
+    size_t shares;                      // of the rows
 };
+
+static const uint32_t *row_of(const struct cr_field_circle *circle, size_t row, size_t width)
+{
+    return circle->words + (circle->turn + row) % circle->around * width;
+}
 
 // Some of the columns that follow from `column` on, over `depth` from k on, which lie in one part.
 static void multiply_rows(const struct product_job *job, size_t row, size_t rows, size_t column,
@@ -205,14 +210,27 @@ static void multiply_rows(const struct product_job *job, size_t row, size_t rows
     for (size_t r = 0; r < rows; r++)
         kernels->split(job->x + (row + r) * job->depth + k, depth, digits,
                        scratch->left + r * digits * LEFT_STRIDE, LEFT_STRIDE);
-    size_t panels = (columns + 2 * CR_PANEL - 1) / (2 * CR_PANEL) * 2;
     size_t steps = (depth + CR_DEPTH_STEP - 1) / CR_DEPTH_STEP * (CR_DEPTH_STEP / CR_STEP);
-    kernels->multiply(rows * digits, panels, steps, scratch->left, LEFT_STRIDE, scratch->right, job->panel,
-                      scratch->sums, job->block);
-    bool first = k == cr_bound_begin(job->depth, job->parts, part);
-    for (size_t r = 0; r < rows; r++)
-        kernels->combine(scratch->sums + r * digits * job->block, job->block, columns, digits, first,
-                         job->y + ((row + r) * job->parts + part) * job->columns + column);
+    const bool first = k == cr_bound_begin(job->depth, job->parts, part);
+    size_t width = job->parts * job->columns, at = part * job->columns + column;
+    const uint32_t *less[CR_DIGIT_ROWS] = {NULL};
+    for (size_t r = 0; first && job->less && r < rows; r++) less[r] = row_of(job->less, row + r, width) + at;
+    // Sums stay in the first-level cache, and the processor's other units bring them into the field while its
+    // matrix unit begins with the next ones.
+    for (size_t i = 0; i < columns; i += CR_PAIR) {
+        kernels->multiply(rows * digits, steps, scratch->left, LEFT_STRIDE,
+                          scratch->right + i / CR_PANEL * job->panel, job->panel, scratch->sums);
+        for (size_t r = 0; r < rows; r++) {
+            uint32_t *y = job->y + (row + r) * width + at + i;
+            // The next ones' places, which no processor looks for by itself: they are in so many rows.
+            for (size_t c = CR_PAIR; c < 2 * CR_PAIR; c += LINE / sizeof *y) {
+                __builtin_prefetch(y + c, 1);
+                if (less[r]) __builtin_prefetch(less[r] + i + c);
+            }
+            kernels->combine(scratch->sums + r * digits * CR_PAIR, cr_least(CR_PAIR, columns - i), digits,
+                             first, less[r] ? less[r] + i : NULL, y);
+        }
+    }
 }
 
 static void multiply_item(void *context, size_t item, size_t thread)
@@ -241,6 +259,12 @@ static void multiply_item(void *context, size_t item, size_t thread)
 void cr_field_multiply(struct cr_field *field, const uint32_t *x, size_t rows, struct cr_matrix q,
                        bool backward, size_t parts, uint32_t *y)
 {
+    cr_field_multiply_less(field, x, rows, q, backward, parts, NULL, y);
+}
+
+void cr_field_multiply_less(struct cr_field *field, const uint32_t *x, size_t rows, struct cr_matrix q,
+                            bool backward, size_t parts, const struct cr_field_circle *less, uint32_t *y)
+{
     struct product_job job = {.field = field,
                               .x = x,
                               .y = y,
@@ -249,7 +273,8 @@ void cr_field_multiply(struct cr_field *field, const uint32_t *x, size_t rows, s
                               .rows = rows,
                               .depth = backward ? q.rows : q.columns,
                               .columns = backward ? q.columns : q.rows,
-                              .parts = parts};
+                              .parts = parts,
+                              .less = less};
     if (rows == 0) return;
     struct cr_pool *pool = cr_compute_pool(field->compute);
     size_t deepest =

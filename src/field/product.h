@@ -46,4 +46,15 @@ void cr_field_decode_row(const struct cr_field *field, const uint32_t *words, co
 void cr_field_multiply(struct cr_field *field, const uint32_t *x, size_t rows, struct cr_matrix q,
                        bool backward, size_t parts, uint32_t *y);
 
+// Rows that lie in a circle: row i at words + (turn + i) % around rows.
+struct cr_field_circle {
+    const uint32_t *words;
+    size_t turn, around;
+};
+
+// The same less some words, mod p: y − the rows of `less`, of y's form (NULL: nothing). A word of `less` that
+// is not below p makes one of y that means nothing.
+void cr_field_multiply_less(struct cr_field *field, const uint32_t *x, size_t rows, struct cr_matrix q,
+                            bool backward, size_t parts, const struct cr_field_circle *less, uint32_t *y);
+
 #endif

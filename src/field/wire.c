@@ -24,6 +24,7 @@ void cr_wire_put_hello(const struct cr_wire_hello *hello, unsigned char out[CR_W
     put(out + 4, hello->digits, 4);
     put(out + 8, hello->shared, 8);
     put(out + 16, hello->matrices, 8);
+    put(out + 24, hello->pads, 8);
 }
 
 void cr_wire_put_ready(const char *engine, unsigned char out[CR_WIRE_READY_SIZE])
@@ -39,6 +40,9 @@ void cr_wire_put_product(const struct cr_wire_product *product, unsigned char ou
     put(out + 4, product->backward, 4);
     put(out + 8, product->rows, 4);
     put(out + 12, product->parts, 4);
+    put(out + 16, product->place, 8);
+    put(out + 24, product->turn, 4);
+    put(out + 28, product->around, 4);
 }
 
 void cr_wire_put_front(const struct cr_wire_front *front, unsigned char out[CR_WIRE_FRONT_SIZE])
@@ -76,14 +80,16 @@ enum cr_status cr_wire_get_hello(const unsigned char bytes[CR_WIRE_HELLO_SIZE], 
 {
     struct cr_cursor at = cursor(bytes, CR_WIRE_HELLO_SIZE);
     uint32_t version = cr_read_u32(&at), digits = cr_read_u32(&at);
-    uint64_t shared = cr_read_u64(&at), matrices = cr_read_u64(&at);
+    uint64_t shared = cr_read_u64(&at), matrices = cr_read_u64(&at), pads = cr_read_u64(&at);
     if (version != CR_WIRE_VERSION)
         return cr_fail(CR_PROTOCOL, "%s: it speaks version %u of the accelerator's protocol, this program %d",
                        peer, version, CR_WIRE_VERSION);
     if (digits != 3 && digits != 4) return cr_fail(CR_PROTOCOL, "%s: %u digits, not 3 or 4", peer, digits);
     if (shared > CR_WIRE_BODY_LIMIT)
         return cr_fail(CR_PROTOCOL, "%s: %llu bytes of shared memory", peer, (unsigned long long)shared);
-    *out = (struct cr_wire_hello){.digits = digits, .shared = shared, .matrices = matrices};
+    if (pads > CR_WIRE_PADS_LIMIT)
+        return cr_fail(CR_PROTOCOL, "%s: %llu bytes of products of pads", peer, (unsigned long long)pads);
+    *out = (struct cr_wire_hello){.digits = digits, .shared = shared, .matrices = matrices, .pads = pads};
     return CR_OK;
 }
 
@@ -111,11 +117,23 @@ enum cr_status cr_wire_get_product(const unsigned char bytes[CR_WIRE_PRODUCT_SIZ
     struct cr_cursor at = cursor(bytes, CR_WIRE_PRODUCT_SIZE);
     uint32_t linear = cr_read_u32(&at), direction = cr_read_u32(&at), rows = cr_read_u32(&at);
     uint32_t parts = cr_read_u32(&at);
+    uint64_t place = cr_read_u64(&at);
+    uint32_t turn = cr_read_u32(&at), around = cr_read_u32(&at);
     if (direction > 1 || rows == 0 || parts == 0)
         return cr_fail(CR_PROTOCOL, "%s: a product of unknown form (direction %u, %u rows, %u parts)", peer,
                        direction, rows, parts);
-    *out =
-        (struct cr_wire_product){.linear = linear, .backward = direction == 1, .rows = rows, .parts = parts};
+    if (around == 0 ? place > 0 || turn > 0 : turn >= around || rows > around)
+        return cr_fail(
+            CR_PROTOCOL,
+            "%s: a product of unknown form (%u rows, products of pads from row %u of %u behind word %llu)",
+            peer, rows, turn, around, (unsigned long long)place);
+    *out = (struct cr_wire_product){.linear = linear,
+                                    .backward = direction == 1,
+                                    .rows = rows,
+                                    .parts = parts,
+                                    .place = place,
+                                    .turn = turn,
+                                    .around = around};
     return CR_OK;
 }
 

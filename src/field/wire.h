@@ -1,22 +1,30 @@
-// What a trusted process and its accelerator say to each other, version 2.
+// What a trusted process and its accelerator say to each other, version 3.
 //
 // A connection is a dialogue: the trusted process asks, the accelerator answers each question before it reads
 // the next. Every message is a head of 32 bytes and a body of the size that the head names; integers are
 // little-endian.
 //
 //   head:    "CRAC", type u32, request u64, size u64, zero u64
-//   HELLO    version u32, digits u32, shared u64, matrices u64     trusted process, first
+//   HELLO    version u32, digits u32, shared u64, matrices u64,    trusted process, first
+//            pads u64
 //   READY    engine [32], zero-padded ASCII                        the answer
-//   PRODUCT  linear u32, direction u32, rows u32, parts u32        then the words x' [rows, K] u32
+//   PRODUCT  linear u32, direction u32, rows u32, parts u32,       then the words x' [rows, K] u32
+//            place u64, turn u32, around u32
 //   RESULT   nothing                                               then the words Y' [rows, parts, N] u32
 //   FAILED   a sentence, printable ASCII                           the answer where there is none
 //   FRONT    layers u32, sequences u32, rows u32, zero u32         then tokens [rows] u32, lengths
-//   [sequences]
-//                                                                  u32
+//                                                                  [sequences] u32
 //
 // `shared` bytes of memory, where it is not zero, follow HELLO as a descriptor (a sealed memfd over a unix
-// socket); words are then in that memory, at its start, and never in a message: those of the answer take the
-// place of those of the question. Otherwise words are the rest of the message's body.
+// socket); words are then in that memory and never in a message: those of a question at its start, those of
+// its answer behind them, from the next multiple of 64 bytes on. Otherwise words are the rest of the
+// message's body.
+//
+// `pads` bytes of a second memory, where it is not zero, follow as another descriptor (sealed against whoever
+// gets it): there lie the products of pads, under pads of their own, for the accelerator to take away from
+// its answer, Y' − c mod p. It learns nothing by it that it, or whoever can read that memory, could not work
+// out. The words c of row i, [parts, N], begin (turn + i) mod `around` rows behind word `place`; where
+// `around` is zero nothing is taken away.
 //
 // `digits` says how many base-256 digits a word has, and with it p: 4 for 2³¹ − 1, 3 for 2²³ − 15. `linear`
 // counts the linears of a model in the order of a walk: qkv, o, gate_up and down of each layer, then the
@@ -39,11 +47,11 @@
 #include "base/bytes.h"
 
 enum {
-    CR_WIRE_VERSION = 2,
+    CR_WIRE_VERSION = 3,
     CR_WIRE_HEAD_SIZE = 32,
-    CR_WIRE_HELLO_SIZE = 24,
+    CR_WIRE_HELLO_SIZE = 32,
     CR_WIRE_READY_SIZE = 32,
-    CR_WIRE_PRODUCT_SIZE = 16,
+    CR_WIRE_PRODUCT_SIZE = 32,
     CR_WIRE_FRONT_SIZE = 16,
     CR_WIRE_FAILED_LIMIT = 500,
 };
@@ -67,18 +75,31 @@ struct cr_wire_head {
 // Far above any product: 4,096 rows of 262,144 words.
 #define CR_WIRE_BODY_LIMIT ((uint64_t)1 << 32)
 
+// Far above any queues of pads.
+#define CR_WIRE_PADS_LIMIT ((uint64_t)1 << 46)
+
 struct cr_wire_hello {
     unsigned digits; // 4 or 3, which names p
     uint64_t shared; // bytes of the memory that follows; 0: none
     uint64_t matrices;
+    uint64_t pads; // bytes of the memory that follows after it, at most CR_WIRE_PADS_LIMIT; 0: none
 };
 
 struct cr_wire_product {
     uint32_t linear;
     bool backward;
-    uint32_t rows;  // at least 1
-    uint32_t parts; // at least 1
+    uint32_t rows;   // at least 1
+    uint32_t parts;  // at least 1
+    uint64_t place;  // in words
+    uint32_t turn;   // below around, where that is not 0
+    uint32_t around; // 0, as are then the other two, or at least rows
 };
+
+// Where the words of an answer begin in shared memory, behind a question of so many.
+static inline size_t cr_wire_answer_at(size_t question)
+{
+    return (question + 15) / 16 * 16;
+}
 
 // Each number is at least 1, and there are no more sequences than rows.
 struct cr_wire_front {

@@ -78,7 +78,7 @@ static float *row_of(struct cr_matrix m, size_t row)
 // Copies the answer out of shared memory, each word once.
 static enum cr_status take_answer(struct cr_front *front, struct cr_matrix stream)
 {
-    const volatile uint32_t *words = cr_link_words(front->link);
+    const volatile uint32_t *words = cr_link_answer(front->link);
     for (size_t i = 0; i < stream.rows; i++)
         for (size_t j = 0; j < stream.columns; j++) {
             uint32_t bits = words[i * stream.columns + j];

@@ -1,40 +1,38 @@
 #include "slicing/link.h"
 
 #include "base/address.h"
+#include "base/outside.h"
 #include "base/secret.h"
 #include "crypto/stream.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 struct cr_link {
     struct cr_stream stream;
     bool shared; // `words` is memory that both sides see
+    bool shows_pads;
     bool secret;
     uint32_t *words; // [count]
     size_t count;
+    size_t answer_at; // the word where the last question's answer begins
     uint64_t request; // the last one's number
     char peer[300];
     char engine[CR_WIRE_READY_SIZE + 1];
 };
 
-// Memory for both sides. It is sealed against shrinking: reading where a file has ended kills a process.
-static enum cr_status share(struct cr_link *link)
+// Memory for both sides, and that which the accelerator may only read.
+static enum cr_status share(struct cr_link *link, const struct cr_link_options *options)
 {
-    size_t size = link->count * sizeof *link->words;
-    CR_CLEANUP(cr_socket_close) int fd = memfd_create("carrel-shared", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0 || ftruncate(fd, (off_t)size) != 0 ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
-        return cr_fail_errno(CR_IO, "%s: %zu bytes of shared memory", link->peer, size);
-    void *place = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (place == MAP_FAILED)
-        return cr_fail_errno(CR_NO_MEMORY, "%s: %zu bytes of shared memory", link->peer, size);
-    link->words = place;
-    return cr_socket_send_descriptor(link->stream.socket, fd, link->peer);
+    CR_CLEANUP(cr_socket_close) int fd = -1;
+    enum cr_status status =
+        cr_outside_share("carrel-shared", link->count * sizeof *link->words, true, &link->words, &fd);
+    if (status != CR_OK) return cr_fail_within(status, "%s", link->peer);
+    CR_TRY(cr_socket_send_descriptor(link->stream.socket, fd, link->peer));
+    if (!link->shows_pads) return CR_OK;
+    return cr_socket_send_descriptor(link->stream.socket, options->pads, link->peer);
 }
 
 static enum cr_status send_head(struct cr_link *link, enum cr_wire_type type, uint64_t size)
@@ -71,12 +69,13 @@ static enum cr_status greet(struct cr_link *link, const struct cr_link_options *
 {
     struct cr_wire_hello hello = {.digits = options->digits,
                                   .shared = link->shared ? link->count * sizeof *link->words : 0,
-                                  .matrices = options->matrices};
+                                  .matrices = options->matrices,
+                                  .pads = link->shows_pads ? options->pads_size : 0};
     unsigned char bytes[CR_WIRE_HELLO_SIZE], ready[CR_WIRE_READY_SIZE];
     cr_wire_put_hello(&hello, bytes);
     CR_TRY(send_head(link, CR_WIRE_HELLO, sizeof bytes));
     CR_TRY(cr_stream_send(&link->stream, bytes, sizeof bytes, link->peer));
-    if (link->shared) CR_TRY(share(link));
+    if (link->shared) CR_TRY(share(link, options));
     CR_TRY(receive_answer(link, CR_WIRE_READY, sizeof ready));
     CR_TRY(cr_stream_receive(&link->stream, ready, sizeof ready, link->peer));
     return cr_wire_get_ready(ready, link->peer, link->engine);
@@ -90,6 +89,7 @@ enum cr_status cr_link_open(const struct cr_link_options *options, struct cr_lin
     link->count = cr_most(options->words, 1);
     link->secret = options->secret;
     link->shared = cr_address_is_unix(options->address);
+    link->shows_pads = link->shared && options->pads_size > 0;
     // Without the key of a tls: address.
     snprintf(link->peer, sizeof link->peer, "accelerator %.*s", (int)strcspn(options->address, "#"),
              options->address);
@@ -122,22 +122,29 @@ void cr_link_close(struct cr_link *link)
     free(link);
 }
 
-volatile uint32_t *cr_link_words(struct cr_link *link)
+volatile uint32_t *cr_link_question(struct cr_link *link)
 {
     return link->words;
 }
 
-static enum cr_status check_room(const struct cr_link *link, size_t words)
+volatile uint32_t *cr_link_answer(struct cr_link *link)
 {
-    if (words <= link->count) return CR_OK;
-    return cr_fail(CR_INTERNAL, "%s: %zu words do not fit its %zu", link->peer, words, link->count);
+    return link->words + link->answer_at;
+}
+
+static enum cr_status check_room(const struct cr_link *link, size_t at, size_t words)
+{
+    if (at <= link->count && words <= link->count - at) return CR_OK;
+    return cr_fail(CR_INTERNAL, "%s: %zu words from word %zu on do not fit its %zu", link->peer, words, at,
+                   link->count);
 }
 
 enum cr_status cr_link_send(struct cr_link *link, const struct cr_wire_product *product, size_t words)
 {
     unsigned char bytes[CR_WIRE_PRODUCT_SIZE];
     size_t size = link->shared ? 0 : words * sizeof *link->words;
-    CR_TRY(check_room(link, words));
+    CR_TRY(check_room(link, 0, words));
+    link->answer_at = link->shared ? cr_wire_answer_at(words) : 0;
     cr_wire_put_product(product, bytes);
     CR_TRY(send_head(link, CR_WIRE_PRODUCT, sizeof bytes + size));
     CR_TRY(cr_stream_send(&link->stream, bytes, sizeof bytes, link->peer));
@@ -150,6 +157,7 @@ enum cr_status cr_link_ask_front(struct cr_link *link, const struct cr_wire_fron
     unsigned char bytes[CR_WIRE_FRONT_SIZE];
     size_t rows = front->rows * sizeof *tokens, sequences = front->sequences * sizeof *lengths;
     if (!link->shared) return cr_fail(CR_INTERNAL, "%s: a front without shared memory", link->peer);
+    link->answer_at = 0;
     cr_wire_put_front(front, bytes);
     CR_TRY(send_head(link, CR_WIRE_FRONT, sizeof bytes + rows + sequences));
     CR_TRY(cr_stream_send(&link->stream, bytes, sizeof bytes, link->peer));
@@ -160,9 +168,14 @@ enum cr_status cr_link_ask_front(struct cr_link *link, const struct cr_wire_fron
 enum cr_status cr_link_receive(struct cr_link *link, size_t words)
 {
     size_t size = link->shared ? 0 : words * sizeof *link->words;
-    CR_TRY(check_room(link, words));
+    CR_TRY(check_room(link, link->answer_at, words));
     CR_TRY(receive_answer(link, CR_WIRE_RESULT, size));
-    return cr_stream_receive(&link->stream, link->words, size, link->peer);
+    return cr_stream_receive(&link->stream, link->words + link->answer_at, size, link->peer);
+}
+
+bool cr_link_shows_pads(const struct cr_link *link)
+{
+    return link->shows_pads;
 }
 
 const char *cr_link_peer(const struct cr_link *link)

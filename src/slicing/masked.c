@@ -22,7 +22,7 @@ struct question {
     struct cr_matrix x, y;
     uint64_t first;           // number of the first row's pad, if made here
     struct cr_peer_pads peer; // else these
-    volatile uint32_t *words;
+    volatile uint32_t *words, *answer;
     atomic_size_t bad; // the first row that is not finite, or whose answer is wrong; SIZE_MAX: none
 };
 
@@ -70,14 +70,15 @@ static void blind_row(void *context, size_t row, size_t thread)
     }
 }
 
-// Copies an answer's row once, takes the pad's product away, which lies outside under another pad or is a
-// copy already, and sums the rest, scratch->words, up for its check. False where a word was not below p.
+// Copies an answer's row once, takes the pad's product away, which lies outside under another pad, is a copy
+// already, or is NULL where the accelerator has done so, and sums the rest, scratch->words, up for its check.
+// False where a word was not below p.
 static bool open_words(const struct question *question, size_t row, const volatile uint32_t *product,
                        struct cr_masked_scratch *scratch, uint32_t total[2])
 {
     struct cr_slicing *slicing = question->slicing;
     const struct cr_way *way = question->way;
-    const volatile uint32_t *answer = question->words + row * way->width;
+    const volatile uint32_t *answer = question->answer + row * way->width;
     struct cr_mask_sums sums = {0};
     for (size_t i = 0, n; i < way->width; i += n) {
         // A piece of the pad, as far as it lies in one part.
@@ -87,9 +88,9 @@ static bool open_words(const struct question *question, size_t row, const volati
         if (at == 0 && slicing->pads)
             draw(question, scratch->pads.product, row, i, scratch->pad,
                  cr_least(CR_PAD_PIECE, way->width - i));
-        if (!cr_mask_open(slicing->field, answer + i, product + i,
-                          slicing->pads ? scratch->pad + at : slicing->zeros, span.vectors[0],
-                          span.vectors[1], n, scratch->words + i, &sums))
+        if (!cr_mask_open(slicing->field, answer + i, product ? product + i : NULL,
+                          slicing->pads ? scratch->pad + at : NULL, span.vectors[0], span.vectors[1], n,
+                          scratch->words + i, &sums))
             return false;
     }
     cr_mask_total(slicing->field, &sums, total);
@@ -100,10 +101,11 @@ static bool open_words(const struct question *question, size_t row, const volati
 static bool open_own(const struct question *question, size_t row, struct cr_masked_scratch *scratch)
 {
     uint32_t total[2];
-    return open_words(question, row,
-                      cr_pads_products(question->slicing->pads, question->linear, question->backward,
-                                       question->first + row),
-                      scratch, total) &&
+    const volatile uint32_t *product = NULL;
+    if (!cr_link_shows_pads(question->lane->link))
+        product = cr_pads_products(question->slicing->pads, question->linear, question->backward,
+                                   question->first + row);
+    return open_words(question, row, product, scratch, total) &&
            cr_mask_agree(total, question->lane->expected[row]);
 }
 
@@ -169,14 +171,16 @@ static void open_row(void *context, size_t row, size_t thread)
     for (size_t i = 0; i < way->columns; i++) sum[i] += scratch->values[i];
 }
 
-// One row of each question, in 256 equal parts of [0, p); none whose pad another one was hidden under, which
-// has to do with it.
+// The first eight bits of each word of one row of each question; none whose pad another one was hidden under,
+// which has to do with it. (That p is not quite a power of two does not show; shared words may be
+// anything by now.)
 static void sample(struct cr_slicing *slicing, const struct question *question)
 {
     if (question->peer.shared > 0) return;
-    uint64_t p = cr_prime(cr_field_digits(slicing->field));
+    _Static_assert(CR_BUCKETS == 1 << 8, "first eight bits");
+    const unsigned rest = cr_field_digits(slicing->field) == 4 ? 31 - 8 : 23 - 8;
     for (size_t i = 0; i < question->way->depth; i++)
-        slicing->buckets[question->words[i] * (uint64_t)CR_BUCKETS / p % CR_BUCKETS]++;
+        slicing->buckets[(question->words[i] >> rest) % CR_BUCKETS]++;
 }
 
 // Whether it is the product of the pad that is wrong, which lies where others may change it.
@@ -237,7 +241,7 @@ static enum cr_status ask(struct question *question)
     const struct cr_way *way = question->way;
     size_t rows = question->x.rows;
     double taken = cr_clock_monotonic(), used = cr_clock_process();
-    question->words = cr_link_words(question->lane->link);
+    question->words = cr_link_question(question->lane->link);
     atomic_init(&question->bad, SIZE_MAX);
     cr_pool_run(pool, rows, blind_row, question);
     size_t bad = atomic_load(&question->bad);
@@ -245,16 +249,18 @@ static enum cr_status ask(struct question *question)
     sample(slicing, question);
     double blinded = cr_clock_monotonic();
     used = cr_clock_process() - used;
-    const struct cr_wire_product product = {.linear = (uint32_t)question->linear,
-                                            .backward = question->backward,
-                                            .rows = (uint32_t)rows,
-                                            .parts = (uint32_t)way->parts};
+    struct cr_wire_product product = {.linear = (uint32_t)question->linear,
+                                      .backward = question->backward,
+                                      .rows = (uint32_t)rows,
+                                      .parts = (uint32_t)way->parts};
+    if (cr_link_shows_pads(question->lane->link)) cr_pads_point(slicing->pads, question->first, &product);
     if (slicing->peer) CR_TRY(cr_peer_send(slicing->peer, &question->peer));
     CR_TRY(cr_link_send(question->lane->link, &product, rows * way->depth));
     CR_TRY(cr_lanes_pass_on(slicing->lanes));
     double back = cr_clock_monotonic();
     CR_TRY(cr_link_receive(question->lane->link, rows * way->width));
     if (slicing->peer) CR_TRY(cr_peer_receive(slicing->peer, &question->peer));
+    question->answer = cr_link_answer(question->lane->link);
     double answered = cr_clock_monotonic();
     used -= cr_clock_process();
     cr_pool_run(pool, rows, open_row, question);

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/outside.h"
 #include "base/secret.h"
+#include "base/socket.h"
 #include "slicing/pad.h"
 
 #include <pthread.h>
@@ -31,6 +32,7 @@ struct cr_pads {
     size_t queue_count;
     void *outside; // all products, and one matrix
     size_t outside_size;
+    int descriptor; // of it; -1 where nobody is shown it
 
     pthread_t thread;
     bool started;
@@ -99,6 +101,21 @@ const volatile uint32_t *cr_pads_products(const struct cr_pads *pads, size_t lin
 {
     const struct queue *queue = queue_of(pads, linear, backward);
     return queue->products + number % pads->options.rows * way_of(pads, queue)->width;
+}
+
+int cr_pads_shared(const struct cr_pads *pads, size_t *size)
+{
+    *size = pads->options.shared ? pads->outside_size - pads->options.facts->largest : 0;
+    return pads->descriptor;
+}
+
+void cr_pads_point(const struct cr_pads *pads, uint64_t number, struct cr_wire_product *product)
+{
+    const struct queue *queue = queue_of(pads, product->linear, product->backward);
+    const volatile uint32_t *all = pads->outside;
+    product->place = (uint64_t)(queue->products - all);
+    product->turn = (uint32_t)(number % pads->options.rows);
+    product->around = (uint32_t)pads->options.rows;
 }
 
 static size_t rows_at_once(const struct cr_way *way)
@@ -287,7 +304,8 @@ static enum cr_status place_outside(struct cr_pads *pads)
             return cr_fail(CR_NO_MEMORY, "products of pads of %zu rows", pads->options.rows);
     }
     void *place;
-    CR_TRY(cr_outside_map("carrel-pads", size, false, &place));
+    CR_TRY(pads->options.shared ? cr_outside_share("carrel-pads", size, false, &place, &pads->descriptor)
+                                : cr_outside_map("carrel-pads", size, false, &place));
     pads->outside = place;
     pads->outside_size = size;
     volatile uint32_t *next = place;
@@ -335,6 +353,7 @@ enum cr_status cr_pads_new(const struct cr_pads_options *options, struct cr_pads
     CR_TRY(cr_allocate(1, sizeof *pads, &pads));
     pads->options = *options;
     pads->linear = SIZE_MAX;
+    pads->descriptor = -1;
     pthread_mutex_init(&pads->lock, NULL);
     pthread_cond_init(&pads->made, NULL);
     pthread_cond_init(&pads->room, NULL);
@@ -368,6 +387,7 @@ void cr_pads_free(struct cr_pads *pads)
     cr_field_free(pads->field);
     cr_compute_free(pads->compute);
     if (pads->outside) munmap(pads->outside, pads->outside_size);
+    cr_socket_close(&pads->descriptor);
     pthread_cond_destroy(&pads->room);
     pthread_cond_destroy(&pads->made);
     pthread_mutex_destroy(&pads->lock);

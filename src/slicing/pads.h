@@ -11,6 +11,7 @@
 #ifndef CARREL_SLICING_PADS_H
 #define CARREL_SLICING_PADS_H
 
+#include "field/wire.h"
 #include "slicing/facts.h"
 
 struct cr_pads;
@@ -21,6 +22,7 @@ struct cr_pads_options {
     unsigned digits;
     size_t rows;    // of a queue; of all that is ever taken and not given back
     size_t threads; // that make them
+    bool shared;    // an accelerator is shown their products
     unsigned char key[CR_KEY_SIZE];
 };
 
@@ -34,6 +36,12 @@ enum cr_status cr_pads_take(struct cr_pads *pads, size_t linear, bool backward, 
 // The products c of that pad, [width]: memory that others may write to.
 const volatile uint32_t *cr_pads_products(const struct cr_pads *pads, size_t linear, bool backward,
                                           uint64_t number);
+
+// What an accelerator is shown of them, if it is: *size bytes, by the descriptor that it returns, which is
+// borrowed; and where in it, by this product, those of its rows' pads lie, which are numbered from `number`
+// on.
+int cr_pads_shared(const struct cr_pads *pads, size_t *size);
+void cr_pads_point(const struct cr_pads *pads, uint64_t number, struct cr_wire_product *product);
 
 // Gives back the place of the `rows` oldest pads that were taken and not given back.
 void cr_pads_give_back(struct cr_pads *pads, size_t linear, bool backward, size_t rows);

@@ -7,8 +7,8 @@
 #include "slicing/peer.h"
 #include "slicing/slicing.h"
 
-// A question has at most so many rows, and words: what is shared with an accelerator does not grow with a
-// vocabulary.
+// A question has at most so many rows, and it and its answer so many words each: what is shared with an
+// accelerator does not grow with a vocabulary.
 enum { CR_MOST_ROWS = 1024, CR_MOST_WORDS = 1 << 24, CR_BUCKETS = 256 };
 
 // A frozen linear whose products are asked for.
@@ -42,7 +42,6 @@ struct cr_slicing {
     struct cr_facts facts;
     struct cr_pads *pads; // this or the next one is NULL
     struct cr_peer *peer;
-    uint32_t *zeros;                   // [longest row], with `peer`
     struct cr_lanes *lanes;            // borrowed
     struct cr_masked_lane *lane;       // [lanes]
     struct cr_masked *linears;         // [facts.count]

@@ -48,7 +48,7 @@ static enum cr_status prepare(struct cr_peer *peer)
         struct share *share = &peer->shares[i];
         CR_TRY(cr_link_open(&options->link, &share->link));
         if (options->others > 1 && lanes > 1)
-            CR_TRY(cr_secret_allocate(options->link.words, sizeof *share->products, &share->products));
+            CR_TRY(cr_secret_allocate(options->answer, sizeof *share->products, &share->products));
     }
     return CR_OK;
 }
@@ -107,7 +107,8 @@ uint64_t cr_peer_number(const struct cr_peer_pads *pads, size_t row)
 uint32_t *cr_peer_place(const struct cr_peer *peer, const struct cr_peer_pads *pads, size_t row)
 {
     if (row < pads->shared) return NULL;
-    uint32_t *words = (uint32_t *)(uintptr_t)cr_link_words(peer->shares[current(peer)].link); // only written
+    uint32_t *words =
+        (uint32_t *)(uintptr_t)cr_link_question(peer->shares[current(peer)].link); // only written
     return words + (row - pads->shared) * way_of(peer, pads)->depth;
 }
 
@@ -151,8 +152,8 @@ const uint32_t *cr_peer_product(struct cr_peer *peer, const struct cr_peer_pads 
     const struct share *share = &peer->shares[current(peer)];
     size_t own = row - pads->shared;
     uint32_t *to = share->products ? share->products + own * width : room;
-    bool in_field = cr_mask_open(peer->options.field, cr_link_words(share->link) + own * width,
-                                 peer->options.zeros, peer->options.zeros, NULL, NULL, width, to, NULL);
+    bool in_field = cr_mask_open(peer->options.field, cr_link_answer(share->link) + own * width, NULL, NULL,
+                                 NULL, NULL, width, to, NULL);
     return in_field ? to : NULL;
 }
 

@@ -17,10 +17,10 @@ struct cr_peer;
 
 struct cr_peer_options {
     struct cr_link_options link; // to the accelerator that is sent pads
+    size_t answer;               // words of the largest answer
     const struct cr_field *field;
     const struct cr_facts *facts; // borrowed, as are field and lanes
     struct cr_lanes *lanes;
-    const uint32_t *zeros; // [facts->longest]; borrowed
     size_t others; // accelerators that are sent what is hidden, at most 64: lane i asks number i % others
 };
 

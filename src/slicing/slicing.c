@@ -1,5 +1,6 @@
 #include "slicing/parts.h"
 
+#include "base/address.h"
 #include "base/secret.h"
 #include "crypto/random.h"
 
@@ -21,19 +22,25 @@ static enum cr_status make_scratch(struct cr_slicing *slicing, const unsigned ch
     return CR_OK;
 }
 
-// Words of a question of so many rows, at most, or its answer.
-static size_t words_of(const struct cr_way *way, size_t most_rows)
+static size_t answer_words(const struct cr_way *way, size_t most_rows)
 {
-    return cr_least(most_rows, cr_masked_rows(way)) * cr_most(way->depth, way->width);
+    return cr_least(most_rows, cr_masked_rows(way)) * way->width;
 }
 
-// Words of the largest question or answer.
-static size_t most_words(const struct cr_slicing *slicing, size_t most_rows)
+// Words of a question of so many rows, at most, or its answer; of both where they are shared.
+static size_t words_of(const struct cr_way *way, size_t most_rows, bool shared)
+{
+    size_t question = cr_least(most_rows, cr_masked_rows(way)) * way->depth;
+    size_t answer = answer_words(way, most_rows);
+    return shared ? cr_wire_answer_at(question) + answer : cr_most(question, answer);
+}
+
+static size_t most_words(const struct cr_slicing *slicing, size_t most_rows, bool shared)
 {
     size_t words = 1;
     for (size_t i = 0; i < slicing->facts.count * CR_WAYS; i++) {
         const struct cr_way *way = &slicing->facts.matrices[i / CR_WAYS].way[i % CR_WAYS];
-        words = cr_most(words, words_of(way, most_rows));
+        words = cr_most(words, words_of(way, most_rows, shared));
     }
     return words;
 }
@@ -41,11 +48,14 @@ static size_t most_words(const struct cr_slicing *slicing, size_t most_rows)
 static struct cr_link_options link_to(const struct cr_slicing *slicing,
                                       const struct cr_slicing_options *options, size_t accelerator)
 {
-    return (struct cr_link_options){.address = options->accelerators[accelerator],
-                                    .digits = options->digits,
-                                    .words = most_words(slicing, options->rows),
-                                    .patience = options->patience,
-                                    .matrices = slicing->facts.checksum};
+    const char *address = options->accelerators[accelerator];
+    struct cr_link_options link = {.address = address,
+                                   .digits = options->digits,
+                                   .words = most_words(slicing, options->rows, cr_address_is_unix(address)),
+                                   .patience = options->patience,
+                                   .matrices = slicing->facts.checksum};
+    if (slicing->pads) link.pads = cr_pads_shared(slicing->pads, &link.pads_size);
+    return link;
 }
 
 static void add_name(char *names, size_t size, const char *name)
@@ -87,7 +97,8 @@ static enum cr_status make_pads(struct cr_slicing *slicing, const struct cr_slic
                                    .digits = options->digits,
                                    .rows =
                                        cr_lanes_count(slicing->lanes) * cr_least(options->rows, CR_MOST_ROWS),
-                                   .threads = options->threads};
+                                   .threads = options->threads,
+                                   .shared = cr_address_is_unix(options->accelerators[0])};
     memcpy(pads.key, key, sizeof pads.key);
     enum cr_status status = cr_pads_new(&pads, &slicing->pads);
     cr_wipe(pads.key, sizeof pads.key);
@@ -96,12 +107,15 @@ static enum cr_status make_pads(struct cr_slicing *slicing, const struct cr_slic
 
 static enum cr_status open_peer(struct cr_slicing *slicing, const struct cr_slicing_options *options)
 {
-    CR_TRY(cr_allocate(slicing->facts.longest, sizeof *slicing->zeros, &slicing->zeros));
+    size_t answer = 1;
+    for (size_t i = 0; i < slicing->facts.count * CR_WAYS; i++)
+        answer = cr_most(answer,
+                         answer_words(&slicing->facts.matrices[i / CR_WAYS].way[i % CR_WAYS], options->rows));
     const struct cr_peer_options peer = {.link = link_to(slicing, options, 0),
+                                         .answer = answer,
                                          .field = slicing->field,
                                          .facts = &slicing->facts,
                                          .lanes = slicing->lanes,
-                                         .zeros = slicing->zeros,
                                          .others = options->accelerator_count - 1};
     CR_TRY(cr_peer_new(&peer, &slicing->peer));
     add_names(slicing, cr_peer_name(slicing->peer), cr_peer_engine(slicing->peer));
@@ -128,9 +142,8 @@ static enum cr_status open_all(struct cr_slicing *slicing, const struct cr_slici
     CR_TRY(cr_facts_open(slicing->compute, slicing->field, slicing->model, key, &slicing->facts));
     CR_TRY(cr_key_derive(root, "carrel pads", key));
     CR_TRY(make_scratch(slicing, key));
-    if (options->accelerator_count > 1) CR_TRY(open_peer(slicing, options));
+    CR_TRY(options->accelerator_count > 1 ? open_peer(slicing, options) : make_pads(slicing, options, key));
     CR_TRY(make_lanes(slicing, options));
-    if (!slicing->peer) CR_TRY(make_pads(slicing, options, key));
     CR_TRY(cr_allocate(slicing->facts.count, sizeof *slicing->linears, &slicing->linears));
     for (size_t i = 0; i < slicing->facts.count; i++) {
         struct cr_linear *linear = cr_frozen_linear(slicing->model, i);
@@ -168,7 +181,6 @@ void cr_slicing_close(struct cr_slicing *slicing)
     if (!slicing) return;
     cr_pads_free(slicing->pads);
     cr_peer_free(slicing->peer);
-    free(slicing->zeros);
     release_lanes(slicing);
     for (size_t i = 0; slicing->scratch && i < cr_pool_threads(cr_compute_pool(slicing->compute)); i++) {
         struct cr_masked_scratch *scratch = &slicing->scratch[i];
@@ -188,7 +200,7 @@ struct cr_slicing_memory cr_slicing_memory_of(struct cr_model *model, size_t row
                                               size_t accelerators, size_t first)
 {
     struct cr_slicing_memory memory = {0};
-    size_t largest = 0, at_once = 0, question = 0, queue = lanes * cr_least(rows, CR_MOST_ROWS);
+    size_t largest = 0, at_once = 0, answer = 0, queue = lanes * cr_least(rows, CR_MOST_ROWS);
     for (size_t i = 0; i < cr_frozen_count(model); i++) {
         const struct cr_linear *linear = cr_frozen_linear(model, i);
         largest = cr_most(largest, linear->out * linear->in);
@@ -198,7 +210,7 @@ struct cr_slicing_memory cr_slicing_memory_of(struct cr_model *model, size_t row
             const struct cr_way way = cr_way_of(linear->out, linear->in, backward);
             size_t ends = way.depth + way.width;
             at_once = cr_most(at_once, cr_pads_words_at_once(ends, queue));
-            question = cr_most(question, words_of(&way, rows));
+            answer = cr_most(answer, answer_words(&way, rows));
             memory.inside += 2 * ends * sizeof(uint32_t); // s and v
             // Those below the first layer have no pads.
             if (i >= first * CR_FROZEN_PER_LAYER) memory.outside += queue * way.width * sizeof(uint32_t);
@@ -211,7 +223,7 @@ struct cr_slicing_memory cr_slicing_memory_of(struct cr_model *model, size_t row
     }
     // Products of pads are asked for; with several lanes' accelerators a lane keeps its last ones.
     memory.outside = 0;
-    if (accelerators > 2 && lanes > 1) memory.inside += lanes * question * sizeof(uint32_t);
+    if (accelerators > 2 && lanes > 1) memory.inside += lanes * answer * sizeof(uint32_t);
     return memory;
 }
 

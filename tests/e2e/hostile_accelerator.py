@@ -51,6 +51,7 @@ class Question:
     def __init__(self, connection, number, linear, backward, rows, depth, width):
         self.connection, self.number = connection, number  # each counted from 1
         self.linear, self.backward, self.rows, self.depth, self.width = linear, backward, rows, depth, width
+        self.answer_at = (4 * rows * depth + 63) // 64 * 64
 
 
 class Hostile:
@@ -104,23 +105,26 @@ class Hostile:
                 question = self.front(body)
             honest.sendall(head + body)
             if kind == HELLO:
-                memory = self.share(trusted, honest, struct.unpack("<8xQ8x", body)[0])
+                shared, pads = struct.unpack("<8xQ8xQ", body)
+                memory = self.share(trusted, honest, shared, mmap.ACCESS_WRITE)
+                if pads:
+                    self.share(trusted, honest, pads, mmap.ACCESS_READ)
             head = exactly(honest, 32)
             kind, _, size = struct.unpack("<4xIQQ8x", head)
             body = exactly(honest, size)
             if kind == RESULT and isinstance(question, Question) and self.lie:
-                self.lie(question, memory[:4 * question.rows * question.width])
+                self.lie(question, memory[question.answer_at:][:4 * question.rows * question.width])
             if kind == RESULT and not isinstance(question, Question) and self.lie_front:
                 self.lie_front(memory[:4 * question * self.shapes[-1][1]])
             trusted.sendall(head + body)
 
     @staticmethod
-    def share(trusted, honest, size):
+    def share(trusted, honest, size, access):
         """Hands the trusted side's memory on, and keeps it in view."""
         byte, [(_, _, descriptors)], _, _ = trusted.recvmsg(1, socket.CMSG_SPACE(4))
         descriptor = array.array("i", descriptors)[0]
         honest.sendmsg([byte], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))])
-        memory = memoryview(mmap.mmap(descriptor, size))
+        memory = memoryview(mmap.mmap(descriptor, size, access=access))
         os.close(descriptor)
         return memory
 
@@ -128,7 +132,7 @@ class Hostile:
         with self.counting:
             self.products += 1
             number = self.products
-        linear, backward, rows, parts = struct.unpack("<IIII", body)
+        linear, backward, rows, parts = struct.unpack("<IIII16x", body)
         depth, columns = self.shapes[linear] if backward else self.shapes[linear][::-1]
         return Question(connection, number, linear, backward, rows, depth, parts * columns)
 

@@ -101,27 +101,36 @@ class Refused(Exception):
     pass
 
 
-class Client:
-    """A trusted side's connection."""
+def share(connection, size):
+    """Sends a memfd over a unix socket; its memory."""
+    descriptor = os.memfd_create("test", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(descriptor, size)
+    fcntl.fcntl(descriptor, 1033, 2)  # F_ADD_SEALS, F_SEAL_SHRINK
+    memory = mmap.mmap(descriptor, size)
+    connection.sendmsg([b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))])
+    os.close(descriptor)
+    return memory
 
-    def __init__(self, address, digits, matrices_checksum, shared=1 << 16):
-        self.digits, self.request, self.memory = digits, 0, None
+
+class Client:
+    """A trusted side's connection. Over a unix socket memory is shared, and with `pads` bytes of it answers are less
+    some rows that it put there."""
+
+    def __init__(self, address, digits, matrices_checksum, shared=1 << 16, pads=0):
+        self.digits, self.request, self.memory, self.pads = digits, 0, None, None
         if address.startswith("unix:"):
             self.socket = socket.socket(socket.AF_UNIX)
             self.socket.connect(address[5:])
         else:
             host, port = address.rsplit(":", 1)
             self.socket = socket.create_connection((host, int(port)))
-            shared = 0
+            shared = pads = 0
         self.socket.settimeout(60)
-        self.send(HELLO, struct.pack("<IIQQ", 2, digits, shared, matrices_checksum))
+        self.send(HELLO, struct.pack("<IIQQQ", 3, digits, shared, matrices_checksum, pads))
         if shared:
-            descriptor = os.memfd_create("test", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-            os.ftruncate(descriptor, shared)
-            fcntl.fcntl(descriptor, 1033, 2)  # F_ADD_SEALS, F_SEAL_SHRINK
-            self.memory = mmap.mmap(descriptor, shared)
-            self.socket.sendmsg([b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))])
-            os.close(descriptor)
+            self.memory = share(self.socket, shared)
+        if pads:
+            self.pads = share(self.socket, pads)
         try:
             self.engine = self.receive(READY).rstrip(b"\0").decode()
         except Refused:
@@ -152,11 +161,12 @@ class Client:
         assert (magic, got, request, zero) == (b"CRAC", kind, self.request, 0), (magic, got, request, zero)
         return body
 
-    def ask(self, linear, backward, x, parts):
+    def ask(self, linear, backward, x, parts, place=0, turn=0, around=0):
         words = struct.pack("<%dI" % (len(x) * len(x[0])), *(word for row in x for word in row))
-        head = struct.pack("<IIII", linear, backward, len(x), parts)
+        head = struct.pack("<IIIIQII", linear, backward, len(x), parts, place, turn, around)
         if self.memory:
             self.memory[:len(words)] = words
+            self.answer_at = (len(words) + 63) // 64 * 64
             words = b""
         self.send(PRODUCT, head + words)
 
@@ -164,7 +174,7 @@ class Client:
         body = self.receive(RESULT)
         if self.memory:
             assert body == b""
-            body = self.memory[:4 * count]
+            body = self.memory[self.answer_at:self.answer_at + 4 * count]
         return list(struct.unpack("<%dI" % count, body))
 
 
@@ -202,19 +212,25 @@ class Accelerator(unittest.TestCase):
         q, prime = every[linear], PRIME[client.digits]
         depth, width = (len(q), len(q[0])) if backward else (len(q[0]), len(q))
         x = self.rows(seed, count, depth, prime)
-        client.ask(linear, backward, x, parts)
+        place, around, turn, size = (3, count + 2, count + 1, parts * width) if client.pads else (0, 0, 0, 0)
+        less = self.rows(seed + 1, around, size, prime)
+        if client.pads:
+            client.pads[4 * place:4 * (place + around * size)] = struct.pack("<%dI" % (around * size), *sum(less, []))
+        client.ask(linear, backward, x, parts, place, turn, around)
         ends = [depth * i // parts for i in range(parts + 1)]
         sums = []  # of each part by itself, the others left out as zeros
         for row in x:
             for begin, end in zip(ends, ends[1:]):
                 sums += product(q, backward, [[0] * begin + row[begin:end] + [0] * (depth - end)], prime)
+        if client.pads:
+            sums = [(word - less[(turn + i // size) % around][i % size]) % prime for i, word in enumerate(sums)]
         return x, lambda: self.assertEqual(client.answer(count * parts * width), sums)
 
     def all_products(self, model, address, *more):
         running, name = self.start(model, address, *more)
         every = matrices(os.path.join(GOLDEN, model))
-        for digits in 4, 3:
-            client = Client(name, digits, checksum(every))
+        for digits, pads in (4, 0), (3, 0), (4, 1 << 16), (3, 1 << 16):
+            client = Client(name, digits, checksum(every), pads=pads)
             for linear in range(len(every)):
                 for backward in 0, 1:
                     for count, parts in (1, 1), (7, 1), (2, 3):

@@ -3,8 +3,12 @@
 #include "model_support.h"
 #include "temporary.h"
 
+#include "base/address.h"
+#include "base/outside.h"
 #include "base/socket.h"
 #include "slicing/link.h"
+
+#include <sys/mman.h>
 
 // Words below p: the first row the largest, the second zeros, others random.
 static void draw(uint64_t seed, unsigned digits, size_t rows, size_t depth, uint32_t *x)
@@ -28,15 +32,26 @@ static void check_engine(struct cr_engine *engine, const struct cr_frozen *froze
     struct cr_matrix q = frozen->matrices[linear];
     size_t depth = backward ? q.rows : q.columns, width = parts * (backward ? q.columns : q.rows);
     if (parts > depth) return; // which a session refuses
-    CR_FREE uint32_t *words = NULL, *wanted = NULL;
-    assert_ok(cr_allocate(rows * cr_most(depth, width), sizeof *words, &words));
+    CR_FREE uint32_t *x = NULL, *pads = NULL, *got = NULL, *wanted = NULL;
+    struct reference_engine reference = {.engine = {&reference_kind, "reference"}, .frozen = frozen};
+    struct cr_wire_product product = {.linear = linear, .backward = backward, .rows = rows, .parts = parts};
+    uint32_t around = rows + rows / 2, place = 5;
+    assert_ok(cr_allocate(rows * depth, sizeof *x, &x));
+    assert_ok(cr_allocate(place + around * width, sizeof *pads, &pads));
+    assert_ok(cr_allocate(rows * width, sizeof *got, &got));
     assert_ok(cr_allocate(rows * width, sizeof *wanted, &wanted));
-    draw(linear + rows, digits, rows, depth, words);
-    reference_product(q, backward, digits, rows, parts, words, wanted);
-    const struct cr_wire_product product = {
-        .linear = linear, .backward = backward, .rows = rows, .parts = parts};
-    assert_ok(engine->kind->multiply(engine, &product, digits, words));
-    compare(words, wanted, rows, width, backward ? "backward" : "forward");
+    draw(linear + rows, digits, rows, depth, x);
+    draw(linear, digits, 1, place + around * width, pads);
+    for (int less = 0; less < 2; less++) {
+        if (less) {
+            product.place = place;
+            product.turn = around - 1;
+            product.around = around;
+        }
+        assert_ok(reference_multiply(&reference.engine, &product, digits, x, pads, wanted));
+        assert_ok(engine->kind->multiply(engine, &product, digits, x, pads, got));
+        compare(got, wanted, rows, width, backward ? "backward" : "forward");
+    }
 }
 
 // Sums of every length there is, of the largest numbers there are, and more terms than one exact sum takes.
@@ -68,8 +83,8 @@ static void sums_are_exact(enum cr_isa isa, size_t threads)
                 check_engine(engine, &frozen, linear, backward, digits, 1, 1);
                 check_engine(engine, &frozen, linear, backward, digits, 67, 1);
                 check_engine(engine, &frozen, linear, backward, digits, 67, 3);
-                // More rows than an engine takes at once, of small matrices that are wider and that are not,
-                // and of answers that parts make wider, up to a part for each term.
+                // Many rows, of small matrices that are wider and that are not, and of answers that parts
+                // make wider, up to a part for each term.
                 if (linear >= 3) continue;
                 check_engine(engine, &frozen, linear, backward, digits, 1200, 1);
                 check_engine(engine, &frozen, linear, backward, digits, 600, 2);
@@ -136,6 +151,7 @@ static void close_server(struct server *server)
 struct visitor {
     const struct server *server;
     unsigned digits;
+    uint32_t *pads;  // what is taken away from its answers; NULL: nothing
     char fault[500]; // empty where all was right
 };
 
@@ -149,14 +165,23 @@ static enum cr_status ask_one(struct cr_link *link, const struct visitor *visito
     CR_TRY(cr_allocate(rows * width, sizeof *wanted, &wanted));
     draw(linear + rows, visitor->digits, rows, depth, x);
     reference_product(q, backward, visitor->digits, rows, parts, x, wanted);
-    volatile uint32_t *words = cr_link_words(link);
-    for (size_t i = 0; i < rows * depth; i++) words[i] = x[i];
-    const struct cr_wire_product product = {
-        .linear = linear, .backward = backward, .rows = rows, .parts = parts};
+    volatile uint32_t *question = cr_link_question(link);
+    for (size_t i = 0; i < rows * depth; i++) question[i] = x[i];
+    struct cr_wire_product product = {.linear = linear, .backward = backward, .rows = rows, .parts = parts};
+    if (visitor->pads) {
+        product.place = parts;
+        product.around = rows + 1;
+        product.turn = rows;
+    }
+    for (size_t i = 0; visitor->pads && i < rows * width; i++) {
+        size_t at = product.place + (product.turn + i / width) % product.around * width + i % width;
+        wanted[i] = cr_prime_sub(wanted[i], visitor->pads[at], cr_prime(visitor->digits));
+    }
     CR_TRY(cr_link_send(link, &product, rows * depth));
     CR_TRY(cr_link_receive(link, rows * width));
     for (size_t i = 0; i < rows * width; i++)
-        if (words[i] != wanted[i]) return cr_fail(CR_INTERNAL, "linear %u: word %zu is wrong", linear, i);
+        if (cr_link_answer(link)[i] != wanted[i])
+            return cr_fail(CR_INTERNAL, "linear %u: word %zu is wrong", linear, i);
     return CR_OK;
 }
 
@@ -174,20 +199,31 @@ static enum cr_status ask_all(const struct visitor *visitor, struct cr_link *lin
 static void *visit(void *argument)
 {
     struct visitor *visitor = argument;
+    enum { PADS = 71 * 128 }; // words
     struct cr_link *link = NULL;
+    CR_CLEANUP(cr_socket_close) int fd = -1;
+    enum cr_status status = CR_OK;
+    if (cr_address_is_unix(visitor->server->address) && visitor->digits == 4) {
+        status = cr_outside_share("test", PADS * sizeof *visitor->pads, false, &visitor->pads, &fd);
+        if (status == CR_OK) draw(9, visitor->digits, 1, PADS, visitor->pads);
+    }
     const struct cr_link_options options = {.address = visitor->server->address,
                                             .digits = visitor->digits,
-                                            .words = 70 * 48,
+                                            .words = 70 * 2 * 128,
                                             .patience = 60,
-                                            .matrices = visitor->server->frozen.checksum};
-    enum cr_status status = cr_link_open(&options, &link);
+                                            .matrices = visitor->server->frozen.checksum,
+                                            .pads = fd,
+                                            .pads_size = visitor->pads ? PADS * sizeof *visitor->pads : 0};
+    if (status == CR_OK) status = cr_link_open(&options, &link);
     if (status == CR_OK) status = ask_all(visitor, link);
     if (status != CR_OK) snprintf(visitor->fault, sizeof visitor->fault, "%s", cr_error_message());
     cr_link_close(link);
+    if (visitor->pads) munmap(visitor->pads, PADS * sizeof *visitor->pads);
     return NULL;
 }
 
-// Two connections at once, each with digits of its own.
+// Two connections at once, each with digits of its own; where memory is shared one of them has products of
+// pads taken away.
 static void products_cross_the_wire(void **state)
 {
     (void)state;
@@ -198,7 +234,7 @@ static void products_cross_the_wire(void **state)
         if (i < 3) snprintf(path, sizeof path, "unix:%s", in_directory("accelerator"));
         struct server server;
         open_server(&server, models[i % 3], path);
-        struct visitor visitors[2] = {{&server, 4, ""}, {&server, 3, ""}};
+        struct visitor visitors[2] = {{.server = &server, .digits = 4}, {.server = &server, .digits = 3}};
         pthread_t threads[4];
         for (size_t j = 0; j < 2; j++) {
             assert_int_equal(pthread_create(&threads[j], NULL, serve, &server), 0);

@@ -39,7 +39,7 @@ static void compare(const struct hired *hired, struct cr_link *link, const size_
     assert_ok(cr_pass_new(&own.model, &size, NULL, &pass));
     assert_ok(cr_pass_forward(pass, NULL, rows, 0, layers));
     struct cr_matrix wanted = cr_pass_stream(pass);
-    const volatile uint32_t *words = cr_link_words(link);
+    const volatile uint32_t *words = cr_link_answer(link);
     for (size_t i = 0; i < rows->rows; i++)
         for (size_t j = 0; j < hidden; j++) {
             uint32_t bits;

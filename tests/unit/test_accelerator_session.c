@@ -43,12 +43,14 @@ struct speech {
     size_t size;
     size_t descriptor_at; // where in the bytes
     int descriptor;       // -1: none
+    int pads;             // a second one; -1: none
+    uint64_t pads_size;   // that HELLO tells of
     uint64_t request;
 };
 
 static struct speech silence(void)
 {
-    return (struct speech){.descriptor = -1};
+    return (struct speech){.descriptor = -1, .pads = -1};
 }
 
 static void say(struct speech *speech, const void *bytes, size_t size)
@@ -68,7 +70,7 @@ static void say_head(struct speech *speech, enum cr_wire_type type, uint64_t siz
 static void say_hello(struct speech *speech, unsigned digits, uint64_t shared, uint64_t matrices)
 {
     unsigned char hello[CR_WIRE_HELLO_SIZE];
-    cr_wire_put_hello(&(struct cr_wire_hello){digits, shared, matrices}, hello);
+    cr_wire_put_hello(&(struct cr_wire_hello){digits, shared, matrices, speech->pads_size}, hello);
     say_head(speech, CR_WIRE_HELLO, sizeof hello);
     say(speech, hello, sizeof hello);
     speech->descriptor_at = speech->size;
@@ -79,7 +81,9 @@ static void say_product(struct speech *speech, uint32_t linear, bool backward, u
                         size_t size)
 {
     unsigned char product[CR_WIRE_PRODUCT_SIZE];
-    cr_wire_put_product(&(struct cr_wire_product){linear, backward, rows, parts}, product);
+    cr_wire_put_product(
+        &(struct cr_wire_product){.linear = linear, .backward = backward, .rows = rows, .parts = parts},
+        product);
     say_head(speech, CR_WIRE_PRODUCT, sizeof product + size);
     say(speech, product, sizeof product);
     if (size <= sizeof speech->bytes - speech->size) say(speech, NULL, size);
@@ -128,6 +132,7 @@ static enum cr_status listen_to(const struct speech *speech, size_t size, unsign
     size_t before = gives ? speech->descriptor_at : size;
     assert_ok(cr_socket_send(pair[0], speech->bytes, before, "session"));
     if (gives) assert_ok(cr_socket_send_descriptor(pair[0], speech->descriptor, "session"));
+    if (gives && speech->pads >= 0) assert_ok(cr_socket_send_descriptor(pair[0], speech->pads, "session"));
     assert_ok(cr_socket_send(pair[0], speech->bytes + before, size - before, "session"));
     assert_int_equal(shutdown(pair[0], SHUT_WR), 0);
     enum cr_status status =
@@ -157,6 +162,7 @@ static void refused(const char *what, struct speech *speech, enum cr_status code
     assert_int_equal(head.type, CR_WIRE_FAILED);
     assert_memory_equal(answers + size - head.size, cr_error_message(), head.size);
     cr_socket_close(&speech->descriptor);
+    cr_socket_close(&speech->pads);
 }
 
 static void a_session_begins_with_hello(void **state)
@@ -217,6 +223,55 @@ static void shared_memory_must_hold(void **state)
     refused("sealed against writing", &speech, CR_PROTOCOL, "the guest: its shared memory cannot be mapped");
 }
 
+// The same greeting, and PADS bytes for products of pads.
+enum { PADS = 4096 };
+static struct speech greeting_with_pads(int pads)
+{
+    struct speech speech = silence();
+    speech.pads_size = PADS;
+    speech.descriptor = memory(SHARED, F_SEAL_SHRINK);
+    speech.pads = pads;
+    say_hello(&speech, 4, SHARED, frozen.checksum);
+    return speech;
+}
+
+static void products_of_pads_must_hold(void **state)
+{
+    (void)state;
+    static const char fault[] = "the guest: its shared memory is too small, or not sealed against shrinking";
+    struct speech speech = greeting_with_pads(-1);
+    say(&speech, "x", 1);
+    refused("no second descriptor", &speech, CR_PROTOCOL, "a descriptor was expected and none came");
+    speech = greeting_with_pads(memory(PADS - 1, F_SEAL_SHRINK));
+    refused("too small", &speech, CR_PROTOCOL, fault);
+    speech = greeting_with_pads(memory(PADS, 0));
+    refused("not sealed", &speech, CR_PROTOCOL, fault);
+    const struct {
+        const char *what;
+        uint64_t place;
+        uint32_t around;
+    } bad[] = {
+        {"a row too many", 0, PADS / 4 / QKV_ROWS + 1},
+        {"a word too late", 1, PADS / 4 / QKV_ROWS},
+        {"behind the end", PADS / 4 + 1, 1},
+        {"the last word there is", UINT64_MAX, UINT32_MAX},
+        {"every row there is", 0, UINT32_MAX},
+    };
+    for (size_t i = 0; i < 1 + sizeof bad / sizeof *bad; i++) {
+        bool none = i == sizeof bad / sizeof *bad; // of which something is taken away all the same
+        struct cr_wire_product product = {.rows = 1, .parts = 1, .around = 1};
+        unsigned char bytes[CR_WIRE_PRODUCT_SIZE];
+        if (!none) product.place = bad[i].place;
+        if (!none) product.around = bad[i].around;
+        speech = none ? shared_greeting() : greeting_with_pads(memory(PADS, F_SEAL_SHRINK));
+        cr_wire_put_product(&product, bytes);
+        say_head(&speech, CR_WIRE_PRODUCT, sizeof bytes);
+        say(&speech, bytes, sizeof bytes);
+        refused(none ? "no memory" : bad[i].what, &speech, CR_PROTOCOL,
+                "rows of products of pads of linear 0 from word");
+    }
+}
+
 static void questions_that_do_not_fit_are_refused(void **state)
 {
     (void)state;
@@ -231,28 +286,33 @@ static void questions_that_do_not_fit_are_refused(void **state)
     } bad[] = {
         {"an unknown linear", "linear 9 of a model that has 9", false, 9, false, 1, 1, row},
         {"the largest linear", "linear 4294967295 of", true, UINT32_MAX, true, 1, 1, 0},
-        {"too many rows", "33 rows of linear 0 do not fit 4096 bytes", true, 0, false, 33, 1, 0},
-        {"too many rows of words", "33 rows of linear 0 do not fit", true, 0, true, 33, 1, 0},
+        {"too many rows", "22 rows of linear 0 do not fit 4096 bytes", true, 0, false, 22, 1, 0},
+        {"too many rows of words", "22 rows of linear 0 do not fit", true, 0, true, 22, 1, 0},
         {"every row there is", "4294967295 rows of linear 0 do not fit", true, 0, false, UINT32_MAX, 1, 0},
         {"more than a message holds", "4294967295 rows of linear 0 do not fit 42949", false, 0, false,
          UINT32_MAX, 1, 9},
         {"no rows", "0 rows", false, 0, false, 0, 1, 0},
-        {"words in the message", "a product of 80 bytes, 16 were expected", true, 0, false, 1, 1, row},
-        {"a word too few", "a product of 76 bytes, 80 were expected", false, 0, false, 1, 1, row - 4},
-        {"a word too many", "a product of 84 bytes, 80 were expected", false, 0, false, 1, 1, row + 4},
-        {"words of the other direction", "of 80 bytes, 144 were expected", false, 0, true, 1, 1, row},
+        {"words in the message", "a product of 96 bytes, 32 were expected", true, 0, false, 1, 1, row},
+        {"a word too few", "a product of 92 bytes, 96 were expected", false, 0, false, 1, 1, row - 4},
+        {"a word too many", "a product of 100 bytes, 96 were expected", false, 0, false, 1, 1, row + 4},
+        {"words of the other direction", "of 96 bytes, 160 were expected", false, 0, true, 1, 1, row},
         {"no parts", "a product of unknown form (direction 0, 1 rows, 0 parts)", false, 0, false, 1, 0, row},
         {"a part too many", "17 parts of sums of linear 0, which have 16 terms", false, 0, false, 1, 17, row},
         {"parts of the other direction", "33 parts of sums of linear 0, which have 32 terms", true, 0, true,
          1, 33, 0},
         {"every part there is", "4294967295 parts of sums", true, 0, false, 1, UINT32_MAX, 0},
-        {"more parts than memory has", "17 rows of linear 0 do not fit 4096 bytes", true, 0, false, 17, 2, 0},
+        {"more parts than memory has", "13 rows of linear 0 do not fit 4096 bytes", true, 0, false, 13, 2, 0},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct speech speech = bad[i].shared ? shared_greeting() : greeting(0);
         say_product(&speech, bad[i].linear, bad[i].backward, bad[i].rows, bad[i].parts, bad[i].size);
         refused(bad[i].what, &speech, CR_PROTOCOL, bad[i].sentence);
     }
+    // 24 words and 16 are all that there is room for, but an answer begins at the 32nd.
+    struct speech speech = greeting(160);
+    speech.descriptor = memory(160, F_SEAL_SHRINK);
+    say_product(&speech, 3, false, 1, 1, 0);
+    refused("an answer behind the end", &speech, CR_PROTOCOL, "1 rows of linear 3 do not fit 160 bytes");
 }
 
 static void fronts_that_do_not_fit_are_refused(void **state)
@@ -296,15 +356,15 @@ static void other_messages_are_refused(void **state)
     struct speech speech = greeting(0);
     say_hello(&speech, 4, 0, frozen.checksum);
     refused("a second HELLO", &speech, CR_PROTOCOL,
-            "a message of type 1 and 24 bytes where a question was expected");
+            "a message of type 1 and 32 bytes where a question was expected");
     speech = greeting(0);
     say_head(&speech, CR_WIRE_RESULT, 64);
     say(&speech, NULL, 64);
     refused("a result", &speech, CR_PROTOCOL, "a message of type 4 and 64 bytes where");
     speech = greeting(0);
-    say_head(&speech, CR_WIRE_PRODUCT, 15);
-    say(&speech, NULL, 15);
-    refused("a short product", &speech, CR_PROTOCOL, "a message of type 3 and 15 bytes where");
+    say_head(&speech, CR_WIRE_PRODUCT, 31);
+    say(&speech, NULL, 31);
+    refused("a short product", &speech, CR_PROTOCOL, "a message of type 3 and 31 bytes where");
     speech = greeting(0);
     say_product(&speech, 0, false, 1, 1, 64);
     speech.request--;
@@ -356,6 +416,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_session_begins_with_hello),
         cmocka_unit_test(shared_memory_must_hold),
+        cmocka_unit_test(products_of_pads_must_hold),
         cmocka_unit_test(questions_that_do_not_fit_are_refused),
         cmocka_unit_test(fronts_that_do_not_fit_are_refused),
         cmocka_unit_test(other_messages_are_refused),

@@ -134,15 +134,21 @@ static void results_are_opened(void **unused)
                 fill(c, MOST, p, ends & 2);
                 fill(k, MOST, p, ends & 4);
                 fill(s, MOST, p, ends == 7);
-                for (size_t i = 0; i < row.count; i++)
-                    wanted[i] = (uint32_t)(((uint64_t)y[i + 1] + p - c[i + 2] + k[i + 3]) % p);
-                for (size_t f = 0; f < field_count; f++) {
+                for (size_t f = 0; f < 4 * field_count; f++) {
+                    bool less = f / field_count & 1, more = f / field_count & 2;
+                    for (size_t i = 0; i < row.count; i++)
+                        wanted[i] = (uint32_t)(((uint64_t)y[i + 1] + (less ? p - c[i + 2] : 0) +
+                                                (more ? k[i + 3] : 0)) %
+                                               p);
                     clear_row(whole);
                     struct cr_mask_sums sums = {0};
-                    assert_true(cr_mask_open(fields[f], y + 1, c + 2, k + 3, s, s + 4, row.count,
-                                             whole + row.at, &sums));
-                    expect_row(whole, wanted, row, "open", f);
-                    expect_sums(f, &sums, s, s + 4, wanted, row.count);
+                    assert_true(cr_mask_open(fields[f % field_count], y + 1, less ? c + 2 : NULL,
+                                             more ? k + 3 : NULL, s, s + 4, row.count, whole + row.at,
+                                             &sums));
+                    expect_row(whole, wanted, row, "open", f % field_count);
+                    expect_sums(f % field_count, &sums, s, s + 4, wanted, row.count);
+                }
+                for (size_t f = 0; f < field_count; f++) {
                     clear_row(whole);
                     memcpy(whole + row.at, k + 3, row.count * sizeof *k);
                     assert_true(cr_mask_open(fields[f], y + 1, c + 2, whole + row.at, NULL, NULL, row.count,
@@ -176,6 +182,9 @@ static void words_that_are_not_below_p_are_found(void **unused)
                     *word = beyond[draw() % (sizeof beyond / sizeof *beyond)];
                     assert_false(cr_mask_open(fields[f], y + row.at, c + row.at, k, k, k, row.count, out,
                                               i % 3 ? &sums : NULL));
+                    if (!(i & 1))
+                        assert_false(
+                            cr_mask_open(fields[f], y + row.at, NULL, k, k, k, row.count, out, &sums));
                     *word = old;
                 }
             }

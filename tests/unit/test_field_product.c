@@ -70,9 +70,11 @@ static void check(struct cr_field *const *fields, size_t count, unsigned digits,
            q_columns = backward ? shape.columns : shape.depth;
     size_t parts = shape.parts, stride = q_columns + 3, words = shape.rows * shape.depth,
            results = shape.rows * parts * shape.columns;
-    CR_FREE uint32_t *x = NULL, *y = NULL, *wanted = NULL;
+    CR_FREE uint32_t *x = NULL, *y = NULL, *wanted = NULL, *less = NULL;
     CR_FREE int8_t *q = NULL;
+    size_t width = parts * shape.columns, around = shape.rows + 1, turn = shape.rows / 2 + 1;
     assert_ok(cr_allocate(words, sizeof *x, &x));
+    assert_ok(cr_allocate(around * width, sizeof *less, &less));
     assert_ok(cr_allocate(results, sizeof *y, &y));
     assert_ok(cr_allocate(results, sizeof *y, &wanted));
     assert_ok(cr_allocate(q_rows * stride, 1, &q));
@@ -96,6 +98,17 @@ static void check(struct cr_field *const *fields, size_t count, unsigned digits,
             fail_msg("path %d: %zu rows, K = %zu, %zu columns, %zu parts, %u digits, %s, content %d",
                      cr_field_path(fields[i]), shape.rows, shape.depth, shape.columns, parts, digits,
                      backward ? "backward" : "forward", content);
+    }
+    for (size_t i = 0; i < around * width; i++) less[i] = i % 3 ? draw() % p : p - 1;
+    for (size_t i = 0; i < results; i++)
+        wanted[i] = cr_prime_sub(wanted[i], less[(turn + i / width) % around * width + i % width], p);
+    const struct cr_field_circle circle = {less, turn, around};
+    for (size_t i = 0; i < count; i++) {
+        memset(y, 0xff, results * sizeof *y);
+        cr_field_multiply_less(fields[i], x, shape.rows, matrix, backward, parts, &circle, y);
+        if (memcmp(y, wanted, results * sizeof *y) != 0)
+            fail_msg("path %d: %zu rows less others, K = %zu, %zu columns, %zu parts, %u digits",
+                     cr_field_path(fields[i]), shape.rows, shape.depth, shape.columns, parts, digits);
     }
 }
 

@@ -6,10 +6,12 @@
 static const unsigned char head_bytes[CR_WIRE_HEAD_SIZE] = {'C', 'R', 'A', 'C', 3,  0, 0, 0, 8, 7, 6, 5,
                                                             4,   3,   2,   1,   16, 0, 1, 0, 0, 0, 0, 0};
 static const unsigned char hello_bytes[CR_WIRE_HELLO_SIZE] = {
-    2, 0, 0, 0, 4, 0, 0, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0xef, 0xcd, 0xab, 0x89, 0x67, 0x45, 0x23, 1};
+    3, 0,    0,    0,    4,    0,    0,    0,    0, 0, 16, 0, 0, 0, 0,
+    0, 0xef, 0xcd, 0xab, 0x89, 0x67, 0x45, 0x23, 1, 5, 0,  0, 0, 1};
 static const unsigned char ready_bytes[CR_WIRE_READY_SIZE] = "cpu avx512";
-static const unsigned char product_bytes[CR_WIRE_PRODUCT_SIZE] = {0x02, 0x01, 0, 0, 1, 0, 0, 0,
-                                                                  0,    0x10, 0, 0, 3, 0, 0, 0};
+static const unsigned char product_bytes[CR_WIRE_PRODUCT_SIZE] = {
+    0x02, 0x01, 0, 0, 1, 0, 0, 0, 0, 0x10, 0,    0, 3, 0, 0,
+    0,    7,    0, 0, 0, 0, 1, 0, 0, 0xff, 0x1f, 0, 0, 0, 0x20};
 static const unsigned char front_bytes[CR_WIRE_FRONT_SIZE] = {9, 0, 0, 0, 2, 0, 0, 0, 0x34, 0x12};
 
 static void messages_are_these_bytes(void **state)
@@ -19,12 +21,12 @@ static void messages_are_these_bytes(void **state)
     const struct cr_wire_head head = {CR_WIRE_PRODUCT, 0x0102030405060708u, 0x10010};
     cr_wire_put_head(&head, bytes);
     assert_memory_equal(bytes, head_bytes, sizeof head_bytes);
-    const struct cr_wire_hello hello = {4, 1 << 20, 0x0123456789abcdefu};
+    const struct cr_wire_hello hello = {4, 1 << 20, 0x0123456789abcdefu, 0x100000005u};
     cr_wire_put_hello(&hello, bytes);
     assert_memory_equal(bytes, hello_bytes, sizeof hello_bytes);
     cr_wire_put_ready("cpu avx512", bytes);
     assert_memory_equal(bytes, ready_bytes, sizeof ready_bytes);
-    const struct cr_wire_product product = {0x102, true, 4096, 3};
+    const struct cr_wire_product product = {0x102, true, 4096, 3, 0x10000000007u, 0x1fff, 0x2000};
     cr_wire_put_product(&product, bytes);
     assert_memory_equal(bytes, product_bytes, sizeof product_bytes);
     const struct cr_wire_front front = {9, 2, 0x1234};
@@ -48,6 +50,7 @@ static void messages_come_back(void **state)
     assert_int_equal(hello.digits, 4);
     assert_int_equal(hello.shared, 1 << 20);
     assert_int_equal(hello.matrices, 0x0123456789abcdefu);
+    assert_int_equal(hello.pads, 0x100000005u);
     assert_ok(cr_wire_get_ready(ready_bytes, "peer", engine));
     assert_string_equal(engine, "cpu avx512");
     assert_ok(cr_wire_get_product(product_bytes, "peer", &product));
@@ -55,6 +58,9 @@ static void messages_come_back(void **state)
     assert_true(product.backward);
     assert_int_equal(product.rows, 4096);
     assert_int_equal(product.parts, 3);
+    assert_int_equal(product.place, 0x10000000007u);
+    assert_int_equal(product.turn, 0x1fff);
+    assert_int_equal(product.around, 0x2000);
     assert_ok(cr_wire_get_front(front_bytes, "peer", &front));
     assert_int_equal(front.layers, 9);
     assert_int_equal(front.sequences, 2);
@@ -104,10 +110,11 @@ static void other_forms_are_refused(void **state)
     refused(head_bytes, head, 23, 0x80, "bytes");
     for (size_t i = 24; i < 32; i++) refused(head_bytes, head, i, 1, "unknown form");
     refused(hello_bytes, hello, 0, 1,
-            "peer: it speaks version 1 of the accelerator's protocol, this program 2");
+            "peer: it speaks version 1 of the accelerator's protocol, this program 3");
     refused(hello_bytes, hello, 4, 2, "peer: 2 digits, not 3 or 4");
     refused(hello_bytes, hello, 4, 5, "peer: 5 digits");
     refused(hello_bytes, hello, 12, 2, "bytes of shared memory");
+    refused(hello_bytes, hello, 29, 0x40, "bytes of products of pads");
     refused(ready_bytes, ready, 0, 0, "peer: the name of its engine is no name");
     refused(ready_bytes, ready, 3, 0, "is no name");
     refused(ready_bytes, ready, 3, '\n', "is no name");
@@ -117,6 +124,11 @@ static void other_forms_are_refused(void **state)
             "peer: a product of unknown form (direction 2, 4096 rows, 3 parts)");
     refused(product_bytes, product, 9, 0, "(direction 1, 0 rows, 3 parts)");
     refused(product_bytes, product, 12, 0, "(direction 1, 4096 rows, 0 parts)");
+    refused(product_bytes, product, 25, 0x20,
+            "peer: a product of unknown form (4096 rows, products of pads from row 8447 of 8192 behind word "
+            "1099511627783)");
+    refused(product_bytes, product, 10, 1, "(69632 rows, products of pads from row 8191 of 8192");
+    refused(product_bytes, product, 29, 0, "(4096 rows, products of pads from row 8191 of 0 behind");
     refused(front_bytes, front, 0, 0, "peer: a front of unknown form (0 layers, 2 sequences, 4660 rows)");
     refused(front_bytes, front, 4, 0, "(9 layers, 0 sequences, 4660 rows)");
     refused(front_bytes, front, 5, 0x13, "(9 layers, 4866 sequences, 4660 rows)");

@@ -5,6 +5,7 @@
 #include "deep_support.h"
 #include "slicing_support.h"
 
+#include "base/address.h"
 #include "field/prime.h"
 #include "slicing/facts.h"
 
@@ -116,7 +117,8 @@ static void stop_writing(struct writer *writer)
     pthread_join(writer->thread, NULL);
 }
 
-// Maps the products of pads a second time, found as whoever reads this process's maps finds them.
+// Maps the products of pads a second time, found as whoever reads this process's maps finds them. The
+// accelerator, in this process as well, has them for reading alone.
 static void map_outside(struct plan *plan)
 {
     char line[512];
@@ -124,7 +126,8 @@ static void map_outside(struct plan *plan)
     FILE *maps = fopen("/proc/self/maps", "r");
     if (!maps) abort();
     while (!begin && fgets(line, sizeof line, maps))
-        if (strstr(line, "/memfd:carrel-pads") && sscanf(line, "%" SCNxPTR "-%" SCNxPTR, &begin, &end) != 2)
+        if (strstr(line, "/memfd:carrel-pads") && strstr(line, " rw-s ") &&
+            sscanf(line, "%" SCNxPTR "-%" SCNxPTR, &begin, &end) != 2)
             abort();
     fclose(maps);
     plan->outside_size = end - begin;
@@ -191,9 +194,10 @@ static void answer_other(struct plan *plan, const struct cr_wire_product *produc
                                           .backward = backward,
                                           .rows = product->rows,
                                           .parts = (uint32_t)cr_way_of(q->rows, q->columns, backward).parts};
-    static uint32_t room[ROOM];
-    for (size_t i = 0; i < ROOM; i++) room[i] = plan->question[i % count];
-    if (hired->honest->kind->multiply(hired->honest, &other, plan->digits, room) != CR_OK) abort();
+    static uint32_t question[ROOM], room[ROOM];
+    for (size_t i = 0; i < ROOM; i++) question[i] = plan->question[i % count];
+    if (hired->honest->kind->multiply(hired->honest, &other, plan->digits, question, NULL, room) != CR_OK)
+        abort();
     size_t had = other.rows * width_of(q, backward);
     for (size_t i = 0; i < count; i++) words[i] = room[i % had];
 }
@@ -343,10 +347,12 @@ static bool try_once(struct plan *plan, struct cr_model *model, enum lie lie)
     plan->lie = lie;
     plan->first = before * rows;
     enum cr_status status = multiply(linear, backward, x, y, accumulate);
-    bool race = lie == RACE || lie == RACE_OUTSIDE;
+    bool race = lie == RACE || lie == RACE_OUTSIDE,
+         same = lie == OUTSIDE_BEYOND && cr_address_is_unix(plan->hired->address);
     if (race) stop_writing(&plan->writer);
     if (about_outside(lie)) munmap((void *)(uintptr_t)plan->outside, plan->outside_size);
-    bool used = status == CR_OK && race;
+    // Of a word of a pad's product that is beyond p the accelerator may make the right one.
+    bool used = status == CR_OK && (race || same);
     if (used) {
         assert_memory_equal(y_values, expected, rows * width * sizeof *y_values);
     } else {
@@ -403,12 +409,13 @@ static void no_lie_is_used(void **state)
     cr_compute_free(compute);
     for (size_t i = 0; i < PLACES; i++) assert_true(tried[i] > TRIES / 5);
     for (size_t i = 1; i < LIES; i++) {
-        if (i < RACE)
+        bool may = i >= RACE || i == OUTSIDE_BEYOND; // be right
+        if (!may)
             print_message("%s: %zu of %zu tries refused\n", lies[i], tries[i] - used[i], tries[i]);
         else
             print_message("%s: %zu of %zu tries refused, in the others the right product was used\n", lies[i],
                           tries[i] - used[i], tries[i]);
-        assert_true(used[i] < tries[i] && (i >= RACE || used[i] == 0));
+        assert_true(used[i] < tries[i] && (may || used[i] == 0));
     }
 }
 

@@ -308,6 +308,8 @@ static void check(unsigned digits, bool front, struct cr_compute *compute)
     check_layers_seen(&record, front);
     size_t count = record.count;
     check_uniform("as sent", record.seen, count, digits);
+    check_uniform("products of pads, as shown", record.shown, count, digits);
+    check_uniform("as answered", record.answered, count, digits);
 
     // What is left without what was hidden: the pads of both processes. None has to do with another.
     subtract(record.seen, record.hidden, count, cr_prime(digits), words);

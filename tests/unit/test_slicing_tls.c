@@ -113,7 +113,7 @@ static void stop(struct cr_link *link)
 static enum cr_status open_link(const char *address, double patience, struct cr_link **link)
 {
     const struct cr_link_options options = {
-        .address = address, .digits = 4, .words = WORDS, .patience = patience, .matrices = 7};
+        .address = address, .digits = 4, .words = 2 * WORDS, .patience = patience, .matrices = 7};
     return cr_link_open(&options, link);
 }
 
@@ -133,12 +133,12 @@ static void words_come_back(void **state)
     assert_ok(open_link(fake.address, 20, &link));
     snprintf(name, sizeof name, "accelerator tls:%s", fake.name);
     assert_string_equal(cr_link_peer(link), name); // without the key
-    volatile uint32_t *words = cr_link_words(link);
+    volatile uint32_t *words = cr_link_question(link);
     // More than goes under one key of TLS.
     for (uint32_t round = 0; round < 2000; round++) {
         for (uint32_t i = 0; i < WORDS; i++) words[i] = round << 20 | i;
         assert_ok(ask(link));
-        for (uint32_t i = 0; i < WORDS; i++) assert_int_equal(words[i], ~(round << 20 | i));
+        for (uint32_t i = 0; i < WORDS; i++) assert_int_equal(cr_link_answer(link)[i], ~(round << 20 | i));
     }
     stop(link);
 }
@@ -254,7 +254,8 @@ static void shared_memory_does_not_come_over_tls(void **state)
     hire(&hired, "tests/golden/llama-gqa", "tls:127.0.0.1:0");
     assert_ok(cr_stream_connect(hired.address, 20, &stream));
     cr_wire_put_head(&(struct cr_wire_head){CR_WIRE_HELLO, 1, sizeof hello}, head);
-    cr_wire_put_hello(&(struct cr_wire_hello){4, 4096, hired.frozen.checksum}, hello);
+    cr_wire_put_hello(&(struct cr_wire_hello){.digits = 4, .shared = 4096, .matrices = hired.frozen.checksum},
+                      hello);
     assert_ok(cr_stream_send(&stream, head, sizeof head, "it"));
     assert_ok(cr_stream_send(&stream, hello, sizeof hello, "it"));
     assert_ok(cr_stream_receive(&stream, head, sizeof head, "it"));
