@@ -25,6 +25,16 @@ static inline void reference_product(struct cr_matrix q, bool backward, unsigned
         }
 }
 
+// Takes from rows of `width` words what a product says.
+static inline void reference_less(const struct cr_wire_product *product, size_t width, unsigned digits,
+                                  const uint32_t *pads, uint32_t *answer)
+{
+    for (size_t i = 0; product->around > 0 && i < product->rows * width; i++) {
+        size_t row = (product->turn + i / width) % product->around;
+        answer[i] = cr_prime_sub(answer[i], pads[product->place + row * width + i % width], cr_prime(digits));
+    }
+}
+
 struct reference_engine {
     struct cr_engine engine;
     const struct cr_frozen *frozen;
@@ -38,12 +48,8 @@ static inline enum cr_status reference_multiply(struct cr_engine *self, const st
     const struct reference_engine *engine = (struct reference_engine *)self;
     if (engine->fails) return cr_fail(CR_NO_MEMORY, "the engine\x1b is out of memory");
     struct cr_matrix q = engine->frozen->matrices[product->linear];
-    size_t width = product->parts * (product->backward ? q.columns : q.rows);
     reference_product(q, product->backward, digits, product->rows, product->parts, question, answer);
-    for (size_t i = 0; product->around > 0 && i < product->rows * width; i++) {
-        size_t row = (product->turn + i / width) % product->around;
-        answer[i] = cr_prime_sub(answer[i], pads[product->place + row * width + i % width], cr_prime(digits));
-    }
+    reference_less(product, product->parts * (product->backward ? q.columns : q.rows), digits, pads, answer);
     return CR_OK;
 }
 

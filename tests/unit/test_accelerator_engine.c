@@ -33,7 +33,6 @@ static void check_engine(struct cr_engine *engine, const struct cr_frozen *froze
     size_t depth = backward ? q.rows : q.columns, width = parts * (backward ? q.columns : q.rows);
     if (parts > depth) return; // which a session refuses
     CR_FREE uint32_t *x = NULL, *pads = NULL, *got = NULL, *wanted = NULL;
-    struct reference_engine reference = {.engine = {&reference_kind, "reference"}, .frozen = frozen};
     struct cr_wire_product product = {.linear = linear, .backward = backward, .rows = rows, .parts = parts};
     uint32_t around = rows + rows / 2, place = 5;
     assert_ok(cr_allocate(rows * depth, sizeof *x, &x));
@@ -42,13 +41,14 @@ static void check_engine(struct cr_engine *engine, const struct cr_frozen *froze
     assert_ok(cr_allocate(rows * width, sizeof *wanted, &wanted));
     draw(linear + rows, digits, rows, depth, x);
     draw(linear, digits, 1, place + around * width, pads);
-    for (int less = 0; less < 2; less++) {
+    reference_product(q, backward, digits, rows, parts, x, wanted);
+    for (int less = 0; less <= (parts > 1); less++) { // of every sum: tests/unit/test_field_product.c
         if (less) {
             product.place = place;
             product.turn = around - 1;
             product.around = around;
         }
-        assert_ok(reference_multiply(&reference.engine, &product, digits, x, pads, wanted));
+        reference_less(&product, width, digits, pads, wanted);
         assert_ok(engine->kind->multiply(engine, &product, digits, x, pads, got));
         compare(got, wanted, rows, width, backward ? "backward" : "forward");
     }
@@ -173,10 +173,7 @@ static enum cr_status ask_one(struct cr_link *link, const struct visitor *visito
         product.around = rows + 1;
         product.turn = rows;
     }
-    for (size_t i = 0; visitor->pads && i < rows * width; i++) {
-        size_t at = product.place + (product.turn + i / width) % product.around * width + i % width;
-        wanted[i] = cr_prime_sub(wanted[i], visitor->pads[at], cr_prime(visitor->digits));
-    }
+    reference_less(&product, width, visitor->digits, visitor->pads, wanted);
     CR_TRY(cr_link_send(link, &product, rows * depth));
     CR_TRY(cr_link_receive(link, rows * width));
     for (size_t i = 0; i < rows * width; i++)
