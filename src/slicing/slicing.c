@@ -22,26 +22,33 @@ static enum cr_status make_scratch(struct cr_slicing *slicing, const unsigned ch
     return CR_OK;
 }
 
+// Words of a question of so many rows, at most; of its answer; of the larger; of both, as they are shared.
+static size_t question_words(const struct cr_way *way, size_t most_rows)
+{
+    return cr_least(most_rows, cr_masked_rows(way)) * way->depth;
+}
+
 static size_t answer_words(const struct cr_way *way, size_t most_rows)
 {
     return cr_least(most_rows, cr_masked_rows(way)) * way->width;
 }
 
-// Words of a question of so many rows, at most, or its answer; of both where they are shared.
-static size_t words_of(const struct cr_way *way, size_t most_rows, bool shared)
+static size_t larger_words(const struct cr_way *way, size_t most_rows)
 {
-    size_t question = cr_least(most_rows, cr_masked_rows(way)) * way->depth;
-    size_t answer = answer_words(way, most_rows);
-    return shared ? cr_wire_answer_at(question) + answer : cr_most(question, answer);
+    return cr_most(question_words(way, most_rows), answer_words(way, most_rows));
 }
 
-static size_t most_words(const struct cr_slicing *slicing, size_t most_rows, bool shared)
+static size_t shared_words(const struct cr_way *way, size_t most_rows)
+{
+    return cr_wire_answer_at(question_words(way, most_rows)) + answer_words(way, most_rows);
+}
+
+static size_t most_words(const struct cr_slicing *slicing, size_t most_rows,
+                         size_t (*words_of)(const struct cr_way *, size_t))
 {
     size_t words = 1;
-    for (size_t i = 0; i < slicing->facts.count * CR_WAYS; i++) {
-        const struct cr_way *way = &slicing->facts.matrices[i / CR_WAYS].way[i % CR_WAYS];
-        words = cr_most(words, words_of(way, most_rows, shared));
-    }
+    for (size_t i = 0; i < slicing->facts.count * CR_WAYS; i++)
+        words = cr_most(words, words_of(&slicing->facts.matrices[i / CR_WAYS].way[i % CR_WAYS], most_rows));
     return words;
 }
 
@@ -49,11 +56,13 @@ static struct cr_link_options link_to(const struct cr_slicing *slicing,
                                       const struct cr_slicing_options *options, size_t accelerator)
 {
     const char *address = options->accelerators[accelerator];
-    struct cr_link_options link = {.address = address,
-                                   .digits = options->digits,
-                                   .words = most_words(slicing, options->rows, cr_address_is_unix(address)),
-                                   .patience = options->patience,
-                                   .matrices = slicing->facts.checksum};
+    struct cr_link_options link = {
+        .address = address,
+        .digits = options->digits,
+        .words =
+            most_words(slicing, options->rows, cr_address_is_unix(address) ? shared_words : larger_words),
+        .patience = options->patience,
+        .matrices = slicing->facts.checksum};
     if (slicing->pads) link.pads = cr_pads_shared(slicing->pads, &link.pads_size);
     return link;
 }
@@ -107,12 +116,8 @@ static enum cr_status make_pads(struct cr_slicing *slicing, const struct cr_slic
 
 static enum cr_status open_peer(struct cr_slicing *slicing, const struct cr_slicing_options *options)
 {
-    size_t answer = 1;
-    for (size_t i = 0; i < slicing->facts.count * CR_WAYS; i++)
-        answer = cr_most(answer,
-                         answer_words(&slicing->facts.matrices[i / CR_WAYS].way[i % CR_WAYS], options->rows));
     const struct cr_peer_options peer = {.link = link_to(slicing, options, 0),
-                                         .answer = answer,
+                                         .answer = most_words(slicing, options->rows, answer_words),
                                          .field = slicing->field,
                                          .facts = &slicing->facts,
                                          .lanes = slicing->lanes,

@@ -12,6 +12,19 @@ static void test_another_model_is_refused(void **state)
     stop_server();
 }
 
+// Starts a silo, and waits until it is enrolled.
+static void start_enrolled(struct program *silo)
+{
+    char certificate[600];
+    snprintf(certificate, sizeof certificate, "%s/certificate.pem", silo->state);
+    start(silo);
+    double since = cr_clock_monotonic();
+    while (!cr_file_exists(certificate)) {
+        usleep(10000);
+        assert_true(cr_clock_monotonic() - since < PATIENCE);
+    }
+}
+
 static void test_tokens(void **state)
 {
     (void)state;
@@ -19,10 +32,7 @@ static void test_tokens(void **state)
     start_server();
     // Used: another directory is another silo.
     invite(&silos[0], "anne", "anne");
-    start(&silos[0]);
-    char certificate[600];
-    snprintf(certificate, sizeof certificate, "%s/certificate.pem", silos[0].state);
-    while (!cr_file_exists(certificate)) usleep(10000);
+    start_enrolled(&silos[0]);
     silos[1] = silos[0];
     snprintf(silos[1].state, sizeof silos[1].state, "%s/thief", root);
     silos[1].options.state = silos[1].state;
@@ -60,17 +70,12 @@ static void test_invited_anew(void **state)
     set_up_run("  min_clients: 2\n");
     start_server();
     invite(&silos[0], "anne", "anne");
-    start(&silos[0]);
-    char certificate[600];
-    snprintf(certificate, sizeof certificate, "%s/certificate.pem", silos[0].state);
-    while (!cr_file_exists(certificate)) usleep(10000);
+    start_enrolled(&silos[0]);
     atomic_store(&silos[0].stop, true);
     wait_for(&silos[0]);
     invite(&silos[1], "anne", "anne");
     snprintf(silos[1].state, sizeof silos[1].state, "%s/anew", root);
-    start(&silos[1]);
-    snprintf(certificate, sizeof certificate, "%s/certificate.pem", silos[1].state);
-    while (!cr_file_exists(certificate)) usleep(10000);
+    start_enrolled(&silos[1]);
     refused(&silos[0], CR_DENIED, "enrolled anew");
     atomic_store(&silos[1].stop, true);
     wait_for(&silos[1]);
