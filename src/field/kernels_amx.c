@@ -10,7 +10,12 @@
 #include <math.h>
 #include <string.h>
 
-enum { SIDE = 16, ROWS = 2 * SIDE, LINE = 64 };
+enum {
+    SIDE = 16,
+    ROWS = 2 * SIDE,
+    LINE = 64,
+    DEEP = 8 * SIDE, // steps: so much of a pair's panels and of ROWS rows lies in the first-level cache
+};
 
 // What the tiles are: memory operand of LDTILECFG.
 struct shape {
@@ -20,6 +25,41 @@ struct shape {
 };
 _Static_assert(sizeof(struct shape) == 64, "as the processor reads it");
 _Static_assert(CR_DIGIT_ROWS % ROWS == 0, "rows are computed by twice SIDE");
+
+// Adds to 32 rows of sums, or begins them, what comes of part of the depth.
+static inline __attribute__((always_inline)) void add_up(bool first, size_t steps, const uint8_t *left,
+                                                         size_t left_stride, const int8_t *right,
+                                                         size_t panel, int32_t *sums)
+{
+    const size_t width = CR_PAIR * sizeof *sums;
+    const uint8_t *below = left + SIDE * left_stride;
+    int32_t *low = sums + SIDE * CR_PAIR;
+    if (first) {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+    } else {
+        _tile_loadd(0, sums, width);
+        _tile_loadd(1, sums + CR_PANEL, width);
+        _tile_loadd(2, low, width);
+        _tile_loadd(3, low + CR_PANEL, width);
+    }
+    for (size_t s = 0; s < steps; s += SIDE) {
+        _tile_loadd(6, right + s * CR_STEP_BYTES, LINE);
+        _tile_loadd(7, right + panel + s * CR_STEP_BYTES, LINE);
+        _tile_loadd(4, left + s * CR_STEP, left_stride);
+        _tile_dpbusd(0, 4, 6);
+        _tile_dpbusd(1, 4, 7);
+        _tile_loadd(5, below + s * CR_STEP, left_stride);
+        _tile_dpbusd(2, 5, 6);
+        _tile_dpbusd(3, 5, 7);
+    }
+    _tile_stored(0, sums, width);
+    _tile_stored(1, sums + CR_PANEL, width);
+    _tile_stored(2, low, width);
+    _tile_stored(3, low + CR_PANEL, width);
+}
 
 static void multiply(size_t rows, size_t steps, const uint8_t *left, size_t left_stride, const int8_t *right,
                      size_t panel, int32_t *sums)
@@ -32,28 +72,10 @@ static void multiply(size_t rows, size_t steps, const uint8_t *left, size_t left
     // GCC does not know what the tile instructions read and write.
     __asm__ volatile("" : : "r"(&shape) : "memory");
     _tile_loadconfig(&shape);
-    for (size_t r = 0; r < rows; r += ROWS) {
-        const uint8_t *above = left + r * left_stride, *below = above + SIDE * left_stride;
-        int32_t *c = sums + r * CR_PAIR;
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
-        for (size_t s = 0; s < steps; s += SIDE) {
-            _tile_loadd(4, above + s * CR_STEP, left_stride);
-            _tile_loadd(6, right + s * CR_STEP_BYTES, LINE);
-            _tile_loadd(7, right + panel + s * CR_STEP_BYTES, LINE);
-            _tile_dpbusd(0, 4, 6);
-            _tile_dpbusd(1, 4, 7);
-            _tile_loadd(5, below + s * CR_STEP, left_stride);
-            _tile_dpbusd(2, 5, 6);
-            _tile_dpbusd(3, 5, 7);
-        }
-        _tile_stored(0, c, CR_PAIR * sizeof *c);
-        _tile_stored(1, c + CR_PANEL, CR_PAIR * sizeof *c);
-        _tile_stored(2, c + SIDE * CR_PAIR, CR_PAIR * sizeof *c);
-        _tile_stored(3, c + SIDE * CR_PAIR + CR_PANEL, CR_PAIR * sizeof *c);
-    }
+    for (size_t s = 0; s < steps; s += DEEP)
+        for (size_t r = 0; r < rows; r += ROWS)
+            add_up(s == 0, steps - s < DEEP ? steps - s : DEEP, left + r * left_stride + s * CR_STEP,
+                   left_stride, right + s * CR_STEP_BYTES, panel, sums + r * CR_PAIR);
     _tile_release();
     __asm__ volatile("" : : : "memory");
 }
