@@ -1,5 +1,5 @@
 // The kernels of masked products for one instruction set. Internal to field/. Every set gives the same bits:
-// sums of whole numbers are exact, and sums of double are taken in sixteen chains whatever the width of a
+// sums of whole numbers are exact, and other sums are taken in the same chains whatever the width of a
 // vector.
 #ifndef CARREL_FIELD_KERNELS_H
 #define CARREL_FIELD_KERNELS_H
@@ -29,7 +29,7 @@ struct cr_field_kernels {
     // q = round(w/scale), ties to even, no further from 0 than 127. Before, that is at most 200 in magnitude.
     void (*quantize)(const float *w, size_t count, float scale, int8_t *q);
     // values = x ∘ scale (scale may be NULL), rounded to float element by element, and the sums of their
-    // magnitudes and of their squares.
+    // magnitudes and of their squares: within 2^-20 of themselves where these are in [2^-96, 2^100].
     void (*norms)(const void *x, enum cr_dtype dtype, const float *scale, size_t count, float *values,
                   double *sum, double *squares);
     // Words of round(inverse·values), ties to even. They may take the place of the values.

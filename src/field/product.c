@@ -141,6 +141,16 @@ const struct cr_field_kernels *cr_field_kernels(const struct cr_field *field)
     return field->kernels;
 }
 
+// Where squares are too small or too large for floats.
+static void wide_norms(const float *values, size_t count, double *sum, double *squares)
+{
+    *sum = *squares = 0;
+    for (size_t i = 0; i < count; i++) {
+        *sum += fabs((double)values[i]);
+        *squares += (double)values[i] * (double)values[i];
+    }
+}
+
 bool cr_field_encode_row(const struct cr_field *field, const struct cr_bound *bounds, size_t parts,
                          const void *x, enum cr_dtype dtype, const float *scale, uint32_t *words, double *t)
 {
@@ -151,6 +161,7 @@ bool cr_field_encode_row(const struct cr_field *field, const struct cr_bound *bo
         const void *part = (const unsigned char *)x + begin * cr_dtype_size(dtype);
         float *values = (float *)(void *)(words + begin); // each stands where its word will
         field->kernels->norms(part, dtype, scale ? scale + begin : NULL, depth, values, &sum, &squares);
+        if (sum != 0 && !(squares > 0x1p-96 && squares < 0x1p100)) wide_norms(values, depth, &sum, &squares);
         if (!isfinite(squares)) return false;
         t[i] = cr_bound_scale(&bounds[i], sum, squares);
         field->kernels->encode(values, depth, 1 / t[i], cr_prime(field->digits), words + begin);

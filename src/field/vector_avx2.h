@@ -105,6 +105,44 @@ static inline sv s_fold23(sv x)
     return _mm256_add_epi64(_mm256_and_si256(x, _mm256_set1_epi64x(0x7fffff)), up);
 }
 
+typedef __m256 fv;
+
+static inline fv f_zero(void)
+{
+    return _mm256_setzero_ps();
+}
+
+static inline fv f_load(const float *p)
+{
+    return _mm256_loadu_ps(p);
+}
+
+static inline fv f_widen(const uint16_t *p)
+{
+    __m256i bits = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i_u *)p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(bits, 16));
+}
+
+static inline void f_store(float *p, fv x)
+{
+    _mm256_storeu_ps(p, x);
+}
+
+static inline fv f_add(fv a, fv b)
+{
+    return _mm256_add_ps(a, b);
+}
+
+static inline fv f_mul(fv a, fv b)
+{
+    return _mm256_mul_ps(a, b);
+}
+
+static inline fv f_magnitude(fv x)
+{
+    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x);
+}
+
 typedef struct {
     __m256d low, high;
 } dv;
@@ -117,6 +155,11 @@ static inline dv d_set(double x)
 static inline dv d_load(const float *p)
 {
     return (dv){_mm256_cvtps_pd(_mm_loadu_ps(p)), _mm256_cvtps_pd(_mm_loadu_ps(p + 4))};
+}
+
+static inline dv d_of(fv x)
+{
+    return (dv){_mm256_cvtps_pd(_mm256_castps256_ps128(x)), _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1))};
 }
 
 static inline void d_store(double *p, dv x)
@@ -133,17 +176,6 @@ static inline dv d_add(dv a, dv b)
 static inline dv d_mul(dv a, dv b)
 {
     return (dv){_mm256_mul_pd(a.low, b.low), _mm256_mul_pd(a.high, b.high)};
-}
-
-static inline dv d_magnitude(dv x)
-{
-    const __m256d sign = _mm256_set1_pd(-0.0);
-    return (dv){_mm256_andnot_pd(sign, x.low), _mm256_andnot_pd(sign, x.high)};
-}
-
-static inline dv d_add_square(dv sum, dv x)
-{
-    return d_add(sum, d_mul(x, x));
 }
 
 static inline wv w_low(dv x)

@@ -154,6 +154,44 @@ static inline sv s_fold23(sv x)
     return _mm512_add_epi64(_mm512_and_si512(x, _mm512_set1_epi64(0x7fffff)), up);
 }
 
+typedef __m512 fv;
+
+static inline fv f_zero(void)
+{
+    return _mm512_setzero_ps();
+}
+
+static inline fv f_load(const float *p)
+{
+    return _mm512_loadu_ps(p);
+}
+
+static inline fv f_widen(const uint16_t *p)
+{
+    __m512i bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i_u *)p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
+}
+
+static inline void f_store(float *p, fv x)
+{
+    _mm512_storeu_ps(p, x);
+}
+
+static inline fv f_add(fv a, fv b)
+{
+    return _mm512_add_ps(a, b);
+}
+
+static inline fv f_mul(fv a, fv b)
+{
+    return _mm512_mul_ps(a, b);
+}
+
+static inline fv f_magnitude(fv x)
+{
+    return _mm512_abs_ps(x);
+}
+
 typedef struct {
     __m512d low, high;
 } dv;
@@ -166,6 +204,11 @@ static inline dv d_set(double x)
 static inline dv d_load(const float *p)
 {
     return (dv){_mm512_cvtps_pd(_mm256_loadu_ps(p)), _mm512_cvtps_pd(_mm256_loadu_ps(p + 8))};
+}
+
+static inline dv d_of(fv x)
+{
+    return (dv){_mm512_cvtps_pd(_mm512_castps512_ps256(x)), _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1))};
 }
 
 static inline void d_store(double *p, dv x)
@@ -182,16 +225,6 @@ static inline dv d_add(dv a, dv b)
 static inline dv d_mul(dv a, dv b)
 {
     return (dv){_mm512_mul_pd(a.low, b.low), _mm512_mul_pd(a.high, b.high)};
-}
-
-static inline dv d_magnitude(dv x)
-{
-    return (dv){_mm512_abs_pd(x.low), _mm512_abs_pd(x.high)};
-}
-
-static inline dv d_add_square(dv sum, dv x)
-{
-    return (dv){_mm512_fmadd_pd(x.low, x.low, sum.low), _mm512_fmadd_pd(x.high, x.high, sum.high)};
 }
 
 static inline wv w_low(dv x)

@@ -117,6 +117,48 @@ static inline sv s_fold23(sv x)
     return (x & 0x7fffff) + 15 * (x >> 23);
 }
 
+// LANES numbers of single precision.
+typedef float fv;
+
+static inline fv f_zero(void)
+{
+    return 0;
+}
+
+static inline fv f_load(const float *p)
+{
+    return *p;
+}
+
+// Of BF16.
+static inline fv f_widen(const uint16_t *p)
+{
+    uint32_t bits = (uint32_t)*p << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static inline void f_store(float *p, fv x)
+{
+    *p = x;
+}
+
+static inline fv f_add(fv a, fv b)
+{
+    return a + b;
+}
+
+static inline fv f_mul(fv a, fv b)
+{
+    return a * b;
+}
+
+static inline fv f_magnitude(fv x)
+{
+    return fabsf(x);
+}
+
 // LANES numbers of double precision.
 typedef double dv;
 
@@ -128,6 +170,11 @@ static inline dv d_set(double x)
 static inline dv d_load(const float *p)
 {
     return (double)*p;
+}
+
+static inline dv d_of(fv x)
+{
+    return (double)x;
 }
 
 static inline void d_store(double *p, dv x)
@@ -143,18 +190,6 @@ static inline dv d_add(dv a, dv b)
 static inline dv d_mul(dv a, dv b)
 {
     return a * b;
-}
-
-static inline dv d_magnitude(dv x)
-{
-    return fabs(x);
-}
-
-// sum + x², for x that are floats: their squares are exact, so that it does not matter whether they are
-// rounded.
-static inline dv d_add_square(dv sum, dv x)
-{
-    return sum + x * x;
 }
 
 // The lowest 32 bits of each.
