@@ -67,11 +67,8 @@ static inline __attribute__((always_inline)) bool words_of(const unsigned char k
                                                            const size_t vectors, uint32_t limit,
                                                            uint32_t *words, size_t count)
 {
-    // A word's sum with `beyond` has the bit above its own where it is not below the limit. All this is done
-    // while rounds of AES, which one unit of a processor does, are on their way.
-    const uint32_t top = 1u << bits;
-    const __m512i mask = _mm512_set1_epi32((int)(top - 1)), beyond = _mm512_set1_epi32((int)(top - limit));
-    __m512i found = _mm512_setzero_si512();
+    const __m512i mask = _mm512_set1_epi32((int)((1u << bits) - 1));
+    __m512i most = _mm512_setzero_si512();
     const __m512i big_endian =
         _mm512_broadcast_i32x4(_mm_set_epi8(8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
     const __m512i four = _mm512_set_epi64(4, 0, 4, 0, 4, 0, 4, 0);
@@ -96,18 +93,31 @@ static inline __attribute__((always_inline)) bool words_of(const unsigned char k
         for (size_t j = 0; j < vectors; j++)
             blocks[j] = _mm512_aesenclast_epi128(blocks[j], key[CR_VAES_KEYS - 1]);
         if (vectors == NARROW) spread(blocks);
+            // The rest is done while rounds of AES, which one unit of a processor does, are on their way: the
+            // less of it there is, the less of it takes that unit.
+#pragma GCC unroll 8
+        for (size_t j = 0; j < VECTORS; j++) blocks[j] = _mm512_and_si512(blocks[j], mask);
+        if (count < VECTORS * VECTOR_WORDS) {
+#pragma GCC unroll 8
+            for (size_t j = 0; j < VECTORS; j++) {
+                size_t left = count < VECTOR_WORDS ? count : VECTOR_WORDS;
+                __mmask16 here = (__mmask16)((1u << left) - 1);
+                most = _mm512_mask_max_epu32(most, here, most, blocks[j]);
+                _mm512_mask_storeu_epi32(words, here, blocks[j]);
+                words += left;
+                count -= left;
+            }
+            break;
+        }
 #pragma GCC unroll 8
         for (size_t j = 0; j < VECTORS; j++) {
-            size_t left = count < VECTOR_WORDS ? count : VECTOR_WORDS;
-            __mmask16 here = (__mmask16)((1u << left) - 1);
-            __m512i word = _mm512_and_si512(blocks[j], mask);
-            found = _mm512_mask_or_epi32(found, here, found, _mm512_add_epi32(word, beyond));
-            _mm512_mask_storeu_epi32(words, here, word);
-            words += left;
-            count -= left;
+            most = _mm512_max_epu32(most, blocks[j]);
+            _mm512_storeu_si512(words, blocks[j]);
+            words += VECTOR_WORDS;
         }
+        count -= VECTORS * VECTOR_WORDS;
     }
-    return _mm512_test_epi32_mask(found, _mm512_set1_epi32((int)top)) == 0;
+    return _mm512_cmpge_epu32_mask(most, _mm512_set1_epi32((int)limit)) == 0;
 }
 
 bool cr_vaes_words(const unsigned char keys[CR_VAES_KEYS_SIZE], uint64_t stream, uint64_t block,
