@@ -13,6 +13,7 @@ struct worker {
     struct cr_pool *pool;
     size_t index;
     pthread_t thread;
+    size_t processor; // that it is bound to, if the pool's are
 };
 
 // One loop after another, each with a number. Items are claimed, some at a time, by compare-and-swap on the
@@ -22,6 +23,8 @@ struct worker {
 struct cr_pool {
     size_t threads;
     struct worker *workers; // [threads - 1]: the caller is thread 0
+    bool bound;             // each worker to a processor of its own
+    size_t processor;       // if so, the one that is left to the caller: where it was last
     pthread_mutex_t mutex;
     pthread_cond_t begin;
     pthread_cond_t end;
@@ -103,19 +106,58 @@ static void *worker_main(void *argument)
     }
 }
 
-static size_t usable_processors(void)
+static size_t usable_processors(cpu_set_t *set)
+{
+    if (sched_getaffinity(0, sizeof *set, set) != 0) return 1;
+    int count = CPU_COUNT(set);
+    return count > 0 ? (size_t)count : 1;
+}
+
+static void bind_worker(struct worker *worker, size_t processor)
 {
     cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-    int count = CPU_COUNT(&set);
-    return count > 0 ? (size_t)count : 1;
+    CPU_ZERO(&set);
+    CPU_SET(processor, &set);
+    worker->processor = processor;
+    pthread_setaffinity_np(worker->thread, sizeof set, &set); // it works without, too
+}
+
+// The worker on the caller's processor goes where the caller was: a pool of as many threads as processors has
+// one on each.
+static void make_room(struct cr_pool *pool)
+{
+    int here = sched_getcpu();
+    if (here < 0 || (size_t)here == pool->processor) return;
+    for (size_t t = 1; t < pool->threads; t++)
+        if (pool->workers[t - 1].processor == (size_t)here) {
+            bind_worker(&pool->workers[t - 1], pool->processor);
+            pool->processor = (size_t)here;
+            return;
+        }
+}
+
+// Linux otherwise leaves two threads on one processor for milliseconds while another has nothing to do:
+// wherever threads of another process, an accelerator's say, run and sleep beside these.
+static void bind_workers(struct cr_pool *pool, const cpu_set_t *set)
+{
+    size_t processor = 0;
+    for (size_t t = 0; t < pool->threads; t++, processor++) {
+        while (!CPU_ISSET(processor, set)) processor++;
+        if (t == 0)
+            pool->processor = processor;
+        else
+            bind_worker(&pool->workers[t - 1], processor);
+    }
+    pool->bound = true;
 }
 
 enum cr_status cr_pool_new(size_t threads, struct cr_pool **out)
 {
     if (threads > CR_MOST_THREADS)
         return cr_fail(CR_INVALID, "threads: %zu: at most %d", threads, CR_MOST_THREADS);
-    if (threads == 0) threads = usable_processors();
+    cpu_set_t set;
+    size_t processors = usable_processors(&set);
+    if (threads == 0) threads = processors;
     struct cr_pool *pool;
     CR_TRY(cr_allocate(1, sizeof *pool, &pool));
     enum cr_status status = cr_allocate(threads, sizeof *pool->workers, &pool->workers);
@@ -138,6 +180,7 @@ enum cr_status cr_pool_new(size_t threads, struct cr_pool **out)
         }
         pool->threads++;
     }
+    if (threads > 1 && threads == processors) bind_workers(pool, &set);
     *out = pool;
     return CR_OK;
 }
@@ -169,6 +212,7 @@ void cr_pool_run(struct cr_pool *pool, size_t count, void (*item)(void *context,
         for (size_t i = 0; i < count; i++) item(context, i, 0);
         return;
     }
+    if (pool->bound) make_room(pool);
     uint32_t loop = loop_of(atomic_load_explicit(&pool->ticket, memory_order_relaxed)) + 1;
     atomic_store_explicit(&pool->done, 0, memory_order_relaxed);
     atomic_store_explicit(&pool->count, count, memory_order_relaxed);

@@ -14,7 +14,8 @@ struct cr_pool;
 enum { CR_MOST_THREADS = 1024 };
 
 // `threads` in all, the caller's own included; 0 means one per processor this process may use. More than
-// CR_MOST_THREADS are CR_INVALID.
+// CR_MOST_THREADS are CR_INVALID. With one per processor, all but the caller's are bound to one processor
+// each; the caller's is never bound.
 enum cr_status cr_pool_new(size_t threads, struct cr_pool **out);
 void cr_pool_free(struct cr_pool *pool); // NULL is allowed
 

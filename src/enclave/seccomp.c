@@ -86,6 +86,7 @@ static const int allowed[] = {
     SYS_futex,
     SYS_sched_yield,
     SYS_sched_getaffinity,
+    SYS_sched_setaffinity,
     SYS_set_robust_list,
     SYS_rseq,
     SYS_arch_prctl,

@@ -8,6 +8,7 @@
 #include "base/parse.h"
 #include "base/thread.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -188,6 +189,61 @@ static void pool_runs_every_item_once(void **state)
         }
         cr_pool_free(pool);
     }
+}
+
+enum { MOST_PROCESSORS = 64 };
+
+struct places {
+    size_t threads;
+    atomic_size_t arrived;
+    size_t processor[MOST_PROCESSORS], may_use[MOST_PROCESSORS]; // of each thread; how many it may run on
+};
+
+// Waits until every thread has an item.
+static void stand(void *context, size_t i, size_t thread)
+{
+    (void)i;
+    struct places *places = context;
+    cpu_set_t set;
+    atomic_fetch_add(&places->arrived, 1);
+    while (atomic_load(&places->arrived) < places->threads) sched_yield();
+    if (sched_getaffinity(0, sizeof set, &set) != 0) abort();
+    places->processor[thread] = (size_t)sched_getcpu();
+    places->may_use[thread] = (size_t)CPU_COUNT(&set);
+}
+
+static void check_places(struct cr_pool *pool, size_t callers)
+{
+    struct places places = {.threads = cr_pool_threads(pool)};
+    bool taken[CPU_SETSIZE] = {false};
+    cr_pool_run(pool, places.threads, stand, &places);
+    for (size_t t = 0; t < places.threads; t++) {
+        assert_int_equal(places.may_use[t], t == 0 ? callers : 1);
+        if (callers > 1 && t == 0) continue; // Linux may have moved it meanwhile
+        assert_false(taken[places.processor[t]]);
+        taken[places.processor[t]] = true;
+    }
+}
+
+static void threads_of_a_full_pool_stay_apart(void **state)
+{
+    (void)state;
+    cpu_set_t all, one;
+    assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
+    size_t processors = (size_t)CPU_COUNT(&all);
+    if (processors < 2 || processors > MOST_PROCESSORS) skip();
+    struct cr_pool *pool;
+    assert_ok(cr_pool_new(0, &pool));
+    check_places(pool, processors);
+    for (size_t here = 0; here < CPU_SETSIZE; here++) {
+        if (!CPU_ISSET(here, &all)) continue;
+        CPU_ZERO(&one);
+        CPU_SET(here, &one);
+        assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+        check_places(pool, 1);
+    }
+    assert_int_equal(sched_setaffinity(0, sizeof all, &all), 0);
+    cr_pool_free(pool);
 }
 
 static void time_is_written_as_rfc3339(void **state)
@@ -385,6 +441,7 @@ int main(void)
         cmocka_unit_test(utf8_is_judged_strictly),
         cmocka_unit_test(files_are_whole_or_absent),
         cmocka_unit_test(pool_runs_every_item_once),
+        cmocka_unit_test(threads_of_a_full_pool_stay_apart),
         cmocka_unit_test(time_is_written_as_rfc3339),
         cmocka_unit_test(time_is_read_as_rfc3339),
         cmocka_unit_test(flags_are_read_strictly),
