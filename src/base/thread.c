@@ -24,7 +24,7 @@ struct cr_pool {
     size_t threads;
     struct worker *workers; // [threads - 1]: the caller is thread 0
     bool bound;             // each worker to a processor of its own
-    size_t processor;       // if so, the one that is left to the caller: where it was last
+    size_t processor;       // if so, the one that no worker is bound to
     pthread_mutex_t mutex;
     pthread_cond_t begin;
     pthread_cond_t end;
@@ -137,7 +137,8 @@ static void make_room(struct cr_pool *pool)
 }
 
 // Linux otherwise leaves two threads on one processor for milliseconds while another has nothing to do:
-// wherever threads of another process, an accelerator's say, run and sleep beside these.
+// wherever threads of another process, an accelerator's say, run and sleep beside these. A step with slicing
+// had one of two processors idle for a seventh of its time.
 static void bind_workers(struct cr_pool *pool, const cpu_set_t *set)
 {
     size_t processor = 0;

@@ -92,9 +92,9 @@ static inline __attribute__((always_inline)) bool words_of(const unsigned char k
 #pragma GCC unroll 8
         for (size_t j = 0; j < vectors; j++)
             blocks[j] = _mm512_aesenclast_epi128(blocks[j], key[CR_VAES_KEYS - 1]);
+        // The rest is done while rounds of AES, which one unit of a processor does, are on their way: the
+        // less of it there is, the less of it takes that unit.
         if (vectors == NARROW) spread(blocks);
-            // The rest is done while rounds of AES, which one unit of a processor does, are on their way: the
-            // less of it there is, the less of it takes that unit.
 #pragma GCC unroll 8
         for (size_t j = 0; j < VECTORS; j++) blocks[j] = _mm512_and_si512(blocks[j], mask);
         if (count < VECTORS * VECTOR_WORDS) {

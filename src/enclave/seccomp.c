@@ -86,7 +86,8 @@ static const int allowed[] = {
     SYS_futex,
     SYS_sched_yield,
     SYS_sched_getaffinity,
-    SYS_sched_setaffinity,
+    SYS_sched_setaffinity, // of any thread of its user: those of its own have numbers that no filter knows
+                           // yet
     SYS_set_robust_list,
     SYS_rseq,
     SYS_arch_prctl,

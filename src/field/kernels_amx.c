@@ -72,10 +72,13 @@ static void multiply(size_t rows, size_t steps, const uint8_t *left, size_t left
     // GCC does not know what the tile instructions read and write.
     __asm__ volatile("" : : "r"(&shape) : "memory");
     _tile_loadconfig(&shape);
-    for (size_t s = 0; s < steps; s += DEEP)
+    size_t s = 0;
+    do { // zeros where there are no steps
         for (size_t r = 0; r < rows; r += ROWS)
             add_up(s == 0, steps - s < DEEP ? steps - s : DEEP, left + r * left_stride + s * CR_STEP,
                    left_stride, right + s * CR_STEP_BYTES, panel, sums + r * CR_PAIR);
+        s += DEEP;
+    } while (s < steps);
     _tile_release();
     __asm__ volatile("" : : : "memory");
 }
