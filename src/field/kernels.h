@@ -52,10 +52,10 @@ struct cr_field_kernels {
                     uint32_t *y);
     // out = x + r mod p.
     void (*add)(const uint32_t *x, const uint32_t *r, size_t count, uint32_t p, uint32_t *out);
-    // cr_mask_open, which gives the largest word of y and c here, and cr_mask_dots of CR_MASK_MOST words.
-    uint32_t (*open)(const volatile uint32_t *y, const volatile uint32_t *c, const uint32_t *k,
-                     const uint32_t *s0, const uint32_t *s1, size_t count, unsigned digits, uint32_t *out,
-                     struct cr_mask_sums *sums);
+    // cr_mask_open, and cr_mask_dots of CR_MASK_MOST words.
+    bool (*open)(const volatile uint32_t *y, const volatile uint32_t *c, const uint32_t *k,
+                 const uint32_t *s0, const uint32_t *s1, size_t count, unsigned digits, uint32_t *out,
+                 struct cr_mask_sums *sums);
     void (*dots)(const uint32_t *s0, const uint32_t *s1, const uint32_t *w, size_t count, unsigned digits,
                  struct cr_mask_sums *sums);
 };

@@ -12,8 +12,7 @@ bool cr_mask_open(const struct cr_field *field, const volatile uint32_t *y, cons
                   const uint32_t *k, const uint32_t *s0, const uint32_t *s1, size_t count, uint32_t *out,
                   struct cr_mask_sums *sums)
 {
-    unsigned digits = cr_field_digits(field);
-    return cr_field_kernels(field)->open(y, c, k, s0, s1, count, digits, out, sums) < cr_prime(digits);
+    return cr_field_kernels(field)->open(y, c, k, s0, s1, count, cr_field_digits(field), out, sums);
 }
 
 void cr_mask_dots(const struct cr_field *field, const uint32_t *s0, const uint32_t *s1, const uint32_t *w,

@@ -51,6 +51,11 @@ static inline wv w_max(wv a, wv b)
     return _mm256_max_epu32(a, b);
 }
 
+static inline bool w_all_below(wv a, wv b)
+{
+    return _mm256_testz_si256(_mm256_cmpeq_epi32(w_max(a, b), a), _mm256_set1_epi32(-1)) != 0;
+}
+
 static inline size_t w_split(const uint32_t *words, size_t count, unsigned digits, uint8_t *left,
                              size_t stride)
 {

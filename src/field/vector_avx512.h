@@ -52,6 +52,11 @@ static inline wv w_max(wv a, wv b)
     return _mm512_max_epu32(a, b);
 }
 
+static inline bool w_all_below(wv a, wv b)
+{
+    return _mm512_cmpge_epu32_mask(a, b) == 0;
+}
+
 static inline size_t w_split(const uint32_t *words, size_t count, unsigned digits, uint8_t *left,
                              size_t stride)
 {

@@ -59,6 +59,12 @@ static inline wv w_max(wv a, wv b)
     return a > b ? a : b;
 }
 
+// Whether each is.
+static inline bool w_all_below(wv a, wv b)
+{
+    return a < b;
+}
+
 // Byte d of word k goes to left[d·stride + k], d < digits, for the first words; gives how many these are:
 // none where the compiler's own vectors are to do it.
 static inline size_t w_split(const uint32_t *words, size_t count, unsigned digits, uint8_t *left,
