@@ -2,6 +2,7 @@
 import json
 import re
 import subprocess
+import threading
 import unittest
 
 import hostile_accelerator
@@ -58,7 +59,14 @@ class SplitSliced(Federation):
 
     def test_a_server_that_is_killed_and_lied_to(self):
         expected, _ = self.undisturbed()
-        asked = set()
+        asked, killed = set(), threading.Event()
+
+        def look(question, words):
+            asked.add(question.linear)
+            if hostile.products == 150:  # some eighteen a step: there are steps left, however late the kill is
+                killed.wait()
+
+        self.addCleanup(killed.set)
         accelerator = subprocess.Popen([BIN + "/carrel-accelerator", "--model", self.base + "/model", "--threads", "1",
                                         "--listen", "unix:%s/honest" % self.dir], stdout=subprocess.PIPE)
         self.addCleanup(accelerator.stdout.close)
@@ -66,8 +74,7 @@ class SplitSliced(Federation):
         self.addCleanup(accelerator.kill)
         accelerator.stdout.readline()
         address = "unix:%s/hostile" % self.dir
-        hostile = hostile_accelerator.Hostile(self.base + "/model", address, "unix:%s/honest" % self.dir,
-                                              look=lambda question, words: asked.add(question.linear))
+        hostile = hostile_accelerator.Hostile(self.base + "/model", address, "unix:%s/honest" % self.dir, look=look)
         self.addCleanup(hostile.close)
         config = self.settings("out", "slicing: {pads: enclave, accelerators: ['%s'], spill: sealed}" % address)
         server = self.start("serve", config)
@@ -82,6 +89,7 @@ class SplitSliced(Federation):
             self.assert_ends(self.join(tokens[name], name))
         server.wait_event("train.step", step=7)
         server.kill()
+        killed.set()
         told = []
         hostile.lie = hostile_accelerator.flip_bit_of(hostile.products + 100, say=told.append)
         server = self.start("serve", config)
