@@ -86,8 +86,7 @@ static const int allowed[] = {
     SYS_futex,
     SYS_sched_yield,
     SYS_sched_getaffinity,
-    SYS_sched_setaffinity, // of any thread of its user: those of its own have numbers that no filter knows
-                           // yet
+    SYS_sched_setaffinity, // of all its user's threads: no filter knows yet which are its own
     SYS_set_robust_list,
     SYS_rseq,
     SYS_arch_prctl,
