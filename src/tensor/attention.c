@@ -4,32 +4,42 @@
 
 #include <float.h>
 #include <math.h>
+#include <string.h>
+
+enum { TOGETHER = 4 }; // tiles of queries that meet a tile of keys one after another
+
+// A tile of queries and what it has seen so far.
+struct queries {
+    struct cr_panels q;
+    float *result;  // [head_dim, CR_TILE queries]
+    float *maximum; // [CR_TILE queries] each
+    float *sum;
+};
 
 // One thread's memory.
 struct tile {
-    struct cr_panels q, v;
-    uint32_t *left; // a left operand that cannot be used in place
-    float *scores;  // [CR_TILE keys, CR_TILE queries]
-    void *p;        // the same, act
-    float *result;  // [CR_TILE queries, head_dim]
-    float *maximum; // [CR_TILE queries] each
-    float *sum;
-    float *correction;
+    struct queries queries[TOGETHER];
+    uint32_t *k, *v; // left operands: keys down, and across
+    float *scores;   // [CR_TILE keys, CR_TILE queries]
+    void *p;         // the same, act
+    struct cr_panels p_across;
 };
 
 static struct tile take_tile(struct cr_arena *arena, const struct cr_product *product, size_t head_dim,
                              enum cr_dtype act)
 {
     struct tile t;
-    t.q = cr_panels_take(arena, product, CR_TILE, head_dim, 1, NULL);
-    t.v = cr_panels_take(arena, product, head_dim, CR_TILE, 1, NULL);
-    t.left = cr_arena_take(arena, CR_TILE * cr_most(head_dim, CR_TILE), sizeof *t.left);
+    for (size_t i = 0; i < TOGETHER; i++) {
+        t.queries[i].q = cr_panels_take(arena, product, CR_TILE, head_dim);
+        t.queries[i].result = cr_arena_take(arena, head_dim * CR_TILE, sizeof(float));
+        t.queries[i].maximum = cr_arena_take(arena, CR_TILE, sizeof(float));
+        t.queries[i].sum = cr_arena_take(arena, CR_TILE, sizeof(float));
+    }
+    t.k = cr_arena_take(arena, CR_TILE * cr_words(product, head_dim), sizeof *t.k);
+    t.v = cr_arena_take(arena, head_dim * cr_words(product, CR_TILE), sizeof *t.v);
     t.scores = cr_arena_take(arena, CR_TILE * CR_TILE, sizeof(float));
     t.p = cr_arena_take(arena, CR_TILE * CR_TILE, cr_dtype_size(act));
-    t.result = cr_arena_take(arena, CR_TILE * head_dim, sizeof(float));
-    t.maximum = cr_arena_take(arena, CR_TILE, sizeof(float));
-    t.sum = cr_arena_take(arena, CR_TILE, sizeof(float));
-    t.correction = cr_arena_take(arena, CR_TILE, sizeof(float));
+    t.p_across = cr_panels_take(arena, product, CR_TILE, CR_TILE);
     return t;
 }
 
@@ -41,13 +51,11 @@ static size_t tile_size(const struct cr_product *product, size_t head_dim, enum 
 }
 
 // Adds one tile of keys to the running softmax of a tile of queries.
-static void add_keys(const struct cr_attention_call *call, struct tile *t, size_t queries, size_t keys,
-                     ptrdiff_t first, const void *k, const void *v)
+static void add_keys(const struct cr_attention_call *call, struct tile *t, struct queries *to, size_t queries,
+                     size_t keys, ptrdiff_t first, struct cr_left k, struct cr_left v)
 {
     size_t head_dim = call->shape->head_dim;
-    cr_multiply(call, keys, queries, head_dim,
-                cr_left_of(call, k, call->k.stride, true, keys, head_dim, t->left), t->q, t->scores, CR_TILE,
-                false);
+    cr_multiply(call, keys, queries, head_dim, k, to->q, t->scores, CR_TILE, false);
     call->kernels->softmax_tile(&(struct cr_softmax_tile){
         .keys = keys,
         .queries = queries,
@@ -56,46 +64,61 @@ static void add_keys(const struct cr_attention_call *call, struct tile *t, size_
         .window = call->shape->window,
         .scale = call->shape->scale,
         .scores = t->scores,
-        .maximum = t->maximum,
-        .sum = t->sum,
-        .correction = t->correction,
+        .maximum = to->maximum,
+        .sum = to->sum,
         .p = t->p,
         .dtype = call->q.dtype,
+        .result = to->result,
+        .depth = head_dim,
     });
-    for (size_t c = 0; c < queries; c++)
-        if (t->correction[c] != 1.0f)
-            call->kernels->scale(t->result + c * head_dim, CR_F32, t->correction[c], head_dim);
-    cr_pack_right(call, v, call->v.stride, false, head_dim, keys, t->v);
-    cr_multiply(call, queries, head_dim, keys, cr_left_of(call, t->p, CR_TILE, false, queries, keys, t->left),
-                t->v, t->result, head_dim, true);
+    cr_pack_right(call, t->p, CR_TILE, false, queries, keys, t->p_across);
+    cr_multiply(call, head_dim, queries, keys, v, t->p_across, to->result, CR_TILE, true);
 }
 
-// Queries from place `start` of sequence s, one head.
+// Up to TOGETHER tiles of queries from place `start` of sequence s, one head.
 static void attend(const struct cr_attention_call *call, struct tile *t, size_t s, size_t head, size_t start)
 {
     const struct cr_attention_layout *layout = call->layout;
-    size_t head_dim = call->shape->head_dim, past = layout->past[s];
-    size_t length = layout->offset[s + 1] - layout->offset[s], queries = cr_least(CR_TILE, length - start);
+    const struct cr_attention_shape *shape = call->shape;
+    size_t head_dim = shape->head_dim, past = layout->past[s];
+    size_t count = cr_least(TOGETHER * CR_TILE, layout->offset[s + 1] - layout->offset[s] - start);
     size_t row = layout->offset[s] + start, column = head * head_dim;
-    size_t kv_column = head / (call->shape->heads / call->shape->kv_heads) * head_dim;
-    cr_pack_right(call, cr_at(&call->q, row, column), call->q.stride, true, queries, head_dim, t->q);
-    for (size_t c = 0; c < queries; c++) {
-        t->maximum[c] = -FLT_MAX;
-        t->sum[c] = 0;
+    size_t kv_column = head / (shape->heads / shape->kv_heads) * head_dim;
+    for (size_t c = 0; c < count; c += CR_TILE) {
+        struct queries *to = &t->queries[c / CR_TILE];
+        cr_pack_right(call, cr_at(&call->q, row + c, column), call->q.stride, true,
+                      cr_least(CR_TILE, count - c), head_dim, to->q);
+        for (size_t i = 0; i < CR_TILE; i++) {
+            to->maximum[i] = -FLT_MAX;
+            to->sum[i] = 0;
+        }
+        memset(to->result, 0, head_dim * CR_TILE * sizeof *to->result);
     }
-    for (size_t i = 0; i < queries * head_dim; i++) t->result[i] = 0;
-    size_t seen = past + start + queries; // by the last query
-    for (size_t key = cr_first_tile(call->shape, past + start) * CR_TILE; key < seen; key += CR_TILE) {
-        size_t key_row = layout->key_offset[s] + key;
-        add_keys(call, t, queries, cr_least(CR_TILE, seen - key), (ptrdiff_t)(past + start) - (ptrdiff_t)key,
-                 cr_at(&call->k, key_row, kv_column), cr_at(&call->v, key_row, kv_column));
+    size_t place = past + start, seen = place + count; // by the last query
+    for (size_t key = cr_first_tile(shape, place) * CR_TILE; key < seen; key += CR_TILE) {
+        size_t keys = cr_least(CR_TILE, seen - key), key_row = layout->key_offset[s] + key;
+        struct cr_left k =
+            cr_left_of(call, cr_at(&call->k, key_row, kv_column), call->k.stride, true, keys, head_dim, t->k);
+        struct cr_left v = cr_left_of(call, cr_at(&call->v, key_row, kv_column), call->v.stride, false,
+                                      head_dim, keys, t->v);
+        for (size_t c = 0; c < count; c += CR_TILE) {
+            size_t queries = cr_least(CR_TILE, count - c);
+            if (key < place + c + queries && key / CR_TILE >= cr_first_tile(shape, place + c))
+                add_keys(call, t, &t->queries[c / CR_TILE], queries, keys,
+                         (ptrdiff_t)(place + c) - (ptrdiff_t)key, k, v);
+        }
     }
-    for (size_t c = 0; c < queries; c++) {
-        float *result = t->result + c * head_dim;
-        call->kernels->scale(result, CR_F32, 1.0f / t->sum[c], head_dim);
-        call->kernels->convert(result, CR_F32, cr_at(&call->out, row + c, column), call->out.dtype, head_dim);
-        if (call->log_sum)
-            call->log_sum[(row + c) * call->shape->heads + head] = t->maximum[c] + logf(t->sum[c]);
+    for (size_t c = 0; c < count; c += CR_TILE) {
+        struct queries *to = &t->queries[c / CR_TILE];
+        size_t queries = cr_least(CR_TILE, count - c);
+        for (size_t i = 0; i < queries; i++) {
+            if (call->log_sum)
+                call->log_sum[(row + c + i) * shape->heads + head] =
+                    (float)M_LN2 * to->maximum[i] + logf(to->sum[i]);
+            to->sum[i] = 1.0f / to->sum[i];
+        }
+        call->kernels->transpose(to->result, CR_TILE, head_dim, queries, to->sum,
+                                 cr_at(&call->out, row + c, column), call->out.dtype, call->out.stride);
     }
 }
 
@@ -107,12 +130,12 @@ static void attend_item(void *context, size_t item, size_t thread)
     struct tile t = take_tile(&arena, call->product, call->shape->head_dim, call->q.dtype);
     cr_product_enter(call->product);
     for (size_t s = 0; s < layout->sequences; s++) {
-        size_t tiles = cr_items(layout->offset[s + 1] - layout->offset[s], CR_TILE);
-        if (item < tiles * call->shape->heads) {
-            attend(call, &t, s, item / tiles, item % tiles * CR_TILE);
+        size_t parts = cr_items(layout->offset[s + 1] - layout->offset[s], TOGETHER * CR_TILE);
+        if (item < parts * call->shape->heads) {
+            attend(call, &t, s, item / parts, item % parts * TOGETHER * CR_TILE);
             break;
         }
-        item -= tiles * call->shape->heads;
+        item -= parts * call->shape->heads;
     }
     cr_product_leave(call->product);
 }
@@ -160,7 +183,7 @@ enum cr_status cr_attention(struct cr_compute *compute, const struct cr_attentio
     call.scratch_size = tile_size(call.product, shape->head_dim, q.dtype);
     size_t items = 0;
     for (size_t s = 0; s < layout->sequences; s++)
-        items += cr_items(layout->offset[s + 1] - layout->offset[s], CR_TILE) * shape->heads;
+        items += cr_items(layout->offset[s + 1] - layout->offset[s], TOGETHER * CR_TILE) * shape->heads;
     cr_pool_run(cr_compute_pool(compute), items, attend_item, &call);
     return CR_OK;
 }

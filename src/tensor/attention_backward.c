@@ -10,35 +10,36 @@
 // One thread's memory.
 struct tile {
     struct cr_panels q, q_across, dout, dout_across; // of a tile of queries
-    struct cr_panels k_across;                       // of the first tile of keys; the others follow
-    size_t k_across_words;                           // from one tile of keys to the next
     uint32_t *k, *v;                                 // [keys, words of head_dim], left operands
+    uint32_t *k_across;                              // [head_dim, words of CR_TILE] of each tile of keys
     uint32_t *left;                                  // a left operand that cannot be used in place
     float *scores, *dp;                              // [CR_TILE keys, CR_TILE queries]
     void *p, *ds;                                    // the same, act
-    float *dq;                                       // [CR_TILE queries, head_dim]
-    float *log_sum, *dot;                            // [CR_TILE queries]
-    float *dk, *dv;                                  // [keys, head_dim]
+    struct cr_panels ds_across;
+    float *dq;            // [head_dim, CR_TILE queries]
+    float *log_sum, *dot; // [CR_TILE queries]
+    float *dk, *dv;       // [keys, head_dim]
 };
 
 static struct tile take_tile(struct cr_arena *arena, const struct cr_product *product, size_t head_dim,
                              enum cr_dtype act, size_t keys)
 {
     struct tile t;
-    t.q = cr_panels_take(arena, product, CR_TILE, head_dim, 1, NULL);
-    t.q_across = cr_panels_take(arena, product, head_dim, CR_TILE, 1, NULL);
-    t.dout = cr_panels_take(arena, product, CR_TILE, head_dim, 1, NULL);
-    t.dout_across = cr_panels_take(arena, product, head_dim, CR_TILE, 1, NULL);
-    t.k_across =
-        cr_panels_take(arena, product, head_dim, CR_TILE, cr_items(keys, CR_TILE), &t.k_across_words);
+    t.q = cr_panels_take(arena, product, CR_TILE, head_dim);
+    t.q_across = cr_panels_take(arena, product, head_dim, CR_TILE);
+    t.dout = cr_panels_take(arena, product, CR_TILE, head_dim);
+    t.dout_across = cr_panels_take(arena, product, head_dim, CR_TILE);
     t.k = cr_arena_take(arena, keys * cr_words(product, head_dim), sizeof *t.k);
     t.v = cr_arena_take(arena, keys * cr_words(product, head_dim), sizeof *t.v);
+    t.k_across = cr_arena_take(arena, cr_items(keys, CR_TILE) * head_dim * cr_words(product, CR_TILE),
+                               sizeof *t.k_across);
     t.left = cr_arena_take(arena, CR_TILE * CR_TILE, sizeof *t.left);
     t.scores = cr_arena_take(arena, CR_TILE * CR_TILE, sizeof(float));
     t.dp = cr_arena_take(arena, CR_TILE * CR_TILE, sizeof(float));
     t.p = cr_arena_take(arena, CR_TILE * CR_TILE, cr_dtype_size(act));
     t.ds = cr_arena_take(arena, CR_TILE * CR_TILE, cr_dtype_size(act));
-    t.dq = cr_arena_take(arena, CR_TILE * head_dim, sizeof(float));
+    t.ds_across = cr_panels_take(arena, product, CR_TILE, CR_TILE);
+    t.dq = cr_arena_take(arena, head_dim * CR_TILE, sizeof(float));
     t.log_sum = cr_arena_take(arena, CR_TILE, sizeof(float));
     t.dot = cr_arena_take(arena, CR_TILE, sizeof(float));
     t.dk = cr_arena_take(arena, keys * head_dim, sizeof(float));
@@ -58,6 +59,12 @@ size_t cr_attention_backward_size(const struct cr_product *product, size_t head_
 static size_t keys_of(const struct cr_attention_layout *layout, size_t s)
 {
     return layout->past[s] + layout->offset[s + 1] - layout->offset[s];
+}
+
+static struct cr_left k_across_of(const struct cr_attention_call *call, const struct tile *t, size_t j)
+{
+    size_t words = cr_words(call->product, CR_TILE);
+    return (struct cr_left){t->k_across + j * call->shape->head_dim * words, words * sizeof *t->k_across};
 }
 
 // Everything one tile of queries and one tile of keys, the j-th, have to do with each other.
@@ -91,10 +98,8 @@ static void differentiate_pair(const struct cr_attention_call *call, struct tile
                 t->dout_across, dv, head_dim, true);
     cr_multiply(call, keys, head_dim, queries, cr_left_of(call, t->ds, CR_TILE, true, keys, filled, t->left),
                 t->q_across, dk, head_dim, true);
-    struct cr_panels k_across = {t->k_across.words + j * t->k_across_words, t->k_across.panel};
-    cr_multiply(call, queries, head_dim, keys,
-                cr_left_of(call, t->ds, CR_TILE, false, queries, keys, t->left), k_across, t->dq, head_dim,
-                true);
+    cr_pack_right(call, t->ds, CR_TILE, false, queries, keys, t->ds_across);
+    cr_multiply(call, head_dim, queries, keys, k_across_of(call, t, j), t->ds_across, t->dq, CR_TILE, true);
 }
 
 static void differentiate_queries(const struct cr_attention_call *call, struct tile *t, size_t s, size_t head,
@@ -114,14 +119,13 @@ static void differentiate_queries(const struct cr_attention_call *call, struct t
         t->dot[c] = call->kernels->dot(cr_at(&call->out, row + c, column),
                                        cr_at(&call->dout, row + c, column), call->q.dtype, head_dim);
     }
-    memset(t->dq, 0, queries * head_dim * sizeof *t->dq);
+    memset(t->dq, 0, head_dim * CR_TILE * sizeof *t->dq);
     size_t seen = past + start + queries;
     for (size_t j = cr_first_tile(call->shape, past + start); j * CR_TILE < seen; j++)
         differentiate_pair(call, t, queries, j, cr_least(CR_TILE, seen - j * CR_TILE),
                            (ptrdiff_t)(past + start) - (ptrdiff_t)(j * CR_TILE));
-    for (size_t c = 0; c < queries; c++)
-        call->kernels->convert(t->dq + c * head_dim, CR_F32, cr_at(&call->dq, row + c, column),
-                               call->dq.dtype, head_dim);
+    call->kernels->transpose(t->dq, CR_TILE, head_dim, queries, NULL, cr_at(&call->dq, row, column),
+                             call->dq.dtype, call->dq.stride);
 }
 
 static void differentiate_item(void *context, size_t item, size_t thread)
@@ -135,13 +139,13 @@ static void differentiate_item(void *context, size_t item, size_t thread)
     const void *k = cr_at(&call->k, layout->key_offset[s], column);
     const void *v = cr_at(&call->v, layout->key_offset[s], column);
     // Rows of a wide matrix are far apart; here they are read again and again.
-    size_t words = cr_words(call->product, head_dim);
+    size_t words = cr_words(call->product, head_dim), across = cr_words(call->product, CR_TILE);
     call->product->pack_left(k, call->k.dtype, call->k.stride, true, keys, head_dim, t.k, words);
     call->product->pack_left(v, call->v.dtype, call->v.stride, true, keys, head_dim, t.v, words);
     for (size_t j = 0; j * CR_TILE < keys; j++)
-        cr_pack_right(call, cr_at(&call->k, layout->key_offset[s] + j * CR_TILE, column), call->k.stride,
-                      false, head_dim, cr_least(CR_TILE, keys - j * CR_TILE),
-                      (struct cr_panels){t.k_across.words + j * t.k_across_words, t.k_across.panel});
+        call->product->pack_left(cr_at(&call->k, layout->key_offset[s] + j * CR_TILE, column), call->k.dtype,
+                                 call->k.stride, false, head_dim, cr_least(CR_TILE, keys - j * CR_TILE),
+                                 t.k_across + j * head_dim * across, across);
     memset(t.dk, 0, keys * head_dim * sizeof *t.dk);
     memset(t.dv, 0, keys * head_dim * sizeof *t.dv);
     size_t group = call->shape->heads / call->shape->kv_heads;

@@ -1,7 +1,7 @@
 // What the forward and the backward of attention share: tiles of queries and keys. Internal to tensor/.
 //
 // Scores are computed transposed, keys down and queries across: the maximum and the sum over keys are then
-// sums of vectors, and the probabilities are already in the order in which the next product reads them.
+// sums of vectors. Results that have queries across as well are turned round once, at their end.
 #ifndef CARREL_TENSOR_ATTENTION_TILE_H
 #define CARREL_TENSOR_ATTENTION_TILE_H
 
@@ -29,14 +29,13 @@ struct cr_panels {
     size_t panel; // words from one panel to the next
 };
 
-// Room for `count` columns of `depth` elements, `tiles` times; *tile is the words of one.
+// Room for `count` columns of `depth` elements.
 static inline struct cr_panels cr_panels_take(struct cr_arena *arena, const struct cr_product *product,
-                                              size_t count, size_t depth, size_t tiles, size_t *tile)
+                                              size_t count, size_t depth)
 {
     struct cr_panels panels = {.panel = product->right_width * cr_words(product, depth)};
-    size_t words = cr_items(count, product->right_width) * panels.panel;
-    panels.words = cr_arena_take(arena, tiles * words, sizeof *panels.words);
-    if (tile) *tile = words;
+    panels.words =
+        cr_arena_take(arena, cr_items(count, product->right_width) * panels.panel, sizeof *panels.words);
     return panels;
 }
 

@@ -96,18 +96,21 @@ struct cr_sgd_factors {
 };
 
 // Softmax of one tile of attention scores, keys down, queries across. Key r is seen by query c where
-// first + c >= r > first + c − window (with a window). scores [keys, stride]; maximum and sum [queries] are
-// the running state of each query and correction gets what its earlier results are to be multiplied with. p
-// [keys, stride], dtype, gets exp(scale·score − maximum).
+// first + c >= r > first + c − window (with a window). scores [keys, stride], a stride of whole vectors. The
+// running state of each query: its maximum, as a power of two, and its sum, [queries] each, and result
+// [depth, stride], what is weighted with p so far, which a new maximum scales anew. p [keys, stride], dtype,
+// gets exp(scale·score) / 2^maximum.
 struct cr_softmax_tile {
     size_t keys, queries, stride;
     ptrdiff_t first;
     size_t window; // 0: none
     float scale;
     const float *scores;
-    float *maximum, *sum, *correction;
+    float *maximum, *sum;
     void *p;
     enum cr_dtype dtype;
+    float *result;
+    size_t depth;
 };
 
 // The same tile in the backward: p = exp(scale·score − log_sum), ds = scale·p·(dp − dot), with dot the
@@ -191,6 +194,10 @@ struct cr_kernels {
 
     void (*softmax_tile)(const struct cr_softmax_tile *tile);
     void (*gradient_tile)(const struct cr_gradient_tile *tile);
+    // y [columns, rows] = the transpose of x [rows, columns], its column c multiplied with scale[c] (NULL: as
+    // it is). stride, of x, is whole vectors.
+    void (*transpose)(const float *x, size_t stride, size_t rows, size_t columns, const float *scale, void *y,
+                      enum cr_dtype dtype, size_t y_stride);
 };
 
 // The product of operands of that type.

@@ -169,14 +169,14 @@ static void training_agrees_with_double(void **state)
         }
 }
 
-// Queries with a past: one that decodes with 150 keys before it, a chunk of 70 after 30, and a start.
+// Queries with a past: one that decodes with 150 keys before it, a chunk of 300 after 30, and a start.
 static void decoding_agrees_with_double(void **state)
 {
     (void)state;
     const struct cr_attention_layout layout = {
         .sequences = 3,
-        .offset = (const size_t[]){0, 1, 71, 73},
-        .key_offset = (const size_t[]){10, 200, 320},
+        .offset = (const size_t[]){0, 1, 301, 303},
+        .key_offset = (const size_t[]){10, 200, 540},
         .past = (const size_t[]){150, 30, 0},
     };
     for (enum cr_isa isa = CR_ISA_SCALAR; isa <= best_isa(); isa++)
@@ -184,7 +184,7 @@ static void decoding_agrees_with_double(void **state)
             struct cr_compute *compute;
             assert_ok(cr_compute_new_with(2, isa, &compute));
             for (size_t window = 0; window <= 100; window += 50) {
-                struct example e = make(4, 2, 24, layout, 330, bf16 ? CR_BF16 : CR_F32);
+                struct example e = make(4, 2, 24, layout, 550, bf16 ? CR_BF16 : CR_F32);
                 e.shape.window = window;
                 run(compute, &e);
                 check(&e);
