@@ -39,7 +39,7 @@ UNSTABLE = [
     (r"\b\d\d:\d\d:\d\d\b", "TIME"),
     (r"(ok     |warning)  processor .*", "PROCESSOR"),
     (r"[\d,.]+ tokens/s", "SPEED"),
-    (r"\b[\d.]+ (s|ms|min|h)\b( ago)?", "DURATION"),
+    (r"\b[\d.]+ (s|ms|min|h)( [\d.]+ (s|min))?\b( ago)?", "DURATION"),
     (r"\b[\d.]+ (kB|MB|GB)\b", "SIZE"),
     (r"(weights|a step|what is trained) [\d.]+", r"\1 SIZE"),
     (r"from [\d.]+:\d+", "from SILO"),
