@@ -11,7 +11,7 @@ formatted() {
 stage "release build" build release
 stage "clang-format" formatted
 stage "layers" python3 -B tests/check_layers.py
-tests "release tests" release -j2
+tests "release tests" release -j3 # end-to-end tests wait more than they compute
 stage "asan build" build asan
 export ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
 # Under a sanitizer the theft fits its adapters for more than a minute: that is `make check-long`'s.
@@ -21,4 +21,4 @@ stage "enclave image" python3 -B tests/enclave_image.py build/enclave/bin/carrel
 sed 's/^/  /' "$logs/enclave-image.log"
 stage "demo" examples/demo/run.sh
 export CARREL_FUZZ_SEED=1 # a commit's check depends on the commit alone; `make check-long` looks for new inputs
-stage "fuzz smoke" scripts/fuzz.sh 3
+stage "fuzz smoke" scripts/fuzz.sh 2
