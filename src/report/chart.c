@@ -80,7 +80,7 @@ static bool measure(const struct cr_chart_line *lines, size_t count, struct axis
         }
     if (isnan(x->least) || !isfinite(x->most - x->least) || !isfinite(y->most - y->least)) return false;
     set_ticks(x, 8, 1);
-    if (y->least > 1e-100 && y->most / y->least > log_range) {
+    if (y->least > 1e-100 && y->most < 1e100 && y->most / y->least > log_range) {
         y->logarithmic = true;
         y->least = log_tick(y->least, false);
         y->most = log_tick(y->most, true);
@@ -89,7 +89,7 @@ static bool measure(const struct cr_chart_line *lines, size_t count, struct axis
     set_ticks(y, 5, 0);
     y->least = floor(y->least / y->tick) * y->tick;
     y->most = ceil(y->most / y->tick) * y->tick;
-    return y->most > y->least && x->most > x->least;
+    return y->most > y->least && isfinite(y->most - y->least) && x->most > x->least;
 }
 
 static enum cr_status append_y_tick(struct cr_buffer *out, const struct axis *y, double value, int decimals)

@@ -389,9 +389,9 @@ static void test_chart(void **state)
     assert_int_equal(count_of(cr_buffer_text(&text), "<g class=\"c0\">"), 1);
     assert_non_null(strstr(cr_buffer_text(&text), ">10 others<"));
     // What a hostile file may hold.
-    static const double values[] = {1e308, -1e308, 0, -5, 1e-300, 5e-324};
-    for (size_t i = 0; i < 6; i++)
-        for (size_t j = 0; j < 6; j++) {
+    static const double values[] = {1e308, -1e308, 0, -5, 1e-300, 5e-324, 0.001, 1.7e308};
+    for (size_t i = 0; i < 8; i++)
+        for (size_t j = 0; j < 8; j++) {
             cr_series_clear(&fall);
             assert_ok(cr_series_add(&fall, 1, values[i]));
             assert_ok(cr_series_add(&fall, 1e300, values[j]));
