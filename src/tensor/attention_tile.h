@@ -51,7 +51,7 @@ struct cr_left {
     size_t stride; // bytes
 };
 
-// Rows of a tile, at most CR_TILE; `space` has room for them.
+// `count` rows of `depth` elements; `space` has room for them.
 static inline struct cr_left cr_left_of(const struct cr_attention_call *call, const void *source,
                                         size_t stride, bool along, size_t count, size_t depth,
                                         uint32_t *space)
