@@ -67,8 +67,8 @@ static enum cr_status choose(enum cr_chat_template template, const struct cr_tok
              cr_tokenizer_added(tokenizer, cr_slice_of_string("<|start_header_id|>"), &id))
         template = CR_CHAT_LLAMA3;
     if (template == CR_CHAT_DEFAULT || template >= CR_CHAT_TEMPLATES)
-        return cr_fail(CR_INVALID, "messages need a chat template, and the tokenizer's tokens tell none "
-                                   "(chat_template: chatml, llama2, llama3, alpaca, vicuna or plain)");
+        return cr_fail(CR_UNSUPPORTED, "messages need a chat template, and the tokenizer's tokens tell none "
+                                       "(chat_template: chatml, llama2, llama3, alpaca, vicuna or plain)");
     *out = &forms[template];
     return CR_OK;
 }

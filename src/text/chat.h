@@ -33,8 +33,8 @@ struct cr_chat_message {
 // Appends the messages: one of system at most, in front; then user and assistant by turns. In each of the
 // assistant's turns what the model is to say is marked: its content, with the space that the template puts
 // before it, and the token that ends the turn. With `prompt` the last message is the user's and the text ends
-// where the assistant is to speak. CR_INVALID: messages in another order or not of UTF-8, or CR_CHAT_DEFAULT
-// with a tokenizer whose tokens are of no template.
+// where the assistant is to speak. CR_INVALID: messages in another order or not of UTF-8. CR_UNSUPPORTED:
+// CR_CHAT_DEFAULT with a tokenizer whose tokens are of no template, which no message can mend.
 enum cr_status cr_chat_render(enum cr_chat_template template, const struct cr_tokenizer *tokenizer,
                               const struct cr_chat_message *messages, size_t count, bool prompt,
                               struct cr_pieces *out);

@@ -197,7 +197,6 @@ static void order_is_checked(void **state)
         {CR_CHAT_PLAIN, {{CR_CHAT_SYSTEM, x}}, 1, false, "no message of a user"},
         {CR_CHAT_PLAIN, {{CR_CHAT_SYSTEM, x}}, 0, false, "no message of a user"},
         {CR_CHAT_PLAIN, {{CR_CHAT_USER, x}, {CR_CHAT_ASSISTANT, x}}, 2, true, "not the user's"},
-        {CR_CHAT_DEFAULT, {{CR_CHAT_USER, x}}, 1, false, "chat_template: chatml"},
         {CR_CHAT_LLAMA2,
          {{CR_CHAT_USER, {(const unsigned char *)"a\xe2", 2}}},
          1,
@@ -209,6 +208,9 @@ static void order_is_checked(void **state)
         assert_fails(
             CR_INVALID, cases[i].part,
             encode(cases[i].template, tokenizer, cases[i].messages, cases[i].count, cases[i].prompt, &got));
+    const struct cr_chat_message question = {CR_CHAT_USER, x};
+    assert_fails(CR_UNSUPPORTED, "chat_template: chatml",
+                 encode(CR_CHAT_DEFAULT, tokenizer, &question, 1, false, &got));
     cr_tokenizer_free(tokenizer);
     // A tokenizer with a template's tokens tells the template.
     uint32_t end = 0;

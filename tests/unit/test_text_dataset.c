@@ -149,7 +149,6 @@ static void bad_rows_are_named(void **state)
         {"{\"messages\": []}", ":1: \"messages\" must be a list of messages"},
         {"{\"messages\": [7]}", ":1: message 1: \"role\" and \"content\" must be strings"},
         {"{\"messages\": [{\"role\": \"tool\", \"content\": \"a\"}]}", ":1: message 1: \"role\" is \"tool\""},
-        {"{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}]}", ":1: messages need a chat template"},
         {"{\"conversations\": [{\"from\": \"gpt\", \"value\": null}]}", ":1: message 1: \"from\" and"},
         {"{\"instruction\": \"a\", \"output\": \"b\", \"history\": [[\"a\"]]}", ":1: \"history\" must be"},
         {"{\"instruction\": \"a\", \"output\": \"b\", \"system\": \"c\"}", ":1: \"system\" and \"history\""},
@@ -371,6 +370,10 @@ static void some_bad_rows_are_passed_over(void **state)
     assert_fails(
         CR_INVALID, "the others are bad",
         open_text("{\"text\": 7}", tokenizer, (struct cr_dataset_options){.max_bad_rows = 9}, &dataset));
+    // What the settings lack is no row's fault.
+    assert_fails(CR_UNSUPPORTED, ":1: messages need a chat template",
+                 open_text("{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}]}\n{\"text\": \"b\"}",
+                           tokenizer, (struct cr_dataset_options){.max_bad_rows = 9}, &dataset));
     cr_tokenizer_free(tokenizer);
 }
 
