@@ -56,11 +56,14 @@ static const char *const lies[LIES] = {
     "a race outside",
 };
 
+enum { PAGE = 4096 };
+
 // Writes right and wrong words in turn to memory that the trusted side reads.
 struct writer {
     pthread_t thread;
     atomic_bool running, stop;
-    volatile uint32_t *place; // through a mapping of its own
+    void *page; // of its own, which an accelerator that hangs up leaves alone; NULL: it does not run
+    volatile uint32_t *place;
     uint32_t right, wrong;
     uint64_t random;
 };
@@ -79,7 +82,6 @@ struct plan {
     unsigned digits;
     size_t first;               // number of the question's first pad
     volatile uint32_t *outside; // the products of pads
-    size_t outside_size;
     uint32_t question[ROOM], earlier[ROOM], right[ROOM];
     size_t row; // the first that is wrong
     struct writer writer;
@@ -103,8 +105,18 @@ static void *write_on(void *argument)
     return NULL;
 }
 
+// Where the place's page cannot be mapped again (it is not shared, or valgrind lacks the call) the word is
+// wrong from now on.
 static void start_writing(struct writer *writer)
 {
+    size_t within = (uintptr_t)writer->place % PAGE;
+    void *page = mremap((char *)(uintptr_t)writer->place - within, 0, PAGE, MREMAP_MAYMOVE);
+    writer->page = page == MAP_FAILED ? NULL : page;
+    if (!writer->page) {
+        *writer->place = writer->wrong;
+        return;
+    }
+    writer->place = (volatile uint32_t *)(void *)((char *)page + within);
     atomic_store(&writer->stop, false);
     atomic_store(&writer->running, false);
     if (pthread_create(&writer->thread, NULL, write_on, writer) != 0) abort();
@@ -113,26 +125,28 @@ static void start_writing(struct writer *writer)
 
 static void stop_writing(struct writer *writer)
 {
+    if (!writer->page) return;
     atomic_store(&writer->stop, true);
     pthread_join(writer->thread, NULL);
+    munmap(writer->page, PAGE);
+    writer->page = NULL;
 }
 
-// Maps the products of pads a second time, found as whoever reads this process's maps finds them. The
-// accelerator, in this process as well, has them for reading alone.
-static void map_outside(struct plan *plan)
+// The products of pads, found as whoever reads this process's maps finds them. The accelerator, in this
+// process as well, has them for reading alone.
+static volatile uint32_t *find_outside(void)
 {
     char line[512];
-    uintptr_t begin = 0, end = 0;
+    uintptr_t begin = 0;
     FILE *maps = fopen("/proc/self/maps", "r");
     if (!maps) abort();
     while (!begin && fgets(line, sizeof line, maps))
         if (strstr(line, "/memfd:carrel-pads") && strstr(line, " rw-s ") &&
-            sscanf(line, "%" SCNxPTR "-%" SCNxPTR, &begin, &end) != 2)
+            sscanf(line, "%" SCNxPTR, &begin) != 1)
             abort();
     fclose(maps);
-    plan->outside_size = end - begin;
-    plan->outside = mremap((void *)begin, 0, plan->outside_size, MREMAP_MAYMOVE);
-    if (plan->outside == MAP_FAILED) abort();
+    if (!begin) abort();
+    return (volatile uint32_t *)(void *)begin;
 }
 
 // Words of an answer's row.
@@ -156,7 +170,7 @@ static volatile uint32_t *product_of_pad(const struct plan *plan, const struct c
 static void spoil_outside(struct plan *plan, const struct cr_wire_product *product, size_t width)
 {
     struct writer *writer = &plan->writer;
-    map_outside(plan);
+    plan->outside = find_outside();
     plan->row = below(plan, product->rows);
     writer->place = product_of_pad(plan, product, plan->row) + below(plan, width);
     writer->right = *writer->place;
@@ -350,7 +364,6 @@ static bool try_once(struct plan *plan, struct cr_model *model, enum lie lie)
     bool race = lie == RACE || lie == RACE_OUTSIDE,
          same = lie == OUTSIDE_BEYOND && cr_address_is_unix(plan->hired->address);
     if (race) stop_writing(&plan->writer);
-    if (about_outside(lie)) munmap((void *)(uintptr_t)plan->outside, plan->outside_size);
     // Of a word of a pad's product that is beyond p the accelerator may make the right one.
     bool used = status == CR_OK && (race || same);
     if (used) {
