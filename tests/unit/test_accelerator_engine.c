@@ -81,8 +81,9 @@ static void sums_are_exact(enum cr_isa isa, size_t threads)
         for (unsigned digits = 3; digits <= 4; digits++)
             for (int backward = 0; backward < 2; backward++) {
                 check_engine(engine, &frozen, linear, backward, digits, 1, 1);
-                check_engine(engine, &frozen, linear, backward, digits, 67, 1);
-                check_engine(engine, &frozen, linear, backward, digits, 67, 3);
+                uint32_t rows = linear == 3 || linear == 4 ? 19 : 67; // fewer of the large ones
+                check_engine(engine, &frozen, linear, backward, digits, rows, 1);
+                check_engine(engine, &frozen, linear, backward, digits, rows, 3);
                 // Many rows, of small matrices that are wider and that are not, and of answers that parts
                 // make wider, up to a part for each term.
                 if (linear >= 3) continue;
