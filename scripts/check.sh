@@ -11,7 +11,7 @@ formatted() {
 stage "release build" build release
 stage "clang-format" formatted
 stage "layers" python3 -B tests/check_layers.py
-tests "release tests" release -j3 # end-to-end tests wait more than they compute
+tests "release tests" release -j4 # end-to-end tests wait more than they compute
 stage "asan build" build asan
 export ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
 # Under a sanitizer the theft fits its adapters for more than a minute: that is `make check-long`'s.
