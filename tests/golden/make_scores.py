@@ -1,14 +1,12 @@
 #!/usr/bin/env python3
 """Writes tests/golden/scores/expected.json: corpora of answers and references, with the BLEU that sacreBLEU gives them
 and the ROUGE-L of rouge-score, in the words of both tokenizers. Answers and references are made up and random.
-
-usage: make_scores.py [OUT]
 """
 
+import argparse
 import json
 import os
 import random
-import sys
 
 from rouge_score import rouge_scorer, tokenizers
 from sacrebleu.metrics import BLEU
@@ -56,7 +54,9 @@ def scored(words, pairs):
 
 
 def main():
-    out = sys.argv[1] if len(sys.argv) > 1 else os.path.join(os.path.dirname(os.path.abspath(__file__)), "scores")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", nargs="?", default=os.path.join(os.path.dirname(os.path.abspath(__file__)), "scores"))
+    out = parser.parse_args().out
     draw = random.Random(20261127)
     corpora = [[pair] for pair in WRITTEN] + [WRITTEN]
     corpora += [[texts(draw, letters) for _ in range(draw.randrange(1, 12))] for letters in LETTERS for _ in range(12)]

@@ -1,13 +1,11 @@
 #!/usr/bin/env python3
 """Writes tests/golden/templates: small tokenizers, and what Transformers' apply_chat_template makes of messages with
 the six chat templates: tokens, and the mask of what the assistant says.
-
-usage: make_templates.py [OUT]
 """
 
+import argparse
 import json
 import os
-import sys
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
@@ -139,7 +137,9 @@ TOKENIZERS = {  # tokenizer, BOS, EOS
 
 
 def main():
-    out = sys.argv[1] if len(sys.argv) > 1 else os.path.join(os.path.dirname(os.path.abspath(__file__)), "templates")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", nargs="?", default=os.path.join(os.path.dirname(os.path.abspath(__file__)), "templates"))
+    out = parser.parse_args().out
     cases = []
     for name, (tokenizer, bos, eos) in TOKENIZERS.items():
         os.makedirs(f"{out}/{name}", exist_ok=True)
