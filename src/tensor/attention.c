@@ -55,7 +55,7 @@ static void add_keys(const struct cr_attention_call *call, struct tile *t, struc
                      size_t keys, ptrdiff_t first, struct cr_left k, struct cr_left v)
 {
     size_t head_dim = call->shape->head_dim;
-    cr_multiply(call, keys, queries, head_dim, k, to->q, t->scores, CR_TILE, false);
+    cr_multiply_seen(call, keys, queries, head_dim, first, k, to->q, t->scores);
     call->kernels->softmax_tile(&(struct cr_softmax_tile){
         .keys = keys,
         .queries = queries,
@@ -72,7 +72,7 @@ static void add_keys(const struct cr_attention_call *call, struct tile *t, struc
         .depth = head_dim,
     });
     cr_pack_right(call, t->p, CR_TILE, false, queries, keys, t->p_across);
-    cr_multiply(call, head_dim, queries, keys, v, t->p_across, to->result, CR_TILE, true);
+    cr_add_seen(call, head_dim, queries, keys, first, v, t->p_across, to->result);
 }
 
 // Up to TOGETHER tiles of queries from place `start` of sequence s, one head.

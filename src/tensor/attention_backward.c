@@ -74,8 +74,8 @@ static void differentiate_pair(const struct cr_attention_call *call, struct tile
     size_t head_dim = call->shape->head_dim, words = cr_words(call->product, head_dim);
     struct cr_left k = {t->k + j * CR_TILE * words, words * sizeof *t->k};
     struct cr_left v = {t->v + j * CR_TILE * words, words * sizeof *t->v};
-    cr_multiply(call, keys, queries, head_dim, k, t->q, t->scores, CR_TILE, false);
-    cr_multiply(call, keys, queries, head_dim, v, t->dout, t->dp, CR_TILE, false);
+    cr_multiply_seen(call, keys, queries, head_dim, first, k, t->q, t->scores);
+    cr_multiply_seen(call, keys, queries, head_dim, first, v, t->dout, t->dp);
     call->kernels->gradient_tile(&(struct cr_gradient_tile){
         .keys = keys,
         .queries = queries,
@@ -99,7 +99,7 @@ static void differentiate_pair(const struct cr_attention_call *call, struct tile
     cr_multiply(call, keys, head_dim, queries, cr_left_of(call, t->ds, CR_TILE, true, keys, filled, t->left),
                 t->q_across, dk, head_dim, true);
     cr_pack_right(call, t->ds, CR_TILE, false, queries, keys, t->ds_across);
-    cr_multiply(call, head_dim, queries, keys, k_across_of(call, t, j), t->ds_across, t->dq, CR_TILE, true);
+    cr_add_seen(call, head_dim, queries, keys, first, k_across_of(call, t, j), t->ds_across, t->dq);
 }
 
 static void differentiate_queries(const struct cr_attention_call *call, struct tile *t, size_t s, size_t head,

@@ -74,6 +74,43 @@ static inline void cr_multiply(const struct cr_attention_call *call, size_t rows
                             right.words, right.panel, &ends);
 }
 
+// How many of a tile's keys any of `n` queries sees, counted up to the last one; all of them where none does.
+static inline size_t cr_keys_seen(size_t keys, ptrdiff_t first, size_t n)
+{
+    ptrdiff_t seen = first + (ptrdiff_t)n;
+    return seen > 0 ? cr_least(keys, (size_t)seen) : keys;
+}
+
+// Queries whose keys are counted together: those of a panel, or all of the tile where each sees every key.
+static inline size_t cr_seen_width(const struct cr_attention_call *call, size_t keys, size_t queries,
+                                   ptrdiff_t first)
+{
+    return first + 1 >= (ptrdiff_t)keys ? queries : call->product->right_width;
+}
+
+// target [keys, queries] = left [keys, depth]·right [depth, queries]; what lies below the last key that a
+// panel of queries sees is left as it was.
+static inline void cr_multiply_seen(const struct cr_attention_call *call, size_t keys, size_t queries,
+                                    size_t depth, ptrdiff_t first, struct cr_left left,
+                                    struct cr_panels right, float *target)
+{
+    size_t width = cr_seen_width(call, keys, queries, first);
+    for (size_t c = 0; c < queries; c += width, right.words += right.panel)
+        cr_multiply(call, cr_keys_seen(keys, first, c + width), cr_least(width, queries - c), depth, left,
+                    right, target + c, CR_TILE, false);
+}
+
+// target [rows, queries] += left [rows, keys]·right [keys, queries], where right is zero for the keys that a
+// query does not see.
+static inline void cr_add_seen(const struct cr_attention_call *call, size_t rows, size_t queries, size_t keys,
+                               ptrdiff_t first, struct cr_left left, struct cr_panels right, float *target)
+{
+    size_t width = cr_seen_width(call, keys, queries, first);
+    for (size_t c = 0; c < queries; c += width, right.words += right.panel)
+        cr_multiply(call, rows, cr_least(width, queries - c), cr_keys_seen(keys, first, c + width), left,
+                    right, target + c, CR_TILE, true);
+}
+
 // The tile of keys that the first of some queries, at this place of its sequence, sees first.
 static inline size_t cr_first_tile(const struct cr_attention_shape *shape, size_t place)
 {
