@@ -97,9 +97,9 @@ struct cr_sgd_factors {
 
 // Softmax of one tile of attention scores, keys down, queries across. Key r is seen by query c where
 // first + c >= r > first + c − window (with a window). scores [keys, stride], a stride of whole vectors. The
-// running state of each query: its maximum, as a power of two, and its sum, [queries] each, and result
-// [depth, stride], what is weighted with p so far, which a new maximum scales anew. p [keys, stride], dtype,
-// gets exp(scale·score) / 2^maximum.
+// running state of each query: its maximum (or a little less) as a power of two and its sum, [queries] each,
+// and result [depth, stride], what is weighted with p so far, which a new maximum scales anew. p
+// [keys, stride], dtype, gets exp(scale·score) / 2^maximum.
 struct cr_softmax_tile {
     size_t keys, queries, stride;
     ptrdiff_t first;
