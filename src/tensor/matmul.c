@@ -1,7 +1,7 @@
 // Products by blocks. A thread takes a part of the rows and columns of C and walks it in three levels:
 //
 //   super-block of ROWS_SUPER rows, so that partial results of long sums have a bounded place
-//   block of the depth (DEPTH words) and of columns: packed once into panels that fill half the second-level
+//   block of the depth (DEPTH words) and of columns: packed once into panels that fill a part of the second-level
 //   cache
 //   block of ROWS rows: used where it lies, or packed; multiplied with all those columns
 //
