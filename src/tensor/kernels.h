@@ -31,12 +31,11 @@ struct cr_ends {
 };
 
 struct cr_product {
-    size_t per_word;    // elements of the depth in a word: 1 or 2
-    size_t word_step;   // the words of a chain are a multiple of this, the last ones zeros
-    size_t left_rows;   // rows that are computed together
-    size_t right_width; // columns of a panel
-    size_t
-        right_columns; // columns of a block: its panels of 512 words fill a quarter of a second-level cache
+    size_t per_word;      // elements of the depth in a word: 1 or 2
+    size_t word_step;     // the words of a chain are a multiple of this, the last ones zeros
+    size_t left_rows;     // rows that are computed together
+    size_t right_width;   // columns of a panel
+    size_t right_columns; // columns of a block, whose panels stay in the second-level cache
 
     // Packs `count` rows of `depth` elements to words `target_stride` apart, padded with zeros to
     // cr_words(depth). Element k of the i-th row is at i·stride + k where `along`, at k·stride + i otherwise.

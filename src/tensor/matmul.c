@@ -1,8 +1,8 @@
 // Products by blocks. A thread takes a part of the rows and columns of C and walks it in three levels:
 //
 //   super-block of ROWS_SUPER rows, so that partial results of long sums have a bounded place
-//   block of the depth (DEPTH words) and of columns: packed once into panels that fill a part of the
-//   second-level cache block of ROWS rows: used where it lies, or packed; multiplied with all those columns
+//   block of the depth (DEPTH words) and of columns: packed once into panels for the second-level cache
+//   block of ROWS rows: used where it lies, or packed; multiplied with all those columns
 //
 // The kernels promise that none of this shows in the results (kernels.h), so the split over threads is free
 // to follow the shape and the number of threads.
