@@ -108,7 +108,8 @@ static enum cr_status read_layer_types(const struct cr_json *types, const char *
 }
 
 // Which layers attend to a window alone, as Transformers decides it (configuration_qwen2.py: those from
-// max_window_layers on where use_sliding_window is true; configuration_mistral.py: all).
+// max_window_layers on where use_sliding_window is true; configuration_mistral.py: all) unless layer_types
+// lists them, which llama does not look at.
 static enum cr_status read_window(const struct cr_json *root, const char *name, const struct family *family,
                                   struct cr_model_config *out)
 {
@@ -117,7 +118,7 @@ static enum cr_status read_window(const struct cr_json *root, const char *name, 
     bool unset = cr_json_member(root, "sliding_window") && !given(root, "sliding_window");
     if (on && !unset)
         CR_TRY(cr_json_get_size(root, name, "sliding_window", 1, MOST_CONTEXT, family->window, &out->window));
-    if (given(root, "layer_types") && family->switched_window) {
+    if (given(root, "layer_types") && family->window > 0) {
         CR_TRY(read_layer_types(cr_json_member(root, "layer_types"), name, out));
     } else if (out->window > 0) {
         size_t first = 0;
@@ -273,13 +274,16 @@ static enum cr_status read_llama3(const struct cr_json *rope, const char *name, 
 }
 
 // The base of the rotation and its scaling: rope_theta and rope_scaling at the top, or both in
-// rope_parameters, which newer versions of Transformers write. "rope_type" was once "type".
+// rope_parameters, which newer versions of Transformers write; of the two they take rope_scaling unless it is
+// empty. "rope_type" was once "type".
 static enum cr_status read_rope(const struct cr_json *root, const char *name, struct cr_model_config *out)
 {
     out->rope_factor = out->rope_low_frequency = 1;
     out->rope_high_frequency = 4;
     out->rope_original_context = out->context;
-    const char *key = given(root, "rope_parameters") ? "rope_parameters" : "rope_scaling";
+    const struct cr_json *scaling = cr_json_member(root, "rope_scaling");
+    bool empty = cr_json_kind(scaling) == CR_JSON_OBJECT && cr_json_count(scaling) == 0;
+    const char *key = given(root, "rope_scaling") && !empty ? "rope_scaling" : "rope_parameters";
     const struct cr_json *rope = cr_json_member(root, key);
     bool present = given(root, key);
     if (present && cr_json_kind(rope) != CR_JSON_OBJECT)

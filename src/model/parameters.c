@@ -1,4 +1,5 @@
 // Which tensors a model has, by name and shape, and whether a checkpoint has them.
+#include "base/file.h"
 #include "base/parse.h"
 #include "model/weights.h"
 
@@ -45,6 +46,8 @@ struct ends {
 static const struct ends llama_ends = {"model.embed_tokens.weight", NULL, "model.norm.weight", NULL};
 static const struct ends gpt2_ends = {"transformer.wte.weight", "transformer.wpe.weight",
                                       "transformer.ln_f.weight", "transformer.ln_f.bias"};
+
+static const char head_name[] = "lm_head.weight";
 
 static bool has_item(const struct cr_model_config *config, const struct item *item)
 {
@@ -112,7 +115,7 @@ enum cr_status cr_weights_list(struct cr_model *model)
     if (config->layer_norm) CR_TRY(add(model, norm, "%s", ends->norm_bias));
     if (config->tied_head) return CR_OK;
     table.kind = CR_PARAMETER_HEAD;
-    return add(model, table, "lm_head.weight");
+    return add(model, table, "%s", head_name);
 }
 
 const struct cr_tensor_entry *cr_parameter_entry(const struct cr_model_parameter *parameter,
@@ -153,14 +156,31 @@ static enum cr_status check_parameter(const struct cr_model *model,
 }
 
 // Old checkpoints hold the rotation's frequencies or attention's mask, which follow from the configuration,
-// and some hold a copy of a tied head, which Transformers ignores too.
+// and some hold a copy of a tied head.
 static bool harmless(const struct cr_model *model, const char *name)
 {
     if (cr_ends_with(name, ".rotary_emb.inv_freq")) return true;
     if (model->config.layout == CR_LAYOUT_GPT2 &&
         (cr_ends_with(name, ".attn.bias") || cr_ends_with(name, ".attn.masked_bias")))
         return true;
-    return model->config.tied_head && strcmp(name, "lm_head.weight") == 0;
+    return model->config.tied_head && strcmp(name, head_name) == 0;
+}
+
+// Transformers does not tie a head that differs from the embedding, whatever the configuration says.
+static enum cr_status check_tied(const struct cr_model *model)
+{
+    const struct cr_tensor_entry *head = cr_safetensors_find(model->weights, head_name);
+    const struct cr_tensor_entry *embedding = cr_parameter_entry(&model->parameters[0], model->weights);
+    if (!model->config.tied_head || !head || !embedding) return CR_OK;
+    bool equal = head->dtype == embedding->dtype && cr_slice_equal(head->bytes, embedding->bytes);
+    cr_file_drop(head->bytes);
+    cr_file_drop(embedding->bytes);
+    if (equal) return CR_OK;
+    return cr_fail(
+        CR_INVALID,
+        "%s: %s is not the embedding, though config.json ties them (set tie_word_embeddings: false "
+        "to use it, or leave it out of the file)",
+        cr_safetensors_name(model->weights), head_name);
 }
 
 static bool has_place(const struct cr_model *model, const char *name)
@@ -180,5 +200,5 @@ enum cr_status cr_weights_check(const struct cr_model *model)
             return cr_fail(CR_INVALID, "%s: tensor %s has no place in this model",
                            cr_safetensors_name(model->weights), name);
     }
-    return CR_OK;
+    return check_tied(model);
 }

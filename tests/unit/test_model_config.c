@@ -61,6 +61,12 @@ static void rotary_scaling_is_read_in_every_spelling(void **state)
     assert_ok(
         parse("{" PLAIN ",\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":777}}", &config));
     assert_true(config.rope_theta == 777 && config.rope_factor == 1);
+
+    // Of both Transformers takes rope_scaling, and rope_theta from there or from the top.
+    check_llama3("{" PLAIN ",\"rope_theta\":500000.0,\"rope_scaling\":{\"rope_type\":\"llama3\"," LLAMA3
+                 "},\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":777}}");
+    assert_ok(parse("{" PLAIN ",\"rope_scaling\":{},\"rope_parameters\":{\"rope_theta\":777}}", &config));
+    assert_true(config.rope_theta == 777);
 }
 
 static void mistral_has_a_window_unless_it_says_null(void **state)
@@ -79,7 +85,21 @@ static void mistral_has_a_window_unless_it_says_null(void **state)
         assert_ok(parse(text, &config));
         assert_int_equal(cr_layer_window(&config, 0), cases[i].window);
         assert_int_equal(cr_layer_window(&config, 1), cases[i].window);
+        snprintf(text, sizeof text,
+                 "{\"model_type\":\"mistral\",%s%s,\"layer_types\":[\"full_attention\",\"%s_attention\"]}",
+                 shape, cases[i].text, cases[i].window > 0 ? "sliding" : "full");
+        assert_ok(parse(text, &config));
+        assert_int_equal(cr_layer_window(&config, 0), 0);
+        assert_int_equal(cr_layer_window(&config, 1), cases[i].window);
     }
+}
+
+static void llama_has_no_window_whatever_it_lists(void **state)
+{
+    (void)state;
+    struct cr_model_config config;
+    assert_ok(parse("{" PLAIN ",\"sliding_window\":12,\"layer_types\":[\"sliding_attention\"]}", &config));
+    for (size_t i = 0; i < config.layers; i++) assert_int_equal(cr_layer_window(&config, i), 0);
 }
 
 #define GPT2 "\"model_type\":\"gpt2\",\"n_embd\":48,\"n_head\":4,\"n_layer\":2,\"vocab_size\":100"
@@ -206,6 +226,8 @@ static void bad_configurations_are_refused(void **state)
         {CR_INVALID, "max_position_embeddings", "{" PLAIN ",\"max_position_embeddings\":0}"},
         {CR_INVALID, "rope_scaling is not an object", "{" PLAIN ",\"rope_scaling\":2}"},
         {CR_UNSUPPORTED, "\"yarn\"", "{" PLAIN ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2}}"},
+        {CR_UNSUPPORTED, "rope_scaling: rope_type \"yarn\"",
+         "{" PLAIN ",\"rope_scaling\":{\"type\":\"yarn\"},\"rope_parameters\":{\"rope_theta\":777}}"},
         {CR_UNSUPPORTED, "\"linear\"", "{" PLAIN ",\"rope_parameters\":{\"rope_type\":\"linear\"}}"},
         {CR_INVALID, "factor is missing", "{" PLAIN ",\"rope_scaling\":{\"rope_type\":\"llama3\"}}"},
         {CR_INVALID, "is not above",
@@ -235,13 +257,14 @@ static void bad_configurations_are_refused(void **state)
     }
 }
 
-// Writes a good directory, or one whose tensor `victim` was left out, renamed, reshaped or retyped.
-enum damage { NONE, MISSING, RENAMED, RESHAPED, FLATTENED, RETYPED, SURPLUS, HARMLESS };
+// Writes a good directory, of zeros, or one whose tensor `victim` was left out, renamed, reshaped, retyped or
+// is not zero.
+enum damage { NONE, MISSING, RENAMED, RESHAPED, FLATTENED, RETYPED, OTHER, SURPLUS, HARMLESS };
 
 static void write_checkpoint(const char *directory, const struct cr_model *model, const char *victim,
                              enum damage damage)
 {
-    static const float zeros[4096];
+    static const float zeros[4096], others[4096] = {1};
     struct cr_tensor_entry entries[64];
     size_t count = 0;
     for (size_t i = 0; i < model->parameter_count; i++) {
@@ -256,7 +279,9 @@ static void write_checkpoint(const char *directory, const struct cr_model *model
             if (damage == RETYPED) entry.dtype = CR_I32;
         }
         size_t elements = entry.shape[0] * (entry.rank > 1 ? entry.shape[1] : 1);
-        entry.bytes = (struct cr_slice){(const unsigned char *)zeros, elements * sizeof(float)};
+        bool other = damage == OTHER && strcmp(p->name, victim) == 0;
+        entry.bytes =
+            (struct cr_slice){(const unsigned char *)(other ? others : zeros), elements * sizeof(float)};
         assert_true(entry.bytes.size <= sizeof zeros);
         entries[count++] = entry;
     }
@@ -275,12 +300,13 @@ static void write_config(const char *directory, const struct cr_model_config *co
     CR_FREE char *path = NULL;
     assert_ok(cr_path_join(directory, "config.json", &path));
     char text[512];
-    snprintf(text, sizeof text,
-             "{\"model_type\":\"llama\",\"hidden_size\":%zu,\"intermediate_size\":%zu,"
-             "\"num_hidden_layers\":%zu,\"num_attention_heads\":%zu,\"num_key_value_heads\":%zu,"
-             "\"head_dim\":%zu,\"vocab_size\":%zu,\"max_position_embeddings\":%zu}",
-             config->hidden, config->intermediate, config->layers, config->heads, config->kv_heads,
-             config->head_dim, config->vocabulary, config->context);
+    snprintf(
+        text, sizeof text,
+        "{\"model_type\":\"llama\",\"hidden_size\":%zu,\"intermediate_size\":%zu,"
+        "\"num_hidden_layers\":%zu,\"num_attention_heads\":%zu,\"num_key_value_heads\":%zu,"
+        "\"head_dim\":%zu,\"vocab_size\":%zu,\"max_position_embeddings\":%zu,\"tie_word_embeddings\":%s}",
+        config->hidden, config->intermediate, config->layers, config->heads, config->kv_heads,
+        config->head_dim, config->vocabulary, config->context, config->tied_head ? "true" : "false");
     assert_ok(cr_file_write(path, cr_slice_of_string(text), false));
 }
 
@@ -335,6 +361,31 @@ static void bad_checkpoints_are_refused(void **state)
             assert_null(model);
         }
     }
+    remove_directory(directory);
+    cr_model_free(shape);
+    cr_compute_free(compute);
+}
+
+static void a_copy_of_a_tied_head_is_one(void **state)
+{
+    (void)state;
+    struct cr_compute *compute;
+    assert_ok(cr_compute_new(1, &compute));
+    struct cr_model *shape = random_model(compute, small_config(), CR_F32), *model = NULL;
+    char directory[] = "/tmp/carrel-test-XXXXXX";
+    assert_non_null(mkdtemp(directory));
+    struct cr_model_config tied = shape->config;
+    tied.tied_head = true;
+    write_config(directory, &tied);
+    write_checkpoint(directory, shape, "", NONE);
+    assert_ok(cr_model_open(directory, compute, CR_F32, &model));
+    cr_model_free(model);
+    model = NULL;
+    write_checkpoint(directory, shape, "lm_head.weight", OTHER);
+    assert_fails(CR_INVALID, "lm_head.weight is not the embedding",
+                 cr_model_open(directory, compute, CR_F32, &model));
+    assert_non_null(strstr(cr_error_message(), directory));
+    assert_null(model);
     remove_directory(directory);
     cr_model_free(shape);
     cr_compute_free(compute);
@@ -530,11 +581,13 @@ int main(void)
         cmocka_unit_test(absent_values_have_the_defaults_of_transformers),
         cmocka_unit_test(rotary_scaling_is_read_in_every_spelling),
         cmocka_unit_test(mistral_has_a_window_unless_it_says_null),
+        cmocka_unit_test(llama_has_no_window_whatever_it_lists),
         cmocka_unit_test(gpt2_is_read_by_its_own_names),
         cmocka_unit_test(windows_are_where_transformers_has_them),
         cmocka_unit_test(qwen_is_read_as_published_and_as_transformers_writes_it),
         cmocka_unit_test(bad_configurations_are_refused),
         cmocka_unit_test(bad_checkpoints_are_refused),
+        cmocka_unit_test(a_copy_of_a_tied_head_is_one),
         cmocka_unit_test(weights_stay_in_the_mapping_unless_trainable),
         cmocka_unit_test(a_shape_tells_what_a_model_takes),
         cmocka_unit_test(bad_batches_are_refused),
