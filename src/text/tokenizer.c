@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "text/added.h"
+#include "text/beside.h"
 #include "text/bpe.h"
 #include "text/decoder.h"
 #include "text/normalizer.h"
@@ -81,12 +82,16 @@ static enum cr_status bar_special(struct cr_tokenizer *tokenizer)
     return CR_OK;
 }
 
-static enum cr_status build(struct cr_tokenizer *tokenizer, const struct cr_json *root, const char *name)
+// `metaspace`: what stands for normalizer and pre-tokenizer, or NULL.
+static enum cr_status build(struct cr_tokenizer *tokenizer, const struct cr_json *root, const char *name,
+                            const struct cr_json *metaspace)
 {
     if (cr_json_kind(root) != CR_JSON_OBJECT)
         return cr_fail(CR_INVALID, "%s: a tokenizer.json must be an object", name);
-    CR_TRY(cr_normalizer_new(cr_json_member(root, "normalizer"), name, &tokenizer->normalizer));
-    CR_TRY(cr_splitter_new(cr_json_member(root, "pre_tokenizer"), name, &tokenizer->splitter));
+    const struct cr_json *normalizer = metaspace ? NULL : cr_json_member(root, "normalizer");
+    const struct cr_json *splitter = metaspace ? metaspace : cr_json_member(root, "pre_tokenizer");
+    CR_TRY(cr_normalizer_new(normalizer, name, &tokenizer->normalizer));
+    CR_TRY(cr_splitter_new(splitter, name, &tokenizer->splitter));
     CR_TRY(cr_bpe_new(cr_json_member(root, "model"), name, &tokenizer->bpe));
     const struct cr_vocabulary *model = cr_bpe_vocabulary(tokenizer->bpe);
     CR_TRY(cr_added_new(cr_json_member(root, "added_tokens"), name, model, tokenizer->normalizer,
@@ -104,11 +109,12 @@ static enum cr_status build(struct cr_tokenizer *tokenizer, const struct cr_json
     return CR_OK;
 }
 
-static enum cr_status from_json(const struct cr_json *root, const char *name, struct cr_tokenizer **out)
+static enum cr_status from_json(const struct cr_json *root, const char *name, const struct cr_json *metaspace,
+                                struct cr_tokenizer **out)
 {
     struct cr_tokenizer *tokenizer;
     CR_TRY(cr_allocate(1, sizeof *tokenizer, &tokenizer));
-    enum cr_status status = build(tokenizer, root, name);
+    enum cr_status status = build(tokenizer, root, name, metaspace);
     if (status != CR_OK)
         cr_tokenizer_free(tokenizer);
     else
@@ -120,7 +126,7 @@ enum cr_status cr_tokenizer_parse(struct cr_slice json, const char *name, struct
 {
     struct cr_json *root;
     CR_TRY(cr_json_parse(json, name, &root));
-    enum cr_status status = from_json(root, name, out);
+    enum cr_status status = from_json(root, name, NULL, out);
     cr_json_free(root);
     return status;
 }
@@ -143,12 +149,12 @@ void cr_tokenizer_release(struct cr_tokenizer **tokenizer)
     *tokenizer = NULL;
 }
 
-// A token that tokenizer_config.json names: a string, an object with "content", or null for none. Where the
-// key is absent, *out stays.
-static enum cr_status named_token(const struct cr_tokenizer *tokenizer, const struct cr_json *config,
-                                  const char *path, const char *key, uint32_t *out)
+// A token that a file beside names: a string, an object with "content", or null for none. Where the key is
+// absent, *out stays.
+static enum cr_status named_token(const struct cr_tokenizer *tokenizer, const struct cr_beside_file *file,
+                                  const char *key, uint32_t *out)
 {
-    const struct cr_json *value = cr_json_member(config, key);
+    const struct cr_json *value = cr_json_member(file->json, key);
     if (!value) return CR_OK;
     if (cr_json_kind(value) == CR_JSON_NULL) {
         *out = CR_NO_TOKEN;
@@ -156,23 +162,56 @@ static enum cr_status named_token(const struct cr_tokenizer *tokenizer, const st
     }
     if (cr_json_kind(value) == CR_JSON_OBJECT) value = cr_json_member(value, "content");
     struct cr_slice token = cr_json_string(value);
-    if (!token.data) return cr_fail(CR_INVALID, "%s: \"%s\" must be a string", path, key);
+    if (!token.data) return cr_fail(CR_INVALID, "%s: \"%s\" must be a string", file->path, key);
     if (!find_token(tokenizer, token, out))
-        return cr_fail(CR_INVALID, "%s: %s \"%.60s\" is not in the vocabulary", path, key, token.data);
+        return cr_fail(CR_INVALID, "%s: %s \"%.60s\" is not in the vocabulary", file->path, key, token.data);
     return CR_OK;
 }
 
-static enum cr_status read_config(struct cr_tokenizer *tokenizer, const char *directory)
+// Transformers would add a token that a file beside lists and tokenizer.json does not.
+static enum cr_status check_listed(const struct cr_tokenizer *tokenizer, const struct cr_beside_file *file,
+                                   const char *key, const struct cr_json *value)
 {
-    CR_FREE char *path = NULL;
-    CR_TRY(cr_path_join(directory, "tokenizer_config.json", &path));
-    if (!cr_file_exists(path)) return CR_OK;
-    struct cr_json *config;
-    CR_TRY(cr_json_read(path, FILE_LIMIT, &config));
-    enum cr_status status = named_token(tokenizer, config, path, "bos_token", &tokenizer->bos);
-    if (status == CR_OK) status = named_token(tokenizer, config, path, "eos_token", &tokenizer->eos);
-    cr_json_free(config);
-    return status;
+    uint32_t id;
+    if (cr_json_kind(value) == CR_JSON_OBJECT) value = cr_json_member(value, "content");
+    struct cr_slice token = cr_json_string(value);
+    if (!token.data) return cr_fail(CR_INVALID, "%s: \"%s\" must hold strings", file->path, key);
+    if (cr_vocabulary_find(cr_added_vocabulary(tokenizer->added), token, &id)) return CR_OK;
+    return cr_fail(CR_UNSUPPORTED,
+                   "%s: %s: \"%.60s\" is not one of the added_tokens of tokenizer.json (Transformers would "
+                   "add it: load the tokenizer there, and save it)",
+                   file->path, key, token.data);
+}
+
+// A member that is an array or an object of tokens.
+static enum cr_status check_list(const struct cr_tokenizer *tokenizer, const struct cr_beside_file *file,
+                                 const char *key)
+{
+    const struct cr_json *list = cr_json_member(file->json, key), *value;
+    void *position = NULL;
+    const char *name;
+    while (cr_json_next(list, &position, &name, &value)) CR_TRY(check_listed(tokenizer, file, key, value));
+    for (size_t i = 0; cr_json_kind(list) == CR_JSON_ARRAY && i < cr_json_count(list); i++)
+        CR_TRY(check_listed(tokenizer, file, key, cr_json_at(list, i)));
+    return CR_OK;
+}
+
+static enum cr_status read_beside(struct cr_tokenizer *tokenizer, const struct cr_beside *beside)
+{
+    const struct cr_beside_file *const files[] = {&beside->config, &beside->map};
+    bool split;
+    CR_TRY(cr_json_get_bool(beside->config.json, beside->config.path, "split_special_tokens", false, &split));
+    if (split)
+        return cr_fail(CR_UNSUPPORTED, "%s: split_special_tokens: true is not supported",
+                       beside->config.path);
+    CR_TRY(check_list(tokenizer, &beside->config, "added_tokens_decoder"));
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        CR_TRY(named_token(tokenizer, files[i], "bos_token", &tokenizer->bos));
+        CR_TRY(named_token(tokenizer, files[i], "eos_token", &tokenizer->eos));
+        CR_TRY(check_list(tokenizer, files[i], "additional_special_tokens"));
+        CR_TRY(check_list(tokenizer, files[i], "extra_special_tokens"));
+    }
+    return CR_OK;
 }
 
 enum cr_status cr_tokenizer_open(const char *path, struct cr_tokenizer **out)
@@ -187,17 +226,18 @@ enum cr_status cr_tokenizer_open(const char *path, struct cr_tokenizer **out)
         CR_TRY(cr_path_directory(path, &directory));
         CR_TRY(cr_copy_string(path, &file));
     }
-    struct cr_json *root;
+    CR_CLEANUP(cr_json_release) struct cr_json *root = NULL;
+    CR_CLEANUP(cr_json_release) struct cr_json *metaspace = NULL;
+    CR_CLEANUP(cr_beside_release) struct cr_beside beside = {0};
+    CR_CLEANUP(cr_tokenizer_release) struct cr_tokenizer *tokenizer = NULL;
     CR_TRY(cr_json_read(file, FILE_LIMIT, &root));
-    struct cr_tokenizer *tokenizer = NULL;
-    enum cr_status status = from_json(root, file, &tokenizer);
-    cr_json_free(root);
-    if (status == CR_OK) status = read_config(tokenizer, directory);
-    if (status != CR_OK)
-        cr_tokenizer_free(tokenizer);
-    else
-        *out = tokenizer;
-    return status;
+    CR_TRY(cr_beside_read(directory, &beside));
+    CR_TRY(cr_beside_metaspace(&beside, directory, root, &metaspace));
+    CR_TRY(from_json(root, file, metaspace, &tokenizer));
+    CR_TRY(read_beside(tokenizer, &beside));
+    *out = tokenizer;
+    tokenizer = NULL;
+    return CR_OK;
 }
 
 static enum cr_status normalize(const void *context, struct cr_slice text, bool *first, struct cr_buffer *out)

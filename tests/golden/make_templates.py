@@ -8,7 +8,7 @@ import json
 import os
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerFast
+from transformers import LlamaTokenizer, PreTrainedTokenizerFast
 
 # The first begins as the tokenizer begins a text, the second as the format says.
 BEGIN = "{% if begin %}{{ bos_token }}{% endif %}"
@@ -126,8 +126,11 @@ def pieces(metaspace):
     return tokenizer
 
 
-TOKENIZERS = {  # tokenizer, BOS, EOS
+LLAMA = {"tokenizer_class": "LlamaTokenizer"}  # puts a Metaspace in the place of the file's normalizer
+TOKENIZERS = {  # tokenizer, BOS, EOS, what else its configuration says
     "llama2": (pieces(False), "<s>", "</s>"),
+    "llama2-class": (pieces(False), "<s>", "</s>", LLAMA),
+    "llama2-legacy": (pieces(False), "<s>", "</s>", LLAMA | {"legacy": True}),
     "metaspace": (pieces(True), "<s>", "</s>"),
     "llama3": (byte_level(["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>",
                            "<|eot_id|>"], "<|begin_of_text|>", None), "<|begin_of_text|>", "<|end_of_text|>"),
@@ -141,13 +144,17 @@ def main():
     parser.add_argument("out", nargs="?", default=os.path.join(os.path.dirname(os.path.abspath(__file__)), "templates"))
     out = parser.parse_args().out
     cases = []
-    for name, (tokenizer, bos, eos) in TOKENIZERS.items():
+    for name, (tokenizer, bos, eos, *more) in TOKENIZERS.items():
+        config = {"bos_token": bos, "eos_token": eos} | (more[0] if more else {})
         os.makedirs(f"{out}/{name}", exist_ok=True)
         with open(f"{out}/{name}/tokenizer.json", "w", encoding="utf-8") as file:
             json.dump(json.loads(tokenizer.to_str()), file, ensure_ascii=False, separators=(",", ":"))
         with open(f"{out}/{name}/tokenizer_config.json", "w", encoding="utf-8") as file:
-            json.dump({"bos_token": bos, "eos_token": eos}, file)
-        fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=bos, eos_token=eos)
+            json.dump(config, file)
+        if more:
+            fast = LlamaTokenizer.from_pretrained(f"{out}/{name}")
+        else:
+            fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=bos, eos_token=eos)
         for template, text in TEMPLATES.items():
             for i, messages in enumerate(CHATS):
                 made = fast.apply_chat_template(messages, chat_template=text, tokenize=True, return_dict=True,
