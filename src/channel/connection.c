@@ -135,8 +135,13 @@ void cr_connection_refuse(struct cr_connection *c, enum cr_status status, const 
     snprintf(kept, sizeof kept, "%s", why);
     if (speaks(c)) {
         struct cr_message refused = {.type = CR_FRAME_REFUSED, .refused.status = status};
-        snprintf(refused.refused.reason, sizeof refused.refused.reason, "%.*s", CR_MESSAGE_TEXT_SIZE - 1,
-                 kept);
+        // A silo's sentence may quote its data or name its files: what goes to the server is the kind alone.
+        if (cr_tls_is_server(c->tls))
+            snprintf(refused.refused.reason, sizeof refused.refused.reason, "%.*s", CR_MESSAGE_TEXT_SIZE - 1,
+                     kept);
+        else
+            snprintf(refused.refused.reason, sizeof refused.refused.reason, "%s (its own log says why)",
+                     cr_status_name(status));
         clean_text(refused.refused.reason);
         // Where even this cannot be queued, the peer sees a close without a reason.
         (void)!enqueue(c, &refused, NULL, NULL);

@@ -9,7 +9,7 @@ import struct
 import time
 import unittest
 
-from federation_support import Federation, Proxy, SILOS, program, write_rows
+from federation_support import Federation, Proxy, SILOS, files_below, program, write_rows
 
 # Long enough rounds that something can happen in the middle of one.
 LONG = "federation: {{rounds: 3, local_steps: {steps}, min_clients: 3, progress_timeout: 60, {address}, state_dir: {dir}/server}}"
@@ -261,6 +261,25 @@ class Refusals(Federation):
         silo = self.join(self.invite(self.path, "anne"), "anne", "--model", self.base + "/other")
         self.assert_ends(silo, 2, "other is not the job's model")
         self.federation_still_works()
+
+    def test_rows_that_cannot_be_read_stay_with_the_silo(self):
+        """Its own sentence quotes them; what the server hears, prints and writes has nothing of them."""
+        secret, server = "JohnDoe", self.server
+        rows = ('{"messages": [{"role": "%s", "content": "a"}]}' % secret, '{"text": "a", %s}' % secret,
+                '{"text": "a", "%s": 1, "%s": 2}' % (secret, secret))
+        for number, row in enumerate(rows):
+            path = "%s/%s%d.jsonl" % (self.dir, secret, number)
+            with open(path, "w") as file:
+                file.write(row + "\n")
+            silo = self.start("join", self.invite(self.path, "anne"), "--state", "%s/silo-%d" % (self.dir, number),
+                              "--model", self.base + "/model", "--data", path)
+            self.assert_ends(silo, 2, secret)
+        left = [event["message"] for event in server.events if event["event"] == "server.left"]
+        self.assertEqual(left, ["the silo gave up: invalid (its own log says why)"] * len(rows))
+        self.federation_still_works()
+        self.assertNotIn(secret, json.dumps(server.events))
+        for path, content in files_below(self.dir + "/out.run", self.dir + "/server"):
+            self.assertNotIn(secret.encode(), content, path)
 
     def test_silo_that_the_server_does_not_know(self):
         token = self.invite(self.path, "anne")
