@@ -9,23 +9,49 @@
 
 static const double step_seconds = 0.2, farewell_seconds = 3;
 
-// Everyone whose work is in the result knows that it is done, or had time to come and hear.
-static bool all_told(const struct cr_server *server)
+// Appends the names of those whose work is in the result and who have not heard that it is done.
+static enum cr_status append_untold(const struct cr_server *server, struct cr_buffer *out)
 {
-    double waited = cr_clock_monotonic() - server->finishing_since;
-    if (server->split) return cr_split_server_told(server);
-    if (waited > server->config->federation.progress_timeout) return true;
-    for (size_t i = 0; i < server->state->member_count; i++)
-        if (server->by_silo[i]) return false; // told, and about to close
-    if (server->set_count == 0) {
-        // A restarted server does not know who took part last: whoever is enrolled may want to hear.
-        for (size_t i = 0; i < server->state->member_count; i++)
-            if (!server->told[i]) return false;
-        return true;
+    // A restarted server does not know who took part last: whoever is enrolled may want to hear.
+    size_t count = server->set_count > 0 ? server->set_count : server->state->member_count;
+    for (size_t i = 0; i < count; i++) {
+        size_t silo = server->set_count > 0 ? server->set[i] : i;
+        if (server->told[silo]) continue;
+        CR_TRY(cr_append_format(out, "%s%s", out->size > 0 ? ", " : "", cr_server_silo_name(server, silo)));
     }
-    for (size_t i = 0; i < server->set_count; i++)
-        if (!server->told[server->set[i]]) return false;
-    return true;
+    return CR_OK;
+}
+
+// Everyone whose work is in the result knows that it is done, or had time to come and hear.
+static enum cr_status tell(struct cr_server *server, bool *done)
+{
+    if (server->split) {
+        *done = cr_split_server_told(server);
+        return *done ? cr_state_settle(server->state) : CR_OK;
+    }
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer untold = {0};
+    CR_TRY(append_untold(server, &untold));
+    bool leaving = false; // told, and about to close
+    for (size_t i = 0; i < server->state->member_count; i++) leaving |= server->by_silo[i] != NULL;
+    bool over = cr_clock_monotonic() - server->finishing_since > server->config->federation.progress_timeout;
+    *done = over || (untold.size == 0 && !leaving);
+    if (!*done) return CR_OK;
+    if (untold.size == 0) return cr_state_settle(server->state);
+    cr_emit(server->sink, CR_EVENT_WARNING, "server.untold",
+            "they have not come to hear that the run is done, nor for their result: start the server again",
+            CR_FIELD_TEXT("silos", cr_buffer_text(&untold)));
+    return CR_OK;
+}
+
+static enum cr_status stopped(const struct cr_server *server)
+{
+    if (server->split)
+        return cr_fail(CR_CANCELLED, "stopped before the training was done (start again to go on)");
+    if (server->saved)
+        return cr_fail(CR_CANCELLED, "stopped before every silo had heard that the run is done (start again "
+                                     "for them to hear)");
+    return cr_fail(CR_CANCELLED, "stopped before round %llu was done (start again to go on)",
+                   (unsigned long long)server->machine.round + 1);
 }
 
 static enum cr_status serve(struct cr_server *server, bool (*keep_going)(void *context), void *context)
@@ -37,17 +63,12 @@ static enum cr_status serve(struct cr_server *server, bool (*keep_going)(void *c
     if (!settled || serves) CR_TRY(cr_server_listen(server));
     while (!server->ended) {
         CR_TRY(cr_loop_step(server->loop, step_seconds));
-        if (keep_going && !keep_going(context)) {
-            if (server->saved && serves) return CR_OK;
-            return server->split
-                       ? cr_fail(CR_CANCELLED, "stopped before the training was done (start again "
-                                               "to go on)")
-                       : cr_fail(CR_CANCELLED, "stopped before round %llu was done (start again to go on)",
-                                 (unsigned long long)server->machine.round + 1);
-        }
+        if (keep_going && !keep_going(context)) return server->saved && serves ? CR_OK : stopped(server);
         CR_TRY(cr_server_take_job(server));
         if (server->saved && !serves && settled) return CR_OK;
-        if (server->saved && !serves && all_told(server)) return cr_state_settle(server->state);
+        bool done = false;
+        if (server->saved && !serves) CR_TRY(tell(server, &done));
+        if (done) return CR_OK;
         if (server->split) CR_TRY(cr_split_server_tick(server));
         CR_TRY(cr_server_event(server, CR_ROUND_TICK, 0, NULL));
         CR_TRY(cr_server_judge_pulls(server));

@@ -166,6 +166,7 @@ static enum cr_status on_ready(struct cr_server_session *session, const struct c
 static enum cr_status on_progress(struct cr_server_session *session, const struct cr_message *message)
 {
     double now = cr_clock_monotonic();
+    if (message->progress.round != session->server->machine.round) return CR_OK; // of one that is over
     if (now - session->progress_at < least_progress_seconds) return CR_OK;
     session->progress_at = now;
     const struct cr_event_field fields[] = {

@@ -336,7 +336,8 @@ static void train(struct cr_split_server *split)
     const struct cr_training_task task = {.first = split->step,
                                           .last = split->step + (every > 0 ? cr_least(every, left) : left),
                                           .start = split->values,
-                                          .state = split->state};
+                                          .state = split->state,
+                                          .keeps = true};
     split->step = task.last; // once the result is there
     cr_worker_train(split->worker, &task);
 }

@@ -98,9 +98,12 @@ static enum cr_status do_train(struct cr_worker *worker, struct cr_worker_result
     memcpy(values, task->start->values, count * sizeof *values);
     CR_TRY(worker->kind->seek(worker->learner, task->first));
     if (task->reset_optimizer) worker->kind->reset_optimizer(worker->learner);
-    CR_TRY(worker->kind->run(worker->learner, task->last - task->first, &worker->tally, keep_going, worker));
-    result->tally = worker->tally;
+    enum cr_status status =
+        worker->kind->run(worker->learner, task->last - task->first, &worker->tally, keep_going, worker);
+    if (status != CR_OK && (status != CR_CANCELLED || !task->keeps)) return status;
     CR_TRY(worker->kind->save_state(worker->learner, worker->sealing, task->state));
+    if (status != CR_OK) return status;
+    result->tally = worker->tally;
     return copy_values(worker, result);
 }
 

@@ -30,6 +30,7 @@ struct cr_training_task {
     bool reset_optimizer;          // before the first
     const struct cr_vector *start; // values to begin with
     const char *state;             // path where the learner's state is saved afterwards
+    bool keeps;                    // it is saved as well when the task ends early
 };
 void cr_worker_train(struct cr_worker *worker, const struct cr_training_task *task);
 

@@ -1,6 +1,7 @@
 """Who gets the result of a federation: its owner alone, or nobody; and nobody else finds it on a disk."""
 import json
 import os
+import shutil
 import unittest
 
 from federation_support import Federation, files_below, needles_of, program
@@ -113,6 +114,39 @@ class Release(Federation):
         self.assert_nowhere(self.needles(self.dir + "/clear/adapter_model.safetensors"), self.dir + "/out",
                             self.dir + "/out.run", self.dir + "/out.server", state)
         self.assertTrue(os.path.exists(self.dir + "/out.server/values-2.sealed"))
+
+    def test_silos_that_were_away_at_the_end(self):
+        """With `release: silos` nobody else has the result: the server waits for them again, however often it is started."""
+        for attempt in range(5):  # a silo may have heard before it is killed
+            name = "late%d" % attempt
+            config = self.settings(name, "silos")
+            with open(config) as file:
+                text = file.read()
+            with open(config, "w") as file:
+                file.write(text.replace("min_clients: 1", "min_clients: 1, progress_timeout: 3"))
+            server = self.start("serve", config)
+            server.wait_event("server.listening")
+            token, output = self.invite(config, "anne"), "%s/%s.output" % (self.dir, name)
+            asked = (token, "--state", "%s/%s.silo" % (self.dir, name), "--model", self.base + "/model", "--data",
+                     self.base + "/anne.jsonl", "--threads", "1", "--output", output)
+            silo = self.start("join", *asked)
+            server.wait_event("round.done", round=2)
+            silo.kill()
+            self.assert_ends(server)
+            if any(event["event"] == "server.untold" for event in server.events):
+                break
+        shutil.rmtree(output)
+        server = self.start("serve", config)  # nobody comes
+        self.assert_ends(server)
+        self.assertEqual([event["silos"] for event in server.events if event["event"] == "server.untold"], ["anne"])
+        server = self.start("serve", config)
+        server.wait_event("server.listening")
+        self.assert_ends(self.start("join", *asked))
+        self.assert_ends(server)
+        self.assertTrue(os.path.exists(output + "/adapter_model.safetensors"))
+        server = self.start("serve", config)  # all have heard
+        self.assert_ends(server)
+        self.assertFalse(any(event["event"] in ("server.listening", "server.untold") for event in server.events))
 
     def test_silos_that_ask(self):
         config = self.settings("out", "sealed")
