@@ -104,9 +104,21 @@ enum cr_status cr_resume_run(struct cr_resume *resume, struct cr_tally *tally)
     size_t left = cr_trainer_total_steps(trainer) - cr_trainer_step(trainer);
     enum cr_status status = cr_trainer_run(trainer, left, tally, after_step, resume);
     if (resume->status != CR_OK) return cr_fail(resume->status, "%s", resume->why);
-    if (status != CR_CANCELLED) return status;
+    if (status == CR_OK || status == CR_INVALID) return status; // numbers that are none would come again
+    if (status != CR_CANCELLED) return cr_resume_rescue(resume, status);
     return cr_fail(CR_CANCELLED, "stopped after step %zu of %zu: the same command goes on from there (%s)",
                    cr_trainer_step(trainer), cr_trainer_total_steps(trainer), resume->path);
+}
+
+enum cr_status cr_resume_rescue(struct cr_resume *resume, enum cr_status failure)
+{
+    char why[1024];
+    snprintf(why, sizeof why, "%s", cr_error_message());
+    size_t step = cr_trainer_step(resume->trainer);
+    bool kept = step > 0 && ((resume->kept && resume->kept_step == step) || keep(resume) == CR_OK);
+    if (kept || resume->kept)
+        return cr_fail(failure, "%s (the same command goes on from step %zu)", why, resume->kept_step);
+    return cr_fail(failure, "%s (no step is kept)", why);
 }
 
 enum cr_status cr_resume_end(struct cr_resume *resume)

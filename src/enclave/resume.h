@@ -29,10 +29,15 @@ enum cr_status cr_resume_begin(struct cr_resume *resume, bool restart);
 
 // Trains to the last step, keeping the state every training.save_steps steps ("train.saved"). Where
 // keep_going says false the state is kept too, and CR_CANCELLED says how to go on. A state that cannot be
-// written ends the run with CR_IO; the one before it stays.
+// written ends the run with CR_IO; the one before it stays. A failure of anything but the numbers is one of
+// cr_resume_rescue.
 enum cr_status cr_resume_run(struct cr_resume *resume, struct cr_tally *tally);
 
-// Removes the state: the result is written.
+// After a failure (with its sentence) that says nothing against the steps: keeps the last one if that can be,
+// and adds to the sentence where the same command goes on from. Returns the failure.
+enum cr_status cr_resume_rescue(struct cr_resume *resume, enum cr_status failure);
+
+// Removes the state: the result is written, and nothing is left to do.
 enum cr_status cr_resume_end(struct cr_resume *resume);
 
 void cr_resume_release(struct cr_resume *resume);

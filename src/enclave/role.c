@@ -70,10 +70,14 @@ static enum cr_status train(struct cr_trainer *trainer, const struct cr_config *
     double began = cr_clock_monotonic();
     CR_TRY(cr_resume_begin(&resume, restart));
     CR_TRY(cr_resume_run(&resume, &tally));
-    CR_TRY(cr_trainer_save(trainer, config->tuning.output_dir));
-    CR_TRY(cr_resume_end(&resume));
+    enum cr_status status = cr_trainer_save(trainer, config->tuning.output_dir);
+    if (status != CR_OK) return status == CR_INVALID ? status : cr_resume_rescue(&resume, status);
     struct cr_tally held_out = {0};
-    if (config->tuning.data.eval) CR_TRY(cr_trainer_evaluate(trainer, &held_out));
+    if (config->tuning.data.eval) {
+        status = cr_trainer_evaluate(trainer, &held_out, keep_going, progress);
+        if (status != CR_OK) return cr_fail_within(status, "the result is written; data.eval");
+    }
+    CR_TRY(cr_resume_end(&resume));
     cr_emit(&sink, CR_EVENT_INFO, "tune.done", NULL, CR_FIELD_TEXT("output", config->tuning.output_dir),
             CR_FIELD("steps", tally.steps), CR_FIELD("loss", tally.loss_sum / (double)tally.labelled),
             CR_FIELD("seconds", cr_clock_monotonic() - began));

@@ -129,7 +129,8 @@ size_t cr_evaluation_rows(const struct cr_dataset *data)
 
 enum cr_status cr_evaluate(const struct cr_model *model, struct cr_pass *pass, const struct cr_tuned *tuned,
                            const struct cr_dataset *data, struct cr_front_cache *front,
-                           struct cr_batch *batch, struct cr_tally *tally)
+                           struct cr_batch *batch, struct cr_tally *tally, bool (*keep_going)(void *context),
+                           void *context)
 {
     CR_FREE bool *right = NULL;
     CR_FREE int32_t *labels = NULL;
@@ -140,6 +141,8 @@ enum cr_status cr_evaluate(const struct cr_model *model, struct cr_pass *pass, c
     size_t i = 0, count = cr_dataset_count(data), choices = cr_dataset_choices(data);
     while (i < count) {
         size_t first = i;
+        if (keep_going && !keep_going(context))
+            return cr_fail(CR_CANCELLED, "evaluation: stopped after %zu of %zu examples", i, count);
         cr_batch_clear(batch);
         do {
             for (size_t k = 0; k < choices; k++) CR_TRY(cr_batch_add(batch, cr_dataset_at(data, i++)));

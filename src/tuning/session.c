@@ -101,7 +101,8 @@ static enum cr_status evaluate_data(const struct cr_session *session, const stru
         &(struct cr_pass_size){.rows = rows, .sequences = sequences, .prefix = prefix_of(session)}, NULL,
         &pass);
     if (status == CR_OK)
-        status = cr_evaluate(session->model, pass, cr_session_tuned(session), data, NULL, batch, tally);
+        status = cr_evaluate(session->model, pass, cr_session_tuned(session), data, NULL, batch, tally, NULL,
+                             NULL);
     cr_pass_free(pass);
     cr_batch_free(batch);
     return status;

@@ -252,7 +252,8 @@ enum cr_status cr_trainer_run(struct cr_trainer *trainer, size_t steps, struct c
     return CR_OK;
 }
 
-enum cr_status cr_trainer_evaluate(struct cr_trainer *trainer, struct cr_tally *tally)
+enum cr_status cr_trainer_evaluate(struct cr_trainer *trainer, struct cr_tally *tally,
+                                   bool (*keep_going)(void *context), void *context)
 {
     const struct cr_dataset *data = trainer->held_out;
     if (!data) return cr_fail(CR_INVALID, "data.eval: not given: this trainer has nothing to evaluate on");
@@ -262,7 +263,7 @@ enum cr_status cr_trainer_evaluate(struct cr_trainer *trainer, struct cr_tally *
     enum cr_status status = structure->kind->refresh(structure);
     if (status == CR_OK)
         status = cr_evaluate(trainer->model, trainer->walks[0].pass, &structure->tuned, data,
-                             trainer->front_of_held_out, trainer->walks[0].batch, &sum);
+                             trainer->front_of_held_out, trainer->walks[0].batch, &sum, keep_going, context);
     if (status != CR_OK) return cr_fail_within(status, "%s", trainer->held_out_path);
     cr_tally_add(tally, &sum);
     cr_emit(&trainer->sink, CR_EVENT_INFO, "train.eval", trainer->held_out_path,

@@ -73,8 +73,10 @@ void cr_trainer_reset_optimizer(struct cr_trainer *trainer);
 
 // Loss and accuracy over config->data.eval with the present parameters; dropout off. Examples are made as the
 // training data's are (max_length, train_on_prompt), except that the end of a text row is not scored: a file
-// has one loss, here and in cr_session_evaluate.
-enum cr_status cr_trainer_evaluate(struct cr_trainer *trainer, struct cr_tally *tally);
+// has one loss, here and in cr_session_evaluate. keep_going (NULL: always) is asked before each batch; where
+// it says no, CR_CANCELLED.
+enum cr_status cr_trainer_evaluate(struct cr_trainer *trainer, struct cr_tally *tally,
+                                   bool (*keep_going)(void *context), void *context);
 
 // The tuned structure as a PEFT directory (LoRA, prefix tuning), a sparse change (tuning/spf_file.h) or both
 // in one directory, or the whole model as a Transformers directory (full) with the base's config.json and

@@ -72,9 +72,25 @@ static enum cr_status add_settings(const struct cr_trainer *trainer, struct cr_h
     return add_text(hasher, &text);
 }
 
+// Which examples share a row; nothing where each has one of its own, in order.
+static enum cr_status add_packs(const struct cr_trainer *trainer, struct cr_hasher *hasher)
+{
+    const struct cr_packs *packs = &trainer->packs;
+    size_t examples = cr_dataset_count(trainer->data), alone = 0;
+    while (alone < packs->count && packs->start[alone + 1] == alone + 1 && packs->items[alone] == alone)
+        alone++;
+    if (alone == examples) return CR_OK;
+    const struct cr_slice parts[] = {
+        {(const unsigned char *)packs->start, (packs->count + 1) * sizeof *packs->start},
+        {(const unsigned char *)packs->items, examples * sizeof *packs->items}};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) CR_TRY(cr_hasher_add(hasher, parts[i]));
+    return CR_OK;
+}
+
 static enum cr_status add_examples(const struct cr_trainer *trainer, struct cr_hasher *hasher)
 {
     if (trainer->data) CR_TRY(cr_digest_examples(trainer->data, hasher));
+    if (trainer->data) CR_TRY(add_packs(trainer, hasher));
     if (trainer->cut) CR_TRY(cr_hasher_add(hasher, (struct cr_slice){trainer->cut->digest, CR_SHA256_SIZE}));
     return CR_OK;
 }

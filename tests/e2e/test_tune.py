@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 CARREL = os.path.join(os.path.abspath(sys.argv.pop(1)), "carrel")
@@ -192,10 +193,36 @@ class Tune(unittest.TestCase):
     def test_no_room_for_the_result(self):
         """The last state outlives a result that cannot be written."""
         os.mkdir(os.path.join(self.output, RESULT))
-        error, _ = self.start(code=3)
+        error, _ = self.start("--set", "training.save_steps=0", code=3)
         self.assertIn(RESULT, error)
+        self.assertIn("(the same command goes on from step %d)\n" % STEPS, error)
         self.assertEqual(error.count("\n"), 1, error)
         os.rmdir(os.path.join(self.output, RESULT))
+        _, events = self.start()
+        self.assertEqual(self.resumed(events), STEPS)
+        self.finished_as_undisturbed()
+
+    def test_ended_in_the_evaluation(self):
+        """The result is there by then, and the last state still: nothing has to be trained anew but what came after it."""
+        held_out = os.path.join(self.folder, "held_out.jsonl")
+        with open(held_out, "w") as rows:
+            for i in range(5000):
+                rows.write(json.dumps({"text": "after lunch the doctor wrote to her sister about rain " * 6}) + "\n")
+        for number, code in ((signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)):
+            process = subprocess.Popen(self.command(self.output, "--set", "data.eval=" + held_out), env=ENVIRONMENT,
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            with process:
+                while not os.path.exists(os.path.join(self.output, RESULT)):
+                    self.assertIsNone(process.poll())
+                    time.sleep(0.02)
+                process.send_signal(number)
+                error = process.stderr.read()
+                self.assertEqual(process.wait(60), code, error)
+            if number == signal.SIGTERM:
+                self.assertRegex(error, r"^carrel: the result is written; data\.eval: %s: evaluation: stopped after \d+ of 5000 "
+                                 r"examples\n$" % re.escape(held_out))
+            self.assertEqual(self.read(os.path.join(self.output, RESULT)), self.whole)
+            os.unlink(os.path.join(self.output, RESULT))
         _, events = self.start()
         self.assertEqual(self.resumed(events), (STEPS - 1) // 7 * 7)
         self.finished_as_undisturbed()

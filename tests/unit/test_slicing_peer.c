@@ -185,7 +185,7 @@ static struct outcome run(struct cr_tuning_config config, size_t accelerators)
     assert_ok(cr_compute_new(2, &compute));
     assert_ok(cr_trainer_new(&config, compute, NULL, &trainer));
     assert_ok(cr_trainer_run(trainer, 3, &tally, NULL, NULL));
-    assert_ok(cr_trainer_evaluate(trainer, &tally));
+    assert_ok(cr_trainer_evaluate(trainer, &tally, NULL, NULL));
     assert_ok(cr_trainer_run(trainer, 3, &tally, NULL, NULL));
     const struct cr_parameters *parameters = cr_trainer_parameters(trainer);
     struct outcome out = {.count = parameters->count,

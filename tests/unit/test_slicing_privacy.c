@@ -138,7 +138,7 @@ static void train_to(struct record *record, const struct cr_tuning_config *confi
     if (access(state, R_OK) == 0) assert_ok(cr_trainer_load_state(trainer, NULL, state));
     while (cr_trainer_step(trainer) < step) {
         assert_ok(cr_trainer_run(trainer, 1, &tally, NULL, NULL));
-        assert_ok(cr_trainer_evaluate(trainer, &tally));
+        assert_ok(cr_trainer_evaluate(trainer, &tally, NULL, NULL));
     }
     assert_ok(cr_trainer_save_state(trainer, NULL, state));
     // One step more, of which nothing is kept.
@@ -367,7 +367,7 @@ static void check_peers(unsigned digits, struct cr_compute *compute)
     assert_ok(cr_trainer_new(&config, compute, NULL, &trainer));
     watch(&record, trainer->model);
     assert_ok(cr_trainer_run(trainer, STEPS, &tally, NULL, NULL));
-    assert_ok(cr_trainer_evaluate(trainer, &tally));
+    assert_ok(cr_trainer_evaluate(trainer, &tally, NULL, NULL));
     cr_trainer_free(trainer);
 
     check_uniform("pads, as sent to one", other.seen, other.count, digits);

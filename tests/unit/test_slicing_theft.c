@@ -90,7 +90,7 @@ static const struct cr_linear_provider bug_provider = {bug_forward, bug_backward
 static double held_out_loss(struct cr_trainer *trainer)
 {
     struct cr_tally tally = {0};
-    assert_ok(cr_trainer_evaluate(trainer, &tally));
+    assert_ok(cr_trainer_evaluate(trainer, &tally, NULL, NULL));
     return tally.loss_sum / (double)tally.labelled;
 }
 

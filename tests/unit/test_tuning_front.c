@@ -76,7 +76,7 @@ static struct outcome run(const struct cr_tuning_config *config)
     assert_ok(cr_trainer_run(trainer, STEPS - EPOCH, &tally, NULL, NULL));
     out.slicing = cr_slicing_tally(trainer->slicing);
     if (trainer->front) out.front = cr_front_tally(trainer->front);
-    for (int i = 0; i < 2; i++) assert_ok(cr_trainer_evaluate(trainer, &held_out));
+    for (int i = 0; i < 2; i++) assert_ok(cr_trainer_evaluate(trainer, &held_out, NULL, NULL));
     if (trainer->front) assert_int_equal(cr_front_tally(trainer->front).examples, 2 * EXAMPLES);
     out.loss = tally.loss_sum / (double)tally.labelled;
     out.held_out = held_out.loss_sum / (double)held_out.labelled;
@@ -240,12 +240,12 @@ static void what_was_kept_and_changed_is_refused(void **state)
     assert_ok(cr_compute_new(1, &compute));
     struct cr_trainer *trainer = trainer_of(&config, compute, said);
     assert_ok(cr_trainer_run(trainer, EPOCH, &tally, NULL, NULL));
-    assert_ok(cr_trainer_evaluate(trainer, &tally));
+    assert_ok(cr_trainer_evaluate(trainer, &tally, NULL, NULL));
     assert_int_equal(change_scratches(), 2);
     assert_fails(CR_DENIED, "what was kept of the clear front of example 1 was changed",
                  cr_trainer_run(trainer, EPOCH, &tally, NULL, NULL));
     assert_fails(CR_DENIED, "of the clear front of example 1 was changed",
-                 cr_trainer_evaluate(trainer, &tally));
+                 cr_trainer_evaluate(trainer, &tally, NULL, NULL));
     cr_trainer_free(trainer);
     assert_false(cr_file_exists(in_directory("clear-front")));
     cr_compute_free(compute);

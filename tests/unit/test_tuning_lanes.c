@@ -283,7 +283,7 @@ static void products_alternate(void **state)
     assert_true(each > 10 && outside.products == 3 * each && outside.products < MOST_PRODUCTS);
     for (size_t i = 0; i < outside.products; i++) assert_int_equal(outside.lane[i], i < 2 * each ? i % 2 : 0);
     outside.products = 0;
-    assert_ok(cr_trainer_evaluate(trainer, &tally));
+    assert_ok(cr_trainer_evaluate(trainer, &tally, NULL, NULL));
     for (size_t i = 0; i < outside.products; i++) assert_int_equal(outside.lane[i], 0);
     cr_trainer_free(trainer);
     cr_compute_free(compute);
@@ -313,7 +313,7 @@ static void a_run_is_taken_up_at_any_step(void **state)
             assert_same(&whole, resumed);
             cr_trainer_free(second);
             assert_ok(cr_trainer_run(first, 1, &before, NULL, NULL));
-            assert_ok(cr_trainer_evaluate(first, &evaluation)); // leaves no trace
+            assert_ok(cr_trainer_evaluate(first, &evaluation, NULL, NULL)); // leaves no trace
         }
         struct cr_trainer *plain;
         config.training.lanes = 1;

@@ -330,7 +330,7 @@ static void a_session_measures_what_a_trainer_measures(void **state)
     assert_ok(cr_trainer_new(&run, compute, NULL, &trainer));
     struct cr_tally tally = {0}, base = {0}, tuned = {0}, alone = {0};
     assert_ok(cr_trainer_run(trainer, 12, &tally, NULL, NULL));
-    assert_ok(cr_trainer_evaluate(trainer, &tuned));
+    assert_ok(cr_trainer_evaluate(trainer, &tuned, NULL, NULL));
     assert_ok(cr_trainer_save(trainer, path_in("tuned")));
     cr_trainer_free(trainer);
 

@@ -41,7 +41,7 @@ static void a_change_is_read_as_it_was_written(void **state)
             struct cr_tally tally = {0}, before = {0}, after = {0};
             assert_ok(cr_trainer_new(&config, compute, NULL, &trainer));
             assert_ok(cr_trainer_run(trainer, 12, &tally, NULL, NULL));
-            assert_ok(cr_trainer_evaluate(trainer, &before));
+            assert_ok(cr_trainer_evaluate(trainer, &before, NULL, NULL));
             assert_ok(cr_trainer_save(trainer, directory));
 
             struct cr_session session;

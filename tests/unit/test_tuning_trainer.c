@@ -31,7 +31,7 @@ static void check_cuts(struct fixture *fixture, struct cr_tuning_config config)
     for (size_t at = 0, cut = 1; at < 12; at += cut, cut = 12 - at < 4 ? 12 - at : 4) {
         assert_ok(cr_trainer_run(pieces, cut, &sum, NULL, NULL));
         // Evaluation between must leave no trace.
-        assert_ok(cr_trainer_evaluate(pieces, &other));
+        assert_ok(cr_trainer_evaluate(pieces, &other, NULL, NULL));
     }
     assert_same_values(whole, pieces);
     assert_true(tally.loss_sum == sum.loss_sum || fabs(tally.loss_sum - sum.loss_sum) < 1e-9);
@@ -88,9 +88,9 @@ static void bfloat16_follows_float32(void **state)
             config.data.eval = fixture->all;
             struct cr_trainer *trainer = new_trainer(&config, fixture->compute);
             struct cr_tally before = {0}, run = {0}, after = {0};
-            assert_ok(cr_trainer_evaluate(trainer, &before));
+            assert_ok(cr_trainer_evaluate(trainer, &before, NULL, NULL));
             assert_ok(cr_trainer_run(trainer, 12, &run, NULL, NULL));
-            assert_ok(cr_trainer_evaluate(trainer, &after));
+            assert_ok(cr_trainer_evaluate(trainer, &after, NULL, NULL));
             loss[dtype][0] = before.loss_sum / (double)before.labelled;
             loss[dtype][1] = after.loss_sum / (double)after.labelled;
             cr_trainer_free(trainer);
@@ -243,13 +243,13 @@ static void full_tuning_learns_and_is_read_back(void **state)
     config.data.eval = fixture->all;
     struct cr_trainer *trainer = new_trainer(&config, fixture->compute);
     struct cr_tally before = {0}, run = {0}, after = {0}, read = {0};
-    assert_ok(cr_trainer_evaluate(trainer, &before));
+    assert_ok(cr_trainer_evaluate(trainer, &before, NULL, NULL));
     double start = before.loss_sum / (double)before.labelled;
     assert_true(fabs(start - log(258)) < 1); // random weights know nothing of 258 tokens
     assert_ok(cr_trainer_run(trainer, 20, &run, NULL, NULL));
     assert_ok(cr_trainer_save_state(trainer, NULL, path));
     assert_ok(cr_trainer_run(trainer, 20, &run, NULL, NULL));
-    assert_ok(cr_trainer_evaluate(trainer, &after));
+    assert_ok(cr_trainer_evaluate(trainer, &after, NULL, NULL));
     assert_true(after.loss_sum < 0.7 * before.loss_sum);
     assert_ok(cr_trainer_save(trainer, output));
 
@@ -262,7 +262,7 @@ static void full_tuning_learns_and_is_read_back(void **state)
     config.model_name_or_path = output;
     struct cr_trainer *reader = new_trainer(&config, fixture->compute);
     assert_same_values(trainer, reader);
-    assert_ok(cr_trainer_evaluate(reader, &read));
+    assert_ok(cr_trainer_evaluate(reader, &read, NULL, NULL));
     assert_true(read.loss_sum == after.loss_sum);
     cr_trainer_free(trainer);
     cr_trainer_free(resumed);
@@ -374,11 +374,11 @@ static void a_server_has_no_training_data(void **state)
     struct cr_tally tally = {0};
     assert_int_equal(cr_trainer_total_steps(trainer), 0);
     assert_fails(CR_INVALID, "data.train", cr_trainer_run(trainer, 1, &tally, NULL, NULL));
-    assert_fails(CR_INVALID, "data.eval", cr_trainer_evaluate(trainer, &tally));
+    assert_fails(CR_INVALID, "data.eval", cr_trainer_evaluate(trainer, &tally, NULL, NULL));
     cr_trainer_free(trainer);
     config.data.eval = fixture->all;
     trainer = new_trainer(&config, fixture->compute);
-    assert_ok(cr_trainer_evaluate(trainer, &tally));
+    assert_ok(cr_trainer_evaluate(trainer, &tally, NULL, NULL));
     assert_true(tally.labelled > 0 && isfinite(tally.loss_sum));
     cr_trainer_free(trainer);
 }

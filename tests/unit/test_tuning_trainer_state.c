@@ -46,6 +46,12 @@ static void a_foreign_or_damaged_state_is_refused(void **state)
     config.data.train = fixture->silo[2];
     struct cr_trainer *elsewhere = new_trainer(&config, fixture->compute);
     assert_fails(CR_INVALID, "another run", cr_trainer_load_state(elsewhere, NULL, path));
+    // Packing that joins nothing, but takes the longest first.
+    config.data.train = fixture->all;
+    config.data.packing = true;
+    struct cr_trainer *packed = new_trainer(&config, fixture->compute);
+    assert_fails(CR_INVALID, "another run", cr_trainer_load_state(packed, NULL, path));
+    cr_trainer_free(packed);
 
     CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
     assert_ok(cr_file_read(path, 1 << 24, &bytes));
