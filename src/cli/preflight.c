@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -33,6 +34,10 @@ enum cr_status cr_preflight_place(struct cr_checks *checks, const char *name, co
 {
     CR_FREE char *place = NULL;
     CR_TRY(nearest_directory(directory, &place));
+    struct stat about;
+    if (stat(place, &about) == 0 && !S_ISDIR(about.st_mode))
+        return cr_check_say(checks, CR_CHECK_FAILED, name, "%s: cannot be written: %s is a file", directory,
+                            place);
     if (access(place, W_OK | X_OK) != 0)
         return cr_check_say(checks, CR_CHECK_FAILED, name, "%s: cannot be written: %s", directory,
                             strerror(errno));

@@ -204,12 +204,12 @@ static enum cr_status say_of_data(struct cr_checks *checks, const char *path, co
                         path, full, 100 * (double)full / (double)count, max_length);
 }
 
-// Lines of a file; `examples` is 0 where it cannot be used.
-static enum cr_status check_file(struct preflight *preflight, const char *path, size_t *examples,
-                                 size_t *longest)
+// Lines of a file that is trained on, or held out; `examples` is 0 where it cannot be used.
+static enum cr_status check_file(struct preflight *preflight, const char *path, bool trained,
+                                 size_t *examples, size_t *longest)
 {
     struct cr_dataset_options options = cr_data_options(&preflight->config->data);
-    options.append_eos = true;
+    options.append_eos = trained;
     struct cr_dataset *data;
     *examples = *longest = 0;
     if (cr_dataset_open(path, preflight->session.tokenizer, &options, &data) != CR_OK)
@@ -227,8 +227,9 @@ static enum cr_status check_data(struct preflight *preflight)
     size_t context = preflight->session.model->config.context, held_out, longest;
     if (cr_tuning_config_check_context(preflight->config, context) != CR_OK)
         return cr_check_failure(preflight->checks, "data");
-    if (data->train) CR_TRY(check_file(preflight, data->train, &preflight->examples, &preflight->longest));
-    return data->eval ? check_file(preflight, data->eval, &held_out, &longest) : CR_OK;
+    if (data->train)
+        CR_TRY(check_file(preflight, data->train, true, &preflight->examples, &preflight->longest));
+    return data->eval ? check_file(preflight, data->eval, false, &held_out, &longest) : CR_OK;
 }
 
 static enum cr_status check_memory(struct preflight *preflight, const struct cr_memory_trained *trained)

@@ -266,6 +266,15 @@ static enum cr_status read_ids(const char *text, struct cr_ids *out)
     return CR_OK;
 }
 
+static enum cr_status check_ids(const struct cr_tokenizer *tokenizer, const struct cr_ids *ids)
+{
+    size_t vocabulary = cr_tokenizer_vocabulary(tokenizer);
+    for (size_t i = 0; i < ids->count; i++)
+        if (ids->items[i] >= vocabulary)
+            return cr_fail(CR_INVALID, "id %u is outside the vocabulary of %zu", ids->items[i], vocabulary);
+    return CR_OK;
+}
+
 static enum cr_status decode_command(int argc, char **argv)
 {
     enum { IDS_LIMIT = 4096 };
@@ -297,7 +306,8 @@ static enum cr_status decode_command(int argc, char **argv)
     struct cr_tokenizer *tokenizer;
     CR_TRY(cr_tokenizer_open(path, &tokenizer));
     cr_buffer_clear(&text);
-    enum cr_status status = cr_tokenizer_decode(tokenizer, ids.items, ids.count, skip_special, &text);
+    enum cr_status status = check_ids(tokenizer, &ids);
+    if (status == CR_OK) status = cr_tokenizer_decode(tokenizer, ids.items, ids.count, skip_special, &text);
     cr_tokenizer_free(tokenizer);
     return status == CR_OK ? cr_command_print(cr_buffer_slice(&text)) : status;
 }

@@ -164,7 +164,8 @@ static enum cr_status add_turn(struct cr_row_reader *rows, const struct cr_json 
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
         if (cr_slice_equal(role, cr_slice_of_string(roles[i].name)))
             return add_message(rows, roles[i].role, content);
-    return cr_fail(CR_INVALID, "%s: message %zu: \"%s\" is \"%.40s\": system, user or assistant is wanted",
+    return cr_fail(CR_INVALID,
+                   "%s: message %zu: \"%s\" is \"%.40s\": system, user (human) or assistant (gpt) is wanted",
                    cr_buffer_text(&rows->where), place, role_key, (const char *)role.data);
 }
 
@@ -186,7 +187,9 @@ static enum cr_status read_chat(struct cr_row_reader *rows)
     const struct cr_json *list = cr_json_member(rows->json, key);
     if (cr_json_kind(list) != CR_JSON_ARRAY || cr_json_count(list) == 0)
         return cr_fail(CR_INVALID, "%s: \"%s\" %s", cr_buffer_text(&rows->where), key,
-                       list ? "must be a list of messages" : "is missing");
+                       !list                                 ? "is missing"
+                       : cr_json_kind(list) == CR_JSON_ARRAY ? "holds no message"
+                                                             : "must be a list of messages");
     bool from = cr_json_member(cr_json_at(list, 0), "from") != NULL;
     CR_TRY(add_system(rows, list, from ? "from" : "role"));
     for (size_t i = 0; i < cr_json_count(list); i++)

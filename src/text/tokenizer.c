@@ -330,12 +330,9 @@ enum cr_status cr_tokenizer_decode(const struct cr_tokenizer *tokenizer, const u
 {
     CR_CLEANUP(cr_pieces_release) struct cr_pieces tokens = {0};
     for (size_t i = 0; i < count; i++) {
-        if (ids[i] >= tokenizer->vocabulary)
-            return cr_fail(CR_INVALID, "id %u is outside the vocabulary of %zu", ids[i],
-                           tokenizer->vocabulary);
         if (skip_special && cr_added_special(tokenizer->added, ids[i])) continue;
         struct cr_slice token = cr_tokenizer_token(tokenizer, ids[i]);
-        if (!token.data) continue; // a hole in the numbering
+        if (!token.data) continue;
         size_t start = tokens.text.size;
         CR_TRY(cr_append(&tokens.text, token.data, token.size));
         CR_TRY(cr_pieces_add(&tokens,

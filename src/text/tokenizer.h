@@ -36,7 +36,8 @@ enum cr_status cr_tokenizer_encode(const struct cr_tokenizer *tokenizer, struct 
                                    bool add_special, struct cr_ids *out);
 
 // Appends the bytes of the ids; invalid UTF-8 that byte tokens leave becomes U+FFFD, as Transformers does.
-// `skip_special` leaves out special tokens. Ids outside the vocabulary are CR_INVALID.
+// `skip_special` leaves out special tokens. An id that no token has gives nothing: models have more of them
+// than their tokenizers.
 enum cr_status cr_tokenizer_decode(const struct cr_tokenizer *tokenizer, const uint32_t *ids, size_t count,
                                    bool skip_special, struct cr_buffer *out);
 

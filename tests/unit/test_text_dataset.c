@@ -146,7 +146,7 @@ static void bad_rows_are_named(void **state)
         {"{\"text\": \"a\"}\n{\"text\": 7}\n", ":2: \"text\" must be a string"},
         {"{\"text\": \"a\"}\n{\"txet\": \"a\"}\n", ":2: \"text\" is missing"},
         {"{\"prompt\": \"a\"}", ":1: a row needs \"text\""},
-        {"{\"messages\": []}", ":1: \"messages\" must be a list of messages"},
+        {"{\"messages\": []}", ":1: \"messages\" holds no message"},
         {"{\"messages\": [7]}", ":1: message 1: \"role\" and \"content\" must be strings"},
         {"{\"messages\": [{\"role\": \"tool\", \"content\": \"a\"}]}", ":1: message 1: \"role\" is \"tool\""},
         {"{\"conversations\": [{\"from\": \"gpt\", \"value\": null}]}", ":1: message 1: \"from\" and"},

@@ -276,9 +276,9 @@ static void bad_texts_and_ids_are_refused(void **state)
     assert_fails(CR_INVALID, "at byte 0",
                  cr_tokenizer_encode(tokenizer, cr_slice_of_string("\xed\xa0\x80"), true, &ids));
     assert_int_equal(ids.count, 0);
-    const uint32_t outside[] = {263, 266};
-    assert_fails(CR_INVALID, "266", cr_tokenizer_decode(tokenizer, outside, 2, false, &text));
-    assert_int_equal(text.size, 0);
+    const uint32_t outside[] = {263, 266, UINT32_MAX}; // as models with longer embeddings write them
+    assert_ok(cr_tokenizer_decode(tokenizer, outside, 3, false, &text));
+    assert_string_equal(cr_buffer_text(&text), "ab");
     cr_tokenizer_free(tokenizer);
 }
 
