@@ -129,19 +129,15 @@ static void clean_text(char *text)
     }
 }
 
-void cr_connection_refuse(struct cr_connection *c, enum cr_status status, const char *why)
+// `told`: what the peer hears of it.
+static void refuse(struct cr_connection *c, enum cr_status status, const char *why, const char *told)
 {
     char kept[CR_CONNECTION_WHY_SIZE];
     snprintf(kept, sizeof kept, "%s", why);
     if (speaks(c)) {
         struct cr_message refused = {.type = CR_FRAME_REFUSED, .refused.status = status};
-        // A silo's sentence may quote its data or name its files: what goes to the server is the kind alone.
-        if (cr_tls_is_server(c->tls))
-            snprintf(refused.refused.reason, sizeof refused.refused.reason, "%.*s", CR_MESSAGE_TEXT_SIZE - 1,
-                     kept);
-        else
-            snprintf(refused.refused.reason, sizeof refused.refused.reason, "%s (its own log says why)",
-                     cr_status_name(status));
+        snprintf(refused.refused.reason, sizeof refused.refused.reason, "%.*s", CR_MESSAGE_TEXT_SIZE - 1,
+                 told);
         clean_text(refused.refused.reason);
         // Where even this cannot be queued, the peer sees a close without a reason.
         (void)!enqueue(c, &refused, NULL, NULL);
@@ -149,9 +145,18 @@ void cr_connection_refuse(struct cr_connection *c, enum cr_status status, const 
     begin_ending(c, status, kept);
 }
 
+void cr_connection_refuse(struct cr_connection *c, enum cr_status status, const char *why)
+{
+    // A silo's own sentence may quote its data or name its files: the server gets its kind alone.
+    char kind[64];
+    snprintf(kind, sizeof kind, "%s (its own log says why)", cr_status_name(status));
+    refuse(c, status, why, cr_tls_is_server(c->tls) ? why : kind);
+}
+
+// For what the peer sent and showed.
 static void refuse_with_error(struct cr_connection *c, enum cr_status status)
 {
-    cr_connection_refuse(c, status, cr_error_message());
+    refuse(c, status, cr_error_message(), cr_error_message());
 }
 
 // What libssl says to a call that returned `result`: true where the call is to be repeated later.
@@ -241,9 +246,12 @@ static void deliver(struct cr_connection *c, const struct cr_frame *frame)
                  message.refused.reason);
         begin_ending(c, message.refused.status, why);
     } else if (message.type != CR_FRAME_BEAT) {
-        status = is_of_attestation(message.type) ? attest(c, &message)
-                                                 : c->handler->received(c->context, c, &message);
-        if (status != CR_OK) refuse_with_error(c, status);
+        bool attestation = is_of_attestation(message.type);
+        status = attestation ? attest(c, &message) : c->handler->received(c->context, c, &message);
+        if (status != CR_OK && attestation)
+            refuse_with_error(c, status);
+        else if (status != CR_OK)
+            cr_connection_refuse(c, status, cr_error_message());
     }
     cr_message_release(&message);
 }

@@ -54,7 +54,8 @@ enum cr_status cr_connection_send(struct cr_connection *connection, const struct
 // No more is sent after what is queued; `closed` follows with CR_OK.
 void cr_connection_close(struct cr_connection *connection);
 
-// Tells the peer why, as a Refused message, and closes; `closed` follows with this status and sentence.
+// Tells the peer why, as a Refused message, and closes; `closed` follows with this status and sentence. A
+// server hears only the status from a silo.
 void cr_connection_refuse(struct cr_connection *connection, enum cr_status status, const char *why);
 
 // Appraises the evidence that the peer showed once more, as the endorsements and the time are now, for a
