@@ -1,38 +1,12 @@
 #include "enclave/resume.h"
 
 #include "base/file.h"
-#include "tuning/checkpoint.h"
 
 #include <errno.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 static const char file_name[] = "trainer.state";
-
-// Whether it is an unfinished one of these files; NULL at their end.
-static bool is_one_of(const char *name, const char *const *files)
-{
-    static const char middle[] = ".tmp.";
-    for (; *files; files++) {
-        size_t length = strlen(*files);
-        if (strncmp(name, *files, length) == 0 && strncmp(name + length, middle, strlen(middle)) == 0)
-            return true;
-    }
-    return false;
-}
-
-static bool is_unfinished(const char *name)
-{
-    static const char *const written[] = {file_name,
-                                          "adapter_model.safetensors",
-                                          "adapter_config.json",
-                                          "spf_model.safetensors",
-                                          "spf_config.json",
-                                          "model.safetensors",
-                                          NULL};
-    return is_one_of(name, written) || is_one_of(name, cr_checkpoint_copied);
-}
 
 static enum cr_status remove_state(struct cr_resume *resume)
 {
@@ -53,9 +27,7 @@ static enum cr_status load(struct cr_resume *resume)
 
 enum cr_status cr_resume_begin(struct cr_resume *resume, bool restart)
 {
-    const char *directory = resume->config->output_dir;
-    CR_TRY(cr_path_join(directory, file_name, &resume->path));
-    cr_directory_sweep(directory, is_unfinished);
+    CR_TRY(cr_path_join(resume->config->output_dir, file_name, &resume->path));
     if (restart) return remove_state(resume);
     if (!cr_file_exists(resume->path)) return CR_OK;
     CR_TRY(load(resume));
@@ -115,10 +87,11 @@ enum cr_status cr_resume_rescue(struct cr_resume *resume, enum cr_status failure
     char why[1024];
     snprintf(why, sizeof why, "%s", cr_error_message());
     size_t step = cr_trainer_step(resume->trainer);
-    bool kept = step > 0 && ((resume->kept && resume->kept_step == step) || keep(resume) == CR_OK);
-    if (kept || resume->kept)
-        return cr_fail(failure, "%s (the same command goes on from step %zu)", why, resume->kept_step);
-    return cr_fail(failure, "%s (no step is kept)", why);
+    if (step == 0) return failure;
+    bool there = resume->kept && resume->kept_step == step;
+    if (!there) (void)!keep(resume);
+    if (!resume->kept) return cr_fail(failure, "%s (no step is kept)", why);
+    return cr_fail(failure, "%s (the same command goes on from step %zu)", why, resume->kept_step);
 }
 
 enum cr_status cr_resume_end(struct cr_resume *resume)

@@ -91,6 +91,7 @@ static enum cr_status make_place_of_result(const char *directory, const char *ke
     if (status != CR_OK) return cr_fail_within(status, "%s", key);
     if (access(directory, W_OK) != 0)
         return cr_fail_errno(CR_IO, "%s: %s: cannot be written", key, directory);
+    cr_place_sweep(directory);
     return CR_OK;
 }
 

@@ -1,9 +1,36 @@
 #include "tuning/place.h"
 
 #include "base/file.h"
+#include "tuning/checkpoint.h"
 #include "tuning/spf_file.h"
 
+#include <string.h>
 #include <sys/stat.h>
+
+// Whether it is an unfinished one of these files; NULL at their end.
+static bool is_one_of(const char *name, const char *const *files)
+{
+    static const char middle[] = ".tmp.";
+    for (; *files; files++) {
+        size_t length = strlen(*files);
+        if (strncmp(name, *files, length) == 0 && strncmp(name + length, middle, strlen(middle)) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool is_unfinished(const char *name)
+{
+    static const char *const written[] = {
+        "trainer.state",         "result.sealed",   "adapter_model.safetensors", "adapter_config.json",
+        "spf_model.safetensors", "spf_config.json", "model.safetensors",         NULL};
+    return is_one_of(name, written) || is_one_of(name, cr_checkpoint_copied);
+}
+
+void cr_place_sweep(const char *directory)
+{
+    cr_directory_sweep(directory, is_unfinished);
+}
 
 enum cr_status cr_place_is_not_model(const char *directory, const char *model)
 {

@@ -1,4 +1,4 @@
-// Directories that a result must not go to.
+// Directories of results: which ones a result must not go to.
 #ifndef CARREL_TUNING_PLACE_H
 #define CARREL_TUNING_PLACE_H
 
@@ -11,5 +11,8 @@ enum cr_status cr_place_is_not_model(const char *directory, const char *model);
 // taken for that model's by whoever loads the directory, and a sparse change beside an adapter for the other
 // half of one result. `method`: enum cr_method of what is to come. A directory that is not there is fine.
 enum cr_status cr_place_check(const char *directory, const char *model, int method);
+
+// Removes what a process left there that was killed while it wrote a result, or the state of its run.
+void cr_place_sweep(const char *directory);
 
 #endif

@@ -133,12 +133,15 @@ class Faults(Federation):
         server, silos = self.start_all(config)
         server.wait_event("round.progress", round=2)
         server.kill()
+        with open(self.dir + "/out/adapter_model.safetensors.tmp.4711", "wb") as file:  # as if it had been writing
+            file.write(b"half")
         time.sleep(0.5)
         server = self.start("serve", config)
         self.assertEqual(server.wait_event("server.listening")["round"], 2)
         for process in (*silos.values(), server):
             self.assert_ends(process)
         self.assertEqual(self.adapter("out"), expected)
+        self.assertEqual([name for name in os.listdir(self.dir + "/out") if ".tmp." in name], [])
 
     def test_silo_killed_in_the_middle_of_a_round(self):
         expected = self.undisturbed()
