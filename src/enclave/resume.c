@@ -1,12 +1,11 @@
 #include "enclave/resume.h"
 
 #include "base/file.h"
+#include "tuning/place.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
-
-static const char file_name[] = "trainer.state";
 
 static enum cr_status remove_state(struct cr_resume *resume)
 {
@@ -27,7 +26,7 @@ static enum cr_status load(struct cr_resume *resume)
 
 enum cr_status cr_resume_begin(struct cr_resume *resume, bool restart)
 {
-    CR_TRY(cr_path_join(resume->config->output_dir, file_name, &resume->path));
+    CR_TRY(cr_path_join(resume->config->output_dir, cr_place_state, &resume->path));
     if (restart) return remove_state(resume);
     if (!cr_file_exists(resume->path)) return CR_OK;
     CR_TRY(load(resume));

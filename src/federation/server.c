@@ -22,8 +22,9 @@ static enum cr_status append_untold(const struct cr_server *server, struct cr_bu
     return CR_OK;
 }
 
-// Everyone whose work is in the result knows that it is done, or had time to come and hear.
-static enum cr_status tell(struct cr_server *server, bool *done)
+// *done: everyone whose work is in the result knows that it is done, or had time to come and hear. The state
+// is settled only where nobody is left who has not.
+static enum cr_status end_telling(struct cr_server *server, bool *done)
 {
     if (server->split) {
         *done = cr_split_server_told(server);
@@ -67,7 +68,7 @@ static enum cr_status serve(struct cr_server *server, bool (*keep_going)(void *c
         CR_TRY(cr_server_take_job(server));
         if (server->saved && !serves && settled) return CR_OK;
         bool done = false;
-        if (server->saved && !serves) CR_TRY(tell(server, &done));
+        if (server->saved && !serves) CR_TRY(end_telling(server, &done));
         if (done) return CR_OK;
         if (server->split) CR_TRY(cr_split_server_tick(server));
         CR_TRY(cr_server_event(server, CR_ROUND_TICK, 0, NULL));

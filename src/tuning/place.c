@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+const char cr_place_state[] = "trainer.state";
+
 // Whether it is an unfinished one of these files; NULL at their end.
 static bool is_one_of(const char *name, const char *const *files)
 {
@@ -22,7 +24,7 @@ static bool is_one_of(const char *name, const char *const *files)
 static bool is_unfinished(const char *name)
 {
     static const char *const written[] = {
-        "trainer.state",         "result.sealed",   "adapter_model.safetensors", "adapter_config.json",
+        cr_place_state,          "result.sealed",   "adapter_model.safetensors", "adapter_config.json",
         "spf_model.safetensors", "spf_config.json", "model.safetensors",         NULL};
     return is_one_of(name, written) || is_one_of(name, cr_checkpoint_copied);
 }

@@ -12,6 +12,8 @@ enum cr_status cr_place_is_not_model(const char *directory, const char *model);
 // half of one result. `method`: enum cr_method of what is to come. A directory that is not there is fine.
 enum cr_status cr_place_check(const char *directory, const char *model, int method);
 
+extern const char cr_place_state[]; // the file that keeps the state of a run, beside its result to be
+
 // Removes what a process left there that was killed while it wrote a result, or the state of its run.
 void cr_place_sweep(const char *directory);
 
