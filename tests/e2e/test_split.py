@@ -2,6 +2,7 @@
 import json
 import os
 import shutil
+import signal
 import struct
 import unittest
 
@@ -63,8 +64,8 @@ class Split(Federation):
         return self.config(name, DATA % ("", steps) + "split: {activations: %s, layers: %d%s}\n" % (activations, layers, more_split)
                            + "federation: {address: '127.0.0.1:0', progress_timeout: 30, state_dir: %s/%s%s}\n" % (self.dir, state, more), lora)
 
-    def pooled(self, steps=40):
-        config = self.config("pooled", DATA % (", train: %s/pooled.jsonl" % self.base, steps), "target_modules: all-linear, layers_to_transform: [1]")
+    def pooled(self, steps=40, rows="pooled.jsonl"):
+        config = self.config("pooled", DATA % (", train: %s/%s" % (self.base, rows), steps), "target_modules: all-linear, layers_to_transform: [1]")
         result = program("tune", config)
         self.assertEqual(result.returncode, 0, result.stderr)
         return self.adapter("pooled")
@@ -113,6 +114,20 @@ class Split(Federation):
         self.assertEqual([name for name in os.listdir(self.dir + "/server") if name.startswith("trainer-")], [])
         with open(self.dir + "/out/adapter_config.json") as file:
             self.assertEqual(json.load(file)["layers_to_transform"], [1])
+
+    def test_what_was_trained_outlives_a_stop(self):
+        steps, rare = 300, ("--set", "training.save_steps=10000")
+        config = self.split("out", steps=steps)
+        server = self.start("serve", config, *rare)
+        server.wait_event("server.listening")
+        self.assert_ends(self.join(self.invite(config, "cleo"), "cleo"))
+        reached = server.wait_event("train.step", step=3)["step"]
+        server.process.send_signal(signal.SIGTERM)
+        self.assert_ends(server, 130)
+        server = self.start("serve", config, *rare)
+        self.assertGreaterEqual(server.wait_event("train.resumed")["step"], reached)
+        self.assert_ends(server)
+        self.assertEqual(self.adapter("out"), self.pooled(steps, "cleo.jsonl"))
 
     def test_a_long_example_crosses_in_several_frames(self):
         base = self.dir + "/wide"
