@@ -192,15 +192,15 @@ class Split(Federation):
             passed.append(dict(proxy.passed))
             self.assertEqual(server.wait_event("train.begin")["steps"], epochs * ROWS // 8)
         self.assertEqual(*sent)
-        for way in "up", "down":
-            self.assertLess(abs(passed[0][way] - passed[1][way]), 0.05 * passed[0][way])
+        self.assertLess(abs(passed[0]["up"] - passed[1]["up"]), 0.05 * passed[0]["up"])
         # A token takes 2·d bytes, and 4 for its label; frames say which rows they are.
         rows, frames = sent[0]["walked_rows"], sent[0]["bytes"] - sent[0]["walked_rows"] * (2 * 32 + 4)
         self.assertEqual(rows, sent[0]["rows"])
         self.assertLess(frames, 32 * ROWS)
         self.assertLess(passed[0]["up"], 1.05 * sent[0]["bytes"] + 20_000)  # TLS, the handshake, the enrolment
-        # Nothing comes back but who the server is, the job, and how far things are.
-        self.assertLess(passed[0]["down"], 20_000)
+        # Nothing comes back but who the server is, the job, and how far things are, which a slow machine says more often.
+        for way in passed:
+            self.assertLess(way["down"], 20_000)
 
     def test_nobody_on_the_way_or_at_the_disk_reads_anything(self):
         proxy, advertise = self.proxy()
