@@ -17,7 +17,7 @@ struct cr_address {
 enum cr_status cr_address_parse(const char *text, struct cr_address *out);
 void cr_address_format(const struct cr_address *address, char out[CR_ADDRESS_SIZE]);
 
-// True for the addresses that only a listener can use: 0.0.0.0, ::, and an empty host.
+// True for the addresses that only a listener can use: 0.0.0.0 and ::.
 bool cr_address_is_wildcard(const struct cr_address *address);
 
 // True for "unix:PATH", a socket of this machine (socket.h).

@@ -134,7 +134,7 @@ enum cr_status cr_file_put(const char *path, struct cr_slice bytes)
     return status;
 }
 
-static enum cr_status sync_directory_of(const char *path)
+enum cr_status cr_path_sync(const char *path)
 {
     CR_FREE char *directory = NULL;
     CR_TRY(cr_path_directory(path, &directory));
@@ -155,7 +155,7 @@ enum cr_status cr_file_commit(struct cr_file_writer *writer)
         status = cr_fail_errno(CR_IO, "%s: cannot be replaced", writer->path);
     if (status == CR_OK) {
         cr_free(&writer->temporary);
-        status = sync_directory_of(writer->path);
+        status = cr_path_sync(writer->path);
     }
     cr_file_abandon(writer);
     return status;
@@ -185,7 +185,7 @@ enum cr_status cr_file_write_first(const char *path, struct cr_slice bytes, bool
     CR_TRY(cr_file_append(&writer, bytes));
     if (fsync(writer.fd) != 0 || (link(writer.temporary, path) != 0 && errno != EEXIST))
         return cr_fail_errno(CR_IO, "%s: cannot be written", path);
-    return sync_directory_of(path);
+    return cr_path_sync(path);
 }
 
 void cr_directory_sweep(const char *directory, bool (*unfinished)(const char *name))
@@ -247,7 +247,7 @@ bool cr_file_exists(const char *path)
 static enum cr_status make_one(const char *path, mode_t mode, bool *made)
 {
     *made = mkdir(path, mode) == 0;
-    if (*made) return sync_directory_of(path);
+    if (*made) return cr_path_sync(path);
     return errno == EEXIST ? CR_OK : cr_fail_errno(CR_IO, "%s: cannot be made", path);
 }
 

@@ -32,6 +32,9 @@ void cr_file_abandon(struct cr_file_writer *writer); // does nothing after commi
 // harm.
 void cr_directory_sweep(const char *directory, bool (*unfinished)(const char *name));
 
+// Syncs the directory that `path` lies in: a name that was given there outlasts a loss of power.
+enum cr_status cr_path_sync(const char *path);
+
 // Reading in pieces: opens a regular file (the caller closes) and tells its size; takes the next `size`
 // bytes, all of them, and fails with CR_INVALID where the file ends before.
 enum cr_status cr_file_open(const char *path, int *fd, size_t *size);

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// Every block is aligned to this many bytes: a cache line, and the widest vector.
+// Blocks of cr_allocate and arenas are aligned to this many bytes: a cache line, and the widest vector.
 enum { CR_ALIGNMENT = 64 };
 
 // Sets *out to `count` zeroed elements of `size` bytes; free with cr_free or free. count 0 gives a valid

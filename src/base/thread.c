@@ -113,6 +113,12 @@ static size_t usable_processors(cpu_set_t *set)
     return count > 0 ? (size_t)count : 1;
 }
 
+size_t cr_processors(void)
+{
+    cpu_set_t set;
+    return usable_processors(&set);
+}
+
 static void bind_worker(struct worker *worker, size_t processor)
 {
     cpu_set_t set;

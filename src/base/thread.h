@@ -13,6 +13,9 @@ struct cr_pool;
 
 enum { CR_MOST_THREADS = 1024 };
 
+// How many processors this process may use; at least one.
+size_t cr_processors(void);
+
 // `threads` in all, the caller's own included; 0 means one per processor this process may use. More than
 // CR_MOST_THREADS are CR_INVALID. With one per processor, all but the caller's are bound to one processor
 // each; the caller's is never bound.

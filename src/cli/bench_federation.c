@@ -2,7 +2,6 @@
 #include "cli/bench_directory.h"
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "channel/connection.h"
 #include "crypto/random.h"
 #include "federation/aggregate.h"

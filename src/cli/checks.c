@@ -14,7 +14,7 @@ static enum cr_status print(const struct cr_checks *checks, enum cr_check check,
     if (checks->json) {
         CR_TRY(cr_append_format(&line, "{\"check\": \"%s\", \"status\": \"%s\", \"detail\": ", name,
                                 words[check]));
-        CR_TRY(cr_json_append_string(&line, cr_slice_of_string(detail)));
+        CR_TRY(cr_json_append_told(&line, detail));
         CR_TRY(cr_append_format(&line, "}\n"));
     } else {
         CR_TRY(cr_append_format(&line, "%-8s %-10s %s\n", words[check], name, detail));

@@ -6,6 +6,7 @@
 #include "tuning/write.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { LABEL_WORDS = 64, ANSWER_TOKENS = 128 };
@@ -27,19 +28,22 @@ static enum cr_status print_tally(const struct cr_tally *tally, bool choices, co
     double accuracy = (double)tally->correct / (double)tally->labelled;
     double exact = (double)tally->exact / (double)tally->examples;
     double chosen = (double)tally->chosen / (double)tally->examples;
+    char perplexity[32] = "null"; // JSON has no infinity
+    if (!json || isfinite(exp(loss)))
+        snprintf(perplexity, sizeof perplexity, json ? "%.9g" : "%.4g", exp(loss));
     CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
     if (json)
         CR_TRY(cr_append_format(&out,
-                                "{\"loss\": %.9g, \"tokens\": %zu, \"perplexity\": %.9g, \"accuracy\": %.9g, "
+                                "{\"loss\": %.9g, \"tokens\": %zu, \"perplexity\": %s, \"accuracy\": %.9g, "
                                 "\"examples\": %zu, \"exact_match\": %.9g, \"skipped\": %zu, "
                                 "\"bad_rows\": %zu",
-                                loss, tally->labelled, exp(loss), accuracy, tally->examples, exact,
+                                loss, tally->labelled, perplexity, accuracy, tally->examples, exact,
                                 tally->skipped, tally->bad_rows));
     else
         CR_TRY(cr_append_format(&out,
-                                "loss %.4f nats per labelled token (perplexity %.4g) over %zu tokens\n"
+                                "loss %.4f nats per labelled token (perplexity %s) over %zu tokens\n"
                                 "accuracy %.2f %% of tokens; %.2f %% of %zu examples wholly right\n",
-                                loss, exp(loss), tally->labelled, 100 * accuracy, 100 * exact,
+                                loss, perplexity, tally->labelled, 100 * accuracy, 100 * exact,
                                 tally->examples));
     if (choices)
         CR_TRY(cr_append_format(&out,

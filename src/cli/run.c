@@ -69,7 +69,7 @@ static enum cr_status run(int argc, char **argv, const struct cr_role_options *o
 static enum cr_status join(int argc, char **argv, const struct cr_role_options *options)
 {
     char text[CR_TOKEN_LIMIT];
-    struct cr_token token;
+    CR_CLEANUP(cr_token_release) struct cr_token token = {0};
     struct cr_reporter reporter;
     CR_CLEANUP(cr_file_close) int input = -1;
     CR_FREE char *state = NULL;
@@ -78,9 +78,8 @@ static enum cr_status join(int argc, char **argv, const struct cr_role_options *
     if (status == CR_OK) status = cr_child_pipe_line(text, &input);
     cr_wipe(text, sizeof text);
     CR_TRY(status);
-    status = cr_client_state_path(&options->client, &token, &state);
-    cr_token_release(&token);
-    CR_TRY(status);
+    CR_TRY(cr_client_state_path(&options->client, &token, &state));
+    cr_token_release(&token); // the run is long
     CR_TRY(cr_reporter_open(&reporter, argv[0], options->json, state));
     return cr_reporter_close(&reporter, run(argc, argv, options, input, &reporter));
 }

@@ -1,5 +1,6 @@
 #include "cli/said.h"
 
+#include "base/words.h"
 #include "format/json.h"
 
 void cr_said_release(struct cr_said *said)
@@ -17,11 +18,16 @@ static enum cr_status say_key(struct cr_said *said, const char *key)
     return CR_OK;
 }
 
+enum cr_status cr_said_append(struct cr_said *said, const char *text)
+{
+    return said->json ? cr_json_append_told(&said->out, text) : cr_append_plain(&said->out, text);
+}
+
 enum cr_status cr_say_text(struct cr_said *said, const char *key, const char *text)
 {
     CR_TRY(say_key(said, key));
-    if (said->json) return cr_json_append_string(&said->out, cr_slice_of_string(text));
-    return cr_append_format(&said->out, "%s\n", text);
+    CR_TRY(cr_said_append(said, text));
+    return said->json ? CR_OK : cr_append(&said->out, "\n", 1);
 }
 
 enum cr_status cr_say_number(struct cr_said *said, const char *key, double number)
@@ -50,10 +56,7 @@ enum cr_status cr_say_list(struct cr_said *said, const char *key, const struct c
     if (said->json) CR_TRY(cr_append(&said->out, "[", 1));
     for (size_t i = 0; i < list->count; i++) {
         if (i > 0) CR_TRY(cr_append(&said->out, ", ", 2));
-        if (said->json)
-            CR_TRY(cr_json_append_string(&said->out, cr_slice_of_string(list->items[i])));
-        else
-            CR_TRY(cr_append_format(&said->out, "%s", list->items[i]));
+        CR_TRY(cr_said_append(said, list->items[i]));
     }
     return cr_append_format(&said->out, said->json ? "]" : "\n");
 }

@@ -12,6 +12,9 @@ struct cr_said {
 
 void cr_said_release(struct cr_said *said);
 
+// A text within what is said: a JSON string, or the text without what moves a terminal's cursor.
+enum cr_status cr_said_append(struct cr_said *said, const char *text);
+
 // `key` is the member's; a line has spaces for its underscores.
 enum cr_status cr_say_text(struct cr_said *said, const char *key, const char *text);
 enum cr_status cr_say_number(struct cr_said *said, const char *key, double number);

@@ -2,7 +2,6 @@
 
 #include "attestation/manifest.h"
 #include "base/clock.h"
-#include "format/json.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -42,13 +42,16 @@ static enum cr_status say_totals(struct cr_said *said, const struct cr_safetenso
 static enum cr_status say_tensor(struct cr_said *said, const struct cr_tensor_entry *entry, bool first)
 {
     struct cr_buffer *out = &said->out;
-    if (said->json) {
+    const char *dtype = cr_dtype_name(entry->dtype);
+    if (said->json)
         CR_TRY(cr_append_format(out, "%s{\"name\": ", first ? "" : ", "));
-        CR_TRY(cr_json_append_string(out, cr_slice_of_string(entry->name)));
-        CR_TRY(cr_append_format(out, ", \"dtype\": \"%s\", \"shape\": [", cr_dtype_name(entry->dtype)));
-    } else {
-        CR_TRY(cr_append_format(out, "  %-4s %s [", cr_dtype_name(entry->dtype), entry->name));
-    }
+    else
+        CR_TRY(cr_append_format(out, "  %-4s ", dtype));
+    CR_TRY(cr_said_append(said, entry->name));
+    if (said->json)
+        CR_TRY(cr_append_format(out, ", \"dtype\": \"%s\", \"shape\": [", dtype));
+    else
+        CR_TRY(cr_append_format(out, " ["));
     for (size_t d = 0; d < entry->rank; d++)
         CR_TRY(cr_append_format(out, "%s%zu", d > 0 ? ", " : "", entry->shape[d]));
     return cr_append_format(out, said->json ? "]}" : "]\n");

@@ -6,6 +6,7 @@
 #include "cli/simulated_silo.h"
 
 #include "base/file.h"
+#include "base/thread.h"
 #include "federation/role_options.h"
 #include "format/json.h"
 #include "format/options.h"
@@ -81,8 +82,7 @@ static enum cr_status start_server(struct simulation *simulation)
 static size_t threads_of_silo(const struct simulation *simulation)
 {
     if (simulation->config.tuning.threads > 0) return simulation->config.tuning.threads;
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    size_t share = (size_t)(processors > 0 ? processors : 1) / simulation->config.silos.count;
+    size_t share = cr_processors() / simulation->config.silos.count;
     return share > 0 ? share : 1;
 }
 

@@ -19,7 +19,9 @@ static enum cr_status take(void *context, const struct cr_event *event, double t
 
 static enum cr_status append_text_member(struct cr_buffer *out, const char *key, const char *text)
 {
-    return text[0] == 0 ? CR_OK : cr_json_append_text(out, key, text);
+    if (text[0] == 0) return CR_OK;
+    CR_TRY(cr_append_format(out, ", \"%s\": ", key));
+    return cr_json_append_told(out, text);
 }
 
 // What is not known is left out.
@@ -54,7 +56,7 @@ static enum cr_status append_json(struct cr_buffer *out, const struct cr_story *
                                   bool alive, double now)
 {
     CR_TRY(cr_append_format(out, "{\"run\": "));
-    CR_TRY(cr_json_append_string(out, cr_slice_of_string(path)));
+    CR_TRY(cr_json_append_told(out, path));
     CR_TRY(append_text_member(out, "command", story->role));
     CR_TRY(append_text_member(out, "state", cr_story_state(story, alive)));
     if (story->ended) CR_TRY(append_member(out, "exit_code", story->exit_code));

@@ -365,6 +365,14 @@ bool cr_json_member_text(struct cr_slice text, const char *key, struct cr_slice 
     return false;
 }
 
+enum cr_status cr_json_append_told(struct cr_buffer *out, const char *text)
+{
+    CR_FREE char *copy = NULL;
+    CR_TRY(cr_copy_string(text, &copy));
+    for (size_t bad_at; !cr_utf8_valid(cr_slice_of_string(copy), &bad_at);) copy[bad_at] = '?';
+    return cr_json_append_string(out, cr_slice_of_string(copy));
+}
+
 enum cr_status cr_json_append_text(struct cr_buffer *out, const char *key, const char *text)
 {
     CR_TRY(cr_append_format(out, ", \"%s\": ", key));

@@ -69,6 +69,10 @@ bool cr_json_member_text(struct cr_slice text, const char *key, struct cr_slice 
 enum cr_status cr_json_append_string(struct cr_buffer *out, struct cr_slice text);
 enum cr_status cr_json_append_number(struct cr_buffer *out, double number);
 
+// The same of text that is told, not read back: a path or a message may be anything, and what is not UTF-8
+// becomes question marks.
+enum cr_status cr_json_append_told(struct cr_buffer *out, const char *text);
+
 // Appends a comma and "key": "text", a member after another.
 enum cr_status cr_json_append_text(struct cr_buffer *out, const char *key, const char *text);
 

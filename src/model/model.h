@@ -164,9 +164,9 @@ struct cr_model {
 enum cr_status cr_model_open(const char *directory, struct cr_compute *compute, enum cr_dtype act,
                              struct cr_model **out);
 
-// The same with the weights of all linears (a tied head aside) brought to int8 as they are read, one scale
-// for each row (field/quantize.h): about one byte of memory for each of them. A row with NaN or infinity is
-// CR_INVALID.
+// The same with the weights of all linears brought to int8 as they are read, one scale for each row
+// (field/quantize.h): about one byte of memory for each of them, those of a tied head besides the embedding.
+// A row with NaN or infinity is CR_INVALID.
 enum cr_status cr_model_open_8bit(const char *directory, struct cr_compute *compute, enum cr_dtype act,
                                   struct cr_model **out);
 

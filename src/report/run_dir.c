@@ -145,11 +145,17 @@ static void free_run(struct cr_run_dir *run)
     free(run);
 }
 
+static bool is_unfinished(const char *name)
+{
+    return strstr(name, ".tmp.") != NULL;
+}
+
 static enum cr_status open_run(struct cr_run_dir *run, const char *path)
 {
     CR_TRY(cr_copy_string(path, &run->path));
     CR_TRY(cr_directory_make(path, true));
     CR_TRY(cr_run_lock_take(path, &run->lock));
+    cr_directory_sweep(path, is_unfinished);
     return open_files(run);
 }
 
@@ -180,11 +186,6 @@ enum cr_status cr_run_dir_open(const char *path, const char *command, const stru
 int cr_run_dir_lock(const struct cr_run_dir *run)
 {
     return run->lock;
-}
-
-const char *cr_run_dir_name(const struct cr_run_dir *run)
-{
-    return run->path;
 }
 
 static enum cr_status write_file(const struct cr_run_dir *run, const char *name, struct cr_slice bytes)

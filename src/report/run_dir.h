@@ -29,7 +29,6 @@ enum cr_status cr_run_dir_open(const char *path, const char *command, const stru
                                struct cr_run_dir **out);
 
 int cr_run_dir_lock(const struct cr_run_dir *run); // for children to inherit
-const char *cr_run_dir_name(const struct cr_run_dir *run);
 
 void cr_run_dir_settings(struct cr_run_dir *run, struct cr_slice yaml);
 void cr_run_dir_take(struct cr_run_dir *run, const struct cr_event *event);

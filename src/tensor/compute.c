@@ -1,5 +1,6 @@
 #include "tensor/compute.h"
 
+#include "base/memory.h"
 #include "tensor/kernels.h"
 
 #include <cpuid.h>
@@ -114,6 +115,7 @@ enum cr_status cr_compute_new(size_t threads, struct cr_compute **out)
 void cr_compute_free(struct cr_compute *compute)
 {
     if (!compute) return;
+    if (compute->workspace) cr_wipe(compute->workspace, cr_pool_threads(compute->pool) * CR_WORKSPACE);
     cr_pool_free(compute->pool);
     free(compute->workspace);
     free(compute);

@@ -18,16 +18,21 @@ static enum cr_status label_rest(struct cr_encoded *out, bool labelled)
     return CR_OK;
 }
 
-// A text that begins as the tokenizer begins one; it may hold special tokens.
-static enum cr_status encode_text(struct cr_slice text, const struct cr_tokenizer *tokenizer, bool append_eos,
-                                  struct cr_ids *ids)
+// EOS, unless the last id is it.
+static enum cr_status append_eos(const struct cr_tokenizer *tokenizer, struct cr_ids *ids)
 {
     uint32_t eos;
+    if (!cr_tokenizer_eos(tokenizer, &eos)) return CR_OK;
+    if (ids->count > 0 && ids->items[ids->count - 1] == eos) return CR_OK;
+    return cr_ids_append(ids, eos);
+}
+
+// A text that begins as the tokenizer begins one; it may hold special tokens.
+static enum cr_status encode_text(struct cr_slice text, const struct cr_tokenizer *tokenizer, bool with_eos,
+                                  struct cr_ids *ids)
+{
     CR_TRY(cr_tokenizer_encode(tokenizer, text, true, ids));
-    if (append_eos && cr_tokenizer_eos(tokenizer, &eos) &&
-        (ids->count == 0 || ids->items[ids->count - 1] != eos))
-        CR_TRY(cr_ids_append(ids, eos));
-    return CR_OK;
+    return with_eos ? append_eos(tokenizer, ids) : CR_OK;
 }
 
 static enum cr_status append_plain(const struct cr_tokenizer *tokenizer, struct cr_slice text,
@@ -53,9 +58,7 @@ static enum cr_status encode_alpaca(const struct cr_row *row, const struct cr_to
     CR_TRY(label_rest(out, false));
     CR_TRY(append_plain(tokenizer, row->output, &out->ids));
     CR_TRY(cr_ids_append_all(&out->ids, &template->after));
-    uint32_t eos;
-    if (cr_tokenizer_eos(tokenizer, &eos) && out->ids.items[out->ids.count - 1] != eos)
-        CR_TRY(cr_ids_append(&out->ids, eos));
+    CR_TRY(append_eos(tokenizer, &out->ids));
     return label_rest(out, true);
 }
 

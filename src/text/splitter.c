@@ -15,7 +15,6 @@ struct step {
     struct cr_expression *expression; // SPLIT; METASPACE where it splits
     enum behaviour behaviour;
     bool invert;
-    bool prefix_space;            // BYTES
     enum scheme scheme;           // METASPACE
     unsigned char replacement[5]; // METASPACE: one character
     size_t replacement_size;

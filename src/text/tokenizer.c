@@ -26,7 +26,8 @@ struct cr_tokenizer {
     struct cr_template template;
     struct cr_text_decoder *decoder;
     size_t vocabulary;
-    uint32_t bos, eos; // or CR_NO_TOKEN
+    uint32_t bos, eos;       // or CR_NO_TOKEN
+    struct cr_buffer beside; // what files beside it changed
 };
 
 void cr_ids_release(struct cr_ids *ids)
@@ -140,6 +141,7 @@ void cr_tokenizer_free(struct cr_tokenizer *tokenizer)
     cr_added_free(tokenizer->added);
     cr_template_release(&tokenizer->template);
     cr_text_decoder_free(tokenizer->decoder);
+    cr_buffer_release(&tokenizer->beside);
     free(tokenizer);
 }
 
@@ -214,6 +216,32 @@ static enum cr_status read_beside(struct cr_tokenizer *tokenizer, const struct c
     return CR_OK;
 }
 
+static enum cr_status note_token(const char *name, uint32_t usual, uint32_t id, struct cr_buffer *out)
+{
+    if (id == usual) return CR_OK;
+    return id == CR_NO_TOKEN ? cr_append_format(out, "%s none\n", name)
+                             : cr_append_format(out, "%s %u\n", name, (unsigned)id);
+}
+
+// Reads the files beside the tokenizer.json that it was made of, and notes what they changed.
+static enum cr_status apply_beside(struct cr_tokenizer *tokenizer, const struct cr_beside *beside,
+                                   const struct cr_json *metaspace)
+{
+    uint32_t bos = tokenizer->bos, eos = tokenizer->eos;
+    CR_TRY(read_beside(tokenizer, beside));
+    if (metaspace)
+        CR_TRY(
+            cr_append_format(&tokenizer->beside, "metaspace %s\n",
+                             (const char *)cr_json_string(cr_json_member(metaspace, "prepend_scheme")).data));
+    CR_TRY(note_token("bos", bos, tokenizer->bos, &tokenizer->beside));
+    return note_token("eos", eos, tokenizer->eos, &tokenizer->beside);
+}
+
+struct cr_slice cr_tokenizer_beside(const struct cr_tokenizer *tokenizer)
+{
+    return cr_buffer_slice(&tokenizer->beside);
+}
+
 enum cr_status cr_tokenizer_open(const char *path, struct cr_tokenizer **out)
 {
     CR_FREE char *file = NULL;
@@ -234,7 +262,7 @@ enum cr_status cr_tokenizer_open(const char *path, struct cr_tokenizer **out)
     CR_TRY(cr_beside_read(directory, &beside));
     CR_TRY(cr_beside_metaspace(&beside, directory, root, &metaspace));
     CR_TRY(from_json(root, file, metaspace, &tokenizer));
-    CR_TRY(read_beside(tokenizer, &beside));
+    CR_TRY(apply_beside(tokenizer, &beside, metaspace));
     *out = tokenizer;
     tokenizer = NULL;
     return CR_OK;

@@ -1,5 +1,6 @@
 // What a base model and data are, so that two machines can tell that they have the same. Of a model: SHA-256
-// over its shape and its tensors, and over its tokenizer.json (as sha256sum has it).
+// over its shape and its tensors, and over its tokenizer.json with what the files beside it change
+// (cr_tokenizer_beside); where that is nothing, as sha256sum has it.
 #ifndef CARREL_TUNING_BASE_DIGEST_H
 #define CARREL_TUNING_BASE_DIGEST_H
 

@@ -2,7 +2,6 @@
 
 #include "base/file.h"
 #include "format/json.h"
-#include "tensor/ops.h"
 
 #include <math.h>
 
@@ -54,7 +53,8 @@ static enum cr_status write_weights(const char *path, const struct cr_model *mod
     // Tensors of another type or layout than the vector's are converted into one block, each at its place.
     CR_FREE unsigned char *converted = NULL;
     CR_TRY(cr_allocate(parameters->count, sizeof(float), &converted));
-    for (size_t i = 0; i < parameters->item_count; i++) {
+    enum cr_status status = CR_OK;
+    for (size_t i = 0; status == CR_OK && i < parameters->item_count; i++) {
         const struct cr_parameter *item = &parameters->items[i];
         const struct cr_model_parameter *place = &model->parameters[i];
         const float *values = parameters->values + item->offset;
@@ -70,9 +70,9 @@ static enum cr_status write_weights(const char *path, const struct cr_model *mod
         if (dtype == CR_F32 && !place->transposed) continue;
         unsigned char *bytes = converted + item->offset * sizeof(float);
         entries[i].bytes.data = bytes;
-        CR_TRY(cr_parameter_encode(model->compute, place, values, dtype, bytes));
+        status = cr_parameter_encode(model->compute, place, values, dtype, bytes);
     }
-    enum cr_status status = cr_safetensors_write(path, entries, parameters->item_count, true);
+    if (status == CR_OK) status = cr_safetensors_write(path, entries, parameters->item_count, true);
     cr_wipe(converted, parameters->count * sizeof(float));
     return status;
 }

@@ -2,7 +2,6 @@
 
 #include "crypto/random.h"
 #include "tensor/matmul.h"
-#include "tensor/ops.h"
 #include "tuning/checkpoint.h"
 
 #include <stdio.h>

@@ -304,6 +304,7 @@ enum cr_status cr_merge(const char *model, const char *adapter, const char *outp
     if (rename(directory, output) != 0)
         return cr_fail_errno(CR_IO, "the merged model is in %s: it cannot be renamed to %s", directory,
                              output);
+    CR_TRY(cr_path_sync(output));
     *report = result;
     return CR_OK;
 }

@@ -1,5 +1,6 @@
 #include "tuning/prefix.h"
 
+#include "base/secret.h"
 #include "crypto/random.h"
 #include "tensor/matmul.h"
 #include "tensor/ops.h"
@@ -155,8 +156,7 @@ static enum cr_status prefix_save(struct cr_structure *structure, const char *ba
 static void prefix_release(struct cr_structure *structure)
 {
     struct cr_prefix *prefix = (struct cr_prefix *)structure;
-    if (prefix->scratch.base) cr_wipe(prefix->scratch.base, prefix->scratch.size);
-    cr_arena_release(&prefix->scratch);
+    cr_secret_free(&prefix->scratch.base);
 }
 
 static size_t prefix_memory(const struct cr_structure *structure)
@@ -231,7 +231,7 @@ enum cr_status cr_prefix_new(const struct cr_prefix_config *config, struct cr_mo
                 training ? cr_parameters_commit(parameters) : cr_parameters_commit_values(parameters));
     CR_TRY_GOTO(status, failed, cr_allocate(model->config.layers, sizeof *tuned->layers, &tuned->layers));
     lay_out(prefix);
-    CR_TRY_GOTO(status, failed, cr_arena_commit(&prefix->scratch));
+    CR_TRY_GOTO(status, failed, cr_secret_arena_commit(&prefix->scratch));
     lay_out(prefix);
     attach(prefix);
     *out = &prefix->base;

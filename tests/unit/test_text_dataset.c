@@ -112,6 +112,24 @@ static void alpaca_prompts_are_masked(void **state)
     cr_tokenizer_free(tokenizer);
 }
 
+// A vocabulary that lacks every character leaves nothing of a row but the EOS.
+static void a_row_may_have_no_tokens_of_its_own(void **state)
+{
+    (void)state;
+    struct cr_tokenizer *tokenizer = NULL;
+    struct cr_dataset *dataset = NULL;
+    assert_ok(
+        cr_tokenizer_parse(cr_slice_of_string("{\"added_tokens\": [{\"id\": 1, \"content\": \"</s>\"}],"
+                                              "\"model\": {\"vocab\": {\"\u4e2d\": 0}, \"merges\": []}}"),
+                           "other.json", &tokenizer));
+    assert_ok(open_text("[{\"instruction\": \"hello\", \"output\": \"\u4e2d\"},"
+                        "{\"instruction\": \"hello\", \"output\": \"x\"}]",
+                        tokenizer, (struct cr_dataset_options){.max_bad_rows = 1}, &dataset));
+    assert_int_equal(cr_dataset_at(dataset, 0).count, 2);
+    cr_dataset_free(dataset);
+    cr_tokenizer_free(tokenizer);
+}
+
 static void long_rows_are_cut(void **state)
 {
     (void)state;
@@ -494,6 +512,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_rows_label_every_token),
         cmocka_unit_test(alpaca_prompts_are_masked),
+        cmocka_unit_test(a_row_may_have_no_tokens_of_its_own),
         cmocka_unit_test(long_rows_are_cut),
         cmocka_unit_test(bad_rows_are_named),
         cmocka_unit_test(one_who_speaks_before_the_user),

@@ -368,6 +368,11 @@ static void remove_directory(const char *directory)
     assert_int_equal(system(command), 0);
 }
 
+static void assert_beside(const struct cr_tokenizer *tokenizer, const char *wanted)
+{
+    assert_true(cr_slice_equal(cr_tokenizer_beside(tokenizer), cr_slice_of_string(wanted)));
+}
+
 static void config_beside_names_bos_and_eos(void **state)
 {
     (void)state;
@@ -380,12 +385,18 @@ static void config_beside_names_bos_and_eos(void **state)
     assert_ok(cr_tokenizer_open(directory, &tokenizer)); // by the usual name
     assert_true(cr_tokenizer_bos(tokenizer, &id) && id == 7);
     assert_false(cr_tokenizer_eos(tokenizer, &id));
+    assert_beside(tokenizer, "");
+    cr_tokenizer_free(tokenizer);
+    write_file(directory, "tokenizer_config.json", "{\"bos_token\": \"<s>\"}");
+    assert_ok(cr_tokenizer_open(directory, &tokenizer));
+    assert_beside(tokenizer, ""); // the usual one
     cr_tokenizer_free(tokenizer);
     write_file(directory, "tokenizer_config.json",
                "{\"bos_token\": null, \"eos_token\": {\"content\": \"<e>\"}}");
     assert_ok(cr_tokenizer_open(directory, &tokenizer));
     assert_false(cr_tokenizer_bos(tokenizer, &id));
     assert_true(cr_tokenizer_eos(tokenizer, &id) && id == 8);
+    assert_beside(tokenizer, "bos none\neos 8\n");
     cr_tokenizer_free(tokenizer);
     tokenizer = NULL;
     write_file(directory, "tokenizer_config.json", "{\"eos_token\": \"<absent>\"}");
@@ -458,19 +469,25 @@ static void llama_tokenizers_cut_their_own_way(void **state)
 #define BYTES ", \"decoder\": {\"type\": \"Sequence\", \"decoders\": [{\"type\": \"ByteLevel\"}]}"
     static const struct {
         const char *config, *model, *more;
-        const char *ids; // of "a<s> b<s>b"
+        const char *ids;    // of "a<s> b<s>b"
+        const char *beside; // what the files beside changed
     } cases[] = {
-        {"{}", NULL, "", "5 0 7 5 5 1 7 5 1"},
-        {"{\"tokenizer_class\": \"PreTrainedTokenizerFast\"}", NULL, "", "5 0 7 5 5 1 7 5 1"},
-        {"{\"tokenizer_class\": \"LlamaTokenizer\"}", NULL, "", "5 0 7 5 1 7 1"},
-        {"{\"tokenizer_class\": \"LlamaTokenizerFast\", \"legacy\": false}", NULL, "", "5 0 7 5 1 7 1"},
-        {"{\"tokenizer_class\": \"LlamaTokenizer\", \"legacy\": true}", NULL, "", "5 0 7 5 1 7 5 1"},
-        {"{\"tokenizer_class\": \"LlamaTokenizer\", \"add_prefix_space\": false}", NULL, "", "0 7 5 1 7 1"},
-        {"{\"tokenizer_class\": \"LlamaTokenizer\"}", "{\"model_type\": \"llama\"}", "", "5 0 7 5 1 7 1"},
+        {"{}", NULL, "", "5 0 7 5 5 1 7 5 1", ""},
+        {"{\"tokenizer_class\": \"PreTrainedTokenizerFast\"}", NULL, "", "5 0 7 5 5 1 7 5 1", ""},
+        {"{\"tokenizer_class\": \"LlamaTokenizer\"}", NULL, "", "5 0 7 5 1 7 1", "metaspace first\n"},
+        {"{\"tokenizer_class\": \"LlamaTokenizerFast\", \"legacy\": false}", NULL, "", "5 0 7 5 1 7 1",
+         "metaspace first\n"},
+        {"{\"tokenizer_class\": \"LlamaTokenizer\", \"legacy\": true}", NULL, "", "5 0 7 5 1 7 5 1",
+         "metaspace always\n"},
+        {"{\"tokenizer_class\": \"LlamaTokenizer\", \"add_prefix_space\": false}", NULL, "", "0 7 5 1 7 1",
+         "metaspace never\n"},
+        {"{\"tokenizer_class\": \"LlamaTokenizer\"}", "{\"model_type\": \"llama\"}", "", "5 0 7 5 1 7 1",
+         "metaspace first\n"},
         {"{\"tokenizer_class\": \"LlamaTokenizer\"}", "{\"model_type\": \"mistral\"}", "",
-         "5 0 7 5 5 1 7 5 1"},
-        {"{\"tokenizer_class\": null}", "{\"tokenizer_class\": \"LlamaTokenizer\"}", "", "5 0 7 5 1 7 1"},
-        {"{\"tokenizer_class\": \"LlamaTokenizer\"}", NULL, BYTES, "5 0 7 5 5 1 7 5 1"},
+         "5 0 7 5 5 1 7 5 1", ""},
+        {"{\"tokenizer_class\": null}", "{\"tokenizer_class\": \"LlamaTokenizer\"}", "", "5 0 7 5 1 7 1",
+         "metaspace first\n"},
+        {"{\"tokenizer_class\": \"LlamaTokenizer\"}", NULL, BYTES, "5 0 7 5 5 1 7 5 1", ""},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char directory[] = "/tmp/carrel-tokenizer-XXXXXX", text[1024];
@@ -488,6 +505,7 @@ static void llama_tokenizers_cut_their_own_way(void **state)
         for (size_t k = 0; k < ids.count; k++)
             assert_ok(cr_append_format(&got, "%s%u", k > 0 ? " " : "", ids.items[k]));
         assert_string_equal(cr_buffer_text(&got), cases[i].ids);
+        assert_beside(tokenizer, cases[i].beside);
         cr_tokenizer_free(tokenizer);
         remove_directory(directory);
     }
