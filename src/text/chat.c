@@ -73,30 +73,6 @@ static enum cr_status choose(enum cr_chat_template template, const struct cr_tok
     return CR_OK;
 }
 
-// What Python's str.strip takes for white space.
-static bool is_space(uint32_t c)
-{
-    return cr_unicode_space(c) || (c >= 0x1c && c <= 0x1f);
-}
-
-static struct cr_slice trim(struct cr_slice text)
-{
-    const unsigned char *front = text.data, *end = text.data + text.size;
-    while (front < end) {
-        const unsigned char *next = front;
-        if (!is_space(cr_utf8_next(&next))) break;
-        front = next;
-    }
-    while (end > front) {
-        const unsigned char *last = end - 1;
-        while ((*last & 0xc0) == 0x80) last--;
-        const unsigned char *next = last;
-        if (!is_space(cr_utf8_next(&next))) break;
-        end = last;
-    }
-    return (struct cr_slice){front, (size_t)(end - front)};
-}
-
 static enum cr_status append_token(const struct cr_tokenizer *tokenizer, struct cr_slice text,
                                    struct cr_pieces *out)
 {
@@ -194,15 +170,15 @@ enum cr_status cr_chat_render(enum cr_chat_template template, const struct cr_to
         said = true;
     }
     if (said && !form->system_in_user)
-        CR_TRY(append_turn(tokenizer, form->turns[CR_CHAT_SYSTEM], form->trim ? trim(system) : system, false,
-                           out));
+        CR_TRY(append_turn(tokenizer, form->turns[CR_CHAT_SYSTEM],
+                           form->trim ? cr_text_strip(system) : system, false, out));
     for (size_t i = first; i < count; i++) {
         struct cr_slice content = messages[i].content;
         if (i == first && said && form->system_in_user) {
             CR_TRY(join_system(form, system, content, &joined));
             content = cr_buffer_slice(&joined);
         }
-        if (form->trim) content = trim(content);
+        if (form->trim) content = cr_text_strip(content);
         CR_TRY(append_turn(tokenizer, form->turns[messages[i].role], content, false, out));
     }
     if (!prompt) return CR_OK;

@@ -50,24 +50,6 @@ static bool is_chinese(uint32_t c)
     return false;
 }
 
-// What Python's str.split() divides at.
-static bool is_gap(uint32_t c)
-{
-    return cr_unicode_space(c) || (c >= 0x1c && c <= 0x1f);
-}
-
-static struct cr_slice trim(struct cr_slice text)
-{
-    const unsigned char *at = text.data, *end = text.data + text.size, *begin = NULL, *last = NULL;
-    while (at < end) {
-        const unsigned char *here = at;
-        if (is_gap(cr_utf8_next(&at))) continue;
-        if (!begin) begin = here;
-        last = at;
-    }
-    return begin ? (struct cr_slice){begin, (size_t)(last - begin)} : (struct cr_slice){0};
-}
-
 static enum cr_status replace_all(struct cr_buffer *text, const char *pattern, const char *content)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
@@ -158,7 +140,7 @@ static enum cr_status divide(struct words *words)
     const unsigned char *at = text.data, *end = text.data + text.size, *begin = at;
     while (at < end) {
         const unsigned char *here = at;
-        bool gap = is_gap(cr_utf8_next(&at));
+        bool gap = cr_unicode_gap(cr_utf8_next(&at));
         if (!gap && at < end) continue;
         const unsigned char *behind = gap ? here : at;
         if (behind > begin) words->items[words->count++] = (struct cr_slice){begin, (size_t)(behind - begin)};
@@ -174,7 +156,7 @@ static enum cr_status bleu_words(struct cr_slice text, enum cr_score_words kind,
     CR_CLEANUP(cr_buffer_release) struct cr_buffer line = {0};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer next = {0};
     if (kind == CR_SCORE_ZH) {
-        CR_TRY(set_chinese_apart(trim(text), &next));
+        CR_TRY(set_chinese_apart(cr_text_strip(text), &next));
     } else {
         CR_TRY(cr_append(&line, text.data, text.size));
         CR_TRY(unescape(&line));
@@ -327,7 +309,7 @@ static enum cr_status add_rouge_words(struct cr_score *score, const struct cr_sl
 enum cr_status cr_score_add(struct cr_score *score, struct cr_slice answer, struct cr_slice reference)
 {
     struct cr_score sum = *score;
-    const struct cr_slice texts[2] = {trim(answer), trim(reference)};
+    const struct cr_slice texts[2] = {cr_text_strip(answer), cr_text_strip(reference)};
     CR_TRY(add_words(&sum, texts));
     if (score->words == CR_SCORE_13A) CR_TRY(add_rouge_words(&sum, texts));
     sum.answers++;

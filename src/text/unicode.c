@@ -62,6 +62,23 @@ bool cr_unicode_space(uint32_t c)
            c == 0x3000;
 }
 
+bool cr_unicode_gap(uint32_t c)
+{
+    return cr_unicode_space(c) || (c >= 0x1c && c <= 0x1f);
+}
+
+struct cr_slice cr_text_strip(struct cr_slice text)
+{
+    const unsigned char *at = text.data, *end = text.data + text.size, *begin = NULL, *last = NULL;
+    while (at < end) {
+        const unsigned char *here = at;
+        if (cr_unicode_gap(cr_utf8_next(&at))) continue;
+        if (!begin) begin = here;
+        last = at;
+    }
+    return begin ? (struct cr_slice){begin, (size_t)(last - begin)} : (struct cr_slice){text.data, 0};
+}
+
 bool cr_unicode_word(uint32_t c)
 {
     switch (utf8proc_category((utf8proc_int32_t)c)) {

@@ -15,6 +15,7 @@ enum cr_status cr_utf8_append(struct cr_buffer *out, uint32_t character);
 enum cr_status cr_utf8_append_lossy(struct cr_buffer *out, struct cr_slice bytes);
 
 bool cr_unicode_space(uint32_t character); // White_Space
+bool cr_unicode_gap(uint32_t character);   // what Python's str.split and str.strip take for white space
 bool cr_unicode_word(uint32_t character);  // what Rust's \w takes
 
 enum cr_normal_form { CR_NFC, CR_NFD, CR_NFKC, CR_NFKD };
@@ -23,6 +24,9 @@ enum cr_normal_form { CR_NFC, CR_NFD, CR_NFKC, CR_NFKD };
 // Time is n log n at worst, whatever the text.
 enum cr_status cr_unicode_normalize(struct cr_slice text, enum cr_normal_form form, struct cr_buffer *out);
 enum cr_status cr_unicode_lowercase(struct cr_slice text, struct cr_buffer *out);
+
+// The part of valid UTF-8 that Python's str.strip leaves.
+struct cr_slice cr_text_strip(struct cr_slice text);
 
 // Appends `text` with every occurrence of `pattern` replaced by `content`; an empty pattern occurs nowhere.
 // Stops once `out` holds more than `limit` bytes, which the caller then refuses.

@@ -1,5 +1,7 @@
 #include "tuning/targets.h"
 
+#include "model/weights.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,11 +92,8 @@ enum cr_status cr_module_places(const char *const *targets, size_t target_count,
 
 size_t cr_module_place_parameter(const struct cr_model *model, struct cr_module_place place)
 {
-    size_t i = 0;
-    while (model->parameters[i].kind != CR_PARAMETER_MODULE || model->parameters[i].layer != place.layer ||
-           model->parameters[i].module != place.module)
-        i++;
-    return i;
+    return (size_t)(cr_weights_parameter(model, CR_PARAMETER_MODULE, place.layer, place.module) -
+                    model->parameters);
 }
 
 static enum cr_status add_target(struct cr_string_list *list, const char *target)

@@ -2,6 +2,7 @@
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -72,6 +73,22 @@ class Commands(unittest.TestCase):
                        "--set", "prefix_tuning.num_virtual_tokens=3")
             self.fails(2, "training.num_train_epochs: 0, and max_steps is 0 too", "tune", config, "--set",
                        "training.max_steps=0", "--set", "training.num_train_epochs=0")
+
+    def test_names_from_elsewhere_move_no_terminal(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "x.safetensors")
+            header = json.dumps({"w\x1b[2J": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+            with open(path, "wb") as file:
+                file.write(struct.pack("<Q", len(header)) + header + bytes(4))
+            self.assertIn(b"F32  w?[2J [1]\n", carrel("inspect", path).stdout)
+            self.assertEqual(json.loads(carrel("inspect", path, "--json").stdout)["entries"][0]["name"], "w\x1b[2J")
+
+    def test_paths_that_are_no_text(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.fsencode(folder) + b"/\xff.yaml"
+            result = carrel("preflight", path, "--json")
+            self.assertEqual(result.returncode, 2)
+            self.assertIn("/?.yaml: ", json.loads(result.stdout.splitlines()[0])["detail"])
 
     def test_full_disk(self):
         with open("/dev/full", "wb") as full:
