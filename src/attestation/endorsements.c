@@ -148,10 +148,7 @@ static enum cr_status add_object(struct cr_endorsements *endorsements, struct cr
     const char *key;
     const struct cr_json *value;
     while (cr_json_next(object, &position, &key, &value)) {
-        struct cr_slice inner;
         CR_TRY(add_string(endorsements, value, depth));
-        if (cr_json_kind(value) == CR_JSON_OBJECT && cr_json_member_text(text, key, &inner))
-            CR_TRY(add(endorsements, inner, depth));
         CR_CLEANUP(cr_buffer_release) struct cr_buffer listed = {0};
         bool is_one;
         CR_TRY(cr_encoding_list(value, &listed, &is_one));
@@ -159,6 +156,9 @@ static enum cr_status add_object(struct cr_endorsements *endorsements, struct cr
         for (size_t i = 0; i < cr_json_count(value) && !is_one && cr_json_kind(value) == CR_JSON_ARRAY; i++)
             CR_TRY(add_string(endorsements, cr_json_at(value, i), depth));
     }
+    struct cr_slice name, inner;
+    for (size_t at = 0; cr_json_next_text(text, &at, &name, &inner);)
+        if (inner.size > 0 && inner.data[0] == '{') CR_TRY(add(endorsements, inner, depth));
     return CR_OK;
 }
 

@@ -248,12 +248,26 @@ static void deliver(struct cr_connection *c, const struct cr_frame *frame)
     } else if (message.type != CR_FRAME_BEAT) {
         bool attestation = is_of_attestation(message.type);
         status = attestation ? attest(c, &message) : c->handler->received(c->context, c, &message);
-        if (status != CR_OK && attestation)
+        // What is wrong with the peer's evidence it may hear; what is wrong at this end is no affair of its.
+        if (status != CR_OK && attestation &&
+            (status == CR_PROTOCOL || status == CR_DENIED || status == CR_TIMEOUT))
             refuse_with_error(c, status);
         else if (status != CR_OK)
             cr_connection_refuse(c, status, cr_error_message());
     }
     cr_message_release(&message);
+}
+
+void cr_connection_on_tls_message(int sent, int version, int type, const void *bytes, size_t size, SSL *ssl,
+                                  void *context)
+{
+    (void)version;
+    (void)bytes;
+    (void)size;
+    struct cr_connection *c = context;
+    if (sent || type != SSL3_RT_HANDSHAKE || c->phase <= CR_PHASE_HANDSHAKE) return;
+    c->shakes_on = true;
+    SSL_set_shutdown(ssl, SSL_get_shutdown(ssl) | SSL_RECEIVED_SHUTDOWN); // it reads no further
 }
 
 static void read_frames(struct cr_connection *c)
@@ -268,7 +282,11 @@ static void read_frames(struct cr_connection *c)
             errno = 0;
             int result = SSL_read(c->ssl, space, (int)size);
             if (result <= 0) {
-                try_later(c, result);
+                if (c->shakes_on)
+                    cr_connection_end_with(c, CR_PROTOCOL,
+                                           "the peer goes on with the handshake after its end");
+                else
+                    try_later(c, result);
                 return;
             }
             got = (size_t)result;

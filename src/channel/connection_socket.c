@@ -53,6 +53,8 @@ static enum cr_status adopt(struct cr_connection *c, int fd, enum cr_connection_
         ERR_clear_error();
         return cr_fail(CR_NO_MEMORY, "%s: the connection cannot be set up", c->label);
     }
+    SSL_set_msg_callback(c->ssl, cr_connection_on_tls_message);
+    SSL_set_msg_callback_arg(c->ssl, c);
     if (cr_tls_is_server(c->tls))
         SSL_set_accept_state(c->ssl);
     else

@@ -25,7 +25,6 @@ static enum cr_status ask(struct cr_server *server)
                                   .pull = {.round = server->machine.round, .first = first, .count = count}};
         CR_TRY(cr_connection_send(session->connection, &pull, NULL, NULL));
         server->asked[i] = true;
-        if (server->wanted_since[i] == 0) server->wanted_since[i] = cr_clock_monotonic();
     }
     return CR_OK;
 }
@@ -74,8 +73,8 @@ enum cr_status cr_server_collect(struct cr_server *server)
         silos[i].weight = uniform ? 1 : answer->labelled;
         memcpy(silos[i].digest, answer->digest, CR_SHA256_SIZE);
         server->asked[i] = false;
-        server->wanted_since[i] = 0;
     }
+    server->wanted_since = cr_clock_monotonic();
     size_t count = server->global->count;
     size_t piece = PIECES_SIZE / sizeof(float) / server->set_count;
     piece = cr_least(cr_most(piece, LEAST_PIECE), CR_CHUNK);
@@ -88,11 +87,10 @@ enum cr_status cr_server_collect(struct cr_server *server)
 enum cr_status cr_server_judge_pulls(struct cr_server *server)
 {
     // Twice: a silo may be away for once and come back. Coming back again and again is no way around it.
-    double now = cr_clock_monotonic(), limit = 2 * server->config->federation.progress_timeout;
-    for (size_t i = 0; server->aggregate && i < server->set_count; i++) {
-        if (!server->by_silo[server->set[i]] || server->wanted_since[i] == 0 ||
-            now - server->wanted_since[i] <= limit)
-            continue;
+    double limit = 2 * server->config->federation.progress_timeout;
+    if (!server->aggregate || cr_clock_monotonic() - server->wanted_since <= limit) return CR_OK;
+    for (size_t i = 0; i < server->set_count; i++) {
+        if (!cr_aggregate_wants(server->aggregate, i)) continue;
         enum cr_status refusal =
             cr_fail(CR_DENIED, "the update is refused: a piece of it did not come for %.0f seconds", limit);
         return cr_server_refuse_update(server, server->set[i], refusal); // which changes the set
@@ -118,6 +116,7 @@ static enum cr_status go_on(struct cr_server *server)
 {
     if (server->task != CR_SERVER_IDLE || !cr_aggregate_full(server->aggregate)) return CR_OK;
     cr_aggregate_turn(server->aggregate);
+    server->wanted_since = cr_clock_monotonic();
     start(server, CR_SERVER_FOLDING, fold);
     return ask(server);
 }
@@ -137,7 +136,6 @@ enum cr_status cr_server_values(struct cr_server_session *session, const struct 
         return cr_fail(CR_PROTOCOL, "a chunk of %zu bytes where %zu were asked for", message->body.size,
                        count * sizeof(float));
     server->asked[place] = false;
-    server->wanted_since[place] = 0;
     CR_TRY(cr_aggregate_put(server->aggregate, place, (const float *)(const void *)message->body.data));
     return go_on(server);
 }

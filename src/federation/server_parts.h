@@ -19,6 +19,7 @@ struct cr_server;
 struct cr_server_session {
     struct cr_server *server;
     struct cr_connection *connection;
+    bool opened; // the handshake is done, and evidence is shown where it is asked for
     size_t silo; // number in the roster; SIZE_MAX: nobody's (not a member, or superseded)
     bool ready;
     double progress_at; // when its progress was last shown; 0: not in this round
@@ -56,9 +57,9 @@ struct cr_server {
     struct cr_aggregate *aggregate;
     size_t set[CR_SILOS]; // silos of the collection, by name
     size_t set_count;
-    bool asked[CR_SILOS];          // by place in the set: the chunk was asked for and has not come
-    double wanted_since[CR_SILOS]; // likewise: when it was first asked for; 0: it was not
-    bool changed[CR_SILOS];        // by number: another update was announced in this round's collection
+    bool asked[CR_SILOS];   // by place in the set: the piece was asked for and has not come
+    double wanted_since;    // the present piece, of all the set
+    bool changed[CR_SILOS]; // by number: another update was announced in this round's collection
     double round_began;
 
     // The job's thread, while a task is at hand, has the aggregate's pieces set aside, `next` and `global` to
@@ -72,8 +73,9 @@ struct cr_server {
     bool finishing; // all rounds are done
     bool saved;     // and the result is; the silos of the last set are being told
     bool told[CR_SILOS];
-    double finishing_since; // or since the last piece of the result was fetched
-    enum cr_status status;  // why the run ends, once `ended`
+    uint64_t fetched[CR_SILOS]; // by number: values of the result
+    double finishing_since;     // or since a piece of the result was fetched
+    enum cr_status status;      // why the run ends, once `ended`
     bool ended;
     char why[1024];
 };
@@ -108,7 +110,7 @@ void cr_server_stop_collecting(struct cr_server *server);
 // The silo came back, and what it was asked for went with its connection.
 enum cr_status cr_server_ask_again(struct cr_server *server, size_t silo);
 
-// Refuses the update of a silo that was asked for a piece and lives, but does not send it.
+// Refuses the update of a silo whose piece does not come, whether it is there or comes and goes.
 enum cr_status cr_server_judge_pulls(struct cr_server *server);
 
 // A silo's piece of its update.

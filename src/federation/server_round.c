@@ -162,6 +162,18 @@ enum cr_status cr_server_refuse_update(struct cr_server *server, size_t silo, en
     return cr_server_event(server, CR_ROUND_REFUSED, silo, NULL);
 }
 
+// A silo that fetches the result makes progress, for which everyone waits: by whole pieces, and not for ever,
+// though it may begin again where its connection was cut.
+static void note_fetched(struct cr_server_session *session, const struct cr_message *pull)
+{
+    enum { TIMES = 8 };
+    struct cr_server *server = session->server;
+    uint64_t count = server->global->count, *fetched = &server->fetched[session->silo];
+    if (pull->pull.count < cr_least(CR_CHUNK, count - pull->pull.first) || *fetched >= TIMES * count) return;
+    *fetched += pull->pull.count;
+    server->finishing_since = cr_clock_monotonic();
+}
+
 enum cr_status cr_server_pull(struct cr_server_session *session, const struct cr_message *message)
 {
     struct cr_server *server = session->server;
@@ -175,6 +187,7 @@ enum cr_status cr_server_pull(struct cr_server_session *session, const struct cr
                        (unsigned long long)message->pull.first,
                        (unsigned long long)(message->pull.first + message->pull.count),
                        server->global->count);
+    if (server->finishing) note_fetched(session, message);
     struct cr_message values = {
         .type = CR_FRAME_VALUES,
         .values = {.round = message->pull.round, .first = message->pull.first},

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STRANGERS = 64 };                          // connections at once that have not shown a certificate
+enum { STRANGERS = 64 };                          // connections at once that are no member's
 static const double least_progress_seconds = 0.1; // between two signs of progress; silos leave a second
 
 static enum cr_status check_version(uint32_t version)
@@ -30,6 +30,7 @@ static enum cr_status on_opened(void *context, struct cr_connection *connection)
     struct cr_server_session *session = context;
     struct cr_server *server = session->server;
     const struct cr_peer *peer = cr_connection_peer(connection);
+    session->opened = true;
     if (peer->anonymous) return CR_OK;
     cr_connection_set_timeout(connection, server->config->federation.progress_timeout);
     size_t number = cr_state_find(server->state, peer->name);
@@ -234,8 +235,6 @@ static enum cr_status dispatch(struct cr_server_session *session, const struct c
     if (!session->ready) return cr_fail(CR_PROTOCOL, "%s came before Ready", cr_frame_name(message->type));
     // What was said before Finished was heard is of no use any more, and no fault.
     if (session->server->finishing && message->type != CR_FRAME_PULL) return CR_OK;
-    // A silo that fetches the result makes progress, for which everyone waits.
-    if (session->server->finishing) session->server->finishing_since = cr_clock_monotonic();
     switch (message->type) {
     case CR_FRAME_PULL:
         return cr_server_pull(session, message);
@@ -295,13 +294,29 @@ static void on_closed(void *context, struct cr_connection *connection, enum cr_s
 
 static const struct cr_connection_handler handler = {on_opened, on_received, on_closed};
 
+// Whether one more stranger may come: if need be, in the place of the one that has been silent longest.
+static bool make_room(struct cr_server *server)
+{
+    size_t strangers = 0;
+    struct cr_server_session **silent = NULL;
+    for (struct cr_server_session **s = &server->sessions; *s; s = &(*s)->next) {
+        strangers += (*s)->silo == SIZE_MAX;
+        if (!(*s)->opened) silent = s; // the newest are first
+    }
+    if (strangers < STRANGERS) return true;
+    if (!silent) return false;
+    struct cr_server_session *session = *silent;
+    *silent = session->next;
+    cr_connection_free(session->connection);
+    free(session);
+    return true;
+}
+
 static void *on_accepted(void *context, struct cr_connection *connection)
 {
     struct cr_server *server = context;
-    size_t strangers = 0;
-    for (struct cr_server_session *s = server->sessions; s; s = s->next) strangers += s->silo == SIZE_MAX;
     struct cr_server_session *session;
-    if (strangers >= STRANGERS || cr_allocate(1, sizeof *session, &session) != CR_OK) return NULL;
+    if (!make_room(server) || cr_allocate(1, sizeof *session, &session) != CR_OK) return NULL;
     *session = (struct cr_server_session){
         .server = server, .connection = connection, .silo = SIZE_MAX, .next = server->sessions};
     server->sessions = session;

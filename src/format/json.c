@@ -344,23 +344,32 @@ static size_t skip_value(struct cr_slice text, size_t at)
     return at;
 }
 
+bool cr_json_next_text(struct cr_slice text, size_t *position, struct cr_slice *key, struct cr_slice *value)
+{
+    size_t at = *position;
+    if (at == 0) {
+        at = skip_space(text, 0);
+        if (at >= text.size || text.data[at] != '{') return false;
+        at = skip_space(text, at + 1);
+    }
+    if (at >= text.size || text.data[at] != '"') return false;
+    size_t key_end = skip_string(text, at);
+    size_t start = skip_space(text, skip_space(text, key_end) + 1); // behind the colon
+    size_t end = skip_value(text, start);
+    if (end >= text.size) return false;
+    *key = (struct cr_slice){text.data + at + 1, key_end - at - 2};
+    *value = (struct cr_slice){text.data + start, end - start};
+    *position = skip_space(text, skip_space(text, end) + 1); // behind the comma
+    return true;
+}
+
 bool cr_json_member_text(struct cr_slice text, const char *key, struct cr_slice *out)
 {
-    struct cr_slice wanted = cr_slice_of_string(key);
-    size_t at = skip_space(text, 0);
-    if (at >= text.size || text.data[at] != '{') return false;
-    at = skip_space(text, at + 1);
-    while (at < text.size && text.data[at] == '"') {
-        size_t key_end = skip_string(text, at);
-        struct cr_slice name = {text.data + at + 1, key_end - at - 2};
-        size_t start = skip_space(text, skip_space(text, key_end) + 1); // behind the colon
-        size_t end = skip_value(text, start);
-        if (end >= text.size) return false;
-        if (cr_slice_equal(name, wanted)) {
-            *out = (struct cr_slice){text.data + start, end - start};
-            return true;
-        }
-        at = skip_space(text, skip_space(text, end) + 1); // behind the comma
+    struct cr_slice wanted = cr_slice_of_string(key), name, value;
+    for (size_t position = 0; cr_json_next_text(text, &position, &name, &value);) {
+        if (!cr_slice_equal(name, wanted)) continue;
+        *out = value;
+        return true;
     }
     return false;
 }

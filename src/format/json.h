@@ -65,6 +65,10 @@ enum cr_status cr_json_get_hex(const struct cr_json *object, const char *context
 // with escapes in it is not found.
 bool cr_json_member_text(struct cr_slice text, const char *key, struct cr_slice *out);
 
+// The same of each member in turn: the text of its name, as it is written between the quotes, and of its
+// value. *position is 0 at first. False behind the last.
+bool cr_json_next_text(struct cr_slice text, size_t *position, struct cr_slice *key, struct cr_slice *value);
+
 // Writing: appends `text` as a JSON string with its quotes, or a double so that it reads back the same.
 enum cr_status cr_json_append_string(struct cr_buffer *out, struct cr_slice text);
 enum cr_status cr_json_append_number(struct cr_buffer *out, double number);

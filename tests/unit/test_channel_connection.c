@@ -2,7 +2,9 @@
 #include "channel_support.h"
 
 #include <math.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <pthread.h>
 #include <stdio.h>
 
 static void test_members_know_each_other_and_close(void **state)
@@ -302,6 +304,41 @@ static void test_a_peer_that_says_nothing(void **state)
     close(fd);
 }
 
+// A stranger who asks for new keys for ever; as far as it gets.
+static void *change_keys(void *context)
+{
+    const int *fd = context;
+    SSL_CTX *tls = SSL_CTX_new(TLS_client_method());
+    SSL *ssl = SSL_new(tls);
+    assert_int_equal(SSL_set_fd(ssl, *fd), 1);
+    assert_int_equal(SSL_connect(ssl), 1);
+    while (SSL_key_update(ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1 && SSL_do_handshake(ssl) == 1) continue;
+    ERR_clear_error();
+    SSL_free(ssl);
+    SSL_CTX_free(tls);
+    return NULL;
+}
+
+static void test_new_keys_without_end(void **state)
+{
+    (void)state;
+    listen_with(10);
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)cr_listener_port(listener)),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (const struct sockaddr *)&address, sizeof address), 0);
+    pthread_t stranger;
+    assert_int_equal(pthread_create(&stranger, NULL, change_keys, &fd), 0);
+    until(&server.closed);
+    assert_int_equal(server.status, CR_PROTOCOL);
+    assert_non_null(strstr(server.why, "goes on with the handshake"));
+    cr_connection_free(server.connection);
+    server.connection = NULL;
+    pthread_join(stranger, NULL);
+    close(fd);
+}
+
 static void test_nobody_listens(void **state)
 {
     (void)state;
@@ -381,6 +418,7 @@ int main(void)
         WITH_LOOP(test_silence_is_a_timeout_and_beats_are_no_silence),
         WITH_LOOP(test_a_stranger_does_not_stay),
         WITH_LOOP(test_a_peer_that_says_nothing),
+        WITH_LOOP(test_new_keys_without_end),
         WITH_LOOP(test_nobody_listens),
         cmocka_unit_test(test_messages_come_back),
         cmocka_unit_test(test_wrong_messages),
