@@ -79,16 +79,18 @@ static enum cr_status next_visit(size_t number)
     struct visit *visit;
     pthread_t thread;
     CR_TRY(cr_allocate(1, sizeof *visit, &visit));
+    visit->socket = -1;
     snprintf(visit->peer, sizeof visit->peer, "connection %zu", number);
     enum cr_status status = cr_socket_accept(atomic_load(&listener), patience, &visit->socket);
-    if (status == CR_OK && pthread_create(&thread, NULL, serve, visit) != 0) {
-        cr_socket_close(&visit->socket);
-        status = cr_fail(CR_NO_MEMORY, "no thread can be started for %s", visit->peer);
+    if (status == CR_OK && pthread_create(&thread, NULL, serve, visit) == 0) {
+        pthread_detach(thread);
+        return CR_OK;
     }
     if (status == CR_OK)
-        pthread_detach(thread);
-    else
-        free(visit);
+        fprintf(stderr, "carrel-accelerator: no thread can be started for %s\n", visit->peer);
+    cr_socket_close(&visit->socket);
+    free(visit);
+    sem_post(&places);
     return status;
 }
 

@@ -3,6 +3,8 @@
 #include "wire.pb-c.h"
 
 #include <math.h>
+#include <stdalign.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,17 +18,28 @@ struct decoded {
     ProtobufCMessage *message;
 };
 
+// Some messages hold secrets: a block is wiped before it is freed, and has its size before it.
+struct block {
+    alignas(max_align_t) size_t size;
+};
+
 static void *bounded_alloc(void *context, size_t size)
 {
     struct decoded *decoded = context;
     if (size > DECODE_LIMIT - decoded->used) return NULL;
     decoded->used += size;
-    return malloc(size);
+    struct block *block = malloc(sizeof *block + size);
+    if (!block) return NULL;
+    block->size = size;
+    return block + 1;
 }
 
-static void bounded_free(void *context, void *block)
+static void bounded_free(void *context, void *bytes)
 {
     (void)context;
+    if (!bytes) return;
+    struct block *block = (struct block *)bytes - 1;
+    cr_wipe(bytes, block->size);
     free(block);
 }
 
@@ -133,7 +146,7 @@ static enum cr_status take(const ProtobufCMessage *base, struct cr_message *out)
     case CR_FRAME_HELLO: {
         AS(Hello);
         out->hello.version = in->version;
-        return take_text(type, "program", in->program, out->hello.program);
+        return CR_OK;
     }
     case CR_FRAME_JOB: {
         AS(Job);
@@ -183,8 +196,6 @@ static enum cr_status take(const ProtobufCMessage *base, struct cr_message *out)
         AS(Trained);
         out->trained.round = in->round;
         out->trained.labelled = in->labelled;
-        out->trained.tokens = in->tokens;
-        out->trained.steps = in->steps;
         CR_TRY(take_bytes(type, "start", &in->start, out->trained.start, CR_SHA256_SIZE));
         CR_TRY(take_bytes(type, "digest", &in->digest, out->trained.digest, CR_SHA256_SIZE));
         // A diverged silo says so by its loss; the update itself is refused by its values.
@@ -339,7 +350,6 @@ enum cr_status cr_message_encode(const struct cr_message *in, struct cr_buffer *
     case CR_FRAME_HELLO: {
         Carrel__Hello wire = CARREL__HELLO__INIT;
         wire.version = in->hello.version;
-        wire.program = (char *)(uintptr_t)in->hello.program;
         return pack(&wire.base, out);
     }
     case CR_FRAME_JOB: {
@@ -395,8 +405,6 @@ enum cr_status cr_message_encode(const struct cr_message *in, struct cr_buffer *
         wire.start = DIGEST(in->trained.start);
         wire.digest = DIGEST(in->trained.digest);
         wire.labelled = in->trained.labelled;
-        wire.tokens = in->trained.tokens;
-        wire.steps = in->trained.steps;
         wire.loss_sum = in->trained.loss_sum;
         return pack(&wire.base, out);
     }

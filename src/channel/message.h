@@ -40,7 +40,6 @@ struct cr_message {
         } evidence;
         struct {
             uint32_t version;
-            char program[CR_MESSAGE_TEXT_SIZE];
         } hello;
         struct {
             unsigned char run[CR_SHA256_SIZE];
@@ -71,7 +70,7 @@ struct cr_message {
         struct {
             uint64_t round;
             unsigned char start[CR_SHA256_SIZE], digest[CR_SHA256_SIZE];
-            uint64_t labelled, tokens, steps;
+            uint64_t labelled;
             double loss_sum;
         } trained;
         struct {

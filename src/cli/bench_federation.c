@@ -208,8 +208,7 @@ struct run {
 static enum cr_status on_opened(void *context, struct cr_connection *connection)
 {
     (void)context;
-    struct cr_message hello = {.type = CR_FRAME_HELLO,
-                               .hello = {.version = CR_PROTOCOL_VERSION, .program = "carrel bench"}};
+    struct cr_message hello = {.type = CR_FRAME_HELLO, .hello.version = CR_PROTOCOL_VERSION};
     return cr_connection_send(connection, &hello, NULL, NULL);
 }
 

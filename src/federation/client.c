@@ -26,9 +26,8 @@ enum cr_status cr_client_say(struct cr_client *client, const struct cr_message *
 
 enum cr_status cr_client_say_hello(struct cr_client *client)
 {
-    struct cr_message hello = {.type = CR_FRAME_HELLO, .hello.version = CR_PROTOCOL_VERSION};
-    snprintf(hello.hello.program, sizeof hello.hello.program, "carrel %s", CARREL_VERSION);
-    return cr_client_say(client, &hello);
+    return cr_client_say(client,
+                         &(struct cr_message){.type = CR_FRAME_HELLO, .hello.version = CR_PROTOCOL_VERSION});
 }
 
 // One that is enrolled and lacks the job, which it agrees to before it is attested, enrols once more.
@@ -254,6 +253,7 @@ static void close_client(struct cr_client *client)
     if (client->has_config) cr_config_release(&client->config);
     free(client->worker_state);
     cr_token_release(&client->token);
+    cr_wipe(client, sizeof *client);
     free(client);
 }
 

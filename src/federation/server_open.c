@@ -150,5 +150,6 @@ void cr_server_close(struct cr_server *server)
     cr_buffer_release(&server->manifest_form);
     cr_manifest_release(&server->manifest);
     cr_state_close(server->state);
+    cr_wipe(server, sizeof *server);
     free(server);
 }

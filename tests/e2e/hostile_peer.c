@@ -117,8 +117,7 @@ static void say_manifest(struct line *line)
 // What a silo, or a server, says first of the job.
 static void begin(struct line *line)
 {
-    struct cr_message hello = {.type = CR_FRAME_HELLO,
-                               .hello = {.version = CR_PROTOCOL_VERSION, .program = "hostile"}};
+    struct cr_message hello = {.type = CR_FRAME_HELLO, .hello.version = CR_PROTOCOL_VERSION};
     state ? say_manifest(line) : line_say(line, &hello);
 }
 

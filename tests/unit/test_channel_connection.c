@@ -18,7 +18,7 @@ static void test_members_know_each_other_and_close(void **state)
     assert_string_equal(server.peer.name, "st-anne");
     assert_string_equal(server.peer.role, "silo");
     assert_string_equal(client.peer.role, "server");
-    struct cr_message hello = {.type = CR_FRAME_HELLO, .hello = {.version = 1, .program = "test"}};
+    struct cr_message hello = {.type = CR_FRAME_HELLO, .hello.version = 1};
     assert_ok(cr_connection_send(client.connection, &hello, NULL, NULL));
     cr_connection_close(client.connection);
     until(&server.closed);
@@ -40,7 +40,7 @@ static void test_newcomer_pins_the_authority(void **state)
     until(&client.open);
     assert_true(server.peer.anonymous);
     // Without a certificate only Enrol is taken.
-    struct cr_message hello = {.type = CR_FRAME_HELLO, .hello = {.version = 1, .program = "test"}};
+    struct cr_message hello = {.type = CR_FRAME_HELLO, .hello.version = 1};
     assert_ok(cr_connection_send(client.connection, &hello, NULL, NULL));
     until(&client.closed);
     assert_int_equal(client.status, CR_PROTOCOL);
@@ -175,7 +175,7 @@ static void test_failure_is_told_to_the_peer(void **state)
     (void)state;
     connect_members(10);
     server.answer = CR_DENIED;
-    struct cr_message hello = {.type = CR_FRAME_HELLO, .hello = {.version = 1, .program = "test"}};
+    struct cr_message hello = {.type = CR_FRAME_HELLO, .hello.version = 1};
     assert_ok(cr_connection_send(client.connection, &hello, NULL, NULL));
     until(&client.closed);
     until(&server.closed);
