@@ -185,10 +185,9 @@ static enum cr_status judge_hardware(struct work *work, bool *good)
     // What the hardware's evidence is bound to is the key; the challenge is the quote's.
     struct cr_appraisal_policy policy = *work->grounds->policy;
     policy.report_data = (struct cr_string_list){0};
-    const struct cr_grounds grounds = {.endorsements = work->grounds->endorsements,
-                                       .policy = &policy,
-                                       .time = work->grounds->time,
-                                       .collateral_floor = work->grounds->collateral_floor};
+    struct cr_grounds grounds = *work->grounds;
+    grounds.policy = &policy;
+    grounds.event_log = (struct cr_slice){0}; // the TPM's
     status = cr_appraise(&evidence, &grounds, &hardware);
     cr_evidence_release(&evidence);
     CR_TRY(status);

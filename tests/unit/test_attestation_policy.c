@@ -170,6 +170,12 @@ static void test_endorsements_in_any_layout(void **state)
     assert_ok(cr_append_format(&all, "\"}"));
     assert_ok(cr_file_write(in_directory("all.json"), cr_buffer_slice(&all), false));
     assert_holds(directory, 2, 2);
+    // Who shows evidence chooses what stands beside it, before anything is proved.
+    cr_buffer_clear(&all);
+    for (size_t i = 0; i < 25000; i++) assert_ok(cr_append_format(&all, "%s\"%zu\": {}", i ? ", " : "{", i));
+    assert_ok(cr_append_format(&all, "}"));
+    assert_ok(cr_file_write(in_directory("many.json"), cr_buffer_slice(&all), false));
+    assert_holds(directory, 2, 2);
     CR_CLEANUP(cr_endorsements_release) struct cr_endorsements *none = NULL;
     assert_ok(cr_endorsements_new(&none));
     assert_fails(CR_NOT_FOUND, "nowhere", cr_endorsements_read(none, in_directory("nowhere")));

@@ -3,7 +3,9 @@
 #include "pki_support.h"
 
 #include "attestation/appraise.h"
+#include "attestation/evidence.h"
 #include "attestation/tpm.h"
+#include "base/file.h"
 #include "crypto/hash.h"
 
 enum { NOW = 1750000000, SELECTED = 0x00009f };
@@ -270,13 +272,45 @@ static void test_forms_that_are_not_read(void **state)
     tpm_free(&tpm);
 }
 
+// What the job says of the age of collateral holds for the hardware that vouches for a TPM's key as well.
+static void test_the_floor_reaches_the_hardware(void **state)
+{
+    (void)state;
+    enum { JUNE = 1750809600 };
+    static const char lines[] = "allow_tcb_status: [OutOfDate]\nallow_missing_crl: true\n"
+                                "allow_unknown_program: true\ntpm: {allow_measured_boot: true}\n";
+    const char *data = shared_data();
+    CR_CLEANUP(cr_endorsements_release) struct cr_endorsements *endorsements = NULL;
+    CR_CLEANUP(cr_evidence_release) struct cr_evidence evidence = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer file = {0};
+    struct cr_appraisal_policy policy;
+    char path[512];
+    snprintf(path, sizeof path, "%s/attestation/tpm/az-tdx_evidence_v0.json", data);
+    assert_ok(cr_file_read(path, 1 << 20, &file));
+    const enum cr_evidence_type tpm = CR_EVIDENCE_TPM;
+    assert_ok(cr_evidence_find(cr_buffer_slice(&file), &tpm, &evidence));
+    snprintf(path, sizeof path, "%s/attestation", data);
+    assert_ok(cr_endorsements_new(&endorsements));
+    assert_ok(cr_endorsements_read(endorsements, path));
+    assert_ok(cr_endorsements_add(endorsements, cr_buffer_slice(&file)));
+    assert_ok(cr_appraisal_policy_parse(cr_slice_of_string(lines), "policy", &policy));
+    struct cr_grounds grounds = {.endorsements = endorsements, .policy = &policy, .time = JUNE};
+    for (int i = 0; i < 2; i++) {
+        CR_CLEANUP(cr_appraisal_release) struct cr_appraisal a = {0};
+        grounds.collateral_floor = i ? JUNE : 0;
+        assert_ok(cr_appraise(&evidence, &grounds, &a));
+        assert_int_equal(cr_appraisal_verdict(&a), i ? CR_CONTRADICTED : CR_AFFIRMED);
+        if (i) assert_non_null(strstr(cr_appraisal_reason(&a), "earlier than the job asks for"));
+    }
+    cr_appraisal_policy_release(&policy);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole_quotes_are_affirmed),
-        cmocka_unit_test(test_one_thing_wrong),
-        cmocka_unit_test(test_every_flipped_bit_is_found),
-        cmocka_unit_test(test_forms_that_are_not_read),
+        cmocka_unit_test(test_whole_quotes_are_affirmed),      cmocka_unit_test(test_one_thing_wrong),
+        cmocka_unit_test(test_every_flipped_bit_is_found),     cmocka_unit_test(test_forms_that_are_not_read),
+        cmocka_unit_test(test_the_floor_reaches_the_hardware),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
