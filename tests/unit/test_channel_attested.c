@@ -12,11 +12,13 @@
 static struct cr_appraisal_policy lenient;
 static struct cr_admission admissions[2]; // of the server, of the silo
 static size_t looked[2], admitted[2];
+static bool silo_has_no_disk;
 
 static enum cr_status on_appraised(void *context, const struct cr_appraised *what)
 {
     size_t which = (size_t)((struct cr_admission *)context - admissions);
     looked[which]++;
+    if (which == 1 && silo_has_no_disk) return cr_fail(CR_IO, "/home/anne/audit.jsonl: the disk is full");
     admitted[which] += !what->refusal;
     return CR_OK;
 }
@@ -97,6 +99,22 @@ static void test_a_silo_refuses_its_server(void **state)
     assert_non_null(strstr(client.why, "another job"));
     assert_false(server.open || client.open);
     assert_int_equal(admitted[0] + admitted[1], 0);
+}
+
+// What is wrong at its own end is no affair of its server's.
+static void test_a_silo_that_cannot_write_what_it_saw(void **state)
+{
+    (void)state;
+    silo_has_no_disk = true;
+    listen_with(10);
+    open_client(10);
+    until(&client.closed);
+    until(&server.closed);
+    silo_has_no_disk = false;
+    assert_int_equal(client.status, CR_IO);
+    assert_non_null(strstr(client.why, "/home/anne/audit.jsonl"));
+    assert_null(strstr(server.why, "/home"));
+    assert_non_null(strstr(server.why, "its own log says why"));
 }
 
 static void test_an_end_without_an_attester(void **state)
@@ -547,6 +565,7 @@ int main(void)
         ATTESTED(test_both_are_admitted_before_they_open),
         ATTESTED(test_one_that_is_refused_hears_why),
         ATTESTED(test_a_silo_refuses_its_server),
+        ATTESTED(test_a_silo_that_cannot_write_what_it_saw),
         ATTESTED(test_an_end_without_an_attester),
         ATTESTED(test_nothing_is_said_before),
         ATTESTED(test_one_that_shows_nothing),
