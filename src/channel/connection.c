@@ -262,12 +262,18 @@ void cr_connection_on_tls_message(int sent, int version, int type, const void *b
                                   void *context)
 {
     (void)version;
-    (void)bytes;
-    (void)size;
     struct cr_connection *c = context;
-    if (sent || type != SSL3_RT_HANDSHAKE || c->phase <= CR_PHASE_HANDSHAKE) return;
-    c->shakes_on = true;
+    if (sent || type != SSL3_RT_HANDSHAKE || size == 0 || *(const unsigned char *)bytes != SSL3_MT_KEY_UPDATE)
+        return;
+    c->changes_keys = true;
     SSL_set_shutdown(ssl, SSL_get_shutdown(ssl) | SSL_RECEIVED_SHUTDOWN); // it reads no further
+}
+
+static void refuse_new_keys(struct cr_connection *c)
+{
+    char why[CR_ADDRESS_SIZE + 64];
+    snprintf(why, sizeof why, "%s: it changes its keys, which no end does here", c->label);
+    cr_connection_end_with(c, CR_PROTOCOL, why);
 }
 
 static void read_frames(struct cr_connection *c)
@@ -282,9 +288,8 @@ static void read_frames(struct cr_connection *c)
             errno = 0;
             int result = SSL_read(c->ssl, space, (int)size);
             if (result <= 0) {
-                if (c->shakes_on)
-                    cr_connection_end_with(c, CR_PROTOCOL,
-                                           "the peer goes on with the handshake after its end");
+                if (c->changes_keys)
+                    refuse_new_keys(c);
                 else
                     try_later(c, result);
                 return;

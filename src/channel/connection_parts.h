@@ -37,7 +37,7 @@ struct cr_connection {
     enum cr_connection_phase phase;
     bool busy, doomed; // inside a callback; to be freed after it
     bool shut;         // CR_PHASE_ENDING: our end is closed
-    bool shakes_on;    // the peer goes on with the handshake after its end
+    bool changes_keys; // the peer does, by TLS's KeyUpdate
     struct cr_frame_reader reader;
     struct cr_queue queue;
     double timeout, last_received, last_sent, phase_since;
@@ -65,8 +65,8 @@ void cr_connection_end_with(struct cr_connection *c, enum cr_status status, cons
 void cr_connection_on_event(evutil_socket_t fd, short what, void *context);
 void cr_connection_on_tick(evutil_socket_t fd, short what, void *context);
 
-// libssl's. Behind the handshake none of ours has more to say of it; new keys without end would keep a thread
-// in one read.
+// libssl's. Ends the reading at the first KeyUpdate: none of ours makes one, and a peer that makes them
+// without end would keep the thread in one read.
 void cr_connection_on_tls_message(int sent, int version, int type, const void *bytes, size_t size, SSL *ssl,
                                   void *context);
 
