@@ -367,7 +367,8 @@ bool cr_json_member_text(struct cr_slice text, const char *key, struct cr_slice 
 {
     struct cr_slice wanted = cr_slice_of_string(key), name, value;
     for (size_t position = 0; cr_json_next_text(text, &position, &name, &value);) {
-        if (!cr_slice_equal(name, wanted)) continue;
+        // With an escape its text is not what it is called, and may be what another is called.
+        if (memchr(name.data, '\\', name.size) || !cr_slice_equal(name, wanted)) continue;
         *out = value;
         return true;
     }
