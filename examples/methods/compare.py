@@ -92,7 +92,7 @@ def methods(model):
 def settings(model, rows, out, kind, own, rate, seed):
     config = {"model_name_or_path": model.path, "output_dir": out + "/result", "seed": seed, "threads": 1,
               "data": {"max_length": model.max_length}, **own,
-              "training": {"learning_rate": rate, "per_device_train_batch_size": 8, "lr_scheduler_type": "constant", "warmup_steps": 5}}
+              "training": {"learning_rate": rate, "per_device_train_batch_size": 8, "lr_scheduler_type": "constant_with_warmup", "warmup_steps": 5}}
     if kind == "split" or kind in ROUNDS:
         config["silos"] = [{"name": silo, "data": "%s/%s.jsonl" % (rows, silo)} for silo in data.SILOS]
         config["federation"] = {"address": "127.0.0.1:0", "state_dir": out + "/server"}

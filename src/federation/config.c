@@ -5,7 +5,7 @@
 
 static const char *const dtypes[] = {"bfloat16", "float32", NULL};
 static const char *const optimizers[] = {"adamw", "sgd", NULL};
-static const char *const schedules[] = {"linear", "cosine", "constant", NULL};
+static const char *const schedules[] = {"linear", "cosine", "constant", "constant_with_warmup", NULL};
 static const char *const spill_modes[] = {"none", "sealed", NULL};
 static const char *const clear_fronts[] = {"none", "local", NULL};
 static const char *const pads_modes[] = {"none", "enclave", "peer", NULL};

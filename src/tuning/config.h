@@ -46,7 +46,13 @@ enum cr_split_activations {
     CR_SPLIT_ACTIVATIONS_BFLOAT16,
     CR_SPLIT_ACTIVATIONS_INT8,
 };
-enum cr_schedule { CR_SCHEDULE_LINEAR, CR_SCHEDULE_COSINE, CR_SCHEDULE_CONSTANT };
+// constant has no warm-up, as Transformers' has none. States hold the numbers: new ones go to the end.
+enum cr_schedule {
+    CR_SCHEDULE_LINEAR,
+    CR_SCHEDULE_COSINE,
+    CR_SCHEDULE_CONSTANT,
+    CR_SCHEDULE_CONSTANT_WITH_WARMUP,
+};
 
 struct cr_lora_config {
     size_t r;

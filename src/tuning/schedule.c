@@ -13,6 +13,7 @@ double cr_learning_rate(const struct cr_training_config *training, size_t step, 
 {
     double at = (double)step, warmup = (double)training->warmup_steps, end = (double)total;
     double factor = 1;
+    if (training->lr_scheduler_type == CR_SCHEDULE_CONSTANT) return training->learning_rate;
     if (step < training->warmup_steps) {
         factor = at / at_least_one(warmup);
     } else if (training->lr_scheduler_type == CR_SCHEDULE_LINEAR) {

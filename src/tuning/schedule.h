@@ -7,7 +7,7 @@
 
 // The learning rate of optimiser step `step` (from 0) of `total`. During the first warmup_steps it rises
 // linearly from 0 (so step 0 of a warm-up changes nothing); then it falls linearly to 0, falls by a half
-// cosine to 0, or stays. "constant" with a warm-up is what Transformers calls constant_with_warmup.
+// cosine to 0, or stays. With CR_SCHEDULE_CONSTANT it is the same from step 0, whatever warmup_steps is.
 double cr_learning_rate(const struct cr_training_config *training, size_t step, size_t total);
 
 // Steps of one epoch over `examples`: whole batches and a shorter last one, in groups of

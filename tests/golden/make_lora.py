@@ -39,7 +39,7 @@ VARIANTS = {
     "lora-gqa-tied": dict(kv=1, tied=True, modules=["q_proj", "v_proj"], rslora=False, layers=None, schedule="linear"),
     "lora-mha-untied": dict(kv=3, tied=False, modules=MODULES, rslora=True, layers=[1], schedule="cosine"),
     "lora-gqa-untied": dict(kv=1, tied=False, modules=MODULES, rslora=False, layers=None, schedule="linear"),
-    "lora-mha-tied": dict(kv=3, tied=True, modules=["o_proj", "up_proj"], rslora=False, layers=[0, 1], schedule="constant"),
+    "lora-mha-tied": dict(kv=3, tied=True, modules=["o_proj", "up_proj"], rslora=False, layers=[0, 1], schedule="constant_with_warmup"),
     "lora-qwen2": dict(config=Qwen2Config, kv=1, tied=True, modules=["q_proj", "k_proj", "v_proj"], rslora=False, layers=None,
                        schedule="linear"),
     "lora-qwen3": dict(config=Qwen3Config, kv=1, tied=True, modules=["q_proj", "k_proj", "v_proj"], rslora=False, layers=None,
@@ -118,8 +118,7 @@ def train(model, groups, rule, schedule, seed, first_gradient=None):
     optimizer = torch.optim.AdamW(groups, lr=rule["learning_rate"], betas=(rule["adam_beta1"], rule["adam_beta2"]),
                                   eps=rule["adam_epsilon"])
     trained = [parameter for group in groups for parameter in group["params"]]
-    kind = "constant_with_warmup" if schedule == "constant" else schedule
-    scheduler = get_scheduler(kind, optimizer, num_warmup_steps=rule["warmup_steps"], num_training_steps=STEPS)
+    scheduler = get_scheduler(schedule, optimizer, num_warmup_steps=rule["warmup_steps"], num_training_steps=STEPS)
     examples = [make_tokenizer().encode(text).ids + [1] for text in TEXTS]
     assert max(map(len, examples)) <= MAX_LENGTH and len(examples) == EXAMPLES
     losses, norms, rates = [], [], []

@@ -26,7 +26,7 @@ HERE = pathlib.Path(__file__).parent
 VARIANTS = {
     "prefix-gqa": dict(model="lora-gqa-tied", projection=False, hidden=None, schedule="linear"),
     "prefix-gqa-projected": dict(model="lora-gqa-tied", projection=True, hidden=None, schedule="cosine"),
-    "prefix-mha": dict(model="lora-mha-untied", projection=False, hidden=None, schedule="constant"),
+    "prefix-mha": dict(model="lora-mha-untied", projection=False, hidden=None, schedule="constant_with_warmup"),
     "prefix-qwen2-projected": dict(model="lora-qwen2", projection=True, hidden=11, schedule="linear"),
     "prefix-gpt2-projected": dict(model="lora-gpt2", projection=True, hidden=None, schedule="linear"),
     "prefix-qwen3": dict(model="lora-qwen3", projection=False, hidden=None, schedule="linear"),

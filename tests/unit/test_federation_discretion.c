@@ -28,7 +28,7 @@ static void test_rates(void **state)
     // In a warm-up it is at the last: step 9 of 100 in the first round.
     config = settings(true, 1.2e-5);
     config.tuning.training.warmup_steps = 100;
-    config.tuning.training.lr_scheduler_type = CR_SCHEDULE_CONSTANT;
+    config.tuning.training.lr_scheduler_type = CR_SCHEDULE_CONSTANT_WITH_WARMUP;
     assert_ok(cr_discretion_check_rounds(&config, 100));
     config.tuning.training.learning_rate = 1.1e-5;
     assert_fails(CR_INVALID, "round 1 is 9.9e-07 at most", cr_discretion_check_rounds(&config, 100));
