@@ -64,6 +64,10 @@ static enum cr_status check_places(const struct source *source, const char *laye
         for (size_t j = 0; j < i; j++)
             if (strcmp(modules->items[i], modules->items[j]) == 0)
                 return fail_at(source, modules_key, "%s is listed twice", modules->items[i]);
+    // PEFT has it as the only word, and beside others takes it for a module's name.
+    for (size_t i = 0; i < modules->count && modules->count > 1; i++)
+        if (strcmp(modules->items[i], "all-linear") == 0)
+            return fail_at(source, modules_key, "all-linear stands alone, not beside names");
     return CR_OK;
 }
 

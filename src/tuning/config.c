@@ -4,6 +4,7 @@
 #include "crypto/stream.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -216,15 +217,32 @@ enum cr_status cr_tuning_config_check_split(const struct cr_tuning_config *confi
                    config->split.layers, layers);
 }
 
-static enum cr_status keep_to_tail(const char *key, const struct cr_size_list *tail,
-                                   struct cr_size_list *layers)
+// Whether a target is the whole name of a module in this layer of a llama or a gpt2, which no list of layers
+// keeps out.
+static bool is_in_layer(const char *target, size_t layer)
 {
+    char llama[48], gpt2[48];
+    snprintf(llama, sizeof llama, "model.layers.%zu.", layer);
+    snprintf(gpt2, sizeof gpt2, "transformer.h.%zu.", layer);
+    return strncmp(target, llama, strlen(llama)) == 0 || strncmp(target, gpt2, strlen(gpt2)) == 0;
+}
+
+static enum cr_status keep_to_tail(const char *section, const struct cr_size_list *tail,
+                                   const struct cr_string_list *targets, struct cr_size_list *layers)
+{
+    for (size_t i = 0; i < targets->count; i++)
+        for (size_t layer = 0; layer < tail->items[0]; layer++)
+            if (is_in_layer(targets->items[i], layer))
+                return cr_fail(CR_INVALID,
+                               "%s.target_modules: %.100s lies in a layer of the silos, who have those below "
+                               "split.layers: %zu and know nothing of what is tuned",
+                               section, targets->items[i], tail->items[0]);
     for (size_t i = 0; i < layers->count; i++)
         if (layers->items[i] < tail->items[0])
             return cr_fail(CR_INVALID,
-                           "%s: layer %zu is the silos', who have those below split.layers: %zu and know "
-                           "nothing of what is tuned",
-                           key, layers->items[i], tail->items[0]);
+                           "%s.layers_to_transform: layer %zu is the silos', who have those below "
+                           "split.layers: %zu and know nothing of what is tuned",
+                           section, layers->items[i], tail->items[0]);
     if (layers->count == 0) *layers = *tail;
     return CR_OK;
 }
@@ -240,8 +258,8 @@ enum cr_status cr_tuning_config_tail(const struct cr_tuning_config *config, size
         CR_TRY(cr_allocate(layers - first, sizeof *numbers, &numbers));
         for (size_t i = first; i < layers; i++) numbers[i - first] = i;
         const struct cr_size_list list = {numbers, layers - first};
-        CR_TRY(keep_to_tail("lora.layers_to_transform", &list, &own.lora.layers_to_transform));
-        CR_TRY(keep_to_tail("spf.layers_to_transform", &list, &own.spf.layers_to_transform));
+        CR_TRY(keep_to_tail("lora", &list, &own.lora.target_modules, &own.lora.layers_to_transform));
+        CR_TRY(keep_to_tail("spf", &list, &own.spf.target_modules, &own.spf.layers_to_transform));
     }
     *out = own;
     *tail = numbers;

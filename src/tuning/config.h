@@ -221,7 +221,7 @@ enum cr_status cr_tuning_config_check_split(const struct cr_tuning_config *confi
 // The settings of what is tuned: of a split model of so many layers it lies in the tail, in all of its layers
 // where they do not say in which, and otherwise they are taken as they are. *out is a shallow copy that may
 // name the layers in *tail; free that with cr_free. CR_INVALID as above, and where a layer is named that is
-// the silos'.
+// the silos', or a module in one.
 enum cr_status cr_tuning_config_tail(const struct cr_tuning_config *config, size_t layers,
                                      struct cr_tuning_config *out, size_t **tail);
 

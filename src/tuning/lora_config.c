@@ -25,7 +25,7 @@ enum cr_status cr_lora_places(const struct cr_lora_config *config, const struct 
 {
     size_t targets;
     const char *const *names = cr_lora_targets(config, model, &targets);
-    return cr_module_places(names, targets, &config->layers_to_transform, model, out, count);
+    return cr_module_places("lora.", names, targets, &config->layers_to_transform, model, out, count);
 }
 
 enum cr_status cr_lora_parameters(const struct cr_lora_config *config, const struct cr_model_config *model,

@@ -67,8 +67,9 @@ static enum cr_status lora_parameters(const struct cr_lora_config *config,
                                       const struct cr_model_config *model, struct cr_parameters *parameters)
 {
     CR_FREE struct cr_module_place *places = NULL;
-    size_t count;
-    CR_TRY(cr_lora_places(config, model, &places, &count));
+    size_t targets, count;
+    const char *const *names = cr_lora_targets(config, model, &targets);
+    CR_TRY(cr_module_places("", names, targets, &config->layers_to_transform, model, &places, &count));
     return cr_lora_parameters(config, model, places, count, parameters);
 }
 

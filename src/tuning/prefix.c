@@ -52,8 +52,8 @@ enum cr_status cr_prefix_parameters(const struct cr_prefix_config *config,
     size_t rows = config->num_virtual_tokens, columns = columns_of(model);
     size_t token_dim = cr_prefix_token_dim(model), hidden = cr_prefix_hidden(config, model);
     if (rows >= model->context)
-        return cr_fail(CR_INVALID, "num_virtual_tokens: %zu: the model's context is %zu tokens", rows,
-                       model->context);
+        return cr_fail(CR_INVALID, "prefix_tuning.num_virtual_tokens: %zu: the model's context is %zu tokens",
+                       rows, model->context);
     if (!config->prefix_projection)
         return cr_parameters_add(parameters, "prompt_embeddings", rows, columns, NULL);
     CR_TRY(cr_parameters_add(parameters, "prompt_encoder.embedding.weight", rows, token_dim, NULL));

@@ -23,7 +23,8 @@ static bool matches(const char *target, const char *name)
            (tail == size || name[size - tail - 1] == '.');
 }
 
-static enum cr_status fail_unknown(const struct cr_model_config *model, const char *target)
+static enum cr_status fail_unknown(const struct cr_model_config *model, const char *section,
+                                   const char *target)
 {
     char known[256] = "";
     for (size_t m = 0, at = 0; m < CR_MODULES && at < sizeof known; m++) {
@@ -31,19 +32,20 @@ static enum cr_status fail_unknown(const struct cr_model_config *model, const ch
         if (name && !strstr(known, name)) // gpt2 has two c_proj
             at += (size_t)snprintf(known + at, sizeof known - at, "%s, ", name);
     }
-    return cr_fail(CR_INVALID, "target_modules: \"%.100s\": no such linear module (known: %sall-linear)",
-                   target, known);
+    return cr_fail(CR_INVALID, "%starget_modules: \"%.100s\": no such linear module (known: %sall-linear)",
+                   section, target, known);
 }
 
 // Which of the model's layers are adapted; *out has one flag per layer.
-static enum cr_status chosen_layers(const struct cr_size_list *wanted, size_t layers, bool **out)
+static enum cr_status chosen_layers(const char *section, const struct cr_size_list *wanted, size_t layers,
+                                    bool **out)
 {
     CR_FREE bool *chosen = NULL;
     CR_TRY(cr_allocate(layers, sizeof *chosen, &chosen));
     for (size_t i = 0; i < layers; i++) chosen[i] = wanted->count == 0;
     for (size_t i = 0; i < wanted->count; i++) {
         if (wanted->items[i] >= layers)
-            return cr_fail(CR_INVALID, "layers_to_transform: %zu: the model has layers 0 to %zu",
+            return cr_fail(CR_INVALID, "%slayers_to_transform: %zu: the model has layers 0 to %zu", section,
                            wanted->items[i], layers - 1);
         chosen[wanted->items[i]] = true;
     }
@@ -52,38 +54,41 @@ static enum cr_status chosen_layers(const struct cr_size_list *wanted, size_t la
     return CR_OK;
 }
 
-// Marks the places that one target names, among all of the model's; none is an error.
-static enum cr_status mark_target(const struct cr_model_config *model, const char *target, bool *marked)
+// Marks the places that one target names, among all of the model's; none is an error. As with PEFT, `chosen`
+// layers are for parts of names: a whole one is meant as it stands.
+static enum cr_status mark_target(const struct cr_model_config *model, const char *section,
+                                  const char *target, const bool *chosen, bool *marked)
 {
     bool known = false;
     for (size_t i = 0; i < model->layers * CR_MODULES; i++) {
         char name[CR_PLACE_NAME_SIZE];
         struct cr_module_place place = {i / CR_MODULES, (enum cr_module)(i % CR_MODULES)};
         if (!cr_module_place_name(model, place, name) || !matches(target, name)) continue;
-        marked[i] = true;
+        if (chosen[place.layer] || strcmp(target, name) == 0) marked[i] = true;
         known = true;
     }
-    return known ? CR_OK : fail_unknown(model, target);
+    return known ? CR_OK : fail_unknown(model, section, target);
 }
 
-enum cr_status cr_module_places(const char *const *targets, size_t target_count,
+enum cr_status cr_module_places(const char *section, const char *const *targets, size_t target_count,
                                 const struct cr_size_list *layers, const struct cr_model_config *model,
                                 struct cr_module_place **out, size_t *count)
 {
     CR_FREE bool *chosen = NULL;
-    CR_TRY(chosen_layers(layers, model->layers, &chosen));
+    CR_TRY(chosen_layers(section, layers, model->layers, &chosen));
     CR_FREE bool *marked = NULL;
     CR_TRY(cr_allocate(model->layers * CR_MODULES, sizeof *marked, &marked));
-    for (size_t i = 0; i < target_count; i++) CR_TRY(mark_target(model, targets[i], marked));
+    for (size_t i = 0; i < target_count; i++) CR_TRY(mark_target(model, section, targets[i], chosen, marked));
     CR_FREE struct cr_module_place *places = NULL;
     CR_TRY(cr_allocate(model->layers * CR_MODULES, sizeof *places, &places));
     size_t found = 0;
     for (size_t i = 0; i < model->layers * CR_MODULES; i++)
-        if (chosen[i / CR_MODULES] && marked[i])
+        if (marked[i])
             places[found++] = (struct cr_module_place){i / CR_MODULES, (enum cr_module)(i % CR_MODULES)};
     if (found == 0)
         return cr_fail(CR_INVALID,
-                       "target_modules: none lies in layers_to_transform: nothing would be adapted");
+                       "%starget_modules: none lies in layers_to_transform: nothing would be adapted",
+                       section);
     *out = places;
     *count = found;
     places = NULL;

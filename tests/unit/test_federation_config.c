@@ -66,6 +66,10 @@ static void test_wrong_settings(void **state)
          "test.yaml:2: lora.layers_to_transform: 1 is listed twice"},
         {"model_name_or_path: m\nlora: {target_modules: [q_proj, q_proj]}",
          "test.yaml:2: lora.target_modules: q_proj is listed twice"},
+        {"model_name_or_path: m\nlora: {target_modules: [q_proj, all-linear]}",
+         "test.yaml:2: lora.target_modules: all-linear stands alone"},
+        {"model_name_or_path: m\nmethod: spf\nspf: {target_modules: [all-linear, q_proj]}",
+         "test.yaml:3: spf.target_modules: all-linear stands alone"},
         {"model_name_or_path: m\ntraining: {adam_epsilon: 0}",
          "training.adam_epsilon: 0 is out of range (1e-20 to 1)"},
     };

@@ -26,8 +26,7 @@ static struct cr_training_config training_of(const struct cr_json *expected)
     static const char *const schedules[] = {[CR_SCHEDULE_LINEAR] = "linear",
                                             [CR_SCHEDULE_COSINE] = "cosine",
                                             [CR_SCHEDULE_CONSTANT] = "constant",
-                                            [CR_SCHEDULE_CONSTANT_WITH_WARMUP] =
-                                                "constant_with_warmup"};
+                                            [CR_SCHEDULE_CONSTANT_WITH_WARMUP] = "constant_with_warmup"};
     int schedule = 0;
     while (!cr_json_is_string(cr_json_member(expected, "lr_scheduler_type"), schedules[schedule])) schedule++;
     return (struct cr_training_config){

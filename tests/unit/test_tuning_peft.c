@@ -90,8 +90,21 @@ static void targets_are_matched_as_peft_does(void **state)
     chosen.target_modules = (struct cr_string_list){(char *[]){head}, 1};
     assert_fails(CR_INVALID, "\"lm_head\"", cr_lora_places(&chosen, &model->config, &places, &count));
     chosen.target_modules = (struct cr_string_list){(char *[]){whole}, 1};
+    // Layers are for parts of names: PEFT's check_target_module_exists does not look at them for a whole one.
     chosen.layers_to_transform = (struct cr_size_list){(size_t[]){0}, 1};
-    assert_fails(CR_INVALID, "nothing would be adapted",
+    assert_ok(cr_lora_places(&chosen, &model->config, &places, &count));
+    assert_int_equal(count, 1);
+    assert_true(places[0].layer == 1 && places[0].module == CR_UP);
+    cr_free(&places);
+    chosen.target_modules = (struct cr_string_list){(char *[]){whole, tail}, 2};
+    assert_ok(cr_lora_places(&chosen, &model->config, &places, &count));
+    assert_int_equal(count, 2);
+    assert_true(places[0].layer == 0 && places[0].module == CR_K);
+    assert_true(places[1].layer == 1 && places[1].module == CR_UP);
+    cr_free(&places);
+    chosen.target_modules = (struct cr_string_list){(char *[]){&whole[6]}, 1};
+    assert_fails(CR_INVALID,
+                 "lora.target_modules: none lies in layers_to_transform: nothing would be adapted",
                  cr_lora_places(&chosen, &model->config, &places, &count));
 }
 

@@ -220,7 +220,7 @@ static void equal_scores_go_by_place(void **state)
     struct cr_module_place *places;
     size_t count, counts[2 * CR_MODULES], all = 0;
     config.layers_to_transform = (struct cr_size_list){(size_t[]){99}, 1};
-    assert_fails(CR_INVALID, "spf: layers_to_transform: 99",
+    assert_fails(CR_INVALID, "spf.layers_to_transform: 99",
                  cr_spf_places(&config, &model->config, &places, &count));
     config.layers_to_transform.count = 0;
     assert_ok(cr_spf_places(&config, &model->config, &places, &count));
