@@ -126,14 +126,49 @@ enum cr_status cr_sealing_key_get(const char *name, const struct cr_sealing_plac
     return status;
 }
 
+static struct cr_sealing_places places_here(const char *tpm)
+{
+    return (struct cr_sealing_places){.gramine = "/dev/attestation/keys/_sgx_mrenclave",
+                                      .snp = "/dev/sev-guest",
+                                      .tdx = "/dev/tdx_guest",
+                                      .tpm = tpm ? tpm : cr_attester_places.tpm};
+}
+
 enum cr_status cr_sealing_key_here(const char *name, const char *tpm, const char *directory,
                                    struct cr_sealing_key **out)
 {
-    const struct cr_sealing_places places = {.gramine = "/dev/attestation/keys/_sgx_mrenclave",
-                                             .snp = "/dev/sev-guest",
-                                             .tdx = "/dev/tdx_guest",
-                                             .tpm = tpm ? tpm : cr_attester_places.tpm};
+    const struct cr_sealing_places places = places_here(tpm);
     return cr_sealing_key_get(name ? name : "auto", &places, directory, out);
+}
+
+// Whether the source would have to make what it keeps in the directory.
+static enum cr_status is_new(size_t source, const char *directory, bool *out)
+{
+    CR_FREE char *path = NULL;
+    *out = false;
+    if (source != TPM && source != DEVELOPMENT) return CR_OK;
+    CR_TRY(cr_path_join(directory, source == TPM ? "sealing.tpm" : "sealing.key", &path));
+    *out = !cr_file_exists(path);
+    return CR_OK;
+}
+
+enum cr_status cr_sealing_key_check(const char *name, const char *tpm, const char *directory,
+                                    const char **source_name)
+{
+    static const unsigned char trial[CR_KEY_SIZE];
+    const struct cr_sealing_places places = places_here(tpm);
+    CR_CLEANUP(cr_secret_free) struct cr_sealing_key *key = NULL;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer sealed = {0};
+    size_t source = SOURCES;
+    bool new;
+    CR_TRY(choose(name ? name : "auto", &places, &source));
+    CR_TRY(is_new(source, directory, &new));
+    if (!new)
+        CR_TRY(cr_sealing_key_get(sources[source].name, &places, directory, &key));
+    else if (source == TPM)
+        CR_TRY(cr_tpm_seal(places.tpm, (struct cr_slice){trial, sizeof trial}, &sealed));
+    *source_name = sources[source].name;
+    return CR_OK;
 }
 
 bool cr_sealing_key_is_development(const struct cr_sealing_key *key)

@@ -34,6 +34,11 @@ enum cr_status cr_sealing_key_get(const char *name, const struct cr_sealing_plac
 enum cr_status cr_sealing_key_here(const char *name, const char *tpm, const char *directory,
                                    struct cr_sealing_key **out);
 
+// That cr_sealing_key_here would get it, also where `directory` is not there yet; nothing is made or kept.
+// Sets *source to its name, a static string.
+enum cr_status cr_sealing_key_check(const char *name, const char *tpm, const char *directory,
+                                    const char **source);
+
 // Whether whoever holds the disk can open what is sealed under it.
 bool cr_sealing_key_is_development(const struct cr_sealing_key *key);
 

@@ -1,6 +1,7 @@
 // carrel preflight: all that a run will need, looked at before it.
 #include "cli/preflight.h"
 
+#include "attestation/sealing_key.h"
 #include "base/file.h"
 #include "cli/command.h"
 #include "federation/client.h"
@@ -53,11 +54,27 @@ enum cr_status cr_preflight_place(struct cr_checks *checks, const char *name, co
                         cr_size_text(bytes, written), cr_size_text(available, room));
 }
 
+enum cr_status cr_preflight_sealing(struct cr_checks *checks, const char *sealing, const char *tpm,
+                                    const char *directory)
+{
+    const char *source;
+    if (cr_sealing_key_check(sealing, tpm, directory, &source) != CR_OK)
+        return cr_check_failure(checks, "sealing");
+    if (strcmp(source, "development") == 0)
+        return cr_check_say(checks, CR_CHECK_WARNING, "sealing",
+                            "under a development key beside the state: whoever holds the disk can open it");
+    return cr_check_say(checks, CR_CHECK_OK, "sealing", "under a key of this machine, by %s", source);
+}
+
 static enum cr_status of_settings(struct cr_checks *checks, const char *path,
                                   const struct cr_flag_list *overrides, bool serve)
 {
     CR_CLEANUP(cr_config_release) struct cr_config config = {0};
     enum cr_status status = cr_config_read_with(path, overrides->items, overrides->count, &config);
+    if (serve) { // whose data are the silos'
+        cr_free(&config.tuning.data.train);
+        cr_free(&config.tuning.data.eval);
+    }
     if (status == CR_OK) status = cr_tuning_config_check(&config.tuning);
     if (status != CR_OK) return cr_check_failure(checks, "settings");
     CR_TRY(cr_check_say(checks, CR_CHECK_OK, "settings", "%s", path));
@@ -71,48 +88,51 @@ static enum cr_status of_settings(struct cr_checks *checks, const char *path,
     return cr_preflight_job(checks, &config);
 }
 
-// What a silo writes goes to its state; a damaged token has a line of its own.
-static enum cr_status set_state(const char *text, struct cr_config *config)
+// What a silo writes goes to its state. *out stays NULL for a damaged token, which has a line of its own.
+static enum cr_status state_of(const char *text, const struct cr_client_options *silo, char **out)
 {
-    static const struct cr_client_options defaults;
     CR_CLEANUP(cr_token_release) struct cr_token token = {0};
-    CR_FREE char *state = NULL;
-    if (cr_token_parse(text, &token) != CR_OK) return CR_OK;
-    CR_TRY(cr_client_state_path(&defaults, &token, &state));
-    return cr_options_set(&cr_config_table, config, "output_dir", state);
+    return cr_token_parse(text, &token) == CR_OK ? cr_client_state_path(silo, &token, out) : CR_OK;
 }
 
 // What the job will say of training is the server's to know: here are the silo's own files.
-static enum cr_status of_token(struct cr_checks *checks, const char *token, const char *model,
-                               const char *data)
+static enum cr_status of_token(struct cr_checks *checks, const char *token,
+                               const struct cr_client_options *silo)
 {
+    CR_FREE char *state = NULL;
     CR_TRY(cr_preflight_silo(checks, token));
-    if (!model)
+    CR_TRY(state_of(token, silo, &state));
+    if (state) CR_TRY(cr_preflight_sealing(checks, silo->sealing, silo->tpm, state));
+    if (!silo->model)
         return cr_check_say(
             checks, CR_CHECK_WARNING, "model",
             "not looked at: --model DIR and --data FILE are what `carrel join` will be given");
     CR_CLEANUP(cr_config_release) struct cr_config config = {0};
     CR_TRY(cr_config_parse(cr_slice_of_string("model_name_or_path: model"), "defaults", &config));
-    CR_TRY(cr_options_set(&cr_config_table, &config, "model_name_or_path", model));
-    if (data) CR_TRY(cr_options_set(&cr_config_table, &config, "data.train", data));
-    CR_TRY(set_state(token, &config));
+    CR_TRY(cr_options_set(&cr_config_table, &config, "model_name_or_path", silo->model));
+    if (silo->data) CR_TRY(cr_options_set(&cr_config_table, &config, "data.train", silo->data));
+    if (state) CR_TRY(cr_options_set(&cr_config_table, &config, "output_dir", state));
     struct cr_model_config shape; // where it cannot be read, that is the model's line
-    if (cr_model_config_read(model, &shape) == CR_OK)
+    if (cr_model_config_read(silo->model, &shape) == CR_OK)
         config.tuning.data.max_length = cr_least(config.tuning.data.max_length, shape.context);
     return cr_preflight_training(checks, &config.tuning);
 }
 
 enum cr_status cr_command_preflight(int argc, char **argv)
 {
-    const char *items[CR_ROLE_OVERRIDES], *argument, *model = NULL, *data = NULL;
+    const char *items[CR_ROLE_OVERRIDES], *argument;
+    struct cr_client_options silo = {0};
     struct cr_flag_list overrides = {.items = items, .capacity = CR_ROLE_OVERRIDES};
     struct cr_checks checks = {0};
     bool serve = false, done;
     const struct cr_flag flag_items[] = {
         {"set", CR_FLAG_STRINGS, &overrides, "KEY=VALUE", "override one setting; may be given several times"},
         {"serve", CR_FLAG_BOOL, &serve, NULL, "what a federation's server needs, too"},
-        {"model", CR_FLAG_STRING, &model, "DIR", "with a token: the base model here"},
-        {"data", CR_FLAG_STRING, &data, "FILE", "with a token: the silo's training data"},
+        {"model", CR_FLAG_STRING, &silo.model, "DIR", "with a token: the base model here"},
+        {"data", CR_FLAG_STRING, &silo.data, "FILE", "with a token: the silo's training data"},
+        {"state", CR_FLAG_STRING, &silo.state, "DIR", "with a token: as for `carrel join`"},
+        {"sealing", CR_FLAG_STRING, &silo.sealing, "SOURCE", "with a token: as for `carrel join`"},
+        {"tpm", CR_FLAG_STRING, &silo.tpm, "PATH", "with a token: as for `carrel join`"},
         {"json", CR_FLAG_BOOL, &checks.json, NULL, "one JSON object a line: check, status, detail"},
     };
     const struct cr_flags flags = {
@@ -131,13 +151,14 @@ enum cr_status cr_command_preflight(int argc, char **argv)
     CR_TRY(cr_command_flags(&flags, argc, argv, &argument, &count, &done));
     if (done) return CR_OK;
     if (strcmp(argument, "-") != 0 && strncmp(argument, "carrel2.", 8) != 0) {
-        if (model || data) return cr_fail(CR_INVALID, "--model and --data are for a join token");
+        if (silo.model || silo.data || silo.state || silo.sealing || silo.tpm)
+            return cr_fail(CR_INVALID, "--model, --data, --state, --sealing and --tpm are for a join token");
         CR_TRY(of_settings(&checks, argument, &overrides, serve));
     } else {
         if (serve || overrides.count > 0) return cr_fail(CR_INVALID, "--serve and --set are for settings");
         char token[CR_TOKEN_LIMIT];
         CR_TRY(cr_role_options_token(argc, argv, argument, token));
-        enum cr_status status = of_token(&checks, token, model, data);
+        enum cr_status status = of_token(&checks, token, &silo);
         cr_wipe(token, sizeof token);
         CR_TRY(status);
     }

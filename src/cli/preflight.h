@@ -19,6 +19,10 @@ enum cr_status cr_preflight_server(struct cr_checks *checks, const struct cr_con
 // The same of its job, appraisal policy and evidence.
 enum cr_status cr_preflight_job(struct cr_checks *checks, const struct cr_config *config);
 
+// That the key can be had under which state in the directory is sealed; `sealing` NULL: auto.
+enum cr_status cr_preflight_sealing(struct cr_checks *checks, const char *sealing, const char *tpm,
+                                    const char *directory);
+
 // What a silo needs: the token (not spent by this), the clock, and a server that is the token's.
 enum cr_status cr_preflight_silo(struct cr_checks *checks, const char *token);
 

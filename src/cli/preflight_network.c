@@ -66,7 +66,9 @@ enum cr_status cr_preflight_server(struct cr_checks *checks, const struct cr_con
     else
         CR_TRY(cr_check_say(checks, CR_CHECK_OK, "address", "join tokens will say %s", advertised));
     CR_TRY(say_silos(checks, config));
-    return cr_preflight_place(checks, "state", federation->state_dir, 1e6);
+    CR_TRY(cr_preflight_place(checks, "state", federation->state_dir, 1e6));
+    return cr_preflight_sealing(checks, cr_config_sealing(config), config->attestation.tpm,
+                                federation->state_dir);
 }
 
 struct meeting {

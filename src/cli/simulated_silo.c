@@ -112,10 +112,8 @@ enum cr_status cr_simulated_silo_join(struct cr_simulated_silo *silo)
         arguments[count++] = "--tpm";
         arguments[count++] = silo->config->attestation.tpm;
     }
-    if (silo->config->attestation.sealing) {
-        arguments[count++] = "--sealing";
-        arguments[count++] = silo->config->attestation.sealing;
-    }
+    arguments[count++] = "--sealing";
+    arguments[count++] = cr_config_sealing(silo->config);
     if (silo->config->attestation.endorsements) {
         arguments[count++] = "--endorsements";
         arguments[count++] = silo->config->attestation.endorsements;

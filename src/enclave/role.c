@@ -159,7 +159,7 @@ static enum cr_status serve(const struct cr_config *config, struct cr_progress *
     struct cr_event_sink sink = cr_progress_sink(progress);
     CR_CLEANUP(cr_secret_free) struct cr_sealing_key *key = NULL;
     const struct cr_attestation_config *host = &config->attestation;
-    CR_TRY(cr_sealing_key_here(host->sealing, host->tpm, config->federation.state_dir, &key));
+    CR_TRY(cr_sealing_key_here(cr_config_sealing(config), host->tpm, config->federation.state_dir, &key));
     struct cr_policy policy = {.network = true};
     cr_policy_read(&policy, config->tuning.model_name_or_path);
     cr_policy_read(&policy, config->federation.job);

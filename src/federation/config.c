@@ -13,6 +13,7 @@ static const char *const split_activations[] = {"none", "float32", "bfloat16", "
 static const char *const optimizer_states[] = {"reset", "keep", NULL};
 static const char *const releases[] = {"all", "server", "silos", "owner", "sealed", NULL};
 static const char *const attesters[] = {"auto", "gramine", "tsm", "tpm", "development", NULL};
+static const char *const sealings[] = {"auto", "gramine", "snp", "tpm", "development", NULL};
 static const char *const weightings[] = {"labelled_tokens", "uniform", NULL};
 
 static const struct cr_option silo_options[] = {
@@ -143,6 +144,11 @@ void cr_config_release(struct cr_config *config)
 const char *cr_config_attester(const struct cr_config *config)
 {
     return attesters[config->attestation.attester];
+}
+
+const char *cr_config_sealing(const struct cr_config *config)
+{
+    return sealings[config->attestation.sealing];
 }
 
 bool cr_release_gives_silos(int release)

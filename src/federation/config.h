@@ -48,9 +48,9 @@ struct cr_federation_config {
 
 // The host's word on attestation (federation/attested.h); the rest is the job's.
 struct cr_attestation_config {
-    int attester;  // cr_config_attester
-    char *tpm;     // device or socket; NULL: the usual one
-    char *sealing; // source of the key that state is sealed under; NULL: "auto"
+    int attester; // cr_config_attester
+    char *tpm;    // device or socket; NULL: the usual one
+    int sealing;  // cr_config_sealing
     char *endorsements;
 };
 
@@ -85,6 +85,9 @@ void cr_config_release(struct cr_config *config);
 
 // The name of the attester: "auto", "gramine", ...
 const char *cr_config_attester(const struct cr_config *config);
+
+// The source of the key that state is sealed under: "auto", "gramine", ...
+const char *cr_config_sealing(const struct cr_config *config);
 
 // The number of silos that a round needs.
 size_t cr_config_min_clients(const struct cr_config *config);

@@ -82,11 +82,10 @@ static enum cr_status authority_locked(const char *path, const struct cr_sealing
 
 static enum cr_status make_authority(const struct cr_config *config)
 {
-    const struct cr_attestation_config *host = &config->attestation;
     const char *path = config->federation.state_dir;
     CR_CLEANUP(cr_secret_free) struct cr_sealing_key *key = NULL;
     struct cr_identity *authority;
-    CR_TRY(cr_sealing_key_here(host->sealing, host->tpm, path, &key));
+    CR_TRY(cr_sealing_key_here(cr_config_sealing(config), config->attestation.tpm, path, &key));
     CR_TRY(authority_locked(path, key, &authority));
     cr_identity_free(authority);
     return CR_OK;

@@ -339,6 +339,27 @@ class Network(Case):
         self.checks("split.yaml", "--serve", *choosing)
         found = self.checks("fed.yaml", "--serve", *choosing, code=2)
         self.assertIn("look at training data", found["settings"][0][1])
+        found = self.checks("fed.yaml", "--serve", *choosing, "--set", "data.train=train.jsonl", code=2)
+        self.assertIn("look at training data", found["settings"][0][1])
+
+    def test_the_sealing_key_is_looked_for(self):
+        def look(*settings, code=0):
+            sets = [word for key in ("federation.address=127.0.0.1:0", *settings) for word in ("--set", key)]
+            found = self.checks("fed.yaml", "--serve", *sets, code=code)
+            self.assertFalse(os.path.exists(self.path("carrel-server")))
+            return found["sealing"][0] if "sealing" in found else found["settings"][0]
+
+        self.assertEqual(look()[0], "warning")
+        self.assertIn("whoever holds the disk", look("attestation.sealing=development")[1])
+        for settings, sentence in ((("attestation.sealing=gramine",), "does not run in Gramine"),
+                                   (("attestation.sealing=snp",), "no guest under SEV-SNP"),
+                                   (("attestation.sealing=sgx",), "--set: attestation.sealing: \"sgx\" is none of auto,")):
+            status, detail = look(*settings, code=2)
+            self.assertEqual(status, "failed")
+            self.assertIn(sentence, detail)
+        status, detail = look("attestation.sealing=tpm", "attestation.tpm=/nowhere", code=2)
+        self.assertEqual(status, "failed")
+        self.assertRegex(detail, "/nowhere: not there|built without")
 
     def test_of_a_job_and_what_it_asks_for(self):
         self.write("policy.yaml", "allow_development: true\n")
@@ -403,10 +424,14 @@ class Network(Case):
             token = self.token("one")
             for _ in range(2):
                 found = self.checks("-", "--model", MODEL, "--data", "train.jsonl", input=token + "\n")
-                self.assertEqual({status for lines in found.values() for status, _ in lines}, {"ok"})
+                self.assertEqual({name for name, lines in found.items() if {status for status, _ in lines} != {"ok"}}, {"sealing"})
+                self.assertIn("whoever holds the disk", found["sealing"][0][1])
                 self.assertIn("is the one that the token names", found["server"][0][1])
                 self.assertIn("carrel-silo-north can be written", found["output"][0][1])
             self.assertEqual(self.checks("-", input=token + "\n")["model"][0][0], "warning")
+            found = self.checks("-", "--sealing", "gramine", "--state", "elsewhere", input=token + "\n", code=2)
+            self.assertIn("does not run in Gramine", found["sealing"][0][1])
+            self.assertFalse(os.path.exists(self.path("elsewhere")) or os.path.exists(self.path("carrel-silo-north")))
         finally:
             self.stop(server)
         found = self.checks("-", input=token + "\n", code=2)

@@ -57,7 +57,7 @@ class Sealed(Federation):
         self.assert_ends(self.start("serve", config), 2, values + ": chunk 1 of 1 was changed")
         os.remove(self.dir + "/server/sealing.key")
         self.assert_ends(self.start("serve", config), 2, "key.sealed: sealed under another key of development than is here")
-        self.assert_ends(self.start("serve", config, "--set", "attestation.sealing=swordfish"), 2, "\"swordfish\" is not known")
+        self.assert_ends(self.start("serve", config, "--set", "attestation.sealing=swordfish"), 2, "attestation.sealing: \"swordfish\" is none of auto, gramine, snp, tpm, development")
         self.assert_ends(self.start("serve", config, "--set", "attestation.sealing=gramine"), 3, "does not run in Gramine")
 
     def test_a_simulation_with_other_settings(self):
