@@ -24,11 +24,13 @@ static const struct cr_option silo_options[] = {
      .help = "The silo's name: 1 to 63 lower-case letters, digits and hyphens."},
     {.key = "data",
      .type = CR_OPTION_STRING,
+     .path = true,
      .offset = offsetof(struct cr_silo_config, data),
      .required = true,
      .help = "The silo's training data (JSONL)."},
     {.key = "eval",
      .type = CR_OPTION_STRING,
+     .path = true,
      .offset = offsetof(struct cr_silo_config, eval),
      .help = "The silo's held-out data (JSONL), on which the simulation ends with an evaluation."},
 };
@@ -59,6 +61,26 @@ static bool calibrates(const void *config)
     return uses_spf(config) && cr_spf_calibrates(&((const struct cr_config *)config)->tuning.spf);
 }
 
+static bool projects(const void *config)
+{
+    return uses_prefix(config) && ((const struct cr_config *)config)->tuning.prefix_tuning.prefix_projection;
+}
+
+static bool uses_adamw(const void *config)
+{
+    return ((const struct cr_config *)config)->tuning.training.optim == CR_OPTIMIZER_ADAMW;
+}
+
+static bool uses_sgd(const void *config)
+{
+    return ((const struct cr_config *)config)->tuning.training.optim == CR_OPTIMIZER_SGD;
+}
+
+static bool uses_pads(const void *config)
+{
+    return cr_tuning_config_sliced(&((const struct cr_config *)config)->tuning);
+}
+
 static bool uses_split(const void *config)
 {
     return cr_tuning_config_split(&((const struct cr_config *)config)->tuning);
@@ -73,6 +95,9 @@ static bool uses_rounds(const void *config)
 #define WITH_LORA .useful = uses_lora, .with = "method: lora or lora+spf"
 #define WITH_SPF .useful = uses_spf, .with = "method: spf or lora+spf"
 #define WITH_PREFIX .useful = uses_prefix, .with = "method: prefix_tuning"
+#define WITH_ADAMW .useful = uses_adamw, .with = "training.optim: adamw"
+#define WITH_SGD .useful = uses_sgd, .with = "training.optim: sgd"
+#define WITH_PADS .useful = uses_pads, .with = "slicing.pads: enclave or peer"
 #define WITH_SPLIT .useful = uses_split, .with = "split.activations"
 #define WITH_ROUNDS .useful = uses_rounds, .with = "split.activations: none (a split model has no rounds)"
 

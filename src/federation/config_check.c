@@ -144,6 +144,7 @@ static enum cr_status check_state(const struct source *source)
 enum cr_status cr_config_check_files(struct cr_config *config, const char *name, const size_t *lines)
 {
     const struct source source = {config, name, lines};
+    CR_TRY(cr_options_check_paths(&cr_config_table, config, name, lines));
     CR_TRY(check_labels(&source));
     CR_TRY(name_output(&source));
     return check_state(&source);

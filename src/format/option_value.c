@@ -31,13 +31,27 @@ static bool is_whole(const char *text)
     return digits > 0 && text[digits] == 0 && (digits == 1 || text[0] != '0');
 }
 
+static bool is_bounded(const struct cr_option *option)
+{
+    return option->least < 0 || option->least > 0 || option->most < 0 || option->most > 0;
+}
+
+enum cr_status cr_option_append_range(const struct cr_option *option, struct cr_buffer *out)
+{
+    if (!is_bounded(option)) return CR_OK;
+    return cr_append_format(out, "%s%.15g to %s%.15g", option->above ? "above " : "", option->least,
+                            option->below ? "below " : "", option->most);
+}
+
 static enum cr_status check_range(const struct cr_option *option, const char *text, double value)
 {
-    bool bounded = option->least < 0 || option->least > 0 || option->most < 0 || option->most > 0;
-    if (bounded && !(value >= option->least && value <= option->most))
-        return cr_fail(CR_INVALID, "%.40s is out of range (%.15g to %.15g)", text, option->least,
-                       option->most);
-    return CR_OK;
+    bool within = (option->above ? value > option->least : value >= option->least) &&
+                  (option->below ? value < option->most : value <= option->most);
+    if (within || !is_bounded(option)) return CR_OK;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer range = {0};
+    CR_TRY(cr_option_append_range(option, &range));
+    return cr_fail(CR_INVALID, "%.40s is out of range (%s%s%s)", text, cr_buffer_text(&range),
+                   option->hint ? "; " : "", option->hint ? option->hint : "");
 }
 
 static enum cr_status read_whole(const char *text, bool quoted, uint64_t *out)
@@ -53,6 +67,8 @@ static enum cr_status read_whole(const char *text, bool quoted, uint64_t *out)
 static enum cr_status read_size(const struct cr_option *option, const char *text, bool quoted, size_t *out)
 {
     uint64_t value = 0;
+    if (!quoted && text[0] == '-' && is_whole(text + 1) && is_bounded(option))
+        return check_range(option, text, -1); // and not that it is no integer
     CR_TRY(read_whole(text, quoted, &value));
     CR_TRY(check_range(option, text, (double)value));
     *out = value;

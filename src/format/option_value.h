@@ -25,6 +25,9 @@ enum cr_status cr_option_add_record(const struct cr_option *option, struct cr_re
 // Frees what the field owns and zeroes it.
 void cr_option_release(const struct cr_option *option, void *field);
 
+// "1 to 64", "above 0 to 10"; nothing where there is no bound.
+enum cr_status cr_option_append_range(const struct cr_option *option, struct cr_buffer *out);
+
 // The option of this key, or NULL.
 const struct cr_option *cr_option_find(const struct cr_option_table *table, const char *key);
 

@@ -51,6 +51,9 @@ struct cr_option {
     const char *fallback;                  // the default, written as in YAML; NULL: zero
     bool required;                         // the key must be given
     double least, most;                    // SIZE, SIZES and NUMBER; both 0: no bound
+    bool above, below;                     // NUMBER: least, or most, is itself not in the range
+    const char *hint;                      // said of a value that is out of range
+    bool path;                             // STRING: names a file or directory
     const char *const *choices;            // CHOICE: names, NULL at the end
     const char *help;                      // one sentence or two
     const struct cr_option_table *records; // RECORDS
@@ -85,6 +88,10 @@ enum cr_status cr_options_override(const struct cr_option_table *table, void *co
 // Refuses options that were given and have no use. `name` is the file's.
 enum cr_status cr_options_check(const struct cr_option_table *table, const void *config, const char *name,
                                 const size_t *lines);
+
+// Refuses paths that are empty, and those that begin with the ~ which a shell would have replaced.
+enum cr_status cr_options_check_paths(const struct cr_option_table *table, const void *config,
+                                      const char *name, const size_t *lines);
 
 // Appends where the option was given, "x.yaml:7: lora.r" or "--set: lora.r", to begin an error message with.
 enum cr_status cr_options_append_place(const struct cr_option_table *table, const char *name,

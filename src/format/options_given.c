@@ -30,6 +30,43 @@ enum cr_status cr_options_append_place(const struct cr_option_table *table, cons
     return cr_append_format(out, "%s:%zu: %s", name, line, key);
 }
 
+// What is wrong with a path; NULL: nothing.
+static const char *fault_of_path(const struct cr_option *option, const void *config)
+{
+    if (!option->path) return NULL;
+    const char *path = *(char *const *)cr_option_field_const(option, config);
+    if (path && *path == 0) return "empty";
+    return path && *path == '~' ? "the shell's ~ is not expanded here: write the path out" : NULL;
+}
+
+static enum cr_status check_records(const struct cr_option *option, const struct cr_record_list *list,
+                                    const char *place)
+{
+    const struct cr_option_table *table = option->records;
+    for (size_t i = 0; i < list->count; i++)
+        for (size_t j = 0; j < table->count; j++) {
+            const void *record = (const char *)list->items + i * table->struct_size;
+            const char *fault = fault_of_path(&table->options[j], record);
+            if (fault) return cr_fail(CR_INVALID, "%s[%zu].%s: %s", place, i, table->options[j].key, fault);
+        }
+    return CR_OK;
+}
+
+enum cr_status cr_options_check_paths(const struct cr_option_table *table, const void *config,
+                                      const char *name, const size_t *lines)
+{
+    for (size_t i = 0; i < table->count; i++) {
+        const struct cr_option *option = &table->options[i];
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer place = {0};
+        CR_TRY(cr_options_append_place(table, name, lines, option->key, &place));
+        const char *fault = fault_of_path(option, config);
+        if (fault) return cr_fail(CR_INVALID, "%s: %s", cr_buffer_text(&place), fault);
+        if (option->type == CR_OPTION_RECORDS)
+            CR_TRY(check_records(option, cr_option_field_const(option, config), cr_buffer_text(&place)));
+    }
+    return CR_OK;
+}
+
 enum cr_status cr_options_check(const struct cr_option_table *table, const void *config, const char *name,
                                 const size_t *lines)
 {

@@ -199,9 +199,7 @@ static enum cr_status append_range(struct cr_buffer *out, const struct cr_option
             CR_TRY(cr_append_format(out, "%s`%s`", i > 0 ? ", " : "", option->choices[i]));
         return CR_OK;
     }
-    if (option->least < 0 || option->least > 0 || option->most < 0 || option->most > 0)
-        return cr_append_format(out, "%.15g to %.15g", option->least, option->most);
-    return CR_OK;
+    return cr_option_append_range(option, out);
 }
 
 // A cell of a table: a bar would end it.

@@ -72,6 +72,30 @@ static void test_wrong_settings(void **state)
          "test.yaml:3: spf.target_modules: all-linear stands alone"},
         {"model_name_or_path: m\ntraining: {adam_epsilon: 0}",
          "training.adam_epsilon: 0 is out of range (1e-20 to 1)"},
+        {"model_name_or_path: m\nlora: {lora_alpha: 0}",
+         "test.yaml:2: lora.lora_alpha: 0 is out of range (above 0 to 1000000)"},
+        {"model_name_or_path: m\ntraining: {adam_beta2: 1}",
+         "training.adam_beta2: 1 is out of range (0 to below 1)"},
+        {"model_name_or_path: m\ntraining: {max_steps: -1}",
+         "test.yaml:2: training.max_steps: -1 is out of range (0 to 1000000000; 0: as many as "
+         "num_train_epochs "
+         "gives)"},
+        {"model_name_or_path: m\ntraining: {momentum: 0.9}",
+         "test.yaml:2: training.momentum: only with training.optim: sgd"},
+        {"model_name_or_path: m\ntraining:\n  optim: sgd\n  adam_beta1: 0.8",
+         "test.yaml:4: training.adam_beta1: only with training.optim: adamw"},
+        {"model_name_or_path: m\ntraining:\n  optim: sgd\n  adam_beta2: 0.8",
+         "training.adam_beta2: only with training.optim: adamw"},
+        {"model_name_or_path: m\ntraining:\n  optim: sgd\n  adam_epsilon: 0.1",
+         "training.adam_epsilon: only with training.optim: adamw"},
+        {"model_name_or_path: m\nslicing: {digits: 3}",
+         "test.yaml:2: slicing.digits: only with slicing.pads: enclave or peer"},
+        {"model_name_or_path: m\nmethod: prefix_tuning\nprefix_tuning: {encoder_hidden_size: 3}",
+         "test.yaml:3: prefix_tuning.encoder_hidden_size: only with prefix_tuning.prefix_projection: true"},
+        {"model_name_or_path: m\nprefix_tuning: {encoder_hidden_size: 3, prefix_projection: true}",
+         "prefix_tuning.prefix_projection: only with method: prefix_tuning"},
+        {"model_name_or_path: m\nattestation: {sealing: sgx}",
+         "test.yaml:2: attestation.sealing: \"sgx\" is none of auto, gramine, snp, tpm, development"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct cr_config config;
@@ -187,8 +211,44 @@ static void test_a_result_has_a_name(void **state)
     static const char *const same[] = {"output_dir=out/", "federation.state_dir=out//"};
     assert_fails(CR_INVALID, "--set: federation.state_dir: out is output_dir too",
                  cr_config_read_with(path, same, 2, &config));
+    unlink(path);
+}
+
+static void test_paths_are_written_out(void **state)
+{
+    (void)state;
+    static const char path[] = "/tmp/carrel-config-paths.yaml";
+    static const char *const keys[] = {"model_name_or_path",
+                                       "output_dir",
+                                       "data.train",
+                                       "data.eval",
+                                       "federation.state_dir",
+                                       "federation.job",
+                                       "federation.appraisal_policy",
+                                       "attestation.tpm",
+                                       "attestation.endorsements"};
+    static const char silos[] =
+        "model_name_or_path: m\nsilos:\n- {name: a, data: x}\n- {name: b, data: ~/y}\n";
+    struct cr_config config;
+    assert_ok(cr_file_write(path, cr_slice_of_string("model_name_or_path: m\n"), false));
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        char setting[64], sentence[128];
+        const char *const settings[] = {setting};
+        snprintf(setting, sizeof setting, "%s=~/x", keys[i]);
+        snprintf(sentence, sizeof sentence, "--set: %s: the shell's ~ is not expanded here", keys[i]);
+        assert_fails(CR_INVALID, sentence, cr_config_read_with(path, settings, 1, &config));
+        snprintf(setting, sizeof setting, "%s=./~x", keys[i]);
+        assert_ok(cr_config_read_with(path, settings, 1, &config));
+        cr_config_release(&config);
+    }
+    assert_ok(cr_file_write(path, cr_slice_of_string(silos), false));
+    assert_fails(CR_INVALID, ":2: silos[1].data: the shell's ~", cr_config_read(path, &config));
+    assert_ok(cr_file_write(path, cr_slice_of_string("model_name_or_path: ''\n"), false));
+    assert_fails(CR_INVALID, ":1: model_name_or_path: empty", cr_config_read(path, &config));
+    assert_ok(cr_file_write(path, cr_slice_of_string("model_name_or_path: m\ndata: {train: ''}\n"), false));
+    assert_fails(CR_INVALID, ":2: data.train: empty", cr_config_read(path, &config));
     assert_ok(cr_file_write(path, cr_slice_of_string("model_name_or_path: m\noutput_dir: \"\"\n"), false));
-    assert_fails(CR_INVALID, "does not end in a name", cr_config_read(path, &config));
+    assert_fails(CR_INVALID, ":2: output_dir: empty", cr_config_read(path, &config));
     unlink(path);
 }
 
@@ -233,8 +293,9 @@ static void test_documentation_is_of_this_table(void **state)
     CR_CLEANUP(cr_buffer_release) struct cr_buffer found = {0};
     assert_ok(cr_append_format(
         &expected, "# Settings\n\nOne YAML file drives every command. Unknown keys, and "
-                   "values that are not wholly of their type, are refused, and so are keys of `lora`, "
-                   "`spf` and `prefix_tuning` with another `method`. `--set "
+                   "values that are not wholly of their type, are refused, and so are keys that the others "
+                   "leave without a use: those of `lora`, `spf` and `prefix_tuning` with another `method`, "
+                   "`training.momentum` with adamw, and the like. `--set "
                    "KEY=VALUE` overrides one key.\n\nThis page is made from the table in "
                    "`src/federation/config.c` (`CARREL_WRITE_DOCS=1 "
                    "build/release/tests/test_federation_config`).\n\n"));
@@ -258,6 +319,7 @@ int main(void)
         cmocka_unit_test(test_settings_of_a_command_line),
         cmocka_unit_test(test_label_words_are_for_a_tsv),
         cmocka_unit_test(test_a_result_has_a_name),
+        cmocka_unit_test(test_paths_are_written_out),
         cmocka_unit_test(test_documentation_is_of_this_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -187,7 +187,7 @@ static void wrong_files_are_refused(void **state)
         {"path: a\nlora: {r: 010}\n", "\"010\" is not an integer"},
         {"path: a\nlora: {r: 0x8}\n", "not an integer"},
         {"path: a\nlora: {r: +8}\n", "not an integer"},
-        {"path: a\nlora: {r: -8}\n", "not an integer"},
+        {"path: a\nlora: {r: -8}\n", "lora.r: -8 is out of range (1 to 64)"},
         {"path: a\nlora: {r: 1_0}\n", "not an integer"},
         {"path: a\nlora: {r: yes}\n", "\"yes\" is not an integer"},
         {"path: a\nlora: {r: }\n", "\"\" is not an integer"},
