@@ -388,8 +388,11 @@ class Network(Case):
             text = file.read()
         self.write("job.yaml", text.replace("0.0.0.0:7423", "127.0.0.1:0"))
         job = "federation.job=job.cbor"
+        self.assertIn("none.cbor: No such file", look("federation.job=none.cbor", code=2)["job"][1])
+        self.assertIn("fed.yaml: that is no job manifest", look("federation.job=fed.yaml", code=2)["job"][1])
         self.succeeds("job", "make", "job.yaml")
-        self.assertIn("nobody has signed it", look(job, code=2)["job"][1])
+        for state in (), ("federation.state_dir=elsewhere",):
+            self.assertIn("nobody has signed it", look(job, *state, code=2)["job"][1])
         self.succeeds("key", "owner")
         self.succeeds("job", "sign", "job.cbor", "--key", "owner")
         self.assertEqual(look(job)["job"][0], "ok")
