@@ -54,8 +54,14 @@ static enum cr_status check_range(const struct cr_option *option, const char *te
                    option->hint ? "; " : "", option->hint ? option->hint : "");
 }
 
+static bool is_negative(const char *text, bool quoted)
+{
+    return !quoted && text[0] == '-' && is_whole(text + 1);
+}
+
 static enum cr_status read_whole(const char *text, bool quoted, uint64_t *out)
 {
+    if (is_negative(text, quoted)) return cr_fail(CR_INVALID, "%.40s is below 0", text);
     if (quoted || !is_whole(text))
         return cr_fail(CR_INVALID, "\"%.80s\" is not an integer%s", text, quoted ? " but a string" : "");
     uint64_t value;
@@ -67,8 +73,7 @@ static enum cr_status read_whole(const char *text, bool quoted, uint64_t *out)
 static enum cr_status read_size(const struct cr_option *option, const char *text, bool quoted, size_t *out)
 {
     uint64_t value = 0;
-    if (!quoted && text[0] == '-' && is_whole(text + 1) && is_bounded(option))
-        return check_range(option, text, -1); // and not that it is no integer
+    if (is_negative(text, quoted)) CR_TRY(check_range(option, text, -1));
     CR_TRY(read_whole(text, quoted, &value));
     CR_TRY(check_range(option, text, (double)value));
     *out = value;

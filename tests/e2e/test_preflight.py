@@ -90,7 +90,7 @@ class Init(Case):
         with open(self.path("adapter", "adapter_config.json")) as file:
             self.assertEqual(json.load(file)["peft_type"], "PREFIX_TUNING")
         for setting, check, sentence in (("data.max_length=45", "data", "num_virtual_tokens 20"),
-                                         ("prefix_tuning.num_virtual_tokens=64", "settings", "num_virtual_tokens: 64")):
+                                         ("prefix_tuning.num_virtual_tokens=64", "settings", "prefix_tuning.num_virtual_tokens: 64")):
             found = self.checks("carrel.yaml", "--set", setting, code=2)
             self.assertEqual(found[check][-1][0], "failed")
             self.assertIn(sentence, found[check][-1][1])
@@ -164,7 +164,7 @@ class Preflight(Case):
                 ("lora.r=0", "settings", "lora.r"), ("model_name_or_path=nowhere", "model", "nowhere"),
                 ("data.train=bad.jsonl", "data", "bad.jsonl:2"), ("data.train=none.jsonl", "data", "none.jsonl"),
                 ("data.max_length=4096", "data", "context"), ("data.eval=none.tsv", "data", "none.tsv"), ("data.eval=bad.jsonl", "data", "bad.jsonl:2"),
-                ("lora.target_modules=[c_attn]", "settings", "c_attn"), ("output_dir=file/x", "output", "file/x"),
+                ("lora.target_modules=[c_attn]", "settings", "lora.target_modules: \"c_attn\": no such linear module"), ("output_dir=file/x", "output", "file/x"),
                 ("data.train=" + MODEL + "/config.json", "data", "a row is one line of JSON")):
             with self.subTest(setting):
                 found = self.checks("carrel.yaml", "--set", setting, code=2)

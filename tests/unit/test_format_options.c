@@ -199,6 +199,8 @@ static void wrong_files_are_refused(void **state)
         {"path: a\nlora: {target_modules: [a, null]}\n", "lora.target_modules: null is not a string"},
         {"path: a\ntraining: {seed: 18446744073709551616}\n",
          "training.seed: 18446744073709551616 does not fit"},
+        {"path: a\ntraining: {seed: -1}\n", "training.seed: -1 is below 0"},
+        {"path: a\ntraining: {inner: {deep: -1}}\n", "training.inner.deep: -1 is below 0"},
         {"path: a\ntraining: {learning_rate: yes}\n", "\"yes\" is not a number"},
         {"path: a\ntraining: {learning_rate: .nan}\n", "\".nan\" is not a number"},
         {"path: a\ntraining: {learning_rate: .5}\n", "\".5\" is not a number"},
