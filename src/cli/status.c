@@ -127,6 +127,8 @@ static enum cr_status append_of(struct cr_buffer *out, const char *name, double 
 
 static enum cr_status append_progress(struct cr_buffer *out, const struct cr_story *story, bool alive)
 {
+    bool older = story->starting && !(isnan(story->round) && isnan(story->step));
+    if (older) CR_TRY(cr_append_format(out, "before this start: "));
     size_t before = out->size;
     CR_TRY(append_of(out, "round", story->round, story->rounds));
     if (out->size > before && !isnan(story->step)) CR_TRY(cr_append_format(out, ", "));

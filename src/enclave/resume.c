@@ -27,8 +27,12 @@ static enum cr_status load(struct cr_resume *resume)
 enum cr_status cr_resume_begin(struct cr_resume *resume, bool restart)
 {
     CR_TRY(cr_path_join(resume->config->output_dir, cr_place_state, &resume->path));
-    if (restart) return remove_state(resume);
-    if (!cr_file_exists(resume->path)) return CR_OK;
+    if (restart) CR_TRY(remove_state(resume));
+    if (!cr_file_exists(resume->path)) {
+        cr_emit(resume->sink, CR_EVENT_DEBUG, "train.fresh", NULL,
+                CR_FIELD("steps", cr_trainer_total_steps(resume->trainer)));
+        return CR_OK;
+    }
     CR_TRY(load(resume));
     resume->kept = true;
     resume->kept_step = cr_trainer_step(resume->trainer);

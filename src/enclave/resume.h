@@ -21,10 +21,10 @@ struct cr_resume {
     char why[1024];
 };
 
-// Begins at the first step or, where the directory holds a state of this run, at its step ("train.resumed").
-// A state of another run, or a damaged one, is CR_INVALID with a sentence that says what to do; with
-// `restart` any state is removed unread. Release with cr_resume_release (usable with CR_CLEANUP), also after
-// a failure.
+// Begins at the first step ("train.fresh") or, where the directory holds a state of this run, at its step
+// ("train.resumed"). A state of another run, or a damaged one, is CR_INVALID with a sentence that says what
+// to do; with `restart` any state is removed unread. Release with cr_resume_release (usable with CR_CLEANUP),
+// also after a failure.
 enum cr_status cr_resume_begin(struct cr_resume *resume, bool restart);
 
 // Trains to the last step, keeping the state every training.save_steps steps ("train.saved"). Where

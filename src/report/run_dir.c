@@ -18,6 +18,9 @@
 #include <unistd.h>
 
 static const double refresh_seconds = 10; // between two pages of a run
+static const char settings_name[] = "config.yaml";
+
+enum { SETTINGS_LIMIT = 1 << 24 }; // bytes
 
 struct appended {
     char *path;
@@ -31,10 +34,11 @@ struct cr_run_dir {
     bool warned;
     struct appended events, metrics, tensorboard;
     struct cr_story story;
-    struct cr_buffer settings;
-    double refreshed; // monotonic seconds; 0: never
-    bool changed;     // since then
-    bool first_step;  // of this start is still to come
+    struct cr_buffer settings; // as config.yaml has them
+    struct cr_buffer wanted;   // those of a start that may still be refused
+    double refreshed;          // monotonic seconds; 0: never
+    bool changed;              // since then
+    bool placed;               // TensorBoard knows where this start goes on
 };
 
 enum cr_status cr_run_dir_path(const char *of, char **out)
@@ -125,6 +129,9 @@ static enum cr_status open_files(struct cr_run_dir *run)
     CR_TRY(drop_half_line(&run->metrics));
     size_t offset = 0;
     CR_TRY(cr_events_read(run->events.path, &offset, take_story, &run->story));
+    CR_FREE char *settings = NULL;
+    CR_TRY(cr_path_join(run->path, settings_name, &settings));
+    if (cr_file_exists(settings)) CR_TRY(cr_file_read(settings, SETTINGS_LIMIT, &run->settings));
     CR_CLEANUP(cr_buffer_release) struct cr_buffer name = {0};
     CR_TRY(cr_append_format(&name, "events.out.tfevents.%lld.carrel.%ld", (long long)cr_clock_unix(),
                             (long)getpid()));
@@ -141,6 +148,7 @@ static void free_run(struct cr_run_dir *run)
     cr_file_close(&run->lock);
     cr_story_release(&run->story);
     cr_buffer_release(&run->settings);
+    cr_buffer_release(&run->wanted);
     free(run->path);
     free(run);
 }
@@ -166,7 +174,6 @@ enum cr_status cr_run_dir_open(const char *path, const char *command, const stru
     CR_TRY(cr_allocate(1, sizeof *run, &run));
     run->lock = run->events.fd = run->metrics.fd = run->tensorboard.fd = -1;
     run->warnings = *warnings;
-    run->first_step = true;
     cr_story_init(&run->story);
     enum cr_status status = open_run(run, path);
     if (status != CR_OK) {
@@ -195,11 +202,21 @@ static enum cr_status write_file(const struct cr_run_dir *run, const char *name,
     return cr_file_write(path, bytes, false);
 }
 
+// Those of a start that is refused are not the settings of what is there.
+static void keep_settings(struct cr_run_dir *run)
+{
+    if (run->story.starting || run->wanted.size == 0) return;
+    cr_buffer_release(&run->settings);
+    run->settings = run->wanted;
+    run->wanted = (struct cr_buffer){0};
+    warn(run, write_file(run, settings_name, cr_buffer_slice(&run->settings)));
+}
+
 void cr_run_dir_settings(struct cr_run_dir *run, struct cr_slice yaml)
 {
-    cr_buffer_clear(&run->settings);
-    enum cr_status status = cr_append(&run->settings, yaml.data, yaml.size);
-    warn(run, status == CR_OK ? write_file(run, "config.yaml", cr_buffer_slice(&run->settings)) : status);
+    cr_buffer_clear(&run->wanted);
+    warn(run, cr_append(&run->wanted, yaml.data, yaml.size));
+    keep_settings(run);
 }
 
 static enum cr_status refresh(struct cr_run_dir *run, bool alive)
@@ -222,15 +239,24 @@ void cr_run_dir_tick(struct cr_run_dir *run)
     if (run->changed && due) warn(run, refresh(run, true));
 }
 
-// TensorBoard is told what a resumed run does again.
+// The first step, or round, that the start does, where the event tells: else NaN.
+static double first_of(const struct cr_event *event, bool silo)
+{
+    if (strcmp(event->name, "train.fresh") == 0) return 0;
+    if (strcmp(event->name, "train.resumed") == 0) return cr_event_number(event, "step") + 1;
+    if (strcmp(event->name, "train.step") == 0) // of a silo, or of a split model's server that began
+        return silo ? cr_event_number(event, "step") : 0;
+    return strcmp(event->name, "round.begin") == 0 ? cr_event_number(event, "round") : NAN;
+}
+
+// TensorBoard is told what this start does again, or anew.
 static enum cr_status append_start(struct cr_run_dir *run, const struct cr_event *event, double time,
                                    struct cr_buffer *out)
 {
-    double step = cr_event_number(event, "step");
-    if (!run->first_step || strcmp(event->name, "train.step") != 0 || !(step >= 0 && step < 1e15))
-        return CR_OK;
-    run->first_step = false;
-    return cr_tensorboard_append_start(out, time, (int64_t)step);
+    double first = first_of(event, strcmp(run->story.role, "join") == 0);
+    if (run->placed || !(first >= 0 && first < 1e15)) return CR_OK;
+    run->placed = true;
+    return cr_tensorboard_append_start(out, time, (int64_t)first);
 }
 
 static enum cr_status take_scalars(struct cr_run_dir *run, const struct cr_event *event, double time)
@@ -260,6 +286,7 @@ void cr_run_dir_take(struct cr_run_dir *run, const struct cr_event *event)
         warn(run, take_scalars(run, event, time));
     }
     warn(run, cr_story_take(&run->story, event, time));
+    keep_settings(run);
 }
 
 void cr_run_dir_close(struct cr_run_dir *run, int exit_code, const char *word)

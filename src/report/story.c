@@ -75,7 +75,8 @@ static enum cr_status silo_of(struct cr_story *story, const char *name, struct c
                                    .rows_verified = NAN,
                                    .examples = NAN,
                                    .eval_loss = NAN,
-                                   .eval_accuracy = NAN};
+                                   .eval_accuracy = NAN,
+                                   .told = NAN};
     put_text(silo->name, sizeof silo->name, short_name);
     *out = silo;
     return CR_OK;
@@ -92,10 +93,31 @@ static void begin_run(struct cr_story *story, const struct cr_event *event, doub
     put_text(story->role, sizeof story->role, cr_event_text(event, "command"));
     story->began = time;
     story->ended = story->serving = false;
-    story->why[0] = story->waiting[0] = story->warning[0] = story->output[0] = 0;
-    story->step = story->steps = story->eta = story->round_began = NAN;
-    story->rows_verified = story->pads_ready = NAN;
-    for (size_t i = 0; i < story->silo_count; i++) story->silos[i].connected = false;
+    story->starting = true;
+    story->why[0] = story->waiting[0] = story->warning[0] = 0;
+    story->eta = story->round_began = NAN;
+    for (size_t i = 0; i < story->silo_count; i++) {
+        story->silos[i].connected = false;
+        story->silos[i].told = NAN;
+    }
+}
+
+// Whether the event says that the start is not refused: its settings are those of what is there.
+static bool accepts(const char *name)
+{
+    static const char *const names[] = {"train.fresh",      "train.resumed", "train.step",
+                                        "server.listening", "client.round",  "client.closed",
+                                        "client.done",      "split.sending", "split.sent"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(names[i], name) == 0) return true;
+    return false;
+}
+
+static void accept_start(struct cr_story *story)
+{
+    story->starting = false;
+    story->output[0] = 0;
+    story->step = story->steps = story->rows_verified = story->pads_ready = NAN;
 }
 
 static void end_run(struct cr_story *story, const struct cr_event *event)
@@ -126,14 +148,15 @@ static enum cr_status take_eval(struct cr_story *story, const struct cr_event *e
 
 static enum cr_status take_train(struct cr_story *story, const struct cr_event *event, const char *name)
 {
-    put_number(&story->step, event, "step");
-    put_number(&story->steps, event, "steps");
-    put_number(&story->rows_verified, event, "rows_verified");
-    put_number(&story->pads_ready, event, "pads_ready");
     if (strcmp(name, "begin") == 0)
         story->fresh = strcmp(story->role, "tune") == 0; // a silo's rounds go on by themselves
     else if (strcmp(name, "resumed") == 0)
         story->fresh = false;
+    if (story->starting) return CR_OK;
+    put_number(&story->step, event, "step");
+    put_number(&story->steps, event, "steps");
+    put_number(&story->rows_verified, event, "rows_verified");
+    put_number(&story->pads_ready, event, "pads_ready");
     if (strcmp(name, "step") != 0 && strcmp(name, "eval") != 0) return CR_OK;
     if (story->fresh) { // another run in the same place
         cr_series_clear(&story->train);
@@ -225,7 +248,7 @@ static enum cr_status take_silo(struct cr_story *story, const char *silo_name, c
     put_number(&silo->loss, event, "loss");
     put_number(&silo->tokens_per_second, event, "tokens_per_second");
     if (strcmp(name, "round.progress") == 0) return CR_OK;
-    silo->trained = silo->round;
+    silo->trained = silo->told = silo->round;
     silo->step = silo->steps;
     return cr_series_add(&silo->losses, silo->round, silo->loss);
 }
@@ -233,11 +256,13 @@ static enum cr_status take_silo(struct cr_story *story, const char *silo_name, c
 bool cr_story_keeps(struct cr_story *story, const struct cr_event *event, double time)
 {
     const char *name = cr_event_text(event, "silo");
-    bool known;
-    if (strcmp(event->name, "round.progress") != 0 || !name) return true;
+    bool known, answer = strcmp(event->name, "round.trained") == 0;
+    if ((strcmp(event->name, "round.progress") != 0 && !answer) || !name) return true;
     size_t at = place_of(story, name, &known);
     if (!known) return true;
     struct cr_story_silo *silo = &story->silos[at];
+    if (answer)
+        return silo->told != cr_event_number(event, "round") || silo->loss != cr_event_number(event, "loss");
     if (silo->round == cr_event_number(event, "round") && time - silo->kept < progress_seconds) return false;
     silo->kept = time;
     return true;
@@ -250,6 +275,7 @@ enum cr_status cr_story_take(struct cr_story *story, const struct cr_event *even
     story->updated = time;
     if (strcmp(name, "client.trained") == 0) silo = story->self;
     if (strcmp(name, "run.begin") == 0) begin_run(story, event, time);
+    if (story->starting && accepts(name)) accept_start(story);
     if (strcmp(name, "run.end") == 0) end_run(story, event);
     if (strcmp(name, "attestation.warning") == 0 && story->warning[0] == 0) // the first says the most
         put_text(story->warning, sizeof story->warning, event->message);

@@ -25,6 +25,7 @@ struct cr_story_silo {
     double rows_verified;            // of its accelerator's products
     double eval_loss, eval_accuracy; // of a simulation's end
     struct cr_series losses;         // by round
+    double told;                     // the round that it answered for since the present start
 };
 
 struct cr_story {
@@ -50,14 +51,16 @@ struct cr_story {
     struct cr_story_silo *silos;       // [silo_count] by name
     size_t silo_count;
 
-    bool fresh; // training that has not said where it goes on from
+    bool starting; // the present start may still be refused: step, steps and output are of those before
+    bool fresh;    // training that has not said where it goes on from
 };
 
 void cr_story_init(struct cr_story *story);
 void cr_story_release(struct cr_story *story);
 
 // Whether a run's files should have this event, which comes next: all but signs of progress of a silo that
-// told of the same round within the last ten seconds. Silos tell every second, for weeks.
+// told of the same round within the last ten seconds (silos tell every second, for weeks), and an answer that
+// a silo which came back gives once more.
 bool cr_story_keeps(struct cr_story *story, const struct cr_event *event, double time);
 
 // Takes one more event, which came at `time`. One that it does not know only tells the time.

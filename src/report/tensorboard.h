@@ -8,7 +8,7 @@
 // The first record of a file: its version. `time` is in Unix seconds.
 enum cr_status cr_tensorboard_append_version(struct cr_buffer *out, double time);
 
-// Says that what other files hold from this step on is void: a run goes on from here.
+// Says that what other files hold from this step on is void: a run begins, or goes on, with it.
 enum cr_status cr_tensorboard_append_start(struct cr_buffer *out, double time, int64_t step);
 
 enum cr_status cr_tensorboard_append_scalar(struct cr_buffer *out, double time, int64_t step, const char *tag,

@@ -200,6 +200,26 @@ class Report(unittest.TestCase):
         self.assertEqual("carrel: %s" % last["message"], failed.stderr.splitlines()[-1])
         self.assertEqual(last["exit_code"], 3)
 
+    def test_a_refused_start_leaves_the_record_of_the_run(self):
+        config = self.endless()
+        process = self.start("tune", config, "--json")
+        self.wait_event(process, "train.saved")
+        process.terminate()
+        process.communicate()
+        kept, before = text(self.run_dir + "/config.yaml"), self.status(config)
+        for setting, why in (("training.learning_rate=0.5", "the state of another run"), ("data.train=/none.jsonl", "/none.jsonl")):
+            refused = carrel("tune", config, "--set", setting)
+            self.assertNotEqual(refused.returncode, 0)
+            self.assertIn(why, refused.stderr)
+            self.assertEqual(text(self.run_dir + "/config.yaml"), kept)
+            self.assertNotIn("learning_rate: 0.5\n", text(self.run_dir + "/summary.html"))
+            found = self.status(config)
+            self.assertEqual((found["state"], found["step"], found["steps"]), ("failed", before["step"], 10 ** 6))
+            self.assertIn(why, found["message"])
+            self.assertRegex(carrel("status", config).stdout, r"\nbefore this start: step [\d,]+ of 1,000,000, loss ")
+        process = self.start("tune", self.run_dir + "/config.yaml", "--json")  # which is what goes on
+        self.assertGreaterEqual(self.wait_event(process, "train.resumed")["step"], 5)
+
     def test_full_disk_does_not_stop_the_work(self):
         """A limit on the size of files stands for a full disk: the adapter fits, the events do not."""
         config = self.write_config(training={"max_steps": 3000, "logging_steps": 1, "per_device_train_batch_size": 1,

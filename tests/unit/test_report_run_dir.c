@@ -5,6 +5,7 @@
 #include "report/run_dir.h"
 #include "report/run_lock.h"
 
+#include <dirent.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -22,11 +23,26 @@ static void receive(void *context, const struct cr_event *event)
 
 static const struct cr_event_sink sink = {receive, NULL};
 
-static struct cr_run_dir *open_run(const char *name)
+static struct cr_run_dir *open_as(const char *name, const char *command)
 {
     struct cr_run_dir *run;
-    assert_ok(cr_run_dir_open(in_directory(name), "tune", &sink, &run));
+    assert_ok(cr_run_dir_open(in_directory(name), command, &sink, &run));
     return run;
+}
+
+static struct cr_run_dir *open_run(const char *name)
+{
+    return open_as(name, "tune");
+}
+
+static void take(struct cr_run_dir *run, const char *name, const struct cr_event_field *fields, size_t count)
+{
+    cr_run_dir_take(run, &(struct cr_event){CR_EVENT_INFO, name, NULL, fields, count});
+}
+
+static void take_number(struct cr_run_dir *run, const char *name, const char *field, double number)
+{
+    take(run, name, &CR_FIELD(field, number), 1);
 }
 
 static void step(struct cr_run_dir *run, double number, double loss)
@@ -144,6 +160,109 @@ static void test_goes_on(void **state)
     assert_int_equal(warnings, 0);
 }
 
+// How often the bytes are in the event files of TensorBoard.
+static size_t in_tensorboard(const char *name, const char *bytes, size_t size)
+{
+    size_t found = 0;
+    DIR *files = opendir(in_directory(name));
+    assert_non_null(files);
+    for (struct dirent *entry; (entry = readdir(files));) {
+        char path[300];
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer file = {0};
+        if (!strstr(entry->d_name, ".tfevents.")) continue;
+        snprintf(path, sizeof path, "%s/%s", name, entry->d_name);
+        read_text(path, &file);
+        for (size_t i = 0; i + size <= file.size; i++) found += memcmp(file.data + i, bytes, size) == 0;
+    }
+    closedir(files);
+    return found;
+}
+
+// Of an event whose step is of one byte: where a run goes on.
+static size_t starts_at(const char *name, char step)
+{
+    const char bytes[] = {0x10, step, 0x3a, 0x02, 0x08, 0x01};
+    return in_tensorboard(name, bytes + (step ? 0 : 2), sizeof bytes - (step ? 0 : 2));
+}
+
+// What is trained and kept is the work of the settings before, until a start is not refused.
+static void test_a_refused_start_leaves_the_settings(void **state)
+{
+    (void)state;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    struct cr_run_dir *run = open_run("refused.run");
+    cr_run_dir_settings(run, cr_slice_of_string("seed: 1\n"));
+    assert_false(cr_file_exists(in_directory("refused.run/config.yaml")));
+    take_number(run, "train.fresh", "steps", 30);
+    read_text("refused.run/config.yaml", &text);
+    assert_string_equal(cr_buffer_text(&text), "seed: 1\n");
+    step(run, 10, 3);
+    cr_run_dir_close(run, 130, "stopped");
+    run = open_run("refused.run");
+    cr_run_dir_settings(run, cr_slice_of_string("seed: 2\n"));
+    take_number(run, "train.begin", "steps", 70);
+    cr_run_dir_close(run, 2, "another run's state");
+    read_text("refused.run/config.yaml", &text);
+    assert_string_equal(cr_buffer_text(&text), "seed: 1\n");
+    read_text("refused.run/summary.html", &text);
+    assert_non_null(strstr(cr_buffer_text(&text), "seed: 1\n"));
+    assert_non_null(strstr(cr_buffer_text(&text), "another run&#39;s state"));
+    read_text("refused.run/metrics.prom", &text);
+    assert_non_null(strstr(cr_buffer_text(&text), "\ncarrel_step 10\n"));
+    assert_non_null(strstr(cr_buffer_text(&text), "\ncarrel_steps 30\n"));
+    run = open_run("refused.run");
+    cr_run_dir_settings(run, cr_slice_of_string("seed: 3\n"));
+    take_number(run, "train.resumed", "step", 10);
+    cr_run_dir_close(run, 0, NULL);
+    read_text("refused.run/config.yaml", &text);
+    assert_string_equal(cr_buffer_text(&text), "seed: 3\n");
+}
+
+static void test_tensorboard_is_told_what_is_void(void **state)
+{
+    (void)state;
+    struct cr_run_dir *run = open_run("void.run");
+    take_number(run, "train.fresh", "steps", 30);
+    step(run, 10, 3);
+    cr_run_dir_close(run, 130, "stopped");
+    assert_int_equal(starts_at("void.run", 0), 1); // all of another run's
+    run = open_run("void.run");
+    take_number(run, "train.resumed", "step", 15);
+    step(run, 20, 3);
+    cr_run_dir_close(run, 0, NULL);
+    assert_int_equal(starts_at("void.run", 16), 1);
+    assert_int_equal(starts_at("void.run", 0), 2); // "0" finds any
+    run = open_as("silo.run", "join");             // which trains on in its rounds
+    step(run, 12, 3);
+    cr_run_dir_close(run, 0, NULL);
+    assert_int_equal(starts_at("silo.run", 12), 1);
+    run = open_as("split.run", "serve");
+    step(run, 10, 3);
+    cr_run_dir_close(run, 0, NULL);
+    assert_int_equal(starts_at("split.run", 10), 0);
+    assert_int_equal(starts_at("split.run", 0), 1);
+}
+
+static void test_one_answer_of_a_silo(void **state)
+{
+    (void)state;
+    const struct cr_event_field trained[] = {CR_FIELD_TEXT("silo", "anne"), CR_FIELD("round", 2),
+                                             CR_FIELD("loss", 1.5)};
+    for (int start = 1; start <= 2; start++) {
+        struct cr_run_dir *run = open_as("answers.run", "serve");
+        take_number(run, "server.listening", "round", 2);
+        take_number(run, "round.begin", "round", 2);
+        for (int i = 0; i < 3; i++) { // it came back, and says the same
+            take(run, "round.trained", trained, 3);
+            take_number(run, "round.begin", "round", 2);
+        }
+        cr_run_dir_close(run, 130, "stopped");
+        // A server that was started again in the round voids what it has of it.
+        assert_int_equal(starts_at("answers.run", 2), start);
+        assert_int_equal(in_tensorboard("answers.run", "anne/round_loss", 15), start);
+    }
+}
+
 static void test_one_at_a_time(void **state)
 {
     (void)state;
@@ -250,6 +369,9 @@ int main(void)
         cmocka_unit_test(test_long_lines),
         cmocka_unit_test(test_name),
         cmocka_unit_test(test_goes_on),
+        cmocka_unit_test(test_a_refused_start_leaves_the_settings),
+        cmocka_unit_test(test_tensorboard_is_told_what_is_void),
+        cmocka_unit_test(test_one_answer_of_a_silo),
         cmocka_unit_test(test_one_at_a_time),
         cmocka_unit_test(test_waits_for_the_children_of_a_killed_run),
         cmocka_unit_test(test_no_room),
