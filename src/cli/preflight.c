@@ -6,6 +6,7 @@
 #include "cli/command.h"
 #include "federation/client.h"
 #include "model/config.h"
+#include "report/run_dir.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -30,18 +31,33 @@ static enum cr_status nearest_directory(const char *directory, char **out)
     return CR_OK;
 }
 
+// Whether files can be made in the directory or, where it is not there yet, it in the nearest above it.
+static enum cr_status check_writable(const char *directory, const char *place)
+{
+    struct stat about;
+    if (stat(place, &about) == 0 && !S_ISDIR(about.st_mode))
+        return cr_fail(CR_IO, "%s: cannot be written: %s is a file", directory, place);
+    return access(place, W_OK | X_OK) == 0 ? CR_OK : cr_fail_errno(CR_IO, "%s: cannot be written", directory);
+}
+
+enum cr_status cr_preflight_run(struct cr_checks *checks, const char *name, const char *directory)
+{
+    CR_FREE char *run = NULL;
+    CR_FREE char *place = NULL;
+    enum cr_status status = cr_run_dir_path(directory, &run);
+    if (status == CR_OK) CR_TRY(nearest_directory(run, &place));
+    if (status == CR_OK) status = check_writable(run, place);
+    if (status == CR_OK) return CR_OK;
+    (void)!cr_fail_within(status, "run directory");
+    return cr_check_failure(checks, name);
+}
+
 enum cr_status cr_preflight_place(struct cr_checks *checks, const char *name, const char *directory,
                                   double bytes)
 {
     CR_FREE char *place = NULL;
     CR_TRY(nearest_directory(directory, &place));
-    struct stat about;
-    if (stat(place, &about) == 0 && !S_ISDIR(about.st_mode))
-        return cr_check_say(checks, CR_CHECK_FAILED, name, "%s: cannot be written: %s is a file", directory,
-                            place);
-    if (access(place, W_OK | X_OK) != 0)
-        return cr_check_say(checks, CR_CHECK_FAILED, name, "%s: cannot be written: %s", directory,
-                            strerror(errno));
+    if (check_writable(directory, place) != CR_OK) return cr_check_failure(checks, name);
     struct statvfs disk;
     if (statvfs(place, &disk) != 0)
         return cr_check_say(checks, CR_CHECK_WARNING, name, "%s: free space cannot be told", directory);

@@ -13,6 +13,9 @@ enum cr_status cr_preflight_training(struct cr_checks *checks, const struct cr_t
 enum cr_status cr_preflight_place(struct cr_checks *checks, const char *name, const char *directory,
                                   double bytes);
 
+// That the run directory beside it can be, too; says nothing where it can.
+enum cr_status cr_preflight_run(struct cr_checks *checks, const char *name, const char *directory);
+
 // What a server needs beside a model.
 enum cr_status cr_preflight_server(struct cr_checks *checks, const struct cr_config *config);
 

@@ -293,6 +293,7 @@ static enum cr_status check_use(struct preflight *preflight)
         CR_TRY(cr_check_failure(checks, "output"));
     else
         CR_TRY(cr_preflight_place(checks, "output", config->output_dir, 4 * trained.values * sizeof(float)));
+    CR_TRY(cr_preflight_run(checks, "output", config->output_dir));
     CR_TRY(check_data(preflight));
     CR_TRY(check_memory(preflight, &trained));
     CR_TRY(check_accelerator(preflight));

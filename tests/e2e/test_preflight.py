@@ -172,6 +172,12 @@ class Preflight(Case):
                 self.assertEqual(list(failed), [check])
                 self.assertIn(sentence, failed[check])
 
+    def test_the_place_of_the_run_directory_is_looked_at(self):
+        self.write("out.run", "")
+        os.mkdir(self.path("out"))
+        [(status, _), (failed, detail)] = self.checks("carrel.yaml", "--set", "output_dir=out", code=2)["output"]
+        self.assertEqual((status, failed, detail), ("ok", "failed", "run directory: out.run: cannot be written: out.run is a file"))
+
     def test_a_step_beyond_memory_is_told_before_it_is_tried(self):
         rows = "".join(json.dumps({"text": "word " * 100}) + "\n" for _ in range(60000))
         self.write("long.jsonl", rows)
