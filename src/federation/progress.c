@@ -38,7 +38,7 @@ static const struct {
      "the last round is done[: the result is in {output}][, for the job's owner {owner} alone]"},
     {"round.begin", false, "round {round} of {rounds} begins with {silos} silos"},
     {"round.progress", true,
-     "round {round}: {silo} is at step {step} of {steps}[, loss {loss:4}], {tokens_per_second} tokens/s"},
+     "round {round}: {silo} is at step {step} of {steps}[, loss {loss:4}][, {tokens_per_second} tokens/s]"},
     {"round.trained", false, "round {round}: {silo} trained on {labelled} labelled tokens, loss {loss:4}"},
     {"round.dropped", false, "round {round}: {silo} is left out: {message}"},
     {"round.done", false, "round {round} of {rounds} is done: {silos} silos, loss {loss:4}, {seconds:s}"},

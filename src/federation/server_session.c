@@ -179,6 +179,7 @@ static enum cr_status on_progress(struct cr_server_session *session, const struc
         CR_FIELD("loss", message->progress.loss), // which no silo tells with slicing
     };
     size_t count = sizeof fields / sizeof *fields - cr_tuning_config_sliced(&session->server->config->tuning);
+    if (message->progress.step == 0) count = 4; // neither is known yet
     cr_event_send(session->server->sink, CR_EVENT_INFO, "round.progress", NULL, fields, count);
     return CR_OK;
 }

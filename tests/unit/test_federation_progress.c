@@ -34,6 +34,12 @@ static void test_sentences(void **state)
     assert_string_equal(sentence("train.step", NULL, sliced, 5),
                         "step 1 of 2, 7 tokens/s, 1,000 rows verified, 1.0 s left");
     assert_string_equal(sentence("train.step", NULL, sliced, 4), "step 1 of 2, 7 tokens/s, 1.0 s left");
+    const struct cr_event_field began[] = {CR_FIELD("round", 1), CR_FIELD_TEXT("silo", "anne"),
+                                           CR_FIELD("step", 0), CR_FIELD("steps", 48),
+                                           CR_FIELD("tokens_per_second", 7)};
+    assert_string_equal(sentence("round.progress", NULL, began, 4), "round 1: anne is at step 0 of 48");
+    assert_string_equal(sentence("round.progress", NULL, began, 5),
+                        "round 1: anne is at step 0 of 48, 7 tokens/s");
     const struct cr_event_field came[] = {
         CR_FIELD_TEXT("silo", "anne"),  CR_FIELD("rows_verified", 1000),  CR_FIELD("bytes_blinded", 2.5e6),
         CR_FIELD("pads_used", 1000),    CR_FIELD("online_seconds", 1.25), CR_FIELD("offline_seconds", 3),
