@@ -95,10 +95,13 @@ static bool measure(const struct cr_chart_line *lines, size_t count, struct axis
 static enum cr_status append_y_tick(struct cr_buffer *out, const struct axis *y, double value, int decimals)
 {
     double at = place(y, value);
-    return cr_append_format(out,
+    CR_TRY(cr_append_format(out,
                             "<line class=\"grid\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>"
-                            "<text class=\"y\" x=\"%.1f\" y=\"%.1f\">%.*f</text>\n",
-                            left, width - right, at, at, left - 8, at + 4, decimals, value);
+                            "<text class=\"y\" x=\"%.1f\" y=\"%.1f\">",
+                            left, width - right, at, at, left - 8, at + 4));
+    bool long_one = y->logarithmic && (value < 1e-4 || value >= 1e7);
+    CR_TRY(long_one ? cr_append_format(out, "%.0e", value) : cr_append_format(out, "%.*f", decimals, value));
+    return cr_append_format(out, "</text>\n");
 }
 
 static int decimals_of(double tick)
@@ -113,11 +116,13 @@ static enum cr_status append_y_axis(struct cr_buffer *out, const struct axis *y)
             CR_TRY(append_y_tick(out, y, y->least + i * y->tick, decimals_of(y->tick)));
         return CR_OK;
     }
+    // Of many decades, every second or third or so has a tick: there are at least two.
     double decades = log10(y->most / y->least), value = y->least;
+    int every = decades <= 3 ? 0 : 1 + (int)(decades / 3), powers = 0;
     for (int i = 0; i <= 1000 && value <= y->most * (1 + 1e-9); i++) {
-        double power = pow(10, floor(log10(value) + 1e-9));
-        bool labelled = decades <= 3 || (value < 1.5 * power && i % (1 + (int)(decades / 3)) == 0);
-        if (labelled) CR_TRY(append_y_tick(out, y, value, decimals_of(value)));
+        bool power = value < 1.5 * pow(10, floor(log10(value) + 1e-9));
+        if (every == 0 || (power && powers++ % every == 0))
+            CR_TRY(append_y_tick(out, y, value, decimals_of(value)));
         value = log_tick(value * 1.5, true);
     }
     return CR_OK;

@@ -44,7 +44,12 @@ static const char style[] =
     "left}\n"
     "details{margin:32px 0 0;border:1px solid var(--line);border-radius:8px}summary{cursor:pointer;padding:"
     "8px 13px;font-weight:600}pre{margin:0;padding:4px 13px 12px;overflow-x:auto;font-size:13px}footer{"
-    "margin-top:32px}\n";
+    "margin-top:32px}\n"
+    // The pictures are as wide as the page: on a telephone's a third of what they are drawn for.
+    "@media(max-width:600px){svg{overflow:visible}svg text{font-size:25px}svg path{stroke-width:4}g.many "
+    "path{"
+    "stroke-width:2}svg circle:not(.touch){r:6px}svg .touch{r:16px}.x:not(.name):nth-of-type(even){"
+    "display:none}svg .name{transform:translateY(18px)}figure{padding-bottom:10px}}\n";
 
 static enum cr_status append_time(struct cr_buffer *out, double time)
 {

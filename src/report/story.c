@@ -180,8 +180,9 @@ static enum cr_status close_round(struct cr_story *story, const struct cr_event 
 {
     if (!isnan(story->round_began)) story->round_seconds = time - story->round_began;
     put_number(&story->round_seconds, event, "seconds");
-    put_number(&story->loss, event, "loss");
-    return cr_series_add(&story->federation, story->round, story->loss);
+    // A silo's own is another one.
+    if (strcmp(event->name, "round.done") == 0) put_number(&story->loss, event, "loss");
+    return cr_series_add(&story->federation, story->round, cr_event_number(event, "loss"));
 }
 
 static void begin_round(struct cr_story *story, double time)
@@ -253,6 +254,20 @@ static enum cr_status take_silo(struct cr_story *story, const char *silo_name, c
     return cr_series_add(&silo->losses, silo->round, silo->loss);
 }
 
+// The row of the silo that a `join` is.
+static enum cr_status take_self(struct cr_story *story, const struct cr_event *event, double time)
+{
+    struct cr_story_silo *silo;
+    CR_TRY(silo_of(story, story->self, &silo));
+    if (!silo) return CR_OK;
+    silo->connected = true;
+    silo->seen = time;
+    silo->round = story->round;
+    put_number(&silo->loss, event, "loss");
+    put_number(&silo->tokens_per_second, event, "tokens_per_second");
+    return CR_OK;
+}
+
 bool cr_story_keeps(struct cr_story *story, const struct cr_event *event, double time)
 {
     const char *name = cr_event_text(event, "silo");
@@ -289,13 +304,16 @@ enum cr_status cr_story_take(struct cr_story *story, const struct cr_event *even
         story->serving = true;
         story->eta = NAN;
     }
-    if (strncmp(name, "train.", 6) == 0) return take_train(story, event, name + 6);
+    if (strncmp(name, "train.", 6) == 0) {
+        CR_TRY(take_train(story, event, name + 6));
+        return strcmp(name, "train.step") == 0 && story->self[0] ? take_self(story, event, time) : CR_OK;
+    }
     if (silo && strncmp(name, "client.connected", 16) != 0 && silo[0])
         CR_TRY(take_silo(story, silo, event, time));
     if (strncmp(name, "server.", 7) == 0 || strncmp(name, "round.", 6) == 0 ||
         strncmp(name, "client.", 7) == 0)
-        return take_federation(story, event, time);
-    return CR_OK;
+        CR_TRY(take_federation(story, event, time));
+    return strcmp(name, "client.round") == 0 && story->self[0] ? take_self(story, event, time) : CR_OK;
 }
 
 // How long the present round will take: as long as the one before, or as long as its slowest silo makes it.

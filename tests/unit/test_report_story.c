@@ -216,9 +216,15 @@ static void test_join(void **state)
          "{\"time\": 5, \"event\": \"train.step\", \"step\": 5, \"steps\": 10, \"loss\": 4}\n"
          "{\"time\": 6, \"event\": \"client.trained\", \"round\": 1, \"loss\": 4.5, \"labelled\": 9}\n"
          "{\"time\": 7, \"event\": \"client.closed\", \"round\": 1, \"silos\": 3, \"loss\": 5}\n");
+    assert_true(story.loss == 4); // its own, not the federation's
+    tell(&story, "{\"time\": 10, \"event\": \"client.round\", \"round\": 2, \"rounds\": 2}\n"
+                 "{\"time\": 20, \"event\": \"train.step\", \"step\": 7, \"steps\": 10, \"loss\": 3.5}\n");
+    assert_true(story.silos[0].round == 2 && story.silos[0].trained == 1 && story.silos[0].seen == 20);
+    assert_true(story.silos[0].loss == 3.5);
+    assert_string_equal(cr_story_silo_state(&story, &story.silos[0]), "training");
     assert_string_equal(story.waiting, "");
     assert_string_equal(story.self, "anne");
-    assert_int_equal(story.train.count, 1);
+    assert_int_equal(story.train.count, 2);
     assert_int_equal(story.silo_count, 1);
     assert_true(story.silos[0].losses.points[0].y == 4.5 && story.federation.points[0].y == 5);
     cr_story_release(&story);
@@ -388,6 +394,17 @@ static void test_chart(void **state)
     assert_int_equal(count_of(cr_buffer_text(&text), "<g class=\"many\">"), 10);
     assert_int_equal(count_of(cr_buffer_text(&text), "<g class=\"c0\">"), 1);
     assert_non_null(strstr(cr_buffer_text(&text), ">10 others<"));
+    // However many decades there are, and wherever they begin, some have a number.
+    for (int decades = 1; decades < 60; decades++)
+        for (int digit = 1; digit < 10; digit++) {
+            cr_series_clear(&fall);
+            assert_ok(cr_series_add(&fall, 1, digit * pow(10, 20)));
+            assert_ok(cr_series_add(&fall, 2, digit * pow(10, 20 - decades)));
+            cr_buffer_clear(&text);
+            assert_ok(cr_chart_append(&text, "Loss", "step", lines, 1));
+            assert_in_range(count_of(cr_buffer_text(&text), "class=\"grid\""), 2, 10);
+        }
+    assert_non_null(strstr(cr_buffer_text(&text), ">1e-38<"));
     // What a hostile file may hold.
     static const double values[] = {1e308, -1e308, 0, -5, 1e-300, 5e-324, 0.001, 1.7e308};
     for (size_t i = 0; i < 8; i++)
