@@ -1,5 +1,7 @@
 #include "base/status.h"
 
+#include "base/words.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,6 +19,7 @@ enum cr_status cr_fail(enum cr_status code, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    cr_make_plain(text, true);
     memcpy(message, text, sizeof message);
     return code;
 }

@@ -2,7 +2,8 @@
 //
 // A function that can fail returns enum cr_status, which the compiler obliges every caller to use, and leaves
 // its outputs untouched unless it returns CR_OK. The sentence for the person ("what happened: why (hint)")
-// lies in a buffer of the calling thread until the next failure there; secrets never go into it.
+// lies in a buffer of the calling thread until the next failure there; secrets never go into it. What it
+// quotes may come from anywhere: control characters in it, but the ends of lines, become question marks.
 #ifndef CARREL_BASE_STATUS_H
 #define CARREL_BASE_STATUS_H
 

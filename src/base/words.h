@@ -11,4 +11,7 @@ enum cr_status cr_append_duration(struct cr_buffer *out,
 // Text from elsewhere, without what moves a terminal's cursor: control characters become question marks.
 enum cr_status cr_append_plain(struct cr_buffer *out, const char *text);
 
+// The same in place; `lines`: their ends stay.
+void cr_make_plain(char *text, bool lines);
+
 #endif

@@ -1,5 +1,6 @@
 #include "cli/checks.h"
 
+#include "base/words.h"
 #include "cli/command.h"
 #include "format/json.h"
 
@@ -17,7 +18,9 @@ static enum cr_status print(const struct cr_checks *checks, enum cr_check check,
         CR_TRY(cr_json_append_told(&line, detail));
         CR_TRY(cr_append_format(&line, "}\n"));
     } else {
-        CR_TRY(cr_append_format(&line, "%-8s %-10s %s\n", words[check], name, detail));
+        CR_TRY(cr_append_format(&line, "%-8s %-10s ", words[check], name));
+        CR_TRY(cr_append_plain(&line, detail));
+        CR_TRY(cr_append_format(&line, "\n"));
     }
     return cr_command_print(cr_buffer_slice(&line));
 }

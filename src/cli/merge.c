@@ -1,6 +1,7 @@
 // carrel merge: an adapter into its base, as a model that needs neither.
 #include "cli/command.h"
 
+#include "base/words.h"
 #include "tuning/merge.h"
 
 #include <signal.h>
@@ -30,17 +31,19 @@ static void catch_signals(void)
 static enum cr_status print_report(const struct cr_merge_report *report, const char *output, bool json)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
-    if (json)
+    if (json) {
         CR_TRY(cr_append_format(&out,
                                 "{\"modules\": %zu, \"tokens\": %zu, \"difference\": %.3g, "
                                 "\"difference_before_rounding\": %.3g}\n",
                                 report->modules, report->tokens, report->written, report->exact));
-    else
+    } else {
+        CR_TRY(cr_append_plain(&out, output));
         CR_TRY(cr_append_format(&out,
-                                "%s: %zu weights merged\n"
+                                ": %zu weights merged\n"
                                 "logits over %zu tokens, beside base and adapter in float32: largest "
                                 "difference %.3g of their root mean square (%.3g before rounding)\n",
-                                output, report->modules, report->tokens, report->written, report->exact));
+                                report->modules, report->tokens, report->written, report->exact));
+    }
     return cr_command_print(cr_buffer_slice(&out));
 }
 

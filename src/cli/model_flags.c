@@ -1,5 +1,6 @@
 #include "cli/model_flags.h"
 
+#include "base/words.h"
 #include "tuning/config.h"
 
 #include <stdio.h>
@@ -8,8 +9,10 @@
 static void show_warning(void *context, const struct cr_event *event)
 {
     (void)context;
-    if (event->level == CR_EVENT_WARNING && event->message)
-        fprintf(stderr, "carrel: warning: %s\n", event->message);
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    if (event->level != CR_EVENT_WARNING || !event->message) return;
+    if (cr_append_plain(&text, event->message) == CR_OK)
+        fprintf(stderr, "carrel: warning: %s\n", cr_buffer_text(&text));
 }
 
 const struct cr_event_sink cr_model_warnings = {.receive = show_warning};

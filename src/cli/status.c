@@ -104,7 +104,8 @@ static enum cr_status append_head(struct cr_buffer *out, const struct cr_story *
     char since[CR_CLOCK_TEXT_SIZE] = "?";
     if (!isnan(story->began)) cr_clock_format((int64_t)story->began, since);
     const char *state = cr_story_state(story, alive);
-    CR_TRY(cr_append_format(out, "%s: carrel %s, %s %s ", path, story->role[0] ? story->role : "?", state,
+    CR_TRY(cr_append_plain(out, path));
+    CR_TRY(cr_append_format(out, ": carrel %s, %s %s ", story->role[0] ? story->role : "?", state,
                             alive ? "for" : "after"));
     CR_TRY(cr_append_duration(out, (alive ? now : story->updated) - story->began));
     CR_TRY(cr_append_format(out, " (started at %s)\n", since));

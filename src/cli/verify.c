@@ -6,6 +6,7 @@
 #include "attestation/evidence.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/words.h"
 #include "format/json.h"
 
 #include <string.h>
@@ -86,8 +87,11 @@ static enum cr_status write_lines(const struct cr_appraisal *appraisal, int64_t 
     enum cr_verdict verdict = cr_appraisal_verdict(appraisal);
     char when[CR_CLOCK_TEXT_SIZE];
     cr_clock_format(time, when);
-    for (size_t i = 0; i < appraisal->claim_count; i++)
-        CR_TRY(cr_append_format(out, "%s: %s\n", appraisal->claims[i].key, appraisal->claims[i].text));
+    for (size_t i = 0; i < appraisal->claim_count; i++) {
+        CR_TRY(cr_append_format(out, "%s: ", appraisal->claims[i].key));
+        CR_TRY(cr_append_plain(out, appraisal->claims[i].text));
+        CR_TRY(cr_append_format(out, "\n"));
+    }
     CR_TRY(cr_append_format(out, "signature: %s\n", appraisal->signature_valid ? "valid" : "invalid"));
     CR_TRY(
         cr_append_format(out, "tcb_status: %s\n", appraisal->tcb_status ? appraisal->tcb_status : unknown));

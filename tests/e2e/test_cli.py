@@ -83,6 +83,23 @@ class Commands(unittest.TestCase):
             self.assertIn(b"F32  w?[2J [1]\n", carrel("inspect", path).stdout)
             self.assertEqual(json.loads(carrel("inspect", path, "--json").stdout)["entries"][0]["name"], "w\x1b[2J")
 
+    def test_errors_move_no_terminal(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "x.yaml")
+            with open(path, "w") as file:
+                file.write('"lo\\e[2Jra": 1\n')
+            failed = carrel("tune", path)
+            self.assertEqual(failed.returncode, 2)
+            self.assertIn(b"lo?[2Jra", failed.stderr)
+            self.assertIn(b"lo?[2Jra", carrel("preflight", path).stdout)
+            failed = subprocess.run([os.path.join(BIN, "carrel-enclave"), "tune", path], capture_output=True)
+            self.assertIn(b"lo?[2Jra", failed.stderr)
+            failed = subprocess.run([os.path.join(BIN, "carrel-accelerator"), "--listen", "unix:" + folder + "/s", "--model",
+                                     folder + "/\x1b[2J"], capture_output=True)
+            self.assertIn(b"/?[2J/", failed.stderr)
+            for shown in (failed.stderr, carrel("preflight", path).stdout):
+                self.assertNotIn(b"\x1b", shown)
+
     def test_paths_that_are_no_text(self):
         with tempfile.TemporaryDirectory() as folder:
             path = os.fsencode(folder) + b"/\xff.yaml"
