@@ -14,7 +14,9 @@
 #include "text/dataset.h"
 #include "text/rows.h"
 #include "tuning/adapter.h"
+#include "tuning/place.h"
 #include "tuning/spf_file.h"
+#include "tuning/state.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -31,11 +33,25 @@ static enum cr_status say_run(struct cr_said *said, const char *path)
     return cr_say_text(said, "told_by", cr_buffer_text(&command));
 }
 
+// An unfinished run's, by its header: what follows it is for the run itself to judge.
+static enum cr_status say_state(struct cr_said *said, const char *path)
+{
+    CR_CLEANUP(cr_file_unmap) struct cr_slice bytes = {0};
+    struct cr_state state;
+    CR_TRY(cr_file_map(path, &bytes));
+    const struct cr_slice header = {bytes.data, cr_least(bytes.size, CR_STATE_HEADER_SIZE)};
+    CR_TRY(cr_state_parse_header(header, bytes.size, path, &state));
+    CR_TRY(cr_say_text(said, "kind", "trainer state"));
+    CR_TRY(cr_say_count(said, "step", (size_t)state.steps));
+    return cr_say_count(said, "values", state.count);
+}
+
 static enum cr_status say_directory(struct cr_said *said, const char *path)
 {
     CR_FREE char *adapter = NULL;
     CR_FREE char *model = NULL;
     CR_FREE char *events = NULL;
+    CR_FREE char *state = NULL;
     CR_TRY(cr_path_join(path, "events.jsonl", &events));
     if (cr_file_exists(events)) return say_run(said, path);
     CR_TRY(cr_path_join(path, "adapter_config.json", &adapter));
@@ -47,10 +63,12 @@ static enum cr_status say_directory(struct cr_said *said, const char *path)
     if (kinds.spf) return cr_say_change(said, path);
     if (kinds.peft) return CR_OK;
     if (cr_file_exists(model)) return cr_say_model(said, path, model);
+    CR_TRY(cr_path_join(path, cr_place_state, &state));
+    if (cr_file_exists(state)) return say_state(said, state); // of a run that has no result yet
     return cr_fail(CR_INVALID,
                    "%s: neither a model (config.json) nor an adapter (adapter_config.json), a sparse change "
-                   "(%s) or a run directory (events.jsonl)",
-                   path, cr_spf_config_name);
+                   "(%s), a run directory (events.jsonl) or an unfinished run's output_dir (%s)",
+                   path, cr_spf_config_name, cr_place_state);
 }
 
 static enum cr_status say_special(struct cr_said *said, const char *key, const struct cr_tokenizer *tokenizer,
@@ -237,6 +255,7 @@ static enum cr_status say_file(struct cr_said *said, const char *path, const cha
     size_t size = 0;
     CR_TRY(read_prefix(path, prefix, &size));
     if (cr_seal_is_one((struct cr_slice){prefix, size})) return say_sealed(said, path);
+    if (size >= 8 && memcmp(prefix, "carrelst", 8) == 0) return say_state(said, path);
     if (cr_ends_with(path, ".yaml") || cr_ends_with(path, ".yml")) return say_settings(said, path);
     if (cr_ends_with(path, ".safetensors") || (size > 8 && prefix[8] == '{' && prefix[7] == 0))
         return cr_say_safetensors(said, path);
@@ -247,14 +266,14 @@ static enum cr_status say_file(struct cr_said *said, const char *path, const cha
         CR_TRY(cr_say_text(said, "kind", "job"));
         return cr_say_manifest(said, path);
     }
-    size_t at = 0;
+    size_t at = size >= 3 && memcmp(prefix, "\xef\xbb\xbf", 3) == 0 ? 3 : 0; // a byte order mark
     while (at < size && memchr(" \t\r\n", prefix[at], 4)) at++;
     if (cr_ends_with(path, ".jsonl") || cr_ends_with(path, ".tsv") ||
         (at < size && (prefix[at] == '{' || prefix[at] == '[')))
         return say_json(said, path, tokenizer);
     return cr_fail(CR_INVALID,
                    "%s: no model, adapter, safetensors, tokenizer.json, data (JSONL, JSON, .tsv), settings "
-                   "(.yaml), job, audit log, join token or sealed file",
+                   "(.yaml), trainer.state, job, audit log, join token or sealed file",
                    path);
 }
 
@@ -272,7 +291,8 @@ enum cr_status cr_command_inspect(int argc, char **argv)
         "Says what a file or directory is: a model, adapter, sparse change or run directory, a safetensors "
         "file, a "
         "tokenizer.json, data,\n"
-        "settings, a job, an audit log, whose chain is verified, a join token (in a file, or itself; its "
+        "settings, the state of an unfinished tune, a job, an audit log, whose chain is verified, a join "
+        "token (in a file, or itself; its "
         "secret is\nnot shown), or a sealed file of a state directory (what its header says).",
         items,
         sizeof items / sizeof *items,

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 BIN = sys.argv.pop(1)
@@ -237,6 +238,23 @@ class Inspect(Folder):
         self.assertEqual({entry["name"]: (entry["dtype"], entry["shape"]) for entry in found["entries"]},
                          {name: (dtype, shape) for name, (dtype, shape, _) in tensors.items()})
 
+    def test_the_state_of_an_unfinished_run(self):
+        config = self.write("unfinished.yaml", json.dumps({
+            "model_name_or_path": DEMO, "output_dir": self.path("out"), "threads": 1,
+            "data": {"train": self.write("one.jsonl", '{"text": "After lunch"}\n'), "max_length": 32},
+            "training": {"max_steps": 10 ** 6, "save_steps": 3}}))
+        state = self.path("out", "trainer.state")
+        process = subprocess.Popen([os.path.join(BIN, "carrel"), "tune", config], stderr=subprocess.DEVNULL)
+        while not os.path.exists(state):
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+        for path in (state, self.path("out")):
+            found = self.inspect(path)
+            self.assertEqual((found["kind"], found["step"] % 3, found["step"] > 0), ("trainer state", 0, True))
+        os.truncate(state, 100)
+        self.fails(2, "trainer.state: cut off", "inspect", state)
+
     def test_tokenizer(self):
         found = self.inspect(os.path.join(DEMO, "tokenizer.json"))
         with open(os.path.join(DEMO, "tokenizer.json")) as file:
@@ -256,6 +274,8 @@ class Inspect(Folder):
         counted = self.inspect(lines, "--tokenizer", DEMO)
         self.assertGreaterEqual(counted["tokens"], counted["labels"])
         self.assertGreater(counted["labels"], 3)
+        marked = self.write("marked", "\ufeff \n" + json.dumps(rows))  # a byte order mark
+        self.assertEqual([self.inspect(marked)[key] for key in ("kind", "format", "rows")], ["data", "json", 3])
         self.fails(2, "rows.jsonl:2", "inspect", self.write("rows.jsonl", '{"text": "a"}\n{"text": 1}\n'))
 
     def test_run_directory(self):
