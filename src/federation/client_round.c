@@ -195,6 +195,15 @@ static enum cr_status trained(struct cr_client *client, const struct cr_worker_r
     return client->ready_sent ? send_trained(client) : CR_OK;
 }
 
+// Without its last answer a silo takes up what the server begins.
+static enum cr_status fail_of_state(const struct cr_client *client, const struct cr_worker_result *result)
+{
+    return cr_fail(result->status,
+                   "%s; remove it and %s/update.sealed to join without it: an answer that the server has not "
+                   "taken is trained anew, and what the optimiser had gathered is lost",
+                   result->why, client->state->path);
+}
+
 enum cr_status cr_client_take_result(struct cr_client *client)
 {
     struct cr_worker_result result;
@@ -208,7 +217,7 @@ enum cr_status cr_client_take_result(struct cr_client *client)
         client->restart = false;
         if (client->ready_sent) status = begin_round(client);
     } else if (result.status != CR_OK) {
-        status = cr_fail(result.status, "%s", result.why);
+        status = result.of_state ? fail_of_state(client, &result) : cr_fail(result.status, "%s", result.why);
     } else {
         if (result.work == CR_WORK_OPEN)
             status = cr_client_opened(client, &result);

@@ -84,7 +84,10 @@ static enum cr_status do_open(struct cr_worker *worker, struct cr_worker_result 
     CR_TRY(worker->kind->open(worker->config, &worker->sink, &worker->learner));
     CR_TRY(worker->kind->digest(worker->learner, result->structure));
     CR_TRY(worker->kind->base(worker->learner, &result->base));
-    if (worker->state) CR_TRY(worker->kind->load_state(worker->learner, worker->sealing, worker->state));
+    enum cr_status status = CR_OK;
+    if (worker->state) status = worker->kind->load_state(worker->learner, worker->sealing, worker->state);
+    result->of_state = status == CR_INVALID;
+    CR_TRY(status);
     result->total_steps = worker->kind->total_steps(worker->learner);
     result->step = worker->kind->step(worker->learner);
     return copy_values(worker, result);

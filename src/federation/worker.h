@@ -46,6 +46,7 @@ struct cr_worker_result {
     enum cr_work work;
     enum cr_status status;
     char why[1024]; // where it failed
+    bool of_state;  // it is the state, which cannot be gone on from
     struct cr_vector
         *update; // the learner's values, with the caller's reference; NULL after a failure and SAVE
     unsigned char digest[CR_SHA256_SIZE];

@@ -174,6 +174,27 @@ class Faults(Federation):
         self.assertNotIn(1, trained)  # what lay on disk was not trained again
         self.assertEqual(self.adapter("out"), expected)
 
+    def test_a_silo_with_other_data_is_told_the_way_out(self):
+        config = self.long_config()
+        server = self.start("serve", config)
+        server.wait_event("server.listening")
+        tokens = {name: self.invite(config, name) for name in SILOS}
+        silos = {name: self.join(tokens[name], name) for name in SILOS}
+        silos["ben"].wait_event("client.trained", round=1)
+        silos["ben"].kill()
+        state = self.dir + "/silo-ben"
+        command = ("join", tokens["ben"], "--state", state, "--data", self.base + "/anne.jsonl", "--model", self.base + "/model",
+                   "--threads", "1")
+        code, error = self.start(*command).end()
+        self.assertEqual(code, 2, error)
+        found = re.search("carrel: (.*/trainer-\\d+.sealed): the state of another run .*; remove it and (.*/update.sealed) to join "
+                          "without it: ", error)
+        self.assertTrue(found, error)
+        for path in found.groups():
+            os.remove(path)
+        for process in (self.start(*command), silos["anne"], silos["cleo"], server):
+            self.assert_ends(process)
+
     def test_all_killed_at_each_round_boundary(self):
         expected = self.undisturbed()
         config = self.long_config()
