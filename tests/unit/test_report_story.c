@@ -350,6 +350,7 @@ static void test_page(void **state)
     assert_non_null(strstr(text, "&lt;b&gt;&amp;"));
     assert_non_null(strstr(text, "a: &quot;&lt;script&gt;&quot;"));
     assert_null(strstr(text, "nan"));
+    assert_non_null(strstr(text, "@media(max-width:600px){")); // where its pictures are small
     // Three lines have points: the federation's and two silos'.
     assert_int_equal(count_of(text, "<path d="), 3);
     assert_int_equal(count_of(text, "<circle"), 3);
