@@ -265,6 +265,11 @@ class Report(unittest.TestCase):
         for process in (server, *silos.values()):
             _, error = process.communicate(timeout=60)
             self.assertEqual(process.returncode, 0, error)
+        progress = [event for event in lines(self.run_dir + "/events.jsonl") if event["event"] == "round.progress"]
+        self.assertIn(0, [event["step"] for event in progress])
+        for event in progress:
+            for known_from_the_first_step in ("loss", "tokens_per_second"):
+                self.assertEqual(known_from_the_first_step in event, event["step"] > 0, event)
         done = [line for line in lines(self.run_dir + "/metrics.jsonl") if "federation_loss" in line]
         self.assertEqual([(line["round"], line["silos"]) for line in done], [(1, 2), (2, 2)])
         for name in silos:

@@ -168,7 +168,7 @@ class Run(unittest.TestCase):
         self.assertEqual(names[0], names[1])
         self.assertEqual(names[0].pop(0), "enclave.hardened")
         self.assertEqual([name for name in names[0] if name != "enclave.warning"],
-                         ["train.begin", "train.step", "train.step", "tune.done"])
+                         ["train.begin", "train.fresh", "train.step", "train.step", "tune.done"])
 
     def test_token_is_on_no_command_line(self):
         # By docs/PROTOCOL.md; nobody listens at the address.
