@@ -27,6 +27,9 @@ enum cr_status cr_file_append(struct cr_file_writer *writer, struct cr_slice byt
 enum cr_status cr_file_commit(struct cr_file_writer *writer);
 void cr_file_abandon(struct cr_file_writer *writer); // does nothing after commit; usable with CR_CLEANUP
 
+// Whether the name is one that cr_file_begin writes a file of the name `of` under.
+bool cr_file_is_unfinished(const char *name, const char *of);
+
 // Removes the files of a directory that `unfinished` says yes to, for what processes that were killed while
 // they wrote have left: NAME.tmp.NUMBER, beside which NAME is as it was. One that cannot be removed does no
 // harm.

@@ -63,8 +63,9 @@ void cr_connection_refuse(struct cr_connection *connection, enum cr_status statu
 // attested.
 enum cr_status cr_connection_appraise_again(const struct cr_connection *connection, uint64_t round);
 
-const struct cr_peer *cr_connection_peer(const struct cr_connection *connection); // once open
-const char *cr_connection_address(const struct cr_connection *connection);        // host:port of the peer
+// Who it is, once the handshake is done; nobody before.
+const struct cr_peer *cr_connection_peer(const struct cr_connection *connection);
+const char *cr_connection_address(const struct cr_connection *connection); // host:port of the peer
 
 // For listener.c: takes an accepted socket over.
 enum cr_status cr_connection_accept(struct cr_loop *loop, struct cr_tls *tls, int fd, double timeout,

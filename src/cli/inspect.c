@@ -255,7 +255,7 @@ static enum cr_status say_file(struct cr_said *said, const char *path, const cha
     size_t size = 0;
     CR_TRY(read_prefix(path, prefix, &size));
     if (cr_seal_is_one((struct cr_slice){prefix, size})) return say_sealed(said, path);
-    if (size >= 8 && memcmp(prefix, "carrelst", 8) == 0) return say_state(said, path);
+    if (cr_state_is_one((struct cr_slice){prefix, size})) return say_state(said, path);
     if (cr_ends_with(path, ".yaml") || cr_ends_with(path, ".yml")) return say_settings(said, path);
     if (cr_ends_with(path, ".safetensors") || (size > 8 && prefix[8] == '{' && prefix[7] == 0))
         return cr_say_safetensors(said, path);

@@ -19,7 +19,6 @@ struct cr_server;
 struct cr_server_session {
     struct cr_server *server;
     struct cr_connection *connection;
-    bool opened; // the handshake is done, and evidence is shown where it is asked for
     size_t silo; // number in the roster; SIZE_MAX: nobody's (not a member, or superseded)
     bool ready;
     double progress_at; // when its progress was last shown; 0: not in this round

@@ -30,7 +30,6 @@ static enum cr_status on_opened(void *context, struct cr_connection *connection)
     struct cr_server_session *session = context;
     struct cr_server *server = session->server;
     const struct cr_peer *peer = cr_connection_peer(connection);
-    session->opened = true;
     if (peer->anonymous) return CR_OK;
     cr_connection_set_timeout(connection, server->config->federation.progress_timeout);
     size_t number = cr_state_find(server->state, peer->name);
@@ -295,19 +294,20 @@ static void on_closed(void *context, struct cr_connection *connection, enum cr_s
 
 static const struct cr_connection_handler handler = {on_opened, on_received, on_closed};
 
-// Whether one more stranger may come: if need be, in the place of the one that has been silent longest.
+// Whether one more stranger may come: if need be, in the place of the one that has been here longest without
+// a certificate. Whoever is to enrol does so at once.
 static bool make_room(struct cr_server *server)
 {
     size_t strangers = 0;
-    struct cr_server_session **silent = NULL;
+    struct cr_server_session **unknown = NULL;
     for (struct cr_server_session **s = &server->sessions; *s; s = &(*s)->next) {
         strangers += (*s)->silo == SIZE_MAX;
-        if (!(*s)->opened) silent = s; // the newest are first
+        if (cr_connection_peer((*s)->connection)->name[0] == 0) unknown = s; // the newest are first
     }
     if (strangers < STRANGERS) return true;
-    if (!silent) return false;
-    struct cr_server_session *session = *silent;
-    *silent = session->next;
+    if (!unknown) return false;
+    struct cr_server_session *session = *unknown;
+    *unknown = session->next;
     cr_connection_free(session->connection);
     free(session);
     return true;

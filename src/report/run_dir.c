@@ -155,7 +155,10 @@ static void free_run(struct cr_run_dir *run)
 
 static bool is_unfinished(const char *name)
 {
-    return strstr(name, ".tmp.") != NULL;
+    static const char *const written[] = {settings_name, "metrics.prom", "summary.html"};
+    for (size_t i = 0; i < sizeof written / sizeof *written; i++)
+        if (cr_file_is_unfinished(name, written[i])) return true;
+    return false;
 }
 
 static enum cr_status open_run(struct cr_run_dir *run, const char *path)
@@ -202,10 +205,10 @@ static enum cr_status write_file(const struct cr_run_dir *run, const char *name,
     return cr_file_write(path, bytes, false);
 }
 
-// Those of a start that is refused are not the settings of what is there.
+// Those of a start that is refused are not the settings of what is there, if anything is.
 static void keep_settings(struct cr_run_dir *run)
 {
-    if (run->story.starting || run->wanted.size == 0) return;
+    if (run->wanted.size == 0 || (run->story.starting && run->settings.size > 0)) return;
     cr_buffer_release(&run->settings);
     run->settings = run->wanted;
     run->wanted = (struct cr_buffer){0};

@@ -30,8 +30,8 @@ enum cr_status cr_run_dir_open(const char *path, const char *command, const stru
 
 int cr_run_dir_lock(const struct cr_run_dir *run); // for children to inherit
 
-// The settings of this start. They are written once it can no longer be refused (report/story.h): until then
-// those of the run that is there stand.
+// The settings of this start. Where there are those of an earlier one they stand until this one can no longer
+// be refused (report/story.h).
 void cr_run_dir_settings(struct cr_run_dir *run, struct cr_slice yaml);
 void cr_run_dir_take(struct cr_run_dir *run, const struct cr_event *event);
 void cr_run_dir_tick(struct cr_run_dir *run); // now and then: writes page and gauges anew where that is due

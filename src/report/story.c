@@ -105,9 +105,9 @@ static void begin_run(struct cr_story *story, const struct cr_event *event, doub
 // Whether the event says that the start is not refused: its settings are those of what is there.
 static bool accepts(const char *name)
 {
-    static const char *const names[] = {"train.fresh",      "train.resumed", "train.step",
-                                        "server.listening", "client.round",  "client.closed",
-                                        "client.done",      "split.sending", "split.sent"};
+    static const char *const names[] = {"train.fresh",   "train.resumed", "train.step",    "server.listening",
+                                        "server.done",   "client.round",  "client.closed", "client.done",
+                                        "split.sending", "split.sent"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(names[i], name) == 0) return true;
     return false;

@@ -223,13 +223,26 @@ static enum cr_status note_token(const char *name, uint32_t usual, uint32_t id, 
                              : cr_append_format(out, "%s %u\n", name, (unsigned)id);
 }
 
+// Whether the file itself has no normalizer and this very pre-tokenizer.
+static bool is_the_same(const struct cr_json *root, const struct cr_json *metaspace)
+{
+    const struct cr_json *own = cr_json_member(root, "pre_tokenizer");
+    bool same = cr_json_kind(cr_json_member(root, "normalizer")) == CR_JSON_NULL &&
+                cr_json_bool(cr_json_member(own, "split"), true) == false;
+    static const char *const texts[] = {"type", "replacement", "prepend_scheme"};
+    for (size_t i = 0; same && i < sizeof texts / sizeof *texts; i++)
+        same = cr_slice_equal(cr_json_string(cr_json_member(own, texts[i])),
+                              cr_json_string(cr_json_member(metaspace, texts[i])));
+    return same;
+}
+
 // Reads the files beside the tokenizer.json that it was made of, and notes what they changed.
 static enum cr_status apply_beside(struct cr_tokenizer *tokenizer, const struct cr_beside *beside,
-                                   const struct cr_json *metaspace)
+                                   const struct cr_json *root, const struct cr_json *metaspace)
 {
     uint32_t bos = tokenizer->bos, eos = tokenizer->eos;
     CR_TRY(read_beside(tokenizer, beside));
-    if (metaspace)
+    if (metaspace && !is_the_same(root, metaspace))
         CR_TRY(
             cr_append_format(&tokenizer->beside, "metaspace %s\n",
                              (const char *)cr_json_string(cr_json_member(metaspace, "prepend_scheme")).data));
@@ -262,7 +275,7 @@ enum cr_status cr_tokenizer_open(const char *path, struct cr_tokenizer **out)
     CR_TRY(cr_beside_read(directory, &beside));
     CR_TRY(cr_beside_metaspace(&beside, directory, root, &metaspace));
     CR_TRY(from_json(root, file, metaspace, &tokenizer));
-    CR_TRY(apply_beside(tokenizer, &beside, metaspace));
+    CR_TRY(apply_beside(tokenizer, &beside, root, metaspace));
     *out = tokenizer;
     tokenizer = NULL;
     return CR_OK;

@@ -24,14 +24,14 @@ enum cr_status cr_ids_append_all(struct cr_ids *ids, const struct cr_ids *more);
 // <|begin_of_text|>, <|endoftext|> for BOS; </s>, <|end_of_text|>, <|endoftext|> for EOS. Components it does
 // not know are CR_UNSUPPORTED, by name, as are tokens that a file beside would add.
 enum cr_status cr_tokenizer_open(const char *path, struct cr_tokenizer **out);
-// What the files beside changed in it, a line for each: "metaspace SCHEME", "bos ID", "eos ID" ("bos none").
-// Empty where they changed nothing; lives as long as the tokenizer.
-struct cr_slice cr_tokenizer_beside(const struct cr_tokenizer *tokenizer);
-
 enum cr_status cr_tokenizer_parse(struct cr_slice json, const char *name, struct cr_tokenizer **out);
 void cr_tokenizer_free(struct cr_tokenizer *tokenizer); // NULL is allowed
 void cr_tokenizer_release(
     struct cr_tokenizer **tokenizer); // frees *tokenizer and sets it to NULL; for CR_CLEANUP
+
+// What the files beside it changed, a line for each: "metaspace SCHEME", "bos ID", "eos ID" ("bos none").
+// Empty where they changed nothing; lives as long as the tokenizer.
+struct cr_slice cr_tokenizer_beside(const struct cr_tokenizer *tokenizer);
 
 // Appends the ids of `text` (valid UTF-8, else CR_INVALID with the offset). `add_special`: as the
 // post-processor says (a leading BOS, usually). Added tokens in the text are recognised, as Transformers

@@ -12,12 +12,8 @@ const char cr_place_state[] = "trainer.state";
 // Whether it is an unfinished one of these files; NULL at their end.
 static bool is_one_of(const char *name, const char *const *files)
 {
-    static const char middle[] = ".tmp.";
-    for (; *files; files++) {
-        size_t length = strlen(*files);
-        if (strncmp(name, *files, length) == 0 && strncmp(name + length, middle, strlen(middle)) == 0)
-            return true;
-    }
+    for (; *files; files++)
+        if (cr_file_is_unfinished(name, *files)) return true;
     return false;
 }
 

@@ -6,6 +6,11 @@
 #include <string.h>
 
 static const char magic[8] = {'c', 'a', 'r', 'r', 'e', 'l', 's', 't'};
+
+bool cr_state_is_one(struct cr_slice start)
+{
+    return start.size >= sizeof magic && memcmp(start.data, magic, sizeof magic) == 0;
+}
 enum { VERSION = 1 };
 
 // Where the bytes go: one of the two.

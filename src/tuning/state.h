@@ -25,6 +25,9 @@ struct cr_state {
 enum cr_status cr_state_write(const char *path, const struct cr_sealing *sealing,
                               const struct cr_state *state);
 
+// Whether the bytes begin as a state does.
+bool cr_state_is_one(struct cr_slice start);
+
 // The header alone of a state of `size` bytes, which are as many as it says; without slices. A sealed one is
 // read so: its vectors follow one after the other.
 enum { CR_STATE_HEADER_SIZE = 72 };

@@ -246,6 +246,7 @@ class Inspect(Folder):
         state = self.path("out", "trainer.state")
         process = subprocess.Popen([os.path.join(BIN, "carrel"), "tune", config], stderr=subprocess.DEVNULL)
         while not os.path.exists(state):
+            self.assertIsNone(process.poll())
             time.sleep(0.01)
         process.kill()
         process.wait()

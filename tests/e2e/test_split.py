@@ -116,7 +116,7 @@ class Split(Federation):
             self.assertEqual(json.load(file)["layers_to_transform"], [1])
 
     def test_what_was_trained_outlives_a_stop(self):
-        steps, rare = 300, ("--set", "training.save_steps=10000")
+        steps, rare = 3000, ("--set", "training.save_steps=10000")
         config = self.split("out", steps=steps)
         server = self.start("serve", config, *rare)
         server.wait_event("server.listening")

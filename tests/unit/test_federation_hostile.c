@@ -336,7 +336,7 @@ static void spend(double seconds)
 static void test_a_silo_that_comes_back_and_says_nothing(void **state)
 {
     (void)state;
-    set_up_run("rounds: 1, min_clients: 1, progress_timeout: 3");
+    set_up_run("rounds: 1, min_clients: 1, progress_timeout: 6");
     enrol(&ben, "ben");
     say_ready(&ben);
     until_came(&ben, CR_FRAME_BEGIN, 1);
@@ -353,12 +353,12 @@ static void test_a_silo_that_comes_back_and_says_nothing(void **state)
     connect_silo(&ben);
     say_ready(&ben);
     until_came(&ben, CR_FRAME_BEGIN, 2);
-    until_closed(&ben, CR_DENIED, "a piece of it did not come for 6 seconds");
+    until_closed(&ben, CR_DENIED, "a piece of it did not come for 12 seconds");
     until_came(&anne, CR_FRAME_FINISHED, 1);
     tear_down_run(false);
 }
 
-// It asks for what there is not, for ever, when the run is done.
+// It asks for ever, for what there is not and for the result again, when the run is done.
 static void test_a_silo_that_does_not_let_the_server_end(void **state)
 {
     (void)state;
@@ -372,7 +372,7 @@ static void test_a_silo_that_does_not_let_the_server_end(void **state)
     while (!atomic_load(&ended)) {
         assert_true(cr_clock_monotonic() - since < PATIENCE);
         if (!ben.closed)
-            say(&ben, &(struct cr_message){.type = CR_FRAME_PULL, .pull = {.round = 1, .count = 1}});
+            say(&ben, &(struct cr_message){.type = CR_FRAME_PULL, .pull = {.round = 1, .count = VALUES}});
         if (!ben.closed)
             say(&ben, &(struct cr_message){.type = CR_FRAME_PULL, .pull = {.round = 7, .count = 1}});
         spend(0.5);

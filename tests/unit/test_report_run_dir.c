@@ -192,10 +192,9 @@ static void test_a_refused_start_leaves_the_settings(void **state)
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     struct cr_run_dir *run = open_run("refused.run");
     cr_run_dir_settings(run, cr_slice_of_string("seed: 1\n"));
-    assert_false(cr_file_exists(in_directory("refused.run/config.yaml")));
-    take_number(run, "train.fresh", "steps", 30);
     read_text("refused.run/config.yaml", &text);
-    assert_string_equal(cr_buffer_text(&text), "seed: 1\n");
+    assert_string_equal(cr_buffer_text(&text), "seed: 1\n"); // there are no others
+    take_number(run, "train.fresh", "steps", 30);
     step(run, 10, 3);
     cr_run_dir_close(run, 130, "stopped");
     run = open_run("refused.run");
@@ -216,6 +215,13 @@ static void test_a_refused_start_leaves_the_settings(void **state)
     cr_run_dir_close(run, 0, NULL);
     read_text("refused.run/config.yaml", &text);
     assert_string_equal(cr_buffer_text(&text), "seed: 3\n");
+    // A server that has nothing left to do is not refused.
+    run = open_as("refused.run", "serve");
+    cr_run_dir_settings(run, cr_slice_of_string("seed: 4\n"));
+    take_number(run, "server.done", "rounds", 2);
+    cr_run_dir_close(run, 0, NULL);
+    read_text("refused.run/config.yaml", &text);
+    assert_string_equal(cr_buffer_text(&text), "seed: 4\n");
 }
 
 static void test_tensorboard_is_told_what_is_void(void **state)

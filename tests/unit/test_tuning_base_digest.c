@@ -36,6 +36,14 @@ static void files_beside_count_by_what_they_change(void **state)
     assert_tokenizer(TOKENIZER "metaspace first\neos 2\n");
     write_file("tokenizer_config.json", "{\"tokenizer_class\": \"LlamaTokenizer\", \"legacy\": true}");
     assert_tokenizer(TOKENIZER "metaspace always\n");
+    // A file that says itself what the class does.
+#define OWN                                                                                                  \
+    "{\"pre_tokenizer\": {\"type\": \"Metaspace\", \"replacement\": \"\u2581\", \"split\": false, "          \
+    "\"prepend_scheme\": \"always\"}, \"model\": {\"vocab\": {\"a\": 0}, \"merges\": []}}"
+    write_file("tokenizer.json", OWN);
+    assert_tokenizer(OWN);
+    write_file("tokenizer_config.json", "{\"tokenizer_class\": \"LlamaTokenizer\"}");
+    assert_tokenizer(OWN "metaspace first\n");
 }
 
 int main(void)
