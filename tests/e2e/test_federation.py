@@ -113,7 +113,8 @@ class Faults(Federation):
     def start_all(self, config):
         server = self.start("serve", config)
         server.wait_event("server.listening")
-        return server, {name: self.join(self.invite(config, name), name) for name in SILOS}
+        tokens = {name: self.invite(config, name) for name in SILOS}
+        return server, tokens, {name: self.join(tokens[name], name) for name in SILOS}
 
     def test_the_same_twice(self):
         expected = self.undisturbed()
@@ -130,7 +131,7 @@ class Faults(Federation):
     def test_server_killed_in_the_middle_of_a_round(self):
         expected = self.undisturbed()
         config = self.long_config()
-        server, silos = self.start_all(config)
+        server, _, silos = self.start_all(config)
         server.wait_event("round.progress", round=2)
         server.kill()
         with open(self.dir + "/out/adapter_model.safetensors.tmp.4711", "wb") as file:  # as if it had been writing
@@ -146,10 +147,7 @@ class Faults(Federation):
     def test_silo_killed_in_the_middle_of_a_round(self):
         expected = self.undisturbed()
         config = self.long_config()
-        server = self.start("serve", config)
-        server.wait_event("server.listening")
-        tokens = {name: self.invite(config, name) for name in SILOS}
-        silos = {name: self.join(tokens[name], name) for name in SILOS}
+        server, tokens, silos = self.start_all(config)
         server.wait_event("round.progress", round=2, silo="ben")
         silos["ben"].kill()
         server.wait_event("server.left", silo="ben")
@@ -161,10 +159,7 @@ class Faults(Federation):
     def test_silo_killed_after_it_trained(self):
         expected = self.undisturbed()
         config = self.long_config()
-        server = self.start("serve", config)
-        server.wait_event("server.listening")
-        tokens = {name: self.invite(config, name) for name in SILOS}
-        silos = {name: self.join(tokens[name], name) for name in SILOS}
+        server, tokens, silos = self.start_all(config)
         silos["ben"].wait_event("client.trained", round=1)
         silos["ben"].kill()
         silos["ben"] = self.join(tokens["ben"], "ben")
@@ -176,10 +171,7 @@ class Faults(Federation):
 
     def test_a_silo_with_other_data_is_told_the_way_out(self):
         config = self.long_config()
-        server = self.start("serve", config)
-        server.wait_event("server.listening")
-        tokens = {name: self.invite(config, name) for name in SILOS}
-        silos = {name: self.join(tokens[name], name) for name in SILOS}
+        server, tokens, silos = self.start_all(config)
         silos["ben"].wait_event("client.trained", round=1)
         silos["ben"].kill()
         state = self.dir + "/silo-ben"
@@ -198,10 +190,7 @@ class Faults(Federation):
     def test_all_killed_at_each_round_boundary(self):
         expected = self.undisturbed()
         config = self.long_config()
-        server = self.start("serve", config)
-        server.wait_event("server.listening")
-        tokens = {name: self.invite(config, name) for name in SILOS}
-        silos = {name: self.join(tokens[name], name) for name in SILOS}
+        server, tokens, silos = self.start_all(config)
         for round_ in (1, 2, 3):
             server.wait_event("round.done", round=round_)
             for process in (server, *silos.values()):
