@@ -191,12 +191,12 @@ class Faults(Federation):
         expected = self.undisturbed()
         config = self.long_config()
         server, tokens, silos = self.start_all(config)
-        for round_ in (1, 2, 3):
+        for round_ in (1, 2):  # behind the third a server that is quick has nothing left to do
             server.wait_event("round.done", round=round_)
             for process in (server, *silos.values()):
                 process.kill()
             server = self.start("serve", config)
-            self.assertEqual(server.wait_event("server.listening")["round"], min(round_ + 1, 3))
+            self.assertEqual(server.wait_event("server.listening")["round"], round_ + 1)
             silos = {name: self.join(tokens[name], name) for name in SILOS}
         for process in (*silos.values(), server):
             self.assert_ends(process)
