@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char middle[] = ".tmp."; // behind a name, and before a process's number
+static const char temporary_part[] = ".tmp."; // behind a name, and before a process's number
 
 // O_NONBLOCK keeps a named pipe from hanging the open.
 enum cr_status cr_file_open(const char *path, int *fd, size_t *size)
@@ -94,7 +94,7 @@ enum cr_status cr_file_begin(const char *path, bool secret, struct cr_file_write
     struct cr_file_writer writer = {.fd = -1};
     struct cr_buffer name = {0};
     enum cr_status status = cr_copy_string(path, &writer.path);
-    if (status == CR_OK) status = cr_append_format(&name, "%s%s%ld", path, middle, (long)getpid());
+    if (status == CR_OK) status = cr_append_format(&name, "%s%s%ld", path, temporary_part, (long)getpid());
     writer.temporary = (char *)name.data;
     if (status == CR_OK) {
         unlink(writer.temporary);
@@ -193,7 +193,8 @@ enum cr_status cr_file_write_first(const char *path, struct cr_slice bytes, bool
 bool cr_file_is_unfinished(const char *name, const char *of)
 {
     size_t length = strlen(of);
-    return strncmp(name, of, length) == 0 && strncmp(name + length, middle, strlen(middle)) == 0;
+    return strncmp(name, of, length) == 0 &&
+           strncmp(name + length, temporary_part, strlen(temporary_part)) == 0;
 }
 
 void cr_directory_sweep(const char *directory, bool (*unfinished)(const char *name))

@@ -30,9 +30,9 @@ const char *cr_module_name(const struct cr_model_config *config, enum cr_module 
     return path ? strchr(path, '.') + 1 : NULL;
 }
 
-const char *cr_layers_path(const struct cr_model_config *config)
+const char *cr_layers_path(enum cr_layout layout)
 {
-    return config->layout == CR_LAYOUT_GPT2 ? "transformer.h" : "model.layers";
+    return layout == CR_LAYOUT_GPT2 ? "transformer.h" : "model.layers";
 }
 
 struct cr_modules cr_qkv_modules(const struct cr_model_config *config)

@@ -18,8 +18,8 @@ enum cr_module { CR_QKV, CR_Q, CR_K, CR_V, CR_O, CR_GATE, CR_UP, CR_DOWN, CR_MOD
 const char *cr_module_path(const struct cr_model_config *config, enum cr_module module);
 const char *cr_module_name(const struct cr_model_config *config, enum cr_module module);
 
-// Where layers lie in the model: "model.layers", "transformer.h".
-const char *cr_layers_path(const struct cr_model_config *config);
+// Where layers lie in a model of this layout: "model.layers", "transformer.h".
+const char *cr_layers_path(enum cr_layout layout);
 
 // The modules that share their input, whose rows are one linear: `count` of them from `first`.
 struct cr_modules {

@@ -76,7 +76,7 @@ static enum cr_status add_item(struct cr_model *model, size_t layer, const struc
     const struct cr_model_config *config = &model->config;
     struct cr_model_parameter parameter = {
         .kind = item->kind, .layer = layer, .module = item->module, .rows = config->hidden};
-    const char *layers = cr_layers_path(config);
+    const char *layers = cr_layers_path(config->layout);
     if (item->name) {
         if (item->kind == CR_PARAMETER_Q_NORM || item->kind == CR_PARAMETER_K_NORM)
             parameter.rows = config->head_dim;

@@ -224,7 +224,7 @@ static enum cr_status note_token(const char *name, uint32_t usual, uint32_t id, 
 }
 
 // Whether the file itself has no normalizer and this very pre-tokenizer.
-static bool is_the_same(const struct cr_json *root, const struct cr_json *metaspace)
+static bool is_own_metaspace(const struct cr_json *root, const struct cr_json *metaspace)
 {
     const struct cr_json *own = cr_json_member(root, "pre_tokenizer");
     bool same = cr_json_kind(cr_json_member(root, "normalizer")) == CR_JSON_NULL &&
@@ -242,7 +242,7 @@ static enum cr_status apply_beside(struct cr_tokenizer *tokenizer, const struct 
 {
     uint32_t bos = tokenizer->bos, eos = tokenizer->eos;
     CR_TRY(read_beside(tokenizer, beside));
-    if (metaspace && !is_the_same(root, metaspace))
+    if (metaspace && !is_own_metaspace(root, metaspace))
         CR_TRY(
             cr_append_format(&tokenizer->beside, "metaspace %s\n",
                              (const char *)cr_json_string(cr_json_member(metaspace, "prepend_scheme")).data));

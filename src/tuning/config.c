@@ -2,6 +2,7 @@
 
 #include "base/address.h"
 #include "crypto/stream.h"
+#include "model/model.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -217,14 +218,18 @@ enum cr_status cr_tuning_config_check_split(const struct cr_tuning_config *confi
                    config->split.layers, layers);
 }
 
-// Whether a target is the whole name of a module in this layer of a llama or a gpt2, which no list of layers
-// keeps out.
+// Whether a target is the whole name of a module in this layer of a model of some layout, which no list of
+// layers keeps out.
 static bool is_in_layer(const char *target, size_t layer)
 {
-    char llama[48], gpt2[48];
-    snprintf(llama, sizeof llama, "model.layers.%zu.", layer);
-    snprintf(gpt2, sizeof gpt2, "transformer.h.%zu.", layer);
-    return strncmp(target, llama, strlen(llama)) == 0 || strncmp(target, gpt2, strlen(gpt2)) == 0;
+    static const enum cr_layout layouts[] = {CR_LAYOUT_LLAMA, CR_LAYOUT_GPT2};
+    bool is = false;
+    for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++) {
+        char start[48];
+        snprintf(start, sizeof start, "%s.%zu.", cr_layers_path(layouts[i]), layer);
+        is = is || strncmp(target, start, strlen(start)) == 0;
+    }
+    return is;
 }
 
 static enum cr_status keep_to_tail(const char *section, const struct cr_size_list *tail,

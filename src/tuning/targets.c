@@ -10,7 +10,8 @@ bool cr_module_place_name(const struct cr_model_config *model, struct cr_module_
                           char out[CR_PLACE_NAME_SIZE])
 {
     const char *path = cr_module_path(model, place.module);
-    if (path) snprintf(out, CR_PLACE_NAME_SIZE, "%s.%zu.%s", cr_layers_path(model), place.layer, path);
+    if (path)
+        snprintf(out, CR_PLACE_NAME_SIZE, "%s.%zu.%s", cr_layers_path(model->layout), place.layer, path);
     return path != NULL;
 }
 

@@ -1,0 +1,122 @@
+// A server against silos that take their time: no one holds a round or its end for ever, or keeps others out.
+#include "hostile_support.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+static void test_an_update_that_never_comes(void **state)
+{
+    (void)state;
+    set_up_run("rounds: 1, min_clients: 1, progress_timeout: 3");
+    enrol(&ben, "ben");
+    ben.mute = true;
+    say_ready(&ben); // alone it is enough; anne joins while it trains
+    until_came(&ben, CR_FRAME_BEGIN, 1);
+    enrol(&anne, "anne");
+    say_ready(&anne);
+    until_came(&anne, CR_FRAME_BEGIN, 1);
+    say_trained(&anne, 0, 10, 10);
+    say_trained(&ben, 0, 10, 10);
+    until_came(&ben, CR_FRAME_PULL, 1);
+    // Neither saying it again nor a new connection gives it more time.
+    for (int i = 0; i < 8 && !ben.closed; i++) {
+        if (i == 3) {
+            cr_connection_free(ben.connection);
+            connect_silo(&ben);
+            say_ready(&ben);
+        }
+        say_trained(&ben, 0, 10, 10);
+        double since = cr_clock_monotonic();
+        while (cr_clock_monotonic() - since < 1 && !ben.closed) assert_ok(cr_loop_step(loop, 0.05));
+    }
+    until_closed(&ben, CR_DENIED, "a piece of it did not come for 6 seconds");
+    until_came(&anne, CR_FRAME_FINISHED, 1);
+    tear_down_run(false);
+}
+
+static void spend(double seconds)
+{
+    double since = cr_clock_monotonic();
+    while (cr_clock_monotonic() - since < seconds) assert_ok(cr_loop_step(loop, 0.05));
+}
+
+// It was away when the collection began, and does not say again what it has.
+static void test_a_silo_that_comes_back_and_says_nothing(void **state)
+{
+    (void)state;
+    set_up_run("rounds: 1, min_clients: 1, progress_timeout: 6");
+    enrol(&ben, "ben");
+    say_ready(&ben);
+    until_came(&ben, CR_FRAME_BEGIN, 1);
+    enrol(&anne, "anne");
+    say_ready(&anne);
+    until_came(&anne, CR_FRAME_BEGIN, 1);
+    say_trained(&ben, 0, 10, 10);
+    spend(0.5);
+    cr_connection_free(ben.connection);
+    ben.connection = NULL;
+    spend(0.5);
+    say_trained(&anne, 0, 10, 10);
+    until_came(&anne, CR_FRAME_PULL, 1);
+    connect_silo(&ben);
+    say_ready(&ben);
+    until_came(&ben, CR_FRAME_BEGIN, 2);
+    until_closed(&ben, CR_DENIED, "a piece of it did not come for 12 seconds");
+    until_came(&anne, CR_FRAME_FINISHED, 1);
+    tear_down_run(false);
+}
+
+// It asks for ever, for what there is not and for the result again, when the run is done.
+static void test_a_silo_that_does_not_let_the_server_end(void **state)
+{
+    (void)state;
+    set_up_run("rounds: 1, min_clients: 2, progress_timeout: 3");
+    both_begin();
+    ben.greedy = true; // it does not close
+    say_trained(&anne, 0, 10, 10);
+    say_trained(&ben, 0, 10, 10);
+    until_came(&ben, CR_FRAME_FINISHED, 1);
+    double since = cr_clock_monotonic();
+    while (!atomic_load(&ended)) {
+        assert_true(cr_clock_monotonic() - since < PATIENCE);
+        if (!ben.closed)
+            say(&ben, &(struct cr_message){.type = CR_FRAME_PULL, .pull = {.round = 1, .count = VALUES}});
+        if (!ben.closed)
+            say(&ben, &(struct cr_message){.type = CR_FRAME_PULL, .pull = {.round = 7, .count = 1}});
+        spend(0.5);
+    }
+    tear_down_run(false);
+}
+
+static void test_silent_strangers_keep_nobody_out(void **state)
+{
+    (void)state;
+    enum { STRANGERS = 80 }; // more than are let in
+    set_up_run("rounds: 1, min_clients: 1, progress_timeout: 20");
+    enrol(&anne, "anne");
+    cr_connection_close(anne.connection);
+    until_closed(&anne, CR_OK, "");
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    address.sin_port = htons((uint16_t)atoi(strrchr(anne.token.address, ':') + 1));
+    int fds[STRANGERS];
+    for (size_t i = 0; i < STRANGERS; i++) {
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(connect(fds[i], (const struct sockaddr *)&address, sizeof address), 0);
+    }
+    connect_silo(&anne);
+    say_ready(&anne);
+    until_came(&anne, CR_FRAME_BEGIN, 1);
+    for (size_t i = 0; i < STRANGERS; i++) close(fds[i]);
+    tear_down_run(true);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_an_update_that_never_comes),
+        cmocka_unit_test(test_a_silo_that_comes_back_and_says_nothing),
+        cmocka_unit_test(test_a_silo_that_does_not_let_the_server_end),
+        cmocka_unit_test(test_silent_strangers_keep_nobody_out),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
