@@ -24,7 +24,8 @@ stage "asan build" build asan
 export ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
 # The libraries that test_enclave and test_deploy list, the system calls that test_deploy and test_gramine leave, and the
 # memory that test_split_cost bounds, are those of programs without a sanitizer.
-tests "asan theft and end-to-end tests" asan -R '^(e2e\.|unit\.test_slicing_theft$)' -E 'test_(deploy|enclave|gramine|split_cost)$' -j"$(nproc)"
+tests "asan theft and end-to-end tests" asan -R '^(e2e\.|unit\.test_slicing_theft$)' \
+  -E 'test_(deploy|enclave|gramine|split_cost)$' -j"$(nproc)"
 stage "release build" build release
 stage "$fault_seeds seeds of faults" python3 -B tests/e2e/test_faults.py build/bin --seeds $fault_seeds
 if [ "$(id -u)" -eq 0 ] || unshare -rm true 2>/dev/null; then
