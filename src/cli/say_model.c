@@ -14,22 +14,22 @@
 
 static size_t values_of(const struct cr_tensor_entry *entry)
 {
-    return entry->bytes.size / cr_dtype_size(entry->dtype);
+    return entry->bytes.size * 8 / cr_dtype_bits(entry->dtype);
 }
 
 // Counts of tensors and values, bytes, and the types that occur.
 static enum cr_status say_totals(struct cr_said *said, const struct cr_safetensors *file)
 {
     size_t values = 0, bytes = 0;
-    bool occurs[CR_I64 + 1] = {0};
+    bool occurs[CR_DTYPES] = {0};
     for (size_t i = 0; i < cr_safetensors_count(file); i++) {
         const struct cr_tensor_entry *entry = cr_safetensors_at(file, i);
         values += values_of(entry);
         bytes += entry->bytes.size;
         occurs[entry->dtype] = true;
     }
-    char types[64] = "";
-    for (enum cr_dtype dtype = CR_F32; dtype <= CR_I64; dtype++)
+    char types[256] = "";
+    for (enum cr_dtype dtype = CR_F32; dtype < CR_DTYPES; dtype++)
         if (occurs[dtype])
             snprintf(types + strlen(types), sizeof types - strlen(types), "%s%s", types[0] ? ", " : "",
                      cr_dtype_name(dtype));

@@ -2,6 +2,7 @@
 import filecmp
 import json
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -160,6 +161,28 @@ class Merge(Folder):
             if name.startswith("model-") and name.endswith(".safetensors"):
                 originals.update(read_tensors(os.path.join(model, name)))
         self.check_rounding(model, originals, 2.0 ** -11)
+
+    def test_buffers_of_any_type_are_copied(self):
+        original = os.path.join(GOLDEN, "lora-gpt2", "model")
+        model, output = self.path("model"), self.path("merged")
+        shutil.copytree(original, model)
+        tensors = read_tensors(os.path.join(original, "model.safetensors"))
+        buffers = {"transformer.h.0.attn.bias": ("U8", [1, 1, 3, 3], bytes([1, 0, 0, 1, 1, 0, 1, 1, 1])),
+                   "transformer.h.1.attn.bias": ("BOOL", [1, 1, 2, 2], bytes([1, 0, 1, 1])),
+                   "transformer.h.0.attn.masked_bias": ("F64", [], struct.pack("<d", -1e4)),
+                   "transformer.h.0.attn.rotary_emb.inv_freq": ("I64", [1], struct.pack("<q", 7))}
+        write_tensors(os.path.join(model, "model.safetensors"), {**tensors, **buffers})
+        self.succeeds("merge", "--model", model, "--adapter", os.path.join(GOLDEN, "lora-gpt2", "final"), "--output", output)
+        merged = read_tensors(os.path.join(output, "model.safetensors"))
+        self.assertEqual({name: merged.get(name) for name in buffers}, buffers)
+        found = json.loads(self.succeeds("inspect", "--json", output))
+        self.assertEqual(found["dtype"], "F32, I64, BOOL, U8, F64")
+        self.assertEqual(found["values"], sum(len(data) // 4 for _, _, data in tensors.values()) + 9 + 4 + 1 + 1)
+        name = "transformer.h.1.mlp.c_fc.weight"
+        dtype, shape, data = tensors[name]
+        write_tensors(os.path.join(model, "model.safetensors"), {**tensors, name: ("F64", shape, data * 2)})
+        self.fails(2, "model: tensor %s: only F32, F16 and BF16 weights are supported, not F64" % name, "generate", "--model", model,
+                   "--prompt", "a")
 
     def test_a_weight_beyond_the_type_is_refused(self):
         make_adapter(self.folder, os.path.join(GOLDEN, "llama-f16-shards"), 3000)
