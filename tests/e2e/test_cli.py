@@ -189,6 +189,36 @@ class Commands(unittest.TestCase):
             self.fails(2, "silo ann: eval: " + held_out, "simulate", config)
             self.assertFalse(os.path.exists(os.path.join(folder, "server")))
 
+    def test_tokens_beyond_the_model_are_found_before_the_work(self):
+        with tempfile.TemporaryDirectory() as folder:
+            config, model = tune_config(folder), os.path.join(folder, "model")
+            good, beyond = os.path.join(folder, "rows.jsonl"), os.path.join(folder, "beyond.jsonl")
+            shutil.copytree(DEMO, model)
+            with open(os.path.join(model, "tokenizer.json")) as file:
+                tokenizer = json.load(file)
+            tokenizer["added_tokens"].append({**tokenizer["added_tokens"][0], "id": 1030, "content": "<zebra>"})
+            with open(os.path.join(model, "tokenizer.json"), "w") as file:
+                json.dump(tokenizer, file)
+            with open(beyond, "w") as file:
+                file.write('{"text": "After lunch"}\n' * 40 + '{"text": "a <zebra> came"}\n')
+            sentence = beyond + ":41: token 1030 of the tokenizer's 1031 is outside the model's vocabulary of 1024"
+            command = ["tune", config, "--set", "model_name_or_path=" + model, "--set"]
+            self.fails(2, sentence, *command, "data.train=" + beyond)
+            self.fails(2, sentence, *command, "data.train=" + beyond, "--set", "data.max_bad_rows=9")  # the row is not bad
+            self.fails(2, "data.eval: " + sentence, *command, "data.eval=" + beyond)
+            self.fails(2, sentence, "eval", "--model", model, "--data", beyond)
+            self.assertIn(sentence, carrel("preflight", config, *command[2:], "data.train=" + beyond).stdout.decode())
+            self.assertIn(sentence, carrel("preflight", config, *command[2:], "data.eval=" + beyond).stdout.decode())
+            with open(config) as file:
+                settings = json.load(file)
+            settings.update(model_name_or_path=model, silos=[{"name": "ann", "data": good, "eval": beyond}],
+                            federation={"state_dir": os.path.join(folder, "server")})
+            with open(os.path.join(folder, "federation.yaml"), "w") as file:
+                json.dump(settings, file)
+            self.fails(2, "silo ann: eval: " + sentence, "simulate", file.name)
+            done = carrel(*command, "data.eval=" + good)  # a token that no row has harms nobody
+            self.assertEqual(done.returncode, 0, done.stderr)
+
     def test_eval_counts_what_it_passes_over(self):
         with tempfile.TemporaryDirectory() as folder:
             rows = os.path.join(folder, "held.jsonl")
