@@ -4,8 +4,24 @@
 #include "format/json.h"
 
 #include <math.h>
+#include <stdio.h>
 
 enum { COPY_LIMIT = 256 << 20, CONFIG_LIMIT = 16 << 20 };
+
+static enum cr_status read_dropouts(const struct cr_json *root, const char *path, char *out, size_t size)
+{
+    static const char *const gpt2_keys[] = {"attn_pdrop", "embd_pdrop", "resid_pdrop", NULL};
+    static const char *const llama_keys[] = {"attention_dropout", NULL};
+    bool gpt2 = cr_json_is_string(cr_json_member(root, "model_type"), "gpt2");
+    size_t used = 0;
+    for (const char *const *key = gpt2 ? gpt2_keys : llama_keys; *key; key++) {
+        double dropout;
+        CR_TRY(cr_json_get_number(root, path, *key, gpt2 ? 0.1 : 0, &dropout)); // Transformers' own defaults
+        if (dropout > 0 && used < size)
+            used += (size_t)snprintf(out + used, size - used, "%s%s %.3g", used ? ", " : "", *key, dropout);
+    }
+    return CR_OK;
+}
 
 enum cr_status cr_checkpoint_config_read(const char *directory, struct cr_checkpoint_config *out)
 {
@@ -18,6 +34,7 @@ enum cr_status cr_checkpoint_config_read(const char *directory, struct cr_checkp
     if (!isfinite(config.initializer_range) || config.initializer_range < 0)
         return cr_fail(CR_INVALID, "%s: initializer_range: %g: must be at least 0", path,
                        config.initializer_range);
+    CR_TRY(read_dropouts(root, path, config.dropouts, sizeof config.dropouts));
     const struct cr_json *dtype = cr_json_member(root, "dtype");
     if (!dtype) dtype = cr_json_member(root, "torch_dtype");
     if (cr_json_is_string(dtype, "bfloat16")) config.dtype = CR_BF16;

@@ -219,6 +219,27 @@ class Commands(unittest.TestCase):
             done = carrel(*command, "data.eval=" + good)  # a token that no row has harms nobody
             self.assertEqual(done.returncode, 0, done.stderr)
 
+    def test_dropout_of_the_base_is_told(self):
+        with tempfile.TemporaryDirectory() as folder:
+            config, model = tune_config(folder), os.path.join(folder, "model")
+            for base, changes, told in (
+                    ("tests/golden/lora-gpt2/model", {}, []),  # 0, all three
+                    ("tests/golden/lora-gpt2/model", {"attn_pdrop": None, "resid_pdrop": 0.25}, ["attn_pdrop 0.1, resid_pdrop 0.25"]),
+                    (DEMO, {}, []), (DEMO, {"attention_dropout": 0.2, "attn_pdrop": 0.1}, ["attention_dropout 0.2"])):
+                shutil.copytree(base, model)
+                with open(os.path.join(model, "config.json")) as file:
+                    shape = json.load(file)
+                with open(os.path.join(model, "config.json"), "w") as file:
+                    json.dump({key: value for key, value in {**shape, **changes}.items() if value is not None}, file)
+                done = carrel("tune", config, "--json", "--restart", "--set", "model_name_or_path=" + model)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                events = [json.loads(line) for line in done.stdout.splitlines()]
+                warnings = [event for event in events if event["event"] == "train.warning" and "dropouts" in event]
+                self.assertEqual([event["dropouts"] for event in warnings], told)
+                for event in warnings:
+                    self.assertIn("has dropout (%s), which Transformers applies" % event["dropouts"], event["message"])
+                shutil.rmtree(model)
+
     def test_eval_counts_what_it_passes_over(self):
         with tempfile.TemporaryDirectory() as folder:
             rows = os.path.join(folder, "held.jsonl")
