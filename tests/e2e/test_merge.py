@@ -2,6 +2,7 @@
 import filecmp
 import json
 import os
+import random
 import shutil
 import signal
 import struct
@@ -183,6 +184,38 @@ class Merge(Folder):
         write_tensors(os.path.join(model, "model.safetensors"), {**tensors, name: ("F64", shape, data * 2)})
         self.fails(2, "model: tensor %s: only F32, F16 and BF16 weights are supported, not F64" % name, "generate", "--model", model,
                    "--prompt", "a")
+
+    def test_a_base_that_makes_much_of_small_differences(self):
+        draw, d, layers = random.Random(1), 8, 128
+        one = ("F32", [d], struct.pack("<%df" % d, *[1.0] * d))
+
+        def normal(rows, columns, deviation):
+            values = [draw.gauss(0, deviation) for _ in range(rows * columns)]
+            return ("F32", [rows, columns], struct.pack("<%df" % len(values), *values))
+
+        tensors = {"model.embed_tokens.weight": normal(64, d, 1), "model.norm.weight": one}
+        for layer in range(layers):
+            for name, rows, columns, deviation in (("self_attn.q_proj", d, d, 2), ("self_attn.k_proj", d, d, 2),
+                                                   ("self_attn.v_proj", d, d, 0.4), ("self_attn.o_proj", d, d, 0.4),
+                                                   ("mlp.gate_proj", 16, d, 0.4), ("mlp.up_proj", 16, d, 0.4),
+                                                   ("mlp.down_proj", d, 16, 0.4)):
+                tensors["model.layers.%d.%s.weight" % (layer, name)] = normal(rows, columns, deviation)
+            for name in ("input_layernorm", "post_attention_layernorm"):
+                tensors["model.layers.%d.%s.weight" % (layer, name)] = one
+        for name in ("model", "adapter"):
+            os.mkdir(self.path(name))
+        write_tensors(self.path("model", "model.safetensors"), tensors)
+        with open(self.path("model", "config.json"), "w") as file:
+            json.dump({"model_type": "llama", "hidden_size": d, "intermediate_size": 16, "num_hidden_layers": layers,
+                       "num_attention_heads": 2, "vocab_size": 64, "tie_word_embeddings": True}, file)
+        make_adapter(self.path("adapter"), self.path("model"), 0.5)
+        result = carrel("merge", "--model", self.path("model"), "--adapter", self.path("adapter"), "--output", self.path("merged"),
+                        "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        difference = json.loads(result.stdout)["difference_before_rounding"]
+        self.assertGreater(difference, 5e-4)
+        self.assertIn("carrel: warning: the logits before rounding differ by %.3g of" % difference, result.stderr.decode())
+        self.assertTrue(os.path.exists(self.path("merged", "model.safetensors")))
 
     def test_a_weight_beyond_the_type_is_refused(self):
         make_adapter(self.folder, os.path.join(GOLDEN, "llama-f16-shards"), 3000)
