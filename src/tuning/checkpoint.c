@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "format/json.h"
+#include "tensor/ops.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -62,6 +63,23 @@ static enum cr_dtype stored_type(const struct cr_model *model, size_t i, enum cr
     return entry ? entry->dtype : otherwise;
 }
 
+// Trained values may lie beyond a type that the base's had room in.
+static enum cr_status check_range(struct cr_compute *compute, const struct cr_tensor_entry *entry,
+                                  const float *values, size_t count)
+{
+    CR_FREE float *written = NULL;
+    CR_TRY(cr_allocate(count, sizeof *written, &written));
+    cr_convert(compute, entry->bytes.data, entry->dtype, written, CR_F32, count);
+    bool finite = cr_all_finite(compute, written, count);
+    cr_wipe(written, count * sizeof *written);
+    if (finite) return CR_OK;
+    double largest = 0;
+    for (size_t k = 0; k < count; k++) largest = fmax(largest, fabs((double)values[k]));
+    return cr_fail(CR_INVALID,
+                   "%s: a value of %.6g is beyond %s, the type it is stored in (BF16 and F32 reach further)",
+                   entry->name, largest, cr_dtype_name(entry->dtype));
+}
+
 static enum cr_status write_weights(const char *path, const struct cr_model *model, enum cr_dtype otherwise,
                                     const struct cr_parameters *parameters)
 {
@@ -88,6 +106,7 @@ static enum cr_status write_weights(const char *path, const struct cr_model *mod
         unsigned char *bytes = converted + item->offset * sizeof(float);
         entries[i].bytes.data = bytes;
         status = cr_parameter_encode(model->compute, place, values, dtype, bytes);
+        if (status == CR_OK) status = check_range(model->compute, &entries[i], values, item->count);
     }
     if (status == CR_OK) status = cr_safetensors_write(path, entries, parameters->item_count, true);
     cr_wipe(converted, parameters->count * sizeof(float));
