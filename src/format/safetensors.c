@@ -268,9 +268,8 @@ static int by_text(const void *left, const void *right)
     return strcmp(*(const char *const *)left, *(const char *const *)right);
 }
 
-// The distinct file names of a weight_map, sorted. The array is the caller's; the names belong to the index.
-static enum cr_status list_shards(const struct cr_json *weight_map, const char *index_path, const char ***out,
-                                  size_t *count)
+enum cr_status cr_safetensors_shard_names(const struct cr_json *weight_map, const char *index_path,
+                                          const char ***out, size_t *count)
 {
     size_t tensors = cr_json_count(weight_map), filled = 0, distinct = 0;
     if (cr_json_kind(weight_map) != CR_JSON_OBJECT || tensors == 0)
@@ -332,7 +331,7 @@ static enum cr_status open_sharded(const char *directory, const char *index_path
     const struct cr_json *weight_map = cr_json_member(index, "weight_map");
     CR_FREE const char **names = NULL;
     size_t count = 0;
-    CR_TRY(list_shards(weight_map, index_path, &names, &count));
+    CR_TRY(cr_safetensors_shard_names(weight_map, index_path, &names, &count));
     CR_CLEANUP(cr_safetensors_release) struct cr_safetensors *file = NULL;
     CR_TRY(new_file(directory, count, &file));
     for (size_t i = 0; i < count; i++) {

@@ -21,6 +21,12 @@ struct cr_tensor_entry {
 bool cr_tensor_size(const struct cr_tensor_entry *entry, size_t *out);
 
 struct cr_safetensors;
+struct cr_json;
+
+// The distinct file names of an index's weight_map, sorted. The array is the caller's; the names belong to
+// the JSON. CR_INVALID where there are none, or one is not the name of a file beside the index.
+enum cr_status cr_safetensors_shard_names(const struct cr_json *weight_map, const char *index_path,
+                                          const char ***out, size_t *count);
 
 // Maps and validates one file, or a Hugging Face directory (model.safetensors, or the shards that
 // model.safetensors.index.json names). Bytes of entries are in the mapping and live as long as it. A tensor

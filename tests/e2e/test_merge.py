@@ -277,6 +277,29 @@ class Inspect(Folder):
         self.assertEqual(sorted(found["target_modules"]), ["q_proj", "v_proj"])
         self.assertEqual(self.inspect(os.path.join(adapter, "adapter_config.json"))["r"], config["r"])
 
+        self.assertNotIn("layers_to_transform", found)
+        config["layers_to_transform"] = [0, 1]
+        path = self.write("adapter_config.json", json.dumps(config))
+        self.assertEqual(self.inspect(path)["layers_to_transform"], [0, 1])
+        self.assertIn(b"layers to transform 0, 1\n", self.succeeds("inspect", path))
+
+    def test_adapter_of_pickled_tensors(self):
+        os.mkdir(self.path("pickled"))
+        shutil.copy(os.path.join(GOLDEN, "lora-gqa-tied", "final", "adapter_config.json"), self.path("pickled"))
+        self.write("pickled/adapter_model.bin", "")
+        sentence = "pickled/adapter_model.bin: only safetensors are read (in Python, load it with PEFT and call save_pretrained(..., safe"
+        self.fails(2, sentence, "inspect", self.path("pickled"))
+        self.fails(2, sentence, "generate", "--model", os.path.join(GOLDEN, "lora-gqa-tied", "model"), "--adapter",
+                   self.path("pickled"), "--prompt", "a")
+
+    def test_index(self):
+        index = os.path.join(GOLDEN, "llama-f16-shards", "model.safetensors.index.json")
+        with open(index) as file:
+            listed = json.load(file)
+        self.assertEqual(self.inspect(index), {"kind": "safetensors index", "shards": len(set(listed["weight_map"].values())),
+                                               "tensors": len(listed["weight_map"]), "bytes": listed["metadata"]["total_size"]})
+        self.fails(2, "bare.json: \"weight_map\" names no tensors", "inspect", self.write("bare.json", '{"weight_map": {}}'))
+
     def test_prefix(self):
         found = self.inspect(PREFIX)
         self.assertEqual((found["kind"], found["peft_type"], found["num_virtual_tokens"]), ("adapter", "PREFIX_TUNING", 5))
@@ -365,6 +388,9 @@ class Inspect(Folder):
         os.mkfifo(self.path("pipe"))
         self.fails(2, "neither a file nor a directory", "inspect", self.path("pipe"))
         self.fails(3, "/nonexistent", "inspect", "/nonexistent")
+        for text in ("{}", '{"eos_token_id": 1}', '{"tokenizer_class": "GPT2Tokenizer", "model_max_length": 3}'):
+            self.fails(2, "other.json: a JSON object of no kind that carrel inspects", "inspect", self.write("other.json", text))
+        self.fails(2, "a row needs", "inspect", self.write("rows.jsonl", '{"eos_token_id": 1}'))
         self.fails(2, "nonsense.json", "inspect", self.write("nonsense.json", "{\"a\": "))
         self.fails(2, "nonsense.safetensors", "inspect", self.write("nonsense.safetensors", "abc"))
         self.fails(2, "nonsense.yaml", "inspect", self.write("nonsense.yaml", "a: [\n"))
