@@ -64,8 +64,8 @@ static enum cr_dtype stored_type(const struct cr_model *model, size_t i, enum cr
 }
 
 // Trained values may lie beyond a type that the base's had room in.
-static enum cr_status check_range(struct cr_compute *compute, const struct cr_tensor_entry *entry,
-                                  const float *values, size_t count)
+static enum cr_status check_range(const char *path, struct cr_compute *compute,
+                                  const struct cr_tensor_entry *entry, const float *values, size_t count)
 {
     CR_FREE float *written = NULL;
     CR_TRY(cr_allocate(count, sizeof *written, &written));
@@ -75,9 +75,10 @@ static enum cr_status check_range(struct cr_compute *compute, const struct cr_te
     if (finite) return CR_OK;
     double largest = 0;
     for (size_t k = 0; k < count; k++) largest = fmax(largest, fabs((double)values[k]));
-    return cr_fail(CR_INVALID,
-                   "%s: a value of %.6g is beyond %s, the type it is stored in (BF16 and F32 reach further)",
-                   entry->name, largest, cr_dtype_name(entry->dtype));
+    return cr_fail(
+        CR_INVALID,
+        "%s: tensor %s: a value of %.6g is beyond %s, the type it is stored in (BF16 and F32 reach further)",
+        path, entry->name, largest, cr_dtype_name(entry->dtype));
 }
 
 static enum cr_status write_weights(const char *path, const struct cr_model *model, enum cr_dtype otherwise,
@@ -106,7 +107,7 @@ static enum cr_status write_weights(const char *path, const struct cr_model *mod
         unsigned char *bytes = converted + item->offset * sizeof(float);
         entries[i].bytes.data = bytes;
         status = cr_parameter_encode(model->compute, place, values, dtype, bytes);
-        if (status == CR_OK) status = check_range(model->compute, &entries[i], values, item->count);
+        if (status == CR_OK) status = check_range(path, model->compute, &entries[i], values, item->count);
     }
     if (status == CR_OK) status = cr_safetensors_write(path, entries, parameters->item_count, true);
     cr_wipe(converted, parameters->count * sizeof(float));
