@@ -19,11 +19,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         const struct cr_tensor_entry *entry = cr_safetensors_at(file, i);
         check(cr_safetensors_find(file, entry->name) == entry);
         check(entry->rank <= CR_MAX_RANK);
-        size_t bytes = cr_dtype_size(entry->dtype);
-        for (size_t d = 0; d < entry->rank; d++) bytes *= entry->shape[d];
-        check(bytes == entry->bytes.size);
-        for (size_t b = 0; b < bytes; b++) sum += entry->bytes.data[b];
-        total += bytes;
+        size_t bits = cr_dtype_bits(entry->dtype);
+        for (size_t d = 0; d < entry->rank; d++) bits *= entry->shape[d];
+        check(bits == entry->bytes.size * 8);
+        for (size_t b = 0; b < entry->bytes.size; b++) sum += entry->bytes.data[b];
+        total += entry->bytes.size;
     }
     uint64_t header = 0;
     memcpy(&header, data, sizeof header);

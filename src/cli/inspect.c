@@ -220,6 +220,14 @@ static enum cr_status say_json(struct cr_said *said, const char *path, const cha
         CR_TRY(cr_say_text(said, "kind", "model_config"));
         return cr_say_model_config(said, cr_buffer_slice(&text), path);
     }
+    if (cr_json_member(root, "weight_map")) return cr_say_index(said, root, path);
+    if (cr_json_kind(root) == CR_JSON_OBJECT && cr_row_kind_of(root) == CR_ROW_UNKNOWN &&
+        !cr_ends_with(path, ".jsonl"))
+        return cr_fail(
+            CR_INVALID,
+            "%s: a JSON object of no kind that carrel inspects: no row of data, tokenizer, index of "
+            "safetensors, or configuration of a model or adapter",
+            path);
     return say_data(said, path, tokenizer);
 }
 
@@ -289,7 +297,7 @@ enum cr_status cr_command_inspect(int argc, char **argv)
     const struct cr_flags flags = {
         "carrel inspect PATH [options]",
         "Says what a file or directory is: a model, adapter, sparse change or run directory, a safetensors "
-        "file, a "
+        "file or index, a "
         "tokenizer.json, data,\n"
         "settings, the state of an unfinished tune, a job, an audit log, whose chain is verified, a join "
         "token (in a file, or itself; its "

@@ -1,10 +1,12 @@
 // carrel merge: an adapter into its base, as a model that needs neither.
 #include "cli/command.h"
+#include "cli/model_flags.h"
 
 #include "base/words.h"
 #include "tuning/merge.h"
 
 #include <signal.h>
+#include <stdio.h>
 
 static volatile sig_atomic_t stopped;
 
@@ -26,6 +28,18 @@ static void catch_signals(void)
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+}
+
+// Each merged weight was looked at by itself.
+static void warn(const struct cr_merge_report *report)
+{
+    char message[256];
+    snprintf(
+        message, sizeof message,
+        "the logits before rounding differ by %.3g of their root mean square, more than usual, though each "
+        "weight is merged right: this base makes much of small differences",
+        report->exact);
+    cr_event_send(&cr_model_warnings, CR_EVENT_WARNING, "merge.warning", message, NULL, 0);
 }
 
 static enum cr_status print_report(const struct cr_merge_report *report, const char *output, bool json)
@@ -84,5 +98,7 @@ enum cr_status cr_command_merge(int argc, char **argv)
     struct cr_merge_report report;
     enum cr_status status = cr_merge(model, adapter, output, compute, keep_going, &report);
     cr_compute_free(compute);
-    return status == CR_OK ? print_report(&report, output, json) : status;
+    CR_TRY(status);
+    if (report.unusual) warn(&report);
+    return print_report(&report, output, json);
 }

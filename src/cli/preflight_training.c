@@ -209,6 +209,7 @@ static enum cr_status check_file(struct preflight *preflight, const char *path, 
                                  size_t *examples, size_t *longest)
 {
     struct cr_dataset_options options = cr_data_options(&preflight->config->data);
+    options.vocabulary = preflight->session.model->config.vocabulary;
     options.append_eos = trained;
     struct cr_dataset *data;
     *examples = *longest = 0;

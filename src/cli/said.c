@@ -60,3 +60,12 @@ enum cr_status cr_say_list(struct cr_said *said, const char *key, const struct c
     }
     return cr_append_format(&said->out, said->json ? "]" : "\n");
 }
+
+enum cr_status cr_say_sizes(struct cr_said *said, const char *key, const struct cr_size_list *list)
+{
+    CR_TRY(say_key(said, key));
+    if (said->json) CR_TRY(cr_append(&said->out, "[", 1));
+    for (size_t i = 0; i < list->count; i++)
+        CR_TRY(cr_append_format(&said->out, "%s%zu", i > 0 ? ", " : "", list->items[i]));
+    return cr_append_format(&said->out, said->json ? "]" : "\n");
+}

@@ -21,5 +21,6 @@ enum cr_status cr_say_number(struct cr_said *said, const char *key, double numbe
 enum cr_status cr_say_count(struct cr_said *said, const char *key, size_t count);
 enum cr_status cr_say_bool(struct cr_said *said, const char *key, bool value);
 enum cr_status cr_say_list(struct cr_said *said, const char *key, const struct cr_string_list *list);
+enum cr_status cr_say_sizes(struct cr_said *said, const char *key, const struct cr_size_list *list);
 
 #endif

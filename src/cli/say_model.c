@@ -14,22 +14,22 @@
 
 static size_t values_of(const struct cr_tensor_entry *entry)
 {
-    return entry->bytes.size / cr_dtype_size(entry->dtype);
+    return entry->bytes.size * 8 / cr_dtype_bits(entry->dtype);
 }
 
 // Counts of tensors and values, bytes, and the types that occur.
 static enum cr_status say_totals(struct cr_said *said, const struct cr_safetensors *file)
 {
     size_t values = 0, bytes = 0;
-    bool occurs[CR_I64 + 1] = {0};
+    bool occurs[CR_DTYPES] = {0};
     for (size_t i = 0; i < cr_safetensors_count(file); i++) {
         const struct cr_tensor_entry *entry = cr_safetensors_at(file, i);
         values += values_of(entry);
         bytes += entry->bytes.size;
         occurs[entry->dtype] = true;
     }
-    char types[64] = "";
-    for (enum cr_dtype dtype = CR_F32; dtype <= CR_I64; dtype++)
+    char types[256] = "";
+    for (enum cr_dtype dtype = CR_F32; dtype < CR_DTYPES; dtype++)
         if (occurs[dtype])
             snprintf(types + strlen(types), sizeof types - strlen(types), "%s%s", types[0] ? ", " : "",
                      cr_dtype_name(dtype));
@@ -67,6 +67,21 @@ enum cr_status cr_say_safetensors(struct cr_said *said, const char *path)
     for (size_t i = 0; i < cr_safetensors_count(file); i++)
         CR_TRY(say_tensor(said, cr_safetensors_at(file, i), i == 0));
     return said->json ? cr_append(&said->out, "]", 1) : CR_OK;
+}
+
+enum cr_status cr_say_index(struct cr_said *said, const struct cr_json *index, const char *path)
+{
+    const struct cr_json *weight_map = cr_json_member(index, "weight_map");
+    const struct cr_json *total = cr_json_member(cr_json_member(index, "metadata"), "total_size");
+    CR_FREE const char **names = NULL;
+    size_t shards;
+    int64_t bytes;
+    CR_TRY(cr_safetensors_shard_names(weight_map, path, &names, &shards));
+    CR_TRY(cr_say_text(said, "kind", "safetensors index"));
+    CR_TRY(cr_say_count(said, "shards", shards));
+    CR_TRY(cr_say_count(said, "tensors", cr_json_count(weight_map)));
+    return cr_json_is_integer(total, &bytes) && bytes >= 0 ? cr_say_count(said, "bytes", (size_t)bytes)
+                                                           : CR_OK;
 }
 
 // What config.json says; `text` is the file.
@@ -113,7 +128,9 @@ enum cr_status cr_say_adapter_config(struct cr_said *said, struct cr_slice text,
     CR_TRY(cr_say_count(said, "r", config.lora.r));
     CR_TRY(cr_say_number(said, "lora_alpha", config.lora.lora_alpha));
     CR_TRY(cr_say_bool(said, "use_rslora", config.lora.use_rslora));
-    return cr_say_list(said, "target_modules", &config.lora.target_modules);
+    CR_TRY(cr_say_list(said, "target_modules", &config.lora.target_modules));
+    if (config.lora.layers_to_transform.count == 0) return CR_OK; // all of them
+    return cr_say_sizes(said, "layers_to_transform", &config.lora.layers_to_transform);
 }
 
 enum cr_status cr_say_sparse(struct cr_said *said, const struct cr_spf_config *config)
@@ -158,10 +175,8 @@ enum cr_status cr_say_adapter(struct cr_said *said, const char *directory, const
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_TRY(cr_file_read(config_path, CR_SAY_JSON_LIMIT, &text));
-    CR_FREE char *tensors = NULL;
-    CR_TRY(cr_path_join(directory, "adapter_model.safetensors", &tensors));
     CR_CLEANUP(cr_safetensors_release) struct cr_safetensors *file = NULL;
-    CR_TRY(cr_safetensors_open(tensors, &file));
+    CR_TRY(cr_peft_open_tensors(directory, &file));
     CR_TRY(cr_say_text(said, "kind", "adapter"));
     CR_TRY(cr_say_adapter_config(said, cr_buffer_slice(&text), config_path));
     return say_totals(said, file);

@@ -3,6 +3,7 @@
 #define CARREL_CLI_SAY_MODEL_H
 
 #include "cli/said.h"
+#include "format/json.h"
 #include "tuning/config.h"
 
 enum { CR_SAY_JSON_LIMIT = 64 << 20 }; // bytes of a JSON file that is told of
@@ -16,6 +17,9 @@ enum cr_status cr_say_change(struct cr_said *said, const char *directory);
 
 // All tensors of a file.
 enum cr_status cr_say_safetensors(struct cr_said *said, const char *path);
+
+// Of a model.safetensors.index.json: what it lists, not whether the shards are there.
+enum cr_status cr_say_index(struct cr_said *said, const struct cr_json *index, const char *path);
 
 // Of a config.json, adapter_config.json or spf_config.json, whose text is given: without the kind.
 enum cr_status cr_say_model_config(struct cr_said *said, struct cr_slice text, const char *path);

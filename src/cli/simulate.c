@@ -187,13 +187,16 @@ static enum cr_status evaluate(struct simulation *simulation)
 static enum cr_status check_held_out(const struct simulation *simulation)
 {
     const struct cr_tuning_config *tuning = &simulation->config.tuning;
-    const struct cr_dataset_options options = cr_data_options(&tuning->data);
+    struct cr_dataset_options options = cr_data_options(&tuning->data);
     CR_CLEANUP(cr_tokenizer_release) struct cr_tokenizer *tokenizer = NULL;
+    struct cr_model_config model;
     for (size_t i = 0; i < simulation->config.silos.count; i++) {
         const struct cr_silo_config *silo = silo_at(simulation, i);
         struct cr_dataset *data = NULL;
         if (!silo->eval) continue;
         if (!tokenizer) CR_TRY(cr_tokenizer_open(tuning->model_name_or_path, &tokenizer));
+        CR_TRY(cr_model_config_read(tuning->model_name_or_path, &model));
+        options.vocabulary = model.vocabulary;
         enum cr_status status = cr_dataset_open(silo->eval, tokenizer, &options, &data);
         cr_dataset_free(data);
         if (status != CR_OK) return cr_fail_within(status, "silo %s: eval", silo->name);

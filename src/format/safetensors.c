@@ -37,7 +37,7 @@ struct cr_safetensors {
 
 static bool dtype_of(const struct cr_json *text, enum cr_dtype *out)
 {
-    for (enum cr_dtype dtype = CR_F32; dtype <= CR_I64; dtype++) {
+    for (enum cr_dtype dtype = CR_F32; dtype < CR_DTYPES; dtype++) {
         if (cr_json_is_string(text, cr_dtype_name(dtype))) {
             *out = dtype;
             return true;
@@ -54,13 +54,13 @@ static bool read_size(const struct cr_json *value, size_t *out)
     return true;
 }
 
-// Bytes of a tensor of this type and shape; false where they pass SIZE_MAX.
-static bool size_of(const struct cr_tensor_entry *entry, size_t *out)
+bool cr_tensor_size(const struct cr_tensor_entry *entry, size_t *out)
 {
-    size_t size = cr_dtype_size(entry->dtype);
+    size_t bits = cr_dtype_bits(entry->dtype);
     for (size_t i = 0; i < entry->rank; i++)
-        if (__builtin_mul_overflow(size, entry->shape[i], &size)) return false;
-    *out = size;
+        if (__builtin_mul_overflow(bits, entry->shape[i], &bits)) return false;
+    if (bits % 8 != 0) return false;
+    *out = bits / 8;
     return true;
 }
 
@@ -80,9 +80,8 @@ static enum cr_status read_entry(const struct shard *shard, struct cr_slice data
                        file, name);
     struct cr_tensor_entry entry = {.name = name, .rank = cr_json_count(shape)};
     if (!dtype_of(dtype, &entry.dtype))
-        return cr_fail(CR_UNSUPPORTED,
-                       "%s: tensor \"%s\": type %s is not supported (F32, F16, BF16, I8, I32 and I64 are)",
-                       file, name, (const char *)cr_json_string(dtype).data);
+        return cr_fail(CR_UNSUPPORTED, "%s: tensor \"%s\": type %s is none that safetensors has", file, name,
+                       (const char *)cr_json_string(dtype).data);
     if (entry.rank > CR_MAX_RANK)
         return cr_fail(CR_UNSUPPORTED, "%s: tensor \"%s\": %zu dimensions, more than the %d supported", file,
                        name, entry.rank, CR_MAX_RANK);
@@ -91,8 +90,11 @@ static enum cr_status read_entry(const struct shard *shard, struct cr_slice data
             return cr_fail(CR_INVALID, "%s: tensor \"%s\": dimension %zu of its shape is not a size", file,
                            name, i);
     size_t size, begin, end;
-    if (!size_of(&entry, &size))
-        return cr_fail(CR_INVALID, "%s: tensor \"%s\": its shape is larger than any memory", file, name);
+    if (!cr_tensor_size(&entry, &size))
+        return cr_fail(
+            CR_INVALID,
+            "%s: tensor \"%s\": its shape is larger than any memory, or no whole bytes of its type", file,
+            name);
     if (!read_size(cr_json_at(offsets, 0), &begin) || !read_size(cr_json_at(offsets, 1), &end) || begin > end)
         return cr_fail(CR_INVALID, "%s: tensor \"%s\": its data_offsets are not a range", file, name);
     if (end > data.size)
@@ -266,9 +268,8 @@ static int by_text(const void *left, const void *right)
     return strcmp(*(const char *const *)left, *(const char *const *)right);
 }
 
-// The distinct file names of a weight_map, sorted. The array is the caller's; the names belong to the index.
-static enum cr_status list_shards(const struct cr_json *weight_map, const char *index_path, const char ***out,
-                                  size_t *count)
+enum cr_status cr_safetensors_shard_names(const struct cr_json *weight_map, const char *index_path,
+                                          const char ***out, size_t *count)
 {
     size_t tensors = cr_json_count(weight_map), filled = 0, distinct = 0;
     if (cr_json_kind(weight_map) != CR_JSON_OBJECT || tensors == 0)
@@ -330,7 +331,7 @@ static enum cr_status open_sharded(const char *directory, const char *index_path
     const struct cr_json *weight_map = cr_json_member(index, "weight_map");
     CR_FREE const char **names = NULL;
     size_t count = 0;
-    CR_TRY(list_shards(weight_map, index_path, &names, &count));
+    CR_TRY(cr_safetensors_shard_names(weight_map, index_path, &names, &count));
     CR_CLEANUP(cr_safetensors_release) struct cr_safetensors *file = NULL;
     CR_TRY(new_file(directory, count, &file));
     for (size_t i = 0; i < count; i++) {

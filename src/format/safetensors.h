@@ -16,11 +16,22 @@ struct cr_tensor_entry {
     struct cr_slice bytes; // row-major, little-endian; not necessarily aligned
 };
 
+// Bytes of a tensor of this type and shape. False where they pass SIZE_MAX or, with elements of less than a
+// byte, are not whole.
+bool cr_tensor_size(const struct cr_tensor_entry *entry, size_t *out);
+
 struct cr_safetensors;
+struct cr_json;
+
+// The distinct file names of an index's weight_map, sorted. The array is the caller's; the names belong to
+// the JSON. CR_INVALID where there are none, or one is not the name of a file beside the index.
+enum cr_status cr_safetensors_shard_names(const struct cr_json *weight_map, const char *index_path,
+                                          const char ***out, size_t *count);
 
 // Maps and validates one file, or a Hugging Face directory (model.safetensors, or the shards that
 // model.safetensors.index.json names). Bytes of entries are in the mapping and live as long as it. A tensor
 // of a type that enum cr_dtype lacks is CR_UNSUPPORTED; anything that breaks the format's rules, CR_INVALID.
+// A tensor may be of any type that the format has: who reads one looks whether it is one to compute with.
 enum cr_status cr_safetensors_open(const char *path, struct cr_safetensors **out);
 
 // The same over bytes in memory, which must outlive it; `name` stands in errors.

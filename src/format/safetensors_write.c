@@ -22,11 +22,9 @@ static enum cr_status check_entries(const char *path, const struct cr_tensor_ent
     for (size_t i = 0; i < count; i++) {
         const struct cr_tensor_entry *entry = &entries[i];
         names[i] = entry->name;
-        size_t size = cr_dtype_size(entry->dtype);
-        bool good = entry->rank <= CR_MAX_RANK && strcmp(entry->name, "__metadata__") != 0;
-        for (size_t d = 0; good && d < entry->rank; d++)
-            good = !__builtin_mul_overflow(size, entry->shape[d], &size);
-        if (!good || size != entry->bytes.size)
+        size_t size;
+        if (entry->rank > CR_MAX_RANK || strcmp(entry->name, "__metadata__") == 0 ||
+            !cr_tensor_size(entry, &size) || size != entry->bytes.size)
             return cr_fail(CR_INTERNAL, "%s: tensor \"%s\" to be written has a wrong name, shape or size",
                            path, entry->name);
     }

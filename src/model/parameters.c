@@ -136,8 +136,8 @@ static enum cr_status check_parameter(const struct cr_model *model,
     if (!entry && !cr_model_part_has(&model->part, &model->config, parameter)) return CR_OK;
     if (!entry) return cr_fail(CR_INVALID, "%s: tensor %s is missing", file, parameter->name);
     if (entry->dtype != CR_F32 && entry->dtype != CR_F16 && entry->dtype != CR_BF16)
-        return cr_fail(CR_UNSUPPORTED, "%s: tensor %s: only F32, F16 and BF16 weights are supported", file,
-                       parameter->name);
+        return cr_fail(CR_UNSUPPORTED, "%s: tensor %s: only F32, F16 and BF16 weights are supported, not %s",
+                       file, parameter->name, cr_dtype_name(entry->dtype));
     size_t rank = parameter->columns ? 2 : 1, rows = parameter->rows, columns = parameter->columns;
     if (parameter->transposed) {
         rows = parameter->columns;
@@ -155,8 +155,8 @@ static enum cr_status check_parameter(const struct cr_model *model,
                    parameter->name, cr_buffer_text(&shape), rows, columns);
 }
 
-// Old checkpoints hold the rotation's frequencies or attention's mask, which follow from the configuration,
-// and some hold a copy of a tied head.
+// Old checkpoints hold the rotation's frequencies or attention's mask, of whatever type, which follow from
+// the configuration, and some hold a copy of a tied head.
 static bool harmless(const struct cr_model *model, const char *name)
 {
     if (cr_ends_with(name, ".rotary_emb.inv_freq")) return true;

@@ -54,6 +54,18 @@ static enum cr_status make_room(struct cr_dataset *dataset, size_t more)
     return CR_OK;
 }
 
+// Of a tokenizer that is larger than its model, the tokens that data have.
+static enum cr_status check_tokens(const uint32_t *tokens, size_t count, const struct cr_tokenizer *tokenizer,
+                                   size_t vocabulary)
+{
+    for (size_t i = 0; vocabulary > 0 && i < count; i++)
+        if (tokens[i] >= vocabulary)
+            return cr_fail(CR_UNSUPPORTED,
+                           "token %u of the tokenizer's %zu is outside the model's vocabulary of %zu",
+                           tokens[i], cr_tokenizer_vocabulary(tokenizer), vocabulary);
+    return CR_OK;
+}
+
 // Place i predicts token i + 1, so the last place of an example has nothing to predict.
 static enum cr_status add_example(struct cr_dataset *dataset, const struct cr_encoded *encoded,
                                   const struct cr_dataset_options *options, bool right)
@@ -84,6 +96,9 @@ static enum cr_status add_row(struct cr_dataset *dataset, const struct cr_row *r
     for (size_t k = 0; k < dataset->choices; k++) {
         size_t choice = choices ? k : right;
         enum cr_status status = cr_row_encode(row, choice, tokenizer, options, encoded);
+        if (status == CR_OK)
+            status = check_tokens(encoded->ids.items, cr_least(encoded->ids.count, options->max_length),
+                                  tokenizer, options->vocabulary);
         if (status == CR_OK) status = add_example(dataset, encoded, options, choice == right);
         bool whole = status == CR_OK && dataset->entries[first + k].labelled > 0;
         // Half a label word is another word.

@@ -234,7 +234,7 @@ static enum cr_status read_alpaca(struct cr_row_reader *rows, struct cr_row *row
     return add_message(rows, CR_CHAT_ASSISTANT, row->output);
 }
 
-static enum cr_row_kind kind_of(const struct cr_json *row)
+enum cr_row_kind cr_row_kind_of(const struct cr_json *row)
 {
     if (cr_json_member(row, "messages") || cr_json_member(row, "conversations")) return CR_ROW_CHAT;
     if (cr_json_member(row, "instruction")) return CR_ROW_ALPACA;
@@ -246,7 +246,7 @@ static enum cr_status read_row(struct cr_row_reader *rows, struct cr_row *out)
 {
     if (cr_json_kind(rows->json) != CR_JSON_OBJECT)
         return cr_fail(CR_INVALID, "%s: a row must be an object", cr_buffer_text(&rows->where));
-    enum cr_row_kind kind = rows->kind != CR_ROW_UNKNOWN ? rows->kind : kind_of(rows->json);
+    enum cr_row_kind kind = rows->kind != CR_ROW_UNKNOWN ? rows->kind : cr_row_kind_of(rows->json);
     if (kind == CR_ROW_UNKNOWN)
         return cr_fail(
             CR_INVALID,

@@ -46,6 +46,9 @@ struct cr_row {
     size_t message_count;
 };
 
+// By the keys of an object; CR_ROW_UNKNOWN where it is no row.
+enum cr_row_kind cr_row_kind_of(const struct cr_json *row);
+
 // An empty file is CR_INVALID.
 enum cr_status cr_row_reader_open(const char *path, struct cr_row_reader *out);
 void cr_row_reader_close(struct cr_row_reader *rows); // usable with CR_CLEANUP

@@ -2,10 +2,27 @@
 
 #include "base/file.h"
 #include "format/json.h"
+#include "tensor/ops.h"
 
 #include <math.h>
+#include <stdio.h>
 
 enum { COPY_LIMIT = 256 << 20, CONFIG_LIMIT = 16 << 20 };
+
+static enum cr_status read_dropouts(const struct cr_json *root, const char *path, char *out, size_t size)
+{
+    static const char *const gpt2_keys[] = {"attn_pdrop", "embd_pdrop", "resid_pdrop", NULL};
+    static const char *const llama_keys[] = {"attention_dropout", NULL};
+    bool gpt2 = cr_json_is_string(cr_json_member(root, "model_type"), "gpt2");
+    size_t used = 0;
+    for (const char *const *key = gpt2 ? gpt2_keys : llama_keys; *key; key++) {
+        double dropout;
+        CR_TRY(cr_json_get_number(root, path, *key, gpt2 ? 0.1 : 0, &dropout)); // Transformers' own defaults
+        if (dropout > 0 && used < size)
+            used += (size_t)snprintf(out + used, size - used, "%s%s %.3g", used ? ", " : "", *key, dropout);
+    }
+    return CR_OK;
+}
 
 enum cr_status cr_checkpoint_config_read(const char *directory, struct cr_checkpoint_config *out)
 {
@@ -18,6 +35,7 @@ enum cr_status cr_checkpoint_config_read(const char *directory, struct cr_checkp
     if (!isfinite(config.initializer_range) || config.initializer_range < 0)
         return cr_fail(CR_INVALID, "%s: initializer_range: %g: must be at least 0", path,
                        config.initializer_range);
+    CR_TRY(read_dropouts(root, path, config.dropouts, sizeof config.dropouts));
     const struct cr_json *dtype = cr_json_member(root, "dtype");
     if (!dtype) dtype = cr_json_member(root, "torch_dtype");
     if (cr_json_is_string(dtype, "bfloat16")) config.dtype = CR_BF16;
@@ -43,6 +61,24 @@ static enum cr_dtype stored_type(const struct cr_model *model, size_t i, enum cr
     const struct cr_tensor_entry *entry =
         model->weights ? cr_parameter_entry(&model->parameters[i], model->weights) : NULL;
     return entry ? entry->dtype : otherwise;
+}
+
+// Trained values may lie beyond a type that the base's had room in.
+static enum cr_status check_range(const char *path, struct cr_compute *compute,
+                                  const struct cr_tensor_entry *entry, const float *values, size_t count)
+{
+    CR_FREE float *written = NULL;
+    CR_TRY(cr_allocate(count, sizeof *written, &written));
+    cr_convert(compute, entry->bytes.data, entry->dtype, written, CR_F32, count);
+    bool finite = cr_all_finite(compute, written, count);
+    cr_wipe(written, count * sizeof *written);
+    if (finite) return CR_OK;
+    double largest = 0;
+    for (size_t k = 0; k < count; k++) largest = fmax(largest, fabs((double)values[k]));
+    return cr_fail(
+        CR_INVALID,
+        "%s: tensor %s: a value of %.6g is beyond %s, the type it is stored in (BF16 and F32 reach further)",
+        path, entry->name, largest, cr_dtype_name(entry->dtype));
 }
 
 static enum cr_status write_weights(const char *path, const struct cr_model *model, enum cr_dtype otherwise,
@@ -71,6 +107,7 @@ static enum cr_status write_weights(const char *path, const struct cr_model *mod
         unsigned char *bytes = converted + item->offset * sizeof(float);
         entries[i].bytes.data = bytes;
         status = cr_parameter_encode(model->compute, place, values, dtype, bytes);
+        if (status == CR_OK) status = check_range(path, model->compute, &entries[i], values, item->count);
     }
     if (status == CR_OK) status = cr_safetensors_write(path, entries, parameters->item_count, true);
     cr_wipe(converted, parameters->count * sizeof(float));

@@ -6,10 +6,12 @@
 #include "tuning/parameters.h"
 
 // What config.json says beside the shape: the type that weights are stored in ("dtype" or "torch_dtype"; F32
-// where absent) and the deviation of random weights ("initializer_range", 0.02 where absent).
+// where absent), the deviation of random weights ("initializer_range", 0.02 where absent), and the dropouts
+// above 0 that Transformers applies in training and carrel does not.
 struct cr_checkpoint_config {
     enum cr_dtype dtype;
     double initializer_range;
+    char dropouts[160]; // "attn_pdrop 0.1, resid_pdrop 0.1"; empty: none
 };
 enum cr_status cr_checkpoint_config_read(const char *directory, struct cr_checkpoint_config *out);
 

@@ -26,6 +26,7 @@ struct cr_cutter {
 static enum cr_status open_data(struct cr_cutter *cutter, const struct cr_tuning_config *config)
 {
     struct cr_dataset_options options = cr_data_options(&config->data);
+    options.vocabulary = cutter->model->config.vocabulary;
     options.append_eos = true;
     CR_TRY(cr_tokenizer_open(cutter->base, &cutter->tokenizer));
     CR_TRY(cr_tuning_config_check_context(config, cutter->model->config.context));

@@ -4,6 +4,7 @@
 #include "tensor/matmul.h"
 #include "tuning/checkpoint.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,14 +129,23 @@ enum cr_status cr_full_load(struct cr_structure *structure)
     return CR_OK;
 }
 
+static double deviation_of(const struct cr_model *model, const struct cr_model_parameter *place,
+                           double deviation)
+{
+    bool end = place->kind == CR_PARAMETER_MODULE && (place->module == CR_O || place->module == CR_DOWN);
+    if (!end || model->config.layout != CR_LAYOUT_GPT2) return deviation;
+    return deviation / sqrt(2 * (double)model->config.layers);
+}
+
 enum cr_status cr_full_initialise(struct cr_structure *structure, uint64_t seed, double deviation)
 {
     struct cr_parameters *parameters = &structure->parameters;
     for (size_t i = 0; i < parameters->item_count; i++) {
         const struct cr_parameter *item = &parameters->items[i];
         float *values = parameters->values + item->offset;
+        const struct cr_model_parameter *place = &structure->model->parameters[i];
         if (item->rank == 1) {
-            bool bias = cr_parameter_is_bias(&structure->model->parameters[i]);
+            bool bias = cr_parameter_is_bias(place);
             for (size_t k = 0; k < item->count; k++) values[k] = bias ? 0 : 1;
             continue;
         }
@@ -143,7 +153,8 @@ enum cr_status cr_full_initialise(struct cr_structure *structure, uint64_t seed,
         snprintf(label, sizeof label, "full initial %s", item->name);
         struct cr_stream *stream;
         CR_TRY(cr_stream_new(seed, label, &stream));
-        for (size_t k = 0; k < item->count; k++) values[k] = (float)(deviation * cr_stream_normal(stream));
+        double own = deviation_of(structure->model, place, deviation);
+        for (size_t k = 0; k < item->count; k++) values[k] = (float)(own * cr_stream_normal(stream));
         cr_stream_free(stream);
     }
     return CR_OK;

@@ -16,7 +16,7 @@ enum cr_status cr_full_new(struct cr_model *model, struct cr_structure **out);
 enum cr_status cr_full_load(struct cr_structure *structure);
 
 // Every matrix from a normal distribution of this standard deviation (a stream of its own each), norms one,
-// as Transformers' llama starts.
+// as Transformers starts; of gpt2, what each layer's two residual paths end in is divided by √(2 · layers).
 enum cr_status cr_full_initialise(struct cr_structure *structure, uint64_t seed, double deviation);
 
 #endif

@@ -94,12 +94,24 @@ static enum cr_status check_adapter(const struct cr_peft_config *config, const c
     return check_tensors(file, &expected);
 }
 
+enum cr_status cr_peft_open_tensors(const char *directory, struct cr_safetensors **out)
+{
+    CR_FREE char *path = NULL;
+    CR_FREE char *pickled = NULL;
+    CR_TRY(cr_path_join(directory, "adapter_model.safetensors", &path));
+    CR_TRY(cr_path_join(directory, "adapter_model.bin", &pickled));
+    if (!cr_file_exists(path) && cr_file_exists(pickled))
+        return cr_fail(CR_UNSUPPORTED,
+                       "%s: only safetensors are read (in Python, load it with PEFT and call "
+                       "save_pretrained(..., safe_serialization=True))",
+                       pickled);
+    return cr_safetensors_open(path, out);
+}
+
 enum cr_status cr_peft_open(const char *directory, struct cr_model *model, struct cr_structure **out)
 {
     CR_FREE char *config_path = NULL;
-    CR_FREE char *tensors_path = NULL;
     CR_TRY(cr_path_join(directory, "adapter_config.json", &config_path));
-    CR_TRY(cr_path_join(directory, "adapter_model.safetensors", &tensors_path));
     if (!cr_file_exists(config_path))
         return cr_fail(CR_NOT_FOUND,
                        "%s: not there (an adapter is a PEFT directory, or one with spf_config.json)",
@@ -109,7 +121,7 @@ enum cr_status cr_peft_open(const char *directory, struct cr_model *model, struc
     CR_CLEANUP(cr_peft_config_release) struct cr_peft_config config = {0};
     CR_TRY(cr_peft_config_parse(cr_buffer_slice(&text), config_path, &config));
     CR_CLEANUP(cr_safetensors_release) struct cr_safetensors *file = NULL;
-    CR_TRY(cr_safetensors_open(tensors_path, &file));
+    CR_TRY(cr_peft_open_tensors(directory, &file));
     CR_TRY(check_adapter(&config, config_path, &model->config, file));
     struct cr_structure *structure;
     CR_TRY(config.method == CR_METHOD_LORA ? cr_lora_new(&config.lora, model, 0, 0, NULL, &structure)

@@ -2,6 +2,7 @@
 #ifndef CARREL_TUNING_PEFT_H
 #define CARREL_TUNING_PEFT_H
 
+#include "format/safetensors.h"
 #include "tuning/lora.h"
 #include "tuning/prefix.h"
 
@@ -33,6 +34,9 @@ enum cr_status cr_peft_config_write(const struct cr_peft_config *config, const c
 // where it cannot be one of this model.
 enum cr_status cr_peft_parameters(const struct cr_peft_config *config, const struct cr_model_config *model,
                                   struct cr_parameters *parameters);
+
+// Maps such a directory's tensors. CR_UNSUPPORTED where they are there as adapter_model.bin alone.
+enum cr_status cr_peft_open_tensors(const char *directory, struct cr_safetensors **out);
 
 // Opens an adapter that PEFT or carrel wrote, for walks without training over a model that outlives it. F32,
 // F16 and BF16 tensors; a missing, surplus or misshapen tensor, or one with NaN or infinity, is CR_INVALID by

@@ -22,11 +22,21 @@ struct vocabulary {
 
 static const char *const lora_harmless[] = {
     "alpha", // of old scripts beside lora_alpha; PEFT does not know it
-    "arrow_config",   "auto_mapping",      "base_model_name_or_path", "corda_config",    "eva_config",
+    "auto_mapping",
+    "base_model_name_or_path",
+    "corda_config",
+    "eva_config",
     "inference_mode",
     "fan_in_fan_out", // how the base stores its weight, which PEFT sets right by itself
-    "kasa_config",    "loftq_config",      "lora_ga_config",          "megatron_config", "megatron_core",
-    "peft_version",   "qalora_group_size", "ensure_weight_tying",     "revision",        "runtime_config",
+    "loftq_config",
+    "lora_ga_config",
+    "megatron_config",
+    "megatron_core",
+    "peft_version",
+    "qalora_group_size",
+    "ensure_weight_tying",
+    "revision",
+    "runtime_config",
     "task_type",
 };
 static const char *const lora_known[] = {

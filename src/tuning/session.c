@@ -134,8 +134,10 @@ enum cr_status cr_session_evaluate(const struct cr_session *session, const char 
                        session->asked       ? " as the job has it (data.max_length)"
                        : prefix_of(session) ? " after the prefix"
                                             : "");
+    struct cr_dataset_options own = *options;
+    own.vocabulary = session->model->config.vocabulary;
     struct cr_dataset *data;
-    CR_TRY(cr_dataset_open(data_path, session->tokenizer, options, &data));
+    CR_TRY(cr_dataset_open(data_path, session->tokenizer, &own, &data));
     cr_warn_of_rows(data, "data", sink);
     enum cr_status status = evaluate_data(session, data, tally);
     if (status == CR_OK) {

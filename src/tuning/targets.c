@@ -33,8 +33,11 @@ static enum cr_status fail_unknown(const struct cr_model_config *model, const ch
         if (name && !strstr(known, name)) // gpt2 has two c_proj
             at += (size_t)snprintf(known + at, sizeof known - at, "%s, ", name);
     }
-    return cr_fail(CR_INVALID, "%starget_modules: \"%.100s\": no such linear module (known: %sall-linear)",
-                   section, target, known);
+    const char *why = strpbrk(target, "*|()[]\\^$+?")
+                          ? "a regular expression is not supported, a list of names is"
+                          : "no such linear module";
+    return cr_fail(CR_INVALID, "%starget_modules: \"%.100s\": %s (known: %sall-linear)", section, target, why,
+                   known);
 }
 
 // Which of the model's layers are adapted; *out has one flag per layer.

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/secret.h"
 #include "tensor/ops.h"
+#include "tuning/checkpoint.h"
 #include "tuning/evaluate.h"
 #include "tuning/schedule.h"
 #include "tuning/session.h"
@@ -42,11 +43,27 @@ static void warn_of_peers(const struct cr_trainer *trainer)
             CR_FIELD_TEXT("accelerators", tally.addresses));
 }
 
-static void announce(const struct cr_trainer *trainer)
+static enum cr_status warn_of_dropouts(const struct cr_trainer *trainer)
+{
+    struct cr_checkpoint_config config;
+    char message[320];
+    CR_TRY(cr_checkpoint_config_read(trainer->base, &config));
+    if (!config.dropouts[0]) return CR_OK;
+    snprintf(message, sizeof message,
+             "the model's config.json has dropout (%s), which Transformers applies in training: it is not "
+             "applied here",
+             config.dropouts);
+    cr_emit(&trainer->sink, CR_EVENT_WARNING, "train.warning", message,
+            CR_FIELD_TEXT("dropouts", config.dropouts));
+    return CR_OK;
+}
+
+static enum cr_status announce(const struct cr_trainer *trainer)
 {
     warn_of_plain_secrets(trainer);
     warn_of_peers(trainer);
-    if (!trainer->data) return; // a federation's server trains nothing
+    if (!trainer->data) return CR_OK; // a federation's server trains nothing
+    CR_TRY(warn_of_dropouts(trainer));
     const struct cr_model *model = trainer->model;
     size_t parameters = 0;
     for (size_t i = 0; i < model->parameter_count; i++) {
@@ -59,6 +76,7 @@ static void announce(const struct cr_trainer *trainer)
     cr_emit(&trainer->sink, CR_EVENT_INFO, "train.begin", NULL, CR_FIELD("parameters", parameters),
             CR_FIELD("trainable", trainer->structure->parameters.count), CR_FIELD("examples", examples),
             CR_FIELD("steps", trainer->total_steps), CR_FIELD("memory", memory_in_use(trainer)));
+    return CR_OK;
 }
 
 enum cr_status cr_trainer_new(const struct cr_tuning_config *config, struct cr_compute *compute,
@@ -80,11 +98,11 @@ enum cr_status cr_trainer_new(const struct cr_tuning_config *config, struct cr_c
     trainer->training.lanes = cr_tuning_config_lanes(config);
     if (sink) trainer->sink = *sink;
     enum cr_status status = cr_trainer_open(trainer, config);
+    if (status == CR_OK) status = announce(trainer);
     if (status != CR_OK) {
         cr_trainer_free(trainer);
         return status;
     }
-    announce(trainer);
     *out = trainer;
     return CR_OK;
 }

@@ -47,6 +47,7 @@ static enum cr_status open_data(struct cr_trainer *trainer, const struct cr_tuni
     CR_TRY(cr_tokenizer_open(trainer->base, &trainer->tokenizer));
     CR_TRY(cr_tuning_config_check_context(config, trainer->model->config.context));
     trainer->data_options = cr_data_options(&config->data);
+    trainer->data_options.vocabulary = trainer->model->config.vocabulary;
     trainer->data_options.append_eos = true;
     if (config->cut) {
         CR_TRY(config->cut->open(config->cut));

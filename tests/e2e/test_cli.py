@@ -189,6 +189,57 @@ class Commands(unittest.TestCase):
             self.fails(2, "silo ann: eval: " + held_out, "simulate", config)
             self.assertFalse(os.path.exists(os.path.join(folder, "server")))
 
+    def test_tokens_beyond_the_model_are_found_before_the_work(self):
+        with tempfile.TemporaryDirectory() as folder:
+            config, model = tune_config(folder), os.path.join(folder, "model")
+            good, beyond = os.path.join(folder, "rows.jsonl"), os.path.join(folder, "beyond.jsonl")
+            shutil.copytree(DEMO, model)
+            with open(os.path.join(model, "tokenizer.json")) as file:
+                tokenizer = json.load(file)
+            tokenizer["added_tokens"].append({**tokenizer["added_tokens"][0], "id": 1030, "content": "<zebra>"})
+            with open(os.path.join(model, "tokenizer.json"), "w") as file:
+                json.dump(tokenizer, file)
+            with open(beyond, "w") as file:
+                file.write('{"text": "After lunch"}\n' * 40 + '{"text": "a <zebra> came"}\n')
+            sentence = beyond + ":41: token 1030 of the tokenizer's 1031 is outside the model's vocabulary of 1024"
+            command = ["tune", config, "--set", "model_name_or_path=" + model, "--set"]
+            self.fails(2, sentence, *command, "data.train=" + beyond)
+            self.fails(2, sentence, *command, "data.train=" + beyond, "--set", "data.max_bad_rows=9")  # the row is not bad
+            self.fails(2, "data.eval: " + sentence, *command, "data.eval=" + beyond)
+            self.fails(2, sentence, "eval", "--model", model, "--data", beyond)
+            self.assertIn(sentence, carrel("preflight", config, *command[2:], "data.train=" + beyond).stdout.decode())
+            self.assertIn(sentence, carrel("preflight", config, *command[2:], "data.eval=" + beyond).stdout.decode())
+            with open(config) as file:
+                settings = json.load(file)
+            settings.update(model_name_or_path=model, silos=[{"name": "ann", "data": good, "eval": beyond}],
+                            federation={"state_dir": os.path.join(folder, "server")})
+            with open(os.path.join(folder, "federation.yaml"), "w") as file:
+                json.dump(settings, file)
+            self.fails(2, "silo ann: eval: " + sentence, "simulate", file.name)
+            done = carrel(*command, "data.eval=" + good)  # a token that no row has harms nobody
+            self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_dropout_of_the_base_is_told(self):
+        with tempfile.TemporaryDirectory() as folder:
+            config, model = tune_config(folder), os.path.join(folder, "model")
+            for base, changes, told in (
+                    ("tests/golden/lora-gpt2/model", {}, []),  # 0, all three
+                    ("tests/golden/lora-gpt2/model", {"attn_pdrop": None, "resid_pdrop": 0.25}, ["attn_pdrop 0.1, resid_pdrop 0.25"]),
+                    (DEMO, {}, []), (DEMO, {"attention_dropout": 0.2, "attn_pdrop": 0.1}, ["attention_dropout 0.2"])):
+                shutil.copytree(base, model)
+                with open(os.path.join(model, "config.json")) as file:
+                    shape = json.load(file)
+                with open(os.path.join(model, "config.json"), "w") as file:
+                    json.dump({key: value for key, value in {**shape, **changes}.items() if value is not None}, file)
+                done = carrel("tune", config, "--json", "--restart", "--set", "model_name_or_path=" + model)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                events = [json.loads(line) for line in done.stdout.splitlines()]
+                warnings = [event for event in events if event["event"] == "train.warning" and "dropouts" in event]
+                self.assertEqual([event["dropouts"] for event in warnings], told)
+                for event in warnings:
+                    self.assertIn("has dropout (%s), which Transformers applies" % event["dropouts"], event["message"])
+                shutil.rmtree(model)
+
     def test_eval_counts_what_it_passes_over(self):
         with tempfile.TemporaryDirectory() as folder:
             rows = os.path.join(folder, "held.jsonl")

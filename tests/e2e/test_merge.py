@@ -2,6 +2,8 @@
 import filecmp
 import json
 import os
+import random
+import shutil
 import signal
 import struct
 import subprocess
@@ -161,6 +163,60 @@ class Merge(Folder):
                 originals.update(read_tensors(os.path.join(model, name)))
         self.check_rounding(model, originals, 2.0 ** -11)
 
+    def test_buffers_of_any_type_are_copied(self):
+        original = os.path.join(GOLDEN, "lora-gpt2", "model")
+        model, output = self.path("model"), self.path("merged")
+        shutil.copytree(original, model)
+        tensors = read_tensors(os.path.join(original, "model.safetensors"))
+        buffers = {"transformer.h.0.attn.bias": ("U8", [1, 1, 3, 3], bytes([1, 0, 0, 1, 1, 0, 1, 1, 1])),
+                   "transformer.h.1.attn.bias": ("BOOL", [1, 1, 2, 2], bytes([1, 0, 1, 1])),
+                   "transformer.h.0.attn.masked_bias": ("F64", [], struct.pack("<d", -1e4)),
+                   "transformer.h.0.attn.rotary_emb.inv_freq": ("I64", [1], struct.pack("<q", 7))}
+        write_tensors(os.path.join(model, "model.safetensors"), {**tensors, **buffers})
+        self.succeeds("merge", "--model", model, "--adapter", os.path.join(GOLDEN, "lora-gpt2", "final"), "--output", output)
+        merged = read_tensors(os.path.join(output, "model.safetensors"))
+        self.assertEqual({name: merged.get(name) for name in buffers}, buffers)
+        found = json.loads(self.succeeds("inspect", "--json", output))
+        self.assertEqual(found["dtype"], "F32, I64, BOOL, U8, F64")
+        self.assertEqual(found["values"], sum(len(data) // 4 for _, _, data in tensors.values()) + 9 + 4 + 1 + 1)
+        name = "transformer.h.1.mlp.c_fc.weight"
+        dtype, shape, data = tensors[name]
+        write_tensors(os.path.join(model, "model.safetensors"), {**tensors, name: ("F64", shape, data * 2)})
+        self.fails(2, "model: tensor %s: only F32, F16 and BF16 weights are supported, not F64" % name, "generate", "--model", model,
+                   "--prompt", "a")
+
+    def test_a_base_that_makes_much_of_small_differences(self):
+        draw, d, layers = random.Random(1), 8, 128
+        one = ("F32", [d], struct.pack("<%df" % d, *[1.0] * d))
+
+        def normal(rows, columns, deviation):
+            values = [draw.gauss(0, deviation) for _ in range(rows * columns)]
+            return ("F32", [rows, columns], struct.pack("<%df" % len(values), *values))
+
+        tensors = {"model.embed_tokens.weight": normal(64, d, 1), "model.norm.weight": one}
+        for layer in range(layers):
+            for name, rows, columns, deviation in (("self_attn.q_proj", d, d, 2), ("self_attn.k_proj", d, d, 2),
+                                                   ("self_attn.v_proj", d, d, 0.4), ("self_attn.o_proj", d, d, 0.4),
+                                                   ("mlp.gate_proj", 16, d, 0.4), ("mlp.up_proj", 16, d, 0.4),
+                                                   ("mlp.down_proj", d, 16, 0.4)):
+                tensors["model.layers.%d.%s.weight" % (layer, name)] = normal(rows, columns, deviation)
+            for name in ("input_layernorm", "post_attention_layernorm"):
+                tensors["model.layers.%d.%s.weight" % (layer, name)] = one
+        for name in ("model", "adapter"):
+            os.mkdir(self.path(name))
+        write_tensors(self.path("model", "model.safetensors"), tensors)
+        with open(self.path("model", "config.json"), "w") as file:
+            json.dump({"model_type": "llama", "hidden_size": d, "intermediate_size": 16, "num_hidden_layers": layers,
+                       "num_attention_heads": 2, "vocab_size": 64, "tie_word_embeddings": True}, file)
+        make_adapter(self.path("adapter"), self.path("model"), 0.5)
+        result = carrel("merge", "--model", self.path("model"), "--adapter", self.path("adapter"), "--output", self.path("merged"),
+                        "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        difference = json.loads(result.stdout)["difference_before_rounding"]
+        self.assertGreater(difference, 5e-4)
+        self.assertIn("carrel: warning: the logits before rounding differ by %.3g of" % difference, result.stderr.decode())
+        self.assertTrue(os.path.exists(self.path("merged", "model.safetensors")))
+
     def test_a_weight_beyond_the_type_is_refused(self):
         make_adapter(self.folder, os.path.join(GOLDEN, "llama-f16-shards"), 3000)
         self.fails(2, "which rounding to F16 does not explain", "merge", "--model", os.path.join(GOLDEN, "llama-f16-shards"),
@@ -220,6 +276,29 @@ class Inspect(Folder):
         self.assertEqual((found["kind"], found["r"], found["lora_alpha"]), ("adapter", config["r"], config["lora_alpha"]))
         self.assertEqual(sorted(found["target_modules"]), ["q_proj", "v_proj"])
         self.assertEqual(self.inspect(os.path.join(adapter, "adapter_config.json"))["r"], config["r"])
+
+        self.assertNotIn("layers_to_transform", found)
+        config["layers_to_transform"] = [0, 1]
+        path = self.write("adapter_config.json", json.dumps(config))
+        self.assertEqual(self.inspect(path)["layers_to_transform"], [0, 1])
+        self.assertIn(b"layers to transform 0, 1\n", self.succeeds("inspect", path))
+
+    def test_adapter_of_pickled_tensors(self):
+        os.mkdir(self.path("pickled"))
+        shutil.copy(os.path.join(GOLDEN, "lora-gqa-tied", "final", "adapter_config.json"), self.path("pickled"))
+        self.write("pickled/adapter_model.bin", "")
+        sentence = "pickled/adapter_model.bin: only safetensors are read (in Python, load it with PEFT and call save_pretrained(..., safe"
+        self.fails(2, sentence, "inspect", self.path("pickled"))
+        self.fails(2, sentence, "generate", "--model", os.path.join(GOLDEN, "lora-gqa-tied", "model"), "--adapter",
+                   self.path("pickled"), "--prompt", "a")
+
+    def test_index(self):
+        index = os.path.join(GOLDEN, "llama-f16-shards", "model.safetensors.index.json")
+        with open(index) as file:
+            listed = json.load(file)
+        self.assertEqual(self.inspect(index), {"kind": "safetensors index", "shards": len(set(listed["weight_map"].values())),
+                                               "tensors": len(listed["weight_map"]), "bytes": listed["metadata"]["total_size"]})
+        self.fails(2, "bare.json: \"weight_map\" names no tensors", "inspect", self.write("bare.json", '{"weight_map": {}}'))
 
     def test_prefix(self):
         found = self.inspect(PREFIX)
@@ -309,6 +388,9 @@ class Inspect(Folder):
         os.mkfifo(self.path("pipe"))
         self.fails(2, "neither a file nor a directory", "inspect", self.path("pipe"))
         self.fails(3, "/nonexistent", "inspect", "/nonexistent")
+        for text in ("{}", '{"eos_token_id": 1}', '{"tokenizer_class": "GPT2Tokenizer", "model_max_length": 3}'):
+            self.fails(2, "other.json: a JSON object of no kind that carrel inspects", "inspect", self.write("other.json", text))
+        self.fails(2, "a row needs", "inspect", self.write("rows.jsonl", '{"eos_token_id": 1}'))
         self.fails(2, "nonsense.json", "inspect", self.write("nonsense.json", "{\"a\": "))
         self.fails(2, "nonsense.safetensors", "inspect", self.write("nonsense.safetensors", "abc"))
         self.fails(2, "nonsense.yaml", "inspect", self.write("nonsense.yaml", "a: [\n"))

@@ -97,6 +97,40 @@ static void written_reads_back(void **state)
     assert_null(cr_safetensors_find(none, "a"));
 }
 
+// By the format's own list: the length of 8 elements of each type.
+static void every_type_of_the_format_is_listed(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        size_t size;
+    } types[] = {
+        {"BOOL", 8},    {"F4", 4},          {"F6_E2M3", 6},     {"F6_E3M2", 6}, {"U8", 8},   {"I8", 8},
+        {"F8_E5M2", 8}, {"F8_E4M3", 8},     {"F8_E8M0", 8},     {"I16", 16},    {"U16", 16}, {"F16", 16},
+        {"BF16", 16},   {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"I32", 32},    {"U32", 32}, {"F32", 32},
+        {"C64", 64},    {"F64", 64},        {"I64", 64},        {"U64", 64},
+    };
+    assert_int_equal(sizeof types / sizeof types[0], CR_DTYPES);
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
+    const char *path = in_directory("typed.safetensors");
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        char header[128];
+        snprintf(header, sizeof header, "{\"a\":{\"dtype\":\"%s\",\"shape\":[2,4],\"data_offsets\":[0,%zu]}}",
+                 types[i].name, types[i].size);
+        build(&bytes, header, types[i].size);
+        FILE_OF file = NULL;
+        assert_ok(cr_safetensors_parse(cr_buffer_slice(&bytes), "name", &file));
+        const struct cr_tensor_entry *entry = cr_safetensors_at(file, 0);
+        assert_string_equal(cr_dtype_name(entry->dtype), types[i].name);
+        assert_int_equal(entry->bytes.size, types[i].size);
+        assert_ok(cr_safetensors_write(path, entry, 1, false));
+        FILE_OF written = NULL;
+        assert_ok(cr_safetensors_open(path, &written));
+        assert_int_equal(cr_safetensors_at(written, 0)->dtype, entry->dtype);
+        assert_true(cr_slice_equal(cr_safetensors_at(written, 0)->bytes, entry->bytes));
+    }
+}
+
 static void wrong_entries_are_not_written(void **state)
 {
     (void)state;
@@ -156,8 +190,14 @@ static void broken_rules_are_refused(void **state)
         {CR_INVALID, "[]", 0, "does not begin with {"},
         {CR_INVALID, " {}", 0, "does not begin with {"},
         {CR_INVALID, "", 0, "does not begin with {"},
-        {CR_UNSUPPORTED, "{\"a\":{\"dtype\":\"F8_E4M3\",\"shape\":[2],\"data_offsets\":[0,2]}}", 2,
-         "tensor \"a\": type F8_E4M3 is not supported"},
+        {CR_UNSUPPORTED, "{\"a\":{\"dtype\":\"F128\",\"shape\":[1],\"data_offsets\":[0,16]}}", 16,
+         "tensor \"a\": type F128 is none that safetensors has"},
+        {CR_INVALID, "{\"a\":{\"dtype\":\"F64\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8,
+         "8 bytes of data, but type and shape want 16"},
+        {CR_INVALID, "{\"a\":{\"dtype\":\"F4\",\"shape\":[3],\"data_offsets\":[0,2]}}", 2,
+         "no whole bytes of its type"},
+        {CR_INVALID, "{\"a\":{\"dtype\":\"F6_E2M3\",\"shape\":[2],\"data_offsets\":[0,2]}}", 2,
+         "no whole bytes of its type"},
         {CR_UNSUPPORTED, "{\"a\":{\"dtype\":\"I8\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,1]}}", 1,
          "9 dimensions"},
     };
@@ -272,6 +312,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(written_reads_back),
+        cmocka_unit_test(every_type_of_the_format_is_listed),
         cmocka_unit_test(wrong_entries_are_not_written),
         cmocka_unit_test(broken_rules_are_refused),
         cmocka_unit_test(every_truncation_is_refused),

@@ -174,6 +174,8 @@ static void options_that_change_the_result_are_refused_by_name(void **state)
         {HEAD ", \"layers_pattern\": \"blocks\"}", "layers_pattern", CR_UNSUPPORTED},
         {HEAD ", \"init_lora_weights\": \"pissa\"}", "pissa", CR_UNSUPPORTED},
         {HEAD ", \"a_later_invention\": 3}", "a_later_invention", CR_UNSUPPORTED},
+        {HEAD ", \"arrow_config\": {\"arrow_top_k\": 3}}", "arrow_config: not supported", CR_UNSUPPORTED},
+        {HEAD ", \"kasa_config\": {\"beta\": 1}}", "kasa_config: not supported", CR_UNSUPPORTED},
         {HEAD ", \"lora_dropout\": 1}", "lora_dropout", CR_INVALID},
         {HEAD ", \"layers_to_transform\": [-1]}", "layers_to_transform", CR_INVALID},
         {HEAD ", \"use_rslora\": \"yes\"}", "use_rslora", CR_INVALID},

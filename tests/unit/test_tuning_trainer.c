@@ -269,11 +269,39 @@ static void full_tuning_learns_and_is_read_back(void **state)
     cr_trainer_free(reader);
 }
 
-// A base of config.json and tokenizer alone, whose config asks for bfloat16.
-static void make_empty_base(struct fixture *fixture, char *base)
+// As Transformers starts a gpt2: the ends of the two residual paths of each layer lower, by the root of their
+// number.
+static void random_weights_of_gpt2_are_lower_at_the_ends_of_a_layer(void **state)
+{
+    struct fixture *fixture = *state;
+    static char gpt2[] = "tests/golden/lora-gpt2/model"; // 2 layers, an initializer_range of 0.2
+    struct cr_tuning_config config = small_run(fixture->all, NULL, 0);
+    config.model_name_or_path = gpt2;
+    config.method = CR_METHOD_FULL;
+    config.random_init = true;
+    struct cr_trainer *trainer = new_trainer(&config, fixture->compute);
+    const struct cr_parameters *parameters = cr_trainer_parameters(trainer);
+    size_t ends = 0;
+    for (size_t i = 0; i < parameters->item_count; i++) {
+        const struct cr_parameter *item = &parameters->items[i];
+        double squares = 0;
+        if (item->rank == 1) continue;
+        for (size_t k = 0; k < item->count; k++)
+            squares += pow((double)parameters->values[item->offset + k], 2);
+        bool end = strstr(item->name, ".c_proj.weight") != NULL;
+        double deviation = sqrt(squares / (double)item->count) / (end ? 0.1 : 0.2);
+        assert_true(deviation > 0.9 && deviation < 1.1);
+        ends += end;
+    }
+    assert_int_equal(ends, 4);
+    cr_trainer_free(trainer);
+}
+
+// A base of config.json and tokenizer alone, whose config asks for another type than float32.
+static void make_empty_base(struct fixture *fixture, const char *name, const char *type, char *base)
 {
     static const char *const names[] = {"config.json", "tokenizer.json", "tokenizer_config.json"};
-    place(fixture, "base", base);
+    place(fixture, name, base);
     assert_ok(cr_directory_make(base, false));
     for (size_t i = 0; i < 3; i++) {
         char from[128], to[128];
@@ -285,16 +313,45 @@ static void make_empty_base(struct fixture *fixture, char *base)
         const char *dtype = i == 0 ? strstr(cr_buffer_text(&text), "\"float32\"") : NULL;
         size_t before = dtype ? (size_t)(dtype - cr_buffer_text(&text)) : text.size;
         assert_ok(cr_append(&changed, text.data, before));
-        if (dtype) assert_ok(cr_append_format(&changed, "\"bfloat16\"%s", dtype + strlen("\"float32\"")));
+        if (dtype) assert_ok(cr_append_format(&changed, "%s%s", type, dtype + strlen("\"float32\"")));
         assert_ok(cr_file_write(to, cr_buffer_slice(&changed), false));
     }
+}
+
+// Weights are written in the type of the base's, which must have room for what was learned.
+static void weights_beyond_the_type_are_not_written(void **state)
+{
+    struct fixture *fixture = *state;
+    char base[64], output[64], path[128];
+    make_empty_base(fixture, "halves", "\"float16\"", base);
+    place(fixture, "beyond", output);
+    snprintf(path, sizeof path, "%s/model.safetensors", output);
+    struct cr_tuning_config config = small_run(fixture->all, NULL, 0);
+    config.method = CR_METHOD_FULL;
+    config.random_init = true;
+    config.model_name_or_path = base;
+    struct cr_trainer *trainer = new_trainer(&config, fixture->compute);
+    struct cr_tally tally = {0};
+    assert_ok(cr_trainer_run(trainer, 1, &tally, NULL, NULL));
+    const struct cr_parameters *parameters = cr_trainer_parameters(trainer);
+    const struct cr_parameter *item = cr_parameters_find(parameters, "model.layers.1.mlp.up_proj.weight");
+    parameters->values[item->offset + 7] = -65520; // the first that rounds to infinity
+    assert_fails(
+        CR_INVALID,
+        "model.safetensors: tensor model.layers.1.mlp.up_proj.weight: a value of 65520 is beyond F16",
+        cr_trainer_save(trainer, output));
+    assert_false(cr_file_exists(path));
+    parameters->values[item->offset + 7] = -65519;
+    assert_ok(cr_trainer_save(trainer, output));
+    assert_true(cr_file_exists(path));
+    cr_trainer_free(trainer);
 }
 
 static void random_weights_are_stored_as_the_config_says(void **state)
 {
     struct fixture *fixture = *state;
     char base[64], output[64];
-    make_empty_base(fixture, base);
+    make_empty_base(fixture, "base", "\"bfloat16\"", base);
     place(fixture, "half", output);
     struct cr_tuning_config config = small_run(fixture->all, NULL, 0);
     config.method = CR_METHOD_FULL;
@@ -393,6 +450,10 @@ static void what_cannot_be_trained_is_refused(void **state)
     config = small_run(fixture->all, wrong_modules, 1);
     assert_fails(CR_INVALID, "\"q_prj\": no such linear module (known: q_proj, k_proj",
                  cr_trainer_new(&config, fixture->compute, NULL, &trainer));
+    config = small_run(fixture->all, (char *[]){(char[]){".*q_proj"}}, 1);
+    assert_fails(CR_INVALID,
+                 "\".*q_proj\": a regular expression is not supported, a list of names is (known: q_proj",
+                 cr_trainer_new(&config, fixture->compute, NULL, &trainer));
     config = small_run(fixture->all, two_modules, 2);
     config.lora.layers_to_transform = (struct cr_size_list){(size_t[]){2}, 1};
     assert_fails(CR_INVALID, "layers 0 to 1", cr_trainer_new(&config, fixture->compute, NULL, &trainer));
@@ -438,6 +499,8 @@ int main(void)
         cmocka_unit_test(packing_changes_rounding_alone),
         cmocka_unit_test(averaged_silos_are_pooled_training),
         cmocka_unit_test(full_tuning_learns_and_is_read_back),
+        cmocka_unit_test(random_weights_of_gpt2_are_lower_at_the_ends_of_a_layer),
+        cmocka_unit_test(weights_beyond_the_type_are_not_written),
         cmocka_unit_test(random_weights_are_stored_as_the_config_says),
         cmocka_unit_test(a_run_can_be_stopped),
         cmocka_unit_test(digests_tell_structures_apart),
