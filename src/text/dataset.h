@@ -20,8 +20,9 @@ struct cr_dataset_options {
     const char *const *label_words; // [label_count] "WORD", for the label that is its place, or "LABEL=WORD"
     size_t label_count;
     const char *label_prompt; // with {text} where the sentence goes
-    bool all_choices; // of a row with a label, one example with each label word in turn; else with the right
-                      // one
+    // Of a row with a label, one example with each label word in turn; else with the right one. A word whose
+    // tokens begin those of another is CR_UNSUPPORTED then.
+    bool all_choices;
     size_t max_bad_rows; // rows that cannot be read and are passed over; one more is an error
 };
 

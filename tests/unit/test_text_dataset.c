@@ -404,6 +404,40 @@ static void batches_hold_rows_without_padding(void **state)
     const int32_t labels[] = {5, CR_LABEL_IGNORE, 7, CR_LABEL_IGNORE};
     const struct cr_example two = {.tokens = tokens,
                                    .labels = labels,
+// "10" is never likelier than the "1" that it begins with, unless something ends that.
+static void label_words_that_begin_others(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"10=10", "1=1"}, *const same[] = {"10=10", "x=10 "};
+    char tabs[] = "/tmp/carrel-dataset-XXXXXX.tsv";
+    int fd = mkstemps(tabs, 4);
+    assert_true(fd >= 0 && close(fd) == 0);
+    assert_ok(cr_file_write(tabs, cr_slice_of_string("a\t10\nb\t10\n"), false));
+    struct cr_tokenizer *tokenizer = make_tokenizer("<s>");
+    struct cr_dataset *dataset = NULL;
+    struct cr_dataset_options options = {.max_length = 64,
+                                         .label_words = words,
+                                         .label_count = 2,
+                                         .label_prompt = "{text}:",
+                                         .all_choices = true,
+                                         .max_bad_rows = 9};
+    assert_fails(CR_UNSUPPORTED, ":1: the tokens of label word \"1=1\" begin those of \"10=10\"",
+                 cr_dataset_open(tabs, tokenizer, &options, &dataset));
+    options.label_words = same;
+    assert_fails(CR_UNSUPPORTED, "label word \"10=10\" begin those of \"x=10 \"",
+                 cr_dataset_open(tabs, tokenizer, &options, &dataset));
+    options.chat_template = CR_CHAT_PLAIN;
+    assert_ok(cr_dataset_open(tabs, tokenizer, &options, &dataset));
+    cr_dataset_free(dataset);
+    options.chat_template = CR_CHAT_DEFAULT;
+    options.all_choices = false;
+    assert_ok(cr_dataset_open(tabs, tokenizer, &options, &dataset));
+    assert_int_equal(cr_dataset_count(dataset), 2);
+    cr_dataset_free(dataset);
+    cr_tokenizer_free(tokenizer);
+    assert_int_equal(unlink(tabs), 0);
+}
+
                                    .count = 2,
                                    .labelled = 1,
                                    .number = 7},
@@ -526,3 +560,4 @@ int main(void)
     };
     return cmocka_run_group_tests(tests, make_file, remove_file);
 }
+        cmocka_unit_test(label_words_that_begin_others),
