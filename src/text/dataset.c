@@ -149,7 +149,9 @@ static enum cr_status read_rows(struct cr_dataset *dataset, struct cr_row_reader
                                 const struct cr_dataset_options *options)
 {
     CR_CLEANUP(cr_encoded_release) struct cr_encoded encoded = {0};
-    for (bool found = true; found && (options->limit == 0 || rows->count < options->limit);) {
+    size_t limit = options->limit > 0 ? options->limit : SIZE_MAX;
+    size_t enough = options->enough > 0 ? options->enough : SIZE_MAX;
+    for (bool found = true; found && rows->count < limit && dataset->entry_count < enough;) {
         enum cr_status status = next_row(dataset, rows, tokenizer, options, &encoded, &found);
         if (status == CR_OK) continue;
         CR_TRY(pass_over(dataset, rows, status, options->max_bad_rows));

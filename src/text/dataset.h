@@ -16,6 +16,7 @@ struct cr_dataset_options {
     bool train_on_prompt; // true: every token is a label
     bool append_eos; // after text rows; an Alpaca answer always ends with EOS, where the tokenizer has one
     size_t limit;    // rows read at most; 0: all
+    size_t enough;   // examples after which no more rows are read; 0: all
     enum cr_chat_template chat_template;
     const char *const *label_words; // [label_count] "WORD", for the label that is its place, or "LABEL=WORD"
     size_t label_count;
