@@ -384,6 +384,16 @@ enum cr_status cr_tokenizer_decode(const struct cr_tokenizer *tokenizer, const u
     return cr_append(out, text.data, text.size);
 }
 
+size_t cr_tokenizer_settled(const struct cr_tokenizer *tokenizer, const uint32_t *ids, size_t count)
+{
+    for (; count > 0; count--) {
+        struct cr_slice token = cr_tokenizer_token(tokenizer, ids[count - 1]);
+        bool silent = !token.data || cr_added_special(tokenizer->added, ids[count - 1]);
+        if (!silent && cr_byte_of_token(token) < 0) return count;
+    }
+    return 0;
+}
+
 struct cr_slice cr_tokenizer_token(const struct cr_tokenizer *tokenizer, uint32_t id)
 {
     struct cr_slice token = cr_added_spelling(tokenizer->added, id);

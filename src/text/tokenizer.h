@@ -45,6 +45,10 @@ enum cr_status cr_tokenizer_encode(const struct cr_tokenizer *tokenizer, struct 
 enum cr_status cr_tokenizer_decode(const struct cr_tokenizer *tokenizer, const uint32_t *ids, size_t count,
                                    bool skip_special, struct cr_buffer *out);
 
+// How many of the ids, from the first on, have a text without special tokens that no later id changes: a run
+// of byte tokens is a text, or replacement characters, only once it has ended.
+size_t cr_tokenizer_settled(const struct cr_tokenizer *tokenizer, const uint32_t *ids, size_t count);
+
 size_t cr_tokenizer_vocabulary(const struct cr_tokenizer *tokenizer); // highest id + 1
 // The token as the file spells it (byte-level characters, "<0x0A>", ...); {NULL, 0} where no token has the
 // id.
