@@ -273,7 +273,8 @@ enum cr_status cr_tokenizer_open(const char *path, struct cr_tokenizer **out)
     CR_CLEANUP(cr_tokenizer_release) struct cr_tokenizer *tokenizer = NULL;
     CR_TRY(cr_json_read(file, FILE_LIMIT, &root));
     CR_TRY(cr_beside_read(directory, &beside));
-    CR_TRY(cr_beside_metaspace(&beside, directory, root, &metaspace));
+    CR_TRY(cr_beside_check(&beside, root));
+    CR_TRY(cr_beside_metaspace(&beside, root, &metaspace));
     CR_TRY(from_json(root, file, metaspace, &tokenizer));
     CR_TRY(apply_beside(tokenizer, &beside, root, metaspace));
     *out = tokenizer;

@@ -22,7 +22,7 @@ enum cr_status cr_ids_append_all(struct cr_ids *ids, const struct cr_ids *more);
 // Transformers 5 (text/beside.h): they name bos_token and eos_token, null meaning none, and a LlamaTokenizer
 // cuts text its own way. A token that is not named so is the first added token of a usual name: <s>,
 // <|begin_of_text|>, <|endoftext|> for BOS; </s>, <|end_of_text|>, <|endoftext|> for EOS. Components it does
-// not know are CR_UNSUPPORTED, by name, as are tokens that a file beside would add.
+// not know are CR_UNSUPPORTED, by name, as are tokens and a space before texts that a file beside would add.
 enum cr_status cr_tokenizer_open(const char *path, struct cr_tokenizer **out);
 enum cr_status cr_tokenizer_parse(struct cr_slice json, const char *name, struct cr_tokenizer **out);
 void cr_tokenizer_free(struct cr_tokenizer *tokenizer); // NULL is allowed
