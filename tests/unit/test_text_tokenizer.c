@@ -118,6 +118,20 @@ static void sentencepiece_style(void **state)
     cr_tokenizer_free(tokenizer);
 }
 
+static void a_run_of_bytes_settles_when_it_ends(void **state)
+{
+    (void)state;
+    struct cr_tokenizer *tokenizer = make_sentencepiece();
+    const uint32_t ids[] = {263, 13, 2, 9999, 229, 263}; // " ab", <0x0A>, </s>, none, <0xE2>, " ab"
+    assert_text(tokenizer, ids, 3, true, "ab\n");
+    assert_text(tokenizer, ids, 6, true, "ab\ufffd\ufffd ab");
+    static const size_t settled[] = {0, 1, 1, 1, 1, 1, 6};
+    for (size_t i = 0; i < sizeof settled / sizeof *settled; i++)
+        assert_int_equal(cr_tokenizer_settled(tokenizer, ids, i), settled[i]);
+    assert_int_equal(cr_tokenizer_settled(tokenizer, ids + 1, 4), 0);
+    cr_tokenizer_free(tokenizer);
+}
+
 static void merges_go_by_rank(void **state)
 {
     (void)state;
@@ -598,6 +612,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sentencepiece_style),
+        cmocka_unit_test(a_run_of_bytes_settles_when_it_ends),
         cmocka_unit_test(merges_go_by_rank),
         cmocka_unit_test(text_is_split_before_merging),
         cmocka_unit_test(normal_forms),
