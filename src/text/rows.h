@@ -52,7 +52,8 @@ enum cr_status cr_row_reader_open(const char *path, struct cr_row_reader *out);
 void cr_row_reader_close(struct cr_row_reader *rows); // usable with CR_CLEANUP
 
 // The next row; *found is false at the end. A row of another kind than the first, with a field missing or of
-// a wrong type, is CR_INVALID and named. Unless `broken`, the call after that gives the row behind it.
+// a wrong type, or one that wants something else learned than is (tools, weights of messages), is CR_INVALID
+// and named. Unless `broken`, the call after that gives the row behind it.
 enum cr_status cr_row_reader_next(struct cr_row_reader *rows, bool *found, struct cr_row *row);
 
 #endif
