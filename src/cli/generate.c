@@ -23,15 +23,16 @@ struct settings {
 struct generation {
     const struct cr_session *session;
     const struct settings *settings;
-    struct cr_ids ids;     // prompt and answer
-    size_t prompt_count;   // ids of the prompt
-    struct cr_buffer text; // of all ids
-    size_t shown;          // bytes of text that are printed already, the prompt's included
-    bool ended;            // by the end-of-text token
+    struct cr_ids ids;       // prompt and answer
+    size_t prompt_count;     // ids of the prompt
+    struct cr_buffer prompt; // the text of these alone
+    struct cr_buffer text;   // of the ids that were decoded last
+    size_t shown;            // bytes of text that are printed already, the prompt's included
+    bool ended;              // by the end-of-text token
 };
 
-// Bytes of text that later tokens cannot change: a character of several bytes that is not whole yet decodes
-// to replacement characters at the end.
+// Bytes of settled tokens' text that later ones cannot change: a character of several bytes that is not whole
+// yet decodes to replacement characters at the end.
 static size_t settled_size(const struct cr_buffer *text)
 {
     size_t size = text->size;
@@ -39,35 +40,49 @@ static size_t settled_size(const struct cr_buffer *text)
     return size;
 }
 
-static enum cr_status decode_all(struct generation *generation)
+static enum cr_status decode(const struct generation *generation, size_t count, struct cr_buffer *out)
 {
-    cr_buffer_clear(&generation->text);
-    return cr_tokenizer_decode(generation->session->tokenizer, generation->ids.items, generation->ids.count,
-                               true, &generation->text);
+    cr_buffer_clear(out);
+    return cr_tokenizer_decode(generation->session->tokenizer, generation->ids.items, count, true, out);
+}
+
+// Where the answer begins in the text. Byte tokens of the prompt's end may have become replacement characters
+// with those that follow, and are the answer's then.
+static size_t answer_start(const struct generation *generation)
+{
+    const struct cr_buffer *prompt = &generation->prompt, *text = &generation->text;
+    size_t at = 0, most = cr_least(prompt->size, text->size);
+    while (at < most && prompt->data[at] == text->data[at]) at++;
+    while (at > 0 && at < text->size && (text->data[at] & 0xc0) == 0x80) at--;
+    return at;
 }
 
 static enum cr_status show(struct generation *generation, size_t upto)
 {
-    if (generation->settings->json || upto <= generation->shown) return CR_OK;
-    struct cr_slice piece = {generation->text.data + generation->shown, upto - generation->shown};
+    size_t from = cr_most(generation->shown, answer_start(generation));
+    if (upto <= from) return CR_OK;
     generation->shown = upto;
-    return cr_command_print(piece);
+    return cr_command_print((struct cr_slice){generation->text.data + from, upto - from});
 }
 
 static enum cr_status show_more(void *context)
 {
     struct generation *generation = context;
-    CR_TRY(decode_all(generation));
+    const struct cr_ids *ids = &generation->ids;
+    size_t settled = cr_tokenizer_settled(generation->session->tokenizer, ids->items, ids->count);
+    if (generation->settings->json || settled <= generation->prompt_count) return CR_OK;
+    CR_TRY(decode(generation, settled, &generation->text));
     return show(generation, settled_size(&generation->text));
 }
 
-static enum cr_status print_json(const struct generation *generation, size_t prompt_size, double seconds)
+static enum cr_status print_json(const struct generation *generation, double seconds)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
+    size_t start = answer_start(generation);
     size_t made = generation->ids.count - generation->prompt_count;
     CR_TRY(cr_append_format(&out, "{\"text\": "));
     CR_TRY(cr_json_append_string(
-        &out, (struct cr_slice){generation->text.data + prompt_size, generation->text.size - prompt_size}));
+        &out, (struct cr_slice){generation->text.data + start, generation->text.size - start}));
     CR_TRY(cr_append_format(
         &out, ", \"tokens\": %zu, \"prompt_tokens\": %zu, \"finish\": \"%s\", \"tokens_per_second\": %.1f}\n",
         made, generation->prompt_count, generation->ended ? "end_of_text" : "length",
@@ -109,8 +124,7 @@ static enum cr_status generate(struct generation *generation)
             session->asked                             ? " as the job has it (data.max_length)"
             : context < session->model->config.context ? " after the prefix"
                                                        : "");
-    CR_TRY(decode_all(generation));
-    size_t prompt_size = generation->shown = generation->text.size;
+    CR_TRY(decode(generation, generation->prompt_count, &generation->prompt));
 
     const struct cr_writer writer = {.most = settings->most,
                                      .temperature = settings->temperature,
@@ -119,8 +133,9 @@ static enum cr_status generate(struct generation *generation)
                                      .context = generation};
     double begin = cr_clock_monotonic();
     CR_TRY(cr_session_write(session, &writer, &generation->ids, &generation->ended));
+    CR_TRY(decode(generation, generation->ids.count, &generation->text));
+    if (settings->json) return print_json(generation, cr_clock_monotonic() - begin);
     CR_TRY(show(generation, generation->text.size));
-    if (settings->json) return print_json(generation, prompt_size, cr_clock_monotonic() - begin);
     return isatty(STDOUT_FILENO) ? cr_command_print(cr_slice_of_string("\n")) : CR_OK;
 }
 
@@ -167,6 +182,7 @@ enum cr_status cr_command_generate(int argc, char **argv)
     struct generation generation = {.session = &open.session, .settings = &settings};
     enum cr_status status = generate(&generation);
     cr_ids_release(&generation.ids);
+    cr_buffer_release(&generation.prompt);
     cr_buffer_release(&generation.text);
     return status;
 }

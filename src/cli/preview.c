@@ -1,6 +1,7 @@
 #include "cli/preview.h"
 
 #include "cli/command.h"
+#include "cli/model_flags.h"
 #include "federation/config.h"
 #include "format/json.h"
 #include "tuning/session.h"
@@ -9,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { EXAMPLES = 5, ROWS = 100 };
+enum { EXAMPLES = 5 };
 
 // Place i predicts token i + 1.
 static bool is_learned(const struct cr_example *example, size_t i)
@@ -17,19 +18,20 @@ static bool is_learned(const struct cr_example *example, size_t i)
     return i > 0 && example->labels[i - 1] != CR_LABEL_IGNORE;
 }
 
-// A token's text; what moves a terminal's cursor is spelled out.
+// A token's text behind another: at the beginning of a text a decoder may take a space away. What moves a
+// terminal's cursor is spelled out.
 static enum cr_status append_token(struct cr_buffer *out, const struct cr_tokenizer *tokenizer, uint32_t id)
 {
-    static const char unknown[] = "\xef\xbf\xbd", space[] = "\xe2\x96\x81"; // U+FFFD, SentencePiece's space
+    static const char unknown[] = "\xef\xbf\xbd"; // U+FFFD
+    const uint32_t twice[] = {id, id};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer first = {0};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-    CR_TRY(cr_tokenizer_decode(tokenizer, &id, 1, false, &text));
+    CR_TRY(cr_tokenizer_decode(tokenizer, twice, 1, false, &first));
+    CR_TRY(cr_tokenizer_decode(tokenizer, twice, 2, false, &text));
     struct cr_slice token = cr_tokenizer_token(tokenizer, id);
     // A part of a character has no text of its own.
-    if (strstr(cr_buffer_text(&text), unknown)) return cr_append(out, token.data, token.size);
-    // A text that begins with this token has no space there.
-    bool stripped = token.size >= 3 && memcmp(token.data, space, 3) == 0 && cr_buffer_text(&text)[0] != ' ';
-    if (stripped) CR_TRY(cr_append_u8(out, ' '));
-    for (size_t i = 0; i < text.size; i++) {
+    if (strstr(cr_buffer_text(&first), unknown)) return cr_append(out, token.data, token.size);
+    for (size_t i = first.size; i < text.size; i++) {
         unsigned char c = text.data[i];
         if (c == '\n')
             CR_TRY(cr_append_format(out, "\\n"));
@@ -69,7 +71,7 @@ static enum cr_status append_json(struct cr_buffer *out, const struct cr_tokeniz
 static enum cr_status show(const struct cr_tokenizer *tokenizer, const struct cr_dataset *data, bool json)
 {
     bool colours = isatty(STDOUT_FILENO);
-    for (size_t i = 0; i < cr_dataset_count(data) && i < EXAMPLES; i++) {
+    for (size_t i = 0; i < cr_dataset_count(data); i++) {
         struct cr_example example = cr_dataset_at(data, i);
         CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
         if (json) {
@@ -95,8 +97,9 @@ enum cr_status cr_preview(const struct cr_role_options *options)
     CR_CLEANUP(cr_dataset_release) struct cr_dataset *data = NULL;
     struct cr_dataset_options data_options = cr_data_options(&tuning->data);
     data_options.append_eos = true;
-    data_options.limit = ROWS;
+    data_options.enough = EXAMPLES;
     CR_TRY(cr_tokenizer_open(tuning->model_name_or_path, &tokenizer));
     CR_TRY(cr_dataset_open(tuning->data.train, tokenizer, &data_options, &data));
+    cr_warn_of_rows(data, "training data, as far as it was read,", &cr_model_warnings);
     return show(tokenizer, data, options->json);
 }

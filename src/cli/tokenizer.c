@@ -60,7 +60,8 @@ static enum cr_status add_field(struct corpus *corpus, struct cr_slice text)
     return end_text(corpus);
 }
 
-// The strings of a dataset's rows, each a text of its own.
+// The strings of a dataset's rows, each a text of its own; of an Alpaca row, whose last two messages are its
+// fields, the others come from "system" and "history".
 static enum cr_status add_rows(struct corpus *corpus, const char *path)
 {
     CR_CLEANUP(cr_row_reader_close) struct cr_row_reader rows = {0};
@@ -73,17 +74,28 @@ static enum cr_status add_rows(struct corpus *corpus, const char *path)
         const struct cr_slice fields[] = {row.text, row.instruction, row.input, row.output};
         for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
             if (fields[i].size > 0) CR_TRY(add_field(corpus, fields[i]));
+        size_t messages = row.message_count - (row.kind == CR_ROW_ALPACA ? 2 : 0);
+        for (size_t i = 0; i < messages; i++) CR_TRY(add_field(corpus, row.messages[i].content));
     }
 }
 
-static enum cr_status add_file(struct corpus *corpus, const char *path)
+// A whole file as one text.
+static enum cr_status add_text(struct corpus *corpus, const char *path)
 {
-    if (cr_ends_with(path, ".jsonl") || cr_ends_with(path, ".json")) return add_rows(corpus, path);
     size_t start = corpus->bytes.size, bad_at;
     CR_TRY(read_input(path, &corpus->bytes));
     if (!cr_utf8_valid((struct cr_slice){corpus->bytes.data + start, corpus->bytes.size - start}, &bad_at))
         return cr_fail(CR_INVALID, "%s: not UTF-8 at byte %zu", path, bad_at);
     return end_text(corpus);
+}
+
+static enum cr_status add_file(struct corpus *corpus, const char *path)
+{
+    size_t start = corpus->bytes.size;
+    bool rows = cr_ends_with(path, ".jsonl") || cr_ends_with(path, ".json");
+    CR_TRY(rows ? add_rows(corpus, path) : add_text(corpus, path));
+    if (corpus->bytes.size == start) return cr_fail(CR_INVALID, "%s: there is no text in it", path);
+    return CR_OK;
 }
 
 // tokenizer_config.json beside a tokenizer.json: it alone can name BOS and EOS.

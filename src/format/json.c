@@ -28,30 +28,32 @@ static const struct cr_json *wrap(const json_t *value)
     return (const struct cr_json *)value;
 }
 
-// A place in a text, as editors count it: lines and characters from 1.
-struct place {
-    size_t line;
-    size_t column;
+// What is parsed: where its text begins in the document of that name.
+struct source {
+    struct cr_slice text;
+    const char *name;
+    struct cr_json_place from;
 };
 
-static struct place place_of(struct cr_slice text, size_t offset)
+static enum cr_status fail_in(const struct source *source, size_t line, size_t column, const char *reason)
 {
-    struct place place = {1, 1};
-    for (size_t i = 0; i < offset && i < text.size; i++) {
-        if (text.data[i] == '\n') {
-            place.line++;
-            place.column = 1;
-        } else if ((text.data[i] & 0xc0) != 0x80) {
-            place.column++;
-        }
-    }
-    return place;
+    struct cr_json_place from = source->from;
+    return cr_fail(CR_INVALID, "%s:%zu:%zu: %s", source->name, from.line + line - 1,
+                   line == 1 ? from.column + column - 1 : column, reason);
 }
 
-static enum cr_status fail_at(struct cr_slice text, const char *name, size_t offset, const char *reason)
+static enum cr_status fail_at(const struct source *source, size_t offset, const char *reason)
 {
-    struct place place = place_of(text, offset);
-    return cr_fail(CR_INVALID, "%s:%zu:%zu: %s", name, place.line, place.column, reason);
+    size_t line = 1, column = 1;
+    for (size_t i = 0; i < offset && i < source->text.size; i++) {
+        if (source->text.data[i] == '\n') {
+            line++;
+            column = 1;
+        } else if ((source->text.data[i] & 0xc0) != 0x80) {
+            column++;
+        }
+    }
+    return fail_in(source, line, column, reason);
 }
 
 static bool is_digit(unsigned char c)
@@ -69,8 +71,9 @@ static bool exceeds_64_bits(const unsigned char *digits, size_t count)
 // What is looked at before jansson sees the text: its depth, since jansson recurses up to a bound of its own,
 // and whether an integer is beyond 64 bits, which jansson would refuse but real files hold (the
 // model_max_length of many tokenizer_config.json is 10^30).
-static enum cr_status scan(struct cr_slice text, const char *name, bool *wide_integers)
+static enum cr_status scan(const struct source *source, bool *wide_integers)
 {
+    struct cr_slice text = source->text;
     size_t depth = 0;
     bool in_string = false, wide = false;
     for (size_t i = 0; i < text.size; i++) {
@@ -83,7 +86,7 @@ static enum cr_status scan(struct cr_slice text, const char *name, bool *wide_in
         } else if (c == '"') {
             in_string = true;
         } else if (c == '[' || c == '{') {
-            if (++depth > MAX_DEPTH) return fail_at(text, name, i, "nested deeper than 64 levels");
+            if (++depth > MAX_DEPTH) return fail_at(source, i, "nested deeper than 64 levels");
         } else if (c == ']' || c == '}') {
             if (depth > 0) depth--;
         } else if (is_digit(c)) {
@@ -99,13 +102,20 @@ static enum cr_status scan(struct cr_slice text, const char *name, bool *wide_in
 
 enum cr_status cr_json_parse(struct cr_slice text, const char *name, struct cr_json **root)
 {
+    return cr_json_parse_part(text, name, (struct cr_json_place){1, 1}, root);
+}
+
+enum cr_status cr_json_parse_part(struct cr_slice text, const char *name, struct cr_json_place from,
+                                  struct cr_json **root)
+{
+    const struct source source = {text, name, from};
     if (text.size > MAX_TEXT)
         return cr_fail(CR_INVALID, "%s: %zu bytes of JSON, more than the %d allowed", name, text.size,
                        MAX_TEXT);
     size_t bad_at;
-    if (!cr_utf8_valid(text, &bad_at)) return fail_at(text, name, bad_at, "invalid UTF-8");
+    if (!cr_utf8_valid(text, &bad_at)) return fail_at(&source, bad_at, "invalid UTF-8");
     bool wide_integers = false;
-    CR_TRY(scan(text, name, &wide_integers));
+    CR_TRY(scan(&source, &wide_integers));
     size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL;
     if (wide_integers) flags |= JSON_DECODE_INT_AS_REAL;
     json_error_t error;
@@ -114,7 +124,7 @@ enum cr_status cr_json_parse(struct cr_slice text, const char *name, struct cr_j
     if (!parsed) {
         if (json_error_code(&error) == json_error_out_of_memory)
             return cr_fail(CR_NO_MEMORY, "%s: out of memory for %zu bytes of JSON", name, text.size);
-        return cr_fail(CR_INVALID, "%s:%d:%d: %s", name, error.line, error.column, error.text);
+        return fail_in(&source, (size_t)error.line, (size_t)error.column, error.text);
     }
     *root = (struct cr_json *)parsed;
     return CR_OK;

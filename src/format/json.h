@@ -21,6 +21,15 @@ struct cr_json;
 
 // `name` stands in error messages (a path, usually) with line and column.
 enum cr_status cr_json_parse(struct cr_slice text, const char *name, struct cr_json **root);
+
+// The same of a part of a document, of which error messages tell the place in the whole. `from`: where it
+// begins there, as editors count it, lines and characters from 1.
+struct cr_json_place {
+    size_t line, column;
+};
+enum cr_status cr_json_parse_part(struct cr_slice text, const char *name, struct cr_json_place from,
+                                  struct cr_json **root);
+
 enum cr_status cr_json_read(const char *path, size_t limit, struct cr_json **root);
 void cr_json_free(struct cr_json *root);     // NULL is allowed
 void cr_json_release(struct cr_json **root); // frees *root and sets it to NULL; for CR_CLEANUP

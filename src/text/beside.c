@@ -30,6 +30,7 @@ enum cr_status cr_beside_read(const char *directory, struct cr_beside *out)
     CR_TRY(read_file(directory, "tokenizer_config.json", &read.config));
     if (!cr_json_member(read.config.json, "added_tokens_decoder"))
         CR_TRY(read_file(directory, "special_tokens_map.json", &read.map));
+    CR_TRY(read_file(directory, "config.json", &read.model));
     *out = read;
     read = (struct cr_beside){0};
     return CR_OK;
@@ -39,21 +40,51 @@ void cr_beside_release(struct cr_beside *beside)
 {
     release_file(&beside->config);
     release_file(&beside->map);
+    release_file(&beside->model);
 }
 
-static bool is_llama(const struct cr_json *json)
+// The tokenizer's class without its "Fast": as named, or for the type of the model; {NULL, 0} where that is
+// the one that keeps to the tokenizer.json, as it is for a mistral whatever is named.
+static struct cr_slice class_of(const struct cr_beside *beside)
 {
-    const struct cr_json *class = cr_json_member(json, "tokenizer_class");
-    return cr_json_is_string(class, "LlamaTokenizer") || cr_json_is_string(class, "LlamaTokenizerFast");
+    static const char *const classes[][2] = {
+        {"gpt2", "GPT2Tokenizer"}, {"qwen2", "Qwen2Tokenizer"}, {"qwen3", "Qwen2Tokenizer"}};
+    const struct cr_json *const files[] = {beside->config.json, beside->model.json};
+    const struct cr_json *type = cr_json_member(beside->model.json, "model_type");
+    if (cr_json_is_string(type, "mistral")) return (struct cr_slice){NULL, 0};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        struct cr_slice class = cr_json_string(cr_json_member(files[i], "tokenizer_class"));
+        if (class.size > 4 && memcmp(class.data + class.size - 4, "Fast", 4) == 0) class.size -= 4;
+        if (class.data) return class;
+    }
+    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
+        if (cr_json_is_string(type, classes[i][0])) return cr_slice_of_string(classes[i][1]);
+    return (struct cr_slice){NULL, 0};
 }
 
-// Whether a component is ByteLevel, or a Sequence (whose members are in `list`) that has one.
-static bool is_byte_level(const struct cr_json *component, const char *list, size_t depth)
+// A component that is ByteLevel, or the first one of a Sequence, whose members are in `list`; or NULL.
+static const struct cr_json *byte_level_of(const struct cr_json *component, const char *list, size_t depth)
 {
-    const struct cr_json *parts = cr_json_member(component, list);
-    for (size_t i = 0; depth < NESTING_LIMIT && i < cr_json_count(parts); i++)
-        if (is_byte_level(cr_json_at(parts, i), list, depth + 1)) return true;
-    return cr_json_is_string(cr_json_member(component, "type"), "ByteLevel");
+    const struct cr_json *parts = cr_json_member(component, list), *found = NULL;
+    if (cr_json_is_string(cr_json_member(component, "type"), "ByteLevel")) return component;
+    for (size_t i = 0; !found && depth < NESTING_LIMIT && i < cr_json_count(parts); i++)
+        found = byte_level_of(cr_json_at(parts, i), list, depth + 1);
+    return found;
+}
+
+enum cr_status cr_beside_check(const struct cr_beside *beside, const struct cr_json *root)
+{
+    const struct cr_json *own = byte_level_of(cr_json_member(root, "pre_tokenizer"), "pretokenizers", 0);
+    struct cr_slice class = class_of(beside);
+    bool prefix = cr_json_bool(cr_json_member(beside->config.json, "add_prefix_space"), false);
+    bool followed = cr_slice_equal(class, cr_slice_of_string("GPT2Tokenizer")) ||
+                    cr_slice_equal(class, cr_slice_of_string("Qwen2Tokenizer"));
+    if (!prefix || !followed || (own && cr_json_bool(cr_json_member(own, "add_prefix_space"), true)))
+        return CR_OK;
+    return cr_fail(CR_UNSUPPORTED,
+                   "%s: add_prefix_space: true, which the ByteLevel of tokenizer.json does not have, is not "
+                   "supported (a %.*s of Transformers puts a space before a text then)",
+                   beside->config.path, (int)class.size, (const char *)class.data);
 }
 
 // Source: tokenization_auto.py and tokenization_llama.py of Transformers 5.24. Its LlamaTokenizer, but for
@@ -61,19 +92,14 @@ static bool is_byte_level(const struct cr_json *component, const char *list, siz
 // cuts the text itself: one mark before it ("legacy": before each piece between special tokens) unless it
 // begins with a space. The files' own normalizers, which are older, put a mark before each piece and keep its
 // space.
-enum cr_status cr_beside_metaspace(const struct cr_beside *beside, const char *directory,
-                                   const struct cr_json *root, struct cr_json **out)
+enum cr_status cr_beside_metaspace(const struct cr_beside *beside, const struct cr_json *root,
+                                   struct cr_json **out)
 {
-    struct cr_beside_file model = {0};
     const struct cr_json *config = beside->config.json;
-    enum cr_status status = read_file(directory, "config.json", &model);
-    bool named = cr_json_kind(cr_json_member(config, "tokenizer_class")) != CR_JSON_NULL;
-    bool llama = is_llama(named ? config : model.json) &&
-                 !cr_json_is_string(cr_json_member(model.json, "model_type"), "mistral") &&
-                 !is_byte_level(cr_json_member(root, "pre_tokenizer"), "pretokenizers", 0) &&
-                 !is_byte_level(cr_json_member(root, "decoder"), "decoders", 0);
-    release_file(&model);
-    if (status != CR_OK || !llama) return status;
+    if (!cr_slice_equal(class_of(beside), cr_slice_of_string("LlamaTokenizer")) ||
+        byte_level_of(cr_json_member(root, "pre_tokenizer"), "pretokenizers", 0) ||
+        byte_level_of(cr_json_member(root, "decoder"), "decoders", 0))
+        return CR_OK;
     bool prefix, legacy;
     CR_TRY(cr_json_get_bool(config, beside->config.path, "add_prefix_space", true, &prefix));
     CR_TRY(cr_json_get_bool(config, beside->config.path, "legacy", false, &legacy));

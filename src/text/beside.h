@@ -13,15 +13,19 @@ struct cr_beside_file {
 
 // Zero-initialise (nothing is beside it then); release with cr_beside_release, usable with CR_CLEANUP.
 struct cr_beside {
-    struct cr_beside_file config, map;
+    struct cr_beside_file config, map, model;
 };
 
 enum cr_status cr_beside_read(const char *directory, struct cr_beside *out);
 void cr_beside_release(struct cr_beside *beside);
 
-// Where the class of the tokenizer puts a Metaspace in the place of the file's normalizer and pre-tokenizer
-// (root: the tokenizer.json, `directory`: where it lies): that pre-tokenizer, to be freed, else NULL.
-enum cr_status cr_beside_metaspace(const struct cr_beside *beside, const char *directory,
-                                   const struct cr_json *root, struct cr_json **out);
+// CR_UNSUPPORTED: the class of the tokenizer cuts text in a way that these files ask for, that the file's own
+// pre-tokenizer does not have, and that is not there. root: the tokenizer.json.
+enum cr_status cr_beside_check(const struct cr_beside *beside, const struct cr_json *root);
+
+// Where the class of the tokenizer puts a Metaspace in the place of the file's normalizer and pre-tokenizer:
+// that pre-tokenizer, to be freed, else NULL.
+enum cr_status cr_beside_metaspace(const struct cr_beside *beside, const struct cr_json *root,
+                                   struct cr_json **out);
 
 #endif

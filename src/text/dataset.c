@@ -84,6 +84,27 @@ static enum cr_status add_example(struct cr_dataset *dataset, const struct cr_en
     return CR_OK;
 }
 
+// Choices are compared by what their tokens sum up to: a word whose tokens begin those of another is never
+// the less likely of the two. `first`: the example with the first label word.
+static enum cr_status check_choices(const struct cr_dataset *dataset, size_t first,
+                                    const struct cr_dataset_options *options)
+{
+    for (size_t i = 0; i < dataset->choices; i++)
+        for (size_t j = 0; j < dataset->choices; j++) {
+            struct cr_example one = cr_dataset_at(dataset, first + i);
+            struct cr_example other = cr_dataset_at(dataset, first + j);
+            if (i == j || one.count > other.count ||
+                memcmp(one.tokens, other.tokens, one.count * sizeof *one.tokens) != 0)
+                continue;
+            return cr_fail(CR_UNSUPPORTED,
+                           "the tokens of label word \"%.40s\" begin those of \"%.40s\", which can therefore "
+                           "not be told from it: a chat template, whose end token ends the word "
+                           "(data.chat_template), or other words (data.label_words) help",
+                           options->label_words[i], options->label_words[j]);
+        }
+    return CR_OK;
+}
+
 // The examples of one row: all of them, or none where one has nothing to predict.
 static enum cr_status add_row(struct cr_dataset *dataset, const struct cr_row *row,
                               const struct cr_tokenizer *tokenizer, const struct cr_dataset_options *options,
@@ -109,7 +130,7 @@ static enum cr_status add_row(struct cr_dataset *dataset, const struct cr_row *r
         dataset->skipped += status == CR_OK;
         return status;
     }
-    return CR_OK;
+    return check_choices(dataset, first, options);
 }
 
 // A row that could not be read, or not be encoded, is passed over where so many are allowed. `status` and the
@@ -143,7 +164,9 @@ static enum cr_status read_rows(struct cr_dataset *dataset, struct cr_row_reader
                                 const struct cr_dataset_options *options)
 {
     CR_CLEANUP(cr_encoded_release) struct cr_encoded encoded = {0};
-    for (bool found = true; found && (options->limit == 0 || rows->count < options->limit);) {
+    size_t limit = options->limit > 0 ? options->limit : SIZE_MAX;
+    size_t enough = options->enough > 0 ? options->enough : SIZE_MAX;
+    for (bool found = true; found && rows->count < limit && dataset->entry_count < enough;) {
         enum cr_status status = next_row(dataset, rows, tokenizer, options, &encoded, &found);
         if (status == CR_OK) continue;
         CR_TRY(pass_over(dataset, rows, status, options->max_bad_rows));

@@ -16,13 +16,15 @@ struct cr_dataset_options {
     bool train_on_prompt; // true: every token is a label
     bool append_eos; // after text rows; an Alpaca answer always ends with EOS, where the tokenizer has one
     size_t limit;    // rows read at most; 0: all
+    size_t enough;   // examples after which no more rows are read; 0: all
     enum cr_chat_template chat_template;
     const char *const *label_words; // [label_count] "WORD", for the label that is its place, or "LABEL=WORD"
     size_t label_count;
     const char *label_prompt; // with {text} where the sentence goes
-    bool all_choices;  // of a row with a label, one example with each label word in turn; else with the right
-                       // one
-    size_t vocabulary; // the model's: a token beyond it is CR_UNSUPPORTED; 0: any is right
+    // Of a row with a label, one example with each label word in turn; else with the right one. A word whose
+    // tokens begin those of another is CR_UNSUPPORTED then.
+    bool all_choices;
+    size_t vocabulary;   // the model's: a token beyond it is CR_UNSUPPORTED; 0: any is right
     size_t max_bad_rows; // rows that cannot be read and are passed over; one more is an error
 };
 

@@ -144,8 +144,7 @@ static enum cr_status decode_byte_level(const struct cr_pieces *tokens, struct c
     return cr_utf8_append_lossy(out, cr_buffer_slice(&bytes));
 }
 
-// "<0x0A>"; -1 where it is none.
-static int byte_of_token(struct cr_slice token)
+int cr_byte_of_token(struct cr_slice token)
 {
     if (token.size != 6 || memcmp(token.data, "<0x", 3) != 0 || token.data[5] != '>') return -1;
     const char digits[] = {(char)token.data[3], (char)token.data[4], 0};
@@ -176,7 +175,7 @@ static enum cr_status decode_byte_fallback(const struct cr_pieces *tokens, struc
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
     for (size_t i = 0; i < tokens->count; i++) {
-        int byte = byte_of_token(cr_piece_text(tokens, i));
+        int byte = cr_byte_of_token(cr_piece_text(tokens, i));
         if (byte >= 0) {
             CR_TRY(cr_append_u8(&bytes, (uint8_t)byte));
             continue;

@@ -13,7 +13,11 @@ static int peek(const struct cr_row_reader *rows)
 
 static void step(struct cr_row_reader *rows)
 {
-    if (rows->file.data[rows->at++] == '\n') rows->line++;
+    unsigned char c = rows->file.data[rows->at++];
+    if (c == '\n')
+        rows->place = (struct cr_json_place){rows->place.line + 1, 1};
+    else if ((c & 0xc0) != 0x80)
+        rows->place.column++;
 }
 
 static void skip_space(struct cr_row_reader *rows)
@@ -23,7 +27,7 @@ static void skip_space(struct cr_row_reader *rows)
 
 enum cr_status cr_row_reader_open(const char *path, struct cr_row_reader *out)
 {
-    struct cr_row_reader rows = {.path = path, .line = 1, .lines_of_tabs = cr_ends_with(path, ".tsv")};
+    struct cr_row_reader rows = {.path = path, .place = {1, 1}, .lines_of_tabs = cr_ends_with(path, ".tsv")};
     CR_TRY(cr_file_map(path, &rows.file));
     if (rows.file.size >= 3 && memcmp(rows.file.data, "\xef\xbb\xbf", 3) == 0)
         rows.at = 3; // a byte order mark
@@ -37,7 +41,7 @@ enum cr_status cr_row_reader_open(const char *path, struct cr_row_reader *out)
     if (rows.array) step(&rows);
     if (rows.lines_of_tabs) { // a first line may begin with a TAB
         rows.at = start;
-        rows.line = 1;
+        rows.place = (struct cr_json_place){1, 1};
     }
     *out = rows;
     return CR_OK;
@@ -62,10 +66,11 @@ static struct cr_slice take_line(struct cr_row_reader *rows)
     return (struct cr_slice){rows->file.data + start, rows->at - start};
 }
 
-// The extent of the object at the reader's place, by its braces; whether it is well-formed is seen when it is
-// parsed.
-static void skip_object(struct cr_row_reader *rows)
+// The extent of the item at the reader's place: an object or a list by its brackets, anything else up to what
+// parts items. Whether it is well-formed is seen when it is parsed.
+static void skip_item(struct cr_row_reader *rows)
 {
+    int open = peek(rows), close = open == '{' ? '}' : open == '[' ? ']' : 0;
     size_t depth = 0;
     bool in_string = false;
     for (; rows->at < rows->file.size; step(rows)) {
@@ -75,17 +80,20 @@ static void skip_object(struct cr_row_reader *rows)
             if (c == '"') in_string = false;
         } else if (c == '"') {
             in_string = true;
-        } else if (c == '{') {
+        } else if (!close && (c == ',' || c == ']')) {
+            return;
+        } else if (c == open) {
             depth++;
-        } else if (c == '}' && --depth == 0) {
+        } else if (c == close && --depth == 0) {
             step(rows);
             return;
         }
     }
 }
 
-static enum cr_status find_item(struct cr_row_reader *rows, struct cr_slice *row, size_t *line)
+static enum cr_status find_item(struct cr_row_reader *rows, struct cr_slice *row, struct cr_json_place *from)
 {
+    rows->broken = true;
     skip_space(rows);
     if (rows->count > 0 && peek(rows) == ',') {
         step(rows);
@@ -96,18 +104,20 @@ static enum cr_status find_item(struct cr_row_reader *rows, struct cr_slice *row
         rows->ended = true;
         *row = (struct cr_slice){NULL, 0};
         if (rows->at == rows->file.size) return CR_OK;
-        return cr_fail(CR_INVALID, "%s:%zu: there is more after the array", rows->path, rows->line);
+        return cr_fail(CR_INVALID, "%s:%zu: there is more after the array", rows->path, rows->place.line);
     } else if (rows->count > 0) {
         return cr_fail(CR_INVALID, "%s:%zu: item %zu: \",\" or \"]\" is wanted after it", rows->path,
-                       rows->line, rows->count);
+                       rows->place.line, rows->count);
     }
-    if (peek(rows) != '{')
-        return cr_fail(CR_INVALID, "%s:%zu: item %zu: an object is wanted", rows->path, rows->line,
-                       rows->count + 1);
     size_t start = rows->at;
-    *line = rows->line;
-    skip_object(rows);
+    *from = rows->place;
+    skip_item(rows);
     *row = (struct cr_slice){rows->file.data + start, rows->at - start};
+    if (row->size == 0)
+        return cr_fail(CR_INVALID, "%s:%zu: item %zu: an object is wanted", rows->path, rows->place.line,
+                       rows->count + 1);
+    skip_space(rows);
+    rows->broken = peek(rows) != ',' && peek(rows) != ']';
     return CR_OK;
 }
 
@@ -146,6 +156,47 @@ static enum cr_status add_system(struct cr_row_reader *rows, const struct cr_jso
     return add_message(rows, CR_CHAT_SYSTEM, system);
 }
 
+// Whether there is anything in a member: null, "", [] and {} are as good as none, as is "[]" for a list.
+static bool is_filled(const struct cr_json *value)
+{
+    struct cr_slice text = cr_json_string(value);
+    enum cr_json_kind kind = cr_json_kind(value);
+    if (kind == CR_JSON_STRING) return text.size > 0 && !cr_slice_equal(text, cr_slice_of_string("[]"));
+    if (kind == CR_JSON_ARRAY || kind == CR_JSON_OBJECT) return cr_json_count(value) > 0;
+    return kind != CR_JSON_NULL;
+}
+
+// A message may say itself whether it is to be learned: that must be what is done.
+static enum cr_status check_learned(const struct cr_row_reader *rows, const struct cr_json *turn,
+                                    size_t place, bool learned)
+{
+    static const char *const keys[] = {"train", "training"};
+    const struct cr_json *weight = cr_json_member(turn, "weight");
+    if (learned && is_filled(weight) && cr_json_number(weight, 0) != 1)
+        return cr_fail(CR_INVALID,
+                       "%s: message %zu: \"weight\" must be 1: all that the assistant says is learned alike",
+                       cr_buffer_text(&rows->where), place);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const struct cr_json *train = cr_json_member(turn, keys[i]);
+        if (is_filled(train) && cr_json_bool(train, !learned) != learned)
+            return cr_fail(
+                CR_INVALID,
+                "%s: message %zu: \"%s\" must be %s: what the assistant says is learned, and nothing else",
+                cr_buffer_text(&rows->where), place, keys[i], learned ? "true" : "false");
+    }
+    return CR_OK;
+}
+
+static enum cr_status refuse_calls(const struct cr_row_reader *rows, const struct cr_json *turn, size_t place)
+{
+    static const char *const keys[] = {"tool_calls", "function_call"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (is_filled(cr_json_member(turn, keys[i])))
+            return cr_fail(CR_INVALID, "%s: message %zu: \"%s\": calls of tools are not learned",
+                           cr_buffer_text(&rows->where), place, keys[i]);
+    return CR_OK;
+}
+
 static enum cr_status add_turn(struct cr_row_reader *rows, const struct cr_json *turn, const char *role_key,
                                const char *content_key)
 {
@@ -158,12 +209,15 @@ static enum cr_status add_turn(struct cr_row_reader *rows, const struct cr_json 
     struct cr_slice role = cr_json_string(cr_json_member(turn, role_key));
     struct cr_slice content = cr_json_string(cr_json_member(turn, content_key));
     size_t place = rows->message_count + 1;
+    CR_TRY(refuse_calls(rows, turn, place));
     if (!role.data || !content.data)
         return cr_fail(CR_INVALID, "%s: message %zu: \"%s\" and \"%s\" must be strings",
                        cr_buffer_text(&rows->where), place, role_key, content_key);
-    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
-        if (cr_slice_equal(role, cr_slice_of_string(roles[i].name)))
-            return add_message(rows, roles[i].role, content);
+    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
+        if (!cr_slice_equal(role, cr_slice_of_string(roles[i].name))) continue;
+        CR_TRY(check_learned(rows, turn, place, roles[i].role == CR_CHAT_ASSISTANT));
+        return add_message(rows, roles[i].role, content);
+    }
     return cr_fail(CR_INVALID,
                    "%s: message %zu: \"%s\" is \"%.40s\": system, user (human) or assistant (gpt) is wanted",
                    cr_buffer_text(&rows->where), place, role_key, (const char *)role.data);
@@ -185,11 +239,13 @@ static enum cr_status read_chat(struct cr_row_reader *rows)
     bool messages = cr_json_member(rows->json, "messages") != NULL;
     const char *key = messages ? "messages" : "conversations";
     const struct cr_json *list = cr_json_member(rows->json, key);
+    if (!list)
+        return cr_fail(CR_INVALID, "%s: \"messages\" (or \"conversations\") is missing",
+                       cr_buffer_text(&rows->where));
     if (cr_json_kind(list) != CR_JSON_ARRAY || cr_json_count(list) == 0)
         return cr_fail(CR_INVALID, "%s: \"%s\" %s", cr_buffer_text(&rows->where), key,
-                       !list                                 ? "is missing"
-                       : cr_json_kind(list) == CR_JSON_ARRAY ? "holds no message"
-                                                             : "must be a list of messages");
+                       cr_json_kind(list) == CR_JSON_ARRAY ? "holds no message"
+                                                           : "must be a list of messages");
     bool from = cr_json_member(cr_json_at(list, 0), "from") != NULL;
     CR_TRY(add_system(rows, list, from ? "from" : "role"));
     for (size_t i = 0; i < cr_json_count(list); i++)
@@ -201,6 +257,8 @@ static enum cr_status read_chat(struct cr_row_reader *rows)
 static enum cr_status add_history(struct cr_row_reader *rows)
 {
     const struct cr_json *history = cr_json_member(rows->json, "history");
+    if (cr_json_kind(history) != CR_JSON_NULL && cr_json_kind(history) != CR_JSON_ARRAY)
+        return cr_fail(CR_INVALID, "%s: \"history\" must be a list", cr_buffer_text(&rows->where));
     for (size_t i = 0; i < cr_json_count(history); i++) {
         const struct cr_json *pair = cr_json_at(history, i);
         struct cr_slice asked = cr_json_string(cr_json_at(pair, 0));
@@ -224,7 +282,7 @@ static enum cr_status read_alpaca(struct cr_row_reader *rows, struct cr_row *row
     if (row->input.size > 0) {
         cr_buffer_clear(&rows->joined);
         CR_TRY(cr_append(&rows->joined, user.data, user.size));
-        CR_TRY(cr_append(&rows->joined, "\n", 1));
+        if (user.size > 0) CR_TRY(cr_append(&rows->joined, "\n", 1));
         CR_TRY(cr_append(&rows->joined, row->input.data, row->input.size));
         user = cr_buffer_slice(&rows->joined);
     }
@@ -255,6 +313,9 @@ static enum cr_status read_row(struct cr_row_reader *rows, struct cr_row *out)
             cr_buffer_text(&rows->where));
     struct cr_row row = {.kind = kind};
     rows->message_count = 0;
+    if (kind != CR_ROW_TEXT && is_filled(cr_json_member(rows->json, "tools")))
+        return cr_fail(CR_INVALID, "%s: \"tools\": calls of tools are not learned",
+                       cr_buffer_text(&rows->where));
     if (kind == CR_ROW_TEXT)
         CR_TRY(take_string(rows, "text", false, &row.text));
     else
@@ -270,30 +331,28 @@ static enum cr_status next_json(struct cr_row_reader *rows, bool *found, struct 
 {
     size_t count = rows->count;
     struct cr_slice text = {NULL, 0};
-    size_t line = rows->line;
+    struct cr_json_place from = rows->place;
     if (rows->array) {
-        rows->broken = true;
-        CR_TRY(find_item(rows, &text, &line));
+        CR_TRY(find_item(rows, &text, &from));
     } else if (!rows->ended) {
         skip_space(rows);
-        line = rows->line;
+        from = rows->place;
         text = take_line(rows);
     }
     *found = text.size > 0;
     if (!*found) return CR_OK;
     rows->count++;
     cr_buffer_clear(&rows->where);
-    CR_TRY(cr_append_format(&rows->where, "%s:%zu", rows->path, line));
+    CR_TRY(cr_append_format(&rows->where, "%s:%zu", rows->path, from.line));
     if (rows->array) CR_TRY(cr_append_format(&rows->where, ": item %zu", count + 1));
     cr_json_free(rows->json);
     rows->json = NULL;
-    enum cr_status status = cr_json_parse(text, cr_buffer_text(&rows->where), &rows->json);
+    enum cr_status status = cr_json_parse_part(text, rows->path, from, &rows->json);
     if (status == CR_INVALID && count == 0 &&
         !rows->array) // a file of another kind, or rows over several lines
         return cr_fail(CR_INVALID, "%s (a row is one line of JSON, or the file is one array)",
                        cr_error_message());
     CR_TRY(status);
-    rows->broken = false;
     return read_row(rows, row);
 }
 
@@ -305,8 +364,8 @@ static enum cr_status next_tabbed(struct cr_row_reader *rows, bool *found, struc
         *found = rows->at < rows->file.size;
         if (!*found) return CR_OK;
         cr_buffer_clear(&rows->where);
-        CR_TRY(cr_append_format(&rows->where, "%s:%zu", rows->path, rows->line));
-        bool heading = rows->count == 0 && rows->line == 1;
+        CR_TRY(cr_append_format(&rows->where, "%s:%zu", rows->path, rows->place.line));
+        bool heading = rows->count == 0 && rows->place.line == 1;
         line = take_line(rows);
         if (line.size > 0 && line.data[line.size - 1] == '\r') line.size--;
         const unsigned char *tab = line.size > 0 ? memchr(line.data, '\t', line.size) : NULL;

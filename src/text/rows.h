@@ -21,10 +21,11 @@ enum cr_row_kind {
 
 struct cr_row_reader {
     struct cr_slice file; // a mapping
-    size_t at, line;      // line is that of `at`, from 1
-    size_t count;         // rows gone by so far
+    size_t at;
+    struct cr_json_place place; // of `at`; within a line that was taken whole, where that begins
+    size_t count;               // rows gone by so far
     bool array, lines_of_tabs, ended;
-    bool broken;            // after a failure: there is no going on behind the row
+    bool broken;            // after a failure: where the row ends is not known, so none can follow
     const char *path;       // the caller's; must outlive this
     struct cr_buffer where; // "path:line" of the row given last, to begin error messages with
     enum cr_row_kind kind;
@@ -54,7 +55,8 @@ enum cr_status cr_row_reader_open(const char *path, struct cr_row_reader *out);
 void cr_row_reader_close(struct cr_row_reader *rows); // usable with CR_CLEANUP
 
 // The next row; *found is false at the end. A row of another kind than the first, with a field missing or of
-// a wrong type, is CR_INVALID and named. Unless `broken`, the call after that gives the row behind it.
+// a wrong type, or one that wants something else learned than is (tools, weights of messages), is CR_INVALID
+// and named. Unless `broken`, the call after that gives the row behind it.
 enum cr_status cr_row_reader_next(struct cr_row_reader *rows, bool *found, struct cr_row *row);
 
 #endif

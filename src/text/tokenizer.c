@@ -273,7 +273,8 @@ enum cr_status cr_tokenizer_open(const char *path, struct cr_tokenizer **out)
     CR_CLEANUP(cr_tokenizer_release) struct cr_tokenizer *tokenizer = NULL;
     CR_TRY(cr_json_read(file, FILE_LIMIT, &root));
     CR_TRY(cr_beside_read(directory, &beside));
-    CR_TRY(cr_beside_metaspace(&beside, directory, root, &metaspace));
+    CR_TRY(cr_beside_check(&beside, root));
+    CR_TRY(cr_beside_metaspace(&beside, root, &metaspace));
     CR_TRY(from_json(root, file, metaspace, &tokenizer));
     CR_TRY(apply_beside(tokenizer, &beside, root, metaspace));
     *out = tokenizer;
@@ -382,6 +383,16 @@ enum cr_status cr_tokenizer_decode(const struct cr_tokenizer *tokenizer, const u
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_TRY(cr_decode(tokenizer->decoder, &tokens, &text));
     return cr_append(out, text.data, text.size);
+}
+
+size_t cr_tokenizer_settled(const struct cr_tokenizer *tokenizer, const uint32_t *ids, size_t count)
+{
+    for (; count > 0; count--) {
+        struct cr_slice token = cr_tokenizer_token(tokenizer, ids[count - 1]);
+        bool silent = !token.data || cr_added_special(tokenizer->added, ids[count - 1]);
+        if (!silent && cr_byte_of_token(token) < 0) return count;
+    }
+    return 0;
 }
 
 struct cr_slice cr_tokenizer_token(const struct cr_tokenizer *tokenizer, uint32_t id)

@@ -22,7 +22,7 @@ enum cr_status cr_ids_append_all(struct cr_ids *ids, const struct cr_ids *more);
 // Transformers 5 (text/beside.h): they name bos_token and eos_token, null meaning none, and a LlamaTokenizer
 // cuts text its own way. A token that is not named so is the first added token of a usual name: <s>,
 // <|begin_of_text|>, <|endoftext|> for BOS; </s>, <|end_of_text|>, <|endoftext|> for EOS. Components it does
-// not know are CR_UNSUPPORTED, by name, as are tokens that a file beside would add.
+// not know are CR_UNSUPPORTED, by name, as are tokens and a space before texts that a file beside would add.
 enum cr_status cr_tokenizer_open(const char *path, struct cr_tokenizer **out);
 enum cr_status cr_tokenizer_parse(struct cr_slice json, const char *name, struct cr_tokenizer **out);
 void cr_tokenizer_free(struct cr_tokenizer *tokenizer); // NULL is allowed
@@ -44,6 +44,10 @@ enum cr_status cr_tokenizer_encode(const struct cr_tokenizer *tokenizer, struct 
 // than their tokenizers.
 enum cr_status cr_tokenizer_decode(const struct cr_tokenizer *tokenizer, const uint32_t *ids, size_t count,
                                    bool skip_special, struct cr_buffer *out);
+
+// How many of the ids, from the first on, have a text without special tokens that no later id changes: a run
+// of byte tokens is a text, or replacement characters, only once it has ended.
+size_t cr_tokenizer_settled(const struct cr_tokenizer *tokenizer, const uint32_t *ids, size_t count);
 
 size_t cr_tokenizer_vocabulary(const struct cr_tokenizer *tokenizer); // highest id + 1
 // The token as the file spells it (byte-level characters, "<0x0A>", ...); {NULL, 0} where no token has the

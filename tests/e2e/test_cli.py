@@ -393,6 +393,17 @@ class Stories(unittest.TestCase):
                         "--temperature", "0")
         self.assertEqual(result.stdout, expected, result.stderr)
 
+    def test_text_that_was_shown_stays(self):
+        # At this temperature any token comes: byte tokens of which later ones make one character, or none. The
+        # prompts' last tokens are bytes, too.
+        for prompt in ("Hi", "Hi\n\n", "\U0001f999"):
+            for seed in range(6):
+                command = ["generate", "--model", STORIES, "--temperature", "1e300", "--max-new-tokens", "60", "--prompt",
+                           prompt, "--seed", str(seed)]
+                text = carrel(*command).stdout.decode()
+                self.assertEqual(text, json.loads(carrel(*command, "--json").stdout)["text"])
+                self.assertIn("\ufffd", text)
+
     def test_loss_is_the_reference(self):
         with open(os.path.join(DATA, "datasets/tinystories/tinystories_first500.json")) as file:
             stories = json.load(file)[:20]

@@ -296,6 +296,30 @@ class Preview(Case):
         self.assertEqual([token["label"] for token in tokens].count(True), text.count("["))
         self.assertEqual(sorted(os.listdir(self.folder)), ["carrel.yaml", "chat.jsonl", "train.jsonl"])  # nothing was made
 
+    def test_a_token_of_several_spaces_has_them_all(self):
+        os.mkdir(self.path("spaces"))
+        self.write("spaces/tokenizer.json", json.dumps({
+            "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"},
+            "model": {"vocab": {"\u2581": 0, "\u2581\u2581": 1, "\u2581a": 2, "a": 3, "<0x0A>": 4},
+                      "merges": ["\u2581 \u2581", "\u2581 a"], "byte_fallback": True},
+            "decoder": {"type": "Sequence", "decoders": [
+                {"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"},
+                {"type": "Strip", "content": " ", "start": 1, "stop": 0}]}}))
+        self.write("rows.jsonl", json.dumps({"text": "a  a\n a"}) + "\n")
+        text = self.succeeds("tune", "carrel.yaml", "--preview", "--set", "data.train=rows.jsonl", "--set",
+                             "model_name_or_path=spaces")
+        self.assertEqual(text.splitlines()[1], "|a[  ][a][\\n][ a]")
+
+    def test_rows_that_are_left_out_are_told(self):
+        good, empty = json.dumps({"text": TEXT}) + "\n", json.dumps({"text": ""}) + "\n"
+        self.write("rows.jsonl", good + 150 * empty + '{"text": 7}\n' + 4 * good + empty)
+        result = self.carrel("tune", "carrel.yaml", "--preview", "--set", "data.train=rows.jsonl", "--set",
+                             "data.max_bad_rows=1")
+        self.assertEqual((result.returncode, result.stdout.count("example ")), (0, 5), result.stderr)
+        self.assertIn("150 rows of the training data, as far as it was read, have no labelled token", result.stderr)
+        self.assertIn("1 bad rows of the training data, as far as it was read, are left out; the first: rows.jsonl:152",
+                      result.stderr)
+
     def test_no_control_character_gets_through(self):
         self.write("odd.jsonl", json.dumps({"text": "a\x1b[31mred\x07 end"}) + "\n")
         text = self.succeeds("tune", "carrel.yaml", "--preview", "--set", "data.train=odd.jsonl")

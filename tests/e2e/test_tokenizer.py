@@ -60,14 +60,24 @@ class Tokenizer(unittest.TestCase):
         self.assertEqual(lines[0], lines[2])
         self.assertEqual(lines[1:2] + lines[3:], ["0", ""])
 
+    def vocabulary(self, *sources):
+        self.good("train", "--output", self.path("out.json"), "--vocab-size", "280", *sources)
+        with open(self.path("out.json"), "rb") as file:
+            return file.read()
+
+    def rows(self, name, *rows):
+        with open(self.path(name), "w", encoding="utf-8") as file:
+            file.write("".join(json.dumps(row) + "\n" for row in rows))
+        return self.path(name)
+
     def test_datasets_train_as_their_text(self):
-        rows = self.path("rows.jsonl")
-        with open(rows, "w", encoding="utf-8") as file:
-            file.write(json.dumps({"text": TEXT}) + "\n")
-        for name, source in (("a.json", self.text), ("b.json", rows)):
-            self.good("train", "--output", self.path(name), "--vocab-size", "280", source)
-        with open(self.path("a.json"), "rb") as a, open(self.path("b.json"), "rb") as b:
-            self.assertEqual(a.read(), b.read())
+        wanted = self.vocabulary(self.text)
+        for row in ({"text": TEXT}, {"messages": [{"role": "user", "content": TEXT}]},
+                    {"conversations": [{"from": "human", "value": TEXT}], "system": ""},
+                    {"instruction": "", "output": "", "system": TEXT},
+                    {"instruction": "", "output": "", "history": [["", TEXT]]},
+                    {"instruction": "", "input": TEXT, "output": ""}):
+            self.assertEqual(self.vocabulary(self.rows("rows.jsonl", row)), wanted, row)
 
     def test_errors(self):
         out = self.train()
@@ -80,6 +90,8 @@ class Tokenizer(unittest.TestCase):
         self.fails(2, "broken.txt: not UTF-8 at byte 3", "train", "--output", out, "--vocab-size", "270", broken)
         self.fails(2, "\"x\" is no token id", "decode", "--tokenizer", out, "x")
         self.fails(2, "outside the vocabulary", "decode", "--tokenizer", out, "99999")
+        self.fails(2, "none.jsonl: there is no text in it", "train", "--output", out, "--vocab-size", "270", self.text,
+                   self.rows("none.jsonl", {"messages": [{"role": "user", "content": ""}]}))
         self.fails(2, "must be in 256", "train", "--output", out, "--vocab-size", "10", self.text)
 
 

@@ -170,13 +170,18 @@ static void bad_rows_are_named(void **state)
         {"{\"conversations\": [{\"from\": \"gpt\", \"value\": null}]}", ":1: message 1: \"from\" and"},
         {"{\"instruction\": \"a\", \"output\": \"b\", \"history\": [[\"a\"]]}", ":1: \"history\" must be"},
         {"{\"instruction\": \"a\", \"output\": \"b\", \"system\": \"c\"}", ":1: \"system\" and \"history\""},
+        {"{\"instruction\": \"a\", \"output\": \"b\", \"history\": \"c\"}", ":1: \"history\" must be a list"},
+        {"{\"instruction\": \"a\", \"output\": \"b\", \"history\": {\"c\": []}}",
+         ":1: \"history\" must be a list"},
+        {"{\"instruction\": \"a\", \"output\": \"b\", \"tools\": [{}]}", ":1: \"tools\": calls of tools"},
         {"{\"instruction\": \"a\"}", ":1: \"output\" is missing"},
         {"[{\"text\": \"a\"},\n{\"text\": null}]", ":2: item 2: \"text\" must be a string"},
         {"[{\"text\": \"a\"} {\"text\": \"b\"}]", "\",\" or \"]\" is wanted"},
         {"[{\"text\": \"a\"},]", "item 2: an object is wanted"},
         {"[{\"text\": \"a\"}] x", "more after the array"},
-        {"[{\"text\": \"a\"", "item 1"},
-        {"[7]", "item 1: an object is wanted"},
+        {"[{\"text\": \"a\"", ":1:"},
+        {"[, {\"text\": \"a\"}]", "item 1: an object is wanted"},
+        {"[7]", ":1: item 1: a row must be an object"},
         {"7", ":1: a row must be an object"},
         {"{\"text\": \"a\"\n", ":1:"},
         {"{\"text\": \"a\xff\"}\n", ":1:"},
@@ -189,6 +194,46 @@ static void bad_rows_are_named(void **state)
                      open_text(cases[i].text, tokenizer, (struct cr_dataset_options){0}, &dataset));
         assert_non_null(strstr(cr_error_message(), path));
         assert_null(dataset);
+    }
+    cr_tokenizer_free(tokenizer);
+}
+
+// What says of a message, or beside the messages, that other things are to be learned than are.
+static void what_is_not_learned_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *user, *assistant, *row, *part;
+    } cases[] = {
+        {"", ", \"weight\": 0", "", ":1: message 2: \"weight\" must be 1"},
+        {"", ", \"weight\": \"1\"", "", ":1: message 2: \"weight\" must be 1"},
+        {"", ", \"train\": false", "", ":1: message 2: \"train\" must be true"},
+        {"", ", \"training\": 0", "", ":1: message 2: \"training\" must be true"},
+        {", \"train\": true", "", "", ":1: message 1: \"train\" must be false"},
+        {"", ", \"tool_calls\": [{}]", "", ":1: message 2: \"tool_calls\": calls of tools"},
+        {"", ", \"function_call\": {\"name\": \"f\"}", "",
+         ":1: message 2: \"function_call\": calls of tools"},
+        {"", "", ", \"tools\": \"[{}]\"", ":1: \"tools\": calls of tools"},
+        {", \"weight\": 0, \"train\": false, \"training\": null",
+         ", \"weight\": 1, \"train\": true, \"tool_calls\": [], \"function_call\": null",
+         ", \"tools\": \"[]\"", NULL},
+    };
+    struct cr_tokenizer *tokenizer = make_tokenizer("<s>");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[512];
+        struct cr_dataset *dataset = NULL;
+        snprintf(text, sizeof text,
+                 "{\"messages\": [{\"role\": \"user\", \"content\": \"q\"%s}, {\"role\": \"assistant\", "
+                 "\"content\": "
+                 "\"a\"%s}]%s}",
+                 cases[i].user, cases[i].assistant, cases[i].row);
+        enum cr_status status =
+            open_text(text, tokenizer, (struct cr_dataset_options){.chat_template = CR_CHAT_PLAIN}, &dataset);
+        if (cases[i].part)
+            assert_fails(CR_INVALID, cases[i].part, status);
+        else
+            assert_ok(status);
+        cr_dataset_free(dataset);
     }
     cr_tokenizer_free(tokenizer);
 }
@@ -273,6 +318,8 @@ static void conversations_are_told_by_their_keys(void **state)
         {"{\"instruction\": \"q\", \"input\": \"i\", \"output\": \"a\", \"system\": \"s\", \"history\": "
          "[[\"h\", \"g\"]]}",
          "<s>s\nh\n[g</s>]q\ni\n[a</s>", CR_CHAT_PLAIN, false},
+        {"{\"instruction\": \"\", \"input\": \"i\", \"output\": \"a\"}", "<s>i\n[a</s>", CR_CHAT_PLAIN,
+         false},
         {"{\"question\": \"q\", \"answer\": \"a\"}", "<s>q\n[a</s>", CR_CHAT_PLAIN, false},
         {"{\"messages\": [{\"role\": \"user\", \"content\": \"</s>\"}, {\"role\": \"assistant\", "
          "\"content\": \"a\"}]}",
@@ -357,6 +404,40 @@ static void label_words_are_the_labels(void **state)
     assert_int_equal(unlink(tabs), 0);
 }
 
+// "10" is never likelier than the "1" that it begins with, unless something ends that.
+static void label_words_that_begin_others(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"10=10", "1=1"}, *const same[] = {"10=10", "x=10 "};
+    char tabs[] = "/tmp/carrel-dataset-XXXXXX.tsv";
+    int fd = mkstemps(tabs, 4);
+    assert_true(fd >= 0 && close(fd) == 0);
+    assert_ok(cr_file_write(tabs, cr_slice_of_string("a\t10\nb\t10\n"), false));
+    struct cr_tokenizer *tokenizer = make_tokenizer("<s>");
+    struct cr_dataset *dataset = NULL;
+    struct cr_dataset_options options = {.max_length = 64,
+                                         .label_words = words,
+                                         .label_count = 2,
+                                         .label_prompt = "{text}:",
+                                         .all_choices = true,
+                                         .max_bad_rows = 9};
+    assert_fails(CR_UNSUPPORTED, ":1: the tokens of label word \"1=1\" begin those of \"10=10\"",
+                 cr_dataset_open(tabs, tokenizer, &options, &dataset));
+    options.label_words = same;
+    assert_fails(CR_UNSUPPORTED, "label word \"10=10\" begin those of \"x=10 \"",
+                 cr_dataset_open(tabs, tokenizer, &options, &dataset));
+    options.chat_template = CR_CHAT_PLAIN;
+    assert_ok(cr_dataset_open(tabs, tokenizer, &options, &dataset));
+    cr_dataset_free(dataset);
+    options.chat_template = CR_CHAT_DEFAULT;
+    options.all_choices = false;
+    assert_ok(cr_dataset_open(tabs, tokenizer, &options, &dataset));
+    assert_int_equal(cr_dataset_count(dataset), 2);
+    cr_dataset_free(dataset);
+    cr_tokenizer_free(tokenizer);
+    assert_int_equal(unlink(tabs), 0);
+}
+
 static void some_bad_rows_are_passed_over(void **state)
 {
     (void)state;
@@ -373,7 +454,7 @@ static void some_bad_rows_are_passed_over(void **state)
     assert_fails(CR_INVALID, "more than 2 bad rows",
                  open_text(rows, tokenizer, (struct cr_dataset_options){.max_bad_rows = 2}, &dataset));
     assert_non_null(strstr(cr_error_message(), ":3:"));
-    // A first row that is bad tells no kind; in an array only what is an object can be passed over.
+    // A first row that is bad tells no kind.
     assert_ok(open_text("{\"txet\": \"a\"}\n{\"text\": \"b\"}", tokenizer,
                         (struct cr_dataset_options){.max_bad_rows = 9}, &dataset));
     cr_dataset_free(dataset);
@@ -382,16 +463,80 @@ static void some_bad_rows_are_passed_over(void **state)
     assert_int_equal(cr_dataset_bad_rows(dataset), 1);
     cr_dataset_free(dataset);
     dataset = NULL;
-    assert_fails(CR_INVALID, "item 1",
-                 open_text("[{\"text\" 7}, {\"text\": \"b\"}]", tokenizer,
-                           (struct cr_dataset_options){.max_bad_rows = 9}, &dataset));
     assert_fails(
         CR_INVALID, "the others are bad",
         open_text("{\"text\": 7}", tokenizer, (struct cr_dataset_options){.max_bad_rows = 9}, &dataset));
+    // Of a file of messages, whichever key they have.
+    assert_ok(open_text(
+        "{\"messages\": [{\"role\": \"user\", \"content\": \"q\"}, {\"role\": \"assistant\", "
+        "\"content\": \"a\"}]}\n{\"text\": \"b\"}",
+        tokenizer, (struct cr_dataset_options){.max_bad_rows = 9, .chat_template = CR_CHAT_PLAIN}, &dataset));
+    assert_non_null(
+        strstr(cr_dataset_first_bad(dataset), ":2: \"messages\" (or \"conversations\") is missing"));
+    cr_dataset_free(dataset);
+    dataset = NULL;
     // What the settings lack is no row's fault.
     assert_fails(CR_UNSUPPORTED, ":1: messages need a chat template",
                  open_text("{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}]}\n{\"text\": \"b\"}",
                            tokenizer, (struct cr_dataset_options){.max_bad_rows = 9}, &dataset));
+    cr_tokenizer_free(tokenizer);
+}
+
+// Whatever stands between the commas of an array is a row; what has no end cannot be passed over.
+static void bad_items_of_an_array_are_passed_over(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"{\"text\": \"a\\ud800\"}",
+                                      "{\"text\" 7}",
+                                      "{\"text\": [}",
+                                      "7",
+                                      "null",
+                                      "\"],\"",
+                                      "[[1, 2], {}]",
+                                      "[{]",
+                                      "x }"};
+    static const char *const endless[] = {"{\"text\": \"a\"} 7", "{\"text\": {}", "\"", "[", ""};
+    struct cr_tokenizer *tokenizer = make_tokenizer("<s>");
+    struct cr_dataset *dataset = NULL;
+    char text[128];
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        snprintf(text, sizeof text, "[{\"text\": \"ab\"}, %s , {\"text\": \"ok\"}]", bad[i]);
+        assert_ok(open_text(text, tokenizer, (struct cr_dataset_options){.max_bad_rows = 1}, &dataset));
+        assert_int_equal(cr_dataset_bad_rows(dataset), 1);
+        assert_int_equal(cr_dataset_count(dataset), 2);
+        cr_dataset_free(dataset);
+    }
+    for (size_t i = 0; i < sizeof endless / sizeof *endless; i++) {
+        dataset = NULL;
+        snprintf(text, sizeof text, "[{\"text\": \"ab\"}, %s, {\"text\": \"ok\"}]", endless[i]);
+        assert_fails(CR_INVALID, path,
+                     open_text(text, tokenizer, (struct cr_dataset_options){.max_bad_rows = 9}, &dataset));
+        assert_null(dataset);
+    }
+    cr_tokenizer_free(tokenizer);
+}
+
+// Lines and columns are the file's, however a row lies in it.
+static void bad_rows_are_placed_in_their_file(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *place;
+    } cases[] = {
+        {"{\"text\": \"a\"}\n  {\"text\": \"\u00e9\xff\"}", ":2:14: invalid UTF-8"},
+        {"[{\"text\": \"\u00e9\"}, {\"text\": \"\xff\"}]", ":1:27: invalid UTF-8"},
+        {"[\n {\n  \"text\":\n   \"\xff\"\n }\n]", ":4:5: invalid UTF-8"},
+        {"[\n {\n  \"text\": 7\n }\n]", ":2: item 1: \"text\" must be"},
+        {"[{\"text\": \"a\"},\n{\"text\": x}]", ":2:10: "},
+    };
+    struct cr_tokenizer *tokenizer = make_tokenizer("<s>");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char wanted[128];
+        struct cr_dataset *dataset = NULL;
+        snprintf(wanted, sizeof wanted, "%s%s", path, cases[i].place);
+        assert_fails(CR_INVALID, wanted,
+                     open_text(cases[i].text, tokenizer, (struct cr_dataset_options){0}, &dataset));
+    }
     cr_tokenizer_free(tokenizer);
 }
 
@@ -515,11 +660,15 @@ int main(void)
         cmocka_unit_test(a_row_may_have_no_tokens_of_its_own),
         cmocka_unit_test(long_rows_are_cut),
         cmocka_unit_test(bad_rows_are_named),
+        cmocka_unit_test(what_is_not_learned_is_refused),
         cmocka_unit_test(one_who_speaks_before_the_user),
         cmocka_unit_test(a_zero_byte_is_a_character),
         cmocka_unit_test(conversations_are_told_by_their_keys),
         cmocka_unit_test(label_words_are_the_labels),
+        cmocka_unit_test(label_words_that_begin_others),
         cmocka_unit_test(some_bad_rows_are_passed_over),
+        cmocka_unit_test(bad_items_of_an_array_are_passed_over),
+        cmocka_unit_test(bad_rows_are_placed_in_their_file),
         cmocka_unit_test(batches_hold_rows_without_padding),
         cmocka_unit_test(training_merges_the_most_frequent),
         cmocka_unit_test(training_equals_the_reference),

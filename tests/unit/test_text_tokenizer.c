@@ -118,6 +118,20 @@ static void sentencepiece_style(void **state)
     cr_tokenizer_free(tokenizer);
 }
 
+static void a_run_of_bytes_settles_when_it_ends(void **state)
+{
+    (void)state;
+    struct cr_tokenizer *tokenizer = make_sentencepiece();
+    const uint32_t ids[] = {263, 13, 2, 9999, 229, 263}; // " ab", <0x0A>, </s>, none, <0xE2>, " ab"
+    assert_text(tokenizer, ids, 3, true, "ab\n");
+    assert_text(tokenizer, ids, 6, true, "ab\ufffd\ufffd ab");
+    static const size_t settled[] = {0, 1, 1, 1, 1, 1, 6};
+    for (size_t i = 0; i < sizeof settled / sizeof *settled; i++)
+        assert_int_equal(cr_tokenizer_settled(tokenizer, ids, i), settled[i]);
+    assert_int_equal(cr_tokenizer_settled(tokenizer, ids + 1, 4), 0);
+    cr_tokenizer_free(tokenizer);
+}
+
 static void merges_go_by_rank(void **state)
 {
     (void)state;
@@ -511,6 +525,53 @@ static void llama_tokenizers_cut_their_own_way(void **state)
     }
 }
 
+// Where Transformers 5.24's AutoTokenizer puts a space before a text that the file's own ByteLevel puts
+// there, too, or not at all.
+static void a_space_before_a_text_is_asked_for_in_vain(void **state)
+{
+    (void)state;
+#define ASKED ", \"add_prefix_space\": true}"
+#define OWN "{\"type\": \"ByteLevel\", \"add_prefix_space\": true}"
+#define NONE "{\"type\": \"ByteLevel\", \"add_prefix_space\": false}"
+    static const struct {
+        const char *config, *model, *splitter, *class; // class: that of the refusal, or NULL
+    } cases[] = {
+        {"{\"tokenizer_class\": \"GPT2Tokenizer\"" ASKED, "{}", NONE, "GPT2Tokenizer"},
+        {"{\"tokenizer_class\": \"GPT2TokenizerFast\"" ASKED, "{\"model_type\": \"llama\"}", NONE,
+         "GPT2Tokenizer"},
+        {"{\"tokenizer_class\": null" ASKED, "{\"model_type\": \"gpt2\"}", NONE, "GPT2Tokenizer"},
+        {"{\"tokenizer_class\": null" ASKED, "{\"tokenizer_class\": \"Qwen2Tokenizer\"}", NONE,
+         "Qwen2Tokenizer"},
+        {"{\"tokenizer_class\": null" ASKED, "{\"model_type\": \"qwen3\"}", NONE, "Qwen2Tokenizer"},
+        {"{\"tokenizer_class\": \"GPT2Tokenizer\"" ASKED, "{}", "null", "GPT2Tokenizer"},
+        {"{\"tokenizer_class\": \"GPT2Tokenizer\"" ASKED, "{}", OWN, NULL},
+        {"{\"tokenizer_class\": \"GPT2Tokenizer\"" ASKED, "{}",
+         "{\"type\": \"Sequence\", \"pretokenizers\": [" OWN "]}", NULL},
+        {"{\"tokenizer_class\": \"GPT2Tokenizer\"}", "{}", NONE, NULL},
+        {"{\"tokenizer_class\": \"GPT2Tokenizer\"" ASKED, "{\"model_type\": \"mistral\"}", NONE, NULL},
+        {"{\"tokenizer_class\": \"PreTrainedTokenizerFast\"" ASKED, "{\"model_type\": \"gpt2\"}", NONE, NULL},
+        {"{\"tokenizer_class\": null" ASKED, "{\"model_type\": \"llama\"}", NONE, NULL},
+    };
+    char directory[] = "/tmp/carrel-tokenizer-XXXXXX", text[512];
+    assert_non_null(mkdtemp(directory));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct cr_tokenizer *tokenizer = NULL;
+        snprintf(text, sizeof text, "{\"pre_tokenizer\": %s, \"model\": %s}", cases[i].splitter, MODEL);
+        write_file(directory, "tokenizer.json", text);
+        write_file(directory, "tokenizer_config.json", cases[i].config);
+        write_file(directory, "config.json", cases[i].model);
+        enum cr_status status = cr_tokenizer_open(directory, &tokenizer);
+        if (!cases[i].class) {
+            assert_ok(status);
+        } else {
+            assert_fails(CR_UNSUPPORTED, "/tokenizer_config.json: add_prefix_space: true", status);
+            assert_non_null(strstr(cr_error_message(), cases[i].class));
+        }
+        cr_tokenizer_free(tokenizer);
+    }
+    remove_directory(directory);
+}
+
 enum { THREADED_TEXTS = 64 };
 
 struct threaded {
@@ -551,6 +612,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sentencepiece_style),
+        cmocka_unit_test(a_run_of_bytes_settles_when_it_ends),
         cmocka_unit_test(merges_go_by_rank),
         cmocka_unit_test(text_is_split_before_merging),
         cmocka_unit_test(normal_forms),
@@ -563,6 +625,7 @@ int main(void)
         cmocka_unit_test(config_beside_names_bos_and_eos),
         cmocka_unit_test(config_beside_adds_no_tokens),
         cmocka_unit_test(llama_tokenizers_cut_their_own_way),
+        cmocka_unit_test(a_space_before_a_text_is_asked_for_in_vain),
         cmocka_unit_test(threads_encode_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
