@@ -10,7 +10,7 @@
 static enum cr_status print(const struct cr_checks *checks, enum cr_check check, const char *name,
                             const char *detail)
 {
-    static const char *const words[] = {"ok", "warning", "failed"};
+    static const char *const words[] = {"ok", "warning", "failed", "unknown"};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer line = {0};
     if (checks->json) {
         CR_TRY(cr_append_format(&line, "{\"check\": \"%s\", \"status\": \"%s\", \"detail\": ", name,

@@ -22,7 +22,8 @@ enum cr_status cr_command_invite(int argc, char **argv)
         "Prints a join token for a silo of that name: all that `carrel join` needs. It is good once. Whoever "
         "holds\n"
         "it can enrol as NAME, so hand it over as you would a password. The server may be running or not.\n"
-        "Inviting a name again replaces the identity that it enrolled with.",
+        "Inviting a name again changes nothing until the new token is used, with a --state that is not\n"
+        "enrolled yet: the identity that the name had before is refused from then on.",
         items,
         sizeof items / sizeof *items,
         1,

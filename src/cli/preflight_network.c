@@ -119,22 +119,30 @@ static enum cr_status meet(const struct cr_token *token, struct meeting *meeting
     return status;
 }
 
-enum cr_status cr_preflight_silo(struct cr_checks *checks, const char *text)
+static enum cr_status say_token(struct cr_checks *checks, const struct cr_token *token, const char *enrolled)
 {
-    CR_CLEANUP(cr_token_release) struct cr_token token = {0};
-    if (cr_token_parse(text, &token) != CR_OK) return cr_check_failure(checks, "token");
     char now[CR_CLOCK_TEXT_SIZE], expires[CR_CLOCK_TEXT_SIZE];
     cr_clock_format(cr_clock_unix(), now);
-    cr_clock_format(token.expires, expires);
-    bool expired = token.expires <= cr_clock_unix();
-    CR_TRY(cr_check_say(checks, expired ? CR_CHECK_FAILED : CR_CHECK_OK, "token",
-                        "for %s, %s %s; this machine's clock says %s", token.name,
-                        expired ? "expired at" : "good until", expires, now));
+    cr_clock_format(token->expires, expires);
+    if (enrolled)
+        return cr_check_say(checks, CR_CHECK_OK, "token",
+                            "for %s, whose identity is in %s: it is enrolled, and no token is used any more; "
+                            "this machine's clock says %s",
+                            token->name, enrolled, now);
+    bool expired = token->expires <= cr_clock_unix();
+    return cr_check_say(checks, expired ? CR_CHECK_FAILED : CR_CHECK_OK, "token",
+                        "for %s, %s %s; this machine's clock says %s", token->name,
+                        expired ? "expired at" : "good until", expires, now);
+}
+
+enum cr_status cr_preflight_silo(struct cr_checks *checks, const struct cr_token *token, const char *enrolled)
+{
+    CR_TRY(say_token(checks, token, enrolled));
     struct meeting meeting = {0};
-    if (meet(&token, &meeting) != CR_OK) return cr_check_failure(checks, "server");
+    if (meet(token, &meeting) != CR_OK) return cr_check_failure(checks, "server");
     if (!meeting.open)
-        return cr_check_say(checks, CR_CHECK_FAILED, "server", "%s: %s", token.address,
+        return cr_check_say(checks, CR_CHECK_FAILED, "server", "%s: %s", token->address,
                             meeting.why[0] ? meeting.why : "no answer");
     return cr_check_say(checks, CR_CHECK_OK, "server", "%s answers, and is the one that the token names",
-                        token.address);
+                        token->address);
 }

@@ -3,6 +3,7 @@
 
 #include "cli/memory.h"
 #include "slicing/slicing.h"
+#include "tuning/cutter.h"
 #include "tuning/front.h"
 #include "tuning/place.h"
 #include "tuning/schedule.h"
@@ -310,4 +311,21 @@ enum cr_status cr_preflight_training(struct cr_checks *checks, const struct cr_t
     bool opened = false;
     CR_TRY(check_model(&preflight, &opened));
     return opened ? check_use(&preflight) : CR_OK;
+}
+
+enum cr_status cr_preflight_cutter(struct cr_checks *checks, const struct cr_tuning_config *config)
+{
+    CR_CLEANUP(release) struct preflight preflight = {.checks = checks, .config = config};
+    CR_TRY(cr_compute_new(config->threads, &preflight.compute));
+    CR_TRY(check_processor(&preflight));
+    CR_TRY(cr_preflight_place(checks, "output", config->output_dir, 0));
+    CR_TRY(cr_preflight_run(checks, "output", config->output_dir));
+    const struct cr_event_sink silent = {0};
+    struct cr_cutter *cutter;
+    if (cr_cutter_new(config, preflight.compute, &silent, &cutter) != CR_OK)
+        return cr_check_failure(checks, "data");
+    enum cr_status status = say_of_data(checks, config->data.train, cr_cutter_data(cutter),
+                                        config->data.max_length, &preflight.longest, &preflight.tokens);
+    cr_cutter_free(cutter);
+    return status;
 }

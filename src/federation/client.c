@@ -271,6 +271,9 @@ enum cr_status cr_client_run(const struct cr_client_options *options, const stru
     if (status == CR_OK) status = cr_worker_new(learner, sink, client->loop, &client->worker);
     if (status == CR_OK) {
         client->sink = cr_worker_sink(client->worker);
+        if (is_member(client))
+            cr_emit(client->sink, CR_EVENT_INFO, "client.known", NULL,
+                    CR_FIELD_TEXT("silo", client->token.name), CR_FIELD_TEXT("state", client->state->path));
         status = run(client, keep_going, context);
         if (status != CR_OK && status != CR_CANCELLED) {
             char why[1024];

@@ -45,6 +45,8 @@ static const struct {
     {"client.connected", false, "{silo} is connected to {address}"},
     {"client.waiting", false, "waiting: {message}"},
     {"client.enrolled", false, "{silo} is enrolled; its identity is in {state}"},
+    {"client.known", false,
+     "{silo} is enrolled already: its identity in {state} is used, and the token is not"},
     {"client.manifest", false,
      "the job is {job}, signed by {owner}, with {policy}; silos: {silos} (carrel job show {file} tells all "
      "of it)"},
