@@ -8,6 +8,8 @@
 #include "federation/config.h"
 #include "federation/role_options.h"
 #include "format/options.h"
+#include "model/config.h"
+#include "text/rows.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -66,6 +68,17 @@ static enum cr_status run(int argc, char **argv, const struct cr_role_options *o
     return cr_fail(status, "%s", why);
 }
 
+// Before a token is spent on them; carrel-enclave opens them when it has given up all else.
+static enum cr_status check_files(const struct cr_client_options *client)
+{
+    struct cr_model_config shape;
+    CR_CLEANUP(cr_row_reader_close) struct cr_row_reader rows = {0};
+    enum cr_status status = cr_model_config_read(client->model, &shape);
+    if (status != CR_OK) return cr_fail_within(status, "--model");
+    status = cr_row_reader_open(client->data, &rows);
+    return status == CR_OK ? CR_OK : cr_fail_within(status, "--data");
+}
+
 static enum cr_status join(int argc, char **argv, const struct cr_role_options *options)
 {
     char text[CR_TOKEN_LIMIT];
@@ -73,6 +86,7 @@ static enum cr_status join(int argc, char **argv, const struct cr_role_options *
     struct cr_reporter reporter;
     CR_CLEANUP(cr_file_close) int input = -1;
     CR_FREE char *state = NULL;
+    CR_TRY(check_files(&options->client));
     CR_TRY(cr_role_options_token(argc, argv, options->client.token, text));
     enum cr_status status = cr_token_parse(text, &token);
     if (status == CR_OK) status = cr_child_pipe_line(text, &input);

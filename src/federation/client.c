@@ -54,6 +54,7 @@ static enum cr_status on_opened(void *context, struct cr_connection *connection)
     (void)connection;
     struct cr_client *client = context;
     client->open = true;
+    client->last_why[0] = 0;
     client->pause = least_pause;
     client->enrolling = !is_member(client);
     if (client->enrolling) return send_enrol(client);
@@ -131,10 +132,9 @@ static void lost(struct cr_client *client, enum cr_status status, const char *wh
         end_client(client, status, why);
         return;
     }
+    if (status != CR_OK && strcmp(client->last_why, why) != 0) // and not the same for hours
+        cr_emit(client->sink, CR_EVENT_WARNING, "client.waiting", why, CR_FIELD("seconds", client->pause));
     snprintf(client->last_why, sizeof client->last_why, "%s", status == CR_OK ? "the server closed" : why);
-    if (status != CR_OK)
-        cr_emit(client->sink, CR_EVENT_WARNING, "client.waiting", client->last_why,
-                CR_FIELD("seconds", client->pause));
     client->retry_at = status == CR_OK ? now : now + client->pause;
     client->pause = client->pause * 2 < most_pause ? client->pause * 2 : most_pause;
 }

@@ -384,10 +384,24 @@ class Commands(Federation):
             self.assert_ends(self.start("serve", self.config("wrong", text), "--set", "federation.state_dir=%s/wrong-server" % self.dir),
                              2, sentence)
 
+    def test_what_is_waited_for_is_told_once(self):
+        config = self.config("out", "federation: {address: '127.0.0.1:1', state_dir: %s/server}" % self.dir)
+        with socket.create_server(("127.0.0.1", 0)) as deaf:
+            token = self.invite(config, "anne", "--set", "federation.advertise=127.0.0.1:%d" % deaf.getsockname()[1])
+            silo = self.join(token, "anne")
+            for _ in range(4):
+                deaf.accept()[0].close()
+        silo.process.send_signal(signal.SIGINT)
+        silo.end()
+        told = [event["message"] for event in silo.events if event["event"] == "client.waiting"]
+        self.assertTrue(told)
+        self.assertEqual(len(told), len([why for number, why in enumerate(told) if number == 0 or why != told[number - 1]]), told)
+
     def test_nobody_listens(self):
         config = self.config("out", "federation: {address: '127.0.0.1:1', state_dir: %s/server}" % self.dir)
         token = self.invite(config, "anne")
-        silo = self.start("join", token, "--state", self.dir + "/silo", "--model", "none", "--data", "none")
+        silo = self.start("join", token, "--state", self.dir + "/silo", "--model", self.base + "/model",
+                          "--data", self.base + "/anne.jsonl")
         self.assertIn("refused", silo.wait_event("client.waiting")["message"])
         with open("/proc/%d/cmdline" % silo.process.pid, "rb") as file:  # what ps shows to everyone
             arguments = file.read().split(b"\0")

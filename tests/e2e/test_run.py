@@ -158,7 +158,7 @@ class Run(unittest.TestCase):
         plain = subprocess.run([CARREL, "tune", self.config, *few], capture_output=True, text=True)
         self.assertEqual((plain.returncode, plain.stdout), (0, ""), plain.stderr)
         self.assertRegex(plain.stderr, HARDENED + r"training [\d,]+ values on a model of [\d,]+: 8 examples, 2 steps\n"
-                         r"(step .*\n)*the result is in .*\n\Z")
+                         r"step 1 of 2: loss .*\nstep 2 of 2: loss .*\nthe result is in .*\n\Z")  # logging_steps: 1
         command = [CARREL, "tune", self.config, *few, "--json"]
         lines = subprocess.run(command, capture_output=True, text=True)
         self.assertEqual((lines.returncode, lines.stderr), (0, ""))
@@ -175,7 +175,8 @@ class Run(unittest.TestCase):
         content = struct.pack("<BBQ32s32s32sB4sH", 2, 1, 1 << 40, b"F" * 32, b"J" * 32, b"S" * 32, 4, b"anne", 11) + b"127.0.0.1:1"
         token = "carrel2." + base64.urlsafe_b64encode(content + hashlib.sha256(content).digest()[:4]).decode().rstrip("=")
         for argument in (token, "-"):
-            process = self.start("join", argument, "--state", self.folder + "/silo", "--model", "none", "--data", "none",
+            process = self.start("join", argument, "--state", self.folder + "/silo", "--model", DEMO, "--data",
+                                 self.folder + "/rows.jsonl",
                                  "--json", stdin=subprocess.PIPE)
             if argument == "-":
                 process.stdin.write(token + "\n")
