@@ -64,6 +64,8 @@ class Init(Case):
         self.succeeds("preflight", "carrel.yaml")
         self.succeeds("tune", "carrel.yaml", "--set", "training.max_steps=1")
         self.assertTrue(os.path.exists(self.path("adapter", "adapter_model.safetensors")))
+        self.assertEqual(self.checks("carrel.yaml")["output"][1:],
+                         [("warning", "adapter holds an adapter of a finished run, which this one replaces at its end")])
 
     def test_it_knows_the_family_and_the_method(self):
         self.succeeds("init", GPT2, "--output", "gpt2.yaml")
