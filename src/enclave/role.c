@@ -56,6 +56,16 @@ static enum cr_status parse(int argc, char **argv, struct cr_role_options *optio
     return CR_OK;
 }
 
+static void tell_replaced(const struct cr_tuning_config *config, const struct cr_event_sink *sink)
+{
+    char message[1024];
+    const char *what = cr_place_replaced(config->output_dir, config->method);
+    if (!what) return;
+    snprintf(message, sizeof message, "%s holds %s of a finished run, which this one replaces at its end",
+             config->output_dir, what);
+    cr_emit(sink, CR_EVENT_WARNING, "tune.replaces", message, CR_FIELD_TEXT("directory", config->output_dir));
+}
+
 static enum cr_status train(struct cr_trainer *trainer, const struct cr_config *config,
                             struct cr_progress *progress, bool restart)
 {
@@ -69,6 +79,7 @@ static enum cr_status train(struct cr_trainer *trainer, const struct cr_config *
     struct cr_tally tally = {0};
     double began = cr_clock_monotonic();
     CR_TRY(cr_resume_begin(&resume, restart));
+    tell_replaced(&config->tuning, &sink);
     CR_TRY(cr_resume_run(&resume, &tally));
     enum cr_status status = cr_trainer_save(trainer, config->tuning.output_dir);
     if (status != CR_OK) return status == CR_INVALID ? status : cr_resume_rescue(&resume, status);
@@ -102,23 +113,12 @@ static enum cr_status make_output(const struct cr_tuning_config *config)
     return make_place_of_result(config->output_dir, "output_dir");
 }
 
-static void tell_replaced(const struct cr_tuning_config *config, const struct cr_event_sink *sink)
-{
-    char message[1024];
-    const char *what = cr_place_replaced(config->output_dir, config->method);
-    if (!what) return;
-    snprintf(message, sizeof message, "%s holds %s of a finished run, which this one replaces at its end",
-             config->output_dir, what);
-    cr_emit(sink, CR_EVENT_WARNING, "tune.replaces", message, CR_FIELD_TEXT("directory", config->output_dir));
-}
-
 static enum cr_status tune(const struct cr_config *config, struct cr_progress *progress, bool restart)
 {
     if (!config->tuning.data.train)
         return cr_fail(CR_INVALID, "data.train: not given: what is to be learned?");
     CR_TRY(make_output(&config->tuning));
     struct cr_event_sink sink = cr_progress_sink(progress);
-    tell_replaced(&config->tuning, &sink);
     struct cr_policy policy = {.network = config->tuning.slicing.accelerators.count > 0};
     cr_policy_read(&policy, config->tuning.model_name_or_path);
     cr_policy_read(&policy, config->tuning.data.train);

@@ -119,11 +119,21 @@ static const struct cr_event_field *field_of(const struct cr_event *event, const
     return NULL;
 }
 
+// Without the address that the sentence has from the event, if it begins with that.
+static enum cr_status append_message(struct cr_buffer *out, const struct cr_event *event)
+{
+    const char *message = event->message ? event->message : "no reason given";
+    const char *address = cr_event_text(event, "address");
+    size_t length = address ? strlen(address) : 0;
+    if (length > 0 && strncmp(message, address, length) == 0 && strncmp(message + length, ": ", 2) == 0)
+        message += length + 2;
+    return cr_append_plain(out, message);
+}
+
 static enum cr_status append_field(struct cr_buffer *out, const struct cr_event *event, const char *name,
                                    size_t length, char form)
 {
-    if (length == 7 && memcmp(name, "message", 7) == 0)
-        return cr_append_plain(out, event->message ? event->message : "no reason given");
+    if (length == 7 && memcmp(name, "message", 7) == 0) return append_message(out, event);
     const struct cr_event_field *field = field_of(event, name, length);
     if (!field) return cr_append_u8(out, '?');
     return field->text ? cr_append_plain(out, field->text) : append_number(out, field->number, form);

@@ -240,7 +240,7 @@ class Preflight(Case):
             accelerator.communicate()
         found = self.checks(*sliced, code=2)
         self.assertEqual(found["accelerator"][0][0], "failed")
-        self.assertIn(address + ": cannot be connected to", found["accelerator"][0][1])
+        self.assertRegex(found["accelerator"][0][1], r"\A%s: cannot be connected to" % address)
 
     def test_rows_passed_over_are_told(self):
         self.write("bad.jsonl", json.dumps({"text": TEXT}) + '\n{"tixt": 1}\n')
@@ -327,6 +327,8 @@ class Network(Case):
         found = self.checks("fed.yaml", "--serve", "--set", "federation.advertise=127.0.0.1:7423", "--set",
                             "federation.address=127.0.0.1:0")
         self.assertEqual(found["silos"], [("ok", "a round needs 1, of 10 rounds")])
+        found = self.checks("fed.yaml", "--serve", "--set", "federation.address=nowhere", code=2)
+        self.assertEqual([detail.split(": ")[0] for _, detail in found["address"]], ["federation.address"] * 2)
         found = self.checks("split.yaml", "--serve")
         self.assertEqual(found["silos"], [
             ("ok", "training begins when all examples of 2 are here; at most 1.0 MB of activations are kept")])
@@ -464,7 +466,8 @@ class Network(Case):
         finally:
             self.stop(server)
         found = self.checks("-", input=token + "\n", code=2)
-        self.assertEqual(found["server"][0][0], "failed")
+        self.assertEqual([(status, re.sub(r":\d+:", ":PORT:", detail)) for status, detail in found["server"]],
+                         [("failed", "127.0.0.1:PORT: Connection refused")])
         self.assertEqual(self.checks("-", input=token[:-3] + "\n", code=2)["token"][0][0], "failed")
 
     def join(self, token, model=MODEL, data="train.jsonl", state="carrel-silo-north"):

@@ -85,6 +85,9 @@ static void test_sentences(void **state)
         "again");
     const struct cr_event_field left[] = {CR_FIELD_TEXT("silo", "anne"), CR_FIELD_TEXT("address", "[::1]:5")};
     assert_string_equal(sentence("server.left", "cut {silo}", left, 2), "anne [::1]:5 left: cut {silo}");
+    assert_string_equal(sentence("server.left", "[::1]:5: cut", left, 2), "anne [::1]:5 left: cut");
+    assert_string_equal(sentence("server.left", "[::1]:55: cut", left, 2),
+                        "anne [::1]:5 left: [::1]:55: cut");
     const struct cr_event_field newcomer[] = {CR_FIELD_TEXT("silo", ""), CR_FIELD_TEXT("address", "[::1]:5")};
     assert_string_equal(sentence("server.left", "no", newcomer, 2), "[::1]:5 left: no");
     const struct cr_event_field held[] = {CR_FIELD("loss", -1), CR_FIELD("accuracy", 0.255),
