@@ -46,7 +46,9 @@ static enum cr_status resolve(const char *address, bool listens, struct addrinfo
 {
     struct cr_address parts;
     if (cr_address_parse(address, &parts) != CR_OK)
-        return cr_fail(CR_INVALID, "\"%.300s\" is no address: unix:PATH or host:port is wanted", address);
+        return cr_fail(CR_INVALID,
+                       "\"%.300s\" is no address: unix:PATH, host:port or tls:HOST:PORT%s is wanted", address,
+                       listens ? "" : "#KEY");
     char port[8];
     snprintf(port, sizeof port, "%u", parts.port);
     const struct addrinfo wanted = {.ai_socktype = SOCK_STREAM,

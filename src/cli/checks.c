@@ -6,11 +6,12 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 static enum cr_status print(const struct cr_checks *checks, enum cr_check check, const char *name,
                             const char *detail)
 {
-    static const char *const words[] = {"ok", "warning", "failed"};
+    static const char *const words[] = {"ok", "warning", "failed", "unknown"};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer line = {0};
     if (checks->json) {
         CR_TRY(cr_append_format(&line, "{\"check\": \"%s\", \"status\": \"%s\", \"detail\": ", name,
@@ -41,7 +42,10 @@ enum cr_status cr_check_say(struct cr_checks *checks, enum cr_check check, const
 enum cr_status cr_check_failure(struct cr_checks *checks, const char *name)
 {
     char why[2048];
-    snprintf(why, sizeof why, "%s", cr_error_message());
+    const char *message = cr_error_message();
+    size_t length = strlen(name);
+    bool named = strncmp(message, name, length) == 0 && strncmp(message + length, ": ", 2) == 0;
+    snprintf(why, sizeof why, "%s", message + (named ? length + 2 : 0));
     return cr_check_say(checks, CR_CHECK_FAILED, name, "%s", why);
 }
 

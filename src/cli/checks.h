@@ -4,7 +4,8 @@
 
 #include "base/bytes.h"
 
-enum cr_check { CR_CHECK_OK, CR_CHECK_WARNING, CR_CHECK_FAILED };
+// CR_CHECK_UNKNOWN: it cannot be told yet, and neither stands in the way of a run nor speaks for it.
+enum cr_check { CR_CHECK_OK, CR_CHECK_WARNING, CR_CHECK_FAILED, CR_CHECK_UNKNOWN };
 
 // Zero-initialise; `json` is the caller's.
 struct cr_checks {

@@ -266,7 +266,8 @@ enum cr_status cr_child_failure(const struct cr_child *child, const char *word)
     if (word[0] != 0) return cr_fail(status_of_exit(exit_code), "%s", word);
     if (exit_code > 128 && caught != 0) return cr_fail(CR_CANCELLED, "stopped at once");
     if (exit_code > 128)
-        return cr_fail(CR_INTERNAL, "%s was killed: %s", child->program, strsignal(exit_code - 128));
+        return cr_fail(CR_INTERNAL, "%s was ended by signal %d (%s)", child->program, exit_code - 128,
+                       strsignal(exit_code - 128));
     return cr_fail(status_of_exit(exit_code), "%s left no word (exit code %d)", child->program, exit_code);
 }
 

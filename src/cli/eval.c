@@ -123,7 +123,8 @@ enum cr_status cr_command_eval(int argc, char **argv)
     CR_TRY(cr_open_model(&model, &open));
     if (options.max_length == 0) options.max_length = cr_session_context(&open.session);
     struct cr_tally tally = {0};
-    CR_TRY(cr_session_evaluate(&open.session, data, &options, &cr_model_warnings, &tally));
+    enum cr_status status = cr_session_evaluate(&open.session, data, &options, &cr_model_warnings, &tally);
+    if (status != CR_OK) return cr_fail_by_options(status);
     uint32_t end;
     if (generate && cr_chat_end(options.chat_template, open.session.tokenizer, &end))
         CR_TRY(cr_ids_append(&open.session.ends, end));

@@ -1,6 +1,7 @@
 // carrel inspect: what a file or directory is, by the readers that the other commands use.
 #include "cli/admitted.h"
 #include "cli/command.h"
+#include "cli/model_flags.h"
 #include "cli/say_manifest.h"
 #include "cli/say_model.h"
 
@@ -21,6 +22,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+
+// How data are to be counted; no tokenizer: not by tokens.
+struct reading {
+    const char *tokenizer;
+    enum cr_chat_template chat_template;
+};
 
 enum { WHOLE_LENGTH = 1 << 20, TOKEN_LIMIT = 4096, PREFIX = 16 };
 
@@ -101,15 +108,16 @@ static enum cr_status say_tokenizer(struct cr_said *said, const char *path, cons
     return status;
 }
 
-static enum cr_status say_examples(struct cr_said *said, const char *path, const char *tokenizer_path)
+static enum cr_status say_examples(struct cr_said *said, const char *path, const struct reading *reading)
 {
     struct cr_tokenizer *tokenizer;
-    CR_TRY(cr_tokenizer_open(tokenizer_path, &tokenizer));
-    const struct cr_dataset_options options = {.max_length = WHOLE_LENGTH};
+    CR_TRY(cr_tokenizer_open(reading->tokenizer, &tokenizer));
+    const struct cr_dataset_options options = {.max_length = WHOLE_LENGTH,
+                                               .chat_template = reading->chat_template};
     struct cr_dataset *data = NULL;
     enum cr_status status = cr_dataset_open(path, tokenizer, &options, &data);
     cr_tokenizer_free(tokenizer);
-    CR_TRY(status);
+    if (status != CR_OK) return cr_fail_by_options(status);
     size_t count = cr_dataset_count(data), skipped = cr_dataset_skipped(data);
     size_t tokens = 0, labels = 0, longest = 0;
     for (size_t i = 0; i < count; i++) {
@@ -125,7 +133,7 @@ static enum cr_status say_examples(struct cr_said *said, const char *path, const
     return cr_say_count(said, "longest", longest);
 }
 
-static enum cr_status say_data(struct cr_said *said, const char *path, const char *tokenizer)
+static enum cr_status say_data(struct cr_said *said, const char *path, const struct reading *reading)
 {
     CR_CLEANUP(cr_row_reader_close) struct cr_row_reader rows = {0};
     struct cr_row row;
@@ -140,7 +148,14 @@ static enum cr_status say_data(struct cr_said *said, const char *path, const cha
     CR_TRY(cr_say_text(said, "format", rows.lines_of_tabs ? "tsv" : rows.array ? "json" : "jsonl"));
     CR_TRY(cr_say_text(said, "rows_are", kinds[rows.kind]));
     CR_TRY(cr_say_count(said, "rows", rows.count));
-    return tokenizer ? say_examples(said, path, tokenizer) : CR_OK;
+    return reading->tokenizer ? say_examples(said, path, reading) : CR_OK;
+}
+
+static enum cr_status say_targets(struct cr_said *said, const struct cr_string_list *targets)
+{
+    if (targets->count == 0 && !said->json)
+        return cr_say_text(said, "target_modules", "as PEFT chooses for the family");
+    return cr_say_list(said, "target_modules", targets);
 }
 
 static enum cr_status say_settings(struct cr_said *said, const char *path)
@@ -158,11 +173,13 @@ static enum cr_status say_settings(struct cr_said *said, const char *path)
     if (cr_method_has_spf(tuning->method)) CR_TRY_GOTO(status, done, cr_say_sparse(said, &tuning->spf));
     if (cr_method_has_lora(tuning->method)) {
         CR_TRY_GOTO(status, done, cr_say_count(said, "r", tuning->lora.r));
-        CR_TRY_GOTO(status, done, cr_say_list(said, "target_modules", &tuning->lora.target_modules));
+        CR_TRY_GOTO(status, done, say_targets(said, &tuning->lora.target_modules));
     }
     if (tuning->method == CR_METHOD_PREFIX_TUNING)
         CR_TRY_GOTO(status, done,
                     cr_say_count(said, "num_virtual_tokens", tuning->prefix_tuning.num_virtual_tokens));
+    bool alone = tuning->data.train && config.federation.min_clients == 0 && config.silos.count == 0;
+    if (alone) goto done; // of `carrel tune`, as far as can be told: a server has no data
     CR_TRY_GOTO(status, done, cr_say_count(said, "rounds", config.federation.rounds));
     CR_TRY_GOTO(status, done, cr_say_count(said, "min_clients", cr_config_min_clients(&config)));
     status = cr_say_count(said, "silos", config.silos.count);
@@ -198,7 +215,7 @@ static enum cr_status say_token_file(struct cr_said *said, const char *path)
 }
 
 // One JSON value that is no row: told by the members that each kind must have.
-static enum cr_status say_json(struct cr_said *said, const char *path, const char *tokenizer)
+static enum cr_status say_json(struct cr_said *said, const char *path, const struct reading *reading)
 {
     struct stat about;
     CR_CLEANUP(cr_json_release) struct cr_json *root = NULL;
@@ -228,7 +245,7 @@ static enum cr_status say_json(struct cr_said *said, const char *path, const cha
             "%s: a JSON object of no kind that carrel inspects: no row of data, tokenizer, index of "
             "safetensors, or configuration of a model or adapter",
             path);
-    return say_data(said, path, tokenizer);
+    return say_data(said, path, reading);
 }
 
 // What it says of itself. Without the key nobody knows more.
@@ -257,7 +274,7 @@ static enum cr_status read_prefix(const char *path, unsigned char prefix[PREFIX]
     return good ? CR_OK : cr_fail(CR_IO, "%s: cannot be read", path);
 }
 
-static enum cr_status say_file(struct cr_said *said, const char *path, const char *tokenizer)
+static enum cr_status say_file(struct cr_said *said, const char *path, const struct reading *reading)
 {
     unsigned char prefix[PREFIX] = {0};
     size_t size = 0;
@@ -278,7 +295,7 @@ static enum cr_status say_file(struct cr_said *said, const char *path, const cha
     while (at < size && memchr(" \t\r\n", prefix[at], 4)) at++;
     if (cr_ends_with(path, ".jsonl") || cr_ends_with(path, ".tsv") ||
         (at < size && (prefix[at] == '{' || prefix[at] == '[')))
-        return say_json(said, path, tokenizer);
+        return say_json(said, path, reading);
     return cr_fail(CR_INVALID,
                    "%s: no model, adapter, safetensors, tokenizer.json, data (JSONL, JSON, .tsv), settings "
                    "(.yaml), trainer.state, job, audit log, join token or sealed file",
@@ -288,10 +305,13 @@ static enum cr_status say_file(struct cr_said *said, const char *path, const cha
 enum cr_status cr_command_inspect(int argc, char **argv)
 {
     CR_CLEANUP(cr_said_release) struct cr_said said = {0};
-    const char *path, *tokenizer = NULL;
+    struct reading reading = {0};
+    const char *path, *template = NULL;
     bool done;
     const struct cr_flag items[] = {
-        {"tokenizer", CR_FLAG_STRING, &tokenizer, "PATH", "of data: count its tokens and labels with this"},
+        {"tokenizer", CR_FLAG_STRING, &reading.tokenizer, "PATH",
+         "of data: count its tokens and labels with this"},
+        {"chat-template", CR_FLAG_STRING, &template, "NAME", "with --tokenizer: as data.chat_template"},
         {"json", CR_FLAG_BOOL, &said.json, NULL, "one JSON object; \"kind\" says what the rest is about"},
     };
     const struct cr_flags flags = {
@@ -309,6 +329,7 @@ enum cr_status cr_command_inspect(int argc, char **argv)
     size_t count;
     CR_TRY(cr_command_flags(&flags, argc, argv, &path, &count, &done));
     if (done) return CR_OK;
+    CR_TRY(cr_chat_template_named(template, &reading.chat_template));
     struct stat about;
     if (strncmp(path, "carrel2.", 8) == 0)
         CR_TRY(say_token(&said, path));
@@ -319,7 +340,7 @@ enum cr_status cr_command_inspect(int argc, char **argv)
     else if (!S_ISREG(about.st_mode)) // a pipe would be waited for
         return cr_fail(CR_INVALID, "%s: neither a file nor a directory", path);
     else
-        CR_TRY(say_file(&said, path, tokenizer));
+        CR_TRY(say_file(&said, path, &reading));
     if (said.json) CR_TRY(cr_append(&said.out, "}\n", 2));
     return cr_command_print(cr_buffer_slice(&said.out));
 }

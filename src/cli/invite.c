@@ -22,7 +22,8 @@ enum cr_status cr_command_invite(int argc, char **argv)
         "Prints a join token for a silo of that name: all that `carrel join` needs. It is good once. Whoever "
         "holds\n"
         "it can enrol as NAME, so hand it over as you would a password. The server may be running or not.\n"
-        "Inviting a name again replaces the identity that it enrolled with.",
+        "Inviting a name again changes nothing until the new token is used, with a --state that is not\n"
+        "enrolled yet: the identity that the name had before is refused from then on.",
         items,
         sizeof items / sizeof *items,
         1,
@@ -34,7 +35,7 @@ enum cr_status cr_command_invite(int argc, char **argv)
     double seconds;
     CR_TRY(cr_duration_parse(expires, &seconds));
     struct cr_config config;
-    CR_TRY(cr_config_read_with(path, overrides.items, overrides.count, &config));
+    CR_TRY(cr_config_read_server(path, overrides.items, overrides.count, &config));
     CR_CLEANUP(cr_buffer_wipe) struct cr_buffer token = {0};
     enum cr_status status = cr_invite(&config, name, role, seconds, &token);
     cr_config_release(&config);

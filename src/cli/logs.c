@@ -28,7 +28,7 @@ static enum cr_status append_sentence(struct cr_buffer *out, const struct cr_eve
         CR_TRY(append_text(out, cr_event_text(event, "version")));
         return cr_append_u8(out, ')');
     }
-    if (strcmp(event->name, "run.end") != 0) return cr_event_sentence(event, out);
+    if (strcmp(event->name, "run.end") != 0) return cr_event_sentence(event, SIZE_MAX, out);
     CR_TRY(cr_append_format(out, "the end (exit code %.0f)", cr_event_number(event, "exit_code")));
     if (!event->message) return CR_OK;
     CR_TRY(cr_append_format(out, ": "));

@@ -30,6 +30,35 @@ enum cr_status cr_chat_template_named(const char *name, enum cr_chat_template *o
         "--chat-template: \"%s\" is none of default, chatml, llama2, llama3, alpaca, vicuna, plain", name);
 }
 
+// What stands there of a key; NULL: nothing.
+static const char *option_at(const char *text, size_t *length)
+{
+    static const struct {
+        const char *key, *option;
+    } named[] = {{"data.label_words", "--label-word"},
+                 {"data.label_prompt", "--label-prompt"},
+                 {"data.max_bad_rows", "--max-bad-rows"},
+                 {"chat_template:", "--chat-template:"},
+                 {"max_length:", "--max-length:"}};
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++) {
+        *length = strlen(named[i].key);
+        if (strncmp(text, named[i].key, *length) == 0) return named[i].option;
+    }
+    return NULL;
+}
+
+enum cr_status cr_fail_by_options(enum cr_status status)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer said = {0};
+    size_t length;
+    for (const char *at = cr_error_message(); *at; at += length) {
+        const char *option = option_at(at, &length);
+        if (!option) length = 1;
+        CR_TRY(cr_append(&said, option ? option : at, option ? strlen(option) : 1));
+    }
+    return cr_fail(status, "%s", cr_buffer_text(&said));
+}
+
 static enum cr_status open_split(const struct cr_model_flags *flags, struct cr_open_model *open)
 {
     const struct cr_split_ask_options options = {

@@ -37,6 +37,9 @@ struct cr_model_flags {
 // "default", "chatml", ... as an enum cr_chat_template; NULL is default.
 enum cr_status cr_chat_template_named(const char *name, enum cr_chat_template *out);
 
+// The failure at hand, with what it calls by keys of settings called by this command's options.
+enum cr_status cr_fail_by_options(enum cr_status status);
+
 // A session and what it computes with. Zero-initialise; release with cr_open_model_release (usable with
 // CR_CLEANUP).
 struct cr_open_model {

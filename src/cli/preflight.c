@@ -4,8 +4,6 @@
 #include "attestation/sealing_key.h"
 #include "base/file.h"
 #include "cli/command.h"
-#include "federation/client.h"
-#include "model/config.h"
 #include "report/run_dir.h"
 
 #include <errno.h>
@@ -66,6 +64,9 @@ enum cr_status cr_preflight_place(struct cr_checks *checks, const char *name, co
     if (available < bytes)
         return cr_check_say(checks, CR_CHECK_FAILED, name, "%s: %s are free where about %s will be written",
                             directory, cr_size_text(available, room), cr_size_text(bytes, written));
+    if (bytes == 0)
+        return cr_check_say(checks, CR_CHECK_OK, name, "%s can be written: %s are free", directory,
+                            cr_size_text(available, room));
     return cr_check_say(checks, CR_CHECK_OK, name, "%s can be written: about %s, %s are free", directory,
                         cr_size_text(bytes, written), cr_size_text(available, room));
 }
@@ -86,7 +87,8 @@ static enum cr_status of_settings(struct cr_checks *checks, const char *path,
                                   const struct cr_flag_list *overrides, bool serve)
 {
     CR_CLEANUP(cr_config_release) struct cr_config config = {0};
-    enum cr_status status = cr_config_read_with(path, overrides->items, overrides->count, &config);
+    enum cr_status status = (serve ? cr_config_read_server : cr_config_read_with)(path, overrides->items,
+                                                                                  overrides->count, &config);
     if (serve) { // whose data are the silos'
         cr_free(&config.tuning.data.train);
         cr_free(&config.tuning.data.eval);
@@ -102,36 +104,6 @@ static enum cr_status of_settings(struct cr_checks *checks, const char *path,
     if (!serve) return CR_OK;
     CR_TRY(cr_preflight_server(checks, &config));
     return cr_preflight_job(checks, &config);
-}
-
-// What a silo writes goes to its state. *out stays NULL for a damaged token, which has a line of its own.
-static enum cr_status state_of(const char *text, const struct cr_client_options *silo, char **out)
-{
-    CR_CLEANUP(cr_token_release) struct cr_token token = {0};
-    return cr_token_parse(text, &token) == CR_OK ? cr_client_state_path(silo, &token, out) : CR_OK;
-}
-
-// What the job will say of training is the server's to know: here are the silo's own files.
-static enum cr_status of_token(struct cr_checks *checks, const char *token,
-                               const struct cr_client_options *silo)
-{
-    CR_FREE char *state = NULL;
-    CR_TRY(cr_preflight_silo(checks, token));
-    CR_TRY(state_of(token, silo, &state));
-    if (state) CR_TRY(cr_preflight_sealing(checks, silo->sealing, silo->tpm, state));
-    if (!silo->model)
-        return cr_check_say(
-            checks, CR_CHECK_WARNING, "model",
-            "not looked at: --model DIR and --data FILE are what `carrel join` will be given");
-    CR_CLEANUP(cr_config_release) struct cr_config config = {0};
-    CR_TRY(cr_config_parse(cr_slice_of_string("model_name_or_path: model"), "defaults", &config));
-    CR_TRY(cr_options_set(&cr_config_table, &config, "model_name_or_path", silo->model));
-    if (silo->data) CR_TRY(cr_options_set(&cr_config_table, &config, "data.train", silo->data));
-    if (state) CR_TRY(cr_options_set(&cr_config_table, &config, "output_dir", state));
-    struct cr_model_config shape; // where it cannot be read, that is the model's line
-    if (cr_model_config_read(silo->model, &shape) == CR_OK)
-        config.tuning.data.max_length = cr_least(config.tuning.data.max_length, shape.context);
-    return cr_preflight_training(checks, &config.tuning);
 }
 
 enum cr_status cr_command_preflight(int argc, char **argv)
@@ -174,7 +146,7 @@ enum cr_status cr_command_preflight(int argc, char **argv)
         if (serve || overrides.count > 0) return cr_fail(CR_INVALID, "--serve and --set are for settings");
         char token[CR_TOKEN_LIMIT];
         CR_TRY(cr_role_options_token(argc, argv, argument, token));
-        enum cr_status status = of_token(&checks, token, &silo);
+        enum cr_status status = cr_preflight_token(&checks, token, &silo);
         cr_wipe(token, sizeof token);
         CR_TRY(status);
     }

@@ -8,23 +8,25 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 static const double patience = 10; // seconds
 
-// CR_OK where the address resolves; `bind_it`: and can be listened at.
-static enum cr_status try_address(const char *text, bool bind_it)
+// CR_OK where the address of that key resolves; `bind_it`: and can be listened at.
+static enum cr_status try_address(const char *key, const char *text, bool bind_it)
 {
     struct cr_address address;
     char port[8];
-    CR_TRY(cr_address_parse(text, &address));
+    enum cr_status status = cr_address_parse(text, &address);
+    if (status != CR_OK) return cr_fail_within(status, "%s", key);
     snprintf(port, sizeof port, "%u", address.port);
     struct addrinfo *found;
     const struct addrinfo wanted = {.ai_socktype = SOCK_STREAM,
                                     .ai_flags = AI_NUMERICSERV | (bind_it ? AI_PASSIVE : 0)};
     int error = getaddrinfo(address.host, port, &wanted, &found);
-    if (error != 0) return cr_fail(CR_NOT_FOUND, "%s: %s", text, gai_strerror(error));
+    if (error != 0) return cr_fail(CR_NOT_FOUND, "%s: %s: %s", key, text, gai_strerror(error));
     int on = 1, fd = bind_it ? socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0) : -1;
     bool bound = !bind_it || (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
                               bind(fd, found->ai_addr, found->ai_addrlen) == 0);
@@ -32,7 +34,7 @@ static enum cr_status try_address(const char *text, bool bind_it)
     freeaddrinfo(found);
     if (fd >= 0) close(fd);
     errno = why;
-    return bound ? CR_OK : cr_fail_errno(CR_IO, "%s: cannot be listened at", text);
+    return bound ? CR_OK : cr_fail_errno(CR_IO, "%s: %s: cannot be listened at", key, text);
 }
 
 static enum cr_status say_silos(struct cr_checks *checks, const struct cr_config *config)
@@ -53,11 +55,13 @@ enum cr_status cr_preflight_server(struct cr_checks *checks, const struct cr_con
     const struct cr_federation_config *federation = &config->federation;
     const char *advertised = federation->advertise ? federation->advertise : federation->address;
     struct cr_address address;
-    if (try_address(federation->address, true) != CR_OK)
+    if (try_address("federation.address", federation->address, true) != CR_OK)
         CR_TRY(cr_check_failure(checks, "address"));
     else
         CR_TRY(cr_check_say(checks, CR_CHECK_OK, "address", "%s can be listened at", federation->address));
-    if (try_address(advertised, false) != CR_OK || cr_address_parse(advertised, &address) != CR_OK)
+    if (try_address(federation->advertise ? "federation.advertise" : "federation.address", advertised,
+                    false) != CR_OK ||
+        cr_address_parse(advertised, &address) != CR_OK)
         CR_TRY(cr_check_failure(checks, "address"));
     else if (cr_address_is_wildcard(&address))
         CR_TRY(cr_check_say(
@@ -93,10 +97,12 @@ static enum cr_status on_received(void *context, struct cr_connection *connectio
 
 static void on_closed(void *context, struct cr_connection *connection, enum cr_status status, const char *why)
 {
-    (void)connection;
     struct meeting *meeting = context;
+    const char *address = cr_connection_address(connection);
+    bool named = strncmp(why, address, strlen(address)) == 0;
     meeting->ended = true;
-    if (status != CR_OK) snprintf(meeting->why, sizeof meeting->why, "%s", why);
+    if (status != CR_OK)
+        snprintf(meeting->why, sizeof meeting->why, "%s%s%s", named ? "" : address, named ? "" : ": ", why);
 }
 
 // A handshake as a newcomer's: the server's chain must hold the CA that the token names.
@@ -119,22 +125,31 @@ static enum cr_status meet(const struct cr_token *token, struct meeting *meeting
     return status;
 }
 
-enum cr_status cr_preflight_silo(struct cr_checks *checks, const char *text)
+static enum cr_status say_token(struct cr_checks *checks, const struct cr_token *token, const char *enrolled)
 {
-    CR_CLEANUP(cr_token_release) struct cr_token token = {0};
-    if (cr_token_parse(text, &token) != CR_OK) return cr_check_failure(checks, "token");
     char now[CR_CLOCK_TEXT_SIZE], expires[CR_CLOCK_TEXT_SIZE];
     cr_clock_format(cr_clock_unix(), now);
-    cr_clock_format(token.expires, expires);
-    bool expired = token.expires <= cr_clock_unix();
-    CR_TRY(cr_check_say(checks, expired ? CR_CHECK_FAILED : CR_CHECK_OK, "token",
-                        "for %s, %s %s; this machine's clock says %s", token.name,
-                        expired ? "expired at" : "good until", expires, now));
+    cr_clock_format(token->expires, expires);
+    if (enrolled)
+        return cr_check_say(checks, CR_CHECK_OK, "token",
+                            "for %s, whose identity is in %s: it is enrolled, and no token is used any more; "
+                            "this machine's clock says %s",
+                            token->name, enrolled, now);
+    bool expired = token->expires <= cr_clock_unix();
+    return cr_check_say(checks, expired ? CR_CHECK_FAILED : CR_CHECK_OK, "token",
+                        "for %s, %s %s; this machine's clock says %s", token->name,
+                        expired ? "expired at" : "good until", expires, now);
+}
+
+enum cr_status cr_preflight_silo(struct cr_checks *checks, const struct cr_token *token, const char *enrolled)
+{
+    CR_TRY(say_token(checks, token, enrolled));
     struct meeting meeting = {0};
-    if (meet(&token, &meeting) != CR_OK) return cr_check_failure(checks, "server");
+    if (meet(token, &meeting) != CR_OK) return cr_check_failure(checks, "server");
+    if (!meeting.open && meeting.why[0])
+        return cr_check_say(checks, CR_CHECK_FAILED, "server", "%s", meeting.why);
     if (!meeting.open)
-        return cr_check_say(checks, CR_CHECK_FAILED, "server", "%s: %s", token.address,
-                            meeting.why[0] ? meeting.why : "no answer");
+        return cr_check_say(checks, CR_CHECK_FAILED, "server", "%s: no answer", token->address);
     return cr_check_say(checks, CR_CHECK_OK, "server", "%s answers, and is the one that the token names",
-                        token.address);
+                        token->address);
 }

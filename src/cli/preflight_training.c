@@ -3,6 +3,7 @@
 
 #include "cli/memory.h"
 #include "slicing/slicing.h"
+#include "tuning/cutter.h"
 #include "tuning/front.h"
 #include "tuning/place.h"
 #include "tuning/schedule.h"
@@ -295,6 +296,11 @@ static enum cr_status check_use(struct preflight *preflight)
     else
         CR_TRY(cr_preflight_place(checks, "output", config->output_dir, 4 * trained.values * sizeof(float)));
     CR_TRY(cr_preflight_run(checks, "output", config->output_dir));
+    const char *replaced = cr_place_replaced(config->output_dir, config->method);
+    if (replaced)
+        CR_TRY(cr_check_say(checks, CR_CHECK_WARNING, "output",
+                            "%s holds %s of a finished run, which this one replaces at its end",
+                            config->output_dir, replaced));
     CR_TRY(check_data(preflight));
     CR_TRY(check_memory(preflight, &trained));
     CR_TRY(check_accelerator(preflight));
@@ -311,4 +317,21 @@ enum cr_status cr_preflight_training(struct cr_checks *checks, const struct cr_t
     bool opened = false;
     CR_TRY(check_model(&preflight, &opened));
     return opened ? check_use(&preflight) : CR_OK;
+}
+
+enum cr_status cr_preflight_cutter(struct cr_checks *checks, const struct cr_tuning_config *config)
+{
+    CR_CLEANUP(release) struct preflight preflight = {.checks = checks, .config = config};
+    CR_TRY(cr_compute_new(config->threads, &preflight.compute));
+    CR_TRY(check_processor(&preflight));
+    CR_TRY(cr_preflight_place(checks, "output", config->output_dir, 0));
+    CR_TRY(cr_preflight_run(checks, "output", config->output_dir));
+    const struct cr_event_sink silent = {0};
+    struct cr_cutter *cutter;
+    if (cr_cutter_new(config, preflight.compute, &silent, &cutter) != CR_OK)
+        return cr_check_failure(checks, "data");
+    enum cr_status status = say_of_data(checks, config->data.train, cr_cutter_data(cutter),
+                                        config->data.max_length, &preflight.longest, &preflight.tokens);
+    cr_cutter_free(cutter);
+    return status;
 }

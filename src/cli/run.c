@@ -8,9 +8,12 @@
 #include "federation/config.h"
 #include "federation/role_options.h"
 #include "format/options.h"
+#include "model/config.h"
+#include "text/rows.h"
 
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 enum { POLL_MILLISECONDS = 200 };
@@ -66,6 +69,17 @@ static enum cr_status run(int argc, char **argv, const struct cr_role_options *o
     return cr_fail(status, "%s", why);
 }
 
+// Before a token is spent on them; carrel-enclave opens them when it has given up all else.
+static enum cr_status check_files(const struct cr_client_options *client)
+{
+    struct cr_model_config shape;
+    CR_CLEANUP(cr_row_reader_close) struct cr_row_reader rows = {0};
+    enum cr_status status = cr_model_config_read(client->model, &shape);
+    if (status != CR_OK) return cr_fail_within(status, "--model");
+    status = cr_row_reader_open(client->data, &rows);
+    return status == CR_OK ? CR_OK : cr_fail_within(status, "--data");
+}
+
 static enum cr_status join(int argc, char **argv, const struct cr_role_options *options)
 {
     char text[CR_TOKEN_LIMIT];
@@ -73,6 +87,7 @@ static enum cr_status join(int argc, char **argv, const struct cr_role_options *
     struct cr_reporter reporter;
     CR_CLEANUP(cr_file_close) int input = -1;
     CR_FREE char *state = NULL;
+    CR_TRY(check_files(&options->client));
     CR_TRY(cr_role_options_token(argc, argv, options->client.token, text));
     enum cr_status status = cr_token_parse(text, &token);
     if (status == CR_OK) status = cr_child_pipe_line(text, &input);
@@ -89,7 +104,9 @@ static enum cr_status run_config(int argc, char **argv, const struct cr_role_opt
     struct cr_reporter reporter;
     CR_CLEANUP(cr_config_release) struct cr_config config = {0};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer settings = {0};
-    CR_TRY(cr_config_read_with(options->config, options->overrides.items, options->overrides.count, &config));
+    bool serve = strcmp(argv[0], "serve") == 0;
+    CR_TRY((serve ? cr_config_read_server : cr_config_read_with)(options->config, options->overrides.items,
+                                                                 options->overrides.count, &config));
     CR_TRY(cr_options_write(&cr_config_table, &config, &settings));
     CR_TRY(cr_reporter_open(&reporter, argv[0], options->json, config.tuning.output_dir));
     cr_run_dir_settings(reporter.run, cr_buffer_slice(&settings));

@@ -108,7 +108,11 @@ static enum cr_status append_head(struct cr_buffer *out, const struct cr_story *
     CR_TRY(cr_append_format(out, ": carrel %s, %s %s ", story->role[0] ? story->role : "?", state,
                             alive ? "for" : "after"));
     CR_TRY(cr_append_duration(out, (alive ? now : story->updated) - story->began));
-    CR_TRY(cr_append_format(out, " (started at %s)\n", since));
+    // What earlier starts took is not in it.
+    if (story->starts > 1)
+        CR_TRY(cr_append_format(out, " (start %zu, at %s)\n", story->starts, since));
+    else
+        CR_TRY(cr_append_format(out, " (started at %s)\n", since));
     if (!alive && !story->ended)
         return cr_append_format(out, "its end is not on record: it was killed, or the disk was full\n");
     const char *why = story->ended ? story->why : story->waiting;
@@ -182,17 +186,25 @@ static enum cr_status append_silos(struct cr_buffer *out, const struct cr_story 
     return CR_OK;
 }
 
+// What it waits for, or else how long it will take.
+static enum cr_status append_left(struct cr_buffer *out, const struct cr_story *story, double now)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer missing = {0};
+    CR_TRY(cr_story_append_missing(story, &missing));
+    if (missing.size > 0) return cr_append_format(out, "waiting for %s\n", cr_buffer_text(&missing));
+    double left = cr_story_eta(story, now);
+    if (isnan(left)) return CR_OK;
+    CR_TRY(cr_append_format(out, "about "));
+    CR_TRY(cr_append_duration(out, left));
+    return cr_append_format(out, " left\n");
+}
+
 static enum cr_status append_words(struct cr_buffer *out, const struct cr_story *story, const char *path,
                                    bool alive, double now)
 {
     CR_TRY(append_head(out, story, path, alive, now));
     CR_TRY(append_progress(out, story, alive));
-    double left = alive ? cr_story_eta(story, now) : NAN;
-    if (!isnan(left)) {
-        CR_TRY(cr_append_format(out, "about "));
-        CR_TRY(cr_append_duration(out, left));
-        CR_TRY(cr_append_format(out, " left\n"));
-    }
+    if (alive) CR_TRY(append_left(out, story, now));
     if (story->serving && alive) CR_TRY(cr_append_format(out, "the tuned model answers its silos\n"));
     if (story->output[0] && !alive) CR_TRY(cr_append_format(out, "the result is in %s\n", story->output));
     return alive && story->silo_count > 0 ? append_silos(out, story, now) : CR_OK;

@@ -56,6 +56,16 @@ static enum cr_status parse(int argc, char **argv, struct cr_role_options *optio
     return CR_OK;
 }
 
+static void tell_replaced(const struct cr_tuning_config *config, const struct cr_event_sink *sink)
+{
+    char message[1024];
+    const char *what = cr_place_replaced(config->output_dir, config->method);
+    if (!what) return;
+    snprintf(message, sizeof message, "%s holds %s of a finished run, which this one replaces at its end",
+             config->output_dir, what);
+    cr_emit(sink, CR_EVENT_WARNING, "tune.replaces", message, CR_FIELD_TEXT("directory", config->output_dir));
+}
+
 static enum cr_status train(struct cr_trainer *trainer, const struct cr_config *config,
                             struct cr_progress *progress, bool restart)
 {
@@ -69,6 +79,7 @@ static enum cr_status train(struct cr_trainer *trainer, const struct cr_config *
     struct cr_tally tally = {0};
     double began = cr_clock_monotonic();
     CR_TRY(cr_resume_begin(&resume, restart));
+    tell_replaced(&config->tuning, &sink);
     CR_TRY(cr_resume_run(&resume, &tally));
     enum cr_status status = cr_trainer_save(trainer, config->tuning.output_dir);
     if (status != CR_OK) return status == CR_INVALID ? status : cr_resume_rescue(&resume, status);

@@ -54,6 +54,7 @@ static enum cr_status on_opened(void *context, struct cr_connection *connection)
     (void)connection;
     struct cr_client *client = context;
     client->open = true;
+    client->last_why[0] = 0;
     client->pause = least_pause;
     client->enrolling = !is_member(client);
     if (client->enrolling) return send_enrol(client);
@@ -131,10 +132,9 @@ static void lost(struct cr_client *client, enum cr_status status, const char *wh
         end_client(client, status, why);
         return;
     }
+    if (status != CR_OK && strcmp(client->last_why, why) != 0) // and not the same for hours
+        cr_emit(client->sink, CR_EVENT_WARNING, "client.waiting", why, CR_FIELD("seconds", client->pause));
     snprintf(client->last_why, sizeof client->last_why, "%s", status == CR_OK ? "the server closed" : why);
-    if (status != CR_OK)
-        cr_emit(client->sink, CR_EVENT_WARNING, "client.waiting", client->last_why,
-                CR_FIELD("seconds", client->pause));
     client->retry_at = status == CR_OK ? now : now + client->pause;
     client->pause = client->pause * 2 < most_pause ? client->pause * 2 : most_pause;
 }
@@ -271,6 +271,9 @@ enum cr_status cr_client_run(const struct cr_client_options *options, const stru
     if (status == CR_OK) status = cr_worker_new(learner, sink, client->loop, &client->worker);
     if (status == CR_OK) {
         client->sink = cr_worker_sink(client->worker);
+        if (is_member(client))
+            cr_emit(client->sink, CR_EVENT_INFO, "client.known", NULL,
+                    CR_FIELD_TEXT("silo", client->token.name), CR_FIELD_TEXT("state", client->state->path));
         status = run(client, keep_going, context);
         if (status != CR_OK && status != CR_CANCELLED) {
             char why[1024];

@@ -2,8 +2,8 @@
 // interruption of itself, of the server, or of the network.
 //
 // Events (docs/PROTOCOL.md lists their fields): "client.connected", "client.manifest", "client.job",
-// "client.waiting", "client.enrolled", "client.round", "client.trained", "client.closed", "client.done", and
-// those of training.
+// "client.waiting", "client.enrolled", "client.known", "client.round", "client.trained", "client.closed",
+// "client.done", and those of training.
 #ifndef CARREL_FEDERATION_CLIENT_H
 #define CARREL_FEDERATION_CLIENT_H
 

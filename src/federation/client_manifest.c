@@ -70,19 +70,3 @@ enum cr_status cr_client_on_manifest(struct cr_client *client, const struct cr_m
     CR_TRY(cr_client_state_agree(client->state, message->body));
     return tell(client);
 }
-
-enum cr_status cr_client_check_tokenizer(const struct cr_client *client, const struct cr_base_digest *base)
-{
-    if (memcmp(base->tokenizer, client->state->manifest.tokenizer, CR_SHA256_SIZE) == 0) return CR_OK;
-    return cr_fail(CR_INVALID, "%s has another tokenizer than the job's model",
-                   client->config.tuning.model_name_or_path);
-}
-
-enum cr_status cr_client_check_base(const struct cr_client *client, const struct cr_base_digest *base)
-{
-    const struct cr_manifest *manifest = &client->state->manifest;
-    if (memcmp(base->model, manifest->model, CR_SHA256_SIZE) != 0)
-        return cr_fail(CR_INVALID, "%s is not the job's model (give this silo's with --model DIR)",
-                       client->config.tuning.model_name_or_path);
-    return cr_client_check_tokenizer(client, base);
-}

@@ -7,6 +7,7 @@
 #include "channel/connection.h"
 #include "federation/attested.h"
 #include "federation/client.h"
+#include "federation/client_base.h"
 #include "federation/client_state.h"
 #include "federation/worker.h"
 
@@ -63,14 +64,13 @@ enum cr_status cr_client_say_hello(struct cr_client *client); // a member's firs
 // Sets client->tls for the next connection, as a member or as one who is to be, and what it is attested by.
 enum cr_status cr_client_prepare(struct cr_client *client);
 
-// The server's manifest, which has to be the agreed one; the base, which has to be the manifest's.
+// The server's manifest, which has to be the agreed one.
 enum cr_status cr_client_on_manifest(struct cr_client *client, const struct cr_message *message);
-enum cr_status cr_client_check_tokenizer(const struct cr_client *client, const struct cr_base_digest *base);
-enum cr_status cr_client_check_base(const struct cr_client *client, const struct cr_base_digest *base);
 
-// The job came; the worker opened what it is about.
+// The job came; the worker opened what it is about, or could not.
 enum cr_status cr_client_on_job(struct cr_client *client, const struct cr_message *message);
 enum cr_status cr_client_opened(struct cr_client *client, const struct cr_worker_result *result);
+enum cr_status cr_client_not_opened(const struct cr_client *client, const struct cr_worker_result *result);
 
 // Rounds: what the server says of them, and what this silo does between its messages.
 enum cr_status cr_client_on_begin(struct cr_client *client, const struct cr_message *message);

@@ -216,8 +216,11 @@ enum cr_status cr_client_take_result(struct cr_client *client)
         // Another round has begun meanwhile; what this one made is not wanted.
         client->restart = false;
         if (client->ready_sent) status = begin_round(client);
+    } else if (result.of_state) {
+        status = fail_of_state(client, &result);
     } else if (result.status != CR_OK) {
-        status = result.of_state ? fail_of_state(client, &result) : cr_fail(result.status, "%s", result.why);
+        status = result.work == CR_WORK_OPEN ? cr_client_not_opened(client, &result)
+                                             : cr_fail(result.status, "%s", result.why);
     } else {
         if (result.work == CR_WORK_OPEN)
             status = cr_client_opened(client, &result);

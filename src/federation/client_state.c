@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 enum { JSON_LIMIT = 65536 };
-static const char token_name[] = "server.token";
+static const char token_name[] = "server.token", manifest_name[] = "job.cbor";
 static const char update_purpose[] = "silo update", seen_purpose[] = "silo memory";
 
 struct cr_sealing cr_client_state_sealing(const struct cr_client_state *state, const char *purpose)
@@ -44,19 +44,26 @@ static enum cr_status take_directory(struct cr_client_state *state)
     return cr_fail_errno(CR_IO, "%s: cannot be locked", path);
 }
 
+// Whether the identity at `path`, of that name in that CA's federation, is the one that the token is for.
+static enum cr_status check_holder(const char *path, const unsigned char fingerprint[CR_SHA256_SIZE],
+                                   const char *name, const struct cr_token *token)
+{
+    if (memcmp(fingerprint, token->fingerprint, CR_SHA256_SIZE) != 0)
+        return cr_fail(CR_INVALID, "%s: holds the identity of another federation (choose another --state)",
+                       path);
+    if (strcmp(name, token->name) != 0)
+        return cr_fail(CR_INVALID, "%s: holds the identity of %s, not of %s (choose another --state)", path,
+                       name, token->name);
+    return CR_OK;
+}
+
 static enum cr_status check_identity(const struct cr_client_state *state, const struct cr_token *token)
 {
     unsigned char fingerprint[CR_SHA256_SIZE];
     char name[CR_NAME_SIZE], role[CR_NAME_SIZE];
     CR_TRY(cr_identity_fingerprint(state->identity, fingerprint));
     CR_TRY(cr_certificate_subject(cr_identity_certificate(state->identity), name, role));
-    if (memcmp(fingerprint, token->fingerprint, CR_SHA256_SIZE) != 0)
-        return cr_fail(CR_INVALID, "%s: holds the identity of another federation (choose another --state)",
-                       state->path);
-    if (strcmp(name, token->name) != 0)
-        return cr_fail(CR_INVALID, "%s: holds the identity of %s, not of %s (choose another --state)",
-                       state->path, name, token->name);
-    return CR_OK;
+    return check_holder(state->path, fingerprint, name, token);
 }
 
 static enum cr_status open_identity(struct cr_client_state *state, const struct cr_token *token)
@@ -73,17 +80,23 @@ static enum cr_status open_identity(struct cr_client_state *state, const struct 
     return state->enrolled ? check_identity(state, token) : CR_OK;
 }
 
+// Sets *has where job.cbor is there.
+static enum cr_status read_agreed(const char *path, const struct cr_token *token,
+                                  struct cr_manifest *manifest, bool *has)
+{
+    if (!cr_file_exists(path)) return CR_OK;
+    CR_TRY(cr_manifest_read(path, manifest, NULL));
+    if (memcmp(manifest->digest, token->job, CR_SHA256_SIZE) != 0)
+        return cr_fail(CR_INVALID,
+                       "%s: this silo agreed to another job than the token's (choose another --state)", path);
+    *has = true;
+    return CR_OK;
+}
+
 static enum cr_status read_manifest(struct cr_client_state *state, const struct cr_token *token)
 {
-    CR_TRY(cr_path_join(state->path, "job.cbor", &state->manifest_path));
-    if (!cr_file_exists(state->manifest_path)) return CR_OK;
-    CR_TRY(cr_manifest_read(state->manifest_path, &state->manifest, NULL));
-    if (memcmp(state->manifest.digest, token->job, CR_SHA256_SIZE) != 0)
-        return cr_fail(CR_INVALID,
-                       "%s: this silo agreed to another job than the token's (choose another --state)",
-                       state->manifest_path);
-    state->has_manifest = true;
-    return CR_OK;
+    CR_TRY(cr_path_join(state->path, manifest_name, &state->manifest_path));
+    return read_agreed(state->manifest_path, token, &state->manifest, &state->has_manifest);
 }
 
 // Sets *root to NULL where there is no such file.
@@ -148,6 +161,30 @@ enum cr_status cr_client_state_token(const char *path, struct cr_token *out)
     CR_TRY(cr_file_read(file, CR_TOKEN_LIMIT, &text));
     enum cr_status status = cr_token_parse(cr_buffer_text(&text), out);
     return status == CR_OK ? CR_OK : cr_fail_within(status, "%s", file);
+}
+
+void cr_client_look_release(struct cr_client_look *look)
+{
+    cr_manifest_release(&look->manifest);
+}
+
+enum cr_status cr_client_state_look(const char *path, const struct cr_token *token,
+                                    struct cr_client_look *out)
+{
+    CR_FREE char *file = NULL;
+    CR_CLEANUP(cr_token_release) struct cr_token kept = {0}; // names who the certificate is for
+    CR_CLEANUP(cr_client_look_release) struct cr_client_look look = {0};
+    unsigned char fingerprint[CR_SHA256_SIZE];
+    enum cr_status status = cr_identity_read_fingerprint(path, fingerprint);
+    look.enrolled = status == CR_OK;
+    if (status != CR_OK && status != CR_NOT_FOUND) return status;
+    if (look.enrolled) CR_TRY(cr_client_state_token(path, &kept));
+    if (look.enrolled) CR_TRY(check_holder(path, fingerprint, kept.name, token));
+    CR_TRY(cr_path_join(path, manifest_name, &file));
+    CR_TRY(read_agreed(file, token, &look.manifest, &look.has_manifest));
+    *out = look;
+    look = (struct cr_client_look){0};
+    return CR_OK;
 }
 
 enum cr_status cr_client_state_keep_token(const struct cr_client_state *state, const struct cr_token *token)

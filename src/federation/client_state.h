@@ -44,6 +44,18 @@ enum cr_status cr_client_state_open(const char *path, const struct cr_token *tok
                                     const struct cr_sealing_key *key, struct cr_client_state **out);
 void cr_client_state_close(struct cr_client_state *state); // NULL is allowed
 
+// What lies there for a silo that comes with this token; changes nothing, and opens nothing that is sealed.
+struct cr_client_look {
+    bool enrolled;     // it has a certificate
+    bool has_manifest; // the job that it agreed to, which is the token's
+    struct cr_manifest manifest;
+};
+void cr_client_look_release(struct cr_client_look *look); // usable with CR_CLEANUP
+
+// CR_INVALID as for cr_client_state_open.
+enum cr_status cr_client_state_look(const char *path, const struct cr_token *token,
+                                    struct cr_client_look *out);
+
 // Keeps the token that it joins with, without the secret that lets a newcomer in; and finds it again, for
 // whoever has none at hand and is a member. CR_NOT_FOUND where there is none.
 enum cr_status cr_client_state_keep_token(const struct cr_client_state *state, const struct cr_token *token);

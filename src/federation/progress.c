@@ -16,70 +16,80 @@
     "(evenly spread: 255; 99 times of 100 between 201 and 317)[; the clear front ends before layer "         \
     "{front_layers}: {front_examples} examples asked for once, {front_checked} of them computed again]"
 
+// When a sentence is shown: always; in a line that the next one overwrites, and on a plain stream now and
+// then; in such a line, and on a plain stream always, since it comes as often as somebody asked for.
+enum form { PLAIN, LIVE, STEP };
+
 // How each event reads. {name} is a field: a text as it is, a number with thousands set apart. After a colon:
 // a digit for that many decimals, % for per cent, s for a duration, M for an amount of bytes. {message} is
 // the event's own sentence. What is in brackets is left out where the event lacks a field of it, or has an
 // empty one: the name of a silo that has none yet.
 static const struct {
     const char *event;
-    bool live; // overwritten by the next one; on a plain stream only now and then
+    enum form form;
     const char *text;
 } sentences[] = {
-    {"enclave.hardened", false, "{message}"},
-    {"server.job", false, "the job is {job}, signed by {message}"},
-    {"server.listening", false,
+    {"enclave.hardened", PLAIN, "{message}"},
+    {"server.job", PLAIN, "the job is {job}, signed by {message}"},
+    {"server.listening", PLAIN,
      "listening on {address}: round {round} of {rounds} begins with {min_clients} silos"},
-    {"attestation.admitted", false, "{peer} is admitted on {type} evidence ({verdict}): {message}"},
-    {"attestation.refused", false, "{peer} is refused: {message}"},
-    {"server.enrolled", false, "{silo} enrolled from {address}"},
-    {"server.joined", false, "{silo} joined from {address}"},
-    {"server.left", false, "[{silo} ]{address} left: {message}"},
-    {"server.done", false,
+    {"attestation.admitted", PLAIN, "{peer} is admitted on {type} evidence ({verdict}): {message}"},
+    {"attestation.refused", PLAIN, "{peer} is refused: {message}"},
+    {"server.enrolled", PLAIN, "{silo} enrolled from {address}"},
+    {"server.joined", PLAIN, "{silo} joined from {address}"},
+    {"server.left", PLAIN, "[{silo} ]{address} left: {message}"},
+    {"server.done", PLAIN,
      "the last round is done[: the result is in {output}][, for the job's owner {owner} alone]"},
-    {"round.begin", false, "round {round} of {rounds} begins with {silos} silos"},
-    {"round.progress", true,
+    {"round.begin", PLAIN, "round {round} of {rounds} begins with {silos} silos"},
+    {"round.progress", LIVE,
      "round {round}: {silo} is at step {step} of {steps}[, loss {loss:4}][, {tokens_per_second} tokens/s]"},
-    {"round.trained", false, "round {round}: {silo} trained on {labelled} labelled tokens, loss {loss:4}"},
-    {"round.dropped", false, "round {round}: {silo} is left out: {message}"},
-    {"round.done", false, "round {round} of {rounds} is done: {silos} silos, loss {loss:4}, {seconds:s}"},
-    {"client.connected", false, "{silo} is connected to {address}"},
-    {"client.waiting", false, "waiting: {message}"},
-    {"client.enrolled", false, "{silo} is enrolled; its identity is in {state}"},
-    {"client.manifest", false,
+    {"round.trained", PLAIN, "round {round}: {silo} trained on {labelled} labelled tokens, loss {loss:4}"},
+    {"round.dropped", PLAIN, "round {round}: {silo} is left out: {message}"},
+    {"round.done", PLAIN, "round {round} of {rounds} is done: {silos} silos, loss {loss:4}, {seconds:s}"},
+    {"client.connected", PLAIN, "{silo} is connected to {address}"},
+    {"client.waiting", PLAIN, "waiting: {message}"},
+    {"client.enrolled", PLAIN, "{silo} is enrolled; its identity is in {state}"},
+    {"client.known", PLAIN,
+     "{silo} is enrolled already: its identity in {state} is used, and the token is not"},
+    {"client.manifest", PLAIN,
      "the job is {job}, signed by {owner}, with {policy}; silos: {silos} (carrel job show {file} tells all "
      "of it)"},
-    {"client.round", false, "round {round} of {rounds} begins"},
-    {"client.trained", false, "round {round}: trained on {labelled} labelled tokens, loss {loss:4}"},
-    {"client.closed", false, "round {round} is closed: {silos} silos, loss {loss:4}"},
-    {"client.done", false, "the last round is done: the result is in {output}"},
-    {"split.receiving", true, "{silo}: {examples} examples are here, {bytes:M}"},
-    {"split.held", false, "{silo}: all {examples} examples are here: {rows} tokens, {bytes:M}"},
-    {"split.begin", false,
+    {"client.round", PLAIN, "round {round} of {rounds} begins"},
+    {"client.trained", PLAIN, "round {round}: trained on {labelled} labelled tokens, loss {loss:4}"},
+    {"client.closed", PLAIN, "round {round} is closed: {silos} silos, loss {loss:4}"},
+    {"client.done", PLAIN, "the last round is done: the result is in {output}"},
+    {"split.receiving", LIVE, "{silo}: {examples} examples are here, {bytes:M}"},
+    {"split.held", PLAIN, "{silo}: all {examples} examples are here: {rows} tokens, {bytes:M}"},
+    {"split.begin", PLAIN,
      "the tail is trained on {examples} examples of {silos} silos: {rows} tokens, {bytes:M}, without them"},
-    {"split.sending", true, "{examples} of {all} examples are with the server, {bytes:M} were sent"},
-    {"split.sent", false,
+    {"split.sending", LIVE, "{examples} of {all} examples are with the server, {bytes:M} were sent"},
+    {"split.sent", PLAIN,
      "all {examples} examples are with the server: {walked} walked through the silo's layers in {seconds:1} "
      "s, "
      "{bytes:M} sent"},
-    {"split.serving", false, "the tuned model answers its silos, on texts of at most {tokens} tokens"},
-    {"split.asked", false,
+    {"split.serving", PLAIN, "the tuned model answers its silos, on texts of at most {tokens} tokens"},
+    {"split.asked", PLAIN,
      "{silo} has asked the tuned model: {texts} texts, {tokens} tokens of them written, {examples} examples "
      "scored"},
-    {"train.begin", false,
+    {"train.begin", PLAIN,
      "training {trainable} values on a model of {parameters}: {examples} examples, {steps} steps"},
-    {"train.front", false, "{message}"},
-    {"train.resumed", false, "going on at step {step} of {steps}"},
-    {"train.step", true,
+    {"train.front", PLAIN, "{message}"},
+    {"train.resumed", PLAIN, "going on at step {step} of {steps}"},
+    {"train.step", STEP,
      "step {step} of {steps}[: loss {loss:4}], {tokens_per_second} tokens/s[, {rows_verified} rows "
      "verified][, {pads_ready} pads ready], {eta:s} left"},
-    {"train.slicing", false, "slicing: " SLICING},
-    {"train.eval", false, "evaluation: loss {loss:4}, accuracy {accuracy:%} of {labelled} tokens"},
-    {"tune.done", false, "the result is in {output} ({seconds:s})"},
-    {"simulate.admitted", false,
+    {"train.slicing", PLAIN, "slicing: " SLICING},
+    {"train.eval", PLAIN, "evaluation: loss {loss:4}, accuracy {accuracy:%} of {labelled} tokens"},
+    {"tune.done", PLAIN, "the result is in {output} ({seconds:s})"},
+    {"simulate.admitted", PLAIN,
      "{by} looked at the {type} evidence of {peer} {looks} times: {verdict}: {message}"},
-    {"simulate.slicing", false, "{silo}: " SLICING},
-    {"simulate.eval", false, "{silo}: loss {loss:4}, accuracy {accuracy:%} of {labelled} held-out tokens"},
+    {"simulate.slicing", PLAIN, "{silo}: " SLICING},
+    {"simulate.eval", PLAIN, "{silo}: loss {loss:4}, accuracy {accuracy:%} of {labelled} held-out tokens"},
 };
+
+// The same for a terminal that has no room for it.
+static const char brief_step[] = "step {step} of {steps}[: loss {loss:4}], {eta:s} left";
+static const char brief_progress[] = "round {round}: {silo} {step}/{steps}[, loss {loss:4}]";
 
 enum { SENTENCES = sizeof sentences / sizeof *sentences };
 static const double plain_pause = 2; // seconds between live sentences where nothing overwrites them
@@ -109,11 +119,21 @@ static const struct cr_event_field *field_of(const struct cr_event *event, const
     return NULL;
 }
 
+// Without the address that the sentence has from the event, if it begins with that.
+static enum cr_status append_message(struct cr_buffer *out, const struct cr_event *event)
+{
+    const char *message = event->message ? event->message : "no reason given";
+    const char *address = cr_event_text(event, "address");
+    size_t length = address ? strlen(address) : 0;
+    if (length > 0 && strncmp(message, address, length) == 0 && strncmp(message + length, ": ", 2) == 0)
+        message += length + 2;
+    return cr_append_plain(out, message);
+}
+
 static enum cr_status append_field(struct cr_buffer *out, const struct cr_event *event, const char *name,
                                    size_t length, char form)
 {
-    if (length == 7 && memcmp(name, "message", 7) == 0)
-        return cr_append_plain(out, event->message ? event->message : "no reason given");
+    if (length == 7 && memcmp(name, "message", 7) == 0) return append_message(out, event);
     const struct cr_event_field *field = field_of(event, name, length);
     if (!field) return cr_append_u8(out, '?');
     return field->text ? cr_append_plain(out, field->text) : append_number(out, field->number, form);
@@ -130,15 +150,9 @@ static bool has_fields(const struct cr_event *event, const char *text)
     return true;
 }
 
-enum cr_status cr_event_sentence(const struct cr_event *event, struct cr_buffer *out)
+static enum cr_status append_sentence(const struct cr_event *event, const char *text, struct cr_buffer *out)
 {
-    size_t number = sentence_of(event);
-    if (number == SENTENCES) {
-        if (event->level != CR_EVENT_WARNING || !event->message) return CR_OK;
-        CR_TRY(cr_append_format(out, "warning: "));
-        return cr_append_plain(out, event->message);
-    }
-    for (const char *at = sentences[number].text; *at; at++) {
+    for (const char *at = text; *at; at++) {
         if (*at == '[' && !has_fields(event, at)) at = strchr(at, ']');
         if (*at == '[' || *at == ']') continue;
         if (*at != '{') {
@@ -153,29 +167,51 @@ enum cr_status cr_event_sentence(const struct cr_event *event, struct cr_buffer 
     return CR_OK;
 }
 
+enum cr_status cr_event_sentence(const struct cr_event *event, size_t most, struct cr_buffer *out)
+{
+    size_t number = sentence_of(event), start = out->size;
+    if (number == SENTENCES) {
+        if (event->level != CR_EVENT_WARNING || !event->message) return CR_OK;
+        CR_TRY(cr_append_format(out, "warning: "));
+        return cr_append_plain(out, event->message);
+    }
+    CR_TRY(append_sentence(event, sentences[number].text, out));
+    if (out->size - start <= most) return CR_OK;
+    const char *brief = strcmp(event->name, "train.step") == 0       ? brief_step
+                        : strcmp(event->name, "round.progress") == 0 ? brief_progress
+                                                                     : sentences[number].text;
+    out->size = start;
+    return append_sentence(event, brief, out);
+}
+
 void cr_progress_init(struct cr_progress *progress, bool json)
 {
     *progress = (struct cr_progress){.out = json ? stdout : stderr, .json = json};
     progress->live = !json && isatty(STDERR_FILENO);
 }
 
+// How long a live line may be: one that wrapped could not be overwritten.
+static size_t columns_of(FILE *terminal)
+{
+    struct winsize window;
+    if (ioctl(fileno(terminal), TIOCGWINSZ, &window) != 0 || window.ws_col == 0) return SIZE_MAX;
+    return window.ws_col - 1u;
+}
+
 static void receive(void *context, const struct cr_event *event)
 {
     struct cr_progress *progress = context;
     size_t number = sentence_of(event);
-    bool live = number < SENTENCES && sentences[number].live;
+    enum form form = number < SENTENCES ? sentences[number].form : PLAIN;
     double now = cr_clock_monotonic();
-    if (live && !progress->live && !progress->json && now - progress->last_line < plain_pause) return;
+    if (form == LIVE && !progress->live && !progress->json && now - progress->last_line < plain_pause) return;
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    bool overwrite = form != PLAIN && progress->live;
+    size_t most = overwrite ? columns_of(progress->out) : SIZE_MAX;
     enum cr_status status =
-        progress->json ? cr_event_line_append(event, &text) : cr_event_sentence(event, &text);
+        progress->json ? cr_event_line_append(event, &text) : cr_event_sentence(event, most, &text);
     if (status != CR_OK || text.size == 0) return;
-    bool overwrite = live && progress->live;
-    struct winsize window;
-    // A live line that wrapped could not be overwritten.
-    if (overwrite && ioctl(fileno(progress->out), TIOCGWINSZ, &window) == 0 && window.ws_col > 0 &&
-        text.size >= window.ws_col)
-        text.data[window.ws_col - 1] = 0;
+    if (text.size > most) text.data[most] = 0;
     if (fprintf(progress->out, "%s%s%s", progress->live_shown ? "\r\033[K" : "", cr_buffer_text(&text),
                 overwrite ? "" : "\n") < 0 ||
         fflush(progress->out) != 0)

@@ -26,8 +26,8 @@ struct cr_event_sink cr_progress_sink(struct cr_progress *progress);
 // where the events could not be written it is CR_IO instead.
 enum cr_status cr_progress_end(struct cr_progress *progress, enum cr_status status);
 
-// Appends the event's sentence (nothing where it has none). That of a "...step" or "...progress" event is a
-// live one.
-enum cr_status cr_event_sentence(const struct cr_event *event, struct cr_buffer *out);
+// Appends the event's sentence (nothing where it has none); where it has more bytes than `most`, a briefer
+// one if there is one. That of a "...step" or "...progress" event is a live one.
+enum cr_status cr_event_sentence(const struct cr_event *event, size_t most, struct cr_buffer *out);
 
 #endif

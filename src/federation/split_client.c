@@ -243,8 +243,9 @@ enum cr_status cr_split_client_step(struct cr_client *client)
     CR_TRY(status);
     if (!split->opened) {
         split->opened = true;
-        CR_TRY(
-            cr_client_check_tokenizer(client, &split->front)); // the front's layers are the server's to check
+        // The front's layers are the server's to check.
+        CR_TRY(cr_client_check_tokenizer(&client->state->manifest, client->config.tuning.model_name_or_path,
+                                         &split->front));
         CR_TRY(cr_cut_check_row(cr_cutter_row_size(split->cutter)));
         return client->open && client->state->enrolled ? cr_split_client_offer(client) : CR_OK;
     }

@@ -79,12 +79,25 @@ static enum cr_status copy_values(struct cr_worker *worker, struct cr_worker_res
     return status;
 }
 
+// Whose model it was says whether it is the job's.
+static enum cr_status not_opened(const struct cr_worker *worker, enum cr_status status,
+                                 struct cr_worker_result *result)
+{
+    const struct cr_tuning_config *tuning = &worker->config->tuning;
+    char why[sizeof result->why];
+    snprintf(why, sizeof why, "%s", cr_error_message());
+    result->has_base =
+        cr_base_digest_read(tuning->model_name_or_path, tuning->random_init, &result->base) == CR_OK;
+    return cr_fail(status, "%s", why);
+}
+
 static enum cr_status do_open(struct cr_worker *worker, struct cr_worker_result *result)
 {
-    CR_TRY(worker->kind->open(worker->config, &worker->sink, &worker->learner));
+    enum cr_status status = worker->kind->open(worker->config, &worker->sink, &worker->learner);
+    if (status != CR_OK) return not_opened(worker, status, result);
     CR_TRY(worker->kind->digest(worker->learner, result->structure));
     CR_TRY(worker->kind->base(worker->learner, &result->base));
-    enum cr_status status = CR_OK;
+    result->has_base = true;
     if (worker->state) status = worker->kind->load_state(worker->learner, worker->sealing, worker->state);
     result->of_state = status == CR_INVALID;
     CR_TRY(status);

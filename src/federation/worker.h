@@ -51,9 +51,10 @@ struct cr_worker_result {
         *update; // the learner's values, with the caller's reference; NULL after a failure and SAVE
     unsigned char digest[CR_SHA256_SIZE];
     unsigned char structure[CR_SHA256_SIZE]; // of opening
-    struct cr_base_digest base;              // of opening
-    size_t total_steps, step;                // of opening; steps that the state had done
-    struct cr_tally tally;                   // of training
+    bool has_base;                           // the next: of opening, where there is a model to tell it of
+    struct cr_base_digest base;
+    size_t total_steps, step; // of opening; steps that the state had done
+    struct cr_tally tally;    // of training
 };
 
 // True once after each task.

@@ -93,11 +93,15 @@ static enum cr_status read_number(const struct cr_option *option, const char *te
 
 static enum cr_status read_bool(const char *text, bool quoted, bool *out)
 {
-    bool yes = strcmp(text, "true") == 0;
-    if (quoted || !(yes || strcmp(text, "false") == 0))
+    // As YAML 1.2's core schema has them; PyYAML writes such capitals.
+    static const char *const words[] = {"true", "True", "TRUE", "false", "False", "FALSE"};
+    enum { WORDS = sizeof words / sizeof *words };
+    size_t i = 0;
+    while (i < WORDS && strcmp(words[i], text) != 0) i++;
+    if (quoted || i == WORDS)
         return cr_fail(CR_INVALID, "\"%.80s\" is neither true nor false%s", text,
                        quoted ? " but a string" : "");
-    *out = yes;
+    *out = i < WORDS / 2;
     return CR_OK;
 }
 
@@ -281,6 +285,8 @@ enum cr_status cr_option_fail_unknown(const struct cr_option_table *table, const
         // A right name in the wrong section is as near as one wrong letter.
         size_t whole = cr_edit_distance(path, key), part = cr_edit_distance(last_part(path), last_part(key));
         if (part < SIZE_MAX) part++;
+        const char *alias = table->options[i].alias;
+        if (alias && strcmp(last_part(path), alias) == 0) part = 0;
         if (cr_least(whole, part) < least) {
             least = cr_least(whole, part);
             nearest = key;
@@ -288,7 +294,7 @@ enum cr_status cr_option_fail_unknown(const struct cr_option_table *table, const
         }
     }
     if (nearest && least <= cr_near_enough(last_part(path)))
-        return cr_fail(CR_INVALID, "%s: unknown key \"%.80s\" (did you mean \"%.*s\"?)", prefix, path,
+        return cr_fail(CR_INVALID, "%sunknown key \"%.80s\" (did you mean \"%.*s\"?)", prefix, path,
                        (int)length, nearest);
-    return cr_fail(CR_INVALID, "%s: unknown key \"%.80s\"", prefix, path);
+    return cr_fail(CR_INVALID, "%sunknown key \"%.80s\"", prefix, path);
 }

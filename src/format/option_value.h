@@ -31,7 +31,7 @@ enum cr_status cr_option_append_range(const struct cr_option *option, struct cr_
 // The option of this key, or NULL.
 const struct cr_option *cr_option_find(const struct cr_option_table *table, const char *key);
 
-// CR_INVALID: "prefix: unknown key "path" (did you mean "nearest"?)".
+// CR_INVALID: "prefixunknown key "path" (did you mean "nearest"?)".
 enum cr_status cr_option_fail_unknown(const struct cr_option_table *table, const char *prefix,
                                       const char *path);
 

@@ -235,7 +235,7 @@ static enum cr_status read_member(struct reader *reader, const struct cr_option_
     size_t index = option ? (size_t)(option - table->options) : find_section(table, path);
     if (index == table->count) {
         CR_CLEANUP(cr_buffer_release) struct cr_buffer place = {0};
-        CR_TRY(cr_append_format(&place, "%s:%zu", reader->name, line_of(reader)));
+        CR_TRY(cr_append_format(&place, "%s:%zu: ", reader->name, line_of(reader)));
         return cr_option_fail_unknown(table, cr_buffer_text(&place), path);
     }
     if (here[index]) return fail_here(reader, full, "given twice");
@@ -378,7 +378,7 @@ enum cr_status cr_options_set(const struct cr_option_table *table, void *config,
     if (!option && find_section(table, key) < table->count)
         return cr_fail(CR_INVALID, "%s: a group of settings: a key within it is wanted (%s, say)", key,
                        table->options[find_section(table, key)].key);
-    if (!option) return cr_option_fail_unknown(table, "settings", key);
+    if (!option) return cr_option_fail_unknown(table, "", key);
     return set_from_text(option, value, cr_option_field(option, config));
 }
 

@@ -56,6 +56,7 @@ struct cr_option {
     bool path;                             // STRING: names a file or directory
     const char *const *choices;            // CHOICE: names, NULL at the end
     const char *help;                      // one sentence or two
+    const char *alias;                     // what others call it, for who tries that; NULL: nothing else
     const struct cr_option_table *records; // RECORDS
     // Whether these settings have a use for it; NULL: all have. One without a use is not written, and
     // cr_options_check refuses it where it was given, saying "only with `with`".

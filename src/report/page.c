@@ -85,7 +85,10 @@ static enum cr_status append_head(struct cr_buffer *out, const struct cr_story *
     CR_TRY(cr_append_format(out, "</h1><span class=\"state %s\">%s</span>\n<p class=\"when\">carrel ", state,
                             state));
     CR_TRY(cr_html_append(out, story->role));
-    CR_TRY(cr_append_format(out, ", started "));
+    if (story->starts > 1) // what earlier ones took is not told
+        CR_TRY(cr_append_format(out, ", start %zu at ", story->starts));
+    else
+        CR_TRY(cr_append_format(out, ", started "));
     CR_TRY(append_time(out, story->began));
     CR_TRY(cr_append_format(out, alive ? ", running for " : ", took "));
     CR_TRY(cr_append_duration(out, (alive ? now : story->updated) - story->began));

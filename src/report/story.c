@@ -92,6 +92,7 @@ static void begin_run(struct cr_story *story, const struct cr_event *event, doub
 {
     put_text(story->role, sizeof story->role, cr_event_text(event, "command"));
     story->began = time;
+    story->starts++;
     story->ended = story->serving = false;
     story->starting = true;
     story->why[0] = story->waiting[0] = story->warning[0] = 0;
@@ -190,6 +191,7 @@ static void begin_round(struct cr_story *story, double time)
     story->round_began = time;
     for (size_t i = 0; i < story->silo_count; i++) {
         story->silos[i].dropped = false;
+        story->silos[i].awaited = story->silos[i].connected;
         story->silos[i].step = story->silos[i].steps = NAN;
     }
 }
@@ -329,8 +331,43 @@ static double round_length(const struct cr_story *story)
     return longest;
 }
 
+static bool is_missing(const struct cr_story *story, const struct cr_story_silo *silo)
+{
+    return silo->awaited && !silo->connected && !silo->dropped && !silo->sent &&
+           !(silo->trained >= story->round);
+}
+
+// Silos that are there, or need not be any more.
+static size_t count_here(const struct cr_story *story)
+{
+    size_t here = 0;
+    for (size_t i = 0; i < story->silo_count; i++) here += story->silos[i].connected || story->silos[i].sent;
+    return here;
+}
+
+enum cr_status cr_story_append_missing(const struct cr_story *story, struct cr_buffer *out)
+{
+    const struct cr_series *closed = &story->federation;
+    size_t start = out->size;
+    if (closed->count > 0 && closed->points[closed->count - 1].x >= story->rounds) return CR_OK;
+    for (size_t i = 0; i < story->silo_count; i++)
+        if (is_missing(story, &story->silos[i]))
+            CR_TRY(cr_append_format(
+                out, "%s%s", out->size > start ? ", " : "silos that are away: ", story->silos[i].name));
+    if (out->size > start || !((double)count_here(story) < story->min_clients)) return CR_OK;
+    return cr_append_format(out, "silos: %zu of at least %.0f are here", count_here(story),
+                            story->min_clients);
+}
+
+static bool waits(const struct cr_story *story)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer missing = {0};
+    return story->waiting[0] || cr_story_append_missing(story, &missing) != CR_OK || missing.size > 0;
+}
+
 double cr_story_eta(const struct cr_story *story, double now)
 {
+    if (waits(story)) return NAN;
     double left = story->eta, since = story->updated, length = round_length(story);
     if (story->rounds > 0 && !isnan(length)) {
         left = (story->rounds - story->round + 1) * length;

@@ -3,6 +3,7 @@
 #ifndef CARREL_REPORT_STORY_H
 #define CARREL_REPORT_STORY_H
 
+#include "base/bytes.h"
 #include "base/event.h"
 #include "report/series.h"
 
@@ -14,6 +15,7 @@ enum { CR_STORY_NAME = 64, CR_STORY_TEXT = 1024, CR_STORY_SILOS = 1024 };
 struct cr_story_silo {
     char name[CR_STORY_NAME];
     bool connected;
+    bool awaited;          // was there when the present round began
     bool dropped;          // left out of the present round
     bool sending, sent;    // of a split model: what its layers made of its examples; all of it
     double examples;       // of which the server has that
@@ -31,6 +33,7 @@ struct cr_story_silo {
 struct cr_story {
     char role[CR_STORY_NAME]; // "tune", "serve", "join" or "simulate"; "" before anything is known
     double began, updated;    // Unix seconds: of the present start, of the last event
+    size_t starts;            // the present one among them
     bool ended;               // as it says itself; a run that was killed says nothing
     int exit_code;
     char why[CR_STORY_TEXT];     // of a failure
@@ -66,7 +69,11 @@ bool cr_story_keeps(struct cr_story *story, const struct cr_event *event, double
 // Takes one more event, which came at `time`. One that it does not know only tells the time.
 enum cr_status cr_story_take(struct cr_story *story, const struct cr_event *event, double time);
 
-// Seconds until the end by the present pace, seen from `now`; NaN where nothing tells.
+// Appends which silos the federation waits for: "silos that are away: anne"; nothing where it goes on.
+enum cr_status cr_story_append_missing(const struct cr_story *story, struct cr_buffer *out);
+
+// Seconds until the end by the present pace, seen from `now`; NaN where nothing tells, or something is waited
+// for.
 double cr_story_eta(const struct cr_story *story, double now);
 
 // What a silo does: "training", "has answered", "sending", "has sent all", "connected", "away" or "left out".

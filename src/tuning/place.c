@@ -38,28 +38,48 @@ enum cr_status cr_place_is_not_model(const char *directory, const char *model)
     return cr_fail(CR_INVALID, "%s: is the base model itself, which stays as it is", directory);
 }
 
+enum { KINDS = 3 };
+
+struct kind {
+    const char *file, *what;
+    bool ours; // of a method's result
+};
+
+static void kinds_of(int method, struct kind kinds[KINDS])
+{
+    kinds[0] = (struct kind){"config.json", "a model", method == CR_METHOD_FULL};
+    kinds[1] = (struct kind){"adapter_config.json", "an adapter",
+                             cr_method_has_lora(method) || method == CR_METHOD_PREFIX_TUNING};
+    kinds[2] = (struct kind){cr_spf_config_name, "a sparse change", cr_method_has_spf(method)};
+}
+
+static bool has_file(const char *directory, const char *name)
+{
+    CR_FREE char *path = NULL;
+    return cr_path_join(directory, name, &path) == CR_OK && cr_file_exists(path);
+}
+
 enum cr_status cr_place_check(const char *directory, const char *model, int method)
 {
-    const struct {
-        const char *file, *what;
-        bool ours;
-    } kinds[] = {
-        {"config.json", "a model", method == CR_METHOD_FULL},
-        {"adapter_config.json", "an adapter",
-         cr_method_has_lora(method) || method == CR_METHOD_PREFIX_TUNING},
-        {cr_spf_config_name, "a sparse change", cr_method_has_spf(method)},
-    };
-    enum { KINDS = sizeof kinds / sizeof *kinds };
+    struct kind kinds[KINDS];
+    kinds_of(method, kinds);
     CR_TRY(cr_place_is_not_model(directory, model));
     size_t own = 0;
     while (!kinds[own].ours) own++;
-    for (size_t i = 0; i < KINDS; i++) {
-        CR_FREE char *other = NULL;
-        CR_TRY(cr_path_join(directory, kinds[i].file, &other));
-        if (kinds[i].ours || !cr_file_exists(other)) continue;
-        return cr_fail(CR_INVALID,
-                       "%s: holds %s already, and %s beside it would be taken for its part; name another",
-                       directory, kinds[i].what, kinds[own].what);
-    }
+    for (size_t i = 0; i < KINDS; i++)
+        if (!kinds[i].ours && has_file(directory, kinds[i].file))
+            return cr_fail(CR_INVALID,
+                           "%s: holds %s already, and %s beside it would be taken for its part; name another",
+                           directory, kinds[i].what, kinds[own].what);
     return CR_OK;
+}
+
+const char *cr_place_replaced(const char *directory, int method)
+{
+    struct kind kinds[KINDS];
+    kinds_of(method, kinds);
+    if (has_file(directory, cr_place_state)) return NULL;
+    for (size_t i = 0; i < KINDS; i++)
+        if (kinds[i].ours && has_file(directory, kinds[i].file)) return kinds[i].what;
+    return NULL;
 }

@@ -12,6 +12,10 @@ enum cr_status cr_place_is_not_model(const char *directory, const char *model);
 // half of one result. `method`: enum cr_method of what is to come. A directory that is not there is fine.
 enum cr_status cr_place_check(const char *directory, const char *model, int method);
 
+// What a finished run has left there that another one of that method will replace: "an adapter", say; NULL
+// where there is nothing, or the state of a run that goes on.
+const char *cr_place_replaced(const char *directory, int method);
+
 extern const char cr_place_state[]; // the file that keeps the state of a run, beside its result to be
 
 // Removes what a process left there that was killed while it wrote a result, or the state of its run.

@@ -319,7 +319,7 @@ class Accelerator(unittest.TestCase):
         for arguments, code, sentence in (
                 ([], 2, "--model DIR is missing"),
                 (["--model", model], 2, "--listen ADDRESS is missing"),
-                (["--model", model, "--listen", "7423"], 2, '"7423" is no address: unix:PATH or host:port is wanted'),
+                (["--model", model, "--listen", "7423"], 2, '"7423" is no address: unix:PATH, host:port or tls:HOST:PORT is wanted'),
                 (["--model", "/nowhere", "--listen", self.path], 3, "/nowhere"),
                 (["--model", model, "--listen", "tls:127.0.0.1:0"], 2, "--identity DIR is missing, for tls:"),
                 (["--model", model, "--listen", self.path, "--identity", "/tmp"], 2, "--identity: only with --listen tls:"),

@@ -24,7 +24,7 @@ def tune_config(folder):
         rows.write('{"text": "After lunch"}\n')
     with open(path, "w") as config:
         json.dump({"model_name_or_path": DEMO, "output_dir": os.path.join(folder, "out"),
-                   "data": {"train": rows.name, "max_length": 32}, "training": {"max_steps": 2}}, config)
+                   "data": {"train": rows.name, "max_length": 32}}, config)
     return path
 
 
@@ -59,7 +59,7 @@ class Commands(unittest.TestCase):
         self.fails(2, "neither bfloat16 nor float32", "eval", "--model", DEMO, "--data", "x", "--dtype", "int3")
         self.fails(3, "/nonexistent.jsonl", "eval", "--model", DEMO, "--data", "/nonexistent.jsonl")
         self.fails(2, "context", "generate", "--model", DEMO, "--prompt", "x", "--max-new-tokens", "100000")
-        self.fails(2, "context", "eval", "--model", DEMO, "--data", "x", "--max-length", "100000")
+        self.fails(2, "--max-length: 100000: the model's context", "eval", "--model", DEMO, "--data", "x", "--max-length", "100000")
         self.fails(2, "threads: 99999: at most 1024", "generate", "--model", DEMO, "--prompt", "x", "--threads", "99999")
         self.fails(2, "--prompt: text is not UTF-8 at byte 1", "generate", "--model", DEMO, "--prompt", b"a\xff")
         self.fails(2, "no benchmark is called", "bench", "--only", "tune-stop")
@@ -316,7 +316,8 @@ class Commands(unittest.TestCase):
             named = ["--label-word", "1=great", "--label-word", "0=terrible", "--json"]
             found = json.loads(carrel("eval", *model, "--data", os.path.join(folder, "rows.tsv"), *named).stdout)
             self.assertEqual(found["choice_accuracy"], 1)
-            self.fails(2, "two labels have the word", "eval", *model, "--data", turned, "--label-word", "x", "--label-word", "x")
+            self.fails(2, "rows with a label need words for the labels (--label-word)", "eval", *model, "--data", turned)
+            self.fails(2, "two labels have the word \"x\" (--label-word)", "eval", *model, "--data", turned, "--label-word", "x", "--label-word", "x")
             self.fails(2, "are for a .tsv", "eval", *model, "--data", os.path.join(folder, "tune.yaml"), "--label-word", "x")
             # With one label word there is nothing to choose from.
             self.fails(2, "is of no label word", "eval", *model, "--data", turned, "--label-word", "terrible")

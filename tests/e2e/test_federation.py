@@ -31,10 +31,10 @@ def safetensors(path):
 class Results(Federation):
     def test_one_silo_equals_tuning_alone_bit_for_bit(self):
         training = "data: {max_length: 64, train: %s/anne.jsonl}\ntraining: {per_device_train_batch_size: 4, " \
-                   "learning_rate: 0.01, warmup_steps: 3, max_steps: 12}\n" % self.base
+                   "learning_rate: 0.01, warmup_steps: 3}\n" % self.base
         dropout = "target_modules: all-linear, lora_dropout: 0.1"
         alone = self.config("alone", training, dropout)
-        result = program("tune", alone)
+        result = program("tune", alone, "--set", "training.max_steps=12")
         self.assertEqual(result.returncode, 0, result.stderr)
         together = self.config("together", training + "federation: {rounds: 4, local_steps: 3, optimizer_state: keep, "
                                "state_dir: %s/server}\nsilos: [{name: anne, data: %s/anne.jsonl}]" % (self.dir, self.base),
@@ -58,10 +58,10 @@ class Results(Federation):
     def check_pooled(self, method):
         # Every silo's step takes all of its rows, so that a round is one step on all rows together.
         training = method + "training: {optim: sgd, learning_rate: 0.5, momentum: 0, max_grad_norm: 0, lr_scheduler_type: " \
-                   "constant, per_device_train_batch_size: 64, max_steps: 5}\n"
+                   "constant, per_device_train_batch_size: 64}\n"
         lora = "" if method else "target_modules: all-linear"
         pooled = self.config("pooled", training + "data: {max_length: 64, train: %s/pooled.jsonl}" % self.base, lora)
-        result = program("tune", pooled)
+        result = program("tune", pooled, "--set", "training.max_steps=5")
         self.assertEqual(result.returncode, 0, result.stderr)
         together = self.config("together", training + "data: {max_length: 64}\nfederation: {rounds: 5, local_steps: 1, "
                                "state_dir: %s/server}\n" % self.dir + self.silos_text(), lora)
@@ -384,10 +384,24 @@ class Commands(Federation):
             self.assert_ends(self.start("serve", self.config("wrong", text), "--set", "federation.state_dir=%s/wrong-server" % self.dir),
                              2, sentence)
 
+    def test_what_is_waited_for_is_told_once(self):
+        config = self.config("out", "federation: {address: '127.0.0.1:1', state_dir: %s/server}" % self.dir)
+        with socket.create_server(("127.0.0.1", 0)) as deaf:
+            token = self.invite(config, "anne", "--set", "federation.advertise=127.0.0.1:%d" % deaf.getsockname()[1])
+            silo = self.join(token, "anne")
+            for _ in range(4):
+                deaf.accept()[0].close()
+        silo.process.send_signal(signal.SIGINT)
+        silo.end()
+        told = [event["message"] for event in silo.events if event["event"] == "client.waiting"]
+        self.assertTrue(told)
+        self.assertEqual(len(told), len([why for number, why in enumerate(told) if number == 0 or why != told[number - 1]]), told)
+
     def test_nobody_listens(self):
         config = self.config("out", "federation: {address: '127.0.0.1:1', state_dir: %s/server}" % self.dir)
         token = self.invite(config, "anne")
-        silo = self.start("join", token, "--state", self.dir + "/silo", "--model", "none", "--data", "none")
+        silo = self.start("join", token, "--state", self.dir + "/silo", "--model", self.base + "/model",
+                          "--data", self.base + "/anne.jsonl")
         self.assertIn("refused", silo.wait_event("client.waiting")["message"])
         with open("/proc/%d/cmdline" % silo.process.pid, "rb") as file:  # what ps shows to everyone
             arguments = file.read().split(b"\0")

@@ -367,6 +367,20 @@ class Inspect(Folder):
         self.assertEqual(found, {"kind": "run", "told_by": "carrel status " + self.path("tuned.run")})
         self.succeeds(*found["told_by"].split()[1:])
 
+    def test_settings_of_tune_say_nothing_of_a_federation(self):
+        path = self.write("tune.yaml", json.dumps({"model_name_or_path": DEMO, "data": {"train": "rows.jsonl"}}))
+        self.assertEqual(self.inspect(path), {"kind": "settings", "model": DEMO, "output": "output", "data": "rows.jsonl",
+                                              "method": "lora", "r": 8, "target_modules": []})
+        self.assertIn("target modules  as PEFT chooses for the family\n", self.succeeds("inspect", path).decode())
+
+    def test_conversations_are_counted_by_a_template(self):
+        rows = self.write("chat.jsonl", json.dumps({"messages": [{"role": "user", "content": "?"},
+                                                                 {"role": "assistant", "content": "!"}]}) + "\n")
+        self.assertGreater(self.inspect(rows, "--tokenizer", DEMO, "--chat-template", "plain")["labels"], 0)
+        result = subprocess.run([os.path.join(BIN, "carrel"), "inspect", rows, "--tokenizer", DEMO], capture_output=True, text=True)
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("(--chat-template: chatml, ", result.stderr)
+
     def test_settings_and_token(self):
         config = self.write("server.yaml", json.dumps({
             "model_name_or_path": DEMO, "output_dir": self.path("out"), "data": {"train": "x.jsonl"}, "lora": {"r": 4},

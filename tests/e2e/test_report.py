@@ -246,7 +246,8 @@ class Report(unittest.TestCase):
 
     def federation(self, **more):
         return self.write_config("federation", federation={"rounds": 2, "local_steps": 3, "address": "127.0.0.1:0",
-                                                           "state_dir": self.folder + "/server", "min_clients": 2}, **more)
+                                                           "state_dir": self.folder + "/server", "min_clients": 2},
+                                 training={"logging_steps": 2, "per_device_train_batch_size": 2}, **more)
 
     def test_serve_and_join(self):
         config = self.federation()

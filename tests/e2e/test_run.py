@@ -124,7 +124,7 @@ class Run(unittest.TestCase):
         process, child = self.training()
         os.kill(child, signal.SIGKILL)
         _, error = process.communicate(timeout=60)
-        self.assertEqual((process.returncode, error), (1, "carrel: carrel-enclave was killed: Killed\n"))
+        self.assertEqual((process.returncode, error), (1, "carrel: carrel-enclave was ended by signal 9 (Killed)\n"))
 
     def test_nobody_listens_any_more(self):
         process, child = self.training()
@@ -158,7 +158,7 @@ class Run(unittest.TestCase):
         plain = subprocess.run([CARREL, "tune", self.config, *few], capture_output=True, text=True)
         self.assertEqual((plain.returncode, plain.stdout), (0, ""), plain.stderr)
         self.assertRegex(plain.stderr, HARDENED + r"training [\d,]+ values on a model of [\d,]+: 8 examples, 2 steps\n"
-                         r"(step .*\n)*the result is in .*\n\Z")
+                         r"step 1 of 2: loss .*\nstep 2 of 2: loss .*\nthe result is in .*\n\Z")  # logging_steps: 1
         command = [CARREL, "tune", self.config, *few, "--json"]
         lines = subprocess.run(command, capture_output=True, text=True)
         self.assertEqual((lines.returncode, lines.stderr), (0, ""))
@@ -168,14 +168,15 @@ class Run(unittest.TestCase):
         self.assertEqual(names[0], names[1])
         self.assertEqual(names[0].pop(0), "enclave.hardened")
         self.assertEqual([name for name in names[0] if name != "enclave.warning"],
-                         ["train.begin", "train.fresh", "train.step", "train.step", "tune.done"])
+                         ["train.begin", "train.fresh", "tune.replaces", "train.step", "train.step", "tune.done"])
 
     def test_token_is_on_no_command_line(self):
         # By docs/PROTOCOL.md; nobody listens at the address.
         content = struct.pack("<BBQ32s32s32sB4sH", 2, 1, 1 << 40, b"F" * 32, b"J" * 32, b"S" * 32, 4, b"anne", 11) + b"127.0.0.1:1"
         token = "carrel2." + base64.urlsafe_b64encode(content + hashlib.sha256(content).digest()[:4]).decode().rstrip("=")
         for argument in (token, "-"):
-            process = self.start("join", argument, "--state", self.folder + "/silo", "--model", "none", "--data", "none",
+            process = self.start("join", argument, "--state", self.folder + "/silo", "--model", DEMO, "--data",
+                                 self.folder + "/rows.jsonl",
                                  "--json", stdin=subprocess.PIPE)
             if argument == "-":
                 process.stdin.write(token + "\n")

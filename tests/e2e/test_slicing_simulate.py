@@ -115,9 +115,9 @@ class Sliced(Federation):
         expected = self.undisturbed()
         victims = {
             "accelerator": (("carrel-accelerator", "/silos/ben/"),
-                            "silo ben: its accelerator has ended: carrel-accelerator was killed: Killed"),
-            "silo": (("carrel-enclave join", "/silos/cleo"), "silo cleo: carrel-enclave was killed: Killed"),
-            "server": (("carrel-enclave serve",), "the server: carrel-enclave was killed: Killed"),
+                            "silo ben: its accelerator has ended: carrel-accelerator was ended by signal 9 (Killed)"),
+            "silo": (("carrel-enclave join", "/silos/cleo"), "silo cleo: carrel-enclave was ended by signal 9 (Killed)"),
+            "server": (("carrel-enclave serve",), "the server: carrel-enclave was ended by signal 9 (Killed)"),
         }
         config = self.settings("killed")
         for number, (victim, (words, sentence)) in enumerate(victims.items()):

@@ -88,6 +88,17 @@ class Tune(unittest.TestCase):
         self.assertEqual([name for name in os.listdir(self.whole_directory) if STATE in name], [])
         self.assertIsNone(self.resumed(self.events))
 
+    def test_a_result_that_will_be_replaced_is_told(self):
+        def told(*more):
+            return [event["message"] for event in self.start(*few, *more)[1] if event["event"] == "tune.replaces"]
+        few = "--set", "training.max_steps=2"
+        self.assertEqual(told(), [])
+        self.assertEqual(told(), [self.output + " holds an adapter of a finished run, which this one replaces at its end"])
+        # A run that was stopped goes on, which it says itself.
+        code, error, _ = self.run_until("train.step", 3, signal.SIGTERM)
+        self.assertEqual(code, 130, error)
+        self.assertNotIn("tune.replaces", [event["event"] for event in self.start()[1]])
+
     def test_killed(self):
         for step in (15, 33):  # the second time it is a resumed run that is killed
             code, error, _ = self.run_until("train.step", step, signal.SIGKILL)

@@ -135,7 +135,8 @@ static void addresses_are_refused_by_name(void **state)
     memset(longest + 6, 'x', 200);
     assert_fails(CR_INVALID, "the path of a socket has 1 to 107 characters", cr_socket_listen(longest, &fd));
     assert_fails(CR_INVALID, "the path of a socket", cr_socket_connect("unix:", patience, &fd));
-    assert_fails(CR_INVALID, "unix:PATH or host:port is wanted", cr_socket_listen("7423", &fd));
+    assert_fails(CR_INVALID, "unix:PATH, host:port or tls:HOST:PORT is wanted",
+                 cr_socket_listen("7423", &fd));
     assert_fails(CR_IO, "unix:/nowhere/at/all", cr_socket_listen("unix:/nowhere/at/all", &fd));
     double start = cr_clock_monotonic();
     assert_fails(CR_IO, "unix:/nowhere/at/all", cr_socket_connect("unix:/nowhere/at/all", patience, &fd));

@@ -2,14 +2,40 @@
 
 #include "federation/progress.h"
 
-static const char *sentence(const char *name, const char *message, const struct cr_event_field *fields,
-                            size_t count)
+static const char *sentence_within(size_t most, const char *name, const char *message,
+                                   const struct cr_event_field *fields, size_t count)
 {
     static struct cr_buffer text;
     cr_buffer_clear(&text);
     struct cr_event event = {CR_EVENT_WARNING, name, message, fields, count};
-    assert_ok(cr_event_sentence(&event, &text));
+    assert_ok(cr_event_sentence(&event, most, &text));
     return cr_buffer_text(&text);
+}
+
+static const char *sentence(const char *name, const char *message, const struct cr_event_field *fields,
+                            size_t count)
+{
+    return sentence_within(SIZE_MAX, name, message, fields, count);
+}
+
+// How far it is and when it ends come before how fast it is.
+static void test_narrow_terminals(void **state)
+{
+    (void)state;
+    const struct cr_event_field step[] = {CR_FIELD("step", 100), CR_FIELD("steps", 1000),
+                                          CR_FIELD("loss", 1.5), CR_FIELD("tokens_per_second", 1000),
+                                          CR_FIELD("eta", 62)};
+    const char *whole = "step 100 of 1,000: loss 1.5000, 1,000 tokens/s, 1 min 02 s left";
+    assert_string_equal(sentence_within(strlen(whole), "train.step", NULL, step, 5), whole);
+    assert_string_equal(sentence_within(strlen(whole) - 1, "train.step", NULL, step, 5),
+                        "step 100 of 1,000: loss 1.5000, 1 min 02 s left");
+    const struct cr_event_field progress[] = {CR_FIELD("round", 1), CR_FIELD_TEXT("silo", "anne"),
+                                              CR_FIELD("step", 3), CR_FIELD("steps", 48),
+                                              CR_FIELD("loss", 2)};
+    assert_string_equal(sentence_within(20, "round.progress", NULL, progress, 5),
+                        "round 1: anne 3/48, loss 2.0000");
+    const struct cr_event_field ends[] = {CR_FIELD_TEXT("output", "out"), CR_FIELD("seconds", 1)};
+    assert_string_equal(sentence_within(1, "tune.done", NULL, ends, 2), "the result is in out (1.0 s)");
 }
 
 static void test_sentences(void **state)
@@ -59,6 +85,9 @@ static void test_sentences(void **state)
         "again");
     const struct cr_event_field left[] = {CR_FIELD_TEXT("silo", "anne"), CR_FIELD_TEXT("address", "[::1]:5")};
     assert_string_equal(sentence("server.left", "cut {silo}", left, 2), "anne [::1]:5 left: cut {silo}");
+    assert_string_equal(sentence("server.left", "[::1]:5: cut", left, 2), "anne [::1]:5 left: cut");
+    assert_string_equal(sentence("server.left", "[::1]:55: cut", left, 2),
+                        "anne [::1]:5 left: [::1]:55: cut");
     const struct cr_event_field newcomer[] = {CR_FIELD_TEXT("silo", ""), CR_FIELD_TEXT("address", "[::1]:5")};
     assert_string_equal(sentence("server.left", "no", newcomer, 2), "[::1]:5 left: no");
     const struct cr_event_field held[] = {CR_FIELD("loss", -1), CR_FIELD("accuracy", 0.255),
@@ -76,6 +105,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sentences),
+        cmocka_unit_test(test_narrow_terminals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

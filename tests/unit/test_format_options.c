@@ -141,6 +141,15 @@ static void plain_words_are_what_the_type_says(void **state)
     assert_string_equal(settings.note, "1:30");
     assert_string_equal(settings.modules.items[0], "yes");
     assert_string_equal(settings.modules.items[2], "1_000");
+    // As PyYAML writes them.
+    static const char *const words[] = {"true", "True", "TRUE", "false", "False", "FALSE"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        char text[32];
+        SETTINGS of_word;
+        snprintf(text, sizeof text, "path: a\non: %s\n", words[i]);
+        assert_ok(parse(text, &of_word));
+        assert_int_equal(of_word.on, i < 3);
+    }
     SETTINGS none;
     assert_ok(parse("path: 'null'\nnote: ~\n", &none));
     assert_string_equal(none.path, "null");
@@ -210,7 +219,7 @@ static void wrong_files_are_refused(void **state)
         {"path: a\ntraining: {learning_rate: 1e999}\n", "larger than any double"},
         {"path: a\ntraining: {learning_rate: -1}\n", "-1 is out of range"},
         {"path: a\non: yes\n", "x.yaml:2: on: \"yes\" is neither true nor false"},
-        {"path: a\non: True\n", "neither true nor false"},
+        {"path: a\non: tRUE\n", "neither true nor false"},
         {"path: a\non: 'true'\n", "neither true nor false but a string"},
         {"path: a\nmode: none\n", "x.yaml:2: mode: \"none\" is none of lora, full"},
         {"path: &a b\n", "x.yaml:1: a: anchors are not supported"},
@@ -271,7 +280,7 @@ static void one_key_can_be_overridden(void **state)
     static const struct {
         const char *key, *value, *reason;
     } cases[] = {
-        {"lora.q", "1", "settings: unknown key \"lora.q\" (did you mean \"lora.r\"?)"},
+        {"lora.q", "1", "unknown key \"lora.q\" (did you mean \"lora.r\"?)"},
         {"lora", "1", "lora: a group of settings: a key within it is wanted (lora.r, say)"},
         {"training.inner", "1", "training.inner: a group of settings"},
         {"", "1", "unknown key"},
@@ -323,7 +332,7 @@ static void what_has_no_use_is_refused(void **state)
                                            {"", "--set: \"\" is not KEY=VALUE"},
                                            {"lora.r", "--set: \"lora.r\" is not KEY=VALUE"},
                                            {"lora=8", "--set: lora: a group of settings"},
-                                           {"lora.q=8", "--set: settings: unknown key \"lora.q\""}};
+                                           {"lora.q=8", "--set: unknown key \"lora.q\""}};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         assert_fails(CR_INVALID, wrong[i][1], cr_options_override(&table, &settings, wrong[i][0], lines));
 }

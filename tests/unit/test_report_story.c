@@ -70,6 +70,11 @@ static void test_tune(void **state)
     assert_string_equal(cr_story_state(&story, false), "finished");
     tell(&story, "{\"time\": 304, \"event\": \"run.end\", \"exit_code\": 130}\n");
     assert_string_equal(cr_story_state(&story, false), "stopped");
+    // What it took is told of the last start alone, which is said.
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer page = {0};
+    assert_ok(cr_page_append(&page, &story, "a.run", "", false, 305));
+    assert_non_null(strstr(cr_buffer_text(&page), "carrel tune, start 3 at "));
+    assert_non_null(strstr(cr_buffer_text(&page), ", took 4.0 s</p>"));
     cr_story_release(&story);
 }
 
@@ -86,6 +91,14 @@ static const char serve[] =
     "{\"time\": 106, \"event\": \"round.trained\", \"silo\": \"anne\", \"round\": 1, \"loss\": 8}\n"
     "{\"time\": 107, \"event\": \"server.left\", \"silo\": \"ben\", \"message\": \"cut\"}\n";
 
+static void assert_waits(const struct cr_story *story, const char *what)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer missing = {0};
+    assert_ok(cr_story_append_missing(story, &missing));
+    assert_string_equal(cr_buffer_text(&missing), what);
+    assert_true(isnan(cr_story_eta(story, 110)));
+}
+
 static void test_federation(void **state)
 {
     (void)state;
@@ -98,18 +111,29 @@ static void test_federation(void **state)
     assert_true(ben->step == 2 && ben->steps == 5 && ben->seen == 105 && ben->tokens_per_second == 50);
     assert_string_equal(cr_story_silo_state(&story, ben), "away");
     assert_string_equal(cr_story_silo_state(&story, anne), "has answered");
-    // No round was timed yet, but its slowest silo did 2 of 5 steps in its first second.
-    assert_true(cr_story_eta(&story, 105) == 3 * 2.5 - 1);
-    tell(&story, "{\"time\": 108, \"event\": \"round.dropped\", \"silo\": \"ben\", \"round\": 1, "
+    // How long one stays away that the round waits for, nobody knows.
+    assert_waits(&story, "silos that are away: ben");
+    tell(&story, "{\"time\": 107, \"event\": \"server.joined\", \"silo\": \"ben\", \"address\": \"x\"}\n");
+    // No round was timed yet, but its slowest silo did 2 of 5 steps in its first three seconds.
+    assert_true(cr_story_eta(&story, 107) == 3 * 7.5 - 3);
+    tell(&story, "{\"time\": 107, \"event\": \"server.left\", \"silo\": \"ben\", \"message\": \"cut\"}\n"
+                 "{\"time\": 108, \"event\": \"round.dropped\", \"silo\": \"ben\", \"round\": 1, "
                  "\"message\": \"away\"}\n");
     assert_string_equal(cr_story_silo_state(&story, ben), "left out");
     tell(&story, "{\"time\": 114, \"event\": \"round.done\", \"round\": 1, \"rounds\": 3, \"loss\": 8, "
                  "\"seconds\": 10}\n"
                  "{\"time\": 114, \"event\": \"round.begin\", \"round\": 2, \"rounds\": 3, \"silos\": 2}\n");
     assert_true(story.round == 2 && story.loss == 8 && story.federation.count == 1);
-    assert_true(cr_story_eta(&story, 118) == 16); // two rounds of ten seconds, four of which are over
     assert_string_equal(cr_story_silo_state(&story, anne), "connected");
     assert_string_equal(cr_story_silo_state(&story, ben), "away");
+    assert_waits(&story, "silos: 1 of at least 2 are here");
+    tell(&story, "{\"time\": 115, \"event\": \"server.joined\", \"silo\": \"ben\", \"address\": \"x\"}\n");
+    assert_true(cr_story_eta(&story, 118) == 16); // two rounds of ten seconds, four of which are over
+    // All rounds are done: who leaves is not waited for.
+    tell(&story, "{\"time\": 120, \"event\": \"round.done\", \"round\": 3, \"rounds\": 3, \"loss\": 8, "
+                 "\"seconds\": 6}\n"
+                 "{\"time\": 120, \"event\": \"server.left\", \"silo\": \"ben\", \"message\": \"closed\"}\n");
+    assert_true(!isnan(cr_story_eta(&story, 120)));
     cr_story_release(&story);
 }
 
