@@ -35,7 +35,7 @@ enum cr_status cr_command_invite(int argc, char **argv)
     double seconds;
     CR_TRY(cr_duration_parse(expires, &seconds));
     struct cr_config config;
-    CR_TRY(cr_config_read_server(path, overrides.items, overrides.count, &config));
+    CR_TRY(cr_config_read_with(path, overrides.items, overrides.count, &config));
     CR_CLEANUP(cr_buffer_wipe) struct cr_buffer token = {0};
     enum cr_status status = cr_invite(&config, name, role, seconds, &token);
     cr_config_release(&config);

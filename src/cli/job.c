@@ -99,7 +99,7 @@ static enum cr_status make(const struct asked *asked)
 {
     struct cr_config config;
     CR_TRY(check_output(asked->output));
-    CR_TRY(cr_config_read_server(asked->config, NULL, 0, &config));
+    CR_TRY(cr_config_read(asked->config, &config));
     enum cr_status status = make_of(asked, &config);
     cr_config_release(&config);
     CR_TRY(status);

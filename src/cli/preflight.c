@@ -87,8 +87,7 @@ static enum cr_status of_settings(struct cr_checks *checks, const char *path,
                                   const struct cr_flag_list *overrides, bool serve)
 {
     CR_CLEANUP(cr_config_release) struct cr_config config = {0};
-    enum cr_status status = (serve ? cr_config_read_server : cr_config_read_with)(path, overrides->items,
-                                                                                  overrides->count, &config);
+    enum cr_status status = cr_config_read_with(path, overrides->items, overrides->count, &config);
     if (serve) { // whose data are the silos'
         cr_free(&config.tuning.data.train);
         cr_free(&config.tuning.data.eval);

@@ -13,7 +13,6 @@
 
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 enum { POLL_MILLISECONDS = 200 };
@@ -104,9 +103,7 @@ static enum cr_status run_config(int argc, char **argv, const struct cr_role_opt
     struct cr_reporter reporter;
     CR_CLEANUP(cr_config_release) struct cr_config config = {0};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer settings = {0};
-    bool serve = strcmp(argv[0], "serve") == 0;
-    CR_TRY((serve ? cr_config_read_server : cr_config_read_with)(options->config, options->overrides.items,
-                                                                 options->overrides.count, &config));
+    CR_TRY(cr_config_read_with(options->config, options->overrides.items, options->overrides.count, &config));
     CR_TRY(cr_options_write(&cr_config_table, &config, &settings));
     CR_TRY(cr_reporter_open(&reporter, argv[0], options->json, config.tuning.output_dir));
     cr_run_dir_settings(reporter.run, cr_buffer_slice(&settings));

@@ -309,7 +309,7 @@ enum cr_status cr_command_simulate(int argc, char **argv)
     // Nothing of a simulation is to be reached from elsewhere.
     items[overrides.count++] = "federation.address=127.0.0.1:0";
     items[overrides.count++] = "federation.advertise=127.0.0.1:0";
-    CR_TRY(cr_config_read_server(path, items, overrides.count, &simulation.config));
+    CR_TRY(cr_config_read_with(path, items, overrides.count, &simulation.config));
     if (simulation.config.tuning.split.inference) { // a simulation ends
         items[overrides.count++] = "split.inference=false";
         simulation.config.tuning.split.inference = false;

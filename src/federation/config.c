@@ -139,8 +139,8 @@ enum cr_status cr_config_read(const char *path, struct cr_config *out)
     return cr_config_read_with(path, NULL, 0, out);
 }
 
-static enum cr_status read_config(const char *path, const char *const *settings, size_t count, bool server,
-                                  struct cr_config *out)
+enum cr_status cr_config_read_with(const char *path, const char *const *settings, size_t count,
+                                   struct cr_config *out)
 {
     struct cr_config config;
     size_t lines[OPTIONS];
@@ -150,20 +150,7 @@ static enum cr_status read_config(const char *path, const char *const *settings,
         status = cr_options_override(&cr_config_table, &config, settings[i], lines);
     if (status == CR_OK) status = cr_config_check(&config, path, lines);
     if (status == CR_OK) status = cr_config_check_files(&config, path, lines);
-    if (status == CR_OK && server) status = cr_config_check_rounds(&config, path, lines);
     return take(status, &config, out);
-}
-
-enum cr_status cr_config_read_with(const char *path, const char *const *settings, size_t count,
-                                   struct cr_config *out)
-{
-    return read_config(path, settings, count, false, out);
-}
-
-enum cr_status cr_config_read_server(const char *path, const char *const *settings, size_t count,
-                                     struct cr_config *out)
-{
-    return read_config(path, settings, count, true, out);
 }
 
 enum cr_status cr_config_parse(struct cr_slice yaml, const char *name, struct cr_config *out)

@@ -78,11 +78,6 @@ enum cr_status cr_config_read(const char *path, struct cr_config *out);
 enum cr_status cr_config_read_with(const char *path, const char *const *settings, size_t count,
                                    struct cr_config *out);
 
-// The same of a federation's server, whose rounds decide how long silos train (but of a split model): other
-// values of training.max_steps and num_train_epochs than the defaults are CR_INVALID.
-enum cr_status cr_config_read_server(const char *path, const char *const *settings, size_t count,
-                                     struct cr_config *out);
-
 // The same over text in memory, such as a job from a server, which has no output_dir; `name` stands in
 // errors.
 enum cr_status cr_config_parse(struct cr_slice yaml, const char *name, struct cr_config *out);

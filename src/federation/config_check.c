@@ -6,7 +6,6 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum cr_status cr_config_check_name(const char *name)
@@ -149,18 +148,4 @@ enum cr_status cr_config_check_files(struct cr_config *config, const char *name,
     CR_TRY(check_labels(&source));
     CR_TRY(name_output(&source));
     return check_state(&source);
-}
-
-enum cr_status cr_config_check_rounds(const struct cr_config *config, const char *name, const size_t *lines)
-{
-    const struct source source = {config, name, lines};
-    const struct cr_training_config *training = &config->tuning.training;
-    if (cr_tuning_config_split(&config->tuning)) return CR_OK; // it has none
-    if (training->max_steps != 0)
-        return fail_at(&source, "training.max_steps",
-                       "not in a federation, where federation.rounds and local_steps decide");
-    if (training->num_train_epochs != strtod(CR_TRAIN_EPOCHS, NULL))
-        return fail_at(&source, "training.num_train_epochs",
-                       "not in a federation, where federation.rounds and local_epochs decide");
-    return CR_OK;
 }

@@ -13,7 +13,4 @@ enum cr_status cr_config_check(const struct cr_config *config, const char *name,
 // name go), a state_dir that is the same directory.
 enum cr_status cr_config_check_files(struct cr_config *config, const char *name, const size_t *lines);
 
-// The same of how long a federation trains, which its rounds decide.
-enum cr_status cr_config_check_rounds(const struct cr_config *config, const char *name, const size_t *lines);
-
 #endif

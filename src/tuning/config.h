@@ -81,8 +81,6 @@ struct cr_prefix_config {
 // Less would divide by nearly nothing where a gradient's square is too small for float32.
 #define CR_LEAST_ADAM_EPSILON 1e-20
 
-#define CR_TRAIN_EPOCHS "3.0" // unless others are given
-
 struct cr_training_config {
     int optim; // enum cr_optimizer
     double learning_rate;

@@ -24,7 +24,7 @@ def tune_config(folder):
         rows.write('{"text": "After lunch"}\n')
     with open(path, "w") as config:
         json.dump({"model_name_or_path": DEMO, "output_dir": os.path.join(folder, "out"),
-                   "data": {"train": rows.name, "max_length": 32}}, config)
+                   "data": {"train": rows.name, "max_length": 32}, "training": {"max_steps": 2}}, config)
     return path
 
 

@@ -31,10 +31,10 @@ def safetensors(path):
 class Results(Federation):
     def test_one_silo_equals_tuning_alone_bit_for_bit(self):
         training = "data: {max_length: 64, train: %s/anne.jsonl}\ntraining: {per_device_train_batch_size: 4, " \
-                   "learning_rate: 0.01, warmup_steps: 3}\n" % self.base
+                   "learning_rate: 0.01, warmup_steps: 3, max_steps: 12}\n" % self.base
         dropout = "target_modules: all-linear, lora_dropout: 0.1"
         alone = self.config("alone", training, dropout)
-        result = program("tune", alone, "--set", "training.max_steps=12")
+        result = program("tune", alone)
         self.assertEqual(result.returncode, 0, result.stderr)
         together = self.config("together", training + "federation: {rounds: 4, local_steps: 3, optimizer_state: keep, "
                                "state_dir: %s/server}\nsilos: [{name: anne, data: %s/anne.jsonl}]" % (self.dir, self.base),
@@ -58,10 +58,10 @@ class Results(Federation):
     def check_pooled(self, method):
         # Every silo's step takes all of its rows, so that a round is one step on all rows together.
         training = method + "training: {optim: sgd, learning_rate: 0.5, momentum: 0, max_grad_norm: 0, lr_scheduler_type: " \
-                   "constant, per_device_train_batch_size: 64}\n"
+                   "constant, per_device_train_batch_size: 64, max_steps: 5}\n"
         lora = "" if method else "target_modules: all-linear"
         pooled = self.config("pooled", training + "data: {max_length: 64, train: %s/pooled.jsonl}" % self.base, lora)
-        result = program("tune", pooled, "--set", "training.max_steps=5")
+        result = program("tune", pooled)
         self.assertEqual(result.returncode, 0, result.stderr)
         together = self.config("together", training + "data: {max_length: 64}\nfederation: {rounds: 5, local_steps: 1, "
                                "state_dir: %s/server}\n" % self.dir + self.silos_text(), lora)

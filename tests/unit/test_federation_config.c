@@ -187,33 +187,6 @@ static void test_settings_of_a_command_line(void **state)
     unlink(path);
 }
 
-// A federation's length is its rounds'; a split model has none, and `tune` no other length than these.
-static void test_rounds_leave_no_use_for_other_lengths(void **state)
-{
-    (void)state;
-    static const char path[] = "/tmp/carrel-config-rounds.yaml";
-    assert_ok(
-        cr_file_write(path, cr_slice_of_string("model_name_or_path: m\ntraining: {max_steps: 9}\n"), false));
-    struct cr_config config;
-    assert_fails(CR_INVALID,
-                 "rounds.yaml:2: training.max_steps: not in a federation, where federation.rounds and "
-                 "local_steps decide",
-                 cr_config_read_server(path, NULL, 0, &config));
-    static const char *const epochs[] = {"training.max_steps=0", "training.num_train_epochs=2"};
-    assert_fails(
-        CR_INVALID,
-        "--set: training.num_train_epochs: not in a federation, where federation.rounds and local_epochs",
-        cr_config_read_server(path, epochs, 2, &config));
-    assert_ok(cr_config_read_server(path, epochs, 1, &config));
-    cr_config_release(&config);
-    static const char *const split[] = {"split.activations=int8"};
-    assert_ok(cr_config_read_server(path, split, 1, &config));
-    cr_config_release(&config);
-    assert_ok(cr_config_read_with(path, NULL, 0, &config));
-    cr_config_release(&config);
-    unlink(path);
-}
-
 static void test_a_result_has_a_name(void **state)
 {
     (void)state;
@@ -348,7 +321,6 @@ int main(void)
         cmocka_unit_test(test_rounds_decide_the_schedule),
         cmocka_unit_test(test_settings_of_a_command_line),
         cmocka_unit_test(test_label_words_are_for_a_tsv),
-        cmocka_unit_test(test_rounds_leave_no_use_for_other_lengths),
         cmocka_unit_test(test_a_result_has_a_name),
         cmocka_unit_test(test_paths_are_written_out),
         cmocka_unit_test(test_documentation_is_of_this_table),
