@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/secret.h"
+#include "base/signals.h"
 #include "enclave/harden.h"
 #include "enclave/resume.h"
 #include "federation/progress.h"
@@ -13,27 +14,28 @@
 #include "tuning/place.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
 static volatile sig_atomic_t stopped;
+static _Atomic double caught_at[NSIG]; // by signal: monotonic seconds of the first; 0: none came
 
+// Each kind for itself: `carrel` passes a signal on as another one, sooner or later.
 static void on_signal(int number)
 {
-    (void)number;
+    double now = cr_clock_monotonic(), first = 0;
     stopped = 1;
+    if (atomic_compare_exchange_strong(&caught_at[number], &first, now) || now - first <= 1) return;
+    signal(number, SIG_DFL);
+    raise(number);
 }
 
 enum cr_status cr_role_catch_signals(void)
 {
-    // SA_RESETHAND: the second signal does what it does by default.
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
-    sigemptyset(&action.sa_mask);
-    if (sigaction(SIGINT, &action, NULL) != 0 || sigaction(SIGTERM, &action, NULL) != 0)
-        return cr_fail_errno(CR_INTERNAL, "signals cannot be caught");
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); // a file over the process's limit is a failed write, told as one
-    return CR_OK;
+    return cr_signals_catch(on_signal, SA_RESTART);
 }
 
 static bool keep_going(void *context)

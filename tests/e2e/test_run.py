@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import struct
@@ -71,9 +72,9 @@ class Run(unittest.TestCase):
         process.kill()
         process.communicate()
 
-    def training(self):
+    def training(self, **options):
         """A run in the middle of its steps, and the process that trains."""
-        process = self.start("tune", self.config, "--json")
+        process = self.start("tune", self.config, "--json", **options)
         for line in process.stdout:
             if json.loads(line)["event"] == "train.step":
                 break
@@ -90,7 +91,7 @@ class Run(unittest.TestCase):
 
     def test_a_signal_stops_it_once(self):
         for to in ("parent", "group", "both", "child"):
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 with self.subTest(to=to, number=number):
                     process, child = self.training()
                     if to == "group":  # a terminal's Ctrl-C, a shell's kill %1
@@ -102,6 +103,13 @@ class Run(unittest.TestCase):
                     else:
                         os.kill(process.pid if to == "parent" else child, number)
                     self.assert_stopped(process, child)
+
+    def test_a_hang_up_that_was_ignored_stays_ignored(self):
+        process, child = self.training(preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))  # nohup
+        for pid in (process.pid, child):
+            with open("/proc/%d/status" % pid) as file:
+                [ignored] = re.findall(r"(?m)^SigIgn:\s*(\w+)$", file.read())
+            self.assertTrue(int(ignored, 16) >> (signal.SIGHUP - 1) & 1, pid)
 
     def test_killed_parent_takes_its_child_along(self):
         process, child = self.training()
