@@ -128,6 +128,22 @@ class Run(unittest.TestCase):
         self.assertEqual(process.returncode, -signal.SIGTERM)
         wait_for(lambda: gone(child), "the end of the child")
 
+    def test_one_run_into_a_directory_by_whatever_name(self):
+        process, child = self.training()
+        other = os.path.join(self.folder, "other")
+        os.symlink(self.output, other)
+        writing = self.state + ".tmp.%d" % child  # as the live run may have it at any time
+        open(writing, "w").close()
+        refused = subprocess.run([CARREL, "tune", self.config, "--set", "output_dir=" + other], capture_output=True, text=True)
+        self.assertEqual((refused.returncode, refused.stderr),
+                         (2, "carrel: output_dir: %s: another run writes its result there\n" % other))
+        self.assertTrue(os.path.exists(writing))
+        process.terminate()
+        self.assert_stopped(process, child)
+        again = subprocess.run([CARREL, "tune", self.config, "--set", "output_dir=" + other, "--set", "training.max_steps=1",
+                                "--restart"], capture_output=True, text=True)
+        self.assertEqual(again.returncode, 0, again.stderr)
+
     def test_killed_child(self):
         process, child = self.training()
         os.kill(child, signal.SIGKILL)
