@@ -159,6 +159,13 @@ void cr_progress_init(struct cr_progress *progress, bool json)
     progress->live = !json && isatty(STDERR_FILENO);
 }
 
+// A log on a full disk loses lines, and the work goes on; else nobody is there to be told.
+static void note_failure(struct cr_progress *progress, int error)
+{
+    clearerr(progress->out);
+    if (error != ENOSPC && error != EDQUOT && error != EFBIG) progress->broken = error ? error : EIO;
+}
+
 static void receive(void *context, const struct cr_event *event)
 {
     struct cr_progress *progress = context;
@@ -179,7 +186,7 @@ static void receive(void *context, const struct cr_event *event)
     if (fprintf(progress->out, "%s%s%s", progress->live_shown ? "\r\033[K" : "", cr_buffer_text(&text),
                 overwrite ? "" : "\n") < 0 ||
         fflush(progress->out) != 0)
-        progress->broken = errno ? errno : EIO;
+        note_failure(progress, errno);
     progress->live_shown = overwrite;
     progress->last_line = now;
 }
