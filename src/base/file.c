@@ -190,11 +190,26 @@ enum cr_status cr_file_write_first(const char *path, struct cr_slice bytes, bool
     return cr_path_sync(path);
 }
 
+// Whether the end of a name is what cr_file_begin puts there.
+static bool is_temporary(const char *end)
+{
+    size_t length = strlen(temporary_part);
+    if (strncmp(end, temporary_part, length) != 0) return false;
+    size_t digits = strspn(end + length, "0123456789");
+    return digits > 0 && end[length + digits] == 0;
+}
+
 bool cr_file_is_unfinished(const char *name, const char *of)
 {
     size_t length = strlen(of);
-    return strncmp(name, of, length) == 0 &&
-           strncmp(name + length, temporary_part, strlen(temporary_part)) == 0;
+    return strncmp(name, of, length) == 0 && is_temporary(name + length);
+}
+
+bool cr_file_is_any_unfinished(const char *name)
+{
+    const char *at = strstr(name, temporary_part);
+    while (at && !is_temporary(at)) at = strstr(at + 1, temporary_part);
+    return at != NULL;
 }
 
 void cr_directory_sweep(const char *directory, bool (*unfinished)(const char *name))

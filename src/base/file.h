@@ -30,6 +30,10 @@ void cr_file_abandon(struct cr_file_writer *writer); // does nothing after commi
 // Whether the name is one that cr_file_begin writes a file of the name `of` under.
 bool cr_file_is_unfinished(const char *name, const char *of);
 
+// The same, of a file of whatever name: in a directory whose files are all written so by one process at a
+// time.
+bool cr_file_is_any_unfinished(const char *name);
+
 // Removes the files of a directory that `unfinished` says yes to, for what processes that were killed while
 // they wrote have left: NAME.tmp.NUMBER, beside which NAME is as it was. One that cannot be removed does no
 // harm.

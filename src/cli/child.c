@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/signals.h"
 #include "cli/command.h"
 
 #include <errno.h>
@@ -22,6 +23,7 @@ enum {
 static volatile sig_atomic_t caught;
 static double caught_at;
 
+// Each keeps the others out, so that caught_at is whole.
 static void on_signal(int number)
 {
     double now = cr_clock_monotonic();
@@ -34,16 +36,10 @@ static void on_signal(int number)
     }
 }
 
-void cr_child_catch_signals(void)
+enum cr_status cr_child_catch_signals(void)
 {
-    // Each keeps the other out, so that caught_at is whole.
-    struct sigaction action = {.sa_handler = on_signal};
-    sigemptyset(&action.sa_mask);
-    sigaddset(&action.sa_mask, SIGINT);
-    sigaddset(&action.sa_mask, SIGTERM);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
+    return cr_signals_catch(on_signal, 0);
 }
 
 int cr_child_signal(void)

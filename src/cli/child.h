@@ -68,16 +68,18 @@ enum cr_status cr_child_failure(const struct cr_child *child, const char *word);
 
 void cr_child_release(struct cr_child *child);
 
-// From here on SIGINT and SIGTERM do not end this program; another one, more than a second after the first,
-// does. (Some send a signal to a process and, at once, again to its group.)
-void cr_child_catch_signals(void);
+// From here on SIGINT, SIGTERM and SIGHUP do not end this program; another one, more than a second after the
+// first, does. (Some send a signal to a process and, at once, again to its group.) To be called before a
+// child is started.
+enum cr_status cr_child_catch_signals(void);
 
 // The signal that came, or 0.
 int cr_child_signal(void);
 
 // Asks the child to stop, as the signal did that came here (0: none came). The child may have got that as
 // well, from the terminal or whoever stops the whole group, and would take a second one of its kind as an
-// order to stop at once: it is sent SIGINT for SIGTERM and the reverse, which mean the same to it.
+// order to stop at once: it is sent SIGINT for SIGTERM, and SIGTERM for the others, which mean the same to
+// it.
 void cr_child_pass_on(const struct cr_child *child, int number);
 
 #endif

@@ -2,6 +2,7 @@
 #include "cli/command.h"
 #include "cli/model_flags.h"
 
+#include "base/signals.h"
 #include "base/words.h"
 #include "tuning/merge.h"
 
@@ -19,15 +20,6 @@ static void on_signal(int number)
 static bool keep_going(void)
 {
     return !stopped;
-}
-
-// A second one does what it does by default.
-static void catch_signals(void)
-{
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
 }
 
 // Each merged weight was looked at by itself.
@@ -93,7 +85,8 @@ enum cr_status cr_command_merge(int argc, char **argv)
     if (!adapter) return cr_fail(CR_INVALID, "--adapter DIR is missing");
     if (!output) return cr_fail(CR_INVALID, "--output DIR is missing");
     struct cr_compute *compute;
-    catch_signals();
+    // A second one does what it does by default.
+    CR_TRY(cr_signals_catch(on_signal, (int)SA_RESETHAND | SA_RESTART));
     CR_TRY(cr_compute_new(threads, &compute));
     struct cr_merge_report report;
     enum cr_status status = cr_merge(model, adapter, output, compute, keep_going, &report);

@@ -58,7 +58,7 @@ static enum cr_status run(int argc, char **argv, const struct cr_role_options *o
                           struct cr_reporter *reporter)
 {
     CR_CLEANUP(cr_child_release) struct cr_child child = CR_CHILD_NONE;
-    cr_child_catch_signals();
+    CR_TRY(cr_child_catch_signals());
     CR_TRY(start(argc, argv, options, input, cr_run_dir_lock(reporter->run), &child));
     enum cr_status status = watch(&child, reporter);
     if (child.pid == 0) return status;

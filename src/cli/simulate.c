@@ -255,7 +255,7 @@ static enum cr_status simulate(struct simulation *simulation)
     if (simulation->config.tuning.slicing.pads == CR_PADS_MODE_PEER)
         cr_emit(&sink, CR_EVENT_WARNING, "simulate.warning", cr_peer_pads_warning,
                 CR_FIELD("accelerators", CR_SIMULATED_ACCELERATORS));
-    cr_child_catch_signals();
+    CR_TRY(cr_child_catch_signals());
     CR_TRY(open_silos(simulation));
     enum cr_status status = run(simulation);
     char why[2048];

@@ -159,16 +159,6 @@ void cr_seal_writer_release(struct cr_seal_writer **writer)
     *writer = NULL;
 }
 
-static bool is_unfinished(const char *name)
-{
-    return strstr(name, ".sealed.tmp.") != NULL;
-}
-
-void cr_seal_sweep(const char *directory)
-{
-    cr_directory_sweep(directory, is_unfinished);
-}
-
 bool cr_seal_is_one(struct cr_slice start)
 {
     return start.size >= sizeof magic && memcmp(start.data, magic, sizeof magic) == 0;

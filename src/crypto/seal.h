@@ -45,10 +45,6 @@ enum cr_status cr_seal_commit(struct cr_seal_writer *writer);
 void cr_seal_writer_free(struct cr_seal_writer *writer);     // NULL is allowed
 void cr_seal_writer_release(struct cr_seal_writer **writer); // for CR_CLEANUP
 
-// Removes what processes that were killed while they wrote sealed files have left in a directory, where the
-// caller alone writes such files.
-void cr_seal_sweep(const char *directory);
-
 // Reading. CR_INVALID, with the file's name, for what is not sealed, of another source, purpose or binding,
 // or sealed under another key; and, with the chunk's number, for what was changed. CR_UNSUPPORTED: another
 // version.

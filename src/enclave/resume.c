@@ -29,6 +29,7 @@ enum cr_status cr_resume_begin(struct cr_resume *resume, bool restart)
     CR_TRY(cr_path_join(resume->config->output_dir, cr_place_state, &resume->path));
     if (restart) CR_TRY(remove_state(resume));
     if (!cr_file_exists(resume->path)) {
+        CR_TRY(cr_trainer_identify(resume->trainer)); // its base may be replaced while it runs
         cr_emit(resume->sink, CR_EVENT_DEBUG, "train.fresh", NULL,
                 CR_FIELD("steps", cr_trainer_total_steps(resume->trainer)));
         return CR_OK;

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/secret.h"
+#include "base/signals.h"
 #include "enclave/harden.h"
 #include "enclave/resume.h"
 #include "federation/progress.h"
@@ -13,27 +14,28 @@
 #include "tuning/place.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
 static volatile sig_atomic_t stopped;
+static _Atomic double caught_at[NSIG]; // by signal: monotonic seconds of the first; 0: none came
 
+// Each kind for itself: `carrel` passes a signal on as another one, sooner or later.
 static void on_signal(int number)
 {
-    (void)number;
+    double now = cr_clock_monotonic(), first = 0;
     stopped = 1;
+    if (atomic_compare_exchange_strong(&caught_at[number], &first, now) || now - first <= 1) return;
+    signal(number, SIG_DFL);
+    raise(number);
 }
 
 enum cr_status cr_role_catch_signals(void)
 {
-    // SA_RESETHAND: the second signal does what it does by default.
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
-    sigemptyset(&action.sa_mask);
-    if (sigaction(SIGINT, &action, NULL) != 0 || sigaction(SIGTERM, &action, NULL) != 0)
-        return cr_fail_errno(CR_INTERNAL, "signals cannot be caught");
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); // a file over the process's limit is a failed write, told as one
-    return CR_OK;
+    return cr_signals_catch(on_signal, SA_RESTART);
 }
 
 static bool keep_going(void *context)
@@ -95,29 +97,31 @@ static enum cr_status train(struct cr_trainer *trainer, const struct cr_config *
     return CR_OK;
 }
 
-// Before the work, not after it, is the time to learn that the result has no place.
-static enum cr_status make_place_of_result(const char *directory, const char *key)
+// Before the work, not after it, is the time to learn that the result has no place. It is this run's as long
+// as *place is open.
+static enum cr_status make_place_of_result(const char *directory, const char *key, int *place)
 {
     enum cr_status status = cr_directory_make(directory, true);
     if (status != CR_OK) return cr_fail_within(status, "%s", key);
     if (access(directory, W_OK) != 0)
         return cr_fail_errno(CR_IO, "%s: %s: cannot be written", key, directory);
-    cr_place_sweep(directory);
-    return CR_OK;
+    status = cr_place_take(directory, place);
+    return status == CR_OK ? CR_OK : cr_fail_within(status, "%s", key);
 }
 
-static enum cr_status make_output(const struct cr_tuning_config *config)
+static enum cr_status make_output(const struct cr_tuning_config *config, int *place)
 {
     enum cr_status status = cr_place_check(config->output_dir, config->model_name_or_path, config->method);
     if (status != CR_OK) return cr_fail_within(status, "output_dir");
-    return make_place_of_result(config->output_dir, "output_dir");
+    return make_place_of_result(config->output_dir, "output_dir", place);
 }
 
 static enum cr_status tune(const struct cr_config *config, struct cr_progress *progress, bool restart)
 {
     if (!config->tuning.data.train)
         return cr_fail(CR_INVALID, "data.train: not given: what is to be learned?");
-    CR_TRY(make_output(&config->tuning));
+    CR_CLEANUP(cr_file_close) int place = -1;
+    CR_TRY(make_output(&config->tuning, &place));
     struct cr_event_sink sink = cr_progress_sink(progress);
     struct cr_policy policy = {.network = config->tuning.slicing.accelerators.count > 0};
     cr_policy_read(&policy, config->tuning.model_name_or_path);
@@ -165,7 +169,8 @@ static void tell_sealing(const struct cr_sealing_key *key, const char *directory
 static enum cr_status serve(const struct cr_config *config, struct cr_progress *progress, bool restart)
 {
     (void)restart; // not among its flags
-    CR_TRY(make_output(&config->tuning));
+    CR_CLEANUP(cr_file_close) int place = -1;
+    CR_TRY(make_output(&config->tuning, &place));
     CR_TRY(cr_directory_make(config->federation.state_dir, true));
     struct cr_event_sink sink = cr_progress_sink(progress);
     CR_CLEANUP(cr_secret_free) struct cr_sealing_key *key = NULL;
@@ -214,11 +219,12 @@ enum cr_status cr_role_serve(int argc, char **argv)
 static enum cr_status join(struct cr_client_options *options, struct cr_progress *progress)
 {
     CR_CLEANUP(cr_token_release) struct cr_token token = {0};
+    CR_CLEANUP(cr_file_close) int place = -1;
     CR_FREE char *state = NULL;
     CR_TRY(cr_token_parse(options->token, &token));
     CR_TRY(cr_client_state_path(options, &token, &state));
     CR_TRY(cr_directory_make(state, true));
-    if (options->output) CR_TRY(make_place_of_result(options->output, "--output"));
+    if (options->output) CR_TRY(make_place_of_result(options->output, "--output", &place));
     struct cr_event_sink sink = cr_progress_sink(progress);
     CR_CLEANUP(cr_secret_free) struct cr_sealing_key *key = NULL;
     CR_TRY(cr_sealing_key_here(options->sealing, options->tpm, state, &key));

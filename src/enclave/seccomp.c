@@ -303,7 +303,7 @@ static void write_program(struct program *program, bool network)
     judge_bits(program, SYS_mmap, 2, PROT_EXEC);
     judge_bits(program, SYS_mprotect, 2, PROT_EXEC);
     judge_values(program, SYS_ioctl, 1, device_calls, COUNT(device_calls));
-    judge_values(program, SYS_tgkill, 0, &self, 1); // abort
+    judge_values(program, SYS_tgkill, 0, &self, 1); // abort, raise
     judge_values(program, SYS_prlimit64, 0, &nobody_else, 1);
     judge_clone(program);
     answer_all(program, deadly, COUNT(deadly), KILL);

@@ -36,7 +36,7 @@ static enum cr_status take_directory(struct cr_client_state *state)
     state->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (state->lock_fd < 0) return cr_fail_errno(CR_IO, "%s", path);
     if (flock(state->lock_fd, LOCK_EX | LOCK_NB) == 0) {
-        cr_seal_sweep(state->path);
+        cr_directory_sweep(state->path, cr_file_is_any_unfinished);
         return CR_OK;
     }
     if (errno == EWOULDBLOCK)

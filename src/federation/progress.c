@@ -37,7 +37,8 @@ static const struct {
     {"attestation.refused", PLAIN, "{peer} is refused: {message}"},
     {"server.enrolled", PLAIN, "{silo} enrolled from {address}"},
     {"server.joined", PLAIN, "{silo} joined from {address}"},
-    {"server.left", PLAIN, "[{silo} ]{address} left: {message}"},
+    {"server.left", PLAIN,
+     "[{silo} ]{address} left: {message}[ (and {others} before it, without a handshake)]"},
     {"server.done", PLAIN,
      "the last round is done[: the result is in {output}][, for the job's owner {owner} alone]"},
     {"round.begin", PLAIN, "round {round} of {rounds} begins with {silos} silos"},
@@ -198,6 +199,13 @@ static size_t columns_of(FILE *terminal)
     return window.ws_col - 1u;
 }
 
+// A log on a full disk loses lines, and the work goes on; else nobody is there to be told.
+static void note_failure(struct cr_progress *progress, int error)
+{
+    clearerr(progress->out);
+    if (error != ENOSPC && error != EDQUOT && error != EFBIG) progress->broken = error ? error : EIO;
+}
+
 static void receive(void *context, const struct cr_event *event)
 {
     struct cr_progress *progress = context;
@@ -215,7 +223,7 @@ static void receive(void *context, const struct cr_event *event)
     if (fprintf(progress->out, "%s%s%s", progress->live_shown ? "\r\033[K" : "", cr_buffer_text(&text),
                 overwrite ? "" : "\n") < 0 ||
         fflush(progress->out) != 0)
-        progress->broken = errno ? errno : EIO;
+        note_failure(progress, errno);
     progress->live_shown = overwrite;
     progress->last_line = now;
 }

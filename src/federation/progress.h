@@ -15,7 +15,7 @@ struct cr_progress {
     bool live;        // a terminal, which can overwrite its last line
     bool live_shown;  // the last line is to be overwritten
     double last_line; // when the last line was written
-    int broken;       // errno of a write that failed, or 0: the program should end
+    int broken;       // errno of a write that failed, but for want of room, or 0: the program should end
 };
 
 // JSON goes to stdout, sentences to stderr.
@@ -23,7 +23,7 @@ void cr_progress_init(struct cr_progress *progress, bool json);
 struct cr_event_sink cr_progress_sink(struct cr_progress *progress);
 
 // Clears the live line, before something else is written to the terminal. Passes `status`, the work's, on;
-// where the events could not be written it is CR_IO instead.
+// where nobody takes the events any more it is CR_IO instead. What a full disk did not take is lost.
 enum cr_status cr_progress_end(struct cr_progress *progress, enum cr_status status);
 
 // Appends the event's sentence (nothing where it has none); where it has more bytes than `most`, a briefer

@@ -168,6 +168,7 @@ static enum cr_status take_own(const struct cr_config *config, const struct cr_b
     if (!manifest.has_owner) {
         CR_TRY(cr_server_manifest_make(config, base, &manifest));
         CR_TRY(cr_manifest_sign(&manifest, owner, form));
+        CR_TRY(cr_state_lock(directory, &fd)); // a server that starts sweeps what is half written
         CR_TRY(cr_file_write(path, cr_buffer_slice(form), true));
     }
     *out = manifest;

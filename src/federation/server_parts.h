@@ -47,6 +47,8 @@ struct cr_server {
     struct cr_listener *listener;
     struct cr_server_session *sessions;
     struct cr_server_session *by_silo[CR_SILOS]; // the ready one of each silo, or NULL
+    size_t unheard;      // connections that ended before their handshake since one was told of
+    double unheard_told; // when that was; 0: never
 
     struct cr_split_server *split; // of a split model, which has no rounds; NULL: it is not
     struct cr_round machine;

@@ -10,6 +10,7 @@
 
 enum { STRANGERS = 64 };                          // connections at once that are no member's
 static const double least_progress_seconds = 0.1; // between two signs of progress; silos leave a second
+static const double stranger_seconds = 10;        // between two strangers that are told of
 
 static enum cr_status check_version(uint32_t version)
 {
@@ -267,6 +268,30 @@ static enum cr_status on_received(void *context, struct cr_connection *connectio
     return status;
 }
 
+static void tell_left(struct cr_server *server, const struct cr_connection *connection, const char *why)
+{
+    const struct cr_event_field fields[] = {
+        CR_FIELD_TEXT("silo", cr_connection_peer(connection)->name),
+        CR_FIELD_TEXT("address", cr_connection_address(connection)),
+        CR_FIELD("others", server->unheard),
+    };
+    size_t count = sizeof fields / sizeof *fields - (server->unheard == 0);
+    cr_event_send(server->sink, CR_EVENT_WARNING, "server.left", why, fields, count);
+}
+
+// Anyone may connect and go again, a probe every second, for weeks: that is told now and then.
+static void count_stranger(struct cr_server *server, const struct cr_connection *connection, const char *why)
+{
+    double now = cr_clock_monotonic();
+    if (server->unheard_told > 0 && now - server->unheard_told < stranger_seconds) {
+        server->unheard++;
+        return;
+    }
+    server->unheard_told = now;
+    tell_left(server, connection, why);
+    server->unheard = 0;
+}
+
 static void on_closed(void *context, struct cr_connection *connection, enum cr_status status, const char *why)
 {
     struct cr_server_session *session = context;
@@ -276,10 +301,11 @@ static void on_closed(void *context, struct cr_connection *connection, enum cr_s
     while (*at != session) at = &(*at)->next;
     *at = session->next;
     bool expected = status == CR_OK && (server->saved || server->split || peer->anonymous);
-    if (!expected)
-        cr_emit(server->sink, CR_EVENT_WARNING, "server.left", status == CR_OK ? "closed" : why,
-                CR_FIELD_TEXT("silo", peer->name),
-                CR_FIELD_TEXT("address", cr_connection_address(connection)));
+    const char *message = status == CR_OK ? "closed" : why;
+    if (!peer->anonymous && peer->name[0] == 0)
+        count_stranger(server, connection, message);
+    else if (!expected)
+        tell_left(server, connection, message);
     size_t silo = session->silo;
     if (silo != SIZE_MAX && server->saved && status == CR_OK) server->told[silo] = true;
     if (silo != SIZE_MAX && server->by_silo[silo] == session) {

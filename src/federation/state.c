@@ -222,12 +222,24 @@ static enum cr_status write_state(const struct cr_state_dir *state)
     return cr_seal_write(path, &sealing, cr_buffer_slice(&text));
 }
 
+// What processes left that were killed while they wrote: nobody else writes while the directory is locked.
+static enum cr_status sweep(const struct cr_state_dir *state)
+{
+    static const char *const folders[] = {"", "authority", "server", "owner", "invitations"};
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        CR_FREE char *folder = NULL;
+        CR_TRY(cr_path_join(state->path, folders[i], &folder));
+        cr_directory_sweep(folder, cr_file_is_any_unfinished);
+    }
+    return CR_OK;
+}
+
 static enum cr_status open_locked(struct cr_state_dir *state)
 {
     CR_CLEANUP(cr_state_unlock) int fd = -1;
     CR_TRY(cr_state_lock(state->path, &fd));
     CR_TRY(lock_file(state->path, "serving", LOCK_EX | LOCK_NB, &state->serving_fd));
-    cr_seal_sweep(state->path);
+    CR_TRY(sweep(state));
     CR_TRY(authority_locked(state->path, state->key, &state->authority));
     CR_TRY(server_identity(state->path, state->key, state->authority, &state->server));
     return read_state(state);

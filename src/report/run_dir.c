@@ -9,16 +9,19 @@
 #include "report/run_lock.h"
 #include "report/tensorboard.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 static const double refresh_seconds = 10; // between two pages of a run
-static const char settings_name[] = "config.yaml";
+static const char settings_name[] = "config.yaml", events_name[] = "events.jsonl";
+static const char tensorboard_name[] = "events.out.tfevents."; // and a number, which TensorBoard goes by
 
 enum { SETTINGS_LIMIT = 1 << 24 }; // bytes
 
@@ -60,14 +63,19 @@ enum cr_status cr_run_dir_path(const char *of, char **out)
     return cr_copy_string(cr_buffer_text(&path), out);
 }
 
+static void tell(const struct cr_run_dir *run, const char *consequence)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    if (cr_append_format(&text, "%s (%s)", cr_error_message(), consequence) == CR_OK)
+        cr_event_send(&run->warnings, CR_EVENT_WARNING, "run.warning", cr_buffer_text(&text), NULL, 0);
+}
+
 // What is lost is a report, not the work.
 static void warn(struct cr_run_dir *run, enum cr_status status)
 {
     if (status == CR_OK || run->warned) return;
     run->warned = true;
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-    if (cr_append_format(&text, "%s (the run goes on)", cr_error_message()) == CR_OK)
-        cr_event_send(&run->warnings, CR_EVENT_WARNING, "run.warning", cr_buffer_text(&text), NULL, 0);
+    tell(run, "the run goes on");
 }
 
 // All of it or nothing: half a line would spoil the next.
@@ -121,30 +129,75 @@ static enum cr_status take_story(void *context, const struct cr_event *event, do
     return cr_story_take(context, event, time);
 }
 
+static void close_appended(struct appended *file)
+{
+    cr_file_close(&file->fd);
+    cr_free(&file->path);
+}
+
+static enum cr_status open_events(struct cr_run_dir *run)
+{
+    size_t offset = 0;
+    CR_TRY(open_appended(run->path, events_name, &run->events));
+    CR_TRY(drop_half_line(&run->events));
+    return cr_events_read(run->events.path, &offset, take_story, &run->story);
+}
+
+// The story begins anew: it is as much the report, and not the work, as what cannot be written.
+static enum cr_status set_events_aside(struct cr_run_dir *run)
+{
+    CR_FREE char *aside = NULL;
+    CR_TRY(cr_path_join(run->path, "events.jsonl.damaged", &aside));
+    if (rename(run->events.path, aside) != 0)
+        return cr_fail_errno(CR_IO, "%s: cannot be moved", run->events.path);
+    tell(run, "set aside as events.jsonl.damaged; the run goes on");
+    close_appended(&run->events);
+    cr_story_release(&run->story);
+    cr_story_init(&run->story);
+    return open_events(run);
+}
+
+// The number in the name of a TensorBoard file; 0 in other names, and in one that no clock gives.
+static long long number_of(const char *name)
+{
+    enum { DIGITS = 15 };
+    size_t length = strlen(tensorboard_name);
+    if (strncmp(name, tensorboard_name, length) != 0) return 0;
+    size_t digits = strspn(name + length, "0123456789");
+    return digits > 0 && digits <= DIGITS ? strtoll(name + length, NULL, 10) : 0;
+}
+
+// Files are read in the order of their names: behind those of earlier starts, whatever the clock says.
+static enum cr_status open_tensorboard(struct cr_run_dir *run)
+{
+    long long number = cr_clock_unix();
+    DIR *files = opendir(run->path);
+    if (!files) return cr_fail_errno(CR_IO, "%s", run->path);
+    for (struct dirent *entry = readdir(files); entry; entry = readdir(files))
+        if (number_of(entry->d_name) >= number) number = number_of(entry->d_name) + 1;
+    closedir(files);
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer name = {0};
+    CR_TRY(cr_append_format(&name, "%s%lld.carrel.%ld", tensorboard_name, number, (long)getpid()));
+    return open_appended(run->path, cr_buffer_text(&name), &run->tensorboard);
+}
+
 static enum cr_status open_files(struct cr_run_dir *run)
 {
-    CR_TRY(open_appended(run->path, "events.jsonl", &run->events));
+    enum cr_status status = open_events(run);
+    if (status == CR_INVALID) status = set_events_aside(run);
+    CR_TRY(status);
     CR_TRY(open_appended(run->path, "metrics.jsonl", &run->metrics));
-    CR_TRY(drop_half_line(&run->events));
     CR_TRY(drop_half_line(&run->metrics));
-    size_t offset = 0;
-    CR_TRY(cr_events_read(run->events.path, &offset, take_story, &run->story));
     CR_FREE char *settings = NULL;
     CR_TRY(cr_path_join(run->path, settings_name, &settings));
     if (cr_file_exists(settings)) CR_TRY(cr_file_read(settings, SETTINGS_LIMIT, &run->settings));
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer name = {0};
-    CR_TRY(cr_append_format(&name, "events.out.tfevents.%lld.carrel.%ld", (long long)cr_clock_unix(),
-                            (long)getpid()));
-    return open_appended(run->path, cr_buffer_text(&name), &run->tensorboard);
+    return open_tensorboard(run);
 }
 
 static void free_run(struct cr_run_dir *run)
 {
     struct appended *files[] = {&run->events, &run->metrics, &run->tensorboard};
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        cr_file_close(&files[i]->fd);
-        free(files[i]->path);
-    }
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) close_appended(files[i]);
     cr_file_close(&run->lock);
     cr_story_release(&run->story);
     cr_buffer_release(&run->settings);

@@ -24,7 +24,8 @@ enum cr_status cr_run_dir_path(const char *of, char **out);
 
 // Makes the directory where it is missing, locks it, takes up what an earlier start has left, and notes the
 // start of `command`. A directory that cannot be made, read or locked is a failure: before the work is the
-// time to learn it. `warnings` gets "run.warning" and must outlive it.
+// time to learn it. An events.jsonl that is damaged is set aside, as events.jsonl.damaged, and another begun.
+// `warnings` gets "run.warning" and must outlive it.
 enum cr_status cr_run_dir_open(const char *path, const char *command, const struct cr_event_sink *warnings,
                                struct cr_run_dir **out);
 

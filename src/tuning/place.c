@@ -4,8 +4,12 @@
 #include "tuning/checkpoint.h"
 #include "tuning/spf_file.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 const char cr_place_state[] = "trainer.state";
 
@@ -25,9 +29,19 @@ static bool is_unfinished(const char *name)
     return is_one_of(name, written) || is_one_of(name, cr_checkpoint_copied);
 }
 
-void cr_place_sweep(const char *directory)
+// Of the directory itself, which is one and the same under all its names.
+enum cr_status cr_place_take(const char *directory, int *out)
 {
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return cr_fail_errno(CR_IO, "%s", directory);
+    // Where there are no locks of directories, that is no reason not to run.
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+        close(fd);
+        return cr_fail(CR_INVALID, "%s: another run writes its result there", directory);
+    }
     cr_directory_sweep(directory, is_unfinished);
+    *out = fd;
+    return CR_OK;
 }
 
 enum cr_status cr_place_is_not_model(const char *directory, const char *model)

@@ -18,7 +18,9 @@ const char *cr_place_replaced(const char *directory, int method);
 
 extern const char cr_place_state[]; // the file that keeps the state of a run, beside its result to be
 
-// Removes what a process left there that was killed while it wrote a result, or the state of its run.
-void cr_place_sweep(const char *directory);
+// Takes the directory, which is there, for the result of one run, as long as *fd is open: CR_INVALID where
+// another process has it. Removes what one left there that was killed while it wrote a result, or the state
+// of its run.
+enum cr_status cr_place_take(const char *directory, int *fd);
 
 #endif

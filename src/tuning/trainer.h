@@ -94,6 +94,10 @@ enum cr_status cr_trainer_save_state(struct cr_trainer *trainer, const struct cr
 enum cr_status cr_trainer_load_state(struct cr_trainer *trainer, const struct cr_sealing *sealing,
                                      const char *path);
 
+// Goes through the base and the data for that digest. Saving and loading do so by themselves; called before
+// the first step, it makes a state one of the base as the run found it, and saving it quick.
+enum cr_status cr_trainer_identify(struct cr_trainer *trainer);
+
 // Of the base that it trains on.
 enum cr_status cr_trainer_base(struct cr_trainer *trainer, struct cr_base_digest *out);
 

@@ -96,20 +96,18 @@ static enum cr_status add_examples(const struct cr_trainer *trainer, struct cr_h
 }
 
 // Names the run: what is trained, on what, and how. Threads, logging and paths do not matter to it.
-static enum cr_status run_digest(struct cr_trainer *trainer, unsigned char out[CR_SHA256_SIZE])
+enum cr_status cr_trainer_identify(struct cr_trainer *trainer)
 {
-    if (!trainer->run_known) {
-        unsigned char structure[CR_SHA256_SIZE];
-        CR_TRY(cr_trainer_digest(trainer, structure));
-        CR_CLEANUP(cr_hasher_release) struct cr_hasher *hasher = NULL;
-        CR_TRY(cr_hasher_new(&hasher));
-        CR_TRY(cr_hasher_add(hasher, (struct cr_slice){structure, sizeof structure}));
-        CR_TRY(add_settings(trainer, hasher));
-        CR_TRY(add_examples(trainer, hasher));
-        CR_TRY(cr_hasher_finish(hasher, trainer->run));
-        trainer->run_known = true;
-    }
-    memcpy(out, trainer->run, sizeof trainer->run);
+    if (trainer->run_known) return CR_OK;
+    unsigned char structure[CR_SHA256_SIZE];
+    CR_TRY(cr_trainer_digest(trainer, structure));
+    CR_CLEANUP(cr_hasher_release) struct cr_hasher *hasher = NULL;
+    CR_TRY(cr_hasher_new(&hasher));
+    CR_TRY(cr_hasher_add(hasher, (struct cr_slice){structure, sizeof structure}));
+    CR_TRY(add_settings(trainer, hasher));
+    CR_TRY(add_examples(trainer, hasher));
+    CR_TRY(cr_hasher_finish(hasher, trainer->run));
+    trainer->run_known = true;
     return CR_OK;
 }
 
@@ -131,15 +129,15 @@ enum cr_status cr_trainer_save_state(struct cr_trainer *trainer, const struct cr
     };
     for (size_t i = 0; i < state.moment_count; i++)
         state.moments[i] = bytes_of(trainer->optimizer.moments[i], parameters->count);
-    CR_TRY(run_digest(trainer, state.digest));
+    CR_TRY(cr_trainer_identify(trainer));
+    memcpy(state.digest, trainer->run, sizeof state.digest);
     return cr_state_write(path, sealing, &state);
 }
 
 static enum cr_status check_state(struct cr_trainer *trainer, const char *path, const struct cr_state *state)
 {
-    unsigned char digest[CR_SHA256_SIZE];
-    CR_TRY(run_digest(trainer, digest));
-    if (memcmp(digest, state->digest, sizeof digest) != 0 ||
+    CR_TRY(cr_trainer_identify(trainer));
+    if (memcmp(trainer->run, state->digest, sizeof trainer->run) != 0 ||
         state->count != trainer->structure->parameters.count ||
         state->moment_count != trainer->optimizer.moment_count)
         return cr_fail(CR_INVALID, "%s: the state of another run (model, data or settings differ)", path);

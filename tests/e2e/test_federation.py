@@ -352,6 +352,16 @@ class Refusals(Federation):
         for end in idle:
             end.close()
 
+    def test_probes_do_not_fill_the_events(self):
+        probes = 30  # in far less than ten seconds each
+        for _ in range(probes):
+            socket.create_connection(("127.0.0.1", self.port)).close()
+        self.federation_still_works()
+        left = [event for event in self.server.events if event["event"] == "server.left" and not event["silo"]]
+        self.assertIn(len(left), range(1, probes))
+        self.assertNotIn("others", left[0])
+        self.assertLess(sum(1 + event.get("others", 0) for event in left), probes + 1)
+
     def test_two_servers_on_one_directory(self):
         second = self.start("serve", self.path)
         self.assert_ends(second, 2, "out.run: another run is going on there (process %d)" % self.server.process.pid)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import struct
@@ -71,9 +72,9 @@ class Run(unittest.TestCase):
         process.kill()
         process.communicate()
 
-    def training(self):
+    def training(self, **options):
         """A run in the middle of its steps, and the process that trains."""
-        process = self.start("tune", self.config, "--json")
+        process = self.start("tune", self.config, "--json", **options)
         for line in process.stdout:
             if json.loads(line)["event"] == "train.step":
                 break
@@ -90,7 +91,7 @@ class Run(unittest.TestCase):
 
     def test_a_signal_stops_it_once(self):
         for to in ("parent", "group", "both", "child"):
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 with self.subTest(to=to, number=number):
                     process, child = self.training()
                     if to == "group":  # a terminal's Ctrl-C, a shell's kill %1
@@ -102,6 +103,13 @@ class Run(unittest.TestCase):
                     else:
                         os.kill(process.pid if to == "parent" else child, number)
                     self.assert_stopped(process, child)
+
+    def test_a_hang_up_that_was_ignored_stays_ignored(self):
+        process, child = self.training(preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))  # nohup
+        for pid in (process.pid, child):
+            with open("/proc/%d/status" % pid) as file:
+                [ignored] = re.findall(r"(?m)^SigIgn:\s*(\w+)$", file.read())
+            self.assertTrue(int(ignored, 16) >> (signal.SIGHUP - 1) & 1, pid)
 
     def test_killed_parent_takes_its_child_along(self):
         process, child = self.training()
@@ -119,6 +127,22 @@ class Run(unittest.TestCase):
         process.communicate(timeout=60)
         self.assertEqual(process.returncode, -signal.SIGTERM)
         wait_for(lambda: gone(child), "the end of the child")
+
+    def test_one_run_into_a_directory_by_whatever_name(self):
+        process, child = self.training()
+        other = os.path.join(self.folder, "other")
+        os.symlink(self.output, other)
+        writing = self.state + ".tmp.%d" % child  # as the live run may have it at any time
+        open(writing, "w").close()
+        refused = subprocess.run([CARREL, "tune", self.config, "--set", "output_dir=" + other], capture_output=True, text=True)
+        self.assertEqual((refused.returncode, refused.stderr),
+                         (2, "carrel: output_dir: %s: another run writes its result there\n" % other))
+        self.assertTrue(os.path.exists(writing))
+        process.terminate()
+        self.assert_stopped(process, child)
+        again = subprocess.run([CARREL, "tune", self.config, "--set", "output_dir=" + other, "--set", "training.max_steps=1",
+                                "--restart"], capture_output=True, text=True)
+        self.assertEqual(again.returncode, 0, again.stderr)
 
     def test_killed_child(self):
         process, child = self.training()

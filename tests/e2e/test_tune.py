@@ -126,6 +126,27 @@ class Tune(unittest.TestCase):
         self.assertEqual(self.resumed(events), last)
         self.finished_as_undisturbed()
 
+    def test_base_replaced_meanwhile(self):
+        """What a state is known by is read before the first step, and not from what lies there when it is written."""
+        base = os.path.join(self.output, "base")
+        shutil.copytree(DEMO, base)
+        tokenizer = os.path.join(base, "tokenizer.json")
+        more = ("--set", "model_name_or_path=" + base, "--set", "training.save_steps=0")
+        process = subprocess.Popen(self.command(self.output, *more), env=ENVIRONMENT, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True)
+        with process:
+            for line in process.stdout:
+                if json.loads(line)["event"] == "train.fresh":
+                    os.rename(tokenizer, tokenizer + ".old")
+                    process.send_signal(signal.SIGTERM)
+            error = process.stderr.read()
+            self.assertEqual(process.wait(60), 130, error)
+        os.rename(tokenizer + ".old", tokenizer)
+        _, events = self.start(*more)
+        self.assertGreater(self.resumed(events), 0)
+        shutil.rmtree(base)
+        self.finished_as_undisturbed()
+
     def test_ended_again_and_again(self):
         """Stopped or killed as soon as it has made a step, until there is none left."""
         ends, step, begun = 0, 0, set()

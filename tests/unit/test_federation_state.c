@@ -109,24 +109,38 @@ static void leave(const char *name)
     assert_ok(cr_file_write(path_in(name), cr_slice_of_string("half"), true));
 }
 
+static void leave_below(const char *name)
+{
+    CR_FREE char *folder = NULL;
+    assert_ok(cr_path_directory(path_in(name), &folder));
+    assert_ok(cr_directory_make(folder, true));
+    leave(name);
+}
+
 // By whoever has the directory to itself, and by nobody else.
 static void test_what_a_kill_left_goes(void **unused)
 {
     (void)unused;
     static const char *const left[] = {"values-3.sealed.tmp.17", "trainer-00ff.sealed.tmp.4711",
-                                       "state.sealed.tmp.1"};
+                                       "state.sealed.tmp.1",     "sealing.key.tmp.2",
+                                       "job.cbor.tmp.5",         "certificate.pem.tmp.10"};
+    static const char *const of_server[] = {"authority/key.sealed.tmp.1", "server/certificate.pem.tmp.2",
+                                            "owner/key.pem.tmp.3", "invitations/ab.json.tmp.4"};
+    static const char *const others[] = {"values-3.sealed", "notes.tmp.x", "notes.tmp.5.txt", "notes.tmp."};
+    enum { LEFT = sizeof left / sizeof *left, OF_SERVER = 4, OTHERS = 4 };
     const struct cr_token token = {.name = "anne"};
     struct cr_state_dir *server, *other_server;
     struct cr_client_state *silo, *other_silo;
     for (int role = 0; role < 2; role++) {
         assert_ok(cr_directory_make(root, true));
-        for (size_t i = 0; i < 3; i++) leave(left[i]);
-        leave("job.cbor.tmp.5"); // `carrel invite` may be at it
-        leave("values-3.sealed");
+        for (size_t i = 0; i < LEFT; i++) leave(left[i]);
+        for (size_t i = 0; i < OTHERS; i++) leave(others[i]);
+        for (size_t i = 0; !role && i < OF_SERVER; i++) leave_below(of_server[i]);
         assert_ok(role ? cr_client_state_open(root, &token, &test_key, &silo)
                        : cr_state_open(root, &test_key, &server));
-        for (size_t i = 0; i < 3; i++) assert_false(cr_file_exists(path_in(left[i])));
-        assert_true(cr_file_exists(path_in("job.cbor.tmp.5")) && cr_file_exists(path_in("values-3.sealed")));
+        for (size_t i = 0; i < LEFT; i++) assert_false(cr_file_exists(path_in(left[i])));
+        for (size_t i = 0; i < OTHERS; i++) assert_true(cr_file_exists(path_in(others[i])));
+        for (size_t i = 0; i < OF_SERVER; i++) assert_false(cr_file_exists(path_in(of_server[i])));
         leave(left[0]); // what the one that runs is writing
         assert_fails(CR_INVALID, role ? "another process is using" : "another server is running",
                      role ? cr_client_state_open(root, &token, &test_key, &other_silo)

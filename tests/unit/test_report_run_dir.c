@@ -363,10 +363,50 @@ static void test_refused(void **state)
     struct cr_run_dir *run;
     assert_ok(cr_file_write(in_directory("file.run"), cr_slice_of_string(""), false));
     assert_fails(CR_IO, "run directory: ", cr_run_dir_open(in_directory("file.run"), "tune", &sink, &run));
-    assert_ok(cr_directory_make(in_directory("bad.run"), true));
-    assert_ok(cr_file_write(in_directory("bad.run/events.jsonl"), cr_slice_of_string("nonsense\n"), false));
-    assert_fails(CR_INVALID, "bad.run/events.jsonl: at byte 0",
-                 cr_run_dir_open(in_directory("bad.run"), "tune", &sink, &run));
+}
+
+// The work goes on without what was told of it.
+static void test_damaged_events_are_set_aside(void **state)
+{
+    (void)state;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer before = {0}, text = {0};
+    struct cr_run_dir *run = open_run("bad.run");
+    step(run, 10, 3);
+    cr_run_dir_close(run, 0, NULL);
+    read_text("bad.run/events.jsonl", &before);
+    assert_ok(cr_append_format(&before, "nonsense\n"));
+    assert_ok(cr_file_write(in_directory("bad.run/events.jsonl"), cr_buffer_slice(&before), false));
+    warnings = 0;
+    run = open_run("bad.run");
+    assert_int_equal(warnings, 1);
+    step(run, 20, 2);
+    cr_run_dir_close(run, 0, NULL);
+    assert_int_equal(warnings, 1);
+    assert_int_equal(events_in("bad.run/events.jsonl"), 3);
+    read_text("bad.run/events.jsonl.damaged", &text);
+    assert_string_equal(cr_buffer_text(&text), cr_buffer_text(&before));
+    read_text("bad.run/summary.html", &text); // whose curve begins anew
+    assert_null(strstr(cr_buffer_text(&text), "step 10: 3</title>"));
+    assert_non_null(strstr(cr_buffer_text(&text), "step 20: 2</title>"));
+}
+
+static void test_tensorboard_files_are_in_the_order_of_starts(void **state)
+{
+    (void)state;
+    char path[96], name[96];
+    assert_ok(cr_directory_make(in_directory("order.run"), true));
+    // Of a clock that was far ahead, and names that are nobody's time.
+    static const char *const there[] = {"9000000000.carrel.1", "99999999999999999999.x", "later"};
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "order.run/events.out.tfevents.%s", there[i]);
+        assert_ok(cr_file_write(in_directory(path), cr_slice_of_string(""), false));
+    }
+    for (int start = 1; start <= 2; start++) {
+        cr_run_dir_close(open_run("order.run"), 0, NULL);
+        snprintf(name, sizeof name, "order.run/events.out.tfevents.%lld.carrel.%ld", 9000000000LL + start,
+                 (long)getpid());
+        assert_true(cr_file_exists(in_directory(name)));
+    }
 }
 
 int main(void)
@@ -382,6 +422,8 @@ int main(void)
         cmocka_unit_test(test_waits_for_the_children_of_a_killed_run),
         cmocka_unit_test(test_no_room),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_damaged_events_are_set_aside),
+        cmocka_unit_test(test_tensorboard_files_are_in_the_order_of_starts),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }

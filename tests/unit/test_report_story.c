@@ -199,6 +199,8 @@ static void test_progress_is_thinned_out(void **state)
     }
     assert_int_equal(kept, 6);
     assert_true(story.silos[0].seen == 1059);
+    assert_true(cr_story_keeps(&story, &event, 500)); // the clock was set back
+    assert_false(cr_story_keeps(&story, &event, 509));
     event.name = "round.trained";
     assert_true(cr_story_keeps(&story, &event, 1060) && cr_story_keeps(&story, &event, 1060));
     cr_story_release(&story);

@@ -1,0 +1,26 @@
+#include "base/signals.h"
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+
+enum { NUMBERS = sizeof numbers / sizeof *numbers };
+
+static bool is_left_alone(int number)
+{
+    struct sigaction inherited;
+    return number == SIGHUP && sigaction(number, NULL, &inherited) == 0 && inherited.sa_handler == SIG_IGN;
+}
+
+enum cr_status cr_signals_catch(void (*handler)(int number), int flags)
+{
+    struct sigaction action = {.sa_handler = handler, .sa_flags = flags};
+    sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < NUMBERS; i++) sigaddset(&action.sa_mask, numbers[i]);
+    for (size_t i = 0; i < NUMBERS; i++)
+        if (!is_left_alone(numbers[i]) && sigaction(numbers[i], &action, NULL) != 0)
+            return cr_fail_errno(CR_INTERNAL, "signals cannot be caught");
+    return CR_OK;
+}

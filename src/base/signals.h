@@ -1,0 +1,11 @@
+// The signals by which a person, a terminal or a system ends a program.
+#ifndef CARREL_BASE_SIGNALS_H
+#define CARREL_BASE_SIGNALS_H
+
+#include "base/status.h"
+
+// Has `handler` called for SIGINT, SIGTERM and SIGHUP, each of which keeps the others out of its thread. A
+// SIGHUP that the program was started to ignore (nohup) stays ignored. `flags`: as in struct sigaction.
+enum cr_status cr_signals_catch(void (*handler)(int number), int flags);
+
+#endif
