@@ -3,6 +3,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -218,6 +220,25 @@ void cr_directory_sweep(const char *directory, bool (*unfinished)(const char *na
     if (!open) return;
     for (struct dirent *entry = readdir(open); entry; entry = readdir(open))
         if (unfinished(entry->d_name)) unlinkat(dirfd(open), entry->d_name, 0);
+    closedir(open);
+}
+
+static bool is_numbered_below(const char *name, const char *prefix, const char *suffix, uint64_t below)
+{
+    char own[NAME_MAX + 1];
+    size_t length = strlen(prefix);
+    if (strncmp(name, prefix, length) != 0) return false;
+    uint64_t number = strtoull(name + length, NULL, 10);
+    snprintf(own, sizeof own, "%s%" PRIu64 "%s", prefix, number, suffix);
+    return number < below && strcmp(name, own) == 0;
+}
+
+void cr_directory_sweep_below(const char *directory, const char *prefix, const char *suffix, uint64_t below)
+{
+    DIR *open = opendir(directory);
+    if (!open) return;
+    for (struct dirent *entry = readdir(open); entry; entry = readdir(open))
+        if (is_numbered_below(entry->d_name, prefix, suffix, below)) unlinkat(dirfd(open), entry->d_name, 0);
     closedir(open);
 }
 

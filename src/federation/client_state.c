@@ -14,6 +14,7 @@
 
 enum { JSON_LIMIT = 65536 };
 static const char token_name[] = "server.token", manifest_name[] = "job.cbor";
+static const char trainer_prefix[] = "trainer-", sealed_suffix[] = ".sealed";
 static const char update_purpose[] = "silo update", seen_purpose[] = "silo memory";
 
 struct cr_sealing cr_client_state_sealing(const struct cr_client_state *state, const char *purpose)
@@ -128,6 +129,8 @@ static enum cr_status read_update(struct cr_client_state *state)
     answer->round = round;
     answer->labelled = labelled;
     state->has_answer = true;
+    // Left by a kill before they were removed. Later ones may belong to a newer answer that is put back.
+    cr_directory_sweep_below(state->path, trainer_prefix, sealed_suffix, round);
     return CR_OK;
 }
 
@@ -252,7 +255,7 @@ enum cr_status cr_client_state_agree(struct cr_client_state *state, struct cr_sl
 enum cr_status cr_client_state_trainer(const struct cr_client_state *state, uint64_t round, char **out)
 {
     char name[40];
-    snprintf(name, sizeof name, "trainer-%" PRIu64 ".sealed", round);
+    snprintf(name, sizeof name, "%s%" PRIu64 "%s", trainer_prefix, round, sealed_suffix);
     return cr_path_join(state->path, name, out);
 }
 

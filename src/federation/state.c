@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 enum { STATE_LIMIT = 1 << 20, RENEWAL_SECONDS = 60 * 86400 };
+static const char values_prefix[] = "values-", sealed_suffix[] = ".sealed";
 static const char state_purpose[] = "server state", values_purpose[] = "global values";
 
 static enum cr_status lock_file(const char *directory, const char *name, int operation, int *out)
@@ -242,7 +243,10 @@ static enum cr_status open_locked(struct cr_state_dir *state)
     CR_TRY(sweep(state));
     CR_TRY(authority_locked(state->path, state->key, &state->authority));
     CR_TRY(server_identity(state->path, state->key, state->authority, &state->server));
-    return read_state(state);
+    CR_TRY(read_state(state));
+    // Left by a kill before they were removed. Later ones may be named by a newer state that is put back.
+    if (state->begun) cr_directory_sweep_below(state->path, values_prefix, sealed_suffix, state->round);
+    return CR_OK;
 }
 
 enum cr_status cr_state_open(const char *path, const struct cr_sealing_key *key, struct cr_state_dir **out)
@@ -281,7 +285,7 @@ struct cr_sealing cr_state_sealing(const struct cr_state_dir *state, const char 
 static enum cr_status values_path(const struct cr_state_dir *state, uint64_t round, char **out)
 {
     char name[40];
-    snprintf(name, sizeof name, "values-%" PRIu64 ".sealed", round);
+    snprintf(name, sizeof name, "%s%" PRIu64 "%s", values_prefix, round, sealed_suffix);
     return cr_path_join(state->path, name, out);
 }
 

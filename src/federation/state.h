@@ -15,7 +15,8 @@
 //   trainer-RUN.sealed       what trains on them
 //   lock, serving            held by whoever changes the directory, and by the one server that runs on it
 //
-// Everything is written to a new file and renamed, values before the state.sealed that names them. Private
+// Everything is written to a new file and renamed, values before the state.sealed that names them; values of
+// rounds before that, and what was half written, are removed when a server opens the directory. Private
 // keys but owner/'s, and what is called sealed, are sealed (crypto/seal.h).
 #ifndef CARREL_FEDERATION_STATE_H
 #define CARREL_FEDERATION_STATE_H

@@ -153,6 +153,48 @@ static void test_what_a_kill_left_goes(void **unused)
     }
 }
 
+// By a kill between a round's end and the removal of what it began with. What the state names, or a newer one
+// may name that is put back, stays.
+static void test_what_is_left_of_past_rounds_goes(void **unused)
+{
+    (void)unused;
+    static const char *const past[2][3] = {{"values-0.sealed", "values-1.sealed", "values-2.sealed"},
+                                           {"trainer-0.sealed", "trainer-1.sealed", "trainer-2.sealed"}};
+    static const char *const kept[2][4] = {
+        {"values-4.sealed", "values-01.sealed", "values-.sealed", "values-1.sealed.old"},
+        {"trainer-3.sealed", "trainer-4.sealed", "trainer-00ff.sealed", "trainer-1.old"}};
+    static const unsigned char run[32] = {5};
+    const struct cr_answer answer = {.round = 3, .start = {1}, .digest = {2}, .labelled = 7, .loss_sum = 1};
+    const struct cr_token token = {.name = "anne"};
+    struct cr_state_dir *server;
+    struct cr_client_state *silo;
+    struct cr_vector *values = numbers(1), *found;
+    unsigned char digest[32];
+    assert_ok(cr_state_open(root, &test_key, &server));
+    assert_ok(cr_state_begin(server, job, values));
+    assert_ok(cr_state_store(server, 3, values, digest));
+    assert_ok(cr_state_advance(server, 3, false, digest));
+    cr_state_close(server);
+    assert_ok(cr_client_state_open(root, &token, &test_key, &silo));
+    assert_ok(cr_client_state_keep(silo, run, &answer));
+    cr_client_state_close(silo);
+    for (int role = 0; role < 2; role++) {
+        for (size_t i = 0; i < 3; i++) leave(past[role][i]);
+        for (size_t i = 0; i < 4; i++) leave(kept[role][i]);
+        if (role)
+            assert_ok(cr_client_state_open(root, &token, &test_key, &silo));
+        else
+            assert_ok(cr_state_open(root, &test_key, &server));
+        for (size_t i = 0; i < 3; i++) assert_false(cr_file_exists(path_in(past[role][i])));
+        for (size_t i = 0; i < 4; i++) assert_true(cr_file_exists(path_in(kept[role][i])));
+    }
+    assert_ok(cr_state_values(server, &found));
+    cr_vector_release(found);
+    cr_vector_release(values);
+    cr_client_state_close(silo);
+    cr_state_close(server);
+}
+
 static void test_an_old_certificate_is_renewed(void **unused)
 {
     (void)unused;
@@ -426,6 +468,7 @@ int main(void)
         WITH_DIRECTORY(test_a_server_finds_its_state),
         WITH_DIRECTORY(test_one_server_at_a_time),
         WITH_DIRECTORY(test_what_a_kill_left_goes),
+        WITH_DIRECTORY(test_what_is_left_of_past_rounds_goes),
         WITH_DIRECTORY(test_an_old_certificate_is_renewed),
         WITH_DIRECTORY(test_damaged_state),
         WITH_DIRECTORY(test_every_damage_to_the_servers_state),
