@@ -19,7 +19,8 @@ static enum cr_status take(void *context, const struct cr_event *event, double t
     if (cr_story_take(&reader->story, event, time) != CR_OK) abort();
     if (cr_metrics_append_line(&reader->out, event, time) != CR_OK) abort();
     if (cr_metrics_append_scalars(&reader->out, event, time) != CR_OK) abort();
-    if (cr_event_sentence(event, &reader->out) != CR_OK) abort();
+    if (cr_event_sentence(event, SIZE_MAX, &reader->out) != CR_OK) abort();
+    if (cr_event_sentence(event, 40, &reader->out) != CR_OK) abort();
     // What was read can be written, and read again.
     cr_buffer_clear(&reader->out);
     if (cr_event_line_append(event, &reader->out) != CR_OK) abort();
