@@ -296,11 +296,9 @@ static enum cr_status check_use(struct preflight *preflight)
     else
         CR_TRY(cr_preflight_place(checks, "output", config->output_dir, 4 * trained.values * sizeof(float)));
     CR_TRY(cr_preflight_run(checks, "output", config->output_dir));
-    const char *replaced = cr_place_replaced(config->output_dir, config->method);
-    if (replaced)
-        CR_TRY(cr_check_say(checks, CR_CHECK_WARNING, "output",
-                            "%s holds %s of a finished run, which this one replaces at its end",
-                            config->output_dir, replaced));
+    char replaced[1024];
+    if (cr_place_is_replaced(config->output_dir, config->method, replaced, sizeof replaced))
+        CR_TRY(cr_check_say(checks, CR_CHECK_WARNING, "output", "%s", replaced));
     CR_TRY(check_data(preflight));
     CR_TRY(check_memory(preflight, &trained));
     CR_TRY(check_accelerator(preflight));

@@ -194,9 +194,11 @@ static enum cr_status check_held_out(const struct simulation *simulation)
         const struct cr_silo_config *silo = silo_at(simulation, i);
         struct cr_dataset *data = NULL;
         if (!silo->eval) continue;
-        if (!tokenizer) CR_TRY(cr_tokenizer_open(tuning->model_name_or_path, &tokenizer));
-        CR_TRY(cr_model_config_read(tuning->model_name_or_path, &model));
-        options.vocabulary = model.vocabulary;
+        if (!tokenizer) {
+            CR_TRY(cr_tokenizer_open(tuning->model_name_or_path, &tokenizer));
+            CR_TRY(cr_model_config_read(tuning->model_name_or_path, &model));
+            options.vocabulary = model.vocabulary;
+        }
         enum cr_status status = cr_dataset_open(silo->eval, tokenizer, &options, &data);
         cr_dataset_free(data);
         if (status != CR_OK) return cr_fail_within(status, "silo %s: eval", silo->name);

@@ -60,12 +60,10 @@ static enum cr_status parse(int argc, char **argv, struct cr_role_options *optio
 
 static void tell_replaced(const struct cr_tuning_config *config, const struct cr_event_sink *sink)
 {
-    char message[1024];
-    const char *what = cr_place_replaced(config->output_dir, config->method);
-    if (!what) return;
-    snprintf(message, sizeof message, "%s holds %s of a finished run, which this one replaces at its end",
-             config->output_dir, what);
-    cr_emit(sink, CR_EVENT_WARNING, "tune.replaces", message, CR_FIELD_TEXT("directory", config->output_dir));
+    char sentence[1024];
+    if (!cr_place_is_replaced(config->output_dir, config->method, sentence, sizeof sentence)) return;
+    cr_emit(sink, CR_EVENT_WARNING, "tune.replaces", sentence,
+            CR_FIELD_TEXT("directory", config->output_dir));
 }
 
 static enum cr_status train(struct cr_trainer *trainer, const struct cr_config *config,

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -88,12 +89,15 @@ enum cr_status cr_place_check(const char *directory, const char *model, int meth
     return CR_OK;
 }
 
-const char *cr_place_replaced(const char *directory, int method)
+bool cr_place_is_replaced(const char *directory, int method, char *sentence, size_t size)
 {
     struct kind kinds[KINDS];
     kinds_of(method, kinds);
-    if (has_file(directory, cr_place_state)) return NULL;
-    for (size_t i = 0; i < KINDS; i++)
-        if (kinds[i].ours && has_file(directory, kinds[i].file)) return kinds[i].what;
-    return NULL;
+    const char *what = NULL;
+    for (size_t i = 0; i < KINDS && !what; i++)
+        if (kinds[i].ours && has_file(directory, kinds[i].file)) what = kinds[i].what;
+    if (!what || has_file(directory, cr_place_state)) return false;
+    snprintf(sentence, size, "%s holds %s of a finished run, which this one replaces at its end", directory,
+             what);
+    return true;
 }

@@ -12,9 +12,9 @@ enum cr_status cr_place_is_not_model(const char *directory, const char *model);
 // half of one result. `method`: enum cr_method of what is to come. A directory that is not there is fine.
 enum cr_status cr_place_check(const char *directory, const char *model, int method);
 
-// What a finished run has left there that another one of that method will replace: "an adapter", say; NULL
-// where there is nothing, or the state of a run that goes on.
-const char *cr_place_replaced(const char *directory, int method);
+// Whether a finished run has left there what another one of that method will replace, and the sentence that
+// says so. False where there is nothing, or the state of a run that goes on.
+bool cr_place_is_replaced(const char *directory, int method, char *sentence, size_t size);
 
 extern const char cr_place_state[]; // the file that keeps the state of a run, beside its result to be
 

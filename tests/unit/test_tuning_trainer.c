@@ -318,6 +318,16 @@ static void make_empty_base(struct fixture *fixture, const char *name, const cha
     }
 }
 
+// All weights of such a base, from the beginning.
+static struct cr_tuning_config fresh_run(struct fixture *fixture, char *base)
+{
+    struct cr_tuning_config config = small_run(fixture->all, NULL, 0);
+    config.method = CR_METHOD_FULL;
+    config.random_init = true;
+    config.model_name_or_path = base;
+    return config;
+}
+
 // Weights are written in the type of the base's, which must have room for what was learned.
 static void weights_beyond_the_type_are_not_written(void **state)
 {
@@ -326,10 +336,7 @@ static void weights_beyond_the_type_are_not_written(void **state)
     make_empty_base(fixture, "halves", "\"float16\"", base);
     place(fixture, "beyond", output);
     snprintf(path, sizeof path, "%s/model.safetensors", output);
-    struct cr_tuning_config config = small_run(fixture->all, NULL, 0);
-    config.method = CR_METHOD_FULL;
-    config.random_init = true;
-    config.model_name_or_path = base;
+    struct cr_tuning_config config = fresh_run(fixture, base);
     struct cr_trainer *trainer = new_trainer(&config, fixture->compute);
     struct cr_tally tally = {0};
     assert_ok(cr_trainer_run(trainer, 1, &tally, NULL, NULL));
@@ -353,10 +360,7 @@ static void random_weights_are_stored_as_the_config_says(void **state)
     char base[64], output[64];
     make_empty_base(fixture, "base", "\"bfloat16\"", base);
     place(fixture, "half", output);
-    struct cr_tuning_config config = small_run(fixture->all, NULL, 0);
-    config.method = CR_METHOD_FULL;
-    config.random_init = true;
-    config.model_name_or_path = base;
+    struct cr_tuning_config config = fresh_run(fixture, base);
     struct cr_trainer *trainer = new_trainer(&config, fixture->compute);
     struct cr_tally tally = {0};
     assert_ok(cr_trainer_run(trainer, 3, &tally, NULL, NULL));

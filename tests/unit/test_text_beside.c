@@ -1,0 +1,224 @@
+// text/: what the files beside a tokenizer.json change.
+#include "tokenizer_support.h"
+
+#include "base/file.h"
+#include "text/tokenizer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static void write_file(const char *directory, const char *name, const char *text)
+{
+    CR_FREE char *path = NULL;
+    assert_ok(cr_path_join(directory, name, &path));
+    assert_ok(cr_file_write(path, cr_slice_of_string(text), false));
+}
+
+static void remove_directory(const char *directory)
+{
+    char command[64];
+    snprintf(command, sizeof command, "rm -r %s", directory);
+    assert_int_equal(system(command), 0);
+}
+
+static void assert_beside(const struct cr_tokenizer *tokenizer, const char *wanted)
+{
+    assert_true(cr_slice_equal(cr_tokenizer_beside(tokenizer), cr_slice_of_string(wanted)));
+}
+
+static void config_beside_names_bos_and_eos(void **state)
+{
+    (void)state;
+    char directory[] = "/tmp/carrel-tokenizer-XXXXXX";
+    assert_non_null(mkdtemp(directory));
+    write_file(directory, "tokenizer.json",
+               "{\"added_tokens\": [" ADDED(7, "<s>", "") "," ADDED(8, "<e>", "") "], \"model\": " MODEL "}");
+    struct cr_tokenizer *tokenizer = NULL;
+    uint32_t id;
+    assert_ok(cr_tokenizer_open(directory, &tokenizer)); // by the usual name
+    assert_true(cr_tokenizer_bos(tokenizer, &id) && id == 7);
+    assert_false(cr_tokenizer_eos(tokenizer, &id));
+    assert_beside(tokenizer, "");
+    cr_tokenizer_free(tokenizer);
+    write_file(directory, "tokenizer_config.json", "{\"bos_token\": \"<s>\"}");
+    assert_ok(cr_tokenizer_open(directory, &tokenizer));
+    assert_beside(tokenizer, ""); // the usual one
+    cr_tokenizer_free(tokenizer);
+    write_file(directory, "tokenizer_config.json",
+               "{\"bos_token\": null, \"eos_token\": {\"content\": \"<e>\"}}");
+    assert_ok(cr_tokenizer_open(directory, &tokenizer));
+    assert_false(cr_tokenizer_bos(tokenizer, &id));
+    assert_true(cr_tokenizer_eos(tokenizer, &id) && id == 8);
+    assert_beside(tokenizer, "bos none\neos 8\n");
+    cr_tokenizer_free(tokenizer);
+    tokenizer = NULL;
+    write_file(directory, "tokenizer_config.json", "{\"eos_token\": \"<absent>\"}");
+    assert_fails(CR_INVALID, "\"<absent>\" is not in the vocabulary",
+                 cr_tokenizer_open(directory, &tokenizer));
+    // An older directory has them in special_tokens_map.json, which is above all but added_tokens_decoder.
+    write_file(directory, "tokenizer_config.json", "{\"eos_token\": \"a\"}");
+    write_file(directory, "special_tokens_map.json",
+               "{\"bos_token\": null, \"eos_token\": {\"content\": \"<e>\"}}");
+    assert_ok(cr_tokenizer_open(directory, &tokenizer));
+    assert_false(cr_tokenizer_bos(tokenizer, &id));
+    assert_true(cr_tokenizer_eos(tokenizer, &id) && id == 8);
+    cr_tokenizer_free(tokenizer);
+    write_file(directory, "tokenizer_config.json",
+               "{\"eos_token\": \"a\", \"added_tokens_decoder\": {\"7\": {\"content\": \"<s>\"}}}");
+    assert_ok(cr_tokenizer_open(directory, &tokenizer));
+    assert_true(cr_tokenizer_bos(tokenizer, &id) && id == 7);
+    assert_true(cr_tokenizer_eos(tokenizer, &id) && id == 0);
+    cr_tokenizer_free(tokenizer);
+    tokenizer = NULL;
+    remove_directory(directory);
+    assert_fails(CR_NOT_FOUND, "tokenizer", cr_tokenizer_open("/nonexistent/tokenizer.json", &tokenizer));
+}
+
+static void config_beside_adds_no_tokens(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *part; // part NULL: taken
+        enum cr_status code;
+    } cases[] = {
+        {"{\"added_tokens_decoder\": {\"7\": {\"content\": \"<s>\"}, \"8\": {\"content\": \"<e>\"}}}", NULL,
+         CR_OK},
+        {"{\"extra_special_tokens\": [\"<e>\"], \"additional_special_tokens\": [{\"content\": \"<s>\"}]}",
+         NULL, CR_OK},
+        {"{\"extra_special_tokens\": {\"image_token\": \"<e>\"}, \"split_special_tokens\": false}", NULL,
+         CR_OK},
+        {"{\"added_tokens_decoder\": {\"9\": {\"content\": \"<n>\"}}}",
+         "added_tokens_decoder: \"<n>\" is not one", CR_UNSUPPORTED},
+        {"{\"added_tokens_decoder\": {\"9\": 9}}", "added_tokens_decoder\" must hold strings", CR_INVALID},
+        {"{\"additional_special_tokens\": [\"<s>\", \"a\"]}", "\"a\" is not one", CR_UNSUPPORTED},
+        {"{\"extra_special_tokens\": [\"<n>\"]}", "extra_special_tokens: \"<n>\" is not one", CR_UNSUPPORTED},
+        {"{\"extra_special_tokens\": {\"image_token\": \"<n>\"}}", "\"<n>\" is not one", CR_UNSUPPORTED},
+        {"{\"split_special_tokens\": true}", "split_special_tokens: true", CR_UNSUPPORTED},
+        {"[]", "not a JSON object", CR_INVALID},
+    };
+    char directory[] = "/tmp/carrel-tokenizer-XXXXXX";
+    assert_non_null(mkdtemp(directory));
+    write_file(directory, "tokenizer.json",
+               "{\"added_tokens\": [" ADDED(7, "<s>", "") "," ADDED(8, "<e>", "") "], \"model\": " MODEL "}");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct cr_tokenizer *tokenizer = NULL;
+        write_file(directory, "tokenizer_config.json", cases[i].text);
+        enum cr_status status = cr_tokenizer_open(directory, &tokenizer);
+        assert_int_equal(status, cases[i].code);
+        assert_true(!cases[i].part || strstr(cr_error_message(), cases[i].part));
+        assert_true(!cases[i].part || strstr(cr_error_message(), "/tokenizer_config.json: "));
+        cr_tokenizer_free(tokenizer);
+    }
+    remove_directory(directory);
+}
+
+// What Transformers 5.24's AutoTokenizer makes of such files. (With templates: test_text_chat.)
+static void llama_tokenizers_cut_their_own_way(void **state)
+{
+    (void)state;
+#define OLD                                                                                                  \
+    "\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Prepend\", \"prepend\": "       \
+    "\"\u2581\"}, {\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"\u2581\"}]}"
+#define BYTES ", \"decoder\": {\"type\": \"Sequence\", \"decoders\": [{\"type\": \"ByteLevel\"}]}"
+    static const struct {
+        const char *config, *model, *more;
+        const char *ids;    // of "a<s> b<s>b"
+        const char *beside; // what the files beside changed
+    } cases[] = {
+        {"{}", NULL, "", "5 0 7 5 5 1 7 5 1", ""},
+        {"{\"tokenizer_class\": \"PreTrainedTokenizerFast\"}", NULL, "", "5 0 7 5 5 1 7 5 1", ""},
+        {"{\"tokenizer_class\": \"LlamaTokenizer\"}", NULL, "", "5 0 7 5 1 7 1", "metaspace first\n"},
+        {"{\"tokenizer_class\": \"LlamaTokenizerFast\", \"legacy\": false}", NULL, "", "5 0 7 5 1 7 1",
+         "metaspace first\n"},
+        {"{\"tokenizer_class\": \"LlamaTokenizer\", \"legacy\": true}", NULL, "", "5 0 7 5 1 7 5 1",
+         "metaspace always\n"},
+        {"{\"tokenizer_class\": \"LlamaTokenizer\", \"add_prefix_space\": false}", NULL, "", "0 7 5 1 7 1",
+         "metaspace never\n"},
+        {"{\"tokenizer_class\": \"LlamaTokenizer\"}", "{\"model_type\": \"llama\"}", "", "5 0 7 5 1 7 1",
+         "metaspace first\n"},
+        {"{\"tokenizer_class\": \"LlamaTokenizer\"}", "{\"model_type\": \"mistral\"}", "",
+         "5 0 7 5 5 1 7 5 1", ""},
+        {"{\"tokenizer_class\": null}", "{\"tokenizer_class\": \"LlamaTokenizer\"}", "", "5 0 7 5 1 7 1",
+         "metaspace first\n"},
+        {"{\"tokenizer_class\": \"LlamaTokenizer\"}", NULL, BYTES, "5 0 7 5 5 1 7 5 1", ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char directory[] = "/tmp/carrel-tokenizer-XXXXXX", text[1024];
+        assert_non_null(mkdtemp(directory));
+        snprintf(text, sizeof text, "{\"added_tokens\": [%s], %s, \"model\": %s%s}",
+                 ADDED(7, "<s>", ", \"special\": true"), OLD, MODEL, cases[i].more);
+        write_file(directory, "tokenizer.json", text);
+        write_file(directory, "tokenizer_config.json", cases[i].config);
+        if (cases[i].model) write_file(directory, "config.json", cases[i].model);
+        struct cr_tokenizer *tokenizer = NULL;
+        CR_CLEANUP(cr_ids_release) struct cr_ids ids = {0};
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer got = {0};
+        assert_ok(cr_tokenizer_open(directory, &tokenizer));
+        assert_ok(cr_tokenizer_encode(tokenizer, cr_slice_of_string("a<s> b<s>b"), false, &ids));
+        for (size_t k = 0; k < ids.count; k++)
+            assert_ok(cr_append_format(&got, "%s%u", k > 0 ? " " : "", ids.items[k]));
+        assert_string_equal(cr_buffer_text(&got), cases[i].ids);
+        assert_beside(tokenizer, cases[i].beside);
+        cr_tokenizer_free(tokenizer);
+        remove_directory(directory);
+    }
+}
+
+// Where Transformers 5.24's AutoTokenizer puts a space before a text that the file's own ByteLevel puts
+// there, too, or not at all.
+static void a_space_before_a_text_is_asked_for_in_vain(void **state)
+{
+    (void)state;
+#define ASKED ", \"add_prefix_space\": true}"
+#define OWN "{\"type\": \"ByteLevel\", \"add_prefix_space\": true}"
+#define NONE "{\"type\": \"ByteLevel\", \"add_prefix_space\": false}"
+    static const struct {
+        const char *config, *model, *splitter, *class; // class: that of the refusal, or NULL
+    } cases[] = {
+        {"{\"tokenizer_class\": \"GPT2Tokenizer\"" ASKED, "{}", NONE, "GPT2Tokenizer"},
+        {"{\"tokenizer_class\": \"GPT2TokenizerFast\"" ASKED, "{\"model_type\": \"llama\"}", NONE,
+         "GPT2Tokenizer"},
+        {"{\"tokenizer_class\": null" ASKED, "{\"model_type\": \"gpt2\"}", NONE, "GPT2Tokenizer"},
+        {"{\"tokenizer_class\": null" ASKED, "{\"tokenizer_class\": \"Qwen2Tokenizer\"}", NONE,
+         "Qwen2Tokenizer"},
+        {"{\"tokenizer_class\": null" ASKED, "{\"model_type\": \"qwen3\"}", NONE, "Qwen2Tokenizer"},
+        {"{\"tokenizer_class\": \"GPT2Tokenizer\"" ASKED, "{}", "null", "GPT2Tokenizer"},
+        {"{\"tokenizer_class\": \"GPT2Tokenizer\"" ASKED, "{}", OWN, NULL},
+        {"{\"tokenizer_class\": \"GPT2Tokenizer\"" ASKED, "{}",
+         "{\"type\": \"Sequence\", \"pretokenizers\": [" OWN "]}", NULL},
+        {"{\"tokenizer_class\": \"GPT2Tokenizer\"}", "{}", NONE, NULL},
+        {"{\"tokenizer_class\": \"GPT2Tokenizer\"" ASKED, "{\"model_type\": \"mistral\"}", NONE, NULL},
+        {"{\"tokenizer_class\": \"PreTrainedTokenizerFast\"" ASKED, "{\"model_type\": \"gpt2\"}", NONE, NULL},
+        {"{\"tokenizer_class\": null" ASKED, "{\"model_type\": \"llama\"}", NONE, NULL},
+    };
+    char directory[] = "/tmp/carrel-tokenizer-XXXXXX", text[512];
+    assert_non_null(mkdtemp(directory));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct cr_tokenizer *tokenizer = NULL;
+        snprintf(text, sizeof text, "{\"pre_tokenizer\": %s, \"model\": %s}", cases[i].splitter, MODEL);
+        write_file(directory, "tokenizer.json", text);
+        write_file(directory, "tokenizer_config.json", cases[i].config);
+        write_file(directory, "config.json", cases[i].model);
+        enum cr_status status = cr_tokenizer_open(directory, &tokenizer);
+        if (!cases[i].class) {
+            assert_ok(status);
+        } else {
+            assert_fails(CR_UNSUPPORTED, "/tokenizer_config.json: add_prefix_space: true", status);
+            assert_non_null(strstr(cr_error_message(), cases[i].class));
+        }
+        cr_tokenizer_free(tokenizer);
+    }
+    remove_directory(directory);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(config_beside_names_bos_and_eos),
+        cmocka_unit_test(config_beside_adds_no_tokens),
+        cmocka_unit_test(llama_tokenizers_cut_their_own_way),
+        cmocka_unit_test(a_space_before_a_text_is_asked_for_in_vain),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
