@@ -1,5 +1,5 @@
 // base/: status, memory, bytes, files, threads.
-#include "support.h"
+#include "temporary.h"
 
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -125,14 +125,9 @@ static void utf8_is_judged_strictly(void **state)
 static void files_are_whole_or_absent(void **state)
 {
     (void)state;
-    char directory[] = "/tmp/carrel-test-XXXXXX";
-    assert_non_null(mkdtemp(directory));
-    CR_FREE char *nested = NULL;
-    CR_FREE char *path = NULL;
-    assert_ok(cr_path_join(directory, "a/b", &nested));
-    assert_ok(cr_directory_make(nested, true));
-    assert_ok(cr_directory_make(nested, true));
-    assert_ok(cr_path_join(nested, "file", &path));
+    assert_ok(cr_directory_make(in_directory("a/b"), true));
+    assert_ok(cr_directory_make(in_directory("a/b"), true));
+    const char *path = in_directory("a/b/file");
     struct cr_file_writer writer;
     assert_ok(cr_file_begin(path, true, &writer));
     assert_ok(cr_file_append(&writer, cr_slice_of_string("half")));
@@ -165,8 +160,6 @@ static void files_are_whole_or_absent(void **state)
     assert_ok(cr_file_map(path, &mapping));
     assert_memory_equal(mapping.data, "whole", 5);
     cr_file_unmap(&mapping);
-    unlink(path);
-    rmdir(nested);
 }
 
 struct marks {
@@ -456,5 +449,5 @@ int main(void)
         cmocka_unit_test(a_failed_read_leaves_the_buffer),
         cmocka_unit_test(an_arena_that_cannot_be_is_refused),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }
