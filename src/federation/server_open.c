@@ -33,6 +33,18 @@ static enum cr_status tell_job(const struct cr_server *server)
     return CR_OK;
 }
 
+// One file may serve `tune` as well, so a setting that a federation goes without is told, not refused.
+static void tell_steps(const struct cr_server *server)
+{
+    const struct cr_federation_config *federation = &server->config->federation;
+    size_t asked = server->config->tuning.training.max_steps;
+    if (asked == 0 || asked == federation->rounds * federation->local_steps) return;
+    cr_emit(server->sink, CR_EVENT_WARNING, "server.warning",
+            "training.max_steps has no effect in a federation: federation.rounds and local_steps (or "
+            "local_epochs) say how long each silo trains",
+            CR_FIELD("max_steps", asked));
+}
+
 // The run on disk goes on, or a new one begins from the learner's values.
 static enum cr_status open_run_with(struct cr_server *server, void *learner)
 {
@@ -44,6 +56,7 @@ static enum cr_status open_run_with(struct cr_server *server, void *learner)
     if (path && memcmp(server->manifest.digest, server->owners_job, CR_SHA256_SIZE) != 0)
         return cr_fail(CR_INVALID, "%s: it was changed while the server started", path);
     CR_TRY(tell_job(server));
+    if (!cr_tuning_config_split(&server->config->tuning)) tell_steps(server);
     const unsigned char *job = server->manifest.digest;
     struct cr_state_dir *state = server->state;
     size_t count;
