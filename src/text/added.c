@@ -8,7 +8,7 @@ enum { TOKEN_LIMIT = 1 << 10, COUNT_LIMIT = 1 << 17 }; // bytes of a token, and 
 
 struct token {
     uint32_t id;
-    bool special, single_word, strip_left, strip_right;
+    bool special, single_word, strip_left, strip_right, normalized;
     size_t start, end; // its spelling, in `spellings`
 };
 
@@ -85,8 +85,17 @@ static enum cr_status add_to_tree(struct tree *tree, struct cr_slice content, ui
     return CR_OK;
 }
 
+static enum cr_status read_flags(const struct cr_json *json, const char *name, struct token *token)
+{
+    CR_TRY(cr_json_get_bool(json, name, "special", false, &token->special));
+    CR_TRY(cr_json_get_bool(json, name, "single_word", false, &token->single_word));
+    CR_TRY(cr_json_get_bool(json, name, "lstrip", false, &token->strip_left));
+    CR_TRY(cr_json_get_bool(json, name, "rstrip", false, &token->strip_right));
+    return cr_json_get_bool(json, name, "normalized", !token->special, &token->normalized);
+}
+
 static enum cr_status add_token(struct cr_added *added, const struct cr_json *json, const char *name,
-                                const struct cr_vocabulary *model, const struct cr_normalizer *normalizer)
+                                const struct cr_vocabulary *model)
 {
     struct cr_slice content = cr_json_string(cr_json_member(json, "content"));
     if (content.size == 0 || content.size > TOKEN_LIMIT)
@@ -100,31 +109,48 @@ static enum cr_status add_token(struct cr_added *added, const struct cr_json *js
         return cr_fail(CR_INVALID, "%s: added token \"%.*s\" with id %zu contradicts the model's vocabulary",
                        name, content.size < 60 ? (int)content.size : 60, content.data, id);
     CR_TRY(cr_vocabulary_add(&added->vocabulary, name, content, (uint32_t)id));
-
-    struct token *token = &added->tokens[added->count];
-    bool normalized;
+    struct token *token = &added->tokens[added->count++];
     token->id = (uint32_t)id;
-    CR_TRY(cr_json_get_bool(json, name, "special", false, &token->special));
-    CR_TRY(cr_json_get_bool(json, name, "single_word", false, &token->single_word));
-    CR_TRY(cr_json_get_bool(json, name, "lstrip", false, &token->strip_left));
-    CR_TRY(cr_json_get_bool(json, name, "rstrip", false, &token->strip_right));
-    CR_TRY(cr_json_get_bool(json, name, "normalized", !token->special, &normalized));
-    // Tokens looked for in the normal form are normalised themselves.
+    return read_flags(json, name, token);
+}
+
+// What a file beside says of one token. A token that is special in either file is.
+static enum cr_status follow(struct cr_added *added, const struct cr_json *json, const char *name,
+                             struct cr_buffer *changed)
+{
+    uint32_t id;
+    if (!cr_vocabulary_find(&added->vocabulary, cr_json_string(cr_json_member(json, "content")), &id))
+        return CR_OK;
+    struct token *token = &added->tokens[added->by_id[id] - 1], was = *token;
+    CR_TRY(read_flags(json, name, token));
+    token->special |= was.special;
+    if (token->special == was.special && token->single_word == was.single_word &&
+        token->strip_left == was.strip_left && token->strip_right == was.strip_right &&
+        token->normalized == was.normalized)
+        return CR_OK;
+    return cr_append_format(changed, "token %u%s%s%s%s%s\n", (unsigned)id, token->special ? " special" : "",
+                            token->single_word ? " single_word" : "", token->strip_left ? " lstrip" : "",
+                            token->strip_right ? " rstrip" : "", token->normalized ? " normalized" : "");
+}
+
+// Tokens looked for in the normal form are normalised themselves.
+static enum cr_status spell(struct cr_added *added, size_t index, const struct cr_normalizer *normalizer)
+{
+    struct token *token = &added->tokens[index];
+    struct cr_slice content = cr_vocabulary_token(&added->vocabulary, token->id);
     CR_CLEANUP(cr_buffer_release) struct cr_buffer normal = {0};
-    if (normalized) {
+    if (token->normalized) {
         CR_TRY(cr_normalize(normalizer, content, &normal, NULL));
         content = cr_buffer_slice(&normal);
     }
     token->start = added->spellings.size;
     CR_TRY(cr_append(&added->spellings, content.data, content.size));
     token->end = added->spellings.size;
-    if (content.size > 0) CR_TRY(add_to_tree(&added->trees[normalized], content, (uint32_t)added->count));
-    added->count++;
-    return CR_OK;
+    return content.size > 0 ? add_to_tree(&added->trees[token->normalized], content, (uint32_t)index) : CR_OK;
 }
 
 static enum cr_status parse(struct cr_added *added, const struct cr_json *json, const char *name,
-                            const struct cr_vocabulary *model, const struct cr_normalizer *normalizer)
+                            const struct cr_vocabulary *model)
 {
     enum cr_json_kind kind = cr_json_kind(json);
     size_t count = cr_json_count(json);
@@ -133,18 +159,32 @@ static enum cr_status parse(struct cr_added *added, const struct cr_json *json, 
     if (count > COUNT_LIMIT)
         return cr_fail(CR_INVALID, "%s: %zu added tokens are over the limit of %d", name, count, COUNT_LIMIT);
     CR_TRY(cr_allocate(count, sizeof *added->tokens, &added->tokens));
-    for (size_t i = 0; i < count; i++) CR_TRY(add_token(added, cr_json_at(json, i), name, model, normalizer));
+    for (size_t i = 0; i < count; i++) CR_TRY(add_token(added, cr_json_at(json, i), name, model));
     CR_TRY(cr_allocate(added->vocabulary.limit, sizeof *added->by_id, &added->by_id));
     for (size_t i = 0; i < count; i++) added->by_id[added->tokens[i].id] = (uint32_t)i + 1;
     return CR_OK;
 }
 
+// Source: TokenizersBackend of Transformers 5.24, which adds the tokens of added_tokens_decoder anew.
+static enum cr_status follow_all(struct cr_added *added, const struct cr_beside_file *config,
+                                 struct cr_buffer *changed)
+{
+    const struct cr_json *list = cr_json_member(config->json, "added_tokens_decoder"), *value;
+    void *position = NULL;
+    const char *key;
+    while (cr_json_next(list, &position, &key, &value)) CR_TRY(follow(added, value, config->path, changed));
+    return CR_OK;
+}
+
 enum cr_status cr_added_new(const struct cr_json *json, const char *name, const struct cr_vocabulary *model,
-                            const struct cr_normalizer *normalizer, struct cr_added **out)
+                            const struct cr_normalizer *normalizer, const struct cr_beside_file *config,
+                            struct cr_buffer *changed, struct cr_added **out)
 {
     struct cr_added *added;
     CR_TRY(cr_allocate(1, sizeof *added, &added));
-    enum cr_status status = parse(added, json, name, model, normalizer);
+    enum cr_status status = parse(added, json, name, model);
+    if (status == CR_OK) status = follow_all(added, config, changed);
+    for (size_t i = 0; status == CR_OK && i < added->count; i++) status = spell(added, i, normalizer);
     if (status != CR_OK)
         cr_added_free(added);
     else

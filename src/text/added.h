@@ -2,16 +2,19 @@
 #ifndef CARREL_TEXT_ADDED_H
 #define CARREL_TEXT_ADDED_H
 
-#include "format/json.h"
+#include "text/beside.h"
 #include "text/normalizer.h"
 #include "text/pieces.h"
 #include "text/vocabulary.h"
 
 struct cr_added;
 
-// `model` is the vocabulary in which added tokens may occur too, then with the same id.
+// `model` is the vocabulary in which added tokens may occur too, then with the same id. What `config` (a
+// tokenizer_config.json, or one without json) says of a token in its added_tokens_decoder counts above the
+// tokenizer.json; a line for each token that it changed is appended to `changed`.
 enum cr_status cr_added_new(const struct cr_json *json, const char *name, const struct cr_vocabulary *model,
-                            const struct cr_normalizer *normalizer, struct cr_added **out);
+                            const struct cr_normalizer *normalizer, const struct cr_beside_file *config,
+                            struct cr_buffer *changed, struct cr_added **out);
 void cr_added_free(struct cr_added *added); // NULL is allowed
 
 const struct cr_vocabulary *cr_added_vocabulary(const struct cr_added *added);

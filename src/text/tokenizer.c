@@ -83,9 +83,10 @@ static enum cr_status bar_special(struct cr_tokenizer *tokenizer)
     return CR_OK;
 }
 
-// `metaspace`: what stands for normalizer and pre-tokenizer, or NULL.
+// `config`: the tokenizer_config.json beside it. `metaspace`: what stands for normalizer and pre-tokenizer,
+// or NULL.
 static enum cr_status build(struct cr_tokenizer *tokenizer, const struct cr_json *root, const char *name,
-                            const struct cr_json *metaspace)
+                            const struct cr_beside_file *config, const struct cr_json *metaspace)
 {
     if (cr_json_kind(root) != CR_JSON_OBJECT)
         return cr_fail(CR_INVALID, "%s: a tokenizer.json must be an object", name);
@@ -95,8 +96,8 @@ static enum cr_status build(struct cr_tokenizer *tokenizer, const struct cr_json
     CR_TRY(cr_splitter_new(splitter, name, &tokenizer->splitter));
     CR_TRY(cr_bpe_new(cr_json_member(root, "model"), name, &tokenizer->bpe));
     const struct cr_vocabulary *model = cr_bpe_vocabulary(tokenizer->bpe);
-    CR_TRY(cr_added_new(cr_json_member(root, "added_tokens"), name, model, tokenizer->normalizer,
-                        &tokenizer->added));
+    CR_TRY(cr_added_new(cr_json_member(root, "added_tokens"), name, model, tokenizer->normalizer, config,
+                        &tokenizer->beside, &tokenizer->added));
     CR_TRY(bar_special(tokenizer));
     size_t added = cr_added_vocabulary(tokenizer->added)->limit;
     tokenizer->vocabulary = added > model->limit ? added : model->limit;
@@ -110,12 +111,13 @@ static enum cr_status build(struct cr_tokenizer *tokenizer, const struct cr_json
     return CR_OK;
 }
 
-static enum cr_status from_json(const struct cr_json *root, const char *name, const struct cr_json *metaspace,
+static enum cr_status from_json(const struct cr_json *root, const char *name,
+                                const struct cr_beside_file *config, const struct cr_json *metaspace,
                                 struct cr_tokenizer **out)
 {
     struct cr_tokenizer *tokenizer;
     CR_TRY(cr_allocate(1, sizeof *tokenizer, &tokenizer));
-    enum cr_status status = build(tokenizer, root, name, metaspace);
+    enum cr_status status = build(tokenizer, root, name, config, metaspace);
     if (status != CR_OK)
         cr_tokenizer_free(tokenizer);
     else
@@ -127,7 +129,7 @@ enum cr_status cr_tokenizer_parse(struct cr_slice json, const char *name, struct
 {
     struct cr_json *root;
     CR_TRY(cr_json_parse(json, name, &root));
-    enum cr_status status = from_json(root, name, NULL, out);
+    enum cr_status status = from_json(root, name, &(struct cr_beside_file){0}, NULL, out);
     cr_json_free(root);
     return status;
 }
@@ -275,7 +277,7 @@ enum cr_status cr_tokenizer_open(const char *path, struct cr_tokenizer **out)
     CR_TRY(cr_beside_read(directory, &beside));
     CR_TRY(cr_beside_check(&beside, root));
     CR_TRY(cr_beside_metaspace(&beside, root, &metaspace));
-    CR_TRY(from_json(root, file, metaspace, &tokenizer));
+    CR_TRY(from_json(root, file, &beside.config, metaspace, &tokenizer));
     CR_TRY(apply_beside(tokenizer, &beside, root, metaspace));
     *out = tokenizer;
     tokenizer = NULL;

@@ -19,8 +19,9 @@ enum cr_status cr_ids_append(struct cr_ids *ids, uint32_t id);
 enum cr_status cr_ids_append_all(struct cr_ids *ids, const struct cr_ids *more);
 
 // From a tokenizer.json, or a directory that holds one. Files beside it count as for AutoTokenizer of
-// Transformers 5 (text/beside.h): they name bos_token and eos_token, null meaning none, and a LlamaTokenizer
-// cuts text its own way. A token that is not named so is the first added token of a usual name: <s>,
+// Transformers 5 (text/beside.h): they name bos_token and eos_token, null meaning none, say how added tokens
+// are looked for, and a LlamaTokenizer cuts text its own way. A token that is not named so is the first added
+// token of a usual name: <s>,
 // <|begin_of_text|>, <|endoftext|> for BOS; </s>, <|end_of_text|>, <|endoftext|> for EOS. Components it does
 // not know are CR_UNSUPPORTED, by name, as are tokens and a space before texts that a file beside would add.
 enum cr_status cr_tokenizer_open(const char *path, struct cr_tokenizer **out);
@@ -29,7 +30,8 @@ void cr_tokenizer_free(struct cr_tokenizer *tokenizer); // NULL is allowed
 void cr_tokenizer_release(
     struct cr_tokenizer **tokenizer); // frees *tokenizer and sets it to NULL; for CR_CLEANUP
 
-// What the files beside it changed, a line for each: "metaspace SCHEME", "bos ID", "eos ID" ("bos none").
+// What the files beside it changed, a line for each: "token ID FLAGS", "metaspace SCHEME", "bos ID", "eos ID"
+// ("bos none").
 // Empty where they changed nothing; lives as long as the tokenizer.
 struct cr_slice cr_tokenizer_beside(const struct cr_tokenizer *tokenizer);
 

@@ -113,6 +113,56 @@ static void config_beside_adds_no_tokens(void **state)
     remove_directory(directory);
 }
 
+static void assert_encodes(const struct cr_tokenizer *tokenizer, const char *text, const char *wanted)
+{
+    CR_CLEANUP(cr_ids_release) struct cr_ids ids = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer got = {0};
+    assert_ok(cr_tokenizer_encode(tokenizer, cr_slice_of_string(text), false, &ids));
+    for (size_t i = 0; i < ids.count; i++)
+        assert_ok(cr_append_format(&got, "%s%u", i > 0 ? " " : "", ids.items[i]));
+    assert_string_equal(cr_buffer_text(&got), wanted);
+}
+
+// The ids are those of Transformers 5.24's AutoTokenizer.
+static void config_beside_says_how_tokens_are_found(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *own, *config; // more of token 7, in tokenizer.json and beside it
+        const char *ids;          // of "a <s> b<s>c"
+        const char *beside;
+    } cases[] = {
+        {"", "", "0 6 7 6 1 7 2", ""},
+        {"", ", \"rstrip\": true", "0 6 7 1 7 2", "token 7 rstrip normalized\n"},
+        {", \"rstrip\": true", "", "0 6 7 6 1 7 2", "token 7 normalized\n"},
+        {", \"rstrip\": true", ", \"lstrip\": true, \"special\": true", "0 7 6 1 7 2",
+         "token 7 special lstrip\n"},
+        {"", ", \"single_word\": true", "0 6 7 6 1 2", "token 7 single_word normalized\n"},
+        {", \"special\": true", "", "0 6 7 6 1 7 2", "token 7 special normalized\n"},
+        {", \"special\": true, \"lstrip\": true", ", \"normalized\": false, \"rstrip\": true", "0 6 7 1 7 2",
+         "token 7 special rstrip\n"},
+    };
+    char directory[] = "/tmp/carrel-tokenizer-XXXXXX", text[512];
+    struct cr_tokenizer *tokenizer = NULL;
+    assert_non_null(mkdtemp(directory));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        snprintf(text, sizeof text, "{\"added_tokens\": [" ADDED(7, "<s>", "%s") "], \"model\": " MODEL "}",
+                 cases[i].own);
+        write_file(directory, "tokenizer.json", text);
+        snprintf(text, sizeof text, "{\"added_tokens_decoder\": {\"7\": {\"content\": \"<s>\"%s}}}",
+                 cases[i].config);
+        write_file(directory, "tokenizer_config.json", text);
+        assert_ok(cr_tokenizer_open(directory, &tokenizer));
+        assert_encodes(tokenizer, "a <s> b<s>c", cases[i].ids);
+        assert_beside(tokenizer, cases[i].beside);
+        cr_tokenizer_free(tokenizer);
+    }
+    write_file(directory, "tokenizer_config.json",
+               "{\"added_tokens_decoder\": {\"7\": {\"content\": \"<s>\", \"lstrip\": 1}}}");
+    assert_fails(CR_INVALID, "/tokenizer_config.json: \"lstrip\"", cr_tokenizer_open(directory, &tokenizer));
+    remove_directory(directory);
+}
+
 // What Transformers 5.24's AutoTokenizer makes of such files. (With templates: test_text_chat.)
 static void llama_tokenizers_cut_their_own_way(void **state)
 {
@@ -152,13 +202,8 @@ static void llama_tokenizers_cut_their_own_way(void **state)
         write_file(directory, "tokenizer_config.json", cases[i].config);
         if (cases[i].model) write_file(directory, "config.json", cases[i].model);
         struct cr_tokenizer *tokenizer = NULL;
-        CR_CLEANUP(cr_ids_release) struct cr_ids ids = {0};
-        CR_CLEANUP(cr_buffer_release) struct cr_buffer got = {0};
         assert_ok(cr_tokenizer_open(directory, &tokenizer));
-        assert_ok(cr_tokenizer_encode(tokenizer, cr_slice_of_string("a<s> b<s>b"), false, &ids));
-        for (size_t k = 0; k < ids.count; k++)
-            assert_ok(cr_append_format(&got, "%s%u", k > 0 ? " " : "", ids.items[k]));
-        assert_string_equal(cr_buffer_text(&got), cases[i].ids);
+        assert_encodes(tokenizer, "a<s> b<s>b", cases[i].ids);
         assert_beside(tokenizer, cases[i].beside);
         cr_tokenizer_free(tokenizer);
         remove_directory(directory);
@@ -217,6 +262,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(config_beside_names_bos_and_eos),
         cmocka_unit_test(config_beside_adds_no_tokens),
+        cmocka_unit_test(config_beside_says_how_tokens_are_found),
         cmocka_unit_test(llama_tokenizers_cut_their_own_way),
         cmocka_unit_test(a_space_before_a_text_is_asked_for_in_vain),
     };
