@@ -1,5 +1,6 @@
 #include "federation/cut_frames.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum cr_status cr_cut_check_row(size_t activation_size)
@@ -24,6 +25,39 @@ void cr_cut_pack(const unsigned char *activations, size_t activation_size, const
         if (labels) memcpy(out, labels + row, count * label_size);
         out += count * label_size;
     }
+}
+
+enum cr_status cr_cut_bodies_new(size_t size, struct cr_cut_bodies **out)
+{
+    struct cr_cut_bodies *bodies;
+    CR_TRY(cr_allocate(1, sizeof *bodies, &bodies));
+    enum cr_status status = cr_allocate(size, 1, &bodies->bytes);
+    if (status != CR_OK) {
+        free(bodies);
+        return status;
+    }
+    bodies->size = size;
+    bodies->references = 1;
+    *out = bodies;
+    return CR_OK;
+}
+
+void cr_cut_bodies_release(void *held)
+{
+    struct cr_cut_bodies *bodies = held;
+    if (!bodies || --bodies->references > 0) return;
+    cr_wipe(bodies->bytes, bodies->size);
+    free(bodies->bytes);
+    free(bodies);
+}
+
+enum cr_status cr_cut_bodies_send(struct cr_cut_bodies *bodies, size_t at, size_t size,
+                                  const struct cr_message *header, struct cr_connection *connection)
+{
+    struct cr_message cut = *header;
+    cut.body = (struct cr_slice){bodies->bytes + at, size};
+    bodies->references++;
+    return cr_connection_send(connection, &cut, cr_cut_bodies_release, bodies);
 }
 
 enum cr_status cr_cut_upload_init(struct cr_cut_upload *upload, size_t activation_size, size_t label_size,

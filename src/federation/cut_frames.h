@@ -3,7 +3,7 @@
 #ifndef CARREL_FEDERATION_CUT_FRAMES_H
 #define CARREL_FEDERATION_CUT_FRAMES_H
 
-#include "channel/message.h"
+#include "channel/connection.h"
 
 // Whether a frame has room for a row of so many bytes and its label: CR_UNSUPPORTED otherwise.
 enum cr_status cr_cut_check_row(size_t activation_size);
@@ -15,6 +15,21 @@ size_t cr_cut_frame_rows(size_t row_size);
 // 4) bytes. labels NULL: none cross.
 void cr_cut_pack(const unsigned char *activations, size_t activation_size, const int32_t *labels, size_t rows,
                  unsigned char *out);
+
+// Packed bodies on their way out. One reference is the maker's; each frame that was sent has one until the
+// connection is done with it, whatever the peer says meanwhile.
+struct cr_cut_bodies {
+    unsigned char *bytes; // [size]
+    size_t size, references;
+};
+
+enum cr_status cr_cut_bodies_new(size_t size, struct cr_cut_bodies **out);
+void cr_cut_bodies_release(
+    void *bodies); // of struct cr_cut_bodies; wiped with the last reference; NULL is allowed
+
+// Sends a Cut whose body is `size` bytes from `at` on.
+enum cr_status cr_cut_bodies_send(struct cr_cut_bodies *bodies, size_t at, size_t size,
+                                  const struct cr_message *header, struct cr_connection *connection);
 
 // An example on its way in.
 struct cr_cut_upload {

@@ -32,8 +32,6 @@ struct cr_split_ask {
     uint64_t question, examples; // of the present Ask: the next one's number; 0: a text
     struct cr_buffer rows;       // of the question: coded activations
     struct cr_buffer labels;     // and int32 labels
-    unsigned char *bodies;       // of its frames, which the connection borrows
-    size_t bodies_size;
 };
 
 static struct cr_split_ask *of(struct cr_asked *asked)
@@ -148,32 +146,32 @@ static enum cr_status put(struct cr_asked *asked, struct cr_matrix stream, const
     return labels ? cr_append(&ask->labels, labels, stream.rows * sizeof *labels) : CR_OK;
 }
 
-static void free_bodies(struct cr_split_ask *ask)
-{
-    if (ask->bodies) cr_wipe(ask->bodies, ask->bodies_size);
-    cr_free(&ask->bodies);
-}
-
-// Sends what was put as the next question, and waits for its answer.
-static enum cr_status pose(struct cr_split_ask *ask)
+// What was put, as the next question.
+static enum cr_status send_question(struct cr_split_ask *ask)
 {
     const int32_t *labels = ask->examples > 0 ? (const int32_t *)(const void *)ask->labels.data : NULL;
     size_t row_size = ask->activation_size + (labels ? sizeof *labels : 0);
     size_t rows = ask->rows.size / ask->activation_size, most = cr_cut_frame_rows(row_size);
-    free_bodies(ask);
-    CR_TRY(cr_allocate(rows, row_size, &ask->bodies));
-    ask->bodies_size = rows * row_size;
-    cr_cut_pack(ask->rows.data, ask->activation_size, labels, rows, ask->bodies);
+    struct cr_cut_bodies *bodies;
+    enum cr_status status = CR_OK;
+    CR_TRY(cr_cut_bodies_new(rows * row_size, &bodies));
+    cr_cut_pack(ask->rows.data, ask->activation_size, labels, rows, bodies->bytes);
     cr_buffer_clear(&ask->rows);
     cr_buffer_clear(&ask->labels);
-    ask->asking = true;
-    for (size_t row = 0; row < rows && !ask->client.ended; row += most) {
-        const struct cr_message cut = {
-            .type = CR_FRAME_CUT,
-            .cut = {.example = ask->question, .first = row, .rows = rows},
-            .body = {ask->bodies + row * row_size, cr_least(most, rows - row) * row_size}};
-        CR_TRY(cr_client_say(&ask->client, &cut));
+    for (size_t row = 0; row < rows && !ask->client.ended && status == CR_OK; row += most) {
+        const struct cr_message header = {.type = CR_FRAME_CUT,
+                                          .cut = {.example = ask->question, .first = row, .rows = rows}};
+        status = cr_cut_bodies_send(bodies, row * row_size, cr_least(most, rows - row) * row_size, &header,
+                                    ask->client.connection);
     }
+    cr_cut_bodies_release(bodies);
+    return status;
+}
+
+static enum cr_status pose(struct cr_split_ask *ask)
+{
+    ask->asking = true;
+    CR_TRY(send_question(ask));
     ask->question++;
     return wait_for_answer(ask);
 }
@@ -319,6 +317,5 @@ void cr_split_ask_close(struct cr_split_ask *ask)
     cr_secret_free(&ask->key);
     cr_buffer_wipe(&ask->rows);
     cr_buffer_wipe(&ask->labels);
-    free_bodies(ask);
     free(ask);
 }

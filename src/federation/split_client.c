@@ -10,12 +10,10 @@
 
 static const double progress_seconds = 1;
 
-// What a walk made, ready to be sent: bodies of frames, one after the other.
+// What a walk made, ready to be sent.
 struct parcel {
-    size_t references; // of frames on their way, and of whoever makes them
     size_t first, end; // examples
-    unsigned char *bytes;
-    size_t size;
+    struct cr_cut_bodies *bodies;
 };
 
 struct cr_split_client {
@@ -42,12 +40,10 @@ struct cr_split_client {
     double seconds;                    // of walking
 };
 
-static void release_parcel(void *owner)
+static void free_parcel(struct parcel *parcel)
 {
-    struct parcel *parcel = owner;
-    if (!parcel || --parcel->references > 0) return;
-    cr_wipe(parcel->bytes, parcel->size);
-    free(parcel->bytes);
+    if (!parcel) return;
+    cr_cut_bodies_release(parcel->bodies);
     free(parcel);
 }
 
@@ -76,9 +72,8 @@ static enum cr_status pack(const struct cr_split_client *split, const unsigned c
     size_t row_size = cr_cutter_row_size(split->cutter), rows = 0;
     const struct cr_dataset *data = cr_cutter_data(split->cutter);
     for (size_t i = parcel->first; i < parcel->end; i++) rows += cr_dataset_at(data, i).count;
-    parcel->size = rows * (row_size + sizeof(int32_t));
-    CR_TRY(cr_allocate(parcel->size, 1, &parcel->bytes));
-    unsigned char *to = parcel->bytes;
+    CR_TRY(cr_cut_bodies_new(rows * (row_size + sizeof(int32_t)), &parcel->bodies));
+    unsigned char *to = parcel->bodies->bytes;
     for (size_t i = parcel->first; i < parcel->end; i++) {
         const struct cr_example example = cr_dataset_at(data, i);
         cr_cut_pack(activations, row_size, example.labels, example.count, to);
@@ -98,7 +93,7 @@ static enum cr_status walk(void *context)
     CR_TRY(pack(split, activations.data, parcel));
     split->walks++;
     split->walked += parcel->end - parcel->first;
-    split->walked_rows += parcel->size / (cr_cutter_row_size(split->cutter) + sizeof(int32_t));
+    split->walked_rows += parcel->bodies->size / (cr_cutter_row_size(split->cutter) + sizeof(int32_t));
     split->seconds += cr_clock_monotonic() - began;
     return CR_OK;
 }
@@ -134,7 +129,7 @@ void cr_split_client_close(struct cr_client *client)
     struct cr_split_client *split = client->split;
     if (!split) return;
     cr_job_free(split->job); // before what it works on
-    release_parcel(split->parcel);
+    free_parcel(split->parcel);
     cr_cutter_free(split->cutter);
     cr_compute_free(split->compute);
     free(split);
@@ -164,7 +159,6 @@ static enum cr_status walk_on(struct cr_client *client)
         split->held < split->parcel_end)
         return CR_OK;
     CR_TRY(cr_allocate(1, sizeof *split->parcel, &split->parcel));
-    split->parcel->references = 1;
     split->parcel->first = split->sent;
     split->walked_for = split->connection;
     cr_job_start(split->job, walk, split);
@@ -207,13 +201,10 @@ enum cr_status cr_split_client_held(struct cr_client *client, const struct cr_me
 static enum cr_status send_piece(struct cr_client *client, struct parcel *parcel, size_t at, size_t size,
                                  const struct cr_message *header)
 {
-    struct cr_message cut = *header;
-    cut.body = (struct cr_slice){parcel->bytes + at, size};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer head = {0};
     CR_TRY(cr_message_encode(header, &head));
     client->split->bytes += CR_FRAME_START_SIZE + head.size + size;
-    parcel->references++;
-    return cr_connection_send(client->connection, &cut, release_parcel, parcel);
+    return cr_cut_bodies_send(parcel->bodies, at, size, header, client->connection);
 }
 
 static enum cr_status send_parcel(struct cr_client *client, struct parcel *parcel)
@@ -254,7 +245,7 @@ enum cr_status cr_split_client_step(struct cr_client *client)
     struct parcel *parcel = split->parcel;
     split->parcel = NULL;
     if (client->ready_sent && split->walked_for == split->connection) status = send_parcel(client, parcel);
-    release_parcel(parcel);
+    free_parcel(parcel);
     CR_TRY(status);
     return walk_on(client);
 }
