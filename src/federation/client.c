@@ -19,6 +19,12 @@ static void end_client(struct cr_client *client, enum cr_status status, const ch
     snprintf(client->why, sizeof client->why, "%s", why);
 }
 
+void cr_client_gets_on(struct cr_client *client)
+{
+    client->last_why[0] = 0;
+    client->pause = least_pause;
+}
+
 enum cr_status cr_client_say(struct cr_client *client, const struct cr_message *message)
 {
     return cr_connection_send(client->connection, message, NULL, NULL);
@@ -54,8 +60,6 @@ static enum cr_status on_opened(void *context, struct cr_connection *connection)
     (void)connection;
     struct cr_client *client = context;
     client->open = true;
-    client->last_why[0] = 0;
-    client->pause = least_pause;
     client->enrolling = !is_member(client);
     if (client->enrolling) return send_enrol(client);
     cr_emit(client->sink, CR_EVENT_INFO, "client.connected", NULL,

@@ -58,6 +58,9 @@ struct cr_client {
     char why[1024];
 };
 
+// The run goes on over this connection: should it be lost, this silo comes back at once. A connection that
+// fails before that, as with a full disk here, is one try more after the pauses of those before.
+void cr_client_gets_on(struct cr_client *client);
 enum cr_status cr_client_say(struct cr_client *client, const struct cr_message *message);
 enum cr_status cr_client_say_hello(struct cr_client *client); // a member's first word
 

@@ -84,6 +84,7 @@ enum cr_status cr_client_on_begin(struct cr_client *client, const struct cr_mess
         return cr_fail(CR_PROTOCOL, "the server begins a round that is not of this job");
     CR_TRY(cr_connection_appraise_again(client->connection, round + 1));
     CR_TRY(see(client, round, message->begin.start, message->begin.receipt));
+    cr_client_gets_on(client);
     const struct cr_answer *answer = &client->state->answer;
     if (client->update && answer->round >= round) {
         if (answer->round == round && memcmp(answer->start, message->begin.start, CR_SHA256_SIZE) == 0)
@@ -174,6 +175,7 @@ enum cr_status cr_client_on_finished(struct cr_client *client, const struct cr_m
     if (!client->ready_sent || message->finished.rounds != client->config.federation.rounds)
         return cr_fail(CR_PROTOCOL, "the server ends a run that is not of this job");
     CR_TRY(see(client, message->finished.rounds, message->finished.digest, message->finished.receipt));
+    cr_client_gets_on(client);
     if (!client->options->output) return done(client);
     client->final = true;
     return go_to_round(client, message->finished.rounds, message->finished.digest);

@@ -189,6 +189,7 @@ enum cr_status cr_split_client_held(struct cr_client *client, const struct cr_me
     split->held = (size_t)examples;
     if (!split->offered) split->sent = split->parcel_end = split->held;
     split->offered = true;
+    cr_client_gets_on(client);
     double now = cr_clock_monotonic();
     if (now - split->told_at >= progress_seconds) {
         split->told_at = now;

@@ -411,6 +411,29 @@ class Commands(Federation):
         self.assertTrue(told)
         self.assertEqual(len(told), len([why for number, why in enumerate(told) if number == 0 or why != told[number - 1]]), told)
 
+    def test_what_fails_here_is_tried_less_and_less_often(self):
+        config = self.config("out", "data: {max_length: 64}\nfederation: {address: '127.0.0.1:0', state_dir: %s/server, rounds: 1, "
+                             "local_steps: 1, min_clients: 2}" % self.dir)
+        server = self.serve(config)
+        advertise = "federation.advertise=" + server.wait_event("server.listening")["address"]
+        anne = self.join(self.invite(config, "anne", "--set", advertise), "anne")
+        server.wait_event("server.joined", silo="anne")
+        # She is connected, and cannot keep what the server says of the round.
+        os.mkdir(self.dir + "/silo-anne/seen.sealed")
+        ben = self.join(self.invite(config, "ben", "--set", advertise), "ben")
+
+        def told(name):
+            return [event for event in anne.events if event["event"] == name]
+
+        deadline = time.monotonic() + 60
+        while len(told("client.connected")) < 5 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self.assertEqual(len(told("client.waiting")), 1)  # four tries after it, with longer and longer pauses
+        self.assertIn("seen.sealed", told("client.waiting")[0]["message"])
+        os.rmdir(self.dir + "/silo-anne/seen.sealed")
+        for process in (anne, ben, server):
+            self.assert_ends(process)
+
     def test_nobody_listens(self):
         config = self.config("out", "federation: {address: '127.0.0.1:1', state_dir: %s/server}" % self.dir)
         token = self.invite(config, "anne")
