@@ -209,6 +209,7 @@ enum cr_status cr_audit_open(const char *path, int64_t now, struct cr_audit **ou
     enum cr_status status = cr_copy_string(path, &audit->path);
     if (status == CR_OK) audit->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (status == CR_OK && audit->fd < 0) status = cr_fail_errno(CR_IO, "%s", path);
+    if (status == CR_OK) status = cr_path_sync(path); // a new one is there after a power cut, too
     if (status == CR_OK) status = read_file(audit);
     if (status == CR_OK && audit->end.torn > 0) status = cut_off(audit, now);
     if (status != CR_OK) {

@@ -96,7 +96,14 @@ static enum cr_status make_room(struct cr_buffer *buffer, size_t more)
         return cr_fail(CR_NO_MEMORY, "out of memory: a buffer of %zu more bytes", more);
     if (needed <= buffer->capacity) return CR_OK;
     size_t capacity = needed > SIZE_MAX / 2 ? needed : needed + needed / 2;
-    CR_TRY(cr_reallocate(capacity, 1, &buffer->data));
+    unsigned char *data;
+    CR_TRY(cr_allocate(capacity, 1, &data));
+    if (buffer->data) {
+        memcpy(data, buffer->data, buffer->size);
+        cr_wipe(buffer->data, buffer->capacity); // no copy of a secret stays behind (cr_buffer_wipe)
+        free(buffer->data);
+    }
+    buffer->data = data;
     buffer->capacity = capacity;
     return CR_OK;
 }

@@ -69,6 +69,24 @@ enum cr_status cr_frame_start(enum cr_frame_type type, size_t header_size, size_
     return CR_OK;
 }
 
+// Headers have secrets of tokens, bodies have values and activations.
+static void forget(unsigned char **bytes, size_t *capacity)
+{
+    if (*bytes) cr_wipe(*bytes, *capacity);
+    cr_free(bytes);
+    *capacity = 0;
+}
+
+// Not reallocated: nothing is to be kept, and cr_allocate aligns.
+static enum cr_status make_room(size_t size, unsigned char **bytes, size_t *capacity)
+{
+    if (size <= *capacity) return CR_OK;
+    forget(bytes, capacity);
+    CR_TRY(cr_allocate(size, 1, bytes));
+    *capacity = size;
+    return CR_OK;
+}
+
 static enum cr_status read_start(struct cr_frame_reader *reader)
 {
     struct cr_cursor cursor = cr_cursor_over((struct cr_slice){reader->start, CR_FRAME_START_SIZE});
@@ -89,17 +107,8 @@ static enum cr_status read_start(struct cr_frame_reader *reader)
     if (body_size > bounds->body)
         return cr_fail(CR_PROTOCOL, "oversized frame: a %s body of %zu bytes, at most %zu allowed",
                        bounds->name, body_size, bounds->body);
-    if (header_size > reader->header_capacity) {
-        CR_TRY(cr_reallocate(header_size, 1, &reader->header));
-        reader->header_capacity = header_size;
-    }
-    if (body_size > reader->body_capacity) {
-        // Not reallocated: nothing is to be kept, and cr_allocate aligns.
-        cr_free(&reader->body);
-        reader->body_capacity = 0;
-        CR_TRY(cr_allocate(body_size, 1, &reader->body));
-        reader->body_capacity = body_size;
-    }
+    CR_TRY(make_room(header_size, &reader->header, &reader->header_capacity));
+    CR_TRY(make_room(body_size, &reader->body, &reader->body_capacity));
     reader->type = type;
     reader->header_size = header_size;
     reader->body_size = body_size;
@@ -108,10 +117,8 @@ static enum cr_status read_start(struct cr_frame_reader *reader)
 
 void cr_frame_reader_release(struct cr_frame_reader *reader)
 {
-    if (reader->header) cr_wipe(reader->header, reader->header_capacity); // secrets of tokens
-    if (reader->body) cr_wipe(reader->body, reader->body_capacity);
-    cr_free(&reader->header);
-    cr_free(&reader->body);
+    forget(&reader->header, &reader->header_capacity);
+    forget(&reader->body, &reader->body_capacity);
     *reader = (struct cr_frame_reader){0};
 }
 

@@ -99,8 +99,12 @@ static enum cr_status write_lines(const struct cr_appraisal *appraisal, int64_t 
     CR_TRY(cr_append_format(out, "time: %s\nchecks:\n", when));
     for (size_t i = 0; i < appraisal->finding_count; i++) {
         const struct cr_finding *finding = &appraisal->findings[i];
-        CR_TRY(cr_append_format(out, "  %-9s %s%s%s\n", cr_outcome_name(finding->outcome), finding->check,
-                                finding->reason ? ": " : "", finding->reason ? finding->reason : ""));
+        CR_TRY(cr_append_format(out, "  %-9s %s", cr_outcome_name(finding->outcome), finding->check));
+        if (finding->reason) { // it may quote what somebody put into a certificate
+            CR_TRY(cr_append_format(out, ": "));
+            CR_TRY(cr_append_plain(out, finding->reason));
+        }
+        CR_TRY(cr_append_format(out, "\n"));
     }
     return cr_append_format(out, "verdict: %s (%s)\n", cr_verdict_name(verdict), verdicts[verdict]);
 }

@@ -1,6 +1,7 @@
 #include "federation/cut_store.h"
 
 #include "base/file.h"
+#include "base/secret.h"
 #include "tensor/compute.h"
 
 #include <inttypes.h>
@@ -366,14 +367,15 @@ static enum cr_status add_to_cut(struct cr_cut_store *store, const struct exampl
                                  struct cr_hasher *hasher)
 {
     size_t rows = example->record.rows, count = cr_dataset_count(store->cut.data);
-    CR_FREE int32_t *labels = NULL;
-    CR_TRY(cr_allocate(rows, sizeof *labels, &labels));
+    int32_t *labels;
     CR_TRY(read_example(store, example));
     CR_TRY(cr_hasher_add(hasher, (struct cr_slice){store->plain, size_of(store, rows)}));
+    CR_TRY(cr_secret_allocate(rows, sizeof *labels, &labels));
     memcpy(labels, store->plain + rows * store->activation_size, rows * sizeof *labels);
-    CR_TRY(cr_dataset_add(store->cut.data, labels, rows));
+    enum cr_status status = cr_dataset_add(store->cut.data, labels, rows);
+    cr_secret_free(&labels);
     store->order[count] = example;
-    return CR_OK;
+    return status;
 }
 
 static enum cr_status open_cut(struct cr_cut *cut)

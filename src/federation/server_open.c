@@ -16,7 +16,9 @@ enum cr_status cr_server_open_learner(const struct cr_server *server, const stru
     // before silos send any.
     if (cr_tuning_config_split(&own.tuning) && cr_spf_calibrates(&own.tuning.spf))
         own.tuning.spf.criterion = CR_SPF_RANDOM;
-    return server->kind->open(&own, sink, out);
+    enum cr_status status = server->kind->open(&own, sink, out);
+    cr_wipe(&own, sizeof own); // the seed
+    return status;
 }
 
 static enum cr_status tell_job(const struct cr_server *server)

@@ -194,6 +194,7 @@ void cr_split_server_close(struct cr_server *server)
     cr_vector_release(split->values);
     free(split->state);
     free(split->activations);
+    cr_wipe(split, sizeof *split); // the seed
     free(split);
     server->split = NULL;
 }

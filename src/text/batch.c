@@ -31,6 +31,8 @@ enum cr_status cr_batch_new(size_t sequences, size_t rows, struct cr_batch **out
 void cr_batch_free(struct cr_batch *batch)
 {
     if (!batch) return;
+    if (batch->tokens) cr_wipe(batch->tokens, batch->row_capacity * sizeof *batch->tokens);
+    if (batch->labels) cr_wipe(batch->labels, batch->row_capacity * sizeof *batch->labels);
     free(batch->offset);
     free(batch->example);
     free(batch->tokens);

@@ -221,6 +221,8 @@ enum cr_status cr_dataset_add(struct cr_dataset *dataset, const int32_t *labels,
 void cr_dataset_free(struct cr_dataset *dataset)
 {
     if (!dataset) return;
+    if (dataset->tokens) cr_wipe(dataset->tokens, dataset->capacity * sizeof *dataset->tokens);
+    if (dataset->labels) cr_wipe(dataset->labels, dataset->capacity * sizeof *dataset->labels);
     free(dataset->tokens);
     free(dataset->labels);
     free(dataset->entries);

@@ -83,6 +83,7 @@ void cr_tail_free(struct cr_tail *tail)
 {
     if (!tail) return;
     if (tail->stream) cr_wipe(tail->stream, tail->rows * tail->model->config.hidden * sizeof *tail->stream);
+    if (tail->labels) cr_wipe(tail->labels, tail->rows * sizeof *tail->labels);
     free(tail->stream);
     free(tail->position);
     free(tail->labels);

@@ -129,6 +129,7 @@ void cr_trainer_free(struct cr_trainer *trainer)
     cr_model_free(trainer->model);
     cr_lanes_free(trainer->lanes);
     free(trainer->base);
+    cr_wipe(trainer, sizeof *trainer); // the seed
     free(trainer);
 }
 
