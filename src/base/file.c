@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -313,6 +314,22 @@ enum cr_status cr_directory_make(const char *path, bool secret)
     if (made) return CR_OK;
     if (stat(path, &stat_buffer) != 0) return cr_fail_errno(CR_IO, "%s", path);
     if (!S_ISDIR(stat_buffer.st_mode)) return cr_fail(CR_IO, "%s: there is a file of that name", path);
+    return CR_OK;
+}
+
+enum cr_status cr_directory_lock(const char *directory, const char *name, const char *holder, int *fd)
+{
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(directory, name, &path));
+    CR_CLEANUP(cr_file_close) int opened = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (opened < 0) return cr_fail_errno(CR_IO, "%s", path);
+    while (flock(opened, holder ? LOCK_EX | LOCK_NB : LOCK_EX) != 0) {
+        if (errno == EINTR) continue;
+        if (errno == EWOULDBLOCK) return cr_fail(CR_INVALID, "%s: %s", directory, holder);
+        return cr_fail_errno(CR_IO, "%s: cannot be locked", path);
+    }
+    *fd = opened;
+    opened = -1;
     return CR_OK;
 }
 

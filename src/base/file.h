@@ -72,6 +72,11 @@ bool cr_file_exists(const char *path);
 // fine.
 enum cr_status cr_directory_make(const char *path, bool secret);
 
+// Holds the lock of the file directory/name, which is made where it is not there (mode 0600), until the
+// caller closes *fd. Where another process has it: waits, or, where `holder` is not NULL, fails with
+// CR_INVALID and says "directory: holder".
+enum cr_status cr_directory_lock(const char *directory, const char *name, const char *holder, int *fd);
+
 // Sets *out to "directory/name" (name alone where it is absolute or directory is ""); free with free.
 enum cr_status cr_path_join(const char *directory, const char *name, char **out);
 

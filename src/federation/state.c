@@ -8,46 +8,31 @@
 #include "federation/config.h"
 #include "format/json.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 enum { STATE_LIMIT = 1 << 20, RENEWAL_SECONDS = 60 * 86400 };
 static const char values_prefix[] = "values-", sealed_suffix[] = ".sealed";
 static const char state_purpose[] = "server state", values_purpose[] = "global values";
 
-static enum cr_status lock_file(const char *directory, const char *name, int operation, int *out)
-{
-    CR_FREE char *path = NULL;
-    CR_TRY(cr_path_join(directory, name, &path));
-    CR_CLEANUP(cr_file_close) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0) return cr_fail_errno(CR_IO, "%s", path);
-    while (flock(fd, operation) != 0) {
-        if (errno == EINTR) continue;
-        if (errno == EWOULDBLOCK)
-            return cr_fail(CR_INVALID, "%s: another server is running on this directory", directory);
-        return cr_fail_errno(CR_IO, "%s: cannot be locked", path);
-    }
-    *out = fd;
-    fd = -1;
-    return CR_OK;
-}
-
 enum cr_status cr_state_lock(const char *path, int *fd)
 {
     CR_TRY(cr_directory_make(path, true));
-    return lock_file(path, "lock", LOCK_EX, fd);
+    return cr_directory_lock(path, "lock", NULL, fd);
+}
+
+static enum cr_status take_serving(const char *path, int *fd)
+{
+    return cr_directory_lock(path, "serving", "another server is running on this directory", fd);
 }
 
 bool cr_state_is_served(const char *path)
 {
     CR_CLEANUP(cr_file_close) int fd = -1;
-    return lock_file(path, "serving", LOCK_EX | LOCK_NB, &fd) == CR_INVALID;
+    return take_serving(path, &fd) == CR_INVALID;
 }
 
 void cr_state_unlock(int *fd)
@@ -239,7 +224,7 @@ static enum cr_status open_locked(struct cr_state_dir *state)
 {
     CR_CLEANUP(cr_state_unlock) int fd = -1;
     CR_TRY(cr_state_lock(state->path, &fd));
-    CR_TRY(lock_file(state->path, "serving", LOCK_EX | LOCK_NB, &state->serving_fd));
+    CR_TRY(take_serving(state->path, &state->serving_fd));
     CR_TRY(sweep(state));
     CR_TRY(authority_locked(state->path, state->key, &state->authority));
     CR_TRY(server_identity(state->path, state->key, state->authority, &state->server));

@@ -162,6 +162,21 @@ static void files_are_whole_or_absent(void **state)
     cr_file_unmap(&mapping);
 }
 
+static void directory_is_locked_once(void **state)
+{
+    (void)state;
+    int first = -1, second = -1;
+    assert_ok(cr_directory_make(in_directory("locked"), true));
+    assert_ok(cr_directory_lock(in_directory("locked"), "lock", "taken", &first));
+    assert_fails(CR_INVALID, "locked: taken",
+                 cr_directory_lock(in_directory("locked"), "lock", "taken", &second));
+    assert_int_equal(second, -1);
+    cr_file_close(&first);
+    assert_ok(cr_directory_lock(in_directory("locked"), "lock", NULL, &second));
+    cr_file_close(&second);
+    assert_fails(CR_IO, "missing", cr_directory_lock(in_directory("missing"), "lock", NULL, &second));
+}
+
 struct marks {
     _Atomic int seen[1000];
 };
@@ -439,6 +454,7 @@ int main(void)
         cmocka_unit_test(buffer_round_trips),
         cmocka_unit_test(utf8_is_judged_strictly),
         cmocka_unit_test(files_are_whole_or_absent),
+        cmocka_unit_test(directory_is_locked_once),
         cmocka_unit_test(pool_runs_every_item_once),
         cmocka_unit_test(threads_of_a_full_pool_stay_apart),
         cmocka_unit_test(time_is_written_as_rfc3339),
