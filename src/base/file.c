@@ -56,6 +56,31 @@ enum cr_status cr_file_take(int fd, const char *path, void *out, size_t size)
     return CR_OK;
 }
 
+enum cr_status cr_file_read_at(int fd, const char *path, uint64_t at, void *out, size_t size, size_t *got)
+{
+    size_t done = 0;
+    while (done < size) {
+        ssize_t came = pread(fd, (char *)out + done, size - done, (off_t)(at + done));
+        if (came < 0 && errno == EINTR) continue;
+        if (came < 0) return cr_fail_errno(CR_IO, "%s: cannot be read", path);
+        if (came == 0) break;
+        done += (size_t)came;
+    }
+    *got = done;
+    return CR_OK;
+}
+
+enum cr_status cr_file_write_at(int fd, const char *path, uint64_t at, struct cr_slice bytes)
+{
+    for (size_t done = 0; done < bytes.size;) {
+        ssize_t put = pwrite(fd, bytes.data + done, bytes.size - done, (off_t)(at + done));
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) return cr_fail_errno(CR_IO, "%s: cannot be written", path);
+        done += (size_t)put;
+    }
+    return CR_OK;
+}
+
 static enum cr_status read_all(int fd, const char *path, size_t limit, struct cr_buffer *out)
 {
     unsigned char chunk[65536];

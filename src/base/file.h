@@ -51,6 +51,11 @@ enum cr_status cr_file_open(const char *path, int *fd, size_t *size);
 void cr_file_close(int *fd); // does nothing with -1, which it leaves behind; usable with CR_CLEANUP
 enum cr_status cr_file_take(int fd, const char *path, void *out, size_t size);
 
+// Part of an open file, from byte `at` on, wherever it was read or written last. *got is less than `size`
+// where the file ends before. `path` is for error messages.
+enum cr_status cr_file_read_at(int fd, const char *path, uint64_t at, void *out, size_t size, size_t *got);
+enum cr_status cr_file_write_at(int fd, const char *path, uint64_t at, struct cr_slice bytes);
+
 // Writes to a file that is there already, all bytes in one call: for files behind which is no disk but
 // whatever takes the bytes, a kernel for one.
 enum cr_status cr_file_put(const char *path, struct cr_slice bytes);
