@@ -314,6 +314,15 @@ bool cr_file_exists(const char *path)
     return access(path, F_OK) == 0;
 }
 
+// Whatever has a name that is too long for the kernel is not there. With no memory of its own: where there is
+// none left, nothing is taken for missing that is there.
+bool cr_directory_has(const char *directory, const char *name)
+{
+    char path[PATH_MAX];
+    int length = snprintf(path, sizeof path, "%s%s%s", directory, directory[0] ? "/" : "", name);
+    return length >= 0 && (size_t)length < sizeof path && cr_file_exists(path);
+}
+
 // One directory; *made says whether it was not there before. A new one is on disk before what comes into it.
 static enum cr_status make_one(const char *path, mode_t mode, bool *made)
 {

@@ -57,14 +57,11 @@ static enum cr_status say_directory(struct cr_said *said, const char *path)
 {
     CR_FREE char *adapter = NULL;
     CR_FREE char *model = NULL;
-    CR_FREE char *events = NULL;
     CR_FREE char *state = NULL;
-    CR_TRY(cr_path_join(path, "events.jsonl", &events));
-    if (cr_file_exists(events)) return say_run(said, path);
+    if (cr_directory_has(path, "events.jsonl")) return say_run(said, path);
     CR_TRY(cr_path_join(path, "adapter_config.json", &adapter));
     CR_TRY(cr_path_join(path, "config.json", &model));
-    struct cr_adapter_kinds kinds;
-    CR_TRY(cr_adapter_look(path, &kinds));
+    const struct cr_adapter_kinds kinds = cr_adapter_look(path);
     if (kinds.peft) CR_TRY(cr_say_adapter(said, path, adapter));
     if (kinds.spf && !kinds.peft) CR_TRY(cr_say_text(said, "kind", "sparse change"));
     if (kinds.spf) return cr_say_change(said, path);

@@ -16,6 +16,7 @@
 
 enum { STATE_LIMIT = 1 << 20, RENEWAL_SECONDS = 60 * 86400 };
 static const char values_prefix[] = "values-", sealed_suffix[] = ".sealed";
+static const char certificate_name[] = "certificate.pem"; // of an identity
 static const char state_purpose[] = "server state", values_purpose[] = "global values";
 
 enum cr_status cr_state_lock(const char *path, int *fd)
@@ -51,11 +52,9 @@ static enum cr_status authority_locked(const char *path, const struct cr_sealing
                                        struct cr_identity **out)
 {
     CR_FREE char *directory = NULL;
-    CR_FREE char *certificate = NULL;
     const struct cr_sealing sealing = sealing_of(key, "authority key");
     CR_TRY(cr_path_join(path, "authority", &directory));
-    CR_TRY(cr_path_join(directory, "certificate.pem", &certificate));
-    if (cr_file_exists(certificate)) return cr_identity_load(directory, &sealing, out);
+    if (cr_directory_has(directory, certificate_name)) return cr_identity_load(directory, &sealing, out);
     struct cr_identity *authority;
     CR_TRY(cr_identity_new_authority("carrel federation", cr_clock_unix(), &authority));
     enum cr_status status = cr_identity_save(authority, directory, &sealing);
@@ -82,11 +81,9 @@ enum cr_status cr_state_fingerprint(const struct cr_config *config, unsigned cha
     const char *path = config->federation.state_dir;
     CR_CLEANUP(cr_state_unlock) int fd = -1;
     CR_FREE char *directory = NULL;
-    CR_FREE char *certificate = NULL;
     CR_TRY(cr_state_lock(path, &fd));
     CR_TRY(cr_path_join(path, "authority", &directory));
-    CR_TRY(cr_path_join(directory, "certificate.pem", &certificate));
-    if (!cr_file_exists(certificate)) CR_TRY(make_authority(config));
+    if (!cr_directory_has(directory, certificate_name)) CR_TRY(make_authority(config));
     return cr_identity_read_fingerprint(directory, out);
 }
 
@@ -106,13 +103,11 @@ static enum cr_status server_identity(const char *path, const struct cr_sealing_
                                       const struct cr_identity *authority, struct cr_identity **out)
 {
     CR_FREE char *directory = NULL;
-    CR_FREE char *certificate = NULL;
     const struct cr_sealing sealing = sealing_of(key, "server key");
     CR_TRY(cr_path_join(path, "server", &directory));
-    CR_TRY(cr_path_join(directory, "certificate.pem", &certificate));
     struct cr_identity *identity;
-    CR_TRY(cr_file_exists(certificate) ? cr_identity_load(directory, &sealing, &identity)
-                                       : cr_identity_new(&identity));
+    CR_TRY(cr_directory_has(directory, certificate_name) ? cr_identity_load(directory, &sealing, &identity)
+                                                         : cr_identity_new(&identity));
     enum cr_status status = CR_OK;
     // Silos know the CA, so a certificate that runs out may be followed by another.
     if (cr_identity_expired(identity, cr_clock_unix() + RENEWAL_SECONDS)) {
