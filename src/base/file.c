@@ -249,13 +249,26 @@ void cr_directory_sweep(const char *directory, bool (*unfinished)(const char *na
     closedir(open);
 }
 
+static void put_numbered(const char *prefix, uint64_t number, const char *suffix, char name[NAME_MAX + 1])
+{
+    snprintf(name, NAME_MAX + 1, "%s%" PRIu64 "%s", prefix, number, suffix);
+}
+
+enum cr_status cr_path_numbered(const char *directory, const char *prefix, uint64_t number,
+                                const char *suffix, char **out)
+{
+    char name[NAME_MAX + 1];
+    put_numbered(prefix, number, suffix, name);
+    return cr_path_join(directory, name, out);
+}
+
 static bool is_numbered_below(const char *name, const char *prefix, const char *suffix, uint64_t below)
 {
     char own[NAME_MAX + 1];
     size_t length = strlen(prefix);
     if (strncmp(name, prefix, length) != 0) return false;
     uint64_t number = strtoull(name + length, NULL, 10);
-    snprintf(own, sizeof own, "%s%" PRIu64 "%s", prefix, number, suffix);
+    put_numbered(prefix, number, suffix, own);
     return number < below && strcmp(name, own) == 0;
 }
 

@@ -39,7 +39,10 @@ bool cr_file_is_any_unfinished(const char *name);
 // harm.
 void cr_directory_sweep(const char *directory, bool (*unfinished)(const char *name));
 
-// Removes the files of a directory that are called PREFIX, a number less than `below`, SUFFIX.
+// A file of a directory that is called PREFIX, a number, SUFFIX (free *out with free); and the removal of
+// those whose number is less than `below`.
+enum cr_status cr_path_numbered(const char *directory, const char *prefix, uint64_t number,
+                                const char *suffix, char **out);
 void cr_directory_sweep_below(const char *directory, const char *prefix, const char *suffix, uint64_t below);
 
 // Syncs the directory that `path` lies in: a name that was given there outlasts a loss of power.

@@ -4,7 +4,6 @@
 #include "format/json.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -244,9 +243,7 @@ enum cr_status cr_client_state_agree(struct cr_client_state *state, struct cr_sl
 
 enum cr_status cr_client_state_trainer(const struct cr_client_state *state, uint64_t round, char **out)
 {
-    char name[40];
-    snprintf(name, sizeof name, "%s%" PRIu64 "%s", trainer_prefix, round, sealed_suffix);
-    return cr_path_join(state->path, name, out);
+    return cr_path_numbered(state->path, trainer_prefix, round, sealed_suffix, out);
 }
 
 static enum cr_status append_digest(struct cr_buffer *text, const char *key,

@@ -264,9 +264,7 @@ struct cr_sealing cr_state_sealing(const struct cr_state_dir *state, const char 
 
 static enum cr_status values_path(const struct cr_state_dir *state, uint64_t round, char **out)
 {
-    char name[40];
-    snprintf(name, sizeof name, "%s%" PRIu64 "%s", values_prefix, round, sealed_suffix);
-    return cr_path_join(state->path, name, out);
+    return cr_path_numbered(state->path, values_prefix, round, sealed_suffix, out);
 }
 
 // The state becomes *changed, whose values are written; on failure both the directory and *state are as
