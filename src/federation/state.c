@@ -1,11 +1,9 @@
 #include "federation/state.h"
 
-#include "attestation/sealing_key.h"
-#include "base/clock.h"
 #include "base/file.h"
-#include "base/secret.h"
 #include "crypto/random.h"
 #include "federation/config.h"
+#include "federation/state_identity.h"
 #include "format/json.h"
 
 #include <inttypes.h>
@@ -14,9 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { STATE_LIMIT = 1 << 20, RENEWAL_SECONDS = 60 * 86400 };
+enum { STATE_LIMIT = 1 << 20 };
 static const char values_prefix[] = "values-", sealed_suffix[] = ".sealed";
-static const char certificate_name[] = "certificate.pem"; // of an identity
 static const char state_purpose[] = "server state", values_purpose[] = "global values";
 
 enum cr_status cr_state_lock(const char *path, int *fd)
@@ -45,80 +42,6 @@ void cr_state_unlock(int *fd)
 static struct cr_sealing sealing_of(const struct cr_sealing_key *key, const char *purpose)
 {
     return (struct cr_sealing){.key = key, .purpose = purpose};
-}
-
-// With the directory's lock held: two processes would make two CAs.
-static enum cr_status authority_locked(const char *path, const struct cr_sealing_key *key,
-                                       struct cr_identity **out)
-{
-    CR_FREE char *directory = NULL;
-    const struct cr_sealing sealing = sealing_of(key, "authority key");
-    CR_TRY(cr_path_join(path, "authority", &directory));
-    if (cr_directory_has(directory, certificate_name)) return cr_identity_load(directory, &sealing, out);
-    struct cr_identity *authority;
-    CR_TRY(cr_identity_new_authority("carrel federation", cr_clock_unix(), &authority));
-    enum cr_status status = cr_identity_save(authority, directory, &sealing);
-    if (status != CR_OK)
-        cr_identity_free(authority);
-    else
-        *out = authority;
-    return status;
-}
-
-static enum cr_status make_authority(const struct cr_config *config)
-{
-    const char *path = config->federation.state_dir;
-    CR_CLEANUP(cr_secret_free) struct cr_sealing_key *key = NULL;
-    struct cr_identity *authority;
-    CR_TRY(cr_sealing_key_here(cr_config_sealing(config), config->attestation.tpm, path, &key));
-    CR_TRY(authority_locked(path, key, &authority));
-    cr_identity_free(authority);
-    return CR_OK;
-}
-
-enum cr_status cr_state_fingerprint(const struct cr_config *config, unsigned char out[CR_SHA256_SIZE])
-{
-    const char *path = config->federation.state_dir;
-    CR_CLEANUP(cr_state_unlock) int fd = -1;
-    CR_FREE char *directory = NULL;
-    CR_TRY(cr_state_lock(path, &fd));
-    CR_TRY(cr_path_join(path, "authority", &directory));
-    if (!cr_directory_has(directory, certificate_name)) CR_TRY(make_authority(config));
-    return cr_identity_read_fingerprint(directory, out);
-}
-
-static enum cr_status certify(const struct cr_identity *authority, struct cr_identity *identity)
-{
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer request = {0};
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer certificate = {0};
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer authority_der = {0};
-    CR_TRY(cr_identity_request(identity, &request));
-    CR_TRY(cr_identity_issue(authority, cr_buffer_slice(&request), "server", "server", cr_clock_unix(),
-                             &certificate));
-    CR_TRY(cr_identity_authority_der(authority, &authority_der));
-    return cr_identity_install(identity, cr_buffer_slice(&certificate), cr_buffer_slice(&authority_der));
-}
-
-static enum cr_status server_identity(const char *path, const struct cr_sealing_key *key,
-                                      const struct cr_identity *authority, struct cr_identity **out)
-{
-    CR_FREE char *directory = NULL;
-    const struct cr_sealing sealing = sealing_of(key, "server key");
-    CR_TRY(cr_path_join(path, "server", &directory));
-    struct cr_identity *identity;
-    CR_TRY(cr_directory_has(directory, certificate_name) ? cr_identity_load(directory, &sealing, &identity)
-                                                         : cr_identity_new(&identity));
-    enum cr_status status = CR_OK;
-    // Silos know the CA, so a certificate that runs out may be followed by another.
-    if (cr_identity_expired(identity, cr_clock_unix() + RENEWAL_SECONDS)) {
-        status = certify(authority, identity);
-        if (status == CR_OK) status = cr_identity_save(identity, directory, &sealing);
-    }
-    if (status != CR_OK)
-        cr_identity_free(identity);
-    else
-        *out = identity;
-    return status;
 }
 
 static enum cr_status get_name(const struct cr_json *object, const char *path, const char *key,
@@ -221,8 +144,8 @@ static enum cr_status open_locked(struct cr_state_dir *state)
     CR_TRY(cr_state_lock(state->path, &fd));
     CR_TRY(take_serving(state->path, &state->serving_fd));
     CR_TRY(sweep(state));
-    CR_TRY(authority_locked(state->path, state->key, &state->authority));
-    CR_TRY(server_identity(state->path, state->key, state->authority, &state->server));
+    CR_TRY(cr_state_authority(state->path, state->key, &state->authority));
+    CR_TRY(cr_state_server(state->path, state->key, state->authority, &state->server));
     CR_TRY(read_state(state));
     // Left by a kill before they were removed. Later ones may be named by a newer state that is put back.
     if (state->begun) cr_directory_sweep_below(state->path, values_prefix, sealed_suffix, state->round);
