@@ -19,7 +19,6 @@
 #include "tuning/spf_file.h"
 #include "tuning/state.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -263,12 +262,10 @@ static enum cr_status say_sealed(struct cr_said *said, const char *path)
 // Reads the start of a file; *size is less than PREFIX where the file is.
 static enum cr_status read_prefix(const char *path, unsigned char prefix[PREFIX], size_t *size)
 {
-    FILE *file = fopen(path, "rb");
-    if (!file) return cr_fail_errno(CR_IO, "%s: cannot be opened", path);
-    *size = fread(prefix, 1, PREFIX, file);
-    bool good = !ferror(file);
-    fclose(file);
-    return good ? CR_OK : cr_fail(CR_IO, "%s: cannot be read", path);
+    CR_CLEANUP(cr_file_close) int fd = -1;
+    CR_TRY(cr_file_open(path, &fd, size));
+    *size = cr_least(*size, PREFIX);
+    return cr_file_take(fd, path, prefix, *size);
 }
 
 static enum cr_status say_file(struct cr_said *said, const char *path, const struct reading *reading)
@@ -334,7 +331,7 @@ enum cr_status cr_command_inspect(int argc, char **argv)
         return cr_fail_errno(CR_NOT_FOUND, "%s", path);
     else if (S_ISDIR(about.st_mode))
         CR_TRY(say_directory(&said, path));
-    else if (!S_ISREG(about.st_mode)) // a pipe would be waited for
+    else if (!S_ISREG(about.st_mode))
         return cr_fail(CR_INVALID, "%s: neither a file nor a directory", path);
     else
         CR_TRY(say_file(&said, path, &reading));
