@@ -41,7 +41,7 @@ enum cr_status cr_lora_parameters(const struct cr_lora_config *config, const str
             char name[160];
             snprintf(name, sizeof name, "base_model.model.%s.lora_%c.weight", place, matrix);
             CR_TRY(cr_parameters_add(parameters, name, matrix == 'A' ? config->r : out,
-                                     matrix == 'A' ? in : config->r, NULL));
+                                     matrix == 'A' ? in : config->r));
         }
     }
     return CR_OK;

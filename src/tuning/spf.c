@@ -232,7 +232,7 @@ static enum cr_status make_deltas(struct cr_spf *spf)
         (void)cr_module_place_name(model, part->place, place); // a place of the model's has one
         snprintf(name, sizeof name, "%s.weight.values", place);
         CR_TRY(cr_parameters_add(&base->parameters, name, part->rows ? part->row_count : part->elements.count,
-                                 part->rows ? part->in : 0, NULL));
+                                 part->rows ? part->in : 0));
     }
     for (size_t i = 0; i < selection->count; i++) {
         const struct cr_spf_part *part = &selection->parts[i];
