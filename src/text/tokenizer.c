@@ -418,11 +418,6 @@ size_t cr_tokenizer_vocabulary(const struct cr_tokenizer *tokenizer)
     return tokenizer->vocabulary;
 }
 
-bool cr_tokenizer_id(const struct cr_tokenizer *tokenizer, const char *token, uint32_t *out)
-{
-    return find_token(tokenizer, cr_slice_of_string(token), out);
-}
-
 bool cr_tokenizer_bos(const struct cr_tokenizer *tokenizer, uint32_t *out)
 {
     if (tokenizer->bos == CR_NO_TOKEN) return false;
