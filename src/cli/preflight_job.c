@@ -7,8 +7,6 @@
 #include "federation/attested.h"
 #include "federation/server_manifest.h"
 
-#include <stdlib.h>
-
 // A server makes its CA where there is none, a preflight makes nothing. A file that is no signed job is not
 // for any CA: that is told of it first.
 static enum cr_status check_authority(const struct cr_config *config)

@@ -5,7 +5,6 @@
 #include "report/run_dir.h"
 
 #include <dirent.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 

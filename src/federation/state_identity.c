@@ -6,8 +6,6 @@
 #include "base/secret.h"
 #include "federation/state.h"
 
-#include <stdlib.h>
-
 enum { RENEWAL_SECONDS = 60 * 86400 };
 static const char certificate_name[] = "certificate.pem"; // of an identity
 

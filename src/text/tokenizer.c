@@ -10,7 +10,6 @@
 #include "text/template.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 
 enum {
