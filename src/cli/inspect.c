@@ -169,7 +169,7 @@ static enum cr_status say_settings(struct cr_said *said, const char *path)
     if (cr_method_has_spf(tuning->method)) CR_TRY_GOTO(status, done, cr_say_sparse(said, &tuning->spf));
     if (cr_method_has_lora(tuning->method)) {
         CR_TRY_GOTO(status, done, cr_say_count(said, "r", tuning->lora.r));
-        CR_TRY_GOTO(status, done, say_targets(said, &tuning->lora.target_modules));
+        CR_TRY_GOTO(status, done, say_targets(said, &tuning->lora.targets.modules));
     }
     if (tuning->method == CR_METHOD_PREFIX_TUNING)
         CR_TRY_GOTO(status, done,
