@@ -48,7 +48,7 @@ static inline struct cr_spf_config spf_choice(int criterion, int granularity, do
     return (struct cr_spf_config){.criterion = criterion,
                                   .granularity = granularity,
                                   .density = density,
-                                  .target_modules = {modules, 1},
+                                  .targets.modules = {modules, 1},
                                   .calibration_batches = 2};
 }
 
@@ -62,7 +62,7 @@ static inline struct cr_tuning_config small_run(char *train, char **modules, siz
         .seed = 7,
         .method = CR_METHOD_LORA,
         .data = {.train = train, .max_length = 48},
-        .lora = {.r = 4, .lora_alpha = 8, .target_modules = {modules, module_count}},
+        .lora = {.r = 4, .lora_alpha = 8, .targets.modules = {modules, module_count}},
         .training =
             {
                 .optim = CR_OPTIMIZER_ADAMW,

@@ -3,8 +3,6 @@
 #include "attestation/intel.h"
 #include "attestation/judge.h"
 
-#include <stdio.h>
-
 // One appraisal as it goes.
 struct work {
     const struct cr_x509 *certificate;

@@ -8,7 +8,6 @@ enum {
     CR_DER_INTEGER = 0x02,
     CR_DER_OCTETS = 0x04,
     CR_DER_OID = 0x06,
-    CR_DER_ENUMERATED = 0x0a,
     CR_DER_IA5 = 0x16,
     CR_DER_SEQUENCE = 0x30,
 };

@@ -84,8 +84,7 @@ static enum cr_status read_header(struct cr_cursor *cursor, struct cr_quote *quo
     quote->version = cr_read_u16(cursor);
     uint16_t key_type = cr_read_u16(cursor);
     uint32_t tee = cr_read_u32(cursor); // reserved, and zero, in version 3
-    quote->qe_svn = cr_read_slice(cursor, 2);
-    quote->pce_svn = cr_read_slice(cursor, 2);
+    (void)cr_read_slice(cursor, 4);     // of versions 3 and 4: the security versions of the QE and the PCE
     struct cr_slice vendor = cr_read_slice(cursor, 16);
     quote->user_data = cr_read_slice(cursor, 20);
     if (cursor->failed) return cut_short("its header");

@@ -26,20 +26,19 @@ struct cr_td_report {
 // What stands for the key that signed the QE's report (certification data).
 enum cr_certification {
     CR_CERTIFIED_BY_ID_FIRST = 1, // 1 to 3: the platform's id, in the clear or encrypted; no certificate
-    CR_CERTIFIED_BY_ID_LAST = 3,
-    CR_CERTIFIED_BY_LEAF = 4,  // the PCK certificate
-    CR_CERTIFIED_BY_CHAIN = 5, // the PCK certificate and its issuers, in PEM
+    CR_CERTIFIED_BY_LEAF = 4,     // the PCK certificate
+    CR_CERTIFIED_BY_CHAIN = 5,    // the PCK certificate and its issuers, in PEM
 };
 
 // All slices lie in the quote's bytes.
 struct cr_quote {
     uint16_t version;
     bool is_td;
-    struct cr_slice qe_svn, pce_svn, user_data; // 2, 2, 20 bytes; the SVNs of header versions 3 and 4
-    struct cr_slice signed_part;                // header and body
-    struct cr_sgx_report sgx;                   // unless is_td
-    struct cr_td_report td;                     // where is_td
-    struct cr_slice signature, key;             // 64 bytes each: by the attestation key, and that key
+    struct cr_slice user_data;      // 20 bytes
+    struct cr_slice signed_part;    // header and body
+    struct cr_sgx_report sgx;       // unless is_td
+    struct cr_td_report td;         // where is_td
+    struct cr_slice signature, key; // 64 bytes each: by the attestation key, and that key
     struct cr_sgx_report qe;
     struct cr_slice qe_signature, qe_auth; // 64 bytes; any number
     uint16_t certification;                // enum cr_certification

@@ -142,14 +142,10 @@ enum cr_status cr_sealing_key_here(const char *name, const char *tpm, const char
 }
 
 // Whether the source would have to make what it keeps in the directory.
-static enum cr_status is_new(size_t source, const char *directory, bool *out)
+static bool is_new(size_t source, const char *directory)
 {
-    CR_FREE char *path = NULL;
-    *out = false;
-    if (source != TPM && source != DEVELOPMENT) return CR_OK;
-    CR_TRY(cr_path_join(directory, source == TPM ? "sealing.tpm" : "sealing.key", &path));
-    *out = !cr_file_exists(path);
-    return CR_OK;
+    if (source != TPM && source != DEVELOPMENT) return false;
+    return !cr_directory_has(directory, source == TPM ? "sealing.tpm" : "sealing.key");
 }
 
 enum cr_status cr_sealing_key_check(const char *name, const char *tpm, const char *directory,
@@ -160,10 +156,8 @@ enum cr_status cr_sealing_key_check(const char *name, const char *tpm, const cha
     CR_CLEANUP(cr_secret_free) struct cr_sealing_key *key = NULL;
     CR_CLEANUP(cr_buffer_release) struct cr_buffer sealed = {0};
     size_t source = SOURCES;
-    bool new;
     CR_TRY(choose(name ? name : "auto", &places, &source));
-    CR_TRY(is_new(source, directory, &new));
-    if (!new)
+    if (!is_new(source, directory))
         CR_TRY(cr_sealing_key_get(sources[source].name, &places, directory, &key));
     else if (source == TPM)
         CR_TRY(cr_tpm_seal(places.tpm, (struct cr_slice){trial, sizeof trial}, &sealed));

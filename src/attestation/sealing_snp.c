@@ -6,7 +6,6 @@
 #include <linux/sev-guest.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <unistd.h>
 
 enum {
     KEY_OF_CHIP = 0,     // root_key_select: VCEK

@@ -98,12 +98,6 @@ static enum cr_status write_file(const char *entry, const char *name, struct cr_
     return cr_file_put(path, bytes);
 }
 
-static bool has_file(const char *entry, const char *name)
-{
-    CR_FREE char *path = NULL;
-    return cr_path_join(entry, name, &path) == CR_OK && cr_file_exists(path);
-}
-
 static enum cr_status read_provider(const char *entry, enum cr_evidence_type *type)
 {
     char provider[64];
@@ -122,7 +116,7 @@ static enum cr_status read_provider(const char *entry, enum cr_evidence_type *ty
 static enum cr_status choose_level(const char *entry, uint64_t *writes)
 {
     char floor[24];
-    if (!has_file(entry, "privlevel_floor")) return CR_OK;
+    if (!cr_directory_has(entry, "privlevel_floor")) return CR_OK;
     CR_TRY(read_line(entry, "privlevel_floor", floor, sizeof floor));
     CR_TRY(write_file(entry, "privlevel", cr_slice_of_string(floor)));
     ++*writes;
@@ -140,7 +134,7 @@ static enum cr_status ask(const char *entry, const unsigned char *report_data, s
     CR_TRY(write_file(entry, "inblob", (struct cr_slice){report_data, CR_REPORT_DATA_SIZE}));
     writes++;
     CR_TRY(read_file(entry, "outblob", answer));
-    if (has_file(entry, "auxblob")) CR_TRY(read_file(entry, "auxblob", table));
+    if (cr_directory_has(entry, "auxblob")) CR_TRY(read_file(entry, "auxblob", table));
     CR_TRY(read_number(entry, "generation", &after));
     *undisturbed = after == before + writes;
     return CR_OK;

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -51,6 +52,31 @@ enum cr_status cr_file_take(int fd, const char *path, void *out, size_t size)
         if (got == 0) return cr_fail(CR_INVALID, "%s: ends before its time", path);
         to += got;
         size -= (size_t)got;
+    }
+    return CR_OK;
+}
+
+enum cr_status cr_file_read_at(int fd, const char *path, uint64_t at, void *out, size_t size, size_t *got)
+{
+    size_t done = 0;
+    while (done < size) {
+        ssize_t came = pread(fd, (char *)out + done, size - done, (off_t)(at + done));
+        if (came < 0 && errno == EINTR) continue;
+        if (came < 0) return cr_fail_errno(CR_IO, "%s: cannot be read", path);
+        if (came == 0) break;
+        done += (size_t)came;
+    }
+    *got = done;
+    return CR_OK;
+}
+
+enum cr_status cr_file_write_at(int fd, const char *path, uint64_t at, struct cr_slice bytes)
+{
+    for (size_t done = 0; done < bytes.size;) {
+        ssize_t put = pwrite(fd, bytes.data + done, bytes.size - done, (off_t)(at + done));
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) return cr_fail_errno(CR_IO, "%s: cannot be written", path);
+        done += (size_t)put;
     }
     return CR_OK;
 }
@@ -223,13 +249,26 @@ void cr_directory_sweep(const char *directory, bool (*unfinished)(const char *na
     closedir(open);
 }
 
+static void put_numbered(const char *prefix, uint64_t number, const char *suffix, char name[NAME_MAX + 1])
+{
+    snprintf(name, NAME_MAX + 1, "%s%" PRIu64 "%s", prefix, number, suffix);
+}
+
+enum cr_status cr_path_numbered(const char *directory, const char *prefix, uint64_t number,
+                                const char *suffix, char **out)
+{
+    char name[NAME_MAX + 1];
+    put_numbered(prefix, number, suffix, name);
+    return cr_path_join(directory, name, out);
+}
+
 static bool is_numbered_below(const char *name, const char *prefix, const char *suffix, uint64_t below)
 {
     char own[NAME_MAX + 1];
     size_t length = strlen(prefix);
     if (strncmp(name, prefix, length) != 0) return false;
     uint64_t number = strtoull(name + length, NULL, 10);
-    snprintf(own, sizeof own, "%s%" PRIu64 "%s", prefix, number, suffix);
+    put_numbered(prefix, number, suffix, own);
     return number < below && strcmp(name, own) == 0;
 }
 
@@ -288,6 +327,15 @@ bool cr_file_exists(const char *path)
     return access(path, F_OK) == 0;
 }
 
+// Whatever has a name that is too long for the kernel is not there. With no memory of its own: where there is
+// none left, nothing is taken for missing that is there.
+bool cr_directory_has(const char *directory, const char *name)
+{
+    char path[PATH_MAX];
+    int length = snprintf(path, sizeof path, "%s%s%s", directory, directory[0] ? "/" : "", name);
+    return length >= 0 && (size_t)length < sizeof path && cr_file_exists(path);
+}
+
 // One directory; *made says whether it was not there before. A new one is on disk before what comes into it.
 static enum cr_status make_one(const char *path, mode_t mode, bool *made)
 {
@@ -313,6 +361,22 @@ enum cr_status cr_directory_make(const char *path, bool secret)
     if (made) return CR_OK;
     if (stat(path, &stat_buffer) != 0) return cr_fail_errno(CR_IO, "%s", path);
     if (!S_ISDIR(stat_buffer.st_mode)) return cr_fail(CR_IO, "%s: there is a file of that name", path);
+    return CR_OK;
+}
+
+enum cr_status cr_directory_lock(const char *directory, const char *name, const char *holder, int *fd)
+{
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(directory, name, &path));
+    CR_CLEANUP(cr_file_close) int opened = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (opened < 0) return cr_fail_errno(CR_IO, "%s", path);
+    while (flock(opened, holder ? LOCK_EX | LOCK_NB : LOCK_EX) != 0) {
+        if (errno == EINTR) continue;
+        if (errno == EWOULDBLOCK) return cr_fail(CR_INVALID, "%s: %s", directory, holder);
+        return cr_fail_errno(CR_IO, "%s: cannot be locked", path);
+    }
+    *fd = opened;
+    opened = -1;
     return CR_OK;
 }
 

@@ -39,7 +39,10 @@ bool cr_file_is_any_unfinished(const char *name);
 // harm.
 void cr_directory_sweep(const char *directory, bool (*unfinished)(const char *name));
 
-// Removes the files of a directory that are called PREFIX, a number less than `below`, SUFFIX.
+// A file of a directory that is called PREFIX, a number, SUFFIX (free *out with free); and the removal of
+// those whose number is less than `below`.
+enum cr_status cr_path_numbered(const char *directory, const char *prefix, uint64_t number,
+                                const char *suffix, char **out);
 void cr_directory_sweep_below(const char *directory, const char *prefix, const char *suffix, uint64_t below);
 
 // Syncs the directory that `path` lies in: a name that was given there outlasts a loss of power.
@@ -50,6 +53,11 @@ enum cr_status cr_path_sync(const char *path);
 enum cr_status cr_file_open(const char *path, int *fd, size_t *size);
 void cr_file_close(int *fd); // does nothing with -1, which it leaves behind; usable with CR_CLEANUP
 enum cr_status cr_file_take(int fd, const char *path, void *out, size_t size);
+
+// Part of an open file, from byte `at` on, wherever it was read or written last. *got is less than `size`
+// where the file ends before. `path` is for error messages.
+enum cr_status cr_file_read_at(int fd, const char *path, uint64_t at, void *out, size_t size, size_t *got);
+enum cr_status cr_file_write_at(int fd, const char *path, uint64_t at, struct cr_slice bytes);
 
 // Writes to a file that is there already, all bytes in one call: for files behind which is no disk but
 // whatever takes the bytes, a kernel for one.
@@ -67,10 +75,16 @@ void cr_file_drop(struct cr_slice part);
 enum cr_status cr_file_fill_standard(void);
 
 bool cr_file_exists(const char *path);
+bool cr_directory_has(const char *directory, const char *name); // a file, or whatever, of that name
 
 // Makes the directory and its parents (mode 0700 where `secret`, else 0755); one that is there already is
 // fine.
 enum cr_status cr_directory_make(const char *path, bool secret);
+
+// Holds the lock of the file directory/name, which is made where it is not there (mode 0600), until the
+// caller closes *fd. Where another process has it: waits, or, where `holder` is not NULL, fails with
+// CR_INVALID and says "directory: holder".
+enum cr_status cr_directory_lock(const char *directory, const char *name, const char *holder, int *fd);
 
 // Sets *out to "directory/name" (name alone where it is absolute or directory is ""); free with free.
 enum cr_status cr_path_join(const char *directory, const char *name, char **out);

@@ -1,5 +1,6 @@
 #include "base/scratch.h"
 
+#include "base/file.h"
 #include "base/memory.h"
 
 #include <errno.h>
@@ -39,30 +40,20 @@ enum cr_status cr_scratch_open(const char *path, size_t size, struct cr_scratch 
 void cr_scratch_close(struct cr_scratch *scratch)
 {
     if (!scratch) return;
-    if (scratch->fd >= 0) close(scratch->fd);
+    cr_file_close(&scratch->fd);
     free(scratch->path);
     free(scratch);
 }
 
 enum cr_status cr_scratch_write(struct cr_scratch *scratch, size_t at, const void *bytes, size_t size)
 {
-    for (size_t done = 0; done < size;) {
-        ssize_t put = pwrite(scratch->fd, (const char *)bytes + done, size - done, (off_t)(at + done));
-        if (put < 0 && errno == EINTR) continue;
-        if (put < 0) return cr_fail_errno(CR_IO, "%s: cannot be written", scratch->path);
-        done += (size_t)put;
-    }
-    return CR_OK;
+    return cr_file_write_at(scratch->fd, scratch->path, at, (struct cr_slice){bytes, size});
 }
 
 enum cr_status cr_scratch_read(const struct cr_scratch *scratch, size_t at, void *bytes, size_t size)
 {
-    for (size_t done = 0; done < size;) {
-        ssize_t got = pread(scratch->fd, (char *)bytes + done, size - done, (off_t)(at + done));
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return cr_fail_errno(CR_IO, "%s: cannot be read", scratch->path);
-        if (got == 0) return cr_fail(CR_IO, "%s: it ends before byte %zu", scratch->path, at + size);
-        done += (size_t)got;
-    }
+    size_t got;
+    CR_TRY(cr_file_read_at(scratch->fd, scratch->path, at, bytes, size, &got));
+    if (got < size) return cr_fail(CR_IO, "%s: it ends before byte %zu", scratch->path, at + size);
     return CR_OK;
 }

@@ -1,7 +1,7 @@
 // Messages: the headers of frames as plain structs, checked whole on the way in.
 //
 // Digests have their size, texts are UTF-8 without control characters, numbers are finite; what is otherwise
-// is CR_PROTOCOL. protobuf-c stays inside message.c.
+// is CR_PROTOCOL. protobuf-c stays inside message_decode.c and message_encode.c.
 #ifndef CARREL_CHANNEL_MESSAGE_H
 #define CARREL_CHANNEL_MESSAGE_H
 

@@ -7,9 +7,7 @@
 #include "text/trainer.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { MOST_PER_LAYER = 12, MOST_ENDS = 4, LONGEST_NAME = 80 };
 

@@ -19,7 +19,6 @@
 #include "tuning/spf_file.h"
 #include "tuning/state.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -57,14 +56,11 @@ static enum cr_status say_directory(struct cr_said *said, const char *path)
 {
     CR_FREE char *adapter = NULL;
     CR_FREE char *model = NULL;
-    CR_FREE char *events = NULL;
     CR_FREE char *state = NULL;
-    CR_TRY(cr_path_join(path, "events.jsonl", &events));
-    if (cr_file_exists(events)) return say_run(said, path);
+    if (cr_directory_has(path, "events.jsonl")) return say_run(said, path);
     CR_TRY(cr_path_join(path, "adapter_config.json", &adapter));
     CR_TRY(cr_path_join(path, "config.json", &model));
-    struct cr_adapter_kinds kinds;
-    CR_TRY(cr_adapter_look(path, &kinds));
+    const struct cr_adapter_kinds kinds = cr_adapter_look(path);
     if (kinds.peft) CR_TRY(cr_say_adapter(said, path, adapter));
     if (kinds.spf && !kinds.peft) CR_TRY(cr_say_text(said, "kind", "sparse change"));
     if (kinds.spf) return cr_say_change(said, path);
@@ -173,7 +169,7 @@ static enum cr_status say_settings(struct cr_said *said, const char *path)
     if (cr_method_has_spf(tuning->method)) CR_TRY_GOTO(status, done, cr_say_sparse(said, &tuning->spf));
     if (cr_method_has_lora(tuning->method)) {
         CR_TRY_GOTO(status, done, cr_say_count(said, "r", tuning->lora.r));
-        CR_TRY_GOTO(status, done, say_targets(said, &tuning->lora.target_modules));
+        CR_TRY_GOTO(status, done, say_targets(said, &tuning->lora.targets.modules));
     }
     if (tuning->method == CR_METHOD_PREFIX_TUNING)
         CR_TRY_GOTO(status, done,
@@ -266,12 +262,10 @@ static enum cr_status say_sealed(struct cr_said *said, const char *path)
 // Reads the start of a file; *size is less than PREFIX where the file is.
 static enum cr_status read_prefix(const char *path, unsigned char prefix[PREFIX], size_t *size)
 {
-    FILE *file = fopen(path, "rb");
-    if (!file) return cr_fail_errno(CR_IO, "%s: cannot be opened", path);
-    *size = fread(prefix, 1, PREFIX, file);
-    bool good = !ferror(file);
-    fclose(file);
-    return good ? CR_OK : cr_fail(CR_IO, "%s: cannot be read", path);
+    CR_CLEANUP(cr_file_close) int fd = -1;
+    CR_TRY(cr_file_open(path, &fd, size));
+    *size = cr_least(*size, PREFIX);
+    return cr_file_take(fd, path, prefix, *size);
 }
 
 static enum cr_status say_file(struct cr_said *said, const char *path, const struct reading *reading)
@@ -337,7 +331,7 @@ enum cr_status cr_command_inspect(int argc, char **argv)
         return cr_fail_errno(CR_NOT_FOUND, "%s", path);
     else if (S_ISDIR(about.st_mode))
         CR_TRY(say_directory(&said, path));
-    else if (!S_ISREG(about.st_mode)) // a pipe would be waited for
+    else if (!S_ISREG(about.st_mode))
         return cr_fail(CR_INVALID, "%s: neither a file nor a directory", path);
     else
         CR_TRY(say_file(&said, path, &reading));

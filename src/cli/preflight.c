@@ -6,7 +6,6 @@
 #include "cli/command.h"
 #include "report/run_dir.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>

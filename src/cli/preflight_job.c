@@ -7,18 +7,14 @@
 #include "federation/attested.h"
 #include "federation/server_manifest.h"
 
-#include <stdlib.h>
-
 // A server makes its CA where there is none, a preflight makes nothing. A file that is no signed job is not
 // for any CA: that is told of it first.
 static enum cr_status check_authority(const struct cr_config *config)
 {
     CR_CLEANUP(cr_manifest_release) struct cr_manifest manifest = {0};
-    CR_FREE char *path = NULL;
     CR_TRY(cr_manifest_read(config->federation.job, &manifest, NULL));
     if (!manifest.has_owner) return CR_OK;
-    CR_TRY(cr_path_join(config->federation.state_dir, "authority/certificate.pem", &path));
-    if (cr_file_exists(path)) return CR_OK;
+    if (cr_directory_has(config->federation.state_dir, "authority/certificate.pem")) return CR_OK;
     return cr_fail(CR_INVALID, "%s: it is for the CA of another federation than %s, which has none yet",
                    config->federation.job, config->federation.state_dir);
 }

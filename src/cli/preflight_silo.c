@@ -2,15 +2,12 @@
 // has it; before, the token names it by its digest alone.
 #include "cli/preflight.h"
 
-#include "base/file.h"
 #include "federation/client.h"
 #include "federation/client_base.h"
 #include "federation/client_state.h"
 #include "model/config.h"
 #include "text/rows.h"
 #include "text/tokenizer.h"
-
-#include <string.h>
 
 static enum cr_status check_model(struct cr_checks *checks, const char *directory)
 {

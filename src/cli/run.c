@@ -13,7 +13,6 @@
 
 #include <signal.h>
 #include <stdio.h>
-#include <unistd.h>
 
 enum { POLL_MILLISECONDS = 200 };
 

@@ -5,15 +5,12 @@
 #include "report/run_dir.h"
 
 #include <dirent.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 static bool is_run_dir(const char *path)
 {
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer events = {0};
-    return cr_append_format(&events, "%s/events.jsonl", path) == CR_OK &&
-           cr_file_exists(cr_buffer_text(&events));
+    return cr_directory_has(path, "events.jsonl");
 }
 
 // The one of the working directory.

@@ -128,9 +128,9 @@ enum cr_status cr_say_adapter_config(struct cr_said *said, struct cr_slice text,
     CR_TRY(cr_say_count(said, "r", config.lora.r));
     CR_TRY(cr_say_number(said, "lora_alpha", config.lora.lora_alpha));
     CR_TRY(cr_say_bool(said, "use_rslora", config.lora.use_rslora));
-    CR_TRY(cr_say_list(said, "target_modules", &config.lora.target_modules));
-    if (config.lora.layers_to_transform.count == 0) return CR_OK; // all of them
-    return cr_say_sizes(said, "layers_to_transform", &config.lora.layers_to_transform);
+    CR_TRY(cr_say_list(said, "target_modules", &config.lora.targets.modules));
+    if (config.lora.targets.layers.count == 0) return CR_OK; // all of them
+    return cr_say_sizes(said, "layers_to_transform", &config.lora.targets.layers);
 }
 
 enum cr_status cr_say_sparse(struct cr_said *said, const struct cr_spf_config *config)
@@ -138,7 +138,7 @@ enum cr_status cr_say_sparse(struct cr_said *said, const struct cr_spf_config *c
     CR_TRY(cr_say_text(said, "criterion", cr_spf_criteria[config->criterion]));
     CR_TRY(cr_say_text(said, "granularity", cr_spf_granularities[config->granularity]));
     CR_TRY(cr_say_number(said, "density", config->density));
-    return cr_say_list(said, "sparse_modules", &config->target_modules);
+    return cr_say_list(said, "sparse_modules", &config->targets.modules);
 }
 
 enum cr_status cr_say_sparse_config(struct cr_said *said, struct cr_slice text, const char *path)

@@ -212,9 +212,9 @@ static enum cr_status save_certificate(X509 *certificate, const char *directory,
     return save_bio(bio, path, false);
 }
 
-static enum cr_status key_path(const char *directory, const struct cr_sealing *sealing, char **out)
+static const char *key_name(const struct cr_sealing *sealing)
 {
-    return cr_path_join(directory, sealing ? "key.sealed" : "key.pem", out);
+    return sealing ? "key.sealed" : "key.pem";
 }
 
 static enum cr_status save_key(const struct cr_identity *identity, const char *path,
@@ -232,8 +232,7 @@ static enum cr_status save_key(const struct cr_identity *identity, const char *p
 
 bool cr_identity_is_kept(const char *directory, const struct cr_sealing *sealing)
 {
-    CR_FREE char *path = NULL;
-    return key_path(directory, sealing, &path) == CR_OK && cr_file_exists(path);
+    return cr_directory_has(directory, key_name(sealing));
 }
 
 enum cr_status cr_identity_save(const struct cr_identity *identity, const char *directory,
@@ -241,7 +240,7 @@ enum cr_status cr_identity_save(const struct cr_identity *identity, const char *
 {
     CR_TRY(cr_directory_make(directory, true));
     CR_FREE char *path = NULL;
-    CR_TRY(key_path(directory, sealing, &path));
+    CR_TRY(cr_path_join(directory, key_name(sealing), &path));
     CR_TRY(save_key(identity, path, sealing));
     if (!identity->certificate) return CR_OK;
     CR_TRY(save_certificate(identity->authority, directory, "authority.pem"));
@@ -317,14 +316,13 @@ static enum cr_status load_certificate(const char *directory, const char *name, 
 enum cr_status cr_identity_load(const char *directory, const struct cr_sealing *sealing,
                                 struct cr_identity **out)
 {
-    CR_FREE char *path = NULL, *certificate_path = NULL;
-    CR_TRY(key_path(directory, sealing, &path));
-    CR_TRY(cr_path_join(directory, "certificate.pem", &certificate_path));
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(directory, key_name(sealing), &path));
     CR_CLEANUP(cr_identity_release) struct cr_identity *identity = NULL;
     CR_TRY(cr_allocate(1, sizeof *identity, &identity));
     CR_TRY(sealing ? load_sealed_key(path, sealing, &identity->key) : load_key(path, &identity->key));
     // A key alone is an identity whose certificate is still to come.
-    if (cr_file_exists(certificate_path)) {
+    if (cr_directory_has(directory, "certificate.pem")) {
         CR_CLEANUP(free_certificate) X509 *certificate = NULL;
         CR_CLEANUP(free_certificate) X509 *authority = NULL;
         CR_TRY(load_certificate(directory, "certificate.pem", &certificate));
@@ -340,7 +338,7 @@ enum cr_status cr_identity_load(const char *directory, const struct cr_sealing *
 enum cr_status cr_identity_seal(const char *directory, const struct cr_sealing *sealing)
 {
     CR_FREE char *clear = NULL;
-    CR_TRY(key_path(directory, NULL, &clear));
+    CR_TRY(cr_path_join(directory, key_name(NULL), &clear));
     if (!cr_file_exists(clear)) return CR_OK;
     // A kill in between leaves both, and the one in the clear goes the next time.
     if (!cr_identity_is_kept(directory, sealing)) {

@@ -9,7 +9,6 @@
 #include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static const char magic[8] = {'c', 'a', 'r', 'r', 'e', 'l', 's', 'e'};
 static const char label[] = "carrel sealed file";

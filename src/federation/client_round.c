@@ -1,7 +1,6 @@
 // A silo's rounds: values are pulled, trained on, kept, and given when they are asked for.
 #include "federation/client_parts.h"
 
-#include "base/clock.h"
 #include "federation/discretion.h"
 
 #include <string.h>

@@ -3,13 +3,9 @@
 #include "base/file.h"
 #include "format/json.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 enum { JSON_LIMIT = 65536 };
@@ -31,18 +27,11 @@ static struct cr_sealing sealing_of_key(const struct cr_client_state *state)
 
 static enum cr_status take_directory(struct cr_client_state *state)
 {
-    CR_FREE char *path = NULL;
     CR_TRY(cr_directory_make(state->path, true));
-    CR_TRY(cr_path_join(state->path, "lock", &path));
-    state->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (state->lock_fd < 0) return cr_fail_errno(CR_IO, "%s", path);
-    if (flock(state->lock_fd, LOCK_EX | LOCK_NB) == 0) {
-        cr_directory_sweep(state->path, cr_file_is_any_unfinished);
-        return CR_OK;
-    }
-    if (errno == EWOULDBLOCK)
-        return cr_fail(CR_INVALID, "%s: another process is using this silo's state", state->path);
-    return cr_fail_errno(CR_IO, "%s: cannot be locked", path);
+    CR_TRY(cr_directory_lock(state->path, "lock", "another process is using this silo's state",
+                             &state->lock_fd));
+    cr_directory_sweep(state->path, cr_file_is_any_unfinished);
+    return CR_OK;
 }
 
 // Whether the identity at `path`, of that name in that CA's federation, is the one that the token is for.
@@ -226,7 +215,7 @@ enum cr_status cr_client_state_open(const char *path, const struct cr_token *tok
 void cr_client_state_close(struct cr_client_state *state)
 {
     if (!state) return;
-    if (state->lock_fd >= 0) close(state->lock_fd);
+    cr_file_close(&state->lock_fd);
     cr_identity_free(state->identity);
     cr_manifest_release(&state->manifest);
     free(state->manifest_path);
@@ -254,9 +243,7 @@ enum cr_status cr_client_state_agree(struct cr_client_state *state, struct cr_sl
 
 enum cr_status cr_client_state_trainer(const struct cr_client_state *state, uint64_t round, char **out)
 {
-    char name[40];
-    snprintf(name, sizeof name, "%s%" PRIu64 "%s", trainer_prefix, round, sealed_suffix);
-    return cr_path_join(state->path, name, out);
+    return cr_path_numbered(state->path, trainer_prefix, round, sealed_suffix, out);
 }
 
 static enum cr_status append_digest(struct cr_buffer *text, const char *key,

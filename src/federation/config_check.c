@@ -52,10 +52,11 @@ static enum cr_status check_silos(const struct source *source)
 }
 
 // What is listed twice counts once, which whoever wrote it did not mean.
-static enum cr_status check_places(const struct source *source, const char *layers_key,
-                                   const struct cr_size_list *layers, const char *modules_key,
-                                   const struct cr_string_list *modules)
+static enum cr_status check_places(const struct source *source, const struct cr_targets *targets,
+                                   const char *layers_key, const char *modules_key)
 {
+    const struct cr_size_list *layers = &targets->layers;
+    const struct cr_string_list *modules = &targets->modules;
     for (size_t i = 0; i < layers->count; i++)
         for (size_t j = 0; j < i; j++)
             if (layers->items[i] == layers->items[j])
@@ -106,10 +107,8 @@ enum cr_status cr_config_check(const struct cr_config *config, const char *name,
     if (config->federation.local_steps == 0 && !(config->federation.local_epochs > 0))
         return fail_at(&source, "federation.local_epochs", "0, and local_steps is 0 too");
     const struct cr_tuning_config *tuning = &config->tuning;
-    CR_TRY(check_places(&source, "lora.layers_to_transform", &tuning->lora.layers_to_transform,
-                        "lora.target_modules", &tuning->lora.target_modules));
-    CR_TRY(check_places(&source, "spf.layers_to_transform", &tuning->spf.layers_to_transform,
-                        "spf.target_modules", &tuning->spf.target_modules));
+    CR_TRY(check_places(&source, &tuning->lora.targets, "lora.layers_to_transform", "lora.target_modules"));
+    CR_TRY(check_places(&source, &tuning->spf.targets, "spf.layers_to_transform", "spf.target_modules"));
     return check_silos(&source);
 }
 

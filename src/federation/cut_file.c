@@ -47,32 +47,6 @@ static struct cr_slice bound_to(const struct bound *bound)
     return (struct cr_slice){(const unsigned char *)bound, sizeof *bound};
 }
 
-static enum cr_status write_at(const struct cr_cut_file *file, uint64_t at, const unsigned char *bytes,
-                               size_t size)
-{
-    for (size_t done = 0; done < size;) {
-        ssize_t put = pwrite(file->fd, bytes + done, size - done, (off_t)(at + done));
-        if (put < 0 && errno == EINTR) continue;
-        if (put < 0) return cr_fail_errno(CR_IO, "%s: cannot be written", file->path);
-        done += (size_t)put;
-    }
-    return CR_OK;
-}
-
-// *got: fewer than `size` where the file ends.
-static enum cr_status read_at(const struct cr_cut_file *file, uint64_t at, unsigned char *bytes, size_t size,
-                              size_t *got)
-{
-    for (*got = 0; *got < size;) {
-        ssize_t came = pread(file->fd, bytes + *got, size - *got, (off_t)(at + *got));
-        if (came < 0 && errno == EINTR) continue;
-        if (came < 0) return cr_fail_errno(CR_IO, "%s: cannot be read", file->path);
-        if (came == 0) return CR_OK;
-        *got += (size_t)came;
-    }
-    return CR_OK;
-}
-
 static enum cr_status derive(const unsigned char *secret, const unsigned char salt[SALT],
                              struct cr_aead **out)
 {
@@ -132,7 +106,7 @@ static enum cr_status open_file(struct cr_cut_file *file, const unsigned char *s
     size_t got;
     file->fd = open(file->path, O_RDONLY | O_CLOEXEC);
     if (file->fd < 0) return cr_fail_errno(errno == ENOENT ? CR_NOT_FOUND : CR_IO, "%s", file->path);
-    CR_TRY(read_at(file, 0, header, sizeof header, &got));
+    CR_TRY(cr_file_read_at(file->fd, file->path, 0, header, sizeof header, &got));
     if (got != sizeof header || memcmp(header, magic, sizeof magic) != 0)
         return cr_fail(CR_DENIED, "%s: no file of activations", file->path);
     CR_TRY(derive(secret, salt, &file->aead));
@@ -162,7 +136,7 @@ enum cr_status cr_cut_file_open(const char *path, const unsigned char *secret,
 void cr_cut_file_close(struct cr_cut_file *file)
 {
     if (!file) return;
-    if (file->fd >= 0) close(file->fd);
+    cr_file_close(&file->fd);
     cr_aead_free(file->aead);
     free(file->path);
     free(file);
@@ -179,7 +153,8 @@ enum cr_status cr_cut_file_append(struct cr_cut_file *file, uint32_t example, ui
     memcpy(scratch + sizeof example, &rows, sizeof rows);
     CR_TRY(cr_aead_seal(file->aead, file->next, bound_to(&bound), bytes, size, scratch + RECORD_START));
     const struct cr_cut_record record = {example, rows, file->end, file->next++};
-    CR_TRY(write_at(file, file->end, scratch, cr_cut_sealed_size(size)));
+    const struct cr_slice sealed = {scratch, cr_cut_sealed_size(size)};
+    CR_TRY(cr_file_write_at(file->fd, file->path, file->end, sealed));
     file->end += cr_cut_sealed_size(size);
     *out = record;
     return CR_OK;
@@ -198,7 +173,7 @@ enum cr_status cr_cut_file_next(const struct cr_cut_file *file, const struct cr_
     struct cr_cut_record record = {.at = HEADER, .number = 1};
     if (before) record.at = before->at + cr_cut_sealed_size(size);
     if (before) record.number = before->number + 1;
-    CR_TRY(read_at(file, record.at, start, sizeof start, &got));
+    CR_TRY(cr_file_read_at(file->fd, file->path, record.at, start, sizeof start, &got));
     memcpy(&record.example, start, sizeof record.example);
     memcpy(&record.rows, start + sizeof record.example, sizeof record.rows);
     *found = got == sizeof start;
@@ -214,7 +189,7 @@ enum cr_status cr_cut_file_read(struct cr_cut_file *file, const struct cr_cut_re
     bound.example = record->example;
     bound.rows = record->rows;
     // What is opened is a copy in here, which nobody changes meanwhile.
-    CR_TRY(read_at(file, record->at, scratch, cr_cut_sealed_size(size), &got));
+    CR_TRY(cr_file_read_at(file->fd, file->path, record->at, scratch, cr_cut_sealed_size(size), &got));
     if (got != cr_cut_sealed_size(size))
         return cr_fail(CR_DENIED, "%s: it ends before example %u does", file->path, record->example + 1);
     enum cr_status status =

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "federation/state.h"
+#include "federation/state_identity.h"
 
 #include <string.h>
 

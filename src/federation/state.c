@@ -1,53 +1,36 @@
 #include "federation/state.h"
 
-#include "attestation/sealing_key.h"
-#include "base/clock.h"
 #include "base/file.h"
-#include "base/secret.h"
 #include "crypto/random.h"
 #include "federation/config.h"
+#include "federation/state_identity.h"
 #include "format/json.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
-enum { STATE_LIMIT = 1 << 20, RENEWAL_SECONDS = 60 * 86400 };
+enum { STATE_LIMIT = 1 << 20 };
 static const char values_prefix[] = "values-", sealed_suffix[] = ".sealed";
 static const char state_purpose[] = "server state", values_purpose[] = "global values";
-
-static enum cr_status lock_file(const char *directory, const char *name, int operation, int *out)
-{
-    CR_FREE char *path = NULL;
-    CR_TRY(cr_path_join(directory, name, &path));
-    CR_CLEANUP(cr_file_close) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0) return cr_fail_errno(CR_IO, "%s", path);
-    while (flock(fd, operation) != 0) {
-        if (errno == EINTR) continue;
-        if (errno == EWOULDBLOCK)
-            return cr_fail(CR_INVALID, "%s: another server is running on this directory", directory);
-        return cr_fail_errno(CR_IO, "%s: cannot be locked", path);
-    }
-    *out = fd;
-    fd = -1;
-    return CR_OK;
-}
 
 enum cr_status cr_state_lock(const char *path, int *fd)
 {
     CR_TRY(cr_directory_make(path, true));
-    return lock_file(path, "lock", LOCK_EX, fd);
+    return cr_directory_lock(path, "lock", NULL, fd);
+}
+
+static enum cr_status take_serving(const char *path, int *fd)
+{
+    return cr_directory_lock(path, "serving", "another server is running on this directory", fd);
 }
 
 bool cr_state_is_served(const char *path)
 {
     CR_CLEANUP(cr_file_close) int fd = -1;
-    return lock_file(path, "serving", LOCK_EX | LOCK_NB, &fd) == CR_INVALID;
+    return take_serving(path, &fd) == CR_INVALID;
 }
 
 void cr_state_unlock(int *fd)
@@ -59,86 +42,6 @@ void cr_state_unlock(int *fd)
 static struct cr_sealing sealing_of(const struct cr_sealing_key *key, const char *purpose)
 {
     return (struct cr_sealing){.key = key, .purpose = purpose};
-}
-
-// With the directory's lock held: two processes would make two CAs.
-static enum cr_status authority_locked(const char *path, const struct cr_sealing_key *key,
-                                       struct cr_identity **out)
-{
-    CR_FREE char *directory = NULL;
-    CR_FREE char *certificate = NULL;
-    const struct cr_sealing sealing = sealing_of(key, "authority key");
-    CR_TRY(cr_path_join(path, "authority", &directory));
-    CR_TRY(cr_path_join(directory, "certificate.pem", &certificate));
-    if (cr_file_exists(certificate)) return cr_identity_load(directory, &sealing, out);
-    struct cr_identity *authority;
-    CR_TRY(cr_identity_new_authority("carrel federation", cr_clock_unix(), &authority));
-    enum cr_status status = cr_identity_save(authority, directory, &sealing);
-    if (status != CR_OK)
-        cr_identity_free(authority);
-    else
-        *out = authority;
-    return status;
-}
-
-static enum cr_status make_authority(const struct cr_config *config)
-{
-    const char *path = config->federation.state_dir;
-    CR_CLEANUP(cr_secret_free) struct cr_sealing_key *key = NULL;
-    struct cr_identity *authority;
-    CR_TRY(cr_sealing_key_here(cr_config_sealing(config), config->attestation.tpm, path, &key));
-    CR_TRY(authority_locked(path, key, &authority));
-    cr_identity_free(authority);
-    return CR_OK;
-}
-
-enum cr_status cr_state_fingerprint(const struct cr_config *config, unsigned char out[CR_SHA256_SIZE])
-{
-    const char *path = config->federation.state_dir;
-    CR_CLEANUP(cr_state_unlock) int fd = -1;
-    CR_FREE char *directory = NULL;
-    CR_FREE char *certificate = NULL;
-    CR_TRY(cr_state_lock(path, &fd));
-    CR_TRY(cr_path_join(path, "authority", &directory));
-    CR_TRY(cr_path_join(directory, "certificate.pem", &certificate));
-    if (!cr_file_exists(certificate)) CR_TRY(make_authority(config));
-    return cr_identity_read_fingerprint(directory, out);
-}
-
-static enum cr_status certify(const struct cr_identity *authority, struct cr_identity *identity)
-{
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer request = {0};
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer certificate = {0};
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer authority_der = {0};
-    CR_TRY(cr_identity_request(identity, &request));
-    CR_TRY(cr_identity_issue(authority, cr_buffer_slice(&request), "server", "server", cr_clock_unix(),
-                             &certificate));
-    CR_TRY(cr_identity_authority_der(authority, &authority_der));
-    return cr_identity_install(identity, cr_buffer_slice(&certificate), cr_buffer_slice(&authority_der));
-}
-
-static enum cr_status server_identity(const char *path, const struct cr_sealing_key *key,
-                                      const struct cr_identity *authority, struct cr_identity **out)
-{
-    CR_FREE char *directory = NULL;
-    CR_FREE char *certificate = NULL;
-    const struct cr_sealing sealing = sealing_of(key, "server key");
-    CR_TRY(cr_path_join(path, "server", &directory));
-    CR_TRY(cr_path_join(directory, "certificate.pem", &certificate));
-    struct cr_identity *identity;
-    CR_TRY(cr_file_exists(certificate) ? cr_identity_load(directory, &sealing, &identity)
-                                       : cr_identity_new(&identity));
-    enum cr_status status = CR_OK;
-    // Silos know the CA, so a certificate that runs out may be followed by another.
-    if (cr_identity_expired(identity, cr_clock_unix() + RENEWAL_SECONDS)) {
-        status = certify(authority, identity);
-        if (status == CR_OK) status = cr_identity_save(identity, directory, &sealing);
-    }
-    if (status != CR_OK)
-        cr_identity_free(identity);
-    else
-        *out = identity;
-    return status;
 }
 
 static enum cr_status get_name(const struct cr_json *object, const char *path, const char *key,
@@ -239,10 +142,10 @@ static enum cr_status open_locked(struct cr_state_dir *state)
 {
     CR_CLEANUP(cr_state_unlock) int fd = -1;
     CR_TRY(cr_state_lock(state->path, &fd));
-    CR_TRY(lock_file(state->path, "serving", LOCK_EX | LOCK_NB, &state->serving_fd));
+    CR_TRY(take_serving(state->path, &state->serving_fd));
     CR_TRY(sweep(state));
-    CR_TRY(authority_locked(state->path, state->key, &state->authority));
-    CR_TRY(server_identity(state->path, state->key, state->authority, &state->server));
+    CR_TRY(cr_state_authority(state->path, state->key, &state->authority));
+    CR_TRY(cr_state_server(state->path, state->key, state->authority, &state->server));
     CR_TRY(read_state(state));
     // Left by a kill before they were removed. Later ones may be named by a newer state that is put back.
     if (state->begun) cr_directory_sweep_below(state->path, values_prefix, sealed_suffix, state->round);
@@ -284,9 +187,7 @@ struct cr_sealing cr_state_sealing(const struct cr_state_dir *state, const char 
 
 static enum cr_status values_path(const struct cr_state_dir *state, uint64_t round, char **out)
 {
-    char name[40];
-    snprintf(name, sizeof name, "%s%" PRIu64 "%s", values_prefix, round, sealed_suffix);
-    return cr_path_join(state->path, name, out);
+    return cr_path_numbered(state->path, values_prefix, round, sealed_suffix, out);
 }
 
 // The state becomes *changed, whose values are written; on failure both the directory and *state are as

@@ -54,10 +54,6 @@ struct cr_state_dir {
 enum cr_status cr_state_open(const char *path, const struct cr_sealing_key *key, struct cr_state_dir **out);
 void cr_state_close(struct cr_state_dir *state); // NULL is allowed
 
-// The fingerprint of the CA, for `invite`, which needs no server: where there is no CA one is made, under
-// this machine's sealing key.
-enum cr_status cr_state_fingerprint(const struct cr_config *config, unsigned char out[CR_SHA256_SIZE]);
-
 // Whether a server runs on the directory, which is there.
 bool cr_state_is_served(const char *path);
 

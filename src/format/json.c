@@ -3,8 +3,6 @@
 
 #include <jansson.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 // A struct cr_json is a json_t under another name; reading never touches its reference count, so several
@@ -383,78 +381,4 @@ bool cr_json_member_text(struct cr_slice text, const char *key, struct cr_slice 
         return true;
     }
     return false;
-}
-
-enum cr_status cr_json_append_told(struct cr_buffer *out, const char *text)
-{
-    CR_FREE char *copy = NULL;
-    CR_TRY(cr_copy_string(text, &copy));
-    for (size_t bad_at; !cr_utf8_valid(cr_slice_of_string(copy), &bad_at);) copy[bad_at] = '?';
-    return cr_json_append_string(out, cr_slice_of_string(copy));
-}
-
-enum cr_status cr_json_append_text(struct cr_buffer *out, const char *key, const char *text)
-{
-    CR_TRY(cr_append_format(out, ", \"%s\": ", key));
-    return cr_json_append_string(out, cr_slice_of_string(text));
-}
-
-enum cr_status cr_json_append_hex(struct cr_buffer *out, const char *key, struct cr_slice bytes)
-{
-    CR_FREE char *hex = NULL;
-    CR_TRY(cr_allocate(2 * bytes.size + 1, 1, &hex));
-    cr_hex_encode(bytes, hex);
-    return cr_append_format(out, "\"%s\": \"%s\"", key, hex);
-}
-
-enum cr_status cr_json_append_string(struct cr_buffer *out, struct cr_slice text)
-{
-    size_t bad_at;
-    if (!cr_utf8_valid(text, &bad_at))
-        return cr_fail(CR_INVALID, "a string for JSON is invalid UTF-8 at byte %zu", bad_at);
-    // Into a buffer of its own first, so that `out` stays as it was on failure.
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer quoted = {0};
-    CR_TRY(cr_append_u8(&quoted, '"'));
-    size_t plain = 0; // start of the run that needs no escape
-    for (size_t i = 0; i < text.size; i++) {
-        unsigned char c = text.data[i];
-        if (c >= 0x20 && c != '"' && c != '\\') continue;
-        CR_TRY(cr_append(&quoted, text.data + plain, i - plain));
-        plain = i + 1;
-        switch (c) {
-        case '"':
-            CR_TRY(cr_append(&quoted, "\\\"", 2));
-            break;
-        case '\\':
-            CR_TRY(cr_append(&quoted, "\\\\", 2));
-            break;
-        case '\n':
-            CR_TRY(cr_append(&quoted, "\\n", 2));
-            break;
-        case '\r':
-            CR_TRY(cr_append(&quoted, "\\r", 2));
-            break;
-        case '\t':
-            CR_TRY(cr_append(&quoted, "\\t", 2));
-            break;
-        default:
-            CR_TRY(cr_append_format(&quoted, "\\u%04x", c));
-            break;
-        }
-    }
-    if (text.size > plain) CR_TRY(cr_append(&quoted, text.data + plain, text.size - plain));
-    CR_TRY(cr_append_u8(&quoted, '"'));
-    return cr_append(out, quoted.data, quoted.size);
-}
-
-enum cr_status cr_json_append_number(struct cr_buffer *out, double number)
-{
-    if (!isfinite(number)) return cr_fail(CR_INVALID, "JSON has no way to write %f", number);
-    // The shortest of these that reads back the same; 17 digits always do.
-    char text[32];
-    for (int digits = 15; digits <= 17; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, number);
-        if (strtod(text, NULL) == number) break;
-    }
-    return cr_append(out, text, strlen(text));
 }

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { PIECE = CR_EVENT_LINE_LIMIT + 1 }; // of the file at a time: a line of any allowed length, and its end
 
@@ -64,12 +63,10 @@ static enum cr_status read_piece(int fd, const char *path, size_t offset, size_t
 {
     unsigned char chunk[65536];
     while (out->size < most) {
-        size_t wanted = cr_least(most - out->size, sizeof chunk);
-        ssize_t got = pread(fd, chunk, wanted, (off_t)(offset + out->size));
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return cr_fail_errno(CR_IO, "%s", path);
-        if (got == 0) return CR_OK;
-        CR_TRY(cr_append(out, chunk, (size_t)got));
+        size_t wanted = cr_least(most - out->size, sizeof chunk), got;
+        CR_TRY(cr_file_read_at(fd, path, offset + out->size, chunk, wanted, &got));
+        CR_TRY(cr_append(out, chunk, got));
+        if (got < wanted) break;
     }
     return CR_OK;
 }

@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static const double refresh_seconds = 10; // between two pages of a run
@@ -112,9 +111,9 @@ static enum cr_status drop_half_line(const struct appended *file)
     char chunk[4096];
     while (size > 0) {
         off_t from = size > (off_t)sizeof chunk ? size - (off_t)sizeof chunk : 0;
-        ssize_t got = pread(file->fd, chunk, (size_t)(size - from), from);
-        if (got <= 0) return cr_fail_errno(CR_IO, "%s: cannot be read", file->path);
-        const char *end = memrchr(chunk, '\n', (size_t)got);
+        size_t got;
+        CR_TRY(cr_file_read_at(file->fd, file->path, (uint64_t)from, chunk, (size_t)(size - from), &got));
+        const char *end = memrchr(chunk, '\n', got);
         if (end) {
             size = from + (end - chunk) + 1;
             break;

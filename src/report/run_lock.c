@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <time.h>
-#include <unistd.h>
 
 enum { CHILDREN_BYTE, PROCESS_BYTE };
 

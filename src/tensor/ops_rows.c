@@ -152,20 +152,24 @@ static void rms_norm_weight_item(void *context, size_t item, size_t thread)
                                     n->dy.dtype, n->dweight + first, count);
 }
 
+typedef void norm_item(void *context, size_t item, size_t thread);
+
+// dx by some rows at a time, and then, where it is wanted, the weight's gradient by some columns.
+static void run_norm_backward(struct cr_compute *compute, struct norm *n, norm_item *rows, norm_item *columns)
+{
+    struct cr_pool *pool = cr_compute_pool(compute);
+    n->kernels = cr_compute_kernels(compute);
+    n->per_item = cr_item_rows(n->x.columns);
+    cr_pool_run(pool, cr_items(n->x.rows, n->per_item), rows, n);
+    if (n->dweight) cr_pool_run(pool, cr_items(n->x.columns, COLUMNS_OF_ITEM), columns, n);
+}
+
 void cr_rms_norm_backward(struct cr_compute *compute, struct cr_matrix x, const float *weight,
                           const float *inverse, struct cr_matrix dy, struct cr_matrix dx, float *dweight)
 {
-    struct norm n = {.kernels = cr_compute_kernels(compute),
-                     .x = x,
-                     .dy = dy,
-                     .dx = dx,
-                     .weight = weight,
-                     .given_inverse = inverse,
-                     .dweight = dweight,
-                     .per_item = cr_item_rows(x.columns)};
-    struct cr_pool *pool = cr_compute_pool(compute);
-    cr_pool_run(pool, cr_items(x.rows, n.per_item), rms_norm_backward_item, &n);
-    if (dweight) cr_pool_run(pool, cr_items(x.columns, COLUMNS_OF_ITEM), rms_norm_weight_item, &n);
+    struct norm n = {
+        .x = x, .dy = dy, .dx = dx, .weight = weight, .given_inverse = inverse, .dweight = dweight};
+    run_norm_backward(compute, &n, rms_norm_backward_item, rms_norm_weight_item);
 }
 
 static void layer_norm_item(void *context, size_t item, size_t thread)
@@ -213,17 +217,9 @@ static void layer_norm_weight_item(void *context, size_t item, size_t thread)
 void cr_layer_norm_backward(struct cr_compute *compute, struct cr_matrix x, const float *weight,
                             const float *statistics, struct cr_matrix dy, struct cr_matrix dx, float *dweight)
 {
-    struct norm n = {.kernels = cr_compute_kernels(compute),
-                     .x = x,
-                     .dy = dy,
-                     .dx = dx,
-                     .weight = weight,
-                     .given_inverse = statistics,
-                     .dweight = dweight,
-                     .per_item = cr_item_rows(x.columns)};
-    struct cr_pool *pool = cr_compute_pool(compute);
-    cr_pool_run(pool, cr_items(x.rows, n.per_item), layer_norm_backward_item, &n);
-    if (dweight) cr_pool_run(pool, cr_items(x.columns, COLUMNS_OF_ITEM), layer_norm_weight_item, &n);
+    struct norm n = {
+        .x = x, .dy = dy, .dx = dx, .weight = weight, .given_inverse = statistics, .dweight = dweight};
+    run_norm_backward(compute, &n, layer_norm_backward_item, layer_norm_weight_item);
 }
 
 struct rotation {

@@ -1,6 +1,7 @@
 #include "text/decoder.h"
 
 #include "text/byte_level.h"
+#include "text/sequence.h"
 #include "text/unicode.h"
 
 #include <stdlib.h>
@@ -16,7 +17,7 @@ struct step {
     size_t left, right;       // STRIP: at most so many at each end
 };
 
-enum { STEP_LIMIT = 32, NESTING_LIMIT = 8, STRIP_LIMIT = 1 << 20 };
+enum { STEP_LIMIT = 32, STRIP_LIMIT = 1 << 20 };
 
 struct cr_text_decoder {
     struct step steps[STEP_LIMIT];
@@ -75,11 +76,10 @@ static enum cr_status parse(struct cr_text_decoder *decoder, const struct cr_jso
     const char *type;
     CR_TRY(cr_json_get_string(json, name, "type", "", &type));
     if (strcmp(type, "Sequence") == 0) {
-        const struct cr_json *parts = cr_json_member(json, "decoders");
-        if (cr_json_kind(parts) != CR_JSON_ARRAY || depth == NESTING_LIMIT)
-            return cr_fail(CR_INVALID, "%s: decoder: a Sequence without a list, or nested too deep", name);
-        for (size_t i = 0; i < cr_json_count(parts); i++)
-            CR_TRY(parse(decoder, cr_json_at(parts, i), name, depth + 1));
+        const struct cr_json *steps;
+        CR_TRY(cr_sequence_steps(json, name, "decoder", "decoders", depth, &steps));
+        for (size_t i = 0; i < cr_json_count(steps); i++)
+            CR_TRY(parse(decoder, cr_json_at(steps, i), name, depth + 1));
         return CR_OK;
     }
     if (decoder->count == STEP_LIMIT)

@@ -1,5 +1,6 @@
 #include "text/normalizer.h"
 
+#include "text/sequence.h"
 #include "text/unicode.h"
 
 #include <stdlib.h>
@@ -14,7 +15,7 @@ struct step {
     struct cr_buffer pattern, content; // REPLACE; PREPEND has content alone
 };
 
-enum { STEP_LIMIT = 32, NESTING_LIMIT = 8 };
+enum { STEP_LIMIT = 32 };
 
 struct cr_normalizer {
     struct step steps[STEP_LIMIT];
@@ -52,11 +53,10 @@ static enum cr_status parse(struct cr_normalizer *normalizer, const struct cr_js
     const char *type;
     CR_TRY(cr_json_get_string(json, name, "type", "", &type));
     if (strcmp(type, "Sequence") == 0) {
-        const struct cr_json *parts = cr_json_member(json, "normalizers");
-        if (cr_json_kind(parts) != CR_JSON_ARRAY || depth == NESTING_LIMIT)
-            return cr_fail(CR_INVALID, "%s: normalizer: a Sequence without a list, or nested too deep", name);
-        for (size_t i = 0; i < cr_json_count(parts); i++)
-            CR_TRY(parse(normalizer, cr_json_at(parts, i), name, depth + 1));
+        const struct cr_json *steps;
+        CR_TRY(cr_sequence_steps(json, name, "normalizer", "normalizers", depth, &steps));
+        for (size_t i = 0; i < cr_json_count(steps); i++)
+            CR_TRY(parse(normalizer, cr_json_at(steps, i), name, depth + 1));
         return CR_OK;
     }
     if (normalizer->count == STEP_LIMIT)

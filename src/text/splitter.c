@@ -2,6 +2,7 @@
 
 #include "text/byte_level.h"
 #include "text/expression.h"
+#include "text/sequence.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,7 @@ struct step {
     size_t replacement_size;
 };
 
-enum { STEP_LIMIT = 32, NESTING_LIMIT = 8 };
+enum { STEP_LIMIT = 32 };
 
 // Whitespace is the one step whose expression Hugging Face runs with Rust's engine: its \w.
 #define RUST_WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}"
@@ -142,12 +143,10 @@ static enum cr_status parse(struct cr_splitter *splitter, const struct cr_json *
     const char *type;
     CR_TRY(cr_json_get_string(json, name, "type", "", &type));
     if (strcmp(type, "Sequence") == 0) {
-        const struct cr_json *parts = cr_json_member(json, "pretokenizers");
-        if (cr_json_kind(parts) != CR_JSON_ARRAY || depth == NESTING_LIMIT)
-            return cr_fail(CR_INVALID, "%s: pre_tokenizer: a Sequence without a list, or nested too deep",
-                           name);
-        for (size_t i = 0; i < cr_json_count(parts); i++)
-            CR_TRY(parse(splitter, cr_json_at(parts, i), name, depth + 1));
+        const struct cr_json *steps;
+        CR_TRY(cr_sequence_steps(json, name, "pre_tokenizer", "pretokenizers", depth, &steps));
+        for (size_t i = 0; i < cr_json_count(steps); i++)
+            CR_TRY(parse(splitter, cr_json_at(steps, i), name, depth + 1));
         return CR_OK;
     }
     if (strcmp(type, "ByteLevel") == 0) return parse_byte_level(splitter, json, name);

@@ -1,8 +1,8 @@
 #include "text/template.h"
 
-#include <string.h>
+#include "text/sequence.h"
 
-enum { NESTING_LIMIT = 8 };
+#include <string.h>
 
 void cr_template_release(struct cr_template *template)
 {
@@ -67,11 +67,10 @@ static enum cr_status parse(const struct cr_json *json, const char *name, size_t
     }
     if (strcmp(type, "Sequence") != 0)
         return cr_fail(CR_UNSUPPORTED, "%s: post_processor \"%s\" is not supported", name, type);
-    const struct cr_json *parts = cr_json_member(json, "processors");
-    if (cr_json_kind(parts) != CR_JSON_ARRAY || depth == NESTING_LIMIT)
-        return cr_fail(CR_INVALID, "%s: post_processor: a Sequence without a list, or nested too deep", name);
-    for (size_t i = 0; i < cr_json_count(parts); i++)
-        CR_TRY(parse(cr_json_at(parts, i), name, vocabulary, depth + 1, template));
+    const struct cr_json *steps;
+    CR_TRY(cr_sequence_steps(json, name, "post_processor", "processors", depth, &steps));
+    for (size_t i = 0; i < cr_json_count(steps); i++)
+        CR_TRY(parse(cr_json_at(steps, i), name, vocabulary, depth + 1, template));
     return CR_OK;
 }
 

@@ -10,7 +10,6 @@
 #include "text/template.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 
 enum {
@@ -416,11 +415,6 @@ bool cr_tokenizer_added(const struct cr_tokenizer *tokenizer, struct cr_slice te
 size_t cr_tokenizer_vocabulary(const struct cr_tokenizer *tokenizer)
 {
     return tokenizer->vocabulary;
-}
-
-bool cr_tokenizer_id(const struct cr_tokenizer *tokenizer, const char *token, uint32_t *out)
-{
-    return find_token(tokenizer, cr_slice_of_string(token), out);
 }
 
 bool cr_tokenizer_bos(const struct cr_tokenizer *tokenizer, uint32_t *out)

@@ -55,7 +55,6 @@ size_t cr_tokenizer_vocabulary(const struct cr_tokenizer *tokenizer); // highest
 // The token as the file spells it (byte-level characters, "<0x0A>", ...); {NULL, 0} where no token has the
 // id.
 struct cr_slice cr_tokenizer_token(const struct cr_tokenizer *tokenizer, uint32_t id);
-bool cr_tokenizer_id(const struct cr_tokenizer *tokenizer, const char *token, uint32_t *out);
 bool cr_tokenizer_bos(const struct cr_tokenizer *tokenizer, uint32_t *out); // false where there is none
 bool cr_tokenizer_eos(const struct cr_tokenizer *tokenizer, uint32_t *out);
 

@@ -8,20 +8,15 @@
 
 #include <string.h>
 
-enum cr_status cr_adapter_look(const char *directory, struct cr_adapter_kinds *out)
+struct cr_adapter_kinds cr_adapter_look(const char *directory)
 {
-    CR_FREE char *peft = NULL;
-    CR_FREE char *spf = NULL;
-    CR_TRY(cr_path_join(directory, "adapter_config.json", &peft));
-    CR_TRY(cr_path_join(directory, cr_spf_config_name, &spf));
-    *out = (struct cr_adapter_kinds){cr_file_exists(peft), cr_file_exists(spf)};
-    return CR_OK;
+    return (struct cr_adapter_kinds){cr_directory_has(directory, "adapter_config.json"),
+                                     cr_directory_has(directory, cr_spf_config_name)};
 }
 
 enum cr_status cr_adapter_open(const char *directory, struct cr_model *model, struct cr_structure **out)
 {
-    struct cr_adapter_kinds kinds;
-    CR_TRY(cr_adapter_look(directory, &kinds));
+    const struct cr_adapter_kinds kinds = cr_adapter_look(directory);
     if (!kinds.spf) return cr_peft_open(directory, model, out);
     if (!kinds.peft) return cr_spf_open(directory, model, out);
     struct cr_structure *peft, *spf;

@@ -9,7 +9,7 @@
 struct cr_adapter_kinds {
     bool peft, spf;
 };
-enum cr_status cr_adapter_look(const char *directory, struct cr_adapter_kinds *out);
+struct cr_adapter_kinds cr_adapter_look(const char *directory);
 
 // Opens what is there for walks without training over a model that outlives it. CR_NOT_FOUND where there is
 // neither.

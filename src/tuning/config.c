@@ -37,7 +37,7 @@ static enum cr_status check_spf(const struct cr_tuning_config *config)
         return cr_fail(CR_INVALID, "spf.density: %g: must be at least 0 and at most 1", spf->density);
     if (spf->density == 0 && config->method == CR_METHOD_SPF)
         return cr_fail(CR_INVALID, "spf.density: 0: nothing would be trained");
-    if (spf->target_modules.count == 0)
+    if (spf->targets.modules.count == 0)
         return cr_fail(CR_INVALID, "spf.target_modules: empty: of which modules? (all-linear)");
     if (!cr_spf_calibrates(spf)) return CR_OK;
     if (spf->calibration_batches == 0)
@@ -233,22 +233,22 @@ static bool is_in_layer(const char *target, size_t layer)
 }
 
 static enum cr_status keep_to_tail(const char *section, const struct cr_size_list *tail,
-                                   const struct cr_string_list *targets, struct cr_size_list *layers)
+                                   struct cr_targets *targets)
 {
-    for (size_t i = 0; i < targets->count; i++)
+    for (size_t i = 0; i < targets->modules.count; i++)
         for (size_t layer = 0; layer < tail->items[0]; layer++)
-            if (is_in_layer(targets->items[i], layer))
+            if (is_in_layer(targets->modules.items[i], layer))
                 return cr_fail(CR_INVALID,
                                "%s.target_modules: %.100s lies in a layer of the silos, who have those below "
                                "split.layers: %zu and know nothing of what is tuned",
-                               section, targets->items[i], tail->items[0]);
-    for (size_t i = 0; i < layers->count; i++)
-        if (layers->items[i] < tail->items[0])
+                               section, targets->modules.items[i], tail->items[0]);
+    for (size_t i = 0; i < targets->layers.count; i++)
+        if (targets->layers.items[i] < tail->items[0])
             return cr_fail(CR_INVALID,
                            "%s.layers_to_transform: layer %zu is the silos', who have those below "
                            "split.layers: %zu and know nothing of what is tuned",
-                           section, layers->items[i], tail->items[0]);
-    if (layers->count == 0) *layers = *tail;
+                           section, targets->layers.items[i], tail->items[0]);
+    if (targets->layers.count == 0) targets->layers = *tail;
     return CR_OK;
 }
 
@@ -263,8 +263,8 @@ enum cr_status cr_tuning_config_tail(const struct cr_tuning_config *config, size
         CR_TRY(cr_allocate(layers - first, sizeof *numbers, &numbers));
         for (size_t i = first; i < layers; i++) numbers[i - first] = i;
         const struct cr_size_list list = {numbers, layers - first};
-        CR_TRY(keep_to_tail("lora", &list, &own.lora.target_modules, &own.lora.layers_to_transform));
-        CR_TRY(keep_to_tail("spf", &list, &own.spf.target_modules, &own.spf.layers_to_transform));
+        CR_TRY(keep_to_tail("lora", &list, &own.lora.targets));
+        CR_TRY(keep_to_tail("spf", &list, &own.spf.targets));
     }
     *out = own;
     *tail = numbers;

@@ -54,22 +54,26 @@ enum cr_schedule {
     CR_SCHEDULE_CONSTANT_WITH_WARMUP,
 };
 
+// Which linear modules are meant (tuning/targets.h): PEFT's target_modules and layers_to_transform.
+struct cr_targets {
+    struct cr_string_list modules; // "q_proj", ..., or "all-linear"
+    struct cr_size_list layers;    // empty: all
+};
+
 struct cr_lora_config {
     size_t r;
     double lora_alpha;
     double lora_dropout;
-    struct cr_string_list target_modules;    // "q_proj", ..., or "all-linear"
-    struct cr_size_list layers_to_transform; // empty: all
-    bool use_rslora;                         // scale lora_alpha/sqrt(r) instead of lora_alpha/r
+    struct cr_targets targets;
+    bool use_rslora; // scale lora_alpha/sqrt(r) instead of lora_alpha/r
 };
 
 struct cr_spf_config {
-    int criterion;                           // enum cr_spf_criterion
-    int granularity;                         // enum cr_spf_granularity
-    double density;                          // trained, as a part of the named modules' weights
-    struct cr_string_list target_modules;    // as LoRA's
-    struct cr_size_list layers_to_transform; // empty: all
-    size_t calibration_batches;              // of gradient and fisher
+    int criterion;   // enum cr_spf_criterion
+    int granularity; // enum cr_spf_granularity
+    double density;  // trained, as a part of the named modules' weights
+    struct cr_targets targets;
+    size_t calibration_batches; // of gradient and fisher
 };
 
 struct cr_prefix_config {

@@ -7,7 +7,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 // Collects the gradient of one module's weight.
 struct full_delta {
@@ -101,7 +100,7 @@ enum cr_status cr_full_new(struct cr_model *model, struct cr_structure **out)
     for (size_t i = 0; i < model->parameter_count; i++)
         CR_TRY_GOTO(status, failed,
                     cr_parameters_add(parameters, model->parameters[i].name, model->parameters[i].rows,
-                                      model->parameters[i].columns, NULL));
+                                      model->parameters[i].columns));
     CR_TRY_GOTO(status, failed, cr_parameters_commit(parameters));
     CR_TRY_GOTO(status, failed,
                 cr_allocate(model->config.layers, sizeof *full->base.tuned.layers, &full->base.tuned.layers));

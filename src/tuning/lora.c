@@ -273,7 +273,7 @@ static void lora_release(struct cr_structure *structure)
     cr_secret_free(&lora->working);
     if (lora->scratch.base) cr_wipe(lora->scratch.base, lora->scratch.size);
     cr_arena_release(&lora->scratch);
-    cr_lora_config_release(&lora->config);
+    cr_targets_release(&lora->config.targets);
 }
 
 static size_t lora_memory(const struct cr_structure *structure)
@@ -354,8 +354,11 @@ enum cr_status cr_lora_new(const struct cr_lora_config *config, struct cr_model 
     lora->rows = rows;
     lora->lanes = lanes;
     struct cr_parameters *parameters = &lora->base.parameters;
+    struct cr_targets targets;
     enum cr_status status;
-    CR_TRY_GOTO(status, failed, cr_lora_config_copy(config, &lora->config));
+    CR_TRY_GOTO(status, failed, cr_targets_copy(&config->targets, &targets));
+    lora->config = *config;
+    lora->config.targets = targets;
     lora->scale = (float)cr_lora_scale(config);
     lora->drop = (float)config->lora_dropout;
     CR_TRY_GOTO(status, failed, make_deltas(lora, seed));

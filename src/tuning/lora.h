@@ -39,8 +39,4 @@ enum cr_status cr_lora_new(const struct cr_lora_config *config, struct cr_model 
 // from a stream of its own for each module, B zero: training starts at the base model exactly.
 enum cr_status cr_lora_initialise(struct cr_structure *structure, uint64_t seed);
 
-// Deep copies, and what releases them.
-enum cr_status cr_lora_config_copy(const struct cr_lora_config *config, struct cr_lora_config *out);
-void cr_lora_config_release(struct cr_lora_config *config);
-
 #endif

@@ -14,8 +14,8 @@ const char *const *cr_lora_targets(const struct cr_lora_config *config, const st
 {
     static const char *const llama[] = {"q_proj", "v_proj"}, *const gpt2[] = {"c_attn"};
     bool fused = model->layout == CR_LAYOUT_GPT2;
-    *count = config->target_modules.count;
-    if (*count > 0) return (const char *const *)config->target_modules.items;
+    *count = config->targets.modules.count;
+    if (*count > 0) return (const char *const *)config->targets.modules.items;
     *count = fused ? sizeof gpt2 / sizeof *gpt2 : sizeof llama / sizeof *llama;
     return fused ? gpt2 : llama;
 }
@@ -25,7 +25,7 @@ enum cr_status cr_lora_places(const struct cr_lora_config *config, const struct 
 {
     size_t targets;
     const char *const *names = cr_lora_targets(config, model, &targets);
-    return cr_module_places("lora.", names, targets, &config->layers_to_transform, model, out, count);
+    return cr_module_places("lora.", names, targets, &config->targets.layers, model, out, count);
 }
 
 enum cr_status cr_lora_parameters(const struct cr_lora_config *config, const struct cr_model_config *model,
@@ -41,27 +41,8 @@ enum cr_status cr_lora_parameters(const struct cr_lora_config *config, const str
             char name[160];
             snprintf(name, sizeof name, "base_model.model.%s.lora_%c.weight", place, matrix);
             CR_TRY(cr_parameters_add(parameters, name, matrix == 'A' ? config->r : out,
-                                     matrix == 'A' ? in : config->r, NULL));
+                                     matrix == 'A' ? in : config->r));
         }
     }
     return CR_OK;
-}
-
-enum cr_status cr_lora_config_copy(const struct cr_lora_config *config, struct cr_lora_config *out)
-{
-    struct cr_lora_config copy = *config;
-    copy.layers_to_transform = (struct cr_size_list){0};
-    CR_TRY(cr_string_list_copy(&config->target_modules, &copy.target_modules));
-    enum cr_status status = cr_size_list_copy(&config->layers_to_transform, &copy.layers_to_transform);
-    if (status == CR_OK)
-        *out = copy;
-    else
-        cr_lora_config_release(&copy);
-    return status;
-}
-
-void cr_lora_config_release(struct cr_lora_config *config)
-{
-    cr_string_list_release(&config->target_modules);
-    cr_size_list_release(&config->layers_to_transform);
 }

@@ -122,8 +122,7 @@ static enum cr_status join_parameters(struct cr_pair *pair)
     for (size_t i = 0; i < PARTS; i++)
         for (size_t k = 0; k < pair->parts[i]->parameters.item_count; k++) {
             const struct cr_parameter *item = &pair->parts[i]->parameters.items[k];
-            CR_TRY(cr_parameters_add(whole, item->name, item->shape[0], item->rank > 1 ? item->shape[1] : 0,
-                                     NULL));
+            CR_TRY(cr_parameters_add(whole, item->name, item->shape[0], item->rank > 1 ? item->shape[1] : 0));
         }
     CR_TRY(training ? cr_parameters_commit(whole) : cr_parameters_commit_values(whole));
     pair->joined = true;

@@ -6,7 +6,7 @@
 #include <string.h>
 
 enum cr_status cr_parameters_add(struct cr_parameters *parameters, const char *name, size_t rows,
-                                 size_t columns, size_t *index)
+                                 size_t columns)
 {
     if (parameters->values) return cr_fail(CR_INTERNAL, "parameter %s: added after the commit", name);
     size_t count, end;
@@ -23,7 +23,6 @@ enum cr_status cr_parameters_add(struct cr_parameters *parameters, const char *n
         .offset = parameters->count,
         .count = count,
     };
-    if (index) *index = parameters->item_count;
     parameters->item_count++;
     parameters->count = end;
     return CR_OK;

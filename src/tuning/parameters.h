@@ -26,9 +26,9 @@ struct cr_parameters {
     size_t count;
 };
 
-// Adds a tensor, before the commit; columns 0: a vector. *index (may be NULL) is its place in items.
+// Adds a tensor, before the commit; columns 0: a vector.
 enum cr_status cr_parameters_add(struct cr_parameters *parameters, const char *name, size_t rows,
-                                 size_t columns, size_t *index);
+                                 size_t columns);
 
 // Allocates values and gradients, zeroed; or values alone, for use without training.
 enum cr_status cr_parameters_commit(struct cr_parameters *parameters);

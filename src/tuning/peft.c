@@ -69,7 +69,7 @@ static enum cr_status lora_parameters(const struct cr_lora_config *config,
     CR_FREE struct cr_module_place *places = NULL;
     size_t targets, count;
     const char *const *names = cr_lora_targets(config, model, &targets);
-    CR_TRY(cr_module_places("", names, targets, &config->layers_to_transform, model, &places, &count));
+    CR_TRY(cr_module_places("", names, targets, &config->targets.layers, model, &places, &count));
     return cr_lora_parameters(config, model, places, count, parameters);
 }
 

@@ -157,8 +157,7 @@ static enum cr_status read_lora(const struct cr_json *root, const char *name, st
     if (!(out->lora_dropout >= 0 && out->lora_dropout < 1))
         return cr_fail(CR_INVALID, "%s: lora_dropout: %g: must be at least 0 and below 1", name,
                        out->lora_dropout);
-    CR_TRY(cr_targets_read(cr_json_member(root, "target_modules"), name, &out->target_modules));
-    return cr_layers_read(cr_json_member(root, "layers_to_transform"), name, &out->layers_to_transform);
+    return cr_targets_read(root, name, &out->targets);
 }
 
 static enum cr_status read_prefix(const struct cr_json *root, const char *name, struct cr_peft_config *out)
@@ -207,7 +206,7 @@ enum cr_status cr_peft_config_parse(struct cr_slice json, const char *name, stru
 
 void cr_peft_config_release(struct cr_peft_config *config)
 {
-    cr_lora_config_release(&config->lora);
+    cr_targets_release(&config->lora.targets);
 }
 
 // As they were given; all-linear becomes the names, since PEFT takes layers_to_transform only with a list.
@@ -244,7 +243,7 @@ static enum cr_status write_lora(const struct cr_lora_config *config, const char
                             "  \"init_lora_weights\": true,\n  \"layer_replication\": null,\n"
                             "  \"layers_pattern\": null,\n  \"layers_to_transform\": ",
                             model->layout == CR_LAYOUT_GPT2 ? "true" : "false"));
-    CR_TRY(cr_layers_append(&config->layers_to_transform, out));
+    CR_TRY(cr_layers_append(&config->targets.layers, out));
     CR_TRY(cr_append_format(out, ",\n  \"lora_alpha\": "));
     CR_TRY(cr_json_append_number(out, config->lora_alpha));
     CR_TRY(cr_append_format(out, ",\n  \"lora_bias\": false,\n  \"lora_dropout\": "));

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -68,12 +67,6 @@ static void kinds_of(int method, struct kind kinds[KINDS])
     kinds[2] = (struct kind){cr_spf_config_name, "a sparse change", cr_method_has_spf(method)};
 }
 
-static bool has_file(const char *directory, const char *name)
-{
-    CR_FREE char *path = NULL;
-    return cr_path_join(directory, name, &path) == CR_OK && cr_file_exists(path);
-}
-
 enum cr_status cr_place_check(const char *directory, const char *model, int method)
 {
     struct kind kinds[KINDS];
@@ -82,7 +75,7 @@ enum cr_status cr_place_check(const char *directory, const char *model, int meth
     size_t own = 0;
     while (!kinds[own].ours) own++;
     for (size_t i = 0; i < KINDS; i++)
-        if (!kinds[i].ours && has_file(directory, kinds[i].file))
+        if (!kinds[i].ours && cr_directory_has(directory, kinds[i].file))
             return cr_fail(CR_INVALID,
                            "%s: holds %s already, and %s beside it would be taken for its part; name another",
                            directory, kinds[i].what, kinds[own].what);
@@ -95,8 +88,8 @@ bool cr_place_is_replaced(const char *directory, int method, char *sentence, siz
     kinds_of(method, kinds);
     const char *what = NULL;
     for (size_t i = 0; i < KINDS && !what; i++)
-        if (kinds[i].ours && has_file(directory, kinds[i].file)) what = kinds[i].what;
-    if (!what || has_file(directory, cr_place_state)) return false;
+        if (kinds[i].ours && cr_directory_has(directory, kinds[i].file)) what = kinds[i].what;
+    if (!what || cr_directory_has(directory, cr_place_state)) return false;
     snprintf(sentence, size, "%s holds %s of a finished run, which this one replaces at its end", directory,
              what);
     return true;

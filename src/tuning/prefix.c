@@ -8,7 +8,6 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 // The items of a projection's parameters.
@@ -54,13 +53,12 @@ enum cr_status cr_prefix_parameters(const struct cr_prefix_config *config,
     if (rows >= model->context)
         return cr_fail(CR_INVALID, "prefix_tuning.num_virtual_tokens: %zu: the model's context is %zu tokens",
                        rows, model->context);
-    if (!config->prefix_projection)
-        return cr_parameters_add(parameters, "prompt_embeddings", rows, columns, NULL);
-    CR_TRY(cr_parameters_add(parameters, "prompt_encoder.embedding.weight", rows, token_dim, NULL));
-    CR_TRY(cr_parameters_add(parameters, "prompt_encoder.transform.0.weight", hidden, token_dim, NULL));
-    CR_TRY(cr_parameters_add(parameters, "prompt_encoder.transform.0.bias", hidden, 0, NULL));
-    CR_TRY(cr_parameters_add(parameters, "prompt_encoder.transform.2.weight", columns, hidden, NULL));
-    return cr_parameters_add(parameters, "prompt_encoder.transform.2.bias", columns, 0, NULL);
+    if (!config->prefix_projection) return cr_parameters_add(parameters, "prompt_embeddings", rows, columns);
+    CR_TRY(cr_parameters_add(parameters, "prompt_encoder.embedding.weight", rows, token_dim));
+    CR_TRY(cr_parameters_add(parameters, "prompt_encoder.transform.0.weight", hidden, token_dim));
+    CR_TRY(cr_parameters_add(parameters, "prompt_encoder.transform.0.bias", hidden, 0));
+    CR_TRY(cr_parameters_add(parameters, "prompt_encoder.transform.2.weight", columns, hidden));
+    return cr_parameters_add(parameters, "prompt_encoder.transform.2.bias", columns, 0);
 }
 
 // An item within `vector`, which is that of values or of gradients.
@@ -147,7 +145,7 @@ static enum cr_status prefix_save(struct cr_structure *structure, const char *ba
     const struct cr_peft_config config = {.method = CR_METHOD_PREFIX_TUNING, .prefix = prefix->config};
     CR_TRY(prefix_refresh(structure)); // the last update may have changed the values since
     CR_CLEANUP(cr_parameters_release) struct cr_parameters embeddings = {0};
-    CR_TRY(cr_parameters_add(&embeddings, "prompt_embeddings", prefix->rows, prefix->columns, NULL));
+    CR_TRY(cr_parameters_add(&embeddings, "prompt_embeddings", prefix->rows, prefix->columns));
     CR_TRY(cr_parameters_commit_values(&embeddings));
     memcpy(embeddings.values, prefix->embeddings, embeddings.count * sizeof(float));
     return cr_peft_write(directory, &config, base, &structure->model->config, &embeddings);

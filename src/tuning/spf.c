@@ -172,7 +172,7 @@ static void spf_release(struct cr_structure *structure)
     if (spf->scratch.base) cr_wipe(spf->scratch.base, spf->scratch.size);
     cr_arena_release(&spf->scratch);
     cr_spf_selection_release(&spf->selection);
-    cr_spf_config_release(&spf->config);
+    cr_targets_release(&spf->config.targets);
 }
 
 // Of the lists of places: what rows take, or elements with their columns' lists.
@@ -232,7 +232,7 @@ static enum cr_status make_deltas(struct cr_spf *spf)
         (void)cr_module_place_name(model, part->place, place); // a place of the model's has one
         snprintf(name, sizeof name, "%s.weight.values", place);
         CR_TRY(cr_parameters_add(&base->parameters, name, part->rows ? part->row_count : part->elements.count,
-                                 part->rows ? part->in : 0, NULL));
+                                 part->rows ? part->in : 0));
     }
     for (size_t i = 0; i < selection->count; i++) {
         const struct cr_spf_part *part = &selection->parts[i];
@@ -260,7 +260,10 @@ enum cr_status cr_spf_new(const struct cr_spf_config *config, struct cr_spf_sele
     spf->selection = *selection;
     *selection = (struct cr_spf_selection){0};
     struct cr_parameters *parameters = &spf->base.parameters;
-    CR_TRY_GOTO(status, failed, cr_spf_config_copy(config, &spf->config));
+    struct cr_targets targets;
+    CR_TRY_GOTO(status, failed, cr_targets_copy(&config->targets, &targets));
+    spf->config = *config;
+    spf->config.targets = targets;
     CR_TRY_GOTO(status, failed, make_deltas(spf));
     CR_TRY_GOTO(status, failed,
                 training ? cr_parameters_commit(parameters) : cr_parameters_commit_values(parameters));
@@ -301,21 +304,7 @@ enum cr_status cr_spf_memory_of(const struct cr_spf_config *config, const struct
     return CR_OK;
 }
 
-enum cr_status cr_spf_config_copy(const struct cr_spf_config *config, struct cr_spf_config *out)
-{
-    struct cr_spf_config copy = *config;
-    copy.layers_to_transform = (struct cr_size_list){0};
-    CR_TRY(cr_string_list_copy(&config->target_modules, &copy.target_modules));
-    enum cr_status status = cr_size_list_copy(&config->layers_to_transform, &copy.layers_to_transform);
-    if (status == CR_OK)
-        *out = copy;
-    else
-        cr_spf_config_release(&copy);
-    return status;
-}
-
 void cr_spf_config_release(struct cr_spf_config *config)
 {
-    cr_string_list_release(&config->target_modules);
-    cr_size_list_release(&config->layers_to_transform);
+    cr_targets_release(&config->targets);
 }

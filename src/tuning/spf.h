@@ -20,8 +20,7 @@ enum cr_status cr_spf_new(const struct cr_spf_config *config, struct cr_spf_sele
 enum cr_status cr_spf_memory_of(const struct cr_spf_config *config, const struct cr_model_config *model,
                                 enum cr_dtype act, size_t *beside);
 
-// Deep copy, and what releases it.
-enum cr_status cr_spf_config_copy(const struct cr_spf_config *config, struct cr_spf_config *out);
+// Of one that was read (tuning/spf_file.h); usable with CR_CLEANUP.
 void cr_spf_config_release(struct cr_spf_config *config);
 
 #endif

@@ -26,12 +26,12 @@ static enum cr_status write_config(const char *directory, const struct cr_spf_co
                             cr_spf_criteria[config->criterion], cr_spf_granularities[config->granularity]));
     CR_TRY(cr_json_append_number(&text, config->density));
     CR_TRY(cr_append_format(&text, ",\n  \"target_modules\": ["));
-    for (size_t i = 0; i < config->target_modules.count; i++) {
+    for (size_t i = 0; i < config->targets.modules.count; i++) {
         CR_TRY(cr_append_format(&text, "%s", i ? ", " : ""));
-        CR_TRY(cr_json_append_string(&text, cr_slice_of_string(config->target_modules.items[i])));
+        CR_TRY(cr_json_append_string(&text, cr_slice_of_string(config->targets.modules.items[i])));
     }
     CR_TRY(cr_append_format(&text, "],\n  \"layers_to_transform\": "));
-    CR_TRY(cr_layers_append(&config->layers_to_transform, &text));
+    CR_TRY(cr_layers_append(&config->targets.layers, &text));
     CR_TRY(cr_append_format(&text, ",\n  \"calibration_batches\": %zu\n}\n",
                             cr_spf_calibrates(config) ? config->calibration_batches : 0));
     CR_FREE char *path = NULL;
@@ -126,8 +126,7 @@ static enum cr_status read_config(const struct cr_json *root, const char *name, 
     if (!(out->density >= 0 && out->density <= 1))
         return cr_fail(CR_INVALID, "%s: density: %g: must be at least 0 and at most 1", name, out->density);
     CR_TRY(cr_json_get_size(root, name, "calibration_batches", 0, UINT32_MAX, 0, &out->calibration_batches));
-    CR_TRY(cr_targets_read(cr_json_member(root, "target_modules"), name, &out->target_modules));
-    return cr_layers_read(cr_json_member(root, "layers_to_transform"), name, &out->layers_to_transform);
+    return cr_targets_read(root, name, &out->targets);
 }
 
 enum cr_status cr_spf_config_parse(struct cr_slice json, const char *name, struct cr_spf_config *out)

@@ -56,8 +56,8 @@ void cr_spf_selection_release(struct cr_spf_selection *selection)
 enum cr_status cr_spf_places(const struct cr_spf_config *config, const struct cr_model_config *model,
                              struct cr_module_place **out, size_t *count)
 {
-    return cr_module_places("spf.", (const char *const *)config->target_modules.items,
-                            config->target_modules.count, &config->layers_to_transform, model, out, count);
+    return cr_module_places("spf.", (const char *const *)config->targets.modules.items,
+                            config->targets.modules.count, &config->targets.layers, model, out, count);
 }
 
 static size_t weights_of(const struct cr_model_config *model, const struct cr_module_place *places,

@@ -113,7 +113,7 @@ static enum cr_status add_target(struct cr_string_list *list, const char *target
     return CR_OK;
 }
 
-enum cr_status cr_targets_read(const struct cr_json *value, const char *name, struct cr_string_list *out)
+static enum cr_status read_modules(const struct cr_json *value, const char *name, struct cr_string_list *out)
 {
     if (cr_json_kind(value) == CR_JSON_NULL)
         return CR_OK; // PEFT's choice for the family, see cr_lora_targets
@@ -133,7 +133,7 @@ enum cr_status cr_targets_read(const struct cr_json *value, const char *name, st
     return CR_OK;
 }
 
-enum cr_status cr_layers_read(const struct cr_json *value, const char *name, struct cr_size_list *out)
+static enum cr_status read_layers(const struct cr_json *value, const char *name, struct cr_size_list *out)
 {
     bool list = cr_json_kind(value) == CR_JSON_ARRAY;
     size_t count = list ? cr_json_count(value) : cr_json_kind(value) != CR_JSON_NULL;
@@ -146,6 +146,30 @@ enum cr_status cr_layers_read(const struct cr_json *value, const char *name, str
         out->items[out->count++] = (size_t)layer;
     }
     return CR_OK;
+}
+
+enum cr_status cr_targets_read(const struct cr_json *root, const char *name, struct cr_targets *out)
+{
+    CR_TRY(read_modules(cr_json_member(root, "target_modules"), name, &out->modules));
+    return read_layers(cr_json_member(root, "layers_to_transform"), name, &out->layers);
+}
+
+enum cr_status cr_targets_copy(const struct cr_targets *targets, struct cr_targets *out)
+{
+    struct cr_targets copy = {0};
+    CR_TRY(cr_string_list_copy(&targets->modules, &copy.modules));
+    enum cr_status status = cr_size_list_copy(&targets->layers, &copy.layers);
+    if (status == CR_OK)
+        *out = copy;
+    else
+        cr_targets_release(&copy);
+    return status;
+}
+
+void cr_targets_release(struct cr_targets *targets)
+{
+    cr_string_list_release(&targets->modules);
+    cr_size_list_release(&targets->layers);
 }
 
 enum cr_status cr_layers_append(const struct cr_size_list *layers, struct cr_buffer *out)

@@ -3,8 +3,8 @@
 #define CARREL_TUNING_TARGETS_H
 
 #include "format/json.h"
-#include "format/options.h"
 #include "model/model.h"
+#include "tuning/config.h"
 
 struct cr_module_place {
     size_t layer;
@@ -30,10 +30,13 @@ bool cr_module_place_name(const struct cr_model_config *model, struct cr_module_
 // The index among model->parameters of the weight of a module that the model has.
 size_t cr_module_place_parameter(const struct cr_model *model, struct cr_module_place place);
 
-// The lists as members of a JSON file: target_modules (absent: an empty list), layers_to_transform (absent or
-// null: an empty list). `name` is the file's.
-enum cr_status cr_targets_read(const struct cr_json *value, const char *name, struct cr_string_list *out);
-enum cr_status cr_layers_read(const struct cr_json *value, const char *name, struct cr_size_list *out);
+// A deep copy, and what releases it.
+enum cr_status cr_targets_copy(const struct cr_targets *targets, struct cr_targets *out);
+void cr_targets_release(struct cr_targets *targets);
+
+// The members target_modules and layers_to_transform of a JSON file of that name, into lists that are empty;
+// absent or null: an empty list. To be released where it fails, too.
+enum cr_status cr_targets_read(const struct cr_json *root, const char *name, struct cr_targets *out);
 enum cr_status cr_layers_append(const struct cr_size_list *layers, struct cr_buffer *out);
 
 #endif

@@ -8,6 +8,7 @@
 #include "base/parse.h"
 #include "base/thread.h"
 
+#include <fcntl.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -160,6 +161,41 @@ static void files_are_whole_or_absent(void **state)
     assert_ok(cr_file_map(path, &mapping));
     assert_memory_equal(mapping.data, "whole", 5);
     cr_file_unmap(&mapping);
+}
+
+static void a_part_of_a_file_is_read_and_written(void **state)
+{
+    (void)state;
+    const char *path = in_directory("parts");
+    char read[5] = "";
+    size_t got;
+    assert_ok(cr_file_write(path, cr_slice_of_string("0123456789"), true));
+    CR_CLEANUP(cr_file_close) int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_ok(cr_file_write_at(fd, path, 8, cr_slice_of_string("abc")));
+    assert_ok(cr_file_read_at(fd, path, 5, read, 4, &got));
+    assert_int_equal(got, 4);
+    assert_string_equal(read, "567a");
+    assert_ok(cr_file_read_at(fd, path, 9, read, 4, &got));
+    assert_int_equal(got, 2);
+    assert_memory_equal(read, "bc", 2);
+    CR_CLEANUP(cr_file_close) int reader = open(path, O_RDONLY | O_CLOEXEC);
+    assert_fails(CR_IO, "cannot be written", cr_file_write_at(reader, path, 0, cr_slice_of_string("x")));
+    assert_fails(CR_IO, "cannot be read", cr_file_read_at(-1, path, 0, read, 4, &got));
+}
+
+static void directory_is_locked_once(void **state)
+{
+    (void)state;
+    int first = -1, second = -1;
+    assert_ok(cr_directory_make(in_directory("locked"), true));
+    assert_ok(cr_directory_lock(in_directory("locked"), "lock", "taken", &first));
+    assert_fails(CR_INVALID, "locked: taken",
+                 cr_directory_lock(in_directory("locked"), "lock", "taken", &second));
+    assert_int_equal(second, -1);
+    cr_file_close(&first);
+    assert_ok(cr_directory_lock(in_directory("locked"), "lock", NULL, &second));
+    cr_file_close(&second);
+    assert_fails(CR_IO, "missing", cr_directory_lock(in_directory("missing"), "lock", NULL, &second));
 }
 
 struct marks {
@@ -439,6 +475,8 @@ int main(void)
         cmocka_unit_test(buffer_round_trips),
         cmocka_unit_test(utf8_is_judged_strictly),
         cmocka_unit_test(files_are_whole_or_absent),
+        cmocka_unit_test(a_part_of_a_file_is_read_and_written),
+        cmocka_unit_test(directory_is_locked_once),
         cmocka_unit_test(pool_runs_every_item_once),
         cmocka_unit_test(threads_of_a_full_pool_stay_apart),
         cmocka_unit_test(time_is_written_as_rfc3339),

@@ -20,7 +20,7 @@ static void test_defaults(void **state)
     assert_ok(parse("model_name_or_path: m", &config));
     assert_string_equal(config.tuning.output_dir, "output");
     assert_int_equal(config.tuning.seed, 42);
-    assert_int_equal(config.tuning.lora.target_modules.count, 0);
+    assert_int_equal(config.tuning.lora.targets.modules.count, 0);
     assert_int_equal(config.federation.rounds, 10);
     assert_int_equal(config.federation.optimizer_state, CR_OPTIMIZER_STATE_KEEP);
     assert_int_equal(config.federation.weighting, CR_WEIGHTING_LABELLED_TOKENS);

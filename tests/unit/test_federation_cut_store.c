@@ -178,14 +178,14 @@ static void check_pooled(char *model, size_t layers, size_t all, bool packing, i
     size_t tail[16];
     for (size_t i = layers; i < all; i++) tail[i - layers] = i;
     struct cr_tuning_config split = config_of(model, NULL, layers, CR_SPLIT_ACTIVATIONS_FLOAT32);
-    split.lora.layers_to_transform = (struct cr_size_list){tail, all - layers};
+    split.lora.targets.layers = (struct cr_size_list){tail, all - layers};
     split.lora.lora_dropout = 0.1;
     split.method = method;
     split.spf = (struct cr_spf_config){.criterion = criterion,
                                        .granularity = criterion % 3,
                                        .density = 0.1,
-                                       .target_modules = {modules, 1},
-                                       .layers_to_transform = split.lora.layers_to_transform,
+                                       .targets.modules = {modules, 1},
+                                       .targets.layers = split.lora.targets.layers,
                                        .calibration_batches = 3};
     split.data.packing = packing;
     if (packing) split.training.per_device_train_batch_size = 1;
@@ -232,8 +232,10 @@ static void a_tail_chooses_what_pooled_data_choose(void **state)
     struct cr_trainer *trainer;
     struct cr_tuning_config config = config_of(small_model, NULL, 1, CR_SPLIT_ACTIVATIONS_BFLOAT16);
     config.method = CR_METHOD_SPF;
-    config.spf = (struct cr_spf_config){
-        .criterion = CR_SPF_FISHER, .density = 0.5, .target_modules = {modules, 1}, .calibration_batches = 1};
+    config.spf = (struct cr_spf_config){.criterion = CR_SPF_FISHER,
+                                        .density = 0.5,
+                                        .targets.modules = {modules, 1},
+                                        .calibration_batches = 1};
     assert_fails(CR_INVALID, "nothing yet", cr_trainer_new(&config, compute, NULL, &trainer));
 }
 
@@ -243,7 +245,7 @@ static void a_trainer_refuses_what_is_not_the_tails(void **state)
     static size_t both[] = {0, 1};
     struct cr_trainer *trainer;
     struct cr_tuning_config config = config_of(small_model, NULL, 1, CR_SPLIT_ACTIVATIONS_BFLOAT16);
-    config.lora.layers_to_transform = (struct cr_size_list){both, 2};
+    config.lora.targets.layers = (struct cr_size_list){both, 2};
     assert_fails(CR_INVALID, "layer 0 is the silos'", cr_trainer_new(&config, compute, NULL, &trainer));
     config.split.layers = 2;
     assert_fails(CR_INVALID, "split.layers: 2", cr_trainer_new(&config, compute, NULL, &trainer));
@@ -274,7 +276,7 @@ static void a_state_goes_on_with_its_own_activations_alone(void **state)
          activations++) {
         struct cr_tuning_config config = config_of(small_model, NULL, 1, activations);
         struct cr_trainer *trainer;
-        config.lora.layers_to_transform = (struct cr_size_list){last, 1};
+        config.lora.targets.layers = (struct cr_size_list){last, 1};
         empty_store();
         struct cr_cut_store *store = store_of(&config, UINT64_MAX);
         send_all(store, &config);
@@ -521,7 +523,7 @@ static void what_is_taken_can_be_trained_on(void **state)
         struct cr_tuning_config config = config_of(gpt2, NULL, 1, CR_SPLIT_ACTIVATIONS_FLOAT32);
         struct cr_trainer *trainer;
         struct cr_tally tally = {0};
-        config.lora.layers_to_transform = (struct cr_size_list){last, 1};
+        config.lora.targets.layers = (struct cr_size_list){last, 1};
         empty_store();
         struct cr_cut_store *store = store_of(&config, UINT64_MAX);
         assert_int_equal(takes(store, &config, values[i / 2], i % 2), i < 4);

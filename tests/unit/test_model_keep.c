@@ -97,7 +97,7 @@ static void check_methods(struct cr_model *model)
     static char every[] = "all-linear";
     static char *modules[] = {every};
     struct cr_lora_config lora = {
-        .r = 3, .lora_alpha = 6, .lora_dropout = 0.2, .target_modules = {modules, 1}};
+        .r = 3, .lora_alpha = 6, .lora_dropout = 0.2, .targets.modules = {modules, 1}};
     const struct cr_prefix_config prefixes[] = {
         {.num_virtual_tokens = 4},
         {.num_virtual_tokens = 4, .prefix_projection = true, .encoder_hidden_size = 7}};
@@ -109,7 +109,7 @@ static void check_methods(struct cr_model *model)
     cr_structure_free(structure);
 
     // Nothing below the last layer goes back, and the last one never leaves.
-    lora.layers_to_transform = (struct cr_size_list){(size_t[]){model->config.layers - 1}, 1};
+    lora.targets.layers = (struct cr_size_list){(size_t[]){model->config.layers - 1}, 1};
     assert_ok(cr_lora_new(&lora, model, 1, 41, NULL, &structure));
     fill(structure);
     assert_int_equal(check_structure(structure), 0);
@@ -230,7 +230,7 @@ static void a_large_vocabulary_changes_no_bit(void **state)
     (void)state;
     static char every[] = "all-linear";
     static char *modules[] = {every};
-    const struct cr_lora_config lora = {.r = 3, .lora_alpha = 6, .target_modules = {modules, 1}};
+    const struct cr_lora_config lora = {.r = 3, .lora_alpha = 6, .targets.modules = {modules, 1}};
     const size_t lengths[] = {60, 60, 60};
     struct cr_model_config config = small_config();
     config.vocabulary = 40000;

@@ -170,7 +170,7 @@ static void record_run(struct record *record, unsigned digits, bool front, struc
     size_t last_layer[] = {1};
     if (front) {
         config.output_dir = directory;
-        config.lora.layers_to_transform = (struct cr_size_list){last_layer, 1};
+        config.lora.targets.layers = (struct cr_size_list){last_layer, 1};
         config.slicing.clear_front = CR_CLEAR_FRONT_LOCAL;
         config.slicing.own_accelerator = address;
     }

@@ -354,7 +354,7 @@ static int set_up(void **state)
         assert_ok(cr_copy_string(in_directory("rows.jsonl"), &train));
         struct cr_tuning_config config = small_run(train, modules, 1);
         config.model_name_or_path = models[i];
-        config.lora.layers_to_transform = (struct cr_size_list){&last, 1};
+        config.lora.targets.layers = (struct cr_size_list){&last, 1};
         assert_ok(cr_trainer_new(&config, compute, NULL, &trainer));
         assert_ok(cr_trainer_run(trainer, 12, &tally, NULL, NULL));
         assert_ok(cr_trainer_save(trainer, in_directory(i == 0 ? "gqa" : "gpt2")));

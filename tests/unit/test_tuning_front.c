@@ -44,7 +44,7 @@ static struct cr_tuning_config run_of(size_t *layers, size_t count, char *own)
     struct cr_tuning_config config = small_run(data, all_modules, 1);
     config.output_dir = directory;
     config.data.eval = data;
-    config.lora.layers_to_transform = (struct cr_size_list){layers, count};
+    config.lora.targets.layers = (struct cr_size_list){layers, count};
     config.training.max_steps = STEPS;
     config.slicing =
         (struct cr_slicing_config){.pads = CR_PADS_MODE_ENCLAVE,

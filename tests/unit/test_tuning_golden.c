@@ -185,8 +185,8 @@ static void check_variant(const char *directory, struct cr_compute *compute)
         .data = {.train = data, .max_length = (size_t)number(expected, "max_length")},
         .lora = {.r = (size_t)number(expected, "r"),
                  .lora_alpha = number(expected, "lora_alpha"),
-                 .target_modules = {modules, cr_json_count(names)},
-                 .layers_to_transform = {layers, cr_json_count(chosen)},
+                 .targets.modules = {modules, cr_json_count(names)},
+                 .targets.layers = {layers, cr_json_count(chosen)},
                  .use_rslora = cr_json_bool(cr_json_member(expected, "use_rslora"), false)},
         .training = training_of(expected),
     };
@@ -307,7 +307,7 @@ static void check_spf(const char *directory, struct cr_compute *compute)
         .spf = {.criterion = CR_SPF_WEIGHT_L1,
                 .granularity = granularity,
                 .density = number(expected, "density"),
-                .target_modules = {modules, 1}},
+                .targets.modules = {modules, 1}},
         .training = training_of(expected),
     };
     struct cr_trainer *trainer = check_training(directory, &config, expected, "initial.safetensors",

@@ -21,8 +21,8 @@ static void make_walk(double dropout, struct walk *walk)
         .r = 4,
         .lora_alpha = 6,
         .lora_dropout = dropout,
-        .target_modules = {modules, 1},
-        .layers_to_transform = {(size_t[]){1}, 1},
+        .targets.modules = {modules, 1},
+        .targets.layers = {(size_t[]){1}, 1},
     };
     *walk = (struct walk){0};
     assert_ok(cr_lora_new(&config, model, 3, ROWS, NULL, &walk->lora));

@@ -12,8 +12,8 @@ static const struct cr_peft_config config = {
     .lora = {.r = 3,
              .lora_alpha = 12.5,
              .lora_dropout = 0.05,
-             .target_modules = {(char *[]){all_linear}, 1},
-             .layers_to_transform = {(size_t[]){1}, 1},
+             .targets.modules = {(char *[]){all_linear}, 1},
+             .targets.layers = {(size_t[]){1}, 1},
              .use_rslora = true},
 };
 
@@ -44,8 +44,8 @@ static void an_adapter_is_read_as_it_was_written(void **state)
     assert_int_equal(again.method, CR_METHOD_LORA);
     assert_int_equal(settings->r, 3);
     assert_true(settings->lora_alpha == 12.5 && settings->lora_dropout == 0.05 && settings->use_rslora);
-    assert_int_equal(settings->target_modules.count, 7);
-    assert_int_equal(settings->layers_to_transform.count, 1);
+    assert_int_equal(settings->targets.modules.count, 7);
+    assert_int_equal(settings->targets.layers.count, 1);
     assert_int_equal(read->parameters.count, written->parameters.count);
     assert_memory_equal(read->parameters.values, written->parameters.values,
                         read->parameters.count * sizeof(float));
@@ -76,7 +76,7 @@ static void targets_are_matched_as_peft_does(void **state)
     (void)state;
     static char whole[] = "model.layers.1.mlp.up_proj", tail[] = "self_attn.k_proj", part[] = "proj",
                 head[] = "lm_head";
-    struct cr_lora_config chosen = {.r = 2, .target_modules = {(char *[]){whole, tail}, 2}};
+    struct cr_lora_config chosen = {.r = 2, .targets.modules = {(char *[]){whole, tail}, 2}};
     struct cr_module_place *places;
     size_t count;
     assert_ok(cr_lora_places(&chosen, &model->config, &places, &count));
@@ -85,24 +85,24 @@ static void targets_are_matched_as_peft_does(void **state)
     assert_true(places[1].layer == 1 && places[1].module == CR_K);
     assert_true(places[2].layer == 1 && places[2].module == CR_UP);
     cr_free(&places);
-    chosen.target_modules = (struct cr_string_list){(char *[]){part}, 1};
+    chosen.targets.modules = (struct cr_string_list){(char *[]){part}, 1};
     assert_fails(CR_INVALID, "\"proj\"", cr_lora_places(&chosen, &model->config, &places, &count));
-    chosen.target_modules = (struct cr_string_list){(char *[]){head}, 1};
+    chosen.targets.modules = (struct cr_string_list){(char *[]){head}, 1};
     assert_fails(CR_INVALID, "\"lm_head\"", cr_lora_places(&chosen, &model->config, &places, &count));
-    chosen.target_modules = (struct cr_string_list){(char *[]){whole}, 1};
+    chosen.targets.modules = (struct cr_string_list){(char *[]){whole}, 1};
     // Layers are for parts of names: PEFT's check_target_module_exists does not look at them for a whole one.
-    chosen.layers_to_transform = (struct cr_size_list){(size_t[]){0}, 1};
+    chosen.targets.layers = (struct cr_size_list){(size_t[]){0}, 1};
     assert_ok(cr_lora_places(&chosen, &model->config, &places, &count));
     assert_int_equal(count, 1);
     assert_true(places[0].layer == 1 && places[0].module == CR_UP);
     cr_free(&places);
-    chosen.target_modules = (struct cr_string_list){(char *[]){whole, tail}, 2};
+    chosen.targets.modules = (struct cr_string_list){(char *[]){whole, tail}, 2};
     assert_ok(cr_lora_places(&chosen, &model->config, &places, &count));
     assert_int_equal(count, 2);
     assert_true(places[0].layer == 0 && places[0].module == CR_K);
     assert_true(places[1].layer == 1 && places[1].module == CR_UP);
     cr_free(&places);
-    chosen.target_modules = (struct cr_string_list){(char *[]){&whole[6]}, 1};
+    chosen.targets.modules = (struct cr_string_list){(char *[]){&whole[6]}, 1};
     assert_fails(CR_INVALID,
                  "lora.target_modules: none lies in layers_to_transform: nothing would be adapted",
                  cr_lora_places(&chosen, &model->config, &places, &count));
@@ -210,7 +210,7 @@ static void options_that_say_nothing_are_passed_over(void **state)
         HEAD ", \"use_dora\": false, \"a_later_invention\": null, \"another\": {}, \"bias\": \"none\","
              " \"layers_to_transform\": 1, \"layers_pattern\": [\"layers\"], \"peft_version\": \"9\"}";
     assert_ok(cr_peft_config_parse(cr_slice_of_string(text), "a.json", &read));
-    assert_int_equal(read.lora.layers_to_transform.items[0], 1);
+    assert_int_equal(read.lora.targets.layers.items[0], 1);
     cr_peft_config_release(&read);
     // Without names PEFT takes those of the family; without numbers its defaults.
     assert_ok(cr_peft_config_parse(cr_slice_of_string("{\"peft_type\": \"LORA\"}"), "a.json", &read));
@@ -232,21 +232,21 @@ static void gpt2_has_two_modules_of_one_name(void **state)
     (void)state;
     static char c_proj[] = "c_proj", of_mlp[] = "mlp.c_proj", llama[] = "q_proj", all[] = "all-linear";
     const struct cr_model_config gpt2 = {.layout = CR_LAYOUT_GPT2, .layers = 2, .gelu = true};
-    struct cr_lora_config chosen = {.r = 2, .target_modules = {(char *[]){c_proj}, 1}};
+    struct cr_lora_config chosen = {.r = 2, .targets.modules = {(char *[]){c_proj}, 1}};
     struct cr_module_place *places;
     size_t count;
     assert_ok(cr_lora_places(&chosen, &gpt2, &places, &count));
     assert_int_equal(count, 4);
     assert_true(places[0].module == CR_O && places[1].module == CR_DOWN);
     cr_free(&places);
-    chosen.target_modules = (struct cr_string_list){(char *[]){of_mlp}, 1};
+    chosen.targets.modules = (struct cr_string_list){(char *[]){of_mlp}, 1};
     assert_ok(cr_lora_places(&chosen, &gpt2, &places, &count));
     assert_true(count == 2 && places[1].layer == 1 && places[1].module == CR_DOWN);
     cr_free(&places);
-    chosen.target_modules = (struct cr_string_list){(char *[]){llama}, 1};
+    chosen.targets.modules = (struct cr_string_list){(char *[]){llama}, 1};
     assert_fails(CR_INVALID, "(known: c_attn, c_proj, c_fc, all-linear)",
                  cr_lora_places(&chosen, &gpt2, &places, &count));
-    chosen.target_modules = (struct cr_string_list){(char *[]){all}, 1};
+    chosen.targets.modules = (struct cr_string_list){(char *[]){all}, 1};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     assert_ok(cr_peft_config_write(&(struct cr_peft_config){.method = CR_METHOD_LORA, .lora = chosen}, "base",
                                    &gpt2, &text));

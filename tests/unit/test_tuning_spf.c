@@ -37,8 +37,8 @@ static void make_walk(struct cr_model *of, int granularity, struct walk *walk)
 {
     static char *modules[] = {down_proj};
     struct cr_spf_config config = spf_choice(CR_SPF_RANDOM, granularity, 0.3);
-    config.target_modules = (struct cr_string_list){modules, 1};
-    config.layers_to_transform = (struct cr_size_list){(size_t[]){1}, 1};
+    config.targets.modules = (struct cr_string_list){modules, 1};
+    config.targets.layers = (struct cr_size_list){(size_t[]){1}, 1};
     struct cr_spf_selection selection;
     *walk = (struct walk){.model = of};
     assert_ok(cr_spf_select(&config, of, 3, NULL, &selection));
@@ -219,10 +219,10 @@ static void equal_scores_go_by_place(void **state)
     struct cr_spf_config config = spf_choice(CR_SPF_GRADIENT, CR_SPF_ELEMENT, 0.37);
     struct cr_module_place *places;
     size_t count, counts[2 * CR_MODULES], all = 0;
-    config.layers_to_transform = (struct cr_size_list){(size_t[]){99}, 1};
+    config.targets.layers = (struct cr_size_list){(size_t[]){99}, 1};
     assert_fails(CR_INVALID, "spf.layers_to_transform: 99",
                  cr_spf_places(&config, &model->config, &places, &count));
-    config.layers_to_transform.count = 0;
+    config.targets.layers.count = 0;
     assert_ok(cr_spf_places(&config, &model->config, &places, &count));
     for (size_t i = 0; i < count; i++) {
         size_t out, in;

@@ -22,8 +22,8 @@ static struct cr_tuning_config run_of(int method, int granularity)
     config.spf = (struct cr_spf_config){.criterion = CR_SPF_RANDOM,
                                         .granularity = granularity,
                                         .density = 0.125,
-                                        .target_modules = {all, 1},
-                                        .layers_to_transform = {layers, 2}};
+                                        .targets.modules = {all, 1},
+                                        .targets.layers = {layers, 2}};
     return config;
 }
 

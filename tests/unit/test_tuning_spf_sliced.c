@@ -113,7 +113,7 @@ static void the_clear_front_follows_the_settings(void **state)
     (void)state;
     for (int criterion = CR_SPF_WEIGHT_L1; criterion <= CR_SPF_RANDOM; criterion++) {
         struct cr_tuning_config config = run_of(CR_METHOD_SPF, criterion, CR_SPF_ROW, true);
-        config.spf.layers_to_transform = (struct cr_size_list){last_layer, 1};
+        config.spf.targets.layers = (struct cr_size_list){last_layer, 1};
         struct outcome without = run(&config);
         config.slicing.clear_front = CR_CLEAR_FRONT_LOCAL;
         config.slicing.own_accelerator = address;

@@ -459,7 +459,7 @@ static void what_cannot_be_trained_is_refused(void **state)
                  "\".*q_proj\": a regular expression is not supported, a list of names is (known: q_proj",
                  cr_trainer_new(&config, fixture->compute, NULL, &trainer));
     config = small_run(fixture->all, two_modules, 2);
-    config.lora.layers_to_transform = (struct cr_size_list){(size_t[]){2}, 1};
+    config.lora.targets.layers = (struct cr_size_list){(size_t[]){2}, 1};
     assert_fails(CR_INVALID, "layers 0 to 1", cr_trainer_new(&config, fixture->compute, NULL, &trainer));
     config = small_run(fixture->all, two_modules, 2);
     config.training.per_device_train_batch_size = 0;

@@ -1,0 +1,83 @@
+#include "federation/state_identity.h"
+
+#include "attestation/sealing_key.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/secret.h"
+#include "federation/state.h"
+
+enum { RENEWAL_SECONDS = 60 * 86400 };
+static const char certificate_name[] = "certificate.pem"; // of an identity
+
+enum cr_status cr_state_authority(const char *path, const struct cr_sealing_key *key,
+                                  struct cr_identity **out)
+{
+    CR_FREE char *directory = NULL;
+    const struct cr_sealing sealing = {.key = key, .purpose = "authority key"};
+    CR_TRY(cr_path_join(path, "authority", &directory));
+    if (cr_directory_has(directory, certificate_name)) return cr_identity_load(directory, &sealing, out);
+    struct cr_identity *authority;
+    CR_TRY(cr_identity_new_authority("carrel federation", cr_clock_unix(), &authority));
+    enum cr_status status = cr_identity_save(authority, directory, &sealing);
+    if (status != CR_OK)
+        cr_identity_free(authority);
+    else
+        *out = authority;
+    return status;
+}
+
+static enum cr_status make_authority(const struct cr_config *config)
+{
+    const char *path = config->federation.state_dir;
+    CR_CLEANUP(cr_secret_free) struct cr_sealing_key *key = NULL;
+    struct cr_identity *authority;
+    CR_TRY(cr_sealing_key_here(cr_config_sealing(config), config->attestation.tpm, path, &key));
+    CR_TRY(cr_state_authority(path, key, &authority));
+    cr_identity_free(authority);
+    return CR_OK;
+}
+
+enum cr_status cr_state_fingerprint(const struct cr_config *config, unsigned char out[CR_SHA256_SIZE])
+{
+    const char *path = config->federation.state_dir;
+    CR_CLEANUP(cr_state_unlock) int fd = -1;
+    CR_FREE char *directory = NULL;
+    CR_TRY(cr_state_lock(path, &fd));
+    CR_TRY(cr_path_join(path, "authority", &directory));
+    if (!cr_directory_has(directory, certificate_name)) CR_TRY(make_authority(config));
+    return cr_identity_read_fingerprint(directory, out);
+}
+
+static enum cr_status certify(const struct cr_identity *authority, struct cr_identity *identity)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer request = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer certificate = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer authority_der = {0};
+    CR_TRY(cr_identity_request(identity, &request));
+    CR_TRY(cr_identity_issue(authority, cr_buffer_slice(&request), "server", "server", cr_clock_unix(),
+                             &certificate));
+    CR_TRY(cr_identity_authority_der(authority, &authority_der));
+    return cr_identity_install(identity, cr_buffer_slice(&certificate), cr_buffer_slice(&authority_der));
+}
+
+enum cr_status cr_state_server(const char *path, const struct cr_sealing_key *key,
+                               const struct cr_identity *authority, struct cr_identity **out)
+{
+    CR_FREE char *directory = NULL;
+    const struct cr_sealing sealing = {.key = key, .purpose = "server key"};
+    CR_TRY(cr_path_join(path, "server", &directory));
+    struct cr_identity *identity;
+    CR_TRY(cr_directory_has(directory, certificate_name) ? cr_identity_load(directory, &sealing, &identity)
+                                                         : cr_identity_new(&identity));
+    enum cr_status status = CR_OK;
+    // Silos know the CA, so a certificate that runs out may be followed by another.
+    if (cr_identity_expired(identity, cr_clock_unix() + RENEWAL_SECONDS)) {
+        status = certify(authority, identity);
+        if (status == CR_OK) status = cr_identity_save(identity, directory, &sealing);
+    }
+    if (status != CR_OK)
+        cr_identity_free(identity);
+    else
+        *out = identity;
+    return status;
+}
