@@ -4,6 +4,7 @@
 #define CARREL_TESTS_HOSTILE_SUPPORT_H
 
 #include "few_support.h"
+#include "folder_support.h"
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -244,9 +245,7 @@ static void tear_down_run(bool stopped)
     release(&ben);
     cr_loop_free(loop);
     cr_config_release(&config);
-    char command[300];
-    snprintf(command, sizeof command, "rm -rf '%s'", root);
-    assert_int_equal(system(command), 0);
+    remove_folder(root);
 }
 
 static void both_begin(void)

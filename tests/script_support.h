@@ -4,6 +4,7 @@
 #define CARREL_TESTS_SCRIPT_SUPPORT_H
 
 #include "few_support.h"
+#include "folder_support.h"
 
 #include "attestation/manifest.h"
 #include "base/clock.h"
@@ -293,9 +294,8 @@ static inline int tear_down(void **state)
     cr_buffer_release(&token);
     cr_buffer_release(&settings);
     cr_buffer_release(&form);
-    char command[300];
-    snprintf(command, sizeof command, "rm -rf '%s'", root);
-    return system(command);
+    remove_folder(root);
+    return 0;
 }
 
 #define WITH_SILO(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
