@@ -1,10 +1,19 @@
-// What the tests of field/ share: rows of numbers to words and back, all rows of a matrix.
+// What the tests of field/ share: numbers from a generator that is the same everywhere, and rows of numbers
+// to words and back, all rows of a matrix.
 #ifndef CARREL_TESTS_FIELD_SUPPORT_H
 #define CARREL_TESTS_FIELD_SUPPORT_H
 
 #include "support.h"
 
 #include "field/product.h"
+
+static uint64_t draw_state; // which a test sets, so that it draws the same numbers on its own
+
+static inline uint32_t draw(void)
+{
+    draw_state = draw_state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(draw_state >> 32);
+}
 
 static inline void *field_row(struct cr_matrix m, size_t row)
 {

@@ -3,57 +3,23 @@
 #ifndef CARREL_TESTS_HOSTILE_SUPPORT_H
 #define CARREL_TESTS_HOSTILE_SUPPORT_H
 
+#include "few_support.h"
+#include "folder_support.h"
+
 #include "base/clock.h"
 #include "base/file.h"
 #include "channel/connection.h"
 #include "federation/invitation.h"
 #include "federation/server.h"
-#include "sealing_support.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 
-enum { VALUES = 8 };
-static float learned[VALUES];
-
-static enum cr_status few_open(const struct cr_config *config, const struct cr_event_sink *sink, void **out)
-{
-    (void)config;
-    (void)sink;
-    *out = learned;
-    return CR_OK;
-}
-
-static void few_free(void *learner)
-{
-    (void)learner;
-}
-
-static float *few_values(void *learner, size_t *count)
-{
-    *count = VALUES;
-    return learner;
-}
-
-static enum cr_status few_digest(void *learner, unsigned char out[32])
-{
-    (void)learner;
-    memset(out, 7, 32);
-    return CR_OK;
-}
-
 static enum cr_status few_save(void *learner, const char *directory)
 {
     (void)learner;
     (void)directory;
-    return CR_OK;
-}
-
-static enum cr_status few_base(void *learner, struct cr_base_digest *out)
-{
-    (void)learner;
-    *out = (struct cr_base_digest){.model = {5}, .tokenizer = {6}};
     return CR_OK;
 }
 
@@ -279,9 +245,7 @@ static void tear_down_run(bool stopped)
     release(&ben);
     cr_loop_free(loop);
     cr_config_release(&config);
-    char command[300];
-    snprintf(command, sizeof command, "rm -rf '%s'", root);
-    assert_int_equal(system(command), 0);
+    remove_folder(root);
 }
 
 static void both_begin(void)

@@ -5,6 +5,7 @@
 
 #include "support.h"
 
+#include "attestation/appraisal_policy.h"
 #include "base/bytes.h"
 
 #include <openssl/core_names.h>
@@ -200,6 +201,16 @@ static inline void key_digest_hex(const struct party *party, char out[65])
     assert_int_equal(EVP_Digest(der, (size_t)size, digest, NULL, EVP_sha256(), NULL), 1);
     OPENSSL_free(der);
     cr_hex_encode((struct cr_slice){digest, sizeof digest}, out);
+}
+
+// A policy that trusts this root alone, and says more in `lines`.
+static inline void trust(const struct party *root, const char *lines, struct cr_appraisal_policy *out)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer yaml = {0};
+    char digest[65];
+    key_digest_hex(root, digest);
+    assert_ok(cr_append_format(&yaml, "trusted_roots: \"%s\"\n%s", digest, lines));
+    assert_ok(cr_appraisal_policy_parse(cr_buffer_slice(&yaml), "policy", out));
 }
 
 #endif

@@ -3,7 +3,8 @@
 #ifndef CARREL_TESTS_SCRIPT_SUPPORT_H
 #define CARREL_TESTS_SCRIPT_SUPPORT_H
 
-#include "sealing_support.h"
+#include "few_support.h"
+#include "folder_support.h"
 
 #include "attestation/manifest.h"
 #include "base/clock.h"
@@ -16,35 +17,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
-enum { VALUES = 8, STEPS = 6 };
-static float learned[VALUES];
-
-static inline enum cr_status few_open(const struct cr_config *config, const struct cr_event_sink *sink,
-                                      void **out)
-{
-    (void)config;
-    (void)sink;
-    *out = learned;
-    return CR_OK;
-}
-
-static inline void few_free(void *learner)
-{
-    (void)learner;
-}
-
-static inline float *few_values(void *learner, size_t *count)
-{
-    *count = VALUES;
-    return learner;
-}
-
-static inline enum cr_status few_digest(void *learner, unsigned char out[32])
-{
-    (void)learner;
-    memset(out, 7, 32);
-    return CR_OK;
-}
+enum { STEPS = 6 };
 
 static inline size_t few_steps(void *learner)
 {
@@ -92,13 +65,6 @@ static inline enum cr_status few_load_state(void *learner, const struct cr_seali
     CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
     CR_TRY(cr_seal_load(path, sealing, sizeof learned, &bytes));
     memcpy(learner, bytes.data, bytes.size);
-    return CR_OK;
-}
-
-static inline enum cr_status few_base(void *learner, struct cr_base_digest *out)
-{
-    (void)learner;
-    *out = (struct cr_base_digest){.model = {5}, .tokenizer = {6}};
     return CR_OK;
 }
 
@@ -328,9 +294,8 @@ static inline int tear_down(void **state)
     cr_buffer_release(&token);
     cr_buffer_release(&settings);
     cr_buffer_release(&form);
-    char command[300];
-    snprintf(command, sizeof command, "rm -rf '%s'", root);
-    return system(command);
+    remove_folder(root);
+    return 0;
 }
 
 #define WITH_SILO(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)

@@ -3,24 +3,22 @@
 #ifndef CARREL_TESTS_TEMPORARY_H
 #define CARREL_TESTS_TEMPORARY_H
 
-#include "support.h"
+#include "folder_support.h"
 
-#include <stdio.h>
-
-static char directory[] = "/tmp/carrel-test-XXXXXX";
+static char directory[32];
 
 static int make_directory(void **state)
 {
     (void)state;
-    return mkdtemp(directory) ? 0 : -1;
+    make_folder(directory);
+    return 0;
 }
 
 static int remove_directory(void **state)
 {
     (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", directory);
-    return system(command);
+    remove_folder(directory);
+    return 0;
 }
 
 // The path of a file in it, until the next call.

@@ -1,39 +1,18 @@
-// What the tests of tuning share: a small model with its tokenizer, a run's settings, a folder to write to.
+// What the tests of tuning share: a small model with its tokenizer, a run's settings.
 #ifndef CARREL_TESTS_TUNING_SUPPORT_H
 #define CARREL_TESTS_TUNING_SUPPORT_H
 
-#include "support.h"
+#include "folder_support.h"
 
 #include "base/file.h"
 #include "tensor/compute.h"
 #include "tuning/config.h"
 #include "tuning/trainer.h"
 
-#include <ftw.h>
 #include <stdio.h>
 
 #define SMALL_MODEL                                                                                          \
     "tests/golden/lora-gqa-tied/model" // 2 layers, d = 24, grouped-query, tied, bytes as tokens
-
-// A new folder under /tmp; remove it with remove_folder.
-static inline void make_folder(char path[32])
-{
-    strcpy(path, "/tmp/carrel-test-XXXXXX");
-    assert_non_null(mkdtemp(path));
-}
-
-static inline int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *place)
-{
-    (void)status;
-    (void)kind;
-    (void)place;
-    return remove(path);
-}
-
-static inline void remove_folder(const char *path)
-{
-    nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-}
 
 static inline void write_text(const char *path, const char *text)
 {

@@ -8,14 +8,13 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 import unittest
 
-BIN = os.path.abspath(sys.argv.pop(1))
-ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
+from support import CARREL, ENVIRONMENT, children, gone, program
+
 SECRET = bytes(range(32))  # what sealed_seed/ holds (tests/unit/test_federation_state.c)
 SILOS = {"anne": 9, "ben": 6, "cleo": 14}  # rows of each
 NEEDLE = 8  # values in a row
@@ -25,11 +24,6 @@ MODEL = {
     "initializer_range": 0.02, "intermediate_size": 64, "max_position_embeddings": 128, "num_attention_heads": 4,
     "num_hidden_layers": 2, "num_key_value_heads": 2, "bos_token_id": 0, "eos_token_id": 1, "rms_norm_eps": 1e-05,
     "rope_theta": 10000.0, "tie_word_embeddings": True, "torch_dtype": "float32", "vocab_size": 300}
-
-
-def program(*arguments, **options):
-    return subprocess.run([os.path.join(BIN, "carrel"), *arguments], env=ENVIRONMENT, capture_output=True, text=True,
-                          timeout=300, **options)
 
 
 def words(seed, count):
@@ -64,21 +58,13 @@ def place_secret(state):
         os.chmod(state + "/" + file, 0o600)
 
 
-def process_state(pid):
-    try:
-        with open("/proc/%d/stat" % pid) as file:
-            return file.read().rsplit(")", 1)[1].split()[0]
-    except OSError:
-        return "Z"
-
-
 class Process:
     """A running role, its events, and how it ended."""
 
     def __init__(self, *arguments):
         self.arguments = arguments
         self.events = []
-        self.process = subprocess.Popen([os.path.join(BIN, "carrel"), *arguments, "--json"], env=ENVIRONMENT,
+        self.process = subprocess.Popen([CARREL, *arguments, "--json"], env=ENVIRONMENT,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
@@ -104,8 +90,7 @@ class Process:
     def enclave(self):
         """The process that carrel started, which does the work; None before and after."""
         try:
-            with open("/proc/%d/task/%d/children" % (self.process.pid, self.process.pid)) as file:
-                return int(file.read().split()[0])
+            return children(self.process.pid)[0]
         except (OSError, IndexError):
             return None
 
@@ -114,7 +99,7 @@ class Process:
         child = self.enclave()
         self.process.send_signal(signal.SIGKILL)
         self.end()
-        while child and os.path.exists("/proc/%d" % child) and process_state(child) != "Z":
+        while child and not gone(child):
             time.sleep(0.001)
 
     def end(self, timeout=120):

@@ -5,43 +5,24 @@ import shutil
 import socket
 import struct
 import subprocess
-import sys
-import tempfile
 import time
 import unittest
 
-BIN = sys.argv.pop(1)
+from support import Folder, program
+
 INTERFACES = "/dev/attestation", "/sys/kernel/config/tsm/report"
 
 
-def carrel(*arguments):
-    return subprocess.run([os.path.join(BIN, "carrel"), *arguments], capture_output=True, text=True)
-
-
-class Attest(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.addCleanup(self.folder.cleanup)
-
-    def path(self, name, content=None):
-        path = os.path.join(self.folder.name, name)
-        if content is not None:
-            with open(path, "w") as file:
-                file.write(content)
-        return path
-
+class Attest(Folder):
     def fails(self, code, sentence, *arguments):
-        result = carrel("attest", *arguments)
-        self.assertEqual((result.returncode, result.stdout), (code, ""), result.stderr)
-        self.assertIn(sentence, result.stderr)
-        self.assertEqual(result.stderr.count("\n"), 1)
+        super().fails(code, sentence, "attest", *arguments)
 
     def test_development_evidence_is_what_it_says(self):
         """Printed, written and in JSON, it says loudly what it is, and is admitted by a policy alone."""
-        nonce, policy = "ab" * 16, self.path("policy.yaml", "allow_development: true\nreport_data: [%s]\n" % ("ab" * 16))
-        printed = carrel("attest", "--attester", "development", "--nonce", nonce)
-        shown = carrel("attest", "--attester", "development", "--nonce", nonce, "--json")
-        written = carrel("attest", "--attester", "development", "--nonce", nonce, "--output", self.path("raw"))
+        nonce, policy = "ab" * 16, self.write("policy.yaml", "allow_development: true\nreport_data: [%s]\n" % ("ab" * 16))
+        printed = program("attest", "--attester", "development", "--nonce", nonce)
+        shown = program("attest", "--attester", "development", "--nonce", nonce, "--json")
+        written = program("attest", "--attester", "development", "--nonce", nonce, "--output", self.path("raw"))
         for result in printed, shown, written:
             self.assertEqual(result.returncode, 0, result.stderr)
             self.assertIn("THIS PROVES NOTHING", result.stderr)
@@ -49,20 +30,20 @@ class Attest(unittest.TestCase):
         answer = json.loads(shown.stdout)
         self.assertEqual((answer["attester"], answer["type"]), ("development", "development"))
         self.assertEqual(answer["report_data"], nonce + "00" * 48)
-        for path in self.path("hex", printed.stdout), self.path("json", shown.stdout), self.path("raw"):
-            result = carrel("verify", path, "--json")
+        for path in self.write("hex", printed.stdout), self.write("json", shown.stdout), self.path("raw"):
+            result = program("verify", path, "--json")
             verdict = json.loads(result.stdout)
             self.assertEqual((result.returncode, verdict["verdict"], verdict["signature"]), (4, "refused", "invalid"))
             self.assertIn("it proves nothing", result.stderr)
-            result = carrel("verify", path, "--json", "--policy", policy)
+            result = program("verify", path, "--json", "--policy", policy)
             verdict = json.loads(result.stdout)
             self.assertEqual((result.returncode, verdict["verdict"], verdict["signature"]), (0, "admitted", "invalid"))
             self.assertEqual(verdict["claims"]["report_data"], nonce + "00" * 48)
-        other = self.path("other.yaml", "allow_development: true\nreport_data: [cd]\n")
-        result = carrel("verify", self.path("raw"), "--policy", other)
+        other = self.write("other.yaml", "allow_development: true\nreport_data: [cd]\n")
+        result = program("verify", self.path("raw"), "--policy", other)
         self.assertEqual(result.returncode, 4)
         self.assertIn("is not among the policy's values of report_data", result.stderr)
-        self.assertIn("NOTHING IS PROVED", carrel("verify", self.path("raw"), "--policy", policy).stdout)
+        self.assertIn("NOTHING IS PROVED", program("verify", self.path("raw"), "--policy", policy).stdout)
 
     def test_errors(self):
         self.fails(2, "the attester \"sev\" is not known (auto, gramine, tsm, tpm, development)", "--attester", "sev")
@@ -101,7 +82,7 @@ class Attest(unittest.TestCase):
             return subprocess.run(["openssl", *arguments], check=True, capture_output=True, **more).stdout
 
         with open(evidence) as file:
-            public = self.path("ak.pem", json.load(file)["public_key"])
+            public = self.write("ak.pem", json.load(file)["public_key"])
         os.mkdir(self.path("certificates"))
         openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj",
                 "/CN=Owner of the job", "-keyout", self.path("owner.key"), "-out", self.path("certificates/owner.pem"))
@@ -114,22 +95,22 @@ class Attest(unittest.TestCase):
     @unittest.skipUnless(shutil.which("swtpm") and shutil.which("openssl"), "swtpm and openssl are not installed")
     def test_a_tpm(self):
         nonce, tpm = "ab" * 32, self.start_tpm()
-        result = carrel("attest", "--attester", "tpm", "--tpm", tpm, "--nonce", nonce, "--output", self.path("quote"))
+        result = program("attest", "--attester", "tpm", "--tpm", tpm, "--nonce", nonce, "--output", self.path("quote"))
         if "built without" in result.stderr:
             self.skipTest(result.stderr)
         self.assertEqual((result.returncode, result.stderr), (0, ""))
         certificates, root = self.certify(self.path("quote"))
         lines = {"trusted_roots": [root], "allow_missing_crl": True, "report_data": [nonce],
                  "tpm": {"allow_measured_boot": True, "pcrs": [{"index": 4, "values": ["00" * 32]}]}}
-        policy = self.path("policy.yaml", json.dumps(lines))
-        for path in self.path("quote"), self.path("json", carrel("attest", "--attester", "tpm", "--tpm", tpm, "--nonce", nonce,
-                                                                 "--json").stdout):
-            result = carrel("verify", path, "--endorsements", certificates, "--policy", policy, "--json")
+        policy = self.write("policy.yaml", json.dumps(lines))
+        for path in self.path("quote"), self.write("json", program("attest", "--attester", "tpm", "--tpm", tpm, "--nonce", nonce,
+                                                                   "--json").stdout):
+            result = program("verify", path, "--endorsements", certificates, "--policy", policy, "--json")
             verdict = json.loads(result.stdout)
             self.assertEqual((result.returncode, verdict["verdict"], verdict["signature"]), (0, "affirmed", "valid"), verdict)
         lines["tpm"]["pcrs"][0]["values"] = ["11" * 32]
-        result = carrel("verify", self.path("quote"), "--endorsements", certificates, "--policy",
-                        self.path("other.yaml", json.dumps(lines)))
+        result = program("verify", self.path("quote"), "--endorsements", certificates, "--policy",
+                         self.write("other.yaml", json.dumps(lines)))
         self.assertEqual(result.returncode, 4)
         self.assertIn("is not among the policy's values of pcr4", result.stderr)
 
@@ -138,22 +119,22 @@ class Attest(unittest.TestCase):
         """Both ends are attested by a TPM, for the PCRs that the policy lists and no others, and what they keep is sealed to
         what was booted."""
         tpm = self.start_tpm()
-        first = carrel("attest", "--attester", "tpm", "--tpm", tpm, "--output", self.path("first"))
+        first = program("attest", "--attester", "tpm", "--tpm", tpm, "--output", self.path("first"))
         if "built without" in first.stderr:
             self.skipTest(first.stderr)
         certificates, root = self.certify(self.path("first"))
-        rows = self.path("rows.jsonl", '{"text": "After lunch the doctor wrote"}\n' * 8)
+        rows = self.write("rows.jsonl", '{"text": "After lunch the doctor wrote"}\n' * 8)
         for values, code in (["11" * 32], 4), (["00" * 32], 0):
-            policy = self.path("policy.yaml", json.dumps(
+            policy = self.write("policy.yaml", json.dumps(
                 {"trusted_roots": [root], "allow_missing_crl": True,
                  "tpm": {"allow_measured_boot": True, "pcrs": [{"index": 7, "values": values}]}}))
-            settings = self.path("federation.yaml", json.dumps(
+            settings = self.write("federation.yaml", json.dumps(
                 {"model_name_or_path": os.path.abspath("examples/demo/model"), "output_dir": self.path("out-%d" % code),
                  "threads": 1, "data": {"max_length": 32}, "silos": [{"name": "anne", "data": rows}],
                  "attestation": {"attester": "tpm", "tpm": tpm, "sealing": "tpm", "endorsements": certificates},
                  "federation": {"rounds": 1, "local_steps": 1, "address": "127.0.0.1:0", "state_dir": self.path("s-%d" % code),
                                 "appraisal_policy": policy}}))
-            result = carrel("simulate", settings, "--json")
+            result = program("simulate", settings, "--json")
             events = [json.loads(line) for line in result.stdout.splitlines()]
             self.assertEqual(result.returncode, code, result.stderr)
             names = {event["event"] for event in events}
@@ -164,7 +145,7 @@ class Attest(unittest.TestCase):
                 self.assertIn("is not among the policy's values of pcr7", result.stderr + result.stdout)
                 self.assertNotIn("simulate.admitted", names)
         self.extend(tpm, 7)
-        result = carrel("simulate", settings)
+        result = program("simulate", settings)
         self.assertEqual(result.returncode, 4)
         self.assertIn("other values of PCR 7: this machine was started otherwise", result.stderr)
 

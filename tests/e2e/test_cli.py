@@ -8,14 +8,16 @@ import sys
 import tempfile
 import unittest
 
-BIN = sys.argv.pop(1)
+from support import BIN, CARREL, program
+
 DATA = os.environ.get("CARREL_DATA", "../shared/data")
 STORIES = os.path.join(DATA, "models/stories260K")
 DEMO = "examples/demo/model"
 
 
 def carrel(*arguments):
-    return subprocess.run([os.path.join(BIN, "carrel"), *arguments], capture_output=True)
+    """Its output is bytes: what is said of bad names and of texts that are not UTF-8 is looked at as it is."""
+    return program(*arguments, text=False)
 
 
 def tune_config(folder):
@@ -109,7 +111,7 @@ class Commands(unittest.TestCase):
 
     def test_full_disk(self):
         with open("/dev/full", "wb") as full:
-            result = subprocess.run([os.path.join(BIN, "carrel"), "--help"], stdout=full, stderr=subprocess.PIPE)
+            result = subprocess.run([CARREL, "--help"], stdout=full, stderr=subprocess.PIPE)
         self.assertEqual(result.returncode, 3)
         self.assertIn(b"No space left", result.stderr)
 
@@ -119,7 +121,7 @@ class Commands(unittest.TestCase):
             config = tune_config(folder)
             for closed, code, more in (("", 0, []), ("2>&-", 0, []), ("<&- >&- 2>&-", 0, []), (">&-", 3, ["--json"])):
                 shutil.rmtree(os.path.join(folder, "out.run"), ignore_errors=True)
-                command = ["bash", "-c", "exec \"$@\" " + closed, "-", os.path.join(BIN, "carrel"), "tune", config, *more]
+                command = ["bash", "-c", "exec \"$@\" " + closed, "-", CARREL, "tune", config, *more]
                 self.assertEqual(subprocess.run(command, capture_output=True).returncode, code, closed)
                 self.assertEqual(os.path.getsize(os.path.join(folder, "out.run", "lock")), 0, closed)
                 with open(os.path.join(folder, "out.run", "events.jsonl")) as file:
@@ -129,7 +131,7 @@ class Commands(unittest.TestCase):
     def test_full_disk_under_progress(self):
         """What is lost is a log, not the work."""
         with tempfile.TemporaryDirectory() as folder, open("/dev/full", "wb") as full:
-            command = [os.path.join(BIN, "carrel"), "tune", tune_config(folder)]
+            command = [CARREL, "tune", tune_config(folder)]
             self.assertEqual(subprocess.run(command, stderr=full).returncode, 0)
             self.assertEqual(subprocess.run([*command, "--json"], stdout=full).returncode, 0)
             command[0] += "-enclave"  # by itself
@@ -139,7 +141,7 @@ class Commands(unittest.TestCase):
 
     def test_file_size_limit(self):
         with tempfile.TemporaryDirectory() as folder:
-            result = subprocess.run(["bash", "-c", "ulimit -f 1; exec \"$@\"", "-", os.path.join(BIN, "carrel"), "tune",
+            result = subprocess.run(["bash", "-c", "ulimit -f 1; exec \"$@\"", "-", CARREL, "tune",
                                      tune_config(folder)], capture_output=True)
             self.assertEqual(result.returncode, 3, result.stderr)
             self.assertIn(b"adapter_model.safetensors: cannot be written: File too large", result.stderr)

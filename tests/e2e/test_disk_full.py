@@ -26,7 +26,8 @@ if os.geteuid() != 0 and INSIDE not in os.environ:
 EVERY = "--every" in sys.argv
 sys.argv = [argument for argument in sys.argv if argument != "--every"]
 
-from federation_support import Process, SILOS, make_base, program  # which takes BIN from sys.argv
+from federation_support import Process, SILOS, make_base  # which takes the programs' folder from sys.argv
+from support import program, read
 
 PAGE = 4096
 SIZE, NAMES = 64 << 20, 1 << 16  # of the disk, and of its files: more than any run needs
@@ -80,11 +81,6 @@ class Disk:
 
     def close(self):
         subprocess.run(["umount", self.path], check=True)
-
-
-def read(path):
-    with open(path, "rb") as file:
-        return file.read()
 
 
 def check_error(who, code, error, disk):

@@ -5,36 +5,20 @@ import re
 import shutil
 import struct
 import subprocess
-import sys
-import tempfile
 import unittest
 
-import hostile_accelerator
+from accelerator_support import DEMO, Accelerated
+from support import CARREL
 
-BIN = os.path.abspath(sys.argv.pop(1))
-CARREL, ACCELERATOR = os.path.join(BIN, "carrel"), os.path.join(BIN, "carrel-accelerator")
-DEMO = os.path.abspath("examples/demo/model")  # six layers
 LAYERS, FIRST, EXAMPLES, BATCH, EPOCHS = 6, 5, 20, 4, 3
 STEPS = EPOCHS * EXAMPLES // BATCH
 
 
-class Front(unittest.TestCase):
-    @classmethod
-    def hire(cls, name):
-        """The address of an accelerator."""
-        address = "unix:%s/%s.sock" % (cls.folder, name)
-        hired = subprocess.Popen([ACCELERATOR, "--model", DEMO, "--listen", address, "--threads", "1"],
-                                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        cls.addClassCleanup(hired.communicate)
-        cls.addClassCleanup(hired.terminate)
-        assert "listening" in hired.stdout.readline()
-        return address
-
+class Front(Accelerated):
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.mkdtemp(prefix="carrel-front-")
-        cls.addClassCleanup(shutil.rmtree, cls.folder)
-        cls.honest, cls.other = cls.hire("honest"), cls.hire("other")
+        super().setUpClass()
+        _, cls.other = cls.hire("unix:" + os.path.join(cls.folder, "other.sock"))
         words = "after lunch the doctor wrote to her sister about rain".split()
         cls.rows = {}
         for name, first in ("train", 0), ("eval", 3):
@@ -50,17 +34,6 @@ class Front(unittest.TestCase):
                        "slicing": {"pads": "enclave", "accelerators": [cls.honest]},
                        "training": {"num_train_epochs": EPOCHS, "per_device_train_batch_size": BATCH,
                                     "learning_rate": 0.01, "logging_steps": 1}}, config)
-
-    def setUp(self):
-        self.place = tempfile.mkdtemp(dir=self.folder)
-        self.output = os.path.join(self.place, "adapter")
-
-    def own(self, **hostile):
-        """The address of an accelerator that notes what it is asked, and may lie."""
-        address = "unix:" + os.path.join(self.place, "%d.sock" % len(os.listdir(self.place)))
-        self.proxy = hostile_accelerator.Hostile(DEMO, address, self.honest, **hostile)
-        self.addCleanup(self.proxy.close)
-        return address
 
     def tune(self, own, *more, code=0, front="local"):
         settings = ["output_dir=" + self.output, "slicing.clear_front=" + front, *more]
@@ -82,7 +55,7 @@ class Front(unittest.TestCase):
     def test_what_lies_below_is_asked_for_once_and_the_rest_is_less(self):
         _, without = self.tune(None, front="none")
         expected = self.adapter
-        address = self.own()
+        address = self.hostile()
         _, events = self.tune(address)
         self.assertEqual(self.adapter, expected)
         for name, count in ("train.step", STEPS), ("train.eval", 1):
@@ -135,7 +108,7 @@ class Front(unittest.TestCase):
             for i in range(0, len(values), 128):
                 values[i] += 0.05 * abs(values[i]) + 0.05
 
-        address = self.own(lie_front=lie)
+        address = self.hostile(lie_front=lie)
         error, events = self.tune(address, code=4)
         self.assertRegex(error, r"^carrel: training step 1: accelerator %s: a clear front of 5 layers is not what this process "
                          r"computes of the same tokens \(row \d+ of \d+; the run ends here\)\n$" % re.escape(address))
@@ -144,7 +117,7 @@ class Front(unittest.TestCase):
         def spoil(stream):
             stream[:4] = struct.pack("<f", float("nan"))
 
-        error, _ = self.tune(self.own(lie_front=spoil), code=4)
+        error, _ = self.tune(self.hostile(lie_front=spoil), code=4)
         self.assertIn("row 0 of a clear front holds NaN or infinity", error)
 
     def test_texts_go_to_nobody_whose_accelerator_it_is_not(self):
@@ -158,7 +131,7 @@ class Front(unittest.TestCase):
         self.assertIn("slicing.own_accelerator: only with slicing.clear_front: local", error)
 
     def test_where_the_first_layer_is_adapted_nothing_is_asked(self):
-        address = self.own()
+        address = self.hostile()
         _, events = self.tune(address, "lora.layers_to_transform=[0,5]", "training.max_steps=2")
         self.assertIn("the clear front is empty", self.named(events, "train.front")[0]["message"])
         self.assertEqual((self.proxy.connections, self.proxy.fronts), (0, []))

@@ -7,20 +7,15 @@ import shutil
 import signal
 import struct
 import subprocess
-import sys
-import tempfile
 import time
 import unittest
 
-BIN = sys.argv.pop(1)
+from support import CARREL, Folder, program
+
 GOLDEN = "tests/golden"
 DEMO = "examples/demo/model"
 PREFIX = os.path.join(GOLDEN, "prefix-gqa", "adapter")
 VARIANTS = ["lora-gqa-tied", "lora-mha-untied", "lora-gpt2"]
-
-
-def carrel(*arguments):
-    return subprocess.run([os.path.join(BIN, "carrel"), *arguments], capture_output=True)
 
 
 def read_tensors(path):
@@ -69,34 +64,6 @@ def make_adapter(folder, model, size):
     return module + ".weight", a, b, 1.5
 
 
-class Folder(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = folder.name
-
-    def path(self, *names):
-        return os.path.join(self.folder, *names)
-
-    def write(self, name, text):
-        with open(self.path(name), "w") as file:
-            file.write(text)
-        return self.path(name)
-
-    def succeeds(self, *arguments):
-        result = carrel(*arguments)
-        self.assertEqual(result.returncode, 0, result.stderr)
-        return result.stdout
-
-    def fails(self, code, sentence, *arguments):
-        result = carrel(*arguments)
-        error = result.stderr.decode()
-        self.assertEqual(result.returncode, code, error)
-        self.assertIn(sentence, error)
-        self.assertEqual(len(error.strip().split("\n")), 1, error)
-        self.assertEqual(result.stdout, b"")
-
-
 class Merge(Folder):
     def test_stopped_leaves_nothing(self):
         os.mkdir(self.path("adapter"))
@@ -104,7 +71,7 @@ class Merge(Folder):
         stopped = 0
         for i in range(8):
             output = self.path("merged%d" % i)
-            merging = subprocess.Popen([os.path.join(BIN, "carrel"), "merge", "--model", DEMO, "--adapter", self.path("adapter"),
+            merging = subprocess.Popen([CARREL, "merge", "--model", DEMO, "--adapter", self.path("adapter"),
                                         "--output", output], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             while merging.poll() is None and not any(".merging-" in name for name in os.listdir(self.folder)):
                 pass
@@ -209,12 +176,12 @@ class Merge(Folder):
             json.dump({"model_type": "llama", "hidden_size": d, "intermediate_size": 16, "num_hidden_layers": layers,
                        "num_attention_heads": 2, "vocab_size": 64, "tie_word_embeddings": True}, file)
         make_adapter(self.path("adapter"), self.path("model"), 0.5)
-        result = carrel("merge", "--model", self.path("model"), "--adapter", self.path("adapter"), "--output", self.path("merged"),
-                        "--json")
+        result = program("merge", "--model", self.path("model"), "--adapter", self.path("adapter"), "--output", self.path("merged"),
+                         "--json")
         self.assertEqual(result.returncode, 0, result.stderr)
         difference = json.loads(result.stdout)["difference_before_rounding"]
         self.assertGreater(difference, 5e-4)
-        self.assertIn("carrel: warning: the logits before rounding differ by %.3g of" % difference, result.stderr.decode())
+        self.assertIn("carrel: warning: the logits before rounding differ by %.3g of" % difference, result.stderr)
         self.assertTrue(os.path.exists(self.path("merged", "model.safetensors")))
 
     def test_a_weight_beyond_the_type_is_refused(self):
@@ -245,17 +212,17 @@ class Merge(Folder):
 
     def test_full_disk_leaves_no_model(self):
         model, adapter = (os.path.join(GOLDEN, VARIANTS[0], name) for name in ("model", "final"))
-        result = subprocess.run(["bash", "-c", "ulimit -f 1; exec \"$@\"", "-", os.path.join(BIN, "carrel"), "merge", "--model",
-                                 model, "--adapter", adapter, "--output", self.path("merged")], capture_output=True)
+        result = subprocess.run(["bash", "-c", "ulimit -f 1; exec \"$@\"", "-", CARREL, "merge", "--model",
+                                 model, "--adapter", adapter, "--output", self.path("merged")], capture_output=True, text=True)
         self.assertEqual(result.returncode, 3, result.stderr)
-        self.assertIn(b"model.safetensors: cannot be written: File too large", result.stderr)
+        self.assertIn("model.safetensors: cannot be written: File too large", result.stderr)
         self.assertEqual(os.listdir(self.folder), [])
 
 
 class Inspect(Folder):
     def inspect(self, *arguments):
         found = json.loads(self.succeeds("inspect", "--json", *arguments))
-        text = self.succeeds("inspect", *arguments).decode()
+        text = self.succeeds("inspect", *arguments)
         self.assertTrue(text.startswith("kind            %s\n" % found["kind"]), text)
         return found
 
@@ -281,7 +248,7 @@ class Inspect(Folder):
         config["layers_to_transform"] = [0, 1]
         path = self.write("adapter_config.json", json.dumps(config))
         self.assertEqual(self.inspect(path)["layers_to_transform"], [0, 1])
-        self.assertIn(b"layers to transform 0, 1\n", self.succeeds("inspect", path))
+        self.assertIn("layers to transform 0, 1\n", self.succeeds("inspect", path))
 
     def test_adapter_of_pickled_tensors(self):
         os.mkdir(self.path("pickled"))
@@ -323,7 +290,7 @@ class Inspect(Folder):
             "data": {"train": self.write("one.jsonl", '{"text": "After lunch"}\n'), "max_length": 32},
             "training": {"max_steps": 10 ** 6, "save_steps": 3}}))
         state = self.path("out", "trainer.state")
-        process = subprocess.Popen([os.path.join(BIN, "carrel"), "tune", config], stderr=subprocess.DEVNULL)
+        process = subprocess.Popen([CARREL, "tune", config], stderr=subprocess.DEVNULL)
         while not os.path.exists(state):
             self.assertIsNone(process.poll())
             time.sleep(0.01)
@@ -371,13 +338,13 @@ class Inspect(Folder):
         path = self.write("tune.yaml", json.dumps({"model_name_or_path": DEMO, "data": {"train": "rows.jsonl"}}))
         self.assertEqual(self.inspect(path), {"kind": "settings", "model": DEMO, "output": "output", "data": "rows.jsonl",
                                               "method": "lora", "r": 8, "target_modules": []})
-        self.assertIn("target modules  as PEFT chooses for the family\n", self.succeeds("inspect", path).decode())
+        self.assertIn("target modules  as PEFT chooses for the family\n", self.succeeds("inspect", path))
 
     def test_conversations_are_counted_by_a_template(self):
         rows = self.write("chat.jsonl", json.dumps({"messages": [{"role": "user", "content": "?"},
                                                                  {"role": "assistant", "content": "!"}]}) + "\n")
         self.assertGreater(self.inspect(rows, "--tokenizer", DEMO, "--chat-template", "plain")["labels"], 0)
-        result = subprocess.run([os.path.join(BIN, "carrel"), "inspect", rows, "--tokenizer", DEMO], capture_output=True, text=True)
+        result = program("inspect", rows, "--tokenizer", DEMO)
         self.assertEqual(result.returncode, 2)
         self.assertIn("(--chat-template: chatml, ", result.stderr)
 
@@ -387,7 +354,7 @@ class Inspect(Folder):
             "federation": {"rounds": 2, "min_clients": 3, "address": "127.0.0.1:7423", "state_dir": self.path("state")}}))
         found = self.inspect(config)
         self.assertEqual((found["kind"], found["r"], found["rounds"], found["min_clients"]), ("settings", 4, 2, 3))
-        token = self.succeeds("invite", "st-anne", "--config", config).decode().strip()
+        token = self.succeeds("invite", "st-anne", "--config", config).strip()
         for given in (token, self.write("token", token + "\n")):
             found = self.inspect(given)
             self.assertEqual(sorted(found), ["address", "expired", "expires", "job", "kind", "name", "role"])  # and no secret

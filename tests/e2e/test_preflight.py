@@ -6,41 +6,22 @@ import shutil
 import signal
 import struct
 import subprocess
-import sys
-import tempfile
 import unittest
 
-BIN = sys.argv.pop(1)
+from support import BIN, CARREL, Folder, program
+
 MODEL = os.path.abspath("examples/demo/model")
 TEXT = "After lunch, the gardener forgot a photograph at the long corridor. The dog slept through it all."
 GPT2 = os.path.abspath("tests/golden/lora-gpt2/model")
 
 
-class Case(unittest.TestCase):
+class Case(Folder):
     def setUp(self):
-        self.temporary = tempfile.TemporaryDirectory()
-        self.folder = self.temporary.name
+        super().setUp()
         self.write("train.jsonl", "".join(json.dumps({"text": TEXT}) + "\n" for _ in range(8)))
 
-    def tearDown(self):
-        self.temporary.cleanup()
-
-    def path(self, *names):
-        return os.path.join(self.folder, *names)
-
-    def write(self, name, text):
-        with open(self.path(name), "w") as file:
-            file.write(text)
-        return self.path(name)
-
-    def carrel(self, *arguments, **more):
-        return subprocess.run([os.path.join(os.path.abspath(BIN), "carrel"), *arguments], capture_output=True, text=True,
-                              cwd=self.folder, **more)
-
-    def succeeds(self, *arguments, **more):
-        result = self.carrel(*arguments, **more)
-        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
-        return result.stdout
+    def carrel(self, *arguments, **options):
+        return program(*arguments, cwd=self.folder, **options)
 
     def checks(self, *arguments, code=0, **more):
         """{check: [(status, detail), ...]}"""
@@ -200,7 +181,7 @@ class Preflight(Case):
         address = "unix:" + self.path("socket")
         sliced = ("carrel.yaml", "--set", "slicing.pads=enclave", "--set", "slicing.accelerators=" + address)
         plain = self.checks("carrel.yaml", "--set", "load_in_8bit=true")
-        accelerator = subprocess.Popen([os.path.join(os.path.abspath(BIN), "carrel-accelerator"), "--model", MODEL, "--listen",
+        accelerator = subprocess.Popen([BIN + "/carrel-accelerator", "--model", MODEL, "--listen",
                                         address], stdout=subprocess.PIPE, text=True)
         try:
             self.assertIn("listening", accelerator.stdout.readline())
@@ -217,7 +198,7 @@ class Preflight(Case):
             self.assertRegex(kept[1], r"can be written: about [0-9.]+ [kM]B")
             self.assertNotIn("clear front", self.checks(*front, "--set", "lora.layers_to_transform=[0]"))
             other, wanted = self.path("other"), ["carrel.yaml", "--set", "slicing.pads=peer", "--set"]
-            second = subprocess.Popen([os.path.join(os.path.abspath(BIN), "carrel-accelerator"), "--model", MODEL, "--listen",
+            second = subprocess.Popen([BIN + "/carrel-accelerator", "--model", MODEL, "--listen",
                                        "unix:" + other], stdout=subprocess.PIPE, text=True)
             try:
                 self.assertIn("listening", second.stdout.readline())
@@ -435,7 +416,7 @@ class Network(Case):
         self.assertFalse(os.path.exists(self.path("elsewhere")))
 
     def serve(self, state):
-        server = subprocess.Popen([os.path.join(os.path.abspath(BIN), "carrel"), "serve", "fed.yaml", "--json", "--set",
+        server = subprocess.Popen([CARREL, "serve", "fed.yaml", "--json", "--set",
                                    "federation.address=127.0.0.1:0", "--set", "federation.state_dir=" + state, "--set",
                                    "output_dir=out-" + state], cwd=self.folder, stdout=subprocess.PIPE, text=True)
         for line in server.stdout:
@@ -565,7 +546,7 @@ class Network(Case):
             self.stop(server)
         with open(self.path("one", "port")) as file:
             port = file.read().strip()
-        other = subprocess.Popen([os.path.join(os.path.abspath(BIN), "carrel"), "serve", "fed.yaml", "--json", "--set",
+        other = subprocess.Popen([CARREL, "serve", "fed.yaml", "--json", "--set",
                                   "federation.address=127.0.0.1:" + port, "--set", "federation.state_dir=two", "--set",
                                   "output_dir=out-two"], cwd=self.folder, stdout=subprocess.PIPE, text=True)
         try:

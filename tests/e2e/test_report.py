@@ -6,17 +6,11 @@ import shutil
 import signal
 import stat
 import subprocess
-import sys
-import tempfile
 import unittest
 
-CARREL = os.path.join(os.path.abspath(sys.argv.pop(1)), "carrel")
+from support import CARREL, ENVIRONMENT, Folder, children, gone, program
+
 DEMO = os.path.abspath("examples/demo/model")
-ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
-
-
-def carrel(*command, **options):
-    return subprocess.run([CARREL, *command], env=ENVIRONMENT, capture_output=True, text=True, timeout=120, **options)
 
 
 def lines(path):
@@ -29,17 +23,9 @@ def text(path):
         return file.read()
 
 
-def gone(pid):
-    try:
-        return text("/proc/%d/stat" % pid).rsplit(") ", 1)[1][0] in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-
-
-class Report(unittest.TestCase):
+class Report(Folder):
     def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="carrel-report-")
-        self.addCleanup(shutil.rmtree, self.folder)
+        super().setUp()
         self.output = os.path.join(self.folder, "adapter")
         self.run_dir = self.output + ".run"
         self.rows = os.path.join(self.folder, "rows.jsonl")
@@ -77,7 +63,7 @@ class Report(unittest.TestCase):
         return [event["event"] for event in lines((run_dir or self.run_dir) + "/events.jsonl")]
 
     def test_tune(self):
-        shown = carrel("tune", self.write_config(), "--json")
+        shown = program("tune", self.write_config(), "--json")
         self.assertEqual(shown.returncode, 0, shown.stderr)
         events = lines(self.run_dir + "/events.jsonl")
         self.assertEqual(events[0]["event"], "run.begin")
@@ -97,7 +83,7 @@ class Report(unittest.TestCase):
         self.assertIn("max_steps: 6", page)
         # config.yaml is all settings, and may be used as such.
         self.assertIn("lora_alpha: 16", text(self.run_dir + "/config.yaml"))
-        again = carrel("tune", self.run_dir + "/config.yaml")
+        again = program("tune", self.run_dir + "/config.yaml")
         self.assertEqual(again.returncode, 0, again.stderr)
         self.assertRegex(text(self.run_dir + "/metrics.prom"), r"(?m)^carrel_step 6$")
         self.assertEqual(stat.S_IMODE(os.stat(self.run_dir).st_mode), 0o700)
@@ -108,14 +94,14 @@ class Report(unittest.TestCase):
         for start in range(2):
             process = self.start("tune", config, "--json")
             self.wait_event(process, "train.step", step=30 * (start + 1))
-            second = carrel("tune", config)
+            second = program("tune", config)
             self.assertEqual((second.returncode, second.stderr), (2, "carrel: run directory: %s: another run is going on "
                              "there (process %d)\n" % (self.run_dir, process.pid)))
             process.kill()
             process.wait()
             self.assertIn(">running<", text(self.run_dir + "/summary.html"))  # as it was last written
             self.assertEqual(self.status(config)["state"], "killed")
-            self.assertIn("its end is not on record", carrel("status", config).stdout)
+            self.assertIn("its end is not on record", program("status", config).stdout)
         process = self.start("tune", config, "--json")  # at once: it waits for the end of what was killed
         self.assertGreaterEqual(self.wait_event(process, "train.resumed")["step"], 55)
         process.terminate()
@@ -135,7 +121,7 @@ class Report(unittest.TestCase):
         self.assertEqual(missing, set())
 
     def status(self, argument, **options):
-        found = carrel("status", argument, "--json", **options)
+        found = program("status", argument, "--json", **options)
         self.assertEqual(found.returncode, 0, found.stderr)
         return json.loads(found.stdout)
 
@@ -150,7 +136,7 @@ class Report(unittest.TestCase):
             self.assertGreaterEqual(found["step"], event["step"])
             self.assertGreater(found["eta"], 0)
             self.assertNotIn("exit_code", found)
-        shown = carrel("status", config).stdout
+        shown = program("status", config).stdout
         self.assertRegex(shown, r"\A%s: carrel tune, running for [\d.]+ s \(started at 20.*Z\)\nstep [\d,]+ of 1,000,000, "
                          r"loss [\d.]+, [\d,]+ tokens/s\nabout .* left\n\Z" % re.escape(self.run_dir))
         process.terminate()
@@ -159,42 +145,42 @@ class Report(unittest.TestCase):
         self.assertEqual(follower.returncode, 0)
         self.assertRegex(followed, r"\A20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ  carrel tune begins")
         self.assertTrue(followed.endswith("Z  the end (exit code 130): %s" % error[len("carrel: "):]), followed[-300:])
-        self.assertEqual(carrel("logs", config).stdout, followed)
-        self.assertEqual(text(self.run_dir + "/events.jsonl"), carrel("logs", config, "--json").stdout)
+        self.assertEqual(program("logs", config).stdout, followed)
+        self.assertEqual(text(self.run_dir + "/events.jsonl"), program("logs", config, "--json").stdout)
         found = self.status(config)
         self.assertEqual((found["state"], found["exit_code"]), ("stopped", 130))
 
     def test_status_of_what_ended(self):
         config = self.write_config()
-        missing = carrel("status", config)
+        missing = program("status", config)
         self.assertEqual((missing.returncode, missing.stderr), (3, "carrel: %s: no run of it is known here (%s is no run "
                          "directory)\n" % (config, self.run_dir)))
-        self.assertEqual(carrel("tune", config, "--set", "data.train=/none.jsonl").returncode, 3)
+        self.assertEqual(program("tune", config, "--set", "data.train=/none.jsonl").returncode, 3)
         self.assertEqual(self.status(config)["state"], "failed")
-        self.assertIn("/none.jsonl", carrel("status", config).stdout)
-        self.assertEqual(carrel("tune", config).returncode, 0)
+        self.assertIn("/none.jsonl", program("status", config).stdout)
+        self.assertEqual(program("tune", config).returncode, 0)
         found = self.status(self.run_dir)
         self.assertEqual((found["state"], found["step"], found["output"]), ("finished", 6, self.output))
         self.assertGreater(found["eval_accuracy"], 0)
-        self.assertEqual(carrel("status", cwd=self.folder).stdout, carrel("status", "adapter.run", cwd=self.folder).stdout)
+        self.assertEqual(program("status", cwd=self.folder).stdout, program("status", "adapter.run", cwd=self.folder).stdout)
         with open(self.run_dir + "/events.jsonl", "a") as events:
             events.write("nonsense\n")
         size = os.path.getsize(self.run_dir + "/events.jsonl") - len("nonsense\n")
         for command in ("status", "logs"):
-            bad = carrel(command, config)
+            bad = program(command, config)
             self.assertEqual(bad.returncode, 2)
             self.assertIn("carrel: %s/events.jsonl: at byte %d: event:1:" % (self.run_dir, size), bad.stderr)
         os.mkdir(self.folder + "/other.run")
         shutil.copy(self.run_dir + "/events.jsonl", self.folder + "/other.run")
-        several = carrel("logs", cwd=self.folder)
+        several = program("logs", cwd=self.folder)
         self.assertEqual(several.returncode, 2)
         self.assertIn("carrel: 2 run directories are here, ", several.stderr)
-        nothing = carrel("status", cwd=self.output)
+        nothing = program("status", cwd=self.output)
         self.assertEqual(nothing.returncode, 3)
         self.assertIn("no run directory is here", nothing.stderr)
 
     def test_failure_is_kept(self):
-        failed = carrel("tune", self.write_config(), "--set", "data.train=" + self.folder + "/none.jsonl")
+        failed = program("tune", self.write_config(), "--set", "data.train=" + self.folder + "/none.jsonl")
         self.assertEqual(failed.returncode, 3)
         last = lines(self.run_dir + "/events.jsonl")[-1]
         self.assertEqual("carrel: %s" % last["message"], failed.stderr.splitlines()[-1])
@@ -208,7 +194,7 @@ class Report(unittest.TestCase):
         process.communicate()
         kept, before = text(self.run_dir + "/config.yaml"), self.status(config)
         for setting, why in (("training.learning_rate=0.5", "the state of another run"), ("data.train=/none.jsonl", "/none.jsonl")):
-            refused = carrel("tune", config, "--set", setting)
+            refused = program("tune", config, "--set", setting)
             self.assertNotEqual(refused.returncode, 0)
             self.assertIn(why, refused.stderr)
             self.assertEqual(text(self.run_dir + "/config.yaml"), kept)
@@ -216,7 +202,7 @@ class Report(unittest.TestCase):
             found = self.status(config)
             self.assertEqual((found["state"], found["step"], found["steps"]), ("failed", before["step"], 10 ** 6))
             self.assertIn(why, found["message"])
-            self.assertRegex(carrel("status", config).stdout, r"\nbefore this start: step [\d,]+ of 1,000,000, loss ")
+            self.assertRegex(program("status", config).stdout, r"\nbefore this start: step [\d,]+ of 1,000,000, loss ")
         process = self.start("tune", self.run_dir + "/config.yaml", "--json")  # which is what goes on
         self.assertGreaterEqual(self.wait_event(process, "train.resumed")["step"], 5)
 
@@ -240,7 +226,7 @@ class Report(unittest.TestCase):
     def test_no_place_for_it(self):
         with open(self.run_dir, "w"):
             pass
-        failed = carrel("tune", self.write_config())
+        failed = program("tune", self.write_config())
         self.assertEqual((failed.returncode, failed.stderr),
                          (3, "carrel: run directory: %s: there is a file of that name\n" % self.run_dir))
 
@@ -255,7 +241,7 @@ class Report(unittest.TestCase):
         self.wait_event(server, "server.listening")
         silos = {}
         for name in ("anne", "ben"):
-            token = carrel("invite", name, "--config", config).stdout.strip()
+            token = program("invite", name, "--config", config).stdout.strip()
             silos[name] = self.start("join", token, "--state", "%s/%s" % (self.folder, name), "--model", DEMO,
                                      "--data", self.rows)
         self.wait_event(server, "round.begin")
@@ -290,7 +276,7 @@ class Report(unittest.TestCase):
                                       {"name": "ben", "data": self.rows}])
 
     def test_simulate(self):
-        done = carrel("simulate", self.simulation())
+        done = program("simulate", self.simulation())
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual([(line["silo"], "eval_accuracy" in line) for line in lines(self.run_dir + "/metrics.jsonl")
                           if "eval_loss" in line], [("anne", True)])
@@ -300,15 +286,14 @@ class Report(unittest.TestCase):
         command = ("simulate", self.simulation(), "--json", "--set", "federation.local_steps=100000")
         process = self.start(*command)
         self.wait_event(process, "round.progress")
-        with open("/proc/%d/task/%d/children" % (process.pid, process.pid)) as file:
-            children = [int(word) for word in file.read().split()]
-        self.assertEqual(len(children), 3)
+        roles = children(process.pid)
+        self.assertEqual(len(roles), 3)
         process.kill()
         process.wait()
         # The next run begins when the last of them is gone.
         process = self.start(*command)
         self.wait_event(process, "server.listening")
-        for pid in children:
+        for pid in roles:
             self.assertTrue(gone(pid), pid)
 
 

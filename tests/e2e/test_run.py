@@ -9,12 +9,11 @@ import shutil
 import signal
 import struct
 import subprocess
-import sys
-import tempfile
 import time
 import unittest
 
-CARREL = os.path.join(os.path.abspath(sys.argv.pop(1)), "carrel")
+from support import CARREL, Folder, arguments, children, gone
+
 DEMO = os.path.abspath("examples/demo/model")
 STEPS = 100000  # more than any test waits for
 HARDENED = r"\Ahardened: .*\n(warning: this (kernel|build) .*\n)*"
@@ -29,28 +28,9 @@ def wait_for(condition, what, seconds=30):
     return found
 
 
-def children(pid):
-    with open("/proc/%d/task/%d/children" % (pid, pid)) as file:
-        return [int(word) for word in file.read().split()]
-
-
-def gone(pid):
-    try:
-        with open("/proc/%d/stat" % pid) as file:
-            return file.read().rsplit(") ", 1)[1][0] in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-
-
-def arguments(pid):
-    with open("/proc/%d/cmdline" % pid, "rb") as file:
-        return file.read().split(b"\0")[:-1]
-
-
-class Run(unittest.TestCase):
+class Run(Folder):
     def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="carrel-run-")
-        self.addCleanup(shutil.rmtree, self.folder)
+        super().setUp()
         self.config = os.path.join(self.folder, "tune.yaml")
         self.output = os.path.join(self.folder, "out")
         self.state = os.path.join(self.output, "trainer.state")
@@ -79,7 +59,7 @@ class Run(unittest.TestCase):
             if json.loads(line)["event"] == "train.step":
                 break
         [child] = children(process.pid)
-        self.assertEqual(arguments(child)[1], b"tune")
+        self.assertEqual(arguments(child)[1], "tune")
         return process, child
 
     def assert_stopped(self, process, child):
@@ -207,8 +187,8 @@ class Run(unittest.TestCase):
                 process.stdin.flush()
             wait_for(lambda: json.loads(process.stdout.readline())["event"] == "client.waiting", "an attempt")
             [child] = children(process.pid)
-            self.assertEqual(arguments(process.pid)[1:3], [b"join", b"-" * len(argument)])
-            self.assertEqual(arguments(child)[1:3], [b"join", b"-"])
+            self.assertEqual(arguments(process.pid)[1:3], ["join", "-" * len(argument)])
+            self.assertEqual(arguments(child)[1:3], ["join", "-"])
             process.terminate()
             _, error = process.communicate(timeout=60)
             self.assertEqual(process.returncode, 130, error)

@@ -10,15 +10,12 @@ import shutil
 import signal
 import struct
 import subprocess
-import sys
-import tempfile
 import unittest
 
 import hostile_accelerator
+from accelerator_support import DEMO, Accelerated
+from support import CARREL
 
-BIN = os.path.abspath(sys.argv.pop(1))
-CARREL, ACCELERATOR = os.path.join(BIN, "carrel"), os.path.join(BIN, "carrel-accelerator")
-DEMO = os.path.abspath("examples/demo/model")
 RESULT, STATE = "adapter_model.safetensors", "trainer.state"
 STEPS = 6
 PRIME = 2**31 - 1
@@ -84,21 +81,10 @@ def memory_of(pid):
     return b"".join(parts)
 
 
-class Slicing(unittest.TestCase):
-    @classmethod
-    def hire(cls, address, *more):
-        """An accelerator, and the address that it prints."""
-        hired = subprocess.Popen([ACCELERATOR, "--model", DEMO, "--listen", address, "--threads", "1", *more],
-                                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        cls.addClassCleanup(hired.communicate)
-        cls.addClassCleanup(hired.terminate)
-        return hired, re.search(r"listening on (.*)\n", hired.stdout.readline())[1]
-
+class Slicing(Accelerated):
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.mkdtemp(prefix="carrel-slicing-")
-        cls.addClassCleanup(shutil.rmtree, cls.folder)
-        cls.accelerator, cls.honest = cls.hire("unix:" + os.path.join(cls.folder, "honest.sock"))
+        super().setUpClass()
         words = "after lunch the doctor wrote to her sister about rain".split()
         cls.rows = rows = os.path.join(cls.folder, "rows.jsonl")
         with open(rows, "w") as file:
@@ -110,17 +96,6 @@ class Slicing(unittest.TestCase):
                        "data": {"train": rows, "max_length": 32}, "slicing": {"pads": "enclave"},
                        "training": {"max_steps": STEPS, "per_device_train_batch_size": 4, "save_steps": 2,
                                     "learning_rate": 0.01, "logging_steps": 1}}, config)
-
-    def setUp(self):
-        self.place = tempfile.mkdtemp(dir=self.folder)
-        self.output = os.path.join(self.place, "adapter")
-
-    def hostile(self, look=None, lie=None):
-        """Its address."""
-        self.address = "unix:" + os.path.join(self.place, "%d.sock" % len(os.listdir(self.place)))
-        self.proxy = hostile_accelerator.Hostile(DEMO, self.address, self.honest, look, lie)
-        self.addCleanup(self.proxy.close)
-        return self.address
 
     def command(self, address, *more):
         """Of one accelerator, or of several with pads that peers make."""

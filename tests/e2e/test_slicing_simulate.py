@@ -8,21 +8,12 @@ import subprocess
 import time
 import unittest
 
-from federation_support import BIN, Federation, SILOS, job_seed, place_secret, program
+from federation_support import Federation, SILOS, job_seed, place_secret
+from support import BIN, arguments, children, program
 
 SLICING = "data: {{max_length: 64}}\ntraining: {{per_device_train_batch_size: 4, learning_rate: {rate}, {more}}}\n" \
           "federation: {{address: '127.0.0.1:0', rounds: {rounds}, local_steps: 2, state_dir: {state}}}\nseed: {seed}\n{extra}\n"
 SLICED = "slicing: {pads: enclave}"
-
-
-def children(pid):
-    with open("/proc/%d/task/%d/children" % (pid, pid)) as file:
-        return [int(word) for word in file.read().split()]
-
-
-def arguments(pid):
-    with open("/proc/%d/cmdline" % pid, "rb") as file:
-        return file.read().decode().split("\0")[:-1]
 
 
 class Sliced(Federation):

@@ -2,27 +2,15 @@
 command takes the result."""
 import json
 import os
-import shutil
 import signal
 import struct
 import subprocess
-import sys
-import tempfile
 import unittest
 
-BIN = os.path.abspath(sys.argv.pop(1))
+from support import CARREL, ENVIRONMENT, Folder, program, read
+
 DEMO = os.path.abspath("examples/demo/model")
-ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
 RESULT = ["adapter_model.safetensors", "spf_model.safetensors", "spf_config.json"]
-
-
-def carrel(*arguments):
-    return subprocess.run([os.path.join(BIN, "carrel"), *arguments], env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
-
-
-def read(path):
-    with open(path, "rb") as file:
-        return file.read()
 
 
 def places(directory):
@@ -34,18 +22,14 @@ def places(directory):
             for name, entry in header.items() if not name.endswith((".values", "__metadata__"))}
 
 
-class Spf(unittest.TestCase):
+class Spf(Folder):
     def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="carrel-spf-")
-        self.addCleanup(shutil.rmtree, self.folder)
+        super().setUp()
         words = "after lunch the doctor wrote to her sister about rain".split()
         for name, rows in (("rows", 23), ("anne", 9), ("ben", 12)):
             with open(self.path(name + ".jsonl"), "w") as file:
                 for i in range(rows):
                     file.write(json.dumps({"text": " ".join(words[(i * k + k) % 10] for k in range(12))}) + "\n")
-
-    def path(self, *names):
-        return os.path.join(self.folder, *names)
 
     def write(self, name, settings):
         with open(self.path(name), "w") as file:
@@ -53,18 +37,13 @@ class Spf(unittest.TestCase):
                             "spf": {"criterion": "fisher", "granularity": "element", "density": 0.02}}, **settings), file)
         return self.path(name)
 
-    def succeeds(self, *arguments):
-        result = carrel(*arguments)
-        self.assertEqual(result.returncode, 0, result.stderr)
-        return result.stdout
-
     def test_killed_and_used(self):
         config = self.write("tune.yaml", {
             "data": {"train": self.path("rows.jsonl"), "eval": self.path("rows.jsonl"), "max_length": 64},
             "training": {"max_steps": 40, "per_device_train_batch_size": 8, "save_steps": 5, "logging_steps": 1}})
         self.succeeds("tune", config, "--json", "--set", "output_dir=" + self.path("whole"))
         killed = ["tune", config, "--json", "--set", "output_dir=" + self.path("killed")]
-        with subprocess.Popen([os.path.join(BIN, "carrel"), *killed], env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen([CARREL, *killed], env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as process:
             for line in process.stdout:
                 event = json.loads(line)
                 if event["event"] == "train.step" and event["step"] >= 12:
@@ -113,7 +92,7 @@ class Spf(unittest.TestCase):
         # A server has no data to calibrate on.
         settings["spf"]["criterion"] = "gradient"
         settings["output_dir"] = self.path("refused")
-        refused = carrel("simulate", self.write("refused.yaml", settings))
+        refused = program("simulate", self.write("refused.yaml", settings))
         self.assertEqual(refused.returncode, 2, refused.stderr)
         self.assertIn("which a federation's server has not when it begins (weight_l1 and random do without)", refused.stderr)
 

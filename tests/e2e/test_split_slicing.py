@@ -6,7 +6,8 @@ import threading
 import unittest
 
 import hostile_accelerator
-from federation_support import BIN, Federation, SILOS, job_seed, place_secret, program
+from federation_support import Federation, SILOS, job_seed, place_secret
+from support import BIN, program
 
 SETTINGS = "data: {max_length: 64}\nseed: %d\ntraining: {per_device_train_batch_size: 8, learning_rate: 0.01, max_steps: 20, " \
            "save_steps: 5, logging_steps: 1}\nsplit: {activations: float32, layers: 1, inference: true}\n" \

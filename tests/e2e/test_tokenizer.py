@@ -1,29 +1,22 @@
 """carrel tokenizer: what is trained, encoded and decoded goes around, and errors are one sentence."""
 import json
-import os
-import subprocess
-import sys
-import tempfile
 import unittest
 
-BIN = sys.argv.pop(1)
+from support import Folder, program
+
 TEXT = "the other then, the others there; don't they?\n\n caf\u00e9 \u4f60\u597d \U0001f999 1234 \n"
 
 
 def tokenizer(*arguments, given=b""):
-    return subprocess.run([os.path.join(BIN, "carrel"), "tokenizer", *arguments], input=given, capture_output=True)
+    return program("tokenizer", *arguments, text=False, input=given)
 
 
-class Tokenizer(unittest.TestCase):
+class Tokenizer(Folder):
     def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.addCleanup(self.folder.cleanup)
+        super().setUp()
         self.text = self.path("corpus.txt")
         with open(self.text, "w", encoding="utf-8") as file:
             file.write(TEXT)
-
-    def path(self, name):
-        return os.path.join(self.folder.name, name)
 
     def good(self, *arguments, given=b""):
         result = tokenizer(*arguments, given=given)

@@ -6,14 +6,13 @@ import shutil
 import signal
 import stat
 import subprocess
-import sys
 import tempfile
 import time
 import unittest
 
-CARREL = os.path.join(os.path.abspath(sys.argv.pop(1)), "carrel")
+from support import CARREL, ENVIRONMENT, read
+
 DEMO = os.path.abspath("examples/demo/model")
-ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
 STEPS = 150
 RESULT, STATE = "adapter_model.safetensors", "trainer.state"
 
@@ -37,17 +36,12 @@ class Tune(unittest.TestCase):
         done = subprocess.run(cls.command(whole), env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
         cls.events = [json.loads(line) for line in done.stdout.splitlines()]
-        cls.whole = cls.read(os.path.join(whole, RESULT))
+        cls.whole = read(os.path.join(whole, RESULT))
         cls.whole_directory = whole
 
     @classmethod
     def command(cls, output, *more):
         return [CARREL, "tune", cls.config, "--json", "--set", "output_dir=" + output, *more]
-
-    @staticmethod
-    def read(path):
-        with open(path, "rb") as file:
-            return file.read()
 
     def setUp(self):
         self.output = tempfile.mkdtemp(dir=self.folder)
@@ -79,7 +73,7 @@ class Tune(unittest.TestCase):
         return found[0]["step"] if found else None
 
     def finished_as_undisturbed(self):
-        self.assertEqual(self.read(os.path.join(self.output, RESULT)), self.whole)
+        self.assertEqual(read(os.path.join(self.output, RESULT)), self.whole)
         self.assertEqual(sorted(os.listdir(self.output)), sorted(os.listdir(self.whole_directory)))
 
     def test_finished_run_leaves_no_state(self):
@@ -172,7 +166,7 @@ class Tune(unittest.TestCase):
 
     def test_other_settings_are_refused(self):
         self.run_until("train.saved", 7, signal.SIGINT)
-        kept = self.read(self.state)
+        kept = read(self.state)
         rows = os.path.join(self.output, "other.jsonl")
         with open(rows, "w") as file:
             file.write('{"text": "after lunch"}\n')
@@ -181,7 +175,7 @@ class Tune(unittest.TestCase):
             error, _ = self.start("--set", setting, code=2)
             self.assertEqual(error, "carrel: %s: the state of another run (model, data or settings differ); remove it or "
                              "give --restart to begin anew, or choose another output_dir\n" % self.state)
-            self.assertEqual(self.read(self.state), kept)
+            self.assertEqual(read(self.state), kept)
         error, _ = self.start("--set", "method=full", code=2)
         self.assertEqual(error, "carrel: %s:1: lora.lora_dropout: only with method: lora or lora+spf\n" % self.config)
         os.unlink(rows)
@@ -191,7 +185,7 @@ class Tune(unittest.TestCase):
 
     def test_damaged_state(self):
         self.run_until("train.saved", 7, signal.SIGINT)
-        kept = bytearray(self.read(self.state))
+        kept = bytearray(read(self.state))
         kept[len(kept) // 2] ^= 1
         for bad, why in ((kept, "damaged"), (kept[:100], "cut off"), (b"", "not a saved state")):
             with open(self.state, "wb") as file:
@@ -212,12 +206,12 @@ class Tune(unittest.TestCase):
                          % self.state)
         self.assertEqual(os.listdir(self.output), [])
         self.run_until("train.saved", 14, signal.SIGKILL)
-        kept = self.read(self.state)
+        kept = read(self.state)
         failed = subprocess.run(limited, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
         self.assertEqual(failed.returncode, 3, failed.stderr)
         self.assertRegex(failed.stderr, r"^carrel: %s: cannot be written: File too large \(at step \d+; the same command "
                          r"goes on from step \d+\)\n$" % re.escape(self.state))
-        self.assertEqual(self.read(self.state), kept)
+        self.assertEqual(read(self.state), kept)
         self.assertEqual(os.listdir(self.output), [STATE])
         self.start()
         self.finished_as_undisturbed()
@@ -253,7 +247,7 @@ class Tune(unittest.TestCase):
             if number == signal.SIGTERM:
                 self.assertRegex(error, r"^carrel: the result is written; data\.eval: %s: evaluation: stopped after \d+ of 5000 "
                                  r"examples\n$" % re.escape(held_out))
-            self.assertEqual(self.read(os.path.join(self.output, RESULT)), self.whole)
+            self.assertEqual(read(os.path.join(self.output, RESULT)), self.whole)
             os.unlink(os.path.join(self.output, RESULT))
         _, events = self.start()
         self.assertEqual(self.resumed(events), (STEPS - 1) // 7 * 7)

@@ -3,18 +3,17 @@ import json
 import os
 import shutil
 import struct
-import subprocess
-import sys
 import tempfile
 import unittest
 
-BIN = sys.argv.pop(1)
+from support import program
+
 DATA = os.path.join(os.environ.get("CARREL_DATA", "../shared/data"), "attestation")
 JUNE, AUGUST, OLD = "2025-06-25T00:00:00Z", "2025-08-20T00:00:00Z", "2023-06-25T00:00:00Z"
 
 
 def verify(path, *arguments):
-    return subprocess.run([os.path.join(BIN, "carrel"), "verify", path, *arguments], capture_output=True, text=True)
+    return program("verify", path, *arguments)
 
 
 def appraise(path, time, *arguments):

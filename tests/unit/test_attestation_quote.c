@@ -29,12 +29,8 @@ static void appraise_bytes(const struct platform *p, struct cr_slice bytes, cons
                            struct cr_appraisal *out)
 {
     CR_CLEANUP(cr_endorsements_release) struct cr_endorsements *endorsements = platform_endorsements(p);
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer yaml = {0};
-    char root[65];
-    key_digest_hex(&p->root, root);
-    assert_ok(cr_append_format(&yaml, "trusted_roots: \"%s\"\n%s", root, lines));
     struct cr_appraisal_policy policy;
-    assert_ok(cr_appraisal_policy_parse(cr_buffer_slice(&yaml), "policy", &policy));
+    trust(&p->root, lines, &policy);
     const struct cr_grounds grounds = {.endorsements = endorsements, .policy = &policy, .time = time};
     *out = (struct cr_appraisal){0};
     assert_ok(cr_appraise_quote(bytes, &grounds, out));
@@ -93,11 +89,8 @@ static void test_every_flipped_bit_is_found(void **state)
         platform_make(&p, (uint16_t)(3 + kind), kind > 0);
         platform_quote(&p, &quote);
         endorsements = platform_endorsements(&p);
-        char yaml[128], root[65];
-        key_digest_hex(&p.root, root);
-        snprintf(yaml, sizeof yaml, "trusted_roots: \"%s\"\n", root);
         struct cr_appraisal_policy policy;
-        assert_ok(cr_appraisal_policy_parse(cr_slice_of_string(yaml), "policy", &policy));
+        trust(&p.root, "", &policy);
         const struct cr_grounds grounds = {.endorsements = endorsements, .policy = &policy, .time = NOW};
         // The certificates' own bits are crypto/chain.h's matter: up to their beginning every byte counts;
         // some are tried.
@@ -531,16 +524,13 @@ static void test_certificates_by_themselves(void **state)
         CR_CLEANUP(cr_buffer_release) struct cr_buffer pem = {0}, issuer = {0};
         CR_CLEANUP(cr_appraisal_release) struct cr_appraisal a = {0};
         struct cr_appraisal_policy policy;
-        char yaml[128], root[65];
         if (which == 1) p.revoked_by_ca = &p.pck;
         if (which == 2) p.crl_ends = NOW - 1;
         endorsements = platform_endorsements(&p);
         put_pem(&issuer, &p.pck_ca);
         assert_ok(cr_endorsements_add(endorsements, cr_buffer_slice(&issuer)));
         put_pem(&pem, which == 3 ? &other.pck : &p.pck);
-        key_digest_hex(&p.root, root);
-        snprintf(yaml, sizeof yaml, "trusted_roots: \"%s\"\n", root);
-        assert_ok(cr_appraisal_policy_parse(cr_slice_of_string(yaml), "policy", &policy));
+        trust(&p.root, "", &policy);
         const struct cr_grounds grounds = {.endorsements = endorsements, .policy = &policy, .time = NOW};
         assert_ok(cr_evidence_find(cr_buffer_slice(&pem), NULL, &evidence));
         assert_int_equal(evidence.type, CR_EVIDENCE_CERTIFICATE);

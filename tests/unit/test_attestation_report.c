@@ -98,8 +98,7 @@ static void appraise_bytes(const struct chip *chip, struct cr_slice bytes, const
                            struct cr_appraisal *out)
 {
     CR_CLEANUP(cr_endorsements_release) struct cr_endorsements *endorsements = NULL;
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer pem = {0}, crl = {0}, yaml = {0};
-    char root[65];
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer pem = {0}, crl = {0};
     assert_ok(cr_endorsements_new(&endorsements));
     put_pem(&pem, &chip->intermediate);
     put_pem(&pem, &chip->root);
@@ -109,10 +108,8 @@ static void appraise_bytes(const struct chip *chip, struct cr_slice bytes, const
         put_crl(&crl, &chip->root, chip->revoked, NOW - DAY, chip->crl_ends);
         assert_ok(cr_endorsements_add(endorsements, cr_buffer_slice(&crl)));
     }
-    key_digest_hex(&chip->root, root);
-    assert_ok(cr_append_format(&yaml, "trusted_roots: \"%s\"\n%s", root, lines));
     struct cr_appraisal_policy policy;
-    assert_ok(cr_appraisal_policy_parse(cr_buffer_slice(&yaml), "policy", &policy));
+    trust(&chip->root, lines, &policy);
     const struct cr_grounds grounds = {.endorsements = endorsements, .policy = &policy, .time = NOW};
     *out = (struct cr_appraisal){0};
     assert_ok(cr_appraise_report(bytes, &grounds, out));

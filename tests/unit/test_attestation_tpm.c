@@ -109,18 +109,15 @@ static void appraise_text(const struct tpm *tpm, const struct cr_buffer *text, c
                           struct cr_appraisal *out)
 {
     CR_CLEANUP(cr_endorsements_release) struct cr_endorsements *endorsements = NULL;
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer pem = {0}, crl = {0}, yaml = {0};
-    char root[65];
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer pem = {0}, crl = {0};
     assert_ok(cr_endorsements_new(&endorsements));
     put_pem(&pem, &tpm->root);
     if (!tpm->no_certificate) put_pem(&pem, &tpm->key);
     put_crl(&crl, &tpm->root, NULL, NOW - DAY, NOW + DAY);
     assert_ok(cr_endorsements_add(endorsements, cr_buffer_slice(&pem)));
     assert_ok(cr_endorsements_add(endorsements, cr_buffer_slice(&crl)));
-    key_digest_hex(&tpm->root, root);
-    assert_ok(cr_append_format(&yaml, "trusted_roots: \"%s\"\n%s", root, lines));
     struct cr_appraisal_policy policy;
-    assert_ok(cr_appraisal_policy_parse(cr_buffer_slice(&yaml), "policy", &policy));
+    trust(&tpm->root, lines, &policy);
     const struct cr_grounds grounds = {.endorsements = endorsements, .policy = &policy, .time = NOW};
     *out = (struct cr_appraisal){0};
     assert_ok(cr_appraise_tpm(cr_buffer_slice(text), &grounds, out));

@@ -66,14 +66,12 @@ static void appraise(const struct cr_evidence *evidence, const struct cr_buffer 
                      const struct party *maker, const char *lines, struct cr_appraisal *out)
 {
     CR_CLEANUP(cr_endorsements_release) struct cr_endorsements *endorsements = NULL;
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer yaml = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer more = {0};
     struct cr_appraisal_policy policy;
-    char root[65];
-    key_digest_hex(maker, root);
     assert_ok(cr_endorsements_new(&endorsements));
     assert_ok(cr_endorsements_add(endorsements, cr_buffer_slice(pem)));
-    assert_ok(cr_append_format(&yaml, "trusted_roots: \"%s\"\nallow_missing_crl: true\n%s", root, lines));
-    assert_ok(cr_appraisal_policy_parse(cr_buffer_slice(&yaml), "policy", &policy));
+    assert_ok(cr_append_format(&more, "allow_missing_crl: true\n%s", lines));
+    trust(maker, cr_buffer_text(&more), &policy);
     const struct cr_grounds grounds = {.endorsements = endorsements, .policy = &policy, .time = NOW};
     *out = (struct cr_appraisal){0};
     assert_ok(cr_appraise(evidence, &grounds, out));

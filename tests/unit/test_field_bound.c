@@ -1,19 +1,9 @@
 // field/bound.h: rows that go to the edge of both bounds never wrap, in any part of a deep sum, and how large
 // the rounding's error is.
-#include "support.h"
-
 #include "field_support.h"
 #include "tensor/ops.h"
 
 #include <math.h>
-
-static uint64_t state;
-
-static uint32_t draw(void)
-{
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(state >> 32);
-}
 
 static double gaussian(void)
 {
@@ -130,7 +120,7 @@ static void rows_at_the_edge_never_wrap(void **unused)
     const size_t per_length = 60, lengths = 200000 / (4 * per_length) + 1;
     struct cr_compute *compute;
     assert_ok(cr_compute_new(1, &compute));
-    state = 4;
+    draw_state = 4;
     for (unsigned digits = 3; digits <= 4; digits++)
         for (int backward = 0; backward < 2; backward++) {
             struct cr_field *field;
@@ -157,7 +147,7 @@ static void long_rows_reach_the_bound(void **unused)
     struct cr_field *field;
     assert_ok(cr_compute_new(1, &compute));
     assert_ok(cr_field_new(compute, 4, &field));
-    state = 5;
+    draw_state = 5;
     for (int backward = 0; backward < 2; backward++)
         for (size_t depth = 1; depth < LONGEST; depth = depth * 3 + 1) {
             double reached[KINDS] = {0};
@@ -231,7 +221,7 @@ static void the_error_is_that_of_the_formula(void **unused)
     (void)unused;
     struct cr_compute *compute;
     assert_ok(cr_compute_new(2, &compute));
-    state = 6;
+    draw_state = 6;
     check_error(compute, 4, false, 1024);
     check_error(compute, 4, false, 4096);
     check_error(compute, 4, true, 4096);

@@ -1,17 +1,9 @@
 // field/mask.h: every path against plain arithmetic of 128 bits.
-#include "support.h"
+#include "field_support.h"
 
 #include "field/mask.h"
 
 enum { MOST = 1000, PATHS = 4 };
-
-static uint64_t state;
-
-static uint32_t draw(void)
-{
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(state >> 32);
-}
 
 static struct cr_compute *compute;
 static struct cr_field *fields[PATHS];
@@ -95,7 +87,7 @@ static void expect_sums(size_t field, const struct cr_mask_sums *sums, const uin
 static void pads_are_added(void **unused)
 {
     (void)unused;
-    state = 2;
+    draw_state = 2;
     for (unsigned digits = 3; digits <= 4; digits++) {
         open_fields(digits);
         const uint32_t p = cr_prime(digits);
@@ -123,7 +115,7 @@ static void pads_are_added(void **unused)
 static void results_are_opened(void **unused)
 {
     (void)unused;
-    state = 3;
+    draw_state = 3;
     for (unsigned digits = 3; digits <= 4; digits++) {
         open_fields(digits);
         const uint32_t p = cr_prime(digits);
@@ -163,7 +155,7 @@ static void results_are_opened(void **unused)
 static void words_that_are_not_below_p_are_found(void **unused)
 {
     (void)unused;
-    state = 4;
+    draw_state = 4;
     for (unsigned digits = 3; digits <= 4; digits++) {
         open_fields(digits);
         const uint32_t p = cr_prime(digits), beyond[] = {p, p + 1, 0x80000000, UINT32_MAX, 2 * p - 1};
@@ -218,7 +210,7 @@ static void expect_pieces(const uint32_t *s0, const uint32_t *s1, const uint32_t
 static void dots_are_sums_modulo_p(void **unused)
 {
     (void)unused;
-    state = 5;
+    draw_state = 5;
     enum { LONG = 400000 };
     CR_FREE uint32_t *s0 = NULL, *s1 = NULL, *w = NULL;
     assert_ok(cr_allocate(LONG, sizeof *w, &s0));
@@ -246,7 +238,7 @@ static void dots_are_sums_modulo_p(void **unused)
 static void products_are_verified(void **unused)
 {
     (void)unused;
-    state = 6;
+    draw_state = 6;
     enum { ROWS = 67, COLUMNS = 45 };
     int8_t q[ROWS * COLUMNS];
     for (size_t i = 0; i < sizeof q; i++) q[i] = (int8_t)((int)(draw() % 255) - 127);
@@ -283,7 +275,7 @@ static void products_are_verified(void **unused)
 static void wide_sums_are_reduced(void **unused)
 {
     (void)unused;
-    state = 7;
+    draw_state = 7;
     for (unsigned digits = 3; digits <= 4; digits++) {
         const uint32_t p = cr_prime(digits);
         for (size_t i = 0; i < 100000; i++) {

@@ -1,17 +1,7 @@
 // field/prime.h and field/product.h: every path against sums of 64 bits.
-#include "support.h"
-
 #include "field_support.h"
 
 #include <math.h>
-
-static uint64_t state;
-
-static uint32_t draw(void)
-{
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(state >> 32);
-}
 
 static uint32_t modulo(int64_t v, uint32_t p)
 {
@@ -22,7 +12,7 @@ static uint32_t modulo(int64_t v, uint32_t p)
 static void words_are_numbers_modulo_p(void **unused)
 {
     (void)unused;
-    state = 1;
+    draw_state = 1;
     for (unsigned digits = 3; digits <= 4; digits++) {
         const uint32_t p = cr_prime(digits);
         const uint32_t ends[] = {0, 1, 2, p / 2 - 1, p / 2, p / 2 + 1, p - 2, p - 1};
@@ -116,7 +106,7 @@ static void check(struct cr_field *const *fields, size_t count, unsigned digits,
 static void every_path_gives_the_sums_modulo_p(void **unused)
 {
     (void)unused;
-    state = 2;
+    draw_state = 2;
     static const struct shape shapes[] = {
         {1, 1, 1, 1},
         {1, 64, 16, 1},
@@ -258,7 +248,7 @@ static void check_rows(enum cr_dtype dtype, unsigned digits, bool backward)
 static void rows_come_back_from_under_a_pad(void **unused)
 {
     (void)unused;
-    state = 3;
+    draw_state = 3;
     for (int backward = 0; backward < 2; backward++)
         for (unsigned digits = 3; digits <= 4; digits++) {
             check_rows(CR_F32, digits, backward);
@@ -278,7 +268,7 @@ static void rows_are_rounded_to_the_nearest(void **unused)
     struct cr_compute *compute;
     struct cr_field *fields[PATHS];
     size_t count = 0;
-    state = 4;
+    draw_state = 4;
     assert_ok(cr_compute_new(1, &compute));
     for (int path = CR_FIELD_SCALAR; path < PATHS; path++) {
         enum cr_status status = cr_field_new_with(compute, 4, (enum cr_field_path)path, &fields[count]);

@@ -1,25 +1,17 @@
 // text/: what the files beside a tokenizer.json change.
+#include "folder_support.h"
 #include "tokenizer_support.h"
 
 #include "base/file.h"
 #include "text/tokenizer.h"
 
 #include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 static void write_file(const char *directory, const char *name, const char *text)
 {
     CR_FREE char *path = NULL;
     assert_ok(cr_path_join(directory, name, &path));
     assert_ok(cr_file_write(path, cr_slice_of_string(text), false));
-}
-
-static void remove_directory(const char *directory)
-{
-    char command[64];
-    snprintf(command, sizeof command, "rm -r %s", directory);
-    assert_int_equal(system(command), 0);
 }
 
 static void assert_beside(const struct cr_tokenizer *tokenizer, const char *wanted)
@@ -30,8 +22,8 @@ static void assert_beside(const struct cr_tokenizer *tokenizer, const char *want
 static void config_beside_names_bos_and_eos(void **state)
 {
     (void)state;
-    char directory[] = "/tmp/carrel-tokenizer-XXXXXX";
-    assert_non_null(mkdtemp(directory));
+    char directory[32];
+    make_folder(directory);
     write_file(directory, "tokenizer.json",
                "{\"added_tokens\": [" ADDED(7, "<s>", "") "," ADDED(8, "<e>", "") "], \"model\": " MODEL "}");
     struct cr_tokenizer *tokenizer = NULL;
@@ -71,7 +63,7 @@ static void config_beside_names_bos_and_eos(void **state)
     assert_true(cr_tokenizer_eos(tokenizer, &id) && id == 0);
     cr_tokenizer_free(tokenizer);
     tokenizer = NULL;
-    remove_directory(directory);
+    remove_folder(directory);
     assert_fails(CR_NOT_FOUND, "tokenizer", cr_tokenizer_open("/nonexistent/tokenizer.json", &tokenizer));
 }
 
@@ -97,8 +89,8 @@ static void config_beside_adds_no_tokens(void **state)
         {"{\"split_special_tokens\": true}", "split_special_tokens: true", CR_UNSUPPORTED},
         {"[]", "not a JSON object", CR_INVALID},
     };
-    char directory[] = "/tmp/carrel-tokenizer-XXXXXX";
-    assert_non_null(mkdtemp(directory));
+    char directory[32];
+    make_folder(directory);
     write_file(directory, "tokenizer.json",
                "{\"added_tokens\": [" ADDED(7, "<s>", "") "," ADDED(8, "<e>", "") "], \"model\": " MODEL "}");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -110,7 +102,7 @@ static void config_beside_adds_no_tokens(void **state)
         assert_true(!cases[i].part || strstr(cr_error_message(), "/tokenizer_config.json: "));
         cr_tokenizer_free(tokenizer);
     }
-    remove_directory(directory);
+    remove_folder(directory);
 }
 
 static void assert_encodes(const struct cr_tokenizer *tokenizer, const char *text, const char *wanted)
@@ -142,9 +134,9 @@ static void config_beside_says_how_tokens_are_found(void **state)
         {", \"special\": true, \"lstrip\": true", ", \"normalized\": false, \"rstrip\": true", "0 6 7 1 7 2",
          "token 7 special rstrip\n"},
     };
-    char directory[] = "/tmp/carrel-tokenizer-XXXXXX", text[512];
+    char directory[32], text[512];
     struct cr_tokenizer *tokenizer = NULL;
-    assert_non_null(mkdtemp(directory));
+    make_folder(directory);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         snprintf(text, sizeof text, "{\"added_tokens\": [" ADDED(7, "<s>", "%s") "], \"model\": " MODEL "}",
                  cases[i].own);
@@ -160,7 +152,7 @@ static void config_beside_says_how_tokens_are_found(void **state)
     write_file(directory, "tokenizer_config.json",
                "{\"added_tokens_decoder\": {\"7\": {\"content\": \"<s>\", \"lstrip\": 1}}}");
     assert_fails(CR_INVALID, "/tokenizer_config.json: \"lstrip\"", cr_tokenizer_open(directory, &tokenizer));
-    remove_directory(directory);
+    remove_folder(directory);
 }
 
 // What Transformers 5.24's AutoTokenizer makes of such files. (With templates: test_text_chat.)
@@ -194,8 +186,8 @@ static void llama_tokenizers_cut_their_own_way(void **state)
         {"{\"tokenizer_class\": \"LlamaTokenizer\"}", NULL, BYTES, "5 0 7 5 5 1 7 5 1", ""},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char directory[] = "/tmp/carrel-tokenizer-XXXXXX", text[1024];
-        assert_non_null(mkdtemp(directory));
+        char directory[32], text[1024];
+        make_folder(directory);
         snprintf(text, sizeof text, "{\"added_tokens\": [%s], %s, \"model\": %s%s}",
                  ADDED(7, "<s>", ", \"special\": true"), OLD, MODEL, cases[i].more);
         write_file(directory, "tokenizer.json", text);
@@ -206,7 +198,7 @@ static void llama_tokenizers_cut_their_own_way(void **state)
         assert_encodes(tokenizer, "a<s> b<s>b", cases[i].ids);
         assert_beside(tokenizer, cases[i].beside);
         cr_tokenizer_free(tokenizer);
-        remove_directory(directory);
+        remove_folder(directory);
     }
 }
 
@@ -237,8 +229,8 @@ static void a_space_before_a_text_is_asked_for_in_vain(void **state)
         {"{\"tokenizer_class\": \"PreTrainedTokenizerFast\"" ASKED, "{\"model_type\": \"gpt2\"}", NONE, NULL},
         {"{\"tokenizer_class\": null" ASKED, "{\"model_type\": \"llama\"}", NONE, NULL},
     };
-    char directory[] = "/tmp/carrel-tokenizer-XXXXXX", text[512];
-    assert_non_null(mkdtemp(directory));
+    char directory[32], text[512];
+    make_folder(directory);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct cr_tokenizer *tokenizer = NULL;
         snprintf(text, sizeof text, "{\"pre_tokenizer\": %s, \"model\": %s}", cases[i].splitter, MODEL);
@@ -254,7 +246,7 @@ static void a_space_before_a_text_is_asked_for_in_vain(void **state)
         }
         cr_tokenizer_free(tokenizer);
     }
-    remove_directory(directory);
+    remove_folder(directory);
 }
 
 int main(void)

@@ -1,0 +1,68 @@
+"""What tests of the programs share: how one is run, what a process is doing, and a folder for each test."""
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+BIN = os.path.abspath(sys.argv.pop(1))
+CARREL = os.path.join(BIN, "carrel")
+ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
+
+
+def program(*arguments, text=True, **options):
+    return subprocess.run([CARREL, *arguments], env=ENVIRONMENT, capture_output=True, text=text, timeout=300, **options)
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def children(pid):
+    with open("/proc/%d/task/%d/children" % (pid, pid)) as file:
+        return [int(word) for word in file.read().split()]
+
+
+def arguments(pid):
+    return read("/proc/%d/cmdline" % pid).decode().split("\0")[:-1]
+
+
+def gone(pid):
+    """Ended, even if nobody has asked how."""
+    try:
+        with open("/proc/%d/stat" % pid) as file:
+            return file.read().rsplit(")", 1)[1].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+class Folder(unittest.TestCase):
+    """Each test has a folder of its own."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="carrel-e2e-")
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+
+    def path(self, *names):
+        return os.path.join(self.folder, *names)
+
+    def write(self, name, text):
+        with open(self.path(name), "w") as file:
+            file.write(text)
+        return self.path(name)
+
+    def carrel(self, *arguments, **options):
+        return program(*arguments, **options)
+
+    def succeeds(self, *arguments, **options):
+        result = self.carrel(*arguments, **options)
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+        return result.stdout
+
+    def fails(self, code, sentence, *arguments):
+        result = self.carrel(*arguments)
+        self.assertEqual((result.returncode, result.stdout), (code, ""), result.stderr)
+        self.assertIn(sentence, result.stderr)
+        self.assertRegex(result.stderr, r"\A[^\n]+\n\Z")
