@@ -198,7 +198,7 @@ static enum cr_status take(const ProtobufCMessage *base, struct cr_message *out)
         out->trained.labelled = in->labelled;
         CR_TRY(take_bytes(type, "start", &in->start, out->trained.start, CR_SHA256_SIZE));
         CR_TRY(take_bytes(type, "digest", &in->digest, out->trained.digest, CR_SHA256_SIZE));
-        // A diverged silo says so by its loss; the update itself is refused by its values.
+        // Shown only, and so whatever a silo of another make says; an update is judged by its values.
         out->trained.loss_sum = in->loss_sum;
         return CR_OK;
     }
@@ -281,11 +281,13 @@ enum cr_status cr_message_decode(const struct cr_frame *frame, struct cr_message
         if (status == CR_OK) status = take(decoded->message, &message);
         if (status != CR_OK) {
             free_decoded(decoded);
+            cr_wipe(&message, sizeof message); // a token's secret
             return status;
         }
         message.decoded = decoded;
     }
     *out = message;
+    cr_wipe(&message, sizeof message);
     return CR_OK;
 }
 

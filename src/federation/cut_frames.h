@@ -24,8 +24,7 @@ struct cr_cut_bodies {
 };
 
 enum cr_status cr_cut_bodies_new(size_t size, struct cr_cut_bodies **out);
-void cr_cut_bodies_release(
-    void *bodies); // of struct cr_cut_bodies; wiped with the last reference; NULL is allowed
+void cr_cut_bodies_release(void *bodies); // wiped with the last reference; NULL is allowed
 
 // Sends a Cut whose body is `size` bytes from `at` on.
 enum cr_status cr_cut_bodies_send(struct cr_cut_bodies *bodies, size_t at, size_t size,
