@@ -1,10 +1,12 @@
 #include "base/signals.h"
 
 #include <signal.h>
-#include <stdbool.h>
+#include <stdatomic.h>
 #include <stddef.h>
 
 static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+
+static atomic_bool stop_asked; // lock-free, as a handler wants it
 
 enum { NUMBERS = sizeof numbers / sizeof *numbers };
 
@@ -23,4 +25,14 @@ enum cr_status cr_signals_catch(void (*handler)(int number), int flags)
         if (!is_left_alone(numbers[i]) && sigaction(numbers[i], &action, NULL) != 0)
             return cr_fail_errno(CR_INTERNAL, "signals cannot be caught");
     return CR_OK;
+}
+
+void cr_stop_ask(void)
+{
+    atomic_store(&stop_asked, true);
+}
+
+bool cr_stop_asked(void)
+{
+    return atomic_load(&stop_asked);
 }

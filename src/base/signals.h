@@ -4,8 +4,15 @@
 
 #include "base/status.h"
 
+#include <stdbool.h>
+
 // Has `handler` called for SIGINT, SIGTERM and SIGHUP, each of which keeps the others out of its thread. A
 // SIGHUP that the program was started to ignore (nohup) stays ignored. `flags`: as in struct sigaction.
 enum cr_status cr_signals_catch(void (*handler)(int number), int flags);
+
+// That this process is to end soon, and with an orderly CR_CANCELLED: said once, in a handler, and asked by
+// whatever takes long. In a process that nobody told it is false.
+void cr_stop_ask(void);
+bool cr_stop_asked(void);
 
 #endif

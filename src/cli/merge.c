@@ -9,17 +9,15 @@
 #include <signal.h>
 #include <stdio.h>
 
-static volatile sig_atomic_t stopped;
-
 static void on_signal(int number)
 {
     (void)number;
-    stopped = 1;
+    cr_stop_ask();
 }
 
 static bool keep_going(void)
 {
-    return !stopped;
+    return !cr_stop_asked();
 }
 
 // Each merged weight was looked at by itself.

@@ -78,6 +78,9 @@ enum cr_status cr_resume_run(struct cr_resume *resume, struct cr_tally *tally)
 {
     struct cr_trainer *trainer = resume->trainer;
     size_t left = cr_trainer_total_steps(trainer) - cr_trainer_step(trainer);
+    if (!resume->keep_going(resume->context))
+        return cr_fail(CR_CANCELLED, "stopped before step %zu of %zu: the same command begins there",
+                       cr_trainer_step(trainer) + 1, cr_trainer_total_steps(trainer));
     enum cr_status status = cr_trainer_run(trainer, left, tally, after_step, resume);
     if (resume->status != CR_OK) return cr_fail(resume->status, "%s", resume->why);
     if (status == CR_OK || status == CR_INVALID) return status; // numbers that are none would come again

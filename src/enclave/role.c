@@ -18,14 +18,13 @@
 #include <string.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t stopped;
 static _Atomic double caught_at[NSIG]; // by signal: monotonic seconds of the first; 0: none came
 
 // Each kind for itself: `carrel` passes a signal on as another one, sooner or later.
 static void on_signal(int number)
 {
     double now = cr_clock_monotonic(), first = 0;
-    stopped = 1;
+    cr_stop_ask();
     if (atomic_compare_exchange_strong(&caught_at[number], &first, now) || now - first <= 1) return;
     signal(number, SIG_DFL);
     raise(number);
@@ -41,7 +40,7 @@ enum cr_status cr_role_catch_signals(void)
 static bool keep_going(void *context)
 {
     const struct cr_progress *progress = context;
-    return !stopped && !progress->broken;
+    return !cr_stop_asked() && !progress->broken;
 }
 
 // Reads the command line. *done: it asked for help, which is printed.

@@ -72,6 +72,7 @@ static const struct {
     {"split.asked", PLAIN,
      "{silo} has asked the tuned model: {texts} texts, {tokens} tokens of them written, {examples} examples "
      "scored"},
+    {"train.reading", LIVE, "reading {file}: {part:%}, {rows} rows"},
     {"train.begin", PLAIN,
      "training {trainable} values on a model of {parameters}: {examples} examples, {steps} steps"},
     {"train.front", PLAIN, "{message}"},

@@ -1,5 +1,7 @@
 #include "text/dataset.h"
 
+#include "base/clock.h"
+#include "base/signals.h"
 #include "text/example.h"
 
 #include <stdlib.h>
@@ -20,7 +22,8 @@ struct cr_dataset {
     struct cr_buffer first_bad;
 };
 
-enum { BAD_ROWS_SHOWN = 3 };
+enum { BAD_ROWS_SHOWN = 3, ROWS_BETWEEN = 64 }; // the second: rows between two looks at the clock
+static const double seconds_between = 1;        // sentences of how far reading is
 
 enum cr_status cr_alpaca_prompt(struct cr_slice instruction, struct cr_slice input, struct cr_buffer *out)
 {
@@ -148,6 +151,21 @@ static enum cr_status pass_over(struct cr_dataset *dataset, const struct cr_row_
                    cr_buffer_text(&dataset->first_bad));
 }
 
+// Between two rows.
+static enum cr_status pause_between(const struct cr_row_reader *rows, const struct cr_event_sink *sink,
+                                    double *told_at)
+{
+    if (cr_stop_asked())
+        return cr_fail(CR_CANCELLED, "%s: stopped after %zu rows were read", rows->path, rows->count);
+    if (!sink || rows->count % ROWS_BETWEEN != 0) return CR_OK;
+    double now = cr_clock_monotonic();
+    if (now - *told_at < seconds_between) return CR_OK;
+    *told_at = now;
+    cr_emit(sink, CR_EVENT_INFO, "train.reading", NULL, CR_FIELD_TEXT("file", rows->path),
+            CR_FIELD("rows", rows->count), CR_FIELD("part", (double)rows->at / (double)rows->file.size));
+    return CR_OK;
+}
+
 static enum cr_status next_row(struct cr_dataset *dataset, struct cr_row_reader *rows,
                                const struct cr_tokenizer *tokenizer, const struct cr_dataset_options *options,
                                struct cr_encoded *encoded, bool *found)
@@ -166,7 +184,9 @@ static enum cr_status read_rows(struct cr_dataset *dataset, struct cr_row_reader
     CR_CLEANUP(cr_encoded_release) struct cr_encoded encoded = {0};
     size_t limit = options->limit > 0 ? options->limit : SIZE_MAX;
     size_t enough = options->enough > 0 ? options->enough : SIZE_MAX;
+    double told_at = cr_clock_monotonic();
     for (bool found = true; found && rows->count < limit && dataset->entry_count < enough;) {
+        CR_TRY(pause_between(rows, options->sink, &told_at));
         enum cr_status status = next_row(dataset, rows, tokenizer, options, &encoded, &found);
         if (status == CR_OK) continue;
         CR_TRY(pass_over(dataset, rows, status, options->max_bad_rows));

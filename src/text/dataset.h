@@ -6,6 +6,7 @@
 #ifndef CARREL_TEXT_DATASET_H
 #define CARREL_TEXT_DATASET_H
 
+#include "base/event.h"
 #include "text/chat.h"
 
 enum { CR_LABEL_IGNORE = -100 };
@@ -24,8 +25,9 @@ struct cr_dataset_options {
     // Of a row with a label, one example with each label word in turn; else with the right one. A word whose
     // tokens begin those of another is CR_UNSUPPORTED then.
     bool all_choices;
-    size_t vocabulary;   // the model's: a token beyond it is CR_UNSUPPORTED; 0: any is right
-    size_t max_bad_rows; // rows that cannot be read and are passed over; one more is an error
+    size_t vocabulary;                // the model's: a token beyond it is CR_UNSUPPORTED; 0: any is right
+    size_t max_bad_rows;              // rows that cannot be read and are passed over; one more is an error
+    const struct cr_event_sink *sink; // "train.reading" every second; NULL: nobody waits
 };
 
 struct cr_example {
@@ -41,7 +43,8 @@ struct cr_example {
 struct cr_dataset;
 
 // Errors name file and line. An example without a labelled place after truncation is counted in `skipped`, as
-// is an empty one; a file in which none remains is CR_INVALID.
+// is an empty one; a file in which none remains is CR_INVALID. CR_CANCELLED: a stop was asked for
+// (base/signals.h).
 enum cr_status cr_dataset_open(const char *path, const struct cr_tokenizer *tokenizer,
                                const struct cr_dataset_options *options, struct cr_dataset **out);
 

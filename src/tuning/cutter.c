@@ -23,11 +23,13 @@ struct cr_cutter {
     struct cr_batch *batch;
 };
 
-static enum cr_status open_data(struct cr_cutter *cutter, const struct cr_tuning_config *config)
+static enum cr_status open_data(struct cr_cutter *cutter, const struct cr_tuning_config *config,
+                                const struct cr_event_sink *sink)
 {
     struct cr_dataset_options options = cr_data_options(&config->data);
     options.vocabulary = cutter->model->config.vocabulary;
     options.append_eos = true;
+    options.sink = sink;
     CR_TRY(cr_tokenizer_open(cutter->base, &cutter->tokenizer));
     CR_TRY(cr_tuning_config_check_context(config, cutter->model->config.context));
     return cr_dataset_open(config->data.train, cutter->tokenizer, &options, &cutter->data);
@@ -41,7 +43,7 @@ static enum cr_status build(struct cr_cutter *cutter, const struct cr_tuning_con
     CR_TRY(cr_copy_string(config->model_name_or_path, &cutter->base));
     CR_TRY(cr_model_open_part(cutter->base, cutter->compute, act, cutter->in_8bit, &front, &cutter->model));
     CR_TRY(cr_tuning_config_check_split(config, cutter->model->config.layers));
-    CR_TRY(open_data(cutter, config));
+    CR_TRY(open_data(cutter, config, sink));
     cr_warn_of_rows(cutter->data, "training data", sink);
     size_t rows = cr_most(ROWS, cr_evaluation_rows(cutter->data));
     CR_TRY(cr_batch_new(SEQUENCES, rows, &cutter->batch));

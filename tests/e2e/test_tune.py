@@ -55,7 +55,7 @@ class Tune(unittest.TestCase):
             events, signalled = [], False
             for line in process.stdout:
                 events.append(json.loads(line))
-                if not signalled and events[-1]["event"] == event and events[-1]["step"] >= step:
+                if not signalled and events[-1]["event"] == event and events[-1].get("step", 0) >= step:
                     process.send_signal(number)
                     signalled = True
             error = process.stderr.read()
@@ -71,6 +71,17 @@ class Tune(unittest.TestCase):
         """The step that a run went on from; None: it began anew."""
         found = [event for event in events if event["event"] == "train.resumed"]
         return found[0]["step"] if found else None
+
+    def test_reading_is_told_and_stopped(self):
+        long = os.path.join(self.output, "long.jsonl")
+        with open(long, "wb") as rows:
+            rows.write(read(os.path.join(self.folder, "rows.jsonl")) * 30_000)  # takes seconds to read
+        code, error, events = self.run_until("train.reading", 0, signal.SIGTERM, "--set", "data.train=" + long)
+        self.assertEqual(code, 130, error)
+        self.assertRegex(error, r"\Acarrel: %s: stopped after \d+ rows were read\n\Z" % re.escape(long))
+        told = [event for event in events if event["event"] == "train.reading"]
+        self.assertTrue(0 < told[0]["part"] < 1 and told[0]["rows"] > 0, told)
+        self.assertFalse(os.path.exists(self.state))
 
     def finished_as_undisturbed(self):
         self.assertEqual(read(os.path.join(self.output, RESULT)), self.whole)

@@ -237,6 +237,11 @@ static void test_join(void **state)
                  "{\"time\": 2, \"event\": \"client.waiting\", \"message\": \"refused\", \"seconds\": 1}\n");
     assert_string_equal(story.waiting, "refused");
     tell(&story,
+         "{\"time\": 2, \"event\": \"train.reading\", \"file\": \"d\", \"rows\": 640, \"part\": 0.253}\n");
+    assert_string_equal(story.waiting, "25% of the data are read");
+    tell(&story, "{\"time\": 2, \"event\": \"train.begin\", \"steps\": 10}\n");
+    assert_string_equal(story.waiting, "");
+    tell(&story,
          "{\"time\": 3, \"event\": \"client.connected\", \"silo\": \"anne\", \"address\": \"a:1\"}\n"
          "{\"time\": 4, \"event\": \"client.round\", \"round\": 1, \"rounds\": 2}\n"
          "{\"time\": 5, \"event\": \"train.step\", \"step\": 5, \"steps\": 10, \"loss\": 4}\n"

@@ -2,6 +2,7 @@
 #include "support.h"
 
 #include "base/file.h"
+#include "base/signals.h"
 #include "text/batch.h"
 #include "text/trainer.h"
 
@@ -572,6 +573,18 @@ static void batches_hold_rows_without_padding(void **state)
     cr_batch_free(batch);
 }
 
+static void reading_ends_where_a_stop_is_asked_for(void **state)
+{
+    (void)state;
+    struct cr_tokenizer *tokenizer = make_tokenizer("<s>");
+    struct cr_dataset *dataset = NULL;
+    cr_stop_ask();
+    assert_fails(CR_CANCELLED, "stopped after 0 rows were read",
+                 open_text("{\"text\": \"ab\"}", tokenizer, (struct cr_dataset_options){0}, &dataset));
+    assert_null(dataset);
+    cr_tokenizer_free(tokenizer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -590,6 +603,7 @@ int main(void)
         cmocka_unit_test(bad_items_of_an_array_are_passed_over),
         cmocka_unit_test(bad_rows_are_placed_in_their_file),
         cmocka_unit_test(batches_hold_rows_without_padding),
+        cmocka_unit_test(reading_ends_where_a_stop_is_asked_for), // last: the process keeps it
     };
     return cmocka_run_group_tests(tests, make_file, remove_file);
 }
