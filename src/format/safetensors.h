@@ -53,4 +53,11 @@ const struct cr_tensor_entry *cr_safetensors_find(const struct cr_safetensors *f
 enum cr_status cr_safetensors_write(const char *path, const struct cr_tensor_entry *entries, size_t count,
                                     bool secret);
 
+// The same without all bytes in memory at once: `make` sets *bytes to those of entry i, as many as
+// entries[i].bytes has, which live until the next call.
+enum cr_status
+cr_safetensors_write_made(const char *path, const struct cr_tensor_entry *entries, size_t count, bool secret,
+                          enum cr_status (*make)(void *context, size_t i, struct cr_slice *bytes),
+                          void *context);
+
 #endif

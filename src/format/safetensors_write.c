@@ -65,8 +65,27 @@ static enum cr_status append_header(struct cr_buffer *out, const struct cr_tenso
     return cr_append(out, text.data, text.size);
 }
 
+struct given {
+    const struct cr_tensor_entry *entries;
+};
+
+static enum cr_status take_given(void *context, size_t i, struct cr_slice *bytes)
+{
+    *bytes = ((const struct given *)context)->entries[i].bytes;
+    return CR_OK;
+}
+
 enum cr_status cr_safetensors_write(const char *path, const struct cr_tensor_entry *entries, size_t count,
                                     bool secret)
+{
+    struct given context = {entries};
+    return cr_safetensors_write_made(path, entries, count, secret, take_given, &context);
+}
+
+enum cr_status
+cr_safetensors_write_made(const char *path, const struct cr_tensor_entry *entries, size_t count, bool secret,
+                          enum cr_status (*make)(void *context, size_t i, struct cr_slice *bytes),
+                          void *context)
 {
     CR_TRY(check_entries(path, entries, count));
     CR_CLEANUP(cr_buffer_release) struct cr_buffer header = {0};
@@ -76,8 +95,11 @@ enum cr_status cr_safetensors_write(const char *path, const struct cr_tensor_ent
     CR_TRY(cr_file_begin(path, secret, &writer));
     CR_TRY(cr_file_append(&writer, cr_buffer_slice(&header)));
     for (size_t pass = 0; pass < PASSES; pass++)
-        for (size_t i = 0; i < count; i++)
-            if (cr_dtype_size(entries[i].dtype) == element_sizes[pass])
-                CR_TRY(cr_file_append(&writer, entries[i].bytes));
+        for (size_t i = 0; i < count; i++) {
+            if (cr_dtype_size(entries[i].dtype) != element_sizes[pass]) continue;
+            struct cr_slice bytes;
+            CR_TRY(make(context, i, &bytes));
+            CR_TRY(cr_file_append(&writer, bytes));
+        }
     return cr_file_commit(&writer);
 }

@@ -1,6 +1,7 @@
 #include "tuning/checkpoint.h"
 
 #include "base/file.h"
+#include "base/secret.h"
 #include "format/json.h"
 #include "tensor/ops.h"
 
@@ -65,11 +66,12 @@ static enum cr_dtype stored_type(const struct cr_model *model, size_t i, enum cr
 
 // Trained values may lie beyond a type that the base's had room in.
 static enum cr_status check_range(const char *path, struct cr_compute *compute,
-                                  const struct cr_tensor_entry *entry, const float *values, size_t count)
+                                  const struct cr_tensor_entry *entry, const void *bytes, const float *values,
+                                  size_t count)
 {
     CR_FREE float *written = NULL;
     CR_TRY(cr_allocate(count, sizeof *written, &written));
-    cr_convert(compute, entry->bytes.data, entry->dtype, written, CR_F32, count);
+    cr_convert(compute, bytes, entry->dtype, written, CR_F32, count);
     bool finite = cr_all_finite(compute, written, count);
     cr_wipe(written, count * sizeof *written);
     if (finite) return CR_OK;
@@ -81,36 +83,52 @@ static enum cr_status check_range(const char *path, struct cr_compute *compute,
         path, entry->name, largest, cr_dtype_name(entry->dtype));
 }
 
+// A checkpoint on its way to a file.
+struct writing {
+    const char *path;
+    const struct cr_model *model;
+    const struct cr_parameters *parameters;
+    struct cr_tensor_entry *entries; // [parameters]; `bytes` has sizes alone
+    unsigned char *converted;        // [largest entry] the one that is being written
+};
+
+// Of another type or layout than the vector's: converted.
+static enum cr_status make_entry(void *context, size_t i, struct cr_slice *bytes)
+{
+    const struct writing *writing = context;
+    const struct cr_parameter *item = &writing->parameters->items[i];
+    const struct cr_model_parameter *place = &writing->model->parameters[i];
+    const struct cr_tensor_entry *entry = &writing->entries[i];
+    const float *values = writing->parameters->values + item->offset;
+    bool same = entry->dtype == CR_F32 && !place->transposed;
+    *bytes = (struct cr_slice){same ? (const void *)values : writing->converted, entry->bytes.size};
+    if (same) return CR_OK;
+    struct cr_compute *compute = writing->model->compute;
+    CR_TRY(cr_parameter_encode(compute, place, values, entry->dtype, writing->converted));
+    return check_range(writing->path, compute, entry, writing->converted, values, item->count);
+}
+
 static enum cr_status write_weights(const char *path, const struct cr_model *model, enum cr_dtype otherwise,
                                     const struct cr_parameters *parameters)
 {
+    size_t count = parameters->item_count, largest = 0;
     CR_FREE struct cr_tensor_entry *entries = NULL;
-    CR_TRY(cr_allocate(parameters->item_count, sizeof *entries, &entries));
-    // Tensors of another type or layout than the vector's are converted into one block, each at its place.
-    CR_FREE unsigned char *converted = NULL;
-    CR_TRY(cr_allocate(parameters->count, sizeof(float), &converted));
-    enum cr_status status = CR_OK;
-    for (size_t i = 0; status == CR_OK && i < parameters->item_count; i++) {
+    CR_TRY(cr_allocate(count, sizeof *entries, &entries));
+    for (size_t i = 0; i < count; i++) {
         const struct cr_parameter *item = &parameters->items[i];
-        const struct cr_model_parameter *place = &model->parameters[i];
-        const float *values = parameters->values + item->offset;
+        bool turned = model->parameters[i].transposed;
         enum cr_dtype dtype = stored_type(model, i, otherwise);
-        size_t size = item->count * cr_dtype_size(dtype);
-        entries[i] = (struct cr_tensor_entry){
-            .name = item->name,
-            .dtype = dtype,
-            .rank = item->rank,
-            .shape = {item->shape[place->transposed], item->shape[!place->transposed]},
-            .bytes = {(const unsigned char *)values, size},
-        };
-        if (dtype == CR_F32 && !place->transposed) continue;
-        unsigned char *bytes = converted + item->offset * sizeof(float);
-        entries[i].bytes.data = bytes;
-        status = cr_parameter_encode(model->compute, place, values, dtype, bytes);
-        if (status == CR_OK) status = check_range(path, model->compute, &entries[i], values, item->count);
+        entries[i] = (struct cr_tensor_entry){.name = item->name,
+                                              .dtype = dtype,
+                                              .rank = item->rank,
+                                              .shape = {item->shape[turned], item->shape[!turned]},
+                                              .bytes.size = item->count * cr_dtype_size(dtype)};
+        largest = cr_most(largest, entries[i].bytes.size);
     }
-    if (status == CR_OK) status = cr_safetensors_write(path, entries, parameters->item_count, true);
-    cr_wipe(converted, parameters->count * sizeof(float));
+    struct writing writing = {path, model, parameters, entries, NULL};
+    CR_TRY(cr_secret_allocate(largest, 1, &writing.converted));
+    enum cr_status status = cr_safetensors_write_made(path, entries, count, true, make_entry, &writing);
+    cr_secret_free(&writing.converted);
     return status;
 }
 

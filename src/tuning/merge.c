@@ -38,7 +38,8 @@ struct merge {
     struct cr_module_place *places;  // [modules]
     size_t modules;                  // that the adapter changes
     struct cr_tensor_entry *entries; // [cr_safetensors_count(model->weights)] of the file to write
-    void **rounded;                  // [modules] their bytes where they are not the checkpoint's
+    size_t *merged; // [as many]: the parameter + 1 whose values are to be rounded; 0: the checkpoint's bytes
+    void *rounded;  // of the entry that is being written
     size_t vocabulary, tokens;
     float *expected, *found; // [tokens, vocabulary] logits
 };
@@ -51,8 +52,8 @@ static enum cr_status go_on(const struct merge *merge)
 
 static void merge_release(struct merge *merge)
 {
-    for (size_t i = 0; merge->rounded && i < merge->modules; i++) cr_free(&merge->rounded[i]);
     cr_free(&merge->rounded);
+    cr_free(&merge->merged);
     cr_free(&merge->entries);
     cr_free(&merge->places);
     cr_free(&merge->expected);
@@ -130,12 +131,12 @@ static enum cr_status open_both(struct merge *merge, const char *model, const ch
 }
 
 // Of the file that is written.
-static struct cr_tensor_entry *entry_of(const struct merge *merge, const struct cr_model_parameter *parameter)
+static size_t entry_of(const struct merge *merge, const struct cr_model_parameter *parameter)
 {
     const char *name = cr_parameter_entry(parameter, merge->model->weights)->name;
     size_t i = 0;
     while (strcmp(merge->entries[i].name, name) != 0) i++;
-    return &merge->entries[i];
+    return i;
 }
 
 // Draws x [in]; y [out], zeros, becomes what the delta adds for it.
@@ -176,25 +177,25 @@ enum cr_status cr_merge_check(const struct cr_tuned *tuned, struct cr_module_pla
     return CR_OK;
 }
 
-// One module with what the adapter adds, into the model and, rounded, among the entries.
+// One module with what the adapter adds, into the model.
 static enum cr_status merge_module(struct merge *merge, size_t i)
 {
     size_t index = cr_module_place_parameter(merge->model, merge->places[i]);
     const struct cr_model_parameter *parameter = &merge->model->parameters[index];
-    struct cr_tensor_entry *entry = entry_of(merge, parameter);
+    size_t at = entry_of(merge, parameter);
+    const struct cr_tensor_entry *entry = &merge->entries[at];
     size_t count = parameter->rows * parameter->columns;
     CR_FREE float *before = NULL;
     CR_FREE float *values = NULL;
     CR_TRY(cr_allocate(count, sizeof *before, &before));
     CR_TRY(cr_allocate(count, sizeof *values, &values));
     CR_TRY(cr_parameter_decode(merge->compute, parameter, entry->bytes, entry->dtype, before));
+    cr_file_drop(entry->bytes);
     memcpy(values, before, count * sizeof *values);
     CR_TRY(merge->structure->kind->merge(merge->structure, merge->places[i],
                                          cr_matrix_of(values, CR_F32, parameter->rows, parameter->columns)));
     CR_TRY(cr_merge_check(&merge->structure->tuned, merge->places[i], parameter, before, values));
-    CR_TRY(cr_allocate(count, cr_dtype_size(entry->dtype), &merge->rounded[i]));
-    CR_TRY(cr_parameter_encode(merge->compute, parameter, values, entry->dtype, merge->rounded[i]));
-    entry->bytes.data = merge->rounded[i];
+    merge->merged[at] = index + 1;
     return cr_model_set(merge->model, index, values);
 }
 
@@ -203,7 +204,7 @@ static enum cr_status merge_all(struct merge *merge, struct cr_merge_report *rep
     const struct cr_safetensors *weights = merge->model->weights;
     size_t count = cr_safetensors_count(weights);
     CR_TRY(cr_allocate(count, sizeof *merge->entries, &merge->entries));
-    CR_TRY(cr_allocate(merge->modules, sizeof *merge->rounded, &merge->rounded));
+    CR_TRY(cr_allocate(count, sizeof *merge->merged, &merge->merged));
     for (size_t i = 0; i < count; i++) merge->entries[i] = *cr_safetensors_at(weights, i);
     for (size_t i = 0; i < merge->modules; i++) {
         CR_TRY(go_on(merge));
@@ -237,6 +238,7 @@ static enum cr_status check_values(const struct merge *merge, const struct cr_sa
         CR_TRY(cr_allocate(count, sizeof *found, &found));
         cr_model_get(merge->model, i, wanted);
         CR_TRY(cr_parameter_decode(merge->compute, parameter, entry->bytes, entry->dtype, found));
+        cr_file_drop(entry->bytes);
         double relative, absolute;
         rounding_of(entry->dtype, &relative, &absolute);
         for (size_t k = 0; k < count; k++)
@@ -290,11 +292,32 @@ static enum cr_status check_output(const char *output, const char *model)
     return CR_OK;
 }
 
-static enum cr_status write_directory(const struct merge *merge, const char *model, const char *directory)
+// The bytes of an entry: the checkpoint's own, or the merged weight's.
+static enum cr_status make_entry(void *context, size_t i, struct cr_slice *bytes)
+{
+    struct merge *merge = context;
+    const struct cr_tensor_entry *entry = &merge->entries[i];
+    CR_TRY(go_on(merge));
+    *bytes = entry->bytes;
+    if (merge->merged[i] == 0) return CR_OK;
+    size_t index = merge->merged[i] - 1;
+    const struct cr_model_parameter *parameter = &merge->model->parameters[index];
+    CR_FREE float *values = NULL;
+    CR_TRY(cr_allocate(parameter->rows * parameter->columns, sizeof *values, &values));
+    cr_model_get(merge->model, index, values);
+    cr_free(&merge->rounded);
+    CR_TRY(cr_allocate(entry->bytes.size, 1, &merge->rounded));
+    bytes->data = merge->rounded;
+    return cr_parameter_encode(merge->compute, parameter, values, entry->dtype, merge->rounded);
+}
+
+static enum cr_status write_directory(struct merge *merge, const char *model, const char *directory)
 {
     CR_FREE char *path = NULL;
     CR_TRY(cr_path_join(directory, "model.safetensors", &path));
-    CR_TRY(cr_safetensors_write(path, merge->entries, cr_safetensors_count(merge->model->weights), true));
+    CR_TRY(cr_safetensors_write_made(path, merge->entries, cr_safetensors_count(merge->model->weights), true,
+                                     make_entry, merge));
+    cr_free(&merge->rounded);
     return cr_checkpoint_copy_files(model, directory);
 }
 
