@@ -28,7 +28,7 @@ struct reading {
     enum cr_chat_template chat_template;
 };
 
-enum { WHOLE_LENGTH = 1 << 20, TOKEN_LIMIT = 4096, PREFIX = 16 };
+enum { TOKEN_LIMIT = 4096, PREFIX = 16 };
 
 // What it holds is `carrel status`'s to tell.
 static enum cr_status say_run(struct cr_said *said, const char *path)
@@ -108,7 +108,7 @@ static enum cr_status say_examples(struct cr_said *said, const char *path, const
 {
     struct cr_tokenizer *tokenizer;
     CR_TRY(cr_tokenizer_open(reading->tokenizer, &tokenizer));
-    const struct cr_dataset_options options = {.max_length = WHOLE_LENGTH,
+    const struct cr_dataset_options options = {.max_length = SIZE_MAX, // whole
                                                .chat_template = reading->chat_template};
     struct cr_dataset *data = NULL;
     enum cr_status status = cr_dataset_open(path, tokenizer, &options, &data);
@@ -144,7 +144,14 @@ static enum cr_status say_data(struct cr_said *said, const char *path, const str
     CR_TRY(cr_say_text(said, "format", rows.lines_of_tabs ? "tsv" : rows.array ? "json" : "jsonl"));
     CR_TRY(cr_say_text(said, "rows_are", kinds[rows.kind]));
     CR_TRY(cr_say_count(said, "rows", rows.count));
-    return reading->tokenizer ? say_examples(said, path, reading) : CR_OK;
+    if (!reading->tokenizer) return CR_OK;
+    if (rows.kind == CR_ROW_LABELLED)
+        return cr_fail(
+            CR_UNSUPPORTED,
+            "%s: what is learned of rows with labels is told by label words: carrel preflight counts "
+            "them by data.label_words (without --tokenizer this tells of the rows)",
+            path);
+    return say_examples(said, path, reading);
 }
 
 static enum cr_status say_targets(struct cr_said *said, const struct cr_string_list *targets)

@@ -130,5 +130,5 @@ struct cr_memory cr_memory_of(const struct cr_tuning_config *config, struct cr_m
 
 double cr_memory_sum(const struct cr_memory *memory)
 {
-    return memory->weights + memory->pass + memory->trained + memory->pads;
+    return memory->weights + memory->pass + memory->trained + memory->data + memory->pads;
 }

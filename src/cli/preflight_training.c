@@ -24,6 +24,7 @@ struct preflight {
     double available;           // memory, before the model was opened
     size_t longest, examples;   // of the training data
     size_t tokens;              // of all data
+    double data;                // bytes that they take
     size_t front;               // the layer before which a clear front ends
 };
 
@@ -219,6 +220,7 @@ static enum cr_status check_file(struct preflight *preflight, const char *path, 
     *examples = cr_dataset_count(data);
     enum cr_status status =
         say_of_data(preflight->checks, path, data, options.max_length, longest, &preflight->tokens);
+    preflight->data += (double)cr_dataset_memory(data);
     cr_dataset_free(data);
     return status;
 }
@@ -241,17 +243,18 @@ static enum cr_status check_memory(struct preflight *preflight, const struct cr_
     size_t longest = config->data.packing ? config->data.max_length : preflight->longest;
     struct cr_memory memory =
         cr_memory_of(config, preflight->session.model, batch, longest, preflight->front, trained);
+    memory.data = preflight->data;
     double needed = cr_memory_sum(&memory), available = preflight->available;
     enum cr_check check = available > 0 && needed > available ? CR_CHECK_FAILED : CR_CHECK_OK;
     char sum[CR_SIZE_TEXT], weights[CR_SIZE_TEXT], pass[CR_SIZE_TEXT], vectors[CR_SIZE_TEXT],
-        free[CR_SIZE_TEXT], outside[CR_SIZE_TEXT], pads[64] = "";
+        data[CR_SIZE_TEXT], free[CR_SIZE_TEXT], outside[CR_SIZE_TEXT], pads[64] = "";
     if (memory.pads > 0)
         snprintf(pads, sizeof pads, ", products of pads %s", cr_size_text(memory.pads, outside));
     return cr_check_say(preflight->checks, check, "memory",
-                        "about %s: weights %s, a step %s, what is trained %s%s; %s are free%s",
+                        "about %s: weights %s, a step %s, what is trained %s, data %s%s; %s are free%s",
                         cr_size_text(needed, sum), cr_size_text(memory.weights, weights),
-                        cr_size_text(memory.pass, pass), cr_size_text(memory.trained, vectors), pads,
-                        cr_size_text(available, free),
+                        cr_size_text(memory.pass, pass), cr_size_text(memory.trained, vectors),
+                        cr_size_text(memory.data, data), pads, cr_size_text(available, free),
                         check == CR_CHECK_OK ? "" : " (a smaller batch, max_length, or load_in_8bit)");
 }
 

@@ -271,6 +271,12 @@ size_t cr_dataset_choices(const struct cr_dataset *dataset)
     return dataset->choices;
 }
 
+size_t cr_dataset_memory(const struct cr_dataset *dataset)
+{
+    return dataset->capacity * (sizeof *dataset->tokens + sizeof *dataset->labels) +
+           dataset->entry_capacity * sizeof *dataset->entries;
+}
+
 size_t cr_dataset_bad_rows(const struct cr_dataset *dataset)
 {
     return dataset->bad_rows;

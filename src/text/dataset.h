@@ -60,6 +60,7 @@ size_t cr_dataset_skipped(const struct cr_dataset *dataset);
 // Examples that are choices of one row: with all_choices the number of label words, and 1 otherwise. Example
 // i is choice i % choices of its row.
 size_t cr_dataset_choices(const struct cr_dataset *dataset);
+size_t cr_dataset_memory(const struct cr_dataset *dataset); // bytes
 size_t cr_dataset_bad_rows(const struct cr_dataset *dataset);
 const char *
 cr_dataset_first_bad(const struct cr_dataset *dataset); // what is wrong with the first few of these

@@ -325,6 +325,8 @@ class Commands(unittest.TestCase):
             self.fails(2, "rows with a label need words for the labels (--label-word)", "eval", *model, "--data", turned)
             self.fails(2, "two labels have the word \"x\" (--label-word)", "eval", *model, "--data", turned, "--label-word", "x", "--label-word", "x")
             self.fails(2, "are for a .tsv", "eval", *model, "--data", os.path.join(folder, "tune.yaml"), "--label-word", "x")
+            self.fails(2, "carrel preflight counts them by data.label_words", "inspect", os.path.join(folder, "rows.tsv"),
+                       "--tokenizer", DEMO)
             # With one label word there is nothing to choose from.
             self.fails(2, "is of no label word", "eval", *model, "--data", turned, "--label-word", "terrible")
 

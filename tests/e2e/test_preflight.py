@@ -169,13 +169,16 @@ class Preflight(Case):
         self.assertEqual(found["memory"][0][0], "failed")
 
     def test_memory_is_what_the_trainer_counts(self):
-        self.write("long.jsonl", "".join(json.dumps({"text": TEXT * 3}) + "\n" for _ in range(64)))
+        self.write("long.jsonl", "".join(json.dumps({"text": TEXT * 3}) + "\n" for _ in range(4096)))
         settings = ["carrel.yaml", "--json", "--set", "data.train=long.jsonl", "--set", "training.max_steps=1", "--set",
                     "training.per_device_train_batch_size=64", "--set", "lora.r=64"]
         detail = json.loads([line for line in self.succeeds("preflight", *settings).splitlines() if '"memory"' in line][0])["detail"]
         told = {name: float(size) for name, size in re.findall(r"(a step|what is trained) ([\d.]+) MB", detail)}
         begin = json.loads([line for line in self.succeeds("tune", *settings).splitlines() if '"train.begin"' in line][0])
         self.assertAlmostEqual(sum(told.values()) / (begin["memory"] / 1e6), 1, delta=0.1)
+        # Of the examples' tokens, which the trainer does not count, four bytes and four for the label.
+        tokens = int(re.search(r"4096 examples, (\d+) tokens", self.succeeds("preflight", *settings))[1])
+        self.assertGreaterEqual(float(re.search(r"data ([\d.]+) MB", detail)[1]) + 0.05, tokens * 8 / 1e6)
 
     def test_an_accelerator_is_asked(self):
         address = "unix:" + self.path("socket")

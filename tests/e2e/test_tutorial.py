@@ -41,7 +41,7 @@ UNSTABLE = [
     (r"[\d,.]+ tokens/s", "SPEED"),
     (r"\b[\d.]+ (s|ms|min|h)( [\d.]+ (s|min))?\b( ago)?", "DURATION"),
     (r"\b[\d.]+ (kB|MB|GB)\b", "SIZE"),
-    (r"(weights|a step|what is trained) [\d.]+", r"\1 SIZE"),
+    (r"(weights|a step|what is trained|data) [\d.]+", r"\1 SIZE"),
     (r"from [\d.]+:\d+", "from SILO"),
     (r"\.tfevents\.\S+", ".tfevents.N"),
     (r"hardened: .*", "HARDENED"),
