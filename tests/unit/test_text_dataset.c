@@ -1,9 +1,9 @@
-// text/: datasets, batches, and the trainer.
+// text/: datasets.
 #include "support.h"
 
 #include "base/file.h"
 #include "base/signals.h"
-#include "text/batch.h"
+#include "text/dataset.h"
 #include "text/trainer.h"
 
 #include <stdio.h>
@@ -540,39 +540,6 @@ static void bad_rows_are_placed_in_their_file(void **state)
     cr_tokenizer_free(tokenizer);
 }
 
-static void batches_hold_rows_without_padding(void **state)
-{
-    (void)state;
-    struct cr_batch *batch;
-    assert_ok(cr_batch_new(2, 5, &batch));
-    const uint32_t tokens[] = {4, 5, 6, 7};
-    const int32_t labels[] = {5, CR_LABEL_IGNORE, 7, CR_LABEL_IGNORE};
-    const struct cr_example two = {.tokens = tokens,
-                                   .labels = labels,
-                                   .count = 2,
-                                   .labelled = 1,
-                                   .number = 7},
-                            four = {.tokens = tokens, .labels = labels, .count = 4, .labelled = 2};
-    assert_ok(cr_batch_add(batch, two));
-    assert_fails(CR_INVALID, "does not fit", cr_batch_add(batch, four));
-    assert_int_equal(batch->rows, 2);
-    assert_ok(cr_batch_add(batch, two));
-    assert_fails(CR_INVALID, "full", cr_batch_add(batch, two));
-    assert_int_equal(batch->sequences, 2);
-    assert_int_equal(batch->labelled, 2);
-    assert_int_equal(batch->offset[0], 0);
-    assert_int_equal(batch->offset[1], 2);
-    assert_int_equal(batch->offset[2], 4);
-    assert_int_equal(batch->position[2], 0);
-    assert_int_equal(batch->position[3], 1);
-    assert_int_equal(batch->tokens[3], 5);
-    assert_int_equal(batch->labels[2], 5);
-    cr_batch_clear(batch);
-    assert_ok(cr_batch_add(batch, four));
-    assert_int_equal(batch->offset[1], 4);
-    cr_batch_free(batch);
-}
-
 static void reading_ends_where_a_stop_is_asked_for(void **state)
 {
     (void)state;
@@ -602,7 +569,6 @@ int main(void)
         cmocka_unit_test(some_bad_rows_are_passed_over),
         cmocka_unit_test(bad_items_of_an_array_are_passed_over),
         cmocka_unit_test(bad_rows_are_placed_in_their_file),
-        cmocka_unit_test(batches_hold_rows_without_padding),
         cmocka_unit_test(reading_ends_where_a_stop_is_asked_for), // last: the process keeps it
     };
     return cmocka_run_group_tests(tests, make_file, remove_file);

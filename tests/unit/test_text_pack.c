@@ -1,6 +1,8 @@
-// text/pack.h: every example is in one pack, no pack is too long, and few places stay free.
+// text/pack.h: every example is in one pack, no pack is too long, and few places stay free. text/batch.h:
+// rows lie one after the other.
 #include "support.h"
 
+#include "text/batch.h"
 #include "text/pack.h"
 
 #include <stdbool.h>
@@ -78,12 +80,46 @@ static void edges(void **state)
     assert_fails(CR_INTERNAL, "65 tokens", cr_packs_fit(longer, 1, 64, &packs));
 }
 
+static void batches_hold_rows_without_padding(void **state)
+{
+    (void)state;
+    struct cr_batch *batch;
+    assert_ok(cr_batch_new(2, 5, &batch));
+    const uint32_t tokens[] = {4, 5, 6, 7};
+    const int32_t labels[] = {5, CR_LABEL_IGNORE, 7, CR_LABEL_IGNORE};
+    const struct cr_example two = {.tokens = tokens,
+                                   .labels = labels,
+                                   .count = 2,
+                                   .labelled = 1,
+                                   .number = 7},
+                            four = {.tokens = tokens, .labels = labels, .count = 4, .labelled = 2};
+    assert_ok(cr_batch_add(batch, two));
+    assert_fails(CR_INVALID, "does not fit", cr_batch_add(batch, four));
+    assert_int_equal(batch->rows, 2);
+    assert_ok(cr_batch_add(batch, two));
+    assert_fails(CR_INVALID, "full", cr_batch_add(batch, two));
+    assert_int_equal(batch->sequences, 2);
+    assert_int_equal(batch->labelled, 2);
+    assert_int_equal(batch->offset[0], 0);
+    assert_int_equal(batch->offset[1], 2);
+    assert_int_equal(batch->offset[2], 4);
+    assert_int_equal(batch->position[2], 0);
+    assert_int_equal(batch->position[3], 1);
+    assert_int_equal(batch->tokens[3], 5);
+    assert_int_equal(batch->labels[2], 5);
+    cr_batch_clear(batch);
+    assert_ok(cr_batch_add(batch, four));
+    assert_int_equal(batch->offset[1], 4);
+    cr_batch_free(batch);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(examples_fit_as_well_as_they_can),
         cmocka_unit_test(many_examples_leave_little_room),
         cmocka_unit_test(edges),
+        cmocka_unit_test(batches_hold_rows_without_padding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
