@@ -141,8 +141,10 @@ class Tune(unittest.TestCase):
                                    stderr=subprocess.PIPE, text=True)
         with process:
             for line in process.stdout:
-                if json.loads(line)["event"] == "train.fresh":
+                event = json.loads(line)
+                if event["event"] == "train.fresh":
                     os.rename(tokenizer, tokenizer + ".old")
+                elif event["event"] == "train.step" and event["step"] == 1:
                     process.send_signal(signal.SIGTERM)
             error = process.stderr.read()
             self.assertEqual(process.wait(60), 130, error)
