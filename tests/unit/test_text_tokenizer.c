@@ -59,17 +59,6 @@ static enum cr_status parse_parts(struct parts parts, struct cr_tokenizer **out)
     return cr_tokenizer_parse(cr_buffer_slice(&json), "small.json", out);
 }
 
-static void assert_ids(const struct cr_tokenizer *tokenizer, const char *text, bool special,
-                       const char *wanted)
-{
-    CR_CLEANUP(cr_ids_release) struct cr_ids ids = {0};
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer got = {0};
-    assert_ok(cr_tokenizer_encode(tokenizer, cr_slice_of_string(text), special, &ids));
-    for (size_t i = 0; i < ids.count; i++)
-        assert_ok(cr_append_format(&got, "%s%u", i > 0 ? " " : "", ids.items[i]));
-    assert_string_equal(cr_buffer_text(&got), wanted);
-}
-
 static void assert_text(const struct cr_tokenizer *tokenizer, const uint32_t *ids, size_t count, bool skip,
                         const char *wanted)
 {
