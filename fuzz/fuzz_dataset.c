@@ -52,10 +52,12 @@ static void check_dataset(const struct cr_dataset *dataset, const struct cr_data
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct cr_tokenizer *tokenizer;
+    static struct cr_pool *pool;
     static char path[64], tabs[64];
     static const char *const words[] = {"the", "x=other"};
     if (!tokenizer) {
         tokenizer = make_tokenizer();
+        if (cr_pool_new(2, &pool) != CR_OK) abort();
         // The name tells a .tsv, so the same memory needs a second one.
         int fd = memfd_create("dataset", 0);
         if (fd < 0) abort();
@@ -78,6 +80,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             .label_prompt = CR_LABEL_PROMPT,
             .all_choices = option,
             .max_bad_rows = option ? 0 : 2,
+            .pool = option ? NULL : pool,
         };
         struct cr_dataset *dataset = NULL;
         if (cr_dataset_open(tsv ? tabs : path, tokenizer, &options, &dataset) != CR_OK) continue;

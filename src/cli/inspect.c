@@ -141,11 +141,14 @@ static enum cr_status say_data(struct cr_said *said, const char *path, const str
                                         [CR_ROW_ALPACA] = "alpaca",
                                         [CR_ROW_CHAT] = "messages",
                                         [CR_ROW_LABELLED] = "labelled"};
-    CR_TRY(cr_say_text(said, "format", rows.lines_of_tabs ? "tsv" : rows.array ? "json" : "jsonl"));
-    CR_TRY(cr_say_text(said, "rows_are", kinds[rows.kind]));
+    CR_TRY(cr_say_text(said, "format",
+                       rows.parser.form.lines_of_tabs ? "tsv"
+                       : rows.parser.form.array       ? "json"
+                                                      : "jsonl"));
+    CR_TRY(cr_say_text(said, "rows_are", kinds[rows.parser.form.kind]));
     CR_TRY(cr_say_count(said, "rows", rows.count));
     if (!reading->tokenizer) return CR_OK;
-    if (rows.kind == CR_ROW_LABELLED)
+    if (rows.parser.form.kind == CR_ROW_LABELLED)
         return cr_fail(
             CR_UNSUPPORTED,
             "%s: what is learned of rows with labels is told by label words: carrel preflight counts "

@@ -2,7 +2,7 @@
 
 #include "base/clock.h"
 #include "base/signals.h"
-#include "text/example.h"
+#include "text/row_block.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -22,8 +22,8 @@ struct cr_dataset {
     struct cr_buffer first_bad;
 };
 
-enum { BAD_ROWS_SHOWN = 3, ROWS_BETWEEN = 64 }; // the second: rows between two looks at the clock
-static const double seconds_between = 1;        // sentences of how far reading is
+enum { BAD_ROWS_SHOWN = 3 };
+static const double seconds_between = 1; // sentences of how far reading is
 
 enum cr_status cr_alpaca_prompt(struct cr_slice instruction, struct cr_slice input, struct cr_buffer *out)
 {
@@ -54,18 +54,6 @@ static enum cr_status make_room(struct cr_dataset *dataset, size_t more)
         CR_TRY(cr_reallocate(capacity, sizeof *dataset->entries, &dataset->entries));
         dataset->entry_capacity = capacity;
     }
-    return CR_OK;
-}
-
-// Of a tokenizer that is larger than its model, the tokens that data have.
-static enum cr_status check_tokens(const uint32_t *tokens, size_t count, const struct cr_tokenizer *tokenizer,
-                                   size_t vocabulary)
-{
-    for (size_t i = 0; vocabulary > 0 && i < count; i++)
-        if (tokens[i] >= vocabulary)
-            return cr_fail(CR_UNSUPPORTED,
-                           "token %u of the tokenizer's %zu is outside the model's vocabulary of %zu",
-                           tokens[i], cr_tokenizer_vocabulary(tokenizer), vocabulary);
     return CR_OK;
 }
 
@@ -109,24 +97,18 @@ static enum cr_status check_choices(const struct cr_dataset *dataset, size_t fir
 }
 
 // The examples of one row: all of them, or none where one has nothing to predict.
-static enum cr_status add_row(struct cr_dataset *dataset, const struct cr_row *row,
-                              const struct cr_tokenizer *tokenizer, const struct cr_dataset_options *options,
-                              struct cr_encoded *encoded)
+static enum cr_status add_row(struct cr_dataset *dataset, const struct cr_encoded_row *row,
+                              const struct cr_dataset_options *options)
 {
-    size_t right = 0, first = dataset->entry_count, count = dataset->count;
-    bool choices = row->kind == CR_ROW_LABELLED && options->all_choices;
-    if (row->kind == CR_ROW_LABELLED) CR_TRY(cr_row_choice(row, options, &right));
-    dataset->choices = choices ? options->label_count : 1;
+    size_t first = dataset->entry_count, count = dataset->count;
+    bool labelled = row->kind == CR_ROW_LABELLED;
+    dataset->choices = labelled ? cr_row_choices(options) : 1;
     for (size_t k = 0; k < dataset->choices; k++) {
-        size_t choice = choices ? k : right;
-        enum cr_status status = cr_row_encode(row, choice, tokenizer, options, encoded);
-        if (status == CR_OK)
-            status = check_tokens(encoded->ids.items, cr_least(encoded->ids.count, options->max_length),
-                                  tokenizer, options->vocabulary);
-        if (status == CR_OK) status = add_example(dataset, encoded, options, choice == right);
+        const struct cr_encoded *encoded = &row->encoded[k];
+        enum cr_status status = add_example(dataset, encoded, options, k == row->right);
         bool whole = status == CR_OK && dataset->entries[first + k].labelled > 0;
         // Half a label word is another word.
-        if (row->kind == CR_ROW_LABELLED && encoded->ids.count > options->max_length) whole = false;
+        if (labelled && encoded->ids.count > options->max_length) whole = false;
         if (whole) continue;
         dataset->entry_count = first;
         dataset->count = count;
@@ -138,10 +120,10 @@ static enum cr_status add_row(struct cr_dataset *dataset, const struct cr_row *r
 
 // A row that could not be read, or not be encoded, is passed over where so many are allowed. `status` and the
 // message are of its failure.
-static enum cr_status pass_over(struct cr_dataset *dataset, const struct cr_row_reader *rows,
+static enum cr_status pass_over(struct cr_dataset *dataset, const struct cr_encoded_row *row,
                                 enum cr_status status, size_t allowed)
 {
-    if (status != CR_INVALID || rows->broken || (dataset->bad_rows == 0 && allowed == 0)) return status;
+    if (status != CR_INVALID || row->broken || (dataset->bad_rows == 0 && allowed == 0)) return status;
     if (dataset->bad_rows < BAD_ROWS_SHOWN)
         CR_TRY(cr_append_format(&dataset->first_bad, "%s%s", dataset->bad_rows > 0 ? "; " : "",
                                 cr_error_message()));
@@ -151,52 +133,59 @@ static enum cr_status pass_over(struct cr_dataset *dataset, const struct cr_row_
                    cr_buffer_text(&dataset->first_bad));
 }
 
-// Between two rows.
+static enum cr_status take_in(struct cr_dataset *dataset, const struct cr_row_form *form,
+                              const struct cr_encoded_row *row, const struct cr_dataset_options *options)
+{
+    enum cr_status status = row->status;
+    if (status != CR_OK) {
+        (void)cr_fail(status, "%s", cr_buffer_text(&row->why));
+    } else {
+        status = add_row(dataset, row, options);
+        if (status != CR_OK) (void)cr_row_fail_at(form, &row->item, status);
+    }
+    return status == CR_OK ? CR_OK : pass_over(dataset, row, status, options->max_bad_rows);
+}
+
+// Between two blocks of rows.
 static enum cr_status pause_between(const struct cr_row_reader *rows, const struct cr_event_sink *sink,
                                     double *told_at)
 {
+    const char *path = rows->parser.form.path;
     if (cr_stop_asked())
-        return cr_fail(CR_CANCELLED, "%s: stopped after %zu rows were read", rows->path, rows->count);
-    if (!sink || rows->count % ROWS_BETWEEN != 0) return CR_OK;
+        return cr_fail(CR_CANCELLED, "%s: stopped after %zu rows were read", path, rows->count);
+    if (!sink) return CR_OK;
     double now = cr_clock_monotonic();
     if (now - *told_at < seconds_between) return CR_OK;
     *told_at = now;
-    cr_emit(sink, CR_EVENT_INFO, "train.reading", NULL, CR_FIELD_TEXT("file", rows->path),
+    cr_emit(sink, CR_EVENT_INFO, "train.reading", NULL, CR_FIELD_TEXT("file", path),
             CR_FIELD("rows", rows->count), CR_FIELD("part", (double)rows->at / (double)rows->file.size));
     return CR_OK;
-}
-
-static enum cr_status next_row(struct cr_dataset *dataset, struct cr_row_reader *rows,
-                               const struct cr_tokenizer *tokenizer, const struct cr_dataset_options *options,
-                               struct cr_encoded *encoded, bool *found)
-{
-    struct cr_row row;
-    CR_TRY(cr_row_reader_next(rows, found, &row));
-    if (!*found) return CR_OK;
-    enum cr_status status = add_row(dataset, &row, tokenizer, options, encoded);
-    return status == CR_OK ? CR_OK : cr_fail_within(status, "%s", cr_buffer_text(&rows->where));
 }
 
 static enum cr_status read_rows(struct cr_dataset *dataset, struct cr_row_reader *rows,
                                 const struct cr_tokenizer *tokenizer,
                                 const struct cr_dataset_options *options)
 {
-    CR_CLEANUP(cr_encoded_release) struct cr_encoded encoded = {0};
+    CR_CLEANUP(cr_row_block_release) struct cr_row_block *block = NULL;
+    CR_TRY(cr_row_block_new(rows, tokenizer, options, &block));
+    const struct cr_row_form *form = &rows->parser.form;
     size_t limit = options->limit > 0 ? options->limit : SIZE_MAX;
     size_t enough = options->enough > 0 ? options->enough : SIZE_MAX;
     double told_at = cr_clock_monotonic();
-    for (bool found = true; found && rows->count < limit && dataset->entry_count < enough;) {
+    while (rows->count < limit && dataset->entry_count < enough) {
         CR_TRY(pause_between(rows, options->sink, &told_at));
-        enum cr_status status = next_row(dataset, rows, tokenizer, options, &encoded, &found);
-        if (status == CR_OK) continue;
-        CR_TRY(pass_over(dataset, rows, status, options->max_bad_rows));
-        found = true;
+        const struct cr_encoded_row *row;
+        size_t count, most = cr_least(limit - rows->count, enough - dataset->entry_count);
+        CR_TRY(cr_row_block_next(block, most, &row, &count));
+        if (count == 0) break;
+        for (size_t i = 0; i < count && dataset->entry_count < enough; i++)
+            CR_TRY(take_in(dataset, form, &row[i], options));
     }
     if (dataset->entry_count > 0) return CR_OK;
-    if (rows->count == 0) return cr_fail(CR_INVALID, "%s: there are no rows", rows->path);
+    if (rows->count == 0) return cr_fail(CR_INVALID, "%s: there are no rows", form->path);
     return cr_fail(
         CR_INVALID, "%s: no row can be trained on: %zu are empty or have no answer within %zu tokens%s%s",
-        rows->path, dataset->skipped, options->max_length,
+        form->path, dataset->skipped, options->max_length,
         dataset->bad_rows > 0 ? ", and the others are bad: " : "", cr_buffer_text(&dataset->first_bad));
 }
 

@@ -7,6 +7,7 @@
 #define CARREL_TEXT_DATASET_H
 
 #include "base/event.h"
+#include "base/thread.h"
 #include "text/chat.h"
 
 enum { CR_LABEL_IGNORE = -100 };
@@ -28,6 +29,7 @@ struct cr_dataset_options {
     size_t vocabulary;                // the model's: a token beyond it is CR_UNSUPPORTED; 0: any is right
     size_t max_bad_rows;              // rows that cannot be read and are passed over; one more is an error
     const struct cr_event_sink *sink; // "train.reading" every second; NULL: nobody waits
+    struct cr_pool *pool;             // whose threads read and encode rows; NULL: the caller does
 };
 
 struct cr_example {

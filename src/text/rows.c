@@ -27,7 +27,9 @@ static void skip_space(struct cr_row_reader *rows)
 
 enum cr_status cr_row_reader_open(const char *path, struct cr_row_reader *out)
 {
-    struct cr_row_reader rows = {.path = path, .place = {1, 1}, .lines_of_tabs = cr_ends_with(path, ".tsv")};
+    struct cr_row_reader rows = {.place = {1, 1},
+                                 .parser.form = {.path = path, .lines_of_tabs = cr_ends_with(path, ".tsv")}};
+    struct cr_row_form *form = &rows.parser.form;
     CR_TRY(cr_file_map(path, &rows.file));
     if (rows.file.size >= 3 && memcmp(rows.file.data, "\xef\xbb\xbf", 3) == 0)
         rows.at = 3; // a byte order mark
@@ -37,9 +39,9 @@ enum cr_status cr_row_reader_open(const char *path, struct cr_row_reader *out)
         cr_file_unmap(&rows.file);
         return cr_fail(CR_INVALID, "%s: the file is empty", path);
     }
-    rows.array = !rows.lines_of_tabs && peek(&rows) == '[';
-    if (rows.array) step(&rows);
-    if (rows.lines_of_tabs) { // a first line may begin with a TAB
+    form->array = !form->lines_of_tabs && peek(&rows) == '[';
+    if (form->array) step(&rows);
+    if (form->lines_of_tabs) { // a first line may begin with a TAB
         rows.at = start;
         rows.place = (struct cr_json_place){1, 1};
     }
@@ -47,13 +49,18 @@ enum cr_status cr_row_reader_open(const char *path, struct cr_row_reader *out)
     return CR_OK;
 }
 
+void cr_row_parser_release(struct cr_row_parser *parser)
+{
+    cr_json_free(parser->json);
+    cr_buffer_release(&parser->joined);
+    free(parser->messages);
+    *parser = (struct cr_row_parser){0};
+}
+
 void cr_row_reader_close(struct cr_row_reader *rows)
 {
     cr_file_unmap(&rows->file);
-    cr_json_free(rows->json);
-    cr_buffer_release(&rows->where);
-    cr_buffer_release(&rows->joined);
-    free(rows->messages);
+    cr_row_parser_release(&rows->parser);
     *rows = (struct cr_row_reader){0};
 }
 
@@ -104,56 +111,58 @@ static enum cr_status find_item(struct cr_row_reader *rows, struct cr_slice *row
         rows->ended = true;
         *row = (struct cr_slice){NULL, 0};
         if (rows->at == rows->file.size) return CR_OK;
-        return cr_fail(CR_INVALID, "%s:%zu: there is more after the array", rows->path, rows->place.line);
+        return cr_fail(CR_INVALID, "%s:%zu: there is more after the array", rows->parser.form.path,
+                       rows->place.line);
     } else if (rows->count > 0) {
-        return cr_fail(CR_INVALID, "%s:%zu: item %zu: \",\" or \"]\" is wanted after it", rows->path,
-                       rows->place.line, rows->count);
+        return cr_fail(CR_INVALID, "%s:%zu: item %zu: \",\" or \"]\" is wanted after it",
+                       rows->parser.form.path, rows->place.line, rows->count);
     }
     size_t start = rows->at;
     *from = rows->place;
     skip_item(rows);
     *row = (struct cr_slice){rows->file.data + start, rows->at - start};
     if (row->size == 0)
-        return cr_fail(CR_INVALID, "%s:%zu: item %zu: an object is wanted", rows->path, rows->place.line,
-                       rows->count + 1);
+        return cr_fail(CR_INVALID, "%s:%zu: item %zu: an object is wanted", rows->parser.form.path,
+                       rows->place.line, rows->count + 1);
     skip_space(rows);
     rows->broken = peek(rows) != ',' && peek(rows) != ']';
     return CR_OK;
 }
 
-static enum cr_status take_string(const struct cr_row_reader *rows, const char *key, bool may_lack,
+static enum cr_status take_string(const struct cr_row_parser *parser, const char *key, bool may_lack,
                                   struct cr_slice *out)
 {
-    const struct cr_json *value = cr_json_member(rows->json, key);
+    const struct cr_json *value = cr_json_member(parser->json, key);
     enum cr_json_kind kind = cr_json_kind(value);
     *out = (struct cr_slice){(const unsigned char *)"", 0};
     if (kind == CR_JSON_NULL && may_lack) return CR_OK;
     if (kind != CR_JSON_STRING)
-        return cr_fail(CR_INVALID, "%s: \"%s\" %s", cr_buffer_text(&rows->where), key,
-                       value ? "must be a string" : "is missing");
+        return cr_fail(CR_INVALID, "\"%s\" %s", key, value ? "must be a string" : "is missing");
     *out = cr_json_string(value);
     return CR_OK;
 }
 
-static enum cr_status add_message(struct cr_row_reader *rows, enum cr_chat_role role, struct cr_slice content)
+static enum cr_status add_message(struct cr_row_parser *parser, enum cr_chat_role role,
+                                  struct cr_slice content)
 {
-    if (rows->message_count == rows->message_capacity) {
-        size_t capacity = 2 * rows->message_capacity + 8;
-        CR_TRY(cr_reallocate(capacity, sizeof *rows->messages, &rows->messages));
-        rows->message_capacity = capacity;
+    if (parser->message_count == parser->message_capacity) {
+        size_t capacity = 2 * parser->message_capacity + 8;
+        CR_TRY(cr_reallocate(capacity, sizeof *parser->messages, &parser->messages));
+        parser->message_capacity = capacity;
     }
-    rows->messages[rows->message_count++] = (struct cr_chat_message){role, content};
+    parser->messages[parser->message_count++] = (struct cr_chat_message){role, content};
     return CR_OK;
 }
 
 // A "system" beside the conversation, unless that has one of its own.
-static enum cr_status add_system(struct cr_row_reader *rows, const struct cr_json *list, const char *role_key)
+static enum cr_status add_system(struct cr_row_parser *parser, const struct cr_json *list,
+                                 const char *role_key)
 {
     struct cr_slice system;
-    CR_TRY(take_string(rows, "system", true, &system));
+    CR_TRY(take_string(parser, "system", true, &system));
     if (system.size == 0 || cr_json_is_string(cr_json_member(cr_json_at(list, 0), role_key), "system"))
         return CR_OK;
-    return add_message(rows, CR_CHAT_SYSTEM, system);
+    return add_message(parser, CR_CHAT_SYSTEM, system);
 }
 
 // Whether there is anything in a member: null, "", [] and {} are as good as none, as is "[]" for a list.
@@ -167,37 +176,35 @@ static bool is_filled(const struct cr_json *value)
 }
 
 // A message may say itself whether it is to be learned: that must be what is done.
-static enum cr_status check_learned(const struct cr_row_reader *rows, const struct cr_json *turn,
-                                    size_t place, bool learned)
+static enum cr_status check_learned(const struct cr_json *turn, size_t place, bool learned)
 {
     static const char *const keys[] = {"train", "training"};
     const struct cr_json *weight = cr_json_member(turn, "weight");
     if (learned && is_filled(weight) && cr_json_number(weight, 0) != 1)
         return cr_fail(CR_INVALID,
-                       "%s: message %zu: \"weight\" must be 1: all that the assistant says is learned alike",
-                       cr_buffer_text(&rows->where), place);
+                       "message %zu: \"weight\" must be 1: all that the assistant says is learned alike",
+                       place);
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const struct cr_json *train = cr_json_member(turn, keys[i]);
         if (is_filled(train) && cr_json_bool(train, !learned) != learned)
             return cr_fail(
                 CR_INVALID,
-                "%s: message %zu: \"%s\" must be %s: what the assistant says is learned, and nothing else",
-                cr_buffer_text(&rows->where), place, keys[i], learned ? "true" : "false");
+                "message %zu: \"%s\" must be %s: what the assistant says is learned, and nothing else", place,
+                keys[i], learned ? "true" : "false");
     }
     return CR_OK;
 }
 
-static enum cr_status refuse_calls(const struct cr_row_reader *rows, const struct cr_json *turn, size_t place)
+static enum cr_status refuse_calls(const struct cr_json *turn, size_t place)
 {
     static const char *const keys[] = {"tool_calls", "function_call"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (is_filled(cr_json_member(turn, keys[i])))
-            return cr_fail(CR_INVALID, "%s: message %zu: \"%s\": calls of tools are not learned",
-                           cr_buffer_text(&rows->where), place, keys[i]);
+            return cr_fail(CR_INVALID, "message %zu: \"%s\": calls of tools are not learned", place, keys[i]);
     return CR_OK;
 }
 
-static enum cr_status add_turn(struct cr_row_reader *rows, const struct cr_json *turn, const char *role_key,
+static enum cr_status add_turn(struct cr_row_parser *parser, const struct cr_json *turn, const char *role_key,
                                const char *content_key)
 {
     static const struct {
@@ -208,88 +215,85 @@ static enum cr_status add_turn(struct cr_row_reader *rows, const struct cr_json 
                  {"gpt", CR_CHAT_ASSISTANT}, {"chatgpt", CR_CHAT_ASSISTANT}};
     struct cr_slice role = cr_json_string(cr_json_member(turn, role_key));
     struct cr_slice content = cr_json_string(cr_json_member(turn, content_key));
-    size_t place = rows->message_count + 1;
-    CR_TRY(refuse_calls(rows, turn, place));
+    size_t place = parser->message_count + 1;
+    CR_TRY(refuse_calls(turn, place));
     if (!role.data || !content.data)
-        return cr_fail(CR_INVALID, "%s: message %zu: \"%s\" and \"%s\" must be strings",
-                       cr_buffer_text(&rows->where), place, role_key, content_key);
+        return cr_fail(CR_INVALID, "message %zu: \"%s\" and \"%s\" must be strings", place, role_key,
+                       content_key);
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
         if (!cr_slice_equal(role, cr_slice_of_string(roles[i].name))) continue;
-        CR_TRY(check_learned(rows, turn, place, roles[i].role == CR_CHAT_ASSISTANT));
-        return add_message(rows, roles[i].role, content);
+        CR_TRY(check_learned(turn, place, roles[i].role == CR_CHAT_ASSISTANT));
+        return add_message(parser, roles[i].role, content);
     }
     return cr_fail(CR_INVALID,
-                   "%s: message %zu: \"%s\" is \"%.40s\": system, user (human) or assistant (gpt) is wanted",
-                   cr_buffer_text(&rows->where), place, role_key, (const char *)role.data);
+                   "message %zu: \"%s\" is \"%.40s\": system, user (human) or assistant (gpt) is wanted",
+                   place, role_key, (const char *)role.data);
 }
 
 // Conversations that were cut out of longer ones begin with an answer to what is not there. As elsewhere, it
 // is left out.
-static void drop_leading_answer(struct cr_row_reader *rows)
+static void drop_leading_answer(struct cr_row_parser *parser)
 {
-    struct cr_chat_message *messages = rows->messages;
-    size_t first = rows->message_count > 0 && messages[0].role == CR_CHAT_SYSTEM;
-    if (first == rows->message_count || messages[first].role != CR_CHAT_ASSISTANT) return;
-    rows->message_count--;
-    memmove(messages + first, messages + first + 1, (rows->message_count - first) * sizeof *messages);
+    struct cr_chat_message *messages = parser->messages;
+    size_t first = parser->message_count > 0 && messages[0].role == CR_CHAT_SYSTEM;
+    if (first == parser->message_count || messages[first].role != CR_CHAT_ASSISTANT) return;
+    parser->message_count--;
+    memmove(messages + first, messages + first + 1, (parser->message_count - first) * sizeof *messages);
 }
 
-static enum cr_status read_chat(struct cr_row_reader *rows)
+static enum cr_status read_chat(struct cr_row_parser *parser)
 {
-    bool messages = cr_json_member(rows->json, "messages") != NULL;
+    bool messages = cr_json_member(parser->json, "messages") != NULL;
     const char *key = messages ? "messages" : "conversations";
-    const struct cr_json *list = cr_json_member(rows->json, key);
-    if (!list)
-        return cr_fail(CR_INVALID, "%s: \"messages\" (or \"conversations\") is missing",
-                       cr_buffer_text(&rows->where));
+    const struct cr_json *list = cr_json_member(parser->json, key);
+    if (!list) return cr_fail(CR_INVALID, "\"messages\" (or \"conversations\") is missing");
     if (cr_json_kind(list) != CR_JSON_ARRAY || cr_json_count(list) == 0)
-        return cr_fail(CR_INVALID, "%s: \"%s\" %s", cr_buffer_text(&rows->where), key,
+        return cr_fail(CR_INVALID, "\"%s\" %s", key,
                        cr_json_kind(list) == CR_JSON_ARRAY ? "holds no message"
                                                            : "must be a list of messages");
     bool from = cr_json_member(cr_json_at(list, 0), "from") != NULL;
-    CR_TRY(add_system(rows, list, from ? "from" : "role"));
+    CR_TRY(add_system(parser, list, from ? "from" : "role"));
     for (size_t i = 0; i < cr_json_count(list); i++)
-        CR_TRY(add_turn(rows, cr_json_at(list, i), from ? "from" : "role", from ? "value" : "content"));
-    if (!messages) drop_leading_answer(rows);
+        CR_TRY(add_turn(parser, cr_json_at(list, i), from ? "from" : "role", from ? "value" : "content"));
+    if (!messages) drop_leading_answer(parser);
     return CR_OK;
 }
 
-static enum cr_status add_history(struct cr_row_reader *rows)
+static enum cr_status add_history(struct cr_row_parser *parser)
 {
-    const struct cr_json *history = cr_json_member(rows->json, "history");
+    const struct cr_json *history = cr_json_member(parser->json, "history");
     if (cr_json_kind(history) != CR_JSON_NULL && cr_json_kind(history) != CR_JSON_ARRAY)
-        return cr_fail(CR_INVALID, "%s: \"history\" must be a list", cr_buffer_text(&rows->where));
+        return cr_fail(CR_INVALID, "\"history\" must be a list");
     for (size_t i = 0; i < cr_json_count(history); i++) {
         const struct cr_json *pair = cr_json_at(history, i);
         struct cr_slice asked = cr_json_string(cr_json_at(pair, 0));
         struct cr_slice answered = cr_json_string(cr_json_at(pair, 1));
         if (cr_json_count(pair) != 2 || !asked.data || !answered.data)
-            return cr_fail(CR_INVALID, "%s: \"history\" must be a list of pairs of strings",
-                           cr_buffer_text(&rows->where));
-        CR_TRY(add_message(rows, CR_CHAT_USER, asked));
-        CR_TRY(add_message(rows, CR_CHAT_ASSISTANT, answered));
+            return cr_fail(CR_INVALID, "\"history\" must be a list of pairs of strings");
+        CR_TRY(add_message(parser, CR_CHAT_USER, asked));
+        CR_TRY(add_message(parser, CR_CHAT_ASSISTANT, answered));
     }
     return CR_OK;
 }
 
-static enum cr_status read_alpaca(struct cr_row_reader *rows, struct cr_row *row)
+static enum cr_status read_alpaca(struct cr_row_parser *parser, struct cr_row *row)
 {
-    bool question = !cr_json_member(rows->json, "instruction") && cr_json_member(rows->json, "question");
-    CR_TRY(take_string(rows, question ? "question" : "instruction", false, &row->instruction));
-    CR_TRY(take_string(rows, "input", true, &row->input));
-    CR_TRY(take_string(rows, question ? "answer" : "output", false, &row->output));
+    bool question = !cr_json_member(parser->json, "instruction") && cr_json_member(parser->json, "question");
+    CR_TRY(take_string(parser, question ? "question" : "instruction", false, &row->instruction));
+    CR_TRY(take_string(parser, "input", true, &row->input));
+    CR_TRY(take_string(parser, question ? "answer" : "output", false, &row->output));
     struct cr_slice user = row->instruction;
     if (row->input.size > 0) {
-        cr_buffer_clear(&rows->joined);
-        CR_TRY(cr_append(&rows->joined, user.data, user.size));
-        if (user.size > 0) CR_TRY(cr_append(&rows->joined, "\n", 1));
-        CR_TRY(cr_append(&rows->joined, row->input.data, row->input.size));
-        user = cr_buffer_slice(&rows->joined);
+        cr_buffer_clear(&parser->joined);
+        CR_TRY(cr_append(&parser->joined, user.data, user.size));
+        if (user.size > 0) CR_TRY(cr_append(&parser->joined, "\n", 1));
+        CR_TRY(cr_append(&parser->joined, row->input.data, row->input.size));
+        user = cr_buffer_slice(&parser->joined);
     }
-    CR_TRY(add_system(rows, NULL, ""));
-    CR_TRY(add_history(rows));
-    CR_TRY(add_message(rows, CR_CHAT_USER, user));
-    return add_message(rows, CR_CHAT_ASSISTANT, row->output);
+    CR_TRY(add_system(parser, NULL, ""));
+    CR_TRY(add_history(parser));
+    CR_TRY(add_message(parser, CR_CHAT_USER, user));
+    return add_message(parser, CR_CHAT_ASSISTANT, row->output);
 }
 
 enum cr_row_kind cr_row_kind_of(const struct cr_json *row)
@@ -300,96 +304,126 @@ enum cr_row_kind cr_row_kind_of(const struct cr_json *row)
     return cr_json_member(row, "question") ? CR_ROW_ALPACA : CR_ROW_UNKNOWN;
 }
 
-static enum cr_status read_row(struct cr_row_reader *rows, struct cr_row *out)
+static enum cr_status read_row(struct cr_row_parser *parser, struct cr_row *out)
 {
-    if (cr_json_kind(rows->json) != CR_JSON_OBJECT)
-        return cr_fail(CR_INVALID, "%s: a row must be an object", cr_buffer_text(&rows->where));
-    enum cr_row_kind kind = rows->kind != CR_ROW_UNKNOWN ? rows->kind : cr_row_kind_of(rows->json);
+    if (cr_json_kind(parser->json) != CR_JSON_OBJECT) return cr_fail(CR_INVALID, "a row must be an object");
+    enum cr_row_kind kind =
+        parser->form.kind != CR_ROW_UNKNOWN ? parser->form.kind : cr_row_kind_of(parser->json);
     if (kind == CR_ROW_UNKNOWN)
-        return cr_fail(
-            CR_INVALID,
-            "%s: a row needs \"text\", \"instruction\" and \"output\", \"question\" and \"answer\", "
-            "\"messages\" or \"conversations\"",
-            cr_buffer_text(&rows->where));
+        return cr_fail(CR_INVALID,
+                       "a row needs \"text\", \"instruction\" and \"output\", \"question\" and \"answer\", "
+                       "\"messages\" or \"conversations\"");
     struct cr_row row = {.kind = kind};
-    rows->message_count = 0;
-    if (kind != CR_ROW_TEXT && is_filled(cr_json_member(rows->json, "tools")))
-        return cr_fail(CR_INVALID, "%s: \"tools\": calls of tools are not learned",
-                       cr_buffer_text(&rows->where));
+    parser->message_count = 0;
+    if (kind != CR_ROW_TEXT && is_filled(cr_json_member(parser->json, "tools")))
+        return cr_fail(CR_INVALID, "\"tools\": calls of tools are not learned");
     if (kind == CR_ROW_TEXT)
-        CR_TRY(take_string(rows, "text", false, &row.text));
+        CR_TRY(take_string(parser, "text", false, &row.text));
     else
-        CR_TRY(kind == CR_ROW_CHAT ? read_chat(rows) : read_alpaca(rows, &row));
-    row.messages = rows->messages;
-    row.message_count = rows->message_count;
-    rows->kind = kind;
+        CR_TRY(kind == CR_ROW_CHAT ? read_chat(parser) : read_alpaca(parser, &row));
+    row.messages = parser->messages;
+    row.message_count = parser->message_count;
+    parser->form.kind = kind;
     *out = row;
     return CR_OK;
 }
 
-static enum cr_status next_json(struct cr_row_reader *rows, bool *found, struct cr_row *row)
+enum cr_status cr_row_fail_at(const struct cr_row_form *form, const struct cr_row_item *item,
+                              enum cr_status status)
 {
-    size_t count = rows->count;
-    struct cr_slice text = {NULL, 0};
-    struct cr_json_place from = rows->place;
-    if (rows->array) {
-        CR_TRY(find_item(rows, &text, &from));
-    } else if (!rows->ended) {
-        skip_space(rows);
-        from = rows->place;
-        text = take_line(rows);
-    }
-    *found = text.size > 0;
-    if (!*found) return CR_OK;
-    rows->count++;
-    cr_buffer_clear(&rows->where);
-    CR_TRY(cr_append_format(&rows->where, "%s:%zu", rows->path, from.line));
-    if (rows->array) CR_TRY(cr_append_format(&rows->where, ": item %zu", count + 1));
-    cr_json_free(rows->json);
-    rows->json = NULL;
-    enum cr_status status = cr_json_parse_part(text, rows->path, from, &rows->json);
-    if (status == CR_INVALID && count == 0 &&
-        !rows->array) // a file of another kind, or rows over several lines
+    if (!form->array) return cr_fail_within(status, "%s:%zu", form->path, item->place.line);
+    return cr_fail_within(status, "%s:%zu: item %zu", form->path, item->place.line, item->number + 1);
+}
+
+static enum cr_status parse_json(struct cr_row_parser *parser, const struct cr_row_item *item,
+                                 struct cr_row *row)
+{
+    const struct cr_row_form *form = &parser->form;
+    cr_json_free(parser->json);
+    parser->json = NULL;
+    enum cr_status status = cr_json_parse_part(item->text, form->path, item->place, &parser->json);
+    if (status == CR_INVALID && item->number == 0 &&
+        !form->array) // a file of another kind, or rows over several lines
         return cr_fail(CR_INVALID, "%s (a row is one line of JSON, or the file is one array)",
                        cr_error_message());
     CR_TRY(status);
-    return read_row(rows, row);
+    status = read_row(parser, row);
+    return status == CR_OK ? CR_OK : cr_row_fail_at(form, item, status);
 }
 
-static enum cr_status next_tabbed(struct cr_row_reader *rows, bool *found, struct cr_row *row)
+// What follows the first TAB, if there is one.
+static struct cr_slice behind_tab(struct cr_slice line)
 {
-    struct cr_slice line = {NULL, 0}, label = {NULL, 0};
-    do {
-        if (peek(rows) == '\n') step(rows);
-        *found = rows->at < rows->file.size;
-        if (!*found) return CR_OK;
-        cr_buffer_clear(&rows->where);
-        CR_TRY(cr_append_format(&rows->where, "%s:%zu", rows->path, rows->place.line));
-        bool heading = rows->count == 0 && rows->place.line == 1;
-        line = take_line(rows);
-        if (line.size > 0 && line.data[line.size - 1] == '\r') line.size--;
-        const unsigned char *tab = line.size > 0 ? memchr(line.data, '\t', line.size) : NULL;
-        label = tab ? (struct cr_slice){tab + 1, line.size - (size_t)(tab + 1 - line.data)}
-                    : (struct cr_slice){NULL, 0};
-        if (heading && cr_slice_equal(label, cr_slice_of_string("label"))) line.size = 0;
-    } while (line.size == 0);
-    rows->count++;
+    const unsigned char *tab = line.size > 0 ? memchr(line.data, '\t', line.size) : NULL;
+    if (!tab) return (struct cr_slice){NULL, 0};
+    return (struct cr_slice){tab + 1, line.size - (size_t)(tab + 1 - line.data)};
+}
+
+static enum cr_status parse_tabbed(struct cr_row_parser *parser, const struct cr_row_item *item,
+                                   struct cr_row *row)
+{
+    struct cr_slice line = item->text, label = behind_tab(line);
     if (!label.data || memchr(label.data, '\t', label.size))
-        return cr_fail(CR_INVALID, "%s: a sentence, one TAB and a label are wanted",
-                       cr_buffer_text(&rows->where));
-    rows->kind = CR_ROW_LABELLED;
+        return cr_row_fail_at(&parser->form, item,
+                              cr_fail(CR_INVALID, "a sentence, one TAB and a label are wanted"));
+    parser->form.kind = CR_ROW_LABELLED;
     *row = (struct cr_row){
         .kind = CR_ROW_LABELLED, .text = {line.data, (size_t)(label.data - 1 - line.data)}, .label = label};
     return CR_OK;
 }
 
+enum cr_status cr_row_parse(struct cr_row_parser *parser, const struct cr_row_item *item, struct cr_row *row)
+{
+    return parser->form.lines_of_tabs ? parse_tabbed(parser, item, row) : parse_json(parser, item, row);
+}
+
+// The next line, an empty one where there is none.
+static void take_json_line(struct cr_row_reader *rows, struct cr_row_item *item)
+{
+    skip_space(rows);
+    item->place = rows->place;
+    item->text = take_line(rows);
+}
+
+// The next line that is neither empty nor a heading.
+static void take_tabbed_line(struct cr_row_reader *rows, struct cr_row_item *item)
+{
+    do {
+        if (peek(rows) == '\n') step(rows);
+        bool first = rows->count == 0 && rows->place.line == 1;
+        item->place = rows->place;
+        item->text = take_line(rows);
+        if (item->text.size > 0 && item->text.data[item->text.size - 1] == '\r') item->text.size--;
+        if (first && cr_slice_equal(behind_tab(item->text), cr_slice_of_string("label"))) item->text.size = 0;
+    } while (item->text.size == 0 && rows->at < rows->file.size);
+}
+
+enum cr_status cr_row_reader_take(struct cr_row_reader *rows, bool *found, struct cr_row_item *item)
+{
+    const struct cr_row_form *form = &rows->parser.form;
+    struct cr_row_item next = {.number = rows->count};
+    if (!rows->ended) {
+        if (form->array)
+            CR_TRY(find_item(rows, &next.text, &next.place));
+        else if (form->lines_of_tabs)
+            take_tabbed_line(rows, &next);
+        else
+            take_json_line(rows, &next);
+    }
+    *found = next.text.size > 0;
+    rows->ended = !*found;
+    rows->count += *found;
+    *item = next;
+    return CR_OK;
+}
+
 enum cr_status cr_row_reader_next(struct cr_row_reader *rows, bool *found, struct cr_row *row)
 {
-    bool there = false;
-    if (!rows->ended)
-        CR_TRY(rows->lines_of_tabs ? next_tabbed(rows, &there, row) : next_json(rows, &there, row));
+    struct cr_row_item item;
+    bool there;
+    CR_TRY(cr_row_reader_take(rows, &there, &item));
+    if (there) CR_TRY(cr_row_parse(&rows->parser, &item, row));
     rows->broken = false;
-    rows->ended = !there;
     *found = there;
     return CR_OK;
 }

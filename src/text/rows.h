@@ -19,20 +19,34 @@ enum cr_row_kind {
     CR_ROW_LABELLED, // of a .tsv; a first line whose label is "label" is a heading
 };
 
+// Where a row lies.
+struct cr_row_item {
+    struct cr_slice text; // in the file's mapping
+    struct cr_json_place place;
+    size_t number; // of rows before it
+};
+
+// What it takes to make rows of items. Each thread that does so has its own; all zeros but for `form`.
+struct cr_row_parser {
+    struct cr_row_form {
+        const char *path; // the caller's; must outlive this
+        bool array, lines_of_tabs;
+        enum cr_row_kind kind; // of the rows before
+    } form;
+    struct cr_json *json;
+    struct cr_chat_message *messages; // of the row given last
+    size_t message_count, message_capacity;
+    struct cr_buffer joined; // instruction and input
+};
+
 struct cr_row_reader {
     struct cr_slice file; // a mapping
     size_t at;
     struct cr_json_place place; // of `at`; within a line that was taken whole, where that begins
     size_t count;               // rows gone by so far
-    bool array, lines_of_tabs, ended;
-    bool broken;            // after a failure: where the row ends is not known, so none can follow
-    const char *path;       // the caller's; must outlive this
-    struct cr_buffer where; // "path:line" of the row given last, to begin error messages with
-    enum cr_row_kind kind;
-    struct cr_json *json;
-    struct cr_chat_message *messages; // of the row given last
-    size_t message_count, message_capacity;
-    struct cr_buffer joined; // instruction and input
+    bool ended;
+    bool broken; // where the row taken last ends is not known, so none can follow unless it can be read
+    struct cr_row_parser parser; // for cr_row_reader_next
 };
 
 // One row; the slices live until the next.
@@ -54,9 +68,20 @@ enum cr_row_kind cr_row_kind_of(const struct cr_json *row);
 enum cr_status cr_row_reader_open(const char *path, struct cr_row_reader *out);
 void cr_row_reader_close(struct cr_row_reader *rows); // usable with CR_CLEANUP
 
-// The next row; *found is false at the end. A row of another kind than the first, with a field missing or of
-// a wrong type, or one that wants something else learned than is (tools, weights of messages), is CR_INVALID
-// and named. Unless `broken`, the call after that gives the row behind it.
+// Where the next row lies; *found is false at the end.
+enum cr_status cr_row_reader_take(struct cr_row_reader *rows, bool *found, struct cr_row_item *item);
+
+// The row of an item, and its kind for those after it. A row of another kind than the first, with a field
+// missing or of a wrong type, or one that wants something else learned than is (tools, weights of messages),
+// is CR_INVALID and named.
+enum cr_status cr_row_parse(struct cr_row_parser *parser, const struct cr_row_item *item, struct cr_row *row);
+void cr_row_parser_release(struct cr_row_parser *parser);
+
+// Puts "path:line: " before the sentence of a failure that has to do with an item; returns `status`.
+enum cr_status cr_row_fail_at(const struct cr_row_form *form, const struct cr_row_item *item,
+                              enum cr_status status);
+
+// Both: the next row. Unless `broken`, the call after a failure gives the row behind it.
 enum cr_status cr_row_reader_next(struct cr_row_reader *rows, bool *found, struct cr_row *row);
 
 #endif

@@ -30,6 +30,7 @@ static enum cr_status open_data(struct cr_cutter *cutter, const struct cr_tuning
     options.vocabulary = cutter->model->config.vocabulary;
     options.append_eos = true;
     options.sink = sink;
+    options.pool = cr_compute_pool(cutter->compute);
     CR_TRY(cr_tokenizer_open(cutter->base, &cutter->tokenizer));
     CR_TRY(cr_tuning_config_check_context(config, cutter->model->config.context));
     return cr_dataset_open(config->data.train, cutter->tokenizer, &options, &cutter->data);

@@ -136,6 +136,7 @@ enum cr_status cr_session_evaluate(const struct cr_session *session, const char 
                                             : "");
     struct cr_dataset_options own = *options;
     own.vocabulary = session->model->config.vocabulary;
+    own.pool = cr_compute_pool(session->model->compute);
     struct cr_dataset *data;
     CR_TRY(cr_dataset_open(data_path, session->tokenizer, &own, &data));
     cr_warn_of_rows(data, "data", sink);

@@ -50,6 +50,7 @@ static enum cr_status open_data(struct cr_trainer *trainer, const struct cr_tuni
     trainer->data_options.vocabulary = trainer->model->config.vocabulary;
     trainer->data_options.append_eos = true;
     trainer->data_options.sink = &trainer->sink;
+    trainer->data_options.pool = cr_compute_pool(trainer->compute);
     if (config->cut) {
         CR_TRY(config->cut->open(config->cut));
         trainer->data = config->cut->data;

@@ -4,7 +4,7 @@
 #include "base/file.h"
 #include "base/signals.h"
 #include "text/dataset.h"
-#include "text/trainer.h"
+#include "tokenizer_support.h"
 
 #include <stdio.h>
 
@@ -21,20 +21,6 @@ static int remove_file(void **state)
 {
     (void)state;
     return unlink(path);
-}
-
-// Byte-level without merges: ids are <s> 0, </s> 1, then one for each byte.
-static struct cr_tokenizer *make_tokenizer(const char *bos)
-{
-    const char *const special[] = {"<s>", "</s>"};
-    struct cr_bpe_options options = {
-        .vocabulary = 258, .special = special, .special_count = 2, .bos = bos, .eos = "</s>"};
-    struct cr_slice text = cr_slice_of_string("a");
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer json = {0};
-    assert_ok(cr_bpe_train(&text, 1, &options, &json));
-    struct cr_tokenizer *tokenizer = NULL;
-    assert_ok(cr_tokenizer_parse(cr_buffer_slice(&json), "bytes.json", &tokenizer));
-    return tokenizer;
 }
 
 static enum cr_status open_text(const char *text, const struct cr_tokenizer *tokenizer,
@@ -56,7 +42,7 @@ static uint32_t id_of(const struct cr_tokenizer *tokenizer, char c)
 static void text_rows_label_every_token(void **state)
 {
     (void)state;
-    struct cr_tokenizer *tokenizer = make_tokenizer("<s>");
+    struct cr_tokenizer *tokenizer = byte_tokenizer("<s>");
     struct cr_dataset *dataset = NULL;
     assert_ok(open_text("\n{\"text\": \"ab\"}\n\n{\"text\": \"\"}\r\n{\"text\": \"c\"}", tokenizer,
                         (struct cr_dataset_options){.append_eos = true}, &dataset));
@@ -81,7 +67,7 @@ static const char alpaca_rows[] = "[{\"instruction\": \"Add.\", \"input\": \"1 {
 static void alpaca_prompts_are_masked(void **state)
 {
     (void)state;
-    struct cr_tokenizer *tokenizer = make_tokenizer("<s>");
+    struct cr_tokenizer *tokenizer = byte_tokenizer("<s>");
     struct cr_dataset *dataset = NULL;
     assert_ok(open_text(alpaca_rows, tokenizer, (struct cr_dataset_options){0}, &dataset));
     assert_int_equal(cr_dataset_count(dataset), 2);
@@ -133,7 +119,7 @@ static void a_row_may_have_no_tokens_of_its_own(void **state)
 static void long_rows_are_cut(void **state)
 {
     (void)state;
-    struct cr_tokenizer *tokenizer = make_tokenizer(NULL);
+    struct cr_tokenizer *tokenizer = byte_tokenizer(NULL);
     struct cr_dataset *dataset = NULL;
     assert_ok(open_text("{\"text\": \"abcdef\"}", tokenizer,
                         (struct cr_dataset_options){.max_length = 3, .append_eos = true}, &dataset));
@@ -187,7 +173,7 @@ static void bad_rows_are_named(void **state)
         {"{\"text\": \"a\xff\"}\n", ":1:"},
         {"{\"text\": \"a\", \"text\": \"b\"}\n", ":1:"},
     };
-    struct cr_tokenizer *tokenizer = make_tokenizer("<s>");
+    struct cr_tokenizer *tokenizer = byte_tokenizer("<s>");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct cr_dataset *dataset = NULL;
         assert_fails(CR_INVALID, cases[i].part,
@@ -218,7 +204,7 @@ static void what_is_not_learned_is_refused(void **state)
          ", \"weight\": 1, \"train\": true, \"tool_calls\": [], \"function_call\": null",
          ", \"tools\": \"[]\"", NULL},
     };
-    struct cr_tokenizer *tokenizer = make_tokenizer("<s>");
+    struct cr_tokenizer *tokenizer = byte_tokenizer("<s>");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[512];
         struct cr_dataset *dataset = NULL;
@@ -266,7 +252,7 @@ static void one_who_speaks_before_the_user(void **state)
          "\"z\"}]}",
          "is of assistant where user is to speak"},
     };
-    struct cr_tokenizer *tokenizer = make_tokenizer("<s>");
+    struct cr_tokenizer *tokenizer = byte_tokenizer("<s>");
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct cr_dataset *dataset = NULL;
         assert_fails(CR_INVALID, wrong[i][1],
@@ -279,7 +265,7 @@ static void one_who_speaks_before_the_user(void **state)
 static void a_zero_byte_is_a_character(void **state)
 {
     (void)state;
-    struct cr_tokenizer *tokenizer = make_tokenizer("<s>");
+    struct cr_tokenizer *tokenizer = byte_tokenizer("<s>");
     struct cr_dataset *dataset = NULL;
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     assert_ok(open_text("{\"text\": \"a\\u0000b\"}", tokenizer, (struct cr_dataset_options){0}, &dataset));
@@ -325,7 +311,7 @@ static void conversations_are_told_by_their_keys(void **state)
          "\"content\": \"a\"}]}",
          "<s>[INST] </s> [/INST][ a </s>", CR_CHAT_LLAMA2, false},
     };
-    struct cr_tokenizer *tokenizer = make_tokenizer("<s>");
+    struct cr_tokenizer *tokenizer = byte_tokenizer("<s>");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct cr_dataset *dataset = NULL;
         assert_ok(open_text(cases[i].text, tokenizer,
@@ -346,7 +332,7 @@ static void label_words_are_the_labels(void **state)
     char tabs[] = "/tmp/carrel-dataset-XXXXXX.tsv";
     int fd = mkstemps(tabs, 4);
     assert_true(fd >= 0 && close(fd) == 0);
-    struct cr_tokenizer *tokenizer = make_tokenizer("<s>");
+    struct cr_tokenizer *tokenizer = byte_tokenizer("<s>");
     struct cr_dataset *dataset = NULL;
     for (size_t i = 0; i < 2; i++) {
         struct cr_dataset_options options = {.max_length = 64,
@@ -413,7 +399,7 @@ static void label_words_that_begin_others(void **state)
     int fd = mkstemps(tabs, 4);
     assert_true(fd >= 0 && close(fd) == 0);
     assert_ok(cr_file_write(tabs, cr_slice_of_string("a\t10\nb\t10\n"), false));
-    struct cr_tokenizer *tokenizer = make_tokenizer("<s>");
+    struct cr_tokenizer *tokenizer = byte_tokenizer("<s>");
     struct cr_dataset *dataset = NULL;
     struct cr_dataset_options options = {.max_length = 64,
                                          .label_words = words,
@@ -442,7 +428,7 @@ static void some_bad_rows_are_passed_over(void **state)
 {
     (void)state;
     static const char rows[] = "{\"text\": \"a\"}\n{\"text\": 7}\n{\"text\": \n{\"text\": \"b\"}\nx\n";
-    struct cr_tokenizer *tokenizer = make_tokenizer("<s>");
+    struct cr_tokenizer *tokenizer = byte_tokenizer("<s>");
     struct cr_dataset *dataset = NULL;
     assert_ok(open_text(rows, tokenizer, (struct cr_dataset_options){.max_bad_rows = 3}, &dataset));
     assert_int_equal(cr_dataset_count(dataset), 2);
@@ -496,7 +482,7 @@ static void bad_items_of_an_array_are_passed_over(void **state)
                                       "[{]",
                                       "x }"};
     static const char *const endless[] = {"{\"text\": \"a\"} 7", "{\"text\": {}", "\"", "[", ""};
-    struct cr_tokenizer *tokenizer = make_tokenizer("<s>");
+    struct cr_tokenizer *tokenizer = byte_tokenizer("<s>");
     struct cr_dataset *dataset = NULL;
     char text[128];
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -529,7 +515,7 @@ static void bad_rows_are_placed_in_their_file(void **state)
         {"[\n {\n  \"text\": 7\n }\n]", ":2: item 1: \"text\" must be"},
         {"[{\"text\": \"a\"},\n{\"text\": x}]", ":2:10: "},
     };
-    struct cr_tokenizer *tokenizer = make_tokenizer("<s>");
+    struct cr_tokenizer *tokenizer = byte_tokenizer("<s>");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char wanted[128];
         struct cr_dataset *dataset = NULL;
@@ -543,7 +529,7 @@ static void bad_rows_are_placed_in_their_file(void **state)
 static void reading_ends_where_a_stop_is_asked_for(void **state)
 {
     (void)state;
-    struct cr_tokenizer *tokenizer = make_tokenizer("<s>");
+    struct cr_tokenizer *tokenizer = byte_tokenizer("<s>");
     struct cr_dataset *dataset = NULL;
     cr_stop_ask();
     assert_fails(CR_CANCELLED, "stopped after 0 rows were read",
