@@ -139,7 +139,8 @@ static void lost(struct cr_client *client, enum cr_status status, const char *wh
     if (status != CR_OK && strcmp(client->last_why, why) != 0) // and not the same for hours
         cr_emit(client->sink, CR_EVENT_WARNING, "client.waiting", why, CR_FIELD("seconds", client->pause));
     snprintf(client->last_why, sizeof client->last_why, "%s", status == CR_OK ? "the server closed" : why);
-    client->retry_at = status == CR_OK ? now : now + client->pause;
+    bool just_enrolled = client->enrolling && is_member(client);
+    client->retry_at = just_enrolled ? now : now + client->pause;
     client->pause = client->pause * 2 < most_pause ? client->pause * 2 : most_pause;
 }
 
@@ -205,8 +206,10 @@ static enum cr_status run(struct cr_client *client, bool (*keep_going)(void *con
             if (now >= client->retry_at) CR_TRY(connect_now(client));
         }
         CR_TRY(cr_loop_step(client->loop, step_seconds));
-        if (keep_going && !keep_going(context))
+        if (keep_going && !keep_going(context)) {
+            if (client->ended) break; // its last words may not reach the server
             return cr_fail(CR_CANCELLED, "stopped (start again with the same --state to go on)");
+        }
         if (client->split) CR_TRY(cr_split_client_step(client));
         CR_TRY(cr_client_take_result(client));
         CR_TRY(cr_client_show_progress(client, now));

@@ -85,6 +85,8 @@ static void on_ready(struct cr_round *machine, double now, size_t number, struct
     } else if (silo->in_set) {
         // It answers at once, from its disk.
         tell_to_begin(machine, number, actions);
+    } else { // should the set be too small, it is told to begin like any that came meanwhile
+        silo->taking_part = silo->answered = false;
     }
 }
 
@@ -99,9 +101,10 @@ static void on_answered(struct cr_round *machine, double now, size_t number, con
     }
     bool repeated = silo->answered && memcmp(answer->digest, silo->answer.digest, CR_SHA256_SIZE) == 0 &&
                     answer->labelled == silo->answer.labelled;
-    if (machine->phase == CR_ROUND_COLLECTING && !silo->in_set) return; // too late for this round
     silo->answered = true;
     silo->answer = *answer;
+    // Too late for this round, unless the set is not enough.
+    if (machine->phase == CR_ROUND_COLLECTING && !silo->in_set) return;
     if (machine->phase == CR_ROUND_TRAINING)
         consider_closing(machine, now, actions);
     else if (repeated)

@@ -252,6 +252,8 @@ static enum cr_status on_offer(struct cr_server_session *session, const struct c
     CR_TRY(upload_of(split, session->silo, &upload));
     cr_cut_upload_begin(&upload->frames, held.examples);
     CR_TRY(cr_server_admit(session));
+    if (split->serve)
+        cr_split_serve_left(split->serve, session->silo); // the question of one that it replaces
     return send_held(server, session->silo, held.examples, held.complete);
 }
 

@@ -25,7 +25,7 @@ enum cr_status cr_vector_digest(const struct cr_vector *vector, unsigned char ou
 // The bytes of `count` values from `first` on.
 struct cr_slice cr_vector_slice(const struct cr_vector *vector, size_t first, size_t count);
 
-// The piece that begins at `first` is wholly inside and a chunk long, or the rest.
+// The piece of `count` values that begins at `first` is not empty, wholly inside, and at most a chunk long.
 bool cr_vector_has_chunk(const struct cr_vector *vector, uint64_t first, uint64_t count);
 
 #endif

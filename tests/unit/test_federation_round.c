@@ -234,6 +234,49 @@ static void test_deadline(void **state)
     assert_string_equal(event(CR_ROUND_TICK, 0), "collect");
 }
 
+// Who is too late for a set stands in for one of it that is refused, or stays away.
+static void test_a_late_answer_stands_in(void **state)
+{
+    (void)state;
+    for (int stays_away = 0; stays_away < 2; stays_away++) {
+        set_up(2, 30);
+        all_ready(3);
+        answer(0);
+        answer(1);
+        now += 30;
+        assert_string_equal(event(CR_ROUND_TICK, 0), "collect");
+        assert_string_equal(answer(2), "");
+        if (!stays_away) {
+            assert_string_equal(event(CR_ROUND_REFUSED, 1), "collect");
+        } else {
+            event(CR_ROUND_LOST, 1);
+            now += 100;
+            assert_string_equal(event(CR_ROUND_TICK, 0), "drop 1, collect");
+        }
+        assert_true(machine.silos[0].in_set && !machine.silos[1].in_set && machine.silos[2].in_set);
+    }
+}
+
+// So does one that came back during the collection, whatever it had answered before.
+static void test_one_that_came_back_stands_in(void **state)
+{
+    (void)state;
+    for (int had_answered = 0; had_answered < 2; had_answered++) {
+        set_up(2, 30);
+        all_ready(3);
+        answer(0);
+        answer(1);
+        now += 30;
+        assert_string_equal(event(CR_ROUND_TICK, 0), "collect");
+        if (had_answered) assert_string_equal(answer(2), "");
+        event(CR_ROUND_LOST, 2);
+        assert_string_equal(event(CR_ROUND_READY, 2), "");
+        assert_string_equal(event(CR_ROUND_REFUSED, 1), "begin 2");
+        assert_string_equal(answer(2), "collect");
+        assert_true(machine.silos[2].in_set);
+    }
+}
+
 static void test_another_answer_in_the_collection_begins_it_again(void **state)
 {
     (void)state;
@@ -278,6 +321,8 @@ int main(void)
         cmocka_unit_test(test_refused_update),
         cmocka_unit_test(test_a_newcomer_replaces_a_refused_one),
         cmocka_unit_test(test_deadline),
+        cmocka_unit_test(test_a_late_answer_stands_in),
+        cmocka_unit_test(test_one_that_came_back_stands_in),
         cmocka_unit_test(test_another_answer_in_the_collection_begins_it_again),
         cmocka_unit_test(test_joining_late),
         cmocka_unit_test(test_answers_of_strangers_are_ignored),
