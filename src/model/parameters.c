@@ -196,7 +196,7 @@ enum cr_status cr_weights_check(const struct cr_model *model)
     for (size_t i = 0; i < model->parameter_count; i++) CR_TRY(check_parameter(model, &model->parameters[i]));
     for (size_t i = 0; i < cr_safetensors_count(model->weights); i++) {
         const char *name = cr_safetensors_at(model->weights, i)->name;
-        if (!has_place(model, name) && !harmless(model, name))
+        if (!harmless(model, name) && !has_place(model, name))
             return cr_fail(CR_INVALID, "%s: tensor %s has no place in this model",
                            cr_safetensors_name(model->weights), name);
     }
