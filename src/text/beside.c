@@ -90,8 +90,8 @@ enum cr_status cr_beside_check(const struct cr_beside *beside, const struct cr_j
 // Source: tokenization_auto.py and tokenization_llama.py of Transformers 5.24. Its LlamaTokenizer, but for
 // models of type mistral and files that are byte-level, takes vocabulary and merges from a tokenizer.json and
 // cuts the text itself: one mark before it ("legacy": before each piece between special tokens) unless it
-// begins with a space. The files' own normalizers, which are older, put a mark before each piece and keep its
-// space.
+// begins with a space; what it decodes loses a first space only where it puts a mark. The files' own
+// normalizers, which are older, put a mark before each piece and keep its space.
 enum cr_status cr_beside_metaspace(const struct cr_beside *beside, const struct cr_json *root,
                                    struct cr_json **out)
 {
@@ -103,12 +103,15 @@ enum cr_status cr_beside_metaspace(const struct cr_beside *beside, const struct 
     bool prefix, legacy;
     CR_TRY(cr_json_get_bool(config, beside->config.path, "add_prefix_space", true, &prefix));
     CR_TRY(cr_json_get_bool(config, beside->config.path, "legacy", false, &legacy));
-    char text[128];
+    char text[512];
     snprintf(text, sizeof text,
-             "{\"type\": \"Metaspace\", \"replacement\": \"\u2581\", \"split\": false, \"prepend_scheme\": "
-             "\"%s\"}",
+             "{\"pre_tokenizer\": {\"type\": \"Metaspace\", \"replacement\": \"\u2581\", \"split\": false, "
+             "\"prepend_scheme\": \"%s\"}, \"decoder\": {\"type\": \"Sequence\", \"decoders\": [{\"type\": "
+             "\"Replace\", \"pattern\": {\"String\": \"\u2581\"}, \"content\": \" \"}, {\"type\": "
+             "\"ByteFallback\"}, {\"type\": \"Fuse\"}%s]}}",
              !prefix  ? "never"
              : legacy ? "always"
-                      : "first");
+                      : "first",
+             prefix ? ", {\"type\": \"Strip\", \"content\": \" \", \"start\": 1, \"stop\": 0}" : "");
     return cr_json_parse(cr_slice_of_string(text), "LlamaTokenizer", out);
 }

@@ -23,8 +23,8 @@ void cr_beside_release(struct cr_beside *beside);
 // pre-tokenizer does not have, and that is not there. root: the tokenizer.json.
 enum cr_status cr_beside_check(const struct cr_beside *beside, const struct cr_json *root);
 
-// Where the class of the tokenizer puts a Metaspace in the place of the file's normalizer and pre-tokenizer:
-// that pre-tokenizer, to be freed, else NULL.
+// Where the class of the tokenizer puts a Metaspace in the place of the file's normalizer and pre-tokenizer,
+// and a decoder of its own: an object with "pre_tokenizer" and "decoder", to be freed; else NULL.
 enum cr_status cr_beside_metaspace(const struct cr_beside *beside, const struct cr_json *root,
                                    struct cr_json **out);
 

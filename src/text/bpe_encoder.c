@@ -108,9 +108,9 @@ static enum cr_status flush_unknown(struct work *work, const struct cr_bpe *bpe,
 }
 
 // What stands for a character that the vocabulary lacks: its bytes' tokens, or the unknown token, which waits
-// so that the next can be fused with it; or nothing at all.
+// so that the next can be fused with it; or nothing at all. One that is `barred` would be lost in that way.
 static enum cr_status add_missing(struct work *work, const struct cr_bpe *bpe, struct cr_slice character,
-                                  size_t start, struct unknown *unknown)
+                                  bool barred, size_t start, struct unknown *unknown)
 {
     bool all = bpe->byte_fallback;
     for (size_t i = 0; all && i < character.size; i++) all = bpe->byte[character.data[i]] != CR_NO_TOKEN;
@@ -119,6 +119,9 @@ static enum cr_status add_missing(struct work *work, const struct cr_bpe *bpe, s
             CR_TRY(add_symbol(work, bpe->byte[character.data[i]], start + i));
         return CR_OK;
     }
+    if (barred && bpe->unknown == CR_NO_TOKEN)
+        return cr_fail(CR_INVALID, "\"%.*s\" is a special token of this tokenizer, which has no other for it",
+                       (int)character.size, character.data);
     if (bpe->unknown == CR_NO_TOKEN || (unknown->waits && bpe->fuse_unknown)) return CR_OK;
     CR_TRY(flush_unknown(work, bpe, unknown));
     *unknown = (struct unknown){true, start};
@@ -136,8 +139,9 @@ static enum cr_status add_symbols(struct work *work, const struct cr_bpe *bpe, s
         struct cr_slice character = {begin, (size_t)(at - begin)};
         size_t start = (size_t)(begin - text.data);
         if (c >= CR_BPE_LOW_END && !cr_vocabulary_find(&bpe->vocabulary, character, &id)) id = CR_NO_TOKEN;
-        if (id == CR_NO_TOKEN || (bpe->barred && bpe->barred[id])) {
-            CR_TRY(add_missing(work, bpe, character, start, &unknown));
+        bool barred = id != CR_NO_TOKEN && bpe->barred && bpe->barred[id];
+        if (id == CR_NO_TOKEN || barred) {
+            CR_TRY(add_missing(work, bpe, character, barred, start, &unknown));
             continue;
         }
         CR_TRY(flush_unknown(work, bpe, &unknown));

@@ -82,17 +82,16 @@ static enum cr_status bar_special(struct cr_tokenizer *tokenizer)
     return CR_OK;
 }
 
-// `config`: the tokenizer_config.json beside it. `metaspace`: what stands for normalizer and pre-tokenizer,
-// or NULL.
+// `config`: the tokenizer_config.json beside it. `metaspace`: has what stands for normalizer, pre-tokenizer
+// and decoder, or is NULL.
 static enum cr_status build(struct cr_tokenizer *tokenizer, const struct cr_json *root, const char *name,
                             const struct cr_beside_file *config, const struct cr_json *metaspace)
 {
     if (cr_json_kind(root) != CR_JSON_OBJECT)
         return cr_fail(CR_INVALID, "%s: a tokenizer.json must be an object", name);
-    const struct cr_json *normalizer = metaspace ? NULL : cr_json_member(root, "normalizer");
-    const struct cr_json *splitter = metaspace ? metaspace : cr_json_member(root, "pre_tokenizer");
-    CR_TRY(cr_normalizer_new(normalizer, name, &tokenizer->normalizer));
-    CR_TRY(cr_splitter_new(splitter, name, &tokenizer->splitter));
+    const struct cr_json *parts = metaspace ? metaspace : root;
+    CR_TRY(cr_normalizer_new(cr_json_member(parts, "normalizer"), name, &tokenizer->normalizer));
+    CR_TRY(cr_splitter_new(cr_json_member(parts, "pre_tokenizer"), name, &tokenizer->splitter));
     CR_TRY(cr_bpe_new(cr_json_member(root, "model"), name, &tokenizer->bpe));
     const struct cr_vocabulary *model = cr_bpe_vocabulary(tokenizer->bpe);
     CR_TRY(cr_added_new(cr_json_member(root, "added_tokens"), name, model, tokenizer->normalizer, config,
@@ -102,7 +101,7 @@ static enum cr_status build(struct cr_tokenizer *tokenizer, const struct cr_json
     tokenizer->vocabulary = added > model->limit ? added : model->limit;
     CR_TRY(cr_template_parse(cr_json_member(root, "post_processor"), name, tokenizer->vocabulary,
                              &tokenizer->template));
-    CR_TRY(cr_text_decoder_new(cr_json_member(root, "decoder"), name, &tokenizer->decoder));
+    CR_TRY(cr_text_decoder_new(cr_json_member(parts, "decoder"), name, &tokenizer->decoder));
     tokenizer->bos =
         usual_token(tokenizer, (const char *const[]){"<s>", "<|begin_of_text|>", "<|endoftext|>"});
     tokenizer->eos =
@@ -243,10 +242,11 @@ static enum cr_status apply_beside(struct cr_tokenizer *tokenizer, const struct 
 {
     uint32_t bos = tokenizer->bos, eos = tokenizer->eos;
     CR_TRY(read_beside(tokenizer, beside));
-    if (metaspace && !is_own_metaspace(root, metaspace))
+    const struct cr_json *splitter = cr_json_member(metaspace, "pre_tokenizer");
+    if (metaspace && !is_own_metaspace(root, splitter))
         CR_TRY(
             cr_append_format(&tokenizer->beside, "metaspace %s\n",
-                             (const char *)cr_json_string(cr_json_member(metaspace, "prepend_scheme")).data));
+                             (const char *)cr_json_string(cr_json_member(splitter, "prepend_scheme")).data));
     CR_TRY(note_token("bos", bos, tokenizer->bos, &tokenizer->beside));
     return note_token("eos", eos, tokenizer->eos, &tokenizer->beside);
 }

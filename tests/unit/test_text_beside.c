@@ -187,6 +187,12 @@ static void llama_tokenizers_cut_their_own_way(void **state)
         assert_ok(cr_tokenizer_open(directory, &tokenizer));
         assert_ids(tokenizer, "a<s> b<s>b", false, cases[i].ids);
         assert_beside(tokenizer, cases[i].beside);
+        if (cases[i].beside[0] != 0) {
+            CR_CLEANUP(cr_buffer_release) struct cr_buffer decoded = {0};
+            assert_ok(cr_tokenizer_decode(tokenizer, (const uint32_t[]){5, 0, 5, 1}, 4, true, &decoded));
+            bool marks = strcmp(cases[i].beside, "metaspace never\n") != 0;
+            assert_string_equal(cr_buffer_text(&decoded), marks ? "a b" : " a b");
+        }
         cr_tokenizer_free(tokenizer);
         remove_folder(directory);
     }

@@ -193,6 +193,31 @@ static void added_tokens_are_cut_out(void **state)
                 "a [A] \t b", "0 7 1");
 }
 
+// Text never becomes a special token that is not cut out: where nothing else stands for a character, or a
+// byte that ByteLevel spells so, it is refused, not left out.
+static void what_only_a_special_token_has_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        struct parts parts;
+        const char *text;
+    } cases[] = {
+        {{.added = "[" ADDED(2, "c", ", \"special\": true, \"single_word\": true") "]"}, "ab ca"},
+        {{.added = "[" ADDED(1, "\u00e9", ", \"special\": true") "]",
+          .splitter = "{\"type\": \"ByteLevel\", \"add_prefix_space\": false}",
+          .model = "{\"vocab\": {\"a\": 0, \"\u00e9\": 1}, \"merges\": []}"},
+         "a\u9036"}, // whose first byte is 0xe9
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct cr_tokenizer *tokenizer = NULL;
+        CR_CLEANUP(cr_ids_release) struct cr_ids ids = {0};
+        assert_ok(parse_parts(cases[i].parts, &tokenizer));
+        assert_fails(CR_INVALID, "is a special token of this tokenizer, which has no other for it",
+                     cr_tokenizer_encode(tokenizer, cr_slice_of_string(cases[i].text), true, &ids));
+        cr_tokenizer_free(tokenizer);
+    }
+}
+
 static void bad_files_are_refused(void **state)
 {
     (void)state;
@@ -394,6 +419,7 @@ int main(void)
         cmocka_unit_test(text_is_split_before_merging),
         cmocka_unit_test(normal_forms),
         cmocka_unit_test(added_tokens_are_cut_out),
+        cmocka_unit_test(what_only_a_special_token_has_is_refused),
         cmocka_unit_test(bad_files_are_refused),
         cmocka_unit_test(bad_texts_and_ids_are_refused),
         cmocka_unit_test(a_hostile_expression_stops),
