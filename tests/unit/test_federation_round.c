@@ -234,17 +234,23 @@ static void test_deadline(void **state)
     assert_string_equal(event(CR_ROUND_TICK, 0), "collect");
 }
 
+// The deadline passes when the first two of three have answered.
+static void collect_from_two(void)
+{
+    set_up(2, 30);
+    all_ready(3);
+    answer(0);
+    answer(1);
+    now += 30;
+    assert_string_equal(event(CR_ROUND_TICK, 0), "collect");
+}
+
 // Who is too late for a set stands in for one of it that is refused, or stays away.
 static void test_a_late_answer_stands_in(void **state)
 {
     (void)state;
     for (int stays_away = 0; stays_away < 2; stays_away++) {
-        set_up(2, 30);
-        all_ready(3);
-        answer(0);
-        answer(1);
-        now += 30;
-        assert_string_equal(event(CR_ROUND_TICK, 0), "collect");
+        collect_from_two();
         assert_string_equal(answer(2), "");
         if (!stays_away) {
             assert_string_equal(event(CR_ROUND_REFUSED, 1), "collect");
@@ -262,12 +268,7 @@ static void test_one_that_came_back_stands_in(void **state)
 {
     (void)state;
     for (int had_answered = 0; had_answered < 2; had_answered++) {
-        set_up(2, 30);
-        all_ready(3);
-        answer(0);
-        answer(1);
-        now += 30;
-        assert_string_equal(event(CR_ROUND_TICK, 0), "collect");
+        collect_from_two();
         if (had_answered) assert_string_equal(answer(2), "");
         event(CR_ROUND_LOST, 2);
         assert_string_equal(event(CR_ROUND_READY, 2), "");
