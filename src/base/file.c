@@ -324,7 +324,7 @@ enum cr_status cr_file_fill_standard(void)
 
 bool cr_file_exists(const char *path)
 {
-    return access(path, F_OK) == 0;
+    return access(path, F_OK) == 0 || errno == EACCES; // then whoever opens it tells why he cannot
 }
 
 // Whatever has a name that is too long for the kernel is not there. With no memory of its own: where there is

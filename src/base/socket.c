@@ -3,6 +3,7 @@
 #include "base/address.h"
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/signals.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -125,6 +126,7 @@ enum cr_status cr_socket_connect(const char *address, double patience, int *out)
             return CR_OK;
         }
         if (!later || cr_clock_monotonic() >= until) return status;
+        if (cr_stop_asked()) return cr_fail(CR_CANCELLED, "%s: stopped while it was waited for", address);
         (void)poll(NULL, 0, PAUSE_MILLISECONDS);
     }
 }
@@ -220,11 +222,11 @@ enum cr_status cr_socket_name(int listener, char out[CR_SOCKET_NAME_SIZE])
 // What a call that moved no bytes means; CR_OK: try again.
 static enum cr_status no_bytes(ssize_t moved, const char *peer)
 {
-    if (moved == 0) return cr_fail(CR_PROTOCOL, "%s: the connection has ended", peer);
+    if (moved == 0) return cr_fail(CR_IO, "%s: the connection has ended", peer);
     if (errno == EINTR) return CR_OK;
     if (errno == EAGAIN || errno == EWOULDBLOCK)
         return cr_fail(CR_TIMEOUT, "%s: no sign of life for as long as was allowed", peer);
-    return cr_fail_errno(errno == EPIPE || errno == ECONNRESET ? CR_PROTOCOL : CR_IO, "%s", peer);
+    return cr_fail_errno(CR_IO, "%s", peer);
 }
 
 enum cr_status cr_socket_send(int socket, const void *bytes, size_t size, const char *peer)

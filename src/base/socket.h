@@ -21,14 +21,15 @@ void cr_socket_withdraw(int *listener);
 // The next connection, with this patience in seconds.
 enum cr_status cr_socket_accept(int listener, double patience, int *out);
 
-// Tries again for `patience` seconds where nobody listens yet.
+// Tries again for `patience` seconds where nobody listens yet, unless this process is to end
+// (base/signals.h): CR_CANCELLED.
 enum cr_status cr_socket_connect(const char *address, double patience, int *out);
 
 // The address that a listener has: with the port that port 0 became.
 enum { CR_SOCKET_NAME_SIZE = 264 };
 enum cr_status cr_socket_name(int listener, char out[CR_SOCKET_NAME_SIZE]);
 
-// All `size` bytes or a failure; an end of the connection is CR_PROTOCOL.
+// All `size` bytes or a failure; an end of the connection is CR_IO.
 enum cr_status cr_socket_send(int socket, const void *bytes, size_t size, const char *peer);
 enum cr_status cr_socket_receive(int socket, void *bytes, size_t size, const char *peer);
 

@@ -108,7 +108,8 @@ static enum cr_status say_examples(struct cr_said *said, const char *path, const
 {
     struct cr_tokenizer *tokenizer;
     CR_TRY(cr_tokenizer_open(reading->tokenizer, &tokenizer));
-    const struct cr_dataset_options options = {.max_length = SIZE_MAX, // whole
+    const struct cr_dataset_options options = {.max_length = SIZE_MAX, // whole, as `tune` has them
+                                               .append_eos = true,
                                                .chat_template = reading->chat_template};
     struct cr_dataset *data = NULL;
     enum cr_status status = cr_dataset_open(path, tokenizer, &options, &data);

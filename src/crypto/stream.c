@@ -91,7 +91,7 @@ static enum cr_status no_bytes(const struct cr_stream *stream, int result, const
     if ((error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) && saved == EINTR) return CR_OK;
     if (error == SSL_ERROR_SSL && !ended) return cr_tls_basis_failure(peer);
     ERR_clear_error();
-    if (ended) return cr_fail(CR_PROTOCOL, "%s: the connection has ended", peer);
+    if (ended) return cr_fail(CR_IO, "%s: the connection has ended", peer);
     errno = saved;
     if (error == SSL_ERROR_SYSCALL) return cr_fail_errno(CR_IO, "%s", peer);
     return cr_fail(CR_TIMEOUT, "%s: no sign of life for as long as was allowed", peer);

@@ -75,7 +75,7 @@ enum cr_round_action_kind {
     CR_ROUND_BEGIN,   // tell the silo to train the present round
     CR_ROUND_COLLECT, // (again) pull the answers of all silos in the set, from the first value on
     CR_ROUND_RESUME,  // go on pulling from a silo of the set that came back with the same answer
-    CR_ROUND_DROP,    // the silo was away for too long: the round goes on without it
+    CR_ROUND_DROP,    // the silo was away for too long: it is left out of this one
     CR_ROUND_FAIL     // too few silos are left
 };
 

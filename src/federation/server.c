@@ -77,12 +77,13 @@ static enum cr_status serve(struct cr_server *server, bool (*keep_going)(void *c
     return cr_fail(server->status, "%s", server->why);
 }
 
-// Tells every silo why the run ended, and gives them a moment to hear it. Who has not shown to be one is told
+// Tells every silo why the run ended, and gives them a moment to hear it. By the status they know whether to
+// look for a server that is started again. Who has not shown to be one is told
 // nothing of rounds and of others.
-static void say_farewell(struct cr_server *server, const char *why)
+static void say_farewell(struct cr_server *server, enum cr_status status, const char *why)
 {
     for (struct cr_server_session *s = server->sessions; s; s = s->next)
-        cr_connection_refuse(s->connection, CR_DENIED, s->silo == SIZE_MAX ? "the server ends" : why);
+        cr_connection_refuse(s->connection, status, s->silo == SIZE_MAX ? "the server ends" : why);
     double since = cr_clock_monotonic();
     while (server->sessions && cr_clock_monotonic() - since < farewell_seconds)
         if (cr_loop_step(server->loop, step_seconds) != CR_OK) return;
@@ -104,7 +105,7 @@ enum cr_status cr_server_run(const struct cr_config *config, const struct cr_sea
         char why[1024];
         snprintf(why, sizeof why, "%s", cr_error_message());
         server->ended = true;
-        say_farewell(server, why);
+        say_farewell(server, status, why);
         status = cr_fail(status, "%s", why);
     }
     cr_server_close(server);

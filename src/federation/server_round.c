@@ -72,7 +72,7 @@ static enum cr_status perform(struct cr_server *server)
             break;
         case CR_ROUND_DROP:
             cr_emit(server->sink, CR_EVENT_WARNING, "round.dropped",
-                    "a silo was away for too long; the round goes on without it",
+                    "a silo was away for too long: it is left out of this round",
                     CR_FIELD_TEXT("silo", cr_server_silo_name(server, action->silo)),
                     CR_FIELD("round", server->machine.round + 1));
             break;

@@ -160,6 +160,26 @@ class Faults(Federation):
             self.assert_ends(process)
         self.assertEqual(self.adapter("out"), expected)
 
+    def test_server_that_gave_up_waiting_for_a_silo(self):
+        expected = self.undisturbed()
+        config = self.long_config()
+        with open(config) as file:
+            text = file.read().replace("progress_timeout: 60", "progress_timeout: 6")
+        with open(config, "w") as file:
+            file.write(text)
+        server, tokens, silos = self.start_all(config)
+        server.wait_event("round.progress", round=2)
+        silos["cleo"].kill()
+        self.assert_ends(server, 5, "round 2 cannot close: 2 of at least 3 silos are left, and the others did not come back")
+        # The others are told so, and look for one that is started again.
+        for name in ("anne", "ben"):
+            self.assertIn("round 2 cannot close", silos[name].wait_event("client.waiting")["message"])
+        server = self.start("serve", config)
+        silos["cleo"] = self.join(tokens["cleo"], "cleo")
+        for process in (*silos.values(), server):
+            self.assert_ends(process)
+        self.assertEqual(self.adapter("out"), expected)
+
     def test_silo_killed_after_it_trained(self):
         expected = self.undisturbed()
         config = self.long_config()

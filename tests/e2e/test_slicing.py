@@ -150,7 +150,7 @@ class Slicing(Accelerated):
         _, without = self.hire("127.0.0.1:0")
         error, _ = self.tune("tls:%s#%s" % (without, address.split("#")[1]), "--restart", code=4)
         self.assertIn("tls:%s: TLS: " % without, error)
-        error, _ = self.tune(address.split("#")[0][4:], "--restart", code=4)
+        error, _ = self.tune(address.split("#")[0][4:], "--restart", code=3)
         self.assertIn("accelerator", error)
         error, _ = self.tune(address[:-1], "--restart", code=2)
         self.assertIn("tls:HOST:PORT#KEY is wanted", error)
@@ -200,8 +200,22 @@ class Slicing(Accelerated):
                     break
             running.stdout.read()
             error = running.stderr.read()
-            self.assertEqual(running.wait(), 4, error)
+            self.assertEqual(running.wait(), 3, error)
         self.assertRegex(error, "accelerator %s: .*ended" % re.escape(address.split("#")[0]))
+
+    def test_one_that_is_not_there_is_waited_for_until_a_stop(self):
+        address = "unix:" + os.path.join(self.place, "nobody.sock")
+        with subprocess.Popen(self.command(address), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+            for line in running.stdout:
+                if json.loads(line)["event"] == "enclave.hardened":
+                    break
+            with self.assertRaises(subprocess.TimeoutExpired):  # it waits
+                running.wait(timeout=1)
+            running.send_signal(signal.SIGINT)
+            running.stdout.read()
+            error = running.stderr.read()
+            self.assertEqual(running.wait(), 130, error)
+        self.assertIn("stopped", error)
 
     def test_what_layers_keep_may_lie_outside(self):
         self.tune(self.honest)

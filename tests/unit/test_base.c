@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 static void errors_keep_their_sentence(void **state)
 {
@@ -456,6 +457,25 @@ static void a_failed_read_leaves_the_buffer(void **state)
     unlink(path);
 }
 
+// What a folder that may not be looked into holds is not taken for missing: who opens it is told why he
+// cannot.
+static void what_may_not_be_seen_is_not_missing(void **state)
+{
+    (void)state;
+    const char *path = in_directory("nothing");
+    assert_false(cr_file_exists(path));
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        if (getuid() == 0 ? setresuid(65534, 65534, 65534) != 0 : chmod(directory, 0) != 0) _exit(2);
+        _exit(cr_file_exists(path) ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(chmod(directory, 0700), 0);
+}
+
 static void an_arena_that_cannot_be_is_refused(void **state)
 {
     (void)state;
@@ -485,6 +505,7 @@ int main(void)
         cmocka_unit_test(words_are_laid_out_in_lines),
         cmocka_unit_test(words_are_parsed_whole),
         cmocka_unit_test(a_failed_read_leaves_the_buffer),
+        cmocka_unit_test(what_may_not_be_seen_is_not_missing),
         cmocka_unit_test(an_arena_that_cannot_be_is_refused),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);

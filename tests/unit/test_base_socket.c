@@ -65,7 +65,7 @@ static void ends_and_silence_are_told_apart(void **state)
         assert_ok(cr_socket_wait(server, "the client", &ended));
         assert_false(ended);
         cr_socket_finish(server); // takes the byte in until its patience ends
-        assert_fails(CR_PROTOCOL, "the server: the connection has ended",
+        assert_fails(CR_IO, "the server: the connection has ended",
                      cr_socket_receive(client, &byte, 1, "the server"));
         cr_socket_close(&client);
         assert_ok(cr_socket_wait(server, "the client", &ended));

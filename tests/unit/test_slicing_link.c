@@ -224,15 +224,15 @@ static void faults_are_named(void **state)
          "type 5 and 501 bytes",
          "type 5 and 501 bytes"},
         {{.what = "a cut refusal", .type = CR_WIRE_FAILED, .size = 9, .cut = true},
-         CR_PROTOCOL,
+         CR_IO,
          "has ended",
          "has ended"},
         {{.what = "a cut greeting", .type = CR_WIRE_READY, .size = 32, .cut = true},
-         CR_PROTOCOL,
+         CR_IO,
          "has ended",
          NULL},
-        {{.what = "an end", .raw = ""}, CR_PROTOCOL, "the connection has ended", "the connection has ended"},
-        {{.what = "half a head", .raw = "CRAC"}, CR_PROTOCOL, "has ended", "has ended"},
+        {{.what = "an end", .raw = ""}, CR_IO, "the connection has ended", "the connection has ended"},
+        {{.what = "half a head", .raw = "CRAC"}, CR_IO, "has ended", "has ended"},
         {{.what = "another protocol", .raw = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"},
          CR_PROTOCOL,
          "not the protocol of a carrel accelerator",
@@ -257,7 +257,7 @@ static void words_that_belong_elsewhere_are_refused(void **state)
     const struct answer cut = {.what = "cut words", .type = CR_WIRE_RESULT, .size = WORDS * 4, .cut = true};
     fails_with(true, AT_PRODUCT, &with, CR_PROTOCOL, "expected were type 4 and 0");
     fails_with(false, AT_PRODUCT, &without, CR_PROTOCOL, "expected were type 4 and 256");
-    fails_with(false, AT_PRODUCT, &cut, CR_PROTOCOL, "the connection has ended");
+    fails_with(false, AT_PRODUCT, &cut, CR_IO, "the connection has ended");
 }
 
 static void nobody_there_is_told(void **state)

@@ -175,10 +175,10 @@ static void fails_with(enum play what, bool at_product, enum cr_status code, con
 static void faults_are_named(void **state)
 {
     (void)state;
-    fails_with(DIES, true, CR_PROTOCOL, "the connection has ended");
+    fails_with(DIES, true, CR_IO, "the connection has ended");
     fails_with(SPOILS, true, CR_PROTOCOL, "TLS: ");
-    fails_with(SHUTS, false, CR_PROTOCOL, "the connection has ended");
-    fails_with(HALF, false, CR_PROTOCOL, "the connection has ended");
+    fails_with(SHUTS, false, CR_IO, "the connection has ended");
+    fails_with(HALF, false, CR_IO, "the connection has ended");
     fails_with(BABBLES, false, CR_PROTOCOL, "TLS: wrong version number");
     fails_with(SILENT, false, CR_TIMEOUT, "no sign of life");
 }
@@ -189,7 +189,7 @@ static void both_ends_need_it(void **state)
     (void)state;
     struct cr_link *link = NULL;
     start(ANSWERS);
-    assert_fails(CR_PROTOCOL, "accelerator 127.0.0.1:", open_link(fake.name, 20, &link));
+    assert_fails(CR_IO, "accelerator 127.0.0.1:", open_link(fake.name, 20, &link));
     stop(link);
 }
 

@@ -1,30 +1,15 @@
 // text/row_block: rows come in their order and as they are, whatever the threads.
-#include "support.h"
+#include "temporary.h"
 
 #include "base/file.h"
 #include "text/row_block.h"
 #include "tokenizer_support.h"
 
-#include <stdio.h>
-
-static char directory[] = "/tmp/carrel-row-block-XXXXXX";
-static char path[sizeof directory + 16];
-
-static int make_directory(void **state)
-{
-    (void)state;
-    return mkdtemp(directory) ? 0 : -1;
-}
-
-static int remove_directory(void **state)
-{
-    (void)state;
-    return rmdir(directory);
-}
+static const char *path;
 
 static void write_data(const char *name, const struct cr_buffer *text)
 {
-    snprintf(path, sizeof path, "%s/%s", directory, name);
+    path = in_directory(name);
     assert_ok(cr_file_write(path, cr_buffer_slice(text), false));
 }
 
