@@ -74,7 +74,8 @@ void cr_file_drop(struct cr_slice part);
 // that no file opened later is taken for it. Reading the first and writing the second fail as before.
 enum cr_status cr_file_fill_standard(void);
 
-bool cr_file_exists(const char *path);                          // also where that must not be known
+// True as well where a directory on the way may not be looked into.
+bool cr_file_exists(const char *path);
 bool cr_directory_has(const char *directory, const char *name); // a file, or whatever, of that name
 
 // Makes the directory and its parents (mode 0700 where `secret`, else 0755); one that is there already is

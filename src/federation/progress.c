@@ -73,6 +73,7 @@ static const struct {
      "{silo} has asked the tuned model: {texts} texts, {tokens} tokens of them written, {examples} examples "
      "scored"},
     {"train.reading", LIVE, "reading {file}: {part:%}, {rows} rows"},
+    {"train.connecting", PLAIN, "connecting to {accelerators}"},
     {"train.begin", PLAIN,
      "training {trainable} values on a model of {parameters}: {examples} examples, {steps} steps"},
     {"train.front", PLAIN, "{message}"},

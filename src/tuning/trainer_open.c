@@ -172,6 +172,21 @@ static enum cr_status make_structure(struct cr_trainer *trainer, const struct cr
 // Seconds without a sign of life after which an accelerator counts as gone: more than any product takes.
 static const double accelerator_patience = 120;
 
+// Whoever waits knows for whom: an accelerator may be started after this.
+static enum cr_status tell_accelerators(const struct cr_trainer *trainer,
+                                        const struct cr_slicing_config *slicing)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer addresses = {0};
+    for (size_t i = 0; i < slicing->accelerators.count; i++) {
+        const char *address = slicing->accelerators.items[i]; // the key of a tls: address is left out
+        CR_TRY(
+            cr_append_format(&addresses, "%s%.*s", i > 0 ? ", " : "", (int)strcspn(address, "#"), address));
+    }
+    cr_emit(&trainer->sink, CR_EVENT_INFO, "train.connecting", NULL,
+            CR_FIELD_TEXT("accelerators", cr_buffer_text(&addresses)));
+    return CR_OK;
+}
+
 static enum cr_status open_slicing(struct cr_trainer *trainer, const struct cr_tuning_config *config,
                                    size_t rows)
 {
@@ -182,6 +197,7 @@ static enum cr_status open_slicing(struct cr_trainer *trainer, const struct cr_t
                                                .lanes = trainer->lanes,
                                                .threads = cr_pool_threads(cr_compute_pool(trainer->compute)),
                                                .patience = accelerator_patience};
+    CR_TRY(tell_accelerators(trainer, &config->slicing));
     return cr_slicing_open(&options, trainer->model, &trainer->slicing);
 }
 

@@ -207,8 +207,10 @@ class Slicing(Accelerated):
         address = "unix:" + os.path.join(self.place, "nobody.sock")
         with subprocess.Popen(self.command(address), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
             for line in running.stdout:
-                if json.loads(line)["event"] == "enclave.hardened":
+                event = json.loads(line)
+                if event["event"] == "train.connecting":
                     break
+            self.assertEqual(event["accelerators"], address)
             with self.assertRaises(subprocess.TimeoutExpired):  # it waits
                 running.wait(timeout=1)
             running.send_signal(signal.SIGINT)
