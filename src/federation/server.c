@@ -78,8 +78,8 @@ static enum cr_status serve(struct cr_server *server, bool (*keep_going)(void *c
 }
 
 // Tells every silo why the run ended, and gives them a moment to hear it. By the status they know whether to
-// look for a server that is started again. Who has not shown to be one is told
-// nothing of rounds and of others.
+// look for a server that is started again. Who has not shown to be one is told nothing of rounds and of
+// others.
 static void say_farewell(struct cr_server *server, enum cr_status status, const char *why)
 {
     for (struct cr_server_session *s = server->sessions; s; s = s->next)

@@ -12,7 +12,7 @@ import unittest
 from federation_support import Federation, Proxy, SILOS, files_below, program, write_rows
 
 # Long enough rounds that something can happen in the middle of one.
-LONG = "federation: {{rounds: 3, local_steps: {steps}, min_clients: 3, progress_timeout: 60, {address}, state_dir: {dir}/server}}"
+LONG = "federation: {{rounds: 3, local_steps: {steps}, min_clients: 3, progress_timeout: {timeout}, {address}, state_dir: {dir}/server}}"
 
 
 def safetensors(path):
@@ -98,9 +98,9 @@ class Faults(Federation):
         super().setUpClass()
         cls.reference = None
 
-    def long_config(self, name="out", address="address: '127.0.0.1:0'", steps=None):
+    def long_config(self, name="out", address="address: '127.0.0.1:0'", steps=None, timeout=60):
         return self.config(name, "data: {max_length: 64}\ntraining: {per_device_train_batch_size: 4, learning_rate: 0.01}\n"
-                           + LONG.format(steps=steps or self.STEPS, dir=self.dir, address=address))
+                           + LONG.format(steps=steps or self.STEPS, timeout=timeout, dir=self.dir, address=address))
 
     def undisturbed(self):
         if Faults.reference is None:
@@ -162,11 +162,7 @@ class Faults(Federation):
 
     def test_server_that_gave_up_waiting_for_a_silo(self):
         expected = self.undisturbed()
-        config = self.long_config()
-        with open(config) as file:
-            text = file.read().replace("progress_timeout: 60", "progress_timeout: 6")
-        with open(config, "w") as file:
-            file.write(text)
+        config = self.long_config(timeout=6)
         server, tokens, silos = self.start_all(config)
         server.wait_event("round.progress", round=2)
         silos["cleo"].kill()
