@@ -27,16 +27,17 @@ struct parsed {
     uint64_t chunks;
 };
 
-// Chunks on their way; its memory is secret.
+// A chunk on its way. The plain side is a secret's memory, and no more of it than the file can fill: each
+// such page is slow to come by.
 struct buffers {
-    unsigned char plain[CR_SEAL_CHUNK], sealed[SEALED_CHUNK];
+    unsigned char *plain, *sealed;
 };
 
 struct cr_seal_writer {
     struct cr_file_writer file;
     struct cr_aead *aead;
-    struct buffers *buffers;
-    size_t held; // bytes of plain
+    struct buffers buffers;
+    size_t room, held; // bytes of plain
     uint64_t chunk;
 };
 
@@ -44,11 +45,24 @@ struct cr_seal_reader {
     char *path;
     int fd;
     struct cr_aead *aead;
-    struct buffers *buffers;
+    struct buffers buffers;
     struct parsed parsed;
     size_t at, held; // of plain
     uint64_t chunk;  // that comes next
 };
+
+static enum cr_status make_buffers(size_t content, size_t *room, struct buffers *out)
+{
+    *room = cr_least(content, CR_SEAL_CHUNK);
+    CR_TRY(cr_secret_allocate(*room, 1, &out->plain));
+    return cr_allocate(*room + CR_AEAD_TAG_SIZE, 1, &out->sealed);
+}
+
+static void free_buffers(struct buffers *buffers)
+{
+    cr_secret_free(&buffers->plain);
+    free(buffers->sealed);
+}
 
 // The nonce says which chunk it is, and whether it is the last.
 static uint64_t number_of(uint64_t chunk, bool last)
@@ -100,13 +114,15 @@ static enum cr_status write_header(struct cr_seal_writer *writer, const struct c
     return cr_file_append(&writer->file, cr_buffer_slice(&header));
 }
 
-enum cr_status cr_seal_begin(const char *path, const struct cr_sealing *sealing, struct cr_seal_writer **out)
+// `most` is the content's size where that is known.
+static enum cr_status begin(const char *path, const struct cr_sealing *sealing, size_t most,
+                            struct cr_seal_writer **out)
 {
     CR_TRY(check_sealing(sealing));
     CR_CLEANUP(cr_seal_writer_release) struct cr_seal_writer *writer = NULL;
     CR_TRY(cr_allocate(1, sizeof *writer, &writer));
     writer->file.fd = -1;
-    CR_TRY(cr_secret_allocate(1, sizeof *writer->buffers, &writer->buffers));
+    CR_TRY(make_buffers(most, &writer->room, &writer->buffers));
     CR_TRY(cr_file_begin(path, true, &writer->file));
     CR_TRY(write_header(writer, sealing));
     *out = writer;
@@ -114,23 +130,28 @@ enum cr_status cr_seal_begin(const char *path, const struct cr_sealing *sealing,
     return CR_OK;
 }
 
+enum cr_status cr_seal_begin(const char *path, const struct cr_sealing *sealing, struct cr_seal_writer **out)
+{
+    return begin(path, sealing, SIZE_MAX, out);
+}
+
 static enum cr_status put_chunk(struct cr_seal_writer *writer, bool last)
 {
     CR_TRY(cr_aead_seal(writer->aead, number_of(writer->chunk, last), (struct cr_slice){0},
-                        writer->buffers->plain, writer->held, writer->buffers->sealed));
+                        writer->buffers.plain, writer->held, writer->buffers.sealed));
     size_t size = writer->held + CR_AEAD_TAG_SIZE;
     writer->held = 0;
     writer->chunk++;
-    return cr_file_append(&writer->file, (struct cr_slice){writer->buffers->sealed, size});
+    return cr_file_append(&writer->file, (struct cr_slice){writer->buffers.sealed, size});
 }
 
 enum cr_status cr_seal_append(struct cr_seal_writer *writer, struct cr_slice bytes)
 {
     while (bytes.size > 0) {
         // A full chunk is kept back until it is known not to be the last.
-        if (writer->held == CR_SEAL_CHUNK) CR_TRY(put_chunk(writer, false));
-        size_t size = cr_least(bytes.size, CR_SEAL_CHUNK - writer->held);
-        memcpy(writer->buffers->plain + writer->held, bytes.data, size);
+        if (writer->held == writer->room) CR_TRY(put_chunk(writer, false));
+        size_t size = cr_least(bytes.size, writer->room - writer->held);
+        memcpy(writer->buffers.plain + writer->held, bytes.data, size);
         writer->held += size;
         bytes = (struct cr_slice){bytes.data + size, bytes.size - size};
     }
@@ -148,7 +169,7 @@ void cr_seal_writer_free(struct cr_seal_writer *writer)
     if (!writer) return;
     cr_file_abandon(&writer->file);
     cr_aead_free(writer->aead);
-    cr_secret_free(&writer->buffers);
+    free_buffers(&writer->buffers);
     free(writer);
 }
 
@@ -241,9 +262,9 @@ static enum cr_status next_chunk(struct cr_seal_reader *reader)
     bool last = reader->chunk + 1 == parsed->chunks;
     size_t size = last ? (size_t)(parsed->about.size - reader->chunk * CR_SEAL_CHUNK) : CR_SEAL_CHUNK;
     // Read once: a file that another changes meanwhile cannot be one thing for the tag and another for us.
-    CR_TRY(cr_file_take(reader->fd, reader->path, reader->buffers->sealed, size + CR_AEAD_TAG_SIZE));
+    CR_TRY(cr_file_take(reader->fd, reader->path, reader->buffers.sealed, size + CR_AEAD_TAG_SIZE));
     enum cr_status status = cr_aead_open(reader->aead, number_of(reader->chunk, last), (struct cr_slice){0},
-                                         reader->buffers->sealed, size, reader->buffers->plain);
+                                         reader->buffers.sealed, size, reader->buffers.plain);
     if (status == CR_DENIED)
         return cr_fail(CR_INVALID, "%s: chunk %llu of %llu was changed, or chunks lack or were added",
                        reader->path, (unsigned long long)reader->chunk + 1,
@@ -262,9 +283,10 @@ enum cr_status cr_seal_open(const char *path, const struct cr_sealing *sealing, 
     reader->fd = -1;
     unsigned char header[HEADER_SIZE], check[CHECK_SIZE];
     CR_TRY(cr_copy_string(path, &reader->path));
-    CR_TRY(cr_secret_allocate(1, sizeof *reader->buffers, &reader->buffers));
     CR_TRY(open_file(path, header, &reader->fd, &reader->parsed));
     struct parsed *parsed = &reader->parsed;
+    size_t room;
+    CR_TRY(make_buffers(cr_seal_size(reader), &room, &reader->buffers));
     CR_TRY(check_header(path, &parsed->about, sealing));
     CR_TRY(derive(sealing->key, parsed->fixed, parsed->salt, &reader->aead, check));
     if (CRYPTO_memcmp(check, parsed->check.data, CHECK_SIZE) != 0)
@@ -284,7 +306,7 @@ void cr_seal_reader_free(struct cr_seal_reader *reader)
     if (!reader) return;
     cr_file_close(&reader->fd);
     cr_aead_free(reader->aead);
-    cr_secret_free(&reader->buffers);
+    free_buffers(&reader->buffers);
     free(reader->path);
     free(reader);
 }
@@ -310,7 +332,7 @@ enum cr_status cr_seal_read(struct cr_seal_reader *reader, void *out, size_t siz
             CR_TRY(next_chunk(reader));
         }
         size_t piece = cr_least(size, reader->held - reader->at);
-        memcpy(to, reader->buffers->plain + reader->at, piece);
+        memcpy(to, reader->buffers.plain + reader->at, piece);
         reader->at += piece;
         to += piece;
         size -= piece;
@@ -321,7 +343,7 @@ enum cr_status cr_seal_read(struct cr_seal_reader *reader, void *out, size_t siz
 enum cr_status cr_seal_write(const char *path, const struct cr_sealing *sealing, struct cr_slice bytes)
 {
     CR_CLEANUP(cr_seal_writer_release) struct cr_seal_writer *writer = NULL;
-    CR_TRY(cr_seal_begin(path, sealing, &writer));
+    CR_TRY(begin(path, sealing, bytes.size, &writer));
     CR_TRY(cr_seal_append(writer, bytes));
     return cr_seal_commit(writer);
 }
@@ -334,11 +356,16 @@ enum cr_status cr_seal_load(const char *path, const struct cr_sealing *sealing, 
     size_t size = cr_seal_size(reader);
     if (size > limit)
         return cr_fail(CR_INVALID, "%s: %zu bytes, more than the %zu allowed", path, size, limit);
-    unsigned char *bytes;
-    CR_TRY(cr_secret_allocate(size, 1, &bytes));
-    enum cr_status status = cr_seal_read(reader, bytes, size);
-    if (status == CR_OK) status = cr_append(out, bytes, size);
-    cr_secret_free(&bytes);
+    size_t before = out->size;
+    enum cr_status status = cr_append(out, reader->buffers.plain, reader->held);
+    while (status == CR_OK && reader->chunk < reader->parsed.chunks) {
+        status = next_chunk(reader);
+        if (status == CR_OK) status = cr_append(out, reader->buffers.plain, reader->held);
+    }
+    if (status != CR_OK && out->size > before) { // all of it or nothing
+        cr_wipe(out->data + before, out->size - before);
+        out->size = before;
+    }
     return status;
 }
 
