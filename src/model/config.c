@@ -273,6 +273,14 @@ static enum cr_status read_llama3(const struct cr_json *rope, const char *name, 
     return CR_OK;
 }
 
+// Every frequency is divided, as if every wavelength were long.
+static enum cr_status read_linear(const struct cr_json *rope, const char *name, struct cr_model_config *out)
+{
+    CR_TRY(require_positive(rope, name, "factor", &out->rope_factor));
+    out->rope_low_frequency = out->rope_high_frequency = INFINITY;
+    return CR_OK;
+}
+
 // The base of the rotation and its scaling: rope_theta and rope_scaling at the top, or both in
 // rope_parameters, which newer versions of Transformers write; of the two they take rope_scaling unless it is
 // empty. "rope_type" was once "type".
@@ -304,8 +312,10 @@ static enum cr_status read_rope(const struct cr_json *root, const char *name, st
     CR_TRY(cr_json_get_string(rope, name, "rope_type", type, &type));
     if (strcmp(type, "default") == 0) return CR_OK;
     if (strcmp(type, "llama3") == 0) return read_llama3(rope, name, out);
-    return cr_fail(CR_UNSUPPORTED, "%s: %s: rope_type \"%s\" is not supported (default and llama3 are)", name,
-                   key, type);
+    if (strcmp(type, "linear") == 0) return read_linear(rope, name, out);
+    return cr_fail(CR_UNSUPPORTED,
+                   "%s: %s: rope_type \"%s\" is not supported (default, linear and llama3 are)", name, key,
+                   type);
 }
 
 static enum cr_status read_config(const struct cr_json *root, const char *name, struct cr_model_config *out)

@@ -36,7 +36,8 @@ struct cr_model_config {
     size_t window;
     uint64_t windowed[CR_MOST_LAYERS / 64];
     double rope_theta;
-    // Llama 3's scaling of rotary frequencies; factor 1 where the file has none.
+    // Scaling of rotary frequencies, Llama 3's or linear, whose low and high frequency are infinite; factor 1
+    // where the file has none.
     double rope_factor, rope_low_frequency, rope_high_frequency;
     size_t rope_original_context;
 };

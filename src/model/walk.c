@@ -18,7 +18,8 @@ static size_t head_chunk(const struct cr_walk_size *size, size_t vocabulary)
 }
 
 // Rotation per position of pair j, as Transformers computes it (in fp32: models were trained with its
-// rounding). Source of the scaling: modeling_rope_utils.py, _compute_llama3_parameters.
+// rounding). Source of the scaling: modeling_rope_utils.py, _compute_llama3_parameters and
+// _compute_linear_scaling_rope_parameters.
 static float frequency(const struct cr_model_config *config, size_t j)
 {
     float plain = (float)(1 / pow(config->rope_theta, 2 * (double)j / (double)config->head_dim));
@@ -26,7 +27,7 @@ static float frequency(const struct cr_model_config *config, size_t j)
     double original = (double)config->rope_original_context;
     double wavelength = 2 * M_PI / (double)plain;
     if (wavelength < original / config->rope_high_frequency) return plain;
-    double scaled = (double)plain / config->rope_factor;
+    double scaled = (double)(plain / (float)config->rope_factor);
     if (wavelength > original / config->rope_low_frequency) return (float)scaled;
     double ramp = (original / wavelength - config->rope_low_frequency) /
                   (config->rope_high_frequency - config->rope_low_frequency);

@@ -42,6 +42,8 @@ VARIANTS = {
     "gpt2-bare-shards": dict(family="gpt2", heads=2, layers=1, intermediate=40, tied=True, bare=True, shard=3_000),
     "gpt2-untied": dict(family="gpt2", heads=2, save=torch.float16),
     "gpt2-odd": dict(family="gpt2", hidden=15, heads=3, layers=1, tied=True),
+    "linear": dict(heads=4, kv_heads=2, head_dim=16, hidden=16, layers=1,
+                   rope={"rope_type": "linear", "rope_theta": 500.0, "factor": 2.7}),
 }
 FAMILIES = {"llama": (LlamaConfig, LlamaForCausalLM), "qwen2": (Qwen2Config, Qwen2ForCausalLM),
             "qwen3": (Qwen3Config, Qwen3ForCausalLM), "mistral": (MistralConfig, MistralForCausalLM),

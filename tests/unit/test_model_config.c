@@ -3,6 +3,8 @@
 
 #include "format/json.h"
 
+#include <math.h>
+
 #define PLAIN                                                                                                \
     "\"model_type\":\"llama\",\"hidden_size\":64,\"intermediate_size\":96,\"num_hidden_layers\":2,"          \
     "\"num_attention_heads\":4,\"vocab_size\":100"
@@ -61,6 +63,10 @@ static void rotary_scaling_is_read_in_every_spelling(void **state)
     assert_ok(
         parse("{" PLAIN ",\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":777}}", &config));
     assert_true(config.rope_theta == 777 && config.rope_factor == 1);
+
+    assert_ok(parse("{" PLAIN ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2.7}}", &config));
+    assert_true(config.rope_factor == 2.7 && isinf(config.rope_low_frequency) &&
+                isinf(config.rope_high_frequency));
 
     // Of both Transformers takes rope_scaling, and rope_theta from there or from the top.
     check_llama3("{" PLAIN ",\"rope_theta\":500000.0,\"rope_scaling\":{\"rope_type\":\"llama3\"," LLAMA3
@@ -228,7 +234,8 @@ static void bad_configurations_are_refused(void **state)
         {CR_UNSUPPORTED, "\"yarn\"", "{" PLAIN ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2}}"},
         {CR_UNSUPPORTED, "rope_scaling: rope_type \"yarn\"",
          "{" PLAIN ",\"rope_scaling\":{\"type\":\"yarn\"},\"rope_parameters\":{\"rope_theta\":777}}"},
-        {CR_UNSUPPORTED, "\"linear\"", "{" PLAIN ",\"rope_parameters\":{\"rope_type\":\"linear\"}}"},
+        {CR_UNSUPPORTED, "\"dynamic\"", "{" PLAIN ",\"rope_parameters\":{\"rope_type\":\"dynamic\"}}"},
+        {CR_INVALID, "factor is missing", "{" PLAIN ",\"rope_parameters\":{\"rope_type\":\"linear\"}}"},
         {CR_INVALID, "factor is missing", "{" PLAIN ",\"rope_scaling\":{\"rope_type\":\"llama3\"}}"},
         {CR_INVALID, "is not above",
          "{" PLAIN ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":4,"
