@@ -149,14 +149,15 @@ static enum cr_status take_eval(struct cr_story *story, const struct cr_event *e
 
 static enum cr_status take_train(struct cr_story *story, const struct cr_event *event, const char *name)
 {
-    if (strcmp(name, "reading") == 0)
+    if (strcmp(name, "reading") == 0) {
         snprintf(story->waiting, sizeof story->waiting, "%.0f%% of the data are read",
                  100 * cr_event_number(event, "part"));
-    if (strcmp(name, "begin") == 0) story->waiting[0] = 0;
-    if (strcmp(name, "begin") == 0)
+    } else if (strcmp(name, "begin") == 0) {
+        story->waiting[0] = 0;
         story->fresh = strcmp(story->role, "tune") == 0; // a silo's rounds go on by themselves
-    else if (strcmp(name, "resumed") == 0)
+    } else if (strcmp(name, "resumed") == 0) {
         story->fresh = false;
+    }
     if (story->starting) return CR_OK;
     put_number(&story->step, event, "step");
     put_number(&story->steps, event, "steps");
