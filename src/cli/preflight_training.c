@@ -104,7 +104,7 @@ static enum cr_status check_accelerator(struct preflight *preflight)
 static enum cr_status ask_front(struct preflight *preflight, struct cr_front *front)
 {
     struct cr_dataset_options options = cr_data_options(&preflight->config->data);
-    options.limit = 1;
+    options.enough = 1;
     CR_CLEANUP(cr_dataset_release) struct cr_dataset *data = NULL;
     CR_TRY(cr_dataset_open(preflight->config->data.train, preflight->session.tokenizer, &options, &data));
     const struct cr_example example = cr_dataset_at(data, 0);
@@ -180,12 +180,11 @@ static enum cr_status check_model(struct preflight *preflight, bool *opened)
 static enum cr_status say_of_data(struct cr_checks *checks, const char *path, const struct cr_dataset *data,
                                   size_t max_length, size_t *longest, size_t *all_tokens)
 {
-    size_t count = cr_dataset_count(data), tokens = 0, most = 0, full = 0;
+    size_t count = cr_dataset_count(data), tokens = 0, most = 0, cut = cr_dataset_cut(data);
     for (size_t i = 0; i < count; i++) {
         size_t length = cr_dataset_at(data, i).count;
         tokens += length;
         most = cr_most(most, length);
-        full += length == max_length;
     }
     *longest = most;
     *all_tokens += tokens;
@@ -199,11 +198,12 @@ static enum cr_status say_of_data(struct cr_checks *checks, const char *path, co
         CR_TRY(cr_check_say(checks, CR_CHECK_WARNING, "data",
                             "%s: %zu rows cannot be read and are passed over; the first: %s", path,
                             cr_dataset_bad_rows(data), cr_dataset_first_bad(data)));
-    if (full * 20 < count) return CR_OK;
-    return cr_check_say(checks, CR_CHECK_WARNING, "data",
-                        "%s: %zu examples (%.0f %%) fill data.max_length of %zu tokens: what they had beyond "
-                        "it is cut off",
-                        path, full, 100 * (double)full / (double)count, max_length);
+    if (cut == 0) return CR_OK;
+    return cr_check_say(
+        checks, cut * 20 < count ? CR_CHECK_OK : CR_CHECK_WARNING, "data",
+        "%s: %zu of the examples (%.1f %%) had more than data.max_length of %zu tokens: the rest "
+        "is cut off",
+        path, cut, 100 * (double)cut / (double)count, max_length);
 }
 
 // Lines of a file that is trained on, or held out; `examples` is 0 where it cannot be used.
@@ -261,9 +261,9 @@ static enum cr_status check_memory(struct preflight *preflight, const struct cr_
 // The first rows forward: a model and a tokenizer that belong together do better than guessing.
 static enum cr_status check_forward(struct preflight *preflight)
 {
-    enum { ROWS = 4 };
+    enum { EXAMPLES = 4 };
     struct cr_dataset_options options = cr_data_options(&preflight->config->data);
-    options.limit = ROWS;
+    options.enough = EXAMPLES;
     struct cr_tally tally = {0};
     if (cr_session_evaluate(&preflight->session, preflight->config->data.train, &options, NULL, &tally) !=
         CR_OK)

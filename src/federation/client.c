@@ -8,7 +8,7 @@
 #include <string.h>
 
 static const double step_seconds = 0.2, farewell_seconds = 3;
-static const double first_timeout = 60; // until the job says another
+static const double first_timeout = 60; // for the first visit, which tells of the job
 static const double least_pause = 0.2, most_pause = 5;
 
 static void end_client(struct cr_client *client, enum cr_status status, const char *why)
@@ -225,6 +225,18 @@ enum cr_status cr_client_state_path(const struct cr_client_options *options, con
     return cr_copy_string(options->state ? options->state : name, out);
 }
 
+// One that agreed to the job waits for a server as long as the job says.
+static enum cr_status take_timeout(struct cr_client *client)
+{
+    CR_CLEANUP(cr_config_release) struct cr_config config = {0};
+    client->timeout = first_timeout;
+    if (!client->state->has_manifest) return CR_OK;
+    CR_TRY(
+        cr_config_parse(cr_slice_of_string(client->state->manifest.settings), "the job's settings", &config));
+    client->timeout = config.federation.progress_timeout;
+    return CR_OK;
+}
+
 static enum cr_status open_client(struct cr_client *client)
 {
     CR_FREE char *path = NULL;
@@ -232,6 +244,7 @@ static enum cr_status open_client(struct cr_client *client)
     CR_TRY(cr_client_state_path(client->options, &client->token, &path));
     CR_TRY(cr_client_state_open(path, &client->token, client->options->key, &client->state));
     CR_TRY(cr_client_state_keep_token(client->state, &client->token));
+    CR_TRY(take_timeout(client));
     return cr_loop_new(&client->loop);
 }
 
@@ -272,7 +285,6 @@ enum cr_status cr_client_run(const struct cr_client_options *options, const stru
     CR_TRY(cr_allocate(1, sizeof *client, &client));
     client->options = options;
     client->kind = learner;
-    client->timeout = first_timeout;
     client->pause = least_pause;
     enum cr_status status = open_client(client);
     if (status == CR_OK) status = cr_worker_new(learner, sink, client->loop, &client->worker);

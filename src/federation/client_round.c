@@ -4,6 +4,7 @@
 #include "federation/discretion.h"
 
 #include <string.h>
+#include <unistd.h>
 
 enum { PULLS_AHEAD = 2 };
 static const double progress_seconds = 1;
@@ -205,6 +206,18 @@ static enum cr_status fail_of_state(const struct cr_client *client, const struct
                    result->why, client->state->path);
 }
 
+// A round went on without this silo: its learner's state after it is no longer wanted, unless the last answer
+// has the same.
+static void drop_state(const struct cr_client *client)
+{
+    CR_FREE char *kept = NULL;
+    const struct cr_client_state *state = client->state;
+    if (!state->has_answer) return (void)unlink(client->worker_state);
+    if (cr_client_state_trainer(state, state->answer.round, &kept) == CR_OK &&
+        strcmp(kept, client->worker_state) != 0)
+        unlink(client->worker_state);
+}
+
 enum cr_status cr_client_take_result(struct cr_client *client)
 {
     struct cr_worker_result result;
@@ -216,6 +229,7 @@ enum cr_status cr_client_take_result(struct cr_client *client)
     if (client->restart) {
         // Another round has begun meanwhile; what this one made is not wanted.
         client->restart = false;
+        if (result.work == CR_WORK_TRAIN) drop_state(client);
         if (client->ready_sent) status = begin_round(client);
     } else if (result.of_state) {
         status = fail_of_state(client, &result);

@@ -22,6 +22,17 @@ static size_t present(const struct cr_round *machine)
     return count;
 }
 
+// Those, and silos that were only lost and may come back in time.
+static size_t hoped_for(const struct cr_round *machine)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < machine->silo_count; i++) {
+        const struct cr_round_silo *silo = &machine->silos[i];
+        count += (silo->present || silo->taking_part) && !silo->dropped;
+    }
+    return count;
+}
+
 static void tell_to_begin(struct cr_round *machine, size_t silo, struct cr_round_actions *actions)
 {
     machine->silos[silo].taking_part = true;
@@ -157,14 +168,14 @@ void cr_round_handle(struct cr_round *machine, double now, const struct cr_round
         break;
     }
     if (machine->phase == CR_ROUND_WAITING) return;
-    // Too few: a silo that was only lost may come back; one that was refused would be refused again.
+    // Too few: one that was refused would be refused again, so that only the others are waited for.
     if (present(machine) >= machine->rules.min_clients) {
         machine->short_since = -1;
         return;
     }
     if (machine->short_since < 0) machine->short_since = now;
-    if (event->kind == CR_ROUND_REFUSED || now - machine->short_since >= machine->rules.absence)
-        act(actions, CR_ROUND_FAIL, 0);
+    bool hopeless = event->kind == CR_ROUND_REFUSED && hoped_for(machine) < machine->rules.min_clients;
+    if (hopeless || now - machine->short_since >= machine->rules.absence) act(actions, CR_ROUND_FAIL, 0);
 }
 
 void cr_round_next(struct cr_round *machine, double now, const unsigned char start[CR_SHA256_SIZE],

@@ -37,6 +37,8 @@ static enum cr_status end_telling(struct cr_server *server, bool *done)
     bool over = cr_clock_monotonic() - server->finishing_since > server->config->federation.progress_timeout;
     *done = over || (untold.size == 0 && !leaving);
     if (!*done) return CR_OK;
+    if (untold.size == 0 && server->config->federation.release == CR_RELEASE_SILOS)
+        CR_TRY(cr_state_deliver(server->state));
     if (untold.size == 0) return cr_state_settle(server->state);
     cr_emit(server->sink, CR_EVENT_WARNING, "server.untold",
             "they have not come to hear that the run is done, nor for their result: start the server again",

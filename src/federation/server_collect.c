@@ -13,14 +13,16 @@
 // adapter.
 enum { PIECES_SIZE = 32 << 20, LEAST_PIECE = 4096 };
 
-// Asks every silo of the set for its part of the present piece, unless it was asked or is away.
+// Asks every silo of the set for its part of the present piece, unless it was asked, is away, or came back
+// and has not yet said that it has the round's values (its disk may have been lost).
 static enum cr_status ask(struct cr_server *server)
 {
     size_t first, count;
     cr_aggregate_wanted(server->aggregate, &first, &count);
     for (size_t i = 0; i < server->set_count; i++) {
         struct cr_server_session *session = server->by_silo[server->set[i]];
-        if (!session || server->asked[i] || !cr_aggregate_wants(server->aggregate, i)) continue;
+        if (!session || session->answered != server->machine.round + 1) continue;
+        if (server->asked[i] || !cr_aggregate_wants(server->aggregate, i)) continue;
         struct cr_message pull = {.type = CR_FRAME_PULL,
                                   .pull = {.round = server->machine.round, .first = first, .count = count}};
         CR_TRY(cr_connection_send(session->connection, &pull, NULL, NULL));
@@ -240,6 +242,8 @@ static enum cr_status tell_done(const struct cr_server *server)
 
 enum cr_status cr_server_saved(struct cr_server *server)
 {
+    int release = server->config->federation.release;
+    if (release != CR_RELEASE_SILOS && release != CR_RELEASE_SEALED) CR_TRY(cr_state_deliver(server->state));
     CR_TRY(tell_done(server));
     server->finishing = server->saved = true;
     server->finishing_since = cr_clock_monotonic();

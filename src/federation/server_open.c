@@ -69,6 +69,12 @@ static enum cr_status open_run_with(struct cr_server *server, void *learner)
                        "%s: holds an unfinished run with other settings or another model (finish it with its "
                        "own settings, or choose another federation.state_dir)",
                        state->path);
+    if (state->begun && !state->delivered && !same)
+        return cr_fail(
+            CR_INVALID,
+            "%s: holds a result that is nowhere else (start the server with that run's own settings "
+            "to have it delivered, or choose another federation.state_dir)",
+            state->path);
     if (same) {
         // What a split model's tail has in the end may be chosen by data.
         bool ended = cr_tuning_config_split(&server->config->tuning) && state->finished;

@@ -46,12 +46,25 @@ static enum cr_status on_opened(void *context, struct cr_connection *connection)
     return CR_OK;
 }
 
+static void tell_left(struct cr_server *server, const struct cr_connection *connection, const char *why)
+{
+    const struct cr_event_field fields[] = {
+        CR_FIELD_TEXT("silo", cr_connection_peer(connection)->name),
+        CR_FIELD_TEXT("address", cr_connection_address(connection)),
+        CR_FIELD("others", server->unheard),
+    };
+    size_t count = sizeof fields / sizeof *fields - (server->unheard == 0);
+    cr_event_send(server->sink, CR_EVENT_WARNING, "server.left", why, fields, count);
+}
+
 // A silo has one connection: a newer one takes the place of an older one, which may be dead already.
 static enum cr_status supersede(struct cr_server *server, size_t silo, const char *why)
 {
     struct cr_server_session *older = server->by_silo[silo];
     if (!older) return CR_OK;
     server->by_silo[silo] = NULL;
+    tell_left(server, older->connection, why); // now, and not after it was told who takes its place
+    older->told_left = true;
     dismiss(older, why);
     return cr_server_event(server, CR_ROUND_LOST, silo, NULL);
 }
@@ -214,6 +227,7 @@ static enum cr_status on_trained(struct cr_server_session *session, const struct
     if (!isfinite(answer.loss_sum)) answer.loss_sum = 0; // shown only; the values are judged by themselves
     enum cr_status judged = judge_answer(server, session->silo, &answer);
     if (judged != CR_OK) return cr_server_refuse_update(server, session->silo, judged);
+    session->answered = answer.round + 1;
     bool had = server->machine.silos[session->silo].answered;
     uint64_t round = server->machine.round;
     enum cr_status status = cr_server_event(server, CR_ROUND_ANSWERED, session->silo, &answer);
@@ -268,17 +282,6 @@ static enum cr_status on_received(void *context, struct cr_connection *connectio
     return status;
 }
 
-static void tell_left(struct cr_server *server, const struct cr_connection *connection, const char *why)
-{
-    const struct cr_event_field fields[] = {
-        CR_FIELD_TEXT("silo", cr_connection_peer(connection)->name),
-        CR_FIELD_TEXT("address", cr_connection_address(connection)),
-        CR_FIELD("others", server->unheard),
-    };
-    size_t count = sizeof fields / sizeof *fields - (server->unheard == 0);
-    cr_event_send(server->sink, CR_EVENT_WARNING, "server.left", why, fields, count);
-}
-
 // Anyone may connect and go again, a probe every second, for weeks: that is told now and then.
 static void count_stranger(struct cr_server *server, const struct cr_connection *connection, const char *why)
 {
@@ -304,7 +307,7 @@ static void on_closed(void *context, struct cr_connection *connection, enum cr_s
     const char *message = status == CR_OK ? "closed" : why;
     if (!peer->anonymous && peer->name[0] == 0)
         count_stranger(server, connection, message);
-    else if (!expected)
+    else if (!expected && !session->told_left)
         tell_left(server, connection, message);
     size_t silo = session->silo;
     if (silo != SIZE_MAX && server->saved && status == CR_OK) server->told[silo] = true;

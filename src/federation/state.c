@@ -90,6 +90,7 @@ static enum cr_status read_state(struct cr_state_dir *state)
     CR_TRY(cr_json_require_size(root, path, "count", 1, SIZE_MAX / 64, &count));
     CR_TRY(cr_json_get_bool(root, path, "finished", false, &state->finished));
     CR_TRY(cr_json_get_bool(root, path, "settled", false, &state->settled));
+    CR_TRY(cr_json_get_bool(root, path, "delivered", false, &state->delivered));
     CR_TRY(cr_json_get_hex(root, path, "run", state->run, CR_SHA256_SIZE));
     CR_TRY(cr_json_get_hex(root, path, "job", state->job, CR_SHA256_SIZE));
     CR_TRY(cr_json_get_hex(root, path, "digest", state->digest, CR_SHA256_SIZE));
@@ -98,14 +99,19 @@ static enum cr_status read_state(struct cr_state_dir *state)
     return CR_OK;
 }
 
+static const char *truth(bool flag)
+{
+    return flag ? "true" : "false";
+}
+
 static enum cr_status write_state(const struct cr_state_dir *state)
 {
     CR_FREE char *path = NULL;
     CR_TRY(cr_path_join(state->path, "state.sealed", &path));
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-    CR_TRY(cr_append_format(&text, "{\n  \"begun\": %s,\n  \"finished\": %s,\n  \"settled\": %s,\n  ",
-                            state->begun ? "true" : "false", state->finished ? "true" : "false",
-                            state->settled ? "true" : "false"));
+    CR_TRY(cr_append_format(
+        &text, "{\n  \"begun\": %s,\n  \"finished\": %s,\n  \"settled\": %s,\n  \"delivered\": %s,\n  ",
+        truth(state->begun), truth(state->finished), truth(state->settled), truth(state->delivered)));
     CR_TRY(cr_json_append_hex(&text, "run", (struct cr_slice){state->run, CR_SHA256_SIZE}));
     CR_TRY(cr_append_format(&text, ",\n  "));
     CR_TRY(cr_json_append_hex(&text, "job", (struct cr_slice){state->job, CR_SHA256_SIZE}));
@@ -219,7 +225,7 @@ enum cr_status cr_state_begin(struct cr_state_dir *state, const unsigned char jo
     CR_TRY(cr_allocate(1, sizeof *changed, &changed));
     *changed = *state;
     changed->begun = true;
-    changed->finished = changed->settled = false;
+    changed->finished = changed->settled = changed->delivered = false;
     changed->round = 0;
     changed->count = values->count;
     memcpy(changed->job, job, CR_SHA256_SIZE);
@@ -240,13 +246,24 @@ enum cr_status cr_state_advance(struct cr_state_dir *state, uint64_t round, bool
     return replace(state, changed);
 }
 
+static enum cr_status note(struct cr_state_dir *state, bool *flag)
+{
+    bool kept = *flag;
+    if (kept) return CR_OK;
+    *flag = true;
+    enum cr_status status = write_state(state);
+    if (status != CR_OK) *flag = kept;
+    return status;
+}
+
 enum cr_status cr_state_settle(struct cr_state_dir *state)
 {
-    bool kept = state->settled;
-    state->settled = true;
-    enum cr_status status = write_state(state);
-    if (status != CR_OK) state->settled = kept;
-    return status;
+    return note(state, &state->settled);
+}
+
+enum cr_status cr_state_deliver(struct cr_state_dir *state)
+{
+    return note(state, &state->delivered);
 }
 
 static enum cr_status read_values(const struct cr_state_dir *state, const char *path,

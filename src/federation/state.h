@@ -43,6 +43,7 @@ struct cr_state_dir {
     uint64_t round;                       // that comes next
     bool finished;                        // no round comes next
     bool settled;                         // and the silos know
+    bool delivered;                       // and the result is where the job's release says
     unsigned char digest[CR_SHA256_SIZE]; // of the global values
     uint64_t count;                       // of the global values
     struct cr_member members[CR_SILOS];
@@ -74,8 +75,9 @@ enum cr_status cr_state_store(const struct cr_state_dir *state, uint64_t round,
 enum cr_status cr_state_advance(struct cr_state_dir *state, uint64_t round, bool finished,
                                 const unsigned char digest[CR_SHA256_SIZE]);
 
-// Notes that the silos know that all is done.
+// Notes that the silos know that all is done; that the result was delivered, and need not stay here.
 enum cr_status cr_state_settle(struct cr_state_dir *state);
+enum cr_status cr_state_deliver(struct cr_state_dir *state);
 
 // The global values of state->round; what is damaged is CR_INVALID.
 enum cr_status cr_state_values(const struct cr_state_dir *state, struct cr_vector **out);

@@ -21,13 +21,19 @@ void cr_story_init(struct cr_story *story)
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) *numbers[i] = NAN;
 }
 
+static void forget_silos(struct cr_story *story)
+{
+    for (size_t i = 0; i < story->silo_count; i++) cr_series_release(&story->silos[i].losses);
+    cr_free(&story->silos);
+    story->silo_count = 0;
+}
+
 void cr_story_release(struct cr_story *story)
 {
     cr_series_release(&story->train);
     cr_series_release(&story->eval);
     cr_series_release(&story->federation);
-    for (size_t i = 0; i < story->silo_count; i++) cr_series_release(&story->silos[i].losses);
-    cr_free(&story->silos);
+    forget_silos(story);
 }
 
 // As much of the text as has room, ready for any terminal.
@@ -177,9 +183,12 @@ static void begin_federation(struct cr_story *story, const struct cr_event *even
 {
     put_text(story->address, sizeof story->address, cr_event_text(event, "address"));
     put_number(&story->min_clients, event, "min_clients");
-    if (story->round > 1) return;
+    // The first round may be another run's: its silos are known as they come. (Those of a split model, which
+    // has no rounds, send all and go.)
+    if (!(story->round <= 1)) return;
     cr_series_clear(&story->federation);
-    for (size_t i = 0; i < story->silo_count; i++) cr_series_clear(&story->silos[i].losses);
+    story->loss = story->round_seconds = NAN;
+    forget_silos(story);
 }
 
 static enum cr_status close_round(struct cr_story *story, const struct cr_event *event, double time)

@@ -16,7 +16,7 @@ struct cr_dataset {
         bool right;
     } * entries;
     size_t entry_count, entry_capacity;
-    size_t skipped;
+    size_t skipped, cut;
     size_t choices;
     size_t bad_rows;
     struct cr_buffer first_bad;
@@ -115,6 +115,8 @@ static enum cr_status add_row(struct cr_dataset *dataset, const struct cr_encode
         dataset->skipped += status == CR_OK;
         return status;
     }
+    for (size_t k = 0; k < dataset->choices; k++)
+        dataset->cut += row->encoded[k].ids.count > options->max_length;
     return check_choices(dataset, first, options);
 }
 
@@ -183,10 +185,11 @@ static enum cr_status read_rows(struct cr_dataset *dataset, struct cr_row_reader
     }
     if (dataset->entry_count > 0) return CR_OK;
     if (rows->count == 0) return cr_fail(CR_INVALID, "%s: there are no rows", form->path);
-    return cr_fail(
-        CR_INVALID, "%s: no row can be trained on: %zu are empty or have no answer within %zu tokens%s%s",
-        form->path, dataset->skipped, options->max_length,
-        dataset->bad_rows > 0 ? ", and the others are bad: " : "", cr_buffer_text(&dataset->first_bad));
+    return cr_fail(CR_INVALID,
+                   "%s: no row is of use: %zu are empty or have no answer within %zu tokens (max_length)%s%s",
+                   form->path, dataset->skipped, options->max_length,
+                   dataset->bad_rows > 0 ? ", and the others are bad: " : "",
+                   cr_buffer_text(&dataset->first_bad));
 }
 
 enum cr_status cr_dataset_open(const char *path, const struct cr_tokenizer *tokenizer,
@@ -253,6 +256,11 @@ size_t cr_dataset_count(const struct cr_dataset *dataset)
 size_t cr_dataset_skipped(const struct cr_dataset *dataset)
 {
     return dataset->skipped;
+}
+
+size_t cr_dataset_cut(const struct cr_dataset *dataset)
+{
+    return dataset->cut;
 }
 
 size_t cr_dataset_choices(const struct cr_dataset *dataset)

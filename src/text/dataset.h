@@ -59,6 +59,7 @@ void cr_dataset_free(struct cr_dataset *dataset);     // NULL is allowed
 void cr_dataset_release(struct cr_dataset **dataset); // frees *dataset and sets it to NULL; for CR_CLEANUP
 size_t cr_dataset_count(const struct cr_dataset *dataset);
 size_t cr_dataset_skipped(const struct cr_dataset *dataset);
+size_t cr_dataset_cut(const struct cr_dataset *dataset); // examples that had more than max_length tokens
 // Examples that are choices of one row: with all_choices the number of label words, and 1 otherwise. Example
 // i is choice i % choices of its row.
 size_t cr_dataset_choices(const struct cr_dataset *dataset);

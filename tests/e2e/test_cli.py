@@ -180,7 +180,7 @@ class Commands(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             config, held_out = tune_config(folder), os.path.join(folder, "eval.jsonl")
             for text, why in (("", "the file is empty"), ("{", "eval.jsonl:1"), ('{"text": 3}\n', "must be a string"),
-                              ('{"text": ""}\n', "no row can be trained on")):
+                              ('{"text": ""}\n', "no row is of use")):
                 with open(held_out, "w") as file:
                     file.write(text)
                 self.fails(2, "data.eval: " + held_out, "tune", config, "--set", "data.eval=" + held_out)

@@ -202,6 +202,31 @@ static void test_refused_update(void **state)
     assert_string_equal(event(CR_ROUND_REFUSED, 2), "fail");
 }
 
+// One is refused while another is away: whether enough are left is known when that one is back, or does not
+// come.
+static void test_who_is_only_lost_is_waited_for(void **state)
+{
+    (void)state;
+    for (int returns = 0; returns < 2; returns++) {
+        set_up(2, 0);
+        all_ready(3);
+        for (size_t i = 0; i < 3; i++) answer(i);
+        assert_string_equal(event(CR_ROUND_LOST, 2), "");
+        assert_string_equal(event(CR_ROUND_REFUSED, 1), "collect");
+        now += 60;
+        assert_string_equal(event(CR_ROUND_TICK, 0), "");
+        if (returns) {
+            assert_string_equal(event(CR_ROUND_READY, 2), "begin 2");
+            assert_string_equal(answer(2), "resume 2");
+            now += 60;
+            assert_string_equal(event(CR_ROUND_TICK, 0), "");
+        } else {
+            now += 60;
+            assert_string_equal(event(CR_ROUND_TICK, 0), "drop 2, fail");
+        }
+    }
+}
+
 static void test_a_newcomer_replaces_a_refused_one(void **state)
 {
     (void)state;
@@ -320,6 +345,7 @@ int main(void)
         cmocka_unit_test(test_lost_in_the_collection_is_dropped_and_it_begins_again),
         cmocka_unit_test(test_too_few_left_fails),
         cmocka_unit_test(test_refused_update),
+        cmocka_unit_test(test_who_is_only_lost_is_waited_for),
         cmocka_unit_test(test_a_newcomer_replaces_a_refused_one),
         cmocka_unit_test(test_deadline),
         cmocka_unit_test(test_a_late_answer_stands_in),

@@ -198,6 +198,13 @@ static void test_release(void **state)
         assert_ended_well(&server);
         assert_int_equal(cr_file_exists(at_server), rules[i].server);
         assert_int_equal(cr_file_exists(at_silo), rules[i].silo);
+        // What was released to nobody is in the state alone: no other run takes its place.
+        config.federation.rounds++;
+        start(&server);
+        atomic_store(&server.stop, true);
+        wait_for(&server);
+        bool refused_so = strstr(server.why, "holds a result that is nowhere else");
+        assert_int_equal(refused_so, !rules[i].server && !rules[i].silo);
         tear_down_run();
     }
 }

@@ -134,6 +134,15 @@ static void test_federation(void **state)
                  "\"seconds\": 6}\n"
                  "{\"time\": 120, \"event\": \"server.left\", \"silo\": \"ben\", \"message\": \"closed\"}\n");
     assert_true(!isnan(cr_story_eta(&story, 120)));
+    // Another run in the same place knows nothing of the silos and losses of this one.
+    tell(&story, "{\"time\": 200, \"event\": \"run.begin\", \"command\": \"serve\"}\n"
+                 "{\"time\": 201, \"event\": \"server.listening\", \"round\": 1, \"rounds\": 8, "
+                 "\"min_clients\": 2, \"address\": \"x\"}\n"
+                 "{\"time\": 202, \"event\": \"server.joined\", \"silo\": \"anne\", \"address\": \"x\"}\n"
+                 "{\"time\": 203, \"event\": \"round.begin\", \"round\": 1, \"rounds\": 8, \"silos\": 1}\n");
+    assert_true(story.silo_count == 1 && isnan(story.loss) && isnan(story.silos[0].loss));
+    assert_string_equal(cr_story_silo_state(&story, &story.silos[0]), "connected");
+    assert_true(isnan(cr_story_eta(&story, 204)));
     cr_story_release(&story);
 }
 

@@ -131,7 +131,7 @@ static void long_rows_are_cut(void **state)
     cr_dataset_free(dataset);
     // A prompt that fills the whole length leaves nothing to learn.
     dataset = NULL;
-    assert_fails(CR_INVALID, "no row can be trained on",
+    assert_fails(CR_INVALID, "no row is of use",
                  open_text(alpaca_rows, tokenizer, (struct cr_dataset_options){.max_length = 20}, &dataset));
     assert_null(dataset);
     cr_tokenizer_free(tokenizer);
@@ -146,7 +146,7 @@ static void bad_rows_are_named(void **state)
         {"", "empty"},
         {" \n ", "empty"},
         {"[]", "there are no rows"},
-        {"{\"text\": \"\"}", "no row can be trained on"},
+        {"{\"text\": \"\"}", "no row is of use"},
         {"{\"text\": \"a\"}\n{\"text\": 7}\n", ":2: \"text\" must be a string"},
         {"{\"text\": \"a\"}\n{\"txet\": \"a\"}\n", ":2: \"text\" is missing"},
         {"{\"prompt\": \"a\"}", ":1: a row needs \"text\""},
