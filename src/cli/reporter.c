@@ -21,7 +21,10 @@ enum cr_status cr_reporter_open(struct cr_reporter *reporter, const char *comman
     CR_TRY(cr_run_dir_path(of, &path));
     cr_progress_init(&reporter->progress, json);
     struct cr_event_sink warnings = cr_progress_sink(&reporter->progress);
-    return cr_run_dir_open(path, command, &warnings, &reporter->run);
+    enum cr_status status = cr_run_dir_open(path, command, &warnings, &reporter->run);
+    if (status != CR_OK) return cr_progress_end(&reporter->progress, status);
+    cr_progress_never_wait(&reporter->progress);
+    return CR_OK;
 }
 
 struct cr_event_sink cr_reporter_sink(struct cr_reporter *reporter)
@@ -31,9 +34,12 @@ struct cr_event_sink cr_reporter_sink(struct cr_reporter *reporter)
 
 enum cr_status cr_reporter_close(struct cr_reporter *reporter, enum cr_status status)
 {
-    status = cr_progress_end(&reporter->progress, status);
+    struct cr_progress *progress = &reporter->progress;
+    cr_progress_tick(progress);
+    if (progress->broken) status = cr_progress_end(progress, status);
     char why[1024] = "";
     if (status != CR_OK) snprintf(why, sizeof why, "%s", cr_error_message());
     cr_run_dir_close(reporter->run, cr_exit_code(status), status == CR_OK ? NULL : why);
-    return status == CR_OK ? CR_OK : cr_fail(status, "%s", why);
+    if (status != CR_OK) (void)cr_fail(status, "%s", why);
+    return cr_progress_end(progress, status); // which waits for whoever has not read all
 }

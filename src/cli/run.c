@@ -30,6 +30,7 @@ static enum cr_status watch(struct cr_child *child, struct cr_reporter *reporter
     for (enum cr_child_news news = CR_CHILD_QUIET; news != CR_CHILD_ENDED;) {
         CR_TRY(cr_child_read(child, POLL_MILLISECONDS, show, reporter, &news));
         cr_run_dir_tick(reporter->run);
+        cr_progress_tick(&reporter->progress);
         int number = cr_child_signal();
         // Where nobody hears the events any more, the work ends as it does at a signal.
         if (number == 0 && reporter->progress.broken) number = SIGTERM;

@@ -127,6 +127,7 @@ static enum cr_status watch(struct simulation *simulation)
     for (enum cr_child_news news = CR_CHILD_QUIET; news != CR_CHILD_ENDED;) {
         CR_TRY(cr_child_read(&simulation->server, POLL_MILLISECONDS, receive, simulation, &news));
         cr_run_dir_tick(simulation->reporter.run);
+        cr_progress_tick(&simulation->reporter.progress);
         if (cr_child_signal() || simulation->reporter.progress.broken)
             return cr_fail(CR_CANCELLED, "stopped (start again to go on)");
         CR_TRY(follow_silos(simulation, false));

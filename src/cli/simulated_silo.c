@@ -35,6 +35,7 @@ void cr_simulated_silo_release(struct cr_simulated_silo *silo)
 {
     cr_child_release(&silo->trusted);
     cr_simulated_accelerators_release(&silo->accelerators);
+    cr_buffer_release(&silo->said.waiting);
     if (silo->said.out) fclose(silo->said.out);
     free(silo->state);
     free(silo->log);

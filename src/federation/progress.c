@@ -5,8 +5,11 @@
 #include "format/event_line.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 // What slicing came to. 255 degrees of freedom: even words give 255, and 99 times of 100 what is said here.
@@ -95,6 +98,7 @@ static const char brief_step[] = "step {step} of {steps}[: loss {loss:4}], {eta:
 static const char brief_progress[] = "round {round}: {silo} {step}/{steps}[, loss {loss:4}]";
 
 enum { SENTENCES = sizeof sentences / sizeof *sentences };
+enum { MOST_WAITING = 1 << 20 };     // bytes
 static const double plain_pause = 2; // seconds between live sentences where nothing overwrites them
 
 static size_t sentence_of(const struct cr_event *event)
@@ -204,8 +208,30 @@ static size_t columns_of(FILE *terminal)
 // A log on a full disk loses lines, and the work goes on; else nobody is there to be told.
 static void note_failure(struct cr_progress *progress, int error)
 {
-    clearerr(progress->out);
     if (error != ENOSPC && error != EDQUOT && error != EFBIG) progress->broken = error ? error : EIO;
+}
+
+// Writes what waits; where that has to wait again, only if `patient`.
+static void put_out(struct cr_progress *progress, bool patient)
+{
+    int fd = progress->quick ? progress->quick : fileno(progress->out);
+    struct cr_buffer *waiting = &progress->waiting;
+    size_t done = 0;
+    if (waiting->size == 0) return;
+    while (done < waiting->size) {
+        ssize_t put = write(fd, waiting->data + done, waiting->size - done);
+        if (put >= 0) {
+            done += (size_t)put;
+        } else if (errno == EAGAIN) {
+            if (!patient) break;
+            (void)poll(&(struct pollfd){.fd = fd, .events = POLLOUT}, 1, -1);
+        } else if (errno != EINTR) {
+            note_failure(progress, errno);
+            done = waiting->size;
+        }
+    }
+    memmove(waiting->data, waiting->data + done, waiting->size - done);
+    waiting->size -= done;
 }
 
 static void receive(void *context, const struct cr_event *event)
@@ -222,12 +248,39 @@ static void receive(void *context, const struct cr_event *event)
         progress->json ? cr_event_line_append(event, &text) : cr_event_sentence(event, most, &text);
     if (status != CR_OK || text.size == 0) return;
     if (text.size > most) text.data[most] = 0;
-    if (fprintf(progress->out, "%s%s%s", progress->live_shown ? "\r\033[K" : "", cr_buffer_text(&text),
-                overwrite ? "" : "\n") < 0 ||
-        fflush(progress->out) != 0)
-        note_failure(progress, errno);
+    if (progress->waiting.size > MOST_WAITING ||
+        cr_append_format(&progress->waiting, "%s%s%s", progress->live_shown ? "\r\033[K" : "",
+                         cr_buffer_text(&text), overwrite ? "" : "\n") != CR_OK) {
+        progress->lost++;
+        return;
+    }
     progress->live_shown = overwrite;
     progress->last_line = now;
+    cr_progress_tick(progress);
+}
+
+void cr_progress_tick(struct cr_progress *progress)
+{
+    put_out(progress, false);
+    if (progress->waiting.size > 0 || progress->lost == 0) return;
+    struct cr_event_sink sink = cr_progress_sink(progress);
+    size_t lost = progress->lost;
+    progress->lost = 0;
+    cr_emit(&sink, CR_EVENT_WARNING, "output.lost",
+            "these events are not shown, for nobody took them in time: they are in the run directory alone",
+            CR_FIELD("events", lost));
+}
+
+void cr_progress_never_wait(struct cr_progress *progress)
+{
+    struct stat about;
+    char path[32];
+    int fd = fileno(progress->out);
+    if (!isatty(fd) && (fstat(fd, &about) != 0 || !S_ISFIFO(about.st_mode))) return;
+    // Opened anew, so that no other program that has it comes upon a descriptor that does not wait.
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    int quick = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (quick > 0) progress->quick = quick;
 }
 
 struct cr_event_sink cr_progress_sink(struct cr_progress *progress)
@@ -237,9 +290,12 @@ struct cr_event_sink cr_progress_sink(struct cr_progress *progress)
 
 enum cr_status cr_progress_end(struct cr_progress *progress, enum cr_status status)
 {
-    if (progress->live_shown) fprintf(progress->out, "\r\033[K");
+    if (progress->live_shown) (void)!cr_append_format(&progress->waiting, "\r\033[K");
     progress->live_shown = false;
-    fflush(progress->out);
+    put_out(progress, true);
+    cr_buffer_release(&progress->waiting);
+    if (progress->quick) close(progress->quick);
+    progress->quick = 0;
     if (!progress->broken) return status;
     errno = progress->broken;
     return cr_fail_errno(CR_IO, progress->json ? "standard output" : "standard error");

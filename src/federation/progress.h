@@ -16,11 +16,21 @@ struct cr_progress {
     bool live_shown;  // the last line is to be overwritten
     double last_line; // when the last line was written
     int broken;       // errno of a write that failed, but for want of room, or 0: the program should end
+    int quick;        // a descriptor of `out` that never waits; 0: there is none
+    struct cr_buffer waiting; // what could not be written yet
+    size_t lost;              // events that found no room there
 };
 
 // JSON goes to stdout, sentences to stderr.
 void cr_progress_init(struct cr_progress *progress, bool json);
 struct cr_event_sink cr_progress_sink(struct cr_progress *progress);
+
+// From here on nobody who leaves a pipe unread, or a terminal stopped, holds up the work: up to a MiB waits
+// for them, tried again with each event and each tick. What comes beyond that is not shown, and its number
+// told
+// ("output.lost").
+void cr_progress_never_wait(struct cr_progress *progress);
+void cr_progress_tick(struct cr_progress *progress);
 
 // Clears the live line, before something else is written to the terminal. Passes `status`, the work's, on;
 // where nobody takes the events any more it is CR_IO instead. What a full disk did not take is lost.

@@ -2,6 +2,9 @@
 
 #include "federation/progress.h"
 
+#include <stdlib.h>
+#include <unistd.h>
+
 static const char *sentence_within(size_t most, const char *name, const char *message,
                                    const struct cr_event_field *fields, size_t count)
 {
@@ -16,6 +19,47 @@ static const char *sentence(const char *name, const char *message, const struct 
                             size_t count)
 {
     return sentence_within(SIZE_MAX, name, message, fields, count);
+}
+
+// Nobody reads: the work goes on, and who reads in the end gets the first MiB and the number of the rest.
+static void test_an_unread_pipe_holds_nobody_up(void **state)
+{
+    (void)state;
+    enum { EVENTS = 40000 };
+    int ends[2];
+    struct cr_progress progress;
+    cr_progress_init(&progress, true);
+    assert_int_equal(pipe(ends), 0);
+    progress.out = fdopen(ends[1], "w");
+    cr_progress_never_wait(&progress);
+    assert_true(progress.quick > 0);
+    struct cr_event_sink sink = cr_progress_sink(&progress);
+    for (size_t i = 0; i < EVENTS; i++)
+        cr_emit(&sink, CR_EVENT_INFO, "train.step", NULL, CR_FIELD("step", i));
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer got = {0};
+    static char piece[65536];
+    while (progress.waiting.size > 0) {
+        ssize_t size = read(ends[0], piece, sizeof piece);
+        assert_true(size > 0);
+        assert_ok(cr_append(&got, piece, (size_t)size));
+        cr_progress_tick(&progress);
+    }
+    assert_ok(cr_progress_end(&progress, CR_OK));
+    fclose(progress.out);
+    for (ssize_t size; (size = read(ends[0], piece, sizeof piece)) > 0;)
+        assert_ok(cr_append(&got, piece, (size_t)size));
+    close(ends[0]);
+    size_t lines = 0, last = 0;
+    for (size_t i = 0; i < got.size; i++)
+        if (got.data[i] == '\n') {
+            lines++;
+            if (i + 1 < got.size) last = i + 1;
+        }
+    const char *end = strstr(cr_buffer_text(&got) + last, "\"events\":");
+    assert_non_null(strstr(cr_buffer_text(&got) + last, "output.lost"));
+    assert_non_null(end);
+    assert_int_equal(lines - 1 + strtoul(end + strlen("\"events\":"), NULL, 10), EVENTS);
+    assert_in_range(got.size, 1 << 20, (1 << 20) + 2 * sizeof piece);
 }
 
 // How far it is and when it ends come before how fast it is.
@@ -108,6 +152,7 @@ static void test_sentences(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_an_unread_pipe_holds_nobody_up),
         cmocka_unit_test(test_sentences),
         cmocka_unit_test(test_narrow_terminals),
     };
