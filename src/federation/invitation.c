@@ -19,7 +19,8 @@ struct invitation {
     char name[CR_NAME_SIZE], role[CR_NAME_SIZE];
     int64_t expires;
     bool used;
-    unsigned char key[CR_SHA256_SIZE]; // once used
+    unsigned char key[CR_SHA256_SIZE];     // once used
+    unsigned char instead[CR_SHA256_SIZE]; // then: the member's key that it was to replace; zeros: none
 };
 
 static enum cr_status path_of(const char *directory, const unsigned char secret[CR_SECRET_SIZE], char **out)
@@ -34,13 +35,15 @@ static enum cr_status path_of(const char *directory, const unsigned char secret[
 
 static enum cr_status write_invitation(const char *path, const struct invitation *invitation)
 {
-    char hex[CR_SHA256_HEX_SIZE];
+    char hex[CR_SHA256_HEX_SIZE], instead[CR_SHA256_HEX_SIZE];
     cr_sha256_hex(invitation->key, hex);
+    cr_sha256_hex(invitation->instead, instead);
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-    CR_TRY(cr_append_format(
-        &text,
-        "{\"name\": \"%s\", \"role\": \"%s\", \"expires\": %" PRId64 ", \"used\": %s, \"key\": \"%s\"}\n",
-        invitation->name, invitation->role, invitation->expires, invitation->used ? "true" : "false", hex));
+    CR_TRY(cr_append_format(&text,
+                            "{\"name\": \"%s\", \"role\": \"%s\", \"expires\": %" PRId64
+                            ", \"used\": %s, \"key\": \"%s\", \"instead\": \"%s\"}\n",
+                            invitation->name, invitation->role, invitation->expires,
+                            invitation->used ? "true" : "false", hex, instead));
     return cr_file_write(path, cr_buffer_slice(&text), true);
 }
 
@@ -58,6 +61,7 @@ static enum cr_status read_invitation(const char *path, struct invitation *out)
     if (!cr_json_is_integer(cr_json_member(root, "expires"), &invitation.expires))
         return cr_fail(CR_INVALID, "%s: expires: an integer is wanted", path);
     CR_TRY(cr_json_get_hex(root, path, "key", invitation.key, sizeof invitation.key));
+    CR_TRY(cr_json_get_hex(root, path, "instead", invitation.instead, sizeof invitation.instead));
     strcpy(invitation.name, name);
     strcpy(invitation.role, role);
     *out = invitation;
@@ -127,10 +131,11 @@ static enum cr_status judge(const struct cr_state_dir *state, const struct invit
                             const unsigned char key[CR_SHA256_SIZE], int64_t now)
 {
     size_t number = cr_state_find(state, invitation->name);
-    // A name that was invited anew since then has another key: the old one does not come back by its old
+    // A name that was invited anew since then has a third key: the old one does not come back by its old
     // token.
-    bool replaced =
-        number != SIZE_MAX && memcmp(state->members[number].key, invitation->key, CR_SHA256_SIZE) != 0;
+    const unsigned char *now_has = number == SIZE_MAX ? invitation->key : state->members[number].key;
+    bool replaced = memcmp(now_has, invitation->key, CR_SHA256_SIZE) != 0 &&
+                    memcmp(now_has, invitation->instead, CR_SHA256_SIZE) != 0;
     if (invitation->used && (replaced || memcmp(invitation->key, key, CR_SHA256_SIZE) != 0))
         return cr_fail(CR_DENIED, "the join token was used already (ask for a new one: carrel invite %s)",
                        invitation->name);
@@ -150,7 +155,7 @@ enum cr_status cr_redeem(struct cr_state_dir *state, const struct cr_manifest *m
     CR_FREE char *path = NULL;
     CR_TRY(path_of(state->path, secret, &path));
     CR_CLEANUP(cr_state_unlock) int fd = -1;
-    CR_TRY(cr_state_lock(state->path, &fd));
+    CR_TRY(cr_state_try_lock(state->path, &fd));
     if (!cr_file_exists(path)) return cr_fail(CR_DENIED, "the join token is not one of this server's");
     struct invitation invitation;
     CR_TRY(read_invitation(path, &invitation));
@@ -163,8 +168,11 @@ enum cr_status cr_redeem(struct cr_state_dir *state, const struct cr_manifest *m
     CR_TRY(cr_manifest_admits(manifest, invitation.name, enrolled.key));
     strcpy(enrolled.name, invitation.name);
     strcpy(enrolled.role, invitation.role);
-    // Spent before it is of use: a crash in between leaves a token that only its own key can use again, or,
-    // where it was to replace an older key, none.
+    // Spent before it is of use: a crash in between, or a full disk, leaves a token that only its own key can
+    // use again.
+    size_t number = cr_state_find(state, invitation.name);
+    if (!invitation.used && number != SIZE_MAX)
+        memcpy(invitation.instead, state->members[number].key, CR_SHA256_SIZE);
     invitation.used = true;
     memcpy(invitation.key, enrolled.key, CR_SHA256_SIZE);
     CR_TRY(write_invitation(path, &invitation));

@@ -22,6 +22,12 @@ enum cr_status cr_state_lock(const char *path, int *fd)
     return cr_directory_lock(path, "lock", NULL, fd);
 }
 
+enum cr_status cr_state_try_lock(const char *path, int *fd)
+{
+    enum cr_status status = cr_directory_lock(path, "lock", "another program is changing it: try again", fd);
+    return status == CR_INVALID ? cr_fail(CR_IO, "%s", cr_error_message()) : status;
+}
+
 static enum cr_status take_serving(const char *path, int *fd)
 {
     return cr_directory_lock(path, "serving", "another server is running on this directory", fd);

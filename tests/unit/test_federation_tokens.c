@@ -96,6 +96,41 @@ static void test_tokens_need_an_address(void **state)
     tear_down_run();
 }
 
+static void stop(struct program *program)
+{
+    atomic_store(&program->stop, true);
+    wait_for(program);
+}
+
+// The server is killed between spending a token that replaces a key and noting the new one: that key may come
+// again, and the older one may not once it has.
+static void test_a_kill_in_the_middle_of_a_replacement(void **state)
+{
+    (void)state;
+    char path[300];
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer before = {0};
+    set_up_run("  min_clients: 3\n");
+    snprintf(path, sizeof path, "%s/server/state.sealed", root);
+    start_server();
+    invite(&silos[0], "anne", "anne");
+    start_enrolled(&silos[0]);
+    stop(&silos[0]);
+    assert_ok(cr_file_read(path, 1 << 20, &before));
+    invite(&silos[1], "anne", "anne");
+    snprintf(silos[1].state, sizeof silos[1].state, "%s/anew", root);
+    start_enrolled(&silos[1]);
+    stop(&silos[1]);
+    stop(&server);
+    assert_ok(cr_file_write(path, cr_buffer_slice(&before), true));
+    snprintf(path, sizeof path, "%s/anew/certificate.pem", root);
+    assert_int_equal(unlink(path), 0);
+    start_server();
+    start_enrolled(&silos[1]);
+    refused(&silos[0], CR_DENIED, "enrolled anew");
+    stop(&silos[1]);
+    stop_server();
+}
+
 static void test_durations(void **state)
 {
     (void)state;
@@ -115,6 +150,7 @@ int main(void)
         cmocka_unit_test(test_another_model_is_refused),
         cmocka_unit_test(test_tokens),
         cmocka_unit_test(test_invited_anew),
+        cmocka_unit_test(test_a_kill_in_the_middle_of_a_replacement),
         cmocka_unit_test(test_tokens_need_an_address),
         cmocka_unit_test(test_durations),
     };
