@@ -199,11 +199,10 @@ static enum cr_status say_of_data(struct cr_checks *checks, const char *path, co
                             "%s: %zu rows cannot be read and are passed over; the first: %s", path,
                             cr_dataset_bad_rows(data), cr_dataset_first_bad(data)));
     if (cut == 0) return CR_OK;
-    return cr_check_say(
-        checks, cut * 20 < count ? CR_CHECK_OK : CR_CHECK_WARNING, "data",
-        "%s: %zu of the examples (%.1f %%) had more than data.max_length of %zu tokens: the rest "
-        "is cut off",
-        path, cut, 100 * (double)cut / (double)count, max_length);
+    enum cr_check check = cut * 20 < count ? CR_CHECK_OK : CR_CHECK_WARNING;
+    return cr_check_say(checks, check, "data",
+                        "%s: %zu of the examples (%.1f %%) are cut off at data.max_length, %zu tokens", path,
+                        cut, 100 * (double)cut / (double)count, max_length);
 }
 
 // Lines of a file that is trained on, or held out; `examples` is 0 where it cannot be used.

@@ -25,9 +25,8 @@ struct cr_progress {
 void cr_progress_init(struct cr_progress *progress, bool json);
 struct cr_event_sink cr_progress_sink(struct cr_progress *progress);
 
-// From here on nobody who leaves a pipe unread, or a terminal stopped, holds up the work: up to a MiB waits
-// for them, tried again with each event and each tick. What comes beyond that is not shown, and its number
-// told
+// From here on nobody who leaves a pipe unread, or a terminal stopped, holds up the work: a MiB waits for
+// them, and is tried again with each event and each tick. The number of events beyond that is told
 // ("output.lost").
 void cr_progress_never_wait(struct cr_progress *progress);
 void cr_progress_tick(struct cr_progress *progress);
