@@ -159,8 +159,11 @@ enum cr_status cr_client_opened(struct cr_client *client, const struct cr_worker
     memcpy(client->structure, result->structure, CR_SHA256_SIZE);
     CR_TRY(check_base(client, result));
     if (client->total_steps < client->config.federation.rounds)
-        return cr_fail(CR_INVALID, "the data give %zu steps, fewer than the %zu rounds", client->total_steps,
-                       client->config.federation.rounds);
+        return cr_fail(
+            CR_INVALID,
+            "the data give %zu steps, fewer than the %zu rounds (a larger federation.local_epochs, "
+            "smaller batches or fewer rounds help)",
+            client->total_steps, client->config.federation.rounds);
     CR_TRY(cr_discretion_check_rounds(&client->config, client->total_steps));
     if (client->state->has_answer) {
         if (memcmp(result->digest, client->state->answer.digest, CR_SHA256_SIZE) != 0)
