@@ -258,15 +258,20 @@ static enum cr_status read_shape(const struct cr_json *root, const char *name, c
 }
 
 // Llama 3's scaling: slow rotations by the whole factor, fast ones not at all, a ramp between.
-static enum cr_status read_llama3(const struct cr_json *rope, const char *name, struct cr_model_config *out)
+static enum cr_status read_factor(const struct cr_json *rope, const char *name, struct cr_model_config *out)
 {
     CR_TRY(require_positive(rope, name, "factor", &out->rope_factor));
+    if (out->rope_factor >= 1) return CR_OK;
+    return cr_fail(CR_INVALID, "%s: rotary scaling: factor: %g is below 1", name, out->rope_factor);
+}
+
+static enum cr_status read_llama3(const struct cr_json *rope, const char *name, struct cr_model_config *out)
+{
+    CR_TRY(read_factor(rope, name, out));
     CR_TRY(require_positive(rope, name, "low_freq_factor", &out->rope_low_frequency));
     CR_TRY(require_positive(rope, name, "high_freq_factor", &out->rope_high_frequency));
     CR_TRY(cr_json_require_size(rope, name, "original_max_position_embeddings", 1, MOST_CONTEXT,
                                 &out->rope_original_context));
-    if (out->rope_factor < 1)
-        return cr_fail(CR_INVALID, "%s: rotary scaling: factor: %g is below 1", name, out->rope_factor);
     if (out->rope_high_frequency <= out->rope_low_frequency)
         return cr_fail(CR_INVALID, "%s: rotary scaling: high_freq_factor %g is not above low_freq_factor %g",
                        name, out->rope_high_frequency, out->rope_low_frequency);
@@ -276,7 +281,7 @@ static enum cr_status read_llama3(const struct cr_json *rope, const char *name, 
 // Every frequency is divided, as if every wavelength were long.
 static enum cr_status read_linear(const struct cr_json *rope, const char *name, struct cr_model_config *out)
 {
-    CR_TRY(require_positive(rope, name, "factor", &out->rope_factor));
+    CR_TRY(read_factor(rope, name, out));
     out->rope_low_frequency = out->rope_high_frequency = INFINITY;
     return CR_OK;
 }

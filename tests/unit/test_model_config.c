@@ -235,6 +235,7 @@ static void bad_configurations_are_refused(void **state)
          "{" PLAIN ",\"rope_scaling\":{\"type\":\"yarn\"},\"rope_parameters\":{\"rope_theta\":777}}"},
         {CR_UNSUPPORTED, "\"dynamic\"", "{" PLAIN ",\"rope_parameters\":{\"rope_type\":\"dynamic\"}}"},
         {CR_INVALID, "factor is missing", "{" PLAIN ",\"rope_parameters\":{\"rope_type\":\"linear\"}}"},
+        {CR_INVALID, "0.7 is below 1", "{" PLAIN ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":0.7}}"},
         {CR_INVALID, "factor is missing", "{" PLAIN ",\"rope_scaling\":{\"rope_type\":\"llama3\"}}"},
         {CR_INVALID, "is not above",
          "{" PLAIN ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":4,"
