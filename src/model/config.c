@@ -257,7 +257,6 @@ static enum cr_status read_shape(const struct cr_json *root, const char *name, c
     return read_epsilon(root, name, "rms_norm_eps", 1e-6, &out->norm_epsilon);
 }
 
-// Llama 3's scaling: slow rotations by the whole factor, fast ones not at all, a ramp between.
 static enum cr_status read_factor(const struct cr_json *rope, const char *name, struct cr_model_config *out)
 {
     CR_TRY(require_positive(rope, name, "factor", &out->rope_factor));
@@ -265,6 +264,7 @@ static enum cr_status read_factor(const struct cr_json *rope, const char *name, 
     return cr_fail(CR_INVALID, "%s: rotary scaling: factor: %g is below 1", name, out->rope_factor);
 }
 
+// Llama 3's scaling: slow rotations by the whole factor, fast ones not at all, a ramp between.
 static enum cr_status read_llama3(const struct cr_json *rope, const char *name, struct cr_model_config *out)
 {
     CR_TRY(read_factor(rope, name, out));
