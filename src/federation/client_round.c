@@ -212,10 +212,10 @@ static void drop_state(const struct cr_client *client)
 {
     CR_FREE char *kept = NULL;
     const struct cr_client_state *state = client->state;
-    if (!state->has_answer) return (void)unlink(client->worker_state);
-    if (cr_client_state_trainer(state, state->answer.round, &kept) == CR_OK &&
-        strcmp(kept, client->worker_state) != 0)
-        unlink(client->worker_state);
+    if (state->has_answer && (cr_client_state_trainer(state, state->answer.round, &kept) != CR_OK ||
+                              strcmp(kept, client->worker_state) == 0))
+        return;
+    unlink(client->worker_state);
 }
 
 enum cr_status cr_client_take_result(struct cr_client *client)

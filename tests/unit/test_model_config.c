@@ -434,32 +434,6 @@ static void weights_stay_in_the_mapping_unless_trainable(void **state)
     end(directory, shape, compute);
 }
 
-static void a_shape_tells_what_a_model_takes(void **state)
-{
-    (void)state;
-    static const char *const directories[] = {"tests/golden/llama-gqa", "tests/golden/gpt2"};
-    struct cr_compute *compute;
-    assert_ok(cr_compute_new(1, &compute));
-    for (size_t i = 0; i < sizeof directories / sizeof *directories; i++) {
-        struct cr_model *shape, *model;
-        assert_ok(cr_model_open_shape(directories[i], compute, CR_F32, &shape));
-        assert_ok(cr_model_open(directories[i], compute, CR_F32, &model));
-        assert_null(shape->memory.base);
-        assert_int_equal(shape->parameter_count, model->parameter_count);
-        struct cr_pass *pass;
-        assert_ok(cr_pass_new(model, &(struct cr_pass_size){.rows = 30, .sequences = 3, .backward = true},
-                              NULL, &pass));
-        assert_int_equal(
-            cr_pass_memory_of(shape, &(struct cr_pass_size){.rows = 30, .sequences = 3, .backward = true},
-                              false),
-            cr_pass_memory(pass));
-        cr_pass_free(pass);
-        cr_model_free(model);
-        cr_model_free(shape);
-    }
-    cr_compute_free(compute);
-}
-
 static void bad_batches_are_refused(void **state)
 {
     (void)state;
@@ -597,7 +571,6 @@ int main(void)
         cmocka_unit_test(bad_checkpoints_are_refused),
         cmocka_unit_test(a_copy_of_a_tied_head_is_one),
         cmocka_unit_test(weights_stay_in_the_mapping_unless_trainable),
-        cmocka_unit_test(a_shape_tells_what_a_model_takes),
         cmocka_unit_test(bad_batches_are_refused),
         cmocka_unit_test(a_failure_leaves_outputs_alone),
     };

@@ -1,5 +1,5 @@
 // model/keep.h: a pass whose layers' traces lie in a store (slicing/spill.h) walks as one that has them all,
-// bit for bit, and its own memory does not grow with the layers.
+// bit for bit, and its own memory does not grow with the layers. A model's shape tells a pass's memory.
 #include "model_support.h"
 
 #include "slicing/spill.h"
@@ -291,6 +291,32 @@ static void memory_does_not_grow_with_layers(void **state)
     cr_compute_free(compute);
 }
 
+static void a_shape_tells_what_a_model_takes(void **state)
+{
+    (void)state;
+    static const char *const directories[] = {"tests/golden/llama-gqa", "tests/golden/gpt2"};
+    struct cr_compute *compute;
+    assert_ok(cr_compute_new(1, &compute));
+    for (size_t i = 0; i < sizeof directories / sizeof *directories; i++) {
+        struct cr_model *shape, *model;
+        assert_ok(cr_model_open_shape(directories[i], compute, CR_F32, &shape));
+        assert_ok(cr_model_open(directories[i], compute, CR_F32, &model));
+        assert_null(shape->memory.base);
+        assert_int_equal(shape->parameter_count, model->parameter_count);
+        struct cr_pass *pass;
+        assert_ok(cr_pass_new(model, &(struct cr_pass_size){.rows = 30, .sequences = 3, .backward = true},
+                              NULL, &pass));
+        assert_int_equal(
+            cr_pass_memory_of(shape, &(struct cr_pass_size){.rows = 30, .sequences = 3, .backward = true},
+                              false),
+            cr_pass_memory(pass));
+        cr_pass_free(pass);
+        cr_model_free(model);
+        cr_model_free(shape);
+    }
+    cr_compute_free(compute);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -299,6 +325,7 @@ int main(void)
         cmocka_unit_test(a_walk_in_parts_is_the_same_walk),
         cmocka_unit_test(a_large_vocabulary_changes_no_bit),
         cmocka_unit_test(memory_does_not_grow_with_layers),
+        cmocka_unit_test(a_shape_tells_what_a_model_takes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
