@@ -79,14 +79,12 @@ static void place_trace(struct cr_walk *walk, struct cr_trace *trace)
     trace->head_inverse = take_floats(walk, rows * heads);
 }
 
-static void place_layer_space(struct cr_walk *walk)
+// What attention alone uses.
+static void place_attention_space(struct cr_walk *walk)
 {
     const struct cr_model *model = walk->model;
     const struct cr_layer *layer = &model->layers[0];
-    size_t rows = walk->size.rows, d = model->config.hidden;
-    walk->normed = take(walk, model->act, rows, d);
-    walk->hidden = take(walk, model->act, rows, layer->down.in);
-    size_t longest = rows + walk->size.prefix;
+    size_t rows = walk->size.rows, longest = rows + walk->size.prefix;
     walk->attention_scratch = cr_arena_take(
         &walk->arena, cr_attention_scratch(model->compute, &walk->shape, model->act, longest), 1);
     if (walk->size.prefix > 0 && !walk->size.decodes) {
@@ -100,13 +98,27 @@ static void place_layer_space(struct cr_walk *walk)
         if (model->act != CR_F32) walk->exact = take(walk, CR_F32, rows, columns);
         if (walk->size.backward) walk->dexact = take(walk, CR_F32, rows, columns);
     }
-    if (walk->size.backward) {
-        if (model->act != CR_F32) walk->upstream = take(walk, model->act, rows, d);
-        walk->dattended = take(walk, model->act, rows, layer->o.in);
-        walk->dqkv = take(walk, model->act, rows, layer->qkv.out);
-        size_t widest = cr_most(cr_most(d, layer->down.in), layer->o.in);
-        walk->wide = take(walk, CR_F32, rows, widest);
-    }
+    if (!walk->size.backward) return;
+    walk->dattended = take(walk, model->act, rows, layer->o.in);
+    walk->dqkv = take(walk, model->act, rows, layer->qkv.out);
+}
+
+static void place_layer_space(struct cr_walk *walk)
+{
+    const struct cr_model *model = walk->model;
+    const struct cr_layer *layer = &model->layers[0];
+    size_t rows = walk->size.rows, d = model->config.hidden, widest = cr_most(d, layer->o.in);
+    walk->normed = take(walk, model->act, rows, d);
+    if (walk->size.backward && model->act != CR_F32) walk->upstream = take(walk, model->act, rows, d);
+    // The halves of a layer are never at work at once either. Each begins with a sum as wide as it may need.
+    size_t start = walk->arena.used;
+    if (walk->size.backward) walk->sum = take(walk, CR_F32, rows, widest).data;
+    place_attention_space(walk);
+    size_t end = walk->arena.used;
+    walk->arena.used = start;
+    if (walk->size.backward) walk->sum = take(walk, CR_F32, rows, cr_most(widest, layer->down.in)).data;
+    walk->hidden = take(walk, model->act, rows, layer->down.in);
+    walk->arena.used = cr_most(end, walk->arena.used);
 }
 
 static void place_head_space(struct cr_walk *walk)

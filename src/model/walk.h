@@ -51,10 +51,10 @@ struct cr_walk {
     size_t *key_offset;        // [sequences], where a sequence's keys start
     struct cr_matrix gradient; // [rows, d] F32: of the residual stream
 
-    // Work space of a layer.
-    struct cr_matrix normed;    // [rows, d] act: a norm's output, on the way back its gradient too
-    struct cr_matrix hidden;    // [rows, F] act: the activation's output, likewise
-    struct cr_matrix upstream;  // [rows, d] act: the same, as products take it (not in F32 models)
+    // Work space of a layer: `hidden` lies where the attention has what it alone uses.
+    struct cr_matrix normed;   // [rows, d] act: a norm's output, on the way back its gradient too
+    struct cr_matrix upstream; // [rows, d] act: the stream's gradient as products take it (not in F32 models)
+    struct cr_matrix hidden;   // [rows, F] act: the activation's output, on the way back its gradient too
     struct cr_matrix dattended; // [rows, heads·head_dim] act
     struct cr_matrix dqkv;      // like qkv
     // Of head norms, [rows, (heads + kv_heads)·head_dim] F32: `unnormed` (not in F32 models), its gradient.
@@ -63,7 +63,7 @@ struct cr_walk {
     // each sequence after those of the prefix, and their gradient.
     struct cr_matrix joined, djoined;
     void *attention_scratch;
-    struct cr_matrix wide; // [rows, widest input of a linear] F32: a gradient that several terms are added to
+    float *sum; // [rows, inputs of a linear]: a gradient that several terms are added to
 
     // Work space of the head, for `chunk` rows at a time, where last = L. It shares its memory with a
     // layer's.

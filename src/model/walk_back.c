@@ -63,8 +63,8 @@ static enum cr_status project_back(struct cr_walk *walk, const struct cr_linear 
     bool deltas = trains(tuning, modules);
     struct cr_matrix sum = dx;
     if (deltas) {
-        sum = cr_matrix_columns(cr_matrix_rows(walk->wide, 0, x.rows), 0, x.columns);
-        if (!below) sum.data = NULL;
+        sum = cr_matrix_of(below ? walk->sum : NULL, CR_F32, x.rows, x.columns);
+        sum.stride = cr_spaced_stride(CR_F32, x.columns);
     }
     if (below) CR_TRY(linear->provider->backward(linear, dy, sum, false));
     for (size_t i = 0, at = 0; tuning && i < modules.count; i++) {

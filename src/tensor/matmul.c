@@ -21,12 +21,13 @@ enum {
     LEFT_STRIDE = DEPTH + LINE, // an odd number of cache lines, so that rows do not compete for places
 };
 
-// The parts of a thread's workspace.
+// The parts of a thread's workspace. Few products have partial results, and a large page for the other parts
+// is all that a thread takes until one has.
 struct scratch {
     uint32_t right[COLUMNS * DEPTH + COLUMNS / LEAST_WIDTH * LINE];
     uint32_t left[ROWS * LEFT_STRIDE];
-    float partial[ROWS_SUPER * COLUMNS];
     uint32_t strip[STRIP * COLUMNS]; // as well STRIP rows of DEPTH words
+    float partial[ROWS_SUPER * COLUMNS];
 };
 
 _Static_assert(COLUMNS >= DEPTH, "a strip holds rows of a block either way");
@@ -112,7 +113,7 @@ static const void *left_rows(const struct job *job, size_t k, size_t depth, size
 // Where the chains of a block begin and end: in C, save that a chain which goes on in a later block of the
 // depth waits in F32.
 static struct cr_ends ends_of(const struct job *job, size_t row, size_t column, bool first, bool last,
-                              float *partial)
+                              float *partial, size_t partial_stride)
 {
     void *place = cr_at(&job->c, row, column);
     enum cr_dtype dtype = job->c.dtype;
@@ -124,12 +125,12 @@ static struct cr_ends ends_of(const struct job *job, size_t row, size_t column, 
     if (!first) {
         ends.from = partial;
         ends.from_dtype = CR_F32;
-        ends.from_stride = COLUMNS;
+        ends.from_stride = partial_stride;
     }
     if (!last) {
         ends.to = partial;
         ends.to_dtype = CR_F32;
-        ends.to_stride = COLUMNS;
+        ends.to_stride = partial_stride;
     }
     return ends;
 }
@@ -139,7 +140,7 @@ static void multiply_block(const struct job *job, size_t row, size_t rows, size_
                            struct scratch *scratch)
 {
     const struct cr_product *product = job->product;
-    size_t k = 0;
+    size_t k = 0, partial_stride = (columns + LINE - 1) / LINE * LINE;
     do {
         size_t depth = cr_least(DEPTH * product->per_word, job->depth - k);
         bool first = k == 0, last = k + depth == job->depth;
@@ -151,8 +152,8 @@ static void multiply_block(const struct job *job, size_t row, size_t rows, size_
             size_t here = cr_least(ROWS, rows - i);
             size_t stride;
             const void *left = left_rows(job, k, depth, row + i, here, scratch->left, &stride);
-            struct cr_ends ends =
-                ends_of(job, row + i, column, first, last, scratch->partial + i % ROWS_SUPER * COLUMNS);
+            float *partial = scratch->partial + i % ROWS_SUPER * partial_stride;
+            struct cr_ends ends = ends_of(job, row + i, column, first, last, partial, partial_stride);
             product->multiply(here, columns, cr_words(product, depth), left, stride, scratch->right,
                               panel_words(product), &ends);
         }
