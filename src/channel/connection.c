@@ -3,14 +3,17 @@
 #include "base/clock.h"
 
 #include <errno.h>
+#include <math.h>
+#include <netdb.h>
 #include <openssl/err.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
 enum {
-    FRAMES_AT_ONCE = 8,  // one connection does not keep the others waiting for longer
-    READS_AT_ONCE = 64,  // likewise, of what comes after the end
-    HANDSHAKE_LIMIT = 20 // seconds, however long the timeout is; all that strangers get
+    FRAMES_AT_ONCE = 8,   // one connection does not keep the others waiting for longer
+    READS_AT_ONCE = 64,   // likewise, of what comes after the end
+    HANDSHAKE_LIMIT = 20, // seconds, however long the timeout is; all that strangers get
+    ADDRESS_LIMIT = 5     // of an address that does not answer where a name has more
 };
 static const double beat_seconds = 1.0, linger_seconds = 2.0;
 
@@ -404,10 +407,15 @@ static void judge_time(struct cr_connection *c, double now)
     // A stranger's signs of life do not keep its place.
     bool stranger = c->phase == CR_PHASE_OPEN && cr_tls_is_server(c->tls) && c->peer.anonymous;
     if (c->phase == CR_PHASE_CONNECTING || c->phase == CR_PHASE_HANDSHAKE || stranger) {
-        double limit = c->timeout < HANDSHAKE_LIMIT ? c->timeout : HANDSHAKE_LIMIT;
+        double limit = fmin(c->timeout, HANDSHAKE_LIMIT);
+        bool has_more = c->phase == CR_PHASE_CONNECTING && c->address->ai_next;
+        if (has_more) limit = fmin(limit, ADDRESS_LIMIT);
         if (now - c->phase_since <= limit) return;
-        snprintf(why, sizeof why, "%s: no answer for %.0f seconds", c->label, limit);
-        cr_connection_end_with(c, CR_TIMEOUT, why);
+        enum cr_status status = cr_fail(CR_TIMEOUT, "%s: no answer for %.0f seconds", c->label, limit);
+        if (has_more)
+            cr_connection_try_next(c, status);
+        else
+            cr_connection_end_with(c, status, cr_error_message());
     } else if (c->phase == CR_PHASE_ENDING) {
         if (stuck || (c->queue.bytes == 0 && now - c->phase_since > linger_seconds)) end(c);
     } else if (c->phase == CR_PHASE_ATTESTING && cr_challenge_check_time(c->challenge, now) != CR_OK) {

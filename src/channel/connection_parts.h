@@ -57,6 +57,10 @@ void cr_connection_destroy(struct cr_connection *c);
 // The socket that was connecting can be written to: it is connected, or the next address is tried.
 void cr_connection_finish_connect(struct cr_connection *c);
 
+// Leaves the address that is being tried for the next one, or, with none left, ends the connection for
+// `status` and the sentence of cr_error_message.
+void cr_connection_try_next(struct cr_connection *c, enum cr_status status);
+
 // connection.c:
 
 // Tells the events what the phase waits for.

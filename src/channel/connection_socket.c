@@ -76,6 +76,16 @@ static enum cr_status connect_next(struct cr_connection *c)
     }
 }
 
+void cr_connection_try_next(struct cr_connection *c, enum cr_status status)
+{
+    c->address = c->address->ai_next;
+    if (c->address) {
+        cr_connection_drop_socket(c);
+        status = connect_next(c);
+    }
+    if (status != CR_OK) cr_connection_end_with(c, status, cr_error_message());
+}
+
 void cr_connection_finish_connect(struct cr_connection *c)
 {
     int error = 0;
@@ -87,13 +97,7 @@ void cr_connection_finish_connect(struct cr_connection *c)
         return;
     }
     errno = error;
-    enum cr_status status = cr_fail_errno(CR_IO, "%s", c->label);
-    c->address = c->address->ai_next;
-    if (c->address) {
-        cr_connection_drop_socket(c);
-        status = connect_next(c);
-    }
-    if (status != CR_OK) cr_connection_end_with(c, status, cr_error_message());
+    cr_connection_try_next(c, cr_fail_errno(CR_IO, "%s", c->label));
 }
 
 static enum cr_status new_connection(struct cr_loop *loop, struct cr_tls *tls, double timeout,

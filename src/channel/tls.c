@@ -1,5 +1,6 @@
 #include "channel/tls.h"
 
+#include "base/clock.h"
 #include "crypto/tls_basis.h"
 
 #include <openssl/err.h>
@@ -10,8 +11,7 @@
 
 struct cr_tls {
     SSL_CTX *context;
-    bool server;
-    bool pinned;
+    bool server, member; // neither: a newcomer
     const struct cr_admission *admission;
     unsigned char fingerprint[CR_SHA256_SIZE];
 };
@@ -44,7 +44,6 @@ static enum cr_status new_tls(bool server, const struct cr_identity *identity, s
 {
     struct cr_tls *tls;
     CR_TRY(cr_allocate(1, sizeof *tls, &tls));
-    tls->server = server;
     void *context = NULL;
     enum cr_status status = cr_tls_basis_context(server, &context);
     tls->context = context;
@@ -53,6 +52,8 @@ static enum cr_status new_tls(bool server, const struct cr_identity *identity, s
         cr_tls_free(tls);
         return status;
     }
+    tls->server = server;
+    tls->member = identity && !server;
     SSL_CTX_set_app_data(tls->context, tls);
     SSL_CTX_set_verify(tls->context, SSL_VERIFY_PEER, NULL);
     *out = tls;
@@ -112,7 +113,6 @@ enum cr_status cr_tls_new_enrol(const unsigned char fingerprint[CR_SHA256_SIZE],
 {
     struct cr_tls *tls;
     CR_TRY(new_tls(false, NULL, &tls));
-    tls->pinned = true;
     memcpy(tls->fingerprint, fingerprint, CR_SHA256_SIZE);
     SSL_CTX_set_cert_verify_callback(tls->context, verify_pinned, tls);
     *out = tls;
@@ -195,17 +195,33 @@ enum cr_status cr_tls_peer(const struct cr_tls *tls, const void *ssl, struct cr_
     return CR_OK;
 }
 
-enum cr_status cr_tls_failure(const void *ssl, const char *peer)
+// Why a certificate was refused.
+static enum cr_status refused(const struct cr_tls *tls, const char *peer, long verified)
 {
-    long verified = SSL_get_verify_result(ssl);
-    if (verified == X509_V_OK) return cr_tls_basis_failure(peer);
-    ERR_clear_error();
-    const struct cr_tls *tls = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
-    if (tls && tls->pinned && verified == X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN)
+    char now[CR_CLOCK_TEXT_SIZE];
+    const char *reason = X509_verify_cert_error_string(verified);
+    if (!tls->server && verified == X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN)
         return cr_fail(CR_DENIED,
                        "%s: the server does not belong to the federation that the join token "
                        "names (its CA is another one)",
                        peer);
-    return cr_fail(CR_DENIED, "%s: its certificate was refused: %s", peer,
-                   X509_verify_cert_error_string(verified));
+    if (verified != X509_V_ERR_CERT_NOT_YET_VALID && verified != X509_V_ERR_CERT_HAS_EXPIRED)
+        return cr_fail(CR_DENIED, "%s: its certificate was refused: %s", peer, reason);
+    cr_clock_format(cr_clock_unix(), now);
+    return cr_fail(CR_DENIED, "%s: its certificate was refused: %s (the clock here says %s)", peer, reason,
+                   now);
+}
+
+enum cr_status cr_tls_failure(const void *ssl, const char *peer)
+{
+    const struct cr_tls *tls = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+    long verified = SSL_get_verify_result(ssl);
+    enum cr_status status;
+    if (verified == X509_V_OK) {
+        status = cr_tls_basis_failure(peer);
+    } else {
+        ERR_clear_error();
+        status = refused(tls, peer, verified);
+    }
+    return tls->member ? CR_IO : status;
 }

@@ -46,7 +46,9 @@ enum { CR_TLS_EXPORTER_SIZE = 32 };
 enum cr_status cr_tls_own(const void *ssl, struct cr_peer *out);
 enum cr_status cr_tls_export(void *ssl, unsigned char out[CR_TLS_EXPORTER_SIZE]);
 
-// The sentence for what libssl's error queue holds after a failed call on `ssl`; empties the queue.
+// The sentence for what libssl's error queue holds after a failed call on `ssl`; empties the queue. To a
+// member it is CR_IO: what ends TLS may be of the moment (a proxy whose server is away, a clock that is
+// wrong), and anybody can be it.
 enum cr_status cr_tls_failure(const void *ssl, const char *peer);
 
 // SHA-256 of the public key of a certificate in DER.

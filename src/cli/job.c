@@ -77,7 +77,8 @@ static enum cr_status make_of(const struct asked *asked, const struct cr_config 
     if (manifest.roster_count > 0 && cr_config_min_clients(config) > manifest.roster_count)
         return cr_fail(CR_INVALID, "%s: federation.min_clients: %zu, but there are %zu of --silo",
                        asked->config, cr_config_min_clients(config), manifest.roster_count);
-    manifest.time_floor = cr_clock_unix();
+    enum { CLOCK_SLACK = 3600 }; // seconds that the clocks of its silos may be behind this one
+    manifest.time_floor = cr_clock_unix() - CLOCK_SLACK;
     CR_TRY(read_time("not-before", asked->time, &manifest.time_floor));
     CR_TRY(read_time("collateral-since", asked->collateral, &manifest.collateral_floor));
     CR_TRY(cr_manifest_write(&manifest, &payload));

@@ -36,7 +36,7 @@ enum cr_status cr_identity_issue(const struct cr_identity *authority, struct cr_
 enum cr_status cr_identity_install(struct cr_identity *identity, struct cr_slice certificate_der,
                                    struct cr_slice authority_der);
 
-// True where the certificate is not good any more at `time`, or is still to come.
+// True where the certificate is not good any more at `time`, or there is none.
 bool cr_identity_expired(const struct cr_identity *identity, int64_t time);
 
 // The key's point x ‖ y, and a signature r ‖ s by it: what cr_ecdsa_verify takes for P-256.

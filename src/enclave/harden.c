@@ -27,18 +27,25 @@ static enum cr_status set(int option, unsigned long value, const char *what)
     return cr_fail_errno(CR_INTERNAL, "%s cannot be forbidden", what);
 }
 
+// As much as may be had; what then lacks is told where it lacks.
+static void raise_limit(int resource)
+{
+    struct rlimit limit;
+    if (getrlimit(resource, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(resource, &limit);
+}
+
 enum cr_status cr_harden_process(void)
 {
-    struct rlimit none = {0, 0}, locked;
+    struct rlimit none = {0, 0};
     if (setrlimit(RLIMIT_CORE, &none) != 0)
         return cr_fail_errno(CR_INTERNAL, "core dumps cannot be forbidden");
     CR_TRY(set(PR_SET_DUMPABLE, 0, "tracing"));
     CR_TRY(set(PR_SET_NO_NEW_PRIVS, 1, "new privileges"));
     if (clearenv() != 0) return cr_fail(CR_INTERNAL, "the environment cannot be cleared");
-    if (getrlimit(RLIMIT_MEMLOCK, &locked) == 0) {
-        locked.rlim_cur = locked.rlim_max;
-        (void)setrlimit(RLIMIT_MEMLOCK, &locked); // what then lacks is told where it lacks
-    }
+    raise_limit(RLIMIT_MEMLOCK);
+    raise_limit(RLIMIT_NOFILE); // a server has one for each silo
     return fix_descriptors();
 }
 
