@@ -108,6 +108,9 @@ static enum cr_status on_received(void *context, struct cr_connection *connectio
         cr_emit(client->sink, CR_EVENT_INFO, "client.closed", NULL,
                 CR_FIELD("round", message->closed.round + 1), CR_FIELD("silos", message->closed.silos),
                 CR_FIELD("loss", message->closed.loss));
+        if (client->training && !client->final && client->round == message->closed.round)
+            cr_emit(client->sink, CR_EVENT_WARNING, "client.late", NULL,
+                    CR_FIELD("round", client->round + 1));
         return CR_OK;
     case CR_FRAME_FINISHED:
         return cr_client_on_finished(client, message);
@@ -128,7 +131,7 @@ static bool worth_retrying(enum cr_status status)
 static void lost(struct cr_client *client, enum cr_status status, const char *why)
 {
     double now = cr_clock_monotonic();
-    if (client->open) client->alone_since = now;
+    if (client->manifest_came) client->alone_since = now; // that was the server, and ready for this silo
     client->open = client->ready_sent = client->manifest_came = false;
     client->connection = NULL;
     if (client->ended) return;
@@ -194,16 +197,39 @@ static enum cr_status connect_now(struct cr_client *client)
     return CR_OK;
 }
 
+// Whether it has heard that all is done, and has the result where it was to fetch it.
+static enum cr_status knows_the_end(struct cr_client *client, bool *knows)
+{
+    const struct cr_client_state *state = client->state;
+    *knows = false;
+    if (!state->has_manifest || !state->has_seen) return CR_OK;
+    if (!client->has_config)
+        CR_TRY(cr_config_parse(cr_slice_of_string(state->manifest.settings), "the job's settings",
+                               &client->config));
+    client->has_config = true;
+    if (state->seen.round < client->config.federation.rounds) return CR_OK;
+    if (!client->options->output) *knows = true;
+    return *knows ? CR_OK : cr_client_state_fetched(state, client->options->output, knows);
+}
+
+// No server was there for long: what this silo has may be all that there is to have.
+static enum cr_status end_alone(struct cr_client *client)
+{
+    bool knows;
+    CR_TRY(knows_the_end(client, &knows));
+    if (knows) return cr_client_done(client);
+    return cr_fail(CR_TIMEOUT, "no connection to the server for %.0f seconds: %s", client->timeout,
+                   client->last_why);
+}
+
 static enum cr_status run(struct cr_client *client, bool (*keep_going)(void *context), void *context)
 {
     client->alone_since = cr_clock_monotonic();
     while (!client->ended || client->connection) {
         double now = cr_clock_monotonic();
         if (!client->ended && !client->connection) {
-            if (now - client->alone_since > client->timeout)
-                return cr_fail(CR_TIMEOUT, "no connection to the server for %.0f seconds: %s",
-                               client->timeout, client->last_why);
-            if (now >= client->retry_at) CR_TRY(connect_now(client));
+            if (now - client->alone_since > client->timeout) CR_TRY(end_alone(client));
+            if (!client->ended && now >= client->retry_at) CR_TRY(connect_now(client));
         }
         CR_TRY(cr_loop_step(client->loop, step_seconds));
         if (keep_going && !keep_going(context)) {
@@ -262,8 +288,8 @@ static void say_farewell(struct cr_client *client, enum cr_status status, const 
 static void close_client(struct cr_client *client)
 {
     cr_split_client_close(client);
+    cr_connection_free(client->connection); // first: a worker may wait for its accelerator yet
     cr_worker_free(client->worker);
-    cr_connection_free(client->connection);
     cr_tls_free(client->tls);
     cr_attested_close(client->attested);
     cr_loop_free(client->loop);

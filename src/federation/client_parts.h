@@ -81,6 +81,7 @@ enum cr_status cr_client_on_values(struct cr_client *client, const struct cr_mes
 enum cr_status cr_client_on_pull(struct cr_client *client, const struct cr_message *message);
 enum cr_status cr_client_on_finished(struct cr_client *client, const struct cr_message *message);
 enum cr_status cr_client_take_result(struct cr_client *client);
+enum cr_status cr_client_done(struct cr_client *client); // all of it: ends the client
 enum cr_status cr_client_show_progress(struct cr_client *client, double now);
 
 #endif

@@ -151,7 +151,7 @@ enum cr_status cr_client_on_pull(struct cr_client *client, const struct cr_messa
     return cr_connection_send(client->connection, &values, cr_vector_release, cr_vector_hold(client->update));
 }
 
-static enum cr_status done(struct cr_client *client)
+enum cr_status cr_client_done(struct cr_client *client)
 {
     static const char *const places[] = {
         [CR_RELEASE_ALL] = "the server's output_dir",
@@ -176,7 +176,7 @@ enum cr_status cr_client_on_finished(struct cr_client *client, const struct cr_m
         return cr_fail(CR_PROTOCOL, "the server ends a run that is not of this job");
     CR_TRY(see(client, message->finished.rounds, message->finished.digest, message->finished.receipt));
     cr_client_gets_on(client);
-    if (!client->options->output) return done(client);
+    if (!client->options->output) return cr_client_done(client);
     client->final = true;
     return go_to_round(client, message->finished.rounds, message->finished.digest);
 }
@@ -242,7 +242,8 @@ enum cr_status cr_client_take_result(struct cr_client *client)
         else if (result.work == CR_WORK_TRAIN)
             status = trained(client, &result);
         else
-            status = done(client);
+            status = cr_client_state_fetch(client->state, client->options->output);
+        if (status == CR_OK && result.work == CR_WORK_SAVE) status = cr_client_done(client);
     }
     cr_vector_release(result.update);
     return status;

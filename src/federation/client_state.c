@@ -4,12 +4,13 @@
 #include "format/json.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 enum { JSON_LIMIT = 65536 };
-static const char token_name[] = "server.token", manifest_name[] = "job.cbor";
+static const char token_name[] = "server.token", manifest_name[] = "job.cbor", fetched_name[] = "fetched";
 static const char trainer_prefix[] = "trainer-", sealed_suffix[] = ".sealed";
 static const char update_purpose[] = "silo update", seen_purpose[] = "silo memory";
 
@@ -275,6 +276,25 @@ enum cr_status cr_client_state_keep(struct cr_client_state *state, const unsigne
     memcpy(state->run, run, CR_SHA256_SIZE);
     state->answer = *answer;
     state->has_answer = true;
+    return CR_OK;
+}
+
+enum cr_status cr_client_state_fetch(const struct cr_client_state *state, const char *output)
+{
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(state->path, fetched_name, &path));
+    return cr_file_write(path, cr_slice_of_string(output), true);
+}
+
+enum cr_status cr_client_state_fetched(const struct cr_client_state *state, const char *output, bool *fetched)
+{
+    CR_FREE char *path = NULL;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer kept = {0};
+    *fetched = false;
+    CR_TRY(cr_path_join(state->path, fetched_name, &path));
+    if (!cr_file_exists(path)) return CR_OK;
+    CR_TRY(cr_file_read(path, PATH_MAX, &kept));
+    *fetched = strcmp(cr_buffer_text(&kept), output) == 0;
     return CR_OK;
 }
 

@@ -6,6 +6,7 @@
 //   seen.sealed                                  the newest that the server told it (federation/rollback.h)
 //   update.sealed                                the last round it trained, and of which run
 //   trainer-N.sealed                             the learner after that round N; holds the update's values
+//   fetched                                      where the result was saved, if it was
 //   audit.jsonl                                  the servers it met, on what grounds (attestation/audit.h)
 //   sealing.key, sealing.tpm                     what the sealing key is made from, where it is a file
 //   lock                                         held by the one process that uses the directory
@@ -74,6 +75,11 @@ enum cr_status cr_client_state_trainer(const struct cr_client_state *state, uint
 // Keeps the answer, whose learner's state is written already; removes that of the round before.
 enum cr_status cr_client_state_keep(struct cr_client_state *state, const unsigned char run[CR_SHA256_SIZE],
                                     const struct cr_answer *answer);
+
+// Keeps where the result was saved; and whether it was saved there.
+enum cr_status cr_client_state_fetch(const struct cr_client_state *state, const char *output);
+enum cr_status cr_client_state_fetched(const struct cr_client_state *state, const char *output,
+                                       bool *fetched);
 
 // Keeps what the server told.
 enum cr_status cr_client_state_see(struct cr_client_state *state, const struct cr_seen *seen);

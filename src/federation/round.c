@@ -87,6 +87,10 @@ static void on_ready(struct cr_round *machine, double now, size_t number, struct
     struct cr_round_silo *silo = &machine->silos[number];
     if (number >= machine->silo_count) machine->silo_count = number + 1;
     silo->present = true;
+    if (silo->late && !silo->readmitted && present(machine) < machine->rules.min_clients) {
+        silo->readmitted = true;
+        silo->dropped = false;
+    }
     if (machine->phase == CR_ROUND_WAITING) {
         if (present(machine) >= machine->rules.min_clients) begin(machine, now, actions);
     } else if (machine->phase == CR_ROUND_TRAINING) {
@@ -158,7 +162,10 @@ void cr_round_handle(struct cr_round *machine, double now, const struct cr_round
         on_answered(machine, now, event->silo, event->answer, actions);
         break;
     case CR_ROUND_REFUSED:
-        silo->dropped = silo->refused = true;
+    case CR_ROUND_LATE:
+        silo->dropped = true;
+        silo->refused |= event->kind == CR_ROUND_REFUSED;
+        silo->late |= event->kind == CR_ROUND_LATE;
         silo->present = false; // its connection is ended too: the next round shall not wait for it
         silo->gone_since = now;
         if (machine->phase == CR_ROUND_COLLECTING) reconsider_set(machine, now, actions);

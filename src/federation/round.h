@@ -6,8 +6,9 @@
 //   COLLECTING  the answers of a fixed set of silos are being pulled and averaged
 //
 // A silo that was lost is waited for as long as `absence`, and then dropped from the round. What it trained
-// stays on its disk, so coming back within that time loses nothing. A silo that comes while a round is being
-// collected takes part from the next one on. Silos are numbers given by the caller.
+// stays on its disk, so coming back within that time loses nothing. One whose answer could not be pulled in
+// time is dropped too; where too few are left, it may come back once, with the same answer. A silo that comes
+// while a round is being collected takes part from the next one on. Silos are numbers given by the caller.
 #ifndef CARREL_FEDERATION_ROUND_H
 #define CARREL_FEDERATION_ROUND_H
 
@@ -41,6 +42,8 @@ struct cr_round_silo {
     bool answered;     // `answer` is this round's
     bool dropped;      // from this round
     bool refused;      // and that because its values were refused
+    bool late;         // and that because a piece of its answer did not come
+    bool readmitted;   // after that
     bool in_set;       // of the collection
     double gone_since; // while taking part and not present
     struct cr_answer answer;
@@ -62,6 +65,7 @@ enum cr_round_event_kind {
     CR_ROUND_LOST,     // its connection ended
     CR_ROUND_ANSWERED, // it says what it trained
     CR_ROUND_REFUSED,  // what was pulled from it was refused
+    CR_ROUND_LATE,     // what was to be pulled from it did not come
     CR_ROUND_TICK      // time passed
 };
 

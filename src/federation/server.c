@@ -9,21 +9,28 @@
 
 static const double step_seconds = 0.2, farewell_seconds = 3;
 
-// Appends the names of those whose work is in the result and who have not heard that it is done.
+// Appends the names of those who took part and have not heard that all is done. A restarted server does not
+// know who did: whoever is enrolled may want to hear.
 static enum cr_status append_untold(const struct cr_server *server, struct cr_buffer *out)
 {
-    // A restarted server does not know who took part last: whoever is enrolled may want to hear.
-    size_t count = server->set_count > 0 ? server->set_count : server->state->member_count;
-    for (size_t i = 0; i < count; i++) {
-        size_t silo = server->set_count > 0 ? server->set[i] : i;
-        if (server->told[silo]) continue;
-        CR_TRY(cr_append_format(out, "%s%s", out->size > 0 ? ", " : "", cr_server_silo_name(server, silo)));
+    for (size_t i = 0; i < server->state->member_count; i++) {
+        if (server->told[i] || (server->set_count > 0 && !server->came[i])) continue;
+        CR_TRY(cr_append_format(out, "%s%s", out->size > 0 ? ", " : "", cr_server_silo_name(server, i)));
     }
     return CR_OK;
 }
 
-// *done: everyone whose work is in the result knows that it is done, or had time to come and hear. The state
-// is settled only where nobody is left who has not.
+// Whether those whose work is in the result know.
+static bool set_is_told(const struct cr_server *server)
+{
+    bool all = true;
+    for (size_t i = 0; i < server->set_count; i++) all &= server->told[server->set[i]];
+    for (size_t i = 0; server->set_count == 0 && i < server->state->member_count; i++) all &= server->told[i];
+    return all;
+}
+
+// *done: everyone who took part knows that all is done, or had time to come and hear. The state is settled
+// only where nobody is left who does not.
 static enum cr_status end_telling(struct cr_server *server, bool *done)
 {
     if (server->split) {
@@ -37,7 +44,7 @@ static enum cr_status end_telling(struct cr_server *server, bool *done)
     bool over = cr_clock_monotonic() - server->finishing_since > server->config->federation.progress_timeout;
     *done = over || (untold.size == 0 && !leaving);
     if (!*done) return CR_OK;
-    if (untold.size == 0 && server->config->federation.release == CR_RELEASE_SILOS)
+    if (set_is_told(server) && server->config->federation.release == CR_RELEASE_SILOS)
         CR_TRY(cr_state_deliver(server->state));
     if (untold.size == 0) return cr_state_settle(server->state);
     cr_emit(server->sink, CR_EVENT_WARNING, "server.untold",

@@ -2,7 +2,7 @@
 //
 // Events (docs/PROTOCOL.md lists their fields): "server.job", "server.listening", "server.enrolled",
 // "server.joined", "server.left", "round.begin", "round.progress", "round.trained", "round.dropped",
-// "round.done", "server.done". Rounds are counted from 1 in events.
+// "round.late", "round.done", "server.done". Rounds are counted from 1 in events.
 #ifndef CARREL_FEDERATION_SERVER_H
 #define CARREL_FEDERATION_SERVER_H
 

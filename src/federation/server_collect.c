@@ -93,9 +93,9 @@ enum cr_status cr_server_judge_pulls(struct cr_server *server)
     if (!server->aggregate || cr_clock_monotonic() - server->wanted_since <= limit) return CR_OK;
     for (size_t i = 0; i < server->set_count; i++) {
         if (!cr_aggregate_wants(server->aggregate, i)) continue;
-        enum cr_status refusal =
-            cr_fail(CR_DENIED, "the update is refused: a piece of it did not come for %.0f seconds", limit);
-        return cr_server_refuse_update(server, server->set[i], refusal); // which changes the set
+        enum cr_status late =
+            cr_fail(CR_TIMEOUT, "a piece of its update did not come for %.0f seconds", limit);
+        return cr_server_drop(server, server->set[i], late); // which changes the set
     }
     return CR_OK;
 }
@@ -150,7 +150,7 @@ static enum cr_status store(void *context)
 
 static enum cr_status folded(struct cr_server *server, enum cr_status status)
 {
-    if (status == CR_DENIED) return cr_server_refuse_update(server, server->set[server->refused], status);
+    if (status == CR_DENIED) return cr_server_drop(server, server->set[server->refused], status);
     CR_TRY(status);
     if (!cr_aggregate_done(server->aggregate)) return go_on(server);
     start(server, CR_SERVER_STORING, store);

@@ -73,8 +73,9 @@ struct cr_server {
     unsigned char next_digest[CR_SHA256_SIZE]; // of storing
     struct cr_pool *pool;                      // for folding
 
-    bool finishing; // all rounds are done
-    bool saved;     // and the result is; the silos of the last set are being told
+    bool finishing;      // all rounds are done
+    bool saved;          // and the result is; the silos are being told
+    bool came[CR_SILOS]; // to this server, and were not refused
     bool told[CR_SILOS];
     uint64_t fetched[CR_SILOS]; // by number: values of the result
     double finishing_since;     // or since a piece of the result was fetched
@@ -103,8 +104,9 @@ const char *cr_server_silo_name(const struct cr_server *server, size_t silo);
 enum cr_status cr_server_event(struct cr_server *server, enum cr_round_event_kind kind, size_t silo,
                                const struct cr_answer *answer);
 
-// Drops the silo's update from the round, for the reason in cr_error_message, and ends its connection.
-enum cr_status cr_server_refuse_update(struct cr_server *server, size_t silo, enum cr_status refusal);
+// Drops the silo from the round, for the reason in cr_error_message, and ends its connection. With CR_TIMEOUT
+// it is late, with any other its update is refused.
+enum cr_status cr_server_drop(struct cr_server *server, size_t silo, enum cr_status reason);
 
 // Begins to pull the updates of the machine's set, from the first value on.
 enum cr_status cr_server_collect(struct cr_server *server);

@@ -107,6 +107,18 @@ enum cr_status cr_server_event(struct cr_server *server, enum cr_round_event_kin
     return perform(server);
 }
 
+// Who trained for a round that closes without it.
+static void tell_late(const struct cr_server *server)
+{
+    for (size_t i = 0; i < server->machine.silo_count; i++) {
+        const struct cr_round_silo *silo = &server->machine.silos[i];
+        if (silo->taking_part && !silo->in_set && !silo->dropped)
+            cr_emit(server->sink, CR_EVENT_WARNING, "round.late", NULL,
+                    CR_FIELD_TEXT("silo", cr_server_silo_name(server, i)),
+                    CR_FIELD("round", server->machine.round + 1));
+    }
+}
+
 static void tell_closed(struct cr_server *server, double loss)
 {
     struct cr_message closed = {
@@ -141,6 +153,7 @@ enum cr_status cr_server_close_round(struct cr_server *server)
             CR_FIELD("rounds", server->config->federation.rounds), CR_FIELD("silos", server->set_count),
             CR_FIELD("loss", loss), CR_FIELD("labelled", labelled),
             CR_FIELD("seconds", cr_clock_monotonic() - server->round_began));
+    tell_late(server);
     tell_closed(server, loss);
     if (last) return cr_server_finish(server);
     cr_round_next(&server->machine, cr_clock_monotonic(), server->state->digest, &server->actions);
@@ -148,17 +161,18 @@ enum cr_status cr_server_close_round(struct cr_server *server)
     return perform(server);
 }
 
-enum cr_status cr_server_refuse_update(struct cr_server *server, size_t silo, enum cr_status refusal)
+enum cr_status cr_server_drop(struct cr_server *server, size_t silo, enum cr_status reason)
 {
     char why[512];
     snprintf(why, sizeof why, "%s", cr_error_message());
     cr_emit(server->sink, CR_EVENT_WARNING, "round.dropped", why,
             CR_FIELD_TEXT("silo", cr_server_silo_name(server, silo)),
             CR_FIELD("round", server->machine.round + 1));
+    if (reason != CR_TIMEOUT) server->came[silo] = false; // nobody waits for it at the end
     // Where it is away just now, it is dropped all the same.
     struct cr_server_session *session = server->by_silo[silo];
-    if (session) cr_connection_refuse(session->connection, refusal, why);
-    return cr_server_event(server, CR_ROUND_REFUSED, silo, NULL);
+    if (session) cr_connection_refuse(session->connection, reason, why);
+    return cr_server_event(server, reason == CR_TIMEOUT ? CR_ROUND_LATE : CR_ROUND_REFUSED, silo, NULL);
 }
 
 // A silo that fetches the result makes progress, for which everyone waits: by whole pieces, and not for ever,

@@ -128,7 +128,7 @@ enum cr_status cr_server_admit(struct cr_server_session *session)
 {
     struct cr_server *server = session->server;
     CR_TRY(supersede(server, session->silo, "another connection of this silo took over"));
-    session->ready = true;
+    session->ready = server->came[session->silo] = true;
     server->by_silo[session->silo] = session;
     cr_emit(server->sink, CR_EVENT_INFO, "server.joined", NULL,
             CR_FIELD_TEXT("silo", cr_server_silo_name(server, session->silo)),
@@ -226,7 +226,7 @@ static enum cr_status on_trained(struct cr_server_session *session, const struct
     memcpy(answer.digest, message->trained.digest, CR_SHA256_SIZE);
     if (!isfinite(answer.loss_sum)) answer.loss_sum = 0; // shown only; the values are judged by themselves
     enum cr_status judged = judge_answer(server, session->silo, &answer);
-    if (judged != CR_OK) return cr_server_refuse_update(server, session->silo, judged);
+    if (judged != CR_OK) return cr_server_drop(server, session->silo, judged);
     session->answered = answer.round + 1;
     bool had = server->machine.silos[session->silo].answered;
     uint64_t round = server->machine.round;

@@ -147,6 +147,11 @@ class Release(Federation):
         server = self.start("serve", config)  # all have heard
         self.assert_ends(server)
         self.assertFalse(any(event["event"] in ("server.listening", "server.untold") for event in server.events))
+        silo = self.start("join", *asked)  # which has all that it was to have, and no server is there any more
+        self.assert_ends(silo)
+        silo.wait_event("client.done")
+        asked = (*asked[:-1], output + "-2")
+        self.assert_ends(self.start("join", *asked), 5, "no connection to the server for 3 seconds")
 
     def test_silos_that_ask(self):
         config = self.settings("out", "sealed")

@@ -29,7 +29,7 @@ static void test_an_update_that_never_comes(void **state)
         double since = cr_clock_monotonic();
         while (cr_clock_monotonic() - since < 1 && !ben.closed) assert_ok(cr_loop_step(loop, 0.05));
     }
-    until_closed(&ben, CR_DENIED, "a piece of it did not come for 6 seconds");
+    until_closed(&ben, CR_TIMEOUT, "a piece of its update did not come for 6 seconds");
     until_came(&anne, CR_FRAME_FINISHED, 1);
     tear_down_run(false);
 }
@@ -61,8 +61,31 @@ static void test_a_silo_that_comes_back_and_says_nothing(void **state)
     connect_silo(&ben);
     say_ready(&ben);
     until_came(&ben, CR_FRAME_BEGIN, 2);
-    until_closed(&ben, CR_DENIED, "a piece of it did not come for 12 seconds");
+    until_closed(&ben, CR_TIMEOUT, "a piece of its update did not come for 12 seconds");
     until_came(&anne, CR_FRAME_FINISHED, 1);
+    tear_down_run(false);
+}
+
+// Its work is in no round, and its owner wants to know all the same.
+static void test_a_silo_that_was_away_hears_the_end(void **state)
+{
+    (void)state;
+    set_up_run("rounds: 1, min_clients: 1, deadline: 1, progress_timeout: 20");
+    enrol(&ben, "ben");
+    enrol(&anne, "anne");
+    say_ready(&anne);
+    say_ready(&ben);
+    until_came(&anne, CR_FRAME_BEGIN, 1);
+    cr_connection_free(ben.connection);
+    ben.connection = NULL;
+    spend(1.5);
+    say_trained(&anne, 0, 10, 10);
+    until_came(&anne, CR_FRAME_FINISHED, 1);
+    until_closed(&anne, CR_OK, "");
+    spend(1);
+    connect_silo(&ben);
+    say_ready(&ben);
+    until_came(&ben, CR_FRAME_FINISHED, 1);
     tear_down_run(false);
 }
 
@@ -115,6 +138,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_update_that_never_comes),
         cmocka_unit_test(test_a_silo_that_comes_back_and_says_nothing),
+        cmocka_unit_test(test_a_silo_that_was_away_hears_the_end),
         cmocka_unit_test(test_a_silo_that_does_not_let_the_server_end),
         cmocka_unit_test(test_silent_strangers_keep_nobody_out),
     };

@@ -202,6 +202,40 @@ static void test_refused_update(void **state)
     assert_string_equal(event(CR_ROUND_REFUSED, 2), "fail");
 }
 
+// A silo whose piece did not come is not refused: where it is needed, it may come back, once.
+static void test_a_piece_that_does_not_come(void **state)
+{
+    (void)state;
+    set_up(2, 0);
+    all_ready(2);
+    answer(0);
+    assert_string_equal(answer(1), "collect");
+    assert_string_equal(event(CR_ROUND_LATE, 1), "");
+    now += 60;
+    assert_string_equal(event(CR_ROUND_READY, 1), "begin 1");
+    assert_string_equal(answer(1), "collect");
+    assert_string_equal(event(CR_ROUND_LATE, 1), "");
+    now += 60;
+    assert_string_equal(event(CR_ROUND_READY, 1), "");
+    now += 40;
+    assert_string_equal(event(CR_ROUND_TICK, 0), "fail");
+    assert_false(machine.silos[1].refused);
+}
+
+static void test_without_a_piece_the_others_go_on(void **state)
+{
+    (void)state;
+    set_up(2, 0);
+    all_ready(3);
+    for (size_t i = 0; i < 3; i++) answer(i);
+    assert_string_equal(event(CR_ROUND_LATE, 1), "collect");
+    assert_string_equal(event(CR_ROUND_READY, 1), "");
+    assert_string_equal(answer(1), "");
+    assert_false(machine.silos[1].in_set);
+    next();
+    assert_true(machine.silos[1].taking_part);
+}
+
 // One is refused while another is away: whether enough are left is known when that one is back, or does not
 // come.
 static void test_who_is_only_lost_is_waited_for(void **state)
@@ -345,6 +379,8 @@ int main(void)
         cmocka_unit_test(test_lost_in_the_collection_is_dropped_and_it_begins_again),
         cmocka_unit_test(test_too_few_left_fails),
         cmocka_unit_test(test_refused_update),
+        cmocka_unit_test(test_a_piece_that_does_not_come),
+        cmocka_unit_test(test_without_a_piece_the_others_go_on),
         cmocka_unit_test(test_who_is_only_lost_is_waited_for),
         cmocka_unit_test(test_a_newcomer_replaces_a_refused_one),
         cmocka_unit_test(test_deadline),
