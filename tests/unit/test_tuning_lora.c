@@ -3,7 +3,7 @@
 
 #include "tuning/lora.h"
 
-enum { ROWS = 300 }; // more than one block of rows
+enum { ROWS = 700 }; // more than one block of rows
 
 // One adapted down_proj (in 56, out 24) of layer 1 and vectors to walk it with.
 struct walk {
@@ -164,6 +164,46 @@ static void a_new_adapter_changes_nothing(void **state)
     end_walk(&walk);
 }
 
+// With one seed, modules of one shape begin apart, and drop apart.
+static void modules_have_streams_of_their_own(void **state)
+{
+    (void)state;
+    enum { TRIED = 40 };
+    static char q_proj[] = "q_proj", o_proj[] = "o_proj"; // both [24, 24]
+    static char *modules[] = {q_proj, o_proj};
+    struct cr_lora_config config = {
+        .r = 4, .lora_alpha = 4, .lora_dropout = 0.5, .targets.modules = {modules, 2}};
+    struct cr_structure *lora;
+    assert_ok(cr_lora_new(&config, model, 3, TRIED, NULL, &lora));
+    assert_ok(cr_lora_initialise(lora, 5));
+    const struct cr_parameters *parameters = &lora->parameters;
+    const struct cr_parameter *first = parameters->items;
+    size_t d = first->shape[1], pairs = parameters->item_count / 2, all = 4 * d;
+    CR_FREE float *x = NULL;
+    CR_FREE float *y = NULL;
+    assert_int_equal(pairs, 2 * model->config.layers);
+    for (size_t i = 1; i < pairs; i++)
+        assert_memory_not_equal(parameters->values + parameters->items[2 * i].offset, parameters->values,
+                                all * sizeof(float));
+    // The same values in all of them: what they give differs by what is dropped alone.
+    for (size_t i = 0; i < parameters->count; i++) parameters->values[i] = (float)(i % (2 * all)) / 100;
+    assert_ok(cr_allocate(TRIED * d, sizeof *x, &x));
+    assert_ok(cr_allocate(pairs * TRIED * d, sizeof *y, &y));
+    fill_normal("x", x, TRIED * d);
+    for (int training = 0; training < 2; training++) {
+        memset(y, 0, pairs * TRIED * d * sizeof *y);
+        if (training) lora->kind->begin_training(lora, 0);
+        for (size_t i = 0; i < pairs; i++) {
+            struct cr_delta *delta = lora->tuned.layers[i / 2].delta[i % 2 ? CR_O : CR_Q];
+            assert_ok(delta->kind->forward(delta, cr_matrix_of(x, CR_F32, TRIED, d),
+                                           cr_matrix_of(y + i * TRIED * d, CR_F32, TRIED, d)));
+            bool same = memcmp(y + i * TRIED * d, y, TRIED * d * sizeof *y) == 0;
+            assert_int_equal(same, !training || i == 0);
+        }
+    }
+    cr_structure_free(lora);
+}
+
 static void scales_are_those_of_peft(void **state)
 {
     (void)state;
@@ -179,6 +219,7 @@ int main(void)
         cmocka_unit_test(gradients_are_those_of_differences), cmocka_unit_test(gradients_hold_under_dropout),
         cmocka_unit_test(the_sum_is_its_definition),          cmocka_unit_test(dropout_keeps_the_mean),
         cmocka_unit_test(a_new_adapter_changes_nothing),      cmocka_unit_test(scales_are_those_of_peft),
+        cmocka_unit_test(modules_have_streams_of_their_own),
     };
     return cmocka_run_group_tests(tests, open_small_model, close_small_model);
 }

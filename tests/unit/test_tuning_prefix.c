@@ -228,6 +228,22 @@ static void the_prefix_takes_its_part_of_the_context(void **state)
     fixture_free(&f);
 }
 
+// PyTorch's bounds are of a linear's weight and bias alike, but not the numbers drawn within.
+static void a_projection_begins_with_numbers_of_its_own(void **state)
+{
+    (void)state;
+    struct fixture f = fixture_new(&projected, CR_F32, 1);
+    const struct cr_parameters *parameters = &f.prefix->parameters;
+    const struct cr_parameter *weight = cr_parameters_find(parameters, "prompt_encoder.transform.0.weight");
+    const struct cr_parameter *bias = cr_parameters_find(parameters, "prompt_encoder.transform.0.bias");
+    float bound = 1 / sqrtf((float)weight->shape[1]);
+    for (size_t i = 0; i < weight->count + bias->count; i++) // which lie one after the other
+        assert_true(fabsf(parameters->values[weight->offset + i]) <= bound);
+    assert_memory_not_equal(parameters->values + weight->offset, parameters->values + bias->offset,
+                            bias->count * sizeof(float));
+    fixture_free(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -238,6 +254,7 @@ int main(void)
         cmocka_unit_test(a_sequence_does_not_see_its_neighbours),
         cmocka_unit_test(a_decoder_is_a_pass),
         cmocka_unit_test(the_prefix_takes_its_part_of_the_context),
+        cmocka_unit_test(a_projection_begins_with_numbers_of_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

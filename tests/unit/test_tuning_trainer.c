@@ -74,6 +74,43 @@ static void seed_and_dropout_matter(void **state)
     cr_trainer_free(three);
 }
 
+// Losses of two steps over one text alone, which is in the data `times`, with values that do not move.
+// Without dropout they are the same.
+static void losses_of_one_text(struct fixture *fixture, size_t times, double dropout, double losses[2])
+{
+    char path[64], rows[256] = "";
+    place(fixture, "one.jsonl", path);
+    for (size_t i = 0; i < times; i++)
+        snprintf(rows + strlen(rows), sizeof rows - strlen(rows), "{\"text\": \"%s\"}\n", texts[1]);
+    write_text(path, rows);
+    struct cr_tuning_config config = small_run(path, all_modules, 1);
+    config.lora.lora_dropout = dropout;
+    config.training.learning_rate = 0;
+    config.training.per_device_train_batch_size = 1;
+    config.training.gradient_accumulation_steps = times;
+    struct cr_trainer *trainer = new_trainer(&config, fixture->compute);
+    const struct cr_parameters *parameters = cr_trainer_parameters(trainer);
+    for (size_t i = 0; i < parameters->count; i++) parameters->values[i] = sinf((float)i) / 4;
+    for (size_t step = 0; step < 2; step++) {
+        struct cr_tally tally = {0};
+        assert_ok(cr_trainer_run(trainer, 1, &tally, NULL, NULL));
+        losses[step] = tally.loss_sum;
+    }
+    cr_trainer_free(trainer);
+}
+
+static void every_micro_batch_drops_anew(void **state)
+{
+    double kept[2], steps[2], accumulated[2];
+    losses_of_one_text(*state, 1, 0, kept);
+    assert_true(kept[0] == kept[1]);
+    losses_of_one_text(*state, 1, 0.5, steps);
+    assert_true(steps[0] != steps[1] && steps[0] != kept[0]);
+    // Two micro-batches of one step drop what two steps of one drop.
+    losses_of_one_text(*state, 2, 0.5, accumulated);
+    assert_true(fabs(accumulated[0] - (steps[0] + steps[1])) < 1e-9);
+}
+
 static void bfloat16_follows_float32(void **state)
 {
     struct fixture *fixture = *state;
@@ -498,6 +535,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_run_is_the_same_however_it_is_cut),
         cmocka_unit_test(seed_and_dropout_matter),
+        cmocka_unit_test(every_micro_batch_drops_anew),
         cmocka_unit_test(bfloat16_follows_float32),
         cmocka_unit_test(accumulation_is_a_larger_batch),
         cmocka_unit_test(packing_changes_rounding_alone),
