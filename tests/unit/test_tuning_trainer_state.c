@@ -31,6 +31,66 @@ static void a_saved_state_is_taken_up_bit_for_bit(void **state)
     }
 }
 
+// Makes setting number i another one; false behind the last that a step follows from.
+static bool change_setting(struct cr_tuning_config *config, size_t i)
+{
+    struct cr_training_config *training = &config->training;
+    double *const numbers[] = {
+        &training->learning_rate,    &training->weight_decay,  &training->adam_beta1,
+        &training->adam_beta2,       &training->adam_epsilon,  &training->momentum,
+        &training->max_grad_norm,    &config->lora.lora_alpha, &config->lora.lora_dropout,
+        &training->num_train_epochs,
+    };
+    size_t *const counts[] = {&training->warmup_steps, &training->max_steps,
+                              &training->per_device_train_batch_size, &training->gradient_accumulation_steps,
+                              &training->lanes};
+    enum { NUMBERS = sizeof numbers / sizeof *numbers, COUNTS = sizeof counts / sizeof *counts };
+    if (i < NUMBERS)
+        *numbers[i] = *numbers[i] / 2 + 0.25;
+    else if (i < NUMBERS + COUNTS)
+        *counts[i - NUMBERS] += 2;
+    else if (i == NUMBERS + COUNTS)
+        training->lr_scheduler_type = CR_SCHEDULE_COSINE;
+    else if (i == NUMBERS + COUNTS + 1)
+        config->seed++;
+    else if (i == NUMBERS + COUNTS + 2)
+        config->load_in_8bit = true;
+    else
+        return false;
+    return true;
+}
+
+static void a_state_is_of_its_settings_alone(void **state)
+{
+    struct fixture *fixture = *state;
+    char path[64];
+    place(fixture, "state", path);
+    const struct cr_tuning_config config = small_run(fixture->all, two_modules, 2);
+    struct cr_trainer *trainer = new_trainer(&config, fixture->compute);
+    assert_ok(cr_trainer_save_state(trainer, NULL, path));
+    cr_trainer_free(trainer);
+    struct cr_tuning_config changed = config;
+    for (size_t i = 0; change_setting(&changed, i); i++, changed = config) {
+        trainer = new_trainer(&changed, fixture->compute);
+        enum cr_status status = cr_trainer_load_state(trainer, NULL, path);
+        if (status != CR_INVALID) fail_msg("change %zu of the settings: the state is taken", i);
+        cr_trainer_free(trainer);
+    }
+    if (cr_compute_has_bf16(fixture->compute)) {
+        changed.dtype = CR_COMPUTE_BFLOAT16;
+        trainer = new_trainer(&changed, fixture->compute);
+        assert_fails(CR_INVALID, "another run", cr_trainer_load_state(trainer, NULL, path));
+        cr_trainer_free(trainer);
+    }
+    // What no step follows from may change.
+    changed = config;
+    changed.training.logging_steps = changed.training.save_steps = 5;
+    changed.data.eval = fixture->silo[1];
+    trainer = new_trainer(&changed, fixture->compute);
+    assert_ok(cr_trainer_load_state(trainer, NULL, path));
+    cr_trainer_free(trainer);
+}
+
 static void a_foreign_or_damaged_state_is_refused(void **state)
 {
     struct fixture *fixture = *state;
@@ -103,6 +163,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_saved_state_is_taken_up_bit_for_bit),
+        cmocka_unit_test(a_state_is_of_its_settings_alone),
         cmocka_unit_test(a_foreign_or_damaged_state_is_refused),
         cmocka_unit_test(a_sealed_state_of_another_run_or_damaged_is_refused),
     };
