@@ -3,6 +3,7 @@
 #include "model_support.h"
 
 #include "field/quantize.h"
+#include "model/exact.h"
 
 static const char *const directories[] = {"tests/golden/llama-gqa", "tests/golden/qwen2-untied",
                                           "tests/golden/gpt2-untied", "tests/golden/llama-f16-shards"};
@@ -110,8 +111,43 @@ static void an_8bit_base_is_the_base_of_its_rounded_weights(void **state)
         }
 }
 
+// model/exact.h: rows that are multiplied together have the bits that each has alone.
+static void a_row_of_an_exact_product_does_not_depend_on_others(void **state)
+{
+    (void)state;
+    enum { MANY = 300, OUT = 45, IN = 70 };
+    static float w[OUT * IN], x[MANY * IN], together[MANY * OUT], alone[OUT];
+    static int8_t numbers[OUT * IN];
+    static float scale[OUT];
+    uint64_t random = 5;
+    struct cr_compute *compute;
+    struct cr_exact *exact;
+    struct cr_bound bounds[1];
+    for (size_t i = 0; i < OUT * IN; i++) w[i] = next_float(&random);
+    for (size_t i = 0; i < MANY * IN; i++) x[i] = next_float(&random);
+    assert_ok(cr_compute_new(2, &compute));
+    assert_ok(cr_quantize_rows(compute, w, OUT, IN, numbers, scale, NULL));
+    struct cr_matrix q = cr_matrix_of(numbers, CR_I8, OUT, IN);
+    q.scale = scale;
+    assert_int_equal(cr_bound_parts(IN, false), 1);
+    assert_ok(cr_exact_new(compute, IN, &exact));
+    assert_ok(cr_exact_bound(q, bounds));
+    assert_ok(cr_exact_forward(exact, bounds, q, cr_matrix_of(x, CR_F32, MANY, IN),
+                               cr_matrix_of(together, CR_F32, MANY, OUT)));
+    for (size_t i = 0; i < MANY; i++) {
+        assert_ok(cr_exact_forward(exact, bounds, q, cr_matrix_of(x + i * IN, CR_F32, 1, IN),
+                                   cr_matrix_of(alone, CR_F32, 1, OUT)));
+        assert_memory_equal(together + i * OUT, alone, sizeof alone);
+    }
+    cr_exact_free(exact);
+    cr_compute_free(compute);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(an_8bit_base_is_the_base_of_its_rounded_weights)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_8bit_base_is_the_base_of_its_rounded_weights),
+        cmocka_unit_test(a_row_of_an_exact_product_does_not_depend_on_others),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -415,6 +415,34 @@ static void a_decoder_agrees_with_a_pass(void **state)
     check_decoder(gpt2_config());
 }
 
+// What follows a prompt that goes through in several parts is what follows it token by token.
+static void a_long_prompt_goes_in_parts(void **state)
+{
+    (void)state;
+    enum { PROMPT = 2 * CR_DECODER_ROWS + 90 };
+    struct cr_model_config config = small_config();
+    struct cr_compute *compute;
+    float wanted[37];
+    config.context = PROMPT;
+    assert_ok(cr_compute_new(2, &compute));
+    struct cr_model *model = random_model(compute, config, CR_F32);
+    struct sample sample = random_sample((const size_t[]){PROMPT}, 1, config.vocabulary, 3);
+    for (size_t part = 1; part <= PROMPT; part *= PROMPT) {
+        struct cr_decoder *decoder;
+        const float *logits;
+        assert_ok(cr_decoder_new(model, NULL, PROMPT, &decoder));
+        for (size_t at = 0; at < PROMPT; at += part)
+            assert_ok(cr_decoder_feed(decoder, sample.tokens + at, part, &logits));
+        for (size_t i = 0; part > 1 && i < config.vocabulary; i++)
+            assert_true(fabsf(logits[i] - wanted[i]) < 1e-4f);
+        memcpy(wanted, logits, sizeof wanted);
+        cr_decoder_free(decoder);
+    }
+    sample_free(&sample);
+    cr_model_free(model);
+    cr_compute_free(compute);
+}
+
 static void tokens_are_chosen_as_asked(void **state)
 {
     (void)state;
@@ -446,6 +474,7 @@ int main(void)
         cmocka_unit_test(stopping_early_changes_nothing),
         cmocka_unit_test(the_head_in_several_parts_is_one_head),
         cmocka_unit_test(a_decoder_agrees_with_a_pass),
+        cmocka_unit_test(a_long_prompt_goes_in_parts),
         cmocka_unit_test(tokens_are_chosen_as_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

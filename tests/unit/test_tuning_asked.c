@@ -6,13 +6,17 @@
 
 #include "model/generate.h"
 #include "model/pass.h"
+#include "text/unicode.h"
 #include "tuning/adapter.h"
 #include "tuning/asked.h"
 #include "tuning/cut.h"
 #include "tuning/evaluate.h"
 #include "tuning/tail.h"
 
+#include <limits.h>
 #include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 enum { LONGEST = 48, WRITTEN = 20, PROMPT = 9 };
 static const int codings[] = {CR_SPLIT_ACTIVATIONS_FLOAT32, CR_SPLIT_ACTIVATIONS_BFLOAT16,
@@ -93,20 +97,25 @@ struct fixture {
     struct cr_session front, whole;
 };
 
-static void open_parties(char *model, int activations, size_t layers, struct fixture *f)
+static void open_parties_for(char *model, int activations, size_t layers, size_t longest, struct fixture *f)
 {
-    *f = (struct fixture){.near = {.asked = {LONGEST, begin_text, begin_examples, put, next, example}}};
+    *f = (struct fixture){.near = {.asked = {longest, begin_text, begin_examples, put, next, example}}};
     struct cr_tuning_config *config = &f->near.config;
     *config = small_run(NULL, NULL, 0);
     config->model_name_or_path = model;
     config->split = (struct cr_split_config){.activations = activations, .layers = layers};
-    config->data.max_length = LONGEST;
-    const char *adapter = in_directory(model == gqa ? "gqa" : "gpt2");
+    config->data.max_length = longest;
+    const char *adapter = in_directory(model == gpt2 ? "gpt2" : "gqa");
     assert_ok(cr_tail_open(config, adapter, compute, &f->near.tail));
     assert_ok(cr_session_open_front(model, config, compute, NULL, &f->near.asked, &f->front));
     assert_ok(cr_session_open(model, adapter, CR_COMPUTE_FLOAT32, false, compute, NULL, &f->whole));
     f->near.row_size = cr_cut_row_size(activations, f->whole.model->config.hidden);
-    assert_int_equal(cr_session_context(&f->front), LONGEST);
+    assert_int_equal(cr_session_context(&f->front), longest);
+}
+
+static void open_parties(char *model, int activations, size_t layers, struct fixture *f)
+{
+    open_parties_for(model, activations, layers, LONGEST, f);
 }
 
 static void close_parties(struct fixture *f)
@@ -224,7 +233,8 @@ static void check_rounded_loss(const struct rounded *rounded)
     cr_dataset_free(data);
 }
 
-static void check_tally(const struct fixture *f, const char *file, const struct cr_dataset_options *options)
+static void check_tally(const struct fixture *f, const char *file, const struct cr_dataset_options *options,
+                        size_t chosen)
 {
     struct cr_tally asked = {0}, own = {0};
     assert_ok(cr_session_evaluate(&f->front, in_directory(file), options, NULL, &asked));
@@ -234,6 +244,7 @@ static void check_tally(const struct fixture *f, const char *file, const struct 
     asked.loss_sum = own.loss_sum;
     assert_memory_equal(&asked, &own, sizeof own);
     assert_true(own.labelled > 0 && own.examples > 1);
+    assert_int_equal(own.chosen, chosen);
 }
 
 static void both_parties_say_what_one_says(void **state)
@@ -252,8 +263,8 @@ static void both_parties_say_what_one_says(void **state)
             open_parties(models[m], CR_SPLIT_ACTIVATIONS_FLOAT32, layers, &f);
             check_text(&f, 1, 0);
             check_text(&f, 2, 0.9);
-            check_tally(&f, "rows.jsonl", &rows);
-            check_tally(&f, "labels.tsv", &choices);
+            check_tally(&f, "rows.jsonl", &rows, 0);
+            check_tally(&f, "labels.tsv", &choices, 3); // one of each sentence's labels
             close_parties(&f);
         }
 }
@@ -336,6 +347,47 @@ static void texts_do_not_meet_and_what_is_wrong_changes_nothing(void **state)
     close_parties(&f);
 }
 
+// The small model with a longer context, which rotation needs no tensor for.
+static char *long_model(void)
+{
+    static char path[300];
+    static const char *const names[] = {"model.safetensors", "tokenizer.json", "tokenizer_config.json"};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer changed = {0};
+    snprintf(path, sizeof path, "%s", in_directory("long"));
+    assert_ok(cr_directory_make(path, false));
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char from[PATH_MAX], to[400];
+        assert_non_null(realpath(SMALL_MODEL, from));
+        strcat(strcat(from, "/"), names[i]);
+        snprintf(to, sizeof to, "%s/%s", path, names[i]);
+        assert_int_equal(symlink(from, to), 0);
+    }
+    assert_ok(cr_file_read(SMALL_MODEL "/config.json", 1 << 16, &text));
+    assert_ok(cr_text_replace(cr_buffer_slice(&text), cr_slice_of_string("_embeddings\": 64"),
+                              cr_slice_of_string("_embeddings\": 1024"), SIZE_MAX, &changed));
+    assert_ok(cr_file_write(in_directory("long/config.json"), cr_buffer_slice(&changed), false));
+    return path;
+}
+
+static void a_long_prompt_crosses_in_parts(void **state)
+{
+    (void)state;
+    enum { LONG = CR_DECODER_ROWS + 40 };
+    struct fixture f;
+    struct cr_ids asked = {0}, own = {0};
+    const struct cr_writer writer = {.most = WRITTEN};
+    bool ended;
+    open_parties_for(long_model(), CR_SPLIT_ACTIVATIONS_FLOAT32, 1, LONG + WRITTEN, &f);
+    for (uint32_t i = 0; i < LONG; i++) assert_ok(cr_ids_append(&asked, 'a' + i * i % 20));
+    assert_ok(cr_ids_append_all(&own, &asked));
+    assert_ok(cr_session_write(&f.front, &writer, &asked, &ended));
+    assert_ok(cr_session_write(&f.whole, &writer, &own, &ended));
+    assert_true(asked.count > LONG);
+    assert_same_ids(&asked, &own);
+    close_parties(&f);
+}
+
 // An adapter in the last layer of each model, that says something.
 static int set_up(void **state)
 {
@@ -345,7 +397,12 @@ static int set_up(void **state)
     assert_ok(cr_compute_new(1, &compute));
     write_text(in_directory("rows.jsonl"), "{\"text\": \"an apple a day\"}\n{\"text\": \"or a pear, then\"}\n"
                                            "{\"text\": \"it is what it is\"}\n");
-    write_text(in_directory("labels.tsv"), "so red and round\t0\nso green and long\t1\nwhatever\t2\n");
+    char labels[300] = ""; // each sentence with every label
+    static const char *const sentences[] = {"so red and round", "so green and long", "whatever"};
+    for (size_t i = 0; i < 9; i++)
+        snprintf(labels + strlen(labels), sizeof labels - strlen(labels), "%s\t%zu\n", sentences[i % 3],
+                 i / 3);
+    write_text(in_directory("labels.tsv"), labels);
     for (size_t i = 0; i < 2; i++) {
         struct cr_trainer *trainer;
         size_t last = 1;
@@ -375,6 +432,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(both_parties_say_what_one_says),
         cmocka_unit_test(what_crosses_rounded_is_all_that_differs),
+        cmocka_unit_test(a_long_prompt_crosses_in_parts),
         cmocka_unit_test(texts_do_not_meet_and_what_is_wrong_changes_nothing),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -140,6 +140,22 @@ static void bfloat16_follows_float32(void **state)
     }
 }
 
+// As `carrel eval` scores it, which knows no end token of a text.
+static void an_end_token_is_learned_and_not_scored(void **state)
+{
+    struct fixture *fixture = *state;
+    struct cr_tuning_config config = small_run(fixture->all, two_modules, 2);
+    config.training.per_device_train_batch_size = TEXTS;
+    config.training.gradient_accumulation_steps = 1;
+    config.data.eval = fixture->all;
+    struct cr_trainer *trainer = new_trainer(&config, fixture->compute);
+    struct cr_tally learned = {0}, scored = {0};
+    assert_ok(cr_trainer_run(trainer, 1, &learned, NULL, NULL));
+    assert_ok(cr_trainer_evaluate(trainer, &scored, NULL, NULL));
+    assert_int_equal(learned.labelled, scored.labelled + TEXTS);
+    cr_trainer_free(trainer);
+}
+
 static void accumulation_is_a_larger_batch(void **state)
 {
     struct fixture *fixture = *state;
@@ -537,6 +553,7 @@ int main(void)
         cmocka_unit_test(seed_and_dropout_matter),
         cmocka_unit_test(every_micro_batch_drops_anew),
         cmocka_unit_test(bfloat16_follows_float32),
+        cmocka_unit_test(an_end_token_is_learned_and_not_scored),
         cmocka_unit_test(accumulation_is_a_larger_batch),
         cmocka_unit_test(packing_changes_rounding_alone),
         cmocka_unit_test(averaged_silos_are_pooled_training),
