@@ -563,9 +563,27 @@ static void files_hold_nothing_in_the_clear(void **state)
     silo_free(&sent);
 }
 
+static void a_part_of_a_silos_data_is_none(void **state)
+{
+    (void)state;
+    empty_store();
+    struct cr_cut_store *store = store_of(kept_config(), UINT64_MAX);
+    struct cr_cut *cut = cr_cut_store_cut(store);
+    for (size_t s = 0; s < 2; s++) {
+        struct sent sent = silo_new(kept_config(), s);
+        assert_ok(cr_cut_store_offer(store, names[s], &sent.offer));
+        put(store, names[s], &sent, 0, sent.offer.examples - s);
+        silo_free(&sent);
+    }
+    assert_ok(cut->open(cut));
+    assert_int_equal(cr_dataset_count(cut->data), sizes[0]);
+    cr_cut_store_close(store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_part_of_a_silos_data_is_none),
         cmocka_unit_test(a_tail_learns_what_pooled_data_teach),
         cmocka_unit_test(a_tail_chooses_what_pooled_data_choose),
         cmocka_unit_test(a_trainer_refuses_what_is_not_the_tails),

@@ -346,6 +346,77 @@ static void test_another_answer_in_the_collection_begins_it_again(void **state)
     assert_string_equal(answer_with(0, 0, start0, 8), "collect");
 }
 
+// Its disk may have been lost with its answer.
+static void test_whoever_comes_back_answers_again(void **state)
+{
+    (void)state;
+    set_up(2, 0);
+    all_ready(2);
+    answer(0);
+    event(CR_ROUND_LOST, 0);
+    assert_string_equal(event(CR_ROUND_READY, 0), "begin 0");
+    assert_string_equal(answer(1), "");
+    assert_string_equal(answer(0), "collect");
+}
+
+// Being short of silos once does not shorten the time of the next.
+static void test_each_absence_has_its_own_time(void **state)
+{
+    (void)state;
+    set_up(2, 0);
+    all_ready(2);
+    event(CR_ROUND_LOST, 1);
+    now += 60;
+    event(CR_ROUND_READY, 1);
+    now += 60;
+    assert_string_equal(event(CR_ROUND_LOST, 1), "");
+    now += 99;
+    assert_string_equal(event(CR_ROUND_TICK, 0), "");
+    now += 1;
+    assert_string_equal(event(CR_ROUND_TICK, 0), "drop 1, fail");
+}
+
+// One that was dropped and is there again counts from the next round on: until then it is not enough with it.
+static void test_a_dropped_silo_that_is_back_does_not_count(void **state)
+{
+    (void)state;
+    set_up(2, 0);
+    all_ready(3);
+    event(CR_ROUND_LOST, 2);
+    now += 100;
+    assert_string_equal(event(CR_ROUND_TICK, 0), "drop 2");
+    assert_string_equal(event(CR_ROUND_READY, 2), "");
+    event(CR_ROUND_LOST, 1);
+    now += 100;
+    assert_string_equal(event(CR_ROUND_TICK, 0), "drop 1, fail");
+}
+
+static void test_a_dropped_silo_does_not_stand_in(void **state)
+{
+    (void)state;
+    set_up(1, 0);
+    all_ready(3);
+    answer(0);
+    answer(1);
+    event(CR_ROUND_LOST, 2);
+    now += 100;
+    assert_string_equal(event(CR_ROUND_TICK, 0), "drop 2, collect");
+    event(CR_ROUND_READY, 2);
+    assert_string_equal(event(CR_ROUND_REFUSED, 1), "collect");
+}
+
+static void test_the_next_round_begins_with_who_is_there(void **state)
+{
+    (void)state;
+    set_up(2, 0);
+    all_ready(3);
+    for (size_t i = 0; i < 3; i++) answer(i);
+    event(CR_ROUND_LOST, 1);
+    assert_string_equal(next(), "begin 0, begin 2");
+    answer(0);
+    assert_string_equal(answer(2), "collect"); // nobody else is waited for
+}
+
 static void test_joining_late(void **state)
 {
     (void)state;
@@ -387,6 +458,11 @@ int main(void)
         cmocka_unit_test(test_a_late_answer_stands_in),
         cmocka_unit_test(test_one_that_came_back_stands_in),
         cmocka_unit_test(test_another_answer_in_the_collection_begins_it_again),
+        cmocka_unit_test(test_whoever_comes_back_answers_again),
+        cmocka_unit_test(test_each_absence_has_its_own_time),
+        cmocka_unit_test(test_a_dropped_silo_that_is_back_does_not_count),
+        cmocka_unit_test(test_a_dropped_silo_does_not_stand_in),
+        cmocka_unit_test(test_the_next_round_begins_with_who_is_there),
         cmocka_unit_test(test_joining_late),
         cmocka_unit_test(test_answers_of_strangers_are_ignored),
     };
