@@ -61,8 +61,24 @@ static void text_rows_label_every_token(void **state)
     cr_tokenizer_free(tokenizer);
 }
 
+// One that ends with the end token already is given no second one.
+static void a_text_ends_once(void **state)
+{
+    (void)state;
+    struct cr_tokenizer *tokenizer = byte_tokenizer("<s>");
+    struct cr_dataset *dataset = NULL;
+    assert_ok(open_text("{\"text\": \"a</s>\"}", tokenizer, (struct cr_dataset_options){.append_eos = true},
+                        &dataset));
+    const uint32_t tokens[] = {0, id_of(tokenizer, 'a'), 1};
+    struct cr_example example = cr_dataset_at(dataset, 0);
+    assert_int_equal(example.count, 3);
+    assert_memory_equal(example.tokens, tokens, sizeof tokens);
+    cr_dataset_free(dataset);
+    cr_tokenizer_free(tokenizer);
+}
+
 static const char alpaca_rows[] = "[{\"instruction\": \"Add.\", \"input\": \"1 {2}\", \"output\": \"3\"},\n"
-                                  " {\"instruction\": \"Say \\\"]\\\".\", \"output\": \"hi\"}]\n";
+                                  " {\"instruction\": \"Say \\\"]}\\\".\", \"output\": \"hi\"}]\n";
 
 static void alpaca_prompts_are_masked(void **state)
 {
@@ -377,6 +393,7 @@ static void label_words_are_the_labels(void **state)
         {"a\t0", "{text}", "data.label_words", 0},
         {"\xff\t0", "{text}", ":1: text is not UTF-8", 2},
         {"sentence\tlabel\n", "{text}", "there are no rows", 2},
+        {"a\t0\nb\tlabel\n", "{text}", ":2: label \"label\" is of no label word", 2}, // no heading
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const struct cr_dataset_options options = {.max_length = 64,
@@ -542,6 +559,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_rows_label_every_token),
+        cmocka_unit_test(a_text_ends_once),
         cmocka_unit_test(alpaca_prompts_are_masked),
         cmocka_unit_test(a_row_may_have_no_tokens_of_its_own),
         cmocka_unit_test(long_rows_are_cut),

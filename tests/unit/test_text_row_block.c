@@ -2,6 +2,7 @@
 #include "temporary.h"
 
 #include "base/file.h"
+#include "text/dataset.h"
 #include "text/row_block.h"
 #include "tokenizer_support.h"
 
@@ -184,11 +185,37 @@ static void a_broken_array_ends_behind_its_rows(void **state)
     cr_tokenizer_free(tokenizer);
 }
 
+// A tokenizer may be larger than its model: what data have of it must be the model's, as far as it is kept.
+static void tokens_beyond_the_model_are_refused(void **state)
+{
+    (void)state;
+    path = in_directory("beyond");
+    assert_ok(cr_file_write(path, cr_slice_of_string("{\"text\": \"ab\"}\n"), false));
+    struct cr_tokenizer *tokenizer = byte_tokenizer(NULL);
+    CR_CLEANUP(cr_ids_release) struct cr_ids ids = {0};
+    assert_ok(cr_tokenizer_encode(tokenizer, cr_slice_of_string("ab"), false, &ids));
+    assert_true(ids.count == 2 && ids.items[1] == ids.items[0] + 1);
+    struct cr_dataset_options options = {.max_length = 3, .vocabulary = ids.items[1]};
+    struct cr_dataset *dataset = NULL;
+    assert_fails(CR_UNSUPPORTED, "is outside the model's vocabulary",
+                 cr_dataset_open(path, tokenizer, &options, &dataset));
+    options.vocabulary++;
+    assert_ok(cr_dataset_open(path, tokenizer, &options, &dataset));
+    cr_dataset_free(dataset);
+    options.vocabulary--;
+    options.max_length = 2;
+    assert_ok(cr_file_write(path, cr_slice_of_string("{\"text\": \"aab\"}\n"), false));
+    assert_ok(cr_dataset_open(path, tokenizer, &options, &dataset)); // without its b
+    cr_dataset_free(dataset);
+    cr_tokenizer_free(tokenizer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads_change_nothing),
         cmocka_unit_test(a_broken_array_ends_behind_its_rows),
+        cmocka_unit_test(tokens_beyond_the_model_are_refused),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }
