@@ -283,13 +283,35 @@ static void heads_stay_together(void **state)
     cr_spf_selection_release(&selection);
 }
 
+// By seed, and in each module by itself.
+static void a_random_choice_is_drawn(void **state)
+{
+    (void)state;
+    struct cr_spf_config config = spf_choice(CR_SPF_RANDOM, CR_SPF_ROW, 0.5);
+    config.targets.modules = (struct cr_string_list){(char *[]){down_proj}, 1}; // of two layers
+    struct cr_spf_selection choices[3];
+    for (uint64_t i = 0; i < 3; i++) {
+        assert_ok(cr_spf_select(&config, model, i / 2, NULL, &choices[i]));
+        assert_int_equal(choices[i].count, 2);
+    }
+    for (size_t i = 1; i < 3; i++) {
+        const struct cr_spf_part *a = &choices[0].parts[0], *b = &choices[i].parts[0];
+        bool same =
+            a->row_count == b->row_count && memcmp(a->rows, b->rows, a->row_count * sizeof *a->rows) == 0;
+        assert_int_equal(same, i == 1);
+    }
+    const struct cr_spf_part *a = &choices[0].parts[0], *b = &choices[0].parts[1];
+    assert_true(a->row_count != b->row_count ||
+                memcmp(a->rows, b->rows, a->row_count * sizeof *a->rows) != 0);
+    for (size_t i = 0; i < 3; i++) cr_spf_selection_release(&choices[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gradients_are_the_dense_ones),
-        cmocka_unit_test(gradients_are_those_of_differences),
-        cmocka_unit_test(equal_scores_go_by_place),
-        cmocka_unit_test(heads_stay_together),
+        cmocka_unit_test(gradients_are_the_dense_ones), cmocka_unit_test(gradients_are_those_of_differences),
+        cmocka_unit_test(equal_scores_go_by_place),     cmocka_unit_test(heads_stay_together),
+        cmocka_unit_test(a_random_choice_is_drawn),
     };
     return cmocka_run_group_tests(tests, open_small_model, close_small_model);
 }

@@ -338,6 +338,9 @@ static void random_weights_of_gpt2_are_lower_at_the_ends_of_a_layer(void **state
     for (size_t i = 0; i < parameters->item_count; i++) {
         const struct cr_parameter *item = &parameters->items[i];
         double squares = 0;
+        bool bias = strstr(item->name, ".bias") != NULL;
+        for (size_t k = 0; item->rank == 1 && k < item->count; k++)
+            assert_true(parameters->values[item->offset + k] == (bias ? 0 : 1));
         if (item->rank == 1) continue;
         for (size_t k = 0; k < item->count; k++)
             squares += pow((double)parameters->values[item->offset + k], 2);
@@ -347,6 +350,10 @@ static void random_weights_of_gpt2_are_lower_at_the_ends_of_a_layer(void **state
         ends += end;
     }
     assert_int_equal(ends, 4);
+    const struct cr_parameter *first = cr_parameters_find(parameters, "transformer.h.0.attn.c_attn.weight");
+    const struct cr_parameter *second = cr_parameters_find(parameters, "transformer.h.1.attn.c_attn.weight");
+    assert_memory_not_equal(parameters->values + first->offset, parameters->values + second->offset,
+                            first->count * sizeof(float));
     cr_trainer_free(trainer);
 }
 
