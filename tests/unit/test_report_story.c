@@ -311,6 +311,28 @@ static void test_events_refused(void **state)
     cr_story_release(&story);
 }
 
+// Another run in the place of one that was evaluated; another server where a silo was connected.
+static void test_a_new_start_forgets_what_it_does_not_know(void **state)
+{
+    (void)state;
+    struct cr_story story;
+    cr_story_init(&story);
+    tell(&story, tune);
+    tell(&story,
+         "{\"time\": 104, \"event\": \"train.eval\", \"step\": 20, \"loss\": 4, \"accuracy\": 0.5}\n");
+    assert_true(story.eval_loss == 4 && story.eval_accuracy == 0.5);
+    tell(&story, tune);
+    assert_true(isnan(story.eval_loss) && isnan(story.eval_accuracy) && story.eval.count == 0);
+    cr_story_release(&story);
+    cr_story_init(&story);
+    tell(&story, "{\"time\": 1, \"event\": \"run.begin\", \"command\": \"serve\"}\n"
+                 "{\"time\": 2, \"event\": \"server.joined\", \"silo\": \"anne\"}\n");
+    assert_true(story.silo_count == 1 && story.silos[0].connected);
+    tell(&story, "{\"time\": 3, \"event\": \"run.begin\", \"command\": \"serve\"}\n");
+    assert_true(story.silo_count == 1 && !story.silos[0].connected);
+    cr_story_release(&story);
+}
+
 static void test_metrics(void **state)
 {
     (void)state;
@@ -339,6 +361,9 @@ static void test_metrics(void **state)
     assert_non_null(memmem(records.data, records.size, "anne/round_loss", 15));
     assert_ok(cr_metrics_append_scalars(&records, &events[1], 7.25));
     assert_non_null(memmem(records.data, records.size, "eval/accuracy", 13));
+    assert_ok(cr_metrics_append_scalars(
+        &records, &(struct cr_event){CR_EVENT_INFO, "round.done", NULL, trained + 1, 3}, 7.25));
+    assert_non_null(memmem(records.data, records.size, "federation/loss", 15));
 }
 
 static void test_prometheus(void **state)
@@ -472,6 +497,7 @@ int main(void)
         cmocka_unit_test(test_long_and_odd_texts),
         cmocka_unit_test(test_series_thins_out),
         cmocka_unit_test(test_events_refused),
+        cmocka_unit_test(test_a_new_start_forgets_what_it_does_not_know),
         cmocka_unit_test(test_metrics),
         cmocka_unit_test(test_prometheus),
         cmocka_unit_test(test_page),

@@ -2,6 +2,7 @@
 #include "small_model.h"
 
 #include "tuning/adapter.h"
+#include "tuning/checkpoint.h"
 #include "tuning/merge.h"
 
 #define ADAPTER "tests/golden/lora-gqa-tied/final"
@@ -93,11 +94,44 @@ static void what_was_merged_wrongly_is_refused(void **state)
     merged_free(&merged);
 }
 
+// A model without its end tokens or its template would be another one.
+static void what_stands_beside_the_weights_goes_along(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"config.json",
+                                        "generation_config.json",
+                                        "tokenizer.json",
+                                        "tokenizer_config.json",
+                                        "special_tokens_map.json",
+                                        "added_tokens.json",
+                                        "tokenizer.model",
+                                        "vocab.json",
+                                        "merges.txt",
+                                        "chat_template.jinja"};
+    char from[128], to[128], path[160];
+    snprintf(from, sizeof from, "%s", path_in("from"));
+    snprintf(to, sizeof to, "%s", path_in("to"));
+    assert_ok(cr_directory_make(from, false));
+    assert_ok(cr_directory_make(to, false));
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(path, sizeof path, "%s/%s", from, names[i]);
+        write_text(path, names[i]);
+    }
+    assert_ok(cr_checkpoint_copy_files(from, to));
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+        snprintf(path, sizeof path, "%s/%s", to, names[i]);
+        assert_ok(cr_file_read(path, 64, &text));
+        assert_string_equal(cr_buffer_text(&text), names[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_merged_is_right),
         cmocka_unit_test(what_was_merged_wrongly_is_refused),
+        cmocka_unit_test(what_stands_beside_the_weights_goes_along),
     };
     return cmocka_run_group_tests(tests, open_adapter, close_adapter);
 }

@@ -124,6 +124,23 @@ static void a_prefix_is_read_as_peft_writes_it(void **state)
 }
 
 // Configurations that PEFT's own experiments use, and one that PEFT saved.
+// PEFT shapes the keys and values by these: heads of keys, not of queries.
+static void a_prefix_says_its_shape(void **state)
+{
+    (void)state;
+    const struct cr_peft_config prefix = {.method = CR_METHOD_PREFIX_TUNING, .prefix.num_virtual_tokens = 3};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_CLEANUP(cr_json_release) struct cr_json *root = NULL;
+    const struct cr_model_config *shape = &model->config;
+    assert_true(shape->kv_heads != shape->heads);
+    assert_ok(cr_peft_config_write(&prefix, "base", shape, &text));
+    assert_ok(cr_json_parse(cr_buffer_slice(&text), "config", &root));
+    assert_true(cr_json_number(cr_json_member(root, "num_attention_heads"), 0) == (double)shape->kv_heads);
+    assert_true(cr_json_number(cr_json_member(root, "token_dim"), 0) ==
+                (double)(shape->kv_heads * shape->head_dim));
+    assert_true(cr_json_number(cr_json_member(root, "num_layers"), 0) == (double)shape->layers);
+}
+
 static void prefix_configurations_of_peft_are_read(void **state)
 {
     (void)state;
@@ -409,6 +426,7 @@ int main(void)
         cmocka_unit_test(what_peft_wrote_is_read),
         cmocka_unit_test(targets_are_matched_as_peft_does),
         cmocka_unit_test(a_prefix_is_read_as_peft_writes_it),
+        cmocka_unit_test(a_prefix_says_its_shape),
         cmocka_unit_test(prefix_configurations_of_peft_are_read),
         cmocka_unit_test(options_that_change_the_result_are_refused_by_name),
         cmocka_unit_test(options_that_say_nothing_are_passed_over),
