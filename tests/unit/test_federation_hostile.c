@@ -55,6 +55,24 @@ static void test_weights_at_the_bounds(void **state)
     assert_true(learned[0] == FLT_MAX);
 }
 
+// A silo's word for its tokens weighs, unless the job gives all of them one weight.
+static void test_weighting_is_the_jobs(void **state)
+{
+    (void)state;
+    for (int uniform = 0; uniform < 2; uniform++) {
+        set_up_run(uniform ? "rounds: 1, min_clients: 2, weighting: uniform" : "rounds: 1, min_clients: 2");
+        both_begin();
+        anne.values[0] = 1;
+        ben.values[0] = 5;
+        say_trained(&anne, 0, 10, 10);
+        say_trained(&ben, 0, 30, 30);
+        until_came(&anne, CR_FRAME_FINISHED, 1);
+        until_came(&ben, CR_FRAME_FINISHED, 1);
+        tear_down_run(false);
+        assert_true(learned[0] == (uniform ? 3 : 4));
+    }
+}
+
 static void test_a_refused_silo_is_not_waited_for(void **state)
 {
     (void)state;
@@ -223,6 +241,7 @@ int main(void)
         cmocka_unit_test(test_a_memory_that_is_a_lie),
         cmocka_unit_test(test_an_update_that_changes),
         cmocka_unit_test(test_weights_at_the_bounds),
+        cmocka_unit_test(test_weighting_is_the_jobs),
         cmocka_unit_test(test_a_refused_silo_is_not_waited_for),
         cmocka_unit_test(test_a_result_that_silos_do_not_get),
         cmocka_unit_test(test_a_token_is_good_for_one_key),

@@ -49,33 +49,41 @@ static void test_three_silos_undisturbed(void **state)
     }
 }
 
+// With what the optimiser gathered, or without.
 static void test_one_silo_equals_training_alone(void **state)
 {
     (void)state;
-    set_up_run("  min_clients: 1\n");
-    start_server();
-    invite(&silos[0], "anne", "alone");
-    start(&silos[0]);
-    assert_ended_well(&silos[0]);
-    assert_ended_well(&server);
-    unsigned char together[32], alone[32];
-    result(together);
-    char data[] = "alone", model[] = "base";
-    struct cr_config own = config;
-    own.tuning.data.train = data;
-    own.tuning.model_name_or_path = model;
-    own.tuning.training.max_steps = 8;
-    void *toy;
-    struct cr_tally tally = {0};
-    atomic_store(&server.stop, false);
-    assert_ok(toy_open(&own, NULL, &toy));
-    assert_ok(toy_run(toy, 8, &tally, go_on, &server));
-    assert_ok(cr_sha256(
-        (struct cr_slice){(const unsigned char *)((struct toy *)toy)->values, VALUES * sizeof(float)},
-        alone));
-    toy_free(toy);
-    assert_memory_equal(together, alone, 32);
-    tear_down_run();
+    for (int resets = 0; resets < 2; resets++) {
+        set_up_run(resets ? "  min_clients: 1\n  optimizer_state: reset\n" : "  min_clients: 1\n");
+        start_server();
+        invite(&silos[0], "anne", "alone");
+        start(&silos[0]);
+        assert_ended_well(&silos[0]);
+        assert_ended_well(&server);
+        unsigned char together[32], alone[32];
+        result(together);
+        char data[] = "alone", model[] = "base";
+        struct cr_config own = config;
+        own.tuning.data.train = data;
+        own.tuning.model_name_or_path = model;
+        own.tuning.training.max_steps = 8;
+        void *toy;
+        struct cr_tally tally = {0};
+        atomic_store(&server.stop, false);
+        assert_ok(toy_open(&own, NULL, &toy));
+        for (uint64_t round = 0; round < own.federation.rounds; round++) {
+            size_t first, last;
+            cr_learner_share(8, round, own.federation.rounds, &first, &last);
+            if (resets) toy_reset(toy);
+            assert_ok(toy_run(toy, last - first, &tally, go_on, &server));
+        }
+        assert_ok(cr_sha256(
+            (struct cr_slice){(const unsigned char *)((struct toy *)toy)->values, VALUES * sizeof(float)},
+            alone));
+        toy_free(toy);
+        assert_memory_equal(together, alone, 32);
+        tear_down_run();
+    }
 }
 
 static void check_undisturbed(const unsigned char wanted[32])
