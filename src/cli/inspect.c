@@ -141,6 +141,7 @@ static enum cr_status say_data(struct cr_said *said, const char *path, const str
     static const char *const kinds[] = {[CR_ROW_TEXT] = "text",
                                         [CR_ROW_ALPACA] = "alpaca",
                                         [CR_ROW_CHAT] = "messages",
+                                        [CR_ROW_COMPLETION] = "completion",
                                         [CR_ROW_LABELLED] = "labelled"};
     CR_TRY(cr_say_text(said, "format",
                        rows.parser.form.lines_of_tabs ? "tsv"

@@ -60,8 +60,8 @@ static enum cr_status add_field(struct corpus *corpus, struct cr_slice text)
     return end_text(corpus);
 }
 
-// The strings of a dataset's rows, each a text of its own; of an Alpaca row, whose last two messages are its
-// fields, the others come from "system" and "history".
+// The strings of a dataset's rows, each a text of its own; of an Alpaca row or a completion, whose last two
+// messages are its fields, the others come from "system" and "history".
 static enum cr_status add_rows(struct corpus *corpus, const char *path)
 {
     CR_CLEANUP(cr_row_reader_close) struct cr_row_reader rows = {0};
@@ -74,7 +74,8 @@ static enum cr_status add_rows(struct corpus *corpus, const char *path)
         const struct cr_slice fields[] = {row.text, row.instruction, row.input, row.output};
         for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
             if (fields[i].size > 0) CR_TRY(add_field(corpus, fields[i]));
-        size_t messages = row.message_count - (row.kind == CR_ROW_ALPACA ? 2 : 0);
+        size_t messages = row.message_count;
+        if (row.kind == CR_ROW_ALPACA || row.kind == CR_ROW_COMPLETION) messages -= 2;
         for (size_t i = 0; i < messages; i++) CR_TRY(add_field(corpus, row.messages[i].content));
     }
 }

@@ -28,8 +28,10 @@ enum cr_status cr_beside_read(const char *directory, struct cr_beside *out)
 {
     CR_CLEANUP(cr_beside_release) struct cr_beside read = {0};
     CR_TRY(read_file(directory, "tokenizer_config.json", &read.config));
-    if (!cr_json_member(read.config.json, "added_tokens_decoder"))
+    if (!cr_json_member(read.config.json, "added_tokens_decoder")) {
         CR_TRY(read_file(directory, "special_tokens_map.json", &read.map));
+        CR_TRY(read_file(directory, "added_tokens.json", &read.added));
+    }
     CR_TRY(read_file(directory, "config.json", &read.model));
     *out = read;
     read = (struct cr_beside){0};
@@ -40,6 +42,7 @@ void cr_beside_release(struct cr_beside *beside)
 {
     release_file(&beside->config);
     release_file(&beside->map);
+    release_file(&beside->added);
     release_file(&beside->model);
 }
 

@@ -1,6 +1,6 @@
 // What the files beside a tokenizer.json say about it, as AutoTokenizer of Transformers 5 reads them:
-// tokenizer_config.json; special_tokens_map.json, which counts where the former does not list
-// added_tokens_decoder; config.json, for the model's type.
+// tokenizer_config.json; special_tokens_map.json and added_tokens.json, which count where the former does not
+// list added_tokens_decoder; config.json, for the model's type.
 #ifndef CARREL_TEXT_BESIDE_H
 #define CARREL_TEXT_BESIDE_H
 
@@ -13,7 +13,7 @@ struct cr_beside_file {
 
 // Zero-initialise (nothing is beside it then); release with cr_beside_release, usable with CR_CLEANUP.
 struct cr_beside {
-    struct cr_beside_file config, map, model;
+    struct cr_beside_file config, map, added, model;
 };
 
 enum cr_status cr_beside_read(const char *directory, struct cr_beside *out);

@@ -62,6 +62,24 @@ static enum cr_status encode_alpaca(const struct cr_row *row, const struct cr_to
     return label_rest(out, true);
 }
 
+// As one text, of which the completion is what is learned, with the EOS behind it.
+static enum cr_status encode_completion(const struct cr_row *row, const struct cr_tokenizer *tokenizer,
+                                        struct cr_encoded *out)
+{
+    const struct cr_template *template = cr_tokenizer_template(tokenizer);
+    CR_CLEANUP(cr_pieces_release) struct cr_pieces pieces = {0};
+    for (size_t i = 0; i < template->before.count; i++)
+        CR_TRY(cr_pieces_append_token(&pieces, template->before.items[i]));
+    CR_TRY(cr_pieces_append(&pieces, row->text));
+    CR_TRY(cr_pieces_mark(&pieces));
+    CR_TRY(cr_pieces_append(&pieces, row->output));
+    CR_TRY(cr_pieces_mark(&pieces));
+    CR_TRY(cr_tokenizer_encode_pieces(tokenizer, &pieces, &out->ids, &out->labelled));
+    CR_TRY(cr_ids_append_all(&out->ids, &template->after));
+    CR_TRY(append_eos(tokenizer, &out->ids));
+    return label_rest(out, true);
+}
+
 static enum cr_status encode_chat(const struct cr_chat_message *messages, size_t count,
                                   const struct cr_tokenizer *tokenizer,
                                   const struct cr_dataset_options *options, struct cr_encoded *out)
@@ -166,6 +184,10 @@ enum cr_status cr_row_encode(const struct cr_row *row, size_t choice, const stru
         if (row->output.size == 0) return CR_OK;
         if (options->chat_template == CR_CHAT_DEFAULT) return encode_alpaca(row, tokenizer, out);
         return encode_chat(row->messages, row->message_count, tokenizer, options, out);
+    case CR_ROW_COMPLETION:
+        if (row->output.size == 0) return CR_OK;
+        if (options->chat_template == CR_CHAT_DEFAULT) return encode_completion(row, tokenizer, out);
+        [[fallthrough]];
     case CR_ROW_CHAT:
         return encode_chat(row->messages, row->message_count, tokenizer, options, out);
     case CR_ROW_LABELLED:

@@ -13,7 +13,8 @@ struct cr_encoded {
 void cr_encoded_release(struct cr_encoded *encoded);
 
 // Replaces what `out` holds. `choice`: of a LABELLED row, which of the label words stands there. An empty
-// text or Alpaca answer gives no id. A row that cannot be encoded is CR_INVALID, without file and line.
+// text, Alpaca answer or completion gives no id. A row that cannot be encoded is CR_INVALID, without file and
+// line.
 enum cr_status cr_row_encode(const struct cr_row *row, size_t choice, const struct cr_tokenizer *tokenizer,
                              const struct cr_dataset_options *options, struct cr_encoded *out);
 

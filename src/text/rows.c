@@ -25,12 +25,48 @@ static void skip_space(struct cr_row_reader *rows)
     while (peek(rows) == ' ' || peek(rows) == '\t' || peek(rows) == '\n' || peek(rows) == '\r') step(rows);
 }
 
+// What people have instead, and what makes rows of it.
+static enum cr_status refuse_others(const char *path, struct cr_slice file)
+{
+    static const struct {
+        const char *bytes, *ending, *what, *help;
+    } others[] = {
+        {"\x1f\x8b", NULL, "gzip", "gunzip it first"},
+        {"PAR1", NULL, "Parquet", "write JSONL with to_json of the datasets library, or with DuckDB"},
+        {"\xff\xfe", NULL, "UTF-16", "iconv -f UTF-16 -t UTF-8 makes text of it that is read"},
+        {"\xfe\xff", NULL, "UTF-16", "iconv -f UTF-16 -t UTF-8 makes text of it that is read"},
+        {NULL, ".csv", "CSV", "write JSONL, or sentence, TAB and label into a .tsv"},
+    };
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        const char *bytes = others[i].bytes;
+        size_t size = bytes ? strlen(bytes) : 0;
+        bool is_it = bytes ? file.size >= size && memcmp(file.data, bytes, size) == 0
+                           : cr_ends_with(path, others[i].ending);
+        if (is_it)
+            return cr_fail(CR_INVALID, "%s: %s, not JSONL or a JSON array (%s)", path, others[i].what,
+                           others[i].help);
+    }
+    return CR_OK;
+}
+
+static enum cr_status map_rows(const char *path, struct cr_slice *out)
+{
+    struct cr_slice file;
+    CR_TRY(cr_file_map(path, &file));
+    enum cr_status status = refuse_others(path, file);
+    if (status != CR_OK)
+        cr_file_unmap(&file);
+    else
+        *out = file;
+    return status;
+}
+
 enum cr_status cr_row_reader_open(const char *path, struct cr_row_reader *out)
 {
     struct cr_row_reader rows = {.place = {1, 1},
                                  .parser.form = {.path = path, .lines_of_tabs = cr_ends_with(path, ".tsv")}};
     struct cr_row_form *form = &rows.parser.form;
-    CR_TRY(cr_file_map(path, &rows.file));
+    CR_TRY(map_rows(path, &rows.file));
     if (rows.file.size >= 3 && memcmp(rows.file.data, "\xef\xbb\xbf", 3) == 0)
         rows.at = 3; // a byte order mark
     size_t start = rows.at;
@@ -195,12 +231,20 @@ static enum cr_status check_learned(const struct cr_json *turn, size_t place, bo
     return CR_OK;
 }
 
-static enum cr_status refuse_calls(const struct cr_json *turn, size_t place)
+// What a row or a message may have beside its text, and what would be lost without a word.
+static enum cr_status refuse_more(const struct cr_json *object)
 {
-    static const char *const keys[] = {"tool_calls", "function_call"};
+    static const char *const keys[][2] = {
+        {"tools", "calls of tools are not learned"},
+        {"tool_calls", "calls of tools are not learned"},
+        {"function_call", "calls of tools are not learned"},
+        {"reasoning_content", "thoughts apart from the answer are not learned"},
+        {"images", "text alone is learned"},
+        {"videos", "text alone is learned"},
+        {"audios", "text alone is learned"}};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        if (is_filled(cr_json_member(turn, keys[i])))
-            return cr_fail(CR_INVALID, "message %zu: \"%s\": calls of tools are not learned", place, keys[i]);
+        if (is_filled(cr_json_member(object, keys[i][0])))
+            return cr_fail(CR_INVALID, "\"%s\": %s", keys[i][0], keys[i][1]);
     return CR_OK;
 }
 
@@ -216,7 +260,8 @@ static enum cr_status add_turn(struct cr_row_parser *parser, const struct cr_jso
     struct cr_slice role = cr_json_string(cr_json_member(turn, role_key));
     struct cr_slice content = cr_json_string(cr_json_member(turn, content_key));
     size_t place = parser->message_count + 1;
-    CR_TRY(refuse_calls(turn, place));
+    enum cr_status status = refuse_more(turn);
+    if (status != CR_OK) return cr_fail_within(status, "message %zu", place);
     if (!role.data || !content.data)
         return cr_fail(CR_INVALID, "message %zu: \"%s\" and \"%s\" must be strings", place, role_key,
                        content_key);
@@ -241,11 +286,41 @@ static void drop_leading_answer(struct cr_row_parser *parser)
     memmove(messages + first, messages + first + 1, (parser->message_count - first) * sizeof *messages);
 }
 
+// TRL's {"prompt", "completion"}: all of the completion is learned, and nothing of the prompt.
+static enum cr_status read_parts(struct cr_row_parser *parser)
+{
+    static const char *const keys[] = {"prompt", "completion"};
+    for (size_t k = 0; k < 2; k++) {
+        const struct cr_json *list = cr_json_member(parser->json, keys[k]);
+        if (cr_json_kind(list) != CR_JSON_ARRAY || cr_json_count(list) == 0)
+            return cr_fail(CR_INVALID, "\"%s\" must be a list of messages, as \"%s\" is", keys[k], keys[!k]);
+        for (size_t i = 0; i < cr_json_count(list); i++) {
+            CR_TRY(add_turn(parser, cr_json_at(list, i), "role", "content"));
+            bool answers = parser->messages[parser->message_count - 1].role == CR_CHAT_ASSISTANT;
+            if (answers != (k == 1))
+                return cr_fail(CR_INVALID,
+                               "message %zu: what the assistant says is learned, and nothing else: it is the "
+                               "\"completion\", and in no \"prompt\" (\"messages\" has it in every turn)",
+                               parser->message_count);
+        }
+    }
+    return CR_OK;
+}
+
+static enum cr_status read_completion(struct cr_row_parser *parser, struct cr_row *row)
+{
+    CR_TRY(take_string(parser, "prompt", false, &row->text));
+    CR_TRY(take_string(parser, "completion", false, &row->output));
+    CR_TRY(add_message(parser, CR_CHAT_USER, row->text));
+    return add_message(parser, CR_CHAT_ASSISTANT, row->output);
+}
+
 static enum cr_status read_chat(struct cr_row_parser *parser)
 {
     bool messages = cr_json_member(parser->json, "messages") != NULL;
     const char *key = messages ? "messages" : "conversations";
     const struct cr_json *list = cr_json_member(parser->json, key);
+    if (!list && cr_json_member(parser->json, "prompt")) return read_parts(parser);
     if (!list) return cr_fail(CR_INVALID, "\"messages\" (or \"conversations\") is missing");
     if (cr_json_kind(list) != CR_JSON_ARRAY || cr_json_count(list) == 0)
         return cr_fail(CR_INVALID, "\"%s\" %s", key,
@@ -301,7 +376,17 @@ enum cr_row_kind cr_row_kind_of(const struct cr_json *row)
     if (cr_json_member(row, "messages") || cr_json_member(row, "conversations")) return CR_ROW_CHAT;
     if (cr_json_member(row, "instruction")) return CR_ROW_ALPACA;
     if (cr_json_member(row, "text")) return CR_ROW_TEXT;
-    return cr_json_member(row, "question") ? CR_ROW_ALPACA : CR_ROW_UNKNOWN;
+    if (cr_json_member(row, "question")) return CR_ROW_ALPACA;
+    if (!cr_json_member(row, "prompt") || !cr_json_member(row, "completion")) return CR_ROW_UNKNOWN;
+    return cr_json_kind(cr_json_member(row, "prompt")) == CR_JSON_ARRAY ? CR_ROW_CHAT : CR_ROW_COMPLETION;
+}
+
+static enum cr_status read_fields(struct cr_row_parser *parser, struct cr_row *row)
+{
+    if (row->kind == CR_ROW_TEXT) return take_string(parser, "text", false, &row->text);
+    CR_TRY(refuse_more(parser->json));
+    if (row->kind == CR_ROW_CHAT) return read_chat(parser);
+    return row->kind == CR_ROW_ALPACA ? read_alpaca(parser, row) : read_completion(parser, row);
 }
 
 static enum cr_status read_row(struct cr_row_parser *parser, struct cr_row *out)
@@ -312,15 +397,10 @@ static enum cr_status read_row(struct cr_row_parser *parser, struct cr_row *out)
     if (kind == CR_ROW_UNKNOWN)
         return cr_fail(CR_INVALID,
                        "a row needs \"text\", \"instruction\" and \"output\", \"question\" and \"answer\", "
-                       "\"messages\" or \"conversations\"");
+                       "\"prompt\" and \"completion\", \"messages\" or \"conversations\"");
     struct cr_row row = {.kind = kind};
     parser->message_count = 0;
-    if (kind != CR_ROW_TEXT && is_filled(cr_json_member(parser->json, "tools")))
-        return cr_fail(CR_INVALID, "\"tools\": calls of tools are not learned");
-    if (kind == CR_ROW_TEXT)
-        CR_TRY(take_string(parser, "text", false, &row.text));
-    else
-        CR_TRY(kind == CR_ROW_CHAT ? read_chat(parser) : read_alpaca(parser, &row));
+    CR_TRY(read_fields(parser, &row));
     row.messages = parser->messages;
     row.message_count = parser->message_count;
     parser->form.kind = kind;

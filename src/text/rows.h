@@ -14,9 +14,10 @@ enum cr_row_kind {
     CR_ROW_ALPACA,
     // {"messages"} or {"conversations"} (ShareGPT): a list of {"role", "content"} or {"from", "value"}; a
     // "system" may stand beside it. An assistant's message before the first user's of {"conversations"} is
-    // left out.
+    // left out. Or {"prompt", "completion"}, lists of messages, of which the first holds no assistant's.
     CR_ROW_CHAT,
-    CR_ROW_LABELLED, // of a .tsv; a first line whose label is "label" is a heading
+    CR_ROW_COMPLETION, // {"prompt", "completion"}, strings
+    CR_ROW_LABELLED,   // of a .tsv; a first line whose label is "label" is a heading
 };
 
 // Where a row lies.
@@ -52,11 +53,12 @@ struct cr_row_reader {
 // One row; the slices live until the next.
 struct cr_row {
     enum cr_row_kind kind;
-    struct cr_slice text;                       // TEXT, or the sentence of LABELLED
-    struct cr_slice label;                      // LABELLED
-    struct cr_slice instruction, input, output; // ALPACA
-    // CHAT, and of ALPACA the same as messages: the user's is the instruction and, on a line of its own, the
-    // input.
+    struct cr_slice text;               // TEXT, the prompt of COMPLETION, or the sentence of LABELLED
+    struct cr_slice label;              // LABELLED
+    struct cr_slice instruction, input; // ALPACA
+    struct cr_slice output;             // ALPACA, or the completion of COMPLETION
+    // CHAT, and of ALPACA and COMPLETION the same as messages: the user's is the instruction and, on a line
+    // of its own, the input, or the prompt.
     const struct cr_chat_message *messages;
     size_t message_count;
 };
@@ -64,7 +66,7 @@ struct cr_row {
 // By the keys of an object; CR_ROW_UNKNOWN where it is no row.
 enum cr_row_kind cr_row_kind_of(const struct cr_json *row);
 
-// An empty file is CR_INVALID.
+// CR_INVALID: an empty file, or one that is known as something else (gzip, Parquet, UTF-16, .csv).
 enum cr_status cr_row_reader_open(const char *path, struct cr_row_reader *out);
 void cr_row_reader_close(struct cr_row_reader *rows); // usable with CR_CLEANUP
 
@@ -72,7 +74,8 @@ void cr_row_reader_close(struct cr_row_reader *rows); // usable with CR_CLEANUP
 enum cr_status cr_row_reader_take(struct cr_row_reader *rows, bool *found, struct cr_row_item *item);
 
 // The row of an item, and its kind for those after it. A row of another kind than the first, with a field
-// missing or of a wrong type, or one that wants something else learned than is (tools, weights of messages),
+// missing or of a wrong type, or one that wants something else learned than is (tools, pictures, weights of
+// messages),
 // is CR_INVALID and named.
 enum cr_status cr_row_parse(struct cr_row_parser *parser, const struct cr_row_item *item, struct cr_row *row);
 void cr_row_parser_release(struct cr_row_parser *parser);

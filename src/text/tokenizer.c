@@ -171,18 +171,35 @@ static enum cr_status named_token(const struct cr_tokenizer *tokenizer, const st
 }
 
 // Transformers would add a token that a file beside lists and tokenizer.json does not.
-static enum cr_status check_listed(const struct cr_tokenizer *tokenizer, const struct cr_beside_file *file,
-                                   const char *key, const struct cr_json *value)
+static enum cr_status check_added(const struct cr_tokenizer *tokenizer, const struct cr_beside_file *file,
+                                  const char *key, struct cr_slice token)
 {
     uint32_t id;
-    if (cr_json_kind(value) == CR_JSON_OBJECT) value = cr_json_member(value, "content");
-    struct cr_slice token = cr_json_string(value);
-    if (!token.data) return cr_fail(CR_INVALID, "%s: \"%s\" must hold strings", file->path, key);
     if (cr_vocabulary_find(cr_added_vocabulary(tokenizer->added), token, &id)) return CR_OK;
     return cr_fail(CR_UNSUPPORTED,
                    "%s: %s: \"%.60s\" is not one of the added_tokens of tokenizer.json (Transformers would "
                    "add it: load the tokenizer there, and save it)",
                    file->path, key, token.data);
+}
+
+static enum cr_status check_listed(const struct cr_tokenizer *tokenizer, const struct cr_beside_file *file,
+                                   const char *key, const struct cr_json *value)
+{
+    if (cr_json_kind(value) == CR_JSON_OBJECT) value = cr_json_member(value, "content");
+    struct cr_slice token = cr_json_string(value);
+    if (!token.data) return cr_fail(CR_INVALID, "%s: \"%s\" must hold strings", file->path, key);
+    return check_added(tokenizer, file, key, token);
+}
+
+// added_tokens.json is an object of names with their numbers.
+static enum cr_status check_names(const struct cr_tokenizer *tokenizer, const struct cr_beside_file *file)
+{
+    const struct cr_json *id;
+    void *position = NULL;
+    const char *name;
+    while (cr_json_next(file->json, &position, &name, &id))
+        CR_TRY(check_added(tokenizer, file, "token", cr_slice_of_string(name)));
+    return CR_OK;
 }
 
 // A member that is an array or an object of tokens.
@@ -207,6 +224,7 @@ static enum cr_status read_beside(struct cr_tokenizer *tokenizer, const struct c
         return cr_fail(CR_UNSUPPORTED, "%s: split_special_tokens: true is not supported",
                        beside->config.path);
     CR_TRY(check_list(tokenizer, &beside->config, "added_tokens_decoder"));
+    CR_TRY(check_names(tokenizer, &beside->added));
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         CR_TRY(named_token(tokenizer, files[i], "bos_token", &tokenizer->bos));
         CR_TRY(named_token(tokenizer, files[i], "eos_token", &tokenizer->eos));

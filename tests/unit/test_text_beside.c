@@ -102,6 +102,18 @@ static void config_beside_adds_no_tokens(void **state)
         assert_true(!cases[i].part || strstr(cr_error_message(), "/tokenizer_config.json: "));
         cr_tokenizer_free(tokenizer);
     }
+    // An older file, which counts where the newer one lists no added_tokens_decoder.
+    struct cr_tokenizer *tokenizer = NULL;
+    write_file(directory, "tokenizer_config.json", "{}");
+    write_file(directory, "added_tokens.json", "{\"<e>\": 8}");
+    assert_ok(cr_tokenizer_open(directory, &tokenizer));
+    cr_tokenizer_release(&tokenizer);
+    write_file(directory, "added_tokens.json", "{\"<e>\": 8, \"<n>\": 9}");
+    assert_fails(CR_UNSUPPORTED, "/added_tokens.json: token: \"<n>\" is not one",
+                 cr_tokenizer_open(directory, &tokenizer));
+    write_file(directory, "tokenizer_config.json", cases[0].text);
+    assert_ok(cr_tokenizer_open(directory, &tokenizer));
+    cr_tokenizer_release(&tokenizer);
     remove_folder(directory);
 }
 

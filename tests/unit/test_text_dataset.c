@@ -1,35 +1,9 @@
 // text/: datasets.
-#include "support.h"
+#include "dataset_support.h"
 
-#include "base/file.h"
 #include "base/signals.h"
-#include "text/dataset.h"
-#include "tokenizer_support.h"
 
 #include <stdio.h>
-
-static char path[] = "/tmp/carrel-dataset-XXXXXX";
-
-static int make_file(void **state)
-{
-    (void)state;
-    int fd = mkstemp(path);
-    return fd < 0 ? -1 : close(fd);
-}
-
-static int remove_file(void **state)
-{
-    (void)state;
-    return unlink(path);
-}
-
-static enum cr_status open_text(const char *text, const struct cr_tokenizer *tokenizer,
-                                struct cr_dataset_options options, struct cr_dataset **out)
-{
-    assert_ok(cr_file_write(path, cr_slice_of_string(text), false));
-    if (options.max_length == 0) options.max_length = 512;
-    return cr_dataset_open(path, tokenizer, &options, out);
-}
 
 static uint32_t id_of(const struct cr_tokenizer *tokenizer, char c)
 {
@@ -166,6 +140,7 @@ static void bad_rows_are_named(void **state)
         {"{\"text\": \"a\"}\n{\"text\": 7}\n", ":2: \"text\" must be a string"},
         {"{\"text\": \"a\"}\n{\"txet\": \"a\"}\n", ":2: \"text\" is missing"},
         {"{\"prompt\": \"a\"}", ":1: a row needs \"text\""},
+        {"{\"prompt\": \"a\", \"completion\": []}", ":1: \"completion\" must be a string"},
         {"{\"messages\": []}", ":1: \"messages\" holds no message"},
         {"{\"messages\": [7]}", ":1: message 1: \"role\" and \"content\" must be strings"},
         {"{\"messages\": [{\"role\": \"tool\", \"content\": \"a\"}]}", ":1: message 1: \"role\" is \"tool\""},
@@ -215,7 +190,9 @@ static void what_is_not_learned_is_refused(void **state)
         {"", ", \"tool_calls\": [{}]", "", ":1: message 2: \"tool_calls\": calls of tools"},
         {"", ", \"function_call\": {\"name\": \"f\"}", "",
          ":1: message 2: \"function_call\": calls of tools"},
+        {"", ", \"reasoning_content\": \"so\"", "", ":1: message 2: \"reasoning_content\": thoughts"},
         {"", "", ", \"tools\": \"[{}]\"", ":1: \"tools\": calls of tools"},
+        {"", "", ", \"images\": [\"a.png\"]", ":1: \"images\": text alone"},
         {", \"weight\": 0, \"train\": false, \"training\": null",
          ", \"weight\": 1, \"train\": true, \"tool_calls\": [], \"function_call\": null",
          ", \"tools\": \"[]\"", NULL},
@@ -238,20 +215,6 @@ static void what_is_not_learned_is_refused(void **state)
         cr_dataset_free(dataset);
     }
     cr_tokenizer_free(tokenizer);
-}
-
-// What each row reads as, shown as the text of its tokens with the labels in brackets.
-static void assert_shown(const char *wanted, const struct cr_tokenizer *tokenizer, struct cr_example example)
-{
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-    bool within = false;
-    for (size_t i = 0; i < example.count; i++) {
-        bool label = i > 0 && example.labels[i - 1] != CR_LABEL_IGNORE;
-        if (label != within) assert_ok(cr_append(&text, label ? "[" : "]", 1));
-        within = label;
-        assert_ok(cr_tokenizer_decode(tokenizer, &example.tokens[i], 1, false, &text));
-    }
-    assert_string_equal(cr_buffer_text(&text), wanted);
 }
 
 // A ShareGPT conversation may have been cut out of a longer one; of one by "messages" nothing is left out.

@@ -1,0 +1,111 @@
+// text/: rows of TRL's, and files that hold none.
+#include "dataset_support.h"
+
+static void prompts_and_completions(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *wanted;
+        enum cr_chat_template template;
+    } cases[] = {
+        {"{\"prompt\": \"q\", \"completion\": \" a\"}", "<s>q[ a</s>", CR_CHAT_DEFAULT},
+        {"{\"prompt\": \"\", \"completion\": \"a\"}", "<s>[a</s>", CR_CHAT_DEFAULT},
+        {"{\"prompt\": \"q\", \"completion\": \"a\"}", "<s>q\n[a</s>", CR_CHAT_PLAIN},
+        {"{\"prompt\": [{\"role\": \"system\", \"content\": \"s\"}, {\"role\": \"user\", \"content\": "
+         "\"q\"}], \"completion\": [{\"role\": \"assistant\", \"content\": \"a\"}]}",
+         "<s>s\nq\n[a</s>", CR_CHAT_PLAIN},
+        // What stands beside a conversation is not one of these rows.
+        {"{\"prompt\": \"p\", \"messages\": [{\"role\": \"user\", \"content\": \"q\"}, {\"role\": "
+         "\"assistant\", \"content\": \"a\"}]}",
+         "<s>q\n[a</s>", CR_CHAT_PLAIN},
+    };
+    struct cr_tokenizer *tokenizer = byte_tokenizer("<s>");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct cr_dataset *dataset = NULL;
+        assert_ok(open_text(cases[i].text, tokenizer,
+                            (struct cr_dataset_options){.chat_template = cases[i].template}, &dataset));
+        assert_shown(cases[i].wanted, tokenizer, cr_dataset_at(dataset, 0));
+        cr_dataset_free(dataset);
+    }
+    cr_tokenizer_free(tokenizer);
+}
+
+// A prompt and its completion are one text: they are cut into tokens together.
+static void a_token_may_lie_in_both(void **state)
+{
+    (void)state;
+    struct cr_tokenizer *tokenizer = NULL;
+    struct cr_dataset *dataset = NULL;
+    assert_ok(cr_tokenizer_parse(
+        cr_slice_of_string("{\"added_tokens\": [{\"id\": 4, \"content\": \"</s>\"}], \"model\": {\"vocab\": "
+                           "{\"a\": 0, \"b\": 1, \"ab\": 2, \"c\": 3}, \"merges\": [\"a b\"]}}"),
+        "pair.json", &tokenizer));
+    assert_ok(open_text("{\"prompt\": \"ca\", \"completion\": \"bc\"}", tokenizer,
+                        (struct cr_dataset_options){0}, &dataset));
+    assert_shown("c[abc</s>", tokenizer, cr_dataset_at(dataset, 0));
+    cr_dataset_free(dataset);
+    cr_tokenizer_free(tokenizer);
+}
+
+static void messages_in_the_wrong_part(void **state)
+{
+    (void)state;
+    static const char *const wrong[][2] = {
+        {"[{\"role\": \"assistant\", \"content\": \"z\"}], \"completion\": [{\"role\": \"assistant\", "
+         "\"content\": \"a\"}]",
+         ":1: message 1: what the assistant says is learned"},
+        {"[{\"role\": \"user\", \"content\": \"q\"}], \"completion\": [{\"role\": \"user\", \"content\": "
+         "\"a\"}]",
+         ":1: message 2: what the assistant says is learned"},
+        {"[{\"role\": \"user\", \"content\": \"q\"}], \"completion\": \"a\"",
+         ":1: \"completion\" must be a list of messages"},
+        {"[], \"completion\": []", ":1: \"prompt\" must be a list of messages"},
+    };
+    struct cr_tokenizer *tokenizer = byte_tokenizer("<s>");
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char text[256];
+        struct cr_dataset *dataset = NULL;
+        snprintf(text, sizeof text, "{\"prompt\": %s}", wrong[i][0]);
+        assert_fails(CR_INVALID, wrong[i][1],
+                     open_text(text, tokenizer, (struct cr_dataset_options){.chat_template = CR_CHAT_PLAIN},
+                               &dataset));
+    }
+    cr_tokenizer_free(tokenizer);
+}
+
+static void files_of_another_kind(void **state)
+{
+    (void)state;
+    static const char *const others[][3] = {
+        {"rows.jsonl.gz", "\x1f\x8b\x08", ": gzip, not JSONL or a JSON array (gunzip it first)"},
+        {"rows.parquet", "PAR1\x15", ": Parquet, not JSONL"},
+        {"rows.jsonl", "\xff\xfe{", ": UTF-16, not JSONL"},
+        {"rows.csv", "instruction,output\na,b\n", ": CSV, not JSONL"},
+    };
+    struct cr_tokenizer *tokenizer = byte_tokenizer("<s>");
+    char directory[] = "/tmp/carrel-rows-XXXXXX", file[64];
+    assert_non_null(mkdtemp(directory));
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        struct cr_dataset *dataset = NULL;
+        snprintf(file, sizeof file, "%s/%s", directory, others[i][0]);
+        assert_ok(cr_file_write(file, cr_slice_of_string(others[i][1]), false));
+        assert_fails(
+            CR_INVALID, others[i][2],
+            cr_dataset_open(file, tokenizer, &(struct cr_dataset_options){.max_length = 8}, &dataset));
+        assert_non_null(strstr(cr_error_message(), file));
+        unlink(file);
+    }
+    rmdir(directory);
+    cr_tokenizer_free(tokenizer);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(prompts_and_completions),
+        cmocka_unit_test(a_token_may_lie_in_both),
+        cmocka_unit_test(messages_in_the_wrong_part),
+        cmocka_unit_test(files_of_another_kind),
+    };
+    return cmocka_run_group_tests(tests, make_file, remove_file);
+}
