@@ -28,7 +28,7 @@ static enum cr_status set(int option, unsigned long value, const char *what)
 }
 
 // As much as may be had; what then lacks is told where it lacks.
-static void raise_limit(int resource)
+static void raise_limit(__rlimit_resource_t resource)
 {
     struct rlimit limit;
     if (getrlimit(resource, &limit) != 0) return;
