@@ -105,7 +105,7 @@ static void begin_run(struct cr_story *story, const struct cr_event *event, doub
     story->eta = story->round_began = NAN;
     for (size_t i = 0; i < story->silo_count; i++) {
         story->silos[i].connected = false;
-        story->silos[i].told = NAN;
+        story->silos[i].round = story->silos[i].told = NAN;
     }
 }
 
@@ -153,13 +153,30 @@ static enum cr_status take_eval(struct cr_story *story, const struct cr_event *e
     return cr_series_add(&story->eval, story->step, story->eval_loss);
 }
 
+// What the silo that a `join` is waits for, while it neither trains nor has answered.
+static void await_server(struct cr_story *story)
+{
+    bool found;
+    size_t at = place_of(story, story->self, &found);
+    bool idle = found && strcmp(cr_story_silo_state(story, &story->silos[at]), "connected") == 0;
+    put_text(story->waiting, sizeof story->waiting, idle ? "for the server to begin" : "");
+}
+
+static void lose_server(struct cr_story *story, const char *why)
+{
+    bool found;
+    size_t at = place_of(story, story->self, &found);
+    if (found) story->silos[at].connected = false;
+    put_text(story->waiting, sizeof story->waiting, why);
+}
+
 static enum cr_status take_train(struct cr_story *story, const struct cr_event *event, const char *name)
 {
     if (strcmp(name, "reading") == 0) {
         snprintf(story->waiting, sizeof story->waiting, "%.0f%% of the data are read",
                  100 * cr_event_number(event, "part"));
     } else if (strcmp(name, "begin") == 0) {
-        story->waiting[0] = 0;
+        await_server(story);
         story->fresh = strcmp(story->role, "tune") == 0; // a silo's rounds go on by themselves
     } else if (strcmp(name, "resumed") == 0) {
         story->fresh = false;
@@ -205,7 +222,7 @@ static void begin_round(struct cr_story *story, double time)
     story->round_began = time;
     for (size_t i = 0; i < story->silo_count; i++) {
         story->silos[i].dropped = false;
-        story->silos[i].awaited = story->silos[i].connected;
+        story->silos[i].awaited = story->silos[i].connected && !story->self[0]; // a silo waits for no other
         story->silos[i].step = story->silos[i].steps = NAN;
     }
 }
@@ -220,11 +237,12 @@ static enum cr_status take_federation(struct cr_story *story, const struct cr_ev
     if (strcmp(name, "round.begin") == 0 || strcmp(name, "client.round") == 0) begin_round(story, time);
     if (strcmp(name, "round.done") == 0 || strcmp(name, "client.closed") == 0)
         return close_round(story, event, time);
-    if (strcmp(name, "client.waiting") == 0) put_text(story->waiting, sizeof story->waiting, event->message);
+    if (strcmp(name, "client.round") == 0) story->waiting[0] = 0;
+    if (strcmp(name, "client.waiting") == 0) lose_server(story, event->message);
     if (strcmp(name, "client.connected") == 0) {
-        story->waiting[0] = 0;
         put_text(story->self, sizeof story->self, cr_event_text(event, "silo"));
         put_text(story->address, sizeof story->address, cr_event_text(event, "address"));
+        await_server(story);
     }
     return CR_OK;
 }
@@ -254,8 +272,9 @@ static enum cr_status take_silo(struct cr_story *story, const char *silo_name, c
     if (sends) put_number(&silo->examples, event, "examples");
     bool trains = strcmp(name, "round.progress") == 0 || strcmp(name, "round.trained") == 0 ||
                   strcmp(name, "client.trained") == 0;
-    if (!trains && !sends && strcmp(name, "server.joined") != 0) return CR_OK;
-    silo->connected = true;
+    bool comes = strcmp(name, "server.joined") == 0 || strcmp(name, "client.connected") == 0;
+    if (!trains && !sends && !comes) return CR_OK;
+    silo->connected |= strcmp(name, "client.trained") != 0; // which one that is cut off says as well
     silo->seen = time;
     if (!trains) return CR_OK;
     put_number(&silo->round, event, "round");
@@ -276,7 +295,6 @@ static enum cr_status take_self(struct cr_story *story, const struct cr_event *e
     struct cr_story_silo *silo;
     CR_TRY(silo_of(story, story->self, &silo));
     if (!silo) return CR_OK;
-    silo->connected = true;
     silo->seen = time;
     silo->round = story->round;
     put_number(&silo->loss, event, "loss");
@@ -315,6 +333,7 @@ enum cr_status cr_story_take(struct cr_story *story, const struct cr_event *even
     if (cr_event_text(event, "output"))
         put_text(story->output, sizeof story->output, cr_event_text(event, "output"));
     if (strcmp(name, "split.sending") == 0 || strcmp(name, "split.sent") == 0) {
+        story->waiting[0] = 0;
         put_number(&story->sent, event, "examples");
         put_number(&story->to_send, event, strcmp(name, "split.sent") == 0 ? "examples" : "all");
     }
@@ -326,8 +345,7 @@ enum cr_status cr_story_take(struct cr_story *story, const struct cr_event *even
         CR_TRY(take_train(story, event, name + 6));
         return strcmp(name, "train.step") == 0 && story->self[0] ? take_self(story, event, time) : CR_OK;
     }
-    if (silo && strncmp(name, "client.connected", 16) != 0 && silo[0])
-        CR_TRY(take_silo(story, silo, event, time));
+    if (silo && silo[0]) CR_TRY(take_silo(story, silo, event, time));
     if (strncmp(name, "server.", 7) == 0 || strncmp(name, "round.", 6) == 0 ||
         strncmp(name, "client.", 7) == 0)
         CR_TRY(take_federation(story, event, time));

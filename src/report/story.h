@@ -37,7 +37,7 @@ struct cr_story {
     bool ended;               // as it says itself; a run that was killed says nothing
     int exit_code;
     char why[CR_STORY_TEXT];     // of a failure
-    char waiting[CR_STORY_TEXT]; // a silo without a connection: why; a run that reads its data: how far
+    char waiting[CR_STORY_TEXT]; // of a silo: for what, or why it is away; of data being read: how far
     char warning[CR_STORY_TEXT]; // nobody is attested, or by something that proves nothing
     char address[CR_STORY_TEXT], output[CR_STORY_TEXT];
     char self[CR_STORY_NAME]; // the silo that a `join` is

@@ -6,6 +6,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import time
 import unittest
 
 from support import CARREL, ENVIRONMENT, Folder, children, gone, program
@@ -244,6 +245,13 @@ class Report(Folder):
             token = program("invite", name, "--config", config).stdout.strip()
             silos[name] = self.start("join", token, "--state", "%s/%s" % (self.folder, name), "--model", DEMO,
                                      "--data", self.rows)
+            if name == "anne":  # who waits for the other one
+                self.wait_event(server, "server.joined")
+                deadline = time.monotonic() + 10  # what it has said may still be on its way to its run directory
+                while self.status(self.folder + "/anne").get("message") != "for the server to begin":
+                    self.assertLess(time.monotonic(), deadline)
+                self.assertEqual(self.status(self.folder + "/anne")["silos"][0]["state"], "connected")
+                self.assertIn("\nwaiting: for the server to begin\n", program("status", self.folder + "/anne").stdout)
         self.wait_event(server, "round.begin")
         found = self.status(config)
         self.assertEqual((found["command"], found["state"], found["rounds"], found["min_clients"]), ("serve", "running", 2, 2))

@@ -270,6 +270,59 @@ static void test_join(void **state)
     cr_story_release(&story);
 }
 
+static void assert_own(const struct cr_story *story, const char *silo_state, const char *waiting)
+{
+    assert_int_equal(story->silo_count, 1);
+    assert_string_equal(cr_story_silo_state(story, &story->silos[0]), silo_state);
+    assert_string_equal(story->waiting, waiting);
+}
+
+static const char waits_to_begin[] = "for the server to begin";
+
+static void test_what_a_silo_waits_for(void **state)
+{
+    (void)state;
+    static const char connected[] =
+        "{\"time\": 3, \"event\": \"client.connected\", \"silo\": \"anne\", \"address\": \"a:1\"}\n";
+    static const char cut[] = "{\"time\": 6, \"event\": \"client.waiting\", \"message\": \"cut\", "
+                              "\"seconds\": 1}\n";
+    struct cr_story story;
+    cr_story_init(&story);
+    tell(&story, "{\"time\": 1, \"event\": \"run.begin\", \"command\": \"join\"}\n"
+                 "{\"time\": 2, \"event\": \"client.known\", \"silo\": \"anne\", \"state\": \"s\"}\n");
+    assert_own(&story, "away", "");
+    tell(&story, connected);
+    assert_own(&story, "connected", waits_to_begin);
+    assert_true(story.silos[0].seen == 3);
+    tell(&story, "{\"time\": 4, \"event\": \"train.reading\", \"file\": \"d\", \"part\": 0.5}\n"
+                 "{\"time\": 4, \"event\": \"train.begin\", \"steps\": 10}\n");
+    assert_own(&story, "connected", waits_to_begin);
+    tell(&story, "{\"time\": 5, \"event\": \"client.round\", \"round\": 1, \"rounds\": 2}\n");
+    assert_own(&story, "training", "");
+    // It trains on without its server.
+    tell(&story, cut);
+    tell(&story, "{\"time\": 7, \"event\": \"train.step\", \"step\": 5, \"steps\": 10, \"loss\": 4}\n");
+    assert_own(&story, "away", "cut");
+    assert_waits(&story, ""); // and not for itself
+    tell(&story, connected);
+    assert_own(&story, "training", "");
+    tell(&story, cut);
+    tell(&story, "{\"time\": 8, \"event\": \"client.trained\", \"round\": 1, \"loss\": 4}\n");
+    assert_own(&story, "away", "cut");
+    tell(&story, connected);
+    assert_own(&story, "has answered", "");
+    // Started again in the next round, it has to be told of it once more.
+    tell(&story, "{\"time\": 9, \"event\": \"client.round\", \"round\": 2, \"rounds\": 2}\n"
+                 "{\"time\": 10, \"event\": \"run.begin\", \"command\": \"join\"}\n");
+    assert_own(&story, "away", "");
+    tell(&story, connected);
+    assert_own(&story, "connected", waits_to_begin);
+    // Of a split model it has no rounds to wait for.
+    tell(&story, "{\"time\": 11, \"event\": \"split.sending\", \"examples\": 3, \"all\": 9}\n");
+    assert_own(&story, "connected", "");
+    cr_story_release(&story);
+}
+
 static void test_series_thins_out(void **state)
 {
     (void)state;
@@ -494,6 +547,7 @@ int main(void)
         cmocka_unit_test(test_split_model),
         cmocka_unit_test(test_progress_is_thinned_out),
         cmocka_unit_test(test_join),
+        cmocka_unit_test(test_what_a_silo_waits_for),
         cmocka_unit_test(test_long_and_odd_texts),
         cmocka_unit_test(test_series_thins_out),
         cmocka_unit_test(test_events_refused),
