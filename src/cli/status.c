@@ -171,7 +171,9 @@ static enum cr_status append_silos(struct cr_buffer *out, const struct cr_story 
         CR_CLEANUP(cr_buffer_release) struct cr_buffer ago = {0};
         CR_TRY(append_of(&round, "", silo->round, NAN));
         CR_TRY(append_of(&step, "", silo->step, silo->steps));
-        if (!isnan(silo->seen)) {
+        if (cr_story_silo_is_here(silo)) {
+            CR_TRY(cr_append_format(&ago, "connected"));
+        } else if (!isnan(silo->seen)) {
             CR_TRY(cr_append_duration(&ago, now > silo->seen ? now - silo->seen : 0));
             CR_TRY(cr_append_format(&ago, " ago"));
         }

@@ -206,7 +206,10 @@ static enum cr_status append_silo(struct cr_buffer *out, const struct cr_story *
     if (sliced) CR_TRY(append_cell(out, silo->rows_verified, COUNT));
     if (evaluated) CR_TRY(append_cell(out, silo->eval_loss, LOSS));
     if (evaluated) CR_TRY(append_cell(out, silo->eval_accuracy, SHARE));
-    CR_TRY(append_cell(out, silo->seen, AGO));
+    if (alive && cr_story_silo_is_here(silo))
+        CR_TRY(cr_append_format(out, "<td>connected</td>"));
+    else
+        CR_TRY(append_cell(out, silo->seen, AGO));
     return cr_append_format(out, "</tr>\n");
 }
 

@@ -27,6 +27,24 @@ static enum cr_status append_label(struct cr_buffer *out, const char *text)
     return CR_OK;
 }
 
+static enum cr_status append_silo(struct cr_buffer *out, const char *name, const struct cr_story_silo *silo,
+                                  double value)
+{
+    CR_TRY(cr_append_format(out, "carrel_%s{silo=\"", name));
+    CR_TRY(append_label(out, silo->name));
+    return cr_append_format(out, "\"} %.17g\n", value);
+}
+
+static enum cr_status append_connected(struct cr_buffer *out, const struct cr_story *story)
+{
+    static const char name[] = "silo_connected";
+    if (story->silo_count == 0) return CR_OK;
+    CR_TRY(append_head(out, name, "1 while it is connected, whether it tells anything or not."));
+    for (size_t i = 0; i < story->silo_count; i++)
+        CR_TRY(append_silo(out, name, &story->silos[i], cr_story_silo_is_here(&story->silos[i])));
+    return CR_OK;
+}
+
 static enum cr_status append_silos(struct cr_buffer *out, const struct cr_story *story, const char *name,
                                    const char *help, size_t offset)
 {
@@ -37,9 +55,7 @@ static enum cr_status append_silos(struct cr_buffer *out, const struct cr_story 
         if (isnan(value)) continue;
         if (!headed) CR_TRY(append_head(out, name, help));
         headed = true;
-        CR_TRY(cr_append_format(out, "carrel_%s{silo=\"", name));
-        CR_TRY(append_label(out, silo->name));
-        CR_TRY(cr_append_format(out, "\"} %.17g\n", value));
+        CR_TRY(append_silo(out, name, silo, value));
     }
     return CR_OK;
 }
@@ -68,7 +84,8 @@ enum cr_status cr_prometheus_append(struct cr_buffer *out, const struct cr_story
     };
     for (size_t i = 0; i < sizeof gauges / sizeof *gauges; i++)
         CR_TRY(append_gauge(out, gauges[i].name, gauges[i].help, gauges[i].value));
-    CR_TRY(append_silos(out, story, "silo_last_seen_time_seconds", "Unix time of its last sign of life.",
+    CR_TRY(append_connected(out, story));
+    CR_TRY(append_silos(out, story, "silo_last_seen_time_seconds", "Unix time of its last event.",
                         offsetof(struct cr_story_silo, seen)));
     CR_TRY(append_silos(out, story, "silo_trained_round", "The round that it last answered for.",
                         offsetof(struct cr_story_silo, trained)));

@@ -133,6 +133,7 @@ static void end_run(struct cr_story *story, const struct cr_event *event)
     double code = cr_event_number(event, "exit_code");
     story->exit_code = code >= 0 && code < 256 ? (int)code : 1;
     put_text(story->why, sizeof story->why, event->message);
+    for (size_t i = 0; i < story->silo_count; i++) story->silos[i].connected = false;
 }
 
 static enum cr_status take_step(struct cr_story *story, const struct cr_event *event)
@@ -419,6 +420,11 @@ const char *cr_story_silo_state(const struct cr_story *story, const struct cr_st
     if (silo->sending) return "sending";
     if (silo->trained >= story->round) return "has answered";
     return silo->round >= story->round ? "training" : "connected";
+}
+
+bool cr_story_silo_is_here(const struct cr_story_silo *silo)
+{
+    return silo->connected && !silo->sent;
 }
 
 const char *cr_story_state(const struct cr_story *story, bool alive)

@@ -19,7 +19,7 @@ struct cr_story_silo {
     bool dropped;          // left out of the present round
     bool sending, sent;    // of a split model: what its layers made of its examples; all of it
     double examples;       // of which the server has that
-    double seen;           // Unix seconds of its last sign of life
+    double seen;           // Unix seconds of its last event; a connected one is alive without
     double kept;           // of the last "round.progress" that cr_story_keeps said true to
     double round, trained; // that it is in; that it last answered for
     double step, steps;    // of the round
@@ -78,6 +78,9 @@ double cr_story_eta(const struct cr_story *story, double now);
 
 // What a silo does: "training", "has answered", "sending", "has sent all", "connected", "away" or "left out".
 const char *cr_story_silo_state(const struct cr_story *story, const struct cr_story_silo *silo);
+
+// Whether it is connected. One of a split model that has sent all goes, which no event tells.
+bool cr_story_silo_is_here(const struct cr_story_silo *silo);
 
 // The state in a word: "running", "finished", "stopped", "failed" or "killed". `alive`: its process is there.
 const char *cr_story_state(const struct cr_story *story, bool alive);

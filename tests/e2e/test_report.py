@@ -252,6 +252,7 @@ class Report(Folder):
                     self.assertLess(time.monotonic(), deadline)
                 self.assertEqual(self.status(self.folder + "/anne")["silos"][0]["state"], "connected")
                 self.assertIn("\nwaiting: for the server to begin\n", program("status", self.folder + "/anne").stdout)
+                self.assertRegex(program("status", config).stdout, r"\nanne +connected +connected\n")
         self.wait_event(server, "round.begin")
         found = self.status(config)
         self.assertEqual((found["command"], found["state"], found["rounds"], found["min_clients"]), ("serve", "running", 2, 2))

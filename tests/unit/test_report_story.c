@@ -433,10 +433,24 @@ static void test_prometheus(void **state)
         "# TYPE carrel_silo_loss gauge\ncarrel_silo_loss{silo=\"anne\"} 8\ncarrel_silo_loss{silo=\"ben\"} "
         "9\n",
         "\ncarrel_silo_last_seen_time_seconds{silo=\"ben\"} 105\n",
+        "# TYPE carrel_silo_connected gauge\ncarrel_silo_connected{silo=\"anne\"} 1\n"
+        "carrel_silo_connected{silo=\"ben\"} 0\n",
     };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         assert_non_null(strstr(cr_buffer_text(&text), parts[i]));
     assert_null(strstr(cr_buffer_text(&text), "nan"));
+    // Who has sent all of a split model's examples goes without a word; at the end everyone does.
+    static const char *const gone[] = {"{\"time\": 108, \"event\": \"split.held\", \"silo\": \"anne\"}\n",
+                                       "{\"time\": 109, \"event\": \"run.end\", \"exit_code\": 0}\n"};
+    for (size_t i = 0; i < sizeof gone / sizeof *gone; i++) {
+        tell(&story, "{\"time\": 107, \"event\": \"server.joined\", \"silo\": \"ben\"}\n");
+        tell(&story, gone[i]);
+        cr_buffer_clear(&text);
+        assert_ok(cr_prometheus_append(&text, &story));
+        assert_non_null(strstr(cr_buffer_text(&text), "\ncarrel_silo_connected{silo=\"anne\"} 0\n"));
+        bool ben = strstr(cr_buffer_text(&text), "\ncarrel_silo_connected{silo=\"ben\"} 1\n");
+        assert_int_equal(ben, i == 0);
+    }
     cr_story_release(&story);
 }
 
@@ -474,9 +488,12 @@ static void test_page(void **state)
     assert_int_equal(count_of(text, "<circle"), 3);
     assert_non_null(strstr(text, "<title>anne, round 1: 8</title>"));
     assert_non_null(strstr(text, "http-equiv=\"refresh\""));
+    // Whoever is connected is alive, however long ago it last told anything.
+    assert_int_equal(count_of(text, "<td>connected</td>"), 2);
     cr_buffer_clear(&page);
     assert_ok(cr_page_append(&page, &story, "out.run", "", false, 118));
     assert_null(strstr(cr_buffer_text(&page), "http-equiv=\"refresh\""));
+    assert_null(strstr(cr_buffer_text(&page), "<td>connected</td>"));
     assert_non_null(strstr(cr_buffer_text(&page), "<span class=\"state killed\">killed</span>"));
     cr_story_release(&story);
 }
