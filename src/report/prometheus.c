@@ -60,13 +60,14 @@ static enum cr_status append_silos(struct cr_buffer *out, const struct cr_story 
     return CR_OK;
 }
 
-enum cr_status cr_prometheus_append(struct cr_buffer *out, const struct cr_story *story)
+enum cr_status cr_prometheus_append(struct cr_buffer *out, const struct cr_story *story, double now)
 {
     const struct {
         const char *name, *help;
         double value;
     } gauges[] = {
         {"start_time_seconds", "Unix time at which the run was started.", story->began},
+        {"updated_time_seconds", "Unix time at which these were written.", now},
         {"last_event_time_seconds", "Unix time of its last event.", story->updated},
         {"ended", "1 once the run has ended by itself.", story->ended},
         {"exit_code", "What it exited with.", story->ended ? (double)story->exit_code : NAN},

@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "report/story.h"
 
-enum cr_status cr_prometheus_append(struct cr_buffer *out, const struct cr_story *story);
+// As of `now`, in Unix seconds.
+enum cr_status cr_prometheus_append(struct cr_buffer *out, const struct cr_story *story, double now);
 
 #endif

@@ -39,7 +39,6 @@ struct cr_run_dir {
     struct cr_buffer settings; // as config.yaml has them
     struct cr_buffer wanted;   // those of a start that may still be refused
     double refreshed;          // monotonic seconds; 0: never
-    bool changed;              // since then
     bool placed;               // TensorBoard knows where this start goes on
 };
 
@@ -276,22 +275,23 @@ void cr_run_dir_settings(struct cr_run_dir *run, struct cr_slice yaml)
 
 static enum cr_status refresh(struct cr_run_dir *run, bool alive)
 {
+    double now = cr_clock_wall();
     run->refreshed = cr_clock_monotonic();
-    run->changed = false;
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-    CR_TRY(cr_prometheus_append(&text, &run->story));
+    CR_TRY(cr_prometheus_append(&text, &run->story, now));
     CR_TRY(write_file(run, "metrics.prom", cr_buffer_slice(&text)));
     cr_buffer_clear(&text);
     const char *slash = strrchr(run->path, '/');
     CR_TRY(cr_page_append(&text, &run->story, slash ? slash + 1 : run->path, cr_buffer_text(&run->settings),
-                          alive, cr_clock_wall()));
+                          alive, now));
     return write_file(run, "summary.html", cr_buffer_slice(&text));
 }
 
+// Even where nothing happens, so that a run that waits is told from one that was killed.
 void cr_run_dir_tick(struct cr_run_dir *run)
 {
     bool due = run->refreshed == 0 || cr_clock_monotonic() - run->refreshed >= refresh_seconds;
-    if (run->changed && due) warn(run, refresh(run, true));
+    if (due) warn(run, refresh(run, true));
 }
 
 // The first step, or round, that the start does, where the event tells: else NaN.
@@ -335,7 +335,6 @@ static enum cr_status take_lines(struct cr_run_dir *run, const struct cr_event *
 void cr_run_dir_take(struct cr_run_dir *run, const struct cr_event *event)
 {
     double time = cr_clock_wall();
-    run->changed = true;
     if (cr_story_keeps(&run->story, event, time)) {
         warn(run, take_lines(run, event, time));
         warn(run, take_scalars(run, event, time));

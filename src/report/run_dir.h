@@ -35,7 +35,7 @@ int cr_run_dir_lock(const struct cr_run_dir *run); // for children to inherit
 // be refused (report/story.h).
 void cr_run_dir_settings(struct cr_run_dir *run, struct cr_slice yaml);
 void cr_run_dir_take(struct cr_run_dir *run, const struct cr_event *event);
-void cr_run_dir_tick(struct cr_run_dir *run); // now and then: writes page and gauges anew where that is due
+void cr_run_dir_tick(struct cr_run_dir *run); // often: writes page and gauges anew where that is due
 
 // Notes how the run ended, with its last word (NULL: none), and frees. NULL is allowed.
 void cr_run_dir_close(struct cr_run_dir *run, int exit_code, const char *word);

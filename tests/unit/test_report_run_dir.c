@@ -9,7 +9,18 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
+
+static time_t skipped; // seconds that all clocks are ahead
+
+int clock_gettime(clockid_t clock, struct timespec *out)
+{
+    long result = syscall(SYS_clock_gettime, clock, out);
+    out->tv_sec += skipped;
+    return (int)result;
+}
 
 static int warnings;
 
@@ -158,6 +169,40 @@ static void test_goes_on(void **state)
     read_text("on.run/metrics.prom", &text);
     assert_non_null(strstr(cr_buffer_text(&text), "\ncarrel_step 30\n"));
     assert_int_equal(warnings, 0);
+}
+
+static double gauge(const char *run_dir, const char *name)
+{
+    char path[64], line[64];
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    snprintf(path, sizeof path, "%s/metrics.prom", run_dir);
+    read_text(path, &text);
+    snprintf(line, sizeof line, "\n%s ", name);
+    const char *found = strstr(cr_buffer_text(&text), line);
+    assert_non_null(found);
+    return strtod(found + strlen(line), NULL);
+}
+
+// A run in which nothing happens is told from one that was killed.
+static void test_page_and_gauges_tell_that_the_run_is_alive(void **state)
+{
+    (void)state;
+    static const char updated[] = "carrel_updated_time_seconds", last[] = "carrel_last_event_time_seconds";
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer page = {0};
+    struct cr_run_dir *run = open_run("quiet.run");
+    step(run, 10, 3);
+    cr_run_dir_tick(run);
+    double first = gauge("quiet.run", updated), event = gauge("quiet.run", last);
+    skipped = 9;
+    cr_run_dir_tick(run);
+    assert_true(gauge("quiet.run", updated) == first);
+    skipped = 20;
+    cr_run_dir_tick(run);
+    assert_true(gauge("quiet.run", updated) >= first + 20 && gauge("quiet.run", last) == event);
+    read_text("quiet.run/summary.html", &page);
+    assert_non_null(strstr(cr_buffer_text(&page), ", running for 20."));
+    cr_run_dir_close(run, 0, NULL);
+    skipped = 0;
 }
 
 // How often the bytes are in the event files of TensorBoard.
@@ -415,6 +460,7 @@ int main(void)
         cmocka_unit_test(test_long_lines),
         cmocka_unit_test(test_name),
         cmocka_unit_test(test_goes_on),
+        cmocka_unit_test(test_page_and_gauges_tell_that_the_run_is_alive),
         cmocka_unit_test(test_a_refused_start_leaves_the_settings),
         cmocka_unit_test(test_tensorboard_is_told_what_is_void),
         cmocka_unit_test(test_one_answer_of_a_silo),

@@ -426,10 +426,11 @@ static void test_prometheus(void **state)
     cr_story_init(&story);
     tell(&story, serve);
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-    assert_ok(cr_prometheus_append(&text, &story));
+    assert_ok(cr_prometheus_append(&text, &story, 110));
     static const char *const parts[] = {
         "# HELP carrel_round The present round, from 1.\n# TYPE carrel_round gauge\ncarrel_round 1\n",
         "\ncarrel_start_time_seconds 100\n",
+        "\ncarrel_updated_time_seconds 110\n",
         "# TYPE carrel_silo_loss gauge\ncarrel_silo_loss{silo=\"anne\"} 8\ncarrel_silo_loss{silo=\"ben\"} "
         "9\n",
         "\ncarrel_silo_last_seen_time_seconds{silo=\"ben\"} 105\n",
@@ -446,7 +447,7 @@ static void test_prometheus(void **state)
         tell(&story, "{\"time\": 107, \"event\": \"server.joined\", \"silo\": \"ben\"}\n");
         tell(&story, gone[i]);
         cr_buffer_clear(&text);
-        assert_ok(cr_prometheus_append(&text, &story));
+        assert_ok(cr_prometheus_append(&text, &story, 110));
         assert_non_null(strstr(cr_buffer_text(&text), "\ncarrel_silo_connected{silo=\"anne\"} 0\n"));
         bool ben = strstr(cr_buffer_text(&text), "\ncarrel_silo_connected{silo=\"ben\"} 1\n");
         assert_int_equal(ben, i == 0);
