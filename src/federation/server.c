@@ -47,8 +47,12 @@ static enum cr_status end_telling(struct cr_server *server, bool *done)
     if (set_is_told(server) && server->config->federation.release == CR_RELEASE_SILOS)
         CR_TRY(cr_state_deliver(server->state));
     if (untold.size == 0) return cr_state_settle(server->state);
-    cr_emit(server->sink, CR_EVENT_WARNING, "server.untold",
-            "they have not come to hear that the run is done, nor for their result: start the server again",
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer message = {0};
+    CR_TRY(cr_append_format(&message,
+                            "silos that have not come to hear that the run is done, nor for their result: %s "
+                            "(start the server again)",
+                            cr_buffer_text(&untold)));
+    cr_emit(server->sink, CR_EVENT_WARNING, "server.untold", cr_buffer_text(&message),
             CR_FIELD_TEXT("silos", cr_buffer_text(&untold)));
     return CR_OK;
 }

@@ -132,7 +132,7 @@ static void end_run(struct cr_story *story, const struct cr_event *event)
     story->ended = true;
     double code = cr_event_number(event, "exit_code");
     story->exit_code = code >= 0 && code < 256 ? (int)code : 1;
-    put_text(story->why, sizeof story->why, event->message);
+    if (event->message) put_text(story->why, sizeof story->why, event->message);
     for (size_t i = 0; i < story->silo_count; i++) story->silos[i].connected = false;
 }
 
@@ -235,6 +235,7 @@ static enum cr_status take_federation(struct cr_story *story, const struct cr_ev
     put_number(&story->rounds, event, "rounds");
     if (strcmp(name, "client.trained") != 0) put_number(&story->round, event, "round");
     if (strcmp(name, "server.listening") == 0) begin_federation(story, event);
+    if (strcmp(name, "server.untold") == 0) put_text(story->why, sizeof story->why, event->message);
     if (strcmp(name, "round.begin") == 0 || strcmp(name, "client.round") == 0) begin_round(story, time);
     if (strcmp(name, "round.done") == 0 || strcmp(name, "client.closed") == 0)
         return close_round(story, event, time);

@@ -36,7 +36,7 @@ struct cr_story {
     size_t starts;            // the present one among them
     bool ended;               // as it says itself; a run that was killed says nothing
     int exit_code;
-    char why[CR_STORY_TEXT];     // of a failure
+    char why[CR_STORY_TEXT];     // of a failure; of a server that is done: whom it could not tell
     char waiting[CR_STORY_TEXT]; // of a silo: for what, or why it is away; of data being read: how far
     char warning[CR_STORY_TEXT]; // nobody is attested, or by something that proves nothing
     char address[CR_STORY_TEXT], output[CR_STORY_TEXT];

@@ -139,6 +139,10 @@ class Release(Federation):
         server = self.start("serve", config)  # nobody comes
         self.assert_ends(server)
         self.assertEqual([event["silos"] for event in server.events if event["event"] == "server.untold"], ["anne"])
+        status = program("status", config).stdout
+        self.assertIn("carrel serve, finished after", status)
+        self.assertIn("\nsilos that have not come to hear that the run is done, nor for their result: anne (start the server again)\n",
+                      status)
         server = self.start("serve", config)
         server.wait_event("server.listening")
         self.assert_ends(self.start("join", *asked))

@@ -134,6 +134,11 @@ static void test_federation(void **state)
                  "\"seconds\": 6}\n"
                  "{\"time\": 120, \"event\": \"server.left\", \"silo\": \"ben\", \"message\": \"closed\"}\n");
     assert_true(!isnan(cr_story_eta(&story, 120)));
+    tell(&story,
+         "{\"time\": 121, \"event\": \"server.untold\", \"silos\": \"ben\", \"message\": \"not told: ben\"}\n"
+         "{\"time\": 121, \"event\": \"run.end\", \"exit_code\": 0}\n");
+    assert_string_equal(cr_story_state(&story, false), "finished");
+    assert_string_equal(story.why, "not told: ben");
     // Another run in the same place knows nothing of the silos and losses of this one.
     tell(&story, "{\"time\": 200, \"event\": \"run.begin\", \"command\": \"serve\"}\n"
                  "{\"time\": 201, \"event\": \"server.listening\", \"round\": 1, \"rounds\": 8, "
@@ -141,6 +146,7 @@ static void test_federation(void **state)
                  "{\"time\": 202, \"event\": \"server.joined\", \"silo\": \"anne\", \"address\": \"x\"}\n"
                  "{\"time\": 203, \"event\": \"round.begin\", \"round\": 1, \"rounds\": 8, \"silos\": 1}\n");
     assert_true(story.silo_count == 1 && isnan(story.loss) && isnan(story.silos[0].loss));
+    assert_string_equal(story.why, "");
     assert_string_equal(cr_story_silo_state(&story, &story.silos[0]), "connected");
     assert_true(isnan(cr_story_eta(&story, 204)));
     cr_story_release(&story);
