@@ -148,12 +148,19 @@ static void refuse(struct cr_connection *c, enum cr_status status, const char *w
     begin_ending(c, status, kept);
 }
 
+static bool is_about_the_peer(enum cr_status status)
+{
+    return status == CR_PROTOCOL || status == CR_DENIED || status == CR_TIMEOUT;
+}
+
 void cr_connection_refuse(struct cr_connection *c, enum cr_status status, const char *why)
 {
-    // A silo's own sentence may quote its data or name its files: the server gets its kind alone.
+    // A silo's own sentence may quote its data or name its files: the server gets its kind alone. So does a
+    // stranger, of what is wrong with the server.
     char kind[64];
     snprintf(kind, sizeof kind, "%s (its own log says why)", cr_status_name(status));
-    refuse(c, status, why, cr_tls_is_server(c->tls) ? why : kind);
+    bool whole = cr_tls_is_server(c->tls) && (!c->peer.anonymous || is_about_the_peer(status));
+    refuse(c, status, why, whole ? why : kind);
 }
 
 // For what the peer sent and showed.
@@ -252,8 +259,7 @@ static void deliver(struct cr_connection *c, const struct cr_frame *frame)
         bool attestation = is_of_attestation(message.type);
         status = attestation ? attest(c, &message) : c->handler->received(c->context, c, &message);
         // What is wrong with the peer's evidence it may hear; what is wrong at this end is no affair of its.
-        if (status != CR_OK && attestation &&
-            (status == CR_PROTOCOL || status == CR_DENIED || status == CR_TIMEOUT))
+        if (status != CR_OK && attestation && is_about_the_peer(status))
             refuse_with_error(c, status);
         else if (status != CR_OK)
             cr_connection_refuse(c, status, cr_error_message());

@@ -55,7 +55,8 @@ enum cr_status cr_connection_send(struct cr_connection *connection, const struct
 void cr_connection_close(struct cr_connection *connection);
 
 // Tells the peer why, as a Refused message, and closes; `closed` follows with this status and sentence. A
-// server hears only the status from a silo.
+// server hears only the status from a silo, and so does one without a certificate of a failure that is not
+// its own.
 void cr_connection_refuse(struct cr_connection *connection, enum cr_status status, const char *why);
 
 // Appraises the evidence that the peer showed once more, as the endorsements and the time are now, for a

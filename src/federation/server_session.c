@@ -277,7 +277,7 @@ static enum cr_status on_received(void *context, struct cr_connection *connectio
     struct cr_server_session *session = context;
     enum cr_status status = dispatch(session, message);
     if (status == CR_OK || peers_fault(status)) return status;
-    // An enrolment that fails for a reason of ours (a wrong request, a full disk) is the newcomer's to hear.
+    // An enrolment that fails for a reason of ours (a full disk) costs the newcomer its connection alone.
     if (message->type != CR_FRAME_ENROL) end_run(session->server, status, cr_error_message());
     return status;
 }

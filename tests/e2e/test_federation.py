@@ -1,4 +1,5 @@
 """A federation of real processes: what it computes, and what it survives."""
+import fcntl
 import json
 import os
 import re
@@ -313,6 +314,16 @@ class Refusals(Federation):
         self.assertNotIn(secret, json.dumps(server.events))
         for path, content in files_below(self.dir + "/out.run", self.dir + "/server"):
             self.assertNotIn(secret.encode(), content, path)
+
+    def test_what_fails_at_the_server_stays_there(self):
+        token = self.invite(self.path, "anne")
+        with open(self.dir + "/server/lock", "r+b") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # as a `carrel invite` that takes its time
+            silo = self.join(token, "anne")
+            self.assertEqual(silo.wait_event("client.waiting")["message"], "the server refused: io (its own log says why)")
+            self.assertIn(self.dir + "/server: another program", self.server.wait_event("server.left")["message"])
+        self.assert_ends(silo)
+        self.assert_ends(self.server)
 
     def test_silo_that_the_server_does_not_know(self):
         token = self.invite(self.path, "anne")

@@ -208,6 +208,33 @@ static void test_a_reason_is_a_text_whatever_it_was(void **state)
     }
 }
 
+// Anyone may connect: what fails at the server names its files, and is for its own log.
+static void test_a_stranger_is_told_no_failure_of_the_server(void **state)
+{
+    (void)state;
+    unsigned char fingerprint[32];
+    static const char own[] = "/srv/carrel/x.json: Permission denied", theirs[] = "the token expired";
+    for (int is_own = 0; is_own < 2; is_own++) {
+        if (is_own) {
+            tear_down(NULL);
+            set_up(NULL);
+        }
+        assert_ok(cr_identity_fingerprint(server_identity, fingerprint));
+        assert_ok(cr_tls_new_enrol(fingerprint, &client_tls));
+        listen_with(10);
+        open_client(10);
+        until(&server.open);
+        until(&client.open);
+        cr_connection_refuse(server.connection, is_own ? CR_IO : CR_DENIED, is_own ? own : theirs);
+        until(&client.closed);
+        until(&server.closed);
+        assert_int_equal(client.status, is_own ? CR_IO : CR_DENIED);
+        assert_string_equal(client.why + strlen("the server refused: "),
+                            is_own ? "io (its own log says why)" : theirs);
+        assert_string_equal(server.why, is_own ? own : theirs);
+    }
+}
+
 static void test_cut_is_no_close(void **state)
 {
     (void)state;
@@ -523,6 +550,7 @@ int main(void)
         WITH_LOOP(test_a_silo_is_no_server),
         WITH_LOOP(test_failure_is_told_to_the_peer),
         WITH_LOOP(test_a_reason_is_a_text_whatever_it_was),
+        WITH_LOOP(test_a_stranger_is_told_no_failure_of_the_server),
         WITH_LOOP(test_cut_is_no_close),
         WITH_LOOP(test_queue_is_bounded),
         WITH_LOOP(test_asking_goes_on_at_once),
