@@ -4,6 +4,27 @@
 #include "federation/invitation.h"
 #include "federation/role_options.h"
 
+#include <pwd.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+// What one user writes there the server of another could not read.
+static enum cr_status check_owner(const char *state_dir)
+{
+    struct stat found;
+    if (stat(state_dir, &found) != 0 || found.st_uid == geteuid()) return CR_OK;
+    char number[24]; // as sudo takes it
+    snprintf(number, sizeof number, "'#%ju'", (uintmax_t)found.st_uid);
+    const struct passwd *owner = getpwuid(found.st_uid);
+    const char *name = owner ? owner->pw_name : number;
+    return cr_fail(CR_DENIED,
+                   "%s belongs to %s, whose server could not read the invitation (run it as that user: sudo "
+                   "-u %s carrel invite ...)",
+                   state_dir, name, name);
+}
+
 enum cr_status cr_command_invite(int argc, char **argv)
 {
     const char *settings[CR_ROLE_OVERRIDES], *path = NULL, *role = "silo", *expires = "24h", *name;
@@ -37,7 +58,8 @@ enum cr_status cr_command_invite(int argc, char **argv)
     struct cr_config config;
     CR_TRY(cr_config_read_with(path, overrides.items, overrides.count, &config));
     CR_CLEANUP(cr_buffer_wipe) struct cr_buffer token = {0};
-    enum cr_status status = cr_invite(&config, name, role, seconds, &token);
+    enum cr_status status = check_owner(config.federation.state_dir);
+    if (status == CR_OK) status = cr_invite(&config, name, role, seconds, &token);
     cr_config_release(&config);
     CR_TRY(status);
     CR_TRY(cr_append_u8(&token, '\n'));

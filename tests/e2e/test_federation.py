@@ -2,6 +2,7 @@
 import fcntl
 import json
 import os
+import pwd
 import re
 import signal
 import socket
@@ -424,6 +425,22 @@ class Commands(Federation):
                                ("federation: {local_epochs: 0}", "local_epochs")):
             self.assert_ends(self.start("serve", self.config("wrong", text), "--set", "federation.state_dir=%s/wrong-server" % self.dir),
                              2, sentence)
+
+    def test_invitations_are_the_servers_users(self):
+        if os.geteuid() != 0:
+            self.skipTest("who is not root writes nothing of another user's")
+        state = self.dir + "/server"
+        config = self.config("out", "federation: {address: '127.0.0.1:7000', state_dir: %s}" % state)
+        os.mkdir(state)
+        for owner, name in ((65534, pwd.getpwuid(65534).pw_name), (54321, "'#54321'")):
+            os.chown(state, owner, -1)
+            refused = program("invite", "anne", "--config", config)
+            self.assertEqual((refused.returncode, refused.stdout, refused.stderr), (
+                4, "", "carrel: %s belongs to %s, whose server could not read the invitation (run it as that user: "
+                "sudo -u %s carrel invite ...)\n" % (state, name, name)))
+            self.assertEqual(os.listdir(state), [])
+        os.chown(state, 0, -1)
+        self.invite(config, "anne")
 
     def test_what_is_waited_for_is_told_once(self):
         config = self.config("out", "federation: {address: '127.0.0.1:1', state_dir: %s/server}" % self.dir)
