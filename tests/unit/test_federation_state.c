@@ -225,6 +225,33 @@ static void test_an_old_certificate_is_renewed(void **unused)
     }
 }
 
+// A finished run makes room for another, of which nothing is told yet.
+static void test_another_run_begins_anew(void **unused)
+{
+    (void)unused;
+    struct cr_state_dir *state;
+    struct cr_vector *values = numbers(1);
+    unsigned char digest[32], run[32];
+    assert_ok(cr_state_open(root, &test_key, &state));
+    assert_ok(cr_state_begin(state, job, values));
+    memcpy(run, state->run, sizeof run);
+    assert_ok(cr_state_store(state, 2, values, digest));
+    assert_ok(cr_state_advance(state, 2, true, digest));
+    assert_ok(cr_state_settle(state));
+    assert_ok(cr_state_deliver(state));
+    for (int begun = 0; begun < 2; begun++) {
+        if (begun) assert_ok(cr_state_begin(state, job, values));
+        cr_state_close(state);
+        assert_ok(cr_state_open(root, &test_key, &state));
+        assert_int_equal(state->round, begun ? 0 : 2);
+        assert_int_equal(state->finished && state->settled && state->delivered, !begun);
+        assert_int_equal(state->finished || state->settled || state->delivered, !begun);
+        assert_int_equal(memcmp(state->run, run, sizeof run) == 0, !begun);
+    }
+    cr_vector_release(values);
+    cr_state_close(state);
+}
+
 static void test_damaged_state(void **unused)
 {
     (void)unused;
@@ -470,6 +497,7 @@ int main(void)
         WITH_DIRECTORY(test_what_a_kill_left_goes),
         WITH_DIRECTORY(test_what_is_left_of_past_rounds_goes),
         WITH_DIRECTORY(test_an_old_certificate_is_renewed),
+        WITH_DIRECTORY(test_another_run_begins_anew),
         WITH_DIRECTORY(test_damaged_state),
         WITH_DIRECTORY(test_every_damage_to_the_servers_state),
         WITH_DIRECTORY(test_every_damage_to_a_silos_state),
