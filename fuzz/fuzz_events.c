@@ -42,7 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         offset = (size_t)(end - data) + 1;
     }
     if (cr_page_append(&reader.out, &reader.story, "fuzz.run", "", true, 2e9) != CR_OK) abort();
-    if (cr_prometheus_append(&reader.out, &reader.story) != CR_OK) abort();
+    if (cr_prometheus_append(&reader.out, &reader.story, 7) != CR_OK) abort();
     cr_buffer_release(&reader.out);
     cr_story_release(&reader.story);
     return 0;
