@@ -167,7 +167,6 @@ static inline bool go_on(void *context)
 static inline void *run_silo(void *context)
 {
     (void)context;
-    static const struct cr_event_sink nobody = {0};
     static const char *accelerators[] = {"unix:/of/this/silo"};
     const bool sliced = strstr(cr_buffer_text(&settings), "slicing");
     const struct cr_client_options options = {.token = cr_buffer_text(&token),
@@ -178,7 +177,7 @@ static inline void *run_silo(void *context)
                                               .accelerators = {.items = accelerators, .count = sliced},
                                               .own_accelerator = own_accelerator,
                                               .output = output};
-    silo_status = cr_client_run(&options, &few, &nobody, go_on, NULL);
+    silo_status = cr_client_run(&options, &few, &late_counter, go_on, NULL);
     snprintf(silo_why, sizeof silo_why, "%s", silo_status == CR_OK ? "" : cr_error_message());
     atomic_store(&ended, true);
     return NULL;

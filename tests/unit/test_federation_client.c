@@ -7,10 +7,12 @@ static void test_told_twice_to_begin_another_round(void **state)
     (void)state;
     begin(0, 0);
     until_came(CR_FRAME_PROGRESS, 1);
+    say(&(struct cr_message){.type = CR_FRAME_CLOSED, .closed = {.round = 0, .silos = 1, .loss = 1}});
     begin(1, 0);
     begin(1, 0);
     until_came(CR_FRAME_TRAINED, 1);
     assert_int_equal(trained_round, 1);
+    assert_int_equal(late_told, 1);
     say(&(struct cr_message){.type = CR_FRAME_FINISHED, .finished.rounds = 2});
     until_ended(CR_OK, "");
 }

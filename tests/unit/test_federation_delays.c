@@ -81,6 +81,7 @@ static void test_a_silo_that_was_away_hears_the_end(void **state)
     spend(1.5);
     say_trained(&anne, 0, 10, 10);
     until_came(&anne, CR_FRAME_FINISHED, 1);
+    assert_int_equal(late_told, 1);
     until_closed(&anne, CR_OK, "");
     spend(1);
     connect_silo(&ben);
