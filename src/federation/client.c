@@ -208,8 +208,9 @@ static enum cr_status knows_the_end(struct cr_client *client, bool *knows)
                                &client->config));
     client->has_config = true;
     if (state->seen.round < client->config.federation.rounds) return CR_OK;
-    if (!client->options->output) *knows = true;
-    return *knows ? CR_OK : cr_client_state_fetched(state, client->options->output, knows);
+    if (client->options->output) return cr_client_state_fetched(state, client->options->output, knows);
+    *knows = true;
+    return CR_OK;
 }
 
 // No server was there for long: what this silo has may be all that there is to have.

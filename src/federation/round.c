@@ -167,7 +167,6 @@ void cr_round_handle(struct cr_round *machine, double now, const struct cr_round
         silo->refused |= event->kind == CR_ROUND_REFUSED;
         silo->late |= event->kind == CR_ROUND_LATE;
         silo->present = false; // its connection is ended too: the next round shall not wait for it
-        silo->gone_since = now;
         if (machine->phase == CR_ROUND_COLLECTING) reconsider_set(machine, now, actions);
         break;
     case CR_ROUND_TICK:
@@ -192,6 +191,6 @@ void cr_round_next(struct cr_round *machine, double now, const unsigned char sta
     machine->round++;
     memcpy(machine->start, start, CR_SHA256_SIZE);
     for (size_t i = 0; i < machine->silo_count; i++)
-        machine->silos[i] = (struct cr_round_silo){.present = machine->silos[i].present, .gone_since = now};
+        machine->silos[i] = (struct cr_round_silo){.present = machine->silos[i].present};
     begin(machine, now, actions);
 }

@@ -31,9 +31,8 @@ static void test_members_know_each_other_and_close(void **state)
     assert_int_equal(client.status, CR_OK);
 }
 
-static void test_newcomer_pins_the_authority(void **state)
+static void connect_newcomer(void)
 {
-    (void)state;
     unsigned char fingerprint[32];
     assert_ok(cr_identity_fingerprint(server_identity, fingerprint));
     assert_ok(cr_tls_new_enrol(fingerprint, &client_tls));
@@ -41,6 +40,12 @@ static void test_newcomer_pins_the_authority(void **state)
     open_client(10);
     until(&server.open);
     until(&client.open);
+}
+
+static void test_newcomer_pins_the_authority(void **state)
+{
+    (void)state;
+    connect_newcomer();
     assert_true(server.peer.anonymous);
     // Without a certificate only Enrol is taken.
     struct cr_message hello = {.type = CR_FRAME_HELLO, .hello.version = 1};
@@ -212,19 +217,13 @@ static void test_a_reason_is_a_text_whatever_it_was(void **state)
 static void test_a_stranger_is_told_no_failure_of_the_server(void **state)
 {
     (void)state;
-    unsigned char fingerprint[32];
     static const char own[] = "/srv/carrel/x.json: Permission denied", theirs[] = "the token expired";
     for (int is_own = 0; is_own < 2; is_own++) {
         if (is_own) {
             tear_down(NULL);
             set_up(NULL);
         }
-        assert_ok(cr_identity_fingerprint(server_identity, fingerprint));
-        assert_ok(cr_tls_new_enrol(fingerprint, &client_tls));
-        listen_with(10);
-        open_client(10);
-        until(&server.open);
-        until(&client.open);
+        connect_newcomer();
         cr_connection_refuse(server.connection, is_own ? CR_IO : CR_DENIED, is_own ? own : theirs);
         until(&client.closed);
         until(&server.closed);
