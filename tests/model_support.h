@@ -122,13 +122,16 @@ struct collector {
     float *gradient; // [out, in]
 };
 
-static inline enum cr_status collect(struct cr_delta *self, struct cr_matrix x, struct cr_matrix dy,
+static inline enum cr_status collect(const struct cr_delta_part *dy, size_t count, struct cr_matrix x,
                                      struct cr_matrix dx)
 {
     (void)dx;
-    struct collector *collector = (struct collector *)self;
-    return cr_matmul(collector->compute, CR_TN, dy, x,
-                     cr_matrix_of(collector->gradient, CR_F32, dy.columns, x.columns), true);
+    for (size_t i = 0; i < count; i++) {
+        struct collector *collector = (struct collector *)dy[i].delta;
+        CR_TRY(cr_matmul(collector->compute, CR_TN, dy[i].columns, x,
+                         cr_matrix_of(collector->gradient, CR_F32, dy[i].columns.columns, x.columns), true));
+    }
+    return CR_OK;
 }
 
 // One gradient for each of the model's parameters, in their order.

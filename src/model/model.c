@@ -45,6 +45,17 @@ struct cr_modules cr_gate_up_modules(const struct cr_model_config *config)
     return config->gelu ? (struct cr_modules){CR_UP, 1} : (struct cr_modules){CR_GATE, 2};
 }
 
+// Which of a layer's linears has the module's rows.
+static int linear_of(enum cr_module module)
+{
+    return module <= CR_V ? 0 : module == CR_O ? 1 : module <= CR_UP ? 2 : 3;
+}
+
+bool cr_modules_share(enum cr_module a, enum cr_module b)
+{
+    return linear_of(a) == linear_of(b);
+}
+
 bool cr_module_has_bias(const struct cr_model_config *config, enum cr_module module)
 {
     return config->linear_bias || (config->qkv_bias && module <= CR_V);

@@ -4,6 +4,7 @@
 
 #include "format/safetensors.h"
 #include "model/config.h"
+#include "model/delta.h"
 #include "model/linear.h"
 
 #include <stdint.h>
@@ -35,21 +36,8 @@ bool cr_module_has_bias(const struct cr_model_config *config, enum cr_module mod
 // The shape [out,in] of a module's weight as products take it, whatever a file's layout.
 void cr_module_shape(const struct cr_model_config *config, enum cr_module module, size_t *out, size_t *in);
 
-// A tuned structure attached to one linear: LoRA, sparse rows, or the collector of a full weight's gradient.
-struct cr_delta;
-struct cr_delta_kind {
-    // y += delta(x): x [M,in] act, y [M,out] act (F32 for o_proj and down_proj). May be NULL: adds nothing.
-    // Either view may have a stride.
-    enum cr_status (*forward)(struct cr_delta *self, struct cr_matrix x, struct cr_matrix y);
-    // Adds this batch's gradient to the delta's own; dx += delta's share: x [M,in] act, dy [M,out] act,
-    // dx [M,in] F32. dx.data is NULL where nothing before this module needs it. May be NULL: a delta that is
-    // not being trained and adds nothing.
-    enum cr_status (*backward)(struct cr_delta *self, struct cr_matrix x, struct cr_matrix dy,
-                               struct cr_matrix dx);
-};
-struct cr_delta {
-    const struct cr_delta_kind *kind;
-};
+// Whether the two modules of a layer share their input.
+bool cr_modules_share(enum cr_module a, enum cr_module b);
 
 // Trained keys and values that every sequence sees before its own, [prefix, 2·kv_heads·head_dim]: keys as
 // attention takes them (no norm, no rotation), then values.

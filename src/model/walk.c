@@ -264,22 +264,28 @@ void cr_walk_embed(struct cr_walk *walk, const struct cr_view *view, const uint3
                      view->position, stream);
 }
 
+size_t cr_walk_deltas(const struct cr_walk *walk, const struct cr_layer_tuning *tuning,
+                      struct cr_modules modules, struct cr_matrix y, struct cr_delta_part parts[CR_MODULES])
+{
+    size_t count = 0;
+    for (size_t i = 0, at = 0; tuning && i < modules.count; i++) {
+        size_t out, in;
+        cr_module_shape(&walk->model->config, modules.first + (enum cr_module)i, &out, &in);
+        struct cr_delta *delta = tuning->delta[modules.first + i];
+        if (delta) parts[count++] = (struct cr_delta_part){delta, cr_matrix_columns(y, at, out)};
+        at += out;
+    }
+    return count;
+}
+
 // y = x Wᵀ and then what the deltas of the modules add to their columns of y.
 static enum cr_status project(const struct cr_walk *walk, const struct cr_linear *linear,
                               const struct cr_layer_tuning *tuning, struct cr_modules modules,
                               struct cr_matrix x, struct cr_matrix y)
 {
+    struct cr_delta_part parts[CR_MODULES];
     CR_TRY(linear->provider->forward(linear, x, y));
-    if (!tuning) return CR_OK;
-    for (size_t i = 0, at = 0; i < modules.count; i++) {
-        size_t out, in;
-        cr_module_shape(&walk->model->config, modules.first + (enum cr_module)i, &out, &in);
-        struct cr_delta *delta = tuning->delta[modules.first + i];
-        if (delta && delta->kind->forward)
-            CR_TRY(delta->kind->forward(delta, x, cr_matrix_columns(y, at, out)));
-        at += out;
-    }
-    return CR_OK;
+    return cr_deltas_forward(parts, cr_walk_deltas(walk, tuning, modules, y, parts), x);
 }
 
 struct cr_matrix cr_walk_unnormed(struct cr_walk *walk, const struct cr_trace *trace, size_t rows)

@@ -109,6 +109,11 @@ struct cr_trace *cr_walk_trace(const struct cr_walk *walk, size_t layer);
 size_t cr_walk_parts(const struct cr_walk *walk, size_t layer, size_t rows,
                      struct cr_keep_part parts[CR_KEEP_PARTS]);
 
+// What is tuned of these modules, each with its columns of their linear's y (or dy). Returns how many;
+// `tuning` may be NULL.
+size_t cr_walk_deltas(const struct cr_walk *walk, const struct cr_layer_tuning *tuning,
+                      struct cr_modules modules, struct cr_matrix y, struct cr_delta_part parts[CR_MODULES]);
+
 // The attention of a layer, its window included.
 struct cr_attention_shape cr_walk_shape(const struct cr_walk *walk, size_t layer);
 

@@ -67,15 +67,15 @@ static enum cr_status project_back(struct cr_walk *walk, const struct cr_linear 
         sum.stride = cr_spaced_stride(CR_F32, x.columns);
     }
     if (below) CR_TRY(linear->provider->backward(linear, dy, sum, false));
+    struct cr_delta_part parts[CR_MODULES];
+    CR_TRY(cr_deltas_backward(parts, cr_walk_deltas(walk, tuning, modules, dy, parts), x, sum));
     for (size_t i = 0, at = 0; tuning && i < modules.count; i++) {
         enum cr_module module = modules.first + (enum cr_module)i;
         size_t out, in;
         cr_module_shape(&walk->model->config, module, &out, &in);
-        struct cr_matrix columns = cr_matrix_columns(dy, at, out);
-        struct cr_delta *delta = tuning->delta[module];
-        if (delta && delta->kind->backward) CR_TRY(delta->kind->backward(delta, x, columns, sum));
         if (tuning->bias_gradient[module])
-            cr_add_column_sums(walk->model->compute, columns, tuning->bias_gradient[module]);
+            cr_add_column_sums(walk->model->compute, cr_matrix_columns(dy, at, out),
+                               tuning->bias_gradient[module]);
         at += out;
     }
     if (below && deltas) cr_copy_matrix(walk->model->compute, sum, dx);

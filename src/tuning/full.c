@@ -20,12 +20,15 @@ struct cr_full {
     struct full_delta *deltas;
 };
 
-static enum cr_status full_backward(struct cr_delta *delta, struct cr_matrix x, struct cr_matrix dy,
+static enum cr_status full_backward(const struct cr_delta_part *dy, size_t count, struct cr_matrix x,
                                     struct cr_matrix dx)
 {
     (void)dx; // W's own share of it is the linear's affair
-    struct full_delta *self = (struct full_delta *)delta;
-    return cr_matmul(self->compute, CR_TN, dy, x, self->gradient, true);
+    for (size_t i = 0; i < count; i++) {
+        const struct full_delta *self = (const struct full_delta *)dy[i].delta;
+        CR_TRY(cr_matmul(self->compute, CR_TN, dy[i].columns, x, self->gradient, true));
+    }
+    return CR_OK;
 }
 
 static const struct cr_delta_kind delta_kind = {.backward = full_backward};

@@ -23,10 +23,10 @@ struct lora_walk {
     uint32_t micro; // of which micro-batch
 };
 
-// What the last training walk of a lane left for its way back.
+// What the last training walk of a lane left for its way back, of modules that share their input.
 struct lora_low {
-    void *values; // [rows,r] act: scale·dropout(x) Aᵀ
-    size_t rows;  // of it that are set
+    struct cr_matrix values; // [rows, modules·r] act: scale·dropout(x) Aᵀ
+    size_t rows;             // of it that are set
 };
 
 // LoRA on one module of one layer.
@@ -36,6 +36,7 @@ struct lora_delta {
     const struct cr_parameter *a, *b; // [r,in], [out,r]
     size_t in, out;
     struct lora_low *low;      // [lanes]
+    size_t column;             // of `low` with which its own begin
     struct cr_stream *dropout; // NULL where nothing is dropped
 };
 
@@ -49,8 +50,8 @@ struct cr_lora {
     size_t rows;   // of a training walk at most; 0: not for training
     void *working; // [count] act: the values as products read them; NULL where act is F32
     struct lora_delta *deltas;
-    size_t delta_count;
-    struct lora_low *lows; // [delta_count, lanes]
+    size_t delta_count, most; // the most that share an input
+    struct lora_low *lows;    // [delta_count, lanes]: those who share use the first one's
 
     const struct cr_lanes *lanes; // borrowed
     struct lora_walk *walks;      // [lanes]
@@ -59,23 +60,25 @@ struct cr_lora {
     struct cr_arena scratch;
     void *wide;             // [ROW_BLOCK, max in] act: dropped inputs, and their gradient
     uint16_t *bits;         // [ROW_BLOCK, max in]
-    float *exact;           // [ROW_BLOCK, r]: `low` before it is rounded
-    void *narrow;           // [ROW_BLOCK, r] act: `low` where it is not kept
-    float *low_gradient;    // [rows, r]
-    void *low_gradient_act; // [rows, r] act; none where act is F32
+    float *exact;           // [ROW_BLOCK, most·r]: `low` before it is rounded
+    void *narrow;           // [ROW_BLOCK, most·r] act: `low` where it is not kept
+    float *low_gradient;    // [rows, most·r]
+    void *low_gradient_act; // [rows, most·r] act; none where act is F32
 };
 
-static struct cr_matrix weight_of(const struct cr_lora *lora, const struct cr_parameter *parameter)
+// `count` matrices that lie one after the other, as one: the parameter's, and those of modules after it.
+static struct cr_matrix weights_of(const struct cr_lora *lora, const struct cr_parameter *first, size_t count)
 {
     void *values = lora->act == CR_F32 ? lora->base.parameters.values : lora->working;
-    char *data = (char *)values + parameter->offset * cr_dtype_size(lora->act);
-    return cr_matrix_of(data, lora->act, parameter->shape[0], parameter->shape[1]);
+    char *data = (char *)values + first->offset * cr_dtype_size(lora->act);
+    return cr_matrix_of(data, lora->act, count * first->shape[0], first->shape[1]);
 }
 
-static struct cr_matrix gradient_of(const struct cr_lora *lora, const struct cr_parameter *parameter)
+static struct cr_matrix gradients_of(const struct cr_lora *lora, const struct cr_parameter *first,
+                                     size_t count)
 {
-    return cr_matrix_of(lora->base.parameters.gradients + parameter->offset, CR_F32, parameter->shape[0],
-                        parameter->shape[1]);
+    return cr_matrix_of(lora->base.parameters.gradients + first->offset, CR_F32, count * first->shape[0],
+                        first->shape[1]);
 }
 
 static struct lora_walk *walk_of(const struct cr_lora *lora)
@@ -104,11 +107,6 @@ static void next_bits(struct lora_delta *self, size_t rows)
     cr_stream_bytes(self->dropout, self->lora->bits, rows * self->in * sizeof(uint16_t));
 }
 
-static size_t block_rows(size_t rows, size_t first)
-{
-    return cr_least(rows - first, ROW_BLOCK);
-}
-
 // What lies between the two thin products: scaled in F32, and rounded to the activation type unless that is
 // F32.
 static void scale_and_round(struct cr_lora *lora, struct cr_matrix exact, struct cr_matrix rounded)
@@ -117,19 +115,34 @@ static void scale_and_round(struct cr_lora *lora, struct cr_matrix exact, struct
     if (lora->act != CR_F32) cr_copy_matrix(lora->compute, exact, rounded);
 }
 
-static enum cr_status lora_forward(struct cr_delta *delta, struct cr_matrix x, struct cr_matrix y)
+static struct lora_delta *delta_of(const struct cr_delta_part *part)
 {
-    struct lora_delta *self = (struct lora_delta *)delta;
+    return (struct lora_delta *)part->delta;
+}
+
+// Columns of `low` of so many modules from this one.
+static struct cr_matrix low_columns(const struct lora_delta *self, size_t count)
+{
+    return cr_matrix_columns(low_of(self)->values, self->column, count * self->lora->config.r);
+}
+
+// What is dropped is each module's own: with dropout they are walked one by one.
+static enum cr_status lora_forward(const struct cr_delta_part *y, size_t count, struct cr_matrix x)
+{
+    struct lora_delta *self = delta_of(y);
     struct cr_lora *lora = self->lora;
-    struct lora_low *kept = low_of(self);
-    size_t r = lora->config.r, size = cr_dtype_size(lora->act);
+    size_t r = lora->config.r;
     bool training = walk_of(lora)->training;
     if (training && x.rows > lora->rows)
         return cr_fail(CR_INTERNAL, "a training walk of %zu rows where LoRA has room for %zu", x.rows,
                        lora->rows);
+    if (drops(lora) && count > 1) {
+        for (size_t i = 0; i < count; i++) CR_TRY(lora_forward(y + i, 1, x));
+        return CR_OK;
+    }
     if (drops(lora)) rewind_dropout(self);
     for (size_t first = 0; first < x.rows; first += ROW_BLOCK) {
-        size_t rows = block_rows(x.rows, first);
+        size_t rows = cr_least(x.rows - first, ROW_BLOCK);
         struct cr_matrix input = cr_matrix_rows(x, first, rows);
         if (drops(lora)) {
             struct cr_matrix dropped = cr_matrix_of(lora->wide, lora->act, rows, self->in);
@@ -137,34 +150,39 @@ static enum cr_status lora_forward(struct cr_delta *delta, struct cr_matrix x, s
             cr_dropout(lora->compute, input, lora->bits, lora->drop, dropped);
             input = dropped;
         }
-        void *place = training ? (char *)kept->values + first * r * size : lora->narrow;
-        struct cr_matrix low = cr_matrix_of(place, lora->act, rows, r);
-        struct cr_matrix exact = lora->act == CR_F32 ? low : cr_matrix_of(lora->exact, CR_F32, rows, r);
-        CR_TRY(cr_matmul(lora->compute, CR_NT, input, weight_of(lora, self->a), exact, false));
+        struct cr_matrix low = training ? cr_matrix_rows(low_columns(self, count), first, rows)
+                                        : cr_matrix_of(lora->narrow, lora->act, rows, count * r);
+        struct cr_matrix exact =
+            lora->act == CR_F32 ? low : cr_matrix_of(lora->exact, CR_F32, rows, count * r);
+        CR_TRY(cr_matmul(lora->compute, CR_NT, input, weights_of(lora, self->a, count), exact, false));
         scale_and_round(lora, exact, low);
-        CR_TRY(cr_matmul(lora->compute, CR_NT, low, weight_of(lora, self->b), cr_matrix_rows(y, first, rows),
-                         true));
+        for (size_t i = 0; i < count; i++)
+            CR_TRY(cr_matmul(lora->compute, CR_NT, cr_matrix_columns(low, i * r, r),
+                             weights_of(lora, delta_of(&y[i])->b, 1),
+                             cr_matrix_rows(y[i].columns, first, rows), true));
     }
-    kept->rows = training ? x.rows : 0;
+    low_of(self)->rows = training ? x.rows : 0;
     return CR_OK;
 }
 
-// dB += dyᵀ low: the factor is in `low`.
-static enum cr_status add_b_gradient(struct lora_delta *self, struct cr_matrix dy)
+// dB += dyᵀ low, the factor being in `low`, and the gradient of dropout(x) Aᵀ: scale · dy B, in the
+// activation type. Of each part; the gradients lie side by side.
+static enum cr_status low_gradients(const struct cr_delta_part *dy, size_t count, struct cr_matrix *out)
 {
+    struct lora_delta *self = delta_of(dy);
     struct cr_lora *lora = self->lora;
-    struct cr_matrix low = cr_matrix_of(low_of(self)->values, lora->act, dy.rows, lora->config.r);
-    return cr_matmul(lora->compute, CR_TN, dy, low, gradient_of(lora, self->b), true);
-}
-
-// The gradient of dropout(x) Aᵀ: scale · dy B, in the activation type.
-static enum cr_status low_gradient(struct lora_delta *self, struct cr_matrix dy, struct cr_matrix *out)
-{
-    struct cr_lora *lora = self->lora;
-    struct cr_matrix exact = cr_matrix_of(lora->low_gradient, CR_F32, dy.rows, lora->config.r);
-    CR_TRY(cr_matmul(lora->compute, CR_NN, dy, weight_of(lora, self->b), exact, false));
+    size_t r = lora->config.r, rows = dy->columns.rows;
+    struct cr_matrix exact = cr_matrix_of(lora->low_gradient, CR_F32, rows, count * r);
+    struct cr_matrix low = cr_matrix_rows(low_columns(self, count), 0, rows);
+    for (size_t i = 0; i < count; i++) {
+        const struct cr_parameter *b = delta_of(&dy[i])->b;
+        CR_TRY(cr_matmul(lora->compute, CR_TN, dy[i].columns, cr_matrix_columns(low, i * r, r),
+                         gradients_of(lora, b, 1), true));
+        CR_TRY(cr_matmul(lora->compute, CR_NN, dy[i].columns, weights_of(lora, b, 1),
+                         cr_matrix_columns(exact, i * r, r), false));
+    }
     *out = exact;
-    if (lora->act != CR_F32) *out = cr_matrix_of(lora->low_gradient_act, lora->act, dy.rows, lora->config.r);
+    if (lora->act != CR_F32) *out = cr_matrix_of(lora->low_gradient_act, lora->act, rows, count * r);
     scale_and_round(lora, exact, *out);
     return CR_OK;
 }
@@ -176,33 +194,37 @@ static enum cr_status dropped_gradients(struct lora_delta *self, struct cr_matri
     struct cr_lora *lora = self->lora;
     rewind_dropout(self);
     for (size_t first = 0; first < x.rows; first += ROW_BLOCK) {
-        size_t rows = block_rows(x.rows, first);
+        size_t rows = cr_least(x.rows - first, ROW_BLOCK);
         struct cr_matrix wide = cr_matrix_of(lora->wide, lora->act, rows, self->in);
         struct cr_matrix part = cr_matrix_rows(dlow, first, rows);
         next_bits(self, rows);
         cr_dropout(lora->compute, cr_matrix_rows(x, first, rows), lora->bits, lora->drop, wide);
-        CR_TRY(cr_matmul(lora->compute, CR_TN, part, wide, gradient_of(lora, self->a), true));
+        CR_TRY(cr_matmul(lora->compute, CR_TN, part, wide, gradients_of(lora, self->a, 1), true));
         if (!dx.data) continue;
-        CR_TRY(cr_matmul(lora->compute, CR_NN, part, weight_of(lora, self->a), wide, false));
+        CR_TRY(cr_matmul(lora->compute, CR_NN, part, weights_of(lora, self->a, 1), wide, false));
         cr_dropout(lora->compute, wide, lora->bits, lora->drop, wide);
         cr_add_scaled(lora->compute, cr_matrix_rows(dx, first, rows), 1, wide);
     }
     return CR_OK;
 }
 
-static enum cr_status lora_backward(struct cr_delta *delta, struct cr_matrix x, struct cr_matrix dy,
+static enum cr_status lora_backward(const struct cr_delta_part *dy, size_t count, struct cr_matrix x,
                                     struct cr_matrix dx)
 {
-    struct lora_delta *self = (struct lora_delta *)delta;
+    struct lora_delta *self = delta_of(dy);
     struct cr_lora *lora = self->lora;
     if (!walk_of(lora)->training || low_of(self)->rows != x.rows)
         return cr_fail(CR_INTERNAL, "%s: a way back without its forward walk", self->a->name);
+    size_t r = lora->config.r;
     struct cr_matrix dlow;
-    CR_TRY(add_b_gradient(self, dy));
-    CR_TRY(low_gradient(self, dy, &dlow));
-    if (drops(lora)) return dropped_gradients(self, x, dlow, dx);
-    CR_TRY(cr_matmul(lora->compute, CR_TN, dlow, x, gradient_of(lora, self->a), true));
-    if (dx.data) CR_TRY(cr_matmul(lora->compute, CR_NN, dlow, weight_of(lora, self->a), dx, true));
+    CR_TRY(low_gradients(dy, count, &dlow));
+    if (drops(lora)) {
+        for (size_t i = 0; i < count; i++)
+            CR_TRY(dropped_gradients(delta_of(&dy[i]), x, cr_matrix_columns(dlow, i * r, r), dx));
+        return CR_OK;
+    }
+    CR_TRY(cr_matmul(lora->compute, CR_TN, dlow, x, gradients_of(lora, self->a, count), true));
+    if (dx.data) CR_TRY(cr_matmul(lora->compute, CR_NN, dlow, weights_of(lora, self->a, count), dx, true));
     return CR_OK;
 }
 
@@ -297,19 +319,49 @@ static const struct cr_structure_kind lora_kind = {
 // Hands out the scratch; called once to count and once to take.
 static void lay_out(struct cr_lora *lora)
 {
-    size_t size = cr_dtype_size(lora->act), r = lora->config.r, in = 0;
+    size_t size = cr_dtype_size(lora->act), r = lora->config.r, all = lora->most * r, in = 0;
     for (size_t i = 0; i < lora->delta_count; i++) in = cr_most(in, lora->deltas[i].in);
-    lora->narrow = cr_arena_take(&lora->scratch, ROW_BLOCK * r, size);
-    if (lora->act != CR_F32) lora->exact = cr_arena_take(&lora->scratch, ROW_BLOCK * r, sizeof(float));
+    lora->narrow = cr_arena_take(&lora->scratch, ROW_BLOCK * all, size);
+    if (lora->act != CR_F32) lora->exact = cr_arena_take(&lora->scratch, ROW_BLOCK * all, sizeof(float));
     if (lora->rows == 0) return;
     if (lora->drop > 0) {
         lora->wide = cr_arena_take(&lora->scratch, ROW_BLOCK * in, size);
         lora->bits = cr_arena_take(&lora->scratch, ROW_BLOCK * in, sizeof(uint16_t));
     }
-    lora->low_gradient = cr_arena_take(&lora->scratch, lora->rows * r, sizeof(float));
-    if (lora->act != CR_F32) lora->low_gradient_act = cr_arena_take(&lora->scratch, lora->rows * r, size);
-    for (size_t i = 0; i < lora->delta_count * cr_lanes_count(lora->lanes); i++)
-        lora->lows[i].values = cr_arena_take(&lora->scratch, lora->rows * r, size);
+    lora->low_gradient = cr_arena_take(&lora->scratch, lora->rows * all, sizeof(float));
+    if (lora->act != CR_F32) lora->low_gradient_act = cr_arena_take(&lora->scratch, lora->rows * all, size);
+    size_t lanes = cr_lanes_count(lora->lanes);
+    for (size_t i = 0; i < lora->delta_count * lanes; i++) {
+        struct cr_matrix *values = &lora->lows[i].values;
+        values->data = cr_arena_take(&lora->scratch, lora->rows * values->columns, size);
+    }
+}
+
+// Puts deltas into places of the model that share their input, `count` from `first`.
+static enum cr_status share_input(struct cr_lora *lora, const struct cr_module_place *places, size_t first,
+                                  size_t count, uint64_t seed)
+{
+    size_t lanes = cr_lanes_count(lora->lanes), r = lora->config.r;
+    struct lora_low *low = &lora->lows[first * lanes];
+    for (size_t lane = 0; lane < lanes; lane++)
+        low[lane].values = cr_matrix_of(NULL, lora->act, lora->rows, count * r);
+    lora->most = cr_most(lora->most, count);
+    for (size_t i = 0; i < count; i++) {
+        const struct cr_module_place *place = &places[first + i];
+        const struct cr_parameter *a = &lora->base.parameters.items[2 * first + i];
+        struct lora_delta *delta = &lora->deltas[first + i];
+        *delta = (struct lora_delta){
+            .delta.kind = &delta_kind, .lora = lora, .a = a, .b = a + count, .low = low, .column = i * r};
+        cr_module_shape(&lora->base.model->config, place->module, &delta->out, &delta->in);
+        lora->base.tuned.layers[place->layer].delta[place->module] = &delta->delta;
+        lora->delta_count++;
+        if (lora->drop > 0 && lora->rows > 0) {
+            char label[160];
+            snprintf(label, sizeof label, "lora dropout %s", a->name);
+            CR_TRY(cr_stream_new(seed, label, &delta->dropout));
+        }
+    }
+    return CR_OK;
 }
 
 // Makes the parameters and puts a delta into each place of the model.
@@ -318,27 +370,16 @@ static enum cr_status make_deltas(struct cr_lora *lora, uint64_t seed)
     struct cr_structure *base = &lora->base;
     const struct cr_model_config *model = &base->model->config;
     CR_FREE struct cr_module_place *places = NULL;
-    size_t count;
+    size_t count, lanes = cr_lanes_count(lora->lanes);
     CR_TRY(cr_lora_places(&lora->config, model, &places, &count));
     CR_TRY(cr_lora_parameters(&lora->config, model, places, count, &base->parameters));
     CR_TRY(cr_allocate(model->layers, sizeof *base->tuned.layers, &base->tuned.layers));
-    size_t lanes = cr_lanes_count(lora->lanes);
     CR_TRY(cr_allocate(lanes, sizeof *lora->walks, &lora->walks));
     CR_TRY(cr_allocate(count, sizeof *lora->deltas, &lora->deltas));
     CR_TRY(cr_allocate(count * lanes, sizeof *lora->lows, &lora->lows));
-    for (size_t i = 0; i < count; i++) {
-        struct lora_delta *delta = &lora->deltas[i];
-        const struct cr_parameter *a = &base->parameters.items[2 * i];
-        *delta = (struct lora_delta){
-            .delta.kind = &delta_kind, .lora = lora, .a = a, .b = a + 1, .low = &lora->lows[i * lanes]};
-        cr_module_shape(model, places[i].module, &delta->out, &delta->in);
-        base->tuned.layers[places[i].layer].delta[places[i].module] = &delta->delta;
-        lora->delta_count++;
-        if (lora->drop > 0 && lora->rows > 0) {
-            char label[160];
-            snprintf(label, sizeof label, "lora dropout %s", a->name);
-            CR_TRY(cr_stream_new(seed, label, &delta->dropout));
-        }
+    for (size_t i = 0, n; i < count; i += n) {
+        n = cr_lora_sharing(places + i, count - i);
+        CR_TRY(share_input(lora, places, i, n, seed));
     }
     return CR_OK;
 }
@@ -382,18 +423,19 @@ failed:
 
 enum cr_status cr_lora_initialise(struct cr_structure *structure, uint64_t seed)
 {
-    struct cr_parameters *parameters = &structure->parameters;
-    for (size_t i = 0; i < parameters->item_count; i += 2) {
-        const struct cr_parameter *a = &parameters->items[i];
+    const struct cr_lora *lora = (const struct cr_lora *)structure;
+    float *values = structure->parameters.values;
+    for (size_t i = 0; i < lora->delta_count; i++) {
+        const struct cr_parameter *a = lora->deltas[i].a, *b = lora->deltas[i].b;
         char label[160];
         snprintf(label, sizeof label, "lora initial %s", a->name);
         struct cr_stream *stream;
         CR_TRY(cr_stream_new(seed, label, &stream));
         double bound = 1 / sqrt((double)a->shape[1]);
         for (size_t k = 0; k < a->count; k++)
-            parameters->values[a->offset + k] = (float)((2 * cr_stream_uniform(stream) - 1) * bound);
+            values[a->offset + k] = (float)((2 * cr_stream_uniform(stream) - 1) * bound);
         cr_stream_free(stream);
-        memset(parameters->values + a[1].offset, 0, a[1].count * sizeof(float));
+        memset(values + b->offset, 0, b->count * sizeof(float));
     }
     return CR_OK;
 }

@@ -2,7 +2,8 @@
 // thin matrices, y += scale · (dropout(x) Aᵀ) Bᵀ, A [r,in], B [out,r].
 //
 // Parameters carry PEFT's names ("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"), layer by
-// layer in the order of enum cr_module, A before B.
+// layer in the order of enum cr_module; of modules that share their input every A goes before any B, so that
+// their A are the rows of one matrix, and one product with x serves them all.
 #ifndef CARREL_TUNING_LORA_H
 #define CARREL_TUNING_LORA_H
 
@@ -22,6 +23,9 @@ enum cr_status cr_lora_places(const struct cr_lora_config *config, const struct 
 // empty, PEFT's choice for the family (q_proj and v_proj; c_attn).
 const char *const *cr_lora_targets(const struct cr_lora_config *config, const struct cr_model_config *model,
                                    size_t *count);
+
+// How many of these places, from the first, share its input.
+size_t cr_lora_sharing(const struct cr_module_place *places, size_t count);
 
 // Adds A and B of each place, named and shaped but without memory.
 enum cr_status cr_lora_parameters(const struct cr_lora_config *config, const struct cr_model_config *model,

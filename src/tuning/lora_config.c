@@ -28,21 +28,35 @@ enum cr_status cr_lora_places(const struct cr_lora_config *config, const struct 
     return cr_module_places("lora.", names, targets, &config->targets.layers, model, out, count);
 }
 
+size_t cr_lora_sharing(const struct cr_module_place *places, size_t count)
+{
+    size_t n = 1;
+    while (n < count && places[n].layer == places->layer &&
+           cr_modules_share(places[n].module, places->module))
+        n++;
+    return n;
+}
+
+static enum cr_status add_matrix(const struct cr_lora_config *config, const struct cr_model_config *model,
+                                 struct cr_module_place place, char matrix, struct cr_parameters *parameters)
+{
+    size_t out, in;
+    char at[CR_PLACE_NAME_SIZE], name[160];
+    cr_module_shape(model, place.module, &out, &in);
+    (void)cr_module_place_name(model, place, at); // a place of the model's has one
+    snprintf(name, sizeof name, "base_model.model.%s.lora_%c.weight", at, matrix);
+    return cr_parameters_add(parameters, name, matrix == 'A' ? config->r : out,
+                             matrix == 'A' ? in : config->r);
+}
+
 enum cr_status cr_lora_parameters(const struct cr_lora_config *config, const struct cr_model_config *model,
                                   const struct cr_module_place *places, size_t count,
                                   struct cr_parameters *parameters)
 {
-    for (size_t i = 0; i < count; i++) {
-        size_t out, in;
-        char place[CR_PLACE_NAME_SIZE];
-        cr_module_shape(model, places[i].module, &out, &in);
-        (void)cr_module_place_name(model, places[i], place); // a place of the model's has one
-        for (char matrix = 'A'; matrix <= 'B'; matrix++) {
-            char name[160];
-            snprintf(name, sizeof name, "base_model.model.%s.lora_%c.weight", place, matrix);
-            CR_TRY(cr_parameters_add(parameters, name, matrix == 'A' ? config->r : out,
-                                     matrix == 'A' ? in : config->r));
-        }
+    for (size_t i = 0, n; i < count; i += n) {
+        n = cr_lora_sharing(places + i, count - i);
+        for (size_t j = 0; j < n; j++) CR_TRY(add_matrix(config, model, places[i + j], 'A', parameters));
+        for (size_t j = 0; j < n; j++) CR_TRY(add_matrix(config, model, places[i + j], 'B', parameters));
     }
     return CR_OK;
 }

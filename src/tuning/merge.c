@@ -146,7 +146,8 @@ static enum cr_status try_delta(struct cr_delta *delta, float *x, size_t in, flo
     CR_TRY(cr_stream_new(0, "merge", &stream));
     for (size_t j = 0; j < in; j++) x[j] = (float)cr_stream_normal(stream);
     cr_stream_free(stream);
-    return delta->kind->forward(delta, cr_matrix_of(x, CR_F32, 1, in), cr_matrix_of(y, CR_F32, 1, out));
+    const struct cr_delta_part part = {delta, cr_matrix_of(y, CR_F32, 1, out)};
+    return cr_deltas_forward(&part, 1, cr_matrix_of(x, CR_F32, 1, in));
 }
 
 enum cr_status cr_merge_check(const struct cr_tuned *tuned, struct cr_module_place place,

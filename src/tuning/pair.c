@@ -20,18 +20,32 @@ struct cr_pair {
     bool joined;               // the parts' vectors are parts of this one's
 };
 
-static enum cr_status pair_forward(struct cr_delta *delta, struct cr_matrix x, struct cr_matrix y)
+// What one of the two, LoRA or the sparse change, has in the places of `both`.
+static void part_of(const struct cr_delta_part *both, size_t count, size_t part, struct cr_delta_part *out)
 {
-    struct pair_delta *self = (struct pair_delta *)delta;
-    for (size_t i = 0; i < PARTS; i++) CR_TRY(self->parts[i]->kind->forward(self->parts[i], x, y));
+    for (size_t i = 0; i < count; i++)
+        out[i] =
+            (struct cr_delta_part){((const struct pair_delta *)both[i].delta)->parts[part], both[i].columns};
+}
+
+static enum cr_status pair_forward(const struct cr_delta_part *y, size_t count, struct cr_matrix x)
+{
+    struct cr_delta_part one[CR_MODULES];
+    for (size_t i = 0; i < PARTS; i++) {
+        part_of(y, count, i, one);
+        CR_TRY(cr_deltas_forward(one, count, x));
+    }
     return CR_OK;
 }
 
-static enum cr_status pair_backward(struct cr_delta *delta, struct cr_matrix x, struct cr_matrix dy,
+static enum cr_status pair_backward(const struct cr_delta_part *dy, size_t count, struct cr_matrix x,
                                     struct cr_matrix dx)
 {
-    struct pair_delta *self = (struct pair_delta *)delta;
-    for (size_t i = 0; i < PARTS; i++) CR_TRY(self->parts[i]->kind->backward(self->parts[i], x, dy, dx));
+    struct cr_delta_part one[CR_MODULES];
+    for (size_t i = 0; i < PARTS; i++) {
+        part_of(dy, count, i, one);
+        CR_TRY(cr_deltas_backward(one, count, x, dx));
+    }
     return CR_OK;
 }
 

@@ -36,6 +36,11 @@ struct cr_spf {
     float *turned;  // cr_sparse_scratch
 };
 
+static const struct spf_delta *delta_of(const struct cr_delta_part *part)
+{
+    return (const struct spf_delta *)part->delta;
+}
+
 static float *values_of(const struct spf_delta *delta)
 {
     return delta->spf->base.parameters.values + delta->values->offset;
@@ -55,9 +60,8 @@ static struct cr_matrix rows_of(const struct spf_delta *delta)
     return cr_matrix_of(data, spf->act, delta->part->row_count, delta->part->in);
 }
 
-static enum cr_status rows_forward(struct cr_delta *delta, struct cr_matrix x, struct cr_matrix y)
+static enum cr_status add_rows(const struct spf_delta *self, struct cr_matrix x, struct cr_matrix y)
 {
-    const struct spf_delta *self = (const struct spf_delta *)delta;
     struct cr_spf *spf = self->spf;
     for (size_t first = 0; first < x.rows; first += ROW_BLOCK) {
         size_t rows = cr_least(x.rows - first, ROW_BLOCK);
@@ -68,12 +72,17 @@ static enum cr_status rows_forward(struct cr_delta *delta, struct cr_matrix x, s
     return CR_OK;
 }
 
+static enum cr_status rows_forward(const struct cr_delta_part *y, size_t count, struct cr_matrix x)
+{
+    for (size_t i = 0; i < count; i++) CR_TRY(add_rows(delta_of(&y[i]), x, y[i].columns));
+    return CR_OK;
+}
+
 // The gradient's sums go on from block to block as those over the whole batch do (tensor/matmul.h), so it has
 // the bits that the dense weight's would have.
-static enum cr_status rows_backward(struct cr_delta *delta, struct cr_matrix x, struct cr_matrix dy,
-                                    struct cr_matrix dx)
+static enum cr_status add_row_gradients(const struct spf_delta *self, struct cr_matrix x, struct cr_matrix dy,
+                                        struct cr_matrix dx)
 {
-    const struct spf_delta *self = (const struct spf_delta *)delta;
     struct cr_spf *spf = self->spf;
     size_t count = self->part->row_count;
     struct cr_matrix gradient = cr_matrix_of(gradient_of(self), CR_F32, count, self->part->in);
@@ -89,21 +98,33 @@ static enum cr_status rows_backward(struct cr_delta *delta, struct cr_matrix x, 
     return CR_OK;
 }
 
-static const struct cr_delta_kind rows_kind = {.forward = rows_forward, .backward = rows_backward};
-
-static enum cr_status elements_forward(struct cr_delta *delta, struct cr_matrix x, struct cr_matrix y)
+static enum cr_status rows_backward(const struct cr_delta_part *dy, size_t count, struct cr_matrix x,
+                                    struct cr_matrix dx)
 {
-    const struct spf_delta *self = (const struct spf_delta *)delta;
-    cr_sparse_forward(self->spf->compute, &self->part->elements, values_of(self), x, y, self->spf->turned);
+    for (size_t i = 0; i < count; i++) CR_TRY(add_row_gradients(delta_of(&dy[i]), x, dy[i].columns, dx));
     return CR_OK;
 }
 
-static enum cr_status elements_backward(struct cr_delta *delta, struct cr_matrix x, struct cr_matrix dy,
+static const struct cr_delta_kind rows_kind = {.forward = rows_forward, .backward = rows_backward};
+
+static enum cr_status elements_forward(const struct cr_delta_part *y, size_t count, struct cr_matrix x)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct spf_delta *self = delta_of(&y[i]);
+        cr_sparse_forward(self->spf->compute, &self->part->elements, values_of(self), x, y[i].columns,
+                          self->spf->turned);
+    }
+    return CR_OK;
+}
+
+static enum cr_status elements_backward(const struct cr_delta_part *dy, size_t count, struct cr_matrix x,
                                         struct cr_matrix dx)
 {
-    const struct spf_delta *self = (const struct spf_delta *)delta;
-    cr_sparse_backward(self->spf->compute, &self->part->elements, values_of(self), x, dy, gradient_of(self),
-                       dx, self->spf->turned);
+    for (size_t i = 0; i < count; i++) {
+        const struct spf_delta *self = delta_of(&dy[i]);
+        cr_sparse_backward(self->spf->compute, &self->part->elements, values_of(self), x, dy[i].columns,
+                           gradient_of(self), dx, self->spf->turned);
+    }
     return CR_OK;
 }
 

@@ -40,11 +40,8 @@ static void calibration_release(struct calibration *calibration)
     free(calibration->tuned.layers);
 }
 
-static enum cr_status collect(struct cr_delta *delta, struct cr_matrix x, struct cr_matrix dy,
-                              struct cr_matrix dx)
+static enum cr_status collect(const struct collector *self, struct cr_matrix x, struct cr_matrix dy)
 {
-    (void)dx; // W's own share of it is the linear's affair
-    const struct collector *self = (const struct collector *)delta;
     const struct calibration *calibration = self->calibration;
     float *target = calibration->squares ? calibration->batch : self->sum;
     struct cr_matrix gradient = cr_matrix_of(target, CR_F32, self->out, self->in);
@@ -54,7 +51,16 @@ static enum cr_status collect(struct cr_delta *delta, struct cr_matrix x, struct
     return CR_OK;
 }
 
-static const struct cr_delta_kind collector_kind = {.backward = collect};
+static enum cr_status collect_all(const struct cr_delta_part *dy, size_t count, struct cr_matrix x,
+                                  struct cr_matrix dx)
+{
+    (void)dx; // W's own share of it is the linear's affair
+    for (size_t i = 0; i < count; i++)
+        CR_TRY(collect((const struct collector *)dy[i].delta, x, dy[i].columns));
+    return CR_OK;
+}
+
+static const struct cr_delta_kind collector_kind = {.backward = collect_all};
 
 static enum cr_status prepare(struct calibration *calibration, const struct cr_spf_config *config,
                               const struct cr_model *model)

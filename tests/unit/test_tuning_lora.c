@@ -50,13 +50,25 @@ static void end_walk(struct walk *walk)
     free(walk->dx);
 }
 
+static void go_on(struct walk *walk)
+{
+    struct cr_delta_part y = {walk->delta, cr_matrix_of(walk->y, CR_F32, ROWS, walk->out)};
+    assert_ok(cr_deltas_forward(&y, 1, cr_matrix_of(walk->x, CR_F32, ROWS, walk->in)));
+}
+
 static void forward(struct walk *walk)
 {
     memset(walk->y, 0, ROWS * walk->out * sizeof(float));
     assert_ok(walk->lora->kind->refresh(walk->lora));
     walk->lora->kind->begin_training(walk->lora, 11);
-    assert_ok(walk->delta->kind->forward(walk->delta, cr_matrix_of(walk->x, CR_F32, ROWS, walk->in),
-                                         cr_matrix_of(walk->y, CR_F32, ROWS, walk->out)));
+    go_on(walk);
+}
+
+static void back(struct walk *walk, float *dx)
+{
+    struct cr_delta_part dy = {walk->delta, cr_matrix_of(walk->dy, CR_F32, ROWS, walk->out)};
+    assert_ok(cr_deltas_backward(&dy, 1, cr_matrix_of(walk->x, CR_F32, ROWS, walk->in),
+                                 cr_matrix_of(dx, CR_F32, ROWS, walk->in)));
 }
 
 // Σ dy · y: its gradient by any input is what the way back gives.
@@ -75,9 +87,7 @@ static void check_gradients(double dropout)
     make_walk(dropout, &walk);
     struct cr_parameters *parameters = &walk.lora->parameters;
     forward(&walk);
-    assert_ok(walk.delta->kind->backward(walk.delta, cr_matrix_of(walk.x, CR_F32, ROWS, walk.in),
-                                         cr_matrix_of(walk.dy, CR_F32, ROWS, walk.out),
-                                         cr_matrix_of(walk.dx, CR_F32, ROWS, walk.in)));
+    back(&walk, walk.dx);
     for (size_t i = 0; i < parameters->count; i += 7)
         check_gradient(objective, &walk, &parameters->values[i], parameters->gradients[i]);
     for (size_t i = 0; i < ROWS * walk.in; i += 331) check_gradient(objective, &walk, &walk.x[i], walk.dx[i]);
@@ -85,9 +95,7 @@ static void check_gradients(double dropout)
     // A second way back adds to the gradients, and one without dx leaves it alone.
     float first = parameters->gradients[5], dx = walk.dx[9];
     forward(&walk);
-    assert_ok(walk.delta->kind->backward(walk.delta, cr_matrix_of(walk.x, CR_F32, ROWS, walk.in),
-                                         cr_matrix_of(walk.dy, CR_F32, ROWS, walk.out),
-                                         cr_matrix_of(NULL, CR_F32, ROWS, walk.in)));
+    back(&walk, NULL);
     assert_true(fabsf(parameters->gradients[5] - 2 * first) <= 1e-4f * fabsf(first));
     assert_true(walk.dx[9] == dx);
     end_walk(&walk);
@@ -111,8 +119,7 @@ static void the_sum_is_its_definition(void **state)
     struct walk walk;
     make_walk(0.5, &walk);
     walk.lora->kind->begin_evaluation(walk.lora); // no dropout, whatever the setting
-    assert_ok(walk.delta->kind->forward(walk.delta, cr_matrix_of(walk.x, CR_F32, ROWS, walk.in),
-                                        cr_matrix_of(walk.y, CR_F32, ROWS, walk.out)));
+    go_on(&walk);
     const float *a = walk.lora->parameters.values, *b = a + 4 * walk.in;
     for (size_t row = 0; row < ROWS; row += 37) {
         for (size_t o = 0; o < walk.out; o++) {
@@ -194,14 +201,70 @@ static void modules_have_streams_of_their_own(void **state)
         memset(y, 0, pairs * TRIED * d * sizeof *y);
         if (training) lora->kind->begin_training(lora, 0);
         for (size_t i = 0; i < pairs; i++) {
-            struct cr_delta *delta = lora->tuned.layers[i / 2].delta[i % 2 ? CR_O : CR_Q];
-            assert_ok(delta->kind->forward(delta, cr_matrix_of(x, CR_F32, TRIED, d),
-                                           cr_matrix_of(y + i * TRIED * d, CR_F32, TRIED, d)));
+            struct cr_delta_part part = {lora->tuned.layers[i / 2].delta[i % 2 ? CR_O : CR_Q],
+                                         cr_matrix_of(y + i * TRIED * d, CR_F32, TRIED, d)};
+            assert_ok(cr_deltas_forward(&part, 1, cr_matrix_of(x, CR_F32, TRIED, d)));
             bool same = memcmp(y + i * TRIED * d, y, TRIED * d * sizeof *y) == 0;
             assert_int_equal(same, !training || i == 0);
         }
     }
     cr_structure_free(lora);
+}
+
+// The walk of q, k and v of layer 1 there and back, in calls of `together` parts: y of each, dx, gradients.
+static void walk_shared(double dropout, size_t together, float *out, size_t *count)
+{
+    enum { PARTS = 3 };
+    static char q_proj[] = "q_proj", k_proj[] = "k_proj", v_proj[] = "v_proj";
+    static char *modules[] = {v_proj, q_proj, k_proj};
+    struct cr_lora_config config = {
+        .r = 4, .lora_alpha = 6, .lora_dropout = dropout, .targets.modules = {modules, PARTS}};
+    size_t d = model->config.hidden, all = 0;
+    struct cr_structure *lora;
+    assert_ok(cr_lora_new(&config, model, 3, ROWS, NULL, &lora));
+    fill_normal("values", lora->parameters.values, lora->parameters.count);
+    CR_FREE float *x = NULL;
+    CR_FREE float *dy = NULL;
+    assert_ok(cr_allocate(ROWS * d, sizeof *x, &x));
+    assert_ok(cr_allocate(ROWS * PARTS * d, sizeof *dy, &dy));
+    fill_normal("x", x, ROWS * d);
+    fill_normal("dy", dy, ROWS * PARTS * d);
+    struct cr_delta_part there[PARTS], back[PARTS];
+    for (size_t i = 0; i < PARTS; i++) {
+        size_t rows, in;
+        cr_module_shape(&model->config, CR_Q + (enum cr_module)i, &rows, &in);
+        struct cr_delta *delta = lora->tuned.layers[1].delta[CR_Q + (enum cr_module)i];
+        there[i] = (struct cr_delta_part){delta, cr_matrix_of(out + all, CR_F32, ROWS, rows)};
+        back[i] = (struct cr_delta_part){delta, cr_matrix_of(dy + i * ROWS * d, CR_F32, ROWS, rows)};
+        all += ROWS * rows;
+    }
+    assert_ok(lora->kind->refresh(lora));
+    lora->kind->begin_training(lora, 2);
+    memset(out, 0, (all + ROWS * d) * sizeof *out);
+    struct cr_matrix input = cr_matrix_of(x, CR_F32, ROWS, d), dx = cr_matrix_of(out + all, CR_F32, ROWS, d);
+    for (size_t i = 0; i < PARTS; i += together) assert_ok(cr_deltas_forward(there + i, together, input));
+    for (size_t i = 0; i < PARTS; i += together) assert_ok(cr_deltas_backward(back + i, together, input, dx));
+    all += ROWS * d;
+    memcpy(out + all, lora->parameters.gradients, lora->parameters.count * sizeof *out);
+    *count = all + lora->parameters.count;
+    cr_structure_free(lora);
+}
+
+static void modules_that_share_their_input_are_walked_as_each_by_itself(void **state)
+{
+    (void)state;
+    enum { MOST = 1 << 20 };
+    CR_FREE float *together = NULL;
+    CR_FREE float *alone = NULL;
+    assert_ok(cr_allocate(MOST, sizeof *together, &together));
+    assert_ok(cr_allocate(MOST, sizeof *alone, &alone));
+    for (int dropped = 0; dropped < 2; dropped++) {
+        size_t count, same;
+        walk_shared(dropped * 0.3, 3, together, &count);
+        walk_shared(dropped * 0.3, 1, alone, &same);
+        assert_true(count == same && count <= MOST);
+        assert_memory_equal(together, alone, count * sizeof *alone);
+    }
 }
 
 static void scales_are_those_of_peft(void **state)
@@ -216,10 +279,14 @@ static void scales_are_those_of_peft(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gradients_are_those_of_differences), cmocka_unit_test(gradients_hold_under_dropout),
-        cmocka_unit_test(the_sum_is_its_definition),          cmocka_unit_test(dropout_keeps_the_mean),
-        cmocka_unit_test(a_new_adapter_changes_nothing),      cmocka_unit_test(scales_are_those_of_peft),
+        cmocka_unit_test(gradients_are_those_of_differences),
+        cmocka_unit_test(gradients_hold_under_dropout),
+        cmocka_unit_test(the_sum_is_its_definition),
+        cmocka_unit_test(dropout_keeps_the_mean),
+        cmocka_unit_test(a_new_adapter_changes_nothing),
+        cmocka_unit_test(scales_are_those_of_peft),
         cmocka_unit_test(modules_have_streams_of_their_own),
+        cmocka_unit_test(modules_that_share_their_input_are_walked_as_each_by_itself),
     };
     return cmocka_run_group_tests(tests, open_small_model, close_small_model);
 }

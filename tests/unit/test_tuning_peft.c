@@ -313,7 +313,7 @@ static void wrong_tensors_are_named(void **state)
         .bytes = {(unsigned char *)(adapter->parameters.values + item->offset), item->count * sizeof(float)},
     };
     write_changed(adapter, &change, 0);
-    assert_fails(CR_INVALID, "q_proj.lora_B.weight: its shape",
+    assert_fails(CR_INVALID, "k_proj.lora_A.weight: its shape",
                  cr_peft_open(path_in("adapter"), model, &read));
     change.rank = 1;
     change.shape[0] = item->count;

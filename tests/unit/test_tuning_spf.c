@@ -78,12 +78,12 @@ static void forward(struct walk *walk)
 {
     memset(walk->y.data, 0, ROWS * walk->out * sizeof(float));
     assert_ok(walk->spf->kind->refresh(walk->spf));
-    assert_ok(walk->delta->kind->forward(walk->delta, walk->x_act, walk->y));
+    assert_ok(cr_deltas_forward(&(struct cr_delta_part){walk->delta, walk->y}, 1, walk->x_act));
 }
 
-static void backward(struct walk *walk)
+static void backward(struct walk *walk, struct cr_matrix dx)
 {
-    assert_ok(walk->delta->kind->backward(walk->delta, walk->x_act, walk->dy_act, walk->dx));
+    assert_ok(cr_deltas_backward(&(struct cr_delta_part){walk->delta, walk->dy_act}, 1, walk->x_act, dx));
 }
 
 // What the change is as a dense matrix [out,in]; and the same of its places alone.
@@ -115,7 +115,7 @@ static void check_against_dense(struct cr_model *of, int granularity)
     struct cr_matrix all = cr_matrix_of(dense, CR_F32, walk.out, walk.in);
     for (size_t i = 0; i < 2; i++) {
         forward(&walk);
-        backward(&walk);
+        backward(&walk, walk.dx);
         assert_ok(cr_matmul(compute, CR_TN, walk.dy_act, walk.x_act, all, i > 0));
     }
     spread(&walk, ones, places);
@@ -190,15 +190,14 @@ static void gradients_are_those_of_differences(void **state)
         make_walk(model, granularity, &walk);
         struct cr_parameters *parameters = &walk.spf->parameters;
         forward(&walk);
-        backward(&walk);
+        backward(&walk, walk.dx);
         for (size_t i = 0; i < parameters->count; i += 13)
             check_gradient(objective, &walk, &parameters->values[i], parameters->gradients[i]);
         float *x = walk.x_act.data, *dx = walk.dx.data; // F32
         for (size_t i = 0; i < ROWS * walk.in; i += 2331) check_gradient(objective, &walk, &x[i], dx[i]);
         // One without dx leaves it alone.
         float before = dx[9];
-        assert_ok(walk.delta->kind->backward(walk.delta, walk.x_act, walk.dy_act,
-                                             cr_matrix_of(NULL, CR_F32, ROWS, walk.in)));
+        backward(&walk, cr_matrix_of(NULL, CR_F32, ROWS, walk.in));
         assert_true(dx[9] == before);
         end_walk(&walk);
     }
