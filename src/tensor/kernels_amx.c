@@ -207,6 +207,16 @@ CR_INLINE void multiply_block(const bool below, const struct block *b, size_t st
         deliver(b, ends, CR_BF16);
 }
 
+// Asks for where the chains of a block begin, while the one before it is multiplied: its rows are far from
+// each other, and the processor would wait for all of them.
+CR_INLINE void ask_for_ends(const struct cr_ends *ends, size_t row, size_t rows, size_t column)
+{
+    size_t line = CR_ALIGNMENT / cr_dtype_size(ends->from_dtype);
+    for (size_t r = row; r < row + cr_least(WIDTH, rows); r++)
+        for (size_t c = 0; c < WIDTH; c += line)
+            ask_for(ends->from, ends->from_dtype, ends->from_stride, r, column + c);
+}
+
 // `rows` rows in strips of WIDTH, the last of which may be shorter if it is the only one. A chunk of a panel
 // stays in the nearest cache while the strips pass by.
 CR_INLINE void multiply_strips(const bool below, size_t rows, size_t columns, size_t steps, const char *left,
@@ -219,6 +229,12 @@ CR_INLINE void multiply_strips(const bool below, size_t rows, size_t columns, si
         do {
             here = cr_least(CHUNK, steps - k);
             for (size_t i = 0; i < rows; i += WIDTH) {
+                if (k == 0 && ends->from) {
+                    if (i + WIDTH < rows)
+                        ask_for_ends(ends, row + i + WIDTH, rows - i - WIDTH, j);
+                    else if (j + WIDTH < columns)
+                        ask_for_ends(ends, row, rows, j + WIDTH);
+                }
                 struct block block = {row + i, cr_least(WIDTH, rows - i), j, cr_least(WIDTH, columns - j),
                                       sums[i / WIDTH]};
                 multiply_block(below, &block, here, left + i * left_stride + k * STEP * sizeof *right,
