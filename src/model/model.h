@@ -101,6 +101,7 @@ struct cr_model_parameter {
     char *name; // Transformers'
     enum cr_parameter_kind kind;
     bool transposed;       // a file holds it as [columns,rows]
+    bool tied;             // the embedding, which is the head too: a file may hold it as that alone
     size_t layer;          // of all that a layer has
     enum cr_module module; // of modules and biases
     size_t rows, columns;  // columns 0: a vector of `rows`
@@ -207,7 +208,8 @@ const struct cr_model_parameter *cr_model_find(const struct cr_model *model, con
 // A bias, or the bias of a norm: zero in a model that is made anew.
 bool cr_parameter_is_bias(const struct cr_model_parameter *parameter);
 
-// The tensor of a file that is this parameter, or NULL. Old files of gpt2 leave out "transformer.".
+// The tensor of a file that is this parameter, or NULL. Old files of gpt2 leave out "transformer."; of two
+// tied ones safetensors' save_model keeps the head.
 const struct cr_tensor_entry *cr_parameter_entry(const struct cr_model_parameter *parameter,
                                                  const struct cr_safetensors *file);
 

@@ -100,6 +100,7 @@ enum cr_status cr_weights_list(struct cr_model *model)
     CR_TRY(cr_allocate(5 + config->layers * count, sizeof *model->parameters, &model->parameters));
     struct cr_model_parameter table = {
         .kind = CR_PARAMETER_EMBEDDING, .rows = config->vocabulary, .columns = config->hidden};
+    table.tied = config->tied_head;
     CR_TRY(add(model, table, "%s", ends->embedding));
     if (config->learned_positions) {
         struct cr_model_parameter positions = {
@@ -125,7 +126,7 @@ const struct cr_tensor_entry *cr_parameter_entry(const struct cr_model_parameter
     const struct cr_tensor_entry *entry = cr_safetensors_find(file, parameter->name);
     if (!entry && strncmp(parameter->name, prefix, sizeof prefix - 1) == 0)
         entry = cr_safetensors_find(file, parameter->name + sizeof prefix - 1);
-    return entry;
+    return entry || !parameter->tied ? entry : cr_safetensors_find(file, head_name);
 }
 
 static enum cr_status check_parameter(const struct cr_model *model,

@@ -140,7 +140,7 @@ static enum cr_status spell(struct cr_added *added, size_t index, const struct c
     struct cr_slice content = cr_vocabulary_token(&added->vocabulary, token->id);
     CR_CLEANUP(cr_buffer_release) struct cr_buffer normal = {0};
     if (token->normalized) {
-        CR_TRY(cr_normalize(normalizer, content, &normal, NULL));
+        CR_TRY(cr_normalize(normalizer, content, true, &normal, NULL));
         content = cr_buffer_slice(&normal);
     }
     token->start = added->spellings.size;

@@ -112,7 +112,7 @@ bool cr_normalizer_idle(const struct cr_normalizer *normalizer)
     return normalizer->count == 0;
 }
 
-static struct cr_slice strip(const struct step *step, struct cr_slice text)
+static struct cr_slice strip(const struct step *step, struct cr_slice text, bool whole)
 {
     const unsigned char *front = text.data, *end = text.data + text.size;
     while (step->left && front < end) {
@@ -120,7 +120,7 @@ static struct cr_slice strip(const struct step *step, struct cr_slice text)
         if (!cr_unicode_space(cr_utf8_next(&next))) break;
         front = next;
     }
-    while (step->right && end > front) {
+    while (step->right && whole && end > front) {
         const unsigned char *last = end - 1;
         while ((*last & 0xc0) == 0x80) last--;
         const unsigned char *next = last;
@@ -130,7 +130,7 @@ static struct cr_slice strip(const struct step *step, struct cr_slice text)
     return (struct cr_slice){front, (size_t)(end - front)};
 }
 
-static enum cr_status apply(const struct step *step, struct cr_slice text, size_t limit,
+static enum cr_status apply(const struct step *step, struct cr_slice text, bool whole, size_t limit,
                             struct cr_buffer *out, bool *cut_front)
 {
     switch (step->kind) {
@@ -145,7 +145,7 @@ static enum cr_status apply(const struct step *step, struct cr_slice text, size_
         if (text.size > 0) CR_TRY(cr_append(out, step->content.data, step->content.size));
         return cr_append(out, text.data, text.size);
     case STRIP: {
-        struct cr_slice kept = strip(step, text);
+        struct cr_slice kept = strip(step, text, whole);
         if (cut_front && kept.data != text.data) *cut_front = true;
         return cr_append(out, kept.data, kept.size);
     }
@@ -153,7 +153,7 @@ static enum cr_status apply(const struct step *step, struct cr_slice text, size_
     return cr_fail(CR_INTERNAL, "unknown step of a normalizer");
 }
 
-enum cr_status cr_normalize(const struct cr_normalizer *normalizer, struct cr_slice text,
+enum cr_status cr_normalize(const struct cr_normalizer *normalizer, struct cr_slice text, bool whole,
                             struct cr_buffer *out, bool *cut_front)
 {
     if (cut_front) *cut_front = false;
@@ -162,7 +162,7 @@ enum cr_status cr_normalize(const struct cr_normalizer *normalizer, struct cr_sl
     CR_CLEANUP(cr_buffer_release) struct cr_buffer b = {0};
     for (size_t i = 0; i < normalizer->count; i++) {
         cr_buffer_clear(&b);
-        CR_TRY(apply(&normalizer->steps[i], text, limit, &b, cut_front));
+        CR_TRY(apply(&normalizer->steps[i], text, whole, limit, &b, cut_front));
         if (b.size > limit)
             return cr_fail(CR_INVALID, "the tokenizer's normalizer makes %zu bytes of a text of %zu", b.size,
                            text.size);

@@ -12,8 +12,9 @@ enum cr_status cr_normalizer_new(const struct cr_json *json, const char *name, s
 void cr_normalizer_free(struct cr_normalizer *normalizer); // NULL is allowed
 bool cr_normalizer_idle(const struct cr_normalizer *normalizer);
 
-// Appends the normal form of valid UTF-8. *cut_front (may be NULL) tells whether its front was stripped.
-enum cr_status cr_normalize(const struct cr_normalizer *normalizer, struct cr_slice text,
+// Appends the normal form of valid UTF-8. Where it is not the `whole` text, more follows, so that its end is
+// not stripped. *cut_front (may be NULL) tells whether its front was.
+enum cr_status cr_normalize(const struct cr_normalizer *normalizer, struct cr_slice text, bool whole,
                             struct cr_buffer *out, bool *cut_front);
 
 #endif

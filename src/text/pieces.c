@@ -111,7 +111,7 @@ static enum cr_status move_mark(const struct cr_pieces *from, size_t i, size_t a
     CR_CLEANUP(cr_buffer_release) struct cr_buffer before = {0};
     struct cr_slice text = {from->text.data + piece->start, at - piece->start};
     bool first = piece->first;
-    CR_TRY(rewrite(context, text, &first, &before));
+    CR_TRY(rewrite(context, text, false, &first, &before));
     *out = start + cr_least(before.size, to->text.size - start);
     return CR_OK;
 }
@@ -129,7 +129,7 @@ enum cr_status cr_pieces_rewrite(struct cr_pieces *pieces, cr_piece_rewrite *rew
             CR_TRY(cr_pieces_copy(&to, pieces, i));
         } else {
             piece.start = start;
-            CR_TRY(rewrite(context, cr_piece_text(pieces, i), &piece.first, &to.text));
+            CR_TRY(rewrite(context, cr_piece_text(pieces, i), true, &piece.first, &to.text));
             piece.end = to.text.size;
             CR_TRY(cr_pieces_add(&to, piece));
         }

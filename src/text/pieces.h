@@ -50,8 +50,8 @@ enum cr_status cr_pieces_copy(struct cr_pieces *to, const struct cr_pieces *from
 
 // Puts what `rewrite` appends to `out` in the place of every piece that is no token. *first: whether the
 // piece begins where the caller's text began, and still does. A mark inside a piece goes to the end of what
-// its text up to there is rewritten to.
-typedef enum cr_status cr_piece_rewrite(const void *context, struct cr_slice text, bool *first,
+// its text up to there is rewritten to; then `whole` is false: more of the piece follows.
+typedef enum cr_status cr_piece_rewrite(const void *context, struct cr_slice text, bool whole, bool *first,
                                         struct cr_buffer *out);
 enum cr_status cr_pieces_rewrite(struct cr_pieces *pieces, cr_piece_rewrite *rewrite, const void *context);
 

@@ -277,8 +277,10 @@ static enum cr_status rewrite_spaces(const struct step *step, struct cr_slice te
     return cr_append(out, text.data + done, text.size - done);
 }
 
-static enum cr_status rewrite(const void *context, struct cr_slice text, bool *first, struct cr_buffer *out)
+static enum cr_status rewrite(const void *context, struct cr_slice text, bool whole, bool *first,
+                              struct cr_buffer *out)
 {
+    (void)whole;
     const struct step *step = context;
     return step->kind == BYTES ? cr_byte_level_append(out, text) : rewrite_spaces(step, text, *first, out);
 }

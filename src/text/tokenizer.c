@@ -301,10 +301,11 @@ enum cr_status cr_tokenizer_open(const char *path, struct cr_tokenizer **out)
     return CR_OK;
 }
 
-static enum cr_status normalize(const void *context, struct cr_slice text, bool *first, struct cr_buffer *out)
+static enum cr_status normalize(const void *context, struct cr_slice text, bool whole, bool *first,
+                                struct cr_buffer *out)
 {
     bool cut_front;
-    CR_TRY(cr_normalize(context, text, out, &cut_front));
+    CR_TRY(cr_normalize(context, text, whole, out, &cut_front));
     if (cut_front) *first = false;
     return CR_OK;
 }

@@ -12,6 +12,7 @@ import copy
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -162,7 +163,8 @@ def main():
         trained = f"{folder}/trained.json"
         run(program, ["train", "--output", trained, "--vocab-size", "2000", "--special", "<|endoftext|>", "--bos", "<s>",
                       f"{data}/tokenizers/cs336/corpus.en"], b"")
-        stories = f"{data}/models/stories260K/tokenizer.json"
+        # Away from its tokenizer_config.json, whose class would have it read otherwise.
+        stories = shutil.copy(f"{data}/models/stories260K/tokenizer.json", f"{folder}/stories260K.json")
         paths = {"gpt2": f"{data}/tokenizers/gpt2-hf/tokenizer.json", "stories260K": stories, "trained": trained}
         paths |= {name: f"{folder}/{name}.json" for name in ("llama2", "llama3", "qwen2")}
         for name, path in paths.items():

@@ -178,6 +178,26 @@ static void merges_make_no_special_token(void **state)
     cr_tokenizer_free(tokenizer);
 }
 
+// A normalizer strips the end of the text; the newline before an answer is not that end, and no label.
+static void stripping_moves_no_label(void **state)
+{
+    (void)state;
+    static const char json[] = "{\"model\": {\"vocab\": {\"a\": 0, \"\\n\": 1, \"b\": 2}, \"merges\": []}, "
+                               "\"normalizer\": {\"type\": \"Strip\"}}";
+    const struct cr_chat_message messages[] = {{CR_CHAT_USER, cr_slice_of_string(" a")},
+                                               {CR_CHAT_ASSISTANT, cr_slice_of_string("b\n")}};
+    struct cr_tokenizer *tokenizer = NULL;
+    assert_ok(cr_tokenizer_parse(cr_slice_of_string(json), "stripping", &tokenizer));
+    CR_CLEANUP(encoded_release) struct encoded got = {0};
+    assert_ok(encode(CR_CHAT_PLAIN, tokenizer, messages, 2, false, &got));
+    assert_int_equal(got.ids.count, 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(got.ids.items[i], i);
+        assert_int_equal(got.said.items[i], i == 2);
+    }
+    cr_tokenizer_free(tokenizer);
+}
+
 static void order_is_checked(void **state)
 {
     (void)state;
@@ -226,6 +246,7 @@ int main(void)
         cmocka_unit_test(templates_equal_transformers),
         cmocka_unit_test(messages_cannot_speak_for_others),
         cmocka_unit_test(merges_make_no_special_token),
+        cmocka_unit_test(stripping_moves_no_label),
         cmocka_unit_test(order_is_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
