@@ -120,8 +120,10 @@ enum cr_status cr_socket_connect(const char *address, double patience, int *out)
             *out = fd;
             return CR_OK;
         }
+        // The signal that asks to stop may itself have ended the try.
+        if (status == CR_IO && cr_stop_asked())
+            return cr_fail(CR_CANCELLED, "%s: stopped while it was waited for", address);
         if (!later || cr_clock_monotonic() >= until) return status;
-        if (cr_stop_asked()) return cr_fail(CR_CANCELLED, "%s: stopped while it was waited for", address);
         (void)poll(NULL, 0, PAUSE_MILLISECONDS);
     }
 }
