@@ -18,8 +18,6 @@ struct cr_memory {
 // Bytes that may be taken without another program losing its own (Linux' own estimate); 0: unknown.
 double cr_memory_free(void);
 
-size_t cr_memory_parameters(const struct cr_model *model);
-
 // What the method trains.
 struct cr_memory_trained {
     double values;   // numbers
