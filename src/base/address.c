@@ -1,8 +1,10 @@
 #include "base/address.h"
 
 #include <ctype.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 enum cr_status cr_address_parse(const char *text, struct cr_address *out)
 {
@@ -37,6 +39,15 @@ void cr_address_format(const struct cr_address *address, char out[CR_ADDRESS_SIZ
 {
     const char *form = strchr(address->host, ':') ? "[%s]:%u" : "%s:%u";
     snprintf(out, CR_ADDRESS_SIZE, form, address->host, address->port);
+}
+
+int cr_address_resolve(const struct cr_address *address, bool listens, struct addrinfo **out)
+{
+    char port[8];
+    const struct addrinfo wanted = {.ai_socktype = SOCK_STREAM,
+                                    .ai_flags = AI_NUMERICSERV | (listens ? AI_PASSIVE : 0)};
+    snprintf(port, sizeof port, "%u", address->port);
+    return getaddrinfo(address->host, port, &wanted, out);
 }
 
 bool cr_address_is_wildcard(const struct cr_address *address)

@@ -17,6 +17,11 @@ struct cr_address {
 enum cr_status cr_address_parse(const char *text, struct cr_address *out);
 void cr_address_format(const struct cr_address *address, char out[CR_ADDRESS_SIZE]);
 
+// Looks the host up, for a stream socket: `listens`, or connects. 0 and *out, for freeaddrinfo, or what
+// gai_strerror tells of.
+struct addrinfo;
+int cr_address_resolve(const struct cr_address *address, bool listens, struct addrinfo **out);
+
 // True for the addresses that only a listener can use: 0.0.0.0 and ::.
 bool cr_address_is_wildcard(const struct cr_address *address);
 

@@ -194,7 +194,6 @@ enum cr_status cr_file_commit(struct cr_file_writer *writer)
 void cr_file_abandon(struct cr_file_writer *writer)
 {
     cr_file_close(&writer->fd);
-    writer->fd = -1;
     if (writer->temporary) unlink(writer->temporary);
     cr_free(&writer->temporary);
     cr_free(&writer->path);

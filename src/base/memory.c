@@ -55,6 +55,16 @@ enum cr_status cr_copy_string(const char *text, char **out)
     return CR_OK;
 }
 
+enum cr_status cr_replace_string(const char *text, char **target)
+{
+    char *copy;
+    if (!text) return CR_OK;
+    CR_TRY(cr_copy_string(text, &copy));
+    free(*target);
+    *target = copy;
+    return CR_OK;
+}
+
 void cr_free(void *block)
 {
     void *pointer;

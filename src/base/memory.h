@@ -20,6 +20,9 @@ enum cr_status cr_reallocate(size_t count, size_t size, void *block);
 // Sets *out to a copy of the string; free with free.
 enum cr_status cr_copy_string(const char *text, char **out);
 
+// Puts a copy of the string in the place of *target, which is freed. NULL changes nothing.
+enum cr_status cr_replace_string(const char *text, char **target);
+
 // Frees *block and sets it to NULL; for CR_CLEANUP.
 void cr_free(void *block);
 

@@ -28,8 +28,7 @@ void cr_socket_close(int *socket)
 // The path of a "unix:" address, else NULL.
 static const char *unix_path(const char *address)
 {
-    static const char prefix[] = "unix:";
-    return strncmp(address, prefix, sizeof prefix - 1) == 0 ? address + sizeof prefix - 1 : NULL;
+    return cr_address_is_unix(address) ? address + strlen("unix:") : NULL;
 }
 
 static enum cr_status unix_address(const char *path, struct sockaddr_un *out)
@@ -50,11 +49,7 @@ static enum cr_status resolve(const char *address, bool listens, struct addrinfo
         return cr_fail(CR_INVALID,
                        "\"%.300s\" is no address: unix:PATH, host:port or tls:HOST:PORT%s is wanted", address,
                        listens ? "" : "#KEY");
-    char port[8];
-    snprintf(port, sizeof port, "%u", parts.port);
-    const struct addrinfo wanted = {.ai_socktype = SOCK_STREAM,
-                                    .ai_flags = AI_NUMERICSERV | (listens ? AI_PASSIVE : 0)};
-    int error = getaddrinfo(parts.host, port, &wanted, out);
+    int error = cr_address_resolve(&parts, listens, out);
     if (error != 0) return cr_fail(CR_NOT_FOUND, "%s: %s", address, gai_strerror(error));
     return CR_OK;
 }
@@ -125,8 +120,10 @@ enum cr_status cr_socket_connect(const char *address, double patience, int *out)
             *out = fd;
             return CR_OK;
         }
+        // The signal that asks to stop may itself have ended the try.
+        if (status == CR_IO && cr_stop_asked())
+            return cr_fail(CR_CANCELLED, "%s: stopped while it was waited for", address);
         if (!later || cr_clock_monotonic() >= until) return status;
-        if (cr_stop_asked()) return cr_fail(CR_CANCELLED, "%s: stopped while it was waited for", address);
         (void)poll(NULL, 0, PAUSE_MILLISECONDS);
     }
 }

@@ -1,6 +1,7 @@
 #include "channel/connection_parts.h"
 
 #include "base/clock.h"
+#include "base/words.h"
 
 #include <errno.h>
 #include <math.h>
@@ -109,9 +110,7 @@ static void begin_ending(struct cr_connection *c, enum cr_status status, const c
     bool can_speak = speaks(c);
     c->phase = CR_PHASE_ENDING;
     c->phase_since = cr_clock_monotonic();
-    if (!can_speak)
-        c->shut = true;
-    else if (enqueue(c, &(struct cr_message){.type = CR_FRAME_CLOSE}, NULL, NULL) != CR_OK)
+    if (!can_speak || enqueue(c, &(struct cr_message){.type = CR_FRAME_CLOSE}, NULL, NULL) != CR_OK)
         c->shut = true;
     cr_connection_want_events(c);
 }
@@ -124,12 +123,8 @@ void cr_connection_close(struct cr_connection *c)
 // What a peer takes for a text, out of any bytes: a sentence may name a file as it came, or be cut short.
 static void clean_text(char *text)
 {
-    bool valid = cr_utf8_valid(cr_slice_of_string(text), NULL);
-    for (unsigned char *at = (unsigned char *)text; *at; at++) {
-        bool c1 = at[0] == 0xc2 && at[1] < 0xa0;
-        if (*at < 0x20 || *at == 0x7f || (*at >= 0x80 && !valid)) *at = '?';
-        if (valid && c1) at[0] = at[1] = '?';
-    }
+    for (size_t bad_at; !cr_utf8_valid(cr_slice_of_string(text), &bad_at);) text[bad_at] = '?';
+    cr_make_plain(text, false);
 }
 
 // `told`: what the peer hears of it.

@@ -131,10 +131,7 @@ enum cr_status cr_connection_open(struct cr_loop *loop, struct cr_tls *tls, cons
     struct cr_connection *c;
     CR_TRY(new_connection(loop, tls, timeout, handler, context, &c));
     snprintf(c->label, sizeof c->label, "%s", text);
-    char port[8];
-    snprintf(port, sizeof port, "%u", address.port);
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
-    int error = getaddrinfo(address.host, port, &hints, &c->addresses);
+    int error = cr_address_resolve(&address, false, &c->addresses);
     enum cr_status status = CR_OK;
     if (error != 0) status = cr_fail(CR_IO, "%s: %s", text, gai_strerror(error));
     c->address = c->addresses;

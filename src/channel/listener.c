@@ -3,8 +3,6 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <netdb.h>
-#include <netinet/in.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -82,11 +80,8 @@ static enum cr_status listen_on(struct cr_listener *listener, const char *text)
 {
     struct cr_address address;
     CR_TRY(cr_address_parse(text, &address));
-    char port[8];
-    snprintf(port, sizeof port, "%u", address.port);
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     struct addrinfo *found;
-    int error = getaddrinfo(address.host, port, &hints, &found);
+    int error = cr_address_resolve(&address, true, &found);
     if (error != 0) return cr_fail(CR_IO, "%s: cannot listen: %s", text, gai_strerror(error));
     enum cr_status status = bind_to(text, found, &listener->fd);
     freeaddrinfo(found);

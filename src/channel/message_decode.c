@@ -12,7 +12,6 @@
 enum { DECODE_LIMIT = 256 * 1024 };
 
 struct decoded {
-    const ProtobufCMessageDescriptor *descriptor;
     ProtobufCAllocator allocator;
     size_t used;
     ProtobufCMessage *message;
@@ -271,7 +270,6 @@ enum cr_status cr_message_decode(const struct cr_frame *frame, struct cr_message
     if (descriptor) {
         struct decoded *decoded;
         CR_TRY(cr_allocate(1, sizeof *decoded, &decoded));
-        decoded->descriptor = descriptor;
         decoded->allocator = (ProtobufCAllocator){bounded_alloc, bounded_free, decoded};
         decoded->message = protobuf_c_message_unpack(descriptor, &decoded->allocator, frame->header.size,
                                                      frame->header.data);

@@ -14,8 +14,7 @@ struct cr_queued {
 static void free_item(struct cr_queued *item)
 {
     if (item->release) item->release(item->owner);
-    if (item->head.data) cr_wipe(item->head.data, item->head.capacity); // an Enrol's secret
-    cr_buffer_release(&item->head);
+    cr_buffer_wipe(&item->head); // an Enrol's secret
     free(item);
 }
 

@@ -3,7 +3,7 @@
 #include <string.h>
 
 static const char prefix[] = "carrel2.";
-enum { VERSION = 2, CHECKSUM_SIZE = 4, TEXT_LIMIT = 1024 };
+enum { VERSION = 2, CHECKSUM_SIZE = 4 };
 
 static const char *const roles[] = {NULL, "silo"};
 enum { ROLES = sizeof roles / sizeof *roles };
@@ -51,11 +51,6 @@ static enum cr_status read_text(struct cr_cursor *cursor, size_t size, char *out
     return CR_OK;
 }
 
-static enum cr_status check_name(const char *name)
-{
-    return cr_certificate_is_name(name) ? CR_OK : damaged();
-}
-
 static enum cr_status read_fields(struct cr_slice bytes, struct cr_token *token)
 {
     struct cr_cursor cursor = cr_cursor_over(bytes);
@@ -73,18 +68,17 @@ static enum cr_status read_fields(struct cr_slice bytes, struct cr_token *token)
     strcpy(token->role, roles[role]);
     CR_TRY(read_text(&cursor, cr_read_u8(&cursor), token->name, sizeof token->name));
     CR_TRY(read_text(&cursor, cr_read_u16(&cursor), token->address, sizeof token->address));
-    if (cr_cursor_left(&cursor) != 0) return damaged();
-    CR_TRY(check_name(token->name));
+    if (cr_cursor_left(&cursor) != 0 || !cr_certificate_is_name(token->name)) return damaged();
     struct cr_address address;
     return cr_address_parse(token->address, &address);
 }
 
 enum cr_status cr_token_parse(const char *text, struct cr_token *out)
 {
-    size_t length = strnlen(text, TEXT_LIMIT);
+    size_t length = strnlen(text, CR_TOKEN_LIMIT);
     if (strncmp(text, prefix, sizeof prefix - 1) != 0)
         return cr_fail(CR_INVALID, "that is no join token: one begins with \"%s\"", prefix);
-    if (length == TEXT_LIMIT) return damaged();
+    if (length == CR_TOKEN_LIMIT) return damaged();
     CR_CLEANUP(cr_buffer_wipe) struct cr_buffer bytes = {0};
     CR_CLEANUP(cr_buffer_wipe) struct cr_buffer again = {0};
     struct cr_slice encoded = cr_slice_of_string(text + sizeof prefix - 1);

@@ -1,5 +1,6 @@
 #include "cli/admitted.h"
 
+#include "attestation/audit.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/words.h"
@@ -8,7 +9,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void release_item(struct cr_admitted *item)
+// All appraisals of one peer's key that came out the same way.
+struct admitted {
+    char *peer, *role, *type, *verdict, *grounds;
+    unsigned char key[CR_SHA256_SIZE];
+    int64_t first, last; // seconds since 1970
+    uint64_t looks;      // appraisals: of connections and before rounds
+};
+
+struct admissions {
+    struct admitted *items; // in the order of their first
+    size_t count;
+    struct cr_audit_end end;
+};
+
+static void release_item(struct admitted *item)
 {
     free(item->peer);
     free(item->role);
@@ -17,21 +32,20 @@ static void release_item(struct cr_admitted *item)
     free(item->grounds);
 }
 
-void cr_admissions_release(struct cr_admissions *admissions)
+static void release_all(struct admissions *admissions)
 {
     for (size_t i = 0; i < admissions->count; i++) release_item(&admissions->items[i]);
     free(admissions->items);
-    *admissions = (struct cr_admissions){0};
 }
 
-static bool alike(const struct cr_admitted *item, const struct cr_audit_entry *entry)
+static bool alike(const struct admitted *item, const struct cr_audit_entry *entry)
 {
     return memcmp(item->key, entry->key, CR_SHA256_SIZE) == 0 && strcmp(item->peer, entry->peer) == 0 &&
            strcmp(item->role, entry->role) == 0 && strcmp(item->type, entry->type) == 0 &&
            strcmp(item->verdict, entry->verdict) == 0 && strcmp(item->grounds, entry->grounds) == 0;
 }
 
-static enum cr_status fill_item(const struct cr_audit_entry *entry, struct cr_admitted *item)
+static enum cr_status fill_item(const struct cr_audit_entry *entry, struct admitted *item)
 {
     CR_TRY(cr_copy_string(entry->peer, &item->peer));
     CR_TRY(cr_copy_string(entry->role, &item->role));
@@ -46,7 +60,7 @@ static enum cr_status fill_item(const struct cr_audit_entry *entry, struct cr_ad
 
 static enum cr_status take(void *context, const struct cr_audit_entry *entry)
 {
-    struct cr_admissions *all = context;
+    struct admissions *all = context;
     for (size_t i = 0; i < all->count; i++) {
         if (!alike(&all->items[i], entry)) continue;
         all->items[i].last = entry->time;
@@ -54,29 +68,24 @@ static enum cr_status take(void *context, const struct cr_audit_entry *entry)
         return CR_OK;
     }
     CR_TRY(cr_reallocate(all->count + 1, sizeof *all->items, &all->items));
-    all->items[all->count] = (struct cr_admitted){0};
+    all->items[all->count] = (struct admitted){0};
     return fill_item(entry, &all->items[all->count++]);
 }
 
-enum cr_status cr_admissions_read(const char *path, struct cr_admissions *out)
+// What was read before a failure is in *all, too.
+static enum cr_status read_log(const char *path, struct admissions *all)
 {
     CR_CLEANUP(cr_file_unmap) struct cr_slice text = {0};
-    struct cr_admissions all = {0};
     CR_TRY(cr_file_map(path, &text));
-    enum cr_status status = cr_audit_read(text, path, take, &all, &all.end);
-    if (status == CR_OK)
-        *out = all;
-    else
-        cr_admissions_release(&all);
-    return status;
+    return cr_audit_read(text, path, take, all, &all->end);
 }
 
 enum cr_status cr_admissions_tell(const char *directory, const char *by, const struct cr_event_sink *sink)
 {
     CR_FREE char *path = NULL;
-    CR_CLEANUP(cr_admissions_release) struct cr_admissions all = {0};
+    CR_CLEANUP(release_all) struct admissions all = {0};
     CR_TRY(cr_path_join(directory, "audit.jsonl", &path));
-    CR_TRY(cr_admissions_read(path, &all));
+    CR_TRY(read_log(path, &all));
     for (size_t i = 0; i < all.count; i++)
         cr_emit(sink, CR_EVENT_INFO, "simulate.admitted", all.items[i].grounds, CR_FIELD_TEXT("by", by),
                 CR_FIELD_TEXT("peer", all.items[i].peer), CR_FIELD_TEXT("verdict", all.items[i].verdict),
@@ -85,7 +94,7 @@ enum cr_status cr_admissions_tell(const char *directory, const char *by, const s
 }
 
 // Grounds quote names out of certificates, which are whatever somebody put there.
-static enum cr_status say_line(struct cr_buffer *out, const struct cr_admitted *item, const char *first,
+static enum cr_status say_line(struct cr_buffer *out, const struct admitted *item, const char *first,
                                const char *last)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer line = {0};
@@ -97,7 +106,7 @@ static enum cr_status say_line(struct cr_buffer *out, const struct cr_admitted *
     return cr_append(out, "\n", 1);
 }
 
-static enum cr_status say_item(struct cr_said *said, const struct cr_admitted *item, bool is_first)
+static enum cr_status say_item(struct cr_said *said, const struct admitted *item, bool is_first)
 {
     char first[CR_CLOCK_TEXT_SIZE], last[CR_CLOCK_TEXT_SIZE];
     struct cr_buffer *out = &said->out;
@@ -117,7 +126,7 @@ static enum cr_status say_item(struct cr_said *said, const struct cr_admitted *i
     return cr_append(out, "}", 1);
 }
 
-static enum cr_status say(struct cr_said *said, const struct cr_admissions *all)
+static enum cr_status say(struct cr_said *said, const struct admissions *all)
 {
     char digest[2 * CR_SHA256_SIZE + 1];
     cr_hex_encode((struct cr_slice){all->end.digest, CR_SHA256_SIZE}, digest);
@@ -134,7 +143,7 @@ static enum cr_status say(struct cr_said *said, const struct cr_admissions *all)
 
 enum cr_status cr_admissions_say(struct cr_said *said, const char *path)
 {
-    CR_CLEANUP(cr_admissions_release) struct cr_admissions all = {0};
-    CR_TRY(cr_admissions_read(path, &all));
+    CR_CLEANUP(release_all) struct admissions all = {0};
+    CR_TRY(read_log(path, &all));
     return say(said, &all);
 }

@@ -87,7 +87,7 @@ static enum cr_status bench_product(struct cr_bench *bench, const struct cr_benc
     struct cr_compute *compute;
     CR_TRY(cr_compute_new(bench->threads, &compute));
     double rate = 0;
-    enum cr_status status = CR_OK;
+    enum cr_status status;
     if (dtype == CR_F32 || cr_compute_has_bf16(compute))
         status = cr_bench_product_rate(compute, dtype, bench->repeats + 2, &rate);
     else

@@ -166,7 +166,6 @@ static enum cr_status flat_save(void *learner, const char *directory)
     return check_mean(flat->numbers, flat->values, FOLD_VALUES);
 }
 
-// A server calls these alone.
 static enum cr_status flat_base(void *learner, struct cr_base_digest *out)
 {
     (void)learner;
@@ -174,6 +173,7 @@ static enum cr_status flat_base(void *learner, struct cr_base_digest *out)
     return CR_OK;
 }
 
+// A server calls these alone.
 static const struct cr_learner_kind flat_kind = {.open = flat_open,
                                                  .free = flat_free,
                                                  .values = flat_values,

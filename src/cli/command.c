@@ -47,7 +47,7 @@ enum cr_status cr_command_of(const char *command, const struct cr_command *parts
         if (strcmp(parts[i].name, name) == 0) return parts[i].run(argc - 1, argv + 1);
         names[i] = parts[i].name;
     }
-    if (strcmp(name, "--help") == 0) return print_parts(command, parts, count);
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) return print_parts(command, parts, count);
     const char *nearest = name[0] ? cr_nearest_name(name, names, count) : NULL;
     if (nearest)
         return cr_fail(CR_INVALID, "%s: unknown command \"%s\" (did you mean %s?)", command, name, nearest);

@@ -86,22 +86,18 @@ static enum cr_status say_special(struct cr_said *said, const char *key, const s
 
 static enum cr_status say_tokenizer(struct cr_said *said, const char *path, const struct cr_json *root)
 {
-    struct cr_tokenizer *tokenizer;
+    CR_CLEANUP(cr_tokenizer_release) struct cr_tokenizer *tokenizer = NULL;
     const char *model;
     CR_TRY(cr_tokenizer_open(path, &tokenizer));
     uint32_t bos = 0, eos = 0;
     bool has_bos = cr_tokenizer_bos(tokenizer, &bos), has_eos = cr_tokenizer_eos(tokenizer, &eos);
-    enum cr_status status = cr_say_text(said, "kind", "tokenizer");
-    if (status == CR_OK)
-        status = cr_json_get_string(cr_json_member(root, "model"), path, "type", "BPE", &model);
-    if (status == CR_OK) status = cr_say_text(said, "model", model);
-    if (status == CR_OK) status = cr_say_count(said, "vocabulary", cr_tokenizer_vocabulary(tokenizer));
-    if (status == CR_OK)
-        status = cr_say_count(said, "added_tokens", cr_json_count(cr_json_member(root, "added_tokens")));
-    if (status == CR_OK) status = say_special(said, "bos", tokenizer, has_bos, bos);
-    if (status == CR_OK) status = say_special(said, "eos", tokenizer, has_eos, eos);
-    cr_tokenizer_free(tokenizer);
-    return status;
+    CR_TRY(cr_say_text(said, "kind", "tokenizer"));
+    CR_TRY(cr_json_get_string(cr_json_member(root, "model"), path, "type", "BPE", &model));
+    CR_TRY(cr_say_text(said, "model", model));
+    CR_TRY(cr_say_count(said, "vocabulary", cr_tokenizer_vocabulary(tokenizer)));
+    CR_TRY(cr_say_count(said, "added_tokens", cr_json_count(cr_json_member(root, "added_tokens"))));
+    CR_TRY(say_special(said, "bos", tokenizer, has_bos, bos));
+    return say_special(said, "eos", tokenizer, has_eos, eos);
 }
 
 static enum cr_status say_examples(struct cr_said *said, const char *path, const struct reading *reading)
@@ -168,32 +164,26 @@ static enum cr_status say_targets(struct cr_said *said, const struct cr_string_l
 
 static enum cr_status say_settings(struct cr_said *said, const char *path)
 {
-    struct cr_config config;
+    CR_CLEANUP(cr_config_release) struct cr_config config = {0};
     CR_TRY(cr_config_read(path, &config));
     const struct cr_tuning_config *tuning = &config.tuning;
-    enum cr_status status;
-    CR_TRY_GOTO(status, done, cr_say_text(said, "kind", "settings"));
-    if (tuning->model_name_or_path)
-        CR_TRY_GOTO(status, done, cr_say_text(said, "model", tuning->model_name_or_path));
-    if (tuning->output_dir) CR_TRY_GOTO(status, done, cr_say_text(said, "output", tuning->output_dir));
-    if (tuning->data.train) CR_TRY_GOTO(status, done, cr_say_text(said, "data", tuning->data.train));
-    CR_TRY_GOTO(status, done, cr_say_text(said, "method", cr_method_names[tuning->method]));
-    if (cr_method_has_spf(tuning->method)) CR_TRY_GOTO(status, done, cr_say_sparse(said, &tuning->spf));
+    CR_TRY(cr_say_text(said, "kind", "settings"));
+    if (tuning->model_name_or_path) CR_TRY(cr_say_text(said, "model", tuning->model_name_or_path));
+    if (tuning->output_dir) CR_TRY(cr_say_text(said, "output", tuning->output_dir));
+    if (tuning->data.train) CR_TRY(cr_say_text(said, "data", tuning->data.train));
+    CR_TRY(cr_say_text(said, "method", cr_method_names[tuning->method]));
+    if (cr_method_has_spf(tuning->method)) CR_TRY(cr_say_sparse(said, &tuning->spf));
     if (cr_method_has_lora(tuning->method)) {
-        CR_TRY_GOTO(status, done, cr_say_count(said, "r", tuning->lora.r));
-        CR_TRY_GOTO(status, done, say_targets(said, &tuning->lora.targets.modules));
+        CR_TRY(cr_say_count(said, "r", tuning->lora.r));
+        CR_TRY(say_targets(said, &tuning->lora.targets.modules));
     }
     if (tuning->method == CR_METHOD_PREFIX_TUNING)
-        CR_TRY_GOTO(status, done,
-                    cr_say_count(said, "num_virtual_tokens", tuning->prefix_tuning.num_virtual_tokens));
+        CR_TRY(cr_say_count(said, "num_virtual_tokens", tuning->prefix_tuning.num_virtual_tokens));
     bool alone = tuning->data.train && config.federation.min_clients == 0 && config.silos.count == 0;
-    if (alone) goto done; // of `carrel tune`, as far as can be told: a server has no data
-    CR_TRY_GOTO(status, done, cr_say_count(said, "rounds", config.federation.rounds));
-    CR_TRY_GOTO(status, done, cr_say_count(said, "min_clients", cr_config_min_clients(&config)));
-    status = cr_say_count(said, "silos", config.silos.count);
-done:
-    cr_config_release(&config);
-    return status;
+    if (alone) return CR_OK; // of `carrel tune`, as far as can be told: a server has no data
+    CR_TRY(cr_say_count(said, "rounds", config.federation.rounds));
+    CR_TRY(cr_say_count(said, "min_clients", cr_config_min_clients(&config)));
+    return cr_say_count(said, "silos", config.silos.count);
 }
 
 // Everything but the secret.

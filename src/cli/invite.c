@@ -55,13 +55,11 @@ enum cr_status cr_command_invite(int argc, char **argv)
     if (!path) return cr_fail(CR_INVALID, "--config CONFIG is missing");
     double seconds;
     CR_TRY(cr_duration_parse(expires, &seconds));
-    struct cr_config config;
+    CR_CLEANUP(cr_config_release) struct cr_config config = {0};
     CR_TRY(cr_config_read_with(path, overrides.items, overrides.count, &config));
     CR_CLEANUP(cr_buffer_wipe) struct cr_buffer token = {0};
-    enum cr_status status = check_owner(config.federation.state_dir);
-    if (status == CR_OK) status = cr_invite(&config, name, role, seconds, &token);
-    cr_config_release(&config);
-    CR_TRY(status);
+    CR_TRY(check_owner(config.federation.state_dir));
+    CR_TRY(cr_invite(&config, name, role, seconds, &token));
     CR_TRY(cr_append_u8(&token, '\n'));
     return cr_command_print(cr_buffer_slice(&token));
 }

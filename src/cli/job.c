@@ -98,12 +98,10 @@ static enum cr_status check_output(const char *path)
 
 static enum cr_status make(const struct asked *asked)
 {
-    struct cr_config config;
+    CR_CLEANUP(cr_config_release) struct cr_config config = {0};
     CR_TRY(check_output(asked->output));
     CR_TRY(cr_config_read(asked->config, &config));
-    enum cr_status status = make_of(asked, &config);
-    cr_config_release(&config);
-    CR_TRY(status);
+    CR_TRY(make_of(asked, &config));
     CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
     CR_TRY(cr_append_format(&out,
                             "%s is written. Next, for the owner of the model:\n  carrel job show %s\n"
@@ -147,14 +145,12 @@ static enum cr_status make_command(int argc, char **argv)
 
 static enum cr_status sign(const char *path, const char *key)
 {
-    struct cr_identity *owner;
+    CR_CLEANUP(cr_identity_release) struct cr_identity *owner = NULL;
     CR_CLEANUP(cr_manifest_release) struct cr_manifest manifest = {0};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer form = {0};
     CR_TRY(cr_manifest_read(path, &manifest, NULL));
     CR_TRY(cr_identity_load(key, NULL, &owner));
-    enum cr_status status = cr_manifest_sign(&manifest, owner, &form);
-    cr_identity_free(owner);
-    CR_TRY(status);
+    CR_TRY(cr_manifest_sign(&manifest, owner, &form));
     CR_TRY(cr_file_write(path, cr_buffer_slice(&form), false));
     char hex[CR_SHA256_HEX_SIZE];
     CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};

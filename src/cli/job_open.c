@@ -5,7 +5,6 @@
 #include "federation/released.h"
 #include "tuning/place.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 struct asked {
@@ -18,14 +17,9 @@ static enum cr_status read_settings(const struct asked *asked, const struct cr_m
 {
     CR_TRY(cr_config_parse(cr_slice_of_string(job->settings), "the job's settings", config));
     struct cr_tuning_config *tuning = &config->tuning;
-    free(tuning->model_name_or_path);
-    tuning->model_name_or_path = NULL;
-    enum cr_status status = cr_copy_string(asked->model, &tuning->model_name_or_path);
-    if (status == CR_OK) status = cr_place_check(asked->output, asked->model, tuning->method);
-    if (status != CR_OK) {
-        cr_config_release(config);
-        return cr_fail_within(status, "--output");
-    }
+    CR_TRY(cr_replace_string(asked->model, &tuning->model_name_or_path));
+    enum cr_status status = cr_place_check(asked->output, asked->model, tuning->method);
+    if (status != CR_OK) return cr_fail_within(status, "--output");
     cr_config_apply_rounds(config);
     tuning->seed = seed;
     return CR_OK;
@@ -48,15 +42,12 @@ static enum cr_status save_with(const struct asked *asked, struct cr_released *r
 static enum cr_status save(const struct asked *asked, const struct cr_manifest *job,
                            struct cr_released *released)
 {
-    struct cr_config config;
+    CR_CLEANUP(cr_config_release) struct cr_config config = {0};
     void *learner;
     CR_TRY(read_settings(asked, job, released->header.seed, &config));
-    enum cr_status status = cr_learner_tuning.open(&config, NULL, &learner);
-    if (status == CR_OK) {
-        status = save_with(asked, released, learner);
-        cr_learner_tuning.free(learner);
-    }
-    cr_config_release(&config);
+    CR_TRY(cr_learner_tuning.open(&config, NULL, &learner));
+    enum cr_status status = save_with(asked, released, learner);
+    cr_learner_tuning.free(learner);
     return status;
 }
 

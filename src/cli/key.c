@@ -5,13 +5,11 @@
 
 static enum cr_status print_fingerprint(const char *directory)
 {
-    struct cr_identity *identity;
+    CR_CLEANUP(cr_identity_release) struct cr_identity *identity = NULL;
     unsigned char digest[CR_SHA256_SIZE];
     char hex[CR_SHA256_HEX_SIZE + 1];
     CR_TRY(cr_identity_load_or_make(directory, &identity));
-    enum cr_status status = cr_identity_key_digest(identity, digest);
-    cr_identity_free(identity);
-    CR_TRY(status);
+    CR_TRY(cr_identity_key_digest(identity, digest));
     cr_sha256_hex(digest, hex);
     hex[sizeof hex - 2] = '\n';
     return cr_command_print((struct cr_slice){(const unsigned char *)hex, sizeof hex - 1});

@@ -23,19 +23,11 @@ double cr_memory_free(void)
     return kilobytes * 1024;
 }
 
-size_t cr_memory_parameters(const struct cr_model *model)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < model->parameter_count; i++)
-        count += model->parameters[i].rows * cr_most(model->parameters[i].columns, 1);
-    return count;
-}
-
 enum cr_status cr_memory_trained(const struct cr_tuning_config *config, const struct cr_model *model,
                                  struct cr_memory_trained *out)
 {
     struct cr_memory_trained trained = {0};
-    if (config->method == CR_METHOD_FULL) trained.values = (double)cr_memory_parameters(model);
+    if (config->method == CR_METHOD_FULL) trained.values = (double)cr_model_value_count(model);
     if (config->method == CR_METHOD_PREFIX_TUNING) {
         CR_CLEANUP(cr_parameters_release) struct cr_parameters parameters = {0};
         CR_TRY(cr_prefix_parameters(&config->prefix_tuning, &model->config, &parameters));

@@ -7,9 +7,8 @@
 
 // Bytes.
 struct cr_memory {
-    double
-        weights; // of the model; with slicing of what is not an accelerator's, and what stands for the rest
-    double pass; // of a step forward and back, in all its lanes
+    double weights; // of the model; with slicing of what no accelerator has, and what stands for the rest
+    double pass;    // of a step forward and back, in all its lanes
     double trained; // trained values, their gradients and their moments; or what it takes to choose them
     double data;    // tokens and labels of all examples; not known to cr_memory_of
     double pads;    // with slicing: products of pads, outside of the trusted process but in this machine
@@ -17,8 +16,6 @@ struct cr_memory {
 
 // Bytes that may be taken without another program losing its own (Linux' own estimate); 0: unknown.
 double cr_memory_free(void);
-
-size_t cr_memory_parameters(const struct cr_model *model);
 
 // What the method trains.
 struct cr_memory_trained {

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <netdb.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -18,14 +17,10 @@ static const double patience = 10; // seconds
 static enum cr_status try_address(const char *key, const char *text, bool bind_it)
 {
     struct cr_address address;
-    char port[8];
     enum cr_status status = cr_address_parse(text, &address);
     if (status != CR_OK) return cr_fail_within(status, "%s", key);
-    snprintf(port, sizeof port, "%u", address.port);
     struct addrinfo *found;
-    const struct addrinfo wanted = {.ai_socktype = SOCK_STREAM,
-                                    .ai_flags = AI_NUMERICSERV | (bind_it ? AI_PASSIVE : 0)};
-    int error = getaddrinfo(address.host, port, &wanted, &found);
+    int error = cr_address_resolve(&address, bind_it, &found);
     if (error != 0) return cr_fail(CR_NOT_FOUND, "%s: %s: %s", key, text, gai_strerror(error));
     int on = 1, fd = bind_it ? socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0) : -1;
     bool bound = !bind_it || (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&

@@ -174,7 +174,7 @@ static enum cr_status check_model(struct preflight *preflight, bool *opened)
     return cr_check_say(checks, CR_CHECK_OK, "model",
                         "%s: %zu layers of width %zu, %zu parameters, context %zu",
                         config->model_name_or_path, shape.layers, shape.hidden,
-                        cr_memory_parameters(preflight->session.model), shape.context);
+                        cr_model_value_count(preflight->session.model), shape.context);
 }
 
 static enum cr_status say_of_data(struct cr_checks *checks, const char *path, const struct cr_dataset *data,

@@ -58,9 +58,7 @@ enum cr_status cr_run_path_find(const char *argument, char **out)
     struct stat stat_buffer;
     if (stat(argument, &stat_buffer) != 0 || S_ISDIR(stat_buffer.st_mode))
         return find_of(argument, argument, out);
-    struct cr_config config;
+    CR_CLEANUP(cr_config_release) struct cr_config config = {0};
     CR_TRY(cr_config_read(argument, &config));
-    enum cr_status status = find_of(argument, config.tuning.output_dir, out);
-    cr_config_release(&config);
-    return status;
+    return find_of(argument, config.tuning.output_dir, out);
 }

@@ -17,10 +17,9 @@ struct cr_attested {
     const struct cr_event_sink *sink;
 };
 
-static enum cr_status warn(const struct cr_event_sink *sink, const char *message)
+static void warn(const struct cr_event_sink *sink, const char *message)
 {
     cr_event_send(sink, CR_EVENT_WARNING, "attestation.warning", message, NULL, 0);
-    return CR_OK;
 }
 
 static bool names_program(const struct cr_claim *claim)
@@ -156,13 +155,12 @@ static enum cr_status fill(const struct cr_manifest *manifest, const struct cr_a
     admission->appraised = on_appraised;
     admission->context = attested;
     if (host->shows && admission->attester == CR_ATTESTER_DEVELOPMENT)
-        CR_TRY(warn(attested->sink,
-                    "THE DEVELOPMENT ATTESTER PROVES NOTHING: a key that anybody could have made signs "
-                    "its evidence, not a TEE"));
+        warn(attested->sink,
+             "THE DEVELOPMENT ATTESTER PROVES NOTHING: a key that anybody could have made signs "
+             "its evidence, not a TEE");
     if (host->demands && attested->policy.allow_development)
-        CR_TRY(warn(attested->sink,
-                    "the job's appraisal policy has allow_development: it admits peers that prove "
-                    "nothing"));
+        warn(attested->sink,
+             "the job's appraisal policy has allow_development: it admits peers that prove nothing");
     return CR_OK;
 }
 
@@ -174,20 +172,16 @@ enum cr_status cr_attested_open(const struct cr_manifest *manifest, const struct
     CR_TRY(cr_attested_check(host, manifest->policy != NULL, &attester));
     if (!manifest->policy) {
         *out = NULL;
-        return warn(sink,
-                    "NOBODY IS ATTESTED: the job has no appraisal policy, so neither this end nor the other "
-                    "proves what program it is");
+        warn(sink, "NOBODY IS ATTESTED: the job has no appraisal policy, so neither this end nor the other "
+                   "proves what program it is");
+        return CR_OK;
     }
     CR_TRY(cr_allocate(1, sizeof *attested, &attested));
     attested->sink = sink;
     attested->admission.attester = attester;
     enum cr_status status = cr_appraisal_policy_parse(cr_slice_of_string(manifest->policy),
                                                       "the job's policy", &attested->policy);
-    if (status != CR_OK) {
-        free(attested);
-        return status;
-    }
-    status = fill(manifest, host, attested);
+    if (status == CR_OK) status = fill(manifest, host, attested);
     if (status != CR_OK) {
         cr_attested_close(attested);
         return status;

@@ -159,17 +159,15 @@ static const struct cr_connection_handler handler = {on_opened, on_received, on_
 static enum cr_status learn_attestation(struct cr_client *client)
 {
     const struct cr_client_options *options = client->options;
-    struct cr_config config;
+    CR_CLEANUP(cr_config_release) struct cr_config config = {0};
     if (client->attested_known) return CR_OK;
     CR_TRY(
         cr_config_parse(cr_slice_of_string(client->state->manifest.settings), "the job's settings", &config));
     // A silo of a split model needs no TEE: what it has is its own, and the public front.
-    bool split = cr_tuning_config_split(&config.tuning);
-    cr_config_release(&config);
     const struct cr_attested_host host = {.attester = options->attester ? options->attester : "auto",
                                           .tpm = options->tpm,
                                           .endorsements = options->endorsements,
-                                          .shows = !split,
+                                          .shows = !cr_tuning_config_split(&config.tuning),
                                           .demands = true,
                                           .state = client->state->path};
     CR_TRY(cr_attested_open(&client->state->manifest, &host, client->sink, &client->attested));

@@ -5,18 +5,7 @@
 #include "federation/split_client.h"
 #include "tuning/place.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-static enum cr_status put_string(char **target, const char *value)
-{
-    if (!value) return CR_OK;
-    char *copy;
-    CR_TRY(cr_copy_string(value, &copy));
-    free(*target);
-    *target = copy;
-    return CR_OK;
-}
 
 static enum cr_status put_strings(struct cr_string_list *target, const struct cr_flag_list *values)
 {
@@ -45,7 +34,7 @@ static enum cr_status take_own_accelerator(struct cr_client *client)
     if (slicing->own_accelerator)
         return cr_fail(CR_PROTOCOL, "the server's job names an accelerator as a silo's own, which only the "
                                     "silo can");
-    CR_TRY(put_string(&slicing->own_accelerator, client->options->own_accelerator));
+    CR_TRY(cr_replace_string(client->options->own_accelerator, &slicing->own_accelerator));
     if (slicing->clear_front == CR_CLEAR_FRONT_LOCAL && !slicing->own_accelerator)
         return cr_fail(CR_INVALID, "the job's slicing.clear_front: local would show this silo's texts to an "
                                    "accelerator: name one that is the silo's own with --own-accelerator "
@@ -78,8 +67,8 @@ static enum cr_status take_job(struct cr_client *client, const struct cr_message
     // A split model's silos draw nothing and ask no accelerator: its server does.
     bool sliced = cr_tuning_config_sliced(tuning) && !cr_tuning_config_split(tuning);
     if (sliced) tuning->seed = client->seed = message->job.seed;
-    CR_TRY(put_string(&tuning->model_name_or_path, client->options->model));
-    CR_TRY(put_string(&tuning->data.train, client->options->data));
+    CR_TRY(cr_replace_string(client->options->model, &tuning->model_name_or_path));
+    CR_TRY(cr_replace_string(client->options->data, &tuning->data.train));
     tuning->threads = client->options->threads;
     cr_free(&tuning->data.eval); // a silo trains; a job of ours names none
     if (tuning->slicing.accelerators.count > 0)

@@ -36,7 +36,7 @@ void cr_progress_tick(struct cr_progress *progress);
 enum cr_status cr_progress_end(struct cr_progress *progress, enum cr_status status);
 
 // Appends the event's sentence (nothing where it has none); where it has more bytes than `most`, a briefer
-// one if there is one. That of a "...step" or "...progress" event is a live one.
+// one if there is one.
 enum cr_status cr_event_sentence(const struct cr_event *event, size_t most, struct cr_buffer *out);
 
 #endif

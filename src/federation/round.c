@@ -73,10 +73,10 @@ static void consider_closing(struct cr_round *machine, double now, struct cr_rou
 static void reconsider_set(struct cr_round *machine, double now, struct cr_round_actions *actions)
 {
     machine->phase = CR_ROUND_TRAINING;
-    for (size_t i = 0; i < machine->silo_count; i++) machine->silos[i].in_set = false;
-    // Those who came during the collection may help now.
     for (size_t i = 0; i < machine->silo_count; i++) {
-        const struct cr_round_silo *silo = &machine->silos[i];
+        struct cr_round_silo *silo = &machine->silos[i];
+        silo->in_set = false;
+        // Those who came during the collection may help now.
         if (silo->present && !silo->taking_part && !silo->dropped) tell_to_begin(machine, i, actions);
     }
     consider_closing(machine, now, actions);

@@ -58,12 +58,10 @@ enum cr_status cr_server_manifest_make(const struct cr_config *config, const str
 
 static enum cr_status check_settings(const struct cr_config *config, const struct cr_manifest *manifest)
 {
-    struct cr_config job;
+    CR_CLEANUP(cr_config_release) struct cr_config job = {0};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer own = {0}, theirs = {0}, names = {0};
     CR_TRY(cr_config_parse(cr_slice_of_string(manifest->settings), "its settings", &job));
-    enum cr_status status = cr_config_job(&job, &theirs); // as this program writes them
-    cr_config_release(&job);
-    CR_TRY(status);
+    CR_TRY(cr_config_job(&job, &theirs)); // as this program writes them
     CR_TRY(cr_config_job(config, &own));
     if (cr_slice_equal(cr_buffer_slice(&own), cr_buffer_slice(&theirs))) return CR_OK;
     CR_TRY(cr_manifest_settings_difference(cr_buffer_text(&theirs), cr_buffer_text(&own), &names));

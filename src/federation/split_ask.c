@@ -244,14 +244,11 @@ static enum cr_status open_front(struct cr_split_ask *ask, const struct cr_event
                                    .put = put,
                                    .next = next,
                                    .example = example};
-    free(tuning->model_name_or_path);
-    tuning->model_name_or_path = NULL;
-    CR_TRY(cr_copy_string(model, &tuning->model_name_or_path));
+    CR_TRY(cr_replace_string(model, &tuning->model_name_or_path));
     CR_TRY(cr_session_open_front(model, tuning, ask->compute, sink, &ask->asked, &own));
     CR_TRY(cr_base_digest_front(own.model, model, cr_tuning_config_in_8bit(tuning), tuning->split.layers,
                                 &ask->front));
-    CR_TRY(cr_client_check_tokenizer(&ask->client.state->manifest,
-                                     ask->client.config.tuning.model_name_or_path, &ask->front));
+    CR_TRY(cr_client_check_tokenizer(&ask->client.state->manifest, model, &ask->front));
     ask->activation_size = cr_cut_row_size(tuning->split.activations, own.model->config.hidden);
     ask->vocabulary = own.model->config.vocabulary;
     CR_TRY(cr_cut_check_row(ask->activation_size));

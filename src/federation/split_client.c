@@ -59,12 +59,6 @@ static enum cr_status open_front(void *context)
     return cr_cutter_digest(split->cutter, &split->front, split->data);
 }
 
-// Rows that a frame has room for.
-static size_t piece_rows(const struct cr_split_client *split)
-{
-    return cr_cut_frame_rows(cr_cutter_row_size(split->cutter) + sizeof(int32_t));
-}
-
 // The activations of the parcel's examples as bodies of frames: of each some rows, then their labels.
 static enum cr_status pack(const struct cr_split_client *split, const unsigned char *activations,
                            struct parcel *parcel)
@@ -211,7 +205,8 @@ static enum cr_status send_piece(struct cr_client *client, struct parcel *parcel
 static enum cr_status send_parcel(struct cr_client *client, struct parcel *parcel)
 {
     struct cr_split_client *split = client->split;
-    size_t row_size = cr_cutter_row_size(split->cutter) + sizeof(int32_t), most = piece_rows(split), at = 0;
+    size_t row_size = cr_cutter_row_size(split->cutter) + sizeof(int32_t), at = 0;
+    size_t most = cr_cut_frame_rows(row_size);
     for (size_t i = parcel->first; i < parcel->end; i++) {
         size_t rows = cr_dataset_at(cr_cutter_data(split->cutter), i).count;
         for (size_t row = 0; row < rows; row += most) {

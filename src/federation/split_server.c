@@ -52,7 +52,7 @@ static void free_upload(struct cr_split_server *split, size_t silo)
 
 static enum cr_status upload_of(struct cr_split_server *split, size_t silo, struct upload **out)
 {
-    CR_CLEANUP(cr_free) struct upload *upload = NULL;
+    CR_FREE struct upload *upload = NULL;
     if (!split->uploads[silo]) {
         CR_TRY(cr_allocate(1, sizeof *upload, &upload));
         CR_TRY(cr_cut_upload_init(&upload->frames, split->activation_size, sizeof(int32_t), split->longest));

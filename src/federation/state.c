@@ -254,11 +254,10 @@ enum cr_status cr_state_advance(struct cr_state_dir *state, uint64_t round, bool
 
 static enum cr_status note(struct cr_state_dir *state, bool *flag)
 {
-    bool kept = *flag;
-    if (kept) return CR_OK;
+    if (*flag) return CR_OK;
     *flag = true;
     enum cr_status status = write_state(state);
-    if (status != CR_OK) *flag = kept;
+    if (status != CR_OK) *flag = false;
     return status;
 }
 

@@ -45,10 +45,9 @@ enum cr_work { CR_WORK_NONE, CR_WORK_OPEN, CR_WORK_TRAIN, CR_WORK_SAVE, CR_WORK_
 struct cr_worker_result {
     enum cr_work work;
     enum cr_status status;
-    char why[1024]; // where it failed
-    bool of_state;  // it is the state, which cannot be gone on from
-    struct cr_vector
-        *update; // the learner's values, with the caller's reference; NULL after a failure and SAVE
+    char why[1024];           // where it failed
+    bool of_state;            // it is the state, which cannot be gone on from
+    struct cr_vector *update; // the learner's values, the caller's to release; NULL: a failure, or SAVE
     unsigned char digest[CR_SHA256_SIZE];
     unsigned char structure[CR_SHA256_SIZE]; // of opening
     bool has_base;                           // the next: of opening, where there is a model to tell it of

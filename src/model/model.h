@@ -193,6 +193,9 @@ enum cr_status cr_model_create(const struct cr_model_config *config, struct cr_c
                                enum cr_dtype act, struct cr_model **out);
 void cr_model_free(struct cr_model *model); // NULL is allowed
 
+// Numbers in all that `parameters` lists.
+size_t cr_model_value_count(const struct cr_model *model);
+
 // Copies parameter i, which the model keeps, out of it, or into it (rounded to its dtype there), row-major
 // F32, rows·max(columns, 1) values. Setting is CR_INVALID where the model is not writable. No pass may be
 // walking.

@@ -184,6 +184,14 @@ static enum cr_status check_tied(const struct cr_model *model)
         cr_safetensors_name(model->weights), head_name);
 }
 
+size_t cr_model_value_count(const struct cr_model *model)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < model->parameter_count; i++)
+        count += model->parameters[i].rows * cr_most(model->parameters[i].columns, 1);
+    return count;
+}
+
 static bool has_place(const struct cr_model *model, const char *name)
 {
     if (cr_model_find(model, name)) return true;

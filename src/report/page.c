@@ -170,7 +170,7 @@ static enum cr_status append_charts(struct cr_buffer *out, const struct cr_story
     return cr_chart_append(out, "Loss by round", "round", rounds, story->silo_count + 1);
 }
 
-enum form { COUNT, LOSS, SHARE, AGO };
+enum form { COUNT, LOSS, SHARE, TIME };
 
 static enum cr_status append_cell(struct cr_buffer *out, double value, enum form form)
 {
@@ -179,7 +179,7 @@ static enum cr_status append_cell(struct cr_buffer *out, double value, enum form
         if (form == COUNT) CR_TRY(cr_append_count(out, value));
         if (form == LOSS) CR_TRY(cr_append_format(out, "%.4f", value));
         if (form == SHARE) CR_TRY(cr_append_format(out, "%.1f %%", 100 * value));
-        if (form == AGO) CR_TRY(append_time(out, value));
+        if (form == TIME) CR_TRY(append_time(out, value));
     }
     return cr_append_format(out, "</td>");
 }
@@ -209,7 +209,7 @@ static enum cr_status append_silo(struct cr_buffer *out, const struct cr_story *
     if (alive && cr_story_silo_is_here(silo))
         CR_TRY(cr_append_format(out, "<td>connected</td>"));
     else
-        CR_TRY(append_cell(out, silo->seen, AGO));
+        CR_TRY(append_cell(out, silo->seen, TIME));
     return cr_append_format(out, "</tr>\n");
 }
 

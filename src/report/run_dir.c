@@ -88,7 +88,7 @@ static enum cr_status append(const struct appended *file, const struct cr_buffer
         if (put < 0 && errno == EINTR) continue;
         if (put < 0) {
             enum cr_status status = cr_fail_errno(CR_IO, "%s: cannot be written", file->path);
-            if (ftruncate(file->fd, before) != 0) return status; // the next line tries again
+            (void)!ftruncate(file->fd, before);
             return status;
         }
         at += (size_t)put;

@@ -157,8 +157,7 @@ static enum cr_status encode_labelled(const struct cr_row *row, size_t choice,
     if (options->chat_template != CR_CHAT_DEFAULT) {
         const struct cr_chat_message messages[] = {{CR_CHAT_USER, cr_buffer_slice(&user)},
                                                    {CR_CHAT_ASSISTANT, word}};
-        CR_TRY(encode_chat(messages, 2, tokenizer, options, out));
-        return CR_OK;
+        return encode_chat(messages, 2, tokenizer, options, out);
     }
     const struct cr_ids *before = &cr_tokenizer_template(tokenizer)->before;
     CR_CLEANUP(cr_pieces_release) struct cr_pieces pieces = {0};

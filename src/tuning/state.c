@@ -6,12 +6,12 @@
 #include <string.h>
 
 static const char magic[8] = {'c', 'a', 'r', 'r', 'e', 'l', 's', 't'};
+enum { VERSION = 1 };
 
 bool cr_state_is_one(struct cr_slice start)
 {
     return start.size >= sizeof magic && memcmp(start.data, magic, sizeof magic) == 0;
 }
-enum { VERSION = 1 };
 
 // Where the bytes go: one of the two.
 struct target {
@@ -74,8 +74,7 @@ enum cr_status cr_state_parse_header(struct cr_slice bytes, size_t size, const c
 {
     struct cr_cursor cursor = cr_cursor_over(bytes);
     struct cr_state state = {0};
-    struct cr_slice start = cr_read_slice(&cursor, sizeof magic);
-    if (cursor.failed || memcmp(start.data, magic, sizeof magic) != 0)
+    if (!cr_state_is_one(cr_read_slice(&cursor, sizeof magic)))
         return cr_fail(CR_INVALID, "%s: not a saved state of carrel", name);
     uint32_t version = cr_read_u32(&cursor);
     if (!cursor.failed && version != VERSION)

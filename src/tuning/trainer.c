@@ -64,16 +64,11 @@ static enum cr_status announce(const struct cr_trainer *trainer)
     warn_of_peers(trainer);
     if (!trainer->data) return CR_OK; // a federation's server trains nothing
     CR_TRY(warn_of_dropouts(trainer));
-    const struct cr_model *model = trainer->model;
-    size_t parameters = 0;
-    for (size_t i = 0; i < model->parameter_count; i++) {
-        const struct cr_model_parameter *item = &model->parameters[i];
-        parameters += item->rows * (item->columns > 0 ? item->columns : 1);
-    }
     size_t examples = cr_dataset_count(trainer->data);
     cr_warn_of_rows(trainer->data, "training data", &trainer->sink);
     if (trainer->held_out) cr_warn_of_rows(trainer->held_out, "held-out data", &trainer->sink);
-    cr_emit(&trainer->sink, CR_EVENT_INFO, "train.begin", NULL, CR_FIELD("parameters", parameters),
+    cr_emit(&trainer->sink, CR_EVENT_INFO, "train.begin", NULL,
+            CR_FIELD("parameters", cr_model_value_count(trainer->model)),
             CR_FIELD("trainable", trainer->structure->parameters.count), CR_FIELD("examples", examples),
             CR_FIELD("steps", trainer->total_steps), CR_FIELD("memory", memory_in_use(trainer)));
     return CR_OK;

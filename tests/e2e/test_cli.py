@@ -50,6 +50,8 @@ class Commands(unittest.TestCase):
             self.assertLessEqual(max(map(len, result.stdout.decode().splitlines())), 80, command)
             self.assertEqual(result.returncode, 0, (command, result.stderr))
             self.assertTrue(result.stdout.startswith(b"usage: carrel"), (command, result.stdout))
+        for command in "job tokenizer".split():
+            self.assertEqual(carrel(command, "-h").stdout, carrel(command, "--help").stdout)
         self.assertRegex(carrel("--version").stdout.decode(), r"^carrel \d+\.\d+\.\d+\n$")
 
     def test_errors_are_one_sentence(self):

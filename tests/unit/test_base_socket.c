@@ -2,12 +2,16 @@
 #include "temporary.h"
 
 #include "base/clock.h"
+#include "base/signals.h"
 #include "base/socket.h"
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 
 static const double patience = 0.2; // where it is waited out
 
@@ -226,6 +230,38 @@ static void a_descriptor_crosses_alone(void **state)
     cr_socket_close(&server);
 }
 
+static void on_signal(int number)
+{
+    (void)number;
+    cr_stop_ask();
+}
+
+// Ctrl-C while a listener takes nobody in, as a host that does not answer.
+static void a_signal_ends_what_connects(void **state)
+{
+    (void)state;
+    char address[300];
+    int full, first, second, how = 0;
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    snprintf(name.sun_path, sizeof name.sun_path, "%.100s", unix_address(address, "full") + strlen("unix:"));
+    assert_true((full = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) >= 0);
+    assert_int_equal(bind(full, (const struct sockaddr *)&name, sizeof name), 0);
+    assert_int_equal(listen(full, 0), 0);
+    assert_ok(cr_socket_connect(address, patience, &first));
+    assert_ok(cr_signals_catch(on_signal, SA_RESTART));
+    pid_t child = fork(); // which alone is asked to stop
+    if (child == 0) _exit((int)cr_socket_connect(address, 20, &second));
+    assert_true(child > 0);
+    do {
+        usleep(50000);
+        kill(child, SIGINT);
+    } while (waitpid(child, &how, WNOHANG) == 0);
+    assert_true(WIFEXITED(how));
+    assert_int_equal(WEXITSTATUS(how), CR_CANCELLED);
+    cr_socket_close(&first);
+    cr_socket_close(&full);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -233,6 +269,7 @@ int main(void)
         cmocka_unit_test(what_was_said_last_arrives),     cmocka_unit_test(a_socket_of_the_dead_is_replaced),
         cmocka_unit_test(a_file_is_left_alone),           cmocka_unit_test(addresses_are_refused_by_name),
         cmocka_unit_test(who_starts_later_is_waited_for), cmocka_unit_test(a_descriptor_crosses_alone),
+        cmocka_unit_test(a_signal_ends_what_connects),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }

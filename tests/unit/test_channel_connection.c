@@ -198,8 +198,9 @@ static void test_a_reason_is_a_text_whatever_it_was(void **state)
     (void)state;
     static const struct {
         const char *said, *heard;
-    } reasons[] = {
-        {"a\nb\x1b[2J", "a?b?[2J"}, {"na\xc3\xafve \xc2\x9b", "na\xc3\xafve ??"}, {"cut \xc3", "cut ?"}};
+    } reasons[] = {{"a\nb\x1b[2J", "a?b?[2J"},
+                   {"na\xc3\xafve \xc2\x9b", "na\xc3\xafve ?"},
+                   {"cut, na\xc3\xafvely \xc3", "cut, na\xc3\xafvely ?"}};
     for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
         if (i > 0) {
             tear_down(NULL);
