@@ -457,6 +457,25 @@ static void a_failed_read_leaves_the_buffer(void **state)
     unlink(path);
 }
 
+// A link to what is not there, or to itself, is something that went wrong, and not nothing.
+static void a_link_that_leads_nowhere_is_not_missing(void **state)
+{
+    (void)state;
+    const char *path = in_directory("link");
+    static const char *const leads_to[] = {"nowhere", "link"};
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(symlink(leads_to[i], path), 0);
+        assert_true(cr_file_exists(path));
+        struct cr_slice mapped;
+        assert_int_equal(cr_file_map(path, &mapped), i == 0 ? CR_NOT_FOUND : CR_IO);
+        assert_non_null(
+            strstr(cr_error_message(), i == 0 ? "link: a link to what is not there" : "symbolic links"));
+        unlink(path);
+    }
+    assert_false(cr_file_exists(path));
+    assert_false(cr_file_exists(in_directory("nothing/at/all")));
+}
+
 // What a folder that may not be looked into holds is not taken for missing: who opens it is told why he
 // cannot.
 static void what_may_not_be_seen_is_not_missing(void **state)
@@ -505,6 +524,7 @@ int main(void)
         cmocka_unit_test(words_are_laid_out_in_lines),
         cmocka_unit_test(words_are_parsed_whole),
         cmocka_unit_test(a_failed_read_leaves_the_buffer),
+        cmocka_unit_test(a_link_that_leads_nowhere_is_not_missing),
         cmocka_unit_test(what_may_not_be_seen_is_not_missing),
         cmocka_unit_test(an_arena_that_cannot_be_is_refused),
     };
