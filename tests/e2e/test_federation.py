@@ -441,6 +441,17 @@ class Commands(Federation):
                          "silo-anne is the result's directory too, and would hold secrets")
         self.assertEqual(os.listdir(self.dir + "/silo-anne"), [])
 
+    def test_a_lost_key_is_not_made_anew(self):
+        state = self.dir + "/server"
+        config = self.config("out", "federation: {address: '127.0.0.1:7000', state_dir: %s}" % state)
+        self.invite(config, "anne")
+        os.rename(state + "/owner/key.pem", state + "/key.pem")
+        refused = program("invite", "anne", "--config", config)
+        self.assertEqual((refused.returncode, refused.stdout, refused.stderr), (
+            3, "", "carrel: %s/owner: the key that signed %s/job.cbor is not there: put it back\n" % (state, state)))
+        os.rename(state + "/key.pem", state + "/owner/key.pem")
+        self.invite(config, "anne")
+
     def test_invitations_are_the_servers_users(self):
         if os.geteuid() != 0:
             self.skipTest("who is not root writes nothing of another user's")
