@@ -279,7 +279,6 @@ static enum cr_status check_written(struct merge *merge, const char *directory,
 static enum cr_status check_output(const char *output, const char *model)
 {
     struct stat there;
-    if (output[0] == 0) return cr_fail(CR_INVALID, "--output: empty");
     if (lstat(output, &there) != 0) return errno == ENOENT ? CR_OK : cr_fail_errno(CR_IO, "%s", output);
     if (S_ISLNK(there.st_mode)) // whose name a directory cannot take
         return cr_fail(CR_INVALID, "%s: a link; name what it leads to", output);

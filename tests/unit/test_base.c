@@ -381,6 +381,8 @@ static void flags_are_read_strictly(void **state)
     assert_true(help);
     assert_fails(CR_INVALID, "did you mean --model?", parse_flags(&values, FLAGS("--modle", "x"), &help));
     assert_fails(CR_INVALID, "wants an argument", parse_flags(&values, FLAGS("--model"), &help));
+    assert_fails(CR_INVALID, "--model: empty", parse_flags(&values, FLAGS("--model="), &help));
+    assert_fails(CR_INVALID, "an argument is empty", parse_flags(&values, FLAGS(""), &help));
     assert_fails(CR_INVALID, "takes no argument", parse_flags(&values, FLAGS("--json=1"), &help));
     assert_fails(CR_INVALID, "given twice", parse_flags(&values, FLAGS("--json", "--json"), &help));
     assert_fails(CR_INVALID, "no whole number", parse_flags(&values, FLAGS("--count", "8.5"), &help));
