@@ -19,6 +19,8 @@ static const char temporary_part[] = ".tmp."; // behind a name, and before a pro
 enum cr_status cr_file_open(const char *path, int *fd, size_t *size)
 {
     int opened = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (opened < 0 && errno == ENOENT && cr_file_exists(path))
+        return cr_fail(CR_NOT_FOUND, "%s: a link to what is not there", path);
     if (opened < 0) return cr_fail_errno(errno == ENOENT ? CR_NOT_FOUND : CR_IO, "%s", path);
     struct stat stat;
     if (fstat(opened, &stat) != 0) {
@@ -323,7 +325,9 @@ enum cr_status cr_file_fill_standard(void)
 
 bool cr_file_exists(const char *path)
 {
-    return access(path, F_OK) == 0 || errno == EACCES; // then whoever opens it tells why he cannot
+    struct stat stat;
+    if (lstat(path, &stat) == 0) return true;
+    return errno != ENOENT && errno != ENOTDIR; // whoever opens it tells why he cannot
 }
 
 // Whatever has a name that is too long for the kernel is not there. With no memory of its own: where there is

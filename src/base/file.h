@@ -74,7 +74,8 @@ void cr_file_drop(struct cr_slice part);
 // that no file opened later is taken for it. Reading the first and writing the second fail as before.
 enum cr_status cr_file_fill_standard(void);
 
-// True as well where a directory on the way may not be looked into.
+// True as well of a link to what is not there, and where nobody can tell: a directory on the way may not be
+// looked into, or a disk fails. What is not known to be missing must not be gone on without.
 bool cr_file_exists(const char *path);
 bool cr_directory_has(const char *directory, const char *name); // a file, or whatever, of that name
 

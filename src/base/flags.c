@@ -27,6 +27,15 @@ static enum cr_status unknown_flag(const struct cr_flags *flags, const char *arg
     return cr_fail(CR_INVALID, "unknown option %s (usage: %s)", argument, flags->usage);
 }
 
+// A place without a name is a variable that was not set, and would be taken for the working directory.
+static bool is_place(const struct cr_flag *flag)
+{
+    static const char *const places[] = {"DIR", "FILE", "PATH", "CONFIG"};
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        if (flag->argument && strcmp(flag->argument, places[i]) == 0) return true;
+    return false;
+}
+
 static enum cr_status set_flag(const struct cr_flag *flag, const char *value)
 {
     uint64_t whole;
@@ -83,6 +92,8 @@ enum cr_status cr_flags_parse(const struct cr_flags *flags, int argc, char **arg
         if (only_positional || argument[0] != '-' || argument[1] == 0) {
             if (found == flags->most_positional)
                 return cr_fail(CR_INVALID, "surplus argument \"%s\" (usage: %s)", argument, flags->usage);
+            if (argument[0] == 0)
+                return cr_fail(CR_INVALID, "an argument is empty (usage: %s)", flags->usage);
             positional[found++] = argument;
             continue;
         }
@@ -103,6 +114,7 @@ enum cr_status cr_flags_parse(const struct cr_flags *flags, int argc, char **arg
         if (index < MOST_FLAGS && given[index] && flag->type != CR_FLAG_STRINGS)
             return cr_fail(CR_INVALID, "--%s is given twice", flag->name);
         if (index < MOST_FLAGS) given[index] = true;
+        if (is_place(flag) && value[0] == 0) return cr_fail(CR_INVALID, "--%s: empty", flag->name);
         CR_TRY(set_flag(flag, value));
     }
     if (found < flags->least_positional)

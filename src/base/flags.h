@@ -2,7 +2,7 @@
 //
 // Flags are long ("--model DIR", "--model=DIR"); "--" ends them; what is no flag is positional. Refused: an
 // unknown flag (the nearest is suggested), a missing or surplus argument, a value that is not wholly of its
-// type, a flag twice.
+// type, a flag twice, an empty place (whose argument is DIR, FILE, PATH or CONFIG) or positional argument.
 #ifndef CARREL_BASE_FLAGS_H
 #define CARREL_BASE_FLAGS_H
 

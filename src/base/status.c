@@ -19,7 +19,7 @@ enum cr_status cr_fail(enum cr_status code, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    cr_make_plain(text, true);
+    cr_make_plain(text); // one line, whatever it quotes
     memcpy(message, text, sizeof message);
     return code;
 }

@@ -25,12 +25,12 @@ enum cr_status cr_append_duration(struct cr_buffer *out, double seconds)
     return cr_append_format(out, "%lu h %02lu min", whole / 3600, whole / 60 % 60);
 }
 
-void cr_make_plain(char *text, bool lines)
+void cr_make_plain(char *text)
 {
     unsigned char *to = (unsigned char *)text;
     for (const unsigned char *at = to; *at; at++) {
         bool c1 = at[0] == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0; // as UTF-8
-        bool control = c1 || (*at < 0x20 && !(lines && *at == '\n')) || *at == 0x7f;
+        bool control = c1 || *at < 0x20 || *at == 0x7f;
         *to++ = control ? '?' : *at;
         at += c1;
     }
@@ -42,7 +42,7 @@ enum cr_status cr_append_plain(struct cr_buffer *out, const char *text)
     size_t at = out->size;
     CR_TRY(cr_append(out, text, strlen(text)));
     if (out->size == at) return CR_OK;
-    cr_make_plain((char *)out->data + at, false);
+    cr_make_plain((char *)out->data + at);
     out->size = at + strlen((const char *)out->data + at);
     return CR_OK;
 }

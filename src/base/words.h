@@ -8,10 +8,11 @@ enum cr_status cr_append_count(struct cr_buffer *out, double number); // rounded
 enum cr_status cr_append_duration(struct cr_buffer *out,
                                   double seconds); // "4.2 s", "3 min 07 s", "5 h 12 min"
 
-// Text from elsewhere, without what moves a terminal's cursor: control characters become question marks.
+// Text from elsewhere, without what moves a terminal's cursor: control characters, ends of lines among them,
+// become question marks.
 enum cr_status cr_append_plain(struct cr_buffer *out, const char *text);
 
-// The same in place; `lines`: their ends stay.
-void cr_make_plain(char *text, bool lines);
+// The same in place.
+void cr_make_plain(char *text);
 
 #endif

@@ -129,6 +129,19 @@ static enum cr_status write_trained(const char *output, const struct cr_bpe_opti
     return write_config(output, options);
 }
 
+// A model's weights want the tokenizer that lies beside them.
+static enum cr_status check_place(const char *output)
+{
+    CR_FREE char *path = NULL, *directory = NULL;
+    CR_TRY(cr_path_join(output, "tokenizer.json", &path));
+    if (cr_ends_with(output, ".json") && !cr_ends_with(output, "tokenizer.json")) return CR_OK;
+    CR_TRY(cr_path_directory(cr_ends_with(output, ".json") ? output : path, &directory));
+    if (!cr_directory_has(directory, "model.safetensors") &&
+        !cr_directory_has(directory, "model.safetensors.index.json"))
+        return CR_OK;
+    return cr_fail(CR_INVALID, "%s: holds a model, whose tokenizer stays as it is; name another", directory);
+}
+
 static enum cr_status train(const struct corpus *corpus, const struct cr_bpe_options *options,
                             const char *output)
 {
@@ -178,6 +191,7 @@ static enum cr_status train_command(int argc, char **argv)
     CR_TRY(cr_command_flags(&flags, argc, argv, files, &file_count, &done));
     if (done) return CR_OK;
     if (!output || vocabulary == 0) return cr_fail(CR_INVALID, "--output and --vocab-size are wanted");
+    CR_TRY(check_place(output));
     // BOS and EOS are special tokens whether or not --special names them.
     const char *const more[] = {bos, eos};
     for (size_t i = 0; i < 2; i++) {

@@ -163,12 +163,24 @@ static void tell_sealing(const struct cr_sealing_key *key, const char *directory
             CR_FIELD_TEXT("source", key->source), CR_FIELD_TEXT("state", directory));
 }
 
+// Models and results are given away, what a role keeps is not. `key`: what names the state's place.
+static enum cr_status make_place_of_state(const char *directory, const char *key, const char *output,
+                                          const char *model)
+{
+    CR_TRY(cr_directory_make(directory, true));
+    bool of_result = output && cr_place_is_same(directory, output);
+    if (!of_result && !cr_place_is_same(directory, model)) return CR_OK;
+    return cr_fail(CR_INVALID, "%s: %s is the %s's directory too, and would hold secrets", key, directory,
+                   of_result ? "result" : "model");
+}
+
 static enum cr_status serve(const struct cr_config *config, struct cr_progress *progress, bool restart)
 {
     (void)restart; // not among its flags
     CR_CLEANUP(cr_file_close) int place = -1;
     CR_TRY(make_output(&config->tuning, &place));
-    CR_TRY(cr_directory_make(config->federation.state_dir, true));
+    CR_TRY(make_place_of_state(config->federation.state_dir, "federation.state_dir",
+                               config->tuning.output_dir, config->tuning.model_name_or_path));
     struct cr_event_sink sink = cr_progress_sink(progress);
     CR_CLEANUP(cr_secret_free) struct cr_sealing_key *key = NULL;
     const struct cr_attestation_config *host = &config->attestation;
@@ -220,8 +232,8 @@ static enum cr_status join(struct cr_client_options *options, struct cr_progress
     CR_FREE char *state = NULL;
     CR_TRY(cr_token_parse(options->token, &token));
     CR_TRY(cr_client_state_path(options, &token, &state));
-    CR_TRY(cr_directory_make(state, true));
     if (options->output) CR_TRY(make_place_of_result(options->output, "--output", &place));
+    CR_TRY(make_place_of_state(state, "--state", options->output, options->model));
     struct cr_event_sink sink = cr_progress_sink(progress);
     CR_CLEANUP(cr_secret_free) struct cr_sealing_key *key = NULL;
     CR_TRY(cr_sealing_key_here(options->sealing, options->tpm, state, &key));

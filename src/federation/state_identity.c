@@ -8,6 +8,7 @@
 
 enum { RENEWAL_SECONDS = 60 * 86400 };
 static const char certificate_name[] = "certificate.pem"; // of an identity
+static const char server_name[] = "server";               // in a state directory
 
 enum cr_status cr_state_authority(const char *path, const struct cr_sealing_key *key,
                                   struct cr_identity **out)
@@ -16,6 +17,10 @@ enum cr_status cr_state_authority(const char *path, const struct cr_sealing_key 
     const struct cr_sealing sealing = {.key = key, .purpose = "authority key"};
     CR_TRY(cr_path_join(path, "authority", &directory));
     if (cr_directory_has(directory, certificate_name)) return cr_identity_load(directory, &sealing, out);
+    // The server's directory is there once the CA is whole. Another CA would be none that silos know.
+    if (cr_identity_is_kept(directory, &sealing) && cr_directory_has(path, server_name))
+        return cr_fail(CR_NOT_FOUND, "%s/%s: not there, beside its key: put it back", directory,
+                       certificate_name);
     struct cr_identity *authority;
     CR_TRY(cr_identity_new_authority("carrel federation", cr_clock_unix(), &authority));
     enum cr_status status = cr_identity_save(authority, directory, &sealing);
@@ -65,7 +70,7 @@ enum cr_status cr_state_server(const char *path, const struct cr_sealing_key *ke
 {
     CR_FREE char *directory = NULL;
     const struct cr_sealing sealing = {.key = key, .purpose = "server key"};
-    CR_TRY(cr_path_join(path, "server", &directory));
+    CR_TRY(cr_path_join(path, server_name, &directory));
     struct cr_identity *identity;
     CR_TRY(cr_directory_has(directory, certificate_name) ? cr_identity_load(directory, &sealing, &identity)
                                                          : cr_identity_new(&identity));

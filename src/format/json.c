@@ -132,7 +132,10 @@ enum cr_status cr_json_read(const char *path, size_t limit, struct cr_json **roo
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_TRY(cr_file_read(path, limit, &text));
-    return cr_json_parse(cr_buffer_slice(&text), path, root);
+    struct cr_slice bytes = cr_buffer_slice(&text);
+    if (bytes.size >= 3 && memcmp(bytes.data, "\xef\xbb\xbf", 3) == 0) // a byte order mark
+        bytes = (struct cr_slice){bytes.data + 3, bytes.size - 3};
+    return cr_json_parse(bytes, path, root);
 }
 
 void cr_json_free(struct cr_json *root)

@@ -1,8 +1,6 @@
 #include "report/events.h"
 #include "base/file.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
 enum { PIECE = CR_EVENT_LINE_LIMIT + 1 }; // of the file at a time: a line of any allowed length, and its end
@@ -77,8 +75,9 @@ enum cr_status cr_events_read(const char *path, size_t *offset,
                                                         double time),
                               void *context)
 {
-    CR_CLEANUP(cr_file_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return cr_fail_errno(errno == ENOENT ? CR_NOT_FOUND : CR_IO, "%s", path);
+    CR_CLEANUP(cr_file_close) int fd = -1;
+    size_t size; // grows
+    CR_TRY(cr_file_open(path, &fd, &size));
     CR_CLEANUP(cr_buffer_release) struct cr_buffer piece = {0};
     for (;;) {
         cr_buffer_clear(&piece);

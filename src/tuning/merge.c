@@ -280,7 +280,9 @@ static enum cr_status check_written(struct merge *merge, const char *directory,
 static enum cr_status check_output(const char *output, const char *model)
 {
     struct stat there;
-    if (stat(output, &there) != 0) return errno == ENOENT ? CR_OK : cr_fail_errno(CR_IO, "%s", output);
+    if (lstat(output, &there) != 0) return errno == ENOENT ? CR_OK : cr_fail_errno(CR_IO, "%s", output);
+    if (S_ISLNK(there.st_mode)) // whose name a directory cannot take
+        return cr_fail(CR_INVALID, "%s: a link; name what it leads to", output);
     if (!S_ISDIR(there.st_mode)) return cr_fail(CR_INVALID, "%s: there is a file of that name", output);
     CR_TRY(cr_place_is_not_model(output, model));
     DIR *directory = opendir(output);
@@ -325,9 +327,7 @@ static enum cr_status write_directory(struct merge *merge, const char *model, co
 // A new directory beside `output`, so that renaming makes it `output`.
 static enum cr_status make_beside(const char *output, struct cr_buffer *path)
 {
-    size_t size = strlen(output);
-    while (size > 1 && output[size - 1] == '/') size--;
-    CR_TRY(cr_append_format(path, "%.*s", (int)size, output));
+    CR_TRY(cr_append_format(path, "%s", output));
     CR_FREE char *parent = NULL;
     CR_TRY(cr_path_directory(cr_buffer_text(path), &parent));
     CR_TRY(cr_directory_make(parent, false));
@@ -350,6 +350,10 @@ static void remove_directory(const char *path)
 enum cr_status cr_merge(const char *model, const char *adapter, const char *output,
                         struct cr_compute *compute, bool (*keep_going)(void), struct cr_merge_report *report)
 {
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer named = {0};
+    CR_TRY(cr_append_format(&named, "%s", output));
+    while (named.size > 1 && named.data[named.size - 1] == '/') named.data[--named.size] = 0;
+    output = cr_buffer_text(&named);
     CR_TRY(check_output(output, model));
     CR_CLEANUP(merge_release) struct merge merge = {.compute = compute, .keep_going = keep_going};
     CR_TRY(open_both(&merge, model, adapter));

@@ -44,11 +44,16 @@ enum cr_status cr_place_take(const char *directory, int *out)
     return CR_OK;
 }
 
+bool cr_place_is_same(const char *one, const char *other)
+{
+    struct stat first, second;
+    return stat(one, &first) == 0 && stat(other, &second) == 0 && first.st_dev == second.st_dev &&
+           first.st_ino == second.st_ino;
+}
+
 enum cr_status cr_place_is_not_model(const char *directory, const char *model)
 {
-    struct stat there, own;
-    if (stat(directory, &there) != 0 || stat(model, &own) != 0) return CR_OK;
-    if (there.st_dev != own.st_dev || there.st_ino != own.st_ino) return CR_OK;
+    if (!cr_place_is_same(directory, model)) return CR_OK;
     return cr_fail(CR_INVALID, "%s: is the base model itself, which stays as it is", directory);
 }
 

@@ -4,6 +4,9 @@
 
 #include "tuning/config.h"
 
+// Whether the two are one, under whatever names. Of what is not there: no.
+bool cr_place_is_same(const char *one, const char *other);
+
 // CR_INVALID where the two are one directory, which a result would overwrite.
 enum cr_status cr_place_is_not_model(const char *directory, const char *model);
 

@@ -426,6 +426,32 @@ class Commands(Federation):
             self.assert_ends(self.start("serve", self.config("wrong", text), "--set", "federation.state_dir=%s/wrong-server" % self.dir),
                              2, sentence)
 
+    def test_secrets_lie_apart_from_what_is_given_away(self):
+        config = self.config("out", "federation: {address: '127.0.0.1:0', state_dir: %s/./out}" % self.dir)
+        self.assert_ends(self.start("serve", config), 2, "./out is the result's directory too, and would hold secrets")
+        self.assertEqual(os.listdir(self.dir + "/out"), [])
+        os.symlink(self.base + "/model", self.dir + "/link")
+        before = sorted(os.listdir(self.base + "/model"))
+        self.assert_ends(self.start("serve", config, "--set", "federation.state_dir=%s/link" % self.dir), 2,
+                         "link is the model's directory too, and would hold secrets")
+        self.assertEqual(sorted(os.listdir(self.base + "/model")), before)
+        token = self.invite(config, "anne", "--set", "federation.address=127.0.0.1:7000", "--set",
+                            "federation.state_dir=%s/server" % self.dir)
+        self.assert_ends(self.join(token, "anne", "--output", self.dir + "/silo-anne/"), 2,
+                         "silo-anne is the result's directory too, and would hold secrets")
+        self.assertEqual(os.listdir(self.dir + "/silo-anne"), [])
+
+    def test_a_lost_key_is_not_made_anew(self):
+        state = self.dir + "/server"
+        config = self.config("out", "federation: {address: '127.0.0.1:7000', state_dir: %s}" % state)
+        self.invite(config, "anne")
+        os.rename(state + "/owner/key.pem", state + "/key.pem")
+        refused = program("invite", "anne", "--config", config)
+        self.assertEqual((refused.returncode, refused.stdout, refused.stderr), (
+            3, "", "carrel: %s/owner: the key that signed %s/job.cbor is not there: put it back\n" % (state, state)))
+        os.rename(state + "/key.pem", state + "/owner/key.pem")
+        self.invite(config, "anne")
+
     def test_invitations_are_the_servers_users(self):
         if os.geteuid() != 0:
             self.skipTest("who is not root writes nothing of another user's")

@@ -203,6 +203,14 @@ class Merge(Folder):
         self.fails(2, "holds files already", *command, DEMO)
         self.fails(2, "there is a file of that name", *command, self.write("file", ""))
         self.fails(2, "--output DIR is missing", *command[:-1])
+        self.fails(2, "--output: empty", *command, "")
+        os.mkdir(self.path("place"))
+        for target in ("place", "nowhere"):  # before the work, which could not be given that name
+            os.symlink(target, self.path("link"))
+            for end in ("", "/"):
+                self.fails(2, "link: a link; name what it leads to", *command, self.path("link") + end)
+            os.unlink(self.path("link"))
+        os.rmdir(self.path("place"))
         self.fails(2, "adapter_model.safetensors", "merge", "--model", DEMO, "--adapter", adapter, "--output", self.path("m"))
         self.fails(2, "prefix tuning cannot be merged", "merge", "--model", model, "--adapter", PREFIX, "--output", self.path("m"))
         os.mkdir(self.path("empty"))

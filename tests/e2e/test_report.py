@@ -171,6 +171,11 @@ class Report(Folder):
             bad = program(command, config)
             self.assertEqual(bad.returncode, 2)
             self.assertIn("carrel: %s/events.jsonl: at byte %d: event:1:" % (self.run_dir, size), bad.stderr)
+        for name in ("lock", "events.jsonl"):  # neither waits for who might write into it
+            os.rename(self.run_dir + "/" + name, self.folder + "/aside")
+            os.mkfifo(self.run_dir + "/" + name)
+            self.assertEqual(subprocess.run([CARREL, "status", config], capture_output=True, timeout=20).returncode, 2, name)
+            os.rename(self.folder + "/aside", self.run_dir + "/" + name)
         os.mkdir(self.folder + "/other.run")
         shutil.copy(self.run_dir + "/events.jsonl", self.folder + "/other.run")
         several = program("logs", cwd=self.folder)

@@ -1,5 +1,6 @@
 """carrel tokenizer: what is trained, encoded and decoded goes around, and errors are one sentence."""
 import json
+import os
 import unittest
 
 from support import Folder, program
@@ -85,6 +86,13 @@ class Tokenizer(Folder):
         self.fails(2, "outside the vocabulary", "decode", "--tokenizer", out, "99999")
         self.fails(2, "none.jsonl: there is no text in it", "train", "--output", out, "--vocab-size", "270", self.text,
                    self.rows("none.jsonl", {"messages": [{"role": "user", "content": ""}]}))
+        model = os.path.dirname(self.write("model.safetensors", ""))
+        for place in (model, model + "/tokenizer.json"):
+            self.fails(2, model + ": holds a model, whose tokenizer stays as it is", "train", "--output", place, "--vocab-size",
+                       "270", self.text)
+        os.unlink(model + "/model.safetensors")
+        self.fails(2, "--output: empty", "train", "--output", "", "--vocab-size", "270", self.text)
+        self.fails(2, "an argument is empty", "train", "--output", out, "--vocab-size", "270", "")
         self.fails(2, "must be in 256", "train", "--output", out, "--vocab-size", "10", self.text)
 
 

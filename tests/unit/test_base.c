@@ -22,12 +22,12 @@ static void errors_keep_their_sentence(void **state)
     assert_string_equal(cr_error_message(), "x.json: bad");
     assert_int_equal(cr_fail_within(CR_INVALID, "job"), CR_INVALID);
     assert_string_equal(cr_error_message(), "job: x.json: bad");
-    // What is quoted moves no terminal's cursor; letters beyond ASCII and lines stay.
+    // What is quoted moves no terminal's cursor, and begins no line; letters beyond ASCII stay.
     assert_int_equal(cr_fail(CR_INVALID, "%s",
                              "a\x1b[2J\xc2\x9b"
                              "b\xc3\xa9\x7f\r\nc"),
                      CR_INVALID);
-    assert_string_equal(cr_error_message(), "a?[2J?b\xc3\xa9??\nc");
+    assert_string_equal(cr_error_message(), "a?[2J?b\xc3\xa9???c");
     char longer[4096];
     memset(longer, 'a', sizeof longer - 1);
     longer[sizeof longer - 1] = 0;
@@ -381,6 +381,8 @@ static void flags_are_read_strictly(void **state)
     assert_true(help);
     assert_fails(CR_INVALID, "did you mean --model?", parse_flags(&values, FLAGS("--modle", "x"), &help));
     assert_fails(CR_INVALID, "wants an argument", parse_flags(&values, FLAGS("--model"), &help));
+    assert_fails(CR_INVALID, "--model: empty", parse_flags(&values, FLAGS("--model="), &help));
+    assert_fails(CR_INVALID, "an argument is empty", parse_flags(&values, FLAGS(""), &help));
     assert_fails(CR_INVALID, "takes no argument", parse_flags(&values, FLAGS("--json=1"), &help));
     assert_fails(CR_INVALID, "given twice", parse_flags(&values, FLAGS("--json", "--json"), &help));
     assert_fails(CR_INVALID, "no whole number", parse_flags(&values, FLAGS("--count", "8.5"), &help));
@@ -457,6 +459,25 @@ static void a_failed_read_leaves_the_buffer(void **state)
     unlink(path);
 }
 
+// A link to what is not there, or to itself, is something that went wrong, and not nothing.
+static void a_link_that_leads_nowhere_is_not_missing(void **state)
+{
+    (void)state;
+    const char *path = in_directory("link");
+    static const char *const leads_to[] = {"nowhere", "link"};
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(symlink(leads_to[i], path), 0);
+        assert_true(cr_file_exists(path));
+        struct cr_slice mapped;
+        assert_int_equal(cr_file_map(path, &mapped), i == 0 ? CR_NOT_FOUND : CR_IO);
+        assert_non_null(
+            strstr(cr_error_message(), i == 0 ? "link: a link to what is not there" : "symbolic links"));
+        unlink(path);
+    }
+    assert_false(cr_file_exists(path));
+    assert_false(cr_file_exists(in_directory("nothing/at/all")));
+}
+
 // What a folder that may not be looked into holds is not taken for missing: who opens it is told why he
 // cannot.
 static void what_may_not_be_seen_is_not_missing(void **state)
@@ -505,6 +526,7 @@ int main(void)
         cmocka_unit_test(words_are_laid_out_in_lines),
         cmocka_unit_test(words_are_parsed_whole),
         cmocka_unit_test(a_failed_read_leaves_the_buffer),
+        cmocka_unit_test(a_link_that_leads_nowhere_is_not_missing),
         cmocka_unit_test(what_may_not_be_seen_is_not_missing),
         cmocka_unit_test(an_arena_that_cannot_be_is_refused),
     };

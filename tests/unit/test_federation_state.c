@@ -63,6 +63,15 @@ static void test_a_server_finds_its_state(void **unused)
     assert_false(cr_file_exists(path_in("values-0.sealed")));
     cr_state_close(state);
 
+    // A CA's certificate that is lost is no reason for another CA, whose key would take the place of this
+    // one's.
+    CR_FREE char *lost = NULL;
+    assert_ok(cr_path_join(root, "authority/certificate.pem", &lost));
+    assert_int_equal(rename(lost, path_in("put-aside")), 0);
+    assert_fails(CR_NOT_FOUND, "authority/certificate.pem: not there, beside its key",
+                 cr_state_open(root, &test_key, &state));
+    assert_int_equal(rename(path_in("put-aside"), lost), 0);
+
     assert_ok(cr_state_open(root, &test_key, &state));
     assert_true(state->begun && !state->finished);
     assert_int_equal(state->round, 1);
