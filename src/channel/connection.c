@@ -124,7 +124,7 @@ void cr_connection_close(struct cr_connection *c)
 static void clean_text(char *text)
 {
     for (size_t bad_at; !cr_utf8_valid(cr_slice_of_string(text), &bad_at);) text[bad_at] = '?';
-    cr_make_plain(text, false);
+    cr_make_plain(text);
 }
 
 // `told`: what the peer hears of it.
