@@ -98,8 +98,9 @@ static enum cr_status encode_prompt(const struct settings *settings, const struc
     struct cr_chat_message messages[2];
     size_t count = 0;
     if (settings->system)
-        messages[count++] = (struct cr_chat_message){CR_CHAT_SYSTEM, cr_slice_of_string(settings->system)};
-    messages[count++] = (struct cr_chat_message){CR_CHAT_USER, prompt};
+        messages[count++] =
+            (struct cr_chat_message){CR_CHAT_SYSTEM, cr_slice_of_string(settings->system), false};
+    messages[count++] = (struct cr_chat_message){CR_CHAT_USER, prompt, false};
     CR_CLEANUP(cr_pieces_release) struct cr_pieces pieces = {0};
     CR_CLEANUP(cr_ids_release) struct cr_ids marked = {0};
     CR_TRY(cr_chat_render(settings->template, tokenizer, messages, count, true, &pieces));

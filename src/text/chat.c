@@ -81,9 +81,12 @@ static enum cr_status append_token(const struct cr_tokenizer *tokenizer, struct 
     return cr_pieces_append(out, text);
 }
 
-// One turn, from its form; where `prompt`, up to where the assistant is to speak.
+// How much of a turn is written, and whether it is marked.
+enum part { MARKED, UNMARKED, BEFORE_SPEECH };
+
+// One turn, from its form.
 static enum cr_status append_turn(const struct cr_tokenizer *tokenizer, const char *turn,
-                                  struct cr_slice content, bool prompt, struct cr_pieces *out)
+                                  struct cr_slice content, enum part part, struct cr_pieces *out)
 {
     while (*turn != 0) {
         size_t text = strcspn(turn, CONTENT SAY SAID BOS EOS TOKEN(""));
@@ -96,8 +99,8 @@ static enum cr_status append_turn(const struct cr_tokenizer *tokenizer, const ch
         if (sign == *CONTENT) {
             CR_TRY(cr_pieces_append(out, content));
         } else if (sign == *SAY || sign == *SAID) {
-            if (prompt) return CR_OK;
-            CR_TRY(cr_pieces_mark(out));
+            if (part == BEFORE_SPEECH) return CR_OK;
+            if (part == MARKED) CR_TRY(cr_pieces_mark(out));
         } else if (sign == *BOS || sign == *EOS) {
             bool has = sign == *BOS ? cr_tokenizer_bos(tokenizer, &id) : cr_tokenizer_eos(tokenizer, &id);
             if (has) CR_TRY(cr_pieces_append_token(out, id));
@@ -134,7 +137,7 @@ static enum cr_status begin(const struct form *form, const struct cr_tokenizer *
                             struct cr_pieces *out)
 {
     // A turn that begins with BOS itself brings the first one too.
-    if (form->bos) return append_turn(tokenizer, BOS, (struct cr_slice){NULL, 0}, false, out);
+    if (form->bos) return append_turn(tokenizer, BOS, (struct cr_slice){NULL, 0}, UNMARKED, out);
     if (form->turns[CR_CHAT_USER][0] == *BOS) return CR_OK;
     const struct cr_ids *before = &cr_tokenizer_template(tokenizer)->before;
     for (size_t i = 0; i < before->count; i++) CR_TRY(cr_pieces_append_token(out, before->items[i]));
@@ -171,7 +174,7 @@ enum cr_status cr_chat_render(enum cr_chat_template template, const struct cr_to
     }
     if (said && !form->system_in_user)
         CR_TRY(append_turn(tokenizer, form->turns[CR_CHAT_SYSTEM],
-                           form->trim ? cr_text_strip(system) : system, false, out));
+                           form->trim ? cr_text_strip(system) : system, UNMARKED, out));
     for (size_t i = first; i < count; i++) {
         struct cr_slice content = messages[i].content;
         if (i == first && said && form->system_in_user) {
@@ -179,10 +182,12 @@ enum cr_status cr_chat_render(enum cr_chat_template template, const struct cr_to
             content = cr_buffer_slice(&joined);
         }
         if (form->trim) content = cr_text_strip(content);
-        CR_TRY(append_turn(tokenizer, form->turns[messages[i].role], content, false, out));
+        CR_TRY(append_turn(tokenizer, form->turns[messages[i].role], content,
+                           messages[i].given ? UNMARKED : MARKED, out));
     }
     if (!prompt) return CR_OK;
-    return append_turn(tokenizer, form->turns[CR_CHAT_ASSISTANT], (struct cr_slice){NULL, 0}, true, out);
+    return append_turn(tokenizer, form->turns[CR_CHAT_ASSISTANT], (struct cr_slice){NULL, 0}, BEFORE_SPEECH,
+                       out);
 }
 
 bool cr_chat_end(enum cr_chat_template template, const struct cr_tokenizer *tokenizer, uint32_t *out)

@@ -28,6 +28,7 @@ enum cr_chat_role { CR_CHAT_SYSTEM, CR_CHAT_USER, CR_CHAT_ASSISTANT };
 struct cr_chat_message {
     enum cr_chat_role role;
     struct cr_slice content;
+    bool given; // the assistant's, but not to be learned: nothing of it is marked
 };
 
 // Appends the messages: one of system at most, in front; then user and assistant by turns. In each of the

@@ -155,8 +155,8 @@ static enum cr_status encode_labelled(const struct cr_row *row, size_t choice,
     char place[24];
     struct cr_slice label, word = word_of(options, choice, &label, place);
     if (options->chat_template != CR_CHAT_DEFAULT) {
-        const struct cr_chat_message messages[] = {{CR_CHAT_USER, cr_buffer_slice(&user)},
-                                                   {CR_CHAT_ASSISTANT, word}};
+        const struct cr_chat_message messages[] = {{CR_CHAT_USER, cr_buffer_slice(&user), false},
+                                                   {CR_CHAT_ASSISTANT, word, false}};
         return encode_chat(messages, 2, tokenizer, options, out);
     }
     const struct cr_ids *before = &cr_tokenizer_template(tokenizer)->before;

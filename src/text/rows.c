@@ -186,7 +186,7 @@ static enum cr_status add_message(struct cr_row_parser *parser, enum cr_chat_rol
         CR_TRY(cr_reallocate(capacity, sizeof *parser->messages, &parser->messages));
         parser->message_capacity = capacity;
     }
-    parser->messages[parser->message_count++] = (struct cr_chat_message){role, content};
+    parser->messages[parser->message_count++] = (struct cr_chat_message){role, content, false};
     return CR_OK;
 }
 
@@ -211,22 +211,31 @@ static bool is_filled(const struct cr_json *value)
     return kind != CR_JSON_NULL;
 }
 
-// A message may say itself whether it is to be learned: that must be what is done.
-static enum cr_status check_learned(const struct cr_json *turn, size_t place, bool learned)
+// A message may say itself whether it is to be learned: of what the assistant says, some may not be.
+static enum cr_status take_learned(const struct cr_json *turn, size_t place, struct cr_chat_message *message)
 {
     static const char *const keys[] = {"train", "training"};
     const struct cr_json *weight = cr_json_member(turn, "weight");
-    if (learned && is_filled(weight) && cr_json_number(weight, 0) != 1)
-        return cr_fail(CR_INVALID,
-                       "message %zu: \"weight\" must be 1: all that the assistant says is learned alike",
-                       place);
+    bool speaks = message->role == CR_CHAT_ASSISTANT;
+    if (speaks && is_filled(weight)) {
+        double value = cr_json_number(weight, -1);
+        if (value != 0 && value != 1)
+            return cr_fail(CR_INVALID,
+                           "message %zu: \"weight\" must be 0 or 1: what is learned is learned alike", place);
+        message->given = value == 0;
+    }
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const struct cr_json *train = cr_json_member(turn, keys[i]);
-        if (is_filled(train) && cr_json_bool(train, !learned) != learned)
-            return cr_fail(
-                CR_INVALID,
-                "message %zu: \"%s\" must be %s: what the assistant says is learned, and nothing else", place,
-                keys[i], learned ? "true" : "false");
+        if (!is_filled(train)) continue;
+        if (cr_json_kind(train) != CR_JSON_BOOL)
+            return cr_fail(CR_INVALID, "message %zu: \"%s\" must be true or false", place, keys[i]);
+        bool learned = cr_json_bool(train, false);
+        if (learned && !speaks)
+            return cr_fail(CR_INVALID,
+                           "message %zu: \"%s\" must be false: of what the assistant does not say nothing is "
+                           "learned",
+                           place, keys[i]);
+        if (!learned) message->given = true;
     }
     return CR_OK;
 }
@@ -267,8 +276,8 @@ static enum cr_status add_turn(struct cr_row_parser *parser, const struct cr_jso
                        content_key);
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
         if (!cr_slice_equal(role, cr_slice_of_string(roles[i].name))) continue;
-        CR_TRY(check_learned(turn, place, roles[i].role == CR_CHAT_ASSISTANT));
-        return add_message(parser, roles[i].role, content);
+        CR_TRY(add_message(parser, roles[i].role, content));
+        return take_learned(turn, place, &parser->messages[place - 1]);
     }
     return cr_fail(CR_INVALID,
                    "message %zu: \"%s\" is \"%.40s\": system, user (human) or assistant (gpt) is wanted",
@@ -296,11 +305,13 @@ static enum cr_status read_parts(struct cr_row_parser *parser)
             return cr_fail(CR_INVALID, "\"%s\" must be a list of messages, as \"%s\" is", keys[k], keys[!k]);
         for (size_t i = 0; i < cr_json_count(list); i++) {
             CR_TRY(add_turn(parser, cr_json_at(list, i), "role", "content"));
-            bool answers = parser->messages[parser->message_count - 1].role == CR_CHAT_ASSISTANT;
-            if (answers != (k == 1))
+            struct cr_chat_message *last = &parser->messages[parser->message_count - 1];
+            if (k == 0)
+                last->given = true;
+            else if (last->role != CR_CHAT_ASSISTANT)
                 return cr_fail(CR_INVALID,
-                               "message %zu: what the assistant says is learned, and nothing else: it is the "
-                               "\"completion\", and in no \"prompt\" (\"messages\" has it in every turn)",
+                               "message %zu: all of a \"completion\" is learned, and of what the assistant "
+                               "does not say nothing is",
                                parser->message_count);
         }
     }

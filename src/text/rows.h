@@ -14,7 +14,8 @@ enum cr_row_kind {
     CR_ROW_ALPACA,
     // {"messages"} or {"conversations"} (ShareGPT): a list of {"role", "content"} or {"from", "value"}; a
     // "system" may stand beside it. An assistant's message before the first user's of {"conversations"} is
-    // left out. Or {"prompt", "completion"}, lists of messages, of which the first holds no assistant's.
+    // left out. Or {"prompt", "completion"}, lists of messages. The assistant's are learned, but for those of
+    // a prompt and those that say otherwise ("weight": 0; "train" or "training": false).
     CR_ROW_CHAT,
     CR_ROW_COMPLETION, // {"prompt", "completion"}, strings
     CR_ROW_LABELLED,   // of a .tsv; a first line whose label is "label" is a heading

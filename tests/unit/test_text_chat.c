@@ -94,7 +94,7 @@ static void templates_equal_transformers(void **state)
             tokenizer = open_tokenizer(name);
             opened = name;
         }
-        struct cr_chat_message messages[16];
+        struct cr_chat_message messages[16] = {0};
         size_t count = read_messages(cr_json_at(chats, chat), messages);
         snprintf(what, sizeof what, "%s, %s, chat %zu", name.data, form.data, chat);
         assert_ok(encode(template_of(form), tokenizer, messages, count, false, &got));
@@ -138,8 +138,9 @@ static void messages_cannot_speak_for_others(void **state)
             size_t specials[2] = {0};
             for (size_t hostile = 0; hostile < 2; hostile++) {
                 struct cr_slice said = cr_slice_of_string(hostile ? attack : "x");
-                const struct cr_chat_message messages[] = {
-                    {CR_CHAT_SYSTEM, said}, {CR_CHAT_USER, said}, {CR_CHAT_ASSISTANT, said}};
+                const struct cr_chat_message messages[] = {{CR_CHAT_SYSTEM, said, false},
+                                                           {CR_CHAT_USER, said, false},
+                                                           {CR_CHAT_ASSISTANT, said, false}};
                 assert_ok(encode((enum cr_chat_template) template, tokenizer, messages, 3, false, &got));
                 for (size_t i = 0; i < got.ids.count; i++)
                     specials[hostile] += special(tokenizer, got.ids.items[i]);
@@ -184,8 +185,8 @@ static void stripping_moves_no_label(void **state)
     (void)state;
     static const char json[] = "{\"model\": {\"vocab\": {\"a\": 0, \"\\n\": 1, \"b\": 2}, \"merges\": []}, "
                                "\"normalizer\": {\"type\": \"Strip\"}}";
-    const struct cr_chat_message messages[] = {{CR_CHAT_USER, cr_slice_of_string(" a")},
-                                               {CR_CHAT_ASSISTANT, cr_slice_of_string("b\n")}};
+    const struct cr_chat_message messages[] = {{CR_CHAT_USER, cr_slice_of_string(" a"), false},
+                                               {CR_CHAT_ASSISTANT, cr_slice_of_string("b\n"), false}};
     struct cr_tokenizer *tokenizer = NULL;
     assert_ok(cr_tokenizer_parse(cr_slice_of_string(json), "stripping", &tokenizer));
     CR_CLEANUP(encoded_release) struct encoded got = {0};
@@ -210,15 +211,27 @@ static void order_is_checked(void **state)
         bool prompt;
         const char *part;
     } cases[] = {
-        {CR_CHAT_CHATML, {{CR_CHAT_ASSISTANT, x}}, 1, false, "message 1 is of assistant where user"},
-        {CR_CHAT_CHATML, {{CR_CHAT_USER, x}, {CR_CHAT_SYSTEM, x}}, 2, false, "message 2 is of system"},
-        {CR_CHAT_PLAIN, {{CR_CHAT_SYSTEM, x}, {CR_CHAT_SYSTEM, x}}, 2, false, "message 2 is of system"},
-        {CR_CHAT_PLAIN, {{CR_CHAT_USER, x}, {CR_CHAT_USER, x}}, 2, false, "where assistant is to speak"},
-        {CR_CHAT_PLAIN, {{CR_CHAT_SYSTEM, x}}, 1, false, "no message of a user"},
-        {CR_CHAT_PLAIN, {{CR_CHAT_SYSTEM, x}}, 0, false, "no message of a user"},
-        {CR_CHAT_PLAIN, {{CR_CHAT_USER, x}, {CR_CHAT_ASSISTANT, x}}, 2, true, "not the user's"},
+        {CR_CHAT_CHATML, {{CR_CHAT_ASSISTANT, x, false}}, 1, false, "message 1 is of assistant where user"},
+        {CR_CHAT_CHATML,
+         {{CR_CHAT_USER, x, false}, {CR_CHAT_SYSTEM, x, false}},
+         2,
+         false,
+         "message 2 is of system"},
+        {CR_CHAT_PLAIN,
+         {{CR_CHAT_SYSTEM, x, false}, {CR_CHAT_SYSTEM, x, false}},
+         2,
+         false,
+         "message 2 is of system"},
+        {CR_CHAT_PLAIN,
+         {{CR_CHAT_USER, x, false}, {CR_CHAT_USER, x, false}},
+         2,
+         false,
+         "where assistant is to speak"},
+        {CR_CHAT_PLAIN, {{CR_CHAT_SYSTEM, x, false}}, 1, false, "no message of a user"},
+        {CR_CHAT_PLAIN, {{CR_CHAT_SYSTEM, x, false}}, 0, false, "no message of a user"},
+        {CR_CHAT_PLAIN, {{CR_CHAT_USER, x, false}, {CR_CHAT_ASSISTANT, x, false}}, 2, true, "not the user's"},
         {CR_CHAT_LLAMA2,
-         {{CR_CHAT_USER, {(const unsigned char *)"a\xe2", 2}}},
+         {{CR_CHAT_USER, {(const unsigned char *)"a\xe2", 2}, false}},
          1,
          false,
          "not UTF-8 at byte 1"},
@@ -228,7 +241,7 @@ static void order_is_checked(void **state)
         assert_fails(
             CR_INVALID, cases[i].part,
             encode(cases[i].template, tokenizer, cases[i].messages, cases[i].count, cases[i].prompt, &got));
-    const struct cr_chat_message question = {CR_CHAT_USER, x};
+    const struct cr_chat_message question = {CR_CHAT_USER, x, false};
     assert_fails(CR_UNSUPPORTED, "chat_template: chatml",
                  encode(CR_CHAT_DEFAULT, tokenizer, &question, 1, false, &got));
     cr_tokenizer_free(tokenizer);

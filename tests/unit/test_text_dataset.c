@@ -182,10 +182,11 @@ static void what_is_not_learned_is_refused(void **state)
     static const struct {
         const char *user, *assistant, *row, *part;
     } cases[] = {
-        {"", ", \"weight\": 0", "", ":1: message 2: \"weight\" must be 1"},
-        {"", ", \"weight\": \"1\"", "", ":1: message 2: \"weight\" must be 1"},
-        {"", ", \"train\": false", "", ":1: message 2: \"train\" must be true"},
-        {"", ", \"training\": 0", "", ":1: message 2: \"training\" must be true"},
+        {"", ", \"weight\": 0.5", "", ":1: message 2: \"weight\" must be 0 or 1"},
+        {"", ", \"weight\": \"1\"", "", ":1: message 2: \"weight\" must be 0 or 1"},
+        {"", ", \"weight\": 0", "", ": no row is of use"},
+        {"", ", \"train\": false", "", ": no row is of use"},
+        {"", ", \"training\": 0", "", ":1: message 2: \"training\" must be true or false"},
         {", \"train\": true", "", "", ":1: message 1: \"train\" must be false"},
         {"", ", \"tool_calls\": [{}]", "", ":1: message 2: \"tool_calls\": calls of tools"},
         {"", ", \"function_call\": {\"name\": \"f\"}", "",

@@ -14,6 +14,15 @@ static void prompts_and_completions(void **state)
         {"{\"prompt\": [{\"role\": \"system\", \"content\": \"s\"}, {\"role\": \"user\", \"content\": "
          "\"q\"}], \"completion\": [{\"role\": \"assistant\", \"content\": \"a\"}]}",
          "<s>s\nq\n[a</s>", CR_CHAT_PLAIN},
+        // What a prompt has of the assistant is no part of the completion.
+        {"{\"prompt\": [{\"role\": \"user\", \"content\": \"q\"}, {\"role\": \"assistant\", \"content\": "
+         "\"a\"}, {\"role\": \"user\", \"content\": \"r\"}], \"completion\": [{\"role\": \"assistant\", "
+         "\"content\": \"b\"}]}",
+         "<s>q\na</s>r\n[b</s>", CR_CHAT_PLAIN},
+        {"{\"messages\": [{\"role\": \"user\", \"content\": \"q\"}, {\"role\": \"assistant\", \"content\": "
+         "\"a\"}, {\"role\": \"user\", \"content\": \"r\"}, {\"role\": \"assistant\", \"content\": \"b\", "
+         "\"weight\": 0}]}",
+         "<s>q\n[a</s>]r\nb</s>", CR_CHAT_PLAIN},
         // What stands beside a conversation is not one of these rows.
         {"{\"prompt\": \"p\", \"messages\": [{\"role\": \"user\", \"content\": \"q\"}, {\"role\": "
          "\"assistant\", \"content\": \"a\"}]}",
@@ -53,10 +62,10 @@ static void messages_in_the_wrong_part(void **state)
     static const char *const wrong[][2] = {
         {"[{\"role\": \"assistant\", \"content\": \"z\"}], \"completion\": [{\"role\": \"assistant\", "
          "\"content\": \"a\"}]",
-         ":1: message 1: what the assistant says is learned"},
+         ":1: message 1 is of assistant where user is to speak"},
         {"[{\"role\": \"user\", \"content\": \"q\"}], \"completion\": [{\"role\": \"user\", \"content\": "
          "\"a\"}]",
-         ":1: message 2: what the assistant says is learned"},
+         ":1: message 2: all of a \"completion\" is learned"},
         {"[{\"role\": \"user\", \"content\": \"q\"}], \"completion\": \"a\"",
          ":1: \"completion\" must be a list of messages"},
         {"[], \"completion\": []", ":1: \"prompt\" must be a list of messages"},
