@@ -20,7 +20,8 @@ enum cr_status cr_append_duration(struct cr_buffer *out, double seconds)
 {
     if (!(seconds >= 0 && seconds < 1e12)) return cr_append_u8(out, '?');
     unsigned long whole = (unsigned long)seconds;
-    if (seconds < 60) return cr_append_format(out, "%.1f s", seconds);
+    if (seconds < 59.95) return cr_append_format(out, "%.1f s", seconds);
+    if (seconds < 60) whole = 60; // as it would be rounded
     if (whole < 3600) return cr_append_format(out, "%lu min %02lu s", whole / 60, whole % 60);
     return cr_append_format(out, "%lu h %02lu min", whole / 3600, whole / 60 % 60);
 }

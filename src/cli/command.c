@@ -48,10 +48,13 @@ enum cr_status cr_command_of(const char *command, const struct cr_command *parts
         names[i] = parts[i].name;
     }
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) return print_parts(command, parts, count);
-    const char *nearest = name[0] ? cr_nearest_name(name, names, count) : NULL;
+    if (name[0] == 0)
+        return cr_fail(CR_INVALID, "%s: which command? (carrel %s --help lists them)", command, command);
+    const char *nearest = cr_nearest_name(name, names, count);
     if (nearest)
         return cr_fail(CR_INVALID, "%s: unknown command \"%s\" (did you mean %s?)", command, name, nearest);
-    return cr_fail(CR_INVALID, "%s: which command? (carrel %s --help lists them)", command, command);
+    return cr_fail(CR_INVALID, "%s: unknown command \"%s\" (carrel %s --help lists them)", command, name,
+                   command);
 }
 
 enum cr_status cr_command_sibling(const char *program, char **out)

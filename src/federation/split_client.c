@@ -106,8 +106,10 @@ enum cr_status cr_split_client_open(struct cr_client *client)
 {
     if (client->options->output)
         return cr_fail(CR_INVALID, "--output: the result of a split model stays with its server");
-    if (client->options->accelerators.count > 0 || client->options->own_accelerator)
-        return cr_fail(CR_INVALID, "--accelerator: a split model's silos ask none");
+    bool own = client->options->own_accelerator;
+    if (own || client->options->accelerators.count > 0)
+        return cr_fail(CR_INVALID, "%s: a split model's silos ask none",
+                       own ? "--own-accelerator" : "--accelerator");
     CR_TRY(cr_allocate(1, sizeof *client->split, &client->split));
     struct cr_split_client *split = client->split;
     split->config = &client->config;

@@ -176,6 +176,7 @@ class Job(Federation):
                  ("sign", config, "--key", self.dir): "no job manifest",
                  ("show", config): "no job manifest",
                  ("sing",): "did you mean sign?",
+                 ("xyzzy",): "job: unknown command \"xyzzy\"",
                  (): "which command?"}
         for arguments, sentence in wrong.items():
             self.assert_fails(program("job", *arguments), 2, sentence)

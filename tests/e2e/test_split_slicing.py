@@ -86,6 +86,8 @@ class SplitSliced(Federation):
         tokens = {name: self.invite(config, name) for name in SILOS}
         refused = self.join(tokens["anne"], "anne", "--accelerator", address)
         self.assert_ends(refused, 2, "--accelerator: a split model's silos ask none")
+        refused = self.join(tokens["anne"], "anne", "--own-accelerator", address)
+        self.assert_ends(refused, 2, "--own-accelerator: a split model's silos ask none")
         for name in SILOS:
             self.assert_ends(self.join(tokens[name], name))
         server.wait_event("train.step", step=7)

@@ -7,6 +7,7 @@
 #include "base/flags.h"
 #include "base/parse.h"
 #include "base/thread.h"
+#include "base/words.h"
 
 #include <fcntl.h>
 #include <sched.h>
@@ -497,6 +498,26 @@ static void what_may_not_be_seen_is_not_missing(void **state)
     assert_int_equal(chmod(directory, 0700), 0);
 }
 
+static void durations_are_rounded_to_their_unit(void **state)
+{
+    (void)state;
+    static const struct {
+        double seconds;
+        const char *wanted;
+    } cases[] = {{4.16, "4.2 s"},
+                 {59.94, "59.9 s"},
+                 {59.96, "1 min 00 s"},
+                 {187, "3 min 07 s"},
+                 {3599.9, "59 min 59 s"},
+                 {5 * 3600 + 12 * 60, "5 h 12 min"},
+                 {-1, "?"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+        assert_ok(cr_append_duration(&text, cases[i].seconds));
+        assert_string_equal(cr_buffer_text(&text), cases[i].wanted);
+    }
+}
+
 static void an_arena_that_cannot_be_is_refused(void **state)
 {
     (void)state;
@@ -528,6 +549,7 @@ int main(void)
         cmocka_unit_test(a_failed_read_leaves_the_buffer),
         cmocka_unit_test(a_link_that_leads_nowhere_is_not_missing),
         cmocka_unit_test(what_may_not_be_seen_is_not_missing),
+        cmocka_unit_test(durations_are_rounded_to_their_unit),
         cmocka_unit_test(an_arena_that_cannot_be_is_refused),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
