@@ -137,6 +137,7 @@ static void no_place_is_none(void **state)
     (void)state;
     struct losses lora_losses, losses;
     struct cr_tuning_config config = run_of(CR_METHOD_LORA);
+    config.lora.lora_dropout = 0.1;
     struct cr_trainer *lora = start(&config, &lora_losses);
     run(lora, 12);
     config.method = CR_METHOD_LORA_SPF;
@@ -193,6 +194,29 @@ static void a_run_goes_on_where_it_was(void **state)
         cr_trainer_free(second);
         cr_trainer_free(whole);
     }
+}
+
+// Of both together as of each: after steps with dropout an evaluation is that of a run which never dropped.
+static void an_evaluation_drops_nothing(void **state)
+{
+    (void)state;
+    static char held_out[] = DATA;
+    const char *path = path_in("evaluated");
+    struct cr_tuning_config config = run_of(CR_METHOD_LORA_SPF);
+    struct cr_tally after = {0}, afresh = {0};
+    struct losses losses;
+    config.data.eval = held_out;
+    config.lora.lora_dropout = 0.5;
+    config.spf.density = 0.1;
+    struct cr_trainer *trainer = start(&config, &losses), *other = start(&config, &losses);
+    run(trainer, 4);
+    assert_ok(cr_trainer_save_state(trainer, NULL, path));
+    assert_ok(cr_trainer_load_state(other, NULL, path));
+    assert_ok(cr_trainer_evaluate(trainer, &after, NULL, NULL));
+    assert_ok(cr_trainer_evaluate(other, &afresh, NULL, NULL));
+    assert_true(after.loss_sum == afresh.loss_sum);
+    cr_trainer_free(other);
+    cr_trainer_free(trainer);
 }
 
 // What preflight says is enough, and not much more.
@@ -253,6 +277,31 @@ static void choices_are_repeatable(void **state)
         }
 }
 
+// Two choices of one shape are two things to train, with LoRA beside them as without.
+static void a_digest_tells_places_of_one_shape(void **state)
+{
+    (void)state;
+    static char *modules[] = {q_proj};
+    for (int method = CR_METHOD_SPF; method <= CR_METHOD_LORA_SPF; method++)
+        for (int granularity = CR_SPF_ROW; granularity <= CR_SPF_ELEMENT; granularity++) {
+            struct cr_tuning_config config = run_of(method);
+            unsigned char digest[2][CR_SHA256_SIZE];
+            size_t count[2];
+            config.spf = spf_choice(CR_SPF_RANDOM, granularity, 0.25);
+            config.spf.targets = (struct cr_targets){{modules, 1}, {(size_t[]){1}, 1}};
+            for (size_t i = 0; i < 2; i++) {
+                struct cr_trainer *trainer;
+                config.seed = 3 + i;
+                assert_ok(cr_trainer_new(&config, compute, NULL, &trainer));
+                assert_ok(cr_trainer_digest(trainer, digest[i]));
+                count[i] = cr_trainer_parameters(trainer)->count;
+                cr_trainer_free(trainer);
+            }
+            assert_int_equal(count[0], count[1]);
+            assert_memory_not_equal(digest[0], digest[1], CR_SHA256_SIZE);
+        }
+}
+
 static void a_server_cannot_calibrate(void **state)
 {
     (void)state;
@@ -281,10 +330,15 @@ static void a_server_cannot_calibrate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_places_are_full_tuning), cmocka_unit_test(first_gradients_are_full_tunings),
-        cmocka_unit_test(no_place_is_none),           cmocka_unit_test(a_run_goes_on_where_it_was),
-        cmocka_unit_test(memory_is_told_before),      cmocka_unit_test(choices_are_repeatable),
+        cmocka_unit_test(all_places_are_full_tuning),
+        cmocka_unit_test(first_gradients_are_full_tunings),
+        cmocka_unit_test(no_place_is_none),
+        cmocka_unit_test(a_run_goes_on_where_it_was),
+        cmocka_unit_test(memory_is_told_before),
+        cmocka_unit_test(choices_are_repeatable),
         cmocka_unit_test(a_server_cannot_calibrate),
+        cmocka_unit_test(an_evaluation_drops_nothing),
+        cmocka_unit_test(a_digest_tells_places_of_one_shape),
     };
     return cmocka_run_group_tests(tests, open_small_model, close_small_model);
 }
