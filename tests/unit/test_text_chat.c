@@ -246,11 +246,14 @@ static void order_is_checked(void **state)
                  encode(CR_CHAT_DEFAULT, tokenizer, &question, 1, false, &got));
     cr_tokenizer_free(tokenizer);
     // A tokenizer with a template's tokens tells the template.
-    uint32_t end = 0;
-    tokenizer = open_tokenizer(cr_slice_of_string("qwen"));
-    assert_true(cr_chat_end(CR_CHAT_DEFAULT, tokenizer, &end));
-    assert_true(cr_slice_equal(cr_tokenizer_token(tokenizer, end), cr_slice_of_string("<|im_end|>")));
-    cr_tokenizer_free(tokenizer);
+    static const char *const ends[][2] = {{"qwen", "<|im_end|>"}, {"llama3", "<|eot_id|>"}};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        uint32_t end = 0;
+        tokenizer = open_tokenizer(cr_slice_of_string(ends[i][0]));
+        assert_true(cr_chat_end(CR_CHAT_DEFAULT, tokenizer, &end));
+        assert_true(cr_slice_equal(cr_tokenizer_token(tokenizer, end), cr_slice_of_string(ends[i][1])));
+        cr_tokenizer_free(tokenizer);
+    }
 }
 
 int main(void)
