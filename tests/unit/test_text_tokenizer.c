@@ -179,7 +179,9 @@ static void normal_forms(void **state)
                 "6 2"); // reordered
     check_parts((struct parts){.model = model, .normalizer = "{\"type\": \"Lowercase\"}"}, "FIA", "3 4 0");
     check_parts((struct parts){.model = model, .normalizer = "{\"type\": \"Strip\"}"}, " \u00a0a\t", "0");
-    check_parts((struct parts){.model = model, .normalizer = "{\"type\": \"Strip\"}"}, "a\u3000", "0");
+    check_parts((struct parts){.model = "{\"vocab\": {\"a\": 0, \"\u3000\": 1}, \"merges\": []}",
+                               .normalizer = "{\"type\": \"Strip\"}"},
+                "\u3000a\u3000", "0");
     // Before nothing nothing is put.
     check_parts((struct parts){.model = model,
                                .normalizer =
