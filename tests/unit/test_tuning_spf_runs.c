@@ -302,6 +302,50 @@ static void a_digest_tells_places_of_one_shape(void **state)
         }
 }
 
+// Two elements of one row, which the counts of rows do not tell apart.
+static void a_digest_tells_columns(void **state)
+{
+    (void)state;
+    const struct cr_spf_config choice = spf_choice(CR_SPF_RANDOM, CR_SPF_ELEMENT, 0.1);
+    unsigned char digest[2][CR_SHA256_SIZE];
+    for (uint32_t i = 0; i < 2; i++) {
+        struct cr_spf_selection selection = {0};
+        struct cr_structure *spf;
+        CR_CLEANUP(cr_hasher_release) struct cr_hasher *hasher = NULL;
+        assert_ok(cr_spf_select(&choice, model, 3, NULL, &selection));
+        selection.parts[0].elements.index[0] ^= i;
+        assert_ok(cr_spf_new(&choice, &selection, model, false, &spf));
+        assert_ok(cr_hasher_new(&hasher));
+        assert_ok(spf->kind->describe(spf, hasher));
+        assert_ok(cr_hasher_finish(hasher, digest[i]));
+        cr_structure_free(spf);
+    }
+    assert_memory_not_equal(digest[0], digest[1], CR_SHA256_SIZE);
+}
+
+static enum cr_status same_scores(void *context, size_t i, float *score)
+{
+    size_t out, in;
+    cr_module_shape(&model->config, (enum cr_module)(CR_Q + i % 7), &out, &in); // of all-linear
+    for (size_t k = 0; k < out * in; k++) score[k] = *(const float *)context;
+    return CR_OK;
+}
+
+// A head for which there is no room is followed by no row that would fit.
+static void what_does_not_fit_ends_the_choice(void **state)
+{
+    (void)state;
+    const struct cr_spf_config choice = spf_choice(CR_SPF_FISHER, CR_SPF_HEAD, 0.01);
+    struct cr_spf_selection selection = {0};
+    float score = 1;
+    const struct cr_spf_source source = {same_scores, &score};
+    assert_fails(CR_INVALID, "no room for one head or row",
+                 cr_spf_select(&choice, model, 3, &source, &selection));
+    score = NAN;
+    assert_fails(CR_INVALID, "a weight's score is NaN or infinite",
+                 cr_spf_select(&choice, model, 3, &source, &selection));
+}
+
 static void a_server_cannot_calibrate(void **state)
 {
     (void)state;
@@ -339,6 +383,8 @@ int main(void)
         cmocka_unit_test(a_server_cannot_calibrate),
         cmocka_unit_test(an_evaluation_drops_nothing),
         cmocka_unit_test(a_digest_tells_places_of_one_shape),
+        cmocka_unit_test(a_digest_tells_columns),
+        cmocka_unit_test(what_does_not_fit_ends_the_choice),
     };
     return cmocka_run_group_tests(tests, open_small_model, close_small_model);
 }
