@@ -122,6 +122,8 @@ static void utf8_is_judged_strictly(void **state)
     size_t at = 0;
     assert_false(cr_utf8_valid(cr_slice_of_string("ab\xe2\x82"), &at));
     assert_int_equal(at, 2);
+    // What lies behind the bytes ends no character of theirs.
+    assert_false(cr_utf8_valid((struct cr_slice){(const unsigned char *)"\xe2\x82\xac", 2}, NULL));
 }
 
 static void files_are_whole_or_absent(void **state)
@@ -409,6 +411,8 @@ static void words_are_laid_out_in_lines(void **state)
         {"one two three", 6, 9, "one\n# two\n# three"},
         {" one\n two  three ", 0, 80, "one two three"},
         {"four five", 0, 9, "four five"},
+        {"four five", 0, 8, "four\n# five"},
+        {"a b c", 0, 4, "a b\n# c"},
         {"unbreakable word", 0, 4, "unbreakable\n# word"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
