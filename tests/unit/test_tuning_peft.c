@@ -229,6 +229,14 @@ static void options_that_say_nothing_are_passed_over(void **state)
     assert_ok(cr_peft_config_parse(cr_slice_of_string(text), "a.json", &read));
     assert_int_equal(read.lora.targets.layers.items[0], 1);
     cr_peft_config_release(&read);
+    // These leave the base as it is.
+    static const char *const initial[] = {"gaussian", "orthogonal", "eva"};
+    for (size_t i = 0; i < sizeof initial / sizeof *initial; i++) {
+        char begun[128];
+        snprintf(begun, sizeof begun, HEAD ", \"init_lora_weights\": \"%s\"}", initial[i]);
+        assert_ok(cr_peft_config_parse(cr_slice_of_string(begun), "a.json", &read));
+        cr_peft_config_release(&read);
+    }
     // Without names PEFT takes those of the family; without numbers its defaults.
     assert_ok(cr_peft_config_parse(cr_slice_of_string("{\"peft_type\": \"LORA\"}"), "a.json", &read));
     assert_int_equal(read.lora.r, 8);
