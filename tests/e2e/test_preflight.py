@@ -170,12 +170,13 @@ class Preflight(Case):
 
     def test_memory_is_what_the_trainer_counts(self):
         self.write("long.jsonl", "".join(json.dumps({"text": TEXT * 3}) + "\n" for _ in range(4096)))
-        settings = ["carrel.yaml", "--json", "--set", "data.train=long.jsonl", "--set", "training.max_steps=1", "--set",
-                    "training.per_device_train_batch_size=64", "--set", "lora.r=64"]
-        detail = json.loads([line for line in self.succeeds("preflight", *settings).splitlines() if '"memory"' in line][0])["detail"]
-        told = {name: float(size) for name, size in re.findall(r"(a step|what is trained) ([\d.]+) MB", detail)}
-        begin = json.loads([line for line in self.succeeds("tune", *settings).splitlines() if '"train.begin"' in line][0])
-        self.assertAlmostEqual(sum(told.values()) / (begin["memory"] / 1e6), 1, delta=0.1)
+        for batch, packing in ("64", "false"), ("16", "true"):  # a pack has room for several
+            settings = ["carrel.yaml", "--json", "--set", "data.train=long.jsonl", "--set", "training.max_steps=1", "--set",
+                        "training.per_device_train_batch_size=" + batch, "--set", "lora.r=64", "--set", "data.packing=" + packing]
+            detail = json.loads([line for line in self.succeeds("preflight", *settings).splitlines() if '"memory"' in line][0])["detail"]
+            told = {name: float(size) for name, size in re.findall(r"(a step|what is trained) ([\d.]+) MB", detail)}
+            begin = json.loads([line for line in self.succeeds("tune", *settings).splitlines() if '"train.begin"' in line][0])
+            self.assertAlmostEqual(sum(told.values()) / (begin["memory"] / 1e6), 1, delta=0.1)
         # Of the examples' tokens, which the trainer does not count, four bytes and four for the label.
         tokens = int(re.search(r"4096 examples, (\d+) tokens", self.succeeds("preflight", *settings))[1])
         self.assertGreaterEqual(float(re.search(r"data ([\d.]+) MB", detail)[1]) + 0.05, tokens * 8 / 1e6)
@@ -231,6 +232,9 @@ class Preflight(Case):
         found = self.checks("carrel.yaml", "--set", "data.eval=bad.jsonl", "--set", "data.max_bad_rows=1")
         self.assertEqual([status for status, _ in found["data"]], ["ok", "ok", "warning"])
         self.assertIn("bad.jsonl:2", found["data"][2][1])
+        self.write("empty.jsonl", json.dumps({"text": TEXT}) + '\n{"text": ""}\n')
+        found = self.checks("carrel.yaml", "--set", "data.train=empty.jsonl")
+        self.assertIn(("warning", "empty.jsonl: 1 rows have nothing to learn and are left out"), found["data"])
 
     def test_a_truncated_shard_is_found(self):
         model = self.path("model")

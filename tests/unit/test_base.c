@@ -7,8 +7,10 @@
 #include "base/flags.h"
 #include "base/parse.h"
 #include "base/thread.h"
+#include "base/words.h"
 
 #include <fcntl.h>
+#include <math.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -398,6 +400,21 @@ static void flags_are_read_strictly(void **state)
                  parse_flags(&values, FLAGS("--set", "a", "--set", "b", "--set", "c"), &help));
 }
 
+static void durations_have_two_units(void **state)
+{
+    (void)state;
+    static const struct {
+        double seconds;
+        const char *expected;
+    } cases[] = {{0, "0.0 s"},         {59.5, "59.5 s"},       {60, "1 min 00 s"}, {3599, "59 min 59 s"},
+                 {3600, "1 h 00 min"}, {97260, "27 h 01 min"}, {-1, "?"},          {NAN, "?"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
+        assert_ok(cr_append_duration(&out, cases[i].seconds));
+        assert_string_equal(cr_buffer_text(&out), cases[i].expected);
+    }
+}
+
 static void words_are_laid_out_in_lines(void **state)
 {
     (void)state;
@@ -440,9 +457,9 @@ static void words_are_parsed_whole(void **state)
     assert_true(cr_ends_with("a.tsv", ".tsv") && cr_ends_with("", "") && cr_ends_with("x", "x"));
     assert_false(cr_ends_with("a.tsv", ".ts") || cr_ends_with("sv", ".tsv") || cr_ends_with("a.TSV", ".tsv"));
     assert_int_equal(cr_edit_distance("kitten", "sitting"), 3);
-    const char *const names[] = {"learning_rate", "warmup_steps"};
-    assert_string_equal(cr_nearest_name("learn_rate", names, 2), names[0]);
-    assert_null(cr_nearest_name("seed", names, 2));
+    const char *const names[] = {"learning_rate", "warmup_steps", "tune"};
+    assert_string_equal(cr_nearest_name("learn_rate", names, 3), names[0]);
+    assert_null(cr_nearest_name("seed", names, 3));
 }
 
 static void a_failed_read_leaves_the_buffer(void **state)
@@ -527,6 +544,7 @@ int main(void)
         cmocka_unit_test(time_is_written_as_rfc3339),
         cmocka_unit_test(time_is_read_as_rfc3339),
         cmocka_unit_test(flags_are_read_strictly),
+        cmocka_unit_test(durations_have_two_units),
         cmocka_unit_test(words_are_laid_out_in_lines),
         cmocka_unit_test(words_are_parsed_whole),
         cmocka_unit_test(a_failed_read_leaves_the_buffer),
