@@ -58,6 +58,7 @@ class Init(Case):
         with open(self.path("full.yaml")) as file:
             settings = file.read()
         self.assertNotIn("lora:", settings)
+        self.assertIn("learning_rate: 2e-05", settings)
         os.rename(self.path("train.jsonl"), self.path("odd: 'name' #.jsonl"))
         self.succeeds("preflight", "full.yaml")
 
@@ -138,6 +139,9 @@ class Preflight(Case):
         self.assertEqual({status for lines in found.values() for status, _ in lines}, {"ok"})
         self.assertEqual(set(found), {"settings", "processor", "model", "output", "data", "memory", "forward"})
         self.assertIn("8 examples", found["data"][0][1])
+        tokens = int(re.search(r"(\d+) tokens", found["data"][0][1])[1])
+        told = json.loads(self.succeeds("inspect", "train.jsonl", "--tokenizer", MODEL, "--json"))
+        self.assertEqual((told["tokens"], told["labels"]), (tokens, tokens - 8))  # of each text nothing foretells the first
         self.assertEqual(sorted(os.listdir(self.folder)), ["carrel.yaml", "train.jsonl"])  # nothing was made
 
     def test_each_fault_has_its_line(self):
@@ -267,6 +271,9 @@ class Preflight(Case):
             file.write((struct.pack("<f", -1000.0) if entry["dtype"] == "F32" else b"\x7a\xc4") * count)
         found = self.checks("carrel.yaml", "--set", "model_name_or_path=" + model)
         self.assertEqual(found["forward"][0][0], "warning")
+        told = json.loads(self.succeeds("eval", "--model", model, "--data", "train.jsonl", "--json"))
+        self.assertGreater(told["loss"], 710)  # whose exponential no double holds, and JSON has no infinity
+        self.assertIsNone(told["perplexity"])
 
 
 class Preview(Case):
