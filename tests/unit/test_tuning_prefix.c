@@ -196,6 +196,8 @@ static void a_decoder_is_a_pass(void **state)
         for (size_t i = 0; i < 37; i++) assert_true(fabsf(row[i] - logits[i]) < 1e-4f);
     }
     assert_fails(CR_INVALID, "do not fit the context", cr_decoder_feed(decoder, f.sample.tokens, 1, &logits));
+    assert_fails(CR_INVALID, "token 37 is outside",
+                 cr_decoder_feed(decoder, (const uint32_t[]){37}, 1, &logits));
     cr_decoder_free(decoder);
     fixture_free(&f);
 }
