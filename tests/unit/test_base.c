@@ -383,6 +383,13 @@ static void flags_are_read_strictly(void **state)
                 values.list.count == 2);
     assert_ok(parse_flags(&values, FLAGS("--help", "--nonsense"), &help));
     assert_true(help);
+    assert_ok(parse_flags(&values, FLAGS("--", "--help"), &help)); // a file of that name
+    assert_false(help);
+    assert_fails(CR_INVALID, "no number", parse_flags(&values, FLAGS("--rate", "1e999"), &help));
+    assert_fails(CR_INVALID, "no whole number",
+                 parse_flags(&values, FLAGS("--count", "18446744073709551615"), &help));
+    const struct cr_flags wanting = {"test FILE", "Tests.", NULL, 0, 1, 1};
+    assert_fails(CR_INVALID, "an argument is missing", cr_flags_parse(&wanting, 1, NULL, NULL, NULL, &help));
     assert_fails(CR_INVALID, "did you mean --model?", parse_flags(&values, FLAGS("--modle", "x"), &help));
     assert_fails(CR_INVALID, "wants an argument", parse_flags(&values, FLAGS("--model"), &help));
     assert_fails(CR_INVALID, "--model: empty", parse_flags(&values, FLAGS("--model="), &help));
@@ -398,6 +405,22 @@ static void flags_are_read_strictly(void **state)
     assert_fails(CR_INVALID, "surplus", parse_flags(&values, FLAGS("a", "b"), &help));
     assert_fails(CR_INVALID, "more than 2",
                  parse_flags(&values, FLAGS("--set", "a", "--set", "b", "--set", "c"), &help));
+}
+
+static void what_is_swept_is_what_was_left(void **state)
+{
+    (void)state;
+    assert_true(cr_file_is_any_unfinished("a.tmp.7") && cr_file_is_any_unfinished("a.tmp.b.tmp.7"));
+    assert_false(cr_file_is_any_unfinished("a.tmp.") || cr_file_is_any_unfinished("a.tmp.b"));
+    static const char *const kept[] = {"swept/n5.x", "swept/n3.y", "swept/n03.x"};
+    assert_ok(cr_directory_make(in_directory("swept"), true));
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        assert_ok(cr_file_write(in_directory(kept[i]), cr_slice_of_string(""), true));
+    assert_ok(cr_file_write(in_directory("swept/n4.x"), cr_slice_of_string(""), true));
+    cr_directory_sweep_below(in_directory("swept"), "n", ".x", 5);
+    assert_false(cr_file_exists(in_directory("swept/n4.x")));
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        assert_true(cr_file_exists(in_directory(kept[i])));
 }
 
 static void durations_have_two_units(void **state)
@@ -544,6 +567,7 @@ int main(void)
         cmocka_unit_test(time_is_written_as_rfc3339),
         cmocka_unit_test(time_is_read_as_rfc3339),
         cmocka_unit_test(flags_are_read_strictly),
+        cmocka_unit_test(what_is_swept_is_what_was_left),
         cmocka_unit_test(durations_have_two_units),
         cmocka_unit_test(words_are_laid_out_in_lines),
         cmocka_unit_test(words_are_parsed_whole),

@@ -55,6 +55,8 @@ static void an_adapter_is_read_as_it_was_written(void **state)
     struct stat status;
     assert_int_equal(stat(path_in("adapter/adapter_model.safetensors"), &status), 0);
     assert_int_equal(status.st_mode & 0777, 0600);
+    assert_int_equal(stat(path_in("adapter"), &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0700);
     cr_structure_free(written);
     cr_structure_free(read);
 }
@@ -322,6 +324,18 @@ static void wrong_tensors_are_named(void **state)
     };
     write_changed(adapter, &change, 0);
     assert_fails(CR_INVALID, "k_proj.lora_A.weight: its shape",
+                 cr_peft_open(path_in("adapter"), model, &read));
+    change.rank = 3;
+    change.shape[0] = item->shape[0];
+    change.shape[1] = item->shape[1];
+    change.shape[2] = 1;
+    write_changed(adapter, &change, 0);
+    assert_fails(CR_INVALID, "k_proj.lora_A.weight: its shape",
+                 cr_peft_open(path_in("adapter"), model, &read));
+    change.rank = 2;
+    change.dtype = CR_I32;
+    write_changed(adapter, &change, 0);
+    assert_fails(CR_UNSUPPORTED, "k_proj.lora_A.weight: only F32",
                  cr_peft_open(path_in("adapter"), model, &read));
     change.rank = 1;
     change.shape[0] = item->count;

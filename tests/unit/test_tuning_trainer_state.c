@@ -117,6 +117,14 @@ static void a_foreign_or_damaged_state_is_refused(void **state)
 
     CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
     assert_ok(cr_file_read(path, 1 << 24, &bytes));
+    bytes.data[8] ^= 2; // the version
+    assert_ok(cr_file_write(path, cr_buffer_slice(&bytes), true));
+    assert_fails(CR_UNSUPPORTED, "version 3", cr_trainer_load_state(trainer, NULL, path));
+    bytes.data[8] ^= 2;
+    bytes.data[12] = 3; // moments, of which there is room for two
+    assert_ok(cr_file_write(path, cr_buffer_slice(&bytes), true));
+    assert_fails(CR_INVALID, "3 vectors of moments", cr_trainer_load_state(trainer, NULL, path));
+    bytes.data[12] = 2;
     bytes.data[bytes.size / 2] ^= 1;
     assert_ok(cr_file_write(path, cr_buffer_slice(&bytes), true));
     assert_fails(CR_INVALID, "damaged", cr_trainer_load_state(trainer, NULL, path));
