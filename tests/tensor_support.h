@@ -67,13 +67,15 @@ static inline struct cr_matrix matrix(size_t rows, size_t columns, enum cr_dtype
     return m;
 }
 
-// Rows are `gap` elements further apart than they are long, and the gaps hold NaNs, which no result may meet.
+// Rows are `gap` elements further apart than they are long. The gaps and what would be one more row hold
+// NaNs, which no result may meet.
 static inline struct cr_matrix random_matrix(uint64_t *state, size_t rows, size_t columns,
                                              enum cr_dtype dtype, size_t gap)
 {
     struct cr_matrix m = matrix(rows, columns, dtype, gap);
-    for (size_t i = 0; i < rows; i++)
-        for (size_t j = 0; j < m.stride; j++) put(&m, i, j, j < columns ? next_random(state) : NAN);
+    for (size_t i = 0; i <= rows; i++)
+        for (size_t j = 0; j < m.stride; j++)
+            put(&m, i, j, i < rows && j < columns ? next_random(state) : NAN);
     return m;
 }
 

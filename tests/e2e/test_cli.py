@@ -63,6 +63,9 @@ class Commands(unittest.TestCase):
         self.fails(2, "neither bfloat16 nor float32", "eval", "--model", DEMO, "--data", "x", "--dtype", "int3")
         self.fails(3, "/nonexistent.jsonl", "eval", "--model", DEMO, "--data", "/nonexistent.jsonl")
         self.fails(2, "context", "generate", "--model", DEMO, "--prompt", "x", "--max-new-tokens", "100000")
+        self.fails(2, "with --max-new-tokens 256 more than the model's context of 256", "generate", "--model", DEMO, "--prompt", "x",
+                   "--max-new-tokens", "256")
+        self.fails(2, "--system is for --chat-template", "generate", "--model", DEMO, "--prompt", "x", "--system", "y")
         self.fails(2, "--max-length: 100000: the model's context", "eval", "--model", DEMO, "--data", "x", "--max-length", "100000")
         self.fails(2, "threads: 99999: at most 1024", "generate", "--model", DEMO, "--prompt", "x", "--threads", "99999")
         self.fails(2, "--prompt: text is not UTF-8 at byte 1", "generate", "--model", DEMO, "--prompt", b"a\xff")
@@ -281,8 +284,9 @@ class Commands(unittest.TestCase):
             self.assertGreater(found["rouge_l"], found["answers_exact"])
             self.assertGreater(found["bleu"], 100 * found["answers_exact"])
             self.assertLess(found["bleu"], 100)
-            self.assertIn("150 answers: BLEU %.2f, ROUGE-L %.2f" % (found["bleu"], 100 * found["rouge_l"]),
-                          carrel(*command).stdout.decode())
+            words = carrel(*command).stdout.decode()
+            self.assertIn("150 answers: BLEU %.2f, ROUGE-L %.2f" % (found["bleu"], 100 * found["rouge_l"]), words)
+            self.assertIn("\naccuracy %.2f %% of tokens; %.2f %% of 150 " % (100 * found["accuracy"], 100 * found["exact_match"]), words)
             rows = os.path.join(folder, "rows.jsonl")
             with open(rows, "w") as file:
                 file.write('{"text": "After lunch"}\n')
@@ -345,6 +349,13 @@ class Commands(unittest.TestCase):
                 command = ["generate", *model, "--prompt", asked, "--max-new-tokens", "40", "--temperature", "0", "--json"]
                 found = json.loads(carrel(*command, "--chat-template", "vicuna", *(["--system", system] if system else [])).stdout)
                 self.assertEqual((found["text"].strip(), found["finish"]), (answer, "end_of_text"))
+            # Where the model says of another token that it ends a text, the template's own ends a turn nevertheless.
+            with open(os.path.join(model[1], "generation_config.json"), "w") as file:
+                json.dump({"eos_token_id": 5}, file)
+            self.assertEqual(json.loads(carrel(*command, "--chat-template", "vicuna", "--system", system).stdout)["text"].strip(), answer)
+            found = json.loads(carrel("eval", *model, "--data", os.path.join(folder, "rows.jsonl"), "--chat-template", "vicuna",
+                                      "--generate", "--json").stdout)
+            self.assertEqual((found["answers"], found["answers_exact"]), (3, 1))
 
     def test_weights_that_are_no_numbers(self):
         with tempfile.TemporaryDirectory() as folder:

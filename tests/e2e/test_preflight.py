@@ -58,6 +58,7 @@ class Init(Case):
         with open(self.path("full.yaml")) as file:
             settings = file.read()
         self.assertNotIn("lora:", settings)
+        self.assertIn("learning_rate: 2e-05", settings)
         os.rename(self.path("train.jsonl"), self.path("odd: 'name' #.jsonl"))
         self.succeeds("preflight", "full.yaml")
 
@@ -138,6 +139,9 @@ class Preflight(Case):
         self.assertEqual({status for lines in found.values() for status, _ in lines}, {"ok"})
         self.assertEqual(set(found), {"settings", "processor", "model", "output", "data", "memory", "forward"})
         self.assertIn("8 examples", found["data"][0][1])
+        tokens = int(re.search(r"(\d+) tokens", found["data"][0][1])[1])
+        told = json.loads(self.succeeds("inspect", "train.jsonl", "--tokenizer", MODEL, "--json"))
+        self.assertEqual((told["tokens"], told["labels"]), (tokens, tokens - 8))  # of each text nothing foretells the first
         self.assertEqual(sorted(os.listdir(self.folder)), ["carrel.yaml", "train.jsonl"])  # nothing was made
 
     def test_each_fault_has_its_line(self):
@@ -170,12 +174,13 @@ class Preflight(Case):
 
     def test_memory_is_what_the_trainer_counts(self):
         self.write("long.jsonl", "".join(json.dumps({"text": TEXT * 3}) + "\n" for _ in range(4096)))
-        settings = ["carrel.yaml", "--json", "--set", "data.train=long.jsonl", "--set", "training.max_steps=1", "--set",
-                    "training.per_device_train_batch_size=64", "--set", "lora.r=64"]
-        detail = json.loads([line for line in self.succeeds("preflight", *settings).splitlines() if '"memory"' in line][0])["detail"]
-        told = {name: float(size) for name, size in re.findall(r"(a step|what is trained) ([\d.]+) MB", detail)}
-        begin = json.loads([line for line in self.succeeds("tune", *settings).splitlines() if '"train.begin"' in line][0])
-        self.assertAlmostEqual(sum(told.values()) / (begin["memory"] / 1e6), 1, delta=0.1)
+        for batch, packing in ("64", "false"), ("16", "true"):  # a pack has room for several
+            settings = ["carrel.yaml", "--json", "--set", "data.train=long.jsonl", "--set", "training.max_steps=1", "--set",
+                        "training.per_device_train_batch_size=" + batch, "--set", "lora.r=64", "--set", "data.packing=" + packing]
+            detail = json.loads([line for line in self.succeeds("preflight", *settings).splitlines() if '"memory"' in line][0])["detail"]
+            told = {name: float(size) for name, size in re.findall(r"(a step|what is trained) ([\d.]+) MB", detail)}
+            begin = json.loads([line for line in self.succeeds("tune", *settings).splitlines() if '"train.begin"' in line][0])
+            self.assertAlmostEqual(sum(told.values()) / (begin["memory"] / 1e6), 1, delta=0.1)
         # Of the examples' tokens, which the trainer does not count, four bytes and four for the label.
         tokens = int(re.search(r"4096 examples, (\d+) tokens", self.succeeds("preflight", *settings))[1])
         self.assertGreaterEqual(float(re.search(r"data ([\d.]+) MB", detail)[1]) + 0.05, tokens * 8 / 1e6)
@@ -231,6 +236,9 @@ class Preflight(Case):
         found = self.checks("carrel.yaml", "--set", "data.eval=bad.jsonl", "--set", "data.max_bad_rows=1")
         self.assertEqual([status for status, _ in found["data"]], ["ok", "ok", "warning"])
         self.assertIn("bad.jsonl:2", found["data"][2][1])
+        self.write("empty.jsonl", json.dumps({"text": TEXT}) + '\n{"text": ""}\n')
+        found = self.checks("carrel.yaml", "--set", "data.train=empty.jsonl")
+        self.assertIn(("warning", "empty.jsonl: 1 rows have nothing to learn and are left out"), found["data"])
 
     def test_a_truncated_shard_is_found(self):
         model = self.path("model")
@@ -263,6 +271,9 @@ class Preflight(Case):
             file.write((struct.pack("<f", -1000.0) if entry["dtype"] == "F32" else b"\x7a\xc4") * count)
         found = self.checks("carrel.yaml", "--set", "model_name_or_path=" + model)
         self.assertEqual(found["forward"][0][0], "warning")
+        told = json.loads(self.succeeds("eval", "--model", model, "--data", "train.jsonl", "--json"))
+        self.assertGreater(told["loss"], 710)  # whose exponential no double holds, and JSON has no infinity
+        self.assertIsNone(told["perplexity"])
 
 
 class Preview(Case):

@@ -72,6 +72,7 @@ class Report(Folder):
         times = [event.pop("time") for event in events]
         self.assertEqual(times, sorted(times))
         self.assertEqual(events[1:-1], [json.loads(line) for line in shown.stdout.splitlines()])
+        self.assertEqual([event["eta"] for event in events if event["event"] == "train.step"][-1], 0)
         metrics = lines(self.run_dir + "/metrics.jsonl")
         self.assertEqual([sorted(line) for line in metrics], [
             ["epoch", "grad_norm", "learning_rate", "loss", "step", "time", "tokens_per_second"]] * 3 + [
@@ -150,6 +151,7 @@ class Report(Folder):
         self.assertEqual(text(self.run_dir + "/events.jsonl"), program("logs", config, "--json").stdout)
         found = self.status(config)
         self.assertEqual((found["state"], found["exit_code"]), ("stopped", 130))
+        self.assertNotIn("eta", found)
 
     def test_status_of_what_ended(self):
         config = self.write_config()
@@ -158,11 +160,14 @@ class Report(Folder):
                          "directory)\n" % (config, self.run_dir)))
         self.assertEqual(program("tune", config, "--set", "data.train=/none.jsonl").returncode, 3)
         self.assertEqual(self.status(config)["state"], "failed")
+        self.assertIn("/none.jsonl", self.status(config)["message"])
         self.assertIn("/none.jsonl", program("status", config).stdout)
         self.assertEqual(program("tune", config).returncode, 0)
         found = self.status(self.run_dir)
         self.assertEqual((found["state"], found["step"], found["output"]), ("finished", 6, self.output))
         self.assertGreater(found["eval_accuracy"], 0)
+        self.assertIn("evaluation: loss %.4f, accuracy %.1f %%\n" % (found["eval_loss"], 100 * found["eval_accuracy"]),
+                      program("status", config).stdout)
         self.assertEqual(program("status", cwd=self.folder).stdout, program("status", "adapter.run", cwd=self.folder).stdout)
         with open(self.run_dir + "/events.jsonl", "a") as events:
             events.write("nonsense\n")

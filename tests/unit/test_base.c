@@ -10,6 +10,7 @@
 #include "base/words.h"
 
 #include <fcntl.h>
+#include <math.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -123,6 +124,8 @@ static void utf8_is_judged_strictly(void **state)
     size_t at = 0;
     assert_false(cr_utf8_valid(cr_slice_of_string("ab\xe2\x82"), &at));
     assert_int_equal(at, 2);
+    // What lies behind the bytes ends no character of theirs.
+    assert_false(cr_utf8_valid((struct cr_slice){(const unsigned char *)"\xe2\x82\xac", 2}, NULL));
 }
 
 static void files_are_whole_or_absent(void **state)
@@ -380,6 +383,13 @@ static void flags_are_read_strictly(void **state)
                 values.list.count == 2);
     assert_ok(parse_flags(&values, FLAGS("--help", "--nonsense"), &help));
     assert_true(help);
+    assert_ok(parse_flags(&values, FLAGS("--", "--help"), &help)); // a file of that name
+    assert_false(help);
+    assert_fails(CR_INVALID, "no number", parse_flags(&values, FLAGS("--rate", "1e999"), &help));
+    assert_fails(CR_INVALID, "no whole number",
+                 parse_flags(&values, FLAGS("--count", "18446744073709551615"), &help));
+    const struct cr_flags wanting = {"test FILE", "Tests.", NULL, 0, 1, 1};
+    assert_fails(CR_INVALID, "an argument is missing", cr_flags_parse(&wanting, 1, NULL, NULL, NULL, &help));
     assert_fails(CR_INVALID, "did you mean --model?", parse_flags(&values, FLAGS("--modle", "x"), &help));
     assert_fails(CR_INVALID, "wants an argument", parse_flags(&values, FLAGS("--model"), &help));
     assert_fails(CR_INVALID, "--model: empty", parse_flags(&values, FLAGS("--model="), &help));
@@ -397,6 +407,37 @@ static void flags_are_read_strictly(void **state)
                  parse_flags(&values, FLAGS("--set", "a", "--set", "b", "--set", "c"), &help));
 }
 
+static void what_is_swept_is_what_was_left(void **state)
+{
+    (void)state;
+    assert_true(cr_file_is_any_unfinished("a.tmp.7") && cr_file_is_any_unfinished("a.tmp.b.tmp.7"));
+    assert_false(cr_file_is_any_unfinished("a.tmp.") || cr_file_is_any_unfinished("a.tmp.b"));
+    static const char *const kept[] = {"swept/n5.x", "swept/n3.y", "swept/n03.x"};
+    assert_ok(cr_directory_make(in_directory("swept"), true));
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        assert_ok(cr_file_write(in_directory(kept[i]), cr_slice_of_string(""), true));
+    assert_ok(cr_file_write(in_directory("swept/n4.x"), cr_slice_of_string(""), true));
+    cr_directory_sweep_below(in_directory("swept"), "n", ".x", 5);
+    assert_false(cr_file_exists(in_directory("swept/n4.x")));
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        assert_true(cr_file_exists(in_directory(kept[i])));
+}
+
+static void durations_have_two_units(void **state)
+{
+    (void)state;
+    static const struct {
+        double seconds;
+        const char *expected;
+    } cases[] = {{0, "0.0 s"},         {59.5, "59.5 s"},       {60, "1 min 00 s"}, {3599, "59 min 59 s"},
+                 {3600, "1 h 00 min"}, {97260, "27 h 01 min"}, {-1, "?"},          {NAN, "?"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
+        assert_ok(cr_append_duration(&out, cases[i].seconds));
+        assert_string_equal(cr_buffer_text(&out), cases[i].expected);
+    }
+}
+
 static void words_are_laid_out_in_lines(void **state)
 {
     (void)state;
@@ -410,6 +451,8 @@ static void words_are_laid_out_in_lines(void **state)
         {"one two three", 6, 9, "one\n# two\n# three"},
         {" one\n two  three ", 0, 80, "one two three"},
         {"four five", 0, 9, "four five"},
+        {"four five", 0, 8, "four\n# five"},
+        {"a b c", 0, 4, "a b\n# c"},
         {"unbreakable word", 0, 4, "unbreakable\n# word"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -437,9 +480,9 @@ static void words_are_parsed_whole(void **state)
     assert_true(cr_ends_with("a.tsv", ".tsv") && cr_ends_with("", "") && cr_ends_with("x", "x"));
     assert_false(cr_ends_with("a.tsv", ".ts") || cr_ends_with("sv", ".tsv") || cr_ends_with("a.TSV", ".tsv"));
     assert_int_equal(cr_edit_distance("kitten", "sitting"), 3);
-    const char *const names[] = {"learning_rate", "warmup_steps"};
-    assert_string_equal(cr_nearest_name("learn_rate", names, 2), names[0]);
-    assert_null(cr_nearest_name("seed", names, 2));
+    const char *const names[] = {"learning_rate", "warmup_steps", "tune"};
+    assert_string_equal(cr_nearest_name("learn_rate", names, 3), names[0]);
+    assert_null(cr_nearest_name("seed", names, 3));
 }
 
 static void a_failed_read_leaves_the_buffer(void **state)
@@ -544,6 +587,8 @@ int main(void)
         cmocka_unit_test(time_is_written_as_rfc3339),
         cmocka_unit_test(time_is_read_as_rfc3339),
         cmocka_unit_test(flags_are_read_strictly),
+        cmocka_unit_test(what_is_swept_is_what_was_left),
+        cmocka_unit_test(durations_have_two_units),
         cmocka_unit_test(words_are_laid_out_in_lines),
         cmocka_unit_test(words_are_parsed_whole),
         cmocka_unit_test(a_failed_read_leaves_the_buffer),

@@ -131,6 +131,22 @@ static void every_type_of_the_format_is_listed(void **state)
     }
 }
 
+// One that is empty covers nothing, whichever of those at its byte is named first.
+static void an_empty_tensor_lies_beside_another(void **state)
+{
+    (void)state;
+#define FULL "\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}"
+#define EMPTY "\"b\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}"
+    static const char *const headers[] = {"{" FULL "," EMPTY "}", "{" EMPTY "," FULL "}"};
+    for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) {
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
+        FILE_OF file = NULL;
+        build(&bytes, headers[i], 4);
+        assert_ok(cr_safetensors_parse(cr_buffer_slice(&bytes), "name", &file));
+        assert_int_equal(cr_safetensors_find(file, "b")->bytes.size, 0);
+    }
+}
+
 static void wrong_entries_are_not_written(void **state)
 {
     (void)state;
@@ -313,6 +329,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(written_reads_back),
         cmocka_unit_test(every_type_of_the_format_is_listed),
+        cmocka_unit_test(an_empty_tensor_lies_beside_another),
         cmocka_unit_test(wrong_entries_are_not_written),
         cmocka_unit_test(broken_rules_are_refused),
         cmocka_unit_test(every_truncation_is_refused),

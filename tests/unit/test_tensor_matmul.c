@@ -183,13 +183,13 @@ static void what_does_not_fit_is_refused(void **state)
 
 // A weight in I8 gives the bits of the same product with q written out, each column of the result times its
 // scale (CR_NT), or with scale·q written out (CR_NN).
-static void check_widened(struct cr_compute *compute, enum cr_transpose form, enum cr_dtype act, size_t m,
-                          size_t n, size_t k)
+static void check_widened(struct cr_compute *compute, enum cr_transpose form, enum cr_dtype act,
+                          enum cr_dtype result, size_t m, size_t n, size_t k)
 {
     uint64_t state = m + n + k;
     size_t rows = form == CR_NT ? n : k, columns = form == CR_NT ? k : n;
     struct cr_matrix a = random_matrix(&state, m, k, act, 3), wide = matrix(rows, columns, act, 0);
-    struct cr_matrix got = matrix(m, n, act, 1), want = matrix(m, n, act, 1);
+    struct cr_matrix got = matrix(m, n, result, 1), want = matrix(m, n, result, 1);
     CR_FREE int8_t *q = NULL;
     CR_FREE float *scale = NULL;
     assert_ok(cr_allocate(rows * (columns + 5), 1, &q));
@@ -214,7 +214,7 @@ static void check_widened(struct cr_compute *compute, enum cr_transpose form, en
             for (size_t j = 0; j < n; j++) ((float *)sums.data)[i * n + j] *= scale[j];
         for (size_t i = 0; i < m; i++)
             cr_convert(compute, (float *)sums.data + i * n, CR_F32,
-                       (char *)want.data + i * want.stride * cr_dtype_size(act), act, n);
+                       (char *)want.data + i * want.stride * cr_dtype_size(result), result, n);
         free_matrix(&sums);
     } else {
         assert_ok(cr_matmul(compute, form, a, wide, want, false));
@@ -222,7 +222,7 @@ static void check_widened(struct cr_compute *compute, enum cr_transpose form, en
     if (!same_bits(&got, &want)) fail_msg("%zu x %zu x %zu differs from the product written out", m, n, k);
     // Some rows of a weight alone, as a module of several that share an input is.
     if (form == CR_NT && n > 3) {
-        struct cr_matrix part = matrix(m, n - 3, act, 0), wanted = cr_matrix_columns(want, 2, n - 3);
+        struct cr_matrix part = matrix(m, n - 3, result, 0), wanted = cr_matrix_columns(want, 2, n - 3);
         assert_ok(cr_matmul(compute, form, a, cr_matrix_rows(narrow, 2, n - 3), part, false));
         assert_true(same_bits(&part, &wanted));
         free_matrix(&part);
@@ -239,10 +239,10 @@ static void a_weight_in_8_bits_is_what_it_stands_for(void **state)
         struct cr_compute *compute;
         assert_ok(cr_compute_new_with(2, isa, &compute));
         for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-            for (int act = 0; act < 2; act++)
+            for (int kind = 0; kind < 4; kind++)
                 for (int form = CR_NT; form <= CR_NN; form++)
-                    check_widened(compute, (enum cr_transpose)form, act ? CR_BF16 : CR_F32, shapes[i][0],
-                                  shapes[i][1], shapes[i][2]);
+                    check_widened(compute, (enum cr_transpose)form, kind & 1 ? CR_BF16 : CR_F32,
+                                  kind & 2 ? CR_BF16 : CR_F32, shapes[i][0], shapes[i][1], shapes[i][2]);
         cr_compute_free(compute);
     }
 }

@@ -199,6 +199,28 @@ static void stripping_moves_no_label(void **state)
     cr_tokenizer_free(tokenizer);
 }
 
+// Where a normalizer makes less of both than of the question, the answer is what follows.
+static void an_answer_that_is_replaced_leaves_its_end(void **state)
+{
+    (void)state;
+    static const char json[] =
+        "{\"added_tokens\": [{\"id\": 1, \"content\": \"</s>\"}], \"model\": {\"vocab\": {\"a\": 0}, "
+        "\"merges\": []}, "
+        "\"normalizer\": {\"type\": \"Replace\", \"pattern\": {\"String\": \"a\\nb\"}, \"content\": \"a\"}}";
+    const struct cr_chat_message messages[] = {{CR_CHAT_USER, cr_slice_of_string("a"), false},
+                                               {CR_CHAT_ASSISTANT, cr_slice_of_string("b"), false}};
+    struct cr_tokenizer *tokenizer = NULL;
+    assert_ok(cr_tokenizer_parse(cr_slice_of_string(json), "replacing", &tokenizer));
+    CR_CLEANUP(encoded_release) struct encoded got = {0};
+    assert_ok(encode(CR_CHAT_PLAIN, tokenizer, messages, 2, false, &got));
+    assert_int_equal(got.ids.count, 2);
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_int_equal(got.ids.items[i], i);
+        assert_int_equal(got.said.items[i], i);
+    }
+    cr_tokenizer_free(tokenizer);
+}
+
 static void order_is_checked(void **state)
 {
     (void)state;
@@ -246,11 +268,14 @@ static void order_is_checked(void **state)
                  encode(CR_CHAT_DEFAULT, tokenizer, &question, 1, false, &got));
     cr_tokenizer_free(tokenizer);
     // A tokenizer with a template's tokens tells the template.
-    uint32_t end = 0;
-    tokenizer = open_tokenizer(cr_slice_of_string("qwen"));
-    assert_true(cr_chat_end(CR_CHAT_DEFAULT, tokenizer, &end));
-    assert_true(cr_slice_equal(cr_tokenizer_token(tokenizer, end), cr_slice_of_string("<|im_end|>")));
-    cr_tokenizer_free(tokenizer);
+    static const char *const ends[][2] = {{"qwen", "<|im_end|>"}, {"llama3", "<|eot_id|>"}};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        uint32_t end = 0;
+        tokenizer = open_tokenizer(cr_slice_of_string(ends[i][0]));
+        assert_true(cr_chat_end(CR_CHAT_DEFAULT, tokenizer, &end));
+        assert_true(cr_slice_equal(cr_tokenizer_token(tokenizer, end), cr_slice_of_string(ends[i][1])));
+        cr_tokenizer_free(tokenizer);
+    }
 }
 
 int main(void)
@@ -260,6 +285,7 @@ int main(void)
         cmocka_unit_test(messages_cannot_speak_for_others),
         cmocka_unit_test(merges_make_no_special_token),
         cmocka_unit_test(stripping_moves_no_label),
+        cmocka_unit_test(an_answer_that_is_replaced_leaves_its_end),
         cmocka_unit_test(order_is_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -118,6 +118,12 @@ static void long_rows_are_cut(void **state)
     assert_int_equal(example.tokens[0], id_of(tokenizer, 'a'));
     assert_int_equal(example.labels[1], id_of(tokenizer, 'c'));
     assert_int_equal(example.labels[2], CR_LABEL_IGNORE);
+    assert_int_equal(cr_dataset_cut(dataset), 1);
+    cr_dataset_free(dataset);
+    // One that just fits is whole.
+    assert_ok(
+        open_text("{\"text\": \"abc\"}", tokenizer, (struct cr_dataset_options){.max_length = 3}, &dataset));
+    assert_int_equal(cr_dataset_cut(dataset), 0);
     cr_dataset_free(dataset);
     // A prompt that fills the whole length leaves nothing to learn.
     dataset = NULL;
@@ -194,7 +200,7 @@ static void what_is_not_learned_is_refused(void **state)
         {"", ", \"reasoning_content\": \"so\"", "", ":1: message 2: \"reasoning_content\": thoughts"},
         {"", "", ", \"tools\": \"[{}]\"", ":1: \"tools\": calls of tools"},
         {"", "", ", \"images\": [\"a.png\"]", ":1: \"images\": text alone"},
-        {", \"weight\": 0, \"train\": false, \"training\": null",
+        {", \"weight\": 0.5, \"train\": false, \"training\": null", // what one who is not learned weighs
          ", \"weight\": 1, \"train\": true, \"tool_calls\": [], \"function_call\": null",
          ", \"tools\": \"[]\"", NULL},
     };
@@ -402,6 +408,18 @@ static void label_words_that_begin_others(void **state)
     assert_int_equal(cr_dataset_count(dataset), 2);
     cr_dataset_free(dataset);
     cr_tokenizer_free(tokenizer);
+    // Nor can two be told apart that are the same tokens.
+    static const char *const alike[] = {"10=A", "x=a"};
+    assert_ok(cr_tokenizer_parse(
+        cr_slice_of_string(
+            "{\"normalizer\": {\"type\": \"Lowercase\"}, \"model\": {\"vocab\": {\"a\": 0, \"b\": "
+            "1, \":\": 2, \" \": 3}, \"merges\": []}}"),
+        "lower.json", &tokenizer));
+    options.label_words = alike;
+    options.all_choices = true;
+    assert_fails(CR_UNSUPPORTED, "label word \"10=A\" begin those of \"x=a\"",
+                 cr_dataset_open(tabs, tokenizer, &options, &dataset));
+    cr_tokenizer_free(tokenizer);
     assert_int_equal(unlink(tabs), 0);
 }
 
@@ -421,6 +439,13 @@ static void some_bad_rows_are_passed_over(void **state)
     assert_fails(CR_INVALID, "more than 2 bad rows",
                  open_text(rows, tokenizer, (struct cr_dataset_options){.max_bad_rows = 2}, &dataset));
     assert_non_null(strstr(cr_error_message(), ":3:"));
+    // Three of them are shown, however many there are.
+    assert_ok(open_text("1\n2\n3\n4\n{\"text\": \"b\"}\n", tokenizer,
+                        (struct cr_dataset_options){.max_bad_rows = 9}, &dataset));
+    assert_int_equal(cr_dataset_bad_rows(dataset), 4);
+    assert_non_null(strstr(cr_dataset_first_bad(dataset), ":3: "));
+    assert_null(strstr(cr_dataset_first_bad(dataset), ":4: "));
+    cr_dataset_free(dataset);
     // A first row that is bad tells no kind.
     assert_ok(open_text("{\"txet\": \"a\"}\n{\"text\": \"b\"}", tokenizer,
                         (struct cr_dataset_options){.max_bad_rows = 9}, &dataset));

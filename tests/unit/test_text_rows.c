@@ -1,6 +1,8 @@
 // text/: rows of TRL's, and files that hold none.
 #include "dataset_support.h"
 
+#include "text/rows.h"
+
 static void prompts_and_completions(void **state)
 {
     (void)state;
@@ -108,13 +110,43 @@ static void files_of_another_kind(void **state)
     cr_tokenizer_free(tokenizer);
 }
 
+static void a_byte_order_mark_is_no_text(void **state)
+{
+    (void)state;
+    static const char *const files[] = {
+        "\xef\xbb\xbf{\"prompt\": \"q\", \"completion\": \"a\"}\n",
+        "\xef\xbb\xbf[{\"prompt\": \"q\", \"completion\": \"a\"}]\n",
+    };
+    struct cr_tokenizer *tokenizer = byte_tokenizer("<s>");
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        struct cr_dataset *dataset = NULL;
+        assert_ok(open_text(files[i], tokenizer, (struct cr_dataset_options){0}, &dataset));
+        assert_shown("<s>q[a</s>", tokenizer, cr_dataset_at(dataset, 0));
+        cr_dataset_free(dataset);
+    }
+    cr_tokenizer_free(tokenizer);
+}
+
+// Whoever reads them one by one meets what training does.
+static void all_rows_are_of_the_first_ones_kind(void **state)
+{
+    (void)state;
+    CR_CLEANUP(cr_row_reader_close) struct cr_row_reader rows = {0};
+    struct cr_row row;
+    bool found;
+    assert_ok(cr_file_write(
+        path, cr_slice_of_string("{\"text\": \"a\"}\n{\"prompt\": \"q\", \"completion\": \"a\"}"), false));
+    assert_ok(cr_row_reader_open(path, &rows));
+    assert_ok(cr_row_reader_next(&rows, &found, &row));
+    assert_fails(CR_INVALID, ":2: \"text\" is missing", cr_row_reader_next(&rows, &found, &row));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(prompts_and_completions),
-        cmocka_unit_test(a_token_may_lie_in_both),
-        cmocka_unit_test(messages_in_the_wrong_part),
-        cmocka_unit_test(files_of_another_kind),
+        cmocka_unit_test(prompts_and_completions),      cmocka_unit_test(a_token_may_lie_in_both),
+        cmocka_unit_test(messages_in_the_wrong_part),   cmocka_unit_test(files_of_another_kind),
+        cmocka_unit_test(a_byte_order_mark_is_no_text), cmocka_unit_test(all_rows_are_of_the_first_ones_kind),
     };
     return cmocka_run_group_tests(tests, make_file, remove_file);
 }

@@ -179,6 +179,22 @@ static void normal_forms(void **state)
                 "6 2"); // reordered
     check_parts((struct parts){.model = model, .normalizer = "{\"type\": \"Lowercase\"}"}, "FIA", "3 4 0");
     check_parts((struct parts){.model = model, .normalizer = "{\"type\": \"Strip\"}"}, " \u00a0a\t", "0");
+    check_parts((struct parts){.model = "{\"vocab\": {\"a\": 0, \"\u3000\": 1}, \"merges\": []}",
+                               .normalizer = "{\"type\": \"Strip\"}"},
+                "\u3000a\u3000", "0");
+    // Before nothing nothing is put.
+    check_parts((struct parts){.model = model,
+                               .normalizer =
+                                   "{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Strip\"}, "
+                                   "{\"type\": \"Prepend\", \"prepend\": \"f\"}]}"},
+                " ", "");
+    // What is stripped was first: what is left is not.
+    const struct parts first = {.model = "{\"vocab\": {\"a\": 0, \"\u2581\": 1}, \"merges\": []}",
+                                .normalizer = "{\"type\": \"Strip\"}",
+                                .splitter = "{\"type\": \"Metaspace\", \"replacement\": \"\u2581\", "
+                                            "\"prepend_scheme\": \"first\"}"};
+    check_parts(first, "a", "1 0");
+    check_parts(first, " a", "0");
 }
 
 static void added_tokens_are_cut_out(void **state)

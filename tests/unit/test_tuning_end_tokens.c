@@ -50,6 +50,13 @@ static void what_is_no_token_is_refused(void **state)
         assert_fails(CR_INVALID, "generation_config.json: eos_token_id",
                      cr_end_tokens_read(directory, tokenizer, &ends));
     }
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer many = {0};
+    CR_CLEANUP(cr_ids_release) struct cr_ids ends = {0};
+    assert_ok(cr_append_format(&many, "{\"eos_token_id\": [0"));
+    for (size_t i = 1; i < 65; i++) assert_ok(cr_append_format(&many, ", %zu", i));
+    assert_ok(cr_append_format(&many, "]}"));
+    write_file("generation_config.json", cr_buffer_text(&many));
+    assert_fails(CR_INVALID, "65 tokens, more than 64", cr_end_tokens_read(directory, tokenizer, &ends));
 }
 
 int main(void)

@@ -136,6 +136,29 @@ static void the_sum_is_its_definition(void **state)
     end_walk(&walk);
 }
 
+// What it would take gradients of is not there: of another walk, of one that kept nothing, or of none.
+static void a_way_back_needs_its_forward_walk(void **state)
+{
+    (void)state;
+    struct walk walk;
+    make_walk(0, &walk);
+    struct cr_matrix x = cr_matrix_of(walk.x, CR_F32, ROWS, walk.in), none = {0};
+    struct cr_matrix y = cr_matrix_of(walk.y, CR_F32, ROWS, walk.out);
+    const struct cr_delta_part whole = {walk.delta, y}, less = {walk.delta, cr_matrix_rows(y, 0, ROWS - 1)};
+    const char *why = "a way back without its forward walk";
+    forward(&walk);
+    assert_fails(CR_INTERNAL, why, cr_deltas_backward(&less, 1, cr_matrix_rows(x, 0, ROWS - 1), none));
+    walk.lora->kind->begin_evaluation(walk.lora);
+    assert_fails(CR_INTERNAL, why, cr_deltas_backward(&whole, 1, x, none));
+    go_on(&walk);
+    walk.lora->kind->begin_training(walk.lora, 12);
+    assert_fails(CR_INTERNAL, why, cr_deltas_backward(&whole, 1, x, none));
+    x.rows = y.rows = ROWS + 1;
+    const struct cr_delta_part more = {walk.delta, y};
+    assert_fails(CR_INTERNAL, "has room for 700", cr_deltas_forward(&more, 1, x));
+    end_walk(&walk);
+}
+
 static void dropout_keeps_the_mean(void **state)
 {
     (void)state;
@@ -282,6 +305,7 @@ int main(void)
         cmocka_unit_test(gradients_are_those_of_differences),
         cmocka_unit_test(gradients_hold_under_dropout),
         cmocka_unit_test(the_sum_is_its_definition),
+        cmocka_unit_test(a_way_back_needs_its_forward_walk),
         cmocka_unit_test(dropout_keeps_the_mean),
         cmocka_unit_test(a_new_adapter_changes_nothing),
         cmocka_unit_test(scales_are_those_of_peft),

@@ -179,6 +179,10 @@ static void clipping_is_that_of_torch(void **state)
     parameters.gradients[1] = 3;
     assert_true(!isfinite(cr_gradient_clip(compute, &parameters, 1)));
     assert_true(parameters.gradients[1] == 3);
+    for (int i = 0; i < 3; i++)
+        parameters.gradients[i] = (float)i * 2e-6f; // a norm that torch's 1e-6 weighs beside
+    norm = cr_gradient_clip(compute, &parameters, 1e-6);
+    assert_true(fabs((double)parameters.gradients[2] - 4e-6 / (norm / 1e-6 + 1)) < 1e-12);
     cr_parameters_release(&parameters);
     cr_compute_free(compute);
 }

@@ -55,6 +55,8 @@ static void an_adapter_is_read_as_it_was_written(void **state)
     struct stat status;
     assert_int_equal(stat(path_in("adapter/adapter_model.safetensors"), &status), 0);
     assert_int_equal(status.st_mode & 0777, 0600);
+    assert_int_equal(stat(path_in("adapter"), &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0700);
     cr_structure_free(written);
     cr_structure_free(read);
 }
@@ -229,6 +231,14 @@ static void options_that_say_nothing_are_passed_over(void **state)
     assert_ok(cr_peft_config_parse(cr_slice_of_string(text), "a.json", &read));
     assert_int_equal(read.lora.targets.layers.items[0], 1);
     cr_peft_config_release(&read);
+    // These leave the base as it is.
+    static const char *const initial[] = {"gaussian", "orthogonal", "eva"};
+    for (size_t i = 0; i < sizeof initial / sizeof *initial; i++) {
+        char begun[128];
+        snprintf(begun, sizeof begun, HEAD ", \"init_lora_weights\": \"%s\"}", initial[i]);
+        assert_ok(cr_peft_config_parse(cr_slice_of_string(begun), "a.json", &read));
+        cr_peft_config_release(&read);
+    }
     // Without names PEFT takes those of the family; without numbers its defaults.
     assert_ok(cr_peft_config_parse(cr_slice_of_string("{\"peft_type\": \"LORA\"}"), "a.json", &read));
     assert_int_equal(read.lora.r, 8);
@@ -314,6 +324,18 @@ static void wrong_tensors_are_named(void **state)
     };
     write_changed(adapter, &change, 0);
     assert_fails(CR_INVALID, "k_proj.lora_A.weight: its shape",
+                 cr_peft_open(path_in("adapter"), model, &read));
+    change.rank = 3;
+    change.shape[0] = item->shape[0];
+    change.shape[1] = item->shape[1];
+    change.shape[2] = 1;
+    write_changed(adapter, &change, 0);
+    assert_fails(CR_INVALID, "k_proj.lora_A.weight: its shape",
+                 cr_peft_open(path_in("adapter"), model, &read));
+    change.rank = 2;
+    change.dtype = CR_I32;
+    write_changed(adapter, &change, 0);
+    assert_fails(CR_UNSUPPORTED, "k_proj.lora_A.weight: only F32",
                  cr_peft_open(path_in("adapter"), model, &read));
     change.rank = 1;
     change.shape[0] = item->count;

@@ -151,6 +151,28 @@ static void gradients_do_not_depend_on_threads(void **state)
     }
 }
 
+// A pass that is just large enough has room for what comes before as well, here the one key too many for a
+// tile.
+static void room_to_spare_changes_nothing(void **state)
+{
+    (void)state;
+    static const size_t length = 62, rows[] = {62, 200};
+    struct fixture f[2];
+    for (size_t i = 0; i < 2; i++) {
+        f[i] = fixture_new(&plain, CR_F32, 1);
+        sample_free(&f[i].sample);
+        cr_pass_free(f[i].pass);
+        f[i].sample = random_sample(&length, 1, f[i].model->config.vocabulary, 5);
+        const struct cr_pass_size size = {
+            .rows = rows[i], .sequences = 1, .prefix = f[i].prefix->tuned.prefix, .backward = true};
+        assert_ok(cr_pass_new(f[i].model, &size, NULL, &f[i].pass));
+        step(&f[i]);
+    }
+    assert_memory_equal(f[0].prefix->parameters.gradients, f[1].prefix->parameters.gradients,
+                        f[0].prefix->parameters.count * sizeof(float));
+    for (size_t i = 0; i < 2; i++) fixture_free(&f[i]);
+}
+
 static void logits_of(struct fixture *f, float *logits)
 {
     CR_FREE uint32_t *row = NULL;
@@ -196,6 +218,8 @@ static void a_decoder_is_a_pass(void **state)
         for (size_t i = 0; i < 37; i++) assert_true(fabsf(row[i] - logits[i]) < 1e-4f);
     }
     assert_fails(CR_INVALID, "do not fit the context", cr_decoder_feed(decoder, f.sample.tokens, 1, &logits));
+    assert_fails(CR_INVALID, "token 37 is outside",
+                 cr_decoder_feed(decoder, (const uint32_t[]){37}, 1, &logits));
     cr_decoder_free(decoder);
     fixture_free(&f);
 }
@@ -251,6 +275,7 @@ int main(void)
         cmocka_unit_test(gradients_of_a_projection_are_slopes),
         cmocka_unit_test(a_second_micro_batch_adds_its_gradient),
         cmocka_unit_test(gradients_do_not_depend_on_threads),
+        cmocka_unit_test(room_to_spare_changes_nothing),
         cmocka_unit_test(a_sequence_does_not_see_its_neighbours),
         cmocka_unit_test(a_decoder_is_a_pass),
         cmocka_unit_test(the_prefix_takes_its_part_of_the_context),

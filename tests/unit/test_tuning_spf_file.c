@@ -3,6 +3,7 @@
 
 #include "format/safetensors.h"
 #include "tuning/adapter.h"
+#include "tuning/merge.h"
 #include "tuning/place.h"
 #include "tuning/session.h"
 #include "tuning/spf_file.h"
@@ -66,8 +67,14 @@ static void a_change_is_read_as_it_was_written(void **state)
             cr_session_release(&session);
             cr_trainer_free(trainer);
 
-            struct stat status;
+            // All of it goes into the weights, too: merging holds each module against what is added to it.
             char path[160];
+            struct cr_merge_report merged;
+            snprintf(path, sizeof path, "%s.merged", directory);
+            assert_ok(cr_merge(SMALL_MODEL, directory, path, compute, NULL, &merged));
+            assert_true(merged.modules > 0 && !merged.unusual);
+
+            struct stat status;
             snprintf(path, sizeof path, "%s/%s", directory, cr_spf_model_name);
             assert_int_equal(stat(path, &status), 0);
             assert_int_equal(status.st_mode & 0777, 0600);

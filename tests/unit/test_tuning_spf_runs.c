@@ -137,6 +137,7 @@ static void no_place_is_none(void **state)
     (void)state;
     struct losses lora_losses, losses;
     struct cr_tuning_config config = run_of(CR_METHOD_LORA);
+    config.lora.lora_dropout = 0.1;
     struct cr_trainer *lora = start(&config, &lora_losses);
     run(lora, 12);
     config.method = CR_METHOD_LORA_SPF;
@@ -193,6 +194,29 @@ static void a_run_goes_on_where_it_was(void **state)
         cr_trainer_free(second);
         cr_trainer_free(whole);
     }
+}
+
+// Of both together as of each: after steps with dropout an evaluation is that of a run which never dropped.
+static void an_evaluation_drops_nothing(void **state)
+{
+    (void)state;
+    static char held_out[] = DATA;
+    const char *path = path_in("evaluated");
+    struct cr_tuning_config config = run_of(CR_METHOD_LORA_SPF);
+    struct cr_tally after = {0}, afresh = {0};
+    struct losses losses;
+    config.data.eval = held_out;
+    config.lora.lora_dropout = 0.5;
+    config.spf.density = 0.1;
+    struct cr_trainer *trainer = start(&config, &losses), *other = start(&config, &losses);
+    run(trainer, 4);
+    assert_ok(cr_trainer_save_state(trainer, NULL, path));
+    assert_ok(cr_trainer_load_state(other, NULL, path));
+    assert_ok(cr_trainer_evaluate(trainer, &after, NULL, NULL));
+    assert_ok(cr_trainer_evaluate(other, &afresh, NULL, NULL));
+    assert_true(after.loss_sum == afresh.loss_sum);
+    cr_trainer_free(other);
+    cr_trainer_free(trainer);
 }
 
 // What preflight says is enough, and not much more.
@@ -253,6 +277,75 @@ static void choices_are_repeatable(void **state)
         }
 }
 
+// Two choices of one shape are two things to train, with LoRA beside them as without.
+static void a_digest_tells_places_of_one_shape(void **state)
+{
+    (void)state;
+    static char *modules[] = {q_proj};
+    for (int method = CR_METHOD_SPF; method <= CR_METHOD_LORA_SPF; method++)
+        for (int granularity = CR_SPF_ROW; granularity <= CR_SPF_ELEMENT; granularity++) {
+            struct cr_tuning_config config = run_of(method);
+            unsigned char digest[2][CR_SHA256_SIZE];
+            size_t count[2];
+            config.spf = spf_choice(CR_SPF_RANDOM, granularity, 0.25);
+            config.spf.targets = (struct cr_targets){{modules, 1}, {(size_t[]){1}, 1}};
+            for (size_t i = 0; i < 2; i++) {
+                struct cr_trainer *trainer;
+                config.seed = 3 + i;
+                assert_ok(cr_trainer_new(&config, compute, NULL, &trainer));
+                assert_ok(cr_trainer_digest(trainer, digest[i]));
+                count[i] = cr_trainer_parameters(trainer)->count;
+                cr_trainer_free(trainer);
+            }
+            assert_int_equal(count[0], count[1]);
+            assert_memory_not_equal(digest[0], digest[1], CR_SHA256_SIZE);
+        }
+}
+
+// Two elements of one row, which the counts of rows do not tell apart.
+static void a_digest_tells_columns(void **state)
+{
+    (void)state;
+    const struct cr_spf_config choice = spf_choice(CR_SPF_RANDOM, CR_SPF_ELEMENT, 0.1);
+    unsigned char digest[2][CR_SHA256_SIZE];
+    for (uint32_t i = 0; i < 2; i++) {
+        struct cr_spf_selection selection = {0};
+        struct cr_structure *spf;
+        CR_CLEANUP(cr_hasher_release) struct cr_hasher *hasher = NULL;
+        assert_ok(cr_spf_select(&choice, model, 3, NULL, &selection));
+        selection.parts[0].elements.index[0] ^= i;
+        assert_ok(cr_spf_new(&choice, &selection, model, false, &spf));
+        assert_ok(cr_hasher_new(&hasher));
+        assert_ok(spf->kind->describe(spf, hasher));
+        assert_ok(cr_hasher_finish(hasher, digest[i]));
+        cr_structure_free(spf);
+    }
+    assert_memory_not_equal(digest[0], digest[1], CR_SHA256_SIZE);
+}
+
+static enum cr_status same_scores(void *context, size_t i, float *score)
+{
+    size_t out, in;
+    cr_module_shape(&model->config, (enum cr_module)(CR_Q + i % 7), &out, &in); // of all-linear
+    for (size_t k = 0; k < out * in; k++) score[k] = *(const float *)context;
+    return CR_OK;
+}
+
+// A head for which there is no room is followed by no row that would fit.
+static void what_does_not_fit_ends_the_choice(void **state)
+{
+    (void)state;
+    const struct cr_spf_config choice = spf_choice(CR_SPF_FISHER, CR_SPF_HEAD, 0.01);
+    struct cr_spf_selection selection = {0};
+    float score = 1;
+    const struct cr_spf_source source = {same_scores, &score};
+    assert_fails(CR_INVALID, "no room for one head or row",
+                 cr_spf_select(&choice, model, 3, &source, &selection));
+    score = NAN;
+    assert_fails(CR_INVALID, "a weight's score is NaN or infinite",
+                 cr_spf_select(&choice, model, 3, &source, &selection));
+}
+
 static void a_server_cannot_calibrate(void **state)
 {
     (void)state;
@@ -281,10 +374,17 @@ static void a_server_cannot_calibrate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_places_are_full_tuning), cmocka_unit_test(first_gradients_are_full_tunings),
-        cmocka_unit_test(no_place_is_none),           cmocka_unit_test(a_run_goes_on_where_it_was),
-        cmocka_unit_test(memory_is_told_before),      cmocka_unit_test(choices_are_repeatable),
+        cmocka_unit_test(all_places_are_full_tuning),
+        cmocka_unit_test(first_gradients_are_full_tunings),
+        cmocka_unit_test(no_place_is_none),
+        cmocka_unit_test(a_run_goes_on_where_it_was),
+        cmocka_unit_test(memory_is_told_before),
+        cmocka_unit_test(choices_are_repeatable),
         cmocka_unit_test(a_server_cannot_calibrate),
+        cmocka_unit_test(an_evaluation_drops_nothing),
+        cmocka_unit_test(a_digest_tells_places_of_one_shape),
+        cmocka_unit_test(a_digest_tells_columns),
+        cmocka_unit_test(what_does_not_fit_ends_the_choice),
     };
     return cmocka_run_group_tests(tests, open_small_model, close_small_model);
 }

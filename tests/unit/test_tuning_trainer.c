@@ -1,6 +1,8 @@
 // tuning/: that a run is the same however it is cut, threaded or accumulated; averaging; errors.
 #include "trainer_support.h"
 
+#include "tuning/trainer_parts.h"
+
 #include <math.h>
 
 static char q_prj[] = "q_prj";
@@ -540,6 +542,12 @@ static void what_cannot_be_trained_is_refused(void **state)
     assert_fails(CR_INVALID, "random_init", cr_trainer_new(&config, fixture->compute, NULL, &trainer));
 }
 
+static enum cr_status spoil_gradient(struct cr_structure *structure)
+{
+    structure->parameters.gradients[1] = INFINITY;
+    return CR_OK;
+}
+
 static void a_step_without_a_number_is_named(void **state)
 {
     struct fixture *fixture = *state;
@@ -547,9 +555,14 @@ static void a_step_without_a_number_is_named(void **state)
     struct cr_trainer *trainer = new_trainer(&config, fixture->compute);
     struct cr_tally tally = {0};
     assert_ok(cr_trainer_run(trainer, 2, &tally, NULL, NULL));
+    struct cr_structure_kind spoilt = *trainer->structure->kind;
+    spoilt.finish_gradient = spoil_gradient;
+    trainer->structure->kind = &spoilt;
+    assert_fails(CR_INVALID, "training step 3: the gradient", cr_trainer_run(trainer, 1, &tally, NULL, NULL));
     cr_trainer_parameters(trainer)->values[0] = NAN;
-    assert_fails(CR_INVALID, "training step 3", cr_trainer_run(trainer, 1, &tally, NULL, NULL));
+    assert_fails(CR_INVALID, "training step 3: the loss", cr_trainer_run(trainer, 1, &tally, NULL, NULL));
     assert_int_equal(cr_trainer_step(trainer), 2);
+    assert_fails(CR_INVALID, "there is no step 999999 of", cr_trainer_seek(trainer, 999999));
     cr_trainer_free(trainer);
 }
 

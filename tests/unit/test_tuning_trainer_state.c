@@ -2,6 +2,8 @@
 #include "sealing_support.h"
 #include "trainer_support.h"
 
+#include "tuning/trainer_parts.h"
+
 static const struct cr_sealing test_sealing = {&test_key, "a state", {1}};
 
 static void a_saved_state_is_taken_up_bit_for_bit(void **state)
@@ -17,8 +19,13 @@ static void a_saved_state_is_taken_up_bit_for_bit(void **state)
         struct cr_trainer *first = new_trainer(&config, fixture->compute);
         struct cr_trainer *second = new_trainer(&config, fixture->compute);
         struct cr_tally tally = {0};
-        assert_ok(cr_trainer_run(whole, 12, &tally, NULL, NULL));
-        assert_ok(cr_trainer_run(first, 5, &tally, NULL, NULL));
+        struct cr_trainer *const begun[] = {whole, first};
+        for (size_t i = 0; i < 2; i++) { // the optimiser begins anew in between, as a silo's does in a round
+            assert_ok(cr_trainer_run(begun[i], 2, &tally, NULL, NULL));
+            cr_trainer_reset_optimizer(begun[i]);
+        }
+        assert_ok(cr_trainer_run(whole, 10, &tally, NULL, NULL));
+        assert_ok(cr_trainer_run(first, 3, &tally, NULL, NULL));
         const struct cr_sealing *sealing = turn % 3 == 0 ? &test_sealing : NULL; // with either optimiser
         assert_ok(cr_trainer_save_state(first, sealing, path));
         assert_ok(cr_trainer_load_state(second, sealing, path));
@@ -106,15 +113,18 @@ static void a_foreign_or_damaged_state_is_refused(void **state)
     config.data.train = fixture->silo[2];
     struct cr_trainer *elsewhere = new_trainer(&config, fixture->compute);
     assert_fails(CR_INVALID, "another run", cr_trainer_load_state(elsewhere, NULL, path));
-    // Packing that joins nothing, but takes the longest first.
     config.data.train = fixture->all;
-    config.data.packing = true;
-    struct cr_trainer *packed = new_trainer(&config, fixture->compute);
-    assert_fails(CR_INVALID, "another run", cr_trainer_load_state(packed, NULL, path));
-    cr_trainer_free(packed);
 
     CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
     assert_ok(cr_file_read(path, 1 << 24, &bytes));
+    bytes.data[8] ^= 2; // the version
+    assert_ok(cr_file_write(path, cr_buffer_slice(&bytes), true));
+    assert_fails(CR_UNSUPPORTED, "version 3", cr_trainer_load_state(trainer, NULL, path));
+    bytes.data[8] ^= 2;
+    bytes.data[12] = 3; // moments, of which there is room for two
+    assert_ok(cr_file_write(path, cr_buffer_slice(&bytes), true));
+    assert_fails(CR_INVALID, "3 vectors of moments", cr_trainer_load_state(trainer, NULL, path));
+    bytes.data[12] = 2;
     bytes.data[bytes.size / 2] ^= 1;
     assert_ok(cr_file_write(path, cr_buffer_slice(&bytes), true));
     assert_fails(CR_INVALID, "damaged", cr_trainer_load_state(trainer, NULL, path));
@@ -129,6 +139,27 @@ static void a_foreign_or_damaged_state_is_refused(void **state)
     cr_trainer_free(trainer);
     cr_trainer_free(other);
     cr_trainer_free(elsewhere);
+}
+
+// Packing that joins nothing, but takes the longest first.
+static void a_state_is_of_its_packs_alone(void **state)
+{
+    struct fixture *fixture = *state;
+    char path[64];
+    place(fixture, "state", path);
+    struct cr_tuning_config config = small_run(fixture->silo[0], two_modules, 2);
+    config.data.max_length = 40;
+    struct cr_trainer *alone = new_trainer(&config, fixture->compute);
+    config.data.packing = true;
+    struct cr_trainer *packed = new_trainer(&config, fixture->compute);
+    assert_int_equal(packed->packs.count, alone->packs.count);
+    assert_ok(cr_trainer_save_state(alone, NULL, path));
+    assert_fails(CR_INVALID, "another run", cr_trainer_load_state(packed, NULL, path));
+    packed->step = 13; // of 12
+    assert_ok(cr_trainer_save_state(packed, NULL, path));
+    assert_fails(CR_INVALID, "13 steps done of 12", cr_trainer_load_state(packed, NULL, path));
+    cr_trainer_free(alone);
+    cr_trainer_free(packed);
 }
 
 static void a_sealed_state_of_another_run_or_damaged_is_refused(void **state)
@@ -164,6 +195,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_saved_state_is_taken_up_bit_for_bit),
         cmocka_unit_test(a_state_is_of_its_settings_alone),
+        cmocka_unit_test(a_state_is_of_its_packs_alone),
         cmocka_unit_test(a_foreign_or_damaged_state_is_refused),
         cmocka_unit_test(a_sealed_state_of_another_run_or_damaged_is_refused),
     };
