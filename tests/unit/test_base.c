@@ -7,7 +7,6 @@
 #include "base/flags.h"
 #include "base/parse.h"
 #include "base/thread.h"
-#include "base/words.h"
 
 #include <fcntl.h>
 #include <math.h>
@@ -423,21 +422,6 @@ static void what_is_swept_is_what_was_left(void **state)
         assert_true(cr_file_exists(in_directory(kept[i])));
 }
 
-static void durations_have_two_units(void **state)
-{
-    (void)state;
-    static const struct {
-        double seconds;
-        const char *expected;
-    } cases[] = {{0, "0.0 s"},         {59.5, "59.5 s"},       {60, "1 min 00 s"}, {3599, "59 min 59 s"},
-                 {3600, "1 h 00 min"}, {97260, "27 h 01 min"}, {-1, "?"},          {NAN, "?"}};
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
-        assert_ok(cr_append_duration(&out, cases[i].seconds));
-        assert_string_equal(cr_buffer_text(&out), cases[i].expected);
-    }
-}
-
 static void words_are_laid_out_in_lines(void **state)
 {
     (void)state;
@@ -541,26 +525,6 @@ static void what_may_not_be_seen_is_not_missing(void **state)
     assert_int_equal(chmod(directory, 0700), 0);
 }
 
-static void durations_are_rounded_to_their_unit(void **state)
-{
-    (void)state;
-    static const struct {
-        double seconds;
-        const char *wanted;
-    } cases[] = {{4.16, "4.2 s"},
-                 {59.94, "59.9 s"},
-                 {59.96, "1 min 00 s"},
-                 {187, "3 min 07 s"},
-                 {3599.9, "59 min 59 s"},
-                 {5 * 3600 + 12 * 60, "5 h 12 min"},
-                 {-1, "?"}};
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-        assert_ok(cr_append_duration(&text, cases[i].seconds));
-        assert_string_equal(cr_buffer_text(&text), cases[i].wanted);
-    }
-}
-
 static void an_arena_that_cannot_be_is_refused(void **state)
 {
     (void)state;
@@ -588,13 +552,11 @@ int main(void)
         cmocka_unit_test(time_is_read_as_rfc3339),
         cmocka_unit_test(flags_are_read_strictly),
         cmocka_unit_test(what_is_swept_is_what_was_left),
-        cmocka_unit_test(durations_have_two_units),
         cmocka_unit_test(words_are_laid_out_in_lines),
         cmocka_unit_test(words_are_parsed_whole),
         cmocka_unit_test(a_failed_read_leaves_the_buffer),
         cmocka_unit_test(a_link_that_leads_nowhere_is_not_missing),
         cmocka_unit_test(what_may_not_be_seen_is_not_missing),
-        cmocka_unit_test(durations_are_rounded_to_their_unit),
         cmocka_unit_test(an_arena_that_cannot_be_is_refused),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);

@@ -1,0 +1,62 @@
+// base/words: figures and foreign text as people read them.
+#include "support.h"
+
+#include "base/words.h"
+
+#include <math.h>
+
+static void counts_are_written_by_thousands(void **state)
+{
+    (void)state;
+    static const struct {
+        double number;
+        const char *wanted;
+    } cases[] = {{0, "0"}, {999.4, "999"}, {999.6, "1,000"}, {1234567, "1,234,567"}, {-12345, "-12,345"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+        assert_ok(cr_append_count(&text, cases[i].number));
+        assert_string_equal(cr_buffer_text(&text), cases[i].wanted);
+    }
+}
+
+static void durations_are_rounded_to_their_unit(void **state)
+{
+    (void)state;
+    static const struct {
+        double seconds;
+        const char *wanted;
+    } cases[] = {{4.16, "4.2 s"},
+                 {59.94, "59.9 s"},
+                 {59.96, "1 min 00 s"},
+                 {60, "1 min 00 s"},
+                 {187, "3 min 07 s"},
+                 {3599.9, "59 min 59 s"},
+                 {3600, "1 h 00 min"},
+                 {97260, "27 h 01 min"},
+                 {-1, "?"},
+                 {NAN, "?"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+        assert_ok(cr_append_duration(&text, cases[i].seconds));
+        assert_string_equal(cr_buffer_text(&text), cases[i].wanted);
+    }
+}
+
+static void foreign_text_moves_no_cursor(void **state)
+{
+    (void)state;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    assert_ok(cr_append_format(&text, "\n"));
+    assert_ok(cr_append_plain(&text, "a\n\x1b[2Jna\xc3\xafve\xc2\x9b\x7f"));
+    assert_string_equal(cr_buffer_text(&text), "\na??[2Jna\xc3\xafve??");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(counts_are_written_by_thousands),
+        cmocka_unit_test(durations_are_rounded_to_their_unit),
+        cmocka_unit_test(foreign_text_moves_no_cursor),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
