@@ -70,7 +70,8 @@ static enum cr_status stopped(const struct cr_server *server)
 
 static enum cr_status serve(struct cr_server *server, bool (*keep_going)(void *context), void *context)
 {
-    bool settled = server->state->finished && server->state->settled;
+    // Of a split model that is trained a server that is started again can tell nobody anything.
+    bool settled = server->state->finished && (server->state->settled || server->split);
     bool serves = cr_split_serve_wanted(server);
     if (server->state->finished)
         CR_TRY(server->split ? cr_server_saved(server) : cr_server_finish(server)); // whose result is there

@@ -4,6 +4,8 @@ import os
 import shutil
 import signal
 import struct
+import threading
+import time
 import unittest
 
 from federation_support import Federation, MODEL, SILOS, make_model, program, words, write_rows
@@ -294,6 +296,30 @@ class Split(Federation):
         self.assertGreater(silo.wait_event("split.sent")["walked"], 0)
         self.assertGreaterEqual(server.wait_event("train.resumed")["step"], 10)
         server.kill()
+
+    def test_a_server_that_is_started_again_when_all_is_over_ends(self):
+        """Although it was killed before a silo had heard: it could tell nobody any more."""
+        proxy, advertise = self.proxy()
+        config = self.split("out", advertise + ", min_clients: 1", steps=2)
+        server = self.serve(config, proxy)
+        sent = threading.Event()
+
+        def meet(data, way, passed):
+            if way == "up" and passed + len(data) > 10_000:  # the silo's examples
+                sent.set()
+            elif way == "down" and sent.is_set():  # that they are there
+                time.sleep(60)
+            return data
+        proxy.meet = meet
+        silo = self.join(self.invite(config, "ben"), "ben")
+        server.wait_event("server.done")
+        time.sleep(0.5)
+        self.assertIsNone(server.process.poll())
+        server.kill()
+        silo.kill()
+        server = self.start("serve", config)
+        self.assert_ends(server)
+        self.assertFalse(any(event["event"] == "server.listening" for event in server.events))
 
 
 if __name__ == "__main__":
