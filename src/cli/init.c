@@ -2,6 +2,7 @@
 #include "cli/command.h"
 
 #include "base/file.h"
+#include "base/parse.h"
 #include "cli/memory.h"
 #include "federation/config.h"
 #include "text/tokenizer.h"
@@ -29,7 +30,8 @@ static const char *const common[] = {
     "training.warmup_steps",
 };
 static const char *const of_tune[] = {"training.num_train_epochs"}; // a federation's rounds decide
-static const char *const of_slicing[] = {"slicing.pads"};           // where the base is frozen
+static const char *const of_labels[] = {"data.label_words", "data.label_prompt"}; // of a .tsv
+static const char *const of_slicing[] = {"slicing.pads"};                         // where the base is frozen
 static const char *const of_lora[] = {"load_in_8bit", "lora.r", "lora.lora_alpha", "lora.lora_dropout",
                                       "lora.target_modules"};
 static const char *const of_spf[] = {"spf.criterion", "spf.granularity", "spf.density", "spf.target_modules"};
@@ -129,11 +131,13 @@ static enum cr_status write_file(const struct request *request, const struct cr_
 {
     enum { MOST = 40 };
     const char *keys[MOST];
-    _Static_assert(sizeof common + sizeof of_tune + sizeof of_lora + sizeof of_spf + sizeof of_slicing +
-                           sizeof of_federation <=
+    _Static_assert(sizeof common + sizeof of_tune + sizeof of_labels + sizeof of_lora + sizeof of_spf +
+                           sizeof of_slicing + sizeof of_federation <=
                        sizeof keys,
                    "room for all");
     size_t count = add_keys(keys, 0, common, sizeof common / sizeof *common);
+    if (config->tuning.data.train && cr_ends_with(config->tuning.data.train, ".tsv"))
+        count = add_keys(keys, count, of_labels, sizeof of_labels / sizeof *of_labels);
     if (cr_method_has_lora(config->tuning.method))
         count = add_keys(keys, count, of_lora, sizeof of_lora / sizeof *of_lora);
     if (config->tuning.method == CR_METHOD_SPF) keys[count++] = "load_in_8bit";

@@ -137,6 +137,9 @@ static enum cr_status watch(struct simulation *simulation)
     cr_child_reap(&simulation->server, true);
     enum cr_status status = cr_child_result(&simulation->server);
     if (status != CR_OK) return cr_fail_within(status, "the server");
+    // A split model's training needs no silo: one that came back during it may look for a server that is
+    // gone.
+    if (cr_tuning_config_split(&simulation->config.tuning)) return follow_silos(simulation, false);
     CR_TRY(follow_silos(simulation, true));
     return check_silos(simulation);
 }

@@ -9,12 +9,12 @@
 
 static const double step_seconds = 0.2, farewell_seconds = 3;
 
-// Appends the names of those who took part and have not heard that all is done. A restarted server does not
-// know who did: whoever is enrolled may want to hear.
+// Appends the names of those who took part and have not heard that all is done. A server that is started
+// again for that does not know who has: whoever is enrolled may want to hear.
 static enum cr_status append_untold(const struct cr_server *server, struct cr_buffer *out)
 {
     for (size_t i = 0; i < server->state->member_count; i++) {
-        if (server->told[i] || (server->set_count > 0 && !server->came[i])) continue;
+        if (server->told[i] || (server->set_count > 0 && !server->state->members[i].came)) continue;
         CR_TRY(cr_append_format(out, "%s%s", out->size > 0 ? ", " : "", cr_server_silo_name(server, i)));
     }
     return CR_OK;
@@ -70,7 +70,8 @@ static enum cr_status stopped(const struct cr_server *server)
 
 static enum cr_status serve(struct cr_server *server, bool (*keep_going)(void *context), void *context)
 {
-    bool settled = server->state->finished && server->state->settled;
+    // Of a split model that is trained a server that is started again can tell nobody anything.
+    bool settled = server->state->finished && (server->state->settled || server->split);
     bool serves = cr_split_serve_wanted(server);
     if (server->state->finished)
         CR_TRY(server->split ? cr_server_saved(server) : cr_server_finish(server)); // whose result is there

@@ -73,9 +73,8 @@ struct cr_server {
     unsigned char next_digest[CR_SHA256_SIZE]; // of storing
     struct cr_pool *pool;                      // for folding
 
-    bool finishing;      // all rounds are done
-    bool saved;          // and the result is; the silos are being told
-    bool came[CR_SILOS]; // to this server, and were not refused
+    bool finishing; // all rounds are done
+    bool saved;     // and the result is; the silos are being told
     bool told[CR_SILOS];
     uint64_t fetched[CR_SILOS]; // by number: values of the result
     double finishing_since;     // or since a piece of the result was fetched

@@ -168,7 +168,7 @@ enum cr_status cr_server_drop(struct cr_server *server, size_t silo, enum cr_sta
     cr_emit(server->sink, CR_EVENT_WARNING, "round.dropped", why,
             CR_FIELD_TEXT("silo", cr_server_silo_name(server, silo)),
             CR_FIELD("round", server->machine.round + 1));
-    if (reason != CR_TIMEOUT) server->came[silo] = false; // nobody waits for it at the end
+    if (reason != CR_TIMEOUT) server->state->members[silo].came = false; // nobody waits for it at the end
     // Where it is away just now, it is dropped all the same.
     struct cr_server_session *session = server->by_silo[silo];
     if (session) cr_connection_refuse(session->connection, reason, why);

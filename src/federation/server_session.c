@@ -128,7 +128,7 @@ enum cr_status cr_server_admit(struct cr_server_session *session)
 {
     struct cr_server *server = session->server;
     CR_TRY(supersede(server, session->silo, "another connection of this silo took over"));
-    session->ready = server->came[session->silo] = true;
+    session->ready = server->state->members[session->silo].came = true;
     server->by_silo[session->silo] = session;
     cr_emit(server->sink, CR_EVENT_INFO, "server.joined", NULL,
             CR_FIELD_TEXT("silo", cr_server_silo_name(server, session->silo)),

@@ -72,6 +72,7 @@ static enum cr_status read_members(const struct cr_json *root, const char *path,
         CR_TRY(get_name(item, path, "name", member->name));
         CR_TRY(get_name(item, path, "role", member->role));
         CR_TRY(cr_json_get_hex(item, path, "key", member->key, CR_SHA256_SIZE));
+        CR_TRY(cr_json_get_bool(item, path, "came", false, &member->came));
         state->member_count++;
     }
     return CR_OK;
@@ -128,8 +129,8 @@ static enum cr_status write_state(const struct cr_state_dir *state)
     for (size_t i = 0; i < state->member_count; i++) {
         // Names and roles are of [a-z0-9-].
         const struct cr_member *member = &state->members[i];
-        CR_TRY(cr_append_format(&text, "%s\n    {\"name\": \"%s\", \"role\": \"%s\", ", i > 0 ? "," : "",
-                                member->name, member->role));
+        CR_TRY(cr_append_format(&text, "%s\n    {\"name\": \"%s\", \"role\": \"%s\", \"came\": %s, ",
+                                i > 0 ? "," : "", member->name, member->role, truth(member->came)));
         CR_TRY(cr_json_append_hex(&text, "key", (struct cr_slice){member->key, CR_SHA256_SIZE}));
         CR_TRY(cr_append_format(&text, "}"));
     }
@@ -232,6 +233,7 @@ enum cr_status cr_state_begin(struct cr_state_dir *state, const unsigned char jo
     *changed = *state;
     changed->begun = true;
     changed->finished = changed->settled = changed->delivered = false;
+    for (size_t i = 0; i < changed->member_count; i++) changed->members[i].came = false;
     changed->round = 0;
     changed->count = values->count;
     memcpy(changed->job, job, CR_SHA256_SIZE);
@@ -318,6 +320,7 @@ enum cr_status cr_state_enrol(struct cr_state_dir *state, const struct cr_member
     struct cr_member kept = state->members[number];
     size_t kept_count = state->member_count;
     state->members[number] = *member;
+    state->members[number].came = kept.came;
     if (number == state->member_count) state->member_count++;
     enum cr_status status = write_state(state);
     if (status != CR_OK) {

@@ -30,6 +30,7 @@
 struct cr_member {
     char name[CR_NAME_SIZE], role[CR_NAME_SIZE];
     unsigned char key[CR_SHA256_SIZE]; // SHA-256 of the public key of its certificate
+    bool came;                         // to this run, and was not refused: written with the round's end
 };
 
 struct cr_state_dir {

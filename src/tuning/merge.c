@@ -363,13 +363,10 @@ enum cr_status cr_merge(const char *model, const char *adapter, const char *outp
     CR_TRY(make_beside(output, &beside));
     const char *directory = cr_buffer_text(&beside);
     enum cr_status status = write_directory(&merge, model, directory);
-    if (status != CR_OK) {
-        if (rmdir(directory) == 0) return status; // nothing came to lie in it
-        return cr_fail_within(status, "unfinished, left in %s", directory);
-    }
-    status = check_written(&merge, directory, &result);
+    bool written = status == CR_OK;
+    if (written) status = check_written(&merge, directory, &result);
     if (status == CR_OK) status = go_on(&merge);
-    if (status == CR_CANCELLED) {
+    if (!written || status == CR_CANCELLED) { // half a model is of no use, and fills a disk that is full
         remove_directory(directory);
         return status;
     }

@@ -85,6 +85,19 @@ class Merge(Folder):
             self.assertFalse(os.path.exists(output))
         self.assertGreater(stopped, 0)
 
+    def test_no_room_leaves_nothing(self):
+        os.mkdir(self.path("adapter"))
+        make_adapter(self.path("adapter"), DEMO, 0.1)
+        shutil.copytree(DEMO, self.path("model"))
+        self.write("model/chat_template.jinja", " " * 3_000_000)  # larger than the weights, and written after them
+        for blocks in (1000, 2700):  # of 1024 bytes, that a file may have
+            failed = subprocess.run(["bash", "-c", 'ulimit -f %d; exec "$@"' % blocks, "-", CARREL, "merge", "--model",
+                                     self.path("model"), "--adapter", self.path("adapter"), "--output", self.path("merged")],
+                                    capture_output=True, text=True, timeout=60)
+            self.assertEqual(failed.returncode, 3, failed.stderr)
+            self.assertRegex(failed.stderr, r"\Acarrel: [^\n]+: cannot be written: File too large\n\Z")
+            self.assertEqual(sorted(os.listdir(self.folder)), ["adapter", "model"])
+
     def test_merged_writes_what_base_and_adapter_write(self):
         for variant in VARIANTS:
             model, adapter = os.path.join(GOLDEN, variant, "model"), os.path.join(GOLDEN, variant, "final")

@@ -62,6 +62,14 @@ class Init(Case):
         os.rename(self.path("train.jsonl"), self.path("odd: 'name' #.jsonl"))
         self.succeeds("preflight", "full.yaml")
 
+    def test_labelled_sentences_have_their_words_to_fill_in(self):
+        self.write("rows.tsv", "a fine day\t1\na bad day\t0\n")
+        self.succeeds("init", MODEL, "--data", "rows.tsv")
+        with open(self.path("carrel.yaml")) as file:
+            settings = file.read()
+        self.write("carrel.yaml", settings.replace("  label_words: []\n", "  label_words: [bad, fine]\n"))
+        self.assertEqual(self.checks("carrel.yaml")["data"][0][0], "ok")
+
     def test_a_prefix_takes_its_part_of_the_context(self):
         self.succeeds("init", GPT2, "--method", "prefix_tuning")
         with open(self.path("carrel.yaml")) as file:

@@ -157,6 +157,24 @@ class Release(Federation):
         asked = (*asked[:-1], output + "-2")
         self.assert_ends(self.start("join", *asked), 5, "no connection to the server for 3 seconds")
 
+    def test_a_silo_that_took_part_before_the_server_was_started_again(self):
+        config = self.config("early", "data: {max_length: 64}\ntraining: {per_device_train_batch_size: 4, learning_rate: 0.01}\n"
+                             "federation: {rounds: 20, local_steps: 60, min_clients: 1, address: '127.0.0.1:0', "
+                             "progress_timeout: 8, state_dir: %s/early.server}" % self.dir)
+        server = self.start("serve", config)
+        server.wait_event("server.listening")
+        ben = (self.invite(config, "ben"), "ben", "--output", self.dir + "/at-ben")
+        anne, away = self.join(self.invite(config, "anne"), "anne"), self.join(*ben)
+        away.wait_event("client.closed", round=2)
+        away.kill()
+        server.kill()
+        server = self.start("serve", config)
+        server.wait_event("server.done")
+        self.assert_ends(anne)
+        self.assert_ends(self.join(*ben))
+        self.assert_ends(server)
+        self.assertEqual(self.adapter("at-ben"), self.adapter("early"))
+
     def test_silos_that_ask(self):
         config = self.settings("out", "sealed")
         server = self.start("serve", config)

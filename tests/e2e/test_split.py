@@ -4,6 +4,8 @@ import os
 import shutil
 import signal
 import struct
+import threading
+import time
 import unittest
 
 from federation_support import Federation, MODEL, SILOS, make_model, program, words, write_rows
@@ -72,7 +74,7 @@ class Split(Federation):
 
     def test_the_tail_learns_what_pooled_data_teach_whatever_dies(self):
         proxy, advertise = self.proxy()
-        config = self.split("out", advertise + ", min_clients: 3")
+        config = self.split("out", advertise + ", min_clients: 3", steps=400)
         server = self.serve(config, proxy)
         tokens = {name: self.invite(config, name) for name in SILOS}
         for name in ("ben", "cleo"):
@@ -109,7 +111,7 @@ class Split(Federation):
         server = self.serve(config, proxy)
         self.assertGreaterEqual(server.wait_event("train.resumed")["step"], 10)
         self.assert_ends(server)
-        self.assertEqual(self.adapter("out"), self.pooled())
+        self.assertEqual(self.adapter("out"), self.pooled(400))
         self.assertEqual(os.listdir(self.dir + "/server/activations"), [])
         self.assertEqual([name for name in os.listdir(self.dir + "/server") if name.startswith("trainer-")], [])
         with open(self.dir + "/out/adapter_config.json") as file:
@@ -294,6 +296,48 @@ class Split(Federation):
         self.assertGreater(silo.wait_event("split.sent")["walked"], 0)
         self.assertGreaterEqual(server.wait_event("train.resumed")["step"], 10)
         server.kill()
+
+    def test_a_simulation_that_was_stopped_in_its_training_goes_on(self):
+        """Its server needs no silo any more, and may be through before one has come back."""
+        config = self.split("out", steps=30)
+        with open(config, "a") as file:
+            file.write(self.silos_text())
+        self.assertEqual(program("simulate", config, "--set", "federation.progress_timeout=5").returncode, 0)
+        expected = self.adapter("out")
+        for i in range(3):
+            shutil.rmtree(self.dir + "/server")
+            shutil.rmtree(self.dir + "/out")
+            first = self.start("simulate", config, "--set", "federation.progress_timeout=5")
+            first.wait_event("train.step", step=1 + 12 * i)
+            first.process.send_signal(signal.SIGTERM)
+            first.end()
+            again = program("simulate", config, "--set", "federation.progress_timeout=5")
+            self.assertEqual(again.returncode, 0, again.stderr)
+            self.assertEqual(self.adapter("out"), expected)
+
+    def test_a_server_that_is_started_again_when_all_is_over_ends(self):
+        """Although it was killed before a silo had heard: it could tell nobody any more."""
+        proxy, advertise = self.proxy()
+        config = self.split("out", advertise + ", min_clients: 1", steps=2)
+        server = self.serve(config, proxy)
+        sent = threading.Event()
+
+        def meet(data, way, passed):
+            if way == "up" and passed + len(data) > 10_000:  # the silo's examples
+                sent.set()
+            elif way == "down" and sent.is_set():  # that they are there
+                time.sleep(60)
+            return data
+        proxy.meet = meet
+        silo = self.join(self.invite(config, "ben"), "ben")
+        server.wait_event("server.done")
+        time.sleep(0.5)
+        self.assertIsNone(server.process.poll())
+        server.kill()
+        silo.kill()
+        server = self.start("serve", config)
+        self.assert_ends(server)
+        self.assertFalse(any(event["event"] == "server.listening" for event in server.events))
 
 
 if __name__ == "__main__":

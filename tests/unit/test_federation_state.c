@@ -54,9 +54,10 @@ static void test_a_server_finds_its_state(void **unused)
     assert_ok(cr_identity_fingerprint(state->server, fingerprint));
     assert_ok(cr_state_begin(state, job, first));
     memcpy(run, state->run, 32);
-    assert_ok(cr_state_enrol(state, &(struct cr_member){"anne", "silo", {9}}));
-    assert_ok(cr_state_enrol(state, &(struct cr_member){"ben", "silo", {8}}));
-    assert_ok(cr_state_enrol(state, &(struct cr_member){"anne", "silo", {7}})); // anew
+    assert_ok(cr_state_enrol(state, &(struct cr_member){"anne", "silo", {9}, false}));
+    assert_ok(cr_state_enrol(state, &(struct cr_member){"ben", "silo", {8}, false}));
+    state->members[0].came = true;
+    assert_ok(cr_state_enrol(state, &(struct cr_member){"anne", "silo", {7}, false})); // anew
     assert_ok(cr_state_store(state, 1, second, digest));
     assert_true(cr_file_exists(path_in("values-0.sealed"))); // it is the state's still
     assert_ok(cr_state_advance(state, 1, false, digest));
@@ -79,6 +80,7 @@ static void test_a_server_finds_its_state(void **unused)
     assert_memory_equal(state->job, job, 32);
     assert_int_equal(state->member_count, 2);
     assert_int_equal(state->members[cr_state_find(state, "anne")].key[0], 7);
+    assert_true(state->members[0].came && !state->members[1].came);
     assert_true(cr_state_find(state, "cleo") == SIZE_MAX);
     assert_ok(cr_identity_fingerprint(state->server, again));
     assert_memory_equal(fingerprint, again, 32);
@@ -97,6 +99,8 @@ static void test_a_server_finds_its_state(void **unused)
 
     assert_ok(cr_state_open(root, &test_key, &state));
     assert_true(state->finished && state->settled);
+    assert_ok(cr_state_begin(state, job, first)); // another run
+    assert_false(state->members[0].came);
     cr_state_close(state);
     cr_vector_release(first);
     cr_vector_release(second);
@@ -343,7 +347,7 @@ static void test_every_damage_to_the_servers_state(void **unused)
     struct cr_vector *values = numbers(1);
     assert_ok(cr_state_open(root, &test_key, &state));
     assert_ok(cr_state_begin(state, job, values));
-    assert_ok(cr_state_enrol(state, &(struct cr_member){"anne", "silo", {9}}));
+    assert_ok(cr_state_enrol(state, &(struct cr_member){"anne", "silo", {9}, false}));
     cr_state_close(state);
     damage("state.sealed", open_server, NULL);
     cr_vector_release(values);
