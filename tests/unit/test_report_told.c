@@ -180,7 +180,7 @@ static void the_first_of_many_lines_stands_out(void **state)
     enum { LINES = CR_CHART_COLOURS + 2 };
     struct cr_series series[LINES] = {0};
     struct cr_chart_line lines[LINES];
-    char names[LINES][8];
+    char names[LINES][16];
     CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
     for (int i = 0; i < LINES; i++) {
         snprintf(names[i], sizeof names[i], "line%d", i);
