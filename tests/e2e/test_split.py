@@ -5,7 +5,6 @@ import shutil
 import signal
 import struct
 import threading
-import time
 import unittest
 
 from federation_support import Federation, MODEL, SILOS, make_model, program, words, write_rows
@@ -320,18 +319,18 @@ class Split(Federation):
         proxy, advertise = self.proxy()
         config = self.split("out", advertise + ", min_clients: 1", steps=2)
         server = self.serve(config, proxy)
-        sent = threading.Event()
+        sent, over = threading.Event(), threading.Event()
+        self.addCleanup(over.set)
 
         def meet(data, way, passed):
             if way == "up" and passed + len(data) > 10_000:  # the silo's examples
                 sent.set()
             elif way == "down" and sent.is_set():  # that they are there
-                time.sleep(60)
+                over.wait()
             return data
         proxy.meet = meet
         silo = self.join(self.invite(config, "ben"), "ben")
         server.wait_event("server.done")
-        time.sleep(0.5)
         self.assertIsNone(server.process.poll())
         server.kill()
         silo.kill()
