@@ -132,10 +132,10 @@ static enum cr_status write_trained(const char *output, const struct cr_bpe_opti
 // A model's weights want the tokenizer that lies beside them.
 static enum cr_status check_place(const char *output)
 {
-    CR_FREE char *path = NULL, *directory = NULL;
-    CR_TRY(cr_path_join(output, "tokenizer.json", &path));
-    if (cr_ends_with(output, ".json") && !cr_ends_with(output, "tokenizer.json")) return CR_OK;
-    CR_TRY(cr_path_directory(cr_ends_with(output, ".json") ? output : path, &directory));
+    CR_FREE char *directory = NULL;
+    bool file = cr_ends_with(output, ".json");
+    if (file && !cr_ends_with(output, "tokenizer.json")) return CR_OK;
+    CR_TRY(file ? cr_path_directory(output, &directory) : cr_copy_string(output, &directory));
     if (!cr_directory_has(directory, "model.safetensors") &&
         !cr_directory_has(directory, "model.safetensors.index.json"))
         return CR_OK;
