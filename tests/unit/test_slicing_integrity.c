@@ -15,13 +15,7 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
-// What a sanitizer looks for shows in fewer tries, which take it three times as long.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { TRIES = 1500 };
-#else
-enum { TRIES = 10000 };
-#endif
-enum { MOST_ROWS = 6, QUEUE = 16, ROOM = MOST_ROWS * DEEP_MOST };
+enum { TRIES = SANITIZED ? 1500 : 10000, MOST_ROWS = 6, QUEUE = 16, ROOM = MOST_ROWS * DEEP_MOST };
 
 // What is done to an answer, or to memory outside.
 enum lie {
