@@ -187,6 +187,10 @@ static void test_split_model(void **state)
     tell(&story, "{\"time\": 11, \"event\": \"run.begin\", \"command\": \"serve\"}\n");
     assert_string_equal(story.warning, "");
     assert_string_equal(cr_story_silo_state(&story, anne), "has sent all"); // it is on the server's disk
+    tell(&story,
+         "{\"time\": 12, \"event\": \"server.listening\", \"address\": \"a:1\", \"min_clients\": 2}\n");
+    assert_true(isnan(story.round) && isnan(story.rounds));
+    assert_int_equal(story.silo_count, 0); // until they come
     cr_story_release(&story);
 
     cr_story_init(&story);
