@@ -549,7 +549,7 @@ static void test_chart(void **state)
             assert_ok(cr_series_add(&fall, 2, digit * pow(10, 20 - decades)));
             cr_buffer_clear(&text);
             assert_ok(cr_chart_append(&text, "Loss", "step", lines, 1));
-            assert_in_range(count_of(cr_buffer_text(&text), "class=\"grid\""), 2, 10);
+            assert_in_range(count_of(cr_buffer_text(&text), "class=\"grid\""), decades > 3 ? 3 : 2, 10);
         }
     assert_non_null(strstr(cr_buffer_text(&text), ">1e-38<"));
     // What a hostile file may hold.
