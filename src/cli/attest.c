@@ -77,11 +77,11 @@ enum cr_status cr_command_attest(int argc, char **argv)
     const struct cr_flag items[] = {
         {"attester", CR_FLAG_STRING, &asked.attester, "NAME",
          "gramine (SGX), tsm (TDX and SEV-SNP, from the kernel), tpm (what was booted), development (proves "
-         "nothing), or auto, the first of gramine and tsm that is there; auto"},
+         "nothing), or auto, the default: the first of gramine and tsm that is there"},
         {"tpm", CR_FLAG_STRING, &asked.tpm, "PATH",
-         "the TPM's device, or a unix socket behind which one answers; /dev/tpmrm0"},
+         "the TPM's device, or a unix socket behind which one answers (/dev/tpmrm0)"},
         {"nonce", CR_FLAG_STRING, &asked.nonce, "HEX",
-         "the report data: up to 64 bytes (32 of a TPM), zeros behind; all zeros"},
+         "the report data: up to 64 bytes (32 of a TPM), zeros behind (all zeros)"},
         {"output", CR_FLAG_STRING, &asked.output, "FILE",
          "write the evidence there as it is, instead of printing it as hexadecimal"},
         {"json", CR_FLAG_BOOL, &asked.json, NULL, "one JSON object, printed or written"},

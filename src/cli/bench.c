@@ -254,11 +254,10 @@ enum cr_status cr_command_bench(int argc, char **argv)
         "measured in\n"
         "the same run. Benchmarks: product-bfloat16, product-float32, masked-product, tune-step,\n"
         "tune-step-float32, tune-step-2048, tune-step-gpt2, trusted-step, secure-step, secure-step-total,\n"
-        "secure-step-peer, encode, aggregate, federation. trusted-step and the first two secure steps are "
-        "there\n"
-        "with -last behind their names as well, LoRA in the last quarter of the layers alone, and these "
-        "secure\n"
-        "steps with -3 behind that, words of three digits.",
+        "secure-step-peer, encode, aggregate, federation. trusted-step, secure-step and\n"
+        "secure-step-total are there with -last behind their names as well: LoRA in the last quarter of the\n"
+        "layers alone. The last two, with and without that, are there with -3: words of three digits, as in\n"
+        "secure-step-last-3.",
         items,
         sizeof items / sizeof *items,
         0,

@@ -121,7 +121,7 @@ static enum cr_status make_command(int argc, char **argv)
          "one of the silos, with the fingerprint that its `carrel key` prints; may be given several times. "
          "Without any the server may invite whom it likes"},
         {"not-before", CR_FLAG_STRING, &asked.time, "TIME",
-         "refuse to work while a machine's clock is behind this (now)"},
+         "refuse to work while a machine's clock is behind this (an hour ago)"},
         {"collateral-since", CR_FLAG_STRING, &asked.collateral, "TIME",
          "refuse collateral that was issued before this (any is taken)"},
         {"output", CR_FLAG_STRING, &asked.output, "FILE", "where it is written (job.cbor)"},

@@ -162,8 +162,8 @@ static enum cr_status append_progress(struct cr_buffer *out, const struct cr_sto
 
 static enum cr_status append_silos(struct cr_buffer *out, const struct cr_story *story, double now)
 {
-    CR_TRY(cr_append_format(out, "\n%-20s %-14s %9s %15s %10s  %s\n", "silo", "state", "round", "step",
-                            "loss", "last sign of life"));
+    CR_TRY(cr_append_format(out, "\n%-16s %-12s %6s %15s %8s  %s\n", "silo", "state", "round", "step", "loss",
+                            "last sign of life")); // 80 columns, where names are short
     for (size_t i = 0; i < story->silo_count; i++) {
         const struct cr_story_silo *silo = &story->silos[i];
         CR_CLEANUP(cr_buffer_release) struct cr_buffer round = {0};
@@ -177,12 +177,12 @@ static enum cr_status append_silos(struct cr_buffer *out, const struct cr_story 
             CR_TRY(cr_append_duration(&ago, now > silo->seen ? now - silo->seen : 0));
             CR_TRY(cr_append_format(&ago, " ago"));
         }
-        CR_TRY(cr_append_format(out, "%-20s %-14s %9s %15s ", silo->name, cr_story_silo_state(story, silo),
+        CR_TRY(cr_append_format(out, "%-16s %-12s %6s %15s ", silo->name, cr_story_silo_state(story, silo),
                                 cr_buffer_text(&round), cr_buffer_text(&step)));
         if (isnan(silo->loss))
-            CR_TRY(cr_append_format(out, "%10s", ""));
+            CR_TRY(cr_append_format(out, "%8s", ""));
         else
-            CR_TRY(cr_append_format(out, "%10.4f", silo->loss));
+            CR_TRY(cr_append_format(out, "%8.4f", silo->loss));
         CR_TRY(cr_append_format(out, "  %s\n", cr_buffer_text(&ago)));
     }
     return CR_OK;

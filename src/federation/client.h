@@ -3,8 +3,7 @@
 //
 // Events (docs/PROTOCOL.md lists their fields): "client.connected", "client.manifest", "client.job",
 // "client.waiting", "client.enrolled", "client.known", "client.round", "client.trained", "client.closed",
-// "client.late",
-// "client.done", and those of training.
+// "client.late", "client.done", and those of training.
 #ifndef CARREL_FEDERATION_CLIENT_H
 #define CARREL_FEDERATION_CLIENT_H
 

@@ -90,12 +90,13 @@ enum cr_status cr_role_options_parse(int argc, char **argv, struct cr_role_optio
                             "Stopped or killed, it goes on from the state in output_dir when it is started "
                             "again.",
                             true, argc, argv, out, help);
-    return parse_config(
-        "carrel serve CONFIG [options]",
-        "Runs the server of a federation until its last round is done, and writes the result to "
-        "output_dir.\nStopped or killed, it goes on from federation.state_dir when it is started "
-        "again.",
-        false, argc, argv, out, help);
+    return parse_config("carrel serve CONFIG [options]",
+                        "Runs the server of a federation until its last round is done, or a split model's "
+                        "tail is\n"
+                        "trained (with split.inference until it is stopped), and writes the result to "
+                        "output_dir.\n"
+                        "Stopped or killed, it goes on from federation.state_dir when it is started again.",
+                        false, argc, argv, out, help);
 }
 
 enum cr_status cr_role_options_token(int argc, char **argv, const char *argument, char token[CR_TOKEN_LIMIT])

@@ -1,8 +1,9 @@
 // The server of a federation: lets invited silos in, leads them through the rounds, writes the result.
 //
-// Events (docs/PROTOCOL.md lists their fields): "server.job", "server.listening", "server.enrolled",
-// "server.joined", "server.left", "round.begin", "round.progress", "round.trained", "round.dropped",
-// "round.late", "round.done", "server.done". Rounds are counted from 1 in events.
+// Events (docs/PROTOCOL.md lists their fields): "server.job", "server.warning", "server.listening",
+// "server.enrolled", "server.joined", "server.left", "round.begin", "round.progress", "round.trained",
+// "round.dropped", "round.late", "round.done", "server.untold", "server.done". Rounds are counted from 1 in
+// events.
 #ifndef CARREL_FEDERATION_SERVER_H
 #define CARREL_FEDERATION_SERVER_H
 

@@ -217,8 +217,9 @@ static enum cr_status tell_done(const struct cr_server *server)
     char owner[CR_SHA256_HEX_SIZE];
     CR_FREE char *file = NULL;
     CR_CLEANUP(cr_buffer_release) struct cr_buffer kept = {0};
-    struct cr_event_field fields[3] = {CR_FIELD("rounds", cr_server_rounds(server))};
-    size_t count = 1;
+    struct cr_event_field fields[3];
+    size_t count = 0;
+    if (!server->split) fields[count++] = CR_FIELD("rounds", cr_server_rounds(server));
     switch (server->config->federation.release) {
     case CR_RELEASE_OWNER:
         CR_TRY(cr_path_join(directory, CR_RELEASED_FILE, &file));

@@ -377,10 +377,16 @@ enum cr_status cr_server_listen(struct cr_server *server)
     address.port = cr_listener_port(server->listener);
     CR_TRY(cr_state_write_port(server->state, address.port));
     cr_address_format(&address, text);
-    cr_emit(server->sink, CR_EVENT_INFO, "server.listening", NULL, CR_FIELD_TEXT("address", text),
-            CR_FIELD("round", cr_least(server->state->round + 1, cr_server_rounds(server))),
-            CR_FIELD("rounds", cr_server_rounds(server)),
-            CR_FIELD("min_clients", cr_config_min_clients(server->config)),
-            CR_FIELD("members", server->state->member_count));
+    size_t rounds = cr_server_rounds(server);
+    const struct cr_event_field fields[] = {
+        CR_FIELD_TEXT("address", text),
+        CR_FIELD("min_clients", cr_config_min_clients(server->config)),
+        CR_FIELD("members", server->state->member_count),
+        CR_FIELD("round", cr_least(server->state->round + 1, rounds)),
+        CR_FIELD("rounds", rounds),
+    };
+    size_t count = sizeof fields / sizeof *fields;
+    cr_event_send(server->sink, CR_EVENT_INFO, "server.listening", NULL, fields,
+                  server->split ? count - 2 : count); // a split model has no rounds
     return CR_OK;
 }

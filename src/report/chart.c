@@ -116,9 +116,9 @@ static enum cr_status append_y_axis(struct cr_buffer *out, const struct axis *y)
             CR_TRY(append_y_tick(out, y, y->least + i * y->tick, decimals_of(y->tick)));
         return CR_OK;
     }
-    // Of many decades, every second or third or so has a tick: there are at least two.
+    // Of more than three decades the powers of ten have ticks; of six and more every second or third or so.
     double decades = log10(y->most / y->least), value = y->least;
-    int every = decades <= 3 ? 0 : 1 + (int)(decades / 3), powers = 0;
+    int every = decades <= 3 ? 0 : 1 + (int)(decades / 6), powers = 0;
     for (int i = 0; i <= 1000 && value <= y->most * (1 + 1e-9); i++) {
         bool power = value < 1.5 * pow(10, floor(log10(value) + 1e-9));
         if (every == 0 || (power && powers++ % every == 0))

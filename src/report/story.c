@@ -201,9 +201,9 @@ static void begin_federation(struct cr_story *story, const struct cr_event *even
 {
     put_text(story->address, sizeof story->address, cr_event_text(event, "address"));
     put_number(&story->min_clients, event, "min_clients");
-    // The first round may be another run's: its silos are known as they come. (Those of a split model, which
-    // has no rounds, send all and go.)
-    if (!(story->round <= 1)) return;
+    // The first round may be another run's, and so may a split model's silos, which send all and go: they are
+    // known as they come.
+    if (story->round > 1) return;
     cr_series_clear(&story->federation);
     story->loss = story->round_seconds = NAN;
     forget_silos(story);

@@ -76,8 +76,7 @@ enum cr_status cr_row_reader_take(struct cr_row_reader *rows, bool *found, struc
 
 // The row of an item, and its kind for those after it. A row of another kind than the first, with a field
 // missing or of a wrong type, or one that wants something else learned than is (tools, pictures, weights of
-// messages),
-// is CR_INVALID and named.
+// messages), is CR_INVALID and named.
 enum cr_status cr_row_parse(struct cr_row_parser *parser, const struct cr_row_item *item, struct cr_row *row);
 void cr_row_parser_release(struct cr_row_parser *parser);
 

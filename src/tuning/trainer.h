@@ -34,8 +34,9 @@ void cr_tally_add(struct cr_tally *sum, const struct cr_tally *more);
 // sizes all memory. Where config->data.train and config->cut are NULL no training data is opened: such a
 // trainer (a federation server's) has parameters, digest, evaluation and saving; cr_trainer_total_steps is 0
 // and cr_trainer_run is refused with CR_INVALID. config->data.eval, where given, is read too and kept.
-// `compute`, config->cut and the strings of config->data must outlive it. Events: "train.begin",
-// "train.front", "train.slicing", "train.step", "train.eval", "train.warning".
+// `compute`, config->cut and the strings of config->data must outlive it. Events:
+// "train.connecting", "train.reading", "train.begin", "train.front", "train.slicing", "train.step",
+// "train.eval", "train.warning".
 enum cr_status cr_trainer_new(const struct cr_tuning_config *config, struct cr_compute *compute,
                               const struct cr_event_sink *sink, struct cr_trainer **out);
 void cr_trainer_free(struct cr_trainer *trainer); // NULL is allowed

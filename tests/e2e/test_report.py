@@ -262,7 +262,10 @@ class Report(Folder):
                     self.assertLess(time.monotonic(), deadline)
                 self.assertEqual(self.status(self.folder + "/anne")["silos"][0]["state"], "connected")
                 self.assertIn("\nwaiting: for the server to begin\n", program("status", self.folder + "/anne").stdout)
-                self.assertRegex(program("status", config).stdout, r"\nanne +connected +connected\n")
+                said = program("status", config).stdout
+                self.assertRegex(said, r"\nanne +connected +connected\n")
+                table = said[said.index("\nsilo "):].splitlines()
+                self.assertLessEqual(max(map(len, table)), 80)
         self.wait_event(server, "round.begin")
         found = self.status(config)
         self.assertEqual((found["command"], found["state"], found["rounds"], found["min_clients"]), ("serve", "running", 2, 2))

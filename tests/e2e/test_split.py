@@ -302,6 +302,7 @@ class Split(Federation):
         with open(config, "a") as file:
             file.write(self.silos_text())
         self.assertEqual(program("simulate", config, "--set", "federation.progress_timeout=5").returncode, 0)
+        self.assertNotIn("round", program("status", self.dir + "/out").stdout + program("logs", self.dir + "/out").stdout)
         expected = self.adapter("out")
         for i in range(3):
             shutil.rmtree(self.dir + "/server")

@@ -104,7 +104,7 @@ class SplitAsk(Federation):
         self.assertEqual(len([line for line in error.splitlines() if "warning" not in line]), 1, error)
         # Started again it serves on; stopped, it ends as one that is done.
         server = self.serve(config, proxy)
-        self.assertEqual(server.wait_event("server.listening")["round"], 1)  # of one
+        self.assertNotIn("round", server.wait_event("server.listening"))  # there are none
         server.wait_event("split.serving")
         self.assertEqual(self.ended(self.start(*self.generate("anne", "--temperature", "0.9", "--seed", "3"))), self.own(*cases[1]))
         # Who was enrolled anew has an older certificate, and asks no more.

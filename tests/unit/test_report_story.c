@@ -187,6 +187,10 @@ static void test_split_model(void **state)
     tell(&story, "{\"time\": 11, \"event\": \"run.begin\", \"command\": \"serve\"}\n");
     assert_string_equal(story.warning, "");
     assert_string_equal(cr_story_silo_state(&story, anne), "has sent all"); // it is on the server's disk
+    tell(&story,
+         "{\"time\": 12, \"event\": \"server.listening\", \"address\": \"a:1\", \"min_clients\": 2}\n");
+    assert_true(isnan(story.round) && isnan(story.rounds));
+    assert_int_equal(story.silo_count, 0); // until they come
     cr_story_release(&story);
 
     cr_story_init(&story);
@@ -545,7 +549,7 @@ static void test_chart(void **state)
             assert_ok(cr_series_add(&fall, 2, digit * pow(10, 20 - decades)));
             cr_buffer_clear(&text);
             assert_ok(cr_chart_append(&text, "Loss", "step", lines, 1));
-            assert_in_range(count_of(cr_buffer_text(&text), "class=\"grid\""), 2, 10);
+            assert_in_range(count_of(cr_buffer_text(&text), "class=\"grid\""), decades > 3 ? 3 : 2, 10);
         }
     assert_non_null(strstr(cr_buffer_text(&text), ">1e-38<"));
     // What a hostile file may hold.
