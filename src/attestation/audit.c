@@ -181,7 +181,8 @@ enum cr_status cr_audit_append(struct cr_audit *audit, const struct cr_audit_ent
     CR_TRY(append_hex(&line, "evidence", entry->evidence));
     CR_TRY(append_hex(&line, "job", entry->job));
     CR_TRY(cr_json_append_text(&line, "verdict", entry->verdict));
-    CR_TRY(cr_json_append_text(&line, "grounds", entry->grounds));
+    CR_TRY(cr_append_format(&line, ", \"grounds\": "));
+    CR_TRY(cr_json_append_told(&line, entry->grounds)); // they may quote a path, or be cut within a character
     return finish_line(audit, &line);
 }
 

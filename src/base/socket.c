@@ -108,9 +108,10 @@ static enum cr_status connect_any(const char *address, double patience, bool *la
     return CR_OK;
 }
 
+enum { PAUSE_MILLISECONDS = 50 }; // between two tries
+
 enum cr_status cr_socket_connect(const char *address, double patience, int *out)
 {
-    enum { PAUSE_MILLISECONDS = 50 };
     double until = cr_clock_monotonic() + patience;
     for (;;) {
         int fd = -1;
@@ -185,11 +186,19 @@ void cr_socket_withdraw(int *listener)
     if (other < 0 && errno == ECONNREFUSED) (void)unlink(name.sun_path);
 }
 
+// Whether what an accept lacks may be there after a moment, which is waited for: a descriptor, or memory.
+static bool may_come(int error)
+{
+    if (error != EMFILE && error != ENFILE && error != ENOBUFS && error != ENOMEM) return false;
+    (void)poll(NULL, 0, PAUSE_MILLISECONDS);
+    return true;
+}
+
 enum cr_status cr_socket_accept(int listener, double patience, int *out)
 {
     int fd;
     do fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-    while (fd < 0 && errno == ECONNABORTED);
+    while (fd < 0 && (errno == ECONNABORTED || may_come(errno)));
     if (fd < 0) return cr_fail_errno(errno == EINTR ? CR_CANCELLED : CR_IO, "accept");
     set_patience(fd, patience);
     *out = fd;

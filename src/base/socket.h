@@ -18,7 +18,8 @@ enum cr_status cr_socket_listen(const char *address, int *out);
 // that is under way in another thread fails.
 void cr_socket_withdraw(int *listener);
 
-// The next connection, with this patience in seconds.
+// The next connection, with this patience in seconds. Where there is no descriptor or no memory for it, it is
+// waited for.
 enum cr_status cr_socket_accept(int listener, double patience, int *out);
 
 // Tries again for `patience` seconds where nobody listens yet, unless this process is to end

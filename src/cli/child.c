@@ -86,6 +86,8 @@ static enum cr_status spawn(const char *program, char *const *arguments, const i
     CR_CLEANUP(cr_file_close) int theirs = -1;
     CR_TRY(make_pipe(&failure, &theirs));
     fflush(NULL);
+    // Whoever started this program may have it ignored, and then the kernel tells nobody how a child ended.
+    signal(SIGCHLD, SIG_DFL);
     pid_t self = getpid(), pid = fork();
     if (pid < 0) return cr_fail_errno(CR_IO, "%s: cannot be started", program);
     if (pid == 0) {

@@ -1,6 +1,7 @@
 #include "format/json.h"
 #include "base/file.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <string.h>
@@ -118,9 +119,10 @@ enum cr_status cr_json_parse_part(struct cr_slice text, const char *name, struct
     if (wide_integers) flags |= JSON_DECODE_INT_AS_REAL;
     json_error_t error;
     const char *bytes = text.size > 0 ? (const char *)text.data : "";
+    errno = 0;
     json_t *parsed = json_loadb(bytes, text.size, flags, &error);
     if (!parsed) {
-        if (json_error_code(&error) == json_error_out_of_memory)
+        if (errno == ENOMEM) // jansson itself would call the text wrong, or say nothing
             return cr_fail(CR_NO_MEMORY, "%s: out of memory for %zu bytes of JSON", name, text.size);
         return fail_in(&source, (size_t)error.line, (size_t)error.column, error.text);
     }

@@ -130,6 +130,15 @@ class Run(Folder):
         _, error = process.communicate(timeout=60)
         self.assertEqual((process.returncode, error), (1, "carrel: carrel-enclave was ended by signal 9 (Killed)\n"))
 
+    def test_its_end_is_told_whoever_started_it(self):
+        os.remove(os.path.join(self.folder, "rows.jsonl"))
+        for action in (signal.SIG_DFL, signal.SIG_IGN):  # as a daemon that leaves its children to the kernel
+            process = self.start("tune", self.config, preexec_fn=lambda: signal.signal(signal.SIGCHLD, action))
+            _, error = process.communicate(timeout=60)
+            self.assertEqual(process.returncode, 3, error)
+            with open(os.path.join(self.output + ".run", "events.jsonl")) as events:
+                self.assertEqual(json.loads(events.readlines()[-1])["exit_code"], 3)
+
     def test_nobody_listens_any_more(self):
         process, child = self.training()
         process.stdout.close()

@@ -81,6 +81,32 @@ static void test_what_was_written_is_read(void **state)
     assert_int_equal(end.count, 0);
 }
 
+static enum cr_status check_grounds(void *context, const struct cr_audit_entry *entry)
+{
+    assert_string_equal(entry->grounds, context);
+    return CR_OK;
+}
+
+// A refusal quotes paths, and those may have any byte.
+static void test_grounds_may_be_no_utf8(void **state)
+{
+    (void)state;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_FREE char *path = NULL;
+    struct cr_audit_entry entry = entry_of(1);
+    struct cr_audit_end end;
+    struct cr_audit *audit;
+    char wanted[] = "/lists/K?ln.crl: no such file";
+    assert_ok(cr_copy_string(in_directory("bytes"), &path));
+    assert_ok(cr_audit_open(path, 1700000000, &audit));
+    entry.grounds = "/lists/K\xf6ln.crl: no such file";
+    assert_ok(cr_audit_append(audit, &entry));
+    cr_audit_close(audit);
+    assert_ok(cr_file_read(path, LIMIT, &text));
+    assert_ok(cr_audit_read(cr_buffer_slice(&text), "log", check_grounds, wanted, &end));
+    assert_int_equal(end.count, 1);
+}
+
 // By docs/PROTOCOL.md's words, not by our own reader.
 static void test_the_chain_is_as_documented(void **state)
 {
@@ -245,6 +271,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_was_written_is_read),
+        cmocka_unit_test(test_grounds_may_be_no_utf8),
         cmocka_unit_test(test_the_chain_is_as_documented),
         cmocka_unit_test(test_every_changed_byte_is_named),
         cmocka_unit_test(test_removed_and_moved_lines_are_named),

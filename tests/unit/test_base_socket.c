@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -230,6 +231,36 @@ static void a_descriptor_crosses_alone(void **state)
     cr_socket_close(&server);
 }
 
+// Sets the limit of descriptors back once the accept has met it.
+static void *allow_late(void *limit)
+{
+    usleep(100000);
+    if (setrlimit(RLIMIT_NOFILE, limit) != 0) abort();
+    return NULL;
+}
+
+static void a_want_of_descriptors_is_waited_out(void **state)
+{
+    (void)state;
+    int listener, client, server;
+    char name[CR_SOCKET_NAME_SIZE];
+    struct rlimit limit;
+    pthread_t thread;
+    assert_ok(cr_socket_listen("127.0.0.1:0", &listener));
+    assert_ok(cr_socket_name(listener, name));
+    assert_ok(cr_socket_connect(name, patience, &client));
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    const struct rlimit none = {.rlim_cur = 0, .rlim_max = limit.rlim_max};
+    assert_int_equal(pthread_create(&thread, NULL, allow_late, &limit), 0);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    enum cr_status status = cr_socket_accept(listener, patience, &server);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_ok(status);
+    cr_socket_close(&server);
+    cr_socket_close(&client);
+    cr_socket_close(&listener);
+}
+
 static void on_signal(int number)
 {
     (void)number;
@@ -265,10 +296,15 @@ static void a_signal_ends_what_connects(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bytes_cross_both_ways),          cmocka_unit_test(ends_and_silence_are_told_apart),
-        cmocka_unit_test(what_was_said_last_arrives),     cmocka_unit_test(a_socket_of_the_dead_is_replaced),
-        cmocka_unit_test(a_file_is_left_alone),           cmocka_unit_test(addresses_are_refused_by_name),
-        cmocka_unit_test(who_starts_later_is_waited_for), cmocka_unit_test(a_descriptor_crosses_alone),
+        cmocka_unit_test(bytes_cross_both_ways),
+        cmocka_unit_test(ends_and_silence_are_told_apart),
+        cmocka_unit_test(what_was_said_last_arrives),
+        cmocka_unit_test(a_socket_of_the_dead_is_replaced),
+        cmocka_unit_test(a_file_is_left_alone),
+        cmocka_unit_test(addresses_are_refused_by_name),
+        cmocka_unit_test(who_starts_later_is_waited_for),
+        cmocka_unit_test(a_descriptor_crosses_alone),
+        cmocka_unit_test(a_want_of_descriptors_is_waited_out),
         cmocka_unit_test(a_signal_ends_what_connects),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
