@@ -3,6 +3,7 @@
 
 #include <jansson.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 // A struct cr_json is a json_t under another name; reading never touches its reference count, so several
@@ -14,6 +15,22 @@ enum {
 
 // Doubles below this hold every integer exactly.
 static const double exact_integers = 9007199254740992.0;
+
+// jansson calls a text wrong that it had no memory for, or leaves bytes of a string out: whether memory
+// lacked is seen here. Per thread, of the document that is being parsed.
+static _Thread_local bool starved;
+
+static void *take(size_t size)
+{
+    void *block = malloc(size);
+    starved = starved || !block;
+    return block;
+}
+
+__attribute__((constructor)) static void start(void)
+{
+    json_set_alloc_funcs(take, free);
+}
 
 static json_t *of(const struct cr_json *value)
 {
@@ -118,12 +135,13 @@ enum cr_status cr_json_parse_part(struct cr_slice text, const char *name, struct
     if (wide_integers) flags |= JSON_DECODE_INT_AS_REAL;
     json_error_t error;
     const char *bytes = text.size > 0 ? (const char *)text.data : "";
+    starved = false;
     json_t *parsed = json_loadb(bytes, text.size, flags, &error);
-    if (!parsed) {
-        if (json_error_code(&error) == json_error_out_of_memory)
-            return cr_fail(CR_NO_MEMORY, "%s: out of memory for %zu bytes of JSON", name, text.size);
-        return fail_in(&source, (size_t)error.line, (size_t)error.column, error.text);
+    if (starved) {
+        json_decref(parsed);
+        return cr_fail(CR_NO_MEMORY, "%s: out of memory for %zu bytes of JSON", name, text.size);
     }
+    if (!parsed) return fail_in(&source, (size_t)error.line, (size_t)error.column, error.text);
     *root = (struct cr_json *)parsed;
     return CR_OK;
 }
