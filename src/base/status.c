@@ -33,6 +33,7 @@ enum cr_status cr_fail_errno(enum cr_status code, const char *format, ...)
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     char reason[128];
+    if (saved == ENOMEM) code = CR_NO_MEMORY;
     return cr_fail(code, "%s: %s", text, strerror_r(saved, reason, sizeof reason));
 }
 

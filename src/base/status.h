@@ -27,7 +27,7 @@ enum [[nodiscard]] cr_status{
 // ...).
 enum cr_status cr_fail(enum cr_status code, const char *format, ...) CR_PRINTF(2, 3);
 
-// The same with ": " and the text of errno appended; errno is read first.
+// The same with ": " and the text of errno appended; errno is read first, and ENOMEM makes it CR_NO_MEMORY.
 enum cr_status cr_fail_errno(enum cr_status code, const char *format, ...) CR_PRINTF(2, 3);
 
 // Puts "prefix: " before the sentence of a failure that is being passed on; returns `code`.

@@ -85,10 +85,11 @@ void cr_connection_want_events(struct cr_connection *c)
                 (speaks(c) && c->queue.bytes <= CR_CONNECTION_QUEUE);
     bool write = c->phase == CR_PHASE_CONNECTING || (c->phase != CR_PHASE_HANDSHAKE && c->queue.bytes > 0) ||
                  c->ssl_wants_write || (c->phase == CR_PHASE_ENDING && !c->shut);
-    if (read != c->read_wanted) read ? event_add(c->readable, NULL) : event_del(c->readable);
-    if (write != c->write_wanted) write ? event_add(c->writable, NULL) : event_del(c->writable);
-    c->read_wanted = read;
-    c->write_wanted = write;
+    // What there was no memory for is tried again with the next tick.
+    if (read != c->read_wanted && (read ? event_add(c->readable, NULL) : event_del(c->readable)) == 0)
+        c->read_wanted = read;
+    if (write != c->write_wanted && (write ? event_add(c->writable, NULL) : event_del(c->writable)) == 0)
+        c->write_wanted = write;
 }
 
 enum cr_status cr_connection_send(struct cr_connection *c, const struct cr_message *message,

@@ -57,8 +57,9 @@ enum cr_status cr_loop_new(struct cr_loop **out)
         loop->pause = evtimer_new(loop->base, on_pause, NULL);
     }
     if (!loop->woken || !loop->pause || event_add(loop->woken, NULL) != 0) {
+        enum cr_status status = cr_fail_errno(CR_IO, "the event loop cannot be set up");
         cr_loop_free(loop);
-        return cr_fail(CR_IO, "the event loop cannot be set up");
+        return status;
     }
     *out = loop;
     return CR_OK;
@@ -69,7 +70,7 @@ enum cr_status cr_loop_step(struct cr_loop *loop, double seconds)
     struct timeval wait = {.tv_sec = (time_t)seconds,
                            .tv_usec = (suseconds_t)((seconds - (double)(time_t)seconds) * 1e6)};
     if (event_add(loop->pause, &wait) != 0 || event_base_loop(loop->base, EVLOOP_ONCE) < 0)
-        return cr_fail(CR_IO, "the event loop failed");
+        return cr_fail_errno(CR_IO, "the event loop failed");
     return CR_OK;
 }
 

@@ -82,7 +82,9 @@ enum cr_status cr_token_parse(const char *text, struct cr_token *out)
     CR_CLEANUP(cr_buffer_wipe) struct cr_buffer bytes = {0};
     CR_CLEANUP(cr_buffer_wipe) struct cr_buffer again = {0};
     struct cr_slice encoded = cr_slice_of_string(text + sizeof prefix - 1);
-    if (cr_base64url_decode(encoded, &bytes) != CR_OK || bytes.size <= CHECKSUM_SIZE) return damaged();
+    enum cr_status status = cr_base64url_decode(encoded, &bytes);
+    if (status == CR_NO_MEMORY) return status;
+    if (status != CR_OK || bytes.size <= CHECKSUM_SIZE) return damaged();
     // One token has one text: spare bits in the last character must be zero.
     CR_TRY(cr_base64url_append(&again, cr_buffer_slice(&bytes)));
     if (!cr_slice_equal(encoded, cr_buffer_slice(&again))) return damaged();

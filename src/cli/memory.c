@@ -23,6 +23,28 @@ double cr_memory_free(void)
     return kilobytes * 1024;
 }
 
+// LoRA's values, and what it has beside them (struct cr_lora), but for blocks that do not grow.
+static enum cr_status add_lora(const struct cr_tuning_config *config, const struct cr_model *model,
+                               struct cr_memory_trained *trained)
+{
+    CR_FREE struct cr_module_place *places = NULL;
+    size_t count, r = config->lora.r, most = 0;
+    double values = 0, size = (double)cr_dtype_size(model->act);
+    bool rounded = model->act != CR_F32;
+    CR_TRY(cr_lora_places(&config->lora, &model->config, &places, &count));
+    for (size_t i = 0; i < count; i++) {
+        size_t rows, columns;
+        cr_module_shape(&model->config, places[i].module, &rows, &columns);
+        values += (double)r * (double)(rows + columns);
+        most = cr_most(most, cr_lora_sharing(places + i, count - i));
+    }
+    trained->values += values;
+    if (rounded) trained->beside += values * size;
+    trained->each_row = (double)(count * r * cr_tuning_config_lanes(config)) * size +
+                        (double)(most * r) * (sizeof(float) + (rounded ? size : 0));
+    return CR_OK;
+}
+
 enum cr_status cr_memory_trained(const struct cr_tuning_config *config, const struct cr_model *model,
                                  struct cr_memory_trained *out)
 {
@@ -33,23 +55,14 @@ enum cr_status cr_memory_trained(const struct cr_tuning_config *config, const st
         CR_TRY(cr_prefix_parameters(&config->prefix_tuning, &model->config, &parameters));
         trained.values = (double)parameters.count;
     }
-    if (cr_method_has_lora(config->method)) {
-        CR_FREE struct cr_module_place *places = NULL;
-        size_t count;
-        CR_TRY(cr_lora_places(&config->lora, &model->config, &places, &count));
-        for (size_t i = 0; i < count; i++) {
-            size_t rows, columns;
-            cr_module_shape(&model->config, places[i].module, &rows, &columns);
-            trained.values += (double)config->lora.r * (double)(rows + columns);
-        }
-    }
+    if (cr_method_has_lora(config->method)) CR_TRY(add_lora(config, model, &trained));
     if (cr_method_has_spf(config->method)) {
         size_t named, most, beside, choosing;
         CR_TRY(cr_spf_budget(&config->spf, &model->config, &named, &most));
         CR_TRY(cr_spf_memory_of(&config->spf, &model->config, model->act, &beside));
         CR_TRY(cr_spf_choosing_memory(&config->spf, &model->config, &choosing));
         trained.values += (double)most;
-        trained.beside = (double)beside;
+        trained.beside += (double)beside;
         trained.choosing = (double)choosing;
     }
     *out = trained;
@@ -115,7 +128,9 @@ struct cr_memory cr_memory_of(const struct cr_tuning_config *config, struct cr_m
                                            .backward = true},
                     config->slicing.spill == CR_SPILL_MODE_SEALED),
         // Values, gradients and two moments; what calibrates is gone before there are any.
-        .trained = fmax(4 * trained->values * sizeof(float) + trained->beside, trained->choosing),
+        .trained =
+            fmax(4 * trained->values * sizeof(float) + trained->beside + trained->each_row * (double)rows,
+                 trained->choosing),
         .pads = (double)slicing.outside,
     };
 }

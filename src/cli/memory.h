@@ -20,7 +20,8 @@ double cr_memory_free(void);
 // What the method trains.
 struct cr_memory_trained {
     double values;   // numbers
-    double beside;   // bytes of sparse fine-tuning beside them
+    double beside;   // bytes beside them: of sparse fine-tuning, and of LoRA's values as products read them
+    double each_row; // bytes of LoRA for each row of a step
     double choosing; // bytes that choosing its places takes
 };
 

@@ -1,9 +1,10 @@
 #include "format/json.h"
 #include "base/file.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <math.h>
+#include <setjmp.h>
+#include <stdlib.h>
 #include <string.h>
 
 // A struct cr_json is a json_t under another name; reading never touches its reference count, so several
@@ -15,6 +16,23 @@ enum {
 
 // Doubles below this hold every integer exactly.
 static const double exact_integers = 9007199254740992.0;
+
+// jansson does not look everywhere whether it got its memory: it calls a text wrong, leaves bytes of a string
+// out or reads beyond them. So a parse that lacks memory ends at once, and what it has by then is lost. Per
+// thread: where it goes on.
+static _Thread_local jmp_buf *parsing;
+
+static void *take(size_t size)
+{
+    void *block = malloc(size);
+    if (!block && parsing) longjmp(*parsing, 1);
+    return block;
+}
+
+__attribute__((constructor)) static void start(void)
+{
+    json_set_alloc_funcs(take, free);
+}
 
 static json_t *of(const struct cr_json *value)
 {
@@ -119,13 +137,15 @@ enum cr_status cr_json_parse_part(struct cr_slice text, const char *name, struct
     if (wide_integers) flags |= JSON_DECODE_INT_AS_REAL;
     json_error_t error;
     const char *bytes = text.size > 0 ? (const char *)text.data : "";
-    errno = 0;
-    json_t *parsed = json_loadb(bytes, text.size, flags, &error);
-    if (!parsed) {
-        if (errno == ENOMEM) // jansson itself would call the text wrong, or say nothing
-            return cr_fail(CR_NO_MEMORY, "%s: out of memory for %zu bytes of JSON", name, text.size);
-        return fail_in(&source, (size_t)error.line, (size_t)error.column, error.text);
+    jmp_buf starved;
+    if (setjmp(starved) != 0) {
+        parsing = NULL;
+        return cr_fail(CR_NO_MEMORY, "%s: out of memory for %zu bytes of JSON", name, text.size);
     }
+    parsing = &starved;
+    json_t *parsed = json_loadb(bytes, text.size, flags, &error);
+    parsing = NULL;
+    if (!parsed) return fail_in(&source, (size_t)error.line, (size_t)error.column, error.text);
     *root = (struct cr_json *)parsed;
     return CR_OK;
 }

@@ -140,7 +140,8 @@ static enum cr_status take_in(struct cr_dataset *dataset, const struct cr_row_fo
 {
     enum cr_status status = row->status;
     if (status != CR_OK) {
-        (void)cr_fail(status, "%s", cr_buffer_text(&row->why));
+        // There was no memory to keep the sentence either.
+        (void)cr_fail(status, "%s", row->why.size > 0 ? cr_buffer_text(&row->why) : "out of memory: a row");
     } else {
         status = add_row(dataset, row, options);
         if (status != CR_OK) (void)cr_row_fail_at(form, &row->item, status);

@@ -196,6 +196,8 @@ static enum cr_status compile(struct cr_slice pattern, uint32_t options, const c
     PCRE2_SIZE at;
     pcre2_code *code = pcre2_compile(pattern.data, pattern.size, PCRE2_UTF | options, &error, &at, context);
     pcre2_compile_context_free(context);
+    if (!code && error == PCRE2_ERROR_HEAP_FAILED)
+        return cr_fail(CR_NO_MEMORY, "out of memory: an expression");
     if (!code) {
         PCRE2_UCHAR reason[128];
         pcre2_get_error_message(error, reason, sizeof reason);
@@ -269,6 +271,7 @@ enum cr_status cr_search_next(struct cr_search *search, bool *found, size_t *sta
         int result = pcre2_match(search->expression->code, search->text.data, search->text.size, search->at,
                                  PCRE2_NO_UTF_CHECK, search->matched, search->limits);
         if (result == PCRE2_ERROR_NOMATCH) break;
+        if (result == PCRE2_ERROR_NOMEMORY) return cr_fail(CR_NO_MEMORY, "out of memory: a search");
         if (result < 0) {
             PCRE2_UCHAR reason[128];
             pcre2_get_error_message(result, reason, sizeof reason);

@@ -69,11 +69,17 @@ static enum cr_status check_range(const char *path, struct cr_compute *compute,
                                   const struct cr_tensor_entry *entry, const void *bytes, const float *values,
                                   size_t count)
 {
+    enum { PIECE = 1 << 16 }; // elements
+    size_t size = cr_dtype_size(entry->dtype), most = cr_least(count, PIECE);
     CR_FREE float *written = NULL;
-    CR_TRY(cr_allocate(count, sizeof *written, &written));
-    cr_convert(compute, bytes, entry->dtype, written, CR_F32, count);
-    bool finite = cr_all_finite(compute, written, count);
-    cr_wipe(written, count * sizeof *written);
+    CR_TRY(cr_allocate(most, sizeof *written, &written));
+    bool finite = true;
+    for (size_t at = 0; at < count && finite; at += most) {
+        size_t n = cr_least(most, count - at);
+        cr_convert(compute, (const unsigned char *)bytes + at * size, entry->dtype, written, CR_F32, n);
+        finite = cr_all_finite(compute, written, n);
+    }
+    cr_wipe(written, most * sizeof *written);
     if (finite) return CR_OK;
     double largest = 0;
     for (size_t k = 0; k < count; k++) largest = fmax(largest, fabs((double)values[k]));

@@ -4,8 +4,6 @@
 #include "base/file.h"
 #include "format/json.h"
 
-#include <errno.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -276,33 +274,6 @@ static void text_of_members_is_as_it_was_written(void **state)
     assert_false(cr_json_member_text(cr_slice_of_string("{}"), "x", &found));
 }
 
-static size_t blocks;
-
-static void *take_few(size_t size)
-{
-    if (blocks-- > 0) return malloc(size);
-    blocks = 0;
-    errno = ENOMEM;
-    return NULL;
-}
-
-// Files are not wrong because memory is short.
-static void want_of_memory_is_told_as_such(void **state)
-{
-    (void)state;
-    enum cr_status status = CR_NO_MEMORY;
-    size_t most = 0;
-    json_set_alloc_funcs(take_few, free);
-    for (; status == CR_NO_MEMORY; most++) {
-        JSON root = NULL;
-        blocks = most;
-        status = parse("{\"a\": [1, 2.5, \"text\"], \"b\": {\"c\": null}}", &root);
-    }
-    json_set_alloc_funcs(malloc, free);
-    assert_ok(status);
-    assert_true(most > 5);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -311,7 +282,6 @@ int main(void)
         cmocka_unit_test(integers_are_exact_or_no_integers),
         cmocka_unit_test(nothing_but_json),
         cmocka_unit_test(depth_is_bounded),
-        cmocka_unit_test(want_of_memory_is_told_as_such),
         cmocka_unit_test(members_of_a_wanted_type),
         cmocka_unit_test(files_are_bounded),
         cmocka_unit_test(text_of_members_is_as_it_was_written),

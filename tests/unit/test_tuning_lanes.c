@@ -4,6 +4,7 @@
 
 #include "cli/memory.h"
 #include "tuning/schedule.h"
+#include "tuning/session.h"
 #include "tuning/trainer_parts.h"
 
 #include <math.h>
@@ -237,6 +238,7 @@ static void check_halves(int method, size_t batch)
         struct cr_tuning_config config = alternating(method, batch, 1);
         config.dtype = dtype;
         config.lora.lora_dropout = 0;
+        config.data.max_length = 6; // which every text has
         config.training.warmup_steps = 0;
         struct outcome halves = run(&config, 2, 2); // LoRA's B is no longer zero in the second step
         size_t products = outside.products;
@@ -402,6 +404,34 @@ static void memory_counts_every_lane(void **state)
     }
 }
 
+// What is told before a run is what the run's trainer says that it takes, but for LoRA's blocks.
+static void memory_told_is_memory_taken(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        struct cr_tuning_config config = alternating(CR_METHOD_LORA, 4, 2);
+        config.lora.r = 64;
+        config.lora.lora_dropout = 0;
+        config.data.max_length = 6; // which every text has
+        config.training.lanes = i % 2 ? 2 : 0;
+        config.dtype = i < 2 ? CR_COMPUTE_FLOAT32 : CR_COMPUTE_BFLOAT16;
+        double pass, taken = memory_of(&config, &pass);
+        if (config.training.lanes > 0) pass *= 2;
+
+        struct cr_compute *compute = new_compute(1);
+        struct cr_model *model;
+        enum cr_dtype act = cr_activation_type(compute, config.dtype, NULL);
+        assert_ok(cr_model_open_shape(SMALL_MODEL, compute, act, &model));
+        struct cr_memory_trained trained;
+        assert_ok(cr_memory_trained(&config, model, &trained));
+        double told = cr_memory_of(&config, model, 4, config.data.max_length, 0, &trained).trained;
+        double blocks = 512 * 3 * 64 * (act == CR_F32 ? sizeof(float) : sizeof(float) + sizeof(uint16_t));
+        assert_true(fabs(told + blocks - (taken - pass)) < 0.01 * taken);
+        cr_model_free(model);
+        cr_compute_free(compute);
+    }
+}
+
 static void steps_are_cut_for_all_lanes(void **state)
 {
     (void)state;
@@ -451,6 +481,7 @@ int main(void)
         cmocka_unit_test(a_run_is_taken_up_at_any_step),
         cmocka_unit_test(a_failure_leaves_the_trainer_before_the_step),
         cmocka_unit_test(memory_counts_every_lane),
+        cmocka_unit_test(memory_told_is_memory_taken),
         cmocka_unit_test(steps_are_cut_for_all_lanes),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
