@@ -1,6 +1,7 @@
 #include "base/secret.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
@@ -14,6 +15,7 @@ struct header {
     void *mapping; // with its two guards
     size_t mapping_size, secret_size;
     enum cr_secret_kind kind;
+    unsigned char *next; // of the blocks that are kept
 };
 
 _Static_assert(sizeof(struct header) <= CR_ALIGNMENT, "a header takes one unit of alignment");
@@ -23,6 +25,35 @@ static _Atomic size_t held[CR_SECRET_KINDS];
 static size_t page_size(void)
 {
     return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static struct {
+    pthread_mutex_t lock;
+    unsigned char *first;
+} kept = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static struct header *header_of(unsigned char *at)
+{
+    void *header = at - CR_ALIGNMENT;
+    return header;
+}
+
+static size_t block_size(unsigned char *at)
+{
+    const struct header *header = header_of(at);
+    return (size_t)((unsigned char *)header->mapping + header->mapping_size - page_size() - at);
+}
+
+// NULL: none of that size is kept.
+static unsigned char *take_kept(size_t size)
+{
+    pthread_mutex_lock(&kept.lock);
+    unsigned char **place = &kept.first;
+    while (*place && block_size(*place) != size) place = &header_of(*place)->next;
+    unsigned char *at = *place;
+    if (at) *place = header_of(at)->next;
+    pthread_mutex_unlock(&kept.lock);
+    return at;
 }
 
 // Puts pages in the place that are the kernel's to give but not to read.
@@ -71,8 +102,12 @@ enum cr_status cr_secret_allocate(size_t count, size_t size, void *out)
 {
     size_t block, secret, whole;
     unsigned char *mapping = MAP_FAILED;
-    if (sizes_of(count, size, &block, &secret, &whole))
+    if (sizes_of(count, size, &block, &secret, &whole)) {
+        unsigned char *again = take_kept(block);
+        memcpy(out, &again, sizeof again);
+        if (again) return CR_OK;
         mapping = mmap(NULL, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    }
     if (mapping == MAP_FAILED)
         return cr_fail(CR_NO_MEMORY, "out of memory: %zu elements of %zu bytes", count, size);
     unsigned char *place = mapping + page_size();
@@ -108,6 +143,20 @@ void cr_secret_free(void *block)
     cr_wipe((unsigned char *)header.mapping + page_size(), header.secret_size);
     munmap(header.mapping, header.mapping_size);
     atomic_fetch_sub(&held[header.kind], header.secret_size);
+    at = NULL;
+    memcpy(block, &at, sizeof at);
+}
+
+void cr_secret_keep(void *block)
+{
+    unsigned char *at;
+    memcpy(&at, block, sizeof at);
+    if (!at) return;
+    cr_wipe(at, block_size(at));
+    pthread_mutex_lock(&kept.lock);
+    header_of(at)->next = kept.first;
+    kept.first = at;
+    pthread_mutex_unlock(&kept.lock);
     at = NULL;
     memcpy(block, &at, sizeof at);
 }

@@ -22,9 +22,13 @@ enum cr_status cr_secret_arena_commit(struct cr_arena *arena);
 // Wipes and frees *block (NULL is allowed) and sets it to NULL; for CR_CLEANUP.
 void cr_secret_free(void *block);
 
+// The same, but the pages are kept for the next block of this size, for what comes again and again: the
+// kernel takes the hidden pages out of its reach one by one, some four seconds of a processor for each GiB.
+void cr_secret_keep(void *block);
+
 enum cr_secret_kind { CR_SECRET_HIDDEN, CR_SECRET_LOCKED, CR_SECRET_PLAIN, CR_SECRET_KINDS };
 
-// Bytes, in whole pages, that this process holds of each kind now.
+// Bytes, in whole pages, that this process holds of each kind now, those that are kept among them.
 void cr_secret_usage(size_t bytes[CR_SECRET_KINDS]);
 
 #endif

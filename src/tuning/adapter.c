@@ -14,8 +14,18 @@ struct cr_adapter_kinds cr_adapter_look(const char *directory)
                                      cr_directory_has(directory, cr_spf_config_name)};
 }
 
+enum cr_status cr_adapter_check(const char *directory)
+{
+    const struct cr_adapter_kinds kinds = cr_adapter_look(directory);
+    if (kinds.peft || kinds.spf) return CR_OK;
+    return cr_fail(CR_NOT_FOUND,
+                   "%s/adapter_config.json: not there (an adapter is a PEFT directory, or one with %s)",
+                   directory, cr_spf_config_name);
+}
+
 enum cr_status cr_adapter_open(const char *directory, struct cr_model *model, struct cr_structure **out)
 {
+    CR_TRY(cr_adapter_check(directory));
     const struct cr_adapter_kinds kinds = cr_adapter_look(directory);
     if (!kinds.spf) return cr_peft_open(directory, model, out);
     if (!kinds.peft) return cr_spf_open(directory, model, out);

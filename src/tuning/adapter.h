@@ -11,6 +11,9 @@ struct cr_adapter_kinds {
 };
 struct cr_adapter_kinds cr_adapter_look(const char *directory);
 
+// CR_NOT_FOUND where there is neither: to be asked before a model is read.
+enum cr_status cr_adapter_check(const char *directory);
+
 // Opens what is there for walks without training over a model that outlives it. CR_NOT_FOUND where there is
 // neither.
 enum cr_status cr_adapter_open(const char *directory, struct cr_model *model, struct cr_structure **out);

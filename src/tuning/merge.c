@@ -111,6 +111,7 @@ static enum cr_status list_places(struct merge *merge)
 
 static enum cr_status open_both(struct merge *merge, const char *model, const char *adapter)
 {
+    CR_TRY(cr_adapter_check(adapter));
     CR_TRY(cr_model_open_trainable(model, merge->compute, CR_F32, &merge->model));
     CR_TRY(cr_adapter_open(adapter, merge->model, &merge->structure));
     if (!merge->structure->kind->merge)

@@ -112,10 +112,6 @@ enum cr_status cr_peft_open(const char *directory, struct cr_model *model, struc
 {
     CR_FREE char *config_path = NULL;
     CR_TRY(cr_path_join(directory, "adapter_config.json", &config_path));
-    if (!cr_file_exists(config_path))
-        return cr_fail(CR_NOT_FOUND,
-                       "%s: not there (an adapter is a PEFT directory, or one with spf_config.json)",
-                       config_path);
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_TRY(cr_file_read(config_path, CONFIG_LIMIT, &text));
     CR_CLEANUP(cr_peft_config_release) struct cr_peft_config config = {0};

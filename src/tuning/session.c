@@ -37,6 +37,7 @@ enum cr_status cr_session_open(const char *model, const char *adapter, int dtype
 {
     CR_CLEANUP(cr_session_release) struct cr_session session = {0};
     enum cr_dtype act = cr_activation_type(compute, dtype, sink);
+    if (adapter) CR_TRY(cr_adapter_check(adapter));
     CR_TRY((in_8bit ? cr_model_open_8bit : cr_model_open)(model, compute, act, &session.model));
     CR_TRY(cr_tokenizer_open(model, &session.tokenizer));
     CR_TRY(cr_end_tokens_read(model, session.tokenizer, &session.ends));

@@ -229,6 +229,8 @@ class Merge(Folder):
                 self.fails(2, "link: a link; name what it leads to", *command, self.path("link") + end)
             os.unlink(self.path("link"))
         os.rmdir(self.path("place"))
+        for start in (["merge", "--output", self.path("m")], ["generate", "--prompt", "a"]):  # before a model is read
+            self.fails(3, "none/adapter_config.json: not there (an adapter is", *start, "--model", "nowhere", "--adapter", self.path("none"))
         self.fails(2, "adapter_model.safetensors", "merge", "--model", DEMO, "--adapter", adapter, "--output", self.path("m"))
         self.fails(2, "prefix tuning cannot be merged", "merge", "--model", model, "--adapter", PREFIX, "--output", self.path("m"))
         os.mkdir(self.path("empty"))

@@ -43,6 +43,30 @@ static void usage_is_counted_and_overflow_refused(void **state)
     assert_null(none);
 }
 
+static void kept_pages_are_the_next_block_of_their_size(void **state)
+{
+    (void)state;
+    enum { SIZE = 3 << 20 };
+    unsigned char *first, *second, *other, *again;
+    assert_ok(cr_secret_allocate(SIZE, 1, &first));
+    assert_ok(cr_secret_allocate(SIZE, 1, &second));
+    const unsigned char *const was[] = {first, second};
+    memset(first, 0xa5, SIZE);
+    cr_secret_keep(&first);
+    assert_null(first);
+    cr_secret_keep(&first); // nothing
+    cr_secret_keep(&second);
+    assert_ok(cr_secret_allocate(SIZE - CR_ALIGNMENT, 1, &other)); // as many pages, and another block
+    assert_ptr_not_equal(other, was[0] + CR_ALIGNMENT);
+    for (size_t i = 0; i < 2; i++) {
+        assert_ok(cr_secret_allocate(SIZE, 1, &again));
+        assert_ptr_equal(again, was[1 - i]);
+        for (size_t k = 0; k < SIZE; k++) assert_int_equal(again[k], 0);
+        cr_secret_free(&again);
+    }
+    cr_secret_free(&other);
+}
+
 static int write_at(ptrdiff_t offset)
 {
     unsigned char *block;
@@ -197,6 +221,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blocks_are_zeroed_aligned_and_whole),
         cmocka_unit_test(usage_is_counted_and_overflow_refused),
+        cmocka_unit_test(kept_pages_are_the_next_block_of_their_size),
         cmocka_unit_test(writing_past_an_end_kills),
         cmocka_unit_test(another_process_reads_no_hidden_page),
         cmocka_unit_test(what_cannot_be_locked_is_plain_and_told),
