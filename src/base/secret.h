@@ -23,7 +23,7 @@ enum cr_status cr_secret_arena_commit(struct cr_arena *arena);
 void cr_secret_free(void *block);
 
 // The same, but the pages are kept for the next block of this size, for what comes again and again: the
-// kernel takes the hidden pages out of its reach one by one, some four seconds of a processor for each GiB.
+// kernel takes hidden pages out of its reach one by one, which is seconds of a processor for each GiB.
 void cr_secret_keep(void *block);
 
 enum cr_secret_kind { CR_SECRET_HIDDEN, CR_SECRET_LOCKED, CR_SECRET_PLAIN, CR_SECRET_KINDS };
