@@ -3,7 +3,7 @@
 #define CARREL_TEXT_EXAMPLE_H
 
 #include "text/dataset.h"
-#include "text/rows.h"
+#include "text/row.h"
 
 // Zero-initialise; release with cr_encoded_release (usable with CR_CLEANUP).
 struct cr_encoded {

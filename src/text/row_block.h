@@ -4,6 +4,7 @@
 #define CARREL_TEXT_ROW_BLOCK_H
 
 #include "text/example.h"
+#include "text/rows.h"
 
 // What one row came to.
 struct cr_encoded_row {
