@@ -190,8 +190,7 @@ void cr_socket_withdraw(int *listener)
 static bool may_come(int error)
 {
     if (error != EMFILE && error != ENFILE && error != ENOBUFS && error != ENOMEM) return false;
-    (void)poll(NULL, 0, PAUSE_MILLISECONDS);
-    return true;
+    return poll(NULL, 0, PAUSE_MILLISECONDS) == 0; // a signal ends it as it ends an accept
 }
 
 enum cr_status cr_socket_accept(int listener, double patience, int *out)

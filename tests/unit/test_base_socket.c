@@ -267,12 +267,24 @@ static void on_signal(int number)
     cr_stop_ask();
 }
 
-// Ctrl-C while a listener takes nobody in, as a host that does not answer.
-static void a_signal_ends_what_connects(void **state)
+static void assert_stops(pid_t child)
+{
+    int how = 0;
+    assert_true(child > 0);
+    do {
+        usleep(50000);
+        kill(child, SIGINT);
+    } while (waitpid(child, &how, WNOHANG) == 0);
+    assert_true(WIFEXITED(how));
+    assert_int_equal(WEXITSTATUS(how), CR_CANCELLED);
+}
+
+// Ctrl-C while a listener takes nobody in, as a host that does not answer, and while one has no descriptor.
+static void a_signal_ends_what_waits(void **state)
 {
     (void)state;
     char address[300];
-    int full, first, second, how = 0;
+    int full, first, second, listener;
     struct sockaddr_un name = {.sun_family = AF_UNIX};
     snprintf(name.sun_path, sizeof name.sun_path, "%.100s", unix_address(address, "full") + strlen("unix:"));
     assert_true((full = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) >= 0);
@@ -282,15 +294,18 @@ static void a_signal_ends_what_connects(void **state)
     assert_ok(cr_signals_catch(on_signal, SA_RESTART));
     pid_t child = fork(); // which alone is asked to stop
     if (child == 0) _exit((int)cr_socket_connect(address, 20, &second));
-    assert_true(child > 0);
-    do {
-        usleep(50000);
-        kill(child, SIGINT);
-    } while (waitpid(child, &how, WNOHANG) == 0);
-    assert_true(WIFEXITED(how));
-    assert_int_equal(WEXITSTATUS(how), CR_CANCELLED);
+    assert_stops(child);
     cr_socket_close(&first);
     cr_socket_close(&full);
+    assert_ok(cr_socket_listen(unix_address(address, "starved"), &listener));
+    assert_ok(cr_socket_connect(address, patience, &first));
+    const struct rlimit none = {0};
+    child = fork();
+    if (child == 0)
+        _exit(setrlimit(RLIMIT_NOFILE, &none) == 0 ? (int)cr_socket_accept(listener, patience, &second) : 99);
+    assert_stops(child);
+    cr_socket_close(&first);
+    cr_socket_close(&listener);
 }
 
 int main(void)
@@ -305,7 +320,7 @@ int main(void)
         cmocka_unit_test(who_starts_later_is_waited_for),
         cmocka_unit_test(a_descriptor_crosses_alone),
         cmocka_unit_test(a_want_of_descriptors_is_waited_out),
-        cmocka_unit_test(a_signal_ends_what_connects),
+        cmocka_unit_test(a_signal_ends_what_waits),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }
