@@ -13,7 +13,8 @@ static enum cr_status write_with(const struct cr_session *session, const struct 
     *ended = false;
     for (size_t made = 0; made < writer->most; made++) {
         const float *logits;
-        CR_TRY(cr_decoder_feed(decoder, ids->items + fed, ids->count - fed, &logits));
+        CR_TRY(
+            cr_decoder_feed(decoder, &(struct cr_feed){0, ids->items + fed, ids->count - fed}, 1, &logits));
         fed = ids->count;
         uint32_t next = cr_choose_token(logits, session->model->config.vocabulary, writer->temperature,
                                         cr_stream_uniform(stream));
@@ -34,7 +35,7 @@ enum cr_status cr_session_write(const struct cr_session *session, const struct c
     enum cr_status status = cr_stream_new(writer->seed, CR_GENERATE_STREAM, &stream);
     if (status == CR_OK)
         status =
-            cr_decoder_new(session->model, cr_session_tuned(session), ids->count + writer->most, &decoder);
+            cr_decoder_new(session->model, cr_session_tuned(session), ids->count + writer->most, 1, &decoder);
     if (status == CR_OK) status = write_with(session, writer, decoder, stream, ids, ended);
     cr_decoder_free(decoder);
     cr_stream_free(stream);
