@@ -47,6 +47,31 @@ static inline struct cr_model_config small_config(void)
     };
 }
 
+// Both at once, which no family has: neither may disturb the other.
+static inline struct cr_model_config config_with_biases_and_head_norms(void)
+{
+    struct cr_model_config config = small_config();
+    config.qkv_bias = config.head_norms = true;
+    return config;
+}
+
+// All layers but the first see four places; sequences are longer.
+static inline struct cr_model_config config_with_windows(void)
+{
+    struct cr_model_config config = small_config();
+    config.window = 4;
+    config.windowed[0] = 6;
+    return config;
+}
+
+static inline struct cr_model_config gpt2_config(void)
+{
+    struct cr_model_config config = small_config();
+    config.layout = CR_LAYOUT_GPT2;
+    config.linear_bias = config.layer_norm = config.gelu = config.learned_positions = true;
+    return config;
+}
+
 static inline struct cr_model *random_model(struct cr_compute *compute, struct cr_model_config config,
                                             enum cr_dtype act)
 {

@@ -9,16 +9,22 @@
 struct cr_past {
     struct cr_arena arena;
     struct cr_cache *caches; // [layers of the part]
-    size_t rows;             // taken, the prefix among them
+    size_t *rows;            // [texts] taken, the prefix among them
 };
 
 struct cr_decoder {
     struct cr_walk walk;
     const struct cr_tuned *tuned;
-    size_t context; // the prefix among it
+    size_t texts, context; // the prefix among the context
     struct cr_past *past;
-    uint32_t *position; // [walk.size.rows]
-    float *logits;      // [V], of a part with the head
+    uint32_t *token, *position; // [walk.size.rows]
+    size_t *offset;             // [texts + 1]
+    float *logits;              // [texts, V], of a part with the head
+};
+
+// Rows of several texts that go through the layers together.
+struct block {
+    size_t sequences, rows;
 };
 
 static struct cr_matrix take(struct cr_arena *arena, enum cr_dtype dtype, size_t rows, size_t columns)
@@ -39,24 +45,41 @@ static void place(struct cr_past *past, const struct cr_decoder *decoder)
     struct cr_cache none, *caches = cr_arena_take(&past->arena, layers, sizeof *caches);
     for (size_t i = 0; i < layers; i++) {
         struct cr_cache *cache = caches ? &caches[i] : &none;
-        cache->k = take(&past->arena, walk->model->act, decoder->context, columns);
-        cache->v = take(&past->arena, walk->model->act, decoder->context, columns);
+        cache->k = take(&past->arena, walk->model->act, decoder->texts * decoder->context, columns);
+        cache->v = take(&past->arena, walk->model->act, decoder->texts * decoder->context, columns);
     }
     past->caches = caches;
+    past->rows = cr_arena_take(&past->arena, decoder->texts, sizeof *past->rows);
+}
+
+size_t cr_decoder_memory(const struct cr_model *model, const struct cr_tuned *tuned, size_t context)
+{
+    struct cr_past one = {0};
+    const struct cr_decoder decoder = {
+        .walk = {.model = model,
+                 .size = {.first = model->part.first,
+                          .last = cr_least(model->part.last, model->config.layers)},
+                 .shape = {.kv_heads = model->config.kv_heads, .head_dim = model->config.head_dim}},
+        .texts = 1,
+        .context = (tuned ? tuned->prefix : 0) + context};
+    place(&one, &decoder);
+    return one.arena.used + model->config.vocabulary * sizeof *decoder.logits;
 }
 
 // The prefix is the past of a text that has not begun.
-static void fill_prefix(const struct cr_decoder *decoder, const struct cr_past *past)
+static void fill_prefix(const struct cr_decoder *decoder, const struct cr_past *past, size_t text)
 {
     const struct cr_walk *walk = &decoder->walk;
     struct cr_compute *compute = walk->model->compute;
-    size_t columns = walk->shape.kv_heads * walk->shape.head_dim, rows = walk->size.prefix;
+    size_t columns = walk->shape.kv_heads * walk->shape.head_dim, rows = walk->size.prefix,
+           at = text * decoder->context;
+    past->rows[text] = rows;
     for (size_t layer = walk->size.first; rows > 0 && layer < walk->size.last; layer++) {
         struct cr_matrix values = decoder->tuned->layers[layer].prefix.values;
         const struct cr_cache *cache = &past->caches[layer - walk->size.first];
-        cr_copy_matrix(compute, cr_matrix_columns(values, 0, columns), cr_matrix_rows(cache->k, 0, rows));
+        cr_copy_matrix(compute, cr_matrix_columns(values, 0, columns), cr_matrix_rows(cache->k, at, rows));
         cr_copy_matrix(compute, cr_matrix_columns(values, columns, columns),
-                       cr_matrix_rows(cache->v, 0, rows));
+                       cr_matrix_rows(cache->v, at, rows));
     }
 }
 
@@ -71,8 +94,7 @@ enum cr_status cr_past_new(const struct cr_decoder *decoder, struct cr_past **ou
         return status;
     }
     place(past, decoder);
-    past->rows = decoder->walk.size.prefix;
-    fill_prefix(decoder, past);
+    for (size_t text = 0; text < decoder->texts; text++) fill_prefix(decoder, past, text);
     *out = past;
     return CR_OK;
 }
@@ -92,30 +114,46 @@ void cr_decoder_swap(struct cr_decoder *decoder, struct cr_past **past)
     decoder->past = other;
 }
 
+void cr_decoder_clear(struct cr_decoder *decoder, size_t text)
+{
+    decoder->past->rows[text] = decoder->walk.size.prefix;
+}
+
+static enum cr_status allocate(struct cr_decoder *decoder)
+{
+    const struct cr_walk *walk = &decoder->walk;
+    CR_TRY(cr_past_new(decoder, &decoder->past));
+    CR_TRY(cr_allocate(walk->size.rows, sizeof *decoder->token, &decoder->token));
+    CR_TRY(cr_allocate(walk->size.rows, sizeof *decoder->position, &decoder->position));
+    CR_TRY(cr_allocate(decoder->texts + 1, sizeof *decoder->offset, &decoder->offset));
+    if (!walk->model->part.head) return CR_OK;
+    return cr_allocate(decoder->texts, walk->model->config.vocabulary * sizeof *decoder->logits,
+                       &decoder->logits);
+}
+
 enum cr_status cr_decoder_new(const struct cr_model *model, const struct cr_tuned *tuned, size_t context,
-                              struct cr_decoder **out)
+                              size_t texts, struct cr_decoder **out)
 {
     size_t prefix = tuned ? tuned->prefix : 0, most = model->config.context;
     if (context == 0 || prefix > most || context > most - prefix)
         return cr_fail(CR_INVALID,
                        "a prefix of %zu and a context of %zu tokens are not within the model's %zu", prefix,
                        context, most);
+    if (texts == 0 || texts > CR_DECODER_ROWS) return cr_fail(CR_INTERNAL, "a decoder of %zu texts", texts);
     struct cr_walk_size size = {.first = model->part.first,
                                 .last = cr_least(model->part.last, model->config.layers),
-                                .rows = cr_least(context, CR_DECODER_ROWS),
-                                .sequences = 1,
+                                .rows = cr_least(texts * cr_least(context, CR_DECODER_ROWS), CR_DECODER_ROWS),
+                                .sequences = texts,
                                 .positions = context,
                                 .prefix = prefix,
                                 .decodes = true};
     struct cr_decoder *decoder;
     CR_TRY(cr_allocate(1, sizeof *decoder, &decoder));
     decoder->tuned = tuned;
+    decoder->texts = texts;
     decoder->context = prefix + context;
     enum cr_status status = cr_walk_init(model, &size, &decoder->walk);
-    if (status == CR_OK) status = cr_past_new(decoder, &decoder->past);
-    if (status == CR_OK) status = cr_allocate(size.rows, sizeof *decoder->position, &decoder->position);
-    if (status == CR_OK && model->part.head)
-        status = cr_allocate(model->config.vocabulary, sizeof *decoder->logits, &decoder->logits);
+    if (status == CR_OK) status = allocate(decoder);
     if (status != CR_OK) {
         cr_decoder_free(decoder);
         return status;
@@ -127,115 +165,157 @@ enum cr_status cr_decoder_new(const struct cr_model *model, const struct cr_tune
 void cr_decoder_free(struct cr_decoder *decoder)
 {
     if (!decoder) return;
-    if (decoder->logits) cr_wipe(decoder->logits, decoder->walk.model->config.vocabulary * sizeof(float));
+    if (decoder->logits)
+        cr_wipe(decoder->logits, decoder->texts * decoder->walk.model->config.vocabulary * sizeof(float));
+    if (decoder->token) cr_wipe(decoder->token, decoder->walk.size.rows * sizeof *decoder->token);
     cr_walk_release(&decoder->walk);
     cr_past_free(decoder->past);
+    free(decoder->token);
     free(decoder->position);
+    free(decoder->offset);
     free(decoder->logits);
     free(decoder);
 }
 
-static enum cr_status check_room(const struct cr_decoder *decoder, size_t count)
+static enum cr_status check_room(const struct cr_decoder *decoder, size_t text, size_t count)
 {
-    size_t past = decoder->past->rows;
+    if (text >= decoder->texts) return cr_fail(CR_INTERNAL, "text %zu of %zu", text, decoder->texts);
+    size_t past = decoder->past->rows[text];
     if (count == 0) return cr_fail(CR_INVALID, "no tokens to continue from");
     if (count <= decoder->context - past) return CR_OK;
     return cr_fail(CR_INVALID, "%zu tokens do not fit the context of %zu, of which %zu are taken", count,
                    decoder->context, past);
 }
 
-static enum cr_status check_tokens(const struct cr_decoder *decoder, const uint32_t *tokens, size_t count)
+static enum cr_status check_tokens(const struct cr_decoder *decoder, const struct cr_feed *feed)
 {
     size_t vocabulary = decoder->walk.model->config.vocabulary;
-    for (size_t i = 0; i < count; i++)
-        if (tokens[i] >= vocabulary)
-            return cr_fail(CR_INVALID, "token %u is outside the model's vocabulary of %zu", tokens[i],
+    for (size_t i = 0; i < feed->count; i++)
+        if (feed->tokens[i] >= vocabulary)
+            return cr_fail(CR_INVALID, "token %u is outside the model's vocabulary of %zu", feed->tokens[i],
                            vocabulary);
-    return check_room(decoder, count);
+    return check_room(decoder, feed->text, feed->count);
 }
 
-// At most size.rows tokens, or the stream of so many, through all layers of the part; their stream is left in
-// its last residual.
-static enum cr_status walk_part(struct cr_decoder *decoder, const uint32_t *tokens, struct cr_matrix stream,
-                                size_t count)
+// As many rows as go together, from token *done of feeds[*at] on, both of which move on. A text's parts begin
+// where they would if it were alone: one that is not whole is a block by itself.
+static struct block next_block(struct cr_decoder *decoder, const struct cr_feed *feeds, size_t count,
+                               size_t *at, size_t *done)
 {
     struct cr_walk *walk = &decoder->walk;
-    const size_t offset[2] = {0, count}, key_offset[1] = {0};
+    struct block block = {0};
+    while (*at < count) {
+        const struct cr_feed *feed = &feeds[*at];
+        size_t left = feed->count - *done, part = cr_least(left, walk->size.rows - block.rows);
+        if (part < left && block.rows > 0) break;
+        size_t past = decoder->past->rows[feed->text] + *done;
+        walk->past[block.sequences] = past;
+        walk->key_offset[block.sequences] = feed->text * decoder->context;
+        for (size_t i = 0; i < part; i++) {
+            decoder->position[block.rows + i] = (uint32_t)(past - walk->size.prefix + i);
+            if (feed->tokens) decoder->token[block.rows + i] = feed->tokens[*done + i];
+        }
+        block.rows += part;
+        decoder->offset[++block.sequences] = block.rows;
+        *done += part;
+        if (part < left) break;
+        ++*at;
+        *done = 0;
+    }
+    return block;
+}
+
+// The block's tokens, or the stream of so many where there is one, through all layers of the part; their
+// stream is left in its last residual.
+static enum cr_status walk_block(struct cr_decoder *decoder, struct block block,
+                                 const struct cr_matrix *stream)
+{
+    struct cr_walk *walk = &decoder->walk;
     walk->caches = decoder->past->caches;
-    walk->past[0] = decoder->past->rows;
-    for (size_t i = 0; i < count; i++)
-        decoder->position[i] = (uint32_t)(walk->past[0] - walk->size.prefix + i);
     struct cr_view view = {
-        .rows = count,
+        .rows = block.rows,
         .position = decoder->position,
-        .layout = {.sequences = 1, .offset = offset, .key_offset = key_offset, .past = walk->past},
+        .layout = {.sequences = block.sequences,
+                   .offset = decoder->offset,
+                   .key_offset = walk->key_offset,
+                   .past = walk->past},
     };
-    if (tokens)
-        cr_walk_embed(walk, &view, tokens);
+    if (stream)
+        cr_copy_matrix(walk->model->compute, *stream,
+                       cr_walk_residual(walk, 2 * walk->size.first, block.rows));
     else
-        cr_copy_matrix(walk->model->compute, stream, cr_walk_residual(walk, 2 * walk->size.first, count));
+        cr_walk_embed(walk, &view, decoder->token);
     for (size_t layer = walk->size.first; layer < walk->size.last; layer++)
         CR_TRY(
             cr_walk_layer(walk, &view, layer,
                           decoder->tuned && decoder->tuned->layers ? &decoder->tuned->layers[layer] : NULL));
-    decoder->past->rows += count;
     return CR_OK;
 }
 
-// What follows the last of so many rows, that went through together.
-static enum cr_status take_logits(struct cr_decoder *decoder, size_t rows)
+// What follows each text of a block of whole ones, whose logits are those from row `first` on.
+static enum cr_status take_logits(struct cr_decoder *decoder, struct block block, size_t first)
 {
     struct cr_walk *walk = &decoder->walk;
     size_t vocabulary = walk->model->config.vocabulary;
-    walk->head_row[0] = (uint32_t)(rows - 1);
-    CR_TRY(cr_head_logits(walk, cr_walk_residual(walk, 2 * walk->size.last, rows), 1,
-                          cr_matrix_of(decoder->logits, CR_F32, 1, vocabulary)));
-    if (cr_all_finite(walk->model->compute, decoder->logits, vocabulary)) return CR_OK;
+    float *logits = decoder->logits + first * vocabulary;
+    for (size_t s = 0; s < block.sequences; s++) walk->head_row[s] = (uint32_t)(decoder->offset[s + 1] - 1);
+    CR_TRY(cr_head_logits(walk, cr_walk_residual(walk, 2 * walk->size.last, block.rows), block.sequences,
+                          cr_matrix_of(logits, CR_F32, block.sequences, vocabulary)));
+    if (cr_all_finite(walk->model->compute, logits, block.sequences * vocabulary)) return CR_OK;
     return cr_model_fail_nonfinite(walk->model, "a logit", "");
 }
 
-// Of tokens, or of their stream.
-static enum cr_status feed(struct cr_decoder *decoder, const uint32_t *tokens, struct cr_matrix stream,
-                           size_t count, const float **logits)
+// The rows count as taken when all went well.
+static void keep(struct cr_decoder *decoder, const struct cr_feed *feeds, size_t count)
 {
-    size_t part = 0, past = decoder->past->rows;
-    enum cr_status status = CR_OK;
-    for (size_t at = 0; status == CR_OK && at < count; at += part) {
-        part = cr_least(count - at, decoder->walk.size.rows);
-        status = walk_part(decoder, tokens ? tokens + at : NULL,
-                           tokens ? stream : cr_matrix_rows(stream, at, part), part);
-    }
-    if (status == CR_OK) status = take_logits(decoder, part);
-    if (status == CR_OK)
-        *logits = decoder->logits;
-    else
-        decoder->past->rows = past;
-    return status;
+    for (size_t i = 0; i < count; i++) decoder->past->rows[feeds[i].text] += feeds[i].count;
 }
 
-enum cr_status cr_decoder_feed(struct cr_decoder *decoder, const uint32_t *tokens, size_t count,
+enum cr_status cr_decoder_feed(struct cr_decoder *decoder, const struct cr_feed *feeds, size_t count,
                                const float **logits)
 {
-    CR_TRY(check_tokens(decoder, tokens, count));
-    return feed(decoder, tokens, (struct cr_matrix){0}, count, logits);
+    for (size_t i = 0; i < count; i++) CR_TRY(check_tokens(decoder, &feeds[i]));
+    for (size_t at = 0, done = 0; at < count;) {
+        size_t first = at;
+        struct block block = next_block(decoder, feeds, count, &at, &done);
+        CR_TRY(walk_block(decoder, block, NULL));
+        if (at > first) CR_TRY(take_logits(decoder, block, first));
+    }
+    keep(decoder, feeds, count);
+    *logits = decoder->logits;
+    return CR_OK;
 }
 
 enum cr_status cr_decoder_front(struct cr_decoder *decoder, const uint32_t *tokens, size_t count,
                                 struct cr_matrix *stream)
 {
     struct cr_walk *walk = &decoder->walk;
-    CR_TRY(check_tokens(decoder, tokens, count));
+    const struct cr_feed feed = {0, tokens, count};
+    size_t at = 0, done = 0;
+    CR_TRY(check_tokens(decoder, &feed));
     if (count > walk->size.rows)
         return cr_fail(CR_INTERNAL, "%zu tokens at once, of at most %zu", count, walk->size.rows);
-    CR_TRY(walk_part(decoder, tokens, (struct cr_matrix){0}, count));
+    CR_TRY(walk_block(decoder, next_block(decoder, &feed, 1, &at, &done), NULL));
+    keep(decoder, &feed, 1);
     *stream = cr_walk_residual(walk, 2 * walk->size.last, count);
     return CR_OK;
 }
 
 enum cr_status cr_decoder_tail(struct cr_decoder *decoder, struct cr_matrix stream, const float **logits)
 {
-    CR_TRY(check_room(decoder, stream.rows));
-    return feed(decoder, NULL, stream, stream.rows, logits);
+    const struct cr_feed feed = {.count = stream.rows};
+    CR_TRY(check_room(decoder, 0, stream.rows));
+    struct block block = {0};
+    for (size_t at = 0, done = 0; at == 0;) {
+        size_t from = done;
+        block = next_block(decoder, &feed, 1, &at, &done);
+        struct cr_matrix part = cr_matrix_rows(stream, from, block.rows);
+        CR_TRY(walk_block(decoder, block, &part));
+    }
+    CR_TRY(take_logits(decoder, block, 0));
+    keep(decoder, &feed, 1);
+    *logits = decoder->logits;
+    return CR_OK;
 }
 
 uint32_t cr_choose_token(const float *logits, size_t vocabulary, double temperature, double uniform)

@@ -12,7 +12,7 @@
 static size_t head_chunk(const struct cr_walk_size *size, size_t vocabulary)
 {
     enum { LEAST = 128, MOST = 512, LOGITS = 1 << 25, LOGITS_OUTSIDE = 1 << 22 };
-    if (size->decodes) return 1; // what follows the last
+    if (size->decodes) return size->sequences; // what follows the last of each
     size_t chunk = (size->outside ? LOGITS_OUTSIDE : LOGITS) / vocabulary / 32 * 32;
     return cr_least(size->rows, cr_least(MOST, cr_most(LEAST, chunk)));
 }
@@ -133,6 +133,7 @@ static void place_head_space(struct cr_walk *walk)
     walk->head_loss = take_floats(walk, walk->chunk);
     walk->head_correct = cr_arena_take(&walk->arena, walk->chunk, sizeof *walk->head_correct);
     walk->right = cr_arena_take(&walk->arena, walk->size.rows, sizeof *walk->right);
+    if (walk->size.decodes) return; // a decoder's logits outlive the walk
     walk->head_logits = take(walk, CR_F32, walk->chunk, model->config.vocabulary);
     if (!walk->size.backward) return;
     walk->head_gradient = take(walk, CR_F32, walk->chunk, d);
@@ -341,6 +342,17 @@ void cr_walk_join(struct cr_walk *walk, const struct cr_view *view, const struct
     }
 }
 
+// What the batch adds to each sequence's keys, or values, of which the cache has the past.
+static void add_to_cache(const struct cr_walk *walk, const struct cr_attention_layout *layout,
+                         struct cr_matrix own, struct cr_matrix cache)
+{
+    for (size_t s = 0; s < layout->sequences; s++) {
+        size_t first = layout->offset[s], count = layout->offset[s + 1] - first;
+        cr_copy_matrix(walk->model->compute, cr_matrix_rows(own, first, count),
+                       cr_matrix_rows(cache, layout->key_offset[s] + layout->past[s], count));
+    }
+}
+
 // Attention over the batch itself, behind a prefix where there is one, or over the cache after the batch's
 // keys and values were added to it.
 static enum cr_status attend(struct cr_walk *walk, const struct cr_view *view, size_t layer,
@@ -360,11 +372,10 @@ static enum cr_status attend(struct cr_walk *walk, const struct cr_view *view, s
     struct cr_matrix v = cr_matrix_columns(qkv, q_columns + kv_columns, kv_columns);
     if (walk->caches) {
         struct cr_cache *cache = &walk->caches[layer - walk->size.first];
-        size_t past = view->layout.past[0];
-        cr_copy_matrix(compute, k, cr_matrix_rows(cache->k, past, view->rows));
-        cr_copy_matrix(compute, v, cr_matrix_rows(cache->v, past, view->rows));
-        k = cr_matrix_rows(cache->k, 0, past + view->rows);
-        v = cr_matrix_rows(cache->v, 0, past + view->rows);
+        add_to_cache(walk, &view->layout, k, cache->k);
+        add_to_cache(walk, &view->layout, v, cache->v);
+        k = cache->k;
+        v = cache->v;
     } else if (walk->size.prefix > 0) {
         cr_walk_join(walk, view, &tuning->prefix, cr_matrix_columns(qkv, q_columns, 2 * kv_columns));
         k = cr_matrix_columns(walk->joined, 0, kv_columns);

@@ -22,7 +22,7 @@ struct cr_trace {
     float *head_inverse;
 };
 
-// Keys and values of one layer's past, [context, kv_heads·head_dim] act.
+// Keys and values of one layer's past, [texts·context, kv_heads·head_dim] act.
 struct cr_cache {
     struct cr_matrix k, v;
 };
@@ -73,7 +73,7 @@ struct cr_walk {
     struct cr_matrix head_input;    // [chunk, d] F32: the stream
     struct cr_matrix head_normed;   // [chunk, d] act: the norm's output, on the way back its gradient too
     struct cr_matrix head_gradient; // [chunk, d] F32
-    struct cr_matrix head_logits;   // [chunk, V] F32
+    struct cr_matrix head_logits;   // [chunk, V] F32, not a decoder's
     struct cr_matrix head_dlogits;  // [chunk, V] act, in the place of the logits
     float *head_norm;               // statistics of the final norm
     float *head_loss;               // [chunk]

@@ -41,7 +41,7 @@ enum cr_status cr_asked_write(const struct cr_session *session, const struct cr_
                               struct cr_ids *ids, bool *ended)
 {
     struct cr_decoder *front;
-    CR_TRY(cr_decoder_new(session->model, NULL, ids->count + writer->most, &front));
+    CR_TRY(cr_decoder_new(session->model, NULL, ids->count + writer->most, 1, &front));
     enum cr_status status = write_with(session, writer, front, ids, ended);
     cr_decoder_free(front);
     return status;

@@ -52,7 +52,7 @@ static enum cr_status build(struct cr_tail *tail, const struct cr_tuning_config 
     CR_TRY(cr_tuning_config_check_split(config, tail->model->config.layers));
     CR_TRY(cr_adapter_open(directory, tail->model, &tail->tuned));
     const struct cr_pass_size size = {.rows = tail->rows, .sequences = 1, .first = tail->first};
-    CR_TRY(cr_decoder_new(tail->model, &tail->tuned->tuned, tail->rows, &tail->decoder));
+    CR_TRY(cr_decoder_new(tail->model, &tail->tuned->tuned, tail->rows, 1, &tail->decoder));
     CR_TRY(cr_pass_new(tail->model, &size, NULL, &tail->pass));
     CR_TRY(cr_allocate(tail->rows * tail->model->config.hidden, sizeof *tail->stream, &tail->stream));
     CR_TRY(cr_allocate(tail->rows, sizeof *tail->position, &tail->position));

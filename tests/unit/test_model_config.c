@@ -492,7 +492,7 @@ static void bad_batches_are_refused(void **state)
     assert_fails(CR_INVALID, "9 rows", cr_pass_forward(small, NULL, rows, 0, 3));
     cr_pass_free(small);
     struct cr_decoder *decoder;
-    assert_fails(CR_INVALID, "context of 65", cr_decoder_new(model, NULL, 65, &decoder));
+    assert_fails(CR_INVALID, "context of 65", cr_decoder_new(model, NULL, 65, 1, &decoder));
     sample_free(&sample);
     cr_pass_free(pass);
     cr_model_free(model);
@@ -550,15 +550,16 @@ static void a_failure_leaves_outputs_alone(void **state)
 
     // A decoder stands where it stood: what comes next is as if nothing had been tried.
     struct cr_decoder *tried, *fresh;
-    assert_ok(cr_decoder_new(model, NULL, 20, &tried));
-    assert_ok(cr_decoder_new(model, NULL, 20, &fresh));
+    assert_ok(cr_decoder_new(model, NULL, 20, 1, &tried));
+    assert_ok(cr_decoder_new(model, NULL, 20, 1, &fresh));
     const float *logits = NULL, *wanted;
     calls_left = 0;
-    assert_fails(CR_IO, "head is gone", cr_decoder_feed(tried, sample.tokens, 15, &logits));
+    assert_fails(CR_IO, "head is gone",
+                 cr_decoder_feed(tried, &(struct cr_feed){0, sample.tokens, 15}, 1, &logits));
     assert_null(logits);
     calls_left = SIZE_MAX;
-    assert_ok(cr_decoder_feed(tried, sample.tokens + 20, 20, &logits));
-    assert_ok(cr_decoder_feed(fresh, sample.tokens + 20, 20, &wanted));
+    assert_ok(cr_decoder_feed(tried, &(struct cr_feed){0, sample.tokens + 20, 20}, 1, &logits));
+    assert_ok(cr_decoder_feed(fresh, &(struct cr_feed){0, sample.tokens + 20, 20}, 1, &wanted));
     assert_memory_equal(logits, wanted, 37 * sizeof *wanted);
     cr_decoder_free(tried);
     cr_decoder_free(fresh);

@@ -119,41 +119,16 @@ static void gradients_are_slopes_with_a_tied_head_and_scaled_rotation(void **sta
     check_directions(config);
 }
 
-// Both at once, which no family has: neither may disturb the other.
-static struct cr_model_config config_with_biases_and_head_norms(void)
-{
-    struct cr_model_config config = small_config();
-    config.qkv_bias = config.head_norms = true;
-    return config;
-}
-
 static void gradients_are_slopes_with_biases_and_head_norms(void **state)
 {
     (void)state;
     check_directions(config_with_biases_and_head_norms());
 }
 
-// All layers but the first see four places; sequences are longer.
-static struct cr_model_config config_with_windows(void)
-{
-    struct cr_model_config config = small_config();
-    config.window = 4;
-    config.windowed[0] = 6;
-    return config;
-}
-
 static void gradients_are_slopes_with_windows(void **state)
 {
     (void)state;
     check_directions(config_with_windows());
-}
-
-static struct cr_model_config gpt2_config(void)
-{
-    struct cr_model_config config = small_config();
-    config.layout = CR_LAYOUT_GPT2;
-    config.linear_bias = config.layer_norm = config.gelu = config.learned_positions = true;
-    return config;
 }
 
 static void gradients_are_slopes_in_gpt2(void **state)
@@ -390,17 +365,18 @@ static void check_decoder(struct cr_model_config config)
     // The whole at once, then as prompt and single tokens.
     for (size_t prompt = count; prompt > 0; prompt = prompt == count ? 5 : 0) {
         struct cr_decoder *decoder;
-        assert_ok(cr_decoder_new(f.model, &f.collectors->tuned, count, &decoder));
+        assert_ok(cr_decoder_new(f.model, &f.collectors->tuned, count, 1, &decoder));
         const float *logits;
-        assert_ok(cr_decoder_feed(decoder, f.sample.tokens + from, prompt, &logits));
+        assert_ok(cr_decoder_feed(decoder, &(struct cr_feed){0, f.sample.tokens + from, prompt}, 1, &logits));
         for (size_t at = prompt;; at++) {
             const float *row = expected + (from + at - 1) * vocabulary;
             for (size_t i = 0; i < vocabulary; i++) assert_true(fabsf(row[i] - logits[i]) < 1e-4f);
             if (at == count) break;
-            assert_ok(cr_decoder_feed(decoder, f.sample.tokens + from + at, 1, &logits));
+            assert_ok(
+                cr_decoder_feed(decoder, &(struct cr_feed){0, f.sample.tokens + from + at, 1}, 1, &logits));
         }
         assert_fails(CR_INVALID, "do not fit the context",
-                     cr_decoder_feed(decoder, f.sample.tokens, 1, &logits));
+                     cr_decoder_feed(decoder, &(struct cr_feed){0, f.sample.tokens, 1}, 1, &logits));
         cr_decoder_free(decoder);
     }
     fixture_free(&f);
@@ -430,9 +406,9 @@ static void a_long_prompt_goes_in_parts(void **state)
     for (size_t part = 1; part <= PROMPT; part *= PROMPT) {
         struct cr_decoder *decoder;
         const float *logits;
-        assert_ok(cr_decoder_new(model, NULL, PROMPT, &decoder));
+        assert_ok(cr_decoder_new(model, NULL, PROMPT, 1, &decoder));
         for (size_t at = 0; at < PROMPT; at += part)
-            assert_ok(cr_decoder_feed(decoder, sample.tokens + at, part, &logits));
+            assert_ok(cr_decoder_feed(decoder, &(struct cr_feed){0, sample.tokens + at, part}, 1, &logits));
         for (size_t i = 0; part > 1 && i < config.vocabulary; i++)
             assert_true(fabsf(logits[i] - wanted[i]) < 1e-4f);
         memcpy(wanted, logits, sizeof wanted);

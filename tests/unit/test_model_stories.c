@@ -34,12 +34,12 @@ static void greedy_text_is_the_published_one(void **state)
     (void)state;
     struct stories s = stories_open();
     struct cr_decoder *decoder;
-    assert_ok(cr_decoder_new(s.model, NULL, 200, &decoder));
+    assert_ok(cr_decoder_new(s.model, NULL, 200, 1, &decoder));
     uint32_t tokens[201];
     assert_true(cr_tokenizer_bos(s.tokenizer, &tokens[0]));
     for (size_t i = 0; i < 200; i++) {
         const float *logits;
-        assert_ok(cr_decoder_feed(decoder, &tokens[i], 1, &logits));
+        assert_ok(cr_decoder_feed(decoder, &(struct cr_feed){0, &tokens[i], 1}, 1, &logits));
         tokens[i + 1] = cr_choose_token(logits, s.model->config.vocabulary, 0, 0);
     }
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0}, expected = {0};

@@ -291,7 +291,7 @@ static void code(const struct fixture *f, const uint32_t *tokens, size_t count, 
 {
     struct cr_decoder *decoder;
     struct cr_matrix stream;
-    assert_ok(cr_decoder_new(f->front.model, NULL, LONGEST, &decoder));
+    assert_ok(cr_decoder_new(f->front.model, NULL, LONGEST, 1, &decoder));
     assert_ok(cr_decoder_front(decoder, tokens, count, &stream));
     assert_ok(cr_cut_encode(compute, f->near.config.split.activations, stream, coded));
     cr_decoder_free(decoder);

@@ -209,17 +209,19 @@ static void a_decoder_is_a_pass(void **state)
     logits_of(&f, expected);
     size_t from = f.sample.offset[2], count = f.sample.offset[3] - from;
     struct cr_decoder *decoder;
-    assert_ok(cr_decoder_new(f.model, &f.prefix->tuned, count, &decoder));
+    assert_ok(cr_decoder_new(f.model, &f.prefix->tuned, count, 1, &decoder));
     const float *logits;
     for (size_t at = 0, part = 11; at < count; part = 1) {
-        assert_ok(cr_decoder_feed(decoder, f.sample.tokens + from + at, part, &logits));
+        assert_ok(
+            cr_decoder_feed(decoder, &(struct cr_feed){0, f.sample.tokens + from + at, part}, 1, &logits));
         at += part;
         const float *row = expected + (from + at - 1) * 37;
         for (size_t i = 0; i < 37; i++) assert_true(fabsf(row[i] - logits[i]) < 1e-4f);
     }
-    assert_fails(CR_INVALID, "do not fit the context", cr_decoder_feed(decoder, f.sample.tokens, 1, &logits));
+    assert_fails(CR_INVALID, "do not fit the context",
+                 cr_decoder_feed(decoder, &(struct cr_feed){0, f.sample.tokens, 1}, 1, &logits));
     assert_fails(CR_INVALID, "token 37 is outside",
-                 cr_decoder_feed(decoder, (const uint32_t[]){37}, 1, &logits));
+                 cr_decoder_feed(decoder, &(struct cr_feed){0, (const uint32_t[]){37}, 1}, 1, &logits));
     cr_decoder_free(decoder);
     fixture_free(&f);
 }
@@ -232,9 +234,9 @@ static void the_prefix_takes_its_part_of_the_context(void **state)
     struct cr_decoder *decoder;
     struct cr_pass *pass;
     struct cr_structure *prefix;
-    assert_ok(cr_decoder_new(f.model, &f.prefix->tuned, 125, &decoder));
+    assert_ok(cr_decoder_new(f.model, &f.prefix->tuned, 125, 1, &decoder));
     cr_decoder_free(decoder);
-    assert_fails(CR_INVALID, "a prefix of 3", cr_decoder_new(f.model, &f.prefix->tuned, 126, &decoder));
+    assert_fails(CR_INVALID, "a prefix of 3", cr_decoder_new(f.model, &f.prefix->tuned, 126, 1, &decoder));
     struct cr_tuned wide = f.prefix->tuned;
     wide.prefix = 100;
     assert_ok(cr_pass_new(f.model, &(struct cr_pass_size){.rows = 200, .sequences = 3, .prefix = 100}, NULL,
