@@ -168,8 +168,8 @@ static enum cr_status hand_on(struct cr_child *child,
     struct cr_event_line line;
     enum cr_status status =
         cr_event_line_parse(cr_buffer_slice(&child->line), "an event of carrel-enclave", &line);
-    if (status != CR_OK && status != CR_NO_MEMORY) return cr_fail(CR_PROTOCOL, "%s", cr_error_message());
-    CR_TRY(status);
+    if (status == CR_NO_MEMORY) return status;
+    if (status != CR_OK) return cr_fail(CR_PROTOCOL, "%s", cr_error_message());
     status = receive(context, &line.event);
     cr_event_line_release(&line);
     return status;

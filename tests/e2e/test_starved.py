@@ -4,9 +4,12 @@ error, and then the same command goes on to the same bytes.
     test_starved.py BIN STARVE.so           some of the allocations
     test_starved.py BIN STARVE.so --every   every one
 """
+import base64
+import hashlib
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -81,6 +84,11 @@ class Starved(unittest.TestCase):
     def test_an_evaluation_is_right_or_fails(self):
         self.starve(["eval", "--model", self.base + "/model", "--data", self.base + "/ben.jsonl", "--threads", "1",
                      "--max-bad-rows", "2"], "carrel", 201, lambda run: run.stdout)
+
+    def test_a_token_is_not_damaged_for_it(self):
+        content = struct.pack("<BBQ32s32s32sB4sH", 2, 1, 1 << 40, b"F" * 32, b"J" * 32, b"S" * 32, 4, b"anne", 11) + b"127.0.0.1:1"
+        token = "carrel2." + base64.urlsafe_b64encode(content + hashlib.sha256(content).digest()[:4]).decode().rstrip("=")
+        self.starve(["inspect", token], "carrel", 1, lambda run: run.stdout)
 
     def test_rows_are_not_wrong_for_it(self):
         self.starve(["inspect", self.base + "/ben.jsonl"], "carrel", 13, lambda run: run.stdout)

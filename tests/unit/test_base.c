@@ -8,6 +8,7 @@
 #include "base/parse.h"
 #include "base/thread.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <math.h>
 #include <sched.h>
@@ -29,6 +30,11 @@ static void errors_keep_their_sentence(void **state)
                              "b\xc3\xa9\x7f\r\nc"),
                      CR_INVALID);
     assert_string_equal(cr_error_message(), "a?[2J?b\xc3\xa9???c");
+    errno = ENOENT;
+    assert_int_equal(cr_fail_errno(CR_IO, "a"), CR_IO);
+    assert_string_equal(cr_error_message(), "a: No such file or directory");
+    errno = ENOMEM;
+    assert_int_equal(cr_fail_errno(CR_IO, "a"), CR_NO_MEMORY);
     char longer[4096];
     memset(longer, 'a', sizeof longer - 1);
     longer[sizeof longer - 1] = 0;

@@ -51,11 +51,15 @@ static void kept_pages_are_the_next_block_of_their_size(void **state)
     assert_ok(cr_secret_allocate(SIZE, 1, &first));
     assert_ok(cr_secret_allocate(SIZE, 1, &second));
     const unsigned char *const was[] = {first, second};
+    size_t before[CR_SECRET_KINDS], after[CR_SECRET_KINDS];
+    cr_secret_usage(before);
     memset(first, 0xa5, SIZE);
     cr_secret_keep(&first);
     assert_null(first);
     cr_secret_keep(&first); // nothing
     cr_secret_keep(&second);
+    cr_secret_usage(after);
+    assert_memory_equal(before, after, sizeof before);             // they are held still
     assert_ok(cr_secret_allocate(SIZE - CR_ALIGNMENT, 1, &other)); // as many pages, and another block
     assert_ptr_not_equal(other, was[0] + CR_ALIGNMENT);
     for (size_t i = 0; i < 2; i++) {

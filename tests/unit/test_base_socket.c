@@ -251,8 +251,8 @@ static void a_want_of_descriptors_is_waited_out(void **state)
     assert_ok(cr_socket_connect(name, patience, &client));
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
     const struct rlimit none = {.rlim_cur = 0, .rlim_max = limit.rlim_max};
-    assert_int_equal(pthread_create(&thread, NULL, allow_late, &limit), 0);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    assert_int_equal(pthread_create(&thread, NULL, allow_late, &limit), 0);
     enum cr_status status = cr_socket_accept(listener, patience, &server);
     assert_int_equal(pthread_join(thread, NULL), 0);
     assert_ok(status);

@@ -65,6 +65,10 @@ static void a_decoder_has_so_many_texts(void **state)
     const uint32_t tokens[] = {1, 2};
     assert_ok(cr_compute_new(1, &compute));
     struct cr_model *model = random_model(compute, small_config(), CR_F32);
+    // 32 tokens more take 32 rows of keys and of values more in each of three layers.
+    size_t more = cr_decoder_memory(model, NULL, 40) - cr_decoder_memory(model, NULL, 8);
+    assert_in_range(more, 32 * 2 * 3 * 12 * sizeof(float), 32 * 2 * 3 * 16 * sizeof(float));
+    assert_true(cr_decoder_memory(model, NULL, 8) > more / 4 + 37 * sizeof(float)); // and the logits
     assert_fails(CR_INTERNAL, "of 0 texts", cr_decoder_new(model, NULL, 8, 0, &decoder));
     assert_ok(cr_decoder_new(model, NULL, 8, 2, &decoder));
     assert_fails(CR_INTERNAL, "text 2 of 2",

@@ -60,6 +60,21 @@ static void write_rows(const char *path, size_t rows)
     assert_ok(cr_file_write(path, cr_buffer_slice(&out), false));
 }
 
+static void none_are_written(void **state)
+{
+    (void)state;
+    struct cr_session session;
+    struct cr_ids ids = {0};
+    bool ended = true;
+    assert_ok(cr_session_open(SMALL_MODEL, NULL, CR_COMPUTE_FLOAT32, false, compute, NULL, &session));
+    assert_ok(cr_ids_append(&ids, 'a'));
+    assert_ok(cr_session_write(&session, &(struct cr_writer){.most = 0}, &ids, &ended));
+    assert_int_equal(ids.count, 1);
+    assert_false(ended);
+    cr_ids_release(&ids);
+    cr_session_release(&session);
+}
+
 // One row of the data: what a session that writes nothing else answers.
 static void add_alone(const struct cr_session *session, struct cr_example example, struct cr_score *score,
                       size_t *ended)
@@ -113,6 +128,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_tuned_keeps_texts_apart),
+        cmocka_unit_test(none_are_written),
         cmocka_unit_test(answers_are_those_of_one_at_a_time),
     };
     return cmocka_run_group_tests(tests, open_small_model, close_small_model);
