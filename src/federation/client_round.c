@@ -39,6 +39,7 @@ static enum cr_status begin_round(struct cr_client *client)
     cr_vector_release(client->incoming);
     client->incoming = NULL;
     CR_TRY(cr_vector_new(client->count, &client->incoming));
+    client->incoming->again = true;
     client->pulled = client->asked = 0;
     if (client->final) return pull(client);
     cr_emit(client->sink, CR_EVENT_INFO, "client.round", NULL, CR_FIELD("round", client->round + 1),

@@ -31,7 +31,7 @@ void cr_vector_release(void *held)
 {
     struct cr_vector *vector = held;
     if (!vector || --vector->references > 0) return;
-    cr_secret_keep(&vector->values); // each round has one of its own
+    (vector->again ? cr_secret_keep : cr_secret_free)(&vector->values);
     free(vector);
 }
 

@@ -13,6 +13,7 @@ struct cr_vector {
     float *values; // [count]; secret
     size_t count;
     size_t references;
+    bool again; // a silo's, which has one a round: its pages are kept for the next (cr_secret_keep)
 };
 
 enum cr_status cr_vector_new(size_t count, struct cr_vector **out); // zeros, one reference

@@ -70,6 +70,7 @@ static enum cr_status copy_values(struct cr_worker *worker, struct cr_worker_res
     const float *values = worker->kind->values(worker->learner, &count);
     struct cr_vector *update;
     CR_TRY(cr_vector_new(count, &update));
+    update->again = true;
     memcpy(update->values, values, count * sizeof *values);
     enum cr_status status = cr_vector_digest(update, result->digest);
     if (status != CR_OK)
