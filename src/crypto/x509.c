@@ -130,8 +130,11 @@ enum cr_status cr_x509_pool_add(struct cr_x509_pool *pool, struct cr_slice bytes
     // DER first: within a certificate's extension there may be PEM.
     size_t before = *found;
     CR_TRY(add_der(pool, bytes, found));
-    if (*found > before || bytes.size == 0 || !memmem(bytes.data, bytes.size, "-----BEGIN ", 11))
-        return CR_OK;
+    const unsigned char *begins = bytes.size > 0 ? memmem(bytes.data, bytes.size, "-----BEGIN ", 11) : NULL;
+    if (*found > before || !begins) return CR_OK;
+    // What comes before PEM is text. In anything else OpenSSL takes every 254th byte for the beginning of a
+    // line, and so finds it or not as it happens to lie.
+    if (memchr(bytes.data, 0, (size_t)(begins - bytes.data))) return CR_OK;
     return add_pem(pool, bytes, found);
 }
 

@@ -18,9 +18,9 @@ void cr_x509_pool_free(struct cr_x509_pool *pool);     // NULL is allowed
 void cr_x509_pool_release(struct cr_x509_pool **pool); // frees *pool and sets it to NULL; for CR_CLEANUP
 
 // Takes what the bytes hold: certificates and CRLs in PEM, other text around them or not, or one of either in
-// DER and nothing after it. Adds the number found to *found. Bytes that are neither add nothing; a broken
-// block of PEM ends the reading. What is in the pool already is found, but kept once. A full pool is
-// CR_INVALID.
+// DER and nothing after it. Adds the number found to *found. Bytes that are neither, or PEM that binary data
+// stands before, add nothing; a broken block of PEM ends the reading. What is in the pool already is found,
+// but kept once. A full pool is CR_INVALID.
 enum cr_status cr_x509_pool_add(struct cr_x509_pool *pool, struct cr_slice bytes, size_t *found);
 
 size_t cr_x509_pool_count(const struct cr_x509_pool *pool); // certificates, in the order of their coming

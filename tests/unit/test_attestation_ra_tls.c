@@ -197,7 +197,7 @@ static void test_wrappers(void **state)
     static const char type[] = "application/eat+cwt";
     struct platform p;
     CR_CLEANUP(cr_buffer_release)
-    struct cr_buffer quote = {0}, record = {0}, tagged = {0}, map = {0}, pair = {0};
+    struct cr_buffer quote = {0}, record = {0}, tagged = {0}, map = {0}, pair = {0}, binary = {0};
     platform_make(&p, 3, false);
     platform_quote(&p, &quote);
     put_head(&record, 4, 3);
@@ -222,6 +222,11 @@ static void test_wrappers(void **state)
     assert_ok(cr_append_u8(&record, 0));
     assert_fails(CR_INVALID, "no evidence that is known",
                  cr_evidence_find(cr_buffer_slice(&record), NULL, &evidence));
+    // Behind so many bytes OpenSSL takes PEM's beginning for that of a line.
+    for (size_t i = 0; i < 254; i++) assert_ok(cr_append_u8(&binary, 0));
+    put_pem(&binary, &p.pck);
+    assert_fails(CR_INVALID, "no evidence that is known",
+                 cr_evidence_find(cr_buffer_slice(&binary), NULL, &evidence));
     platform_free(&p);
 }
 
