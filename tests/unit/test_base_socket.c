@@ -231,11 +231,21 @@ static void a_descriptor_crosses_alone(void **state)
     cr_socket_close(&server);
 }
 
-// Sets the limit of descriptors back once the accept has met it.
-static void *allow_late(void *limit)
+struct allowance {
+    struct rlimit limit;
+    char name[CR_SOCKET_NAME_SIZE];
+    int client;
+};
+
+// Sets the limit of descriptors back once the accept has met it, and connects: under valgrind, an accept that
+// meets the limit takes a connection all the same.
+static void *allow_late(void *context)
 {
+    struct allowance *allowance = context;
     usleep(100000);
-    if (setrlimit(RLIMIT_NOFILE, limit) != 0) abort();
+    if (setrlimit(RLIMIT_NOFILE, &allowance->limit) != 0 ||
+        cr_socket_connect(allowance->name, patience, &allowance->client) != CR_OK)
+        abort();
     return NULL;
 }
 
@@ -243,21 +253,21 @@ static void a_want_of_descriptors_is_waited_out(void **state)
 {
     (void)state;
     int listener, client, server;
-    char name[CR_SOCKET_NAME_SIZE];
-    struct rlimit limit;
+    struct allowance allowance;
     pthread_t thread;
     assert_ok(cr_socket_listen("127.0.0.1:0", &listener));
-    assert_ok(cr_socket_name(listener, name));
-    assert_ok(cr_socket_connect(name, patience, &client));
-    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
-    const struct rlimit none = {.rlim_cur = 0, .rlim_max = limit.rlim_max};
+    assert_ok(cr_socket_name(listener, allowance.name));
+    assert_ok(cr_socket_connect(allowance.name, patience, &client));
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &allowance.limit), 0);
+    const struct rlimit none = {.rlim_cur = 0, .rlim_max = allowance.limit.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-    assert_int_equal(pthread_create(&thread, NULL, allow_late, &limit), 0);
+    assert_int_equal(pthread_create(&thread, NULL, allow_late, &allowance), 0);
     enum cr_status status = cr_socket_accept(listener, patience, &server);
     assert_int_equal(pthread_join(thread, NULL), 0);
     assert_ok(status);
     cr_socket_close(&server);
     cr_socket_close(&client);
+    cr_socket_close(&allowance.client);
     cr_socket_close(&listener);
 }
 
@@ -299,10 +309,14 @@ static void a_signal_ends_what_waits(void **state)
     cr_socket_close(&full);
     assert_ok(cr_socket_listen(unix_address(address, "starved"), &listener));
     assert_ok(cr_socket_connect(address, patience, &first));
-    const struct rlimit none = {0};
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = 0;
+    assert_ok(cr_signals_catch(on_signal, 0));
     child = fork();
     if (child == 0)
-        _exit(setrlimit(RLIMIT_NOFILE, &none) == 0 ? (int)cr_socket_accept(listener, patience, &second) : 99);
+        _exit(setrlimit(RLIMIT_NOFILE, &limit) == 0 ? (int)cr_socket_accept(listener, patience, &second)
+                                                    : 99);
     assert_stops(child);
     cr_socket_close(&first);
     cr_socket_close(&listener);
