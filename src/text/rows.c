@@ -3,7 +3,6 @@
 #include "base/file.h"
 #include "base/parse.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static int peek(const struct cr_row_reader *rows)

@@ -230,7 +230,8 @@ class Merge(Folder):
             os.unlink(self.path("link"))
         os.rmdir(self.path("place"))
         for start in (["merge", "--output", self.path("m")], ["generate", "--prompt", "a"]):  # before a model is read
-            self.fails(3, "none/adapter_config.json: not there (an adapter is", *start, "--model", "nowhere", "--adapter", self.path("none"))
+            self.fails(3, "none/adapter_config.json: not there (an adapter is", *start, "--model", "nowhere",
+                       "--adapter", self.path("none"))
         self.fails(2, "adapter_model.safetensors", "merge", "--model", DEMO, "--adapter", adapter, "--output", self.path("m"))
         self.fails(2, "prefix tuning cannot be merged", "merge", "--model", model, "--adapter", PREFIX, "--output", self.path("m"))
         os.mkdir(self.path("empty"))
