@@ -8,7 +8,7 @@ packages="
   libssl-dev libevent-dev libjansson-dev libyaml-dev libpcre2-dev libutf8proc-dev
   libprotobuf-c-dev protobuf-c-compiler libtss2-dev libcmocka-dev
   swtpm openssl
-  clang clang-format libclang-rt-14-dev iproute2
+  clang clang-format libclang-rt-dev iproute2
 "
 [ "${1:-}" = long ] && packages="$packages valgrind"
 
