@@ -26,7 +26,7 @@ fuzz-smoke: packages
 	@scripts/fuzz.sh 10
 
 format:
-	@git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format -i
+	@git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format-19 -i
 
 clean:
 	@rm -rf build

@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 . scripts/stage.sh
 
 formatted() {
-  git ls-files '*.c' '*.h' | xargs clang-format --dry-run -Werror
+  git ls-files '*.c' '*.h' | xargs clang-format-19 --dry-run -Werror
 }
 
 stage "release build" build release

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that carrel is built, tested and shown with. Asks nothing; does nothing where all are
-# there; says what it does. Needs root or sudo only where something is missing.
+# there; says what it does. Needs root or sudo only where something is missing. clang-format has a number, as versions
+# lay out differently, and Debian 12, 13 and Ubuntu 24.04 all have this one.
 set -eu
 
 packages="
@@ -8,7 +9,7 @@ packages="
   libssl-dev libevent-dev libjansson-dev libyaml-dev libpcre2-dev libutf8proc-dev
   libprotobuf-c-dev protobuf-c-compiler libtss2-dev libcmocka-dev
   swtpm openssl
-  clang clang-format libclang-rt-dev iproute2
+  clang clang-format-19 libclang-rt-dev iproute2
 "
 [ "${1:-}" = long ] && packages="$packages valgrind"
 

@@ -17,7 +17,7 @@ struct tree {
     struct edge {
         uint64_t key; // node << 8 | byte, plus 1; 0: empty
         uint32_t node;
-    } * edges;
+    } *edges;
     size_t edge_count, edge_slots;
     uint32_t *ends; // [nodes]: the token that ends there + 1, or 0
     size_t nodes, node_capacity;

@@ -14,7 +14,7 @@ struct cr_dataset {
     struct entry {
         size_t start, labelled; // its tokens end where the next entry's start
         bool right;
-    } * entries;
+    } *entries;
     size_t entry_count, entry_capacity;
     size_t skipped, cut;
     size_t choices;
