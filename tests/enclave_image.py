@@ -15,7 +15,7 @@ LIBRARIES = {
     "libcrypto.so.3", "libssl.so.3",  # crypto/, channel/
     "libevent_core-2.1.so.7", "libprotobuf-c.so.1",  # channel/
     "libjansson.so.4", "libyaml-0.so.2",  # format/
-    "libpcre2-8.so.0", "libutf8proc.so.2",  # text/
+    "libpcre2-8.so.0", "libutf8proc.so.2", "libutf8proc.so.3",  # text/, of Debian 12 and of later ones
 }
 
 # What starts programs, loads code, reads the host's environment or resolves names behind our back has no place in it, and

@@ -1,6 +1,5 @@
 """Running carrel-enclave with some system calls alone."""
 import ctypes
-import glob
 import json
 import os
 import re
@@ -12,7 +11,7 @@ EPERM, ENOSYS = 1, 38
 
 def numbers():
     """System calls by name, from the kernel's header."""
-    with open(glob.glob("/usr/include/*/asm/unistd_64.h")[0]) as file:
+    with open("/usr/include/x86_64-linux-gnu/asm/unistd_64.h") as file:
         return {name: int(number) for name, number in re.findall(r"#define __NR_(\w+) (\d+)", file.read())}
 
 

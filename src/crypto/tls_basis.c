@@ -5,7 +5,10 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
-enum { READ_BUFFER = 65536 }; // bytes: four records in one system call, where a record would take two
+enum {
+    READ_BUFFER = 65536,       // bytes: four records in one system call, where a record would take two
+    RECORD_LAYER_FAILURE = 313 // SSL_R_RECORD_LAYER_FAILURE, which OpenSSL before 3.2 has no name for
+};
 
 enum cr_status cr_tls_basis_context(bool server, void **out)
 {
@@ -33,13 +36,23 @@ enum cr_status cr_tls_basis_context(bool server, void **out)
     return CR_OK;
 }
 
+// The last of what libssl's error queue holds, which is emptied: but OpenSSL puts behind what was wrong with
+// a record, since 3.2, that something was.
+static unsigned long last_error(void)
+{
+    unsigned long last = 0;
+    for (unsigned long code = ERR_get_error(); code; code = ERR_get_error())
+        if (!last || ERR_GET_LIB(code) != ERR_LIB_SSL || ERR_GET_REASON(code) != RECORD_LAYER_FAILURE)
+            last = code;
+    return last;
+}
+
 enum cr_status cr_tls_basis_failure(const char *peer)
 {
-    unsigned long code = ERR_peek_last_error();
+    unsigned long code = last_error();
     int library = ERR_GET_LIB(code);
     int reason = ERR_GET_REASON(code);
     const char *text = ERR_reason_error_string(code);
-    ERR_clear_error();
     // Bytes that were changed on their way, found here or there: as good as cut, and a new connection may do.
     if (library == ERR_LIB_SSL && (reason == SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC ||
                                    reason == SSL_AD_REASON_OFFSET + SSL_AD_BAD_RECORD_MAC))

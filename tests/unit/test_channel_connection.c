@@ -334,41 +334,70 @@ static void test_a_peer_that_says_nothing(void **state)
     close(fd);
 }
 
-// A stranger who asks for new keys for ever; as far as it gets. Returns its argument once it is connected.
-static void *change_keys(void *context)
+struct stranger {
+    int fd;
+    void (*act)(SSL *ssl); // once it is connected
+    bool connected;
+};
+
+static void *be_a_stranger(void *context)
 {
-    const int *fd = context;
+    struct stranger *stranger = context;
     SSL_CTX *tls = SSL_CTX_new(TLS_client_method());
     SSL *ssl = SSL_new(tls);
-    bool connected = SSL_set_fd(ssl, *fd) == 1 && SSL_connect(ssl) == 1;
-    while (connected && SSL_key_update(ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1 && SSL_do_handshake(ssl) == 1)
-        continue;
+    stranger->connected = SSL_set_fd(ssl, stranger->fd) == 1 && SSL_connect(ssl) == 1;
+    if (stranger->connected) stranger->act(ssl);
     ERR_clear_error();
     SSL_free(ssl);
     SSL_CTX_free(tls);
-    return connected ? context : NULL;
+    return NULL;
+}
+
+// A server to which a stranger does that, until it has closed the connection.
+static void meet_a_stranger(void (*act)(SSL *ssl))
+{
+    listen_with(10);
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)cr_listener_port(listener)),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct stranger stranger = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), .act = act};
+    assert_int_equal(connect(stranger.fd, (const struct sockaddr *)&address, sizeof address), 0);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, be_a_stranger, &stranger), 0);
+    until(&server.closed);
+    cr_connection_free(server.connection);
+    server.connection = NULL;
+    pthread_join(thread, NULL);
+    assert_true(stranger.connected);
+    close(stranger.fd);
+}
+
+// As far as it gets.
+static void change_keys_for_ever(SSL *ssl)
+{
+    while (SSL_key_update(ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1 && SSL_do_handshake(ssl) == 1) continue;
 }
 
 static void test_new_keys_without_end(void **state)
 {
     (void)state;
-    listen_with(10);
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons((uint16_t)cr_listener_port(listener)),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(connect(fd, (const struct sockaddr *)&address, sizeof address), 0);
-    pthread_t stranger;
-    assert_int_equal(pthread_create(&stranger, NULL, change_keys, &fd), 0);
-    until(&server.closed);
+    meet_a_stranger(change_keys_for_ever);
     assert_int_equal(server.status, CR_PROTOCOL);
     assert_non_null(strstr(server.why, "it changes its keys"));
-    cr_connection_free(server.connection);
-    server.connection = NULL;
-    void *connected;
-    pthread_join(stranger, &connected);
-    assert_non_null(connected);
-    close(fd);
+}
+
+static void send_what_is_no_record(SSL *ssl)
+{
+    static const unsigned char record[5 + 32] = {23, 3, 3, 0, 32};
+    assert_int_equal(write(SSL_get_fd(ssl), record, sizeof record), sizeof record);
+}
+
+static void test_bytes_that_were_changed_on_their_way(void **state)
+{
+    (void)state;
+    meet_a_stranger(send_what_is_no_record);
+    assert_int_equal(server.status, CR_IO);
+    assert_non_null(strstr(server.why, "what was sent was changed on its way"));
 }
 
 static void test_nobody_listens(void **state)
@@ -558,6 +587,7 @@ int main(void)
         WITH_LOOP(test_a_stranger_does_not_stay),
         WITH_LOOP(test_a_peer_that_says_nothing),
         WITH_LOOP(test_new_keys_without_end),
+        WITH_LOOP(test_bytes_that_were_changed_on_their_way),
         WITH_LOOP(test_nobody_listens),
         WITH_LOOP(test_something_else_answers),
         WITH_LOOP(test_an_address_that_does_not_answer),
