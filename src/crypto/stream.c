@@ -79,8 +79,7 @@ static bool has_ended(const struct cr_stream *stream, int result)
     int saved = errno, error = SSL_get_error(stream->tls, result);
     if (error == SSL_ERROR_SYSCALL) return saved == 0 || saved == EPIPE || saved == ECONNRESET;
     return error == SSL_ERROR_ZERO_RETURN ||
-           (error == SSL_ERROR_SSL &&
-            ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING);
+           (error == SSL_ERROR_SSL && ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING);
 }
 
 // What a call of libssl that moved no bytes means; CR_OK: try again.

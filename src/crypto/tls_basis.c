@@ -5,10 +5,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
-enum {
-    READ_BUFFER = 65536,       // bytes: four records in one system call, where a record would take two
-    RECORD_LAYER_FAILURE = 313 // SSL_R_RECORD_LAYER_FAILURE, which OpenSSL before 3.2 has no name for
-};
+enum { READ_BUFFER = 65536 }; // bytes: four records in one system call, where a record would take two
 
 enum cr_status cr_tls_basis_context(bool server, void **out)
 {
@@ -36,20 +33,19 @@ enum cr_status cr_tls_basis_context(bool server, void **out)
     return CR_OK;
 }
 
-// The last of what libssl's error queue holds, which is emptied: but OpenSSL puts behind what was wrong with
-// a record, since 3.2, that something was.
-static unsigned long last_error(void)
+// What libssl says first, or else what is said first, of the error queue, which is emptied: since OpenSSL 3.2
+// there follow upon it that a record could not be read, and that the peer could not be told.
+static unsigned long first_error(void)
 {
-    unsigned long last = 0;
+    unsigned long first = ERR_peek_error();
     for (unsigned long code = ERR_get_error(); code; code = ERR_get_error())
-        if (!last || ERR_GET_LIB(code) != ERR_LIB_SSL || ERR_GET_REASON(code) != RECORD_LAYER_FAILURE)
-            last = code;
-    return last;
+        if (ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_LIB(first) != ERR_LIB_SSL) first = code;
+    return first;
 }
 
 enum cr_status cr_tls_basis_failure(const char *peer)
 {
-    unsigned long code = last_error();
+    unsigned long code = first_error();
     int library = ERR_GET_LIB(code);
     int reason = ERR_GET_REASON(code);
     const char *text = ERR_reason_error_string(code);
