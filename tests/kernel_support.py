@@ -22,8 +22,8 @@ def expand(words):
         if not word.startswith("@"):
             found.add(word)
             continue
-        text = subprocess.run(["systemd-analyze", "syscall-filter", word], check=True, capture_output=True, text=True,
-                              env={**os.environ, "SYSTEMD_COLORS": "0"}).stdout
+        text = subprocess.run(["systemd-analyze", "syscall-filter", word], check=True, capture_output=True, text=True).stdout
+        text = text.replace("\x1b[0m", "")  # systemd 255 writes that whatever it writes to
         found |= expand(" ".join(line.strip() for line in text.splitlines()[1:] if line.strip() and not line.strip().startswith("#")))
     return found
 
