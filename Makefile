@@ -1,28 +1,27 @@
 # The thin face of the build; CMake does the work (CMakePresets.json names the kinds of build).
-.PHONY: build demo check check-long bench fuzz-smoke format packages clean
+.PHONY: build demo check check-long bench fuzz-smoke format clean
 
-build: packages
+build: packages-build
 	@cmake --preset release >build/configure.log 2>&1 || { cat build/configure.log; exit 1; }
 	@cmake --build --preset release
 
-packages:
+packages-%:
 	@mkdir -p build
-	@scripts/install-packages.sh
+	@scripts/install-packages.sh $*
 
 demo: build
 	@examples/demo/run.sh
 
-check: packages
+check: packages-check
 	@scripts/check.sh
 
-check-long: packages
-	@scripts/install-packages.sh long
+check-long: packages-long
 	@scripts/check-long.sh
 
 bench: build
 	@build/bin/carrel bench
 
-fuzz-smoke: packages
+fuzz-smoke: packages-check
 	@scripts/fuzz.sh 10
 
 format:

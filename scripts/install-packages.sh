@@ -1,17 +1,17 @@
 #!/bin/sh
-# Installs the Debian packages that carrel is built, tested and shown with. Asks nothing; does nothing where all are
-# there; says what it does. Needs root or sudo only where something is missing. clang-format has a number, as versions
-# lay out differently, and Debian 12, 13 and Ubuntu 24.04 all have this one.
+# scripts/install-packages.sh build|check|long: installs the Debian packages that carrel is built and shown with, those of
+# its tests, or those of the long tests. Asks nothing; does nothing where all are there; says what it does. Needs root or
+# sudo only where something is missing. clang-format has a number, as versions lay out differently, and Debian 12, 13 and
+# Ubuntu 24.04 all have this one.
 set -eu
 
 packages="
   build-essential cmake ninja-build pkg-config git python3
   libssl-dev libevent-dev libjansson-dev libyaml-dev libpcre2-dev libutf8proc-dev
   libprotobuf-c-dev protobuf-c-compiler libtss2-dev libcmocka-dev
-  swtpm openssl
-  clang clang-format-19 libclang-rt-dev iproute2
 "
-[ "${1:-}" = long ] && packages="$packages valgrind"
+[ "$1" = build ] || packages="$packages swtpm openssl clang clang-format-19 libclang-rt-dev iproute2"
+[ "$1" != long ] || packages="$packages valgrind"
 
 missing=""
 for package in $packages; do
