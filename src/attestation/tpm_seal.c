@@ -5,7 +5,7 @@
 #include <string.h>
 #include <tss2/tss2_mu.h>
 
-static const char magic[16] = "carrel-tpm-seal1"; // no final zero
+static const char magic[] = "carrel-tpm-seal1"; // what is kept has no final zero
 
 // A primary key of the owner's hierarchy, below which the secret lies.
 static const TPM2B_PUBLIC storage_template = {
@@ -125,7 +125,7 @@ static enum cr_status append(const struct sealed *sealed, struct cr_buffer *out)
     CR_CLEANUP(cr_buffer_release) struct cr_buffer all = {0};
     unsigned char bytes[sizeof sealed->public + sizeof sealed->private];
     size_t size = 0;
-    CR_TRY(cr_append(&all, magic, sizeof magic));
+    CR_TRY(cr_append(&all, magic, strlen(magic)));
     CR_TRY(cr_append_u32(&all, sealed->selected));
     for (size_t i = 0; i < CR_TPM_PCRS; i++)
         if (sealed->selected >> i & 1) CR_TRY(cr_append(&all, sealed->values[i], CR_TPM_PCR_SIZE));
@@ -154,8 +154,8 @@ enum cr_status cr_tpm_seal(const char *path, struct cr_slice secret, struct cr_b
 static enum cr_status parse(struct cr_slice bytes, struct sealed *out)
 {
     struct cr_cursor cursor = cr_cursor_over(bytes);
-    struct cr_slice begin = cr_read_slice(&cursor, sizeof magic);
-    if (!cr_slice_equal(begin, (struct cr_slice){(const unsigned char *)magic, sizeof magic}))
+    struct cr_slice begin = cr_read_slice(&cursor, strlen(magic));
+    if (!cr_slice_equal(begin, cr_slice_of_string(magic)))
         return cr_fail(CR_INVALID, "no secret that a TPM has sealed for carrel");
     *out = (struct sealed){.selected = cr_read_u32(&cursor)};
     for (size_t i = 0; i < CR_TPM_PCRS; i++) {
