@@ -77,7 +77,7 @@ static void start(struct side *server, struct side *silo, unsigned char connecti
     start_as(silo, &at_silo);
 }
 
-static void stop(struct side *server, struct side *silo)
+static void finish(struct side *server, struct side *silo)
 {
     cr_challenge_free(server->challenge);
     cr_challenge_free(silo->challenge);
@@ -133,7 +133,7 @@ static void test_two_ends_admit_each_other(void **state)
     assert_ok(cr_challenge_again(server.challenge, 3));
     assert_int_equal(server.looked, 2);
     assert_int_equal(server.round, 3);
-    stop(&server, &silo);
+    finish(&server, &silo);
 }
 
 static void test_the_report_data_are_as_documented(void **state)
@@ -170,7 +170,7 @@ static void test_the_report_data_are_as_documented(void **state)
     assert_ok(cr_development_parse(evidence.body, &shown));
     assert_memory_equal(shown.report_data.data, digest, sizeof digest);
     cr_buffer_release(&cbor);
-    stop(&server, &silo);
+    finish(&server, &silo);
 }
 
 static void test_replayed_evidence(void **state)
@@ -185,8 +185,8 @@ static void test_replayed_evidence(void **state)
     assert_fails(CR_DENIED, "the-silo is not admitted: its evidence answers another challenge (replayed)",
                  show(&server_again, &earlier, 1));
     assert_refused(&server_again, "(replayed)");
-    stop(&server, &silo);
-    stop(&server_again, &silo_again);
+    finish(&server, &silo);
+    finish(&server_again, &silo_again);
 }
 
 static void test_reflected_evidence(void **state)
@@ -197,7 +197,7 @@ static void test_reflected_evidence(void **state)
     struct cr_message own = ask(&silo, &server);
     assert_fails(CR_DENIED, "it sent this end's own evidence back (reflected)", show(&server, &own, 1));
     assert_refused(&server, "(reflected)");
-    stop(&server, &silo);
+    finish(&server, &silo);
 }
 
 // The silo's program is genuine and says that it is a server.
@@ -214,7 +214,7 @@ static void test_confused_roles(void **state)
     assert_fails(CR_DENIED, "its evidence is of a server, and its certificate a silo's",
                  show(&server, &evidence, 1));
     assert_refused(&server, "certificate a silo's");
-    stop(&server, &silo);
+    finish(&server, &silo);
 }
 
 // Whoever is in the middle has passed both nonces on: what is left is that the connections are two.
@@ -235,7 +235,7 @@ static void test_relayed_evidence(void **state)
         ask(&silo, &server);
         assert_fails(CR_DENIED, reasons[which], show(&server, &evidence, 1));
         assert_refused(&server, reasons[which]);
-        stop(&server, &silo);
+        finish(&server, &silo);
     }
 }
 
@@ -244,13 +244,13 @@ static void test_another_job(void **state)
     (void)state;
     struct side server = {0}, silo = {0};
     start(&server, &silo, 1);
-    stop(&server, &silo);
+    finish(&server, &silo);
     silo.admission.job[31] ^= 1;
     start(&server, &silo, 1);
     struct cr_message of_silo = ask(&server, &silo), of_server = ask(&silo, &server);
     assert_fails(CR_DENIED, "is for another job", show(&server, &of_silo, 1));
     assert_fails(CR_DENIED, "is for another job", show(&silo, &of_server, 1));
-    stop(&server, &silo);
+    finish(&server, &silo);
 }
 
 static void test_a_binding_that_is_not_the_evidence_s(void **state)
@@ -266,7 +266,7 @@ static void test_a_binding_that_is_not_the_evidence_s(void **state)
     evidence.body = other.body;
     assert_fails(CR_DENIED, "not bound to what came with it", show(&server, &evidence, 1));
     assert_refused(&server, "not bound to what came with it");
-    stop(&server, &silo);
+    finish(&server, &silo);
     cr_challenge_free(liar.challenge);
 }
 
@@ -291,7 +291,7 @@ static void test_what_is_no_evidence(void **state)
         evidence.body = cases[i].body;
         assert_fails(CR_DENIED, cases[i].part, show(&server, &evidence, 1));
         assert_refused(&server, cases[i].part);
-        stop(&server, &silo);
+        finish(&server, &silo);
     }
     platform_free(&p);
     cr_buffer_release(&pem);
@@ -314,7 +314,7 @@ static void test_late_evidence(void **state)
                  cr_challenge_check_time(server.challenge, LIMIT + 0.5));
     assert_ok(say(&server, CR_FRAME_ADMITTED));
     assert_ok(cr_challenge_check_time(server.challenge, LIMIT + 0.5));
-    stop(&server, &silo);
+    finish(&server, &silo);
 }
 
 static void test_the_order_of_messages(void **state)
@@ -336,14 +336,14 @@ static void test_the_order_of_messages(void **state)
     assert_fails(CR_PROTOCOL, "sent evidence twice", show(&server, &evidence, 1));
     assert_ok(say(&server, CR_FRAME_ADMITTED));
     assert_fails(CR_PROTOCOL, "admits what it was not shown", say(&server, CR_FRAME_ADMITTED));
-    stop(&server, &silo);
+    finish(&server, &silo);
 
     start(&server, &silo, 1);
     cr_challenge_ask(silo.challenge, &question);
     question.challenge.version = CR_PROTOCOL_VERSION + 1;
     assert_fails(CR_PROTOCOL, "where this end speaks",
                  cr_challenge_take(server.challenge, &question, 1, &answer));
-    stop(&server, &silo);
+    finish(&server, &silo);
 }
 
 static void test_a_nonce_of_another_length(void **state)
@@ -369,7 +369,7 @@ static void test_one_end_alone_shows_evidence(void **state)
     struct side server = {0}, silo = {0};
     struct cr_message question, answer;
     start(&server, &silo, 1);
-    stop(&server, &silo);
+    finish(&server, &silo);
     server.admission.demands = silo.admission.shows = false;
     start(&server, &silo, 1);
     cr_challenge_ask(server.challenge, &question);
@@ -387,12 +387,12 @@ static void test_one_end_alone_shows_evidence(void **state)
     assert_ok(cr_challenge_again(silo.challenge, 1));
     assert_int_equal(server.looked, 0);
     assert_int_equal(silo.looked, 2);
-    stop(&server, &silo);
+    finish(&server, &silo);
 
     // A server that does not show anything to one that asks is found out by the time.
     start(&server, &silo, 1);
     assert_fails(CR_TIMEOUT, "showed no evidence", cr_challenge_check_time(silo.challenge, LIMIT + 1));
-    stop(&server, &silo);
+    finish(&server, &silo);
 }
 
 static void test_what_the_policy_refuses(void **state)
@@ -408,7 +408,7 @@ static void test_what_the_policy_refuses(void **state)
     assert_fails(CR_DENIED, "its evidence is refused: a software key signed this",
                  show(&server, &evidence, 1));
     assert_refused(&server, "proves nothing");
-    stop(&server, &silo);
+    finish(&server, &silo);
     cr_appraisal_policy_release(&strict);
 }
 
@@ -428,7 +428,7 @@ static void test_nobody_is_admitted_without_a_record(void **state)
     ask(&silo, &server);
     assert_fails(CR_IO, "the disk is full", show(&server, &evidence, 1));
     assert_false(cr_challenge_done(server.challenge));
-    stop(&server, &silo);
+    finish(&server, &silo);
 }
 
 static void put_file(const char *name, struct cr_buffer *bytes)
@@ -511,7 +511,7 @@ static void test_a_platform_is_looked_at_again_each_round(void **state)
     p.platform_status = "UpToDate";
     write_collateral(&p);
     assert_ok(cr_challenge_again(server.challenge, 5));
-    stop(&server, &silo);
+    finish(&server, &silo);
     cr_appraisal_policy_release(&policy);
     platform_free(&p);
     cr_buffer_release(&lines);

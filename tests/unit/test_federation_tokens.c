@@ -96,7 +96,7 @@ static void test_tokens_need_an_address(void **state)
     tear_down_run();
 }
 
-static void stop(struct program *program)
+static void finish(struct program *program)
 {
     atomic_store(&program->stop, true);
     wait_for(program);
@@ -114,20 +114,20 @@ static void test_a_kill_in_the_middle_of_a_replacement(void **state)
     start_server();
     invite(&silos[0], "anne", "anne");
     start_enrolled(&silos[0]);
-    stop(&silos[0]);
+    finish(&silos[0]);
     assert_ok(cr_file_read(path, 1 << 20, &before));
     invite(&silos[1], "anne", "anne");
     snprintf(silos[1].state, sizeof silos[1].state, "%s/anew", root);
     start_enrolled(&silos[1]);
-    stop(&silos[1]);
-    stop(&server);
+    finish(&silos[1]);
+    finish(&server);
     assert_ok(cr_file_write(path, cr_buffer_slice(&before), true));
     snprintf(path, sizeof path, "%s/anew/certificate.pem", root);
     assert_int_equal(unlink(path), 0);
     start_server();
     start_enrolled(&silos[1]);
     refused(&silos[0], CR_DENIED, "enrolled anew");
-    stop(&silos[1]);
+    finish(&silos[1]);
     stop_server();
 }
 

@@ -58,7 +58,7 @@ static void start(struct fixture *f, const char *base, enum cr_isa isa, enum cr_
     f->stream = matrix_new(ROWS, f->model->config.hidden);
 }
 
-static void stop(struct fixture *f)
+static void finish(struct fixture *f)
 {
     cr_front_close(f->front);
     cr_slicing_close(f->slicing);
@@ -119,7 +119,7 @@ static void a_front_is_what_masked_layers_make(void **state)
         assert_true(tally.examples == 3 && tally.rows == 44 && tally.checked >= 1);
         assert_int_equal(cr_slicing_tally(f.slicing).products - products,
                          4 * cr_front_layers(f.front)); // the masked walk's alone
-        stop(&f);
+        finish(&f);
     }
     cr_compute_free(best);
 }
@@ -144,7 +144,7 @@ static void honest_fronts_are_far_within_the_tolerance(void **state)
             start(&f, models[i], (enum cr_isa)isa, cr_compute_has_bf16(compute) ? CR_BF16 : CR_F32, 2);
             for (uint64_t seed = 0; seed < 20; seed++) worst = fmax(worst, off_by(&f, &layers.model, seed));
             assert_true(cr_front_tally(f.front).checked >= 1);
-            stop(&f);
+            finish(&f);
             cr_front_model_release(&layers);
             cr_model_free(own);
             cr_compute_free(compute);
@@ -178,7 +178,7 @@ static void a_lie_about_everything_is_found_at_once(void **state)
     assert_fails(CR_DENIED, "front.sock: a clear front of 1 layers is not what this process computes",
                  ask_one(&f, LONGEST, 1));
     assert_int_equal(cr_front_tally(f.front).examples, 0);
-    stop(&f);
+    finish(&f);
     cr_model_free(other);
 }
 
@@ -196,7 +196,7 @@ static void a_lie_that_begins_later_is_found_soon(void **state)
     while (status == CR_OK && lies < LIES) status = ask_one(&f, LONGEST, ++lies);
     assert_int_equal(status, CR_DENIED);
     assert_non_null(strstr(cr_error_message(), "is not what this process computes"));
-    stop(&f);
+    finish(&f);
     cr_model_free(other);
 }
 
@@ -210,7 +210,7 @@ static void values_that_are_not_finite_are_refused(void **state)
     *(float *)other->embedding.data = NAN;
     for (size_t i = 1; i < other->embedding.rows; i++) ((float *)other->embedding.data)[i * 16] = INFINITY;
     assert_fails(CR_DENIED, "of a clear front holds NaN or infinity", ask_one(&f, LONGEST, 1));
-    stop(&f);
+    finish(&f);
     cr_model_free(other);
 }
 
@@ -255,7 +255,7 @@ static void a_checkpoint_that_changed_is_found(void **state)
     assert_int_equal(status, CR_DENIED);
     assert_non_null(
         strstr(cr_error_message(), "down of layer 0 is no longer what it was when the run began"));
-    stop(&f);
+    finish(&f);
 }
 
 static void only_a_unix_socket_is_asked(void **state)
@@ -274,7 +274,7 @@ static void only_a_unix_socket_is_asked(void **state)
                  cr_front_open(&options, &none));
     options.address = "unix:/nowhere/at-all";
     assert_fails(CR_IO, "/nowhere/at-all", cr_front_open(&options, &none));
-    stop(&f);
+    finish(&f);
 }
 
 int main(void)

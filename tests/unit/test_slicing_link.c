@@ -123,7 +123,7 @@ static enum cr_status ask(struct cr_link *link, const struct cr_wire_product *pr
     return cr_link_receive(link, answer);
 }
 
-static void stop(struct cr_link *link)
+static void finish(struct cr_link *link)
 {
     cr_link_close(link);
     pthread_join(fake.thread, NULL);
@@ -161,7 +161,7 @@ static void words_come_back(void **state)
         assert_fails(CR_INTERNAL,
                      shared ? "65 words from word 64 on do not" : "129 words from word 0 on do not",
                      ask(link, &product, WORDS, shared ? WORDS + 1 : 2 * WORDS + 1));
-        stop(link);
+        finish(link);
     }
 }
 
@@ -182,7 +182,7 @@ static void fails_with(bool shared, enum stage stage, const struct answer *answe
     if (status != code || !strstr(cr_error_message(), sentence) ||
         strncmp(cr_error_message(), name, strlen(name)) != 0)
         fail_msg("%s: %s, \"%s\"", answer->what, cr_status_name(status), cr_error_message());
-    stop(link);
+    finish(link);
 }
 
 static void faults_are_named(void **state)

@@ -102,7 +102,7 @@ static void start(enum play what)
     assert_int_equal(pthread_create(&fake.thread, NULL, play, NULL), 0);
 }
 
-static void stop(struct cr_link *link)
+static void finish(struct cr_link *link)
 {
     cr_link_close(link);
     pthread_join(fake.thread, NULL);
@@ -140,7 +140,7 @@ static void words_come_back(void **state)
         assert_ok(ask(link));
         for (uint32_t i = 0; i < WORDS; i++) assert_int_equal(cr_link_answer(link)[i], ~(round << 20 | i));
     }
-    stop(link);
+    finish(link);
 }
 
 static void another_key_is_refused(void **state)
@@ -152,7 +152,7 @@ static void another_key_is_refused(void **state)
     *digit = *digit == '0' ? '1' : '0';
     assert_fails(CR_DENIED, "it has another key than its address names", open_link(fake.address, 20, &link));
     assert_non_null(strstr(cr_error_message(), "accelerator: tls:127.0.0.1:"));
-    stop(link);
+    finish(link);
 }
 
 static void fails_with(enum play what, bool at_product, enum cr_status code, const char *sentence)
@@ -169,7 +169,7 @@ static void fails_with(enum play what, bool at_product, enum cr_status code, con
     if (status != code || !strstr(cr_error_message(), sentence) ||
         strncmp(cr_error_message(), name, strlen(name)) != 0)
         fail_msg("%d: %s, \"%s\"", what, cr_status_name(status), cr_error_message());
-    stop(link);
+    finish(link);
 }
 
 static void faults_are_named(void **state)
@@ -190,7 +190,7 @@ static void both_ends_need_it(void **state)
     struct cr_link *link = NULL;
     start(ANSWERS);
     assert_fails(CR_IO, "accelerator 127.0.0.1:", open_link(fake.name, 20, &link));
-    stop(link);
+    finish(link);
 }
 
 static void what_is_no_address_is_told(void **state)
