@@ -37,9 +37,10 @@ def libraries(program):
 
 
 def symbols(program):
-    """The names of others that it is linked to, without their versions; those that are there or not (weak) left out."""
+    """The names of others that it is linked to, without their versions; those that are there or not (weak) left out. What
+    C23 changed has a name of its own since glibc 2.38."""
     lines = output("nm", "-D", "--undefined-only", program).splitlines()
-    return {line.split()[-1].split("@")[0] for line in lines if line.split()[0] != "w"}
+    return {line.split()[-1].split("@")[0].removeprefix("__isoc23_") for line in lines if line.split()[0] != "w"}
 
 
 def listed():
