@@ -24,7 +24,7 @@ bench: build
 fuzz-smoke: packages-check
 	@scripts/fuzz.sh 10
 
-format:
+format: packages-check
 	@git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format-19 -i
 
 clean:
