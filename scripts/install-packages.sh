@@ -1,8 +1,8 @@
 #!/bin/sh
 # scripts/install-packages.sh build|check|long: installs the Debian packages that carrel is built and shown with, those of
 # its tests, or those of the long tests. Asks nothing; does nothing where all are there; says what it does. Needs root or
-# sudo only where something is missing. clang-format has a number, as versions lay out differently, and Debian 12, 13 and
-# Ubuntu 24.04 all have this one.
+# sudo only where something is missing. clang-format has a number, as versions lay out differently (14 agrees so far), and
+# Debian 12, 13 and Ubuntu 24.04 all have this one.
 set -eu
 
 packages="

@@ -9,7 +9,9 @@
 
 #define CR_PRINTF(format_at, first_at) __attribute__((format(printf, format_at, first_at)))
 
-enum [[nodiscard]] cr_status {
+#define CR_MUST_USE [[nodiscard]]
+
+enum CR_MUST_USE cr_status {
     CR_OK = 0,
     CR_INVALID,     // input from outside is wrong: a file, an option, a message
     CR_NOT_FOUND,   // a named thing does not exist

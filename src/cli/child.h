@@ -20,7 +20,7 @@ struct cr_child {
 };
 
 // Zero-initialise it, but with -1 as descriptors; release it with cr_child_release once it is reaped.
-#define CR_CHILD_NONE {.events = -1, .errors = -1}
+#define CR_CHILD_NONE ((struct cr_child){.events = -1, .errors = -1})
 
 // Starts the program of this name that lies beside ours, with these arguments (NULL at the end). `streams`
 // become its standard input, output and error; -1: the input is ours, and output and errors are read by

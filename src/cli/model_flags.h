@@ -17,7 +17,8 @@ struct cr_model_flags {
     size_t threads;
 };
 
-// The seven entries of a command's table, for a struct cr_model_flags named by pointer.
+// The seven entries of a command's table, for a struct cr_model_flags named by pointer; the parentheses keep
+// clang-format from taking the last for a block.
 #define CR_MODEL_FLAGS(at)                                                                                   \
     {"model", CR_FLAG_STRING, &(at)->model, "DIR", "the model: a Hugging Face directory"},                   \
         {"adapter", CR_FLAG_STRING, &(at)->adapter, "DIR",                                                   \
@@ -29,8 +30,8 @@ struct cr_model_flags {
          "with --split: for appraising the server, as those of carrel join"},                                \
         {"dtype", CR_FLAG_STRING, &(at)->dtype, "TYPE", "bfloat16 (the default) or float32"},                \
         {"load-in-8bit", CR_FLAG_BOOL, &(at)->in_8bit, NULL, "keep the linears as int8"},                    \
-        {"threads", CR_FLAG_SIZE, &(at)->threads, "N",                                                       \
-         "threads that compute; 0, the default: one per processor"}
+        ((struct cr_flag){"threads", CR_FLAG_SIZE, &(at)->threads, "N",                                      \
+                          "threads that compute; 0, the default: one per processor"})
 
 // "default", "chatml", ... as an enum cr_chat_template; NULL is default.
 enum cr_status cr_chat_template_named(const char *name, enum cr_chat_template *out);

@@ -214,8 +214,7 @@ static enum cr_status open_silos(struct simulation *simulation)
     size_t threads = threads_of_silo(simulation);
     int lock = cr_run_dir_lock(simulation->reporter.run);
     CR_TRY(cr_allocate(simulation->config.silos.count, sizeof *simulation->silos, &simulation->silos));
-    for (size_t i = 0; i < simulation->config.silos.count; i++)
-        simulation->silos[i] = (struct cr_simulated_silo)CR_SIMULATED_SILO_NONE;
+    for (size_t i = 0; i < simulation->config.silos.count; i++) simulation->silos[i] = CR_SIMULATED_SILO_NONE;
     for (size_t i = 0; i < simulation->config.silos.count; i++)
         CR_TRY(cr_simulated_silo_open(&simulation->config, i, threads, lock, &simulation->silos[i]));
     return CR_OK;

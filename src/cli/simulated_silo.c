@@ -39,7 +39,7 @@ void cr_simulated_silo_release(struct cr_simulated_silo *silo)
     if (silo->said.out) fclose(silo->said.out);
     free(silo->state);
     free(silo->log);
-    *silo = (struct cr_simulated_silo)CR_SIMULATED_SILO_NONE;
+    *silo = CR_SIMULATED_SILO_NONE;
 }
 
 enum cr_status cr_simulated_silo_hire(struct cr_simulated_silo *silo)

@@ -22,7 +22,8 @@ struct cr_simulated_silo {
     size_t number_count;                    // 0: it has not told any
 };
 
-#define CR_SIMULATED_SILO_NONE {.trusted = CR_CHILD_NONE, .accelerators = CR_SIMULATED_ACCELERATORS_NONE}
+#define CR_SIMULATED_SILO_NONE                                                                               \
+    ((struct cr_simulated_silo){.trusted = CR_CHILD_NONE, .accelerators = CR_SIMULATED_ACCELERATORS_NONE})
 
 // Makes the directory and the logs. *out is CR_SIMULATED_SILO_NONE before. Release with
 // cr_simulated_silo_release, whatever came of it. Config, settings and lock outlive the silo.

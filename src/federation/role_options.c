@@ -12,7 +12,8 @@ static enum cr_status parse(const struct cr_flags *flags, int argc, char **argv,
     return wanted ? cr_flags_help(flags, help) : CR_OK;
 }
 
-#define JSON_FLAG(options) {"json", CR_FLAG_BOOL, &(options)->json, NULL, "progress as JSON lines on stdout"}
+#define JSON_FLAG(options)                                                                                   \
+    ((struct cr_flag){"json", CR_FLAG_BOOL, &(options)->json, NULL, "progress as JSON lines on stdout"})
 
 // tune and serve: one file of settings, and the same flags but for the last two.
 static enum cr_status parse_config(const char *usage, const char *summary, bool tune, int argc, char **argv,

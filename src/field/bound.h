@@ -25,8 +25,10 @@ struct cr_matrix cr_bound_part(struct cr_matrix q, bool backward, size_t parts, 
 // What a part of a matrix Q, one direction and a number of digits allow: for every row x of `depth` finite
 // numbers and t = cr_bound_scale of it, |Σ round(x_i/t)·Q_i| <= (p−1)/2 whatever column of the product it is.
 struct cr_bound {
-    size_t depth;     // K: of the columns of Q forward, of its rows backward
-    double norm;      // N: the largest of ‖Q[o,:]‖₂ over rows, or of ‖Q[:,i]‖₂ over columns; at least 1
+    // K: of the columns of Q forward, of its rows backward
+    size_t depth;
+    // N: the largest of ‖Q[o,:]‖₂ over rows, or of ‖Q[:,i]‖₂ over columns; at least 1
+    double norm;
     double room_norm; // ‖x‖₂/t may be this much (Cauchy-Schwarz)
     double room_sum;  // ‖x‖₁/t may be this much
 };

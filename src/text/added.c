@@ -12,12 +12,14 @@ struct token {
     size_t start, end; // its spelling, in `spellings`
 };
 
-// A tree of bytes: node 0 is the root, edges lie in an open-addressing table.
+// Of a tree of bytes: node 0 is the root, edges lie in an open-addressing table.
+struct edge {
+    uint64_t key; // node << 8 | byte, plus 1; 0: empty
+    uint32_t node;
+};
+
 struct tree {
-    struct edge {
-        uint64_t key; // node << 8 | byte, plus 1; 0: empty
-        uint32_t node;
-    } *edges;
+    struct edge *edges;
     size_t edge_count, edge_slots;
     uint32_t *ends; // [nodes]: the token that ends there + 1, or 0
     size_t nodes, node_capacity;

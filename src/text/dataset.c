@@ -7,14 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+struct entry {
+    size_t start, labelled; // its tokens end where the next entry's start
+    bool right;
+};
+
 struct cr_dataset {
     uint32_t *tokens; // of all examples, one after the other
     int32_t *labels;
     size_t count, capacity; // tokens
-    struct entry {
-        size_t start, labelled; // its tokens end where the next entry's start
-        bool right;
-    } *entries;
+    struct entry *entries;
     size_t entry_count, entry_capacity;
     size_t skipped, cut;
     size_t choices;
