@@ -270,7 +270,12 @@ enum cr_status cr_command_bench(int argc, char **argv)
     CR_TRY(check_list(only));
     for (size_t i = 0; i < BENCHMARKS; i++) {
         if (!is_listed(only, benchmarks[i].name)) continue;
-        CR_TRY(benchmarks[i].run(&bench, &benchmarks[i]));
+        enum cr_status status = benchmarks[i].run(&bench, &benchmarks[i]);
+        if (status == CR_UNSUPPORTED && !only) {
+            fprintf(stderr, "%s\n", cr_error_message());
+            continue;
+        }
+        CR_TRY(status);
         if (!json) CR_TRY(cr_bench_print_row(&bench.rows[bench.count - 1]));
     }
     return json ? cr_bench_print_json(bench.threads, bench.rows, bench.count) : CR_OK;

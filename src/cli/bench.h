@@ -27,7 +27,7 @@ enum cr_bench_step_kind {
 struct cr_benchmark {
     const char *name;
     enum cr_status (*run)(struct cr_bench *bench, const struct cr_benchmark *self);
-    enum cr_dtype dtype;
+    enum cr_dtype dtype; // of the product, of the checkpoint
     // Of a step:
     const struct cr_bench_shape *shape;
     size_t batch;

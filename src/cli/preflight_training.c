@@ -43,6 +43,7 @@ static enum cr_status check_processor(struct preflight *preflight)
     static const char *const names[] = {[CR_ISA_SCALAR] = "no AVX2",
                                         [CR_ISA_AVX2] = "AVX2",
                                         [CR_ISA_AVX512] = "AVX-512",
+                                        [CR_ISA_AVX512_BF16] = "AVX-512 with bfloat16",
                                         [CR_ISA_AMX] = "AMX"};
     const struct cr_compute *compute = preflight->compute;
     const char *name = names[cr_compute_isa(compute)];

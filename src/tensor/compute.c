@@ -58,9 +58,10 @@ static enum cr_isa best_isa(void)
     unsigned states = saved_states(), basic = cpuid(1, 0).ecx, extended = cpuid(7, 0).ebx;
     if ((states & YMM) != YMM || !(basic & FMA) || !(basic & F16C) || !(extended & AVX2))
         return CR_ISA_SCALAR;
-    if ((states & ZMM) != ZMM || (extended & avx512) != avx512 || !(cpuid(7, 1).eax & BF16))
-        return CR_ISA_AVX2;
-    if ((states & TILES) != TILES || (cpuid(7, 0).edx & amx) != amx || !may_use_tiles()) return CR_ISA_AVX512;
+    if ((states & ZMM) != ZMM || (extended & avx512) != avx512) return CR_ISA_AVX2;
+    if (!(cpuid(7, 1).eax & BF16)) return CR_ISA_AVX512;
+    if ((states & TILES) != TILES || (cpuid(7, 0).edx & amx) != amx || !may_use_tiles())
+        return CR_ISA_AVX512_BF16;
     return CR_ISA_AMX;
 }
 
@@ -79,15 +80,15 @@ static enum cr_status reserve(size_t size, unsigned char **out)
 enum cr_status cr_compute_new_with(size_t threads, enum cr_isa isa, struct cr_compute **out)
 {
     static const struct cr_kernels *const kernels[] = {
-        [CR_ISA_SCALAR] = &cr_kernels__scalar,
-        [CR_ISA_AVX2] = &cr_kernels__avx2,
-        [CR_ISA_AVX512] = &cr_kernels__avx512,
-        [CR_ISA_AMX] = &cr_kernels__avx512,
+        [CR_ISA_SCALAR] = &cr_kernels__scalar,   [CR_ISA_AVX2] = &cr_kernels__avx2,
+        [CR_ISA_AVX512] = &cr_kernels__avx512,   [CR_ISA_AVX512_BF16] = &cr_kernels__avx512_bf16,
+        [CR_ISA_AMX] = &cr_kernels__avx512_bf16,
     };
     static const char *const names[] = {
         [CR_ISA_SCALAR] = "scalar",
         [CR_ISA_AVX2] = "AVX2, FMA and F16C",
-        [CR_ISA_AVX512] = "AVX-512 F, BW, DQ, VL and BF16",
+        [CR_ISA_AVX512] = "AVX-512 F, BW, DQ and VL",
+        [CR_ISA_AVX512_BF16] = "AVX-512 BF16",
         [CR_ISA_AMX] = "AMX with BF16 and INT8",
     };
     if (isa > best_isa())

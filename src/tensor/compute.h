@@ -12,9 +12,9 @@
 
 #include <stdbool.h>
 
-// AVX2 means with FMA and F16C; AVX512 with F, BW, DQ, VL and BF16: a processor that lacks BF16 counts as
-// AVX2. AMX is AVX512 with products of BF16 and of bytes on the matrix unit.
-enum cr_isa { CR_ISA_SCALAR, CR_ISA_AVX2, CR_ISA_AVX512, CR_ISA_AMX };
+// AVX2 means with FMA and F16C; AVX512 with F, BW, DQ and VL. AMX is AVX512_BF16 with products of BF16 and of
+// bytes on the matrix unit.
+enum cr_isa { CR_ISA_SCALAR, CR_ISA_AVX2, CR_ISA_AVX512, CR_ISA_AVX512_BF16, CR_ISA_AMX };
 
 struct cr_compute;
 

@@ -209,7 +209,8 @@ static inline const struct cr_product *cr_product_of(const struct cr_kernels *ke
 extern const struct cr_kernels cr_kernels__scalar;
 extern const struct cr_kernels cr_kernels__avx2;
 extern const struct cr_kernels cr_kernels__avx512;
-extern const struct cr_product cr_product__amx; // of BF16; all else as for AVX-512
+extern const struct cr_kernels cr_kernels__avx512_bf16;
+extern const struct cr_product cr_product__amx; // of BF16; all else as for AVX-512 with BF16
 
 const struct cr_kernels *cr_compute_kernels(const struct cr_compute *compute);
 

@@ -1,5 +1,5 @@
-// Sixteen floats at a time, for processors with AVX-512 F, BW, DQ, VL and BF16. See vector_scalar.h for what
-// each function promises.
+// Sixteen floats at a time, for processors with AVX-512 F, BW, DQ and VL; compiled for BF16 too, with what
+// its instructions do. See vector_scalar.h for what each function promises.
 #ifndef CARREL_TENSOR_VECTOR_AVX512_H
 #define CARREL_TENSOR_VECTOR_AVX512_H
 
@@ -8,8 +8,13 @@
 #include <stdint.h>
 #include <string.h>
 
-#define CR_KERNEL(name) name##__avx512
+#ifdef __AVX512BF16__
+#define CR_KERNEL(name) name##__avx512_bf16
 #define CR_HAS_BF16_DOT 1
+#else
+#define CR_KERNEL(name) name##__avx512
+#define CR_HAS_BF16_DOT 0
+#endif
 enum { CR_LANES = 16, CR_MICRO_ROWS = 12 };
 
 typedef __m512 vf;
@@ -90,11 +95,6 @@ static inline void v_store_bf16_n(void *p, vf x, size_t n)
     __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
     rounded = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x400000));
     v_store_halves(p, _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)), n);
-}
-
-static inline void v_store_operands_n(void *p, vf x, size_t n)
-{
-    v_store_halves(p, (__m256i)_mm512_cvtneps_pbh(x), n);
 }
 
 static inline vf v_load_f16_n(const void *p, size_t n)
@@ -237,6 +237,12 @@ static inline void v_transpose(vf x[CR_LANES])
     for (int i = 0; i < 16; i++) x[i] = y[i];
 }
 
+#if CR_HAS_BF16_DOT
+static inline void v_store_operands_n(void *p, vf x, size_t n)
+{
+    v_store_halves(p, (__m256i)_mm512_cvtneps_pbh(x), n);
+}
+
 // Lane i of the result: elements 2i and 2i+1 at p, as they lie; n elements are there.
 static inline vf v_load_pairs_n(const void *p, size_t n)
 {
@@ -259,5 +265,11 @@ static inline vf v_dot_pairs(vf c, vf a, vf b)
 {
     return _mm512_dpbf16_ps(c, (__m512bh)_mm512_castps_si512(a), (__m512bh)_mm512_castps_si512(b));
 }
+#else
+static inline void v_store_operands_n(void *p, vf x, size_t n)
+{
+    v_store_bf16_n(p, x, n);
+}
+#endif
 
 #endif

@@ -1,0 +1,3 @@
+#include "tensor/vector_avx512.h"
+
+#include "tensor/kernels.inc"
