@@ -69,29 +69,31 @@ enum cr_status cr_memory_trained(const struct cr_tuning_config *config, const st
     return CR_OK;
 }
 
-// Elements of the parameters that the model's part has.
-static double held_elements(const struct cr_model *model)
+// Bytes of the parameters that the model's part has: of all, or of those alone that are in no frozen matrix.
+// A tied head is one, beside the embedding.
+static double held_bytes(const struct cr_tuning_config *config, const struct cr_model *model, bool all)
 {
-    double count = 0;
+    double bytes = 0;
     for (size_t i = 0; i < model->parameter_count; i++) {
         const struct cr_model_parameter *parameter = &model->parameters[i];
-        if (cr_model_part_has(&model->part, &model->config, parameter))
-            count += (double)(parameter->rows * cr_most(parameter->columns, 1));
+        if (!cr_model_part_has(&model->part, &model->config, parameter)) continue;
+        bool head = parameter->kind == CR_PARAMETER_HEAD ||
+                    (parameter->kind == CR_PARAMETER_EMBEDDING && !model->part.embedding);
+        if (!all && (head || parameter->kind == CR_PARAMETER_MODULE)) continue;
+        enum cr_dtype dtype =
+            config->method == CR_METHOD_FULL ? model->act : cr_parameter_type(model, parameter);
+        bytes += (double)(parameter->rows * cr_most(parameter->columns, 1) * cr_dtype_size(dtype));
     }
-    return count;
+    return bytes;
 }
 
-// Elements of its frozen matrices, and of parameters that are in none: a tied head's are the embedding's as
-// well.
-static double frozen_elements(struct cr_model *model, double *others)
+static double frozen_elements(struct cr_model *model)
 {
-    double elements = 0, tied = 0;
+    double elements = 0;
     for (size_t i = 0; i < cr_frozen_count(model); i++) {
         const struct cr_linear *linear = cr_frozen_linear(model, i);
         if (cr_frozen_held(model, i)) elements += (double)(linear->out * linear->in);
     }
-    if (model->config.tied_head && model->part.embedding) tied = (double)(model->head.out * model->head.in);
-    *others = held_elements(model) - elements + tied;
     return elements;
 }
 
@@ -102,19 +104,16 @@ struct cr_memory cr_memory_of(const struct cr_tuning_config *config, struct cr_m
     training.lanes = cr_tuning_config_lanes(config);
     training.per_device_train_batch_size = batch;
     size_t rows = cr_most(cr_micro_batch_examples(&training, SIZE_MAX) * longest, config->data.max_length);
-    double size = (double)cr_dtype_size(model->act), others, frozen = frozen_elements(model, &others),
-           weights;
+    double weights = held_bytes(config, model, true);
     struct cr_slicing_memory slicing = {0};
     if (cr_tuning_config_sliced(config)) {
         bool peer = config->slicing.pads == CR_PADS_MODE_PEER; // a federation's settings name none
         slicing = cr_slicing_memory_of(model, rows, training.lanes,
                                        cr_most(config->slicing.accelerators.count, peer ? 2 : 1), first);
-        weights = others * size + (double)slicing.inside;
+        weights = held_bytes(config, model, false) + (double)slicing.inside;
         if (first > 0) weights += (double)cr_front_memory_of(model, first, config->data.max_length);
     } else if (config->load_in_8bit) {
-        weights = others * size + frozen;
-    } else {
-        weights = held_elements(model) * size;
+        weights = held_bytes(config, model, false) + frozen_elements(model);
     }
     return (struct cr_memory){
         .weights = weights,

@@ -50,9 +50,10 @@ static enum cr_status check_processor(struct preflight *preflight)
     size_t threads = cr_pool_threads(cr_compute_pool(compute));
     bool wanted = preflight->config->dtype == CR_COMPUTE_BFLOAT16;
     if (wanted && !cr_compute_has_bf16(compute))
-        return cr_check_say(preflight->checks, CR_CHECK_WARNING, "processor",
-                            "%s, %zu threads: no bfloat16 products, float32 will be used (twice the memory)",
-                            name, threads);
+        return cr_check_say(
+            preflight->checks, CR_CHECK_WARNING, "processor",
+            "%s, %zu threads: no bfloat16 products, float32 will be used (a step takes twice the memory)",
+            name, threads);
     return cr_check_say(preflight->checks, CR_CHECK_OK, "processor", "%s, %zu threads", name, threads);
 }
 

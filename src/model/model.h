@@ -133,8 +133,8 @@ struct cr_model {
     struct cr_compute *compute;            // borrowed
     enum cr_dtype act;                     // activations and weights of products: BF16 or F32
     struct cr_layer *layers;               // [config.layers]
-    struct cr_matrix embedding;            // [V,d] act
-    struct cr_matrix positions;            // [context,d] act, of learned positions
+    struct cr_matrix embedding;            // [V,d] act, or BF16 as its file has it
+    struct cr_matrix positions;            // [context,d] of learned positions, as the embedding
     struct cr_linear head;                 // [V,d]
     struct cr_norm norm;                   // the final norm
     struct cr_safetensors *weights;        // the checkpoint as it lies in its files; NULL for cr_model_create
@@ -210,6 +210,11 @@ const struct cr_model_parameter *cr_model_find(const struct cr_model *model, con
 
 // A bias, or the bias of a norm: zero in a model that is made anew.
 bool cr_parameter_is_bias(const struct cr_model_parameter *parameter);
+
+// The type in which the model holds a parameter as long as its linears are not in 8 bits: a vector in F32, a
+// matrix in act. What a checkpoint has in BF16 stays that in a model of F32, unless it is trained: products
+// widen it as they read it, to the same numbers, and it takes half the memory.
+enum cr_dtype cr_parameter_type(const struct cr_model *model, const struct cr_model_parameter *parameter);
 
 // The tensor of a file that is this parameter, or NULL. Old files of gpt2 leave out "transformer."; of two
 // tied ones safetensors' save_model keeps the head.

@@ -17,22 +17,38 @@ struct cr_model_parameter *cr_weights_parameter(const struct cr_model *model, en
     return parameter;
 }
 
+enum cr_dtype cr_parameter_type(const struct cr_model *model, const struct cr_model_parameter *parameter)
+{
+    if (parameter->columns == 0) return CR_F32;
+    bool filed = model->weights && !model->writable;
+    return filed && cr_parameter_entry(parameter, model->weights)->dtype == CR_BF16 ? CR_BF16 : model->act;
+}
+
+// The type of matrices that lie together.
+static enum cr_dtype type_of(const struct cr_model *model, struct cr_model_parameter *const *parts,
+                             size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (cr_parameter_type(model, parts[i]) == model->act) return model->act;
+    return CR_BF16;
+}
+
 // Where `count` parameters lie in the checkpoint one after the other as the products want them, else NULL.
 static const unsigned char *mapped(const struct cr_model *model, struct cr_model_parameter *const *parts,
-                                   size_t count)
+                                   size_t count, enum cr_dtype dtype)
 {
     if (!model->weights || model->writable) return NULL;
     const unsigned char *start = NULL, *end = NULL;
     for (size_t i = 0; i < count; i++) {
         const struct cr_tensor_entry *entry = cr_parameter_entry(parts[i], model->weights);
-        if (entry->dtype != model->act || parts[i]->transposed) return NULL;
+        if (entry->dtype != dtype || parts[i]->transposed) return NULL;
         if (!start)
             start = entry->bytes.data;
         else if (entry->bytes.data != end)
             return NULL;
         end = entry->bytes.data + entry->bytes.size;
     }
-    return (uintptr_t)start % cr_dtype_size(model->act) == 0 ? start : NULL;
+    return (uintptr_t)start % cr_dtype_size(dtype) == 0 ? start : NULL;
 }
 
 struct cr_model_parameter *cr_head_parameter(const struct cr_model *model)
@@ -64,9 +80,9 @@ static struct cr_matrix place(struct cr_model *model, struct cr_model_parameter 
     size_t rows = 0, columns = parts[0]->columns;
     for (size_t i = 0; i < count; i++) rows += parts[i]->rows;
     bool quantized = is_8bit(model, parts[0]);
-    enum cr_dtype dtype = quantized ? CR_I8 : model->act;
+    enum cr_dtype dtype = quantized ? CR_I8 : type_of(model, parts, count);
     void *data;
-    const unsigned char *in_file = quantized ? NULL : mapped(model, parts, count);
+    const unsigned char *in_file = quantized ? NULL : mapped(model, parts, count, dtype);
     if (in_file)
         memcpy(&data, &in_file, sizeof data); // a matrix has no const form; nobody writes to it
     else

@@ -218,7 +218,8 @@ enum cr_status cr_matmul(struct cr_compute *compute, enum cr_transpose form, str
 {
     size_t m = form == CR_TN ? a.columns : a.rows, k = form == CR_TN ? a.rows : a.columns;
     size_t n = form == CR_NT ? b.rows : b.columns, k_of_b = form == CR_NT ? b.columns : b.rows;
-    if (k != k_of_b || c.rows != m || c.columns != n || (a.dtype != b.dtype && b.dtype != CR_I8))
+    bool fit = a.dtype == b.dtype || b.dtype == CR_I8 || (a.dtype == CR_F32 && b.dtype == CR_BF16);
+    if (k != k_of_b || c.rows != m || c.columns != n || !fit)
         return cr_fail(CR_INTERNAL,
                        "product of %zu x %zu and %zu x %zu into %zu x %zu: shapes or types differ", a.rows,
                        a.columns, b.rows, b.columns, c.rows, c.columns);

@@ -153,6 +153,50 @@ static void committed_models_agree(void **state)
     globfree(&found);
 }
 
+static void logits_of(struct cr_model *model, const struct cr_rows *rows, float *logits)
+{
+    struct cr_pass *pass;
+    assert_ok(cr_pass_new(model, &(struct cr_pass_size){.rows = rows->rows, .sequences = rows->sequences},
+                          NULL, &pass));
+    struct collectors *collectors = collectors_new(model);
+    CR_FREE uint32_t *all = NULL;
+    assert_ok(cr_allocate(rows->rows, sizeof *all, &all));
+    for (size_t i = 0; i < rows->rows; i++) all[i] = (uint32_t)i;
+    assert_ok(cr_pass_forward(pass, &collectors->tuned, rows, 0, model->config.layers));
+    assert_ok(cr_pass_logits(pass, all, rows->rows, logits));
+    collectors_free(collectors);
+    cr_pass_free(pass);
+}
+
+// It has half the memory of its values in F32, which trained weights are, and the same bits come of it.
+static void a_checkpoint_in_bf16_stays_so_in_float32(void **state)
+{
+    (void)state;
+    enum { ROWS = 9 };
+    const char *directory = "tests/golden/llama-bf16-shards";
+    struct cr_compute *compute;
+    struct cr_model *frozen, *trained;
+    assert_ok(cr_compute_new(1, &compute));
+    assert_ok(cr_model_open(directory, compute, CR_F32, &frozen));
+    assert_ok(cr_model_open_trainable(directory, compute, CR_F32, &trained));
+    assert_int_equal(frozen->embedding.dtype, CR_BF16);
+    assert_int_equal(frozen->layers[0].down.weight.dtype, CR_BF16);
+    assert_int_equal(trained->layers[0].down.weight.dtype, CR_F32);
+    struct sample sample = random_sample((const size_t[]){ROWS}, 1, frozen->config.vocabulary, 3);
+    size_t count = ROWS * frozen->config.vocabulary;
+    CR_FREE float *logits = NULL;
+    CR_FREE float *wanted = NULL;
+    assert_ok(cr_allocate(count, sizeof *logits, &logits));
+    assert_ok(cr_allocate(count, sizeof *wanted, &wanted));
+    logits_of(frozen, &sample.rows, logits);
+    logits_of(trained, &sample.rows, wanted);
+    assert_memory_equal(logits, wanted, count * sizeof *logits);
+    sample_free(&sample);
+    cr_model_free(frozen);
+    cr_model_free(trained);
+    cr_compute_free(compute);
+}
+
 static void models_of_the_environment_agree(void **state)
 {
     (void)state;
@@ -168,6 +212,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(committed_models_agree),
+        cmocka_unit_test(a_checkpoint_in_bf16_stays_so_in_float32),
         cmocka_unit_test(models_of_the_environment_agree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

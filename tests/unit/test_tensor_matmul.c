@@ -166,10 +166,10 @@ static void what_does_not_fit_is_refused(void **state)
     assert_ok(cr_compute_new(1, &compute));
     float x[64] = {0};
     struct cr_matrix a = cr_matrix_of(x, CR_F32, 2, 3), b = cr_matrix_of(x + 8, CR_F32, 4, 3);
-    struct cr_matrix c = cr_matrix_of(x + 24, CR_F32, 2, 4), other = cr_matrix_of(x + 8, CR_BF16, 4, 3);
+    struct cr_matrix c = cr_matrix_of(x + 24, CR_F32, 2, 4), other = cr_matrix_of(x, CR_BF16, 2, 3);
     assert_ok(cr_matmul(compute, CR_NT, a, b, c, false));
     assert_fails(CR_INTERNAL, "2 x 3 and 4 x 3", cr_matmul(compute, CR_NN, a, b, c, false));
-    assert_fails(CR_INTERNAL, "types differ", cr_matmul(compute, CR_NT, a, other, c, false));
+    assert_fails(CR_INTERNAL, "types differ", cr_matmul(compute, CR_NT, other, b, c, false));
     int8_t whole[12] = {0};
     struct cr_matrix weight = cr_matrix_of(whole, CR_I8, 4, 3);
     assert_fails(CR_INTERNAL, "with scales", cr_matmul(compute, CR_NT, a, weight, c, false));
@@ -247,6 +247,31 @@ static void a_weight_in_8_bits_is_what_it_stands_for(void **state)
     }
 }
 
+// A weight in BF16 in a product of F32 gives the bits of the same weight in F32.
+static void a_weight_in_bf16_is_what_it_stands_for(void **state)
+{
+    (void)state;
+    static const size_t shapes[][3] = {{1, 1, 1}, {3, 5, 7}, {40, 70, 129}, {100, 600, 40}, {33, 50, 1100}};
+    FOR_EACH_COMPUTE(compute)
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int form = CR_NT; form <= CR_TN; form++) {
+            const size_t m = shapes[i][0], n = shapes[i][1], k = shapes[i][2];
+            uint64_t seed = i + 1;
+            struct operands o = random_operands(&seed, (enum cr_transpose)form, m, n, k, CR_F32, CR_F32, 3);
+            struct cr_matrix narrow = random_matrix(&seed, o.b.rows, o.b.columns, CR_BF16, 5);
+            struct cr_matrix got = matrix(m, n, CR_F32, 1);
+            for (size_t row = 0; row < o.b.rows; row++)
+                for (size_t column = 0; column < o.b.columns; column++)
+                    put(&o.b, row, column, at(&narrow, row, column));
+            assert_ok(cr_matmul(compute, (enum cr_transpose)form, o.a, o.b, o.c, false));
+            assert_ok(cr_matmul(compute, (enum cr_transpose)form, o.a, narrow, got, false));
+            if (!same_bits(&got, &o.c)) fail_msg("form %d, %zu x %zu x %zu differs", form, m, n, k);
+            free_operands(&o);
+            free_matrix(&narrow);
+            free_matrix(&got);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,6 +281,7 @@ int main(void)
         cmocka_unit_test(threads_do_not_change_bits),
         cmocka_unit_test(what_does_not_fit_is_refused),
         cmocka_unit_test(a_weight_in_8_bits_is_what_it_stands_for),
+        cmocka_unit_test(a_weight_in_bf16_is_what_it_stands_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
