@@ -84,7 +84,7 @@ enum cr_status cr_open_model(const struct cr_model_flags *flags, struct cr_open_
     } else {
         if (flags->endorsements) return cr_fail(CR_INVALID, "--endorsements is for --split");
         CR_TRY(cr_session_open(flags->model, flags->adapter, dtype, flags->in_8bit, open.compute,
-                               &cr_model_warnings, &open.session));
+                               flags->dtype ? &cr_model_warnings : NULL, &open.session));
     }
     *out = open;
     open = (struct cr_open_model){0};

@@ -28,7 +28,7 @@ struct cr_model_flags {
          "has the others"},                                                                                  \
         {"endorsements", CR_FLAG_STRING, &(at)->endorsements, "DIR",                                         \
          "with --split: for appraising the server, as those of carrel join"},                                \
-        {"dtype", CR_FLAG_STRING, &(at)->dtype, "TYPE", "bfloat16 (the default) or float32"},                \
+        {"dtype", CR_FLAG_STRING, &(at)->dtype, "TYPE", "float32, or bfloat16 (default if the CPU has it)"}, \
         {"load-in-8bit", CR_FLAG_BOOL, &(at)->in_8bit, NULL, "keep the linears as int8"},                    \
         ((struct cr_flag){"threads", CR_FLAG_SIZE, &(at)->threads, "N",                                      \
                           "threads that compute; 0, the default: one per processor"})
