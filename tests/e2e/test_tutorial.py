@@ -30,7 +30,7 @@ MACHINES = ("server", "silo")
 PATIENCE = 300  # seconds, after which what still runs is ended and the test fails
 
 # Lines that come now and then, by the clock, or on some kernels.
-PASSING = re.compile(r"^(step|round) \d+.*\b(left|is at step .*)$|^waiting: |^warning: this (kernel|build) ")
+PASSING = re.compile(r"^(step|round) \d+.*\b(left|is at step .*)$|^waiting: |^warning: this (kernel|build|processor) ")
 # Parts that differ from machine to machine or from run to run.
 UNSTABLE = [
     (r"carrel2\.[A-Za-z0-9_-]+", "TOKEN"),
