@@ -1,5 +1,6 @@
 #include "base/thread.h"
 
+#include "base/cgroup.h"
 #include "base/memory.h"
 
 #include <pthread.h>
@@ -113,10 +114,20 @@ static size_t usable_processors(cpu_set_t *set)
     return count > 0 ? (size_t)count : 1;
 }
 
+// Of `usable` processors, as many as the control groups give this process the time of. They are looked at
+// once: later carrel-enclave may open no such file.
+static size_t granted_processors(size_t usable)
+{
+    static _Atomic size_t known; // 0: not yet
+    size_t granted = atomic_load(&known);
+    if (granted == 0) atomic_store(&known, granted = cr_cgroup_processors(""));
+    return cr_least(usable, granted);
+}
+
 size_t cr_processors(void)
 {
     cpu_set_t set;
-    return usable_processors(&set);
+    return granted_processors(usable_processors(&set));
 }
 
 static void bind_worker(struct worker *worker, size_t processor)
@@ -164,7 +175,7 @@ enum cr_status cr_pool_new(size_t threads, struct cr_pool **out)
         return cr_fail(CR_INVALID, "threads: %zu: at most %d", threads, CR_MOST_THREADS);
     cpu_set_t set;
     size_t processors = usable_processors(&set);
-    if (threads == 0) threads = processors;
+    if (threads == 0) threads = granted_processors(processors);
     struct cr_pool *pool;
     CR_TRY(cr_allocate(1, sizeof *pool, &pool));
     enum cr_status status = cr_allocate(threads, sizeof *pool->workers, &pool->workers);

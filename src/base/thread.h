@@ -13,12 +13,13 @@ struct cr_pool;
 
 enum { CR_MOST_THREADS = 1024 };
 
-// How many processors this process may use; at least one.
+// How many processors this process may use, or has the time of where that is less (base/cgroup.h); at least
+// one.
 size_t cr_processors(void);
 
-// `threads` in all, the caller's own included; 0 means one per processor this process may use. More than
-// CR_MOST_THREADS are CR_INVALID. With one per processor, all but the caller's are bound to one processor
-// each; the caller's is never bound.
+// `threads` in all, the caller's own included; 0 means cr_processors(). More than CR_MOST_THREADS are
+// CR_INVALID. With one per processor that this process may use, all but the caller's are bound to one
+// processor each; the caller's is never bound.
 enum cr_status cr_pool_new(size_t threads, struct cr_pool **out);
 void cr_pool_free(struct cr_pool *pool); // NULL is allowed
 

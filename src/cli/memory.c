@@ -1,5 +1,6 @@
 #include "cli/memory.h"
 
+#include "base/cgroup.h"
 #include "model/frozen.h"
 #include "model/pass.h"
 #include "slicing/front.h"
@@ -12,7 +13,7 @@
 #include <math.h>
 #include <stdio.h>
 
-double cr_memory_free(void)
+static double free_of_machine(void)
 {
     char line[128];
     double kilobytes = 0;
@@ -21,6 +22,22 @@ double cr_memory_free(void)
         if (sscanf(line, "MemAvailable: %lf kB", &kilobytes) == 1) break;
     if (file) fclose(file);
     return kilobytes * 1024;
+}
+
+// Nothing left is not the 0 of what is not known.
+static double granted(void)
+{
+    return fmax((double)cr_cgroup_memory(""), 1);
+}
+
+double cr_memory_free(void)
+{
+    return fmin(free_of_machine(), granted());
+}
+
+bool cr_memory_is_limited(void)
+{
+    return granted() < free_of_machine();
 }
 
 // LoRA's values, and what it has beside them (struct cr_lora), but for blocks that do not grow.

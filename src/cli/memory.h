@@ -14,8 +14,12 @@ struct cr_memory {
     double pads;    // with slicing: products of pads, outside of the trusted process but in this machine
 };
 
-// Bytes that may be taken without another program losing its own (Linux' own estimate); 0: unknown.
+// Bytes that may be taken without another program losing its own (Linux' own estimate), no more than control
+// groups leave this process (base/cgroup.h); 0: unknown.
 double cr_memory_free(void);
+
+// Whether it is control groups that leave no more.
+bool cr_memory_is_limited(void);
 
 // What the method trains.
 struct cr_memory_trained {

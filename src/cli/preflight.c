@@ -2,10 +2,14 @@
 #include "cli/preflight.h"
 
 #include "attestation/sealing_key.h"
+#include "base/cgroup.h"
 #include "base/file.h"
+#include "base/thread.h"
 #include "cli/command.h"
+#include "cli/memory.h"
 #include "report/run_dir.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -82,6 +86,20 @@ enum cr_status cr_preflight_sealing(struct cr_checks *checks, const char *sealin
     return cr_check_say(checks, CR_CHECK_OK, "sealing", "under a key of this machine, by %s", source);
 }
 
+// Where a container, or a service, leaves less than the machine has: all else counts with that.
+static enum cr_status say_limits(struct cr_checks *checks)
+{
+    char processors[48] = "", memory[48] = "", size[CR_SIZE_TEXT];
+    size_t granted = cr_cgroup_processors("");
+    if (granted <= cr_processors())
+        snprintf(processors, sizeof processors, "%zu processor%s", granted, granted > 1 ? "s" : "");
+    if (cr_memory_is_limited())
+        snprintf(memory, sizeof memory, "%s of memory", cr_size_text(cr_memory_free(), size));
+    if (!*processors && !*memory) return CR_OK;
+    return cr_check_say(checks, CR_CHECK_OK, "limits", "this process's control group leaves it %s%s%s",
+                        processors, *processors && *memory ? " and " : "", memory);
+}
+
 static enum cr_status of_settings(struct cr_checks *checks, const char *path,
                                   const struct cr_flag_list *overrides, bool serve)
 {
@@ -139,9 +157,11 @@ enum cr_status cr_command_preflight(int argc, char **argv)
     if (strcmp(argument, "-") != 0 && strncmp(argument, "carrel2.", 8) != 0) {
         if (silo.model || silo.data || silo.state || silo.sealing || silo.tpm)
             return cr_fail(CR_INVALID, "--model, --data, --state, --sealing and --tpm are for a join token");
+        CR_TRY(say_limits(&checks));
         CR_TRY(of_settings(&checks, argument, &overrides, serve));
     } else {
         if (serve || overrides.count > 0) return cr_fail(CR_INVALID, "--serve and --set are for settings");
+        CR_TRY(say_limits(&checks));
         char token[CR_TOKEN_LIMIT];
         CR_TRY(cr_role_options_token(argc, argv, argument, token));
         enum cr_status status = cr_preflight_token(&checks, token, &silo);

@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/secret.h"
+#include "base/thread.h"
 #include "enclave/confine.h"
 
 #include <errno.h>
@@ -93,7 +94,9 @@ static void tell(bool untraceable, const struct cr_confined *confined, const str
 enum cr_status cr_harden_role(const struct cr_policy *policy, const struct cr_event_sink *sink)
 {
     struct cr_confined confined;
-    bool untraceable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0; // confined, it cannot ask any more
+    // Confined, it cannot ask any more.
+    bool untraceable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0;
+    (void)cr_processors();
     CR_TRY(cr_confine(policy, &confined));
     tell(untraceable, &confined, sink);
     return CR_OK;

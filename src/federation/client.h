@@ -23,7 +23,7 @@ struct cr_client_options {
     const char *tpm;                  // device or socket; NULL: the usual one
     const char *endorsements;         // directory; NULL: none
     const char *output; // directory that gets the federation's result; NULL: it stays with the server
-    size_t threads;     // as in the settings: 0: one per processor
+    size_t threads;     // as in the settings
 };
 
 // The directory of the silo's identity and state: the options' or the default. Free with free.

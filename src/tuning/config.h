@@ -140,7 +140,7 @@ struct cr_tuning_config {
     char *output_dir;
     const char *scratch_dir; // where a trainer keeps what ends with it; NULL: output_dir. No key
     uint64_t seed;
-    size_t threads;   // 0: one per processor
+    size_t threads;   // 0: cr_processors()
     int method;       // enum cr_method
     bool random_init; // full only: start from random weights of config.json's shape
     struct cr_data_config data;

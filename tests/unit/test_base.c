@@ -278,7 +278,7 @@ static void threads_of_a_full_pool_stay_apart(void **state)
     size_t processors = (size_t)CPU_COUNT(&all);
     if (processors < 2 || processors > MOST_PROCESSORS) skip();
     struct cr_pool *pool;
-    assert_ok(cr_pool_new(0, &pool));
+    assert_ok(cr_pool_new(processors, &pool));
     check_places(pool, processors);
     for (size_t here = 0; here < CPU_SETSIZE; here++) {
         if (!CPU_ISSET(here, &all)) continue;
