@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <unistd.h>
 
 static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
 
@@ -25,6 +26,13 @@ enum cr_status cr_signals_catch(void (*handler)(int number), int flags)
         if (!is_left_alone(numbers[i]) && sigaction(numbers[i], &action, NULL) != 0)
             return cr_fail_errno(CR_INTERNAL, "signals cannot be caught");
     return CR_OK;
+}
+
+void cr_signals_end(int number)
+{
+    if (getpid() == 1) _exit(128 + number);
+    signal(number, SIG_DFL);
+    raise(number);
 }
 
 void cr_stop_ask(void)

@@ -31,8 +31,7 @@ static void on_signal(int number)
         caught_at = now;
         caught = number;
     } else if (now - caught_at > 1) {
-        signal(number, SIG_DFL);
-        raise(number);
+        cr_signals_end(number);
     }
 }
 

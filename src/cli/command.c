@@ -4,6 +4,7 @@
 #include "base/parse.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -12,6 +13,12 @@ enum cr_status cr_command_print(struct cr_slice text)
     size_t put = fwrite(text.data, 1, text.size, stdout);
     if (put != text.size || fflush(stdout) != 0) return cr_fail_errno(CR_IO, "standard output");
     return CR_OK;
+}
+
+bool cr_command_is_screen(int fd)
+{
+    const char *kind = getenv("TERM");
+    return isatty(fd) && kind && strcmp(kind, "dumb") != 0;
 }
 
 enum cr_status cr_command_flags(const struct cr_flags *flags, int argc, char **argv, const char **positional,

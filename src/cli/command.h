@@ -5,6 +5,8 @@
 #include "base/flags.h"
 #include "base/status.h"
 
+#include <stdbool.h>
+
 struct cr_command {
     const char *name;
     enum cr_status (*run)(int argc, char **argv); // argv[0] is the command's name
@@ -21,6 +23,9 @@ enum cr_status cr_command_of(const char *command, const struct cr_command *parts
 
 // Writes text to stdout; a full disk or a closed pipe is CR_IO.
 enum cr_status cr_command_print(struct cr_slice text);
+
+// Whether the descriptor is a terminal that lines can be overwritten on, and coloured.
+bool cr_command_is_screen(int fd);
 
 // Sets *out to the path of a program that lies beside the running one; free with free.
 enum cr_status cr_command_sibling(const char *program, char **out);

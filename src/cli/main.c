@@ -1,11 +1,13 @@
 // carrel: the person's program. Each command is a file of this folder.
 #include "base/file.h"
 #include "base/parse.h"
+#include "base/signals.h"
 #include "cli/command.h"
 
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct cr_command commands[] = {
     {"init", cr_command_init, "write settings for a model, to go on from"},
@@ -65,7 +67,9 @@ static enum cr_status run(int argc, char **argv)
 int main(int argc, char **argv)
 {
     signal(SIGXFSZ, SIG_IGN); // a file over the process's limit is a failed write, told as one
-    enum cr_status status = run(argc, argv);
+    // Process 1 of a container is ended by no signal that it does not catch, Ctrl-C included.
+    enum cr_status status = getpid() == 1 ? cr_signals_catch(cr_signals_end, 0) : CR_OK;
+    if (status == CR_OK) status = run(argc, argv);
     if (status != CR_OK) fprintf(stderr, "carrel: %s\n", cr_error_message());
     return cr_exit_code(status);
 }

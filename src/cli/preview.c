@@ -70,7 +70,7 @@ static enum cr_status append_json(struct cr_buffer *out, const struct cr_tokeniz
 
 static enum cr_status show(const struct cr_tokenizer *tokenizer, const struct cr_dataset *data, bool json)
 {
-    bool colours = isatty(STDOUT_FILENO);
+    bool colours = cr_command_is_screen(STDOUT_FILENO);
     for (size_t i = 0; i < cr_dataset_count(data); i++) {
         struct cr_example example = cr_dataset_at(data, i);
         CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};

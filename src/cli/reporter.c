@@ -1,7 +1,10 @@
 #include "cli/reporter.h"
 
+#include "cli/command.h"
+
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static void receive(void *context, const struct cr_event *event)
 {
@@ -20,6 +23,7 @@ enum cr_status cr_reporter_open(struct cr_reporter *reporter, const char *comman
     CR_FREE char *path = NULL;
     CR_TRY(cr_run_dir_path(of, &path));
     cr_progress_init(&reporter->progress, json);
+    reporter->progress.live = reporter->progress.live && cr_command_is_screen(STDERR_FILENO);
     struct cr_event_sink warnings = cr_progress_sink(&reporter->progress);
     enum cr_status status = cr_run_dir_open(path, command, &warnings, &reporter->run);
     if (status != CR_OK) return cr_progress_end(&reporter->progress, status);

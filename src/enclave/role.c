@@ -26,8 +26,7 @@ static void on_signal(int number)
     double now = cr_clock_monotonic(), first = 0;
     cr_stop_ask();
     if (atomic_compare_exchange_strong(&caught_at[number], &first, now) || now - first <= 1) return;
-    signal(number, SIG_DFL);
-    raise(number);
+    cr_signals_end(number);
 }
 
 enum cr_status cr_role_catch_signals(void)

@@ -1,13 +1,14 @@
-"""What a container leaves of the machine: processors' time and memory, as control groups of version 2 say it. They are laid out in
-a folder that is mounted in the place of the machine's own, in a mount namespace; where none can be had, this is skipped."""
+"""What a container leaves of the machine, processors' time and memory, as control groups of version 2 say it, and its first process.
+The groups are laid out in a folder that is mounted in the place of the machine's own. Where no namespace can be had, this is skipped."""
 import json
 import os
 import re
+import signal
 import subprocess
 import time
 import unittest
 
-from support import BIN, CARREL, ENVIRONMENT, Folder, gone
+from support import BIN, CARREL, ENVIRONMENT, Folder, arguments as arguments_of, children, gone, read
 
 MODEL = os.path.abspath("examples/demo/model")
 TEXT = "After lunch, the gardener forgot a photograph at the long corridor. The dog slept through it all."
@@ -71,6 +72,49 @@ class Container(Folder):
         all_threads = self.most_threads()
         self.limit(cpu_max="90000 100000")
         self.assertEqual(self.most_threads(), all_threads - (PROCESSORS - 1))
+
+
+@unittest.skipIf(subprocess.run([*NAMESPACE, "-pf", "--mount-proc", "true"], capture_output=True).returncode != 0,
+                 "neither root nor a user namespace")
+class FirstProcess(Folder):
+    """Linux keeps signals that a container's process 1 does not catch from it."""
+
+    def start(self, *arguments):
+        """The program, which is process 1 of its namespace, and unshare, which waits for it."""
+        waiting = subprocess.Popen([*NAMESPACE, "-pf", "--mount-proc", CARREL, *arguments], cwd=self.folder, env=ENVIRONMENT,
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.addCleanup(waiting.communicate)
+        first = self.wait_for(lambda: [pid for pid in children(waiting.pid) if arguments_of(pid)[:1] == [CARREL]])[0]
+        self.addCleanup(lambda: gone(first) or os.kill(first, signal.SIGKILL))
+        return waiting, first
+
+    def wait_for(self, condition):
+        deadline = time.monotonic() + 30
+        while not (found := condition()):
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+        return found
+
+    def test_a_signal_ends_what_waits(self):
+        for number in signal.SIGTERM, signal.SIGINT:
+            waiting, first = self.start("preflight", "-")  # for a token
+            self.wait_for(lambda: read("/proc/%d/stat" % first).rsplit(b")", 1)[1].split()[0] == b"S")
+            os.kill(first, number)
+            self.assertEqual(waiting.wait(30), 128 + number)
+
+    def test_a_second_signal_ends_a_run_that_hangs(self):
+        self.write("train.jsonl", json.dumps({"text": TEXT}) + "\n")
+        subprocess.run([CARREL, "init", MODEL], cwd=self.folder, env=ENVIRONMENT, capture_output=True, check=True)
+        waiting, first = self.start("tune", "carrel.yaml", "--set", "training.max_steps=1000000")
+        child = self.wait_for(lambda: children(first))[0]
+        self.wait_for(lambda: os.path.exists(self.path("adapter")))
+        os.kill(child, signal.SIGSTOP)
+        os.kill(first, signal.SIGTERM)
+        time.sleep(1.2)
+        self.assertIsNone(waiting.poll())
+        os.kill(first, signal.SIGTERM)
+        self.assertEqual(waiting.wait(30), 128 + signal.SIGTERM)
+        self.wait_for(lambda: gone(child))
 
 
 if __name__ == "__main__":

@@ -147,13 +147,14 @@ class Run(Folder):
         self.assertTrue(os.path.exists(self.state))  # as after a signal
         self.assertTrue(gone(child))
 
-    def test_a_terminal_shows_the_end_on_a_line_of_its_own(self):
+    def shown_at_a_terminal(self, kind, *lines):
+        """What a run shows that is stopped once it has begun three lines in one of these ways."""
         ours, theirs = pty.openpty()
-        process = subprocess.Popen([CARREL, "tune", self.config], stderr=theirs, start_new_session=True)
+        process = subprocess.Popen([CARREL, "tune", self.config], stderr=theirs, start_new_session=True, env=dict(os.environ, TERM=kind))
         self.addCleanup(self.end_all, process)
         os.close(theirs)
         shown = b""
-        while shown.count(b"\rstep") + shown.count(b"\x1b[Kstep") < 3:
+        while sum(map(shown.count, lines)) < 3:
             shown += os.read(ours, 4096)
         process.send_signal(signal.SIGINT)
         try:
@@ -163,8 +164,17 @@ class Run(Folder):
             pass
         os.close(ours)
         self.assertEqual(process.wait(60), 130)
-        self.assertRegex(shown.decode(), r"\r\x1b\[Kcarrel: stopped after step .*\r\n\Z")
-        self.assertRegex(shown.decode().replace("\r\n", "\n"), HARDENED + r"training [\d,]+ values .*\nstep ")
+        return shown.decode()
+
+    def test_a_terminal_shows_the_end_on_a_line_of_its_own(self):
+        shown = self.shown_at_a_terminal("xterm", b"\rstep", b"\x1b[Kstep")
+        self.assertRegex(shown, r"\r\x1b\[Kcarrel: stopped after step .*\r\n\Z")
+        self.assertRegex(shown.replace("\r\n", "\n"), HARDENED + r"training [\d,]+ values .*\nstep ")
+
+    def test_a_terminal_that_overwrites_nothing_gets_lines(self):
+        shown = self.shown_at_a_terminal("dumb", b"\nstep")
+        self.assertNotIn("\x1b", shown)
+        self.assertRegex(shown, r"\r\nstep .*\r\n(step .*\r\n)*carrel: stopped after step .*\r\n\Z")
 
     def test_sentences_and_json(self):
         few = ("--set", "training.max_steps=2", "--restart")
