@@ -3,6 +3,7 @@
 #include "base/cgroup.h"
 #include "base/memory.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -193,8 +194,11 @@ enum cr_status cr_pool_new(size_t threads, struct cr_pool **out)
         int error = pthread_create(&worker->thread, NULL, worker_main, worker);
         if (error != 0) {
             cr_pool_free(pool);
-            return cr_fail(CR_NO_MEMORY, "thread %zu of %zu could not be started (error %d)", t + 1, threads,
-                           error);
+            errno = error;
+            return cr_fail_errno(CR_NO_MEMORY,
+                                 "thread %zu of %zu could not be started (its stack, ulimit -u or a "
+                                 "container's limit on processes)",
+                                 t + 1, threads);
         }
         pool->threads++;
     }

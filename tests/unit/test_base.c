@@ -14,6 +14,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -234,6 +235,29 @@ static void pool_runs_every_item_once(void **state)
         }
         cr_pool_free(pool);
     }
+}
+
+// In a process of its own, which then may have no other: limits on processes do not bind root.
+static int fail_to_start_threads(void)
+{
+    struct rlimit none = {0, 0};
+    struct cr_pool *pool;
+    if (geteuid() == 0 && setuid(65534) != 0) return 2;
+    if (setrlimit(RLIMIT_NPROC, &none) != 0) return 2;
+    if (cr_pool_new(2, &pool) != CR_NO_MEMORY) return 1;
+    return strstr(cr_error_message(), "thread 2 of 2") && strstr(cr_error_message(), strerror(EAGAIN)) ? 0
+                                                                                                       : 1;
+}
+
+static void thread_that_cannot_be_started_is_told(void **state)
+{
+    (void)state;
+    int status;
+    pid_t child = fork();
+    if (child == 0) _exit(fail_to_start_threads());
+    assert_int_equal(waitpid(child, &status, 0), child);
+    if (WEXITSTATUS(status) == 2) skip();
+    assert_int_equal(status, 0);
 }
 
 enum { MOST_PROCESSORS = 64 };
@@ -553,6 +577,7 @@ int main(void)
         cmocka_unit_test(a_part_of_a_file_is_read_and_written),
         cmocka_unit_test(directory_is_locked_once),
         cmocka_unit_test(pool_runs_every_item_once),
+        cmocka_unit_test(thread_that_cannot_be_started_is_told),
         cmocka_unit_test(threads_of_a_full_pool_stay_apart),
         cmocka_unit_test(time_is_written_as_rfc3339),
         cmocka_unit_test(time_is_read_as_rfc3339),
