@@ -254,6 +254,8 @@ static enum cr_status status_of_exit(int exit_code)
 
 enum cr_status cr_child_failure(const struct cr_child *child, const char *word)
 {
+    static const char killed[] =
+        ", as Linux does when memory runs out: carrel preflight says how much a run takes";
     int exit_code = child->exit_code;
     const char *prefixes[] = {"carrel", child->program};
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
@@ -264,8 +266,8 @@ enum cr_status cr_child_failure(const struct cr_child *child, const char *word)
     if (word[0] != 0) return cr_fail(status_of_exit(exit_code), "%s", word);
     if (exit_code > 128 && caught != 0) return cr_fail(CR_CANCELLED, "stopped at once");
     if (exit_code > 128)
-        return cr_fail(CR_INTERNAL, "%s was ended by signal %d (%s)", child->program, exit_code - 128,
-                       strsignal(exit_code - 128));
+        return cr_fail(CR_INTERNAL, "%s was ended by signal %d (%s)%s", child->program, exit_code - 128,
+                       strsignal(exit_code - 128), exit_code - 128 == SIGKILL ? killed : "");
     return cr_fail(status_of_exit(exit_code), "%s left no word (exit code %d)", child->program, exit_code);
 }
 
