@@ -112,6 +112,7 @@ static enum cr_status of_settings(struct cr_checks *checks, const char *path,
     if (status == CR_OK) status = cr_tuning_config_check(&config.tuning);
     if (status != CR_OK) return cr_check_failure(checks, "settings");
     CR_TRY(cr_check_say(checks, CR_CHECK_OK, "settings", "%s", path));
+    CR_TRY(say_limits(checks));
     if (!serve && !config.tuning.data.train)
         CR_TRY(cr_check_say(
             checks, CR_CHECK_FAILED, "data",
@@ -157,7 +158,6 @@ enum cr_status cr_command_preflight(int argc, char **argv)
     if (strcmp(argument, "-") != 0 && strncmp(argument, "carrel2.", 8) != 0) {
         if (silo.model || silo.data || silo.state || silo.sealing || silo.tpm)
             return cr_fail(CR_INVALID, "--model, --data, --state, --sealing and --tpm are for a join token");
-        CR_TRY(say_limits(&checks));
         CR_TRY(of_settings(&checks, argument, &overrides, serve));
     } else {
         if (serve || overrides.count > 0) return cr_fail(CR_INVALID, "--serve and --set are for settings");
