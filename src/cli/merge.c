@@ -71,7 +71,7 @@ enum cr_status cr_command_merge(int argc, char **argv)
         "the\n"
         "type that the model's file has, and compares its logits with those of model and adapter before the "
         "directory\n"
-        "appears. Needs memory for the model in float32.",
+        "appears. Takes the memory of a few of its matrices in float32.",
         items,
         sizeof items / sizeof *items,
         0,

@@ -67,20 +67,29 @@ void cr_frozen_release(struct cr_frozen *frozen)
     *frozen = (struct cr_frozen){0};
 }
 
+size_t cr_frozen_parts(const struct cr_model *model, size_t i,
+                       const struct cr_model_parameter *out[CR_FROZEN_MOST_PARTS])
+{
+    const struct cr_modules modules[CR_FROZEN_PER_LAYER] = {
+        cr_qkv_modules(&model->config), {CR_O, 1}, cr_gate_up_modules(&model->config), {CR_DOWN, 1}};
+    if (i + 1 == cr_frozen_count(model)) {
+        out[0] = cr_head_parameter(model);
+        return 1;
+    }
+    struct cr_modules of = modules[i % CR_FROZEN_PER_LAYER];
+    for (size_t m = 0; m < of.count; m++)
+        out[m] = cr_weights_parameter(model, CR_PARAMETER_MODULE, i / CR_FROZEN_PER_LAYER,
+                                      of.first + (enum cr_module)m);
+    return of.count;
+}
+
 enum cr_status cr_frozen_read(struct cr_compute *compute, const struct cr_model *model, size_t i,
                               struct cr_matrix to)
 {
-    if (i + 1 == cr_frozen_count(model))
-        return cr_weights_quantize(compute, model, cr_head_parameter(model), to);
-    const struct cr_modules modules[CR_FROZEN_PER_LAYER] = {
-        cr_qkv_modules(&model->config), {CR_O, 1}, cr_gate_up_modules(&model->config), {CR_DOWN, 1}};
-    struct cr_modules of = modules[i % CR_FROZEN_PER_LAYER];
-    for (size_t m = 0, row = 0; m < of.count; m++) {
-        const struct cr_model_parameter *part = cr_weights_parameter(
-            model, CR_PARAMETER_MODULE, i / CR_FROZEN_PER_LAYER, of.first + (enum cr_module)m);
-        CR_TRY(cr_weights_quantize(compute, model, part, cr_matrix_rows(to, row, part->rows)));
-        row += part->rows;
-    }
+    const struct cr_model_parameter *parts[CR_FROZEN_MOST_PARTS];
+    size_t count = cr_frozen_parts(model, i, parts);
+    for (size_t p = 0, row = 0; p < count; row += parts[p++]->rows)
+        CR_TRY(cr_weights_quantize(compute, model, parts[p], cr_matrix_rows(to, row, parts[p]->rows)));
     return CR_OK;
 }
 

@@ -24,6 +24,12 @@ enum { CR_FROZEN_PER_LAYER = 4 };
 size_t cr_frozen_count(const struct cr_model *model);
 struct cr_linear *cr_frozen_linear(struct cr_model *model, size_t i);
 bool cr_frozen_held(const struct cr_model *model, size_t i); // whether its part of the model has that one
+
+// The weights that lie in it, from the first row on; how many.
+enum { CR_FROZEN_MOST_PARTS = 3 };
+size_t cr_frozen_parts(const struct cr_model *model, size_t i,
+                       const struct cr_model_parameter *out[CR_FROZEN_MOST_PARTS]);
+
 enum { CR_FROZEN_NAME_SIZE = 48 };
 // Of a layer's linears: the most numbers that a row has which is multiplied forward, or its product (of each
 // part of the sums, field/bound.h), and the most numbers of a matrix.

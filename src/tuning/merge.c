@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "crypto/random.h"
+#include "model/filed.h"
 #include "model/pass.h"
 #include "tensor/ops.h"
 #include "tuning/adapter.h"
@@ -33,12 +34,14 @@ static const double rounded_sums = 1e-4;       // of the largest thing added
 struct merge {
     struct cr_compute *compute;
     bool (*keep_going)(void);        // or NULL
-    struct cr_model *model;          // F32, writable: base at first, then merged without rounding
+    struct cr_model *model;          // the base, F32, whose matrices stay in its files
+    struct cr_filed_change change;   // what its linears do with a matrix that they read
+    bool adding;                     // `change` adds what the adapter does
     struct cr_structure *structure;  // the adapter
     struct cr_module_place *places;  // [modules]
     size_t modules;                  // that the adapter changes
     struct cr_tensor_entry *entries; // [cr_safetensors_count(model->weights)] of the file to write
-    size_t *merged; // [as many]: the parameter + 1 whose values are to be rounded; 0: the checkpoint's bytes
+    size_t *merged; // [as many]: the parameter + 1 that the adapter changes; 0: the checkpoint's bytes
     void *rounded;  // of the entry that is being written
     size_t vocabulary, tokens;
     float *expected, *found; // [tokens, vocabulary] logits
@@ -48,6 +51,11 @@ static enum cr_status go_on(const struct merge *merge)
 {
     if (!merge->keep_going || merge->keep_going()) return CR_OK;
     return cr_fail(CR_CANCELLED, "stopped; nothing is written");
+}
+
+static void free_model(struct cr_model **model)
+{
+    cr_model_free(*model);
 }
 
 static void merge_release(struct merge *merge)
@@ -109,10 +117,36 @@ static enum cr_status list_places(struct merge *merge)
     return CR_OK;
 }
 
+// Adds to a weight in F32 what the adapter adds to its module.
+static enum cr_status add(const struct merge *merge, const struct cr_model_parameter *parameter,
+                          float *values)
+{
+    struct cr_module_place place = {parameter->layer, parameter->module};
+    if (parameter->kind != CR_PARAMETER_MODULE ||
+        !merge->structure->tuned.layers[place.layer].delta[place.module])
+        return CR_OK;
+    return merge->structure->kind->merge(merge->structure, place,
+                                         cr_matrix_of(values, CR_F32, parameter->rows, parameter->columns));
+}
+
+static enum cr_status on_read(void *context, const struct cr_model_parameter *parameter, float *values)
+{
+    const struct merge *merge = context;
+    CR_TRY(go_on(merge));
+    return merge->adding ? add(merge, parameter, values) : CR_OK;
+}
+
+static enum cr_status open_filed(const struct merge *merge, const char *directory, struct cr_model **out)
+{
+    CR_TRY(cr_model_open_outside(directory, merge->compute, CR_F32, out));
+    return cr_filed_attach(*out, &merge->change);
+}
+
 static enum cr_status open_both(struct merge *merge, const char *model, const char *adapter)
 {
     CR_TRY(cr_adapter_check(adapter));
-    CR_TRY(cr_model_open_trainable(model, merge->compute, CR_F32, &merge->model));
+    merge->change = (struct cr_filed_change){on_read, merge};
+    CR_TRY(open_filed(merge, model, &merge->model));
     CR_TRY(cr_adapter_open(adapter, merge->model, &merge->structure));
     if (!merge->structure->kind->merge)
         return cr_fail(CR_UNSUPPORTED,
@@ -179,29 +213,35 @@ enum cr_status cr_merge_check(const struct cr_tuned *tuned, struct cr_module_pla
     return CR_OK;
 }
 
-// One module with what the adapter adds, into the model.
-static enum cr_status merge_module(struct merge *merge, size_t i)
+// The values of a weight that the adapter changes, merged and not rounded; `before` (where not NULL) as they
+// were.
+static enum cr_status merged_values(const struct merge *merge, const struct cr_model_parameter *parameter,
+                                    float *before, float *values)
+{
+    const struct cr_tensor_entry *entry = cr_parameter_entry(parameter, merge->model->weights);
+    CR_TRY(cr_parameter_decode(merge->compute, parameter, entry->bytes, entry->dtype, values));
+    cr_file_drop(entry->bytes);
+    if (before) memcpy(before, values, parameter->rows * parameter->columns * sizeof *values);
+    return add(merge, parameter, values);
+}
+
+// Whether one module is merged right; it is marked to be written so.
+static enum cr_status try_module(struct merge *merge, size_t i)
 {
     size_t index = cr_module_place_parameter(merge->model, merge->places[i]);
     const struct cr_model_parameter *parameter = &merge->model->parameters[index];
-    size_t at = entry_of(merge, parameter);
-    const struct cr_tensor_entry *entry = &merge->entries[at];
     size_t count = parameter->rows * parameter->columns;
     CR_FREE float *before = NULL;
     CR_FREE float *values = NULL;
     CR_TRY(cr_allocate(count, sizeof *before, &before));
     CR_TRY(cr_allocate(count, sizeof *values, &values));
-    CR_TRY(cr_parameter_decode(merge->compute, parameter, entry->bytes, entry->dtype, before));
-    cr_file_drop(entry->bytes);
-    memcpy(values, before, count * sizeof *values);
-    CR_TRY(merge->structure->kind->merge(merge->structure, merge->places[i],
-                                         cr_matrix_of(values, CR_F32, parameter->rows, parameter->columns)));
+    CR_TRY(merged_values(merge, parameter, before, values));
     CR_TRY(cr_merge_check(&merge->structure->tuned, merge->places[i], parameter, before, values));
-    merge->merged[at] = index + 1;
-    return cr_model_set(merge->model, index, values);
+    merge->merged[entry_of(merge, parameter)] = index + 1;
+    return CR_OK;
 }
 
-static enum cr_status merge_all(struct merge *merge, struct cr_merge_report *report)
+static enum cr_status try_all(struct merge *merge, struct cr_merge_report *report)
 {
     const struct cr_safetensors *weights = merge->model->weights;
     size_t count = cr_safetensors_count(weights);
@@ -210,8 +250,9 @@ static enum cr_status merge_all(struct merge *merge, struct cr_merge_report *rep
     for (size_t i = 0; i < count; i++) merge->entries[i] = *cr_safetensors_at(weights, i);
     for (size_t i = 0; i < merge->modules; i++) {
         CR_TRY(go_on(merge));
-        CR_TRY(merge_module(merge, i));
+        CR_TRY(try_module(merge, i));
     }
+    merge->adding = true;
     CR_TRY(logits_of(merge->model, NULL, merge->tokens, merge->found));
     report->exact = difference(merge);
     report->unusual = !(report->exact <= usual_difference);
@@ -225,32 +266,43 @@ static void rounding_of(enum cr_dtype dtype, double *relative, double *absolute)
     *absolute = dtype == CR_F16 ? 0x1p-25 : dtype == CR_BF16 ? 0x1p-133 : 0;
 }
 
-// Reads the file back: each value is the unrounded one, to half a unit of its type.
+// A merged weight as it was written: each value is the unrounded one, to half a unit of its type.
+static enum cr_status check_merged(const struct merge *merge, const struct cr_model_parameter *parameter,
+                                   const struct cr_tensor_entry *entry)
+{
+    size_t count = parameter->rows * parameter->columns;
+    CR_FREE float *wanted = NULL;
+    CR_FREE float *found = NULL;
+    CR_TRY(cr_allocate(count, sizeof *wanted, &wanted));
+    CR_TRY(cr_allocate(count, sizeof *found, &found));
+    CR_TRY(merged_values(merge, parameter, NULL, wanted));
+    CR_TRY(cr_parameter_decode(merge->compute, parameter, entry->bytes, entry->dtype, found));
+    double relative, absolute;
+    rounding_of(entry->dtype, &relative, &absolute);
+    for (size_t k = 0; k < count; k++)
+        if (!(fabs((double)wanted[k] - (double)found[k]) <= relative * fabs((double)wanted[k]) + absolute))
+            return cr_fail(CR_INVALID,
+                           "%s: %.9g became %.9g, which rounding to %s does not explain (is it beyond "
+                           "the type's range?)",
+                           parameter->name, (double)wanted[k], (double)found[k], cr_dtype_name(entry->dtype));
+    return CR_OK;
+}
+
+// Reads the file back.
 static enum cr_status check_values(const struct merge *merge, const struct cr_safetensors *file)
 {
-    for (size_t i = 0; i < merge->model->parameter_count; i++) {
-        const struct cr_model_parameter *parameter = &merge->model->parameters[i];
-        size_t count = parameter->rows * cr_most(parameter->columns, 1);
-        const struct cr_tensor_entry *entry = cr_parameter_entry(parameter, file);
-        if (!entry) return cr_fail(CR_INTERNAL, "%s was not written", parameter->name);
-        CR_FREE float *wanted = NULL;
-        CR_FREE float *found = NULL;
+    for (size_t i = 0; i < cr_safetensors_count(merge->model->weights); i++) {
+        const struct cr_tensor_entry *base = &merge->entries[i];
+        const struct cr_tensor_entry *entry = cr_safetensors_find(file, base->name);
         CR_TRY(go_on(merge));
-        CR_TRY(cr_allocate(count, sizeof *wanted, &wanted));
-        CR_TRY(cr_allocate(count, sizeof *found, &found));
-        cr_model_get(merge->model, i, wanted);
-        CR_TRY(cr_parameter_decode(merge->compute, parameter, entry->bytes, entry->dtype, found));
+        if (!entry || entry->bytes.size != base->bytes.size)
+            return cr_fail(CR_INTERNAL, "%s was not written", base->name);
+        if (merge->merged[i] > 0)
+            CR_TRY(check_merged(merge, &merge->model->parameters[merge->merged[i] - 1], entry));
+        else if (memcmp(entry->bytes.data, base->bytes.data, base->bytes.size) != 0)
+            return cr_fail(CR_INTERNAL, "%s was not written as it is in the base", base->name);
         cr_file_drop(entry->bytes);
-        double relative, absolute;
-        rounding_of(entry->dtype, &relative, &absolute);
-        for (size_t k = 0; k < count; k++)
-            if (!(fabs((double)wanted[k] - (double)found[k]) <=
-                  relative * fabs((double)wanted[k]) + absolute))
-                return cr_fail(CR_INVALID,
-                               "%s: %.9g became %.9g, which rounding to %s does not explain (is it beyond "
-                               "the type's range?)",
-                               parameter->name, (double)wanted[k], (double)found[k],
-                               cr_dtype_name(entry->dtype));
+        cr_file_drop(base->bytes);
     }
     return CR_OK;
 }
@@ -264,15 +316,10 @@ static enum cr_status check_written(struct merge *merge, const char *directory,
     cr_safetensors_free(file);
     CR_TRY(status);
     CR_TRY(go_on(merge));
-    cr_structure_free(merge->structure); // the base makes room for the merged model
-    cr_model_free(merge->model);
-    merge->structure = NULL;
-    merge->model = NULL;
-    struct cr_model *written;
-    CR_TRY(cr_model_open(directory, merge->compute, CR_F32, &written));
-    status = logits_of(written, NULL, merge->tokens, merge->found);
-    cr_model_free(written);
-    CR_TRY(status);
+    CR_CLEANUP(free_model) struct cr_model *written = NULL;
+    merge->adding = false;
+    CR_TRY(open_filed(merge, directory, &written));
+    CR_TRY(logits_of(written, NULL, merge->tokens, merge->found));
     report->written = difference(merge);
     return CR_OK;
 }
@@ -302,13 +349,13 @@ static enum cr_status make_entry(void *context, size_t i, struct cr_slice *bytes
     struct merge *merge = context;
     const struct cr_tensor_entry *entry = &merge->entries[i];
     CR_TRY(go_on(merge));
+    if (i > 0) cr_file_drop(merge->entries[i - 1].bytes); // is written
     *bytes = entry->bytes;
     if (merge->merged[i] == 0) return CR_OK;
-    size_t index = merge->merged[i] - 1;
-    const struct cr_model_parameter *parameter = &merge->model->parameters[index];
+    const struct cr_model_parameter *parameter = &merge->model->parameters[merge->merged[i] - 1];
     CR_FREE float *values = NULL;
     CR_TRY(cr_allocate(parameter->rows * parameter->columns, sizeof *values, &values));
-    cr_model_get(merge->model, index, values);
+    CR_TRY(merged_values(merge, parameter, NULL, values));
     cr_free(&merge->rounded);
     CR_TRY(cr_allocate(entry->bytes.size, 1, &merge->rounded));
     bytes->data = merge->rounded;
@@ -359,7 +406,7 @@ enum cr_status cr_merge(const char *model, const char *adapter, const char *outp
     CR_CLEANUP(merge_release) struct merge merge = {.compute = compute, .keep_going = keep_going};
     CR_TRY(open_both(&merge, model, adapter));
     struct cr_merge_report result = {.modules = merge.modules, .tokens = merge.tokens};
-    CR_TRY(merge_all(&merge, &result));
+    CR_TRY(try_all(&merge, &result));
     CR_CLEANUP(cr_buffer_release) struct cr_buffer beside = {0};
     CR_TRY(make_beside(output, &beside));
     const char *directory = cr_buffer_text(&beside);

@@ -26,10 +26,11 @@ enum cr_status cr_merge_check(const struct cr_tuned *tuned, struct cr_module_pla
 // Makes the directory `output` out of a Hugging Face directory and an adapter (tuning/adapter.h) of LoRA, a
 // sparse change, or both; a prefix is CR_UNSUPPORTED. Each adapted weight is computed in fp32 from the
 // checkpoint's own value and rounded once to the checkpoint's type of it; every other tensor is copied bit
-// for bit, config.json and the tokenizer's files are copied. `output` must not exist, or be an empty
-// directory; it appears whole, after three comparisons: each module (cr_merge_check), every weight of the
-// file with the value before rounding (CR_INVALID where it is off by more than half a unit, as where float16
-// overflows), and the logits before and after rounding, for the report. A model that was written and then
+// for bit, config.json and the tokenizer's files are copied. No more than one linear is in memory at a time.
+// `output` must not exist, or be an empty directory; it appears whole, after three comparisons: each module
+// (cr_merge_check), every tensor of the file with the checkpoint's bytes or, merged, with the value before
+// rounding (CR_INVALID where it is off by more than half a unit, as where float16 overflows), and the logits
+// before and after rounding, for the report. A model that was written and then
 // refused stays in a directory beside `output`, which the error names.
 //
 // Between its parts `keep_going` (may be NULL) is asked; false ends it with CR_CANCELLED, and nothing is

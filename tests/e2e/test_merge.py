@@ -30,13 +30,14 @@ def read_tensors(path):
 
 
 def write_tensors(path, tensors):
-    header, data = {}, b""
+    header, size = {}, 0
     for name, (dtype, shape, values) in tensors.items():
-        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(values)]}
-        data += values
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [size, size + len(values)]}
+        size += len(values)
     text = json.dumps(header).encode()
     with open(path, "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text + data)
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.writelines(values for _, _, values in tensors.values())
 
 
 def floats(tensor):
@@ -97,6 +98,33 @@ class Merge(Folder):
             self.assertEqual(failed.returncode, 3, failed.stderr)
             self.assertRegex(failed.stderr, r"\Acarrel: [^\n]+: cannot be written: File too large\n\Z")
             self.assertEqual(sorted(os.listdir(self.folder)), ["adapter", "model"])
+
+    def test_a_model_beyond_memory(self):
+        """In float32 its weights would be 180 MB, where a process may have 100 of its own."""
+        layers = 220
+        os.mkdir(self.path("adapter"))
+        make_adapter(self.path("adapter"), DEMO, 0.1)
+        shutil.copytree(DEMO, self.path("model"))
+        tensors = read_tensors(os.path.join(DEMO, "model.safetensors"))
+        with open(os.path.join(DEMO, "config.json")) as file:
+            config = json.load(file)
+        with open(self.path("model/config.json"), "w") as file:
+            json.dump(dict(config, num_hidden_layers=layers, torch_dtype="float16"), file)
+        made = {}
+        for name, (_, shape, values) in tensors.items():
+            few = b"".join(struct.pack("<e", (i * 37 % 19 - 9) / 300) for i in range(1021))
+            values = (few * (len(values) // len(few) + 1))[:len(values)]
+            for layer in range(layers) if ".layers.0." in name else (None,):
+                if ".layers." not in name or layer is not None:
+                    made[name if layer is None else name.replace(".layers.0.", ".layers.%d." % layer)] = ("F16", shape, values)
+        write_tensors(self.path("model/model.safetensors"), made)
+        done = subprocess.run(["bash", "-c", 'ulimit -d 100000; exec "$@"', "-", CARREL, "merge", "--model", self.path("model"),
+                               "--adapter", self.path("adapter"), "--output", self.path("merged"), "--threads", "1", "--json"],
+                              capture_output=True, text=True, timeout=120)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(json.loads(done.stdout)["modules"], 1)
+        merged = read_tensors(self.path("merged/model.safetensors"))
+        self.assertEqual([name for name in made if merged[name] != made[name]], ["model.layers.0.self_attn.q_proj.weight"])
 
     def test_merged_writes_what_base_and_adapter_write(self):
         for variant in VARIANTS:

@@ -1,0 +1,20 @@
+// Linears whose matrices stay in the checkpoint: each product reads its own, in float32, and forgets it. A
+// model takes the memory of its largest linear then, whatever type it is filed in, and a walk the time of
+// reading all.
+#ifndef CARREL_MODEL_FILED_H
+#define CARREL_MODEL_FILED_H
+
+#include "model/model.h"
+
+// Is given each module's weight [out,in] (and the head's [V,d]) as it was read, and may change it before it
+// is multiplied with.
+struct cr_filed_change {
+    enum cr_status (*change)(void *context, const struct cr_model_parameter *parameter, float *values);
+    void *context;
+};
+
+// Takes the place of all linears of a model of cr_model_open_outside in F32, forward alone. A weight with NaN
+// or infinity, read or changed, is CR_INVALID when it is met. `change` is borrowed.
+enum cr_status cr_filed_attach(struct cr_model *model, const struct cr_filed_change *change);
+
+#endif
