@@ -113,7 +113,10 @@ static enum cr_status of_settings(struct cr_checks *checks, const char *path,
     if (status != CR_OK) return cr_check_failure(checks, "settings");
     CR_TRY(cr_check_say(checks, CR_CHECK_OK, "settings", "%s", path));
     CR_TRY(say_limits(checks));
-    if (!serve && !config.tuning.data.train)
+    if (!serve && !config.tuning.data.train && config.silos.count > 0)
+        CR_TRY(cr_check_say(checks, CR_CHECK_WARNING, "data",
+                            "the simulated silos' own files are not looked at here"));
+    else if (!serve && !config.tuning.data.train)
         CR_TRY(cr_check_say(
             checks, CR_CHECK_FAILED, "data",
             "data.train: not given: what is to be learned? (a federation's server needs none: --serve)"));

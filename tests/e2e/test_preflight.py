@@ -167,6 +167,14 @@ class Preflight(Case):
                 self.assertEqual(list(failed), [check])
                 self.assertIn(sentence, failed[check])
 
+    def test_settings_of_a_simulation_have_no_data_of_their_own(self):
+        with open(self.path("carrel.yaml")) as file:
+            text = "".join(line for line in file if not line.startswith("  train: "))
+        self.write("alone.yaml", text)
+        self.assertIn("data.train: not given", self.checks("alone.yaml", code=2)["data"][0][1])
+        self.write("simulated.yaml", text + 'silos:\n  - {name: a, data: a.jsonl}\n')
+        self.assertEqual(self.checks("simulated.yaml")["data"], [("warning", "the simulated silos' own files are not looked at here")])
+
     def test_the_place_of_the_run_directory_is_looked_at(self):
         self.write("out.run", "")
         os.mkdir(self.path("out"))
