@@ -97,8 +97,8 @@ static double held_bytes(const struct cr_tuning_config *config, const struct cr_
         bool head = parameter->kind == CR_PARAMETER_HEAD ||
                     (parameter->kind == CR_PARAMETER_EMBEDDING && !model->part.embedding);
         if (!all && (head || parameter->kind == CR_PARAMETER_MODULE)) continue;
-        enum cr_dtype dtype =
-            config->method == CR_METHOD_FULL ? model->act : cr_parameter_type(model, parameter);
+        bool trained = config->method == CR_METHOD_FULL && parameter->columns > 0;
+        enum cr_dtype dtype = trained ? model->act : cr_parameter_type(model, parameter);
         bytes += (double)(parameter->rows * cr_most(parameter->columns, 1) * cr_dtype_size(dtype));
     }
     return bytes;

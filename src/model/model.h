@@ -113,7 +113,7 @@ struct cr_model_parameter {
 struct cr_model_part {
     size_t first, last; // layers [first, last)
     bool embedding;     // and learned positions
-    bool head;          // and the final norm; a tied head brings the embedding's matrix
+    bool head;          // and the final norm; a tied head brings the embedding's matrix, or its int8 alone
 };
 
 // What a model that is split before layer `layer` has below the split, and above it.

@@ -59,8 +59,9 @@ struct cr_model_parameter *cr_head_parameter(const struct cr_model *model)
 
 static bool has(const struct cr_model *model, const struct cr_model_parameter *parameter)
 {
-    // Not for a tied head whose products are another's.
-    if (model->outside && parameter->kind == CR_PARAMETER_EMBEDDING) return model->part.embedding;
+    // Not for a tied head whose products are another's, or of whole numbers.
+    if ((model->outside || model->in_8bit) && parameter->kind == CR_PARAMETER_EMBEDDING)
+        return model->part.embedding;
     return cr_model_part_has(&model->part, &model->config, parameter);
 }
 
@@ -179,7 +180,8 @@ static void place_tied_head(struct cr_model *model)
 {
     struct cr_matrix weight = model->embedding;
     if (model->in_8bit) {
-        weight = cr_matrix_of(NULL, CR_I8, weight.rows, weight.columns);
+        const struct cr_model_parameter *head = cr_head_parameter(model);
+        weight = cr_matrix_of(NULL, CR_I8, head->rows, head->columns);
         weight.data = cr_arena_take(&model->memory, weight.rows * weight.columns, 1);
         weight.scale = cr_arena_take(&model->memory, weight.rows, sizeof *weight.scale);
     }
