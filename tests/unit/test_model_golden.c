@@ -1,6 +1,7 @@
 // model/ against Transformers: logits, loss and every weight's gradient of small random models, in float32.
 // The directories are tests/golden/llama-* and qwen*, and those that $CARREL_GOLDEN names with colons between
 // them; tests/golden/make_llama.py writes them.
+#include "folder_support.h"
 #include "model_support.h"
 
 #include <glob.h>
@@ -168,19 +169,13 @@ static void logits_of(struct cr_model *model, const struct cr_rows *rows, float 
     cr_pass_free(pass);
 }
 
-// It has half the memory of its values in F32, which trained weights are, and the same bits come of it.
-static void a_checkpoint_in_bf16_stays_so_in_float32(void **state)
+// What a checkpoint has in BF16 gives a model of F32 the bits of the same values in F32, which trained
+// weights are.
+static void check_bits(const char *path, struct cr_model *frozen, struct cr_compute *compute)
 {
-    (void)state;
     enum { ROWS = 9 };
-    const char *directory = "tests/golden/llama-bf16-shards";
-    struct cr_compute *compute;
-    struct cr_model *frozen, *trained;
-    assert_ok(cr_compute_new(1, &compute));
-    assert_ok(cr_model_open(directory, compute, CR_F32, &frozen));
-    assert_ok(cr_model_open_trainable(directory, compute, CR_F32, &trained));
-    assert_int_equal(frozen->embedding.dtype, CR_BF16);
-    assert_int_equal(frozen->layers[0].down.weight.dtype, CR_BF16);
+    struct cr_model *trained;
+    assert_ok(cr_model_open_trainable(path, compute, CR_F32, &trained));
     assert_int_equal(trained->layers[0].down.weight.dtype, CR_F32);
     struct sample sample = random_sample((const size_t[]){ROWS}, 1, frozen->config.vocabulary, 3);
     size_t count = ROWS * frozen->config.vocabulary;
@@ -192,9 +187,75 @@ static void a_checkpoint_in_bf16_stays_so_in_float32(void **state)
     logits_of(trained, &sample.rows, wanted);
     assert_memory_equal(logits, wanted, count * sizeof *logits);
     sample_free(&sample);
-    cr_model_free(frozen);
     cr_model_free(trained);
+}
+
+static void a_checkpoint_in_bf16_stays_so_in_float32(void **state)
+{
+    (void)state;
+    const char *path = "tests/golden/llama-bf16-shards";
+    struct cr_compute *compute;
+    struct cr_model *frozen;
+    assert_ok(cr_compute_new(1, &compute));
+    assert_ok(cr_model_open(path, compute, CR_F32, &frozen));
+    assert_int_equal(frozen->embedding.dtype, CR_BF16);
+    assert_int_equal(frozen->layers[0].down.weight.dtype, CR_BF16);
+    check_bits(path, frozen, compute);
+    cr_model_free(frozen);
     cr_compute_free(compute);
+}
+
+// A checkpoint whose q, up and down are in BF16, and which has the others of their stacks in F32.
+static void write_mixed(const char *path, struct cr_compute *compute)
+{
+    enum { MOST = 64 };
+    struct cr_safetensors *file;
+    struct cr_tensor_entry entries[MOST];
+    void *narrow[MOST] = {0};
+    assert_ok(cr_safetensors_open("tests/golden/llama-gqa", &file));
+    size_t count = cr_safetensors_count(file);
+    assert_true(count <= MOST);
+    for (size_t i = 0; i < count; i++) {
+        struct cr_tensor_entry *e = &entries[i];
+        *e = *cr_safetensors_at(file, i);
+        if (!strstr(e->name, ".q_proj") && !strstr(e->name, ".up_proj") && !strstr(e->name, ".down_proj"))
+            continue;
+        size_t values;
+        CR_FREE float *exact = floats(file, e->name, &values);
+        assert_ok(cr_allocate(values, sizeof(uint16_t), &narrow[i]));
+        cr_convert(compute, exact, CR_F32, narrow[i], CR_BF16, values);
+        e->dtype = CR_BF16;
+        e->bytes = (struct cr_slice){narrow[i], values * sizeof(uint16_t)};
+    }
+    CR_FREE char *weights = NULL;
+    CR_FREE char *config = NULL;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    assert_ok(cr_path_join(path, "model.safetensors", &weights));
+    assert_ok(cr_path_join(path, "config.json", &config));
+    assert_ok(cr_safetensors_write(weights, entries, count, false));
+    assert_ok(cr_file_read("tests/golden/llama-gqa/config.json", 1 << 16, &text));
+    assert_ok(cr_file_write(config, cr_buffer_slice(&text), false));
+    for (size_t i = 0; i < count; i++) free(narrow[i]);
+    cr_safetensors_free(file);
+}
+
+static void what_lies_together_has_one_type(void **state)
+{
+    (void)state;
+    char folder[32];
+    struct cr_compute *compute;
+    struct cr_model *frozen;
+    make_folder(folder);
+    assert_ok(cr_compute_new(1, &compute));
+    write_mixed(folder, compute);
+    assert_ok(cr_model_open(folder, compute, CR_F32, &frozen));
+    assert_int_equal(frozen->layers[0].qkv.weight.dtype, CR_F32);
+    assert_int_equal(frozen->layers[0].gate_up.weight.dtype, CR_F32);
+    assert_int_equal(frozen->layers[0].down.weight.dtype, CR_BF16);
+    check_bits(folder, frozen, compute);
+    cr_model_free(frozen);
+    cr_compute_free(compute);
+    remove_folder(folder);
 }
 
 static void models_of_the_environment_agree(void **state)
@@ -213,6 +274,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(committed_models_agree),
         cmocka_unit_test(a_checkpoint_in_bf16_stays_so_in_float32),
+        cmocka_unit_test(what_lies_together_has_one_type),
         cmocka_unit_test(models_of_the_environment_agree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
