@@ -61,6 +61,7 @@ static void products_agree_with_double(void **state)
     for (enum cr_isa isa = CR_ISA_SCALAR; isa <= best_isa(); isa++) {
         struct cr_compute *compute;
         assert_ok(cr_compute_new_with(2, isa, &compute));
+        assert_int_equal(cr_compute_has_bf16(compute), isa >= CR_ISA_AVX512_BF16);
         for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
             for (int form = CR_NT; form <= CR_TN; form++)
                 for (int kind = 0; kind < 8; kind++)
