@@ -128,7 +128,7 @@ static uint64_t tightest(const char *root, const char *controller, uint64_t (*of
     }
     if (!line) return least;
     int length = (int)strcspn(group, "\n");
-    if (length == 1 || memmem(group, (size_t)length, "/..", 3)) length = 0; // .. is above what can be seen
+    if (memmem(group, (size_t)length, "/..", 3)) length = 0; // .. is above what can be seen
     path.size = 0;
     if (cr_append_format(&path, "%s/sys/fs/cgroup%s%s", root, *controller ? "/" : "", controller) != CR_OK)
         return least;

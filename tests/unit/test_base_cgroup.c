@@ -76,7 +76,8 @@ static void tightest_of_the_groups_above_counts(void **state)
     lay("nested", "sys/fs/cgroup/system.slice/other.service/memory.max", "1\n");
     assert_int_equal(processors("nested"), 3);
     assert_int_equal(memory("nested"), 1000);
-    lay("nested", "proc/self/cgroup", "0::/../other.slice\n"); // of a namespace that ends below it
+    lay("nested", "proc/self/cgroup", "0::/../other.slice\n");      // of a namespace that ends below it
+    lay("nested", "sys/fs/other.slice/cpu.max", "100000 100000\n"); // no group, but a file of the machine
     assert_int_equal(processors("nested"), SIZE_MAX);
 }
 
