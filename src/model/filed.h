@@ -1,6 +1,6 @@
 // Linears whose matrices stay in the checkpoint: each product reads its own, in float32, and forgets it. A
-// model takes the memory of its largest linear then, whatever type it is filed in, and a walk the time of
-// reading all.
+// model takes the memory of its largest linear and of its embedding then, whatever type it is filed in, and a
+// walk the time of reading all.
 #ifndef CARREL_MODEL_FILED_H
 #define CARREL_MODEL_FILED_H
 

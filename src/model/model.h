@@ -105,7 +105,7 @@ struct cr_model_parameter {
     size_t layer;          // of all that a layer has
     enum cr_module module; // of modules and biases
     size_t rows, columns;  // columns 0: a vector of `rows`
-    // Where the model keeps it, a vector as one row: act (or I8), vectors F32. No data where it does not.
+    // Where the model keeps it, a vector as one row, of cr_parameter_type (or I8). No data where it does not.
     struct cr_matrix place;
 };
 
@@ -147,9 +147,9 @@ struct cr_model {
 };
 
 // Opens a Hugging Face directory. A linear's weight stays in the mapping where it lies there as products want
-// it: of type act, aligned, and for stacked modules (q, k, v; gate, up) one after the other. Otherwise it is
-// copied or converted once. act = CR_BF16 needs cr_compute_has_bf16. Missing, surplus or misshapen tensors
-// are CR_INVALID by name. `compute` must outlive the model.
+// it: of type act or in BF16, aligned, and for stacked modules (q, k, v; gate, up) one after the other.
+// Otherwise it is copied or converted once. act = CR_BF16 needs cr_compute_has_bf16. Missing, surplus or
+// misshapen tensors are CR_INVALID by name. `compute` must outlive the model.
 enum cr_status cr_model_open(const char *directory, struct cr_compute *compute, enum cr_dtype act,
                              struct cr_model **out);
 

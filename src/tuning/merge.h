@@ -26,7 +26,7 @@ enum cr_status cr_merge_check(const struct cr_tuned *tuned, struct cr_module_pla
 // Makes the directory `output` out of a Hugging Face directory and an adapter (tuning/adapter.h) of LoRA, a
 // sparse change, or both; a prefix is CR_UNSUPPORTED. Each adapted weight is computed in fp32 from the
 // checkpoint's own value and rounded once to the checkpoint's type of it; every other tensor is copied bit
-// for bit, config.json and the tokenizer's files are copied. No more than one linear is in memory at a time.
+// for bit, config.json and the tokenizer's files are copied. Of its linears no more than one is in memory.
 // `output` must not exist, or be an empty directory; it appears whole, after three comparisons: each module
 // (cr_merge_check), every tensor of the file with the checkpoint's bytes or, merged, with the value before
 // rounding (CR_INVALID where it is off by more than half a unit, as where float16 overflows), and the logits

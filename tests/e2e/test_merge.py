@@ -133,6 +133,7 @@ class Merge(Folder):
             output = self.path(variant)
             report = json.loads(self.succeeds("merge", "--model", model, "--adapter", adapter, "--output", output, "--json"))
             self.assertLess(report["difference"], 1e-5)
+            self.assertLess(report["difference_before_rounding"], 1e-5)
             command = ["generate", "--dtype", "float32", "--prompt", "the ward", "--max-new-tokens", "40", "--model"]
             both = self.succeeds(*command, model, "--adapter", adapter)
             self.assertEqual(self.succeeds(*command, output), both)
