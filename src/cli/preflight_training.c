@@ -247,6 +247,8 @@ static enum cr_status check_memory(struct preflight *preflight, const struct cr_
     memory.data = preflight->data;
     double needed = cr_memory_sum(&memory), available = preflight->available;
     enum cr_check check = available > 0 && needed > available ? CR_CHECK_FAILED : CR_CHECK_OK;
+    const char *advice = cr_tuning_config_in_8bit(config) ? " (a smaller batch, or max_length)"
+                                                          : " (a smaller batch, max_length, or load_in_8bit)";
     char sum[CR_SIZE_TEXT], weights[CR_SIZE_TEXT], pass[CR_SIZE_TEXT], vectors[CR_SIZE_TEXT],
         data[CR_SIZE_TEXT], free[CR_SIZE_TEXT], outside[CR_SIZE_TEXT], pads[64] = "";
     if (memory.pads > 0)
@@ -256,15 +258,16 @@ static enum cr_status check_memory(struct preflight *preflight, const struct cr_
                         cr_size_text(needed, sum), cr_size_text(memory.weights, weights),
                         cr_size_text(memory.pass, pass), cr_size_text(memory.trained, vectors),
                         cr_size_text(memory.data, data), pads, cr_size_text(available, free),
-                        check == CR_CHECK_OK ? "" : " (a smaller batch, max_length, or load_in_8bit)");
+                        check == CR_CHECK_OK ? "" : advice);
 }
 
 // The first rows forward: a model and a tokenizer that belong together do better than guessing.
 static enum cr_status check_forward(struct preflight *preflight)
 {
+    // With slicing one: products of pads for its rows are what much of the memory is for.
     enum { EXAMPLES = 4 };
     struct cr_dataset_options options = cr_data_options(&preflight->config->data);
-    options.enough = EXAMPLES;
+    options.enough = asks_accelerator(preflight->config) ? 1 : EXAMPLES;
     struct cr_tally tally = {0};
     if (cr_session_evaluate(&preflight->session, preflight->config->data.train, &options, NULL, &tally) !=
         CR_OK)

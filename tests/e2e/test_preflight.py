@@ -184,9 +184,12 @@ class Preflight(Case):
     def test_a_step_beyond_memory_is_told_before_it_is_tried(self):
         rows = "".join(json.dumps({"text": "word " * 100}) + "\n" for _ in range(60000))
         self.write("long.jsonl", rows)
-        found = self.checks("carrel.yaml", "--set", "data.train=long.jsonl", "--set",
-                            "training.per_device_train_batch_size=60000", code=2)
-        self.assertEqual(found["memory"][0][0], "failed")
+        for in_8bit, advice in ("false", "max_length, or load_in_8bit)"), ("true", "batch, or max_length)"):  # which it is already
+            found = self.checks("carrel.yaml", "--set", "data.train=long.jsonl", "--set", "load_in_8bit=" + in_8bit, "--set",
+                                "training.per_device_train_batch_size=60000", code=2)
+            [(status, detail)] = found["memory"]
+            self.assertEqual(status, "failed")
+            self.assertTrue(detail.endswith(advice), detail)
 
     def test_memory_is_what_the_trainer_counts(self):
         self.write("long.jsonl", "".join(json.dumps({"text": TEXT * 3}) + "\n" for _ in range(4096)))
