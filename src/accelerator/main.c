@@ -151,7 +151,8 @@ static enum cr_status start(int argc, char **argv)
         {"model", CR_FLAG_STRING, &directory, "DIR", "the frozen model: a Hugging Face directory"},
         {"listen", CR_FLAG_STRING, &address, "ADDRESS", "unix:PATH, host:port, or tls:HOST:PORT"},
         {"identity", CR_FLAG_STRING, &identity, "DIR", "for tls: where its key is; made if there is none"},
-        {"threads", CR_FLAG_SIZE, &threads, "N", "threads that compute; 0, the default: one per processor"},
+        {"threads", CR_FLAG_SIZE, &threads, "N",
+         "threads that compute; 0, the default: one per processor it may use"},
         {"version", CR_FLAG_BOOL, &version, NULL, "print which carrel-accelerator this is"},
     };
     const struct cr_flags flags = {

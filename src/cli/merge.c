@@ -61,7 +61,8 @@ enum cr_status cr_command_merge(int argc, char **argv)
         {"adapter", CR_FLAG_STRING, &adapter, "DIR",
          "what was tuned: a LoRA adapter, a sparse change, or both"},
         {"output", CR_FLAG_STRING, &output, "DIR", "where the merged model goes: a new or empty directory"},
-        {"threads", CR_FLAG_SIZE, &threads, "N", "threads that compute; 0, the default: one per processor"},
+        {"threads", CR_FLAG_SIZE, &threads, "N",
+         "threads that compute; 0, the default: one per processor it may use"},
         {"json", CR_FLAG_BOOL, &json, NULL,
          "one JSON object: modules, tokens, difference, difference_before_rounding"},
     };

@@ -31,7 +31,7 @@ struct cr_model_flags {
         {"dtype", CR_FLAG_STRING, &(at)->dtype, "TYPE", "float32, or bfloat16 (default if the CPU has it)"}, \
         {"load-in-8bit", CR_FLAG_BOOL, &(at)->in_8bit, NULL, "keep the linears as int8"},                    \
         ((struct cr_flag){"threads", CR_FLAG_SIZE, &(at)->threads, "N",                                      \
-                          "threads that compute; 0, the default: one per processor"})
+                          "threads that compute; 0, the default: one per processor it may use"})
 
 // "default", "chatml", ... as an enum cr_chat_template; NULL is default.
 enum cr_status cr_chat_template_named(const char *name, enum cr_chat_template *out);
