@@ -1,6 +1,8 @@
 #include "crypto/certificate.h"
+#include "base/clock.h"
 #include "crypto/identity.h"
 #include "crypto/openssl.h"
+#include "crypto/pool.h"
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -244,6 +246,19 @@ enum cr_status cr_certificate_subject(const void *x509, char name[CR_NAME_SIZE],
     strcpy(name, found_name);
     strcpy(role, found_role);
     return CR_OK;
+}
+
+enum cr_status cr_certificate_check_time(const void *x509, int64_t time)
+{
+    int64_t begins, ends;
+    char from[CR_CLOCK_TEXT_SIZE], to[CR_CLOCK_TEXT_SIZE], now[CR_CLOCK_TEXT_SIZE];
+    if (!cr_x509_time(X509_get0_notBefore(x509), &begins) || !cr_x509_time(X509_get0_notAfter(x509), &ends))
+        return cr_openssl_fail(CR_INVALID, "a certificate with a malformed time");
+    if (time >= begins && time < ends) return CR_OK;
+    cr_clock_format(begins, from);
+    cr_clock_format(ends, to);
+    cr_clock_format(time, now);
+    return cr_fail(CR_DENIED, "it is good from %s to %s, and this machine's clock says %s", from, to, now);
 }
 
 enum cr_status cr_certificate_key_digest(const void *x509, unsigned char out[CR_SHA256_SIZE])

@@ -85,6 +85,10 @@ enum { CR_NAME_SIZE = 64 };
 bool cr_certificate_is_name(const char *name); // 1 to 63 of a-z, 0-9 and -
 enum cr_status cr_certificate_subject(const void *x509, char name[CR_NAME_SIZE], char role[CR_NAME_SIZE]);
 
+// CR_DENIED, with both ends of its validity, for a certificate (X509 *) that is not good at `time`, this
+// machine's.
+enum cr_status cr_certificate_check_time(const void *x509, int64_t time);
+
 // SHA-256 of the public key (SubjectPublicKeyInfo, DER) of a certificate (X509 *).
 enum cr_status cr_certificate_key_digest(const void *x509, unsigned char out[CR_SHA256_SIZE]);
 

@@ -43,6 +43,38 @@ static struct cr_vector *numbers(float first)
     return vector;
 }
 
+// One that a machine made whose clock was ahead: silos refuse it as not good yet, for as long as that was.
+static void test_what_was_made_in_the_future(void **unused)
+{
+    (void)unused;
+    const struct cr_sealing sealing = {.key = &test_key, .purpose = "server key"};
+    const struct cr_sealing of_authority = {.key = &test_key, .purpose = "authority key"};
+    const int64_t tomorrow = cr_clock_unix() + 86400;
+    struct cr_state_dir *state;
+    struct cr_identity *authority;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer request = {0}, early = {0}, authority_der = {0};
+    assert_ok(cr_state_open(root, &test_key, &state));
+    assert_ok(cr_identity_request(state->server, &request));
+    assert_ok(
+        cr_identity_issue(state->authority, cr_buffer_slice(&request), "server", "server", tomorrow, &early));
+    assert_ok(cr_identity_authority_der(state->authority, &authority_der));
+    assert_ok(cr_identity_install(state->server, cr_buffer_slice(&early), cr_buffer_slice(&authority_der)));
+    assert_ok(cr_identity_save(state->server, path_in("server"), &sealing));
+    assert_fails(CR_DENIED, "and this machine's clock says",
+                 cr_certificate_check_time(cr_identity_certificate(state->server), cr_clock_unix()));
+    cr_state_close(state);
+    assert_ok(cr_state_open(root, &test_key, &state));
+    assert_ok(cr_certificate_check_time(cr_identity_certificate(state->server), cr_clock_unix()));
+    cr_state_close(state);
+
+    // Another CA is none that silos know.
+    assert_ok(cr_identity_new_authority("carrel federation", tomorrow, &authority));
+    assert_ok(cr_identity_save(authority, path_in("authority"), &of_authority));
+    cr_identity_free(authority);
+    assert_fails(CR_DENIED, "authority: the federation's CA: it is good from 2",
+                 cr_state_open(root, &test_key, &state));
+}
+
 static void test_a_server_finds_its_state(void **unused)
 {
     (void)unused;
@@ -505,6 +537,7 @@ static void test_a_seed_that_was_sealed_before(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        WITH_DIRECTORY(test_what_was_made_in_the_future),
         WITH_DIRECTORY(test_a_server_finds_its_state),
         WITH_DIRECTORY(test_one_server_at_a_time),
         WITH_DIRECTORY(test_what_a_kill_left_goes),
