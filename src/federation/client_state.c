@@ -1,5 +1,6 @@
 #include "federation/client_state.h"
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "format/json.h"
 
@@ -67,8 +68,11 @@ static enum cr_status open_identity(struct cr_client_state *state, const struct 
         return cr_identity_save(state->identity, state->path, &sealing);
     }
     CR_TRY(cr_identity_load(state->path, &sealing, &state->identity));
-    state->enrolled = cr_identity_certificate(state->identity) != NULL;
-    return state->enrolled ? check_identity(state, token) : CR_OK;
+    if (cr_identity_certificate(state->identity)) CR_TRY(check_identity(state, token));
+    // With a certificate that has run out it enrols once more, by the token that its key has used or by
+    // another.
+    state->enrolled = !cr_identity_expired(state->identity, cr_clock_unix());
+    return CR_OK;
 }
 
 // Sets *has where job.cbor is there.

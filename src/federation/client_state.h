@@ -27,7 +27,7 @@ struct cr_client_state {
     unsigned char job[CR_SHA256_SIZE]; // the token's
     int lock_fd;
     struct cr_identity *identity;
-    bool enrolled; // the identity has its certificate
+    bool enrolled; // the identity has its certificate, which was good when the state was opened
     char *manifest_path;
     bool has_manifest; // job.cbor is there
     struct cr_manifest manifest;

@@ -217,7 +217,9 @@ static enum cr_status open_state(struct cr_split_ask *ask, const char *state)
     CR_TRY(open_key(ask, state));
     CR_TRY(cr_client_state_open(state, &client->token, ask->key, &client->state));
     if (!client->state->enrolled || !client->state->has_manifest)
-        return cr_fail(CR_INVALID, "%s: has not joined a federation yet (carrel join)", state);
+        return cr_fail(CR_INVALID,
+                       "%s: has not joined a federation yet, or its certificate has run out (carrel join)",
+                       state);
     return cr_config_parse(cr_slice_of_string(client->state->manifest.settings), "the job's settings",
                            &client->config);
 }

@@ -131,6 +131,44 @@ static void test_a_kill_in_the_middle_of_a_replacement(void **state)
     stop_server();
 }
 
+// Two years after a silo enrolled: its certificate is a new one, for the same key, by the token that it has.
+static void test_a_certificate_that_has_run_out(void **state)
+{
+    (void)state;
+    enum { DAYS_740 = 740 * 86400 };
+    const struct cr_sealing of_silo = {.key = &test_key, .purpose = "silo key"};
+    const struct cr_sealing of_authority = {.key = &test_key, .purpose = "authority key"};
+    CR_CLEANUP(cr_identity_release) struct cr_identity *authority = NULL, *silo = NULL, *renewed = NULL;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer request = {0}, old = {0}, authority_der = {0};
+    char path[300];
+    set_up_run("  min_clients: 2\n");
+    start_server();
+    invite(&silos[0], "anne", "anne");
+    start_enrolled(&silos[0]);
+    finish(&silos[0]);
+    snprintf(path, sizeof path, "%s/server/authority", root);
+    assert_ok(cr_identity_load(path, &of_authority, &authority));
+    assert_ok(cr_identity_load(silos[0].state, &of_silo, &silo));
+    assert_ok(cr_identity_request(silo, &request));
+    assert_ok(cr_identity_issue(authority, cr_buffer_slice(&request), "anne", "silo",
+                                cr_clock_unix() - DAYS_740, &old));
+    assert_ok(cr_identity_authority_der(authority, &authority_der));
+    assert_ok(cr_identity_install(silo, cr_buffer_slice(&old), cr_buffer_slice(&authority_der)));
+    assert_ok(cr_identity_save(silo, silos[0].state, &of_silo));
+    assert_true(cr_identity_expired(silo, cr_clock_unix()));
+    start(&silos[0]);
+    double since = cr_clock_monotonic();
+    do {
+        usleep(10000);
+        assert_true(cr_clock_monotonic() - since < PATIENCE);
+        cr_identity_free(renewed);
+        renewed = NULL;
+        assert_ok(cr_identity_load(silos[0].state, &of_silo, &renewed));
+    } while (cr_identity_expired(renewed, cr_clock_unix()));
+    finish(&silos[0]);
+    stop_server();
+}
+
 static void test_durations(void **state)
 {
     (void)state;
@@ -152,6 +190,7 @@ int main(void)
         cmocka_unit_test(test_invited_anew),
         cmocka_unit_test(test_a_kill_in_the_middle_of_a_replacement),
         cmocka_unit_test(test_tokens_need_an_address),
+        cmocka_unit_test(test_a_certificate_that_has_run_out),
         cmocka_unit_test(test_durations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
