@@ -154,10 +154,11 @@ static enum cr_status take_own(const struct cr_config *config, const struct cr_b
         return cr_fail(CR_INVALID, "federation.release: owner: who is that? Whoever runs the server is the "
                                    "owner of a job that it signs itself (federation.job names one that an "
                                    "owner signed; carrel job)");
-    CR_FREE char *path = NULL, *key = NULL;
+    CR_FREE char *path = NULL, *of_run = NULL, *key = NULL;
     CR_CLEANUP(cr_identity_release) struct cr_identity *owner = NULL;
     CR_CLEANUP(cr_manifest_release) struct cr_manifest manifest = {0};
     CR_TRY(cr_path_join(directory, "job.cbor", &path));
+    CR_TRY(cr_path_join(directory, CR_STATE_RUN_JOB, &of_run));
     CR_TRY(cr_path_join(directory, "owner", &key));
     CR_CLEANUP(cr_state_unlock) int fd = -1;
     CR_TRY(cr_state_lock(directory, &fd));
@@ -167,8 +168,11 @@ static enum cr_status take_own(const struct cr_config *config, const struct cr_b
     cr_state_unlock(&fd); // the CA is looked up under the same lock
     CR_TRY(take_kept(path, config, base, owner, &manifest, form));
     if (!manifest.has_owner) {
-        CR_TRY(cr_server_manifest_make(config, base, &manifest));
-        CR_TRY(cr_manifest_sign(&manifest, owner, form));
+        CR_TRY(take_kept(of_run, config, base, owner, &manifest, form));
+        if (!manifest.has_owner) {
+            CR_TRY(cr_server_manifest_make(config, base, &manifest));
+            CR_TRY(cr_manifest_sign(&manifest, owner, form));
+        }
         CR_TRY(cr_state_lock(directory, &fd)); // a server that starts sweeps what is half written
         CR_TRY(cr_file_write(path, cr_buffer_slice(form), true));
     }

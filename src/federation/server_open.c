@@ -1,3 +1,4 @@
+#include "base/file.h"
 #include "federation/discretion.h"
 #include "federation/server_manifest.h"
 #include "federation/server_parts.h"
@@ -47,6 +48,35 @@ static void tell_steps(const struct cr_server *server)
             CR_FIELD("max_steps", asked));
 }
 
+// What sets the job of the run on disk apart from this server's, in words; nothing where that is not known.
+static enum cr_status append_difference(const struct cr_server *server, struct cr_buffer *out)
+{
+    CR_FREE char *path = NULL;
+    CR_CLEANUP(cr_manifest_release) struct cr_manifest kept = {0};
+    CR_TRY(cr_path_join(server->state->path, CR_STATE_RUN_JOB, &path));
+    if (cr_manifest_read(path, &kept, NULL) != CR_OK ||
+        memcmp(kept.digest, server->state->job, CR_SHA256_SIZE) != 0)
+        return CR_OK;
+    memcpy(kept.version, server->manifest.version, sizeof kept.version); // another program's would do
+    CR_TRY(cr_append_format(out, ": "));
+    return cr_manifest_difference(&kept, &server->manifest, out);
+}
+
+static enum cr_status refuse_other_run(const struct cr_server *server, const char *what, const char *advice)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer difference = {0};
+    CR_TRY(append_difference(server, &difference));
+    return cr_fail(CR_INVALID, "%s: holds %s%s (%s, or choose another federation.state_dir)",
+                   server->state->path, what, cr_buffer_text(&difference), advice);
+}
+
+static enum cr_status keep_job(const struct cr_server *server)
+{
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(server->state->path, CR_STATE_RUN_JOB, &path));
+    return cr_file_write(path, cr_buffer_slice(&server->manifest_form), true);
+}
+
 // The run on disk goes on, or a new one begins from the learner's values.
 static enum cr_status open_run_with(struct cr_server *server, void *learner)
 {
@@ -65,16 +95,12 @@ static enum cr_status open_run_with(struct cr_server *server, void *learner)
     const float *initial = server->kind->values(learner, &count);
     bool same = state->begun && memcmp(state->job, job, CR_SHA256_SIZE) == 0;
     if (state->begun && !state->finished && !same)
-        return cr_fail(CR_INVALID,
-                       "%s: holds an unfinished run with other settings or another model (finish it with its "
-                       "own settings, or choose another federation.state_dir)",
-                       state->path);
+        return refuse_other_run(server, "an unfinished run with other settings or another model",
+                                "finish it with its own settings");
     if (state->begun && !state->delivered && !same)
-        return cr_fail(
-            CR_INVALID,
-            "%s: holds a result that is nowhere else (start the server with that run's own settings "
-            "to have it delivered, or choose another federation.state_dir)",
-            state->path);
+        return refuse_other_run(server, "a result that is nowhere else",
+                                "start the server with that run's own settings to have it delivered");
+    CR_TRY(keep_job(server));
     if (same) {
         // What a split model's tail has in the end may be chosen by data.
         bool ended = cr_tuning_config_split(&server->config->tuning) && state->finished;

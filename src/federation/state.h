@@ -9,6 +9,7 @@
 //                            (federation/discretion.h), and for a split model's activations
 //   seed-JOB.sealed          that of a job that its owner signed
 //   job.cbor, owner/         the signed job, and who signs it where nobody else does
+//   run.cbor                 the signed job of the run, whatever settings another start or an invitation had
 //   audit.jsonl              who was admitted (attestation/audit.h)
 //   sealing.key, sealing.tpm what the sealing key is made from, where it is a file
 //   activations/             a split model's examples (federation/cut_store.h)
@@ -26,6 +27,8 @@
 #include "federation/rollback.h"
 #include "federation/round.h"
 #include "federation/vector.h"
+
+#define CR_STATE_RUN_JOB "run.cbor"
 
 struct cr_member {
     char name[CR_NAME_SIZE], role[CR_NAME_SIZE];

@@ -174,7 +174,51 @@ static void test_other_settings_do_not_go_on(void **state)
     start(&server);
     wait_for(&server);
     assert_int_equal(server.status, CR_INVALID);
-    assert_non_null(strstr(server.why, "unfinished run with other settings"));
+    assert_non_null(
+        strstr(server.why, "unfinished run with other settings or another model: federation.rounds ("));
+    tear_down_run();
+}
+
+static void start_and_stop(enum cr_status status)
+{
+    start(&server);
+    atomic_store(&server.stop, true);
+    wait_for(&server);
+    if (server.status != status) fail_msg("%s", server.why);
+}
+
+// The job as a program before this one would have signed it, and no run yet.
+static void sign_as_earlier_program(void)
+{
+    char path[300], owner_path[300];
+    CR_CLEANUP(cr_identity_release) struct cr_identity *owner = NULL;
+    CR_CLEANUP(cr_manifest_release) struct cr_manifest manifest = {0};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer form = {0};
+    snprintf(path, sizeof path, "%s/server/job.cbor", root);
+    snprintf(owner_path, sizeof owner_path, "%s/server/owner", root);
+    assert_ok(cr_manifest_read(path, &manifest, NULL));
+    assert_ok(cr_identity_load_or_make(owner_path, &owner));
+    memcpy(manifest.version, (uint64_t[]){0, 0, 1}, sizeof manifest.version);
+    assert_ok(cr_manifest_sign(&manifest, owner, &form));
+    assert_ok(cr_file_write(path, cr_buffer_slice(&form), true));
+    snprintf(path, sizeof path, "%s/server/state.sealed", root);
+    assert_int_equal(unlink(path), 0);
+}
+
+// Its job has another digest than this program would give it: that is known still, though a start with other
+// settings has been in between.
+static void test_a_run_of_an_earlier_program_goes_on(void **state)
+{
+    (void)state;
+    set_up_run("");
+    start_and_stop(CR_CANCELLED);
+    sign_as_earlier_program();
+    start_and_stop(CR_CANCELLED);
+    config.federation.rounds = 5;
+    start_and_stop(CR_INVALID);
+    assert_non_null(strstr(server.why, "another model: federation.rounds ("));
+    config.federation.rounds = 4;
+    start_and_stop(CR_CANCELLED);
     tear_down_run();
 }
 
@@ -245,6 +289,7 @@ int main(void)
         cmocka_unit_test(test_poisoned_update_is_dropped),
         cmocka_unit_test(test_too_few_after_a_poisoned_update),
         cmocka_unit_test(test_other_settings_do_not_go_on),
+        cmocka_unit_test(test_a_run_of_an_earlier_program_goes_on),
         cmocka_unit_test(test_release),
         cmocka_unit_test(test_shares_cover_all_steps),
     };
