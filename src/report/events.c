@@ -78,6 +78,7 @@ enum cr_status cr_events_read(const char *path, size_t *offset,
     CR_CLEANUP(cr_file_close) int fd = -1;
     size_t size; // grows
     CR_TRY(cr_file_open(path, &fd, &size));
+    if (size < *offset) *offset = 0; // somebody emptied it
     CR_CLEANUP(cr_buffer_release) struct cr_buffer piece = {0};
     for (;;) {
         cr_buffer_clear(&piece);

@@ -8,8 +8,9 @@
 enum cr_status cr_events_append(struct cr_buffer *out, const struct cr_event *event, double time);
 
 // Hands on the events of whole lines from *offset on, and moves *offset behind them. A last line that has no
-// end yet is left alone. A line that is no event is CR_INVALID with the file's name and the line's offset; a
-// failure of `receive` is passed on.
+// end yet is left alone. A file that is shorter than *offset was emptied, and is read from its start. A line
+// that is no event is CR_INVALID with the file's name and the line's offset; a failure of `receive` is passed
+// on.
 enum cr_status cr_events_read(const char *path, size_t *offset,
                               enum cr_status (*receive)(void *context, const struct cr_event *event,
                                                         double time),

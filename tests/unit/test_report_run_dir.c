@@ -84,6 +84,22 @@ static int events_in(const char *name)
     return found;
 }
 
+// Whoever follows a file that is emptied, as some programs rotate logs, goes on at its start.
+static void test_emptied(void **state)
+{
+    (void)state;
+    static const char two[] = "{\"time\": 1, \"event\": \"x\"}\n{\"time\": 1, \"event\": \"y\"}\n";
+    static const char one[] = "{\"time\": 2, \"event\": \"longer\"}\n";
+    size_t offset = 0;
+    int found = 0;
+    assert_ok(cr_file_write(in_directory("emptied"), cr_slice_of_string(two), false));
+    assert_ok(cr_events_read(in_directory("emptied"), &offset, count, &found));
+    assert_ok(cr_file_write(in_directory("emptied"), cr_slice_of_string(one), false));
+    assert_ok(cr_events_read(in_directory("emptied"), &offset, count, &found));
+    assert_int_equal(found, 3);
+    assert_int_equal(offset, strlen(one));
+}
+
 // A file is read in pieces; where one is too long for a piece, it is told and not passed over.
 static void test_long_lines(void **state)
 {
@@ -457,6 +473,7 @@ static void test_tensorboard_files_are_in_the_order_of_starts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_emptied),
         cmocka_unit_test(test_long_lines),
         cmocka_unit_test(test_name),
         cmocka_unit_test(test_goes_on),
