@@ -170,7 +170,7 @@ struct program {
     pthread_t thread;
     atomic_bool stop, ended;
     enum cr_status status;
-    char why[1024];
+    char why[1024], warned[1024];
     const struct cr_config *config; // a server's
     struct cr_client_options options;
     char token[1024], state[512], data[64], model[64];
@@ -187,6 +187,8 @@ static inline bool go_on(void *context)
 static inline void see(void *context, const struct cr_event *event)
 {
     struct program *program = context;
+    if (strcmp(event->name, "server.warning") == 0)
+        snprintf(program->warned, sizeof program->warned, "%s", event->message);
     if (strcmp(event->name, "round.done") != 0 && strcmp(event->name, "client.trained") != 0) return;
     int done = atomic_fetch_add(&program->rounds_done, 1) + 1;
     if (done == atomic_load(&program->stop_at_round)) atomic_store(&program->stop, true);

@@ -1,3 +1,4 @@
+#include "base/clock.h"
 #include "base/file.h"
 #include "federation/discretion.h"
 #include "federation/server_manifest.h"
@@ -46,6 +47,21 @@ static void tell_steps(const struct cr_server *server)
             "training.max_steps has no effect in a federation: federation.rounds and local_steps (or "
             "local_epochs) say how long each silo trains",
             CR_FIELD("max_steps", asked));
+}
+
+// Silos that are refused for the time are told of their own clock alone. It may be put right while the server
+// runs, so it goes on.
+static void tell_clock(const struct cr_server *server)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer message = {0};
+    const void *authority = cr_identity_certificate(server->state->authority);
+    if (cr_certificate_check_time(authority, cr_clock_unix()) == CR_OK) return;
+    if (cr_append_format(
+            &message,
+            "%s/authority: the federation's CA: %s; while that is so, no silo can be here (if the "
+            "clock was wrong when the CA was made, choose another federation.state_dir)",
+            server->state->path, cr_error_message()) == CR_OK)
+        cr_event_send(server->sink, CR_EVENT_WARNING, "server.warning", cr_buffer_text(&message), NULL, 0);
 }
 
 // What sets the job of the run on disk apart from this server's, in words; nothing where that is not known.
@@ -153,6 +169,7 @@ enum cr_status cr_server_open(struct cr_server *server)
     if (cr_tuning_config_split(&server->config->tuning)) // which trains, once silos have sent
         CR_TRY(cr_tuning_config_check_accelerators(&server->config->tuning));
     CR_TRY(cr_state_open(federation->state_dir, server->key, &server->state));
+    tell_clock(server);
     CR_TRY(read_owners_job(server));
     CR_TRY(choose_seed(server));
     CR_TRY(open_run(server));

@@ -187,6 +187,24 @@ static void start_and_stop(enum cr_status status)
     if (server.status != status) fail_msg("%s", server.why);
 }
 
+// The CA was made when the clock was a day ahead, or the clock is a day behind.
+static void test_a_server_of_another_time_says_so(void **state)
+{
+    (void)state;
+    const struct cr_sealing sealing = {.key = &test_key, .purpose = "authority key"};
+    CR_CLEANUP(cr_identity_release) struct cr_identity *authority = NULL;
+    char path[300];
+    set_up_run("");
+    snprintf(path, sizeof path, "%s/server", root);
+    assert_ok(cr_directory_make(path, true));
+    snprintf(path, sizeof path, "%s/server/authority", root);
+    assert_ok(cr_identity_new_authority("carrel federation", cr_clock_unix() + 86400, &authority));
+    assert_ok(cr_identity_save(authority, path, &sealing));
+    start_and_stop(CR_CANCELLED);
+    assert_non_null(strstr(server.warned, "server/authority: the federation's CA: it is good from 2"));
+    tear_down_run();
+}
+
 // The job as a program before this one would have signed it, and no run yet.
 static void sign_as_earlier_program(void)
 {
@@ -289,6 +307,7 @@ int main(void)
         cmocka_unit_test(test_poisoned_update_is_dropped),
         cmocka_unit_test(test_too_few_after_a_poisoned_update),
         cmocka_unit_test(test_other_settings_do_not_go_on),
+        cmocka_unit_test(test_a_server_of_another_time_says_so),
         cmocka_unit_test(test_a_run_of_an_earlier_program_goes_on),
         cmocka_unit_test(test_release),
         cmocka_unit_test(test_shares_cover_all_steps),
