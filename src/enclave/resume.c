@@ -42,6 +42,12 @@ enum cr_status cr_resume_begin(struct cr_resume *resume, bool restart)
     return CR_OK;
 }
 
+// Whether the state of an earlier step lies there still: nobody can go on from one that was removed.
+static bool is_kept(const struct cr_resume *resume)
+{
+    return resume->kept && cr_file_exists(resume->path);
+}
+
 // The sentence of a failure says what is left of the run.
 static enum cr_status keep(struct cr_resume *resume)
 {
@@ -55,7 +61,7 @@ static enum cr_status keep(struct cr_resume *resume)
         return CR_OK;
     }
     snprintf(resume->why, sizeof resume->why, "%s", cr_error_message());
-    if (!resume->kept) return cr_fail(status, "%s (at step %zu; no step is kept)", resume->why, step);
+    if (!is_kept(resume)) return cr_fail(status, "%s (at step %zu; no step is kept)", resume->why, step);
     return cr_fail(status, "%s (at step %zu; the same command goes on from step %zu)", resume->why, step,
                    resume->kept_step);
 }
@@ -97,7 +103,7 @@ enum cr_status cr_resume_rescue(struct cr_resume *resume, enum cr_status failure
     if (step == 0) return failure;
     bool there = resume->kept && resume->kept_step == step;
     if (!there) (void)!keep(resume);
-    if (!resume->kept) return cr_fail(failure, "%s (no step is kept)", why);
+    if (!is_kept(resume)) return cr_fail(failure, "%s (no step is kept)", why);
     return cr_fail(failure, "%s (the same command goes on from step %zu)", why, resume->kept_step);
 }
 

@@ -229,6 +229,18 @@ class Tune(unittest.TestCase):
         self.start()
         self.finished_as_undisturbed()
 
+    def test_output_moved_meanwhile(self):
+        process = subprocess.Popen(self.command(self.output), env=ENVIRONMENT, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True)
+        with process:
+            for line in process.stdout:
+                event = json.loads(line)
+                if event["event"] == "train.saved" and event["step"] == 7:
+                    os.rename(self.output, self.output + ".away")
+            self.assertRegex(process.stderr.read(), r"\Acarrel: %s: cannot be written: No such file or directory "
+                             r"\(at step \d+; no step is kept\)\n\Z" % self.state)
+            self.assertEqual(process.wait(60), 3)
+
     def test_no_room_for_the_result(self):
         """The last state outlives a result that cannot be written."""
         os.mkdir(os.path.join(self.output, RESULT))
