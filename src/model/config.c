@@ -165,6 +165,21 @@ static enum cr_status check_gpt2(const struct cr_json *root, const char *name)
     return check_activation(root, name, "activation_function", "gelu_new", "gelu_pytorch_tanh");
 }
 
+// What Transformers obeys in every family. An is_causal of null is as good as false there.
+static enum cr_status check_any(const struct cr_json *root, const char *name)
+{
+    if (given(root, "quantization_config"))
+        return cr_fail(CR_UNSUPPORTED, "%s: quantization_config: quantised checkpoints are not supported",
+                       name);
+    const struct cr_json *causal = cr_json_member(root, "is_causal");
+    if (causal && !cr_json_bool(causal, false))
+        return cr_fail(CR_UNSUPPORTED, "%s: is_causal: attention to later places is not supported", name);
+    const struct cr_json *layers = cr_json_member(root, "per_layer_config");
+    if (given(root, "per_layer_config") && cr_json_count(layers) > 0)
+        return cr_fail(CR_UNSUPPORTED, "%s: per_layer_config: layers that differ are not supported", name);
+    return CR_OK;
+}
+
 static enum cr_status read_family(const struct cr_json *root, const char *name, const struct family **out)
 {
     const char *given_name;
@@ -180,9 +195,7 @@ static enum cr_status read_family(const struct cr_json *root, const char *name, 
     if (family->explicit_heads && !given(root, "num_key_value_heads"))
         return cr_fail(CR_INVALID, "%s: num_key_value_heads is missing", name);
     CR_TRY(family->gpt2 ? check_gpt2(root, name) : check_llama(root, name, family));
-    if (given(root, "quantization_config"))
-        return cr_fail(CR_UNSUPPORTED, "%s: quantization_config: quantised checkpoints are not supported",
-                       name);
+    CR_TRY(check_any(root, name));
     *out = family;
     return CR_OK;
 }
@@ -198,16 +211,24 @@ static enum cr_status read_epsilon(const struct cr_json *root, const char *name,
     return CR_OK;
 }
 
-// The family's own names of everything.
+// The key that counts: by the other families' name, which Transformers takes above gpt2's own.
+static const char *either(const struct cr_json *root, const char *own, const char *other)
+{
+    return given(root, other) ? other : own;
+}
+
 static enum cr_status read_gpt2(const struct cr_json *root, const char *name, const struct family *family,
                                 struct cr_model_config *out)
 {
     out->layout = CR_LAYOUT_GPT2;
     out->linear_bias = out->layer_norm = out->gelu = out->learned_positions = true;
     out->rope_factor = out->rope_theta = 1; // of no use
-    CR_TRY(cr_json_require_size(root, name, "n_layer", 1, CR_MOST_LAYERS, &out->layers));
-    CR_TRY(cr_json_require_size(root, name, "n_embd", 1, MOST_HIDDEN, &out->hidden));
-    CR_TRY(cr_json_require_size(root, name, "n_head", 1, MOST_HEADS, &out->heads));
+    CR_TRY(cr_json_require_size(root, name, either(root, "n_layer", "num_hidden_layers"), 1, CR_MOST_LAYERS,
+                                &out->layers));
+    CR_TRY(cr_json_require_size(root, name, either(root, "n_embd", "hidden_size"), 1, MOST_HIDDEN,
+                                &out->hidden));
+    CR_TRY(cr_json_require_size(root, name, either(root, "n_head", "num_attention_heads"), 1, MOST_HEADS,
+                                &out->heads));
     out->kv_heads = out->heads;
     if (out->hidden % out->heads != 0)
         return cr_fail(CR_INVALID, "%s: n_embd: %zu is not a multiple of n_head %zu", name, out->hidden,
@@ -219,7 +240,8 @@ static enum cr_status read_gpt2(const struct cr_json *root, const char *name, co
     CR_TRY(
         cr_json_get_size(root, name, "n_inner", 1, MOST_INTERMEDIATE, 4 * out->hidden, &out->intermediate));
     CR_TRY(cr_json_require_size(root, name, "vocab_size", 1, MOST_VOCABULARY, &out->vocabulary));
-    CR_TRY(cr_json_get_size(root, name, "n_positions", 1, MOST_CONTEXT, family->context, &out->context));
+    CR_TRY(cr_json_get_size(root, name, either(root, "n_positions", "max_position_embeddings"), 1,
+                            MOST_CONTEXT, family->context, &out->context));
     CR_TRY(cr_json_get_bool(root, name, "tie_word_embeddings", true, &out->tied_head));
     return read_epsilon(root, name, "layer_norm_epsilon", 1e-5, &out->norm_epsilon);
 }
@@ -264,13 +286,16 @@ static enum cr_status read_factor(const struct cr_json *rope, const char *name, 
     return cr_fail(CR_INVALID, "%s: rotary scaling: factor: %g is below 1", name, out->rope_factor);
 }
 
-// Llama 3's scaling: slow rotations by the whole factor, fast ones not at all, a ramp between.
-static enum cr_status read_llama3(const struct cr_json *rope, const char *name, struct cr_model_config *out)
+// Llama 3's scaling: slow rotations by the whole factor, fast ones not at all, a ramp between. The context
+// that it starts from counts first where Transformers looks first: beside the scaling, not in it.
+static enum cr_status read_llama3(const struct cr_json *root, const struct cr_json *rope, const char *name,
+                                  struct cr_model_config *out)
 {
+    const char *context = "original_max_position_embeddings";
     CR_TRY(read_factor(rope, name, out));
     CR_TRY(require_positive(rope, name, "low_freq_factor", &out->rope_low_frequency));
     CR_TRY(require_positive(rope, name, "high_freq_factor", &out->rope_high_frequency));
-    CR_TRY(cr_json_require_size(rope, name, "original_max_position_embeddings", 1, MOST_CONTEXT,
+    CR_TRY(cr_json_require_size(given(root, context) ? root : rope, name, context, 1, MOST_CONTEXT,
                                 &out->rope_original_context));
     if (out->rope_high_frequency <= out->rope_low_frequency)
         return cr_fail(CR_INVALID, "%s: rotary scaling: high_freq_factor %g is not above low_freq_factor %g",
@@ -316,7 +341,7 @@ static enum cr_status read_rope(const struct cr_json *root, const char *name, st
     CR_TRY(cr_json_get_string(rope, name, "type", "default", &type));
     CR_TRY(cr_json_get_string(rope, name, "rope_type", type, &type));
     if (strcmp(type, "default") == 0) return CR_OK;
-    if (strcmp(type, "llama3") == 0) return read_llama3(rope, name, out);
+    if (strcmp(type, "llama3") == 0) return read_llama3(root, rope, name, out);
     if (strcmp(type, "linear") == 0) return read_linear(rope, name, out);
     return cr_fail(CR_UNSUPPORTED,
                    "%s: %s: rope_type \"%s\" is not supported (default, linear and llama3 are)", name, key,
@@ -355,6 +380,12 @@ enum cr_status cr_model_config_read(const char *directory, struct cr_model_confi
         return cr_fail(
             CR_NOT_FOUND,
             "%s: not there (a model is a Hugging Face directory on this machine; nothing is fetched)", path);
+    if (cr_directory_has(directory, "adapter_config.json"))
+        return cr_fail(
+            CR_UNSUPPORTED,
+            "%s: adapter_config.json: an adapter beside the model, of which Transformers would make "
+            "one: move it to a directory of its own",
+            directory);
     CR_CLEANUP(cr_json_release) struct cr_json *root = NULL;
     CR_TRY(cr_json_read(path, MOST_FILE, &root));
     return read_config(root, path, out);

@@ -46,7 +46,8 @@ struct cr_model_config {
 size_t cr_layer_window(const struct cr_model_config *config, size_t layer);
 
 // Reads directory/config.json. A family, activation, or kind of rotary scaling that carrel does not compute
-// exactly is CR_UNSUPPORTED by name; a missing or impossible number is CR_INVALID.
+// exactly, or an adapter in the same directory, is CR_UNSUPPORTED by name; a missing or impossible number is
+// CR_INVALID.
 enum cr_status cr_model_config_read(const char *directory, struct cr_model_config *out);
 
 // The same from the file's text; `name` begins error messages.

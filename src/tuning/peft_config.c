@@ -131,7 +131,7 @@ static enum cr_status refuse_unsupported(const struct cr_json *root, const char 
     if (cr_json_kind(initial) == CR_JSON_STRING && !cr_json_is_string(initial, "gaussian") &&
         !cr_json_is_string(initial, "orthogonal") && !cr_json_is_string(initial, "eva"))
         return cr_fail(CR_UNSUPPORTED,
-                       "%s: init_lora_weights: \"%.40s\" changes the base model: not supported", name,
+                       "%s: init_lora_weights: \"%.40s\" may change the base model: not supported", name,
                        (const char *)cr_json_string(initial).data);
     const struct cr_json *pattern = cr_json_member(root, "layers_pattern");
     if (cr_json_kind(pattern) == CR_JSON_ARRAY && cr_json_count(pattern) == 1)

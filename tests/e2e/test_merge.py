@@ -262,6 +262,11 @@ class Merge(Folder):
         for start in (["merge", "--output", self.path("m")], ["generate", "--prompt", "a"]):  # before a model is read
             self.fails(3, "none/adapter_config.json: not there (an adapter is", *start, "--model", "nowhere",
                        "--adapter", self.path("none"))
+        both = shutil.copytree(model, self.path("both"))
+        shutil.copy(os.path.join(adapter, "adapter_config.json"), both)
+        for start in (["merge", "--adapter", adapter, "--output", self.path("m")], ["generate", "--prompt", "a"]):
+            self.fails(2, "both: adapter_config.json: an adapter beside the model", *start, "--model", both)
+        shutil.rmtree(both)
         self.fails(2, "adapter_model.safetensors", "merge", "--model", DEMO, "--adapter", adapter, "--output", self.path("m"))
         self.fails(2, "prefix tuning cannot be merged", "merge", "--model", model, "--adapter", PREFIX, "--output", self.path("m"))
         os.mkdir(self.path("empty"))

@@ -67,6 +67,10 @@ static void rotary_scaling_is_read_in_every_spelling(void **state)
     assert_ok(parse("{" PLAIN ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2.7}}", &config));
     assert_true(config.rope_factor == 2.7 && isinf(config.rope_low_frequency));
 
+    check_llama3("{" PLAIN ",\"rope_theta\":500000.0,\"original_max_position_embeddings\":8192,"
+                 "\"rope_scaling\":{\"rope_type\":\"llama3\",\"original_max_position_embeddings\":64,"
+                 "\"factor\":32.0,\"low_freq_factor\":1.0,\"high_freq_factor\":4.0}}");
+
     // Of both Transformers takes rope_scaling, and rope_theta from there or from the top.
     check_llama3("{" PLAIN ",\"rope_theta\":500000.0,\"rope_scaling\":{\"rope_type\":\"llama3\"," LLAMA3
                  "},\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":777}}");
@@ -124,6 +128,8 @@ static void gpt2_is_read_by_its_own_names(void **state)
                     &config));
     assert_true(config.intermediate == 40 && !config.tied_head && config.context == 1024);
     assert_true(config.norm_epsilon == 0.001f);
+    assert_ok(parse("{" GPT2 ",\"num_attention_heads\":6,\"max_position_embeddings\":9}", &config));
+    assert_true(config.heads == 6 && config.head_dim == 8 && config.context == 9);
 }
 
 #define QWEN                                                                                                 \
@@ -213,6 +219,9 @@ static void bad_configurations_are_refused(void **state)
         {CR_INVALID, "num_key_value_heads is missing",
          "{\"model_type\":\"qwen2\",\"hidden_size\":64,\"num_attention_heads\":4}"},
         {CR_UNSUPPORTED, "\"yarn\"", "{" QWEN2 ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4.0}}"},
+        {CR_UNSUPPORTED, "is_causal", "{" PLAIN ",\"is_causal\":false}"},
+        {CR_UNSUPPORTED, "is_causal", "{" GPT2 ",\"is_causal\":null}"},
+        {CR_UNSUPPORTED, "per_layer_config", "{" PLAIN ",\"per_layer_config\":{\"1\":{\"head_dim\":8}}}"},
         {CR_UNSUPPORTED, "quantization_config", "{" PLAIN ",\"quantization_config\":{\"bits\":4}}"},
         {CR_UNSUPPORTED, "partial_rotary_factor", "{" PLAIN ",\"partial_rotary_factor\":0.5}"},
         {CR_INVALID, "num_key_value_heads", "{" PLAIN ",\"num_key_value_heads\":0}"},
