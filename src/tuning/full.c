@@ -104,7 +104,7 @@ enum cr_status cr_full_new(struct cr_model *model, struct cr_structure **out)
         CR_TRY_GOTO(status, failed,
                     cr_parameters_add(parameters, model->parameters[i].name, model->parameters[i].rows,
                                       model->parameters[i].columns));
-    CR_TRY_GOTO(status, failed, cr_parameters_commit(parameters));
+    CR_TRY_GOTO(status, failed, cr_parameters_commit(parameters, true));
     CR_TRY_GOTO(status, failed,
                 cr_allocate(model->config.layers, sizeof *full->base.tuned.layers, &full->base.tuned.layers));
     CR_TRY_GOTO(status, failed, cr_allocate(model->parameter_count, sizeof *full->deltas, &full->deltas));

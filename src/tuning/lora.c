@@ -403,11 +403,7 @@ enum cr_status cr_lora_new(const struct cr_lora_config *config, struct cr_model 
     lora->scale = (float)cr_lora_scale(config);
     lora->drop = (float)config->lora_dropout;
     CR_TRY_GOTO(status, failed, make_deltas(lora, seed));
-    if (rows > 0) {
-        CR_TRY_GOTO(status, failed, cr_parameters_commit(parameters));
-    } else {
-        CR_TRY_GOTO(status, failed, cr_parameters_commit_values(parameters));
-    }
+    CR_TRY_GOTO(status, failed, cr_parameters_commit(parameters, rows > 0));
     if (lora->act != CR_F32)
         CR_TRY_GOTO(status, failed,
                     cr_secret_allocate(parameters->count, cr_dtype_size(lora->act), &lora->working));

@@ -146,7 +146,7 @@ static enum cr_status prefix_save(struct cr_structure *structure, const char *ba
     CR_TRY(prefix_refresh(structure)); // the last update may have changed the values since
     CR_CLEANUP(cr_parameters_release) struct cr_parameters embeddings = {0};
     CR_TRY(cr_parameters_add(&embeddings, "prompt_embeddings", prefix->rows, prefix->columns));
-    CR_TRY(cr_parameters_commit_values(&embeddings));
+    CR_TRY(cr_parameters_commit(&embeddings, false));
     memcpy(embeddings.values, prefix->embeddings, embeddings.count * sizeof(float));
     return cr_peft_write(directory, &config, base, &structure->model->config, &embeddings);
 }
@@ -225,8 +225,7 @@ enum cr_status cr_prefix_new(const struct cr_prefix_config *config, struct cr_mo
     shape.prefix_projection = prefix->projects;
     enum cr_status status;
     CR_TRY_GOTO(status, failed, cr_prefix_parameters(&shape, &model->config, parameters));
-    CR_TRY_GOTO(status, failed,
-                training ? cr_parameters_commit(parameters) : cr_parameters_commit_values(parameters));
+    CR_TRY_GOTO(status, failed, cr_parameters_commit(parameters, training));
     CR_TRY_GOTO(status, failed, cr_allocate(model->config.layers, sizeof *tuned->layers, &tuned->layers));
     lay_out(prefix);
     CR_TRY_GOTO(status, failed, cr_secret_arena_commit(&prefix->scratch));
