@@ -53,11 +53,6 @@ static enum cr_status go_on(const struct merge *merge)
     return cr_fail(CR_CANCELLED, "stopped; nothing is written");
 }
 
-static void free_model(struct cr_model **model)
-{
-    cr_model_free(*model);
-}
-
 static void merge_release(struct merge *merge)
 {
     cr_free(&merge->rounded);
@@ -316,7 +311,7 @@ static enum cr_status check_written(struct merge *merge, const char *directory,
     cr_safetensors_free(file);
     CR_TRY(status);
     CR_TRY(go_on(merge));
-    CR_CLEANUP(free_model) struct cr_model *written = NULL;
+    CR_CLEANUP(cr_model_release) struct cr_model *written = NULL;
     merge->adding = false;
     CR_TRY(open_filed(merge, directory, &written));
     CR_TRY(logits_of(written, NULL, merge->tokens, merge->found));
