@@ -58,10 +58,9 @@ static enum cr_status fill_batch(const struct cr_trainer *trainer, size_t first,
     return CR_OK;
 }
 
-enum cr_status cr_trainer_fill(struct cr_trainer *trainer, size_t epoch, size_t first, size_t last,
-                               struct cr_batch *batch)
+enum cr_status cr_trainer_fill(struct cr_trainer *trainer, size_t first, size_t last, struct cr_batch *batch)
 {
-    arrange(trainer, epoch);
+    arrange(trainer, 0);
     return fill_batch(trainer, first, last, batch);
 }
 
