@@ -262,8 +262,7 @@ enum cr_status cr_command_bench(int argc, char **argv)
         sizeof items / sizeof *items,
         0,
         0};
-    size_t none;
-    CR_TRY(cr_command_flags(&flags, argc, argv, NULL, &none, &done));
+    CR_TRY(cr_command_flags(&flags, argc, argv, NULL, NULL, &done));
     if (done) return CR_OK;
     if (bench.repeats < 1 || bench.repeats > CR_BENCH_MOST_SAMPLES - 2)
         return cr_fail(CR_INVALID, "--repeats: not in 1..%d", CR_BENCH_MOST_SAMPLES - 2);

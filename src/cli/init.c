@@ -196,7 +196,6 @@ enum cr_status cr_command_init(int argc, char **argv)
         sizeof items / sizeof *items,
         1,
         1};
-    size_t count;
-    CR_TRY(cr_command_flags(&flags, argc, argv, &request.model, &count, &done));
+    CR_TRY(cr_command_flags(&flags, argc, argv, &request.model, NULL, &done));
     return done ? CR_OK : init(&request);
 }

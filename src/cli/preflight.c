@@ -155,8 +155,7 @@ enum cr_status cr_command_preflight(int argc, char **argv)
         sizeof flag_items / sizeof *flag_items,
         1,
         1};
-    size_t count;
-    CR_TRY(cr_command_flags(&flags, argc, argv, &argument, &count, &done));
+    CR_TRY(cr_command_flags(&flags, argc, argv, &argument, NULL, &done));
     if (done) return CR_OK;
     if (strcmp(argument, "-") != 0 && strncmp(argument, "carrel2.", 8) != 0) {
         if (silo.model || silo.data || silo.state || silo.sealing || silo.tpm)
