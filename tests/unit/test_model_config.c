@@ -1,8 +1,6 @@
 // model/: config.json in its spellings, and what must be refused of it and of checkpoints.
 #include "model_support.h"
 
-#include "format/json.h"
-
 #include <math.h>
 
 #define PLAIN                                                                                                \
