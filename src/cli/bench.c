@@ -126,12 +126,12 @@ static enum cr_status bench_encode(struct cr_bench *bench, const struct cr_bench
                                         "nurse", "called",  "doctor", "at",      "night"};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer json = {0};
-    struct cr_stream *stream;
-    CR_TRY(cr_stream_new(3, "bench words", &stream));
+    struct cr_draws *stream;
+    CR_TRY(cr_draws_new(3, "bench words", &stream));
     enum cr_status status = CR_OK;
     while (text.size < 1000000 && status == CR_OK)
-        status = cr_append_format(&text, "%s ", words[cr_stream_below(stream, sizeof words / sizeof *words)]);
-    cr_stream_free(stream);
+        status = cr_append_format(&text, "%s ", words[cr_draws_below(stream, sizeof words / sizeof *words)]);
+    cr_draws_free(stream);
     CR_TRY(status);
     struct cr_slice slice = cr_buffer_slice(&text);
     const struct cr_bpe_options options = {.vocabulary = 1024};

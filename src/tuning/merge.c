@@ -172,10 +172,10 @@ static size_t entry_of(const struct merge *merge, const struct cr_model_paramete
 // Draws x [in]; y [out], zeros, becomes what the delta adds for it.
 static enum cr_status try_delta(struct cr_delta *delta, float *x, size_t in, float *y, size_t out)
 {
-    struct cr_stream *stream;
-    CR_TRY(cr_stream_new(0, "merge", &stream));
-    for (size_t j = 0; j < in; j++) x[j] = (float)cr_stream_normal(stream);
-    cr_stream_free(stream);
+    struct cr_draws *stream;
+    CR_TRY(cr_draws_new(0, "merge", &stream));
+    for (size_t j = 0; j < in; j++) x[j] = (float)cr_draws_normal(stream);
+    cr_draws_free(stream);
     const struct cr_delta_part part = {delta, cr_matrix_of(y, CR_F32, 1, out)};
     return cr_deltas_forward(&part, 1, cr_matrix_of(x, CR_F32, 1, in));
 }

@@ -248,13 +248,13 @@ enum cr_status cr_prefix_initialise(struct cr_structure *structure, uint64_t see
         double bound = 1 / sqrt((double)weight->shape[1]);
         char label[160];
         snprintf(label, sizeof label, "prefix initial %s", item->name);
-        struct cr_stream *stream;
-        CR_TRY(cr_stream_new(seed, label, &stream));
+        struct cr_draws *stream;
+        CR_TRY(cr_draws_new(seed, label, &stream));
         for (size_t k = 0; k < item->count; k++)
             parameters->values[item->offset + k] =
-                (float)(i == EMBEDDING ? cr_stream_normal(stream)
-                                       : (2 * cr_stream_uniform(stream) - 1) * bound);
-        cr_stream_free(stream);
+                (float)(i == EMBEDDING ? cr_draws_normal(stream)
+                                       : (2 * cr_draws_uniform(stream) - 1) * bound);
+        cr_draws_free(stream);
     }
     return CR_OK;
 }

@@ -116,7 +116,7 @@ void cr_trainer_free(struct cr_trainer *trainer)
     cr_front_close(trainer->front);
     cr_optimizer_release(&trainer->optimizer);
     cr_structure_free(trainer->structure);
-    cr_stream_free(trainer->shuffle);
+    cr_draws_free(trainer->shuffle);
     free(trainer->order);
     cr_packs_release(&trainer->packs);
     if (!trainer->cut) cr_dataset_free(trainer->data);

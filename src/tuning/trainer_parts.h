@@ -57,7 +57,7 @@ struct cr_trainer {
     struct cr_lanes *lanes;        // of training; NULL: one
     struct cr_trainer_walk *walks; // one for each lane; evaluations take the first
 
-    struct cr_stream *shuffle;
+    struct cr_draws *shuffle;
     uint32_t *order; // [packs.count] the epoch's permutation
     size_t epoch;    // of `order`; SIZE_MAX: none yet
     size_t total_steps, step;
