@@ -1,6 +1,5 @@
 // A hostile sealed file. Nobody without the key makes another file that opens: what opens to its end is one
 // of the seeds, and holds what that was made with (fuzz/corpus/seal; tests/unit/test_crypto_seal.c makes it).
-#include "base/file.h"
 #include "crypto/seal.h"
 
 #include <stdio.h>

@@ -44,10 +44,10 @@ static inline const char *path_in(const char *name)
 
 static inline void fill_normal(const char *label, float *values, size_t count)
 {
-    struct cr_stream *stream;
-    assert_ok(cr_stream_new(1, label, &stream));
-    for (size_t i = 0; i < count; i++) values[i] = (float)cr_stream_normal(stream);
-    cr_stream_free(stream);
+    struct cr_draws *stream;
+    assert_ok(cr_draws_new(1, label, &stream));
+    for (size_t i = 0; i < count; i++) values[i] = (float)cr_draws_normal(stream);
+    cr_draws_free(stream);
 }
 
 // Holds the gradient of an objective by one of its inputs against what a difference gives. The objective is

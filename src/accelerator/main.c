@@ -145,7 +145,7 @@ static enum cr_status print(const struct cr_buffer *text)
 static enum cr_status start(int argc, char **argv)
 {
     const char *directory = NULL, *address = NULL, *identity = NULL;
-    size_t threads = 0, none;
+    size_t threads = 0;
     bool version = false, help;
     const struct cr_flag items[] = {
         {"model", CR_FLAG_STRING, &directory, "DIR", "the frozen model: a Hugging Face directory"},
@@ -165,7 +165,7 @@ static enum cr_status start(int argc, char **argv)
         0};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_TRY(cr_file_fill_standard());
-    CR_TRY(cr_flags_parse(&flags, argc, argv, NULL, &none, &help));
+    CR_TRY(cr_flags_parse(&flags, argc, argv, NULL, NULL, &help));
     if (help) CR_TRY(cr_flags_help(&flags, &text));
     if (version) CR_TRY(cr_append_format(&text, "carrel-accelerator " CARREL_VERSION "\n"));
     if (text.size > 0) return print(&text);

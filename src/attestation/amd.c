@@ -26,7 +26,7 @@ static bool read_version(const struct cr_x509 *certificate, const char *oid, uin
     struct cr_slice value;
     if (!cr_x509_extension(certificate, oid, &value)) return false;
     struct cr_cursor cursor = cr_cursor_over(value);
-    uint32_t number = cr_der_read_number(&cursor, CR_DER_INTEGER);
+    uint32_t number = cr_der_read_number(&cursor);
     if (cursor.failed || cr_cursor_left(&cursor) > 0 || number > UINT8_MAX) return false;
     *out = (uint8_t)number;
     return true;

@@ -14,7 +14,7 @@ enum cr_status cr_appraise_development(struct cr_slice bytes, const struct cr_gr
     CR_TRY(cr_claim_hex(out, "key", evidence.key));
     CR_TRY(cr_claim_hex(out, "report_data", evidence.report_data));
     CR_TRY(cr_found(out, "own_signature",
-                    cr_ecdsa_verify(CR_P256, evidence.key, evidence.signed_part, evidence.signature), NULL));
+                    cr_ecdsa_verify(evidence.key, evidence.signed_part, evidence.signature), NULL));
     // `signature_valid` stays false: no root stands behind the key.
     CR_TRY(cr_found_wrong(out, "development", "allow_development", policy->allow_development,
                           "a software key signed this, as anybody's could: it proves nothing"));

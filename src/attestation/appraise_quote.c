@@ -110,7 +110,7 @@ static enum cr_status check_key(const struct cr_quote *quote)
 
 static enum cr_status check_quote_signature(const struct cr_quote *quote)
 {
-    enum cr_status status = cr_ecdsa_verify(CR_P256, quote->key, quote->signed_part, quote->signature);
+    enum cr_status status = cr_ecdsa_verify(quote->key, quote->signed_part, quote->signature);
     return status == CR_OK ? CR_OK : cr_fail_within(status, "quote, by its attestation key");
 }
 

@@ -71,6 +71,6 @@ enum cr_status cr_cose_verify(struct cr_slice payload, const char *content_type,
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer message = {0};
     CR_TRY(append_signed(&message, content_type, payload));
-    return cr_ecdsa_verify(CR_P256, (struct cr_slice){key, CR_IDENTITY_POINT_SIZE}, cr_buffer_slice(&message),
+    return cr_ecdsa_verify((struct cr_slice){key, CR_IDENTITY_POINT_SIZE}, cr_buffer_slice(&message),
                            signature);
 }

@@ -26,9 +26,9 @@ struct cr_slice cr_der_read(struct cr_cursor *cursor, uint8_t tag)
     return cr_read_slice(cursor, read_length(cursor));
 }
 
-uint32_t cr_der_read_number(struct cr_cursor *cursor, uint8_t tag)
+uint32_t cr_der_read_number(struct cr_cursor *cursor)
 {
-    struct cr_slice digits = cr_der_read(cursor, tag);
+    struct cr_slice digits = cr_der_read(cursor, CR_DER_INTEGER);
     bool negative = digits.size > 0 && digits.data[0] & 0x80;
     bool padded = digits.size > 1 && digits.data[0] == 0 && !(digits.data[1] & 0x80);
     bool wide = digits.size > 5 || (digits.size == 5 && digits.data[0] != 0);

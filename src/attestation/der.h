@@ -16,7 +16,7 @@ enum {
 // `failed` set otherwise. Tags of several bytes are not read.
 struct cr_slice cr_der_read(struct cr_cursor *cursor, uint8_t tag);
 
-// The next element must be a non-negative INTEGER or ENUMERATED below 2^32; 0 and `failed` set otherwise.
-uint32_t cr_der_read_number(struct cr_cursor *cursor, uint8_t tag);
+// The next element must be a non-negative INTEGER below 2^32; 0 and `failed` set otherwise.
+uint32_t cr_der_read_number(struct cr_cursor *cursor);
 
 #endif

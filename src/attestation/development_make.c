@@ -1,8 +1,6 @@
 #include "attestation/development.h"
 #include "crypto/identity.h"
 
-#include <string.h>
-
 enum { BYTES_OF_ONE_BYTE_LENGTH = 0x58 };
 
 static enum cr_status append_part(struct cr_buffer *out, const unsigned char part[CR_DEVELOPMENT_PART])

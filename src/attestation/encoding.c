@@ -2,8 +2,6 @@
 #include "crypto/hash.h"
 #include "format/json.h"
 
-#include <string.h>
-
 enum { MOST_LISTED = 1 << 20 };
 
 static bool is_space(unsigned char c)

@@ -1,6 +1,5 @@
 #include "attestation/intel.h"
 #include "base/clock.h"
-#include "format/json.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -34,7 +34,7 @@ static bool parse_tcb(struct cr_slice sequence, struct cr_pck *pck)
         unsigned arc = last_arc(cr_der_read(&pair, CR_DER_OID), 1);
         if (items.failed || pair.failed) return false;
         if (arc < 1 || arc > TCB_PCE_SVN) continue;
-        uint32_t number = cr_der_read_number(&pair, CR_DER_INTEGER);
+        uint32_t number = cr_der_read_number(&pair);
         if (pair.failed || cr_cursor_left(&pair) > 0 || seen & 1u << arc) return false;
         seen |= 1u << arc;
         if (arc == TCB_PCE_SVN) {

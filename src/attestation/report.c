@@ -1,7 +1,6 @@
 #include "attestation/report.h"
 
 #include <inttypes.h>
-#include <string.h>
 
 enum {
     OLDEST = 2,

@@ -18,7 +18,7 @@ static enum cr_status make_key(const char *path)
 {
     unsigned char key[CR_KEY_SIZE];
     CR_TRY(cr_random_bytes(key, sizeof key));
-    enum cr_status status = cr_file_write_first(path, (struct cr_slice){key, sizeof key}, true);
+    enum cr_status status = cr_file_write_first(path, (struct cr_slice){key, sizeof key});
     cr_wipe(key, sizeof key);
     return status;
 }

@@ -43,7 +43,7 @@ static enum cr_status make_tpm(const char *tpm, const char *path, unsigned char 
     CR_CLEANUP(cr_buffer_release) struct cr_buffer sealed = {0};
     CR_TRY(cr_random_bytes(out, CR_KEY_SIZE));
     CR_TRY(cr_tpm_seal(tpm, (struct cr_slice){out, CR_KEY_SIZE}, &sealed));
-    return cr_file_write_first(path, cr_buffer_slice(&sealed), true);
+    return cr_file_write_first(path, cr_buffer_slice(&sealed));
 }
 
 // A key that was drawn here, as the TPM has sealed it.

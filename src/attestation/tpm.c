@@ -1,7 +1,5 @@
 #include "attestation/tpm.h"
 
-#include <string.h>
-
 enum {
     MAGIC = 0xff544347,
     TYPE_QUOTE = 0x8018,

@@ -86,7 +86,7 @@ static enum cr_status append_key(const TPM2B_PUBLIC *public, struct cr_buffer *o
     CR_CLEANUP(cr_buffer_release) struct cr_buffer pem = {0};
     put_coordinate(&public->publicArea.unique.ecc.x, point);
     put_coordinate(&public->publicArea.unique.ecc.y, point + P256_SIZE);
-    CR_TRY(cr_ecdsa_key_pem(CR_P256, (struct cr_slice){point, sizeof point}, &pem));
+    CR_TRY(cr_ecdsa_key_pem((struct cr_slice){point, sizeof point}, &pem));
     CR_TRY(cr_append_format(out, "\"public_key\": "));
     return cr_json_append_string(out, cr_buffer_slice(&pem));
 }

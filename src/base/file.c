@@ -209,10 +209,10 @@ enum cr_status cr_file_write(const char *path, struct cr_slice bytes, bool secre
     return cr_file_commit(&writer);
 }
 
-enum cr_status cr_file_write_first(const char *path, struct cr_slice bytes, bool secret)
+enum cr_status cr_file_write_first(const char *path, struct cr_slice bytes)
 {
     CR_CLEANUP(cr_file_abandon) struct cr_file_writer writer = {.fd = -1};
-    CR_TRY(cr_file_begin(path, secret, &writer));
+    CR_TRY(cr_file_begin(path, true, &writer));
     CR_TRY(cr_file_append(&writer, bytes));
     if (fsync(writer.fd) != 0 || (link(writer.temporary, path) != 0 && errno != EEXIST))
         return cr_fail_errno(CR_IO, "%s: cannot be written", path);

@@ -11,9 +11,9 @@ enum cr_status cr_file_read(const char *path, size_t limit, struct cr_buffer *ou
 // never meets half a file. The mode is 0600 where `secret`, else 0644 less the umask.
 enum cr_status cr_file_write(const char *path, struct cr_slice bytes, bool secret);
 
-// The same, unless there is a file of that name already: that one stays then, and it is no failure. Of
-// processes that do this at once one is first.
-enum cr_status cr_file_write_first(const char *path, struct cr_slice bytes, bool secret);
+// The same of a secret, unless there is a file of that name already: that one stays then, and it is no
+// failure. Of processes that do this at once one is first.
+enum cr_status cr_file_write_first(const char *path, struct cr_slice bytes);
 
 // As cr_file_write, in pieces. Between begin and commit nothing is visible under `path`; abandon removes the
 // piece.

@@ -119,7 +119,7 @@ enum cr_status cr_flags_parse(const struct cr_flags *flags, int argc, char **arg
     }
     if (found < flags->least_positional)
         return cr_fail(CR_INVALID, "an argument is missing (usage: %s)", flags->usage);
-    *positional_count = found;
+    if (positional_count) *positional_count = found;
     return CR_OK;
 }
 

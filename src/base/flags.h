@@ -41,8 +41,8 @@ struct cr_flags {
 };
 
 // argv[0] is the command's name. Positional arguments go to `positional` (room for most_positional), their
-// number to *positional_count. With --help anywhere, *help is true and nothing else is checked or set.
-// On failure the targets of flags before the wrong one are set.
+// number to *positional_count (NULL: nobody asks). With --help anywhere, *help is true and nothing else is
+// checked or set. On failure the targets of flags before the wrong one are set.
 enum cr_status cr_flags_parse(const struct cr_flags *flags, int argc, char **argv, const char **positional,
                               size_t *positional_count, bool *help);
 

@@ -94,7 +94,6 @@ enum cr_status cr_command_attest(int argc, char **argv)
         sizeof items / sizeof *items,
         0,
         0};
-    size_t count;
-    CR_TRY(cr_command_flags(&flags, argc, argv, NULL, &count, &done));
+    CR_TRY(cr_command_flags(&flags, argc, argv, NULL, NULL, &done));
     return done ? CR_OK : attest(&asked);
 }

@@ -126,12 +126,12 @@ static enum cr_status bench_encode(struct cr_bench *bench, const struct cr_bench
                                         "nurse", "called",  "doctor", "at",      "night"};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer json = {0};
-    struct cr_stream *stream;
-    CR_TRY(cr_stream_new(3, "bench words", &stream));
+    struct cr_draws *stream;
+    CR_TRY(cr_draws_new(3, "bench words", &stream));
     enum cr_status status = CR_OK;
     while (text.size < 1000000 && status == CR_OK)
-        status = cr_append_format(&text, "%s ", words[cr_stream_below(stream, sizeof words / sizeof *words)]);
-    cr_stream_free(stream);
+        status = cr_append_format(&text, "%s ", words[cr_draws_below(stream, sizeof words / sizeof *words)]);
+    cr_draws_free(stream);
     CR_TRY(status);
     struct cr_slice slice = cr_buffer_slice(&text);
     const struct cr_bpe_options options = {.vocabulary = 1024};
@@ -262,8 +262,7 @@ enum cr_status cr_command_bench(int argc, char **argv)
         sizeof items / sizeof *items,
         0,
         0};
-    size_t none;
-    CR_TRY(cr_command_flags(&flags, argc, argv, NULL, &none, &done));
+    CR_TRY(cr_command_flags(&flags, argc, argv, NULL, NULL, &done));
     if (done) return CR_OK;
     if (bench.repeats < 1 || bench.repeats > CR_BENCH_MOST_SAMPLES - 2)
         return cr_fail(CR_INVALID, "--repeats: not in 1..%d", CR_BENCH_MOST_SAMPLES - 2);

@@ -28,10 +28,10 @@ static enum cr_status make_numbers(float **out)
 {
     CR_FREE float *numbers = NULL;
     CR_TRY(cr_allocate(NUMBERS + CR_CHUNK, sizeof *numbers, &numbers));
-    struct cr_stream *stream;
-    CR_TRY(cr_stream_new(5, "bench updates", &stream));
-    for (size_t i = 0; i < NUMBERS; i++) numbers[i] = (float)cr_stream_uniform(stream) - 0.5F;
-    cr_stream_free(stream);
+    struct cr_draws *stream;
+    CR_TRY(cr_draws_new(5, "bench updates", &stream));
+    for (size_t i = 0; i < NUMBERS; i++) numbers[i] = (float)cr_draws_uniform(stream) - 0.5F;
+    cr_draws_free(stream);
     memcpy(numbers + NUMBERS, numbers, CR_CHUNK * sizeof *numbers);
     *out = numbers;
     numbers = NULL;

@@ -25,11 +25,11 @@ static enum cr_status make(struct cr_arena *arena, struct operands *out)
         made.y = cr_arena_take(arena, (size_t)M * N, sizeof *made.y);
         if (pass == 0) CR_TRY(cr_arena_commit(arena));
     }
-    struct cr_stream *stream;
-    CR_TRY(cr_stream_new(5, "bench masked", &stream));
-    cr_stream_bytes(stream, made.words, (size_t)M * K * sizeof *made.words);
-    cr_stream_bytes(stream, made.q, (size_t)N * K);
-    cr_stream_free(stream);
+    struct cr_draws *stream;
+    CR_TRY(cr_draws_new(5, "bench masked", &stream));
+    cr_draws_bytes(stream, made.words, (size_t)M * K * sizeof *made.words);
+    cr_draws_bytes(stream, made.q, (size_t)N * K);
+    cr_draws_free(stream);
     for (size_t i = 0; i < (size_t)M * K; i++) {
         made.words[i] %= cr_prime(4);
         made.x[i] = (float)cr_prime_centre(made.words[i], cr_prime(4)) * 0x1p-30f;

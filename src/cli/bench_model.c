@@ -55,12 +55,12 @@ static enum cr_status write_config(const struct cr_bench_shape *shape, const cha
 }
 
 // Values of either sign and of one order of magnitude: what a step takes does not depend on them.
-static void fill_random(struct cr_stream *stream, enum cr_dtype dtype, unsigned char *bytes, size_t count)
+static void fill_random(struct cr_draws *stream, enum cr_dtype dtype, unsigned char *bytes, size_t count)
 {
     for (size_t i = 0; i < count; i += 4096) {
         uint16_t draw[4096];
         size_t part = count - i < 4096 ? count - i : 4096;
-        cr_stream_bytes(stream, draw, part * sizeof *draw);
+        cr_draws_bytes(stream, draw, part * sizeof *draw);
         for (size_t j = 0; j < part; j++) {
             float value = ((float)draw[j] - 32767.5f) * (0.06f / 65536);
             uint32_t word;
@@ -145,10 +145,10 @@ static enum cr_status write_weights(const struct cr_bench_shape *shape, enum cr_
         if (entries[i].bytes.size > largest) largest = entries[i].bytes.size;
     CR_FREE unsigned char *bytes = NULL;
     CR_TRY(cr_allocate(largest, 1, &bytes));
-    struct cr_stream *stream;
-    CR_TRY(cr_stream_new(1, "bench weights", &stream));
+    struct cr_draws *stream;
+    CR_TRY(cr_draws_new(1, "bench weights", &stream));
     fill_random(stream, dtype, bytes, largest / cr_dtype_size(dtype));
-    cr_stream_free(stream);
+    cr_draws_free(stream);
     for (size_t i = 0; i < count; i++) entries[i].bytes.data = bytes;
 
     CR_FREE char *path = NULL;
@@ -166,16 +166,16 @@ static enum cr_status write_text(const struct cr_bench_shape *shape, size_t rows
     CR_TRY(write_file(directory, "tokenizer.json", &json));
 
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-    struct cr_stream *stream;
-    CR_TRY(cr_stream_new(2, "bench text", &stream));
+    struct cr_draws *stream;
+    CR_TRY(cr_draws_new(2, "bench text", &stream));
     enum cr_status status = CR_OK;
     for (size_t i = 0; i < rows && status == CR_OK; i++) {
         status = cr_append_format(&text, "{\"text\": \"");
         for (size_t j = 0; j <= shape->context && status == CR_OK; j++)
-            status = cr_append_u8(&text, (uint8_t)('a' + cr_stream_below(stream, 26)));
+            status = cr_append_u8(&text, (uint8_t)('a' + cr_draws_below(stream, 26)));
         if (status == CR_OK) status = cr_append_format(&text, "\"}\n");
     }
-    cr_stream_free(stream);
+    cr_draws_free(stream);
     CR_TRY(status);
     return write_file(directory, "train.jsonl", &text);
 }

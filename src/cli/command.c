@@ -55,13 +55,16 @@ enum cr_status cr_command_of(const char *command, const struct cr_command *parts
         names[i] = parts[i].name;
     }
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) return print_parts(command, parts, count);
+    const char *colon = *command ? ": " : "", *space = *command ? " " : "";
     if (name[0] == 0)
-        return cr_fail(CR_INVALID, "%s: which command? (carrel %s --help lists them)", command, command);
+        return cr_fail(CR_INVALID, "%s%swhich command? (carrel %s%s--help lists them)", command, colon,
+                       command, space);
     const char *nearest = cr_nearest_name(name, names, count);
     if (nearest)
-        return cr_fail(CR_INVALID, "%s: unknown command \"%s\" (did you mean %s?)", command, name, nearest);
-    return cr_fail(CR_INVALID, "%s: unknown command \"%s\" (carrel %s --help lists them)", command, name,
-                   command);
+        return cr_fail(CR_INVALID, "%s%sunknown command \"%s\" (did you mean %s?)", command, colon, name,
+                       nearest);
+    return cr_fail(CR_INVALID, "%s%sunknown command \"%s\" (carrel %s%s--help lists them)", command, colon,
+                   name, command, space);
 }
 
 enum cr_status cr_command_sibling(const char *program, char **out)

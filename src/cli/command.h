@@ -17,7 +17,7 @@ struct cr_command {
 enum cr_status cr_command_flags(const struct cr_flags *flags, int argc, char **argv, const char **positional,
                                 size_t *positional_count, bool *done);
 
-// A command of several: runs the one that argv[1] names.
+// A command of several ("": carrel itself): runs the one that argv[1] names.
 enum cr_status cr_command_of(const char *command, const struct cr_command *parts, size_t count, int argc,
                              char **argv);
 

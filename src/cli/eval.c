@@ -96,8 +96,7 @@ enum cr_status cr_command_eval(int argc, char **argv)
         sizeof items / sizeof *items,
         0,
         0};
-    size_t none;
-    CR_TRY(cr_command_flags(&flags, argc, argv, NULL, &none, &done));
+    CR_TRY(cr_command_flags(&flags, argc, argv, NULL, NULL, &done));
     if (done) return CR_OK;
     if (!data) return cr_fail(CR_INVALID, "--data FILE is missing");
     CR_TRY(cr_chat_template_named(template, &options.chat_template));

@@ -167,8 +167,7 @@ enum cr_status cr_command_generate(int argc, char **argv)
                                    sizeof items / sizeof *items,
                                    0,
                                    0};
-    size_t none;
-    CR_TRY(cr_command_flags(&flags, argc, argv, NULL, &none, &done));
+    CR_TRY(cr_command_flags(&flags, argc, argv, NULL, NULL, &done));
     if (done) return CR_OK;
     if (!settings.prompt) return cr_fail(CR_INVALID, "--prompt TEXT is missing");
     settings.chat = template != NULL;

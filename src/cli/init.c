@@ -47,11 +47,6 @@ struct request {
     bool federation;
 };
 
-static void free_model(struct cr_model **model)
-{
-    cr_model_free(*model);
-}
-
 static void free_compute(struct cr_compute **compute)
 {
     cr_compute_free(*compute);
@@ -86,7 +81,7 @@ static enum cr_status set_batch(struct cr_config *config, struct cr_compute *com
 {
     enum { BATCH = 4 };
     const struct cr_tuning_config *tuning = &config->tuning;
-    CR_CLEANUP(free_model) struct cr_model *model = NULL;
+    CR_CLEANUP(cr_model_release) struct cr_model *model = NULL;
     CR_TRY(cr_model_open_shape(tuning->model_name_or_path, compute,
                                cr_activation_type(compute, tuning->dtype, NULL), &model));
     struct cr_memory_trained trained;
@@ -201,7 +196,6 @@ enum cr_status cr_command_init(int argc, char **argv)
         sizeof items / sizeof *items,
         1,
         1};
-    size_t count;
-    CR_TRY(cr_command_flags(&flags, argc, argv, &request.model, &count, &done));
+    CR_TRY(cr_command_flags(&flags, argc, argv, &request.model, NULL, &done));
     return done ? CR_OK : init(&request);
 }

@@ -322,8 +322,7 @@ enum cr_status cr_command_inspect(int argc, char **argv)
         sizeof items / sizeof *items,
         1,
         1};
-    size_t count;
-    CR_TRY(cr_command_flags(&flags, argc, argv, &path, &count, &done));
+    CR_TRY(cr_command_flags(&flags, argc, argv, &path, NULL, &done));
     if (done) return CR_OK;
     CR_TRY(cr_chat_template_named(template, &reading.chat_template));
     struct stat about;

@@ -49,8 +49,7 @@ enum cr_status cr_command_invite(int argc, char **argv)
         sizeof items / sizeof *items,
         1,
         1};
-    size_t count;
-    CR_TRY(cr_command_flags(&flags, argc, argv, &name, &count, &done));
+    CR_TRY(cr_command_flags(&flags, argc, argv, &name, NULL, &done));
     if (done) return CR_OK;
     if (!path) return cr_fail(CR_INVALID, "--config CONFIG is missing");
     double seconds;

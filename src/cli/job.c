@@ -138,8 +138,7 @@ static enum cr_status make_command(int argc, char **argv)
         sizeof items / sizeof *items,
         1,
         1};
-    size_t count;
-    CR_TRY(cr_command_flags(&flags, argc, argv, &asked.config, &count, &done));
+    CR_TRY(cr_command_flags(&flags, argc, argv, &asked.config, NULL, &done));
     return done ? CR_OK : make(&asked);
 }
 
@@ -175,8 +174,7 @@ static enum cr_status sign_command(int argc, char **argv)
         sizeof items / sizeof *items,
         1,
         1};
-    size_t count;
-    CR_TRY(cr_command_flags(&flags, argc, argv, &path, &count, &done));
+    CR_TRY(cr_command_flags(&flags, argc, argv, &path, NULL, &done));
     if (done) return CR_OK;
     if (!key) return cr_fail(CR_INVALID, "--key DIR is missing");
     return sign(path, key);
@@ -198,8 +196,7 @@ static enum cr_status show_command(int argc, char **argv)
         sizeof items / sizeof *items,
         1,
         1};
-    size_t count;
-    CR_TRY(cr_command_flags(&flags, argc, argv, &path, &count, &done));
+    CR_TRY(cr_command_flags(&flags, argc, argv, &path, NULL, &done));
     if (done) return CR_OK;
     CR_TRY(cr_say_manifest(&said, path));
     if (said.json) CR_TRY(cr_append(&said.out, "}\n", 2));

@@ -85,8 +85,7 @@ enum cr_status cr_command_job_open(int argc, char **argv)
         sizeof items / sizeof *items,
         1,
         1};
-    size_t count;
-    CR_TRY(cr_command_flags(&flags, argc, argv, &asked.file, &count, &done));
+    CR_TRY(cr_command_flags(&flags, argc, argv, &asked.file, NULL, &done));
     if (done) return CR_OK;
     if (!asked.job) return cr_fail(CR_INVALID, "--job FILE is missing");
     if (!asked.key) return cr_fail(CR_INVALID, "--key DIR is missing");

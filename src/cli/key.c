@@ -31,7 +31,6 @@ enum cr_status cr_command_key(int argc, char **argv)
         0,
         1,
         1};
-    size_t count;
-    CR_TRY(cr_command_flags(&flags, argc, argv, &directory, &count, &done));
+    CR_TRY(cr_command_flags(&flags, argc, argv, &directory, NULL, &done));
     return done ? CR_OK : print_fingerprint(directory);
 }

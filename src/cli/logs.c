@@ -86,8 +86,7 @@ enum cr_status cr_command_logs(int argc, char **argv)
         sizeof items / sizeof *items,
         0,
         1};
-    size_t count;
-    CR_TRY(cr_command_flags(&flags, argc, argv, &argument, &count, &done));
+    CR_TRY(cr_command_flags(&flags, argc, argv, &argument, NULL, &done));
     if (done) return CR_OK;
     CR_FREE char *run = NULL;
     CR_TRY(cr_run_path_find(argument, &run));

@@ -1,6 +1,5 @@
 // carrel: the person's program. Each command is a file of this folder.
 #include "base/file.h"
-#include "base/parse.h"
 #include "base/signals.h"
 #include "cli/command.h"
 
@@ -53,15 +52,7 @@ static enum cr_status run(int argc, char **argv)
         return print_commands();
     if (strcmp(name, "--version") == 0)
         return cr_command_print(cr_slice_of_string("carrel " CARREL_VERSION "\n"));
-    const char *names[COMMANDS];
-    for (size_t i = 0; i < COMMANDS; i++) {
-        if (strcmp(commands[i].name, name) == 0) return commands[i].run(argc - 1, argv + 1);
-        names[i] = commands[i].name;
-    }
-    if (name[0] == 0) return cr_fail(CR_INVALID, "which command? (carrel --help lists them)");
-    const char *nearest = cr_nearest_name(name, names, COMMANDS);
-    if (nearest) return cr_fail(CR_INVALID, "unknown command \"%s\" (did you mean %s?)", name, nearest);
-    return cr_fail(CR_INVALID, "unknown command \"%s\" (carrel --help lists them)", name);
+    return cr_command_of("", commands, COMMANDS, argc, argv);
 }
 
 int main(int argc, char **argv)

@@ -77,8 +77,7 @@ enum cr_status cr_command_merge(int argc, char **argv)
         sizeof items / sizeof *items,
         0,
         0};
-    size_t none;
-    CR_TRY(cr_command_flags(&flags, argc, argv, NULL, &none, &done));
+    CR_TRY(cr_command_flags(&flags, argc, argv, NULL, NULL, &done));
     if (done) return CR_OK;
     if (!model) return cr_fail(CR_INVALID, "--model DIR is missing");
     if (!adapter) return cr_fail(CR_INVALID, "--adapter DIR is missing");

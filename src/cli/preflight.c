@@ -41,7 +41,7 @@ static enum cr_status check_writable(const char *directory, const char *place)
     return access(place, W_OK | X_OK) == 0 ? CR_OK : cr_fail_errno(CR_IO, "%s: cannot be written", directory);
 }
 
-enum cr_status cr_preflight_run(struct cr_checks *checks, const char *name, const char *directory)
+enum cr_status cr_preflight_run(struct cr_checks *checks, const char *directory)
 {
     CR_FREE char *run = NULL;
     CR_FREE char *place = NULL;
@@ -50,7 +50,7 @@ enum cr_status cr_preflight_run(struct cr_checks *checks, const char *name, cons
     if (status == CR_OK) status = check_writable(run, place);
     if (status == CR_OK) return CR_OK;
     (void)!cr_fail_within(status, "run directory");
-    return cr_check_failure(checks, name);
+    return cr_check_failure(checks, "output");
 }
 
 enum cr_status cr_preflight_place(struct cr_checks *checks, const char *name, const char *directory,
@@ -155,8 +155,7 @@ enum cr_status cr_command_preflight(int argc, char **argv)
         sizeof flag_items / sizeof *flag_items,
         1,
         1};
-    size_t count;
-    CR_TRY(cr_command_flags(&flags, argc, argv, &argument, &count, &done));
+    CR_TRY(cr_command_flags(&flags, argc, argv, &argument, NULL, &done));
     if (done) return CR_OK;
     if (strcmp(argument, "-") != 0 && strncmp(argument, "carrel2.", 8) != 0) {
         if (silo.model || silo.data || silo.state || silo.sealing || silo.tpm)

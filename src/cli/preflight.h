@@ -22,7 +22,7 @@ enum cr_status cr_preflight_place(struct cr_checks *checks, const char *name, co
                                   double bytes);
 
 // That the run directory beside it can be, too; says nothing where it can.
-enum cr_status cr_preflight_run(struct cr_checks *checks, const char *name, const char *directory);
+enum cr_status cr_preflight_run(struct cr_checks *checks, const char *directory);
 
 // What a server needs beside a model.
 enum cr_status cr_preflight_server(struct cr_checks *checks, const struct cr_config *config);

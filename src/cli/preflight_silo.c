@@ -68,7 +68,7 @@ static enum cr_status before_job(struct cr_checks *checks, const struct cr_clien
 {
     CR_TRY(check_model(checks, silo->model));
     CR_TRY(cr_preflight_place(checks, "output", state, 0));
-    CR_TRY(cr_preflight_run(checks, "output", state));
+    CR_TRY(cr_preflight_run(checks, state));
     CR_TRY(check_rows(checks, silo->data));
     return say_unknown(checks);
 }

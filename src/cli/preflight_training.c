@@ -302,7 +302,7 @@ static enum cr_status check_use(struct preflight *preflight)
         CR_TRY(cr_check_failure(checks, "output"));
     else
         CR_TRY(cr_preflight_place(checks, "output", config->output_dir, 4 * trained.values * sizeof(float)));
-    CR_TRY(cr_preflight_run(checks, "output", config->output_dir));
+    CR_TRY(cr_preflight_run(checks, config->output_dir));
     char replaced[1024];
     if (cr_place_is_replaced(config->output_dir, config->method, replaced, sizeof replaced))
         CR_TRY(cr_check_say(checks, CR_CHECK_WARNING, "output", "%s", replaced));
@@ -330,7 +330,7 @@ enum cr_status cr_preflight_cutter(struct cr_checks *checks, const struct cr_tun
     CR_TRY(cr_compute_new(config->threads, &preflight.compute));
     CR_TRY(check_processor(&preflight));
     CR_TRY(cr_preflight_place(checks, "output", config->output_dir, 0));
-    CR_TRY(cr_preflight_run(checks, "output", config->output_dir));
+    CR_TRY(cr_preflight_run(checks, config->output_dir));
     const struct cr_event_sink silent = {0};
     struct cr_cutter *cutter;
     if (cr_cutter_new(config, preflight.compute, &silent, &cutter) != CR_OK)

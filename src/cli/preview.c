@@ -28,15 +28,18 @@ static enum cr_status append_token(struct cr_buffer *out, const struct cr_tokeni
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_TRY(cr_tokenizer_decode(tokenizer, twice, 1, false, &first));
     CR_TRY(cr_tokenizer_decode(tokenizer, twice, 2, false, &text));
-    struct cr_slice token = cr_tokenizer_token(tokenizer, id);
+    size_t behind = cr_least(first.size, text.size);
+    struct cr_slice shown = {(const unsigned char *)cr_buffer_text(&text) + behind, text.size - behind};
     // A part of a character has no text of its own.
-    if (strstr(cr_buffer_text(&first), unknown)) return cr_append(out, token.data, token.size);
-    for (size_t i = first.size; i < text.size; i++) {
-        unsigned char c = text.data[i];
+    if (strstr(cr_buffer_text(&first), unknown)) shown = cr_tokenizer_token(tokenizer, id);
+    for (size_t i = 0; i < shown.size; i++) {
+        unsigned char c = shown.data[i];
+        // Of two bytes, as UTF-8 has some that terminals obey too.
+        bool c1 = c == 0xc2 && i + 1 < shown.size && shown.data[i + 1] < 0xa0;
         if (c == '\n')
             CR_TRY(cr_append_format(out, "\\n"));
-        else if (c < 0x20 || c == 0x7f)
-            CR_TRY(cr_append_format(out, "\\x%02x", c));
+        else if (c < 0x20 || c == 0x7f || c1)
+            CR_TRY(cr_append_format(out, "\\x%02x", c1 ? shown.data[++i] : c));
         else
             CR_TRY(cr_append_u8(out, c));
     }

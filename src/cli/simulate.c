@@ -303,8 +303,7 @@ enum cr_status cr_command_simulate(int argc, char **argv)
         sizeof flag_items / sizeof *flag_items,
         1,
         1};
-    size_t count;
-    CR_TRY(cr_command_flags(&flags, argc, argv, &path, &count, &done));
+    CR_TRY(cr_command_flags(&flags, argc, argv, &path, NULL, &done));
     if (done) return CR_OK;
     struct simulation simulation = {.path = path,
                                     .overrides = &overrides,

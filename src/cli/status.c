@@ -244,8 +244,7 @@ enum cr_status cr_command_status(int argc, char **argv)
         sizeof items / sizeof *items,
         0,
         1};
-    size_t count;
-    CR_TRY(cr_command_flags(&flags, argc, argv, &argument, &count, &done));
+    CR_TRY(cr_command_flags(&flags, argc, argv, &argument, NULL, &done));
     if (done) return CR_OK;
     CR_FREE char *path = NULL;
     CR_TRY(cr_run_path_find(argument, &path));

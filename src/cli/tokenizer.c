@@ -243,7 +243,6 @@ static enum cr_status encode_command(int argc, char **argv)
 {
     const char *path = NULL, *file = "-";
     bool no_special = false, json = false, lines = false;
-    size_t files;
     const struct cr_flag items[] = {
         {"tokenizer", CR_FLAG_STRING, &path, "PATH", "a tokenizer.json, or a directory that holds one"},
         {"no-special", CR_FLAG_BOOL, &no_special, NULL, "leave out the tokens that stand around a text"},
@@ -258,7 +257,7 @@ static enum cr_status encode_command(int argc, char **argv)
         .most_positional = 1,
     };
     bool done = false;
-    CR_TRY(cr_command_flags(&flags, argc, argv, &file, &files, &done));
+    CR_TRY(cr_command_flags(&flags, argc, argv, &file, NULL, &done));
     if (done) return CR_OK;
     if (!path) return cr_fail(CR_INVALID, "--tokenizer is wanted");
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};

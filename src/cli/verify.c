@@ -224,8 +224,7 @@ enum cr_status cr_command_verify(int argc, char **argv)
                                    sizeof items / sizeof *items,
                                    1,
                                    1};
-    size_t count;
-    CR_TRY(cr_command_flags(&flags, argc, argv, &asked.file, &count, &done));
+    CR_TRY(cr_command_flags(&flags, argc, argv, &asked.file, NULL, &done));
     if (done) return CR_OK;
     if (asked.format && strcmp(asked.format, "ear") != 0)
         return cr_fail(CR_INVALID, "--format: \"%s\" is not known (ear)", asked.format);

@@ -13,7 +13,6 @@
 enum {
     MAX_DER = 16384,
     HOUR = 3600,
-    DAY = 24 * HOUR,
     CLOCK_SLACK = HOUR, // clocks of members may be behind the server's
     AUTHORITY_DAYS = 3653,
     MEMBER_DAYS = 731,

@@ -16,7 +16,7 @@ enum {
     BUFFERED = 4096, // keystream made at a time: calls into OpenSSL cost more than their bytes below this
 };
 
-struct cr_stream {
+struct cr_draws {
     EVP_CIPHER_CTX *cipher;
     unsigned char buffer[BUFFERED];
     size_t used; // bytes of the buffer given out
@@ -45,10 +45,10 @@ static enum cr_status derive_key(uint64_t seed, const char *label, unsigned char
     return status;
 }
 
-enum cr_status cr_stream_new(uint64_t seed, const char *label, struct cr_stream **out)
+enum cr_status cr_draws_new(uint64_t seed, const char *label, struct cr_draws **out)
 {
     unsigned char key[CR_KEY_SIZE];
-    struct cr_stream *stream;
+    struct cr_draws *stream;
     CR_TRY(cr_allocate(1, sizeof *stream, &stream));
     stream->cipher = EVP_CIPHER_CTX_new();
     enum cr_status status = derive_key(seed, label, key);
@@ -57,15 +57,15 @@ enum cr_status cr_stream_new(uint64_t seed, const char *label, struct cr_stream 
         status = cr_openssl_fail(CR_INTERNAL, "AES-256-CTR failed");
     cr_wipe(key, sizeof key);
     if (status != CR_OK) {
-        cr_stream_free(stream);
+        cr_draws_free(stream);
         return status;
     }
-    cr_stream_seek(stream, 0);
+    cr_draws_seek(stream, 0);
     *out = stream;
     return CR_OK;
 }
 
-void cr_stream_free(struct cr_stream *stream)
+void cr_draws_free(struct cr_draws *stream)
 {
     if (!stream) return;
     EVP_CIPHER_CTX_free(stream->cipher);
@@ -73,7 +73,7 @@ void cr_stream_free(struct cr_stream *stream)
     free(stream);
 }
 
-void cr_stream_seek(struct cr_stream *stream, uint32_t index)
+void cr_draws_seek(struct cr_draws *stream, uint32_t index)
 {
     // The counter is a big-endian number of 128 bits: the upper 32 name the substream, and 2^96 blocks never
     // run into the next.
@@ -85,7 +85,7 @@ void cr_stream_seek(struct cr_stream *stream, uint32_t index)
     stream->has_spare_normal = false;
 }
 
-static void refill(struct cr_stream *stream)
+static void refill(struct cr_draws *stream)
 {
     memset(stream->buffer, 0, BUFFERED);
     int made = 0;
@@ -95,7 +95,7 @@ static void refill(struct cr_stream *stream)
     stream->used = 0;
 }
 
-void cr_stream_bytes(struct cr_stream *stream, void *out, size_t size)
+void cr_draws_bytes(struct cr_draws *stream, void *out, size_t size)
 {
     unsigned char *at = out;
     while (size > 0) {
@@ -108,16 +108,16 @@ void cr_stream_bytes(struct cr_stream *stream, void *out, size_t size)
     }
 }
 
-static uint64_t next_u64(struct cr_stream *stream)
+static uint64_t next_u64(struct cr_draws *stream)
 {
     unsigned char bytes[8];
-    cr_stream_bytes(stream, bytes, sizeof bytes);
+    cr_draws_bytes(stream, bytes, sizeof bytes);
     uint64_t value = 0;
     for (size_t i = sizeof bytes; i-- > 0;) value = value << 8 | bytes[i];
     return value;
 }
 
-uint64_t cr_stream_below(struct cr_stream *stream, uint64_t bound)
+uint64_t cr_draws_below(struct cr_draws *stream, uint64_t bound)
 {
     // The lowest 2^64 mod bound values would make the small results likelier: they are drawn again.
     uint64_t unfair = (0 - bound) % bound;
@@ -127,29 +127,29 @@ uint64_t cr_stream_below(struct cr_stream *stream, uint64_t bound)
     return value % bound;
 }
 
-double cr_stream_uniform(struct cr_stream *stream)
+double cr_draws_uniform(struct cr_draws *stream)
 {
     return (double)(next_u64(stream) >> 11) * 0x1p-53;
 }
 
-double cr_stream_normal(struct cr_stream *stream)
+double cr_draws_normal(struct cr_draws *stream)
 {
     // Box and Muller: two uniform values give two independent normal ones.
     if (stream->has_spare_normal) {
         stream->has_spare_normal = false;
         return stream->spare_normal;
     }
-    double radius = sqrt(-2.0 * log(1.0 - cr_stream_uniform(stream))); // of (0, 1]: the logarithm is finite
-    double angle = 2.0 * M_PI * cr_stream_uniform(stream);
+    double radius = sqrt(-2.0 * log(1.0 - cr_draws_uniform(stream))); // of (0, 1]: the logarithm is finite
+    double angle = 2.0 * M_PI * cr_draws_uniform(stream);
     stream->spare_normal = radius * sin(angle);
     stream->has_spare_normal = true;
     return radius * cos(angle);
 }
 
-void cr_stream_shuffle(struct cr_stream *stream, uint32_t *items, size_t count)
+void cr_draws_shuffle(struct cr_draws *stream, uint32_t *items, size_t count)
 {
     for (size_t i = count; i > 1; i--) {
-        size_t j = (size_t)cr_stream_below(stream, i);
+        size_t j = (size_t)cr_draws_below(stream, i);
         uint32_t kept = items[i - 1];
         items[i - 1] = items[j];
         items[j] = kept;

@@ -11,17 +11,17 @@ enum cr_status cr_random_bytes(void *out, size_t size);
 
 // A repeatable stream: AES-256-CTR under HKDF-SHA-256(seed, label). Equal (seed, label) give equal values on
 // every machine; different labels give independent streams.
-struct cr_stream;
-enum cr_status cr_stream_new(uint64_t seed, const char *label, struct cr_stream **out);
-void cr_stream_free(struct cr_stream *stream); // wipes the key; NULL is allowed
+struct cr_draws;
+enum cr_status cr_draws_new(uint64_t seed, const char *label, struct cr_draws **out);
+void cr_draws_free(struct cr_draws *stream); // wipes the key; NULL is allowed
 
 // Goes to the stream's start again, for block `index` of 2^32 independent substreams.
-void cr_stream_seek(struct cr_stream *stream, uint32_t index);
+void cr_draws_seek(struct cr_draws *stream, uint32_t index);
 
-void cr_stream_bytes(struct cr_stream *stream, void *out, size_t size);
-uint64_t cr_stream_below(struct cr_stream *stream, uint64_t bound); // uniform over [0, bound), bound > 0
-double cr_stream_uniform(struct cr_stream *stream);                 // uniform over [0, 1), 53 bits
-double cr_stream_normal(struct cr_stream *stream);                  // standard normal
-void cr_stream_shuffle(struct cr_stream *stream, uint32_t *items, size_t count);
+void cr_draws_bytes(struct cr_draws *stream, void *out, size_t size);
+uint64_t cr_draws_below(struct cr_draws *stream, uint64_t bound); // uniform over [0, bound), bound > 0
+double cr_draws_uniform(struct cr_draws *stream);                 // uniform over [0, 1), 53 bits
+double cr_draws_normal(struct cr_draws *stream);                  // standard normal
+void cr_draws_shuffle(struct cr_draws *stream, uint32_t *items, size_t count);
 
 #endif

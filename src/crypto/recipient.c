@@ -21,7 +21,7 @@ static enum cr_status key_of_share(const unsigned char share[CR_RECIPIENT_SHARE_
 {
     unsigned char encoded[1 + CR_RECIPIENT_SHARE_SIZE] = {EVEN};
     memcpy(encoded + 1, share, CR_RECIPIENT_SHARE_SIZE);
-    enum cr_status status = cr_ecdsa_key(CR_P256, (struct cr_slice){encoded, sizeof encoded}, out);
+    enum cr_status status = cr_ecdsa_key((struct cr_slice){encoded, sizeof encoded}, out);
     return status == CR_DENIED ? cr_fail(CR_DENIED, "a public key is not on its curve") : status;
 }
 

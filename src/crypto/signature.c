@@ -10,16 +10,12 @@
 #include <string.h>
 
 enum {
-    WIDEST = 48,
+    WIDTH = 32,
+    WIDTH_384 = 48,   // of a number of P-256, of P-384
     UNCOMPRESSED = 4, // the byte before x ‖ y in SEC 1's form of a point
     LEAST_RSA_BITS = 2048,
     MOST_RSA_BITS = 8192,
 };
-
-static const struct {
-    const char *name;
-    size_t width;
-} curves[] = {[CR_P256] = {"prime256v1", 32}, [CR_P384] = {"secp384r1", 48}};
 
 static enum cr_status refused(void)
 {
@@ -61,7 +57,7 @@ static enum cr_status verify(EVP_PKEY *key, const EVP_MD *hash, struct cr_slice 
 enum cr_status cr_ecdsa_verify_by(EVP_PKEY *key, enum cr_curve curve, struct cr_slice message,
                                   struct cr_slice signature)
 {
-    if (signature.size != 2 * curves[curve].width) return refused();
+    if (signature.size != (curve == CR_P256 ? 2 * WIDTH : 2 * WIDTH_384)) return refused();
     unsigned char *der;
     int size = to_der(signature, &der);
     if (size == 0) return cr_openssl_fail(CR_NO_MEMORY, "out of memory for a signature");
@@ -71,10 +67,9 @@ enum cr_status cr_ecdsa_verify_by(EVP_PKEY *key, enum cr_curve curve, struct cr_
     return status;
 }
 
-enum cr_status cr_ecdsa_key(enum cr_curve curve, struct cr_slice encoded, EVP_PKEY **out)
+enum cr_status cr_ecdsa_key(struct cr_slice encoded, EVP_PKEY **out)
 {
-    char name[16];
-    strcpy(name, curves[curve].name);
+    char name[] = "prime256v1";
     OSSL_PARAM parameters[] = {
         OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, name, 0),
         OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, (void *)(uintptr_t)encoded.data,
@@ -95,28 +90,27 @@ enum cr_status cr_ecdsa_key(enum cr_curve curve, struct cr_slice encoded, EVP_PK
 }
 
 // A public key; CR_DENIED where the point is not on the curve.
-static enum cr_status key_of_point(enum cr_curve curve, struct cr_slice point, EVP_PKEY **out)
+static enum cr_status key_of_point(struct cr_slice point, EVP_PKEY **out)
 {
-    unsigned char encoded[1 + 2 * WIDEST] = {UNCOMPRESSED};
-    if (point.size != 2 * curves[curve].width) return refused();
+    unsigned char encoded[1 + 2 * WIDTH] = {UNCOMPRESSED};
+    if (point.size != 2 * WIDTH) return refused();
     memcpy(encoded + 1, point.data, point.size);
-    return cr_ecdsa_key(curve, (struct cr_slice){encoded, 1 + point.size}, out);
+    return cr_ecdsa_key((struct cr_slice){encoded, sizeof encoded}, out);
 }
 
-enum cr_status cr_ecdsa_verify(enum cr_curve curve, struct cr_slice point, struct cr_slice message,
-                               struct cr_slice signature)
+enum cr_status cr_ecdsa_verify(struct cr_slice point, struct cr_slice message, struct cr_slice signature)
 {
     EVP_PKEY *key;
-    CR_TRY(key_of_point(curve, point, &key));
-    enum cr_status status = cr_ecdsa_verify_by(key, curve, message, signature);
+    CR_TRY(key_of_point(point, &key));
+    enum cr_status status = cr_ecdsa_verify_by(key, CR_P256, message, signature);
     EVP_PKEY_free(key);
     return status;
 }
 
-enum cr_status cr_ecdsa_key_pem(enum cr_curve curve, struct cr_slice point, struct cr_buffer *out)
+enum cr_status cr_ecdsa_key_pem(struct cr_slice point, struct cr_buffer *out)
 {
     EVP_PKEY *key;
-    CR_TRY(key_of_point(curve, point, &key));
+    CR_TRY(key_of_point(point, &key));
     BIO *text = BIO_new(BIO_s_mem());
     char *bytes = NULL;
     long size = text && PEM_write_bio_PUBKEY(text, key) == 1 ? BIO_get_mem_data(text, &bytes) : 0;

@@ -1,19 +1,16 @@
-// Signatures by other people's keys, as evidence carries them: ECDSA on NIST's curves, and RSA.
+// Signatures by other people's keys, as evidence carries them: ECDSA on P-256, and RSA.
 #ifndef CARREL_CRYPTO_SIGNATURE_H
 #define CARREL_CRYPTO_SIGNATURE_H
 
 #include "base/bytes.h"
 
-enum cr_curve { CR_P256, CR_P384 };
-
-// A signature over `message`: P-256 goes with SHA-256, P-384 with SHA-384. The key is a point x ‖ y and the
-// signature r ‖ s, each number big-endian and of the curve's width (32 or 48 bytes). CR_DENIED where it does
-// not verify, whatever the reason; a point that is not on the curve and numbers out of range among them.
-enum cr_status cr_ecdsa_verify(enum cr_curve curve, struct cr_slice point, struct cr_slice message,
-                               struct cr_slice signature);
+// A signature over `message`, with SHA-256. The key is a point x ‖ y and the signature r ‖ s, each number
+// big-endian in 32 bytes. CR_DENIED where it does not verify, whatever the reason; a point that is not on the
+// curve and numbers out of range among them.
+enum cr_status cr_ecdsa_verify(struct cr_slice point, struct cr_slice message, struct cr_slice signature);
 
 // Appends the key in PEM, for other programs. CR_DENIED where the point is not on the curve.
-enum cr_status cr_ecdsa_key_pem(enum cr_curve curve, struct cr_slice point, struct cr_buffer *out);
+enum cr_status cr_ecdsa_key_pem(struct cr_slice point, struct cr_buffer *out);
 
 // RSA PKCS #1 v1.5 with SHA-256; modulus and exponent big-endian. CR_DENIED where it does not verify, and
 // where the modulus is shorter than 2048 bits or longer than 8192.

@@ -10,7 +10,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { INVITATION_LIMIT = 4096 };
@@ -115,7 +114,7 @@ enum cr_status cr_invite(const struct cr_config *config, const char *name, const
     struct invitation invitation = {.expires = token.expires};
     strcpy(invitation.name, name);
     strcpy(invitation.role, role);
-    CR_CLEANUP(cr_state_unlock) int fd = -1;
+    CR_CLEANUP(cr_file_close) int fd = -1;
     CR_FREE char *path = NULL;
     CR_FREE char *folder = NULL;
     CR_TRY(cr_state_lock(directory, &fd));
@@ -154,7 +153,7 @@ enum cr_status cr_redeem(struct cr_state_dir *state, const struct cr_manifest *m
 {
     CR_FREE char *path = NULL;
     CR_TRY(path_of(state->path, secret, &path));
-    CR_CLEANUP(cr_state_unlock) int fd = -1;
+    CR_CLEANUP(cr_file_close) int fd = -1;
     CR_TRY(cr_state_try_lock(state->path, &fd));
     if (!cr_file_exists(path)) return cr_fail(CR_DENIED, "the join token is not one of this server's");
     struct invitation invitation;

@@ -6,9 +6,8 @@
 static enum cr_status parse(const struct cr_flags *flags, int argc, char **argv, const char **positional,
                             struct cr_buffer *help)
 {
-    size_t count;
     bool wanted;
-    CR_TRY(cr_flags_parse(flags, argc, argv, positional, &count, &wanted));
+    CR_TRY(cr_flags_parse(flags, argc, argv, positional, NULL, &wanted));
     return wanted ? cr_flags_help(flags, help) : CR_OK;
 }
 

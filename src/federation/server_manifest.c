@@ -160,12 +160,12 @@ static enum cr_status take_own(const struct cr_config *config, const struct cr_b
     CR_TRY(cr_path_join(directory, "job.cbor", &path));
     CR_TRY(cr_path_join(directory, CR_STATE_RUN_JOB, &of_run));
     CR_TRY(cr_path_join(directory, "owner", &key));
-    CR_CLEANUP(cr_state_unlock) int fd = -1;
+    CR_CLEANUP(cr_file_close) int fd = -1;
     CR_TRY(cr_state_lock(directory, &fd));
     if (!cr_identity_is_kept(key, NULL) && cr_file_exists(path))
         return cr_fail(CR_NOT_FOUND, "%s: the key that signed %s is not there: put it back", key, path);
     CR_TRY(cr_identity_load_or_make(key, &owner));
-    cr_state_unlock(&fd); // the CA is looked up under the same lock
+    cr_file_close(&fd); // the CA is looked up under the same lock
     CR_TRY(take_kept(path, config, base, owner, &manifest, form));
     if (!manifest.has_owner) {
         CR_TRY(take_kept(of_run, config, base, owner, &manifest, form));

@@ -39,11 +39,6 @@ bool cr_state_is_served(const char *path)
     return take_serving(path, &fd) == CR_INVALID;
 }
 
-void cr_state_unlock(int *fd)
-{
-    cr_file_close(fd);
-}
-
 // What belongs to the directory and not to one of its jobs is bound to nothing.
 static struct cr_sealing sealing_of(const struct cr_sealing_key *key, const char *purpose)
 {
@@ -153,7 +148,7 @@ static enum cr_status sweep(const struct cr_state_dir *state)
 
 static enum cr_status open_locked(struct cr_state_dir *state)
 {
-    CR_CLEANUP(cr_state_unlock) int fd = -1;
+    CR_CLEANUP(cr_file_close) int fd = -1;
     CR_TRY(cr_state_lock(state->path, &fd));
     CR_TRY(take_serving(state->path, &state->serving_fd));
     CR_TRY(sweep(state));

@@ -62,11 +62,9 @@ void cr_state_close(struct cr_state_dir *state); // NULL is allowed
 // Whether a server runs on the directory, which is there.
 bool cr_state_is_served(const char *path);
 
-// Holds the directory's lock until cr_state_unlock(fd). To try waits for nobody: CR_IO while another holds
-// it.
+// Holds the directory's lock until cr_file_close(fd). To try waits for nobody: CR_IO while another holds it.
 enum cr_status cr_state_lock(const char *path, int *fd);
 enum cr_status cr_state_try_lock(const char *path, int *fd);
-void cr_state_unlock(int *fd); // usable with CR_CLEANUP
 
 // A new run, before its first round.
 enum cr_status cr_state_begin(struct cr_state_dir *state, const unsigned char job[CR_SHA256_SIZE],

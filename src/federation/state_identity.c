@@ -45,7 +45,7 @@ static enum cr_status make_authority(const struct cr_config *config)
 enum cr_status cr_state_fingerprint(const struct cr_config *config, unsigned char out[CR_SHA256_SIZE])
 {
     const char *path = config->federation.state_dir;
-    CR_CLEANUP(cr_state_unlock) int fd = -1;
+    CR_CLEANUP(cr_file_close) int fd = -1;
     CR_FREE char *directory = NULL;
     CR_TRY(cr_state_lock(path, &fd));
     CR_TRY(cr_path_join(path, "authority", &directory));

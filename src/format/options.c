@@ -2,7 +2,6 @@
 #include "base/file.h"
 #include "format/option_value.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
 

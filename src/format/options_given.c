@@ -2,7 +2,6 @@
 #include "format/option_value.h"
 #include "format/options.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static const size_t from_command_line = SIZE_MAX; // for a line

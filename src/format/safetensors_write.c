@@ -65,21 +65,16 @@ static enum cr_status append_header(struct cr_buffer *out, const struct cr_tenso
     return cr_append(out, text.data, text.size);
 }
 
-struct given {
-    const struct cr_tensor_entry *entries;
-};
-
 static enum cr_status take_given(void *context, size_t i, struct cr_slice *bytes)
 {
-    *bytes = ((const struct given *)context)->entries[i].bytes;
+    *bytes = (*(const struct cr_tensor_entry *const *)context)[i].bytes;
     return CR_OK;
 }
 
 enum cr_status cr_safetensors_write(const char *path, const struct cr_tensor_entry *entries, size_t count,
                                     bool secret)
 {
-    struct given context = {entries};
-    return cr_safetensors_write_made(path, entries, count, secret, take_given, &context);
+    return cr_safetensors_write_made(path, entries, count, secret, take_given, &entries);
 }
 
 enum cr_status

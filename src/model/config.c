@@ -311,6 +311,16 @@ static enum cr_status read_linear(const struct cr_json *rope, const char *name, 
     return CR_OK;
 }
 
+static bool holds_object(const struct cr_json *value)
+{
+    void *position = NULL;
+    const char *key;
+    const struct cr_json *member;
+    while (cr_json_next(value, &position, &key, &member))
+        if (cr_json_kind(member) == CR_JSON_OBJECT) return true;
+    return false;
+}
+
 // The base of the rotation and its scaling: rope_theta and rope_scaling at the top, or both in
 // rope_parameters, which newer versions of Transformers write; of the two they take rope_scaling unless it is
 // empty. "rope_type" was once "type".
@@ -326,6 +336,9 @@ static enum cr_status read_rope(const struct cr_json *root, const char *name, st
     bool present = given(root, key);
     if (present && cr_json_kind(rope) != CR_JSON_OBJECT)
         return cr_fail(CR_INVALID, "%s: %s is not an object", name, key);
+    if (holds_object(rope))
+        return cr_fail(CR_UNSUPPORTED, "%s: %s: rotations that differ by kind of layer are not supported",
+                       name, key);
     const struct cr_json *holder = present && given(rope, "rope_theta") ? rope : root;
     CR_TRY(positive_number(holder, name, "rope_theta", 10000, &out->rope_theta));
     if (out->rope_theta < 1)

@@ -78,11 +78,6 @@ void cr_module_shape(const struct cr_model_config *config, enum cr_module module
     *in = shapes[module][1];
 }
 
-static void free_model(struct cr_model **model)
-{
-    cr_model_free(*model);
-}
-
 // The parts that need no weights. A checkpoint is checked before memory for the weights is asked for, so that
 // a config.json alone cannot ask for it.
 enum form { AS_FILED, IN_8BIT, OUTSIDE, WRITABLE, SHAPE };
@@ -117,7 +112,7 @@ static enum cr_status begin(const struct cr_model_config *config, const struct c
         return cr_fail(CR_INTERNAL, "a model computes in float32 or bfloat16 only");
     if (act == CR_BF16 && !cr_compute_has_bf16(compute))
         return cr_fail(CR_UNSUPPORTED, "this processor has no bfloat16 products (use float32)");
-    CR_CLEANUP(free_model) struct cr_model *model = NULL;
+    CR_CLEANUP(cr_model_release) struct cr_model *model = NULL;
     CR_TRY(cr_allocate(1, sizeof *model, &model));
     model->config = *config;
     model->part = *part;
@@ -141,7 +136,7 @@ static enum cr_status open_model(const char *directory, const struct cr_model_pa
     struct cr_model_config config;
     CR_TRY(cr_model_config_read(directory, &config));
     const struct cr_model_part all = all_of(&config);
-    CR_CLEANUP(free_model) struct cr_model *model = NULL;
+    CR_CLEANUP(cr_model_release) struct cr_model *model = NULL;
     CR_TRY(begin(&config, part ? part : &all, compute, act, form, &model));
     CR_TRY(cr_safetensors_open(directory, &model->weights));
     CR_TRY(cr_weights_check(model));
@@ -201,7 +196,7 @@ enum cr_status cr_model_create(const struct cr_model_config *config, struct cr_c
                                enum cr_dtype act, struct cr_model **out)
 {
     const struct cr_model_part all = all_of(config);
-    CR_CLEANUP(free_model) struct cr_model *model = NULL;
+    CR_CLEANUP(cr_model_release) struct cr_model *model = NULL;
     CR_TRY(begin(config, &all, compute, act, WRITABLE, &model));
     CR_TRY(cr_weights_place(model));
     *out = model;
@@ -232,6 +227,12 @@ void cr_model_free(struct cr_model *model)
     cr_arena_release(&model->memory);
     cr_safetensors_free(model->weights);
     free(model);
+}
+
+void cr_model_release(struct cr_model **model)
+{
+    cr_model_free(*model);
+    *model = NULL;
 }
 
 static size_t value_count(const struct cr_model_parameter *parameter)

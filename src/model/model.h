@@ -191,7 +191,8 @@ enum cr_status cr_model_open_shape(const char *directory, struct cr_compute *com
 // A writable model of this shape without a checkpoint: norms are one and all else is zero until cr_model_set.
 enum cr_status cr_model_create(const struct cr_model_config *config, struct cr_compute *compute,
                                enum cr_dtype act, struct cr_model **out);
-void cr_model_free(struct cr_model *model); // NULL is allowed
+void cr_model_free(struct cr_model *model);     // NULL is allowed
+void cr_model_release(struct cr_model **model); // frees *model; for CR_CLEANUP
 
 // Numbers in all that `parameters` lists.
 size_t cr_model_value_count(const struct cr_model *model);

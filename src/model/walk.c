@@ -4,7 +4,6 @@
 #include "tensor/ops.h"
 
 #include <math.h>
-#include <string.h>
 
 // Rows of the head at a time. Each time the head's matrix is read and packed anew, which many rows make up
 // for; but their logits must stay small beside the rest of a pass, which is little where it holds one layer.

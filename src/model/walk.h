@@ -127,11 +127,6 @@ struct cr_matrix cr_walk_unnormed(struct cr_walk *walk, const struct cr_trace *t
 void cr_walk_join(struct cr_walk *walk, const struct cr_view *view, const struct cr_layer_prefix *prefix,
                   struct cr_matrix own);
 
-// The way back of it, from walk->djoined: sets `own`, adds to the prefix's gradient in the order of
-// sequences.
-void cr_walk_split(struct cr_walk *walk, const struct cr_view *view, const struct cr_layer_prefix *prefix,
-                   struct cr_matrix own);
-
 // One layer forward: from residual 2·layer to 2·layer + 2. tuning may be NULL.
 enum cr_status cr_walk_layer(struct cr_walk *walk, const struct cr_view *view, size_t layer,
                              const struct cr_layer_tuning *tuning);

@@ -92,8 +92,10 @@ static struct cr_matrix upstream(struct cr_walk *walk, size_t rows)
     return rounded;
 }
 
-void cr_walk_split(struct cr_walk *walk, const struct cr_view *view, const struct cr_layer_prefix *prefix,
-                   struct cr_matrix own)
+// The way back of cr_walk_join, from walk->djoined: sets `own`, adds to the prefix's gradient in the order of
+// sequences.
+static void split(struct cr_walk *walk, const struct cr_view *view, const struct cr_layer_prefix *prefix,
+                  struct cr_matrix own)
 {
     const struct cr_attention_layout *layout = &view->layout;
     for (size_t s = 0; s < layout->sequences; s++) {
@@ -129,7 +131,7 @@ static enum cr_status attend_back(struct cr_walk *walk, const struct cr_view *vi
         cr_matrix_rows(trace->attended, 0, rows), trace->log_sum, cr_matrix_rows(walk->dattended, 0, rows),
         cr_matrix_columns(dqkv, 0, q_columns), cr_matrix_columns(dkv, 0, kv_columns),
         cr_matrix_columns(dkv, kv_columns, kv_columns), walk->attention_scratch));
-    if (walk->size.prefix > 0) cr_walk_split(walk, view, &tuning->prefix, own);
+    if (walk->size.prefix > 0) split(walk, view, &tuning->prefix, own);
     if (walk->model->config.learned_positions) return CR_OK;
     cr_rope(compute, cr_matrix_columns(dqkv, 0, q_columns + kv_columns),
             walk->shape.heads + walk->shape.kv_heads, head_dim, walk->cosine, walk->sine, view->position,

@@ -56,12 +56,12 @@ enum cr_status cr_events_parse(struct cr_slice text, const char *name, size_t *o
     return take_lines(text, name, 0, offset, receive, context);
 }
 
-// Appends what the file holds from `offset` on, up to so many bytes.
-static enum cr_status read_piece(int fd, const char *path, size_t offset, size_t most, struct cr_buffer *out)
+// Appends what the file holds from `offset` on, up to PIECE bytes.
+static enum cr_status read_piece(int fd, const char *path, size_t offset, struct cr_buffer *out)
 {
     unsigned char chunk[65536];
-    while (out->size < most) {
-        size_t wanted = cr_least(most - out->size, sizeof chunk), got;
+    while (out->size < PIECE) {
+        size_t wanted = cr_least(PIECE - out->size, sizeof chunk), got;
         CR_TRY(cr_file_read_at(fd, path, offset + out->size, chunk, wanted, &got));
         CR_TRY(cr_append(out, chunk, got));
         if (got < wanted) break;
@@ -82,7 +82,7 @@ enum cr_status cr_events_read(const char *path, size_t *offset,
     CR_CLEANUP(cr_buffer_release) struct cr_buffer piece = {0};
     for (;;) {
         cr_buffer_clear(&piece);
-        CR_TRY(read_piece(fd, path, *offset, PIECE, &piece));
+        CR_TRY(read_piece(fd, path, *offset, &piece));
         size_t used = 0;
         enum cr_status status = take_lines(cr_buffer_slice(&piece), path, *offset, &used, receive, context);
         *offset += used;

@@ -109,7 +109,8 @@ void cr_way_vectors(const struct cr_way *way, struct cr_field *field, struct cr_
     }
 }
 
-struct cr_way_span cr_way_question(const struct cr_way *way, size_t begin)
+// begin < depth
+static struct cr_way_span question_span(const struct cr_way *way, size_t begin)
 {
     size_t part = 0, first = 0;
     while (begin - first >= way->bounds[part].depth) first += way->bounds[part++].depth;
@@ -140,7 +141,7 @@ static void add_up(const struct cr_field *field, struct cr_way_span (*span_of)(c
 void cr_way_expect(const struct cr_way *way, const struct cr_field *field, const uint32_t *question,
                    uint32_t expected[2])
 {
-    add_up(field, cr_way_question, way, question, way->depth, expected);
+    add_up(field, question_span, way, question, way->depth, expected);
 }
 
 void cr_way_sums(const struct cr_way *way, const struct cr_field *field, const uint32_t *answer,

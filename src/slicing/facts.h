@@ -60,8 +60,7 @@ struct cr_way_span {
     const uint32_t *vectors[2];
 };
 
-struct cr_way_span cr_way_question(const struct cr_way *way, size_t begin); // begin < depth
-struct cr_way_span cr_way_answer(const struct cr_way *way, size_t begin);   // begin < width
+struct cr_way_span cr_way_answer(const struct cr_way *way, size_t begin); // begin < width
 
 // Whether `answer` [width] is the product of `question` [depth]. Takes the same time whatever they are.
 bool cr_way_checks(const struct cr_way *way, const struct cr_field *field, const uint32_t *question,

@@ -1,7 +1,7 @@
 #include "text/decoder.h"
 
 #include "text/byte_level.h"
-#include "text/sequence.h"
+#include "text/component.h"
 #include "text/unicode.h"
 
 #include <stdlib.h>
@@ -25,15 +25,6 @@ struct cr_text_decoder {
     bool none; // null in the file
 };
 
-static enum cr_status take_string(const struct cr_json *value, const char *key, const char *name,
-                                  struct cr_buffer *out)
-{
-    if (cr_json_kind(value) != CR_JSON_STRING)
-        return cr_fail(CR_INVALID, "%s: decoder: \"%s\" must be a string", name, key);
-    struct cr_slice text = cr_json_string(value);
-    return cr_append(out, text.data, text.size);
-}
-
 static enum cr_status parse_metaspace(struct step *step, const struct cr_json *json, const char *name)
 {
     const char *scheme, *replacement;
@@ -46,22 +37,10 @@ static enum cr_status parse_metaspace(struct step *step, const struct cr_json *j
     return cr_append(&step->pattern, replacement, strlen(replacement));
 }
 
-static enum cr_status parse_replace(struct step *step, const struct cr_json *json, const char *name)
-{
-    const struct cr_json *pattern = cr_json_member(json, "pattern");
-    if (cr_json_member(pattern, "Regex"))
-        return cr_fail(CR_UNSUPPORTED, "%s: decoder: Replace with a regular expression is not supported",
-                       name);
-    step->kind = REPLACE;
-    CR_TRY(take_string(cr_json_member(pattern, "String"), "pattern", name, &step->pattern));
-    if (step->pattern.size == 0) return cr_fail(CR_INVALID, "%s: decoder: Replace of an empty string", name);
-    return take_string(cr_json_member(json, "content"), "content", name, &step->content);
-}
-
 static enum cr_status parse_strip(struct step *step, const struct cr_json *json, const char *name)
 {
     step->kind = STRIP;
-    CR_TRY(take_string(cr_json_member(json, "content"), "content", name, &step->pattern));
+    CR_TRY(cr_component_string(json, name, "decoder", "content", &step->pattern));
     const unsigned char *end = step->pattern.data;
     if (step->pattern.size > 0) (void)cr_utf8_next(&end);
     if (step->pattern.size == 0 || end != step->pattern.data + step->pattern.size)
@@ -77,7 +56,7 @@ static enum cr_status parse(struct cr_text_decoder *decoder, const struct cr_jso
     CR_TRY(cr_json_get_string(json, name, "type", "", &type));
     if (strcmp(type, "Sequence") == 0) {
         const struct cr_json *steps;
-        CR_TRY(cr_sequence_steps(json, name, "decoder", "decoders", depth, &steps));
+        CR_TRY(cr_component_steps(json, name, "decoder", "decoders", depth, &steps));
         for (size_t i = 0; i < cr_json_count(steps); i++)
             CR_TRY(parse(decoder, cr_json_at(steps, i), name, depth + 1));
         return CR_OK;
@@ -86,7 +65,10 @@ static enum cr_status parse(struct cr_text_decoder *decoder, const struct cr_jso
         return cr_fail(CR_INVALID, "%s: decoder: more than %d steps", name, STEP_LIMIT);
     struct step *step = &decoder->steps[decoder->count++];
     if (strcmp(type, "Metaspace") == 0) return parse_metaspace(step, json, name);
-    if (strcmp(type, "Replace") == 0) return parse_replace(step, json, name);
+    if (strcmp(type, "Replace") == 0) {
+        step->kind = REPLACE;
+        return cr_component_replace(json, name, "decoder", &step->pattern, &step->content);
+    }
     if (strcmp(type, "Strip") == 0) return parse_strip(step, json, name);
     if (strcmp(type, "ByteLevel") == 0) {
         step->kind = BYTE_LEVEL;

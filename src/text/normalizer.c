@@ -1,6 +1,6 @@
 #include "text/normalizer.h"
 
-#include "text/sequence.h"
+#include "text/component.h"
 #include "text/unicode.h"
 
 #include <stdlib.h>
@@ -22,30 +22,6 @@ struct cr_normalizer {
     size_t count;
 };
 
-static enum cr_status take_string(const struct cr_json *json, const char *key, const char *name,
-                                  struct cr_buffer *out)
-{
-    const struct cr_json *value = cr_json_member(json, key);
-    if (cr_json_kind(value) != CR_JSON_STRING)
-        return cr_fail(CR_INVALID, "%s: normalizer: \"%s\" must be a string", name, key);
-    struct cr_slice text = cr_json_string(value);
-    return cr_append(out, text.data, text.size);
-}
-
-static enum cr_status parse_replace(struct step *step, const struct cr_json *json, const char *name)
-{
-    const struct cr_json *pattern = cr_json_member(json, "pattern");
-    if (cr_json_member(pattern, "Regex"))
-        return cr_fail(CR_UNSUPPORTED, "%s: normalizer: Replace with a regular expression is not supported",
-                       name);
-    step->kind = REPLACE;
-    CR_TRY(take_string(pattern, "String", name, &step->pattern));
-    CR_TRY(take_string(json, "content", name, &step->content));
-    if (step->pattern.size == 0)
-        return cr_fail(CR_INVALID, "%s: normalizer: Replace of an empty string", name);
-    return CR_OK;
-}
-
 static enum cr_status parse(struct cr_normalizer *normalizer, const struct cr_json *json, const char *name,
                             size_t depth)
 {
@@ -54,7 +30,7 @@ static enum cr_status parse(struct cr_normalizer *normalizer, const struct cr_js
     CR_TRY(cr_json_get_string(json, name, "type", "", &type));
     if (strcmp(type, "Sequence") == 0) {
         const struct cr_json *steps;
-        CR_TRY(cr_sequence_steps(json, name, "normalizer", "normalizers", depth, &steps));
+        CR_TRY(cr_component_steps(json, name, "normalizer", "normalizers", depth, &steps));
         for (size_t i = 0; i < cr_json_count(steps); i++)
             CR_TRY(parse(normalizer, cr_json_at(steps, i), name, depth + 1));
         return CR_OK;
@@ -69,12 +45,15 @@ static enum cr_status parse(struct cr_normalizer *normalizer, const struct cr_js
             *step = (struct step){.kind = FORM, .form = (enum cr_normal_form)form};
             return CR_OK;
         }
-    if (strcmp(type, "Replace") == 0) return parse_replace(step, json, name);
+    if (strcmp(type, "Replace") == 0) {
+        step->kind = REPLACE;
+        return cr_component_replace(json, name, "normalizer", &step->pattern, &step->content);
+    }
     if (strcmp(type, "Lowercase") == 0) {
         step->kind = LOWERCASE;
     } else if (strcmp(type, "Prepend") == 0) {
         step->kind = PREPEND;
-        CR_TRY(take_string(json, "prepend", name, &step->content));
+        CR_TRY(cr_component_string(json, name, "normalizer", "prepend", &step->content));
     } else if (strcmp(type, "Strip") == 0) {
         step->kind = STRIP;
         CR_TRY(cr_json_get_bool(json, name, "strip_left", true, &step->left));

@@ -1,7 +1,6 @@
 #include "text/pack.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 void cr_packs_release(struct cr_packs *packs)
 {

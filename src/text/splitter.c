@@ -1,8 +1,8 @@
 #include "text/splitter.h"
 
 #include "text/byte_level.h"
+#include "text/component.h"
 #include "text/expression.h"
-#include "text/sequence.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -144,7 +144,7 @@ static enum cr_status parse(struct cr_splitter *splitter, const struct cr_json *
     CR_TRY(cr_json_get_string(json, name, "type", "", &type));
     if (strcmp(type, "Sequence") == 0) {
         const struct cr_json *steps;
-        CR_TRY(cr_sequence_steps(json, name, "pre_tokenizer", "pretokenizers", depth, &steps));
+        CR_TRY(cr_component_steps(json, name, "pre_tokenizer", "pretokenizers", depth, &steps));
         for (size_t i = 0; i < cr_json_count(steps); i++)
             CR_TRY(parse(splitter, cr_json_at(steps, i), name, depth + 1));
         return CR_OK;

@@ -1,6 +1,6 @@
 #include "text/template.h"
 
-#include "text/sequence.h"
+#include "text/component.h"
 
 #include <string.h>
 
@@ -68,7 +68,7 @@ static enum cr_status parse(const struct cr_json *json, const char *name, size_t
     if (strcmp(type, "Sequence") != 0)
         return cr_fail(CR_UNSUPPORTED, "%s: post_processor \"%s\" is not supported", name, type);
     const struct cr_json *steps;
-    CR_TRY(cr_sequence_steps(json, name, "post_processor", "processors", depth, &steps));
+    CR_TRY(cr_component_steps(json, name, "post_processor", "processors", depth, &steps));
     for (size_t i = 0; i < cr_json_count(steps); i++)
         CR_TRY(parse(cr_json_at(steps, i), name, vocabulary, depth + 1, template));
     return CR_OK;

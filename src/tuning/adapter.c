@@ -53,11 +53,18 @@ static enum cr_status fill_item(struct cr_compute *compute, const struct cr_safe
     return cr_fail(CR_INVALID, "%s: %s: holds NaN or infinity", cr_safetensors_name(file), item->name);
 }
 
-enum cr_status cr_adapter_fill(struct cr_structure *structure, const struct cr_safetensors *file)
+enum cr_status cr_adapter_fill(struct cr_structure *structure, const struct cr_safetensors *file,
+                               struct cr_structure **out)
 {
     struct cr_parameters *parameters = &structure->parameters;
-    for (size_t i = 0; i < parameters->item_count; i++)
-        CR_TRY(fill_item(structure->model->compute, file, &parameters->items[i],
-                         parameters->values + parameters->items[i].offset));
-    return structure->kind->refresh(structure);
+    enum cr_status status = CR_OK;
+    for (size_t i = 0; status == CR_OK && i < parameters->item_count; i++)
+        status = fill_item(structure->model->compute, file, &parameters->items[i],
+                           parameters->values + parameters->items[i].offset);
+    if (status == CR_OK) status = structure->kind->refresh(structure);
+    if (status == CR_OK)
+        *out = structure;
+    else
+        cr_structure_free(structure);
+    return status;
 }

@@ -18,8 +18,9 @@ enum cr_status cr_adapter_check(const char *directory);
 // neither.
 enum cr_status cr_adapter_open(const char *directory, struct cr_model *model, struct cr_structure **out);
 
-// Fills the parameters with the file's tensors of their names, which are there, F32, F16 or BF16, and
-// refreshes. NaN or infinity is CR_INVALID by name.
-enum cr_status cr_adapter_fill(struct cr_structure *structure, const struct cr_safetensors *file);
+// Takes the structure, also where it fails: fills its parameters with the file's tensors of their names,
+// which are there, F32, F16 or BF16, and refreshes it. NaN or infinity is CR_INVALID by name.
+enum cr_status cr_adapter_fill(struct cr_structure *structure, const struct cr_safetensors *file,
+                               struct cr_structure **out);
 
 #endif

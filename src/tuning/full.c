@@ -104,7 +104,7 @@ enum cr_status cr_full_new(struct cr_model *model, struct cr_structure **out)
         CR_TRY_GOTO(status, failed,
                     cr_parameters_add(parameters, model->parameters[i].name, model->parameters[i].rows,
                                       model->parameters[i].columns));
-    CR_TRY_GOTO(status, failed, cr_parameters_commit(parameters));
+    CR_TRY_GOTO(status, failed, cr_parameters_commit(parameters, true));
     CR_TRY_GOTO(status, failed,
                 cr_allocate(model->config.layers, sizeof *full->base.tuned.layers, &full->base.tuned.layers));
     CR_TRY_GOTO(status, failed, cr_allocate(model->parameter_count, sizeof *full->deltas, &full->deltas));
@@ -153,11 +153,11 @@ enum cr_status cr_full_initialise(struct cr_structure *structure, uint64_t seed,
         }
         char label[256];
         snprintf(label, sizeof label, "full initial %s", item->name);
-        struct cr_stream *stream;
-        CR_TRY(cr_stream_new(seed, label, &stream));
+        struct cr_draws *stream;
+        CR_TRY(cr_draws_new(seed, label, &stream));
         double own = deviation_of(structure->model, place, deviation);
-        for (size_t k = 0; k < item->count; k++) values[k] = (float)(own * cr_stream_normal(stream));
-        cr_stream_free(stream);
+        for (size_t k = 0; k < item->count; k++) values[k] = (float)(own * cr_draws_normal(stream));
+        cr_draws_free(stream);
     }
     return CR_OK;
 }

@@ -35,9 +35,9 @@ struct lora_delta {
     struct cr_lora *lora;
     const struct cr_parameter *a, *b; // [r,in], [out,r]
     size_t in, out;
-    struct lora_low *low;      // [lanes]
-    size_t column;             // of `low` with which its own begin
-    struct cr_stream *dropout; // NULL where nothing is dropped
+    struct lora_low *low;     // [lanes]
+    size_t column;            // of `low` with which its own begin
+    struct cr_draws *dropout; // NULL where nothing is dropped
 };
 
 struct cr_lora {
@@ -99,12 +99,12 @@ static bool drops(const struct cr_lora *lora)
 // The same bits for each walk over the same micro-batch: forward, its repetition, and back.
 static void rewind_dropout(struct lora_delta *self)
 {
-    cr_stream_seek(self->dropout, walk_of(self->lora)->micro);
+    cr_draws_seek(self->dropout, walk_of(self->lora)->micro);
 }
 
 static void next_bits(struct lora_delta *self, size_t rows)
 {
-    cr_stream_bytes(self->dropout, self->lora->bits, rows * self->in * sizeof(uint16_t));
+    cr_draws_bytes(self->dropout, self->lora->bits, rows * self->in * sizeof(uint16_t));
 }
 
 // What lies between the two thin products: scaled in F32, and rounded to the activation type unless that is
@@ -288,7 +288,7 @@ static enum cr_status lora_merge(const struct cr_structure *structure, struct cr
 static void lora_release(struct cr_structure *structure)
 {
     struct cr_lora *lora = (struct cr_lora *)structure;
-    for (size_t i = 0; i < lora->delta_count; i++) cr_stream_free(lora->deltas[i].dropout);
+    for (size_t i = 0; i < lora->delta_count; i++) cr_draws_free(lora->deltas[i].dropout);
     free(lora->deltas);
     free(lora->lows);
     free(lora->walks);
@@ -358,7 +358,7 @@ static enum cr_status share_input(struct cr_lora *lora, const struct cr_module_p
         if (lora->drop > 0 && lora->rows > 0) {
             char label[160];
             snprintf(label, sizeof label, "lora dropout %s", a->name);
-            CR_TRY(cr_stream_new(seed, label, &delta->dropout));
+            CR_TRY(cr_draws_new(seed, label, &delta->dropout));
         }
     }
     return CR_OK;
@@ -403,11 +403,7 @@ enum cr_status cr_lora_new(const struct cr_lora_config *config, struct cr_model 
     lora->scale = (float)cr_lora_scale(config);
     lora->drop = (float)config->lora_dropout;
     CR_TRY_GOTO(status, failed, make_deltas(lora, seed));
-    if (rows > 0) {
-        CR_TRY_GOTO(status, failed, cr_parameters_commit(parameters));
-    } else {
-        CR_TRY_GOTO(status, failed, cr_parameters_commit_values(parameters));
-    }
+    CR_TRY_GOTO(status, failed, cr_parameters_commit(parameters, rows > 0));
     if (lora->act != CR_F32)
         CR_TRY_GOTO(status, failed,
                     cr_secret_allocate(parameters->count, cr_dtype_size(lora->act), &lora->working));
@@ -429,12 +425,12 @@ enum cr_status cr_lora_initialise(struct cr_structure *structure, uint64_t seed)
         const struct cr_parameter *a = lora->deltas[i].a, *b = lora->deltas[i].b;
         char label[160];
         snprintf(label, sizeof label, "lora initial %s", a->name);
-        struct cr_stream *stream;
-        CR_TRY(cr_stream_new(seed, label, &stream));
+        struct cr_draws *stream;
+        CR_TRY(cr_draws_new(seed, label, &stream));
         double bound = 1 / sqrt((double)a->shape[1]);
         for (size_t k = 0; k < a->count; k++)
-            values[a->offset + k] = (float)((2 * cr_stream_uniform(stream) - 1) * bound);
-        cr_stream_free(stream);
+            values[a->offset + k] = (float)((2 * cr_draws_uniform(stream) - 1) * bound);
+        cr_draws_free(stream);
         memset(values + b->offset, 0, b->count * sizeof(float));
     }
     return CR_OK;

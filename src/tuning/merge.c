@@ -53,11 +53,6 @@ static enum cr_status go_on(const struct merge *merge)
     return cr_fail(CR_CANCELLED, "stopped; nothing is written");
 }
 
-static void free_model(struct cr_model **model)
-{
-    cr_model_free(*model);
-}
-
 static void merge_release(struct merge *merge)
 {
     cr_free(&merge->rounded);
@@ -177,10 +172,10 @@ static size_t entry_of(const struct merge *merge, const struct cr_model_paramete
 // Draws x [in]; y [out], zeros, becomes what the delta adds for it.
 static enum cr_status try_delta(struct cr_delta *delta, float *x, size_t in, float *y, size_t out)
 {
-    struct cr_stream *stream;
-    CR_TRY(cr_stream_new(0, "merge", &stream));
-    for (size_t j = 0; j < in; j++) x[j] = (float)cr_stream_normal(stream);
-    cr_stream_free(stream);
+    struct cr_draws *stream;
+    CR_TRY(cr_draws_new(0, "merge", &stream));
+    for (size_t j = 0; j < in; j++) x[j] = (float)cr_draws_normal(stream);
+    cr_draws_free(stream);
     const struct cr_delta_part part = {delta, cr_matrix_of(y, CR_F32, 1, out)};
     return cr_deltas_forward(&part, 1, cr_matrix_of(x, CR_F32, 1, in));
 }
@@ -316,7 +311,7 @@ static enum cr_status check_written(struct merge *merge, const char *directory,
     cr_safetensors_free(file);
     CR_TRY(status);
     CR_TRY(go_on(merge));
-    CR_CLEANUP(free_model) struct cr_model *written = NULL;
+    CR_CLEANUP(cr_model_release) struct cr_model *written = NULL;
     merge->adding = false;
     CR_TRY(open_filed(merge, directory, &written));
     CR_TRY(logits_of(written, NULL, merge->tokens, merge->found));

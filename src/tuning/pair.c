@@ -138,7 +138,7 @@ static enum cr_status join_parameters(struct cr_pair *pair)
             const struct cr_parameter *item = &pair->parts[i]->parameters.items[k];
             CR_TRY(cr_parameters_add(whole, item->name, item->shape[0], item->rank > 1 ? item->shape[1] : 0));
         }
-    CR_TRY(training ? cr_parameters_commit(whole) : cr_parameters_commit_values(whole));
+    CR_TRY(cr_parameters_commit(whole, training));
     pair->joined = true;
     for (size_t i = 0, at = 0; i < PARTS; i++) {
         struct cr_parameters *part = &pair->parts[i]->parameters;

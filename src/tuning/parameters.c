@@ -28,14 +28,10 @@ enum cr_status cr_parameters_add(struct cr_parameters *parameters, const char *n
     return CR_OK;
 }
 
-enum cr_status cr_parameters_commit_values(struct cr_parameters *parameters)
+enum cr_status cr_parameters_commit(struct cr_parameters *parameters, bool training)
 {
-    return cr_secret_allocate(parameters->count, sizeof(float), &parameters->values);
-}
-
-enum cr_status cr_parameters_commit(struct cr_parameters *parameters)
-{
-    CR_TRY(cr_parameters_commit_values(parameters));
+    CR_TRY(cr_secret_allocate(parameters->count, sizeof(float), &parameters->values));
+    if (!training) return CR_OK;
     return cr_secret_allocate(parameters->count, sizeof(float), &parameters->gradients);
 }
 

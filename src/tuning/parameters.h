@@ -6,8 +6,9 @@
 #ifndef CARREL_TUNING_PARAMETERS_H
 #define CARREL_TUNING_PARAMETERS_H
 
-#include "base/dtype.h"
 #include "base/memory.h"
+
+#include <stdbool.h>
 
 struct cr_parameter {
     char *name;  // as PEFT or Transformers name it
@@ -30,9 +31,8 @@ struct cr_parameters {
 enum cr_status cr_parameters_add(struct cr_parameters *parameters, const char *name, size_t rows,
                                  size_t columns);
 
-// Allocates values and gradients, zeroed; or values alone, for use without training.
-enum cr_status cr_parameters_commit(struct cr_parameters *parameters);
-enum cr_status cr_parameters_commit_values(struct cr_parameters *parameters);
+// Allocates values and, for training, gradients; zeroed.
+enum cr_status cr_parameters_commit(struct cr_parameters *parameters, bool training);
 void cr_parameters_release(struct cr_parameters *parameters); // wipes
 void cr_parameters_zero_gradients(struct cr_parameters *parameters);
 

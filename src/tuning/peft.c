@@ -122,11 +122,5 @@ enum cr_status cr_peft_open(const char *directory, struct cr_model *model, struc
     struct cr_structure *structure;
     CR_TRY(config.method == CR_METHOD_LORA ? cr_lora_new(&config.lora, model, 0, 0, NULL, &structure)
                                            : cr_prefix_new(&config.prefix, model, false, &structure));
-    enum cr_status status = cr_adapter_fill(structure, file);
-    if (status != CR_OK) {
-        cr_structure_free(structure);
-        return status;
-    }
-    *out = structure;
-    return CR_OK;
+    return cr_adapter_fill(structure, file, out);
 }

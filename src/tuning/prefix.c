@@ -146,7 +146,7 @@ static enum cr_status prefix_save(struct cr_structure *structure, const char *ba
     CR_TRY(prefix_refresh(structure)); // the last update may have changed the values since
     CR_CLEANUP(cr_parameters_release) struct cr_parameters embeddings = {0};
     CR_TRY(cr_parameters_add(&embeddings, "prompt_embeddings", prefix->rows, prefix->columns));
-    CR_TRY(cr_parameters_commit_values(&embeddings));
+    CR_TRY(cr_parameters_commit(&embeddings, false));
     memcpy(embeddings.values, prefix->embeddings, embeddings.count * sizeof(float));
     return cr_peft_write(directory, &config, base, &structure->model->config, &embeddings);
 }
@@ -225,8 +225,7 @@ enum cr_status cr_prefix_new(const struct cr_prefix_config *config, struct cr_mo
     shape.prefix_projection = prefix->projects;
     enum cr_status status;
     CR_TRY_GOTO(status, failed, cr_prefix_parameters(&shape, &model->config, parameters));
-    CR_TRY_GOTO(status, failed,
-                training ? cr_parameters_commit(parameters) : cr_parameters_commit_values(parameters));
+    CR_TRY_GOTO(status, failed, cr_parameters_commit(parameters, training));
     CR_TRY_GOTO(status, failed, cr_allocate(model->config.layers, sizeof *tuned->layers, &tuned->layers));
     lay_out(prefix);
     CR_TRY_GOTO(status, failed, cr_secret_arena_commit(&prefix->scratch));
@@ -249,13 +248,13 @@ enum cr_status cr_prefix_initialise(struct cr_structure *structure, uint64_t see
         double bound = 1 / sqrt((double)weight->shape[1]);
         char label[160];
         snprintf(label, sizeof label, "prefix initial %s", item->name);
-        struct cr_stream *stream;
-        CR_TRY(cr_stream_new(seed, label, &stream));
+        struct cr_draws *stream;
+        CR_TRY(cr_draws_new(seed, label, &stream));
         for (size_t k = 0; k < item->count; k++)
             parameters->values[item->offset + k] =
-                (float)(i == EMBEDDING ? cr_stream_normal(stream)
-                                       : (2 * cr_stream_uniform(stream) - 1) * bound);
-        cr_stream_free(stream);
+                (float)(i == EMBEDDING ? cr_draws_normal(stream)
+                                       : (2 * cr_draws_uniform(stream) - 1) * bound);
+        cr_draws_free(stream);
     }
     return CR_OK;
 }

@@ -286,8 +286,7 @@ enum cr_status cr_spf_new(const struct cr_spf_config *config, struct cr_spf_sele
     spf->config = *config;
     spf->config.targets = targets;
     CR_TRY_GOTO(status, failed, make_deltas(spf));
-    CR_TRY_GOTO(status, failed,
-                training ? cr_parameters_commit(parameters) : cr_parameters_commit_values(parameters));
+    CR_TRY_GOTO(status, failed, cr_parameters_commit(parameters, training));
     // Elements are multiplied in F32.
     if (spf->act != CR_F32 && !spf->selection.elements)
         CR_TRY_GOTO(status, failed,

@@ -335,11 +335,5 @@ enum cr_status cr_spf_open(const char *directory, struct cr_model *model, struct
     CR_TRY(cr_spf_places_read(file, &model->config, &selection));
     struct cr_structure *structure;
     CR_TRY(cr_spf_new(&config, &selection, model, false, &structure));
-    enum cr_status status = cr_adapter_fill(structure, file);
-    if (status != CR_OK) {
-        cr_structure_free(structure);
-        return status;
-    }
-    *out = structure;
-    return CR_OK;
+    return cr_adapter_fill(structure, file, out);
 }

@@ -128,12 +128,12 @@ static enum cr_status fail_score(const struct selecting *s, size_t i)
 static enum cr_status draw(const struct selecting *s, size_t i, size_t groups)
 {
     char name[CR_PLACE_NAME_SIZE], label[CR_PLACE_NAME_SIZE + 16];
-    struct cr_stream *stream;
+    struct cr_draws *stream;
     (void)cr_module_place_name(&s->model->config, s->places[i], name);
     snprintf(label, sizeof label, "spf order %s", name);
-    CR_TRY(cr_stream_new(s->seed, label, &stream));
-    cr_stream_bytes(stream, s->keys, groups * sizeof *s->keys);
-    cr_stream_free(stream);
+    CR_TRY(cr_draws_new(s->seed, label, &stream));
+    cr_draws_bytes(stream, s->keys, groups * sizeof *s->keys);
+    cr_draws_free(stream);
     return CR_OK;
 }
 

@@ -11,8 +11,8 @@ static void arrange(struct cr_trainer *trainer, size_t epoch)
     if (trainer->epoch == epoch) return;
     size_t count = trainer->packs.count;
     for (size_t i = 0; i < count; i++) trainer->order[i] = (uint32_t)i;
-    cr_stream_seek(trainer->shuffle, (uint32_t)epoch);
-    cr_stream_shuffle(trainer->shuffle, trainer->order, count);
+    cr_draws_seek(trainer->shuffle, (uint32_t)epoch);
+    cr_draws_shuffle(trainer->shuffle, trainer->order, count);
     trainer->epoch = epoch;
 }
 
@@ -58,10 +58,9 @@ static enum cr_status fill_batch(const struct cr_trainer *trainer, size_t first,
     return CR_OK;
 }
 
-enum cr_status cr_trainer_fill(struct cr_trainer *trainer, size_t epoch, size_t first, size_t last,
-                               struct cr_batch *batch)
+enum cr_status cr_trainer_fill(struct cr_trainer *trainer, size_t first, size_t last, struct cr_batch *batch)
 {
-    arrange(trainer, epoch);
+    arrange(trainer, 0);
     return fill_batch(trainer, first, last, batch);
 }
 

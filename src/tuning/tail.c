@@ -28,7 +28,7 @@ struct cr_tail {
 
 struct cr_tail_text {
     struct cr_past *past;
-    struct cr_stream *draws;
+    struct cr_draws *draws;
     double temperature;
 };
 
@@ -107,7 +107,7 @@ enum cr_status cr_tail_text_new(const struct cr_tail *tail, double temperature, 
     CR_TRY(cr_allocate(1, sizeof *text, &text));
     text->temperature = temperature;
     enum cr_status status = cr_past_new(tail->decoder, &text->past);
-    if (status == CR_OK) status = cr_stream_new(seed, CR_GENERATE_STREAM, &text->draws);
+    if (status == CR_OK) status = cr_draws_new(seed, CR_GENERATE_STREAM, &text->draws);
     if (status == CR_OK)
         *out = text;
     else
@@ -119,7 +119,7 @@ void cr_tail_text_free(struct cr_tail_text *text)
 {
     if (!text) return;
     cr_past_free(text->past);
-    cr_stream_free(text->draws);
+    cr_draws_free(text->draws);
     free(text);
 }
 
@@ -144,7 +144,7 @@ enum cr_status cr_tail_next(struct cr_tail *tail, struct cr_tail_text *text, con
     cr_decoder_swap(tail->decoder, &text->past);
     if (status == CR_OK)
         *token = cr_choose_token(logits, tail->model->config.vocabulary, text->temperature,
-                                 cr_stream_uniform(text->draws));
+                                 cr_draws_uniform(text->draws));
     return status;
 }
 

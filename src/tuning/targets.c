@@ -3,7 +3,6 @@
 #include "model/weights.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 bool cr_module_place_name(const struct cr_model_config *model, struct cr_module_place place,

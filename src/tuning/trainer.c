@@ -111,10 +111,12 @@ void cr_trainer_free(struct cr_trainer *trainer)
         cr_spill_free(trainer->walks[i].spill);
     }
     free(trainer->walks);
-    cr_trainer_close_front(trainer);
+    cr_front_cache_free(trainer->front_of_data);
+    cr_front_cache_free(trainer->front_of_held_out);
+    cr_front_close(trainer->front);
     cr_optimizer_release(&trainer->optimizer);
     cr_structure_free(trainer->structure);
-    cr_stream_free(trainer->shuffle);
+    cr_draws_free(trainer->shuffle);
     free(trainer->order);
     cr_packs_release(&trainer->packs);
     if (!trainer->cut) cr_dataset_free(trainer->data);

@@ -49,10 +49,3 @@ enum cr_status cr_trainer_open_front(struct cr_trainer *trainer, const struct cr
     return cr_front_cache_new(trainer->front, trainer->data, hidden, rows, sequences, directory,
                               &trainer->front_of_data);
 }
-
-void cr_trainer_close_front(struct cr_trainer *trainer)
-{
-    cr_front_cache_free(trainer->front_of_data);
-    cr_front_cache_free(trainer->front_of_held_out);
-    cr_front_close(trainer->front);
-}

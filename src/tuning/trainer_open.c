@@ -69,7 +69,7 @@ static enum cr_status open_data(struct cr_trainer *trainer, const struct cr_tuni
         return cr_fail(CR_UNSUPPORTED, "training.max_steps: %zu: more than 2^32 micro-batches",
                        trainer->total_steps);
     CR_TRY(cr_allocate(trainer->packs.count, sizeof *trainer->order, &trainer->order));
-    return cr_stream_new(trainer->seed, "order of examples", &trainer->shuffle);
+    return cr_draws_new(trainer->seed, "order of examples", &trainer->shuffle);
 }
 
 // Read before the work: what is wrong with it is better known then than after days of training.

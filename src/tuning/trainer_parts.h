@@ -57,7 +57,7 @@ struct cr_trainer {
     struct cr_lanes *lanes;        // of training; NULL: one
     struct cr_trainer_walk *walks; // one for each lane; evaluations take the first
 
-    struct cr_stream *shuffle;
+    struct cr_draws *shuffle;
     uint32_t *order; // [packs.count] the epoch's permutation
     size_t epoch;    // of `order`; SIZE_MAX: none yet
     size_t total_steps, step;
@@ -76,9 +76,8 @@ enum cr_status cr_trainer_open(struct cr_trainer *trainer, const struct cr_tunin
 // One optimiser step; on failure the trainer stands before it.
 enum cr_status cr_trainer_do_step(struct cr_trainer *trainer, struct cr_tally *tally, double *grad_norm);
 
-// Fills the batch with packs [first, last) of that epoch's order, which is arranged.
-enum cr_status cr_trainer_fill(struct cr_trainer *trainer, size_t epoch, size_t first, size_t last,
-                               struct cr_batch *batch);
+// Fills the batch with packs [first, last) of the first epoch's order.
+enum cr_status cr_trainer_fill(struct cr_trainer *trainer, size_t first, size_t last, struct cr_batch *batch);
 
 // Chooses what sparse fine-tuning trains, and makes its structure. Walks the first batches where the
 // criterion is of gradients: all else that a walk takes is there.
@@ -89,6 +88,5 @@ enum cr_status cr_trainer_make_spf(struct cr_trainer *trainer, const struct cr_t
 // opens the front, for walks of so many rows and sequences. The slicing is there.
 enum cr_status cr_trainer_open_front(struct cr_trainer *trainer, const struct cr_tuning_config *config,
                                      size_t rows, size_t sequences);
-void cr_trainer_close_front(struct cr_trainer *trainer);
 
 #endif

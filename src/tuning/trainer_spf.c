@@ -96,7 +96,7 @@ static enum cr_status walk_batches(struct cr_trainer *trainer, size_t batches,
            layers = trainer->model->config.layers;
     for (size_t b = 0; b < batches && b * size < packs; b++) {
         double loss = 0;
-        CR_TRY(cr_trainer_fill(trainer, 0, b * size, cr_least(packs, (b + 1) * size), walk->batch));
+        CR_TRY(cr_trainer_fill(trainer, b * size, cr_least(packs, (b + 1) * size), walk->batch));
         struct cr_rows rows = cr_rows_of(walk->batch);
         CR_TRY(
             cr_front_forward(trainer->front_of_data, walk->pass, &calibration->tuned, walk->batch, layers));

@@ -25,7 +25,7 @@ struct writing {
     const struct cr_session *session;
     const struct cr_writer *writer;
     struct cr_decoder *decoder;
-    struct cr_stream *draws;
+    struct cr_draws *draws;
     size_t places;               // texts of the decoder
     struct text *text[TOGETHER]; // [places], NULL: the place is free
 };
@@ -36,7 +36,7 @@ static enum cr_status choose(struct writing *writing, size_t place, const float 
     const struct cr_writer *writer = writing->writer;
     struct text *text = writing->text[place];
     uint32_t next = cr_choose_token(logits, session->model->config.vocabulary, writer->temperature,
-                                    cr_stream_uniform(writing->draws));
+                                    cr_draws_uniform(writing->draws));
     text->fed = text->ids->count;
     text->most--;
     text->ended = cr_end_tokens_hold(&session->ends, next);
@@ -101,13 +101,13 @@ static enum cr_status write_here(const struct cr_session *session, const struct 
     for (size_t i = 0; i < count; i++) longest = cr_most(longest, texts[i].ids->count + texts[i].most);
     struct writing writing = {
         .session = session, .writer = writer, .places = places_for(session, longest, count)};
-    enum cr_status status = cr_stream_new(writer->seed, CR_GENERATE_STREAM, &writing.draws);
+    enum cr_status status = cr_draws_new(writer->seed, CR_GENERATE_STREAM, &writing.draws);
     if (status == CR_OK)
         status = cr_decoder_new(session->model, cr_session_tuned(session), longest, writing.places,
                                 &writing.decoder);
     if (status == CR_OK) status = write_with(&writing, texts, count);
     cr_decoder_free(writing.decoder);
-    cr_stream_free(writing.draws);
+    cr_draws_free(writing.draws);
     return status;
 }
 

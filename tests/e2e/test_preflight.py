@@ -342,6 +342,16 @@ class Preview(Case):
         self.assertNotIn("\x1b", text)
         self.assertIn("\\x1b", text)
 
+    def test_no_control_character_of_a_token_gets_through(self):
+        os.mkdir(self.path("odd"))
+        tokenizer = {"model": {"vocab": {"a": 0, "\x9b": 1, "2": 2}, "merges": []},
+                     "added_tokens": [{"id": 3, "content": "\x1b[2J\ufffd"}], "decoder": {"type": "Fuse"}}
+        self.write("odd/tokenizer.json", json.dumps(tokenizer))
+        self.write("odd.jsonl", json.dumps({"text": "a\x9b2\x1b[2J\ufffda"}) + "\n")
+        text = self.succeeds("tune", "carrel.yaml", "--preview", "--set", "data.train=odd.jsonl", "--set",
+                             "model_name_or_path=odd")
+        self.assertEqual(text.splitlines()[1], "|a[\\x9b][2][\\x1b[2J\ufffd][a]")
+
     def test_five_examples_at_most(self):
         self.assertEqual(self.succeeds("tune", "carrel.yaml", "--preview").count("example "), 5)
         result = self.carrel("tune", "carrel.yaml", "--preview", "--set", "data.train=none.jsonl")

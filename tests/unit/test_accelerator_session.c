@@ -5,7 +5,6 @@
 #include "base/socket.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 

@@ -4,7 +4,6 @@
 #include "attestation/cose.h"
 #include "attestation/manifest.h"
 #include "base/file.h"
-#include "format/cbor.h"
 
 static char settings[] = "model_name_or_path: \"m\"\nfederation:\n  rounds: 3\n  release: all\nsilos: []\n";
 static char other_release[] =

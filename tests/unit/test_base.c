@@ -13,7 +13,6 @@
 #include <math.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -154,12 +153,12 @@ static void files_are_whole_or_absent(void **state)
     assert_ok(cr_file_read(path, 5, &content));
     assert_string_equal(cr_buffer_text(&content), "whole");
     cr_buffer_clear(&content);
-    assert_ok(cr_file_write_first(path, cr_slice_of_string("later"), true));
+    assert_ok(cr_file_write_first(path, cr_slice_of_string("later")));
     assert_ok(cr_file_read(path, 5, &content));
     assert_string_equal(cr_buffer_text(&content), "whole");
     unlink(path);
     cr_buffer_clear(&content);
-    assert_ok(cr_file_write_first(path, cr_slice_of_string("first"), true));
+    assert_ok(cr_file_write_first(path, cr_slice_of_string("first")));
     assert_ok(cr_file_read(path, 5, &content));
     assert_string_equal(cr_buffer_text(&content), "first");
     assert_int_equal(stat(path, &stat_buffer), 0);

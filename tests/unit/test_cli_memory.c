@@ -2,7 +2,6 @@
 #include "support.h"
 
 #include "cli/memory.h"
-#include "model/frozen.h"
 
 #include <stdio.h>
 

@@ -337,14 +337,14 @@ static void signs_for_its_point_alone(void **state)
     // Often enough that numbers with leading zeros are among them.
     for (size_t i = 0; i < 600; i++) {
         assert_ok(cr_identity_sign(signer, message, signature));
-        assert_ok(cr_ecdsa_verify(CR_P256, key, message, signed_by));
+        assert_ok(cr_ecdsa_verify(key, message, signed_by));
     }
     assert_fails(CR_DENIED, "does not verify",
-                 cr_ecdsa_verify(CR_P256, key, cr_slice_of_string("another"), signed_by));
+                 cr_ecdsa_verify(key, cr_slice_of_string("another"), signed_by));
     assert_fails(CR_DENIED, "does not verify",
-                 cr_ecdsa_verify(CR_P256, (struct cr_slice){others, sizeof others}, message, signed_by));
+                 cr_ecdsa_verify((struct cr_slice){others, sizeof others}, message, signed_by));
     signature[40] ^= 1;
-    assert_fails(CR_DENIED, "does not verify", cr_ecdsa_verify(CR_P256, key, message, signed_by));
+    assert_fails(CR_DENIED, "does not verify", cr_ecdsa_verify(key, message, signed_by));
 }
 
 // The fingerprint of a key is that of its certificate's, whoever computes it.

@@ -7,7 +7,6 @@
 #include "enclave/confine.h"
 #include "enclave/harden.h"
 #include "enclave/landlock.h"
-#include "enclave/seccomp.h"
 
 #include <fcntl.h>
 #include <netinet/in.h>

@@ -5,7 +5,6 @@
 #include "format/json.h"
 
 #include <math.h>
-#include <stdio.h>
 
 static enum cr_status parse(const char *text, struct cr_json **out)
 {

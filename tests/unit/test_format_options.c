@@ -1,7 +1,6 @@
 // format/options.h: one table reads, writes and documents settings, and refuses all else by line and key.
 #include "support.h"
 
-#include "base/file.h"
 #include "format/options.h"
 
 #include <stdio.h>

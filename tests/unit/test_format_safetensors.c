@@ -7,12 +7,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-static void free_file(struct cr_safetensors **file)
-{
-    cr_safetensors_free(*file);
-}
-
-#define FILE_OF CR_CLEANUP(free_file) struct cr_safetensors *
+#define FILE_OF CR_CLEANUP(cr_safetensors_release) struct cr_safetensors *
 
 // A file in memory: the header's length, the header, `data_size` bytes.
 static void build(struct cr_buffer *out, const char *header, size_t data_size)

@@ -1,8 +1,6 @@
 // model/: config.json in its spellings, and what must be refused of it and of checkpoints.
 #include "model_support.h"
 
-#include "format/json.h"
-
 #include <math.h>
 
 #define PLAIN                                                                                                \
@@ -219,6 +217,8 @@ static void bad_configurations_are_refused(void **state)
         {CR_INVALID, "num_key_value_heads is missing",
          "{\"model_type\":\"qwen2\",\"hidden_size\":64,\"num_attention_heads\":4}"},
         {CR_UNSUPPORTED, "\"yarn\"", "{" QWEN2 ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4.0}}"},
+        {CR_UNSUPPORTED, "by kind of layer",
+         "{" PLAIN ",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":7e5}}}"},
         {CR_UNSUPPORTED, "is_causal", "{" PLAIN ",\"is_causal\":false}"},
         {CR_UNSUPPORTED, "is_causal", "{" GPT2 ",\"is_causal\":null}"},
         {CR_UNSUPPORTED, "per_layer_config", "{" PLAIN ",\"per_layer_config\":{\"1\":{\"head_dim\":8}}}"},

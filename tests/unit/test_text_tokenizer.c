@@ -1,7 +1,6 @@
 // text/: tokenizer.json, encoding and decoding, with small files written here.
 #include "tokenizer_support.h"
 
-#include "base/file.h"
 #include "base/thread.h"
 #include "text/tokenizer.h"
 

@@ -7,7 +7,6 @@
 #include "model/generate.h"
 #include "model/pass.h"
 #include "text/unicode.h"
-#include "tuning/adapter.h"
 #include "tuning/asked.h"
 #include "tuning/cut.h"
 #include "tuning/evaluate.h"

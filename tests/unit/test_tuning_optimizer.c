@@ -78,7 +78,7 @@ static void make_parameters(struct cr_parameters *parameters)
 {
     assert_ok(cr_parameters_add(parameters, "model.layers.0.mlp.up_proj.weight", 1, 2));
     assert_ok(cr_parameters_add(parameters, "model.layers.0.input_layernorm.weight", 1, 0));
-    assert_ok(cr_parameters_commit(parameters));
+    assert_ok(cr_parameters_commit(parameters, true));
     static const float values[] = {0.5f, -0.25f, 1}, gradients[] = {1, -2, 0.5f};
     memcpy(parameters->values, values, sizeof values);
     memcpy(parameters->gradients, gradients, sizeof gradients);

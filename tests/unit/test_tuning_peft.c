@@ -21,11 +21,11 @@ static struct cr_structure *random_adapter(void)
 {
     struct cr_structure *adapter;
     assert_ok(cr_lora_new(&config.lora, model, 0, 0, NULL, &adapter));
-    struct cr_stream *stream;
-    assert_ok(cr_stream_new(9, "values", &stream));
+    struct cr_draws *stream;
+    assert_ok(cr_draws_new(9, "values", &stream));
     for (size_t i = 0; i < adapter->parameters.count; i++)
-        adapter->parameters.values[i] = (float)cr_stream_normal(stream);
-    cr_stream_free(stream);
+        adapter->parameters.values[i] = (float)cr_draws_normal(stream);
+    cr_draws_free(stream);
     return adapter;
 }
 

@@ -2,7 +2,6 @@
 // tokens and the number of threads must not change; where nothing is said before.
 #include "model_support.h"
 
-#include "crypto/random.h"
 #include "tuning/prefix.h"
 
 enum { TOKENS = 3 };
