@@ -207,12 +207,12 @@ class Commands(unittest.TestCase):
             shutil.copytree(DEMO, model)
             with open(os.path.join(model, "tokenizer.json")) as file:
                 tokenizer = json.load(file)
-            tokenizer["added_tokens"].append({**tokenizer["added_tokens"][0], "id": 1030, "content": "<zebra>"})
+            tokenizer["added_tokens"].append({**tokenizer["added_tokens"][0], "id": 1024, "content": "<zebra>"})
             with open(os.path.join(model, "tokenizer.json"), "w") as file:
                 json.dump(tokenizer, file)
             with open(beyond, "w") as file:
                 file.write('{"text": "After lunch"}\n' * 40 + '{"text": "a <zebra> came"}\n')
-            sentence = beyond + ":41: token 1030 of the tokenizer's 1031 is outside the model's vocabulary of 1024"
+            sentence = beyond + ":41: token 1024 of the tokenizer's 1025 is outside the model's vocabulary of 1024"
             command = ["tune", config, "--set", "model_name_or_path=" + model, "--set"]
             self.fails(2, sentence, *command, "data.train=" + beyond)
             self.fails(2, sentence, *command, "data.train=" + beyond, "--set", "data.max_bad_rows=9")  # the row is not bad
