@@ -251,6 +251,41 @@ class Commands(unittest.TestCase):
                     self.assertIn("has dropout (%s), which Transformers applies" % event["dropouts"], event["message"])
                 shutil.rmtree(model)
 
+    def test_a_template_of_the_model_is_told(self):
+        with tempfile.TemporaryDirectory() as folder:
+            config, model = tune_config(folder), os.path.join(folder, "model")
+            shutil.copytree(DEMO, model)
+            with open(os.path.join(model, "tokenizer.json")) as file:
+                tokenizer = json.load(file)
+            last = "".join(tokenizer["model"]["merges"].pop()).replace(" ", "")
+            tokenizer["model"]["vocab"]["<|im_start|>"] = number = tokenizer["model"]["vocab"].pop(last)
+            tokenizer["added_tokens"].append({**tokenizer["added_tokens"][0], "id": number, "content": "<|im_start|>"})
+            with open(os.path.join(model, "tokenizer.json"), "w") as file:
+                json.dump(tokenizer, file)
+            with open(os.path.join(folder, "chats.jsonl"), "w") as file:
+                file.write('{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n')
+            command = ["tune", config, "--json", "--restart", "--set", "model_name_or_path=" + model, "--set"]
+
+            def told(*more):
+                done = carrel(*command, *more)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                events = [json.loads(line) for line in done.stdout.splitlines()]
+                return [event["message"] for event in events if event["event"] == "train.warning" and "template" in event]
+
+            self.assertEqual(told("data.train=" + file.name), [])  # it has none
+            with open(os.path.join(model, "chat_template.jinja"), "w") as template:
+                template.write("{{ messages }}")
+            message, = told("data.train=" + file.name)
+            self.assertIn("template of its own, which is not read: messages become text as chatml has them", message)
+            self.assertEqual(told("data.train=" + file.name, "--set", "data.chat_template=chatml"), [])
+            self.assertEqual(told("data.max_length=16"), [])  # rows of text
+            os.remove(template.name)
+            with open(os.path.join(model, "tokenizer_config.json")) as file_of_names:
+                names = json.load(file_of_names)
+            with open(os.path.join(model, "tokenizer_config.json"), "w") as file_of_names:
+                json.dump({**names, "chat_template": "{{ messages }}"}, file_of_names)
+            self.assertEqual(told("data.train=" + file.name), [message])
+
     def test_eval_counts_what_it_passes_over(self):
         with tempfile.TemporaryDirectory() as folder:
             rows = os.path.join(folder, "held.jsonl")
