@@ -1,8 +1,10 @@
 #include "text/added.h"
 
+#include "base/parse.h"
 #include "text/unicode.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { TOKEN_LIMIT = 1 << 10, COUNT_LIMIT = 1 << 17 }; // bytes of a token, and tokens
 
@@ -110,10 +112,72 @@ static enum cr_status add_token(struct cr_added *added, const struct cr_json *js
     if ((in_model && known != id) || (other.data && !in_model))
         return cr_fail(CR_INVALID, "%s: added token \"%.*s\" with id %zu contradicts the model's vocabulary",
                        name, content.size < 60 ? (int)content.size : 60, content.data, id);
+    // Transformers counts on from the tokens there are, whatever the file says.
+    size_t wanted = cr_most(model->count, added->vocabulary.limit);
+    if (!in_model && id != wanted)
+        return cr_fail(CR_UNSUPPORTED,
+                       "%s: added token \"%.*s\" has id %zu, where Transformers gives it %zu (those that the "
+                       "vocabulary lacks follow it, in the order of the list and without a gap)",
+                       name, content.size < 60 ? (int)content.size : 60, content.data, id, wanted);
     CR_TRY(cr_vocabulary_add(&added->vocabulary, name, content, (uint32_t)id));
     struct token *token = &added->tokens[added->count++];
     token->id = (uint32_t)id;
     return read_flags(json, name, token);
+}
+
+static enum cr_status index_tokens(struct cr_added *added)
+{
+    CR_TRY(cr_reallocate(added->vocabulary.limit, sizeof *added->by_id, &added->by_id));
+    memset(added->by_id, 0, added->vocabulary.limit * sizeof *added->by_id);
+    for (size_t i = 0; i < added->count; i++) added->by_id[added->tokens[i].id] = (uint32_t)i + 1;
+    return CR_OK;
+}
+
+static enum cr_status note_flags(const struct token *token, struct cr_buffer *changed)
+{
+    return cr_append_format(changed, "token %u%s%s%s%s%s\n", (unsigned)token->id,
+                            token->special ? " special" : "", token->single_word ? " single_word" : "",
+                            token->strip_left ? " lstrip" : "", token->strip_right ? " rstrip" : "",
+                            token->normalized ? " normalized" : "");
+}
+
+// A token that a file beside names (bos_token, pad_token, ...) is special, and is looked for in texts where
+// the model's vocabulary alone has it, too. `value`: its name, or an object that has it.
+static enum cr_status add_named(struct cr_added *added, const struct cr_json *value, const char *name,
+                                const struct cr_vocabulary *model, struct cr_buffer *changed)
+{
+    bool object = cr_json_kind(value) == CR_JSON_OBJECT;
+    struct cr_slice content = cr_json_string(object ? cr_json_member(value, "content") : value);
+    uint32_t id;
+    if (cr_vocabulary_find(&added->vocabulary, content, &id)) {
+        struct token *token = &added->tokens[added->by_id[id] - 1];
+        if (token->special) return CR_OK;
+        token->special = true;
+        return note_flags(token, changed);
+    }
+    if (content.size > TOKEN_LIMIT || !cr_vocabulary_find(model, content, &id)) return CR_OK;
+    CR_TRY(cr_vocabulary_add(&added->vocabulary, name, content, id));
+    CR_TRY(cr_reallocate(added->count + 1, sizeof *added->tokens, &added->tokens));
+    struct token *token = &added->tokens[added->count++];
+    *token = (struct token){.id = id};
+    if (object) CR_TRY(read_flags(value, name, token));
+    token->special = true;
+    CR_TRY(index_tokens(added));
+    return note_flags(token, changed);
+}
+
+// What `over` names of the same kind counts above it.
+static enum cr_status add_all_named(struct cr_added *added, const struct cr_beside_file *file,
+                                    const struct cr_json *over, const struct cr_vocabulary *model,
+                                    struct cr_buffer *changed)
+{
+    const struct cr_json *value;
+    void *position = NULL;
+    const char *key;
+    while (cr_json_next(file->json, &position, &key, &value))
+        if (cr_ends_with(key, "_token") && !cr_json_member(over, key))
+            CR_TRY(add_named(added, value, file->path, model, changed));
+    return CR_OK;
 }
 
 // What a file beside says of one token. A token that is special in either file is.
@@ -130,9 +194,7 @@ static enum cr_status follow(struct cr_added *added, const struct cr_json *json,
         token->strip_left == was.strip_left && token->strip_right == was.strip_right &&
         token->normalized == was.normalized)
         return CR_OK;
-    return cr_append_format(changed, "token %u%s%s%s%s%s\n", (unsigned)id, token->special ? " special" : "",
-                            token->single_word ? " single_word" : "", token->strip_left ? " lstrip" : "",
-                            token->strip_right ? " rstrip" : "", token->normalized ? " normalized" : "");
+    return note_flags(token, changed);
 }
 
 // Tokens looked for in the normal form are normalised themselves.
@@ -162,9 +224,7 @@ static enum cr_status parse(struct cr_added *added, const struct cr_json *json, 
         return cr_fail(CR_INVALID, "%s: %zu added tokens are over the limit of %d", name, count, COUNT_LIMIT);
     CR_TRY(cr_allocate(count, sizeof *added->tokens, &added->tokens));
     for (size_t i = 0; i < count; i++) CR_TRY(add_token(added, cr_json_at(json, i), name, model));
-    CR_TRY(cr_allocate(added->vocabulary.limit, sizeof *added->by_id, &added->by_id));
-    for (size_t i = 0; i < count; i++) added->by_id[added->tokens[i].id] = (uint32_t)i + 1;
-    return CR_OK;
+    return index_tokens(added);
 }
 
 // Source: TokenizersBackend of Transformers 5.24, which adds the tokens of added_tokens_decoder anew.
@@ -179,12 +239,15 @@ static enum cr_status follow_all(struct cr_added *added, const struct cr_beside_
 }
 
 enum cr_status cr_added_new(const struct cr_json *json, const char *name, const struct cr_vocabulary *model,
-                            const struct cr_normalizer *normalizer, const struct cr_beside_file *config,
+                            const struct cr_normalizer *normalizer, const struct cr_beside *beside,
                             struct cr_buffer *changed, struct cr_added **out)
 {
+    const struct cr_beside_file *config = &beside->config, *map = &beside->map;
     struct cr_added *added;
     CR_TRY(cr_allocate(1, sizeof *added, &added));
     enum cr_status status = parse(added, json, name, model);
+    if (status == CR_OK) status = add_all_named(added, config, map->json, model, changed);
+    if (status == CR_OK) status = add_all_named(added, map, NULL, model, changed);
     if (status == CR_OK) status = follow_all(added, config, changed);
     for (size_t i = 0; status == CR_OK && i < added->count; i++) status = spell(added, i, normalizer);
     if (status != CR_OK)
@@ -291,11 +354,12 @@ static enum cr_status cut_piece(const struct cr_added *added, const struct tree 
             start = previous;
         }
         if (start < done) start = done;
+        if (token->strip_left && start >= end) continue; // the token before took all of it
         while (token->strip_right && end < text.size && cr_unicode_space(character_at(text, end, &next)))
             end = next;
         if (done < start) CR_TRY(cr_pieces_cut(cut, pieces, piece, done, start, CR_NO_TOKEN));
         CR_TRY(cr_pieces_cut(cut, pieces, piece, start, end > start ? end : start, token->id));
-        if (end > done) done = end;
+        done = end; // even where the token before took more
     }
     return cr_pieces_cut(cut, pieces, piece, done, text.size, CR_NO_TOKEN);
 }

@@ -9,11 +9,13 @@
 
 struct cr_added;
 
-// `model` is the vocabulary in which added tokens may occur too, then with the same id. What `config` (a
-// tokenizer_config.json, or one without json) says of a token in its added_tokens_decoder counts above the
-// tokenizer.json; a line for each token that it changed is appended to `changed`.
+// `model` is the vocabulary in which added tokens may occur too, then with the same id. What a
+// tokenizer_config.json says of a token in its added_tokens_decoder counts above the tokenizer.json; tokens
+// that it or special_tokens_map.json names are special, and those of `model` among them added. A line for
+// each token that they changed is appended to `changed`. CR_UNSUPPORTED: an id that Transformers would not
+// let it have.
 enum cr_status cr_added_new(const struct cr_json *json, const char *name, const struct cr_vocabulary *model,
-                            const struct cr_normalizer *normalizer, const struct cr_beside_file *config,
+                            const struct cr_normalizer *normalizer, const struct cr_beside *beside,
                             struct cr_buffer *changed, struct cr_added **out);
 void cr_added_free(struct cr_added *added); // NULL is allowed
 

@@ -101,7 +101,8 @@ enum cr_status cr_beside_metaspace(const struct cr_beside *beside, const struct 
     const struct cr_json *config = beside->config.json;
     if (!cr_slice_equal(class_of(beside), cr_slice_of_string("LlamaTokenizer")) ||
         byte_level_of(cr_json_member(root, "pre_tokenizer"), "pretokenizers", 0) ||
-        byte_level_of(cr_json_member(root, "decoder"), "decoders", 0))
+        byte_level_of(cr_json_member(root, "decoder"), "decoders", 0) ||
+        byte_level_of(cr_json_member(root, "post_processor"), "processors", 0))
         return CR_OK;
     bool prefix, legacy;
     CR_TRY(cr_json_get_bool(config, beside->config.path, "add_prefix_space", true, &prefix));

@@ -160,6 +160,18 @@ enum cr_status cr_bpe_new(const struct cr_json *json, const char *name, struct c
     return status;
 }
 
+bool cr_bpe_as_llama(struct cr_bpe *bpe)
+{
+    size_t bytes = 0;
+    for (size_t byte = 0; byte < 256; byte++) bytes += bpe->byte[byte] != CR_NO_TOKEN;
+    bool whole = bpe->byte_fallback && bytes == 256, none = !bpe->byte_fallback && bytes == 0;
+    bool changed = bpe->ignore_merges || (!whole && (!none || bpe->unknown != CR_NO_TOKEN));
+    bpe->byte_fallback = true;
+    bpe->ignore_merges = false;
+    bpe->unknown = CR_NO_TOKEN;
+    return changed;
+}
+
 void cr_bpe_free(struct cr_bpe *bpe)
 {
     if (!bpe) return;

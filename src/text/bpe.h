@@ -11,6 +11,9 @@ struct cr_bpe;
 
 // Refused: ids twice, merges of or into unknown tokens, an unknown unk_token, other kinds of model.
 enum cr_status cr_bpe_new(const struct cr_json *json, const char *name, struct cr_bpe **out);
+// As the LlamaTokenizer of Transformers has it, whatever the file says: bytes stand for what the vocabulary
+// lacks, and nothing where it lacks them too. Whether that may change the ids of a text.
+bool cr_bpe_as_llama(struct cr_bpe *bpe);
 void cr_bpe_free(struct cr_bpe *bpe); // NULL is allowed
 const struct cr_vocabulary *cr_bpe_vocabulary(const struct cr_bpe *bpe);
 

@@ -57,15 +57,18 @@ static const struct form forms[CR_CHAT_TEMPLATES] = {
     [CR_CHAT_PLAIN] = {.turns = {CONTENT "\n", CONTENT "\n", SAY CONTENT EOS SAID}},
 };
 
+enum cr_chat_template cr_chat_by_tokens(const struct cr_tokenizer *tokenizer)
+{
+    uint32_t id;
+    if (cr_tokenizer_added(tokenizer, cr_slice_of_string("<|im_start|>"), &id)) return CR_CHAT_CHATML;
+    if (cr_tokenizer_added(tokenizer, cr_slice_of_string("<|start_header_id|>"), &id)) return CR_CHAT_LLAMA3;
+    return CR_CHAT_DEFAULT;
+}
+
 static enum cr_status choose(enum cr_chat_template template, const struct cr_tokenizer *tokenizer,
                              const struct form **out)
 {
-    uint32_t id;
-    if (template == CR_CHAT_DEFAULT && cr_tokenizer_added(tokenizer, cr_slice_of_string("<|im_start|>"), &id))
-        template = CR_CHAT_CHATML;
-    else if (template == CR_CHAT_DEFAULT &&
-             cr_tokenizer_added(tokenizer, cr_slice_of_string("<|start_header_id|>"), &id))
-        template = CR_CHAT_LLAMA3;
+    if (template == CR_CHAT_DEFAULT) template = cr_chat_by_tokens(tokenizer);
     if (template == CR_CHAT_DEFAULT || template >= CR_CHAT_TEMPLATES)
         return cr_fail(CR_UNSUPPORTED, "messages need a chat template, and the tokenizer's tokens tell none "
                                        "(chat_template: chatml, llama2, llama3, alpaca, vicuna or plain)");
@@ -160,7 +163,7 @@ enum cr_status cr_chat_render(enum cr_chat_template template, const struct cr_to
                               const struct cr_chat_message *messages, size_t count, bool prompt,
                               struct cr_pieces *out)
 {
-    const struct form *form;
+    const struct form *form = NULL;
     CR_TRY(choose(template, tokenizer, &form));
     CR_TRY(check_messages(messages, count, prompt));
     CR_TRY(begin(form, tokenizer, out));
@@ -192,7 +195,7 @@ enum cr_status cr_chat_render(enum cr_chat_template template, const struct cr_to
 
 bool cr_chat_end(enum cr_chat_template template, const struct cr_tokenizer *tokenizer, uint32_t *out)
 {
-    const struct form *form;
+    const struct form *form = NULL;
     if (choose(template, tokenizer, &form) == CR_OK && form->end_of_turn)
         return cr_tokenizer_added(tokenizer, cr_slice_of_string(form->end_of_turn), out);
     return cr_tokenizer_eos(tokenizer, out);

@@ -23,6 +23,10 @@ enum cr_chat_template {
 
 extern const char *const cr_chat_names[CR_CHAT_TEMPLATES + 1]; // "default", "chatml", ..., NULL
 
+// What CR_CHAT_DEFAULT is for messages: chatml or llama3, and itself where the tokenizer's tokens are of
+// neither.
+enum cr_chat_template cr_chat_by_tokens(const struct cr_tokenizer *tokenizer);
+
 enum cr_chat_role { CR_CHAT_SYSTEM, CR_CHAT_USER, CR_CHAT_ASSISTANT };
 
 struct cr_chat_message {

@@ -21,6 +21,7 @@ struct cr_dataset {
     size_t skipped, cut;
     size_t choices;
     size_t bad_rows;
+    bool chats;
     struct cr_buffer first_bad;
 };
 
@@ -105,6 +106,7 @@ static enum cr_status add_row(struct cr_dataset *dataset, const struct cr_encode
     size_t first = dataset->entry_count, count = dataset->count;
     bool labelled = row->kind == CR_ROW_LABELLED;
     dataset->choices = labelled ? cr_row_choices(options) : 1;
+    dataset->chats = row->kind == CR_ROW_CHAT;
     for (size_t k = 0; k < dataset->choices; k++) {
         const struct cr_encoded *encoded = &row->encoded[k];
         enum cr_status status = add_example(dataset, encoded, options, k == row->right);
@@ -269,6 +271,11 @@ size_t cr_dataset_cut(const struct cr_dataset *dataset)
 size_t cr_dataset_choices(const struct cr_dataset *dataset)
 {
     return dataset->choices;
+}
+
+bool cr_dataset_chats(const struct cr_dataset *dataset)
+{
+    return dataset->chats;
 }
 
 size_t cr_dataset_memory(const struct cr_dataset *dataset)

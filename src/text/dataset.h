@@ -63,6 +63,7 @@ size_t cr_dataset_cut(const struct cr_dataset *dataset); // examples that had mo
 // Examples that are choices of one row: with all_choices the number of label words, and 1 otherwise. Example
 // i is choice i % choices of its row.
 size_t cr_dataset_choices(const struct cr_dataset *dataset);
+bool cr_dataset_chats(const struct cr_dataset *dataset);    // its rows are conversations
 size_t cr_dataset_memory(const struct cr_dataset *dataset); // bytes
 size_t cr_dataset_bad_rows(const struct cr_dataset *dataset);
 const char *

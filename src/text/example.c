@@ -27,6 +27,13 @@ static enum cr_status append_eos(const struct cr_tokenizer *tokenizer, struct cr
     return cr_ids_append(ids, eos);
 }
 
+// What the tokenizer puts before a text, and does not see when it cuts it: the text begins behind it.
+static enum cr_status begin_text(const struct cr_tokenizer *tokenizer, struct cr_encoded *out)
+{
+    CR_TRY(cr_ids_append_all(&out->ids, &cr_tokenizer_template(tokenizer)->before));
+    return label_rest(out, false);
+}
+
 // A text that begins as the tokenizer begins one; it may hold special tokens.
 static enum cr_status encode_text(struct cr_slice text, const struct cr_tokenizer *tokenizer, bool with_eos,
                                   struct cr_ids *ids)
@@ -53,7 +60,7 @@ static enum cr_status encode_alpaca(const struct cr_row *row, const struct cr_to
     if (row->message_count > 2)
         return cr_fail(CR_INVALID, "\"system\" and \"history\" need a chat template (data.chat_template)");
     CR_TRY(cr_alpaca_prompt(row->instruction, row->input, &prompt));
-    CR_TRY(cr_ids_append_all(&out->ids, &template->before));
+    CR_TRY(begin_text(tokenizer, out));
     CR_TRY(append_plain(tokenizer, cr_buffer_slice(&prompt), &out->ids));
     CR_TRY(label_rest(out, false));
     CR_TRY(append_plain(tokenizer, row->output, &out->ids));
@@ -68,8 +75,7 @@ static enum cr_status encode_completion(const struct cr_row *row, const struct c
 {
     const struct cr_template *template = cr_tokenizer_template(tokenizer);
     CR_CLEANUP(cr_pieces_release) struct cr_pieces pieces = {0};
-    for (size_t i = 0; i < template->before.count; i++)
-        CR_TRY(cr_pieces_append_token(&pieces, template->before.items[i]));
+    CR_TRY(begin_text(tokenizer, out));
     CR_TRY(cr_pieces_append(&pieces, row->text));
     CR_TRY(cr_pieces_mark(&pieces));
     CR_TRY(cr_pieces_append(&pieces, row->output));
@@ -159,9 +165,8 @@ static enum cr_status encode_labelled(const struct cr_row *row, size_t choice,
                                                    {CR_CHAT_ASSISTANT, word, false}};
         return encode_chat(messages, 2, tokenizer, options, out);
     }
-    const struct cr_ids *before = &cr_tokenizer_template(tokenizer)->before;
     CR_CLEANUP(cr_pieces_release) struct cr_pieces pieces = {0};
-    for (size_t i = 0; i < before->count; i++) CR_TRY(cr_pieces_append_token(&pieces, before->items[i]));
+    CR_TRY(begin_text(tokenizer, out));
     CR_TRY(cr_pieces_append(&pieces, cr_buffer_slice(&user)));
     CR_TRY(cr_pieces_mark(&pieces));
     CR_TRY(cr_pieces_append(&pieces, cr_slice_of_string(" ")));

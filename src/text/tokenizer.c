@@ -82,10 +82,10 @@ static enum cr_status bar_special(struct cr_tokenizer *tokenizer)
     return CR_OK;
 }
 
-// `config`: the tokenizer_config.json beside it. `metaspace`: has what stands for normalizer, pre-tokenizer
+// `metaspace`: has what stands for normalizer, pre-tokenizer
 // and decoder, or is NULL.
 static enum cr_status build(struct cr_tokenizer *tokenizer, const struct cr_json *root, const char *name,
-                            const struct cr_beside_file *config, const struct cr_json *metaspace)
+                            const struct cr_beside *beside, const struct cr_json *metaspace)
 {
     if (cr_json_kind(root) != CR_JSON_OBJECT)
         return cr_fail(CR_INVALID, "%s: a tokenizer.json must be an object", name);
@@ -93,8 +93,10 @@ static enum cr_status build(struct cr_tokenizer *tokenizer, const struct cr_json
     CR_TRY(cr_normalizer_new(cr_json_member(parts, "normalizer"), name, &tokenizer->normalizer));
     CR_TRY(cr_splitter_new(cr_json_member(parts, "pre_tokenizer"), name, &tokenizer->splitter));
     CR_TRY(cr_bpe_new(cr_json_member(root, "model"), name, &tokenizer->bpe));
+    if (metaspace && cr_bpe_as_llama(tokenizer->bpe))
+        CR_TRY(cr_append_format(&tokenizer->beside, "model llama\n"));
     const struct cr_vocabulary *model = cr_bpe_vocabulary(tokenizer->bpe);
-    CR_TRY(cr_added_new(cr_json_member(root, "added_tokens"), name, model, tokenizer->normalizer, config,
+    CR_TRY(cr_added_new(cr_json_member(root, "added_tokens"), name, model, tokenizer->normalizer, beside,
                         &tokenizer->beside, &tokenizer->added));
     CR_TRY(bar_special(tokenizer));
     size_t added = cr_added_vocabulary(tokenizer->added)->limit;
@@ -109,13 +111,12 @@ static enum cr_status build(struct cr_tokenizer *tokenizer, const struct cr_json
     return CR_OK;
 }
 
-static enum cr_status from_json(const struct cr_json *root, const char *name,
-                                const struct cr_beside_file *config, const struct cr_json *metaspace,
-                                struct cr_tokenizer **out)
+static enum cr_status from_json(const struct cr_json *root, const char *name, const struct cr_beside *beside,
+                                const struct cr_json *metaspace, struct cr_tokenizer **out)
 {
     struct cr_tokenizer *tokenizer;
     CR_TRY(cr_allocate(1, sizeof *tokenizer, &tokenizer));
-    enum cr_status status = build(tokenizer, root, name, config, metaspace);
+    enum cr_status status = build(tokenizer, root, name, beside, metaspace);
     if (status != CR_OK)
         cr_tokenizer_free(tokenizer);
     else
@@ -127,7 +128,7 @@ enum cr_status cr_tokenizer_parse(struct cr_slice json, const char *name, struct
 {
     struct cr_json *root;
     CR_TRY(cr_json_parse(json, name, &root));
-    enum cr_status status = from_json(root, name, &(struct cr_beside_file){0}, NULL, out);
+    enum cr_status status = from_json(root, name, &(struct cr_beside){0}, NULL, out);
     cr_json_free(root);
     return status;
 }
@@ -294,7 +295,7 @@ enum cr_status cr_tokenizer_open(const char *path, struct cr_tokenizer **out)
     CR_TRY(cr_beside_read(directory, &beside));
     CR_TRY(cr_beside_check(&beside, root));
     CR_TRY(cr_beside_metaspace(&beside, root, &metaspace));
-    CR_TRY(from_json(root, file, &beside.config, metaspace, &tokenizer));
+    CR_TRY(from_json(root, file, &beside, metaspace, &tokenizer));
     CR_TRY(apply_beside(tokenizer, &beside, root, metaspace));
     *out = tokenizer;
     tokenizer = NULL;

@@ -45,6 +45,17 @@ enum cr_status cr_checkpoint_config_read(const char *directory, struct cr_checkp
     return CR_OK;
 }
 
+enum cr_status cr_checkpoint_has_template(const char *directory, bool *out)
+{
+    CR_FREE char *path = NULL;
+    CR_CLEANUP(cr_json_release) struct cr_json *root = NULL;
+    CR_TRY(cr_path_join(directory, "tokenizer_config.json", &path));
+    if (cr_file_exists(path)) CR_TRY(cr_json_read(path, CONFIG_LIMIT, &root));
+    *out = cr_json_kind(cr_json_member(root, "chat_template")) != CR_JSON_NULL ||
+           cr_directory_has(directory, "chat_template.jinja");
+    return CR_OK;
+}
+
 static enum cr_status copy_file(const char *from, const char *to, const char *name)
 {
     CR_FREE char *source = NULL;

@@ -15,6 +15,10 @@ struct cr_checkpoint_config {
 };
 enum cr_status cr_checkpoint_config_read(const char *directory, struct cr_checkpoint_config *out);
 
+// Whether the model brings a chat template of its own, in Jinja: in tokenizer_config.json or
+// chat_template.jinja.
+enum cr_status cr_checkpoint_has_template(const char *directory, bool *out);
+
 // Writes model.safetensors with these parameters, each in the type that the base's checkpoint has it in (or,
 // without one, that config.json names), and copies the base's other files. The directory is made where absent
 // (mode 0700; files 0600).

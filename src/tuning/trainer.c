@@ -58,12 +58,32 @@ static enum cr_status warn_of_dropouts(const struct cr_trainer *trainer)
     return CR_OK;
 }
 
+// Conversations whose template is not named take one by the tokenizer's tokens, which may say other things
+// than the model's own: a system's message, the date.
+static enum cr_status warn_of_template(const struct cr_trainer *trainer)
+{
+    bool own;
+    if (trainer->data_options.chat_template != CR_CHAT_DEFAULT || !cr_dataset_chats(trainer->data))
+        return CR_OK;
+    CR_TRY(cr_checkpoint_has_template(trainer->base, &own));
+    const char *taken = cr_chat_names[cr_chat_by_tokens(trainer->tokenizer)];
+    char message[256];
+    snprintf(message, sizeof message,
+             "the model brings a chat template of its own, which is not read: messages become text as %s has "
+             "them (data.chat_template)",
+             taken);
+    if (own)
+        cr_emit(&trainer->sink, CR_EVENT_WARNING, "train.warning", message, CR_FIELD_TEXT("template", taken));
+    return CR_OK;
+}
+
 static enum cr_status announce(const struct cr_trainer *trainer)
 {
     warn_of_plain_secrets(trainer);
     warn_of_peers(trainer);
     if (!trainer->data) return CR_OK; // a federation's server trains nothing
     CR_TRY(warn_of_dropouts(trainer));
+    CR_TRY(warn_of_template(trainer));
     size_t examples = cr_dataset_count(trainer->data);
     cr_warn_of_rows(trainer->data, "training data", &trainer->sink);
     if (trainer->held_out) cr_warn_of_rows(trainer->held_out, "held-out data", &trainer->sink);

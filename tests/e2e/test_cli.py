@@ -207,12 +207,12 @@ class Commands(unittest.TestCase):
             shutil.copytree(DEMO, model)
             with open(os.path.join(model, "tokenizer.json")) as file:
                 tokenizer = json.load(file)
-            tokenizer["added_tokens"].append({**tokenizer["added_tokens"][0], "id": 1030, "content": "<zebra>"})
+            tokenizer["added_tokens"].append({**tokenizer["added_tokens"][0], "id": 1024, "content": "<zebra>"})
             with open(os.path.join(model, "tokenizer.json"), "w") as file:
                 json.dump(tokenizer, file)
             with open(beyond, "w") as file:
                 file.write('{"text": "After lunch"}\n' * 40 + '{"text": "a <zebra> came"}\n')
-            sentence = beyond + ":41: token 1030 of the tokenizer's 1031 is outside the model's vocabulary of 1024"
+            sentence = beyond + ":41: token 1024 of the tokenizer's 1025 is outside the model's vocabulary of 1024"
             command = ["tune", config, "--set", "model_name_or_path=" + model, "--set"]
             self.fails(2, sentence, *command, "data.train=" + beyond)
             self.fails(2, sentence, *command, "data.train=" + beyond, "--set", "data.max_bad_rows=9")  # the row is not bad
@@ -250,6 +250,41 @@ class Commands(unittest.TestCase):
                 for event in warnings:
                     self.assertIn("has dropout (%s), which Transformers applies" % event["dropouts"], event["message"])
                 shutil.rmtree(model)
+
+    def test_a_template_of_the_model_is_told(self):
+        with tempfile.TemporaryDirectory() as folder:
+            config, model = tune_config(folder), os.path.join(folder, "model")
+            shutil.copytree(DEMO, model)
+            with open(os.path.join(model, "tokenizer.json")) as file:
+                tokenizer = json.load(file)
+            last = "".join(tokenizer["model"]["merges"].pop()).replace(" ", "")
+            tokenizer["model"]["vocab"]["<|im_start|>"] = number = tokenizer["model"]["vocab"].pop(last)
+            tokenizer["added_tokens"].append({**tokenizer["added_tokens"][0], "id": number, "content": "<|im_start|>"})
+            with open(os.path.join(model, "tokenizer.json"), "w") as file:
+                json.dump(tokenizer, file)
+            with open(os.path.join(folder, "chats.jsonl"), "w") as file:
+                file.write('{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n')
+            command = ["tune", config, "--json", "--restart", "--set", "model_name_or_path=" + model, "--set"]
+
+            def told(*more):
+                done = carrel(*command, *more)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                events = [json.loads(line) for line in done.stdout.splitlines()]
+                return [event["message"] for event in events if event["event"] == "train.warning" and "template" in event]
+
+            self.assertEqual(told("data.train=" + file.name), [])  # it has none
+            with open(os.path.join(model, "chat_template.jinja"), "w") as template:
+                template.write("{{ messages }}")
+            message, = told("data.train=" + file.name)
+            self.assertIn("template of its own, which is not read: messages become text as chatml has them", message)
+            self.assertEqual(told("data.train=" + file.name, "--set", "data.chat_template=chatml"), [])
+            self.assertEqual(told("data.max_length=16"), [])  # rows of text
+            os.remove(template.name)
+            with open(os.path.join(model, "tokenizer_config.json")) as file_of_names:
+                names = json.load(file_of_names)
+            with open(os.path.join(model, "tokenizer_config.json"), "w") as file_of_names:
+                json.dump({**names, "chat_template": "{{ messages }}"}, file_of_names)
+            self.assertEqual(told("data.train=" + file.name), [message])
 
     def test_eval_counts_what_it_passes_over(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -35,14 +35,14 @@ static void config_beside_names_bos_and_eos(void **state)
     cr_tokenizer_free(tokenizer);
     write_file(directory, "tokenizer_config.json", "{\"bos_token\": \"<s>\"}");
     assert_ok(cr_tokenizer_open(directory, &tokenizer));
-    assert_beside(tokenizer, ""); // the usual one
+    assert_beside(tokenizer, "token 7 special normalized\n"); // it is the usual one
     cr_tokenizer_free(tokenizer);
     write_file(directory, "tokenizer_config.json",
                "{\"bos_token\": null, \"eos_token\": {\"content\": \"<e>\"}}");
     assert_ok(cr_tokenizer_open(directory, &tokenizer));
     assert_false(cr_tokenizer_bos(tokenizer, &id));
     assert_true(cr_tokenizer_eos(tokenizer, &id) && id == 8);
-    assert_beside(tokenizer, "bos none\neos 8\n");
+    assert_beside(tokenizer, "token 8 special normalized\nbos none\neos 8\n");
     cr_tokenizer_free(tokenizer);
     tokenizer = NULL;
     write_file(directory, "tokenizer_config.json", "{\"eos_token\": \"<absent>\"}");
@@ -118,6 +118,71 @@ static void config_beside_adds_no_tokens(void **state)
 }
 
 // The ids are those of Transformers 5.24's AutoTokenizer.
+static void tokens_named_beside_are_special(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *config, *map;
+        const char *ids, *decoded; // of "abc<s> ba", without special tokens
+        const char *beside;
+    } cases[] = {
+        {"{}", "{}", "4 7 6 1 0", "abc<s> ba", ""},
+        {"{\"pad_token\": \"c\", \"eos_token\": \"<s>\", \"mask_token\": {\"content\": \"b\", \"lstrip\": "
+         "true, \"normalized\": false}}",
+         "{}", "0 1 2 7 1 0", "aa",
+         "token 2 special\ntoken 7 special normalized\ntoken 1 special lstrip\neos 7\n"},
+        {"{\"pad_token\": \"c\"}", "{\"pad_token\": \"b\"}", "0 1 2 7 6 1 0", "ac<s> a", "token 1 special\n"},
+        {"{\"odd_token\": \"b\", \"unk_token\": \"<u>\", \"sep_token\": null, \"add_bos_token\": true}", "{}",
+         "0 1 2 7 6 1 0", "ac<s> a", "token 1 special\n"},
+    };
+    char directory[32];
+    make_folder(directory);
+    write_file(directory, "tokenizer.json",
+               "{\"added_tokens\": [" ADDED(7, "<s>", "") "], \"model\": " MODEL
+                                                          ", \"decoder\": {\"type\": \"Fuse\"}}");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct cr_tokenizer *tokenizer = NULL;
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer decoded = {0};
+        write_file(directory, "tokenizer_config.json", cases[i].config);
+        write_file(directory, "special_tokens_map.json", cases[i].map);
+        assert_ok(cr_tokenizer_open(directory, &tokenizer));
+        assert_ids(tokenizer, "abc<s> ba", false, cases[i].ids);
+        assert_beside(tokenizer, cases[i].beside);
+        CR_CLEANUP(cr_ids_release) struct cr_ids ids = {0};
+        assert_ok(cr_tokenizer_encode(tokenizer, cr_slice_of_string("abc<s> ba"), false, &ids));
+        assert_ok(cr_tokenizer_decode(tokenizer, ids.items, ids.count, true, &decoded));
+        assert_string_equal(cr_buffer_text(&decoded), cases[i].decoded);
+        cr_tokenizer_free(tokenizer);
+    }
+    remove_folder(directory);
+}
+
+// The same: it has bytes for what the vocabulary lacks, no unknown token, and merges every piece.
+static void llama_tokenizers_have_their_own_model(void **state)
+{
+    (void)state;
+    char directory[32];
+    make_folder(directory);
+    write_file(directory, "tokenizer.json",
+               "{\"model\": {\"vocab\": {\"a\": 0, \"b\": 1, \"c\": 2, \"ab\": 3, \"abc\": 4, \"\u2581\": 5, "
+               "\"u\": 6,"
+               "\"<0xC3>\": 7, \"<0xA9>\": 8, \"\u2581bc\": 9}, \"merges\": [\"a b\", \"ab c\"],"
+               "\"unk_token\": \"u\", \"ignore_merges\": true}}");
+    struct cr_tokenizer *tokenizer = NULL;
+    assert_ok(cr_tokenizer_open(directory, &tokenizer));
+    assert_ids(tokenizer, "bc\u00e9?c", false, "1 2 6 6 2");
+    assert_beside(tokenizer, "");
+    cr_tokenizer_free(tokenizer);
+    write_file(directory, "tokenizer_config.json", "{\"tokenizer_class\": \"LlamaTokenizer\"}");
+    assert_ok(cr_tokenizer_open(directory, &tokenizer));
+    assert_ids(tokenizer, "bc\u00e9?c", false, "5 1 2 7 8 2");
+    assert_ids(tokenizer, "bc", false, "5 1 2");
+    assert_beside(tokenizer, "model llama\nmetaspace first\n");
+    cr_tokenizer_free(tokenizer);
+    remove_folder(directory);
+}
+
+// The ids are those of Transformers 5.24's AutoTokenizer.
 static void config_beside_says_how_tokens_are_found(void **state)
 {
     (void)state;
@@ -186,6 +251,8 @@ static void llama_tokenizers_cut_their_own_way(void **state)
         {"{\"tokenizer_class\": null}", "{\"tokenizer_class\": \"LlamaTokenizer\"}", "", "5 0 7 5 1 7 1",
          "metaspace first\n"},
         {"{\"tokenizer_class\": \"LlamaTokenizer\"}", NULL, BYTES, "5 0 7 5 5 1 7 5 1", ""},
+        {"{\"tokenizer_class\": \"LlamaTokenizer\"}", NULL, ", \"post_processor\": {\"type\": \"ByteLevel\"}",
+         "5 0 7 5 5 1 7 5 1", ""},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char directory[32], text[1024];
@@ -262,6 +329,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(config_beside_names_bos_and_eos),
         cmocka_unit_test(config_beside_adds_no_tokens),
+        cmocka_unit_test(tokens_named_beside_are_special),
+        cmocka_unit_test(llama_tokenizers_have_their_own_model),
         cmocka_unit_test(config_beside_says_how_tokens_are_found),
         cmocka_unit_test(llama_tokenizers_cut_their_own_way),
         cmocka_unit_test(a_space_before_a_text_is_asked_for_in_vain),

@@ -2,6 +2,7 @@
 #include "dataset_support.h"
 
 #include "base/signals.h"
+#include "text/example.h"
 
 #include <stdio.h>
 
@@ -544,9 +545,39 @@ static void reading_ends_where_a_stop_is_asked_for(void **state)
     cr_tokenizer_free(tokenizer);
 }
 
+// A mark that stands before a text alone (Metaspace's "first") stands behind the BOS of every kind of row, as
+// it does where the text is encoded by itself.
+static void a_text_begins_behind_bos(void **state)
+{
+    (void)state;
+    const char *words[] = {"b"};
+    struct cr_dataset_options options = {.label_words = words, .label_count = 1, .label_prompt = "{text}:"};
+    struct cr_slice a = cr_slice_of_string("the cat"), b = cr_slice_of_string(" b");
+    const struct {
+        struct cr_row row;
+        const char *text;
+        size_t more; // tokens behind it
+    } cases[] = {{{.kind = CR_ROW_COMPLETION, .text = a, .output = b}, "the cat b", 1},
+                 {{.kind = CR_ROW_LABELLED, .text = a}, "the cat: b", 0}};
+    struct cr_tokenizer *tokenizer = NULL;
+    assert_ok(cr_tokenizer_open("tests/golden/templates/metaspace", &tokenizer));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        CR_CLEANUP(cr_ids_release) struct cr_ids ids = {0};
+        CR_CLEANUP(cr_encoded_release) struct cr_encoded encoded = {0};
+        assert_ok(cr_tokenizer_encode(tokenizer, cr_slice_of_string(cases[i].text), true, &ids));
+        assert_ok(cr_row_encode(&cases[i].row, 0, tokenizer, &options, &encoded));
+        assert_int_equal(encoded.ids.count, ids.count + cases[i].more);
+        assert_memory_equal(encoded.ids.items, ids.items, ids.count * sizeof *ids.items);
+        assert_int_equal(encoded.labelled.count, encoded.ids.count);
+        assert_int_equal(encoded.labelled.items[0], 0);
+    }
+    cr_tokenizer_free(tokenizer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_text_begins_behind_bos),
         cmocka_unit_test(text_rows_label_every_token),
         cmocka_unit_test(a_text_ends_once),
         cmocka_unit_test(alpaca_prompts_are_masked),
