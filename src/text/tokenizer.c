@@ -82,8 +82,7 @@ static enum cr_status bar_special(struct cr_tokenizer *tokenizer)
     return CR_OK;
 }
 
-// `metaspace`: has what stands for normalizer, pre-tokenizer
-// and decoder, or is NULL.
+// `metaspace`: has what stands for normalizer, pre-tokenizer and decoder, or is NULL.
 static enum cr_status build(struct cr_tokenizer *tokenizer, const struct cr_json *root, const char *name,
                             const struct cr_beside *beside, const struct cr_json *metaspace)
 {

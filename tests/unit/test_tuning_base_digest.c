@@ -30,10 +30,12 @@ static void files_beside_count_by_what_they_change(void **state)
     assert_ok(cr_file_write(in_directory("config.json"), cr_buffer_slice(&config), false));
     write_file("tokenizer.json", TOKENIZER);
     assert_tokenizer(TOKENIZER);
-    write_file("tokenizer_config.json", "{\"model_max_length\": 4096, \"eos_token\": \"</s>\"}");
+    write_file("tokenizer_config.json", "{\"model_max_length\": 4096}");
     assert_tokenizer(TOKENIZER);
+    write_file("tokenizer_config.json", "{\"eos_token\": \"</s>\"}"); // which is special then
+    assert_tokenizer(TOKENIZER "token 1 special normalized\n");
     write_file("tokenizer_config.json", "{\"eos_token\": \"<s>\", \"tokenizer_class\": \"LlamaTokenizer\"}");
-    assert_tokenizer(TOKENIZER "metaspace first\neos 2\n");
+    assert_tokenizer(TOKENIZER "token 2 special normalized\nmetaspace first\neos 2\n");
     write_file("tokenizer_config.json", "{\"tokenizer_class\": \"LlamaTokenizer\", \"legacy\": true}");
     assert_tokenizer(TOKENIZER "metaspace always\n");
     // A file that says itself what the class does.
