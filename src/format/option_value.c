@@ -118,9 +118,13 @@ static enum cr_status read_choice(const struct cr_option *option, const char *te
     return cr_fail(CR_INVALID, "\"%.80s\" is none of %s", text, cr_buffer_text(&names));
 }
 
+// As the core schema has it.
 static bool is_null(const char *text, bool quoted)
 {
-    return !quoted && (strcmp(text, "null") == 0 || strcmp(text, "~") == 0);
+    static const char *const words[] = {"null", "Null", "NULL", "~"};
+    for (size_t i = 0; !quoted && i < sizeof words / sizeof *words; i++)
+        if (strcmp(words[i], text) == 0) return true;
+    return false;
 }
 
 static enum cr_status read_string(const char *text, bool quoted, char **out)

@@ -12,6 +12,7 @@ enum { MAX_TEXT = 1 << 20 };
 struct reader {
     yaml_parser_t parser;
     yaml_event_t event;
+    struct cr_slice text;
     const char *name;
 };
 
@@ -32,6 +33,13 @@ static enum cr_status fail_here(const struct reader *reader, const char *path, c
     return cr_fail(CR_INVALID, "%s:%zu: %.100s: %s", reader->name, line_of(reader), path, reason);
 }
 
+static enum cr_status fail_byte(struct cr_slice text, size_t at, const char *name, const char *reason)
+{
+    size_t line = 1;
+    for (size_t i = 0; i < at && i < text.size; i++) line += text.data[i] == '\n';
+    return cr_fail(CR_INVALID, "%s:%zu: %s", name, line, reason);
+}
+
 static enum cr_status fail_parser(const struct reader *reader)
 {
     const yaml_parser_t *parser = &reader->parser;
@@ -39,7 +47,7 @@ static enum cr_status fail_parser(const struct reader *reader)
     const char *problem = parser->problem ? parser->problem : "not YAML";
     // The reader works ahead of the scanner, which alone knows lines.
     if (parser->error == YAML_READER_ERROR)
-        return cr_fail(CR_INVALID, "%s: byte %zu: %s", reader->name, parser->problem_offset, problem);
+        return fail_byte(reader->text, parser->problem_offset, reader->name, problem);
     return cr_fail(CR_INVALID, "%s:%zu: %s", reader->name, parser->problem_mark.line + 1, problem);
 }
 
@@ -80,6 +88,7 @@ static enum cr_status open_reader(struct reader *reader, struct cr_slice text, c
     yaml_parser_set_encoding(&reader->parser, YAML_UTF8_ENCODING); // which takes a byte order mark for text
     if (text.size >= 3 && memcmp(text.data, "\xef\xbb\xbf", 3) == 0)
         text = (struct cr_slice){text.data + 3, text.size - 3};
+    reader->text = text;
     yaml_parser_set_input_string(&reader->parser, text.size > 0 ? text.data : (const unsigned char *)"",
                                  text.size);
     CR_TRY(next(reader)); // the stream's start
@@ -346,8 +355,7 @@ enum cr_status cr_options_parse(const struct cr_option_table *table, struct cr_s
         return cr_fail(CR_INVALID, "%s: %zu bytes of settings, more than the %d allowed", name, yaml.size,
                        MAX_TEXT);
     size_t bad_at;
-    if (!cr_utf8_valid(yaml, &bad_at))
-        return cr_fail(CR_INVALID, "%s: byte %zu: invalid UTF-8", name, bad_at);
+    if (!cr_utf8_valid(yaml, &bad_at)) return fail_byte(yaml, bad_at, name, "invalid UTF-8");
     // Filled aside, so that a failure leaves the caller's config alone.
     CR_FREE void *filled = NULL;
     CR_TRY(cr_allocate(1, table->struct_size, &filled));

@@ -149,10 +149,15 @@ static void plain_words_are_what_the_type_says(void **state)
         assert_ok(parse(text, &of_word));
         assert_int_equal(of_word.on, i < 3);
     }
-    SETTINGS none;
-    assert_ok(parse("path: 'null'\nnote: ~\n", &none));
-    assert_string_equal(none.path, "null");
-    assert_null(none.note);
+    static const char *const nulls[] = {"null", "Null", "NULL", "~"};
+    for (size_t i = 0; i < sizeof nulls / sizeof *nulls; i++) {
+        char text[32];
+        SETTINGS none;
+        snprintf(text, sizeof text, "path: '%s'\nnote: %s\n", nulls[i], nulls[i]);
+        assert_ok(parse(text, &none));
+        assert_string_equal(none.path, nulls[i]);
+        assert_null(none.note);
+    }
 }
 
 static void wrong_files_are_refused(void **state)
@@ -234,8 +239,10 @@ static void wrong_files_are_refused(void **state)
         {"path: a\nsilos:\n- {name: b, weight: x}\n", "x.yaml:3: silos[0].weight: \"x\" is not an integer"},
         {"path: a\n---\npath: b\n", "x.yaml:2: a second document"},
         {"path: \"a\\0b\"\n", "path: a text with a zero byte"},
-        {"path: \xff\n", "x.yaml: byte 6: invalid UTF-8"},
-        {"path: \x01\n", "x.yaml: byte 6: control characters"},
+        {"path: \xff\n", "x.yaml:1: invalid UTF-8"},
+        {"path: a\r\n# \xe9t\xe9\n", "x.yaml:2: invalid UTF-8"},
+        {"path: \x01\n", "x.yaml:1: control characters"},
+        {"\xef\xbb\xbfpath: a\n\nnote: \x01\n", "x.yaml:3: control characters"},
         {"lora: {layers: [1\n", "x.yaml:2: "},
         {"path: a\n\tnote: b\n", "x.yaml:2: "},
         {"path: 'a\n", "x.yaml:2: "},
