@@ -304,6 +304,13 @@ void cr_file_unmap(struct cr_slice *mapping)
     *mapping = (struct cr_slice){NULL, 0};
 }
 
+enum cr_status cr_file_refuse_pointer(const char *path, struct cr_slice bytes)
+{
+    static const char start[] = "version https://git-lfs.github.com/spec/";
+    if (bytes.size < sizeof start - 1 || memcmp(bytes.data, start, sizeof start - 1) != 0) return CR_OK;
+    return cr_fail(CR_INVALID, "%s: a Git LFS pointer, not the file itself (git lfs pull fetches it)", path);
+}
+
 void cr_file_drop(struct cr_slice part)
 {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);

@@ -67,6 +67,10 @@ enum cr_status cr_file_put(const char *path, struct cr_slice bytes);
 enum cr_status cr_file_map(const char *path, struct cr_slice *out);
 void cr_file_unmap(struct cr_slice *mapping); // usable with CR_CLEANUP
 
+// CR_INVALID where `bytes`, a file's first ones, are those of a Git LFS pointer: a clone made without git-lfs
+// has one in the place of each large file.
+enum cr_status cr_file_refuse_pointer(const char *path, struct cr_slice bytes);
+
 // Gives the memory of part of a mapping back, whole pages of it; whoever reads there again has it read anew.
 void cr_file_drop(struct cr_slice part);
 

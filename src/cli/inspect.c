@@ -28,7 +28,7 @@ struct reading {
     enum cr_chat_template chat_template;
 };
 
-enum { TOKEN_LIMIT = 4096, PREFIX = 16 };
+enum { TOKEN_LIMIT = 4096, PREFIX = 64 };
 
 // What it holds is `carrel status`'s to tell.
 static enum cr_status say_run(struct cr_said *said, const char *path)
@@ -220,7 +220,8 @@ static enum cr_status say_json(struct cr_said *said, const char *path, const str
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     if (stat(path, &about) == 0 && about.st_size <= CR_SAY_JSON_LIMIT) {
         CR_TRY(cr_file_read(path, CR_SAY_JSON_LIMIT, &text));
-        if (cr_json_parse(cr_buffer_slice(&text), path, &root) != CR_OK) root = NULL; // several rows, perhaps
+        if (cr_json_parse_file(cr_buffer_slice(&text), path, &root) != CR_OK)
+            root = NULL; // several rows, perhaps
     }
     if (cr_json_kind(cr_json_member(root, "model")) == CR_JSON_OBJECT) return say_tokenizer(said, path, root);
     if (cr_json_member(root, "peft_type")) {
@@ -270,11 +271,23 @@ static enum cr_status read_prefix(const char *path, unsigned char prefix[PREFIX]
     return cr_file_take(fd, path, prefix, *size);
 }
 
+// Rows of data, or what a run wrote down, which has none.
+static enum cr_status say_lines(struct cr_said *said, const char *path, const struct reading *reading)
+{
+    CR_FREE char *directory = NULL;
+    enum cr_status status = say_json(said, path, reading);
+    bool of_run = cr_ends_with(path, "events.jsonl") || cr_ends_with(path, "metrics.jsonl");
+    if (status != CR_INVALID || !of_run) return status;
+    CR_TRY(cr_path_directory(path, &directory));
+    return cr_directory_has(directory, "metrics.prom") ? say_run(said, directory) : status;
+}
+
 static enum cr_status say_file(struct cr_said *said, const char *path, const struct reading *reading)
 {
     unsigned char prefix[PREFIX] = {0};
     size_t size = 0;
     CR_TRY(read_prefix(path, prefix, &size));
+    CR_TRY(cr_file_refuse_pointer(path, (struct cr_slice){prefix, size}));
     if (cr_seal_is_one((struct cr_slice){prefix, size})) return say_sealed(said, path);
     if (cr_state_is_one((struct cr_slice){prefix, size})) return say_state(said, path);
     if (cr_ends_with(path, ".yaml") || cr_ends_with(path, ".yml")) return say_settings(said, path);
@@ -291,7 +304,8 @@ static enum cr_status say_file(struct cr_said *said, const char *path, const str
     while (at < size && memchr(" \t\r\n", prefix[at], 4)) at++;
     if (cr_ends_with(path, ".jsonl") || cr_ends_with(path, ".tsv") ||
         (at < size && (prefix[at] == '{' || prefix[at] == '[')))
-        return say_json(said, path, reading);
+        return say_lines(said, path, reading);
+    if (size == 0) return cr_fail(CR_INVALID, "%s: the file is empty", path);
     return cr_fail(CR_INVALID,
                    "%s: no model, adapter, safetensors, tokenizer.json, data (JSONL, JSON, .tsv), settings "
                    "(.yaml), trainer.state, job, audit log, join token or sealed file",

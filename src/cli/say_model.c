@@ -91,7 +91,7 @@ enum cr_status cr_say_model_config(struct cr_said *said, struct cr_slice text, c
     const char *family;
     struct cr_model_config config;
     CR_TRY(cr_model_config_parse(text, path, &config));
-    CR_TRY(cr_json_parse(text, path, &root));
+    CR_TRY(cr_json_parse_file(text, path, &root));
     CR_TRY(cr_json_get_string(root, path, "model_type", "", &family));
     CR_TRY(cr_say_text(said, "family", family));
     CR_TRY(cr_say_count(said, "layers", config.layers));

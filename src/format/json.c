@@ -150,14 +150,20 @@ enum cr_status cr_json_parse_part(struct cr_slice text, const char *name, struct
     return CR_OK;
 }
 
+enum cr_status cr_json_parse_file(struct cr_slice text, const char *path, struct cr_json **root)
+{
+    if (text.size == 0) return cr_fail(CR_INVALID, "%s: the file is empty", path);
+    CR_TRY(cr_file_refuse_pointer(path, text));
+    bool marked = text.size >= 3 && memcmp(text.data, "\xef\xbb\xbf", 3) == 0;
+    if (marked) text = (struct cr_slice){text.data + 3, text.size - 3};
+    return cr_json_parse(text, path, root);
+}
+
 enum cr_status cr_json_read(const char *path, size_t limit, struct cr_json **root)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_TRY(cr_file_read(path, limit, &text));
-    struct cr_slice bytes = cr_buffer_slice(&text);
-    if (bytes.size >= 3 && memcmp(bytes.data, "\xef\xbb\xbf", 3) == 0) // a byte order mark
-        bytes = (struct cr_slice){bytes.data + 3, bytes.size - 3};
-    return cr_json_parse(bytes, path, root);
+    return cr_json_parse_file(cr_buffer_slice(&text), path, root);
 }
 
 void cr_json_free(struct cr_json *root)

@@ -30,6 +30,8 @@ struct cr_json_place {
 enum cr_status cr_json_parse_part(struct cr_slice text, const char *name, struct cr_json_place from,
                                   struct cr_json **root);
 
+// The same of a file from elsewhere, which may begin with a byte order mark.
+enum cr_status cr_json_parse_file(struct cr_slice text, const char *path, struct cr_json **root);
 enum cr_status cr_json_read(const char *path, size_t limit, struct cr_json **root);
 void cr_json_free(struct cr_json *root);     // NULL is allowed
 void cr_json_release(struct cr_json **root); // frees *root and sets it to NULL; for CR_CLEANUP

@@ -247,6 +247,7 @@ static enum cr_status map_shard(struct cr_safetensors *file, size_t index, char 
     shard->path = path;
     shard->name = path;
     CR_TRY(cr_file_map(path, &shard->mapping));
+    CR_TRY(cr_file_refuse_pointer(path, shard->mapping));
     return read_shard(file, index, shard->mapping);
 }
 
@@ -355,6 +356,11 @@ enum cr_status cr_safetensors_open(const char *path, struct cr_safetensors **out
     CR_TRY(cr_path_join(path, "model.safetensors.index.json", &index));
     if (cr_file_exists(whole)) return open_one(path, whole, out);
     if (cr_file_exists(index)) return open_sharded(path, index, out);
+    if (cr_directory_has(path, "pytorch_model.bin") || cr_directory_has(path, "pytorch_model.bin.index.json"))
+        return cr_fail(CR_UNSUPPORTED,
+                       "%s: pytorch_model.bin: only safetensors are read (in Python, load the model with "
+                       "Transformers and call save_pretrained(..., safe_serialization=True))",
+                       path);
     return cr_fail(CR_NOT_FOUND, "%s: neither model.safetensors nor model.safetensors.index.json is there",
                    path);
 }

@@ -381,7 +381,7 @@ static enum cr_status read_config(const struct cr_json *root, const char *name, 
 enum cr_status cr_model_config_parse(struct cr_slice text, const char *name, struct cr_model_config *out)
 {
     CR_CLEANUP(cr_json_release) struct cr_json *root = NULL;
-    CR_TRY(cr_json_parse(text, name, &root));
+    CR_TRY(cr_json_parse_file(text, name, &root));
     return read_config(root, name, out);
 }
 

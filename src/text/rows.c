@@ -52,7 +52,8 @@ static enum cr_status map_rows(const char *path, struct cr_slice *out)
 {
     struct cr_slice file;
     CR_TRY(cr_file_map(path, &file));
-    enum cr_status status = refuse_others(path, file);
+    enum cr_status status = cr_file_refuse_pointer(path, file);
+    if (status == CR_OK) status = refuse_others(path, file);
     if (status != CR_OK)
         cr_file_unmap(&file);
     else

@@ -148,6 +148,9 @@ static enum cr_status refuse_unsupported(const struct cr_json *root, const char 
 static enum cr_status read_lora(const struct cr_json *root, const char *name, struct cr_lora_config *out)
 {
     CR_TRY(refuse_unsupported(root, name));
+    for (const char *const *key = (const char *const[]){"r", "lora_alpha", NULL}; *key; key++)
+        if (cr_json_member(root, *key) && cr_json_kind(cr_json_member(root, *key)) == CR_JSON_NULL)
+            return cr_fail(CR_INVALID, "%s: \"%s\": a number is wanted, not null", name, *key);
     CR_TRY(cr_json_get_size(root, name, "r", 1, MOST_RANK, 8, &out->r));
     CR_TRY(cr_json_get_number(root, name, "lora_alpha", 8, &out->lora_alpha));
     CR_TRY(cr_json_get_number(root, name, "lora_dropout", 0, &out->lora_dropout));
@@ -196,7 +199,7 @@ static enum cr_status read_config(const struct cr_json *root, const char *name, 
 enum cr_status cr_peft_config_parse(struct cr_slice json, const char *name, struct cr_peft_config *out)
 {
     CR_CLEANUP(cr_json_release) struct cr_json *root = NULL;
-    CR_TRY(cr_json_parse(json, name, &root));
+    CR_TRY(cr_json_parse_file(json, name, &root));
     CR_CLEANUP(cr_peft_config_release) struct cr_peft_config config = {0};
     CR_TRY(read_config(root, name, &config));
     *out = config;

@@ -132,7 +132,7 @@ static enum cr_status read_config(const struct cr_json *root, const char *name, 
 enum cr_status cr_spf_config_parse(struct cr_slice json, const char *name, struct cr_spf_config *out)
 {
     CR_CLEANUP(cr_json_release) struct cr_json *root = NULL;
-    CR_TRY(cr_json_parse(json, name, &root));
+    CR_TRY(cr_json_parse_file(json, name, &root));
     CR_CLEANUP(cr_spf_config_release) struct cr_spf_config config = {0};
     CR_TRY(read_config(root, name, &config));
     *out = config;

@@ -323,6 +323,15 @@ class Inspect(Folder):
         self.fails(2, sentence, "generate", "--model", os.path.join(GOLDEN, "lora-gqa-tied", "model"), "--adapter",
                    self.path("pickled"), "--prompt", "a")
 
+    def test_byte_order_marks(self):
+        adapter = os.path.join(GOLDEN, "lora-gqa-tied", "final")
+        for directory, name in ((DEMO, "config.json"), (adapter, "adapter_config.json")):
+            copy = shutil.copytree(directory, self.path(name + ".marked"))
+            with open(os.path.join(copy, name), "w") as file:
+                file.write("\ufeff" + read(os.path.join(directory, name)).decode())
+            self.assertEqual(self.inspect(copy), self.inspect(directory))
+            self.assertEqual(self.inspect(os.path.join(copy, name)), self.inspect(os.path.join(directory, name)))
+
     def test_index(self):
         index = os.path.join(GOLDEN, "llama-f16-shards", "model.safetensors.index.json")
         with open(index) as file:
@@ -397,6 +406,8 @@ class Inspect(Folder):
         found = self.inspect(self.path("tuned.run"))
         self.assertEqual(found, {"kind": "run", "told_by": "carrel status " + self.path("tuned.run")})
         self.succeeds(*found["told_by"].split()[1:])
+        for name in ("events.jsonl", "metrics.jsonl"):
+            self.assertEqual(self.inspect(self.path("tuned.run", name)), found)
 
     def test_settings_of_tune_say_nothing_of_a_federation(self):
         path = self.write("tune.yaml", json.dumps({"model_name_or_path": DEMO, "data": {"train": "rows.jsonl"}}))
@@ -428,7 +439,10 @@ class Inspect(Folder):
 
     def test_nonsense(self):
         self.fails(2, "no model, adapter", "inspect", self.write("nonsense", "hello\n"))
-        self.fails(2, "no model, adapter", "inspect", self.write("empty", ""))
+        self.fails(2, "empty: the file is empty", "inspect", self.write("empty", ""))
+        pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:%064d\nsize 9\n" % 0
+        for name in ("pointer", "pointer.safetensors", "pointer.jsonl"):
+            self.fails(2, name + ": a Git LFS pointer, not the file itself", "inspect", self.write(name, pointer))
         self.fails(2, "neither a model", "inspect", self.folder)
         os.mkfifo(self.path("pipe"))
         self.fails(2, "neither a file nor a directory", "inspect", self.path("pipe"))

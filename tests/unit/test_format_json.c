@@ -219,6 +219,11 @@ static void files_are_bounded(void **state)
     cr_json_release(&other);
     assert_ok(cr_file_write(path, cr_slice_of_string("\xef\xbb\xbf\xef\xbb\xbf[3]"), false)); // one is enough
     assert_fails(CR_INVALID, ":1:1: ", cr_json_read(path, 9, &other));
+    assert_ok(cr_file_write(path, cr_slice_of_string(""), false));
+    assert_fails(CR_INVALID, ": the file is empty", cr_json_read(path, 9, &other));
+    const char *pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n";
+    assert_ok(cr_file_write(path, cr_slice_of_string(pointer), false));
+    assert_fails(CR_INVALID, ": a Git LFS pointer, not the file itself", cr_json_read(path, 99, &other));
     unlink(path);
     assert_fails(CR_NOT_FOUND, path, cr_json_read(path, 6, &other));
 }

@@ -252,6 +252,13 @@ static void shards_agree_with_their_index(void **state)
     assert_ok(cr_directory_make(none, false));
     struct cr_safetensors *refused = NULL;
     assert_fails(CR_NOT_FOUND, "neither model.safetensors nor", cr_safetensors_open(none, &refused));
+    save_text("empty/pytorch_model.bin.index.json", "{}");
+    assert_fails(CR_UNSUPPORTED, "empty: pytorch_model.bin: only safetensors are read",
+                 cr_safetensors_open(in_directory("empty"), &refused));
+    save_text("empty/model.safetensors",
+              "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n");
+    assert_fails(CR_INVALID, "model.safetensors: a Git LFS pointer, not the file itself",
+                 cr_safetensors_open(in_directory("empty"), &refused));
 
 #define B "\"b\":{\"dtype\":\"I8\",\"shape\":[3],\"data_offsets\":[0,3]}"
     save("one.safetensors", "{" A "}", 8);

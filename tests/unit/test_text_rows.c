@@ -89,6 +89,8 @@ static void files_of_another_kind(void **state)
     (void)state;
     static const char *const others[][3] = {
         {"rows.jsonl.gz", "\x1f\x8b\x08", ": gzip, not JSONL or a JSON array (gunzip it first)"},
+        {"rows.jsonl", "version https://git-lfs.github.com/spec/v1\noid",
+         ": a Git LFS pointer, not the file"},
         {"rows.parquet", "PAR1\x15", ": Parquet, not JSONL"},
         {"rows.jsonl", "\xff\xfe{", ": UTF-16, not JSONL"},
         {"rows.csv", "instruction,output\na,b\n", ": CSV, not JSONL"},

@@ -200,6 +200,8 @@ static void options_that_change_the_result_are_refused_by_name(void **state)
         {HEAD ", \"use_rslora\": \"yes\"}", "use_rslora", CR_INVALID},
         {"{\"peft_type\": \"LORA\", \"r\": 0}", "r", CR_INVALID},
         {"{\"peft_type\": \"LORA\", \"r\": 2.5}", "r", CR_INVALID},
+        {"{\"peft_type\": \"LORA\", \"r\": null}", "\"r\": a number is wanted, not null", CR_INVALID},
+        {"{\"peft_type\": \"LORA\", \"lora_alpha\": null}", "\"lora_alpha\": a number", CR_INVALID},
         {"{\"peft_type\": \"LORA\", \"target_modules\": []}", "target_modules", CR_INVALID},
         {"{\"peft_type\": \"LORA\", \"target_modules\": [7]}", "target_modules", CR_INVALID},
         {"{\"peft_type\": \"LORA\", \"target_modules\": \".*q_proj\"}", "regular expression", CR_UNSUPPORTED},
@@ -240,7 +242,8 @@ static void options_that_say_nothing_are_passed_over(void **state)
         cr_peft_config_release(&read);
     }
     // Without names PEFT takes those of the family; without numbers its defaults.
-    assert_ok(cr_peft_config_parse(cr_slice_of_string("{\"peft_type\": \"LORA\"}"), "a.json", &read));
+    assert_ok(
+        cr_peft_config_parse(cr_slice_of_string("\xef\xbb\xbf{\"peft_type\": \"LORA\"}"), "a.json", &read));
     assert_int_equal(read.lora.r, 8);
     assert_true(read.lora.lora_alpha == 8);
     size_t count;
