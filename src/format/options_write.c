@@ -76,6 +76,16 @@ static enum cr_status append_records(struct cr_buffer *out, const struct cr_opti
     return CR_OK;
 }
 
+// With a point before an exponent: to readers of YAML 1.1, PyYAML for one, "1e-05" is a text.
+static enum cr_status append_number(struct cr_buffer *out, double number)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_TRY(cr_json_append_number(&text, number));
+    const char *digits = cr_buffer_text(&text), *exponent = strchr(digits, 'e');
+    if (!exponent || strchr(digits, '.')) return cr_append(out, text.data, text.size);
+    return cr_append_format(out, "%.*s.0%s", (int)(exponent - digits), digits, exponent);
+}
+
 static enum cr_status append_value(struct cr_buffer *out, const struct cr_option *option, const void *field,
                                    int indent)
 {
@@ -89,7 +99,7 @@ static enum cr_status append_value(struct cr_buffer *out, const struct cr_option
     case CR_OPTION_SEED:
         return cr_append_format(out, "%" PRIu64, *(const uint64_t *)field);
     case CR_OPTION_NUMBER:
-        return cr_json_append_number(out, *(const double *)field);
+        return append_number(out, *(const double *)field);
     case CR_OPTION_CHOICE:
         return cr_append_format(out, "%s", option->choices[*(const int *)field]);
     case CR_OPTION_STRINGS:

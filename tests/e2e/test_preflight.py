@@ -58,7 +58,7 @@ class Init(Case):
         with open(self.path("full.yaml")) as file:
             settings = file.read()
         self.assertNotIn("lora:", settings)
-        self.assertIn("learning_rate: 2e-05", settings)
+        self.assertIn("learning_rate: 2.0e-05", settings)
         os.rename(self.path("train.jsonl"), self.path("odd: 'name' #.jsonl"))
         self.succeeds("preflight", "full.yaml")
 

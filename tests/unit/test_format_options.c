@@ -388,9 +388,14 @@ static void written_reads_back(void **state)
     assert_ok(cr_options_write(&table, &plain, &text));
     assert_non_null(strstr(cr_buffer_text(&text), "note: null\n"));
     assert_non_null(strstr(cr_buffer_text(&text), "silos: []\n"));
+    assert_non_null(strstr(cr_buffer_text(&text), "learning_rate: 1.0e-08\n"));
     SETTINGS plain_again;
     assert_ok(cr_options_parse(&table, cr_buffer_slice(&text), "written", &plain_again, NULL));
     assert_null(plain_again.note);
+    assert_true(plain_again.rate == 1e-8);
+    assert_ok(cr_options_set(&table, &plain_again, "training.learning_rate", "2.5e-5"));
+    assert_ok(cr_options_write(&table, &plain_again, &text));
+    assert_non_null(strstr(cr_buffer_text(&text), "learning_rate: 2.5e-05\n"));
 }
 
 static void the_table_documents_itself(void **state)
