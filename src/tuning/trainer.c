@@ -174,6 +174,7 @@ enum cr_status cr_trainer_seek(struct cr_trainer *trainer, size_t step)
 {
     if (step > trainer->total_steps)
         return cr_fail(CR_INVALID, "training: there is no step %zu of %zu", step, trainer->total_steps);
+    if (step != trainer->step) trainer->report = (struct cr_trainer_report){0};
     trainer->step = step;
     return CR_OK;
 }
@@ -273,7 +274,10 @@ enum cr_status cr_trainer_run(struct cr_trainer *trainer, size_t steps, struct c
     if (steps > trainer->total_steps - trainer->step)
         return cr_fail(CR_INVALID, "training: %zu more steps were asked for where %zu of %zu are left", steps,
                        trainer->total_steps - trainer->step, trainer->total_steps);
-    trainer->report = (struct cr_trainer_report){.began = cr_clock_monotonic()};
+    // Losses of steps that no report has told of yet, of an earlier round perhaps, are in the next one; the
+    // speed is that of this run alone.
+    trainer->report.tokens = trainer->report.steps = 0;
+    trainer->report.began = cr_clock_monotonic();
     for (size_t i = 0; i < steps; i++) {
         struct cr_tally step = {0};
         double norm;
