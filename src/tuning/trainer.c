@@ -77,11 +77,27 @@ static enum cr_status warn_of_template(const struct cr_trainer *trainer)
     return CR_OK;
 }
 
+// Silos have steps by their data: what one warms up over may be all that another has.
+static void warn_of_warmup(const struct cr_trainer *trainer)
+{
+    const struct cr_training_config *training = &trainer->training;
+    if (training->lr_scheduler_type == CR_SCHEDULE_CONSTANT || training->warmup_steps < trainer->total_steps)
+        return;
+    char message[160];
+    snprintf(message, sizeof message,
+             "training.warmup_steps is %zu and there are %zu steps in all: the learning rate only rises, and "
+             "never reaches learning_rate",
+             training->warmup_steps, trainer->total_steps);
+    cr_emit(&trainer->sink, CR_EVENT_WARNING, "train.warning", message,
+            CR_FIELD("warmup_steps", training->warmup_steps), CR_FIELD("steps", trainer->total_steps));
+}
+
 static enum cr_status announce(const struct cr_trainer *trainer)
 {
     warn_of_plain_secrets(trainer);
     warn_of_peers(trainer);
     if (!trainer->data) return CR_OK; // a federation's server trains nothing
+    warn_of_warmup(trainer);
     CR_TRY(warn_of_dropouts(trainer));
     CR_TRY(warn_of_template(trainer));
     size_t examples = cr_dataset_count(trainer->data);
