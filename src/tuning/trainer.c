@@ -200,12 +200,6 @@ void cr_trainer_reset_optimizer(struct cr_trainer *trainer)
     cr_optimizer_reset(&trainer->optimizer);
 }
 
-static double epochs_done(const struct cr_trainer *trainer)
-{
-    size_t steps = cr_steps_per_epoch(&trainer->training, trainer->packs.count);
-    return (double)trainer->step / (double)steps;
-}
-
 // Seconds after which a step is reported although logging_steps have not passed: whoever waits sees life.
 static const double longest_silence = 2;
 
@@ -227,7 +221,7 @@ static void report_step(struct cr_trainer *trainer, const struct cr_tally *step,
     const struct cr_event_field fields[] = {
         CR_FIELD("step", trainer->step),
         CR_FIELD("steps", trainer->total_steps),
-        CR_FIELD("epoch", epochs_done(trainer)),
+        CR_FIELD("epoch", cr_epochs_done(&trainer->training, trainer->packs.count, trainer->step)),
         CR_FIELD("loss", report->loss_sum / (double)report->labelled),
         CR_FIELD("learning_rate",
                  cr_learning_rate(&trainer->training, trainer->step - 1, trainer->total_steps)),
