@@ -19,6 +19,9 @@
 
 enum { STEPS = 6 };
 
+// Steps that the learner's optimiser has gathered something in.
+static atomic_size_t gathered;
+
 static inline size_t few_steps(void *learner)
 {
     (void)learner;
@@ -35,6 +38,7 @@ static inline enum cr_status few_seek(void *learner, size_t step)
 static inline void few_reset(void *learner)
 {
     (void)learner;
+    gathered = 0;
 }
 
 static inline enum cr_status few_run(void *learner, size_t steps, struct cr_tally *tally,
@@ -43,6 +47,7 @@ static inline enum cr_status few_run(void *learner, size_t steps, struct cr_tall
     for (size_t i = 0; i < steps; i++) {
         usleep(300000);
         ((float *)learner)[0] += 1;
+        gathered++;
         tally->steps++;
         tally->labelled += 10;
         if (!keep_going(context)) return cr_fail(CR_CANCELLED, "stopped");
@@ -57,14 +62,21 @@ static inline enum cr_status few_save(void *learner, const char *path)
 
 static inline enum cr_status few_save_state(void *learner, const struct cr_sealing *sealing, const char *path)
 {
-    return cr_seal_write(path, sealing, (struct cr_slice){learner, sizeof learned});
+    const size_t kept = gathered;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
+    CR_TRY(cr_append(&bytes, learner, sizeof learned));
+    CR_TRY(cr_append(&bytes, &kept, sizeof kept));
+    return cr_seal_write(path, sealing, cr_buffer_slice(&bytes));
 }
 
 static inline enum cr_status few_load_state(void *learner, const struct cr_sealing *sealing, const char *path)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
-    CR_TRY(cr_seal_load(path, sealing, sizeof learned, &bytes));
-    memcpy(learner, bytes.data, bytes.size);
+    size_t kept;
+    CR_TRY(cr_seal_load(path, sealing, sizeof learned + sizeof kept, &bytes));
+    memcpy(learner, bytes.data, sizeof learned);
+    memcpy(&kept, bytes.data + sizeof learned, sizeof kept);
+    gathered = kept;
     return CR_OK;
 }
 
@@ -185,6 +197,7 @@ static inline void *run_silo(void *context)
 
 static inline void start_silo(void)
 {
+    gathered = 0;
     memset(came, 0, sizeof came);
     atomic_store(&ended, false);
     atomic_store(&stopping, false);

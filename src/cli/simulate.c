@@ -90,6 +90,8 @@ static enum cr_status invite_all(struct simulation *simulation)
     if (simulation->invited) return CR_OK;
     simulation->invited = true;
     for (size_t i = 0; i < simulation->config.silos.count; i++)
+        CR_TRY(cr_simulated_silo_invite(&simulation->silos[i]));
+    for (size_t i = 0; i < simulation->config.silos.count; i++)
         CR_TRY(cr_simulated_silo_join(&simulation->silos[i]));
     return CR_OK;
 }

@@ -34,6 +34,7 @@ enum cr_status cr_simulated_silo_open(const struct cr_config *config, size_t num
 void cr_simulated_silo_release(struct cr_simulated_silo *silo)
 {
     cr_child_release(&silo->trusted);
+    cr_file_close(&silo->token);
     cr_simulated_accelerators_release(&silo->accelerators);
     cr_buffer_release(&silo->said.waiting);
     if (silo->said.out) fclose(silo->said.out);
@@ -73,20 +74,18 @@ static enum cr_status agree_anew(const struct cr_simulated_silo *silo, const str
     return forget(silo, "job.cbor");
 }
 
-static enum cr_status pipe_token(const struct cr_simulated_silo *silo, int *out)
+enum cr_status cr_simulated_silo_invite(struct cr_simulated_silo *silo)
 {
     CR_CLEANUP(cr_buffer_wipe) struct cr_buffer text = {0};
     CR_CLEANUP(cr_token_release) struct cr_token token = {0};
     CR_TRY(cr_invite(silo->config, silo->settings->name, "silo", INVITATION_SECONDS, &text));
     CR_TRY(cr_token_parse(cr_buffer_text(&text), &token));
     CR_TRY(agree_anew(silo, &token));
-    return cr_child_pipe_line(cr_buffer_text(&text), out);
+    return cr_child_pipe_line(cr_buffer_text(&text), &silo->token);
 }
 
 enum cr_status cr_simulated_silo_join(struct cr_simulated_silo *silo)
 {
-    CR_CLEANUP(cr_file_close) int token = -1;
-    CR_TRY(pipe_token(silo, &token));
     char threads[24];
     snprintf(threads, sizeof threads, "%zu", silo->threads);
     const char *arguments[22 + 2 * CR_SIMULATED_ACCELERATORS] = {"join",
@@ -123,8 +122,10 @@ enum cr_status cr_simulated_silo_join(struct cr_simulated_silo *silo)
         arguments[count++] = "--own-accelerator"; // whose it is
         arguments[count++] = silo->accelerators.items[0].address;
     }
-    return cr_child_start("carrel-enclave", arguments, (const int[]){token, -1, -1}, silo->lock,
-                          &silo->trusted);
+    enum cr_status status = cr_child_start("carrel-enclave", arguments, (const int[]){silo->token, -1, -1},
+                                           silo->lock, &silo->trusted);
+    cr_file_close(&silo->token);
+    return status;
 }
 
 static void keep_slicing(struct cr_simulated_silo *silo, const struct cr_event *event)

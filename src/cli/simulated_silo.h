@@ -13,6 +13,7 @@ struct cr_simulated_silo {
     size_t threads;                        // of each process: one mostly waits while the other computes
     int lock;                              // that both inherit (cli/child.h)
     struct cr_child trusted;
+    int token;   // what a pipe holds its join token by; -1: none
     char *state; // directory
     char *log;   // path
     struct cr_simulated_accelerators accelerators;
@@ -23,7 +24,8 @@ struct cr_simulated_silo {
 };
 
 #define CR_SIMULATED_SILO_NONE                                                                               \
-    ((struct cr_simulated_silo){.trusted = CR_CHILD_NONE, .accelerators = CR_SIMULATED_ACCELERATORS_NONE})
+    ((struct cr_simulated_silo){                                                                             \
+        .trusted = CR_CHILD_NONE, .token = -1, .accelerators = CR_SIMULATED_ACCELERATORS_NONE})
 
 // Makes the directory and the logs. *out is CR_SIMULATED_SILO_NONE before. Release with
 // cr_simulated_silo_release, whatever came of it. Config, settings and lock outlive the silo.
@@ -34,7 +36,10 @@ void cr_simulated_silo_release(struct cr_simulated_silo *silo);
 // Starts the accelerators that the settings want of a silo.
 enum cr_status cr_simulated_silo_hire(struct cr_simulated_silo *silo);
 
-// Invites the silo and starts it.
+// Invites the silo. Before any is started: an enrolment does not wait for who writes an invitation.
+enum cr_status cr_simulated_silo_invite(struct cr_simulated_silo *silo);
+
+// Starts the silo that was invited.
 enum cr_status cr_simulated_silo_join(struct cr_simulated_silo *silo);
 
 // Takes in what the silo has said; `wait`: until it has ended.

@@ -297,6 +297,7 @@ static void close_client(struct cr_client *client)
     cr_client_state_close(client->state);
     if (client->has_config) cr_config_release(&client->config);
     free(client->worker_state);
+    free(client->kept_state);
     cr_token_release(&client->token);
     cr_wipe(client, sizeof *client);
     free(client);

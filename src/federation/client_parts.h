@@ -37,6 +37,7 @@ struct cr_client {
     bool has_config;
     struct cr_worker *worker;
     char *worker_state; // a path that the task at hand uses
+    char *kept_state;   // of the last answer, which it may go back to; NULL: none
     bool learner_open;
     unsigned char structure[CR_SHA256_SIZE];
     size_t count, total_steps;
@@ -47,6 +48,7 @@ struct cr_client {
     unsigned char start[CR_SHA256_SIZE];
     bool training;              // the worker is at it
     bool restart;               // it is at another round, and is to stop
+    bool unwanted;              // what it trained last is no part of any answer
     bool final;                 // all rounds are done, and the result is being fetched as if it were one
     struct cr_vector *incoming; // what the round begins with
     size_t pulled, asked;       // values of it that came, and that were asked for

@@ -112,12 +112,18 @@ static enum cr_status use_values(struct cr_client *client)
         return CR_OK;
     }
     bool reset = client->config.federation.optimizer_state == CR_OPTIMIZER_STATE_RESET;
-    struct cr_training_task task = {.reset_optimizer = reset, .start = client->incoming};
+    struct cr_training_task task = {
+        .reset_optimizer = reset, .again = client->unwanted, .start = client->incoming};
     cr_learner_share(client->total_steps, client->round, client->config.federation.rounds, &task.first,
                      &task.last);
     cr_free(&client->worker_state);
     CR_TRY(cr_client_state_trainer(client->state, client->round, &client->worker_state));
     task.state = client->worker_state;
+    cr_free(&client->kept_state);
+    if (client->state->has_answer)
+        CR_TRY(cr_client_state_trainer(client->state, client->state->answer.round, &client->kept_state));
+    task.back = client->kept_state;
+    client->unwanted = false;
     client->progress_at = 0; // the first sign of a round comes at once
     cr_worker_train(client->worker, &task);
     return CR_OK;
@@ -230,7 +236,9 @@ enum cr_status cr_client_take_result(struct cr_client *client)
     if (client->restart) {
         // Another round has begun meanwhile; what this one made is not wanted.
         client->restart = false;
-        if (result.work == CR_WORK_TRAIN) drop_state(client);
+        // What the optimiser gathered in it goes as well, as if this silo had been killed.
+        client->unwanted = result.work == CR_WORK_TRAIN;
+        if (client->unwanted) drop_state(client);
         if (client->ready_sent) status = begin_round(client);
     } else if (result.of_state) {
         status = fail_of_state(client, &result);

@@ -107,10 +107,23 @@ static enum cr_status do_open(struct cr_worker *worker, struct cr_worker_result 
     return copy_values(worker, result);
 }
 
+static enum cr_status go_back(struct cr_worker *worker, struct cr_worker_result *result)
+{
+    const char *state = worker->training.back;
+    enum cr_status status = CR_OK;
+    if (state)
+        status = worker->kind->load_state(worker->learner, worker->sealing, state);
+    else
+        worker->kind->reset_optimizer(worker->learner);
+    result->of_state = status == CR_INVALID;
+    return status;
+}
+
 static enum cr_status do_train(struct cr_worker *worker, struct cr_worker_result *result)
 {
     const struct cr_training_task *task = &worker->training;
     size_t count;
+    if (task->again) CR_TRY(go_back(worker, result));
     float *values = worker->kind->values(worker->learner, &count);
     memcpy(values, task->start->values, count * sizeof *values);
     CR_TRY(worker->kind->seek(worker->learner, task->first));

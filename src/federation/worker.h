@@ -28,6 +28,8 @@ void cr_worker_open(struct cr_worker *worker, const struct cr_config *config,
 struct cr_training_task {
     size_t first, last;            // optimiser steps
     bool reset_optimizer;          // before the first
+    bool again;                    // what was trained last is not wanted: the learner goes back
+    const char *back;              // to this state, then; NULL: to none
     const struct cr_vector *start; // values to begin with
     const char *state;             // path where the learner's state is saved afterwards
     bool keeps;                    // it is saved as well when the task ends early

@@ -25,12 +25,25 @@ double cr_learning_rate(const struct cr_training_config *training, size_t step, 
     return training->learning_rate * factor;
 }
 
-size_t cr_steps_per_epoch(const struct cr_training_config *training, size_t examples)
+static size_t batches_per_epoch(const struct cr_training_config *training, size_t examples)
 {
     size_t batch = training->per_device_train_batch_size;
-    size_t batches = examples / batch + (examples % batch > 0);
+    return examples / batch + (examples % batch > 0);
+}
+
+size_t cr_steps_per_epoch(const struct cr_training_config *training, size_t examples)
+{
+    size_t batches = batches_per_epoch(training, examples);
     size_t group = training->gradient_accumulation_steps;
     return batches / group + (batches % group > 0);
+}
+
+double cr_epochs_done(const struct cr_training_config *training, size_t examples, size_t steps)
+{
+    size_t whole = steps / cr_steps_per_epoch(training, examples);
+    size_t within = steps % cr_steps_per_epoch(training, examples);
+    return (double)whole + (double)(within * training->gradient_accumulation_steps) /
+                               (double)batches_per_epoch(training, examples);
 }
 
 size_t cr_steps_in_all(const struct cr_training_config *training, size_t examples)

@@ -14,6 +14,9 @@ double cr_learning_rate(const struct cr_training_config *training, size_t step, 
 // gradient_accumulation_steps and a shorter last one, as Transformers' Trainer counts.
 size_t cr_steps_per_epoch(const struct cr_training_config *training, size_t examples);
 
+// Epochs that so many steps have done, by batches: those of a group that is shorter count for fewer.
+double cr_epochs_done(const struct cr_training_config *training, size_t examples, size_t steps);
+
 // Steps of the whole run: max_steps, or num_train_epochs · steps per epoch, rounded up.
 size_t cr_steps_in_all(const struct cr_training_config *training, size_t examples);
 

@@ -77,11 +77,27 @@ static enum cr_status warn_of_template(const struct cr_trainer *trainer)
     return CR_OK;
 }
 
+// Silos have steps by their data: what one warms up over may be all that another has.
+static void warn_of_warmup(const struct cr_trainer *trainer)
+{
+    const struct cr_training_config *training = &trainer->training;
+    if (training->lr_scheduler_type == CR_SCHEDULE_CONSTANT || training->warmup_steps < trainer->total_steps)
+        return;
+    char message[160];
+    snprintf(message, sizeof message,
+             "training.warmup_steps is %zu and there are %zu steps in all: the learning rate only rises, and "
+             "never reaches learning_rate",
+             training->warmup_steps, trainer->total_steps);
+    cr_emit(&trainer->sink, CR_EVENT_WARNING, "train.warning", message,
+            CR_FIELD("warmup_steps", training->warmup_steps), CR_FIELD("steps", trainer->total_steps));
+}
+
 static enum cr_status announce(const struct cr_trainer *trainer)
 {
     warn_of_plain_secrets(trainer);
     warn_of_peers(trainer);
     if (!trainer->data) return CR_OK; // a federation's server trains nothing
+    warn_of_warmup(trainer);
     CR_TRY(warn_of_dropouts(trainer));
     CR_TRY(warn_of_template(trainer));
     size_t examples = cr_dataset_count(trainer->data);
@@ -174,6 +190,7 @@ enum cr_status cr_trainer_seek(struct cr_trainer *trainer, size_t step)
 {
     if (step > trainer->total_steps)
         return cr_fail(CR_INVALID, "training: there is no step %zu of %zu", step, trainer->total_steps);
+    if (step != trainer->step) trainer->report = (struct cr_trainer_report){0};
     trainer->step = step;
     return CR_OK;
 }
@@ -181,12 +198,6 @@ enum cr_status cr_trainer_seek(struct cr_trainer *trainer, size_t step)
 void cr_trainer_reset_optimizer(struct cr_trainer *trainer)
 {
     cr_optimizer_reset(&trainer->optimizer);
-}
-
-static double epochs_done(const struct cr_trainer *trainer)
-{
-    size_t steps = cr_steps_per_epoch(&trainer->training, trainer->packs.count);
-    return (double)trainer->step / (double)steps;
 }
 
 // Seconds after which a step is reported although logging_steps have not passed: whoever waits sees life.
@@ -210,7 +221,7 @@ static void report_step(struct cr_trainer *trainer, const struct cr_tally *step,
     const struct cr_event_field fields[] = {
         CR_FIELD("step", trainer->step),
         CR_FIELD("steps", trainer->total_steps),
-        CR_FIELD("epoch", epochs_done(trainer)),
+        CR_FIELD("epoch", cr_epochs_done(&trainer->training, trainer->packs.count, trainer->step)),
         CR_FIELD("loss", report->loss_sum / (double)report->labelled),
         CR_FIELD("learning_rate",
                  cr_learning_rate(&trainer->training, trainer->step - 1, trainer->total_steps)),
@@ -273,7 +284,10 @@ enum cr_status cr_trainer_run(struct cr_trainer *trainer, size_t steps, struct c
     if (steps > trainer->total_steps - trainer->step)
         return cr_fail(CR_INVALID, "training: %zu more steps were asked for where %zu of %zu are left", steps,
                        trainer->total_steps - trainer->step, trainer->total_steps);
-    trainer->report = (struct cr_trainer_report){.began = cr_clock_monotonic()};
+    // Losses of steps that no report has told of yet, of an earlier round perhaps, are in the next one; the
+    // speed is that of this run alone.
+    trainer->report.tokens = trainer->report.steps = 0;
+    trainer->report.began = cr_clock_monotonic();
     for (size_t i = 0; i < steps; i++) {
         struct cr_tally step = {0};
         double norm;

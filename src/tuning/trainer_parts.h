@@ -15,7 +15,7 @@
 #include "tuning/structure.h"
 #include "tuning/trainer.h"
 
-// What "train.step" reports: sums since the last report.
+// What "train.step" reports: sums since the last report, tokens and steps of the present run alone.
 struct cr_trainer_report {
     double loss_sum;
     size_t labelled;

@@ -151,6 +151,7 @@ static void go_to(struct cr_trainer *trainer, const struct cr_state *state)
 {
     trainer->optimizer.steps = state->updates;
     trainer->step = (size_t)state->steps;
+    trainer->report = (struct cr_trainer_report){0};
 }
 
 static enum cr_status load_clear(struct cr_trainer *trainer, const char *path)

@@ -525,6 +525,14 @@ class Commands(Federation):
         self.assertEqual(result.returncode, 2, result.stderr)
         self.assertIn("carrel: silo void: ", result.stderr)
 
+    def test_a_simulation_turns_none_of_its_silos_away(self):
+        silos = "".join("\n  - {name: silo-%d, data: %s/anne.jsonl}" % (i, self.base) for i in range(12))
+        config = self.config("out", "data: {max_length: 64}\nfederation: {rounds: 1, local_steps: 1, state_dir: %s/server}\n"
+                             "silos:%s" % (self.dir, silos))
+        result = program("simulate", config)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertNotIn(" left: ", result.stderr)
+
     def test_interrupted_simulation_goes_on(self):
         text = "data: {max_length: 64}\ntraining: {per_device_train_batch_size: 4}\nfederation: {rounds: 4, local_steps: 10, " \
                "state_dir: %s/%s}\n" + self.silos_text()

@@ -72,6 +72,16 @@ class Tune(unittest.TestCase):
         found = [event for event in events if event["event"] == "train.resumed"]
         return found[0]["step"] if found else None
 
+    def test_a_warm_up_that_never_ends_is_told(self):
+        for warmup, schedule, told in ((3, "linear", True), (2, "linear", False), (3, "constant", False)):
+            _, events = self.start("--restart", "--set", "training.max_steps=3", "--set", "training.warmup_steps=%d" % warmup,
+                                   "--set", "training.lr_scheduler_type=" + schedule)
+            warned = [event for event in events if event["event"] == "train.warning" and "warmup_steps" in event]
+            self.assertEqual(len(warned), told, (warmup, schedule))
+            if told:
+                self.assertEqual((warned[0]["warmup_steps"], warned[0]["steps"]), (3, 3))
+                self.assertIn("never reaches learning_rate", warned[0]["message"])
+
     def test_reading_is_told_and_stopped(self):
         long = os.path.join(self.output, "long.jsonl")
         with open(long, "wb") as rows:

@@ -17,6 +17,39 @@ static void test_told_twice_to_begin_another_round(void **state)
     until_ended(CR_OK, "");
 }
 
+// With rounds of two steps. What was gathered in a round that closed without it is gone, as it would be if
+// the silo had been killed: what comes after depends on nothing that was on time by chance.
+static void test_rounds_that_closed_without_it(void **state)
+{
+    (void)state;
+    say(&(struct cr_message){.type = CR_FRAME_PULL, .pull = {.count = VALUES}});
+    until_ended(CR_PROTOCOL, "not there");
+    char *rounds = strstr((char *)settings.data, "rounds: 2");
+    assert_non_null(rounds);
+    rounds[strlen("rounds: ")] = '3';
+    for (int answered = 0; answered < 2; answered++) {
+        sign(owner);
+        invite();
+        start_silo();
+        until_came(CR_FRAME_READY, 1);
+        size_t round = 0, told = 0;
+        if (answered) {
+            begin(round++, 0);
+            until_came(CR_FRAME_TRAINED, ++told);
+            assert_int_equal(gathered, 2);
+        }
+        size_t signs = came[CR_FRAME_PROGRESS];
+        begin(round++, 0);
+        until_came(CR_FRAME_PROGRESS, signs + 1); // it trains
+        begin(round, 0);
+        until_came(CR_FRAME_TRAINED, ++told);
+        assert_int_equal(trained_round, round);
+        assert_int_equal(gathered, answered ? 4 : 2);
+        say(&(struct cr_message){.type = CR_FRAME_PULL, .pull = {.count = VALUES}});
+        until_ended(CR_PROTOCOL, "not there");
+    }
+}
+
 static void test_a_server_that_goes_back(void **state)
 {
     (void)state;
@@ -105,6 +138,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_SILO(test_told_twice_to_begin_another_round),
+        WITH_SILO(test_rounds_that_closed_without_it),
         WITH_SILO(test_a_server_that_goes_back),
         WITH_SILO(test_a_server_that_goes_back_behind_what_it_said),
         WITH_SILO(test_a_result_that_is_not_the_one),

@@ -65,6 +65,10 @@ static void steps_are_counted_as_transformers_does(void **state)
     assert_int_equal(cr_steps_per_epoch(&training, 12), 1);
     assert_int_equal(cr_steps_per_epoch(&training, 13), 2);
     assert_int_equal(cr_steps_per_epoch(&training, 1), 1);
+    // 13 examples are four batches, the last one in a group of its own.
+    static const double epochs[] = {0, 0.75, 1, 1.75, 2};
+    for (size_t i = 0; i < sizeof epochs / sizeof *epochs; i++)
+        assert_true(cr_epochs_done(&training, 13, i) == epochs[i]);
     training.num_train_epochs = 1.5;
     assert_int_equal(cr_steps_in_all(&training, 13), 3);
     training.num_train_epochs = 0.1;

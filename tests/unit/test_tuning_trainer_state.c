@@ -190,6 +190,40 @@ static void a_sealed_state_of_another_run_or_damaged_is_refused(void **state)
     cr_trainer_free(other);
 }
 
+static void keep_loss(void *context, const struct cr_event *event)
+{
+    struct cr_tally *last = context;
+    if (strcmp(event->name, "train.step") != 0) return;
+    last->steps = (size_t)cr_event_number(event, "step");
+    last->loss_sum = cr_event_number(event, "loss");
+}
+
+// Rounds of two steps, of which every third is reported.
+static void a_report_is_of_all_steps_since_the_last(void **state)
+{
+    struct fixture *fixture = *state;
+    struct cr_tuning_config config = small_run(fixture->all, two_modules, 2);
+    config.training.logging_steps = 3;
+    struct cr_tally last = {0}, sum = {0};
+    const struct cr_event_sink sink = {.context = &last, .receive = keep_loss};
+    struct cr_trainer *trainer;
+    assert_ok(cr_trainer_new(&config, fixture->compute, &sink, &trainer));
+    assert_ok(cr_trainer_run(trainer, 2, &sum, NULL, NULL));
+    assert_int_equal(last.steps, 0);
+    assert_ok(cr_trainer_seek(trainer, 2)); // as the next round does
+    assert_ok(cr_trainer_run(trainer, 1, &sum, NULL, NULL));
+    assert_int_equal(last.steps, 3);
+    assert_true(last.loss_sum == sum.loss_sum / (double)sum.labelled);
+    // What is done again, or left out, is in no report.
+    assert_ok(cr_trainer_run(trainer, 2, &sum, NULL, NULL));
+    assert_ok(cr_trainer_seek(trainer, 3));
+    struct cr_tally again = {0};
+    assert_ok(cr_trainer_run(trainer, 3, &again, NULL, NULL));
+    assert_int_equal(last.steps, 6);
+    assert_true(last.loss_sum == again.loss_sum / (double)again.labelled);
+    cr_trainer_free(trainer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,6 +232,7 @@ int main(void)
         cmocka_unit_test(a_state_is_of_its_packs_alone),
         cmocka_unit_test(a_foreign_or_damaged_state_is_refused),
         cmocka_unit_test(a_sealed_state_of_another_run_or_damaged_is_refused),
+        cmocka_unit_test(a_report_is_of_all_steps_since_the_last),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
