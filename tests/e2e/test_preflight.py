@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import ssl
 import struct
 import subprocess
 import unittest
@@ -544,6 +545,15 @@ class Network(Case):
             self.assertIn("chat.jsonl: 8 examples", found["data"][0][1])
             self.assertEqual({status for name, lines in found.items() for status, _ in lines if name not in ("sealing", "processor")}, {"ok"})
             self.assertIn("forward", found)
+            certificate = self.path("carrel-silo-north/certificate.pem")
+            with open(certificate) as file:
+                good = file.read()
+            der = ssl.PEM_cert_to_DER_cert(good)
+            until = re.findall(rb"\x17\x0d(\d{12}Z)", der)[1]
+            self.write("carrel-silo-north/certificate.pem", ssl.DER_cert_to_PEM_cert(der.replace(until, b"200101000000Z")))
+            found = self.checks(*command, "--model", MODEL, input=token + "\n")
+            self.assertIn("in carrel-silo-north: its certificate has run out, so it enrols once more", found["token"][0][1])
+            self.write("carrel-silo-north/certificate.pem", good)
             # A newer token for a silo that is enrolled is not used, which is said.
             newer = self.join(self.token("one"), data="none.jsonl")
             self.assertEqual(newer.stderr, "carrel: --data: none.jsonl: No such file or directory\n")
