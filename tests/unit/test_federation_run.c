@@ -260,6 +260,13 @@ static void test_a_job_signed_by_an_earlier_program_is_another(void **state)
     assert_ok(cr_copy_string(path, &config.federation.job));
     start_and_stop(CR_INVALID);
     assert_non_null(strstr(server.why, "another model: the least version of carrel (finish"));
+    // Where the kept job is not the run's nothing is named.
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer other = {0};
+    assert_ok(cr_file_read(path, CR_MANIFEST_LIMIT, &other));
+    snprintf(path, sizeof path, "%s/server/run.cbor", root);
+    assert_ok(cr_file_write(path, cr_buffer_slice(&other), true));
+    start_and_stop(CR_INVALID);
+    assert_non_null(strstr(server.why, "another model (finish"));
     tear_down_run();
 }
 

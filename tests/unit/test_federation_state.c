@@ -65,6 +65,8 @@ static void test_what_was_made_in_the_future(void **unused)
     cr_state_close(state);
     assert_ok(cr_state_open(root, &test_key, &state));
     assert_ok(cr_certificate_check_time(cr_identity_certificate(state->server), cr_clock_unix()));
+    assert_fails(CR_DENIED, "it is good from",
+                 cr_certificate_check_time(cr_identity_certificate(state->server), tomorrow + 731 * 86400));
     cr_state_close(state);
 
     // A clock that is behind the CA changes nothing.

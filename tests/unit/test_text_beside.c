@@ -132,8 +132,9 @@ static void tokens_named_beside_are_special(void **state)
          "true, \"normalized\": false}}",
          "{}", "0 1 2 7 1 0", "aca", "token 1 special lstrip\ntoken 2\ntoken 7 special normalized\neos 7\n"},
         {"{\"sep_token\": \"c\"}", "{\"sep_token\": \"b\"}", "0 1 2 7 6 1 0", "ac<s> a", "token 1 special\n"},
-        {"{\"odd_token\": \"b\", \"unk_token\": \"<u>\", \"sep_token\": null, \"add_bos_token\": true}", "{}",
-         "0 1 2 7 6 1 0", "ac<s> a", "token 1 special\n"},
+        {"{\"odd_token\": \"b\", \"tokens\": \"a\", \"unk_token\": \"<u>\", \"sep_token\": null, "
+         "\"add_bos_token\": true}",
+         "{}", "0 1 2 7 6 1 0", "ac<s> a", "token 1 special\n"},
     };
     char directory[32];
     make_folder(directory);
@@ -223,6 +224,31 @@ static void llama_tokenizers_have_their_own_model(void **state)
     assert_ids(tokenizer, "bc", false, "5 1 2");
     assert_beside(tokenizer, "model llama\nmetaspace first\n");
     cr_tokenizer_free(tokenizer);
+
+    // What the class changes of a file counts in the base's digest; what it leaves as it is does not.
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
+    for (unsigned byte = 0; byte < 256; byte++)
+        assert_ok(cr_append_format(&bytes, ", \"<0x%02X>\": %u", byte, byte + 1));
+    const struct {
+        const char *vocabulary, *more;
+        bool changed;
+    } models[] = {
+        {"", "", false},
+        {"", ", \"unk_token\": \"a\"", true},
+        {"", ", \"ignore_merges\": true", true},
+        {", \"<0x41>\": 1", ", \"byte_fallback\": true", true},
+        {cr_buffer_text(&bytes), ", \"byte_fallback\": true, \"unk_token\": \"a\"", false},
+        {cr_buffer_text(&bytes), "", true},
+    };
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+        assert_ok(cr_append_format(&text, "{\"model\": {\"vocab\": {\"a\": 0%s}, \"merges\": []%s}}",
+                                   models[i].vocabulary, models[i].more));
+        write_file(directory, "tokenizer.json", cr_buffer_text(&text));
+        assert_ok(cr_tokenizer_open(directory, &tokenizer));
+        assert_beside(tokenizer, models[i].changed ? "model llama\nmetaspace first\n" : "metaspace first\n");
+        cr_tokenizer_free(tokenizer);
+    }
     remove_folder(directory);
 }
 
