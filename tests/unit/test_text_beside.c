@@ -234,6 +234,7 @@ static void llama_tokenizers_have_their_own_model(void **state)
         bool changed;
     } models[] = {
         {"", "", false},
+        {"", ", \"byte_fallback\": true", false},
         {"", ", \"unk_token\": \"a\"", true},
         {"", ", \"ignore_merges\": true", true},
         {", \"<0x41>\": 1", ", \"byte_fallback\": true", true},

@@ -244,6 +244,8 @@ static void what_only_a_special_token_has_is_refused(void **state)
     }
 }
 
+#define SEQUENCE(step) "{\"type\": \"Sequence\", \"normalizers\": [" step "]}"
+
 static void bad_files_are_refused(void **state)
 {
     (void)state;
@@ -304,6 +306,10 @@ static void bad_files_are_refused(void **state)
          CR_INVALID,
          "decoder: Replace of an empty string"},
         {{.normalizer = "{\"type\": \"Sequence\", \"normalizers\": {}}"}, CR_INVALID, "without a list"},
+        {{.normalizer = SEQUENCE(SEQUENCE(
+              SEQUENCE(SEQUENCE(SEQUENCE(SEQUENCE(SEQUENCE(SEQUENCE(SEQUENCE("{\"type\": \"NFC\"}")))))))))},
+         CR_INVALID,
+         "nested too deep"},
         {{.decoder = "{\"type\": \"WordPiece\"}"}, CR_UNSUPPORTED, "decoder \"WordPiece\""},
         {{.added = "[" ADDED(1, "a", "") "]"}, CR_INVALID, "contradicts"},
         {{.added = "[" ADDED(0, "x", "") "]"}, CR_INVALID, "contradicts"},
