@@ -346,12 +346,12 @@ class Preview(Case):
     def test_no_control_character_of_a_token_gets_through(self):
         os.mkdir(self.path("odd"))
         tokenizer = {"model": {"vocab": {"a": 0, "\x9b": 1, "2": 2}, "merges": []},
-                     "added_tokens": [{"id": 3, "content": "\x1b[2J\ufffd"}], "decoder": {"type": "Fuse"}}
+                     "added_tokens": [{"id": 3, "content": "\x1b[2J\x7f\ufffd"}], "decoder": {"type": "Fuse"}}
         self.write("odd/tokenizer.json", json.dumps(tokenizer))
-        self.write("odd.jsonl", json.dumps({"text": "a\x9b2\x1b[2J\ufffda"}) + "\n")
+        self.write("odd.jsonl", json.dumps({"text": "a\x9b2\x1b[2J\x7f\ufffda"}) + "\n")
         text = self.succeeds("tune", "carrel.yaml", "--preview", "--set", "data.train=odd.jsonl", "--set",
                              "model_name_or_path=odd")
-        self.assertEqual(text.splitlines()[1], "|a[\\x9b][2][\\x1b[2J\ufffd][a]")
+        self.assertEqual(text.splitlines()[1], "|a[\\x9b][2][\\x1b[2J\\x7f\ufffd][a]")
 
     def test_five_examples_at_most(self):
         self.assertEqual(self.succeeds("tune", "carrel.yaml", "--preview").count("example "), 5)
