@@ -36,7 +36,8 @@ enum cr_status cr_preflight_sealing(struct cr_checks *checks, const char *sealin
 
 // What a silo needs of the network: the token (not spent by this), the clock, and a server that is the
 // token's. `enrolled`: the state that is enrolled already; NULL where the token is still to be used.
-enum cr_status cr_preflight_silo(struct cr_checks *checks, const struct cr_token *token,
-                                 const char *enrolled);
+// `expired`: with a certificate that has run out.
+enum cr_status cr_preflight_silo(struct cr_checks *checks, const struct cr_token *token, const char *enrolled,
+                                 bool expired);
 
 #endif

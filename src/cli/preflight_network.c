@@ -120,25 +120,30 @@ static enum cr_status meet(const struct cr_token *token, struct meeting *meeting
     return status;
 }
 
-static enum cr_status say_token(struct cr_checks *checks, const struct cr_token *token, const char *enrolled)
+static enum cr_status say_token(struct cr_checks *checks, const struct cr_token *token, const char *enrolled,
+                                bool run_out)
 {
     char now[CR_CLOCK_TEXT_SIZE], expires[CR_CLOCK_TEXT_SIZE];
     cr_clock_format(cr_clock_unix(), now);
     cr_clock_format(token->expires, expires);
     if (enrolled)
-        return cr_check_say(checks, CR_CHECK_OK, "token",
-                            "for %s, whose identity is in %s: it is enrolled, and no token is used any more; "
-                            "this machine's clock says %s",
-                            token->name, enrolled, now);
+        return cr_check_say(
+            checks, CR_CHECK_OK, "token", "for %s, whose identity is in %s: %s; this machine's clock says %s",
+            token->name, enrolled,
+            run_out ? "its certificate has run out, so it enrols once more, by the token that it "
+                      "has used or by another"
+                    : "it is enrolled, and no token is used any more",
+            now);
     bool expired = token->expires <= cr_clock_unix();
     return cr_check_say(checks, expired ? CR_CHECK_FAILED : CR_CHECK_OK, "token",
                         "for %s, %s %s; this machine's clock says %s", token->name,
                         expired ? "expired at" : "good until", expires, now);
 }
 
-enum cr_status cr_preflight_silo(struct cr_checks *checks, const struct cr_token *token, const char *enrolled)
+enum cr_status cr_preflight_silo(struct cr_checks *checks, const struct cr_token *token, const char *enrolled,
+                                 bool expired)
 {
-    CR_TRY(say_token(checks, token, enrolled));
+    CR_TRY(say_token(checks, token, enrolled, expired));
     struct meeting meeting = {0};
     if (meet(token, &meeting) != CR_OK) return cr_check_failure(checks, "server");
     if (!meeting.open && meeting.why[0])

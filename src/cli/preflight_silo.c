@@ -117,7 +117,8 @@ enum cr_status cr_preflight_token(struct cr_checks *checks, const char *text,
     CR_TRY(cr_client_state_path(silo, &token, &state));
     enum cr_status status = cr_client_state_look(state, &token, &look);
     if (status != CR_OK) CR_TRY(cr_check_failure(checks, "state"));
-    CR_TRY(cr_preflight_silo(checks, &token, look.enrolled && look.has_manifest ? state : NULL));
+    CR_TRY(
+        cr_preflight_silo(checks, &token, look.enrolled && look.has_manifest ? state : NULL, look.expired));
     CR_TRY(cr_preflight_sealing(checks, silo->sealing, silo->tpm, state));
     if (status != CR_OK) return CR_OK; // whose job it would be cannot be told
     if (!silo->model || !silo->data)

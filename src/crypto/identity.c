@@ -380,6 +380,15 @@ enum cr_status cr_identity_read_fingerprint(const char *directory, unsigned char
     return cr_sha256(cr_buffer_slice(&der), out);
 }
 
+enum cr_status cr_identity_read_expired(const char *directory, int64_t time, bool *out)
+{
+    struct cr_identity identity = {0};
+    CR_TRY(load_certificate(directory, "certificate.pem", &identity.certificate));
+    *out = cr_identity_expired(&identity, time);
+    X509_free(identity.certificate);
+    return CR_OK;
+}
+
 enum cr_status cr_identity_authority_der(const struct cr_identity *identity, struct cr_buffer *out)
 {
     if (!identity->authority) return cr_fail(CR_INTERNAL, "an identity without a certificate has no CA yet");

@@ -177,6 +177,7 @@ enum cr_status cr_client_state_look(const char *path, const struct cr_token *tok
     if (status != CR_OK && status != CR_NOT_FOUND) return status;
     if (look.enrolled) CR_TRY(cr_client_state_token(path, &kept));
     if (look.enrolled) CR_TRY(check_holder(path, fingerprint, kept.name, token));
+    if (look.enrolled) CR_TRY(cr_identity_read_expired(path, cr_clock_unix(), &look.expired));
     CR_TRY(cr_path_join(path, manifest_name, &file));
     CR_TRY(read_agreed(file, token, &look.manifest, &look.has_manifest));
     *out = look;

@@ -48,6 +48,7 @@ void cr_client_state_close(struct cr_client_state *state); // NULL is allowed
 // What lies there for a silo that comes with this token; changes nothing, and opens nothing that is sealed.
 struct cr_client_look {
     bool enrolled;     // it has a certificate
+    bool expired;      // which is no longer good: it enrols once more
     bool has_manifest; // the job that it agreed to, which is the token's
     struct cr_manifest manifest;
 };

@@ -73,7 +73,8 @@ static enum cr_status append_difference(const struct cr_server *server, struct c
     if (cr_manifest_read(path, &kept, NULL) != CR_OK ||
         memcmp(kept.digest, server->state->job, CR_SHA256_SIZE) != 0)
         return CR_OK;
-    memcpy(kept.version, server->manifest.version, sizeof kept.version); // another program's would do
+    if (!server->config->federation.job) // of a job that it signs itself another program's would do
+        memcpy(kept.version, server->manifest.version, sizeof kept.version);
     CR_TRY(cr_append_format(out, ": "));
     return cr_manifest_difference(&kept, &server->manifest, out);
 }

@@ -396,8 +396,8 @@ enum cr_status cr_model_config_read(const char *directory, struct cr_model_confi
     if (cr_directory_has(directory, "adapter_config.json"))
         return cr_fail(
             CR_UNSUPPORTED,
-            "%s: adapter_config.json: an adapter beside the model, of which Transformers would make "
-            "one: move it to a directory of its own",
+            "%s: adapter_config.json: an adapter beside the model, which Transformers would load with "
+            "it: move it to a directory of its own",
             directory);
     CR_CLEANUP(cr_json_release) struct cr_json *root = NULL;
     CR_TRY(cr_json_read(path, MOST_FILE, &root));

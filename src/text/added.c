@@ -6,11 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TOKEN_LIMIT = 1 << 10, COUNT_LIMIT = 1 << 17 }; // bytes of a token, and tokens
+enum { TOKEN_LIMIT = 1 << 10, COUNT_LIMIT = 1 << 17, FLAGS = 5 }; // bytes of a token, and tokens
 
 struct token {
+    bool special, single_word, strip_left, strip_right, normalized; // FLAGS bytes
+    unsigned char filed[FLAGS]; // the same in tokenizer.json, or no flags where it lacks the token
+    bool pads, named;           // by a file beside: as pad_token, as anything else
     uint32_t id;
-    bool special, single_word, strip_left, strip_right, normalized;
     size_t start, end; // its spelling, in `spellings`
 };
 
@@ -122,7 +124,9 @@ static enum cr_status add_token(struct cr_added *added, const struct cr_json *js
     CR_TRY(cr_vocabulary_add(&added->vocabulary, name, content, (uint32_t)id));
     struct token *token = &added->tokens[added->count++];
     token->id = (uint32_t)id;
-    return read_flags(json, name, token);
+    CR_TRY(read_flags(json, name, token));
+    memcpy(token->filed, token, FLAGS);
+    return CR_OK;
 }
 
 static enum cr_status index_tokens(struct cr_added *added)
@@ -133,68 +137,40 @@ static enum cr_status index_tokens(struct cr_added *added)
     return CR_OK;
 }
 
-static enum cr_status note_flags(const struct token *token, struct cr_buffer *changed)
-{
-    return cr_append_format(changed, "token %u%s%s%s%s%s\n", (unsigned)token->id,
-                            token->special ? " special" : "", token->single_word ? " single_word" : "",
-                            token->strip_left ? " lstrip" : "", token->strip_right ? " rstrip" : "",
-                            token->normalized ? " normalized" : "");
-}
-
 // A token that a file beside names (bos_token, pad_token, ...) is special, and is looked for in texts where
 // the model's vocabulary alone has it, too. `value`: its name, or an object that has it.
-static enum cr_status add_named(struct cr_added *added, const struct cr_json *value, const char *name,
-                                const struct cr_vocabulary *model, struct cr_buffer *changed)
+static enum cr_status add_named(struct cr_added *added, const char *key, const struct cr_json *value,
+                                const char *name, const struct cr_vocabulary *model)
 {
     bool object = cr_json_kind(value) == CR_JSON_OBJECT;
     struct cr_slice content = cr_json_string(object ? cr_json_member(value, "content") : value);
     uint32_t id;
-    if (cr_vocabulary_find(&added->vocabulary, content, &id)) {
-        struct token *token = &added->tokens[added->by_id[id] - 1];
-        if (token->special) return CR_OK;
-        token->special = true;
-        return note_flags(token, changed);
+    if (!cr_vocabulary_find(&added->vocabulary, content, &id)) {
+        if (content.size > TOKEN_LIMIT || !cr_vocabulary_find(model, content, &id)) return CR_OK;
+        CR_TRY(cr_vocabulary_add(&added->vocabulary, name, content, id));
+        CR_TRY(cr_reallocate(added->count + 1, sizeof *added->tokens, &added->tokens));
+        added->tokens[added->count] = (struct token){.id = id, .filed = {UINT8_MAX}};
+        if (object) CR_TRY(read_flags(value, name, &added->tokens[added->count]));
+        added->count++;
+        CR_TRY(index_tokens(added));
     }
-    if (content.size > TOKEN_LIMIT || !cr_vocabulary_find(model, content, &id)) return CR_OK;
-    CR_TRY(cr_vocabulary_add(&added->vocabulary, name, content, id));
-    CR_TRY(cr_reallocate(added->count + 1, sizeof *added->tokens, &added->tokens));
-    struct token *token = &added->tokens[added->count++];
-    *token = (struct token){.id = id};
-    if (object) CR_TRY(read_flags(value, name, token));
+    struct token *token = &added->tokens[added->by_id[id] - 1];
     token->special = true;
-    CR_TRY(index_tokens(added));
-    return note_flags(token, changed);
+    *(strcmp(key, "pad_token") == 0 ? &token->pads : &token->named) = true;
+    return CR_OK;
 }
 
 // What `over` names of the same kind counts above it.
 static enum cr_status add_all_named(struct cr_added *added, const struct cr_beside_file *file,
-                                    const struct cr_json *over, const struct cr_vocabulary *model,
-                                    struct cr_buffer *changed)
+                                    const struct cr_json *over, const struct cr_vocabulary *model)
 {
     const struct cr_json *value;
     void *position = NULL;
     const char *key;
     while (cr_json_next(file->json, &position, &key, &value))
         if (cr_ends_with(key, "_token") && !cr_json_member(over, key))
-            CR_TRY(add_named(added, value, file->path, model, changed));
+            CR_TRY(add_named(added, key, value, file->path, model));
     return CR_OK;
-}
-
-// What a file beside says of one token. A token that is special in either file is.
-static enum cr_status follow(struct cr_added *added, const struct cr_json *json, const char *name,
-                             struct cr_buffer *changed)
-{
-    uint32_t id;
-    if (!cr_vocabulary_find(&added->vocabulary, cr_json_string(cr_json_member(json, "content")), &id))
-        return CR_OK;
-    struct token *token = &added->tokens[added->by_id[id] - 1], was = *token;
-    CR_TRY(read_flags(json, name, token));
-    token->special |= was.special;
-    if (token->special == was.special && token->single_word == was.single_word &&
-        token->strip_left == was.strip_left && token->strip_right == was.strip_right &&
-        token->normalized == was.normalized)
-        return CR_OK;
-    return note_flags(token, changed);
 }
 
 // Tokens looked for in the normal form are normalised themselves.
@@ -227,14 +203,62 @@ static enum cr_status parse(struct cr_added *added, const struct cr_json *json, 
     return index_tokens(added);
 }
 
-// Source: TokenizersBackend of Transformers 5.24, which adds the tokens of added_tokens_decoder anew.
-static enum cr_status follow_all(struct cr_added *added, const struct cr_beside_file *config,
-                                 struct cr_buffer *changed)
+// Source: TokenizersBackend of Transformers 5.24, which adds the tokens of added_tokens_decoder anew. A token
+// that is special in either file is.
+static enum cr_status follow_all(struct cr_added *added, const struct cr_beside_file *config)
 {
     const struct cr_json *list = cr_json_member(config->json, "added_tokens_decoder"), *value;
     void *position = NULL;
     const char *key;
-    while (cr_json_next(list, &position, &key, &value)) CR_TRY(follow(added, value, config->path, changed));
+    uint32_t id;
+    while (cr_json_next(list, &position, &key, &value)) {
+        struct cr_slice content = cr_json_string(cr_json_member(value, "content"));
+        if (!cr_vocabulary_find(&added->vocabulary, content, &id)) continue;
+        struct token *token = &added->tokens[added->by_id[id] - 1];
+        bool special = token->special;
+        CR_TRY(read_flags(value, config->path, token));
+        token->special |= special;
+    }
+    return CR_OK;
+}
+
+// Padding that is one character, as some have "!", is text: there would be nothing else for it in messages,
+// and texts that are written would lack it.
+static void free_padding(struct cr_added *added)
+{
+    for (size_t i = 0; i < added->count; i++) {
+        struct token *token = &added->tokens[i];
+        struct cr_slice content = cr_vocabulary_token(&added->vocabulary, token->id);
+        const unsigned char *end = content.data;
+        (void)cr_utf8_next(&end);
+        if (token->pads && !token->named && end == content.data + content.size) token->special = false;
+    }
+}
+
+// A line for each token that is not as in the tokenizer.json, by number, in whatever order it was named.
+static enum cr_status note_changed(const struct cr_added *added, struct cr_buffer *changed)
+{
+    for (size_t id = 0; id < added->vocabulary.limit; id++) {
+        const struct token *token = &added->tokens[added->by_id[id] > 0 ? added->by_id[id] - 1 : 0];
+        if (added->by_id[id] == 0 || memcmp(token->filed, token, FLAGS) == 0) continue;
+        CR_TRY(cr_append_format(changed, "token %zu%s%s%s%s%s\n", id, token->special ? " special" : "",
+                                token->single_word ? " single_word" : "", token->strip_left ? " lstrip" : "",
+                                token->strip_right ? " rstrip" : "", token->normalized ? " normalized" : ""));
+    }
+    return CR_OK;
+}
+
+static enum cr_status build(struct cr_added *added, const struct cr_json *json, const char *name,
+                            const struct cr_vocabulary *model, const struct cr_normalizer *normalizer,
+                            const struct cr_beside *beside, struct cr_buffer *changed)
+{
+    CR_TRY(parse(added, json, name, model));
+    CR_TRY(add_all_named(added, &beside->config, beside->map.json, model));
+    CR_TRY(add_all_named(added, &beside->map, NULL, model));
+    CR_TRY(follow_all(added, &beside->config));
+    free_padding(added);
+    CR_TRY(note_changed(added, changed));
+    for (size_t i = 0; i < added->count; i++) CR_TRY(spell(added, i, normalizer));
     return CR_OK;
 }
 
@@ -242,14 +266,9 @@ enum cr_status cr_added_new(const struct cr_json *json, const char *name, const 
                             const struct cr_normalizer *normalizer, const struct cr_beside *beside,
                             struct cr_buffer *changed, struct cr_added **out)
 {
-    const struct cr_beside_file *config = &beside->config, *map = &beside->map;
     struct cr_added *added;
     CR_TRY(cr_allocate(1, sizeof *added, &added));
-    enum cr_status status = parse(added, json, name, model);
-    if (status == CR_OK) status = add_all_named(added, config, map->json, model, changed);
-    if (status == CR_OK) status = add_all_named(added, map, NULL, model, changed);
-    if (status == CR_OK) status = follow_all(added, config, changed);
-    for (size_t i = 0; status == CR_OK && i < added->count; i++) status = spell(added, i, normalizer);
+    enum cr_status status = build(added, json, name, model, normalizer, beside, changed);
     if (status != CR_OK)
         cr_added_free(added);
     else

@@ -164,7 +164,7 @@ bool cr_bpe_as_llama(struct cr_bpe *bpe)
 {
     size_t bytes = 0;
     for (size_t byte = 0; byte < 256; byte++) bytes += bpe->byte[byte] != CR_NO_TOKEN;
-    bool whole = bpe->byte_fallback && bytes == 256, none = !bpe->byte_fallback && bytes == 0;
+    bool whole = bpe->byte_fallback && bytes == 256, none = bytes == 0;
     bool changed = bpe->ignore_merges || (!whole && (!none || bpe->unknown != CR_NO_TOKEN));
     bpe->byte_fallback = true;
     bpe->ignore_merges = false;

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import ssl
 import struct
 import subprocess
 import unittest
@@ -345,12 +346,12 @@ class Preview(Case):
     def test_no_control_character_of_a_token_gets_through(self):
         os.mkdir(self.path("odd"))
         tokenizer = {"model": {"vocab": {"a": 0, "\x9b": 1, "2": 2}, "merges": []},
-                     "added_tokens": [{"id": 3, "content": "\x1b[2J\ufffd"}], "decoder": {"type": "Fuse"}}
+                     "added_tokens": [{"id": 3, "content": "\x1b[2J\x7f\ufffd"}], "decoder": {"type": "Fuse"}}
         self.write("odd/tokenizer.json", json.dumps(tokenizer))
-        self.write("odd.jsonl", json.dumps({"text": "a\x9b2\x1b[2J\ufffda"}) + "\n")
+        self.write("odd.jsonl", json.dumps({"text": "a\x9b2\x1b[2J\x7f\ufffda"}) + "\n")
         text = self.succeeds("tune", "carrel.yaml", "--preview", "--set", "data.train=odd.jsonl", "--set",
                              "model_name_or_path=odd")
-        self.assertEqual(text.splitlines()[1], "|a[\\x9b][2][\\x1b[2J\ufffd][a]")
+        self.assertEqual(text.splitlines()[1], "|a[\\x9b][2][\\x1b[2J\\x7f\ufffd][a]")
 
     def test_five_examples_at_most(self):
         self.assertEqual(self.succeeds("tune", "carrel.yaml", "--preview").count("example "), 5)
@@ -544,6 +545,15 @@ class Network(Case):
             self.assertIn("chat.jsonl: 8 examples", found["data"][0][1])
             self.assertEqual({status for name, lines in found.items() for status, _ in lines if name not in ("sealing", "processor")}, {"ok"})
             self.assertIn("forward", found)
+            certificate = self.path("carrel-silo-north/certificate.pem")
+            with open(certificate) as file:
+                good = file.read()
+            der = ssl.PEM_cert_to_DER_cert(good)
+            until = re.findall(rb"\x17\x0d(\d{12}Z)", der)[1]
+            self.write("carrel-silo-north/certificate.pem", ssl.DER_cert_to_PEM_cert(der.replace(until, b"200101000000Z")))
+            found = self.checks(*command, "--model", MODEL, input=token + "\n")
+            self.assertIn("in carrel-silo-north: its certificate has run out, so it enrols once more", found["token"][0][1])
+            self.write("carrel-silo-north/certificate.pem", good)
             # A newer token for a silo that is enrolled is not used, which is said.
             newer = self.join(self.token("one"), data="none.jsonl")
             self.assertEqual(newer.stderr, "carrel: --data: none.jsonl: No such file or directory\n")

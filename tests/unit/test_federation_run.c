@@ -240,6 +240,36 @@ static void test_a_run_of_an_earlier_program_goes_on(void **state)
     tear_down_run();
 }
 
+// Of a job that somebody signed it tells what is other, were it the version alone.
+static void test_a_job_signed_by_an_earlier_program_is_another(void **state)
+{
+    (void)state;
+    char path[300];
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer form = {0};
+    set_up_run("");
+    start_and_stop(CR_CANCELLED);
+    snprintf(path, sizeof path, "%s/server/job.cbor", root);
+    assert_ok(cr_file_read(path, CR_MANIFEST_LIMIT, &form));
+    sign_as_earlier_program();
+    snprintf(path, sizeof path, "%s/signed.cbor", root);
+    assert_ok(cr_file_write(path, cr_buffer_slice(&form), true));
+    assert_ok(cr_copy_string(path, &config.federation.job));
+    start_and_stop(CR_CANCELLED);
+    free(config.federation.job);
+    snprintf(path, sizeof path, "%s/server/job.cbor", root);
+    assert_ok(cr_copy_string(path, &config.federation.job));
+    start_and_stop(CR_INVALID);
+    assert_non_null(strstr(server.why, "another model: the least version of carrel (finish"));
+    // Where the kept job is not the run's nothing is named.
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer other = {0};
+    assert_ok(cr_file_read(path, CR_MANIFEST_LIMIT, &other));
+    snprintf(path, sizeof path, "%s/server/run.cbor", root);
+    assert_ok(cr_file_write(path, cr_buffer_slice(&other), true));
+    start_and_stop(CR_INVALID);
+    assert_non_null(strstr(server.why, "another model (finish"));
+    tear_down_run();
+}
+
 // Who gets the result: the server, the silo that asks, or both.
 static void test_release(void **state)
 {
@@ -309,6 +339,7 @@ int main(void)
         cmocka_unit_test(test_other_settings_do_not_go_on),
         cmocka_unit_test(test_a_server_of_another_time_says_so),
         cmocka_unit_test(test_a_run_of_an_earlier_program_goes_on),
+        cmocka_unit_test(test_a_job_signed_by_an_earlier_program_is_another),
         cmocka_unit_test(test_release),
         cmocka_unit_test(test_shares_cover_all_steps),
     };

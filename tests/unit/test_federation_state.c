@@ -52,6 +52,7 @@ static void test_what_was_made_in_the_future(void **unused)
     const int64_t tomorrow = cr_clock_unix() + 86400;
     struct cr_state_dir *state;
     struct cr_identity *authority;
+    CR_CLEANUP(cr_identity_release) struct cr_identity *server = NULL;
     CR_CLEANUP(cr_buffer_release) struct cr_buffer request = {0}, early = {0}, authority_der = {0};
     assert_ok(cr_state_open(root, &test_key, &state));
     assert_ok(cr_identity_request(state->server, &request));
@@ -65,14 +66,23 @@ static void test_what_was_made_in_the_future(void **unused)
     cr_state_close(state);
     assert_ok(cr_state_open(root, &test_key, &state));
     assert_ok(cr_certificate_check_time(cr_identity_certificate(state->server), cr_clock_unix()));
+    assert_fails(CR_DENIED, "it is good from",
+                 cr_certificate_check_time(cr_identity_certificate(state->server), tomorrow + 731 * 86400));
     cr_state_close(state);
 
-    // A clock that is behind the CA changes nothing.
+    // A clock that is behind the CA, and behind what it has certified, changes nothing.
     CR_CLEANUP(cr_buffer_release) struct cr_buffer before = {0}, after = {0};
-    assert_ok(cr_file_read(path_in("server/certificate.pem"), 1 << 16, &before));
     assert_ok(cr_identity_new_authority("carrel federation", tomorrow, &authority));
     assert_ok(cr_identity_save(authority, path_in("authority"), &of_authority));
+    assert_ok(cr_identity_load(path_in("server"), &sealing, &server));
+    cr_buffer_clear(&early);
+    cr_buffer_clear(&authority_der);
+    assert_ok(cr_identity_issue(authority, cr_buffer_slice(&request), "server", "server", tomorrow, &early));
+    assert_ok(cr_identity_authority_der(authority, &authority_der));
+    assert_ok(cr_identity_install(server, cr_buffer_slice(&early), cr_buffer_slice(&authority_der)));
+    assert_ok(cr_identity_save(server, path_in("server"), &sealing));
     cr_identity_free(authority);
+    assert_ok(cr_file_read(path_in("server/certificate.pem"), 1 << 16, &before));
     assert_ok(cr_state_open(root, &test_key, &state));
     cr_state_close(state);
     assert_ok(cr_file_read(path_in("server/certificate.pem"), 1 << 16, &after));

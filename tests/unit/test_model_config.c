@@ -128,6 +128,9 @@ static void gpt2_is_read_by_its_own_names(void **state)
     assert_true(config.norm_epsilon == 0.001f);
     assert_ok(parse("{" GPT2 ",\"num_attention_heads\":6,\"max_position_embeddings\":9}", &config));
     assert_true(config.heads == 6 && config.head_dim == 8 && config.context == 9);
+    assert_ok(parse("{" GPT2 ",\"hidden_size\":24,\"num_hidden_layers\":7}", &config));
+    assert_true(config.hidden == 24 && config.layers == 7);
+    assert_ok(parse("{" GPT2 ",\"is_causal\":true,\"per_layer_config\":{}}", &config));
 }
 
 #define QWEN                                                                                                 \

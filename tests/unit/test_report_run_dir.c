@@ -94,6 +94,8 @@ static void test_emptied(void **state)
     int found = 0;
     assert_ok(cr_file_write(in_directory("emptied"), cr_slice_of_string(two), false));
     assert_ok(cr_events_read(in_directory("emptied"), &offset, count, &found));
+    assert_ok(cr_events_read(in_directory("emptied"), &offset, count, &found));
+    assert_int_equal(found, 2); // nothing is new
     assert_ok(cr_file_write(in_directory("emptied"), cr_slice_of_string(one), false));
     assert_ok(cr_events_read(in_directory("emptied"), &offset, count, &found));
     assert_int_equal(found, 3);

@@ -3,6 +3,7 @@
 #include "tokenizer_support.h"
 
 #include "base/file.h"
+#include "text/template.h"
 #include "text/tokenizer.h"
 
 #include <stdio.h>
@@ -129,11 +130,11 @@ static void tokens_named_beside_are_special(void **state)
         {"{}", "{}", "4 7 6 1 0", "abc<s> ba", ""},
         {"{\"pad_token\": \"c\", \"eos_token\": \"<s>\", \"mask_token\": {\"content\": \"b\", \"lstrip\": "
          "true, \"normalized\": false}}",
-         "{}", "0 1 2 7 1 0", "aa",
-         "token 2 special\ntoken 7 special normalized\ntoken 1 special lstrip\neos 7\n"},
-        {"{\"pad_token\": \"c\"}", "{\"pad_token\": \"b\"}", "0 1 2 7 6 1 0", "ac<s> a", "token 1 special\n"},
-        {"{\"odd_token\": \"b\", \"unk_token\": \"<u>\", \"sep_token\": null, \"add_bos_token\": true}", "{}",
-         "0 1 2 7 6 1 0", "ac<s> a", "token 1 special\n"},
+         "{}", "0 1 2 7 1 0", "aca", "token 1 special lstrip\ntoken 2\ntoken 7 special normalized\neos 7\n"},
+        {"{\"sep_token\": \"c\"}", "{\"sep_token\": \"b\"}", "0 1 2 7 6 1 0", "ac<s> a", "token 1 special\n"},
+        {"{\"odd_token\": \"b\", \"tokens\": \"a\", \"unk_token\": \"<u>\", \"sep_token\": null, "
+         "\"add_bos_token\": true}",
+         "{}", "0 1 2 7 6 1 0", "ac<s> a", "token 1 special\n"},
     };
     char directory[32];
     make_folder(directory);
@@ -152,6 +153,50 @@ static void tokens_named_beside_are_special(void **state)
         assert_ok(cr_tokenizer_encode(tokenizer, cr_slice_of_string("abc<s> ba"), false, &ids));
         assert_ok(cr_tokenizer_decode(tokenizer, ids.items, ids.count, true, &decoded));
         assert_string_equal(cr_buffer_text(&decoded), cases[i].decoded);
+        cr_tokenizer_free(tokenizer);
+    }
+    remove_folder(directory);
+}
+
+// Where "!" or the like pads, messages and written texts have it all the same, with the number that it has in
+// Transformers. A name that says more than padding bars it, in whatever order the two come.
+static void padding_of_one_character_is_text(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *config, *added;
+        uint32_t ids[2]; // of "abc" as a text that holds no special tokens; {0}: it is refused
+        const char *beside;
+    } cases[] = {
+        {"{}", "", {4}, ""},
+        {"{\"pad_token\": \"c\"}", "", {3, 2}, "token 2\n"},
+        {"{\"pad_token\": {\"content\": \"c\"}}", ADDED(2, "c", ", \"special\": true"), {3, 2}, "token 2\n"},
+        {"{\"pad_token\": \"abc\"}", "", {3, 2}, "token 4 special\n"},
+        {"{\"pad_token\": \"c\", \"eos_token\": \"c\"}", "", {0}, "token 2 special\neos 2\n"},
+        {"{\"eos_token\": \"c\", \"pad_token\": \"c\"}", "", {0}, "token 2 special\neos 2\n"},
+    };
+    char directory[32], text[512];
+    make_folder(directory);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct cr_tokenizer *tokenizer = NULL;
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer decoded = {0};
+        CR_CLEANUP(cr_pieces_release) struct cr_pieces pieces = {0};
+        CR_CLEANUP(cr_ids_release) struct cr_ids ids = {0}, marked = {0};
+        snprintf(text, sizeof text,
+                 "{\"added_tokens\": [%s], \"model\": " MODEL ", \"decoder\": {\"type\": \"Fuse\"}}",
+                 cases[i].added);
+        write_file(directory, "tokenizer.json", text);
+        write_file(directory, "tokenizer_config.json", cases[i].config);
+        assert_ok(cr_tokenizer_open(directory, &tokenizer));
+        assert_beside(tokenizer, cases[i].beside);
+        assert_ok(cr_pieces_append(&pieces, cr_slice_of_string("abc")));
+        enum cr_status status = cr_tokenizer_encode_pieces(tokenizer, &pieces, &ids, &marked);
+        assert_int_equal(status, cases[i].ids[0] == 0 ? CR_INVALID : CR_OK);
+        if (status == CR_OK) {
+            assert_memory_equal(ids.items, cases[i].ids, ids.count * sizeof *ids.items);
+            assert_ok(cr_tokenizer_decode(tokenizer, ids.items, ids.count, true, &decoded));
+            assert_string_equal(cr_buffer_text(&decoded), "abc");
+        }
         cr_tokenizer_free(tokenizer);
     }
     remove_folder(directory);
@@ -179,6 +224,32 @@ static void llama_tokenizers_have_their_own_model(void **state)
     assert_ids(tokenizer, "bc", false, "5 1 2");
     assert_beside(tokenizer, "model llama\nmetaspace first\n");
     cr_tokenizer_free(tokenizer);
+
+    // What the class changes of a file counts in the base's digest; what it leaves as it is does not.
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
+    for (unsigned byte = 0; byte < 256; byte++)
+        assert_ok(cr_append_format(&bytes, ", \"<0x%02X>\": %u", byte, byte + 1));
+    const struct {
+        const char *vocabulary, *more;
+        bool changed;
+    } models[] = {
+        {"", "", false},
+        {"", ", \"byte_fallback\": true", false},
+        {"", ", \"unk_token\": \"a\"", true},
+        {"", ", \"ignore_merges\": true", true},
+        {", \"<0x41>\": 1", ", \"byte_fallback\": true", true},
+        {cr_buffer_text(&bytes), ", \"byte_fallback\": true, \"unk_token\": \"a\"", false},
+        {cr_buffer_text(&bytes), "", true},
+    };
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+        assert_ok(cr_append_format(&text, "{\"model\": {\"vocab\": {\"a\": 0%s}, \"merges\": []%s}}",
+                                   models[i].vocabulary, models[i].more));
+        write_file(directory, "tokenizer.json", cr_buffer_text(&text));
+        assert_ok(cr_tokenizer_open(directory, &tokenizer));
+        assert_beside(tokenizer, models[i].changed ? "model llama\nmetaspace first\n" : "metaspace first\n");
+        cr_tokenizer_free(tokenizer);
+    }
     remove_folder(directory);
 }
 
@@ -330,6 +401,7 @@ int main(void)
         cmocka_unit_test(config_beside_names_bos_and_eos),
         cmocka_unit_test(config_beside_adds_no_tokens),
         cmocka_unit_test(tokens_named_beside_are_special),
+        cmocka_unit_test(padding_of_one_character_is_text),
         cmocka_unit_test(llama_tokenizers_have_their_own_model),
         cmocka_unit_test(config_beside_says_how_tokens_are_found),
         cmocka_unit_test(llama_tokenizers_cut_their_own_way),

@@ -213,6 +213,10 @@ static void added_tokens_are_cut_out(void **state)
     struct parts two = {.added = "[" ADDED(7, "[A]", ", \"rstrip\": true") "," ADDED(8, "  ", "") "]"};
     check_parts(two, "a[A]   b", "0 7 8 6 1");
     check_parts(two, "[A]  \t", "7 8");
+    // Numbers go on from how many the vocabulary has, were there larger ones.
+    check_parts((struct parts){.added = "[" ADDED(2, "[A]", "") "]",
+                               .model = "{\"vocab\": {\"a\": 0, \"b\": 5}, \"merges\": []}"},
+                "a[A]b", "0 2 5");
 }
 
 // Text never becomes a special token that is not cut out: where nothing else stands for a character, or a
@@ -239,6 +243,8 @@ static void what_only_a_special_token_has_is_refused(void **state)
         cr_tokenizer_free(tokenizer);
     }
 }
+
+#define SEQUENCE(step) "{\"type\": \"Sequence\", \"normalizers\": [" step "]}"
 
 static void bad_files_are_refused(void **state)
 {
@@ -293,6 +299,17 @@ static void bad_files_are_refused(void **state)
         {{.processor = "{\"type\": \"BertProcessing\"}"},
          CR_UNSUPPORTED,
          "post_processor \"BertProcessing\""},
+        {{.normalizer = "{\"type\": \"Prepend\", \"prepend\": 1}"},
+         CR_INVALID,
+         "normalizer: \"prepend\" must be a string"},
+        {{.decoder = "{\"type\": \"Replace\", \"pattern\": {\"String\": \"\"}, \"content\": \"a\"}"},
+         CR_INVALID,
+         "decoder: Replace of an empty string"},
+        {{.normalizer = "{\"type\": \"Sequence\", \"normalizers\": {}}"}, CR_INVALID, "without a list"},
+        {{.normalizer = SEQUENCE(SEQUENCE(
+              SEQUENCE(SEQUENCE(SEQUENCE(SEQUENCE(SEQUENCE(SEQUENCE(SEQUENCE("{\"type\": \"NFC\"}")))))))))},
+         CR_INVALID,
+         "nested too deep"},
         {{.decoder = "{\"type\": \"WordPiece\"}"}, CR_UNSUPPORTED, "decoder \"WordPiece\""},
         {{.added = "[" ADDED(1, "a", "") "]"}, CR_INVALID, "contradicts"},
         {{.added = "[" ADDED(0, "x", "") "]"}, CR_INVALID, "contradicts"},
