@@ -6,12 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TOKEN_LIMIT = 1 << 10, COUNT_LIMIT = 1 << 17, FLAGS = 5 }; // bytes of a token, and tokens
+enum { TOKEN_LIMIT = 1 << 10, COUNT_LIMIT = 1 << 17 }; // bytes of a token, and tokens
+
+struct flags {
+    bool special, single_word, strip_left, strip_right, normalized;
+};
 
 struct token {
-    bool special, single_word, strip_left, strip_right, normalized; // FLAGS bytes
-    unsigned char filed[FLAGS]; // the same in tokenizer.json, or no flags where it lacks the token
-    bool pads, named;           // by a file beside: as pad_token, as anything else
+    struct flags flags, filed; // as they count, and as tokenizer.json has them
+    bool beside;               // which lacks it: a file beside alone names it
+    bool pads, named;          // by a file beside: as pad_token, as anything else
     uint32_t id;
     size_t start, end; // its spelling, in `spellings`
 };
@@ -91,13 +95,13 @@ static enum cr_status add_to_tree(struct tree *tree, struct cr_slice content, ui
     return CR_OK;
 }
 
-static enum cr_status read_flags(const struct cr_json *json, const char *name, struct token *token)
+static enum cr_status read_flags(const struct cr_json *json, const char *name, struct flags *flags)
 {
-    CR_TRY(cr_json_get_bool(json, name, "special", false, &token->special));
-    CR_TRY(cr_json_get_bool(json, name, "single_word", false, &token->single_word));
-    CR_TRY(cr_json_get_bool(json, name, "lstrip", false, &token->strip_left));
-    CR_TRY(cr_json_get_bool(json, name, "rstrip", false, &token->strip_right));
-    return cr_json_get_bool(json, name, "normalized", !token->special, &token->normalized);
+    CR_TRY(cr_json_get_bool(json, name, "special", false, &flags->special));
+    CR_TRY(cr_json_get_bool(json, name, "single_word", false, &flags->single_word));
+    CR_TRY(cr_json_get_bool(json, name, "lstrip", false, &flags->strip_left));
+    CR_TRY(cr_json_get_bool(json, name, "rstrip", false, &flags->strip_right));
+    return cr_json_get_bool(json, name, "normalized", !flags->special, &flags->normalized);
 }
 
 static enum cr_status add_token(struct cr_added *added, const struct cr_json *json, const char *name,
@@ -124,8 +128,8 @@ static enum cr_status add_token(struct cr_added *added, const struct cr_json *js
     CR_TRY(cr_vocabulary_add(&added->vocabulary, name, content, (uint32_t)id));
     struct token *token = &added->tokens[added->count++];
     token->id = (uint32_t)id;
-    CR_TRY(read_flags(json, name, token));
-    memcpy(token->filed, token, FLAGS);
+    CR_TRY(read_flags(json, name, &token->flags));
+    token->filed = token->flags;
     return CR_OK;
 }
 
@@ -149,13 +153,13 @@ static enum cr_status add_named(struct cr_added *added, const char *key, const s
         if (content.size > TOKEN_LIMIT || !cr_vocabulary_find(model, content, &id)) return CR_OK;
         CR_TRY(cr_vocabulary_add(&added->vocabulary, name, content, id));
         CR_TRY(cr_reallocate(added->count + 1, sizeof *added->tokens, &added->tokens));
-        added->tokens[added->count] = (struct token){.id = id, .filed = {UINT8_MAX}};
-        if (object) CR_TRY(read_flags(value, name, &added->tokens[added->count]));
+        added->tokens[added->count] = (struct token){.id = id, .beside = true};
+        if (object) CR_TRY(read_flags(value, name, &added->tokens[added->count].flags));
         added->count++;
         CR_TRY(index_tokens(added));
     }
     struct token *token = &added->tokens[added->by_id[id] - 1];
-    token->special = true;
+    token->flags.special = true;
     *(strcmp(key, "pad_token") == 0 ? &token->pads : &token->named) = true;
     return CR_OK;
 }
@@ -179,14 +183,15 @@ static enum cr_status spell(struct cr_added *added, size_t index, const struct c
     struct token *token = &added->tokens[index];
     struct cr_slice content = cr_vocabulary_token(&added->vocabulary, token->id);
     CR_CLEANUP(cr_buffer_release) struct cr_buffer normal = {0};
-    if (token->normalized) {
+    if (token->flags.normalized) {
         CR_TRY(cr_normalize(normalizer, content, true, &normal, NULL));
         content = cr_buffer_slice(&normal);
     }
     token->start = added->spellings.size;
     CR_TRY(cr_append(&added->spellings, content.data, content.size));
     token->end = added->spellings.size;
-    return content.size > 0 ? add_to_tree(&added->trees[token->normalized], content, (uint32_t)index) : CR_OK;
+    return content.size > 0 ? add_to_tree(&added->trees[token->flags.normalized], content, (uint32_t)index)
+                            : CR_OK;
 }
 
 static enum cr_status parse(struct cr_added *added, const struct cr_json *json, const char *name,
@@ -215,9 +220,9 @@ static enum cr_status follow_all(struct cr_added *added, const struct cr_beside_
         struct cr_slice content = cr_json_string(cr_json_member(value, "content"));
         if (!cr_vocabulary_find(&added->vocabulary, content, &id)) continue;
         struct token *token = &added->tokens[added->by_id[id] - 1];
-        bool special = token->special;
-        CR_TRY(read_flags(value, config->path, token));
-        token->special |= special;
+        bool special = token->flags.special;
+        CR_TRY(read_flags(value, config->path, &token->flags));
+        token->flags.special |= special;
     }
     return CR_OK;
 }
@@ -231,7 +236,7 @@ static void free_padding(struct cr_added *added)
         struct cr_slice content = cr_vocabulary_token(&added->vocabulary, token->id);
         const unsigned char *end = content.data;
         (void)cr_utf8_next(&end);
-        if (token->pads && !token->named && end == content.data + content.size) token->special = false;
+        if (token->pads && !token->named && end == content.data + content.size) token->flags.special = false;
     }
 }
 
@@ -240,10 +245,12 @@ static enum cr_status note_changed(const struct cr_added *added, struct cr_buffe
 {
     for (size_t id = 0; id < added->vocabulary.limit; id++) {
         const struct token *token = &added->tokens[added->by_id[id] > 0 ? added->by_id[id] - 1 : 0];
-        if (added->by_id[id] == 0 || memcmp(token->filed, token, FLAGS) == 0) continue;
-        CR_TRY(cr_append_format(changed, "token %zu%s%s%s%s%s\n", id, token->special ? " special" : "",
-                                token->single_word ? " single_word" : "", token->strip_left ? " lstrip" : "",
-                                token->strip_right ? " rstrip" : "", token->normalized ? " normalized" : ""));
+        bool same = !token->beside && memcmp(&token->filed, &token->flags, sizeof token->flags) == 0;
+        if (added->by_id[id] == 0 || same) continue;
+        CR_TRY(cr_append_format(
+            changed, "token %zu%s%s%s%s%s\n", id, token->flags.special ? " special" : "",
+            token->flags.single_word ? " single_word" : "", token->flags.strip_left ? " lstrip" : "",
+            token->flags.strip_right ? " rstrip" : "", token->flags.normalized ? " normalized" : ""));
     }
     return CR_OK;
 }
@@ -307,7 +314,7 @@ bool cr_added_special(const struct cr_added *added, uint32_t id)
     struct cr_slice spelling = cr_added_spelling(added, id);
     uint32_t owner;
     return spelling.data && cr_vocabulary_find(&added->vocabulary, spelling, &owner) &&
-           added->tokens[added->by_id[owner] - 1].special;
+           added->tokens[added->by_id[owner] - 1].flags.special;
 }
 
 // The longest token at `start`: its end, or 0.
@@ -366,15 +373,16 @@ static enum cr_status cut_piece(const struct cr_added *added, const struct tree 
         const struct token *token = &added->tokens[index];
         size_t start = at, next;
         at = end; // the search goes on behind the token itself, whatever it strips
-        if (token->single_word && !stands_alone(text, start, end)) continue;
-        while (token->strip_left && start > done) {
+        if (token->flags.single_word && !stands_alone(text, start, end)) continue;
+        while (token->flags.strip_left && start > done) {
             size_t previous = character_before(text, start);
             if (!cr_unicode_space(character_at(text, previous, &next))) break;
             start = previous;
         }
         if (start < done) start = done;
-        if (token->strip_left && start >= end) continue; // the token before took all of it
-        while (token->strip_right && end < text.size && cr_unicode_space(character_at(text, end, &next)))
+        if (token->flags.strip_left && start >= end) continue; // the token before took all of it
+        while (token->flags.strip_right && end < text.size &&
+               cr_unicode_space(character_at(text, end, &next)))
             end = next;
         if (done < start) CR_TRY(cr_pieces_cut(cut, pieces, piece, done, start, CR_NO_TOKEN));
         CR_TRY(cr_pieces_cut(cut, pieces, piece, start, end > start ? end : start, token->id));
