@@ -73,6 +73,7 @@ enum cr_status cr_identity_fingerprint(const struct cr_identity *identity, unsig
 // The same of the CA's certificate that lies in the directory, whose key it does not take; CR_NOT_FOUND where
 // none does.
 enum cr_status cr_identity_read_fingerprint(const char *directory, unsigned char out[CR_SHA256_SIZE]);
+// Whether the certificate of its own that lies there has run out at `time` (Unix); takes no key either.
 enum cr_status cr_identity_read_expired(const char *directory, int64_t time, bool *out);
 enum cr_status cr_identity_authority_der(const struct cr_identity *identity, struct cr_buffer *out);
 
