@@ -13,6 +13,8 @@ static const struct {
 
 enum { ROLES = sizeof roles / sizeof *roles };
 
+static const char usage[] = "usage: carrel-enclave tune|serve|join ... (each has --help)";
+
 static enum cr_status run(int argc, char **argv)
 {
     CR_TRY(cr_harden_process());
@@ -20,7 +22,9 @@ static enum cr_status run(int argc, char **argv)
     const char *name = argc > 1 ? argv[1] : "";
     for (size_t i = 0; i < ROLES; i++)
         if (strcmp(roles[i].name, name) == 0) return roles[i].run(argc - 1, argv + 1);
-    return cr_fail(CR_INVALID, "usage: carrel-enclave tune|serve|join ... (each has --help)");
+    if (strcmp(name, "--help") != 0 && strcmp(name, "-h") != 0) return cr_fail(CR_INVALID, "%s", usage);
+    if (puts(usage) < 0 || fflush(stdout) != 0) return cr_fail_errno(CR_IO, "standard output");
+    return CR_OK;
 }
 
 int main(int argc, char **argv)
