@@ -48,7 +48,8 @@ static enum cr_status fail_parser(const struct reader *reader)
     // The reader works ahead of the scanner, which alone knows lines.
     if (parser->error == YAML_READER_ERROR)
         return fail_byte(reader->text, parser->problem_offset, reader->name, problem);
-    return cr_fail(CR_INVALID, "%s:%zu: %s", reader->name, parser->problem_mark.line + 1, problem);
+    return cr_fail(CR_INVALID, "%s:%zu:%zu: %s", reader->name, parser->problem_mark.line + 1,
+                   parser->problem_mark.column + 1, problem);
 }
 
 static enum cr_status next(struct reader *reader)

@@ -1,8 +1,9 @@
 // One table (key, type, range, help) reads a YAML file into a struct and writes its documentation.
 //
-// Refused, each with file, line and key: an unknown key (the nearest name is suggested), a duplicate, a value
-// that is not wholly of its type ("8.5" for an integer, "yes" for a number, a list for a scalar), one out of
-// range, aliases and anchors, nesting deeper than the table's.
+// Refused, with file, line and column: what is no YAML. Refused, each with file, line and key: an unknown key
+// (the nearest name is suggested), a duplicate, a value that is not wholly of its type ("8.5" for an integer,
+// "yes" for a number, a list for a scalar), one out of range, aliases and anchors, nesting deeper than the
+// table's.
 #ifndef CARREL_FORMAT_OPTIONS_H
 #define CARREL_FORMAT_OPTIONS_H
 

@@ -243,9 +243,10 @@ static void wrong_files_are_refused(void **state)
         {"path: a\r\n# \xe9t\xe9\n", "x.yaml:2: invalid UTF-8"},
         {"path: \x01\n", "x.yaml:1: control characters"},
         {"\xef\xbb\xbfpath: a\n\nnote: \x01\n", "x.yaml:3: control characters"},
-        {"lora: {layers: [1\n", "x.yaml:2: "},
-        {"path: a\n\tnote: b\n", "x.yaml:2: "},
-        {"path: 'a\n", "x.yaml:2: "},
+        {"lora: {layers: [1\n", "x.yaml:2:1: did not find"},
+        {"path: a\n\tnote: b\n", "x.yaml:2:1: found a tab"},
+        {"path: a\nlora:\n  r: 8\n layers: [1]\n", "x.yaml:4:2: did not find expected key"},
+        {"path: 'a\n", "x.yaml:2:1: found unexpected end"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct settings settings, before;
@@ -292,8 +293,8 @@ static void one_key_can_be_overridden(void **state)
         {"", "1", "unknown key"},
         {"lora.r", "x", "lora.r: \"x\" is not an integer"},
         {"lora.r", "1 ", "not an integer"},
-        {"lora.layers", "[1] 2", "lora.layers:1: "},
-        {"lora.layers", "[1", "lora.layers:2: "},
+        {"lora.layers", "[1] 2", "lora.layers:1:5: "},
+        {"lora.layers", "[1", "lora.layers:2:1: "},
         {"lora.layers", "", "lora.layers: no value"},
         {"lora.layers", "x", "\"x\" is not an integer"},
         {"lora.target_modules", "\xff", "invalid UTF-8"},
