@@ -204,9 +204,13 @@ static enum cr_status trained(struct cr_client *client, const struct cr_worker_r
     return client->ready_sent ? send_trained(client) : CR_OK;
 }
 
-// Without its last answer a silo takes up what the server begins.
+// Without its last answer a silo takes up what the server begins. With another model than the job's it is not
+// the state that is wrong.
 static enum cr_status fail_of_state(const struct cr_client *client, const struct cr_worker_result *result)
 {
+    if (result->has_base)
+        CR_TRY(cr_client_check_base(&client->state->manifest, client->config.tuning.model_name_or_path,
+                                    &result->base));
     return cr_fail(result->status,
                    "%s; remove it and %s/update.sealed to join without it: an answer that the server has not "
                    "taken is trained anew, and what the optimiser had gathered is lost",

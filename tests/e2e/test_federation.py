@@ -199,6 +199,8 @@ class Faults(Federation):
         state = self.dir + "/silo-ben"
         command = ("join", tokens["ben"], "--state", state, "--data", self.base + "/anne.jsonl", "--model", self.base + "/model",
                    "--threads", "1")
+        wrong = self.start(*command[:-4], "--model", self.base + "/other", *command[-2:])
+        self.assert_ends(wrong, 2, "carrel: %s/other is not the job's model" % self.base)
         code, error = self.start(*command).end()
         self.assertEqual(code, 2, error)
         found = re.search("carrel: (.*/trainer-\\d+.sealed): the state of another run .*; remove it and (.*/update.sealed) to join "
