@@ -1,6 +1,8 @@
 #include "crypto/stream.h"
 
 #include "base/address.h"
+#include "base/clock.h"
+#include "base/signals.h"
 #include "crypto/identity.h"
 #include "crypto/openssl.h"
 #include "crypto/tls_basis.h"
@@ -8,6 +10,7 @@
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -186,6 +189,20 @@ enum cr_status cr_stream_receive(struct cr_stream *stream, void *bytes, size_t s
         if (result != 1) CR_TRY(no_bytes(stream, result, peer));
         at += got;
         size -= got;
+    }
+    return CR_OK;
+}
+
+enum cr_status cr_stream_await(struct cr_stream *stream, double patience, const char *peer)
+{
+    enum { SLICE_MILLISECONDS = 200 };
+    struct pollfd socket = {.fd = stream->socket, .events = POLLIN};
+    double until = cr_clock_monotonic() + patience;
+    if (stream->tls && SSL_has_pending(stream->tls)) return CR_OK;
+    while (poll(&socket, 1, SLICE_MILLISECONDS) <= 0) {
+        if (cr_stop_asked()) return cr_fail(CR_CANCELLED, "%s: stopped while it was waited for", peer);
+        if (cr_clock_monotonic() >= until)
+            return cr_fail(CR_TIMEOUT, "%s: no sign of life for as long as was allowed", peer);
     }
     return CR_OK;
 }

@@ -43,6 +43,10 @@ enum cr_status cr_stream_send(struct cr_stream *stream, const void *bytes, size_
 enum cr_status cr_stream_receive(struct cr_stream *stream, void *bytes, size_t size, const char *peer);
 enum cr_status cr_stream_wait(struct cr_stream *stream, const char *peer, bool *ended);
 
+// Waits until there is something to receive, or the peer has ended the connection. Once this process is asked
+// to stop (base/signals.h), what a silent peer comes to is CR_CANCELLED; after `patience` seconds CR_TIMEOUT.
+enum cr_status cr_stream_await(struct cr_stream *stream, double patience, const char *peer);
+
 // Frees what TLS needs, and leaves the socket as it is.
 void cr_stream_release(struct cr_stream *stream);
 

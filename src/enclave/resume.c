@@ -90,7 +90,8 @@ enum cr_status cr_resume_run(struct cr_resume *resume, struct cr_tally *tally)
     enum cr_status status = cr_trainer_run(trainer, left, tally, after_step, resume);
     if (resume->status != CR_OK) return cr_fail(resume->status, "%s", resume->why);
     if (status == CR_OK || status == CR_INVALID) return status; // numbers that are none would come again
-    if (status != CR_CANCELLED) return cr_resume_rescue(resume, status);
+    bool kept = resume->kept && resume->kept_step == cr_trainer_step(trainer);
+    if (status != CR_CANCELLED || !kept) return cr_resume_rescue(resume, status); // amid a step
     return cr_fail(CR_CANCELLED, "stopped after step %zu of %zu: the same command goes on from there (%s)",
                    cr_trainer_step(trainer), cr_trainer_total_steps(trainer), resume->path);
 }

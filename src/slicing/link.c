@@ -19,6 +19,7 @@ struct cr_link {
     size_t count;
     size_t answer_at; // the word where the last question's answer begins
     uint64_t request; // the last one's number
+    double patience;
     char peer[300];
     char engine[CR_WIRE_READY_SIZE + 1];
 };
@@ -48,6 +49,7 @@ static enum cr_status receive_answer(struct cr_link *link, enum cr_wire_type typ
 {
     unsigned char bytes[CR_WIRE_HEAD_SIZE];
     struct cr_wire_head head;
+    CR_TRY(cr_stream_await(&link->stream, link->patience, link->peer));
     CR_TRY(cr_stream_receive(&link->stream, bytes, sizeof bytes, link->peer));
     CR_TRY(cr_wire_get_head(bytes, link->peer, &head));
     if (head.request != link->request)
@@ -87,6 +89,7 @@ enum cr_status cr_link_open(const struct cr_link_options *options, struct cr_lin
     CR_TRY(cr_allocate(1, sizeof *link, &link));
     link->stream = CR_STREAM_NONE;
     link->count = cr_most(options->words, 1);
+    link->patience = options->patience;
     link->secret = options->secret;
     link->shared = cr_address_is_unix(options->address);
     link->shows_pads = link->shared && options->pads_size > 0;

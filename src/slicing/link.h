@@ -37,8 +37,8 @@ enum cr_status cr_link_ask_front(struct cr_link *link, const struct cr_wire_fron
 enum cr_status cr_link_send(struct cr_link *link, const struct cr_wire_product *product, size_t words);
 
 // Waits until `words` words are the answer to what was asked last. A peer that says why not is CR_DENIED, one
-// that answers anything else or ends the connection CR_PROTOCOL, a silent one CR_TIMEOUT, each by its name;
-// the link is of no use then.
+// that answers anything else or ends the connection CR_PROTOCOL, a silent one CR_TIMEOUT, or CR_CANCELLED
+// once this process is asked to stop, each by its name; the link is of no use then.
 enum cr_status cr_link_receive(struct cr_link *link, size_t words);
 
 bool cr_link_shows_pads(const struct cr_link *link);

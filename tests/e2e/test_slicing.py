@@ -11,6 +11,7 @@ import shutil
 import signal
 import struct
 import subprocess
+import time
 import unittest
 
 import hostile_accelerator
@@ -208,6 +209,22 @@ class Slicing(Accelerated):
             error = running.stderr.read()
             self.assertEqual(running.wait(), 3, error)
         self.assertRegex(error, "accelerator %s: .*ended" % re.escape(address.split("#")[0]))
+
+    def test_a_stop_waits_for_no_answer(self):
+        hired, address = self.hire("unix:" + os.path.join(self.place, "hired.sock"))
+        with subprocess.Popen(self.command(address, "--set", "training.max_steps=100000", "--set", "training.save_steps=0"),
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+            for line in running.stdout:
+                if json.loads(line)["event"] == "train.step":
+                    hired.send_signal(signal.SIGSTOP)
+                    break
+            time.sleep(1)  # it has asked, and hears nothing
+            running.send_signal(signal.SIGINT)
+            self.assertEqual(running.wait(timeout=30), 130)
+            error = running.stderr.read()
+        hired.send_signal(signal.SIGCONT)
+        self.assertRegex(error, r"accelerator .*: stopped while it was waited for \(the same command goes on from step \d+\)")
+        self.assertTrue(os.path.exists(os.path.join(self.output, STATE)))
 
     def test_one_that_is_not_there_is_waited_for_until_a_stop(self):
         address = "unix:" + os.path.join(self.place, "nobody.sock")

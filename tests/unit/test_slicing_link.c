@@ -2,6 +2,7 @@
 // connection: each fault is one sentence that names the accelerator.
 #include "temporary.h"
 
+#include "base/signals.h"
 #include "base/socket.h"
 #include "slicing/link.h"
 
@@ -269,6 +270,18 @@ static void nobody_there_is_told(void **state)
     assert_fails(CR_IO, "cannot be connected to", open_link(0.2, &link));
 }
 
+// The last test: this process is asked to stop for good.
+static void who_is_to_stop_waits_for_no_answer(void **state)
+{
+    (void)state;
+    const struct answer silence = {.what = "silence", .silent = true};
+    cr_stop_ask();
+    for (int shared = 0; shared < 2; shared++) {
+        fails_with(shared, AT_HELLO, &silence, CR_CANCELLED, "stopped while it was waited for");
+        fails_with(shared, AT_PRODUCT, &silence, CR_CANCELLED, "stopped while it was waited for");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -276,6 +289,7 @@ int main(void)
         cmocka_unit_test(faults_are_named),
         cmocka_unit_test(words_that_belong_elsewhere_are_refused),
         cmocka_unit_test(nobody_there_is_told),
+        cmocka_unit_test(who_is_to_stop_waits_for_no_answer),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }
