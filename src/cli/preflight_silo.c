@@ -96,6 +96,7 @@ static enum cr_status of_job(struct cr_checks *checks, const struct cr_client_op
     CR_TRY(cr_options_set(&cr_config_table, &config, "model_name_or_path", silo->model));
     CR_TRY(cr_options_set(&cr_config_table, &config, "data.train", silo->data));
     CR_TRY(cr_options_set(&cr_config_table, &config, "output_dir", state));
+    if (!cr_tuning_config_split(&config.tuning)) cr_config_apply_rounds(&config);
     const struct cr_tuning_config *tuning = &config.tuning;
     if (check_base(tuning, manifest) != CR_OK) return cr_check_failure(checks, "model");
     if (cr_tuning_config_split(tuning)) return cr_preflight_cutter(checks, tuning);

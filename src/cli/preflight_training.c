@@ -3,6 +3,7 @@
 
 #include "cli/memory.h"
 #include "slicing/slicing.h"
+#include "text/pack.h"
 #include "tuning/cutter.h"
 #include "tuning/front.h"
 #include "tuning/place.h"
@@ -207,6 +208,17 @@ static enum cr_status say_of_data(struct cr_checks *checks, const char *path, co
                         cut, 100 * (double)cut / (double)count, max_length);
 }
 
+static enum cr_status say_of_warmup(const struct preflight *preflight, const struct cr_dataset *data)
+{
+    const struct cr_tuning_config *config = preflight->config;
+    CR_CLEANUP(cr_packs_release) struct cr_packs packs = {0};
+    char why[CR_WARMUP_TEXT_SIZE];
+    CR_TRY(cr_dataset_pack(data, config->data.packing, config->data.max_length, &packs));
+    size_t steps = cr_steps_in_all(&config->training, packs.count);
+    if (!cr_warmup_never_ends(&config->training, steps, why)) return CR_OK;
+    return cr_check_say(preflight->checks, CR_CHECK_WARNING, "training", "%s", why);
+}
+
 // Lines of a file that is trained on, or held out; `examples` is 0 where it cannot be used.
 static enum cr_status check_file(struct preflight *preflight, const char *path, bool trained,
                                  size_t *examples, size_t *longest)
@@ -221,6 +233,7 @@ static enum cr_status check_file(struct preflight *preflight, const char *path, 
     *examples = cr_dataset_count(data);
     enum cr_status status =
         say_of_data(preflight->checks, path, data, options.max_length, longest, &preflight->tokens);
+    if (status == CR_OK && trained) status = say_of_warmup(preflight, data);
     preflight->data += (double)cr_dataset_memory(data);
     cr_dataset_free(data);
     return status;

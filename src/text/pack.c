@@ -113,3 +113,14 @@ enum cr_status cr_packs_fit(const size_t *length, size_t examples, size_t capaci
     packs = (struct cr_packs){0};
     return CR_OK;
 }
+
+enum cr_status cr_dataset_pack(const struct cr_dataset *data, bool packing, size_t capacity,
+                               struct cr_packs *out)
+{
+    size_t examples = cr_dataset_count(data);
+    if (!packing) return cr_packs_alone(examples, out);
+    CR_FREE size_t *length = NULL;
+    CR_TRY(cr_allocate(examples, sizeof *length, &length));
+    for (size_t i = 0; i < examples; i++) length[i] = cr_dataset_at(data, i).count;
+    return cr_packs_fit(length, examples, capacity, out);
+}

@@ -4,7 +4,7 @@
 #ifndef CARREL_TEXT_PACK_H
 #define CARREL_TEXT_PACK_H
 
-#include "base/memory.h"
+#include "text/dataset.h"
 
 #include <stdint.h>
 
@@ -25,5 +25,10 @@ enum cr_status cr_packs_alone(size_t examples, struct cr_packs *out);
 // Lengths are 1 to `capacity`; examples of equal length keep their order, so that equal data give equal
 // packs.
 enum cr_status cr_packs_fit(const size_t *length, size_t examples, size_t capacity, struct cr_packs *out);
+
+// What a run over these examples goes by: packs of at most `capacity` tokens, or, without packing, each
+// alone.
+enum cr_status cr_dataset_pack(const struct cr_dataset *data, bool packing, size_t capacity,
+                               struct cr_packs *out);
 
 #endif

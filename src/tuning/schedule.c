@@ -3,6 +3,7 @@
 #include "base/memory.h"
 
 #include <math.h>
+#include <stdio.h>
 
 static double at_least_one(double steps)
 {
@@ -23,6 +24,17 @@ double cr_learning_rate(const struct cr_training_config *training, size_t step, 
         factor = fmax(0, 0.5 * (1 + cos(M_PI * progress)));
     }
     return training->learning_rate * factor;
+}
+
+bool cr_warmup_never_ends(const struct cr_training_config *training, size_t total,
+                          char why[CR_WARMUP_TEXT_SIZE])
+{
+    if (training->lr_scheduler_type == CR_SCHEDULE_CONSTANT || training->warmup_steps < total) return false;
+    snprintf(why, CR_WARMUP_TEXT_SIZE,
+             "training.warmup_steps is %zu and there are %zu steps in all: the learning rate only rises, and "
+             "never reaches learning_rate",
+             training->warmup_steps, total);
+    return true;
 }
 
 static size_t batches_per_epoch(const struct cr_training_config *training, size_t examples)

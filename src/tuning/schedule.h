@@ -10,6 +10,11 @@
 // cosine to 0, or stays. With CR_SCHEDULE_CONSTANT it is the same from step 0, whatever warmup_steps is.
 double cr_learning_rate(const struct cr_training_config *training, size_t step, size_t total);
 
+// Whether a run of `total` steps is over before its warm-up is, and the sentence to warn with.
+enum { CR_WARMUP_TEXT_SIZE = 160 };
+bool cr_warmup_never_ends(const struct cr_training_config *training, size_t total,
+                          char why[CR_WARMUP_TEXT_SIZE]);
+
 // Steps of one epoch over `examples`: whole batches and a shorter last one, in groups of
 // gradient_accumulation_steps and a shorter last one, as Transformers' Trainer counts.
 size_t cr_steps_per_epoch(const struct cr_training_config *training, size_t examples);

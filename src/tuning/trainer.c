@@ -81,13 +81,8 @@ static enum cr_status warn_of_template(const struct cr_trainer *trainer)
 static void warn_of_warmup(const struct cr_trainer *trainer)
 {
     const struct cr_training_config *training = &trainer->training;
-    if (training->lr_scheduler_type == CR_SCHEDULE_CONSTANT || training->warmup_steps < trainer->total_steps)
-        return;
-    char message[160];
-    snprintf(message, sizeof message,
-             "training.warmup_steps is %zu and there are %zu steps in all: the learning rate only rises, and "
-             "never reaches learning_rate",
-             training->warmup_steps, trainer->total_steps);
+    char message[CR_WARMUP_TEXT_SIZE];
+    if (!cr_warmup_never_ends(training, trainer->total_steps, message)) return;
     cr_emit(&trainer->sink, CR_EVENT_WARNING, "train.warning", message,
             CR_FIELD("warmup_steps", training->warmup_steps), CR_FIELD("steps", trainer->total_steps));
 }

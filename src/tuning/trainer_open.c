@@ -32,16 +32,6 @@ static enum cr_status open_model(struct cr_trainer *trainer, const struct cr_tun
     return cr_model_create(&shape, trainer->compute, act, &trainer->model);
 }
 
-static enum cr_status make_packs(struct cr_trainer *trainer, bool packing)
-{
-    size_t examples = cr_dataset_count(trainer->data);
-    if (!packing) return cr_packs_alone(examples, &trainer->packs);
-    CR_FREE size_t *length = NULL;
-    CR_TRY(cr_allocate(examples, sizeof *length, &length));
-    for (size_t i = 0; i < examples; i++) length[i] = cr_dataset_at(trainer->data, i).count;
-    return cr_packs_fit(length, examples, trainer->data_options.max_length, &trainer->packs);
-}
-
 static enum cr_status open_data(struct cr_trainer *trainer, const struct cr_tuning_config *config)
 {
     CR_TRY(cr_tokenizer_open(trainer->base, &trainer->tokenizer));
@@ -63,7 +53,7 @@ static enum cr_status open_data(struct cr_trainer *trainer, const struct cr_tuni
     size_t examples = cr_dataset_count(trainer->data);
     if (examples > UINT32_MAX)
         return cr_fail(CR_UNSUPPORTED, "data.train: %zu examples: more than 2^32", examples);
-    CR_TRY(make_packs(trainer, config->data.packing));
+    CR_TRY(cr_dataset_pack(trainer->data, config->data.packing, config->data.max_length, &trainer->packs));
     trainer->total_steps = cr_steps_in_all(&trainer->training, trainer->packs.count);
     if (trainer->total_steps > UINT32_MAX / cr_micro_batches(&trainer->training))
         return cr_fail(CR_UNSUPPORTED, "training.max_steps: %zu: more than 2^32 micro-batches",

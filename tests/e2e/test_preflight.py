@@ -153,6 +153,14 @@ class Preflight(Case):
         self.assertEqual((told["tokens"], told["labels"]), (tokens, tokens - 8))  # of each text nothing foretells the first
         self.assertEqual(sorted(os.listdir(self.folder)), ["carrel.yaml", "train.jsonl"])  # nothing was made
 
+    def test_a_warm_up_that_never_ends_is_told(self):
+        """By packs, where examples share rows."""
+        for steps, told in ((6, "and there are 6 steps in all"), (5, None)):
+            found = self.checks("carrel.yaml", "--set", "training.warmup_steps=%d" % steps)
+            self.assertEqual([told in detail for status, detail in found.get("training", [])], [True] if told else [])
+        found = self.checks("carrel.yaml", "--set", "training.warmup_steps=5", "--set", "data.packing=true")
+        self.assertRegex(found["training"][0][1], "and there are [1-5] steps in all|there is 1 step in all")
+
     def test_each_fault_has_its_line(self):
         self.write("bad.jsonl", '{"text": "x"}\n{"tixt": 1}\n')
         self.write("file", "")
@@ -463,7 +471,8 @@ class Network(Case):
         self.write("chat.jsonl", "".join(json.dumps(row) + "\n" for row in chat * 8))
         with open(self.path("fed.yaml")) as file:
             text = file.read().replace("chat_template: default", "chat_template: plain")
-        self.write("fed.yaml", text.replace("max_length: 256", "max_length: 100").replace("rounds: 10", "rounds: 2"))
+        self.write("fed.yaml", text.replace("max_length: 256", "max_length: 100").replace("rounds: 10", "rounds: 2")
+                   .replace("warmup_steps: 0", "warmup_steps: 4"))
         server = self.serve("one")
         try:
             token = self.token("one")
@@ -479,6 +488,9 @@ class Network(Case):
                              "enrolled, and no token is used any more")
             self.assertRegex(found["job"][0][1], r"\Acarrel-silo-north/job.cbor: job [0-9a-f]{64}, ")
             self.assertIn("chat.jsonl: 8 examples", found["data"][0][1])
+            self.assertEqual([detail for _, detail in found.pop("training")],
+                             ["training.warmup_steps is 4 and there are 4 steps in all: the learning rate only rises, and never "
+                              "reaches learning_rate"])
             self.assertEqual({status for name, lines in found.items() for status, _ in lines if name not in ("sealing", "processor")}, {"ok"})
             self.assertIn("forward", found)
             certificate = self.path("carrel-silo-north/certificate.pem")
