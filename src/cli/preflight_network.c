@@ -32,6 +32,11 @@ static enum cr_status try_address(const char *key, const char *text, bool bind_i
     return bound ? CR_OK : cr_fail_errno(CR_IO, "%s: %s: cannot be listened at", key, text);
 }
 
+static enum cr_status say_idle(struct cr_checks *checks, const char *why)
+{
+    return why ? cr_check_say(checks, CR_CHECK_WARNING, "settings", "%s", why) : CR_OK;
+}
+
 static enum cr_status say_silos(struct cr_checks *checks, const struct cr_config *config)
 {
     size_t least = cr_config_min_clients(config);
@@ -50,6 +55,8 @@ enum cr_status cr_preflight_server(struct cr_checks *checks, const struct cr_con
     const struct cr_federation_config *federation = &config->federation;
     const char *advertised = federation->advertise ? federation->advertise : federation->address;
     struct cr_address address;
+    CR_TRY(say_idle(checks, cr_config_idle_max_steps(config)));
+    CR_TRY(say_idle(checks, cr_config_idle_epochs(config)));
     if (try_address("federation.address", federation->address, true) != CR_OK)
         CR_TRY(cr_check_failure(checks, "address"));
     else

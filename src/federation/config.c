@@ -150,6 +150,7 @@ enum cr_status cr_config_read_with(const char *path, const char *const *settings
         status = cr_options_override(&cr_config_table, &config, settings[i], lines);
     if (status == CR_OK) status = cr_config_check(&config, path, lines);
     if (status == CR_OK) status = cr_config_check_files(&config, path, lines);
+    config.epochs_given = cr_options_given(&cr_config_table, lines, "training.num_train_epochs");
     return take(status, &config, out);
 }
 
@@ -207,6 +208,28 @@ enum cr_status cr_config_job(const struct cr_config *config, struct cr_buffer *y
     job.attestation = (struct cr_attestation_config){0};
     job.silos = (struct cr_record_list){0};
     return cr_options_write(&cr_config_table, &job, yaml);
+}
+
+#define IDLE                                                                                                 \
+    " has no effect in a federation: federation.rounds and local_steps (or local_epochs) say how long each " \
+    "silo trains"
+
+const char *cr_config_idle_max_steps(const struct cr_config *config)
+{
+    const struct cr_federation_config *federation = &config->federation;
+    size_t asked = config->tuning.training.max_steps;
+    if (asked == 0 || asked == federation->rounds * federation->local_steps || uses_split(config))
+        return NULL;
+    return "training.max_steps" IDLE;
+}
+
+const char *cr_config_idle_epochs(const struct cr_config *config)
+{
+    const struct cr_federation_config *federation = &config->federation;
+    double epochs = federation->local_steps > 0 ? 0 : (double)federation->rounds * federation->local_epochs;
+    if (!config->epochs_given || config->tuning.training.num_train_epochs == epochs || uses_split(config))
+        return NULL;
+    return "training.num_train_epochs" IDLE;
 }
 
 void cr_config_apply_rounds(struct cr_config *config)

@@ -66,6 +66,7 @@ struct cr_config {
     struct cr_federation_config federation;
     struct cr_attestation_config attestation;
     struct cr_record_list silos; // of struct cr_silo_config
+    bool epochs_given;           // whether training.num_train_epochs was
 };
 
 extern const struct cr_option_table cr_config_table;
@@ -98,6 +99,11 @@ enum cr_status cr_config_job(const struct cr_config *config, struct cr_buffer *y
 
 // 1 to 63 of [a-z0-9-]: what certificates, tokens and file names take.
 enum cr_status cr_config_check_name(const char *name);
+
+// What to warn of in a federation's settings, since its rounds say how long each silo trains; NULL: nothing.
+// One file may serve `tune` as well, so it is told, not refused.
+const char *cr_config_idle_max_steps(const struct cr_config *config);
+const char *cr_config_idle_epochs(const struct cr_config *config);
 
 // Sets training.max_steps or num_train_epochs to what all rounds together train on one silo.
 void cr_config_apply_rounds(struct cr_config *config);

@@ -37,16 +37,17 @@ static enum cr_status tell_job(const struct cr_server *server)
     return CR_OK;
 }
 
-// One file may serve `tune` as well, so a setting that a federation goes without is told, not refused.
-static void tell_steps(const struct cr_server *server)
+static void tell_idle(const struct cr_server *server)
 {
-    const struct cr_federation_config *federation = &server->config->federation;
-    size_t asked = server->config->tuning.training.max_steps;
-    if (asked == 0 || asked == federation->rounds * federation->local_steps) return;
-    cr_emit(server->sink, CR_EVENT_WARNING, "server.warning",
-            "training.max_steps has no effect in a federation: federation.rounds and local_steps (or "
-            "local_epochs) say how long each silo trains",
-            CR_FIELD("max_steps", asked));
+    const char *of_steps = cr_config_idle_max_steps(server->config);
+    const char *of_epochs = cr_config_idle_epochs(server->config);
+    const struct cr_training_config *training = &server->config->tuning.training;
+    if (of_steps)
+        cr_emit(server->sink, CR_EVENT_WARNING, "server.warning", of_steps,
+                CR_FIELD("max_steps", training->max_steps));
+    if (of_epochs)
+        cr_emit(server->sink, CR_EVENT_WARNING, "server.warning", of_epochs,
+                CR_FIELD("num_train_epochs", training->num_train_epochs));
 }
 
 // Silos that are refused for the time are told of their own clock alone. It may be put right while the server
@@ -105,7 +106,7 @@ static enum cr_status open_run_with(struct cr_server *server, void *learner)
     if (path && memcmp(server->manifest.digest, server->owners_job, CR_SHA256_SIZE) != 0)
         return cr_fail(CR_INVALID, "%s: it was changed while the server started", path);
     CR_TRY(tell_job(server));
-    if (!cr_tuning_config_split(&server->config->tuning)) tell_steps(server);
+    tell_idle(server);
     const unsigned char *job = server->manifest.digest;
     struct cr_state_dir *state = server->state;
     size_t count;

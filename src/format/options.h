@@ -87,6 +87,9 @@ enum cr_status cr_options_set(const struct cr_option_table *table, void *config,
 enum cr_status cr_options_override(const struct cr_option_table *table, void *config, const char *setting,
                                    size_t *lines);
 
+// Whether the option was given.
+bool cr_options_given(const struct cr_option_table *table, const size_t *lines, const char *key);
+
 // Refuses options that were given and have no use. `name` is the file's.
 enum cr_status cr_options_check(const struct cr_option_table *table, const void *config, const char *name,
                                 const size_t *lines);

@@ -20,6 +20,11 @@ enum cr_status cr_options_override(const struct cr_option_table *table, void *co
     return CR_OK;
 }
 
+bool cr_options_given(const struct cr_option_table *table, const size_t *lines, const char *key)
+{
+    return lines[cr_option_find(table, key) - table->options] > 0;
+}
+
 enum cr_status cr_options_append_place(const struct cr_option_table *table, const char *name,
                                        const size_t *lines, const char *key, struct cr_buffer *out)
 {

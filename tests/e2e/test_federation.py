@@ -45,15 +45,16 @@ class Results(Federation):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertEqual(self.adapter("alone"), self.adapter("together"))
         # And it is the keeping that makes it so.
-        reset = self.config("reset", training.replace("max_steps: 12", "max_steps: 13") + "federation: {rounds: 4, local_steps: 3, optimizer_state: reset, "
+        reset = self.config("reset", training.replace("max_steps: 12", "max_steps: 13, num_train_epochs: 3") + "federation: {rounds: 4, local_steps: 3, optimizer_state: reset, "
                             "state_dir: %s/server2}\nsilos: [{name: anne, data: %s/anne.jsonl}]" % (self.dir, self.base),
                             dropout)
         again = program("simulate", reset)
         self.assertEqual(again.returncode, 0, again.stderr)
         self.assertNotEqual(self.adapter("alone"), self.adapter("reset"))
         # Only where the file asks for another number than rounds and local_steps give.
-        told = "training.max_steps has no effect in a federation"
-        self.assertEqual((told in result.stderr, told in again.stderr), (False, True))
+        for key in ("max_steps", "num_train_epochs"):
+            told = "training.%s has no effect in a federation" % key
+            self.assertEqual((told in result.stderr, told in again.stderr), (False, True))
 
     def test_three_silos_equal_pooled_training(self):
         self.check_pooled("")

@@ -320,6 +320,12 @@ class Network(Case):
         found = self.checks("fed.yaml", "--serve", "--set", "federation.advertise=127.0.0.1:7423", "--set",
                             "federation.address=127.0.0.1:0")
         self.assertEqual(found["silos"], [("ok", "a round needs 1, of 10 rounds")])
+        self.assertEqual(len(found["settings"]), 1)
+        for setting, told in (("max_steps=5", 1), ("num_train_epochs=3", 1), ("num_train_epochs=10", 0)):
+            found = self.checks("fed.yaml", "--serve", "--set", "federation.advertise=127.0.0.1:7423", "--set",
+                                "federation.address=127.0.0.1:0", "--set", "training." + setting)
+            self.assertEqual([(status, detail.split(":")[0]) for status, detail in found["settings"][1:]],
+                             [("warning", "training.%s has no effect in a federation" % setting.split("=")[0])] * told)
         found = self.checks("fed.yaml", "--serve", "--set", "federation.address=nowhere", code=2)
         self.assertEqual([detail.split(": ")[0] for _, detail in found["address"]], ["federation.address"] * 2)
         found = self.checks("split.yaml", "--serve")
