@@ -1,7 +1,9 @@
 #include "federation/config_check.h"
 
+#include "base/address.h"
 #include "base/parse.h"
 #include "crypto/identity.h"
+#include "crypto/stream.h"
 #include "text/dataset.h"
 
 #include <stdarg.h>
@@ -140,10 +142,33 @@ static enum cr_status check_state(const struct source *source)
     return CR_OK;
 }
 
+static enum cr_status check_addresses(const struct source *source)
+{
+    const struct cr_federation_config *federation = &source->config->federation;
+    const struct cr_string_list *accelerators = &source->config->tuning.slicing.accelerators;
+    struct cr_address address;
+    bool tls;
+    if (cr_address_parse(federation->address, &address) != CR_OK)
+        return fail_at(source, "federation.address", "%s", cr_error_message());
+    if (federation->advertise && cr_address_parse(federation->advertise, &address) != CR_OK)
+        return fail_at(source, "federation.advertise", "%s", cr_error_message());
+    for (size_t i = 0; i < accelerators->count; i++) {
+        const char *text = accelerators->items[i];
+        if (cr_stream_is_tls(text, &tls) != CR_OK)
+            return fail_at(source, "slicing.accelerators", "%s", cr_error_message());
+        if (!tls && !cr_address_is_unix(text) && cr_address_parse(text, &address) != CR_OK)
+            return fail_at(source, "slicing.accelerators",
+                           "\"%.300s\" is no address: unix:PATH, host:port or tls:HOST:PORT#KEY is wanted",
+                           text);
+    }
+    return CR_OK;
+}
+
 enum cr_status cr_config_check_files(struct cr_config *config, const char *name, const size_t *lines)
 {
     const struct source source = {config, name, lines};
     CR_TRY(cr_options_check_paths(&cr_config_table, config, name, lines));
+    CR_TRY(check_addresses(&source));
     CR_TRY(check_labels(&source));
     CR_TRY(name_output(&source));
     return check_state(&source);

@@ -9,8 +9,8 @@
 enum cr_status cr_config_check(const struct cr_config *config, const char *name, const size_t *lines);
 
 // The same of settings that name this machine's files, as a job does not: paths that are empty or begin with
-// a shell's ~, label words that no data is for, an output_dir that does not end in a name (slashes behind a
-// name go), a state_dir that is the same directory.
+// a shell's ~, what is no address, label words that no data is for, an output_dir that does not end in a name
+// (slashes behind a name go), a state_dir that is the same directory.
 enum cr_status cr_config_check_files(struct cr_config *config, const char *name, const size_t *lines);
 
 #endif

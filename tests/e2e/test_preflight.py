@@ -327,7 +327,13 @@ class Network(Case):
             self.assertEqual([(status, detail.split(":")[0]) for status, detail in found["settings"][1:]],
                              [("warning", "training.%s has no effect in a federation" % setting.split("=")[0])] * told)
         found = self.checks("fed.yaml", "--serve", "--set", "federation.address=nowhere", code=2)
-        self.assertEqual([detail.split(": ")[0] for _, detail in found["address"]], ["federation.address"] * 2)
+        self.assertEqual(found["settings"], [("failed", '--set: federation.address: "nowhere" is no address: host:port is wanted')])
+        for key, value, wanted in (("federation", "address: nowhere", "host:port is wanted"), ("federation", "advertise: a b:1", "host:port is wanted"),
+                                   ("slicing", "accelerators: [nowhere]", "unix:PATH, host:port or tls:HOST:PORT#KEY is wanted"),
+                                   ("slicing", "accelerators: ['tls:here:1']", "tls:HOST:PORT#KEY is wanted, as")):
+            self.write("wrong.yaml", "model_name_or_path: m\n%s:\n  %s\n" % (key, value))
+            status, detail = self.checks("wrong.yaml", "--serve", code=2)["settings"][0]
+            self.assertRegex(detail, 'wrong.yaml:3: %s.%s: ".*" is no address: %s' % (key, value.split(":")[0], wanted))
         found = self.checks("split.yaml", "--serve")
         self.assertEqual(found["silos"], [
             ("ok", "training begins when all examples of 2 are here; at most 1.0 MB of activations are kept")])
