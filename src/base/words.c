@@ -26,6 +26,11 @@ enum cr_status cr_append_duration(struct cr_buffer *out, double seconds)
     return cr_append_format(out, "%lu h %02lu min", whole / 3600, whole / 60 % 60);
 }
 
+const char *cr_plural(size_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
 void cr_make_plain(char *text)
 {
     unsigned char *to = (unsigned char *)text;

@@ -8,6 +8,9 @@ enum cr_status cr_append_count(struct cr_buffer *out, double number); // rounded
 enum cr_status cr_append_duration(struct cr_buffer *out,
                                   double seconds); // "4.2 s", "3 min 07 s", "5 h 12 min"
 
+// What a word for so many things ends in: "s", and of one nothing.
+const char *cr_plural(size_t count);
+
 // Text from elsewhere, without what moves a terminal's cursor: control characters, ends of lines among them,
 // become question marks.
 enum cr_status cr_append_plain(struct cr_buffer *out, const char *text);

@@ -100,7 +100,7 @@ static enum cr_status say_line(struct cr_buffer *out, const struct admitted *ite
     CR_CLEANUP(cr_buffer_release) struct cr_buffer line = {0};
     CR_TRY(cr_append_format(&line, "  %s %s (%s), %s evidence, looked at %llu time%s from %s to %s: %s",
                             item->verdict, item->peer, item->role, item->type,
-                            (unsigned long long)item->looks, item->looks == 1 ? "" : "s", first, last,
+                            (unsigned long long)item->looks, cr_plural(item->looks), first, last,
                             item->grounds));
     CR_TRY(cr_append_plain(out, cr_buffer_text(&line)));
     return cr_append(out, "\n", 1);

@@ -3,6 +3,7 @@
 #include "cli/model_flags.h"
 
 #include "base/parse.h"
+#include "base/words.h"
 #include "tuning/write.h"
 
 #include <math.h>
@@ -13,12 +14,13 @@ enum { LABEL_WORDS = 64, ANSWER_TOKENS = 128 };
 
 static enum cr_status append_score(const struct cr_score *score, bool json, struct cr_buffer *out)
 {
-    return cr_append_format(
-        out,
-        json ? ", \"answers\": %zu, \"bleu\": %.9g, \"rouge_l\": %.9g, \"answers_exact\": %.9g"
-             : "%zu answers: BLEU %.2f, ROUGE-L %.2f, %.2f %% exactly the reference\n",
-        score->answers, cr_score_bleu(score), (json ? 1 : 100) * cr_score_rouge_l(score),
-        (json ? 1 : 100) * (double)score->exact / (double)score->answers);
+    CR_TRY(json ? cr_append_format(out, ", \"answers\": %zu", score->answers)
+                : cr_append_format(out, "%zu answer%s", score->answers, cr_plural(score->answers)));
+    return cr_append_format(out,
+                            json ? ", \"bleu\": %.9g, \"rouge_l\": %.9g, \"answers_exact\": %.9g"
+                                 : ": BLEU %.2f, ROUGE-L %.2f, %.2f %% exactly the reference\n",
+                            cr_score_bleu(score), (json ? 1 : 100) * cr_score_rouge_l(score),
+                            (json ? 1 : 100) * (double)score->exact / (double)score->answers);
 }
 
 static enum cr_status print_tally(const struct cr_tally *tally, bool choices, const struct cr_score *score,
@@ -41,10 +43,10 @@ static enum cr_status print_tally(const struct cr_tally *tally, bool choices, co
                                 tally->skipped, tally->bad_rows));
     else
         CR_TRY(cr_append_format(&out,
-                                "loss %.4f nats per labelled token (perplexity %s) over %zu tokens\n"
-                                "accuracy %.2f %% of tokens; %.2f %% of %zu examples wholly right\n",
-                                loss, perplexity, tally->labelled, 100 * accuracy, 100 * exact,
-                                tally->examples));
+                                "loss %.4f nats per labelled token (perplexity %s) over %zu token%s\n"
+                                "accuracy %.2f %% of tokens; %.2f %% of %zu example%s wholly right\n",
+                                loss, perplexity, tally->labelled, cr_plural(tally->labelled), 100 * accuracy,
+                                100 * exact, tally->examples, cr_plural(tally->examples)));
     if (choices)
         CR_TRY(cr_append_format(&out,
                                 json ? ", \"choice_accuracy\": %.9g"

@@ -3,6 +3,7 @@
 #include "cli/model_flags.h"
 
 #include "base/clock.h"
+#include "base/words.h"
 #include "format/json.h"
 #include "text/template.h"
 #include "tuning/write.h"
@@ -120,8 +121,8 @@ static enum cr_status generate(struct generation *generation)
     if (settings->most > context || generation->prompt_count > context - settings->most)
         return cr_fail(
             CR_INVALID,
-            "--prompt has %zu tokens: with --max-new-tokens %zu more than the model's context of %zu%s",
-            generation->prompt_count, settings->most, context,
+            "--prompt has %zu token%s: with --max-new-tokens %zu more than the model's context of %zu%s",
+            generation->prompt_count, cr_plural(generation->prompt_count), settings->most, context,
             session->asked                             ? " as the job has it (data.max_length)"
             : context < session->model->config.context ? " after the prefix"
                                                        : "");

@@ -5,6 +5,7 @@
 #include "base/cgroup.h"
 #include "base/file.h"
 #include "base/thread.h"
+#include "base/words.h"
 #include "cli/command.h"
 #include "cli/memory.h"
 #include "report/run_dir.h"
@@ -92,7 +93,7 @@ static enum cr_status say_limits(struct cr_checks *checks)
     char processors[48] = "", memory[48] = "", size[CR_SIZE_TEXT];
     size_t granted = cr_cgroup_processors("");
     if (granted <= cr_processors())
-        snprintf(processors, sizeof processors, "%zu processor%s", granted, granted > 1 ? "s" : "");
+        snprintf(processors, sizeof processors, "%zu processor%s", granted, cr_plural(granted));
     if (cr_memory_is_limited())
         snprintf(memory, sizeof memory, "%s of memory", cr_size_text(cr_memory_free(), size));
     if (!*processors && !*memory) return CR_OK;

@@ -2,6 +2,7 @@
 // has it; before, the token names it by its digest alone.
 #include "cli/preflight.h"
 
+#include "base/words.h"
 #include "federation/client.h"
 #include "federation/client_base.h"
 #include "federation/client_state.h"
@@ -19,8 +20,8 @@ static enum cr_status check_model(struct cr_checks *checks, const char *director
     cr_tokenizer_free(tokenizer);
     if (cr_safetensors_open(directory, &weights) != CR_OK) return cr_check_failure(checks, "model");
     cr_safetensors_free(weights);
-    return cr_check_say(checks, CR_CHECK_OK, "model", "%s: %zu layers of width %zu, context %zu", directory,
-                        shape.layers, shape.hidden, shape.context);
+    return cr_check_say(checks, CR_CHECK_OK, "model", "%s: %zu layer%s of width %zu, context %zu", directory,
+                        shape.layers, cr_plural(shape.layers), shape.hidden, shape.context);
 }
 
 // Rows as they lie in the file. How many may be bad is the job's to say.
@@ -41,12 +42,13 @@ static enum cr_status check_rows(struct cr_checks *checks, const char *path)
     if (rows.count == bad)
         return cr_check_say(checks, CR_CHECK_FAILED, "data", "%s: no row can be read%s%s", path,
                             bad > 0 ? "; the first: " : "", cr_buffer_text(&first));
-    CR_TRY(cr_check_say(checks, CR_CHECK_OK, "data", "%s: %zu rows can be read", path, rows.count - bad));
+    CR_TRY(cr_check_say(checks, CR_CHECK_OK, "data", "%s: %zu row%s can be read", path, rows.count - bad,
+                        cr_plural(rows.count - bad)));
     if (bad == 0) return CR_OK;
     return cr_check_say(checks, CR_CHECK_WARNING, "data",
-                        "%s: %zu rows cannot be read, and whether they may be passed over is the job's to "
+                        "%s: %zu row%s cannot be read, and what may be passed over is the job's to "
                         "say; the first: %s",
-                        path, bad, cr_buffer_text(&first));
+                        path, bad, cr_plural(bad), cr_buffer_text(&first));
 }
 
 static enum cr_status say_unknown(struct cr_checks *checks)

@@ -1,6 +1,7 @@
 // What training needs: processor, model, data, memory, and a forward pass that gives a sensible loss.
 #include "cli/preflight.h"
 
+#include "base/words.h"
 #include "cli/memory.h"
 #include "slicing/slicing.h"
 #include "text/pack.h"
@@ -53,9 +54,10 @@ static enum cr_status check_processor(struct preflight *preflight)
     if (wanted && !cr_compute_has_bf16(compute))
         return cr_check_say(
             preflight->checks, CR_CHECK_WARNING, "processor",
-            "%s, %zu threads: no bfloat16 products, float32 will be used (a step takes twice the memory)",
-            name, threads);
-    return cr_check_say(preflight->checks, CR_CHECK_OK, "processor", "%s, %zu threads", name, threads);
+            "%s, %zu thread%s: no bfloat16 products, float32 will be used (a step takes twice the memory)",
+            name, threads, cr_plural(threads));
+    return cr_check_say(preflight->checks, CR_CHECK_OK, "processor", "%s, %zu thread%s", name, threads,
+                        cr_plural(threads));
 }
 
 // Whether this process will ask an accelerator: a federation's server asks none.
@@ -158,8 +160,8 @@ static enum cr_status check_model(struct preflight *preflight, bool *opened)
     if (cr_model_config_read(config->model_name_or_path, &shape) != CR_OK)
         return cr_check_failure(checks, "model");
     if (config->random_init)
-        return cr_check_say(checks, CR_CHECK_OK, "model", "%s: %zu layers of width %zu, from random weights",
-                            config->model_name_or_path, shape.layers, shape.hidden);
+        return cr_check_say(checks, CR_CHECK_OK, "model", "%s: %zu layer%s of width %zu, from random weights",
+                            config->model_name_or_path, shape.layers, cr_plural(shape.layers), shape.hidden);
     if (cr_safetensors_open(config->model_name_or_path, &file) != CR_OK)
         return cr_check_failure(checks, "model");
     double bytes = 0;
@@ -175,8 +177,8 @@ static enum cr_status check_model(struct preflight *preflight, bool *opened)
     if (open_session(preflight) != CR_OK) return cr_check_failure(checks, "model");
     *opened = true;
     return cr_check_say(checks, CR_CHECK_OK, "model",
-                        "%s: %zu layers of width %zu, %zu parameters, context %zu",
-                        config->model_name_or_path, shape.layers, shape.hidden,
+                        "%s: %zu layer%s of width %zu, %zu parameters, context %zu",
+                        config->model_name_or_path, shape.layers, cr_plural(shape.layers), shape.hidden,
                         cr_model_value_count(preflight->session.model), shape.context);
 }
 
@@ -191,21 +193,21 @@ static enum cr_status say_of_data(struct cr_checks *checks, const char *path, co
     }
     *longest = most;
     *all_tokens += tokens;
-    CR_TRY(cr_check_say(checks, CR_CHECK_OK, "data", "%s: %zu examples, %zu tokens, the longest %zu", path,
-                        count, tokens, most));
-    if (cr_dataset_skipped(data) > 0)
+    CR_TRY(cr_check_say(checks, CR_CHECK_OK, "data", "%s: %zu example%s, %zu tokens, the longest %zu", path,
+                        count, cr_plural(count), tokens, most));
+    size_t skipped = cr_dataset_skipped(data), bad = cr_dataset_bad_rows(data);
+    if (skipped > 0)
+        CR_TRY(cr_check_say(checks, CR_CHECK_WARNING, "data", "%s: %zu row%s with nothing to learn: left out",
+                            path, skipped, cr_plural(skipped)));
+    if (bad > 0)
         CR_TRY(cr_check_say(checks, CR_CHECK_WARNING, "data",
-                            "%s: %zu rows have nothing to learn and are left out", path,
-                            cr_dataset_skipped(data)));
-    if (cr_dataset_bad_rows(data) > 0)
-        CR_TRY(cr_check_say(checks, CR_CHECK_WARNING, "data",
-                            "%s: %zu rows cannot be read and are passed over; the first: %s", path,
-                            cr_dataset_bad_rows(data), cr_dataset_first_bad(data)));
+                            "%s: %zu row%s that cannot be read: passed over; the first: %s", path, bad,
+                            cr_plural(bad), cr_dataset_first_bad(data)));
     if (cut == 0) return CR_OK;
     enum cr_check check = cut * 20 < count ? CR_CHECK_OK : CR_CHECK_WARNING;
     return cr_check_say(checks, check, "data",
-                        "%s: %zu of the examples (%.1f %%) are cut off at data.max_length, %zu tokens", path,
-                        cut, 100 * (double)cut / (double)count, max_length);
+                        "%s: %zu of the examples (%.1f %%) cut off at data.max_length, %zu tokens", path, cut,
+                        100 * (double)cut / (double)count, max_length);
 }
 
 static enum cr_status say_of_warmup(const struct preflight *preflight, const struct cr_dataset *data)

@@ -1,5 +1,6 @@
 #include "cli/preview.h"
 
+#include "base/words.h"
 #include "cli/command.h"
 #include "cli/model_flags.h"
 #include "federation/config.h"
@@ -80,8 +81,9 @@ static enum cr_status show(const struct cr_tokenizer *tokenizer, const struct cr
         if (json) {
             CR_TRY(append_json(&out, tokenizer, &example, i + 1));
         } else {
-            CR_TRY(cr_append_format(&out, "%sexample %zu: %zu tokens, %zu to be learned (in brackets)\n",
-                                    i > 0 ? "\n" : "", i + 1, example.count, example.labelled));
+            CR_TRY(cr_append_format(&out, "%sexample %zu: %zu token%s, %zu to be learned (in brackets)\n",
+                                    i > 0 ? "\n" : "", i + 1, example.count, cr_plural(example.count),
+                                    example.labelled));
             CR_TRY(append_text(&out, tokenizer, &example, colours));
         }
         CR_TRY(cr_command_print(cr_buffer_slice(&out)));

@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "base/parse.h"
+#include "base/words.h"
 #include "format/json.h"
 #include "text/rows.h"
 #include "text/tokenizer.h"
@@ -158,8 +159,8 @@ static enum cr_status train(const struct corpus *corpus, const struct cr_bpe_opt
     size_t got = cr_tokenizer_vocabulary(tokenizer);
     cr_tokenizer_free(tokenizer);
     CR_CLEANUP(cr_buffer_release) struct cr_buffer said = {0};
-    CR_TRY(cr_append_format(&said, "%s: %zu tokens from %zu texts of %zu bytes%s\n", output, got,
-                            corpus->count, corpus->bytes.size,
+    CR_TRY(cr_append_format(&said, "%s: %zu tokens from %zu text%s of %zu bytes%s\n", output, got,
+                            corpus->count, cr_plural(corpus->count), corpus->bytes.size,
                             got < options->vocabulary ? " (no pair was left to merge)" : ""));
     return cr_command_print(cr_buffer_slice(&said));
 }

@@ -1,6 +1,7 @@
 // What the server wants of this silo, and whether the silo does that.
 #include "federation/client_parts.h"
 
+#include "base/words.h"
 #include "federation/discretion.h"
 #include "federation/split_client.h"
 #include "tuning/place.h"
@@ -150,9 +151,9 @@ enum cr_status cr_client_opened(struct cr_client *client, const struct cr_worker
     if (client->total_steps < client->config.federation.rounds)
         return cr_fail(
             CR_INVALID,
-            "the data give %zu steps, fewer than the %zu rounds (a larger federation.local_epochs, "
+            "the data give %zu step%s, fewer than the %zu rounds (a larger federation.local_epochs, "
             "smaller batches or fewer rounds help)",
-            client->total_steps, client->config.federation.rounds);
+            client->total_steps, cr_plural(client->total_steps), client->config.federation.rounds);
     CR_TRY(cr_discretion_check_rounds(&client->config, client->total_steps));
     if (client->state->has_answer) {
         if (memcmp(result->digest, client->state->answer.digest, CR_SHA256_SIZE) != 0)

@@ -14,10 +14,11 @@
 
 // What slicing came to. 255 degrees of freedom: even words give 255, and 99 times of 100 what is said here.
 #define SLICING                                                                                              \
-    "{rows_verified} rows verified, {bytes_blinded:M} blinded, {pads_used} pads used; {online_seconds:1} s " \
+    "{rows_verified} row<s> verified, {bytes_blinded:M} blinded, {pads_used} pad<s> used; "                  \
+    "{online_seconds:1} s "                                                                                  \
     "online, {offline_seconds:1} s offline; the accelerator saw words with a chi-square of {chi_square:1} "  \
     "(evenly spread: 255; 99 times of 100 between 201 and 317)[; the clear front ends before layer "         \
-    "{front_layers}: {front_examples} examples asked for once, {front_checked} of them computed again]"
+    "{front_layers}: {front_examples} example<s> asked for once, {front_checked} of them computed again]"
 
 // When a sentence is shown: always; in a line that the next one overwrites, and on a plain stream now and
 // then; in such a line, and on a plain stream always, since it comes as often as somebody asked for.
@@ -25,8 +26,8 @@ enum form { PLAIN, LIVE, STEP };
 
 // How each event reads. {name} is a field: a text as it is, a number with thousands set apart. After a colon:
 // a digit for that many decimals, % for per cent, s for a duration, M for an amount of bytes. {message} is
-// the event's own sentence. What is in brackets is left out where the event lacks a field of it, or has an
-// empty one: the name of a silo that has none yet.
+// the event's own sentence. <s> is left out where the number before it is 1. What is in brackets is left out
+// where the event lacks a field of it, or has an empty one: the name of a silo that has none yet.
 static const struct {
     const char *event;
     enum form form;
@@ -35,7 +36,7 @@ static const struct {
     {"enclave.hardened", PLAIN, "{message}"},
     {"server.job", PLAIN, "the job is {job}, signed by {message}"},
     {"server.listening", PLAIN,
-     "listening on {address} for at least {min_clients} silos[: round {round} of {rounds}]"},
+     "listening on {address} for at least {min_clients} silo<s>[: round {round} of {rounds}]"},
     {"attestation.admitted", PLAIN, "{peer} is admitted on {type} evidence ({verdict}): {message}"},
     {"attestation.refused", PLAIN, "{peer} is refused: {message}"},
     {"server.enrolled", PLAIN, "{silo} enrolled from {address}"},
@@ -44,13 +45,13 @@ static const struct {
      "[{silo} ]{address} left: {message}[ (and {others} before it, without a handshake)]"},
     {"server.done", PLAIN,
      "the federation is done[: the result is in {output}][, for the job's owner {owner} alone]"},
-    {"round.begin", PLAIN, "round {round} of {rounds} begins with {silos} silos"},
+    {"round.begin", PLAIN, "round {round} of {rounds} begins with {silos} silo<s>"},
     {"round.progress", LIVE,
      "round {round}: {silo} is at step {step} of {steps}[, loss {loss:4}][, {tokens_per_second} tokens/s]"},
-    {"round.trained", PLAIN, "round {round}: {silo} trained on {labelled} labelled tokens, loss {loss:4}"},
+    {"round.trained", PLAIN, "round {round}: {silo} trained on {labelled} labelled token<s>, loss {loss:4}"},
     {"round.dropped", PLAIN, "round {round}: {silo} is left out: {message}"},
     {"round.late", PLAIN, "round {round}: {silo} was too late for it"},
-    {"round.done", PLAIN, "round {round} of {rounds} is done: {silos} silos, loss {loss:4}, {seconds:s}"},
+    {"round.done", PLAIN, "round {round} of {rounds} is done: {silos} silo<s>, loss {loss:4}, {seconds:s}"},
     {"client.connected", PLAIN, "{silo} is connected to {address}"},
     {"client.waiting", PLAIN, "waiting: {message}"},
     {"client.enrolled", PLAIN, "{silo} is enrolled; its identity is in {state}"},
@@ -60,14 +61,15 @@ static const struct {
      "the job is {job}, signed by {owner}, with {policy}; silos: {silos} (carrel job show {file} tells all "
      "of it)"},
     {"client.round", PLAIN, "round {round} of {rounds} begins"},
-    {"client.trained", PLAIN, "round {round}: trained on {labelled} labelled tokens, loss {loss:4}"},
-    {"client.closed", PLAIN, "round {round} is closed: {silos} silos, loss {loss:4}"},
+    {"client.trained", PLAIN, "round {round}: trained on {labelled} labelled token<s>, loss {loss:4}"},
+    {"client.closed", PLAIN, "round {round} is closed: {silos} silo<s>, loss {loss:4}"},
     {"client.late", PLAIN, "round {round} was closed before this silo had trained"},
     {"client.done", PLAIN, "the federation is done: the result is in {output}"},
-    {"split.receiving", LIVE, "{silo}: {examples} examples are here, {bytes:M}"},
-    {"split.held", PLAIN, "{silo}: all {examples} examples are here: {rows} tokens, {bytes:M}"},
+    {"split.receiving", LIVE, "{silo}: {examples} example<s> came, {bytes:M}"},
+    {"split.held", PLAIN, "{silo}: all {examples} example<s> came: {rows} token<s>, {bytes:M}"},
     {"split.begin", PLAIN,
-     "the tail is trained on {examples} examples of {silos} silos: {rows} tokens, {bytes:M}, without them"},
+     "the tail is trained on {examples} example<s> of {silos} silo<s>: {rows} token<s>, {bytes:M}, without "
+     "them"},
     {"split.sending", LIVE, "{examples} of {all} examples are with the server, {bytes:M} were sent"},
     {"split.sent", PLAIN,
      "all {examples} examples are with the server: {walked} walked through the silo's layers in {seconds:1} "
@@ -75,24 +77,25 @@ static const struct {
      "{bytes:M} sent"},
     {"split.serving", PLAIN, "the tuned model answers its silos, on texts of at most {tokens} tokens"},
     {"split.asked", PLAIN,
-     "{silo} has asked the tuned model: {texts} texts, {tokens} tokens of them written, {examples} examples "
+     "{silo} has asked the tuned model: {texts} text<s>, {tokens} token<s> of them written, {examples} "
+     "example<s> "
      "scored"},
-    {"train.reading", LIVE, "reading {file}: {part:%}, {rows} rows"},
+    {"train.reading", LIVE, "reading {file}: {part:%}, {rows} row<s>"},
     {"train.connecting", PLAIN, "connecting to {accelerators}"},
     {"train.begin", PLAIN,
-     "training {trainable} values on a model of {parameters}: {examples} examples, {steps} steps"},
+     "training {trainable} values on a model of {parameters}: {examples} example<s>, {steps} step<s>"},
     {"train.front", PLAIN, "{message}"},
     {"train.resumed", PLAIN, "going on at step {step} of {steps}"},
     {"train.step", STEP,
-     "step {step} of {steps}[: loss {loss:4}], {tokens_per_second} tokens/s[, {rows_verified} rows "
-     "verified][, {pads_ready} pads ready], {eta:s} left"},
+     "step {step} of {steps}[: loss {loss:4}], {tokens_per_second} tokens/s[, {rows_verified} row<s> "
+     "verified][, {pads_ready} pad<s> ready], {eta:s} left"},
     {"train.slicing", PLAIN, "slicing: " SLICING},
-    {"train.eval", PLAIN, "evaluation: loss {loss:4}, accuracy {accuracy:%} of {labelled} tokens"},
+    {"train.eval", PLAIN, "evaluation: loss {loss:4}, accuracy {accuracy:%} of {labelled} token<s>"},
     {"tune.done", PLAIN, "the result is in {output} ({seconds:s})"},
     {"simulate.admitted", PLAIN,
-     "{by} looked at the {type} evidence of {peer} {looks} times: {verdict}: {message}"},
+     "{by} looked at the {type} evidence of {peer} {looks} time<s>: {verdict}: {message}"},
     {"simulate.slicing", PLAIN, "{silo}: " SLICING},
-    {"simulate.eval", PLAIN, "{silo}: loss {loss:4}, accuracy {accuracy:%} of {labelled} held-out tokens"},
+    {"simulate.eval", PLAIN, "{silo}: loss {loss:4}, accuracy {accuracy:%} of {labelled} held-out token<s>"},
 };
 
 // The same for a terminal that has no room for it.
@@ -161,9 +164,11 @@ static bool has_fields(const struct cr_event *event, const char *text)
 
 static enum cr_status append_sentence(const struct cr_event *event, const char *text, struct cr_buffer *out)
 {
+    bool one = false;
     for (const char *at = text; *at; at++) {
         if (*at == '[' && !has_fields(event, at)) at = strchr(at, ']');
-        if (*at == '[' || *at == ']') continue;
+        if (*at == '<' && one) at = strchr(at, '>');
+        if (strchr("[]<>", *at)) continue;
         if (*at != '{') {
             CR_TRY(cr_append_u8(out, (uint8_t)*at));
             continue;
@@ -171,6 +176,8 @@ static enum cr_status append_sentence(const struct cr_event *event, const char *
         const char *end = strchr(at, '}');
         size_t length = strcspn(at + 1, ":}");
         CR_TRY(append_field(out, event, at + 1, length, at[1 + length] == ':' ? at[2 + length] : 0));
+        const struct cr_event_field *field = field_of(event, at + 1, length);
+        one = field && !field->text && field->number == 1;
         at = end;
     }
     return CR_OK;

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/signals.h"
+#include "base/words.h"
 #include "text/row_block.h"
 
 #include <stdlib.h>
@@ -135,8 +136,8 @@ static enum cr_status pass_over(struct cr_dataset *dataset, const struct cr_enco
                                 cr_error_message()));
     dataset->bad_rows++;
     if (dataset->bad_rows <= allowed) return CR_OK;
-    return cr_fail(CR_INVALID, "more than %zu bad rows (data.max_bad_rows); the first: %s", allowed,
-                   cr_buffer_text(&dataset->first_bad));
+    return cr_fail(CR_INVALID, "more than %zu bad row%s (data.max_bad_rows); the first: %s", allowed,
+                   cr_plural(allowed), cr_buffer_text(&dataset->first_bad));
 }
 
 static enum cr_status take_in(struct cr_dataset *dataset, const struct cr_row_form *form,

@@ -1,6 +1,7 @@
 #include "tuning/schedule.h"
 
 #include "base/memory.h"
+#include "base/words.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -31,9 +32,9 @@ bool cr_warmup_never_ends(const struct cr_training_config *training, size_t tota
 {
     if (training->lr_scheduler_type == CR_SCHEDULE_CONSTANT || training->warmup_steps < total) return false;
     snprintf(why, CR_WARMUP_TEXT_SIZE,
-             "training.warmup_steps is %zu and there are %zu steps in all: the learning rate only rises, and "
+             "training.warmup_steps is %zu and there %s %zu step%s in all: the learning rate only rises, and "
              "never reaches learning_rate",
-             training->warmup_steps, total);
+             training->warmup_steps, total == 1 ? "is" : "are", total, cr_plural(total));
     return true;
 }
 

@@ -1,5 +1,6 @@
 #include "tuning/session.h"
 
+#include "base/words.h"
 #include "tuning/adapter.h"
 #include "tuning/asked.h"
 #include "tuning/end_tokens.h"
@@ -114,13 +115,13 @@ void cr_warn_of_rows(const struct cr_dataset *data, const char *what, const stru
     char message[1024];
     size_t skipped = cr_dataset_skipped(data), bad = cr_dataset_bad_rows(data);
     if (skipped > 0) {
-        snprintf(message, sizeof message, "%zu rows of the %s have no labelled token and are left out",
-                 skipped, what);
+        snprintf(message, sizeof message, "%zu row%s of the %s %s no labelled token and %s left out", skipped,
+                 cr_plural(skipped), what, skipped == 1 ? "has" : "have", skipped == 1 ? "is" : "are");
         cr_emit(sink, CR_EVENT_WARNING, "train.warning", message, CR_FIELD("skipped", skipped));
     }
     if (bad == 0) return;
-    snprintf(message, sizeof message, "%zu bad rows of the %s are left out; the first: %s", bad, what,
-             cr_dataset_first_bad(data));
+    snprintf(message, sizeof message, "%zu bad row%s of the %s %s left out; the first: %s", bad,
+             cr_plural(bad), what, bad == 1 ? "is" : "are", cr_dataset_first_bad(data));
     cr_emit(sink, CR_EVENT_WARNING, "train.warning", message, CR_FIELD("bad_rows", bad));
 }
 

@@ -298,8 +298,8 @@ class Commands(unittest.TestCase):
             self.assertEqual((found["examples"], found["bad_rows"], found["skipped"]), (2, 1, 1))
             warnings = done.stderr.decode().splitlines()
             self.assertEqual(len(warnings), 2)
-            self.assertIn("1 rows of the data have no labelled token", warnings[0])
-            self.assertIn("1 bad rows of the data are left out; the first: %s:2" % rows, warnings[1])
+            self.assertIn("1 row of the data has no labelled token and is left out", warnings[0])
+            self.assertIn("1 bad row of the data is left out; the first: %s:2" % rows, warnings[1])
             config = tune_config(folder)
             tuned = carrel("tune", config, "--json", "--set", "data.eval=" + rows, "--set", "data.max_bad_rows=1")
             told = [json.loads(line) for line in tuned.stdout.splitlines()]

@@ -60,7 +60,7 @@ class Container(Folder):
             file.write("anon 500000000\ninactive_file 100000000\n")
         found = self.preflight()
         self.assertEqual(found["limits"], "this process's control group leaves it 1 processor and 500.0 MB of memory")
-        self.assertIn(", 1 threads", found["processor"])
+        self.assertIn(", 1 thread", found["processor"])
         self.assertIn("; 500.0 MB are free", found["memory"])
         self.limit(cpu_max="max 100000", memory_current="1000001000", memory_stat="anon 1000000000")
         found = self.preflight(code=2)

@@ -266,7 +266,7 @@ class Preflight(Case):
         self.assertIn("bad.jsonl:2", found["data"][2][1])
         self.write("empty.jsonl", json.dumps({"text": TEXT}) + '\n{"text": ""}\n')
         found = self.checks("carrel.yaml", "--set", "data.train=empty.jsonl")
-        self.assertIn(("warning", "empty.jsonl: 1 rows have nothing to learn and are left out"), found["data"])
+        self.assertIn(("warning", "empty.jsonl: 1 row with nothing to learn: left out"), found["data"])
 
     def test_a_truncated_shard_is_found(self):
         model = self.path("model")

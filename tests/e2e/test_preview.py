@@ -51,7 +51,7 @@ class Preview(Folder):
                              "data.max_bad_rows=1")
         self.assertEqual((result.returncode, result.stdout.count("example ")), (0, 5), result.stderr)
         self.assertIn("150 rows of the training data, as far as it was read, have no labelled token", result.stderr)
-        self.assertIn("1 bad rows of the training data, as far as it was read, are left out; the first: rows.jsonl:152",
+        self.assertIn("1 bad row of the training data, as far as it was read, is left out; the first: rows.jsonl:152",
                       result.stderr)
 
     def test_no_control_character_gets_through(self):

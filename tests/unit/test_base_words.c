@@ -51,12 +51,21 @@ static void foreign_text_moves_no_cursor(void **state)
     assert_string_equal(cr_buffer_text(&text), "\na??[2Jna\xc3\xafve??");
 }
 
+static void one_thing_has_no_s(void **state)
+{
+    (void)state;
+    assert_string_equal(cr_plural(0), "s");
+    assert_string_equal(cr_plural(1), "");
+    assert_string_equal(cr_plural(2), "s");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_are_written_by_thousands),
         cmocka_unit_test(durations_are_rounded_to_their_unit),
         cmocka_unit_test(foreign_text_moves_no_cursor),
+        cmocka_unit_test(one_thing_has_no_s),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

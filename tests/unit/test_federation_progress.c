@@ -142,6 +142,11 @@ static void test_sentences(void **state)
                                           CR_FIELD("labelled", 100)};
     assert_string_equal(sentence("train.eval", NULL, held, 3),
                         "evaluation: loss -1.0000, accuracy 25.5 % of 100 tokens");
+    const struct cr_event_field begins[] = {CR_FIELD("round", 1), CR_FIELD("rounds", 2),
+                                            CR_FIELD("silos", 1)};
+    assert_string_equal(sentence("round.begin", NULL, begins, 3), "round 1 of 2 begins with 1 silo");
+    const struct cr_event_field both[] = {CR_FIELD("round", 2), CR_FIELD("rounds", 1), CR_FIELD("silos", 2)};
+    assert_string_equal(sentence("round.begin", NULL, both, 3), "round 2 of 1 begins with 2 silos");
     assert_string_equal(sentence("no.such.event", "something", NULL, 0), "warning: something");
     assert_string_equal(sentence("no.such.event", NULL, NULL, 0), "");
     // Nothing that moves a terminal's cursor gets there.
