@@ -214,12 +214,23 @@ static enum cr_status compile(struct cr_slice pattern, uint32_t options, const c
     return CR_OK;
 }
 
-enum cr_status cr_expression_new(struct cr_slice pattern, const char *name, struct cr_expression **out)
+static enum cr_status compile_translated(struct cr_slice pattern, uint32_t options, const char *name,
+                                         struct cr_expression **out)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer translated = {0};
     CR_TRY(translate(pattern, name, &translated));
     return compile((struct cr_slice){(const unsigned char *)cr_buffer_text(&translated), translated.size},
-                   PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, name, out);
+                   PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C | options, name, out);
+}
+
+enum cr_status cr_expression_new(struct cr_slice pattern, const char *name, struct cr_expression **out)
+{
+    return compile_translated(pattern, PCRE2_MULTILINE, name, out);
+}
+
+enum cr_status cr_expression_new_whole(struct cr_slice pattern, const char *name, struct cr_expression **out)
+{
+    return compile_translated(pattern, PCRE2_ANCHORED | PCRE2_ENDANCHORED, name, out);
 }
 
 enum cr_status cr_expression_new_literal(struct cr_slice text, const char *name, struct cr_expression **out)
@@ -275,8 +286,7 @@ enum cr_status cr_search_next(struct cr_search *search, bool *found, size_t *sta
         if (result < 0) {
             PCRE2_UCHAR reason[128];
             pcre2_get_error_message(result, reason, sizeof reason);
-            return cr_fail(CR_INVALID,
-                           "the tokenizer's expression takes too long on this text at offset %zu: %s",
+            return cr_fail(CR_INVALID, "the expression takes too long on this text at offset %zu: %s",
                            search->at, (const char *)reason);
         }
         const PCRE2_SIZE *bounds = pcre2_get_ovector_pointer(search->matched);

@@ -1,6 +1,7 @@
 #include "tuning/peft.h"
 
 #include "format/json.h"
+#include "tuning/targets.h"
 
 #include <math.h>
 #include <string.h>
@@ -212,6 +213,21 @@ void cr_peft_config_release(struct cr_peft_config *config)
     cr_targets_release(&config->lora.targets);
 }
 
+// What a regular expression has found, by whole names: PEFT has others than linears for it to find.
+static enum cr_status append_places(const struct cr_lora_config *config, const struct cr_model_config *model,
+                                    struct cr_buffer *out)
+{
+    CR_FREE struct cr_module_place *places = NULL;
+    size_t count;
+    CR_TRY(cr_lora_places(config, model, &places, &count));
+    for (size_t i = 0; i < count; i++) {
+        char name[CR_PLACE_NAME_SIZE];
+        (void)cr_module_place_name(model, places[i], name); // a place of the model's has one
+        CR_TRY(cr_append_format(out, "%s\"%s\"", i == 0 ? "[" : ", ", name));
+    }
+    return cr_append_format(out, "]");
+}
+
 // As they were given; all-linear becomes the names, since PEFT takes layers_to_transform only with a list.
 static enum cr_status append_targets(const struct cr_lora_config *config, const struct cr_model_config *model,
                                      struct cr_buffer *out)
@@ -219,6 +235,7 @@ static enum cr_status append_targets(const struct cr_lora_config *config, const 
     const char *all[CR_MODULES];
     size_t all_count = 0, count;
     const char *const *targets = cr_lora_targets(config, model, &count);
+    if (cr_target_is_expression(targets[0])) return append_places(config, model, out);
     for (size_t i = 0; i < CR_MODULES; i++) {
         const char *name = cr_module_name(model, (enum cr_module)i);
         if (name && !is_in(name, all, all_count)) all[all_count++] = name; // gpt2 has two c_proj

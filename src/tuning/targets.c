@@ -1,6 +1,7 @@
 #include "tuning/targets.h"
 
 #include "model/weights.h"
+#include "text/expression.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +13,11 @@ bool cr_module_place_name(const struct cr_model_config *model, struct cr_module_
     if (path)
         snprintf(out, CR_PLACE_NAME_SIZE, "%s.%zu.%s", cr_layers_path(model->layout), place.layer, path);
     return path != NULL;
+}
+
+bool cr_target_is_expression(const char *target)
+{
+    return strpbrk(target, "*|()[]{}\\^$+?") != NULL;
 }
 
 // PEFT's rule: the whole name, or what follows one of its points.
@@ -32,8 +38,8 @@ static enum cr_status fail_unknown(const struct cr_model_config *model, const ch
         if (name && !strstr(known, name)) // gpt2 has two c_proj
             at += (size_t)snprintf(known + at, sizeof known - at, "%s, ", name);
     }
-    const char *why = strpbrk(target, "*|()[]\\^$+?")
-                          ? "a regular expression is not supported, a list of names is"
+    const char *why = cr_target_is_expression(target)
+                          ? "a regular expression that matches no linear module, or does not stand alone"
                           : "no such linear module";
     return cr_fail(CR_INVALID, "%starget_modules: \"%.100s\": %s (known: %sall-linear)", section, target, why,
                    known);
@@ -57,20 +63,62 @@ static enum cr_status chosen_layers(const char *section, const struct cr_size_li
     return CR_OK;
 }
 
-// Marks the places that one target names, among all of the model's; none is an error. As with PEFT, `chosen`
-// layers are for parts of names: a whole one is meant as it stands.
-static enum cr_status mark_target(const struct cr_model_config *model, const char *section,
-                                  const char *target, const bool *chosen, bool *marked)
+static enum cr_status find(struct cr_search *expression, const char *target, const char *name, bool *found)
 {
-    bool known = false;
+    size_t start, end;
+    *found = !expression && matches(target, name);
+    if (!expression) return CR_OK;
+    cr_search_over(expression, cr_slice_of_string(name));
+    return cr_search_next(expression, found, &start, &end);
+}
+
+// What PEFT would adapt as well, and no adapter here can be in.
+static enum cr_status refuse_others(const char *section, const char *target, struct cr_search *expression)
+{
+    static const char *const others[] = {"lm_head", "model.embed_tokens", "transformer.wte",
+                                         "transformer.wpe"};
+    bool found = false;
+    for (size_t i = 0; !found && i < sizeof others / sizeof *others; i++)
+        CR_TRY(find(expression, target, others[i], &found));
+    if (!found) return CR_OK;
+    return cr_fail(CR_UNSUPPORTED,
+                   "%starget_modules: \"%.100s\": matches embeddings or lm_head as well: not supported",
+                   section, target);
+}
+
+// Marks the places that one target names, or an expression finds, among all of the model's; none is an error.
+// As with PEFT, `chosen` layers are for parts of names: a whole one is meant as it stands.
+static enum cr_status mark_target(const struct cr_model_config *model, const char *section,
+                                  const char *target, struct cr_search *expression, const bool *chosen,
+                                  bool *marked)
+{
+    bool known = false, found;
     for (size_t i = 0; i < model->layers * CR_MODULES; i++) {
         char name[CR_PLACE_NAME_SIZE];
         struct cr_module_place place = {i / CR_MODULES, (enum cr_module)(i % CR_MODULES)};
-        if (!cr_module_place_name(model, place, name) || !matches(target, name)) continue;
+        if (!cr_module_place_name(model, place, name)) continue;
+        CR_TRY(find(expression, target, name, &found));
+        if (!found) continue;
         if (chosen[place.layer] || strcmp(target, name) == 0) marked[i] = true;
         known = true;
     }
     return known ? CR_OK : fail_unknown(model, section, target);
+}
+
+// PEFT holds a regular expression against whole names.
+static enum cr_status mark_expression(const struct cr_model_config *model, const char *section,
+                                      const char *target, const bool *chosen, bool *marked)
+{
+    char key[64];
+    struct cr_expression *expression;
+    CR_CLEANUP(cr_search_release) struct cr_search search = {0};
+    snprintf(key, sizeof key, "%starget_modules", section);
+    CR_TRY(cr_expression_new_whole(cr_slice_of_string(target), key, &expression));
+    enum cr_status status = cr_search_init(&search, expression);
+    if (status == CR_OK) status = refuse_others(section, target, &search);
+    if (status == CR_OK) status = mark_target(model, section, target, &search, chosen, marked);
+    cr_expression_free(expression);
+    return status;
 }
 
 enum cr_status cr_module_places(const char *section, const char *const *targets, size_t target_count,
@@ -81,7 +129,10 @@ enum cr_status cr_module_places(const char *section, const char *const *targets,
     CR_TRY(chosen_layers(section, layers, model->layers, &chosen));
     CR_FREE bool *marked = NULL;
     CR_TRY(cr_allocate(model->layers * CR_MODULES, sizeof *marked, &marked));
-    for (size_t i = 0; i < target_count; i++) CR_TRY(mark_target(model, section, targets[i], chosen, marked));
+    bool alone = target_count == 1 && cr_target_is_expression(targets[0]);
+    if (alone) CR_TRY(mark_expression(model, section, targets[0], chosen, marked));
+    for (size_t i = 0; !alone && i < target_count; i++)
+        CR_TRY(mark_target(model, section, targets[i], NULL, chosen, marked));
     CR_FREE struct cr_module_place *places = NULL;
     CR_TRY(cr_allocate(model->layers * CR_MODULES, sizeof *places, &places));
     size_t found = 0;
@@ -116,11 +167,8 @@ static enum cr_status read_modules(const struct cr_json *value, const char *name
 {
     if (cr_json_kind(value) == CR_JSON_NULL)
         return CR_OK; // PEFT's choice for the family, see cr_lora_targets
-    if (cr_json_is_string(value, "all-linear")) return add_target(out, "all-linear");
     if (cr_json_kind(value) == CR_JSON_STRING)
-        return cr_fail(CR_UNSUPPORTED,
-                       "%s: target_modules: a regular expression is not supported (a list of names is)",
-                       name);
+        return add_target(out, (const char *)cr_json_string(value).data);
     if (cr_json_kind(value) != CR_JSON_ARRAY || cr_json_count(value) == 0)
         return cr_fail(CR_INVALID, "%s: target_modules: must be a list of names", name);
     for (size_t i = 0; i < cr_json_count(value); i++) {

@@ -5,6 +5,7 @@
 #include "format/safetensors.h"
 #include "tuning/peft.h"
 #include "tuning/session.h"
+#include "tuning/targets.h"
 
 static char all_linear[] = "all-linear";
 static const struct cr_peft_config config = {
@@ -70,6 +71,69 @@ static void what_peft_wrote_is_read(void **state)
     cr_structure_free(read);
     assert_fails(CR_INVALID, "adapter_model.safetensors", // it is of the model with three heads of keys
                  cr_peft_open("tests/golden/lora-mha-untied/final", model, &read));
+}
+
+static void expressions_are_matched_as_peft_does(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *target;
+        size_t count;
+        const char *first;
+    } cases[] = {
+        {".*[.](q|v)_proj", 4, "model.layers.0.self_attn.q_proj"},
+        {".*\\.[qv]_proj", 4, "model.layers.0.self_attn.q_proj"},
+        {"model\\.layers\\.(?!0).*up_proj", 1, "model.layers.1.mlp.up_proj"},
+        {"model.layers.\\d+.mlp.*_proj", 6, "model.layers.0.mlp.gate_proj"},
+        {"(?:q|model[.]layers[.]1[.]self_attn[.]q)_proj|x", 1, "model.layers.1.self_attn.q_proj"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        CR_CLEANUP(cr_peft_config_release) struct cr_peft_config read = {0};
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer written = {0};
+        assert_ok(cr_append_format(&text, "{\"peft_type\": \"LORA\", \"target_modules\": "));
+        assert_ok(cr_json_append_string(&text, cr_slice_of_string(cases[i].target)));
+        assert_ok(cr_append_format(&text, "}"));
+        assert_ok(cr_peft_config_parse(cr_buffer_slice(&text), "a.json", &read));
+        struct cr_module_place *places;
+        size_t count;
+        char name[CR_PLACE_NAME_SIZE];
+        assert_ok(cr_lora_places(&read.lora, &model->config, &places, &count));
+        assert_int_equal(count, cases[i].count);
+        assert_true(cr_module_place_name(&model->config, places[0], name));
+        assert_string_equal(name, cases[i].first);
+        cr_free(&places);
+        // Written are whole names, which find the same in PEFT.
+        assert_ok(cr_peft_config_write(&read, "base", &model->config, &written));
+        char first[128];
+        snprintf(first, sizeof first, "\"target_modules\": [\"%s\"", cases[i].first);
+        assert_non_null(strstr(cr_buffer_text(&written), first));
+    }
+    static char nothing[] = "(q|v)_proj", all[] = ".*", lazy[] = "q_proj\\b", open[] = "(q",
+                name[] = "q_proj", several[] = ".*q_proj";
+    static const struct {
+        char *targets[2];
+        size_t count;
+        enum cr_status code;
+        const char *part;
+    } wrong[] = {
+        {{nothing}, 1, CR_INVALID, "\"(q|v)_proj\": a regular expression that matches no linear module"},
+        {{several, name},
+         2,
+         CR_INVALID,
+         "\".*q_proj\": a regular expression that matches no linear module, or does not stand alone"},
+        {{all}, 1, CR_UNSUPPORTED, "lora.target_modules: \".*\": matches embeddings or lm_head as well"},
+        {{lazy}, 1, CR_UNSUPPORTED, "lora.target_modules: expression: \\b at offset 6 is not supported"},
+        {{open}, 1, CR_INVALID, "lora.target_modules: expression: missing"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        struct cr_lora_config chosen = {.r = 2};
+        struct cr_module_place *places;
+        size_t count;
+        chosen.targets.modules =
+            (struct cr_string_list){(char **)(uintptr_t)wrong[i].targets, wrong[i].count};
+        assert_fails(wrong[i].code, wrong[i].part, cr_lora_places(&chosen, &model->config, &places, &count));
+    }
 }
 
 // PEFT writes the names of a list in full where it chose them itself, and anything from a point on is a name.
@@ -204,7 +268,6 @@ static void options_that_change_the_result_are_refused_by_name(void **state)
         {"{\"peft_type\": \"LORA\", \"lora_alpha\": null}", "\"lora_alpha\": a number", CR_INVALID},
         {"{\"peft_type\": \"LORA\", \"target_modules\": []}", "target_modules", CR_INVALID},
         {"{\"peft_type\": \"LORA\", \"target_modules\": [7]}", "target_modules", CR_INVALID},
-        {"{\"peft_type\": \"LORA\", \"target_modules\": \".*q_proj\"}", "regular expression", CR_UNSUPPORTED},
         {PREFIX "}", "num_virtual_tokens", CR_INVALID},
         {PREFIX ", \"num_virtual_tokens\": 0}", "num_virtual_tokens", CR_INVALID},
         {PREFIX ", \"num_virtual_tokens\": 3, \"prefix_projection\": 1}", "prefix_projection", CR_INVALID},
@@ -450,6 +513,7 @@ int main(void)
         cmocka_unit_test(an_adapter_is_read_as_it_was_written),
         cmocka_unit_test(what_peft_wrote_is_read),
         cmocka_unit_test(targets_are_matched_as_peft_does),
+        cmocka_unit_test(expressions_are_matched_as_peft_does),
         cmocka_unit_test(a_prefix_is_read_as_peft_writes_it),
         cmocka_unit_test(a_prefix_says_its_shape),
         cmocka_unit_test(prefix_configurations_of_peft_are_read),
