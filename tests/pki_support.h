@@ -23,10 +23,20 @@ struct party {
     X509 *certificate;
 };
 
-// Of a curve, or "RSA".
+// Of a curve, or "RSA": these take long to make, so of them a program has four, in turn.
 static inline EVP_PKEY *new_key(const char *curve)
 {
-    EVP_PKEY *key = strcmp(curve, "RSA") == 0 ? EVP_RSA_gen(2048) : EVP_EC_gen(curve);
+    static EVP_PKEY *made[4];
+    static size_t turn;
+    EVP_PKEY *key;
+    if (strcmp(curve, "RSA") != 0) {
+        key = EVP_EC_gen(curve);
+    } else {
+        EVP_PKEY **place = &made[turn++ % 4];
+        if (!*place) *place = EVP_RSA_gen(2048);
+        key = *place;
+        EVP_PKEY_up_ref(key);
+    }
     assert_non_null(key);
     return key;
 }

@@ -170,7 +170,7 @@ static void test_every_flipped_bit_is_found(void **state)
     chip_make(&chip, MILAN, false, 3);
     chip.has_crl = true;
     sign_report(&chip);
-    for (size_t at = 0; at < sizeof chip.report; at += 7) {
+    for (size_t at = 0; at < sizeof chip.report; at += THOROUGH ? 7 : 97) {
         chip.report[at] ^= (unsigned char)(1 << at % 8);
         appraise_bytes(&chip, (struct cr_slice){chip.report, sizeof chip.report}, "", &a);
         if (cr_appraisal_verdict(&a) != CR_CONTRADICTED || a.signature_valid) fail_msg("byte %zu", at);

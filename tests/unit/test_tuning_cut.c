@@ -241,7 +241,7 @@ static void what_a_part_lacks_takes_no_memory_and_computes_nothing(void **state)
 // over random texts.
 static float *dictionary(const struct cr_model *model, size_t layers)
 {
-    enum { SEQUENCES = 64, LENGTH = 64, BATCHES = 8 };
+    enum { SEQUENCES = 64, LENGTH = 64, BATCHES = THOROUGH ? 8 : 2 };
     size_t d = model->config.hidden, vocabulary = model->config.vocabulary, lengths[SEQUENCES];
     const struct cr_pass_size size = {
         .rows = SEQUENCES * LENGTH, .sequences = SEQUENCES, .last = cr_most(layers, 1)};
