@@ -4,6 +4,8 @@
 // its outputs untouched unless it returns CR_OK. The sentence for the person ("what happened: why (hint)")
 // lies in a buffer of the calling thread until the next failure there; secrets never go into it. What it
 // quotes may come from anywhere: control characters in it, but the ends of lines, become question marks.
+//
+// Peers send each other these numbers (docs/PROTOCOL.md, Refused): a new one goes to the end.
 #ifndef CARREL_BASE_STATUS_H
 #define CARREL_BASE_STATUS_H
 

@@ -12,9 +12,9 @@ struct cr_aead;
 enum cr_status cr_aead_new(const unsigned char key[CR_KEY_SIZE], struct cr_aead **out);
 void cr_aead_free(struct cr_aead *aead); // wipes the key; NULL is allowed
 
-// Encrypts `size` bytes under the nonce (`number`, which a key may see once; the caller's duty) and writes
-// size + CR_AEAD_TAG_SIZE bytes to `out`. `bound` (may be empty) is not written but must be the same when
-// opened. `out` may not overlap `bytes`.
+// Encrypts `size` bytes under the nonce (`number` as 12 bytes, big-endian, which a key may see once; the
+// caller's duty) and writes size + CR_AEAD_TAG_SIZE bytes to `out`. `bound` (may be empty) is not written but
+// must be the same when opened. `out` may not overlap `bytes`.
 enum cr_status cr_aead_seal(struct cr_aead *aead, uint64_t number, struct cr_slice bound, const void *bytes,
                             size_t size, void *out);
 

@@ -12,7 +12,9 @@
 // Little-endian: "carrelse", u32 version 1, u32 bytes of a chunk, 24 bytes source of the key, 24 bytes
 // purpose, 32 bytes that the file is bound to, 32 bytes salt, 16 bytes by which a wrong key is told from a
 // changed file; then the chunks, each with its tag of 16 bytes. All are full but the last, which is empty
-// only in an empty file.
+// only in an empty file. HKDF's info is "carrel sealed file", a zero byte and the header up to the salt's
+// end; of its 48 bytes the first 32 are the key, the others those 16. A chunk's nonce (crypto/aead.h) is
+// twice its number, from 0, and 1 more for the last.
 #ifndef CARREL_CRYPTO_SEAL_H
 #define CARREL_CRYPTO_SEAL_H
 
