@@ -143,12 +143,43 @@ static void all_rows_are_of_the_first_ones_kind(void **state)
     assert_fails(CR_INVALID, ":2: \"text\" is missing", cr_row_reader_next(&rows, &found, &row));
 }
 
+// What a row that cannot be read says goes into logs and run directories.
+static void no_more_of_a_row_is_told_than_40_bytes(void **state)
+{
+    (void)state;
+#define FORTY "0123456789012345678901234567890123456789"
+    struct cr_tokenizer *tokenizer = byte_tokenizer("<s>");
+    struct cr_dataset *dataset = NULL;
+    assert_fails(CR_INVALID, "\"role\" is \"" FORTY "\": ",
+                 open_text("{\"messages\": [{\"role\": \"" FORTY "x\", \"content\": \"a\"}]}", tokenizer,
+                           (struct cr_dataset_options){0}, &dataset));
+    assert_fails(CR_INVALID, "duplicate object key",
+                 open_text("{\"" FORTY "\": 1, \"" FORTY "\": 2}", tokenizer, (struct cr_dataset_options){0},
+                           &dataset));
+    assert_null(strstr(cr_error_message(), FORTY));
+    static const char *const words[] = {"no", "yes"};
+    const struct cr_dataset_options options = {
+        .max_length = 64, .label_words = words, .label_count = 2, .label_prompt = "{text}"};
+    char tabs[] = "/tmp/carrel-dataset-XXXXXX.tsv";
+    int fd = mkstemps(tabs, 4);
+    assert_true(fd >= 0 && close(fd) == 0);
+    assert_ok(cr_file_write(tabs, cr_slice_of_string("a\t" FORTY "x\n"), false));
+    assert_fails(CR_INVALID, "label \"" FORTY "\" is of no label word",
+                 cr_dataset_open(tabs, tokenizer, &options, &dataset));
+    assert_int_equal(unlink(tabs), 0);
+    cr_tokenizer_free(tokenizer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(prompts_and_completions),      cmocka_unit_test(a_token_may_lie_in_both),
-        cmocka_unit_test(messages_in_the_wrong_part),   cmocka_unit_test(files_of_another_kind),
-        cmocka_unit_test(a_byte_order_mark_is_no_text), cmocka_unit_test(all_rows_are_of_the_first_ones_kind),
+        cmocka_unit_test(prompts_and_completions),
+        cmocka_unit_test(a_token_may_lie_in_both),
+        cmocka_unit_test(messages_in_the_wrong_part),
+        cmocka_unit_test(files_of_another_kind),
+        cmocka_unit_test(a_byte_order_mark_is_no_text),
+        cmocka_unit_test(all_rows_are_of_the_first_ones_kind),
+        cmocka_unit_test(no_more_of_a_row_is_told_than_40_bytes),
     };
     return cmocka_run_group_tests(tests, make_file, remove_file);
 }
