@@ -24,7 +24,7 @@ static enum cr_status server_status;
 static struct cr_loop *loop;
 static struct cr_base_digest front;
 
-static struct {
+static struct test_silo {
     struct cr_token token;
     struct cr_identity *identity;
     struct cr_tls *tls;
@@ -116,10 +116,10 @@ static void say(const struct cr_message *message)
     assert_ok(cr_connection_send(silo.connection, message, NULL, NULL));
 }
 
-static void enrol(void)
+static void enrol(const char *name)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0}, request = {0};
-    assert_ok(cr_invite(&config, "anne", "silo", 60, &text));
+    assert_ok(cr_invite(&config, name, "silo", 60, &text));
     assert_ok(cr_token_parse(cr_buffer_text(&text), &silo.token));
     assert_ok(cr_identity_new(&silo.identity));
     assert_ok(cr_identity_request(silo.identity, &request));
@@ -132,6 +132,14 @@ static void enrol(void)
     until(&silo.enrolled);
     cr_connection_close(silo.connection);
     until(&silo.closed);
+}
+
+static void release_silo(void)
+{
+    cr_connection_free(silo.connection);
+    cr_tls_free(silo.tls);
+    cr_identity_free(silo.identity);
+    cr_token_release(&silo.token);
 }
 
 // With these settings of split, and others; when it returns "anne" is enrolled.
@@ -159,7 +167,7 @@ static int start_server(void **state, const char *split, const char *more)
         usleep(10000);
         assert_true(cr_clock_monotonic() - since < 20);
     }
-    enrol();
+    enrol("anne");
     return 0;
 }
 
@@ -168,10 +176,7 @@ static int stop_server(void **state, enum cr_status expected)
     atomic_store(&stop, true);
     pthread_join(server_thread, NULL);
     assert_int_equal(server_status, expected);
-    cr_connection_free(silo.connection);
-    cr_tls_free(silo.tls);
-    cr_identity_free(silo.identity);
-    cr_token_release(&silo.token);
+    release_silo();
     cr_loop_free(loop);
     cr_config_release(&config);
     return remove_directory(state);

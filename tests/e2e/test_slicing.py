@@ -181,7 +181,9 @@ class Slicing(Accelerated):
         self.assertLess(told["three"]["pads_used"], 0.7 * told["three"]["rows_verified"])
         # What nobody is to see together does not go in the clear, nor to one accelerator.
         _, plain = self.hire("127.0.0.1:0")
+        elsewhere = "tls:127.0.0.1:1#" + tls[0].partition("#")[2].upper()
         for addresses, why in (([self.honest, plain], "not in the clear"), ([tls[0], tls[0]], "the same accelerator"),
+                               ([tls[0], elsewhere], "the same accelerator as number 1"),
                                ([self.honest], "takes 2 to 16 addresses")):
             error, _ = self.tune(addresses, "--restart", code=2)
             self.assertIn(why, error)

@@ -214,6 +214,34 @@ static void a_connection_asks_on(void **state)
     assert_int_equal(silo.status, CR_OK);
 }
 
+static void sixteen_ask_at_once(void **state)
+{
+    (void)state;
+    enum { ASKERS = 16 };
+    static struct test_silo others[ASKERS + 1];
+    const struct test_silo anne = silo;
+    for (size_t i = 0; i <= ASKERS; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "silo-%zu", i);
+        silo = (struct test_silo){0};
+        enrol(name);
+        assert_true(ask(0, 0) == (i < ASKERS));
+        if (i == ASKERS) refused(CR_DENIED, "16 silos ask the tuned model already");
+        others[i] = silo;
+    }
+    silo = others[0];
+    release_silo();
+    silo = others[ASKERS]; // in whose place another may come, once the server has heard
+    double since = cr_clock_monotonic();
+    while (!ask(0, 0)) assert_true(cr_clock_monotonic() - since < PATIENCE);
+    release_silo();
+    for (size_t i = 1; i < ASKERS; i++) {
+        silo = others[i];
+        release_silo();
+    }
+    silo = anne;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +250,7 @@ int main(void)
         cmocka_unit_test(rows_come_whole_in_order_and_one_question_at_a_time),
         cmocka_unit_test(what_no_model_makes_has_no_answer),
         cmocka_unit_test(a_connection_asks_on),
+        cmocka_unit_test(sixteen_ask_at_once),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
