@@ -90,7 +90,8 @@ static enum cr_status spawn(const char *program, char *const *arguments, const i
     pid_t self = getpid(), pid = fork();
     if (pid < 0) return cr_fail_errno(CR_IO, "%s: cannot be started", program);
     if (pid == 0) {
-        int report = fcntl(theirs, F_DUPFD_CLOEXEC, LOCK_FD + 1);
+        // Where none is left this one will do, which is in nobody's way.
+        int report = theirs > LOCK_FD ? theirs : fcntl(theirs, F_DUPFD_CLOEXEC, LOCK_FD + 1);
         become(program, arguments, self, fds, lock);
         int error = errno;
         _exit(write(report, &error, sizeof error) == (ssize_t)sizeof error ? 127 : 126);

@@ -152,6 +152,19 @@ class Commands(unittest.TestCase):
             self.assertIn(b"adapter_model.safetensors: cannot be written: File too large", result.stderr)
             self.assertEqual(os.listdir(os.path.join(folder, "out")), [])
 
+    def test_too_few_open_files_are_told(self):
+        with tempfile.TemporaryDirectory() as folder:
+            config, codes = tune_config(folder), []
+            for limit in range(8, 40):
+                result = subprocess.run(["bash", "-c", 'ulimit -n "$1"; shift; exec "$@"', "-", str(limit), CARREL, "tune", config],
+                                        capture_output=True, stdin=subprocess.DEVNULL)
+                codes.append(result.returncode)
+                if result.returncode == 0:
+                    break
+                self.assertEqual(result.returncode, 3, result.stderr)
+                self.assertTrue(result.stderr.endswith(b": Too many open files\n"), result.stderr)
+            self.assertEqual(codes[-1], 0)
+
     def test_places_of_results_are_tried_before_the_work(self):
         with tempfile.TemporaryDirectory() as folder:
             config = tune_config(folder)
