@@ -217,13 +217,22 @@ static const char *key_name(const struct cr_sealing *sealing)
     return sealing ? "key.sealed" : "key.pem";
 }
 
-static enum cr_status save_key(const struct cr_identity *identity, const char *path,
-                               const struct cr_sealing *sealing)
+static enum cr_status encode_key(const struct cr_identity *identity, const char *path, BIO **out)
 {
     // It wipes what it held.
     CR_CLEANUP(free_bio) BIO *bio = BIO_new(BIO_s_secmem());
     if (!bio || !PEM_write_bio_PKCS8PrivateKey(bio, identity->key, NULL, NULL, 0, NULL, NULL))
         return cr_openssl_fail(CR_INTERNAL, "%s: the key cannot be encoded", path);
+    *out = bio;
+    bio = NULL;
+    return CR_OK;
+}
+
+static enum cr_status save_key(const struct cr_identity *identity, const char *path,
+                               const struct cr_sealing *sealing)
+{
+    CR_CLEANUP(free_bio) BIO *bio = NULL;
+    CR_TRY(encode_key(identity, path, &bio));
     if (!sealing) return save_bio(bio, path, true);
     char *bytes = NULL;
     long size = BIO_get_mem_data(bio, &bytes);
@@ -350,18 +359,29 @@ enum cr_status cr_identity_seal(const char *directory, const struct cr_sealing *
     return CR_OK;
 }
 
+// A key in the clear, unless another process was first.
+static enum cr_status make_key(const char *directory)
+{
+    CR_CLEANUP(cr_identity_release) struct cr_identity *identity = NULL;
+    CR_CLEANUP(free_bio) BIO *bio = NULL;
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_directory_make(directory, true));
+    CR_TRY(cr_path_join(directory, key_name(NULL), &path));
+    CR_TRY(cr_identity_new(&identity));
+    CR_TRY(encode_key(identity, path, &bio));
+    char *bytes = NULL;
+    long size = BIO_get_mem_data(bio, &bytes);
+    return cr_file_write_first(path, (struct cr_slice){(unsigned char *)bytes, (size_t)size});
+}
+
 enum cr_status cr_identity_load_or_make(const char *directory, struct cr_identity **out)
 {
     if (cr_identity_is_kept(directory, NULL)) return cr_identity_load(directory, NULL, out);
     static const struct cr_sealing any;
     if (cr_identity_is_kept(directory, &any))
         return cr_fail(CR_INVALID, "%s: the key there is sealed", directory);
-    CR_CLEANUP(cr_identity_release) struct cr_identity *identity = NULL;
-    CR_TRY(cr_identity_new(&identity));
-    CR_TRY(cr_identity_save(identity, directory, NULL));
-    *out = identity;
-    identity = NULL;
-    return CR_OK;
+    CR_TRY(make_key(directory));
+    return cr_identity_load(directory, NULL, out);
 }
 
 enum cr_status cr_identity_fingerprint(const struct cr_identity *identity, unsigned char out[CR_SHA256_SIZE])

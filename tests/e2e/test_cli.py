@@ -165,6 +165,13 @@ class Commands(unittest.TestCase):
                 self.assertTrue(result.stderr.endswith(b": Too many open files\n"), result.stderr)
             self.assertEqual(codes[-1], 0)
 
+    def test_keys_made_at_once_are_one(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for number in range(8):
+                command = [CARREL, "key", "%s/%d" % (folder, number)]
+                running = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(3)]
+                self.assertEqual(len({process.communicate()[0] for process in running}), 1)
+
     def test_places_of_results_are_tried_before_the_work(self):
         with tempfile.TemporaryDirectory() as folder:
             config = tune_config(folder)
