@@ -165,6 +165,7 @@ static enum cr_status start(int argc, char **argv)
         0};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_TRY(cr_file_fill_standard());
+    CR_TRY(cr_file_watch_mappings("carrel-accelerator"));
     CR_TRY(cr_flags_parse(&flags, argc, argv, NULL, NULL, &help));
     if (help) CR_TRY(cr_flags_help(&flags, &text));
     if (version) CR_TRY(cr_append_format(&text, "carrel-accelerator " CARREL_VERSION "\n"));

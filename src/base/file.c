@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -285,43 +284,11 @@ void cr_directory_sweep_below(const char *directory, const char *prefix, const c
     closedir(open);
 }
 
-enum cr_status cr_file_map(const char *path, struct cr_slice *out)
-{
-    CR_CLEANUP(cr_file_close) int fd = -1;
-    size_t size;
-    CR_TRY(cr_file_open(path, &fd, &size));
-    if (size == 0) {
-        *out = (struct cr_slice){NULL, 0};
-        return CR_OK;
-    }
-    void *mapping = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (mapping == MAP_FAILED) return cr_fail_errno(CR_IO, "%s: cannot be mapped", path);
-    *out = (struct cr_slice){mapping, size};
-    return CR_OK;
-}
-
-void cr_file_unmap(struct cr_slice *mapping)
-{
-    // The mapping was made read-only from memory nobody else owns; munmap wants it without const.
-    if (mapping->data) munmap((void *)(uintptr_t)mapping->data, mapping->size);
-    *mapping = (struct cr_slice){NULL, 0};
-}
-
 enum cr_status cr_file_refuse_pointer(const char *path, struct cr_slice bytes)
 {
     static const char start[] = "version https://git-lfs.github.com/spec/";
     if (bytes.size < sizeof start - 1 || memcmp(bytes.data, start, sizeof start - 1) != 0) return CR_OK;
     return cr_fail(CR_INVALID, "%s: a Git LFS pointer, not the file itself (git lfs pull fetches it)", path);
-}
-
-void cr_file_drop(struct cr_slice part)
-{
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t start = ((uintptr_t)part.data + page - 1) / page * page;
-    uintptr_t end = ((uintptr_t)part.data + part.size) / page * page;
-    void *address;
-    memcpy(&address, &start, sizeof address);
-    if (end > start) (void)madvise(address, end - start, MADV_DONTNEED); // a hint; failing costs only memory
 }
 
 enum cr_status cr_file_fill_standard(void)

@@ -67,6 +67,11 @@ enum cr_status cr_file_put(const char *path, struct cr_slice bytes);
 enum cr_status cr_file_map(const char *path, struct cr_slice *out);
 void cr_file_unmap(struct cr_slice *mapping); // usable with CR_CLEANUP
 
+// For a process's start: where a mapped file turns out to have been cut off, or its disk fails, the process
+// ends with the exit code of CR_IO and "PROGRAM: PATH: ..." on standard error, where it would die of SIGBUS.
+// `program` is kept.
+enum cr_status cr_file_watch_mappings(const char *program);
+
 // CR_INVALID where `bytes`, a file's first ones, are those of a Git LFS pointer: a clone made without git-lfs
 // has one in the place of each large file.
 enum cr_status cr_file_refuse_pointer(const char *path, struct cr_slice bytes);

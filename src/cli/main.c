@@ -47,6 +47,7 @@ static enum cr_status print_commands(void)
 static enum cr_status run(int argc, char **argv)
 {
     CR_TRY(cr_file_fill_standard());
+    CR_TRY(cr_file_watch_mappings("carrel"));
     const char *name = argc > 1 ? argv[1] : "";
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
         return print_commands();

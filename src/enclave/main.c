@@ -1,5 +1,6 @@
 // carrel-enclave: the trusted program. It takes one role and nothing else; `carrel` starts it with the same
 // arguments. Exit codes: cr_exit_code.
+#include "base/file.h"
 #include "enclave/harden.h"
 #include "enclave/role.h"
 
@@ -19,6 +20,7 @@ static enum cr_status run(int argc, char **argv)
 {
     CR_TRY(cr_harden_process());
     CR_TRY(cr_role_catch_signals());
+    CR_TRY(cr_file_watch_mappings("carrel"));
     const char *name = argc > 1 ? argv[1] : "";
     for (size_t i = 0; i < ROLES; i++)
         if (strcmp(roles[i].name, name) == 0) return roles[i].run(argc - 1, argv + 1);
