@@ -300,6 +300,13 @@ enum cr_status cr_file_fill_standard(void)
     return CR_OK;
 }
 
+enum cr_status cr_file_look(const char *path)
+{
+    struct stat stat;
+    if (lstat(path, &stat) == 0 || errno == ENOENT || errno == ENOTDIR) return CR_OK;
+    return cr_fail_errno(CR_IO, "%s", path);
+}
+
 bool cr_file_exists(const char *path)
 {
     struct stat stat;

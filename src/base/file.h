@@ -88,6 +88,9 @@ enum cr_status cr_file_fill_standard(void);
 bool cr_file_exists(const char *path);
 bool cr_directory_has(const char *directory, const char *name); // a file, or whatever, of that name
 
+// CR_IO, and why, where nobody can tell: for whoever would say that something is there and open nothing.
+enum cr_status cr_file_look(const char *path);
+
 // Makes the directory and its parents (mode 0700 where `secret`, else 0755); one that is there already is
 // fine.
 enum cr_status cr_directory_make(const char *path, bool secret);

@@ -154,6 +154,7 @@ static enum cr_status write_file(const struct request *request, const struct cr_
 
 static enum cr_status init(const struct request *request)
 {
+    CR_TRY(cr_file_look(request->output));
     if (cr_file_exists(request->output))
         return cr_fail(CR_INVALID, "%s: is there already, and stays as it is (name another with --output)",
                        request->output);

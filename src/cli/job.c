@@ -89,6 +89,7 @@ static enum cr_status make_of(const struct asked *asked, const struct cr_config 
 static enum cr_status check_output(const char *path)
 {
     CR_CLEANUP(cr_manifest_release) struct cr_manifest manifest = {0};
+    CR_TRY(cr_file_look(path));
     if (!cr_file_exists(path) || (cr_manifest_read(path, &manifest, NULL) == CR_OK && !manifest.has_owner))
         return CR_OK;
     return cr_fail(CR_INVALID,

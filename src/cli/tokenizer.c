@@ -137,6 +137,7 @@ static enum cr_status check_place(const char *output)
     bool file = cr_ends_with(output, ".json");
     if (file && !cr_ends_with(output, "tokenizer.json")) return CR_OK;
     CR_TRY(file ? cr_path_directory(output, &directory) : cr_copy_string(output, &directory));
+    CR_TRY(cr_file_look(directory));
     if (!cr_directory_has(directory, "model.safetensors") &&
         !cr_directory_has(directory, "model.safetensors.index.json"))
         return CR_OK;

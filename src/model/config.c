@@ -393,6 +393,7 @@ enum cr_status cr_model_config_read(const char *directory, struct cr_model_confi
         return cr_fail(
             CR_NOT_FOUND,
             "%s: not there (a model is a Hugging Face directory on this machine; nothing is fetched)", path);
+    CR_TRY(cr_file_look(path));
     if (cr_directory_has(directory, "adapter_config.json"))
         return cr_fail(
             CR_UNSUPPORTED,

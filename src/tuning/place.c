@@ -76,7 +76,10 @@ enum cr_status cr_place_check(const char *directory, const char *model, int meth
 {
     struct kind kinds[KINDS];
     kinds_of(method, kinds);
+    CR_FREE char *config = NULL;
     CR_TRY(cr_place_is_not_model(directory, model));
+    CR_TRY(cr_path_join(directory, kinds[0].file, &config));
+    CR_TRY(cr_file_look(config));
     size_t own = 0;
     while (!kinds[own].ours) own++;
     for (size_t i = 0; i < KINDS; i++)

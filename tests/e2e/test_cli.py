@@ -165,6 +165,17 @@ class Commands(unittest.TestCase):
                 self.assertTrue(result.stderr.endswith(b": Too many open files\n"), result.stderr)
             self.assertEqual(codes[-1], 0)
 
+    def test_a_place_that_nobody_can_look_into_is_not_taken_for_full(self):
+        with tempfile.TemporaryDirectory() as folder:
+            config, loop = tune_config(folder), folder + "/loop"
+            os.symlink("loop", loop)
+            why = ": Too many levels of symbolic links"
+            self.fails(3, loop + "/config.json" + why, "generate", "--model", loop, "--prompt", "a")
+            self.fails(3, loop + "/config.json" + why, "tune", config, "--set", "output_dir=" + loop)
+            self.fails(3, loop + "/a.yaml" + why, "init", loop, "--output", loop + "/a.yaml")
+            self.fails(3, loop + "/a.cbor" + why, "job", "make", config, "--output", loop + "/a.cbor")
+            self.fails(3, loop + "/t" + why, "tokenizer", "train", "--vocab-size", "300", "--output", loop + "/t", config)
+
     def test_keys_made_at_once_are_one(self):
         with tempfile.TemporaryDirectory() as folder:
             for number in range(8):
