@@ -9,7 +9,7 @@
 struct filed {
     struct cr_model *model;
     size_t linear; // as model/frozen.h counts them
-    const struct cr_filed_change *change;
+    struct cr_filed_change *change;
 };
 
 static enum cr_status read_weight(const struct filed *filed, const struct cr_model_parameter *parameter,
@@ -25,13 +25,28 @@ static enum cr_status read_weight(const struct filed *filed, const struct cr_mod
                    parameter->name);
 }
 
+void cr_filed_forget(struct cr_filed_change *change)
+{
+    cr_free(&change->room);
+    change->room_size = 0;
+}
+
+static enum cr_status make_room(struct cr_filed_change *change, size_t count)
+{
+    if (count <= change->room_size) return CR_OK;
+    cr_filed_forget(change);
+    CR_TRY(cr_allocate(count, sizeof *change->room, &change->room));
+    change->room_size = count;
+    return CR_OK;
+}
+
 static enum cr_status filed_forward(const struct cr_linear *self, struct cr_matrix x, struct cr_matrix y)
 {
     const struct filed *filed = self->state;
     const struct cr_model_parameter *parts[CR_FROZEN_MOST_PARTS];
     size_t count = cr_frozen_parts(filed->model, filed->linear, parts), at = 0;
-    CR_FREE float *values = NULL;
-    CR_TRY(cr_allocate(self->out * self->in, sizeof *values, &values));
+    CR_TRY(make_room(filed->change, self->out * self->in));
+    float *values = filed->change->room;
     for (size_t i = 0; i < count; at += parts[i]->rows * parts[i]->columns, i++)
         CR_TRY(read_weight(filed, parts[i], values + at));
     struct cr_linear local;
@@ -48,7 +63,7 @@ static void filed_release(struct cr_linear *self)
 
 static const struct cr_linear_provider provider = {.forward = filed_forward, .release = filed_release};
 
-enum cr_status cr_filed_attach(struct cr_model *model, const struct cr_filed_change *change)
+enum cr_status cr_filed_attach(struct cr_model *model, struct cr_filed_change *change)
 {
     if (!model->outside || model->act != CR_F32)
         return cr_fail(CR_INTERNAL, "the model was not opened in float32 without its matrices");

@@ -1,4 +1,4 @@
-// Linears whose matrices stay in the checkpoint: each product reads its own, in float32, and forgets it. A
+// Linears whose matrices stay in the checkpoint: each product reads its own, in float32. A
 // model takes the memory of its largest linear and of its embedding then, whatever type it is filed in, and a
 // walk the time of reading all.
 #ifndef CARREL_MODEL_FILED_H
@@ -11,10 +11,16 @@
 struct cr_filed_change {
     enum cr_status (*change)(void *context, const struct cr_model_parameter *parameter, float *values);
     void *context;
+    // Room for one linear's matrix, kept from product to product: fresh memory costs as much as the product.
+    float *room;
+    size_t room_size; // in numbers
 };
+
+// Frees the room, between walks; the next product makes it anew.
+void cr_filed_forget(struct cr_filed_change *change);
 
 // Takes the place of all linears of a model of cr_model_open_outside in F32, forward alone. A weight with NaN
 // or infinity, read or changed, is CR_INVALID when it is met. `change` is borrowed.
-enum cr_status cr_filed_attach(struct cr_model *model, const struct cr_filed_change *change);
+enum cr_status cr_filed_attach(struct cr_model *model, struct cr_filed_change *change);
 
 #endif

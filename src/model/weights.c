@@ -230,16 +230,19 @@ enum cr_status cr_parameter_decode(struct cr_compute *compute, const struct cr_m
 {
     size_t rows, columns;
     shape_in_file(parameter, &rows, &columns);
+    const void *source = bytes.data;
     CR_FREE void *aligned = NULL; // bytes of a file may start anywhere
-    CR_TRY(cr_allocate(bytes.size, 1, &aligned));
-    memcpy(aligned, bytes.data, bytes.size);
+    if ((uintptr_t)source % cr_dtype_size(dtype) != 0) {
+        CR_TRY(cr_allocate(bytes.size, 1, &aligned));
+        source = memcpy(aligned, bytes.data, bytes.size);
+    }
     if (!parameter->transposed) {
-        cr_convert(compute, aligned, dtype, values, CR_F32, rows * columns);
+        cr_convert(compute, source, dtype, values, CR_F32, rows * columns);
         return CR_OK;
     }
     CR_FREE float *exact = NULL;
     CR_TRY(cr_allocate(rows * columns, sizeof *exact, &exact));
-    cr_convert(compute, aligned, dtype, exact, CR_F32, rows * columns);
+    cr_convert(compute, source, dtype, exact, CR_F32, rows * columns);
     transpose(exact, rows, columns, values, rows, sizeof *values);
     return CR_OK;
 }

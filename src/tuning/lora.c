@@ -265,24 +265,28 @@ static enum cr_status lora_save(struct cr_structure *structure, const char *base
     return cr_peft_write(directory, &config, base, &structure->model->config, &structure->parameters);
 }
 
-// W += scale · B A.
+// W += scale · B A, some rows at a time: fresh memory of the matrix' size would cost more than its product.
 static enum cr_status lora_merge(const struct cr_structure *structure, struct cr_module_place place,
                                  struct cr_matrix weight)
 {
+    enum { ROWS = 64 };
     const struct cr_lora *lora = (const struct cr_lora *)structure;
     const struct lora_delta *delta =
         (const struct lora_delta *)structure->tuned.layers[place.layer].delta[place.module];
-    float *values = structure->parameters.values, *product;
-    CR_TRY(cr_allocate(weight.rows * weight.columns, sizeof *product, &product));
-    struct cr_matrix change = cr_matrix_of(product, CR_F32, weight.rows, weight.columns);
-    enum cr_status status =
-        cr_matmul(lora->compute, CR_NN,
-                  cr_matrix_of(values + delta->b->offset, CR_F32, delta->b->shape[0], delta->b->shape[1]),
-                  cr_matrix_of(values + delta->a->offset, CR_F32, delta->a->shape[0], delta->a->shape[1]),
-                  change, false);
-    if (status == CR_OK) cr_add_scaled(lora->compute, weight, lora->scale, change);
-    free(product);
-    return status;
+    float *values = structure->parameters.values;
+    struct cr_matrix a =
+        cr_matrix_of(values + delta->a->offset, CR_F32, delta->a->shape[0], delta->a->shape[1]);
+    struct cr_matrix b =
+        cr_matrix_of(values + delta->b->offset, CR_F32, delta->b->shape[0], delta->b->shape[1]);
+    CR_FREE float *product = NULL;
+    CR_TRY(cr_allocate(cr_least(weight.rows, ROWS) * weight.columns, sizeof *product, &product));
+    for (size_t row = 0; row < weight.rows; row += ROWS) {
+        size_t rows = cr_least(weight.rows - row, ROWS);
+        struct cr_matrix change = cr_matrix_of(product, CR_F32, rows, weight.columns);
+        CR_TRY(cr_matmul(lora->compute, CR_NN, cr_matrix_rows(b, row, rows), a, change, false));
+        cr_add_scaled(lora->compute, cr_matrix_rows(weight, row, rows), lora->scale, change);
+    }
+    return CR_OK;
 }
 
 static void lora_release(struct cr_structure *structure)

@@ -41,8 +41,8 @@ struct merge {
     struct cr_module_place *places;  // [modules]
     size_t modules;                  // that the adapter changes
     struct cr_tensor_entry *entries; // [cr_safetensors_count(model->weights)] of the file to write
-    size_t *merged; // [as many]: the parameter + 1 that the adapter changes; 0: the checkpoint's bytes
-    void *rounded;  // of the entry that is being written
+    size_t *merged;   // [as many]: the parameter + 1 that the adapter changes; 0: the checkpoint's bytes
+    float *values[2]; // of the largest matrix that the adapter changes, between walks
     size_t vocabulary, tokens;
     float *expected, *found; // [tokens, vocabulary] logits
 };
@@ -53,9 +53,15 @@ static enum cr_status go_on(const struct merge *merge)
     return cr_fail(CR_CANCELLED, "stopped; nothing is written");
 }
 
+static void drop_values(struct merge *merge)
+{
+    for (size_t i = 0; i < 2; i++) cr_free(&merge->values[i]);
+}
+
 static void merge_release(struct merge *merge)
 {
-    cr_free(&merge->rounded);
+    drop_values(merge);
+    cr_filed_forget(&merge->change);
     cr_free(&merge->merged);
     cr_free(&merge->entries);
     cr_free(&merge->places);
@@ -79,13 +85,16 @@ static enum cr_status walk(const struct cr_model *model, const struct cr_tuned *
     return cr_pass_logits(pass, position, count, logits);
 }
 
-static enum cr_status logits_of(const struct cr_model *model, const struct cr_tuned *tuned, size_t count,
-                                float *logits)
+static enum cr_status logits_of(struct merge *merge, const struct cr_model *model,
+                                const struct cr_tuned *tuned, float *logits)
 {
+    size_t count = merge->tokens;
     struct cr_pass *pass;
+    drop_values(merge);
     CR_TRY(cr_pass_new(model, &(struct cr_pass_size){.rows = count, .sequences = 1}, NULL, &pass));
     enum cr_status status = walk(model, tuned, count, pass, logits);
     cr_pass_free(pass);
+    cr_filed_forget(&merge->change);
     return status;
 }
 
@@ -131,7 +140,7 @@ static enum cr_status on_read(void *context, const struct cr_model_parameter *pa
     return merge->adding ? add(merge, parameter, values) : CR_OK;
 }
 
-static enum cr_status open_filed(const struct merge *merge, const char *directory, struct cr_model **out)
+static enum cr_status open_filed(struct merge *merge, const char *directory, struct cr_model **out)
 {
     CR_TRY(cr_model_open_outside(directory, merge->compute, CR_F32, out));
     return cr_filed_attach(*out, &merge->change);
@@ -140,7 +149,7 @@ static enum cr_status open_filed(const struct merge *merge, const char *director
 static enum cr_status open_both(struct merge *merge, const char *model, const char *adapter)
 {
     CR_TRY(cr_adapter_check(adapter));
-    merge->change = (struct cr_filed_change){on_read, merge};
+    merge->change = (struct cr_filed_change){.change = on_read, .context = merge};
     CR_TRY(open_filed(merge, model, &merge->model));
     CR_TRY(cr_adapter_open(adapter, merge->model, &merge->structure));
     if (!merge->structure->kind->merge)
@@ -154,9 +163,23 @@ static enum cr_status open_both(struct merge *merge, const char *model, const ch
     size_t count = merge->tokens * merge->vocabulary;
     CR_TRY(cr_allocate(count, sizeof(float), &merge->expected));
     CR_TRY(cr_allocate(count, sizeof(float), &merge->found));
-    CR_TRY(logits_of(merge->model, &merge->structure->tuned, merge->tokens, merge->expected));
+    CR_TRY(logits_of(merge, merge->model, &merge->structure->tuned, merge->expected));
     if (!cr_all_finite(merge->compute, merge->expected, count))
         return cr_model_fail_nonfinite(merge->model, "a logit", " with the adapter");
+    return CR_OK;
+}
+
+// One room for all of them: fresh memory for each would cost more than the merging.
+static enum cr_status make_values(struct merge *merge)
+{
+    size_t most = 0;
+    if (merge->values[0]) return CR_OK;
+    for (size_t i = 0; i < merge->modules; i++) {
+        size_t index = cr_module_place_parameter(merge->model, merge->places[i]);
+        const struct cr_model_parameter *parameter = &merge->model->parameters[index];
+        most = cr_most(most, parameter->rows * parameter->columns);
+    }
+    for (size_t i = 0; i < 2; i++) CR_TRY(cr_allocate(most, sizeof(float), &merge->values[i]));
     return CR_OK;
 }
 
@@ -225,11 +248,8 @@ static enum cr_status try_module(struct merge *merge, size_t i)
 {
     size_t index = cr_module_place_parameter(merge->model, merge->places[i]);
     const struct cr_model_parameter *parameter = &merge->model->parameters[index];
-    size_t count = parameter->rows * parameter->columns;
-    CR_FREE float *before = NULL;
-    CR_FREE float *values = NULL;
-    CR_TRY(cr_allocate(count, sizeof *before, &before));
-    CR_TRY(cr_allocate(count, sizeof *values, &values));
+    CR_TRY(make_values(merge));
+    float *before = merge->values[0], *values = merge->values[1];
     CR_TRY(merged_values(merge, parameter, before, values));
     CR_TRY(cr_merge_check(&merge->structure->tuned, merge->places[i], parameter, before, values));
     merge->merged[entry_of(merge, parameter)] = index + 1;
@@ -248,7 +268,7 @@ static enum cr_status try_all(struct merge *merge, struct cr_merge_report *repor
         CR_TRY(try_module(merge, i));
     }
     merge->adding = true;
-    CR_TRY(logits_of(merge->model, NULL, merge->tokens, merge->found));
+    CR_TRY(logits_of(merge, merge->model, NULL, merge->found));
     report->exact = difference(merge);
     report->unusual = !(report->exact <= usual_difference);
     return CR_OK;
@@ -262,14 +282,12 @@ static void rounding_of(enum cr_dtype dtype, double *relative, double *absolute)
 }
 
 // A merged weight as it was written: each value is the unrounded one, to half a unit of its type.
-static enum cr_status check_merged(const struct merge *merge, const struct cr_model_parameter *parameter,
+static enum cr_status check_merged(struct merge *merge, const struct cr_model_parameter *parameter,
                                    const struct cr_tensor_entry *entry)
 {
     size_t count = parameter->rows * parameter->columns;
-    CR_FREE float *wanted = NULL;
-    CR_FREE float *found = NULL;
-    CR_TRY(cr_allocate(count, sizeof *wanted, &wanted));
-    CR_TRY(cr_allocate(count, sizeof *found, &found));
+    CR_TRY(make_values(merge));
+    float *wanted = merge->values[0], *found = merge->values[1];
     CR_TRY(merged_values(merge, parameter, NULL, wanted));
     CR_TRY(cr_parameter_decode(merge->compute, parameter, entry->bytes, entry->dtype, found));
     double relative, absolute;
@@ -284,7 +302,7 @@ static enum cr_status check_merged(const struct merge *merge, const struct cr_mo
 }
 
 // Reads the file back.
-static enum cr_status check_values(const struct merge *merge, const struct cr_safetensors *file)
+static enum cr_status check_values(struct merge *merge, const struct cr_safetensors *file)
 {
     for (size_t i = 0; i < cr_safetensors_count(merge->model->weights); i++) {
         const struct cr_tensor_entry *base = &merge->entries[i];
@@ -314,7 +332,7 @@ static enum cr_status check_written(struct merge *merge, const char *directory,
     CR_CLEANUP(cr_model_release) struct cr_model *written = NULL;
     merge->adding = false;
     CR_TRY(open_filed(merge, directory, &written));
-    CR_TRY(logits_of(written, NULL, merge->tokens, merge->found));
+    CR_TRY(logits_of(merge, written, NULL, merge->found));
     report->written = difference(merge);
     return CR_OK;
 }
@@ -348,13 +366,11 @@ static enum cr_status make_entry(void *context, size_t i, struct cr_slice *bytes
     *bytes = entry->bytes;
     if (merge->merged[i] == 0) return CR_OK;
     const struct cr_model_parameter *parameter = &merge->model->parameters[merge->merged[i] - 1];
-    CR_FREE float *values = NULL;
-    CR_TRY(cr_allocate(parameter->rows * parameter->columns, sizeof *values, &values));
+    CR_TRY(make_values(merge));
+    float *values = merge->values[0], *rounded = merge->values[1];
     CR_TRY(merged_values(merge, parameter, NULL, values));
-    cr_free(&merge->rounded);
-    CR_TRY(cr_allocate(entry->bytes.size, 1, &merge->rounded));
-    bytes->data = merge->rounded;
-    return cr_parameter_encode(merge->compute, parameter, values, entry->dtype, merge->rounded);
+    bytes->data = (const unsigned char *)rounded;
+    return cr_parameter_encode(merge->compute, parameter, values, entry->dtype, rounded);
 }
 
 static enum cr_status write_directory(struct merge *merge, const char *model, const char *directory)
@@ -363,7 +379,6 @@ static enum cr_status write_directory(struct merge *merge, const char *model, co
     CR_TRY(cr_path_join(directory, "model.safetensors", &path));
     CR_TRY(cr_safetensors_write_made(path, merge->entries, cr_safetensors_count(merge->model->weights), true,
                                      make_entry, merge));
-    cr_free(&merge->rounded);
     return cr_checkpoint_copy_files(model, directory);
 }
 

@@ -37,7 +37,7 @@ static void check_model(const char *path, struct cr_compute *compute)
 {
     struct cr_model *plain, *filed;
     struct reading reading = {0};
-    const struct cr_filed_change change = {on_read, &reading};
+    struct cr_filed_change change = {.change = on_read, .context = &reading};
     assert_ok(cr_model_open(path, compute, CR_F32, &plain));
     assert_fails(CR_INTERNAL, "without its matrices", cr_filed_attach(plain, &change));
     assert_ok(cr_model_open_outside(path, compute, CR_F32, &filed));
@@ -50,10 +50,18 @@ static void check_model(const char *path, struct cr_compute *compute)
     assert_ok(walk(plain, wanted));
     assert_ok(walk(filed, logits));
     if (memcmp(logits, wanted, count * sizeof *logits) != 0) fail_msg("%s: other logits", path);
+    const float *room = change.room; // the head's, which is the largest: a second walk makes none anew
+    assert_ok(walk(filed, logits));
+    assert_ptr_equal(change.room, room);
+    cr_filed_forget(&change);
+    assert_null(change.room);
+    assert_ok(walk(filed, logits));
+    assert_memory_equal(logits, wanted, count * sizeof *logits);
     assert_true(reading.last->kind == (plain->config.tied_head ? CR_PARAMETER_EMBEDDING : CR_PARAMETER_HEAD));
     reading.spoil = true;
     assert_fails(CR_INVALID, "holds NaN or infinity", walk(filed, logits));
     assert_true(reading.last->module == CR_DOWN && reading.last->layer == 0);
+    cr_filed_forget(&change);
     cr_model_free(plain);
     cr_model_free(filed);
 }
