@@ -57,8 +57,9 @@ static enum cr_status say_directory(struct cr_said *said, const char *path)
     CR_FREE char *adapter = NULL;
     CR_FREE char *model = NULL;
     CR_FREE char *state = NULL;
-    if (cr_directory_has(path, "events.jsonl")) return say_run(said, path);
     CR_TRY(cr_path_join(path, "adapter_config.json", &adapter));
+    CR_TRY(cr_file_look(adapter));
+    if (cr_directory_has(path, "events.jsonl")) return say_run(said, path);
     CR_TRY(cr_path_join(path, "config.json", &model));
     const struct cr_adapter_kinds kinds = cr_adapter_look(path);
     if (kinds.peft) CR_TRY(cr_say_adapter(said, path, adapter));

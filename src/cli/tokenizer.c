@@ -134,12 +134,13 @@ static enum cr_status write_trained(const char *output, const struct cr_bpe_opti
 static enum cr_status check_place(const char *output)
 {
     CR_FREE char *directory = NULL;
+    CR_FREE char *weights = NULL;
     bool file = cr_ends_with(output, ".json");
     if (file && !cr_ends_with(output, "tokenizer.json")) return CR_OK;
     CR_TRY(file ? cr_path_directory(output, &directory) : cr_copy_string(output, &directory));
-    CR_TRY(cr_file_look(directory));
-    if (!cr_directory_has(directory, "model.safetensors") &&
-        !cr_directory_has(directory, "model.safetensors.index.json"))
+    CR_TRY(cr_path_join(directory, "model.safetensors", &weights));
+    CR_TRY(cr_file_look(weights));
+    if (!cr_file_exists(weights) && !cr_directory_has(directory, "model.safetensors.index.json"))
         return CR_OK;
     return cr_fail(CR_INVALID, "%s: holds a model, whose tokenizer stays as it is; name another", directory);
 }

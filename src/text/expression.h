@@ -9,8 +9,8 @@
 struct cr_expression;
 
 // CR_UNSUPPORTED where it uses what is outside the common part, CR_INVALID where it is no expression; `name`
-// (a file) begins the message. `_literal` matches the text itself, `_whole` whole
-// texts alone, as Python's re.fullmatch.
+// (a file, or a key) begins the message. `_literal` matches the text itself, `_whole` whole texts alone, as
+// Python's re.fullmatch.
 enum cr_status cr_expression_new(struct cr_slice pattern, const char *name, struct cr_expression **out);
 enum cr_status cr_expression_new_whole(struct cr_slice pattern, const char *name, struct cr_expression **out);
 enum cr_status cr_expression_new_literal(struct cr_slice text, const char *name, struct cr_expression **out);

@@ -63,13 +63,15 @@ static enum cr_status chosen_layers(const char *section, const struct cr_size_li
     return CR_OK;
 }
 
-static enum cr_status find(struct cr_search *expression, const char *target, const char *name, bool *found)
+static enum cr_status find(const char *section, struct cr_search *expression, const char *target,
+                           const char *name, bool *found)
 {
     size_t start, end;
     *found = !expression && matches(target, name);
     if (!expression) return CR_OK;
     cr_search_over(expression, cr_slice_of_string(name));
-    return cr_search_next(expression, found, &start, &end);
+    enum cr_status status = cr_search_next(expression, found, &start, &end);
+    return status == CR_OK ? CR_OK : cr_fail_within(status, "%starget_modules", section);
 }
 
 // What PEFT would adapt as well, and no adapter here can be in.
@@ -79,7 +81,7 @@ static enum cr_status refuse_others(const char *section, const char *target, str
                                          "transformer.wpe"};
     bool found = false;
     for (size_t i = 0; !found && i < sizeof others / sizeof *others; i++)
-        CR_TRY(find(expression, target, others[i], &found));
+        CR_TRY(find(section, expression, target, others[i], &found));
     if (!found) return CR_OK;
     return cr_fail(CR_UNSUPPORTED,
                    "%starget_modules: \"%.100s\": matches embeddings or lm_head as well: not supported",
@@ -97,7 +99,7 @@ static enum cr_status mark_target(const struct cr_model_config *model, const cha
         char name[CR_PLACE_NAME_SIZE];
         struct cr_module_place place = {i / CR_MODULES, (enum cr_module)(i % CR_MODULES)};
         if (!cr_module_place_name(model, place, name)) continue;
-        CR_TRY(find(expression, target, name, &found));
+        CR_TRY(find(section, expression, target, name, &found));
         if (!found) continue;
         if (chosen[place.layer] || strcmp(target, name) == 0) marked[i] = true;
         known = true;

@@ -15,9 +15,8 @@ struct cr_module_place {
 // *out with cr_free. A target is "all-linear", a module's name ("q_proj"), or more of it
 // ("layers.0.self_attn.q_proj"), or, standing alone, a regular expression of whole names, as PEFT matches
 // them. One that names nothing is CR_INVALID and lists the names, a layer that the model does not have is
-// CR_INVALID too. No `layers`: all; a whole name
-// ("model.layers.0.self_attn.q_proj") is taken whatever they are, as PEFT takes it. `section` ("lora.", or
-// "") begins what is said of a key.
+// CR_INVALID too. No `layers`: all; a whole name ("model.layers.0.self_attn.q_proj") is taken whatever they
+// are, as PEFT takes it. `section` ("lora.", or "") begins what is said of a key.
 enum cr_status cr_module_places(const char *section, const char *const *targets, size_t target_count,
                                 const struct cr_size_list *layers, const struct cr_model_config *model,
                                 struct cr_module_place **out, size_t *count);

@@ -174,7 +174,18 @@ class Commands(unittest.TestCase):
             self.fails(3, loop + "/config.json" + why, "tune", config, "--set", "output_dir=" + loop)
             self.fails(3, loop + "/a.yaml" + why, "init", loop, "--output", loop + "/a.yaml")
             self.fails(3, loop + "/a.cbor" + why, "job", "make", config, "--output", loop + "/a.cbor")
-            self.fails(3, loop + "/t" + why, "tokenizer", "train", "--vocab-size", "300", "--output", loop + "/t", config)
+            for output, weights in ((loop + "/t", "/t/"), (loop, "/"), (loop + "/tokenizer.json", "/")):
+                self.fails(3, loop + weights + "model.safetensors" + why, "tokenizer", "train", "--vocab-size", "300", "--output",
+                           output, config)
+
+    def test_a_directory_of_another_user_is_no_run(self):
+        with tempfile.TemporaryDirectory() as folder:
+            os.chmod(folder, 0)
+            without = ["setpriv", "--bounding-set", "-all"] if os.geteuid() == 0 else []  # what root may besides
+            result = subprocess.run([*without, CARREL, "inspect", folder], capture_output=True, text=True)
+            self.assertEqual((result.returncode, result.stdout, result.stderr),
+                             (3, "", "carrel: %s/adapter_config.json: Permission denied\n" % folder))
+            os.chmod(folder, 0o700)
 
     def test_keys_made_at_once_are_one(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -110,7 +110,7 @@ static void expressions_are_matched_as_peft_does(void **state)
         assert_non_null(strstr(cr_buffer_text(&written), first));
     }
     static char nothing[] = "(q|v)_proj", all[] = ".*", lazy[] = "q_proj\\b", open[] = "(q",
-                name[] = "q_proj", several[] = ".*q_proj";
+                name[] = "q_proj", several[] = ".*q_proj", slow[] = "(.*.*.*.*.*.*.*.*.*)*.x1";
     static const struct {
         char *targets[2];
         size_t count;
@@ -125,6 +125,7 @@ static void expressions_are_matched_as_peft_does(void **state)
         {{all}, 1, CR_UNSUPPORTED, "lora.target_modules: \".*\": matches embeddings or lm_head as well"},
         {{lazy}, 1, CR_UNSUPPORTED, "lora.target_modules: expression: \\b at offset 6 is not supported"},
         {{open}, 1, CR_INVALID, "lora.target_modules: expression: missing"},
+        {{slow}, 1, CR_INVALID, "lora.target_modules: the expression takes too long"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct cr_lora_config chosen = {.r = 2};
