@@ -10,18 +10,23 @@
 
 static const char *path; // of the file that is cut off
 
-// In a process of its own: reads behind the new end of the second of three mapped files.
+// In a process of its own: reads behind the new end of one of five mapped files. Three of them are mapped no
+// more, the newest but one and the oldest among them.
 static void read_lost_page(int errors)
 {
-    struct cr_slice first, second, third;
+    struct cr_slice first, second, third, fourth, fifth;
     assert_true(dup2(errors, STDERR_FILENO) >= 0);
     assert_ok(cr_file_watch_mappings("program"));
     assert_ok(cr_file_map("/proc/self/exe", &first));
-    assert_ok(cr_file_map(path, &second));
-    assert_ok(cr_file_map("/proc/self/exe", &third));
+    assert_ok(cr_file_map("/proc/self/exe", &second));
+    assert_ok(cr_file_map(path, &third));
+    assert_ok(cr_file_map("/proc/self/exe", &fourth));
+    assert_ok(cr_file_map("/proc/self/exe", &fifth));
+    cr_file_unmap(&fourth);
     cr_file_unmap(&first);
+    cr_file_unmap(&second);
     assert_int_equal(truncate(path, 0), 0);
-    volatile unsigned char byte = second.data[second.size - 1];
+    volatile unsigned char byte = third.data[third.size - 1];
     _exit(byte); // which is not reached
 }
 

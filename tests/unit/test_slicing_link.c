@@ -6,6 +6,7 @@
 #include "base/socket.h"
 #include "slicing/link.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -22,6 +23,7 @@ struct answer {
     int later;       // added to the request's number
     bool cut;        // the connection ends after the head
     bool silent;     // nothing is said
+    bool slow;       // it takes longer than a stop is looked for
     const char *raw; // said instead of all that
 };
 
@@ -56,6 +58,7 @@ static void send_answer(int socket, const struct answer *answer, uint64_t reques
 {
     static const char zeros[4096];
     char byte;
+    if (answer->slow) (void)poll(NULL, 0, 300);
     if (answer->silent) {
         must(cr_socket_receive(socket, &byte, 1, "link") != CR_OK); // until the link gives up
     } else if (answer->raw) {
@@ -270,16 +273,32 @@ static void nobody_there_is_told(void **state)
     assert_fails(CR_IO, "cannot be connected to", open_link(0.2, &link));
 }
 
+static void a_slow_answer_is_waited_for(void **state)
+{
+    (void)state;
+    const struct answer slow = {.what = "an answer", .type = CR_WIRE_RESULT, .size = WORDS * 4, .slow = true};
+    const struct cr_wire_product product = {.linear = 3, .rows = 2, .parts = 1};
+    struct cr_link *link;
+    start(false, AT_PRODUCT, &slow);
+    assert_ok(open_link(20, &link));
+    assert_ok(ask(link, &product, WORDS, WORDS));
+    finish(link);
+}
+
 // The last test: this process is asked to stop for good.
 static void who_is_to_stop_waits_for_no_answer(void **state)
 {
     (void)state;
     const struct answer silence = {.what = "silence", .silent = true};
+    const struct cr_wire_product product = {.linear = 3, .rows = 2, .parts = 1};
+    struct cr_link *link;
+    start(false, AT_PRODUCT, &silence);
+    assert_ok(open_link(20, &link));
     cr_stop_ask();
-    for (int shared = 0; shared < 2; shared++) {
+    assert_fails(CR_CANCELLED, "stopped while it was waited for", ask(link, &product, WORDS, WORDS));
+    finish(link);
+    for (int shared = 0; shared < 2; shared++)
         fails_with(shared, AT_HELLO, &silence, CR_CANCELLED, "stopped while it was waited for");
-        fails_with(shared, AT_PRODUCT, &silence, CR_CANCELLED, "stopped while it was waited for");
-    }
 }
 
 int main(void)
@@ -289,6 +308,7 @@ int main(void)
         cmocka_unit_test(faults_are_named),
         cmocka_unit_test(words_that_belong_elsewhere_are_refused),
         cmocka_unit_test(nobody_there_is_told),
+        cmocka_unit_test(a_slow_answer_is_waited_for),
         cmocka_unit_test(who_is_to_stop_waits_for_no_answer),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);

@@ -79,21 +79,30 @@ static void expressions_are_matched_as_peft_does(void **state)
     static const struct {
         const char *target;
         size_t count;
-        const char *first;
+        const char *first, *layers;
     } cases[] = {
-        {".*[.](q|v)_proj", 4, "model.layers.0.self_attn.q_proj"},
-        {".*\\.[qv]_proj", 4, "model.layers.0.self_attn.q_proj"},
-        {"model\\.layers\\.(?!0).*up_proj", 1, "model.layers.1.mlp.up_proj"},
-        {"model.layers.\\d+.mlp.*_proj", 6, "model.layers.0.mlp.gate_proj"},
-        {"(?:q|model[.]layers[.]1[.]self_attn[.]q)_proj|x", 1, "model.layers.1.self_attn.q_proj"},
+        {".*[.](q|v)_proj", 4, "model.layers.0.self_attn.q_proj", NULL},
+        {".*\\.[qv]_proj", 4, "model.layers.0.self_attn.q_proj", NULL},
+        {"model\\.layers\\.(?!0).*up_proj", 1, "model.layers.1.mlp.up_proj", NULL},
+        {"model.layers.\\d+.mlp.*_proj", 6, "model.layers.0.mlp.gate_proj", NULL},
+        {"(?:q|model[.]layers[.]1[.]self_attn[.]q)_proj|x", 1, "model.layers.1.self_attn.q_proj", NULL},
+        {".*[.][qv]_proj", 2, "model.layers.1.self_attn.q_proj", "[1]"},
+        // No more than one of the characters that make it an expression.
+        {"model.layers.1.self_attn.q?_proj", 1, "model.layers.1.self_attn.q_proj", NULL},
+        {"model.layers.1.mlp.up{1}_proj", 1, "model.layers.1.mlp.up_proj", NULL},
+        {"model.layers.1.mlp.up+_proj", 1, "model.layers.1.mlp.up_proj", NULL},
+        {"^model.layers.1.mlp.up_proj", 1, "model.layers.1.mlp.up_proj", NULL},
+        {"model.layers.1.mlp.up_proj$", 1, "model.layers.1.mlp.up_proj", NULL},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         CR_CLEANUP(cr_peft_config_release) struct cr_peft_config read = {0};
+        CR_CLEANUP(cr_peft_config_release) struct cr_peft_config again = {0};
         CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
         CR_CLEANUP(cr_buffer_release) struct cr_buffer written = {0};
         assert_ok(cr_append_format(&text, "{\"peft_type\": \"LORA\", \"target_modules\": "));
         assert_ok(cr_json_append_string(&text, cr_slice_of_string(cases[i].target)));
-        assert_ok(cr_append_format(&text, "}"));
+        assert_ok(cr_append_format(&text, ", \"layers_to_transform\": %s}",
+                                   cases[i].layers ? cases[i].layers : "null"));
         assert_ok(cr_peft_config_parse(cr_buffer_slice(&text), "a.json", &read));
         struct cr_module_place *places;
         size_t count;
@@ -108,9 +117,12 @@ static void expressions_are_matched_as_peft_does(void **state)
         char first[128];
         snprintf(first, sizeof first, "\"target_modules\": [\"%s\"", cases[i].first);
         assert_non_null(strstr(cr_buffer_text(&written), first));
+        assert_ok(cr_peft_config_parse(cr_buffer_slice(&written), "b.json", &again));
+        assert_int_equal(again.lora.targets.modules.count, count);
     }
     static char nothing[] = "(q|v)_proj", all[] = ".*", lazy[] = "q_proj\\b", open[] = "(q",
-                name[] = "q_proj", several[] = ".*q_proj", slow[] = "(.*.*.*.*.*.*.*.*.*)*.x1";
+                name[] = "q_proj", several[] = ".*q_proj", start[] = ".*[.]q_pro",
+                head[] = ".*[.]q_proj|lm_head", slow[] = "(.*.*.*.*.*.*.*.*.*)*.x1";
     static const struct {
         char *targets[2];
         size_t count;
@@ -123,6 +135,8 @@ static void expressions_are_matched_as_peft_does(void **state)
          CR_INVALID,
          "\".*q_proj\": a regular expression that matches no linear module, or does not stand alone"},
         {{all}, 1, CR_UNSUPPORTED, "lora.target_modules: \".*\": matches embeddings or lm_head as well"},
+        {{head}, 1, CR_UNSUPPORTED, "matches embeddings or lm_head as well"},
+        {{start}, 1, CR_INVALID, "\".*[.]q_pro\": a regular expression that matches no linear module"},
         {{lazy}, 1, CR_UNSUPPORTED, "lora.target_modules: expression: \\b at offset 6 is not supported"},
         {{open}, 1, CR_INVALID, "lora.target_modules: expression: missing"},
         {{slow}, 1, CR_INVALID, "lora.target_modules: the expression takes too long"},
