@@ -156,7 +156,7 @@ class Preflight(Case):
     def test_a_warm_up_that_never_ends_is_told(self):
         """By packs, where examples share rows."""
         for steps, told in ((6, "and there are 6 steps in all"), (5, None)):
-            found = self.checks("carrel.yaml", "--set", "training.warmup_steps=%d" % steps)
+            found = self.checks("carrel.yaml", "--set", "data.eval=train.jsonl", "--set", "training.warmup_steps=%d" % steps)
             self.assertEqual([told in detail for status, detail in found.get("training", [])], [True] if told else [])
         found = self.checks("carrel.yaml", "--set", "training.warmup_steps=5", "--set", "data.packing=true")
         self.assertRegex(found["training"][0][1], "and there are [1-5] steps in all|there is 1 step in all")

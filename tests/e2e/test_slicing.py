@@ -213,7 +213,12 @@ class Slicing(Accelerated):
         self.assertRegex(error, "accelerator %s: .*ended" % re.escape(address.split("#")[0]))
 
     def test_a_stop_waits_for_no_answer(self):
-        hired, address = self.hire("unix:" + os.path.join(self.place, "hired.sock"))
+        first, second = (self.stopped_amid_a_step("hired%d.sock" % number) for number in range(2))
+        self.assertGreater(second, first)  # of a run that went on from the first's state
+
+    def stopped_amid_a_step(self, name):
+        """The step that the same command goes on from."""
+        hired, address = self.hire("unix:" + os.path.join(self.place, name))
         with subprocess.Popen(self.command(address, "--set", "training.max_steps=100000", "--set", "training.save_steps=0"),
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
             for line in running.stdout:
@@ -225,8 +230,10 @@ class Slicing(Accelerated):
             self.assertEqual(running.wait(timeout=30), 130)
             error = running.stderr.read()
         hired.send_signal(signal.SIGCONT)
-        self.assertRegex(error, r"accelerator .*: stopped while it was waited for \(the same command goes on from step \d+\)")
         self.assertTrue(os.path.exists(os.path.join(self.output, STATE)))
+        told = re.search(r"accelerator .*: stopped while it was waited for \(the same command goes on from step (\d+)\)", error)
+        self.assertTrue(told, error)
+        return int(told[1])
 
     def test_one_that_is_not_there_is_waited_for_until_a_stop(self):
         address = "unix:" + os.path.join(self.place, "nobody.sock")

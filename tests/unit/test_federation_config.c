@@ -255,6 +255,64 @@ static void test_paths_are_written_out(void **state)
     unlink(path);
 }
 
+static void test_what_rounds_leave_without_effect_is_known(void **state)
+{
+    (void)state;
+    static const char path[] = "/tmp/carrel-config-idle.yaml", rounds[] = "federation.rounds=2",
+                      steps[] = "federation.local_steps=5", split[] = "split.activations=int8";
+    static const struct {
+        const char *settings[3];
+        size_t count;
+        bool idle_steps, idle_epochs;
+    } cases[] = {
+        {{rounds}, 1, false, false},
+        {{rounds, steps}, 2, false, false},
+        {{rounds, "training.num_train_epochs=2"}, 2, false, false}, // as the rounds have it
+        {{rounds, "training.num_train_epochs=3"}, 2, false, true},  // the default, but given
+        {{rounds, steps, "training.num_train_epochs=2"}, 3, false, true},
+        {{rounds, "training.max_steps=10"}, 2, true, false},
+        {{rounds, steps, "training.max_steps=10"}, 3, false, false},
+        {{rounds, steps, "training.max_steps=9"}, 3, true, false},
+        {{split, "training.max_steps=9", "training.num_train_epochs=2"}, 3, false, false},
+    };
+    assert_ok(cr_file_write(path, cr_slice_of_string("model_name_or_path: m\n"), false));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct cr_config config;
+        assert_ok(cr_config_read_with(path, cases[i].settings, cases[i].count, &config));
+        assert_int_equal(cr_config_idle_max_steps(&config) != NULL, cases[i].idle_steps);
+        assert_int_equal(cr_config_idle_epochs(&config) != NULL, cases[i].idle_epochs);
+        cr_config_release(&config);
+    }
+    unlink(path);
+}
+
+static void test_addresses_are_read_at_once(void **state)
+{
+    (void)state;
+    static const char path[] = "/tmp/carrel-config-address.yaml", pads[] = "slicing.pads=enclave";
+#define EIGHT "01234567"
+    static const char *const right[][2] = {
+        {pads, "slicing.accelerators=['tls:[::1]:99#" EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT "']"},
+        {"federation.address=[::1]:7423", "federation.advertise=silo-1.example:0"},
+        {pads, "slicing.accelerators=['unix:/a b', '[fe80::1%eth0]:1', 10.0.0.1:65535]"},
+    };
+    static const char *const wrong[][2] = {
+        {pads, "slicing.accelerators=['unix:/a', nowhere]"},
+        {pads, "federation.address=unix:/a"},
+        {pads, "federation.advertise=::1:7423"},
+        {pads, "slicing.accelerators=[10.0.0.1:65536]"},
+    };
+    struct cr_config config;
+    assert_ok(cr_file_write(path, cr_slice_of_string("model_name_or_path: m\n"), false));
+    for (size_t i = 0; i < sizeof right / sizeof *right; i++) {
+        assert_ok(cr_config_read_with(path, right[i], 2, &config));
+        cr_config_release(&config);
+    }
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_fails(CR_INVALID, "is no address: ", cr_config_read_with(path, wrong[i], 2, &config));
+    unlink(path);
+}
+
 static void test_label_words_are_for_a_tsv(void **state)
 {
     (void)state;
@@ -320,6 +378,8 @@ int main(void)
         cmocka_unit_test(test_job_says_nothing_of_the_servers_machine),
         cmocka_unit_test(test_rounds_decide_the_schedule),
         cmocka_unit_test(test_settings_of_a_command_line),
+        cmocka_unit_test(test_what_rounds_leave_without_effect_is_known),
+        cmocka_unit_test(test_addresses_are_read_at_once),
         cmocka_unit_test(test_label_words_are_for_a_tsv),
         cmocka_unit_test(test_a_result_has_a_name),
         cmocka_unit_test(test_paths_are_written_out),
