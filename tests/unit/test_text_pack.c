@@ -1,6 +1,6 @@
 // text/pack.h: every example is in one pack, no pack is too long, and few places stay free. text/batch.h:
 // rows lie one after the other.
-#include "support.h"
+#include "dataset_support.h"
 
 #include "text/batch.h"
 #include "text/pack.h"
@@ -80,6 +80,27 @@ static void edges(void **state)
     assert_fails(CR_INTERNAL, "65 tokens", cr_packs_fit(longer, 1, 64, &packs));
 }
 
+// Of 3, 3 and 4 tokens.
+static void a_dataset_is_packed_by_its_tokens(void **state)
+{
+    (void)state;
+    struct cr_tokenizer *tokenizer = byte_tokenizer("<s>");
+    struct cr_dataset *dataset = NULL;
+    assert_ok(open_text("{\"text\": \"ab\"}\n{\"text\": \"cd\"}\n{\"text\": \"efg\"}\n", tokenizer,
+                        (struct cr_dataset_options){0}, &dataset));
+    static const struct {
+        bool packing;
+        size_t capacity, count;
+    } cases[] = {{false, 10, 3}, {true, 10, 1}, {true, 9, 2}, {true, 7, 2}, {true, 5, 3}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        CR_CLEANUP(cr_packs_release) struct cr_packs packs = {0};
+        assert_ok(cr_dataset_pack(dataset, cases[i].packing, cases[i].capacity, &packs));
+        assert_int_equal(packs.count, cases[i].count);
+    }
+    cr_dataset_free(dataset);
+    cr_tokenizer_free(tokenizer);
+}
+
 static void batches_hold_rows_without_padding(void **state)
 {
     (void)state;
@@ -119,7 +140,8 @@ int main(void)
         cmocka_unit_test(examples_fit_as_well_as_they_can),
         cmocka_unit_test(many_examples_leave_little_room),
         cmocka_unit_test(edges),
+        cmocka_unit_test(a_dataset_is_packed_by_its_tokens),
         cmocka_unit_test(batches_hold_rows_without_padding),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, make_file, remove_file);
 }

@@ -153,6 +153,10 @@ static void text_is_split_before_merging(void **state)
     check_parts((struct parts){.splitter = SPLIT("MergedWithPrevious", "false")}, "abcb", "3 2 1");
     check_parts((struct parts){.splitter = SPLIT("MergedWithNext", "false")}, "abc", "0 1 2");
     check_parts((struct parts){.splitter = SPLIT("Contiguous", "false")}, "abbc", "0 1 1 2");
+    // As in Ruby each line has a start.
+    check_parts((struct parts){.splitter = "{\"type\": \"Split\", \"pattern\": {\"Regex\": \"^a\"}, "
+                                           "\"behavior\": \"Removed\"}"},
+                "ab\nab", "1 1");
     check_parts(
         (struct parts){.splitter =
                            "{\"type\": \"Metaspace\", \"replacement\": \"\u2581\", \"prepend_scheme\": "
