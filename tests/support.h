@@ -19,8 +19,8 @@
 // less than a program may take in all (tests/CMakeLists.txt).
 enum { PATIENCE = 240 };
 
-// What a sanitizer or valgrind looks for shows in fewer tries, which take it many times as long: 1 in the release
-// build alone (tests/CMakeLists.txt).
+// What a sanitizer or valgrind looks for shows in fewer tries, which take it many times as long: 1 in the
+// release build alone (tests/CMakeLists.txt).
 enum { THOROUGH = CARREL_THOROUGH };
 
 // The call succeeds; its sentence is shown where it does not.

@@ -25,7 +25,8 @@ static enum cr_status run(int argc, char **argv)
     for (size_t i = 0; i < ROLES; i++)
         if (strcmp(roles[i].name, name) == 0) return roles[i].run(argc - 1, argv + 1);
     if (strcmp(name, "--help") != 0 && strcmp(name, "-h") != 0) return cr_fail(CR_INVALID, "%s", usage);
-    if (fprintf(stdout, "%s\n", usage) < 0 || fflush(stdout) != 0) return cr_fail_errno(CR_IO, "standard output");
+    if (fprintf(stdout, "%s\n", usage) < 0 || fflush(stdout) != 0)
+        return cr_fail_errno(CR_IO, "standard output");
     return CR_OK;
 }
 
