@@ -257,6 +257,7 @@ enum cr_status cr_pass_loss(struct cr_pass *pass, const struct cr_tuned *tuned, 
     double loss = 0;
     size_t count = 0;
     memset(walk->right, true, rows->rows * sizeof *walk->right);
+    memset(walk->loss, 0, rows->rows * sizeof *walk->loss);
     if (scale > 0) memset(walk->gradient.data, 0, rows->rows * walk->gradient.stride * sizeof(float));
     for (size_t i = 0; i < rows->rows; i++) {
         if (rows->labels[i] != CR_UNLABELLED) {
@@ -265,7 +266,10 @@ enum cr_status cr_pass_loss(struct cr_pass *pass, const struct cr_tuned *tuned, 
         }
         if (count > 0 && (count == walk->chunk || i + 1 == rows->rows)) {
             CR_TRY(cr_head_loss(walk, tuned, stream, count, scale, &loss));
-            for (size_t k = 0; k < count; k++) walk->right[walk->head_row[k]] = walk->head_correct[k];
+            for (size_t k = 0; k < count; k++) {
+                walk->right[walk->head_row[k]] = walk->head_correct[k];
+                walk->loss[walk->head_row[k]] = walk->head_loss[k];
+            }
             count = 0;
         }
     }
@@ -273,6 +277,11 @@ enum cr_status cr_pass_loss(struct cr_pass *pass, const struct cr_tuned *tuned, 
     *loss_sum += loss;
     if (right) memcpy(right, walk->right, rows->rows * sizeof *right);
     return CR_OK;
+}
+
+const float *cr_pass_row_losses(const struct cr_pass *pass)
+{
+    return pass->walk.loss;
 }
 
 enum cr_status cr_pass_logits(struct cr_pass *pass, const uint32_t *row, size_t count, float *logits)

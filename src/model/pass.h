@@ -58,6 +58,9 @@ struct cr_matrix cr_pass_stream(struct cr_pass *pass);
 enum cr_status cr_pass_loss(struct cr_pass *pass, const struct cr_tuned *tuned, const struct cr_rows *rows,
                             float scale, double *loss_sum, bool *right);
 
+// Each row's part of the last loss: [M], 0 where there is no label.
+const float *cr_pass_row_losses(const struct cr_pass *pass);
+
 // Logits of chosen rows, [count,V] F32.
 enum cr_status cr_pass_logits(struct cr_pass *pass, const uint32_t *row, size_t count, float *logits);
 

@@ -132,6 +132,7 @@ static void place_head_space(struct cr_walk *walk)
     walk->head_loss = take_floats(walk, walk->chunk);
     walk->head_correct = cr_arena_take(&walk->arena, walk->chunk, sizeof *walk->head_correct);
     walk->right = cr_arena_take(&walk->arena, walk->size.rows, sizeof *walk->right);
+    walk->loss = take_floats(walk, walk->size.rows);
     if (walk->size.decodes) return; // a decoder's logits outlive the walk
     walk->head_logits = take(walk, CR_F32, walk->chunk, model->config.vocabulary);
     if (!walk->size.backward) return;

@@ -79,6 +79,7 @@ struct cr_walk {
     float *head_loss;               // [chunk]
     bool *head_correct;             // [chunk]
     bool *right;                    // [rows]: what a loss tells of each row
+    float *loss;                    // [rows]
 };
 
 // A batch on its way. The arrays are the caller's.

@@ -39,18 +39,9 @@ struct evaluation {
     const struct cr_dataset *data;
     struct cr_front_cache *front;
     struct cr_batch *batch;
-    bool *right;     // [row_capacity]
-    int32_t *labels; // [row_capacity] of one sequence alone
+    bool *right; // [row_capacity]
     struct cr_tally *tally;
 };
-
-static enum cr_status add_loss(const struct evaluation *evaluation, const struct cr_rows *rows, double *loss)
-{
-    *loss = 0;
-    CR_TRY(cr_pass_loss(evaluation->pass, evaluation->tuned, rows, 0, loss, evaluation->right));
-    if (!isfinite(*loss)) return cr_model_fail_nonfinite(evaluation->model, "evaluation: the loss", "");
-    return CR_OK;
-}
 
 // Counts sequences [first, last), whose rows `right` tells of.
 static void count_right(const struct evaluation *evaluation, size_t first, size_t last)
@@ -70,20 +61,15 @@ static void count_right(const struct evaluation *evaluation, size_t first, size_
     tally->examples += last - first;
 }
 
-// Sequence by sequence, of which `choices` each are of one row; the tally is of the right ones.
-static enum cr_status choose(const struct evaluation *evaluation, struct cr_rows rows, size_t choices,
-                             size_t example)
+// Of the sequences `choices` each are of one row; the tally is of the right ones.
+static void choose(const struct evaluation *evaluation, size_t choices, size_t example)
 {
     const struct cr_batch *batch = evaluation->batch;
+    const float *losses = cr_pass_row_losses(evaluation->pass);
     double best = INFINITY, right = INFINITY;
-    rows.labels = evaluation->labels;
-    for (size_t i = 0; i < batch->rows; i++) evaluation->labels[i] = CR_LABEL_IGNORE;
     for (size_t s = 0; s < batch->sequences; s++) {
-        double loss;
-        size_t first = batch->offset[s], last = batch->offset[s + 1];
-        for (size_t i = first; i < last; i++) evaluation->labels[i] = batch->labels[i];
-        CR_TRY(add_loss(evaluation, &rows, &loss));
-        for (size_t i = first; i < last; i++) evaluation->labels[i] = CR_LABEL_IGNORE;
+        double loss = 0;
+        for (size_t i = batch->offset[s]; i < batch->offset[s + 1]; i++) loss += (double)losses[i];
         best = fmin(best, loss);
         if (cr_dataset_at(evaluation->data, example + s).right) {
             right = loss;
@@ -94,7 +80,6 @@ static enum cr_status choose(const struct evaluation *evaluation, struct cr_rows
         evaluation->tally->chosen += right <= best;
         best = right = INFINITY;
     }
-    return CR_OK;
 }
 
 static enum cr_status evaluate_batch(const struct evaluation *evaluation, size_t choices, size_t example)
@@ -104,9 +89,13 @@ static enum cr_status evaluate_batch(const struct evaluation *evaluation, size_t
     CR_TRY(cr_front_forward(evaluation->front, evaluation->pass, evaluation->tuned, batch,
                             evaluation->model->config.layers));
     evaluation->tally->tokens += batch->rows;
-    if (choices > 1) return choose(evaluation, rows, choices, example);
-    double loss;
-    CR_TRY(add_loss(evaluation, &rows, &loss));
+    double loss = 0;
+    CR_TRY(cr_pass_loss(evaluation->pass, evaluation->tuned, &rows, 0, &loss, evaluation->right));
+    if (!isfinite(loss)) return cr_model_fail_nonfinite(evaluation->model, "evaluation: the loss", "");
+    if (choices > 1) {
+        choose(evaluation, choices, example);
+        return CR_OK;
+    }
     evaluation->tally->loss_sum += loss;
     count_right(evaluation, 0, batch->sequences);
     return CR_OK;
@@ -133,11 +122,9 @@ enum cr_status cr_evaluate(const struct cr_model *model, struct cr_pass *pass, c
                            void *context)
 {
     CR_FREE bool *right = NULL;
-    CR_FREE int32_t *labels = NULL;
     CR_TRY(cr_allocate(batch->row_capacity, sizeof *right, &right));
-    CR_TRY(cr_allocate(batch->row_capacity, sizeof *labels, &labels));
     struct cr_tally sum = *tally;
-    const struct evaluation evaluation = {model, pass, tuned, data, front, batch, right, labels, &sum};
+    const struct evaluation evaluation = {model, pass, tuned, data, front, batch, right, &sum};
     size_t i = 0, count = cr_dataset_count(data), choices = cr_dataset_choices(data);
     while (i < count) {
         size_t first = i;

@@ -268,6 +268,40 @@ static void both_parties_say_what_one_says(void **state)
         }
 }
 
+static size_t head_calls;
+static enum cr_status (*head_forward)(const struct cr_linear *, struct cr_matrix, struct cr_matrix);
+
+static enum cr_status counted_forward(const struct cr_linear *self, struct cr_matrix x, struct cr_matrix y)
+{
+    head_calls++;
+    return head_forward(self, x, y);
+}
+
+// A head is read from memory as a whole for each of its products.
+static void sequences_of_a_walk_share_the_heads_product(void **state)
+{
+    (void)state;
+    static const char *const words[] = {" apple", " pear", " it"};
+    const struct cr_dataset_options choices = {.max_length = LONGEST,
+                                               .label_prompt = CR_LABEL_PROMPT,
+                                               .label_words = words,
+                                               .label_count = 3,
+                                               .all_choices = true};
+    struct fixture f;
+    struct cr_tally tally = {0};
+    open_parties(gqa, CR_SPLIT_ACTIVATIONS_FLOAT32, 1, &f);
+    struct cr_linear *head = &f.whole.model->head;
+    struct cr_linear_provider counted = *head->provider;
+    head_forward = counted.forward;
+    counted.forward = counted_forward;
+    head->provider = &counted;
+    head_calls = 0;
+    assert_ok(cr_session_evaluate(&f.whole, in_directory("labels.tsv"), &choices, NULL, &tally));
+    assert_true(tally.examples > 1 && tally.chosen > 0);
+    assert_int_equal(head_calls, 1);
+    close_parties(&f);
+}
+
 static void what_crosses_rounded_is_all_that_differs(void **state)
 {
     (void)state;
@@ -430,6 +464,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(both_parties_say_what_one_says),
+        cmocka_unit_test(sequences_of_a_walk_share_the_heads_product),
         cmocka_unit_test(what_crosses_rounded_is_all_that_differs),
         cmocka_unit_test(a_long_prompt_crosses_in_parts),
         cmocka_unit_test(texts_do_not_meet_and_what_is_wrong_changes_nothing),
