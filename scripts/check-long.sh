@@ -1,6 +1,6 @@
 #!/bin/sh
 # What is too slow for every commit (`make check-long`): races, uninitialised memory, the programs themselves under
-# AddressSanitizer, fifty seeds of faults, full disks, and longer fuzzing. Some five hours on two cores, half of it
+# AddressSanitizer, fifty seeds of faults, full disks, and longer fuzzing. Some four hours on two cores, most of it
 # fuzzing. Stops at the first failure; the last line counts what passed.
 set -eu
 cd "$(dirname "$0")/.."
