@@ -195,11 +195,11 @@ bool cr_identity_expired(const struct cr_identity *identity, int64_t time)
     return !identity->certificate || X509_cmp_time(X509_get0_notAfter(identity->certificate), &when) <= 0;
 }
 
-static enum cr_status save_bio(BIO *bio, const char *path, bool secret)
+static struct cr_slice bytes_of(BIO *bio)
 {
     char *bytes = NULL;
     long size = BIO_get_mem_data(bio, &bytes);
-    return cr_file_write(path, (struct cr_slice){(unsigned char *)bytes, (size_t)size}, secret);
+    return (struct cr_slice){(unsigned char *)bytes, (size_t)size};
 }
 
 static enum cr_status save_certificate(X509 *certificate, const char *directory, const char *name)
@@ -209,7 +209,7 @@ static enum cr_status save_certificate(X509 *certificate, const char *directory,
     CR_CLEANUP(free_bio) BIO *bio = BIO_new(BIO_s_mem());
     if (!bio || !PEM_write_bio_X509(bio, certificate))
         return cr_openssl_fail(CR_INTERNAL, "%s: the certificate cannot be encoded", path);
-    return save_bio(bio, path, false);
+    return cr_file_write(path, bytes_of(bio), false);
 }
 
 static const char *key_name(const struct cr_sealing *sealing)
@@ -233,10 +233,7 @@ static enum cr_status save_key(const struct cr_identity *identity, const char *p
 {
     CR_CLEANUP(free_bio) BIO *bio = NULL;
     CR_TRY(encode_key(identity, path, &bio));
-    if (!sealing) return save_bio(bio, path, true);
-    char *bytes = NULL;
-    long size = BIO_get_mem_data(bio, &bytes);
-    return cr_seal_write(path, sealing, (struct cr_slice){(unsigned char *)bytes, (size_t)size});
+    return sealing ? cr_seal_write(path, sealing, bytes_of(bio)) : cr_file_write(path, bytes_of(bio), true);
 }
 
 bool cr_identity_is_kept(const char *directory, const struct cr_sealing *sealing)
@@ -369,9 +366,7 @@ static enum cr_status make_key(const char *directory)
     CR_TRY(cr_path_join(directory, key_name(NULL), &path));
     CR_TRY(cr_identity_new(&identity));
     CR_TRY(encode_key(identity, path, &bio));
-    char *bytes = NULL;
-    long size = BIO_get_mem_data(bio, &bytes);
-    return cr_file_write_first(path, (struct cr_slice){(unsigned char *)bytes, (size_t)size});
+    return cr_file_write_first(path, bytes_of(bio));
 }
 
 enum cr_status cr_identity_load_or_make(const char *directory, struct cr_identity **out)

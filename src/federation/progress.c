@@ -15,8 +15,8 @@
 // What slicing came to. 255 degrees of freedom: even words give 255, and 99 times of 100 what is said here.
 #define SLICING                                                                                              \
     "{rows_verified} row<s> verified, {bytes_blinded:M} blinded, {pads_used} pad<s> used; "                  \
-    "{online_seconds:1} s "                                                                                  \
-    "online, {offline_seconds:1} s offline; the accelerator saw words with a chi-square of {chi_square:1} "  \
+    "{online_seconds:1} s online, {offline_seconds:1} s offline; the accelerator saw words with a "          \
+    "chi-square of {chi_square:1} "                                                                          \
     "(evenly spread: 255; 99 times of 100 between 201 and 317)[; the clear front ends before layer "         \
     "{front_layers}: {front_examples} example<s> asked for once, {front_checked} of them computed again]"
 
@@ -77,9 +77,8 @@ static const struct {
      "{bytes:M} sent"},
     {"split.serving", PLAIN, "the tuned model answers its silos, on texts of at most {tokens} tokens"},
     {"split.asked", PLAIN,
-     "{silo} has asked the tuned model: {texts} text<s>, {tokens} token<s> of them written, {examples} "
-     "example<s> "
-     "scored"},
+     "{silo} has asked the tuned model: {texts} text<s>, {tokens} token<s> of them written, "
+     "{examples} example<s> scored"},
     {"train.reading", LIVE, "reading {file}: {part:%}, {rows} row<s>"},
     {"train.connecting", PLAIN, "connecting to {accelerators}"},
     {"train.begin", PLAIN,
