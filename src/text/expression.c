@@ -106,6 +106,9 @@ static enum cr_status translate_escape(struct reader *reader, struct cr_buffer *
     case 'W':
         if (!reader->in_class) instead = "[^" WORD "]";
         break;
+    case 'b': // where a word begins or ends; in a class it would be a backspace
+        if (!reader->in_class) instead = "(?:(?<=[" WORD "])(?![" WORD "])|(?<![" WORD "])(?=[" WORD "]))";
+        break;
     default:
         break;
     }

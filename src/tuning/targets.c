@@ -84,7 +84,7 @@ static enum cr_status refuse_others(const char *section, const char *target, str
         CR_TRY(find(section, expression, target, others[i], &found));
     if (!found) return CR_OK;
     return cr_fail(CR_UNSUPPORTED,
-                   "%starget_modules: \"%.100s\": matches embeddings or lm_head as well: not supported",
+                   "%starget_modules: \"%.100s\": an adapter of embeddings or lm_head is not supported",
                    section, target);
 }
 
@@ -104,7 +104,9 @@ static enum cr_status mark_target(const struct cr_model_config *model, const cha
         if (chosen[place.layer] || strcmp(target, name) == 0) marked[i] = true;
         known = true;
     }
-    return known ? CR_OK : fail_unknown(model, section, target);
+    if (known) return CR_OK;
+    CR_TRY(refuse_others(section, target, expression));
+    return fail_unknown(model, section, target);
 }
 
 // PEFT holds a regular expression against whole names.

@@ -86,6 +86,9 @@ static void expressions_are_matched_as_peft_does(void **state)
         {"model\\.layers\\.(?!0).*up_proj", 1, "model.layers.1.mlp.up_proj", NULL},
         {"model.layers.\\d+.mlp.*_proj", 6, "model.layers.0.mlp.gate_proj", NULL},
         {"(?:q|model[.]layers[.]1[.]self_attn[.]q)_proj|x", 1, "model.layers.1.self_attn.q_proj", NULL},
+        {"(?:.*?text.*?q_proj.*?)|(?:\\bmodel\\.layers\\.[\\d]{1,}\\.mlp\\.(?:up|down)_proj\\b)", 4,
+         "model.layers.0.mlp.up_proj", NULL},
+        {".*\\b_proj|.*\\bq_proj", 2, "model.layers.0.self_attn.q_proj", NULL},
         {".*[.][qv]_proj", 2, "model.layers.1.self_attn.q_proj", "[1]"},
         // No more than one of the characters that make it an expression.
         {"model.layers.1.self_attn.q?_proj", 1, "model.layers.1.self_attn.q_proj", NULL},
@@ -120,7 +123,7 @@ static void expressions_are_matched_as_peft_does(void **state)
         assert_ok(cr_peft_config_parse(cr_buffer_slice(&written), "b.json", &again));
         assert_int_equal(again.lora.targets.modules.count, count);
     }
-    static char nothing[] = "(q|v)_proj", all[] = ".*", lazy[] = "q_proj\\b", open[] = "(q",
+    static char nothing[] = "(q|v)_proj", all[] = ".*", lazy[] = "q_proj\\Z", open[] = "(q",
                 name[] = "q_proj", several[] = ".*q_proj", start[] = ".*[.]q_pro",
                 head[] = ".*[.]q_proj|lm_head", slow[] = "(.*.*.*.*.*.*.*.*.*)*.x1";
     static const struct {
@@ -134,10 +137,10 @@ static void expressions_are_matched_as_peft_does(void **state)
          2,
          CR_INVALID,
          "\".*q_proj\": a regular expression that matches no linear module, or does not stand alone"},
-        {{all}, 1, CR_UNSUPPORTED, "lora.target_modules: \".*\": matches embeddings or lm_head as well"},
-        {{head}, 1, CR_UNSUPPORTED, "matches embeddings or lm_head as well"},
+        {{all}, 1, CR_UNSUPPORTED, "lora.target_modules: \".*\": an adapter of embeddings or lm_head is not"},
+        {{head}, 1, CR_UNSUPPORTED, "an adapter of embeddings or lm_head is not supported"},
         {{start}, 1, CR_INVALID, "\".*[.]q_pro\": a regular expression that matches no linear module"},
-        {{lazy}, 1, CR_UNSUPPORTED, "lora.target_modules: expression: \\b at offset 6 is not supported"},
+        {{lazy}, 1, CR_UNSUPPORTED, "lora.target_modules: expression: \\Z at offset 6 is not supported"},
         {{open}, 1, CR_INVALID, "lora.target_modules: expression: missing"},
         {{slow}, 1, CR_INVALID, "lora.target_modules: the expression takes too long"},
     };
@@ -169,7 +172,8 @@ static void targets_are_matched_as_peft_does(void **state)
     chosen.targets.modules = (struct cr_string_list){(char *[]){part}, 1};
     assert_fails(CR_INVALID, "\"proj\"", cr_lora_places(&chosen, &model->config, &places, &count));
     chosen.targets.modules = (struct cr_string_list){(char *[]){head}, 1};
-    assert_fails(CR_INVALID, "\"lm_head\"", cr_lora_places(&chosen, &model->config, &places, &count));
+    assert_fails(CR_UNSUPPORTED, "\"lm_head\": an adapter of embeddings or lm_head is not supported",
+                 cr_lora_places(&chosen, &model->config, &places, &count));
     chosen.targets.modules = (struct cr_string_list){(char *[]){whole}, 1};
     // Layers are for parts of names: PEFT's check_target_module_exists does not look at them for a whole one.
     chosen.targets.layers = (struct cr_size_list){(size_t[]){0}, 1};
