@@ -5,6 +5,7 @@
 #include "base/words.h"
 #include "text/row_block.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -191,10 +192,11 @@ static enum cr_status read_rows(struct cr_dataset *dataset, struct cr_row_reader
     }
     if (dataset->entry_count > 0) return CR_OK;
     if (rows->count == 0) return cr_fail(CR_INVALID, "%s: there are no rows", form->path);
-    return cr_fail(CR_INVALID,
-                   "%s: no row is of use: %zu are empty or have no answer within %zu tokens (max_length)%s%s",
-                   form->path, dataset->skipped, options->max_length,
-                   dataset->bad_rows > 0 ? ", and the others are bad: " : "",
+    char within[64] = "";
+    if (options->max_length < SIZE_MAX)
+        snprintf(within, sizeof within, " within %zu tokens (max_length)", options->max_length);
+    return cr_fail(CR_INVALID, "%s: no row is of use: %zu are empty or have no answer%s%s%s", form->path,
+                   dataset->skipped, within, dataset->bad_rows > 0 ? ", and the others are bad: " : "",
                    cr_buffer_text(&dataset->first_bad));
 }
 

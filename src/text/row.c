@@ -94,6 +94,7 @@ static enum cr_status refuse_more(const struct cr_json *object)
         {"tool_calls", "calls of tools are not learned"},
         {"function_call", "calls of tools are not learned"},
         {"reasoning_content", "thoughts apart from the answer are not learned"},
+        {"thinking", "thoughts apart from the answer are not learned"},
         {"images", "text alone is learned"},
         {"videos", "text alone is learned"},
         {"audios", "text alone is learned"}};
@@ -211,6 +212,9 @@ static enum cr_status add_history(struct cr_row_parser *parser)
 static enum cr_status read_alpaca(struct cr_row_parser *parser, struct cr_row *row)
 {
     bool question = !cr_json_member(parser->json, "instruction") && cr_json_member(parser->json, "question");
+    if (is_filled(cr_json_member(parser->json, "context")))
+        return cr_fail(CR_INVALID, "\"context\": what a question or an instruction is about is read by the "
+                                   "name of \"input\"");
     CR_TRY(take_string(parser, question ? "question" : "instruction", false, &row->instruction));
     CR_TRY(take_string(parser, "input", true, &row->input));
     CR_TRY(take_string(parser, question ? "answer" : "output", false, &row->output));

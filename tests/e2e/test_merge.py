@@ -419,6 +419,7 @@ class Inspect(Folder):
         rows = self.write("chat.jsonl", json.dumps({"messages": [{"role": "user", "content": "?"},
                                                                  {"role": "assistant", "content": "!"}]}) + "\n")
         self.assertGreater(self.inspect(rows, "--tokenizer", DEMO, "--chat-template", "plain")["labels"], 0)
+        self.fails(2, "no row is of use: 1 are empty or have no answer\n", "inspect", self.write("none.jsonl", '{"text": ""}\n'), "--tokenizer", DEMO)
         result = program("inspect", rows, "--tokenizer", DEMO)
         self.assertEqual(result.returncode, 2)
         self.assertIn("(--chat-template: chatml, ", result.stderr)
