@@ -51,9 +51,9 @@ static enum cr_status digest_tokenizer(const char *directory, unsigned char out[
     CR_FREE char *path = NULL;
     CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
     CR_CLEANUP(cr_tokenizer_release) struct cr_tokenizer *tokenizer = NULL;
+    CR_TRY(cr_tokenizer_open(directory, &tokenizer));
     CR_TRY(cr_path_join(directory, "tokenizer.json", &path));
     CR_TRY(cr_file_read(path, TOKENIZER_LIMIT, &bytes));
-    CR_TRY(cr_tokenizer_open(directory, &tokenizer));
     struct cr_slice beside = cr_tokenizer_beside(tokenizer);
     CR_TRY(cr_append(&bytes, beside.data, beside.size));
     return cr_sha256(cr_buffer_slice(&bytes), out);
