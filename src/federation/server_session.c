@@ -323,20 +323,33 @@ static void on_closed(void *context, struct cr_connection *connection, enum cr_s
 
 static const struct cr_connection_handler handler = {on_opened, on_received, on_closed};
 
-// Whether one more stranger may come: if need be, in the place of the one that has been here longest without
-// a certificate. Whoever is to enrol does so at once.
+// Whether a newer connection has shown the same certificate: a silo has one.
+static bool is_outdated(const struct cr_server *server, const struct cr_server_session *session)
+{
+    const struct cr_peer *peer = cr_connection_peer(session->connection);
+    if (peer->name[0] == 0 || session->silo != SIZE_MAX) return false;
+    for (const struct cr_server_session *s = server->sessions; s != session; s = s->next)
+        if (memcmp(cr_connection_peer(s->connection)->key, peer->key, CR_SHA256_SIZE) == 0) return true;
+    return false;
+}
+
+// Whether one more stranger may come: if need be, in the place of the oldest that its silo has no use for any
+// more, or else of the one that has been here longest without a certificate. Whoever is to enrol does so at
+// once, and no silo takes all places.
 static bool make_room(struct cr_server *server)
 {
     size_t strangers = 0;
-    struct cr_server_session **unknown = NULL;
-    for (struct cr_server_session **s = &server->sessions; *s; s = &(*s)->next) {
-        strangers += (*s)->silo == SIZE_MAX;
-        if (cr_connection_peer((*s)->connection)->name[0] == 0) unknown = s; // the newest are first
-    }
+    struct cr_server_session **unknown = NULL, **outdated = NULL;
+    for (struct cr_server_session *s = server->sessions; s; s = s->next) strangers += s->silo == SIZE_MAX;
     if (strangers < STRANGERS) return true;
-    if (!unknown) return false;
-    struct cr_server_session *session = *unknown;
-    *unknown = session->next;
+    for (struct cr_server_session **s = &server->sessions; *s; s = &(*s)->next) { // the newest are first
+        if (cr_connection_peer((*s)->connection)->name[0] == 0) unknown = s;
+        if (is_outdated(server, *s)) outdated = s;
+    }
+    struct cr_server_session **place = outdated ? outdated : unknown, *session;
+    if (!place) return false;
+    session = *place;
+    *place = session->next;
     cr_connection_free(session->connection);
     free(session);
     return true;

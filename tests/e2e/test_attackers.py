@@ -4,6 +4,8 @@ or anybody's values, and the run that it was to disturb ends well."""
 import json
 import os
 import shutil
+import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -114,6 +116,15 @@ class Attackers(support.Federation):
             self.assertLessEqual(set(hostile.end().came), BEFORE)
             self.wait_told(self.server, known, at_server)
 
+    def crowd(self, count):
+        """So many connections with mallory's certificate, on none of which anything is said."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.load_cert_chain(self.dir + "/mallory/certificate.pem", self.dir + "/mallory/key.pem")
+        for _ in range(count):
+            line = context.wrap_socket(socket.create_connection(self.address.split(":")))
+            self.addCleanup(line.close)
+
     def set_back(self, attack, state, sentence):
         """A server that tells of its state and does not ask what anne remembers."""
         with self.subTest("set back", attack=attack, state=state):
@@ -199,6 +210,8 @@ class Attackers(support.Federation):
         self.assert_refused(late_server.end(), LATE)
         self.wait_told(self.server, 0, LATE)
         self.wait_told(ben, 0, LATE)
+        # A crowd of one silo's does not keep another out.
+        self.crowd(100)
         anne = self.join(self.tokens["anne"], "anne", "--attester", "development")
         for process in (anne, ben, self.server):
             self.assert_ends(process)
