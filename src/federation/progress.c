@@ -42,7 +42,7 @@ static const struct {
     {"server.enrolled", PLAIN, "{silo} enrolled from {address}"},
     {"server.joined", PLAIN, "{silo} joined from {address}"},
     {"server.left", PLAIN,
-     "[{silo} ]{address} left: {message}[ (and {others} before it, without a handshake)]"},
+     "[{silo} ]{address} left: {message}[ (and {others} before it, without a certificate)]"},
     {"server.done", PLAIN,
      "the federation is done[: the result is in {output}][, for the job's owner {owner} alone]"},
     {"round.begin", PLAIN, "round {round} of {rounds} begins with {silos} silo<s>"},

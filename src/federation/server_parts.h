@@ -27,6 +27,12 @@ struct cr_server_session {
     struct cr_server_session *next;
 };
 
+// Connections without a certificate that ended.
+struct cr_unheard {
+    size_t count;   // since one was told of
+    double told_at; // when that was; 0: never
+};
+
 // What the job is at.
 enum cr_server_task { CR_SERVER_IDLE, CR_SERVER_FOLDING, CR_SERVER_STORING, CR_SERVER_SAVING };
 
@@ -49,8 +55,7 @@ struct cr_server {
     struct cr_listener *listener;
     struct cr_server_session *sessions;
     struct cr_server_session *by_silo[CR_SILOS]; // the ready one of each silo, or NULL
-    size_t unheard;      // connections that ended before their handshake since one was told of
-    double unheard_told; // when that was; 0: never
+    struct cr_unheard unheard[2];                // the second: of those that were refused an enrolment
 
     struct cr_split_server *split; // of a split model, which has no rounds; NULL: it is not
     struct cr_round machine;
@@ -87,6 +92,9 @@ struct cr_server {
 // cr_server_close, which frees the server too.
 enum cr_status cr_server_open(struct cr_server *server);
 void cr_server_close(struct cr_server *server);
+
+// What is done with connections that come.
+extern const struct cr_connection_handler cr_server_handler;
 
 // Lets silos in from now on: "server.listening".
 enum cr_status cr_server_listen(struct cr_server *server);

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STRANGERS = 64 };                          // connections at once that are no member's
 static const double least_progress_seconds = 0.1; // between two signs of progress; silos leave a second
 static const double stranger_seconds = 10;        // between two strangers that are told of
 
@@ -46,14 +45,16 @@ static enum cr_status on_opened(void *context, struct cr_connection *connection)
     return CR_OK;
 }
 
-static void tell_left(struct cr_server *server, const struct cr_connection *connection, const char *why)
+// `others` went before it without being told of.
+static void tell_left(struct cr_server *server, const struct cr_connection *connection, const char *why,
+                      size_t others)
 {
     const struct cr_event_field fields[] = {
         CR_FIELD_TEXT("silo", cr_connection_peer(connection)->name),
         CR_FIELD_TEXT("address", cr_connection_address(connection)),
-        CR_FIELD("others", server->unheard),
+        CR_FIELD("others", others),
     };
-    size_t count = sizeof fields / sizeof *fields - (server->unheard == 0);
+    size_t count = sizeof fields / sizeof *fields - (others == 0);
     cr_event_send(server->sink, CR_EVENT_WARNING, "server.left", why, fields, count);
 }
 
@@ -63,7 +64,7 @@ static enum cr_status supersede(struct cr_server *server, size_t silo, const cha
     struct cr_server_session *older = server->by_silo[silo];
     if (!older) return CR_OK;
     server->by_silo[silo] = NULL;
-    tell_left(server, older->connection, why); // now, and not after it was told who takes its place
+    tell_left(server, older->connection, why, 0); // now, and not after it was told who takes its place
     older->told_left = true;
     dismiss(older, why);
     return cr_server_event(server, CR_ROUND_LOST, silo, NULL);
@@ -282,17 +283,20 @@ static enum cr_status on_received(void *context, struct cr_connection *connectio
     return status;
 }
 
-// Anyone may connect and go again, a probe every second, for weeks: that is told now and then.
-static void count_stranger(struct cr_server *server, const struct cr_connection *connection, const char *why)
+// Anyone may connect and go again, a probe every second, for weeks: that is told now and then, and does not
+// hide who shows a token that is none.
+static void count_stranger(struct cr_server *server, const struct cr_connection *connection,
+                           enum cr_status status, const char *why)
 {
     double now = cr_clock_monotonic();
-    if (server->unheard_told > 0 && now - server->unheard_told < stranger_seconds) {
-        server->unheard++;
+    struct cr_unheard *unheard = &server->unheard[status == CR_DENIED];
+    if (unheard->told_at > 0 && now - unheard->told_at < stranger_seconds) {
+        unheard->count++;
         return;
     }
-    server->unheard_told = now;
-    tell_left(server, connection, why);
-    server->unheard = 0;
+    unheard->told_at = now;
+    tell_left(server, connection, why, unheard->count);
+    unheard->count = 0;
 }
 
 static void on_closed(void *context, struct cr_connection *connection, enum cr_status status, const char *why)
@@ -305,10 +309,10 @@ static void on_closed(void *context, struct cr_connection *connection, enum cr_s
     *at = session->next;
     bool expected = status == CR_OK && (server->saved || server->split || peer->anonymous);
     const char *message = status == CR_OK ? "closed" : why;
-    if (!peer->anonymous && peer->name[0] == 0)
-        count_stranger(server, connection, message);
+    if (!expected && peer->name[0] == 0)
+        count_stranger(server, connection, status, message);
     else if (!expected && !session->told_left)
-        tell_left(server, connection, message);
+        tell_left(server, connection, message, 0);
     size_t silo = session->silo;
     if (silo != SIZE_MAX && server->saved && status == CR_OK) server->told[silo] = true;
     if (silo != SIZE_MAX && server->by_silo[silo] == session) {
@@ -321,85 +325,4 @@ static void on_closed(void *context, struct cr_connection *connection, enum cr_s
     cr_connection_free(connection);
 }
 
-static const struct cr_connection_handler handler = {on_opened, on_received, on_closed};
-
-// Whether a newer connection has shown the same certificate: a silo has one.
-static bool is_outdated(const struct cr_server *server, const struct cr_server_session *session)
-{
-    const struct cr_peer *peer = cr_connection_peer(session->connection);
-    if (peer->name[0] == 0 || session->silo != SIZE_MAX) return false;
-    for (const struct cr_server_session *s = server->sessions; s != session; s = s->next)
-        if (memcmp(cr_connection_peer(s->connection)->key, peer->key, CR_SHA256_SIZE) == 0) return true;
-    return false;
-}
-
-// Whether one more stranger may come: if need be, in the place of the oldest that its silo has no use for any
-// more, or else of the one that has been here longest without a certificate. Whoever is to enrol does so at
-// once, and no silo takes all places.
-static bool make_room(struct cr_server *server)
-{
-    size_t strangers = 0;
-    struct cr_server_session **unknown = NULL, **outdated = NULL;
-    for (struct cr_server_session *s = server->sessions; s; s = s->next) strangers += s->silo == SIZE_MAX;
-    if (strangers < STRANGERS) return true;
-    for (struct cr_server_session **s = &server->sessions; *s; s = &(*s)->next) { // the newest are first
-        if (cr_connection_peer((*s)->connection)->name[0] == 0) unknown = s;
-        if (is_outdated(server, *s)) outdated = s;
-    }
-    struct cr_server_session **place = outdated ? outdated : unknown, *session;
-    if (!place) return false;
-    session = *place;
-    *place = session->next;
-    cr_connection_free(session->connection);
-    free(session);
-    return true;
-}
-
-static void *on_accepted(void *context, struct cr_connection *connection)
-{
-    struct cr_server *server = context;
-    struct cr_server_session *session;
-    if (!make_room(server) || cr_allocate(1, sizeof *session, &session) != CR_OK) return NULL;
-    *session = (struct cr_server_session){
-        .server = server, .connection = connection, .silo = SIZE_MAX, .next = server->sessions};
-    server->sessions = session;
-    return session;
-}
-
-enum cr_status cr_server_listen(struct cr_server *server)
-{
-    const struct cr_federation_config *federation = &server->config->federation;
-    struct cr_address address;
-    CR_TRY(cr_address_parse(federation->address, &address));
-    char text[CR_ADDRESS_SIZE];
-    bool any_port = address.port == 0;
-    if (any_port) CR_TRY(cr_state_read_port(server->state->path, &address.port));
-    cr_address_format(&address, text);
-    double timeout = federation->progress_timeout;
-    enum cr_status status = cr_listener_new(server->loop, server->tls, text, timeout, on_accepted, &handler,
-                                            server, &server->listener);
-    if (status != CR_OK && any_port && address.port != 0) {
-        // The port of the server before is taken by someone else: silos that know it will not find us, but
-        // new tokens can carry another.
-        address.port = 0;
-        cr_address_format(&address, text);
-        status = cr_listener_new(server->loop, server->tls, text, timeout, on_accepted, &handler, server,
-                                 &server->listener);
-    }
-    CR_TRY(status);
-    address.port = cr_listener_port(server->listener);
-    CR_TRY(cr_state_write_port(server->state, address.port));
-    cr_address_format(&address, text);
-    size_t rounds = cr_server_rounds(server);
-    const struct cr_event_field fields[] = {
-        CR_FIELD_TEXT("address", text),
-        CR_FIELD("min_clients", cr_config_min_clients(server->config)),
-        CR_FIELD("members", server->state->member_count),
-        CR_FIELD("round", cr_least(server->state->round + 1, rounds)),
-        CR_FIELD("rounds", rounds),
-    };
-    size_t count = sizeof fields / sizeof *fields;
-    cr_event_send(server->sink, CR_EVENT_INFO, "server.listening", NULL, fields,
-                  server->split ? count - 2 : count); // a split model has no rounds
-    return CR_OK;
-}
+const struct cr_connection_handler cr_server_handler = {on_opened, on_received, on_closed};

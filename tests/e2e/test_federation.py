@@ -388,14 +388,20 @@ class Refusals(Federation):
             end.close()
 
     def test_probes_do_not_fill_the_events(self):
-        probes = 30  # in far less than ten seconds each
+        probes = 20  # of each kind, in far less than ten seconds each
+        enrol = b"\x08\x02\x12\x20" + bytes(32) + b"\x1a\x01x"  # of a secret that is nobody's
         for _ in range(probes):
             socket.create_connection(("127.0.0.1", self.port)).close()
+            self.raw(b"GET / HTTP/1.1\r\n\r\n")
+            self.raw(struct.pack("<4sHHII", b"CRL1", 1, 0, len(enrol), 0) + enrol)
         self.federation_still_works()
         left = [event for event in self.server.events if event["event"] == "server.left" and not event["silo"]]
-        self.assertIn(len(left), range(1, probes))
-        self.assertNotIn("others", left[0])
-        self.assertLess(sum(1 + event.get("others", 0) for event in left), probes + 1)
+        denied = [event for event in left if event["message"] == "the join token is not one of this server's"]
+        others = [event for event in left if event not in denied]
+        for told, came in (denied, probes), (others, 2 * probes):
+            self.assertIn(len(told), range(1, probes), left)
+            self.assertNotIn("others", told[0])
+            self.assertLess(sum(1 + event.get("others", 0) for event in told), came + 1)
 
     def test_two_servers_on_one_directory(self):
         second = self.start("serve", self.path)

@@ -137,7 +137,7 @@ static void test_sentences(void **state)
     const struct cr_event_field probes[] = {CR_FIELD_TEXT("silo", ""), CR_FIELD_TEXT("address", "[::1]:5"),
                                             CR_FIELD("others", 9)};
     assert_string_equal(sentence("server.left", "no", probes, 3),
-                        "[::1]:5 left: no (and 9 before it, without a handshake)");
+                        "[::1]:5 left: no (and 9 before it, without a certificate)");
     const struct cr_event_field held[] = {CR_FIELD("loss", -1), CR_FIELD("accuracy", 0.255),
                                           CR_FIELD("labelled", 100)};
     assert_string_equal(sentence("train.eval", NULL, held, 3),
