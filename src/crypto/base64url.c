@@ -4,7 +4,7 @@ static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuv
 
 enum cr_status cr_base64url_append(struct cr_buffer *out, struct cr_slice bytes)
 {
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    CR_CLEANUP(cr_buffer_wipe) struct cr_buffer text = {0};
     for (size_t at = 0; at < bytes.size; at += 3) {
         size_t left = bytes.size - at, taken = left < 3 ? left : 3;
         uint32_t group = 0;
@@ -27,7 +27,7 @@ static int digit_value(unsigned char c)
 enum cr_status cr_base64url_decode(struct cr_slice text, struct cr_buffer *out)
 {
     if (text.size % 4 == 1) return cr_fail(CR_INVALID, "base64url text of an impossible length");
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
+    CR_CLEANUP(cr_buffer_wipe) struct cr_buffer bytes = {0};
     for (size_t at = 0; at < text.size; at += 4) {
         size_t left = text.size - at, taken = left < 4 ? left : 4;
         uint32_t group = 0;

@@ -1,5 +1,7 @@
 """What tests of the programs share: how one is run, what a process is doing, and a folder for each test."""
+import mmap
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -35,6 +37,26 @@ def gone(pid):
             return file.read().rsplit(")", 1)[1].split()[0] in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return True
+
+
+def memory_of(pid):
+    """What a dump of a process would hold; a sanitizer's own memory, terabytes of nothing, aside."""
+    parts = []
+    with open("/proc/%d/maps" % pid) as maps, open("/proc/%d/mem" % pid, "rb", 0) as memory:
+        for line in maps:
+            begin, end, flags = re.match(r"([0-9a-f]+)-([0-9a-f]+) (....)", line).groups()
+            begin, end = int(begin, 16), int(end, 16)
+            if flags[0] != "r" or "[v" in line or "/secretmem" in line:  # which nobody else can read
+                continue
+            at = begin if end - begin < 1 << 32 else end
+            while at < end:
+                memory.seek(at)
+                try:
+                    parts.append(memory.read(end - at))
+                except OSError:
+                    parts.append(bytes(mmap.PAGESIZE))  # below a stack glibc 2.42 has pages that nobody can read
+                at += len(parts[-1])
+    return b"".join(parts)
 
 
 class Folder(unittest.TestCase):

@@ -3,7 +3,6 @@ import array
 import collections
 import json
 import math
-import mmap
 import os
 import random
 import re
@@ -16,7 +15,7 @@ import unittest
 
 import hostile_accelerator
 from accelerator_support import DEMO, Accelerated
-from support import CARREL
+from support import CARREL, memory_of
 
 RESULT, STATE = "adapter_model.safetensors", "trainer.state"
 STEPS = 6
@@ -66,26 +65,6 @@ def rows_of(tensors):
             if any(words):
                 rounded = array.array("H", ((word + 0x7fff + (word >> 16 & 1)) >> 16 for word in words))
                 yield words.tobytes(), rounded.tobytes()
-
-
-def memory_of(pid):
-    """What a dump of a process would hold; a sanitizer's own memory, terabytes of nothing, aside."""
-    parts = []
-    with open("/proc/%d/maps" % pid) as maps, open("/proc/%d/mem" % pid, "rb", 0) as memory:
-        for line in maps:
-            begin, end, flags = re.match(r"([0-9a-f]+)-([0-9a-f]+) (....)", line).groups()
-            begin, end = int(begin, 16), int(end, 16)
-            if flags[0] != "r" or "[v" in line or "/secretmem" in line:  # which nobody else can read
-                continue
-            at = begin if end - begin < 1 << 32 else end
-            while at < end:
-                memory.seek(at)
-                try:
-                    parts.append(memory.read(end - at))
-                except OSError:
-                    parts.append(bytes(mmap.PAGESIZE))  # below a stack glibc 2.42 has pages that nobody can read
-                at += len(parts[-1])
-    return b"".join(parts)
 
 
 class Slicing(Accelerated):
