@@ -129,7 +129,9 @@ static enum cr_status take(const ProtobufCMessage *base, struct cr_message *out)
     }
     case CR_FRAME_REFUSED: {
         AS(Refused);
-        if (in->status == CR_OK || in->status > CR_INTERNAL) return wrong(type, "status");
+        // Cancelled is what a person did here, for whom a run ends well: for no peer to say.
+        if (in->status == CR_OK || in->status == CR_CANCELLED || in->status > CR_INTERNAL)
+            return wrong(type, "status");
         out->refused.status = (enum cr_status)in->status;
         return take_text(type, "reason", in->reason, out->refused.reason);
     }

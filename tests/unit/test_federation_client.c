@@ -134,6 +134,14 @@ static void test_values_that_are_not_there(void **state)
     until_ended(CR_PROTOCOL, "values of round 1 that are not there");
 }
 
+// "Stopped" is what its own person does to a silo.
+static void test_a_server_cannot_stop_it(void **state)
+{
+    (void)state;
+    say(&(struct cr_message){.type = CR_FRAME_REFUSED, .refused = {.status = CR_CANCELLED, .reason = "bye"}});
+    until_ended(CR_PROTOCOL, "a Refused message with a wrong status");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -145,6 +153,7 @@ int main(void)
         WITH_SILO(test_other_values_than_announced),
         WITH_SILO(test_a_round_that_is_not_of_the_job),
         WITH_SILO(test_values_that_are_not_there),
+        WITH_SILO(test_a_server_cannot_stop_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
