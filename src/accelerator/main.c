@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/flags.h"
+#include "base/mapping.h"
 
 #include <semaphore.h>
 #include <signal.h>

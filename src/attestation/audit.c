@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/mapping.h"
 #include "format/json.h"
 
 #include <errno.h>

@@ -1,4 +1,4 @@
-// Files: whole reads with a bound, read-only mappings, and writes that are either complete or absent.
+// Files: whole reads with a bound, and writes that are either complete or absent.
 #ifndef CARREL_BASE_FILE_H
 #define CARREL_BASE_FILE_H
 
@@ -63,21 +63,9 @@ enum cr_status cr_file_write_at(int fd, const char *path, uint64_t at, struct cr
 // whatever takes the bytes, a kernel for one.
 enum cr_status cr_file_put(const char *path, struct cr_slice bytes);
 
-// A private read-only mapping of the whole file; an empty file maps to {NULL, 0}.
-enum cr_status cr_file_map(const char *path, struct cr_slice *out);
-void cr_file_unmap(struct cr_slice *mapping); // usable with CR_CLEANUP
-
-// For a process's start: where a mapped file turns out to have been cut off, or its disk fails, the process
-// ends with the exit code of CR_IO and "PROGRAM: PATH: ..." on standard error, where it would die of SIGBUS.
-// `program` is kept.
-enum cr_status cr_file_watch_mappings(const char *program);
-
 // CR_INVALID where `bytes`, a file's first ones, are those of a Git LFS pointer: a clone made without git-lfs
 // has one in the place of each large file.
 enum cr_status cr_file_refuse_pointer(const char *path, struct cr_slice bytes);
-
-// Gives the memory of part of a mapping back, whole pages of it; whoever reads there again has it read anew.
-void cr_file_drop(struct cr_slice part);
 
 // For a process's start: where standard input, output or error is closed, something is put in its place, so
 // that no file opened later is taken for it. Reading the first and writing the second fail as before.

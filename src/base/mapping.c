@@ -1,4 +1,6 @@
 // Mappings of files, and what becomes of one whose file is no longer what it was.
+#include "base/mapping.h"
+
 #include "base/file.h"
 
 #include <errno.h>

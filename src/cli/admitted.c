@@ -3,6 +3,7 @@
 #include "attestation/audit.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/mapping.h"
 #include "base/words.h"
 #include "format/json.h"
 

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/mapping.h"
 #include "base/parse.h"
 #include "channel/token.h"
 #include "crypto/seal.h"

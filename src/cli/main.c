@@ -1,5 +1,6 @@
 // carrel: the person's program. Each command is a file of this folder.
 #include "base/file.h"
+#include "base/mapping.h"
 #include "base/signals.h"
 #include "cli/command.h"
 

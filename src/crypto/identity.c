@@ -1,5 +1,6 @@
 #include "crypto/identity.h"
 #include "base/file.h"
+#include "base/mapping.h"
 #include "crypto/certificate.h"
 #include "crypto/openssl.h"
 

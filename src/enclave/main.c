@@ -1,6 +1,6 @@
 // carrel-enclave: the trusted program. It takes one role and nothing else; `carrel` starts it with the same
 // arguments. Exit codes: cr_exit_code.
-#include "base/file.h"
+#include "base/mapping.h"
 #include "enclave/harden.h"
 #include "enclave/role.h"
 

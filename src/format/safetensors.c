@@ -1,5 +1,6 @@
 #include "format/safetensors.h"
 #include "base/file.h"
+#include "base/mapping.h"
 #include "format/json.h"
 
 #include <stdlib.h>

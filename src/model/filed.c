@@ -1,6 +1,6 @@
 #include "model/filed.h"
 
-#include "base/file.h"
+#include "base/mapping.h"
 #include "model/frozen.h"
 #include "tensor/ops.h"
 

@@ -1,5 +1,5 @@
 // Which tensors a model has, by name and shape, and whether a checkpoint has them.
-#include "base/file.h"
+#include "base/mapping.h"
 #include "base/parse.h"
 #include "model/weights.h"
 

@@ -1,7 +1,7 @@
 // Where a model's tensors lie in memory, and how they come there from a checkpoint.
 #include "model/weights.h"
 
-#include "base/file.h"
+#include "base/mapping.h"
 #include "field/quantize.h"
 #include "tensor/ops.h"
 

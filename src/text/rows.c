@@ -1,6 +1,7 @@
 #include "text/rows.h"
 
 #include "base/file.h"
+#include "base/mapping.h"
 #include "base/parse.h"
 
 #include <string.h>

@@ -1,6 +1,7 @@
 #include "tuning/base_digest.h"
 
 #include "base/file.h"
+#include "base/mapping.h"
 #include "text/tokenizer.h"
 
 enum { TOKENIZER_LIMIT = 256 << 20 };

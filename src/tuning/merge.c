@@ -1,6 +1,7 @@
 #include "tuning/merge.h"
 
 #include "base/file.h"
+#include "base/mapping.h"
 #include "crypto/random.h"
 #include "model/filed.h"
 #include "model/pass.h"

@@ -1,5 +1,5 @@
 // What a run is (its digests), and its interruption: saving and loading all that the next step follows from.
-#include "base/file.h"
+#include "base/mapping.h"
 #include "tuning/schedule.h"
 #include "tuning/state.h"
 #include "tuning/trainer_parts.h"

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/flags.h"
+#include "base/mapping.h"
 #include "base/parse.h"
 #include "base/thread.h"
 

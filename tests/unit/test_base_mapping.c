@@ -1,5 +1,6 @@
 // A mapped file that is cut off while it is read.
 #include "base/file.h"
+#include "base/mapping.h"
 
 #include "temporary.h"
 
