@@ -47,6 +47,15 @@ enum cr_status cr_reallocate(size_t count, size_t size, void *block)
     return CR_OK;
 }
 
+enum cr_status cr_grow(size_t count, size_t *capacity, size_t size, void *block)
+{
+    if (count <= *capacity) return CR_OK;
+    size_t grown = count + count / 2 + 64;
+    CR_TRY(cr_reallocate(grown, size, block));
+    *capacity = grown;
+    return CR_OK;
+}
+
 enum cr_status cr_copy_string(const char *text, char **out)
 {
     char *copy = strdup(text);

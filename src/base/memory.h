@@ -17,6 +17,10 @@ enum cr_status cr_allocate(size_t count, size_t size, void *out);
 // Grows or shrinks *block (NULL or from cr_allocate/malloc) to `count` elements; old contents are kept.
 enum cr_status cr_reallocate(size_t count, size_t size, void *block);
 
+// Grows *block, which has room for *capacity elements of `size` bytes, where it has none for `count`: by so
+// much more that elements may come one at a time.
+enum cr_status cr_grow(size_t count, size_t *capacity, size_t size, void *block);
+
 // Sets *out to a copy of the string; free with free.
 enum cr_status cr_copy_string(const char *text, char **out);
 

@@ -54,11 +54,7 @@ static struct edge *find_edge(const struct tree *tree, uint32_t node, unsigned c
 
 static enum cr_status grow_tree(struct tree *tree)
 {
-    if (tree->nodes == tree->node_capacity) {
-        size_t capacity = 2 * tree->node_capacity + 64;
-        CR_TRY(cr_reallocate(capacity, sizeof *tree->ends, &tree->ends));
-        tree->node_capacity = capacity;
-    }
+    CR_TRY(cr_grow(tree->nodes + 1, &tree->node_capacity, sizeof *tree->ends, &tree->ends));
     if (2 * (tree->edge_count + 1) <= tree->edge_slots) return CR_OK;
     struct tree grown = *tree;
     grown.edge_slots = tree->edge_slots > 0 ? 2 * tree->edge_slots : 64;

@@ -49,11 +49,7 @@ static enum cr_status offer(struct work *work, const struct cr_bpe *bpe, uint32_
     const struct symbol *symbol = &work->symbols[left];
     const struct cr_bpe_merge *merge = find_merge(bpe, symbol->id, work->symbols[symbol->next].id);
     if (!merge) return CR_OK;
-    if (work->heap_count == work->heap_capacity) {
-        size_t capacity = 2 * work->heap_capacity + 64;
-        CR_TRY(cr_reallocate(capacity, sizeof *work->heap, &work->heap));
-        work->heap_capacity = capacity;
-    }
+    CR_TRY(cr_grow(work->heap_count + 1, &work->heap_capacity, sizeof *work->heap, &work->heap));
     struct candidate offered = {merge->rank, left, merge->result};
     size_t at = work->heap_count++;
     for (; at > 0 && before(offered, work->heap[(at - 1) / 2]); at = (at - 1) / 2)
@@ -80,13 +76,8 @@ static struct candidate take_best(struct work *work)
 
 static enum cr_status add_symbol(struct work *work, uint32_t id, size_t start)
 {
-    if (work->count == work->capacity) {
-        size_t capacity = 2 * work->capacity + 64;
-        if (capacity >= NONE)
-            return cr_fail(CR_NO_MEMORY, "a piece of text of over %zu symbols", work->count);
-        CR_TRY(cr_reallocate(capacity, sizeof *work->symbols, &work->symbols));
-        work->capacity = capacity;
-    }
+    if (work->count == NONE) return cr_fail(CR_NO_MEMORY, "a piece of text of over %zu symbols", work->count);
+    CR_TRY(cr_grow(work->count + 1, &work->capacity, sizeof *work->symbols, &work->symbols));
     uint32_t at = (uint32_t)work->count++;
     work->symbols[at] =
         (struct symbol){.id = id, .start = (uint32_t)start, .previous = at > 0 ? at - 1 : NONE, .next = NONE};

@@ -80,11 +80,7 @@ static bool better(const struct learner *learner, struct candidate a, struct can
 
 static enum cr_status heap_push(struct learner *learner, uint32_t pair)
 {
-    if (learner->heap_count == learner->heap_capacity) {
-        size_t capacity = 2 * learner->heap_capacity + 1024;
-        CR_TRY(cr_reallocate(capacity, sizeof *learner->heap, &learner->heap));
-        learner->heap_capacity = capacity;
-    }
+    CR_TRY(cr_grow(learner->heap_count + 1, &learner->heap_capacity, sizeof *learner->heap, &learner->heap));
     struct candidate pushed = {learner->pairs[pair].count, pair};
     size_t at = learner->heap_count++;
     for (; at > 0 && better(learner, pushed, learner->heap[(at - 1) / 2]); at = (at - 1) / 2)
@@ -123,11 +119,8 @@ static size_t find_slot(const struct learner *learner, uint64_t key)
 static enum cr_status grow_pairs(struct learner *learner)
 {
     if (learner->pair_count == UINT32_MAX - 1) return cr_fail(CR_NO_MEMORY, "too many pairs of tokens");
-    if (learner->pair_count == learner->pair_capacity) {
-        size_t capacity = 2 * learner->pair_capacity + 1024;
-        CR_TRY(cr_reallocate(capacity, sizeof *learner->pairs, &learner->pairs));
-        learner->pair_capacity = capacity;
-    }
+    CR_TRY(
+        cr_grow(learner->pair_count + 1, &learner->pair_capacity, sizeof *learner->pairs, &learner->pairs));
     if (2 * (learner->pair_count + 1) <= learner->slot_count) return CR_OK;
     size_t slots = learner->slot_count > 0 ? 2 * learner->slot_count : 4096;
     uint32_t *fresh;
@@ -175,11 +168,8 @@ static enum cr_status count_pair(struct learner *learner, uint32_t left, uint32_
     CR_TRY(note_word(pair, word));
     if (pair->touched == learner->round) return CR_OK;
     pair->touched = learner->round;
-    if (learner->grown_count == learner->grown_capacity) {
-        size_t capacity = 2 * learner->grown_capacity + 1024;
-        CR_TRY(cr_reallocate(capacity, sizeof *learner->grown, &learner->grown));
-        learner->grown_capacity = capacity;
-    }
+    CR_TRY(
+        cr_grow(learner->grown_count + 1, &learner->grown_capacity, sizeof *learner->grown, &learner->grown));
     learner->grown[learner->grown_count++] = index;
     return CR_OK;
 }
@@ -237,11 +227,7 @@ static enum cr_status merge_pair(struct learner *learner, uint32_t index)
     struct pair *pair = &learner->pairs[index];
     uint32_t left = left_of(pair), right = right_of(pair), result;
     CR_TRY(result_token(learner, left, right, &result));
-    if (merges->count == merges->capacity) {
-        size_t capacity = 2 * merges->capacity + 256;
-        CR_TRY(cr_reallocate(capacity, sizeof *merges->items, &merges->items));
-        merges->capacity = capacity;
-    }
+    CR_TRY(cr_grow(merges->count + 1, &merges->capacity, sizeof *merges->items, &merges->items));
     merges->items[merges->count++] = (struct cr_merge){left, right};
     // The list is taken out: no word will hold this pair again once it is merged everywhere, unless a later
     // merge makes one of its tokens anew, and then lists its words anew.

@@ -33,11 +33,7 @@ enum cr_status cr_pieces_append_token(struct cr_pieces *pieces, uint32_t token)
 
 enum cr_status cr_pieces_mark(struct cr_pieces *pieces)
 {
-    if (pieces->mark_count == pieces->mark_capacity) {
-        size_t capacity = 2 * pieces->mark_capacity + 8;
-        CR_TRY(cr_reallocate(capacity, sizeof *pieces->marks, &pieces->marks));
-        pieces->mark_capacity = capacity;
-    }
+    CR_TRY(cr_grow(pieces->mark_count + 1, &pieces->mark_capacity, sizeof *pieces->marks, &pieces->marks));
     pieces->marks[pieces->mark_count++] = pieces->text.size;
     return CR_OK;
 }
@@ -45,11 +41,7 @@ enum cr_status cr_pieces_mark(struct cr_pieces *pieces)
 enum cr_status cr_pieces_add(struct cr_pieces *pieces, struct cr_piece piece)
 {
     if (piece.start == piece.end && piece.token == CR_NO_TOKEN) return CR_OK;
-    if (pieces->count == pieces->capacity) {
-        size_t capacity = pieces->capacity + pieces->capacity / 2 + 64;
-        CR_TRY(cr_reallocate(capacity, sizeof *pieces->items, &pieces->items));
-        pieces->capacity = capacity;
-    }
+    CR_TRY(cr_grow(pieces->count + 1, &pieces->capacity, sizeof *pieces->items, &pieces->items));
     pieces->items[pieces->count++] = piece;
     return CR_OK;
 }

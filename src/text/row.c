@@ -27,11 +27,8 @@ static enum cr_status take_string(const struct cr_row_parser *parser, const char
 static enum cr_status add_message(struct cr_row_parser *parser, enum cr_chat_role role,
                                   struct cr_slice content)
 {
-    if (parser->message_count == parser->message_capacity) {
-        size_t capacity = 2 * parser->message_capacity + 8;
-        CR_TRY(cr_reallocate(capacity, sizeof *parser->messages, &parser->messages));
-        parser->message_capacity = capacity;
-    }
+    CR_TRY(cr_grow(parser->message_count + 1, &parser->message_capacity, sizeof *parser->messages,
+                   &parser->messages));
     parser->messages[parser->message_count++] = (struct cr_chat_message){role, content, false};
     return CR_OK;
 }

@@ -37,11 +37,7 @@ void cr_ids_release(struct cr_ids *ids)
 
 enum cr_status cr_ids_append(struct cr_ids *ids, uint32_t id)
 {
-    if (ids->count == ids->capacity) {
-        size_t capacity = ids->capacity + ids->capacity / 2 + 64;
-        CR_TRY(cr_reallocate(capacity, sizeof *ids->items, &ids->items));
-        ids->capacity = capacity;
-    }
+    CR_TRY(cr_grow(ids->count + 1, &ids->capacity, sizeof *ids->items, &ids->items));
     ids->items[ids->count++] = id;
     return CR_OK;
 }

@@ -29,11 +29,7 @@ static enum cr_status count_word(struct words *words, struct cr_slice word)
     }
     if (words->seen.limit == CR_TOKEN_ID_LIMIT)
         return cr_fail(CR_NO_MEMORY, "training: over %d different words", CR_TOKEN_ID_LIMIT);
-    if (words->seen.limit == words->capacity) {
-        size_t capacity = 2 * words->capacity + 1024;
-        CR_TRY(cr_reallocate(capacity, sizeof *words->counts, &words->counts));
-        words->capacity = capacity;
-    }
+    CR_TRY(cr_grow(words->seen.limit + 1, &words->capacity, sizeof *words->counts, &words->counts));
     id = (uint32_t)words->seen.limit;
     words->counts[id] = 1;
     return cr_vocabulary_add(&words->seen, "training", word, id);

@@ -51,6 +51,9 @@ static void allocation_refuses_overflow(void **state)
     assert_null(block);
     assert_ok(cr_allocate(3, 5, &block));
     assert_int_equal((uintptr_t)block % CR_ALIGNMENT, 0);
+    size_t capacity = 15;
+    assert_ok(cr_grow(16, &capacity, 1, &block));
+    assert_true(capacity >= 16);
     cr_free(&block);
     assert_null(block);
 }
