@@ -7,11 +7,10 @@
 static enum cr_status refuse_value(struct cr_appraisal *appraisal, const char *check_name,
                                    struct cr_slice value)
 {
-    CR_FREE char *hex = NULL;
-    CR_TRY(cr_allocate(2 * value.size + 1, 1, &hex));
-    cr_hex_encode(value, hex);
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer hex = {0};
+    CR_TRY(cr_append_hex(&hex, value));
     return cr_found_wrong(appraisal, check_name, NULL, false, "%s is not among the policy's values of %s",
-                          hex, check_name);
+                          cr_buffer_text(&hex), check_name);
 }
 
 enum cr_status cr_appraisal_policy_compare(struct cr_appraisal *appraisal, const char *check_name,

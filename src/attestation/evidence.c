@@ -135,15 +135,6 @@ static enum cr_status take(struct search *search, struct cr_slice bytes, enum cr
     return cr_append(&search->out->bytes, bytes.data, bytes.size);
 }
 
-static enum cr_status append_hex(struct cr_buffer *out, const char *key, const struct cr_buffer *bytes)
-{
-    if (key) return cr_json_append_hex(out, key, cr_buffer_slice(bytes));
-    CR_FREE char *hex = NULL;
-    CR_TRY(cr_allocate(2 * bytes->size + 1, 1, &hex));
-    cr_hex_encode(cr_buffer_slice(bytes), hex);
-    return cr_append_format(out, "\"%s\"", hex);
-}
-
 // A TPM's quote, where the object is one, with its bytes as hexadecimal, whichever way they were written.
 static enum cr_status take_tpm(struct search *search, const struct cr_json *object)
 {
@@ -154,15 +145,16 @@ static enum cr_status take_tpm(struct search *search, const struct cr_json *obje
         !cr_tpm_quote_is_one(cr_buffer_slice(&message)))
         return CR_OK;
     CR_TRY(cr_append(&text, "{", 1));
-    CR_TRY(append_hex(&text, "message", &message));
+    CR_TRY(cr_json_append_hex(&text, "message", cr_buffer_slice(&message)));
     CR_TRY(cr_append(&text, ", ", 2));
-    CR_TRY(append_hex(&text, "signature", &signature));
+    CR_TRY(cr_json_append_hex(&text, "signature", cr_buffer_slice(&signature)));
     CR_TRY(cr_append_format(&text, ", \"pcrs\": ["));
     for (size_t i = 0; i < cr_json_count(pcrs); i++) {
         CR_CLEANUP(cr_buffer_release) struct cr_buffer value = {0};
         if (cr_encoding_value(cr_json_at(pcrs, i), &value) != CR_OK) return CR_OK;
-        if (i > 0) CR_TRY(cr_append(&text, ", ", 2));
-        CR_TRY(append_hex(&text, NULL, &value));
+        CR_TRY(cr_append_format(&text, "%s\"", i > 0 ? ", " : ""));
+        CR_TRY(cr_append_hex(&text, cr_buffer_slice(&value)));
+        CR_TRY(cr_append_u8(&text, '"'));
     }
     CR_TRY(cr_append(&text, "]}", 2));
     return take(search, cr_buffer_slice(&text), CR_EVIDENCE_TPM);

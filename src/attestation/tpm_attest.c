@@ -104,9 +104,9 @@ static enum cr_status append_evidence(const struct quote *quote, const TPM2B_PUB
     CR_TRY(append_key(public, &text));
     CR_TRY(cr_append_format(&text, ", \"pcrs\": ["));
     for (size_t i = 0; i < CR_TPM_PCRS; i++) {
-        char hex[2 * CR_TPM_PCR_SIZE + 1];
-        cr_hex_encode((struct cr_slice){pcrs[i], CR_TPM_PCR_SIZE}, hex);
-        CR_TRY(cr_append_format(&text, "%s\"%s\"", i > 0 ? ", " : "", hex));
+        CR_TRY(cr_append_format(&text, "%s\"", i > 0 ? ", " : ""));
+        CR_TRY(cr_append_hex(&text, (struct cr_slice){pcrs[i], CR_TPM_PCR_SIZE}));
+        CR_TRY(cr_append_u8(&text, '"'));
     }
     CR_TRY(cr_append_format(&text, "]}\n"));
     return cr_append(out, text.data, text.size);

@@ -152,10 +152,9 @@ static enum cr_status append_report(struct cr_slice report, struct cr_slice tabl
     CR_TRY(cr_json_append_hex(&text, "report", report));
     CR_TRY(cr_append_format(&text, ", \"certificates\": ["));
     for (size_t i = 0; i < count; i++) {
-        CR_FREE char *hex = NULL;
-        CR_TRY(cr_allocate(2 * certificates[i].size + 1, 1, &hex));
-        cr_hex_encode(certificates[i], hex);
-        CR_TRY(cr_append_format(&text, "%s\"%s\"", i > 0 ? ", " : "", hex));
+        CR_TRY(cr_append_format(&text, "%s\"", i > 0 ? ", " : ""));
+        CR_TRY(cr_append_hex(&text, certificates[i]));
+        CR_TRY(cr_append_u8(&text, '"'));
     }
     CR_TRY(cr_append_format(&text, "]}\n"));
     return cr_append(out, text.data, text.size);

@@ -198,6 +198,14 @@ void cr_hex_encode(struct cr_slice bytes, char *out)
     out[2 * bytes.size] = 0;
 }
 
+enum cr_status cr_append_hex(struct cr_buffer *buffer, struct cr_slice bytes)
+{
+    CR_TRY(make_room(buffer, 2 * bytes.size));
+    cr_hex_encode(bytes, (char *)buffer->data + buffer->size);
+    buffer->size += 2 * bytes.size;
+    return CR_OK;
+}
+
 static int hex_digit(char c)
 {
     if (c >= '0' && c <= '9') return c - '0';

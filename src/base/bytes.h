@@ -60,8 +60,10 @@ enum cr_status cr_append_words(struct cr_buffer *buffer, const char *text, size_
 struct cr_slice cr_buffer_slice(const struct cr_buffer *buffer);
 const char *cr_buffer_text(const struct cr_buffer *buffer); // "" when nothing was appended
 
-// Lower-case hex into `out` (2·size + 1 characters), and back (an odd or wrong digit is CR_INVALID).
+// Lower-case hex into `out` (2·size + 1 characters) or a buffer, and back (an odd or wrong digit is
+// CR_INVALID).
 void cr_hex_encode(struct cr_slice bytes, char *out);
+enum cr_status cr_append_hex(struct cr_buffer *buffer, struct cr_slice bytes);
 enum cr_status cr_hex_decode(const char *text, unsigned char *out, size_t size);
 
 // True where the bytes are well-formed UTF-8 (no surrogates, no overlong forms, at most U+10FFFF); otherwise

@@ -28,10 +28,8 @@ static enum cr_status read_nonce(const char *text, unsigned char out[CR_REPORT_D
 
 static enum cr_status append_hex_line(struct cr_buffer *out, struct cr_slice bytes)
 {
-    CR_FREE char *hex = NULL;
-    CR_TRY(cr_allocate(2 * bytes.size + 1, 1, &hex));
-    cr_hex_encode(bytes, hex);
-    return cr_append_format(out, "%s\n", hex);
+    CR_TRY(cr_append_hex(out, bytes));
+    return cr_append_u8(out, '\n');
 }
 
 static enum cr_status append_json(struct cr_buffer *out, enum cr_attester attester,

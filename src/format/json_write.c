@@ -21,10 +21,9 @@ enum cr_status cr_json_append_text(struct cr_buffer *out, const char *key, const
 
 enum cr_status cr_json_append_hex(struct cr_buffer *out, const char *key, struct cr_slice bytes)
 {
-    CR_FREE char *hex = NULL;
-    CR_TRY(cr_allocate(2 * bytes.size + 1, 1, &hex));
-    cr_hex_encode(bytes, hex);
-    return cr_append_format(out, "\"%s\": \"%s\"", key, hex);
+    CR_TRY(cr_append_format(out, "\"%s\": \"", key));
+    CR_TRY(cr_append_hex(out, bytes));
+    return cr_append_u8(out, '"');
 }
 
 enum cr_status cr_json_append_string(struct cr_buffer *out, struct cr_slice text)

@@ -105,6 +105,8 @@ static void buffer_round_trips(void **state)
     char text[7];
     cr_hex_encode((struct cr_slice){raw, 3}, text);
     assert_string_equal(text, "00af10");
+    assert_ok(cr_append_hex(&buffer, (struct cr_slice){raw, 3}));
+    assert_string_equal(cr_buffer_text(&buffer) + buffer.size - 6, text);
     assert_ok(cr_hex_decode("00AF10", back, 3));
     assert_memory_equal(raw, back, 3);
     assert_fails(CR_INVALID, "character 1", cr_hex_decode("0x1234", back, 3));
