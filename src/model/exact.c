@@ -63,16 +63,11 @@ void cr_exact_free(struct cr_exact *exact)
     free(exact);
 }
 
-static void *row_of(const struct cr_matrix *m, size_t row)
-{
-    return (unsigned char *)m->data + row * m->stride * cr_dtype_size(m->dtype);
-}
-
 static void encode(void *context, size_t row, size_t thread)
 {
     struct rows *rows = context;
     (void)thread;
-    if (!cr_field_encode_row(rows->exact->field, rows->bounds, rows->parts, row_of(&rows->x, row),
+    if (!cr_field_encode_row(rows->exact->field, rows->bounds, rows->parts, cr_row(&rows->x, row),
                              rows->x.dtype, NULL, rows->exact->words + row * rows->x.columns,
                              rows->exact->t + row * rows->parts))
         atomic_store(&rows->bad, true);
@@ -84,7 +79,7 @@ static void decode(void *context, size_t row, size_t thread)
     (void)thread;
     cr_field_decode_row(rows->exact->field, rows->exact->results + row * rows->parts * rows->y.columns,
                         rows->exact->t + row * rows->parts, rows->parts, rows->scale, rows->y.columns,
-                        row_of(&rows->y, row), rows->y.dtype);
+                        cr_row(&rows->y, row), rows->y.dtype);
 }
 
 enum cr_status cr_exact_forward(struct cr_exact *exact, const struct cr_bound *bounds, struct cr_matrix q,

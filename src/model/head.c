@@ -7,11 +7,6 @@
 
 #include <string.h>
 
-static float *row_of(struct cr_matrix m, size_t i)
-{
-    return (float *)m.data + i * m.stride;
-}
-
 enum cr_status cr_head_logits(struct cr_walk *walk, struct cr_matrix stream, size_t count,
                               struct cr_matrix logits)
 {
@@ -19,7 +14,7 @@ enum cr_status cr_head_logits(struct cr_walk *walk, struct cr_matrix stream, siz
     struct cr_matrix input = cr_matrix_rows(walk->head_input, 0, count);
     struct cr_matrix normed = cr_matrix_rows(walk->head_normed, 0, count);
     for (size_t i = 0; i < count; i++)
-        memcpy(row_of(input, i), row_of(stream, walk->head_row[i]), stream.columns * sizeof(float));
+        memcpy(cr_row(&input, i), cr_row(&stream, walk->head_row[i]), stream.columns * sizeof(float));
     cr_norm_forward(model, &model->norm, input, normed, walk->head_norm);
     return model->head.provider->forward(&model->head, normed, logits);
 }
@@ -42,7 +37,7 @@ static enum cr_status head_back(struct cr_walk *walk, const struct cr_tuned *tun
     cr_norm_backward(model, &model->norm, cr_matrix_rows(walk->head_input, 0, count), walk->head_norm, normed,
                      gradient, tuned->norm_gradient, tuned->norm_bias_gradient);
     for (size_t i = 0; i < count; i++)
-        memcpy(row_of(walk->gradient, walk->head_row[i]), row_of(gradient, i),
+        memcpy(cr_row(&walk->gradient, walk->head_row[i]), cr_row(&gradient, i),
                gradient.columns * sizeof(float));
     return CR_OK;
 }

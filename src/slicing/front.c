@@ -70,32 +70,30 @@ size_t cr_front_layers(const struct cr_front *front)
     return front->layers;
 }
 
-static float *row_of(struct cr_matrix m, size_t row)
-{
-    return (float *)m.data + row * m.stride;
-}
-
 // Copies the answer out of shared memory, each word once.
 static enum cr_status take_answer(struct cr_front *front, struct cr_matrix stream)
 {
     const volatile uint32_t *words = cr_link_answer(front->link);
-    for (size_t i = 0; i < stream.rows; i++)
+    for (size_t i = 0; i < stream.rows; i++) {
+        float *row = cr_row(&stream, i);
         for (size_t j = 0; j < stream.columns; j++) {
             uint32_t bits = words[i * stream.columns + j];
-            memcpy(row_of(stream, i) + j, &bits, sizeof bits);
-            if (!isfinite(row_of(stream, i)[j]))
+            memcpy(row + j, &bits, sizeof bits);
+            if (!isfinite(row[j]))
                 return cr_fail(CR_DENIED, "%s: row %zu of a clear front holds NaN or infinity",
                                cr_link_peer(front->link), i);
         }
+    }
     return CR_OK;
 }
 
 static enum cr_status compare(const struct cr_front *front, struct cr_matrix got, struct cr_matrix wanted)
 {
     for (size_t i = 0; i < got.rows; i++) {
+        const float *wanted_row = cr_row(&wanted, i), *row = cr_row(&got, i);
         double off = 0, size = 0;
         for (size_t j = 0; j < got.columns; j++) {
-            double w = (double)row_of(wanted, i)[j], d = (double)row_of(got, i)[j] - w;
+            double w = (double)wanted_row[j], d = (double)row[j] - w;
             off += d * d;
             size += w * w;
         }

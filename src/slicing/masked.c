@@ -26,11 +26,6 @@ struct question {
     atomic_size_t bad; // the first row that is not finite, or whose answer is wrong; SIZE_MAX: none
 };
 
-static void *row_of(const struct cr_matrix *m, size_t row)
-{
-    return (unsigned char *)m->data + row * m->stride * cr_dtype_size(m->dtype);
-}
-
 static void note_bad(struct question *question, size_t row)
 {
     size_t seen = atomic_load(&question->bad);
@@ -53,7 +48,7 @@ static void blind_row(void *context, size_t row, size_t thread)
     struct cr_slicing *slicing = question->slicing;
     struct cr_masked_scratch *scratch = &slicing->scratch[thread];
     const struct cr_way *way = question->way;
-    if (!cr_field_encode_row(slicing->field, way->bounds, way->parts, row_of(&question->x, row),
+    if (!cr_field_encode_row(slicing->field, way->bounds, way->parts, cr_row(&question->x, row),
                              question->x.dtype, question->backward ? question->fact->scale : NULL,
                              scratch->words, question->lane->t + row * way->parts)) {
         note_bad(question, row);
@@ -159,7 +154,7 @@ static void open_row(void *context, size_t row, size_t thread)
     }
     const float *scale = question->backward ? NULL : question->fact->scale;
     const double *t = question->lane->t + row * way->parts;
-    void *y = row_of(&question->y, row);
+    void *y = cr_row(&question->y, row);
     if (!question->accumulate) {
         cr_field_decode_row(slicing->field, scratch->words, t, way->parts, scale, way->columns, y,
                             question->y.dtype);
@@ -220,7 +215,7 @@ static enum cr_status refuse(struct question *question, size_t row)
     bool changed = slicing->pads && products_changed(question, row);
     name_culprit(slicing, question->lane, slicing->peer ? question->lane->wrong[row] : CR_WRONG_ANSWER);
     for (size_t i = 0; i < question->y.rows; i++)
-        cr_wipe(row_of(&question->y, i), question->y.columns * cr_dtype_size(question->y.dtype));
+        cr_wipe(cr_row(&question->y, i), question->y.columns * cr_dtype_size(question->y.dtype));
     slicing->tally = cr_slicing_tally(slicing);
     slicing->failed = true;
     cr_pads_free(slicing->pads);

@@ -47,6 +47,11 @@ struct cr_matrix cr_matrix_of(void *data, enum cr_dtype dtype, size_t rows, size
 struct cr_matrix cr_matrix_columns(struct cr_matrix m, size_t first, size_t count); // a view
 struct cr_matrix cr_matrix_rows(struct cr_matrix m, size_t first, size_t count);    // a view
 
+static inline void *cr_row(const struct cr_matrix *m, size_t i)
+{
+    return (unsigned char *)m->data + i * m->stride * cr_dtype_size(m->dtype);
+}
+
 // A stride for so many columns with which rows begin at cache lines, an odd number of them apart: rows at a
 // multiple of some thousand bytes would compete for the same few places of a cache.
 size_t cr_spaced_stride(enum cr_dtype dtype, size_t columns);

@@ -19,11 +19,6 @@ static inline size_t cr_items(size_t count, size_t per_item)
     return (count + per_item - 1) / per_item;
 }
 
-static inline void *cr_row(const struct cr_matrix *m, size_t i)
-{
-    return (unsigned char *)m->data + i * m->stride * cr_dtype_size(m->dtype);
-}
-
 static inline void *cr_at(const struct cr_matrix *m, size_t i, size_t j)
 {
     return (unsigned char *)m->data + (i * m->stride + j) * cr_dtype_size(m->dtype);

@@ -88,11 +88,6 @@ static void decode_int8(const unsigned char *bytes, size_t hidden, float *row)
     rotate(row, hidden);
 }
 
-static float *row_of(struct cr_matrix stream, size_t i)
-{
-    return (float *)stream.data + i * stream.stride;
-}
-
 static enum cr_status check(const float *row, size_t hidden)
 {
     bool good = true;
@@ -108,7 +103,7 @@ enum cr_status cr_cut_encode(struct cr_compute *compute, int activations, struct
     CR_FREE float *rotated = NULL;
     CR_TRY(cr_allocate(hidden, sizeof *rotated, &rotated));
     for (size_t i = 0; i < stream.rows; i++, bytes += size) {
-        const float *row = row_of(stream, i);
+        const float *row = cr_row(&stream, i);
         CR_TRY(check(row, hidden));
         if (activations == CR_SPLIT_ACTIVATIONS_INT8) {
             memcpy(rotated, row, hidden * sizeof *row);
@@ -128,7 +123,7 @@ enum cr_status cr_cut_decode(struct cr_compute *compute, int activations, const 
 {
     size_t hidden = stream.columns, size = cr_cut_row_size(activations, hidden);
     for (size_t i = 0; i < stream.rows; i++, bytes += size) {
-        float *row = row_of(stream, i);
+        float *row = cr_row(&stream, i);
         if (activations == CR_SPLIT_ACTIVATIONS_INT8)
             decode_int8(bytes, hidden, row);
         else if (activations == CR_SPLIT_ACTIVATIONS_BFLOAT16)

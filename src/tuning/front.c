@@ -140,8 +140,7 @@ static enum cr_status bring(struct cr_front_cache *cache, size_t number, struct 
     if (memcmp(digest, example->digest, sizeof digest) != 0)
         return cr_fail(CR_DENIED, "what was kept of the clear front of example %zu was changed", number + 1);
     for (size_t i = 0; i < stream.rows; i++)
-        memcpy((float *)stream.data + i * stream.stride, bytes_of(cache, i, 1).data,
-               cache->hidden * sizeof(float));
+        memcpy(cr_row(&stream, i), bytes_of(cache, i, 1).data, cache->hidden * sizeof(float));
     return CR_OK;
 }
 
