@@ -19,11 +19,6 @@ enum {
     SERIAL_BITS = 159,
 };
 
-static void free_certificate(X509 **certificate)
-{
-    X509_free(*certificate);
-}
-
 static void free_request(X509_REQ **request)
 {
     X509_REQ_free(*request);
@@ -101,7 +96,7 @@ static bool begin(X509 *certificate, EVP_PKEY *key, int64_t now, int days)
 
 enum cr_status cr_certificate_make_authority(EVP_PKEY *key, const char *name, int64_t now, X509 **out)
 {
-    CR_CLEANUP(free_certificate) X509 *certificate = X509_new();
+    CR_CLEANUP(cr_certificate_release) X509 *certificate = X509_new();
     bool made =
         certificate && begin(certificate, key, now, AUTHORITY_DAYS) &&
         add_subject(X509_get_subject_name(certificate), "CN", name) &&
@@ -118,7 +113,7 @@ enum cr_status cr_certificate_make_authority(EVP_PKEY *key, const char *name, in
 
 enum cr_status cr_certificate_make_bare(EVP_PKEY *key, const char *name, int64_t now, X509 **out)
 {
-    CR_CLEANUP(free_certificate) X509 *certificate = X509_new();
+    CR_CLEANUP(cr_certificate_release) X509 *certificate = X509_new();
     bool made = certificate && begin(certificate, key, now, MEMBER_DAYS) &&
                 add_subject(X509_get_subject_name(certificate), "CN", name) &&
                 X509_set_issuer_name(certificate, X509_get_subject_name(certificate)) &&
@@ -168,7 +163,7 @@ enum cr_status cr_certificate_make_member(EVP_PKEY *authority_key, X509 *authori
     snprintf(alternative, sizeof alternative, "DNS:%s", name);
     // A server may call as well as answer; a silo only calls.
     const char *usage = strcmp(role, "server") == 0 ? "serverAuth,clientAuth" : "clientAuth";
-    CR_CLEANUP(free_certificate) X509 *certificate = X509_new();
+    CR_CLEANUP(cr_certificate_release) X509 *certificate = X509_new();
     bool made = certificate && begin(certificate, X509_REQ_get0_pubkey(request), now, MEMBER_DAYS);
     if (made && ASN1_TIME_compare(X509_get0_notAfter(certificate), X509_get0_notAfter(authority)) > 0)
         made = X509_set1_notAfter(certificate, X509_get0_notAfter(authority));
@@ -219,28 +214,13 @@ enum cr_status cr_certificate_check(const EVP_PKEY *key, X509 *certificate, X509
     return status;
 }
 
-// The subject's one field of this kind; false where there is none, or two, or one that does not fit.
-static bool copy_field(const X509_NAME *subject, int nid, char out[CR_NAME_SIZE])
-{
-    int at = X509_NAME_get_index_by_NID(subject, nid, -1);
-    if (at < 0 || X509_NAME_get_index_by_NID(subject, nid, at) >= 0) return false;
-    unsigned char *text = NULL;
-    int length = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
-    bool fits = length > 0 && length < CR_NAME_SIZE && !memchr(text, 0, (size_t)length);
-    if (fits) {
-        memcpy(out, text, (size_t)length);
-        out[length] = 0;
-    }
-    OPENSSL_free(text);
-    return fits;
-}
-
 enum cr_status cr_certificate_subject(const void *x509, char name[CR_NAME_SIZE], char role[CR_NAME_SIZE])
 {
-    const X509_NAME *subject = X509_get_subject_name(x509);
     char found_name[CR_NAME_SIZE], found_role[CR_NAME_SIZE];
-    if (!copy_field(subject, NID_commonName, found_name) || !cr_certificate_is_name(found_name) ||
-        !copy_field(subject, NID_organizationalUnitName, found_role) || !is_role(found_role))
+    if (!cr_x509_subject_field(x509, NID_commonName, found_name, sizeof found_name) ||
+        !cr_certificate_is_name(found_name) ||
+        !cr_x509_subject_field(x509, NID_organizationalUnitName, found_role, sizeof found_role) ||
+        !is_role(found_role))
         return cr_fail(CR_DENIED, "a certificate without the name and role of a federation's member");
     strcpy(name, found_name);
     strcpy(role, found_role);
@@ -251,8 +231,7 @@ enum cr_status cr_certificate_check_time(const void *x509, int64_t time)
 {
     int64_t begins, ends;
     char from[CR_CLOCK_TEXT_SIZE], to[CR_CLOCK_TEXT_SIZE], now[CR_CLOCK_TEXT_SIZE];
-    if (!cr_x509_time(X509_get0_notBefore(x509), &begins) || !cr_x509_time(X509_get0_notAfter(x509), &ends))
-        return cr_openssl_fail(CR_INVALID, "a certificate with a malformed time");
+    CR_TRY(cr_x509_validity(x509, &begins, &ends));
     if (time >= begins && time < ends) return CR_OK;
     cr_clock_format(begins, from);
     cr_clock_format(ends, to);

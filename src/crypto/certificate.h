@@ -6,6 +6,11 @@
 
 #include <openssl/x509.h>
 
+static inline void cr_certificate_release(X509 **certificate) // for CR_CLEANUP
+{
+    X509_free(*certificate);
+}
+
 bool cr_certificate_is_p256(const EVP_PKEY *key);
 
 // One certificate and nothing after it; `what` begins the error message.

@@ -1,4 +1,5 @@
 #include "crypto/chain.h"
+#include "crypto/identity.h"
 #include "crypto/openssl.h"
 #include "crypto/pool.h"
 
@@ -12,7 +13,7 @@ static bool is_root(const struct cr_chain_sources *sources, X509 *certificate)
 {
     unsigned char digest[CR_SHA256_SIZE];
     if (X509_NAME_cmp(X509_get_subject_name(certificate), X509_get_issuer_name(certificate)) != 0 ||
-        cr_x509_key_digest((const struct cr_x509 *)certificate, digest) != CR_OK)
+        cr_certificate_key_digest(certificate, digest) != CR_OK)
         return false;
     for (size_t i = 0; i < sources->root_count; i++)
         if (memcmp(sources->roots[i], digest, sizeof digest) == 0) return true;

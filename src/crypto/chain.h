@@ -11,7 +11,7 @@ struct cr_chain { // the certificate asked about first, the root last
     size_t count;
 };
 
-// Where to look, and which roots count: SHA-256 of their keys (cr_x509_key_digest).
+// Where to look, and which roots count: SHA-256 of their keys (SubjectPublicKeyInfo, DER).
 struct cr_chain_sources {
     const struct cr_x509_pool *pools[2]; // either may be NULL
     const unsigned char (*roots)[CR_SHA256_SIZE];

@@ -3,6 +3,7 @@
 #include "base/mapping.h"
 #include "crypto/certificate.h"
 #include "crypto/openssl.h"
+#include "crypto/x509.h"
 
 #include <openssl/core_names.h>
 #include <openssl/ecdsa.h>
@@ -21,11 +22,6 @@ struct cr_identity {
     X509 *certificate; // NULL until installed; a CA's own is its authority too
     X509 *authority;
 };
-
-static void free_certificate(X509 **certificate)
-{
-    X509_free(*certificate);
-}
 
 static void free_bio(BIO **bio)
 {
@@ -145,26 +141,16 @@ enum cr_status cr_identity_sign(const struct cr_identity *identity, struct cr_sl
     return CR_OK;
 }
 
-static enum cr_status append_der(X509 *certificate, struct cr_buffer *out)
-{
-    unsigned char *bytes = NULL;
-    int size = i2d_X509(certificate, &bytes);
-    if (size < 0) return cr_openssl_fail(CR_INTERNAL, "a certificate cannot be encoded");
-    enum cr_status status = cr_append(out, bytes, (size_t)size);
-    OPENSSL_free(bytes);
-    return status;
-}
-
 enum cr_status cr_identity_issue(const struct cr_identity *authority, struct cr_slice request_der,
                                  const char *name, const char *role, int64_t now,
                                  struct cr_buffer *certificate_der)
 {
     if (!authority->certificate || X509_check_ca(authority->certificate) != 1)
         return cr_fail(CR_INTERNAL, "an identity that is no CA cannot issue certificates");
-    CR_CLEANUP(free_certificate) X509 *certificate = NULL;
+    CR_CLEANUP(cr_certificate_release) X509 *certificate = NULL;
     CR_TRY(cr_certificate_make_member(authority->key, authority->certificate, request_der, name, role, now,
                                       &certificate));
-    return append_der(certificate, certificate_der);
+    return cr_x509_append_der((const struct cr_x509 *)certificate, certificate_der);
 }
 
 // Takes both certificates into the identity, or leaves them with the caller.
@@ -183,8 +169,8 @@ static enum cr_status adopt(struct cr_identity *identity, X509 **certificate, X5
 enum cr_status cr_identity_install(struct cr_identity *identity, struct cr_slice certificate_der,
                                    struct cr_slice authority_der)
 {
-    CR_CLEANUP(free_certificate) X509 *certificate = NULL;
-    CR_CLEANUP(free_certificate) X509 *authority = NULL;
+    CR_CLEANUP(cr_certificate_release) X509 *certificate = NULL;
+    CR_CLEANUP(cr_certificate_release) X509 *authority = NULL;
     CR_TRY(cr_certificate_decode(certificate_der, "the certificate", &certificate));
     CR_TRY(cr_certificate_decode(authority_der, "the CA's certificate", &authority));
     return adopt(identity, &certificate, &authority);
@@ -330,8 +316,8 @@ enum cr_status cr_identity_load(const char *directory, const struct cr_sealing *
     CR_TRY(sealing ? load_sealed_key(path, sealing, &identity->key) : load_key(path, &identity->key));
     // A key alone is an identity whose certificate is still to come.
     if (cr_directory_has(directory, "certificate.pem")) {
-        CR_CLEANUP(free_certificate) X509 *certificate = NULL;
-        CR_CLEANUP(free_certificate) X509 *authority = NULL;
+        CR_CLEANUP(cr_certificate_release) X509 *certificate = NULL;
+        CR_CLEANUP(cr_certificate_release) X509 *authority = NULL;
         CR_TRY(load_certificate(directory, "certificate.pem", &certificate));
         CR_TRY(load_certificate(directory, "authority.pem", &authority));
         enum cr_status status = adopt(identity, &certificate, &authority);
@@ -389,10 +375,10 @@ enum cr_status cr_identity_fingerprint(const struct cr_identity *identity, unsig
 
 enum cr_status cr_identity_read_fingerprint(const char *directory, unsigned char out[CR_SHA256_SIZE])
 {
-    CR_CLEANUP(free_certificate) X509 *authority = NULL;
+    CR_CLEANUP(cr_certificate_release) X509 *authority = NULL;
     CR_CLEANUP(cr_buffer_release) struct cr_buffer der = {0};
     CR_TRY(load_certificate(directory, "authority.pem", &authority));
-    CR_TRY(append_der(authority, &der));
+    CR_TRY(cr_x509_append_der((const struct cr_x509 *)authority, &der));
     return cr_sha256(cr_buffer_slice(&der), out);
 }
 
@@ -408,7 +394,7 @@ enum cr_status cr_identity_read_expired(const char *directory, int64_t time, boo
 enum cr_status cr_identity_authority_der(const struct cr_identity *identity, struct cr_buffer *out)
 {
     if (!identity->authority) return cr_fail(CR_INTERNAL, "an identity without a certificate has no CA yet");
-    return append_der(identity->authority, out);
+    return cr_x509_append_der((const struct cr_x509 *)identity->authority, out);
 }
 
 void *cr_identity_key(const struct cr_identity *identity)

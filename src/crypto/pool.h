@@ -19,4 +19,8 @@ static inline X509 *cr_x509_of(const struct cr_x509 *certificate)
 
 bool cr_x509_time(const ASN1_TIME *time, int64_t *out); // false where it is malformed
 
+// The subject's one field of this kind in UTF-8; false where there is none, or two, or one that does not fit
+// or has a zero byte.
+bool cr_x509_subject_field(const X509 *certificate, int nid, char *out, size_t room);
+
 #endif

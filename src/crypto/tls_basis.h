@@ -10,9 +10,9 @@
 // SSL_CTX * with these settings and no identity, for one side; the caller frees it.
 enum cr_status cr_tls_basis_context(bool server, void **out);
 
-// The sentence for what libssl's error queue holds after a failed call on `ssl` (SSL *) that was not about a
-// certificate; empties the queue. Ends of connections and bytes that were changed on their way are CR_IO,
-// what a peer refuses CR_DENIED, the rest CR_PROTOCOL.
+// The sentence for what libssl's error queue holds after a failed call that was not about a certificate;
+// empties the queue. Ends of connections and bytes that were changed on their way are CR_IO, what a peer
+// refuses CR_DENIED, the rest CR_PROTOCOL.
 enum cr_status cr_tls_basis_failure(const char *peer);
 
 #endif

@@ -159,22 +159,28 @@ bool cr_x509_extension(const struct cr_x509 *certificate, const char *oid, struc
     return true;
 }
 
-void cr_x509_common_name(const struct cr_x509 *certificate, char out[CR_X509_NAME_SIZE])
+bool cr_x509_subject_field(const X509 *certificate, int nid, char *out, size_t room)
 {
-    out[0] = 0;
-    const X509_NAME *subject = X509_get_subject_name(cr_x509_of(certificate));
-    int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
-    if (at < 0 || X509_NAME_get_index_by_NID(subject, NID_commonName, at) >= 0) return;
+    const X509_NAME *subject = X509_get_subject_name(certificate);
+    int at = X509_NAME_get_index_by_NID(subject, nid, -1);
+    if (at < 0 || X509_NAME_get_index_by_NID(subject, nid, at) >= 0) return false;
     unsigned char *text = NULL;
     int length = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
-    bool fits = length > 0 && length < CR_X509_NAME_SIZE;
-    for (int i = 0; fits && i < length; i++)
-        fits = text[i] >= ' ' && text[i] != 0x7f; // a terminal would obey those
+    bool fits = length > 0 && (size_t)length < room && !memchr(text, 0, (size_t)length);
     if (fits) {
         memcpy(out, text, (size_t)length);
         out[length] = 0;
     }
     OPENSSL_free(text);
+    return fits;
+}
+
+void cr_x509_common_name(const struct cr_x509 *certificate, char out[CR_X509_NAME_SIZE])
+{
+    bool fits = cr_x509_subject_field(cr_x509_of(certificate), NID_commonName, out, CR_X509_NAME_SIZE);
+    for (const unsigned char *at = (unsigned char *)out; fits && *at; at++)
+        fits = *at >= ' ' && *at != 0x7f; // a terminal would obey those
+    if (!fits) out[0] = 0;
 }
 
 bool cr_x509_time(const ASN1_TIME *time, int64_t *out)
@@ -217,13 +223,6 @@ enum cr_status cr_x509_append_key(const struct cr_x509 *certificate, struct cr_b
     unsigned char *der = NULL;
     int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cr_x509_of(certificate)), &der);
     return append_der(out, der, size);
-}
-
-enum cr_status cr_x509_key_digest(const struct cr_x509 *certificate, unsigned char out[CR_SHA256_SIZE])
-{
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer key = {0};
-    CR_TRY(cr_x509_append_key(certificate, &key));
-    return cr_sha256(cr_buffer_slice(&key), out);
 }
 
 enum cr_status cr_x509_check_own_signature(const struct cr_x509 *certificate)

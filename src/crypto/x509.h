@@ -41,9 +41,6 @@ enum cr_status cr_x509_validity(const struct cr_x509 *certificate, int64_t *begi
 enum cr_status cr_x509_append_der(const struct cr_x509 *certificate, struct cr_buffer *out);
 enum cr_status cr_x509_append_key(const struct cr_x509 *certificate, struct cr_buffer *out);
 
-// SHA-256 over the DER of its key.
-enum cr_status cr_x509_key_digest(const struct cr_x509 *certificate, unsigned char out[CR_SHA256_SIZE]);
-
 // CR_DENIED where a certificate whose issuer is its own subject has not signed itself; another issuer's
 // signature is crypto/chain.h's matter.
 enum cr_status cr_x509_check_own_signature(const struct cr_x509 *certificate);
