@@ -76,7 +76,7 @@ static inline void hire(struct hired *hired, const char *model, const char *addr
     *hired =
         (struct hired){.engine = {&hired_kind, "hired"}, .accelerator = {.busy = PTHREAD_MUTEX_INITIALIZER}};
     assert_ok(cr_compute_new(1, &hired->compute));
-    assert_ok(cr_model_open_8bit(model, hired->compute, CR_F32, &hired->model));
+    assert_ok(cr_model_open(model, CR_MODEL_IN_8BIT, NULL, hired->compute, CR_F32, &hired->model));
     assert_ok(cr_frozen_open(hired->model, &hired->frozen));
     assert_ok(cr_engine_cpu.open(&hired->frozen, hired->compute, &hired->honest));
     hired->accelerator.frozen = &hired->frozen;

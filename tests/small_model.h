@@ -18,7 +18,7 @@ static inline int open_small_model(void **state)
 {
     (void)state;
     assert_ok(cr_compute_new(2, &compute));
-    assert_ok(cr_model_open(SMALL_MODEL, compute, CR_F32, &model));
+    assert_ok(cr_model_open(SMALL_MODEL, CR_MODEL_AS_FILED, NULL, compute, CR_F32, &model));
     make_folder(folder);
     return 0;
 }

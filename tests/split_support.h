@@ -157,7 +157,7 @@ static int start_server(void **state, const char *split, const char *more)
         SMALL_MODEL, directory, LONGEST, split, directory, more));
     assert_ok(cr_config_parse(cr_buffer_slice(&yaml), "test", &config));
     assert_ok(cr_compute_new(1, &compute));
-    assert_ok(cr_model_open_shape(SMALL_MODEL, compute, CR_F32, &shape));
+    assert_ok(cr_model_open(SMALL_MODEL, CR_MODEL_SHAPE, NULL, compute, CR_F32, &shape));
     assert_ok(cr_base_digest_front(shape, SMALL_MODEL, false, 1, &front));
     cr_model_free(shape);
     cr_compute_free(compute);

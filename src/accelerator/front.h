@@ -14,7 +14,7 @@ struct cr_front_model {
     struct cr_front_linear *linears;
 };
 
-// `model` is of cr_model_open_8bit, in F32, and is borrowed. *out stays where it is.
+// `model` is of CR_MODEL_IN_8BIT, in F32, and is borrowed. *out stays where it is.
 enum cr_status cr_front_model_open(const struct cr_model *model, struct cr_front_model *out);
 void cr_front_model_release(struct cr_front_model *front); // zeros are allowed
 

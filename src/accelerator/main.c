@@ -128,7 +128,7 @@ static enum cr_status run(const char *directory, const char *address, const char
     const char *name = without_tls(address);
     if (name) CR_TRY(cr_stream_host_new(identity, &host));
     CR_TRY(cr_compute_new(threads, &compute));
-    CR_TRY(cr_model_open_8bit(directory, compute, CR_F32, &model));
+    CR_TRY(cr_model_open(directory, CR_MODEL_IN_8BIT, NULL, compute, CR_F32, &model));
     CR_TRY(cr_frozen_open(model, &frozen));
     CR_TRY(cr_front_model_open(model, &front));
     accelerator.model = &front.model;

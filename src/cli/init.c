@@ -82,8 +82,8 @@ static enum cr_status set_batch(struct cr_config *config, struct cr_compute *com
     enum { BATCH = 4 };
     const struct cr_tuning_config *tuning = &config->tuning;
     CR_CLEANUP(cr_model_release) struct cr_model *model = NULL;
-    CR_TRY(cr_model_open_shape(tuning->model_name_or_path, compute,
-                               cr_activation_type(compute, tuning->dtype, NULL), &model));
+    CR_TRY(cr_model_open(tuning->model_name_or_path, CR_MODEL_SHAPE, NULL, compute,
+                         cr_activation_type(compute, tuning->dtype, NULL), &model));
     struct cr_memory_trained trained;
     CR_TRY(cr_memory_trained(tuning, model, &trained));
     size_t batch = BATCH;

@@ -77,7 +77,7 @@ static enum cr_status open_session(struct preflight *preflight)
                                preflight->compute, NULL, session);
     enum cr_dtype act = cr_activation_type(preflight->compute, config->dtype, NULL);
     CR_TRY(split ? cr_tail_open_model(config, preflight->compute, act, &session->model)
-                 : cr_model_open_outside(path, preflight->compute, act, &session->model));
+                 : cr_model_open(path, CR_MODEL_OUTSIDE, NULL, preflight->compute, act, &session->model));
     return cr_tokenizer_open(path, &session->tokenizer);
 }
 

@@ -132,7 +132,8 @@ static enum cr_status read_front(struct cr_server *server, struct cr_model_confi
     struct cr_compute *compute;
     struct cr_model *shape = NULL;
     CR_TRY(cr_compute_new(1, &compute));
-    enum cr_status status = cr_model_open_shape(tuning->model_name_or_path, compute, CR_F32, &shape);
+    enum cr_status status =
+        cr_model_open(tuning->model_name_or_path, CR_MODEL_SHAPE, NULL, compute, CR_F32, &shape);
     if (status == CR_OK)
         status = cr_base_digest_front(shape, tuning->model_name_or_path, cr_tuning_config_in_8bit(tuning),
                                       tuning->split.layers, &server->split->front);

@@ -19,7 +19,7 @@ struct cr_filed_change {
 // Frees the room, between walks; the next product makes it anew.
 void cr_filed_forget(struct cr_filed_change *change);
 
-// Takes the place of all linears of a model of cr_model_open_outside in F32, forward alone. A weight with NaN
+// Takes the place of all linears of a model of CR_MODEL_OUTSIDE in F32, forward alone. A weight with NaN
 // or infinity, read or changed, is CR_INVALID when it is met. `change` is borrowed.
 enum cr_status cr_filed_attach(struct cr_model *model, struct cr_filed_change *change);
 

@@ -13,7 +13,7 @@ struct cr_frozen {
     uint64_t checksum; // of all numbers and shapes (cr_quantized_checksum), not of the scales
 };
 
-// `model` is of cr_model_open_8bit and must outlive *out. Release with cr_frozen_release.
+// `model` is of CR_MODEL_IN_8BIT and must outlive *out. Release with cr_frozen_release.
 enum cr_status cr_frozen_open(struct cr_model *model, struct cr_frozen *out);
 void cr_frozen_release(struct cr_frozen *frozen); // zeros are allowed
 

@@ -78,10 +78,6 @@ void cr_module_shape(const struct cr_model_config *config, enum cr_module module
     *in = shapes[module][1];
 }
 
-// The parts that need no weights. A checkpoint is checked before memory for the weights is asked for, so that
-// a config.json alone cannot ask for it.
-enum form { AS_FILED, IN_8BIT, OUTSIDE, WRITABLE, SHAPE };
-
 static struct cr_model_part all_of(const struct cr_model_config *config)
 {
     return (struct cr_model_part){.last = config->layers, .embedding = true, .head = true};
@@ -104,8 +100,10 @@ bool cr_model_part_has(const struct cr_model_part *part, const struct cr_model_c
     }
 }
 
+// The parts that need no weights. A checkpoint is checked before memory for the weights is asked for, so that
+// a config.json alone cannot ask for it.
 static enum cr_status begin(const struct cr_model_config *config, const struct cr_model_part *part,
-                            struct cr_compute *compute, enum cr_dtype act, enum form form,
+                            struct cr_compute *compute, enum cr_dtype act, enum cr_model_form form,
                             struct cr_model **out)
 {
     if (act != CR_F32 && act != CR_BF16)
@@ -118,9 +116,9 @@ static enum cr_status begin(const struct cr_model_config *config, const struct c
     model->part = *part;
     model->compute = compute;
     model->act = act;
-    model->writable = form == WRITABLE;
-    model->in_8bit = form == IN_8BIT;
-    model->outside = form == OUTSIDE;
+    model->writable = form == CR_MODEL_TRAINABLE;
+    model->in_8bit = form == CR_MODEL_IN_8BIT;
+    model->outside = form == CR_MODEL_OUTSIDE;
     CR_TRY(cr_allocate(config->layers, sizeof *model->layers, &model->layers));
     CR_TRY(cr_weights_list(model));
     *out = model;
@@ -128,10 +126,8 @@ static enum cr_status begin(const struct cr_model_config *config, const struct c
     return CR_OK;
 }
 
-// part NULL: all of it.
-static enum cr_status open_model(const char *directory, const struct cr_model_part *part,
-                                 struct cr_compute *compute, enum cr_dtype act, enum form form,
-                                 struct cr_model **out)
+enum cr_status cr_model_open(const char *directory, enum cr_model_form form, const struct cr_model_part *part,
+                             struct cr_compute *compute, enum cr_dtype act, struct cr_model **out)
 {
     struct cr_model_config config;
     CR_TRY(cr_model_config_read(directory, &config));
@@ -140,7 +136,7 @@ static enum cr_status open_model(const char *directory, const struct cr_model_pa
     CR_TRY(begin(&config, part ? part : &all, compute, act, form, &model));
     CR_TRY(cr_safetensors_open(directory, &model->weights));
     CR_TRY(cr_weights_check(model));
-    if (form == SHAPE)
+    if (form == CR_MODEL_SHAPE)
         cr_weights_measure(model);
     else
         CR_TRY(cr_weights_place(model));
@@ -149,55 +145,12 @@ static enum cr_status open_model(const char *directory, const struct cr_model_pa
     return CR_OK;
 }
 
-enum cr_status cr_model_open(const char *directory, struct cr_compute *compute, enum cr_dtype act,
-                             struct cr_model **out)
-{
-    return open_model(directory, NULL, compute, act, AS_FILED, out);
-}
-
-enum cr_status cr_model_open_8bit(const char *directory, struct cr_compute *compute, enum cr_dtype act,
-                                  struct cr_model **out)
-{
-    return open_model(directory, NULL, compute, act, IN_8BIT, out);
-}
-
-enum cr_status cr_model_open_outside(const char *directory, struct cr_compute *compute, enum cr_dtype act,
-                                     struct cr_model **out)
-{
-    return open_model(directory, NULL, compute, act, OUTSIDE, out);
-}
-
-enum cr_status cr_model_open_trainable(const char *directory, struct cr_compute *compute, enum cr_dtype act,
-                                       struct cr_model **out)
-{
-    return open_model(directory, NULL, compute, act, WRITABLE, out);
-}
-
-enum cr_status cr_model_open_part(const char *directory, struct cr_compute *compute, enum cr_dtype act,
-                                  bool in_8bit, const struct cr_model_part *part, struct cr_model **out)
-{
-    return open_model(directory, part, compute, act, in_8bit ? IN_8BIT : AS_FILED, out);
-}
-
-enum cr_status cr_model_open_part_outside(const char *directory, struct cr_compute *compute,
-                                          enum cr_dtype act, const struct cr_model_part *part,
-                                          struct cr_model **out)
-{
-    return open_model(directory, part, compute, act, OUTSIDE, out);
-}
-
-enum cr_status cr_model_open_shape(const char *directory, struct cr_compute *compute, enum cr_dtype act,
-                                   struct cr_model **out)
-{
-    return open_model(directory, NULL, compute, act, SHAPE, out);
-}
-
 enum cr_status cr_model_create(const struct cr_model_config *config, struct cr_compute *compute,
                                enum cr_dtype act, struct cr_model **out)
 {
     const struct cr_model_part all = all_of(config);
     CR_CLEANUP(cr_model_release) struct cr_model *model = NULL;
-    CR_TRY(begin(config, &all, compute, act, WRITABLE, &model));
+    CR_TRY(begin(config, &all, compute, act, CR_MODEL_TRAINABLE, &model));
     CR_TRY(cr_weights_place(model));
     *out = model;
     model = NULL;

@@ -139,54 +139,48 @@ struct cr_model {
     struct cr_norm norm;                   // the final norm
     struct cr_safetensors *weights;        // the checkpoint as it lies in its files; NULL for cr_model_create
     bool writable;                         // cr_model_set is allowed
-    bool in_8bit;                          // of cr_model_open_8bit
-    bool outside;                          // of cr_model_open_outside, or of cr_model_open_part_outside
+    bool in_8bit;                          // of CR_MODEL_IN_8BIT
+    bool outside;                          // of CR_MODEL_OUTSIDE
     struct cr_model_parameter *parameters; // in the order of Transformers' named_parameters
     size_t parameter_count;
     struct cr_arena memory; // private copies
 };
 
-// Opens a Hugging Face directory. A linear's weight stays in the mapping where it lies there as products want
-// it: of type act or in BF16, aligned, and for stacked modules (q, k, v; gate, up) one after the other.
-// Otherwise it is copied or converted once. act = CR_BF16 needs cr_compute_has_bf16. Missing, surplus or
-// misshapen tensors are CR_INVALID by name. `compute` must outlive the model.
-enum cr_status cr_model_open(const char *directory, struct cr_compute *compute, enum cr_dtype act,
-                             struct cr_model **out);
+// What becomes of a checkpoint's weights.
+enum cr_model_form {
+    // A linear's weight stays in the mapping where it lies there as products want it: of type act or in BF16,
+    // aligned, and for stacked modules (q, k, v; gate, up) one after the other. Otherwise it is copied or
+    // converted once.
+    CR_MODEL_AS_FILED,
+    // The weights of all linears are brought to int8 as they are read, one scale for each row
+    // (field/quantize.h): about one byte of memory for each of them, those of a tied head besides the
+    // embedding. A row with NaN or infinity is CR_INVALID.
+    CR_MODEL_IN_8BIT,
+    // The matrices of the linears are left out: another provider computes with them (cr_linear_outside_init),
+    // and model/frozen.h reads them one at a time. A tied head is the embedding to tokens alone, and brings
+    // none to a part without it.
+    CR_MODEL_OUTSIDE,
+    // Every weight lies in private memory, so that cr_model_set may change it.
+    CR_MODEL_TRAINABLE,
+    // They are checked but not read: for cr_pass_memory_of and for what `parameters` lists. Nothing may walk
+    // it.
+    CR_MODEL_SHAPE,
+};
 
-// The same with the weights of all linears brought to int8 as they are read, one scale for each row
-// (field/quantize.h): about one byte of memory for each of them, those of a tied head besides the embedding.
-// A row with NaN or infinity is CR_INVALID.
-enum cr_status cr_model_open_8bit(const char *directory, struct cr_compute *compute, enum cr_dtype act,
-                                  struct cr_model **out);
+static inline enum cr_model_form cr_model_form_of(bool in_8bit)
+{
+    return in_8bit ? CR_MODEL_IN_8BIT : CR_MODEL_AS_FILED;
+}
 
-// The same without the matrices of the linears, which another provider computes with
-// (cr_linear_outside_init); a tied head is the embedding to tokens alone. model/frozen.h reads them one at a
-// time.
-enum cr_status cr_model_open_outside(const char *directory, struct cr_compute *compute, enum cr_dtype act,
-                                     struct cr_model **out);
-
-// The same with every weight in private memory, so that cr_model_set may change it.
-enum cr_status cr_model_open_trainable(const char *directory, struct cr_compute *compute, enum cr_dtype act,
-                                       struct cr_model **out);
-
-// The same of one part of a model, in 8 bits or not. The checkpoint may lack the tensors of the others.
-enum cr_status cr_model_open_part(const char *directory, struct cr_compute *compute, enum cr_dtype act,
-                                  bool in_8bit, const struct cr_model_part *part, struct cr_model **out);
-
-// The same without the matrices of its linears, as cr_model_open_outside; a tied head brings no embedding
-// then.
-enum cr_status cr_model_open_part_outside(const char *directory, struct cr_compute *compute,
-                                          enum cr_dtype act, const struct cr_model_part *part,
-                                          struct cr_model **out);
+// Opens a Hugging Face directory, or one part of the model there, whose checkpoint may lack the tensors of
+// the others; `part` NULL: all of it. act = CR_BF16 needs cr_compute_has_bf16. Missing, surplus or misshapen
+// tensors are CR_INVALID by name. `compute` must outlive the model.
+enum cr_status cr_model_open(const char *directory, enum cr_model_form form, const struct cr_model_part *part,
+                             struct cr_compute *compute, enum cr_dtype act, struct cr_model **out);
 
 // Whether a model of that part holds the parameter.
 bool cr_model_part_has(const struct cr_model_part *part, const struct cr_model_config *config,
                        const struct cr_model_parameter *parameter);
-
-// The shape alone of a checkpoint, which is checked but not read: for cr_pass_memory_of and for what
-// `parameters` lists. Nothing may walk it.
-enum cr_status cr_model_open_shape(const char *directory, struct cr_compute *compute, enum cr_dtype act,
-                                   struct cr_model **out);
 
 // A writable model of this shape without a checkpoint: norms are one and all else is zero until cr_model_set.
 enum cr_status cr_model_create(const struct cr_model_config *config, struct cr_compute *compute,

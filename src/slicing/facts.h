@@ -42,7 +42,7 @@ struct cr_facts {
     struct cr_arena secrets;  // of vectors, in secret memory
 };
 
-// Reads every matrix of the checkpoint of `model` (of cr_model_open_outside, or of a part) once, one at a
+// Reads every matrix of the checkpoint of `model` (of CR_MODEL_OUTSIDE, or a part of one) once, one at a
 // time, with words of field's digits; the secrets are drawn under `key`. Of matrices that are not the part's
 // there are no bounds and vectors: they are in the checksum alone.
 enum cr_status cr_facts_open(struct cr_compute *compute, struct cr_field *field, struct cr_model *model,

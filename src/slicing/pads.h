@@ -17,7 +17,7 @@
 struct cr_pads;
 
 struct cr_pads_options {
-    struct cr_model *model;       // of cr_model_open_outside
+    struct cr_model *model;       // of CR_MODEL_OUTSIDE
     const struct cr_facts *facts; // borrowed, as is the model
     unsigned digits;
     size_t rows;    // of a queue; of all that is ever taken and not given back

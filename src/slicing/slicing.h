@@ -22,10 +22,10 @@ struct cr_slicing_options {
 
 struct cr_slicing;
 
-// Connects, reads every frozen matrix of `model` (of cr_model_open_outside) once and takes the place of its
+// Connects, reads every frozen matrix of `model` (of CR_MODEL_OUTSIDE) once and takes the place of its
 // linears; all its products go to the accelerator from here on. `model` is borrowed and may only be used
-// while *out is. A fresh root key is drawn here and never stored. A part of a model
-// (cr_model_open_part_outside) needs the whole checkpoint, which the accelerator has as well.
+// while *out is. A fresh root key is drawn here and never stored. A part of a model needs the whole
+// checkpoint, which the accelerator has as well.
 //
 // A product fails with CR_DENIED where an answer does not pass its check: the sentence names accelerator,
 // linear and row, nothing of the answer is in the result, and no product succeeds any more. Of several

@@ -8,7 +8,7 @@
 
 struct cr_streamed;
 
-// Layers [0, layers) of `model` (of cr_model_open_outside), over at most `rows` tokens. The arithmetic is
+// Layers [0, layers) of `model` (of CR_MODEL_OUTSIDE), over at most `rows` tokens. The arithmetic is
 // float32 and that of masked products (model/exact.h), whatever type the model computes in. All three are
 // borrowed.
 enum cr_status cr_streamed_new(const struct cr_model *model, const struct cr_facts *facts,

@@ -42,7 +42,8 @@ static enum cr_status build(struct cr_cutter *cutter, const struct cr_tuning_con
     enum cr_dtype act = cr_activation_type(cutter->compute, config->dtype, sink);
     const struct cr_model_part front = cr_model_front(cutter->layers);
     CR_TRY(cr_copy_string(config->model_name_or_path, &cutter->base));
-    CR_TRY(cr_model_open_part(cutter->base, cutter->compute, act, cutter->in_8bit, &front, &cutter->model));
+    CR_TRY(cr_model_open(cutter->base, cr_model_form_of(cutter->in_8bit), &front, cutter->compute, act,
+                         &cutter->model));
     CR_TRY(cr_tuning_config_check_split(config, cutter->model->config.layers));
     CR_TRY(open_data(cutter, config, sink));
     cr_warn_of_rows(cutter->data, "training data", sink);

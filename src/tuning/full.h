@@ -8,7 +8,7 @@
 
 #include "tuning/structure.h"
 
-// For a writable model (cr_model_open_trainable, cr_model_create) that outlives it; values are zero until one
+// For a writable model (CR_MODEL_TRAINABLE, cr_model_create) that outlives it; values are zero until one
 // of the two below.
 enum cr_status cr_full_new(struct cr_model *model, struct cr_structure **out);
 

@@ -143,7 +143,7 @@ static enum cr_status on_read(void *context, const struct cr_model_parameter *pa
 
 static enum cr_status open_filed(struct merge *merge, const char *directory, struct cr_model **out)
 {
-    CR_TRY(cr_model_open_outside(directory, merge->compute, CR_F32, out));
+    CR_TRY(cr_model_open(directory, CR_MODEL_OUTSIDE, NULL, merge->compute, CR_F32, out));
     return cr_filed_attach(*out, &merge->change);
 }
 

@@ -39,7 +39,7 @@ enum cr_status cr_session_open(const char *model, const char *adapter, int dtype
     CR_CLEANUP(cr_session_release) struct cr_session session = {0};
     enum cr_dtype act = cr_activation_type(compute, dtype, sink);
     if (adapter) CR_TRY(cr_adapter_check(adapter));
-    CR_TRY((in_8bit ? cr_model_open_8bit : cr_model_open)(model, compute, act, &session.model));
+    CR_TRY(cr_model_open(model, cr_model_form_of(in_8bit), NULL, compute, act, &session.model));
     CR_TRY(cr_tokenizer_open(model, &session.tokenizer));
     CR_TRY(cr_end_tokens_read(model, session.tokenizer, &session.ends));
     if (adapter) CR_TRY(cr_adapter_open(adapter, session.model, &session.adapter));
@@ -55,7 +55,8 @@ enum cr_status cr_session_open_front(const char *model, const struct cr_tuning_c
     CR_CLEANUP(cr_session_release) struct cr_session session = {.asked = asked};
     enum cr_dtype act = cr_activation_type(compute, config->dtype, sink);
     const struct cr_model_part front = cr_model_front(config->split.layers);
-    CR_TRY(cr_model_open_part(model, compute, act, cr_tuning_config_in_8bit(config), &front, &session.model));
+    CR_TRY(cr_model_open(model, cr_model_form_of(cr_tuning_config_in_8bit(config)), &front, compute, act,
+                         &session.model));
     CR_TRY(cr_tuning_config_check_split(config, session.model->config.layers));
     CR_TRY(cr_tokenizer_open(model, &session.tokenizer));
     CR_TRY(cr_end_tokens_read(model, session.tokenizer, &session.ends));

@@ -21,8 +21,8 @@ struct cr_session {
     struct cr_asked *asked;       // who has the rest of a split model (tuning/asked.h); NULL: it is all here
 };
 
-// `adapter`: a directory of tuning/adapter.h, or NULL. `dtype`: enum cr_compute_dtype; `in_8bit`: the base as
-// cr_model_open_8bit has it. `sink` may be NULL. `compute` must outlive the session.
+// `adapter`: a directory of tuning/adapter.h, or NULL. `dtype`: enum cr_compute_dtype; `in_8bit`: the base is
+// CR_MODEL_IN_8BIT. `sink` may be NULL. `compute` must outlive the session.
 enum cr_status cr_session_open(const char *model, const char *adapter, int dtype, bool in_8bit,
                                struct cr_compute *compute, const struct cr_event_sink *sink,
                                struct cr_session *out);

@@ -36,10 +36,9 @@ enum cr_status cr_tail_open_model(const struct cr_tuning_config *config, struct 
                                   enum cr_dtype act, struct cr_model **out)
 {
     const struct cr_model_part part = cr_model_tail(config->split.layers);
-    const char *directory = config->model_name_or_path;
-    return cr_tuning_config_sliced(config)
-               ? cr_model_open_part_outside(directory, compute, act, &part, out)
-               : cr_model_open_part(directory, compute, act, cr_tuning_config_in_8bit(config), &part, out);
+    enum cr_model_form form = cr_model_form_of(cr_tuning_config_in_8bit(config));
+    if (cr_tuning_config_sliced(config)) form = CR_MODEL_OUTSIDE;
+    return cr_model_open(config->model_name_or_path, form, &part, compute, act, out);
 }
 
 static enum cr_status build(struct cr_tail *tail, const struct cr_tuning_config *config,
@@ -47,8 +46,8 @@ static enum cr_status build(struct cr_tail *tail, const struct cr_tuning_config 
 {
     const struct cr_model_part part = cr_model_tail(tail->first);
     enum cr_dtype act = cr_activation_type(tail->compute, config->dtype, NULL);
-    CR_TRY(cr_model_open_part(config->model_name_or_path, tail->compute, act,
-                              cr_tuning_config_in_8bit(config), &part, &tail->model));
+    CR_TRY(cr_model_open(config->model_name_or_path, cr_model_form_of(cr_tuning_config_in_8bit(config)),
+                         &part, tail->compute, act, &tail->model));
     CR_TRY(cr_tuning_config_check_split(config, tail->model->config.layers));
     CR_TRY(cr_adapter_open(directory, tail->model, &tail->tuned));
     const struct cr_pass_size size = {.rows = tail->rows, .sequences = 1, .first = tail->first};

@@ -20,16 +20,15 @@ static enum cr_status open_model(struct cr_trainer *trainer, const struct cr_tun
         CR_TRY(cr_tail_open_model(config, trainer->compute, act, &trainer->model));
         return cr_tuning_config_check_split(config, trainer->model->config.layers);
     }
-    if (cr_tuning_config_sliced(config) && config->data.train)
-        return cr_model_open_outside(trainer->base, trainer->compute, act, &trainer->model);
-    if (config->method != CR_METHOD_FULL)
-        return (trainer->in_8bit ? cr_model_open_8bit : cr_model_open)(trainer->base, trainer->compute, act,
-                                                                       &trainer->model);
-    if (!config->random_init)
-        return cr_model_open_trainable(trainer->base, trainer->compute, act, &trainer->model);
-    struct cr_model_config shape;
-    CR_TRY(cr_model_config_read(trainer->base, &shape));
-    return cr_model_create(&shape, trainer->compute, act, &trainer->model);
+    if (config->random_init) {
+        struct cr_model_config shape;
+        CR_TRY(cr_model_config_read(trainer->base, &shape));
+        return cr_model_create(&shape, trainer->compute, act, &trainer->model);
+    }
+    enum cr_model_form form = cr_model_form_of(trainer->in_8bit);
+    if (config->method == CR_METHOD_FULL) form = CR_MODEL_TRAINABLE;
+    if (cr_tuning_config_sliced(config) && config->data.train) form = CR_MODEL_OUTSIDE;
+    return cr_model_open(trainer->base, form, NULL, trainer->compute, act, &trainer->model);
 }
 
 static enum cr_status open_data(struct cr_trainer *trainer, const struct cr_tuning_config *config)

@@ -131,7 +131,7 @@ static void open_server(struct server *server, const char *model, const char *ad
 {
     *server = (struct server){.accelerator = {.busy = PTHREAD_MUTEX_INITIALIZER}};
     assert_ok(cr_compute_new(2, &server->compute));
-    assert_ok(cr_model_open_8bit(model, server->compute, CR_F32, &server->model));
+    assert_ok(cr_model_open(model, CR_MODEL_IN_8BIT, NULL, server->compute, CR_F32, &server->model));
     assert_ok(cr_frozen_open(server->model, &server->frozen));
     assert_ok(cr_engine_cpu.open(&server->frozen, server->compute, &server->accelerator.engine));
     server->accelerator.frozen = &server->frozen;

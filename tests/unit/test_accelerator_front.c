@@ -33,7 +33,8 @@ static void compare(const struct hired *hired, struct cr_link *link, const size_
     assert_ok(cr_link_ask_front(link, &front, rows->tokens, counts));
     assert_ok(cr_link_receive(link, rows->rows * hidden));
 
-    assert_ok(cr_model_open_8bit(cr_safetensors_name(hired->model->weights), hired->compute, CR_F32, &model));
+    assert_ok(cr_model_open(cr_safetensors_name(hired->model->weights), CR_MODEL_IN_8BIT, NULL,
+                            hired->compute, CR_F32, &model));
     const struct cr_pass_size size = {.rows = rows->rows, .sequences = sequences, .last = layers};
     assert_ok(cr_front_model_open(model, &own));
     assert_ok(cr_pass_new(&own.model, &size, NULL, &pass));

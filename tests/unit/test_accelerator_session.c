@@ -21,7 +21,7 @@ static int open_all(void **state)
 {
     (void)state;
     assert_ok(cr_compute_new(1, &compute));
-    assert_ok(cr_model_open_8bit("tests/golden/llama-gqa", compute, CR_F32, &model));
+    assert_ok(cr_model_open("tests/golden/llama-gqa", CR_MODEL_IN_8BIT, NULL, compute, CR_F32, &model));
     assert_ok(cr_frozen_open(model, &frozen));
     accelerator.model = model;
     return 0;

@@ -37,17 +37,17 @@ static void check_model(const char *directory, struct cr_compute *compute, enum 
     struct cr_model *model, *trained;
     for (int in_8bit = 0; in_8bit < 2; in_8bit++) {
         config.load_in_8bit = in_8bit;
-        assert_ok((in_8bit ? cr_model_open_8bit : cr_model_open)(directory, compute, act, &model));
+        assert_ok(cr_model_open(directory, cr_model_form_of(in_8bit), NULL, compute, act, &model));
         check_told(directory, &config, in_8bit ? "in 8 bits" : "whole", model, model);
-        assert_ok(cr_model_open_part(directory, compute, act, in_8bit, &front, &model));
+        assert_ok(cr_model_open(directory, cr_model_form_of(in_8bit), &front, compute, act, &model));
         check_told(directory, &config, in_8bit ? "front in 8 bits" : "front", model, model);
-        assert_ok(cr_model_open_part(directory, compute, act, in_8bit, &tail, &model));
+        assert_ok(cr_model_open(directory, cr_model_form_of(in_8bit), &tail, compute, act, &model));
         check_told(directory, &config, in_8bit ? "tail in 8 bits" : "tail", model, model);
     }
     config.load_in_8bit = false;
     config.method = CR_METHOD_FULL;
-    assert_ok(cr_model_open(directory, compute, act, &model));
-    assert_ok(cr_model_open_trainable(directory, compute, act, &trained));
+    assert_ok(cr_model_open(directory, CR_MODEL_AS_FILED, NULL, compute, act, &model));
+    assert_ok(cr_model_open(directory, CR_MODEL_TRAINABLE, NULL, compute, act, &trained));
     check_told(directory, &config, "trained", model, trained);
 }
 

@@ -59,8 +59,8 @@ static void check(const char *directory, enum cr_isa isa, enum cr_dtype act)
         return;
     }
     struct cr_model *quantized, *rounded;
-    assert_ok(cr_model_open_8bit(directory, compute, act, &quantized));
-    assert_ok(cr_model_open_trainable(directory, compute, CR_F32, &rounded));
+    assert_ok(cr_model_open(directory, CR_MODEL_IN_8BIT, NULL, compute, act, &quantized));
+    assert_ok(cr_model_open(directory, CR_MODEL_TRAINABLE, NULL, compute, CR_F32, &rounded));
     size_t in_8bit = 0;
     for (size_t i = 0; i < quantized->parameter_count; i++) {
         const struct cr_model_parameter *parameter = &quantized->parameters[i];

@@ -375,15 +375,17 @@ static void bad_checkpoints_are_refused(void **state)
     assert_non_null(mkdtemp(directory));
     write_config(directory, &shape->config);
     struct cr_model *model = NULL;
-    assert_fails(CR_NOT_FOUND, directory, cr_model_open(directory, compute, CR_F32, &model));
+    assert_fails(CR_NOT_FOUND, directory,
+                 cr_model_open(directory, CR_MODEL_AS_FILED, NULL, compute, CR_F32, &model));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         write_checkpoint(directory, shape, cases[i].victim, cases[i].damage);
         if (cases[i].code == CR_OK) {
-            assert_ok(cr_model_open(directory, compute, CR_F32, &model));
+            assert_ok(cr_model_open(directory, CR_MODEL_AS_FILED, NULL, compute, CR_F32, &model));
             cr_model_free(model);
             model = NULL;
         } else {
-            assert_fails(cases[i].code, cases[i].part, cr_model_open(directory, compute, CR_F32, &model));
+            assert_fails(cases[i].code, cases[i].part,
+                         cr_model_open(directory, CR_MODEL_AS_FILED, NULL, compute, CR_F32, &model));
             assert_null(model);
         }
     }
@@ -402,24 +404,24 @@ static void a_tied_head_is_the_embedding(void **state)
     tied.tied_head = true;
     write_config(directory, &tied);
     write_checkpoint(directory, shape, "", NONE);
-    assert_ok(cr_model_open(directory, compute, CR_F32, &model));
+    assert_ok(cr_model_open(directory, CR_MODEL_AS_FILED, NULL, compute, CR_F32, &model));
     cr_model_free(model);
     model = NULL;
     write_checkpoint(directory, shape, "lm_head.weight", OTHER);
     assert_fails(CR_INVALID, "lm_head.weight is not the embedding",
-                 cr_model_open(directory, compute, CR_F32, &model));
+                 cr_model_open(directory, CR_MODEL_AS_FILED, NULL, compute, CR_F32, &model));
     assert_non_null(strstr(cr_error_message(), directory));
     assert_null(model);
     // safetensors' save_model writes the head alone.
     write_checkpoint(directory, shape, "model.embed_tokens.weight", MISSING);
-    assert_ok(cr_model_open(directory, compute, CR_F32, &model));
+    assert_ok(cr_model_open(directory, CR_MODEL_AS_FILED, NULL, compute, CR_F32, &model));
     const struct cr_tensor_entry *head = cr_safetensors_find(model->weights, "lm_head.weight");
     assert_memory_equal(model->embedding.data, head->bytes.data, head->bytes.size);
     cr_model_free(model);
     model = NULL;
     write_config(directory, &shape->config); // not tied
     assert_fails(CR_INVALID, "tensor model.embed_tokens.weight is missing",
-                 cr_model_open(directory, compute, CR_F32, &model));
+                 cr_model_open(directory, CR_MODEL_AS_FILED, NULL, compute, CR_F32, &model));
     assert_null(model);
     end(directory, shape, compute);
 }
@@ -437,9 +439,9 @@ static void weights_stay_in_the_mapping_unless_trainable(void **state)
     float one[20 * 28] = {1};
     for (int trainable = 0; trainable < 2; trainable++) {
         if (trainable)
-            assert_ok(cr_model_open_trainable(directory, compute, CR_F32, &model));
+            assert_ok(cr_model_open(directory, CR_MODEL_TRAINABLE, NULL, compute, CR_F32, &model));
         else
-            assert_ok(cr_model_open(directory, compute, CR_F32, &model));
+            assert_ok(cr_model_open(directory, CR_MODEL_AS_FILED, NULL, compute, CR_F32, &model));
         const struct cr_model_parameter *down = cr_model_find(model, "model.layers.0.mlp.down_proj.weight");
         const struct cr_tensor_entry *entry = cr_safetensors_find(model->weights, down->name);
         size_t index = (size_t)(down - model->parameters);

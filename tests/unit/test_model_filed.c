@@ -38,9 +38,9 @@ static void check_model(const char *path, struct cr_compute *compute)
     struct cr_model *plain, *filed;
     struct reading reading = {0};
     struct cr_filed_change change = {.change = on_read, .context = &reading};
-    assert_ok(cr_model_open(path, compute, CR_F32, &plain));
+    assert_ok(cr_model_open(path, CR_MODEL_AS_FILED, NULL, compute, CR_F32, &plain));
     assert_fails(CR_INTERNAL, "without its matrices", cr_filed_attach(plain, &change));
-    assert_ok(cr_model_open_outside(path, compute, CR_F32, &filed));
+    assert_ok(cr_model_open(path, CR_MODEL_OUTSIDE, NULL, compute, CR_F32, &filed));
     assert_ok(cr_filed_attach(filed, &change));
     size_t count = ROWS * plain->config.vocabulary;
     CR_FREE float *wanted = NULL;

@@ -9,7 +9,7 @@ static struct cr_model *open_model(const char *directory, size_t threads, enum c
 {
     struct cr_model *model;
     assert_ok(cr_compute_new(threads, compute));
-    assert_ok(cr_model_open_8bit(directory, *compute, act, &model));
+    assert_ok(cr_model_open(directory, CR_MODEL_IN_8BIT, NULL, *compute, act, &model));
     return model;
 }
 
@@ -131,7 +131,7 @@ static void another_model_is_refused(void **state)
     struct cr_model *model;
     struct cr_frozen frozen;
     assert_ok(cr_compute_new(1, &compute));
-    assert_ok(cr_model_open("tests/golden/llama-gqa", compute, CR_F32, &model));
+    assert_ok(cr_model_open("tests/golden/llama-gqa", CR_MODEL_AS_FILED, NULL, compute, CR_F32, &model));
     assert_fails(CR_INTERNAL, "not opened in 8 bits", cr_frozen_open(model, &frozen));
     close_model(model, compute);
 }

@@ -81,7 +81,7 @@ static void check_model(const char *directory, struct cr_compute *compute)
     struct cr_safetensors *file;
     assert_ok(cr_safetensors_open(path, &file));
     struct cr_model *model;
-    assert_ok(cr_model_open(directory, compute, CR_F32, &model));
+    assert_ok(cr_model_open(directory, CR_MODEL_AS_FILED, NULL, compute, CR_F32, &model));
     struct sample sample = expected_sample(file);
     struct cr_pass *pass;
     assert_ok(cr_pass_new(model,
@@ -175,7 +175,7 @@ static void check_bits(const char *path, struct cr_model *frozen, struct cr_comp
 {
     enum { ROWS = 9 };
     struct cr_model *trained;
-    assert_ok(cr_model_open_trainable(path, compute, CR_F32, &trained));
+    assert_ok(cr_model_open(path, CR_MODEL_TRAINABLE, NULL, compute, CR_F32, &trained));
     assert_int_equal(trained->layers[0].down.weight.dtype, CR_F32);
     struct sample sample = random_sample((const size_t[]){ROWS}, 1, frozen->config.vocabulary, 3);
     size_t count = ROWS * frozen->config.vocabulary;
@@ -197,7 +197,7 @@ static void a_checkpoint_in_bf16_stays_so_in_float32(void **state)
     struct cr_compute *compute;
     struct cr_model *frozen;
     assert_ok(cr_compute_new(1, &compute));
-    assert_ok(cr_model_open(path, compute, CR_F32, &frozen));
+    assert_ok(cr_model_open(path, CR_MODEL_AS_FILED, NULL, compute, CR_F32, &frozen));
     assert_int_equal(frozen->embedding.dtype, CR_BF16);
     assert_int_equal(frozen->layers[0].down.weight.dtype, CR_BF16);
     check_bits(path, frozen, compute);
@@ -248,7 +248,7 @@ static void what_lies_together_has_one_type(void **state)
     make_folder(folder);
     assert_ok(cr_compute_new(1, &compute));
     write_mixed(folder, compute);
-    assert_ok(cr_model_open(folder, compute, CR_F32, &frozen));
+    assert_ok(cr_model_open(folder, CR_MODEL_AS_FILED, NULL, compute, CR_F32, &frozen));
     assert_int_equal(frozen->layers[0].qkv.weight.dtype, CR_F32);
     assert_int_equal(frozen->layers[0].gate_up.weight.dtype, CR_F32);
     assert_int_equal(frozen->layers[0].down.weight.dtype, CR_BF16);

@@ -139,7 +139,7 @@ static void check_golden(enum cr_dtype act, size_t threads)
     }
     for (size_t i = 0; i < sizeof directories / sizeof *directories; i++) {
         struct cr_model *model;
-        assert_ok(cr_model_open_trainable(directories[i], compute, act, &model));
+        assert_ok(cr_model_open(directories[i], CR_MODEL_TRAINABLE, NULL, compute, act, &model));
         check_methods(model);
         cr_model_free(model);
     }
@@ -299,8 +299,8 @@ static void a_shape_tells_what_a_model_takes(void **state)
     assert_ok(cr_compute_new(1, &compute));
     for (size_t i = 0; i < sizeof directories / sizeof *directories; i++) {
         struct cr_model *shape, *model;
-        assert_ok(cr_model_open_shape(directories[i], compute, CR_F32, &shape));
-        assert_ok(cr_model_open(directories[i], compute, CR_F32, &model));
+        assert_ok(cr_model_open(directories[i], CR_MODEL_SHAPE, NULL, compute, CR_F32, &shape));
+        assert_ok(cr_model_open(directories[i], CR_MODEL_AS_FILED, NULL, compute, CR_F32, &model));
         assert_null(shape->memory.base);
         assert_int_equal(shape->parameter_count, model->parameter_count);
         struct cr_pass *pass;

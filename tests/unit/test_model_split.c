@@ -110,7 +110,7 @@ static void check_models(enum cr_dtype act, bool kept)
     assert_true(found.gl_pathc >= 14);
     for (size_t i = 0; i < found.gl_pathc; i++) {
         struct cr_model *model;
-        assert_ok(cr_model_open(found.gl_pathv[i], compute, act, &model));
+        assert_ok(cr_model_open(found.gl_pathv[i], CR_MODEL_AS_FILED, NULL, compute, act, &model));
         for (size_t at = 0; at <= model->config.layers; at++) check_split(model, at, kept);
         cr_model_free(model);
     }

@@ -17,7 +17,7 @@ static struct stories stories_open(void)
     CR_FREE char *path = NULL;
     assert_ok(cr_path_join(shared_data(), "models/stories260K", &path));
     assert_ok(cr_compute_new(1, &s.compute));
-    assert_ok(cr_model_open(path, s.compute, CR_F32, &s.model));
+    assert_ok(cr_model_open(path, CR_MODEL_AS_FILED, NULL, s.compute, CR_F32, &s.model));
     assert_ok(cr_tokenizer_open(path, &s.tokenizer));
     return s;
 }

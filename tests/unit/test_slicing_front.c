@@ -40,7 +40,7 @@ static void start(struct fixture *f, const char *base, enum cr_isa isa, enum cr_
     snprintf(address, sizeof address, "unix:%s", in_directory("front.sock"));
     hire(&f->hired, base, address);
     assert_ok(cr_compute_new_with(1, isa, &f->compute));
-    assert_ok(cr_model_open_outside(base, f->compute, act, &f->model));
+    assert_ok(cr_model_open(base, CR_MODEL_OUTSIDE, NULL, f->compute, act, &f->model));
     const struct cr_slicing_options slicing = {.accelerators = &(char *){address},
                                                .accelerator_count = 1,
                                                .digits = 4,
@@ -139,7 +139,7 @@ static void honest_fronts_are_far_within_the_tolerance(void **state)
             enum cr_status status = cr_compute_new_with(1, (enum cr_isa)isa, &compute);
             if (status == CR_UNSUPPORTED) continue;
             assert_ok(status);
-            assert_ok(cr_model_open_8bit(models[i], compute, CR_F32, &own));
+            assert_ok(cr_model_open(models[i], CR_MODEL_IN_8BIT, NULL, compute, CR_F32, &own));
             assert_ok(cr_front_model_open(own, &layers));
             start(&f, models[i], (enum cr_isa)isa, cr_compute_has_bf16(compute) ? CR_BF16 : CR_F32, 2);
             for (uint64_t seed = 0; seed < 20; seed++) worst = fmax(worst, off_by(&f, &layers.model, seed));

@@ -399,7 +399,7 @@ static void no_lie_is_used(void **state)
         hire(&hired[deep][1], base, "127.0.0.1:0");
         snprintf(path, sizeof path, "unix:%s", in_directory(deep ? "deep-honest.sock" : "honest.sock"));
         hire(&hired[deep][2], base, path);
-        assert_ok(cr_model_open_outside(base, compute, CR_F32, &models[deep]));
+        assert_ok(cr_model_open(base, CR_MODEL_OUTSIDE, NULL, compute, CR_F32, &models[deep]));
     }
     for (size_t i = 0; i < TRIES; i++) {
         enum lie lie = (enum lie)(1 + i % (LIES - 1));

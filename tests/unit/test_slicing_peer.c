@@ -123,8 +123,8 @@ static void check_products(const char *base, size_t accelerators, bool tls, unsi
     gather(accelerators, base, tls);
     assert_ok(cr_compute_new(2, &compute));
     assert_ok(cr_field_new(compute, digits, &field));
-    assert_ok(cr_model_open_outside(base, compute, CR_F32, &own));
-    assert_ok(cr_model_open_outside(base, compute, CR_F32, &peers));
+    assert_ok(cr_model_open(base, CR_MODEL_OUTSIDE, NULL, compute, CR_F32, &own));
+    assert_ok(cr_model_open(base, CR_MODEL_OUTSIDE, NULL, compute, CR_F32, &peers));
     struct cr_slicing *slicing = open_slicing(own, 1, digits),
                       *by_peers = open_slicing(peers, accelerators, digits);
     size_t count = cr_frozen_count(own);
@@ -290,7 +290,7 @@ static void who_lies_is_named(void **state)
         uint64_t random = who;
         char wanted[1200], first[400], second[400];
         gather(2, "tests/golden/llama-gqa", false);
-        assert_ok(cr_model_open_outside("tests/golden/llama-gqa", compute, CR_F32, &model));
+        assert_ok(cr_model_open("tests/golden/llama-gqa", CR_MODEL_OUTSIDE, NULL, compute, CR_F32, &model));
         struct cr_slicing *slicing = open_slicing(model, 2, 4);
         struct cr_linear *linear = cr_frozen_linear(model, 1);
         for (size_t j = 0; j < ROWS * 512; j++) x[j] = next_float(&random);

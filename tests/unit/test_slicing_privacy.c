@@ -194,7 +194,7 @@ static void check_secrets_of_pads(const char *base, struct cr_compute *compute)
     struct cr_pads *pads;
     struct cr_pad_pair pair;
     struct needles needles = {0}, outside = {0};
-    assert_ok(cr_model_open_outside(base, compute, CR_F32, &model));
+    assert_ok(cr_model_open(base, CR_MODEL_OUTSIDE, NULL, compute, CR_F32, &model));
     assert_ok(cr_field_new(compute, 4, &field));
     assert_ok(cr_facts_open(compute, field, model, key, &facts));
     struct cr_pads_options options = {

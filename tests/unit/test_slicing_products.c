@@ -69,8 +69,8 @@ static void check(const char *base, const char *address, unsigned digits, double
     struct cr_slicing *slicing;
     hire(&hired, base, address);
     assert_ok(cr_compute_new(2, &compute));
-    assert_ok(cr_model_open_8bit(base, compute, CR_F32, &local));
-    assert_ok(cr_model_open_outside(base, compute, CR_F32, &outside));
+    assert_ok(cr_model_open(base, CR_MODEL_IN_8BIT, NULL, compute, CR_F32, &local));
+    assert_ok(cr_model_open(base, CR_MODEL_OUTSIDE, NULL, compute, CR_F32, &outside));
     const struct cr_slicing_options options = {.accelerators = (char *[]){hired.address},
                                                .accelerator_count = 1,
                                                .digits = digits,
@@ -143,7 +143,7 @@ static void open_line(struct line *line)
     *line = (struct line){.x = {1}};
     hire(&line->hired, base, "127.0.0.1:0");
     assert_ok(cr_compute_new(1, &line->compute));
-    assert_ok(cr_model_open_outside(base, line->compute, CR_F32, &line->model));
+    assert_ok(cr_model_open(base, CR_MODEL_OUTSIDE, NULL, line->compute, CR_F32, &line->model));
     const struct cr_slicing_options options = {.accelerators = (char *[]){line->hired.address},
                                                .accelerator_count = 1,
                                                .digits = 4,
@@ -252,8 +252,8 @@ static void a_part_asks_for_its_own_alone(void **state)
     struct cr_slicing *slicing;
     hire(&hired, base, "127.0.0.1:0");
     assert_ok(cr_compute_new(1, &compute));
-    assert_ok(cr_model_open_8bit(base, compute, CR_F32, &local));
-    assert_ok(cr_model_open_part_outside(base, compute, CR_F32, &tail, &part));
+    assert_ok(cr_model_open(base, CR_MODEL_IN_8BIT, NULL, compute, CR_F32, &local));
+    assert_ok(cr_model_open(base, CR_MODEL_OUTSIDE, &tail, compute, CR_F32, &part));
     assert_null(part->embedding.data); // the head is tied, but another's
     const struct cr_slicing_options options = {.accelerators = (char *[]){hired.address},
                                                .accelerator_count = 1,
@@ -280,7 +280,7 @@ static void a_part_asks_for_its_own_alone(void **state)
     // What the accelerator has must be here too, to know that it is the same.
     const char *folder = in_directory("rest");
     write_rest("tests/golden/llama-gqa", folder);
-    assert_ok(cr_model_open_part_outside(folder, compute, CR_F32, &tail, &rest));
+    assert_ok(cr_model_open(folder, CR_MODEL_OUTSIDE, &tail, compute, CR_F32, &rest));
     assert_fails(CR_INVALID, "it has no tensor model.layers.0.self_attn.q_proj.weight",
                  cr_slicing_open(&options, rest, &slicing));
     cr_model_free(rest);

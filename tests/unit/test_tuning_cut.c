@@ -206,7 +206,7 @@ static void a_silo_needs_no_tensor_of_the_tail(void **state)
     for (size_t i = 0; i < 2; i++) cr_buffer_release(&made[i]);
     // The whole checkpoint, as a server has it, has that front; one layer more has another.
     struct cr_model *shape;
-    assert_ok(cr_model_open_shape(SMALL_MODEL, compute, CR_F32, &shape));
+    assert_ok(cr_model_open(SMALL_MODEL, CR_MODEL_SHAPE, NULL, compute, CR_F32, &shape));
     assert_ok(cr_base_digest_front(shape, SMALL_MODEL, false, 1, &changed));
     assert_memory_equal(&digest[0], &changed, sizeof changed);
     assert_ok(cr_base_digest_front(shape, SMALL_MODEL, false, 0, &changed));
@@ -226,8 +226,8 @@ static void what_a_part_lacks_takes_no_memory_and_computes_nothing(void **state)
     (void)state;
     struct cr_model *whole, *part;
     const struct cr_model_part tail = cr_model_tail(1);
-    assert_ok(cr_model_open_8bit(SMALL_MODEL, compute, CR_F32, &whole));
-    assert_ok(cr_model_open_part(SMALL_MODEL, compute, CR_F32, true, &tail, &part));
+    assert_ok(cr_model_open(SMALL_MODEL, CR_MODEL_IN_8BIT, NULL, compute, CR_F32, &whole));
+    assert_ok(cr_model_open(SMALL_MODEL, CR_MODEL_IN_8BIT, &tail, compute, CR_F32, &part));
     assert_true(part->memory.size < whole->memory.size * 3 / 4);
     assert_int_equal(part->layers[0].qkv.in, whole->layers[0].qkv.in);
     struct cr_matrix nothing = {0};
@@ -301,7 +301,7 @@ static void activations_in_the_clear_are_the_prompt(void **state)
     static char demo[] = "examples/demo/model";
     struct cr_model *model;
     write_data();
-    assert_ok(cr_model_open(demo, compute, CR_F32, &model));
+    assert_ok(cr_model_open(demo, CR_MODEL_AS_FILED, NULL, compute, CR_F32, &model));
     size_t d = model->config.hidden;
     for (size_t layers = 0; layers < 2; layers++) {
         CR_FREE float *mean = dictionary(model, layers);

@@ -394,7 +394,7 @@ static void memory_counts_every_lane(void **state)
 
         struct cr_compute *compute = new_compute(1);
         struct cr_model *model;
-        assert_ok(cr_model_open_shape(SMALL_MODEL, compute, CR_F32, &model));
+        assert_ok(cr_model_open(SMALL_MODEL, CR_MODEL_SHAPE, NULL, compute, CR_F32, &model));
         const struct cr_memory_trained trained = {.values = 100};
         struct cr_memory two = cr_memory_of(&config, model, 4, 20, 0, &trained);
         struct cr_memory one = cr_memory_of(&plain, model, 4, 20, 0, &trained);
@@ -421,7 +421,7 @@ static void memory_told_is_memory_taken(void **state)
         struct cr_compute *compute = new_compute(1);
         struct cr_model *model;
         enum cr_dtype act = cr_activation_type(compute, config.dtype, NULL);
-        assert_ok(cr_model_open_shape(SMALL_MODEL, compute, act, &model));
+        assert_ok(cr_model_open(SMALL_MODEL, CR_MODEL_SHAPE, NULL, compute, act, &model));
         struct cr_memory_trained trained;
         assert_ok(cr_memory_trained(&config, model, &trained));
         double told = cr_memory_of(&config, model, 4, config.data.max_length, 0, &trained).trained;

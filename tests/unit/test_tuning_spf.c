@@ -165,7 +165,7 @@ static void gradients_are_the_dense_ones(void **state)
         check_against_dense(model, granularity);
     if (!cr_compute_has_bf16(compute)) return;
     struct cr_model *half;
-    assert_ok(cr_model_open(SMALL_MODEL, compute, CR_BF16, &half));
+    assert_ok(cr_model_open(SMALL_MODEL, CR_MODEL_AS_FILED, NULL, compute, CR_BF16, &half));
     for (int granularity = CR_SPF_ROW; granularity <= CR_SPF_ELEMENT; granularity++)
         check_against_dense(half, granularity);
     cr_model_free(half);
