@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "base/words.h"
 #include "format/json.h"
-#include "text/template.h"
+#include "text/pieces.h"
 #include "tuning/write.h"
 
 #include <string.h>

@@ -7,6 +7,8 @@
 #include <stdint.h>
 
 struct cr_tokenizer;
+struct cr_template;
+struct cr_pieces;
 
 // A growing list of token ids; release with cr_ids_release (usable with CR_CLEANUP).
 struct cr_ids {
@@ -40,6 +42,17 @@ struct cr_slice cr_tokenizer_beside(const struct cr_tokenizer *tokenizer);
 // does. Encoding is safe from several threads at once.
 enum cr_status cr_tokenizer_encode(const struct cr_tokenizer *tokenizer, struct cr_slice text,
                                    bool add_special, struct cr_ids *out);
+
+// For callers that put a text together from parts: the template of a tokenizer (text/template.h), and whether
+// it has an added token of this text.
+const struct cr_template *cr_tokenizer_template(const struct cr_tokenizer *tokenizer);
+bool cr_tokenizer_added(const struct cr_tokenizer *tokenizer, struct cr_slice text, uint32_t *out);
+
+// Appends the ids of such a text (text/pieces.h); `pieces` is used up. Its text is text: what spells a
+// special token in it is encoded as any other characters. `marked` gets 1 for each token that holds a
+// character between marks 0 and 1, 2 and 3, and so on, or 0. Nothing else is added.
+enum cr_status cr_tokenizer_encode_pieces(const struct cr_tokenizer *tokenizer, struct cr_pieces *pieces,
+                                          struct cr_ids *out, struct cr_ids *marked);
 
 // Appends the bytes of the ids; invalid UTF-8 that byte tokens leave becomes U+FFFD, as Transformers does.
 // `skip_special` leaves out special tokens. An id that no token has gives nothing: models have more of them

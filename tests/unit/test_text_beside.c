@@ -3,7 +3,7 @@
 #include "tokenizer_support.h"
 
 #include "base/file.h"
-#include "text/template.h"
+#include "text/pieces.h"
 #include "text/tokenizer.h"
 
 #include <stdio.h>

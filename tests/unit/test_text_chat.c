@@ -4,7 +4,6 @@
 
 #include "format/json.h"
 #include "text/chat.h"
-#include "text/template.h"
 
 #include <stdio.h>
 
