@@ -30,22 +30,6 @@ struct cr_dataset {
 enum { BAD_ROWS_SHOWN = 3 };
 static const double seconds_between = 1; // sentences of how far reading is
 
-enum cr_status cr_alpaca_prompt(struct cr_slice instruction, struct cr_slice input, struct cr_buffer *out)
-{
-    const char *lead =
-        input.size > 0 ? "Below is an instruction that describes a task, paired with an input that provides "
-                         "further context. Write a response that appropriately completes the request."
-                       : "Below is an instruction that describes a task. Write a response that appropriately "
-                         "completes the request.";
-    CR_TRY(cr_append_format(out, "%s\n\n### Instruction:\n", lead));
-    CR_TRY(cr_append(out, instruction.data, instruction.size));
-    if (input.size > 0) {
-        CR_TRY(cr_append_format(out, "\n\n### Input:\n"));
-        CR_TRY(cr_append(out, input.data, input.size));
-    }
-    return cr_append_format(out, "\n\n### Response:");
-}
-
 static enum cr_status make_room(struct cr_dataset *dataset, size_t more)
 {
     if (dataset->capacity - dataset->count < more) {

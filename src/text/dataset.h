@@ -70,7 +70,4 @@ const char *
 cr_dataset_first_bad(const struct cr_dataset *dataset); // what is wrong with the first few of these
 struct cr_example cr_dataset_at(const struct cr_dataset *dataset, size_t i);
 
-// Alpaca's published prompt, with or without input; ends where the answer begins.
-enum cr_status cr_alpaca_prompt(struct cr_slice instruction, struct cr_slice input, struct cr_buffer *out);
-
 #endif

@@ -51,6 +51,22 @@ static enum cr_status append_plain(const struct cr_tokenizer *tokenizer, struct 
     return cr_tokenizer_encode_pieces(tokenizer, &pieces, ids, &marked);
 }
 
+enum cr_status cr_alpaca_prompt(struct cr_slice instruction, struct cr_slice input, struct cr_buffer *out)
+{
+    const char *lead =
+        input.size > 0 ? "Below is an instruction that describes a task, paired with an input that provides "
+                         "further context. Write a response that appropriately completes the request."
+                       : "Below is an instruction that describes a task. Write a response that appropriately "
+                         "completes the request.";
+    CR_TRY(cr_append_format(out, "%s\n\n### Instruction:\n", lead));
+    CR_TRY(cr_append(out, instruction.data, instruction.size));
+    if (input.size > 0) {
+        CR_TRY(cr_append_format(out, "\n\n### Input:\n"));
+        CR_TRY(cr_append(out, input.data, input.size));
+    }
+    return cr_append_format(out, "\n\n### Response:");
+}
+
 // Stanford's prompt, which is no label, and the answer, which is one with the EOS behind it.
 static enum cr_status encode_alpaca(const struct cr_row *row, const struct cr_tokenizer *tokenizer,
                                     struct cr_encoded *out)

@@ -18,6 +18,9 @@ void cr_encoded_release(struct cr_encoded *encoded);
 enum cr_status cr_row_encode(const struct cr_row *row, size_t choice, const struct cr_tokenizer *tokenizer,
                              const struct cr_dataset_options *options, struct cr_encoded *out);
 
+// Alpaca's published prompt, with or without input; ends where the answer begins.
+enum cr_status cr_alpaca_prompt(struct cr_slice instruction, struct cr_slice input, struct cr_buffer *out);
+
 // Whether labels can be told by the options' words: none is empty, no label has two, no two labels have the
 // same, and the prompt has a place for the sentence. CR_INVALID otherwise.
 enum cr_status cr_label_words_check(const struct cr_dataset_options *options);

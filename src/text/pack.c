@@ -9,7 +9,8 @@ void cr_packs_release(struct cr_packs *packs)
     *packs = (struct cr_packs){0};
 }
 
-enum cr_status cr_packs_alone(size_t examples, struct cr_packs *out)
+// Each example a pack of its own, in order.
+static enum cr_status each_alone(size_t examples, struct cr_packs *out)
 {
     CR_CLEANUP(cr_packs_release) struct cr_packs packs = {.count = examples};
     CR_TRY(cr_allocate(examples + 1, sizeof *packs.start, &packs.start));
@@ -118,7 +119,7 @@ enum cr_status cr_dataset_pack(const struct cr_dataset *data, bool packing, size
                                struct cr_packs *out)
 {
     size_t examples = cr_dataset_count(data);
-    if (!packing) return cr_packs_alone(examples, out);
+    if (!packing) return each_alone(examples, out);
     CR_FREE size_t *length = NULL;
     CR_TRY(cr_allocate(examples, sizeof *length, &length));
     for (size_t i = 0; i < examples; i++) length[i] = cr_dataset_at(data, i).count;

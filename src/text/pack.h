@@ -18,9 +18,6 @@ struct cr_packs {
 
 void cr_packs_release(struct cr_packs *packs);
 
-// Each example a pack of its own, in order.
-enum cr_status cr_packs_alone(size_t examples, struct cr_packs *out);
-
 // Best fit, longest first (as TRL's "bfd"): an example joins the pack that it fills most, or begins one.
 // Lengths are 1 to `capacity`; examples of equal length keep their order, so that equal data give equal
 // packs.
