@@ -6,11 +6,6 @@
 
 enum { TOKENIZER_LIMIT = 256 << 20 };
 
-static enum cr_status add_text(struct cr_hasher *hasher, const struct cr_buffer *text)
-{
-    return cr_hasher_add(hasher, cr_buffer_slice(text));
-}
-
 static enum cr_status add_shape(const struct cr_model_config *shape, struct cr_hasher *hasher)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
@@ -23,14 +18,14 @@ static enum cr_status add_shape(const struct cr_model_config *shape, struct cr_h
     for (size_t i = 0; i < shape->layers; i++)
         CR_TRY(cr_append_format(&text, " %zu", cr_layer_window(shape, i)));
     CR_TRY(cr_append_format(&text, "\n"));
-    return add_text(hasher, &text);
+    return cr_hasher_add(hasher, cr_buffer_slice(&text));
 }
 
 static enum cr_status add_tensor(const struct cr_tensor_entry *entry, struct cr_hasher *hasher)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_TRY(cr_append_format(&text, "tensor %s %d %zu\n", entry->name, (int)entry->dtype, entry->bytes.size));
-    CR_TRY(add_text(hasher, &text));
+    CR_TRY(cr_hasher_add(hasher, cr_buffer_slice(&text)));
     CR_TRY(cr_hasher_add(hasher, entry->bytes));
     cr_file_drop(entry->bytes); // whoever multiplies with it has it read again; others need not hold it
     return CR_OK;
@@ -80,7 +75,7 @@ enum cr_status cr_base_digest_front(const struct cr_model *model, const char *di
     CR_TRY(digest_tokenizer(directory, digest.tokenizer));
     CR_TRY(cr_append_format(&text, "carrel front 1\n%zu %d\n", layers, in_8bit));
     CR_TRY(cr_hasher_new(&hasher));
-    CR_TRY(add_text(hasher, &text));
+    CR_TRY(cr_hasher_add(hasher, cr_buffer_slice(&text)));
     CR_TRY(add_shape(&model->config, hasher));
     CR_TRY(cr_hasher_add(hasher, (struct cr_slice){digest.tokenizer, sizeof digest.tokenizer}));
     for (size_t i = 0; i < model->parameter_count; i++)

@@ -6,11 +6,6 @@
 
 #include <string.h>
 
-static enum cr_status add_text(struct cr_hasher *hasher, const struct cr_buffer *text)
-{
-    return cr_hasher_add(hasher, cr_buffer_slice(text));
-}
-
 static enum cr_status add_structure(const struct cr_trainer *trainer, struct cr_hasher *hasher)
 {
     const struct cr_structure *structure = trainer->structure;
@@ -22,7 +17,7 @@ static enum cr_status add_structure(const struct cr_trainer *trainer, struct cr_
         CR_TRY(cr_append_format(&text, "parameter %s %zu %zu %zu\n", item->name, item->rank, item->shape[0],
                                 item->shape[1]));
     }
-    return add_text(hasher, &text);
+    return cr_hasher_add(hasher, cr_buffer_slice(&text));
 }
 
 // The base is gone through once; nothing that is hashed changes while the trainer lives.
@@ -44,7 +39,7 @@ enum cr_status cr_trainer_digest(struct cr_trainer *trainer, unsigned char out[C
     CR_TRY(cr_trainer_base(trainer, &base));
     CR_TRY(cr_hasher_new(&hasher));
     CR_TRY(cr_append_format(&text, "carrel tuning 2\ncomputed %d\n", trainer->in_8bit));
-    CR_TRY(add_text(hasher, &text));
+    CR_TRY(cr_hasher_add(hasher, cr_buffer_slice(&text)));
     CR_TRY(cr_hasher_add(hasher, (struct cr_slice){base.model, sizeof base.model}));
     CR_TRY(cr_hasher_add(hasher, (struct cr_slice){base.tokenizer, sizeof base.tokenizer}));
     CR_TRY(add_structure(trainer, hasher));
@@ -69,7 +64,7 @@ static enum cr_status add_settings(const struct cr_trainer *trainer, struct cr_h
     if (front > 0) CR_TRY(cr_append_format(&text, "front %zu\n", front));
     size_t lanes = cr_training_lanes(training); // how a batch is cut, and what is dropped in which part
     if (lanes > 1) CR_TRY(cr_append_format(&text, "lanes %zu\n", lanes));
-    return add_text(hasher, &text);
+    return cr_hasher_add(hasher, cr_buffer_slice(&text));
 }
 
 // Which examples share a row; nothing where each has one of its own, in order.
