@@ -64,6 +64,16 @@ enum cr_status cr_trainer_fill(struct cr_trainer *trainer, size_t first, size_t 
     return fill_batch(trainer, first, last, batch);
 }
 
+enum cr_status cr_trainer_walk_batch(const struct cr_trainer *trainer, const struct cr_trainer_walk *walk,
+                                     const struct cr_tuned *tuned, size_t labelled, double *loss_sum)
+{
+    size_t layers = trainer->model->config.layers;
+    struct cr_rows rows = cr_rows_of(walk->batch);
+    CR_TRY(cr_front_forward(trainer->front_of_data, walk->pass, tuned, walk->batch, layers));
+    CR_TRY(cr_pass_loss(walk->pass, tuned, &rows, 1 / (float)labelled, loss_sum, NULL));
+    return cr_pass_backward(walk->pass, tuned, &rows, cr_front_cache_layer(trainer->front_of_data), layers);
+}
+
 // The micro-batches of one step: packs [first, last) of the epoch's order, `packs` at a time.
 struct step {
     const struct cr_trainer *trainer;
@@ -78,16 +88,10 @@ static enum cr_status micro_batch(const struct step *step, size_t number, size_t
     const struct cr_trainer_walk *walk = &trainer->walks[lane];
     size_t first = step->first + number * step->packs;
     CR_TRY(fill_batch(trainer, first, cr_least(first + step->packs, step->last), walk->batch));
-    struct cr_rows rows = cr_rows_of(walk->batch);
     struct cr_structure *structure = trainer->structure;
-    size_t layers = trainer->model->config.layers;
     size_t micro = trainer->step * cr_micro_batches(&trainer->training) + number;
     if (structure->kind->begin_training) structure->kind->begin_training(structure, (uint32_t)micro);
-    CR_TRY(cr_front_forward(trainer->front_of_data, walk->pass, &structure->tuned, walk->batch, layers));
-    CR_TRY(cr_pass_loss(walk->pass, &structure->tuned, &rows, 1 / (float)step->labelled, &step->sum->loss_sum,
-                        NULL));
-    CR_TRY(cr_pass_backward(walk->pass, &structure->tuned, &rows,
-                            cr_front_cache_layer(trainer->front_of_data), layers));
+    CR_TRY(cr_trainer_walk_batch(trainer, walk, &structure->tuned, step->labelled, &step->sum->loss_sum));
     step->sum->labelled += walk->batch->labelled;
     step->sum->tokens += walk->batch->rows;
     return CR_OK;

@@ -79,6 +79,11 @@ enum cr_status cr_trainer_do_step(struct cr_trainer *trainer, struct cr_tally *t
 // Fills the batch with packs [first, last) of the first epoch's order.
 enum cr_status cr_trainer_fill(struct cr_trainer *trainer, size_t first, size_t last, struct cr_batch *batch);
 
+// Walks through all layers and back over the walk's batch: adds the loss of its tokens to *loss_sum, and to
+// what is tuned the gradient of that sum's part 1 / labelled.
+enum cr_status cr_trainer_walk_batch(const struct cr_trainer *trainer, const struct cr_trainer_walk *walk,
+                                     const struct cr_tuned *tuned, size_t labelled, double *loss_sum);
+
 // Chooses what sparse fine-tuning trains, and makes its structure. Walks the first batches where the
 // criterion is of gradients: all else that a walk takes is there.
 enum cr_status cr_trainer_make_spf(struct cr_trainer *trainer, const struct cr_tuning_config *config,

@@ -2,7 +2,6 @@
 // criterion is of gradients, the first batches of the first epoch.
 #include "base/secret.h"
 #include "tensor/matmul.h"
-#include "tuning/evaluate.h"
 #include "tuning/schedule.h"
 #include "tuning/spf.h"
 #include "tuning/trainer_parts.h"
@@ -92,18 +91,11 @@ static enum cr_status walk_batches(struct cr_trainer *trainer, size_t batches,
                                    struct calibration *calibration)
 {
     const struct cr_trainer_walk *walk = &trainer->walks[0];
-    size_t packs = trainer->packs.count, size = cr_micro_batch_examples(&trainer->training, packs),
-           layers = trainer->model->config.layers;
+    size_t packs = trainer->packs.count, size = cr_micro_batch_examples(&trainer->training, packs);
     for (size_t b = 0; b < batches && b * size < packs; b++) {
         double loss = 0;
         CR_TRY(cr_trainer_fill(trainer, b * size, cr_least(packs, (b + 1) * size), walk->batch));
-        struct cr_rows rows = cr_rows_of(walk->batch);
-        CR_TRY(
-            cr_front_forward(trainer->front_of_data, walk->pass, &calibration->tuned, walk->batch, layers));
-        CR_TRY(cr_pass_loss(walk->pass, &calibration->tuned, &rows, 1 / (float)walk->batch->labelled, &loss,
-                            NULL));
-        CR_TRY(cr_pass_backward(walk->pass, &calibration->tuned, &rows,
-                                cr_front_cache_layer(trainer->front_of_data), layers));
+        CR_TRY(cr_trainer_walk_batch(trainer, walk, &calibration->tuned, walk->batch->labelled, &loss));
     }
     return CR_OK;
 }
