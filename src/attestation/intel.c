@@ -33,23 +33,19 @@ static enum cr_status find_signers(struct cr_intel *intel)
 
 enum cr_status cr_intel_open(const struct cr_grounds *grounds, struct cr_slice brought, struct cr_intel *out)
 {
-    struct cr_intel intel = {.grounds = grounds};
+    CR_CLEANUP(cr_intel_close) struct cr_intel intel = {.grounds = grounds};
     size_t found = 0, root_count = 0;
     CR_TRY(cr_x509_pool_new(&intel.brought));
-    enum cr_status status;
-    CR_TRY_GOTO(status, failed, cr_x509_pool_add(intel.brought, brought, &found));
-    CR_TRY_GOTO(status, failed,
-                cr_appraisal_policy_roots(grounds->policy, cr_intel_roots, CR_INTEL_ROOTS, &intel.roots,
-                                          &root_count));
+    CR_TRY(cr_x509_pool_add(intel.brought, brought, &found));
+    CR_TRY(cr_appraisal_policy_roots(grounds->policy, cr_intel_roots, CR_INTEL_ROOTS, &intel.roots,
+                                     &root_count));
     intel.sources = (struct cr_chain_sources){.pools = {intel.brought, grounds->endorsements->pool},
                                               .roots = (const unsigned char(*)[CR_SHA256_SIZE])intel.roots,
                                               .root_count = root_count};
-    CR_TRY_GOTO(status, failed, find_signers(&intel));
+    CR_TRY(find_signers(&intel));
     *out = intel;
+    intel = (struct cr_intel){0};
     return CR_OK;
-failed:
-    cr_intel_close(&intel);
-    return status;
 }
 
 void cr_intel_close(struct cr_intel *intel)

@@ -54,11 +54,4 @@ int cr_exit_code(enum cr_status code);
         if (cr_try_status_ != CR_OK) return cr_try_status_;                                                  \
     } while (0)
 
-// Jumps to `label` on a failure, with `status` set to it.
-#define CR_TRY_GOTO(status, label, call)                                                                     \
-    do {                                                                                                     \
-        (status) = (call);                                                                                   \
-        if ((status) != CR_OK) goto label;                                                                   \
-    } while (0)
-
 #endif

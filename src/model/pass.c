@@ -73,13 +73,12 @@ enum cr_status cr_pass_new(const struct cr_model *model, const struct cr_pass_si
     pass->gradient_at = NO_GRADIENT;
     pass->store = store;
     pass->resident = NO_LAYER;
-    enum cr_status status;
-    CR_TRY_GOTO(status, failed, cr_walk_init(model, &walk, &pass->walk));
-    if (store && walk.first < walk.last) CR_TRY_GOTO(status, failed, reserve(pass));
-    *out = pass;
-    return CR_OK;
-failed:
-    cr_pass_free(pass);
+    enum cr_status status = cr_walk_init(model, &walk, &pass->walk);
+    if (status == CR_OK && store && walk.first < walk.last) status = reserve(pass);
+    if (status == CR_OK)
+        *out = pass;
+    else
+        cr_pass_free(pass);
     return status;
 }
 

@@ -95,17 +95,17 @@ enum cr_status cr_compute_new_with(size_t threads, enum cr_isa isa, struct cr_co
         return cr_fail(CR_UNSUPPORTED, "this processor or its operating system lacks %s", names[isa]);
     struct cr_compute *compute;
     CR_TRY(cr_allocate(1, sizeof *compute, &compute));
-    enum cr_status status;
-    CR_TRY_GOTO(status, failed, cr_pool_new(threads, &compute->pool));
-    CR_TRY_GOTO(status, failed, reserve(cr_pool_threads(compute->pool) * CR_WORKSPACE, &compute->workspace));
+    enum cr_status status = cr_pool_new(threads, &compute->pool);
+    if (status == CR_OK) status = reserve(cr_pool_threads(compute->pool) * CR_WORKSPACE, &compute->workspace);
+    if (status != CR_OK) {
+        cr_compute_free(compute);
+        return status;
+    }
     compute->isa = isa;
     compute->kernels = *kernels[isa];
     if (isa == CR_ISA_AMX) compute->kernels.bf16 = cr_product__amx;
     *out = compute;
     return CR_OK;
-failed:
-    cr_compute_free(compute);
-    return status;
 }
 
 enum cr_status cr_compute_new(size_t threads, struct cr_compute **out)

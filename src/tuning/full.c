@@ -93,26 +93,31 @@ static void attach(struct cr_full *full, size_t i)
     tuned->layers[place->layer].delta[place->module] = &full->deltas[i].delta;
 }
 
+static enum cr_status build(struct cr_full *full)
+{
+    const struct cr_model *model = full->base.model;
+    struct cr_parameters *parameters = &full->base.parameters;
+    struct cr_tuned *tuned = &full->base.tuned;
+    for (size_t i = 0; i < model->parameter_count; i++)
+        CR_TRY(cr_parameters_add(parameters, model->parameters[i].name, model->parameters[i].rows,
+                                 model->parameters[i].columns));
+    CR_TRY(cr_parameters_commit(parameters, true));
+    CR_TRY(cr_allocate(model->config.layers, sizeof *tuned->layers, &tuned->layers));
+    CR_TRY(cr_allocate(model->parameter_count, sizeof *full->deltas, &full->deltas));
+    for (size_t i = 0; i < model->parameter_count; i++) attach(full, i);
+    return CR_OK;
+}
+
 enum cr_status cr_full_new(struct cr_model *model, struct cr_structure **out)
 {
     struct cr_full *full;
     CR_TRY(cr_allocate(1, sizeof *full, &full));
     full->base = (struct cr_structure){.kind = &full_kind, .model = model};
-    struct cr_parameters *parameters = &full->base.parameters;
-    enum cr_status status;
-    for (size_t i = 0; i < model->parameter_count; i++)
-        CR_TRY_GOTO(status, failed,
-                    cr_parameters_add(parameters, model->parameters[i].name, model->parameters[i].rows,
-                                      model->parameters[i].columns));
-    CR_TRY_GOTO(status, failed, cr_parameters_commit(parameters, true));
-    CR_TRY_GOTO(status, failed,
-                cr_allocate(model->config.layers, sizeof *full->base.tuned.layers, &full->base.tuned.layers));
-    CR_TRY_GOTO(status, failed, cr_allocate(model->parameter_count, sizeof *full->deltas, &full->deltas));
-    for (size_t i = 0; i < model->parameter_count; i++) attach(full, i);
-    *out = &full->base;
-    return CR_OK;
-failed:
-    cr_structure_free(&full->base);
+    enum cr_status status = build(full);
+    if (status == CR_OK)
+        *out = &full->base;
+    else
+        cr_structure_free(&full->base);
     return status;
 }
 

@@ -388,6 +388,25 @@ static enum cr_status make_deltas(struct cr_lora *lora, uint64_t seed)
     return CR_OK;
 }
 
+static enum cr_status build(struct cr_lora *lora, const struct cr_lora_config *config, uint64_t seed)
+{
+    struct cr_parameters *parameters = &lora->base.parameters;
+    struct cr_targets targets;
+    CR_TRY(cr_targets_copy(&config->targets, &targets));
+    lora->config = *config;
+    lora->config.targets = targets;
+    lora->scale = (float)cr_lora_scale(config);
+    lora->drop = (float)config->lora_dropout;
+    CR_TRY(make_deltas(lora, seed));
+    CR_TRY(cr_parameters_commit(parameters, lora->rows > 0));
+    if (lora->act != CR_F32)
+        CR_TRY(cr_secret_allocate(parameters->count, cr_dtype_size(lora->act), &lora->working));
+    lay_out(lora);
+    CR_TRY(cr_arena_commit(&lora->scratch));
+    lay_out(lora);
+    return CR_OK;
+}
+
 enum cr_status cr_lora_new(const struct cr_lora_config *config, struct cr_model *model, uint64_t seed,
                            size_t rows, const struct cr_lanes *lanes, struct cr_structure **out)
 {
@@ -398,26 +417,11 @@ enum cr_status cr_lora_new(const struct cr_lora_config *config, struct cr_model 
     lora->act = model->act;
     lora->rows = rows;
     lora->lanes = lanes;
-    struct cr_parameters *parameters = &lora->base.parameters;
-    struct cr_targets targets;
-    enum cr_status status;
-    CR_TRY_GOTO(status, failed, cr_targets_copy(&config->targets, &targets));
-    lora->config = *config;
-    lora->config.targets = targets;
-    lora->scale = (float)cr_lora_scale(config);
-    lora->drop = (float)config->lora_dropout;
-    CR_TRY_GOTO(status, failed, make_deltas(lora, seed));
-    CR_TRY_GOTO(status, failed, cr_parameters_commit(parameters, rows > 0));
-    if (lora->act != CR_F32)
-        CR_TRY_GOTO(status, failed,
-                    cr_secret_allocate(parameters->count, cr_dtype_size(lora->act), &lora->working));
-    lay_out(lora);
-    CR_TRY_GOTO(status, failed, cr_arena_commit(&lora->scratch));
-    lay_out(lora);
-    *out = &lora->base;
-    return CR_OK;
-failed:
-    cr_structure_free(&lora->base);
+    enum cr_status status = build(lora, config, seed);
+    if (status == CR_OK)
+        *out = &lora->base;
+    else
+        cr_structure_free(&lora->base);
     return status;
 }
 

@@ -180,11 +180,11 @@ enum cr_status cr_pair_new(struct cr_structure *first, struct cr_structure *seco
         return status;
     }
     *pair = (struct cr_pair){.base = {.kind = &pair_kind, .model = first->model}, .parts = {first, second}};
-    CR_TRY_GOTO(status, failed, join_deltas(pair));
-    CR_TRY_GOTO(status, failed, join_parameters(pair));
-    *out = &pair->base;
-    return CR_OK;
-failed:
-    cr_structure_free(&pair->base);
+    status = join_deltas(pair);
+    if (status == CR_OK) status = join_parameters(pair);
+    if (status == CR_OK)
+        *out = &pair->base;
+    else
+        cr_structure_free(&pair->base);
     return status;
 }

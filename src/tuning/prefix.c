@@ -205,6 +205,23 @@ static void attach(struct cr_prefix *prefix)
     }
 }
 
+static enum cr_status build(struct cr_prefix *prefix, bool training)
+{
+    const struct cr_model_config *model = &prefix->base.model->config;
+    struct cr_parameters *parameters = &prefix->base.parameters;
+    struct cr_tuned *tuned = &prefix->base.tuned;
+    struct cr_prefix_config shape = prefix->config;
+    shape.prefix_projection = prefix->projects;
+    CR_TRY(cr_prefix_parameters(&shape, model, parameters));
+    CR_TRY(cr_parameters_commit(parameters, training));
+    CR_TRY(cr_allocate(model->layers, sizeof *tuned->layers, &tuned->layers));
+    lay_out(prefix);
+    CR_TRY(cr_secret_arena_commit(&prefix->scratch));
+    lay_out(prefix);
+    attach(prefix);
+    return CR_OK;
+}
+
 enum cr_status cr_prefix_new(const struct cr_prefix_config *config, struct cr_model *model, bool training,
                              struct cr_structure **out)
 {
@@ -219,22 +236,11 @@ enum cr_status cr_prefix_new(const struct cr_prefix_config *config, struct cr_mo
         .rows = config->num_virtual_tokens,
         .columns = columns_of(&model->config),
     };
-    struct cr_parameters *parameters = &prefix->base.parameters;
-    struct cr_tuned *tuned = &prefix->base.tuned;
-    struct cr_prefix_config shape = *config;
-    shape.prefix_projection = prefix->projects;
-    enum cr_status status;
-    CR_TRY_GOTO(status, failed, cr_prefix_parameters(&shape, &model->config, parameters));
-    CR_TRY_GOTO(status, failed, cr_parameters_commit(parameters, training));
-    CR_TRY_GOTO(status, failed, cr_allocate(model->config.layers, sizeof *tuned->layers, &tuned->layers));
-    lay_out(prefix);
-    CR_TRY_GOTO(status, failed, cr_secret_arena_commit(&prefix->scratch));
-    lay_out(prefix);
-    attach(prefix);
-    *out = &prefix->base;
-    return CR_OK;
-failed:
-    cr_structure_free(&prefix->base);
+    enum cr_status status = build(prefix, training);
+    if (status == CR_OK)
+        *out = &prefix->base;
+    else
+        cr_structure_free(&prefix->base);
     return status;
 }
 

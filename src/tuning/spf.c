@@ -266,6 +266,24 @@ static enum cr_status make_deltas(struct cr_spf *spf)
     return CR_OK;
 }
 
+static enum cr_status build(struct cr_spf *spf, const struct cr_spf_config *config, bool training)
+{
+    struct cr_parameters *parameters = &spf->base.parameters;
+    struct cr_targets targets;
+    CR_TRY(cr_targets_copy(&config->targets, &targets));
+    spf->config = *config;
+    spf->config.targets = targets;
+    CR_TRY(make_deltas(spf));
+    CR_TRY(cr_parameters_commit(parameters, training));
+    // Elements are multiplied in F32.
+    if (spf->act != CR_F32 && !spf->selection.elements)
+        CR_TRY(cr_secret_allocate(parameters->count, cr_dtype_size(spf->act), &spf->working));
+    lay_out(spf);
+    CR_TRY(cr_arena_commit(&spf->scratch));
+    lay_out(spf);
+    return CR_OK;
+}
+
 enum cr_status cr_spf_new(const struct cr_spf_config *config, struct cr_spf_selection *selection,
                           struct cr_model *model, bool training, struct cr_structure **out)
 {
@@ -280,24 +298,11 @@ enum cr_status cr_spf_new(const struct cr_spf_config *config, struct cr_spf_sele
     spf->act = model->act;
     spf->selection = *selection;
     *selection = (struct cr_spf_selection){0};
-    struct cr_parameters *parameters = &spf->base.parameters;
-    struct cr_targets targets;
-    CR_TRY_GOTO(status, failed, cr_targets_copy(&config->targets, &targets));
-    spf->config = *config;
-    spf->config.targets = targets;
-    CR_TRY_GOTO(status, failed, make_deltas(spf));
-    CR_TRY_GOTO(status, failed, cr_parameters_commit(parameters, training));
-    // Elements are multiplied in F32.
-    if (spf->act != CR_F32 && !spf->selection.elements)
-        CR_TRY_GOTO(status, failed,
-                    cr_secret_allocate(parameters->count, cr_dtype_size(spf->act), &spf->working));
-    lay_out(spf);
-    CR_TRY_GOTO(status, failed, cr_arena_commit(&spf->scratch));
-    lay_out(spf);
-    *out = &spf->base;
-    return CR_OK;
-failed:
-    cr_structure_free(&spf->base);
+    status = build(spf, config, training);
+    if (status == CR_OK)
+        *out = &spf->base;
+    else
+        cr_structure_free(&spf->base);
     return status;
 }
 
