@@ -19,10 +19,12 @@ void cr_frozen_release(struct cr_frozen *frozen); // zeros are allowed
 
 enum { CR_FROZEN_PER_LAYER = 4 };
 
-// Linears are counted in the same order. The one at `i`, and what it is called in messages ("qkv of layer
-// 3").
+// Linears are counted in the same order. The one at `i`, and what it is called in messages, of `count`
+// ("qkv of layer 3").
 size_t cr_frozen_count(const struct cr_model *model);
 struct cr_linear *cr_frozen_linear(struct cr_model *model, size_t i);
+enum { CR_FROZEN_NAME_SIZE = 48 };
+void cr_frozen_name(size_t count, size_t i, char out[CR_FROZEN_NAME_SIZE]);
 bool cr_frozen_held(const struct cr_model *model, size_t i); // whether its part of the model has that one
 
 // The weights that lie in it, from the first row on; how many.
@@ -30,11 +32,9 @@ enum { CR_FROZEN_MOST_PARTS = 3 };
 size_t cr_frozen_parts(const struct cr_model *model, size_t i,
                        const struct cr_model_parameter *out[CR_FROZEN_MOST_PARTS]);
 
-enum { CR_FROZEN_NAME_SIZE = 48 };
 // Of a layer's linears: the most numbers that a row has which is multiplied forward, or its product (of each
 // part of the sums, field/bound.h), and the most numbers of a matrix.
 void cr_frozen_layer_size(struct cr_model *model, size_t *longest, size_t *numbers);
-void cr_frozen_name(size_t count, size_t i, char out[CR_FROZEN_NAME_SIZE]);
 
 // Makes the whole numbers of linear `i` from the checkpoint: `to` is I8 [out,in] without gaps, with scales. A
 // tensor that changed since the model was opened gives other numbers.
