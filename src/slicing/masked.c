@@ -5,7 +5,6 @@
 #include "base/clock.h"
 #include "field/mask.h"
 #include "field/prime.h"
-#include "slicing/pad.h"
 #include "tensor/ops.h"
 
 #include <stdatomic.h>

@@ -19,4 +19,12 @@ enum { CR_PAD_PIECE = 256 }; // words
 // p is drawn anew from a side stream, so words are exactly uniform.
 void cr_pad_words(struct cr_pad *pad, uint64_t number, size_t first, uint32_t *words, size_t count);
 
+// Under one key, the pads of questions and those of their products (slicing/pads.h).
+struct cr_pad_pair {
+    struct cr_pad *question, *product;
+};
+enum cr_status cr_pad_pair_new(const unsigned char key[CR_KEY_SIZE], const struct cr_field *field,
+                               struct cr_pad_pair *out);
+void cr_pad_pair_release(struct cr_pad_pair *pair); // wipes; zeros are allowed
+
 #endif

@@ -62,30 +62,6 @@ uint64_t cr_pads_stream(size_t linear, bool backward, uint64_t number)
     return ((uint64_t)(linear * CR_WAYS + backward) << NUMBER_BITS) | number;
 }
 
-enum cr_status cr_pad_pair_new(const unsigned char key[CR_KEY_SIZE], const struct cr_field *field,
-                               struct cr_pad_pair *out)
-{
-    unsigned char keys[2][CR_KEY_SIZE] = {0};
-    struct cr_pad_pair pair = {0};
-    enum cr_status status = cr_key_derive(key, "carrel pads of questions", keys[0]);
-    if (status == CR_OK) status = cr_key_derive(key, "carrel pads of products", keys[1]);
-    if (status == CR_OK) status = cr_pad_new(keys[0], field, &pair.question);
-    if (status == CR_OK) status = cr_pad_new(keys[1], field, &pair.product);
-    cr_wipe(keys, sizeof keys);
-    if (status == CR_OK)
-        *out = pair;
-    else
-        cr_pad_pair_release(&pair);
-    return status;
-}
-
-void cr_pad_pair_release(struct cr_pad_pair *pair)
-{
-    cr_pad_free(pair->question);
-    cr_pad_free(pair->product);
-    *pair = (struct cr_pad_pair){0};
-}
-
 static const struct cr_way *way_of(const struct cr_pads *pads, const struct queue *queue)
 {
     return &pads->options.facts->matrices[queue->linear].way[queue->backward];

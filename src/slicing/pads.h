@@ -46,13 +46,7 @@ void cr_pads_point(const struct cr_pads *pads, uint64_t number, struct cr_wire_p
 // Gives back the place of the `rows` oldest pads that were taken and not given back.
 void cr_pads_give_back(struct cr_pads *pads, size_t linear, bool backward, size_t rows);
 
-// The makers of r and of k; each object serves one thread, and `number` names a pad of one queue.
-struct cr_pad_pair {
-    struct cr_pad *question, *product;
-};
-enum cr_status cr_pad_pair_new(const unsigned char key[CR_KEY_SIZE], const struct cr_field *field,
-                               struct cr_pad_pair *out);
-void cr_pad_pair_release(struct cr_pad_pair *pair);
+// Which pad of slicing/pad.h (its number there) the queue's pad `number` is.
 uint64_t cr_pads_stream(size_t linear, bool backward, uint64_t number);
 
 // Words that their maker works in at a time, for a queue of `rows` pads which have, with their products, so

@@ -3,6 +3,7 @@
 #define CARREL_SLICING_PARTS_H
 
 #include "slicing/link.h"
+#include "slicing/pad.h"
 #include "slicing/pads.h"
 #include "slicing/peer.h"
 #include "slicing/slicing.h"
