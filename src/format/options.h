@@ -1,4 +1,5 @@
-// One table (key, type, range, help) reads a YAML file into a struct and writes its documentation.
+// One table (key, type, range, help) reads a YAML file into a struct and writes it again; documentation is
+// made from it, too (tests/options_document.h).
 //
 // Refused, with file, line and column: what is no YAML. Refused, each with file, line and key: an unknown key
 // (the nearest name is suggested), a duplicate, a value that is not wholly of its type ("8.5" for an integer,
@@ -104,14 +105,13 @@ enum cr_status cr_options_append_place(const struct cr_option_table *table, cons
 
 void cr_options_release(const struct cr_option_table *table, void *config); // frees strings and lists
 
-// Appends the options as canonical YAML (table order, every useful key, so that equal settings give equal
-// bytes), or as Markdown tables grouped by section for docs/CONFIG.md.
+// Appends the options as canonical YAML: table order, every useful key, so that equal settings give equal
+// bytes.
 enum cr_status cr_options_write(const struct cr_option_table *table, const void *config,
                                 struct cr_buffer *out);
 // Appends the options named in `keys` (`count` of them, any order) in the table's order, each below its help
 // as comments: a file for a person to go on from.
 enum cr_status cr_options_write_commented(const struct cr_option_table *table, const void *config,
                                           const char *const *keys, size_t count, struct cr_buffer *out);
-enum cr_status cr_options_document(const struct cr_option_table *table, struct cr_buffer *out);
 
 #endif

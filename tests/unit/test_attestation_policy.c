@@ -1,5 +1,6 @@
 // attestation/: policies, evidence in its wrappings, endorsements in theirs, and what a PCK certificate says.
 #include "intel_support.h"
+#include "options_document.h"
 #include "temporary.h"
 
 #include "attestation/appraisal_policy.h"
@@ -219,7 +220,7 @@ static void test_documentation_is_of_this_table(void **state)
                    "the table in "
                    "`src/attestation/appraisal_policy.c` (`CARREL_WRITE_DOCS=1 "
                    "build/release/tests/test_attestation_policy`).\n\n"));
-    assert_ok(cr_options_document(&cr_appraisal_policy_table, &expected));
+    assert_ok(options_document(&cr_appraisal_policy_table, &expected));
     if (getenv("CARREL_WRITE_DOCS")) assert_ok(cr_file_write(path, cr_buffer_slice(&expected), false));
     assert_ok(cr_file_read(path, 1 << 20, &found));
     if (!cr_slice_equal(cr_buffer_slice(&found), cr_buffer_slice(&expected)))

@@ -1,4 +1,5 @@
 // The table of settings: defaults, what is refused, the job that silos are given, and its documentation.
+#include "options_document.h"
 #include "support.h"
 
 #include "base/file.h"
@@ -360,7 +361,7 @@ static void test_documentation_is_of_this_table(void **state)
                    "KEY=VALUE` overrides one key.\n\nThis page is made from the table in "
                    "`src/federation/config.c` (`CARREL_WRITE_DOCS=1 "
                    "build/release/tests/test_federation_config`).\n\n"));
-    assert_ok(cr_options_document(&cr_config_table, &expected));
+    assert_ok(options_document(&cr_config_table, &expected));
     if (getenv("CARREL_WRITE_DOCS")) assert_ok(cr_file_write(path, cr_buffer_slice(&expected), false));
     assert_ok(cr_file_read(path, 1 << 20, &found));
     if (!cr_slice_equal(cr_buffer_slice(&found), cr_buffer_slice(&expected)))

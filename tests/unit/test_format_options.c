@@ -1,4 +1,5 @@
 // format/options.h: one table reads, writes and documents settings, and refuses all else by line and key.
+#include "options_document.h"
 #include "support.h"
 
 #include "format/options.h"
@@ -403,7 +404,7 @@ static void the_table_documents_itself(void **state)
 {
     (void)state;
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-    assert_ok(cr_options_document(&table, &text));
+    assert_ok(options_document(&table, &text));
     static const char *const parts[] = {
         "## Top level\n\n| key | type | default | range | meaning |\n",
         "| `path` | text | required |  | Where \\| what. |\n",
