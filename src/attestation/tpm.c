@@ -10,24 +10,17 @@ enum {
     MOST_SELECTION = 4, // bytes of a selection
 };
 
-static uint64_t read_big(struct cr_cursor *cursor, size_t size)
-{
-    struct cr_slice bytes = cr_read_slice(cursor, size);
-    uint64_t value = 0;
-    for (size_t i = 0; i < bytes.size; i++) value = value << 8 | bytes.data[i];
-    return value;
-}
-
 // A length of two bytes and as many bytes.
 static struct cr_slice read_sized(struct cr_cursor *cursor)
 {
-    return cr_read_slice(cursor, (size_t)read_big(cursor, 2));
+    return cr_read_slice(cursor, (size_t)cr_read_big_endian(cursor, 2));
 }
 
 bool cr_tpm_quote_is_one(struct cr_slice message)
 {
     struct cr_cursor cursor = cr_cursor_over(message);
-    return read_big(&cursor, 4) == MAGIC && read_big(&cursor, 2) == TYPE_QUOTE && !cursor.failed;
+    return cr_read_big_endian(&cursor, 4) == MAGIC && cr_read_big_endian(&cursor, 2) == TYPE_QUOTE &&
+           !cursor.failed;
 }
 
 size_t cr_tpm_hash_size(enum cr_tpm_hash hash)
@@ -37,7 +30,7 @@ size_t cr_tpm_hash_size(enum cr_tpm_hash hash)
 
 static enum cr_status read_selection(struct cr_cursor *cursor, struct cr_tpm_quote *quote)
 {
-    uint64_t count = read_big(cursor, 4), bank = read_big(cursor, 2);
+    uint64_t count = cr_read_big_endian(cursor, 4), bank = cr_read_big_endian(cursor, 2);
     size_t size = cr_read_u8(cursor);
     struct cr_slice bits = cr_read_slice(cursor, size);
     if (cursor->failed) return cr_fail(CR_INVALID, "TPM quote: it ends within its selection of PCRs");
@@ -62,11 +55,11 @@ enum cr_status cr_tpm_quote_parse(struct cr_slice message, struct cr_tpm_quote *
     cr_read_slice(&cursor, 6);
     read_sized(&cursor); // the key's qualified name, which depends on its parents in that TPM
     quote.extra_data = read_sized(&cursor);
-    quote.clock = read_big(&cursor, 8);
-    quote.reset_count = (uint32_t)read_big(&cursor, 4);
-    quote.restart_count = (uint32_t)read_big(&cursor, 4);
+    quote.clock = cr_read_big_endian(&cursor, 8);
+    quote.reset_count = (uint32_t)cr_read_big_endian(&cursor, 4);
+    quote.restart_count = (uint32_t)cr_read_big_endian(&cursor, 4);
     quote.safe = cr_read_u8(&cursor) == 1;
-    quote.firmware_version = read_big(&cursor, 8);
+    quote.firmware_version = cr_read_big_endian(&cursor, 8);
     if (cursor.failed) return cr_fail(CR_INVALID, "TPM quote: it ends within what comes before its PCRs");
     CR_TRY(read_selection(&cursor, &quote));
     quote.digest = read_sized(&cursor);
@@ -94,7 +87,7 @@ static enum cr_status append_number(struct cr_buffer *out, struct cr_slice numbe
 enum cr_status cr_tpm_signature_bytes(struct cr_slice signature, struct cr_buffer *out)
 {
     struct cr_cursor cursor = cr_cursor_over(signature);
-    uint64_t scheme = read_big(&cursor, 2), hash = read_big(&cursor, 2);
+    uint64_t scheme = cr_read_big_endian(&cursor, 2), hash = cr_read_big_endian(&cursor, 2);
     struct cr_slice first = read_sized(&cursor);
     bool rsa = scheme == RSASSA && cr_cursor_left(&cursor) == 0;
     struct cr_slice second = rsa ? first : read_sized(&cursor);

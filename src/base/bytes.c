@@ -71,6 +71,14 @@ uint64_t cr_read_u64(struct cr_cursor *cursor)
     return read_little_endian(cursor, 8);
 }
 
+uint64_t cr_read_big_endian(struct cr_cursor *cursor, size_t size)
+{
+    struct cr_slice bytes = cr_read_slice(cursor, size);
+    uint64_t value = 0;
+    for (size_t i = 0; i < bytes.size; i++) value = value << 8 | bytes.data[i];
+    return value;
+}
+
 void cr_buffer_release(struct cr_buffer *buffer)
 {
     free(buffer->data);

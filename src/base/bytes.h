@@ -34,6 +34,7 @@ uint8_t cr_read_u8(struct cr_cursor *cursor);
 uint16_t cr_read_u16(struct cr_cursor *cursor);
 uint32_t cr_read_u32(struct cr_cursor *cursor);
 uint64_t cr_read_u64(struct cr_cursor *cursor);
+uint64_t cr_read_big_endian(struct cr_cursor *cursor, size_t size);   // of at most 8 bytes
 struct cr_slice cr_read_slice(struct cr_cursor *cursor, size_t size); // {NULL, 0} past the end
 
 // A growing buffer. Zero-initialise it; release it with cr_buffer_release (usable with CR_CLEANUP). data is

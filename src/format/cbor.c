@@ -22,11 +22,9 @@ static bool read_number(struct cr_cursor *cursor, unsigned low, bool is_float, u
     }
     if (low > EIGHT_BYTES_FOLLOW) return fail(cursor); // reserved, or no length given
     size_t size = (size_t)1 << (low - ONE_BYTE_FOLLOWS);
-    struct cr_slice bytes = cr_read_slice(cursor, size);
-    uint64_t number = 0;
-    for (size_t i = 0; i < bytes.size; i++) number = number << 8 | bytes.data[i];
+    uint64_t number = cr_read_big_endian(cursor, size);
     bool shorter = size == 1 ? number < ONE_BYTE_FOLLOWS : number >> (4 * size) == 0;
-    if (bytes.size == 0 || (shorter && !is_float)) return fail(cursor);
+    if (cursor->failed || (shorter && !is_float)) return fail(cursor);
     *out = number;
     return true;
 }
