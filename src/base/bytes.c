@@ -256,6 +256,12 @@ bool cr_utf8_valid(struct cr_slice bytes, size_t *bad_at)
     return true;
 }
 
+struct cr_slice cr_utf8_unmarked(struct cr_slice text)
+{
+    bool marked = text.size >= 3 && memcmp(text.data, "\xef\xbb\xbf", 3) == 0;
+    return marked ? (struct cr_slice){text.data + 3, text.size - 3} : text;
+}
+
 uint32_t cr_utf8_next(const unsigned char **at)
 {
     const unsigned char *p = *at;

@@ -71,6 +71,9 @@ enum cr_status cr_hex_decode(const char *text, unsigned char *out, size_t size);
 // *bad_at (may be NULL) is the offset of the first wrong byte.
 bool cr_utf8_valid(struct cr_slice bytes, size_t *bad_at);
 
+// The text without the byte order mark that it may begin with.
+struct cr_slice cr_utf8_unmarked(struct cr_slice text);
+
 // The character at *at, which must be the start of one in valid UTF-8; moves *at behind it.
 uint32_t cr_utf8_next(const unsigned char **at);
 

@@ -154,9 +154,7 @@ enum cr_status cr_json_parse_file(struct cr_slice text, const char *path, struct
 {
     if (text.size == 0) return cr_fail(CR_INVALID, "%s: the file is empty", path);
     CR_TRY(cr_file_refuse_pointer(path, text));
-    bool marked = text.size >= 3 && memcmp(text.data, "\xef\xbb\xbf", 3) == 0;
-    if (marked) text = (struct cr_slice){text.data + 3, text.size - 3};
-    return cr_json_parse(text, path, root);
+    return cr_json_parse(cr_utf8_unmarked(text), path, root);
 }
 
 enum cr_status cr_json_read(const char *path, size_t limit, struct cr_json **root)

@@ -87,9 +87,7 @@ static enum cr_status open_reader(struct reader *reader, struct cr_slice text, c
     reader->name = name;
     if (!yaml_parser_initialize(&reader->parser)) return cr_fail(CR_NO_MEMORY, "%s: out of memory", name);
     yaml_parser_set_encoding(&reader->parser, YAML_UTF8_ENCODING); // which takes a byte order mark for text
-    if (text.size >= 3 && memcmp(text.data, "\xef\xbb\xbf", 3) == 0)
-        text = (struct cr_slice){text.data + 3, text.size - 3};
-    reader->text = text;
+    reader->text = text = cr_utf8_unmarked(text);
     yaml_parser_set_input_string(&reader->parser, text.size > 0 ? text.data : (const unsigned char *)"",
                                  text.size);
     CR_TRY(next(reader)); // the stream's start

@@ -68,9 +68,8 @@ enum cr_status cr_row_reader_open(const char *path, struct cr_row_reader *out)
                                  .parser.form = {.path = path, .lines_of_tabs = cr_ends_with(path, ".tsv")}};
     struct cr_row_form *form = &rows.parser.form;
     CR_TRY(map_rows(path, &rows.file));
-    if (rows.file.size >= 3 && memcmp(rows.file.data, "\xef\xbb\xbf", 3) == 0)
-        rows.at = 3; // a byte order mark
-    size_t start = rows.at;
+    size_t start = rows.file.size - cr_utf8_unmarked(rows.file).size;
+    rows.at = start;
     skip_space(&rows);
     if (rows.at == rows.file.size) {
         cr_file_unmap(&rows.file);
