@@ -2,6 +2,7 @@
 #ifndef CARREL_BASE_DTYPE_H
 #define CARREL_BASE_DTYPE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum cr_dtype {
@@ -46,6 +47,12 @@ static inline size_t cr_dtype_bits(enum cr_dtype dtype)
 static inline size_t cr_dtype_size(enum cr_dtype dtype)
 {
     return (cr_dtype_bits(dtype) + 7) / 8;
+}
+
+// Whether weights may be of that type.
+static inline bool cr_dtype_of_weights(enum cr_dtype dtype)
+{
+    return dtype == CR_F32 || dtype == CR_F16 || dtype == CR_BF16;
 }
 
 // As safetensors files write it.

@@ -135,7 +135,7 @@ static enum cr_status check_parameter(const struct cr_model *model,
     const struct cr_tensor_entry *entry = cr_parameter_entry(parameter, model->weights);
     if (!entry && !cr_model_part_has(&model->part, &model->config, parameter)) return CR_OK;
     if (!entry) return cr_fail(CR_INVALID, "%s: tensor %s is missing", file, parameter->name);
-    if (entry->dtype != CR_F32 && entry->dtype != CR_F16 && entry->dtype != CR_BF16)
+    if (!cr_dtype_of_weights(entry->dtype))
         return cr_fail(CR_UNSUPPORTED, "%s: tensor %s: only F32, F16 and BF16 weights are supported, not %s",
                        file, parameter->name, cr_dtype_name(entry->dtype));
     size_t rank = parameter->columns ? 2 : 1, rows = parameter->rows, columns = parameter->columns;

@@ -52,7 +52,7 @@ static enum cr_status check_tensors(const struct cr_safetensors *file, const str
                            "%s: %s: its shape is [%zu, %zu] of rank %zu where [%zu, %zu] is expected", name,
                            item->name, entry->shape[0], entry->rank > 1 ? entry->shape[1] : 1, entry->rank,
                            item->shape[0], item->shape[1]);
-        if (entry->dtype != CR_F32 && entry->dtype != CR_F16 && entry->dtype != CR_BF16)
+        if (!cr_dtype_of_weights(entry->dtype))
             return cr_fail(CR_UNSUPPORTED, "%s: %s: only F32, F16 and BF16 are supported", name, item->name);
     }
     for (size_t i = 0; i < cr_safetensors_count(file); i++) {
