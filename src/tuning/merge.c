@@ -115,7 +115,7 @@ static enum cr_status list_places(struct merge *merge)
     size_t count = merge->model->config.layers * CR_MODULES;
     CR_TRY(cr_allocate(count, sizeof *merge->places, &merge->places));
     for (size_t i = 0; i < count; i++) {
-        struct cr_module_place place = {i / CR_MODULES, (enum cr_module)(i % CR_MODULES)};
+        struct cr_module_place place = cr_module_place_at(i);
         if (merge->structure->tuned.layers[place.layer].delta[place.module])
             merge->places[merge->modules++] = place;
     }

@@ -159,13 +159,13 @@ static enum cr_status join_deltas(struct cr_pair *pair)
     CR_TRY(cr_allocate(layers, sizeof *tuned->layers, &tuned->layers));
     CR_TRY(cr_allocate(layers * CR_MODULES, sizeof *pair->deltas, &pair->deltas));
     for (size_t i = 0; i < layers * CR_MODULES; i++) {
-        size_t layer = i / CR_MODULES, module = i % CR_MODULES;
-        struct cr_delta *first = pair->parts[0]->tuned.layers[layer].delta[module],
-                        *second = pair->parts[1]->tuned.layers[layer].delta[module];
+        struct cr_module_place place = cr_module_place_at(i);
+        struct cr_delta *first = pair->parts[0]->tuned.layers[place.layer].delta[place.module],
+                        *second = pair->parts[1]->tuned.layers[place.layer].delta[place.module];
         pair->deltas[i] = (struct pair_delta){{&delta_kind}, {first, second}};
-        tuned->layers[layer].delta[module] = first && second ? &pair->deltas[i].delta
-                                             : first         ? first
-                                                             : second;
+        tuned->layers[place.layer].delta[place.module] = first && second ? &pair->deltas[i].delta
+                                                         : first         ? first
+                                                                         : second;
     }
     return CR_OK;
 }

@@ -174,7 +174,7 @@ static enum cr_status check_values(const struct reading *reading, const struct c
                                    size_t rows, size_t columns)
 {
     const char *file = cr_safetensors_name(reading->file);
-    if (tensor->dtype != CR_F32 && tensor->dtype != CR_F16 && tensor->dtype != CR_BF16)
+    if (!cr_dtype_of_weights(tensor->dtype))
         return cr_fail(CR_UNSUPPORTED, "%s: %s: only F32, F16 and BF16 are supported", file, tensor->name);
     if (tensor->rank == (columns > 0 ? 2U : 1U) && tensor->shape[0] == rows &&
         (columns == 0 || tensor->shape[1] == columns))
@@ -287,7 +287,7 @@ static enum cr_status fail_surplus(const struct cr_safetensors *file, const stru
         const char *name = cr_safetensors_at(file, i)->name;
         bool known = false;
         for (size_t p = 0; !known && p < model->layers * CR_MODULES; p++) {
-            struct cr_module_place place = {p / CR_MODULES, (enum cr_module)(p % CR_MODULES)};
+            struct cr_module_place place = cr_module_place_at(p);
             struct reading reading = {.file = file};
             if (!cr_module_place_name(model, place, reading.place)) continue;
             static const char *const suffixes[] = {"rows", "crow_indices", "col_indices", "values"};
@@ -310,9 +310,7 @@ enum cr_status cr_spf_places_read(const struct cr_safetensors *file, const struc
     struct reading reading = {.file = file};
     size_t places = model->layers * CR_MODULES;
     CR_TRY(cr_allocate(places, sizeof *read.parts, &read.parts));
-    for (size_t i = 0; i < places; i++)
-        CR_TRY(read_part(&reading, (struct cr_module_place){i / CR_MODULES, (enum cr_module)(i % CR_MODULES)},
-                         model, &read));
+    for (size_t i = 0; i < places; i++) CR_TRY(read_part(&reading, cr_module_place_at(i), model, &read));
     if (reading.found != cr_safetensors_count(file)) CR_TRY(fail_surplus(file, model));
     *out = read;
     read = (struct cr_spf_selection){0};

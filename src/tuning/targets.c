@@ -97,7 +97,7 @@ static enum cr_status mark_target(const struct cr_model_config *model, const cha
     bool known = false, found;
     for (size_t i = 0; i < model->layers * CR_MODULES; i++) {
         char name[CR_PLACE_NAME_SIZE];
-        struct cr_module_place place = {i / CR_MODULES, (enum cr_module)(i % CR_MODULES)};
+        struct cr_module_place place = cr_module_place_at(i);
         if (!cr_module_place_name(model, place, name)) continue;
         CR_TRY(find(section, expression, target, name, &found));
         if (!found) continue;
@@ -141,8 +141,7 @@ enum cr_status cr_module_places(const char *section, const char *const *targets,
     CR_TRY(cr_allocate(model->layers * CR_MODULES, sizeof *places, &places));
     size_t found = 0;
     for (size_t i = 0; i < model->layers * CR_MODULES; i++)
-        if (marked[i])
-            places[found++] = (struct cr_module_place){i / CR_MODULES, (enum cr_module)(i % CR_MODULES)};
+        if (marked[i]) places[found++] = cr_module_place_at(i);
     if (found == 0)
         return cr_fail(CR_INVALID,
                        "%starget_modules: none lies in layers_to_transform: nothing would be adapted",

@@ -11,6 +11,12 @@ struct cr_module_place {
     enum cr_module module;
 };
 
+// Place i of a model's layers · CR_MODULES, layer by layer in the order of enum cr_module.
+static inline struct cr_module_place cr_module_place_at(size_t i)
+{
+    return (struct cr_module_place){i / CR_MODULES, (enum cr_module)(i % CR_MODULES)};
+}
+
 // The modules that `targets` (target_count of them) name, layer by layer in the order of enum cr_module; free
 // *out with cr_free. A target is "all-linear", a module's name ("q_proj"), or more of it
 // ("layers.0.self_attn.q_proj"), or, standing alone, a regular expression of whole names, as PEFT matches
