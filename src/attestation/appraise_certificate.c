@@ -52,18 +52,10 @@ static enum cr_status claim(struct work *work)
 static enum cr_status judge(struct work *work)
 {
     struct cr_appraisal *a = work->appraisal;
-    CR_FREE unsigned char(*roots)[CR_SHA256_SIZE] = NULL;
-    size_t root_count;
-    if (work->is_amd)
-        CR_TRY(cr_appraisal_policy_roots(work->grounds->policy, cr_amd_roots, CR_AMD_ROOTS, &roots,
-                                         &root_count));
-    else
-        CR_TRY(cr_appraisal_policy_roots(work->grounds->policy, cr_intel_roots, CR_INTEL_ROOTS, &roots,
-                                         &root_count));
-    const struct cr_chain_sources sources = {.pools = {work->grounds->endorsements->pool},
-                                             .roots = (const unsigned char(*)[CR_SHA256_SIZE])roots,
-                                             .root_count = root_count};
+    CR_CLEANUP(cr_chain_sources_release) struct cr_chain_sources sources = {0};
     struct cr_chain chain;
+    CR_TRY(work->is_amd ? cr_judge_sources(work->grounds, NULL, cr_amd_roots, CR_AMD_ROOTS, &sources)
+                        : cr_judge_sources(work->grounds, NULL, cr_intel_roots, CR_INTEL_ROOTS, &sources));
     CR_TRY(claim(work));
     enum cr_status status = cr_chain_find(&sources, work->certificate, &chain);
     if (status != CR_OK) status = cr_fail_within(status, "no chain from the certificate to a trusted root");

@@ -280,11 +280,8 @@ enum cr_status cr_appraise_report(struct cr_slice bytes, const struct cr_grounds
     struct work work = {.grounds = grounds, .appraisal = out};
     enum cr_status status = parse(bytes, &work);
     if (status != CR_OK) return cr_found(out, "format", status, NULL);
-    CR_FREE unsigned char(*roots)[CR_SHA256_SIZE] = NULL;
-    size_t root_count;
-    CR_TRY(cr_appraisal_policy_roots(grounds->policy, cr_amd_roots, CR_AMD_ROOTS, &roots, &root_count));
-    work.sources = (struct cr_chain_sources){.pools = {grounds->endorsements->pool},
-                                             .roots = (const unsigned char(*)[CR_SHA256_SIZE])roots,
-                                             .root_count = root_count};
-    return judge(&work);
+    CR_TRY(cr_judge_sources(grounds, NULL, cr_amd_roots, CR_AMD_ROOTS, &work.sources));
+    status = judge(&work);
+    cr_chain_sources_release(&work.sources);
+    return status;
 }

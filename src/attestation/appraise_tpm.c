@@ -215,14 +215,9 @@ static enum cr_status judge_hardware(struct work *work, bool *good)
 static enum cr_status judge_certificate(struct work *work, bool *good)
 {
     struct cr_appraisal *a = work->appraisal;
-    const struct cr_appraisal_policy *policy = work->grounds->policy;
-    CR_FREE unsigned char(*roots)[CR_SHA256_SIZE] = NULL;
-    size_t root_count = 0;
-    CR_TRY(cr_appraisal_policy_roots(policy, NULL, 0, &roots, &root_count));
-    const struct cr_chain_sources sources = {.pools = {work->grounds->endorsements->pool},
-                                             .roots = (const unsigned char(*)[CR_SHA256_SIZE])roots,
-                                             .root_count = root_count};
+    CR_CLEANUP(cr_chain_sources_release) struct cr_chain_sources sources = {0};
     struct cr_chain chain;
+    CR_TRY(cr_judge_sources(work->grounds, NULL, NULL, 0, &sources));
     enum cr_status status = cr_chain_find(&sources, work->certificate, &chain);
     if (status != CR_OK)
         status = cr_fail_within(

@@ -1,7 +1,7 @@
 #include "attestation/intel.h"
+#include "attestation/judge.h"
 #include "base/clock.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 const unsigned char cr_intel_roots[CR_INTEL_ROOTS][CR_SHA256_SIZE] = {
@@ -34,14 +34,10 @@ static enum cr_status find_signers(struct cr_intel *intel)
 enum cr_status cr_intel_open(const struct cr_grounds *grounds, struct cr_slice brought, struct cr_intel *out)
 {
     CR_CLEANUP(cr_intel_close) struct cr_intel intel = {.grounds = grounds};
-    size_t found = 0, root_count = 0;
+    size_t found = 0;
     CR_TRY(cr_x509_pool_new(&intel.brought));
     CR_TRY(cr_x509_pool_add(intel.brought, brought, &found));
-    CR_TRY(cr_appraisal_policy_roots(grounds->policy, cr_intel_roots, CR_INTEL_ROOTS, &intel.roots,
-                                     &root_count));
-    intel.sources = (struct cr_chain_sources){.pools = {intel.brought, grounds->endorsements->pool},
-                                              .roots = (const unsigned char(*)[CR_SHA256_SIZE])intel.roots,
-                                              .root_count = root_count};
+    CR_TRY(cr_judge_sources(grounds, intel.brought, cr_intel_roots, CR_INTEL_ROOTS, &intel.sources));
     CR_TRY(find_signers(&intel));
     *out = intel;
     intel = (struct cr_intel){0};
@@ -51,7 +47,7 @@ enum cr_status cr_intel_open(const struct cr_grounds *grounds, struct cr_slice b
 void cr_intel_close(struct cr_intel *intel)
 {
     cr_x509_pool_free(intel->brought);
-    free(intel->roots);
+    cr_chain_sources_release(&intel->sources);
     *intel = (struct cr_intel){0};
 }
 

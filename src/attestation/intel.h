@@ -13,7 +13,6 @@ extern const unsigned char cr_intel_roots[CR_INTEL_ROOTS][CR_SHA256_SIZE];
 struct cr_intel {
     const struct cr_grounds *grounds;
     struct cr_x509_pool *brought;              // the certificates that the evidence brings
-    unsigned char (*roots)[CR_SHA256_SIZE];    // Intel's, or the policy's
     struct cr_chain_sources sources;           // the evidence's certificates and the endorsements
     struct cr_chain signers[CR_INTEL_SIGNERS]; // of TCB infos and QE identities
     size_t signer_count;

@@ -4,6 +4,16 @@
 #include <stdio.h>
 #include <string.h>
 
+enum cr_status cr_judge_sources(const struct cr_grounds *grounds, const struct cr_x509_pool *brought,
+                                const unsigned char (*roots)[CR_SHA256_SIZE], size_t count,
+                                struct cr_chain_sources *out)
+{
+    struct cr_chain_sources sources = {.pools = {brought, grounds->endorsements->pool}};
+    CR_TRY(cr_appraisal_policy_roots(grounds->policy, roots, count, &sources.roots, &sources.root_count));
+    *out = sources;
+    return CR_OK;
+}
+
 enum cr_status cr_judge_revocation(struct cr_appraisal *appraisal, const struct cr_chain_sources *sources,
                                    const struct cr_chain *const *chains, size_t count,
                                    const struct cr_grounds *grounds)

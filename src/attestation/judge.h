@@ -7,6 +7,12 @@
 #include "attestation/pck.h"
 #include "crypto/chain.h"
 
+// Where an appraisal finds chains: among the certificates that its evidence brings (NULL: it brings none) and
+// the endorsements, up to the roots that the policy trusts or, where it names none, these `count`.
+enum cr_status cr_judge_sources(const struct cr_grounds *grounds, const struct cr_x509_pool *brought,
+                                const unsigned char (*roots)[CR_SHA256_SIZE], size_t count,
+                                struct cr_chain_sources *out);
+
 // The finding that every certificate of the chain is good at the time, or which is not.
 enum cr_status cr_judge_validity(struct cr_appraisal *appraisal, const char *check,
                                  const struct cr_chain *chain, const struct cr_grounds *grounds);

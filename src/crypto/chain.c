@@ -5,9 +5,16 @@
 
 #include <openssl/err.h>
 #include <openssl/x509_vfy.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { POOLS = 2 };
+
+void cr_chain_sources_release(struct cr_chain_sources *sources)
+{
+    free(sources->roots);
+    *sources = (struct cr_chain_sources){0};
+}
 
 static bool is_root(const struct cr_chain_sources *sources, X509 *certificate)
 {

@@ -13,10 +13,11 @@ struct cr_chain { // the certificate asked about first, the root last
 
 // Where to look, and which roots count: SHA-256 of their keys (SubjectPublicKeyInfo, DER).
 struct cr_chain_sources {
-    const struct cr_x509_pool *pools[2]; // either may be NULL
-    const unsigned char (*roots)[CR_SHA256_SIZE];
+    const struct cr_x509_pool *pools[2];    // either may be NULL
+    unsigned char (*roots)[CR_SHA256_SIZE]; // owned
     size_t root_count;
 };
+void cr_chain_sources_release(struct cr_chain_sources *sources); // usable with CR_CLEANUP
 
 // Finds the chain and checks its signatures, key usages and constraints (RFC 5280), but no times and no
 // revocations. CR_DENIED, saying why, where there is none.
