@@ -47,9 +47,8 @@ enum cr_status cr_reallocate(size_t count, size_t size, void *block)
     return CR_OK;
 }
 
-enum cr_status cr_grow(size_t count, size_t *capacity, size_t size, void *block)
+enum cr_status cr_grow_beyond(size_t count, size_t *capacity, size_t size, void *block)
 {
-    if (count <= *capacity) return CR_OK;
     size_t grown = count + count / 2 + 64;
     CR_TRY(cr_reallocate(grown, size, block));
     *capacity = grown;

@@ -19,7 +19,11 @@ enum cr_status cr_reallocate(size_t count, size_t size, void *block);
 
 // Grows *block, which has room for *capacity elements of `size` bytes, where it has none for `count`: by so
 // much more that elements may come one at a time.
-enum cr_status cr_grow(size_t count, size_t *capacity, size_t size, void *block);
+enum cr_status cr_grow_beyond(size_t count, size_t *capacity, size_t size, void *block); // where it has none
+static inline enum cr_status cr_grow(size_t count, size_t *capacity, size_t size, void *block)
+{
+    return count <= *capacity ? CR_OK : cr_grow_beyond(count, capacity, size, block);
+}
 
 // Sets *out to a copy of the string; free with free.
 enum cr_status cr_copy_string(const char *text, char **out);
