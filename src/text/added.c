@@ -113,14 +113,14 @@ static enum cr_status add_token(struct cr_added *added, const struct cr_json *js
     bool in_model = cr_vocabulary_find(model, content, &known);
     if ((in_model && known != id) || (other.data && !in_model))
         return cr_fail(CR_INVALID, "%s: added token \"%.*s\" with id %zu contradicts the model's vocabulary",
-                       name, content.size < 60 ? (int)content.size : 60, content.data, id);
+                       name, (int)cr_least(content.size, 60), content.data, id);
     // Transformers counts on from the tokens there are, whatever the file says.
     size_t wanted = cr_most(model->count, added->vocabulary.limit);
     if (!in_model && id != wanted)
         return cr_fail(CR_UNSUPPORTED,
                        "%s: added token \"%.*s\" has id %zu, where Transformers gives it %zu (those that the "
                        "vocabulary lacks follow it, in the order of the list and without a gap)",
-                       name, content.size < 60 ? (int)content.size : 60, content.data, id, wanted);
+                       name, (int)cr_least(content.size, 60), content.data, id, wanted);
     CR_TRY(cr_vocabulary_add(&added->vocabulary, name, content, (uint32_t)id));
     struct token *token = &added->tokens[added->count++];
     token->id = (uint32_t)id;

@@ -75,7 +75,7 @@ static enum cr_status add_merge(struct cr_bpe *bpe, const struct cr_json *value,
     for (size_t i = 0; i < 3; i++)
         if (!cr_vocabulary_find(&bpe->vocabulary, tokens[i], &ids[i]))
             return cr_fail(CR_INVALID, "%s: merge %u: \"%.*s\" is not in the vocabulary", name, rank,
-                           tokens[i].size < 60 ? (int)tokens[i].size : 60, tokens[i].data);
+                           (int)cr_least(tokens[i].size, 60), tokens[i].data);
     CR_TRY(add_seam(&bpe->seams, left, right));
     uint64_t key = (uint64_t)ids[0] << 32 | ids[1];
     // Of two merges of one pair the later stands, as in Hugging Face's map.

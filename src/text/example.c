@@ -141,7 +141,7 @@ enum cr_status cr_label_words_check(const struct cr_dataset_options *options)
                                (const char *)word.data);
             if (cr_slice_equal(label, other))
                 return cr_fail(CR_INVALID, "label \"%.*s\" has two words (data.label_words)",
-                               label.size < 40 ? (int)label.size : 40, (const char *)label.data);
+                               (int)cr_least(label.size, 40), (const char *)label.data);
         }
     }
     if (options->label_count > 0 && !strstr(options->label_prompt, text_hole))
@@ -161,8 +161,8 @@ enum cr_status cr_row_choice(const struct cr_row *row, const struct cr_dataset_o
         *out = i;
         return CR_OK;
     }
-    return cr_fail(CR_INVALID, "label \"%.*s\" is of no label word",
-                   row->label.size < 40 ? (int)row->label.size : 40, (const char *)row->label.data);
+    return cr_fail(CR_INVALID, "label \"%.*s\" is of no label word", (int)cr_least(row->label.size, 40),
+                   (const char *)row->label.data);
 }
 
 static enum cr_status encode_labelled(const struct cr_row *row, size_t choice,

@@ -95,7 +95,7 @@ static enum cr_status build(struct cr_tokenizer *tokenizer, const struct cr_json
                         &tokenizer->beside, &tokenizer->added));
     CR_TRY(bar_special(tokenizer));
     size_t added = cr_added_vocabulary(tokenizer->added)->limit;
-    tokenizer->vocabulary = added > model->limit ? added : model->limit;
+    tokenizer->vocabulary = cr_most(added, model->limit);
     CR_TRY(cr_template_parse(cr_json_member(root, "post_processor"), name, tokenizer->vocabulary,
                              &tokenizer->template));
     CR_TRY(cr_text_decoder_new(cr_json_member(parts, "decoder"), name, &tokenizer->decoder));

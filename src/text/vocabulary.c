@@ -77,7 +77,7 @@ static enum cr_status make_room(struct cr_vocabulary *vocabulary, uint32_t id)
 enum cr_status cr_vocabulary_add(struct cr_vocabulary *vocabulary, const char *name, struct cr_slice token,
                                  uint32_t id)
 {
-    int shown = token.size < 60 ? (int)token.size : 60;
+    int shown = (int)cr_least(token.size, 60);
     if (token.size == 0) return cr_fail(CR_INVALID, "%s: id %u is an empty token", name, id);
     if (id >= CR_TOKEN_ID_LIMIT)
         return cr_fail(CR_INVALID, "%s: token \"%.*s\": id %u is over the limit of %d", name, shown,
@@ -85,7 +85,7 @@ enum cr_status cr_vocabulary_add(struct cr_vocabulary *vocabulary, const char *n
     struct cr_slice other = cr_vocabulary_token(vocabulary, id);
     if (other.data)
         return cr_fail(CR_INVALID, "%s: id %u is both \"%.*s\" and \"%.*s\"", name, id,
-                       other.size < 60 ? (int)other.size : 60, other.data, shown, token.data);
+                       (int)cr_least(other.size, 60), other.data, shown, token.data);
     CR_TRY(make_room(vocabulary, id));
     size_t slot = find_slot(vocabulary, token);
     if (vocabulary->slots[slot] != 0)
