@@ -15,7 +15,7 @@ struct asked {
 static enum cr_status read_settings(const struct asked *asked, const struct cr_manifest *job, uint64_t seed,
                                     struct cr_config *config)
 {
-    CR_TRY(cr_config_parse(cr_slice_of_string(job->settings), "the job's settings", config));
+    CR_TRY(cr_config_parse_job(job->settings, config));
     struct cr_tuning_config *tuning = &config->tuning;
     CR_TRY(cr_replace_string(asked->model, &tuning->model_name_or_path));
     enum cr_status status = cr_place_check(asked->output, asked->model, tuning->method);

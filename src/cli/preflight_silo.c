@@ -90,8 +90,7 @@ static enum cr_status of_job(struct cr_checks *checks, const struct cr_client_op
 {
     CR_CLEANUP(cr_config_release) struct cr_config config = {0};
     char digest[CR_SHA256_HEX_SIZE];
-    if (cr_config_parse(cr_slice_of_string(manifest->settings), "the job's settings", &config) != CR_OK)
-        return cr_check_failure(checks, "job");
+    if (cr_config_parse_job(manifest->settings, &config) != CR_OK) return cr_check_failure(checks, "job");
     cr_sha256_hex(manifest->digest, digest);
     CR_TRY(cr_check_say(checks, CR_CHECK_OK, "job", "%s/job.cbor: job %s, which this silo agreed to", state,
                         digest));

@@ -161,8 +161,7 @@ static enum cr_status learn_attestation(struct cr_client *client)
     const struct cr_client_options *options = client->options;
     CR_CLEANUP(cr_config_release) struct cr_config config = {0};
     if (client->attested_known) return CR_OK;
-    CR_TRY(
-        cr_config_parse(cr_slice_of_string(client->state->manifest.settings), "the job's settings", &config));
+    CR_TRY(cr_config_parse_job(client->state->manifest.settings, &config));
     // A silo of a split model needs no TEE: what it has is its own, and the public front.
     const struct cr_attested_host host = {.attester = options->attester ? options->attester : "auto",
                                           .tpm = options->tpm,
@@ -201,9 +200,7 @@ static enum cr_status knows_the_end(struct cr_client *client, bool *knows)
     const struct cr_client_state *state = client->state;
     *knows = false;
     if (!state->has_manifest || !state->has_seen) return CR_OK;
-    if (!client->has_config)
-        CR_TRY(cr_config_parse(cr_slice_of_string(state->manifest.settings), "the job's settings",
-                               &client->config));
+    if (!client->has_config) CR_TRY(cr_config_parse_job(state->manifest.settings, &client->config));
     client->has_config = true;
     if (state->seen.round < client->config.federation.rounds) return CR_OK;
     if (client->options->output) return cr_client_state_fetched(state, client->options->output, knows);
@@ -256,8 +253,7 @@ static enum cr_status take_timeout(struct cr_client *client)
     CR_CLEANUP(cr_config_release) struct cr_config config = {0};
     client->timeout = first_timeout;
     if (!client->state->has_manifest) return CR_OK;
-    CR_TRY(
-        cr_config_parse(cr_slice_of_string(client->state->manifest.settings), "the job's settings", &config));
+    CR_TRY(cr_config_parse_job(client->state->manifest.settings, &config));
     client->timeout = config.federation.progress_timeout;
     return CR_OK;
 }

@@ -60,8 +60,7 @@ static enum cr_status take_job(struct cr_client *client, const struct cr_message
     memcpy(client->run, message->job.run, CR_SHA256_SIZE);
     client->sealing = cr_client_state_sealing(client->state, "trainer state");
     CR_TRY(check_run(client));
-    CR_TRY(cr_config_parse(cr_slice_of_string(client->state->manifest.settings), "the job's settings",
-                           &client->config));
+    CR_TRY(cr_config_parse_job(client->state->manifest.settings, &client->config));
     client->has_config = true;
     CR_TRY(cr_discretion_check(&client->config));
     struct cr_tuning_config *tuning = &client->config.tuning;

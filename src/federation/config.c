@@ -162,6 +162,11 @@ enum cr_status cr_config_parse(struct cr_slice yaml, const char *name, struct cr
     return take(cr_config_check(&config, name, lines), &config, out);
 }
 
+enum cr_status cr_config_parse_job(const char *settings, struct cr_config *out)
+{
+    return cr_config_parse(cr_slice_of_string(settings), "the job's settings", out);
+}
+
 void cr_config_release(struct cr_config *config)
 {
     cr_options_release(&cr_config_table, config);

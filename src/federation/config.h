@@ -84,6 +84,9 @@ enum cr_status cr_config_read_with(const char *path, const char *const *settings
 enum cr_status cr_config_parse(struct cr_slice yaml, const char *name, struct cr_config *out);
 void cr_config_release(struct cr_config *config);
 
+// The same over the settings of a job manifest.
+enum cr_status cr_config_parse_job(const char *settings, struct cr_config *out);
+
 // The name of the attester: "auto", "gramine", ...
 const char *cr_config_attester(const struct cr_config *config);
 

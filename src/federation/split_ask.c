@@ -220,8 +220,7 @@ static enum cr_status open_state(struct cr_split_ask *ask, const char *state)
         return cr_fail(CR_INVALID,
                        "%s: has not joined a federation yet, or its certificate has run out (carrel join)",
                        state);
-    return cr_config_parse(cr_slice_of_string(client->state->manifest.settings), "the job's settings",
-                           &client->config);
+    return cr_config_parse_job(client->state->manifest.settings, &client->config);
 }
 
 static enum cr_status check_job(struct cr_split_ask *ask)
