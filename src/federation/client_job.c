@@ -114,7 +114,6 @@ static enum cr_status send_ready(struct cr_client *client)
 enum cr_status cr_client_on_job(struct cr_client *client, const struct cr_message *message)
 {
     if (!client->manifest_came) return cr_fail(CR_PROTOCOL, "the server began without a signed job");
-    cr_connection_set_timeout(client->connection, client->timeout);
     if (!client->has_config) {
         CR_TRY(take_job(client, message));
         cr_connection_set_timeout(client->connection, client->timeout);

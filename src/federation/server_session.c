@@ -31,7 +31,6 @@ static enum cr_status on_opened(void *context, struct cr_connection *connection)
     struct cr_server *server = session->server;
     const struct cr_peer *peer = cr_connection_peer(connection);
     if (peer->anonymous) return CR_OK;
-    cr_connection_set_timeout(connection, server->config->federation.progress_timeout);
     size_t number = cr_state_find(server->state, peer->name);
     if (number == SIZE_MAX || strcmp(peer->role, server->state->members[number].role) != 0)
         return cr_fail(CR_DENIED, "%s is not enrolled with this server", peer->name);

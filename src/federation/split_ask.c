@@ -48,13 +48,13 @@ static enum cr_status on_opened(void *context, struct cr_connection *connection)
 static enum cr_status on_received(void *context, struct cr_connection *connection,
                                   const struct cr_message *message)
 {
+    (void)connection;
     struct cr_split_ask *ask = context;
     switch (message->type) {
     case CR_FRAME_MANIFEST:
         return cr_client_on_manifest(&ask->client, message);
     case CR_FRAME_JOB:
         if (!ask->client.manifest_came) break;
-        cr_connection_set_timeout(connection, ask->client.timeout);
         ask->joined = true;
         return CR_OK;
     case CR_FRAME_HELD:
