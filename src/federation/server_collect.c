@@ -219,7 +219,7 @@ static enum cr_status tell_done(const struct cr_server *server)
     CR_CLEANUP(cr_buffer_release) struct cr_buffer kept = {0};
     struct cr_event_field fields[3];
     size_t count = 0;
-    if (!server->split) fields[count++] = CR_FIELD("rounds", cr_server_rounds(server));
+    if (!server->split) fields[count++] = CR_FIELD("rounds", server->config->federation.rounds);
     switch (server->config->federation.release) {
     case CR_RELEASE_OWNER:
         CR_TRY(cr_path_join(directory, CR_RELEASED_FILE, &file));

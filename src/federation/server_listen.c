@@ -49,31 +49,19 @@ static void *on_accepted(void *context, struct cr_connection *connection)
     return session;
 }
 
-enum cr_status cr_server_listen(struct cr_server *server)
+static enum cr_status listen_at(struct cr_server *server, const struct cr_address *address)
 {
-    const struct cr_federation_config *federation = &server->config->federation;
-    struct cr_address address;
-    CR_TRY(cr_address_parse(federation->address, &address));
     char text[CR_ADDRESS_SIZE];
-    bool any_port = address.port == 0;
-    if (any_port) CR_TRY(cr_state_read_port(server->state->path, &address.port));
-    cr_address_format(&address, text);
-    double timeout = federation->progress_timeout;
-    enum cr_status status = cr_listener_new(server->loop, server->tls, text, timeout, on_accepted,
-                                            &cr_server_handler, server, &server->listener);
-    if (status != CR_OK && any_port && address.port != 0) {
-        // The port of the server before is taken by someone else: silos that know it will not find us, but
-        // new tokens can carry another.
-        address.port = 0;
-        cr_address_format(&address, text);
-        status = cr_listener_new(server->loop, server->tls, text, timeout, on_accepted, &cr_server_handler,
-                                 server, &server->listener);
-    }
-    CR_TRY(status);
-    address.port = cr_listener_port(server->listener);
-    CR_TRY(cr_state_write_port(server->state, address.port));
-    cr_address_format(&address, text);
-    size_t rounds = cr_server_rounds(server);
+    cr_address_format(address, text);
+    return cr_listener_new(server->loop, server->tls, text, server->config->federation.progress_timeout,
+                           on_accepted, &cr_server_handler, server, &server->listener);
+}
+
+static void tell_listening(const struct cr_server *server, const struct cr_address *address)
+{
+    char text[CR_ADDRESS_SIZE];
+    cr_address_format(address, text);
+    size_t rounds = server->config->federation.rounds;
     const struct cr_event_field fields[] = {
         CR_FIELD_TEXT("address", text),
         CR_FIELD("min_clients", cr_config_min_clients(server->config)),
@@ -84,5 +72,24 @@ enum cr_status cr_server_listen(struct cr_server *server)
     size_t count = sizeof fields / sizeof *fields;
     cr_event_send(server->sink, CR_EVENT_INFO, "server.listening", NULL, fields,
                   server->split ? count - 2 : count); // a split model has no rounds
+}
+
+enum cr_status cr_server_listen(struct cr_server *server)
+{
+    struct cr_address address;
+    CR_TRY(cr_address_parse(server->config->federation.address, &address));
+    bool any_port = address.port == 0;
+    if (any_port) CR_TRY(cr_state_read_port(server->state->path, &address.port));
+    enum cr_status status = listen_at(server, &address);
+    if (status != CR_OK && any_port && address.port != 0) {
+        // The port of the server before is taken by someone else: silos that know it will not find us, but
+        // new tokens can carry another.
+        address.port = 0;
+        status = listen_at(server, &address);
+    }
+    CR_TRY(status);
+    address.port = cr_listener_port(server->listener);
+    CR_TRY(cr_state_write_port(server->state, address.port));
+    tell_listening(server, &address);
     return CR_OK;
 }

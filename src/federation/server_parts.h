@@ -102,9 +102,6 @@ enum cr_status cr_server_listen(struct cr_server *server);
 // The session speaks for its silo from now on: "server.joined".
 enum cr_status cr_server_admit(struct cr_server_session *session);
 
-// Of the whole run: one, where the model is split.
-size_t cr_server_rounds(const struct cr_server *server);
-
 const char *cr_server_silo_name(const struct cr_server *server, size_t silo);
 
 // Gives the event to the state machine and does what it says.

@@ -6,11 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-size_t cr_server_rounds(const struct cr_server *server)
-{
-    return server->split ? 1 : server->config->federation.rounds;
-}
-
 const char *cr_server_silo_name(const struct cr_server *server, size_t silo)
 {
     return server->state->members[silo].name;
