@@ -5,7 +5,7 @@
 #include "support.h"
 
 #include "base/clock.h"
-#include "channel/connection.h"
+#include "channel/listener.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

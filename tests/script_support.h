@@ -9,7 +9,7 @@
 #include "attestation/manifest.h"
 #include "base/clock.h"
 #include "base/file.h"
-#include "channel/connection.h"
+#include "channel/listener.h"
 #include "channel/token.h"
 #include "federation/client.h"
 

@@ -42,7 +42,6 @@ enum cr_status cr_connection_open(struct cr_loop *loop, struct cr_tls *tls, cons
 // NULL is allowed. An open connection is cut without `closed` being called.
 void cr_connection_free(struct cr_connection *connection);
 
-void cr_connection_set_context(struct cr_connection *connection, void *context);
 void cr_connection_set_timeout(struct cr_connection *connection, double seconds);
 
 // Queues a message. message->body is sent by reference: it must stay unchanged until `release` (may be NULL)
@@ -68,20 +67,9 @@ enum cr_status cr_connection_appraise_again(const struct cr_connection *connecti
 const struct cr_peer *cr_connection_peer(const struct cr_connection *connection);
 const char *cr_connection_address(const struct cr_connection *connection); // host:port of the peer
 
-// For listener.c: takes an accepted socket over.
+// For listener.c: takes an accepted socket over; and whose connection it is, before anything happens on it.
 enum cr_status cr_connection_accept(struct cr_loop *loop, struct cr_tls *tls, int fd, double timeout,
                                     const struct cr_connection_handler *handler, struct cr_connection **out);
-
-// Accepts connections. accepted: a new one, which is the receiver's to free from then on; the context it
-// returns is the connection's, and NULL refuses it. `timeout` as above, for each.
-struct cr_listener;
-enum cr_status cr_listener_new(struct cr_loop *loop, struct cr_tls *tls, const char *address, double timeout,
-                               void *(*accepted)(void *context, struct cr_connection *connection),
-                               const struct cr_connection_handler *handler, void *context,
-                               struct cr_listener **out);
-void cr_listener_free(struct cr_listener *listener); // NULL is allowed
-
-// The port it really listens on.
-unsigned cr_listener_port(const struct cr_listener *listener);
+void cr_connection_set_context(struct cr_connection *connection, void *context);
 
 #endif

@@ -1,4 +1,4 @@
-#include "channel/connection.h"
+#include "channel/listener.h"
 
 #include <errno.h>
 #include <event2/event.h>

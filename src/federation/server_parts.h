@@ -6,7 +6,7 @@
 #define CARREL_FEDERATION_SERVER_PARTS_H
 
 #include "attestation/manifest.h"
-#include "channel/connection.h"
+#include "channel/listener.h"
 #include "federation/aggregate.h"
 #include "federation/attested.h"
 #include "federation/job.h"
