@@ -125,27 +125,12 @@ enum cr_status cr_client_on_job(struct cr_client *client, const struct cr_messag
     return client->learner_open ? send_ready(client) : CR_OK;
 }
 
-static enum cr_status check_base(const struct cr_client *client, const struct cr_worker_result *result)
-{
-    return cr_client_check_base(&client->state->manifest, client->config.tuning.model_name_or_path,
-                                &result->base);
-}
-
-// Another model than the job's is what is wrong, whatever it was that did not fit it.
-enum cr_status cr_client_not_opened(const struct cr_client *client, const struct cr_worker_result *result)
-{
-    if (result->has_base) CR_TRY(check_base(client, result));
-    bool of_job = result->status == CR_INVALID || result->status == CR_UNSUPPORTED;
-    return cr_fail(result->status, "%s%s", of_job ? "with the job's settings: " : "", result->why);
-}
-
 enum cr_status cr_client_opened(struct cr_client *client, const struct cr_worker_result *result)
 {
     client->learner_open = true;
     client->count = result->update->count;
     client->total_steps = result->total_steps;
     memcpy(client->structure, result->structure, CR_SHA256_SIZE);
-    CR_TRY(check_base(client, result));
     if (client->total_steps < client->config.federation.rounds)
         return cr_fail(
             CR_INVALID,

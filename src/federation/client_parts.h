@@ -72,10 +72,9 @@ enum cr_status cr_client_prepare(struct cr_client *client);
 // The server's manifest, which has to be the agreed one.
 enum cr_status cr_client_on_manifest(struct cr_client *client, const struct cr_message *message);
 
-// The job came; the worker opened what it is about, or could not.
+// The job came; the worker opened what it is about.
 enum cr_status cr_client_on_job(struct cr_client *client, const struct cr_message *message);
 enum cr_status cr_client_opened(struct cr_client *client, const struct cr_worker_result *result);
-enum cr_status cr_client_not_opened(const struct cr_client *client, const struct cr_worker_result *result);
 
 // Rounds: what the server says of them, and what this silo does between its messages.
 enum cr_status cr_client_on_begin(struct cr_client *client, const struct cr_message *message);

@@ -204,17 +204,31 @@ static enum cr_status trained(struct cr_client *client, const struct cr_worker_r
     return client->ready_sent ? send_trained(client) : CR_OK;
 }
 
-// Without its last answer a silo takes up what the server begins. With another model than the job's it is not
-// the state that is wrong.
-static enum cr_status fail_of_state(const struct cr_client *client, const struct cr_worker_result *result)
+// Without its last answer a silo takes up what the server begins.
+static enum cr_status failed(const struct cr_client *client, const struct cr_worker_result *result)
 {
+    if (result->of_state)
+        return cr_fail(
+            result->status,
+            "%s; remove it and %s/update.sealed to join without it: an answer that the server has not "
+            "taken is trained anew, and what the optimiser had gathered is lost",
+            result->why, client->state->path);
+    bool of_job =
+        result->work == CR_WORK_OPEN && (result->status == CR_INVALID || result->status == CR_UNSUPPORTED);
+    return cr_fail(result->status, "%s%s", of_job ? "with the job's settings: " : "", result->why);
+}
+
+static enum cr_status take(struct cr_client *client, const struct cr_worker_result *result)
+{
+    // Another model than the job's is what is wrong, whatever it was that did not fit it.
     if (result->has_base)
         CR_TRY(cr_client_check_base(&client->state->manifest, client->config.tuning.model_name_or_path,
                                     &result->base));
-    return cr_fail(result->status,
-                   "%s; remove it and %s/update.sealed to join without it: an answer that the server has not "
-                   "taken is trained anew, and what the optimiser had gathered is lost",
-                   result->why, client->state->path);
+    if (result->status != CR_OK) return failed(client, result);
+    if (result->work == CR_WORK_OPEN) return cr_client_opened(client, result);
+    if (result->work == CR_WORK_TRAIN) return trained(client, result);
+    CR_TRY(cr_client_state_fetch(client->state, client->options->output));
+    return cr_client_done(client);
 }
 
 // A round went on without this silo: its learner's state after it is no longer wanted, unless the last answer
@@ -229,35 +243,24 @@ static void drop_state(const struct cr_client *client)
     unlink(client->worker_state);
 }
 
+// Another round has begun meanwhile; what this one made is not wanted.
+static enum cr_status take_other(struct cr_client *client, const struct cr_worker_result *result)
+{
+    client->restart = false;
+    // What the optimiser gathered in it goes as well, as if this silo had been killed.
+    client->unwanted = result->work == CR_WORK_TRAIN;
+    if (client->unwanted) drop_state(client);
+    return client->ready_sent ? begin_round(client) : CR_OK;
+}
+
 enum cr_status cr_client_take_result(struct cr_client *client)
 {
     struct cr_worker_result result;
     if (!cr_worker_take(client->worker, &result)) return CR_OK;
-    enum cr_status status = CR_OK;
     client->training = false;
     cr_vector_release(client->incoming); // the learner has a copy
     client->incoming = NULL;
-    if (client->restart) {
-        // Another round has begun meanwhile; what this one made is not wanted.
-        client->restart = false;
-        // What the optimiser gathered in it goes as well, as if this silo had been killed.
-        client->unwanted = result.work == CR_WORK_TRAIN;
-        if (client->unwanted) drop_state(client);
-        if (client->ready_sent) status = begin_round(client);
-    } else if (result.of_state) {
-        status = fail_of_state(client, &result);
-    } else if (result.status != CR_OK) {
-        status = result.work == CR_WORK_OPEN ? cr_client_not_opened(client, &result)
-                                             : cr_fail(result.status, "%s", result.why);
-    } else {
-        if (result.work == CR_WORK_OPEN)
-            status = cr_client_opened(client, &result);
-        else if (result.work == CR_WORK_TRAIN)
-            status = trained(client, &result);
-        else
-            status = cr_client_state_fetch(client->state, client->options->output);
-        if (status == CR_OK && result.work == CR_WORK_SAVE) status = cr_client_done(client);
-    }
+    enum cr_status status = client->restart ? take_other(client, &result) : take(client, &result);
     cr_vector_release(result.update);
     return status;
 }
