@@ -5,7 +5,6 @@
 #include "report/chart.h"
 
 #include <math.h>
-#include <string.h>
 
 static const char style[] =
     ":root{color-scheme:light dark;--paper:#fff;--ink:#1b1f27;--dim:#5c6573;--line:#dfe3e9;--card:#f6f7f9;"
@@ -125,18 +124,22 @@ static enum cr_status append_progress(struct cr_buffer *out, const char *name, d
     return end_card(out);
 }
 
-static enum cr_status append_figure(struct cr_buffer *out, const char *name, double value, const char *format)
+enum form { COUNT, LOSS, FIGURE, SHARE, DURATION, TIME };
+
+static enum cr_status append_number(struct cr_buffer *out, double value, enum form form)
+{
+    if (form == COUNT) return cr_append_count(out, value);
+    if (form == LOSS) return cr_append_format(out, "%.4f", value);
+    if (form == FIGURE) return cr_append_format(out, "%.4g", value);
+    if (form == SHARE) return cr_append_format(out, "%.1f %%", 100 * value);
+    return form == DURATION ? cr_append_duration(out, value) : append_time(out, value);
+}
+
+static enum cr_status append_figure(struct cr_buffer *out, const char *name, double value, enum form form)
 {
     if (isnan(value)) return CR_OK;
     CR_TRY(begin_card(out, name));
-    if (strcmp(format, ",") == 0)
-        CR_TRY(cr_append_count(out, value));
-    else if (strcmp(format, "%") == 0)
-        CR_TRY(cr_append_format(out, "%.1f %%", 100 * value));
-    else if (strcmp(format, "s") == 0)
-        CR_TRY(cr_append_duration(out, value));
-    else
-        CR_TRY(cr_append_format(out, "%.4g", value));
+    CR_TRY(append_number(out, value, form));
     return end_card(out);
 }
 
@@ -147,14 +150,14 @@ static enum cr_status append_cards(struct cr_buffer *out, const struct cr_story 
     CR_TRY(append_progress(out, "round", story->round, story->rounds));
     CR_TRY(append_progress(out, "step", story->step, story->steps));
     CR_TRY(append_progress(out, "examples with the server", story->sent, story->to_send));
-    CR_TRY(append_figure(out, "training loss", story->loss, ""));
-    CR_TRY(append_figure(out, "evaluation loss", story->eval_loss, ""));
-    CR_TRY(append_figure(out, "accuracy", story->eval_accuracy, "%"));
-    CR_TRY(append_figure(out, "tokens/s", story->tokens_per_second, ","));
-    CR_TRY(append_figure(out, "learning rate", story->learning_rate, ""));
-    CR_TRY(append_figure(out, "rows verified", story->rows_verified, ","));
-    CR_TRY(append_figure(out, "pads ready", alive ? story->pads_ready : NAN, ","));
-    CR_TRY(append_figure(out, "time left, about", alive ? cr_story_eta(story, now) : NAN, "s"));
+    CR_TRY(append_figure(out, "training loss", story->loss, FIGURE));
+    CR_TRY(append_figure(out, "evaluation loss", story->eval_loss, FIGURE));
+    CR_TRY(append_figure(out, "accuracy", story->eval_accuracy, SHARE));
+    CR_TRY(append_figure(out, "tokens/s", story->tokens_per_second, COUNT));
+    CR_TRY(append_figure(out, "learning rate", story->learning_rate, FIGURE));
+    CR_TRY(append_figure(out, "rows verified", story->rows_verified, COUNT));
+    CR_TRY(append_figure(out, "pads ready", alive ? story->pads_ready : NAN, COUNT));
+    CR_TRY(append_figure(out, "time left, about", alive ? cr_story_eta(story, now) : NAN, DURATION));
     return cr_append_format(out, "</dl>\n");
 }
 
@@ -170,17 +173,10 @@ static enum cr_status append_charts(struct cr_buffer *out, const struct cr_story
     return cr_chart_append(out, "Loss by round", "round", rounds, story->silo_count + 1);
 }
 
-enum form { COUNT, LOSS, SHARE, TIME };
-
 static enum cr_status append_cell(struct cr_buffer *out, double value, enum form form)
 {
     CR_TRY(cr_append_format(out, "<td>"));
-    if (!isnan(value)) {
-        if (form == COUNT) CR_TRY(cr_append_count(out, value));
-        if (form == LOSS) CR_TRY(cr_append_format(out, "%.4f", value));
-        if (form == SHARE) CR_TRY(cr_append_format(out, "%.1f %%", 100 * value));
-        if (form == TIME) CR_TRY(append_time(out, value));
-    }
+    if (!isnan(value)) CR_TRY(append_number(out, value, form));
     return cr_append_format(out, "</td>");
 }
 
