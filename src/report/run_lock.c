@@ -11,25 +11,25 @@ enum { CHILDREN_BYTE, PROCESS_BYTE };
 
 static const double longest_end = 30; // seconds for the children of a killed run to go
 
-static struct flock whole_byte(short type, off_t byte)
+static struct flock whole_byte(off_t byte)
 {
-    return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+    return (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
 }
 
 static enum cr_status take(int fd, const char *directory)
 {
-    struct flock process = whole_byte(F_WRLCK, PROCESS_BYTE);
+    struct flock process = whole_byte(PROCESS_BYTE);
     if (fcntl(fd, F_SETLK, &process) != 0) {
         if (errno != EAGAIN && errno != EACCES)
             return cr_fail_errno(CR_IO, "%s: cannot be locked", directory);
-        struct flock holder = whole_byte(F_WRLCK, PROCESS_BYTE);
+        struct flock holder = whole_byte(PROCESS_BYTE);
         if (fcntl(fd, F_GETLK, &holder) != 0 || holder.l_type == F_UNLCK) holder.l_pid = 0;
         return cr_fail(CR_INVALID, "%s: another run is going on there (process %ld)", directory,
                        (long)holder.l_pid);
     }
     double since = cr_clock_monotonic();
     for (;;) {
-        struct flock children = whole_byte(F_WRLCK, CHILDREN_BYTE);
+        struct flock children = whole_byte(CHILDREN_BYTE);
         if (fcntl(fd, F_OFD_SETLK, &children) == 0) return CR_OK;
         if (errno != EAGAIN && errno != EACCES)
             return cr_fail_errno(CR_IO, "%s: cannot be locked", directory);
@@ -58,7 +58,7 @@ enum cr_status cr_run_lock_is_held(const char *directory, bool *held)
     CR_TRY(cr_path_join(directory, "lock", &path));
     CR_CLEANUP(cr_file_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // no pipe hangs it
     if (fd < 0 && errno != ENOENT) return cr_fail_errno(CR_IO, "%s", path);
-    struct flock process = whole_byte(F_WRLCK, PROCESS_BYTE);
+    struct flock process = whole_byte(PROCESS_BYTE);
     if (fd >= 0 && fcntl(fd, F_GETLK, &process) != 0) return cr_fail_errno(CR_IO, "%s", path);
     *held = fd >= 0 && process.l_type != F_UNLCK;
     return CR_OK;
