@@ -6,16 +6,10 @@
 #include "base/file.h"
 #include "base/words.h"
 #include "format/json.h"
-#include "report/events.h"
 #include "report/run_lock.h"
 #include "report/story.h"
 
 #include <math.h>
-
-static enum cr_status take(void *context, const struct cr_event *event, double time)
-{
-    return cr_story_take(context, event, time);
-}
 
 static enum cr_status append_text_member(struct cr_buffer *out, const char *key, const char *text)
 {
@@ -219,9 +213,8 @@ static enum cr_status print_status(const char *path, bool json)
     CR_CLEANUP(cr_story_release) struct cr_story story;
     cr_story_init(&story);
     bool alive; // asked first: a run that ends now has then said how
-    size_t offset = 0;
     CR_TRY(cr_run_lock_is_held(path, &alive));
-    CR_TRY(cr_events_read(events, &offset, take, &story));
+    CR_TRY(cr_story_read(&story, events));
     CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
     double now = cr_clock_wall();
     CR_TRY(json ? append_json(&out, &story, path, alive, now) : append_words(&out, &story, path, alive, now));

@@ -122,11 +122,6 @@ static enum cr_status drop_half_line(const struct appended *file)
     return ftruncate(file->fd, size) == 0 ? CR_OK : cr_fail_errno(CR_IO, "%s: cannot be cut", file->path);
 }
 
-static enum cr_status take_story(void *context, const struct cr_event *event, double time)
-{
-    return cr_story_take(context, event, time);
-}
-
 static void close_appended(struct appended *file)
 {
     cr_file_close(&file->fd);
@@ -135,10 +130,9 @@ static void close_appended(struct appended *file)
 
 static enum cr_status open_events(struct cr_run_dir *run)
 {
-    size_t offset = 0;
     CR_TRY(open_appended(run->path, events_name, &run->events));
     CR_TRY(drop_half_line(&run->events));
-    return cr_events_read(run->events.path, &offset, take_story, &run->story);
+    return cr_story_read(&run->story, run->events.path);
 }
 
 // The story begins anew: it is as much the report, and not the work, as what cannot be written.

@@ -1,6 +1,7 @@
 #include "report/story.h"
 
 #include "base/words.h"
+#include "report/events.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -352,6 +353,17 @@ enum cr_status cr_story_take(struct cr_story *story, const struct cr_event *even
         strncmp(name, "client.", 7) == 0)
         CR_TRY(take_federation(story, event, time));
     return strcmp(name, "client.round") == 0 && story->self[0] ? take_self(story, event, time) : CR_OK;
+}
+
+static enum cr_status take(void *context, const struct cr_event *event, double time)
+{
+    return cr_story_take(context, event, time);
+}
+
+enum cr_status cr_story_read(struct cr_story *story, const char *path)
+{
+    size_t offset = 0;
+    return cr_events_read(path, &offset, take, story);
 }
 
 // How long the present round will take: as long as the one before, or as long as its slowest silo makes it.

@@ -69,6 +69,9 @@ bool cr_story_keeps(struct cr_story *story, const struct cr_event *event, double
 // Takes one more event, which came at `time`. One that it does not know only tells the time.
 enum cr_status cr_story_take(struct cr_story *story, const struct cr_event *event, double time);
 
+// Takes all that an events.jsonl holds (report/events.h).
+enum cr_status cr_story_read(struct cr_story *story, const char *path);
+
 // Appends which silos the federation waits for: "silos that are away: anne"; nothing where it goes on.
 enum cr_status cr_story_append_missing(const struct cr_story *story, struct cr_buffer *out);
 
