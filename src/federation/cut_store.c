@@ -42,14 +42,10 @@ struct cr_cut_store {
     const struct example **order; // of the cut: [count of its data]
 };
 
-size_t cr_cut_store_row_size(const struct cr_cut_store *store)
-{
-    return store->activation_size + sizeof(int32_t);
-}
-
+// Bytes of an example of so many rows, each with its label.
 static size_t size_of(const struct cr_cut_store *store, size_t rows)
 {
-    return rows * cr_cut_store_row_size(store);
+    return rows * (store->activation_size + sizeof(int32_t));
 }
 
 // Where the silo is among the others, or would be.
@@ -321,7 +317,7 @@ enum cr_status cr_cut_store_put(struct cr_cut_store *store, const char *name, co
     return add_example(silo, file, &record);
 }
 
-enum cr_status cr_cut_store_sync(struct cr_cut_store *store, const char *name, uint64_t *held, bool *news)
+enum cr_status cr_cut_store_sync(struct cr_cut_store *store, const char *name, bool *news)
 {
     struct silo *silo;
     CR_TRY(silo_of(store, name, &silo));
@@ -329,7 +325,6 @@ enum cr_status cr_cut_store_sync(struct cr_cut_store *store, const char *name, u
     if (some) CR_TRY(cr_cut_file_sync(silo->files[silo->file_count - 1]));
     silo->synced = silo->count;
     silo->synced_rows = silo->rows;
-    *held = silo->synced;
     *news = some;
     return CR_OK;
 }

@@ -36,11 +36,11 @@ bool cr_cut_store_offered(const struct cr_cut_store *store, const char *silo,
 // unknown token, no label at all) are CR_DENIED, as is more than it offered.
 enum cr_status cr_cut_store_put(struct cr_cut_store *store, const char *silo, const unsigned char *bytes,
                                 size_t rows);
-size_t cr_cut_store_row_size(const struct cr_cut_store *store); // bytes of a row and its label
 
-// Brings what was put onto the disk. *held: the examples that are there now; *news: some were not before.
-enum cr_status cr_cut_store_sync(struct cr_cut_store *store, const char *silo, uint64_t *held, bool *news);
+// Brings what was put onto the disk. *news: there was some.
+enum cr_status cr_cut_store_sync(struct cr_cut_store *store, const char *silo, bool *news);
 
+// What is there since.
 struct cr_cut_held {
     uint64_t examples, rows, bytes; // bytes on the disk
     bool complete;                  // all that was offered is there

@@ -218,10 +218,9 @@ static enum cr_status too_late(const char *name)
 static enum cr_status take_offer(struct cr_split_server *split, const char *name,
                                  const struct cr_cut_offer *offer)
 {
-    uint64_t examples;
     bool news;
     CR_TRY(cr_cut_store_offer(split->store, name, offer));
-    return cr_cut_store_sync(split->store, name, &examples, &news);
+    return cr_cut_store_sync(split->store, name, &news);
 }
 
 // The trainer has the store to itself; who sent all of it before hears so again.
@@ -307,9 +306,8 @@ static enum cr_status acknowledge(struct cr_server *server, size_t silo, double 
 {
     struct cr_split_server *split = server->split;
     const char *name = cr_server_silo_name(server, silo);
-    uint64_t examples;
     bool news;
-    CR_TRY(cr_cut_store_sync(split->store, name, &examples, &news));
+    CR_TRY(cr_cut_store_sync(split->store, name, &news));
     if (!news) return CR_OK;
     const struct cr_cut_held held = cr_cut_store_held(split->store, name);
     struct upload *upload = split->uploads[silo];
@@ -319,7 +317,7 @@ static enum cr_status acknowledge(struct cr_server *server, size_t silo, double 
                 CR_FIELD_TEXT("silo", name), CR_FIELD("examples", held.examples), CR_FIELD("rows", held.rows),
                 CR_FIELD("bytes", held.bytes));
     }
-    return send_held(server, silo, examples, held.complete);
+    return send_held(server, silo, held.examples, held.complete);
 }
 
 static enum cr_status gather(struct cr_server *server)
