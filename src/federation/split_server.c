@@ -344,13 +344,6 @@ static void train(struct cr_split_server *split)
     cr_worker_train(split->worker, &task);
 }
 
-// By the trainer that has it: what a tail is made of may be chosen by data.
-static void save(struct cr_server *server)
-{
-    struct cr_split_server *split = server->split;
-    cr_worker_save(split->worker, split->values, server->config->tuning.output_dir);
-}
-
 // The result is written. The state says so before what it was learned from goes.
 static enum cr_status finish(struct cr_server *server)
 {
@@ -386,10 +379,10 @@ static enum cr_status take_result(struct cr_server *server)
             cr_emit(server->sink, CR_EVENT_INFO, "train.resumed", NULL, CR_FIELD("step", result.step),
                     CR_FIELD("steps", result.total_steps));
     }
-    if (split->step == split->steps)
-        save(server);
-    else
+    if (split->step < split->steps)
         train(split);
+    else // by the trainer that has it: what a tail is made of may be chosen by data
+        cr_worker_save(split->worker, split->values, server->config->tuning.output_dir);
     return CR_OK;
 }
 
