@@ -18,9 +18,8 @@ static const double patience = 10; // seconds
 static enum cr_status try_address(const char *key, const char *text, bool bind_it)
 {
     struct cr_address address;
-    enum cr_status status = cr_address_parse(text, &address);
-    if (status != CR_OK) return cr_fail_within(status, "%s", key);
     struct addrinfo *found;
+    CR_TRY(cr_address_parse(text, &address));
     int error = cr_address_resolve(&address, bind_it, &found);
     if (error != 0) return cr_fail(CR_NOT_FOUND, "%s: %s: %s", key, text, gai_strerror(error));
     int on = 1, fd = bind_it ? socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0) : -1;
@@ -56,6 +55,7 @@ enum cr_status cr_preflight_server(struct cr_checks *checks, const struct cr_con
     const struct cr_federation_config *federation = &config->federation;
     const char *advertised = federation->advertise ? federation->advertise : federation->address;
     struct cr_address address;
+    CR_TRY(cr_address_parse(advertised, &address));
     CR_TRY(say_idle(checks, cr_config_idle_max_steps(config)));
     CR_TRY(say_idle(checks, cr_config_idle_epochs(config)));
     if (try_address("federation.address", federation->address, true) != CR_OK)
@@ -63,8 +63,7 @@ enum cr_status cr_preflight_server(struct cr_checks *checks, const struct cr_con
     else
         CR_TRY(cr_check_say(checks, CR_CHECK_OK, "address", "%s can be listened at", federation->address));
     if (try_address(federation->advertise ? "federation.advertise" : "federation.address", advertised,
-                    false) != CR_OK ||
-        cr_address_parse(advertised, &address) != CR_OK)
+                    false) != CR_OK)
         CR_TRY(cr_check_failure(checks, "address"));
     else if (cr_address_is_wildcard(&address))
         CR_TRY(cr_check_say(

@@ -72,9 +72,7 @@ static enum cr_status address_for_token(const struct cr_config *config, char out
     const struct cr_federation_config *federation = &config->federation;
     struct cr_address address;
     const char *key = federation->advertise ? "advertise" : "address";
-    enum cr_status status =
-        cr_address_parse(federation->advertise ? federation->advertise : federation->address, &address);
-    if (status != CR_OK) return cr_fail_within(status, "federation.%s", key);
+    CR_TRY(cr_address_parse(federation->advertise ? federation->advertise : federation->address, &address));
     if (cr_address_is_wildcard(&address))
         return cr_fail(CR_INVALID,
                        "federation.%s is %s, which says nothing about how silos reach the server "

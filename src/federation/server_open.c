@@ -164,9 +164,6 @@ static enum cr_status open_run(struct cr_server *server)
 enum cr_status cr_server_open(struct cr_server *server)
 {
     const struct cr_federation_config *federation = &server->config->federation;
-    struct cr_address address; // a slip of the pen is to be told before a large model was opened
-    enum cr_status status = cr_address_parse(federation->address, &address);
-    if (status != CR_OK) return cr_fail_within(status, "federation.address");
     CR_TRY(cr_discretion_check(server->config));
     if (cr_tuning_config_split(&server->config->tuning)) // which trains, once silos have sent
         CR_TRY(cr_tuning_config_check_accelerators(&server->config->tuning));
