@@ -49,6 +49,26 @@ bool cr_parse_number(const char *text, double *out)
     return true;
 }
 
+bool cr_parse_duration(const char *text, double *seconds)
+{
+    static const struct {
+        char unit;
+        double seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+    size_t length = strlen(text);
+    for (size_t i = 0; length > 1 && length < 32 && i < sizeof units / sizeof *units; i++) {
+        if (text[length - 1] != units[i].unit) continue;
+        char number[32];
+        uint64_t count;
+        memcpy(number, text, length - 1);
+        number[length - 1] = 0;
+        if (!cr_parse_unsigned(number, &count)) return false;
+        *seconds = (double)count * units[i].seconds;
+        return true;
+    }
+    return false;
+}
+
 bool cr_ends_with(const char *text, const char *end)
 {
     size_t size = strlen(text), length = strlen(end);

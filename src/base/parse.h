@@ -12,6 +12,9 @@ bool cr_parse_unsigned(const char *text, uint64_t *out);
 // True where the text is wholly a number as JSON writes it. One beyond every double gives an infinity.
 bool cr_parse_number(const char *text, double *out);
 
+// "24h", "90m", "30s", "7d" in seconds; false for anything else.
+bool cr_parse_duration(const char *text, double *seconds);
+
 bool cr_ends_with(const char *text, const char *end);
 
 // Levenshtein's distance; SIZE_MAX where a text is longer than any name (96 bytes).

@@ -1,6 +1,7 @@
 // carrel invite: a join token for one silo.
 #include "cli/command.h"
 
+#include "base/parse.h"
 #include "federation/invitation.h"
 #include "federation/role_options.h"
 
@@ -53,7 +54,8 @@ enum cr_status cr_command_invite(int argc, char **argv)
     if (done) return CR_OK;
     if (!path) return cr_fail(CR_INVALID, "--config CONFIG is missing");
     double seconds;
-    CR_TRY(cr_duration_parse(expires, &seconds));
+    if (!cr_parse_duration(expires, &seconds))
+        return cr_fail(CR_INVALID, "\"%.40s\" is no duration: 30s, 90m, 24h or 7d are", expires);
     CR_CLEANUP(cr_config_release) struct cr_config config = {0};
     CR_TRY(cr_config_read_with(path, overrides.items, overrides.count, &config));
     CR_CLEANUP(cr_buffer_wipe) struct cr_buffer token = {0};

@@ -2,7 +2,6 @@
 
 #include "base/clock.h"
 #include "base/file.h"
-#include "base/parse.h"
 #include "channel/tls.h"
 #include "crypto/random.h"
 #include "federation/server_manifest.h"
@@ -177,24 +176,4 @@ enum cr_status cr_redeem(struct cr_state_dir *state, const struct cr_manifest *m
     CR_TRY(cr_append(certificate, issued.data, issued.size));
     *member = enrolled;
     return CR_OK;
-}
-
-enum cr_status cr_duration_parse(const char *text, double *seconds)
-{
-    static const struct {
-        char unit;
-        double seconds;
-    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
-    size_t length = strlen(text);
-    for (size_t i = 0; length > 1 && length < 32 && i < sizeof units / sizeof *units; i++) {
-        if (text[length - 1] != units[i].unit) continue;
-        char number[32];
-        uint64_t count;
-        memcpy(number, text, length - 1);
-        number[length - 1] = 0;
-        if (!cr_parse_unsigned(number, &count)) break;
-        *seconds = (double)count * units[i].seconds;
-        return CR_OK;
-    }
-    return cr_fail(CR_INVALID, "\"%.40s\" is no duration: 30s, 90m, 24h or 7d are", text);
 }

@@ -26,7 +26,4 @@ enum cr_status cr_redeem(struct cr_state_dir *state, const struct cr_manifest *m
                          const unsigned char secret[CR_SECRET_SIZE], struct cr_slice request, int64_t now,
                          struct cr_member *member, struct cr_buffer *certificate);
 
-// "24h", "90m", "30s", "7d" in seconds.
-enum cr_status cr_duration_parse(const char *text, double *seconds);
-
 #endif

@@ -496,6 +496,11 @@ static void words_are_parsed_whole(void **state)
     for (size_t i = 0; i < sizeof no_number / sizeof *no_number; i++)
         assert_false(cr_parse_number(no_number[i], &number));
     assert_true(number == -1.5e-3);
+    assert_true(cr_parse_duration("24h", &number) && number == 86400);
+    assert_true(cr_parse_duration("7d", &number) && number == 7 * 86400);
+    const char *const no_duration[] = {"", "h", "24", "1.5h", "-1h", "1w"};
+    for (size_t i = 0; i < sizeof no_duration / sizeof *no_duration; i++)
+        assert_false(cr_parse_duration(no_duration[i], &number));
     assert_true(cr_ends_with("a.tsv", ".tsv") && cr_ends_with("", "") && cr_ends_with("x", "x"));
     assert_false(cr_ends_with("a.tsv", ".ts") || cr_ends_with("sv", ".tsv") || cr_ends_with("a.TSV", ".tsv"));
     assert_int_equal(cr_edit_distance("kitten", "sitting"), 3);

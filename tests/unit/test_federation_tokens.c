@@ -169,19 +169,6 @@ static void test_a_certificate_that_has_run_out(void **state)
     stop_server();
 }
 
-static void test_durations(void **state)
-{
-    (void)state;
-    double seconds;
-    assert_ok(cr_duration_parse("24h", &seconds));
-    assert_true(seconds == 86400);
-    assert_ok(cr_duration_parse("7d", &seconds));
-    assert_true(seconds == 7 * 86400);
-    static const char *const wrong[] = {"", "h", "24", "1.5h", "-1h", "1w"};
-    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
-        assert_fails(CR_INVALID, "no duration", cr_duration_parse(wrong[i], &seconds));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -191,7 +178,6 @@ int main(void)
         cmocka_unit_test(test_a_kill_in_the_middle_of_a_replacement),
         cmocka_unit_test(test_tokens_need_an_address),
         cmocka_unit_test(test_a_certificate_that_has_run_out),
-        cmocka_unit_test(test_durations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
