@@ -146,19 +146,6 @@ bool cr_tls_is_server(const struct cr_tls *tls)
     return tls->server;
 }
 
-enum cr_status cr_tls_key_digest(struct cr_slice certificate_der, unsigned char out[CR_SHA256_SIZE])
-{
-    const unsigned char *at = certificate_der.data;
-    X509 *certificate = d2i_X509(NULL, &at, (long)certificate_der.size);
-    if (!certificate) {
-        ERR_clear_error();
-        return cr_fail(CR_INVALID, "that is no certificate");
-    }
-    enum cr_status status = cr_certificate_key_digest(certificate, out);
-    X509_free(certificate);
-    return status;
-}
-
 static enum cr_status describe(const X509 *certificate, struct cr_peer *out)
 {
     CR_TRY(cr_certificate_subject(certificate, out->name, out->role));

@@ -51,7 +51,4 @@ enum cr_status cr_tls_export(void *ssl, unsigned char out[CR_TLS_EXPORTER_SIZE])
 // wrong), and anybody can be it.
 enum cr_status cr_tls_failure(const void *ssl, const char *peer);
 
-// SHA-256 of the public key of a certificate in DER.
-enum cr_status cr_tls_key_digest(struct cr_slice certificate_der, unsigned char out[CR_SHA256_SIZE]);
-
 #endif

@@ -317,7 +317,7 @@ static enum cr_status enrol(struct cr_state_dir *state, struct silo *silo)
                              cr_clock_unix(), &certificate));
     CR_TRY(cr_identity_authority_der(state->authority, &authority));
     CR_TRY(cr_identity_install(silo->identity, cr_buffer_slice(&certificate), cr_buffer_slice(&authority)));
-    CR_TRY(cr_tls_key_digest(cr_buffer_slice(&certificate), member.key));
+    CR_TRY(cr_certificate_der_key_digest(cr_buffer_slice(&certificate), member.key));
     return cr_state_enrol(state, &member);
 }
 

@@ -248,3 +248,12 @@ enum cr_status cr_certificate_key_digest(const void *x509, unsigned char out[CR_
     OPENSSL_free(der);
     return status;
 }
+
+enum cr_status cr_certificate_der_key_digest(struct cr_slice der, unsigned char out[CR_SHA256_SIZE])
+{
+    X509 *certificate;
+    CR_TRY(cr_certificate_decode(der, "certificate", &certificate));
+    enum cr_status status = cr_certificate_key_digest(certificate, out);
+    X509_free(certificate);
+    return status;
+}

@@ -91,7 +91,8 @@ enum cr_status cr_certificate_subject(const void *x509, char name[CR_NAME_SIZE],
 // machine's.
 enum cr_status cr_certificate_check_time(const void *x509, int64_t time);
 
-// SHA-256 of the public key (SubjectPublicKeyInfo, DER) of a certificate (X509 *).
+// SHA-256 of the public key (SubjectPublicKeyInfo, DER) of a certificate (X509 *; in DER).
 enum cr_status cr_certificate_key_digest(const void *x509, unsigned char out[CR_SHA256_SIZE]);
+enum cr_status cr_certificate_der_key_digest(struct cr_slice der, unsigned char out[CR_SHA256_SIZE]);
 
 #endif

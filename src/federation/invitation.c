@@ -2,7 +2,6 @@
 
 #include "base/clock.h"
 #include "base/file.h"
-#include "channel/tls.h"
 #include "crypto/random.h"
 #include "federation/server_manifest.h"
 #include "format/json.h"
@@ -159,7 +158,7 @@ enum cr_status cr_redeem(struct cr_state_dir *state, const struct cr_manifest *m
     CR_CLEANUP(cr_buffer_release) struct cr_buffer issued = {0};
     CR_TRY(cr_identity_issue(state->authority, request, invitation.name, invitation.role, now, &issued));
     struct cr_member enrolled = {0};
-    CR_TRY(cr_tls_key_digest(cr_buffer_slice(&issued), enrolled.key));
+    CR_TRY(cr_certificate_der_key_digest(cr_buffer_slice(&issued), enrolled.key));
     CR_TRY(judge(state, &invitation, enrolled.key, now));
     CR_TRY(cr_manifest_admits(manifest, invitation.name, enrolled.key));
     strcpy(enrolled.name, invitation.name);
