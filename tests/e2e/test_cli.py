@@ -70,6 +70,7 @@ class Commands(unittest.TestCase):
         self.fails(2, "threads: 99999: at most 1024", "generate", "--model", DEMO, "--prompt", "x", "--threads", "99999")
         self.fails(2, "--prompt: text is not UTF-8 at byte 1", "generate", "--model", DEMO, "--prompt", b"a\xff")
         self.fails(2, "no benchmark is called", "bench", "--only", "tune-stop")
+        self.fails(2, '"1w" is no duration: 30s, 90m, 24h or 7d are', "invite", "anne", "--config", "x", "--expires", "1w")
         self.fails(3, "/nonexistent.yaml", "tune", "/nonexistent.yaml")
         with tempfile.TemporaryDirectory() as folder:
             config = tune_config(folder)
