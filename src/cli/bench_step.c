@@ -1,11 +1,12 @@
 // Whole steps of training through the trainer, on a model made for it.
 #include "cli/bench.h"
 #include "cli/bench_directory.h"
-#include "cli/bench_secure.h"
+#include "cli/local_accelerators.h"
 
 #include "base/clock.h"
 #include "base/file.h"
 #include "tuning/session.h"
+#include "tuning/trainer.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -24,20 +25,20 @@ const struct cr_bench_shape cr_bench_gpt2 = {.gpt2 = true,
                                              .vocabulary = 50257,
                                              .context = 256};
 
-enum { MOST_LAYERS = 64, MOST_ACCELERATORS = 2 };
+enum { MOST_LAYERS = 64 };
 
 // A step on its way: everything that has to be given back.
 struct stage {
     struct cr_compute *compute;
-    struct cr_child accelerators[MOST_ACCELERATORS];
-    char addresses[MOST_ACCELERATORS][CR_BENCH_ADDRESS_SIZE];
+    struct cr_local_accelerators accelerators;
     char *directory, *data;
 };
 
-static size_t accelerators_of(const struct cr_benchmark *self)
+static int pads_of(const struct cr_benchmark *self)
 {
-    if (self->kind == CR_BENCH_PEER) return 2;
-    return self->kind == CR_BENCH_SLICED || self->kind == CR_BENCH_ONLINE;
+    if (self->kind == CR_BENCH_PEER) return CR_PADS_MODE_PEER;
+    bool sliced = self->kind == CR_BENCH_SLICED || self->kind == CR_BENCH_ONLINE;
+    return sliced ? CR_PADS_MODE_ENCLAVE : CR_PADS_MODE_NONE;
 }
 
 static enum cr_status set_up(struct cr_bench *bench, const struct cr_benchmark *self, struct stage *stage)
@@ -45,20 +46,17 @@ static enum cr_status set_up(struct cr_bench *bench, const struct cr_benchmark *
     CR_TRY(
         cr_bench_model_make(self->shape, self->dtype, self->batch * (bench->repeats + 1), &stage->directory));
     CR_TRY(cr_path_join(stage->directory, "train.jsonl", &stage->data));
-    static const char *const names[MOST_ACCELERATORS] = {"accelerator.sock", "accelerator-2.sock"};
-    for (size_t i = 0; i < accelerators_of(self); i++)
-        CR_TRY(cr_bench_hire(stage->directory, names[i], bench->threads, stage->addresses[i],
-                             &stage->accelerators[i]));
+    const struct cr_tuning_config wanted = {.model_name_or_path = stage->directory,
+                                            .slicing.pads = pads_of(self)};
+    CR_TRY(cr_local_accelerators_hire(&wanted, stage->directory, bench->threads, -1, &stage->accelerators));
     return cr_compute_new(bench->threads, &stage->compute);
 }
 
 static void tear_down(struct stage *stage)
 {
     cr_compute_free(stage->compute);
-    for (size_t i = 0; i < MOST_ACCELERATORS; i++) {
-        cr_child_stop(&stage->accelerators[i]);
-        cr_child_release(&stage->accelerators[i]);
-    }
+    cr_local_accelerators_end(&stage->accelerators);
+    cr_local_accelerators_release(&stage->accelerators);
     free(stage->data);
     cr_bench_directory_remove(stage->directory);
     free(stage->directory);
@@ -102,25 +100,63 @@ static enum cr_status beside_products(struct cr_bench *bench, const struct cr_be
     return CR_OK;
 }
 
+// One step's tokens per second. With `ahead`, which takes slicing, all pads of it lie ready before it begins
+// and none are made meanwhile: CR_INTERNAL where that is not so. *share becomes what blinding, verifying and
+// opening took of the processors' time, the making of pads meanwhile included; 0 without slicing.
+static enum cr_status measure_step(struct cr_trainer *trainer, double processors, bool ahead, double *rate,
+                                   double *share)
+{
+    struct cr_slicing *slicing = cr_trainer_slicing(trainer);
+    struct cr_slicing_tally before = {0}, after = {0};
+    struct cr_tally tally = {0};
+    if (ahead) CR_TRY(cr_slicing_hold_pads(slicing, true));
+    if (slicing) before = cr_slicing_tally(slicing);
+    double begin = cr_clock_monotonic();
+    CR_TRY(cr_trainer_run(trainer, 1, &tally, NULL, NULL));
+    double seconds = cr_clock_monotonic() - begin;
+    if (slicing) after = cr_slicing_tally(slicing);
+    if (ahead && after.offline > before.offline)
+        return cr_fail(CR_INTERNAL, "pads were made during a step that should have found them ready");
+    if (ahead) CR_TRY(cr_slicing_hold_pads(slicing, false));
+    *rate = (double)tally.tokens / seconds;
+    *share = (after.processors - before.processors) / (processors * seconds);
+    return CR_OK;
+}
+
+// The same of each of `repeats` steps. The one before them touches every page, and fills the queues of pads;
+// it does not count.
+static enum cr_status measure_steps(const struct cr_tuning_config *config, struct cr_compute *compute,
+                                    bool ahead, size_t repeats, double *rates, double *shares)
+{
+    double processors = (double)cr_pool_threads(cr_compute_pool(compute));
+    struct cr_trainer *trainer;
+    CR_TRY(cr_trainer_new(config, compute, NULL, &trainer));
+    struct cr_tally tally = {0};
+    enum cr_status status = cr_trainer_run(trainer, 1, &tally, NULL, NULL);
+    for (size_t i = 0; i < repeats && status == CR_OK; i++)
+        status = measure_step(trainer, processors, ahead, &rates[i], &shares[i]);
+    cr_trainer_free(trainer);
+    return status;
+}
+
 // The plain step first and then the other, not in turn: after a step with slicing its pads are still made.
 static enum cr_status beside_plain(struct cr_bench *bench, const struct cr_benchmark *self,
                                    const struct cr_tuning_config *plain, struct stage *stage,
                                    struct cr_bench_row *row)
 {
     double rates[CR_BENCH_MOST_SAMPLES], limits[CR_BENCH_MOST_SAMPLES], shares[CR_BENCH_MOST_SAMPLES];
-    char *addresses[MOST_ACCELERATORS] = {stage->addresses[0], stage->addresses[1]};
+    char *addresses[CR_LOCAL_ACCELERATORS];
     char about[64] = "all on int8 matrices in one process";
-    size_t accelerators = accelerators_of(self);
+    size_t accelerators = stage->accelerators.count;
+    for (size_t i = 0; i < accelerators; i++) addresses[i] = stage->accelerators.items[i].address;
     struct cr_tuning_config config = *plain;
     config.load_in_8bit = self->kind == CR_BENCH_8BIT;
     if (accelerators > 0)
         config.slicing = (struct cr_slicing_config){
-            .pads = self->kind == CR_BENCH_PEER ? CR_PADS_MODE_PEER : CR_PADS_MODE_ENCLAVE,
-            .accelerators = {addresses, accelerators},
-            .digits = self->digits};
-    CR_TRY(cr_bench_steps(plain, stage->compute, false, bench->repeats, limits, shares));
-    CR_TRY(cr_bench_steps(&config, stage->compute, self->kind == CR_BENCH_ONLINE, bench->repeats, rates,
-                          shares));
+            .pads = pads_of(self), .accelerators = {addresses, accelerators}, .digits = self->digits};
+    CR_TRY(measure_steps(plain, stage->compute, false, bench->repeats, limits, shares));
+    CR_TRY(
+        measure_steps(&config, stage->compute, self->kind == CR_BENCH_ONLINE, bench->repeats, rates, shares));
     row->figure = cr_bench_median(rates, bench->repeats);
     row->limit = cr_bench_median(limits, bench->repeats);
     if (self->kind == CR_BENCH_ONLINE)
@@ -175,7 +211,7 @@ static enum cr_status measure(struct cr_bench *bench, const struct cr_benchmark 
 
 enum cr_status cr_bench_step(struct cr_bench *bench, const struct cr_benchmark *self)
 {
-    struct stage stage = {.accelerators = {CR_CHILD_NONE, CR_CHILD_NONE}};
+    struct stage stage = {.accelerators = CR_LOCAL_ACCELERATORS_NONE};
     enum cr_status status = measure(bench, self, &stage);
     tear_down(&stage);
     return status;

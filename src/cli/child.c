@@ -73,7 +73,7 @@ static void become(const char *program, char *const *arguments, pid_t parent, co
     for (int i = 0; i < 3; i++)
         if (moved[i] >= 0 && dup2(moved[i], i) < 0) return;
     // Neither is closed on exec.
-    if (lock == LOCK_FD ? fcntl(lock, F_SETFD, 0) != 0 : dup2(lock, LOCK_FD) < 0) return;
+    if (lock >= 0 && (lock == LOCK_FD ? fcntl(lock, F_SETFD, 0) != 0 : dup2(lock, LOCK_FD) < 0)) return;
     execv(program, arguments);
 }
 

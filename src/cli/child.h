@@ -24,8 +24,8 @@ struct cr_child {
 
 // Starts the program of this name that lies beside ours, with these arguments (NULL at the end). `streams`
 // become its standard input, output and error; -1: the input is ours, and output and errors are read by
-// cr_child_read. `lock` (report/run_lock.h) it inherits as its descriptor 3, the one that carrel-enclave
-// leaves open. To be called before this program has threads; `name` must outlive the child.
+// cr_child_read. `lock` (report/run_lock.h; -1: none) it inherits as its descriptor 3, the one that
+// carrel-enclave leaves open. To be called before this program has threads; `name` must outlive the child.
 enum cr_status cr_child_start(const char *name, const char *const *arguments, const int streams[3], int lock,
                               struct cr_child *child);
 

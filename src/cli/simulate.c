@@ -27,8 +27,8 @@ struct simulation {
     const struct cr_flag_list *overrides;
     struct cr_reporter reporter;
     struct cr_child server;
-    struct cr_simulated_accelerators accelerators; // the server's, of a split model
-    struct cr_simulated_silo *silos;               // [config.silos.count]
+    struct cr_local_accelerators accelerators; // the server's, of a split model
+    struct cr_simulated_silo *silos;           // [config.silos.count]
     bool invited;
 };
 
@@ -42,13 +42,12 @@ static enum cr_status hire_for_server(struct simulation *simulation)
 {
     const struct cr_tuning_config *tuning = &simulation->config.tuning;
     if (!cr_tuning_config_split(tuning)) return CR_OK;
-    return cr_simulated_accelerators_hire(tuning, simulation->config.federation.state_dir, tuning->threads,
-                                          cr_run_dir_lock(simulation->reporter.run),
-                                          &simulation->accelerators);
+    return cr_local_accelerators_hire(tuning, simulation->config.federation.state_dir, tuning->threads,
+                                      cr_run_dir_lock(simulation->reporter.run), &simulation->accelerators);
 }
 
 // As a setting of the server's.
-static enum cr_status say_accelerators(const struct cr_simulated_accelerators *accelerators,
+static enum cr_status say_accelerators(const struct cr_local_accelerators *accelerators,
                                        struct cr_buffer *out)
 {
     CR_TRY(cr_append_format(out, "slicing.accelerators=["));
@@ -108,7 +107,7 @@ static enum cr_status receive(void *context, const struct cr_event *event)
 // but the accelerator is what to tell of.
 static enum cr_status follow_silos(struct simulation *simulation, bool wait)
 {
-    CR_TRY(cr_simulated_accelerators_check(&simulation->accelerators, "the server"));
+    CR_TRY(cr_local_accelerators_check(&simulation->accelerators, "the server"));
     for (size_t i = 0; i < simulation->config.silos.count; i++)
         CR_TRY(cr_simulated_silo_check_accelerators(&simulation->silos[i]));
     for (size_t i = 0; i < simulation->config.silos.count; i++)
@@ -153,7 +152,7 @@ static void stop_all(struct simulation *simulation)
     for (size_t i = 0; i < count; i++) cr_child_pass_on(&simulation->silos[i].trusted, cr_child_signal());
     for (size_t i = 0; i < count; i++) cr_simulated_silo_end(&simulation->silos[i]);
     cr_child_stop(&simulation->server);
-    cr_simulated_accelerators_end(&simulation->accelerators);
+    cr_local_accelerators_end(&simulation->accelerators);
 }
 
 // The result on each silo's held-out data, where it has some.
@@ -260,7 +259,7 @@ static enum cr_status simulate(struct simulation *simulation)
     struct cr_event_sink sink = cr_reporter_sink(&simulation->reporter);
     if (simulation->config.tuning.slicing.pads == CR_PADS_MODE_PEER)
         cr_emit(&sink, CR_EVENT_WARNING, "simulate.warning", cr_peer_pads_warning,
-                CR_FIELD("accelerators", CR_SIMULATED_ACCELERATORS));
+                CR_FIELD("accelerators", CR_LOCAL_ACCELERATORS));
     CR_TRY(cr_child_catch_signals());
     CR_TRY(open_silos(simulation));
     enum cr_status status = run(simulation);
@@ -310,7 +309,7 @@ enum cr_status cr_command_simulate(int argc, char **argv)
     struct simulation simulation = {.path = path,
                                     .overrides = &overrides,
                                     .server = CR_CHILD_NONE,
-                                    .accelerators = CR_SIMULATED_ACCELERATORS_NONE};
+                                    .accelerators = CR_LOCAL_ACCELERATORS_NONE};
     // Nothing of a simulation is to be reached from elsewhere.
     items[overrides.count++] = "federation.address=127.0.0.1:0";
     items[overrides.count++] = "federation.advertise=127.0.0.1:0";
@@ -323,7 +322,7 @@ enum cr_status cr_command_simulate(int argc, char **argv)
     for (size_t i = 0; simulation.silos && i < simulation.config.silos.count; i++)
         cr_simulated_silo_release(&simulation.silos[i]);
     free(simulation.silos);
-    cr_simulated_accelerators_release(&simulation.accelerators);
+    cr_local_accelerators_release(&simulation.accelerators);
     cr_child_release(&simulation.server);
     cr_config_release(&simulation.config);
     return status;

@@ -35,7 +35,7 @@ void cr_simulated_silo_release(struct cr_simulated_silo *silo)
 {
     cr_child_release(&silo->trusted);
     cr_file_close(&silo->token);
-    cr_simulated_accelerators_release(&silo->accelerators);
+    cr_local_accelerators_release(&silo->accelerators);
     cr_buffer_release(&silo->said.waiting);
     if (silo->said.out) fclose(silo->said.out);
     free(silo->state);
@@ -47,8 +47,7 @@ enum cr_status cr_simulated_silo_hire(struct cr_simulated_silo *silo)
 {
     const struct cr_tuning_config *tuning = &silo->config->tuning;
     if (cr_tuning_config_split(tuning)) return CR_OK; // its server asks
-    return cr_simulated_accelerators_hire(tuning, silo->state, silo->threads, silo->lock,
-                                          &silo->accelerators);
+    return cr_local_accelerators_hire(tuning, silo->state, silo->threads, silo->lock, &silo->accelerators);
 }
 
 static enum cr_status forget(const struct cr_simulated_silo *silo, const char *name)
@@ -88,17 +87,17 @@ enum cr_status cr_simulated_silo_join(struct cr_simulated_silo *silo)
 {
     char threads[24];
     snprintf(threads, sizeof threads, "%zu", silo->threads);
-    const char *arguments[22 + 2 * CR_SIMULATED_ACCELERATORS] = {"join",
-                                                                 "-",
-                                                                 "--json",
-                                                                 "--state",
-                                                                 silo->state,
-                                                                 "--data",
-                                                                 silo->settings->data,
-                                                                 "--model",
-                                                                 silo->config->tuning.model_name_or_path,
-                                                                 "--threads",
-                                                                 threads};
+    const char *arguments[22 + 2 * CR_LOCAL_ACCELERATORS] = {"join",
+                                                             "-",
+                                                             "--json",
+                                                             "--state",
+                                                             silo->state,
+                                                             "--data",
+                                                             silo->settings->data,
+                                                             "--model",
+                                                             silo->config->tuning.model_name_or_path,
+                                                             "--threads",
+                                                             threads};
     size_t count = 11;
     for (size_t i = 0; i < silo->accelerators.count; i++) {
         arguments[count++] = "--accelerator";
@@ -174,7 +173,7 @@ enum cr_status cr_simulated_silo_check_accelerators(struct cr_simulated_silo *si
 {
     char whose[80];
     snprintf(whose, sizeof whose, "silo %s", silo->settings->name);
-    return cr_simulated_accelerators_check(&silo->accelerators, whose);
+    return cr_local_accelerators_check(&silo->accelerators, whose);
 }
 
 void cr_simulated_silo_tell(const struct cr_simulated_silo *silo, const struct cr_event_sink *sink)
@@ -189,5 +188,5 @@ void cr_simulated_silo_tell(const struct cr_simulated_silo *silo, const struct c
 void cr_simulated_silo_end(struct cr_simulated_silo *silo)
 {
     cr_child_leave(&silo->trusted);
-    cr_simulated_accelerators_end(&silo->accelerators);
+    cr_local_accelerators_end(&silo->accelerators);
 }

@@ -3,7 +3,7 @@
 #ifndef CARREL_CLI_SIMULATED_SILO_H
 #define CARREL_CLI_SIMULATED_SILO_H
 
-#include "cli/simulated_accelerators.h"
+#include "cli/local_accelerators.h"
 #include "federation/config.h"
 #include "federation/progress.h"
 
@@ -16,7 +16,7 @@ struct cr_simulated_silo {
     int token;   // what a pipe holds its join token by; -1: none
     char *state; // directory
     char *log;   // path
-    struct cr_simulated_accelerators accelerators;
+    struct cr_local_accelerators accelerators;
     struct cr_progress said;                // what the silo says, into its log
     char slicing[CR_EVENT_LINE_FIELDS][32]; // the numbers of its last "train.slicing": their names,
     double numbers[CR_EVENT_LINE_FIELDS];   // and themselves
@@ -25,7 +25,7 @@ struct cr_simulated_silo {
 
 #define CR_SIMULATED_SILO_NONE                                                                               \
     ((struct cr_simulated_silo){                                                                             \
-        .trusted = CR_CHILD_NONE, .token = -1, .accelerators = CR_SIMULATED_ACCELERATORS_NONE})
+        .trusted = CR_CHILD_NONE, .token = -1, .accelerators = CR_LOCAL_ACCELERATORS_NONE})
 
 // Makes the directory and the logs. *out is CR_SIMULATED_SILO_NONE before. Release with
 // cr_simulated_silo_release, whatever came of it. Config, settings and lock outlive the silo.

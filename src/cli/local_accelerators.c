@@ -1,4 +1,4 @@
-#include "cli/simulated_accelerators.h"
+#include "cli/local_accelerators.h"
 
 #include "base/file.h"
 
@@ -10,10 +10,10 @@
 enum { LOG_LIMIT = 1 << 24 };
 
 static enum cr_status hire(const struct cr_tuning_config *config, const char *directory, size_t number,
-                           size_t threads, int lock, struct cr_simulated_accelerator *out)
+                           size_t threads, int lock, struct cr_local_accelerator *out)
 {
-    static const char *const names[CR_SIMULATED_ACCELERATORS][2] = {
-        {"accelerator.sock", "accelerator.log"}, {"accelerator-2.sock", "accelerator-2.log"}};
+    static const char *const names[CR_LOCAL_ACCELERATORS][2] = {{"accelerator.sock", "accelerator.log"},
+                                                                {"accelerator-2.sock", "accelerator-2.log"}};
     CR_FREE char *path = NULL;
     CR_CLEANUP(cr_buffer_release) struct cr_buffer address = {0};
     CR_TRY(cr_path_join(directory, names[number][0], &path));
@@ -29,8 +29,8 @@ static enum cr_status hire(const struct cr_tuning_config *config, const char *di
     return cr_child_start("carrel-accelerator", arguments, (const int[]){-1, log, log}, lock, &out->child);
 }
 
-enum cr_status cr_simulated_accelerators_hire(const struct cr_tuning_config *config, const char *directory,
-                                              size_t threads, int lock, struct cr_simulated_accelerators *out)
+enum cr_status cr_local_accelerators_hire(const struct cr_tuning_config *config, const char *directory,
+                                          size_t threads, int lock, struct cr_local_accelerators *out)
 {
     static const size_t counts[] = {
         [CR_PADS_MODE_NONE] = 0, [CR_PADS_MODE_ENCLAVE] = 1, [CR_PADS_MODE_PEER] = 2};
@@ -52,7 +52,7 @@ static enum cr_status last_line(const char *path, struct cr_buffer *out)
     return cr_append_format(out, "%s", line ? line + 1 : cr_buffer_text(&text));
 }
 
-static enum cr_status check(struct cr_simulated_accelerator *accelerator, const char *whose)
+static enum cr_status check(struct cr_local_accelerator *accelerator, const char *whose)
 {
     cr_child_reap(&accelerator->child, false);
     if (accelerator->child.exit_code == 0) return CR_OK;
@@ -65,14 +65,13 @@ static enum cr_status check(struct cr_simulated_accelerator *accelerator, const 
     return cr_fail(status, "%s: its accelerator has ended: %s (its log: %s)", whose, why, accelerator->log);
 }
 
-enum cr_status cr_simulated_accelerators_check(struct cr_simulated_accelerators *accelerators,
-                                               const char *whose)
+enum cr_status cr_local_accelerators_check(struct cr_local_accelerators *accelerators, const char *whose)
 {
     for (size_t i = 0; i < accelerators->count; i++) CR_TRY(check(&accelerators->items[i], whose));
     return CR_OK;
 }
 
-void cr_simulated_accelerators_end(struct cr_simulated_accelerators *accelerators)
+void cr_local_accelerators_end(struct cr_local_accelerators *accelerators)
 {
     for (size_t i = 0; i < accelerators->count; i++) {
         cr_child_stop(&accelerators->items[i].child);
@@ -80,12 +79,12 @@ void cr_simulated_accelerators_end(struct cr_simulated_accelerators *accelerator
     }
 }
 
-void cr_simulated_accelerators_release(struct cr_simulated_accelerators *accelerators)
+void cr_local_accelerators_release(struct cr_local_accelerators *accelerators)
 {
-    for (size_t i = 0; i < CR_SIMULATED_ACCELERATORS; i++) {
+    for (size_t i = 0; i < CR_LOCAL_ACCELERATORS; i++) {
         cr_child_release(&accelerators->items[i].child);
         free(accelerators->items[i].log);
         free(accelerators->items[i].address);
     }
-    *accelerators = (struct cr_simulated_accelerators)CR_SIMULATED_ACCELERATORS_NONE;
+    *accelerators = (struct cr_local_accelerators)CR_LOCAL_ACCELERATORS_NONE;
 }
