@@ -57,31 +57,86 @@ static enum cr_status print_tally(const struct cr_tally *tally, bool choices, co
     return cr_command_print(cr_buffer_slice(&out));
 }
 
+// What the command line says.
+struct asked {
+    struct cr_model_flags model;
+    struct cr_dataset_options options;
+    const char *data, *template, *scored_words;
+    struct cr_flag_list label_words;
+    bool generate, json;
+    size_t most; // tokens of an answer; SIZE_MAX: not given
+    enum cr_score_words words;
+};
+
+static enum cr_status check(struct asked *asked)
+{
+    struct cr_dataset_options *options = &asked->options;
+    if (!asked->data) return cr_fail(CR_INVALID, "--data FILE is missing");
+    bool tabbed = cr_ends_with(asked->data, ".tsv");
+    CR_TRY(cr_chat_template_named(asked->template, &options->chat_template));
+    if ((asked->label_words.count > 0 || options->label_prompt) && !tabbed)
+        return cr_fail(CR_INVALID, "--label-word and --label-prompt are for a .tsv, which %s is not",
+                       asked->data);
+    if (asked->scored_words && strcmp(asked->scored_words, "zh") == 0)
+        asked->words = CR_SCORE_ZH;
+    else if (asked->scored_words && strcmp(asked->scored_words, "13a") != 0)
+        return cr_fail(CR_INVALID, "--bleu-tokenize: \"%s\" is neither 13a nor zh", asked->scored_words);
+    if (asked->generate && tabbed)
+        return cr_fail(CR_INVALID,
+                       "--generate is not for a .tsv: --label-word tells how often the right one is chosen");
+    if ((asked->scored_words || asked->most != SIZE_MAX) && !asked->generate)
+        return cr_fail(CR_INVALID, "--max-new-tokens and --bleu-tokenize are for --generate");
+    if (asked->most == 0) return cr_fail(CR_INVALID, "--max-new-tokens: 0: nothing could be scored");
+    if (asked->most == SIZE_MAX) asked->most = ANSWER_TOKENS;
+    if (!options->label_prompt) options->label_prompt = CR_LABEL_PROMPT;
+    options->label_words = asked->label_words.items;
+    options->label_count = asked->label_words.count;
+    options->all_choices = options->label_count > 1;
+    return CR_OK;
+}
+
+static enum cr_status evaluate(struct asked *asked)
+{
+    struct cr_dataset_options *options = &asked->options;
+    CR_CLEANUP(cr_open_model_release) struct cr_open_model open = {0};
+    CR_TRY(cr_open_model(&asked->model, &open));
+    if (options->max_length == 0) options->max_length = cr_session_context(&open.session);
+    struct cr_tally tally = {0};
+    enum cr_status status =
+        cr_session_evaluate(&open.session, asked->data, options, &cr_model_warnings, &tally);
+    if (status != CR_OK) return cr_fail_by_options(status);
+    struct cr_score score = {.words = asked->words};
+    uint32_t end;
+    if (asked->generate && cr_chat_end(options->chat_template, open.session.tokenizer, &end))
+        CR_TRY(cr_ids_append(&open.session.ends, end));
+    if (asked->generate) CR_TRY(cr_session_answer(&open.session, asked->data, options, asked->most, &score));
+    return print_tally(&tally, options->all_choices, &score, asked->json);
+}
+
 enum cr_status cr_command_eval(int argc, char **argv)
 {
-    struct cr_model_flags model = {0};
-    struct cr_dataset_options options = {0};
-    const char *data = NULL, *template = NULL, *prompt = NULL, *words[LABEL_WORDS];
-    struct cr_flag_list list = {.items = words, .capacity = LABEL_WORDS};
-    bool json = false, generate = false, done;
-    size_t most = SIZE_MAX; // as long as it is not given
-    const char *scored_words = NULL;
+    const char *words[LABEL_WORDS];
+    struct asked asked = {
+        .label_words = {.items = words, .capacity = LABEL_WORDS}, .most = SIZE_MAX, .words = CR_SCORE_13A};
+    bool done;
     const struct cr_flag items[] = {
-        CR_MODEL_FLAGS(&model),
-        {"data", CR_FLAG_STRING, &data, "FILE", "the rows, in any form that data.train has"},
-        {"chat-template", CR_FLAG_STRING, &template, "NAME", "as data.chat_template"},
-        {"label-word", CR_FLAG_STRINGS, &list, "WORD",
+        CR_MODEL_FLAGS(&asked.model),
+        {"data", CR_FLAG_STRING, &asked.data, "FILE", "the rows, in any form that data.train has"},
+        {"chat-template", CR_FLAG_STRING, &asked.template, "NAME", "as data.chat_template"},
+        {"label-word", CR_FLAG_STRINGS, &asked.label_words, "WORD",
          "of a .tsv: as one of data.label_words; given once for each label"},
-        {"label-prompt", CR_FLAG_STRING, &prompt, "TEXT", "of a .tsv: as data.label_prompt"},
-        {"max-bad-rows", CR_FLAG_SIZE, &options.max_bad_rows, "N", "as data.max_bad_rows (0)"},
-        {"max-length", CR_FLAG_SIZE, &options.max_length, "N", "tokens kept of a row (the model's context)"},
-        {"limit", CR_FLAG_SIZE, &options.limit, "N", "rows read at most (all)"},
-        {"generate", CR_FLAG_BOOL, &generate, NULL,
+        {"label-prompt", CR_FLAG_STRING, &asked.options.label_prompt, "TEXT",
+         "of a .tsv: as data.label_prompt"},
+        {"max-bad-rows", CR_FLAG_SIZE, &asked.options.max_bad_rows, "N", "as data.max_bad_rows (0)"},
+        {"max-length", CR_FLAG_SIZE, &asked.options.max_length, "N",
+         "tokens kept of a row (the model's context)"},
+        {"limit", CR_FLAG_SIZE, &asked.options.limit, "N", "rows read at most (all)"},
+        {"generate", CR_FLAG_BOOL, &asked.generate, NULL,
          "let the model answer, too, and score its answers: BLEU, ROUGE-L, exact matches"},
-        {"max-new-tokens", CR_FLAG_SIZE, &most, "N", "tokens of an answer at most (128)"},
-        {"bleu-tokenize", CR_FLAG_STRING, &scored_words, "NAME",
+        {"max-new-tokens", CR_FLAG_SIZE, &asked.most, "N", "tokens of an answer at most (128)"},
+        {"bleu-tokenize", CR_FLAG_STRING, &asked.scored_words, "NAME",
          "13a, the default, or zh, as sacreBLEU has them"},
-        {"json", CR_FLAG_BOOL, &json, NULL,
+        {"json", CR_FLAG_BOOL, &asked.json, NULL,
          "one JSON object: loss, tokens, perplexity, accuracy, examples, exact_match, skipped, bad_rows, "
          "choice_accuracy, answers, bleu, rouge_l, answers_exact"},
     };
@@ -100,35 +155,6 @@ enum cr_status cr_command_eval(int argc, char **argv)
         0};
     CR_TRY(cr_command_flags(&flags, argc, argv, NULL, NULL, &done));
     if (done) return CR_OK;
-    if (!data) return cr_fail(CR_INVALID, "--data FILE is missing");
-    CR_TRY(cr_chat_template_named(template, &options.chat_template));
-    if ((list.count > 0 || prompt) && !cr_ends_with(data, ".tsv"))
-        return cr_fail(CR_INVALID, "--label-word and --label-prompt are for a .tsv, which %s is not", data);
-    struct cr_score score = {.words = CR_SCORE_13A};
-    if (scored_words && strcmp(scored_words, "zh") == 0)
-        score.words = CR_SCORE_ZH;
-    else if (scored_words && strcmp(scored_words, "13a") != 0)
-        return cr_fail(CR_INVALID, "--bleu-tokenize: \"%s\" is neither 13a nor zh", scored_words);
-    if (generate && cr_ends_with(data, ".tsv"))
-        return cr_fail(CR_INVALID,
-                       "--generate is not for a .tsv: --label-word tells how often the right one is chosen");
-    if ((scored_words || most != SIZE_MAX) && !generate)
-        return cr_fail(CR_INVALID, "--max-new-tokens and --bleu-tokenize are for --generate");
-    if (most == 0) return cr_fail(CR_INVALID, "--max-new-tokens: 0: nothing could be scored");
-    if (most == SIZE_MAX) most = ANSWER_TOKENS;
-    options.label_prompt = prompt ? prompt : CR_LABEL_PROMPT;
-    options.label_words = words;
-    options.label_count = list.count;
-    options.all_choices = list.count > 1;
-    CR_CLEANUP(cr_open_model_release) struct cr_open_model open = {0};
-    CR_TRY(cr_open_model(&model, &open));
-    if (options.max_length == 0) options.max_length = cr_session_context(&open.session);
-    struct cr_tally tally = {0};
-    enum cr_status status = cr_session_evaluate(&open.session, data, &options, &cr_model_warnings, &tally);
-    if (status != CR_OK) return cr_fail_by_options(status);
-    uint32_t end;
-    if (generate && cr_chat_end(options.chat_template, open.session.tokenizer, &end))
-        CR_TRY(cr_ids_append(&open.session.ends, end));
-    if (generate) CR_TRY(cr_session_answer(&open.session, data, &options, most, &score));
-    return print_tally(&tally, options.all_choices, &score, json);
+    CR_TRY(check(&asked));
+    return evaluate(&asked);
 }
