@@ -28,7 +28,7 @@ enum CR_MUST_USE cr_status {
 };
 
 // Records the sentence and returns `code`, so that failing is one line: return cr_fail(CR_INVALID, "...",
-// ...).
+// ...). An argument may be the sentence before.
 enum cr_status cr_fail(enum cr_status code, const char *format, ...) CR_PRINTF(2, 3);
 
 // The same with ": " and the text of errno appended; errno is read first, and ENOMEM makes it CR_NO_MEMORY.

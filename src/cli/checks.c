@@ -41,12 +41,10 @@ enum cr_status cr_check_say(struct cr_checks *checks, enum cr_check check, const
 
 enum cr_status cr_check_failure(struct cr_checks *checks, const char *name)
 {
-    char why[2048];
     const char *message = cr_error_message();
     size_t length = strlen(name);
     bool named = strncmp(message, name, length) == 0 && strncmp(message + length, ": ", 2) == 0;
-    snprintf(why, sizeof why, "%s", message + (named ? length + 2 : 0));
-    return cr_check_say(checks, CR_CHECK_FAILED, name, "%s", why);
+    return cr_check_say(checks, CR_CHECK_FAILED, name, "%s", message + (named ? length + 2 : 0));
 }
 
 const char *cr_size_text(double bytes, char text[CR_SIZE_TEXT])

@@ -60,9 +60,8 @@ static enum cr_status check(struct cr_local_accelerator *accelerator, const char
     // One that was killed had no time for a word.
     if (accelerator->child.exit_code < 128) CR_TRY(last_line(accelerator->log, &word));
     enum cr_status status = cr_child_failure(&accelerator->child, cr_buffer_text(&word));
-    char why[1024];
-    snprintf(why, sizeof why, "%s", cr_error_message());
-    return cr_fail(status, "%s: its accelerator has ended: %s (its log: %s)", whose, why, accelerator->log);
+    return cr_fail(status, "%s: its accelerator has ended: %s (its log: %s)", whose, cr_error_message(),
+                   accelerator->log);
 }
 
 enum cr_status cr_local_accelerators_check(struct cr_local_accelerators *accelerators, const char *whose)

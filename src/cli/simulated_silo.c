@@ -162,11 +162,9 @@ enum cr_status cr_simulated_silo_follow(struct cr_simulated_silo *silo, bool wai
 
 enum cr_status cr_simulated_silo_check(const struct cr_simulated_silo *silo)
 {
-    char why[1024];
     enum cr_status status = cr_child_result(&silo->trusted);
     if (status == CR_OK) return CR_OK;
-    snprintf(why, sizeof why, "%s", cr_error_message());
-    return cr_fail(status, "silo %s: %s (its log: %s)", silo->settings->name, why, silo->log);
+    return cr_fail(status, "silo %s: %s (its log: %s)", silo->settings->name, cr_error_message(), silo->log);
 }
 
 enum cr_status cr_simulated_silo_check_accelerators(struct cr_simulated_silo *silo)

@@ -19,9 +19,8 @@ static enum cr_status load(struct cr_resume *resume)
 {
     enum cr_status status = cr_trainer_load_state(resume->trainer, NULL, resume->path);
     if (status == CR_OK || status == CR_IO) return status;
-    snprintf(resume->why, sizeof resume->why, "%s", cr_error_message());
     return cr_fail(status, "%s; remove it or give --restart to begin anew, or choose another output_dir",
-                   resume->why);
+                   cr_error_message());
 }
 
 enum cr_status cr_resume_begin(struct cr_resume *resume, bool restart)
@@ -60,10 +59,10 @@ static enum cr_status keep(struct cr_resume *resume)
                 CR_FIELD_TEXT("state", resume->path));
         return CR_OK;
     }
-    snprintf(resume->why, sizeof resume->why, "%s", cr_error_message());
-    if (!is_kept(resume)) return cr_fail(status, "%s (at step %zu; no step is kept)", resume->why, step);
-    return cr_fail(status, "%s (at step %zu; the same command goes on from step %zu)", resume->why, step,
-                   resume->kept_step);
+    if (!is_kept(resume))
+        return cr_fail(status, "%s (at step %zu; no step is kept)", cr_error_message(), step);
+    return cr_fail(status, "%s (at step %zu; the same command goes on from step %zu)", cr_error_message(),
+                   step, resume->kept_step);
 }
 
 static bool after_step(void *context)
