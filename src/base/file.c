@@ -323,6 +323,13 @@ bool cr_directory_has(const char *directory, const char *name)
     return length >= 0 && (size_t)length < sizeof path && cr_file_exists(path);
 }
 
+enum cr_status cr_directory_write(const char *directory, const char *name, struct cr_slice bytes, bool secret)
+{
+    CR_FREE char *path = NULL;
+    CR_TRY(cr_path_join(directory, name, &path));
+    return cr_file_write(path, bytes, secret);
+}
+
 // One directory; *made says whether it was not there before. A new one is on disk before what comes into it.
 static enum cr_status make_one(const char *path, mode_t mode, bool *made)
 {

@@ -76,6 +76,10 @@ enum cr_status cr_file_fill_standard(void);
 bool cr_file_exists(const char *path);
 bool cr_directory_has(const char *directory, const char *name); // a file, or whatever, of that name
 
+// cr_file_write of that name in the directory.
+enum cr_status cr_directory_write(const char *directory, const char *name, struct cr_slice bytes,
+                                  bool secret);
+
 // CR_IO, and why, where nobody can tell: for whoever would say that something is there and open nothing.
 enum cr_status cr_file_look(const char *path);
 

@@ -21,13 +21,6 @@ double cr_bench_operations(const struct cr_bench_shape *shape)
     return 4.0 * (double)parameters + (double)attention;
 }
 
-static enum cr_status write_file(const char *directory, const char *name, const struct cr_buffer *bytes)
-{
-    CR_FREE char *path = NULL;
-    CR_TRY(cr_path_join(directory, name, &path));
-    return cr_file_write(path, cr_buffer_slice(bytes), false);
-}
-
 static enum cr_status write_config(const struct cr_bench_shape *shape, const char *directory)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
@@ -40,7 +33,7 @@ static enum cr_status write_config(const struct cr_bench_shape *shape, const cha
             "\"tie_word_embeddings\": true}\n",
             shape->hidden, shape->intermediate, shape->layers, shape->heads, shape->vocabulary,
             shape->context));
-        return write_file(directory, "config.json", &text);
+        return cr_directory_write(directory, "config.json", cr_buffer_slice(&text), false);
     }
     CR_TRY(cr_append_format(
         &text,
@@ -51,7 +44,7 @@ static enum cr_status write_config(const struct cr_bench_shape *shape, const cha
         "\"rope_theta\": 10000.0, \"tie_word_embeddings\": false}\n",
         shape->hidden, shape->intermediate, shape->layers, shape->heads, shape->heads, shape->vocabulary,
         shape->context));
-    return write_file(directory, "config.json", &text);
+    return cr_directory_write(directory, "config.json", cr_buffer_slice(&text), false);
 }
 
 // Values of either sign and of one order of magnitude: what a step takes does not depend on them.
@@ -163,7 +156,7 @@ static enum cr_status write_text(const struct cr_bench_shape *shape, size_t rows
     const struct cr_bpe_options options = {.vocabulary = 256};
     struct cr_slice sample = cr_slice_of_string("a");
     CR_TRY(cr_bpe_train(&sample, 1, &options, &json));
-    CR_TRY(write_file(directory, "tokenizer.json", &json));
+    CR_TRY(cr_directory_write(directory, "tokenizer.json", cr_buffer_slice(&json), false));
 
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     struct cr_draws *stream;
@@ -177,7 +170,7 @@ static enum cr_status write_text(const struct cr_bench_shape *shape, size_t rows
     }
     cr_draws_free(stream);
     CR_TRY(status);
-    return write_file(directory, "train.jsonl", &text);
+    return cr_directory_write(directory, "train.jsonl", cr_buffer_slice(&text), false);
 }
 
 enum cr_status cr_bench_model_make(const struct cr_bench_shape *shape, enum cr_dtype dtype, size_t rows,

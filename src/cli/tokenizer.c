@@ -112,9 +112,7 @@ static enum cr_status write_config(const char *directory, const struct cr_bpe_op
                          : cr_append(&text, "null", 4));
     }
     CR_TRY(cr_append_format(&text, "\n}\n"));
-    CR_FREE char *path = NULL;
-    CR_TRY(cr_path_join(directory, "tokenizer_config.json", &path));
-    return cr_file_write(path, cr_buffer_slice(&text), false);
+    return cr_directory_write(directory, "tokenizer_config.json", cr_buffer_slice(&text), false);
 }
 
 // `output` is a file where its name ends in ".json", otherwise a directory, which gets tokenizer_config.json
@@ -124,9 +122,7 @@ static enum cr_status write_trained(const char *output, const struct cr_bpe_opti
 {
     if (cr_ends_with(output, ".json")) return cr_file_write(output, json, false);
     CR_TRY(cr_directory_make(output, false));
-    CR_FREE char *path = NULL;
-    CR_TRY(cr_path_join(output, "tokenizer.json", &path));
-    CR_TRY(cr_file_write(path, json, false));
+    CR_TRY(cr_directory_write(output, "tokenizer.json", json, false));
     return write_config(output, options);
 }
 

@@ -187,13 +187,11 @@ enum cr_status cr_client_state_look(const char *path, const struct cr_token *tok
 
 enum cr_status cr_client_state_keep_token(const struct cr_client_state *state, const struct cr_token *token)
 {
-    CR_FREE char *file = NULL;
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     struct cr_token kept = *token;
     cr_wipe(kept.secret, sizeof kept.secret);
-    CR_TRY(cr_path_join(state->path, token_name, &file));
     CR_TRY(cr_token_write(&kept, &text));
-    return cr_file_write(file, cr_buffer_slice(&text), true);
+    return cr_directory_write(state->path, token_name, cr_buffer_slice(&text), true);
 }
 
 enum cr_status cr_client_state_open(const char *path, const struct cr_token *token,
@@ -286,9 +284,7 @@ enum cr_status cr_client_state_keep(struct cr_client_state *state, const unsigne
 
 enum cr_status cr_client_state_fetch(const struct cr_client_state *state, const char *output)
 {
-    CR_FREE char *path = NULL;
-    CR_TRY(cr_path_join(state->path, fetched_name, &path));
-    return cr_file_write(path, cr_slice_of_string(output), true);
+    return cr_directory_write(state->path, fetched_name, cr_slice_of_string(output), true);
 }
 
 enum cr_status cr_client_state_fetched(const struct cr_client_state *state, const char *output, bool *fetched)

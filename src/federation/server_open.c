@@ -88,13 +88,6 @@ static enum cr_status refuse_other_run(const struct cr_server *server, const cha
                    server->state->path, what, cr_buffer_text(&difference), advice);
 }
 
-static enum cr_status keep_job(const struct cr_server *server)
-{
-    CR_FREE char *path = NULL;
-    CR_TRY(cr_path_join(server->state->path, CR_STATE_RUN_JOB, &path));
-    return cr_file_write(path, cr_buffer_slice(&server->manifest_form), true);
-}
-
 // The run on disk goes on, or a new one begins from the learner's values.
 static enum cr_status open_run_with(struct cr_server *server, void *learner)
 {
@@ -118,7 +111,7 @@ static enum cr_status open_run_with(struct cr_server *server, void *learner)
     if (state->begun && !state->delivered && !same)
         return refuse_other_run(server, "a result that is nowhere else",
                                 "start the server with that run's own settings to have it delivered");
-    CR_TRY(keep_job(server));
+    CR_TRY(cr_directory_write(state->path, CR_STATE_RUN_JOB, cr_buffer_slice(&server->manifest_form), true));
     if (same) {
         // What a split model's tail has in the end may be chosen by data.
         bool ended = cr_tuning_config_split(&server->config->tuning) && state->finished;

@@ -334,11 +334,9 @@ size_t cr_state_find(const struct cr_state_dir *state, const char *name)
 
 enum cr_status cr_state_write_port(const struct cr_state_dir *state, unsigned port)
 {
-    CR_FREE char *path = NULL;
-    CR_TRY(cr_path_join(state->path, "port", &path));
     char text[16];
     snprintf(text, sizeof text, "%u\n", port);
-    return cr_file_write(path, cr_slice_of_string(text), true);
+    return cr_directory_write(state->path, "port", cr_slice_of_string(text), true);
 }
 
 enum cr_status cr_state_read_port(const char *directory, unsigned *port)

@@ -243,13 +243,6 @@ int cr_run_dir_lock(const struct cr_run_dir *run)
     return run->lock;
 }
 
-static enum cr_status write_file(const struct cr_run_dir *run, const char *name, struct cr_slice bytes)
-{
-    CR_FREE char *path = NULL;
-    CR_TRY(cr_path_join(run->path, name, &path));
-    return cr_file_write(path, bytes, false);
-}
-
 // Those of a start that is refused are not the settings of what is there, if anything is.
 static void keep_settings(struct cr_run_dir *run)
 {
@@ -257,7 +250,7 @@ static void keep_settings(struct cr_run_dir *run)
     cr_buffer_release(&run->settings);
     run->settings = run->wanted;
     run->wanted = (struct cr_buffer){0};
-    warn(run, write_file(run, settings_name, cr_buffer_slice(&run->settings)));
+    warn(run, cr_directory_write(run->path, settings_name, cr_buffer_slice(&run->settings), false));
 }
 
 void cr_run_dir_settings(struct cr_run_dir *run, struct cr_slice yaml)
@@ -273,12 +266,12 @@ static enum cr_status refresh(struct cr_run_dir *run, bool alive)
     run->refreshed = cr_clock_monotonic();
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_TRY(cr_prometheus_append(&text, &run->story, now));
-    CR_TRY(write_file(run, "metrics.prom", cr_buffer_slice(&text)));
+    CR_TRY(cr_directory_write(run->path, "metrics.prom", cr_buffer_slice(&text), false));
     cr_buffer_clear(&text);
     const char *slash = strrchr(run->path, '/');
     CR_TRY(cr_page_append(&text, &run->story, slash ? slash + 1 : run->path, cr_buffer_text(&run->settings),
                           alive, now));
-    return write_file(run, "summary.html", cr_buffer_slice(&text));
+    return cr_directory_write(run->path, "summary.html", cr_buffer_slice(&text), false);
 }
 
 // Even where nothing happens, so that a run that waits is told from one that was killed.
