@@ -55,42 +55,49 @@ static enum cr_status check_run(const struct cr_client *client)
         (unsigned long long)state->seen.round + 1);
 }
 
-static enum cr_status take_job(struct cr_client *client, const struct cr_message *message)
+// The job's settings, with what is this silo's own in its place.
+static enum cr_status take_settings(struct cr_client *client, uint64_t seed)
 {
-    memcpy(client->run, message->job.run, CR_SHA256_SIZE);
-    client->sealing = cr_client_state_sealing(client->state, "trainer state");
-    CR_TRY(check_run(client));
+    const struct cr_client_options *options = client->options;
     CR_TRY(cr_config_parse_job(client->state->manifest.settings, &client->config));
     client->has_config = true;
     CR_TRY(cr_discretion_check(&client->config));
     struct cr_tuning_config *tuning = &client->config.tuning;
     // A split model's silos draw nothing and ask no accelerator: its server does.
     bool sliced = cr_tuning_config_sliced(tuning) && !cr_tuning_config_split(tuning);
-    if (sliced) tuning->seed = client->seed = message->job.seed;
-    CR_TRY(cr_replace_string(client->options->model, &tuning->model_name_or_path));
-    CR_TRY(cr_replace_string(client->options->data, &tuning->data.train));
-    tuning->threads = client->options->threads;
+    if (sliced) tuning->seed = client->seed = seed;
+    CR_TRY(cr_replace_string(options->model, &tuning->model_name_or_path));
+    CR_TRY(cr_replace_string(options->data, &tuning->data.train));
+    tuning->threads = options->threads;
     cr_free(&tuning->data.eval); // a silo trains; a job of ours names none
     if (tuning->slicing.accelerators.count > 0)
         return cr_fail(CR_PROTOCOL, "the server's job names an accelerator, which is each silo's own");
-    CR_TRY(put_strings(&tuning->slicing.accelerators, &client->options->accelerators));
+    CR_TRY(put_strings(&tuning->slicing.accelerators, &options->accelerators));
     if (sliced && tuning->slicing.accelerators.count == 0)
         return cr_fail(CR_INVALID, "the job's slicing.pads asks for an accelerator: give this silo's with "
                                    "--accelerator ADDRESS");
     CR_TRY(take_own_accelerator(client));
     tuning->scratch_dir = client->state->path;
-    if (client->options->output && !cr_release_gives_silos(client->config.federation.release))
+    if (options->output && !cr_release_gives_silos(client->config.federation.release))
         return cr_fail(CR_INVALID, "--output: the job's federation.release gives silos no result");
-    if (client->options->output)
-        CR_TRY(cr_place_check(client->options->output, tuning->model_name_or_path, tuning->method));
+    if (options->output) CR_TRY(cr_place_check(options->output, tuning->model_name_or_path, tuning->method));
     if (!cr_tuning_config_split(tuning)) cr_config_apply_rounds(&client->config);
+    return CR_OK;
+}
+
+static enum cr_status take_job(struct cr_client *client, const struct cr_message *message)
+{
+    struct cr_client_state *state = client->state;
+    memcpy(client->run, message->job.run, CR_SHA256_SIZE);
+    client->sealing = cr_client_state_sealing(state, "trainer state");
+    CR_TRY(check_run(client));
+    CR_TRY(take_settings(client, message->job.seed));
     CR_TRY(tell_job(client));
     client->timeout = client->config.federation.progress_timeout;
-    if (cr_tuning_config_split(tuning)) return cr_split_client_open(client);
-    bool goes_on = client->state->has_answer && memcmp(client->state->run, client->run, CR_SHA256_SIZE) == 0;
-    if (goes_on)
-        CR_TRY(cr_client_state_trainer(client->state, client->state->answer.round, &client->worker_state));
-    client->state->has_answer = goes_on;
+    if (cr_tuning_config_split(&client->config.tuning)) return cr_split_client_open(client);
+    bool goes_on = state->has_answer && memcmp(state->run, client->run, CR_SHA256_SIZE) == 0;
+    if (goes_on) CR_TRY(cr_client_state_trainer(state, state->answer.round, &client->worker_state));
+    state->has_answer = goes_on;
     cr_worker_open(client->worker, &client->config, &client->sealing, client->worker_state);
     return CR_OK;
 }
