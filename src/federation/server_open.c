@@ -1,3 +1,4 @@
+// All that a server opens before it lets anybody in: state, job, seed, learner, attestation; and its end.
 #include "base/clock.h"
 #include "base/file.h"
 #include "federation/discretion.h"

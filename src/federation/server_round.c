@@ -1,3 +1,4 @@
+// What a server does as its rounds go on: what the state machine says, and what it tells silos of them.
 #include "federation/server_parts.h"
 
 #include "base/clock.h"

@@ -1,3 +1,4 @@
+// Who is there, and what they say: connections of a server, from the accepted socket to the last word.
 #include "base/clock.h"
 #include "federation/invitation.h"
 #include "federation/server_parts.h"
