@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "crypto/aead.h"
+#include "crypto/keystream.h"
 #include "crypto/random.h"
 
 #include <errno.h>

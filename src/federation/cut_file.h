@@ -11,9 +11,8 @@
 #ifndef CARREL_FEDERATION_CUT_FILE_H
 #define CARREL_FEDERATION_CUT_FILE_H
 
-#include "channel/token.h"
 #include "crypto/hash.h"
-#include "crypto/keystream.h"
+#include "crypto/identity.h"
 
 // What a silo says that it will send.
 struct cr_cut_offer {
