@@ -45,6 +45,7 @@ static enum cr_status set_flag(const struct cr_flag *flag, const char *value)
         *(bool *)flag->target = true;
         return CR_OK;
     case CR_FLAG_STRING:
+    case CR_FLAG_REQUIRED:
         *(const char **)flag->target = value;
         return CR_OK;
     case CR_FLAG_SIZE:
@@ -70,6 +71,16 @@ static enum cr_status set_flag(const struct cr_flag *flag, const char *value)
     }
     }
     return cr_fail(CR_INTERNAL, "--%s: unknown kind of flag", flag->name);
+}
+
+static enum cr_status check_required(const struct cr_flags *flags)
+{
+    for (size_t i = 0; i < flags->count; i++) {
+        const struct cr_flag *flag = &flags->items[i];
+        if (flag->type == CR_FLAG_REQUIRED && !*(const char **)flag->target)
+            return cr_fail(CR_INVALID, "--%s %s is missing", flag->name, flag->argument);
+    }
+    return CR_OK;
 }
 
 enum cr_status cr_flags_parse(const struct cr_flags *flags, int argc, char **argv, const char **positional,
@@ -120,7 +131,7 @@ enum cr_status cr_flags_parse(const struct cr_flags *flags, int argc, char **arg
     if (found < flags->least_positional)
         return cr_fail(CR_INVALID, "an argument is missing (usage: %s)", flags->usage);
     if (positional_count) *positional_count = found;
-    return CR_OK;
+    return check_required(flags);
 }
 
 // Of "--name ARGUMENT".

@@ -11,12 +11,13 @@
 #include <stdint.h>
 
 enum cr_flag_type {
-    CR_FLAG_BOOL,    // bool: takes no argument
-    CR_FLAG_STRING,  // const char *: points into argv
-    CR_FLAG_SIZE,    // size_t
-    CR_FLAG_SEED,    // uint64_t
-    CR_FLAG_NUMBER,  // double, finite, written as in JSON
-    CR_FLAG_STRINGS, // struct cr_flag_list: may be given several times
+    CR_FLAG_BOOL,     // bool: takes no argument
+    CR_FLAG_STRING,   // const char *: points into argv
+    CR_FLAG_REQUIRED, // the same, NULL before; has to be given
+    CR_FLAG_SIZE,     // size_t
+    CR_FLAG_SEED,     // uint64_t
+    CR_FLAG_NUMBER,   // double, finite, written as in JSON
+    CR_FLAG_STRINGS,  // struct cr_flag_list: may be given several times
 };
 
 struct cr_flag_list {

@@ -71,7 +71,6 @@ struct asked {
 static enum cr_status check(struct asked *asked)
 {
     struct cr_dataset_options *options = &asked->options;
-    if (!asked->data) return cr_fail(CR_INVALID, "--data FILE is missing");
     bool tabbed = cr_ends_with(asked->data, ".tsv");
     CR_TRY(cr_chat_template_named(asked->template, &options->chat_template));
     if ((asked->label_words.count > 0 || options->label_prompt) && !tabbed)
@@ -121,7 +120,7 @@ enum cr_status cr_command_eval(int argc, char **argv)
     bool done;
     const struct cr_flag items[] = {
         CR_MODEL_FLAGS(&asked.model),
-        {"data", CR_FLAG_STRING, &asked.data, "FILE", "the rows, in any form that data.train has"},
+        {"data", CR_FLAG_REQUIRED, &asked.data, "FILE", "the rows, in any form that data.train has"},
         {"chat-template", CR_FLAG_STRING, &asked.template, "NAME", "as data.chat_template"},
         {"label-word", CR_FLAG_STRINGS, &asked.label_words, "WORD",
          "of a .tsv: as one of data.label_words; given once for each label"},

@@ -149,7 +149,7 @@ enum cr_status cr_command_generate(int argc, char **argv)
     bool done;
     const struct cr_flag items[] = {
         CR_MODEL_FLAGS(&model),
-        {"prompt", CR_FLAG_STRING, &settings.prompt, "TEXT", "what the text begins with"},
+        {"prompt", CR_FLAG_REQUIRED, &settings.prompt, "TEXT", "what the text begins with"},
         {"chat-template", CR_FLAG_STRING, &template, "NAME",
          "the prompt is a user's message: chatml, llama2, llama3, alpaca, vicuna, plain, or default (by the "
          "tokenizer)"},
@@ -170,7 +170,6 @@ enum cr_status cr_command_generate(int argc, char **argv)
                                    0};
     CR_TRY(cr_command_flags(&flags, argc, argv, NULL, NULL, &done));
     if (done) return CR_OK;
-    if (!settings.prompt) return cr_fail(CR_INVALID, "--prompt TEXT is missing");
     settings.chat = template != NULL;
     CR_TRY(cr_chat_template_named(template, &settings.template));
     if (settings.system && !settings.chat) return cr_fail(CR_INVALID, "--system is for --chat-template NAME");

@@ -32,7 +32,7 @@ enum cr_status cr_command_invite(int argc, char **argv)
     struct cr_flag_list overrides = {.items = settings, .capacity = CR_ROLE_OVERRIDES};
     bool done;
     const struct cr_flag items[] = {
-        {"config", CR_FLAG_STRING, &path, "CONFIG", "the server's settings"},
+        {"config", CR_FLAG_REQUIRED, &path, "CONFIG", "the server's settings"},
         {"set", CR_FLAG_STRINGS, &overrides, "KEY=VALUE",
          "a setting that `carrel serve` is given over those"},
         {"role", CR_FLAG_STRING, &role, "ROLE", "what the token's holder will be: silo, the default"},
@@ -52,7 +52,6 @@ enum cr_status cr_command_invite(int argc, char **argv)
         1};
     CR_TRY(cr_command_flags(&flags, argc, argv, &name, NULL, &done));
     if (done) return CR_OK;
-    if (!path) return cr_fail(CR_INVALID, "--config CONFIG is missing");
     double seconds;
     if (!cr_parse_duration(expires, &seconds))
         return cr_fail(CR_INVALID, "\"%.40s\" is no duration: 30s, 90m, 24h or 7d are", expires);

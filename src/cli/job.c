@@ -164,7 +164,7 @@ static enum cr_status sign_command(int argc, char **argv)
     const char *path, *key = NULL;
     bool done;
     const struct cr_flag items[] = {
-        {"key", CR_FLAG_STRING, &key, "DIR", "where the owner's key is (`carrel key DIR` makes one)"},
+        {"key", CR_FLAG_REQUIRED, &key, "DIR", "where the owner's key is (`carrel key DIR` makes one)"},
     };
     const struct cr_flags flags = {
         "carrel job sign FILE --key DIR",
@@ -176,9 +176,7 @@ static enum cr_status sign_command(int argc, char **argv)
         1,
         1};
     CR_TRY(cr_command_flags(&flags, argc, argv, &path, NULL, &done));
-    if (done) return CR_OK;
-    if (!key) return cr_fail(CR_INVALID, "--key DIR is missing");
-    return sign(path, key);
+    return done ? CR_OK : sign(path, key);
 }
 
 static enum cr_status show_command(int argc, char **argv)

@@ -70,10 +70,10 @@ enum cr_status cr_command_job_open(int argc, char **argv)
     struct asked asked = {0};
     bool done;
     const struct cr_flag items[] = {
-        {"job", CR_FLAG_STRING, &asked.job, "FILE", "the signed job that it is the result of"},
-        {"key", CR_FLAG_STRING, &asked.key, "DIR", "where the owner's key is, which signed that job"},
-        {"model", CR_FLAG_STRING, &asked.model, "DIR", "the model that was tuned"},
-        {"output", CR_FLAG_STRING, &asked.output, "DIR", "where the adapter is written, in the clear"},
+        {"job", CR_FLAG_REQUIRED, &asked.job, "FILE", "the signed job that it is the result of"},
+        {"key", CR_FLAG_REQUIRED, &asked.key, "DIR", "where the owner's key is, which signed that job"},
+        {"model", CR_FLAG_REQUIRED, &asked.model, "DIR", "the model that was tuned"},
+        {"output", CR_FLAG_REQUIRED, &asked.output, "DIR", "where the adapter is written, in the clear"},
     };
     const struct cr_flags flags = {
         "carrel job open FILE --job FILE --key DIR --model DIR --output DIR",
@@ -86,10 +86,5 @@ enum cr_status cr_command_job_open(int argc, char **argv)
         1,
         1};
     CR_TRY(cr_command_flags(&flags, argc, argv, &asked.file, NULL, &done));
-    if (done) return CR_OK;
-    if (!asked.job) return cr_fail(CR_INVALID, "--job FILE is missing");
-    if (!asked.key) return cr_fail(CR_INVALID, "--key DIR is missing");
-    if (!asked.model) return cr_fail(CR_INVALID, "--model DIR is missing");
-    if (!asked.output) return cr_fail(CR_INVALID, "--output DIR is missing");
-    return open_result(&asked);
+    return done ? CR_OK : open_result(&asked);
 }

@@ -57,10 +57,10 @@ enum cr_status cr_command_merge(int argc, char **argv)
     size_t threads = 0;
     bool json = false, done;
     const struct cr_flag items[] = {
-        {"model", CR_FLAG_STRING, &model, "DIR", "the base model: a Hugging Face directory"},
-        {"adapter", CR_FLAG_STRING, &adapter, "DIR",
+        {"model", CR_FLAG_REQUIRED, &model, "DIR", "the base model: a Hugging Face directory"},
+        {"adapter", CR_FLAG_REQUIRED, &adapter, "DIR",
          "what was tuned: a LoRA adapter, a sparse change, or both"},
-        {"output", CR_FLAG_STRING, &output, "DIR", "where the merged model goes: a new or empty directory"},
+        {"output", CR_FLAG_REQUIRED, &output, "DIR", "where the merged model goes: a new or empty directory"},
         {"threads", CR_FLAG_SIZE, &threads, "N",
          "threads that compute; 0, the default: one per processor it may use"},
         {"json", CR_FLAG_BOOL, &json, NULL,
@@ -79,9 +79,6 @@ enum cr_status cr_command_merge(int argc, char **argv)
         0};
     CR_TRY(cr_command_flags(&flags, argc, argv, NULL, NULL, &done));
     if (done) return CR_OK;
-    if (!model) return cr_fail(CR_INVALID, "--model DIR is missing");
-    if (!adapter) return cr_fail(CR_INVALID, "--adapter DIR is missing");
-    if (!output) return cr_fail(CR_INVALID, "--output DIR is missing");
     struct cr_compute *compute;
     // A second one does what it does by default.
     CR_TRY(cr_signals_catch(on_signal, (int)SA_RESETHAND | SA_RESTART));

@@ -41,8 +41,9 @@ static enum cr_status parse_join(int argc, char **argv, struct cr_role_options *
          "the silo's identity and state (carrel-silo-NAME, by the token's name)"},
         {"sealing", CR_FLAG_STRING, &client->sealing, "SOURCE",
          "where the key comes from that the state is sealed under (auto; as attestation.sealing)"},
-        {"model", CR_FLAG_STRING, &client->model, "DIR", "the base model here: the job's, which is checked"},
-        {"data", CR_FLAG_STRING, &client->data, "FILE", "the silo's training data"},
+        {"model", CR_FLAG_REQUIRED, &client->model, "DIR",
+         "the base model here: the job's, which is checked"},
+        {"data", CR_FLAG_REQUIRED, &client->data, "FILE", "the silo's training data"},
         {"accelerator", CR_FLAG_STRINGS, &client->accelerators, "ADDRESS",
          "where the silo's accelerator listens, for a job with slicing (as slicing.accelerators); several "
          "for pads: peer"},
@@ -69,11 +70,7 @@ static enum cr_status parse_join(int argc, char **argv, struct cr_role_options *
         sizeof items / sizeof *items,
         1,
         1};
-    CR_TRY(parse(&flags, argc, argv, &client->token, help));
-    if (help->size > 0) return CR_OK;
-    if (!client->model) return cr_fail(CR_INVALID, "--model DIR is missing");
-    if (!client->data) return cr_fail(CR_INVALID, "--data FILE is missing");
-    return CR_OK;
+    return parse(&flags, argc, argv, &client->token, help);
 }
 
 enum cr_status cr_role_options_parse(int argc, char **argv, struct cr_role_options *out,

@@ -1,6 +1,7 @@
-// base/words: figures and foreign text as people read them.
+// base/words, and durations of base/parse: figures and foreign text as people read and write them.
 #include "support.h"
 
+#include "base/parse.h"
 #include "base/words.h"
 
 #include <math.h>
@@ -42,6 +43,17 @@ static void durations_are_rounded_to_their_unit(void **state)
     }
 }
 
+static void durations_are_read_in_one_unit(void **state)
+{
+    (void)state;
+    double seconds = 0;
+    assert_true(cr_parse_duration("24h", &seconds) && seconds == 86400);
+    assert_true(cr_parse_duration("7d", &seconds) && seconds == 7 * 86400);
+    static const char *const wrong[] = {"", "h", "24", "1.5h", "-1h", "1w"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_false(cr_parse_duration(wrong[i], &seconds));
+}
+
 static void foreign_text_moves_no_cursor(void **state)
 {
     (void)state;
@@ -64,6 +76,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_are_written_by_thousands),
         cmocka_unit_test(durations_are_rounded_to_their_unit),
+        cmocka_unit_test(durations_are_read_in_one_unit),
         cmocka_unit_test(foreign_text_moves_no_cursor),
         cmocka_unit_test(one_thing_has_no_s),
     };
