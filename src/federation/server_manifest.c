@@ -101,19 +101,16 @@ static enum cr_status check_signed(const struct cr_config *config, const struct 
     return check_settings(config, manifest);
 }
 
+// *out and *form are the caller's to release whatever comes of it, as of take_own.
 static enum cr_status take_signed(const struct cr_config *config, const struct cr_base_digest *base,
                                   struct cr_manifest *out, struct cr_buffer *form)
 {
     const char *path = config->federation.job;
-    CR_CLEANUP(cr_manifest_release) struct cr_manifest manifest = {0};
-    CR_TRY(cr_manifest_read(path, &manifest, form));
-    if (!manifest.has_owner)
+    CR_TRY(cr_manifest_read(path, out, form));
+    if (!out->has_owner)
         return cr_fail(CR_INVALID, "%s: nobody has signed it (carrel job sign %s --key DIR)", path, path);
-    enum cr_status status = check_signed(config, base, &manifest);
-    if (status != CR_OK) return cr_fail_within(status, "%s", path);
-    *out = manifest;
-    manifest = (struct cr_manifest){0};
-    return CR_OK;
+    enum cr_status status = check_signed(config, base, out);
+    return status == CR_OK ? CR_OK : cr_fail_within(status, "%s", path);
 }
 
 // The one that is kept, if it is there and says the same. One that is damaged is made anew like any other.
@@ -156,7 +153,6 @@ static enum cr_status take_own(const struct cr_config *config, const struct cr_b
                                    "owner signed; carrel job)");
     CR_FREE char *path = NULL, *of_run = NULL, *key = NULL;
     CR_CLEANUP(cr_identity_release) struct cr_identity *owner = NULL;
-    CR_CLEANUP(cr_manifest_release) struct cr_manifest manifest = {0};
     CR_TRY(cr_path_join(directory, "job.cbor", &path));
     CR_TRY(cr_path_join(directory, CR_STATE_RUN_JOB, &of_run));
     CR_TRY(cr_path_join(directory, "owner", &key));
@@ -166,19 +162,15 @@ static enum cr_status take_own(const struct cr_config *config, const struct cr_b
         return cr_fail(CR_NOT_FOUND, "%s: the key that signed %s is not there: put it back", key, path);
     CR_TRY(cr_identity_load_or_make(key, &owner));
     cr_file_close(&fd); // the CA is looked up under the same lock
-    CR_TRY(take_kept(path, config, base, owner, &manifest, form));
-    if (!manifest.has_owner) {
-        CR_TRY(take_kept(of_run, config, base, owner, &manifest, form));
-        if (!manifest.has_owner) {
-            CR_TRY(cr_server_manifest_make(config, base, &manifest));
-            CR_TRY(cr_manifest_sign(&manifest, owner, form));
-        }
-        CR_TRY(cr_state_lock(directory, &fd)); // a server that starts sweeps what is half written
-        CR_TRY(cr_file_write(path, cr_buffer_slice(form), true));
+    CR_TRY(take_kept(path, config, base, owner, out, form));
+    if (out->has_owner) return CR_OK;
+    CR_TRY(take_kept(of_run, config, base, owner, out, form));
+    if (!out->has_owner) {
+        CR_TRY(cr_server_manifest_make(config, base, out));
+        CR_TRY(cr_manifest_sign(out, owner, form));
     }
-    *out = manifest;
-    manifest = (struct cr_manifest){0};
-    return CR_OK;
+    CR_TRY(cr_state_lock(directory, &fd)); // a server that starts sweeps what is half written
+    return cr_file_write(path, cr_buffer_slice(form), true);
 }
 
 enum cr_status cr_server_manifest(const struct cr_config *config, const struct cr_base_digest *base,
