@@ -84,16 +84,12 @@ enum cr_status cr_bench_product_rate(struct cr_compute *compute, enum cr_dtype d
 static enum cr_status bench_product(struct cr_bench *bench, const struct cr_benchmark *self)
 {
     enum cr_dtype dtype = self->dtype;
-    struct cr_compute *compute;
+    CR_CLEANUP(cr_compute_release) struct cr_compute *compute = NULL;
     CR_TRY(cr_compute_new(bench->threads, &compute));
     double rate = 0;
-    enum cr_status status;
-    if (dtype == CR_F32 || cr_compute_has_bf16(compute))
-        status = cr_bench_product_rate(compute, dtype, bench->repeats + 2, &rate);
-    else
-        status = cr_fail(CR_UNSUPPORTED, "%s: this processor has no bf16 products", self->name);
-    cr_compute_free(compute);
-    CR_TRY(status);
+    if (dtype == CR_BF16 && !cr_compute_has_bf16(compute))
+        return cr_fail(CR_UNSUPPORTED, "%s: this processor has no bf16 products", self->name);
+    CR_TRY(cr_bench_product_rate(compute, dtype, bench->repeats + 2, &rate));
     cr_bench_add(bench,
                  (struct cr_bench_row){.name = self->name,
                                        .figure = rate / 1e9,

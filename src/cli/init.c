@@ -47,11 +47,6 @@ struct request {
     bool federation;
 };
 
-static void free_compute(struct cr_compute **compute)
-{
-    cr_compute_free(*compute);
-}
-
 static size_t add_keys(const char **keys, size_t count, const char *const *more, size_t more_count)
 {
     memcpy(keys + count, more, more_count * sizeof *more);
@@ -166,7 +161,7 @@ static enum cr_status init(const struct request *request)
     CR_CLEANUP(cr_config_release) struct cr_config config = {0};
     CR_TRY(cr_config_parse(cr_slice_of_string("model_name_or_path: model"), "defaults", &config));
     CR_TRY(fill(request, &model, &config));
-    CR_CLEANUP(free_compute) struct cr_compute *compute = NULL;
+    CR_CLEANUP(cr_compute_release) struct cr_compute *compute = NULL;
     CR_TRY(cr_compute_new(1, &compute));
     CR_TRY(set_batch(&config, compute));
     CR_TRY(write_file(request, &config));

@@ -79,14 +79,12 @@ enum cr_status cr_command_merge(int argc, char **argv)
         0};
     CR_TRY(cr_command_flags(&flags, argc, argv, NULL, NULL, &done));
     if (done) return CR_OK;
-    struct cr_compute *compute;
+    CR_CLEANUP(cr_compute_release) struct cr_compute *compute = NULL;
     // A second one does what it does by default.
     CR_TRY(cr_signals_catch(on_signal, (int)SA_RESETHAND | SA_RESTART));
     CR_TRY(cr_compute_new(threads, &compute));
     struct cr_merge_report report;
-    enum cr_status status = cr_merge(model, adapter, output, compute, keep_going, &report);
-    cr_compute_free(compute);
-    CR_TRY(status);
+    CR_TRY(cr_merge(model, adapter, output, compute, keep_going, &report));
     if (report.unusual) warn(&report);
     return print_report(&report, output, json);
 }

@@ -164,27 +164,24 @@ static enum cr_status evaluate(struct simulation *simulation)
     for (size_t i = 0; i < simulation->config.silos.count; i++) any |= silo_at(simulation, i)->eval != NULL;
     if (!any) return CR_OK;
     struct cr_event_sink sink = cr_reporter_sink(&simulation->reporter);
-    struct cr_compute *compute;
-    struct cr_session session = {0};
+    CR_CLEANUP(cr_compute_release) struct cr_compute *compute = NULL;
+    CR_CLEANUP(cr_session_release) struct cr_session session = {0};
     CR_TRY(cr_compute_new(tuning->threads, &compute));
-    enum cr_status status = cr_session_open(adapter ? tuning->model_name_or_path : tuning->output_dir,
-                                            adapter ? tuning->output_dir : NULL, tuning->dtype,
-                                            cr_tuning_config_in_8bit(tuning), compute, &sink, &session);
+    CR_TRY(cr_session_open(adapter ? tuning->model_name_or_path : tuning->output_dir,
+                           adapter ? tuning->output_dir : NULL, tuning->dtype,
+                           cr_tuning_config_in_8bit(tuning), compute, &sink, &session));
     const struct cr_dataset_options options = cr_data_options(&tuning->data);
-    for (size_t i = 0; status == CR_OK && i < simulation->config.silos.count; i++) {
+    for (size_t i = 0; i < simulation->config.silos.count; i++) {
         const struct cr_silo_config *silo = silo_at(simulation, i);
         struct cr_tally tally = {0};
         if (!silo->eval) continue;
-        status = cr_session_evaluate(&session, silo->eval, &options, &sink, &tally);
-        if (status == CR_OK)
-            cr_emit(&sink, CR_EVENT_INFO, "simulate.eval", NULL, CR_FIELD_TEXT("silo", silo->name),
-                    CR_FIELD("loss", tally.loss_sum / (double)tally.labelled),
-                    CR_FIELD("accuracy", (double)tally.correct / (double)tally.labelled),
-                    CR_FIELD("labelled", tally.labelled));
+        CR_TRY(cr_session_evaluate(&session, silo->eval, &options, &sink, &tally));
+        cr_emit(&sink, CR_EVENT_INFO, "simulate.eval", NULL, CR_FIELD_TEXT("silo", silo->name),
+                CR_FIELD("loss", tally.loss_sum / (double)tally.labelled),
+                CR_FIELD("accuracy", (double)tally.correct / (double)tally.labelled),
+                CR_FIELD("labelled", tally.labelled));
     }
-    cr_session_release(&session);
-    cr_compute_free(compute);
-    return status;
+    return CR_OK;
 }
 
 // Before the work: whether the files that are used after it can be.

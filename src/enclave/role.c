@@ -125,13 +125,12 @@ static enum cr_status tune(const struct cr_config *config, struct cr_progress *p
     cr_policy_read(&policy, config->tuning.data.eval);
     cr_policy_write(&policy, config->tuning.output_dir);
     CR_TRY(cr_harden_role(&policy, &sink));
-    struct cr_compute *compute;
+    CR_CLEANUP(cr_compute_release) struct cr_compute *compute = NULL;
     CR_TRY(cr_compute_new(config->tuning.threads, &compute));
-    struct cr_trainer *trainer = NULL;
-    enum cr_status status = cr_trainer_new(&config->tuning, compute, &sink, &trainer);
-    if (status == CR_OK) status = train(trainer, config, progress, restart);
+    struct cr_trainer *trainer;
+    CR_TRY(cr_trainer_new(&config->tuning, compute, &sink, &trainer));
+    enum cr_status status = train(trainer, config, progress, restart);
     cr_trainer_free(trainer);
-    cr_compute_free(compute);
     return status;
 }
 

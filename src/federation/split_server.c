@@ -129,21 +129,15 @@ static enum cr_status open_store(struct cr_server *server, const struct cr_model
 static enum cr_status read_front(struct cr_server *server, struct cr_model_config *model)
 {
     const struct cr_tuning_config *tuning = &server->config->tuning;
-    struct cr_compute *compute;
-    struct cr_model *shape = NULL;
+    CR_CLEANUP(cr_compute_release) struct cr_compute *compute = NULL;
+    CR_CLEANUP(cr_model_release) struct cr_model *shape = NULL;
     CR_TRY(cr_compute_new(1, &compute));
-    enum cr_status status =
-        cr_model_open(tuning->model_name_or_path, CR_MODEL_SHAPE, NULL, compute, CR_F32, &shape);
-    if (status == CR_OK)
-        status = cr_base_digest_front(shape, tuning->model_name_or_path, cr_tuning_config_in_8bit(tuning),
-                                      tuning->split.layers, &server->split->front);
-    if (status == CR_OK) {
-        *model = shape->config;
-        server->split->activation_size = cr_cut_row_size(tuning->split.activations, model->hidden);
-    }
-    cr_model_free(shape);
-    cr_compute_free(compute);
-    return status;
+    CR_TRY(cr_model_open(tuning->model_name_or_path, CR_MODEL_SHAPE, NULL, compute, CR_F32, &shape));
+    CR_TRY(cr_base_digest_front(shape, tuning->model_name_or_path, cr_tuning_config_in_8bit(tuning),
+                                tuning->split.layers, &server->split->front));
+    *model = shape->config;
+    server->split->activation_size = cr_cut_row_size(tuning->split.activations, model->hidden);
+    return CR_OK;
 }
 
 // Silos that may ask the result are answered from now on.

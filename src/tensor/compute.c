@@ -122,6 +122,11 @@ void cr_compute_free(struct cr_compute *compute)
     free(compute);
 }
 
+void cr_compute_release(struct cr_compute **compute)
+{
+    cr_compute_free(*compute);
+}
+
 struct cr_pool *cr_compute_pool(const struct cr_compute *compute)
 {
     return compute->pool;

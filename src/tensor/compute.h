@@ -23,7 +23,8 @@ enum cr_status cr_compute_new(size_t threads, struct cr_compute **out);
 
 // The same with at most `isa`, for tests and for valgrind; one the processor lacks is CR_UNSUPPORTED.
 enum cr_status cr_compute_new_with(size_t threads, enum cr_isa isa, struct cr_compute **out);
-void cr_compute_free(struct cr_compute *compute); // NULL is allowed
+void cr_compute_free(struct cr_compute *compute);     // NULL is allowed
+void cr_compute_release(struct cr_compute **compute); // frees *compute; for CR_CLEANUP
 
 struct cr_pool *cr_compute_pool(const struct cr_compute *compute);
 enum cr_isa cr_compute_isa(const struct cr_compute *compute);
