@@ -5,12 +5,11 @@ that cheats, and with one that steals.
 """
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 import time
-
-import make_data
 
 OUT = "build/demo"
 CARREL = "build/bin/carrel"
@@ -48,14 +47,14 @@ slicing: {{pads: enclave, accelerators: ["unix:{out}/hostile.sock"]}}
 
 
 def run(*command):
-    print("\n$ " + " ".join(command), flush=True)
+    print("\n$ " + shlex.join(command), flush=True)
     if subprocess.call(command) != 0:
         sys.exit("demo: that command failed")
 
 
 def start(*command):
     """A process beside this one, once it says that it listens."""
-    print("\n$ %s &" % " ".join(command), flush=True)
+    print("\n$ %s &" % shlex.join(command), flush=True)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     line = process.stdout.readline()
     print(line, end="", flush=True)
@@ -75,7 +74,7 @@ def be_cheated(product):
                         "--flip-bit-of", str(product))
         try:
             command = (CARREL, "tune", OUT + "/cheated.yaml")
-            print("\n$ " + " ".join(command), flush=True)
+            print("\n$ " + shlex.join(command), flush=True)
             ended = subprocess.run(command, stderr=subprocess.PIPE, text=True)
         finally:
             between.kill()
@@ -116,17 +115,17 @@ def main():
     table = [("base model, not tuned", "", evaluate())]
 
     print("\nThe federation: a server and three silos over TLS on this machine. Beside each silo an accelerator that it does not\n"
-          "trust computes the products with the frozen matrices, on numbers that tell it nothing: seven processes. Server and silos\n"
-          "show each other evidence of what they run before anything else is said; here it comes from a key in software, which proves\n"
-          "nothing, and the policy says that it will do.")
+          "trust computes the products with the frozen matrices, on numbers that tell it nothing: seven processes. Before anything\n"
+          "else is said, server and silos show each other evidence of what they run. Here that evidence comes from a key in software\n"
+          "and proves nothing, as the warnings say; the demo's policy accepts it, so that the demo runs on any machine.")
     run(CARREL, "simulate", "examples/demo/federation.yaml")
     federation = evaluate(OUT + "/federation")
 
     print("\nFor comparison: each hospital alone, and all data in one place, which is what may not happen.")
     for silo in SILOS:
-        table.append(("%s alone" % silo, rows_of(silo), tune(silo)))
-    table.append(("federation of the three", sum(map(rows_of, SILOS)), federation))
-    table.append(("all data pooled", rows_of("pooled"), tune("pooled")))
+        table.append(("%s alone" % silo, format(rows_of(silo), ","), tune(silo)))
+    table.append(("federation of the three", format(sum(map(rows_of, SILOS)), ","), federation))
+    table.append(("all data pooled", format(rows_of("pooled"), ","), tune("pooled")))
 
     print("\nHeld-out questions of all six specialities, in wordings that no training used (%d questions):\n"
           % table[0][2]["examples"])
@@ -139,16 +138,16 @@ def main():
     print("\nThe adapter is in %s/federation: a PEFT directory. Ask it something:" % OUT)
     with open(OUT + "/data/eval.jsonl") as rows:
         row = json.loads(rows.readline())
-    run(CARREL, "generate", "--model", MODEL, "--adapter", OUT + "/federation", "--prompt",
-        make_data.ALPACA.format(q=row["instruction"]), "--max-new-tokens", "20", "--temperature", "0")
+    run(CARREL, "generate", "--model", MODEL, "--adapter", OUT + "/federation", "--chat-template", "default",
+        "--prompt", row["instruction"], "--max-new-tokens", "20")
     print("\n(the right answer: %s)" % row["output"])
-    print("\nWho was admitted on what grounds: the server's audit log, and a hospital's.")
+    print("\nWho was admitted, and on what grounds: the server's audit log, and a hospital's.")
     run(CARREL, "inspect", OUT + "/server/audit.jsonl")
     run(CARREL, "inspect", OUT + "/server/silos/st-anne/audit.jsonl")
     print("\nAn attack: an accelerator that changes a single bit of one of its answers, in the middle of a run.")
     be_cheated(100)
-    print("\nAnother: the owner of an accelerator tunes an adapter of his own until his copy of the model asks what he saw asked,\n"
-          "of a small model whose secret adapter others have tuned. How much of that adapter's gain has his?")
+    print("\nAnother attack: others have tuned a secret adapter of a small model on an accelerator. Its owner then tunes an adapter of\n"
+          "his own until his copy of the model asks what he saw theirs ask. How much of the secret adapter's gain does he get?")
     run(THEFT)
     print("\nDone in %.0f seconds. What travelled: docs/PROTOCOL.md. What is protected: SECURITY.md." % (time.monotonic() - begin))
 

@@ -56,16 +56,16 @@ const char *cr_status_name(enum cr_status code)
 {
     static const char *const names[] = {
         [CR_OK] = "ok",
-        [CR_INVALID] = "invalid",
-        [CR_NOT_FOUND] = "not_found",
-        [CR_IO] = "io",
-        [CR_NO_MEMORY] = "no_memory",
-        [CR_UNSUPPORTED] = "unsupported",
-        [CR_DENIED] = "denied",
-        [CR_PROTOCOL] = "protocol",
-        [CR_TIMEOUT] = "timeout",
-        [CR_CANCELLED] = "cancelled",
-        [CR_INTERNAL] = "internal",
+        [CR_INVALID] = "its input is wrong",
+        [CR_NOT_FOUND] = "a file is not there",
+        [CR_IO] = "a file or a connection failed",
+        [CR_NO_MEMORY] = "its memory is too small",
+        [CR_UNSUPPORTED] = "its input is not supported",
+        [CR_DENIED] = "it was refused",
+        [CR_PROTOCOL] = "the protocol was broken",
+        [CR_TIMEOUT] = "there was no progress in time",
+        [CR_CANCELLED] = "it was stopped",
+        [CR_INTERNAL] = "an error of its own",
     };
     return names[code];
 }

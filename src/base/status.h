@@ -40,7 +40,8 @@ enum cr_status cr_fail_within(enum cr_status code, const char *format, ...) CR_P
 // The calling thread's last sentence; valid until its next failure.
 const char *cr_error_message(void);
 
-// A word for each code ("invalid", "io", ...): what a peer is told of a failure whose sentence is not for it.
+// A few words for each code ("its input is wrong", ...): what a peer is told of a failure whose sentence is
+// not for it.
 const char *cr_status_name(enum cr_status code);
 
 // What a program of ours exits with: 0 ok; 2 invalid or unsupported input; 3 not found or input/output;

@@ -1,5 +1,6 @@
 #include "base/words.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,6 +15,12 @@ enum cr_status cr_append_count(struct cr_buffer *out, double number)
         if (digit && left > 0 && left % 3 == 0) CR_TRY(cr_append_u8(out, ','));
     }
     return CR_OK;
+}
+
+enum cr_status cr_append_loss(struct cr_buffer *out, double loss)
+{
+    bool rounded = fabs(100 * loss - rint(100 * loss)) < 1e-9;
+    return cr_append_format(out, "%.*f", rounded ? 2 : 4, loss);
 }
 
 enum cr_status cr_append_duration(struct cr_buffer *out, double seconds)

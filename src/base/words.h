@@ -5,6 +5,8 @@
 #include "base/bytes.h"
 
 enum cr_status cr_append_count(struct cr_buffer *out, double number); // rounded: "1,234,567"
+// "1.0213"; "1.02" where it was told with two decimals only, as a federation with slicing tells it.
+enum cr_status cr_append_loss(struct cr_buffer *out, double loss);
 enum cr_status cr_append_duration(struct cr_buffer *out,
                                   double seconds); // "4.2 s", "3 min 07 s", "5 h 12 min"
 

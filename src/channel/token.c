@@ -77,7 +77,9 @@ enum cr_status cr_token_parse(const char *text, struct cr_token *out)
 {
     size_t length = strnlen(text, CR_TOKEN_LIMIT);
     if (strncmp(text, prefix, sizeof prefix - 1) != 0)
-        return cr_fail(CR_INVALID, "that is no join token: one begins with \"%s\"", prefix);
+        return cr_fail(CR_INVALID,
+                       "that is no join token: one begins with \"%s\" (- reads it from standard input)",
+                       prefix);
     if (length == CR_TOKEN_LIMIT) return damaged();
     CR_CLEANUP(cr_buffer_wipe) struct cr_buffer bytes = {0};
     CR_CLEANUP(cr_buffer_wipe) struct cr_buffer again = {0};

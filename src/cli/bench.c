@@ -251,9 +251,9 @@ enum cr_status cr_command_bench(int argc, char **argv)
         "the same run. Benchmarks: product-bfloat16, product-float32, masked-product, tune-step,\n"
         "tune-step-float32, tune-step-2048, tune-step-gpt2, trusted-step, secure-step, secure-step-total,\n"
         "secure-step-peer, encode, aggregate, federation. trusted-step, secure-step and\n"
-        "secure-step-total are there with -last behind their names as well: LoRA in the last quarter of the\n"
-        "layers alone. The last two, with and without that, are there with -3: words of three digits, as in\n"
-        "secure-step-last-3.",
+        "secure-step-total are also there with -last behind their names: LoRA in the last quarter of the\n"
+        "layers alone. Of these, secure-step and secure-step-total, with -last or without, are also there\n"
+        "with -3 at the end (secure-step-last-3): words of three digits.",
         items,
         sizeof items / sizeof *items,
         0,

@@ -22,8 +22,11 @@ enum cr_status cr_check_say(struct cr_checks *checks, enum cr_check check, const
 enum cr_status cr_check_failure(struct cr_checks *checks, const char *name);
 
 // "12.3 MB", "4.5 GB".
-enum { CR_SIZE_TEXT = 24 };
+enum { CR_SIZE_TEXT = 28 };
 const char *cr_size_text(double bytes, char text[CR_SIZE_TEXT]);
+
+// "1,234,567".
+const char *cr_count_text(size_t count, char text[CR_SIZE_TEXT]);
 
 // CR_INVALID where a check failed.
 enum cr_status cr_checks_end(const struct cr_checks *checks);

@@ -23,6 +23,20 @@ static enum cr_status append_score(const struct cr_score *score, bool json, stru
                             (json ? 1 : 100) * (double)score->exact / (double)score->answers);
 }
 
+static enum cr_status append_words(const struct cr_tally *tally, double loss, const char *perplexity,
+                                   struct cr_buffer *out)
+{
+    CR_TRY(
+        cr_append_format(out, "loss %.4f nats per labelled token (perplexity %s) over ", loss, perplexity));
+    CR_TRY(cr_append_count(out, (double)tally->labelled));
+    CR_TRY(cr_append_format(out, " token%s\naccuracy %.2f %% of tokens; %.2f %% of ",
+                            cr_plural(tally->labelled),
+                            100 * (double)tally->correct / (double)tally->labelled,
+                            100 * (double)tally->exact / (double)tally->examples));
+    CR_TRY(cr_append_count(out, (double)tally->examples));
+    return cr_append_format(out, " example%s wholly right\n", cr_plural(tally->examples));
+}
+
 static enum cr_status print_tally(const struct cr_tally *tally, bool choices, const struct cr_score *score,
                                   bool json)
 {
@@ -42,11 +56,7 @@ static enum cr_status print_tally(const struct cr_tally *tally, bool choices, co
                                 loss, tally->labelled, perplexity, accuracy, tally->examples, exact,
                                 tally->skipped, tally->bad_rows));
     else
-        CR_TRY(cr_append_format(&out,
-                                "loss %.4f nats per labelled token (perplexity %s) over %zu token%s\n"
-                                "accuracy %.2f %% of tokens; %.2f %% of %zu example%s wholly right\n",
-                                loss, perplexity, tally->labelled, cr_plural(tally->labelled), 100 * accuracy,
-                                100 * exact, tally->examples, cr_plural(tally->examples)));
+        CR_TRY(append_words(tally, loss, perplexity, &out));
     if (choices)
         CR_TRY(cr_append_format(&out,
                                 json ? ", \"choice_accuracy\": %.9g"

@@ -169,7 +169,7 @@ static enum cr_status check_model(struct preflight *preflight, bool *opened)
         bytes += (double)cr_safetensors_at(file, i)->bytes.size;
     cr_safetensors_free(file);
     double available = preflight->available;
-    char weights[CR_SIZE_TEXT], free[CR_SIZE_TEXT];
+    char weights[CR_SIZE_TEXT], free[CR_SIZE_TEXT], values[CR_SIZE_TEXT];
     if (available > 0 && bytes > available && !asks_accelerator(config) && !cr_tuning_config_split(config))
         return cr_check_say(checks, CR_CHECK_FAILED, "model", "%s: %s of weights, %s of memory are free",
                             config->model_name_or_path, cr_size_text(bytes, weights),
@@ -177,9 +177,9 @@ static enum cr_status check_model(struct preflight *preflight, bool *opened)
     if (open_session(preflight) != CR_OK) return cr_check_failure(checks, "model");
     *opened = true;
     return cr_check_say(checks, CR_CHECK_OK, "model",
-                        "%s: %zu layer%s of width %zu, %zu parameters, context %zu",
+                        "%s: %zu layer%s of width %zu, %s parameters, context %zu",
                         config->model_name_or_path, shape.layers, cr_plural(shape.layers), shape.hidden,
-                        cr_model_value_count(preflight->session.model), shape.context);
+                        cr_count_text(cr_model_value_count(preflight->session.model), values), shape.context);
 }
 
 static enum cr_status say_of_data(struct cr_checks *checks, const char *path, const struct cr_dataset *data,
@@ -193,8 +193,10 @@ static enum cr_status say_of_data(struct cr_checks *checks, const char *path, co
     }
     *longest = most;
     *all_tokens += tokens;
-    CR_TRY(cr_check_say(checks, CR_CHECK_OK, "data", "%s: %zu example%s, %zu tokens, the longest %zu", path,
-                        count, cr_plural(count), tokens, most));
+    char examples[CR_SIZE_TEXT], all[CR_SIZE_TEXT], length[CR_SIZE_TEXT];
+    CR_TRY(cr_check_say(checks, CR_CHECK_OK, "data", "%s: %s example%s, %s tokens, the longest %s", path,
+                        cr_count_text(count, examples), cr_plural(count), cr_count_text(tokens, all),
+                        cr_count_text(most, length)));
     size_t skipped = cr_dataset_skipped(data), bad = cr_dataset_bad_rows(data);
     if (skipped > 0)
         CR_TRY(cr_check_say(checks, CR_CHECK_WARNING, "data", "%s: %zu row%s with nothing to learn: left out",
@@ -206,8 +208,8 @@ static enum cr_status say_of_data(struct cr_checks *checks, const char *path, co
     if (cut == 0) return CR_OK;
     enum cr_check check = cut * 20 < count ? CR_CHECK_OK : CR_CHECK_WARNING;
     return cr_check_say(checks, check, "data",
-                        "%s: %zu of the examples (%.1f %%) cut off at data.max_length, %zu tokens", path, cut,
-                        100 * (double)cut / (double)count, max_length);
+                        "%s: %s of the examples (%.1f %%) cut off at data.max_length, %zu tokens", path,
+                        cr_count_text(cut, examples), 100 * (double)cut / (double)count, max_length);
 }
 
 static enum cr_status say_of_warmup(const struct preflight *preflight, const struct cr_dataset *data)

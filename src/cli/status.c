@@ -137,7 +137,10 @@ static enum cr_status append_progress(struct cr_buffer *out, const struct cr_sto
         return cr_append_format(out, "\n");
     }
     if (out->size == before) return cr_append_format(out, "nothing is trained yet\n");
-    if (!isnan(story->loss)) CR_TRY(cr_append_format(out, ", loss %.4f", story->loss));
+    if (!isnan(story->loss)) {
+        CR_TRY(cr_append_format(out, ", loss "));
+        CR_TRY(cr_append_loss(out, story->loss));
+    }
     if (story->tokens_per_second > 0) {
         CR_TRY(cr_append_format(out, ", "));
         CR_TRY(cr_append_count(out, story->tokens_per_second));
@@ -162,6 +165,7 @@ static enum cr_status append_silos(struct cr_buffer *out, const struct cr_story 
         const struct cr_story_silo *silo = &story->silos[i];
         CR_CLEANUP(cr_buffer_release) struct cr_buffer round = {0};
         CR_CLEANUP(cr_buffer_release) struct cr_buffer step = {0};
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer loss = {0};
         CR_CLEANUP(cr_buffer_release) struct cr_buffer ago = {0};
         CR_TRY(append_of(&round, "", silo->round, NAN));
         CR_TRY(append_of(&step, "", silo->step, silo->steps));
@@ -173,11 +177,8 @@ static enum cr_status append_silos(struct cr_buffer *out, const struct cr_story 
         }
         CR_TRY(cr_append_format(out, "%-16s %-12s %6s %15s ", silo->name, cr_story_silo_state(story, silo),
                                 cr_buffer_text(&round), cr_buffer_text(&step)));
-        if (isnan(silo->loss))
-            CR_TRY(cr_append_format(out, "%8s", ""));
-        else
-            CR_TRY(cr_append_format(out, "%8.4f", silo->loss));
-        CR_TRY(cr_append_format(out, "  %s\n", cr_buffer_text(&ago)));
+        if (!isnan(silo->loss)) CR_TRY(cr_append_loss(&loss, silo->loss));
+        CR_TRY(cr_append_format(out, "%8s  %s\n", cr_buffer_text(&loss), cr_buffer_text(&ago)));
     }
     return CR_OK;
 }

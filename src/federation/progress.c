@@ -25,9 +25,9 @@
 enum form { PLAIN, LIVE, STEP };
 
 // How each event reads. {name} is a field: a text as it is, a number with thousands set apart. After a colon:
-// a digit for that many decimals, % for per cent, s for a duration, M for an amount of bytes. {message} is
-// the event's own sentence. <s> is left out where the number before it is 1. What is in brackets is left out
-// where the event lacks a field of it, or has an empty one: the name of a silo that has none yet.
+// a digit for that many decimals, % for per cent, l for a loss, s for a duration, M for an amount of bytes.
+// {message} is the event's own sentence. <s> is left out where the number before it is 1. What is in brackets
+// is left out where the event lacks a field of it, or has an empty one: the name of a silo that has none yet.
 static const struct {
     const char *event;
     enum form form;
@@ -47,11 +47,11 @@ static const struct {
      "the federation is done[: the result is in {output}][, for the job's owner {owner} alone]"},
     {"round.begin", PLAIN, "round {round} of {rounds} begins with {silos} silo<s>"},
     {"round.progress", LIVE,
-     "round {round}: {silo} is at step {step} of {steps}[, loss {loss:4}][, {tokens_per_second} tokens/s]"},
-    {"round.trained", PLAIN, "round {round}: {silo} trained on {labelled} labelled token<s>, loss {loss:4}"},
+     "round {round}: {silo} is at step {step} of {steps}[, loss {loss:l}][, {tokens_per_second} tokens/s]"},
+    {"round.trained", PLAIN, "round {round}: {silo} trained on {labelled} labelled token<s>, loss {loss:l}"},
     {"round.dropped", PLAIN, "round {round}: {silo} is left out: {message}"},
     {"round.late", PLAIN, "round {round}: {silo} was too late for it"},
-    {"round.done", PLAIN, "round {round} of {rounds} is done: {silos} silo<s>, loss {loss:4}, {seconds:s}"},
+    {"round.done", PLAIN, "round {round} of {rounds} is done: {silos} silo<s>, loss {loss:l}, {seconds:s}"},
     {"client.connected", PLAIN, "{silo} is connected to {address}"},
     {"client.waiting", PLAIN, "waiting: {message}"},
     {"client.enrolled", PLAIN, "{silo} is enrolled; its identity is in {state}"},
@@ -61,8 +61,8 @@ static const struct {
      "the job is {job}, signed by {owner}, with {policy}; silos: {silos} (carrel job show {file} tells all "
      "of it)"},
     {"client.round", PLAIN, "round {round} of {rounds} begins"},
-    {"client.trained", PLAIN, "round {round}: trained on {labelled} labelled token<s>, loss {loss:4}"},
-    {"client.closed", PLAIN, "round {round} is closed: {silos} silo<s>, loss {loss:4}"},
+    {"client.trained", PLAIN, "round {round}: trained on {labelled} labelled token<s>, loss {loss:l}"},
+    {"client.closed", PLAIN, "round {round} is closed: {silos} silo<s>, loss {loss:l}"},
     {"client.late", PLAIN, "round {round} was closed before this silo had trained"},
     {"client.done", PLAIN, "the federation is done: the result is in {output}"},
     {"split.receiving", LIVE, "{silo}: {examples} example<s> came, {bytes:M}"},
@@ -86,20 +86,20 @@ static const struct {
     {"train.front", PLAIN, "{message}"},
     {"train.resumed", PLAIN, "going on at step {step} of {steps}"},
     {"train.step", STEP,
-     "step {step} of {steps}[: loss {loss:4}], {tokens_per_second} tokens/s[, {rows_verified} row<s> "
+     "step {step} of {steps}[: loss {loss:l}], {tokens_per_second} tokens/s[, {rows_verified} row<s> "
      "verified][, {pads_ready} pad<s> ready], {eta:s} left"},
     {"train.slicing", PLAIN, "slicing: " SLICING},
-    {"train.eval", PLAIN, "evaluation: loss {loss:4}, accuracy {accuracy:%} of {labelled} token<s>"},
+    {"train.eval", PLAIN, "evaluation: loss {loss:l}, accuracy {accuracy:%} of {labelled} token<s>"},
     {"tune.done", PLAIN, "the result is in {output} ({seconds:s})"},
     {"simulate.admitted", PLAIN,
      "{by} looked at the {type} evidence of {peer} {looks} time<s>: {verdict}: {message}"},
     {"simulate.slicing", PLAIN, "{silo}: " SLICING},
-    {"simulate.eval", PLAIN, "{silo}: loss {loss:4}, accuracy {accuracy:%} of {labelled} held-out token<s>"},
+    {"simulate.eval", PLAIN, "{silo}: loss {loss:l}, accuracy {accuracy:%} of {labelled} held-out token<s>"},
 };
 
 // The same for a terminal that has no room for it.
-static const char brief_step[] = "step {step} of {steps}[: loss {loss:4}], {eta:s} left";
-static const char brief_progress[] = "round {round}: {silo} {step}/{steps}[, loss {loss:4}]";
+static const char brief_step[] = "step {step} of {steps}[: loss {loss:l}], {eta:s} left";
+static const char brief_progress[] = "round {round}: {silo} {step}/{steps}[, loss {loss:l}]";
 
 enum { SENTENCES = sizeof sentences / sizeof *sentences };
 enum { MOST_WAITING = 1 << 20 };     // bytes
@@ -119,6 +119,7 @@ static enum cr_status append_number(struct cr_buffer *out, double number, char f
     if (form == 'M')
         return number < 1e9 ? cr_append_format(out, "%.1f MB", number / 1e6)
                             : cr_append_format(out, "%.1f GB", number / 1e9);
+    if (form == 'l') return cr_append_loss(out, number);
     return form == 's' ? cr_append_duration(out, number) : cr_append_count(out, number);
 }
 

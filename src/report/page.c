@@ -129,7 +129,7 @@ enum form { COUNT, LOSS, FIGURE, SHARE, DURATION, TIME };
 static enum cr_status append_number(struct cr_buffer *out, double value, enum form form)
 {
     if (form == COUNT) return cr_append_count(out, value);
-    if (form == LOSS) return cr_append_format(out, "%.4f", value);
+    if (form == LOSS) return cr_append_loss(out, value);
     if (form == FIGURE) return cr_append_format(out, "%.4g", value);
     if (form == SHARE) return cr_append_format(out, "%.1f %%", 100 * value);
     return form == DURATION ? cr_append_duration(out, value) : append_time(out, value);
@@ -150,8 +150,8 @@ static enum cr_status append_cards(struct cr_buffer *out, const struct cr_story 
     CR_TRY(append_progress(out, "round", story->round, story->rounds));
     CR_TRY(append_progress(out, "step", story->step, story->steps));
     CR_TRY(append_progress(out, "examples with the server", story->sent, story->to_send));
-    CR_TRY(append_figure(out, "training loss", story->loss, FIGURE));
-    CR_TRY(append_figure(out, "evaluation loss", story->eval_loss, FIGURE));
+    CR_TRY(append_figure(out, "training loss", story->loss, LOSS));
+    CR_TRY(append_figure(out, "evaluation loss", story->eval_loss, LOSS));
     CR_TRY(append_figure(out, "accuracy", story->eval_accuracy, SHARE));
     CR_TRY(append_figure(out, "tokens/s", story->tokens_per_second, COUNT));
     CR_TRY(append_figure(out, "learning rate", story->learning_rate, FIGURE));

@@ -293,6 +293,12 @@ enum cr_status cr_tokenizer_open(const char *path, struct cr_tokenizer **out)
         CR_TRY(refuse_other_files(path));
         CR_TRY(cr_copy_string(path, &directory));
         CR_TRY(cr_path_join(path, "tokenizer.json", &file));
+        if (!cr_file_exists(file))
+            return cr_fail(
+                CR_NOT_FOUND,
+                "%s: not there (in Python, AutoTokenizer.from_pretrained(...).save_pretrained(...) "
+                "makes it of a model's other tokenizer files)",
+                file);
     } else {
         CR_TRY(cr_path_directory(path, &directory));
         CR_TRY(cr_copy_string(path, &file));

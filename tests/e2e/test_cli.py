@@ -73,6 +73,7 @@ class Commands(unittest.TestCase):
         self.fails(2, '"1w" is no duration: 30s, 90m, 24h or 7d are', "invite", "anne", "--config", "x", "--expires", "1w")
         self.fails(3, "/nonexistent.yaml", "tune", "/nonexistent.yaml")
         with tempfile.TemporaryDirectory() as folder:
+            self.fails(3, "/tokenizer.json: not there (in Python, ", "tokenizer", "encode", "--tokenizer", folder)
             config = tune_config(folder)
             self.fails(2, "--set: data: a group of settings", "tune", config, "--set", "data=1")
             self.fails(2, "--set: \"=1\" is not KEY=VALUE", "tune", config, "--set", "=1")
@@ -364,6 +365,7 @@ class Commands(unittest.TestCase):
             self.assertLess(found["bleu"], 100)
             words = carrel(*command).stdout.decode()
             self.assertIn("150 answers: BLEU %.2f, ROUGE-L %.2f" % (found["bleu"], 100 * found["rouge_l"]), words)
+            self.assertIn("over {:,} tokens\n".format(found["tokens"]), words)
             self.assertIn("\naccuracy %.2f %% of tokens; %.2f %% of 150 " % (100 * found["accuracy"], 100 * found["exact_match"]), words)
             rows = os.path.join(folder, "rows.jsonl")
             with open(rows, "w") as file:

@@ -45,7 +45,7 @@ class Enclave(unittest.TestCase):
                 limits = file.read()
         _, error = waiting.communicate("nonsense\n")
         self.assertEqual(waiting.returncode, 2)
-        self.assertEqual(error, 'carrel: that is no join token: one begins with "carrel2."\n')
+        self.assertEqual(error, 'carrel: that is no join token: one begins with "carrel2." (- reads it from standard input)\n')
 
     def test_is_hardened_before_it_reads_anything(self):
         ours, theirs = os.pipe()

@@ -315,7 +315,7 @@ class Refusals(Federation):
                               "--model", self.base + "/model", "--data", path)
             self.assert_ends(silo, 2, secret)
         left = [event["message"] for event in server.events if event["event"] == "server.left"]
-        self.assertEqual(left, ["the silo gave up: invalid (its own log says why)"] * len(rows))
+        self.assertEqual(left, ["the silo gave up: its input is wrong (its own log says why)"] * len(rows))
         self.federation_still_works()
         self.assertNotIn(secret, json.dumps(server.events))
         for path, content in files_below(self.dir + "/out.run", self.dir + "/server"):
@@ -326,7 +326,7 @@ class Refusals(Federation):
         with open(self.dir + "/server/lock", "r+b") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # as a `carrel invite` that takes its time
             silo = self.join(token, "anne")
-            self.assertEqual(silo.wait_event("client.waiting")["message"], "the server refused: io (its own log says why)")
+            self.assertEqual(silo.wait_event("client.waiting")["message"], "the server refused: a file or a connection failed (its own log says why)")
             self.assertIn(self.dir + "/server: another program", self.server.wait_event("server.left")["message"])
         self.assert_ends(silo)
         self.assert_ends(self.server)

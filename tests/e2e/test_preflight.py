@@ -210,7 +210,7 @@ class Preflight(Case):
             begin = json.loads([line for line in self.succeeds("tune", *settings).splitlines() if '"train.begin"' in line][0])
             self.assertAlmostEqual(sum(told.values()) / (begin["memory"] / 1e6), 1, delta=0.1)
         # Of the examples' tokens, which the trainer does not count, four bytes and four for the label.
-        tokens = int(re.search(r"4096 examples, (\d+) tokens", self.succeeds("preflight", *settings))[1])
+        tokens = int(re.search(r"4,096 examples, ([\d,]+) tokens", self.succeeds("preflight", *settings))[1].replace(",", ""))
         self.assertGreaterEqual(float(re.search(r"data ([\d.]+) MB", detail)[1]) + 0.05, tokens * 8 / 1e6)
 
     def test_an_accelerator_is_asked(self):

@@ -20,6 +20,26 @@ static void counts_are_written_by_thousands(void **state)
     }
 }
 
+static void losses_have_the_digits_that_they_were_told_with(void **state)
+{
+    (void)state;
+    static const struct {
+        double loss;
+        const char *wanted;
+    } cases[] = {{0.51321, "0.5132"},
+                 {0.00004, "0.0000"},
+                 {12.3, "12.30"},
+                 {0, "0.00"},
+                 {round(1.0213 * 100) / 100, "1.02"},
+                 {0.2900001, "0.2900"},
+                 {INFINITY, "inf"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+        assert_ok(cr_append_loss(&text, cases[i].loss));
+        assert_string_equal(cr_buffer_text(&text), cases[i].wanted);
+    }
+}
+
 static void durations_are_rounded_to_their_unit(void **state)
 {
     (void)state;
@@ -75,6 +95,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_are_written_by_thousands),
+        cmocka_unit_test(losses_have_the_digits_that_they_were_told_with),
         cmocka_unit_test(durations_are_rounded_to_their_unit),
         cmocka_unit_test(durations_are_read_in_one_unit),
         cmocka_unit_test(foreign_text_moves_no_cursor),

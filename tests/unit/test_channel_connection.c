@@ -230,7 +230,7 @@ static void test_a_stranger_is_told_no_failure_of_the_server(void **state)
         until(&server.closed);
         assert_int_equal(client.status, is_own ? CR_IO : CR_DENIED);
         assert_string_equal(client.why + strlen("the server refused: "),
-                            is_own ? "io (its own log says why)" : theirs);
+                            is_own ? "a file or a connection failed (its own log says why)" : theirs);
         assert_string_equal(server.why, is_own ? own : theirs);
     }
 }

@@ -166,9 +166,9 @@ static void test_settings_of_a_command_line(void **state)
         cr_file_write(path, cr_slice_of_string("model_name_or_path: m\nlora: {lora_alpha: 16}\n"), false));
     struct cr_config config;
     static const char *const right[] = {"lora.r=3", "federation.rounds=2"};
-    static const char *const wrong[][1] = {{"lora.r"},           {"lora.q=3"},    {"lora.r=0"},
-                                           {"random_init=true"}, {"data=1"},      {"=1"},
-                                           {"method=full"},      {"lora.rank=3"}, {"training.lr=1"}};
+    static const char *const wrong[][1] = {
+        {"lora.r"},      {"lora.q=3"},    {"lora.r=0"},      {"random_init=true"}, {"data=1"},   {"=1"},
+        {"method=full"}, {"lora.rank=3"}, {"training.lr=1"}, {"lora.alpha=1"},     {"bf16=true"}};
     static const char *const parts[] = {
         "KEY=VALUE",
         "lora.q",
@@ -178,7 +178,9 @@ static void test_settings_of_a_command_line(void **state)
         "\"=1\" is not KEY=VALUE",
         ":2: lora.lora_alpha: only with method: lora",
         "--set: unknown key \"lora.rank\" (did you mean \"lora.r\"?)",
-        "--set: unknown key \"training.lr\" (did you mean \"training.learning_rate\"?)"};
+        "--set: unknown key \"training.lr\" (did you mean \"training.learning_rate\"?)",
+        "--set: unknown key \"lora.alpha\" (did you mean \"lora.lora_alpha\"?)",
+        "--set: unknown key \"bf16\" (did you mean \"dtype\"?)"};
     assert_ok(cr_config_read_with(path, right, 2, &config));
     assert_int_equal(config.tuning.lora.r, 3);
     assert_int_equal(config.federation.rounds, 2);

@@ -69,15 +69,15 @@ static void test_narrow_terminals(void **state)
     const struct cr_event_field step[] = {CR_FIELD("step", 100), CR_FIELD("steps", 1000),
                                           CR_FIELD("loss", 1.5), CR_FIELD("tokens_per_second", 1000),
                                           CR_FIELD("eta", 62)};
-    const char *whole = "step 100 of 1,000: loss 1.5000, 1,000 tokens/s, 1 min 02 s left";
+    const char *whole = "step 100 of 1,000: loss 1.50, 1,000 tokens/s, 1 min 02 s left";
     assert_string_equal(sentence_within(strlen(whole), "train.step", NULL, step, 5), whole);
     assert_string_equal(sentence_within(strlen(whole) - 1, "train.step", NULL, step, 5),
-                        "step 100 of 1,000: loss 1.5000, 1 min 02 s left");
+                        "step 100 of 1,000: loss 1.50, 1 min 02 s left");
     const struct cr_event_field progress[] = {CR_FIELD("round", 1), CR_FIELD_TEXT("silo", "anne"),
                                               CR_FIELD("step", 3), CR_FIELD("steps", 48),
                                               CR_FIELD("loss", 2)};
     assert_string_equal(sentence_within(20, "round.progress", NULL, progress, 5),
-                        "round 1: anne 3/48, loss 2.0000");
+                        "round 1: anne 3/48, loss 2.00");
     const struct cr_event_field ends[] = {CR_FIELD_TEXT("output", "out"), CR_FIELD("seconds", 1)};
     assert_string_equal(sentence_within(1, "tune.done", NULL, ends, 2), "the result is in out (1.0 s)");
 }
@@ -141,7 +141,7 @@ static void test_sentences(void **state)
     const struct cr_event_field held[] = {CR_FIELD("loss", -1), CR_FIELD("accuracy", 0.255),
                                           CR_FIELD("labelled", 100)};
     assert_string_equal(sentence("train.eval", NULL, held, 3),
-                        "evaluation: loss -1.0000, accuracy 25.5 % of 100 tokens");
+                        "evaluation: loss -1.00, accuracy 25.5 % of 100 tokens");
     const struct cr_event_field begins[] = {CR_FIELD("round", 1), CR_FIELD("rounds", 2),
                                             CR_FIELD("silos", 1)};
     assert_string_equal(sentence("round.begin", NULL, begins, 3), "round 1 of 2 begins with 1 silo");
