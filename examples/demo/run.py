@@ -11,6 +11,8 @@ import subprocess
 import sys
 import time
 
+import make_data
+
 OUT = "build/demo"
 CARREL = "build/bin/carrel"
 ACCELERATOR = "build/bin/carrel-accelerator"
@@ -138,8 +140,8 @@ def main():
     print("\nThe adapter is in %s/federation: a PEFT directory. Ask it something:" % OUT)
     with open(OUT + "/data/eval.jsonl") as rows:
         row = json.loads(rows.readline())
-    run(CARREL, "generate", "--model", MODEL, "--adapter", OUT + "/federation", "--chat-template", "default",
-        "--prompt", row["instruction"], "--max-new-tokens", "20")
+    run(CARREL, "generate", "--model", MODEL, "--adapter", OUT + "/federation", "--prompt",
+        make_data.ALPACA.format(q=row["instruction"]), "--max-new-tokens", "20")
     print("\n(the right answer: %s)" % row["output"])
     print("\nWho was admitted, and on what grounds: the server's audit log, and a hospital's.")
     run(CARREL, "inspect", OUT + "/server/audit.jsonl")
