@@ -42,8 +42,9 @@ static enum cr_status say_silos(struct cr_checks *checks, const struct cr_config
     size_t least = cr_config_min_clients(config);
     char kept[CR_SIZE_TEXT];
     if (!cr_tuning_config_split(&config->tuning))
-        return cr_check_say(checks, CR_CHECK_OK, "silos", "a round needs %zu, of %zu round%s", least,
-                            config->federation.rounds, cr_plural(config->federation.rounds));
+        return cr_check_say(checks, CR_CHECK_OK, "silos", "each of %zu round%s needs %zu silo%s",
+                            config->federation.rounds, cr_plural(config->federation.rounds), least,
+                            cr_plural(least));
     return cr_check_say(
         checks, CR_CHECK_OK, "silos",
         "training begins when all examples of %zu are here; at most %s of activations are kept", least,

@@ -15,10 +15,10 @@
 // What slicing came to. 255 degrees of freedom: even words give 255, and 99 times of 100 what is said here.
 #define SLICING                                                                                              \
     "{rows_verified} row<s> verified, {bytes_blinded:M} blinded, {pads_used} pad<s> used; "                  \
-    "{online_seconds:1} s online, {offline_seconds:1} s offline; the accelerator saw words with a "          \
-    "chi-square of {chi_square:1} "                                                                          \
-    "(evenly spread: 255; 99 times of 100 between 201 and 317)[; the clear front ends before layer "         \
-    "{front_layers}: {front_examples} example<s> asked for once, {front_checked} of them computed again]"
+    "{online_seconds:1} s of asking, {offline_seconds:1} s of making pads meanwhile; the accelerator saw "   \
+    "words with a chi-square of {chi_square:1} (evenly spread: 255; 99 times of 100 between 201 and 317)"    \
+    "[; the clear front ends before layer {front_layers}: {front_examples} example<s> asked for once, "      \
+    "{front_checked} of them computed again]"
 
 // When a sentence is shown: always; in a line that the next one overwrites, and on a plain stream now and
 // then; in such a line, and on a plain stream always, since it comes as often as somebody asked for.

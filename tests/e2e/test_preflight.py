@@ -319,7 +319,7 @@ class Network(Case):
         self.assertIn("failed", [status for status, _ in found["address"]])
         found = self.checks("fed.yaml", "--serve", "--set", "federation.advertise=127.0.0.1:7423", "--set",
                             "federation.address=127.0.0.1:0")
-        self.assertEqual(found["silos"], [("ok", "a round needs 1, of 10 rounds")])
+        self.assertEqual(found["silos"], [("ok", "each of 10 rounds needs 1 silo")])
         self.assertEqual(len(found["settings"]), 1)
         for setting, told in (("max_steps=5", 1), ("num_train_epochs=3", 1), ("num_train_epochs=10", 0)):
             found = self.checks("fed.yaml", "--serve", "--set", "federation.advertise=127.0.0.1:7423", "--set",

@@ -118,12 +118,14 @@ static void test_sentences(void **state)
     };
     assert_string_equal(
         sentence("simulate.slicing", NULL, came, 7),
-        "anne: 1,000 rows verified, 2.5 MB blinded, 1,000 pads used; 1.2 s online, 3.0 s offline; the "
+        "anne: 1,000 rows verified, 2.5 MB blinded, 1,000 pads used; 1.2 s of asking, 3.0 s of making pads "
+        "meanwhile; the "
         "accelerator saw words with a chi-square of 248.3 (evenly spread: 255; 99 times of 100 between 201 "
         "and 317)");
     assert_string_equal(
         sentence("train.slicing", NULL, came + 1, 9),
-        "slicing: 1,000 rows verified, 2.5 MB blinded, 1,000 pads used; 1.2 s online, 3.0 s offline; the "
+        "slicing: 1,000 rows verified, 2.5 MB blinded, 1,000 pads used; 1.2 s of asking, 3.0 s of making "
+        "pads meanwhile; the "
         "accelerator saw words with a chi-square of 248.3 (evenly spread: 255; 99 times of 100 between 201 "
         "and 317); the clear front ends before layer 9: 1,152 examples asked for once, 37 of them computed "
         "again");
