@@ -138,7 +138,7 @@ static bool section_seen(const struct cr_option_table *table, const void *config
 // The help, and what may be chosen, in lines of bounded width.
 static enum cr_status append_comment(struct cr_buffer *out, const struct cr_option *option, int indent)
 {
-    enum { WIDTH = 100 };
+    enum { WIDTH = 80 };
     if (!option->help) return CR_OK;
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_TRY(cr_append_format(&text, "%s", option->help));

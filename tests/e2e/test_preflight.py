@@ -42,6 +42,7 @@ class Init(Case):
         with open(self.path("carrel.yaml")) as file:
             settings = file.read()
         self.assertIn("  # Rank of the adapters.\n  r: 8\n", settings)
+        self.assertLessEqual(max(len(line) for line in settings.splitlines() if "#" in line), 80)
         self.assertNotIn("federation", settings.replace("# Passes over the data. A federation", ""))
         self.succeeds("preflight", "carrel.yaml")
         self.succeeds("tune", "carrel.yaml", "--set", "training.max_steps=1")

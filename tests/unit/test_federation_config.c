@@ -356,13 +356,15 @@ static void test_documentation_is_of_this_table(void **state)
     CR_CLEANUP(cr_buffer_release) struct cr_buffer expected = {0};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer found = {0};
     assert_ok(cr_append_format(
-        &expected, "# Settings\n\nOne YAML file drives every command. Unknown keys, and "
-                   "values that are not wholly of their type, are refused, and so are keys that the others "
-                   "leave without a use: those of `lora`, `spf` and `prefix_tuning` with another `method`, "
-                   "`training.momentum` with adamw, and the like. `--set "
-                   "KEY=VALUE` overrides one key.\n\nThis page is made from the table in "
-                   "`src/federation/config.c` (`CARREL_WRITE_DOCS=1 "
-                   "build/release/tests/test_federation_config`).\n\n"));
+        &expected,
+        "# Settings\n\nOne YAML file drives every command. Relative paths in it count from the directory in "
+        "which the command runs. Unknown keys, and "
+        "values that are not wholly of their type, are refused, and so are keys that the others "
+        "leave without a use: those of `lora`, `spf` and `prefix_tuning` with another `method`, "
+        "`training.momentum` with adamw, and the like. `--set "
+        "KEY=VALUE` overrides one key.\n\nThis page is made from the table in "
+        "`src/federation/config.c` (`CARREL_WRITE_DOCS=1 "
+        "build/release/tests/test_federation_config`).\n\n"));
     assert_ok(options_document(&cr_config_table, &expected));
     if (getenv("CARREL_WRITE_DOCS")) assert_ok(cr_file_write(path, cr_buffer_slice(&expected), false));
     assert_ok(cr_file_read(path, 1 << 20, &found));
