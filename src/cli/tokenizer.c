@@ -189,7 +189,8 @@ static enum cr_status train_command(int argc, char **argv)
     bool done = false;
     CR_TRY(cr_command_flags(&flags, argc, argv, files, &file_count, &done));
     if (done) return CR_OK;
-    if (!output || vocabulary == 0) return cr_fail(CR_INVALID, "--output and --vocab-size are wanted");
+    if (!output) return cr_fail(CR_INVALID, "--output PATH is missing");
+    if (vocabulary == 0) return cr_fail(CR_INVALID, "--vocab-size N is missing");
     CR_TRY(check_place(output));
     // BOS and EOS are special tokens whether or not --special names them.
     const char *const more[] = {bos, eos};
@@ -258,7 +259,7 @@ static enum cr_status encode_command(int argc, char **argv)
     bool done = false;
     CR_TRY(cr_command_flags(&flags, argc, argv, &file, NULL, &done));
     if (done) return CR_OK;
-    if (!path) return cr_fail(CR_INVALID, "--tokenizer is wanted");
+    if (!path) return cr_fail(CR_INVALID, "--tokenizer PATH is missing");
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
     CR_TRY(read_input(file, &text));
@@ -319,7 +320,7 @@ static enum cr_status decode_command(int argc, char **argv)
     };
     CR_TRY(cr_command_flags(&flags, argc, argv, words, &count, &done));
     if (done) return CR_OK;
-    if (!path) return cr_fail(CR_INVALID, "--tokenizer is wanted");
+    if (!path) return cr_fail(CR_INVALID, "--tokenizer PATH is missing");
     CR_CLEANUP(cr_ids_release) struct cr_ids ids = {0};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     if (count == 0 || (count == 1 && strcmp(words[0], "-") == 0)) {

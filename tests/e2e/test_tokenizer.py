@@ -83,7 +83,8 @@ class Tokenizer(Folder):
     def test_errors(self):
         out = self.train()
         self.fails(2, "did you mean encode", "encod")
-        self.fails(2, "--tokenizer is wanted", "encode")
+        self.fails(2, "--tokenizer PATH is missing", "encode")
+        self.fails(2, "--vocab-size N is missing", "train", "--output", "x", "y")
         self.fails(2, "standard input: text is not UTF-8 at byte 1", "encode", "--tokenizer", out, given=b"a\xff")
         broken = self.path("broken.txt")
         with open(broken, "wb") as file:
