@@ -19,7 +19,7 @@ static enum cr_status print(const struct cr_checks *checks, enum cr_check check,
         CR_TRY(cr_json_append_told(&line, detail));
         CR_TRY(cr_append_format(&line, "}\n"));
     } else {
-        CR_TRY(cr_append_format(&line, "%-8s %-10s ", words[check], name));
+        CR_TRY(cr_append_format(&line, "%-8s %-11s ", words[check], name));
         CR_TRY(cr_append_plain(&line, detail));
         CR_TRY(cr_append_format(&line, "\n"));
     }

@@ -149,7 +149,10 @@ static enum cr_status sign(const char *path, const char *key)
     CR_CLEANUP(cr_manifest_release) struct cr_manifest manifest = {0};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer form = {0};
     CR_TRY(cr_manifest_read(path, &manifest, NULL));
-    CR_TRY(cr_identity_load(key, NULL, &owner));
+    enum cr_status status = cr_identity_load(key, NULL, &owner);
+    if (status == CR_NOT_FOUND)
+        return cr_fail(status, "%s/key.pem: not there (carrel key %s makes a key)", key, key);
+    if (status != CR_OK) return status;
     CR_TRY(cr_manifest_sign(&manifest, owner, &form));
     CR_TRY(cr_file_write(path, cr_buffer_slice(&form), false));
     char hex[CR_SHA256_HEX_SIZE];

@@ -186,7 +186,7 @@ class Job(Federation):
         self.assertIn("silos           whoever the server invites\n", program("job", "show", output).stdout)
         self.assertEqual(self.show(output)["collateral_since"], FROM)
         self.assertNotIn("owner", self.show(output))
-        self.assert_fails(program("job", "sign", output, "--key", self.dir + "/nobody"), 3, "key.pem")
+        self.assert_fails(program("job", "sign", output, "--key", self.dir + "/nobody"), 3, "/nobody/key.pem: not there (carrel key ")
         self.key("owner")
         self.sign("job.cbor", "owner")
         self.assert_fails(program("job", "make", config, "--output", output), 2, "stays as it is")

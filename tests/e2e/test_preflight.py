@@ -224,6 +224,8 @@ class Preflight(Case):
             self.assertIn("listening", accelerator.stdout.readline())
             found = self.checks(*sliced)
             self.assertRegex(found["accelerator"][0][1], r"\A%s: engine cpu .*, with the same matrices\Z" % address)
+            for line in self.succeeds("preflight", *sliced).splitlines():
+                self.assertRegex(line, r"\A[a-z ]{9}[a-z ]{11} \S")  # in columns, however long the name
             self.assertRegex(found["memory"][0][1], r"products of pads [0-9.]+ MB")
             # Its products are as good as those computed here.
             losses = [float(re.search("loss of ([0-9.]+),", of["forward"][0][1])[1]) for of in (found, plain)]
