@@ -270,27 +270,12 @@ struct cr_slice cr_tokenizer_beside(const struct cr_tokenizer *tokenizer)
     return cr_buffer_slice(&tokenizer->beside);
 }
 
-// A directory without one may have what Transformers makes one of.
-static enum cr_status refuse_other_files(const char *directory)
-{
-    static const char *const others[] = {"tokenizer.model", "vocab.json", "tekken.json"};
-    if (cr_directory_has(directory, "tokenizer.json")) return CR_OK;
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        if (cr_directory_has(directory, others[i]))
-            return cr_fail(CR_UNSUPPORTED,
-                           "%s: %s: only a tokenizer.json is read (in Python, load it with AutoTokenizer and "
-                           "call save_pretrained)",
-                           directory, others[i]);
-    return CR_OK;
-}
-
 enum cr_status cr_tokenizer_open(const char *path, struct cr_tokenizer **out)
 {
     CR_FREE char *file = NULL;
     CR_FREE char *directory = NULL;
     struct stat about;
     if (stat(path, &about) == 0 && S_ISDIR(about.st_mode)) {
-        CR_TRY(refuse_other_files(path));
         CR_TRY(cr_copy_string(path, &directory));
         CR_TRY(cr_path_join(path, "tokenizer.json", &file));
         if (!cr_file_exists(file))

@@ -73,13 +73,6 @@ class Tokenizer(Folder):
                     {"instruction": "", "input": TEXT, "output": ""}):
             self.assertEqual(self.vocabulary(self.rows("rows.jsonl", row)), wanted, row)
 
-    def test_other_files_of_a_vocabulary_are_named(self):
-        os.mkdir(self.path("older"))
-        self.fails(3, "tokenizer.json: No such file", "encode", "--tokenizer", self.path("older"), self.text)
-        with open(self.path("older/vocab.json"), "w") as file:
-            file.write("{}")
-        self.fails(2, "older: vocab.json: only a tokenizer.json is read (in Python", "encode", "--tokenizer", self.path("older"), self.text)
-
     def test_errors(self):
         out = self.train()
         self.fails(2, "did you mean encode", "encod")
