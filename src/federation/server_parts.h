@@ -22,6 +22,7 @@ struct cr_server_session {
     size_t silo; // number in the roster; SIZE_MAX: nobody's (not a member, or superseded)
     bool ready;
     bool told_left;     // that it went
+    bool ours;          // it ends for what is wrong at this end
     uint64_t answered;  // the round that it said it had trained, counted from 1; 0: none yet
     double progress_at; // when its progress was last shown; 0: not in this round
     struct cr_server_session *next;

@@ -279,6 +279,7 @@ static enum cr_status on_received(void *context, struct cr_connection *connectio
     enum cr_status status = dispatch(session, message);
     if (status == CR_OK || peers_fault(status)) return status;
     // An enrolment that fails for a reason of ours (a full disk) costs the newcomer its connection alone.
+    session->ours = true;
     if (message->type != CR_FRAME_ENROL) end_run(session->server, status, cr_error_message());
     return status;
 }
@@ -309,7 +310,7 @@ static void on_closed(void *context, struct cr_connection *connection, enum cr_s
     *at = session->next;
     bool expected = status == CR_OK && (server->saved || server->split || peer->anonymous);
     const char *message = status == CR_OK ? "closed" : why;
-    if (!expected && peer->name[0] == 0)
+    if (!expected && !session->ours && peer->name[0] == 0)
         count_stranger(server, connection, status, message);
     else if (!expected && !session->told_left)
         tell_left(server, connection, message, 0);

@@ -189,7 +189,7 @@ class Federation:
             # A server without room for another member lives, and the newcomer asks again.
             said = [event["message"] for silo in silos.values() for event in list(silo.events)
                     if event["event"] == "client.waiting"]
-            if full and not self.waited and any("No space left" in message or "the server refused: io" in message
+            if full and not self.waited and any("No space left" in message or "the server refused: a file or" in message
                                                 for message in said):
                 self.waited = True
                 self.disk.free()

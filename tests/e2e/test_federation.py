@@ -405,6 +405,22 @@ class Refusals(Federation):
             self.assertNotIn("others", told[0])
             self.assertLess(sum(1 + event.get("others", 0) for event in told), came + 1)
 
+    def test_what_is_wrong_at_the_server_is_told_each_time(self):
+        token = self.invite(self.path, "anne")
+        folder = self.dir + "/server/invitations/"
+        in_the_way = "%s%s.tmp.%d" % (folder, os.listdir(folder)[0], self.server.enclave())
+        os.mkdir(in_the_way)
+        silo = self.join(token, "anne")
+        while len(told := [event for event in self.server.events if event["event"] == "server.left"]) < 4:
+            self.assertIsNone(silo.process.poll())
+            time.sleep(0.01)
+        os.rmdir(in_the_way)
+        for event in told:
+            self.assertIn("cannot be written", event["message"])
+            self.assertNotIn("others", event)
+        for process in silo, self.server:
+            self.assert_ends(process)
+
     def test_two_servers_on_one_directory(self):
         second = self.start("serve", self.path)
         self.assert_ends(second, 2, "out.run: another run is going on there (process %d)" % self.server.process.pid)
