@@ -213,13 +213,14 @@ static void test_documentation_is_of_this_table(void **state)
     CR_CLEANUP(cr_buffer_release) struct cr_buffer expected = {0};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer found = {0};
     assert_ok(cr_append_format(
-        &expected, "# Appraisal policies\n\nA YAML file for `carrel verify --policy`, and for a job "
-                   "(`federation.appraisal_policy`). Every list that is given must hold what the "
-                   "evidence says; a list that is not given asks for nothing. Values are hexadecimal. "
-                   "[ATTESTATION.md](ATTESTATION.md) says what is checked besides.\n\nThis page is made from "
-                   "the table in "
-                   "`src/attestation/appraisal_policy.c` (`CARREL_WRITE_DOCS=1 "
-                   "build/release/tests/test_attestation_policy`).\n\n"));
+        &expected,
+        "# Appraisal policies\n\nAn appraisal policy is a YAML file for `carrel verify --policy` and for a "
+        "job (`federation.appraisal_policy`). It holds reference values, and lines that relax single checks. "
+        "A list of reference values that is given must contain what the evidence says; a list that is not "
+        "given requires nothing. Measurements, digests and other byte strings are written in hexadecimal. "
+        "[ATTESTATION.md](ATTESTATION.md) describes the checks that are made besides.\n\nThis page is "
+        "generated from the table in `src/attestation/appraisal_policy.c` (`CARREL_WRITE_DOCS=1 "
+        "build/release/tests/test_attestation_policy`).\n\n"));
     assert_ok(options_document(&cr_appraisal_policy_table, &expected));
     if (getenv("CARREL_WRITE_DOCS")) assert_ok(cr_file_write(path, cr_buffer_slice(&expected), false));
     assert_ok(cr_file_read(path, 1 << 20, &found));
