@@ -82,7 +82,7 @@ static const struct cr_option options[] = {
      .type = CR_OPTION_STRINGS,
      AT(report_data),
      .fallback = "[]",
-     .help = "Report data that the evidence may be bound to, such as a challenge: up to 64 bytes each, "
+     .help = "Report data, to one of which the evidence must be bound, such as a challenge: up to 64 bytes, "
              "padded with zeros at the end."},
     {.key = "sgx.mrenclave",
      .type = CR_OPTION_STRINGS,
