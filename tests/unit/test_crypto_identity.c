@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "crypto/identity.h"
 #include "crypto/signature.h"
+#include "crypto/x509.h"
 
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
@@ -367,6 +368,54 @@ static void test_fingerprints_of_keys(void **state)
     assert_memory_not_equal(of_key, of_certificate, sizeof of_key);
 }
 
+// What a terminal would obey, or another reader would take for two names or the half of one.
+static void a_subject_has_one_name(void **state)
+{
+    (void)state;
+    static char longer[] = "one-hundred-and-twenty-characters-are-too-many-for-the-name-of-a-member-"
+                           "and-as-many-as-that-are-too-many-to-be-shown-in-a-line";
+    static const struct {
+        const char *name;
+        int size;
+        const char *second;
+        bool member, shown;
+    } cases[] = {{"anne", 4, NULL, true, true},
+                 {"Anne & Sons", 11, NULL, false, true},
+                 {"anne\0ben", 8, NULL, false, false},
+                 {"anne", 4, "ben", false, false},
+                 {"an\x1b[2Jne", 8, NULL, false, false},
+                 {"anne\x7f", 5, NULL, false, false},
+                 {"", 0, NULL, false, false},
+                 {longer, sizeof longer - 1, NULL, false, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        X509 *certificate = X509_new();
+        X509_NAME *subject = X509_NAME_new();
+        for (int second = 0; second <= (cases[i].second != NULL); second++)
+            assert_int_equal(
+                X509_NAME_add_entry_by_NID(subject, NID_commonName, V_ASN1_UTF8STRING,
+                                           (const unsigned char *)(second ? cases[i].second : cases[i].name),
+                                           second ? -1 : cases[i].size, -1, 0),
+                1);
+        assert_int_equal(X509_NAME_add_entry_by_NID(subject, NID_organizationalUnitName, V_ASN1_UTF8STRING,
+                                                    (const unsigned char *)"silo", -1, -1, 0),
+                         1);
+        assert_int_equal(X509_set_subject_name(certificate, subject), 1);
+        char name[CR_NAME_SIZE], role[CR_NAME_SIZE], shown[CR_X509_NAME_SIZE] = "as before";
+        if (cases[i].member) {
+            assert_ok(cr_certificate_subject(certificate, name, role));
+            assert_string_equal(name, cases[i].name);
+            assert_string_equal(role, "silo");
+        } else {
+            assert_fails(CR_DENIED, "without the name and role",
+                         cr_certificate_subject(certificate, name, role));
+        }
+        cr_x509_common_name((const struct cr_x509 *)certificate, shown);
+        assert_string_equal(shown, cases[i].shown ? cases[i].name : "");
+        X509_NAME_free(subject);
+        X509_free(certificate);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -378,6 +427,7 @@ int main(void)
         cmocka_unit_test(identities_are_kept_in_files),
         cmocka_unit_test(a_sealed_key_is_nowhere_in_the_clear),
         cmocka_unit_test(signs_for_its_point_alone),
+        cmocka_unit_test(a_subject_has_one_name),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }
