@@ -194,6 +194,7 @@ static void check_secrets_of_pads(const char *base, struct cr_compute *compute)
     struct cr_pads *pads;
     struct cr_pad_pair pair;
     struct needles needles = {0}, outside = {0};
+    uint32_t asked[4];
     assert_ok(cr_model_open(base, CR_MODEL_OUTSIDE, NULL, compute, CR_F32, &model));
     assert_ok(cr_field_new(compute, 4, &field));
     assert_ok(cr_facts_open(compute, field, model, key, &facts));
@@ -216,7 +217,9 @@ static void check_secrets_of_pads(const char *base, struct cr_compute *compute)
             uint64_t number = cr_pads_stream(i / CR_WAYS, i % CR_WAYS, first + row);
             cr_pad_words(pair.question, number, 0, words, way->depth);
             add_words(&needles, words, way->depth);
+            memcpy(asked, words, sizeof asked);
             cr_pad_words(pair.product, number, 0, words, way->width);
+            assert_memory_not_equal(words, asked, sizeof asked); // who sees k must not know r
             add_words(&needles, words, way->width);
             for (size_t j = 0; j < way->width; j++)
                 product[j] = cr_prime_sub(hidden[j], words[j], cr_prime(4));
