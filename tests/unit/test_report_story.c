@@ -52,7 +52,8 @@ static void test_tune(void **state)
     tell(&story, "{\"time\": 200, \"event\": \"run.begin\", \"command\": \"tune\"}\n"
                  "{\"time\": 201, \"event\": \"train.begin\", \"steps\": 40}\n"
                  "{\"time\": 201, \"event\": \"train.resumed\", \"step\": 15, \"steps\": 40}\n"
-                 "{\"time\": 202, \"event\": \"train.step\", \"step\": 20, \"steps\": 40, \"loss\": 2.5}\n"
+                 "{\"time\": 202, \"event\": \"train.step\", \"step\": 20, \"steps\": 40, \"loss\": 2.5, "
+                 "\"learning_rate\": 0.00005}\n"
                  "{\"time\": 203, \"event\": \"train.eval\", \"step\": 40, \"loss\": 4, \"accuracy\": 0.5}\n"
                  "{\"time\": 204, \"event\": \"run.end\", \"message\": \"no disk\", \"exit_code\": 3}\n");
     assert_int_equal(story.train.count, 2);
@@ -60,6 +61,12 @@ static void test_tune(void **state)
     assert_int_equal(story.eval.count, 1);
     assert_string_equal(cr_story_state(&story, false), "failed");
     assert_string_equal(story.why, "no disk");
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer page = {0};
+    assert_ok(cr_page_append(&page, &story, "a.run", "", false, 205));
+    static const char *const cards[] = {"training loss</dt><dd>2.50<", "evaluation loss</dt><dd>4.00<",
+                                        "accuracy</dt><dd>50.0 %<", "learning rate</dt><dd>5e-05<"};
+    for (size_t i = 0; i < sizeof cards / sizeof *cards; i++)
+        assert_non_null(strstr(cr_buffer_text(&page), cards[i]));
     // Another run in the same place, which reports less often.
     tell(&story, "{\"time\": 300, \"event\": \"run.begin\", \"command\": \"tune\"}\n"
                  "{\"time\": 301, \"event\": \"train.begin\", \"steps\": 90}\n"
@@ -71,7 +78,7 @@ static void test_tune(void **state)
     tell(&story, "{\"time\": 304, \"event\": \"run.end\", \"exit_code\": 130}\n");
     assert_string_equal(cr_story_state(&story, false), "stopped");
     // What it took is told of the last start alone, which is said.
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer page = {0};
+    cr_buffer_clear(&page);
     assert_ok(cr_page_append(&page, &story, "a.run", "", false, 305));
     assert_non_null(strstr(cr_buffer_text(&page), "carrel tune, start 3 at "));
     assert_non_null(strstr(cr_buffer_text(&page), ", took 4.0 s</p>"));
