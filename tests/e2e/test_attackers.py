@@ -210,8 +210,11 @@ class Attackers(support.Federation):
         self.assert_refused(late_server.end(), LATE)
         self.wait_told(self.server, 0, LATE)
         self.wait_told(ben, 0, LATE)
-        # A crowd of one silo's does not keep another out.
-        self.crowd(100)
+        # A crowd of one silo's does not keep another out, nor puts one out that has yet to say who it is.
+        with socket.create_connection(self.address.split(":")) as waiting:
+            self.crowd(100)
+            waiting.setblocking(False)
+            self.assertRaises(BlockingIOError, waiting.recv, 1)
         anne = self.join(self.tokens["anne"], "anne", "--attester", "development")
         for process in (anne, ben, self.server):
             self.assert_ends(process)

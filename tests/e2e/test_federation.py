@@ -396,14 +396,27 @@ class Refusals(Federation):
             socket.create_connection(("127.0.0.1", self.port)).close()
             self.raw(b"GET / HTTP/1.1\r\n\r\n")
             self.raw(struct.pack("<4sHHII", b"CRL1", 1, 0, len(enrol), 0) + enrol)
+        time.sleep(10.5)
+        self.raw(b"GET / HTTP/1.1\r\n\r\n")  # with which the number of those before it is told
         self.federation_still_works()
         left = [event for event in self.server.events if event["event"] == "server.left" and not event["silo"]]
         denied = [event for event in left if event["message"] == "the join token is not one of this server's"]
         others = [event for event in left if event not in denied]
-        for told, came in (denied, probes), (others, 2 * probes):
+        for told, came in (denied, probes), (others, 2 * probes + 1):
             self.assertIn(len(told), range(1, probes), left)
             self.assertNotIn("others", told[0])
             self.assertLess(sum(1 + event.get("others", 0) for event in told), came + 1)
+        self.assertEqual(sum(1 + event.get("others", 0) for event in others), 2 * probes + 1)
+
+    def test_another_program_has_the_servers_port_now(self):
+        """Silos that know it will not find the server, but new tokens carry another."""
+        self.server.kill()
+        with socket.create_server(("127.0.0.1", self.port)):
+            self.server = self.start("serve", self.path)
+            self.assertNotEqual(self.server.wait_event("server.listening")["address"], self.address)
+            self.federation_still_works()
+        # Nobody is told of who went as is right: enrolled, or when all was done.
+        self.assertNotIn("server.left", [event["event"] for event in self.server.events])
 
     def test_what_is_wrong_at_the_server_is_told_each_time(self):
         token = self.invite(self.path, "anne")
