@@ -69,7 +69,8 @@ static void durations_are_read_in_one_unit(void **state)
     double seconds = 0;
     assert_true(cr_parse_duration("24h", &seconds) && seconds == 86400);
     assert_true(cr_parse_duration("7d", &seconds) && seconds == 7 * 86400);
-    static const char *const wrong[] = {"", "h", "24", "1.5h", "-1h", "1w"};
+    static const char *const wrong[] = {
+        "", "h", "24", "1.5h", "-1h", "1w", "1000000000000000000000000000000000000000h"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         assert_false(cr_parse_duration(wrong[i], &seconds));
 }

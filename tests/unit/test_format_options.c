@@ -95,7 +95,7 @@ static void everything_is_read(void **state)
 {
     (void)state;
     SETTINGS settings;
-    assert_ok(parse("---\n"
+    assert_ok(parse("\xef\xbb\xbf---\n" // a byte order mark
                     "path: 'no'\n"
                     "note: \"K\\u00f6ln: \\\"1\\\"\"\n"
                     "on: false\n"

@@ -124,7 +124,7 @@ static void expressions_are_matched_as_peft_does(void **state)
         assert_int_equal(again.lora.targets.modules.count, count);
     }
     static char nothing[] = "(q|v)_proj", all[] = ".*", lazy[] = "q_proj\\Z", open[] = "(q",
-                name[] = "q_proj", several[] = ".*q_proj", start[] = ".*[.]q_pro",
+                space[] = "q[\\b]proj", name[] = "q_proj", several[] = ".*q_proj", start[] = ".*[.]q_pro",
                 head[] = ".*[.]q_proj|lm_head", slow[] = "(.*.*.*.*.*.*.*.*.*)*.x1";
     static const struct {
         char *targets[2];
@@ -141,6 +141,7 @@ static void expressions_are_matched_as_peft_does(void **state)
         {{head}, 1, CR_UNSUPPORTED, "an adapter of embeddings or lm_head is not supported"},
         {{start}, 1, CR_INVALID, "\".*[.]q_pro\": a regular expression that matches no linear module"},
         {{lazy}, 1, CR_UNSUPPORTED, "lora.target_modules: expression: \\Z at offset 6 is not supported"},
+        {{space}, 1, CR_UNSUPPORTED, "lora.target_modules: expression: \\b at offset 2 is not supported"},
         {{open}, 1, CR_INVALID, "lora.target_modules: expression: missing"},
         {{slow}, 1, CR_INVALID, "lora.target_modules: the expression takes too long"},
     };
