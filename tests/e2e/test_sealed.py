@@ -1,4 +1,5 @@
 """What lies on the disks of a federation: nothing in the clear, nothing that can be changed or set back unnoticed."""
+import base64
 import glob
 import json
 import os
@@ -6,6 +7,7 @@ import shutil
 import unittest
 
 from federation_support import Federation, SILOS, files_below, needles_of, program
+from support import memory_of
 
 
 class Sealed(Federation):
@@ -104,6 +106,20 @@ class Sealed(Federation):
         self.assertEqual(server.wait_event("server.listening")["round"], 3)
         for process in [self.join(tokens[name], name) for name in SILOS] + [server]:
             self.assert_ends(process)
+
+    def test_the_persons_program_forgets_the_token(self):
+        """It may be dumped, onto a disk, and lives as long as the run."""
+        config = self.settings()
+        server = self.serve(config)
+        token = self.invite(config, "anne")
+        server.kill()
+        silo = self.join(token, "anne")
+        silo.wait_event("client.waiting")
+        memory = memory_of(silo.process.pid)
+        secret = base64.urlsafe_b64decode(token.split(".")[1] + "==")[74:106]
+        found = [needle in memory for needle in (b"client.waiting", secret, token[110:130].encode())]
+        self.assertEqual(found, [True, False, False])  # the first so that this can fail
+        silo.kill()
 
 
 if __name__ == "__main__":
