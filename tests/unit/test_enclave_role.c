@@ -7,9 +7,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-// A process that catches signals, sends itself `second` some time after `first`, and ends well if it can: how
-// it ended.
-static int end_of(int first, int second, unsigned pause_ms)
+// A process that catches signals, sends itself `second` some time after `first`, and ends well if it can.
+static pid_t send_itself(int first, int second, unsigned pause_ms)
 {
     pid_t child = fork();
     if (child == 0) {
@@ -19,6 +18,11 @@ static int end_of(int first, int second, unsigned pause_ms)
         raise(second);
         _exit(0);
     }
+    return child;
+}
+
+static int end_of(pid_t child)
+{
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
     return WIFSIGNALED(status) ? WTERMSIG(status) : -WEXITSTATUS(status);
@@ -29,10 +33,16 @@ static void test_a_second_signal(void **state)
 {
     (void)state;
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    pid_t at_once[3], again[3], another[3];
     for (size_t i = 0; i < 3; i++) {
-        assert_int_equal(end_of(numbers[i], numbers[i], 0), 0);
-        assert_int_equal(end_of(numbers[i], numbers[i], 1100), numbers[i]);
-        assert_int_equal(end_of(numbers[i], numbers[(i + 1) % 3], 1100), 0);
+        at_once[i] = send_itself(numbers[i], numbers[i], 0);
+        again[i] = send_itself(numbers[i], numbers[i], 1100);
+        another[i] = send_itself(numbers[i], numbers[(i + 1) % 3], 1100);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(end_of(at_once[i]), 0);
+        assert_int_equal(end_of(again[i]), numbers[i]);
+        assert_int_equal(end_of(another[i]), 0);
     }
 }
 
