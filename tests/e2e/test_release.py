@@ -2,9 +2,20 @@
 import json
 import os
 import shutil
+import time
 import unittest
 
-from federation_support import Federation, files_below, needles_of, program
+from federation_support import Federation, Proxy, files_below, needles_of, program
+
+
+class Late(Proxy):
+    """A network in which what the server says may take a while."""
+    pause = 0
+
+    def meet(self, data, way, passed):
+        if way == "down":
+            time.sleep(self.pause)
+        return data
 
 
 class Release(Federation):
@@ -117,24 +128,26 @@ class Release(Federation):
 
     def test_silos_that_were_away_at_the_end(self):
         """With `release: silos` nobody else has the result: the server waits for them again, however often it is started."""
-        for attempt in range(5):  # a silo may have heard before it is killed
-            name = "late%d" % attempt
-            config = self.settings(name, "silos")
-            with open(config) as file:
-                text = file.read()
-            with open(config, "w") as file:
-                file.write(text.replace("min_clients: 1", "min_clients: 1, progress_timeout: 3"))
-            server = self.start("serve", config)
-            server.wait_event("server.listening")
-            token, output = self.invite(config, "anne"), "%s/%s.output" % (self.dir, name)
-            asked = (token, "--state", "%s/%s.silo" % (self.dir, name), "--model", self.base + "/model", "--data",
-                     self.base + "/anne.jsonl", "--threads", "1", "--output", output)
-            silo = self.start("join", *asked)
-            server.wait_event("round.done", round=2)
-            silo.kill()
-            self.assert_ends(server)
-            if any(event["event"] == "server.untold" for event in server.events):
-                break
+        proxy = Late()
+        self.addCleanup(proxy.close)
+        config = self.settings("late", "silos")
+        with open(config) as file:
+            text = file.read()
+        with open(config, "w") as file:
+            file.write(text.replace("local_steps: 3", "local_steps: 100").replace("min_clients: 1", (
+                "min_clients: 1, progress_timeout: 3, advertise: '127.0.0.1:%d'" % proxy.port)))
+        server = self.serve(config, proxy)
+        output = self.dir + "/late.output"
+        asked = (self.invite(config, "anne"), "--state", self.dir + "/late.silo", "--model", self.base + "/model", "--data",
+                 self.base + "/anne.jsonl", "--threads", "1", "--output", output)
+        silo = self.start("join", *asked)
+        server.wait_event("round.done", round=1)
+        proxy.pause = 0.5
+        server.wait_event("round.done", round=2)
+        silo.kill()  # it has not heard of it
+        self.assert_ends(server)
+        self.assertEqual(server.wait_event("server.untold")["silos"], "anne")
+        proxy.pause = 0
         shutil.rmtree(output)
         server = self.start("serve", config)  # nobody comes
         self.assert_ends(server)
@@ -154,6 +167,7 @@ class Release(Federation):
         silo = self.start("join", *asked)  # which has all that it was to have, and no server is there any more
         self.assert_ends(silo)
         silo.wait_event("client.done")
+        proxy.close()
         asked = (*asked[:-1], output + "-2")
         self.assert_ends(self.start("join", *asked), 5, "no connection to the server for 3 seconds")
 
