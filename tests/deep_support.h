@@ -51,15 +51,13 @@ static inline const char *deep_model(void)
     assert_ok(cr_append(&file, values.data, values.size));
     snprintf(path, sizeof path, "%s", in_directory("deep"));
     assert_ok(cr_directory_make(path, true));
-    assert_ok(cr_file_write(in_directory("deep/model.safetensors"), cr_buffer_slice(&file), false));
-    assert_ok(cr_file_write(
-        in_directory("deep/config.json"),
-        cr_slice_of_string("{\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": \"llama\","
-                           " \"hidden_size\": 4, \"intermediate_size\": 4200, \"num_hidden_layers\": 1,"
-                           " \"num_attention_heads\": 1, \"num_key_value_heads\": 1, \"vocab_size\": 48,"
-                           " \"max_position_embeddings\": 128, \"rms_norm_eps\": 1e-5,"
-                           " \"hidden_act\": \"silu\", \"tie_word_embeddings\": false}"),
-        false));
+    write_bytes(in_directory("deep/model.safetensors"), cr_buffer_slice(&file));
+    write_text(in_directory("deep/config.json"),
+               "{\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": \"llama\","
+               " \"hidden_size\": 4, \"intermediate_size\": 4200, \"num_hidden_layers\": 1,"
+               " \"num_attention_heads\": 1, \"num_key_value_heads\": 1, \"vocab_size\": 48,"
+               " \"max_position_embeddings\": 128, \"rms_norm_eps\": 1e-5,"
+               " \"hidden_act\": \"silu\", \"tie_word_embeddings\": false}");
     return path;
 }
 

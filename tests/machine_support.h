@@ -41,9 +41,7 @@ static void put_file(const char *folder, const char *name, const void *bytes, si
 {
     char path[256];
     snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *file = fopen(path, "w");
-    if (!file || (size > 0 && fwrite(bytes, 1, size, file) != size) || fclose(file) != 0)
-        fail_msg("%s", path);
+    write_bytes(path, (struct cr_slice){bytes, size});
 }
 
 static void put_text(const char *folder, const char *name, const char *text)

@@ -9,8 +9,10 @@
 
 #include <cmocka.h>
 
+#include "base/bytes.h"
 #include "base/status.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -48,6 +50,19 @@ static inline const char *shared_data(void)
         skip();
     }
     return path;
+}
+
+// A file of these bytes. It is not synced as cr_file_write's is, which takes longer than many a test.
+static inline void write_bytes(const char *path, struct cr_slice bytes)
+{
+    FILE *file = fopen(path, "we");
+    if (!file || fwrite(bytes.data, 1, bytes.size, file) != bytes.size || fclose(file) != 0)
+        fail_msg("%s cannot be written", path);
+}
+
+static inline void write_text(const char *path, const char *text)
+{
+    write_bytes(path, cr_slice_of_string(text));
 }
 
 #endif

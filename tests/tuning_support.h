@@ -14,11 +14,6 @@
 #define SMALL_MODEL                                                                                          \
     "tests/golden/lora-gqa-tied/model" // 2 layers, d = 24, grouped-query, tied, bytes as tokens
 
-static inline void write_text(const char *path, const char *text)
-{
-    assert_ok(cr_file_write(path, cr_slice_of_string(text), false));
-}
-
 // A sparse change of all linears.
 static inline struct cr_spf_config spf_choice(int criterion, int granularity, double density)
 {

@@ -28,7 +28,7 @@ static inline int remove_file(void **state)
 static inline enum cr_status open_text(const char *text, const struct cr_tokenizer *tokenizer,
                                        struct cr_dataset_options options, struct cr_dataset **out)
 {
-    assert_ok(cr_file_write(path, cr_slice_of_string(text), false));
+    write_text(path, text);
     if (options.max_length == 0) options.max_length = 512;
     return cr_dataset_open(path, tokenizer, &options, out);
 }

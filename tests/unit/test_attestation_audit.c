@@ -213,7 +213,7 @@ static void test_a_torn_line_is_cut_off_and_told(void **state)
     while (text.data[last - 1] != '\n') last--;
     for (size_t size = last + 1; size < text.size; size += 50) {
         cr_buffer_clear(&after);
-        assert_ok(cr_file_write(path, (struct cr_slice){text.data, size}, true));
+        write_bytes(path, (struct cr_slice){text.data, size});
         assert_ok(cr_audit_read((struct cr_slice){text.data, size}, "log", NULL, NULL, &end));
         assert_int_equal(end.torn, size - last);
         assert_ok(cr_audit_open(path, 1700000000, &audit));
@@ -237,7 +237,7 @@ static void test_a_log_that_was_changed_is_not_gone_on_with(void **state)
     struct cr_audit *audit;
     write_log("log", &text);
     text.data[200] ^= 1;
-    assert_ok(cr_file_write(in_directory("log"), cr_buffer_slice(&text), true));
+    write_bytes(in_directory("log"), cr_buffer_slice(&text));
     assert_fails(CR_DENIED, "line 1: was changed", cr_audit_open(in_directory("log"), 0, &audit));
     assert_fails(CR_IO, "Is a directory", cr_audit_open(directory, 0, &audit));
 }

@@ -170,19 +170,19 @@ static void test_files(void **state)
     CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
     CR_CLEANUP(cr_manifest_release) struct cr_manifest back = {0};
     assert_ok(cr_manifest_write(&manifest, &bytes));
-    assert_ok(cr_file_write(path, cr_buffer_slice(&bytes), false));
+    write_bytes(path, cr_buffer_slice(&bytes));
     assert_ok(cr_manifest_read(path, &back, NULL));
     assert_false(back.has_owner);
     cr_manifest_release(&back);
     cr_buffer_clear(&bytes);
     assert_ok(cr_manifest_sign(&manifest, owner, &bytes));
-    assert_ok(cr_file_write(path, cr_buffer_slice(&bytes), false));
+    write_bytes(path, cr_buffer_slice(&bytes));
     assert_ok(cr_manifest_read(path, &back, NULL));
     assert_true(back.has_owner);
     cr_manifest_release(&back);
     cr_buffer_clear(&bytes);
     assert_ok(cr_manifest_write(&manifest, &bytes)); // the owner is named, and nobody signed
-    assert_ok(cr_file_write(path, cr_buffer_slice(&bytes), false));
+    write_bytes(path, cr_buffer_slice(&bytes));
     assert_fails(CR_INVALID, path, cr_manifest_read(path, &back, NULL));
 }
 

@@ -152,13 +152,13 @@ static void test_endorsements_in_any_layout(void **state)
     assert_ok(cr_path_join(directory, "inner", &inner));
     assert_ok(cr_directory_make(inner, false));
     assert_holds(directory, 0, 0);
-    assert_ok(cr_file_write(in_directory("inner/chain"), cr_buffer_slice(&pem), false));
-    assert_ok(cr_file_write(in_directory("inner/again.pem"), cr_buffer_slice(&pem), false));
+    write_bytes(in_directory("inner/chain"), cr_buffer_slice(&pem));
+    write_bytes(in_directory("inner/again.pem"), cr_buffer_slice(&pem));
     assert_holds(directory, 2, 0);
-    assert_ok(cr_file_write(in_directory("info.json"), cr_buffer_slice(&info), false));
-    assert_ok(cr_file_write(in_directory("broken.json"), (struct cr_slice){info.data, info.size - 9}, false));
-    assert_ok(cr_file_write(in_directory("broken.pem"), (struct cr_slice){pem.data, 99}, false));
-    assert_ok(cr_file_write(in_directory(".hidden.json"), cr_buffer_slice(&info), false));
+    write_bytes(in_directory("info.json"), cr_buffer_slice(&info));
+    write_bytes(in_directory("broken.json"), (struct cr_slice){info.data, info.size - 9});
+    write_bytes(in_directory("broken.pem"), (struct cr_slice){pem.data, 99});
+    write_bytes(in_directory(".hidden.json"), cr_buffer_slice(&info));
     assert_holds(directory, 2, 1);
     // As DCAP keeps it: the signed object is a string, and its signature a member beside.
     assert_ok(cr_append_format(
@@ -169,13 +169,13 @@ static void test_endorsements_in_any_layout(void **state)
         7));
     put_hex(&all, hex.data, hex.size);
     assert_ok(cr_append_format(&all, "\"}"));
-    assert_ok(cr_file_write(in_directory("all.json"), cr_buffer_slice(&all), false));
+    write_bytes(in_directory("all.json"), cr_buffer_slice(&all));
     assert_holds(directory, 2, 2);
     // Who shows evidence chooses what stands beside it, before anything is proved.
     cr_buffer_clear(&all);
     for (size_t i = 0; i < 25000; i++) assert_ok(cr_append_format(&all, "%s\"%zu\": {}", i ? ", " : "{", i));
     assert_ok(cr_append_format(&all, "}"));
-    assert_ok(cr_file_write(in_directory("many.json"), cr_buffer_slice(&all), false));
+    write_bytes(in_directory("many.json"), cr_buffer_slice(&all));
     assert_holds(directory, 2, 2);
     CR_CLEANUP(cr_endorsements_release) struct cr_endorsements *none = NULL;
     assert_ok(cr_endorsements_new(&none));

@@ -11,7 +11,7 @@ static void lay(const char *machine, const char *name, const char *text)
     assert_ok(cr_path_join(in_directory(machine), name, &path));
     assert_ok(cr_path_directory(path, &folder));
     assert_ok(cr_directory_make(folder, false));
-    assert_ok(cr_file_write(path, cr_slice_of_string(text), false));
+    write_text(path, text);
 }
 
 static size_t processors(const char *machine)

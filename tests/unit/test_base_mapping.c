@@ -58,7 +58,7 @@ static void the_file_is_named(void **state)
     CR_FREE char *name = NULL;
     assert_ok(cr_copy_string(in_directory("cut"), &name));
     path = name;
-    assert_ok(cr_file_write(path, (struct cr_slice){bytes, sizeof bytes}, false));
+    write_bytes(path, (struct cr_slice){bytes, sizeof bytes});
     int status = ended_with(read_lost_page, said, sizeof said);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), cr_exit_code(CR_IO));

@@ -433,7 +433,7 @@ static void test_nobody_is_admitted_without_a_record(void **state)
 
 static void put_file(const char *name, struct cr_buffer *bytes)
 {
-    assert_ok(cr_file_write(in_directory(name), cr_buffer_slice(bytes), false));
+    write_bytes(in_directory(name), cr_buffer_slice(bytes));
     cr_buffer_release(bytes);
 }
 

@@ -104,7 +104,7 @@ static void refused(const char *part, const struct cr_buffer *bytes)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
     const char *path = in_directory("altered");
-    assert_ok(cr_file_write(path, cr_buffer_slice(bytes), true));
+    write_bytes(path, cr_buffer_slice(bytes));
     assert_fails(CR_INVALID, part, load(path, &out));
     assert_non_null(strstr(cr_error_message(), "altered"));
     assert_int_equal(out.size, 0);
@@ -131,7 +131,7 @@ static void test_every_bit_matters(void **unused)
     for (size_t bit = 0; bit < bytes.size * 8; bit++) {
         CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
         bytes.data[bit / 8] ^= (unsigned char)(1 << bit % 8);
-        assert_ok(cr_file_write(in_directory("altered"), cr_buffer_slice(&bytes), true));
+        write_bytes(in_directory("altered"), cr_buffer_slice(&bytes));
         enum cr_status status = load(in_directory("altered"), &out);
         bool version = bit / 32 == 2;
         assert_int_equal(status, version ? CR_UNSUPPORTED : CR_INVALID);
@@ -140,7 +140,7 @@ static void test_every_bit_matters(void **unused)
     }
     for (size_t size = 0; size < bytes.size; size++) {
         CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
-        assert_ok(cr_file_write(in_directory("altered"), (struct cr_slice){bytes.data, size}, true));
+        write_bytes(in_directory("altered"), (struct cr_slice){bytes.data, size});
         assert_fails(CR_INVALID, "altered: ", load(in_directory("altered"), &out));
     }
 }
@@ -230,7 +230,7 @@ static void test_what_its_header_says(void **unused)
     assert_string_equal(about.purpose, "some values");
     assert_memory_equal(about.bound, sealing.bound, 32);
     assert_int_equal(about.size, 3 * CHUNK + 5);
-    assert_ok(cr_file_write(path, cr_slice_of_string("no such thing"), true));
+    write_text(path, "no such thing");
     assert_fails(CR_INVALID, "not a sealed file", cr_seal_describe(path, &about));
 }
 

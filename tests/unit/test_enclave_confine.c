@@ -384,7 +384,7 @@ static void make_file(const char *folder, const char *name)
 {
     char path[512];
     snprintf(path, sizeof path, "%s/%s", folder, name);
-    assert_ok(cr_file_write(path, cr_slice_of_string("{}"), false));
+    write_text(path, "{}");
     assert_int_equal(chmod(path, 0666), 0);
 }
 

@@ -162,8 +162,7 @@ static void test_settings_of_a_command_line(void **state)
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     close(fd);
-    assert_ok(
-        cr_file_write(path, cr_slice_of_string("model_name_or_path: m\nlora: {lora_alpha: 16}\n"), false));
+    write_text(path, "model_name_or_path: m\nlora: {lora_alpha: 16}\n");
     struct cr_config config;
     static const char *const right[] = {"lora.r=3", "federation.rounds=2"};
     static const char *const wrong[][1] = {
@@ -194,7 +193,7 @@ static void test_a_result_has_a_name(void **state)
 {
     (void)state;
     static const char path[] = "/tmp/carrel-config-output.yaml";
-    assert_ok(cr_file_write(path, cr_slice_of_string("model_name_or_path: m\n"), false));
+    write_text(path, "model_name_or_path: m\n");
     struct cr_config config;
     static const char *const nameless[] = {"/", "//", ".", "..", "./", "a/..", "a/.", "../", "/."};
     for (size_t i = 0; i < sizeof nameless / sizeof *nameless; i++) {
@@ -236,7 +235,7 @@ static void test_paths_are_written_out(void **state)
     static const char silos[] =
         "model_name_or_path: m\nsilos:\n- {name: a, data: x}\n- {name: b, data: ~/y}\n";
     struct cr_config config;
-    assert_ok(cr_file_write(path, cr_slice_of_string("model_name_or_path: m\n"), false));
+    write_text(path, "model_name_or_path: m\n");
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         char setting[64], sentence[128];
         const char *const settings[] = {setting};
@@ -247,13 +246,13 @@ static void test_paths_are_written_out(void **state)
         assert_ok(cr_config_read_with(path, settings, 1, &config));
         cr_config_release(&config);
     }
-    assert_ok(cr_file_write(path, cr_slice_of_string(silos), false));
+    write_text(path, silos);
     assert_fails(CR_INVALID, ":2: silos[1].data: the shell's ~", cr_config_read(path, &config));
-    assert_ok(cr_file_write(path, cr_slice_of_string("model_name_or_path: ''\n"), false));
+    write_text(path, "model_name_or_path: ''\n");
     assert_fails(CR_INVALID, ":1: model_name_or_path: empty", cr_config_read(path, &config));
-    assert_ok(cr_file_write(path, cr_slice_of_string("model_name_or_path: m\ndata: {train: ''}\n"), false));
+    write_text(path, "model_name_or_path: m\ndata: {train: ''}\n");
     assert_fails(CR_INVALID, ":2: data.train: empty", cr_config_read(path, &config));
-    assert_ok(cr_file_write(path, cr_slice_of_string("model_name_or_path: m\noutput_dir: \"\"\n"), false));
+    write_text(path, "model_name_or_path: m\noutput_dir: \"\"\n");
     assert_fails(CR_INVALID, ":2: output_dir: empty", cr_config_read(path, &config));
     unlink(path);
 }
@@ -278,7 +277,7 @@ static void test_what_rounds_leave_without_effect_is_known(void **state)
         {{rounds, steps, "training.max_steps=9"}, 3, true, false},
         {{split, "training.max_steps=9", "training.num_train_epochs=2"}, 3, false, false},
     };
-    assert_ok(cr_file_write(path, cr_slice_of_string("model_name_or_path: m\n"), false));
+    write_text(path, "model_name_or_path: m\n");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct cr_config config;
         assert_ok(cr_config_read_with(path, cases[i].settings, cases[i].count, &config));
@@ -306,7 +305,7 @@ static void test_addresses_are_read_at_once(void **state)
         {pads, "slicing.accelerators=[10.0.0.1:65536]"},
     };
     struct cr_config config;
-    assert_ok(cr_file_write(path, cr_slice_of_string("model_name_or_path: m\n"), false));
+    write_text(path, "model_name_or_path: m\n");
     for (size_t i = 0; i < sizeof right / sizeof *right; i++) {
         assert_ok(cr_config_read_with(path, right[i], 2, &config));
         cr_config_release(&config);
@@ -337,7 +336,7 @@ static void test_label_words_are_for_a_tsv(void **state)
         char text[256];
         struct cr_config config;
         snprintf(text, sizeof text, "model_name_or_path: m\n%s\n", cases[i].data);
-        assert_ok(cr_file_write(path, cr_slice_of_string(text), false));
+        write_text(path, text);
         if (cases[i].why) {
             assert_fails(CR_INVALID, cases[i].why, cr_config_read(path, &config));
         } else {

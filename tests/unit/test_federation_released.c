@@ -96,14 +96,14 @@ static void test_every_byte_matters(void **state)
     assert_ok(cr_file_read(in_directory("r"), SIZE_MAX, &bytes));
     for (size_t at = 0; at < bytes.size; at++) {
         bytes.data[at] ^= (unsigned char)(1 << at % 8);
-        assert_ok(cr_file_write(in_directory("altered"), cr_buffer_slice(&bytes), true));
+        write_bytes(in_directory("altered"), cr_buffer_slice(&bytes));
         enum cr_status status = open_result(in_directory("altered"), &job, owner);
         assert_int_equal(status, at / 4 == 2 ? CR_UNSUPPORTED : CR_INVALID); // the seal's version
         assert_non_null(strstr(cr_error_message(), "altered: "));
         bytes.data[at] ^= (unsigned char)(1 << at % 8);
     }
     for (size_t size = 0; size < bytes.size; size += 3) {
-        assert_ok(cr_file_write(in_directory("altered"), (struct cr_slice){bytes.data, size}, true));
+        write_bytes(in_directory("altered"), (struct cr_slice){bytes.data, size});
         assert_fails(CR_INVALID, "altered: ", open_result(in_directory("altered"), &job, owner));
     }
 }
@@ -129,7 +129,7 @@ static void test_content_that_is_none(void **state)
             assert_fails(CR_INVALID, "bytes are no result", cr_released_open(path, &job, owner, &released));
     }
     CR_CLEANUP(cr_released_release) struct cr_released released = {0};
-    assert_ok(cr_file_write(path, cr_slice_of_string("no such thing"), true));
+    write_text(path, "no such thing");
     assert_fails(CR_INVALID, "not a sealed file", cr_released_open(path, &job, owner, &released));
 }
 
@@ -142,7 +142,7 @@ static void test_seeds_of_the_fuzzer(void **state)
     struct cr_seal_header about;
     char path[256];
     snprintf(path, sizeof path, "%s/content", folder ? folder : "fuzz/corpus/released");
-    if (folder) assert_ok(cr_file_write(path, (struct cr_slice){content, sizeof content}, false));
+    if (folder) write_bytes(path, (struct cr_slice){content, sizeof content});
     assert_true(cr_file_exists(path));
     snprintf(path, sizeof path, "%s/file", folder ? folder : "fuzz/corpus/released");
     if (folder) write_result(path, 2);

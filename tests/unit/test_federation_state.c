@@ -165,7 +165,7 @@ static void test_one_server_at_a_time(void **unused)
 
 static void leave(const char *name)
 {
-    assert_ok(cr_file_write(path_in(name), cr_slice_of_string("half"), true));
+    write_text(path_in(name), "half");
 }
 
 static void leave_below(const char *name)
@@ -358,14 +358,14 @@ static void damage(const char *name, enum cr_status (*open_it)(const struct cr_t
         struct cr_slice bytes = {text.data, i < text.size ? i : text.size};
         unsigned char *changed = i < text.size ? NULL : &text.data[i - text.size];
         if (changed) *changed ^= 0x15;
-        assert_ok(cr_file_write(path_in(name), bytes, true));
+        write_bytes(path_in(name), bytes);
         enum cr_status status = open_it(token);
         if (changed) *changed ^= 0x15;
         if (status == CR_OK) fail_msg("%s: change %zu is not found", name, i);
         if ((status != CR_INVALID && status != CR_UNSUPPORTED) || !strstr(cr_error_message(), name))
             fail_msg("%s", cr_error_message());
     }
-    assert_ok(cr_file_write(path_in(name), cr_buffer_slice(&text), true));
+    write_bytes(path_in(name), cr_buffer_slice(&text));
     assert_ok(open_it(token));
 }
 

@@ -213,16 +213,16 @@ static void files_are_bounded(void **state)
     assert_int_equal(cr_json_count(root), 2);
     struct cr_json *other = NULL;
     assert_fails(CR_INVALID, "more than the 5 allowed", cr_json_read(path, 5, &other));
-    assert_ok(cr_file_write(path, cr_slice_of_string("\xef\xbb\xbf[3]"), false)); // with a byte order mark
+    write_text(path, "\xef\xbb\xbf[3]"); // with a byte order mark
     assert_ok(cr_json_read(path, 6, &other));
     assert_int_equal(cr_json_count(other), 1);
     cr_json_release(&other);
-    assert_ok(cr_file_write(path, cr_slice_of_string("\xef\xbb\xbf\xef\xbb\xbf[3]"), false)); // one is enough
+    write_text(path, "\xef\xbb\xbf\xef\xbb\xbf[3]"); // one is enough
     assert_fails(CR_INVALID, ":1:1: ", cr_json_read(path, 9, &other));
-    assert_ok(cr_file_write(path, cr_slice_of_string(""), false));
+    write_text(path, "");
     assert_fails(CR_INVALID, ": the file is empty", cr_json_read(path, 9, &other));
     const char *pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n";
-    assert_ok(cr_file_write(path, cr_slice_of_string(pointer), false));
+    write_text(path, pointer);
     assert_fails(CR_INVALID, ": a Git LFS pointer, not the file itself", cr_json_read(path, 99, &other));
     unlink(path);
     assert_fails(CR_NOT_FOUND, path, cr_json_read(path, 6, &other));

@@ -22,12 +22,7 @@ static void save(const char *name, const char *header, size_t data_size)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
     build(&bytes, header, data_size);
-    assert_ok(cr_file_write(in_directory(name), cr_buffer_slice(&bytes), false));
-}
-
-static void save_text(const char *name, const char *text)
-{
-    assert_ok(cr_file_write(in_directory(name), cr_slice_of_string(text), false));
+    write_bytes(in_directory(name), cr_buffer_slice(&bytes));
 }
 
 static struct cr_slice bytes_of(const void *data, size_t size)
@@ -252,11 +247,11 @@ static void shards_agree_with_their_index(void **state)
     assert_ok(cr_directory_make(none, false));
     struct cr_safetensors *refused = NULL;
     assert_fails(CR_NOT_FOUND, "neither model.safetensors nor", cr_safetensors_open(none, &refused));
-    save_text("empty/pytorch_model.bin.index.json", "{}");
+    write_text(in_directory("empty/pytorch_model.bin.index.json"), "{}");
     assert_fails(CR_UNSUPPORTED, "empty: pytorch_model.bin: only safetensors are read",
                  cr_safetensors_open(in_directory("empty"), &refused));
-    save_text("empty/model.safetensors",
-              "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n");
+    write_text(in_directory("empty/model.safetensors"),
+               "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n");
     assert_fails(CR_INVALID, "model.safetensors: a Git LFS pointer, not the file itself",
                  cr_safetensors_open(in_directory("empty"), &refused));
 
@@ -264,8 +259,8 @@ static void shards_agree_with_their_index(void **state)
     save("one.safetensors", "{" A "}", 8);
     save("two.safetensors", "{" B "}", 3);
     const char *index = "model.safetensors.index.json";
-    save_text(index,
-              "{\"metadata\":{},\"weight_map\":{\"b\":\"two.safetensors\",\"a\":\"one.safetensors\"}}");
+    write_text(in_directory(index),
+               "{\"metadata\":{},\"weight_map\":{\"b\":\"two.safetensors\",\"a\":\"one.safetensors\"}}");
     FILE_OF file = NULL;
     assert_ok(cr_safetensors_open(directory, &file));
     assert_string_equal(cr_safetensors_name(file), directory);
@@ -299,7 +294,7 @@ static void shards_agree_with_their_index(void **state)
     };
     save("both.safetensors", "{" A ",\"b\":{\"dtype\":\"I8\",\"shape\":[3],\"data_offsets\":[8,11]}}", 11);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        save_text(index, cases[i].index);
+        write_text(in_directory(index), cases[i].index);
         assert_fails(cases[i].status, cases[i].reason, cr_safetensors_open(directory, &refused));
         assert_null(refused);
     }

@@ -326,7 +326,7 @@ static void write_config(const char *directory, const struct cr_model_config *co
         "\"head_dim\":%zu,\"vocab_size\":%zu,\"max_position_embeddings\":%zu,\"tie_word_embeddings\":%s}",
         config->hidden, config->intermediate, config->layers, config->heads, config->kv_heads,
         config->head_dim, config->vocabulary, config->context, config->tied_head ? "true" : "false");
-    assert_ok(cr_file_write(path, cr_slice_of_string(text), false));
+    write_text(path, text);
 }
 
 static void remove_directory(const char *directory)

@@ -234,7 +234,7 @@ static void write_mixed(const char *path, struct cr_compute *compute)
     assert_ok(cr_path_join(path, "config.json", &config));
     assert_ok(cr_safetensors_write(weights, entries, count, false));
     assert_ok(cr_file_read("tests/golden/llama-gqa/config.json", 1 << 16, &text));
-    assert_ok(cr_file_write(config, cr_buffer_slice(&text), false));
+    write_bytes(config, cr_buffer_slice(&text));
     for (size_t i = 0; i < count; i++) free(narrow[i]);
     cr_safetensors_free(file);
 }

@@ -92,11 +92,11 @@ static void test_emptied(void **state)
     static const char one[] = "{\"time\": 2, \"event\": \"longer\"}\n";
     size_t offset = 0;
     int found = 0;
-    assert_ok(cr_file_write(in_directory("emptied"), cr_slice_of_string(two), false));
+    write_text(in_directory("emptied"), two);
     assert_ok(cr_events_read(in_directory("emptied"), &offset, count, &found));
     assert_ok(cr_events_read(in_directory("emptied"), &offset, count, &found));
     assert_int_equal(found, 2); // nothing is new
-    assert_ok(cr_file_write(in_directory("emptied"), cr_slice_of_string(one), false));
+    write_text(in_directory("emptied"), one);
     assert_ok(cr_events_read(in_directory("emptied"), &offset, count, &found));
     assert_int_equal(found, 3);
     assert_int_equal(offset, strlen(one));
@@ -119,7 +119,7 @@ static void test_long_lines(void **state)
     size_t good = text.size;
     assert_ok(cr_append_format(&text, "%s", begin));
     for (size_t j = 0; j < CR_EVENT_LINE_LIMIT; j++) assert_ok(cr_append_u8(&text, 'b'));
-    assert_ok(cr_file_write(in_directory("long"), cr_buffer_slice(&text), false));
+    write_bytes(in_directory("long"), cr_buffer_slice(&text));
     size_t offset = 0;
     int found = 0;
     assert_fails(CR_INVALID, "a line of more than ",
@@ -169,7 +169,7 @@ static void test_goes_on(void **state)
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     read_text("on.run/events.jsonl", &text);
     assert_ok(cr_append_format(&text, "{\"time\": 17"));
-    assert_ok(cr_file_write(in_directory("on.run/events.jsonl"), cr_buffer_slice(&text), false));
+    write_bytes(in_directory("on.run/events.jsonl"), cr_buffer_slice(&text));
     run = open_run("on.run");
     step(run, 30, 1);
     cr_run_dir_close(run, 0, NULL);
@@ -424,7 +424,7 @@ static void test_refused(void **state)
 {
     (void)state;
     struct cr_run_dir *run;
-    assert_ok(cr_file_write(in_directory("file.run"), cr_slice_of_string(""), false));
+    write_text(in_directory("file.run"), "");
     assert_fails(CR_IO, "run directory: ", cr_run_dir_open(in_directory("file.run"), "tune", &sink, &run));
 }
 
@@ -438,7 +438,7 @@ static void test_damaged_events_are_set_aside(void **state)
     cr_run_dir_close(run, 0, NULL);
     read_text("bad.run/events.jsonl", &before);
     assert_ok(cr_append_format(&before, "nonsense\n"));
-    assert_ok(cr_file_write(in_directory("bad.run/events.jsonl"), cr_buffer_slice(&before), false));
+    write_bytes(in_directory("bad.run/events.jsonl"), cr_buffer_slice(&before));
     warnings = 0;
     run = open_run("bad.run");
     assert_int_equal(warnings, 1);
@@ -462,7 +462,7 @@ static void test_tensorboard_files_are_in_the_order_of_starts(void **state)
     static const char *const there[] = {"9000000000.carrel.1", "99999999999999999999.x", "later"};
     for (size_t i = 0; i < 3; i++) {
         snprintf(path, sizeof path, "order.run/events.out.tfevents.%s", there[i]);
-        assert_ok(cr_file_write(in_directory(path), cr_slice_of_string(""), false));
+        write_text(in_directory(path), "");
     }
     for (int start = 1; start <= 2; start++) {
         cr_run_dir_close(open_run("order.run"), 0, NULL);

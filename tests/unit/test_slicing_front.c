@@ -218,7 +218,7 @@ static void copy_file(const char *from, const char *to)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
     assert_ok(cr_file_read(from, 1 << 24, &bytes));
-    assert_ok(cr_file_write(to, cr_buffer_slice(&bytes), false));
+    write_bytes(to, cr_buffer_slice(&bytes));
 }
 
 // Whoever changes the checkpoint so that what is computed again agrees with a lie is found by what is known

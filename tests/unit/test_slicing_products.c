@@ -226,7 +226,7 @@ static void write_rest(const char *base, const char *folder)
     assert_ok(cr_path_join(base, "config.json", &path));
     assert_ok(cr_path_join(folder, "config.json", &copy));
     assert_ok(cr_file_read(path, 1 << 20, &config));
-    assert_ok(cr_file_write(copy, cr_buffer_slice(&config), false));
+    write_bytes(copy, cr_buffer_slice(&config));
     free(copy);
     copy = NULL;
     assert_ok(cr_path_join(folder, "model.safetensors", &copy));

@@ -12,7 +12,7 @@ static void write_file(const char *directory, const char *name, const char *text
 {
     CR_FREE char *path = NULL;
     assert_ok(cr_path_join(directory, name, &path));
-    assert_ok(cr_file_write(path, cr_slice_of_string(text), false));
+    write_text(path, text);
 }
 
 static void assert_beside(const struct cr_tokenizer *tokenizer, const char *wanted)

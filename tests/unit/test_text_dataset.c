@@ -326,7 +326,7 @@ static void label_words_are_the_labels(void **state)
                                              .label_words = i == 0 ? by_place : by_name,
                                              .label_count = 2,
                                              .label_prompt = "<{text}>:"};
-        assert_ok(cr_file_write(tabs, cr_slice_of_string(rows[i]), false));
+        write_text(tabs, rows[i]);
         assert_ok(cr_dataset_open(tabs, tokenizer, &options, &dataset));
         assert_int_equal(cr_dataset_count(dataset), 2);
         assert_int_equal(cr_dataset_choices(dataset), 1);
@@ -371,7 +371,7 @@ static void label_words_are_the_labels(void **state)
                                                    .label_words = by_place,
                                                    .label_count = cases[i].words,
                                                    .label_prompt = cases[i].prompt};
-        assert_ok(cr_file_write(tabs, cr_slice_of_string(cases[i].rows), false));
+        write_text(tabs, cases[i].rows);
         assert_fails(CR_INVALID, cases[i].part, cr_dataset_open(tabs, tokenizer, &options, &dataset));
     }
     cr_tokenizer_free(tokenizer);
@@ -386,7 +386,7 @@ static void label_words_that_begin_others(void **state)
     char tabs[] = "/tmp/carrel-dataset-XXXXXX.tsv";
     int fd = mkstemps(tabs, 4);
     assert_true(fd >= 0 && close(fd) == 0);
-    assert_ok(cr_file_write(tabs, cr_slice_of_string("a\t10\nb\t10\n"), false));
+    write_text(tabs, "a\t10\nb\t10\n");
     struct cr_tokenizer *tokenizer = byte_tokenizer("<s>");
     struct cr_dataset *dataset = NULL;
     struct cr_dataset_options options = {.max_length = 64,

@@ -11,7 +11,7 @@ static const char *path;
 static void write_data(const char *name, const struct cr_buffer *text)
 {
     path = in_directory(name);
-    assert_ok(cr_file_write(path, cr_buffer_slice(text), false));
+    write_bytes(path, cr_buffer_slice(text));
 }
 
 enum { ROWS = 3000 };
@@ -190,7 +190,7 @@ static void tokens_beyond_the_model_are_refused(void **state)
 {
     (void)state;
     path = in_directory("beyond");
-    assert_ok(cr_file_write(path, cr_slice_of_string("{\"text\": \"ab\"}\n"), false));
+    write_text(path, "{\"text\": \"ab\"}\n");
     struct cr_tokenizer *tokenizer = byte_tokenizer(NULL);
     CR_CLEANUP(cr_ids_release) struct cr_ids ids = {0};
     assert_ok(cr_tokenizer_encode(tokenizer, cr_slice_of_string("ab"), false, &ids));
@@ -204,7 +204,7 @@ static void tokens_beyond_the_model_are_refused(void **state)
     cr_dataset_free(dataset);
     options.vocabulary--;
     options.max_length = 2;
-    assert_ok(cr_file_write(path, cr_slice_of_string("{\"text\": \"aab\"}\n"), false));
+    write_text(path, "{\"text\": \"aab\"}\n");
     assert_ok(cr_dataset_open(path, tokenizer, &options, &dataset)); // without its b
     cr_dataset_free(dataset);
     cr_tokenizer_free(tokenizer);

@@ -101,7 +101,7 @@ static void files_of_another_kind(void **state)
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         struct cr_dataset *dataset = NULL;
         snprintf(file, sizeof file, "%s/%s", directory, others[i][0]);
-        assert_ok(cr_file_write(file, cr_slice_of_string(others[i][1]), false));
+        write_text(file, others[i][1]);
         assert_fails(
             CR_INVALID, others[i][2],
             cr_dataset_open(file, tokenizer, &(struct cr_dataset_options){.max_length = 8}, &dataset));
@@ -136,8 +136,7 @@ static void all_rows_are_of_the_first_ones_kind(void **state)
     CR_CLEANUP(cr_row_reader_close) struct cr_row_reader rows = {0};
     struct cr_row row;
     bool found;
-    assert_ok(cr_file_write(
-        path, cr_slice_of_string("{\"text\": \"a\"}\n{\"prompt\": \"q\", \"completion\": \"a\"}"), false));
+    write_text(path, "{\"text\": \"a\"}\n{\"prompt\": \"q\", \"completion\": \"a\"}");
     assert_ok(cr_row_reader_open(path, &rows));
     assert_ok(cr_row_reader_next(&rows, &found, &row));
     assert_fails(CR_INVALID, ":2: \"text\" is missing", cr_row_reader_next(&rows, &found, &row));
@@ -163,7 +162,7 @@ static void no_more_of_a_row_is_told_than_40_bytes(void **state)
     char tabs[] = "/tmp/carrel-dataset-XXXXXX.tsv";
     int fd = mkstemps(tabs, 4);
     assert_true(fd >= 0 && close(fd) == 0);
-    assert_ok(cr_file_write(tabs, cr_slice_of_string("a\t" FORTY "x\n"), false));
+    write_text(tabs, "a\t" FORTY "x\n");
     assert_fails(CR_INVALID, "label \"" FORTY "\" is of no label word",
                  cr_dataset_open(tabs, tokenizer, &options, &dataset));
     assert_int_equal(unlink(tabs), 0);

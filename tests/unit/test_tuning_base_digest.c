@@ -5,11 +5,6 @@
 #include "crypto/hash.h"
 #include "tuning/base_digest.h"
 
-static void write_file(const char *name, const char *text)
-{
-    assert_ok(cr_file_write(in_directory(name), cr_slice_of_string(text), false));
-}
-
 static void assert_tokenizer(const char *wanted)
 {
     struct cr_base_digest digest;
@@ -27,24 +22,26 @@ static void files_beside_count_by_what_they_change(void **state)
     "\"model\": {\"vocab\": {\"a\": 0}, \"merges\": []}}"
     CR_CLEANUP(cr_buffer_release) struct cr_buffer config = {0};
     assert_ok(cr_file_read("tests/golden/llama-gqa/config.json", 1 << 20, &config));
-    assert_ok(cr_file_write(in_directory("config.json"), cr_buffer_slice(&config), false));
-    write_file("tokenizer.json", TOKENIZER);
+    write_bytes(in_directory("config.json"), cr_buffer_slice(&config));
+    write_text(in_directory("tokenizer.json"), TOKENIZER);
     assert_tokenizer(TOKENIZER);
-    write_file("tokenizer_config.json", "{\"model_max_length\": 4096}");
+    write_text(in_directory("tokenizer_config.json"), "{\"model_max_length\": 4096}");
     assert_tokenizer(TOKENIZER);
-    write_file("tokenizer_config.json", "{\"eos_token\": \"</s>\"}"); // which is special then
+    write_text(in_directory("tokenizer_config.json"), "{\"eos_token\": \"</s>\"}"); // which is special then
     assert_tokenizer(TOKENIZER "token 1 special normalized\n");
-    write_file("tokenizer_config.json", "{\"eos_token\": \"<s>\", \"tokenizer_class\": \"LlamaTokenizer\"}");
+    write_text(in_directory("tokenizer_config.json"),
+               "{\"eos_token\": \"<s>\", \"tokenizer_class\": \"LlamaTokenizer\"}");
     assert_tokenizer(TOKENIZER "token 2 special normalized\nmetaspace first\neos 2\n");
-    write_file("tokenizer_config.json", "{\"tokenizer_class\": \"LlamaTokenizer\", \"legacy\": true}");
+    write_text(in_directory("tokenizer_config.json"),
+               "{\"tokenizer_class\": \"LlamaTokenizer\", \"legacy\": true}");
     assert_tokenizer(TOKENIZER "metaspace always\n");
     // A file that says itself what the class does.
 #define OWN                                                                                                  \
     "{\"pre_tokenizer\": {\"type\": \"Metaspace\", \"replacement\": \"\u2581\", \"split\": false, "          \
     "\"prepend_scheme\": \"always\"}, \"model\": {\"vocab\": {\"a\": 0}, \"merges\": []}}"
-    write_file("tokenizer.json", OWN);
+    write_text(in_directory("tokenizer.json"), OWN);
     assert_tokenizer(OWN);
-    write_file("tokenizer_config.json", "{\"tokenizer_class\": \"LlamaTokenizer\"}");
+    write_text(in_directory("tokenizer_config.json"), "{\"tokenizer_class\": \"LlamaTokenizer\"}");
     assert_tokenizer(OWN "metaspace first\n");
 }
 

@@ -7,11 +7,6 @@
 
 static struct cr_tokenizer *tokenizer; // of the demo's model; its EOS is "</s>" by tokenizer_config.json
 
-static void write_file(const char *name, const char *text)
-{
-    assert_ok(cr_file_write(in_directory(name), cr_slice_of_string(text), false));
-}
-
 static void expect(size_t count, const uint32_t *wanted)
 {
     CR_CLEANUP(cr_ids_release) struct cr_ids ends = {0};
@@ -26,15 +21,16 @@ static void files_are_asked_in_the_order_of_transformers(void **state)
     (void)state;
     uint32_t end;
     assert_true(cr_tokenizer_eos(tokenizer, &end));
-    write_file("config.json", "{}");
+    write_text(in_directory("config.json"), "{}");
     expect(1, &end);
-    write_file("config.json", "{\"eos_token_id\": 5}");
+    write_text(in_directory("config.json"), "{\"eos_token_id\": 5}");
     expect(1, (const uint32_t[]){5});
-    write_file("generation_config.json", "{\"eos_token_id\": [9, 11]}");
+    write_text(in_directory("generation_config.json"), "{\"eos_token_id\": [9, 11]}");
     expect(2, (const uint32_t[]){9, 11});
-    write_file("generation_config.json", "{\"eos_token_id\": [9, 4000000]}"); // that cannot be written
+    write_text(in_directory("generation_config.json"),
+               "{\"eos_token_id\": [9, 4000000]}"); // that cannot be written
     expect(1, (const uint32_t[]){9});
-    write_file("generation_config.json", "{\"eos_token_id\": null}");
+    write_text(in_directory("generation_config.json"), "{\"eos_token_id\": null}");
     expect(1, &end);
 }
 
@@ -46,7 +42,7 @@ static void what_is_no_token_is_refused(void **state)
         char text[64];
         CR_CLEANUP(cr_ids_release) struct cr_ids ends = {0};
         snprintf(text, sizeof text, "{\"eos_token_id\": %s}", bad[i]);
-        write_file("generation_config.json", text);
+        write_text(in_directory("generation_config.json"), text);
         assert_fails(CR_INVALID, "generation_config.json: eos_token_id",
                      cr_end_tokens_read(directory, tokenizer, &ends));
     }
@@ -55,7 +51,7 @@ static void what_is_no_token_is_refused(void **state)
     assert_ok(cr_append_format(&many, "{\"eos_token_id\": [0"));
     for (size_t i = 1; i < 65; i++) assert_ok(cr_append_format(&many, ", %zu", i));
     assert_ok(cr_append_format(&many, "]}"));
-    write_file("generation_config.json", cr_buffer_text(&many));
+    write_text(in_directory("generation_config.json"), cr_buffer_text(&many));
     assert_fails(CR_INVALID, "65 tokens, more than 64", cr_end_tokens_read(directory, tokenizer, &ends));
 }
 

@@ -506,7 +506,7 @@ static const char *write_stories(void)
     }
     cr_json_free(stories);
     const char *data = path_in("stories.jsonl");
-    assert_ok(cr_file_write(data, cr_buffer_slice(&rows), false));
+    write_bytes(data, cr_buffer_slice(&rows));
     return data;
 }
 

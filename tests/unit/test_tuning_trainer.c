@@ -378,7 +378,7 @@ static void make_empty_base(struct fixture *fixture, const char *name, const cha
         assert_ok(cr_append(&changed, text.data, before));
         if (dtype) assert_ok(cr_append_format(&changed, "%s%s", type, dtype + strlen("\"float32\"")));
         if (dtype) memcpy(strstr((char *)changed.data, "56,\n "), "3000,", 5); // intermediate_size
-        assert_ok(cr_file_write(to, cr_buffer_slice(&changed), false));
+        write_bytes(to, cr_buffer_slice(&changed));
     }
 }
 

@@ -57,7 +57,7 @@ static void write_rows(const char *path, size_t rows)
         assert_ok(cr_append_format(&out, "\", \"completion\": \"%c%c\"}\n", (int)('a' + i % 3),
                                    (int)('a' + i % 5)));
     }
-    assert_ok(cr_file_write(path, cr_buffer_slice(&out), false));
+    write_bytes(path, cr_buffer_slice(&out));
 }
 
 static void none_are_written(void **state)
