@@ -13,7 +13,7 @@ import threading
 import time
 import unittest
 
-from support import CARREL, ENVIRONMENT, children, gone, program
+from support import CARREL, ENVIRONMENT, children, gone, program, read_tensors
 
 SECRET = bytes(range(32))  # what sealed_seed/ holds (tests/unit/test_federation_state.c)
 SILOS = {"anne": 9, "ben": 6, "cleo": 14}  # rows of each
@@ -253,13 +253,7 @@ def files_below(*folders):
 
 def needles_of(adapter):
     """Stretches of each tensor, as float32 and as bf16, cut off and rounded."""
-    with open(adapter, "rb") as file:
-        data = file.read()
-    size = struct.unpack("<Q", data[:8])[0]
-    for name, entry in json.loads(data[8:8 + size]).items():
-        if name == "__metadata__":
-            continue
-        values = data[8 + size + entry["data_offsets"][0]:8 + size + entry["data_offsets"][1]]
+    for _, _, values in read_tensors(adapter).values():
         for at in range(0, len(values) - 4 * NEEDLE + 1, 4 * NEEDLE):
             single = values[at:at + 4 * NEEDLE]
             words = struct.unpack("<%dI" % NEEDLE, single)

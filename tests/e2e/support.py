@@ -1,7 +1,10 @@
-"""What tests of the programs share: how one is run, what a process is doing, and a folder for each test."""
+"""What tests of the programs share: how one is run, what a process is doing, tensors in files, and a folder
+for each test."""
+import json
 import mmap
 import os
 import re
+import struct
 import subprocess
 import sys
 import tempfile
@@ -19,6 +22,35 @@ def program(*arguments, text=True, **options):
 def read(path):
     with open(path, "rb") as file:
         return file.read()
+
+
+def read_tensors(path):
+    """A file of safetensors as {name: (dtype, shape, bytes)}."""
+    data = read(path)
+    size, = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8:8 + size])
+    header.pop("__metadata__", None)
+    return {name: (entry["dtype"], entry["shape"], data[8 + size + entry["data_offsets"][0]:8 + size + entry["data_offsets"][1]])
+            for name, entry in header.items()}
+
+
+def write_tensors(path, tensors):
+    header, size = {}, 0
+    for name, (dtype, shape, values) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [size, size + len(values)]}
+        size += len(values)
+    text = json.dumps(header).encode()
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.writelines(values for _, _, values in tensors.values())
+
+
+def floats(tensor):
+    """The values of a tensor as read_tensors gives it."""
+    dtype, _, data = tensor
+    if dtype == "BF16":
+        data = b"".join(b"\0\0" + data[i:i + 2] for i in range(0, len(data), 2))
+    return struct.unpack("<%d%s" % ((len(data) // 2, "e") if dtype == "F16" else (len(data) // 4, "f")), data)
 
 
 def children(pid):

@@ -11,11 +11,11 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import tempfile
 import unittest
 
-BIN = os.path.abspath(sys.argv.pop(1))
+from support import BIN, floats, read_tensors
+
 PROGRAM = os.path.join(BIN, "carrel-accelerator")
 GOLDEN = "tests/golden"
 PRIME = {4: 2**31 - 1, 3: 2**23 - 15}
@@ -27,24 +27,13 @@ def f32(value):
 
 
 def tensors(directory):
-    """Every tensor of a model as a list of rows of floats."""
+    """Every matrix of a model as a list of rows of floats."""
     found = {}
     for path in glob.glob(os.path.join(directory, "model*.safetensors")):
-        with open(path, "rb") as file:
-            size, = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(size))
-            data = file.read()
-        for name, entry in header.items():
-            if name == "__metadata__" or len(entry["shape"]) != 2:
-                continue
-            begin, end = entry["data_offsets"]
-            if entry["dtype"] == "BF16":
-                words = struct.unpack("<%dH" % ((end - begin) // 2), data[begin:end])
-                values = struct.unpack("<%df" % len(words), struct.pack("<%dI" % len(words), *(word << 16 for word in words)))
-            else:
-                values = struct.unpack("<%df" % ((end - begin) // 4), data[begin:end])
-            columns = entry["shape"][1]
-            found[name] = [values[i:i + columns] for i in range(0, len(values), columns)]
+        for name, tensor in read_tensors(path).items():
+            values, shape = floats(tensor), tensor[1]
+            if len(shape) == 2:
+                found[name] = [values[i:i + shape[1]] for i in range(0, len(values), shape[1])]
     return found
 
 

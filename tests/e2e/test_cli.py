@@ -8,7 +8,7 @@ import sys
 import tempfile
 import unittest
 
-from support import BIN, CARREL, program
+from support import BIN, CARREL, program, read_tensors, write_tensors
 
 DATA = os.environ.get("CARREL_DATA", "../shared/data")
 STORIES = os.path.join(DATA, "models/stories260K")
@@ -442,11 +442,10 @@ class Commands(unittest.TestCase):
             for name in os.listdir(DEMO):
                 shutil.copy(os.path.join(DEMO, name), folder)
             weights = os.path.join(folder, "model.safetensors")
-            with open(weights, "r+b") as file:
-                size = int.from_bytes(file.read(8), "little")
-                entry = json.loads(file.read(size))["model.layers.0.mlp.up_proj.weight"]
-                file.seek(8 + size + entry["data_offsets"][0])
-                file.write(b"\xff\xff\xff\xff")  # NaN in every type
+            tensors = read_tensors(weights)
+            dtype, shape, data = tensors["model.layers.0.mlp.up_proj.weight"]
+            tensors["model.layers.0.mlp.up_proj.weight"] = dtype, shape, b"\xff\xff\xff\xff" + data[4:]  # NaN in every type
+            write_tensors(weights, tensors)
             sentence = "is NaN or infinite: the model's model.layers.0.mlp.up_proj.weight holds such values"
             self.fails(2, "a logit " + sentence, "generate", "--model", folder, "--prompt", "x")
             with open(os.path.join(folder, "rows.jsonl"), "w") as rows:

@@ -12,22 +12,14 @@ import time
 import unittest
 
 from federation_support import Federation, Proxy, SILOS, files_below, program, write_rows
+from support import floats, read_tensors
 
 # Long enough rounds that something can happen in the middle of one.
 LONG = "federation: {{rounds: 3, local_steps: {steps}, min_clients: 3, progress_timeout: {timeout}, {address}, state_dir: {dir}/server}}"
 
 
-def safetensors(path):
-    """Names and fp32 values of a file."""
-    with open(path, "rb") as file:
-        data = file.read()
-    size = struct.unpack("<Q", data[:8])[0]
-    header = json.loads(data[8:8 + size])
-    for name, entry in sorted(header.items()):
-        if name != "__metadata__":
-            begin, end = entry["data_offsets"]
-            assert entry["dtype"] == "F32", entry
-            yield name, struct.unpack("<%df" % ((end - begin) // 4), data[8 + size + begin:8 + size + end])
+def values_of(path):
+    return {name: floats(tensor) for name, tensor in read_tensors(path).items()}
 
 
 class Results(Federation):
@@ -77,9 +69,9 @@ class Results(Federation):
         begin = self.config("begin", method + "data: {max_length: 64, train: %s/pooled.jsonl}\ntraining: {optim: sgd, "
                             "learning_rate: 0, max_steps: 1}" % self.base, lora)
         self.assertEqual(program("tune", begin).returncode, 0)
-        expected = dict(safetensors(self.dir + "/pooled/adapter_model.safetensors"))
-        found = dict(safetensors(self.dir + "/together/adapter_model.safetensors"))
-        first = dict(safetensors(self.dir + "/begin/adapter_model.safetensors"))
+        expected = values_of(self.dir + "/pooled/adapter_model.safetensors")
+        found = values_of(self.dir + "/together/adapter_model.safetensors")
+        first = values_of(self.dir + "/begin/adapter_model.safetensors")
         self.assertEqual(list(expected), list(found))
         worst, moved = 0, 0
         for name, values in expected.items():

@@ -10,41 +10,12 @@ import subprocess
 import time
 import unittest
 
-from support import CARREL, Folder, program, read
+from support import CARREL, Folder, floats, program, read, read_tensors, write_tensors
 
 GOLDEN = "tests/golden"
 DEMO = "examples/demo/model"
 PREFIX = os.path.join(GOLDEN, "prefix-gqa", "adapter")
 VARIANTS = ["lora-gqa-tied", "lora-mha-untied", "lora-gpt2"]
-
-
-def read_tensors(path):
-    """name: (dtype, shape, bytes)."""
-    with open(path, "rb") as file:
-        data = file.read()
-    size = struct.unpack("<Q", data[:8])[0]
-    header = json.loads(data[8:8 + size])
-    header.pop("__metadata__", None)
-    return {name: (entry["dtype"], entry["shape"], data[8 + size + entry["data_offsets"][0]:8 + size + entry["data_offsets"][1]])
-            for name, entry in header.items()}
-
-
-def write_tensors(path, tensors):
-    header, size = {}, 0
-    for name, (dtype, shape, values) in tensors.items():
-        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [size, size + len(values)]}
-        size += len(values)
-    text = json.dumps(header).encode()
-    with open(path, "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        file.writelines(values for _, _, values in tensors.values())
-
-
-def floats(tensor):
-    dtype, _, data = tensor
-    if dtype == "BF16":
-        return [struct.unpack("<f", b"\0\0" + data[i:i + 2])[0] for i in range(0, len(data), 2)]
-    return struct.unpack("<%d%s" % (len(data) // (4 if dtype == "F32" else 2), "f" if dtype == "F32" else "e"), data)
 
 
 def make_adapter(folder, model, size):

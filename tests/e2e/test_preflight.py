@@ -9,7 +9,7 @@ import struct
 import subprocess
 import unittest
 
-from support import BIN, CARREL, Folder, program
+from support import BIN, CARREL, Folder, program, read_tensors, write_tensors
 
 MODEL = os.path.abspath("examples/demo/model")
 TEXT = "After lunch, the gardener forgot a photograph at the long corridor. The dog slept through it all."
@@ -287,19 +287,12 @@ class Preflight(Case):
         self.assertIn("warning", [status for status, _ in found["data"]])
         # Every weight of the head a thousand times as large: a model that is surer than it should be.
         model = self.path("model")
-        os.mkdir(model)
-        for name in os.listdir(MODEL):
-            with open(os.path.join(MODEL, name), "rb") as source, open(os.path.join(model, name), "wb") as target:
-                target.write(source.read())
+        shutil.copytree(MODEL, model)
         path = os.path.join(model, "model.safetensors")
-        with open(path, "r+b") as file:
-            size = struct.unpack("<Q", file.read(8))[0]
-            header = json.loads(file.read(size))
-            entry = header["model.norm.weight"]
-            begin, end = entry["data_offsets"]
-            file.seek(8 + size + begin)
-            count = (end - begin) // (4 if entry["dtype"] == "F32" else 2)
-            file.write((struct.pack("<f", -1000.0) if entry["dtype"] == "F32" else b"\x7a\xc4") * count)
+        tensors = read_tensors(path)
+        dtype, shape, _ = tensors["model.norm.weight"]
+        tensors["model.norm.weight"] = dtype, shape, (struct.pack("<f", -1000.0) if dtype == "F32" else b"\x7a\xc4") * shape[0]
+        write_tensors(path, tensors)
         found = self.checks("carrel.yaml", "--set", "model_name_or_path=" + model)
         self.assertEqual(found["forward"][0][0], "warning")
         told = json.loads(self.succeeds("eval", "--model", model, "--data", "train.jsonl", "--json"))

@@ -8,14 +8,13 @@ import random
 import re
 import shutil
 import signal
-import struct
 import subprocess
 import time
 import unittest
 
 import hostile_accelerator
 from accelerator_support import DEMO, Accelerated
-from support import CARREL, memory_of
+from support import CARREL, memory_of, read_tensors
 
 RESULT, STATE = "adapter_model.safetensors", "trainer.state"
 STEPS = 6
@@ -50,17 +49,11 @@ def difference_surprise(first, second):
     return (zeros - count) / math.sqrt(2 * count)
 
 
-def rows_of(tensors):
+def rows_of(path):
     """Rows of a safetensors file's float32 tensors, as float32 and as bfloat16, but for those of zeros."""
-    with open(tensors, "rb") as file:
-        size, = struct.unpack("<Q", file.read(8))
-        header, data = json.loads(file.read(size)), file.read()
-    for name, entry in sorted(header.items()):
-        if name == "__metadata__":
-            continue
-        begin, end = entry["data_offsets"]
-        row = 4 * entry["shape"][-1]
-        for at in range(begin, end, row):
+    for _, (_, shape, data) in sorted(read_tensors(path).items()):
+        row = 4 * shape[-1]
+        for at in range(0, len(data), row):
             words = array.array("I", data[at:at + row])
             if any(words):
                 rounded = array.array("H", ((word + 0x7fff + (word >> 16 & 1)) >> 16 for word in words))

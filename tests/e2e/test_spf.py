@@ -3,11 +3,10 @@ command takes the result."""
 import json
 import os
 import signal
-import struct
 import subprocess
 import unittest
 
-from support import CARREL, ENVIRONMENT, Folder, program, read
+from support import CARREL, ENVIRONMENT, Folder, program, read, read_tensors
 
 DEMO = os.path.abspath("examples/demo/model")
 RESULT = ["adapter_model.safetensors", "spf_model.safetensors", "spf_config.json"]
@@ -15,11 +14,8 @@ RESULT = ["adapter_model.safetensors", "spf_model.safetensors", "spf_config.json
 
 def places(directory):
     """The indices of a change, by name."""
-    data = read(os.path.join(directory, "spf_model.safetensors"))
-    size = struct.unpack("<Q", data[:8])[0]
-    header = json.loads(data[8:8 + size])
-    return {name: data[8 + size + entry["data_offsets"][0]:8 + size + entry["data_offsets"][1]]
-            for name, entry in header.items() if not name.endswith((".values", "__metadata__"))}
+    tensors = read_tensors(os.path.join(directory, "spf_model.safetensors"))
+    return {name: data for name, (_, _, data) in tensors.items() if not name.endswith(".values")}
 
 
 class Spf(Folder):

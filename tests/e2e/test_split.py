@@ -8,6 +8,7 @@ import threading
 import unittest
 
 from federation_support import Federation, MODEL, SILOS, make_model, program, words, write_rows
+from support import read_tensors
 
 ROWS = 400  # of the silo that is disturbed
 DATA = "data: {max_length: 64%s}\ntraining: {per_device_train_batch_size: 8, learning_rate: 0.01, max_steps: %d, save_steps: 5, logging_steps: 1}\n"
@@ -18,14 +19,8 @@ class Model:
 
     def __init__(self, directory):
         self.directory = directory
-        with open(directory + "/model.safetensors", "rb") as file:
-            data = file.read()
-        size = struct.unpack("<Q", data[:8])[0]
-        entry = json.loads(data[8:8 + size])["model.embed_tokens.weight"]
-        assert entry["dtype"] == "F32", entry
-        self.vocabulary, self.width = entry["shape"]
-        begin, end = entry["data_offsets"]
-        table = data[8 + size + begin:8 + size + end]
+        dtype, (self.vocabulary, self.width), table = read_tensors(directory + "/model.safetensors")["model.embed_tokens.weight"]
+        assert dtype == "F32", dtype
         self.bytes = [table[i * 4 * self.width:(i + 1) * 4 * self.width] for i in range(self.vocabulary)]
         self.rows = [struct.unpack("<%df" % self.width, row) for row in self.bytes]
         self.squares = [sum(x * x for x in row) for row in self.rows]

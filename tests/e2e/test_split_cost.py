@@ -3,10 +3,10 @@ import json
 import os
 import random
 import re
-import struct
 import unittest
 
 from federation_support import Federation, MODEL, words, write_rows
+from support import write_tensors
 
 WIDE = dict(MODEL, hidden_size=512, intermediate_size=1536, num_attention_heads=8, num_key_value_heads=8,
             torch_dtype="bfloat16")
@@ -29,7 +29,7 @@ def write_model(folder, source, layers, seed):
                               ("self_attn.o_proj", [d, d]), ("mlp.gate_proj", [ff, d]), ("mlp.up_proj", [ff, d]),
                               ("mlp.down_proj", [d, ff]), ("input_layernorm", [d]), ("post_attention_layernorm", [d])):
             shapes["model.layers.%d.%s.weight" % (layer, module)] = shape
-    header, pieces, at = {}, [], 0
+    tensors = {}
     numbers = random.Random(seed)
     signs = bytes(0x3c | (byte & 0x80) for byte in range(256))
     for name, shape in shapes.items():
@@ -37,13 +37,9 @@ def write_model(folder, source, layers, seed):
         data = bytearray(2 * count)
         data[0::2] = numbers.randbytes(count)
         data[1::2] = numbers.randbytes(count).translate(signs)
-        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [at, at + 2 * count]}
-        pieces.append(bytes(data))
-        at += 2 * count
-    text = json.dumps(header).encode()
-    with open(folder + "/model.safetensors", "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text + b"".join(pieces))
-    return at
+        tensors[name] = "BF16", shape, bytes(data)
+    write_tensors(folder + "/model.safetensors", tensors)
+    return sum(len(data) for _, _, data in tensors.values())
 
 
 class Cost(Federation):
