@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 BIN = os.path.abspath(sys.argv.pop(1))
@@ -69,6 +70,16 @@ def gone(pid):
             return file.read().rsplit(")", 1)[1].split()[0] in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return True
+
+
+def wait_for(condition, what, seconds=60):
+    """What the condition comes to once it is true of something."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError("waited in vain: " + what)
+        time.sleep(0.005)
+    return found
 
 
 def memory_of(pid):

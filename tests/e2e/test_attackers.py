@@ -8,11 +8,10 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
 import unittest
 
-import federation_support as support
-from federation_support import program
+from federation_support import Federation, Proxy
+from support import ENVIRONMENT, program, wait_for
 
 HOSTILE = os.path.abspath(sys.argv.pop(1))
 
@@ -37,7 +36,7 @@ class Hostile:
     """hostile_peer at work, and what it had to say of it."""
 
     def __init__(self, *arguments):
-        self.process = subprocess.Popen([HOSTILE, *arguments], env=support.ENVIRONMENT, stdout=subprocess.PIPE,
+        self.process = subprocess.Popen([HOSTILE, *arguments], env=ENVIRONMENT, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True)
 
     def port(self):
@@ -54,7 +53,7 @@ class Hostile:
         return self
 
 
-class Attackers(support.Federation):
+class Attackers(Federation):
     def settings(self, proxy):
         return self.config("out", SETTINGS % (proxy.port, self.dir, self.dir))
 
@@ -64,16 +63,13 @@ class Attackers(support.Federation):
         return hostile
 
     def proxy(self, port):
-        proxy = support.Proxy(port)
+        proxy = Proxy(port)
         self.addCleanup(proxy.close)
         return proxy
 
     def wait_told(self, process, known, sentence):
         """An event behind the `known` first has it in its message."""
-        deadline = time.monotonic() + 60
-        while not any(sentence in event.get("message", "") for event in process.events[known:]):
-            self.assertLess(time.monotonic(), deadline, "%s in %s" % (sentence, process.events[known:]))
-            time.sleep(0.005)
+        wait_for(lambda: any(sentence in event.get("message", "") for event in process.events[known:]), sentence)
 
     def assert_refused(self, hostile, *sentences):
         """It was told so, and nothing else."""

@@ -3,15 +3,15 @@ import json
 import os
 import unittest
 
-import federation_support as support
-from federation_support import program
+from federation_support import Federation
+from support import program
 
 ATTESTED = """federation: {address: "127.0.0.1:0", state_dir: %s/server, rounds: 3, local_steps: 1, appraisal_policy: %s}
 attestation: {attester: development}
 data: {max_length: 64}"""
 
 
-class Attested(support.Federation):
+class Attested(Federation):
     def policy(self, text):
         path = self.dir + "/policy.yaml"
         with open(path, "w") as file:

@@ -8,7 +8,7 @@ import subprocess
 import time
 import unittest
 
-from support import BIN, CARREL, ENVIRONMENT, Folder, arguments as arguments_of, children, gone, read
+from support import BIN, CARREL, ENVIRONMENT, Folder, arguments as arguments_of, children, gone, read, wait_for
 
 MODEL = os.path.abspath("examples/demo/model")
 TEXT = "After lunch, the gardener forgot a photograph at the long corridor. The dog slept through it all."
@@ -84,21 +84,14 @@ class FirstProcess(Folder):
         waiting = subprocess.Popen([*NAMESPACE, "-pf", "--mount-proc", CARREL, *arguments], cwd=self.folder, env=ENVIRONMENT,
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.addCleanup(waiting.communicate)
-        first = self.wait_for(lambda: [pid for pid in children(waiting.pid) if arguments_of(pid)[:1] == [CARREL]])[0]
+        first = wait_for(lambda: [pid for pid in children(waiting.pid) if arguments_of(pid)[:1] == [CARREL]], "process 1")[0]
         self.addCleanup(lambda: gone(first) or os.kill(first, signal.SIGKILL))
         return waiting, first
-
-    def wait_for(self, condition):
-        deadline = time.monotonic() + 30
-        while not (found := condition()):
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.01)
-        return found
 
     def test_a_signal_ends_what_waits(self):
         for number in signal.SIGTERM, signal.SIGINT:
             waiting, first = self.start("preflight", "-")  # for a token
-            self.wait_for(lambda: read("/proc/%d/stat" % first).rsplit(b")", 1)[1].split()[0] == b"S")
+            wait_for(lambda: read("/proc/%d/stat" % first).rsplit(b")", 1)[1].split()[0] == b"S", "its sleep")
             os.kill(first, number)
             self.assertEqual(waiting.wait(30), 128 + number)
 
@@ -106,15 +99,15 @@ class FirstProcess(Folder):
         self.write("train.jsonl", json.dumps({"text": TEXT}) + "\n")
         subprocess.run([CARREL, "init", MODEL], cwd=self.folder, env=ENVIRONMENT, capture_output=True, check=True)
         waiting, first = self.start("tune", "carrel.yaml", "--set", "training.max_steps=1000000")
-        child = self.wait_for(lambda: children(first))[0]
-        self.wait_for(lambda: os.path.exists(self.path("adapter")))
+        child = wait_for(lambda: children(first), "carrel-enclave")[0]
+        wait_for(lambda: os.path.exists(self.path("adapter")), "the run")
         os.kill(child, signal.SIGSTOP)
         os.kill(first, signal.SIGTERM)
         time.sleep(1.2)
         self.assertIsNone(waiting.poll())
         os.kill(first, signal.SIGTERM)
         self.assertEqual(waiting.wait(30), 128 + signal.SIGTERM)
-        self.wait_for(lambda: gone(child))
+        wait_for(lambda: gone(child), "the end of the child")
 
 
 if __name__ == "__main__":

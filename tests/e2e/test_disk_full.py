@@ -8,7 +8,6 @@ ends with one clear error that names a file there; and once there is room, the s
 
 It needs a mount: as root, or in a user namespace of its own; where neither can be had, it is skipped.
 """
-import json
 import os
 import re
 import shutil

@@ -12,7 +12,7 @@ import time
 import unittest
 
 from federation_support import Federation, Proxy, SILOS, files_below, program, write_rows
-from support import floats, read_tensors
+from support import floats, read_tensors, wait_for
 
 # Long enough rounds that something can happen in the middle of one.
 LONG = "federation: {{rounds: 3, local_steps: {steps}, min_clients: 3, progress_timeout: {timeout}, {address}, state_dir: {dir}/server}}"
@@ -135,7 +135,8 @@ class Faults(Federation):
         server.kill()
         with open(self.dir + "/out/adapter_model.safetensors.tmp.4711", "wb") as file:  # as if it had been writing
             file.write(b"half")
-        time.sleep(0.5)
+        for silo in silos.values():
+            silo.wait_event("client.waiting")
         server = self.start("serve", config)
         self.assertEqual(server.wait_event("server.listening")["round"], 2)
         for process in (*silos.values(), server):
@@ -525,9 +526,7 @@ class Commands(Federation):
         def told(name):
             return [event for event in anne.events if event["event"] == name]
 
-        deadline = time.monotonic() + 60
-        while len(told("client.connected")) < 5 and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_for(lambda: len(told("client.connected")) >= 5, "the fifth connection")
         self.assertEqual(len(told("client.waiting")), 1)  # four tries after it, with longer and longer pauses
         self.assertIn("seen.sealed", told("client.waiting")[0]["message"])
         os.rmdir(self.dir + "/silo-anne/seen.sealed")
@@ -579,6 +578,5 @@ class Commands(Federation):
         self.assertEqual(self.adapter("out"), self.adapter("undisturbed"))
 
 
-del Federation  # its subclasses hold the tests
 if __name__ == "__main__":
     unittest.main(verbosity=2)

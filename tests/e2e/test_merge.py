@@ -7,10 +7,9 @@ import shutil
 import signal
 import struct
 import subprocess
-import time
 import unittest
 
-from support import CARREL, Folder, floats, program, read, read_tensors, write_tensors
+from support import CARREL, Folder, floats, program, read, read_tensors, wait_for, write_tensors
 
 GOLDEN = "tests/golden"
 DEMO = "examples/demo/model"
@@ -335,9 +334,7 @@ class Inspect(Folder):
             "training": {"max_steps": 10 ** 6, "save_steps": 3}}))
         state = self.path("out", "trainer.state")
         process = subprocess.Popen([CARREL, "tune", config], stderr=subprocess.DEVNULL)
-        while not os.path.exists(state):
-            self.assertIsNone(process.poll())
-            time.sleep(0.01)
+        wait_for(lambda: os.path.exists(state), state)
         process.kill()
         process.wait()
         for path in (state, self.path("out")):

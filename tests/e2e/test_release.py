@@ -202,6 +202,5 @@ class Release(Federation):
         self.assert_fails(program("simulate", simulation), 2, "a simulation's result is in output_dir alone")
 
 
-del Federation  # its subclass holds the tests
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -12,20 +12,11 @@ import subprocess
 import time
 import unittest
 
-from support import CARREL, Folder, arguments, children, gone
+from support import CARREL, Folder, arguments, children, gone, wait_for
 
 DEMO = os.path.abspath("examples/demo/model")
 STEPS = 100000  # more than any test waits for
 HARDENED = r"\Ahardened: .*\n(warning: this (kernel|build|processor) .*\n)*"
-
-
-def wait_for(condition, what, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError("waited in vain: " + what)
-        time.sleep(0.01)
-    return found
 
 
 class Run(Folder):

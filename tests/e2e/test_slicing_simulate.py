@@ -5,11 +5,10 @@ import os
 import signal
 import stat
 import subprocess
-import time
 import unittest
 
 from federation_support import Federation, SILOS, job_seed, place_secret
-from support import BIN, arguments, children, program
+from support import BIN, arguments, children, program, wait_for
 
 SLICING = "data: {{max_length: 64}}\ntraining: {{per_device_train_batch_size: 4, learning_rate: {rate}, {more}}}\n" \
           "federation: {{address: '127.0.0.1:0', rounds: {rounds}, local_steps: 2, state_dir: {state}}}\nseed: {seed}\n{extra}\n"
@@ -42,14 +41,9 @@ class Sliced(Federation):
 
     def wait_process(self, run, *words):
         """The process of a simulation whose command line has all these words."""
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            for pid in children(run.process.pid):
-                line = " ".join(arguments(pid))
-                if all(word in line for word in words):
-                    return pid
-            time.sleep(0.01)
-        raise AssertionError("no process of %s" % (words,))
+        def found():
+            return [pid for pid in children(run.process.pid) if all(word in " ".join(arguments(pid)) for word in words)]
+        return wait_for(found, "a process of %s" % (words,))[0]
 
     def test_same_bytes_again_and_close_to_the_run_without(self):
         expected = self.undisturbed()
@@ -223,6 +217,5 @@ class Sliced(Federation):
             self.assertEqual(file.read(), secret)
 
 
-del Federation  # its subclass holds the tests
 if __name__ == "__main__":
     unittest.main()

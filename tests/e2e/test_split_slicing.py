@@ -124,6 +124,5 @@ class SplitSliced(Federation):
             self.assert_ends(self.start("serve", bad), 2, sentence)
 
 
-del Federation  # its subclass holds the tests
 if __name__ == "__main__":
     unittest.main()

@@ -7,7 +7,6 @@ error, and then the same command goes on to the same bytes.
 import base64
 import hashlib
 import os
-import re
 import shutil
 import struct
 import subprocess

@@ -7,10 +7,9 @@ import signal
 import stat
 import subprocess
 import tempfile
-import time
 import unittest
 
-from support import CARREL, ENVIRONMENT, read
+from support import CARREL, ENVIRONMENT, read, wait_for
 
 DEMO = os.path.abspath("examples/demo/model")
 STEPS = 150
@@ -273,9 +272,7 @@ class Tune(unittest.TestCase):
             process = subprocess.Popen(self.command(self.output, "--set", "data.eval=" + held_out), env=ENVIRONMENT,
                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
             with process:
-                while not os.path.exists(os.path.join(self.output, RESULT)):
-                    self.assertIsNone(process.poll())
-                    time.sleep(0.02)
+                wait_for(lambda: os.path.exists(os.path.join(self.output, RESULT)), RESULT)
                 process.send_signal(number)
                 error = process.stderr.read()
                 self.assertEqual(process.wait(60), code, error)
