@@ -72,6 +72,18 @@ static inline struct cr_model_config gpt2_config(void)
     return config;
 }
 
+// Skips the test where the processor does not compute in this type.
+static inline struct cr_compute *compute_in(enum cr_dtype act, size_t threads)
+{
+    struct cr_compute *compute;
+    assert_ok(cr_compute_new(threads, &compute));
+    if (act == CR_BF16 && !cr_compute_has_bf16(compute)) {
+        cr_compute_free(compute);
+        skip();
+    }
+    return compute;
+}
+
 static inline struct cr_model *random_model(struct cr_compute *compute, struct cr_model_config config,
                                             enum cr_dtype act)
 {

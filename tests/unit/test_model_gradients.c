@@ -15,11 +15,7 @@ static const size_t lengths[] = {9, 1, 14};
 static struct fixture fixture_new(struct cr_model_config config, enum cr_dtype act, size_t threads)
 {
     struct fixture f;
-    assert_ok(cr_compute_new(threads, &f.compute));
-    if (act == CR_BF16 && !cr_compute_has_bf16(f.compute)) {
-        cr_compute_free(f.compute);
-        skip();
-    }
+    f.compute = compute_in(act, threads);
     f.model = random_model(f.compute, config, act);
     f.sample = random_sample(lengths, 3, config.vocabulary, 5);
     assert_ok(cr_pass_new(

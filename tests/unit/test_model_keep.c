@@ -131,12 +131,7 @@ static void check_golden(enum cr_dtype act, size_t threads)
 {
     static const char *const directories[] = {"tests/golden/llama-gqa", "tests/golden/gpt2",
                                               "tests/golden/qwen3", "tests/golden/mistral-window"};
-    struct cr_compute *compute;
-    assert_ok(cr_compute_new(threads, &compute));
-    if (act == CR_BF16 && !cr_compute_has_bf16(compute)) {
-        cr_compute_free(compute);
-        skip();
-    }
+    struct cr_compute *compute = compute_in(act, threads);
     for (size_t i = 0; i < sizeof directories / sizeof *directories; i++) {
         struct cr_model *model;
         assert_ok(cr_model_open(directories[i], CR_MODEL_TRAINABLE, NULL, compute, act, &model));

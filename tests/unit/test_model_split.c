@@ -97,12 +97,7 @@ static void check_split(const struct cr_model *model, size_t at, bool kept)
 static void check_models(enum cr_dtype act, bool kept)
 {
     glob_t found;
-    struct cr_compute *compute;
-    assert_ok(cr_compute_new(2, &compute));
-    if (act == CR_BF16 && !cr_compute_has_bf16(compute)) {
-        cr_compute_free(compute);
-        skip();
-    }
+    struct cr_compute *compute = compute_in(act, 2);
     assert_int_equal(glob("tests/golden/llama-*", GLOB_ERR, NULL, &found), 0);
     assert_int_equal(glob("tests/golden/qwen*", GLOB_ERR | GLOB_APPEND, NULL, &found), 0);
     assert_int_equal(glob("tests/golden/mistral*", GLOB_ERR | GLOB_APPEND, NULL, &found), 0);

@@ -28,11 +28,7 @@ static struct fixture fixture_new(const struct cr_prefix_config *config, enum cr
     shape.qkv_bias = shape.head_norms = true;
     shape.window = 5; // virtual tokens leave it as others do
     shape.windowed[0] = 1 << 1;
-    assert_ok(cr_compute_new(threads, &f.compute));
-    if (act == CR_BF16 && !cr_compute_has_bf16(f.compute)) {
-        cr_compute_free(f.compute);
-        skip();
-    }
+    f.compute = compute_in(act, threads);
     f.model = random_model(f.compute, shape, act);
     f.sample = random_sample(lengths, 3, shape.vocabulary, 5);
     assert_ok(cr_prefix_new(config, f.model, true, &f.prefix));
