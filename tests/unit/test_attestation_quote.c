@@ -44,6 +44,16 @@ static void appraise(struct platform *p, const char *lines, struct cr_appraisal 
     appraise_bytes(p, cr_buffer_slice(&quote), lines, NOW, out);
 }
 
+// Under these lines of policy this one check comes to that, for this reason.
+static void appraises_to(struct platform *p, const char *lines, const char *check, enum cr_outcome outcome,
+                         const char *why)
+{
+    struct cr_appraisal a;
+    appraise(p, lines, &a);
+    assert_only(&a, check, outcome, why);
+    cr_appraisal_release(&a);
+}
+
 static void test_whole_quotes_are_affirmed(void **state)
 {
     (void)state;
@@ -286,12 +296,10 @@ static void test_another_image_is_refused(void **state)
     put_known_td(&known);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct platform p;
-        struct cr_appraisal a;
         platform_make(&p, 4, true);
         p.report[cases[i].at] ^= 1;
-        appraise(&p, cr_buffer_text(&known), &a);
-        assert_only(&a, cases[i].check, CR_REFUSED, "is not among the policy's values");
-        cr_appraisal_release(&a);
+        appraises_to(&p, cr_buffer_text(&known), cases[i].check, CR_REFUSED,
+                     "is not among the policy's values");
         platform_free(&p);
     }
 }
@@ -345,27 +353,18 @@ static void test_levels_of_the_platform(void **state)
 {
     (void)state;
     struct platform p;
-    struct cr_appraisal a;
     platform_make(&p, 4, true);
     p.level_svn = 6; // more than the certificate has, so the second level counts
-    appraise(&p, "", &a);
-    assert_only(&a, "tcb_status", CR_REFUSED, "OutOfDate");
-    cr_appraisal_release(&a);
+    appraises_to(&p, "", "tcb_status", CR_REFUSED, "OutOfDate");
     p.level_svn = 5;
     p.report[0] = 3; // the module's SVN, below its only level
-    appraise(&p, "", &a);
-    assert_only(&a, "tcb_status", CR_REFUSED, "Unrecognized");
-    cr_appraisal_release(&a);
+    appraises_to(&p, "", "tcb_status", CR_REFUSED, "Unrecognized");
     p.report[0] = 4;
     p.report[1] = 5; // a version of the module that Intel does not know
-    appraise(&p, "", &a);
-    assert_only(&a, "tdx_module", CR_REFUSED, "of a version that the TCB info does not know");
-    cr_appraisal_release(&a);
+    appraises_to(&p, "", "tdx_module", CR_REFUSED, "of a version that the TCB info does not know");
     p.report[1] = 3;
     p.report[64] = 1; // mrsignerseam
-    appraise(&p, "", &a);
-    assert_only(&a, "tdx_module", CR_REFUSED, "another mrsigner than Intel's");
-    cr_appraisal_release(&a);
+    appraises_to(&p, "", "tdx_module", CR_REFUSED, "another mrsigner than Intel's");
     platform_free(&p);
 }
 
@@ -407,13 +406,9 @@ static void test_revoked_keys_are_refused(void **state)
         static const char *const names[] = {"PCK Certificate", "PCK Platform CA", "TCB Signing"};
         assert_only(&a, "revocation", CR_REFUSED, names[which]);
         cr_appraisal_release(&a);
-        appraise(&p, "allow_revoked: true\n", &a);
-        assert_only(&a, "revocation", CR_ADMITTED, names[which]);
-        cr_appraisal_release(&a);
+        appraises_to(&p, "allow_revoked: true\n", "revocation", CR_ADMITTED, names[which]);
         p.crl_ends = NOW - DAY / 2; // a list that has ended still says so
-        appraise(&p, "", &a);
-        assert_only(&a, "revocation", CR_REFUSED, "revoked");
-        cr_appraisal_release(&a);
+        appraises_to(&p, "", "revocation", CR_REFUSED, "revoked");
         platform_free(&p);
     }
 }
@@ -462,12 +457,8 @@ static void test_what_is_missing_is_told(void **state)
     struct cr_appraisal a;
     platform_make(&p, 3, false);
     p.no_crls = true;
-    appraise(&p, "", &a);
-    assert_only(&a, "revocation", CR_UNCHECKED, "no list of revocations");
-    cr_appraisal_release(&a);
-    appraise(&p, "allow_missing_crl: true\n", &a);
-    assert_only(&a, "revocation", CR_ADMITTED, "no list of revocations");
-    cr_appraisal_release(&a);
+    appraises_to(&p, "", "revocation", CR_UNCHECKED, "no list of revocations");
+    appraises_to(&p, "allow_missing_crl: true\n", "revocation", CR_ADMITTED, "no list of revocations");
     platform_free(&p);
 
     // A platform that signs all it wants is not Intel's.

@@ -44,7 +44,7 @@ static void spend(double seconds)
 static void test_a_silo_that_comes_back_and_says_nothing(void **state)
 {
     (void)state;
-    set_up_run("rounds: 1, min_clients: 1, progress_timeout: 6");
+    set_up_run("rounds: 1, min_clients: 1, progress_timeout: 4");
     enrol(&ben, "ben");
     say_ready(&ben);
     until_came(&ben, CR_FRAME_BEGIN, 1);
@@ -61,7 +61,7 @@ static void test_a_silo_that_comes_back_and_says_nothing(void **state)
     connect_silo(&ben);
     say_ready(&ben);
     until_came(&ben, CR_FRAME_BEGIN, 2);
-    until_closed(&ben, CR_TIMEOUT, "a piece of its update did not come for 12 seconds");
+    until_closed(&ben, CR_TIMEOUT, "a piece of its update did not come for 8 seconds");
     until_came(&anne, CR_FRAME_FINISHED, 1);
     tear_down_run(false);
 }
