@@ -2,9 +2,10 @@
 #ifndef CARREL_TESTS_OPTIONS_DOCUMENT_H
 #define CARREL_TESTS_OPTIONS_DOCUMENT_H
 
-#include "format/option_value.h"
+#include "support.h"
 
-#include <string.h>
+#include "base/file.h"
+#include "format/option_value.h"
 
 static inline const char *type_name(enum cr_option_type type)
 {
@@ -103,6 +104,20 @@ static inline enum cr_status options_document(const struct cr_option_table *tabl
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_TRY(append_sections(&text, table, "", "Top level"));
     return cr_append(out, text.data, text.size);
+}
+
+// The page is this introduction and the table's document. With CARREL_WRITE_DOCS in the environment it is
+// written instead.
+static inline void assert_page_is_of(const struct cr_option_table *table, const char *introduction,
+                                     const char *path)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer expected = {0}, found = {0};
+    assert_ok(cr_append_format(&expected, "%s", introduction));
+    assert_ok(options_document(table, &expected));
+    if (getenv("CARREL_WRITE_DOCS")) write_bytes(path, cr_buffer_slice(&expected));
+    assert_ok(cr_file_read(path, 1 << 20, &found));
+    if (!cr_slice_equal(cr_buffer_slice(&found), cr_buffer_slice(&expected)))
+        fail_msg("%s is not of the table: with CARREL_WRITE_DOCS=1 this program writes it anew", path);
 }
 
 #endif

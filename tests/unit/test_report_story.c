@@ -1,26 +1,4 @@
-#include "support.h"
-
-#include "report/chart.h"
-#include "report/events.h"
-#include "report/metrics.h"
-#include "report/page.h"
-#include "report/prometheus.h"
-#include "report/story.h"
-
-#include <math.h>
-#include <stdio.h>
-
-static enum cr_status take(void *context, const struct cr_event *event, double time)
-{
-    return cr_story_take(context, event, time);
-}
-
-static void tell(struct cr_story *story, const char *lines)
-{
-    size_t offset = 0;
-    assert_ok(cr_events_parse(cr_slice_of_string(lines), "events", &offset, take, story));
-    assert_int_equal(offset, strlen(lines));
-}
+#include "report_support.h"
 
 static const char tune[] =
     "{\"time\": 100, \"event\": \"run.begin\", \"level\": \"debug\", \"command\": \"tune\"}\n"

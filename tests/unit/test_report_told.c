@@ -1,29 +1,6 @@
 // report/: what is told of a run where numbers lack, start anew, or are odd: story, metrics, gauges, page,
 // chart.
-#include "support.h"
-
-#include "report/chart.h"
-#include "report/events.h"
-#include "report/metrics.h"
-#include "report/page.h"
-#include "report/prometheus.h"
-#include "report/story.h"
-
-#include <math.h>
-#include <stdio.h>
-
-static enum cr_status take(void *context, const struct cr_event *event, double time)
-{
-    assert_null(cr_event_field(event, "time")); // which is told beside it
-    return cr_story_take(context, event, time);
-}
-
-static void tell(struct cr_story *story, const char *lines)
-{
-    size_t offset = 0;
-    assert_ok(cr_events_parse(cr_slice_of_string(lines), "events", &offset, take, story));
-    assert_int_equal(offset, strlen(lines));
-}
+#include "report_support.h"
 
 static void the_time_left_is_of_this_start(void **state)
 {
