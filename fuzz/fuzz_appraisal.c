@@ -1,13 +1,8 @@
 // Any bytes as evidence; the first byte chooses of which type. Nothing may fault, and nothing is ever taken
 // for genuine, since nobody here has a vendor's key, and nobody vouches for any.
+#include "fuzz_support.h"
+
 #include "attestation/appraise.h"
-
-#include <stdlib.h>
-
-static void check(bool good)
-{
-    if (!good) abort();
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -1,12 +1,7 @@
 // Any bytes as CBOR: what can be passed over as a whole is read item by item to the same end.
+#include "fuzz_support.h"
+
 #include "format/cbor.h"
-
-#include <stdlib.h>
-
-static void check(bool good)
-{
-    if (!good) abort();
-}
 
 static void walk(struct cr_cursor *cursor)
 {

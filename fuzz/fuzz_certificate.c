@@ -1,15 +1,10 @@
 // The first byte chooses: a hostile request to issue over; a certificate and a CA to install (a length of two
 // bytes says where the first ends); or base64url text. Nothing may fault, and what is issued can be decoded.
+#include "fuzz_support.h"
+
 #include "crypto/identity.h"
 
-#include <stdlib.h>
-
 enum { NOW = 1790000000 };
-
-static void check(bool good)
-{
-    if (!good) abort();
-}
 
 static void issue(struct cr_slice request)
 {

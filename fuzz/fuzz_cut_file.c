@@ -7,8 +7,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 enum { ROW = 12, ROWS = 9 };
 
 static void read_all(struct cr_cut_file *file)

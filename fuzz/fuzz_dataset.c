@@ -8,8 +8,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static struct cr_tokenizer *make_tokenizer(void)
 {
     const char *const special[] = {"<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|eot_id|>"};

@@ -5,8 +5,6 @@
 
 #include <stdlib.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static struct cr_tokenizer *make_byte_level(void)
 {
     const char *const special[] = {"<s>", "<|end|>"};

@@ -1,14 +1,9 @@
 // Any bytes as a file of endorsements, and as one with evidence in it; the first byte chooses. What is found
 // as evidence is found again in its own bytes.
+#include "fuzz_support.h"
+
 #include "attestation/endorsements.h"
 #include "attestation/evidence.h"
-
-#include <stdlib.h>
-
-static void check(bool good)
-{
-    if (!good) abort();
-}
 
 static void endorse(struct cr_slice bytes)
 {

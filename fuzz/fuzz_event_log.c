@@ -1,13 +1,8 @@
 // Any bytes as an event log: refused, or replayed in both banks to as many events, where every event has
 // both.
+#include "fuzz_support.h"
+
 #include "attestation/event_log.h"
-
-#include <stdlib.h>
-
-static void check(bool good)
-{
-    if (!good) abort();
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -1,13 +1,8 @@
 // Any bytes as JSON: refused, or walked whole without a fault, and strings and numbers written read back the
 // same.
+#include "fuzz_support.h"
+
 #include "format/json.h"
-
-#include <stdlib.h>
-
-static void check(bool good)
-{
-    if (!good) abort();
-}
 
 static void rewrite_string(struct cr_slice text)
 {

@@ -4,8 +4,6 @@
 
 #include <stdlib.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static void read_payload(struct cr_slice bytes)
 {
     struct cr_manifest manifest = {0};

@@ -1,5 +1,7 @@
 // Any bytes as settings: refused, or what is written from them reads back to the same canonical bytes. What
 // follows a zero byte is set as one key's value, as a command line does.
+#include "fuzz_support.h"
+
 #include "format/options.h"
 
 #include <stdlib.h>
@@ -44,11 +46,6 @@ static const struct cr_option options[] = {
 };
 static const struct cr_option_table table = {options, sizeof options / sizeof *options,
                                              sizeof(struct settings)};
-
-static void check(bool good)
-{
-    if (!good) abort();
-}
 
 static void rewrite(const struct settings *settings)
 {

@@ -1,14 +1,10 @@
 // Claims beside evidence, and the certificate around them: a length of two bytes, so much of DER, then the
 // claims. Nothing may fault, and claims to which the evidence is not bound never pass.
+#include "fuzz_support.h"
+
 #include "attestation/ra_tls.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-static void check(bool good)
-{
-    if (!good) abort();
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

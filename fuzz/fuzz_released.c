@@ -11,8 +11,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static struct cr_manifest job = {.has_owner = true, .digest = {1, 2, 3}};
 static struct cr_identity *owner;
 

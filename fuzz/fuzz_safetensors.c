@@ -1,13 +1,9 @@
 // Any bytes as a safetensors file: refused, or every byte of data belongs to exactly one tensor.
+#include "fuzz_support.h"
+
 #include "format/safetensors.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-static void check(bool good)
-{
-    if (!good) abort();
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

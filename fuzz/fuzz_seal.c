@@ -8,8 +8,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static void read_all(struct cr_seal_reader *reader)
 {
     static unsigned char piece[1000];

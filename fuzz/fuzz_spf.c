@@ -1,14 +1,9 @@
 // A hostile sparse change: spf_config.json, or the places in a safetensors file. What is accepted lies within
 // the model's modules, in order and each once, so that no walk leaves them.
+#include "fuzz_support.h"
+
 #include "tuning/spf.h"
 #include "tuning/spf_file.h"
-
-#include <stdlib.h>
-
-static void check(bool good)
-{
-    if (!good) abort();
-}
 
 static void check_ascending(const uint32_t *index, size_t count, size_t end)
 {

@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static void round_trip(const char *text)
 {
     struct cr_token token;

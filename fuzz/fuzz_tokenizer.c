@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const unsigned char usual[] = "Hello <s> w\xc3\xb6rld\n 123 \xf0\x9f\xa6\x99 e\xcc\x81";

@@ -1,12 +1,7 @@
 // What a TPM brings; the first byte chooses: a quote's message, its signature, or what it sealed.
+#include "fuzz_support.h"
+
 #include "attestation/tpm_seal.h"
-
-#include <stdlib.h>
-
-static void check(bool good)
-{
-    if (!good) abort();
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -1,14 +1,9 @@
 // What a vendor puts into its certificates; the first byte chooses: Intel's SGX extension by itself, or a
 // certificate with AMD's.
+#include "fuzz_support.h"
+
 #include "attestation/amd.h"
 #include "attestation/pck.h"
-
-#include <stdlib.h>
-
-static void check(bool good)
-{
-    if (!good) abort();
-}
 
 static void read_amd(struct cr_slice der)
 {

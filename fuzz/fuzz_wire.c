@@ -1,25 +1,19 @@
 // Both sides of an accelerator's wire: bytes of a trusted process through a session, or bytes of an
 // accelerator through a link. The first byte says which, whether there is shared memory, whether with
 // products of pads, and what is asked.
+#include "fuzz_support.h"
+
 #include "accelerator/session.h"
 #include "base/socket.h"
 #include "slicing/link.h"
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 enum { LINK = 1, SHARED = 2, FRONT = 4, PADS = 8, MOST = 4096, WORDS = 48, MEMORY = WORDS * 4 };
-
-static void must(bool right)
-{
-    if (!right) abort();
-}
 
 // An engine with two small matrices that reads and writes all the words that it may.
 static enum cr_status complement(struct cr_engine *self, const struct cr_wire_product *product,
@@ -30,8 +24,8 @@ static enum cr_status complement(struct cr_engine *self, const struct cr_wire_pr
     const size_t depth[2] = {5, 2}, width[2] = {3, 4};
     bool backward = product->backward;
     size_t linear = product->linear;
-    must(linear < 2 && product->rows > 0 && (digits == 3 || digits == 4));
-    must(product->parts > 0 && product->parts <= (backward ? width : depth)[linear]);
+    check(linear < 2 && product->rows > 0 && (digits == 3 || digits == 4));
+    check(product->parts > 0 && product->parts <= (backward ? width : depth)[linear]);
     uint32_t sum = 0;
     for (size_t i = 0; i < product->rows * (backward ? width : depth)[linear]; i++) sum += question[i];
     size_t row = product->parts * (backward ? depth : width)[linear];
@@ -56,15 +50,15 @@ static const struct cr_model *small_model(void)
                                            .norm_epsilon = 1e-5f,
                                            .rope_theta = 10000,
                                            .rope_factor = 1};
-    if (!compute) must(cr_compute_new(1, &compute) == CR_OK);
-    if (!model) must(cr_model_create(&config, compute, CR_F32, &model) == CR_OK);
+    if (!compute) check(cr_compute_new(1, &compute) == CR_OK);
+    if (!model) check(cr_model_create(&config, compute, CR_F32, &model) == CR_OK);
     return model;
 }
 
 static int memory(void)
 {
     int fd = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    must(fd >= 0 && ftruncate(fd, MEMORY) == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK) == 0);
+    check(fd >= 0 && ftruncate(fd, MEMORY) == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK) == 0);
     return fd;
 }
 
@@ -78,22 +72,22 @@ static void hear_trusted_side(const uint8_t *data, size_t size, bool shared, boo
     struct cr_accelerator accelerator = {
         .frozen = &frozen, .model = small_model(), .engine = &engine, .busy = PTHREAD_MUTEX_INITIALIZER};
     int pair[2];
-    must(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+    check(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
     size_t hello = CR_WIRE_HEAD_SIZE + CR_WIRE_HELLO_SIZE;
     if (shared && size >= hello) {
-        must(cr_socket_send(pair[0], data, hello, "session") == CR_OK);
+        check(cr_socket_send(pair[0], data, hello, "session") == CR_OK);
         for (int i = 0; i < 1 + pads; i++) {
             int fd = memory();
-            must(cr_socket_send_descriptor(pair[0], fd, "session") == CR_OK);
+            check(cr_socket_send_descriptor(pair[0], fd, "session") == CR_OK);
             close(fd);
         }
         data += hello;
         size -= hello;
     }
-    must(cr_socket_send(pair[0], data, size, "session") == CR_OK);
-    must(shutdown(pair[0], SHUT_WR) == 0);
+    check(cr_socket_send(pair[0], data, size, "session") == CR_OK);
+    check(shutdown(pair[0], SHUT_WR) == 0);
     if (cr_accelerator_serve(&accelerator, &(struct cr_stream){.socket = pair[1]}, "fuzz") != CR_OK)
-        must(cr_error_message()[0] != 0);
+        check(cr_error_message()[0] != 0);
     close(pair[0]);
     close(pair[1]);
 }
@@ -109,7 +103,7 @@ static void *speak(void *argument)
 {
     const struct speaker *speaker = argument;
     int socket;
-    must(cr_socket_accept(speaker->listener, 5, &socket) == CR_OK);
+    check(cr_socket_accept(speaker->listener, 5, &socket) == CR_OK);
     // A link that has heard enough ends before all is said.
     if (cr_socket_send(socket, speaker->data, speaker->size, "link") == CR_OK) cr_socket_finish(socket);
     cr_socket_close(&socket);
@@ -128,10 +122,10 @@ static int listener_at(bool shared, char address[CR_SOCKET_NAME_SIZE])
     static int listeners[2] = {-1, -1};
     if (listeners[shared] < 0) {
         snprintf(path, sizeof path, "unix:/tmp/carrel-fuzz-%d", (int)getpid());
-        must(cr_socket_listen(shared ? path : "127.0.0.1:0", &listeners[shared]) == CR_OK);
+        check(cr_socket_listen(shared ? path : "127.0.0.1:0", &listeners[shared]) == CR_OK);
         if (shared) atexit(remove_path);
     }
-    must(cr_socket_name(listeners[shared], address) == CR_OK);
+    check(cr_socket_name(listeners[shared], address) == CR_OK);
     return listeners[shared];
 }
 
@@ -158,14 +152,14 @@ static void hear_accelerator(const uint8_t *data, size_t size, bool shared, bool
                                             .pads_size = pads ? MEMORY : 0};
     struct cr_link *link = NULL;
     pthread_t thread;
-    must(pthread_create(&thread, NULL, speak, &speaker) == 0);
+    check(pthread_create(&thread, NULL, speak, &speaker) == 0);
     enum cr_status status = cr_link_open(&options, &link);
     while (status == CR_OK) {
         status = ask(link, front && shared);
         if (status == CR_OK) status = cr_link_receive(link, 12);
     }
     // Nothing of what an accelerator says reaches a terminal as it is.
-    for (const char *c = cr_error_message(); *c; c++) must(*c >= 0x20 && *c < 0x7f);
+    for (const char *c = cr_error_message(); *c; c++) check(*c >= 0x20 && *c < 0x7f);
     cr_link_close(link);
     pthread_join(thread, NULL);
 }
