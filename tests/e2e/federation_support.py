@@ -13,7 +13,7 @@ import threading
 import time
 import unittest
 
-from support import CARREL, ENVIRONMENT, children, gone, program, read_tensors
+from support import CARREL, ENVIRONMENT, children, gone, program, read_tensors, write_rows
 
 SECRET = bytes(range(32))  # what sealed_seed/ holds (tests/unit/test_federation_state.c)
 SILOS = {"anne": 9, "ben": 6, "cleo": 14}  # rows of each
@@ -35,12 +35,6 @@ def words(seed, count):
             state = (state * 1103515245 + 12345) % 2 ** 31
             row.append("".join("aeioulnrst"[state // 7 ** k % 10] for k in range(2 + state % 4)))
         yield " ".join(row)
-
-
-def write_rows(path, rows):
-    with open(path, "w") as file:
-        for row in rows:
-            file.write(json.dumps({"text": row}) + "\n")
 
 
 def job_seed(seed):

@@ -1,5 +1,5 @@
-"""What tests of the programs share: how one is run, what a process is doing, tensors in files, and a folder
-for each test."""
+"""What tests of the programs share: how one is run, what a process is doing, files of texts and of tensors,
+and a folder for each test."""
 import json
 import mmap
 import os
@@ -23,6 +23,18 @@ def program(*arguments, text=True, **options):
 def read(path):
     with open(path, "rb") as file:
         return file.read()
+
+
+def sentence(number, length):
+    """So many words, in another order for each number."""
+    words = "after lunch the doctor wrote to her sister about rain".split()
+    return " ".join(words[(number * k + k) % 10] for k in range(length))
+
+
+def write_rows(path, rows):
+    with open(path, "w") as file:
+        for row in rows:
+            file.write(json.dumps({"text": row}) + "\n")
 
 
 def read_tensors(path):

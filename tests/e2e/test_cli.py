@@ -8,7 +8,7 @@ import sys
 import tempfile
 import unittest
 
-from support import BIN, CARREL, program, read_tensors, write_tensors
+from support import BIN, CARREL, program, read_tensors, write_rows, write_tensors
 
 DATA = os.environ.get("CARREL_DATA", "../shared/data")
 STORIES = os.path.join(DATA, "models/stories260K")
@@ -439,8 +439,7 @@ class Commands(unittest.TestCase):
 
     def test_weights_that_are_no_numbers(self):
         with tempfile.TemporaryDirectory() as folder:
-            for name in os.listdir(DEMO):
-                shutil.copy(os.path.join(DEMO, name), folder)
+            shutil.copytree(DEMO, folder, dirs_exist_ok=True)
             weights = os.path.join(folder, "model.safetensors")
             tensors = read_tensors(weights)
             dtype, shape, data = tensors["model.layers.0.mlp.up_proj.weight"]
@@ -467,8 +466,7 @@ class Commands(unittest.TestCase):
 
     def test_generate_stops_where_the_model_says(self):
         with tempfile.TemporaryDirectory() as folder:
-            for name in os.listdir(DEMO):
-                shutil.copy(os.path.join(DEMO, name), folder)
+            shutil.copytree(DEMO, folder, dirs_exist_ok=True)
             command = ["generate", "--model", folder, "--prompt", "After lunch", "--max-new-tokens", "12", "--json"]
             free = json.loads(carrel(*command).stdout)
             self.assertEqual((free["finish"], free["tokens"]), ("length", 12))
@@ -509,10 +507,8 @@ class Stories(unittest.TestCase):
         with open(os.path.join(DATA, "datasets/tinystories/tinystories_first500.json")) as file:
             stories = json.load(file)[:20]
         texts = [story if isinstance(story, str) else story.get("text", story.get("story")) for story in stories]
-        with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as rows:
-            for text in texts:
-                rows.write(json.dumps({"text": text}) + "\n")
-            rows.flush()
+        with tempfile.NamedTemporaryFile(suffix=".jsonl") as rows:
+            write_rows(rows.name, texts)
             losses = {}
             for options, bound in ((("--dtype", "float32"), 0.002), (("--dtype", "bfloat16"), 0.005),
                                    (("--dtype", "float32", "--load-in-8bit"), 0.007), (("--load-in-8bit",), 0.007)):

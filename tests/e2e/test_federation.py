@@ -11,8 +11,8 @@ import struct
 import time
 import unittest
 
-from federation_support import Federation, Proxy, SILOS, files_below, program, write_rows
-from support import floats, read_tensors, wait_for
+from federation_support import Federation, Proxy, SILOS, files_below, program
+from support import floats, read_tensors, wait_for, write_rows
 
 # Long enough rounds that something can happen in the middle of one.
 LONG = "federation: {{rounds: 3, local_steps: {steps}, min_clients: 3, progress_timeout: {timeout}, {address}, state_dir: {dir}/server}}"

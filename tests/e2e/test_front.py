@@ -8,7 +8,7 @@ import subprocess
 import unittest
 
 from accelerator_support import DEMO, Accelerated
-from support import CARREL
+from support import CARREL, sentence, write_rows
 
 LAYERS, FIRST, EXAMPLES, BATCH, EPOCHS = 6, 5, 20, 4, 3
 STEPS = EPOCHS * EXAMPLES // BATCH
@@ -19,13 +19,10 @@ class Front(Accelerated):
     def setUpClass(cls):
         super().setUpClass()
         _, cls.other = cls.hire("unix:" + os.path.join(cls.folder, "other.sock"))
-        words = "after lunch the doctor wrote to her sister about rain".split()
         cls.rows = {}
         for name, first in ("train", 0), ("eval", 3):
             cls.rows[name] = os.path.join(cls.folder, name + ".jsonl")
-            with open(cls.rows[name], "w") as file:
-                for i in range(first, first + EXAMPLES):
-                    file.write(json.dumps({"text": " ".join(words[(i * k + k) % 10] for k in range(5 + i % 4))}) + "\n")
+            write_rows(cls.rows[name], [sentence(i, 5 + i % 4) for i in range(first, first + EXAMPLES)])
         cls.config = os.path.join(cls.folder, "tune.yaml")
         with open(cls.config, "w") as config:
             json.dump({"model_name_or_path": DEMO, "dtype": "float32", "threads": 1,

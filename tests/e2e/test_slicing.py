@@ -14,7 +14,7 @@ import unittest
 
 import hostile_accelerator
 from accelerator_support import DEMO, Accelerated
-from support import CARREL, memory_of, read_tensors
+from support import CARREL, memory_of, read_tensors, sentence, write_rows
 
 RESULT, STATE = "adapter_model.safetensors", "trainer.state"
 STEPS = 6
@@ -64,11 +64,8 @@ class Slicing(Accelerated):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        words = "after lunch the doctor wrote to her sister about rain".split()
         cls.rows = rows = os.path.join(cls.folder, "rows.jsonl")
-        with open(rows, "w") as file:
-            for i in range(12):
-                file.write(json.dumps({"text": " ".join(words[(i * k + k) % 10] for k in range(8))}) + "\n")
+        write_rows(rows, [sentence(i, 8) for i in range(12)])
         cls.config = os.path.join(cls.folder, "tune.yaml")
         with open(cls.config, "w") as config:
             json.dump({"model_name_or_path": DEMO, "dtype": "float32", "threads": 1,

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import unittest
 
-from support import CARREL, ENVIRONMENT, Folder, program, read, read_tensors
+from support import CARREL, ENVIRONMENT, Folder, program, read, read_tensors, sentence, write_rows
 
 DEMO = os.path.abspath("examples/demo/model")
 RESULT = ["adapter_model.safetensors", "spf_model.safetensors", "spf_config.json"]
@@ -21,11 +21,8 @@ def places(directory):
 class Spf(Folder):
     def setUp(self):
         super().setUp()
-        words = "after lunch the doctor wrote to her sister about rain".split()
         for name, rows in (("rows", 23), ("anne", 9), ("ben", 12)):
-            with open(self.path(name + ".jsonl"), "w") as file:
-                for i in range(rows):
-                    file.write(json.dumps({"text": " ".join(words[(i * k + k) % 10] for k in range(12))}) + "\n")
+            write_rows(self.path(name + ".jsonl"), [sentence(i, 12) for i in range(rows)])
 
     def write(self, name, settings):
         with open(self.path(name), "w") as file:

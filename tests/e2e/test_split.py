@@ -7,8 +7,8 @@ import struct
 import threading
 import unittest
 
-from federation_support import Federation, MODEL, SILOS, make_model, program, words, write_rows
-from support import read_tensors
+from federation_support import Federation, MODEL, SILOS, make_model, program, words
+from support import read_tensors, write_rows
 
 ROWS = 400  # of the silo that is disturbed
 DATA = "data: {max_length: 64%s}\ntraining: {per_device_train_batch_size: 8, learning_rate: 0.01, max_steps: %d, save_steps: 5, logging_steps: 1}\n"

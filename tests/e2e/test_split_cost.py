@@ -5,8 +5,8 @@ import random
 import re
 import unittest
 
-from federation_support import Federation, MODEL, words, write_rows
-from support import write_tensors
+from federation_support import Federation, MODEL, words
+from support import write_rows, write_tensors
 
 WIDE = dict(MODEL, hidden_size=512, intermediate_size=1536, num_attention_heads=8, num_key_value_heads=8,
             torch_dtype="bfloat16")

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import unittest
 
-from support import CARREL, ENVIRONMENT, read, wait_for
+from support import CARREL, ENVIRONMENT, read, sentence, wait_for, write_rows
 
 DEMO = os.path.abspath("examples/demo/model")
 STEPS = 150
@@ -22,12 +22,10 @@ class Tune(unittest.TestCase):
         cls.folder = tempfile.mkdtemp(prefix="carrel-tune-")
         cls.addClassCleanup(shutil.rmtree, cls.folder)
         cls.config = os.path.join(cls.folder, "tune.yaml")
-        words = "after lunch the doctor wrote to her sister about rain".split()
-        with open(os.path.join(cls.folder, "rows.jsonl"), "w") as rows:
-            for i in range(23):
-                rows.write(json.dumps({"text": " ".join(words[(i * k + k) % 10] for k in range(12))}) + "\n")
+        rows = os.path.join(cls.folder, "rows.jsonl")
+        write_rows(rows, [sentence(i, 12) for i in range(23)])
         with open(cls.config, "w") as config:
-            json.dump({"model_name_or_path": DEMO, "data": {"train": rows.name, "max_length": 64},
+            json.dump({"model_name_or_path": DEMO, "data": {"train": rows, "max_length": 64},
                        "lora": {"lora_dropout": 0.1},
                        "training": {"max_steps": STEPS, "per_device_train_batch_size": 16, "save_steps": 7,
                                     "logging_steps": 1}}, config)
@@ -265,9 +263,7 @@ class Tune(unittest.TestCase):
     def test_ended_in_the_evaluation(self):
         """The result is there by then, and the last state still: nothing has to be trained anew but what came after it."""
         held_out = os.path.join(self.folder, "held_out.jsonl")
-        with open(held_out, "w") as rows:
-            for i in range(5000):
-                rows.write(json.dumps({"text": "after lunch the doctor wrote to her sister about rain " * 6}) + "\n")
+        write_rows(held_out, ["after lunch the doctor wrote to her sister about rain " * 6] * 5000)
         for number, code in ((signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)):
             process = subprocess.Popen(self.command(self.output, "--set", "data.eval=" + held_out), env=ENVIRONMENT,
                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
