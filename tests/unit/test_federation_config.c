@@ -1,13 +1,21 @@
 // The table of settings: defaults, what is refused, the job that silos are given, and its documentation.
 #include "options_document.h"
-#include "support.h"
+#include "temporary.h"
 
-#include "base/file.h"
 #include "federation/config.h"
 #include "text/chat.h"
 #include "text/dataset.h"
 
 #include <stdio.h>
+
+static char path[256]; // of a file of settings
+
+static int set_up(void **state)
+{
+    if (make_directory(state) != 0) return -1;
+    snprintf(path, sizeof path, "%s", in_directory("settings.yaml"));
+    return 0;
+}
 
 static enum cr_status parse(const char *yaml, struct cr_config *config)
 {
@@ -158,10 +166,6 @@ static void test_rounds_decide_the_schedule(void **state)
 static void test_settings_of_a_command_line(void **state)
 {
     (void)state;
-    char path[] = "/tmp/carrel-config-XXXXXX";
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    close(fd);
     write_text(path, "model_name_or_path: m\nlora: {lora_alpha: 16}\n");
     struct cr_config config;
     static const char *const right[] = {"lora.r=3", "federation.rounds=2"};
@@ -186,13 +190,11 @@ static void test_settings_of_a_command_line(void **state)
     cr_config_release(&config);
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         assert_fails(CR_INVALID, parts[i], cr_config_read_with(path, wrong[i], 1, &config));
-    unlink(path);
 }
 
 static void test_a_result_has_a_name(void **state)
 {
     (void)state;
-    static const char path[] = "/tmp/carrel-config-output.yaml";
     write_text(path, "model_name_or_path: m\n");
     struct cr_config config;
     static const char *const nameless[] = {"/", "//", ".", "..", "./", "a/..", "a/.", "../", "/."};
@@ -216,13 +218,11 @@ static void test_a_result_has_a_name(void **state)
     static const char *const same[] = {"output_dir=out/", "federation.state_dir=out//"};
     assert_fails(CR_INVALID, "--set: federation.state_dir: out is output_dir too",
                  cr_config_read_with(path, same, 2, &config));
-    unlink(path);
 }
 
 static void test_paths_are_written_out(void **state)
 {
     (void)state;
-    static const char path[] = "/tmp/carrel-config-paths.yaml";
     static const char *const keys[] = {"model_name_or_path",
                                        "output_dir",
                                        "data.train",
@@ -254,14 +254,13 @@ static void test_paths_are_written_out(void **state)
     assert_fails(CR_INVALID, ":2: data.train: empty", cr_config_read(path, &config));
     write_text(path, "model_name_or_path: m\noutput_dir: \"\"\n");
     assert_fails(CR_INVALID, ":2: output_dir: empty", cr_config_read(path, &config));
-    unlink(path);
 }
 
 static void test_what_rounds_leave_without_effect_is_known(void **state)
 {
     (void)state;
-    static const char path[] = "/tmp/carrel-config-idle.yaml", rounds[] = "federation.rounds=2",
-                      steps[] = "federation.local_steps=5", split[] = "split.activations=int8";
+    static const char rounds[] = "federation.rounds=2", steps[] = "federation.local_steps=5",
+                      split[] = "split.activations=int8";
     static const struct {
         const char *settings[3];
         size_t count;
@@ -285,13 +284,12 @@ static void test_what_rounds_leave_without_effect_is_known(void **state)
         assert_int_equal(cr_config_idle_epochs(&config) != NULL, cases[i].idle_epochs);
         cr_config_release(&config);
     }
-    unlink(path);
 }
 
 static void test_addresses_are_read_at_once(void **state)
 {
     (void)state;
-    static const char path[] = "/tmp/carrel-config-address.yaml", pads[] = "slicing.pads=enclave";
+    static const char pads[] = "slicing.pads=enclave";
 #define EIGHT "01234567"
     static const char *const right[][2] = {
         {pads, "slicing.accelerators=['tls:[::1]:99#" EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT "']"},
@@ -312,13 +310,11 @@ static void test_addresses_are_read_at_once(void **state)
     }
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         assert_fails(CR_INVALID, "is no address: ", cr_config_read_with(path, wrong[i], 2, &config));
-    unlink(path);
 }
 
 static void test_label_words_are_for_a_tsv(void **state)
 {
     (void)state;
-    static const char path[] = "/tmp/carrel-config-labels.yaml";
     static const struct {
         const char *data, *why; // NULL: all is well
     } cases[] = {
@@ -344,7 +340,6 @@ static void test_label_words_are_for_a_tsv(void **state)
             cr_config_release(&config);
         }
     }
-    unlink(path);
 }
 
 static void test_documentation_is_of_this_table(void **state)
@@ -379,5 +374,5 @@ int main(void)
         cmocka_unit_test(test_paths_are_written_out),
         cmocka_unit_test(test_documentation_is_of_this_table),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, set_up, remove_directory);
 }
