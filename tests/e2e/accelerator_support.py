@@ -6,10 +6,9 @@ import tempfile
 import unittest
 
 import hostile_accelerator
-from support import BIN
+from support import BIN, DEMO
 
 ACCELERATOR = os.path.join(BIN, "carrel-accelerator")
-DEMO = os.path.abspath("examples/demo/model")  # six layers
 
 
 class Accelerated(unittest.TestCase):

@@ -13,6 +13,7 @@ import unittest
 
 BIN = os.path.abspath(sys.argv.pop(1))
 CARREL = os.path.join(BIN, "carrel")
+DEMO = os.path.abspath("examples/demo/model")  # six layers
 ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
 
 

@@ -8,9 +8,8 @@ import subprocess
 import time
 import unittest
 
-from support import BIN, CARREL, ENVIRONMENT, Folder, arguments as arguments_of, children, gone, read, wait_for
+from support import BIN, CARREL, DEMO, ENVIRONMENT, Folder, arguments as arguments_of, children, gone, read, wait_for
 
-MODEL = os.path.abspath("examples/demo/model")
 TEXT = "After lunch, the gardener forgot a photograph at the long corridor. The dog slept through it all."
 PROCESSORS = len(os.sched_getaffinity(0))
 NAMESPACE = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
@@ -23,7 +22,7 @@ class Container(Folder):
         super().setUp()
         self.write("train.jsonl", "".join(json.dumps({"text": TEXT}) + "\n" for _ in range(512)))
         os.mkdir(self.path("groups"))
-        subprocess.run([CARREL, "init", MODEL], cwd=self.folder, env=ENVIRONMENT, capture_output=True, check=True)
+        subprocess.run([CARREL, "init", DEMO], cwd=self.folder, env=ENVIRONMENT, capture_output=True, check=True)
 
     def limit(self, **files):
         for name, text in files.items():
@@ -97,7 +96,7 @@ class FirstProcess(Folder):
 
     def test_a_second_signal_ends_a_run_that_hangs(self):
         self.write("train.jsonl", json.dumps({"text": TEXT}) + "\n")
-        subprocess.run([CARREL, "init", MODEL], cwd=self.folder, env=ENVIRONMENT, capture_output=True, check=True)
+        subprocess.run([CARREL, "init", DEMO], cwd=self.folder, env=ENVIRONMENT, capture_output=True, check=True)
         waiting, first = self.start("tune", "carrel.yaml", "--set", "training.max_steps=1000000")
         child = wait_for(lambda: children(first), "carrel-enclave")[0]
         wait_for(lambda: os.path.exists(self.path("adapter")), "the run")

@@ -7,8 +7,8 @@ import struct
 import subprocess
 import unittest
 
-from accelerator_support import DEMO, Accelerated
-from support import CARREL, sentence, write_rows
+from accelerator_support import Accelerated
+from support import CARREL, DEMO, sentence, write_rows
 
 LAYERS, FIRST, EXAMPLES, BATCH, EPOCHS = 6, 5, 20, 4, 3
 STEPS = EPOCHS * EXAMPLES // BATCH

@@ -9,9 +9,8 @@ import struct
 import subprocess
 import unittest
 
-from support import BIN, CARREL, Folder, program, read_tensors, write_tensors
+from support import BIN, CARREL, DEMO, Folder, program, read_tensors, write_tensors
 
-MODEL = os.path.abspath("examples/demo/model")
 TEXT = "After lunch, the gardener forgot a photograph at the long corridor. The dog slept through it all."
 GPT2 = os.path.abspath("tests/golden/lora-gpt2/model")
 
@@ -37,7 +36,7 @@ class Case(Folder):
 
 class Init(Case):
     def test_its_settings_are_taken_at_once(self):
-        text = self.succeeds("init", MODEL)
+        text = self.succeeds("init", DEMO)
         self.assertIn("carrel preflight carrel.yaml", text)
         with open(self.path("carrel.yaml")) as file:
             settings = file.read()
@@ -56,7 +55,7 @@ class Init(Case):
             settings = file.read()
         self.assertIn('target_modules: ["c_attn"]', settings)
         self.assertIn("max_length: 64", settings)
-        self.succeeds("init", MODEL, "--method", "full", "--output", "full.yaml", "--data", "odd: 'name' #.jsonl")
+        self.succeeds("init", DEMO, "--method", "full", "--output", "full.yaml", "--data", "odd: 'name' #.jsonl")
         with open(self.path("full.yaml")) as file:
             settings = file.read()
         self.assertNotIn("lora:", settings)
@@ -66,7 +65,7 @@ class Init(Case):
 
     def test_labelled_sentences_have_their_words_to_fill_in(self):
         self.write("rows.tsv", "a fine day\t1\na bad day\t0\n")
-        self.succeeds("init", MODEL, "--data", "rows.tsv")
+        self.succeeds("init", DEMO, "--data", "rows.tsv")
         with open(self.path("carrel.yaml")) as file:
             settings = file.read()
         self.write("carrel.yaml", settings.replace("  label_words: []\n", "  label_words: [bad, fine]\n"))
@@ -92,7 +91,7 @@ class Init(Case):
     def test_a_batch_that_fits(self):
         """A checkpoint of half a terabyte, all of it a hole in the file."""
         model, hidden, inner, layers = self.path("model"), 16384, 65536, 80
-        shutil.copytree(MODEL, model, ignore=shutil.ignore_patterns("model.safetensors"))
+        shutil.copytree(DEMO, model, ignore=shutil.ignore_patterns("model.safetensors"))
         with open(self.path("model", "config.json")) as file:
             config = json.load(file)
         config.update(hidden_size=hidden, intermediate_size=inner, num_hidden_layers=layers, num_attention_heads=128,
@@ -126,13 +125,13 @@ class Init(Case):
 
     def test_what_is_there_stays(self):
         self.write("carrel.yaml", "mine")
-        result = self.carrel("init", MODEL)
+        result = self.carrel("init", DEMO)
         self.assertEqual(result.returncode, 2)
         self.assertIn("carrel.yaml: is there already", result.stderr)
         with open(self.path("carrel.yaml")) as file:
             self.assertEqual(file.read(), "mine")
         for arguments, sentence in ((["init", self.folder, "--output", "x"], "config.json"), (["init"], "usage"),
-                                    (["init", MODEL, "--method", "qlora", "--output", "x"], "qlora")):
+                                    (["init", DEMO, "--method", "qlora", "--output", "x"], "qlora")):
             result = self.carrel(*arguments)
             self.assertNotEqual(result.returncode, 0)
             self.assertIn(sentence, result.stderr)
@@ -142,7 +141,7 @@ class Init(Case):
 class Preflight(Case):
     def setUp(self):
         super().setUp()
-        self.succeeds("init", MODEL)
+        self.succeeds("init", DEMO)
 
     def test_all_is_well(self):
         found = self.checks("carrel.yaml")
@@ -150,7 +149,7 @@ class Preflight(Case):
         self.assertEqual(set(found) - {"limits"}, {"settings", "processor", "model", "output", "data", "memory", "forward"})
         self.assertIn("8 examples", found["data"][0][1])
         tokens = int(re.search(r"(\d+) tokens", found["data"][0][1])[1])
-        told = json.loads(self.succeeds("inspect", "train.jsonl", "--tokenizer", MODEL, "--json"))
+        told = json.loads(self.succeeds("inspect", "train.jsonl", "--tokenizer", DEMO, "--json"))
         self.assertEqual((told["tokens"], told["labels"]), (tokens, tokens - 8))  # of each text nothing foretells the first
         self.assertEqual(sorted(os.listdir(self.folder)), ["carrel.yaml", "train.jsonl"])  # nothing was made
 
@@ -170,7 +169,7 @@ class Preflight(Case):
                 ("data.train=bad.jsonl", "data", "bad.jsonl:2"), ("data.train=none.jsonl", "data", "none.jsonl"),
                 ("data.max_length=4096", "data", "context"), ("data.eval=none.tsv", "data", "none.tsv"), ("data.eval=bad.jsonl", "data", "bad.jsonl:2"),
                 ("lora.target_modules=[c_attn]", "settings", "lora.target_modules: \"c_attn\": no such linear module"), ("output_dir=file/x", "output", "file/x"),
-                ("data.train=" + MODEL + "/config.json", "data", "a row is one line of JSON")):
+                ("data.train=" + DEMO + "/config.json", "data", "a row is one line of JSON")):
             with self.subTest(setting):
                 found = self.checks("carrel.yaml", "--set", setting, code=2)
                 failed = {name: detail for name, lines in found.items() for status, detail in lines if status == "failed"}
@@ -218,7 +217,7 @@ class Preflight(Case):
         address = "unix:" + self.path("socket")
         sliced = ("carrel.yaml", "--set", "slicing.pads=enclave", "--set", "slicing.accelerators=" + address)
         plain = self.checks("carrel.yaml", "--set", "load_in_8bit=true")
-        accelerator = subprocess.Popen([BIN + "/carrel-accelerator", "--model", MODEL, "--listen",
+        accelerator = subprocess.Popen([BIN + "/carrel-accelerator", "--model", DEMO, "--listen",
                                         address], stdout=subprocess.PIPE, text=True)
         try:
             self.assertIn("listening", accelerator.stdout.readline())
@@ -237,7 +236,7 @@ class Preflight(Case):
             self.assertRegex(kept[1], r"can be written: about [0-9.]+ [kM]B")
             self.assertNotIn("clear front", self.checks(*front, "--set", "lora.layers_to_transform=[0]"))
             other, wanted = self.path("other"), ["carrel.yaml", "--set", "slicing.pads=peer", "--set"]
-            second = subprocess.Popen([BIN + "/carrel-accelerator", "--model", MODEL, "--listen",
+            second = subprocess.Popen([BIN + "/carrel-accelerator", "--model", DEMO, "--listen",
                                        "unix:" + other], stdout=subprocess.PIPE, text=True)
             try:
                 self.assertIn("listening", second.stdout.readline())
@@ -273,7 +272,7 @@ class Preflight(Case):
 
     def test_a_truncated_shard_is_found(self):
         model = self.path("model")
-        shutil.copytree(MODEL, model)
+        shutil.copytree(DEMO, model)
         weights = os.path.join(model, "model.safetensors")
         os.truncate(weights, os.path.getsize(weights) - 8)
         found = self.checks("carrel.yaml", "--set", "model_name_or_path=" + model, code=2)
@@ -285,7 +284,7 @@ class Preflight(Case):
         self.assertIn("warning", [status for status, _ in found["data"]])
         # Every weight of the head a thousand times as large: a model that is surer than it should be.
         model = self.path("model")
-        shutil.copytree(MODEL, model)
+        shutil.copytree(DEMO, model)
         path = os.path.join(model, "model.safetensors")
         tensors = read_tensors(path)
         dtype, shape, _ = tensors["model.norm.weight"]
@@ -301,11 +300,11 @@ class Preflight(Case):
 class Network(Case):
     def setUp(self):
         super().setUp()
-        self.succeeds("init", MODEL, "--federation", "--output", "fed.yaml")
+        self.succeeds("init", DEMO, "--federation", "--output", "fed.yaml")
 
     def test_a_server_without_a_name_is_told(self):
         self.write("split.yaml", "model_name_or_path: %s\nlora: {target_modules: all-linear}\ndata: {max_length: 64}\n"
-                   "split: {activations: int8, storage: 1000000}\nfederation: {address: '127.0.0.1:0', min_clients: 2}\n" % MODEL)
+                   "split: {activations: int8, storage: 1000000}\nfederation: {address: '127.0.0.1:0', min_clients: 2}\n" % DEMO)
         found = self.checks("fed.yaml", "--serve", code=2)
         self.assertIn(("failed", "federation.advertise: not given, and silos cannot reach 0.0.0.0:7423 (set it to host:port)"),
                       found["address"])
@@ -435,7 +434,7 @@ class Network(Case):
         try:
             token = self.token("one")
             for _ in range(2):
-                found = self.checks("-", "--model", MODEL, "--data", "train.jsonl", input=token + "\n")
+                found = self.checks("-", "--model", DEMO, "--data", "train.jsonl", input=token + "\n")
                 self.assertEqual([status for status, _ in found.pop("sealing")], ["warning"])
                 # What the job decides is neither good nor bad before the silo has it.
                 unknown = {name: [line for line in lines if line[0] == "unknown"] for name, lines in found.items()}
@@ -449,12 +448,12 @@ class Network(Case):
             # What needs no job is judged.
             self.write("chat.jsonl", json.dumps({"messages": [{"role": "user", "content": "?"},
                                                               {"role": "assistant", "content": "!"}]}) + "\nno row\n")
-            found = self.checks("-", "--model", MODEL, "--data", "chat.jsonl", input=token + "\n")
+            found = self.checks("-", "--model", DEMO, "--data", "chat.jsonl", input=token + "\n")
             self.assertEqual([status for status, _ in found["data"]], ["ok", "warning", "unknown"])
             self.assertIn("chat.jsonl:2", found["data"][1][1])
             self.write("bad.jsonl", "no row\n")
-            for model, data, check, sentence in (("nowhere", "train.jsonl", "model", "nowhere"), (MODEL, "none.jsonl", "data", "none.jsonl"),
-                                                 (MODEL, "bad.jsonl", "data", "no row can be read; the first: bad.jsonl:1")):
+            for model, data, check, sentence in (("nowhere", "train.jsonl", "model", "nowhere"), (DEMO, "none.jsonl", "data", "none.jsonl"),
+                                                 (DEMO, "bad.jsonl", "data", "no row can be read; the first: bad.jsonl:1")):
                 found = self.checks("-", "--model", model, "--data", data, input=token + "\n", code=2)
                 self.assertEqual(found[check][0][0], "failed")
                 self.assertIn(sentence, found[check][0][1])
@@ -469,7 +468,7 @@ class Network(Case):
                          [("failed", "127.0.0.1:PORT: Connection refused")])
         self.assertEqual(self.checks("-", input=token[:-3] + "\n", code=2)["token"][0][0], "failed")
 
-    def join(self, token, model=MODEL, data="train.jsonl", state="carrel-silo-north"):
+    def join(self, token, model=DEMO, data="train.jsonl", state="carrel-silo-north"):
         return self.carrel("join", token, "--model", model, "--data", data, "--state", state)
 
     def test_a_silo_that_has_the_job_is_judged_by_it(self):
@@ -489,7 +488,7 @@ class Network(Case):
             command = "-", "--data", "chat.jsonl"
             found = self.checks(*command, "--model", GPT2, input=token + "\n", code=2)
             self.assertEqual(found["model"], [("failed", "%s is not the job's model (give this silo's with --model DIR)" % GPT2)])
-            found = self.checks(*command, "--model", MODEL, input=token + "\n")
+            found = self.checks(*command, "--model", DEMO, input=token + "\n")
             self.assertEqual(found["token"][0][1].split("; this")[0], "for north, whose identity is in carrel-silo-north: it is "
                              "enrolled, and no token is used any more")
             self.assertRegex(found["job"][0][1], r"\Acarrel-silo-north/job.cbor: job [0-9a-f]{64}, ")
@@ -505,7 +504,7 @@ class Network(Case):
             der = ssl.PEM_cert_to_DER_cert(good)
             until = re.findall(rb"\x17\x0d(\d{12}Z)", der)[1]
             self.write("carrel-silo-north/certificate.pem", ssl.DER_cert_to_PEM_cert(der.replace(until, b"200101000000Z")))
-            found = self.checks(*command, "--model", MODEL, input=token + "\n")
+            found = self.checks(*command, "--model", DEMO, input=token + "\n")
             self.assertIn("in carrel-silo-north: its certificate has run out, so it enrols once more", found["token"][0][1])
             self.write("carrel-silo-north/certificate.pem", good)
             # A newer token for a silo that is enrolled is not used, which is said.
@@ -517,7 +516,7 @@ class Network(Case):
             self.stop(server)
         server = self.serve("two")
         try:
-            found = self.checks(*command, "--model", MODEL, input=self.token("two") + "\n", code=2)
+            found = self.checks(*command, "--model", DEMO, input=self.token("two") + "\n", code=2)
             self.assertEqual(found["state"], [("failed", "carrel-silo-north: holds the identity of another federation (choose another --state)")])
             self.assertNotIn("data", found)
         finally:
@@ -538,7 +537,7 @@ class Network(Case):
         try:
             token = self.token("one")
             for arguments, sentence in ((("nowhere", "train.jsonl"), "--model: nowhere/config.json: not there (a model is a Hugging Face directory on this machine; nothing is fetched)"),
-                                        ((MODEL, "none.jsonl"), "--data: none.jsonl: No such file or directory")):
+                                        ((DEMO, "none.jsonl"), "--data: none.jsonl: No such file or directory")):
                 silo = self.join(token, *arguments)
                 self.assertEqual((silo.returncode, silo.stderr), (3, "carrel: %s\n" % sentence))
                 self.assertFalse(os.path.exists(self.path("carrel-silo-north")))

@@ -3,9 +3,8 @@ import json
 import os
 import unittest
 
-from support import Folder, program
+from support import DEMO, Folder, program
 
-MODEL = os.path.abspath("examples/demo/model")
 TEXT = "After lunch, the gardener forgot a photograph at the long corridor."
 
 
@@ -13,7 +12,7 @@ class Preview(Folder):
     def setUp(self):
         super().setUp()
         self.write("train.jsonl", "".join(json.dumps({"text": TEXT}) + "\n" for _ in range(8)))
-        self.succeeds("init", MODEL)
+        self.succeeds("init", DEMO)
 
     def carrel(self, *arguments, **options):
         return program(*arguments, cwd=self.folder, **options)

@@ -8,9 +8,7 @@ import subprocess
 import time
 import unittest
 
-from support import CARREL, ENVIRONMENT, Folder, children, gone, program
-
-DEMO = os.path.abspath("examples/demo/model")
+from support import CARREL, DEMO, ENVIRONMENT, Folder, children, gone, program
 
 
 def lines(path):

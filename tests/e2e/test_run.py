@@ -12,9 +12,8 @@ import subprocess
 import time
 import unittest
 
-from support import CARREL, Folder, arguments, children, gone, wait_for
+from support import CARREL, DEMO, Folder, arguments, children, gone, wait_for
 
-DEMO = os.path.abspath("examples/demo/model")
 STEPS = 100000  # more than any test waits for
 HARDENED = r"\Ahardened: .*\n(warning: this (kernel|build|processor) .*\n)*"
 

@@ -13,8 +13,8 @@ import time
 import unittest
 
 import hostile_accelerator
-from accelerator_support import DEMO, Accelerated
-from support import CARREL, memory_of, read_tensors, sentence, write_rows
+from accelerator_support import Accelerated
+from support import CARREL, DEMO, memory_of, read_tensors, sentence, write_rows
 
 RESULT, STATE = "adapter_model.safetensors", "trainer.state"
 STEPS = 6

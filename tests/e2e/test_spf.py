@@ -6,9 +6,8 @@ import signal
 import subprocess
 import unittest
 
-from support import CARREL, ENVIRONMENT, Folder, program, read, read_tensors, sentence, write_rows
+from support import CARREL, DEMO, ENVIRONMENT, Folder, program, read, read_tensors, sentence, write_rows
 
-DEMO = os.path.abspath("examples/demo/model")
 RESULT = ["adapter_model.safetensors", "spf_model.safetensors", "spf_config.json"]
 
 

@@ -9,9 +9,8 @@ import subprocess
 import tempfile
 import unittest
 
-from support import CARREL, ENVIRONMENT, read, sentence, wait_for, write_rows
+from support import CARREL, DEMO, ENVIRONMENT, read, sentence, wait_for, write_rows
 
-DEMO = os.path.abspath("examples/demo/model")
 STEPS = 150
 RESULT, STATE = "adapter_model.safetensors", "trainer.state"
 
