@@ -415,11 +415,12 @@ class Refusals(Federation):
         in_the_way = "%s%s.tmp.%d" % (folder, os.listdir(folder)[0], self.server.enclave())
         os.mkdir(in_the_way)
         silo = self.join(token, "anne")
-        while len(told := [event for event in self.server.events if event["event"] == "server.left"]) < 4:
-            self.assertIsNone(silo.process.poll())
-            time.sleep(0.01)
+
+        def told():
+            return [event for event in self.server.events if event["event"] == "server.left"]
+        wait_for(lambda: len(told()) >= 4, "four refusals that are told")
         os.rmdir(in_the_way)
-        for event in told:
+        for event in told():
             self.assertIn("cannot be written", event["message"])
             self.assertNotIn("others", event)
         for process in silo, self.server:
