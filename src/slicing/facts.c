@@ -13,7 +13,7 @@ struct cr_way cr_way_of(size_t out, size_t in, bool backward)
     return (struct cr_way){.depth = depth, .columns = columns, .parts = parts, .width = parts * columns};
 }
 
-// Run twice: the arena counts, then hands out.
+// Called twice: before the arenas are committed it counts what they need, afterwards it assigns the memory.
 static void place(struct cr_facts *facts, struct cr_model *model)
 {
     for (size_t i = 0; i < facts->count; i++) {
@@ -27,7 +27,7 @@ static void place(struct cr_facts *facts, struct cr_model *model)
             *way = cr_way_of(fact->out, fact->in, backward);
             facts->longest = cr_most(facts->longest, cr_most(way->depth, way->width));
             facts->parts = cr_most(facts->parts, way->parts);
-            if (!cr_frozen_held(model, i)) continue; // nothing is multiplied with it
+            if (!cr_frozen_held(model, i)) continue; // not in this part of the model: never multiplied
             way->bounds = cr_arena_take(&facts->memory, way->parts, sizeof *way->bounds);
             way->s = cr_arena_take(&facts->secrets, 2 * way->width, sizeof *way->s);
             way->v = cr_arena_take(&facts->secrets, 2 * way->depth, sizeof *way->v);
@@ -101,7 +101,7 @@ void cr_way_vectors(const struct cr_way *way, struct cr_field *field, struct cr_
 {
     const uint32_t *s = way->s;
     for (size_t i = 0; i < way->parts; i++) {
-        // A question's row and the secret lie on the two sides of the matrix.
+        // v = Qᵀ s is the product in the opposite direction, hence !backward.
         struct cr_matrix part = cr_bound_part(q, backward, way->parts, i);
         cr_field_multiply(field, s, 2, part, !backward, 1, v);
         s += 2 * way->columns;

@@ -106,7 +106,7 @@ static enum cr_status compare(const struct cr_front *front, struct cr_matrix got
     return CR_OK;
 }
 
-// Which sequences of a question are computed again.
+// Draws in secret which sequences of a question are recomputed.
 static enum cr_status draw(const struct cr_front *front, size_t sequences, bool *chosen)
 {
     CR_FREE uint64_t *numbers = NULL;

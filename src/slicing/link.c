@@ -12,19 +12,20 @@
 
 struct cr_link {
     struct cr_stream stream;
-    bool shared; // `words` is memory that both sides see
+    bool shared; // `words` is memory shared with the accelerator
     bool shows_pads;
     bool secret;
     uint32_t *words; // [count]
     size_t count;
-    size_t answer_at; // the word where the last question's answer begins
-    uint64_t request; // the last one's number
+    size_t answer_at; // index of the first word of the last question's answer
+    uint64_t request; // number of the last request
     double patience;
     char peer[300];
     char engine[CR_WIRE_READY_SIZE + 1];
 };
 
-// Memory for both sides, and that which the accelerator may only read.
+// Passes the accelerator two memories: the words, which both sides read and write, and the products of pads,
+// which it may only read.
 static enum cr_status share(struct cr_link *link, const struct cr_link_options *options)
 {
     CR_CLEANUP(cr_socket_close) int fd = -1;
@@ -44,7 +45,7 @@ static enum cr_status send_head(struct cr_link *link, enum cr_wire_type type, ui
     return cr_stream_send(&link->stream, bytes, sizeof bytes, link->peer);
 }
 
-// The head of the answer to the last question, which is of this type and `size` bytes.
+// Reads the head of the answer to the last question. It must have this type and a body of `size` bytes.
 static enum cr_status receive_answer(struct cr_link *link, enum cr_wire_type type, uint64_t size)
 {
     unsigned char bytes[CR_WIRE_HEAD_SIZE];
@@ -93,7 +94,7 @@ enum cr_status cr_link_open(const struct cr_link_options *options, struct cr_lin
     link->secret = options->secret;
     link->shared = cr_address_is_unix(options->address);
     link->shows_pads = link->shared && options->pads_size > 0;
-    // Without the key of a tls: address.
+    // Leaves out the key in a tls: address.
     snprintf(link->peer, sizeof link->peer, "accelerator %.*s", (int)strcspn(options->address, "#"),
              options->address);
     enum cr_status status = cr_stream_connect(options->address, options->patience, &link->stream);

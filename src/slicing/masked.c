@@ -1,5 +1,5 @@
-// The frozen linear whose products an accelerator computes: a question is rounded and hidden row by row, an
-// answer opened and checked row by row.
+// The frozen linear whose products an accelerator computes. Each row of a question is rounded and masked;
+// each row of the answer is unmasked and verified.
 #include "slicing/parts.h"
 
 #include "base/clock.h"
@@ -19,10 +19,10 @@ struct question {
     size_t linear;
     bool backward, accumulate;
     struct cr_matrix x, y;
-    uint64_t first;           // number of the first row's pad, if made here
-    struct cr_peer_pads peer; // else these
+    uint64_t first;           // number of the first row's pad, if this process makes pads
+    struct cr_peer_pads peer; // otherwise: the pads
     volatile uint32_t *words, *answer;
-    atomic_size_t bad; // the first row that is not finite, or whose answer is wrong; SIZE_MAX: none
+    atomic_size_t bad; // first row that is not finite or has a wrong answer; SIZE_MAX: none
 };
 
 static void note_bad(struct question *question, size_t row)
@@ -39,8 +39,8 @@ static void draw(const struct question *question, struct cr_pad *pad, size_t row
     cr_pad_words(pad, cr_pads_stream(question->linear, question->backward, number), first, words, count);
 }
 
-// Rounds a row, and hides it where the accelerator will read it: piece by piece, so that memory, which shared
-// words come from and go to, and the making of pads keep each other company.
+// Rounds a row, and writes it masked to where the accelerator will read it. It works in pieces, so that
+// memory traffic overlaps with generating the pads.
 static void blind_row(void *context, size_t row, size_t thread)
 {
     struct question *question = context;
@@ -64,9 +64,10 @@ static void blind_row(void *context, size_t row, size_t thread)
     }
 }
 
-// Copies an answer's row once, takes the pad's product away, which lies outside under another pad, is a copy
-// already, or is NULL where the accelerator has done so, and sums the rest, scratch->words, up for its check.
-// False where a word was not below p.
+// Copies a row of the answer, subtracts the pad's product, and writes the difference to scratch->words and
+// its check sums to `total`. Each shared word is read only once. `product` is the pad's product: outside the
+// process under a second pad, or a private copy, or NULL if the accelerator has subtracted it already.
+// Returns false if a word is not below p.
 static bool open_words(const struct question *question, size_t row, const volatile uint32_t *product,
                        struct cr_masked_scratch *scratch, uint32_t total[2])
 {
@@ -75,7 +76,7 @@ static bool open_words(const struct question *question, size_t row, const volati
     const volatile uint32_t *answer = question->answer + row * way->width;
     struct cr_mask_sums sums = {0};
     for (size_t i = 0, n; i < way->width; i += n) {
-        // A piece of the pad, as far as it lies in one part.
+        // At most one piece of the pad, and within one part.
         struct cr_way_span span = cr_way_answer(way, i);
         size_t at = i % CR_PAD_PIECE;
         n = cr_least(span.count, CR_PAD_PIECE - at);
@@ -91,7 +92,7 @@ static bool open_words(const struct question *question, size_t row, const volati
     return true;
 }
 
-// Whether scratch->words is the right answer.
+// Opens a row whose pad this process made; whether the answer is correct. The result is in scratch->words.
 static bool open_own(const struct question *question, size_t row, struct cr_masked_scratch *scratch)
 {
     uint32_t total[2];
@@ -103,9 +104,9 @@ static bool open_own(const struct question *question, size_t row, struct cr_mask
            cr_mask_agree(total, question->lane->expected[row]);
 }
 
-// Which accelerators were wrong about a row that did not pass, each by its own words: enum cr_wrong. The
-// product of the pad is a copy, and scratch->words is the answer less that product where it `opened`: who
-// changes shared words meanwhile changes nothing of it.
+// Which accelerators were wrong about a row that failed its check (bits of enum cr_wrong): each one's answer
+// is checked against its own question. `product` is a private copy of the pad's product. If `opened`,
+// scratch->words is the answer minus that product. So later changes to shared words have no effect here.
 static uint8_t judge(const struct question *question, size_t row, const uint32_t *product, bool opened,
                      struct cr_masked_scratch *scratch)
 {
@@ -114,7 +115,8 @@ static uint8_t judge(const struct question *question, size_t row, const uint32_t
     uint32_t pad[2], of_pad[2], rest[2], p = cr_prime(cr_field_digits(field));
     const uint32_t *expected = question->lane->expected[row];
     cr_way_sums(way, field, product, of_pad);
-    draw(question, scratch->pads.question, row, 0, scratch->pad, way->depth); // where `product` may lie
+    // `product` may be in scratch->pad, which this overwrites.
+    draw(question, scratch->pads.question, row, 0, scratch->pad, way->depth);
     cr_way_expect(way, field, scratch->pad, pad);
     uint8_t wrong = pad[0] != of_pad[0] || pad[1] != of_pad[1] ? CR_WRONG_PAD : 0;
     if (!opened) return wrong | CR_WRONG_ANSWER;
@@ -125,7 +127,7 @@ static uint8_t judge(const struct question *question, size_t row, const uint32_t
     return wrong;
 }
 
-// The same with a product that another accelerator made.
+// Like open_own, with a pad's product that another accelerator computed. Sets lane->wrong[row] on failure.
 static bool open_peers(const struct question *question, size_t row, struct cr_masked_scratch *scratch)
 {
     struct cr_slicing *slicing = question->slicing;
@@ -140,7 +142,7 @@ static bool open_peers(const struct question *question, size_t row, struct cr_ma
     return false;
 }
 
-// Uses an answer's row if it passes its check.
+// Verifies a row of the answer and, if it is correct, converts it to numbers in y.
 static void open_row(void *context, size_t row, size_t thread)
 {
     struct question *question = context;
@@ -165,9 +167,10 @@ static void open_row(void *context, size_t row, size_t thread)
     for (size_t i = 0; i < way->columns; i++) sum[i] += scratch->values[i];
 }
 
-// The first eight bits of each word of one row of each question; none whose pad another one was hidden under,
-// which has to do with it. (That p is not quite a power of two does not show; shared words may be
-// anything by now.)
+// Counts the first eight bits of each masked word of the first row, for the chi-square statistic. Skips
+// questions that reuse another lane's pads, since those words are not independent. (The bias because p is not
+// a power of two is too small to show. The accelerator may have changed shared words by now; that only
+// affects the statistic.)
 static void sample(struct cr_slicing *slicing, const struct question *question)
 {
     if (question->peer.shared > 0) return;
@@ -177,7 +180,7 @@ static void sample(struct cr_slicing *slicing, const struct question *question)
         slicing->buckets[(question->words[i] >> rest) % CR_BUCKETS]++;
 }
 
-// Whether it is the product of the pad that is wrong, which lies where others may change it.
+// Whether the pad's product, which others can overwrite, is what was wrong.
 static bool products_changed(const struct question *question, size_t row)
 {
     struct cr_slicing *slicing = question->slicing;
@@ -226,7 +229,7 @@ static enum cr_status refuse(struct question *question, size_t row)
         question->x.rows, changed ? "the product of a pad was changed" : "a wrong product");
 }
 
-// With pads that were taken.
+// Asks for a product. The pads have been taken.
 static enum cr_status ask(struct question *question)
 {
     struct cr_slicing *slicing = question->slicing;
@@ -271,8 +274,8 @@ static enum cr_status ask(struct question *question)
     return CR_OK;
 }
 
-// At most CR_MOST_ROWS rows. Their pads' places are free afterwards whatever came of it; their numbers never
-// are.
+// For at most CR_MOST_ROWS rows. The memory of their pads is free again afterwards, even on failure; the
+// numbers of these pads are never reused.
 static enum cr_status take_and_ask(struct question *question)
 {
     struct cr_slicing *slicing = question->slicing;

@@ -37,16 +37,16 @@ void cr_pad_free(struct cr_pad *pad)
     free(pad);
 }
 
-// The block of its stream where word `first`, a piece's first, begins.
+// The keystream block at which word `first` begins; `first` is a multiple of CR_PAD_PIECE.
 static uint64_t block_of(const struct cr_pad *pad, size_t first)
 {
     enum { BLOCK = 16 };
     return first * cr_keystream_word_size(pad->bits) / BLOCK;
 }
 
-// Which words these are tells nothing of those that take their place. The side stream has as many words as
-// the pad, and those at a piece's own place are this piece's: of three digits 15 in 2²³ words are drawn anew,
-// so that they are not enough does not happen.
+// Replaces the words that are not below p. Which words are replaced reveals nothing about their replacements.
+// The side stream has as many words as the pad, and a piece uses only those at its own place. With three
+// digits 15 in 2²³ words are replaced, so running out of side words does not happen in practice.
 static void draw_anew(struct cr_pad *pad, uint64_t number, size_t first, uint32_t *words, size_t count)
 {
     uint32_t drawn[CR_PAD_PIECE];

@@ -12,49 +12,49 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-// Words of questions and products that the producing thread works on at once: many rows make up for reading a
-// matrix, but they are the trusted process's own memory.
+// Words of pads and their products that the producing thread handles at once. Many rows make reading a matrix
+// worth its time, but these words take the trusted process's own memory.
 enum { WORDS_AT_ONCE = 3 << 20, NUMBER_BITS = 44 };
 
 struct queue {
     size_t linear;
     bool backward;
-    bool used;                   // since the start; nothing is made ahead of the first use
-    size_t waiting;              // pads that somebody waits for
-    uint64_t made, taken, freed; // numbers of the next pad to be made, taken and given back
-    uint64_t turn;               // of the last take
-    volatile uint32_t *products; // [rows, width]
+    bool used;                   // at least once; nothing is made before the first use
+    size_t waiting;              // pads that callers of cr_pads_take wait for
+    uint64_t made, taken, freed; // number of the next pad to make, to take and to give back
+    uint64_t turn;               // value of cr_pads.turns at the last cr_pads_take
+    volatile uint32_t *products; // [rows, width], outside
 };
 
 struct cr_pads {
     struct cr_pads_options options;
     struct queue *queues; // [count · CR_WAYS]
     size_t queue_count;
-    void *outside; // all products, and one matrix
+    void *outside; // shared or mapped memory: all products, then one matrix
     size_t outside_size;
-    int descriptor; // of it; -1 where nobody is shown it
+    int descriptor; // of `outside`; -1 if it is not shared
 
     pthread_t thread;
     bool started;
-    pthread_mutex_t lock; // of the queues, `stop`, `failure` and the tally
+    pthread_mutex_t lock; // protects the queues, `stop`, `failure` and the tally
     pthread_cond_t made, room;
     bool stop;
-    bool filling, held; // every queue is filled to its end; nothing is made ahead
+    bool filling, held; // cr_pads_hold is filling the queues; nothing is made ahead
     enum cr_status failure;
     char sentence[512];
     uint64_t turns;
     struct cr_pads_tally tally;
 
-    // The producing thread's own.
+    // For the producing thread only.
     struct cr_compute *compute;
     struct cr_field *field;
     struct cr_pad_pair *pairs; // [threads]
     int8_t *numbers;           // the matrix last read, outside
     float *scales;
-    size_t linear;       // that it is of; SIZE_MAX: none
-    uint32_t *questions; // r, with its products behind it
+    size_t linear;       // whose matrix is in `numbers`; SIZE_MAX: none
+    uint32_t *questions; // the pads r, followed by their products
     uint32_t **hidden;   // [threads][longest row]: k
-    atomic_bool wrong;   // a product does not pass the check
+    atomic_bool wrong;   // a product failed its check
 };
 
 uint64_t cr_pads_stream(size_t linear, bool backward, uint64_t number)
@@ -104,7 +104,7 @@ size_t cr_pads_words_at_once(size_t ends, size_t rows)
     return ends * cr_least(rows, cr_most(1, WORDS_AT_ONCE / ends));
 }
 
-// Pads of the queue that are worth making now: as many as go at once, or fewer where somebody waits.
+// How many pads of the queue to make now: 0, or as many as are made at once; fewer if somebody waits.
 static size_t due(const struct cr_pads *pads, const struct queue *queue)
 {
     size_t room = pads->options.rows - (size_t)(queue->made - queue->freed);
@@ -114,8 +114,8 @@ static size_t due(const struct cr_pads *pads, const struct queue *queue)
     return cr_least(room, rows_at_once(way_of(pads, queue)));
 }
 
-// The queue to make pads for next: one that is waited for, then the one with the fewest left, then the one
-// that was used longest ago. NULL: none needs any.
+// The queue to make pads for next: first one that somebody waits for, then the one with the fewest pads left,
+// then the one unused for longest. NULL if no queue needs any.
 static struct queue *most_wanted(const struct cr_pads *pads)
 {
     struct queue *best = NULL;
@@ -149,7 +149,7 @@ static void draw_row(void *context, size_t row, size_t thread)
                  batch->questions + row * depth, depth);
 }
 
-// Checks a product and puts it outside, hidden.
+// Checks a pad's product and stores it outside, masked by a second pad.
 static void hide_row(void *context, size_t row, size_t thread)
 {
     const struct batch *batch = context;
@@ -229,7 +229,7 @@ enum cr_status cr_pads_take(struct cr_pads *pads, size_t linear, bool backward, 
         return cr_fail(CR_INTERNAL, "%zu pads of a queue of %zu", rows, pads->options.rows);
     pthread_mutex_lock(&pads->lock);
     uint64_t number = queue->taken;
-    queue->taken += rows; // before anything else: no failure brings a number back
+    queue->taken += rows; // first of all: after a failure too, no number is reused
     queue->used = true;
     queue->turn = ++pads->turns;
     queue->waiting += rows;
@@ -268,8 +268,8 @@ enum cr_status cr_pads_hold(struct cr_pads *pads, bool hold)
     return status;
 }
 
-// Room for all products and one matrix, which is no secret and whose products are checked: memory of nobody's
-// own, of which only what is used is ever there.
+// Maps memory outside the process for all products and one matrix. (The matrix is no secret, and its products
+// are checked.) Pages exist only once they are used.
 static enum cr_status place_outside(struct cr_pads *pads)
 {
     size_t size = pads->options.facts->largest;
@@ -334,7 +334,7 @@ enum cr_status cr_pads_new(const struct cr_pads_options *options, struct cr_pads
     pthread_cond_init(&pads->made, NULL);
     pthread_cond_init(&pads->room, NULL);
     enum cr_status status = prepare(pads);
-    cr_wipe(pads->options.key, sizeof pads->options.key); // the pairs have what they need
+    cr_wipe(pads->options.key, sizeof pads->options.key); // the pairs have derived their keys from it
     if (status == CR_OK)
         *out = pads;
     else

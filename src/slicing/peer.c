@@ -5,16 +5,16 @@
 
 #include <stdlib.h>
 
-// What a lane has sent last, and other lanes may go by.
+// The pads that a lane sent last. Other lanes may use them too.
 struct share {
     struct cr_link *link;
     size_t linear;
     bool backward;
     uint64_t first;     // number of the first pad
     size_t rows;        // 0: nothing yet
-    uint64_t askers;    // a bit for each accelerator that was or is going to be sent words under these
-    uint64_t held;      // cr_pads_stream of the first pad whose products are in `products`
-    uint32_t *products; // NULL where no other lane can go by them
+    uint64_t askers;    // bit i: accelerator i was, or is about to be, sent words masked with these pads
+    uint64_t held;      // cr_pads_stream of the first pad whose product is in `products`
+    uint32_t *products; // NULL if no other lane can use them
 };
 
 struct cr_peer {

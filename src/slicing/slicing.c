@@ -22,7 +22,8 @@ static enum cr_status make_scratch(struct cr_slicing *slicing, const unsigned ch
     return CR_OK;
 }
 
-// Words of a question of so many rows, at most; of its answer; of the larger; of both, as they are shared.
+// The most words, for walks of `most_rows` rows: of a question; of its answer; of the larger of the two; of
+// both in shared memory.
 static size_t question_words(const struct cr_way *way, size_t most_rows)
 {
     return cr_least(most_rows, cr_masked_rows(way)) * way->depth;
@@ -73,14 +74,14 @@ static void add_name(char *names, size_t size, const char *name)
     snprintf(names + length, size - length, "%s%s", length > 0 ? ", " : "", name);
 }
 
-// Of one accelerator, as a tally has them.
+// Adds one accelerator to the tally's names.
 static void add_names(struct cr_slicing *slicing, const char *peer, const char *engine)
 {
     add_name(slicing->tally.addresses, sizeof slicing->tally.addresses, strchr(peer, ' ') + 1);
     add_name(slicing->tally.engines, sizeof slicing->tally.engines, engine);
 }
 
-// Of several accelerators the first one has other questions.
+// If there are several accelerators, the first one is for pads (slicing/peer.h) and the lanes use the others.
 static enum cr_status make_lanes(struct cr_slicing *slicing, const struct cr_slicing_options *options)
 {
     size_t count = cr_lanes_count(slicing->lanes), first = options->accelerator_count > 1,
@@ -217,7 +218,7 @@ struct cr_slicing_memory cr_slicing_memory_of(struct cr_model *model, size_t row
             at_once = cr_most(at_once, cr_pads_words_at_once(ends, queue));
             answer = cr_most(answer, answer_words(&way, rows));
             memory.inside += 2 * ends * sizeof(uint32_t); // s and v
-            // Those below the first layer have no pads.
+            // Layers below the first one used have no pads.
             if (i >= first * CR_FROZEN_PER_LAYER) memory.outside += queue * way.width * sizeof(uint32_t);
         }
     }
@@ -226,7 +227,8 @@ struct cr_slicing_memory cr_slicing_memory_of(struct cr_model *model, size_t row
         memory.outside += largest;
         return memory;
     }
-    // Products of pads are asked for; with several lanes' accelerators a lane keeps its last ones.
+    // An accelerator computes the pads' products. If several others are used, each lane keeps its last
+    // products.
     memory.outside = 0;
     if (accelerators > 2 && lanes > 1) memory.inside += lanes * answer * sizeof(uint32_t);
     return memory;
@@ -235,7 +237,7 @@ struct cr_slicing_memory cr_slicing_memory_of(struct cr_model *model, size_t row
 struct cr_slicing_tally cr_slicing_tally(struct cr_slicing *slicing)
 {
     struct cr_slicing_tally tally = slicing->tally;
-    if (slicing->failed) return tally; // as it was then
+    if (slicing->failed) return tally; // as it was at the failure
     struct cr_pads_tally pads = {0};
     if (slicing->pads) pads = cr_pads_tally(slicing->pads);
     tally.ahead = slicing->pads != NULL;

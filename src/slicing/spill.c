@@ -10,37 +10,37 @@
 #include <string.h>
 #include <sys/mman.h>
 
-// Bytes under one tag, at most: so few that they stay in a processor's own cache while they are copied and
-// sealed, so many that a piece's set-up costs little.
+// Most bytes under one tag: few enough to stay in a processor's own cache while they are copied and sealed,
+// and enough to make the set-up of a piece cheap.
 enum { PIECE = 1 << 17, SEALED_PIECE = PIECE + CR_AEAD_TAG_SIZE };
 
-// A thread's own.
+// One for each thread.
 struct worker {
     struct cr_aead *aead;
     unsigned char *sealed; // [SEALED_PIECE]
 };
 
 struct cr_spill {
-    struct cr_keep keep; // first: the pass holds a pointer to it
+    struct cr_keep keep; // must be the first member: the pass holds a pointer to it
     struct cr_pool *pool;
     struct worker *workers; // [threads of the pool]
     unsigned char *outside; // [slots][slot_size], others may read and write it
     size_t slots, slot_size;
-    uint64_t *first; // [slots], number of the first piece of what the slot holds; 0: it holds nothing
-    uint64_t next;   // number that no piece has had
+    uint64_t *first; // [slots], number of the first piece in the slot; 0: it holds nothing
+    uint64_t next;   // next number; each is used for one piece only
     struct cr_spill_tally tally;
 };
 
-// Parts of a slot on their way, cut into pieces.
+// The parts of a slot that are being sealed or opened, cut into pieces.
 struct job {
     struct cr_spill *spill;
     size_t slot;
     uint64_t first;
     const struct cr_keep_part *parts;
-    atomic_int failed; // enum cr_status of a piece that did
+    atomic_int failed; // enum cr_status of a piece that failed
 };
 
-// Piece i of a slot: `size` bytes in the process, and where they lie outside.
+// Piece i of a slot: `size` bytes in the process, and the sealed bytes outside.
 struct piece {
     unsigned char *bytes, *outside;
     size_t size;
@@ -64,7 +64,7 @@ static struct piece piece_of(const struct job *job, size_t i)
                           .size = cr_least(part->size - i * PIECE, PIECE)};
 }
 
-// Slot and place in it.
+// Additional data of a piece's seal: which slot it is in, and where.
 struct place {
     uint64_t slot, piece;
 };
@@ -74,9 +74,9 @@ static struct cr_slice bound_to(const struct place *place)
     return (struct cr_slice){(const unsigned char *)place, sizeof *place};
 }
 
-// GCM may read what it has written to make the tag, and reads what it opens twice. Both happen in memory of
-// our own, and what is outside is written or read once: else whoever changes it in between is vouched for by
-// the tag.
+// While it computes the tag GCM may read its own output, and it reads its input twice when it opens. So both
+// happen in a private buffer, and memory outside is written or read only once. Otherwise somebody could
+// change it in between and the tag would still pass.
 static void seal_piece(void *context, size_t i, size_t thread)
 {
     struct job *job = context;
@@ -103,7 +103,8 @@ static void open_piece(void *context, size_t i, size_t thread)
     if (status != CR_OK) atomic_store(&job->failed, (int)status);
 }
 
-// The pieces of all parts; *size is their bytes. Parts that no slot has room for are a bug of the caller's.
+// Sets *pieces and *size to the number of pieces and bytes of all parts. Parts that do not fit a slot are the
+// caller's bug.
 static enum cr_status measure(const struct cr_spill *spill, size_t slot, const struct cr_keep_part *parts,
                               size_t count, size_t *pieces, size_t *size)
 {
@@ -162,7 +163,7 @@ static enum cr_status reserve(struct cr_keep *keep, size_t slots, size_t size)
         return cr_fail(CR_NO_MEMORY, "memory outside: %zu slots of %zu bytes", slots, size);
     CR_FREE uint64_t *first = NULL;
     CR_TRY(cr_allocate(slots, sizeof *first, &first));
-    // Every page is there when this returns: a step finds none missing.
+    // All pages are allocated here, so that a training step causes no page fault.
     CR_TRY(cr_outside_map("carrel-spill", all, true, &spill->outside));
     spill->first = first;
     first = NULL;

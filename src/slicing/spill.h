@@ -1,11 +1,11 @@
-// A store for what a pass keeps for its way back (model/keep.h) outside of the trusted process's own memory,
-// sealed: AES-256-GCM under a key that is drawn here and known to nobody else.
+// A store outside the trusted process's own memory for what a pass keeps for its backward pass
+// (model/keep.h). Its content is sealed with AES-256-GCM under a key that is drawn here and never leaves the
+// process.
 //
-// The memory outside imitates what an enclave's host can read and write at any time: shared pages that are
-// nobody's own, all there before the first step. Whoever reads them learns sizes and times. Whoever changes
-// them is found before what he changed is used: every piece has a number of its own as its nonce, which never
-// comes again and is remembered in here, so neither another slot's content nor an older one of the same slot
-// passes.
+// The memory outside stands for memory that an enclave's host can read and write at any time: shared pages,
+// all allocated before the first step. Whoever reads them learns sizes and times. Changes are found before
+// the changed data are used: each piece has a nonce that is never used again and is remembered in the
+// process, so neither another slot's content nor an older content of the same slot is accepted.
 #ifndef CARREL_SLICING_SPILL_H
 #define CARREL_SLICING_SPILL_H
 
@@ -16,16 +16,16 @@
 
 struct cr_spill;
 
-// The threads of `pool` (borrowed) share the work.
+// The work is divided among the threads of `pool` (borrowed).
 enum cr_status cr_spill_new(struct cr_pool *pool, struct cr_spill **out);
 void cr_spill_free(struct cr_spill *spill); // wipes the key; NULL is allowed
 
-// For cr_pass_new; lives as long as the store. What was changed outside is CR_DENIED.
+// For cr_pass_new; valid as long as `spill`. Reading fails with CR_DENIED if the memory outside was changed.
 struct cr_keep *cr_spill_keep(struct cr_spill *spill);
 
 struct cr_spill_tally {
     size_t outside;          // bytes of memory outside
-    uint64_t sealed, opened; // bytes, of what was sealed
+    uint64_t sealed, opened; // bytes in total, before sealing
     double sealing, opening; // seconds
 };
 struct cr_spill_tally cr_spill_tally(const struct cr_spill *spill);

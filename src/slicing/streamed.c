@@ -6,27 +6,27 @@
 
 #include <stdlib.h>
 
-// A linear whose matrix is read when it is wanted.
+// A linear whose matrix is read from the checkpoint for each product.
 struct streamed_linear {
     struct cr_streamed *streamed;
-    size_t index; // of model/frozen.h
+    size_t index; // of the linear, as in model/frozen.h
 };
 
 struct cr_streamed {
-    const struct cr_model *model; // the run's, whose checkpoint is read
+    const struct cr_model *model; // the run's model; its checkpoint is read
     const struct cr_facts *facts;
     struct cr_field *field;
     size_t layers, rows;
-    struct cr_model view; // the same in F32: with linears of its own, and the rows of one sequence as tables
+    struct cr_model view; // in F32, with linears of its own; its tables are the rows of one sequence
     struct cr_exact *exact;
     struct cr_pass *pass;
     struct streamed_linear *linears;
-    int8_t *numbers; // the matrix at hand
+    int8_t *numbers; // of the current matrix
     float *scales;
-    struct cr_bound *bounds; // of it
+    struct cr_bound *bounds; // of the current matrix
     uint32_t *sums;          // [2, the longest row]
     uint32_t *place;         // [rows] 0, 1, ...
-    size_t offset[2];        // of the one sequence
+    size_t offset[2];        // {0, length} of the sequence
     struct cr_arena tables;
 };
 
@@ -47,7 +47,7 @@ static enum cr_status read_matrix(struct cr_streamed *streamed, size_t index, st
         return cr_fail(CR_DENIED, "%s: %s is no longer what it was when the run began",
                        cr_safetensors_name(streamed->model->weights), name);
     }
-    q.scale = fact->scale; // of before, like all else that the numbers were held against
+    q.scale = fact->scale; // as read at the start, like v and s
     *out = q;
     return CR_OK;
 }
@@ -63,7 +63,7 @@ static enum cr_status streamed_forward(const struct cr_linear *self, struct cr_m
     return CR_OK;
 }
 
-// There is no way back, and nothing to release.
+// There is no backward pass, and nothing to release.
 static const struct cr_linear_provider provider = {.forward = streamed_forward};
 
 static void place_tables(struct cr_streamed *streamed)
@@ -77,7 +77,7 @@ static void place_tables(struct cr_streamed *streamed)
     view->positions = cr_matrix_of(positions, CR_F32, rows, hidden);
 }
 
-// The model in F32. Its vocabulary are the places of the sequence at hand.
+// Makes the view: the model in F32. Its "vocabulary" are the positions in the current sequence.
 static enum cr_status make_view(struct cr_streamed *streamed)
 {
     struct cr_model *view = &streamed->view;
