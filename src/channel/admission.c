@@ -21,7 +21,7 @@ static enum cr_status check_binding(const struct cr_shown *shown, const struct c
     return CR_OK;
 }
 
-// Endorsements as they are now, and the certificates that came with the evidence.
+// Collects the endorsements, read anew, and the certificates that came with the evidence.
 static enum cr_status gather(const struct cr_admission *admission, struct cr_slice evidence,
                              struct cr_endorsements **out)
 {

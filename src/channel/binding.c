@@ -48,7 +48,7 @@ static bool read_digest(struct cr_cursor *cursor, unsigned char out[CR_SHA256_SI
     return true;
 }
 
-// A role is made of what names are made of, so that it can stand in a sentence.
+// A role must have the characters of a name, since messages show it.
 static bool take_role(struct cr_slice text, char out[CR_NAME_SIZE])
 {
     if (text.size >= CR_NAME_SIZE || memchr(text.data, 0, text.size)) return false;

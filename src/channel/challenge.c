@@ -9,8 +9,8 @@ struct cr_challenge {
     const struct cr_admission *admission;
     struct cr_ends ends;
     double began;
-    struct cr_binding own, expected;   // `challenge` of own and `nonce` of expected are the peer's to send
-    bool challenged, admits, admitted; // the peer sent its nonce; this end admits it; it admits this end
+    struct cr_binding own, expected;   // own.challenge and expected.nonce come from the peer
+    bool challenged, admits, admitted; // the peer sent its nonce; it is admitted; it admits this end
     struct cr_buffer own_binding, own_evidence;
     struct cr_buffer binding, evidence; // the peer's
 };

@@ -11,10 +11,10 @@
 #include <sys/socket.h>
 
 enum {
-    FRAMES_AT_ONCE = 8,   // one connection does not keep the others waiting for longer
-    READS_AT_ONCE = 64,   // likewise, of what comes after the end
-    HANDSHAKE_LIMIT = 20, // seconds, however long the timeout is; all that strangers get
-    ADDRESS_LIMIT = 5     // of an address that does not answer where a name has more
+    FRAMES_AT_ONCE = 8,   // frames handled before other connections have their turn
+    READS_AT_ONCE = 64,   // likewise, reads of what is discarded after the end
+    HANDSHAKE_LIMIT = 20, // seconds, even if the timeout is longer; also the limit for strangers
+    ADDRESS_LIMIT = 5     // seconds for an address, if the name has more of them
 };
 static const double beat_seconds = 1.0, linger_seconds = 2.0;
 
@@ -58,7 +58,7 @@ void cr_connection_end_with(struct cr_connection *c, enum cr_status status, cons
     end(c);
 }
 
-// Frames go either way.
+// Whether frames may be sent and received.
 static bool speaks(const struct cr_connection *c)
 {
     return c->phase == CR_PHASE_ATTESTING || c->phase == CR_PHASE_OPEN;
@@ -85,7 +85,7 @@ void cr_connection_want_events(struct cr_connection *c)
                 (speaks(c) && c->queue.bytes <= CR_CONNECTION_QUEUE);
     bool write = c->phase == CR_PHASE_CONNECTING || (c->phase != CR_PHASE_HANDSHAKE && c->queue.bytes > 0) ||
                  c->ssl_wants_write || (c->phase == CR_PHASE_ENDING && !c->shut);
-    // What there was no memory for is tried again with the next tick.
+    // What failed for lack of memory is tried again at the next tick.
     if (read != c->read_wanted && (read ? event_add(c->readable, NULL) : event_del(c->readable)) == 0)
         c->read_wanted = read;
     if (write != c->write_wanted && (write ? event_add(c->writable, NULL) : event_del(c->writable)) == 0)
@@ -121,14 +121,15 @@ void cr_connection_close(struct cr_connection *c)
     begin_ending(c, CR_OK, "");
 }
 
-// What a peer takes for a text, out of any bytes: a sentence may name a file as it came, or be cut short.
+// Makes any bytes a text that a peer accepts. A message may contain a file name in any encoding, or be cut
+// within a character.
 static void clean_text(char *text)
 {
     for (size_t bad_at; !cr_utf8_valid(cr_slice_of_string(text), &bad_at);) text[bad_at] = '?';
     cr_make_plain(text);
 }
 
-// `told`: what the peer hears of it.
+// `why` is reported on this side; `told` is sent to the peer.
 static void refuse(struct cr_connection *c, enum cr_status status, const char *why, const char *told)
 {
     char kept[CR_CONNECTION_WHY_SIZE];
@@ -138,7 +139,7 @@ static void refuse(struct cr_connection *c, enum cr_status status, const char *w
         snprintf(refused.refused.reason, sizeof refused.refused.reason, "%.*s", CR_MESSAGE_TEXT_SIZE - 1,
                  told);
         clean_text(refused.refused.reason);
-        // Where even this cannot be queued, the peer sees a close without a reason.
+        // If this cannot be queued either, the peer sees a close without a reason.
         (void)!enqueue(c, &refused, NULL, NULL);
     }
     begin_ending(c, status, kept);
@@ -151,21 +152,21 @@ static bool is_about_the_peer(enum cr_status status)
 
 void cr_connection_refuse(struct cr_connection *c, enum cr_status status, const char *why)
 {
-    // A silo's own sentence may quote its data or name its files: the server gets its kind alone. So does a
-    // stranger, of what is wrong with the server.
+    // A silo's message may quote its data or name its files, so the server gets only the kind of failure. So
+    // does a stranger, if the failure is the server's.
     char kind[64];
     snprintf(kind, sizeof kind, "%s (its own log says why)", cr_status_name(status));
     bool whole = cr_tls_is_server(c->tls) && (!c->peer.anonymous || is_about_the_peer(status));
     refuse(c, status, why, whole ? why : kind);
 }
 
-// For what the peer sent and showed.
+// For errors in what the peer sent: it gets the whole message.
 static void refuse_with_error(struct cr_connection *c, enum cr_status status)
 {
     refuse(c, status, cr_error_message(), cr_error_message());
 }
 
-// What libssl says to a call that returned `result`: true where the call is to be repeated later.
+// Handles a libssl call that returned `result`. True if the call is to be repeated later.
 static bool try_later(struct cr_connection *c, int result)
 {
     int saved = errno;
@@ -206,7 +207,7 @@ static void flush(struct cr_connection *c)
     }
 }
 
-// The peer is known, and admitted where that is asked for.
+// The peer is identified, and admitted if that is required.
 static enum cr_status open_up(struct cr_connection *c)
 {
     c->phase = CR_PHASE_OPEN;
@@ -214,7 +215,7 @@ static enum cr_status open_up(struct cr_connection *c)
         c->reader.accepted = any_way | from_server;
     else
         c->reader.accepted = c->peer.anonymous ? from_stranger : any_way | from_silo;
-    // Only to be told that there is nothing to answer it with.
+    // Accepted only to reply that this end has no evidence to answer with.
     if (!c->challenge) c->reader.accepted |= ONLY(CHALLENGE);
     return c->handler->opened(c->context, c);
 }
@@ -254,7 +255,7 @@ static void deliver(struct cr_connection *c, const struct cr_frame *frame)
     } else if (message.type != CR_FRAME_BEAT) {
         bool attestation = is_of_attestation(message.type);
         status = attestation ? attest(c, &message) : c->handler->received(c->context, c, &message);
-        // What is wrong with the peer's evidence it may hear; what is wrong at this end is no affair of its.
+        // The peer is told what is wrong with its evidence, but not what is wrong at this end.
         if (status != CR_OK && attestation && is_about_the_peer(status))
             refuse_with_error(c, status);
         else if (status != CR_OK)
@@ -271,7 +272,7 @@ void cr_connection_on_tls_message(int sent, int version, int type, const void *b
     if (sent || type != SSL3_RT_HANDSHAKE || size == 0 || *(const unsigned char *)bytes != SSL3_MT_KEY_UPDATE)
         return;
     c->changes_keys = true;
-    SSL_set_shutdown(ssl, SSL_get_shutdown(ssl) | SSL_RECEIVED_SHUTDOWN); // it reads no further
+    SSL_set_shutdown(ssl, SSL_get_shutdown(ssl) | SSL_RECEIVED_SHUTDOWN); // libssl then reads no further
 }
 
 static void refuse_new_keys(struct cr_connection *c)
@@ -338,7 +339,7 @@ static void finish_ending(struct cr_connection *c)
         if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) end(c);
         return;
     }
-    c->unread = true; // a peer that goes on sending is cut by the clock
+    c->unread = true; // judge_time cuts a peer that keeps sending
 }
 
 static enum cr_status challenge(struct cr_connection *c)

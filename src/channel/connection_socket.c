@@ -1,4 +1,4 @@
-// How a connection comes to be: a socket that connects, or was accepted, with TLS and events on it.
+// How a connection is made: from a socket that connects or was accepted, with TLS and events.
 #include "channel/connection_parts.h"
 
 #include "base/clock.h"
@@ -33,7 +33,7 @@ void cr_connection_destroy(struct cr_connection *c)
     if (c->tick) event_free(c->tick);
     if (c->addresses) freeaddrinfo(c->addresses);
     cr_queue_drop(&c->queue);
-    cr_challenge_free(c->challenge); // after the queue, which has evidence of it
+    cr_challenge_free(c->challenge); // after the queue, whose messages may point into it
     cr_frame_reader_release(&c->reader);
     free(c);
 }

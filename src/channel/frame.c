@@ -69,7 +69,7 @@ enum cr_status cr_frame_start(enum cr_frame_type type, size_t header_size, size_
     return CR_OK;
 }
 
-// Headers have secrets of tokens, bodies have values and activations.
+// Wiped, since headers may hold token secrets, and bodies values and activations.
 static void forget(unsigned char **bytes, size_t *capacity)
 {
     if (*bytes) cr_wipe(*bytes, *capacity);
@@ -77,7 +77,7 @@ static void forget(unsigned char **bytes, size_t *capacity)
     *capacity = 0;
 }
 
-// Not reallocated: nothing is to be kept, and cr_allocate aligns.
+// Does not keep the old content. cr_allocate aligns the memory.
 static enum cr_status make_room(size_t size, unsigned char **bytes, size_t *capacity)
 {
     if (size <= *capacity) return CR_OK;

@@ -17,7 +17,7 @@ struct cr_listener {
     int fd;
     unsigned port;
     struct event *readable;
-    struct event *resume; // after a pause for want of descriptors
+    struct event *resume; // ends a pause for lack of descriptors or memory
 };
 
 static void on_resume(evutil_socket_t fd, short what, void *context)
@@ -36,7 +36,8 @@ static void on_readable(evutil_socket_t unused, short what, void *context)
     int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
         if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM) return;
-        // The pending connection would wake us at once again: let others finish first.
+        // The connection that is still pending would make the socket readable at once: pause until others
+        // have ended.
         struct timeval pause = {.tv_sec = 1};
         event_del(listener->readable);
         event_add(listener->resume, &pause);
@@ -45,7 +46,7 @@ static void on_readable(evutil_socket_t unused, short what, void *context)
     struct cr_connection *connection;
     if (cr_connection_accept(listener->loop, listener->tls, fd, listener->timeout, listener->handler,
                              &connection) != CR_OK)
-        return; // out of memory: the peer sees the connection end and comes back
+        return; // out of memory: the peer sees the connection end and tries again
     void *owner = listener->accepted(listener->context, connection);
     if (owner)
         cr_connection_set_context(connection, owner);

@@ -21,7 +21,7 @@ static void on_wake(evutil_socket_t fd, short what, void *context)
     (void)context;
     uint64_t count;
     ssize_t got = read(fd, &count, sizeof count);
-    (void)got; // empty is fine: another wake-up was already taken
+    (void)got; // may be empty, if an earlier read took the wake-up
 }
 
 static void on_pause(evutil_socket_t fd, short what, void *context)
@@ -48,7 +48,7 @@ enum cr_status cr_loop_new(struct cr_loop **out)
     signal(SIGPIPE, SIG_IGN);
     loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     struct event_config *config = event_config_new();
-    // The environment is the host's: libevent shall not take its back end from it.
+    // The host controls the environment: libevent must not choose its back end by it.
     if (config) event_config_set_flag(config, EVENT_BASE_FLAG_IGNORE_ENV);
     loop->base = config && loop->wake_fd >= 0 ? event_base_new_with_config(config) : NULL;
     if (config) event_config_free(config);
@@ -78,7 +78,7 @@ void cr_loop_wake(struct cr_loop *loop)
 {
     uint64_t one = 1;
     ssize_t put = write(loop->wake_fd, &one, sizeof one);
-    (void)put; // full means that a wake-up is waiting already
+    (void)put; // if it is full, a wake-up is pending already
 }
 
 void *cr_loop_base(struct cr_loop *loop)

@@ -1,7 +1,7 @@
-// Messages: the headers of frames as plain structs, checked whole on the way in.
+// Messages: the headers of frames as plain structs, validated when they are decoded.
 //
-// Digests have their size, texts are UTF-8 without control characters, numbers are finite; what is otherwise
-// is CR_PROTOCOL. protobuf-c stays inside message_decode.c and message_encode.c.
+// Digests must have their size, texts must be UTF-8 without control characters, numbers must be finite;
+// otherwise decoding fails with CR_PROTOCOL. Only message_decode.c and message_encode.c use protobuf-c.
 #ifndef CARREL_CHANNEL_MESSAGE_H
 #define CARREL_CHANNEL_MESSAGE_H
 
@@ -12,10 +12,10 @@ enum {
     CR_PROTOCOL_VERSION = 2,
     CR_SECRET_SIZE = 32,
     CR_RECEIPT_SIZE = 32,
-    CR_MESSAGE_TEXT_SIZE = 1024, // a text and its zero; longer ones are cut when sent
+    CR_MESSAGE_TEXT_SIZE = 1024, // a text with its terminating zero; longer ones are cut when sent
 };
 
-// See wire.proto for the meaning of each.
+// wire.proto explains the fields.
 struct cr_message {
     enum cr_frame_type type;
     union {
@@ -48,7 +48,7 @@ struct cr_message {
         struct {
             unsigned char structure[CR_SHA256_SIZE];
             uint64_t count;
-            bool has_seen; // the next three are there
+            bool has_seen; // whether the next three are set
             uint64_t seen;
             unsigned char seen_start[CR_SHA256_SIZE], seen_receipt[CR_RECEIPT_SIZE];
         } ready;
@@ -106,12 +106,13 @@ struct cr_message {
         } score;
     };
     struct cr_slice body; // borrowed
-    void *decoded;        // what slices above point into, or NULL
+    void *decoded;        // memory that the slices above point into, or NULL
 };
 
-// Reads a frame's header. Release *out with cr_message_release; body stays the frame's.
+// Decodes a frame's header. Release *out with cr_message_release. out->body is the frame's body, valid as
+// long as that is.
 enum cr_status cr_message_decode(const struct cr_frame *frame, struct cr_message *out);
-void cr_message_release(struct cr_message *message); // wipes; for messages from cr_message_decode
+void cr_message_release(struct cr_message *message); // wipes; only for messages from cr_message_decode
 
 // Appends the header's bytes.
 enum cr_status cr_message_encode(const struct cr_message *message, struct cr_buffer *out);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-// A header is at most 16 KiB; what protobuf-c makes of it is bounded too, so that no header can ask for more.
+// A header has at most 16 KiB. Memory that protobuf-c allocates for it is limited too.
 enum { DECODE_LIMIT = 256 * 1024 };
 
 struct decoded {
@@ -17,7 +17,7 @@ struct decoded {
     ProtobufCMessage *message;
 };
 
-// Some messages hold secrets: a block is wiped before it is freed, and has its size before it.
+// Precedes each block of memory. Some messages hold secrets, so a block is wiped before it is freed.
 struct block {
     alignas(max_align_t) size_t size;
 };
@@ -85,7 +85,7 @@ static enum cr_status take_text(enum cr_frame_type type, const char *field, cons
     size_t size = strlen(text);
     if (size >= CR_MESSAGE_TEXT_SIZE || !cr_utf8_valid(cr_slice_of_string(text), NULL))
         return wrong(type, field);
-    // Texts are shown to people: nothing that moves a terminal's cursor gets through.
+    // Texts are shown to people, so control characters, which could move a terminal's cursor, are refused.
     for (size_t i = 0; i < size; i++)
         if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f ||
             ((unsigned char)text[i] == 0xc2 && (unsigned char)text[i + 1] < 0xa0)) // C1
@@ -94,7 +94,7 @@ static enum cr_status take_text(enum cr_frame_type type, const char *field, cons
     return CR_OK;
 }
 
-// DER and CBOR always have bytes.
+// DER and CBOR are never empty.
 static enum cr_status take_slice(enum cr_frame_type type, const char *field, const ProtobufCBinaryData *data,
                                  struct cr_slice *out)
 {
@@ -129,7 +129,7 @@ static enum cr_status take(const ProtobufCMessage *base, struct cr_message *out)
     }
     case CR_FRAME_REFUSED: {
         AS(Refused);
-        // Cancelled is what a person did here, for whom a run ends well: for no peer to say.
+        // CR_CANCELLED means that a user stopped this run, which is no failure; a peer may not report it.
         if (in->status == CR_OK || in->status == CR_CANCELLED || in->status > CR_INTERNAL)
             return wrong(type, "status");
         out->refused.status = (enum cr_status)in->status;
@@ -199,7 +199,7 @@ static enum cr_status take(const ProtobufCMessage *base, struct cr_message *out)
         out->trained.labelled = in->labelled;
         CR_TRY(take_bytes(type, "start", &in->start, out->trained.start, CR_SHA256_SIZE));
         CR_TRY(take_bytes(type, "digest", &in->digest, out->trained.digest, CR_SHA256_SIZE));
-        // Shown only, and so whatever a silo of another make says; an update is judged by its values.
+        // Only shown to people, so any value is accepted. An update is judged by its values.
         out->trained.loss_sum = in->loss_sum;
         return CR_OK;
     }

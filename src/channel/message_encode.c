@@ -2,7 +2,7 @@
 
 #include "wire.pb-c.h"
 
-// protobuf-c's structs want bytes that they could write to; packing only reads them.
+// protobuf-c's structs take pointers to writable bytes, but packing only reads them.
 static ProtobufCBinaryData bytes_of(const unsigned char *data, size_t size)
 {
     return (ProtobufCBinaryData){.len = size, .data = (unsigned char *)(uintptr_t)data};

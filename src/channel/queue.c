@@ -4,9 +4,9 @@
 
 struct cr_queued {
     struct cr_queued *next;
-    struct cr_buffer head; // start and header
+    struct cr_buffer head; // the frame's start and header
     struct cr_slice body;
-    size_t sent; // of head and body together
+    size_t sent; // bytes sent, of head and body together
     void (*release)(void *owner);
     void *owner;
 };
@@ -14,7 +14,7 @@ struct cr_queued {
 static void free_item(struct cr_queued *item)
 {
     if (item->release) item->release(item->owner);
-    cr_buffer_wipe(&item->head); // an Enrol's secret
+    cr_buffer_wipe(&item->head); // an Enrol message has a secret
     free(item);
 }
 

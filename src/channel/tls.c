@@ -33,7 +33,8 @@ static enum cr_status use_identity(SSL_CTX *context, const struct cr_identity *i
         SSL_CTX_use_PrivateKey(context, cr_identity_key(identity)) != 1 ||
         SSL_CTX_check_private_key(context) != 1)
         return failed("own certificate");
-    // The CA goes along so that a newcomer, who knows its fingerprint alone, can verify the chain.
+    // The CA's certificate is sent too, so that a newcomer, who knows only its fingerprint, can verify the
+    // chain.
     if (SSL_CTX_add1_chain_cert(context, authority) != 1) return failed("chain");
     if (X509_STORE_add_cert(SSL_CTX_get_cert_store(context), authority) != 1)
         return failed("certificate authority");
@@ -78,7 +79,8 @@ static bool has_fingerprint(X509 *certificate, const unsigned char fingerprint[C
            memcmp(digest, fingerprint, size) == 0;
 }
 
-// Verifies `leaf` for a TLS server with `authority` as the only trust; returns X509_V_OK or why not.
+// Verifies `leaf` as a TLS server's certificate with `authority` as the only trust anchor. Returns X509_V_OK
+// or the error.
 static int verify_under(X509 *leaf, X509 *authority)
 {
     X509_STORE *store = X509_STORE_new();
@@ -93,7 +95,8 @@ static int verify_under(X509 *leaf, X509 *authority)
     return error;
 }
 
-// Replaces libssl's verification for a newcomer: the only trust is the CA whose fingerprint the token names.
+// Replaces libssl's verification for a newcomer: the only trust anchor is the CA whose fingerprint the token
+// has.
 static int verify_pinned(X509_STORE_CTX *context, void *argument)
 {
     const struct cr_tls *tls = argument;
@@ -182,7 +185,7 @@ enum cr_status cr_tls_peer(const struct cr_tls *tls, const void *ssl, struct cr_
     return CR_OK;
 }
 
-// Why a certificate was refused.
+// Fails with the reason why a certificate was refused.
 static enum cr_status refused(const struct cr_tls *tls, const char *peer, long verified)
 {
     char now[CR_CLOCK_TEXT_SIZE];

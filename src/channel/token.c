@@ -87,7 +87,7 @@ enum cr_status cr_token_parse(const char *text, struct cr_token *out)
     enum cr_status status = cr_base64url_decode(encoded, &bytes);
     if (status == CR_NO_MEMORY) return status;
     if (status != CR_OK || bytes.size <= CHECKSUM_SIZE) return damaged();
-    // One token has one text: spare bits in the last character must be zero.
+    // A token has only one valid text: spare bits in the last character must be zero.
     CR_TRY(cr_base64url_append(&again, cr_buffer_slice(&bytes)));
     if (!cr_slice_equal(encoded, cr_buffer_slice(&again))) return damaged();
     struct cr_slice fields = {bytes.data, bytes.size - CHECKSUM_SIZE};
