@@ -1,4 +1,4 @@
-// In place of confine.c where the build has a sanitizer (CMakeLists.txt).
+// Replaces confine.c in builds with a sanitizer (CMakeLists.txt).
 #include "enclave/confine.h"
 
 enum cr_status cr_confine(const struct cr_policy *policy, struct cr_confined *out)

@@ -21,14 +21,15 @@ static enum cr_status fix_descriptors(void)
     return CR_OK;
 }
 
-// What a kernel without prctl, as Gramine's is, does not do for others either: dump the process, or trace it.
+// Ignores that prctl is missing, as under Gramine: such a kernel cannot dump or trace a process for others
+// either.
 static enum cr_status set(int option, unsigned long value, const char *what)
 {
     if (prctl(option, value, 0, 0, 0) == 0 || errno == ENOSYS) return CR_OK;
     return cr_fail_errno(CR_INTERNAL, "%s cannot be forbidden", what);
 }
 
-// As much as may be had; what then lacks is told where it lacks.
+// Raises the limit as far as allowed. If that is not enough, whatever needs more reports it.
 static void raise_limit(__rlimit_resource_t resource)
 {
     struct rlimit limit;
@@ -46,11 +47,11 @@ enum cr_status cr_harden_process(void)
     CR_TRY(set(PR_SET_NO_NEW_PRIVS, 1, "new privileges"));
     if (clearenv() != 0) return cr_fail(CR_INTERNAL, "the environment cannot be cleared");
     raise_limit(RLIMIT_MEMLOCK);
-    raise_limit(RLIMIT_NOFILE); // a server has one for each silo
+    raise_limit(RLIMIT_NOFILE); // a server has a descriptor for each silo
     return fix_descriptors();
 }
 
-// The kind of page that a secret gets here.
+// The kind of pages that this system gives to secrets.
 static enum cr_secret_kind kind_of_secrets(void)
 {
     size_t before[CR_SECRET_KINDS], after[CR_SECRET_KINDS];
@@ -94,7 +95,7 @@ static void tell(bool untraceable, const struct cr_confined *confined, const str
 enum cr_status cr_harden_role(const struct cr_policy *policy, const struct cr_event_sink *sink)
 {
     struct cr_confined confined;
-    // Confined, it cannot ask any more.
+    // Both are asked and remembered now: a confined process can no longer ask.
     bool untraceable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0;
     (void)cr_processors();
     CR_TRY(cr_confine(policy, &confined));

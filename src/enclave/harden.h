@@ -1,5 +1,5 @@
-// What the trusted process gives up, so that neither another process nor a fault of its own gives a secret
-// away. Against root of a machine without a TEE none of it helps (docs/THREAT-MODEL.md).
+// What the trusted process gives up, so that neither another process nor a bug of its own can leak a secret.
+// None of it helps against root on a machine without a TEE (docs/THREAT-MODEL.md).
 #ifndef CARREL_ENCLAVE_HARDEN_H
 #define CARREL_ENCLAVE_HARDEN_H
 
@@ -7,18 +7,20 @@
 #include "base/status.h"
 #include "enclave/policy.h"
 
-// At the start of main, before anything is opened or read:
-// - no core dumps; no tracing, and no reading of its memory, by other processes of its user; no privileges
-//   by executing;
-// - the environment, which is the host's, is forgotten, all of it;
-// - descriptors 0, 1, 2 and 3 stay (3 is the run directory's lock, where `carrel` is the parent), all others
-//   are closed; where one of the first three is closed, /dev/null takes its place, so that no file does;
-// - as much memory may be locked as its limit can be raised to.
+// Call it at the start of main, before anything is opened or read:
+//   - no core dumps, no tracing or reading of memory by other processes of the same user, no new privileges
+//     by execve;
+//   - the whole environment, which the host controls, is cleared;
+//   - descriptors 0 to 3 stay open (3 is the run directory's lock, if `carrel` is the parent), all others are
+//     closed; if 0, 1 or 2 is closed, /dev/null is opened in its place, so that no other file gets its
+//     number;
+//   - the limits of locked memory and of open files are raised as far as allowed.
 enum cr_status cr_harden_process(void);
 
-// Once the role knows what it needs, and before it opens any of it or starts a thread: gives up all other
-// files (enclave/landlock.h) and system calls (enclave/seccomp.h), for good. Then says what is in force: one
-// "enclave.hardened", and an "enclave.warning" for each protection that this machine has not.
+// Call it once the role knows what it needs, before it opens any of that or starts a thread. Gives up all
+// other files (enclave/landlock.h) and system calls (enclave/seccomp.h) for good. Then sends the event
+// "enclave.hardened" with what is in force, and an "enclave.warning" for each protection that this machine
+// lacks.
 enum cr_status cr_harden_role(const struct cr_policy *policy, const struct cr_event_sink *sink);
 
 #endif

@@ -10,8 +10,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-// The kernel's numbers, spelled out: linux/landlock.h of the machine that builds may be older than the kernel
-// that runs.
+// The kernel's constants, repeated here: linux/landlock.h of the build machine may be older than the kernel
+// that runs the program.
 enum {
     EXECUTE = 1 << 0,
     WRITE_FILE = 1 << 1,
@@ -23,12 +23,12 @@ enum {
     MAKE_REG = 1 << 8,
     TRUNCATE = 1 << 14,
 
-    FILE_RIGHTS = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE, // what a rule on a file may have
+    FILE_RIGHTS = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE, // the rights that a rule for a file may have
     READ = READ_FILE | READ_DIR,
     WRITE = READ | WRITE_FILE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REG | TRUNCATE,
 
     BIND_AND_CONNECT = 3,
-    UNIX_AND_SIGNALS = 3, // the scope: no abstract sockets of others, no signals to others
+    UNIX_AND_SIGNALS = 3, // scope: no connection to others' abstract sockets, no signals to others
 };
 
 struct ruleset {
@@ -37,15 +37,16 @@ struct ruleset {
 
 struct path_rule {
     uint64_t rights;
-    int32_t directory; // of a file too
+    int32_t directory; // descriptor, of a directory or a file
 } __attribute__((packed));
 
 enum { GET_VERSION = 1, RULE_PATH = 1 };
 
-// What each version of Landlock can take away. The structure grew with the versions.
+// Fills in all that this version of Landlock can take away. Returns the size of the structure, which grew
+// with the versions.
 static size_t everything(int abi, bool network, struct ruleset *out)
 {
-    // Bits 0 to 12; 13: renaming across directories; 14: truncation; 15: ioctl on devices.
+    // Version 1 has bits 0 to 12. Bit 13: renaming across directories; 14: truncation; 15: ioctl on devices.
     unsigned rights = abi >= 5 ? 16 : abi >= 3 ? 15 : abi == 2 ? 14 : 13;
     *out = (struct ruleset){.files = (UINT64_C(1) << rights) - 1};
     if (abi >= 4 && !network) out->network = BIND_AND_CONNECT;
@@ -53,7 +54,7 @@ static size_t everything(int abi, bool network, struct ruleset *out)
     return sizeof(uint64_t) * (abi >= 6 ? 3 : abi >= 4 ? 2 : 1);
 }
 
-// What one ruleset takes away, and the policy gives back.
+// A ruleset in the making, and the rights that it takes away unless a rule grants them.
 struct making {
     int ruleset;
     uint64_t handled;
@@ -67,12 +68,12 @@ static enum cr_status add_rule(const struct making *making, int fd, uint64_t rig
     return CR_OK;
 }
 
-// A model that was downloaded is often a directory of links to files that lie elsewhere.
+// A downloaded model is often a directory of links to files elsewhere.
 static enum cr_status allow_targets(const struct making *making, const char *path)
 {
     DIR *directory = opendir(path);
     enum cr_status status = CR_OK;
-    if (!directory) return CR_OK; // reading it will say why
+    if (!directory) return CR_OK; // the role will report why when it reads it
     for (struct dirent *entry; status == CR_OK && (entry = readdir(directory));) {
         struct stat stat;
         if (entry->d_type != DT_LNK && entry->d_type != DT_UNKNOWN) continue;
@@ -88,14 +89,14 @@ static enum cr_status allow(const struct making *making, const char *path, bool 
 {
     CR_CLEANUP(cr_file_close) int fd = open(path, O_PATH | O_CLOEXEC);
     struct stat stat;
-    if (fd < 0 || fstat(fd, &stat) != 0) return CR_OK; // opening it will say why
+    if (fd < 0 || fstat(fd, &stat) != 0) return CR_OK; // the role will report why when it opens it
     if (!S_ISDIR(stat.st_mode)) return add_rule(making, fd, (write ? WRITE : READ) & FILE_RIGHTS, path);
     CR_TRY(add_rule(making, fd, write ? WRITE : READ, path));
     return write ? CR_OK : allow_targets(making, path);
 }
 
-// What libraries read when they are used, not when they are loaded: jansson and OpenSSL a seed, the C library
-// the time zone and, to resolve names, the rest.
+// Files that libraries read at run time: jansson and OpenSSL read a seed, the C library reads the time zone
+// and, for name resolution, the rest.
 static const char *const for_libraries[] = {"/dev/urandom", "/etc/localtime"};
 static const char *const for_names[] = {"/etc/hosts",           "/etc/host.conf",  "/etc/resolv.conf",
                                         "/etc/nsswitch.conf",   "/etc/gai.conf",   "/etc/services",

@@ -1,5 +1,5 @@
-// carrel-enclave: the trusted program. It takes one role and nothing else; `carrel` starts it with the same
-// arguments. Exit codes: cr_exit_code.
+// carrel-enclave: the trusted program. It runs one role; `carrel` starts it with the user's arguments. Exit
+// codes: cr_exit_code.
 #include "base/mapping.h"
 #include "enclave/harden.h"
 #include "enclave/role.h"

@@ -28,7 +28,7 @@ enum cr_status cr_resume_begin(struct cr_resume *resume, bool restart)
     CR_TRY(cr_path_join(resume->config->output_dir, cr_place_state, &resume->path));
     if (restart) CR_TRY(remove_state(resume));
     if (!cr_file_exists(resume->path)) {
-        CR_TRY(cr_trainer_identify(resume->trainer)); // its base may be replaced while it runs
+        CR_TRY(cr_trainer_identify(resume->trainer)); // now: the base's files may be replaced later
         cr_emit(resume->sink, CR_EVENT_DEBUG, "train.fresh", NULL,
                 CR_FIELD("steps", cr_trainer_total_steps(resume->trainer)));
         return CR_OK;
@@ -41,13 +41,13 @@ enum cr_status cr_resume_begin(struct cr_resume *resume, bool restart)
     return CR_OK;
 }
 
-// Whether the state of an earlier step lies there still: nobody can go on from one that was removed.
+// Whether the state of an earlier step still exists. (A user may have removed it.)
 static bool is_kept(const struct cr_resume *resume)
 {
     return resume->kept && cr_file_exists(resume->path);
 }
 
-// The sentence of a failure says what is left of the run.
+// Writes the state. On failure the message says from which step the run can still continue.
 static enum cr_status keep(struct cr_resume *resume)
 {
     size_t step = cr_trainer_step(resume->trainer);
@@ -70,7 +70,7 @@ static bool after_step(void *context)
     struct cr_resume *resume = context;
     size_t step = cr_trainer_step(resume->trainer), every = resume->config->training.save_steps;
     bool going = resume->keep_going(resume->context);
-    // After the last step comes the result.
+    // After the last step the result is written instead.
     bool due = every > 0 && step % every == 0 && step < cr_trainer_total_steps(resume->trainer);
     if (going && !due) return true;
     resume->status = keep(resume);
@@ -88,9 +88,9 @@ enum cr_status cr_resume_run(struct cr_resume *resume, struct cr_tally *tally)
                        cr_trainer_step(trainer) + 1, cr_trainer_total_steps(trainer));
     enum cr_status status = cr_trainer_run(trainer, left, tally, after_step, resume);
     if (resume->status != CR_OK) return cr_fail(resume->status, "%s", resume->why);
-    if (status == CR_OK || status == CR_INVALID) return status; // numbers that are none would come again
+    if (status == CR_OK || status == CR_INVALID) return status; // the same NaN or infinity would come again
     bool kept = resume->kept && resume->kept_step == cr_trainer_step(trainer);
-    if (status != CR_CANCELLED || !kept) return cr_resume_rescue(resume, status); // amid a step
+    if (status != CR_CANCELLED || !kept) return cr_resume_rescue(resume, status); // stopped within a step
     return cr_fail(CR_CANCELLED, "stopped after step %zu of %zu: the same command goes on from there (%s)",
                    cr_trainer_step(trainer), cr_trainer_total_steps(trainer), resume->path);
 }

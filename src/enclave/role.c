@@ -18,9 +18,9 @@
 #include <string.h>
 #include <unistd.h>
 
-static _Atomic double caught_at[NSIG]; // by signal: monotonic seconds of the first; 0: none came
+static _Atomic double caught_at[NSIG]; // by signal: monotonic time of the first one in seconds; 0: none yet
 
-// Each kind for itself: `carrel` passes a signal on as another one, sooner or later.
+// Each signal is counted by itself: `carrel` passes a signal on as another one, sooner or later.
 static void on_signal(int number)
 {
     double now = cr_clock_monotonic(), first = 0;
@@ -32,7 +32,7 @@ static void on_signal(int number)
 enum cr_status cr_role_catch_signals(void)
 {
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN); // a file over the process's limit is a failed write, told as one
+    signal(SIGXFSZ, SIG_IGN); // exceeding the file size limit is then reported as a failed write
     return cr_signals_catch(on_signal, SA_RESTART);
 }
 
@@ -42,7 +42,7 @@ static bool keep_going(void *context)
     return !cr_stop_asked() && !progress->broken;
 }
 
-// Reads the command line. *done: it asked for help, which is printed.
+// Reads the command line. *done: it asked for help, which has been printed.
 static enum cr_status parse(int argc, char **argv, struct cr_role_options *options, bool *done)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer help = {0};
@@ -93,8 +93,8 @@ static enum cr_status train(struct cr_trainer *trainer, const struct cr_config *
     return CR_OK;
 }
 
-// Before the work, not after it, is the time to learn that the result has no place. It is this run's as long
-// as *place is open.
+// Makes the directory of the result before the work begins, so that a failure comes early. This run owns the
+// directory as long as *place is open.
 static enum cr_status make_place_of_result(const char *directory, const char *key, int *place)
 {
     enum cr_status status = cr_directory_make(directory, true);
@@ -134,7 +134,8 @@ static enum cr_status tune(const struct cr_config *config, struct cr_progress *p
     return status;
 }
 
-// The attester's interface, whichever it will be: others have no file there.
+// Allows the interfaces of the attesters that `attester` may turn out to mean. Attesters not named here have
+// no files.
 static void allow_attestation(struct cr_policy *policy, const char *attester, const char *tpm,
                               const char *endorsements)
 {
@@ -147,8 +148,7 @@ static void allow_attestation(struct cr_policy *policy, const char *attester, co
     cr_policy_write(policy, cr_attester_places.tsm);
 }
 
-// What the operator is to know of the key that the role's state is sealed under: loudly where it protects
-// nothing.
+// Tells the operator which key seals the role's state, with a warning if that key protects nothing.
 static void tell_sealing(const struct cr_sealing_key *key, const char *directory,
                          const struct cr_event_sink *sink)
 {
@@ -161,7 +161,8 @@ static void tell_sealing(const struct cr_sealing_key *key, const char *directory
             CR_FIELD_TEXT("source", key->source), CR_FIELD_TEXT("state", directory));
 }
 
-// Models and results are given away, what a role keeps is not. `key`: what names the state's place.
+// Makes the directory of the role's state. It must be neither the result's nor the model's directory: those
+// are given to others, and the state must not be. `key` names the state's setting in messages.
 static enum cr_status make_place_of_state(const char *directory, const char *key, const char *output,
                                           const char *model)
 {

@@ -15,14 +15,14 @@
 
 #define COUNT(list) (sizeof(list) / sizeof *(list))
 
-// The four answers.
+// The four possible answers to a call.
 #define ALLOW SECCOMP_RET_ALLOW
 #define REFUSE (SECCOMP_RET_ERRNO | EPERM)
 #define ABSENT (SECCOMP_RET_ERRNO | ENOSYS)
 #define KILL SECCOMP_RET_KILL_PROCESS
 
 static const int allowed[] = {
-    // Bytes.
+    // Reading and writing.
     SYS_read,
     SYS_write,
     SYS_readv,
@@ -41,7 +41,7 @@ static const int allowed[] = {
     SYS_epoll_ctl,
     SYS_epoll_wait,
     SYS_epoll_pwait,
-    // Files, within what Landlock leaves.
+    // Files, as far as Landlock allows.
     SYS_open,
     SYS_openat,
     SYS_access,
@@ -71,7 +71,7 @@ static const int allowed[] = {
     SYS_fdatasync,
     SYS_flock,
     SYS_fadvise64,
-    // Memory; mapping and protecting it are judged by their arguments.
+    // Memory. mmap and mprotect are judged by their arguments.
     SYS_brk,
     SYS_munmap,
     SYS_mremap,
@@ -86,7 +86,7 @@ static const int allowed[] = {
     SYS_futex,
     SYS_sched_yield,
     SYS_sched_getaffinity,
-    SYS_sched_setaffinity, // of all its user's threads: no filter knows yet which are its own
+    SYS_sched_setaffinity, // of any thread of this user: this process's threads are not known in advance
     SYS_set_robust_list,
     SYS_rseq,
     SYS_arch_prctl,
@@ -105,7 +105,7 @@ static const int allowed[] = {
     SYS_sigaltstack,
     SYS_restart_syscall,
     SYS_membarrier,
-    // Who and where it is.
+    // Process, user and system information.
     SYS_getpid,
     SYS_getppid,
     SYS_gettid,
@@ -121,7 +121,7 @@ static const int allowed[] = {
     SYS_getcpu,
 };
 
-// Making a socket is judged by its family.
+// socket is judged by the address family.
 static const int allowed_with_network[] = {
     SYS_connect,     SYS_bind,       SYS_listen,     SYS_accept,   SYS_accept4,  SYS_getsockname,
     SYS_getpeername, SYS_getsockopt, SYS_setsockopt, SYS_sendto,   SYS_recvfrom, SYS_sendmsg,
@@ -129,7 +129,7 @@ static const int allowed_with_network[] = {
 };
 
 static const int deadly[] = {
-    // Programs and processes.
+    // Starting programs; other processes.
     SYS_execve,
     SYS_execveat,
     SYS_fork,
@@ -142,7 +142,7 @@ static const int deadly[] = {
     SYS_pidfd_getfd,
     SYS_pidfd_send_signal,
     SYS_kcmp,
-    // Ways round the checks of files and memory.
+    // Ways to evade the checks of files and memory.
     SYS_open_by_handle_at,
     SYS_name_to_handle_at,
     SYS_userfaultfd,
@@ -205,7 +205,7 @@ static const int deadly[] = {
     SYS_capset,
 };
 
-static const int families[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK}; // the last to resolve names
+static const int families[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK}; // the last one for name resolution
 static const int device_calls[] = {TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO};
 
 enum { SIZE = 2 * (COUNT(allowed) + COUNT(allowed_with_network) + COUNT(deadly)) + 128 };
@@ -230,7 +230,7 @@ static void answer(struct program *program, uint32_t action)
     put(program, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, action));
 }
 
-// Where the loaded word compares so with the value, this is the answer.
+// If the comparison of the loaded word with `value` is true, the answer is `action`.
 static void answer_if(struct program *program, uint16_t comparison, uint32_t value, uint32_t action)
 {
     put(program, (struct sock_filter)BPF_JUMP(BPF_JMP | comparison | BPF_K, value, 0, 1));
@@ -242,8 +242,8 @@ static void answer_all(struct program *program, const int *calls, size_t count, 
     for (size_t i = 0; i < count; i++) answer_if(program, BPF_JEQ, (uint32_t)calls[i], action);
 }
 
-// Of one call, the lower half of an argument: all arguments judged here are of 32 bits. The judgement is
-// `size` instructions, which end with an answer; for other calls the number stays loaded.
+// Judges one call by the lower half of one argument; all arguments judged here have 32 bits. `judgement` has
+// `size` instructions and ends with an answer. For other calls the system call number stays loaded.
 static void judge(struct program *program, int call, unsigned argument, const struct sock_filter *judgement,
                   size_t size)
 {
@@ -253,7 +253,7 @@ static void judge(struct program *program, int call, unsigned argument, const st
     for (size_t i = 0; i < size; i++) put(program, judgement[i]);
 }
 
-// Allowed where the argument is among the values.
+// The call is allowed if the argument is one of the values, and refused otherwise.
 static void judge_values(struct program *program, int call, unsigned argument, const int *values,
                          size_t count)
 {
@@ -263,7 +263,7 @@ static void judge_values(struct program *program, int call, unsigned argument, c
     judge(program, call, argument, judgement.code, judgement.count);
 }
 
-// With any of these bits in the argument: refused.
+// The call is refused if the argument has any of these bits, and allowed otherwise.
 static void judge_bits(struct program *program, int call, unsigned argument, uint32_t bits)
 {
     struct program judgement = {0};
@@ -272,8 +272,8 @@ static void judge_bits(struct program *program, int call, unsigned argument, uin
     judge(program, call, argument, judgement.code, judgement.count);
 }
 
-// A new thread is allowed, a new process deadly. clone3 has its flags in memory, where a filter cannot look:
-// it is absent, and the C library takes clone.
+// A new thread is allowed; a new process kills. clone3 has its flags in memory, which a filter cannot read,
+// so it is answered as absent, and the C library uses clone instead.
 static void judge_clone(struct program *program)
 {
     struct program judgement = {0};
@@ -299,11 +299,11 @@ static void write_program(struct program *program, bool network)
         answer_all(program, allowed_with_network, COUNT(allowed_with_network), ALLOW);
         judge_values(program, SYS_socket, 0, families, COUNT(families));
     }
-    // No page becomes code, so that nobody brings any.
+    // No page may become executable, so no new code can be brought in.
     judge_bits(program, SYS_mmap, 2, PROT_EXEC);
     judge_bits(program, SYS_mprotect, 2, PROT_EXEC);
     judge_values(program, SYS_ioctl, 1, device_calls, COUNT(device_calls));
-    judge_values(program, SYS_tgkill, 0, &self, 1); // abort, raise
+    judge_values(program, SYS_tgkill, 0, &self, 1); // for abort and raise
     judge_values(program, SYS_prlimit64, 0, &nobody_else, 1);
     judge_clone(program);
     answer_all(program, deadly, COUNT(deadly), KILL);

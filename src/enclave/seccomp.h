@@ -1,10 +1,10 @@
-// seccomp: the system calls that the trusted program has no use for are taken from it.
+// seccomp: takes away the system calls that the trusted program does not use.
 //
-// Three kinds. What the program and its libraries call is allowed, some of it for harmless arguments alone.
-// What only somebody who has taken the process over would call (programs to start, other processes to read or
-// trace, the kernel's settings, namespaces) ends the process at once, as does a call by another
-// architecture's numbers. Anything else answers ENOSYS, or where an argument is at fault EPERM: a C library
-// that is newer than we are asks for new calls first and takes the older ones where they are not there.
+// There are three kinds. Calls that the program and its libraries make are allowed, some only with harmless
+// arguments. Calls that only somebody who has taken over the process would make (starting programs, reading
+// or tracing other processes, changing the kernel's settings, namespaces) kill the process, as does any call
+// by another architecture's numbers. Any other call answers ENOSYS, or EPERM if an argument is not allowed: a
+// newer C library tries new calls first, and falls back to older ones if those are missing.
 #ifndef CARREL_ENCLAVE_SECCOMP_H
 #define CARREL_ENCLAVE_SECCOMP_H
 
@@ -12,8 +12,9 @@
 
 #include <stdbool.h>
 
-// Filters all threads of this process, those to come among them; sockets only with `network`. *in_force:
-// false where the kernel has no filters. Needs no-new-privileges (enclave/harden.h); cannot be undone.
+// Filters all present and future threads of this process; sockets are allowed only with `network`. *in_force
+// is false if the kernel has no seccomp filters. Needs no-new-privileges (enclave/harden.h). Cannot be
+// undone.
 enum cr_status cr_seccomp_restrict(bool network, bool *in_force);
 
 #endif
