@@ -1,4 +1,4 @@
-// The engine of the processor: field/product.h, on the matrices where they lie.
+// The engine for the processor: uses field/product.h on the matrices where they are in memory.
 #include "accelerator/engine.h"
 
 #include "field/product.h"
@@ -8,7 +8,7 @@
 struct engine {
     struct cr_engine base;
     const struct cr_frozen *frozen;
-    struct cr_field *fields[2]; // of 3 and of 4 digits
+    struct cr_field *fields[2]; // for 3 and for 4 digits
 };
 
 static void free_engine(struct cr_engine *self)

@@ -19,7 +19,7 @@ static enum cr_status exact_forward(const struct cr_linear *self, struct cr_matr
     return CR_OK;
 }
 
-// There is no way back, and nothing to release.
+// There is no backward pass, and nothing to release.
 static const struct cr_linear_provider provider = {.forward = exact_forward};
 
 static enum cr_status make_layers(const struct cr_model *model, struct cr_front_model *front)
@@ -88,7 +88,7 @@ enum cr_status cr_front_room_make(struct cr_front_room *room, const struct cr_mo
     return cr_pass_new(model, &size, NULL, &room->pass);
 }
 
-// Where sequences begin, and the place of each row in its own.
+// Computes where sequences begin, and each row's position in its own sequence.
 static enum cr_status lay_out(struct cr_front_room *room, const struct cr_wire_front *front)
 {
     const uint32_t *lengths = room->numbers + front->rows;

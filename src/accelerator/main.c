@@ -1,5 +1,5 @@
-// carrel-accelerator: computes products with a frozen model for trusted processes, on numbers that tell it
-// nothing. It is not trusted: whoever asks verifies each answer.
+// carrel-accelerator: computes products with a frozen model for trusted processes, on numbers that reveal
+// nothing to it. It is not trusted: the trusted process verifies each answer.
 #include "accelerator/front.h"
 #include "accelerator/session.h"
 
@@ -16,24 +16,25 @@
 #include <unistd.h>
 
 static const double patience = 120; // seconds without a sign of life in the middle of a question
-enum { MOST_CONNECTIONS = 64 };     // more wait until one has ended
+enum { MOST_CONNECTIONS = 64 };     // further connections wait until one ends
 
 struct visit {
     int socket;
     char peer[32];
 };
 
-// What connections use, to the end of the process.
+// Used by all connections until the process ends.
 static struct cr_model *model;
 static struct cr_frozen frozen;
 static struct cr_front_model front;
 static struct cr_accelerator accelerator = {.frozen = &frozen, .busy = PTHREAD_MUTEX_INITIALIZER};
-static struct cr_stream_host *host; // NULL: without TLS
+static struct cr_stream_host *host; // NULL: no TLS
 static sem_t places;
 static atomic_int listener = -1;
 static atomic_bool ending;
 
-// A thread of its own waits for the signals that ask for an end: none but the socket file outlives it.
+// A thread that waits for the signals that end the process. It removes the socket file, which would otherwise
+// stay.
 static void *wait_for_end(void *signals)
 {
     int number;
@@ -45,7 +46,7 @@ static void *wait_for_end(void *signals)
     _exit(cr_exit_code(CR_CANCELLED));
 }
 
-// Before any other thread begins, so that all leave these signals to that one.
+// Call it before any other thread starts, so that all threads leave these signals to the waiting one.
 static enum cr_status catch_signals(void)
 {
     static sigset_t signals;
@@ -107,15 +108,15 @@ static enum cr_status listen_at(const char *address)
     fflush(stdout);
     sem_init(&places, 0, MOST_CONNECTIONS);
     for (size_t number = 1;; number++) {
-        while (sem_wait(&places) != 0) { // a signal
+        while (sem_wait(&places) != 0) { // interrupted by a signal
         }
         enum cr_status status = next_visit(number);
-        while (atomic_load(&ending)) pause(); // for the thread that ends the process
+        while (atomic_load(&ending)) pause(); // wait_for_end ends the process
         CR_TRY(status);
     }
 }
 
-// What follows "tls:", else NULL.
+// What follows "tls:" in the address; NULL if it does not begin so.
 static const char *without_tls(const char *address)
 {
     static const char prefix[] = "tls:";

@@ -14,8 +14,8 @@ struct session {
     const char *peer;
     struct cr_wire_hello hello;
     uint32_t *words; // shared memory, or memory of our own that grows
-    size_t size;     // bytes of it
-    uint32_t *pads;  // products of pads, only read; NULL where there are none
+    size_t size;     // bytes of `words`
+    uint32_t *pads;  // products of pads, read-only; NULL if there are none
     uint64_t request;
     struct cr_front_room front;
 };
@@ -29,7 +29,7 @@ static enum cr_status answer(const struct session *session, enum cr_wire_type ty
     return cr_stream_send(session->stream, body, size, session->peer);
 }
 
-// Tells the peer the sentence of a failure, and passes the failure on.
+// Sends the peer the message of a failure, and returns the failure.
 static enum cr_status refuse(const struct session *session, enum cr_status status)
 {
     char why[CR_WIRE_FAILED_LIMIT + 1];
@@ -38,7 +38,7 @@ static enum cr_status refuse(const struct session *session, enum cr_status statu
     why[length] = 0;
     cr_wire_clean_text(why, length);
     if (answer(session, CR_WIRE_FAILED, why, length) == CR_OK) cr_socket_finish(session->stream->socket);
-    return cr_fail(status, "%s", why); // where it is gone, the first word stands
+    return cr_fail(status, "%s", why); // even if the peer is gone, the first failure is reported
 }
 
 static enum cr_status receive_head(struct session *session, struct cr_wire_head *head)
@@ -53,7 +53,8 @@ static enum cr_status receive_head(struct session *session, struct cr_wire_head 
     return CR_OK;
 }
 
-// Memory of the peer's: it must not be able to shrink, since reading where a file has ended kills a process.
+// Maps the peer's memory. It must be sealed against shrinking, since reading beyond the end of a file kills a
+// process.
 static enum cr_status map_shared(struct session *session, uint64_t size, int protection, uint32_t **out)
 {
     CR_CLEANUP(cr_socket_close) int fd = -1;
@@ -93,13 +94,13 @@ static enum cr_status greet(struct session *session)
     return answer(session, CR_WIRE_READY, ready, sizeof ready);
 }
 
-// Where the words of a question and its answer are, in bytes.
+// Sizes of a question and its answer, and where the answer begins, in bytes.
 struct layout {
     size_t question, answer_at, answer;
 };
 
-// Whether the products of pads that an answer of `width` words a row is less of lie in what was given for
-// them.
+// Whether the pads' products that are subtracted from this answer, of `width` words a row, lie within the
+// memory that was given for them.
 static bool pads_fit(const struct session *session, const struct cr_wire_product *product, size_t width)
 {
     size_t words = session->hello.pads / sizeof(uint32_t);
@@ -173,7 +174,7 @@ static enum cr_status multiply(struct session *session, const struct cr_wire_hea
     return answer(session, CR_WIRE_RESULT, result, shared ? 0 : layout.answer);
 }
 
-// A front is for whoever shares memory with this process, and as large as that.
+// Checks a question for the clear front: it needs shared memory, with room for the answer.
 static enum cr_status check_front(const struct session *session, const struct cr_wire_front *front,
                                   uint64_t size)
 {

@@ -1,4 +1,4 @@
-// One connection of a trusted process: its questions, one after the other, until it ends.
+// One connection from a trusted process: answers its questions, one after the other, until it ends.
 #ifndef CARREL_ACCELERATOR_SESSION_H
 #define CARREL_ACCELERATOR_SESSION_H
 
@@ -7,16 +7,16 @@
 
 #include <pthread.h>
 
-// What all connections share.
+// Shared by all connections.
 struct cr_accelerator {
     const struct cr_frozen *frozen;
-    const struct cr_model *model; // that they are of, whose layers a clear front walks
+    const struct cr_model *model; // the model of `frozen`; its layers are used for the clear front
     struct cr_engine *engine;
-    pthread_mutex_t busy; // engine and model take one question at a time
+    pthread_mutex_t busy; // held while engine or model work on a question
 };
 
-// Answers until the peer ends the connection, which is CR_OK between two questions. What breaks the protocol
-// is told to the peer and returned, and nothing is said after it. The socket stays open.
+// Answers questions until the peer ends the connection; CR_OK if it ends between two questions. An error in
+// the protocol is sent to the peer and returned, and nothing more is sent. The socket stays open.
 enum cr_status cr_accelerator_serve(struct cr_accelerator *accelerator, struct cr_stream *stream,
                                     const char *peer);
 
