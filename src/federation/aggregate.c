@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK = 2048 }; // values whose sums stay in the nearest cache
+enum { BLOCK = 2048 }; // values whose sums fit the first-level cache
 
 struct slot {
     struct cr_aggregate_silo silo;
@@ -20,10 +20,10 @@ struct cr_aggregate {
     struct slot *slots;
     size_t slot_count, filled;
     size_t count, piece;
-    size_t first;                   // of the piece that comes
-    size_t aside_first, aside_size; // of the one that is folded in
-    size_t done;                    // values of the result that are there
-    double total;                   // of weights
+    size_t first;                   // first value of the piece that silos are sending now
+    size_t aside_first, aside_size; // the piece that is being added to the result
+    size_t done;                    // values of the result that are finished
+    double total;                   // sum of the weights
     float *out;                     // [count]; secret
 };
 
@@ -128,11 +128,12 @@ static void hash_slot(void *context, size_t i, size_t thread)
                                                       aggregate->aside_size * sizeof *slot->aside});
 }
 
-// sums[i] = or += weight * values[i]. A whole block has a size that the compiler knows.
+// sums[i] = weight * values[i] if `first`, else sums[i] += weight * values[i]. A whole block has a size that
+// is known at compile time.
 static inline void add_values(double *restrict sums, const float *restrict values, double weight, size_t size,
                               bool first)
 {
-    // The first is stored, not added to zero, so that a lone -0 stays -0.
+    // The first product is stored, not added to zero, so that -0 stays -0.
     if (first)
         for (size_t i = 0; i < size; i++) sums[i] = weight * (double)values[i];
     else
@@ -158,8 +159,9 @@ static void fold_block(void *context, size_t block, size_t thread)
     cr_wipe(sums, sizeof sums);
 }
 
-// Finite values have a finite mean, for the sum of 2^10 products of 2^128 and 2^64 at most is a finite
-// double; any other value spoils it. So the mean tells, and only where it does are all looked at again.
+// Finds a silo whose values are not finite. The mean of finite values is finite, since a sum of 2^10 products
+// of at most 2^128 and 2^64 is a finite double; any value that is not finite makes the mean so too. So the
+// values themselves are examined only if the mean is not finite.
 static enum cr_status find_refused(const struct cr_aggregate *aggregate, size_t *refused)
 {
     const float *out = aggregate->out + aggregate->aside_first;

@@ -28,7 +28,8 @@ static bool names_program(const struct cr_claim *claim)
            strcmp(claim->key, "measurement") == 0;
 }
 
-// On what grounds: in a sentence, with each thing that a line of the policy let pass.
+// Appends a sentence that says on what grounds a peer is admitted, with each finding that the policy
+// accepted.
 static enum cr_status append_grounds(const struct cr_appraisal *appraisal, struct cr_buffer *out)
 {
     bool proved = cr_appraisal_verdict(appraisal) == CR_AFFIRMED;
@@ -44,7 +45,7 @@ static enum cr_status append_grounds(const struct cr_appraisal *appraisal, struc
     return CR_OK;
 }
 
-// Of looks before a round only what is wrong is news.
+// An appraisal before a round is reported as news only if it refuses the peer.
 static void tell(const struct cr_attested *attested, const struct cr_audit_entry *entry, bool admitted)
 {
     const char *name = !admitted          ? "attestation.refused"
@@ -59,7 +60,7 @@ static void tell(const struct cr_attested *attested, const struct cr_audit_entry
             CR_FIELD("round", entry->round));
 }
 
-// Written down first, told then.
+// Writes the audit log first, and then sends the event.
 static enum cr_status on_appraised(void *context, const struct cr_appraised *what)
 {
     const struct cr_attested *attested = context;
@@ -103,7 +104,8 @@ static enum cr_status try_attester(const struct cr_attested_host *host, enum cr_
     return cr_attester_attest(*out, &places, report_data, &type, &evidence);
 }
 
-// They are read anew for each appraisal: a place that is wrong would have every peer refused.
+// Tries to read the endorsements. They are read anew for each appraisal, so with a wrong path every peer
+// would be refused.
 static enum cr_status try_endorsements(const char *path)
 {
     CR_CLEANUP(cr_endorsements_release) struct cr_endorsements *endorsements = NULL;

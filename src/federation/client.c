@@ -8,7 +8,7 @@
 #include <string.h>
 
 static const double step_seconds = 0.2, farewell_seconds = 3;
-static const double first_timeout = 60; // for the first visit, which tells of the job
+static const double first_timeout = 60; // until the job is known, which has a timeout of its own
 static const double least_pause = 0.2, most_pause = 5;
 
 static void end_client(struct cr_client *client, enum cr_status status, const char *why)
@@ -36,7 +36,8 @@ enum cr_status cr_client_say_hello(struct cr_client *client)
                          &(struct cr_message){.type = CR_FRAME_HELLO, .hello.version = CR_PROTOCOL_VERSION});
 }
 
-// One that is enrolled and lacks the job, which it agrees to before it is attested, enrols once more.
+// A silo that has its certificate but not the job must enrol again: it agrees to the job before it is
+// attested.
 static bool is_member(const struct cr_client *client)
 {
     return client->state->enrolled && client->state->has_manifest;
@@ -78,7 +79,7 @@ static enum cr_status on_enrolled(struct cr_client *client, const struct cr_mess
     CR_TRY(cr_client_state_enrol(client->state, message->enrolled.certificate, message->enrolled.authority));
     cr_emit(client->sink, CR_EVENT_INFO, "client.enrolled", NULL, CR_FIELD_TEXT("silo", client->token.name),
             CR_FIELD_TEXT("state", client->state->path));
-    cr_connection_close(client->connection); // and back as a member
+    cr_connection_close(client->connection); // to come back as a member
     return CR_OK;
 }
 
@@ -88,7 +89,7 @@ static enum cr_status on_received(void *context, struct cr_connection *connectio
     (void)connection;
     struct cr_client *client = context;
     if (client->ended) return CR_OK;
-    // On a connection on which nobody is attested nothing is to be learned, and nothing to be had.
+    // While it enrols the connection is not attested, so nothing else is accepted or given.
     if (client->enrolling && message->type != CR_FRAME_MANIFEST && message->type != CR_FRAME_ENROLLED)
         return cr_fail(CR_PROTOCOL, "%s came while this silo enrols", cr_frame_name(message->type));
     switch (message->type) {
@@ -122,7 +123,7 @@ static enum cr_status on_received(void *context, struct cr_connection *connectio
     }
 }
 
-// The server may be restarting, or the network be cut: such ends are met by coming back.
+// The server may be restarting, or the network be interrupted: then the silo reconnects.
 static bool worth_retrying(enum cr_status status)
 {
     return status == CR_OK || status == CR_IO || status == CR_TIMEOUT;
@@ -131,7 +132,7 @@ static bool worth_retrying(enum cr_status status)
 static void lost(struct cr_client *client, enum cr_status status, const char *why)
 {
     double now = cr_clock_monotonic();
-    if (client->manifest_came) client->alone_since = now; // that was the server, and ready for this silo
+    if (client->manifest_came) client->alone_since = now; // the server was there, and dealt with this silo
     client->open = client->ready_sent = client->manifest_came = false;
     client->connection = NULL;
     if (client->ended) return;
@@ -139,7 +140,7 @@ static void lost(struct cr_client *client, enum cr_status status, const char *wh
         end_client(client, status, why);
         return;
     }
-    if (status != CR_OK && strcmp(client->last_why, why) != 0) // and not the same for hours
+    if (status != CR_OK && strcmp(client->last_why, why) != 0) // the same message is not repeated
         cr_emit(client->sink, CR_EVENT_WARNING, "client.waiting", why, CR_FIELD("seconds", client->pause));
     snprintf(client->last_why, sizeof client->last_why, "%s", status == CR_OK ? "the server closed" : why);
     bool just_enrolled = client->enrolling && is_member(client);
@@ -155,14 +156,14 @@ static void on_closed(void *context, struct cr_connection *connection, enum cr_s
 
 static const struct cr_connection_handler handler = {on_opened, on_received, on_closed};
 
-// What the job that this silo agreed to says of attestation.
+// Opens attestation as the agreed job requires.
 static enum cr_status learn_attestation(struct cr_client *client)
 {
     const struct cr_client_options *options = client->options;
     CR_CLEANUP(cr_config_release) struct cr_config config = {0};
     if (client->attested_known) return CR_OK;
     CR_TRY(cr_config_parse_job(client->state->manifest.settings, &config));
-    // A silo of a split model needs no TEE: what it has is its own, and the public front.
+    // A split model's silo needs no TEE: it holds only its own data and the public front of the model.
     const struct cr_attested_host host = {.attester = options->attester ? options->attester : "auto",
                                           .tpm = options->tpm,
                                           .endorsements = options->endorsements,
@@ -194,7 +195,7 @@ static enum cr_status connect_now(struct cr_client *client)
     return CR_OK;
 }
 
-// Whether it has heard that all is done, and has the result where it was to fetch it.
+// Whether the silo was told that all rounds are done, and has the result if it was to fetch it.
 static enum cr_status knows_the_end(struct cr_client *client, bool *knows)
 {
     const struct cr_client_state *state = client->state;
@@ -208,7 +209,7 @@ static enum cr_status knows_the_end(struct cr_client *client, bool *knows)
     return CR_OK;
 }
 
-// No server was there for long: what this silo has may be all that there is to have.
+// No server could be reached for too long. That is no failure if this silo already has all it needs.
 static enum cr_status end_alone(struct cr_client *client)
 {
     bool knows;
@@ -229,7 +230,7 @@ static enum cr_status run(struct cr_client *client, bool (*keep_going)(void *con
         }
         CR_TRY(cr_loop_step(client->loop, step_seconds));
         if (keep_going && !keep_going(context)) {
-            if (client->ended) break; // its last words may not reach the server
+            if (client->ended) break; // do not wait until the server has its last message
             return cr_fail(CR_CANCELLED, "stopped (start again with the same --state to go on)");
         }
         if (client->split) CR_TRY(cr_split_client_step(client));
@@ -247,7 +248,7 @@ enum cr_status cr_client_state_path(const struct cr_client_options *options, con
     return cr_copy_string(options->state ? options->state : name, out);
 }
 
-// One that agreed to the job waits for a server as long as the job says.
+// A silo that knows the job waits for a server as long as the job says.
 static enum cr_status take_timeout(struct cr_client *client)
 {
     CR_CLEANUP(cr_config_release) struct cr_config config = {0};
@@ -269,7 +270,7 @@ static enum cr_status open_client(struct cr_client *client)
     return cr_loop_new(&client->loop);
 }
 
-// Tells the server why this silo gives up, and gives it a moment to hear it.
+// Tells the server why this silo gives up, and waits a moment for that to be sent.
 static void say_farewell(struct cr_client *client, enum cr_status status, const char *why)
 {
     client->ended = true;
@@ -283,7 +284,7 @@ static void say_farewell(struct cr_client *client, enum cr_status status, const 
 static void close_client(struct cr_client *client)
 {
     cr_split_client_close(client);
-    cr_connection_free(client->connection); // first: a worker may wait for its accelerator yet
+    cr_connection_free(client->connection); // first: the worker may still wait for its accelerator
     cr_worker_free(client->worker);
     cr_tls_free(client->tls);
     cr_attested_close(client->attested);

@@ -1,4 +1,4 @@
-// What the server wants of this silo, and whether the silo does that.
+// What the server's job asks of this silo, and whether the silo agrees.
 #include "federation/client_parts.h"
 
 #include "base/words.h"
@@ -10,25 +10,25 @@
 
 static enum cr_status put_strings(struct cr_string_list *target, const struct cr_flag_list *values)
 {
-    CR_TRY(cr_allocate(values->count, sizeof *target->items, &target->items)); // a job has none
+    CR_TRY(cr_allocate(values->count, sizeof *target->items, &target->items)); // a job has no such list
     for (; target->count < values->count; target->count++)
         CR_TRY(cr_copy_string(values->items[target->count], &target->items[target->count]));
     return CR_OK;
 }
 
-// What this silo will do, its own paths among it.
+// Sends an event with the settings that this silo will use, including its own paths.
 static enum cr_status tell_job(const struct cr_client *client)
 {
     CR_CLEANUP(cr_buffer_wipe) struct cr_buffer settings = {0};
     struct cr_config told = client->config;                          // shallow: strings are only read
-    if (cr_tuning_config_sliced(&told.tuning)) told.tuning.seed = 0; // the federation's secret
+    if (cr_tuning_config_sliced(&told.tuning)) told.tuning.seed = 0; // the seed is the federation's secret
     CR_TRY(cr_options_write(&cr_config_table, &told, &settings));
     cr_emit(client->sink, CR_EVENT_DEBUG, "client.job", NULL,
             CR_FIELD_TEXT("settings", cr_buffer_text(&settings)));
     return CR_OK;
 }
 
-// Whom a silo's texts may be shown is for the silo alone to say: never for a job.
+// Only the silo decides which accelerator may see its texts, never a job.
 static enum cr_status take_own_accelerator(struct cr_client *client)
 {
     struct cr_slicing_config *slicing = &client->config.tuning.slicing;
@@ -43,7 +43,8 @@ static enum cr_status take_own_accelerator(struct cr_client *client)
     return CR_OK;
 }
 
-// A job has one run. A server that has forgotten it, and with it what it had told, does not get another.
+// A job has only one run. A server that lost its state, and with it what it had told silos, must not start
+// another.
 static enum cr_status check_run(const struct cr_client *client)
 {
     const struct cr_client_state *state = client->state;
@@ -55,7 +56,7 @@ static enum cr_status check_run(const struct cr_client *client)
         (unsigned long long)state->seen.round + 1);
 }
 
-// The job's settings, with what is this silo's own in its place.
+// Takes the job's settings, with this silo's own paths, threads and accelerators.
 static enum cr_status take_settings(struct cr_client *client, uint64_t seed)
 {
     const struct cr_client_options *options = client->options;
@@ -63,13 +64,13 @@ static enum cr_status take_settings(struct cr_client *client, uint64_t seed)
     client->has_config = true;
     CR_TRY(cr_discretion_check(&client->config));
     struct cr_tuning_config *tuning = &client->config.tuning;
-    // A split model's silos draw nothing and ask no accelerator: its server does.
+    // In a split model only the server needs a seed and accelerators.
     bool sliced = cr_tuning_config_sliced(tuning) && !cr_tuning_config_split(tuning);
     if (sliced) tuning->seed = client->seed = seed;
     CR_TRY(cr_replace_string(options->model, &tuning->model_name_or_path));
     CR_TRY(cr_replace_string(options->data, &tuning->data.train));
     tuning->threads = options->threads;
-    cr_free(&tuning->data.eval); // a silo trains; a job of ours names none
+    cr_free(&tuning->data.eval); // a silo only trains; our server's jobs have no data.eval
     if (tuning->slicing.accelerators.count > 0)
         return cr_fail(CR_PROTOCOL, "the server's job names an accelerator, which is each silo's own");
     CR_TRY(put_strings(&tuning->slicing.accelerators, &options->accelerators));

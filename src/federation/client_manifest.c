@@ -1,12 +1,12 @@
-// Whether the server's job is the one that this silo agreed to. A join token names it by its digest; the
-// manifest itself is kept when it first comes, and shown to the person.
+// Checks that the server's job is the one that this silo agreed to. A join token contains the job's digest.
+// The manifest itself is stored, and shown to the user, when it arrives for the first time.
 #include "federation/client_parts.h"
 
 #include "base/clock.h"
 
 #include <string.h>
 
-// What is another than agreed: by name where the agreed one is here.
+// Fails with the differences from the agreed job, by name if the agreed manifest is stored here.
 static enum cr_status refuse_other(const struct cr_client *client, const struct cr_manifest *other)
 {
     static const char text[] = "the server's job is not the one that the join token names";
@@ -20,7 +20,7 @@ static enum cr_status refuse_other(const struct cr_client *client, const struct 
     return cr_fail(CR_DENIED, "%s: it has another value of: %s", text, cr_buffer_text(&names));
 }
 
-// A job that is the agreed one may still not be for this silo, or this program.
+// Even the agreed job may not be meant for this silo, or need another version of the program.
 static enum cr_status check_manifest(const struct cr_client *client, const struct cr_manifest *manifest)
 {
     unsigned char key[CR_SHA256_SIZE];

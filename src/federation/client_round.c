@@ -1,4 +1,4 @@
-// A silo's rounds: values are pulled, trained on, kept, and given when they are asked for.
+// A silo's rounds: it pulls the start values, trains, stores the update, and sends it when the server asks.
 #include "federation/client_parts.h"
 
 #include "federation/discretion.h"
@@ -20,7 +20,7 @@ static enum cr_status send_trained(struct cr_client *client)
     return cr_client_say(client, &trained);
 }
 
-// Asks for the next pieces of the start values, a few ahead so that the network is never idle.
+// Requests the next pieces of the start values, a few ahead so that the network is never idle.
 static enum cr_status pull(struct cr_client *client)
 {
     while (client->asked < client->count && client->asked - client->pulled < PULLS_AHEAD * (size_t)CR_CHUNK) {
@@ -47,7 +47,7 @@ static enum cr_status begin_round(struct cr_client *client)
     return pull(client);
 }
 
-// Makes this the round at hand; one that is being trained is left.
+// Makes this the current round. Training of another round is abandoned.
 static enum cr_status go_to_round(struct cr_client *client, uint64_t round,
                                   const unsigned char start[CR_SHA256_SIZE])
 {
@@ -56,14 +56,15 @@ static enum cr_status go_to_round(struct cr_client *client, uint64_t round,
     client->round = round;
     memcpy(client->start, start, CR_SHA256_SIZE);
     if (!client->training) return begin_round(client);
-    // Told the same twice, as after a reconnection, it still has to leave what it is at.
+    // If the same round is announced twice, as after a reconnection, an earlier request to stop stays in
+    // force.
     if (same) return CR_OK;
     client->restart = true;
     cr_worker_cancel(client->worker);
     return CR_OK;
 }
 
-// What the server says is kept before anything is done about it; what is older than that is not taken.
+// Stores what the server announced before acting on it. An older announcement than the stored one is refused.
 static enum cr_status see(struct cr_client *client, uint64_t round, const unsigned char start[CR_SHA256_SIZE],
                           const unsigned char receipt[CR_RECEIPT_SIZE])
 {
@@ -97,7 +98,7 @@ enum cr_status cr_client_on_begin(struct cr_client *client, const struct cr_mess
     return go_to_round(client, round, message->begin.start);
 }
 
-// All values that the round begins with are there: they are trained on, or, after the last round, saved.
+// All start values have arrived: trains on them or, after the last round, saves them as the result.
 static enum cr_status use_values(struct cr_client *client)
 {
     unsigned char digest[CR_SHA256_SIZE];
@@ -124,14 +125,14 @@ static enum cr_status use_values(struct cr_client *client)
         CR_TRY(cr_client_state_trainer(client->state, client->state->answer.round, &client->kept_state));
     task.back = client->kept_state;
     client->unwanted = false;
-    client->progress_at = 0; // the first sign of a round comes at once
+    client->progress_at = 0; // report progress of this round at once
     cr_worker_train(client->worker, &task);
     return CR_OK;
 }
 
 enum cr_status cr_client_on_values(struct cr_client *client, const struct cr_message *message)
 {
-    // What was asked for before a reconnection or another Begin is of no use, and no fault.
+    // Values that were requested before a reconnection or another Begin are ignored; they are no error.
     if (!client->incoming || client->training || message->values.round != client->round ||
         message->values.first != client->pulled || client->pulled == client->asked)
         return CR_OK;
@@ -204,7 +205,8 @@ static enum cr_status trained(struct cr_client *client, const struct cr_worker_r
     return client->ready_sent ? send_trained(client) : CR_OK;
 }
 
-// Without its last answer a silo takes up what the server begins.
+// If the state cannot be used, the message says what to remove: without its last answer a silo trains what
+// the server asks for.
 static enum cr_status failed(const struct cr_client *client, const struct cr_worker_result *result)
 {
     if (result->of_state)
@@ -220,7 +222,7 @@ static enum cr_status failed(const struct cr_client *client, const struct cr_wor
 
 static enum cr_status take(struct cr_client *client, const struct cr_worker_result *result)
 {
-    // Another model than the job's is what is wrong, whatever it was that did not fit it.
+    // If the model is not the job's, that is reported, whatever else failed because of it.
     if (result->has_base)
         CR_TRY(cr_client_check_base(&client->state->manifest, client->config.tuning.model_name_or_path,
                                     &result->base));
@@ -231,8 +233,8 @@ static enum cr_status take(struct cr_client *client, const struct cr_worker_resu
     return cr_client_done(client);
 }
 
-// A round went on without this silo: its learner's state after it is no longer wanted, unless the last answer
-// has the same.
+// A round closed without this silo. Removes the learner's state after it, unless the last answer uses the
+// same file.
 static void drop_state(const struct cr_client *client)
 {
     CR_FREE char *kept = NULL;
@@ -243,11 +245,11 @@ static void drop_state(const struct cr_client *client)
     unlink(client->worker_state);
 }
 
-// Another round has begun meanwhile; what this one made is not wanted.
+// Another round has begun meanwhile, so this result is not used.
 static enum cr_status take_other(struct cr_client *client, const struct cr_worker_result *result)
 {
     client->restart = false;
-    // What the optimiser gathered in it goes as well, as if this silo had been killed.
+    // The optimiser's moments of that round are discarded too, as if this silo had been killed.
     client->unwanted = result->work == CR_WORK_TRAIN;
     if (client->unwanted) drop_state(client);
     return client->ready_sent ? begin_round(client) : CR_OK;

@@ -36,7 +36,7 @@ static enum cr_status take_directory(struct cr_client_state *state)
     return CR_OK;
 }
 
-// Whether the identity at `path`, of that name in that CA's federation, is the one that the token is for.
+// Checks that the token belongs to the identity at `path`, which has this CA fingerprint and this name.
 static enum cr_status check_holder(const char *path, const unsigned char fingerprint[CR_SHA256_SIZE],
                                    const char *name, const struct cr_token *token)
 {
@@ -61,21 +61,21 @@ static enum cr_status check_identity(const struct cr_client_state *state, const 
 static enum cr_status open_identity(struct cr_client_state *state, const struct cr_token *token)
 {
     const struct cr_sealing sealing = sealing_of_key(state);
-    CR_TRY(cr_identity_seal(state->path, &sealing)); // as `carrel key` makes one, for a job's roster
+    // `carrel key` makes a plain key, for a job's roster; from now on it is sealed.
+    CR_TRY(cr_identity_seal(state->path, &sealing));
     if (!cr_identity_is_kept(state->path, &sealing)) {
-        // The key is kept before it enrols: an answer that is lost can then be asked for again.
+        // The key is stored before enrolling, so that an answer that is lost can be requested again.
         CR_TRY(cr_identity_new(&state->identity));
         return cr_identity_save(state->identity, state->path, &sealing);
     }
     CR_TRY(cr_identity_load(state->path, &sealing, &state->identity));
     if (cr_identity_certificate(state->identity)) CR_TRY(check_identity(state, token));
-    // With a certificate that has run out it enrols once more, by the token that its key has used or by
-    // another.
+    // With an expired certificate it enrols again, by the token that its key has used or by another one.
     state->enrolled = !cr_identity_expired(state->identity, cr_clock_unix());
     return CR_OK;
 }
 
-// Sets *has where job.cbor is there.
+// Reads job.cbor. Sets *has if it exists.
 static enum cr_status read_agreed(const char *path, const struct cr_token *token,
                                   struct cr_manifest *manifest, bool *has)
 {
@@ -94,7 +94,7 @@ static enum cr_status read_manifest(struct cr_client_state *state, const struct 
     return read_agreed(state->manifest_path, token, &state->manifest, &state->has_manifest);
 }
 
-// Sets *root to NULL where there is no such file.
+// Sets *root to NULL if there is no such file.
 static enum cr_status load_json(const char *path, const struct cr_sealing *sealing, struct cr_json **root)
 {
     CR_CLEANUP(cr_buffer_wipe) struct cr_buffer text = {0};
@@ -123,7 +123,8 @@ static enum cr_status read_update(struct cr_client_state *state)
     answer->round = round;
     answer->labelled = labelled;
     state->has_answer = true;
-    // Left by a kill before they were removed. Later ones may belong to a newer answer that is put back.
+    // Removes older states that a kill left. Later ones may belong to a newer answer that is restored from a
+    // backup.
     cr_directory_sweep_below(state->path, trainer_prefix, sealed_suffix, round);
     return CR_OK;
 }
@@ -169,7 +170,7 @@ enum cr_status cr_client_state_look(const char *path, const struct cr_token *tok
                                     struct cr_client_look *out)
 {
     CR_FREE char *file = NULL;
-    CR_CLEANUP(cr_token_release) struct cr_token kept = {0}; // names who the certificate is for
+    CR_CLEANUP(cr_token_release) struct cr_token kept = {0}; // names the holder of the certificate
     CR_CLEANUP(cr_client_look_release) struct cr_client_look look = {0};
     unsigned char fingerprint[CR_SHA256_SIZE];
     enum cr_status status = cr_identity_read_fingerprint(path, fingerprint);

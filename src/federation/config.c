@@ -101,9 +101,9 @@ static bool uses_rounds(const void *config)
 #define WITH_SPLIT .useful = uses_split, .with = "split.activations"
 #define WITH_ROUNDS .useful = uses_rounds, .with = "split.activations: none (a split model has no rounds)"
 
-// Bounds are there to catch slips of the pen and to keep sums of products within size_t, not to set a policy.
-// The order is that of jobs, whose bytes it decides, and of docs/CONFIG.md; the empty lines keep clang-format
-// from sorting.
+// Bounds are meant to catch typing mistakes and to keep products within size_t, not to set a policy. The
+// order decides the bytes of jobs and is that of docs/CONFIG.md. The empty lines keep clang-format from
+// sorting the includes.
 static const struct cr_option options[] = {
 #include "federation/config_model.inc"
 
@@ -124,7 +124,7 @@ const struct cr_option_table cr_config_table = {
     .struct_size = sizeof(struct cr_config),
 };
 
-// What was read is `config`'s own until it is found right.
+// Moves `config` to *out if `status` is CR_OK, and releases it otherwise.
 static enum cr_status take(enum cr_status status, struct cr_config *config, struct cr_config *out)
 {
     if (status == CR_OK)
@@ -203,12 +203,12 @@ enum cr_status cr_config_job(const struct cr_config *config, struct cr_buffer *y
     job.tuning.training.save_steps = 0;
     job.tuning.slicing.accelerators = (struct cr_string_list){0};
     job.tuning.slicing.own_accelerator = NULL;
-    job.tuning.split.storage = 1; // the server's own affair
+    job.tuning.split.storage = 1; // concerns only the server
     job.tuning.data.train = job.tuning.data.eval = NULL;
     job.federation.address = empty;
     job.federation.advertise = NULL;
     job.federation.state_dir = empty;
-    job.federation.job = job.federation.appraisal_policy = NULL; // the manifest has the policy itself
+    job.federation.job = job.federation.appraisal_policy = NULL; // the manifest contains the policy itself
     job.federation.min_clients = cr_config_min_clients(config);
     job.attestation = (struct cr_attestation_config){0};
     job.silos = (struct cr_record_list){0};

@@ -16,7 +16,7 @@ enum cr_status cr_config_check_name(const char *name)
     return cr_fail(CR_INVALID, "\"%.80s\" is no name: 1 to 63 lower-case letters, digits and hyphens", name);
 }
 
-// Settings with the places that they were given at.
+// Settings, with the lines where they were given.
 struct source {
     const struct cr_config *config;
     const char *name;
@@ -53,7 +53,7 @@ static enum cr_status check_silos(const struct source *source)
     return CR_OK;
 }
 
-// What is listed twice counts once, which whoever wrote it did not mean.
+// Refuses duplicates: they would count once, which the author cannot have meant.
 static enum cr_status check_places(const struct source *source, const struct cr_targets *targets,
                                    const char *layers_key, const char *modules_key)
 {
@@ -67,7 +67,7 @@ static enum cr_status check_places(const struct source *source, const struct cr_
         for (size_t j = 0; j < i; j++)
             if (strcmp(modules->items[i], modules->items[j]) == 0)
                 return fail_at(source, modules_key, "%s is listed twice", modules->items[i]);
-    // PEFT has it as the only word, and beside others takes it for a module's name.
+    // PEFT accepts all-linear only by itself; beside other names it takes it for a module's name.
     for (size_t i = 0; i < modules->count && modules->count > 1; i++)
         if (strcmp(modules->items[i], "all-linear") == 0)
             return fail_at(source, modules_key, "all-linear stands alone, not beside names");
@@ -79,7 +79,8 @@ static bool is_tabbed(const char *path)
     return path && cr_ends_with(path, ".tsv");
 }
 
-// Whether rows of sentence and label may come: a file of them is named, or none is and a silo brings its own.
+// Whether there may be rows of sentence and label: a file of that kind is named, or no file is and a silo
+// brings its own.
 static bool may_be_labelled(const struct cr_config *config)
 {
     const struct cr_data_config *data = &config->tuning.data;
@@ -130,7 +131,7 @@ static enum cr_status name_output(const struct source *source)
     return CR_OK;
 }
 
-// A result is given away, the server's keys are not.
+// A result is given to others; the server's keys must not be.
 static enum cr_status check_state(const struct source *source)
 {
     const char *state = source->config->federation.state_dir, *output = source->config->tuning.output_dir;

@@ -17,7 +17,7 @@ enum {
     SALT = 32,
     OFFER_SIZE = sizeof(struct cr_cut_offer),
     HEADER = sizeof magic + SALT + OFFER_SIZE + CR_AEAD_TAG_SIZE,
-    RECORD_START = 8 // before what is sealed
+    RECORD_START = 8 // bytes before the sealed part
 };
 _Static_assert(OFFER_SIZE == CR_SHA256_SIZE + 16, "an offer has no gaps");
 
@@ -25,10 +25,10 @@ struct cr_cut_file {
     int fd;
     char *path;
     struct cr_aead *aead;
-    uint64_t end, next; // where the next record goes, and its number
+    uint64_t end, next; // offset and number of the next record
     struct bound {
         struct cr_cut_owner owner;
-        struct cr_cut_offer offer; // zeros for the header itself
+        struct cr_cut_offer offer; // zeros when the header itself is sealed
         uint64_t example, rows;
     } bound;
 };
@@ -189,7 +189,7 @@ enum cr_status cr_cut_file_read(struct cr_cut_file *file, const struct cr_cut_re
     size_t got;
     bound.example = record->example;
     bound.rows = record->rows;
-    // What is opened is a copy in here, which nobody changes meanwhile.
+    // A private copy is opened, which nobody can change meanwhile.
     CR_TRY(cr_file_read_at(file->fd, file->path, record->at, scratch, cr_cut_sealed_size(size), &got));
     if (got != cr_cut_sealed_size(size))
         return cr_fail(CR_DENIED, "%s: it ends before example %u does", file->path, record->example + 1);

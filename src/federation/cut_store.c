@@ -17,17 +17,17 @@ struct example {
 
 struct silo {
     struct cr_cut_owner owner;
-    struct cr_cut_offer offer; // of no examples: none
+    struct cr_cut_offer offer; // no examples: there is no offer
     struct cr_cut_file **files;
     size_t file_count;
-    bool appending; // the last file is this process's own
+    bool appending; // the last file was made by this process
     struct example *examples;
     size_t count, capacity, synced;
     uint64_t rows, synced_rows;
 };
 
 struct cr_cut_store {
-    struct cr_cut cut; // first: a trainer has a pointer to it
+    struct cr_cut cut; // must be the first member: a trainer holds a pointer to it
     char *directory;
     unsigned char secret[CR_KEY_SIZE], run[CR_SHA256_SIZE];
     int activations;
@@ -35,20 +35,20 @@ struct cr_cut_store {
     size_t activation_size; // bytes of a row's activations
     uint64_t limit;
     struct cr_compute *compute;
-    unsigned char *sealed, *plain; // of the longest example
+    unsigned char *sealed, *plain; // [bytes of the longest example]
     float *row;                    // [hidden]
-    struct silo *silos;            // in the order of names
+    struct silo *silos;            // sorted by name
     size_t silo_count;
-    const struct example **order; // of the cut: [count of its data]
+    const struct example **order; // examples of the cut, [count of its data]
 };
 
-// Bytes of an example of so many rows, each with its label.
+// Bytes of an example of `rows` rows, each with its label.
 static size_t size_of(const struct cr_cut_store *store, size_t rows)
 {
     return rows * (store->activation_size + sizeof(int32_t));
 }
 
-// Where the silo is among the others, or would be.
+// The silo's index among the others, or the index where it would be inserted.
 static size_t place_of(const struct cr_cut_store *store, const char *name, bool *there)
 {
     size_t at = 0;
@@ -180,8 +180,8 @@ static enum cr_status add_example(struct silo *silo, struct cr_cut_file *file,
     return CR_OK;
 }
 
-// Examples of a file as far as they are whole: what was not on the disk yet when the machine stopped may be
-// anything.
+// Takes the examples of a file up to the first that is not whole: whatever was not synced when the machine
+// stopped may contain anything.
 static enum cr_status restore_file(struct cr_cut_store *store, struct silo *silo, struct cr_cut_file *file)
 {
     struct cr_cut_record record;
@@ -233,7 +233,7 @@ static enum cr_status check_offer(const struct cr_cut_store *store, const char *
                                   const struct cr_cut_offer *offer)
 {
     uint64_t others = 0;
-    // Bounds that keep the sums below from wrapping.
+    // These bounds keep the sums below from overflowing.
     if (offer->examples == 0 || offer->examples > UINT32_MAX || offer->rows < offer->examples ||
         offer->rows / offer->examples > store->longest || offer->rows > UINT64_MAX / size_of(store, 2))
         return cr_fail(CR_DENIED, "%s offers %" PRIu64 " examples with %" PRIu64 " tokens, which cannot be",
@@ -268,7 +268,7 @@ bool cr_cut_store_offered(const struct cr_cut_store *store, const char *name,
     return silo && memcmp(&silo->offer, offer, sizeof *offer) == 0;
 }
 
-// What a model could make, and learn from.
+// Refuses values that no model computes, and examples without anything to learn from.
 static enum cr_status check_example(const struct cr_cut_store *store, const unsigned char *bytes, size_t rows)
 {
     const unsigned char *labels = bytes + rows * store->activation_size;

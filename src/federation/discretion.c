@@ -25,7 +25,7 @@ enum cr_status cr_discretion_check(const struct cr_config *config)
         rate, CR_LEAST_LEARNING_RATE);
 }
 
-// Rates rise until the warm-up is over and fall from there.
+// The highest learning rate in steps [first, last). Rates rise until the warm-up is over and fall from there.
 static double highest_rate(const struct cr_training_config *training, size_t first, size_t last, size_t total)
 {
     if (first == last) return 0;
@@ -74,7 +74,7 @@ enum cr_status cr_discretion_seed(const unsigned char secret[CR_SEED_SECRET_SIZE
     char label[48];
     snprintf(label, sizeof label, "carrel seed %" PRIu64, seed);
     CR_TRY(cr_key_derive(secret, label, key));
-    memcpy(out, key, sizeof *out); // a little-endian number, like all that is kept or sent
+    memcpy(out, key, sizeof *out); // as a little-endian number, like all that is stored or sent
     cr_wipe(key, sizeof key);
     return CR_OK;
 }

@@ -16,8 +16,8 @@ struct invitation {
     char name[CR_NAME_SIZE], role[CR_NAME_SIZE];
     int64_t expires;
     bool used;
-    unsigned char key[CR_SHA256_SIZE];     // once used
-    unsigned char instead[CR_SHA256_SIZE]; // then: the member's key that it was to replace; zeros: none
+    unsigned char key[CR_SHA256_SIZE];     // if used: the key that used it
+    unsigned char instead[CR_SHA256_SIZE]; // if used: the key of this name's member before; zeros: none
 };
 
 static enum cr_status path_of(const char *directory, const unsigned char secret[CR_SECRET_SIZE], char **out)
@@ -121,13 +121,13 @@ enum cr_status cr_invite(const struct cr_config *config, const char *name, const
     return cr_token_write(&token, text);
 }
 
-// The invitation of a used token is good for the key that used it, and for no other.
+// A used token can be used again only by the key that used it.
 static enum cr_status judge(const struct cr_state_dir *state, const struct invitation *invitation,
                             const unsigned char key[CR_SHA256_SIZE], int64_t now)
 {
     size_t number = cr_state_find(state, invitation->name);
-    // A name that was invited anew since then has a third key: the old one does not come back by its old
-    // token.
+    // If the name was invited again since then, its member has a third key, and the older token must not
+    // bring the older key back.
     const unsigned char *now_has = number == SIZE_MAX ? invitation->key : state->members[number].key;
     bool replaced = memcmp(now_has, invitation->key, CR_SHA256_SIZE) != 0 &&
                     memcmp(now_has, invitation->instead, CR_SHA256_SIZE) != 0;
@@ -154,7 +154,7 @@ enum cr_status cr_redeem(struct cr_state_dir *state, const struct cr_manifest *m
     if (!cr_file_exists(path)) return cr_fail(CR_DENIED, "the join token is not one of this server's");
     struct invitation invitation;
     CR_TRY(read_invitation(path, &invitation));
-    // The request's key is only known to be its sender's once it was verified, which issuing does.
+    // Only verifying the request, which issuing does, proves that the sender has its key.
     CR_CLEANUP(cr_buffer_release) struct cr_buffer issued = {0};
     CR_TRY(cr_identity_issue(state->authority, request, invitation.name, invitation.role, now, &issued));
     struct cr_member enrolled = {0};
@@ -163,8 +163,8 @@ enum cr_status cr_redeem(struct cr_state_dir *state, const struct cr_manifest *m
     CR_TRY(cr_manifest_admits(manifest, invitation.name, enrolled.key));
     strcpy(enrolled.name, invitation.name);
     strcpy(enrolled.role, invitation.role);
-    // Spent before it is of use: a crash in between, or a full disk, leaves a token that only its own key can
-    // use again.
+    // Marked as used before the certificate takes effect. After a crash in between, or with a full disk, only
+    // the same key can use the token again.
     size_t number = cr_state_find(state, invitation.name);
     if (!invitation.used && number != SIZE_MAX)
         memcpy(invitation.instead, state->members[number].key, CR_SHA256_SIZE);

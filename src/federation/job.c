@@ -9,9 +9,9 @@
 struct cr_job {
     struct cr_loop *loop;
     pthread_t thread;
-    pthread_mutex_t lock; // for all below
+    pthread_mutex_t lock; // protects all members below
     pthread_cond_t changed;
-    enum cr_status (*work)(void *context); // NULL: nothing is at hand
+    enum cr_status (*work)(void *context); // NULL: there is no work
     void *context;
     bool done, stopping;
     enum cr_status result; // once done
@@ -28,7 +28,7 @@ static void *work(void *context)
             continue;
         }
         pthread_mutex_unlock(&job->lock);
-        enum cr_status result = job->work(job->context); // neither changes while it is at hand
+        enum cr_status result = job->work(job->context); // neither member changes while the work is running
         pthread_mutex_lock(&job->lock);
         job->result = result;
         if (result != CR_OK) snprintf(job->why, sizeof job->why, "%s", cr_error_message());
