@@ -13,7 +13,7 @@
 
 struct cr_client_options {
     const char *token;
-    const char *state;                // with the token's name
+    const char *state;                // directory; NULL: "carrel-silo-NAME" with the token's name
     const char *sealing;              // source of the key that seals the state; NULL: "auto"
     const struct cr_sealing_key *key; // the key from that source; borrowed
     const char *model, *data;         // paths; always the silo's own choice
@@ -22,7 +22,7 @@ struct cr_client_options {
     const char *attester;        // name of this silo's attester; NULL: "auto"
     const char *tpm;             // device or socket; NULL: the usual one
     const char *endorsements;    // directory; NULL: none
-    const char *output;          // directory for the federation's result; NULL: it stays
+    const char *output;          // directory for the federation's result; NULL: it stays with the server
     size_t threads;              // as in the settings
 };
 

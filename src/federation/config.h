@@ -13,8 +13,7 @@ enum cr_optimizer_state {
 };
 
 enum cr_weighting {
-    CR_WEIGHTING_LABELLED_TOKENS, // a silo's weight is the number of labelled tokens it trained on in the
-                                  // round
+    CR_WEIGHTING_LABELLED_TOKENS, // a silo's weight is its number of labelled tokens in the round
     CR_WEIGHTING_UNIFORM          // all silos have the same weight
 };
 

@@ -112,7 +112,7 @@ const struct cr_learner_kind cr_learner_tuning = {
 
 void cr_learner_share(size_t total_steps_in_all, uint64_t round, uint64_t rounds, size_t *first, size_t *last)
 {
-    // In pieces, so that the product cannot wrap: total = whole·rounds + rest.
+    // Computed in two parts, so that the product cannot overflow: total = whole·rounds + rest.
     size_t whole = total_steps_in_all / rounds, rest = total_steps_in_all % rounds;
     *first = (size_t)(whole * round + rest * round / rounds);
     *last = (size_t)(whole * (round + 1) + rest * (round + 1) / rounds);

@@ -1,12 +1,12 @@
 // What a federation trains with. The program uses cr_learner_tuning, the trainer of tuning/; tests of the
-// protocol use one of their own that needs no model.
+// protocol use a learner of their own that needs no model.
 #ifndef CARREL_FEDERATION_LEARNER_H
 #define CARREL_FEDERATION_LEARNER_H
 
 #include "federation/config.h"
 #include "tuning/trainer.h"
 
-// Each function is as the one of the same name in tuning/trainer.h.
+// Each function does what the function of the same name in tuning/trainer.h does.
 struct cr_learner_kind {
     enum cr_status (*open)(const struct cr_config *config, const struct cr_event_sink *sink, void **out);
     void (*free)(void *learner); // NULL is allowed
@@ -26,8 +26,8 @@ struct cr_learner_kind {
 
 extern const struct cr_learner_kind cr_learner_tuning;
 
-// The optimiser steps [*first, *last) that make up a round, of total_steps in all: even shares, so that every
-// silo is through its schedule when the last round ends.
+// The optimiser steps [*first, *last) of a round (from 0), of total_steps in all rounds. The shares are even,
+// so that every silo completes its schedule in the last round.
 void cr_learner_share(size_t total_steps, uint64_t round, uint64_t rounds, size_t *first, size_t *last);
 
 #endif

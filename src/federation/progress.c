@@ -12,7 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-// What slicing came to. 255 degrees of freedom: even words give 255, and 99 times of 100 what is said here.
+// The totals of slicing. The chi-square has 255 degrees of freedom: evenly distributed words give about 255,
+// and 99 times of 100 a value within the bounds that the text names.
 #define SLICING                                                                                              \
     "{rows_verified} row<s> verified, {bytes_blinded:M} blinded, {pads_used} pad<s> used; "                  \
     "{online_seconds:1} s of asking, {offline_seconds:1} s of making pads meanwhile; the accelerator saw "   \
@@ -20,14 +21,16 @@
     "[; the clear front ends before layer {front_layers}: {front_examples} example<s> asked for once, "      \
     "{front_checked} of them computed again]"
 
-// When a sentence is shown: always; in a line that the next one overwrites, and on a plain stream now and
-// then; in such a line, and on a plain stream always, since it comes as often as somebody asked for.
+// When a sentence is shown. PLAIN: always. LIVE: on a terminal, in a line that the next sentence overwrites;
+// on other streams every plain_pause seconds. STEP: on a terminal like LIVE; on other streams always, since
+// the user chose how often it comes.
 enum form { PLAIN, LIVE, STEP };
 
-// How each event reads. {name} is a field: a text as it is, a number with thousands set apart. After a colon:
-// a digit for that many decimals, % for per cent, l for a loss, s for a duration, M for an amount of bytes.
-// {message} is the event's own sentence. <s> is left out where the number before it is 1. What is in brackets
-// is left out where the event lacks a field of it, or has an empty one: the name of a silo that has none yet.
+// The sentence of each event. {name} is a field: a text as it is, a number with separated thousands. After a
+// colon: a digit for that many decimals, % for per cent, l for a loss, s for a duration, M for an amount of
+// bytes. {message} is the event's own message. <s> is left out if the number before it is 1. A part in
+// brackets is left out if the event lacks one of its fields, or has an empty one, such as the name of a silo
+// that is not yet known.
 static const struct {
     const char *event;
     enum form form;
@@ -97,13 +100,13 @@ static const struct {
     {"simulate.eval", PLAIN, "{silo}: loss {loss:l}, accuracy {accuracy:%} of {labelled} held-out token<s>"},
 };
 
-// The same for a terminal that has no room for it.
+// Shorter forms, for a terminal that is too narrow.
 static const char brief_step[] = "step {step} of {steps}[: loss {loss:l}], {eta:s} left";
 static const char brief_progress[] = "round {round}: {silo} {step}/{steps}[, loss {loss:l}]";
 
 enum { SENTENCES = sizeof sentences / sizeof *sentences };
-enum { MOST_WAITING = 1 << 20 };     // bytes
-static const double plain_pause = 2; // seconds between live sentences where nothing overwrites them
+enum { MOST_WAITING = 1 << 20 };     // bytes that could not be written yet
+static const double plain_pause = 2; // seconds between LIVE sentences on other streams than terminals
 
 static size_t sentence_of(const struct cr_event *event)
 {
@@ -131,7 +134,7 @@ static const struct cr_event_field *field_of(const struct cr_event *event, const
     return NULL;
 }
 
-// Without the address that the sentence has from the event, if it begins with that.
+// Leaves out the address at the start of the message, since the sentence has it from the event.
 static enum cr_status append_message(struct cr_buffer *out, const struct cr_event *event)
 {
     const char *message = event->message ? event->message : "no reason given";
@@ -151,7 +154,7 @@ static enum cr_status append_field(struct cr_buffer *out, const struct cr_event 
     return field->text ? cr_append_plain(out, field->text) : append_number(out, field->number, form);
 }
 
-// Whether the event has all fields of the part in brackets that begins at `text`.
+// Whether the event has all fields of the part in brackets at `text`, none of them empty.
 static bool has_fields(const struct cr_event *event, const char *text)
 {
     for (const char *at = text; *at != ']'; at++) {
@@ -206,7 +209,7 @@ void cr_progress_init(struct cr_progress *progress, bool json)
     progress->live = !json && isatty(STDERR_FILENO);
 }
 
-// How long a live line may be: one that wrapped could not be overwritten.
+// The most columns of a live line. A line that wraps could not be overwritten.
 static size_t columns_of(FILE *terminal)
 {
     struct winsize window;
@@ -214,13 +217,14 @@ static size_t columns_of(FILE *terminal)
     return window.ws_col - 1u;
 }
 
-// A log on a full disk loses lines, and the work goes on; else nobody is there to be told.
+// On a full disk the log loses lines, and the work goes on. Any other failure means that nobody reads the
+// events any more.
 static void note_failure(struct cr_progress *progress, int error)
 {
     if (error != ENOSPC && error != EDQUOT && error != EFBIG) progress->broken = error ? error : EIO;
 }
 
-// Writes what waits; where that has to wait again, only if `patient`.
+// Writes what is waiting. If the stream cannot take it at once, waits only if `patient`.
 static void put_out(struct cr_progress *progress, bool patient)
 {
     int fd = progress->quick ? progress->quick : fileno(progress->out);
@@ -286,7 +290,7 @@ void cr_progress_never_wait(struct cr_progress *progress)
     char path[32];
     int fd = fileno(progress->out);
     if (!isatty(fd) && (fstat(fd, &about) != 0 || !S_ISFIFO(about.st_mode))) return;
-    // Opened anew, so that no other program that has it comes upon a descriptor that does not wait.
+    // Opened again, so that O_NONBLOCK does not affect other programs that share the descriptor.
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     int quick = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (quick > 0) progress->quick = quick;

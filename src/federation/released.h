@@ -1,9 +1,11 @@
-// The result of a job whose federation.release is owner: the tuned values, for the owner of the model alone.
+// The result of a job with federation.release: owner. It contains the tuned values, and only the model's
+// owner can open it.
 //
-// A sealed file (crypto/seal.h) whose purpose is "result", under a key for the job's owner
-// (crypto/recipient.h) whose context is the job's digest; the 32 bytes that it is bound to are that key's
-// share. Inside, little-endian: 32 bytes that name what was tuned (cr_trainer_digest), u64 the seed that its
-// places were chosen with, then the values, float32. With the model and the job they are the adapter again.
+// The format is a sealed file (crypto/seal.h) with purpose "result", under a key for the job's owner
+// (crypto/recipient.h) with the job's digest as context; the 32 bytes bound to the file are that key's share.
+// Its content, little-endian: 32 bytes that name what was tuned (cr_trainer_digest), u64 the seed with which
+// places were chosen, and the values, float32. Model and job are needed to turn the values into an adapter
+// again.
 #ifndef CARREL_FEDERATION_RELEASED_H
 #define CARREL_FEDERATION_RELEASED_H
 
@@ -12,31 +14,31 @@
 
 #define CR_RELEASED_FILE "result.sealed" // in output_dir
 
-// What stands before the values.
+// What the file has before the values.
 struct cr_released_header {
     unsigned char structure[CR_SHA256_SIZE];
     uint64_t seed;
 };
 
-// Mode 0600, atomic. The job is signed.
+// Writes the file atomically, with mode 0600. `job` must be signed.
 enum cr_status cr_released_write(const char *path, const struct cr_manifest *job,
                                  const struct cr_released_header *header, const struct cr_vector *values);
 
-// Reading. Zero-initialise it; release it, also after a failure.
+// For reading. Zero-initialise it; release it also after a failure.
 struct cr_released {
     struct cr_sealing_key *key;
     struct cr_seal_reader *reader;
     struct cr_released_header header;
-    size_t count; // of values
+    size_t count; // number of values
 };
 void cr_released_release(struct cr_released *released);
 
-// CR_DENIED where the key is not that of the job's owner; CR_INVALID for what is no such file, one of another
-// job, and one that was changed.
+// Fails with CR_DENIED if `owner` is not the key of the job's owner, and with CR_INVALID if the file is of
+// another kind, of another job, or was changed.
 enum cr_status cr_released_open(const char *path, const struct cr_manifest *job,
                                 const struct cr_identity *owner, struct cr_released *out);
 
-// The values, [count], once. What was copied before a failure was right.
+// Copies the values, [count]; can be called once. Values that were copied before a failure are correct.
 enum cr_status cr_released_values(struct cr_released *released, float *out);
 
 #endif

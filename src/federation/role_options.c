@@ -14,7 +14,7 @@ static enum cr_status parse(const struct cr_flags *flags, int argc, char **argv,
 #define JSON_FLAG(options)                                                                                   \
     ((struct cr_flag){"json", CR_FLAG_BOOL, &(options)->json, NULL, "progress as JSON lines on stdout"})
 
-// tune and serve: one file of settings, and the same flags but for the last two.
+// tune and serve have a settings file and the same flags; the last two flags are only for tune.
 static enum cr_status parse_config(const char *usage, const char *summary, bool tune, int argc, char **argv,
                                    struct cr_role_options *out, struct cr_buffer *help)
 {
@@ -96,7 +96,7 @@ enum cr_status cr_role_options_parse(int argc, char **argv, struct cr_role_optio
 enum cr_status cr_role_options_token(int argc, char **argv, const char *argument, char token[CR_TOKEN_LIMIT])
 {
     if (strcmp(argument, "-") == 0) {
-        setvbuf(stdin, NULL, _IONBF, 0); // no copy of it stays
+        setvbuf(stdin, NULL, _IONBF, 0); // leaves no copy of the token in a buffer
         if (!fgets(token, CR_TOKEN_LIMIT, stdin)) return cr_fail(CR_IO, "standard input: no join token came");
         token[strcspn(token, "\r\n")] = 0;
         return CR_OK;

@@ -22,7 +22,7 @@ static size_t present(const struct cr_round *machine)
     return count;
 }
 
-// Those, and silos that were only lost and may come back in time.
+// Present silos, and those that were only lost and may come back in time.
 static size_t hoped_for(const struct cr_round *machine)
 {
     size_t count = 0;
@@ -55,7 +55,7 @@ static void collect(struct cr_round *machine, struct cr_round_actions *actions)
     act(actions, CR_ROUND_COLLECT, 0);
 }
 
-// Closes the round if its rule says so.
+// Closes the round if the rules allow it.
 static void consider_closing(struct cr_round *machine, double now, struct cr_round_actions *actions)
 {
     size_t answered = 0, awaited = 0;
@@ -69,14 +69,14 @@ static void consider_closing(struct cr_round *machine, double now, struct cr_rou
     if (answered >= machine->rules.min_clients && (awaited == 0 || late)) collect(machine, actions);
 }
 
-// After a silo of the set was dropped: collects again from those left, or goes back to waiting for more.
+// After a silo of the set was dropped: collects again from the others, or waits for more answers.
 static void reconsider_set(struct cr_round *machine, double now, struct cr_round_actions *actions)
 {
     machine->phase = CR_ROUND_TRAINING;
     for (size_t i = 0; i < machine->silo_count; i++) {
         struct cr_round_silo *silo = &machine->silos[i];
         silo->in_set = false;
-        // Those who came during the collection may help now.
+        // Silos that came during the collection may take part now.
         if (silo->present && !silo->taking_part && !silo->dropped) tell_to_begin(machine, i, actions);
     }
     consider_closing(machine, now, actions);
@@ -94,13 +94,13 @@ static void on_ready(struct cr_round *machine, double now, size_t number, struct
     if (machine->phase == CR_ROUND_WAITING) {
         if (present(machine) >= machine->rules.min_clients) begin(machine, now, actions);
     } else if (machine->phase == CR_ROUND_TRAINING) {
-        // Whoever comes anew says anew what it has: its disk may have been lost.
+        // A silo that reconnects must announce its answer again: its disk may have been lost.
         silo->answered = false;
         if (!silo->dropped) tell_to_begin(machine, number, actions);
     } else if (silo->in_set) {
-        // It answers at once, from its disk.
+        // It has its answer on disk and sends it at once.
         tell_to_begin(machine, number, actions);
-    } else { // should the set be too small, it is told to begin like any that came meanwhile
+    } else { // if the set becomes too small, it is told to begin, like others that came meanwhile
         silo->taking_part = silo->answered = false;
     }
 }
@@ -118,7 +118,7 @@ static void on_answered(struct cr_round *machine, double now, size_t number, con
                     answer->labelled == silo->answer.labelled;
     silo->answered = true;
     silo->answer = *answer;
-    // Too late for this round, unless the set is not enough.
+    // Too late for this round, unless the set becomes too small.
     if (machine->phase == CR_ROUND_COLLECTING && !silo->in_set) return;
     if (machine->phase == CR_ROUND_TRAINING)
         consider_closing(machine, now, actions);
@@ -166,7 +166,7 @@ void cr_round_handle(struct cr_round *machine, double now, const struct cr_round
         silo->dropped = true;
         silo->refused |= event->kind == CR_ROUND_REFUSED;
         silo->late |= event->kind == CR_ROUND_LATE;
-        silo->present = false; // its connection is ended too: the next round shall not wait for it
+        silo->present = false; // its connection is ended too: the next round must not wait for it
         if (machine->phase == CR_ROUND_COLLECTING) reconsider_set(machine, now, actions);
         break;
     case CR_ROUND_TICK:
@@ -174,7 +174,8 @@ void cr_round_handle(struct cr_round *machine, double now, const struct cr_round
         break;
     }
     if (machine->phase == CR_ROUND_WAITING) return;
-    // Too few: one that was refused would be refused again, so that only the others are waited for.
+    // Fails the run if too few silos are present for `absence`, or at once if a refused silo leaves too few
+    // even with those that may come back: it would only be refused again.
     if (present(machine) >= machine->rules.min_clients) {
         machine->short_since = -1;
         return;

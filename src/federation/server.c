@@ -9,8 +9,8 @@
 
 static const double step_seconds = 0.2, farewell_seconds = 3;
 
-// Appends the names of those who took part and have not heard that all is done. A server that is started
-// again for that does not know who has: whoever is enrolled may want to hear.
+// Appends the names of silos that took part and were not told yet that all rounds are done. A server that was
+// restarted after the last round does not know which ones took part, so it names all enrolled silos.
 static enum cr_status append_untold(const struct cr_server *server, struct cr_buffer *out)
 {
     for (size_t i = 0; i < server->state->member_count; i++) {
@@ -20,7 +20,7 @@ static enum cr_status append_untold(const struct cr_server *server, struct cr_bu
     return CR_OK;
 }
 
-// Whether those whose work is in the result know.
+// Whether all silos whose updates are in the result were told that it is done.
 static bool set_is_told(const struct cr_server *server)
 {
     bool all = true;
@@ -29,8 +29,8 @@ static bool set_is_told(const struct cr_server *server)
     return all;
 }
 
-// *done: everyone who took part knows that all is done, or had time to come and hear. The state is settled
-// only where nobody is left who does not.
+// Sets *done once all silos that took part know that the run is done, or have had the time to come and be
+// told. The state is settled only if all of them know.
 static enum cr_status end_telling(struct cr_server *server, bool *done)
 {
     if (server->split) {
@@ -39,7 +39,7 @@ static enum cr_status end_telling(struct cr_server *server, bool *done)
     }
     CR_CLEANUP(cr_buffer_release) struct cr_buffer untold = {0};
     CR_TRY(append_untold(server, &untold));
-    bool leaving = false; // told, and about to close
+    bool leaving = false; // a silo was told, and is about to close
     for (size_t i = 0; i < server->state->member_count; i++) leaving |= server->by_silo[i] != NULL;
     bool over = cr_clock_monotonic() - server->finishing_since > server->config->federation.progress_timeout;
     *done = over || (untold.size == 0 && !leaving);
@@ -70,11 +70,11 @@ static enum cr_status stopped(const struct cr_server *server)
 
 static enum cr_status serve(struct cr_server *server, bool (*keep_going)(void *context), void *context)
 {
-    // Of a split model that is trained a server that is started again can tell nobody anything.
+    // Once a split model is trained, a restarted server has nothing left to tell its silos.
     bool settled = server->state->finished && (server->state->settled || server->split);
     bool serves = cr_split_serve_wanted(server);
     if (server->state->finished)
-        CR_TRY(server->split ? cr_server_saved(server) : cr_server_finish(server)); // whose result is there
+        CR_TRY(server->split ? cr_server_saved(server) : cr_server_finish(server)); // has a result
     if (!settled || serves) CR_TRY(cr_server_listen(server));
     while (!server->ended) {
         CR_TRY(cr_loop_step(server->loop, step_seconds));
@@ -91,9 +91,9 @@ static enum cr_status serve(struct cr_server *server, bool (*keep_going)(void *c
     return cr_fail(server->status, "%s", server->why);
 }
 
-// Tells every silo why the run ended, and gives them a moment to hear it. By the status they know whether to
-// look for a server that is started again. Who has not shown to be one is told nothing of rounds and of
-// others.
+// Tells every silo why the run ended, and waits a moment for that to be sent. From the status silos know
+// whether to wait for a restarted server. Peers that have not identified themselves as a silo are told
+// nothing about rounds and other silos.
 static void say_farewell(struct cr_server *server, enum cr_status status, const char *why)
 {
     for (struct cr_server_session *s = server->sessions; s; s = s->next)

@@ -1,5 +1,6 @@
-// The server's collection of a round's updates: the same piece from every silo, folded in on another thread
-// while the next is on its way; then the values are stored, and after the last round the result is saved.
+// The server's collection of a round's updates: it pulls the same piece from every silo, and another thread
+// adds it to the sum while the next piece arrives. Then the new values are stored and, after the last round,
+// the result is saved.
 #include "federation/server_parts.h"
 
 #include "base/clock.h"
@@ -9,12 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Of all silos' pieces together: with two for each here and one in each connection, a fraction of a large
-// adapter.
+// Bytes of all silos' pieces together. There are two pieces for each silo here and one in each connection,
+// which is a fraction of a large adapter.
 enum { PIECES_SIZE = 32 << 20, LEAST_PIECE = 4096 };
 
-// Asks every silo of the set for its part of the present piece, unless it was asked, is away, or came back
-// and has not yet said that it has the round's values (its disk may have been lost).
+// Requests the current piece from every silo of the set, except those that were asked already, are away, or
+// came back and have not yet announced their update again (their disk may have been lost).
 static enum cr_status ask(struct cr_server *server)
 {
     size_t first, count;
@@ -40,7 +41,7 @@ enum cr_status cr_server_ask_again(struct cr_server *server, size_t silo)
 
 void cr_server_stop_collecting(struct cr_server *server)
 {
-    cr_job_drop(server->job); // it works on what goes now
+    cr_job_drop(server->job); // it works on what is freed now
     server->task = CR_SERVER_IDLE;
     cr_aggregate_free(server->aggregate);
     server->aggregate = NULL;
@@ -49,7 +50,7 @@ void cr_server_stop_collecting(struct cr_server *server)
     server->set_count = 0;
 }
 
-// The set in the order of names, which, unlike numbers, does not depend on who enrolled first.
+// Sorts the set by name, which, unlike by number, does not depend on who enrolled first.
 static void order_set(struct cr_server *server)
 {
     server->set_count = 0;
@@ -88,14 +89,15 @@ enum cr_status cr_server_collect(struct cr_server *server)
 
 enum cr_status cr_server_judge_pulls(struct cr_server *server)
 {
-    // Twice: a silo may be away for once and come back. Coming back again and again is no way around it.
+    // Twice the timeout: a silo may be away once and come back, but repeated absence does not extend the
+    // limit.
     double limit = 2 * server->config->federation.progress_timeout;
     if (!server->aggregate || cr_clock_monotonic() - server->wanted_since <= limit) return CR_OK;
     for (size_t i = 0; i < server->set_count; i++) {
         if (!cr_aggregate_wants(server->aggregate, i)) continue;
         enum cr_status late =
             cr_fail(CR_TIMEOUT, "a piece of its update did not come for %.0f seconds", limit);
-        return cr_server_drop(server, server->set[i], late); // which changes the set
+        return cr_server_drop(server, server->set[i], late); // this changes the set
     }
     return CR_OK;
 }
@@ -106,14 +108,15 @@ static void start(struct cr_server *server, enum cr_server_task task, enum cr_st
     cr_job_start(server->job, work, server);
 }
 
-// On the job's thread, as the other two below.
+// Runs on the job's thread, like the other two below.
 static enum cr_status fold(void *context)
 {
     struct cr_server *server = context;
     return cr_aggregate_fold(server->aggregate, server->pool, &server->refused);
 }
 
-// Where everyone's part has come and the piece before is folded in: this one is, while the next comes.
+// If all silos have sent their part, and the previous piece has been added: adds this one while the next
+// arrives.
 static enum cr_status go_on(struct cr_server *server)
 {
     if (server->task != CR_SERVER_IDLE || !cr_aggregate_full(server->aggregate)) return CR_OK;
@@ -128,7 +131,7 @@ enum cr_status cr_server_values(struct cr_server_session *session, const struct 
     struct cr_server *server = session->server;
     size_t place = 0;
     while (place < server->set_count && server->set[place] != session->silo) place++;
-    // Answers to what was asked before the collection began anew are of no use, and no fault.
+    // Values that were requested before the collection began again are ignored; they are no error.
     if (!server->aggregate || place == server->set_count || message->values.round != server->machine.round)
         return CR_OK;
     size_t first, count;
@@ -166,7 +169,7 @@ static enum cr_status save_for_owner(const struct cr_server *server)
     return cr_released_write(path, &server->manifest, &header, server->global);
 }
 
-// The model is opened once more: while the run went on, the server had no need of it.
+// Opens the model again to save the result: during the rounds the server does not need it.
 static enum cr_status save_clear(const struct cr_server *server)
 {
     void *learner;
@@ -198,7 +201,7 @@ static enum cr_status save(void *context)
     case CR_RELEASE_OWNER:
         return save_for_owner(server);
     default:
-        return CR_OK; // it is in the state
+        return CR_OK; // the result is only in the state
     }
 }
 
@@ -209,7 +212,7 @@ enum cr_status cr_server_finish(struct cr_server *server)
     return CR_OK;
 }
 
-// Where the result is, or that there is none here.
+// Reports where the result is, or that this machine has none.
 static enum cr_status tell_done(const struct cr_server *server)
 {
     const char *directory = server->config->tuning.output_dir;

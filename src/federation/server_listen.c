@@ -1,12 +1,12 @@
-// How connections come to the server, and how many of them.
+// Accepts the server's connections, and limits their number.
 #include "federation/server_parts.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { STRANGERS = 64 }; // connections at once that are no member's
+enum { STRANGERS = 64 }; // most connections at a time that are not a member's
 
-// Whether a newer connection has shown the same certificate: a silo has one.
+// Whether a newer connection has shown the same certificate. A silo needs only one connection.
 static bool is_outdated(const struct cr_server *server, const struct cr_server_session *session)
 {
     const struct cr_peer *peer = cr_connection_peer(session->connection);
@@ -16,16 +16,16 @@ static bool is_outdated(const struct cr_server *server, const struct cr_server_s
     return false;
 }
 
-// Whether one more stranger may come: if need be, in the place of the oldest that its silo has no use for any
-// more, or else of the one that has been here longest without a certificate. Whoever is to enrol does so at
-// once, and no silo takes all places.
+// Whether one more stranger may connect. If all places are taken, the oldest connection that its silo no
+// longer uses is closed, or else the one that has been here longest without a certificate. A silo that wants
+// to enrol does so at once, and no silo can take all places.
 static bool make_room(struct cr_server *server)
 {
     size_t strangers = 0;
     struct cr_server_session **unknown = NULL, **outdated = NULL;
     for (struct cr_server_session *s = server->sessions; s; s = s->next) strangers += s->silo == SIZE_MAX;
     if (strangers < STRANGERS) return true;
-    for (struct cr_server_session **s = &server->sessions; *s; s = &(*s)->next) { // the newest are first
+    for (struct cr_server_session **s = &server->sessions; *s; s = &(*s)->next) { // the newest come first
         if (cr_connection_peer((*s)->connection)->name[0] == 0) unknown = s;
         if (is_outdated(server, *s)) outdated = s;
     }
@@ -82,8 +82,8 @@ enum cr_status cr_server_listen(struct cr_server *server)
     if (any_port) CR_TRY(cr_state_read_port(server->state->path, &address.port));
     enum cr_status status = listen_at(server, &address);
     if (status != CR_OK && any_port && address.port != 0) {
-        // The port of the server before is taken by someone else: silos that know it will not find us, but
-        // new tokens can carry another.
+        // Another process has taken the earlier server's port. Silos that know it will not find this server,
+        // but new tokens can carry another port.
         address.port = 0;
         status = listen_at(server, &address);
     }

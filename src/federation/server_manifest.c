@@ -23,7 +23,7 @@ enum cr_status cr_server_policy(const struct cr_federation_config *federation, c
     CR_TRY(cr_file_read(federation->appraisal_policy, POLICY_LIMIT, &policy));
     if (memchr(cr_buffer_text(&policy), 0, policy.size))
         return cr_fail(CR_INVALID, "%s: no text", federation->appraisal_policy);
-    struct cr_appraisal_policy parsed; // here for the file's name
+    struct cr_appraisal_policy parsed; // parsed here so that errors name the file
     CR_TRY(cr_appraisal_policy_parse(cr_buffer_slice(&policy), federation->appraisal_policy, &parsed));
     cr_appraisal_policy_release(&parsed);
     return cr_copy_string(cr_buffer_text(&policy), out);
@@ -61,14 +61,14 @@ static enum cr_status check_settings(const struct cr_config *config, const struc
     CR_CLEANUP(cr_config_release) struct cr_config job = {0};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer own = {0}, theirs = {0}, names = {0};
     CR_TRY(cr_config_parse(cr_slice_of_string(manifest->settings), "its settings", &job));
-    CR_TRY(cr_config_job(&job, &theirs)); // as this program writes them
+    CR_TRY(cr_config_job(&job, &theirs)); // in the form this program writes
     CR_TRY(cr_config_job(config, &own));
     if (cr_slice_equal(cr_buffer_slice(&own), cr_buffer_slice(&theirs))) return CR_OK;
     CR_TRY(cr_manifest_settings_difference(cr_buffer_text(&theirs), cr_buffer_text(&own), &names));
     return cr_fail(CR_INVALID, "the server's settings are not the job's: %s", cr_buffer_text(&names));
 }
 
-// One that the settings name has to be the job's.
+// If the settings name an appraisal policy, it must be the job's.
 static enum cr_status check_policy(const struct cr_config *config, const struct cr_manifest *manifest)
 {
     CR_FREE char *policy = NULL;
@@ -86,7 +86,7 @@ static enum cr_status check_base(const struct cr_base_digest *base, const struct
     return CR_OK;
 }
 
-// Whether a signed job is this server's to work on.
+// Checks that a signed job is meant for this server.
 static enum cr_status check_signed(const struct cr_config *config, const struct cr_base_digest *base,
                                    const struct cr_manifest *manifest)
 {
@@ -101,7 +101,7 @@ static enum cr_status check_signed(const struct cr_config *config, const struct 
     return check_settings(config, manifest);
 }
 
-// *out and *form are the caller's to release whatever comes of it, as of take_own.
+// The caller releases *out and *form, also after a failure; so too for take_own.
 static enum cr_status take_signed(const struct cr_config *config, const struct cr_base_digest *base,
                                   struct cr_manifest *out, struct cr_buffer *form)
 {
@@ -113,7 +113,7 @@ static enum cr_status take_signed(const struct cr_config *config, const struct c
     return status == CR_OK ? CR_OK : cr_fail_within(status, "%s", path);
 }
 
-// The one that is kept, if it is there and says the same. One that is damaged is made anew like any other.
+// Takes the stored manifest if it exists and says the same. A damaged one is made again, like a missing one.
 static enum cr_status take_kept(const char *path, const struct cr_config *config,
                                 const struct cr_base_digest *base, const struct cr_identity *owner,
                                 struct cr_manifest *out, struct cr_buffer *form)
@@ -130,7 +130,7 @@ static enum cr_status take_kept(const char *path, const struct cr_config *config
     memcpy(known.tokenizer, kept.tokenizer, CR_SHA256_SIZE);
     CR_TRY(cr_server_manifest_make(config, base ? base : &known, &wanted));
     CR_TRY(cr_identity_point(owner, wanted.owner));
-    memcpy(wanted.version, kept.version, sizeof wanted.version); // an earlier program's will do
+    memcpy(wanted.version, kept.version, sizeof wanted.version); // an earlier program's job is accepted
     CR_TRY(cr_manifest_difference(&kept, &wanted, &names));
     if (names.size > 0 && !base && cr_state_is_served(config->federation.state_dir))
         return cr_fail(CR_INVALID, "%s: the server that runs there works on another job: %s",
@@ -146,7 +146,7 @@ static enum cr_status take_own(const struct cr_config *config, const struct cr_b
                                struct cr_manifest *out, struct cr_buffer *form)
 {
     const char *directory = config->federation.state_dir;
-    // The key that it would be encrypted to lies in the clear on this machine.
+    // The key that the result would be encrypted to is on this machine, unencrypted.
     if (config->federation.release == CR_RELEASE_OWNER)
         return cr_fail(CR_INVALID, "federation.release: owner: who is that? Whoever runs the server is the "
                                    "owner of a job that it signs itself (federation.job names one that an "
@@ -161,7 +161,7 @@ static enum cr_status take_own(const struct cr_config *config, const struct cr_b
     if (!cr_identity_is_kept(key, NULL) && cr_file_exists(path))
         return cr_fail(CR_NOT_FOUND, "%s: the key that signed %s is not there: put it back", key, path);
     CR_TRY(cr_identity_load_or_make(key, &owner));
-    cr_file_close(&fd); // the CA is looked up under the same lock
+    cr_file_close(&fd); // looking up the CA takes the same lock
     CR_TRY(take_kept(path, config, base, owner, out, form));
     if (out->has_owner) return CR_OK;
     CR_TRY(take_kept(of_run, config, base, owner, out, form));
@@ -169,7 +169,7 @@ static enum cr_status take_own(const struct cr_config *config, const struct cr_b
         CR_TRY(cr_server_manifest_make(config, base, out));
         CR_TRY(cr_manifest_sign(out, owner, form));
     }
-    CR_TRY(cr_state_lock(directory, &fd)); // a server that starts sweeps what is half written
+    CR_TRY(cr_state_lock(directory, &fd)); // a server that starts removes half-written files
     return cr_file_write(path, cr_buffer_slice(form), true);
 }
 

@@ -1,4 +1,5 @@
-// All that a server opens before it lets anybody in: state, job, seed, learner, attestation; and its end.
+// Opens all that a server needs before it admits anybody (state, job, seed, learner, attestation), and closes
+// it.
 #include "base/clock.h"
 #include "base/file.h"
 #include "federation/discretion.h"
@@ -12,11 +13,11 @@
 enum cr_status cr_server_open_learner(const struct cr_server *server, const struct cr_event_sink *sink,
                                       void **out)
 {
-    struct cr_config own = *server->config; // shallow: strings stay the original's
+    struct cr_config own = *server->config; // a shallow copy: the strings belong to the original
     own.tuning.data.train = own.tuning.data.eval = NULL;
     own.tuning.seed = server->seed;
-    // A split model's server chooses by gradients once it has activations: all else of the settings is tried
-    // before silos send any.
+    // A split model's server can choose by gradients only once it has activations. Until then a random choice
+    // lets all other settings be tried, before silos send anything.
     if (cr_tuning_config_split(&own.tuning) && cr_spf_calibrates(&own.tuning.spf))
         own.tuning.spf.criterion = CR_SPF_RANDOM;
     enum cr_status status = server->kind->open(&own, sink, out);
@@ -51,8 +52,8 @@ static void tell_idle(const struct cr_server *server)
                 CR_FIELD("num_train_epochs", training->num_train_epochs));
 }
 
-// Silos that are refused for the time are told of their own clock alone. It may be put right while the server
-// runs, so it goes on.
+// Warns if this machine's clock is outside the CA's validity: silos that are refused for that reason are told
+// only about their own clock. The clock may be corrected while the server runs, so this is no failure.
 static void tell_clock(const struct cr_server *server)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer message = {0};
@@ -66,7 +67,7 @@ static void tell_clock(const struct cr_server *server)
         cr_event_send(server->sink, CR_EVENT_WARNING, "server.warning", cr_buffer_text(&message), NULL, 0);
 }
 
-// What sets the job of the run on disk apart from this server's, in words; nothing where that is not known.
+// Appends how the job of the run on disk differs from this server's, in words; nothing if that is not known.
 static enum cr_status append_difference(const struct cr_server *server, struct cr_buffer *out)
 {
     CR_FREE char *path = NULL;
@@ -75,7 +76,7 @@ static enum cr_status append_difference(const struct cr_server *server, struct c
     if (cr_manifest_read(path, &kept, NULL) != CR_OK ||
         memcmp(kept.digest, server->state->job, CR_SHA256_SIZE) != 0)
         return CR_OK;
-    if (!server->config->federation.job) // of a job that it signs itself another program's would do
+    if (!server->config->federation.job) // in a job that the server signs, the version is ignored
         memcpy(kept.version, server->manifest.version, sizeof kept.version);
     CR_TRY(cr_append_format(out, ": "));
     return cr_manifest_difference(&kept, &server->manifest, out);
@@ -89,7 +90,7 @@ static enum cr_status refuse_other_run(const struct cr_server *server, const cha
                    server->state->path, what, cr_buffer_text(&difference), advice);
 }
 
-// The run on disk goes on, or a new one begins from the learner's values.
+// Continues the run on disk, or begins a new one from the learner's values.
 static enum cr_status open_run_with(struct cr_server *server, void *learner)
 {
     struct cr_base_digest base;
@@ -114,7 +115,7 @@ static enum cr_status open_run_with(struct cr_server *server, void *learner)
                                 "start the server with that run's own settings to have it delivered");
     CR_TRY(cr_directory_write(state->path, CR_STATE_RUN_JOB, cr_buffer_slice(&server->manifest_form), true));
     if (same) {
-        // What a split model's tail has in the end may be chosen by data.
+        // The number of values in a split model's trained tail may depend on the data.
         bool ended = cr_tuning_config_split(&server->config->tuning) && state->finished;
         if (!ended && state->count != count) return cr_fail(CR_INVALID, "%s: not of this model", state->path);
         return cr_state_values(state, &server->global);
@@ -124,7 +125,8 @@ static enum cr_status open_run_with(struct cr_server *server, void *learner)
     return cr_state_begin(state, job, server->global);
 }
 
-// Known before the model is open, for seeds; whether it is a job for this server is looked at with the model.
+// Reads the owner's job before the model is opened, because the seed depends on it. Whether it is meant for
+// this server is checked later, with the model.
 static enum cr_status read_owners_job(struct cr_server *server)
 {
     const char *path = server->config->federation.job;
@@ -151,7 +153,7 @@ static enum cr_status open_run(struct cr_server *server)
     void *learner;
     CR_TRY(cr_server_open_learner(server, server->sink, &learner));
     enum cr_status status = open_run_with(server, learner);
-    server->kind->free(learner); // until the result is saved, its memory is of use elsewhere
+    server->kind->free(learner); // not needed until the result is saved; frees its memory
     return status;
 }
 
@@ -159,7 +161,7 @@ enum cr_status cr_server_open(struct cr_server *server)
 {
     const struct cr_federation_config *federation = &server->config->federation;
     CR_TRY(cr_discretion_check(server->config));
-    if (cr_tuning_config_split(&server->config->tuning)) // which trains, once silos have sent
+    if (cr_tuning_config_split(&server->config->tuning)) // then the server trains, not the silos
         CR_TRY(cr_tuning_config_check_accelerators(&server->config->tuning));
     CR_TRY(cr_state_open(federation->state_dir, server->key, &server->state));
     tell_clock(server);
@@ -182,7 +184,7 @@ enum cr_status cr_server_open(struct cr_server *server)
     CR_TRY(cr_attested_open(&server->manifest, &host, server->sink, &server->attested));
     CR_TRY(cr_tls_new_server(server->state->server, &server->tls));
     cr_tls_set_admission(server->tls, cr_attested_admission(server->attested));
-    // Last: from there on server->sink is that of the worker that trains, and is freed with it.
+    // Must be last: from then on server->sink belongs to the worker that trains, and is freed with it.
     return cr_tuning_config_split(&server->config->tuning) ? cr_split_server_open(server) : CR_OK;
 }
 
@@ -195,10 +197,10 @@ void cr_server_close(struct cr_server *server)
         free(session);
     }
     cr_listener_free(server->listener);
-    cr_split_server_close(server); // before the loop, which it wakes
+    cr_split_server_close(server); // before the loop, which its threads wake
     cr_tls_free(server->tls);
     cr_attested_close(server->attested);
-    cr_job_free(server->job); // before what it works on
+    cr_job_free(server->job); // before what the job works on
     cr_pool_free(server->pool);
     cr_loop_free(server->loop);
     cr_aggregate_free(server->aggregate);

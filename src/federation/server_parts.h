@@ -1,7 +1,7 @@
-// Inside of the server: what server.c (its run from begin to end), server_open.c (all that it opens, and
-// closes again), server_session.c (who is there and what they say), server_round.c (what is done about it)
-// and server_collect.c (how updates become the next values) share. Included by these, split_server.h and
-// split_serve.h alone.
+// The inside of the server, shared by server.c (the run from beginning to end), server_open.c (what it opens
+// and closes), server_listen.c (connections that come), server_session.c (who is connected, and their
+// messages), server_round.c (the rounds' actions) and server_collect.c (how updates become the next values).
+// Only these, split_server.h and split_serve.h include it.
 #ifndef CARREL_FEDERATION_SERVER_PARTS_H
 #define CARREL_FEDERATION_SERVER_PARTS_H
 
@@ -19,22 +19,22 @@ struct cr_server;
 struct cr_server_session {
     struct cr_server *server;
     struct cr_connection *connection;
-    size_t silo; // number in the roster; SIZE_MAX: nobody's (not a member, or superseded)
+    size_t silo; // index in state->members; SIZE_MAX: no silo's (not a member, or superseded)
     bool ready;
-    bool told_left;     // that it went
-    bool ours;          // it ends for what is wrong at this end
-    uint64_t answered;  // the round that it said it had trained, counted from 1; 0: none yet
+    bool told_left;     // "server.left" was sent
+    bool ours;          // it ends because of a failure at this end
+    uint64_t answered;  // the round that it announced as trained, from 1; 0: none yet
     double progress_at; // when its progress was last shown; 0: not in this round
     struct cr_server_session *next;
 };
 
-// Connections without a certificate that ended.
+// Count of ended connections without a certificate.
 struct cr_unheard {
-    size_t count;   // since one was told of
-    double told_at; // when that was; 0: never
+    size_t count;   // since the last one was reported
+    double told_at; // when it was reported; 0: never
 };
 
-// What the job is at.
+// What the job is doing.
 enum cr_server_task { CR_SERVER_IDLE, CR_SERVER_FOLDING, CR_SERVER_STORING, CR_SERVER_SAVING };
 
 struct cr_split_server;
@@ -45,101 +45,103 @@ struct cr_server {
     const struct cr_learner_kind *kind;
     const struct cr_event_sink *sink;
     unsigned char structure[CR_SHA256_SIZE];
-    unsigned char owners_job[CR_SHA256_SIZE]; // digest of the job that an owner signed; zeros: there is none
-    uint64_t seed;                            // of the job; secret with slicing
+    unsigned char owners_job[CR_SHA256_SIZE]; // digest of the job that an owner signed; zeros: none
+    uint64_t seed;                            // the job's seed; secret with slicing
     struct cr_manifest manifest;
-    struct cr_buffer manifest_form; // signed, as it is sent
+    struct cr_buffer manifest_form; // signed, in the form in which it is sent
     struct cr_state_dir *state;
     struct cr_loop *loop;
     struct cr_tls *tls;
-    struct cr_attested *attested; // NULL: nobody is
+    struct cr_attested *attested; // NULL: no attestation
     struct cr_listener *listener;
     struct cr_server_session *sessions;
-    struct cr_server_session *by_silo[CR_SILOS]; // the ready one of each silo, or NULL
-    struct cr_unheard unheard[2];                // the second: of those that were refused an enrolment
+    struct cr_server_session *by_silo[CR_SILOS]; // each silo's ready session, or NULL
+    struct cr_unheard unheard[2];                // the second: peers that were refused
 
-    struct cr_split_server *split; // of a split model, which has no rounds; NULL: it is not
+    struct cr_split_server *split; // for a split model, which has no rounds; otherwise NULL
     struct cr_round machine;
-    struct cr_round_actions actions; // here for its size
-    struct cr_vector *global;        // what the present round begins with
-    struct cr_vector *next;          // what it will end with; NULL unless collecting
+    struct cr_round_actions actions; // here because it is large
+    struct cr_vector *global;        // the current round's start values
+    struct cr_vector *next;          // the values with which it will end; NULL unless collecting
     struct cr_aggregate *aggregate;
-    size_t set[CR_SILOS]; // silos of the collection, by name
+    size_t set[CR_SILOS]; // silos of the collection, sorted by name
     size_t set_count;
-    bool asked[CR_SILOS];   // by place in the set: the piece was asked for and has not come
-    double wanted_since;    // the present piece, of all the set
-    bool changed[CR_SILOS]; // by number: another update was announced in this round's collection
+    bool asked[CR_SILOS];   // by place in the set: the piece was requested and has not come
+    double wanted_since;    // since when the current piece is wanted
+    bool changed[CR_SILOS]; // by silo: it announced another update during this collection
     double round_began;
 
-    // The job's thread, while a task is at hand, has the aggregate's pieces set aside, `next` and `global` to
-    // itself; what it leaves is in the next two.
+    // While a task is running, only the job's thread may use the pieces set aside in the aggregate, `next`
+    // and `global`. It leaves its results in `refused` and `next_digest`.
     struct cr_job *job;
     enum cr_server_task task;
-    size_t refused;                            // of folding: a place in the set
-    unsigned char next_digest[CR_SHA256_SIZE]; // of storing
+    size_t refused;                            // by folding: a place in the set
+    unsigned char next_digest[CR_SHA256_SIZE]; // by storing
     struct cr_pool *pool;                      // for folding
 
     bool finishing; // all rounds are done
-    bool saved;     // and the result is; the silos are being told
+    bool saved;     // the result is saved too; the silos are being told
     bool told[CR_SILOS];
-    uint64_t fetched[CR_SILOS]; // by number: values of the result
-    double finishing_since;     // or since a piece of the result was fetched
+    uint64_t fetched[CR_SILOS]; // by silo: values of the result it has fetched
+    double finishing_since;     // when finishing began, or a piece of the result was last fetched
     enum cr_status status;      // why the run ends, once `ended`
     bool ended;
     char why[1024];
 };
 
-// Opens the run on disk or begins one, and all else but the door. What was opened when it fails is closed by
-// cr_server_close, which frees the server too.
+// Opens the run on disk or begins one, and all else but the listener. After a failure too, call
+// cr_server_close, which also frees the server.
 enum cr_status cr_server_open(struct cr_server *server);
 void cr_server_close(struct cr_server *server);
 
-// What is done with connections that come.
+// Handles the server's connections.
 extern const struct cr_connection_handler cr_server_handler;
 
-// Lets silos in from now on: "server.listening".
+// Accepts connections from now on: "server.listening".
 enum cr_status cr_server_listen(struct cr_server *server);
 
-// The session speaks for its silo from now on: "server.joined".
+// The session is its silo's connection from now on: "server.joined".
 enum cr_status cr_server_admit(struct cr_server_session *session);
 
 const char *cr_server_silo_name(const struct cr_server *server, size_t silo);
 
-// Gives the event to the state machine and does what it says.
+// Passes the event to the state machine and does what that decides.
 enum cr_status cr_server_event(struct cr_server *server, enum cr_round_event_kind kind, size_t silo,
                                const struct cr_answer *answer);
 
 // Drops the silo from the round, for the reason in cr_error_message, and ends its connection. With CR_TIMEOUT
-// it is late, with any other its update is refused.
+// the silo counts as late, with any other reason its update as refused.
 enum cr_status cr_server_drop(struct cr_server *server, size_t silo, enum cr_status reason);
 
 // Begins to pull the updates of the machine's set, from the first value on.
 enum cr_status cr_server_collect(struct cr_server *server);
 void cr_server_stop_collecting(struct cr_server *server);
 
-// The silo came back, and what it was asked for went with its connection.
+// Requests a piece again from a silo that reconnected, since the earlier request was lost with its
+// connection.
 enum cr_status cr_server_ask_again(struct cr_server *server, size_t silo);
 
-// Refuses the update of a silo whose piece does not come, whether it is there or comes and goes.
+// Drops a silo whose piece does not come in time, whether it is connected or not.
 enum cr_status cr_server_judge_pulls(struct cr_server *server);
 
-// A silo's piece of its update.
+// Handles a piece of a silo's update.
 enum cr_status cr_server_values(struct cr_server_session *session, const struct cr_message *message);
 
-// Goes on with what the job has done, if it has.
+// Takes the job's result, if there is one, and continues with it.
 enum cr_status cr_server_take_job(struct cr_server *server);
 
-// The next values are stored: they are the global ones.
+// The next values are stored: makes them the global values, and closes the round.
 enum cr_status cr_server_close_round(struct cr_server *server);
 
-// A silo wants a piece of what the round begins with.
+// Handles a silo's request for a piece of the round's start values.
 enum cr_status cr_server_pull(struct cr_server_session *session, const struct cr_message *message);
 
-// The server's own learner, which trains nothing; any thread may open one.
+// Opens the server's own learner, which trains nothing. May be called on any thread.
 enum cr_status cr_server_open_learner(const struct cr_server *server, const struct cr_event_sink *sink,
                                       void **out);
 
-// Begins to write the result; then the silos are told.
+// cr_server_finish begins to write the result, cr_server_saved continues once it is written, and
+// cr_server_tell_finished tells a silo.
 enum cr_status cr_server_finish(struct cr_server *server);
 enum cr_status cr_server_saved(struct cr_server *server);
 enum cr_status cr_server_tell_finished(struct cr_server_session *session);

@@ -1,4 +1,4 @@
-// What a server does as its rounds go on: what the state machine says, and what it tells silos of them.
+// What a server does in its rounds: the actions of the state machine, and messages to silos.
 #include "federation/server_parts.h"
 
 #include "base/clock.h"
@@ -18,11 +18,11 @@ static enum cr_status send_begin(struct cr_server *server, size_t silo)
     if (!session) return CR_OK;
     enum cr_status status = cr_connection_appraise_again(session->connection, server->machine.round + 1);
     if (status != CR_OK) {
-        // Its end is told like any other's.
+        // The end of this connection is reported like any other.
         cr_connection_refuse(session->connection, status, cr_error_message());
         return CR_OK;
     }
-    // The state on disk is what the machine is at: nothing newer is ever told.
+    // The machine's state is on disk: nothing newer is ever announced.
     struct cr_seen seen;
     CR_TRY(cr_state_seen(server->state, &seen));
     struct cr_message message = {.type = CR_FRAME_BEGIN,
@@ -32,7 +32,7 @@ static enum cr_status send_begin(struct cr_server *server, size_t silo)
     return cr_connection_send(session->connection, &message, NULL, NULL);
 }
 
-// Too few silos are left: the run ends, and its state stays for another server.
+// Too few silos are left: ends the run. Its state stays, for another server to continue.
 static void fail(struct cr_server *server)
 {
     const struct cr_round *machine = &server->machine;
@@ -53,7 +53,7 @@ static void fail(struct cr_server *server)
 
 static enum cr_status perform(struct cr_server *server)
 {
-    // Actions are done in order; none of them adds another.
+    // Actions are done in order; none of them adds another one.
     for (size_t i = 0; i < server->actions.count; i++) {
         const struct cr_round_action *action = &server->actions.items[i];
         switch (action->kind) {
@@ -103,7 +103,7 @@ enum cr_status cr_server_event(struct cr_server *server, enum cr_round_event_kin
     return perform(server);
 }
 
-// Who trained for a round that closes without it.
+// Reports the silos that train a round that closes without them.
 static void tell_late(const struct cr_server *server)
 {
     for (size_t i = 0; i < server->machine.silo_count; i++) {
@@ -121,7 +121,7 @@ static void tell_closed(struct cr_server *server, double loss)
         .type = CR_FRAME_CLOSED,
         .closed = {.round = server->machine.round, .silos = server->set_count, .loss = loss}};
     for (size_t i = 0; i < CR_SILOS; i++)
-        // A message that cannot be queued only costs the silo a line of its display.
+        // If this message cannot be queued, the silo only misses a line of its display.
         if (server->by_silo[i])
             (void)!cr_connection_send(server->by_silo[i]->connection, &closed, NULL, NULL);
 }
@@ -135,7 +135,7 @@ enum cr_status cr_server_close_round(struct cr_server *server)
         labelled += (double)answer->labelled;
     }
     double loss = labelled > 0 ? loss_sum / labelled : 0;
-    if (!isfinite(loss)) loss = 0; // it is shown only, and silos take no other
+    if (!isfinite(loss)) loss = 0; // only shown to people; silos refuse values that are not finite
     loss = cr_discretion_loss(server->config, loss);
     uint64_t round = server->machine.round + 1;
     bool last = round >= server->config->federation.rounds;
@@ -164,15 +164,15 @@ enum cr_status cr_server_drop(struct cr_server *server, size_t silo, enum cr_sta
     cr_emit(server->sink, CR_EVENT_WARNING, "round.dropped", why,
             CR_FIELD_TEXT("silo", cr_server_silo_name(server, silo)),
             CR_FIELD("round", server->machine.round + 1));
-    if (reason != CR_TIMEOUT) server->state->members[silo].came = false; // nobody waits for it at the end
-    // Where it is away just now, it is dropped all the same.
+    if (reason != CR_TIMEOUT) server->state->members[silo].came = false; // not waited for at the end
+    // It is dropped even if it is not connected now.
     struct cr_server_session *session = server->by_silo[silo];
     if (session) cr_connection_refuse(session->connection, reason, why);
     return cr_server_event(server, reason == CR_TIMEOUT ? CR_ROUND_LATE : CR_ROUND_REFUSED, silo, NULL);
 }
 
-// A silo that fetches the result makes progress, for which everyone waits: by whole pieces, and not for ever,
-// though it may begin again where its connection was cut.
+// Notes that a silo fetches the result, which extends the time that all wait for it. Only whole pieces count,
+// and each silo can extend the time only so often, though it may begin again after its connection was cut.
 static void note_fetched(struct cr_server_session *session, const struct cr_message *pull)
 {
     enum { TIMES = 8 };
@@ -186,8 +186,8 @@ static void note_fetched(struct cr_server_session *session, const struct cr_mess
 enum cr_status cr_server_pull(struct cr_server_session *session, const struct cr_message *message)
 {
     struct cr_server *server = session->server;
-    // Of a round that closed meanwhile: the silo has been told of the next one. After the last round, the
-    // next one's beginning is the result.
+    // A request for an earlier round is ignored: the silo has been told of the next one. After the last
+    // round, the start values of the round after it are the result.
     if (message->pull.round != server->state->round) return CR_OK;
     if (server->state->finished && !cr_release_gives_silos(server->config->federation.release))
         return cr_fail(CR_DENIED, "the job's federation.release gives silos no result");

@@ -1,4 +1,4 @@
-// Who is there, and what they say: connections of a server, from the accepted socket to the last word.
+// Connections of a server and their messages, from the accepted socket to the end.
 #include "base/clock.h"
 #include "federation/invitation.h"
 #include "federation/server_parts.h"
@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const double least_progress_seconds = 0.1; // between two signs of progress; silos leave a second
-static const double stranger_seconds = 10;        // between two strangers that are told of
+static const double least_progress_seconds = 0.1; // between two reports of progress; silos wait a second
+static const double stranger_seconds = 10;        // between two reports of strangers
 
 static enum cr_status check_version(uint32_t version)
 {
@@ -19,7 +19,7 @@ static enum cr_status check_version(uint32_t version)
                    CR_PROTOCOL_VERSION);
 }
 
-// A connection that no longer speaks for a silo.
+// Refuses a connection that is no longer its silo's.
 static void dismiss(struct cr_server_session *session, const char *why)
 {
     session->silo = SIZE_MAX;
@@ -38,14 +38,15 @@ static enum cr_status on_opened(void *context, struct cr_connection *connection)
     if (memcmp(peer->key, server->state->members[number].key, CR_SHA256_SIZE) != 0)
         return cr_fail(CR_DENIED, "%s was enrolled anew: this certificate is no longer good", peer->name);
     CR_TRY(cr_manifest_admits(&server->manifest, peer->name, peer->key));
-    // One that waits before its Ready goes too, so that a member cannot hold many.
+    // Other connections of this silo that have not sent Ready are ended too, so that a member cannot hold
+    // many.
     for (struct cr_server_session *s = server->sessions; s; s = s->next)
         if (s->silo == number && !s->ready) dismiss(s, "another connection of this silo took over");
     session->silo = number;
     return CR_OK;
 }
 
-// `others` went before it without being told of.
+// Reports that a connection ended; `others` ended before it without being reported.
 static void tell_left(struct cr_server *server, const struct cr_connection *connection, const char *why,
                       size_t others)
 {
@@ -58,19 +59,19 @@ static void tell_left(struct cr_server *server, const struct cr_connection *conn
     cr_event_send(server->sink, CR_EVENT_WARNING, "server.left", why, fields, count);
 }
 
-// A silo has one connection: a newer one takes the place of an older one, which may be dead already.
+// A silo has one connection: a newer one replaces the older one, which may be dead already.
 static enum cr_status supersede(struct cr_server *server, size_t silo, const char *why)
 {
     struct cr_server_session *older = server->by_silo[silo];
     if (!older) return CR_OK;
     server->by_silo[silo] = NULL;
-    tell_left(server, older->connection, why, 0); // now, and not after it was told who takes its place
+    tell_left(server, older->connection, why, 0); // before the new connection is reported
     older->told_left = true;
     dismiss(older, why);
     return cr_server_event(server, CR_ROUND_LOST, silo, NULL);
 }
 
-// The key that a name enrolled with before is no longer good, wherever it is in use.
+// The key with which this name enrolled before is no longer valid: ends connections that use it.
 static enum cr_status end_older_key(struct cr_server *server, const struct cr_member *member)
 {
     static const char why[] = "this silo was enrolled anew: its older certificate is no longer good";
@@ -87,7 +88,7 @@ static enum cr_status end_older_key(struct cr_server *server, const struct cr_me
 
 static enum cr_status send_manifest(struct cr_server_session *session)
 {
-    const struct cr_buffer *form = &session->server->manifest_form; // outlives connections
+    const struct cr_buffer *form = &session->server->manifest_form; // outlives the connections
     const struct cr_message manifest = {.type = CR_FRAME_MANIFEST, .body = cr_buffer_slice(form)};
     return cr_connection_send(session->connection, &manifest, NULL, NULL);
 }
@@ -105,7 +106,7 @@ static enum cr_status on_enrol(struct cr_server_session *session, const struct c
     cr_emit(server->sink, CR_EVENT_INFO, "server.enrolled", NULL, CR_FIELD_TEXT("silo", member.name),
             CR_FIELD_TEXT("address", cr_connection_address(session->connection)));
     CR_TRY(end_older_key(server, &member));
-    CR_TRY(send_manifest(session)); // by whose policy the silo appraises this server when it comes back
+    CR_TRY(send_manifest(session)); // with the policy by which the silo will appraise this server
     struct cr_message reply = {
         .type = CR_FRAME_ENROLLED,
         .enrolled = {.certificate = cr_buffer_slice(&certificate), .authority = cr_buffer_slice(&authority)}};
@@ -119,7 +120,7 @@ static enum cr_status on_hello(struct cr_server_session *session, const struct c
     struct cr_message job = {.type = CR_FRAME_JOB};
     memcpy(job.job.run, server->state->run, CR_SHA256_SIZE);
     const struct cr_tuning_config *tuning = &server->config->tuning;
-    // A split model's silos draw nothing.
+    // A split model's silos need no seed.
     if (cr_tuning_config_sliced(tuning) && !server->split) job.job.seed = server->seed;
     CR_TRY(send_manifest(session));
     return cr_connection_send(session->connection, &job, NULL, NULL);
@@ -145,7 +146,7 @@ static void end_run(struct cr_server *server, enum cr_status status, const char 
     snprintf(server->why, sizeof server->why, "%s", why);
 }
 
-// What the silo remembers of this run: where that is more than the state here has, the run ends.
+// Compares what the silo remembers of this run with the state here. If the silo remembers more, the run ends.
 static enum cr_status judge_memory(struct cr_server *server, const struct cr_message *message,
                                    const char *name)
 {
@@ -158,7 +159,7 @@ static enum cr_status judge_memory(struct cr_server *server, const struct cr_mes
     enum cr_status status = cr_seen_judge(server->state->key, &own, &kept, name);
     if (status != CR_INVALID) return status;
     end_run(server, status, cr_error_message());
-    return cr_fail(CR_DENIED, "%s", server->why); // to the silo: not to be met by coming back
+    return cr_fail(CR_DENIED, "%s", server->why); // CR_DENIED, so that the silo does not try again
 }
 
 static enum cr_status on_ready(struct cr_server_session *session, const struct cr_message *message)
@@ -181,7 +182,7 @@ static enum cr_status on_ready(struct cr_server_session *session, const struct c
 static enum cr_status on_progress(struct cr_server_session *session, const struct cr_message *message)
 {
     double now = cr_clock_monotonic();
-    if (message->progress.round != session->server->machine.round) return CR_OK; // of one that is over
+    if (message->progress.round != session->server->machine.round) return CR_OK; // for a round that is over
     if (now - session->progress_at < least_progress_seconds) return CR_OK;
     session->progress_at = now;
     const struct cr_event_field fields[] = {
@@ -190,15 +191,15 @@ static enum cr_status on_progress(struct cr_server_session *session, const struc
         CR_FIELD("step", message->progress.step),
         CR_FIELD("steps", message->progress.steps),
         CR_FIELD("tokens_per_second", message->progress.tokens_per_second),
-        CR_FIELD("loss", message->progress.loss), // which no silo tells with slicing
+        CR_FIELD("loss", message->progress.loss), // left out with slicing
     };
     size_t count = sizeof fields / sizeof *fields - cr_tuning_config_sliced(&session->server->config->tuning);
-    if (message->progress.step == 0) count = 4; // neither is known yet
+    if (message->progress.step == 0) count = 4; // speed and loss are not known yet
     cr_event_send(session->server->sink, CR_EVENT_INFO, "round.progress", NULL, fields, count);
     return CR_OK;
 }
 
-// What is wrong with an announced update before any of it is pulled.
+// Checks an announced update before any of it is pulled.
 static enum cr_status judge_answer(struct cr_server *server, size_t number, const struct cr_answer *answer)
 {
     const struct cr_round *machine = &server->machine;
@@ -206,7 +207,8 @@ static enum cr_status judge_answer(struct cr_server *server, size_t number, cons
     if (!silo->taking_part || silo->dropped || answer->round != machine->round) return CR_OK;
     if (answer->labelled == 0 && server->config->federation.weighting == CR_WEIGHTING_LABELLED_TOKENS)
         return cr_fail(CR_DENIED, "the update is refused: it was trained on no labelled token");
-    // Each change makes the collection begin again: one, of a silo that lost its disk, and no more.
+    // Each change makes the collection begin again. So a silo may change its update once, if it lost its
+    // disk, and no more.
     if (machine->phase != CR_ROUND_COLLECTING || !silo->in_set ||
         (answer->labelled == silo->answer.labelled &&
          memcmp(answer->digest, silo->answer.digest, CR_SHA256_SIZE) == 0))
@@ -225,7 +227,7 @@ static enum cr_status on_trained(struct cr_server_session *session, const struct
                                .loss_sum = message->trained.loss_sum};
     memcpy(answer.start, message->trained.start, CR_SHA256_SIZE);
     memcpy(answer.digest, message->trained.digest, CR_SHA256_SIZE);
-    if (!isfinite(answer.loss_sum)) answer.loss_sum = 0; // shown only; the values are judged by themselves
+    if (!isfinite(answer.loss_sum)) answer.loss_sum = 0; // only shown; the values are checked elsewhere
     enum cr_status judged = judge_answer(server, session->silo, &answer);
     if (judged != CR_OK) return cr_server_drop(server, session->silo, judged);
     session->answered = answer.round + 1;
@@ -244,12 +246,12 @@ static enum cr_status on_trained(struct cr_server_session *session, const struct
 static enum cr_status dispatch(struct cr_server_session *session, const struct cr_message *message)
 {
     if (message->type == CR_FRAME_ENROL) return on_enrol(session, message);
-    if (session->silo == SIZE_MAX || session->server->ended) return CR_OK; // and told so
+    if (session->silo == SIZE_MAX || session->server->ended) return CR_OK; // and it has been told so
     if (message->type == CR_FRAME_HELLO) return on_hello(session, message);
     if (session->server->split) return cr_split_server_received(session, message);
     if (message->type == CR_FRAME_READY) return on_ready(session, message);
     if (!session->ready) return cr_fail(CR_PROTOCOL, "%s came before Ready", cr_frame_name(message->type));
-    // What was said before Finished was heard is of no use any more, and no fault.
+    // Messages that a silo sent before it received Finished are ignored; they are no error.
     if (session->server->finishing && message->type != CR_FRAME_PULL) return CR_OK;
     switch (message->type) {
     case CR_FRAME_PULL:
@@ -265,7 +267,7 @@ static enum cr_status dispatch(struct cr_server_session *session, const struct c
     }
 }
 
-// True where the failure is the peer's doing, and costs it its connection alone.
+// Whether the failure is the peer's fault, and ends only its connection.
 static bool peers_fault(enum cr_status status)
 {
     return status == CR_PROTOCOL || status == CR_DENIED;
@@ -278,14 +280,14 @@ static enum cr_status on_received(void *context, struct cr_connection *connectio
     struct cr_server_session *session = context;
     enum cr_status status = dispatch(session, message);
     if (status == CR_OK || peers_fault(status)) return status;
-    // An enrolment that fails for a reason of ours (a full disk) costs the newcomer its connection alone.
+    // An enrolment that fails for a reason at this end (a full disk) ends only the newcomer's connection.
     session->ours = true;
     if (message->type != CR_FRAME_ENROL) end_run(session->server, status, cr_error_message());
     return status;
 }
 
-// Anyone may connect and go again, a probe every second, for weeks: that is told now and then, and does not
-// hide who shows a token that is none.
+// Anyone may connect and leave again, such as a probe every second for weeks. So strangers are reported only
+// now and then, and peers that show an invalid token are reported separately.
 static void count_stranger(struct cr_server *server, const struct cr_connection *connection,
                            enum cr_status status, const char *why)
 {

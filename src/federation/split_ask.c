@@ -17,7 +17,7 @@
 static const double step_seconds = 0.2, farewell_seconds = 3;
 
 struct cr_split_ask {
-    struct cr_asked asked; // first: the session holds a pointer to it
+    struct cr_asked asked; // must be the first member: the session holds a pointer to it
     struct cr_client client;
     struct cr_client_options options;
     struct cr_sealing_key *key;
@@ -25,13 +25,13 @@ struct cr_split_ask {
     struct cr_base_digest front;
     size_t activation_size, vocabulary;
 
-    bool joined;   // the job came
-    bool asking;   // an answer is awaited
-    bool answered; // and `answer` is it
+    bool joined;   // the job has come
+    bool asking;   // waiting for an answer
+    bool answered; // `answer` has come
     struct cr_message answer;
-    uint64_t question, examples; // of the present Ask: the next one's number; 0: a text
-    struct cr_buffer rows;       // of the question: coded activations
-    struct cr_buffer labels;     // and int32 labels
+    uint64_t question, examples; // of this Ask: the next question's number, count of examples (0: a text)
+    struct cr_buffer rows;       // the question's coded activations
+    struct cr_buffer labels;     // and its int32 labels
 };
 
 static struct cr_split_ask *of(struct cr_asked *asked)
@@ -108,7 +108,7 @@ static enum cr_status check_held(const struct cr_split_ask *ask)
     return answer->type == CR_FRAME_HELD && answer->held.examples == ask->question ? CR_OK : fail_answer(ask);
 }
 
-// Nothing of a text leaves before the server has said that it answers.
+// Nothing of a text is sent before the server has said that it will answer.
 static enum cr_status begin(struct cr_split_ask *ask, const struct cr_message *message)
 {
     struct cr_message begun = *message;
@@ -146,7 +146,7 @@ static enum cr_status put(struct cr_asked *asked, struct cr_matrix stream, const
     return labels ? cr_append(&ask->labels, labels, stream.rows * sizeof *labels) : CR_OK;
 }
 
-// What was put, as the next question.
+// Sends the collected rows as the next question.
 static enum cr_status send_question(struct cr_split_ask *ask)
 {
     const int32_t *labels = ask->examples > 0 ? (const int32_t *)(const void *)ask->labels.data : NULL;
@@ -200,7 +200,7 @@ static enum cr_status example(struct cr_asked *asked, struct cr_tally *tally)
     return CR_OK;
 }
 
-// Under the key of the source that the directory's own is sealed with.
+// Opens the sealing key, from the same source as that with which the directory's key was sealed.
 static enum cr_status open_key(struct cr_split_ask *ask, const char *state)
 {
     struct cr_seal_header header;

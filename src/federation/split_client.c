@@ -10,9 +10,9 @@
 
 static const double progress_seconds = 1;
 
-// What a walk made, ready to be sent.
+// The activations from one pass over some examples, ready to be sent.
 struct parcel {
-    size_t first, end; // examples
+    size_t first, end; // examples [first, end)
     struct cr_cut_bodies *bodies;
 };
 
@@ -24,20 +24,20 @@ struct cr_split_client {
     struct cr_cutter *cutter;
     struct cr_base_digest front;
     unsigned char data[CR_SHA256_SIZE];
-    size_t examples, rows; // of the data
+    size_t examples, rows; // of this silo's data
     bool opened;
 
-    size_t connection;     // changes with each offer
-    size_t walked_for;     // the connection that the walk at hand is for
-    struct parcel *parcel; // what it made
-    bool offered;          // and the server has answered
-    size_t held, sent;     // examples, of the present connection
-    size_t parcel_end;     // of the parcel before the last that was sent
+    size_t connection;     // number of the offer
+    size_t walked_for;     // the value of `connection` when the current pass began
+    struct parcel *parcel; // what that pass computed
+    bool offered;          // the offer was sent and the server has answered
+    size_t held, sent;     // examples that the server holds, and that were sent, on this connection
+    size_t parcel_end;     // end of the last parcel but one that was sent
     double told_at;
 
-    size_t walks, walked, walked_rows; // what was done by this process
-    uint64_t bytes;                    // of frames
-    double seconds;                    // of walking
+    size_t walks, walked, walked_rows; // totals of this process
+    uint64_t bytes;                    // bytes of frames
+    double seconds;                    // seconds spent in passes
 };
 
 static void free_parcel(struct parcel *parcel)
@@ -47,7 +47,7 @@ static void free_parcel(struct parcel *parcel)
     free(parcel);
 }
 
-// On the job's thread, as walk below.
+// Runs on the job's thread, like walk below.
 static enum cr_status open_front(void *context)
 {
     struct cr_split_client *split = context;
@@ -59,7 +59,8 @@ static enum cr_status open_front(void *context)
     return cr_cutter_digest(split->cutter, &split->front, split->data);
 }
 
-// The activations of the parcel's examples as bodies of frames: of each some rows, then their labels.
+// Packs the activations of the parcel's examples into bodies of frames, each with some rows and then their
+// labels.
 static enum cr_status pack(const struct cr_split_client *split, const unsigned char *activations,
                            struct parcel *parcel)
 {
@@ -94,7 +95,7 @@ static enum cr_status walk(void *context)
 
 void cr_split_client_warn(const struct cr_client *client)
 {
-    if (client->state->manifest.policy) return; // the server has shown its evidence
+    if (client->state->manifest.policy) return; // then the server has shown evidence
     cr_emit(
         client->sink, CR_EVENT_WARNING, "split.warning",
         "THE SERVER CAN READ THIS SILO'S TEXTS: what a split model's silo sends is as good as they are, and "
@@ -124,7 +125,7 @@ void cr_split_client_close(struct cr_client *client)
 {
     struct cr_split_client *split = client->split;
     if (!split) return;
-    cr_job_free(split->job); // before what it works on
+    cr_job_free(split->job); // before what the job works on
     free_parcel(split->parcel);
     cr_cutter_free(split->cutter);
     cr_compute_free(split->compute);
@@ -147,7 +148,7 @@ enum cr_status cr_split_client_offer(struct cr_client *client)
     return CR_OK;
 }
 
-// The next walk, while at most one parcel is not wholly with the server.
+// Starts the next pass, unless more than one parcel is not yet wholly at the server.
 static enum cr_status walk_on(struct cr_client *client)
 {
     struct cr_split_client *split = client->split;
@@ -164,7 +165,7 @@ static enum cr_status walk_on(struct cr_client *client)
 static enum cr_status leave(struct cr_client *client)
 {
     const struct cr_split_client *split = client->split;
-    cr_job_drop(split->job); // what is walked for a connection that was lost
+    cr_job_drop(split->job); // a pass that was for a lost connection
     cr_emit(client->sink, CR_EVENT_INFO, "split.sent", NULL, CR_FIELD("examples", split->examples),
             CR_FIELD("rows", split->rows), CR_FIELD("walks", split->walks), CR_FIELD("walked", split->walked),
             CR_FIELD("walked_rows", split->walked_rows), CR_FIELD("bytes", split->bytes),
@@ -232,14 +233,14 @@ enum cr_status cr_split_client_step(struct cr_client *client)
     CR_TRY(status);
     if (!split->opened) {
         split->opened = true;
-        // The front's layers are the server's to check.
+        // The server checks the front's layers.
         CR_TRY(cr_client_check_tokenizer(&client->state->manifest, client->config.tuning.model_name_or_path,
                                          &split->front));
         CR_TRY(cr_cut_check_row(cr_cutter_row_size(split->cutter)));
         return client->open && client->state->enrolled ? cr_split_client_offer(client) : CR_OK;
     }
-    // What was made for a connection that was lost may be with the server already: it says so when it is
-    // asked.
+    // A parcel for a connection that was lost may be at the server already; the server says so in its next
+    // answer.
     struct parcel *parcel = split->parcel;
     split->parcel = NULL;
     if (client->ready_sent && split->walked_for == split->connection) status = send_parcel(client, parcel);

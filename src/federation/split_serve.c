@@ -9,35 +9,36 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Silos that ask at once. Each holds the keys and values of a text and one question; the rest is shared.
+// The most silos that ask at a time. Each takes memory for the keys and values of a text and for one
+// question; the rest is shared.
 enum { ASKERS = 16 };
 
-// A silo that asks. While it is `working`, the job's thread has all but `gone`.
+// A silo that asks. While it is `working`, only the job's thread may use it, except for `gone`.
 struct asker {
     size_t silo;
-    uint64_t examples, choices; // of the present Ask; examples 0: a text
+    uint64_t examples, choices; // of the current Ask; 0 examples: a text
     double temperature;
     uint64_t seed;
     struct cr_cut_upload question;
-    bool waits; // the question is whole, and not answered
-    bool gone;  // nobody waits for the answer
+    bool waits; // the question is complete, and not answered yet
+    bool gone;  // nobody waits for the answer any more
     struct cr_tail_text *text;
     struct cr_tail_score score;
     uint32_t token;
     double since;               // monotonic: when it asked or was answered
-    size_t texts, tokens, done; // for its event: texts, tokens and examples that were answered
+    size_t texts, tokens, done; // for its event: numbers of texts, tokens and examples that were answered
 };
 
 struct cr_split_serve {
     struct cr_server *server;
     unsigned char front[CR_SHA256_SIZE];
     size_t activation_size;
-    struct cr_job *job; // opens, then answers
+    struct cr_job *job; // opens the tail, then answers
     struct cr_compute *compute;
-    struct cr_tail *tail; // NULL: it is being opened
+    struct cr_tail *tail; // NULL while it is being opened
     struct asker *askers[CR_SILOS];
     struct asker *working;
-    size_t turn; // silo whose question comes next, where it has one
+    size_t turn; // the first silo to consider for the next question
 };
 
 bool cr_split_serve_wanted(const struct cr_server *server)
@@ -61,7 +62,8 @@ static void free_asker(struct asker *asker)
     free(asker);
 }
 
-// The result lies in the clear where the server's operator may change it; its values are sealed as well.
+// The result is stored unsealed, where the server's operator may change it. Its values are also in the sealed
+// state, and are compared with that.
 static enum cr_status check_result(const struct cr_split_serve *serve, const struct cr_tail *tail)
 {
     const struct cr_vector *global = serve->server->global;
@@ -75,7 +77,7 @@ static enum cr_status check_result(const struct cr_split_serve *serve, const str
                    serve->server->config->tuning.output_dir);
 }
 
-// On the job's thread, as answer below.
+// Runs on the job's thread, like answer below.
 static enum cr_status open_tail(void *context)
 {
     struct cr_split_serve *serve = context;
@@ -123,7 +125,7 @@ enum cr_status cr_split_serve_open(struct cr_server *server, const unsigned char
 void cr_split_serve_close(struct cr_split_serve *serve)
 {
     if (!serve) return;
-    cr_job_free(serve->job); // before what it works on
+    cr_job_free(serve->job); // before what the job works on
     if (serve->working && serve->working->gone) free_asker(serve->working);
     for (size_t i = 0; i < CR_SILOS; i++) free_asker(serve->askers[i]);
     cr_tail_free(serve->tail);
@@ -169,7 +171,7 @@ static enum cr_status on_ask(struct cr_split_serve *serve, struct cr_server_sess
     const struct cr_tuning_config *config = &serve->server->config->tuning;
     const char *name = cr_server_silo_name(serve->server, silo);
     CR_TRY(check_ask(serve, message, name));
-    if (!session->ready) cr_split_serve_left(serve, silo); // a connection that this one takes the place of
+    if (!session->ready) cr_split_serve_left(serve, silo); // on the connection that this one replaces
     if (!serve->askers[silo]) CR_TRY(new_asker(serve, silo));
     if (!session->ready) CR_TRY(cr_server_admit(session));
     struct asker *asker = serve->askers[silo];
@@ -244,7 +246,7 @@ static enum cr_status send_answer(const struct cr_split_serve *serve, struct ask
     return cr_connection_send(session->connection, &sums, NULL, NULL);
 }
 
-// What cannot be answered is the asker's to hear; the others are served on.
+// If a question cannot be answered, only the asker is told; the others continue to be served.
 static enum cr_status take_answer(struct cr_split_serve *serve, enum cr_status status)
 {
     struct asker *asker = serve->working;
@@ -281,14 +283,14 @@ static void start_next(struct cr_split_serve *serve)
     cr_job_start(serve->job, answer, serve);
 }
 
-// Whose connection was ended by the server itself.
+// Drops askers whose connection the server itself has ended.
 static void drop_lost(struct cr_split_serve *serve)
 {
     for (size_t i = 0; i < CR_SILOS; i++)
         if (!serve->server->by_silo[i]) cr_split_serve_left(serve, i);
 }
 
-// A place is held by who asks.
+// Refuses askers that ask nothing for too long, since they take a place.
 static void end_idle(struct cr_split_serve *serve)
 {
     double now = cr_clock_monotonic(), most = serve->server->config->federation.progress_timeout;

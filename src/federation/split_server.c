@@ -13,11 +13,11 @@
 #include <string.h>
 #include <unistd.h>
 
-static const double sync_seconds = 0.05, progress_seconds = 1; // between two of a kind
+static const double sync_seconds = 0.05, progress_seconds = 1; // between two syncs, and between two reports
 
 enum phase { GATHERING, TRAINING, OVER };
 
-// An example on its way.
+// An example that is being received.
 struct upload {
     struct cr_cut_upload frames;
     double told_at;
@@ -25,21 +25,21 @@ struct upload {
 
 struct cr_split_server {
     enum phase phase;
-    struct cr_config config; // of the tail's trainer: shallow, as the server's
+    struct cr_config config; // for the tail's trainer; a shallow copy of the server's
     struct cr_base_digest front;
     size_t activation_size, longest;
     struct cr_cut_store *store;
     struct cr_worker *worker;
-    const struct cr_event_sink *sink; // the server's own, without the worker's order
+    const struct cr_event_sink *sink; // the server's own sink, which the worker's sink wraps
     struct upload *uploads[CR_SILOS];
-    bool owed[CR_SILOS]; // was told that all is there, and has not said Close since
+    bool owed[CR_SILOS]; // told that all has arrived, and has not sent Close since
     double synced_at;
-    char *state;               // path of the trainer's
-    char *activations;         // the directory of what silos sent
-    struct cr_sealing sealing; // of it
-    struct cr_vector *values;  // after `step` of `steps`
+    char *state;               // path of the trainer's state
+    char *activations;         // directory of the silos' examples
+    struct cr_sealing sealing; // of the trainer's state
+    struct cr_vector *values;  // the tail's values after `step` of `steps` steps
     size_t step, steps;
-    struct cr_split_serve *serve; // once all is over, where silos may ask the result; else NULL
+    struct cr_split_serve *serve; // after training, if silos may ask the result; else NULL
 };
 
 static void free_upload(struct cr_split_server *split, size_t silo)
@@ -63,7 +63,7 @@ static enum cr_status upload_of(struct cr_split_server *split, size_t silo, stru
     return CR_OK;
 }
 
-// The tail's trainer goes on from its state, where there is one.
+// Starts the tail's trainer, which continues from its state if there is one.
 static void begin_training(struct cr_server *server)
 {
     struct cr_split_server *split = server->split;
@@ -93,7 +93,7 @@ static bool all_is_here(const struct cr_server *server)
     return cr_cut_store_complete(server->split->store) >= cr_config_min_clients(server->config);
 }
 
-// Of this run: what another left is not gone on with.
+// The state's name contains the run, so that the state of another run is not used.
 static enum cr_status name_state(struct cr_server *server)
 {
     char run[17], name[64];
@@ -140,7 +140,7 @@ static enum cr_status read_front(struct cr_server *server, struct cr_model_confi
     return CR_OK;
 }
 
-// Silos that may ask the result are answered from now on.
+// If silos may ask the result, answers them from now on.
 static enum cr_status serve(struct cr_server *server)
 {
     struct cr_split_server *split = server->split;
@@ -157,7 +157,7 @@ enum cr_status cr_split_server_open(struct cr_server *server)
     CR_TRY(name_state(server));
     if (server->state->finished) {
         split->phase = OVER;
-        unlink(split->state); // what a server that was killed had not come to
+        unlink(split->state); // if an earlier server was killed before it removed this
         cr_cut_store_clear(split->activations);
         if (cr_split_serve_wanted(server)) CR_TRY(read_front(server, &model));
         return serve(server);
@@ -165,9 +165,9 @@ enum cr_status cr_split_server_open(struct cr_server *server)
     CR_TRY(read_front(server, &model));
     CR_TRY(open_store(server, &model));
     CR_TRY(cr_worker_new(server->kind, server->sink, server->loop, &split->worker));
-    server->sink = cr_worker_sink(split->worker); // one event at a time
+    server->sink = cr_worker_sink(split->worker); // passes on one event at a time
     if (all_is_here(server))
-        begin_training(server); // before anyone can add to what another process began with
+        begin_training(server); // before silos can add to the data with which an earlier process began
     return CR_OK;
 }
 
@@ -189,7 +189,7 @@ void cr_split_server_close(struct cr_server *server)
     cr_vector_release(split->values);
     free(split->state);
     free(split->activations);
-    cr_wipe(split, sizeof *split); // the seed
+    cr_wipe(split, sizeof *split); // contains the seed
     free(split);
     server->split = NULL;
 }
@@ -208,7 +208,7 @@ static enum cr_status too_late(const char *name)
     return cr_fail(CR_DENIED, "the training has begun before %s had sent all of its data", name);
 }
 
-// What an earlier connection left is acknowledged with this one's first word.
+// What earlier connections left is synced, so that the first Held message acknowledges it.
 static enum cr_status take_offer(struct cr_split_server *split, const char *name,
                                  const struct cr_cut_offer *offer)
 {
@@ -217,7 +217,7 @@ static enum cr_status take_offer(struct cr_split_server *split, const char *name
     return cr_cut_store_sync(split->store, name, &news);
 }
 
-// The trainer has the store to itself; who sent all of it before hears so again.
+// During training only the trainer uses the store. A silo that had sent everything is told so again.
 static enum cr_status check_late(const struct cr_split_server *split, const char *name,
                                  const struct cr_cut_offer *offer)
 {
@@ -247,7 +247,7 @@ static enum cr_status on_offer(struct cr_server_session *session, const struct c
     cr_cut_upload_begin(&upload->frames, held.examples);
     CR_TRY(cr_server_admit(session));
     if (split->serve)
-        cr_split_serve_left(split->serve, session->silo); // the question of one that it replaces
+        cr_split_serve_left(split->serve, session->silo); // on the connection that this one replaces
     return send_held(server, session->silo, held.examples, held.complete);
 }
 
@@ -325,7 +325,7 @@ static enum cr_status gather(struct cr_server *server)
     return CR_OK;
 }
 
-// As many steps as may be lost to a kill.
+// Trains as many steps as may be lost if the process is killed.
 static void train(struct cr_split_server *split)
 {
     size_t every = split->config.tuning.training.save_steps, left = split->steps - split->step;
@@ -334,11 +334,11 @@ static void train(struct cr_split_server *split)
                                           .start = split->values,
                                           .state = split->state,
                                           .keeps = true};
-    split->step = task.last; // once the result is there
+    split->step = task.last; // valid once the result is taken
     cr_worker_train(split->worker, &task);
 }
 
-// The result is written. The state says so before what it was learned from goes.
+// The result is written. The state records that before the data it was trained on are removed.
 static enum cr_status finish(struct cr_server *server)
 {
     struct cr_split_server *split = server->split;
@@ -375,7 +375,7 @@ static enum cr_status take_result(struct cr_server *server)
     }
     if (split->step < split->steps)
         train(split);
-    else // by the trainer that has it: what a tail is made of may be chosen by data
+    else // by the same trainer: the tail's structure may have been chosen by the data
         cr_worker_save(split->worker, split->values, server->config->tuning.output_dir);
     return CR_OK;
 }

@@ -1,5 +1,5 @@
-// A split model's server: keeps what silos send it of their examples, and trains the tail on that, without
-// them, once so many as federation.min_clients have sent all. In place of rounds: the server calls this where
+// A split model's server: stores the examples that silos send and, once federation.min_clients silos have
+// sent all of theirs, trains the tail on them without the silos. It replaces rounds: the server calls this if
 // the settings split the model.
 //
 // Events (docs/PROTOCOL.md lists their fields): "split.receiving", "split.held", "split.begin",
@@ -9,18 +9,19 @@
 
 #include "federation/server_parts.h"
 
-// Sets server->split: takes up what is on the disk and, where nothing lacks, begins to train.
+// Sets server->split, reads what is on disk and, if nothing is missing, begins to train.
 enum cr_status cr_split_server_open(struct cr_server *server);
 void cr_split_server_close(struct cr_server *server);
 
-// A silo's message; its connection ended, `clean` by its Close.
+// cr_split_server_received handles a silo's message, cr_split_server_left the end of its connection; `clean`:
+// it sent Close.
 enum cr_status cr_split_server_received(struct cr_server_session *session, const struct cr_message *message);
 void cr_split_server_left(struct cr_server *server, size_t silo, bool clean);
 
-// What is due: acknowledgements, the next steps, the result.
+// Does what is due: sends acknowledgements, trains the next steps, writes the result.
 enum cr_status cr_split_server_tick(struct cr_server *server);
 
-// Whoever sent all has heard so, or had time to.
+// Whether every silo that sent all its data was told so, or had the time to be told.
 bool cr_split_server_told(const struct cr_server *server);
 
 #endif

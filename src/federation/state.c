@@ -39,7 +39,7 @@ bool cr_state_is_served(const char *path)
     return take_serving(path, &fd) == CR_INVALID;
 }
 
-// What belongs to the directory and not to one of its jobs is bound to nothing.
+// Files of the directory, rather than of one of its jobs, are bound to nothing.
 static struct cr_sealing sealing_of(const struct cr_sealing_key *key, const char *purpose)
 {
     return (struct cr_sealing){.key = key, .purpose = purpose};
@@ -122,7 +122,7 @@ static enum cr_status write_state(const struct cr_state_dir *state)
     CR_TRY(cr_json_append_hex(&text, "digest", (struct cr_slice){state->digest, CR_SHA256_SIZE}));
     CR_TRY(cr_append_format(&text, ",\n  \"members\": ["));
     for (size_t i = 0; i < state->member_count; i++) {
-        // Names and roles are of [a-z0-9-].
+        // Names and roles have only characters of [a-z0-9-], so they need no escapes.
         const struct cr_member *member = &state->members[i];
         CR_TRY(cr_append_format(&text, "%s\n    {\"name\": \"%s\", \"role\": \"%s\", \"came\": %s, ",
                                 i > 0 ? "," : "", member->name, member->role, truth(member->came)));
@@ -134,7 +134,8 @@ static enum cr_status write_state(const struct cr_state_dir *state)
     return cr_seal_write(path, &sealing, cr_buffer_slice(&text));
 }
 
-// What processes left that were killed while they wrote: nobody else writes while the directory is locked.
+// Removes temporary files of processes that were killed while writing. Nobody else writes while the directory
+// is locked.
 static enum cr_status sweep(const struct cr_state_dir *state)
 {
     static const char *const folders[] = {"", "authority", "server", "owner", "invitations"};
@@ -155,7 +156,8 @@ static enum cr_status open_locked(struct cr_state_dir *state)
     CR_TRY(cr_state_authority(state->path, state->key, &state->authority));
     CR_TRY(cr_state_server(state->path, state->key, state->authority, &state->server));
     CR_TRY(read_state(state));
-    // Left by a kill before they were removed. Later ones may be named by a newer state that is put back.
+    // Removes older values that a kill left. Later ones may be named by a newer state that is restored from a
+    // backup.
     if (state->begun) cr_directory_sweep_below(state->path, values_prefix, sealed_suffix, state->round);
     return CR_OK;
 }
@@ -198,8 +200,8 @@ static enum cr_status values_path(const struct cr_state_dir *state, uint64_t rou
     return cr_path_numbered(state->path, values_prefix, round, sealed_suffix, out);
 }
 
-// The state becomes *changed, whose values are written; on failure both the directory and *state are as
-// before.
+// Replaces the state by *changed, whose values are written already. On failure the directory and *state are
+// unchanged.
 static enum cr_status replace(struct cr_state_dir *state, struct cr_state_dir *changed)
 {
     CR_FREE char *old = NULL;

@@ -7,8 +7,8 @@
 #include "federation/state.h"
 
 enum { RENEWAL_SECONDS = 60 * 86400 };
-static const char certificate_name[] = "certificate.pem"; // of an identity
-static const char server_name[] = "server";               // in a state directory
+static const char certificate_name[] = "certificate.pem"; // in an identity's directory
+static const char server_name[] = "server";               // in the state directory
 
 enum cr_status cr_state_authority(const char *path, const struct cr_sealing_key *key,
                                   struct cr_identity **out)
@@ -17,7 +17,8 @@ enum cr_status cr_state_authority(const char *path, const struct cr_sealing_key 
     const struct cr_sealing sealing = {.key = key, .purpose = "authority key"};
     CR_TRY(cr_path_join(path, "authority", &directory));
     if (cr_directory_has(directory, certificate_name)) return cr_identity_load(directory, &sealing, out);
-    // The server's directory is there once the CA is whole. Another CA would be none that silos know.
+    // The server's directory is made once the CA is complete. If only the CA's certificate is missing, no new
+    // CA may be made, since silos would not know it.
     if (cr_identity_is_kept(directory, &sealing) && cr_directory_has(path, server_name))
         return cr_fail(CR_NOT_FOUND, "%s/%s: not there, beside its key: put it back", directory,
                        certificate_name);
@@ -65,8 +66,8 @@ static enum cr_status certify(const struct cr_identity *authority, struct cr_ide
     return cr_identity_install(identity, cr_buffer_slice(&certificate), cr_buffer_slice(&authority_der));
 }
 
-// Whether the certificate is not good now where the CA's is. A clock that is behind that, as of a machine
-// that has just been started, judges nothing.
+// Whether the certificate is not valid now although the CA's is. Says no if the clock is even before the CA's
+// time, as on a machine that has just started.
 static bool was_made_ahead(const struct cr_identity *authority, const struct cr_identity *identity,
                            int64_t now)
 {
@@ -85,8 +86,8 @@ enum cr_status cr_state_server(const char *path, const struct cr_sealing_key *ke
     CR_TRY(cr_directory_has(directory, certificate_name) ? cr_identity_load(directory, &sealing, &identity)
                                                          : cr_identity_new(&identity));
     enum cr_status status = CR_OK;
-    // Silos know the CA, so a certificate that runs out may be followed by another; so may one that was made
-    // when the clock was ahead.
+    // Silos know the CA, so a certificate that expires can be replaced; so can one that was made while the
+    // clock was ahead.
     if (cr_identity_expired(identity, now + RENEWAL_SECONDS) || was_made_ahead(authority, identity, now)) {
         status = certify(authority, identity);
         if (status == CR_OK) status = cr_identity_save(identity, directory, &sealing);

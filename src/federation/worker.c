@@ -15,21 +15,21 @@ struct cr_worker {
     pthread_mutex_t sink_lock;
     struct cr_loop *loop;
     pthread_t thread;
-    void *learner; // the thread's
+    void *learner; // used by the thread only
 
-    pthread_mutex_t lock; // for all below
+    pthread_mutex_t lock; // protects all members below
     pthread_cond_t changed;
-    enum cr_work task; // NONE again once its result is there
+    enum cr_work task; // NONE again once there is a result
     bool cancelled, has_result;
-    const struct cr_config *config; // from the first task on, as the next
+    const struct cr_config *config; // set by the first task, like the next one
     const struct cr_sealing *sealing;
     const char *state;
     struct cr_training_task training;
-    const struct cr_vector *final; // of saving, with the directory
+    const struct cr_vector *final; // for saving, with `directory`
     const char *directory;
     struct cr_worker_progress progress;
     double began;
-    struct cr_tally tally; // the thread's while it trains
+    struct cr_tally tally; // used by the thread while it trains
     struct cr_worker_result result;
 };
 
@@ -63,7 +63,7 @@ static bool keep_going(void *context)
     return going;
 }
 
-// A copy of the learner's values, for sending while the learner goes on.
+// Copies the learner's values, so that they can be sent while the learner continues.
 static enum cr_status copy_values(struct cr_worker *worker, struct cr_worker_result *result)
 {
     size_t count;
@@ -80,7 +80,8 @@ static enum cr_status copy_values(struct cr_worker *worker, struct cr_worker_res
     return status;
 }
 
-// Whose model it was says whether it is the job's.
+// Opening failed. Reads the model's digests all the same, so that the owner can tell whether it is the job's
+// model.
 static enum cr_status not_opened(const struct cr_worker *worker, enum cr_status status,
                                  struct cr_worker_result *result)
 {
