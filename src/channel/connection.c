@@ -407,7 +407,7 @@ static void judge_time(struct cr_connection *c, double now)
 {
     char why[CR_ADDRESS_SIZE + 96];
     bool stuck = c->queue.bytes > 0 && now - c->last_sent > c->timeout;
-    // A stranger's signs of life do not keep its place.
+    // A stranger's time is limited even if it gives signs of life.
     bool stranger = c->phase == CR_PHASE_OPEN && cr_tls_is_server(c->tls) && c->peer.anonymous;
     if (c->phase == CR_PHASE_CONNECTING || c->phase == CR_PHASE_HANDSHAKE || stranger) {
         double limit = fmin(c->timeout, HANDSHAKE_LIMIT);

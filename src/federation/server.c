@@ -74,7 +74,7 @@ static enum cr_status serve(struct cr_server *server, bool (*keep_going)(void *c
     bool settled = server->state->finished && (server->state->settled || server->split);
     bool serves = cr_split_serve_wanted(server);
     if (server->state->finished)
-        CR_TRY(server->split ? cr_server_saved(server) : cr_server_finish(server)); // has a result
+        CR_TRY(server->split ? cr_server_saved(server) : cr_server_finish(server)); // its result exists
     if (!settled || serves) CR_TRY(cr_server_listen(server));
     while (!server->ended) {
         CR_TRY(cr_loop_step(server->loop, step_seconds));

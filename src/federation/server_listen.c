@@ -16,9 +16,9 @@ static bool is_outdated(const struct cr_server *server, const struct cr_server_s
     return false;
 }
 
-// Whether one more stranger may connect. If all places are taken, the oldest connection that its silo no
-// longer uses is closed, or else the one that has been here longest without a certificate. A silo that wants
-// to enrol does so at once, and no silo can take all places.
+// Makes room for one more stranger; false if there is none. If all places are taken, closes the oldest
+// connection that its silo no longer uses, or else the one that has been here longest without a certificate.
+// A silo that wants to enrol does so at once, and no silo can take all places.
 static bool make_room(struct cr_server *server)
 {
     size_t strangers = 0;
