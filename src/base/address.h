@@ -6,23 +6,23 @@
 
 #include <stdbool.h>
 
-enum { CR_HOST_SIZE = 254, CR_ADDRESS_SIZE = 264 }; // with their zeros
+enum { CR_HOST_SIZE = 254, CR_ADDRESS_SIZE = 264 }; // including the terminating zero
 
 struct cr_address {
     char host[CR_HOST_SIZE]; // without brackets
     unsigned port;           // 0 to 65535
 };
 
-// What is no address is CR_INVALID.
+// CR_INVALID where the text is not such an address.
 enum cr_status cr_address_parse(const char *text, struct cr_address *out);
 void cr_address_format(const struct cr_address *address, char out[CR_ADDRESS_SIZE]);
 
-// Looks the host up, for a stream socket: `listens`, or connects. 0 and *out, for freeaddrinfo, or what
-// gai_strerror tells of.
+// Resolves the host for a stream socket: to listen on if `listens`, else to connect to. Returns 0 and sets
+// *out, which the caller frees with freeaddrinfo; otherwise returns a code for gai_strerror.
 struct addrinfo;
 int cr_address_resolve(const struct cr_address *address, bool listens, struct addrinfo **out);
 
-// True for the addresses that only a listener can use: 0.0.0.0 and ::.
+// True for the wildcard addresses, to which only a listener can bind: 0.0.0.0 and ::.
 bool cr_address_is_wildcard(const struct cr_address *address);
 
 // True for "unix:PATH", a socket of this machine (socket.h).

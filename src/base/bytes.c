@@ -108,7 +108,7 @@ static enum cr_status make_room(struct cr_buffer *buffer, size_t more)
     CR_TRY(cr_allocate(capacity, 1, &data));
     if (buffer->data) {
         memcpy(data, buffer->data, buffer->size);
-        cr_wipe(buffer->data, buffer->capacity); // no copy of a secret stays behind (cr_buffer_wipe)
+        cr_wipe(buffer->data, buffer->capacity); // the old block may hold a secret (cr_buffer_wipe)
         free(buffer->data);
     }
     buffer->data = data;
@@ -243,7 +243,7 @@ bool cr_utf8_valid(struct cr_slice bytes, size_t *bad_at)
         for (size_t k = 1; good && k <= more; k++) good = (bytes.data[i + k] & 0xc0) == 0x80;
         if (good && more > 1) {
             unsigned char next = bytes.data[i + 1];
-            // Overlong forms, surrogates, and what lies beyond U+10FFFF show in the second byte.
+            // Overlong forms, surrogates, and code points beyond U+10FFFF are recognised by the second byte.
             good = !(lead == 0xe0 && next < 0xa0) && !(lead == 0xed && next >= 0xa0) &&
                    !(lead == 0xf0 && next < 0x90) && !(lead == 0xf4 && next >= 0x90);
         }

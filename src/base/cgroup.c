@@ -6,7 +6,7 @@
 
 enum { LONGEST_FILE = 1 << 16 };
 
-// The text of a file, until the next of the buffer; "" where there is none.
+// The text of a file, valid until the buffer's next use; "" if it cannot be read.
 static const char *read_text(const char *directory, const char *name, struct cr_buffer *buffer)
 {
     CR_FREE char *path = NULL;
@@ -16,8 +16,8 @@ static const char *read_text(const char *directory, const char *name, struct cr_
     return cr_buffer_text(buffer);
 }
 
-// The number that the text begins with; UINT64_MAX where it begins with none, as "max" and -1 do not, or with
-// one beyond that. *rest (where not NULL): what is behind it.
+// The number at the start of the text; UINT64_MAX if it does not start with one (as "max" and -1 do not) or
+// if the number is too large. *rest (if not NULL) is set to the text after it.
 static uint64_t take_number(const char *text, const char **rest)
 {
     uint64_t number = 0;
@@ -54,7 +54,8 @@ static uint64_t processors_2(const char *group)
     return processors_of(quota, *rest == ' ' ? take_number(rest + 1, NULL) : 0);
 }
 
-// Pages of files, and what the kernel holds and could do without, as MemAvailable counts them for a machine.
+// Bytes that the kernel could reclaim, counted as in MemAvailable: the sum of the entries `names` of
+// memory.stat.
 static uint64_t reclaimable(const char *group, const char *const *names, size_t count)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer buffer = {0};
@@ -92,8 +93,8 @@ static uint64_t memory_2(const char *group)
                      reclaimable(group, names, 3));
 }
 
-// Whether a line of /proc/self/cgroup, NUMBER:CONTROLLER,...:GROUP, is of that controller ("": of version 2);
-// *group is then where the group begins.
+// Whether a line of /proc/self/cgroup, NUMBER:CONTROLLER,...:GROUP, is for this controller ("": cgroup
+// version 2); if so, *group is set to the start of GROUP.
 static bool line_is_of(const char *line, const char *controller, const char **group)
 {
     size_t length = strlen(controller);
@@ -112,8 +113,9 @@ static bool line_is_of(const char *line, const char *controller, const char **gr
     return false;
 }
 
-// The least of what `of` says of the process's group and of those above it. Where a container is shown its
-// group by the name that it has outside, there is nothing of that name, and the mount is the group.
+// The smallest value that `of` returns for the process's group and all groups above it. In a container,
+// /proc/self/cgroup may show the group's path on the host; that path does not exist here, and the mount point
+// itself is the group.
 static uint64_t tightest(const char *root, const char *controller, uint64_t (*of)(const char *group))
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer groups = {0};
@@ -128,7 +130,7 @@ static uint64_t tightest(const char *root, const char *controller, uint64_t (*of
     }
     if (!line) return least;
     int length = (int)strcspn(group, "\n");
-    if (memmem(group, (size_t)length, "/..", 3)) length = 0; // .. is above what can be seen
+    if (memmem(group, (size_t)length, "/..", 3)) length = 0; // ".." leads above the visible part
     path.size = 0;
     if (cr_append_format(&path, "%s/sys/fs/cgroup%s%s", root, *controller ? "/" : "", controller) != CR_OK)
         return least;

@@ -42,8 +42,8 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-// `count` digits at *text, which moves behind them; false where there are fewer or the number is out of
-// range.
+// Reads `count` digits at *text and moves *text past them; false if there are fewer, or the number is not
+// within [least, most].
 static bool read_digits(const char **text, size_t count, int least, int most, int *out)
 {
     int number = 0;
@@ -65,7 +65,7 @@ static bool read_char(const char **text, const char *one_of)
     return false;
 }
 
-// "Z", or hours and minutes ahead of UTC or behind.
+// "Z", or an offset from UTC in hours and minutes, either way.
 static bool read_offset(const char **text, int *seconds)
 {
     *seconds = 0;
@@ -100,7 +100,7 @@ bool cr_clock_parse(const char *text, int64_t *unix_seconds)
                        .tm_min = minute,
                        .tm_sec = second};
     int64_t seconds = (int64_t)timegm(&parts);
-    if (parts.tm_mday != day) return false; // it went over into the next month
+    if (parts.tm_mday != day) return false; // the month has no such day
     *unix_seconds = seconds - offset;
     return true;
 }

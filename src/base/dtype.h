@@ -1,4 +1,4 @@
-// Element types, as files name them and kernels compute with them.
+// Element types of tensors in files and in kernels.
 #ifndef CARREL_BASE_DTYPE_H
 #define CARREL_BASE_DTYPE_H
 
@@ -12,7 +12,7 @@ enum cr_dtype {
     CR_I8,
     CR_I32,
     CR_I64,
-    // The others of safetensors, which nothing here computes with.
+    // Further types of safetensors; nothing here computes with them.
     CR_BOOL,
     CR_F4,
     CR_F6_E2M3,
@@ -29,7 +29,7 @@ enum cr_dtype {
     CR_C64,
     CR_F64,
     CR_U64,
-    CR_DTYPES // their number
+    CR_DTYPES // the number of types
 };
 
 static inline size_t cr_dtype_bits(enum cr_dtype dtype)
@@ -43,19 +43,19 @@ static inline size_t cr_dtype_bits(enum cr_dtype dtype)
     return bits[dtype];
 }
 
-// Bytes that one element takes by itself.
+// Bytes of one element, rounded up to whole bytes.
 static inline size_t cr_dtype_size(enum cr_dtype dtype)
 {
     return (cr_dtype_bits(dtype) + 7) / 8;
 }
 
-// Whether weights may be of that type.
+// Whether weights may have this type.
 static inline bool cr_dtype_of_weights(enum cr_dtype dtype)
 {
     return dtype == CR_F32 || dtype == CR_F16 || dtype == CR_BF16;
 }
 
-// As safetensors files write it.
+// The type's name in safetensors files.
 static inline const char *cr_dtype_name(enum cr_dtype dtype)
 {
     static const char *const names[] = {

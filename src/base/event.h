@@ -1,5 +1,5 @@
-// What library code has to say while it works, without printing: named events with fields, handed to whoever
-// started the work. The program's mains turn them into a progress line, plain lines or JSON lines.
+// How library code reports progress without printing: named events with fields, passed to a sink that the
+// caller supplies. The main programs turn them into a progress line, plain lines or JSON lines.
 #ifndef CARREL_BASE_EVENT_H
 #define CARREL_BASE_EVENT_H
 
@@ -19,12 +19,13 @@ struct cr_event_field {
 struct cr_event {
     enum cr_event_level level;
     const char *name;    // "train.step", "round.done", ...: listed in docs/PROTOCOL.md
-    const char *message; // for a person; may be NULL where the fields say it all
+    const char *message; // for a person; may be NULL if the fields suffice
     const struct cr_event_field *fields;
     size_t field_count;
 };
 
-// Called on the thread that works; must not keep pointers into the event. A zeroed sink swallows all.
+// `receive` is called on the thread that sends the event, and must not keep pointers into it. A zeroed sink
+// discards all events.
 struct cr_event_sink {
     void (*receive)(void *context, const struct cr_event *event);
     void *context;
@@ -33,7 +34,8 @@ struct cr_event_sink {
 void cr_event_send(const struct cr_event_sink *sink, enum cr_event_level level, const char *name,
                    const char *message, const struct cr_event_field *fields, size_t field_count);
 
-// The field of that name, or NULL; its number, or NaN where it is absent or text; its text, or NULL.
+// Look up a field by name: the field, or NULL; its number, or NaN if it is absent or a text; its text, or
+// NULL.
 const struct cr_event_field *cr_event_field(const struct cr_event *event, const char *name);
 double cr_event_number(const struct cr_event *event, const char *name);
 const char *cr_event_text(const struct cr_event *event, const char *name);

@@ -12,9 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char temporary_part[] = ".tmp."; // behind a name, and before a process's number
+static const char temporary_part[] = ".tmp."; // between a file's name and the process's number
 
-// O_NONBLOCK keeps a named pipe from hanging the open.
+// With O_NONBLOCK, opening a named pipe does not hang.
 enum cr_status cr_file_open(const char *path, int *fd, size_t *size)
 {
     int opened = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -99,7 +99,7 @@ static enum cr_status read_all(int fd, const char *path, size_t limit, struct cr
             status = cr_append(out, chunk, (size_t)got);
         if (status != CR_OK) break;
     }
-    cr_wipe(chunk, sizeof chunk); // it may have been a secret
+    cr_wipe(chunk, sizeof chunk); // the file may hold a secret
     return status;
 }
 
@@ -215,13 +215,13 @@ enum cr_status cr_file_write_first(const char *path, struct cr_slice bytes)
     CR_TRY(cr_file_append(&writer, bytes));
     if (fsync(writer.fd) != 0) return cr_fail_errno(CR_IO, "%s: cannot be written", path);
     if (link(writer.temporary, path) == 0 || errno == EEXIST) return cr_path_sync(path);
-    // A disk that has no links, or a process that may make none.
+    // The file system has no hard links, or the process may not make any.
     if (errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS)
         return cr_file_exists(path) ? CR_OK : cr_file_commit(&writer);
     return cr_fail_errno(CR_IO, "%s: cannot be written", path);
 }
 
-// Whether the end of a name is what cr_file_begin puts there.
+// Whether `end` is the suffix that cr_file_begin adds to a name.
 static bool is_temporary(const char *end)
 {
     size_t length = strlen(temporary_part);
@@ -293,7 +293,7 @@ enum cr_status cr_file_refuse_pointer(const char *path, struct cr_slice bytes)
 
 enum cr_status cr_file_fill_standard(void)
 {
-    static const int modes[] = {O_WRONLY, O_RDONLY, O_RDWR}; // what is said to nobody is lost
+    static const int modes[] = {O_WRONLY, O_RDONLY, O_RDWR}; // so that using it still fails
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
         if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd)
             return cr_fail_errno(CR_INTERNAL, "/dev/null");
@@ -311,11 +311,11 @@ bool cr_file_exists(const char *path)
 {
     struct stat stat;
     if (lstat(path, &stat) == 0) return true;
-    return errno != ENOENT && errno != ENOTDIR; // whoever opens it tells why he cannot
+    return errno != ENOENT && errno != ENOTDIR; // opening it will report the error
 }
 
-// Whatever has a name that is too long for the kernel is not there. With no memory of its own: where there is
-// none left, nothing is taken for missing that is there.
+// A name that is too long for the kernel cannot exist. Allocates nothing, so that running out of memory never
+// makes an existing file look missing.
 bool cr_directory_has(const char *directory, const char *name)
 {
     char path[PATH_MAX];
@@ -330,7 +330,7 @@ enum cr_status cr_directory_write(const char *directory, const char *name, struc
     return cr_file_write(path, bytes, secret);
 }
 
-// One directory; *made says whether it was not there before. A new one is on disk before what comes into it.
+// Makes one directory; *made tells whether it is new. A new one is synced before anything is put into it.
 static enum cr_status make_one(const char *path, mode_t mode, bool *made)
 {
     *made = mkdir(path, mode) == 0;

@@ -27,7 +27,7 @@ static enum cr_status unknown_flag(const struct cr_flags *flags, const char *arg
     return cr_fail(CR_INVALID, "unknown option %s (usage: %s)", argument, flags->usage);
 }
 
-// A place without a name is a variable that was not set, and would be taken for the working directory.
+// An empty path usually comes from an unset shell variable, and would be taken for the working directory.
 static bool is_place(const struct cr_flag *flag)
 {
     static const char *const places[] = {"DIR", "FILE", "PATH", "CONFIG"};
@@ -134,7 +134,7 @@ enum cr_status cr_flags_parse(const struct cr_flags *flags, int argc, char **arg
     return check_required(flags);
 }
 
-// Of "--name ARGUMENT".
+// Characters of "--name ARGUMENT".
 static size_t flag_width(const struct cr_flag *flag)
 {
     return 2 + strlen(flag->name) + (flag->argument ? 1 + strlen(flag->argument) : 0);

@@ -10,13 +10,14 @@
 struct lane {
     struct cr_lanes *lanes;
     size_t index;
-    pthread_t thread;    // of lane 0 unused
-    pthread_cond_t turn; // it is this lane's turn, or it shall stop
-    bool returned;       // from the work of this run
+    pthread_t thread;    // unused for lane 0
+    pthread_cond_t turn; // signalled when it is this lane's turn, or it must stop
+    bool returned;       // from this run's work
 };
 
-// The turn is handed over under the mutex, which makes all that a lane wrote visible to the next one; so what
-// follows `turn` is read and written without the mutex by whoever's turn it is. Between runs it is lane 0's.
+// The turn is passed on under the mutex, which makes everything that a lane wrote visible to the next one. So
+// the members after `turn` are accessed without the mutex, by the lane whose turn it is. Between runs it is
+// lane 0's turn.
 struct cr_lanes {
     struct lane *lane; // [count]
     size_t count;
@@ -28,10 +29,10 @@ struct cr_lanes {
     enum cr_status (*work)(void *context, size_t lane);
     void *context;
     enum cr_status status; // of the first lane that failed
-    char why[1024];        // its sentence, which lies in that lane's thread
+    char why[1024];        // its message, copied from that lane's thread
 };
 
-// The next lane after that one that has not returned; 0 where there is none, to end the run.
+// The next unfinished lane after `index`; 0, which ends the run, if there is none.
 static size_t next_after(const struct cr_lanes *lanes, size_t index)
 {
     for (size_t i = 1; i <= lanes->count; i++) {
@@ -41,7 +42,7 @@ static size_t next_after(const struct cr_lanes *lanes, size_t index)
     return 0;
 }
 
-// Returns when it is this lane's turn; false where it shall stop. The mutex is held.
+// Waits until it is this lane's turn; false if it must stop. The mutex is held.
 static bool wait_for_turn(struct lane *self)
 {
     struct cr_lanes *lanes = self->lanes;

@@ -1,8 +1,9 @@
-// Threads that take turns: several walks over shared state of which exactly one is ever on its way.
+// Threads that take turns: several runs of a function over shared state, of which exactly one proceeds at any
+// time.
 //
-// A lane runs until it passes on, where it waits for something from outside anyway, and the next one goes on
-// from where it passed on itself. What the lanes share needs no locks, and the order in which they come to it
-// follows from their own calls alone, never from time. Nothing here spins.
+// A lane runs until it yields with cr_lanes_pass_on, usually because it waits for something outside the
+// process; then the next lane continues from where it yielded. Shared state needs no locks, and the order of
+// access depends only on the lanes' own calls, never on timing. Waiting lanes sleep.
 #ifndef CARREL_BASE_LANES_H
 #define CARREL_BASE_LANES_H
 
@@ -12,27 +13,28 @@
 
 struct cr_lanes;
 
-// `count` in all, at least 1. Lane 0 is whoever calls cr_lanes_run, each other one a thread that lives as
-// long as this. A thread that cannot be started is CR_NO_MEMORY.
+// `count` lanes, at least 1. Lane 0 is the thread that calls cr_lanes_run; each of the others is a thread
+// that lives until cr_lanes_free. CR_NO_MEMORY if a thread cannot be started.
 enum cr_status cr_lanes_new(size_t count, struct cr_lanes **out);
 void cr_lanes_free(struct cr_lanes *lanes); // not while they run; NULL is allowed
 
-// In the functions below NULL is one lane, that of the caller.
+// In the functions below, NULL stands for a single lane: the caller's thread.
 
 size_t cr_lanes_count(const struct cr_lanes *lanes);
 
-// The lane on its way; 0 while none runs. For it, and for threads that work for it.
+// The lane whose turn it is; 0 while none runs. To be called by that lane, or by threads that work for it.
 size_t cr_lanes_current(const struct cr_lanes *lanes);
 
-// Calls work(context, lane) in every lane, lane 0 first and another one where it passes on or returns, and
-// returns when all have. The first failure is the answer, with its sentence: lanes that have not begun are
-// left out then, and what the others do ends with their next cr_lanes_pass_on. Not to be called by a lane.
+// Calls work(context, lane) in every lane, and returns when all calls have returned. Lane 0 starts; another
+// lane gets its turn when one yields or returns. Returns the first failure, with its message: lanes that have
+// not begun then never do, and the others are stopped at their next cr_lanes_pass_on. Must not be called from
+// within a lane.
 enum cr_status cr_lanes_run(struct cr_lanes *lanes, enum cr_status (*work)(void *context, size_t lane),
                             void *context);
 
-// Lets each other lane that has not returned go as far as its next call of this, in the order of lanes, and
-// comes back. At once where there is no other, and outside of cr_lanes_run. CR_CANCELLED once another lane
-// has failed: what called it is to return that.
+// Yields: lets every other unfinished lane run until its own next call of this function, in the order of the
+// lanes, then returns. Returns at once if there is no other lane, or outside of cr_lanes_run. CR_CANCELLED
+// once another lane has failed: the caller must stop and return this status.
 enum cr_status cr_lanes_pass_on(struct cr_lanes *lanes);
 
 #endif

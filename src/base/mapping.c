@@ -1,4 +1,4 @@
-// Mappings of files, and what becomes of one whose file is no longer what it was.
+// Mappings of files, and the handling of access to one whose file was truncated.
 #include "base/mapping.h"
 
 #include "base/file.h"
@@ -19,7 +19,7 @@ struct mapped {
     char *path;
 };
 
-static struct mapped *mappings; // what on_lost_page has to tell
+static struct mapped *mappings; // for on_lost_page's message
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static const char *told_by;
 static atomic_flag telling = ATOMIC_FLAG_INIT;
@@ -77,7 +77,7 @@ void cr_file_unmap(struct cr_slice *mapping)
     if (mapped) *at = mapped->next;
     pthread_mutex_unlock(&lock);
     if (mapped) forget(mapped);
-    // The mapping was made read-only from memory nobody else owns; munmap wants it without const.
+    // This process alone owns the mapping; munmap takes a pointer to non-const.
     munmap((void *)(uintptr_t)mapping->data, mapping->size);
     *mapping = (struct cr_slice){NULL, 0};
 }
@@ -94,15 +94,16 @@ void cr_file_drop(struct cr_slice part)
 
 static void tell(const char *text)
 {
-    if (write(STDERR_FILENO, text, strlen(text)) < 0) return; // nobody is there to be told
+    if (write(STDERR_FILENO, text, strlen(text)) < 0) return; // the message cannot be delivered
 }
 
-// A handler, which may wait for no lock: whoever changes the list meanwhile is about to end with the process.
+// A signal handler must not wait for the lock. It reads the list without it: a thread that changes the list
+// at this moment ends with the process anyway.
 static void on_lost_page(int number, siginfo_t *info, void *context)
 {
     (void)context;
     uintptr_t place = (uintptr_t)info->si_addr;
-    // Threads that meet it at once: one tells, and the others are ended with it.
+    // If several threads get here at once, one reports; the others wait, and end with the process.
     while (atomic_flag_test_and_set(&telling)) {
     }
     for (const struct mapped *at = info->si_code > 0 ? mappings : NULL; at; at = at->next) {

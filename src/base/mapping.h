@@ -8,12 +8,12 @@
 enum cr_status cr_file_map(const char *path, struct cr_slice *out);
 void cr_file_unmap(struct cr_slice *mapping); // usable with CR_CLEANUP
 
-// Gives the memory of part of a mapping back, whole pages of it; whoever reads there again has it read anew.
+// Releases the whole pages within part of a mapping; a later access reads them from the file again.
 void cr_file_drop(struct cr_slice part);
 
-// For a process's start: where a mapped file turns out to have been cut off, or its disk fails, the process
-// ends with the exit code of CR_IO and "PROGRAM: PATH: ..." on standard error, where it would die of SIGBUS.
-// `program` is kept.
+// To be called at the start of a process: if a mapped file turns out to be truncated, or its disk fails, the
+// process prints "PROGRAM: PATH: ..." to standard error and ends with the exit code of CR_IO, instead of
+// dying of SIGBUS. `program` must stay valid.
 enum cr_status cr_file_watch_mappings(const char *program);
 
 #endif

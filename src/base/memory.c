@@ -15,8 +15,8 @@ static bool rounded_size(size_t count, size_t size, size_t *total)
     return true;
 }
 
-// Large blocks are asked to lie in large pages, which saves the processor most look-ups of addresses. The
-// kernel may decline.
+// Requests huge pages for large blocks, which saves the processor most address translations. The kernel may
+// decline.
 static void *aligned_block(size_t size)
 {
     enum { LARGE_PAGE = 1 << 21 };
@@ -105,7 +105,7 @@ void cr_arena_release(struct cr_arena *arena)
 void *cr_arena_take(struct cr_arena *arena, size_t count, size_t size)
 {
     size_t total, at = arena->used;
-    // What cannot be had is counted as all memory, so that the commit refuses it.
+    // On overflow the count becomes SIZE_MAX, so that the commit fails.
     if (!rounded_size(count, size, &total) || __builtin_add_overflow(at, total, &arena->used))
         arena->used = SIZE_MAX;
     if (!arena->base) return NULL;

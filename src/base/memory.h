@@ -17,9 +17,10 @@ enum cr_status cr_allocate(size_t count, size_t size, void *out);
 // Grows or shrinks *block (NULL or from cr_allocate/malloc) to `count` elements; old contents are kept.
 enum cr_status cr_reallocate(size_t count, size_t size, void *block);
 
-// Grows *block, which has room for *capacity elements of `size` bytes, where it has none for `count`: by so
-// much more that elements may come one at a time.
-enum cr_status cr_grow_beyond(size_t count, size_t *capacity, size_t size, void *block); // where it has none
+// Makes room in *block for at least `count` elements of `size` bytes; *capacity is the number that it has
+// room for, and is updated. It grows geometrically, so that elements may be added one at a time.
+// cr_grow_beyond is its part for count > *capacity.
+enum cr_status cr_grow_beyond(size_t count, size_t *capacity, size_t size, void *block);
 static inline enum cr_status cr_grow(size_t count, size_t *capacity, size_t size, void *block)
 {
     return count <= *capacity ? CR_OK : cr_grow_beyond(count, capacity, size, block);
@@ -28,7 +29,7 @@ static inline enum cr_status cr_grow(size_t count, size_t *capacity, size_t size
 // Sets *out to a copy of the string; free with free.
 enum cr_status cr_copy_string(const char *text, char **out);
 
-// Puts a copy of the string in the place of *target, which is freed. NULL changes nothing.
+// Replaces *target by a copy of the string and frees the old value. NULL changes nothing.
 enum cr_status cr_replace_string(const char *text, char **target);
 
 // Frees *block and sets it to NULL; for CR_CLEANUP.
@@ -50,12 +51,12 @@ static inline size_t cr_most(size_t a, size_t b)
 // Wipes memory that held a secret; never optimised away.
 void cr_wipe(void *bytes, size_t size);
 
-// One block handed out front to back. Take everything twice: the first pass (base == NULL) only counts,
-// cr_arena_commit allocates, the second pass over the same requests hands out.
+// One block of memory, handed out in order. All requests are made twice: the first time (base == NULL) they
+// are only counted; after cr_arena_commit has allocated the block, the same requests return memory.
 struct cr_arena {
     unsigned char *base; // NULL while counting
     size_t size;         // bytes committed
-    size_t used;         // bytes asked for since the commit; SIZE_MAX: more than can be counted
+    size_t used;         // bytes requested, counted anew after the commit; SIZE_MAX: overflow
 };
 
 enum cr_status cr_arena_commit(struct cr_arena *arena); // allocates `used` bytes, zeroed

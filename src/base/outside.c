@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-// Reading where a file has ended kills a process: it is sealed against shrinking.
+// Reading a mapping past the end of its file kills a process, so the file is sealed against shrinking.
 static int seal(int fd, int more)
 {
     return fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL | more);
@@ -25,7 +25,7 @@ static int open_memory(const char *name, size_t size, bool present)
     return -1;
 }
 
-// A file that nobody else has, which loses its name once it is mapped.
+// A file that no other process has open; its name is removed once it is mapped.
 static int open_shared(const char *name, size_t size, char *path, size_t path_size)
 {
     double now = cr_clock_monotonic();
@@ -69,7 +69,7 @@ enum cr_status cr_outside_map(const char *name, size_t size, bool present, void 
     close(fd);
     if (path[0] != 0) unlink(path);
     if (status != CR_OK) return status;
-    if (present && path[0] != 0) memset(place, 0, size); // it has no fallocate for these
+    if (present && path[0] != 0) memset(place, 0, size); // Gramine has no fallocate for such files
     *(void **)out = place;
     return CR_OK;
 }

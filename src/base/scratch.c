@@ -10,10 +10,10 @@
 
 struct cr_scratch {
     int fd;
-    char *path; // that it had
+    char *path; // the name that it had
 };
 
-// A name of a process that was killed between the two steps is taken over.
+// A file left by a process that was killed between the two steps is reused.
 static enum cr_status make(struct cr_scratch *scratch, size_t size)
 {
     scratch->fd = open(scratch->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);

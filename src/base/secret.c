@@ -10,12 +10,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-// Right before the block; between the two and the first page's start there is nothing.
+// Lies directly in front of the block. The rest of the page before it is unused.
 struct header {
-    void *mapping; // with its two guards
+    void *mapping; // including the two guard pages
     size_t mapping_size, secret_size;
     enum cr_secret_kind kind;
-    unsigned char *next; // of the blocks that are kept
+    unsigned char *next; // in the list of kept blocks
 };
 
 _Static_assert(sizeof(struct header) <= CR_ALIGNMENT, "a header takes one unit of alignment");
@@ -44,7 +44,7 @@ static size_t block_size(unsigned char *at)
     return (size_t)((unsigned char *)header->mapping + header->mapping_size - page_size() - at);
 }
 
-// NULL: none of that size is kept.
+// A kept block of exactly this size, or NULL.
 static unsigned char *take_kept(size_t size)
 {
     pthread_mutex_lock(&kept.lock);
@@ -56,10 +56,10 @@ static unsigned char *take_kept(size_t size)
     return at;
 }
 
-// Puts pages in the place that are the kernel's to give but not to read.
+// Maps pages of memfd_secret at `place`.
 static bool hide(void *place, size_t size)
 {
-    struct rlimit files; // counts here too, and going over it would end a process that does not expect it
+    struct rlimit files; // applies here too; exceeding it would raise SIGXFSZ
     if (getrlimit(RLIMIT_FSIZE, &files) != 0 || size > files.rlim_cur) return false;
     int fd = (int)syscall(SYS_memfd_secret, O_CLOEXEC);
     if (fd < 0) return false;
@@ -69,20 +69,20 @@ static bool hide(void *place, size_t size)
     return hidden;
 }
 
-// Gives the place pages of the best kind that is to be had; CR_SECRET_KINDS: of none.
+// Maps pages of the best available kind at `place`; CR_SECRET_KINDS if there are none.
 static enum cr_secret_kind fill(void *place, size_t size)
 {
     enum cr_secret_kind kind = CR_SECRET_HIDDEN;
     if (!hide(place, size)) {
-        // What may have failed half-way is replaced as a whole.
+        // Replaces the whole mapping, since hide may have failed half-way.
         if (mmap(place, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
             MAP_FAILED)
             return CR_SECRET_KINDS;
         kind = mlock(place, size) == 0 ? CR_SECRET_LOCKED : CR_SECRET_PLAIN;
     }
-    // Here, and not while work waits for it: taking a hidden page out of the kernel's reach takes its time.
+    // Touch all pages now rather than when they are first used: it takes time to hide a page from the kernel.
     for (size_t at = 0; at < size; at += page_size()) ((volatile unsigned char *)place)[at] = 0;
-    // The processes that hold secrets are not to be dumped at all: this is for those that were not told.
+    // Processes that hold secrets turn core dumps off as a whole; this is for a process that did not.
     (void)madvise(place, size, MADV_DONTDUMP);
     (void)madvise(place, size, MADV_DONTFORK);
     return kind;

@@ -7,7 +7,7 @@
 
 static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
 
-static atomic_bool stop_asked; // lock-free, as a handler wants it
+static atomic_bool stop_asked; // lock-free, as needed in a handler
 
 enum { NUMBERS = sizeof numbers / sizeof *numbers };
 

@@ -1,4 +1,4 @@
-// The signals by which a person, a terminal or a system ends a program.
+// Signals by which a user, a terminal or the system asks a program to end.
 #ifndef CARREL_BASE_SIGNALS_H
 #define CARREL_BASE_SIGNALS_H
 
@@ -6,16 +6,16 @@
 
 #include <stdbool.h>
 
-// Has `handler` called for SIGINT, SIGTERM and SIGHUP, each of which keeps the others out of its thread. A
-// SIGHUP that the program was started to ignore (nohup) stays ignored. `flags`: as in struct sigaction.
+// Installs `handler` for SIGINT, SIGTERM and SIGHUP; while it runs, all three are blocked in its thread. A
+// SIGHUP that the program inherited as ignored (nohup) stays ignored. `flags`: as in struct sigaction.
 enum cr_status cr_signals_catch(void (*handler)(int number), int flags);
 
-// For a handler: ends the process as the signal does where nothing catches it. Linux keeps such a signal from
-// process 1, which a container's program is: that one exits with 128 + number.
+// For use in a handler: ends the process by the signal's default action. Linux does not apply it to process
+// 1, such as a container's program, which exits with 128 + number instead.
 void cr_signals_end(int number);
 
-// That this process is to end soon, and with an orderly CR_CANCELLED: said once, in a handler, and asked by
-// whatever takes long. In a process that nobody told it is false.
+// A request that this process end soon, in an orderly way and with CR_CANCELLED. A handler makes it; whatever
+// takes long polls it. False unless cr_stop_ask was called.
 void cr_stop_ask(void);
 bool cr_stop_asked(void);
 

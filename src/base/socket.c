@@ -56,18 +56,18 @@ static enum cr_status resolve(const char *address, bool listens, struct addrinfo
 static void set_patience(int socket, double patience)
 {
     struct timeval time = {.tv_sec = (time_t)patience};
-    time.tv_usec = (suseconds_t)((patience - (double)time.tv_sec) * 1e6) + 1; // zero would mean for ever
+    time.tv_usec = (suseconds_t)((patience - (double)time.tv_sec) * 1e6) + 1; // zero would mean no timeout
     if (time.tv_usec > 999999) time.tv_usec = 999999;
     (void)setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time);
     (void)setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time);
-    // What follows is refused for unix sockets, where it does not matter. A host that vanished is noticed.
+    // The options below fail on unix sockets, which do not need them. Keepalive detects a host that vanished.
     int on = 1, idle = 60;
     (void)setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     (void)setsockopt(socket, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
     (void)setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
-// -1 with errno where it fails.
+// Returns the socket, or -1 and sets errno.
 static int connect_once(const struct sockaddr *address, socklen_t size, double patience)
 {
     int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -80,7 +80,7 @@ static int connect_once(const struct sockaddr *address, socklen_t size, double p
     return -1;
 }
 
-// *later on a failure: somebody who is being started beside us may not listen yet.
+// On failure, *later tells whether to retry: the peer may still be starting.
 static enum cr_status connect_any(const char *address, double patience, bool *later, int *out)
 {
     *later = false;
@@ -107,7 +107,7 @@ static enum cr_status connect_any(const char *address, double patience, bool *la
     return CR_OK;
 }
 
-enum { PAUSE_MILLISECONDS = 50 }; // between two tries
+enum { PAUSE_MILLISECONDS = 50 }; // between two attempts
 
 enum cr_status cr_socket_connect(const char *address, double patience, int *out)
 {
@@ -120,7 +120,7 @@ enum cr_status cr_socket_connect(const char *address, double patience, int *out)
             *out = fd;
             return CR_OK;
         }
-        // The signal that asks to stop may itself have ended the try.
+        // The attempt may have failed because of the signal that asks to stop.
         if (status == CR_IO && cr_stop_asked())
             return cr_fail(CR_CANCELLED, "%s: stopped while it was waited for", address);
         if (!later || cr_clock_monotonic() >= until) return status;
@@ -178,18 +178,18 @@ void cr_socket_withdraw(int *listener)
     struct sockaddr_un name = {0};
     socklen_t size = sizeof name;
     bool named = getsockname(*listener, (struct sockaddr *)&name, &size) == 0 && name.sun_family == AF_UNIX;
-    (void)shutdown(*listener, SHUT_RDWR); // an accept at it in another thread would keep it open
+    (void)shutdown(*listener, SHUT_RDWR); // wakes an accept in another thread, which would keep it open
     cr_socket_close(listener);
     if (!named) return;
     CR_CLEANUP(cr_socket_close) int other = connect_once((const struct sockaddr *)&name, sizeof name, 1);
     if (other < 0 && errno == ECONNREFUSED) (void)unlink(name.sun_path);
 }
 
-// Whether what an accept lacks may be there after a moment, which is waited for: a descriptor, or memory.
+// Waits a moment if accept failed for lack of descriptors or memory; true if it is to be tried again.
 static bool may_come(int error)
 {
     if (error != EMFILE && error != ENFILE && error != ENOBUFS && error != ENOMEM) return false;
-    return poll(NULL, 0, PAUSE_MILLISECONDS) == 0; // a signal ends it as it ends an accept
+    return poll(NULL, 0, PAUSE_MILLISECONDS) == 0; // false if a signal interrupts it
 }
 
 enum cr_status cr_socket_accept(int listener, double patience, int *out)
@@ -223,7 +223,7 @@ enum cr_status cr_socket_name(int listener, char out[CR_SOCKET_NAME_SIZE])
     return CR_OK;
 }
 
-// What a call that moved no bytes means; CR_OK: try again.
+// The status of a send or receive that moved no bytes; CR_OK: try again.
 static enum cr_status no_bytes(ssize_t moved, const char *peer)
 {
     if (moved == 0) return cr_fail(CR_IO, "%s: the connection has ended", peer);
@@ -281,7 +281,7 @@ enum cr_status cr_socket_wait(int socket, const char *peer, bool *ended)
 }
 
 union control {
-    struct cmsghdr head; // for its alignment
+    struct cmsghdr head; // for alignment
     char space[CMSG_SPACE(sizeof(int))];
 };
 
@@ -315,7 +315,7 @@ enum cr_status cr_socket_receive_descriptor(int socket, const char *peer, int *o
                              .msg_iovlen = 1,
                              .msg_control = control.space,
                              .msg_controllen =
-                                 CMSG_LEN(sizeof(int))}; // without padding, which would hold another
+                                 CMSG_LEN(sizeof(int))}; // without padding, into which a second one would fit
     for (;;) {
         ssize_t got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
         if (got == 1) break;
@@ -327,7 +327,7 @@ enum cr_status cr_socket_receive_descriptor(int socket, const char *peer, int *o
         return cr_fail(CR_PROTOCOL, "%s: a descriptor was expected and none came", peer);
     CR_CLEANUP(cr_socket_close) int fd;
     memcpy(&fd, CMSG_DATA(head), sizeof fd);
-    if (message.msg_flags & MSG_CTRUNC) // the kernel has closed what did not fit
+    if (message.msg_flags & MSG_CTRUNC) // the kernel has closed those that did not fit
         return cr_fail(CR_PROTOCOL, "%s: more than one descriptor came", peer);
     *out = fd;
     fd = -1;

@@ -13,7 +13,7 @@ static _Thread_local char message[MESSAGE_SIZE] = "no error";
 
 enum cr_status cr_fail(enum cr_status code, const char *format, ...)
 {
-    // Formatted aside first: an argument may be the old message itself.
+    // Formatted into a separate buffer: an argument may be the previous message itself.
     char text[MESSAGE_SIZE];
     va_list arguments;
     va_start(arguments, format);

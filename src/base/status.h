@@ -1,11 +1,11 @@
-// The one error type of the whole program.
+// The only error type of the program.
 //
-// A function that can fail returns enum cr_status, which the compiler obliges every caller to use, and leaves
-// its outputs untouched unless it returns CR_OK. The sentence for the person ("what happened: why (hint)")
-// lies in a buffer of the calling thread until the next failure there; secrets never go into it. What it
-// quotes may come from anywhere: control characters in it, but the ends of lines, become question marks.
+// A function that can fail returns enum cr_status, which callers must use, and leaves its outputs untouched
+// unless it returns CR_OK. The message for the user ("what happened: why (hint)") lies in a buffer of the
+// calling thread until the next failure in that thread; secrets never go into it. It may quote text from
+// anywhere: control characters, line breaks included, are replaced by question marks.
 //
-// Peers send each other these numbers (docs/PROTOCOL.md, Refused): a new one goes to the end.
+// These numbers are also sent to peers (docs/PROTOCOL.md, Refused): add new ones at the end.
 #ifndef CARREL_BASE_STATUS_H
 #define CARREL_BASE_STATUS_H
 
@@ -19,33 +19,33 @@ enum CR_MUST_USE cr_status {
     CR_NOT_FOUND,   // a named thing does not exist
     CR_IO,          // the operating system refused a read, write, connection, ...
     CR_NO_MEMORY,   // an allocation failed or a stated bound would be passed
-    CR_UNSUPPORTED, // right in itself, but this program does not do it
+    CR_UNSUPPORTED, // valid, but not supported by this program
     CR_DENIED,      // a peer's identity, token or evidence was refused
     CR_PROTOCOL,    // a peer broke the protocol
     CR_TIMEOUT,     // no progress for longer than allowed
-    CR_CANCELLED,   // the person or a signal asked to stop
-    CR_INTERNAL,    // a broken promise of our own code
+    CR_CANCELLED,   // a user or a signal asked to stop
+    CR_INTERNAL,    // a bug in our own code
 };
 
-// Records the sentence and returns `code`, so that failing is one line: return cr_fail(CR_INVALID, "...",
-// ...). An argument may be the sentence before.
+// Records the message and returns `code`, so that failing takes one line: return cr_fail(CR_INVALID, "...",
+// ...). An argument may be the previous message.
 enum cr_status cr_fail(enum cr_status code, const char *format, ...) CR_PRINTF(2, 3);
 
-// The same with ": " and the text of errno appended; errno is read first, and ENOMEM makes it CR_NO_MEMORY.
+// The same with ": " and errno's text appended; if errno is ENOMEM, `code` becomes CR_NO_MEMORY. The
+// arguments may change errno's value: it is saved first.
 enum cr_status cr_fail_errno(enum cr_status code, const char *format, ...) CR_PRINTF(2, 3);
 
-// Puts "prefix: " before the sentence of a failure that is being passed on; returns `code`.
+// Puts the formatted prefix and ": " before the message of a failure that is being passed on; returns `code`.
 enum cr_status cr_fail_within(enum cr_status code, const char *format, ...) CR_PRINTF(2, 3);
 
-// The calling thread's last sentence; valid until its next failure.
+// The calling thread's last message; valid until its next failure.
 const char *cr_error_message(void);
 
-// A few words for each code ("its input is wrong", ...): what a peer is told of a failure whose sentence is
-// not for it.
+// A few words for each code ("its input is wrong", ...), for a peer that must not see the message itself.
 const char *cr_status_name(enum cr_status code);
 
-// What a program of ours exits with: 0 ok; 2 invalid or unsupported input; 3 not found or input/output;
-// 4 denied or protocol; 5 no progress in time; 130 cancelled; 1 anything else.
+// The exit code of carrel's programs: 0 ok; 2 invalid or unsupported input; 3 not found or input/output; 4
+// denied or protocol; 5 timed out; 130 cancelled; 1 anything else.
 int cr_exit_code(enum cr_status code);
 
 // Passes a failure on to the caller.

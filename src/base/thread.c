@@ -15,18 +15,19 @@ struct worker {
     struct cr_pool *pool;
     size_t index;
     pthread_t thread;
-    size_t processor; // that it is bound to, if the pool's are
+    size_t processor; // to which it is bound, if `bound`
 };
 
-// One loop after another, each with a number. Items are claimed, some at a time, by compare-and-swap on the
-// loop's number together with how many are left: a claim that succeeds proves that the loop is still the
-// current one, so what was read of it before is right, and a worker that wakes late finds nothing to claim.
-// The caller waits for items in progress alone, never for a worker that has not begun.
+// Loops run one after another, and each has a number. Threads claim items, several at a time, by
+// compare-and-swap on one word that holds the loop's number and the count of items left. A claim that
+// succeeds proves that the loop is still the current one, so that what was read about it is valid; a worker
+// that wakes late finds nothing to claim. The caller waits only for items in progress, never for a worker
+// that has not begun.
 struct cr_pool {
     size_t threads;
     struct worker *workers; // [threads - 1]: the caller is thread 0
-    bool bound;             // each worker to a processor of its own
-    size_t processor;       // if so, the one that no worker is bound to
+    bool bound;             // each worker is bound to a processor of its own
+    size_t processor;       // if so, the processor to which no worker is bound
     pthread_mutex_t mutex;
     pthread_cond_t begin;
     pthread_cond_t end;
@@ -38,9 +39,9 @@ struct cr_pool {
     void *_Atomic context;
 };
 
-// A training step is thousands of short loops: a worker looks for the next one for up to some hundred
-// microseconds before it sleeps. With more threads than processors that would keep the others from running,
-// hence the bound.
+// A training step has thousands of short loops, so a worker spins for up to a few hundred microseconds before
+// it sleeps. The limit matters if there are more threads than processors: spinning keeps the others from
+// running.
 enum { SPINS = 4000 };
 
 static uint32_t loop_of(uint64_t ticket)
@@ -53,11 +54,11 @@ static uint32_t left_of(uint64_t ticket)
     return (uint32_t)ticket;
 }
 
-// Items that a thread claims at once: fewer the fewer are left, so that threads end together, yet so many of
-// the small ones that claiming does not cost what they do.
+// How many items a thread claims at once: fewer towards the end, so that all threads end at about the same
+// time, but enough of small items to make the cost of claiming negligible.
 static uint32_t claim_of(const struct cr_pool *pool, uint64_t ticket)
 {
-    enum { CLAIMS = 8 }; // of each thread, had it the rest to itself
+    enum { CLAIMS = 8 }; // claims that each thread would make for its share of the rest
     uint32_t share = left_of(ticket) / ((uint32_t)pool->threads * CLAIMS);
     return share > 0 ? share : 1;
 }
@@ -115,11 +116,11 @@ static size_t usable_processors(cpu_set_t *set)
     return count > 0 ? (size_t)count : 1;
 }
 
-// Of `usable` processors, as many as the control groups give this process the time of. They are looked at
-// once: later carrel-enclave may open no such file.
+// Of `usable` processors, as many as the control groups allow. They are read once, since carrel-enclave may
+// not open their files later.
 static size_t granted_processors(size_t usable)
 {
-    static _Atomic size_t known; // 0: not yet
+    static _Atomic size_t known; // 0: not read yet
     size_t granted = atomic_load(&known);
     if (granted == 0) atomic_store(&known, granted = cr_cgroup_processors(""));
     return cr_least(usable, granted);
@@ -137,11 +138,11 @@ static void bind_worker(struct worker *worker, size_t processor)
     CPU_ZERO(&set);
     CPU_SET(processor, &set);
     worker->processor = processor;
-    pthread_setaffinity_np(worker->thread, sizeof set, &set); // it works without, too
+    pthread_setaffinity_np(worker->thread, sizeof set, &set); // a hint: failure does no harm
 }
 
-// The worker on the caller's processor goes where the caller was: a pool of as many threads as processors has
-// one on each.
+// Moves the worker of the caller's processor to the processor that is free, so that a pool with as many
+// threads as processors has one thread on each.
 static void make_room(struct cr_pool *pool)
 {
     int here = sched_getcpu();
@@ -154,9 +155,9 @@ static void make_room(struct cr_pool *pool)
         }
 }
 
-// Linux otherwise leaves two threads on one processor for milliseconds while another has nothing to do:
-// wherever threads of another process, an accelerator's say, run and sleep beside these. A step with slicing
-// had one of two processors idle for a seventh of its time.
+// Otherwise Linux may leave two threads on one processor for milliseconds while another is idle, whenever
+// threads of another process, such as an accelerator, run and sleep beside these. In a step with slicing, one
+// of two processors was idle for a seventh of the time.
 static void bind_workers(struct cr_pool *pool, const cpu_set_t *set)
 {
     size_t processor = 0;

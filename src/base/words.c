@@ -28,7 +28,7 @@ enum cr_status cr_append_duration(struct cr_buffer *out, double seconds)
     if (!(seconds >= 0 && seconds < 1e12)) return cr_append_u8(out, '?');
     unsigned long whole = (unsigned long)seconds;
     if (seconds < 59.95) return cr_append_format(out, "%.1f s", seconds);
-    if (seconds < 60) whole = 60; // as it would be rounded
+    if (seconds < 60) whole = 60; // avoids "60.0 s"
     if (whole < 3600) return cr_append_format(out, "%lu min %02lu s", whole / 60, whole % 60);
     return cr_append_format(out, "%lu h %02lu min", whole / 3600, whole / 60 % 60);
 }
@@ -42,7 +42,7 @@ void cr_make_plain(char *text)
 {
     unsigned char *to = (unsigned char *)text;
     for (const unsigned char *at = to; *at; at++) {
-        bool c1 = at[0] == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0; // as UTF-8
+        bool c1 = at[0] == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0; // a C1 control character in UTF-8
         bool control = c1 || *at < 0x20 || *at == 0x7f;
         *to++ = control ? '?' : *at;
         at += c1;
