@@ -13,7 +13,7 @@
 enum {
     MAX_DER = 16384,
     HOUR = 3600,
-    CLOCK_SLACK = HOUR, // clocks of members may be behind the server's
+    CLOCK_SLACK = HOUR, // members' clocks may be behind the server's
     AUTHORITY_DAYS = 3653,
     MEMBER_DAYS = 731,
     SERIAL_BITS = 159,
@@ -85,7 +85,7 @@ static bool add_subject(X509_NAME *subject, const char *field, const char *value
     return X509_NAME_add_entry_by_txt(subject, field, MBSTRING_UTF8, (const unsigned char *)value, -1, -1, 0);
 }
 
-// What both kinds have: version 3, serial, validity, key.
+// What all kinds have: version 3, serial, validity, key.
 static bool begin(X509 *certificate, EVP_PKEY *key, int64_t now, int days)
 {
     return X509_set_version(certificate, X509_VERSION_3) && set_random_serial(certificate) &&
@@ -210,7 +210,7 @@ enum cr_status cr_certificate_check(const EVP_PKEY *key, X509 *certificate, X509
     }
     X509_STORE_CTX_free(context);
     X509_STORE_free(store);
-    ERR_clear_error(); // what a failed check leaves would pass for the reason of the next failure
+    ERR_clear_error(); // a leftover error would be reported as the next failure's reason
     return status;
 }
 

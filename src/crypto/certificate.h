@@ -13,22 +13,24 @@ static inline void cr_certificate_release(X509 **certificate) // for CR_CLEANUP
 
 bool cr_certificate_is_p256(const EVP_PKEY *key);
 
-// One certificate and nothing after it; `what` begins the error message.
+// Decodes one certificate with nothing after it; `what` begins the error message.
 enum cr_status cr_certificate_decode(struct cr_slice der, const char *what, X509 **out);
 
 // A self-signed CA that can issue members and no further CAs, for ten years.
 enum cr_status cr_certificate_make_authority(EVP_PKEY *key, const char *name, int64_t now, X509 **out);
 
-// A member's certificate over its request, for two years but no longer than the CA's.
+// Issues a member's certificate for its request, valid for two years but no longer than the CA's.
 enum cr_status cr_certificate_make_member(EVP_PKEY *authority_key, X509 *authority,
                                           struct cr_slice request_der, const char *name, const char *role,
                                           int64_t now, X509 **out);
 
-// A self-signed one of no federation, for a peer that knows the key: what TLS shows a key in.
+// A self-signed certificate that belongs to no federation: the form in which TLS presents a key to a peer
+// that knows it.
 enum cr_status cr_certificate_make_bare(EVP_PKEY *key, const char *name, int64_t now, X509 **out);
 
-// `certificate` is for `key`, and `authority` is a CA of ours that issued it (or is it). Time is not looked
-// at: a member whose certificate has run out should hear so from the handshake, which knows the time.
+// Checks that `certificate` is for `key`, and that `authority` is a carrel CA that issued it (or is the same
+// certificate). Validity in time is not checked: the handshake does that, and its message tells a member that
+// its certificate has expired.
 enum cr_status cr_certificate_check(const EVP_PKEY *key, X509 *certificate, X509 *authority);
 
 #endif

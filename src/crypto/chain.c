@@ -27,7 +27,7 @@ static bool is_root(const struct cr_chain_sources *sources, X509 *certificate)
     return false;
 }
 
-// The pools' certificates: those of the roots into the store, all others into the stack. Borrowed.
+// Sorts the pools' certificates: trusted roots go into the store, all others onto the stack. Borrowed.
 static bool gather(const struct cr_chain_sources *sources, X509_STORE *store, STACK_OF(X509) * others)
 {
     for (size_t p = 0; p < POOLS; p++) {
@@ -66,7 +66,8 @@ enum cr_status cr_chain_find(const struct cr_chain_sources *sources, const struc
         status = cr_openssl_fail(CR_NO_MEMORY, "certificates cannot be checked");
     } else {
         X509_VERIFY_PARAM *parameters = X509_STORE_CTX_get0_param(context);
-        // A root's own signature too: anybody can write a certificate about a key that everybody knows.
+        // Also checks a root's signature of itself: anybody can make a certificate that contains a root's
+        // public key.
         X509_VERIFY_PARAM_set_flags(parameters, X509_V_FLAG_CHECK_SS_SIGNATURE | X509_V_FLAG_NO_CHECK_TIME);
         X509_VERIFY_PARAM_set_auth_level(parameters, 2); // 112 bits: no SHA-1, no short keys
         if (X509_verify_cert(context) == 1)
@@ -78,12 +79,13 @@ enum cr_status cr_chain_find(const struct cr_chain_sources *sources, const struc
     sk_X509_free(others);
     X509_STORE_CTX_free(context);
     X509_STORE_free(store);
-    ERR_clear_error(); // what a failed check leaves would pass for the reason of the next failure
+    ERR_clear_error(); // a leftover error would be reported as the next failure's reason
     if (status == CR_OK) *out = chain;
     return status;
 }
 
-// A critical extension may change what a list speaks of; one that has any is believed where it revokes alone.
+// A critical extension may change the meaning or scope of a CRL. Such a CRL can revoke a link, but cannot
+// show that a link is not revoked.
 static bool has_critical_extension(const X509_CRL *list)
 {
     for (int i = 0; i < X509_CRL_get_ext_count(list); i++)
@@ -91,7 +93,7 @@ static bool has_critical_extension(const X509_CRL *list)
     return false;
 }
 
-// What the lists so far say of one link.
+// What the CRLs read so far say about one link.
 struct said {
     bool good, revoked, expired, old;
     int64_t revoked_at, ended, issued;
@@ -105,7 +107,7 @@ static void ask(X509_CRL *list, X509 *link, X509 *issuer, int64_t time, int64_t 
         return;
     X509_REVOKED *entry = NULL;
     if (X509_CRL_get0_by_cert(list, &entry, link) == 1) {
-        int64_t at = time; // where the list's is malformed
+        int64_t at = time; // if the CRL's date is malformed
         (void)cr_x509_time(X509_REVOKED_get0_revocationDate(entry), &at);
         if (at <= time) {
             said->revoked = true;

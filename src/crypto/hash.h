@@ -11,7 +11,7 @@ enum cr_status cr_sha256(struct cr_slice bytes, unsigned char out[CR_SHA256_SIZE
 enum { CR_SHA256_HEX_SIZE = 2 * CR_SHA256_SIZE + 1 }; // with its zero
 void cr_sha256_hex(const unsigned char digest[CR_SHA256_SIZE], char out[CR_SHA256_HEX_SIZE]);
 
-// What other people's formats choose among.
+// For formats of others.
 enum { CR_SHA384_SIZE = 48, CR_SHA512_SIZE = 64 };
 enum cr_status cr_sha384(struct cr_slice bytes, unsigned char out[CR_SHA384_SIZE]);
 enum cr_status cr_sha512(struct cr_slice bytes, unsigned char out[CR_SHA512_SIZE]);

@@ -8,15 +8,15 @@
 #include <string.h>
 
 enum {
-    SMALLEST = 32, // bytes of a piece, its head included; each class is twice the one before
-    CLASSES = 11,  // up to 32 KiB, in which a TLS record fits; what is larger is a block of its own
+    SMALLEST = 32, // bytes of a piece with its header; each class is twice the previous one
+    CLASSES = 11,  // up to 32 KiB, enough for a TLS record; anything larger is a block of its own
     CHUNK = 1 << 18,
 };
 
-// In front of what the caller gets.
+// The header in front of the caller's memory.
 struct piece {
-    alignas(16) struct piece *next; // while it is free
-    size_t size;                    // that the caller asked for
+    alignas(16) struct piece *next; // next in the list of free pieces
+    size_t size;                    // as requested by the caller
 };
 
 static struct {
@@ -31,7 +31,7 @@ static size_t piece_size(unsigned class)
     return (size_t)SMALLEST << class;
 }
 
-// CLASSES: too large for any.
+// Returns CLASSES if it is too large for any class.
 static unsigned class_of(size_t size)
 {
     unsigned class = 0;
@@ -39,13 +39,13 @@ static unsigned class_of(size_t size)
     return class;
 }
 
-// With the lock held; NULL: no memory.
+// The lock is held. Returns NULL if there is no memory.
 static struct piece *cut(unsigned class)
 {
     if (heap.left < piece_size(class)) {
         unsigned char *chunk;
         if (cr_secret_allocate(CHUNK, 1, &chunk) != CR_OK) return NULL;
-        heap.chunk = chunk; // the rest of the one before is given up
+        heap.chunk = chunk; // the rest of the old chunk stays unused
         heap.left = CHUNK;
     }
     void *piece = heap.chunk;

@@ -1,5 +1,5 @@
-// In place of heap.c where the build has a sanitizer (CMakeLists.txt), which can then follow what OpenSSL
-// allocates.
+// Replaces heap.c in builds with a sanitizer (CMakeLists.txt), so that the sanitizer can track OpenSSL's
+// allocations.
 #include "crypto/heap.h"
 
 void cr_openssl_heap_start(void)

@@ -19,7 +19,7 @@ enum { MAX_PEM = 16384 };
 
 struct cr_identity {
     EVP_PKEY *key;     // secret; OpenSSL wipes it when freed
-    X509 *certificate; // NULL until installed; a CA's own is its authority too
+    X509 *certificate; // NULL until installed; a CA's certificate is also its authority
     X509 *authority;
 };
 
@@ -85,7 +85,7 @@ enum cr_status cr_identity_request(const struct cr_identity *identity, struct cr
 enum cr_status cr_identity_point(const struct cr_identity *identity,
                                  unsigned char out[CR_IDENTITY_POINT_SIZE])
 {
-    unsigned char encoded[1 + CR_IDENTITY_POINT_SIZE]; // its first byte says that both numbers follow
+    unsigned char encoded[1 + CR_IDENTITY_POINT_SIZE]; // the first byte is the format: uncompressed
     size_t size;
     if (!EVP_PKEY_get_octet_string_param(identity->key, OSSL_PKEY_PARAM_PUB_KEY, encoded, sizeof encoded,
                                          &size) ||
@@ -98,7 +98,7 @@ enum cr_status cr_identity_point(const struct cr_identity *identity,
 enum cr_status cr_identity_point_digest(const unsigned char point[CR_IDENTITY_POINT_SIZE],
                                         unsigned char out[CR_SHA256_SIZE])
 {
-    // All of a SubjectPublicKeyInfo on P-256 (RFC 5480) but the point.
+    // A SubjectPublicKeyInfo on P-256 (RFC 5480) up to the point.
     static const unsigned char start[] = {0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48,
                                           0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
                                           0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04};
@@ -153,7 +153,7 @@ enum cr_status cr_identity_issue(const struct cr_identity *authority, struct cr_
     return cr_x509_append_der((const struct cr_x509 *)certificate, certificate_der);
 }
 
-// Takes both certificates into the identity, or leaves them with the caller.
+// Moves both certificates into the identity; on failure the caller keeps them.
 static enum cr_status adopt(struct cr_identity *identity, X509 **certificate, X509 **authority)
 {
     CR_TRY(cr_certificate_check(identity->key, *certificate, *authority));
@@ -206,7 +206,7 @@ static const char *key_name(const struct cr_sealing *sealing)
 
 static enum cr_status encode_key(const struct cr_identity *identity, const char *path, BIO **out)
 {
-    // It wipes what it held.
+    // A secure-memory BIO wipes its contents.
     CR_CLEANUP(free_bio) BIO *bio = BIO_new(BIO_s_secmem());
     if (!bio || !PEM_write_bio_PKCS8PrivateKey(bio, identity->key, NULL, NULL, 0, NULL, NULL))
         return cr_openssl_fail(CR_INTERNAL, "%s: the key cannot be encoded", path);
@@ -314,7 +314,7 @@ enum cr_status cr_identity_load(const char *directory, const struct cr_sealing *
     CR_CLEANUP(cr_identity_release) struct cr_identity *identity = NULL;
     CR_TRY(cr_allocate(1, sizeof *identity, &identity));
     CR_TRY(sealing ? load_sealed_key(path, sealing, &identity->key) : load_key(path, &identity->key));
-    // A key alone is an identity whose certificate is still to come.
+    // A directory with only a key is an identity whose certificate is still to be issued.
     if (cr_directory_has(directory, "certificate.pem")) {
         CR_CLEANUP(cr_certificate_release) X509 *certificate = NULL;
         CR_CLEANUP(cr_certificate_release) X509 *authority = NULL;
@@ -333,7 +333,8 @@ enum cr_status cr_identity_seal(const char *directory, const struct cr_sealing *
     CR_FREE char *clear = NULL;
     CR_TRY(cr_path_join(directory, key_name(NULL), &clear));
     if (!cr_file_exists(clear)) return CR_OK;
-    // A kill in between leaves both, and the one in the clear goes the next time.
+    // If the process is killed between saving and removing, both files exist, and the next call removes the
+    // unencrypted one.
     if (!cr_identity_is_kept(directory, sealing)) {
         CR_CLEANUP(cr_identity_release) struct cr_identity *identity = NULL;
         CR_TRY(cr_identity_load(directory, NULL, &identity));
@@ -343,7 +344,7 @@ enum cr_status cr_identity_seal(const char *directory, const struct cr_sealing *
     return CR_OK;
 }
 
-// A key in the clear, unless another process was first.
+// Stores a new unencrypted key, unless another process was first.
 static enum cr_status make_key(const char *directory)
 {
     CR_CLEANUP(cr_identity_release) struct cr_identity *identity = NULL;

@@ -6,7 +6,7 @@
 #include <openssl/params.h>
 #include <stdbool.h>
 
-// OSSL_PARAM's constructors take pointers to what they do not change.
+// OSSL_PARAM's constructors take pointers to non-const, but do not change the data.
 static OSSL_PARAM parameter(const char *name, struct cr_slice bytes)
 {
     return OSSL_PARAM_construct_octet_string(name, (void *)(uintptr_t)bytes.data, bytes.size);

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-// In OpenSSL's memory, where its own copy of the key lies too (heap.h).
+// Allocated by OpenSSL's allocator, and so in secret pages (heap.h), as OpenSSL's copy of the key.
 struct cr_keystream {
     EVP_CIPHER_CTX *cipher; // NULL: the vector instructions, with these keys
     unsigned char keys[CR_VAES_KEYS_SIZE];
@@ -26,8 +26,8 @@ bool cr_keys_equal(const unsigned char a[CR_KEY_SIZE], const unsigned char b[CR_
     return CRYPTO_memcmp(a, b, CR_KEY_SIZE) == 0;
 }
 
-// Goes over to the vector instructions if they are here and give what OpenSSL gives: for some whole turns of
-// their loop and a part of one.
+// Switches to the vector instructions if the processor has them and they give the same words as OpenSSL,
+// tried on several full iterations of their loop and a partial one.
 static void try_vaes(struct cr_keystream *keystream, const unsigned char key[CR_KEY_SIZE])
 {
     enum { TRIED = 2 * 128 + 19 };
@@ -36,7 +36,7 @@ static void try_vaes(struct cr_keystream *keystream, const unsigned char key[CR_
     bool equal = true;
     if (!cr_vaes_is_here()) return;
     cr_vaes_expand(key, keystream->keys);
-    for (unsigned bits = 31; bits >= 23; bits -= 8) { // of four bytes and of three
+    for (unsigned bits = 31; bits >= 23; bits -= 8) { // words of four bytes and of three
         cr_keystream_words(keystream, stream, block, bits, 1u << bits, wanted, TRIED);
         cr_vaes_words(keystream->keys, stream, block, bits, 1u << bits, made, TRIED);
         equal &= CRYPTO_memcmp(wanted, made, sizeof wanted) == 0;
@@ -69,7 +69,7 @@ void cr_keystream_free(struct cr_keystream *keystream)
     OPENSSL_clear_free(keystream, sizeof *keystream);
 }
 
-// With what OpenSSL makes.
+// The stream's bytes, made by OpenSSL.
 static void make_bytes(struct cr_keystream *keystream, uint64_t stream, uint64_t block, void *out,
                        size_t size)
 {
@@ -96,7 +96,8 @@ bool cr_keystream_words(struct cr_keystream *keystream, uint64_t stream, uint64_
     if (!keystream->cipher) return cr_vaes_words(keystream->keys, stream, block, bits, limit, words, count);
     const uint32_t top = 1u << bits;
     uint32_t found = 0;
-    // At the end of their place, from where each moves to its own, which those behind it have left by then.
+    // The bytes are made at the end of `words`. Each is then moved forward to its word, whose place no unread
+    // bytes occupy any more.
     size_t size = cr_keystream_word_size(bits);
     unsigned char *bytes = (unsigned char *)words + count * (sizeof *words - size);
     make_bytes(keystream, stream, block, bytes, count * size);
@@ -104,7 +105,7 @@ bool cr_keystream_words(struct cr_keystream *keystream, uint64_t stream, uint64_
         uint32_t word = 0;
         memcpy(&word, bytes + i * size, size);
         words[i] = word & (top - 1);
-        found |= words[i] + (top - limit); // has the bit above where the word is not below the limit
+        found |= words[i] + (top - limit); // sets bit `bits` if the word is not below the limit
     }
     return (found & top) == 0;
 }

@@ -5,8 +5,8 @@
 #include <cpuid.h>
 #include <immintrin.h>
 
-// So many on their way that none waits for the one before: six, which hold eight vectors' words of three
-// bytes, or eight.
+// The number of vectors in flight, enough that no instruction waits for the previous one: six, which hold
+// eight vectors' worth of three-byte words, or eight.
 enum { VECTORS = 8, NARROW = 6, VECTOR_WORDS = 16 };
 
 bool cr_vaes_is_here(void)
@@ -14,10 +14,10 @@ bool cr_vaes_is_here(void)
     enum { VAES = 1 << 9 }; // leaf 7, ecx; not every compiler knows a name for it
     unsigned eax, ebx, ecx, edx;
     return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (ecx & VAES) &&
-           __builtin_cpu_supports("avx512bw"); // in the operating system's eyes as well
+           __builtin_cpu_supports("avx512bw"); // this also checks the operating system's support
 }
 
-// Each word is added to all behind it, and `t` to all.
+// XORs each word into all words after it, and `t` into all words.
 static inline __m128i next_key(__m128i key, __m128i t)
 {
     key = _mm_xor_si128(key, _mm_slli_si128(key, 4));
@@ -27,8 +27,8 @@ static inline __m128i next_key(__m128i key, __m128i t)
 
 void cr_vaes_expand(const unsigned char key[CR_KEY_SIZE], unsigned char keys[CR_VAES_KEYS_SIZE])
 {
-    // AESENCLAST substitutes bytes, moves them between words, which changes nothing where all four are the
-    // same, and adds.
+    // AESENCLAST does SubBytes, then ShiftRows, which changes nothing here since all four words are equal,
+    // and XORs the round constant.
     const __m128i turned = _mm_set1_epi32(0x0c0f0e0d);
     __m128i *to = (__m128i *)(void *)keys, even = _mm_loadu_si128((const __m128i *)(const void *)key),
             odd = _mm_loadu_si128((const __m128i *)(const void *)(key + 16));
@@ -42,8 +42,9 @@ void cr_vaes_expand(const unsigned char key[CR_KEY_SIZE], unsigned char keys[CR_
     }
 }
 
-// In place: six vectors of words of three bytes are made eight. The bytes of a vector's words come from one
-// vector or two, by groups of four bytes to each quarter, and there to a word each.
+// In place: expands six vectors of three-byte words to eight vectors of four-byte words. The bytes of an
+// output vector come from one or two input vectors: first three 4-byte groups go to each 128-bit lane, then
+// each lane is spread to four words.
 static inline __attribute__((always_inline)) void spread(__m512i blocks[VECTORS])
 {
     const __m512i apart = _mm512_broadcast_i32x4(
@@ -54,7 +55,7 @@ static inline __attribute__((always_inline)) void spread(__m512i blocks[VECTORS]
     for (size_t j = 0; j < NARROW; j++) from[j] = blocks[j];
 #pragma GCC unroll 8
     for (size_t j = 0; j < VECTORS; j++) {
-        // Vector j begins 12·j groups in, of which a vector has 16.
+        // Output vector j begins at 4-byte group 12·j; an input vector has 16 groups.
         size_t first = 12 * j / 16, offset = 12 * j % 16;
         __m512i next = from[first + 1 < NARROW ? first + 1 : first];
         __m512i where = _mm512_add_epi32(group, _mm512_set1_epi32((int)offset));
@@ -92,8 +93,8 @@ static inline __attribute__((always_inline)) bool words_of(const unsigned char k
 #pragma GCC unroll 8
         for (size_t j = 0; j < vectors; j++)
             blocks[j] = _mm512_aesenclast_epi128(blocks[j], key[CR_VAES_KEYS - 1]);
-        // The rest is done while rounds of AES, which one unit of a processor does, are on their way: the
-        // less of it there is, the less of it takes that unit.
+        // This work overlaps with the rounds of AES, which run on a single unit of the processor; the less of
+        // it there is, the less it slows that unit.
         if (vectors == NARROW) spread(blocks);
 #pragma GCC unroll 8
         for (size_t j = 0; j < VECTORS; j++) blocks[j] = _mm512_and_si512(blocks[j], mask);

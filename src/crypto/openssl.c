@@ -8,17 +8,18 @@
 #include <stdio.h>
 #include <unistd.h>
 
-// Before anything else asks OpenSSL to start: openssl.cnf and $OPENSSL_CONF belong to the machine's operator,
-// who could load a provider through them. Whoever starts OpenSSL later (libssl) gets it without as well.
+// Runs before anything else initialises OpenSSL. openssl.cnf and $OPENSSL_CONF are controlled by the
+// machine's operator, who could load a provider through them; later initialisations, such as libssl's, do not
+// read them either.
 __attribute__((constructor)) static void start(void)
 {
     cr_openssl_heap_start();
     OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
-    // What all of OpenSSL 3.0 asks for and never looks whether it got it.
+    // The default library context: OpenSSL 3.0 uses it everywhere without checking that it could be created.
     static const char word[] = "carrel: out of memory: OpenSSL cannot be started\n";
     if (OSSL_LIB_CTX_get0_global_default()) return;
     ssize_t put = write(STDERR_FILENO, word, sizeof word - 1);
-    (void)put; // it ends either way
+    (void)put; // the process exits in any case
     _exit(1);
 }
 

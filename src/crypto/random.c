@@ -13,13 +13,13 @@
 
 enum {
     BLOCK_SIZE = 16,
-    BUFFERED = 4096, // keystream made at a time: calls into OpenSSL cost more than their bytes below this
+    BUFFERED = 4096, // keystream made at a time: with less, the calls into OpenSSL would dominate
 };
 
 struct cr_draws {
     EVP_CIPHER_CTX *cipher;
     unsigned char buffer[BUFFERED];
-    size_t used; // bytes of the buffer given out
+    size_t used; // bytes of the buffer used so far
     double spare_normal;
     bool has_spare_normal;
 };
@@ -75,8 +75,8 @@ void cr_draws_free(struct cr_draws *stream)
 
 void cr_draws_seek(struct cr_draws *stream, uint32_t index)
 {
-    // The counter is a big-endian number of 128 bits: the upper 32 name the substream, and 2^96 blocks never
-    // run into the next.
+    // The counter is a big-endian 128-bit number: the upper 32 bits are the substream, whose 2^96 blocks
+    // never reach the next one.
     unsigned char counter[BLOCK_SIZE] = {(unsigned char)(index >> 24), (unsigned char)(index >> 16),
                                          (unsigned char)(index >> 8), (unsigned char)index};
     // With a cipher and key in place this only copies the counter.
@@ -119,7 +119,7 @@ static uint64_t next_u64(struct cr_draws *stream)
 
 uint64_t cr_draws_below(struct cr_draws *stream, uint64_t bound)
 {
-    // The lowest 2^64 mod bound values would make the small results likelier: they are drawn again.
+    // The lowest 2^64 mod bound values would make small results more likely, so they are drawn again.
     uint64_t unfair = (0 - bound) % bound;
     uint64_t value;
     do value = next_u64(stream);
@@ -134,12 +134,12 @@ double cr_draws_uniform(struct cr_draws *stream)
 
 double cr_draws_normal(struct cr_draws *stream)
 {
-    // Box and Muller: two uniform values give two independent normal ones.
+    // The Box-Muller transform: two uniform values give two independent normal ones.
     if (stream->has_spare_normal) {
         stream->has_spare_normal = false;
         return stream->spare_normal;
     }
-    double radius = sqrt(-2.0 * log(1.0 - cr_draws_uniform(stream))); // of (0, 1]: the logarithm is finite
+    double radius = sqrt(-2.0 * log(1.0 - cr_draws_uniform(stream))); // argument in (0, 1]: finite
     double angle = 2.0 * M_PI * cr_draws_uniform(stream);
     stream->spare_normal = radius * sin(angle);
     stream->has_spare_normal = true;

@@ -1,4 +1,4 @@
-// Randomness: the operating system's for secrets, and keyed streams where a run must be repeatable.
+// Randomness: unpredictable bytes for secrets, and keyed streams for runs that must be repeatable.
 #ifndef CARREL_CRYPTO_RANDOM_H
 #define CARREL_CRYPTO_RANDOM_H
 
@@ -9,13 +9,13 @@
 // Unpredictable bytes (OpenSSL's generator).
 enum cr_status cr_random_bytes(void *out, size_t size);
 
-// A repeatable stream: AES-256-CTR under HKDF-SHA-256(seed, label). Equal (seed, label) give equal values on
-// every machine; different labels give independent streams.
+// A repeatable stream: AES-256-CTR with the key HKDF-SHA-256(seed, label). Equal (seed, label) give equal
+// values on every machine; different labels give independent streams.
 struct cr_draws;
 enum cr_status cr_draws_new(uint64_t seed, const char *label, struct cr_draws **out);
 void cr_draws_free(struct cr_draws *stream); // wipes the key; NULL is allowed
 
-// Goes to the stream's start again, for block `index` of 2^32 independent substreams.
+// Moves to the start of substream `index`, one of 2^32 independent ones.
 void cr_draws_seek(struct cr_draws *stream, uint32_t index);
 
 void cr_draws_bytes(struct cr_draws *stream, void *out, size_t size);

@@ -9,14 +9,14 @@
 #include <string.h>
 
 static const char label[] = "carrel sealed for a recipient";
-enum { EVEN = 2, SECRET_SIZE = 32 }; // the byte before x in SEC 1's form of a point whose y is even
+enum { EVEN = 2, SECRET_SIZE = 32 }; // the first byte of a compressed point in SEC 1 whose y is even
 
 static void free_key(EVP_PKEY **key)
 {
     EVP_PKEY_free(*key);
 }
 
-// One of the two points with that x.
+// The public key of one of the two points with this x.
 static enum cr_status key_of_share(const unsigned char share[CR_RECIPIENT_SHARE_SIZE], EVP_PKEY **out)
 {
     unsigned char encoded[1 + CR_RECIPIENT_SHARE_SIZE] = {EVEN};
@@ -66,7 +66,7 @@ enum cr_status cr_recipient_seal(const unsigned char point[CR_IDENTITY_POINT_SIZ
     CR_CLEANUP(cr_identity_release) struct cr_identity *own = NULL;
     CR_CLEANUP(free_key) EVP_PKEY *peer = NULL;
     unsigned char made[CR_IDENTITY_POINT_SIZE];
-    CR_TRY(key_of_share(point, &peer)); // its x comes first
+    CR_TRY(key_of_share(point, &peer)); // its first 32 bytes are its x
     CR_TRY(cr_identity_new(&own));
     CR_TRY(cr_identity_point(own, made));
     CR_TRY(derive(cr_identity_key(own), peer, made, point, context, out));
