@@ -4,7 +4,7 @@ enum {
     MOST_DEPTH = 16,
     ONE_BYTE_FOLLOWS = 24,
     EIGHT_BYTES_FOLLOW = 27,
-    LEAST_LONG_SIMPLE = 32, // smaller ones have no byte of their own
+    LEAST_LONG_SIMPLE = 32, // smaller values have no two-byte form
 };
 
 static bool fail(struct cr_cursor *cursor)
@@ -13,14 +13,15 @@ static bool fail(struct cr_cursor *cursor)
     return false;
 }
 
-// The number of a head whose low five bits are `low`, in the shortest form unless it is a float's bits.
+// Reads the number of a head whose low five bits are `low`. It must be in the shortest form, unless it is the
+// bits of a float.
 static bool read_number(struct cr_cursor *cursor, unsigned low, bool is_float, uint64_t *out)
 {
     if (low < ONE_BYTE_FOLLOWS) {
         *out = low;
         return true;
     }
-    if (low > EIGHT_BYTES_FOLLOW) return fail(cursor); // reserved, or no length given
+    if (low > EIGHT_BYTES_FOLLOW) return fail(cursor); // reserved, or an indefinite length
     size_t size = (size_t)1 << (low - ONE_BYTE_FOLLOWS);
     uint64_t number = cr_read_big_endian(cursor, size);
     bool shorter = size == 1 ? number < ONE_BYTE_FOLLOWS : number >> (4 * size) == 0;
@@ -92,7 +93,7 @@ bool cr_cbor_skip(struct cr_cursor *cursor)
 
 enum cr_status cr_cbor_append(struct cr_buffer *out, enum cr_cbor_kind kind, uint64_t number)
 {
-    unsigned major = (unsigned)kind; // kinds stand in the order of the major types
+    unsigned major = (unsigned)kind; // kinds are in the order of the major types
     if (number < ONE_BYTE_FOLLOWS) return cr_append_u8(out, (uint8_t)(major << 5 | number));
     unsigned size = 0; // 2^size bytes follow
     while (size < 3 && number >> (8u << size) != 0) size++;

@@ -1,18 +1,18 @@
-// Events as lines of JSON: {"event": name, "level": ..., "message": ..., and the fields}. docs/PROTOCOL.md
-// lists them.
+// Events as lines of JSON: {"event": name, "level": ..., "message": ..., and the event's fields}.
+// docs/PROTOCOL.md lists them.
 #ifndef CARREL_FORMAT_EVENT_LINE_H
 #define CARREL_FORMAT_EVENT_LINE_H
 
 #include "base/event.h"
 #include "format/json.h"
 
-// Appends the event as one line without its end. A number that JSON cannot write is null.
+// Appends the event as one line, without a line break. NaN and infinities become null.
 enum cr_status cr_event_line_append(const struct cr_event *event, struct cr_buffer *out);
 
-// Bytes of a line (a job of 1 MiB fits, escaped); fields of its event.
+// The most bytes of a line (enough for an escaped job of 1 MiB), and the most fields of an event.
 enum { CR_EVENT_LINE_LIMIT = 8 << 20, CR_EVENT_LINE_FIELDS = 32 };
 
-// A line that was read. The event points into it. Release with cr_event_line_release (usable with
+// A parsed line. `event` points into the rest of the struct. Release with cr_event_line_release (usable with
 // CR_CLEANUP).
 struct cr_event_line {
     struct cr_event event;
@@ -20,8 +20,8 @@ struct cr_event_line {
     struct cr_json *root;
 };
 
-// Takes what cr_event_line_append writes, keys in any order; null is NaN. Anything else is CR_INVALID; `name`
-// stands in the sentence.
+// Parses what cr_event_line_append writes, with keys in any order; null is read as NaN. Anything else is
+// CR_INVALID; `name` appears in the error message.
 enum cr_status cr_event_line_parse(struct cr_slice text, const char *name, struct cr_event_line *out);
 void cr_event_line_release(struct cr_event_line *line);
 

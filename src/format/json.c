@@ -17,9 +17,9 @@ enum {
 // Doubles below this hold every integer exactly.
 static const double exact_integers = 9007199254740992.0;
 
-// jansson does not look everywhere whether it got its memory: it calls a text wrong, leaves bytes of a string
-// out or reads beyond them. So a parse that lacks memory ends at once, and what it has by then is lost. Per
-// thread: where it goes on.
+// jansson does not check every allocation: without memory it may report a valid text as wrong, drop bytes of
+// a string or read out of bounds. So a parse ends at the first allocation that fails, by longjmp, and leaks
+// what it has allocated. Per thread: where to continue.
 static _Thread_local jmp_buf *parsing;
 
 static void *take(size_t size)
@@ -45,7 +45,7 @@ static const struct cr_json *wrap(const json_t *value)
     return (const struct cr_json *)value;
 }
 
-// What is parsed: where its text begins in the document of that name.
+// The text being parsed, and where it begins in the document.
 struct source {
     struct cr_slice text;
     const char *name;
@@ -85,9 +85,9 @@ static bool exceeds_64_bits(const unsigned char *digits, size_t count)
     return count > length || (count == length && memcmp(digits, most, length) > 0);
 }
 
-// What is looked at before jansson sees the text: its depth, since jansson recurses up to a bound of its own,
-// and whether an integer is beyond 64 bits, which jansson would refuse but real files hold (the
-// model_max_length of many tokenizer_config.json is 10^30).
+// Checked before jansson parses the text: its depth, since jansson recurses up to a limit of its own; and
+// whether an integer exceeds 64 bits, which jansson would refuse but real files contain (model_max_length is
+// 10^30 in many tokenizer_config.json).
 static enum cr_status scan(const struct source *source, bool *wide_integers)
 {
     struct cr_slice text = source->text;
@@ -354,7 +354,7 @@ static size_t skip_space(struct cr_slice text, size_t at)
     return at;
 }
 
-// Behind the string that begins at `at`.
+// The position after the string that begins at `at`.
 static size_t skip_string(struct cr_slice text, size_t at)
 {
     for (at++; at < text.size && text.data[at] != '"'; at++)
@@ -362,7 +362,8 @@ static size_t skip_string(struct cr_slice text, size_t at)
     return cr_least(at + 1, text.size);
 }
 
-// Behind the value that begins at `at`: at the comma or bracket that ends it, or white space before that.
+// The position after the value that begins at `at`: of the comma or bracket that ends it, or of white space
+// before that.
 static size_t skip_value(struct cr_slice text, size_t at)
 {
     size_t depth = 0;
@@ -391,12 +392,12 @@ bool cr_json_next_text(struct cr_slice text, size_t *position, struct cr_slice *
     }
     if (at >= text.size || text.data[at] != '"') return false;
     size_t key_end = skip_string(text, at);
-    size_t start = skip_space(text, skip_space(text, key_end) + 1); // behind the colon
+    size_t start = skip_space(text, skip_space(text, key_end) + 1); // after the colon
     size_t end = skip_value(text, start);
     if (end >= text.size) return false;
     *key = (struct cr_slice){text.data + at + 1, key_end - at - 2};
     *value = (struct cr_slice){text.data + start, end - start};
-    *position = skip_space(text, skip_space(text, end) + 1); // behind the comma
+    *position = skip_space(text, skip_space(text, end) + 1); // after the comma
     return true;
 }
 
@@ -404,7 +405,7 @@ bool cr_json_member_text(struct cr_slice text, const char *key, struct cr_slice 
 {
     struct cr_slice wanted = cr_slice_of_string(key), name, value;
     for (size_t position = 0; cr_json_next_text(text, &position, &name, &value);) {
-        // With an escape its text is not what it is called, and may be what another is called.
+        // A key written with an escape differs from its text, and its text could equal another key.
         if (memchr(name.data, '\\', name.size) || !cr_slice_equal(name, wanted)) continue;
         *out = value;
         return true;

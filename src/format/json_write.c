@@ -31,7 +31,7 @@ enum cr_status cr_json_append_string(struct cr_buffer *out, struct cr_slice text
     size_t bad_at;
     if (!cr_utf8_valid(text, &bad_at))
         return cr_fail(CR_INVALID, "a string for JSON is invalid UTF-8 at byte %zu", bad_at);
-    // Into a buffer of its own first, so that `out` stays as it was on failure.
+    // Written to a separate buffer first, so that `out` is unchanged on failure.
     CR_CLEANUP(cr_buffer_release) struct cr_buffer quoted = {0};
     CR_TRY(cr_append_u8(&quoted, '"'));
     size_t plain = 0; // start of the run that needs no escape
@@ -69,7 +69,7 @@ enum cr_status cr_json_append_string(struct cr_buffer *out, struct cr_slice text
 enum cr_status cr_json_append_number(struct cr_buffer *out, double number)
 {
     if (!isfinite(number)) return cr_fail(CR_INVALID, "JSON has no way to write %f", number);
-    // The shortest of these that reads back the same; 17 digits always do.
+    // Uses the smallest precision that reads back unchanged; 17 digits always do.
     char text[32];
     for (int digits = 15; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, number);

@@ -23,8 +23,8 @@ const struct cr_option *cr_option_find(const struct cr_option_table *table, cons
     return NULL;
 }
 
-// Digits alone, as JSON has them: a leading zero would be octal to some readers of YAML and decimal to
-// others.
+// Digits only, as in JSON: with a leading zero, some YAML readers take a number as octal and others as
+// decimal.
 static bool is_whole(const char *text)
 {
     size_t digits = strspn(text, "0123456789");
@@ -93,7 +93,7 @@ static enum cr_status read_number(const struct cr_option *option, const char *te
 
 static enum cr_status read_bool(const char *text, bool quoted, bool *out)
 {
-    // As YAML 1.2's core schema has them; PyYAML writes such capitals.
+    // As in YAML 1.2's core schema; PyYAML writes capitals.
     static const char *const words[] = {"true", "True", "TRUE", "false", "False", "FALSE"};
     enum { WORDS = sizeof words / sizeof *words };
     size_t i = 0;
@@ -118,7 +118,7 @@ static enum cr_status read_choice(const struct cr_option *option, const char *te
     return cr_fail(CR_INVALID, "\"%.80s\" is none of %s", text, cr_buffer_text(&names));
 }
 
-// As the core schema has it.
+// As in YAML 1.2's core schema.
 static bool is_null(const char *text, bool quoted)
 {
     static const char *const words[] = {"null", "Null", "NULL", "~"};
@@ -150,7 +150,7 @@ enum cr_status cr_option_set_scalar(const struct cr_option *option, const char *
         return read_choice(option, text, field);
     case CR_OPTION_STRING: {
         char *copy = NULL;
-        bool may_lack = !option->required && !option->fallback; // whoever reads it counts on no less
+        bool may_lack = !option->required && !option->fallback; // NULL is allowed
         if (may_lack && !quoted && *text == 0) return cr_fail(CR_INVALID, "no value (write null for none)");
         if (!is_null(text, quoted))
             CR_TRY(read_string(text, quoted, &copy));
@@ -286,7 +286,7 @@ enum cr_status cr_option_fail_unknown(const struct cr_option_table *table, const
             nearest = key;
             length = to_dot;
         }
-        // A right name in the wrong section is as near as one wrong letter.
+        // The right name in a wrong section counts as one edit.
         size_t whole = cr_edit_distance(path, key), part = cr_edit_distance(last_part(path), last_part(key));
         if (part < SIZE_MAX) part++;
         const char *alias = table->options[i].alias;

@@ -7,8 +7,8 @@
 
 enum { MAX_TEXT = 1 << 20 };
 
-// libyaml's parser with its current event. The event is read by our table's rules alone: YAML's own ideas of
-// what is a boolean or a number never enter.
+// libyaml's parser and its current event. Only the table's rules decide how a scalar is read, not YAML's own
+// rules for booleans and numbers.
 struct reader {
     yaml_parser_t parser;
     yaml_event_t event;
@@ -27,7 +27,7 @@ static size_t line_of(const struct reader *reader)
     return reader->event.start_mark.line + 1;
 }
 
-// A failure at the current event, about the key at `path`.
+// Fails for the key at `path`, with the line of the current event.
 static enum cr_status fail_here(const struct reader *reader, const char *path, const char *reason)
 {
     return cr_fail(CR_INVALID, "%s:%zu: %.100s: %s", reader->name, line_of(reader), path, reason);
@@ -45,7 +45,7 @@ static enum cr_status fail_parser(const struct reader *reader)
     const yaml_parser_t *parser = &reader->parser;
     if (parser->error == YAML_MEMORY_ERROR) return cr_fail(CR_NO_MEMORY, "%s: out of memory", reader->name);
     const char *problem = parser->problem ? parser->problem : "not YAML";
-    // The reader works ahead of the scanner, which alone knows lines.
+    // libyaml's reader is ahead of its scanner, and only the scanner counts lines.
     if (parser->error == YAML_READER_ERROR)
         return fail_byte(reader->text, parser->problem_offset, reader->name, problem);
     return cr_fail(CR_INVALID, "%s:%zu:%zu: %s", reader->name, parser->problem_mark.line + 1,
@@ -86,11 +86,11 @@ static enum cr_status open_reader(struct reader *reader, struct cr_slice text, c
     memset(reader, 0, sizeof *reader);
     reader->name = name;
     if (!yaml_parser_initialize(&reader->parser)) return cr_fail(CR_NO_MEMORY, "%s: out of memory", name);
-    yaml_parser_set_encoding(&reader->parser, YAML_UTF8_ENCODING); // which takes a byte order mark for text
+    yaml_parser_set_encoding(&reader->parser, YAML_UTF8_ENCODING); // reads a byte order mark as text
     reader->text = text = cr_utf8_unmarked(text);
     yaml_parser_set_input_string(&reader->parser, text.size > 0 ? text.data : (const unsigned char *)"",
                                  text.size);
-    CR_TRY(next(reader)); // the stream's start
+    CR_TRY(next(reader)); // skips the stream's start
     return next(reader);
 }
 
@@ -105,7 +105,7 @@ static bool is_empty(const struct reader *reader)
            reader->event.data.scalar.length == 0;
 }
 
-// The current scalar's text, which lives until the next event.
+// The current scalar's text, valid until the next event.
 static enum cr_status scalar_text(const struct reader *reader, const char *path, const char **out)
 {
     const char *text = (const char *)reader->event.data.scalar.value;
@@ -166,7 +166,7 @@ union list {
     struct cr_record_list records;
 };
 
-// Puts the list into the field, or frees it where its reading has failed.
+// Moves the list into the field, or frees it if reading it failed.
 static enum cr_status take_list(const struct cr_option *option, enum cr_status status, union list *list,
                                 void *field)
 {
@@ -178,7 +178,7 @@ static enum cr_status take_list(const struct cr_option *option, enum cr_status s
     return CR_OK;
 }
 
-// A list, or a single element in its place; a list of records has no such short form.
+// Reads a list, or a single element in its place; a list of records has no such short form.
 static enum cr_status read_list(struct reader *reader, const struct cr_option *option, const char *path,
                                 void *field)
 {
@@ -207,7 +207,7 @@ static enum cr_status read_value(struct reader *reader, const struct cr_option *
     return list ? read_list(reader, option, path, field) : read_scalar(reader, option, path, field);
 }
 
-// The first option of the section named `path`, or the table's count.
+// The index of the first option in the section `path`, or the table's count.
 static size_t find_section(const struct cr_option_table *table, const char *path)
 {
     size_t length = strlen(path), i = 0;
@@ -222,8 +222,8 @@ static enum cr_status append_path(struct cr_buffer *out, const char *prefix, con
     return cr_append_format(out, "%s%s%s", prefix, *prefix ? "." : "", key);
 }
 
-// One key of a map, which is the current event, and its value. Keys of one map lead to different options, or
-// to sections with different first options, so `here`, by that index, finds duplicates.
+// Reads one key of a map, the current event, and its value. Different keys of one map have different indices
+// (an option's, or that of a section's first option), so `here`, by index, detects duplicates.
 static enum cr_status read_member(struct reader *reader, const struct cr_option_table *table, void *config,
                                   const char *prefix, const char *shown, size_t *lines, bool *here)
 {
@@ -259,7 +259,7 @@ static enum cr_status read_member(struct reader *reader, const struct cr_option_
     return read_map(reader, table, config, path, full, lines);
 }
 
-// From a map's start to its end. `prefix` is the map's place in the table, `shown` its place in the file.
+// Reads a map from start to end. `prefix` is its path in the table, `shown` its path in the file.
 static enum cr_status read_map(struct reader *reader, const struct cr_option_table *table, void *config,
                                const char *prefix, const char *shown, size_t *lines)
 {
@@ -274,8 +274,8 @@ static enum cr_status read_map(struct reader *reader, const struct cr_option_tab
 
 static enum cr_status set_defaults(const struct cr_option_table *table, void *config);
 
-// A map by a whole table: defaults first, required keys last. The current event is the map's start, or, for a
-// file with nothing in it, anything else.
+// Reads a map by a whole table: sets the defaults first, checks for required keys last. The current event is
+// the map's start or, if the file is empty, anything else.
 static enum cr_status read_whole_map(struct reader *reader, const struct cr_option_table *table, void *config,
                                      const char *shown, size_t *lines)
 {
@@ -306,15 +306,15 @@ static enum cr_status read_document(struct reader *reader, const struct cr_optio
                                     size_t *lines)
 {
     if (reader->event.type == YAML_STREAM_END_EVENT) return read_whole_map(reader, table, config, "", lines);
-    CR_TRY(next(reader)); // past the document's start
+    CR_TRY(next(reader)); // skips the document's start
     if (reader->event.type != YAML_MAPPING_START_EVENT && !is_empty(reader))
         return cr_fail(CR_INVALID, "%s:%zu: a map of settings is wanted", reader->name, line_of(reader));
     CR_TRY(read_whole_map(reader, table, config, "", lines));
     return read_end(reader);
 }
 
-// Sets a field from text that is no file: a default, or a command line's. Scalars are taken as they stand;
-// lists are YAML.
+// Sets a field from text outside of a file: a default, or a command line's value. Scalars are taken
+// literally; lists are YAML.
 static enum cr_status set_from_text(const struct cr_option *option, const char *text, void *field)
 {
     if (option->type == CR_OPTION_RECORDS)
@@ -355,7 +355,7 @@ enum cr_status cr_options_parse(const struct cr_option_table *table, struct cr_s
                        MAX_TEXT);
     size_t bad_at;
     if (!cr_utf8_valid(yaml, &bad_at)) return fail_byte(yaml, bad_at, name, "invalid UTF-8");
-    // Filled aside, so that a failure leaves the caller's config alone.
+    // Filled in a copy, so that the caller's config is unchanged on failure.
     CR_FREE void *filled = NULL;
     CR_TRY(cr_allocate(1, table->struct_size, &filled));
     CR_CLEANUP(close_reader) struct reader reader;

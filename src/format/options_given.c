@@ -1,10 +1,10 @@
-// What a command line sets, and what is said of where a setting came from.
+// Settings from a command line, and the checks and messages that depend on where a setting was given.
 #include "format/option_value.h"
 #include "format/options.h"
 
 #include <string.h>
 
-static const size_t from_command_line = SIZE_MAX; // for a line
+static const size_t from_command_line = SIZE_MAX; // in place of a line number
 
 enum cr_status cr_options_override(const struct cr_option_table *table, void *config, const char *setting,
                                    size_t *lines)
@@ -34,7 +34,7 @@ enum cr_status cr_options_append_place(const struct cr_option_table *table, cons
     return cr_append_format(out, "%s:%zu: %s", name, line, key);
 }
 
-// What is wrong with a path; NULL: nothing.
+// What is wrong with a path, or NULL.
 static const char *fault_of_path(const struct cr_option *option, const void *config)
 {
     if (!option->path) return NULL;

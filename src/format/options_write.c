@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-// Code points that YAML refuses in a quoted text, takes as line breaks, or that no one can see.
+// Code points that YAML does not allow in a quoted text, treats as line breaks, or that are invisible.
 static bool needs_escape(uint32_t c)
 {
     return c < 0x20 || (c >= 0x7f && c <= 0xa0) || c == 0x2028 || c == 0x2029 || c == 0xfeff || c == 0xfffe ||
@@ -49,7 +49,7 @@ static enum cr_status append_sizes(struct cr_buffer *out, const struct cr_size_l
     return cr_append(out, "]", 1);
 }
 
-// Which options are written, and how.
+// Which options to write, and how.
 struct style {
     const char *const *keys; // NULL: all
     size_t key_count;
@@ -60,7 +60,7 @@ static enum cr_status append_map(struct cr_buffer *out, const struct cr_option_t
                                  const void *config, const struct style *style, const char *prefix,
                                  size_t prefix_length, int indent);
 
-// "key:" stands already. Each record is a map of its own, indented below it.
+// "key:" has been written. Each record is a map of its own, indented below it.
 static enum cr_status append_records(struct cr_buffer *out, const struct cr_option *option,
                                      const struct cr_record_list *list, int indent)
 {
@@ -70,13 +70,13 @@ static enum cr_status append_records(struct cr_buffer *out, const struct cr_opti
         CR_TRY(cr_append(out, "\n", 1));
         size_t line = out->size;
         CR_TRY(append_map(out, option->records, record, &(struct style){0}, "", 0, indent + 4));
-        out->size--;                                // the line break that the caller adds
-        out->data[line + (size_t)indent + 2] = '-'; // in the indentation of the record's first line
+        out->size--;                                // the caller adds the last line break
+        out->data[line + (size_t)indent + 2] = '-'; // replaces a space of the first line's indentation
     }
     return CR_OK;
 }
 
-// With a point before an exponent: to readers of YAML 1.1, PyYAML for one, "1e-05" is a text.
+// Writes a point before an exponent: readers of YAML 1.1, such as PyYAML, take "1e-05" as a string.
 static enum cr_status append_number(struct cr_buffer *out, double number)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
@@ -124,7 +124,8 @@ static bool is_wanted(const struct style *style, const struct cr_option *option,
     return !style->keys;
 }
 
-// Whether a wanted option before the i-th lies in the same section, whose name ends at `length`.
+// Whether an option before the i-th that is to be written lies in the same section, whose name is `length`
+// bytes long.
 static bool section_seen(const struct cr_option_table *table, const void *config, const struct style *style,
                          size_t i, size_t length)
 {
@@ -135,7 +136,7 @@ static bool section_seen(const struct cr_option_table *table, const void *config
     return false;
 }
 
-// The help, and what may be chosen, in lines of bounded width.
+// Appends the help and the allowed choices, in comment lines of bounded width.
 static enum cr_status append_comment(struct cr_buffer *out, const struct cr_option *option, int indent)
 {
     enum { WIDTH = 80 };
@@ -152,7 +153,8 @@ static enum cr_status append_comment(struct cr_buffer *out, const struct cr_opti
     return cr_append_format(out, "\n");
 }
 
-// The options whose keys begin with `prefix` (which ends in a dot, or is empty), in the table's order.
+// Appends the options whose keys begin with `prefix` (which ends in a dot, or is empty), in the table's
+// order.
 static enum cr_status append_map(struct cr_buffer *out, const struct cr_option_table *table,
                                  const void *config, const struct style *style, const char *prefix,
                                  size_t prefix_length, int indent)

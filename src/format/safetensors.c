@@ -8,17 +8,17 @@
 #include <sys/stat.h>
 
 enum {
-    MAX_HEADER = 100000000, // the reference implementation's bound
+    MAX_HEADER = 100000000, // the reference implementation's limit
     MAX_INDEX = 64 << 20,
     MAX_SHARDS = 4096,
 };
 
 static const char metadata_key[] = "__metadata__";
 
-// One file: its bytes, and its header, which owns the names of its tensors.
+// One file: its bytes and its parsed header, which owns the names of its tensors.
 struct shard {
     const char *name; // for errors: the path
-    char *path;       // owned; NULL for bytes of the caller
+    char *path;       // owned; NULL if the caller owns the bytes
     struct cr_slice mapping;
     struct cr_json *header;
 };
@@ -65,7 +65,7 @@ bool cr_tensor_size(const struct cr_tensor_entry *entry, size_t *out)
     return true;
 }
 
-// {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, offsets within `data`.
+// Reads {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, with offsets into `data`.
 static enum cr_status read_entry(const struct shard *shard, struct cr_slice data, const char *name,
                                  const struct cr_json *value, struct cr_tensor_entry *out)
 {
@@ -115,7 +115,7 @@ static int by_place(const void *left, const void *right)
     const struct cr_tensor_entry *a = &((const struct item *)left)->entry;
     const struct cr_tensor_entry *b = &((const struct item *)right)->entry;
     if (a->bytes.data != b->bytes.data) return a->bytes.data < b->bytes.data ? -1 : 1;
-    // An empty tensor stands before the one that begins at the same byte.
+    // An empty tensor sorts before the one that begins at the same byte.
     return a->bytes.size < b->bytes.size ? -1 : a->bytes.size > b->bytes.size;
 }
 
@@ -124,8 +124,8 @@ static int by_name(const void *left, const void *right)
     return strcmp(((const struct item *)left)->entry.name, ((const struct item *)right)->entry.name);
 }
 
-// Ranges must follow one another from the first byte to the last, so that no byte hides between tensors and
-// none belongs to two.
+// The tensors must cover the data from first to last byte without gap or overlap: no hidden bytes, and no
+// shared ones.
 static enum cr_status check_cover(const struct shard *shard, struct cr_slice data, struct item *items,
                                   size_t count)
 {
@@ -241,7 +241,7 @@ enum cr_status cr_safetensors_parse(struct cr_slice bytes, const char *name, str
     return CR_OK;
 }
 
-// Takes `path`.
+// Takes ownership of `path`.
 static enum cr_status map_shard(struct cr_safetensors *file, size_t index, char *path)
 {
     struct shard *shard = &file->shards[index];
@@ -283,7 +283,7 @@ enum cr_status cr_safetensors_shard_names(const struct cr_json *weight_map, cons
     void *position = NULL;
     while (cr_json_next(weight_map, &position, &tensor, &value)) {
         struct cr_slice name = cr_json_string(value);
-        // One plain name: a shard lies beside its index, wherever the index came from.
+        // A plain file name only: an index from anywhere must not lead out of its directory.
         if (name.size == 0 || name.data[0] == '.' || memchr(name.data, 0, name.size) ||
             memchr(name.data, '/', name.size))
             return cr_fail(CR_INVALID,
@@ -303,7 +303,7 @@ enum cr_status cr_safetensors_shard_names(const struct cr_json *weight_map, cons
     return CR_OK;
 }
 
-// Index and shards must tell the same: each tensor in the file that the index says, and no others.
+// Index and shards must agree: each tensor lies in the file that the index names, and there are no others.
 static enum cr_status check_index(const struct cr_safetensors *file, const struct cr_json *weight_map,
                                   const char *const *names, const char *index_path)
 {

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Data are written in passes of one element size each, large to small, so that every tensor is aligned to its
-// own elements: PyTorch refuses to view one that is not.
+// Data are written in one pass per element size, largest first, so that every tensor is aligned to its
+// element size: PyTorch refuses unaligned views.
 static const size_t element_sizes[] = {8, 4, 2, 1};
 enum { PASSES = sizeof element_sizes / sizeof element_sizes[0] };
 
@@ -59,7 +59,7 @@ static enum cr_status append_header(struct cr_buffer *out, const struct cr_tenso
         }
     }
     CR_TRY(cr_append(&text, "}", 1));
-    // Spaces up to the widest element's alignment, as the format allows.
+    // Pads with spaces to the widest element's alignment, as the format allows.
     while (text.size % element_sizes[0] != 0) CR_TRY(cr_append(&text, " ", 1));
     CR_TRY(cr_append_u64(out, text.size));
     return cr_append(out, text.data, text.size);
