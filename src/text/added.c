@@ -13,14 +13,14 @@ struct flags {
 };
 
 struct token {
-    struct flags flags, filed; // as they count, and as tokenizer.json has them
-    bool beside;               // which lacks it: a file beside alone names it
-    bool pads, named;          // by a file beside: as pad_token, as anything else
+    struct flags flags, filed; // the effective flags, and those in tokenizer.json
+    bool beside;               // tokenizer.json lacks it; only a file beside it names it
+    bool pads, named;          // named by a file beside it: as pad_token, otherwise
     uint32_t id;
     size_t start, end; // its spelling, in `spellings`
 };
 
-// Of a tree of bytes: node 0 is the root, edges lie in an open-addressing table.
+// An edge of a tree of bytes; node 0 is the root, and edges lie in an open-addressing table.
 struct edge {
     uint64_t key; // node << 8 | byte, plus 1; 0: empty
     uint32_t node;
@@ -31,7 +31,7 @@ struct tree {
     size_t edge_count, edge_slots;
     uint32_t *ends; // [nodes]: the token that ends there + 1, or 0
     size_t nodes, node_capacity;
-    bool starts[256]; // bytes that some token starts with
+    bool starts[256]; // first bytes of tokens
 };
 
 struct cr_added {
@@ -40,7 +40,7 @@ struct cr_added {
     size_t count;
     struct cr_buffer spellings;
     uint32_t *by_id;      // [vocabulary.limit]: the token + 1, or 0
-    struct tree trees[2]; // of tokens found in the text as it came, and in its normal form
+    struct tree trees[2]; // of tokens matched in the original and in the normalised text
 };
 
 static struct edge *find_edge(const struct tree *tree, uint32_t node, unsigned char byte)
@@ -114,7 +114,7 @@ static enum cr_status add_token(struct cr_added *added, const struct cr_json *js
     if ((in_model && known != id) || (other.data && !in_model))
         return cr_fail(CR_INVALID, "%s: added token \"%.*s\" with id %zu contradicts the model's vocabulary",
                        name, (int)cr_least(content.size, 60), content.data, id);
-    // Transformers counts on from the tokens there are, whatever the file says.
+    // Transformers numbers new tokens from the number of existing ones, whatever id the file gives.
     size_t wanted = cr_most(model->count, added->vocabulary.limit);
     if (!in_model && id != wanted)
         return cr_fail(CR_UNSUPPORTED,
@@ -137,8 +137,8 @@ static enum cr_status index_tokens(struct cr_added *added)
     return CR_OK;
 }
 
-// A token that a file beside names (bos_token, pad_token, ...) is special, and is looked for in texts where
-// the model's vocabulary alone has it, too. `value`: its name, or an object that has it.
+// A token that a file beside tokenizer.json names (bos_token, pad_token, ...) is special, and is matched in
+// texts even if only the model's vocabulary has it. `value`: its name, or an object with its name.
 static enum cr_status add_named(struct cr_added *added, const char *key, const struct cr_json *value,
                                 const char *name, const struct cr_vocabulary *model)
 {
@@ -160,7 +160,7 @@ static enum cr_status add_named(struct cr_added *added, const char *key, const s
     return CR_OK;
 }
 
-// What `over` names of the same kind counts above it.
+// A key that `over` has takes precedence.
 static enum cr_status add_all_named(struct cr_added *added, const struct cr_beside_file *file,
                                     const struct cr_json *over, const struct cr_vocabulary *model)
 {
@@ -173,7 +173,7 @@ static enum cr_status add_all_named(struct cr_added *added, const struct cr_besi
     return CR_OK;
 }
 
-// Tokens looked for in the normal form are normalised themselves.
+// Tokens that are matched in normalised text are normalised themselves.
 static enum cr_status spell(struct cr_added *added, size_t index, const struct cr_normalizer *normalizer)
 {
     struct token *token = &added->tokens[index];
@@ -204,8 +204,8 @@ static enum cr_status parse(struct cr_added *added, const struct cr_json *json, 
     return index_tokens(added);
 }
 
-// Source: TokenizersBackend of Transformers 5.24, which adds the tokens of added_tokens_decoder anew. A token
-// that is special in either file is.
+// Source: TokenizersBackend of Transformers 5.24, which adds the tokens of added_tokens_decoder again. A
+// token that is special in either file is special.
 static enum cr_status follow_all(struct cr_added *added, const struct cr_beside_file *config)
 {
     const struct cr_json *list = cr_json_member(config->json, "added_tokens_decoder"), *value;
@@ -223,8 +223,8 @@ static enum cr_status follow_all(struct cr_added *added, const struct cr_beside_
     return CR_OK;
 }
 
-// Padding that is one character, as some have "!", is text: there would be nothing else for it in messages,
-// and texts that are written would lack it.
+// A padding token of one character, such as "!" in some files, stays ordinary text: otherwise it could not
+// occur in messages, and would be missing in generated text.
 static void free_padding(struct cr_added *added)
 {
     for (size_t i = 0; i < added->count; i++) {
@@ -236,7 +236,7 @@ static void free_padding(struct cr_added *added)
     }
 }
 
-// A line for each token that is not as in the tokenizer.json, by number, in whatever order it was named.
+// Appends a line for each token that differs from tokenizer.json, in the order of ids.
 static enum cr_status note_changed(const struct cr_added *added, struct cr_buffer *changed)
 {
     for (size_t id = 0; id < added->vocabulary.limit; id++) {
@@ -313,7 +313,7 @@ bool cr_added_special(const struct cr_added *added, uint32_t id)
            added->tokens[added->by_id[owner] - 1].flags.special;
 }
 
-// The longest token at `start`: its end, or 0.
+// The end of the longest token at `start`, or 0.
 static size_t longest_at(const struct cr_added *added, const struct tree *tree, struct cr_slice text,
                          size_t start, bool special, uint32_t *token)
 {
@@ -368,7 +368,7 @@ static enum cr_status cut_piece(const struct cr_added *added, const struct tree 
         }
         const struct token *token = &added->tokens[index];
         size_t start = at, next;
-        at = end; // the search goes on behind the token itself, whatever it strips
+        at = end; // the search continues after the token itself, whatever it strips
         if (token->flags.single_word && !stands_alone(text, start, end)) continue;
         while (token->flags.strip_left && start > done) {
             size_t previous = character_before(text, start);
@@ -376,13 +376,13 @@ static enum cr_status cut_piece(const struct cr_added *added, const struct tree 
             start = previous;
         }
         if (start < done) start = done;
-        if (token->flags.strip_left && start >= end) continue; // the token before took all of it
+        if (token->flags.strip_left && start >= end) continue; // the previous token stripped all of it
         while (token->flags.strip_right && end < text.size &&
                cr_unicode_space(character_at(text, end, &next)))
             end = next;
         if (done < start) CR_TRY(cr_pieces_cut(cut, pieces, piece, done, start, CR_NO_TOKEN));
         CR_TRY(cr_pieces_cut(cut, pieces, piece, start, end > start ? end : start, token->id));
-        done = end; // even where the token before took more
+        done = end; // even if the previous token stripped more
     }
     return cr_pieces_cut(cut, pieces, piece, done, text.size, CR_NO_TOKEN);
 }

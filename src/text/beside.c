@@ -46,8 +46,8 @@ void cr_beside_release(struct cr_beside *beside)
     release_file(&beside->model);
 }
 
-// The tokenizer's class without its "Fast": as named, or for the type of the model; {NULL, 0} where that is
-// the one that keeps to the tokenizer.json, as it is for a mistral whatever is named.
+// The tokenizer's class without "Fast": as named, or else by the model's type. {NULL, 0} for the class that
+// follows the tokenizer.json, which is always used for mistral models.
 static struct cr_slice class_of(const struct cr_beside *beside)
 {
     static const char *const classes[][2] = {
@@ -65,7 +65,8 @@ static struct cr_slice class_of(const struct cr_beside *beside)
     return (struct cr_slice){NULL, 0};
 }
 
-// A component that is ByteLevel, or the first one of a Sequence, whose members are in `list`; or NULL.
+// The component itself if it is a ByteLevel, or the first ByteLevel of a Sequence, whose members are in
+// `list`; or NULL.
 static const struct cr_json *byte_level_of(const struct cr_json *component, const char *list, size_t depth)
 {
     const struct cr_json *parts = cr_json_member(component, list), *found = NULL;
@@ -90,11 +91,11 @@ enum cr_status cr_beside_check(const struct cr_beside *beside, const struct cr_j
                    beside->config.path, (int)class.size, (const char *)class.data);
 }
 
-// Source: tokenization_auto.py and tokenization_llama.py of Transformers 5.24. Its LlamaTokenizer, but for
-// models of type mistral and files that are byte-level, takes vocabulary and merges from a tokenizer.json and
-// cuts the text itself: one mark before it ("legacy": before each piece between special tokens) unless it
-// begins with a space; what it decodes loses a first space only where it puts a mark. The files' own
-// normalizers, which are older, put a mark before each piece and keep its space.
+// Source: tokenization_auto.py and tokenization_llama.py of Transformers 5.24. Except for models of type
+// mistral and byte-level files, its LlamaTokenizer takes only vocabulary and merges from a tokenizer.json,
+// and cuts the text itself: it puts one mark before the text ("legacy": before each piece between special
+// tokens) unless it begins with a space. Decoding drops a leading space only if encoding puts a mark. The
+// files' own, older normalizers put a mark before each piece and keep its space.
 enum cr_status cr_beside_metaspace(const struct cr_beside *beside, const struct cr_json *root,
                                    struct cr_json **out)
 {

@@ -1,6 +1,6 @@
-// What the files beside a tokenizer.json say about it, as AutoTokenizer of Transformers 5 reads them:
-// tokenizer_config.json; special_tokens_map.json and added_tokens.json, which count where the former does not
-// list added_tokens_decoder; config.json, for the model's type.
+// The files beside a tokenizer.json that affect tokenization, read as by AutoTokenizer of Transformers 5:
+// tokenizer_config.json; special_tokens_map.json and added_tokens.json, which count only if
+// tokenizer_config.json has no added_tokens_decoder; config.json, for the model's type.
 #ifndef CARREL_TEXT_BESIDE_H
 #define CARREL_TEXT_BESIDE_H
 
@@ -8,10 +8,10 @@
 
 struct cr_beside_file {
     char *path;
-    struct cr_json *json; // an object; NULL where the file is not there or does not count
+    struct cr_json *json; // an object; NULL if the file is missing or does not count
 };
 
-// Zero-initialise (nothing is beside it then); release with cr_beside_release, usable with CR_CLEANUP.
+// Zero-initialised it stands for no files; release with cr_beside_release, usable with CR_CLEANUP.
 struct cr_beside {
     struct cr_beside_file config, map, added, model;
 };
@@ -19,12 +19,13 @@ struct cr_beside {
 enum cr_status cr_beside_read(const char *directory, struct cr_beside *out);
 void cr_beside_release(struct cr_beside *beside);
 
-// CR_UNSUPPORTED: the class of the tokenizer cuts text in a way that these files ask for, that the file's own
-// pre-tokenizer does not have, and that is not there. root: the tokenizer.json.
+// CR_UNSUPPORTED if these files make the tokenizer's class put a space before a text (add_prefix_space) and
+// the tokenizer.json's own pre-tokenizer does not; that is not supported. root: the tokenizer.json.
 enum cr_status cr_beside_check(const struct cr_beside *beside, const struct cr_json *root);
 
-// Where the class of the tokenizer puts a Metaspace in the place of the file's normalizer and pre-tokenizer,
-// and a decoder of its own: an object with "pre_tokenizer" and "decoder", to be freed; else NULL.
+// If the tokenizer's class replaces the file's normalizer and pre-tokenizer by a Metaspace, and its decoder
+// by one of its own: sets *out to an object with "pre_tokenizer" and "decoder", which the caller frees; else
+// to NULL.
 enum cr_status cr_beside_metaspace(const struct cr_beside *beside, const struct cr_json *root,
                                    struct cr_json **out);
 

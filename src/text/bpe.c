@@ -22,7 +22,7 @@ static enum cr_status parse_vocabulary(struct cr_bpe *bpe, const struct cr_json 
     return CR_OK;
 }
 
-// The halves of a merge, written "a b" or ["a", "b"].
+// The two parts of a merge, written "a b" or ["a", "b"].
 static bool merge_parts(const struct cr_json *value, struct cr_slice *left, struct cr_slice *right)
 {
     if (cr_json_kind(value) == CR_JSON_ARRAY && cr_json_count(value) == 2) {
@@ -64,7 +64,7 @@ static enum cr_status add_merge(struct cr_bpe *bpe, const struct cr_json *value,
     struct cr_slice left, right;
     if (!merge_parts(value, &left, &right))
         return cr_fail(CR_INVALID, "%s: merge %u must be \"a b\" or [\"a\", \"b\"]", name, rank);
-    // An empty half would make the result one of its own parts.
+    // With an empty part the result would equal the other part.
     if (left.size == 0 || right.size == 0)
         return cr_fail(CR_INVALID, "%s: merge %u is cyclic: one half is empty", name, rank);
     cr_buffer_clear(joined);
@@ -78,7 +78,7 @@ static enum cr_status add_merge(struct cr_bpe *bpe, const struct cr_json *value,
                            (int)cr_least(tokens[i].size, 60), tokens[i].data);
     CR_TRY(add_seam(&bpe->seams, left, right));
     uint64_t key = (uint64_t)ids[0] << 32 | ids[1];
-    // Of two merges of one pair the later stands, as in Hugging Face's map.
+    // Of two merges of the same pair the later one counts, as in Hugging Face's map.
     bpe->merges[cr_bpe_merge_slot(bpe, key)] =
         (struct cr_bpe_merge){.key = key, .rank = rank, .result = ids[2]};
     return CR_OK;
@@ -122,7 +122,7 @@ static enum cr_status parse(struct cr_bpe *bpe, const struct cr_json *json, cons
 {
     const char *type;
     if (cr_json_kind(json) != CR_JSON_OBJECT) return cr_fail(CR_INVALID, "%s: there is no \"model\"", name);
-    CR_TRY(cr_json_get_string(json, name, "type", "BPE", &type)); // GPT-2's first files have none
+    CR_TRY(cr_json_get_string(json, name, "type", "BPE", &type)); // early GPT-2 files have no type
     if (strcmp(type, "BPE") != 0)
         return cr_fail(CR_UNSUPPORTED, "%s: model \"%s\" is not supported", name, type);
     static const char *const affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};

@@ -1,4 +1,4 @@
-// Encoding text: pieces become symbols, which ranked merges join.
+// BPE encoding: a piece becomes symbols, which are then merged by rank.
 #include "text/bpe_parts.h"
 #include "text/unicode.h"
 
@@ -10,17 +10,17 @@ static const struct cr_bpe_merge *find_merge(const struct cr_bpe *bpe, uint32_t 
     return merge->key == UINT64_MAX || merge->result == CR_NO_TOKEN ? NULL : merge;
 }
 
-// The symbols of one piece, a doubly linked list in an array, and a heap of the merges that its neighbours
-// offer. A merge in the heap may have been overtaken by another; that shows when it is popped.
+// The symbols of one piece: a doubly linked list in an array, and a heap of possible merges of neighbours. A
+// merge in the heap may be stale; that is detected when it is popped.
 struct symbol {
     uint32_t id;
-    uint32_t start;          // of its text, in the part
+    uint32_t start;          // offset of its text in the part
     uint32_t previous, next; // NONE at the ends
     bool gone;
 };
 
 struct candidate {
-    uint32_t rank, at; // the merge's, and the left symbol's
+    uint32_t rank, at; // of the merge; of the left symbol
     uint32_t result;
 };
 
@@ -85,7 +85,7 @@ static enum cr_status add_symbol(struct work *work, uint32_t id, size_t start)
     return CR_OK;
 }
 
-// A run of characters that the vocabulary lacks and one unknown token may stand for.
+// A run of characters that the vocabulary lacks, which one unknown token may represent.
 struct unknown {
     bool waits;
     size_t start;
@@ -98,8 +98,9 @@ static enum cr_status flush_unknown(struct work *work, const struct cr_bpe *bpe,
     return add_symbol(work, bpe->unknown, unknown->start);
 }
 
-// What stands for a character that the vocabulary lacks: its bytes' tokens, or the unknown token, which waits
-// so that the next can be fused with it; or nothing at all. One that is `barred` would be lost in that way.
+// Adds the symbols for a character that the vocabulary lacks: its bytes' tokens; or the unknown token, which
+// is held back so that the next can be fused with it; or none. Fails if a `barred` character would be lost
+// that way.
 static enum cr_status add_missing(struct work *work, const struct cr_bpe *bpe, struct cr_slice character,
                                   bool barred, size_t start, struct unknown *unknown)
 {
@@ -149,7 +150,7 @@ static enum cr_status merge_all(struct work *work, const struct cr_bpe *bpe)
         struct symbol *left = &work->symbols[best.at];
         if (left->gone || left->next == NONE) continue;
         struct symbol *right = &work->symbols[left->next];
-        // As Hugging Face does, a stale merge is told by its result alone, not by its rank.
+        // As in Hugging Face's code, a stale merge is recognised by its result alone, not by its rank.
         const struct cr_bpe_merge *now = find_merge(bpe, left->id, right->id);
         if (!now || now->result != best.result) continue;
         left->id = best.result;
@@ -162,7 +163,7 @@ static enum cr_status merge_all(struct work *work, const struct cr_bpe *bpe)
     return CR_OK;
 }
 
-// What was met before in the same call: where its text and its ids lie.
+// A piece encoded earlier in the same call: where its text and its ids are.
 struct seen {
     struct cr_slice text;
     size_t ids, count;
@@ -170,7 +171,7 @@ struct seen {
 
 enum { SEEN_SLOTS = 1 << 13, SEEN_LEAST = 2048, SEEN_LONGEST = 64 }; // the last two in bytes
 
-// One walk over pieces.
+// The state of one call of cr_bpe_encode.
 struct encoder {
     const struct cr_bpe *bpe;
     const unsigned char *text; // of the pieces

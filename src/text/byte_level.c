@@ -7,7 +7,7 @@ static bool stands_for_itself(unsigned byte)
     return (byte >= '!' && byte <= '~') || (byte >= 0xa1 && byte <= 0xac) || (byte >= 0xae && byte <= 0xff);
 }
 
-// The bytes that do not stand for themselves are 0-32, 127-160 and 173.
+// Bytes 0-32, 127-160 and 173 are mapped to other characters.
 static uint32_t character_of(unsigned char byte)
 {
     if (stands_for_itself(byte)) return byte;

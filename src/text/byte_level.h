@@ -7,13 +7,13 @@
 
 #include <stdint.h>
 
-enum { CR_BYTE_LEVEL_END = 0x144 }; // all characters lie below
+enum { CR_BYTE_LEVEL_END = 0x144 }; // all characters are below this
 
-// GPT-2's expression that cuts a text into words.
+// GPT-2's regular expression, which cuts a text into words.
 #define CR_BYTE_LEVEL_EXPRESSION                                                                             \
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 
-int cr_byte_level_byte(uint32_t character); // -1 where it stands for none
+int cr_byte_level_byte(uint32_t character); // -1 if it stands for no byte
 
 enum cr_status cr_byte_level_append(struct cr_buffer *out, struct cr_slice bytes);
 

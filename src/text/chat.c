@@ -8,22 +8,22 @@
 const char *const cr_chat_names[CR_CHAT_TEMPLATES + 1] = {"default", "chatml", "llama2", "llama3",
                                                           "alpaca",  "vicuna", "plain",  NULL};
 
-// A turn is written as text with these in it.
+// Placeholders in the text of a turn.
 #define CONTENT "\1"               // the message
-#define SAY "\2"                   // here the assistant begins to speak, ...
-#define SAID "\3"                  // ... and here it has ended
-#define BOS "\4"                   // nothing where the tokenizer has none
+#define SAY "\2"                   // the start of what the assistant says, ...
+#define SAID "\3"                  // ... and its end
+#define BOS "\4"                   // nothing if the tokenizer has none
 #define EOS "\5"                   // the same
 #define TOKEN(text) "\6" text "\6" // an added token, or text
 #define TURN(role) TOKEN("<|im_start|>") role "\n"
 #define HEADER(role) TOKEN("<|start_header_id|>") role TOKEN("<|end_header_id|>") "\n\n"
 
 struct form {
-    bool bos;                           // begins with BOS; otherwise as the tokenizer begins a text
-    bool trim;                          // white space around a message goes
-    bool system_in_user;                // the system's message is part of the first user's
-    bool empty_system;                  // an empty system's message is written too
-    const char *system_without;         // what stands for the system's message where there is none, or NULL
+    bool bos;                   // begins with BOS; otherwise with what the tokenizer puts before a text
+    bool trim;                  // white space around a message is removed
+    bool system_in_user;        // the system's message is part of the first user's
+    bool empty_system;          // an empty system's message is written too
+    const char *system_without; // used if there is no system message; or NULL
     const char *turns[3], *end_of_turn; // by role; NULL: EOS
 };
 
@@ -84,10 +84,10 @@ static enum cr_status append_token(const struct cr_tokenizer *tokenizer, struct 
     return cr_pieces_append(out, text);
 }
 
-// How much of a turn is written, and whether it is marked.
+// How much of a turn to write, and whether to mark it.
 enum part { MARKED, UNMARKED, BEFORE_SPEECH };
 
-// One turn, from its form.
+// Appends one turn.
 static enum cr_status append_turn(const struct cr_tokenizer *tokenizer, const char *turn,
                                   struct cr_slice content, enum part part, struct cr_pieces *out)
 {
@@ -139,7 +139,7 @@ static enum cr_status check_messages(const struct cr_chat_message *messages, siz
 static enum cr_status begin(const struct form *form, const struct cr_tokenizer *tokenizer,
                             struct cr_pieces *out)
 {
-    // A turn that begins with BOS itself brings the first one too.
+    // If turns begin with BOS, the first one brings it.
     if (form->bos) return append_turn(tokenizer, BOS, (struct cr_slice){NULL, 0}, UNMARKED, out);
     if (form->turns[CR_CHAT_USER][0] == *BOS) return CR_OK;
     const struct cr_ids *before = &cr_tokenizer_template(tokenizer)->before;
@@ -147,7 +147,7 @@ static enum cr_status begin(const struct form *form, const struct cr_tokenizer *
     return CR_OK;
 }
 
-// The first user's message with the system's in it.
+// Joins the system message into the first user message.
 static enum cr_status join_system(const struct form *form, struct cr_slice system, struct cr_slice user,
                                   struct cr_buffer *out)
 {

@@ -10,7 +10,7 @@
 #include <string.h>
 
 struct entry {
-    size_t start, labelled; // its tokens end where the next entry's start
+    size_t start, labelled; // its tokens end where the next entry's begin
     bool right;
 };
 
@@ -28,7 +28,7 @@ struct cr_dataset {
 };
 
 enum { BAD_ROWS_SHOWN = 3 };
-static const double seconds_between = 1; // sentences of how far reading is
+static const double seconds_between = 1; // between two progress events
 
 static enum cr_status make_room(struct cr_dataset *dataset, size_t more)
 {
@@ -64,8 +64,8 @@ static enum cr_status add_example(struct cr_dataset *dataset, const struct cr_en
     return CR_OK;
 }
 
-// Choices are compared by what their tokens sum up to: a word whose tokens begin those of another is never
-// the less likely of the two. `first`: the example with the first label word.
+// Choices are compared by the sum of their tokens' log-probabilities, so a word whose tokens are a prefix of
+// another's would never be less likely than the other. `first`: the example with the first label word.
 static enum cr_status check_choices(const struct cr_dataset *dataset, size_t first,
                                     const struct cr_dataset_options *options)
 {
@@ -85,7 +85,7 @@ static enum cr_status check_choices(const struct cr_dataset *dataset, size_t fir
     return CR_OK;
 }
 
-// The examples of one row: all of them, or none where one has nothing to predict.
+// Adds the examples of one row: all of them, or none if one has nothing to predict.
 static enum cr_status add_row(struct cr_dataset *dataset, const struct cr_encoded_row *row,
                               const struct cr_dataset_options *options)
 {
@@ -97,7 +97,7 @@ static enum cr_status add_row(struct cr_dataset *dataset, const struct cr_encode
         const struct cr_encoded *encoded = &row->encoded[k];
         enum cr_status status = add_example(dataset, encoded, options, k == row->right);
         bool whole = status == CR_OK && dataset->entries[first + k].labelled > 0;
-        // Half a label word is another word.
+        // A truncated label word is another word.
         if (labelled && encoded->ids.count > options->max_length) whole = false;
         if (whole) continue;
         dataset->entry_count = first;
@@ -110,8 +110,8 @@ static enum cr_status add_row(struct cr_dataset *dataset, const struct cr_encode
     return check_choices(dataset, first, options);
 }
 
-// A row that could not be read, or not be encoded, is passed over where so many are allowed. `status` and the
-// message are of its failure.
+// Skips a row that could not be read or encoded, if max_bad_rows allows one more. `status` and the current
+// error message are the row's failure.
 static enum cr_status pass_over(struct cr_dataset *dataset, const struct cr_encoded_row *row,
                                 enum cr_status status, size_t allowed)
 {
@@ -130,7 +130,7 @@ static enum cr_status take_in(struct cr_dataset *dataset, const struct cr_row_fo
 {
     enum cr_status status = row->status;
     if (status != CR_OK) {
-        // There was no memory to keep the sentence either.
+        // There was no memory for the message either.
         (void)cr_fail(status, "%s", row->why.size > 0 ? cr_buffer_text(&row->why) : "out of memory: a row");
     } else {
         status = add_row(dataset, row, options);

@@ -11,10 +11,10 @@ enum kind { BYTE_LEVEL, METASPACE, REPLACE, BYTE_FALLBACK, FUSE, STRIP };
 
 struct step {
     enum kind kind;
-    struct cr_buffer pattern; // REPLACE: what; METASPACE and STRIP: one character
-    struct cr_buffer content; // REPLACE: by what
+    struct cr_buffer pattern; // REPLACE: the string to replace; METASPACE and STRIP: one character
+    struct cr_buffer content; // REPLACE: its replacement
     bool drop_first;          // METASPACE: leave out the replacement in the first token
-    size_t left, right;       // STRIP: at most so many at each end
+    size_t left, right;       // STRIP: the most characters at each end
 };
 
 enum { STEP_LIMIT = 32, STRIP_LIMIT = 1 << 20 };
@@ -22,13 +22,13 @@ enum { STEP_LIMIT = 32, STRIP_LIMIT = 1 << 20 };
 struct cr_text_decoder {
     struct step steps[STEP_LIMIT];
     size_t count;
-    bool none; // null in the file
+    bool none; // the file has null
 };
 
 static enum cr_status parse_metaspace(struct step *step, const struct cr_json *json, const char *name)
 {
     const char *scheme, *replacement;
-    bool prefix; // the older form
+    bool prefix; // the older form of prepend_scheme
     CR_TRY(cr_json_get_bool(json, name, "add_prefix_space", true, &prefix));
     CR_TRY(cr_json_get_string(json, name, "prepend_scheme", prefix ? "always" : "never", &scheme));
     CR_TRY(cr_json_get_string(json, name, "replacement", "\u2581", &replacement));
@@ -105,7 +105,8 @@ void cr_text_decoder_free(struct cr_text_decoder *decoder)
     free(decoder);
 }
 
-// Each token's characters as the bytes they stand for; a token with another character is taken as it is.
+// Maps each token's characters to the bytes for which they stand; a token with any other character is taken
+// literally.
 static enum cr_status decode_byte_level(const struct cr_pieces *tokens, struct cr_buffer *out)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
@@ -136,11 +137,11 @@ int cr_byte_of_token(struct cr_slice token)
 
 static enum cr_status add_piece(struct cr_pieces *out, size_t start)
 {
-    // The token number keeps an empty piece from being left out: it may still part two runs of byte tokens.
+    // A token number keeps an empty piece in the list: it may separate two runs of byte tokens.
     return cr_pieces_add(out, (struct cr_piece){.start = start, .end = out->text.size, .token = 0});
 }
 
-// A run of byte tokens becomes one piece where it is valid UTF-8, and one U+FFFD for each byte otherwise.
+// A run of byte tokens becomes one piece if it is valid UTF-8, else one U+FFFD for each byte.
 static enum cr_status flush_bytes(struct cr_buffer *bytes, struct cr_pieces *out)
 {
     size_t start = out->text.size;

@@ -8,15 +8,15 @@
 
 struct cr_text_decoder;
 
-// From the JSON value (null: tokens are joined by spaces). `name` begins error messages.
+// Made from the JSON value (null: tokens are joined by spaces). `name` begins error messages.
 enum cr_status cr_text_decoder_new(const struct cr_json *json, const char *name,
                                    struct cr_text_decoder **out);
 void cr_text_decoder_free(struct cr_text_decoder *decoder); // NULL is allowed
 
-// The byte that a token stands for, "<0x0A>"; -1 where it stands for none.
+// The byte for which a token such as "<0x0A>" stands; -1 if it stands for none.
 int cr_byte_of_token(struct cr_slice token);
 
-// Appends the text of the tokens, one to a piece; `tokens` is used up.
+// Appends the text of the tokens, given as one piece each; `tokens` is consumed.
 enum cr_status cr_decode(const struct cr_text_decoder *decoder, struct cr_pieces *tokens,
                          struct cr_buffer *out);
 

@@ -11,14 +11,14 @@ void cr_encoded_release(struct cr_encoded *encoded)
     cr_ids_release(&encoded->labelled);
 }
 
-// Appends ids that are labels or not, all alike, up to as many as there are ids.
+// Marks all ids not yet marked as labels, or as none.
 static enum cr_status label_rest(struct cr_encoded *out, bool labelled)
 {
     while (out->labelled.count < out->ids.count) CR_TRY(cr_ids_append(&out->labelled, labelled));
     return CR_OK;
 }
 
-// EOS, unless the last id is it.
+// Appends EOS, unless it is already the last id.
 static enum cr_status append_eos(const struct cr_tokenizer *tokenizer, struct cr_ids *ids)
 {
     uint32_t eos;
@@ -27,14 +27,14 @@ static enum cr_status append_eos(const struct cr_tokenizer *tokenizer, struct cr
     return cr_ids_append(ids, eos);
 }
 
-// What the tokenizer puts before a text, and does not see when it cuts it: the text begins behind it.
+// Appends what the tokenizer puts before a text. It does not affect how the text itself is cut.
 static enum cr_status begin_text(const struct cr_tokenizer *tokenizer, struct cr_encoded *out)
 {
     CR_TRY(cr_ids_append_all(&out->ids, &cr_tokenizer_template(tokenizer)->before));
     return label_rest(out, false);
 }
 
-// A text that begins as the tokenizer begins one; it may hold special tokens.
+// Encodes a text, with what the tokenizer puts before a text; it may contain special tokens.
 static enum cr_status encode_text(struct cr_slice text, const struct cr_tokenizer *tokenizer, bool with_eos,
                                   struct cr_ids *ids)
 {
@@ -67,7 +67,7 @@ enum cr_status cr_alpaca_prompt(struct cr_slice instruction, struct cr_slice inp
     return cr_append_format(out, "\n\n### Response:");
 }
 
-// Stanford's prompt, which is no label, and the answer, which is one with the EOS behind it.
+// Stanford's prompt, which is not a label, and the answer with EOS, which is.
 static enum cr_status encode_alpaca(const struct cr_row *row, const struct cr_tokenizer *tokenizer,
                                     struct cr_encoded *out)
 {
@@ -85,7 +85,7 @@ static enum cr_status encode_alpaca(const struct cr_row *row, const struct cr_to
     return label_rest(out, true);
 }
 
-// As one text, of which the completion is what is learned, with the EOS behind it.
+// Prompt and completion as one text; the completion and EOS are labels.
 static enum cr_status encode_completion(const struct cr_row *row, const struct cr_tokenizer *tokenizer,
                                         struct cr_encoded *out)
 {
@@ -111,9 +111,10 @@ static enum cr_status encode_chat(const struct cr_chat_message *messages, size_t
     return cr_tokenizer_encode_pieces(tokenizer, &pieces, &out->ids, &out->labelled);
 }
 
-static const char text_hole[] = "{text}"; // of a label prompt
+static const char text_hole[] = "{text}"; // in a label prompt
 
-// A label word's name, its text, and its word: "positive=great", or "great" with its place for a name.
+// Splits the i-th label word into its label and its word: "positive=great", or "great", whose label is its
+// index.
 static struct cr_slice word_of(const struct cr_dataset_options *options, size_t i, struct cr_slice *label,
                                char place[24])
 {

@@ -9,11 +9,11 @@ enum {
     PATTERN_LIMIT = 1 << 16, // bytes of an expression
     NESTING_LIMIT = 64,      // parentheses
     HEAP_LIMIT = 256 << 10,  // KiB for backtracking
-    STEPS_LEAST = 1 << 20,   // steps of one match in any text, and for each of its bytes
+    STEPS_LEAST = 1 << 20,   // limit of steps for one match: a constant, and so many for each byte of text
     STEPS_EACH = 64,
 };
 
-// Oniguruma's \w; it counts the digits and fractions of Latin-1 in.
+// Oniguruma's \w, which includes the superscript digits and fractions of Latin-1.
 #define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
 
 struct cr_expression {
@@ -48,7 +48,7 @@ static enum cr_status copy(struct reader *reader, size_t size, struct cr_buffer 
     return CR_OK;
 }
 
-// Copies an escape that goes on to a closing brace: \p{L}, \x{2581}.
+// Copies an escape that ends with a closing brace: \p{L}, \x{2581}.
 static enum cr_status copy_braced(struct reader *reader, struct cr_buffer *out)
 {
     size_t size = 3;
@@ -94,19 +94,19 @@ static enum cr_status translate_escape(struct reader *reader, struct cr_buffer *
         reader->at += 6;
         return cr_append_format(out, "\\x{%s}", digits);
     }
-    case 's': // PCRE2's own also takes U+180E
+    case 's': // PCRE2's \s also matches U+180E
         instead = "\\p{White_Space}";
         break;
     case 'S':
         instead = "\\P{White_Space}";
         break;
-    case 'w': // PCRE2's own lacks marks
+    case 'w': // PCRE2's \w lacks marks
         instead = reader->in_class ? WORD : "[" WORD "]";
         break;
     case 'W':
         if (!reader->in_class) instead = "[^" WORD "]";
         break;
-    case 'b': // where a word begins or ends; in a class it would be a backspace
+    case 'b': // a word boundary; in a class, a backspace
         if (!reader->in_class) instead = "(?:(?<=[" WORD "])(?![" WORD "])|(?<![" WORD "])(?=[" WORD "]))";
         break;
     default:
@@ -125,7 +125,7 @@ static enum cr_status translate_class(struct reader *reader, struct cr_buffer *o
 {
     reader->in_class = true;
     CR_TRY(copy(reader, peek(reader, 1) == '^' ? 2 : 1, out));
-    if (peek(reader, 0) == ']') CR_TRY(copy(reader, 1, out)); // stands for itself in front
+    if (peek(reader, 0) == ']') CR_TRY(copy(reader, 1, out)); // literal in first position
     while (peek(reader, 0) >= 0 && peek(reader, 0) != ']') {
         if (peek(reader, 0) == '[') return unsupported(reader, "a class within a class");
         if (peek(reader, 0) == '&' && peek(reader, 1) == '&') return unsupported(reader, "\"&&\" in a class");
@@ -155,7 +155,8 @@ static enum cr_status translate_brace(struct reader *reader, struct cr_buffer *o
     size_t size = 1;
     while ((peek(reader, size) >= '0' && peek(reader, size) <= '9') || peek(reader, size) == ',') size++;
     if (peek(reader, size) == '}') {
-        // Where PCRE2 reads {1,3}+ as possessive, Ruby repeats the repetition; {,3} is a literal to PCRE2.
+        // PCRE2 reads {1,3}+ as possessive, but Ruby repeats the repetition; PCRE2 reads {,3} as literal
+        // text.
         if (peek(reader, 1) == ',' || size == 1) return unsupported(reader, "\"{\" without a lower bound");
         if (peek(reader, size + 1) == '+') return unsupported(reader, "\"+\" after \"}\"");
     }
@@ -294,7 +295,8 @@ enum cr_status cr_search_next(struct cr_search *search, bool *found, size_t *sta
         }
         const PCRE2_SIZE *bounds = pcre2_get_ovector_pointer(search->matched);
         if (bounds[0] == bounds[1] && bounds[0] == search->last_end) {
-            // An empty match right behind the last one would be found for ever: one character on.
+            // An empty match right after the last one would be found again and again: move on by one
+            // character.
             size_t next = search->at + 1;
             while (next < search->text.size && (search->text.data[next] & 0xc0) == 0x80) next++;
             search->at = next;

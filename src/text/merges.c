@@ -14,13 +14,13 @@ struct word {
 struct pair {
     uint64_t key;    // left symbol in the upper half, right in the lower
     uint64_t count;  // occurrences, each weighed by its word's count
-    uint32_t *words; // where it occurs, or once did; a word may be listed twice
+    uint32_t *words; // words in which it occurs or once did; with duplicates
     uint32_t word_count, word_capacity;
-    uint32_t touched; // the merge by which it was made or grew
+    uint32_t touched; // number of the last merge that made it or increased its count
 };
 
 struct candidate {
-    uint64_t count; // of the pair when this was put into the heap; it may have fallen since
+    uint64_t count; // the pair's count when pushed; it may have decreased since
     uint32_t pair;
 };
 
@@ -33,11 +33,11 @@ struct learner {
     size_t pair_count, pair_capacity;
     uint32_t *slots; // open addressing: pair + 1, or 0
     size_t slot_count;
-    struct candidate *heap; // the best in front
+    struct candidate *heap; // the best one first
     size_t heap_count, heap_capacity;
-    uint32_t *grown; // pairs that the merge at work made or let grow
+    uint32_t *grown; // pairs that the current merge made or whose count it increased
     size_t grown_count, grown_capacity;
-    uint32_t round; // number of the merge at work, from 1; 0 while counting
+    uint32_t round; // number of the current merge, from 1; 0 during the first count
 };
 
 static void release(struct learner *learner)
@@ -150,7 +150,7 @@ static enum cr_status note_word(struct pair *pair, uint32_t word)
     return CR_OK;
 }
 
-// Counts one occurrence of the pair in the word; `listed` where the word is known to be listed under it.
+// Counts one occurrence of the pair in the word; `listed` if the word is known to be in the pair's list.
 static enum cr_status count_pair(struct learner *learner, uint32_t left, uint32_t right, uint32_t word,
                                  bool listed)
 {
@@ -174,7 +174,8 @@ static enum cr_status count_pair(struct learner *learner, uint32_t left, uint32_
     return CR_OK;
 }
 
-// Puts the pairs that were made or grew into the heap. Others only fall: that shows when they are popped.
+// Pushes the pairs that are new or whose count increased. Other counts only decrease, which is noticed when
+// they are popped.
 static enum cr_status push_grown(struct learner *learner)
 {
     for (size_t i = 0; i < learner->grown_count; i++) CR_TRY(heap_push(learner, learner->grown[i]));
@@ -206,7 +207,7 @@ static enum cr_status merge_in_word(struct learner *learner, uint32_t index, uin
     return CR_OK;
 }
 
-// The id of the token that the two make, which another merge may have made before.
+// The id of the merged token, which another merge may have made before.
 static enum cr_status result_token(struct learner *learner, uint32_t left, uint32_t right, uint32_t *out)
 {
     struct cr_vocabulary *tokens = &learner->merges->tokens;
@@ -229,8 +230,8 @@ static enum cr_status merge_pair(struct learner *learner, uint32_t index)
     CR_TRY(result_token(learner, left, right, &result));
     CR_TRY(cr_grow(merges->count + 1, &merges->capacity, sizeof *merges->items, &merges->items));
     merges->items[merges->count++] = (struct cr_merge){left, right};
-    // The list is taken out: no word will hold this pair again once it is merged everywhere, unless a later
-    // merge makes one of its tokens anew, and then lists its words anew.
+    // The list is removed: after the merge no word contains this pair, unless a later merge makes one of its
+    // tokens again, and then the words are listed again.
     CR_FREE uint32_t *words = pair->words;
     uint32_t count = pair->word_count;
     pair->words = NULL;
@@ -278,7 +279,7 @@ static enum cr_status learn(struct learner *learner, const struct cr_vocabulary 
         if (now == best.count)
             CR_TRY(merge_pair(learner, best.pair));
         else if (now < best.count)
-            CR_TRY(heap_push(learner, best.pair)); // where it grew, a better one is in the heap already
+            CR_TRY(heap_push(learner, best.pair)); // if it increased, a better entry is already in the heap
     }
     return CR_OK;
 }

@@ -12,7 +12,7 @@ struct step {
     enum kind kind;
     enum cr_normal_form form;
     bool left, right;                  // STRIP
-    struct cr_buffer pattern, content; // REPLACE; PREPEND has content alone
+    struct cr_buffer pattern, content; // REPLACE; PREPEND uses only `content`
 };
 
 enum { STEP_LIMIT = 32 };

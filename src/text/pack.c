@@ -9,7 +9,7 @@ void cr_packs_release(struct cr_packs *packs)
     *packs = (struct cr_packs){0};
 }
 
-// Each example a pack of its own, in order.
+// Makes each example a pack of its own, in order.
 static enum cr_status each_alone(size_t examples, struct cr_packs *out)
 {
     CR_CLEANUP(cr_packs_release) struct cr_packs packs = {.count = examples};
@@ -22,16 +22,16 @@ static enum cr_status each_alone(size_t examples, struct cr_packs *out)
     return CR_OK;
 }
 
-// Where packs with so much room are: a list for each room, and a bit for each list that is not empty.
+// Packs by their room: a list for each amount of room, and a bit for each list that is not empty.
 enum { WORD = 64 };
 struct rooms {
-    size_t *first;  // [capacity + 1] a pack and one more, or 0
+    size_t *first;  // [capacity + 1] index of a pack + 1, or 0
     size_t *next;   // [packs at most]
     uint64_t *some; // [capacity / WORD + 1]
     size_t words;
 };
 
-// The least room of at least `least` that some pack has; SIZE_MAX: none.
+// The smallest room of at least `least` that some pack has; SIZE_MAX: none.
 static size_t least_room(const struct rooms *rooms, size_t least)
 {
     size_t word = least / WORD;
@@ -58,7 +58,7 @@ static void put(struct rooms *rooms, size_t room, size_t pack)
     rooms->some[room / WORD] |= (uint64_t)1 << room % WORD;
 }
 
-// Examples by falling length: counting, which keeps the order of equals.
+// Sorts examples by falling length: a counting sort, which keeps the order of equal lengths.
 static enum cr_status sort(const size_t *length, size_t examples, size_t capacity, uint32_t *sorted)
 {
     CR_FREE size_t *place = NULL;
@@ -69,7 +69,7 @@ static enum cr_status sort(const size_t *length, size_t examples, size_t capacit
     return CR_OK;
 }
 
-// pack_of[i] for each example, and how many packs there are.
+// Sets pack_of[i] for each example, and the number of packs.
 static enum cr_status fit(const size_t *length, const uint32_t *sorted, size_t examples, size_t capacity,
                           size_t *pack_of, size_t *count)
 {

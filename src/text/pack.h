@@ -1,6 +1,7 @@
-// Packing: which examples share a row of a batch.
+// Packing: decides which examples share a row of a batch.
 //
-// A pack's examples lie one after the other and stay apart in attention, as all sequences of a batch do.
+// A pack's examples are stored one after the other, and attention keeps them apart, as all sequences of a
+// batch.
 #ifndef CARREL_TEXT_PACK_H
 #define CARREL_TEXT_PACK_H
 
@@ -18,13 +19,12 @@ struct cr_packs {
 
 void cr_packs_release(struct cr_packs *packs);
 
-// Best fit, longest first (as TRL's "bfd"): an example joins the pack that it fills most, or begins one.
-// Lengths are 1 to `capacity`; examples of equal length keep their order, so that equal data give equal
-// packs.
+// Best fit decreasing (as TRL's "bfd"): in order of falling length, an example joins the pack in which it
+// leaves the least room, or starts a new one. Lengths are 1 to `capacity`; examples of equal length keep
+// their order, so that equal data give equal packs.
 enum cr_status cr_packs_fit(const size_t *length, size_t examples, size_t capacity, struct cr_packs *out);
 
-// What a run over these examples goes by: packs of at most `capacity` tokens, or, without packing, each
-// alone.
+// The packs of a dataset: of at most `capacity` tokens or, without packing, one for each example.
 enum cr_status cr_dataset_pack(const struct cr_dataset *data, bool packing, size_t capacity,
                                struct cr_packs *out);
 

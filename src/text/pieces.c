@@ -27,7 +27,7 @@ enum cr_status cr_pieces_append(struct cr_pieces *pieces, struct cr_slice text)
 enum cr_status cr_pieces_append_token(struct cr_pieces *pieces, uint32_t token)
 {
     size_t start = pieces->text.size;
-    CR_TRY(cr_append(&pieces->text, " ", 1)); // some place of its own, for marks to lie around
+    CR_TRY(cr_append(&pieces->text, " ", 1)); // takes a place of its own, so that marks can enclose it
     return cr_pieces_add(pieces, (struct cr_piece){.start = start, .end = pieces->text.size, .token = token});
 }
 
@@ -91,8 +91,8 @@ enum cr_status cr_pieces_copy(struct cr_pieces *to, const struct cr_pieces *from
     return cr_pieces_add(to, piece);
 }
 
-// Where the mark at `at` of the text lies once piece `i`, which reaches beyond it, is the text of `to` from
-// `start` on.
+// The new offset of a mark at offset `at`, once piece `i`, which contains it, has become the text of `to`
+// from `start` on.
 static enum cr_status move_mark(const struct cr_pieces *from, size_t i, size_t at, size_t start,
                                 const struct cr_pieces *to, cr_piece_rewrite *rewrite, const void *context,
                                 size_t *out)

@@ -33,7 +33,7 @@ static enum cr_status add_message(struct cr_row_parser *parser, enum cr_chat_rol
     return CR_OK;
 }
 
-// A "system" beside the conversation, unless that has one of its own.
+// Adds a "system" beside the conversation, unless the conversation has its own system message.
 static enum cr_status add_system(struct cr_row_parser *parser, const struct cr_json *list,
                                  const char *role_key)
 {
@@ -44,7 +44,8 @@ static enum cr_status add_system(struct cr_row_parser *parser, const struct cr_j
     return add_message(parser, CR_CHAT_SYSTEM, system);
 }
 
-// Whether there is anything in a member: null, "", [] and {} are as good as none, as is "[]" for a list.
+// Whether a member has any content: null, "", [] and {} count as none, and so does the string "[]" for a
+// list.
 static bool is_filled(const struct cr_json *value)
 {
     struct cr_slice text = cr_json_string(value);
@@ -54,7 +55,7 @@ static bool is_filled(const struct cr_json *value)
     return kind != CR_JSON_NULL;
 }
 
-// A message may say itself whether it is to be learned: of what the assistant says, some may not be.
+// A message may state whether it is to be learned; some of the assistant's messages may be excluded.
 static enum cr_status take_learned(const struct cr_json *turn, size_t place, struct cr_chat_message *message)
 {
     static const char *const keys[] = {"train", "training"};
@@ -83,7 +84,7 @@ static enum cr_status take_learned(const struct cr_json *turn, size_t place, str
     return CR_OK;
 }
 
-// What a row or a message may have beside its text, and what would be lost without a word.
+// Refuses members of a row or message that would otherwise be ignored silently.
 static enum cr_status refuse_more(const struct cr_json *object)
 {
     static const char *const keys[][2] = {
@@ -128,8 +129,8 @@ static enum cr_status add_turn(struct cr_row_parser *parser, const struct cr_jso
                    place, role_key, (const char *)role.data);
 }
 
-// Conversations that were cut out of longer ones begin with an answer to what is not there. As elsewhere, it
-// is left out.
+// A conversation cut out of a longer one may begin with an answer to a message that is missing. It is
+// dropped, as other programs do.
 static void drop_leading_answer(struct cr_row_parser *parser)
 {
     struct cr_chat_message *messages = parser->messages;
@@ -281,7 +282,7 @@ static enum cr_status parse_json(struct cr_row_parser *parser, const struct cr_r
     parser->json = NULL;
     enum cr_status status = cr_json_parse_part(item->text, form->path, item->place, &parser->json);
     if (status == CR_INVALID && item->number == 0 &&
-        !form->array) // a file of another kind, or rows over several lines
+        !form->array) // a file of another kind, or with rows that span several lines
         return cr_fail(CR_INVALID, "%s (a row is one line of JSON, or the file is one array)",
                        cr_error_message());
     CR_TRY(status);

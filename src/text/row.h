@@ -1,4 +1,4 @@
-// One row of a dataset file: what a line or an object says.
+// Parses one row of a dataset file: a line or an object.
 #ifndef CARREL_TEXT_ROW_H
 #define CARREL_TEXT_ROW_H
 
@@ -8,8 +8,8 @@
 enum cr_row_kind {
     CR_ROW_UNKNOWN, // before the first row
     CR_ROW_TEXT,    // {"text"}
-    // {"instruction", "input" (may be absent), "output"}, or {"question", "answer"}; "system" and "history"
-    // (a list of [instruction, output]) may stand beside them. A "text" beside them is not read.
+    // {"instruction", "input" (optional), "output"}, or {"question", "answer"}, with an optional "system" and
+    // "history" (a list of [instruction, output]). A "text" beside them is ignored.
     CR_ROW_ALPACA,
     // {"messages"} or {"conversations"} (ShareGPT): a list of {"role", "content"} or {"from", "value"}; a
     // "system" may stand beside it. An assistant's message before the first user's of {"conversations"} is
@@ -17,56 +17,56 @@ enum cr_row_kind {
     // a prompt and those that say otherwise ("weight": 0; "train" or "training": false).
     CR_ROW_CHAT,
     CR_ROW_COMPLETION, // {"prompt", "completion"}, strings
-    CR_ROW_LABELLED,   // of a .tsv; a first line whose label is "label" is a heading
+    CR_ROW_LABELLED,   // a line of a .tsv; a first line with the label "label" is a heading
 };
 
-// Where a row lies.
+// Where a row is in its file.
 struct cr_row_item {
-    struct cr_slice text; // in the file's mapping
+    struct cr_slice text; // borrowed from the file's mapping
     struct cr_json_place place;
-    size_t number; // of rows before it
+    size_t number; // number of rows before it
 };
 
-// What it takes to make rows of items. Each thread that does so has its own; all zeros but for `form`.
+// State for parsing items into rows, one for each thread. Zero-initialise it except for `form`.
 struct cr_row_parser {
     struct cr_row_form {
-        const char *path; // the caller's; must outlive this
+        const char *path; // borrowed from the caller
         bool array, lines_of_tabs;
-        enum cr_row_kind kind; // of the rows before
+        enum cr_row_kind kind; // of previous rows
     } form;
     struct cr_json *json;
-    struct cr_chat_message *messages; // of the row given last
+    struct cr_chat_message *messages; // of the last row
     size_t message_count, message_capacity;
-    struct cr_buffer joined; // instruction and input
+    struct cr_buffer joined; // instruction and input, joined
 };
 
-// One row; the slices live until the next.
+// One row; its slices are valid until the next one is parsed.
 struct cr_row {
     enum cr_row_kind kind;
     struct cr_slice text;               // TEXT, the prompt of COMPLETION, or the sentence of LABELLED
     struct cr_slice label;              // LABELLED
     struct cr_slice instruction, input; // ALPACA
     struct cr_slice output;             // ALPACA, or the completion of COMPLETION
-    // CHAT, and of ALPACA and COMPLETION the same as messages: the user's is the instruction and, on a line
-    // of its own, the input, or the prompt.
+    // For CHAT, and for ALPACA and COMPLETION in the form of messages: the user's message is the instruction
+    // followed on a new line by the input, or the prompt.
     const struct cr_chat_message *messages;
     size_t message_count;
 };
 
-// By the keys of an object; CR_ROW_UNKNOWN where it is no row.
+// The kind of row by an object's keys; CR_ROW_UNKNOWN if it is not a row.
 enum cr_row_kind cr_row_kind_of(const struct cr_json *row);
 
-// The row of an item, and its kind for those after it. A row of another kind than the first, with a field
-// missing or of a wrong type, or one that wants something else learned than is (tools, pictures, weights of
-// messages), is CR_INVALID and named.
+// Parses an item, and sets the parser's kind for later ones. CR_INVALID, with what is wrong: a row of another
+// kind than the first one, a field that is missing or of a wrong type, and a row that asks for what is not
+// supported (tools, pictures, weights of messages).
 enum cr_status cr_row_parse(struct cr_row_parser *parser, const struct cr_row_item *item, struct cr_row *row);
 void cr_row_parser_release(struct cr_row_parser *parser);
 
-// Puts "path:line: " before the sentence of a failure that has to do with an item; returns `status`.
+// Puts "path:line: " before the message of a failure that concerns an item; returns `status`.
 enum cr_status cr_row_fail_at(const struct cr_row_form *form, const struct cr_row_item *item,
                               enum cr_status status);
 
-// What follows the first TAB of a line; data is NULL where there is none.
+// The part of a line after its first TAB; data is NULL if there is no TAB.
 struct cr_slice cr_row_behind_tab(struct cr_slice line);
 
 #endif

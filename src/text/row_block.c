@@ -3,9 +3,9 @@
 #include <stdlib.h>
 
 enum {
-    ROWS = 64,         // of a block, for each thread
-    BYTES = 1 << 18,   // after which a block has no more rows, for each thread
-    KEPT_IDS = 1 << 14 // room that an encoding keeps for the next row
+    ROWS = 64,         // rows of a block, for each thread
+    BYTES = 1 << 18,   // bytes after which a block takes no more rows, for each thread
+    KEPT_IDS = 1 << 14 // ids for which an encoding keeps its memory for the next row
 };
 
 struct cr_row_block {
@@ -58,7 +58,7 @@ void cr_row_block_release(struct cr_row_block **out)
     free(block);
 }
 
-// Of a tokenizer that is larger than its model, the tokens that data have.
+// For a tokenizer that has more tokens than its model: checks the ids that occur in the data.
 static enum cr_status check_tokens(const struct cr_row_block *block, const struct cr_ids *ids)
 {
     size_t vocabulary = block->options->vocabulary, count = cr_least(ids->count, block->options->max_length);
@@ -102,7 +102,7 @@ static void encode_item(void *context, size_t i, size_t thread)
         item->status = CR_NO_MEMORY;
 }
 
-// Takes rows for a block. Until one could be read, whose kind is that of all, there is one row in a block.
+// Takes rows for a block. Until one row could be read, which decides on the kind of all, a block has one row.
 static enum cr_status take_rows(struct cr_row_block *block, size_t most)
 {
     struct cr_row_reader *rows = block->rows;

@@ -25,7 +25,7 @@ static void skip_space(struct cr_row_reader *rows)
     while (peek(rows) == ' ' || peek(rows) == '\t' || peek(rows) == '\n' || peek(rows) == '\r') step(rows);
 }
 
-// What people have instead, and what makes rows of it.
+// Refuses common other formats, and says how to convert them.
 static enum cr_status refuse_others(const char *path, struct cr_slice file)
 {
     static const struct {
@@ -77,7 +77,7 @@ enum cr_status cr_row_reader_open(const char *path, struct cr_row_reader *out)
     }
     form->array = !form->lines_of_tabs && peek(&rows) == '[';
     if (form->array) step(&rows);
-    if (form->lines_of_tabs) { // a first line may begin with a TAB
+    if (form->lines_of_tabs) { // the first line may begin with a TAB
         rows.at = start;
         rows.place = (struct cr_json_place){1, 1};
     }
@@ -92,7 +92,7 @@ void cr_row_reader_close(struct cr_row_reader *rows)
     *rows = (struct cr_row_reader){0};
 }
 
-// The rest of the line at the reader's place.
+// Takes the rest of the current line.
 static struct cr_slice take_line(struct cr_row_reader *rows)
 {
     size_t start = rows->at;
@@ -101,8 +101,8 @@ static struct cr_slice take_line(struct cr_row_reader *rows)
     return (struct cr_slice){rows->file.data + start, rows->at - start};
 }
 
-// The extent of the item at the reader's place: an object or a list by its brackets, anything else up to what
-// parts items. Whether it is well-formed is seen when it is parsed.
+// Skips the current item: an object or a list up to its closing bracket, anything else up to the next
+// separator. Whether it is well-formed is checked when it is parsed.
 static void skip_item(struct cr_row_reader *rows)
 {
     int open = peek(rows), close = open == '{' ? '}' : open == '[' ? ']' : 0;
@@ -157,7 +157,7 @@ static enum cr_status find_item(struct cr_row_reader *rows, struct cr_slice *row
     return CR_OK;
 }
 
-// The next line, an empty one where there is none.
+// Takes the next line; an empty one if there is none.
 static void take_json_line(struct cr_row_reader *rows, struct cr_row_item *item)
 {
     skip_space(rows);
@@ -165,7 +165,7 @@ static void take_json_line(struct cr_row_reader *rows, struct cr_row_item *item)
     item->text = take_line(rows);
 }
 
-// The next line that is neither empty nor a heading.
+// Takes the next line that is neither empty nor a heading.
 static void take_tabbed_line(struct cr_row_reader *rows, struct cr_row_item *item)
 {
     do {

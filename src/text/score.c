@@ -29,15 +29,15 @@ static bool is_point(unsigned char c)
     return c == '.' || c == ',';
 }
 
-// Punctuation of ASCII that always stands by itself: all but ' , - and the point.
+// ASCII punctuation that is always a word of its own: all but ' , - and the full stop.
 static bool is_alone(unsigned char c)
 {
     return (c >= ' ' && c <= '&') || (c >= '(' && c <= '+') || c == '/' || (c >= ':' && c <= '@') ||
            (c >= '[' && c <= '`') || (c >= '{' && c <= '~');
 }
 
-// The ranges that sacreBLEU's zh takes for Chinese. That from U+2001 on is one that it writes with five
-// digits where Python reads four, and so is U+2F81: scores are compared with its scores.
+// The ranges that sacreBLEU's zh takes for Chinese. The range from U+2001 and that at U+2F81 are mistakes
+// there (five hexadecimal digits, of which Python reads four); they are kept so that scores are the same.
 static bool is_chinese(uint32_t c)
 {
     static const uint32_t ranges[][2] = {
@@ -61,7 +61,7 @@ static enum cr_status replace_all(struct cr_buffer *text, const char *pattern, c
     return CR_OK;
 }
 
-// What mteval-v13a undoes first.
+// The replacements that mteval-v13a makes first.
 static enum cr_status unescape(struct cr_buffer *text)
 {
     static const char *const pairs[][2] = {{"<skipped>", ""}, {"-\n", ""},   {"\n", " "},  {"&quot;", "\""},
@@ -96,8 +96,8 @@ static enum cr_status set_punctuation_apart(struct cr_slice text, struct cr_buff
     return CR_OK;
 }
 
-// Bytes in pairs, from left to right, none twice: where `first` takes one and `second` the next, a space goes
-// before and behind the first where `before_first`, the second otherwise.
+// Looks at pairs of bytes, from left to right without overlap. If `first` accepts one and `second` the next,
+// a space goes before and after the first byte if `before_first`, else the second.
 struct pairing {
     bool (*first)(unsigned char), (*second)(unsigned char);
     bool before_first;
@@ -198,7 +198,7 @@ static int compare_words(const void *a, const void *b)
     return order != 0 ? order : (x.size > y.size) - (x.size < y.size);
 }
 
-// Numbers for the words of two texts, equal ones for equal words.
+// Numbers the words of two texts; equal words get equal numbers.
 static enum cr_status number_words(const struct words texts[2], uint32_t *const numbers[2])
 {
     size_t count = 0;
@@ -217,7 +217,7 @@ static enum cr_status number_words(const struct words texts[2], uint32_t *const 
 }
 
 struct gram {
-    uint32_t words[CR_SCORE_ORDERS]; // zeros behind the order's own
+    uint32_t words[CR_SCORE_ORDERS]; // zeros after the n-gram's words
 };
 
 static int compare_grams(const void *a, const void *b)
@@ -245,7 +245,7 @@ static enum cr_status count_grams(struct cr_score *score, uint32_t *const number
         size_t a = fill_grams(numbers[0], counts[0], n, answer),
                b = fill_grams(numbers[1], counts[1], n, reference);
         score->totals[n - 1] += a;
-        // Of equal ones as many match as the text with fewer has.
+        // Of equal n-grams, as many match as the text with fewer of them has.
         for (size_t i = 0, j = 0; i < a && j < b;) {
             int order = compare_grams(&answer[i], &reference[j]);
             score->matches[n - 1] += order == 0;
@@ -258,7 +258,7 @@ static enum cr_status count_grams(struct cr_score *score, uint32_t *const number
     return CR_OK;
 }
 
-// F1 by the longest common subsequence.
+// Adds the F1 score of the longest common subsequence.
 static enum cr_status add_rouge(struct cr_score *score, uint32_t *const numbers[2], const size_t counts[2])
 {
     CR_FREE size_t *row = NULL;
@@ -324,7 +324,7 @@ double cr_score_bleu(const struct cr_score *score)
     for (size_t n = 0; n < CR_SCORE_ORDERS; n++) {
         if (score->totals[n] == 0) return 0;
         double matches = (double)score->matches[n];
-        // An order without a match counts as half a match, the next one as a quarter, ...
+        // The first order without a match counts as half a match, the next one as a quarter, ...
         if (score->matches[n] == 0) matches = 1 / (smooth *= 2);
         logarithms += log(matches / (double)score->totals[n]);
     }

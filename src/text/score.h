@@ -1,5 +1,5 @@
-// How near answers come to their references: BLEU-4 over a corpus as sacreBLEU 2 gives it, ROUGE-L as
-// rouge-score does, and exact matches.
+// Scores of answers against references: corpus BLEU-4 as in sacreBLEU 2, ROUGE-L as in rouge-score, and exact
+// matches.
 //
 // Source: Papineni et al., "BLEU: a Method for Automatic Evaluation of Machine Translation", ACL 2002; Post,
 // "A Call for Clarity in Reporting BLEU Scores", WMT 2018 (tokenizers 13a and zh, smoothing "exp"); Lin,
@@ -11,11 +11,12 @@
 
 enum { CR_SCORE_ORDERS = 4 };
 
-// What the words of a text are. 13a: mteval-v13a's for BLEU, and for ROUGE runs of a-z and 0-9 of the text in
-// lower case. zh: each Chinese character is one, and what is between them as with 13a; ROUGE takes the same.
+// How a text is split into words. 13a: for BLEU as mteval-v13a; for ROUGE, runs of a-z and 0-9 in the
+// lower-cased text. zh: each Chinese character is a word, and the text between them is split as for 13a; for
+// ROUGE the same.
 enum cr_score_words { CR_SCORE_13A, CR_SCORE_ZH };
 
-// Zero-initialise it, but for `words`.
+// Zero-initialise all but `words`.
 struct cr_score {
     enum cr_score_words words;
     size_t answers, exact;
@@ -24,7 +25,7 @@ struct cr_score {
     double rouge_sum;
 };
 
-// Counts one answer against its reference; both are valid UTF-8. Exact means without white space round them.
+// Adds an answer and its reference, both valid UTF-8. An exact match ignores white space at both ends.
 enum cr_status cr_score_add(struct cr_score *score, struct cr_slice answer, struct cr_slice reference);
 
 double cr_score_bleu(const struct cr_score *score);    // 0 to 100

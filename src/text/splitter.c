@@ -13,7 +13,7 @@ enum scheme { ALWAYS, FIRST, NEVER };
 
 struct step {
     enum kind kind;
-    struct cr_expression *expression; // SPLIT; METASPACE where it splits
+    struct cr_expression *expression; // SPLIT, and METASPACE if it splits
     enum behaviour behaviour;
     bool invert;
     enum scheme scheme;           // METASPACE
@@ -23,7 +23,8 @@ struct step {
 
 enum { STEP_LIMIT = 32 };
 
-// Whitespace is the one step whose expression Hugging Face runs with Rust's engine: its \w.
+// Whitespace is the only step whose expression Hugging Face runs with Rust's regex engine; this is that
+// engine's \w.
 #define RUST_WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}"
 
 struct cr_splitter {
@@ -57,7 +58,7 @@ static enum cr_status parse_byte_level(struct cr_splitter *splitter, const struc
     CR_TRY(cr_json_get_bool(json, name, "add_prefix_space", true, &prefix_space));
     CR_TRY(cr_json_get_bool(json, name, "use_regex", true, &use_regex));
     struct step *step = NULL;
-    // The space is put in front before the text is cut, and the bytes are written as characters after.
+    // The space is prepended before the text is cut; the bytes are mapped to characters afterwards.
     if (prefix_space) {
         CR_TRY(new_step(splitter, name, &step));
         step->kind = METASPACE;
@@ -182,8 +183,8 @@ void cr_splitter_free(struct cr_splitter *splitter)
     free(splitter);
 }
 
-// The parts of one piece, as they come: matches and what lies between. Neighbours may be joined, so the last
-// part waits in here until it is known to be whole.
+// Collects the parts of one piece in order: matches and the text between them. Neighbours may be joined, so
+// the last part is held back until it is complete.
 struct joiner {
     const struct step *step;
     struct cr_pieces *cut;
@@ -258,7 +259,7 @@ static enum cr_status split_pieces(const struct step *step, struct cr_pieces *pi
     return CR_OK;
 }
 
-// Appends the text with each space replaced, and the replacement in front where it is to be.
+// Appends the text with each space replaced, and with the replacement in front if the scheme puts it there.
 static enum cr_status rewrite_spaces(const struct step *step, struct cr_slice text, bool first,
                                      struct cr_buffer *out)
 {

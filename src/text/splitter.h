@@ -8,11 +8,11 @@
 
 struct cr_splitter;
 
-// From the JSON value (null: does nothing). `name` begins error messages.
+// Made from the JSON value (null: does nothing). `name` begins error messages.
 enum cr_status cr_splitter_new(const struct cr_json *json, const char *name, struct cr_splitter **out);
 void cr_splitter_free(struct cr_splitter *splitter); // NULL is allowed
 
-// Cuts and rewrites the pieces that are no token.
+// Cuts and rewrites the pieces that are not tokens.
 enum cr_status cr_split(const struct cr_splitter *splitter, struct cr_pieces *pieces);
 
 #endif

@@ -35,7 +35,7 @@ static enum cr_status parse_single(const struct cr_json *json, const char *name,
     const struct cr_json *specials = cr_json_member(json, "special_tokens");
     if (cr_json_kind(single) != CR_JSON_ARRAY)
         return cr_fail(CR_INVALID, "%s: post_processor: \"single\" must be a list", name);
-    bool met = false; // the text's own place
+    bool met = false; // the text's own place was seen
     for (size_t i = 0; i < cr_json_count(single); i++) {
         const struct cr_json *piece = cr_json_at(single, i);
         const struct cr_json *special = cr_json_member(piece, "SpecialToken");
@@ -59,7 +59,7 @@ static enum cr_status parse(const struct cr_json *json, const char *name, size_t
     if (cr_json_kind(json) == CR_JSON_NULL) return CR_OK;
     const char *type;
     CR_TRY(cr_json_get_string(json, name, "type", "", &type));
-    if (strcmp(type, "ByteLevel") == 0) return CR_OK; // changes offsets alone
+    if (strcmp(type, "ByteLevel") == 0) return CR_OK; // affects only offsets
     if (strcmp(type, "TemplateProcessing") == 0) {
         if (template->before.count + template->after.count > 0)
             return cr_fail(CR_UNSUPPORTED, "%s: post_processor: two templates are not supported", name);

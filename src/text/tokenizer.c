@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 
 enum {
-    FILE_LIMIT = 256 << 20, // bytes of a tokenizer.json; the largest in use are near 30 MB
+    FILE_LIMIT = 256 << 20, // bytes of a tokenizer.json; the largest in use have some 30 MB
     TEXT_LIMIT = 1 << 30,   // bytes of one text
 };
 
@@ -54,7 +54,7 @@ static bool find_token(const struct cr_tokenizer *tokenizer, struct cr_slice tok
            cr_vocabulary_find(cr_bpe_vocabulary(tokenizer->bpe), token, out);
 }
 
-// A file that names no BOS or EOS: the added token of a usual name.
+// For files that name no BOS or EOS: the first added token among the usual names.
 static uint32_t usual_token(const struct cr_tokenizer *tokenizer, const char *const names[3])
 {
     uint32_t id;
@@ -64,7 +64,8 @@ static uint32_t usual_token(const struct cr_tokenizer *tokenizer, const char *co
     return CR_NO_TOKEN;
 }
 
-// Merges that would make a special token are left out: text becomes one only where it is cut out as one.
+// Excludes merges that would make a special token: only a special token that is cut out of the text gives its
+// id.
 static enum cr_status bar_special(struct cr_tokenizer *tokenizer)
 {
     size_t limit = cr_bpe_vocabulary(tokenizer->bpe)->limit;
@@ -78,7 +79,7 @@ static enum cr_status bar_special(struct cr_tokenizer *tokenizer)
     return CR_OK;
 }
 
-// `metaspace`: has what stands for normalizer, pre-tokenizer and decoder, or is NULL.
+// `metaspace`: replaces the file's normalizer, pre-tokenizer and decoder; or NULL.
 static enum cr_status build(struct cr_tokenizer *tokenizer, const struct cr_json *root, const char *name,
                             const struct cr_beside *beside, const struct cr_json *metaspace)
 {
@@ -147,8 +148,8 @@ void cr_tokenizer_release(struct cr_tokenizer **tokenizer)
     *tokenizer = NULL;
 }
 
-// A token that a file beside names: a string, an object with "content", or null for none. Where the key is
-// absent, *out stays.
+// A token that a file beside tokenizer.json names: a string, an object with "content", or null for none. If
+// the key is absent, *out is unchanged.
 static enum cr_status named_token(const struct cr_tokenizer *tokenizer, const struct cr_beside_file *file,
                                   const char *key, uint32_t *out)
 {
@@ -166,7 +167,8 @@ static enum cr_status named_token(const struct cr_tokenizer *tokenizer, const st
     return CR_OK;
 }
 
-// Transformers would add a token that a file beside lists and tokenizer.json does not.
+// Refuses a token that a file beside tokenizer.json lists and tokenizer.json does not: Transformers would add
+// it.
 static enum cr_status check_added(const struct cr_tokenizer *tokenizer, const struct cr_beside_file *file,
                                   const char *key, struct cr_slice token)
 {
@@ -187,7 +189,7 @@ static enum cr_status check_listed(const struct cr_tokenizer *tokenizer, const s
     return check_added(tokenizer, file, key, token);
 }
 
-// added_tokens.json is an object of names with their numbers.
+// added_tokens.json is an object of token names and their ids.
 static enum cr_status check_names(const struct cr_tokenizer *tokenizer, const struct cr_beside_file *file)
 {
     const struct cr_json *id;
@@ -198,7 +200,7 @@ static enum cr_status check_names(const struct cr_tokenizer *tokenizer, const st
     return CR_OK;
 }
 
-// A member that is an array or an object of tokens.
+// Checks a member that is an array or an object of tokens.
 static enum cr_status check_list(const struct cr_tokenizer *tokenizer, const struct cr_beside_file *file,
                                  const char *key)
 {
@@ -237,7 +239,7 @@ static enum cr_status note_token(const char *name, uint32_t usual, uint32_t id, 
                              : cr_append_format(out, "%s %u\n", name, (unsigned)id);
 }
 
-// Whether the file itself has no normalizer and this very pre-tokenizer.
+// Whether the file already has no normalizer and this same pre-tokenizer.
 static bool is_own_metaspace(const struct cr_json *root, const struct cr_json *metaspace)
 {
     const struct cr_json *own = cr_json_member(root, "pre_tokenizer");
@@ -250,7 +252,7 @@ static bool is_own_metaspace(const struct cr_json *root, const struct cr_json *m
     return same;
 }
 
-// Reads the files beside the tokenizer.json that it was made of, and notes what they changed.
+// Applies the files beside the tokenizer.json to the tokenizer made from it, and records what they changed.
 static enum cr_status apply_beside(struct cr_tokenizer *tokenizer, const struct cr_beside *beside,
                                    const struct cr_json *root, const struct cr_json *metaspace)
 {
@@ -312,7 +314,7 @@ static enum cr_status normalize(const void *context, struct cr_slice text, bool 
     return CR_OK;
 }
 
-// The steps from text to tokens; `special`: whether the text may hold special tokens.
+// All steps from text to ids. `special`: whether the text may contain special tokens.
 static enum cr_status encode_pieces(const struct cr_tokenizer *tokenizer, struct cr_pieces *pieces,
                                     bool special, struct cr_ids *out, struct cr_ids *starts)
 {
@@ -353,8 +355,8 @@ enum cr_status cr_tokenizer_encode(const struct cr_tokenizer *tokenizer, struct 
     return status;
 }
 
-// Whether token `i`, which begins at starts[i], holds a character between a mark and the next, for marks 0,
-// 2, ...
+// Appends for each token, which begins at starts[i], whether it contains a character between a mark and the
+// next one, for marks 0, 2, ...
 static enum cr_status tell_marked(const struct cr_pieces *pieces, const struct cr_ids *starts,
                                   struct cr_ids *marked)
 {

@@ -20,55 +20,53 @@ void cr_ids_release(struct cr_ids *ids);
 enum cr_status cr_ids_append(struct cr_ids *ids, uint32_t id);
 enum cr_status cr_ids_append_all(struct cr_ids *ids, const struct cr_ids *more);
 
-// From a tokenizer.json, or a directory that holds one. Files beside it count as for AutoTokenizer of
-// Transformers 5 (text/beside.h): they name bos_token and eos_token, null meaning none, say how added tokens
-// are looked for, and a LlamaTokenizer cuts text its own way. A token that is not named so is the first added
-// token of a usual name: <s>,
-// <|begin_of_text|>, <|endoftext|> for BOS; </s>, <|end_of_text|>, <|endoftext|> for EOS. Components it does
-// not know are CR_UNSUPPORTED, by name, as are tokens and a space before texts that a file beside would add.
+// Opens a tokenizer.json, or a directory that contains one. The files beside it are taken into account as by
+// AutoTokenizer of Transformers 5 (text/beside.h): they name bos_token and eos_token (null: none), say how
+// added tokens are matched, and a LlamaTokenizer cuts text in its own way. If they do not name BOS or EOS, it
+// is the first added token among <s>, <|begin_of_text|>, <|endoftext|> for BOS; </s>, <|end_of_text|>,
+// <|endoftext|> for EOS. CR_UNSUPPORTED, by name: unknown components, and tokens or a space before texts that
+// a file beside it would add.
 enum cr_status cr_tokenizer_open(const char *path, struct cr_tokenizer **out);
 enum cr_status cr_tokenizer_parse(struct cr_slice json, const char *name, struct cr_tokenizer **out);
 void cr_tokenizer_free(struct cr_tokenizer *tokenizer); // NULL is allowed
 void cr_tokenizer_release(
     struct cr_tokenizer **tokenizer); // frees *tokenizer and sets it to NULL; for CR_CLEANUP
 
-// What the files beside it changed, a line for each: "token ID FLAGS", "metaspace SCHEME", "bos ID", "eos ID"
-// ("bos none").
-// Empty where they changed nothing; lives as long as the tokenizer.
+// What the files beside it changed, one line each: "token ID FLAGS", "metaspace SCHEME", "bos ID", "eos ID"
+// ("bos none"). Empty if nothing; valid as long as the tokenizer.
 struct cr_slice cr_tokenizer_beside(const struct cr_tokenizer *tokenizer);
 
-// Appends the ids of `text` (valid UTF-8, else CR_INVALID with the offset). `add_special`: as the
-// post-processor says (a leading BOS, usually). Added tokens in the text are recognised, as Transformers
-// does. Encoding is safe from several threads at once.
+// Appends the ids of `text` (valid UTF-8, else CR_INVALID with the offset). With `add_special` the
+// post-processor's tokens are added (usually a leading BOS). Added tokens in the text are recognised, as in
+// Transformers. Several threads may encode at the same time.
 enum cr_status cr_tokenizer_encode(const struct cr_tokenizer *tokenizer, struct cr_slice text,
                                    bool add_special, struct cr_ids *out);
 
-// For callers that put a text together from parts: the template of a tokenizer (text/template.h), and whether
-// it has an added token of this text.
+// For callers that build a text from parts: the tokenizer's template (text/template.h), and whether it has an
+// added token with this text.
 const struct cr_template *cr_tokenizer_template(const struct cr_tokenizer *tokenizer);
 bool cr_tokenizer_added(const struct cr_tokenizer *tokenizer, struct cr_slice text, uint32_t *out);
 
-// Appends the ids of such a text (text/pieces.h); `pieces` is used up. Its text is text: what spells a
-// special token in it is encoded as any other characters. `marked` gets 1 for each token that holds a
-// character between marks 0 and 1, 2 and 3, and so on, or 0. Nothing else is added.
+// Appends the ids of a text built from parts (text/pieces.h); `pieces` is consumed. In its text, special
+// tokens are not recognised but encoded as plain characters. `marked` receives for each token 1 if it
+// contains a character between marks 0 and 1, 2 and 3, and so on, else 0. Nothing is added around the text.
 enum cr_status cr_tokenizer_encode_pieces(const struct cr_tokenizer *tokenizer, struct cr_pieces *pieces,
                                           struct cr_ids *out, struct cr_ids *marked);
 
-// Appends the bytes of the ids; invalid UTF-8 that byte tokens leave becomes U+FFFD, as Transformers does.
-// `skip_special` leaves out special tokens. An id that no token has gives nothing: models have more of them
+// Appends the text of the ids; invalid UTF-8 from byte tokens becomes U+FFFD, as in Transformers.
+// `skip_special` leaves out special tokens. An id without a token gives nothing: models may have more ids
 // than their tokenizers.
 enum cr_status cr_tokenizer_decode(const struct cr_tokenizer *tokenizer, const uint32_t *ids, size_t count,
                                    bool skip_special, struct cr_buffer *out);
 
-// How many of the ids, from the first on, have a text without special tokens that no later id changes: a run
-// of byte tokens is a text, or replacement characters, only once it has ended.
+// How many of the first ids have a text (without special tokens) that no later id can change: a run of byte
+// tokens becomes text, or replacement characters, only once it has ended.
 size_t cr_tokenizer_settled(const struct cr_tokenizer *tokenizer, const uint32_t *ids, size_t count);
 
 size_t cr_tokenizer_vocabulary(const struct cr_tokenizer *tokenizer); // highest id + 1
-// The token as the file spells it (byte-level characters, "<0x0A>", ...); {NULL, 0} where no token has the
-// id.
+// The token as spelled in the file (byte-level characters, "<0x0A>", ...); {NULL, 0} if no token has this id.
 struct cr_slice cr_tokenizer_token(const struct cr_tokenizer *tokenizer, uint32_t id);
-bool cr_tokenizer_bos(const struct cr_tokenizer *tokenizer, uint32_t *out); // false where there is none
+bool cr_tokenizer_bos(const struct cr_tokenizer *tokenizer, uint32_t *out); // false if there is none
 bool cr_tokenizer_eos(const struct cr_tokenizer *tokenizer, uint32_t *out);
 
 #endif

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-// The different words of the texts, and how often each occurs.
+// The distinct words of the texts, and how often each occurs.
 struct words {
     struct cr_vocabulary seen; // ids from 0
     uint64_t *counts;
@@ -54,8 +54,8 @@ static size_t find_special(const struct cr_bpe_options *options, size_t i, struc
     return hit ? (size_t)(hit - text.data) : SIZE_MAX;
 }
 
-// The leftmost special token from `at` on, the longest of those: its place and size, or the end of the text.
-// next[i] is where token i was found last; SIZE_MAX where it does not occur any more.
+// Finds the leftmost special token from `at` on, and the longest at that place: its offset and size, or the
+// end of the text. next[i] is where token i was last found; SIZE_MAX if it does not occur any more.
 static size_t next_special(const struct cr_bpe_options *options, struct cr_slice text, size_t at,
                            size_t *next, size_t *size)
 {
@@ -72,7 +72,7 @@ static size_t next_special(const struct cr_bpe_options *options, struct cr_slice
     return first;
 }
 
-// Special tokens part the text and are no words themselves.
+// Special tokens separate the text and are not counted as words.
 static enum cr_status count_text(struct words *words, struct cr_search *search,
                                  const struct cr_bpe_options *options, struct cr_slice text, size_t *next)
 {
@@ -111,7 +111,7 @@ static enum cr_status check_options(const struct cr_bpe_options *options)
     return CR_OK;
 }
 
-// Sets `out` to all tokens as they are written: special ones first, then those of the merges.
+// Sets `out` to all tokens as written in the file: special ones first, then those of the merges.
 static enum cr_status spell_tokens(const struct cr_bpe_options *options, const struct cr_merges *merges,
                                    struct cr_vocabulary *out)
 {

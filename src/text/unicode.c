@@ -24,12 +24,13 @@ enum cr_status cr_utf8_append(struct cr_buffer *out, uint32_t character)
     return cr_append(out, bytes, size);
 }
 
-// The size of the ill-formed part at the start of `bytes`: the longest beginning of a character, at least 1.
+// The size of the ill-formed part at the start of `bytes`: the longest prefix of a valid character, at least
+// 1.
 static size_t ill_formed_size(struct cr_slice bytes)
 {
     size_t size = 1;
     while (size < bytes.size && size < 4) {
-        // A beginning is one that some continuation makes whole.
+        // A prefix is what some continuation completes.
         unsigned char lead = bytes.data[0], next = bytes.data[size];
         size_t more = lead >= 0xc2 && lead < 0xe0 ? 1 : (lead & 0xf0) == 0xe0 ? 2 : 3;
         bool begins = lead >= 0xc2 && lead <= 0xf4 && size < more && (next & 0xc0) == 0x80;
@@ -94,15 +95,15 @@ bool cr_unicode_word(uint32_t c)
     case UTF8PROC_CATEGORY_ND:
     case UTF8PROC_CATEGORY_PC:
         return true;
-    default: // the joiners, and the circled and squared letters, which are Alphabetic though symbols
+    default: // joiners, and circled and squared letters, which are Alphabetic symbols
         return c == 0x200c || c == 0x200d || (c >= 0x24b6 && c <= 0x24e9) || (c >= 0x1f130 && c <= 0x1f149) ||
                (c >= 0x1f150 && c <= 0x1f169) || (c >= 0x1f170 && c <= 0x1f189);
     }
 }
 
-// Hugging Face's normal forms are those of Unicode 9.0. Characters that came later and have a combining class
-// or a decomposition in utf8proc's Unicode 15.0 lie in these ranges: they are left as they are and part what
-// stands before them from what stands behind.
+// Hugging Face's normal forms are those of Unicode 9.0, and utf8proc's of Unicode 15.0. Later characters that
+// have a combining class or a decomposition lie in these ranges: they are left unchanged, and the text before
+// and after them is normalised separately.
 static bool is_later(uint32_t c)
 {
     static const struct {
@@ -136,7 +137,7 @@ static uint32_t combining_class(utf8proc_int32_t c)
 
 struct mark {
     utf8proc_int32_t character;
-    uint32_t key; // combining class, then place: sorting by it is stable
+    uint32_t key; // combining class, then position, which makes the sort stable
 };
 
 static int compare_marks(const void *a, const void *b)
@@ -145,8 +146,8 @@ static int compare_marks(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-// Puts every run of combining marks into canonical order. utf8proc's own ordering exchanges neighbours, which
-// is quadratic in the length of a run.
+// Puts every run of combining marks into canonical order. utf8proc swaps neighbours for this, which is
+// quadratic in the length of a run.
 static enum cr_status order_marks(utf8proc_int32_t *characters, size_t count)
 {
     CR_FREE struct mark *marks = NULL;
@@ -179,7 +180,7 @@ static enum cr_status order_marks(utf8proc_int32_t *characters, size_t count)
     return CR_OK;
 }
 
-// Composes what stands between later characters; *count shrinks.
+// Composes the parts between later characters (is_later); *count decreases.
 static enum cr_status compose_parts(utf8proc_int32_t *characters, size_t *count)
 {
     size_t kept = 0;
@@ -198,7 +199,7 @@ static enum cr_status compose_parts(utf8proc_int32_t *characters, size_t *count)
     return CR_OK;
 }
 
-// Characters at work; kept from one part of a text to the next.
+// Buffers for characters, reused for all parts of a text.
 struct scratch {
     utf8proc_int32_t *characters;
     size_t room;
@@ -239,8 +240,8 @@ static enum cr_status normalize_part(struct cr_slice part, enum cr_normal_form f
     return CR_OK;
 }
 
-// ASCII is its own normal form, and nothing changes across the front of an ASCII character. So ASCII is
-// copied, but for a last character that what follows may combine with.
+// ASCII is its own normal form, and no composition crosses the start of an ASCII character. So ASCII is
+// copied, except the last character of a run, with which a following mark may combine.
 static enum cr_status normalize_all(struct cr_slice text, enum cr_normal_form form, struct scratch *scratch,
                                     struct cr_buffer *out)
 {
@@ -271,7 +272,7 @@ enum cr_status cr_unicode_lowercase(struct cr_slice text, struct cr_buffer *out)
     const unsigned char *at = text.data, *end = text.data + text.size;
     while (at < end) {
         uint32_t c = cr_utf8_next(&at);
-        // U+0130 is the one character whose lower case is two: i and a combining dot.
+        // U+0130 is the only character whose lower case has two characters: i and a combining dot.
         if (c == 0x130)
             CR_TRY(cr_append(out, "i\xcc\x87", 3));
         else

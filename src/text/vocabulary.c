@@ -34,7 +34,7 @@ struct cr_slice cr_vocabulary_token(const struct cr_vocabulary *vocabulary, uint
     return (struct cr_slice){vocabulary->text.data + span.start, span.end - span.start};
 }
 
-// The slot that holds the token, or the empty one where it would go.
+// The slot that holds the token, or the empty one where it belongs.
 static size_t find_slot(const struct cr_vocabulary *vocabulary, struct cr_slice token)
 {
     size_t mask = vocabulary->slot_count - 1, slot = (size_t)cr_text_hash(token) & mask;
