@@ -20,7 +20,7 @@ bool cr_amd_key_is_one(const struct cr_x509 *certificate)
     return cr_x509_extension(certificate, AMD "3.1", &value);
 }
 
-// A security version; false where there is none or it does not fit.
+// Reads a security version; false if there is none or it does not fit.
 static bool read_version(const struct cr_x509 *certificate, const char *oid, uint8_t *out)
 {
     struct cr_slice value;
@@ -32,7 +32,7 @@ static bool read_version(const struct cr_x509 *certificate, const char *oid, uin
     return true;
 }
 
-// A word of ASCII; "" where there is none or it does not fit.
+// Reads an ASCII word; "" if there is none or it does not fit.
 static void read_word(const struct cr_x509 *certificate, const char *oid, char *out, size_t room)
 {
     struct cr_slice value;
@@ -47,7 +47,7 @@ static void read_word(const struct cr_x509 *certificate, const char *oid, char *
     out[word.size] = 0;
 }
 
-// The chip's id stands there as it is, or, in some certificates, as an OCTET STRING.
+// The chip's id is stored directly or, in some certificates, as an OCTET STRING.
 static struct cr_slice chip_id_of(struct cr_slice value)
 {
     struct cr_cursor cursor = cr_cursor_over(value);

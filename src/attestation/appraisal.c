@@ -53,7 +53,7 @@ const char *cr_verdict_name(enum cr_verdict verdict)
     return names[verdict];
 }
 
-// Takes `text` over.
+// Takes ownership of `text`.
 static enum cr_status add_claim(struct cr_appraisal *appraisal, const char *key, enum cr_claim_kind kind,
                                 char *text)
 {
@@ -174,7 +174,7 @@ enum cr_status cr_found(struct cr_appraisal *appraisal, const char *check, enum 
         return status;
     if (good) *good = status == CR_OK;
     if (status == CR_OK) return cr_found_passed(appraisal, check);
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer reason = {0}; // the sentence's place is used again
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer reason = {0}; // a copy: the message's buffer is reused
     CR_TRY(cr_append_format(&reason, "%s", cr_error_message()));
     return add_finding(appraisal, check, CR_REFUSED, cr_buffer_text(&reason));
 }

@@ -1,4 +1,4 @@
-// What came of looking at a piece of evidence: its claims, one finding for each check, and a verdict.
+// The result of appraising a piece of evidence: its claims, a finding for each check, and a verdict.
 #ifndef CARREL_ATTESTATION_APPRAISAL_H
 #define CARREL_ATTESTATION_APPRAISAL_H
 
@@ -7,7 +7,7 @@
 enum cr_claim_kind {
     CR_CLAIM_TEXT,
     CR_CLAIM_LITERAL, // a number, true or false
-    CR_CLAIM_LIST,    // words with ", " between them
+    CR_CLAIM_LIST,    // words separated by ", "
 };
 
 struct cr_claim {
@@ -18,22 +18,22 @@ struct cr_claim {
 
 enum cr_outcome {
     CR_PASSED,
-    CR_ADMITTED,  // it would be refused, or not be known, but a line of the policy lets it pass
+    CR_ADMITTED,  // would be refused or unchecked, but a line of the policy allows it
     CR_UNCHECKED, // nothing is wrong, but something is not known
     CR_REFUSED,
 };
 
 struct cr_finding {
-    const char *check; // a literal: "quote_signature"
+    const char *check; // a string literal, not owned: "quote_signature"
     enum cr_outcome outcome;
-    char *reason; // NULL where it passed
+    char *reason; // NULL if it passed
 };
 
-// Zero-initialise it; release it.
+// Zero-initialise it; release it with cr_appraisal_release.
 struct cr_appraisal {
-    bool signature_valid;   // from the evidence up to a root that is trusted
-    bool waived;            // a line of the policy asks for no such root: nothing is proved
-    const char *tcb_status; // a literal; NULL until it is known
+    bool signature_valid;   // all signatures are valid, from the evidence up to a trusted root
+    bool waived;            // the policy allows evidence without a trusted root, which proves nothing
+    const char *tcb_status; // a string literal; NULL until it is known
     bool debug;
     struct cr_claim *claims;
     size_t claim_count;
@@ -44,14 +44,14 @@ struct cr_appraisal {
 void cr_appraisal_release(struct cr_appraisal *appraisal);
 
 enum cr_verdict {
-    CR_AFFIRMED,   // every check passed, and the program is one that the policy names
-    CR_UNAFFIRMED, // nothing is wrong, but something is not known: which program it is, for one
+    CR_AFFIRMED,   // every check passed, and the policy names the program
+    CR_UNAFFIRMED, // nothing is wrong, but something is unknown, such as the program
     CR_CONTRADICTED,
-    CR_LET_IN, // nothing is proved, which the policy knows and allows
+    CR_LET_IN, // nothing is proved, but the policy explicitly allows that
 };
 enum cr_verdict cr_appraisal_verdict(const struct cr_appraisal *appraisal);
 
-// The reason of the first refusal, else of the first thing not known; NULL where there is neither.
+// The reason of the first refusal, else of the first unchecked finding; NULL if there is neither.
 const char *cr_appraisal_reason(const struct cr_appraisal *appraisal);
 
 const char *cr_outcome_name(enum cr_outcome outcome); // "passed", "admitted", "unchecked", "refused"
@@ -66,15 +66,16 @@ enum cr_status cr_claim_time(struct cr_appraisal *appraisal, const char *key, in
 
 enum cr_status cr_found_passed(struct cr_appraisal *appraisal, const char *check);
 
-// Something is wrong, or with `unchecked` not known; `allowed` is whether the policy's line `key` (NULL: no
-// line could) lets it pass.
+// Add a finding that something is wrong (CR_REFUSED) or unknown (CR_UNCHECKED). If `allowed`, the policy's
+// line `key` (NULL: there is no such line) lets it pass, and the outcome is CR_ADMITTED.
 enum cr_status cr_found_wrong(struct cr_appraisal *appraisal, const char *check, const char *key,
                               bool allowed, const char *format, ...) CR_PRINTF(5, 6);
 enum cr_status cr_found_unknown(struct cr_appraisal *appraisal, const char *check, const char *key,
                                 bool allowed, const char *format, ...) CR_PRINTF(5, 6);
 
-// The outcome of a call that checks: CR_OK passes, CR_DENIED, CR_INVALID and CR_UNSUPPORTED refuse with the
-// call's sentence; any other failure is returned. *good (may be NULL) says which of the two.
+// Adds a finding from the status of a checking call: CR_OK passes; CR_DENIED, CR_INVALID and CR_UNSUPPORTED
+// refuse, with the call's error message as the reason; any other failure is returned. *good (may be NULL) is
+// set to whether it passed.
 enum cr_status cr_found(struct cr_appraisal *appraisal, const char *check, enum cr_status status, bool *good);
 
 #endif

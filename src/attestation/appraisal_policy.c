@@ -245,7 +245,7 @@ const struct cr_option_table cr_appraisal_policy_table = {
     .struct_size = sizeof(struct cr_appraisal_policy),
 };
 
-// Lists of hexadecimal text, and how many bytes each must have.
+// The lists of hexadecimal text, and the size of their entries in bytes.
 static const struct {
     const char *key;
     size_t offset, size;

@@ -1,4 +1,4 @@
-// What a policy finds of the values in evidence.
+// Compares values in evidence with a policy, as findings.
 #include "attestation/appraisal_policy.h"
 #include "attestation/evidence.h"
 
@@ -19,7 +19,7 @@ enum cr_status cr_appraisal_policy_compare(struct cr_appraisal *appraisal, const
     if (list->count == 0) return CR_OK;
     for (size_t i = 0; i < list->count; i++) {
         unsigned char wanted[CR_REPORT_DATA_SIZE];
-        if (strlen(list->items[i]) != 2 * value.size) continue; // a PCR of another bank
+        if (strlen(list->items[i]) != 2 * value.size) continue; // a value of another PCR bank
         CR_TRY(cr_hex_decode(list->items[i], wanted, value.size));
         if (memcmp(wanted, value.data, value.size) == 0) return cr_found_passed(appraisal, check_name);
     }

@@ -31,7 +31,7 @@ enum cr_status cr_appraise(const struct cr_evidence *evidence, const struct cr_g
     CR_TRY(appraise_alone(evidence, grounds, out));
     if (grounds->event_log.size > 0 && evidence->type != CR_EVIDENCE_TDX && evidence->type != CR_EVIDENCE_TPM)
         CR_TRY(cr_found_wrong(out, "event_log", NULL, false, "an event log goes with a TD or a TPM"));
-    // Where it cannot be read a finding has said so.
+    // If it cannot be read, there already is a finding.
     if (cr_evidence_report_data(evidence, report_data) != CR_OK) told = (struct cr_slice){NULL, 0};
     return cr_ra_tls_judge(evidence, told, grounds, out);
 }

@@ -3,7 +3,7 @@
 #include "attestation/intel.h"
 #include "attestation/judge.h"
 
-// One appraisal as it goes.
+// The state of one appraisal.
 struct work {
     const struct cr_x509 *certificate;
     const struct cr_grounds *grounds;

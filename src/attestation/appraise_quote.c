@@ -9,11 +9,11 @@
 
 enum {
     SGX_DEBUG = 0x02,     // in the first byte of an enclave's attributes
-    TD_UNTRUSTED = 0xff,  // the first byte of a TD's attributes: debug, and what is reserved beside it
+    TD_UNTRUSTED = 0xff,  // the first byte of a TD's attributes: debug and reserved bits
     TD_MIGRATABLE = 0x20, // in the fourth byte
 };
 
-// One appraisal as it goes.
+// The state of one appraisal.
 struct work {
     struct cr_quote quote;
     struct cr_intel intel;
@@ -23,7 +23,7 @@ struct work {
     struct cr_chain pck_chain;             // empty where there is none
     struct cr_pck pck;
     bool has_pck;
-    const struct cr_chain *chains[3]; // whose revocation is asked: PCK, signers of TCB info and QE identity
+    const struct cr_chain *chains[3]; // revocation is checked: PCK, signers of TCB info and QE identity
     size_t chain_count;
 };
 
@@ -78,7 +78,7 @@ static enum cr_status claim_quote(struct cr_appraisal *a, const struct cr_quote 
     return quote->trailing > 0 ? cr_claim_number(a, "trailing_bytes", quote->trailing) : CR_OK;
 }
 
-// The PCK certificate: the quote's own, or, where it brings none, the one of the endorsements whose key
+// The PCK certificate: the quote's own or, if it contains none, the one among the endorsements whose key
 // signed the QE's report.
 static const struct cr_x509 *find_pck_certificate(const struct work *work)
 {
@@ -93,7 +93,8 @@ static const struct cr_x509 *find_pck_certificate(const struct work *work)
     return NULL;
 }
 
-// The attestation key is the QE's: its report's data is the hash of the key and the QE's own words.
+// Checks that the attestation key belongs to the QE: the QE's report data is the hash of the key and of the
+// QE's authentication data.
 static enum cr_status check_key(const struct cr_quote *quote)
 {
     unsigned char wanted[64] = {0};
@@ -141,7 +142,7 @@ static void ask_revocation_of(struct work *work, const struct cr_chain *chain)
     work->chains[work->chain_count++] = chain;
 }
 
-// From the quote's signature up to the root.
+// Checks the signatures from the quote up to the root.
 static enum cr_status judge_signatures(struct work *work)
 {
     struct cr_appraisal *a = work->appraisal;
@@ -179,7 +180,7 @@ static enum cr_status claim_advisories(struct cr_appraisal *a, const struct cr_j
     return words.size > 0 ? cr_claim_list(a, "advisories", cr_buffer_text(&words)) : CR_OK;
 }
 
-// The TCB info's part: *status is the platform's, with that of a TDX module taken in.
+// The TCB info's part: *status is the platform's status, combined with that of its TDX module.
 static enum cr_status judge_tcb_info(struct work *work, enum cr_tcb_status *status, bool *known)
 {
     struct cr_appraisal *a = work->appraisal;
@@ -231,7 +232,7 @@ static enum cr_status judge_platform(struct work *work)
 {
     enum cr_tcb_status status = CR_TCB_UP_TO_DATE;
     bool known = false;
-    if (!work->has_pck) return CR_OK; // a finding has said so
+    if (!work->has_pck) return CR_OK; // there already is a finding
     CR_TRY(judge_tcb_info(work, &status, &known));
     CR_TRY(judge_qe(work, &status));
     if (!known) return CR_OK;
@@ -262,7 +263,7 @@ static enum cr_status judge_migration(struct work *work)
                           "a TD that another TD may move to another machine");
 }
 
-// The values that the policy lists, each a finding. *asked is whether they say which program it is.
+// Adds a finding for each value that the policy lists. *asked: whether the policy identifies the program.
 static enum cr_status judge_sgx_program(struct work *work, bool *asked)
 {
     struct cr_appraisal *a = work->appraisal;

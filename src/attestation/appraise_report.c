@@ -10,7 +10,7 @@
 
 enum { TURIN_FAMILY = 0x1a };
 
-// One appraisal as it goes.
+// The state of one appraisal.
 struct work {
     struct cr_snp_report report;
     struct cr_hcl hcl;
@@ -18,7 +18,7 @@ struct work {
     const struct cr_grounds *grounds;
     struct cr_appraisal *appraisal;
     struct cr_chain_sources sources;
-    // The key that signed the report, or would have to have.
+    // The key that signed the report or, if none did, the nearest candidate.
     const struct cr_x509 *certificate; // NULL where there is none
     struct cr_amd_key key;
     bool signature_good;
@@ -96,7 +96,7 @@ static bool same_tcb(struct cr_snp_tcb a, struct cr_snp_tcb b)
            a.microcode == b.microcode;
 }
 
-// Whether the key could be the report's by what both say: kind, chip and TCB.
+// Whether the key could have signed the report, by the kind, chip and TCB in both.
 static bool is_candidate(const struct cr_snp_report *report, const struct cr_amd_key *key)
 {
     if (key->is_vlek != (report->signing_key == CR_SNP_VLEK)) return false;
@@ -104,8 +104,8 @@ static bool is_candidate(const struct cr_snp_report *report, const struct cr_amd
     return key->is_vlek || cr_slice_is_zero(report->chip_id) || cr_amd_key_is_of_chip(key, report->chip_id);
 }
 
-// Among the endorsements' certificates, the one whose key signed the report and that has a chain; else the
-// one that comes nearest to that. Only certificates that are of the report's chip and TCB are looked at.
+// Finds among the endorsements' certificates one whose key signed the report and that has a chain; else the
+// one that comes nearest to that. Only certificates for the report's chip and TCB are considered.
 static enum cr_status find_key(struct work *work)
 {
     const struct cr_x509_pool *pool = work->grounds->endorsements->pool;
@@ -157,13 +157,13 @@ static enum cr_status check_chain(const struct work *work)
     struct cr_chain chain;
     if (!work->certificate) return cr_fail(CR_DENIED, "there is no certificate of the report's key");
     if (work->chain.count > 0) return CR_OK;
-    // Once more, for its reason.
+    // Called again for its error message.
     return cr_fail_within(cr_chain_find(&work->sources, work->certificate, &chain),
                           "no chain from the certificate of the report's key to a trusted root");
 }
 
-// That the certificate is of this very chip and TCB follows from how it was found. A report may keep silent
-// about its chip where it says so.
+// find_key has already made sure that the certificate is for this chip and TCB. A report may hide its chip's
+// id if it says so.
 static enum cr_status judge_chip(struct work *work)
 {
     if (work->key.is_vlek || work->report.chip_masked || !cr_slice_is_zero(work->report.chip_id))
@@ -264,7 +264,7 @@ static enum cr_status judge(struct work *work)
     return judge_program(work);
 }
 
-// The report itself, or within what Azure's paravisor wraps round it.
+// Parses the report, either raw or wrapped by Azure's paravisor.
 static enum cr_status parse(struct cr_slice bytes, struct work *work)
 {
     work->in_hcl = cr_hcl_is_one(bytes);

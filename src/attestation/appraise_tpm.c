@@ -19,15 +19,15 @@ static const char *const pcr_names[CR_TPM_PCRS] = {"pcr0",  "pcr1",  "pcr2",  "p
                                                    "pcr12", "pcr13", "pcr14", "pcr15", "pcr16", "pcr17",
                                                    "pcr18", "pcr19", "pcr20", "pcr21", "pcr22", "pcr23"};
 
-// One appraisal as it goes.
+// The state of one appraisal.
 struct work {
     struct cr_buffer message, signature;
     struct cr_tpm_quote quote;
     unsigned char pcrs[CR_TPM_PCRS][MOST_PCR_SIZE];
     const struct cr_grounds *grounds;
     struct cr_appraisal *appraisal;
-    // Who has the key that signed: a certificate, or what Azure's paravisor keeps. Both NULL where nobody
-    // has.
+    // What vouches for the signing key: a certificate, or the data that Azure's paravisor keeps. Both NULL if
+    // neither does.
     const struct cr_x509 *certificate;
     const struct cr_buffer *hcl;
 };
@@ -84,7 +84,7 @@ static enum cr_status claim(struct work *work)
     return CR_OK;
 }
 
-// Whether the vTPM's key (a JWK named HCLAkPub) in the runtime data signed the quote.
+// Whether the quote was signed by the vTPM's key (a JWK named HCLAkPub in the runtime data).
 static enum cr_status signed_by_hcl(const struct work *work, struct cr_slice runtime_data, bool *out)
 {
     *out = false;
@@ -107,7 +107,7 @@ static enum cr_status signed_by_hcl(const struct work *work, struct cr_slice run
     return CR_OK;
 }
 
-// Of all that the endorsements (and with them the evidence's file) hold.
+// Searches all endorsements, which include what the evidence's file contains.
 static enum cr_status find_signer(struct work *work)
 {
     const struct cr_endorsements *all = work->grounds->endorsements;
@@ -139,7 +139,7 @@ static enum cr_status check_signature(const struct work *work)
                    "confidential VM's report is bound to) has signed it");
 }
 
-// A TDX quote that is bound to what the paravisor keeps; {NULL, 0} where there is none.
+// A TDX quote that is bound to the paravisor's data; {NULL, 0} if there is none.
 static struct cr_slice find_quote(const struct cr_endorsements *all, const struct cr_hcl *hcl)
 {
     for (size_t i = 0; i < all->brought_count; i++) {
@@ -152,7 +152,7 @@ static struct cr_slice find_quote(const struct cr_endorsements *all, const struc
     return (struct cr_slice){NULL, 0};
 }
 
-// The hardware's evidence for what the paravisor keeps: its own report, or, of a TD, a quote.
+// The hardware's evidence for the paravisor's data: the SNP report in it or, for a TD, a quote.
 static enum cr_status find_hardware(const struct work *work, const struct cr_hcl *hcl,
                                     struct cr_evidence *out)
 {
@@ -171,7 +171,7 @@ static enum cr_status find_hardware(const struct work *work, const struct cr_hcl
     return cr_append(&out->bytes, found.data, found.size);
 }
 
-// The key is as good as the hardware's evidence for it.
+// The key is trusted as far as the hardware's evidence for it.
 static enum cr_status judge_hardware(struct work *work, bool *good)
 {
     struct cr_appraisal *a = work->appraisal;
@@ -182,7 +182,8 @@ static enum cr_status judge_hardware(struct work *work, bool *good)
     CR_TRY(cr_hcl_parse(cr_buffer_slice(work->hcl), &hcl));
     enum cr_status status = find_hardware(work, &hcl, &evidence);
     if (status != CR_OK) return cr_found(a, "attestation_key", status, NULL);
-    // What the hardware's evidence is bound to is the key; the challenge is the quote's.
+    // The hardware's evidence is bound to the key, not to the challenge, to which only the TPM's quote is
+    // bound.
     struct cr_appraisal_policy policy = *work->grounds->policy;
     policy.report_data = (struct cr_string_list){0};
     struct cr_grounds grounds = *work->grounds;
@@ -205,13 +206,13 @@ static enum cr_status judge_hardware(struct work *work, bool *good)
     case CR_CONTRADICTED:
         return cr_found_wrong(a, "attestation_key", NULL, false, "the hardware that vouches for it: %s",
                               reason);
-    case CR_LET_IN: // never of hardware's
+    case CR_LET_IN: // never the verdict on hardware's evidence
         return cr_found_wrong(a, "attestation_key", NULL, false, "no hardware vouches for it");
     }
     return cr_found_passed(a, "attestation_key");
 }
 
-// Roots are the policy's alone: which maker of TPMs to trust is not ours to say.
+// Only the policy names roots: carrel does not decide which TPM makers to trust.
 static enum cr_status judge_certificate(struct work *work, bool *good)
 {
     struct cr_appraisal *a = work->appraisal;

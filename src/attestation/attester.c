@@ -33,7 +33,7 @@ const char *cr_attester_name(enum cr_attester attester)
     return attesters[attester].name;
 }
 
-// NULL where there is none.
+// NULL if the attester has no interface.
 static const char *root_of(enum cr_attester attester, const struct cr_attester_places *places)
 {
     return attester == CR_ATTESTER_GRAMINE ? places->gramine
@@ -63,7 +63,7 @@ enum cr_status cr_attester_choose(const char *name, const struct cr_attester_pla
                    name);
 }
 
-// Whether what came can be read and answers what was asked.
+// Checks that the evidence can be parsed and matches the request.
 static enum cr_status check(struct cr_slice bytes, enum cr_evidence_type type,
                             const unsigned char *report_data)
 {

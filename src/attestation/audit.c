@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-// What every line ends with: the digest of all before it.
+// The last member of every line: the digest of the line up to here.
 #define DIGEST_MEMBER ", \"digest\": \""
 enum {
     HEX_SIZE = CR_SHA256_HEX_SIZE - 1,
@@ -21,7 +21,7 @@ enum {
 
 static const char appraisal_event[] = "appraisal", cut_event[] = "cut_off";
 
-// Whether the line ends with its own digest, which becomes *digest.
+// Checks that the line ends with its own digest, and sets *digest to it.
 static enum cr_status check_digest(struct cr_slice line, const char *place,
                                    unsigned char digest[CR_SHA256_SIZE])
 {
@@ -36,7 +36,7 @@ static enum cr_status check_digest(struct cr_slice line, const char *place,
     return CR_OK;
 }
 
-// Whether the line is the one that comes after `end`.
+// Checks that the line is the next one after `end`.
 static enum cr_status check_place(const struct cr_json *line, const char *place,
                                   const struct cr_audit_end *end)
 {
@@ -144,14 +144,14 @@ static enum cr_status begin_line(const struct cr_audit *audit, int64_t time, con
     return cr_json_append_text(line, "event", event);
 }
 
-// All of it or nothing, as far as a disk lets one say that.
+// Writes the whole line or nothing, as far as a disk allows.
 static enum cr_status put(struct cr_audit *audit, struct cr_slice line)
 {
     ssize_t written = write(audit->fd, line.data, line.size);
     if (written == (ssize_t)line.size && fsync(audit->fd) == 0) return CR_OK;
     if (written >= 0 && written < (ssize_t)line.size) errno = ENOSPC;
     enum cr_status status = cr_fail_errno(CR_IO, "%s", audit->path);
-    // Where not even this can be done, the rest is a torn line to whoever opens the log next.
+    // If even this fails, the rest is a torn line to the next cr_audit_open.
     (void)!ftruncate(audit->fd, (off_t)audit->end.good);
     return status;
 }
@@ -183,7 +183,7 @@ enum cr_status cr_audit_append(struct cr_audit *audit, const struct cr_audit_ent
     CR_TRY(append_hex(&line, "job", entry->job));
     CR_TRY(cr_json_append_text(&line, "verdict", entry->verdict));
     CR_TRY(cr_append_format(&line, ", \"grounds\": "));
-    CR_TRY(cr_json_append_told(&line, entry->grounds)); // they may quote a path, or be cut within a character
+    CR_TRY(cr_json_append_told(&line, entry->grounds)); // may quote a path, or be cut within a character
     return finish_line(audit, &line);
 }
 
@@ -211,7 +211,7 @@ enum cr_status cr_audit_open(const char *path, int64_t now, struct cr_audit **ou
     enum cr_status status = cr_copy_string(path, &audit->path);
     if (status == CR_OK) audit->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (status == CR_OK && audit->fd < 0) status = cr_fail_errno(CR_IO, "%s", path);
-    if (status == CR_OK) status = cr_path_sync(path); // a new one is there after a power cut, too
+    if (status == CR_OK) status = cr_path_sync(path); // so that a new file survives a power cut
     if (status == CR_OK) status = read_file(audit);
     if (status == CR_OK && audit->end.torn > 0) status = cut_off(audit, now);
     if (status != CR_OK) {

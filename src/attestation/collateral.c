@@ -53,7 +53,7 @@ bool cr_tcb_info_is_for(const struct cr_json *info, const struct cr_pck *pck)
            memcmp(fmspc, pck->fmspc, sizeof fmspc) == 0 && memcmp(pce_id, pck->pce_id, sizeof pce_id) == 0;
 }
 
-// The SVNs that a level asks for: in version 3 a list of objects, in version 2 members of their own.
+// Reads the SVNs that a level requires: in version 3 a list of objects, in version 2 separate members.
 static enum cr_status read_components(const struct cr_json *tcb, const char *list,
                                       unsigned char out[CR_PCK_COMPONENTS])
 {
@@ -93,8 +93,8 @@ static enum cr_status reaches_level(const struct cr_json *tcb, const struct cr_p
         if (!cr_json_member(tcb, "tdxtcbcomponents"))
             return cr_fail(CR_INVALID, "TCB info: a level for TDX without tdxtcbcomponents");
         CR_TRY(read_components(tcb, "tdxtcbcomponents", wanted));
-        // A module with a version (byte 1) has levels of its own, so the first two bytes are not the
-        // platform's.
+        // A module whose version (byte 1) is not 0 has levels of its own; then the first two bytes are not
+        // compared here.
         reached = reached && reaches(td->tee_tcb_svn.data, wanted, td->tee_tcb_svn.data[1] > 0 ? 2 : 0);
     }
     *out = reached;
@@ -106,7 +106,7 @@ enum cr_status cr_tcb_info_level(const struct cr_json *info, const struct cr_pck
 {
     size_t version, type;
     CR_TRY(cr_json_require_size(info, "TCB info", "version", 2, 3, &version));
-    CR_TRY(cr_json_get_size(info, "TCB info", "tcbType", 0, 0, 0, &type)); // 0: compared as below
+    CR_TRY(cr_json_get_size(info, "TCB info", "tcbType", 0, 0, 0, &type)); // no other type is known
     const struct cr_json *levels = cr_json_member(info, "tcbLevels");
     for (size_t i = 0; i < cr_json_count(levels); i++) {
         const struct cr_json *level = cr_json_at(levels, i);
@@ -118,7 +118,7 @@ enum cr_status cr_tcb_info_level(const struct cr_json *info, const struct cr_pck
     return CR_OK;
 }
 
-// The first level whose isvsvn is not above `svn`.
+// Finds the first level whose isvsvn is at most `svn`.
 static enum cr_status level_by_svn(const struct cr_json *levels, const char *context, size_t svn,
                                    struct cr_tcb_level *out)
 {
@@ -132,7 +132,7 @@ static enum cr_status level_by_svn(const struct cr_json *levels, const char *con
     return CR_OK;
 }
 
-// `have` under the mask against what the JSON says; CR_DENIED where they differ.
+// Compares the masked bytes of `have` with a member of the JSON; CR_DENIED if they differ.
 static enum cr_status compare(const struct cr_json *object, const char *context, const char *key,
                               const char *mask_key, struct cr_slice have)
 {
@@ -175,7 +175,7 @@ enum cr_status cr_qe_identity_level(const struct cr_json *identity, const struct
                                     struct cr_tcb_level *out)
 {
     static const char context[] = "QE identity";
-    unsigned char miscselect[4]; // written from the lowest byte on, as it lies in the report
+    unsigned char miscselect[4]; // little-endian, as in the report
     for (size_t i = 0; i < sizeof miscselect; i++) miscselect[i] = (unsigned char)(qe->miscselect >> (8 * i));
     size_t version, product;
     CR_TRY(cr_json_require_size(identity, context, "version", 2, 2, &version));

@@ -3,7 +3,7 @@
 #include "crypto/signature.h"
 #include "format/cbor.h"
 
-enum { SIGN1 = 18, ALGORITHM = 1, CONTENT_TYPE = 3, ES256 = -1 - (-7) }; // −7 is kept as 6
+enum { SIGN1 = 18, ALGORITHM = 1, CONTENT_TYPE = 3, ES256 = -1 - (-7) }; // CBOR stores −7 as 6
 
 static enum cr_status append_protected(struct cr_buffer *out, const char *content_type)
 {
@@ -16,17 +16,17 @@ static enum cr_status append_protected(struct cr_buffer *out, const char *conten
     return cr_cbor_append_bytes(out, cr_buffer_slice(&map));
 }
 
-// What is signed: the Sig_structure of RFC 9052, section 4.4.
+// Appends what is signed: the Sig_structure of RFC 9052, section 4.4.
 static enum cr_status append_signed(struct cr_buffer *out, const char *content_type, struct cr_slice payload)
 {
     CR_TRY(cr_cbor_append(out, CR_CBOR_ARRAY, 4));
     CR_TRY(cr_cbor_append_text(out, cr_slice_of_string("Signature1")));
     CR_TRY(append_protected(out, content_type));
-    CR_TRY(cr_cbor_append_bytes(out, (struct cr_slice){NULL, 0})); // nothing from outside
+    CR_TRY(cr_cbor_append_bytes(out, (struct cr_slice){NULL, 0})); // no external data
     return cr_cbor_append_bytes(out, payload);
 }
 
-// All before the payload.
+// Appends everything before the payload.
 static enum cr_status append_start(struct cr_buffer *out, const char *content_type)
 {
     CR_TRY(cr_cbor_append(out, CR_CBOR_TAG, SIGN1));

@@ -11,7 +11,7 @@ static size_t read_length(struct cr_cursor *cursor)
     uint8_t first = cr_read_u8(cursor);
     if (first < 0x80) return first;
     size_t count = first & 0x7f, length = 0;
-    if (count == 0 || count > 4) return fail(cursor); // no end given, or more than 4 GiB
+    if (count == 0 || count > 4) return fail(cursor); // indefinite length, or more than 4 GiB
     for (size_t i = 0; i < count; i++) {
         uint8_t next = cr_read_u8(cursor);
         if (i == 0 && next == 0) return fail(cursor);

@@ -1,4 +1,4 @@
-// DER, one element at a time, for the extensions that vendors put into certificates.
+// Reads DER one element at a time, for vendors' extensions in certificates.
 #ifndef CARREL_ATTESTATION_DER_H
 #define CARREL_ATTESTATION_DER_H
 
@@ -12,11 +12,11 @@ enum {
     CR_DER_SEQUENCE = 0x30,
 };
 
-// Reads the next element, which must have this tag and a length written in the shortest way; {NULL, 0} and
-// `failed` set otherwise. Tags of several bytes are not read.
+// Reads the content of the next element, which must have this tag and the shortest form of length; otherwise
+// returns {NULL, 0} and sets `failed`. Tags of several bytes are not supported.
 struct cr_slice cr_der_read(struct cr_cursor *cursor, uint8_t tag);
 
-// The next element must be a non-negative INTEGER below 2^32; 0 and `failed` set otherwise.
+// Reads the next element as a non-negative INTEGER below 2^32; otherwise returns 0 and sets `failed`.
 uint32_t cr_der_read_number(struct cr_cursor *cursor);
 
 #endif

@@ -6,7 +6,7 @@
 enum {
     LIST_OF_FOUR = 0x84,
     TEXT_OF_ONE_BYTE_LENGTH = 0x78,
-    TEXT_AT = 3, // behind the heads of list and text
+    TEXT_AT = 3, // after the heads of list and text
     TEXT_SIZE = sizeof CR_DEVELOPMENT_TEXT - 1,
     SIGNATURE_ITEM = 2 + CR_DEVELOPMENT_PART,
 };

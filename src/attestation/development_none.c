@@ -1,4 +1,4 @@
-// In the place of development_make.c where the program is built for TEEs.
+// Replaces development_make.c in builds for TEEs.
 #include "attestation/development.h"
 
 enum cr_status cr_development_make(const unsigned char report_data[CR_DEVELOPMENT_PART],

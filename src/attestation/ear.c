@@ -7,7 +7,7 @@
 // Values of the vector. 2 to 31 affirm, 32 to 95 warn, 96 and above contradict.
 enum {
     NO_CLAIM = 0,
-    GENUINE = 2, // of an instance: known and not compromised; of hardware: genuine and in good order
+    GENUINE = 2, // instance: known, not compromised; hardware: genuine, no known problems
     APPROVED_EXECUTABLES = 2,
     PROTECTED_RUNTIME = 2,
     UNRECOGNIZED_EXECUTABLES = 33,
@@ -15,7 +15,7 @@ enum {
     UNRECOGNIZED_INSTANCE = 97,
 };
 
-// The worst outcome of the checks whose names begin so; CR_PASSED where there is none.
+// The worst outcome of the checks whose names start with one of these; CR_PASSED if there are none.
 static enum cr_outcome worst_of(const struct cr_appraisal *appraisal, const char *const *checks, size_t count)
 {
     enum cr_outcome worst = CR_PASSED;

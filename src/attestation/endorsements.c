@@ -17,7 +17,7 @@ enum {
     MOST_STATEMENTS = 4096,
     MOST_BROUGHT = 256,
     DIRECTORY_DEPTH = 8,
-    TEXT_DEPTH = 4, // JSON in a string of JSON, and so on
+    TEXT_DEPTH = 4, // levels of JSON within strings of JSON
 };
 
 enum cr_status cr_endorsements_new(struct cr_endorsements **out)
@@ -78,7 +78,7 @@ static bool parse_kind(const struct cr_json *body, enum cr_statement_kind *out)
     return !id && cr_json_member(body, "fmspc"); // version 2 has no id
 }
 
-// A statement that lacks what every one has is passed over, like any other file of no use.
+// A statement without the members that all have is skipped, like any other useless file.
 static enum cr_status add_statement(struct cr_endorsements *endorsements, struct cr_slice text,
                                     struct cr_slice signature)
 {
@@ -105,7 +105,7 @@ static enum cr_status add_statement(struct cr_endorsements *endorsements, struct
 
 static enum cr_status add(struct cr_endorsements *endorsements, struct cr_slice bytes, size_t depth);
 
-// Keeps a copy; more than so many are of no use to anybody.
+// Keeps a copy, up to a limit beyond which more would be of no use.
 static enum cr_status add_brought(struct cr_endorsements *endorsements, struct cr_slice bytes)
 {
     if (endorsements->brought_count == MOST_BROUGHT) return CR_OK;
@@ -117,7 +117,7 @@ static enum cr_status add_brought(struct cr_endorsements *endorsements, struct c
     return CR_OK;
 }
 
-// A string of JSON: the value of a member, or an item of a list.
+// Adds a JSON string: the value of a member, or an item of a list.
 static enum cr_status add_string(struct cr_endorsements *endorsements, const struct cr_json *value,
                                  size_t depth)
 {

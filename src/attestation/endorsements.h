@@ -1,5 +1,6 @@
-// What vendors say of their hardware, kept as files: certificates, revocation lists, and Intel's signed JSON
-// (TCB infos and QE identities). Whoever keeps the files is not trusted: all of it is signed.
+// Endorsements: vendors' statements about their hardware, kept as files: certificates, revocation lists, and
+// Intel's signed JSON (TCB infos and QE identities). The files' keeper need not be trusted, since everything
+// is signed.
 #ifndef CARREL_ATTESTATION_ENDORSEMENTS_H
 #define CARREL_ATTESTATION_ENDORSEMENTS_H
 
@@ -15,8 +16,8 @@ struct cr_statement {
     struct cr_buffer text;
     struct cr_json *body;
     unsigned char signature[64];
-    int64_t issued, next; // when it was made, and when the next one was due
-    size_t evaluation;    // tcbEvaluationDataNumber: higher knows of later findings
+    int64_t issued, next; // when it was issued, and when the next one is due
+    size_t evaluation;    // tcbEvaluationDataNumber: a higher one includes later findings
 };
 
 struct cr_endorsements {
@@ -24,7 +25,7 @@ struct cr_endorsements {
     struct cr_statement *statements;
     size_t count;
     struct cr_buffer
-        *brought; // evidence that vouches for a TPM's key: what Azure's paravisor keeps, and quotes
+        *brought; // evidence that may vouch for a TPM's key: what Azure's paravisor keeps, and quotes
     size_t brought_count;
 };
 
@@ -32,14 +33,13 @@ enum cr_status cr_endorsements_new(struct cr_endorsements **out);
 void cr_endorsements_free(struct cr_endorsements *endorsements);     // NULL is allowed
 void cr_endorsements_release(struct cr_endorsements **endorsements); // for CR_CLEANUP
 
-// Takes all that it knows out of the bytes: PEM, DER, either as hexadecimal or base64, Intel's answers
-// ({"tcbInfo": ..., "signature": ...}), and JSON objects that hold any of these (collateral as DCAP keeps it,
-// evidence that brings its certificates); and what may vouch for a TPM's key. What it does not know is passed
-// over.
+// Adds everything that it recognises in the bytes: PEM, DER, either as hexadecimal or base64, Intel's answers
+// ({"tcbInfo": ..., "signature": ...}), JSON objects that contain any of these (collateral in DCAP's form,
+// evidence with its certificates), and evidence that may vouch for a TPM's key. Anything else is skipped.
 enum cr_status cr_endorsements_add(struct cr_endorsements *endorsements, struct cr_slice bytes);
 
-// The same of a file, or of all files of a directory and of those below it. Passed over: files above 1 MiB,
-// and what begins with a dot in a directory.
+// The same for a file, or for all files in a directory and its subdirectories. Skipped: files above 1 MiB,
+// and names in a directory that begin with a dot.
 enum cr_status cr_endorsements_read(struct cr_endorsements *endorsements, const char *path);
 
 #endif

@@ -4,7 +4,7 @@
 #include <string.h>
 
 enum {
-    EV_NO_ACTION = 3, // tells something, and extends nothing
+    EV_NO_ACTION = 3, // informative; extends no register
     SHA1_SIZE = 20,
     MOST_BANKS = 8,
     LAST_EVENT = UINT32_MAX,
@@ -13,7 +13,7 @@ enum {
 static const char specification[16] = "Spec ID Event03";
 static const char startup_locality[16] = "StartupLocality";
 
-// The banks whose digests every event has.
+// The banks for which every event has a digest.
 struct banks {
     uint16_t ids[MOST_BANKS], sizes[MOST_BANKS];
     size_t count;
@@ -29,7 +29,7 @@ static enum cr_status malformed(const char *why)
     return cr_fail(CR_INVALID, "event log: %s", why);
 }
 
-// The first event, in the form of TPM 1.2, says which banks follow.
+// Reads the first event, in the form of TPM 1.2, which lists the banks of the others.
 static enum cr_status read_header(struct cr_cursor *cursor, struct banks *banks)
 {
     cr_read_u32(cursor); // register
@@ -50,7 +50,7 @@ static enum cr_status read_header(struct cr_cursor *cursor, struct banks *banks)
     return in.failed ? malformed("its list of banks is cut off") : CR_OK;
 }
 
-// An event's digests; *wanted is the one of the bank, {NULL, 0} where it has none.
+// Reads an event's digests; *wanted is that of the bank, or {NULL, 0}.
 static enum cr_status read_digests(struct cr_cursor *cursor, const struct banks *banks, enum cr_tpm_hash bank,
                                    struct cr_slice *wanted)
 {
@@ -97,7 +97,7 @@ enum cr_status cr_event_log_replay(struct cr_slice log, enum cr_tpm_hash bank, s
         if (cursor.failed) return malformed("it ends within an event");
         replay.events++;
         if (number == 0 && type == EV_NO_ACTION && begins_with(event, startup_locality) && event.size > 16)
-            replay.values[0][cr_tpm_hash_size(bank) - 1] = event.data[16]; // what register 0 begins with
+            replay.values[0][cr_tpm_hash_size(bank) - 1] = event.data[16]; // initial value of register 0
         if (type == EV_NO_ACTION) continue;
         if (number >= CR_EVENT_REGISTERS) return malformed("an event of a register above 23");
         if (!digest.data) return malformed("an event without a digest of the bank that was quoted");

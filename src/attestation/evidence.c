@@ -15,13 +15,13 @@
 #include <string.h>
 
 enum {
-    DEPTH = 4, // text within text
+    DEPTH = 4, // levels of nesting
     TEE_AT = 4,
     TEE_TDX = 0x81,
 };
 
-#define OID_WRAPPER "2.23.133.5.4.9" // conceptual message wrapper (TCG DICE), as interoperable RA-TLS has it
-#define OID_GRAMINE "1.2.840.113741.1337.6" // a quote by itself, as Gramine's older RA-TLS has it
+#define OID_WRAPPER "2.23.133.5.4.9"        // conceptual message wrapper (TCG DICE), of interoperable RA-TLS
+#define OID_GRAMINE "1.2.840.113741.1337.6" // a quote by itself, of Gramine's older RA-TLS
 
 static const char *const type_names[] = {[CR_EVIDENCE_SGX] = "sgx",
                                          [CR_EVIDENCE_TDX] = "tdx",
@@ -45,12 +45,12 @@ bool cr_evidence_type_parse(const char *name, enum cr_evidence_type *out)
     return false;
 }
 
-// What is looked for, and what was found.
+// The state of a search: what is wanted, and what was found.
 struct search {
     const enum cr_evidence_type *wanted;
     struct cr_evidence *out;
-    size_t found; // different ones
-    // Where the search is at present.
+    size_t found; // number of different ones
+    // The current place of the search.
     const struct cr_x509 *certificate; // within this one's extension, or NULL
     struct cr_slice claims;            // beside the evidence, or {NULL, 0}
 };
@@ -135,7 +135,7 @@ static enum cr_status take(struct search *search, struct cr_slice bytes, enum cr
     return cr_append(&search->out->bytes, bytes.data, bytes.size);
 }
 
-// A TPM's quote, where the object is one, with its bytes as hexadecimal, whichever way they were written.
+// Takes the object if it is a TPM's quote, with its bytes rewritten as hexadecimal.
 static enum cr_status take_tpm(struct search *search, const struct cr_json *object)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer message = {0}, signature = {0}, text = {0};
@@ -186,7 +186,7 @@ static enum cr_status look_at_value(struct search *search, const struct cr_json 
 
 static bool is_cbor(struct cr_slice bytes)
 {
-    // What holds evidence is a tag, a list or a map.
+    // Only a tag, a list or a map can contain evidence.
     struct cr_cursor cursor = cr_cursor_over(bytes);
     struct cr_cbor_item item;
     if (!cr_cbor_next(&cursor, &item) ||
@@ -196,8 +196,8 @@ static bool is_cbor(struct cr_slice bytes)
     return cr_cbor_skip(&cursor) && cr_cursor_left(&cursor) == 0;
 }
 
-// One item, which is known to be whole. A list of two strings of bytes is evidence with the claims that it is
-// bound to.
+// Searches one item, which is known to be complete. A list of two byte strings is evidence with the claims to
+// which it is bound.
 static enum cr_status look_at_cbor(struct search *search, struct cr_cursor *cursor, size_t depth)
 {
     struct cr_cbor_item item, second;
@@ -230,7 +230,7 @@ static enum cr_status look_at_extension(struct search *search, const struct cr_x
     struct cr_slice content;
     if (!cr_x509_extension(certificate, oid, &content)) return CR_OK;
     struct cr_cursor cursor = cr_cursor_over(content);
-    struct cr_slice inner = cr_der_read(&cursor, CR_DER_OCTETS); // some wrap it once more
+    struct cr_slice inner = cr_der_read(&cursor, CR_DER_OCTETS); // some have a second wrapping
     if (!cursor.failed && cr_cursor_left(&cursor) == 0) content = inner;
     search->certificate = certificate;
     enum cr_status status = look(search, content, 1);
@@ -248,7 +248,7 @@ static enum cr_status take_certificate(struct search *search, const struct cr_x5
     return take(search, cr_buffer_slice(&der), CR_EVIDENCE_CERTIFICATE);
 }
 
-// The certificates that the bytes are, and evidence in their extensions. *are is whether they are any.
+// Searches the extensions of certificates, if the bytes are certificates; *are tells whether they are.
 static enum cr_status look_at_certificates(struct search *search, struct cr_slice bytes, bool *are)
 {
     size_t found = 0;

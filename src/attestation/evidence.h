@@ -1,5 +1,5 @@
-// Evidence as files bring it: raw, as hexadecimal or base64, within JSON or CBOR (a conceptual message
-// wrapper among them), or in an extension of a certificate (RA-TLS).
+// Finds evidence in files: raw, as hexadecimal or base64, in JSON or CBOR (also as a conceptual message
+// wrapper), or in an extension of a certificate (RA-TLS).
 #ifndef CARREL_ATTESTATION_EVIDENCE_H
 #define CARREL_ATTESTATION_EVIDENCE_H
 
@@ -19,28 +19,28 @@ enum cr_evidence_type {
 const char *cr_evidence_type_name(enum cr_evidence_type type);
 bool cr_evidence_type_parse(const char *name, enum cr_evidence_type *out);
 
-// Zero-initialise it; release it.
+// Zero-initialise it; release it with cr_evidence_release.
 struct cr_evidence {
     enum cr_evidence_type type;
-    struct cr_buffer bytes;       // raw; of a TPM's quote the JSON that cr_appraise_tpm wants
-    struct cr_buffer certificate; // DER of the certificate that carries it, where one does (RA-TLS)
-    struct cr_buffer claims;      // CBOR that lies beside it, of which it signs the hash, where there is one
+    struct cr_buffer bytes;       // raw; for a TPM's quote the JSON that cr_appraise_tpm reads
+    struct cr_buffer certificate; // DER of the certificate that contains it (RA-TLS), else empty
+    struct cr_buffer claims;      // CBOR beside it, to whose hash it is bound, else empty
 };
 
 void cr_evidence_release(struct cr_evidence *evidence);
 
-// Report data with zeros behind. CR_INVALID where they are more.
+// Pads report data with zeros. CR_INVALID if they are longer.
 enum { CR_REPORT_DATA_SIZE = 64 };
 enum cr_status cr_evidence_pad(struct cr_slice report_data, unsigned char out[CR_REPORT_DATA_SIZE]);
 
-// What the evidence is bound to; where that is less (a TPM's quote), zeros behind. CR_INVALID or
-// CR_UNSUPPORTED where it cannot be read, and where its type has none.
+// The report data to which the evidence is bound, padded with zeros if shorter (a TPM's quote). CR_INVALID or
+// CR_UNSUPPORTED if they cannot be read, or if this type has none.
 enum cr_status cr_evidence_report_data(const struct cr_evidence *evidence,
                                        unsigned char out[CR_REPORT_DATA_SIZE]);
 
-// Finds the evidence in a file's bytes; of type *wanted alone where it is not NULL. In JSON it is looked for
-// in all strings and lists of bytes. Bytes that look like nothing known are taken for raw evidence of a type
-// that is wanted. CR_INVALID where there is none, or different ones.
+// Finds the evidence in a file's bytes, only of type *wanted unless it is NULL. In JSON, all strings and
+// lists of bytes are searched. Bytes in no known form are taken as raw evidence of the wanted type.
+// CR_INVALID if there is none, or if there are several different ones.
 enum cr_status cr_evidence_find(struct cr_slice file, const enum cr_evidence_type *wanted,
                                 struct cr_evidence *out);
 

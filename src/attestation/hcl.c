@@ -20,7 +20,7 @@ enum cr_status cr_hcl_parse(struct cr_slice bytes, struct cr_hcl *out)
     struct cr_slice header = cr_read_slice(&cursor, HEADER_SIZE);
     if (!cr_hcl_is_one(header)) return cr_fail(CR_INVALID, "HCL report: it does not begin as one");
     struct cr_hcl hcl = {.report = cr_read_slice(&cursor, REPORT_SIZE)};
-    cr_read_u32(&cursor); // size of what follows
+    cr_read_u32(&cursor); // size of the rest
     cr_read_u32(&cursor); // version
     uint32_t kind = cr_read_u32(&cursor), hash = cr_read_u32(&cursor);
     hcl.runtime_data = cr_read_slice(&cursor, cr_read_u32(&cursor));

@@ -11,7 +11,7 @@ const unsigned char cr_intel_roots[CR_INTEL_ROOTS][CR_SHA256_SIZE] = {
 
 static const char signer_name[] = "Intel SGX TCB Signing";
 
-// Certificates by that name with a chain to the root.
+// Finds the certificates with the signers' name and a chain to the root.
 static enum cr_status find_signers(struct cr_intel *intel)
 {
     for (size_t p = 0; p < 2; p++) {
@@ -114,7 +114,7 @@ enum cr_status cr_intel_find(const struct cr_intel *intel, enum cr_statement_kin
     return cr_fail(CR_DENIED, "%s%s: none is among the endorsements", kind_names[kind], platform);
 }
 
-// Intel renews a signer's certificate with the same key, so one that begins after the time is taken for an
+// Intel renews a signer's certificate with the same key, so one that begins after the time stands for an
 // earlier one; only its end counts.
 enum cr_status cr_intel_judge_time(const struct cr_intel *intel, struct cr_appraisal *appraisal,
                                    const char *check, const struct cr_statement *statement,
@@ -125,7 +125,7 @@ enum cr_status cr_intel_judge_time(const struct cr_intel *intel, struct cr_appra
     enum cr_status status = cr_x509_validity(signer->links[0], &begins, &ends);
     if (status != CR_OK) return cr_found(appraisal, check, status, NULL);
     char when[CR_CLOCK_TEXT_SIZE];
-    // First: no line of a policy lets pass what the job's floor refuses, expired or not.
+    // Checked first: no line of a policy overrides the job's floor, whether expired or not.
     cr_clock_format(statement->issued, when);
     if (statement->issued < intel->grounds->collateral_floor)
         return cr_found_wrong(appraisal, check, NULL, false, "issued at %s, earlier than the job asks for",

@@ -18,7 +18,7 @@ enum cr_status cr_judge_revocation(struct cr_appraisal *appraisal, const struct 
                                    const struct cr_chain *const *chains, size_t count,
                                    const struct cr_grounds *grounds)
 {
-    // The worst of all chains: a key that is revoked counts more than a list that is not there.
+    // The worst answer of all chains: a revoked key outweighs a missing list.
     struct cr_revocation_answer worst = {.what = CR_NOT_REVOKED};
     static const int weight[] = {[CR_NOT_REVOKED] = 0,
                                  [CR_LIST_MISSING] = 1,

@@ -38,7 +38,7 @@ void cr_manifest_release(struct cr_manifest *manifest)
     *manifest = (struct cr_manifest){0};
 }
 
-// People are shown it: nothing in it moves a terminal's cursor.
+// The text is shown to people: it must not contain control characters for terminals.
 static bool is_plain(const char *text)
 {
     if (!cr_utf8_valid(cr_slice_of_string(text), NULL)) return false;
@@ -139,7 +139,7 @@ enum cr_status cr_manifest_write(const struct cr_manifest *manifest, struct cr_b
     return append_payload(out, manifest);
 }
 
-// A reader of the payload: what is not as it is to be fails the cursor, and is noticed once.
+// Reads the next item of the payload; anything unexpected makes the cursor fail, which is checked once.
 static bool next(struct cr_cursor *cursor, enum cr_cbor_kind kind, struct cr_cbor_item *out)
 {
     if (!cr_cbor_next(cursor, out)) return false;
@@ -240,8 +240,8 @@ static enum cr_status read_member(struct cr_cursor *cursor, struct cr_manifest *
     }
 }
 
-// What reads well need not be what the writer writes (members missing, twice, or in another order; counts
-// that say something else): what it writes of what was read is compared with the bytes.
+// A payload may parse without being canonical (members missing, repeated or in another order; wrong counts).
+// So what was read is written again and compared with the bytes.
 static enum cr_status read_payload(struct cr_slice payload, struct cr_manifest *manifest)
 {
     static const char why[] = "that is no job manifest, or one of another version of carrel";
@@ -269,7 +269,7 @@ enum cr_status cr_manifest_parse(struct cr_slice payload, struct cr_manifest *ou
 enum cr_status cr_manifest_sign(struct cr_manifest *manifest, const struct cr_identity *owner,
                                 struct cr_buffer *out)
 {
-    struct cr_manifest with_owner = *manifest; // shallow: what it points to is only read
+    struct cr_manifest with_owner = *manifest; // a shallow copy, which is only read
     CR_CLEANUP(cr_buffer_release) struct cr_buffer payload = {0}, message = {0};
     CR_TRY(cr_identity_point(owner, with_owner.owner));
     with_owner.has_owner = true;

@@ -1,4 +1,4 @@
-// What differs between two manifests, for people.
+// Describes the differences between two manifests, for people.
 #include "attestation/manifest.h"
 
 #include <stdio.h>
@@ -6,8 +6,8 @@
 
 enum { SECTION_SIZE = 128, KEY_SIZE = 256 };
 
-// The next setting of canonical YAML: its whole key and what follows the colon. `section` is kept between
-// calls.
+// Reads the next setting of canonical YAML: its full key and the text after the colon. `section` is kept
+// between calls.
 static bool next_setting(const char **at, char section[SECTION_SIZE], char key[KEY_SIZE],
                          struct cr_slice *value)
 {
@@ -28,7 +28,7 @@ static bool next_setting(const char **at, char section[SECTION_SIZE], char key[K
     return false;
 }
 
-// `value` NULL: of any.
+// With `value` NULL, any value matches.
 static bool has_setting(const char *settings, const char *key, const struct cr_slice *value)
 {
     char section[SECTION_SIZE] = "", found[KEY_SIZE];
@@ -43,7 +43,7 @@ static enum cr_status append_item(struct cr_buffer *out, size_t start, const cha
     return cr_append_format(out, "%s%s", out->size > start ? ", " : "", item);
 }
 
-// Keys whose values are not the same, those that one side has alone among them.
+// Appends the keys whose values differ, or that only one side has.
 static enum cr_status append_settings(const char *a, const char *b, struct cr_buffer *out, size_t start)
 {
     char section[SECTION_SIZE] = "", key[KEY_SIZE];

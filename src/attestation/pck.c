@@ -3,12 +3,12 @@
 
 #include <string.h>
 
-// The DER of 1.2.840.113741.1.13.1, which all OIDs in the extension begin with.
+// The DER of 1.2.840.113741.1.13.1, the prefix of all OIDs in the extension.
 static const unsigned char base_oid[] = {0x2a, 0x86, 0x48, 0x86, 0xf8, 0x4d, 0x01, 0x0d, 0x01};
 
 enum { TCB = 2, PCE_ID = 3, FMSPC = 4, TCB_PCE_SVN = 17 };
 
-// The number behind `depth` numbers known already in an OID of the extension; 0 for any other OID.
+// The arc that follows `depth` known arcs of an OID in the extension; 0 for any other OID.
 static unsigned last_arc(struct cr_slice oid, size_t depth)
 {
     size_t size = sizeof base_oid + depth + 1;
@@ -24,7 +24,8 @@ static bool copy(struct cr_slice from, unsigned char *to, size_t size)
     return true;
 }
 
-// A sequence of pairs, one for each component and one for the PCE's SVN; the CPU's SVN says the same again.
+// Parses a sequence of pairs, one for each component and one for the PCE's SVN. (The CPU's SVN repeats the
+// components.)
 static bool parse_tcb(struct cr_slice sequence, struct cr_pck *pck)
 {
     uint32_t seen = 0;

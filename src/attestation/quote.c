@@ -14,7 +14,7 @@ enum {
     ECDSA_P256 = 2, // attestation key type
     TEE_SGX = 0,
     TEE_TDX = 0x81,
-    BODY_SGX = 1, // version 5 says which body follows
+    BODY_SGX = 1, // in version 5, the type of the body
     BODY_TD = 2,
     BODY_TD_15 = 3,
     CERTIFIED_QE_REPORT = 6,
@@ -123,7 +123,7 @@ static enum cr_status read_body(struct cr_cursor *cursor, struct cr_quote *quote
     return cursor->failed ? cut_short("its body") : CR_OK;
 }
 
-// The quoting enclave's report, and what stands for the key that signed it.
+// Reads the quoting enclave's report and its certification data.
 static enum cr_status read_qe(struct cr_cursor *cursor, struct cr_quote *quote)
 {
     quote->qe = read_sgx_report(cursor);

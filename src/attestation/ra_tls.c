@@ -6,7 +6,7 @@
 
 enum { SHA256_ID = 1, SHA384_ID = 7, SHA512_ID = 8 }; // IANA, named information
 
-// CR_DENIED unless the report data are SHA-256 of the bytes, and zeros.
+// CR_DENIED unless the report data are the SHA-256 of the bytes, padded with zeros.
 static enum cr_status check_hash(struct cr_slice bytes, struct cr_slice report_data, const char *what)
 {
     unsigned char wanted[CR_REPORT_DATA_SIZE] = {0};
@@ -16,7 +16,7 @@ static enum cr_status check_hash(struct cr_slice bytes, struct cr_slice report_d
     return CR_OK;
 }
 
-// The values of the claims that are known; {NULL, 0} for those that are not there.
+// Finds the values of the known claims; {NULL, 0} for absent ones.
 static enum cr_status parse_claims(struct cr_slice claims, struct cr_slice *key_hash, struct cr_slice *nonce)
 {
     struct cr_cursor cursor = cr_cursor_over(claims);
@@ -30,7 +30,7 @@ static enum cr_status parse_claims(struct cr_slice claims, struct cr_slice *key_
         struct cr_slice *place = cr_slice_equal(key.bytes, cr_slice_of_string("pubkey-hash")) ? key_hash
                                  : cr_slice_equal(key.bytes, cr_slice_of_string("nonce"))     ? nonce
                                                                                               : NULL;
-        if (place && place->data) good = false; // twice
+        if (place && place->data) good = false; // a duplicate
         if (place) *place = value.bytes;
     }
     if (!good || cr_cursor_left(&cursor) > 0)

@@ -1,4 +1,4 @@
-// Evidence that a certificate carries (RA-TLS): that it speaks of the certificate's very key.
+// Evidence inside a certificate (RA-TLS): checks that it is bound to the certificate's key.
 //
 // Source: Confidential Computing Consortium, "Interoperable RA-TLS X.509 Cert and Evidence Formats";
 // Gramine's RA-TLS for certificates without claims.
@@ -7,9 +7,10 @@
 
 #include "attestation/appraise.h"
 
-// Findings about what lies around the evidence, whose report data these are (64 bytes): "claims" that it is
-// bound to the claims beside it, "certificate_key" that they, or the report data by itself, are about the
-// key, and "certificate" that this is signed and good at the time. Nothing where the evidence came by itself.
+// Adds findings about what surrounds the evidence, whose report data (64 bytes) are given: "claims" (the
+// evidence is bound to the claims beside it), "certificate_key" (the claims, or the report data themselves,
+// are bound to the certificate's key), and "certificate" (it is signed and valid at the time). Adds none if
+// the evidence came without a certificate.
 enum cr_status cr_ra_tls_judge(const struct cr_evidence *evidence, struct cr_slice report_data,
                                const struct cr_grounds *grounds, struct cr_appraisal *appraisal);
 

@@ -9,7 +9,7 @@ enum {
     POLICY_RESERVED_ONE = 1 << 17,
     LIKELY_VERSIONS = 100,
     RECOGNIZED_SIZE = 0x38, // up to the signature's algorithm
-    NUMBER_SIZE = 72,       // r and s as they lie there, lowest byte first
+    NUMBER_SIZE = 72,       // of r and s in the report, little-endian
     NUMBER_USED = 48,
 };
 
@@ -34,7 +34,7 @@ bool cr_snp_report_is_one(struct cr_slice bytes)
            algorithm == ECDSA_P384_SHA384;
 }
 
-// One number of the signature; false where it is longer than the curve's.
+// Reads r or s; false if it is longer than the curve's numbers.
 static bool read_number(struct cr_cursor *cursor, unsigned char out[NUMBER_USED])
 {
     struct cr_slice number = cr_read_slice(cursor, NUMBER_SIZE);

@@ -1,4 +1,4 @@
-// AMD's SEV-SNP attestation reports, versions 2 to 5: what a guest shows of itself.
+// Parses AMD's SEV-SNP attestation reports, versions 2 to 5.
 //
 // Source: AMD, "SEV Secure Nested Paging Firmware ABI Specification" (56860), table "ATTESTATION_REPORT
 // structure".
@@ -9,12 +9,12 @@
 
 enum { CR_SNP_REPORT_SIZE = 0x4a0, CR_SNP_SIGNED_SIZE = 0x2a0, CR_SNP_CHIP_ID_SIZE = 64 };
 
-// Security versions of the platform's parts. Processors before Turin have no FMC.
+// Security versions of the platform's components. Processors before Turin have no FMC.
 struct cr_snp_tcb {
     uint8_t fmc, bootloader, tee, snp, microcode;
 };
 
-// Turin (family 0x1a) orders the 64 bits otherwise than Milan and Genoa.
+// Splits the 64-bit TCB version; Turin (family 0x1a) lays it out differently from Milan and Genoa.
 struct cr_snp_tcb cr_snp_tcb_of(uint64_t word, bool is_turin);
 
 // Bits of `policy`.
@@ -27,7 +27,7 @@ enum {
 
 enum cr_snp_key { CR_SNP_VCEK = 0, CR_SNP_VLEK = 1, CR_SNP_UNSIGNED = 7 };
 
-// All slices lie in the report's bytes.
+// All slices point into the report's bytes.
 struct cr_snp_report {
     uint32_t version, guest_svn, vmpl;
     uint64_t policy, platform_info;
@@ -49,7 +49,7 @@ struct cr_snp_report {
 // Whether the bytes look like a report, well-formed or not.
 bool cr_snp_report_is_one(struct cr_slice bytes);
 
-// CR_INVALID where it is cut off or what must be zero is not, CR_UNSUPPORTED for other versions and
+// CR_INVALID if it is truncated or a reserved field is not zero, CR_UNSUPPORTED for other versions and
 // algorithms.
 enum cr_status cr_snp_report_parse(struct cr_slice bytes, struct cr_snp_report *out);
 

@@ -1,4 +1,4 @@
-// In the place of sealing_development_make.c where the program is built for TEEs.
+// Replaces sealing_development_make.c in builds for TEEs.
 #include "attestation/sealing_development.h"
 
 enum cr_status cr_sealing_development(const char *directory, unsigned char out[CR_KEY_SIZE])

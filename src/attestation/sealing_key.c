@@ -9,9 +9,9 @@
 
 #include <string.h>
 
-// By the measurement of the enclave rather than by its signer: what is kept is for the program that the other
-// side has appraised, and not for any that the signer makes later. A program that was replaced cannot open
-// it.
+// By the enclave's measurement rather than its signer: only the program that the other side has appraised can
+// open the files, not another one that the signer makes later. After an update, the new program cannot open
+// them.
 static enum cr_status get_gramine(const struct cr_sealing_places *places, const char *directory,
                                   unsigned char out[CR_KEY_SIZE])
 {
@@ -46,7 +46,7 @@ static enum cr_status make_tpm(const char *tpm, const char *path, unsigned char 
     return cr_file_write_first(path, cr_buffer_slice(&sealed));
 }
 
-// A key that was drawn here, as the TPM has sealed it.
+// A random key made here, which the TPM has sealed.
 static enum cr_status get_tpm(const struct cr_sealing_places *places, const char *directory,
                               unsigned char out[CR_KEY_SIZE])
 {
@@ -55,7 +55,7 @@ static enum cr_status get_tpm(const struct cr_sealing_places *places, const char
     CR_FREE char *path = NULL;
     CR_TRY(cr_path_join(directory, "sealing.tpm", &path));
     if (!cr_file_exists(path)) CR_TRY(make_tpm(places->tpm, path, out));
-    CR_TRY(cr_file_read(path, SEALED_LIMIT, &sealed)); // perhaps another process's, which was faster
+    CR_TRY(cr_file_read(path, SEALED_LIMIT, &sealed)); // perhaps of another process, which was first
     enum cr_status status = cr_tpm_unseal(places->tpm, cr_buffer_slice(&sealed), out, CR_KEY_SIZE);
     return status == CR_OK ? CR_OK : cr_fail_within(status, "%s", path);
 }
@@ -78,7 +78,7 @@ static const struct {
                       [TPM] = {"tpm", get_tpm},
                       [DEVELOPMENT] = {"development", get_development}};
 
-// SOURCES where the machine has none.
+// SOURCES if the machine has none.
 static size_t own_source(const struct cr_sealing_places *places)
 {
     if (cr_file_exists(places->gramine)) return GRAMINE;
@@ -141,7 +141,7 @@ enum cr_status cr_sealing_key_here(const char *name, const char *tpm, const char
     return cr_sealing_key_get(name ? name : "auto", &places, directory, out);
 }
 
-// Whether the source would have to make what it keeps in the directory.
+// Whether the source would first have to create its file in the directory.
 static bool is_new(size_t source, const char *directory)
 {
     if (source != TPM && source != DEVELOPMENT) return false;

@@ -15,31 +15,32 @@
 
 #include "crypto/seal.h"
 
-// Where the interfaces lie.
+// Where the sources' interfaces are.
 struct cr_sealing_places {
     const char *gramine; // key file
     const char *snp;     // device
-    const char *tdx;     // device: that it is there tells a guest under TDX
+    const char *tdx;     // device whose existence shows that this is a TDX guest
     const char *tpm;     // device, or a unix socket behind which a TPM answers
 };
 
-// The key of that source; "auto": the machine's own where it has one, CR_UNSUPPORTED in a TDX guest, else
-// development's. `directory` is that of what is to be sealed, for sources that keep something there; it must
-// be there. Free with cr_secret_free. CR_INVALID for a name that is not known, or one that may not be chosen
-// here; CR_NOT_FOUND where the source is not there, CR_UNSUPPORTED where this build lacks it.
+// The key from this source; "auto": the machine's own source if it has one, CR_UNSUPPORTED in a TDX guest,
+// else "development". `directory` is where the sealed files will be; some sources keep a file there; it must
+// exist. Free the key with cr_secret_free. CR_INVALID for an unknown name, or a source that may not be chosen
+// on this machine; CR_NOT_FOUND if the source is missing, CR_UNSUPPORTED if this build lacks it.
 enum cr_status cr_sealing_key_get(const char *name, const struct cr_sealing_places *places,
                                   const char *directory, struct cr_sealing_key **out);
 
-// The same of this machine. `name` NULL: "auto". `tpm`: where its TPM is; NULL: where it usually is.
+// The same with this machine's usual places. `name` NULL: "auto". `tpm`: where the TPM is; NULL: its usual
+// place.
 enum cr_status cr_sealing_key_here(const char *name, const char *tpm, const char *directory,
                                    struct cr_sealing_key **out);
 
-// That cr_sealing_key_here would get it, also where `directory` is not there yet; nothing is made or kept.
-// Sets *source to its name, a static string.
+// Checks that cr_sealing_key_here would succeed, even if `directory` does not exist yet; creates nothing.
+// Sets *source to the source's name, a static string.
 enum cr_status cr_sealing_key_check(const char *name, const char *tpm, const char *directory,
                                     const char **source);
 
-// Whether whoever holds the disk can open what is sealed under it.
+// Whether the key is the development source's: then whoever has the disk can open what is sealed.
 bool cr_sealing_key_is_development(const struct cr_sealing_key *key);
 
 #endif

@@ -9,7 +9,7 @@
 
 enum {
     KEY_OF_CHIP = 0,     // root_key_select: VCEK
-    MIX_POLICY = 1 << 0, // guest_field_select: debugging, among others, is part of the policy
+    MIX_POLICY = 1 << 0, // guest_field_select: the policy says, for example, whether debugging is allowed
     MIX_MEASUREMENT = 1 << 3,
     MESSAGE_VERSION = 1,
     KEY_AT = 32,

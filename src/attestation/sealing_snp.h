@@ -7,11 +7,11 @@
 #include "base/bytes.h"
 #include "crypto/keystream.h"
 
-// Of this chip, this measurement and this policy of the guest, at VMPL 0; neither a newer firmware nor a
-// restart changes it. CR_NOT_FOUND where the device is not there, CR_IO where it refuses.
+// The key depends on the chip, and on the guest's measurement and policy, at VMPL 0; a newer firmware or a
+// restart does not change it. CR_NOT_FOUND if there is no device, CR_IO if it refuses.
 enum cr_status cr_sealing_snp(const char *device, unsigned char out[CR_KEY_SIZE]);
 
-// The key in an answer of 64 bytes; CR_IO where that says why there is none.
+// Reads the key from the device's answer of 64 bytes; CR_IO, with the reason, if that contains none.
 enum cr_status cr_sealing_snp_parse(struct cr_slice answer, const char *device,
                                     unsigned char out[CR_KEY_SIZE]);
 

@@ -10,7 +10,7 @@ enum {
     MOST_SELECTION = 4, // bytes of a selection
 };
 
-// A length of two bytes and as many bytes.
+// Reads a two-byte length and that many bytes.
 static struct cr_slice read_sized(struct cr_cursor *cursor)
 {
     return cr_read_slice(cursor, (size_t)cr_read_big_endian(cursor, 2));
@@ -53,7 +53,7 @@ enum cr_status cr_tpm_quote_parse(struct cr_slice message, struct cr_tpm_quote *
     struct cr_cursor cursor = cr_cursor_over(message);
     if (!cr_tpm_quote_is_one(message)) return cr_fail(CR_INVALID, "TPM quote: it does not begin as one");
     cr_read_slice(&cursor, 6);
-    read_sized(&cursor); // the key's qualified name, which depends on its parents in that TPM
+    read_sized(&cursor); // the key's qualified name; unused
     quote.extra_data = read_sized(&cursor);
     quote.clock = cr_read_big_endian(&cursor, 8);
     quote.reset_count = (uint32_t)cr_read_big_endian(&cursor, 4);
@@ -72,7 +72,7 @@ enum cr_status cr_tpm_quote_parse(struct cr_slice message, struct cr_tpm_quote *
     return CR_OK;
 }
 
-// A number of ECDSA, which a TPM may write without leading zeros.
+// Appends a number of an ECDSA signature, which a TPM may write without leading zeros.
 static enum cr_status append_number(struct cr_buffer *out, struct cr_slice number)
 {
     while (number.size > P256_SIZE && number.data[0] == 0) {

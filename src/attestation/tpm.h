@@ -1,4 +1,4 @@
-// What a TPM 2.0 signs when it quotes its PCRs: TPMS_ATTEST of a quote, and the signature's form.
+// Parses what a TPM 2.0 signs when it quotes its PCRs, TPMS_ATTEST, and the signature.
 //
 // Source: TCG, "TPM 2.0 Library", part 2, sections 10.12 and 11.3.
 #ifndef CARREL_ATTESTATION_TPM_H
@@ -10,7 +10,7 @@ enum { CR_TPM_PCRS = 24 };
 
 enum cr_tpm_hash { CR_TPM_SHA1 = 0x0004, CR_TPM_SHA256 = 0x000b, CR_TPM_SHA384 = 0x000c };
 
-// Slices lie in the message's bytes.
+// Slices point into the message's bytes.
 struct cr_tpm_quote {
     struct cr_slice extra_data; // the challenge
     uint64_t clock, firmware_version;
@@ -23,13 +23,13 @@ struct cr_tpm_quote {
 
 bool cr_tpm_quote_is_one(struct cr_slice message);
 
-// CR_INVALID where it is malformed, CR_UNSUPPORTED for PCRs of several banks, other banks, and PCRs above 23.
+// CR_INVALID if it is malformed, CR_UNSUPPORTED for PCRs of several banks, other banks, and PCRs above 23.
 enum cr_status cr_tpm_quote_parse(struct cr_slice message, struct cr_tpm_quote *out);
 
 size_t cr_tpm_hash_size(enum cr_tpm_hash hash);
 
-// A signature's numbers, out of TPMT_SIGNATURE (RSASSA or ECDSA, with SHA-256) where it is one; else the
-// bytes themselves. Appends.
+// Appends the numbers of a signature if it is a TPMT_SIGNATURE (RSASSA or ECDSA, with SHA-256); else the
+// bytes themselves.
 enum cr_status cr_tpm_signature_bytes(struct cr_slice signature, struct cr_buffer *out);
 
 #endif

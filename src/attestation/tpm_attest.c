@@ -9,7 +9,7 @@
 
 enum { ATTEMPTS = 4, BOUND_SIZE = 32, P256_SIZE = 32 };
 
-// Anybody who has the TPM can make the same key with these parameters (tpm2_createprimary -C e -G
+// With the same parameters anybody can make the same key on this TPM (tpm2_createprimary -C e -G
 // ecc256:ecdsa-sha256:null with these attributes), for a certificate by credential activation.
 static const TPM2B_PUBLIC key_template = {
     .publicArea = {.type = TPM2_ALG_ECC,
@@ -23,7 +23,7 @@ static const TPM2B_PUBLIC key_template = {
                        .curveID = TPM2_ECC_NIST_P256,
                        .kdf.scheme = TPM2_ALG_NULL}}};
 
-// What a quote consists of; free it with quote_release.
+// The parts of a quote; free them with quote_release.
 struct quote {
     TPM2B_ATTEST *message;
     TPMT_SIGNATURE *signature;
@@ -52,7 +52,7 @@ static enum cr_status ask(const struct cr_tpm_object *key, const unsigned char *
     return cr_tpm_check(key->device, code, "no quote can be had");
 }
 
-// Whether these values are what was quoted: PCRs may be extended between reading and quoting.
+// Whether the quote is over these values: PCRs may be extended between reading and quoting.
 static enum cr_status is_over(const struct quote *quote,
                               const unsigned char pcrs[CR_TPM_PCRS][CR_TPM_PCR_SIZE], bool *out)
 {
@@ -112,7 +112,7 @@ static enum cr_status append_evidence(const struct quote *quote, const TPM2B_PUB
     return cr_append(out, text.data, text.size);
 }
 
-// Quotes until the values read are those quoted.
+// Repeats reading and quoting until the values agree.
 static enum cr_status quote_pcrs(const struct cr_tpm_object *key, const unsigned char *bound,
                                  const TPM2B_PUBLIC *public, struct cr_buffer *out)
 {

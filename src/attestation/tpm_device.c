@@ -14,9 +14,9 @@
 enum {
     HEADER = 10, // tag (2 bytes), size (4), code (4)
     SIZE_AT = 2,
-    PATIENCE = 60 * 1000, // milliseconds: a slow TPM takes seconds for a key
+    PATIENCE = 60 * 1000, // milliseconds; a slow TPM needs seconds to make a key
     OWN_MAGIC = 0x6372746d,
-    LAYER = 0xff0000, // who says it: a TPM, or a resource manager in its words
+    LAYER = 0xff0000, // the code's source: a TPM, or a resource manager with a TPM's codes
     KERNEL = TSS2_RESMGR_RC_LAYER,
     RESOURCE_MANAGER = TSS2_RESMGR_TPM_RC_LAYER,
 };
@@ -73,7 +73,7 @@ static TSS2_RC fail_link(struct cr_tpm_link *link, enum cr_status failure)
 static TSS2_RC transmit(TSS2_TCTI_CONTEXT *context, size_t size, const uint8_t *command)
 {
     struct cr_tpm_link *link = (struct cr_tpm_link *)context;
-    // A device takes a command in one piece. A peer that has gone must not end the process by a signal.
+    // A device takes a command in one write. A peer that has closed must not end the process by SIGPIPE.
     ssize_t put =
         link->is_socket ? send(link->fd, command, size, MSG_NOSIGNAL) : write(link->fd, command, size);
     if (put == (ssize_t)size) return TSS2_RC_SUCCESS;
@@ -89,7 +89,7 @@ static size_t whole_size(const struct cr_tpm_link *link)
     return (size_t)size[0] << 24 | (size_t)size[1] << 16 | (size_t)size[2] << 8 | size[3];
 }
 
-// A device gives an answer in one read, a socket perhaps in several.
+// A device gives an answer in one read; a socket may need several.
 static TSS2_RC read_answer(struct cr_tpm_link *link)
 {
     while (link->have < HEADER || link->have < whole_size(link)) {
@@ -113,10 +113,10 @@ static TSS2_RC read_answer(struct cr_tpm_link *link)
     return TSS2_RC_SUCCESS;
 }
 
-// Asked without a place for the answer it says how long that is, and keeps it for the next call.
+// Called without a buffer, it returns the answer's size and keeps the answer for the next call.
 static TSS2_RC receive(TSS2_TCTI_CONTEXT *context, size_t *size, uint8_t *answer, int32_t timeout)
 {
-    (void)timeout; // tpm2-tss asks to wait without an end; PATIENCE bounds it
+    (void)timeout; // tpm2-tss asks for no timeout; PATIENCE is used instead
     struct cr_tpm_link *link = (struct cr_tpm_link *)context;
     if (link->have == 0) {
         TSS2_RC code = read_answer(link);
@@ -137,7 +137,7 @@ static void finalize(TSS2_TCTI_CONTEXT *context)
 
 static void silence(void)
 {
-    // tpm2-tss writes what goes wrong to standard error by itself; errors are ours to tell.
+    // tpm2-tss would print errors to standard error; they are reported by our own messages.
     setenv("TSS2_LOG", "all+none", 1);
 }
 
@@ -213,7 +213,7 @@ enum cr_status cr_tpm_check(const struct cr_tpm_device *device, TSS2_RC code, co
 
 void cr_tpm_flush(struct cr_tpm_object *object)
 {
-    // One that cannot be flushed goes with the connection, where there is a resource manager.
+    // If flushing fails, a resource manager frees the object when the connection ends.
     if (object->handle != ESYS_TR_NONE && object->device->link.failure == CR_OK)
         (void)Esys_FlushContext(object->device->esys, object->handle);
     object->handle = ESYS_TR_NONE;
@@ -243,7 +243,7 @@ TPML_PCR_SELECTION cr_tpm_selection(uint32_t selected)
     return list;
 }
 
-// As many of those wanted as one answer holds; takes them off *wanted.
+// Reads as many of the wanted PCRs as one answer holds, and removes them from *wanted.
 static enum cr_status read_some(const struct cr_tpm_device *device, uint32_t *wanted,
                                 unsigned char out[CR_TPM_PCRS][CR_TPM_PCR_SIZE])
 {

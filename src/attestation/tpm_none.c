@@ -1,5 +1,4 @@
-// In the place of tpm_attest.c, tpm_device.c and tpm_seal.c where the program is built for TEEs, or where
-// there is no tpm2-tss to build it with.
+// Replaces tpm_attest.c, tpm_device.c and tpm_seal.c in builds for TEEs and where there is no tpm2-tss.
 #include "attestation/tpm_attest.h"
 #include "attestation/tpm_seal.h"
 

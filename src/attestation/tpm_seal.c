@@ -5,9 +5,9 @@
 #include <string.h>
 #include <tss2/tss2_mu.h>
 
-static const char magic[] = "carrel-tpm-seal1"; // what is kept has no final zero
+static const char magic[] = "carrel-tpm-seal1"; // stored without its terminating zero
 
-// A primary key of the owner's hierarchy, below which the secret lies.
+// A primary key of the owner hierarchy, the parent of the sealed secret.
 static const TPM2B_PUBLIC storage_template = {
     .publicArea = {.type = TPM2_ALG_ECC,
                    .nameAlg = TPM2_ALG_SHA256,
@@ -20,8 +20,8 @@ static const TPM2B_PUBLIC storage_template = {
                        .curveID = TPM2_ECC_NIST_P256,
                        .kdf.scheme = TPM2_ALG_NULL}}};
 
-// What is kept: magic, the selection (u32), a value for each PCR of it, and what the TPM gave. The values are
-// there to tell which of them has changed; who keeps to them is the TPM.
+// What is stored: magic, the selection (u32), a value for each selected PCR, and what the TPM returned. The
+// values only serve to report which PCR changed; the TPM itself enforces them.
 struct sealed {
     uint32_t selected;
     unsigned char values[CR_TPM_PCRS][CR_TPM_PCR_SIZE];
@@ -29,7 +29,7 @@ struct sealed {
     TPM2B_PRIVATE private;
 };
 
-// A TPM, its storage key, and a session by which what goes to it or comes from it is encrypted on the way.
+// A TPM, its storage key, and a session that encrypts secrets on their way to or from it.
 struct work {
     struct cr_tpm_device device;
     struct cr_tpm_object storage, session;
@@ -70,7 +70,7 @@ static enum cr_status digest_of(uint32_t selected, const unsigned char values[CR
     return CR_OK;
 }
 
-// The policy by which these PCRs have these values, as the TPM computes it without looking at its own.
+// The policy digest for these PCR values, computed by the TPM without reading its own PCRs.
 static enum cr_status find_policy(const struct work *work, const struct sealed *sealed, TPM2B_DIGEST *out)
 {
     static const TPMT_SYM_DEF none = {.algorithm = TPM2_ALG_NULL};
@@ -144,7 +144,7 @@ enum cr_status cr_tpm_seal(const char *path, struct cr_slice secret, struct cr_b
     struct work work = {.storage.handle = ESYS_TR_NONE, .session.handle = ESYS_TR_NONE};
     struct sealed sealed = {.selected = CR_TPM_SEAL_PCRS};
     TPM2B_DIGEST policy;
-    CR_TRY(work_begin(&work, path, TPM2_SE_HMAC, TPMA_SESSION_DECRYPT)); // what the TPM is to decrypt
+    CR_TRY(work_begin(&work, path, TPM2_SE_HMAC, TPMA_SESSION_DECRYPT)); // the TPM decrypts what it receives
     CR_TRY(cr_tpm_read_pcrs(&work.device, sealed.values));
     CR_TRY(find_policy(&work, &sealed, &policy));
     CR_TRY(create(&work, &policy, secret, &sealed));
@@ -172,7 +172,7 @@ static enum cr_status parse(struct cr_slice bytes, struct sealed *out)
     return CR_OK;
 }
 
-// Says which PCRs have changed. The TPM would refuse too, without saying.
+// Reports which PCRs have changed. The TPM would refuse too, but without naming them.
 static enum cr_status compare(const struct work *work, const struct sealed *sealed)
 {
     unsigned char now[CR_TPM_PCRS][CR_TPM_PCR_SIZE];
@@ -243,7 +243,7 @@ enum cr_status cr_tpm_unseal(const char *path, struct cr_slice bytes, unsigned c
     CR_TRY(parse(bytes, &sealed));
     CR_CLEANUP(work_release)
     struct work work = {.storage.handle = ESYS_TR_NONE, .session.handle = ESYS_TR_NONE};
-    CR_TRY(work_begin(&work, path, TPM2_SE_POLICY, TPMA_SESSION_ENCRYPT)); // what the TPM encrypts
+    CR_TRY(work_begin(&work, path, TPM2_SE_POLICY, TPMA_SESSION_ENCRYPT)); // the TPM encrypts what it sends
     CR_TRY(compare(&work, &sealed));
     return open_sealed(&work, &sealed, out, size);
 }

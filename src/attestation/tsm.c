@@ -13,17 +13,17 @@
 
 enum {
     ATTEMPTS = 4,
-    ANSWER_LIMIT = 1 << 20, // the kernel's own is 32 KiB; its text files call themselves as long as a page
+    ANSWER_LIMIT = 1 << 20, // the kernel's limit is 32 KiB; its text files report the size of a page
 };
 
 static void remove_entry(char **path)
 {
-    // Nothing could be done about one that stays, and it is in nobody's way: each call makes its own.
+    // A leftover entry does no harm: each call makes its own.
     if (*path) rmdir(*path);
     free(*path);
 }
 
-// A name that nobody has, so that neither other programs nor what a killed one left are in the way.
+// A unique name, which neither another program nor a killed one can have used.
 static enum cr_status make_entry(const char *root, char **out)
 {
     unsigned char number[8];
@@ -58,7 +58,7 @@ static enum cr_status make_entry(const char *root, char **out)
     }
 }
 
-// One file of the entry, as it is.
+// Reads one file of the entry.
 static enum cr_status read_file(const char *entry, const char *name, struct cr_buffer *out)
 {
     CR_FREE char *path = NULL;
@@ -71,7 +71,7 @@ static enum cr_status read_file(const char *entry, const char *name, struct cr_b
     return status;
 }
 
-// A line of text, without its end.
+// Reads a line of text, without its line break.
 static enum cr_status read_line(const char *entry, const char *name, char *out, size_t size)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
@@ -112,7 +112,7 @@ static enum cr_status read_provider(const char *entry, enum cr_evidence_type *ty
     return CR_OK;
 }
 
-// The kernel refuses to speak for a level above its own: its highest is its floor.
+// The kernel refuses levels more privileged than its own; its floor is the most privileged one allowed.
 static enum cr_status choose_level(const char *entry, uint64_t *writes)
 {
     char floor[24];
@@ -123,8 +123,8 @@ static enum cr_status choose_level(const char *entry, uint64_t *writes)
     return CR_OK;
 }
 
-// Asks once. *undisturbed is whether the entry was written to by us alone, and each time with success: what
-// configfs's binary files do with bytes it does when they are closed, without a word where it fails.
+// Requests once. *undisturbed: whether only this call wrote to the entry, and every write took effect.
+// (configfs processes a binary file's bytes when it is closed, and reports no error then.)
 static enum cr_status ask(const char *entry, const unsigned char *report_data, struct cr_buffer *answer,
                           struct cr_buffer *table, bool *undisturbed)
 {
@@ -140,7 +140,7 @@ static enum cr_status ask(const char *entry, const unsigned char *report_data, s
     return CR_OK;
 }
 
-// The report with the certificates of the table, if there are any.
+// Appends the report, with the certificates of the table if there are any.
 static enum cr_status append_report(struct cr_slice report, struct cr_slice table, struct cr_buffer *out)
 {
     struct cr_slice certificates[CR_SNP_TABLE_MOST];

@@ -6,11 +6,11 @@
 
 #include "attestation/evidence.h"
 
-// Appends the kernel's answer for 64 bytes of report data, asked for in an entry of our own below `root`,
-// which is removed whatever comes of it: a quote; or a report, and where the host gives certificates with it
-// a JSON object of both. At a guest whose kernel may not speak for VMPL 0 the report is of the highest level
-// that it may. CR_NOT_FOUND where the kernel has no such interface or no provider, CR_UNSUPPORTED where the
-// provider is not known, CR_IO where the kernel gives none or others keep writing to the entry.
+// Appends the kernel's evidence for 64 bytes of report data, requested in a new entry below `root`, which is
+// removed in any case. It is a quote; or a report, in a JSON object with certificates if the host provides
+// them. If the guest's kernel may not request reports for VMPL 0, the report is for the most privileged level
+// allowed. CR_NOT_FOUND if the kernel lacks the interface or a provider, CR_UNSUPPORTED for an unknown
+// provider, CR_IO if the kernel gives no report or others keep writing to the entry.
 enum cr_status cr_tsm_attest(const char *root, const unsigned char report_data[CR_REPORT_DATA_SIZE],
                              enum cr_evidence_type *type, struct cr_buffer *out);
 
