@@ -4,16 +4,16 @@
 
 #include <math.h>
 
-// In units of the picture.
+// In the picture's units.
 static const double width = 880, height = 300, left = 60, right = 36, top = 12, bottom = 42;
 
-enum { MARKED = 60, TOUCHED = 90 }; // points of a line that are drawn as such; that have their numbers
+enum { MARKED = 60, TOUCHED = 90 }; // the most points of a line that get a dot; that show their numbers
 
-// A loss that fell by more than this is drawn on a logarithmic scale: its end is what one looks at.
+// A loss that fell by more than this factor is drawn on a logarithmic scale, so that its end can be seen.
 static const double log_range = 8;
 
-// One axis: values from `least` to `most`, with a tick at every multiple of `tick` or, logarithmic, at 1, 2
-// and 5 times the powers of ten.
+// One axis: values from `least` to `most`, with a tick at every multiple of `tick` or, if logarithmic, at 1,
+// 2 and 5 times the powers of ten.
 struct axis {
     bool logarithmic;
     double least, most, tick;
@@ -27,7 +27,7 @@ static double place(const struct axis *axis, double value)
     return axis->from + part * (axis->to - axis->from);
 }
 
-// 1, 2 or 5 times a power of ten, so that there are at most `ticks` of them.
+// The distance of ticks: 1, 2 or 5 times a power of ten, such that there are at most `ticks` of them.
 static double nice(double range, int ticks, double least)
 {
     double wanted = range / ticks, power = pow(10, floor(log10(wanted)));
@@ -45,7 +45,7 @@ static void widen(struct axis *axis, double value)
 
 static void set_ticks(struct axis *axis, int ticks, double least_tick)
 {
-    // A picture of one value still needs a range; one of huge values, one that doubles can tell apart.
+    // A single value still needs a range, and huge values one that doubles can represent.
     double least_range = fmax(least_tick, fmax(fabs(axis->least), fabs(axis->most)) * 1e-6);
     if (!(axis->most - axis->least > least_range)) {
         double middle = 0.5 * axis->least + 0.5 * axis->most;
@@ -56,7 +56,7 @@ static void set_ticks(struct axis *axis, int ticks, double least_tick)
     axis->tick = nice(axis->most - axis->least, ticks, least_tick);
 }
 
-// The nearest tick of a logarithmic axis at or below the value, or at or above it.
+// The nearest tick of a logarithmic axis at or below the value or, with `above`, at or above it.
 static double log_tick(double value, bool above)
 {
     static const double steps[] = {1, 2, 5, 10};
@@ -116,7 +116,8 @@ static enum cr_status append_y_axis(struct cr_buffer *out, const struct axis *y)
             CR_TRY(append_y_tick(out, y, y->least + i * y->tick, decimals_of(y->tick)));
         return CR_OK;
     }
-    // Of more than three decades the powers of ten have ticks; of six and more every second or third or so.
+    // Beyond three decades, only powers of ten have ticks; from six decades on, only every second or third,
+    // and so on.
     double decades = log10(y->most / y->least), value = y->least;
     int every = decades <= 3 ? 0 : 1 + (int)(decades / 6), powers = 0;
     for (int i = 0; i <= 1000 && value <= y->most * (1 + 1e-9); i++) {
@@ -165,7 +166,7 @@ static enum cr_status append_points(struct cr_buffer *out, const struct cr_chart
     }
 }
 
-// `colour`: the number of its own, or CR_CHART_COLOURS: it shares one with others.
+// `colour`: the number of the line's own colour, or CR_CHART_COLOURS for the shared one.
 static enum cr_status append_line(struct cr_buffer *out, const struct cr_chart_line *line, size_t colour,
                                   const struct axis *x, const struct axis *y, const char *x_name)
 {
@@ -197,7 +198,7 @@ static enum cr_status append_legend(struct cr_buffer *out, const struct cr_chart
     return cr_append_format(out, "</ul>\n");
 }
 
-// Where there are more lines than colours, the first alone has its own, and lies over the others.
+// If there are more lines than colours, only the first has its own, and is drawn over the others.
 static enum cr_status append_lines(struct cr_buffer *out, const struct cr_chart_line *lines, size_t count,
                                    size_t drawn, const struct axis *x, const struct axis *y,
                                    const char *x_name)

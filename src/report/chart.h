@@ -1,6 +1,6 @@
-// Curves as one inline SVG picture with axes, a legend and, where the mouse rests on a point, its numbers.
-// Colours come from the page's style (report/page.c): classes c0 to c7, and "many" for all but the first
-// where there are more lines than colours.
+// Draws curves as one inline SVG picture with axes, a legend, and the numbers of the point under the mouse.
+// The page's style (report/page.c) has the colours: classes c0 to c7, and "many" for all lines but the first
+// if there are more lines than colours.
 #ifndef CARREL_REPORT_CHART_H
 #define CARREL_REPORT_CHART_H
 
@@ -14,11 +14,11 @@ struct cr_chart_line {
     const struct cr_series *series;
 };
 
-// Appends a <figure>; nothing where no line has a point. x counts whole things ("step", "round").
+// Appends a <figure>; nothing if no line has a point. x counts whole things ("step", "round").
 enum cr_status cr_chart_append(struct cr_buffer *out, const char *title, const char *x_name,
                                const struct cr_chart_line *lines, size_t count);
 
-// Appends text with what HTML takes for its own escaped.
+// Appends text with HTML's special characters escaped.
 enum cr_status cr_html_append(struct cr_buffer *out, const char *text);
 
 #endif

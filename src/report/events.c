@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { PIECE = CR_EVENT_LINE_LIMIT + 1 }; // of the file at a time: a line of any allowed length, and its end
+enum { PIECE = CR_EVENT_LINE_LIMIT + 1 }; // bytes read at a time: the longest line and its line break
 
 enum cr_status cr_events_append(struct cr_buffer *out, const struct cr_event *event, double time)
 {
@@ -22,14 +22,14 @@ take_line(struct cr_slice text, const char *name, size_t offset,
     double time = cr_event_number(&line.event, "time");
     if (!(time >= 0 && time < 1e12))
         return cr_fail(CR_INVALID, "%s: at byte %zu: an event without its time", name, offset);
-    size_t kept = 0; // all fields but that one
+    size_t kept = 0; // all fields except "time"
     for (size_t i = 0; i < line.event.field_count; i++)
         if (strcmp(line.fields[i].name, "time") != 0) line.fields[kept++] = line.fields[i];
     line.event.field_count = kept;
     return receive(context, &line.event, time);
 }
 
-// The text begins at `base` of the file; *used is how much of it were whole lines.
+// `base`: the text's offset in the file; *used: bytes of complete lines.
 static enum cr_status
 take_lines(struct cr_slice text, const char *name, size_t base, size_t *used,
            enum cr_status (*receive)(void *context, const struct cr_event *event, double time), void *context)
@@ -56,7 +56,7 @@ enum cr_status cr_events_parse(struct cr_slice text, const char *name, size_t *o
     return take_lines(text, name, 0, offset, receive, context);
 }
 
-// Appends what the file holds from `offset` on, up to PIECE bytes.
+// Appends the file's bytes from `offset` on, at most PIECE.
 static enum cr_status read_piece(int fd, const char *path, size_t offset, struct cr_buffer *out)
 {
     unsigned char chunk[65536];
@@ -69,16 +69,16 @@ static enum cr_status read_piece(int fd, const char *path, size_t offset, struct
     return CR_OK;
 }
 
-// Not mapped: the writer may cut the file while it is read, where a disk is full.
+// Read, not mapped: on a full disk the writer may truncate the file meanwhile.
 enum cr_status cr_events_read(const char *path, size_t *offset,
                               enum cr_status (*receive)(void *context, const struct cr_event *event,
                                                         double time),
                               void *context)
 {
     CR_CLEANUP(cr_file_close) int fd = -1;
-    size_t size; // grows
+    size_t size; // the file may grow meanwhile
     CR_TRY(cr_file_open(path, &fd, &size));
-    if (size < *offset) *offset = 0; // somebody emptied it
+    if (size < *offset) *offset = 0; // the file was emptied
     CR_CLEANUP(cr_buffer_release) struct cr_buffer piece = {0};
     for (;;) {
         cr_buffer_clear(&piece);

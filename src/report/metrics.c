@@ -9,13 +9,13 @@
 
 enum { NUMBERS = 6, TAG_SIZE = 160 };
 
-// What places an event; kept under its own name.
+// Fields that say where in the run an event belongs; their names are kept.
 static const char *const places[] = {"step", "epoch", "round", "silo"};
 enum { PLACES = sizeof places / sizeof *places };
 
 static const struct metric {
     const char *event;
-    const char *index; // what TensorBoard counts by; NULL: not for it
+    const char *index; // the x axis in TensorBoard; NULL: not for TensorBoard
     struct {
         const char *field, *name;
     } numbers[NUMBERS];
@@ -30,7 +30,7 @@ static const struct metric {
       {"pads_ready", "pads_ready"}}},
     {"train.eval", "step", {{"loss", "eval_loss"}, {"accuracy", "eval_accuracy"}}},
     {"tune.done", NULL, {{"loss", "train_loss"}, {"seconds", "train_runtime"}}},
-    // Within a round: what it counts by is no place in the run.
+    // Progress within a round: its step is not a position in the run.
     {"round.progress", NULL, {{"loss", "loss"}, {"tokens_per_second", "tokens_per_second"}}},
     {"round.trained", "round", {{"loss", "round_loss"}, {"labelled", "labelled"}}},
     {"round.done",
@@ -60,7 +60,7 @@ static enum cr_status append_member(struct cr_buffer *out, const struct cr_event
 enum cr_status cr_metrics_append_line(struct cr_buffer *out, const struct cr_event *event, double time)
 {
     const struct metric *metric = metric_of(event);
-    // A round's first sign of progress may come before its first step.
+    // The first progress event of a round may come before its first step.
     bool nothing_yet = strcmp(event->name, "round.progress") == 0 && cr_event_number(event, "step") == 0;
     if (!metric || nothing_yet) return CR_OK;
     CR_CLEANUP(cr_buffer_release) struct cr_buffer line = {0};

@@ -44,7 +44,7 @@ static const char style[] =
     "details{margin:32px 0 0;border:1px solid var(--line);border-radius:8px}summary{cursor:pointer;padding:"
     "8px 13px;font-weight:600}pre{margin:0;padding:4px 13px 12px;overflow-x:auto;font-size:13px}footer{"
     "margin-top:32px}\n"
-    // The pictures are as wide as the page: on a telephone's a third of what they are drawn for.
+    // Pictures are as wide as the page: on a telephone a third of the width for which they are drawn.
     "@media(max-width:600px){svg{overflow:visible}svg text{font-size:25px}svg path{stroke-width:4}g.many "
     "path{"
     "stroke-width:2}svg circle:not(.touch){r:6px}svg .touch{r:16px}.x:not(.name):nth-of-type(even){"
@@ -84,7 +84,7 @@ static enum cr_status append_head(struct cr_buffer *out, const struct cr_story *
     CR_TRY(cr_append_format(out, "</h1><span class=\"state %s\">%s</span>\n<p class=\"when\">carrel ", state,
                             state));
     CR_TRY(cr_html_append(out, story->role));
-    if (story->starts > 1) // what earlier ones took is not told
+    if (story->starts > 1) // the time of earlier starts is not included
         CR_TRY(cr_append_format(out, ", start %zu at ", story->starts));
     else
         CR_TRY(cr_append_format(out, ", started "));

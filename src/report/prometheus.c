@@ -14,7 +14,7 @@ static enum cr_status append_gauge(struct cr_buffer *out, const char *name, cons
     return cr_append_format(out, "carrel_%s %.17g\n", name, value);
 }
 
-// A silo's name is of [a-z0-9-], but what lies in a file may be anything.
+// A silo's name consists of [a-z0-9-], but a file may contain anything.
 static enum cr_status append_label(struct cr_buffer *out, const char *text)
 {
     for (; *text; text++) {

@@ -18,9 +18,9 @@
 #include <string.h>
 #include <unistd.h>
 
-static const double refresh_seconds = 10; // between two pages of a run
+static const double refresh_seconds = 10; // between two writings of the page
 static const char settings_name[] = "config.yaml", events_name[] = "events.jsonl";
-static const char tensorboard_name[] = "events.out.tfevents."; // and a number, which TensorBoard goes by
+static const char tensorboard_name[] = "events.out.tfevents."; // and a number, by which TensorBoard sorts
 
 enum { SETTINGS_LIMIT = 1 << 24 }; // bytes
 
@@ -36,10 +36,10 @@ struct cr_run_dir {
     bool warned;
     struct appended events, metrics, tensorboard;
     struct cr_story story;
-    struct cr_buffer settings; // as config.yaml has them
-    struct cr_buffer wanted;   // those of a start that may still be refused
+    struct cr_buffer settings; // the content of config.yaml
+    struct cr_buffer wanted;   // the settings of a start that may still be refused
     double refreshed;          // monotonic seconds; 0: never
-    bool placed;               // TensorBoard knows where this start goes on
+    bool placed;               // TensorBoard has been told where this start continues
 };
 
 enum cr_status cr_run_dir_path(const char *of, char **out)
@@ -68,7 +68,7 @@ static void tell(const struct cr_run_dir *run, const char *consequence)
         cr_event_send(&run->warnings, CR_EVENT_WARNING, "run.warning", cr_buffer_text(&text), NULL, 0);
 }
 
-// What is lost is a report, not the work.
+// A failure to write loses a report, not the work.
 static void warn(struct cr_run_dir *run, enum cr_status status)
 {
     if (status == CR_OK || run->warned) return;
@@ -76,7 +76,7 @@ static void warn(struct cr_run_dir *run, enum cr_status status)
     tell(run, "the run goes on");
 }
 
-// All of it or nothing: half a line would spoil the next.
+// Appends all or nothing: half a line would spoil the next one.
 static enum cr_status append(const struct appended *file, const struct cr_buffer *bytes)
 {
     if (bytes->size == 0) return CR_OK;
@@ -103,7 +103,7 @@ static enum cr_status open_appended(const char *directory, const char *name, str
     return file->fd < 0 ? cr_fail_errno(CR_IO, "%s: cannot be written", file->path) : CR_OK;
 }
 
-// A machine that went down in the middle of a line leaves half of it.
+// Removes the half line that is left if the machine went down while writing it.
 static enum cr_status drop_half_line(const struct appended *file)
 {
     off_t size = lseek(file->fd, 0, SEEK_END);
@@ -135,7 +135,7 @@ static enum cr_status open_events(struct cr_run_dir *run)
     return cr_story_read(&run->story, run->events.path);
 }
 
-// The story begins anew: it is as much the report, and not the work, as what cannot be written.
+// Starts the story again. It is part of the report, not of the work, so this does not stop the run.
 static enum cr_status set_events_aside(struct cr_run_dir *run)
 {
     CR_FREE char *aside = NULL;
@@ -149,7 +149,7 @@ static enum cr_status set_events_aside(struct cr_run_dir *run)
     return open_events(run);
 }
 
-// The number in the name of a TensorBoard file; 0 in other names, and in one that no clock gives.
+// The number in the name of a TensorBoard file; 0 for other names, and for a number beyond any clock's.
 static long long number_of(const char *name)
 {
     enum { DIGITS = 15 };
@@ -159,7 +159,8 @@ static long long number_of(const char *name)
     return digits > 0 && digits <= DIGITS ? strtoll(name + length, NULL, 10) : 0;
 }
 
-// Files are read in the order of their names: behind those of earlier starts, whatever the clock says.
+// TensorBoard reads files in the order of their names: this one must sort after those of earlier starts, even
+// if the clock was set back.
 static enum cr_status open_tensorboard(struct cr_run_dir *run)
 {
     long long number = cr_clock_unix();
@@ -243,7 +244,7 @@ int cr_run_dir_lock(const struct cr_run_dir *run)
     return run->lock;
 }
 
-// Those of a start that is refused are not the settings of what is there, if anything is.
+// Settings of a start that is refused must not replace those of the existing run.
 static void keep_settings(struct cr_run_dir *run)
 {
     if (run->wanted.size == 0 || (run->story.starting && run->settings.size > 0)) return;
@@ -274,14 +275,14 @@ static enum cr_status refresh(struct cr_run_dir *run, bool alive)
     return cr_directory_write(run->path, "summary.html", cr_buffer_slice(&text), false);
 }
 
-// Even where nothing happens, so that a run that waits is told from one that was killed.
+// Writes even if nothing happened, so that a waiting run can be told from a killed one.
 void cr_run_dir_tick(struct cr_run_dir *run)
 {
     bool due = run->refreshed == 0 || cr_clock_monotonic() - run->refreshed >= refresh_seconds;
     if (due) warn(run, refresh(run, true));
 }
 
-// The first step, or round, that the start does, where the event tells: else NaN.
+// The first step or round of this start, if the event tells; else NaN.
 static double first_of(const struct cr_event *event, bool silo)
 {
     if (strcmp(event->name, "train.fresh") == 0) return 0;
@@ -291,7 +292,7 @@ static double first_of(const struct cr_event *event, bool silo)
     return strcmp(event->name, "round.begin") == 0 ? cr_event_number(event, "round") : NAN;
 }
 
-// TensorBoard is told what this start does again, or anew.
+// Tells TensorBoard from which step on this start repeats or replaces earlier values.
 static enum cr_status append_start(struct cr_run_dir *run, const struct cr_event *event, double time,
                                    struct cr_buffer *out)
 {

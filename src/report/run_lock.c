@@ -9,7 +9,7 @@
 
 enum { CHILDREN_BYTE, PROCESS_BYTE };
 
-static const double longest_end = 30; // seconds for the children of a killed run to go
+static const double longest_end = 30; // seconds to wait for the children of a killed run to end
 
 static struct flock whole_byte(off_t byte)
 {
@@ -56,7 +56,7 @@ enum cr_status cr_run_lock_is_held(const char *directory, bool *held)
 {
     CR_FREE char *path = NULL;
     CR_TRY(cr_path_join(directory, "lock", &path));
-    CR_CLEANUP(cr_file_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // no pipe hangs it
+    CR_CLEANUP(cr_file_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a pipe cannot block
     if (fd < 0 && errno != ENOENT) return cr_fail_errno(CR_IO, "%s", path);
     struct flock process = whole_byte(PROCESS_BYTE);
     if (fd >= 0 && fcntl(fd, F_GETLK, &process) != 0) return cr_fail_errno(CR_IO, "%s", path);

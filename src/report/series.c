@@ -23,11 +23,12 @@ static void put(struct cr_series *series, const struct cr_point *point)
 static void thin(struct cr_series *series)
 {
     size_t count = series->count;
-    // Of three points that stay, the outer ones are further apart than this: at most half of them stay.
+    // Of three remaining neighbours, the outer two are farther apart than this, so at most half of the points
+    // remain.
     series->gap = 4 * (series->points[count - 1].x - series->points[0].x) / CR_SERIES_MOST;
     series->count = 0;
     for (size_t i = 0; i < count; i++) {
-        struct cr_point point = series->points[i]; // a copy: putting writes at or before its place
+        struct cr_point point = series->points[i]; // a copy, since put writes at or before this place
         put(series, &point);
     }
 }

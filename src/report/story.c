@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const double progress_seconds = 10; // between two of a silo's signs that are kept
+static const double progress_seconds = 10; // between two progress events of a silo that are written
 
 void cr_story_init(struct cr_story *story)
 {
@@ -37,18 +37,18 @@ void cr_story_release(struct cr_story *story)
     forget_silos(story);
 }
 
-// As much of the text as has room, ready for any terminal.
+// Copies as much of the text as fits, without control characters.
 static void put_text(char *out, size_t size, const char *text)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer plain = {0};
     out[0] = 0;
     if (!text || cr_append_plain(&plain, text) != CR_OK) return;
     snprintf(out, size, "%s", cr_buffer_text(&plain));
-    size_t cut; // in the middle of a character, it may be
+    size_t cut; // the text may have been cut within a character
     if (!cr_utf8_valid(cr_slice_of_string(out), &cut)) out[cut] = 0;
 }
 
-// The place of a silo by its name, or the place where it belongs.
+// The index of a silo by its name, or the index at which it belongs.
 static size_t place_of(const struct cr_story *story, const char *name, bool *found)
 {
     size_t at = 0;
@@ -57,7 +57,7 @@ static size_t place_of(const struct cr_story *story, const char *name, bool *fou
     return at;
 }
 
-// Finds or makes the silo; NULL where there are too many of them.
+// Finds or adds the silo; *out is NULL if there are too many.
 static enum cr_status silo_of(struct cr_story *story, const char *name, struct cr_story_silo **out)
 {
     char short_name[CR_STORY_NAME];
@@ -89,7 +89,7 @@ static enum cr_status silo_of(struct cr_story *story, const char *name, struct c
     return CR_OK;
 }
 
-// Sets *number where the event has it.
+// Sets *number if the event has the field.
 static void put_number(double *number, const struct cr_event *event, const char *field)
 {
     if (cr_event_field(event, field)) *number = cr_event_number(event, field);
@@ -110,7 +110,7 @@ static void begin_run(struct cr_story *story, const struct cr_event *event, doub
     }
 }
 
-// Whether the event says that the start is not refused: its settings are those of what is there.
+// Whether the event shows that the start was accepted, so that the run now has its settings.
 static bool accepts(const char *name)
 {
     static const char *const names[] = {"train.fresh",   "train.resumed", "train.step",    "server.listening",
@@ -155,7 +155,7 @@ static enum cr_status take_eval(struct cr_story *story, const struct cr_event *e
     return cr_series_add(&story->eval, story->step, story->eval_loss);
 }
 
-// What the silo that a `join` is waits for, while it neither trains nor has answered.
+// For a `join`: what the silo waits for while it neither trains nor has answered.
 static void await_server(struct cr_story *story)
 {
     bool found;
@@ -179,7 +179,7 @@ static enum cr_status take_train(struct cr_story *story, const struct cr_event *
                  100 * cr_event_number(event, "part"));
     } else if (strcmp(name, "begin") == 0) {
         await_server(story);
-        story->fresh = strcmp(story->role, "tune") == 0; // a silo's rounds go on by themselves
+        story->fresh = strcmp(story->role, "tune") == 0; // a silo's rounds continue in any case
     } else if (strcmp(name, "resumed") == 0) {
         story->fresh = false;
     }
@@ -189,7 +189,7 @@ static enum cr_status take_train(struct cr_story *story, const struct cr_event *
     put_number(&story->rows_verified, event, "rows_verified");
     put_number(&story->pads_ready, event, "pads_ready");
     if (strcmp(name, "step") != 0 && strcmp(name, "eval") != 0) return CR_OK;
-    if (story->fresh) { // another run in the same place
+    if (story->fresh) { // a new run in the same directory
         cr_series_clear(&story->train);
         cr_series_clear(&story->eval);
         story->eval_loss = story->eval_accuracy = NAN;
@@ -202,8 +202,8 @@ static void begin_federation(struct cr_story *story, const struct cr_event *even
 {
     put_text(story->address, sizeof story->address, cr_event_text(event, "address"));
     put_number(&story->min_clients, event, "min_clients");
-    // The first round may be another run's, and so may a split model's silos, which send all and go: they are
-    // known as they come.
+    // The first round may belong to a new run, whose silos may differ, as may those of a split model, which
+    // send all and leave: they are added as they come.
     if (story->round > 1) return;
     cr_series_clear(&story->federation);
     story->loss = story->round_seconds = NAN;
@@ -214,7 +214,7 @@ static enum cr_status close_round(struct cr_story *story, const struct cr_event 
 {
     if (!isnan(story->round_began)) story->round_seconds = time - story->round_began;
     put_number(&story->round_seconds, event, "seconds");
-    // A silo's own is another one.
+    // (A silo's own loss is a different one.)
     if (strcmp(event->name, "round.done") == 0) put_number(&story->loss, event, "loss");
     return cr_series_add(&story->federation, story->round, cr_event_number(event, "loss"));
 }
@@ -224,12 +224,12 @@ static void begin_round(struct cr_story *story, double time)
     story->round_began = time;
     for (size_t i = 0; i < story->silo_count; i++) {
         story->silos[i].dropped = false;
-        story->silos[i].awaited = story->silos[i].connected && !story->self[0]; // a silo waits for no other
+        story->silos[i].awaited = story->silos[i].connected && !story->self[0]; // a silo awaits no other
         story->silos[i].step = story->silos[i].steps = NAN;
     }
 }
 
-// "server.", "round." and "client.", what concerns the whole federation.
+// Takes events of the whole federation: "server.", "round." and "client.".
 static enum cr_status take_federation(struct cr_story *story, const struct cr_event *event, double time)
 {
     const char *name = event->name;
@@ -264,7 +264,7 @@ static enum cr_status take_silo(struct cr_story *story, const char *silo_name, c
         put_number(&silo->eval_loss, event, "loss");
         put_number(&silo->eval_accuracy, event, "accuracy");
     }
-    if (strcmp(name, "split.asked") == 0) { // and has gone
+    if (strcmp(name, "split.asked") == 0) { // it has disconnected
         silo->connected = false;
         silo->seen = time;
         return CR_OK;
@@ -277,13 +277,13 @@ static enum cr_status take_silo(struct cr_story *story, const char *silo_name, c
                   strcmp(name, "client.trained") == 0;
     bool comes = strcmp(name, "server.joined") == 0 || strcmp(name, "client.connected") == 0;
     if (!trains && !sends && !comes) return CR_OK;
-    silo->connected |= strcmp(name, "client.trained") != 0; // which one that is cut off says as well
+    silo->connected |= strcmp(name, "client.trained") != 0; // a silo that is disconnected reports this too
     silo->seen = time;
     if (!trains) return CR_OK;
     put_number(&silo->round, event, "round");
     put_number(&silo->step, event, "step");
     put_number(&silo->steps, event, "steps");
-    if (strcmp(name, "round.progress") == 0 && silo->step == 0) return CR_OK; // no numbers yet
+    if (strcmp(name, "round.progress") == 0 && silo->step == 0) return CR_OK; // it has no numbers yet
     put_number(&silo->loss, event, "loss");
     put_number(&silo->tokens_per_second, event, "tokens_per_second");
     if (strcmp(name, "round.progress") == 0) return CR_OK;
@@ -292,7 +292,7 @@ static enum cr_status take_silo(struct cr_story *story, const char *silo_name, c
     return cr_series_add(&silo->losses, silo->round, silo->loss);
 }
 
-// The row of the silo that a `join` is.
+// The entry of the silo itself, for a `join`.
 static enum cr_status take_self(struct cr_story *story, const struct cr_event *event, double time)
 {
     struct cr_story_silo *silo;
@@ -315,7 +315,7 @@ bool cr_story_keeps(struct cr_story *story, const struct cr_event *event, double
     struct cr_story_silo *silo = &story->silos[at];
     if (answer)
         return silo->told != cr_event_number(event, "round") || silo->loss != cr_event_number(event, "loss");
-    // A clock that was set back holds nothing up.
+    // fabs: a clock that was set back must not suppress events.
     if (silo->round == cr_event_number(event, "round") && fabs(time - silo->kept) < progress_seconds)
         return false;
     silo->kept = time;
@@ -331,7 +331,7 @@ enum cr_status cr_story_take(struct cr_story *story, const struct cr_event *even
     if (strcmp(name, "run.begin") == 0) begin_run(story, event, time);
     if (story->starting && accepts(name)) accept_start(story);
     if (strcmp(name, "run.end") == 0) end_run(story, event);
-    if (strcmp(name, "attestation.warning") == 0 && story->warning[0] == 0) // the first says the most
+    if (strcmp(name, "attestation.warning") == 0 && story->warning[0] == 0) // the first matters most
         put_text(story->warning, sizeof story->warning, event->message);
     if (cr_event_text(event, "output"))
         put_text(story->output, sizeof story->output, cr_event_text(event, "output"));
@@ -366,7 +366,7 @@ enum cr_status cr_story_read(struct cr_story *story, const char *path)
     return cr_events_read(path, &offset, take, story);
 }
 
-// How long the present round will take: as long as the one before, or as long as its slowest silo makes it.
+// The expected duration of the current round: that of the last round, or what its slowest silo needs.
 static double round_length(const struct cr_story *story)
 {
     double longest = story->round_seconds;
@@ -385,7 +385,7 @@ static bool is_missing(const struct cr_story *story, const struct cr_story_silo 
            !(silo->trained >= story->round);
 }
 
-// Silos that are there, or need not be any more.
+// The number of silos that are connected, or no longer need to be.
 static size_t count_here(const struct cr_story *story)
 {
     size_t here = 0;

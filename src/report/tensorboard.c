@@ -26,7 +26,7 @@ uint32_t cr_crc32c(struct cr_slice bytes)
     return ~crc;
 }
 
-// TFRecord's mask: a checksum of bytes that hold checksums would be weak.
+// TFRecord's mask: a CRC of data that contain CRCs would be weak.
 static uint32_t masked_crc(const void *data, size_t size)
 {
     uint32_t crc = cr_crc32c((struct cr_slice){data, size});
@@ -62,7 +62,7 @@ static enum cr_status begin_event(struct cr_buffer *event, double time, int64_t 
     memcpy(&bits, &time, sizeof bits);
     CR_TRY(cr_append_u8(event, EVENT_WALL_TIME));
     CR_TRY(cr_append_u64(event, bits));
-    if (step == 0) return CR_OK; // proto3 leaves a default out
+    if (step == 0) return CR_OK; // proto3 omits default values
     CR_TRY(cr_append_u8(event, EVENT_STEP));
     return append_varint(event, (uint64_t)step);
 }
