@@ -23,12 +23,12 @@ enum {
 
 struct parsed {
     struct cr_seal_header about;
-    struct cr_slice fixed, salt, check; // in the header's bytes
+    struct cr_slice fixed, salt, check; // within the header's bytes
     uint64_t chunks;
 };
 
-// A chunk on its way. The plain side is a secret's memory, and no more of it than the file can fill: each
-// such page is slow to come by.
+// Buffers for one chunk. The plain one is secret memory, and no larger than the file needs, since such pages
+// are slow to get.
 struct buffers {
     unsigned char *plain, *sealed;
 };
@@ -48,7 +48,7 @@ struct cr_seal_reader {
     struct buffers buffers;
     struct parsed parsed;
     size_t at, held; // of plain
-    uint64_t chunk;  // that comes next
+    uint64_t chunk;  // the next chunk
 };
 
 static enum cr_status make_buffers(size_t content, size_t *room, struct buffers *out)
@@ -64,7 +64,7 @@ static void free_buffers(struct buffers *buffers)
     free(buffers->sealed);
 }
 
-// The nonce says which chunk it is, and whether it is the last.
+// The number for a chunk's nonce: its position, and whether it is the last.
 static uint64_t number_of(uint64_t chunk, bool last)
 {
     return chunk << 1 | last;
@@ -77,7 +77,7 @@ static enum cr_status check_sealing(const struct cr_sealing *sealing)
     return CR_OK;
 }
 
-// The file's own key, and what its header ends with.
+// Derives the file's own key and its check bytes.
 static enum cr_status derive(const struct cr_sealing_key *key, struct cr_slice fixed, struct cr_slice salt,
                              struct cr_aead **aead, unsigned char check[CHECK_SIZE])
 {
@@ -114,7 +114,7 @@ static enum cr_status write_header(struct cr_seal_writer *writer, const struct c
     return cr_file_append(&writer->file, cr_buffer_slice(&header));
 }
 
-// `most` is the content's size where that is known.
+// `most`: the content's size, if known.
 static enum cr_status begin(const char *path, const struct cr_sealing *sealing, size_t most,
                             struct cr_seal_writer **out)
 {
@@ -148,7 +148,7 @@ static enum cr_status put_chunk(struct cr_seal_writer *writer, bool last)
 enum cr_status cr_seal_append(struct cr_seal_writer *writer, struct cr_slice bytes)
 {
     while (bytes.size > 0) {
-        // A full chunk is kept back until it is known not to be the last.
+        // A full chunk is held back until it is known not to be the last one.
         if (writer->held == writer->room) CR_TRY(put_chunk(writer, false));
         size_t size = cr_least(bytes.size, writer->room - writer->held);
         memcpy(writer->buffers.plain + writer->held, bytes.data, size);
@@ -184,7 +184,7 @@ bool cr_seal_is_one(struct cr_slice start)
     return start.size >= sizeof magic && memcmp(start.data, magic, sizeof magic) == 0;
 }
 
-// A word of printable ASCII with zeros behind.
+// Reads a word of printable ASCII, padded with zeros.
 static bool take_name(struct cr_cursor *cursor, char out[CR_SEAL_NAME_SIZE])
 {
     struct cr_slice name = cr_read_slice(cursor, CR_SEAL_NAME_SIZE);
@@ -226,7 +226,7 @@ static enum cr_status parse_header(struct cr_slice bytes, size_t file_size, cons
     return CR_OK;
 }
 
-// Opens the file and reads its header into `bytes`, where slices of *out point.
+// Opens the file and reads its header into `bytes`, into which slices of *out point.
 static enum cr_status open_file(const char *path, unsigned char bytes[HEADER_SIZE], int *out_fd,
                                 struct parsed *out)
 {
@@ -261,7 +261,7 @@ static enum cr_status next_chunk(struct cr_seal_reader *reader)
     const struct parsed *parsed = &reader->parsed;
     bool last = reader->chunk + 1 == parsed->chunks;
     size_t size = last ? (size_t)(parsed->about.size - reader->chunk * CR_SEAL_CHUNK) : CR_SEAL_CHUNK;
-    // Read once: a file that another changes meanwhile cannot be one thing for the tag and another for us.
+    // Read only once, so that what is verified is what is used, even if the file is changed meanwhile.
     CR_TRY(cr_file_take(reader->fd, reader->path, reader->buffers.sealed, size + CR_AEAD_TAG_SIZE));
     enum cr_status status = cr_aead_open(reader->aead, number_of(reader->chunk, last), (struct cr_slice){0},
                                          reader->buffers.sealed, size, reader->buffers.plain);
@@ -294,8 +294,8 @@ enum cr_status cr_seal_open(const char *path, const struct cr_sealing *sealing, 
                        "%s: sealed under another key of %s than is here (another machine, or another program "
                        "or version of it), or its header was changed",
                        path, parsed->about.source);
-    parsed->fixed = parsed->salt = parsed->check = (struct cr_slice){0}; // the header goes
-    CR_TRY(next_chunk(reader));                                          // an empty file has one too
+    parsed->fixed = parsed->salt = parsed->check = (struct cr_slice){0}; // they point into `header`
+    CR_TRY(next_chunk(reader));                                          // even an empty file has a chunk
     *out = reader;
     reader = NULL;
     return CR_OK;
@@ -362,7 +362,7 @@ enum cr_status cr_seal_load(const char *path, const struct cr_sealing *sealing, 
         status = next_chunk(reader);
         if (status == CR_OK) status = cr_append(out, reader->buffers.plain, reader->held);
     }
-    if (status != CR_OK && out->size > before) { // all of it or nothing
+    if (status != CR_OK && out->size > before) { // all or nothing
         cr_wipe(out->data + before, out->size - before);
         out->size = before;
     }

@@ -11,19 +11,19 @@
 
 enum {
     WIDTH = 32,
-    WIDTH_384 = 48,   // of a number of P-256, of P-384
-    UNCOMPRESSED = 4, // the byte before x ‖ y in SEC 1's form of a point
+    WIDTH_384 = 48,   // bytes of a number of P-256, of P-384
+    UNCOMPRESSED = 4, // the first byte of an uncompressed point in SEC 1
     LEAST_RSA_BITS = 2048,
     MOST_RSA_BITS = 8192,
 };
 
 static enum cr_status refused(void)
 {
-    ERR_clear_error(); // what a refused signature leaves would pass for the reason of the next failure
+    ERR_clear_error(); // a leftover error would be reported as the next failure's reason
     return cr_fail(CR_DENIED, "the signature does not verify");
 }
 
-// r ‖ s as the DER that OpenSSL wants; free with OPENSSL_free. 0 where there is no memory.
+// Converts r ‖ s to DER, for OpenSSL; free it with OPENSSL_free. Returns 0 if there is no memory.
 static int to_der(struct cr_slice signature, unsigned char **der)
 {
     size_t width = signature.size / 2;
@@ -33,7 +33,7 @@ static int to_der(struct cr_slice signature, unsigned char **der)
     int size = 0;
     *der = NULL;
     if (pair && r && s && ECDSA_SIG_set0(pair, r, s)) {
-        r = s = NULL; // the pair's now
+        r = s = NULL; // owned by `pair` now
         size = i2d_ECDSA_SIG(pair, der);
     }
     BN_free(r);
@@ -73,7 +73,7 @@ enum cr_status cr_ecdsa_key(struct cr_slice encoded, EVP_PKEY **out)
     OSSL_PARAM parameters[] = {
         OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, name, 0),
         OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, (void *)(uintptr_t)encoded.data,
-                                          encoded.size), // which is not changed
+                                          encoded.size), // not changed
         OSSL_PARAM_construct_end(),
     };
     EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
@@ -89,7 +89,7 @@ enum cr_status cr_ecdsa_key(struct cr_slice encoded, EVP_PKEY **out)
     return status;
 }
 
-// A public key; CR_DENIED where the point is not on the curve.
+// Makes a public key; CR_DENIED if the point is not on the curve.
 static enum cr_status key_of_point(struct cr_slice point, EVP_PKEY **out)
 {
     unsigned char encoded[1 + 2 * WIDTH] = {UNCOMPRESSED};
@@ -128,7 +128,7 @@ enum cr_status cr_rsa_verify_by(EVP_PKEY *key, struct cr_slice message, struct c
     return verify(key, EVP_sha256(), message, signature);
 }
 
-// A public key; NULL where the numbers are none or there is no memory.
+// Makes a public key; NULL if the numbers are not valid or there is no memory.
 static EVP_PKEY *rsa_key(struct cr_slice modulus, struct cr_slice exponent)
 {
     BIGNUM *n = BN_bin2bn(modulus.data, (int)modulus.size, NULL);

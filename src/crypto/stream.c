@@ -17,12 +17,12 @@
 
 static const char prefix[] = "tls:";
 
-// Bytes under one key. AES-GCM takes some 2^38 of them (RFC 8446, 5.5), which a day of training sends.
+// Bytes sent under one key. AES-GCM allows some 2^38 (RFC 8446, 5.5), which a day of training exceeds.
 enum { KEY_LIMIT = 1 << 26 };
 
 struct tls_address {
     char name[CR_ADDRESS_SIZE];                  // host:port
-    char label[sizeof prefix + CR_ADDRESS_SIZE]; // without the key, which is long and tells a reader nothing
+    char label[sizeof prefix + CR_ADDRESS_SIZE]; // the address without the key, for messages
     unsigned char key[CR_SHA256_SIZE];
 };
 
@@ -58,7 +58,8 @@ enum cr_status cr_stream_is_tls(const char *address, bool *tls)
     return CR_OK;
 }
 
-// Replaces libssl's verification: the handshake proves that the peer has the key, and the key is the one.
+// Replaces libssl's verification: the handshake proves that the peer has the key, and this checks that it is
+// the expected key.
 static int verify_key(X509_STORE_CTX *context, void *argument)
 {
     unsigned char digest[CR_SHA256_SIZE];
@@ -68,15 +69,15 @@ static int verify_key(X509_STORE_CTX *context, void *argument)
     return right;
 }
 
-// Before a call of libssl, so that what it leaves is about it.
+// Called before a call of libssl, so that errors found afterwards come from that call.
 static void begin_call(void)
 {
     ERR_clear_error();
     errno = 0;
 }
 
-// Whether a call of libssl moved no bytes because the peer has ended the connection. Messages say where they
-// end: nobody has to prove that he meant it.
+// Whether a call of libssl moved no bytes because the peer has closed the connection. Messages have lengths,
+// so a missing close_notify does not matter.
 static bool has_ended(const struct cr_stream *stream, int result)
 {
     int saved = errno, error = SSL_get_error(stream->tls, result);
@@ -85,7 +86,7 @@ static bool has_ended(const struct cr_stream *stream, int result)
            (error == SSL_ERROR_SSL && ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING);
 }
 
-// What a call of libssl that moved no bytes means; CR_OK: try again.
+// The status of a call of libssl that moved no bytes; CR_OK: try again.
 static enum cr_status no_bytes(const struct cr_stream *stream, int result, const char *peer)
 {
     int saved = errno, error = SSL_get_error(stream->tls, result);
@@ -146,7 +147,7 @@ static enum cr_status connect_tls(const char *text, double patience, struct cr_s
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_cert_verify_callback(context, verify_key, address.key);
     status = cr_stream_start(context, socket, false, address.label, out);
-    SSL_CTX_free(context); // the connection keeps it; the key is asked for no more
+    SSL_CTX_free(context); // the connection keeps a reference; the key is not needed any more
     if (status == CR_OK) socket = -1;
     return status;
 }

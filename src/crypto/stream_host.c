@@ -1,4 +1,4 @@
-// Who listens with a key: apart, so that who only connects has nothing of it.
+// TLS listeners; a separate file, so that programs that only connect do not contain it.
 #include "crypto/stream.h"
 
 #include "base/clock.h"

@@ -5,11 +5,11 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
-enum { READ_BUFFER = 65536 }; // bytes: four records in one system call, where a record would take two
+enum { READ_BUFFER = 65536 }; // bytes: one system call reads four records, instead of two calls for each
 
 enum cr_status cr_tls_basis_context(bool server, void **out)
 {
-    // The first call into libssl decides that no configuration file is read.
+    // The first call into libssl must say that no configuration file is read.
     if (OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) != 1)
         return cr_openssl_fail(CR_INTERNAL, "TLS: initialisation");
     SSL_CTX *context = SSL_CTX_new(server ? TLS_server_method() : TLS_client_method());
@@ -33,8 +33,8 @@ enum cr_status cr_tls_basis_context(bool server, void **out)
     return CR_OK;
 }
 
-// What libssl says first, or else what is said first, of the error queue, which is emptied: since OpenSSL 3.2
-// there follow upon it that a record could not be read, and that the peer could not be told.
+// The first error of libssl in the error queue, or else the first error; empties the queue. Since OpenSSL 3.2
+// it is followed by errors that a record could not be read, and that the peer could not be told.
 static unsigned long first_error(void)
 {
     unsigned long first = ERR_peek_error();
@@ -49,7 +49,8 @@ enum cr_status cr_tls_basis_failure(const char *peer)
     int library = ERR_GET_LIB(code);
     int reason = ERR_GET_REASON(code);
     const char *text = ERR_reason_error_string(code);
-    // Bytes that were changed on their way, found here or there: as good as cut, and a new connection may do.
+    // Bytes changed in transit, detected here or by the peer, are treated like a cut connection: a new one
+    // may work.
     if (library == ERR_LIB_SSL && (reason == SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC ||
                                    reason == SSL_AD_REASON_OFFSET + SSL_AD_BAD_RECORD_MAC))
         return cr_fail(CR_IO, "%s: what was sent was changed on its way", peer);

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { MOST = 4096 }; // certificates, and CRLs, of a pool
+enum { MOST = 4096 }; // the most certificates, and the most CRLs, of a pool
 
 enum cr_status cr_x509_pool_new(struct cr_x509_pool **out)
 {
@@ -40,7 +40,7 @@ void cr_x509_pool_release(struct cr_x509_pool **pool)
     *pool = NULL;
 }
 
-// Both take the object over, whatever comes of it.
+// Both functions take ownership of the object, even on failure.
 static enum cr_status keep_certificate(struct cr_x509_pool *pool, X509 *certificate)
 {
     for (int i = 0; i < sk_X509_num(pool->certificates); i++) {
@@ -68,7 +68,7 @@ static enum cr_status keep_list(struct cr_x509_pool *pool, X509_CRL *list)
     return cr_fail(CR_INVALID, "more than %d revocation lists", MOST);
 }
 
-// One DER certificate or CRL, whichever it is.
+// Adds one DER certificate or CRL, whichever it is.
 static enum cr_status add_der(struct cr_x509_pool *pool, struct cr_slice der, size_t *found)
 {
     if (der.size == 0 || der.size > LONG_MAX || der.data[0] != (V_ASN1_SEQUENCE | V_ASN1_CONSTRUCTED))
@@ -98,7 +98,7 @@ static enum cr_status add_block(struct cr_x509_pool *pool, const char *name, str
 {
     if (strcmp(name, PEM_STRING_X509) != 0 && strcmp(name, PEM_STRING_X509_OLD) != 0 &&
         strcmp(name, PEM_STRING_X509_CRL) != 0)
-        return CR_OK; // a key, perhaps, which is none of our business
+        return CR_OK; // something else, such as a key
     return add_der(pool, der, found);
 }
 
@@ -127,13 +127,13 @@ static enum cr_status add_pem(struct cr_x509_pool *pool, struct cr_slice text, s
 
 enum cr_status cr_x509_pool_add(struct cr_x509_pool *pool, struct cr_slice bytes, size_t *found)
 {
-    // DER first: within a certificate's extension there may be PEM.
+    // DER first, since a DER certificate's extension may contain PEM.
     size_t before = *found;
     CR_TRY(add_der(pool, bytes, found));
     const unsigned char *begins = bytes.size > 0 ? memmem(bytes.data, bytes.size, "-----BEGIN ", 11) : NULL;
     if (*found > before || !begins) return CR_OK;
-    // What comes before PEM is text. In anything else OpenSSL takes every 254th byte for the beginning of a
-    // line, and so finds it or not as it happens to lie.
+    // Only text may come before PEM. In binary data OpenSSL takes every 254th byte for the start of a line,
+    // so whether it finds PEM would depend on its position.
     if (memchr(bytes.data, 0, (size_t)(begins - bytes.data))) return CR_OK;
     return add_pem(pool, bytes, found);
 }
@@ -179,7 +179,7 @@ void cr_x509_common_name(const struct cr_x509 *certificate, char out[CR_X509_NAM
 {
     bool fits = cr_x509_subject_field(cr_x509_of(certificate), NID_commonName, out, CR_X509_NAME_SIZE);
     for (const unsigned char *at = (unsigned char *)out; fits && *at; at++)
-        fits = *at >= ' ' && *at != 0x7f; // a terminal would obey those
+        fits = *at >= ' ' && *at != 0x7f; // excludes control characters
     if (!fits) out[0] = 0;
 }
 
@@ -202,7 +202,7 @@ enum cr_status cr_x509_validity(const struct cr_x509 *certificate, int64_t *begi
     return CR_OK;
 }
 
-// Takes the DER over.
+// Takes ownership of `der`.
 static enum cr_status append_der(struct cr_buffer *out, unsigned char *der, int size)
 {
     if (size <= 0) return cr_openssl_fail(CR_INVALID, "a certificate that cannot be written");
@@ -230,7 +230,7 @@ enum cr_status cr_x509_check_own_signature(const struct cr_x509 *certificate)
     X509 *own = cr_x509_of(certificate);
     if (X509_NAME_cmp(X509_get_subject_name(own), X509_get_issuer_name(own)) != 0) return CR_OK;
     bool good = X509_verify(own, X509_get0_pubkey(own)) == 1;
-    ERR_clear_error(); // what a refused signature leaves would pass for the reason of the next failure
+    ERR_clear_error(); // a leftover error would be reported as the next failure's reason
     return good ? CR_OK : cr_fail(CR_DENIED, "the certificate's signature, by its own key, does not verify");
 }
 
