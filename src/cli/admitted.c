@@ -10,16 +10,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-// All appraisals of one peer's key that came out the same way.
+// All appraisals of one peer's key with the same result.
 struct admitted {
     char *peer, *role, *type, *verdict, *grounds;
     unsigned char key[CR_SHA256_SIZE];
     int64_t first, last; // seconds since 1970
-    uint64_t looks;      // appraisals: of connections and before rounds
+    uint64_t looks;      // number of appraisals, at connecting and before rounds
 };
 
 struct admissions {
-    struct admitted *items; // in the order of their first
+    struct admitted *items; // in the order of their first appraisals
     size_t count;
     struct cr_audit_end end;
 };
@@ -73,7 +73,7 @@ static enum cr_status take(void *context, const struct cr_audit_entry *entry)
     return fill_item(entry, &all->items[all->count++]);
 }
 
-// What was read before a failure is in *all, too.
+// On failure, *all contains what was read before it.
 static enum cr_status read_log(const char *path, struct admissions *all)
 {
     CR_CLEANUP(cr_file_unmap) struct cr_slice text = {0};
@@ -94,7 +94,7 @@ enum cr_status cr_admissions_tell(const char *directory, const char *by, const s
     return CR_OK;
 }
 
-// Grounds quote names out of certificates, which are whatever somebody put there.
+// Grounds quote names from certificates, which may contain anything.
 static enum cr_status say_line(struct cr_buffer *out, const struct admitted *item, const char *first,
                                const char *last)
 {
@@ -134,7 +134,7 @@ static enum cr_status say(struct cr_said *said, const struct admissions *all)
     CR_TRY(cr_say_text(said, "kind", "audit log"));
     CR_TRY(cr_say_text(said, "chain", "whole: no line was changed, removed or moved"));
     CR_TRY(cr_say_count(said, "lines", all->end.count));
-    CR_TRY(cr_say_text(said, "last_digest", digest)); // to be held against one that was noted
+    CR_TRY(cr_say_text(said, "last_digest", digest)); // to be compared with a digest noted earlier
     if (all->end.cuts > 0) CR_TRY(cr_say_count(said, "cut_off", all->end.cuts));
     if (all->end.torn > 0) CR_TRY(cr_say_count(said, "torn_bytes", all->end.torn));
     if (said->json) CR_TRY(cr_append_format(&said->out, ", \"appraisals\": ["));

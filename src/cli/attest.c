@@ -1,4 +1,4 @@
-// carrel attest: evidence of the machine that this runs on.
+// carrel attest: produces evidence about this machine.
 #include "cli/command.h"
 
 #include "attestation/attester.h"
@@ -8,13 +8,13 @@
 #include <stdio.h>
 #include <string.h>
 
-// What the command line says.
+// The command line's options.
 struct asked {
     const char *attester, *tpm, *nonce, *output;
     bool json;
 };
 
-// The report data: what is given, and zeros behind it, as an appraisal policy's report_data are read.
+// The report data: the given bytes padded with zeros, as for an appraisal policy's report_data.
 static enum cr_status read_nonce(const char *text, unsigned char out[CR_REPORT_DATA_SIZE])
 {
     memset(out, 0, CR_REPORT_DATA_SIZE);

@@ -1,5 +1,5 @@
-// carrel bench: how fast the parts run here, each beside the limit that the machine itself sets, measured in
-// the same run.
+// carrel bench: how fast the parts run on this machine, each beside the machine's own limit, measured in the
+// same run.
 #include "cli/bench.h"
 #include "cli/bench_federation.h"
 #include "cli/bench_masked.h"
@@ -48,7 +48,7 @@ double cr_bench_peak_memory(void)
 
 void cr_bench_reset_peak_memory(void)
 {
-    malloc_trim(0); // what benchmarks before this one left
+    malloc_trim(0); // frees what earlier benchmarks left
     FILE *file = fopen("/proc/self/clear_refs", "we");
     if (!file) return;
     fputs("5", file);
@@ -66,7 +66,7 @@ enum cr_status cr_bench_product_rate(struct cr_compute *compute, enum cr_dtype d
     CR_TRY(cr_allocate((size_t)M * K, size, &a));
     CR_TRY(cr_allocate((size_t)N * K, size, &b));
     CR_TRY(cr_allocate((size_t)M * N, size, &c));
-    memset(a, 0x3c, (size_t)M * K * size); // small and finite in both types
+    memset(a, 0x3c, (size_t)M * K * size); // bits that are small finite numbers in both types
     memset(b, 0x3c, (size_t)N * K * size);
     struct cr_matrix ma = cr_matrix_of(a, dtype, M, K), mb = cr_matrix_of(b, dtype, N, K),
                      mc = cr_matrix_of(c, dtype, M, N);
@@ -163,7 +163,7 @@ static enum cr_status bench_fold(struct cr_bench *bench, const struct cr_benchma
     return CR_OK;
 }
 
-// Once: it is some seconds long, and its setting up as well.
+// Only one sample: it takes several seconds, and so does its setup.
 static enum cr_status bench_federation(struct cr_bench *bench, const struct cr_benchmark *self)
 {
     double rate;
@@ -204,7 +204,7 @@ static const struct cr_benchmark benchmarks[] = {
 
 enum { BENCHMARKS = sizeof benchmarks / sizeof *benchmarks };
 
-// Whether `name` is one of the comma-separated names in `list`; a NULL list holds all.
+// Whether `name` is in the comma-separated `list`; a NULL list contains every name.
 static bool is_listed(const char *list, const char *name)
 {
     if (!list) return true;

@@ -4,10 +4,10 @@
 
 #include "base/status.h"
 
-// A new one under $TMPDIR or /tmp; *directory is freed with free.
+// Makes a new one under $TMPDIR or /tmp; free *directory with free.
 enum cr_status cr_bench_directory_make(char **directory);
 
-// Removes it with all that lies in it; NULL is allowed.
+// Removes it with its content; NULL is allowed.
 void cr_bench_directory_remove(const char *directory);
 
 #endif

@@ -16,14 +16,14 @@
 
 enum {
     SILOS = CR_BENCH_SILOS,
-    NUMBERS = 1 << 21,    // that all updates are made of
-    SHIFT = 32771,        // between the beginnings of two silos' updates
-    FOLD_VALUES = 4 << 20 // of an update that is folded in out of memory
+    NUMBERS = 1 << 21,    // distinct values from which all updates are made
+    SHIFT = 32771,        // between the starts of two silos' updates
+    FOLD_VALUES = 4 << 20 // values of an update for cr_bench_fold
 };
 static const double step_seconds = 0.2, patience = 120;
 
-// Value i of silo s is numbers[(i + s * SHIFT) % NUMBERS]: no update need be held in memory, and any piece of
-// one can be sent from where it lies.
+// Value i of silo s is numbers[(i + s * SHIFT) % NUMBERS], so no update needs memory of its own, and any
+// piece of one can be sent from this table.
 static enum cr_status make_numbers(float **out)
 {
     CR_FREE float *numbers = NULL;
@@ -117,7 +117,7 @@ enum cr_status cr_bench_fold(size_t threads, double *rate)
     return status;
 }
 
-// The server's learner: a vector, and what it is to become.
+// The server's learner: a vector and its next values.
 struct flat {
     float *values, *numbers;
 };
@@ -173,7 +173,7 @@ static enum cr_status flat_base(void *learner, struct cr_base_digest *out)
     return CR_OK;
 }
 
-// A server calls these alone.
+// The server calls only these.
 static const struct cr_learner_kind flat_kind = {.open = flat_open,
                                                  .free = flat_free,
                                                  .values = flat_values,
@@ -189,7 +189,7 @@ struct silo {
     struct cr_identity *identity;
     unsigned char digest[CR_SHA256_SIZE];
     struct cr_tls *tls;
-    struct cr_connection *connection; // NULL once it ended
+    struct cr_connection *connection; // NULL once it has ended
 };
 
 struct run {
@@ -303,7 +303,7 @@ static bool keep_going(void *context)
     return !atomic_load(&((struct run *)context)->failed);
 }
 
-// Each silo has its certificate and stands in the roster, as after an enrolment.
+// Gives each silo a certificate and a place in the roster, as an enrolment does.
 static enum cr_status enrol(struct cr_state_dir *state, struct silo *silo)
 {
     struct cr_member member = {.role = "silo"};

@@ -45,7 +45,7 @@ static enum cr_status measure(struct cr_compute *compute, struct cr_field *field
     struct cr_matrix q = cr_matrix_of(operands->q, CR_I8, N, K), x = cr_matrix_of(operands->x, CR_F32, M, K),
                      w = cr_matrix_of(operands->w, CR_F32, N, K), y = cr_matrix_of(operands->y, CR_F32, M, N);
     double seconds[2] = {0};
-    for (int turn = -1; turn < TURNS; turn++) { // the first touches every page
+    for (int turn = -1; turn < TURNS; turn++) { // the first turn only touches every page
         double begin = cr_clock_monotonic();
         cr_field_multiply(field, operands->words, M, q, false, 1, operands->products);
         double middle = cr_clock_monotonic();

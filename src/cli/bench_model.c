@@ -13,10 +13,11 @@ enum { MOST_PER_LAYER = 12, MOST_ENDS = 4, LONGEST_NAME = 80 };
 
 double cr_bench_operations(const struct cr_bench_shape *shape)
 {
-    size_t wide = shape->gpt2 ? 2 : 3; // linears to or from `intermediate`
+    size_t wide = shape->gpt2 ? 2 : 3; // number of linears to or from `intermediate`
     size_t per_layer = 4 * shape->hidden * shape->hidden + wide * shape->hidden * shape->intermediate;
     size_t parameters = shape->layers * per_layer + shape->vocabulary * shape->hidden;
-    // Scores and sums forward; the gradients of p, v, q and k: six products of 2·d operations for each key.
+    // Forward: scores and weighted sums; backward: gradients of p, v, q and k. That is six products of 2·d
+    // operations for each key.
     size_t attention = shape->layers * 6 * 2 * shape->hidden * shape->context / 2;
     return 4.0 * (double)parameters + (double)attention;
 }
@@ -47,7 +48,7 @@ static enum cr_status write_config(const struct cr_bench_shape *shape, const cha
     return cr_directory_write(directory, "config.json", cr_buffer_slice(&text), false);
 }
 
-// Values of either sign and of one order of magnitude: what a step takes does not depend on them.
+// Values of both signs and one order of magnitude: the time of a step does not depend on them.
 static void fill_random(struct cr_draws *stream, enum cr_dtype dtype, unsigned char *bytes, size_t count)
 {
     for (size_t i = 0; i < count; i += 4096) {
@@ -79,7 +80,7 @@ static void add_tensor(struct cr_tensor_entry *entries, char (*names)[LONGEST_NA
 }
 
 struct tensor {
-    const char *name; // NULL: the end
+    const char *name; // NULL at the end
     size_t rows, columns;
 };
 
@@ -132,7 +133,7 @@ static enum cr_status write_weights(const struct cr_bench_shape *shape, enum cr_
     CR_TRY(cr_allocate(most, sizeof *names, &names));
     list_tensors(shape, dtype, entries, names, &count);
 
-    // Equal tensors share the bytes of the largest: repeated weights cost a product the same as others.
+    // All tensors use a part of the same random bytes: repeated weights do not change the cost of a product.
     size_t largest = 0;
     for (size_t i = 0; i < count; i++)
         if (entries[i].bytes.size > largest) largest = entries[i].bytes.size;
@@ -149,7 +150,7 @@ static enum cr_status write_weights(const struct cr_bench_shape *shape, enum cr_
     return cr_safetensors_write(path, entries, count, false);
 }
 
-// Every byte is a token; a text of more than `context` letters fills a row.
+// Every byte is a token, so a text of more than `context` letters fills a row.
 static enum cr_status write_text(const struct cr_bench_shape *shape, size_t rows, const char *directory)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer json = {0};

@@ -1,5 +1,5 @@
-// A model of a given shape with random weights, and text for it, in a temporary directory: what the
-// benchmarks of whole steps run on, by the same path as a user's model.
+// Makes a model of a given shape with random weights, and text for it, in a temporary directory. The
+// benchmarks of whole steps open it as they would a user's model.
 #ifndef CARREL_CLI_BENCH_MODEL_H
 #define CARREL_CLI_BENCH_MODEL_H
 
@@ -10,13 +10,13 @@
 #include <stddef.h>
 
 struct cr_bench_shape {
-    bool gpt2; // or llama
+    bool gpt2; // else llama
     size_t layers, hidden, heads, intermediate, vocabulary, context;
 };
 
 // Operations in the matrix products of a step, per token: two forward and two backward for each parameter of
 // the linears and the head (not the embedding), and those of attention over half of `context` keys on
-// average, the scores once.
+// average, where scores are computed only once.
 double cr_bench_operations(const struct cr_bench_shape *shape);
 
 // Writes config.json, model.safetensors (`dtype`), tokenizer.json and train.jsonl (`rows` texts of more than

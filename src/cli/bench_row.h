@@ -1,4 +1,4 @@
-// What a benchmark found, and how it is told.
+// The result of a benchmark, and its output.
 #ifndef CARREL_CLI_BENCH_ROW_H
 #define CARREL_CLI_BENCH_ROW_H
 
@@ -8,16 +8,16 @@
 
 struct cr_bench_row {
     const char *name;
-    double figure; // more is better
+    double figure; // higher is better
     const char *unit;
-    double limit;       // what the machine would allow, in the same unit; 0: none is known
+    double limit;       // the machine's limit, in the same unit; 0: unknown
     double peak_memory; // bytes; 0: not measured
     char note[160];
 };
 
 enum cr_status cr_bench_print_row(const struct cr_bench_row *row); // one line
 
-// All of them as one JSON object.
+// Prints all rows as one JSON object.
 enum cr_status cr_bench_print_json(size_t threads, const struct cr_bench_row *rows, size_t count);
 
 #endif

@@ -1,4 +1,4 @@
-// Whole steps of training through the trainer, on a model made for it.
+// Measures whole training steps through the trainer, on a model made for it.
 #include "cli/bench.h"
 #include "cli/bench_directory.h"
 #include "cli/local_accelerators.h"
@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-// The shape that the project's figures are given for, the same with one long sequence, and GPT-2's smallest.
+// The shape for the project's figures, the same with one long sequence, and GPT-2's smallest model.
 const struct cr_bench_shape cr_bench_llama = {
     .layers = 12, .hidden = 1024, .heads = 16, .intermediate = 2816, .vocabulary = 32000, .context = 256};
 const struct cr_bench_shape cr_bench_llama_long = {
@@ -27,7 +27,7 @@ const struct cr_bench_shape cr_bench_gpt2 = {.gpt2 = true,
 
 enum { MOST_LAYERS = 64 };
 
-// A step on its way: everything that has to be given back.
+// Everything that a benchmark of steps must release.
 struct stage {
     struct cr_compute *compute;
     struct cr_local_accelerators accelerators;
@@ -62,8 +62,8 @@ static void tear_down(struct stage *stage)
     free(stage->directory);
 }
 
-// Steps and products in turn, so that what else the machine does falls on both. The products' memory is not
-// the steps'.
+// Measures steps and products alternately, so that other work on the machine affects both. The memory of the
+// products does not count for the steps.
 static enum cr_status beside_products(struct cr_bench *bench, const struct cr_benchmark *self,
                                       const struct cr_tuning_config *config, struct cr_compute *compute,
                                       struct cr_bench_row *row)
@@ -76,7 +76,7 @@ static enum cr_status beside_products(struct cr_bench *bench, const struct cr_be
     CR_TRY(cr_trainer_new(config, compute, NULL, &trainer));
     struct cr_tally tally = {0};
     enum cr_status status =
-        cr_trainer_run(trainer, 1, &tally, NULL, NULL); // warm: every page has been touched
+        cr_trainer_run(trainer, 1, &tally, NULL, NULL); // warm-up: it touches every page once
     for (size_t s = 0; s < bench->repeats && status == CR_OK; s++) {
         row->peak_memory = fmax(row->peak_memory, cr_bench_peak_memory());
         status = cr_bench_product_rate(compute, act, 1, &rates[s]);
@@ -100,9 +100,9 @@ static enum cr_status beside_products(struct cr_bench *bench, const struct cr_be
     return CR_OK;
 }
 
-// One step's tokens per second. With `ahead`, which takes slicing, all pads of it lie ready before it begins
-// and none are made meanwhile: CR_INTERNAL where that is not so. *share becomes what blinding, verifying and
-// opening took of the processors' time, the making of pads meanwhile included; 0 without slicing.
+// Measures one step's tokens per second. With `ahead` (slicing only), all pads of the step are ready before
+// it begins and none are made during it; otherwise CR_INTERNAL. *share is the share of CPU time that
+// blinding, verifying and unblinding took, including making pads during the step; 0 without slicing.
 static enum cr_status measure_step(struct cr_trainer *trainer, double processors, bool ahead, double *rate,
                                    double *share)
 {
@@ -123,8 +123,8 @@ static enum cr_status measure_step(struct cr_trainer *trainer, double processors
     return CR_OK;
 }
 
-// The same of each of `repeats` steps. The one before them touches every page, and fills the queues of pads;
-// it does not count.
+// The same for each of `repeats` steps. A step before them, which does not count, touches every page and
+// fills the queues of pads.
 static enum cr_status measure_steps(const struct cr_tuning_config *config, struct cr_compute *compute,
                                     bool ahead, size_t repeats, double *rates, double *shares)
 {
@@ -139,7 +139,8 @@ static enum cr_status measure_steps(const struct cr_tuning_config *config, struc
     return status;
 }
 
-// The plain step first and then the other, not in turn: after a step with slicing its pads are still made.
+// First the plain steps, then the others, not alternately: after a step with slicing, pads are still being
+// made.
 static enum cr_status beside_plain(struct cr_bench *bench, const struct cr_benchmark *self,
                                    const struct cr_tuning_config *plain, struct stage *stage,
                                    struct cr_bench_row *row)

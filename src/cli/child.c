@@ -16,14 +16,14 @@
 #include <unistd.h>
 
 enum {
-    WORD_LIMIT = 65536, // bytes of a line of errors; a longer one becomes several
-    LOCK_FD = 3,        // the run directory's lock, as carrel-enclave has it; it closes what is above
+    WORD_LIMIT = 65536, // bytes of a line of errors; a longer line is split
+    LOCK_FD = 3,        // the run directory's lock in carrel-enclave, which closes all descriptors above
 };
 
 static volatile sig_atomic_t caught;
 static double caught_at;
 
-// Each keeps the others out, so that caught_at is whole.
+// The signals block each other, so that caught_at is consistent.
 static void on_signal(int number)
 {
     double now = cr_clock_monotonic();
@@ -60,24 +60,24 @@ static enum cr_status make_pipe(int *ours, int *theirs)
     return CR_OK;
 }
 
-// Between fork and exec; returns only where that fails.
+// Runs between fork and exec; returns only on failure.
 static void become(const char *program, char *const *arguments, pid_t parent, const int fds[3], int lock)
 {
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return;
-    if (getppid() != parent) _exit(1); // it died before we asked to die with it
+    if (getppid() != parent) _exit(1); // the parent died before the death signal was set
     int moved[3];
     for (int i = 0; i < 3; i++) {
-        moved[i] = fds[i] < 0 ? -1 : fcntl(fds[i], F_DUPFD_CLOEXEC, LOCK_FD + 1); // none is in another's way
+        moved[i] = fds[i] < 0 ? -1 : fcntl(fds[i], F_DUPFD_CLOEXEC, LOCK_FD + 1); // above all targets of dup2
         if (fds[i] >= 0 && moved[i] < 0) return;
     }
     for (int i = 0; i < 3; i++)
         if (moved[i] >= 0 && dup2(moved[i], i) < 0) return;
-    // Neither is closed on exec.
+    // Neither way leaves close-on-exec set.
     if (lock >= 0 && (lock == LOCK_FD ? fcntl(lock, F_SETFD, 0) != 0 : dup2(lock, LOCK_FD) < 0)) return;
     execv(program, arguments);
 }
 
-// A plain fork: posix_spawn cannot ask for a signal when the parent dies.
+// fork, since posix_spawn cannot request a signal on the parent's death.
 static enum cr_status spawn(const char *program, char *const *arguments, const int fds[3], int lock,
                             pid_t *out)
 {
@@ -85,18 +85,18 @@ static enum cr_status spawn(const char *program, char *const *arguments, const i
     CR_CLEANUP(cr_file_close) int theirs = -1;
     CR_TRY(make_pipe(&failure, &theirs));
     fflush(NULL);
-    // Whoever started this program may have it ignored, and then the kernel tells nobody how a child ended.
+    // This program may have inherited SIGCHLD as ignored; then the kernel would not report how a child ended.
     signal(SIGCHLD, SIG_DFL);
     pid_t self = getpid(), pid = fork();
     if (pid < 0) return cr_fail_errno(CR_IO, "%s: cannot be started", program);
     if (pid == 0) {
-        // Where none is left this one will do, which is in nobody's way.
+        // Must not be one of dup2's targets. Duplicated only if it is, since no descriptor may be left.
         int report = theirs > LOCK_FD ? theirs : fcntl(theirs, F_DUPFD_CLOEXEC, LOCK_FD + 1);
         become(program, arguments, self, fds, lock);
         int error = errno;
         _exit(write(report, &error, sizeof error) == (ssize_t)sizeof error ? 127 : 126);
     }
-    cr_file_close(&theirs); // so that the read ends when exec closes the other one
+    cr_file_close(&theirs); // so that the read ends when exec closes the child's copy
     int error;
     ssize_t got;
     while ((got = read(failure, &error, sizeof error)) < 0 && errno == EINTR) {
@@ -121,7 +121,7 @@ enum cr_status cr_child_start(const char *name, const char *const *arguments, co
     CR_TRY(cr_allocate(count + 2, sizeof *whole, &whole));
     whole[0] = program;
     memcpy(whole + 1, arguments, count * sizeof *whole);
-    // Strings that exec only reads.
+    // exec only reads the strings.
     char *const *argv = (char *const *)(uintptr_t)whole;
     CR_CLEANUP(cr_file_close) int events = -1;
     CR_CLEANUP(cr_file_close) int errors = -1;
@@ -153,7 +153,7 @@ enum cr_status cr_child_pipe_line(const char *text, int *out)
     CR_CLEANUP(cr_file_close) int ours = -1;
     CR_TRY(make_pipe(&input, &ours));
     size_t length = strlen(text);
-    // A pipe holds far more.
+    // A pipe's buffer is far larger.
     if (write(ours, text, length) != (ssize_t)length || write(ours, "\n", 1) != 1)
         return cr_fail_errno(CR_IO, "pipe");
     *out = input;
@@ -175,7 +175,7 @@ static enum cr_status hand_on(struct cr_child *child,
     return status;
 }
 
-// What its errors say belongs to the person; only the last line is kept back, for whoever asks how it ended.
+// Errors are shown to the user; only the last line is kept, as the reason why the child ended.
 static enum cr_status end_of_error(struct cr_child *child)
 {
     if (child->word.size > 0) fprintf(stderr, "%s\n", cr_buffer_text(&child->word));
@@ -279,7 +279,7 @@ enum cr_status cr_child_result(const struct cr_child *child)
 
 void cr_child_leave(struct cr_child *child)
 {
-    cr_file_close(&child->events); // nobody reads them any more, and it is not to wait for us
+    cr_file_close(&child->events); // nobody reads them any more, and the child must not block
     cr_file_close(&child->errors);
     cr_child_reap(child, true);
 }

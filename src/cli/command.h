@@ -1,4 +1,4 @@
-// One command of the person's program.
+// A command of carrel, the program for users.
 #ifndef CARREL_CLI_COMMAND_H
 #define CARREL_CLI_COMMAND_H
 
@@ -13,21 +13,22 @@ struct cr_command {
     const char *summary;                          // for the list of commands
 };
 
-// Reads the command line by the table. With --help the help goes to stdout and *done is true: return CR_OK.
+// Parses the command line by the table. With --help, prints the help to stdout and sets *done to true; the
+// caller then returns CR_OK.
 enum cr_status cr_command_flags(const struct cr_flags *flags, int argc, char **argv, const char **positional,
                                 size_t *positional_count, bool *done);
 
-// A command of several ("": carrel itself): runs the one that argv[1] names.
+// For a command with subcommands ("": carrel itself): runs the one that argv[1] names.
 enum cr_status cr_command_of(const char *command, const struct cr_command *parts, size_t count, int argc,
                              char **argv);
 
-// Writes text to stdout; a full disk or a closed pipe is CR_IO.
+// Writes text to stdout; CR_IO for a full disk or a closed pipe.
 enum cr_status cr_command_print(struct cr_slice text);
 
-// Whether the descriptor is a terminal that lines can be overwritten on, and coloured.
+// Whether the descriptor is a terminal on which lines can be overwritten and coloured.
 bool cr_command_is_screen(int fd);
 
-// Sets *out to the path of a program that lies beside the running one; free with free.
+// Sets *out to the path of a program in the running program's directory; free with free.
 enum cr_status cr_command_sibling(const char *program, char **out);
 
 enum cr_status cr_command_init(int argc, char **argv);
@@ -45,7 +46,7 @@ enum cr_status cr_command_verify(int argc, char **argv);
 enum cr_status cr_command_bench(int argc, char **argv);
 enum cr_status cr_command_key(int argc, char **argv);
 enum cr_status cr_command_job(int argc, char **argv);
-enum cr_status cr_command_job_open(int argc, char **argv); // of job
+enum cr_status cr_command_job_open(int argc, char **argv); // a subcommand of job
 enum cr_status cr_command_invite(int argc, char **argv);
 enum cr_status cr_command_simulate(int argc, char **argv);
 

@@ -67,7 +67,7 @@ static enum cr_status print_tally(const struct cr_tally *tally, bool choices, co
     return cr_command_print(cr_buffer_slice(&out));
 }
 
-// What the command line says.
+// The command line's options.
 struct asked {
     struct cr_model_flags model;
     struct cr_dataset_options options;

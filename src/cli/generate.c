@@ -1,4 +1,4 @@
-// carrel generate: text from a model, on stdout as it comes.
+// carrel generate: generates text with a model, on stdout as it comes.
 #include "cli/command.h"
 #include "cli/model_flags.h"
 
@@ -13,7 +13,7 @@
 
 struct settings {
     const char *prompt, *system;
-    bool chat; // the prompt is a user's message
+    bool chat; // the prompt is a user message
     enum cr_chat_template template;
     size_t most;
     double temperature;
@@ -26,14 +26,14 @@ struct generation {
     const struct settings *settings;
     struct cr_ids ids;       // prompt and answer
     size_t prompt_count;     // ids of the prompt
-    struct cr_buffer prompt; // the text of these alone
-    struct cr_buffer text;   // of the ids that were decoded last
-    size_t shown;            // bytes of text that are printed already, the prompt's included
-    bool ended;              // by the end-of-text token
+    struct cr_buffer prompt; // the text of the prompt's ids alone
+    struct cr_buffer text;   // of the ids last decoded
+    size_t shown;            // bytes of text printed so far, including the prompt's
+    bool ended;              // by the end token
 };
 
-// Bytes of settled tokens' text that later ones cannot change: a character of several bytes that is not whole
-// yet decodes to replacement characters at the end.
+// Bytes of settled tokens' text that later tokens cannot change: an incomplete multi-byte character at the
+// end decodes to replacement characters.
 static size_t settled_size(const struct cr_buffer *text)
 {
     size_t size = text->size;
@@ -47,8 +47,8 @@ static enum cr_status decode(const struct generation *generation, size_t count, 
     return cr_tokenizer_decode(generation->session->tokenizer, generation->ids.items, count, true, out);
 }
 
-// Where the answer begins in the text. Byte tokens of the prompt's end may have become replacement characters
-// with those that follow, and are the answer's then.
+// Where the answer begins in the text. Byte tokens at the prompt's end may have become replacement characters
+// together with those that follow; these then belong to the answer.
 static size_t answer_start(const struct generation *generation)
 {
     const struct cr_buffer *prompt = &generation->prompt, *text = &generation->text;

@@ -1,4 +1,4 @@
-// carrel init: a commented file of settings for a model, to go on from.
+// carrel init: writes a commented file of settings for a model, for the user to edit.
 #include "cli/command.h"
 
 #include "base/file.h"
@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-// What a person should look at. The other keys have defaults, and docs/CONFIG.md has them all.
+// The keys that a user should look at. The other keys have defaults; docs/CONFIG.md lists them all.
 static const char *const common[] = {
     "model_name_or_path",
     "output_dir",
@@ -29,9 +29,9 @@ static const char *const common[] = {
     "training.lr_scheduler_type",
     "training.warmup_steps",
 };
-static const char *const of_tune[] = {"training.num_train_epochs"}; // a federation's rounds decide
-static const char *const of_labels[] = {"data.label_words", "data.label_prompt"}; // of a .tsv
-static const char *const of_slicing[] = {"slicing.pads"};                         // where the base is frozen
+static const char *const of_tune[] = {"training.num_train_epochs"}; // in a federation the rounds decide
+static const char *const of_labels[] = {"data.label_words", "data.label_prompt"}; // for a .tsv
+static const char *const of_slicing[] = {"slicing.pads"};                         // if the base is frozen
 static const char *const of_lora[] = {"load_in_8bit", "lora.r", "lora.lora_alpha", "lora.lora_dropout",
                                       "lora.target_modules"};
 static const char *const of_spf[] = {"spf.criterion", "spf.granularity", "spf.density", "spf.target_modules"};
@@ -58,7 +58,7 @@ static enum cr_status set(struct cr_config *config, const char *key, const char 
     return cr_options_set(&cr_config_table, config, key, value);
 }
 
-// PEFT's choice for the family, written out so that the person sees it.
+// PEFT's choice for the family, written out so that the user sees it.
 static enum cr_status set_targets(struct cr_config *config, const struct cr_model_config *model)
 {
     size_t count;
@@ -70,8 +70,8 @@ static enum cr_status set_targets(struct cr_config *config, const struct cr_mode
     return set(config, "lora.target_modules", cr_buffer_text(&list));
 }
 
-// The largest batch of which a step takes no more than half of the memory that is free; with the passes that
-// make an optimiser step of BATCH examples of it.
+// Sets the largest batch whose step needs at most half of the free memory, and the number of passes that
+// together make an optimiser step of BATCH examples.
 static enum cr_status set_batch(struct cr_config *config, struct cr_compute *compute)
 {
     enum { BATCH = 4 };

@@ -1,4 +1,4 @@
-// carrel inspect: what a file or directory is, by the readers that the other commands use.
+// carrel inspect: tells what a file or directory is, with the readers that the other commands use.
 #include "cli/admitted.h"
 #include "cli/command.h"
 #include "cli/model_flags.h"
@@ -23,7 +23,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-// How data are to be counted; no tokenizer: not by tokens.
+// How to count data; without a tokenizer, tokens are not counted.
 struct reading {
     const char *tokenizer;
     enum cr_chat_template chat_template;
@@ -31,7 +31,7 @@ struct reading {
 
 enum { TOKEN_LIMIT = 4096, PREFIX = 64 };
 
-// What it holds is `carrel status`'s to tell.
+// Its content is shown by `carrel status`.
 static enum cr_status say_run(struct cr_said *said, const char *path)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer command = {0};
@@ -40,7 +40,7 @@ static enum cr_status say_run(struct cr_said *said, const char *path)
     return cr_say_text(said, "told_by", cr_buffer_text(&command));
 }
 
-// An unfinished run's, by its header: what follows it is for the run itself to judge.
+// A checkpoint of an unfinished run, by its header; only the run itself checks the rest.
 static enum cr_status say_state(struct cr_said *said, const char *path)
 {
     CR_CLEANUP(cr_file_unmap) struct cr_slice bytes = {0};
@@ -69,7 +69,7 @@ static enum cr_status say_directory(struct cr_said *said, const char *path)
     if (kinds.peft) return CR_OK;
     if (cr_file_exists(model)) return cr_say_model(said, path, model);
     CR_TRY(cr_path_join(path, cr_place_state, &state));
-    if (cr_file_exists(state)) return say_state(said, state); // of a run that has no result yet
+    if (cr_file_exists(state)) return say_state(said, state); // a run without a result yet
     return cr_fail(CR_INVALID,
                    "%s: neither a model (config.json) nor an adapter (adapter_config.json), a sparse change "
                    "(%s), a run directory (events.jsonl) or an unfinished run's output_dir (%s)",
@@ -106,7 +106,7 @@ static enum cr_status say_examples(struct cr_said *said, const char *path, const
 {
     struct cr_tokenizer *tokenizer;
     CR_TRY(cr_tokenizer_open(reading->tokenizer, &tokenizer));
-    const struct cr_dataset_options options = {.max_length = SIZE_MAX, // whole, as `tune` has them
+    const struct cr_dataset_options options = {.max_length = SIZE_MAX, // whole texts, as in `tune`
                                                .append_eos = true,
                                                .chat_template = reading->chat_template};
     struct cr_dataset *data = NULL;
@@ -182,13 +182,13 @@ static enum cr_status say_settings(struct cr_said *said, const char *path)
     if (tuning->method == CR_METHOD_PREFIX_TUNING)
         CR_TRY(cr_say_count(said, "num_virtual_tokens", tuning->prefix_tuning.num_virtual_tokens));
     bool alone = tuning->data.train && config.federation.min_clients == 0 && config.silos.count == 0;
-    if (alone) return CR_OK; // of `carrel tune`, as far as can be told: a server has no data
+    if (alone) return CR_OK; // probably of `carrel tune`: a server has no data
     CR_TRY(cr_say_count(said, "rounds", config.federation.rounds));
     CR_TRY(cr_say_count(said, "min_clients", cr_config_min_clients(&config)));
     return cr_say_count(said, "silos", config.silos.count);
 }
 
-// Everything but the secret.
+// Shows everything but the secret.
 static enum cr_status say_token(struct cr_said *said, const char *text)
 {
     CR_CLEANUP(cr_token_release) struct cr_token token = {0};
@@ -214,7 +214,7 @@ static enum cr_status say_token_file(struct cr_said *said, const char *path)
     return status == CR_OK ? CR_OK : cr_fail_within(status, "%s", path);
 }
 
-// One JSON value that is no row: told by the members that each kind must have.
+// A JSON value that is not a row: its kind is recognised by the members that it must have.
 static enum cr_status say_json(struct cr_said *said, const char *path, const struct reading *reading)
 {
     struct stat about;
@@ -223,7 +223,7 @@ static enum cr_status say_json(struct cr_said *said, const char *path, const str
     if (stat(path, &about) == 0 && about.st_size <= CR_SAY_JSON_LIMIT) {
         CR_TRY(cr_file_read(path, CR_SAY_JSON_LIMIT, &text));
         if (cr_json_parse_file(cr_buffer_slice(&text), path, &root) != CR_OK)
-            root = NULL; // several rows, perhaps
+            root = NULL; // perhaps several rows
     }
     if (cr_json_kind(cr_json_member(root, "model")) == CR_JSON_OBJECT) return say_tokenizer(said, path, root);
     if (cr_json_member(root, "peft_type")) {
@@ -249,7 +249,7 @@ static enum cr_status say_json(struct cr_said *said, const char *path, const str
     return say_data(said, path, reading);
 }
 
-// What it says of itself. Without the key nobody knows more.
+// What its header says; more cannot be known without the key.
 static enum cr_status say_sealed(struct cr_said *said, const char *path)
 {
     struct cr_seal_header header;
@@ -264,7 +264,7 @@ static enum cr_status say_sealed(struct cr_said *said, const char *path)
     return cr_say_count(said, "bytes", (size_t)header.size);
 }
 
-// Reads the start of a file; *size is less than PREFIX where the file is.
+// Reads the start of a file; *size is less than PREFIX if the file is shorter.
 static enum cr_status read_prefix(const char *path, unsigned char prefix[PREFIX], size_t *size)
 {
     CR_CLEANUP(cr_file_close) int fd = -1;
@@ -273,7 +273,7 @@ static enum cr_status read_prefix(const char *path, unsigned char prefix[PREFIX]
     return cr_file_take(fd, path, prefix, *size);
 }
 
-// Rows of data, or what a run wrote down, which has none.
+// Rows of data, or lines of a run directory, which are not rows.
 static enum cr_status say_lines(struct cr_said *said, const char *path, const struct reading *reading)
 {
     CR_FREE char *directory = NULL;
@@ -302,7 +302,7 @@ static enum cr_status say_file(struct cr_said *said, const char *path, const str
         CR_TRY(cr_say_text(said, "kind", "job"));
         return cr_say_manifest(said, path);
     }
-    size_t at = size >= 3 && memcmp(prefix, "\xef\xbb\xbf", 3) == 0 ? 3 : 0; // a byte order mark
+    size_t at = size >= 3 && memcmp(prefix, "\xef\xbb\xbf", 3) == 0 ? 3 : 0; // skips a byte order mark
     while (at < size && memchr(" \t\r\n", prefix[at], 4)) at++;
     if (cr_ends_with(path, ".jsonl") || cr_ends_with(path, ".tsv") ||
         (at < size && (prefix[at] == '{' || prefix[at] == '[')))

@@ -1,4 +1,4 @@
-// carrel invite: a join token for one silo.
+// carrel invite: makes a join token for one silo.
 #include "cli/command.h"
 
 #include "base/parse.h"
@@ -11,12 +11,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-// What one user writes there the server of another could not read.
+// Files that one user writes there cannot be read by another user's server.
 static enum cr_status check_owner(const char *state_dir)
 {
     struct stat found;
     if (stat(state_dir, &found) != 0 || found.st_uid == geteuid()) return CR_OK;
-    char number[24]; // as sudo takes it
+    char number[24]; // in sudo's form
     snprintf(number, sizeof number, "'#%ju'", (uintmax_t)found.st_uid);
     const struct passwd *owner = getpwuid(found.st_uid);
     const char *name = owner ? owner->pw_name : number;

@@ -1,4 +1,4 @@
-// carrel job: what a federation is to do, written down, signed by the owner of the model, and shown.
+// carrel job: writes, signs and shows a job manifest, which says what a federation is to do.
 #include "cli/command.h"
 #include "cli/say_manifest.h"
 
@@ -14,7 +14,7 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const struct cr_manifest_silo *)a)->name, ((const struct cr_manifest_silo *)b)->name);
 }
 
-// "anne=KEY".
+// Parses "anne=KEY".
 static enum cr_status read_silo(const char *text, struct cr_manifest_silo *out)
 {
     const char *equals = strchr(text, '=');
@@ -31,7 +31,7 @@ static enum cr_status read_silo(const char *text, struct cr_manifest_silo *out)
     return CR_OK;
 }
 
-// One silo under two names would count twice.
+// A silo with two names would count twice.
 static enum cr_status check_keys(const struct cr_manifest *manifest)
 {
     const struct cr_manifest_silo *roster = manifest->roster;
@@ -62,7 +62,7 @@ static enum cr_status read_time(const char *flag, const char *text, int64_t *out
     return cr_fail(CR_INVALID, "--%s: \"%.40s\" is no time: 2026-01-02T03:04:05Z is one", flag, text);
 }
 
-// What the command line says.
+// The command line's options.
 struct asked {
     const char *config, *output, *time, *collateral;
     struct cr_flag_list silos;
@@ -77,7 +77,7 @@ static enum cr_status make_of(const struct asked *asked, const struct cr_config 
     if (manifest.roster_count > 0 && cr_config_min_clients(config) > manifest.roster_count)
         return cr_fail(CR_INVALID, "%s: federation.min_clients: %zu, but there are %zu of --silo",
                        asked->config, cr_config_min_clients(config), manifest.roster_count);
-    enum { CLOCK_SLACK = 3600 }; // seconds that the clocks of its silos may be behind this one
+    enum { CLOCK_SLACK = 3600 }; // seconds by which silos' clocks may be behind this one
     manifest.time_floor = cr_clock_unix() - CLOCK_SLACK;
     CR_TRY(read_time("not-before", asked->time, &manifest.time_floor));
     CR_TRY(read_time("collateral-since", asked->collateral, &manifest.collateral_floor));
@@ -85,7 +85,7 @@ static enum cr_status make_of(const struct asked *asked, const struct cr_config 
     return cr_file_write(asked->output, cr_buffer_slice(&payload), false);
 }
 
-// A signature is the owner's to give again: only what nobody has signed is written over.
+// Only an unsigned job may be overwritten: a signature could be replaced only by the owner.
 static enum cr_status check_output(const char *path)
 {
     CR_CLEANUP(cr_manifest_release) struct cr_manifest manifest = {0};

@@ -1,4 +1,4 @@
-// carrel job open: what a job released to its owner, as an adapter again.
+// carrel job open: turns what a job released to its owner back into an adapter.
 #include "cli/command.h"
 
 #include "federation/learner.h"
@@ -11,7 +11,7 @@ struct asked {
     const char *file, *job, *key, *model, *output;
 };
 
-// The settings of the job, with what is this machine's.
+// The job's settings, completed with this machine's.
 static enum cr_status read_settings(const struct asked *asked, const struct cr_manifest *job, uint64_t seed,
                                     struct cr_config *config)
 {

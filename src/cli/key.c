@@ -1,4 +1,4 @@
-// carrel key: the fingerprint of a key, which is made where there is none.
+// carrel key: prints the fingerprint of a key, which is created if there is none.
 #include "cli/command.h"
 
 #include "crypto/identity.h"

@@ -41,7 +41,7 @@ enum cr_status cr_local_accelerators_hire(const struct cr_tuning_config *config,
     return CR_OK;
 }
 
-// The last line of a log, which is where a program says why it ended.
+// The last line of a log, where a program says why it ended.
 static enum cr_status last_line(const char *path, struct cr_buffer *out)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
@@ -57,7 +57,7 @@ static enum cr_status check(struct cr_local_accelerator *accelerator, const char
     cr_child_reap(&accelerator->child, false);
     if (accelerator->child.exit_code == 0) return CR_OK;
     CR_CLEANUP(cr_buffer_release) struct cr_buffer word = {0};
-    // One that was killed had no time for a word.
+    // A killed program had no time to write one.
     if (accelerator->child.exit_code < 128) CR_TRY(last_line(accelerator->log, &word));
     enum cr_status status = cr_child_failure(&accelerator->child, cr_buffer_text(&word));
     return cr_fail(status, "%s: its accelerator has ended: %s (its log: %s)", whose, cr_error_message(),

@@ -1,4 +1,4 @@
-// carrel logs: the events of a run as sentences with their times.
+// carrel logs: prints a run's events as sentences with their times.
 #include "cli/command.h"
 #include "cli/run_path.h"
 
@@ -62,7 +62,7 @@ static enum cr_status print_all(const char *run, bool json, bool follow)
     CR_TRY(cr_path_join(run, "events.jsonl", &events));
     size_t offset = 0;
     for (;;) {
-        bool alive; // asked first: what it writes before its end is then read
+        bool alive; // checked first, so that everything it writes before its end is read
         CR_TRY(cr_run_lock_is_held(run, &alive));
         CR_TRY(cr_events_read(events, &offset, json ? print_json : print_sentence, NULL));
         if (!follow || !alive) return CR_OK;

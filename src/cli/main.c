@@ -1,4 +1,4 @@
-// carrel: the person's program. Each command is a file of this folder.
+// carrel: the program for users. Each command is a file in this directory.
 #include "base/file.h"
 #include "base/mapping.h"
 #include "base/signals.h"
@@ -59,8 +59,8 @@ static enum cr_status run(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    signal(SIGXFSZ, SIG_IGN); // a file over the process's limit is a failed write, told as one
-    // Process 1 of a container is ended by no signal that it does not catch, Ctrl-C included.
+    signal(SIGXFSZ, SIG_IGN); // a file over the process's limit is then reported as a failed write
+    // In a container, process 1 ignores signals that it does not catch, even Ctrl-C.
     enum cr_status status = getpid() == 1 ? cr_signals_catch(cr_signals_end, 0) : CR_OK;
     if (status == CR_OK) status = run(argc, argv);
     if (status != CR_OK) fprintf(stderr, "carrel: %s\n", cr_error_message());

@@ -24,7 +24,7 @@ static double free_of_machine(void)
     return kilobytes * 1024;
 }
 
-// Nothing left is not the 0 of what is not known.
+// 1 if nothing is left, since 0 means unknown.
 static double granted(void)
 {
     return fmax((double)cr_cgroup_memory(""), 1);
@@ -40,7 +40,7 @@ bool cr_memory_is_limited(void)
     return granted() < free_of_machine();
 }
 
-// LoRA's values, and what it has beside them (struct cr_lora), but for blocks that do not grow.
+// LoRA's values and further memory (struct cr_lora), except blocks that do not grow.
 static enum cr_status add_lora(const struct cr_tuning_config *config, const struct cr_model *model,
                                struct cr_memory_trained *trained)
 {
@@ -86,8 +86,8 @@ enum cr_status cr_memory_trained(const struct cr_tuning_config *config, const st
     return CR_OK;
 }
 
-// Bytes of the parameters that the model's part has: of all, or of those alone that are in no frozen matrix.
-// A tied head is one, beside the embedding.
+// Bytes of the model's parameters: of all, or only of those outside the frozen matrices. In a part without
+// the embedding, an embedding parameter is a tied head.
 static double held_bytes(const struct cr_tuning_config *config, const struct cr_model *model, bool all)
 {
     double bytes = 0;
@@ -124,7 +124,7 @@ struct cr_memory cr_memory_of(const struct cr_tuning_config *config, struct cr_m
     double weights = held_bytes(config, model, true);
     struct cr_slicing_memory slicing = {0};
     if (cr_tuning_config_sliced(config)) {
-        bool peer = config->slicing.pads == CR_PADS_MODE_PEER; // a federation's settings name none
+        bool peer = config->slicing.pads == CR_PADS_MODE_PEER; // a federation's settings name no accelerators
         slicing = cr_slicing_memory_of(model, rows, training.lanes,
                                        cr_most(config->slicing.accelerators.count, peer ? 2 : 1), first);
         weights = held_bytes(config, model, false) + (double)slicing.inside;
@@ -143,7 +143,7 @@ struct cr_memory cr_memory_of(const struct cr_tuning_config *config, struct cr_m
                                            .first = first,
                                            .backward = true},
                     config->slicing.spill == CR_SPILL_MODE_SEALED),
-        // Values, gradients and two moments; what calibrates is gone before there are any.
+        // Values, gradients and two moments; what choosing needs is freed before these exist.
         .trained =
             fmax(4 * trained->values * sizeof(float) + trained->beside + trained->each_row * (double)rows,
                  trained->choosing),

@@ -1,4 +1,4 @@
-// carrel merge: an adapter into its base, as a model that needs neither.
+// carrel merge: merges an adapter into its base, as a model that needs neither.
 #include "cli/command.h"
 #include "cli/model_flags.h"
 
@@ -20,7 +20,7 @@ static bool keep_going(void)
     return !cr_stop_asked();
 }
 
-// Each merged weight was looked at by itself.
+// Every merged weight has been checked separately; only the logits differ more than usual.
 static void warn(const struct cr_merge_report *report)
 {
     char message[256];
@@ -80,7 +80,7 @@ enum cr_status cr_command_merge(int argc, char **argv)
     CR_TRY(cr_command_flags(&flags, argc, argv, NULL, NULL, &done));
     if (done) return CR_OK;
     CR_CLEANUP(cr_compute_release) struct cr_compute *compute = NULL;
-    // A second one does what it does by default.
+    // A second signal has its default effect.
     CR_TRY(cr_signals_catch(on_signal, (int)SA_RESETHAND | SA_RESTART));
     CR_TRY(cr_compute_new(threads, &compute));
     struct cr_merge_report report;

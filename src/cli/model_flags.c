@@ -30,7 +30,7 @@ enum cr_status cr_chat_template_named(const char *name, enum cr_chat_template *o
         "--chat-template: \"%s\" is none of default, chatml, llama2, llama3, alpaca, vicuna, plain", name);
 }
 
-// What stands there of a key; NULL: nothing.
+// The option for a key that stands at `text`, or NULL.
 static const char *option_at(const char *text, size_t *length)
 {
     static const struct {

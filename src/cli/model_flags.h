@@ -8,17 +8,17 @@
 #include "tuning/session.h"
 
 struct cr_model_flags {
-    const char *model;   // directory; must be given
+    const char *model;   // directory; required
     const char *adapter; // directory or NULL
-    const char *split;   // a silo's state, whose server has the tuned rest of the model; or NULL
+    const char *split;   // a silo's state directory, whose server has the tuned layers; or NULL
     const char *endorsements;
     const char *dtype; // "float32", "bfloat16"
     bool in_8bit;
     size_t threads;
 };
 
-// The seven entries of a command's table, for a struct cr_model_flags named by pointer; the parentheses keep
-// clang-format from taking the last for a block.
+// Seven entries for a command's table, where `at` points to a struct cr_model_flags; the parentheses keep
+// clang-format from taking the last one for a block.
 #define CR_MODEL_FLAGS(at)                                                                                   \
     {"model", CR_FLAG_STRING, &(at)->model, "DIR", "the model: a Hugging Face directory"},                   \
         {"adapter", CR_FLAG_STRING, &(at)->adapter, "DIR",                                                   \
@@ -33,23 +33,23 @@ struct cr_model_flags {
         ((struct cr_flag){"threads", CR_FLAG_SIZE, &(at)->threads, "N",                                      \
                           "threads that compute; 0, the default: one per processor it may use"})
 
-// "default", "chatml", ... as an enum cr_chat_template; NULL is default.
+// Parses "default", "chatml", ... as an enum cr_chat_template; NULL means default.
 enum cr_status cr_chat_template_named(const char *name, enum cr_chat_template *out);
 
-// The failure at hand, with what it calls by keys of settings called by this command's options.
+// Rewrites the current failure's message: keys of settings become this command's options. Returns `status`.
 enum cr_status cr_fail_by_options(enum cr_status status);
 
-// A session and what it computes with. Zero-initialise; release with cr_open_model_release (usable with
+// A session and what it uses to compute. Zero-initialise; release with cr_open_model_release (usable with
 // CR_CLEANUP).
 struct cr_open_model {
     struct cr_compute *compute;
     struct cr_session session;
-    struct cr_split_ask *ask; // whose session it is; NULL: nobody's
+    struct cr_split_ask *ask; // the connection that the session uses, or NULL
 };
 
 extern const struct cr_event_sink cr_model_warnings; // to stderr
 
-// Warnings go there.
+// Opens the model; warnings go to cr_model_warnings.
 enum cr_status cr_open_model(const struct cr_model_flags *flags, struct cr_open_model *out);
 void cr_open_model_release(struct cr_open_model *open);
 

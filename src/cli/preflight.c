@@ -1,4 +1,4 @@
-// carrel preflight: all that a run will need, looked at before it.
+// carrel preflight: checks everything that a run will need.
 #include "cli/preflight.h"
 
 #include "attestation/sealing_key.h"
@@ -17,7 +17,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-// The directory itself, or the nearest one above it that is there.
+// The directory itself, or the nearest existing one above it.
 static enum cr_status nearest_directory(const char *directory, char **out)
 {
     CR_FREE char *at = NULL;
@@ -33,7 +33,8 @@ static enum cr_status nearest_directory(const char *directory, char **out)
     return CR_OK;
 }
 
-// Whether files can be made in the directory or, where it is not there yet, it in the nearest above it.
+// Checks that files can be created in the directory or, if it does not exist, the directory in the nearest
+// one above.
 static enum cr_status check_writable(const char *directory, const char *place)
 {
     struct stat about;
@@ -87,7 +88,7 @@ enum cr_status cr_preflight_sealing(struct cr_checks *checks, const char *sealin
     return cr_check_say(checks, CR_CHECK_OK, "sealing", "under a key of this machine, by %s", source);
 }
 
-// Where a container, or a service, leaves less than the machine has: all else counts with that.
+// Reports if a container or service gets less than the whole machine; all other checks use these limits.
 static enum cr_status say_limits(struct cr_checks *checks)
 {
     char processors[48] = "", memory[48] = "", size[CR_SIZE_TEXT];
@@ -106,7 +107,7 @@ static enum cr_status of_settings(struct cr_checks *checks, const char *path,
 {
     CR_CLEANUP(cr_config_release) struct cr_config config = {0};
     enum cr_status status = cr_config_read_with(path, overrides->items, overrides->count, &config);
-    if (serve) { // whose data are the silos'
+    if (serve) { // the data are at the silos
         cr_free(&config.tuning.data.train);
         cr_free(&config.tuning.data.eval);
     }

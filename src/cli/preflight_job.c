@@ -1,5 +1,5 @@
-// What a federation's job asks of its server: that it is a job of these settings, which somebody signed, and
-// what its appraisal policy asks of this machine.
+// Checks a federation's job at its server: that it is a signed job for these settings, and what its appraisal
+// policy demands of this machine.
 #include "cli/preflight.h"
 
 #include "attestation/appraisal_policy.h"
@@ -7,8 +7,8 @@
 #include "federation/attested.h"
 #include "federation/server_manifest.h"
 
-// A server makes its CA where there is none, a preflight makes nothing. A file that is no signed job is not
-// for any CA: that is told of it first.
+// A server creates its CA if there is none; a preflight creates nothing. A file that is not a signed job is
+// not for any CA, so that is reported first.
 static enum cr_status check_authority(const struct cr_config *config)
 {
     CR_CLEANUP(cr_manifest_release) struct cr_manifest manifest = {0};
@@ -19,7 +19,7 @@ static enum cr_status check_authority(const struct cr_config *config)
                    config->federation.job, config->federation.state_dir);
 }
 
-// *policy stays as it is where there is none, or no job that could be told from.
+// Sets *policy to the job's policy, to be freed with free, or to NULL; unchanged if there is no valid job.
 static enum cr_status check_job(struct cr_checks *checks, const struct cr_config *config, char **policy)
 {
     CR_CLEANUP(cr_manifest_release) struct cr_manifest manifest = {0};
@@ -68,7 +68,7 @@ static enum cr_status check_evidence(struct cr_checks *checks, const struct cr_c
                         cr_attester_name(attester));
 }
 
-// Who gets the result, where that is neither the server nor a silo.
+// Checks who gets the result, if that is neither the server nor a silo.
 static enum cr_status check_release(struct cr_checks *checks, const struct cr_federation_config *federation)
 {
     if (federation->release == CR_RELEASE_SEALED)
@@ -92,7 +92,7 @@ enum cr_status cr_preflight_job(struct cr_checks *checks, const struct cr_config
         CR_TRY(check_job(checks, config, &policy));
     else if (cr_server_policy(&config->federation, &policy) != CR_OK)
         CR_TRY(cr_check_failure(checks, "policy"));
-    if (checks->failed > failed) return CR_OK; // what it asks for cannot be told
+    if (checks->failed > failed) return CR_OK; // its demands are unknown
     if (policy) CR_TRY(say_policy(checks, policy, cr_tuning_config_split(&config->tuning)));
     return check_evidence(checks, config, policy != NULL);
 }

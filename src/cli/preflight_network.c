@@ -1,4 +1,4 @@
-// What a federation needs of the network, of clocks and of certificates.
+// Checks what a federation needs: network, clocks and certificates.
 #include "cli/preflight.h"
 
 #include "base/clock.h"
@@ -14,7 +14,7 @@
 
 static const double patience = 10; // seconds
 
-// CR_OK where the address of that key resolves; `bind_it`: and can be listened at.
+// CR_OK if this key's address resolves and, with `bind_it`, can be listened at.
 static enum cr_status try_address(const char *key, const char *text, bool bind_it)
 {
     struct cr_address address;
@@ -87,7 +87,7 @@ static enum cr_status on_opened(void *context, struct cr_connection *connection)
 {
     struct meeting *meeting = context;
     meeting->open = true;
-    cr_connection_close(connection); // the token's secret stays here
+    cr_connection_close(connection); // without sending the token's secret
     return CR_OK;
 }
 
@@ -108,7 +108,7 @@ static void on_closed(void *context, struct cr_connection *connection, enum cr_s
         snprintf(meeting->why, sizeof meeting->why, "%s%s%s", named ? "" : address, named ? "" : ": ", why);
 }
 
-// A handshake as a newcomer's: the server's chain must hold the CA that the token names.
+// A handshake as of a new silo: the server's chain must contain the CA that the token names.
 static enum cr_status meet(const struct cr_token *token, struct meeting *meeting)
 {
     static const struct cr_connection_handler handler = {on_opened, on_received, on_closed};

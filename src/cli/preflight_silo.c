@@ -1,5 +1,5 @@
-// What a silo with a join token needs. The job decides most of it: where the silo has agreed to it, its state
-// has it; before, the token names it by its digest alone.
+// Checks what a silo with a join token needs. Most of it depends on the job. If the silo has agreed to the
+// job, its state contains it; before that, the token only has the job's digest.
 #include "cli/preflight.h"
 
 #include "base/words.h"
@@ -24,7 +24,7 @@ static enum cr_status check_model(struct cr_checks *checks, const char *director
                         shape.layers, cr_plural(shape.layers), shape.hidden, shape.context);
 }
 
-// Rows as they lie in the file. How many may be bad is the job's to say.
+// Reads the file's rows. The job decides how many may be bad.
 static enum cr_status check_rows(struct cr_checks *checks, const char *path)
 {
     CR_CLEANUP(cr_row_reader_close) struct cr_row_reader rows = {0};
@@ -76,8 +76,8 @@ static enum cr_status before_job(struct cr_checks *checks, const struct cr_clien
     return say_unknown(checks);
 }
 
-// As the silo finds it when it joins. A split model's silos need no more of it than the first layers, which
-// the server compares.
+// Checks the base as joining does. A split model's silos only need the first layers, which the server
+// compares.
 static enum cr_status check_base(const struct cr_tuning_config *tuning, const struct cr_manifest *manifest)
 {
     struct cr_base_digest base;
@@ -123,7 +123,7 @@ enum cr_status cr_preflight_token(struct cr_checks *checks, const char *text,
     CR_TRY(
         cr_preflight_silo(checks, &token, look.enrolled && look.has_manifest ? state : NULL, look.expired));
     CR_TRY(cr_preflight_sealing(checks, silo->sealing, silo->tpm, state));
-    if (status != CR_OK) return CR_OK; // whose job it would be cannot be told
+    if (status != CR_OK) return CR_OK; // it is unknown whose job it would be
     if (!silo->model || !silo->data)
         return cr_check_say(
             checks, CR_CHECK_WARNING, "model",

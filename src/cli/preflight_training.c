@@ -1,4 +1,4 @@
-// What training needs: processor, model, data, memory, and a forward pass that gives a sensible loss.
+// Checks what training needs: processor, model, data, memory, and a forward pass with a sensible loss.
 #include "cli/preflight.h"
 
 #include "base/words.h"
@@ -21,13 +21,13 @@ struct preflight {
     const struct cr_tuning_config *config;
     struct cr_compute *compute;
     struct cr_session session;
-    struct cr_lanes *lanes;     // one for each accelerator that a run would ask
-    struct cr_slicing *slicing; // NULL without
-    double available;           // memory, before the model was opened
+    struct cr_lanes *lanes;     // as many as in a run
+    struct cr_slicing *slicing; // NULL without slicing
+    double available;           // free memory before the model was opened
     size_t longest, examples;   // of the training data
     size_t tokens;              // of all data
-    double data;                // bytes that they take
-    size_t front;               // the layer before which a clear front ends
+    double data;                // bytes of all data in memory
+    size_t front;               // number of layers of a clear front
 };
 
 static const double patience = 10; // seconds, with accelerators
@@ -60,7 +60,7 @@ static enum cr_status check_processor(struct preflight *preflight)
                         cr_plural(threads));
 }
 
-// Whether this process will ask an accelerator: a federation's server asks none.
+// Whether this process will use an accelerator; a federation's server does not.
 static bool asks_accelerator(const struct cr_tuning_config *config)
 {
     return cr_tuning_config_sliced(config) && config->slicing.accelerators.count > 0;
@@ -81,8 +81,8 @@ static enum cr_status open_session(struct preflight *preflight)
     return cr_tokenizer_open(path, &session->tokenizer);
 }
 
-// The forward check's walk will ask it what a run would: that it has the same matrices is told before, that
-// it computes right is verified.
+// Checks that the accelerator has the same matrices. That it computes correctly is verified in the forward
+// check, which uses it as a run would.
 static enum cr_status check_accelerator(struct preflight *preflight)
 {
     const struct cr_tuning_config *config = preflight->config;
@@ -105,7 +105,7 @@ static enum cr_status check_accelerator(struct preflight *preflight)
                         "%s: engine %s, with the same matrices", tally.addresses, tally.engines);
 }
 
-// One example's front, which is computed again.
+// Requests the front of one example, which is then computed here again.
 static enum cr_status ask_front(struct preflight *preflight, struct cr_front *front)
 {
     struct cr_dataset_options options = cr_data_options(&preflight->config->data);
@@ -150,7 +150,7 @@ static enum cr_status check_front(struct preflight *preflight)
     return cr_preflight_place(checks, "clear front", config->output_dir, sizeof(float) * bytes);
 }
 
-// The checkpoint as a whole, before a model is made of it.
+// Checks the checkpoint as a whole, before a model is made of it.
 static enum cr_status check_model(struct preflight *preflight, bool *opened)
 {
     const struct cr_tuning_config *config = preflight->config;
@@ -223,7 +223,7 @@ static enum cr_status say_of_warmup(const struct preflight *preflight, const str
     return cr_check_say(preflight->checks, CR_CHECK_WARNING, "training", "%s", why);
 }
 
-// Lines of a file that is trained on, or held out; `examples` is 0 where it cannot be used.
+// Checks a file of training or held-out data; `examples` is 0 if it cannot be used.
 static enum cr_status check_file(struct preflight *preflight, const char *path, bool trained,
                                  size_t *examples, size_t *longest)
 {
@@ -278,10 +278,10 @@ static enum cr_status check_memory(struct preflight *preflight, const struct cr_
                         check == CR_CHECK_OK ? "" : advice);
 }
 
-// The first rows forward: a model and a tokenizer that belong together do better than guessing.
+// Runs the first rows forward: a model with its right tokenizer does better than guessing.
 static enum cr_status check_forward(struct preflight *preflight)
 {
-    // With slicing one: products of pads for its rows are what much of the memory is for.
+    // With slicing only one: much of the memory is for the products of pads of its rows.
     enum { EXAMPLES = 4 };
     struct cr_dataset_options options = cr_data_options(&preflight->config->data);
     options.enough = asks_accelerator(preflight->config) ? 1 : EXAMPLES;
@@ -302,7 +302,7 @@ static enum cr_status check_forward(struct preflight *preflight)
                             : ": is the text of a kind that the model knows, and the tokenizer its own?");
 }
 
-// With a model that could be opened.
+// The checks that need an opened model.
 static enum cr_status check_use(struct preflight *preflight)
 {
     const struct cr_tuning_config *config = preflight->config;

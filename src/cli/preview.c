@@ -19,8 +19,8 @@ static bool is_learned(const struct cr_example *example, size_t i)
     return i > 0 && example->labels[i - 1] != CR_LABEL_IGNORE;
 }
 
-// A token's text behind another: at the beginning of a text a decoder may take a space away. What moves a
-// terminal's cursor is spelled out.
+// A token's text after another token, since decoders may remove a space at the start of a text. Control
+// characters are escaped.
 static enum cr_status append_token(struct cr_buffer *out, const struct cr_tokenizer *tokenizer, uint32_t id)
 {
     static const char unknown[] = "\xef\xbf\xbd"; // U+FFFD
@@ -31,11 +31,11 @@ static enum cr_status append_token(struct cr_buffer *out, const struct cr_tokeni
     CR_TRY(cr_tokenizer_decode(tokenizer, twice, 2, false, &text));
     size_t behind = cr_least(first.size, text.size);
     struct cr_slice shown = {(const unsigned char *)cr_buffer_text(&text) + behind, text.size - behind};
-    // A part of a character has no text of its own.
+    // A token that is a part of a character has no text of its own.
     if (strstr(cr_buffer_text(&first), unknown)) shown = cr_tokenizer_token(tokenizer, id);
     for (size_t i = 0; i < shown.size; i++) {
         unsigned char c = shown.data[i];
-        // Of two bytes, as UTF-8 has some that terminals obey too.
+        // C1 control characters, which terminals also obey, have two bytes in UTF-8.
         bool c1 = c == 0xc2 && i + 1 < shown.size && shown.data[i + 1] < 0xa0;
         if (c == '\n')
             CR_TRY(cr_append_format(out, "\\n"));

@@ -13,7 +13,7 @@ static void receive(void *context, const struct cr_event *event)
     if (settings && strcmp(event->name, "client.job") == 0)
         cr_run_dir_settings(reporter->run, cr_slice_of_string(settings));
     cr_run_dir_take(reporter->run, event);
-    // Last, so that what a person saw is in the files.
+    // Last, so that everything the user saw is in the files.
     struct cr_event_sink progress = cr_progress_sink(&reporter->progress);
     progress.receive(progress.context, event);
 }
@@ -45,5 +45,5 @@ enum cr_status cr_reporter_close(struct cr_reporter *reporter, enum cr_status st
     if (status != CR_OK) snprintf(why, sizeof why, "%s", cr_error_message());
     cr_run_dir_close(reporter->run, cr_exit_code(status), status == CR_OK ? NULL : why);
     if (status != CR_OK) (void)cr_fail(status, "%s", why);
-    return cr_progress_end(progress, status); // which waits for whoever has not read all
+    return cr_progress_end(progress, status); // this waits for a reader that has not read everything
 }

@@ -1,5 +1,5 @@
-// carrel tune, serve and join: starts carrel-enclave in that role, shows what it does, and keeps it in a run
-// directory.
+// carrel tune, serve and join: starts carrel-enclave in that role, shows its events, and records them in a
+// run directory.
 #include "base/file.h"
 #include "cli/child.h"
 #include "cli/command.h"
@@ -23,7 +23,7 @@ static enum cr_status show(void *context, const struct cr_event *event)
     return CR_OK;
 }
 
-// Until the child has nothing more to say.
+// Runs until the child's output is closed.
 static enum cr_status watch(struct cr_child *child, struct cr_reporter *reporter)
 {
     bool stopping = false;
@@ -32,7 +32,7 @@ static enum cr_status watch(struct cr_child *child, struct cr_reporter *reporter
         cr_run_dir_tick(reporter->run);
         cr_progress_tick(&reporter->progress);
         int number = cr_child_signal();
-        // Where nobody hears the events any more, the work ends as it does at a signal.
+        // If nobody reads the events any more, the work ends as at a signal.
         if (number == 0 && reporter->progress.broken) number = SIGTERM;
         if (number != 0 && !stopping) cr_child_pass_on(child, number);
         stopping = number != 0;
@@ -41,7 +41,7 @@ static enum cr_status watch(struct cr_child *child, struct cr_reporter *reporter
     return cr_child_result(child);
 }
 
-// The arguments are the person's, but that the events come as JSON, and that a token comes through a pipe.
+// The arguments are the user's, except that events come as JSON, and a token comes through a pipe.
 static enum cr_status start(int argc, char **argv, const struct cr_role_options *options, int input, int lock,
                             struct cr_child *child)
 {
@@ -68,7 +68,7 @@ static enum cr_status run(int argc, char **argv, const struct cr_role_options *o
     return cr_fail(status, "%s", why);
 }
 
-// Before a token is spent on them; carrel-enclave opens them when it has given up all else.
+// Checked before a token is used up; carrel-enclave opens the files only after it has given up other access.
 static enum cr_status check_files(const struct cr_client_options *client)
 {
     struct cr_model_config shape;
@@ -93,7 +93,7 @@ static enum cr_status join(int argc, char **argv, const struct cr_role_options *
     cr_wipe(text, sizeof text);
     CR_TRY(status);
     CR_TRY(cr_client_state_path(&options->client, &token, &state));
-    cr_token_release(&token); // the run is long
+    cr_token_release(&token); // not kept during a long run
     CR_TRY(cr_reporter_open(&reporter, argv[0], options->json, state));
     return cr_reporter_close(&reporter, run(argc, argv, options, input, &reporter));
 }

@@ -13,7 +13,7 @@ static bool is_run_dir(const char *path)
     return cr_directory_has(path, "events.jsonl");
 }
 
-// The one of the working directory.
+// Finds the only one in the working directory.
 static enum cr_status find_here(char **out)
 {
     DIR *here = opendir(".");

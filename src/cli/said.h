@@ -1,10 +1,10 @@
-// What `carrel inspect` and `carrel job show` say, a line or a member of one JSON object each, as it goes.
+// The output of `carrel inspect` and `carrel job show`: each fact is a line, or a member of one JSON object.
 #ifndef CARREL_CLI_SAID_H
 #define CARREL_CLI_SAID_H
 
 #include "format/options.h"
 
-// Zero-initialise it, but for `json`.
+// Zero-initialise all but `json`.
 struct cr_said {
     bool json;
     struct cr_buffer out;
@@ -12,10 +12,10 @@ struct cr_said {
 
 void cr_said_release(struct cr_said *said);
 
-// A text within what is said: a JSON string, or the text without what moves a terminal's cursor.
+// Appends a text: as a JSON string, or with control characters replaced.
 enum cr_status cr_said_append(struct cr_said *said, const char *text);
 
-// `key` is the member's; a line has spaces for its underscores.
+// `key` is the member's name; in a line its underscores become spaces.
 enum cr_status cr_say_text(struct cr_said *said, const char *key, const char *text);
 enum cr_status cr_say_number(struct cr_said *said, const char *key, double number);
 enum cr_status cr_say_count(struct cr_said *said, const char *key, size_t count);

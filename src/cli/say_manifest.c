@@ -49,7 +49,7 @@ static enum cr_status say_roster(struct cr_said *said, const struct cr_manifest 
     return said->json ? cr_append(&said->out, "]", 1) : CR_OK;
 }
 
-// YAML: in lines of its own.
+// Shows YAML, on lines of its own.
 static enum cr_status say_yaml(struct cr_said *said, const char *key, const char *text)
 {
     if (said->json) return cr_say_text(said, key, text);

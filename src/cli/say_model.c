@@ -84,7 +84,7 @@ enum cr_status cr_say_index(struct cr_said *said, const struct cr_json *index, c
                                                            : CR_OK;
 }
 
-// What config.json says; `text` is the file.
+// Describes config.json, whose content is `text`.
 enum cr_status cr_say_model_config(struct cr_said *said, struct cr_slice text, const char *path)
 {
     CR_CLEANUP(cr_json_release) struct cr_json *root = NULL;
@@ -129,7 +129,7 @@ enum cr_status cr_say_adapter_config(struct cr_said *said, struct cr_slice text,
     CR_TRY(cr_say_number(said, "lora_alpha", config.lora.lora_alpha));
     CR_TRY(cr_say_bool(said, "use_rslora", config.lora.use_rslora));
     CR_TRY(cr_say_list(said, "target_modules", &config.lora.targets.modules));
-    if (config.lora.targets.layers.count == 0) return CR_OK; // all of them
+    if (config.lora.targets.layers.count == 0) return CR_OK; // all layers
     return cr_say_sizes(said, "layers_to_transform", &config.lora.targets.layers);
 }
 
@@ -148,7 +148,7 @@ enum cr_status cr_say_sparse_config(struct cr_said *said, struct cr_slice text, 
     return cr_say_sparse(said, &config);
 }
 
-// How it was chosen, and what was: weights that are changed are numbers of the tensors called values.
+// How the change was chosen, and its size: each number in the tensors called values is a changed weight.
 enum cr_status cr_say_change(struct cr_said *said, const char *directory)
 {
     CR_FREE char *config = NULL;

@@ -1,5 +1,5 @@
-// carrel simulate: a server and all its silos on this machine, each in a process of its own, over TLS on
-// loopback. What is simulated is the distance alone.
+// carrel simulate: runs a server and all its silos on this machine, each in a process of its own, over TLS on
+// loopback. Only the distance is simulated.
 #include "cli/admitted.h"
 #include "cli/command.h"
 #include "cli/reporter.h"
@@ -18,7 +18,7 @@
 
 enum {
     POLL_MILLISECONDS = 200,
-    OVERRIDES = CR_ROLE_OVERRIDES - 4, // as many as are added here
+    OVERRIDES = CR_ROLE_OVERRIDES - 4, // this many are added here
 };
 
 struct simulation {
@@ -37,7 +37,7 @@ static const struct cr_silo_config *silo_at(const struct simulation *simulation,
     return (const struct cr_silo_config *)simulation->config.silos.items + i;
 }
 
-// Those of a split model's server, which trains.
+// Starts the accelerators of a split model's server, which does the training.
 static enum cr_status hire_for_server(struct simulation *simulation)
 {
     const struct cr_tuning_config *tuning = &simulation->config.tuning;
@@ -46,7 +46,7 @@ static enum cr_status hire_for_server(struct simulation *simulation)
                                       cr_run_dir_lock(simulation->reporter.run), &simulation->accelerators);
 }
 
-// As a setting of the server's.
+// Writes them as a setting of the server.
 static enum cr_status say_accelerators(const struct cr_local_accelerators *accelerators,
                                        struct cr_buffer *out)
 {
@@ -76,7 +76,7 @@ static enum cr_status start_server(struct simulation *simulation)
                           cr_run_dir_lock(simulation->reporter.run), &simulation->server);
 }
 
-// What a silo's processes are given: threads so that all together have the machine.
+// The number of threads of each silo's processes, such that all together use the machine.
 static size_t threads_of_silo(const struct simulation *simulation)
 {
     if (simulation->config.tuning.threads > 0) return simulation->config.tuning.threads;
@@ -103,8 +103,8 @@ static enum cr_status receive(void *context, const struct cr_event *event)
     return strcmp(event->name, "server.listening") == 0 ? invite_all(simulation) : CR_OK;
 }
 
-// Takes in what all silos have said. An accelerator that ended ends the simulation; its silo ends as well,
-// but the accelerator is what to tell of.
+// Reads the output of all silos. An accelerator that ended ends the simulation; its silo ends too, but the
+// accelerator is the one to report.
 static enum cr_status follow_silos(struct simulation *simulation, bool wait)
 {
     CR_TRY(cr_local_accelerators_check(&simulation->accelerators, "the server"));
@@ -115,7 +115,7 @@ static enum cr_status follow_silos(struct simulation *simulation, bool wait)
     return CR_OK;
 }
 
-// A silo that ended badly before the server did ends the simulation: nobody would start it again.
+// A silo that failed before the server ended ends the simulation: nobody would start it again.
 static enum cr_status check_silos(const struct simulation *simulation)
 {
     for (size_t i = 0; i < simulation->config.silos.count; i++)
@@ -132,20 +132,20 @@ static enum cr_status watch(struct simulation *simulation)
         if (cr_child_signal() || simulation->reporter.progress.broken)
             return cr_fail(CR_CANCELLED, "stopped (start again to go on)");
         CR_TRY(follow_silos(simulation, false));
-        // A server that fails takes its silos along; its own word is the one to show.
+        // If the server fails, its silos fail too, but the server's message is the one to show.
         if (news == CR_CHILD_QUIET) CR_TRY(check_silos(simulation));
     }
     cr_child_reap(&simulation->server, true);
     enum cr_status status = cr_child_result(&simulation->server);
     if (status != CR_OK) return cr_fail_within(status, "the server");
-    // A split model's training needs no silo: one that came back during it may look for a server that is
-    // gone.
+    // A split model's training needs no silos: one that reconnects during it may look for a server that has
+    // ended.
     if (cr_tuning_config_split(&simulation->config.tuning)) return follow_silos(simulation, false);
     CR_TRY(follow_silos(simulation, true));
     return check_silos(simulation);
 }
 
-// All are asked before any is waited for.
+// Asks all to stop before waiting for any.
 static void stop_all(struct simulation *simulation)
 {
     size_t count = simulation->config.silos.count;
@@ -155,7 +155,7 @@ static void stop_all(struct simulation *simulation)
     cr_local_accelerators_end(&simulation->accelerators);
 }
 
-// The result on each silo's held-out data, where it has some.
+// Evaluates the result on each silo's held-out data, if it has any.
 static enum cr_status evaluate(struct simulation *simulation)
 {
     const struct cr_tuning_config *tuning = &simulation->config.tuning;
@@ -184,7 +184,7 @@ static enum cr_status evaluate(struct simulation *simulation)
     return CR_OK;
 }
 
-// Before the work: whether the files that are used after it can be.
+// Before the work, checks the files that are used after it.
 static enum cr_status check_held_out(const struct simulation *simulation)
 {
     const struct cr_tuning_config *tuning = &simulation->config.tuning;
@@ -227,10 +227,10 @@ static enum cr_status run(struct simulation *simulation)
     return watch(simulation);
 }
 
-// Who was admitted on what grounds, by the logs of both ends.
+// Reports who was admitted on what grounds, by the logs of both ends.
 static enum cr_status tell_admissions(const struct simulation *simulation, const struct cr_event_sink *sink)
 {
-    if (!simulation->config.federation.appraisal_policy) return CR_OK; // nobody was asked for any
+    if (!simulation->config.federation.appraisal_policy) return CR_OK; // no evidence was required
     CR_TRY(cr_admissions_tell(simulation->config.federation.state_dir, "the server", sink));
     for (size_t i = 0; i < simulation->config.silos.count; i++)
         CR_TRY(cr_admissions_tell(simulation->silos[i].state, silo_at(simulation, i)->name, sink));
@@ -307,11 +307,11 @@ enum cr_status cr_command_simulate(int argc, char **argv)
                                     .overrides = &overrides,
                                     .server = CR_CHILD_NONE,
                                     .accelerators = CR_LOCAL_ACCELERATORS_NONE};
-    // Nothing of a simulation is to be reached from elsewhere.
+    // A simulation must not be reachable from other machines.
     items[overrides.count++] = "federation.address=127.0.0.1:0";
     items[overrides.count++] = "federation.advertise=127.0.0.1:0";
     CR_TRY(cr_config_read_with(path, items, overrides.count, &simulation.config));
-    if (simulation.config.tuning.split.inference) { // a simulation ends
+    if (simulation.config.tuning.split.inference) { // a simulation has an end
         items[overrides.count++] = "split.inference=false";
         simulation.config.tuning.split.inference = false;
     }

@@ -46,7 +46,7 @@ void cr_simulated_silo_release(struct cr_simulated_silo *silo)
 enum cr_status cr_simulated_silo_hire(struct cr_simulated_silo *silo)
 {
     const struct cr_tuning_config *tuning = &silo->config->tuning;
-    if (cr_tuning_config_split(tuning)) return CR_OK; // its server asks
+    if (cr_tuning_config_split(tuning)) return CR_OK; // only its server uses accelerators
     return cr_local_accelerators_hire(tuning, silo->state, silo->threads, silo->lock, &silo->accelerators);
 }
 
@@ -58,8 +58,8 @@ static enum cr_status forget(const struct cr_simulated_silo *silo, const char *n
     return CR_OK;
 }
 
-// Whoever simulates is the owner of the job: what the silo agreed to before, with other settings perhaps, is
-// no bar, and what it kept of that goes.
+// The user of a simulation owns the job: an agreement of the silo to earlier settings is no obstacle, and
+// what it stored for that job is removed.
 static enum cr_status agree_anew(const struct cr_simulated_silo *silo, const struct cr_token *token)
 {
     CR_FREE char *path = NULL;
@@ -103,7 +103,7 @@ enum cr_status cr_simulated_silo_join(struct cr_simulated_silo *silo)
         arguments[count++] = "--accelerator";
         arguments[count++] = silo->accelerators.items[i].address;
     }
-    if (!cr_tuning_config_split(&silo->config->tuning)) { // whose silos show nothing
+    if (!cr_tuning_config_split(&silo->config->tuning)) { // whose silos present no evidence
         arguments[count++] = "--attester";
         arguments[count++] = cr_config_attester(silo->config);
     }
@@ -118,7 +118,7 @@ enum cr_status cr_simulated_silo_join(struct cr_simulated_silo *silo)
         arguments[count++] = silo->config->attestation.endorsements;
     }
     if (silo->config->tuning.slicing.clear_front == CR_CLEAR_FRONT_LOCAL) {
-        arguments[count++] = "--own-accelerator"; // whose it is
+        arguments[count++] = "--own-accelerator"; // the silo's own accelerator
         arguments[count++] = silo->accelerators.items[0].address;
     }
     enum cr_status status = cr_child_start("carrel-enclave", arguments, (const int[]){silo->token, -1, -1},

@@ -1,4 +1,4 @@
-// carrel status: what a run is doing, or how it ended.
+// carrel status: shows what a run is doing, or how it ended.
 #include "cli/command.h"
 #include "cli/run_path.h"
 
@@ -18,7 +18,7 @@ static enum cr_status append_text_member(struct cr_buffer *out, const char *key,
     return cr_json_append_told(out, text);
 }
 
-// What is not known is left out.
+// Unknown numbers are omitted.
 static enum cr_status append_member(struct cr_buffer *out, const char *key, double number)
 {
     if (!isfinite(number)) return CR_OK;
@@ -102,7 +102,7 @@ static enum cr_status append_head(struct cr_buffer *out, const struct cr_story *
     CR_TRY(cr_append_format(out, ": carrel %s, %s %s ", story->role[0] ? story->role : "?", state,
                             alive ? "for" : "after"));
     CR_TRY(cr_append_duration(out, (alive ? now : story->updated) - story->began));
-    // What earlier starts took is not in it.
+    // The time of earlier starts is not included.
     if (story->starts > 1)
         CR_TRY(cr_append_format(out, " (start %zu, at %s)\n", story->starts, since));
     else
@@ -160,7 +160,7 @@ static enum cr_status append_progress(struct cr_buffer *out, const struct cr_sto
 static enum cr_status append_silos(struct cr_buffer *out, const struct cr_story *story, double now)
 {
     CR_TRY(cr_append_format(out, "\n%-16s %-12s %6s %15s %8s  %s\n", "silo", "state", "round", "step", "loss",
-                            "last sign of life")); // 80 columns, where names are short
+                            "last sign of life")); // 80 columns if names are short
     for (size_t i = 0; i < story->silo_count; i++) {
         const struct cr_story_silo *silo = &story->silos[i];
         CR_CLEANUP(cr_buffer_release) struct cr_buffer round = {0};
@@ -183,7 +183,7 @@ static enum cr_status append_silos(struct cr_buffer *out, const struct cr_story 
     return CR_OK;
 }
 
-// What it waits for, or else how long it will take.
+// What the run waits for, or else how long it will take.
 static enum cr_status append_left(struct cr_buffer *out, const struct cr_story *story, double now)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer missing = {0};
@@ -213,7 +213,7 @@ static enum cr_status print_status(const char *path, bool json)
     CR_TRY(cr_path_join(path, "events.jsonl", &events));
     CR_CLEANUP(cr_story_release) struct cr_story story;
     cr_story_init(&story);
-    bool alive; // asked first: a run that ends now has then said how
+    bool alive; // checked first: a run that ends now has then recorded how
     CR_TRY(cr_run_lock_is_held(path, &alive));
     CR_TRY(cr_story_read(&story, events));
     CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};

@@ -1,4 +1,4 @@
-// carrel tokenizer: trains a tokenizer, and shows what one does to a text.
+// carrel tokenizer: trains a tokenizer, and applies one to texts.
 #include "cli/command.h"
 
 #include "base/file.h"
@@ -16,7 +16,7 @@
 
 enum { INPUT_LIMIT = 1 << 30, LIST_LIMIT = 64, FILE_LIMIT = 256 };
 
-// The whole of a file, or of standard input where `path` is "-".
+// Reads a whole file, or standard input if `path` is "-".
 static enum cr_status read_input(const char *path, struct cr_buffer *out)
 {
     if (strcmp(path, "-") != 0) return cr_file_read(path, INPUT_LIMIT, out);
@@ -61,8 +61,8 @@ static enum cr_status add_field(struct corpus *corpus, struct cr_slice text)
     return end_text(corpus);
 }
 
-// The strings of a dataset's rows, each a text of its own; of an Alpaca row or a completion, whose last two
-// messages are its fields, the others come from "system" and "history".
+// Adds the strings of a dataset's rows, each as a text of its own. Of an Alpaca row's or completion's
+// messages, the last two repeat its fields; the others come from "system" and "history".
 static enum cr_status add_rows(struct corpus *corpus, const char *path)
 {
     CR_CLEANUP(cr_row_reader_close) struct cr_row_reader rows = {0};
@@ -81,7 +81,7 @@ static enum cr_status add_rows(struct corpus *corpus, const char *path)
     }
 }
 
-// A whole file as one text.
+// Adds a whole file as one text.
 static enum cr_status add_text(struct corpus *corpus, const char *path)
 {
     size_t start = corpus->bytes.size, bad_at;
@@ -100,7 +100,7 @@ static enum cr_status add_file(struct corpus *corpus, const char *path)
     return CR_OK;
 }
 
-// tokenizer_config.json beside a tokenizer.json: it alone can name BOS and EOS.
+// Writes tokenizer_config.json beside a tokenizer.json, which cannot name BOS and EOS itself.
 static enum cr_status write_config(const char *directory, const struct cr_bpe_options *options)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
@@ -115,8 +115,8 @@ static enum cr_status write_config(const char *directory, const struct cr_bpe_op
     return cr_directory_write(directory, "tokenizer_config.json", cr_buffer_slice(&text), false);
 }
 
-// `output` is a file where its name ends in ".json", otherwise a directory, which gets tokenizer_config.json
-// too.
+// `output` is a file if its name ends in ".json", otherwise a directory, which also gets a
+// tokenizer_config.json.
 static enum cr_status write_trained(const char *output, const struct cr_bpe_options *options,
                                     struct cr_slice json)
 {
@@ -126,7 +126,7 @@ static enum cr_status write_trained(const char *output, const struct cr_bpe_opti
     return write_config(output, options);
 }
 
-// A model's weights want the tokenizer that lies beside them.
+// Refuses a model's directory: its weights need the tokenizer in it.
 static enum cr_status check_place(const char *output)
 {
     CR_FREE char *directory = NULL;
@@ -274,7 +274,7 @@ static enum cr_status encode_command(int argc, char **argv)
     return cr_command_print(cr_buffer_slice(&out));
 }
 
-// The ids in a text, parted by spaces and line ends.
+// Reads ids separated by spaces and line breaks.
 static enum cr_status read_ids(const char *text, struct cr_ids *out)
 {
     for (const char *at = text; *at != 0;) {

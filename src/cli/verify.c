@@ -1,4 +1,4 @@
-// carrel verify: is this evidence genuine, and what does it say?
+// carrel verify: appraises evidence: is it genuine, and what does it say?
 #include "cli/command.h"
 
 #include "attestation/appraise.h"
@@ -15,7 +15,7 @@ enum { EVIDENCE_LIMIT = 4 << 20 };
 
 static const char unknown[] = "Unknown";
 
-// Words with ", " between them, as a list of JSON.
+// Appends words separated by ", " as a JSON list.
 static enum cr_status append_list(struct cr_buffer *out, const char *words)
 {
     CR_TRY(cr_append(out, "[", 1));
@@ -48,7 +48,7 @@ static enum cr_status append_findings(struct cr_buffer *out, const struct cr_app
     return cr_append(out, "]", 1);
 }
 
-// One object: the claims, and beside them what came of the checks.
+// Writes one object: the claims, and the results of the checks.
 static enum cr_status write_json(const struct cr_appraisal *appraisal, int64_t time, struct cr_buffer *out)
 {
     char when[CR_CLOCK_TEXT_SIZE];
@@ -75,7 +75,7 @@ static enum cr_status write_json(const struct cr_appraisal *appraisal, int64_t t
     return cr_append(out, "}\n", 2);
 }
 
-// Lines for a person: claims, what was checked, the verdict.
+// Writes lines for people: claims, checks, verdict.
 static enum cr_status write_lines(const struct cr_appraisal *appraisal, int64_t time, struct cr_buffer *out)
 {
     static const char *const verdicts[] = {
@@ -100,7 +100,7 @@ static enum cr_status write_lines(const struct cr_appraisal *appraisal, int64_t 
     for (size_t i = 0; i < appraisal->finding_count; i++) {
         const struct cr_finding *finding = &appraisal->findings[i];
         CR_TRY(cr_append_format(out, "  %-9s %s", cr_outcome_name(finding->outcome), finding->check));
-        if (finding->reason) { // it may quote what somebody put into a certificate
+        if (finding->reason) { // may quote a certificate's content
             CR_TRY(cr_append_format(out, ": "));
             CR_TRY(cr_append_plain(out, finding->reason));
         }
@@ -109,7 +109,7 @@ static enum cr_status write_lines(const struct cr_appraisal *appraisal, int64_t 
     return cr_append_format(out, "verdict: %s (%s)\n", cr_verdict_name(verdict), verdicts[verdict]);
 }
 
-// What the command line says.
+// The command line's options.
 struct asked {
     const char *file, *type, *policy, *time, *format, *event_log;
     struct cr_flag_list endorsements;
@@ -169,7 +169,7 @@ static enum cr_status verify(const struct asked *asked)
     CR_TRY(read_type(asked->type, &type));
     CR_TRY(cr_endorsements_new(&endorsements));
     CR_TRY(cr_file_read(asked->file, EVIDENCE_LIMIT, &file));
-    // Evidence in JSON may bring its certificates.
+    // Evidence in JSON may contain its certificates.
     CR_TRY(cr_endorsements_add(endorsements, cr_buffer_slice(&file)));
     for (size_t i = 0; i < asked->endorsements.count; i++)
         CR_TRY(cr_endorsements_read(endorsements, asked->endorsements.items[i]));
