@@ -31,8 +31,8 @@ enum CR_MUST_USE cr_status {
 // ...). An argument may be the previous message.
 enum cr_status cr_fail(enum cr_status code, const char *format, ...) CR_PRINTF(2, 3);
 
-// The same with ": " and errno's text appended; if errno is ENOMEM, `code` becomes CR_NO_MEMORY. The
-// arguments may change errno's value: it is saved first.
+// The same with ": " and errno's text appended; if errno is ENOMEM, `code` becomes CR_NO_MEMORY. errno is
+// read before anything is formatted.
 enum cr_status cr_fail_errno(enum cr_status code, const char *format, ...) CR_PRINTF(2, 3);
 
 // Puts the formatted prefix and ": " before the message of a failure that is being passed on; returns `code`.
