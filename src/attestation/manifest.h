@@ -2,16 +2,19 @@
 // join token and in all evidence, so that neither server nor silo can be made to do anything else.
 //
 // The signed form is a COSE_Sign1 message (attestation/cose.h) of the payload, a CBOR map in its
-// deterministic form (RFC 8949, section 4.2): keys 1 to 11 in this order, of which 2 and 8 may be missing.
+// deterministic form (RFC 8949, section 4.2): keys 1 to 11 in this order, of which 2 and 8 may be absent.
 //
-// 1  version                                 1 2  owner's key, a point x ‖ y of P-256     64 bytes; absent
-// until it is signed 3  digest of the model                     32 bytes (tuning/base_digest.h) 4  digest of
-// the tokenizer                 32 bytes 5  fingerprint of the federation's CA      32 bytes
-// (crypto/identity.h) 6  roster                                  list of [name, SHA-256 of the public key],
-// sorted by name 7  settings                                text: canonical YAML 8  appraisal policy
-// text: YAML; missing where there is none 9  least version of the program            [major, minor, patch] 10
-// earliest time at which it is worked on  Unix seconds 11  earliest issue of collateral            Unix
-// seconds
+//    1  version                                 1
+//    2  owner's key, a point x ‖ y of P-256     64 bytes; absent until it is signed
+//    3  digest of the model                     32 bytes (tuning/base_digest.h)
+//    4  digest of the tokenizer                 32 bytes
+//    5  fingerprint of the federation's CA      32 bytes (crypto/identity.h)
+//    6  roster                                  list of [name, SHA-256 of the public key], sorted by name
+//    7  settings                                text: canonical YAML
+//    8  appraisal policy                        text: YAML; absent if there is none
+//    9  least version of the program            [major, minor, patch]
+//   10  earliest time at which it is worked on  Unix seconds
+//   11  earliest issue of collateral            Unix seconds
 #ifndef CARREL_ATTESTATION_MANIFEST_H
 #define CARREL_ATTESTATION_MANIFEST_H
 
