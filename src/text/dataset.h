@@ -23,8 +23,8 @@ struct cr_dataset_options {
     const char *const *label_words; // [label_count] "LABEL=WORD", or "WORD", whose label is its index
     size_t label_count;
     const char *label_prompt; // with {text} in the sentence's place
-    // If true, a row with a label gives an example for each label word; otherwise only for the right one.
-    // Then a word whose tokens are a prefix of another's is CR_UNSUPPORTED.
+    // If true, a row with a label gives an example for each label word; a word whose tokens are a prefix of
+    // another's is then CR_UNSUPPORTED. If false, a row gives one example, with the right word.
     bool all_choices;
     size_t vocabulary;                // the model's; a token id beyond it is CR_UNSUPPORTED; 0: no check
     size_t max_bad_rows;              // this many unreadable rows are skipped; one more is an error
