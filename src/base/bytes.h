@@ -17,7 +17,7 @@ struct cr_slice {
 
 struct cr_slice cr_slice_of_string(const char *text); // without the final zero
 bool cr_slice_equal(struct cr_slice a, struct cr_slice b);
-bool cr_slice_is_zero(struct cr_slice bytes); // true for an empty slice
+bool cr_slice_is_zero(struct cr_slice bytes); // whether every byte is zero; true of an empty slice
 
 // Reads front to back. A read past the end sets `failed`, returns zeros, and every later read fails too, so a
 // parser may read a whole header and check once.
