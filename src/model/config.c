@@ -6,8 +6,8 @@
 #include <math.h>
 #include <string.h>
 
-// Bounds far above any published model. They keep every product of two of these within 64 bits, and a hostile
-// file from asking for absurd memory before a single tensor was seen.
+// Bounds far above any published model. They keep the product of any two of these within 64 bits, and a
+// hostile file from requesting absurd memory before a tensor is read.
 enum {
     MOST_HIDDEN = 1 << 17,
     MOST_HEADS = 1024,
@@ -41,7 +41,7 @@ static enum cr_status require_positive(const struct cr_json *object, const char 
     return positive_number(object, name, key, 0, out);
 }
 
-// Only a switch that is off is computed.
+// carrel computes such a model only if the switch is off.
 static enum cr_status refuse_switch(const struct cr_json *root, const char *name, const char *key,
                                     const char *family)
 {
@@ -51,11 +51,11 @@ static enum cr_status refuse_switch(const struct cr_json *root, const char *name
     return CR_OK;
 }
 
-// What sets a family apart from llama.
+// How a family differs from llama.
 struct family {
     const char *name;
-    size_t context;      // max_position_embeddings where the file has none
-    size_t window;       // sliding_window where the file has no such key
+    size_t context;      // max_position_embeddings if the file has none
+    size_t window;       // sliding_window if the file has no such key
     bool explicit_heads; // Transformers' own default of num_key_value_heads is not num_attention_heads
     bool
         switched_window; // sliding_window counts only where use_sliding_window is true, and not in all layers
@@ -90,7 +90,7 @@ static void set_windowed(struct cr_model_config *config, size_t layer)
     config->windowed[layer / 64] |= (uint64_t)1 << layer % 64;
 }
 
-// What each layer does, as newer versions of Transformers list it.
+// What kind each layer is, as newer versions of Transformers list it.
 static enum cr_status read_layer_types(const struct cr_json *types, const char *name,
                                        struct cr_model_config *out)
 {
@@ -107,9 +107,9 @@ static enum cr_status read_layer_types(const struct cr_json *types, const char *
     return CR_OK;
 }
 
-// Which layers attend to a window alone, as Transformers decides it (configuration_qwen2.py: those from
-// max_window_layers on where use_sliding_window is true; configuration_mistral.py: all) unless layer_types
-// lists them, which llama does not look at.
+// Which layers have a sliding window, as Transformers decides it: those that layer_types lists (llama ignores
+// it), else by family (configuration_qwen2.py: those from max_window_layers on if use_sliding_window is true;
+// configuration_mistral.py: all).
 static enum cr_status read_window(const struct cr_json *root, const char *name, const struct family *family,
                                   struct cr_model_config *out)
 {
@@ -145,7 +145,7 @@ static enum cr_status check_activation(const struct cr_json *root, const char *n
 static enum cr_status check_llama(const struct cr_json *root, const char *name, const struct family *family)
 {
     CR_TRY(check_activation(root, name, "hidden_act", "silu", "silu"));
-    // Qwen2's three biases are not optional, and it knows no such switches.
+    // Qwen2's three biases are not optional, and it has no such switches.
     if (family->qkv_bias) return CR_OK;
     CR_TRY(refuse_switch(root, name, "attention_bias", family->name));
     return refuse_switch(root, name, "mlp_bias", family->name);
@@ -161,11 +161,11 @@ static enum cr_status check_gpt2(const struct cr_json *root, const char *name)
     CR_TRY(cr_json_get_bool(root, name, "scale_attn_weights", true, &scaled));
     if (!scaled)
         return cr_fail(CR_UNSUPPORTED, "%s: scale_attn_weights: false is not supported for gpt2", name);
-    // Two names of one formula.
+    // Both names mean the same formula.
     return check_activation(root, name, "activation_function", "gelu_new", "gelu_pytorch_tanh");
 }
 
-// What Transformers obeys in every family. An is_causal of null is as good as false there.
+// Settings that Transformers obeys in every family. It treats an is_causal of null as false.
 static enum cr_status check_any(const struct cr_json *root, const char *name)
 {
     if (given(root, "quantization_config"))
@@ -211,7 +211,7 @@ static enum cr_status read_epsilon(const struct cr_json *root, const char *name,
     return CR_OK;
 }
 
-// The key that counts: by the other families' name, which Transformers takes above gpt2's own.
+// The key that counts: the other families' name, which Transformers prefers to gpt2's own.
 static const char *either(const struct cr_json *root, const char *own, const char *other)
 {
     return given(root, other) ? other : own;
@@ -222,7 +222,7 @@ static enum cr_status read_gpt2(const struct cr_json *root, const char *name, co
 {
     out->layout = CR_LAYOUT_GPT2;
     out->linear_bias = out->layer_norm = out->gelu = out->learned_positions = true;
-    out->rope_factor = out->rope_theta = 1; // of no use
+    out->rope_factor = out->rope_theta = 1; // not used
     CR_TRY(cr_json_require_size(root, name, either(root, "n_layer", "num_hidden_layers"), 1, CR_MOST_LAYERS,
                                 &out->layers));
     CR_TRY(cr_json_require_size(root, name, either(root, "n_embd", "hidden_size"), 1, MOST_HIDDEN,
@@ -286,8 +286,9 @@ static enum cr_status read_factor(const struct cr_json *rope, const char *name, 
     return cr_fail(CR_INVALID, "%s: rotary scaling: factor: %g is below 1", name, out->rope_factor);
 }
 
-// Llama 3's scaling: slow rotations by the whole factor, fast ones not at all, a ramp between. The context
-// that it starts from counts first where Transformers looks first: beside the scaling, not in it.
+// Llama 3's scaling: low frequencies are divided by the whole factor, high ones not at all, with a ramp
+// between. The original context is read from beside the scaling if it is there, else from the scaling, as in
+// Transformers.
 static enum cr_status read_llama3(const struct cr_json *root, const struct cr_json *rope, const char *name,
                                   struct cr_model_config *out)
 {
@@ -303,7 +304,7 @@ static enum cr_status read_llama3(const struct cr_json *root, const struct cr_js
     return CR_OK;
 }
 
-// Every frequency is divided, as if every wavelength were long.
+// Linear scaling divides every frequency: Llama 3's formula with every frequency counted as low.
 static enum cr_status read_linear(const struct cr_json *rope, const char *name, struct cr_model_config *out)
 {
     CR_TRY(read_factor(rope, name, out));
@@ -321,9 +322,9 @@ static bool holds_object(const struct cr_json *value)
     return false;
 }
 
-// The base of the rotation and its scaling: rope_theta and rope_scaling at the top, or both in
-// rope_parameters, which newer versions of Transformers write; of the two they take rope_scaling unless it is
-// empty. "rope_type" was once "type".
+// Reads the rotation's base and its scaling: rope_theta and rope_scaling at the top level, or both in
+// rope_parameters, as newer versions of Transformers write them. If both are there, Transformers uses
+// rope_scaling unless it is empty. "rope_type" was once "type".
 static enum cr_status read_rope(const struct cr_json *root, const char *name, struct cr_model_config *out)
 {
     out->rope_factor = out->rope_low_frequency = 1;

@@ -31,26 +31,26 @@ struct cr_model_config {
     bool gelu;              // the MLP is down(gelu(up(x))), gelu with tanh, instead of SwiGLU
     bool learned_positions; // a table of positions is added to the embedding, instead of rotation
     float norm_epsilon;     // rms_norm_eps, layer_norm_epsilon
-    // sliding_window: a place sees this many places, its own among them; 0: all before it. It holds for the
-    // layers whose bit is set, see cr_layer_window.
+    // sliding_window: how many positions a token attends to, including its own; 0: all earlier ones. It
+    // applies to the layers whose bit is set in `windowed`, see cr_layer_window.
     size_t window;
     uint64_t windowed[CR_MOST_LAYERS / 64];
     double rope_theta;
-    // Scaling of rotary frequencies, Llama 3's or linear, whose low and high frequency are infinite; factor 1
-    // where the file has none.
+    // Scaling of rotary frequencies: Llama 3's, or linear scaling, which has an infinite low and high
+    // frequency. The factor is 1 if the file specifies none.
     double rope_factor, rope_low_frequency, rope_high_frequency;
     size_t rope_original_context;
 };
 
-// The window of a layer; 0: none.
+// The window of a layer; 0 if it has none.
 size_t cr_layer_window(const struct cr_model_config *config, size_t layer);
 
-// Reads directory/config.json. A family, activation, or kind of rotary scaling that carrel does not compute
-// exactly, or an adapter in the same directory, is CR_UNSUPPORTED by name; a missing or impossible number is
-// CR_INVALID.
+// Reads directory/config.json. A family, activation or kind of rotary scaling that carrel does not compute
+// exactly, or an adapter in the same directory, returns CR_UNSUPPORTED with a message that names it; a
+// missing or impossible number returns CR_INVALID.
 enum cr_status cr_model_config_read(const char *directory, struct cr_model_config *out);
 
-// The same from the file's text; `name` begins error messages.
+// The same for the text of the file; error messages begin with `name`.
 enum cr_status cr_model_config_parse(struct cr_slice text, const char *name, struct cr_model_config *out);
 
 #endif

@@ -1,6 +1,6 @@
 #include "model/delta.h"
 
-// How many parts there are of the first one's kind before another's.
+// How many parts from the first on are of its kind.
 static size_t of_one_kind(const struct cr_delta_part *parts, size_t count)
 {
     size_t n = 1;

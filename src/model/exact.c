@@ -3,7 +3,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-// Rows at a time: many make up for packing a matrix, and are memory.
+// Rows per block: more of them make packing the matrix cheaper for each row, but take memory.
 enum { ROWS = 128, DIGITS = 4 };
 
 struct cr_exact {

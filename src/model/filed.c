@@ -8,7 +8,7 @@
 
 struct filed {
     struct cr_model *model;
-    size_t linear; // as model/frozen.h counts them
+    size_t linear; // its number in model/frozen.h
     struct cr_filed_change *change;
 };
 

@@ -1,26 +1,27 @@
-// Linears whose matrices stay in the checkpoint: each product reads its own, in float32. A
-// model takes the memory of its largest linear and of its embedding then, whatever type it is filed in, and a
-// walk the time of reading all.
+// Linears whose matrices stay in the checkpoint: each product reads its own matrix, in float32. Such a model
+// takes the memory of its largest linear and of its embedding, whatever type the files have, and each pass
+// takes the time of reading all matrices.
 #ifndef CARREL_MODEL_FILED_H
 #define CARREL_MODEL_FILED_H
 
 #include "model/model.h"
 
-// Is given each module's weight [out,in] (and the head's [V,d]) as it was read, and may change it before it
-// is multiplied with.
+// `change` gets each module's weight [out,in] (and the head's [V,d]) as it was read, and may modify it before
+// the product.
 struct cr_filed_change {
     enum cr_status (*change)(void *context, const struct cr_model_parameter *parameter, float *values);
     void *context;
-    // Room for one linear's matrix, kept from product to product: fresh memory costs as much as the product.
+    // Buffer for one linear's matrix, kept between products: allocating it again costs as much as the
+    // product.
     float *room;
-    size_t room_size; // in numbers
+    size_t room_size; // in floats
 };
 
-// Frees the room, between walks; the next product makes it anew.
+// Frees the buffer, between passes; the next product allocates it again.
 void cr_filed_forget(struct cr_filed_change *change);
 
-// Takes the place of all linears of a model of CR_MODEL_OUTSIDE in F32, forward alone. A weight with NaN
-// or infinity, read or changed, is CR_INVALID when it is met. `change` is borrowed.
+// Becomes the provider of all linears of a CR_MODEL_OUTSIDE model in F32; forward only. A weight that is NaN
+// or infinite, as read or after the change, returns CR_INVALID when it is used. `change` is borrowed.
 enum cr_status cr_filed_attach(struct cr_model *model, struct cr_filed_change *change);
 
 #endif

@@ -9,13 +9,13 @@
 struct cr_past {
     struct cr_arena arena;
     struct cr_cache *caches; // [layers of the part]
-    size_t *rows;            // [texts] taken, the prefix among them
+    size_t *rows;            // [texts] in use, including the prefix
 };
 
 struct cr_decoder {
     struct cr_walk walk;
     const struct cr_tuned *tuned;
-    size_t texts, context; // the prefix among the context
+    size_t texts, context; // context includes the prefix
     struct cr_past *past;
     uint32_t *token, *position; // [walk.size.rows]
     size_t *offset;             // [texts + 1]
@@ -37,7 +37,7 @@ static struct cr_matrix take(struct cr_arena *arena, enum cr_dtype dtype, size_t
                               .stride = stride};
 }
 
-// Run twice: the arena counts, then hands out.
+// Called twice: the first time the arena only counts.
 static void place(struct cr_past *past, const struct cr_decoder *decoder)
 {
     const struct cr_walk *walk = &decoder->walk;
@@ -66,7 +66,7 @@ size_t cr_decoder_memory(const struct cr_model *model, const struct cr_tuned *tu
     return one.arena.used + model->config.vocabulary * sizeof *decoder.logits;
 }
 
-// The prefix is the past of a text that has not begun.
+// The past of a text that has not begun is the prefix.
 static void fill_prefix(const struct cr_decoder *decoder, const struct cr_past *past, size_t text)
 {
     const struct cr_walk *walk = &decoder->walk;
@@ -197,8 +197,8 @@ static enum cr_status check_tokens(const struct cr_decoder *decoder, const struc
     return check_room(decoder, feed->text, feed->count);
 }
 
-// As many rows as go together, from token *done of feeds[*at] on, both of which move on. A text's parts begin
-// where they would if it were alone: one that is not whole is a block by itself.
+// The next rows to process together, from token *done of feeds[*at] on; advances both. A text is cut where it
+// would be cut if it were alone: a piece that is not the rest of its text is a block by itself.
 static struct block next_block(struct cr_decoder *decoder, const struct cr_feed *feeds, size_t count,
                                size_t *at, size_t *done)
 {
@@ -225,8 +225,8 @@ static struct block next_block(struct cr_decoder *decoder, const struct cr_feed 
     return block;
 }
 
-// The block's tokens, or the stream of so many where there is one, through all layers of the part; their
-// stream is left in its last residual.
+// Runs the block's tokens, or the rows of `stream` if it is given, through all layers of the part. The result
+// is in the last residual.
 static enum cr_status walk_block(struct cr_decoder *decoder, struct block block,
                                  const struct cr_matrix *stream)
 {
@@ -252,7 +252,7 @@ static enum cr_status walk_block(struct cr_decoder *decoder, struct block block,
     return CR_OK;
 }
 
-// What follows each text of a block of whole ones, whose logits are those from row `first` on.
+// Computes the logits after each text that ends in this block, and writes them from row `first` on.
 static enum cr_status take_logits(struct cr_decoder *decoder, struct block block, size_t first)
 {
     struct cr_walk *walk = &decoder->walk;
@@ -265,7 +265,7 @@ static enum cr_status take_logits(struct cr_decoder *decoder, struct block block
     return cr_model_fail_nonfinite(walk->model, "a logit", "");
 }
 
-// The rows count as taken when all went well.
+// Counts the rows as taken, once everything has succeeded.
 static void keep(struct cr_decoder *decoder, const struct cr_feed *feeds, size_t count)
 {
     for (size_t i = 0; i < count; i++) decoder->past->rows[feeds[i].text] += feeds[i].count;
@@ -326,7 +326,7 @@ uint32_t cr_choose_token(const float *logits, size_t vocabulary, double temperat
     if (temperature <= 0) return (uint32_t)best;
     double sum = 0, highest = (double)logits[best];
     for (size_t i = 0; i < vocabulary; i++) sum += exp(((double)logits[i] - highest) / temperature);
-    // The last token of positive weight takes what rounding leaves over.
+    // The last token with positive weight takes what rounding leaves over.
     double left = uniform * sum;
     size_t chosen = best;
     for (size_t i = 0; i < vocabulary; i++) {

@@ -1,4 +1,4 @@
-// The end of a walk: final norm, head, loss, and the first step back.
+// The end of a forward pass: final norm, head, loss, and the first step of the backward pass.
 #include "model/head.h"
 
 #include "model/norm.h"
@@ -19,7 +19,8 @@ enum cr_status cr_head_logits(struct cr_walk *walk, struct cr_matrix stream, siz
     return model->head.provider->forward(&model->head, normed, logits);
 }
 
-// From the logits' gradient to that of the stream's rows, which is put where it belongs.
+// Computes the gradient of the stream's rows from that of the logits, and writes it to their rows of
+// walk->gradient.
 static enum cr_status head_back(struct cr_walk *walk, const struct cr_tuned *tuned, size_t count,
                                 struct cr_matrix dlogits, size_t lowest)
 {
@@ -55,7 +56,7 @@ enum cr_status cr_head_loss(struct cr_walk *walk, const struct cr_tuned *tuned, 
     cr_cross_entropy(model->compute, logits, walk->head_label, scale, walk->head_loss, walk->head_correct,
                      dlogits);
     if (back) CR_TRY(head_back(walk, tuned, count, dlogits, lowest));
-    // Row by row: the sum does not depend on how many come at a time.
+    // Row by row, so that the sum does not depend on how many rows are processed at a time.
     for (size_t i = 0; i < count; i++) *loss_sum += (double)walk->head_loss[i];
     return CR_OK;
 }

@@ -1,5 +1,5 @@
-// Where a pass keeps what its layers leave for their way back when its own memory is not to hold that. model/
-// asks through this interface; what a store does with the bytes (slicing/spill.h seals them) is its affair.
+// Where a pass stores what its layers keep for the backward pass, instead of in its own memory. model/ uses
+// only this interface; what a store does with the bytes (slicing/spill.h seals them) is up to the store.
 #ifndef CARREL_MODEL_KEEP_H
 #define CARREL_MODEL_KEEP_H
 
@@ -18,10 +18,9 @@ struct cr_keep_part {
 struct cr_keep {
     // Makes room for `slots` slots of `size` bytes each; the pass calls it once, before the first walk.
     enum cr_status (*reserve)(struct cr_keep *self, size_t slots, size_t size);
-    // The content of these parts is the slot's from here on. They are not written to.
+    // Stores the content of these parts in the slot, in place of what it held. Does not change the parts.
     enum cr_status (*put)(struct cr_keep *self, size_t slot, const struct cr_keep_part *parts, size_t count);
-    // Fills the parts, of the same sizes, with what was put there last; on failure they hold nothing to be
-    // used.
+    // Fills the parts, of the same sizes, with what was put last; on failure their content must not be used.
     enum cr_status (*get)(struct cr_keep *self, size_t slot, const struct cr_keep_part *parts, size_t count);
 };
 

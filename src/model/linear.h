@@ -1,9 +1,9 @@
 // A frozen linear layer: the one interface through which every product with the frozen base goes.
 //
-// A provider computes y = x Wᵀ and dx = dy W for a W [out, in] that nobody changes while a pass runs. Where
-// the product is computed (here, or by an accelerator on masked data) is the provider's affair; the
-// transformer never knows. Modules that share their input (q, k, v; gate, up) are one linear with their rows
-// stacked, so that each is one product.
+// A provider computes y = x Wᵀ and dx = dy W for a W [out, in] that does not change during a pass. Where it
+// computes them (in this process, or by an accelerator on masked data) is up to the provider; the transformer
+// does not know. Modules that share their input (q, k, v; gate, up) form one linear with their rows stacked,
+// so that they take one product.
 #ifndef CARREL_MODEL_LINEAR_H
 #define CARREL_MODEL_LINEAR_H
 
@@ -24,17 +24,17 @@ struct cr_linear {
     const struct cr_linear_provider *provider;
     size_t in, out;
     struct cr_compute *compute; // borrowed
-    struct cr_matrix weight;    // of linear_local; no data where the weight is elsewhere
+    struct cr_matrix weight;    // of the local provider; no data if the weight is elsewhere
     const float *bias;          // [out], or NULL
-    void *state;                // of other providers
+    void *state;                // for other providers
 };
 
-// The provider that computes here: weight [out,in] in the activation type or I8 with scales, and bias [out]
-// (or NULL), borrowed, as is `compute`.
+// The provider that computes in this process. weight [out,in] (F32, BF16, or I8 with scales), bias [out] (or
+// NULL) and `compute` are borrowed.
 void cr_linear_local_init(struct cr_compute *compute, struct cr_matrix weight, const float *bias,
                           struct cr_linear *out);
 
-// Of a model without its matrices: a linear [out,in] that computes nothing (CR_INTERNAL) until another
+// For a model without its matrices: a linear [out,in] whose products fail with CR_INTERNAL until another
 // provider takes its place. `bias` [out] (or NULL) is borrowed.
 void cr_linear_outside_init(struct cr_compute *compute, size_t out_features, size_t in_features,
                             const float *bias, struct cr_linear *out);

@@ -1,4 +1,4 @@
-// The frozen linear computed here, and the one whose matrix is nowhere.
+// The provider that computes in this process, and the one for linears whose matrices are elsewhere.
 #include "model/linear.h"
 
 #include "tensor/matmul.h"

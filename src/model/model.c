@@ -45,7 +45,7 @@ struct cr_modules cr_gate_up_modules(const struct cr_model_config *config)
     return config->gelu ? (struct cr_modules){CR_UP, 1} : (struct cr_modules){CR_GATE, 2};
 }
 
-// Which of a layer's linears has the module's rows.
+// Which of a layer's linears contains the module.
 static int linear_of(enum cr_module module)
 {
     return module <= CR_V ? 0 : module == CR_O ? 1 : module <= CR_UP ? 2 : 3;
@@ -100,8 +100,8 @@ bool cr_model_part_has(const struct cr_model_part *part, const struct cr_model_c
     }
 }
 
-// The parts that need no weights. A checkpoint is checked before memory for the weights is asked for, so that
-// a config.json alone cannot ask for it.
+// Sets up what needs no weights. The checkpoint is checked before memory for the weights is allocated, so
+// that a config.json alone cannot make carrel allocate it.
 static enum cr_status begin(const struct cr_model_config *config, const struct cr_model_part *part,
                             struct cr_compute *compute, enum cr_dtype act, enum cr_model_form form,
                             struct cr_model **out)
@@ -274,7 +274,7 @@ enum cr_status cr_model_fail_nonfinite(const struct cr_model *model, const char 
     CR_FREE float *values = NULL;
     CR_TRY(cr_allocate(most, sizeof *values, &values));
     for (size_t i = 0; i < model->parameter_count; i++) {
-        if (!model->parameters[i].place.data) continue; // found finite when it was made whole numbers
+        if (!model->parameters[i].place.data) continue; // was checked when it was quantised
         cr_model_get(model, i, values);
         if (!cr_all_finite(model->compute, values, value_count(&model->parameters[i])))
             return cr_fail(CR_INVALID, "%s is NaN or infinite: the model's %s holds such values", what,

@@ -9,20 +9,20 @@
 
 #include <stdint.h>
 
-// The linear modules of a layer. A model has q, k and v or the one that is all three, and it may have no
+// The linear modules of a layer. A model has either q, k and v or one module for all three, and may have no
 // gate.
 enum cr_module { CR_QKV, CR_Q, CR_K, CR_V, CR_O, CR_GATE, CR_UP, CR_DOWN, CR_MODULES };
 
-// Where a module lies in its layer, as Transformers names it ("self_attn.q_proj", "attn.c_attn"), or NULL
-// where models of this layout have none; and the last part of it alone, as PEFT's target_modules do
-// ("q_proj").
+// cr_module_path: a module's path within its layer, as Transformers names it ("self_attn.q_proj",
+// "attn.c_attn"), or NULL if models of this layout have no such module. cr_module_name: the last part of that
+// path ("q_proj"), as in PEFT's target_modules.
 const char *cr_module_path(const struct cr_model_config *config, enum cr_module module);
 const char *cr_module_name(const struct cr_model_config *config, enum cr_module module);
 
-// Where layers lie in a model of this layout: "model.layers", "transformer.h".
+// The path of the layers in a model of this layout: "model.layers", "transformer.h".
 const char *cr_layers_path(enum cr_layout layout);
 
-// The modules that share their input, whose rows are one linear: `count` of them from `first`.
+// Modules that share their input and form one linear: `count` of them from `first`.
 struct cr_modules {
     enum cr_module first;
     size_t count;
@@ -33,21 +33,21 @@ struct cr_modules cr_gate_up_modules(const struct cr_model_config *config);
 // Whether the module adds a bias.
 bool cr_module_has_bias(const struct cr_model_config *config, enum cr_module module);
 
-// The shape [out,in] of a module's weight as products take it, whatever a file's layout.
+// The shape [out,in] of a module's weight as products use it, whatever the layout in the file.
 void cr_module_shape(const struct cr_model_config *config, enum cr_module module, size_t *out, size_t *in);
 
 // Whether the two modules of a layer share their input.
 bool cr_modules_share(enum cr_module a, enum cr_module b);
 
-// Trained keys and values that every sequence sees before its own, [prefix, 2·kv_heads·head_dim]: keys as
-// attention takes them (no norm, no rotation), then values.
+// Trained keys and values that every sequence attends to before its own, [prefix, 2·kv_heads·head_dim]: keys
+// as attention uses them (no norm, no rotation), then values.
 struct cr_layer_prefix {
     struct cr_matrix values;   // act
-    struct cr_matrix gradient; // F32, added to; no data where it is not wanted
+    struct cr_matrix gradient; // F32, added to; no data if it is not wanted
 };
 
-// What is tuned, by place. NULL where nothing is. The gradients of norms, biases, embedding and head are
-// added to, F32: [d] (or [head_dim]), [out], [V,d], [context,d], [V,d].
+// What is tuned, by place in the model; NULL where nothing is. The gradients of norms, biases, embedding,
+// positions and head are F32 and are added to: [d] (or [head_dim]), [out], [V,d], [context,d], [V,d].
 struct cr_layer_tuning {
     struct cr_delta *delta[CR_MODULES];
     float *norm1_gradient, *norm2_gradient;
@@ -58,15 +58,15 @@ struct cr_layer_tuning {
 };
 struct cr_tuned {
     struct cr_layer_tuning *layers; // [config.layers]
-    size_t prefix;                  // rows of every layer's prefix; 0: none. Positions of a text follow them
+    size_t prefix;                  // rows of every layer's prefix; 0: none. A text's positions follow them
     float *norm_gradient;           // the final norm's
     float *norm_bias_gradient;
     float *embedding_gradient;
     float *position_gradient;
-    float *head_gradient; // the embedding's own where the head is tied
+    float *head_gradient; // the same as the embedding's if the head is tied
 };
 
-// A norm of rows: an RMS norm, or with `layer_norm` of the configuration a layer norm, which has a bias.
+// A norm of rows: an RMS norm, or, if the configuration has `layer_norm`, a layer norm, which has a bias.
 struct cr_norm {
     float *weight; // [d] F32
     float *bias;   // [d] F32, or NULL
@@ -81,42 +81,43 @@ struct cr_layer {
     struct cr_linear down;       // [d, F]
 };
 
-// One tensor of a model. In a llama's checkpoint:
+// The kinds of tensors of a model, with their names in a llama checkpoint.
 enum cr_parameter_kind {
     CR_PARAMETER_EMBEDDING,  // model.embed_tokens.weight
-    CR_PARAMETER_POSITION,   // of learned positions alone: transformer.wpe.weight
+    CR_PARAMETER_POSITION,   // with learned positions only: transformer.wpe.weight
     CR_PARAMETER_MODULE,     // model.layers.N.self_attn.q_proj.weight, ...
     CR_PARAMETER_BIAS,       // model.layers.N.self_attn.q_proj.bias, ...
     CR_PARAMETER_Q_NORM,     // model.layers.N.self_attn.q_norm.weight
     CR_PARAMETER_K_NORM,     // model.layers.N.self_attn.k_norm.weight
     CR_PARAMETER_NORM1,      // model.layers.N.input_layernorm.weight
-    CR_PARAMETER_NORM1_BIAS, // of layer norms alone, as the other two
+    CR_PARAMETER_NORM1_BIAS, // with layer norms only, as the other two
     CR_PARAMETER_NORM2,      // model.layers.N.post_attention_layernorm.weight
     CR_PARAMETER_NORM2_BIAS,
     CR_PARAMETER_NORM, // model.norm.weight
     CR_PARAMETER_NORM_BIAS,
-    CR_PARAMETER_HEAD, // lm_head.weight; none where the head is tied
+    CR_PARAMETER_HEAD, // lm_head.weight; none if the head is tied
 };
 struct cr_model_parameter {
     char *name; // Transformers'
     enum cr_parameter_kind kind;
     bool transposed;       // a file holds it as [columns,rows]
-    bool tied;             // the embedding, which is the head too: a file may hold it as that alone
-    size_t layer;          // of all that a layer has
-    enum cr_module module; // of modules and biases
+    bool tied;             // the embedding of a tied head: a file may hold it under the head's name only
+    size_t layer;          // of parameters within a layer
+    enum cr_module module; // of a module or its bias
     size_t rows, columns;  // columns 0: a vector of `rows`
-    // Where the model keeps it, a vector as one row, of cr_parameter_type (or I8). No data where it does not.
+    // Where the model holds it, a vector as one row, in cr_parameter_type or I8. No data if it does not hold
+    // it.
     struct cr_matrix place;
 };
 
-// Which of its tensors a model holds. What it lacks has its shape, and computes nothing (CR_INTERNAL).
+// Which tensors a model holds. A linear that it lacks has its shape, and its products fail with CR_INTERNAL.
 struct cr_model_part {
     size_t first, last; // layers [first, last)
     bool embedding;     // and learned positions
-    bool head;          // and the final norm; a tied head brings the embedding's matrix, or its int8 alone
+    bool head;          // and the final norm; a tied head brings the embedding's matrix, or only its int8
 };
 
-// What a model that is split before layer `layer` has below the split, and above it.
+// The parts below and above the split of a model that is split before layer `layer`.
 static inline struct cr_model_part cr_model_front(size_t layer)
 {
     return (struct cr_model_part){.last = layer, .embedding = true};
@@ -133,37 +134,37 @@ struct cr_model {
     struct cr_compute *compute;            // borrowed
     enum cr_dtype act;                     // activations and weights of products: BF16 or F32
     struct cr_layer *layers;               // [config.layers]
-    struct cr_matrix embedding;            // [V,d] act, or BF16 as its file has it
-    struct cr_matrix positions;            // [context,d] of learned positions, as the embedding
+    struct cr_matrix embedding;            // [V,d] act, or BF16 if its file has it in BF16
+    struct cr_matrix positions;            // [context,d], with learned positions; typed as the embedding is
     struct cr_linear head;                 // [V,d]
     struct cr_norm norm;                   // the final norm
-    struct cr_safetensors *weights;        // the checkpoint as it lies in its files; NULL for cr_model_create
+    struct cr_safetensors *weights;        // the opened checkpoint; NULL for cr_model_create
     bool writable;                         // cr_model_set is allowed
-    bool in_8bit;                          // of CR_MODEL_IN_8BIT
-    bool outside;                          // of CR_MODEL_OUTSIDE
+    bool in_8bit;                          // opened as CR_MODEL_IN_8BIT
+    bool outside;                          // opened as CR_MODEL_OUTSIDE
     struct cr_model_parameter *parameters; // in the order of Transformers' named_parameters
     size_t parameter_count;
     struct cr_arena memory; // private copies
 };
 
-// What becomes of a checkpoint's weights.
+// How a model holds a checkpoint's weights.
 enum cr_model_form {
-    // A linear's weight stays in the mapping where it lies there as products want it: of type act or in BF16,
-    // aligned, and for stacked modules (q, k, v; gate, up) one after the other. Otherwise it is copied or
+    // A linear's weight is used where it lies in the file's mapping if products can use it there: of type act
+    // or BF16, aligned, and for stacked modules (q, k, v; gate, up) contiguous. Otherwise it is copied or
     // converted once.
     CR_MODEL_AS_FILED,
-    // The weights of all linears are brought to int8 as they are read, one scale for each row
-    // (field/quantize.h): about one byte of memory for each of them, those of a tied head besides the
-    // embedding. A row with NaN or infinity is CR_INVALID.
+    // The weights of all linears are quantised to int8 as they are read, with one scale for each row
+    // (field/quantize.h): about one byte of memory for each weight. A tied head has its int8 weights besides
+    // the embedding. A row with NaN or infinity returns CR_INVALID.
     CR_MODEL_IN_8BIT,
     // The matrices of the linears are left out: another provider computes with them (cr_linear_outside_init),
-    // and model/frozen.h reads them one at a time. A tied head is the embedding to tokens alone, and brings
-    // none to a part without it.
+    // and model/frozen.h reads them one at a time. If the head is tied, the model holds the embedding for
+    // looking up tokens only, and a part without the embedding does not hold it.
     CR_MODEL_OUTSIDE,
-    // Every weight lies in private memory, so that cr_model_set may change it.
+    // Every weight is in private memory, so that cr_model_set may change it.
     CR_MODEL_TRAINABLE,
-    // They are checked but not read: for cr_pass_memory_of and for what `parameters` lists. Nothing may walk
-    // it.
+    // Weights are checked but not read: for cr_pass_memory_of and the list `parameters`. No pass may use such
+    // a model.
     CR_MODEL_SHAPE,
 };
 
@@ -172,9 +173,9 @@ static inline enum cr_model_form cr_model_form_of(bool in_8bit)
     return in_8bit ? CR_MODEL_IN_8BIT : CR_MODEL_AS_FILED;
 }
 
-// Opens a Hugging Face directory, or one part of the model there, whose checkpoint may lack the tensors of
-// the others; `part` NULL: all of it. act = CR_BF16 needs cr_compute_has_bf16. Missing, surplus or misshapen
-// tensors are CR_INVALID by name. `compute` must outlive the model.
+// Opens the model in a Hugging Face directory, or one part of it, for which the checkpoint may lack the other
+// tensors; `part` NULL: all of it. act = CR_BF16 requires cr_compute_has_bf16. Missing, surplus or misshapen
+// tensors return CR_INVALID with a message that names them. `compute` must outlive the model.
 enum cr_status cr_model_open(const char *directory, enum cr_model_form form, const struct cr_model_part *part,
                              struct cr_compute *compute, enum cr_dtype act, struct cr_model **out);
 
@@ -182,48 +183,52 @@ enum cr_status cr_model_open(const char *directory, enum cr_model_form form, con
 bool cr_model_part_has(const struct cr_model_part *part, const struct cr_model_config *config,
                        const struct cr_model_parameter *parameter);
 
-// A writable model of this shape without a checkpoint: norms are one and all else is zero until cr_model_set.
+// A writable model of this shape without a checkpoint: norm weights are one and all else is zero until
+// cr_model_set.
 enum cr_status cr_model_create(const struct cr_model_config *config, struct cr_compute *compute,
                                enum cr_dtype act, struct cr_model **out);
 void cr_model_free(struct cr_model *model);     // NULL is allowed
 void cr_model_release(struct cr_model **model); // frees *model; for CR_CLEANUP
 
-// Numbers in all that `parameters` lists.
+// The number of values in all `parameters`.
 size_t cr_model_value_count(const struct cr_model *model);
 
-// Copies parameter i, which the model keeps, out of it, or into it (rounded to its dtype there), row-major
-// F32, rows·max(columns, 1) values. Setting is CR_INVALID where the model is not writable. No pass may be
-// walking.
+// Copies parameter i, which the model must hold, to or from `values`: row-major F32, rows·max(columns, 1)
+// values. Setting rounds to the model's dtype, and returns CR_INVALID if the model is not writable. No pass
+// may be running.
 void cr_model_get(const struct cr_model *model, size_t i, float *values);
 enum cr_status cr_model_set(struct cr_model *model, size_t i, const float *values);
 
-// Where the gradient of a parameter goes; NULL for a module, whose delta collects it.
+// The member of `tuned` that points to the gradient of a parameter; NULL for a module, whose delta collects
+// it.
 float **cr_tuned_gradient(struct cr_tuned *tuned, const struct cr_model_parameter *parameter);
 
-// The parameter of that name, or NULL; its index is the difference to model->parameters.
+// The parameter of that name, or NULL. Subtract model->parameters for its index.
 const struct cr_model_parameter *cr_model_find(const struct cr_model *model, const char *name);
 
-// A bias, or the bias of a norm: zero in a model that is made anew.
+// Whether it is a bias of a linear or of a norm: zero in a model from cr_model_create.
 bool cr_parameter_is_bias(const struct cr_model_parameter *parameter);
 
-// The type in which the model holds a parameter as long as its linears are not in 8 bits: a vector in F32, a
-// matrix in act. What a checkpoint has in BF16 stays that in a model of F32, unless it is trained: products
-// widen it as they read it, to the same numbers, and it takes half the memory.
+// The type in which the model holds a parameter whose linear is not in 8 bits: a vector in F32, a matrix in
+// act. In an F32 model a matrix that the checkpoint has in BF16 stays BF16 unless it is trained: products
+// widen it exactly as they read it, and it takes half the memory.
 enum cr_dtype cr_parameter_type(const struct cr_model *model, const struct cr_model_parameter *parameter);
 
-// The tensor of a file that is this parameter, or NULL. Old files of gpt2 leave out "transformer."; of two
-// tied ones safetensors' save_model keeps the head.
+// The tensor of a file that holds this parameter, or NULL. Old files of gpt2 leave out "transformer."; of two
+// tied tensors safetensors' save_model keeps the head.
 const struct cr_tensor_entry *cr_parameter_entry(const struct cr_model_parameter *parameter,
                                                  const struct cr_safetensors *file);
 
-// Between a file's tensor (bytes of `dtype`, in the file's layout) and `values`, F32 [rows, max(columns, 1)].
+// Convert between a file's tensor (bytes of `dtype`, in the file's layout) and `values`, F32 [rows,
+// max(columns, 1)].
 enum cr_status cr_parameter_decode(struct cr_compute *compute, const struct cr_model_parameter *parameter,
                                    struct cr_slice bytes, enum cr_dtype dtype, float *values);
 enum cr_status cr_parameter_encode(struct cr_compute *compute, const struct cr_model_parameter *parameter,
                                    const float *values, enum cr_dtype dtype, void *bytes);
 
-// For when a loss or logits came out NaN or infinite: reads every weight, fails with CR_INVALID and a
-// sentence that begins with `what` and names the first weight that is so itself, or ends with `otherwise`.
+// Call it when a loss or logits are NaN or infinite. Reads every weight and fails with CR_INVALID; the
+// message begins with `what`, and names the first weight that is NaN or infinite, or ends with `otherwise` if
+// none is.
 enum cr_status cr_model_fail_nonfinite(const struct cr_model *model, const char *what, const char *otherwise);
 
 #endif

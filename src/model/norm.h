@@ -1,10 +1,10 @@
-// A norm of rows, of whichever kind the model has. Private to model/.
+// Norms of rows, of the kind that the model has. Private to model/.
 #ifndef CARREL_MODEL_NORM_H
 #define CARREL_MODEL_NORM_H
 
 #include "model/model.h"
 
-// Floats of `statistics` for so many rows.
+// The number of floats in `statistics`, which forward fills for backward, for so many rows.
 size_t cr_norm_statistics(const struct cr_model_config *config, size_t rows);
 
 // y [M,d] act = norm(x), x [M,d] F32.

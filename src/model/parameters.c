@@ -38,7 +38,7 @@ static const struct item gpt2_layer[] = {
     {CR_PARAMETER_MODULE, CR_DOWN, NULL},   {CR_PARAMETER_BIAS, CR_DOWN, NULL},
 };
 
-// The tensors beside the layers.
+// The tensors outside the layers.
 struct ends {
     const char *embedding, *positions, *norm, *norm_bias;
 };
@@ -55,7 +55,7 @@ static bool has_item(const struct cr_model_config *config, const struct item *it
     return true;
 }
 
-// Takes the name.
+// Appends a parameter; its name is made from `format`.
 static enum cr_status add(struct cr_model *model, struct cr_model_parameter parameter, const char *format,
                           ...) CR_PRINTF(3, 4);
 static enum cr_status add(struct cr_model *model, struct cr_model_parameter parameter, const char *format,
@@ -155,8 +155,8 @@ static enum cr_status check_parameter(const struct cr_model *model,
                    parameter->name, cr_buffer_text(&shape), rows, columns);
 }
 
-// Old checkpoints hold the rotation's frequencies or attention's mask, of whatever type, which follow from
-// the configuration, and some hold a copy of a tied head.
+// Tensors of old checkpoints that the model does not use because they follow from the configuration (the
+// rotation's frequencies, attention's mask; of any type), or because they are a copy of a tied head.
 static bool harmless(const struct cr_model *model, const char *name)
 {
     if (cr_ends_with(name, ".rotary_emb.inv_freq")) return true;

@@ -11,13 +11,13 @@
 
 struct cr_pass {
     struct cr_walk walk;
-    size_t rows;        // of the last forward
-    size_t first, last; // layers whose traces belong to it; last is also where its stream is
-    size_t gradient_at; // walk.gradient is that of the stream before this layer; NO_GRADIENT: of none
+    size_t rows;        // of the last forward pass
+    size_t first, last; // layers whose traces are of that pass; after layer `last` - 1 is also its stream
+    size_t gradient_at; // walk.gradient is that of the stream before this layer, or NO_GRADIENT
 
-    struct cr_keep *store; // NULL: the walk has every layer's trace
-    size_t resident;       // the layer whose trace the walk has; NO_LAYER: none's
-    size_t lowest;         // of what the forward was told is tuned: nothing below it is in the store
+    struct cr_keep *store; // NULL: the walk has a trace for every layer
+    size_t resident;       // the layer whose trace the walk holds, or NO_LAYER
+    size_t lowest;         // the lowest tuned place in that pass: nothing below it is in the store
 };
 
 static struct cr_walk_size walk_size(const struct cr_model *model, const struct cr_pass_size *size,
@@ -39,7 +39,7 @@ size_t cr_pass_memory_of(const struct cr_model *model, const struct cr_pass_size
     return sizeof(struct cr_pass) + cr_walk_memory(model, &walk);
 }
 
-// Layers [first, last) are there, in a model or a pass of [least, most).
+// Checks that layers [first, last) are within the model's or the pass's [least, most).
 static enum cr_status check_layers(size_t first, size_t last, size_t least, size_t most)
 {
     if (first >= least && first <= last && last <= most) return CR_OK;
@@ -94,7 +94,7 @@ size_t cr_pass_memory(const struct cr_pass *pass)
     return sizeof *pass + pass->walk.arena.size;
 }
 
-// Every index that kernels will use unchecked. `embedded`: tokens among them.
+// Checks every index that kernels use without checking. `embedded`: tokens too.
 static enum cr_status check_rows(const struct cr_pass *pass, const struct cr_rows *rows, bool embedded)
 {
     const struct cr_walk *walk = &pass->walk;
@@ -122,7 +122,7 @@ static enum cr_status check_rows(const struct cr_pass *pass, const struct cr_row
     return CR_OK;
 }
 
-// Before the keys of a sequence lie those of the sequences before it, and a prefix for each.
+// A sequence's keys come after those of the sequences before it and the prefix of each of them.
 static struct cr_view view_of(const struct cr_pass *pass, const struct cr_rows *rows)
 {
     const struct cr_walk *walk = &pass->walk;
@@ -138,7 +138,7 @@ static struct cr_view view_of(const struct cr_pass *pass, const struct cr_rows *
     };
 }
 
-// A pass has room for one prefix, and its tables begin after it.
+// A pass has memory and position tables for one size of prefix only.
 static enum cr_status check_prefix(const struct cr_pass *pass, const struct cr_tuned *tuned)
 {
     size_t prefix = tuned ? tuned->prefix : 0, room = pass->walk.size.prefix;
@@ -146,7 +146,7 @@ static enum cr_status check_prefix(const struct cr_pass *pass, const struct cr_t
     return cr_fail(CR_INTERNAL, "a walk with a prefix of %zu in a pass made for one of %zu", prefix, room);
 }
 
-// Puts the caller's stream where layer `first` reads it.
+// Moves the caller's stream to where layer `first` reads it.
 static void move_stream(struct cr_pass *pass, size_t first, size_t rows)
 {
     struct cr_matrix from = cr_walk_residual(&pass->walk, 2 * pass->last, rows);
@@ -154,8 +154,8 @@ static void move_stream(struct cr_pass *pass, size_t first, size_t rows)
     if (from.data != to.data) cr_copy_matrix(pass->walk.model->compute, from, to);
 }
 
-// Before the layer walks forward, where the trace of the one before it still is. That of the last one stays:
-// the way back begins with it.
+// Called before a layer runs forward: stores the previous layer's trace, which is still in memory. The last
+// layer's trace is not stored, because the backward pass begins with it.
 static enum cr_status make_room(struct cr_pass *pass, size_t layer)
 {
     struct cr_keep_part parts[CR_KEEP_PARTS];
@@ -170,7 +170,7 @@ static enum cr_status make_room(struct cr_pass *pass, size_t layer)
     return CR_OK;
 }
 
-// Before the layer walks back.
+// Called before a layer runs backward: makes its trace available.
 static enum cr_status bring_back(struct cr_pass *pass, size_t layer)
 {
     struct cr_keep_part parts[CR_KEEP_PARTS];
@@ -217,7 +217,7 @@ struct cr_matrix cr_pass_stream(struct cr_pass *pass)
     return cr_walk_residual(&pass->walk, 2 * pass->last, pass->walk.size.rows);
 }
 
-// With a store the way back needs the place of the stream.
+// With a store the backward pass overwrites the stream.
 static bool stream_is_there(const struct cr_pass *pass)
 {
     return !pass->store || pass->resident == NO_LAYER || pass->resident + 1 == pass->last;

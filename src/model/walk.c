@@ -5,13 +5,13 @@
 
 #include <math.h>
 
-// Rows of the head at a time. Each time the head's matrix is read and packed anew, which many rows make up
-// for; but their logits must stay small beside the rest of a pass, which is little where it holds one layer.
-// Multiples of 32 suit the product.
+// How many rows the head takes at a time. For each block of rows the head's matrix is read and packed again,
+// which favours many rows; but their logits must be small beside the rest of a pass, which is little if it
+// holds one layer. Multiples of 32 suit the product.
 static size_t head_chunk(const struct cr_walk_size *size, size_t vocabulary)
 {
     enum { LEAST = 128, MOST = 512, LOGITS = 1 << 25, LOGITS_OUTSIDE = 1 << 22 };
-    if (size->decodes) return size->sequences; // what follows the last of each
+    if (size->decodes) return size->sequences; // one row after the last token of each
     size_t chunk = (size->outside ? LOGITS_OUTSIDE : LOGITS) / vocabulary / 32 * 32;
     return cr_least(size->rows, cr_least(MOST, cr_most(LEAST, chunk)));
 }
@@ -47,7 +47,7 @@ static void fill_rotation(struct cr_walk *walk)
     }
 }
 
-// Rows are spaced: most are operands or results of products.
+// Most matrices are operands or results of products, so all have a spaced stride.
 static struct cr_matrix take(struct cr_walk *walk, enum cr_dtype dtype, size_t rows, size_t columns)
 {
     size_t stride = cr_spaced_stride(dtype, columns);
@@ -65,7 +65,7 @@ static void place_trace(struct cr_walk *walk, struct cr_trace *trace)
 {
     size_t rows = walk->size.rows;
     enum cr_dtype act = walk->model->act;
-    const struct cr_layer *layer = &walk->model->layers[0]; // all have one shape
+    const struct cr_layer *layer = &walk->model->layers[0]; // all layers have the same shapes
     trace->qkv = take(walk, act, rows, layer->qkv.out);
     trace->attended = take(walk, act, rows, layer->o.in);
     trace->gate_up = take(walk, act, rows, layer->gate_up.out);
@@ -78,7 +78,7 @@ static void place_trace(struct cr_walk *walk, struct cr_trace *trace)
     trace->head_inverse = take_floats(walk, rows * heads);
 }
 
-// What attention alone uses.
+// Places what only attention uses.
 static void place_attention_space(struct cr_walk *walk)
 {
     const struct cr_model *model = walk->model;
@@ -109,7 +109,8 @@ static void place_layer_space(struct cr_walk *walk)
     size_t rows = walk->size.rows, d = model->config.hidden, widest = cr_most(d, layer->o.in);
     walk->normed = take(walk, model->act, rows, d);
     if (walk->size.backward && model->act != CR_F32) walk->upstream = take(walk, model->act, rows, d);
-    // The halves of a layer are never at work at once either. Each begins with a sum as wide as it may need.
+    // A layer's two halves never run at the same time either, and share memory. Each begins with the `sum` it
+    // needs.
     size_t start = walk->arena.used;
     if (walk->size.backward) walk->sum = take(walk, CR_F32, rows, widest).data;
     place_attention_space(walk);
@@ -137,7 +138,7 @@ static void place_head_space(struct cr_walk *walk)
     walk->head_logits = take(walk, CR_F32, walk->chunk, model->config.vocabulary);
     if (!walk->size.backward) return;
     walk->head_gradient = take(walk, CR_F32, walk->chunk, d);
-    // The gradient takes the place of the logits, row by row.
+    // The gradient overwrites the logits, row by row.
     walk->head_dlogits = walk->head_logits;
     walk->head_dlogits.dtype = model->act;
     walk->head_dlogits.stride *= sizeof(float) / cr_dtype_size(model->act);
@@ -148,7 +149,7 @@ static bool keeps_all(const struct cr_walk *walk)
     return walk->size.backward && !walk->size.outside;
 }
 
-// Which buffer the residual stream i is in.
+// The buffer that holds residual stream i.
 static size_t residual_buffer(const struct cr_walk *walk, size_t i)
 {
     if (keeps_all(walk)) return i - 2 * walk->size.first;
@@ -156,7 +157,7 @@ static size_t residual_buffer(const struct cr_walk *walk, size_t i)
     return i % 2;
 }
 
-// Run twice: the arena counts, then hands out.
+// Called twice: the first time the arena only counts.
 static void place(struct cr_walk *walk)
 {
     size_t layers = walk->size.last - walk->size.first, traces = keeps_all(walk) ? layers : 1;
@@ -170,7 +171,7 @@ static void place(struct cr_walk *walk)
     for (size_t i = 0; i < traces; i++) place_trace(walk, trace ? &trace[i] : &unplaced);
     walk->traces = trace;
     if (walk->size.backward) walk->gradient = take(walk, CR_F32, walk->size.rows, walk->model->config.hidden);
-    // A layer and the head are never at work at once: their work spaces lie in the same place.
+    // A layer and the head never run at the same time: their work spaces share memory.
     size_t start = walk->arena.used;
     place_layer_space(walk);
     size_t end = walk->arena.used;
@@ -249,7 +250,7 @@ size_t cr_walk_parts(const struct cr_walk *walk, size_t layer, size_t rows,
     parts[count++] = (struct cr_keep_part){trace->norm2, statistics};
     if (!walk->model->config.head_norms) return count;
     parts[count++] = part_of(trace->unnormed, rows);
-    size_t heads = walk->shape.heads + walk->shape.kv_heads; // the inverses of each lie `size.rows` apart
+    size_t heads = walk->shape.heads + walk->shape.kv_heads; // the inverses of a head are size.rows apart
     parts[count++] = (struct cr_keep_part){trace->head_inverse, heads * walk->size.rows * sizeof(float)};
     return count;
 }
@@ -279,7 +280,7 @@ size_t cr_walk_deltas(const struct cr_walk *walk, const struct cr_layer_tuning *
     return count;
 }
 
-// y = x Wᵀ and then what the deltas of the modules add to their columns of y.
+// y = x Wᵀ, plus what the modules' deltas add to their columns of y.
 static enum cr_status project(const struct cr_walk *walk, const struct cr_linear *linear,
                               const struct cr_layer_tuning *tuning, struct cr_modules modules,
                               struct cr_matrix x, struct cr_matrix y)
@@ -298,7 +299,7 @@ struct cr_matrix cr_walk_unnormed(struct cr_walk *walk, const struct cr_trace *t
     return exact;
 }
 
-// The norms of the heads of q and k, in place.
+// Normalises the heads of q and k in place.
 static void norm_heads(struct cr_walk *walk, const struct cr_layer *weights, struct cr_trace *trace,
                        struct cr_matrix qkv)
 {
@@ -342,7 +343,7 @@ void cr_walk_join(struct cr_walk *walk, const struct cr_view *view, const struct
     }
 }
 
-// What the batch adds to each sequence's keys, or values, of which the cache has the past.
+// Appends each sequence's keys (or values) of the batch to the cache, after those of its past.
 static void add_to_cache(const struct cr_walk *walk, const struct cr_attention_layout *layout,
                          struct cr_matrix own, struct cr_matrix cache)
 {
@@ -353,8 +354,8 @@ static void add_to_cache(const struct cr_walk *walk, const struct cr_attention_l
     }
 }
 
-// Attention over the batch itself, behind a prefix where there is one, or over the cache after the batch's
-// keys and values were added to it.
+// Attention over the batch itself, after a prefix if there is one; or over the cache, once the batch's keys
+// and values have been added to it.
 static enum cr_status attend(struct cr_walk *walk, const struct cr_view *view, size_t layer,
                              const struct cr_layer_tuning *tuning, struct cr_matrix qkv,
                              struct cr_matrix attended, float *log_sum)
@@ -401,7 +402,7 @@ enum cr_status cr_walk_layer(struct cr_walk *walk, const struct cr_view *view, s
     struct cr_matrix gate_up = cr_matrix_rows(trace->gate_up, 0, rows);
     struct cr_matrix hidden = cr_matrix_rows(walk->hidden, 0, rows);
 
-    // A half's product goes to where its sum with the stream belongs, in F32, and the stream is added to it.
+    // Each half writes its product in F32 to the stream after it, and adds the stream before it.
     cr_norm_forward(model, &weights->norm1, input, normed, trace->norm1);
     CR_TRY(project(walk, &weights->qkv, tuning, cr_qkv_modules(&model->config), normed, qkv));
     if (model->config.head_norms) norm_heads(walk, weights, trace, qkv);

@@ -1,4 +1,4 @@
-// The way back through a layer.
+// The backward pass through a layer.
 #include "model/walk.h"
 
 #include "model/norm.h"
@@ -8,7 +8,7 @@
 
 static const struct cr_modules of_o = {CR_O, 1}, of_down = {CR_DOWN, 1};
 
-// Whether something beside the linear of these modules is trained.
+// Whether a delta of these modules is trained.
 static bool trains(const struct cr_layer_tuning *tuning, struct cr_modules modules)
 {
     for (size_t i = 0; tuning && i < modules.count; i++) {
@@ -18,7 +18,7 @@ static bool trains(const struct cr_layer_tuning *tuning, struct cr_modules modul
     return false;
 }
 
-// The same, or their biases are.
+// Whether a delta or a bias of these modules is trained.
 static bool trains_any(const struct cr_layer_tuning *tuning, struct cr_modules modules)
 {
     for (size_t i = 0; i < modules.count; i++)
@@ -54,8 +54,8 @@ size_t cr_walk_lowest(const struct cr_walk *walk, const struct cr_tuned *tuned)
     return tuned->head_gradient ? cr_place_of(layers, 0) + 1 : SIZE_MAX;
 }
 
-// The gradients of the modules' biases and deltas, and where `below` dx = dy W + what the deltas add. dx may
-// be x: with deltas the sum is taken in F32 elsewhere.
+// Adds to the gradients of the modules' biases and deltas, and, if `below`, sets dx = dy W plus the deltas'
+// contribution. dx may be x: if there are deltas, the sum is taken in F32 elsewhere.
 static enum cr_status project_back(struct cr_walk *walk, const struct cr_linear *linear,
                                    const struct cr_layer_tuning *tuning, struct cr_modules modules,
                                    struct cr_matrix x, struct cr_matrix dy, struct cr_matrix dx, bool below)
@@ -82,7 +82,7 @@ static enum cr_status project_back(struct cr_walk *walk, const struct cr_linear 
     return CR_OK;
 }
 
-// The gradient of the stream as products take it.
+// The stream's gradient in the type that products take.
 static struct cr_matrix upstream(struct cr_walk *walk, size_t rows)
 {
     struct cr_matrix gradient = cr_matrix_rows(walk->gradient, 0, rows);
@@ -92,8 +92,8 @@ static struct cr_matrix upstream(struct cr_walk *walk, size_t rows)
     return rounded;
 }
 
-// The way back of cr_walk_join, from walk->djoined: sets `own`, adds to the prefix's gradient in the order of
-// sequences.
+// The inverse of cr_walk_join for walk->djoined: sets `own`, and adds to the prefix's gradient, sequence by
+// sequence.
 static void split(struct cr_walk *walk, const struct cr_view *view, const struct cr_layer_prefix *prefix,
                   struct cr_matrix own)
 {
@@ -108,7 +108,7 @@ static void split(struct cr_walk *walk, const struct cr_view *view, const struct
     }
 }
 
-// The gradient of qkv before rotation, and of the prefix, from that of attention's output.
+// Computes the gradient of qkv before rotation, and of the prefix, from that of attention's output.
 static enum cr_status attend_back(struct cr_walk *walk, const struct cr_view *view, size_t layer,
                                   const struct cr_layer_tuning *tuning, struct cr_matrix dqkv)
 {
@@ -139,7 +139,7 @@ static enum cr_status attend_back(struct cr_walk *walk, const struct cr_view *vi
     return CR_OK;
 }
 
-// From the gradient of normed heads to that of the heads themselves, in place.
+// Turns the gradient of the normalised heads into that of the heads themselves, in place.
 static void norm_heads_back(struct cr_walk *walk, size_t layer, const struct cr_layer_tuning *tuning,
                             struct cr_matrix dqkv)
 {

@@ -1,4 +1,4 @@
-// Where a model's tensors lie in memory, and how they come there from a checkpoint.
+// Where a model's tensors are in memory, and how they get there from a checkpoint.
 #include "model/weights.h"
 
 #include "base/mapping.h"
@@ -24,7 +24,7 @@ enum cr_dtype cr_parameter_type(const struct cr_model *model, const struct cr_mo
     return filed && cr_parameter_entry(parameter, model->weights)->dtype == CR_BF16 ? CR_BF16 : model->act;
 }
 
-// The type of matrices that lie together.
+// The common type of matrices that form one block.
 static enum cr_dtype type_of(const struct cr_model *model, struct cr_model_parameter *const *parts,
                              size_t count)
 {
@@ -33,7 +33,8 @@ static enum cr_dtype type_of(const struct cr_model *model, struct cr_model_param
     return CR_BF16;
 }
 
-// Where `count` parameters lie in the checkpoint one after the other as the products want them, else NULL.
+// The address of `count` parameters if they are contiguous in the checkpoint as products need them, else
+// NULL.
 static const unsigned char *mapped(const struct cr_model *model, struct cr_model_parameter *const *parts,
                                    size_t count, enum cr_dtype dtype)
 {
@@ -59,7 +60,7 @@ struct cr_model_parameter *cr_head_parameter(const struct cr_model *model)
 
 static bool has(const struct cr_model *model, const struct cr_model_parameter *parameter)
 {
-    // Not for a tied head whose products are another's, or of whole numbers.
+    // A tied head does not bring the embedding if its products are computed elsewhere or in int8.
     if ((model->outside || model->in_8bit) && parameter->kind == CR_PARAMETER_EMBEDDING)
         return model->part.embedding;
     return cr_model_part_has(&model->part, &model->config, parameter);
@@ -75,7 +76,7 @@ static bool is_8bit(const struct cr_model *model, const struct cr_model_paramete
     return model->in_8bit && is_linear(parameter);
 }
 
-// One block for `count` matrices of equal width: in the mapping, or in model->memory.
+// Places `count` matrices of equal width in one block: in the mapping, or in model->memory.
 static struct cr_matrix place(struct cr_model *model, struct cr_model_parameter *const *parts, size_t count)
 {
     size_t rows = 0, columns = parts[0]->columns;
@@ -85,7 +86,7 @@ static struct cr_matrix place(struct cr_model *model, struct cr_model_parameter 
     void *data;
     const unsigned char *in_file = quantized ? NULL : mapped(model, parts, count, dtype);
     if (in_file)
-        memcpy(&data, &in_file, sizeof data); // a matrix has no const form; nobody writes to it
+        memcpy(&data, &in_file, sizeof data); // struct cr_matrix has no const form; nobody writes to it
     else
         data = cr_arena_take(&model->memory, rows * columns, cr_dtype_size(dtype));
     struct cr_matrix block = cr_matrix_of(data, dtype, rows, columns);
@@ -96,7 +97,7 @@ static struct cr_matrix place(struct cr_model *model, struct cr_model_parameter 
     return block;
 }
 
-// A vector of F32.
+// Places a vector, F32.
 static float *place_vector(struct cr_model *model, struct cr_model_parameter *vector)
 {
     float *data = cr_arena_take(&model->memory, vector->rows, sizeof *data);
@@ -113,7 +114,7 @@ static struct cr_norm place_norm(struct cr_model *model, size_t layer, enum cr_p
     return norm;
 }
 
-// The biases of some modules one after the other.
+// Places the biases of some modules one after the other.
 static const float *place_biases(struct cr_model *model, size_t layer, struct cr_modules modules)
 {
     if (!cr_module_has_bias(&model->config, modules.first)) return NULL;
@@ -130,7 +131,7 @@ static const float *place_biases(struct cr_model *model, size_t layer, struct cr
     return data;
 }
 
-// The linear of these parameters, whose weight is placed where the model holds it.
+// Sets up a linear of these parameters; its weight is placed if the model holds it.
 static void set_up_linear(struct cr_model *model, struct cr_model_parameter *const *parts, size_t count,
                           const float *bias, struct cr_linear *out)
 {
@@ -167,15 +168,15 @@ static void place_layer(struct cr_model *model, size_t i)
     layer->k_norm = place_vector(model, cr_weights_parameter(model, CR_PARAMETER_K_NORM, i, 0));
 }
 
-// No data where the model does not hold it.
+// Without data if the model does not hold it.
 static struct cr_matrix place_table(struct cr_model *model, enum cr_parameter_kind kind)
 {
     struct cr_model_parameter *table = cr_weights_parameter(model, kind, 0, 0);
     return has(model, table) ? place(model, &table, 1) : (struct cr_matrix){0};
 }
 
-// A tied head multiplies with the embedding where it lies; in 8 bits with whole numbers of its own, as others
-// do.
+// A tied head multiplies with the embedding itself; in 8 bits it has int8 weights of its own, as other
+// linears do.
 static void place_tied_head(struct cr_model *model)
 {
     struct cr_matrix weight = model->embedding;
@@ -188,7 +189,7 @@ static void place_tied_head(struct cr_model *model)
     cr_linear_local_init(model->compute, weight, NULL, &model->head);
 }
 
-// Run twice: model->memory counts, then hands out.
+// Called twice: the first time model->memory only counts.
 static void place_all(struct cr_model *model)
 {
     const struct cr_model_config *config = &model->config;
@@ -207,14 +208,14 @@ static void place_all(struct cr_model *model)
         set_up_linear(model, &head, 1, NULL, &model->head);
 }
 
-// Rows and columns of a tensor as its file has it.
+// Rows and columns of a tensor in its file.
 static void shape_in_file(const struct cr_model_parameter *parameter, size_t *rows, size_t *columns)
 {
     *rows = parameter->transposed ? parameter->columns : parameter->rows;
     *columns = parameter->transposed ? parameter->rows : cr_most(parameter->columns, 1);
 }
 
-// to [columns, stride] gets the transpose of from [rows, columns], elements of 2 or 4 bytes.
+// Writes the transpose of from [rows, columns] to `to` [columns, stride]; elements have 2 or 4 bytes.
 static void transpose(const void *from, size_t rows, size_t columns, void *to, size_t stride, size_t size)
 {
     enum { BLOCK = 32 };
@@ -231,7 +232,7 @@ enum cr_status cr_parameter_decode(struct cr_compute *compute, const struct cr_m
     size_t rows, columns;
     shape_in_file(parameter, &rows, &columns);
     const void *source = bytes.data;
-    CR_FREE void *aligned = NULL; // bytes of a file may start anywhere
+    CR_FREE void *aligned = NULL; // a file's bytes may start at any address
     if ((uintptr_t)source % cr_dtype_size(dtype) != 0) {
         CR_TRY(cr_allocate(bytes.size, 1, &aligned));
         source = memcpy(aligned, bytes.data, bytes.size);
@@ -264,14 +265,14 @@ enum cr_status cr_parameter_encode(struct cr_compute *compute, const struct cr_m
     return CR_OK;
 }
 
-// What fill needs beside the file: a piece of a tensor, aligned as in the file it may not be, and converted.
+// Buffers of `fill` for one piece of a tensor: aligned, which it may not be in the file, and converted.
 enum { PIECE = 1 << 18 }; // elements
 struct piece {
     float *source, *converted;
     size_t elements;
 };
 
-// Converts an entry to its place, some whole rows of the file at a time where it is transposed.
+// Converts an entry into its place, a piece at a time; a piece of a transposed one is whole rows of the file.
 static void fill(struct cr_model *model, const struct cr_model_parameter *parameter,
                  const struct cr_tensor_entry *entry, const struct piece *piece)
 {
@@ -289,21 +290,21 @@ static void fill(struct cr_model *model, const struct cr_model_parameter *parame
         if (parameter->transposed)
             transpose(piece->converted, n / columns, columns,
                       (unsigned char *)to.data + at / columns * to_size, to.stride, to_size);
-        cr_file_drop((struct cr_slice){from, n * from_size}); // else the weight would be in memory twice
+        cr_file_drop((struct cr_slice){from, n * from_size}); // otherwise the weight would be in memory twice
     }
 }
 
-// Some rows at a time; a transposed tensor has its rows only when it is whole.
+// A few rows at a time; a transposed tensor all at once, because its rows are complete only then.
 enum cr_status cr_weights_quantize(struct cr_compute *compute, const struct cr_model *model,
                                    const struct cr_model_parameter *parameter, struct cr_matrix to)
 {
     const struct cr_tensor_entry *entry = cr_parameter_entry(parameter, model->weights);
-    if (!entry) // of another part of the model than the one that was asked for
+    if (!entry) // the model was opened for a part without it
         return cr_fail(CR_INVALID, "%s: it has no tensor %s", cr_safetensors_name(model->weights),
                        parameter->name);
     size_t size = to.columns * cr_dtype_size(entry->dtype);
     size_t most = parameter->transposed ? to.rows : cr_least(to.rows, PIECE / to.columns + 1);
-    float *scale; // a matrix has its scales const: nobody but this writes to them
+    float *scale; // struct cr_matrix has const scales; only this function writes to them
     memcpy(&scale, &to.scale, sizeof scale);
     CR_FREE float *values = NULL;
     CR_TRY(cr_allocate(most * to.columns, sizeof *values, &values));
@@ -335,7 +336,7 @@ static enum cr_status fill_all(struct cr_model *model)
     for (size_t i = 0; i < model->parameter_count; i++) {
         struct cr_model_parameter *parameter = &model->parameters[i];
         const struct cr_tensor_entry *entry = cr_parameter_entry(parameter, model->weights);
-        if (!parameter->place.data) continue; // another's, or outside
+        if (!parameter->place.data) continue; // of another part, or computed outside
         if (is_8bit(model, parameter))
             CR_TRY(cr_weights_quantize(model->compute, model, parameter, parameter->place));
         else if (parameter->place.data != (const void *)entry->bytes.data)
