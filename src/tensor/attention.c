@@ -6,9 +6,9 @@
 #include <math.h>
 #include <string.h>
 
-enum { TOGETHER = 4 }; // tiles of queries that meet a tile of keys one after another
+enum { TOGETHER = 4 }; // tiles of queries for which a tile of keys is used while it is at hand
 
-// A tile of queries and what it has seen so far.
+// A tile of queries and its running softmax.
 struct queries {
     struct cr_panels q;
     float *result;  // [head_dim, CR_TILE queries]
@@ -19,9 +19,9 @@ struct queries {
 // One thread's memory.
 struct tile {
     struct queries queries[TOGETHER];
-    uint32_t *k, *v; // left operands: keys down, and across
+    uint32_t *k, *v; // packed left operands: K, and V transposed
     float *scores;   // [CR_TILE keys, CR_TILE queries]
-    void *p;         // the same, act
+    void *p;         // of the same shape, act
     struct cr_panels p_across;
 };
 
@@ -75,7 +75,7 @@ static void add_keys(const struct cr_attention_call *call, struct tile *t, struc
     cr_add_seen(call, head_dim, queries, keys, first, v, t->p_across, to->result);
 }
 
-// Up to TOGETHER tiles of queries from place `start` of sequence s, one head.
+// Attention of one head for up to TOGETHER tiles of queries, from place `start` of sequence s.
 static void attend(const struct cr_attention_call *call, struct tile *t, size_t s, size_t head, size_t start)
 {
     const struct cr_attention_layout *layout = call->layout;

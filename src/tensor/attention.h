@@ -22,11 +22,11 @@ struct cr_attention_shape {
     size_t kv_heads; // divides heads (grouped-query)
     size_t head_dim;
     float scale;   // of the scores: 1/sqrt(head_dim)
-    size_t window; // keys that a query sees at most, its own place among them; 0: all before it
+    size_t window; // keys that a query sees at most, including its own place; 0: all up to it
 };
 
-// Bytes of scratch (aligned, shared by all threads) that forward and backward need. `longest`: the most keys
-// of a sequence in a backward; the forward needs the same however long sequences are.
+// Bytes of scratch (aligned, shared by all threads) for forward and backward. `longest`: the most keys of a
+// sequence in a backward; what forward needs does not depend on the length of sequences.
 size_t cr_attention_scratch(const struct cr_compute *compute, const struct cr_attention_shape *shape,
                             enum cr_dtype act, size_t longest);
 
@@ -36,7 +36,8 @@ enum cr_status cr_attention(struct cr_compute *compute, const struct cr_attentio
                             const struct cr_attention_layout *layout, struct cr_matrix q, struct cr_matrix k,
                             struct cr_matrix v, struct cr_matrix out, float *log_sum, void *scratch);
 
-// dq, dk, dv are set (not added to), act, shapes of q, k, v; dout and out as the forward's out.
+// Sets dq, dk and dv (does not add to them): act, with the shapes of q, k and v. out and log_sum are the
+// forward's; dout has the shape of out.
 enum cr_status cr_attention_backward(struct cr_compute *compute, const struct cr_attention_shape *shape,
                                      const struct cr_attention_layout *layout, struct cr_matrix q,
                                      struct cr_matrix k, struct cr_matrix v, struct cr_matrix out,

@@ -2,7 +2,7 @@
 // algorithm 2): dV = Pᵀ·dO, dP = dO·Vᵀ, dS = P∘(dP − rowsum(dO∘O)), dQ = scale·dS·K, dK = scale·dSᵀ·Q. P is
 // computed anew, tile by tile, from the scores and the forward's log_sum.
 //
-// One item is all of a sequence and a key head, so that dK and dV have one writer.
+// One item is a sequence and a key head, so that only one thread writes their dK and dV.
 #include "tensor/attention_tile.h"
 
 #include <string.h>
@@ -14,7 +14,7 @@ struct tile {
     uint32_t *k_across;                              // [head_dim, words of CR_TILE] of each tile of keys
     uint32_t *left;                                  // a left operand that cannot be used in place
     float *scores, *dp;                              // [CR_TILE keys, CR_TILE queries]
-    void *p, *ds;                                    // the same, act
+    void *p, *ds;                                    // of the same shape, act
     struct cr_panels ds_across;
     float *dq;            // [head_dim, CR_TILE queries]
     float *log_sum, *dot; // [CR_TILE queries]
@@ -55,7 +55,7 @@ size_t cr_attention_backward_size(const struct cr_product *product, size_t head_
     return count.used;
 }
 
-// Keys of sequence s.
+// The number of keys of sequence s.
 static size_t keys_of(const struct cr_attention_layout *layout, size_t s)
 {
     return layout->past[s] + layout->offset[s + 1] - layout->offset[s];
@@ -67,7 +67,7 @@ static struct cr_left k_across_of(const struct cr_attention_call *call, const st
     return (struct cr_left){t->k_across + j * call->shape->head_dim * words, words * sizeof *t->k_across};
 }
 
-// Everything one tile of queries and one tile of keys, the j-th, have to do with each other.
+// The contributions of one tile of queries and one tile of keys, the j-th, to all gradients.
 static void differentiate_pair(const struct cr_attention_call *call, struct tile *t, size_t queries, size_t j,
                                size_t keys, ptrdiff_t first)
 {
@@ -92,7 +92,7 @@ static void differentiate_pair(const struct cr_attention_call *call, struct tile
         .dtype = call->q.dtype,
     });
     float *dk = t->dk + j * CR_TILE * head_dim, *dv = t->dv + j * CR_TILE * head_dim;
-    // The tile holds zeros there, so any number may stay in place.
+    // p and ds hold zeros there, so they may be used in place whatever `queries` is.
     size_t filled = cr_words(call->product, queries) * call->product->per_word;
     cr_multiply(call, keys, head_dim, queries, cr_left_of(call, t->p, CR_TILE, true, keys, filled, t->left),
                 t->dout_across, dv, head_dim, true);
@@ -138,7 +138,7 @@ static void differentiate_item(void *context, size_t item, size_t thread)
     struct tile t = take_tile(&arena, call->product, head_dim, call->q.dtype, keys);
     const void *k = cr_at(&call->k, layout->key_offset[s], column);
     const void *v = cr_at(&call->v, layout->key_offset[s], column);
-    // Rows of a wide matrix are far apart; here they are read again and again.
+    // Rows of a wide matrix are far apart, and these are read many times: they are packed once.
     size_t words = cr_words(call->product, head_dim), across = cr_words(call->product, CR_TILE);
     call->product->pack_left(k, call->k.dtype, call->k.stride, true, keys, head_dim, t.k, words);
     call->product->pack_left(v, call->v.dtype, call->v.stride, true, keys, head_dim, t.v, words);

@@ -1,7 +1,7 @@
 // What the forward and the backward of attention share: tiles of queries and keys. Internal to tensor/.
 //
-// Scores are computed transposed, keys down and queries across: the maximum and the sum over keys are then
-// sums of vectors. Results that have queries across as well are turned round once, at their end.
+// Scores are computed transposed, keys down and queries across, so that the maximum and the sum over keys are
+// vector operations. Results that have queries across as well are transposed once, at their end.
 #ifndef CARREL_TENSOR_ATTENTION_TILE_H
 #define CARREL_TENSOR_ATTENTION_TILE_H
 
@@ -17,13 +17,13 @@ struct cr_attention_call {
     const struct cr_attention_shape *shape;
     const struct cr_attention_layout *layout;
     struct cr_matrix q, k, v, out, dout, dq, dk, dv;
-    float *log_sum;             // of the forward
-    const float *given_log_sum; // of the backward
+    float *log_sum;             // written by the forward
+    const float *given_log_sum; // read by the backward
     unsigned char *scratch;
     size_t scratch_size; // of one thread
 };
 
-// A right operand, packed.
+// A packed right operand.
 struct cr_panels {
     uint32_t *words;
     size_t panel; // words from one panel to the next
@@ -64,7 +64,7 @@ static inline struct cr_left cr_left_of(const struct cr_attention_call *call, co
     return (struct cr_left){space, words * sizeof *space};
 }
 
-// target (F32) = left·right, added to what is there where `add`.
+// target (F32) = left·right, or with `add` target += left·right.
 static inline void cr_multiply(const struct cr_attention_call *call, size_t rows, size_t columns,
                                size_t depth, struct cr_left left, struct cr_panels right, float *target,
                                size_t stride, bool add)
@@ -74,22 +74,22 @@ static inline void cr_multiply(const struct cr_attention_call *call, size_t rows
                             right.words, right.panel, &ends);
 }
 
-// How many of a tile's keys any of `n` queries sees, counted up to the last one; all of them where none does.
+// The number of a tile's keys up to the last one that any of `n` queries sees; all of them if none is seen.
 static inline size_t cr_keys_seen(size_t keys, ptrdiff_t first, size_t n)
 {
     ptrdiff_t seen = first + (ptrdiff_t)n;
     return seen > 0 ? cr_least(keys, (size_t)seen) : keys;
 }
 
-// Queries whose keys are counted together: those of a panel, or all of the tile where each sees every key.
+// How many queries share one count of keys: those of a panel, or the whole tile if each sees every key.
 static inline size_t cr_seen_width(const struct cr_attention_call *call, size_t keys, size_t queries,
                                    ptrdiff_t first)
 {
     return first + 1 >= (ptrdiff_t)keys ? queries : call->product->right_width;
 }
 
-// target [keys, queries] = left [keys, depth]·right [depth, queries]; what lies below the last key that a
-// panel of queries sees is left as it was.
+// target [keys, queries] = left [keys, depth]·right [depth, queries]. What is below the last key that a panel
+// of queries sees is not written.
 static inline void cr_multiply_seen(const struct cr_attention_call *call, size_t keys, size_t queries,
                                     size_t depth, ptrdiff_t first, struct cr_left left,
                                     struct cr_panels right, float *target)
@@ -111,13 +111,13 @@ static inline void cr_add_seen(const struct cr_attention_call *call, size_t rows
                     right, target + c, CR_TILE, true);
 }
 
-// The tile of keys that the first of some queries, at this place of its sequence, sees first.
+// The tile with the first key that a query at this place of its sequence sees.
 static inline size_t cr_first_tile(const struct cr_attention_shape *shape, size_t place)
 {
     return shape->window == 0 || place < shape->window ? 0 : (place - shape->window + 1) / CR_TILE;
 }
 
-// Bytes of scratch of one thread in the backward.
+// Bytes of scratch that one thread needs in the backward.
 size_t cr_attention_backward_size(const struct cr_product *product, size_t head_dim, enum cr_dtype act,
                                   size_t longest);
 

@@ -28,7 +28,7 @@ static struct cpuid cpuid(unsigned leaf, unsigned subleaf)
     return r;
 }
 
-// The register states that the operating system saves on a switch between threads.
+// The register states that the operating system saves when it switches threads.
 static unsigned saved_states(void)
 {
     enum { OSXSAVE = 1 << 27 };
@@ -38,8 +38,8 @@ static unsigned saved_states(void)
     return low;
 }
 
-// Linux lets a process have the 8 KB of tiles in each of its threads once it has asked for them; asking again
-// does no harm.
+// A process must ask Linux for permission to use the 8 KB of tiles in each of its threads; asking again does
+// no harm.
 static bool may_use_tiles(void)
 {
     enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 }; // ARCH_REQ_XCOMP_PERM, asm/prctl.h
@@ -65,7 +65,8 @@ static enum cr_isa best_isa(void)
     return CR_ISA_AMX;
 }
 
-// A thread's part is there once it packs operands, and not at all where only pads are made.
+// Memory is used only once it is touched: by each thread that packs operands, and not at all if only pads are
+// made.
 static enum cr_status reserve(size_t size, unsigned char **out)
 {
     enum { LARGE_PAGE = 1 << 21 };

@@ -1,7 +1,7 @@
 // The table of kernels that one instruction set offers. Internal to tensor/.
 //
-// A kernel works on the rows or elements it is given, in the calling thread; splitting over threads is the
-// business of its callers. A pointer to void comes with its cr_dtype, F32 or BF16 where nothing else is said.
+// A kernel works on the rows or elements it is given, in the calling thread; its callers split work over
+// threads. A void pointer comes with its cr_dtype: F32 or BF16 unless stated otherwise.
 #ifndef CARREL_TENSOR_KERNELS_H
 #define CARREL_TENSOR_KERNELS_H
 
@@ -9,17 +9,18 @@
 
 #include <stdint.h>
 
-// Products read their operands as 32-bit words. A word is one float or, in a BF16 product, two elements of
-// BF16 that follow each other along the sum ("depth"). The left operand is rows of words at any stride; a
-// matrix that lies so already is used where it is. The right operand is packed into panels of `right_width`
-// columns: word k of the i-th at k·right_width + i.
+// Products read their operands as 32-bit words. A word is one float or, in a BF16 product, two BF16 elements
+// that are adjacent along the sum ("depth"). The left operand is rows of words at any stride; a matrix that
+// already has this layout is used in place. The right operand is packed into panels of `right_width` columns:
+// word k of column i is at k·right_width + i.
 //
-// Each element of a result is one chain of multiply-adds over the words in order, wherever it lies in a tile
-// or panel, and a chain that is cut at a multiple of `word_step` words continues from the F32 it had reached.
-// So results do not depend on the blocking, on the threads, or on how many rows are computed together.
+// Each element of a result is one chain of multiply-adds over the words in order, wherever in a tile or panel
+// it is. A chain that is cut at a multiple of `word_step` words continues from the F32 value that it had
+// reached. So results do not depend on the blocking, on the threads, or on how many rows are computed
+// together.
 
-// Where a chain starts and ends. from NULL: from zero; `from` may be `to`. Strides in elements. What goes to
-// `to` is multiplied by its column's scale where there are any.
+// Where a chain starts and ends. `from` NULL: it starts at zero; `from` may be `to`. Strides in elements. If
+// there is a `scale`, what is written to `to` is multiplied by its column's.
 struct cr_ends {
     const void *from;
     enum cr_dtype from_dtype;
@@ -27,12 +28,12 @@ struct cr_ends {
     void *to;
     enum cr_dtype to_dtype;
     size_t to_stride;
-    const float *scale; // of the first column and on, or NULL
+    const float *scale; // [columns], or NULL
 };
 
 struct cr_product {
     size_t per_word;      // elements of the depth in a word: 1 or 2
-    size_t word_step;     // the words of a chain are a multiple of this, the last ones zeros
+    size_t word_step;     // the words of a chain are padded with zeros to a multiple of this
     size_t left_rows;     // rows that are computed together
     size_t right_width;   // columns of a panel
     size_t right_columns; // columns of a block, whose panels stay in the second-level cache
@@ -42,8 +43,8 @@ struct cr_product {
     void (*pack_left)(const void *source, enum cr_dtype dtype, size_t stride, bool along, size_t count,
                       size_t depth, uint32_t *target, size_t target_stride);
 
-    // The same for columns, to panels `panel` words apart. A panel's second half may stay as it was where the
-    // columns end in the first.
+    // The same for columns, into panels `panel` words apart. If the columns end in the first half of a panel,
+    // its second half may be left unchanged.
     void (*pack_right)(const void *source, enum cr_dtype dtype, size_t stride, bool along, size_t count,
                        size_t depth, uint32_t *target, size_t panel);
 
@@ -51,7 +52,7 @@ struct cr_product {
     void (*multiply)(size_t rows, size_t columns, size_t words, const void *left, size_t left_stride,
                      const uint32_t *right, size_t right_panel, const struct cr_ends *ends);
 
-    // What a thread does before and after its calls of `multiply`. NULL: nothing.
+    // What each thread must call before and after its calls of `multiply`. NULL: nothing.
     void (*enter)(void);
     void (*leave)(void);
 };
@@ -73,7 +74,7 @@ static inline void cr_product_leave(const struct cr_product *product)
     if (product->leave) product->leave();
 }
 
-// True where rows of `depth` elements at that stride are the left operand as they lie.
+// Whether rows of `depth` elements can be used in place as the left operand.
 static inline bool cr_left_in_place(const struct cr_product *product, enum cr_dtype dtype, bool along,
                                     size_t depth)
 {
@@ -95,11 +96,11 @@ struct cr_sgd_factors {
     float learning_rate, momentum, weight_decay;
 };
 
-// Softmax of one tile of attention scores, keys down, queries across. Key r is seen by query c where
-// first + c >= r > first + c − window (with a window). scores [keys, stride], a stride of whole vectors. The
-// running state of each query: its maximum (or a little less) as a power of two and its sum, [queries] each,
-// and result [depth, stride], what is weighted with p so far, which a new maximum scales anew. p
-// [keys, stride], dtype, gets exp(scale·score) / 2^maximum.
+// Softmax of one tile of attention scores, keys down, queries across. Query c sees key r if first + c >= r
+// and, with a window, r > first + c − window. scores [keys, stride]; stride is a whole number of vectors. The
+// running state of each query: `maximum`, which is its maximum (or a little less) as a power of two, and
+// `sum`, [queries] each; and result [depth, stride], the sum weighted with p so far, which is rescaled when
+// the maximum changes. p [keys, stride], of dtype, gets exp(scale·score) / 2^maximum.
 struct cr_softmax_tile {
     size_t keys, queries, stride;
     ptrdiff_t first;
@@ -113,8 +114,9 @@ struct cr_softmax_tile {
     size_t depth;
 };
 
-// The same tile in the backward: p = exp(scale·score − log_sum), ds = scale·p·(dp − dot), with dot the
-// products of the rows of out and dout; both zero from column `queries` to the end of the tile.
+// The same tile in the backward: p = exp(scale·score − log_sum), ds = scale·p·(dp − dot), where dot is the
+// dot product of a query's rows of out and dout. p and ds are zero from column `queries` to the end of the
+// tile.
 struct cr_gradient_tile {
     size_t keys, queries, stride;
     ptrdiff_t first;
@@ -127,9 +129,9 @@ struct cr_gradient_tile {
 
 struct cr_kernels {
     struct cr_product f32;
-    struct cr_product bf16; // exact products of BF16, with words of two where the processor can
+    struct cr_product bf16; // exact products of BF16, with words of two elements if the processor can
 
-    // Also F16.
+    // Dtypes may also be F16.
     void (*convert)(const void *source, enum cr_dtype source_dtype, void *target, enum cr_dtype target_dtype,
                     size_t count);
     // y = scale·x, y F32 or BF16.
@@ -156,7 +158,7 @@ struct cr_kernels {
     void (*layer_norm_weight)(const float *x, const float statistics[2], const void *dy, enum cr_dtype dtype,
                               float *dweight, size_t count);
 
-    // One row of `heads` heads; sine negated turns the other way.
+    // One row of `heads` heads; `inverse` rotates the other way.
     void (*rope)(void *x, enum cr_dtype dtype, size_t heads, size_t head_dim, const float *cosine,
                  const float *sine, bool inverse);
     void (*swiglu)(const void *gate, const void *up, void *y, enum cr_dtype dtype, size_t count);
@@ -168,7 +170,7 @@ struct cr_kernels {
 
     // One row: the largest logit.
     float (*maximum)(const float *x, size_t count);
-    // The sum of exp(x − maximum), which y gets; y may be x, or NULL.
+    // Returns the sum of exp(x − maximum) and writes the terms to y, which may be x, or NULL.
     float (*exponentials)(const float *x, float maximum, float *y, size_t count);
     // y = factor·x; y may begin where x begins.
     void (*scaled)(const float *x, float factor, void *y, enum cr_dtype dtype, size_t count);
@@ -181,8 +183,9 @@ struct cr_kernels {
     void (*sgd)(const struct cr_sgd_factors *factors, float *value, const float *gradient, float *buffer,
                 size_t count);
 
-    // Rows of n floats, `stride` apart: to[r] = Σ_j value[place[j]]·from[index[j]] over the j from start[r]
-    // to start[r + 1] (place NULL: j itself); sum[j] += left[r]·right[index[j]].
+    // Rows have n floats and are `stride` apart. to[r] = Σ_j value[place[j]]·from[index[j]] over the j from
+    // start[r] to start[r + 1] (place NULL: j itself); sum[j] += the dot product of left[r] and
+    // right[index[j]].
     void (*sparse_product)(const uint32_t *start, const uint32_t *index, const uint32_t *place,
                            const float *value, size_t rows, const float *from, size_t stride, float *to,
                            size_t n);
@@ -194,8 +197,8 @@ struct cr_kernels {
 
     void (*softmax_tile)(const struct cr_softmax_tile *tile);
     void (*gradient_tile)(const struct cr_gradient_tile *tile);
-    // y [columns, rows] = the transpose of x [rows, columns], its column c multiplied with scale[c] (NULL: as
-    // it is). stride, of x, is whole vectors.
+    // y [columns, rows] = the transpose of x [rows, columns], with column c of x multiplied by scale[c]
+    // (NULL: 1). `stride`, that of x, is a whole number of vectors.
     void (*transpose)(const float *x, size_t stride, size_t rows, size_t columns, const float *scale, void *y,
                       enum cr_dtype dtype, size_t y_stride);
 };
@@ -210,7 +213,7 @@ extern const struct cr_kernels cr_kernels__scalar;
 extern const struct cr_kernels cr_kernels__avx2;
 extern const struct cr_kernels cr_kernels__avx512;
 extern const struct cr_kernels cr_kernels__avx512_bf16;
-extern const struct cr_product cr_product__amx; // of BF16; all else as for AVX-512 with BF16
+extern const struct cr_product cr_product__amx; // of BF16; all else is as for AVX-512 with BF16
 
 const struct cr_kernels *cr_compute_kernels(const struct cr_compute *compute);
 

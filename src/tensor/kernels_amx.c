@@ -1,7 +1,7 @@
 // Products of BF16 by the matrix unit (AMX): tiles of 16 rows of 16 words, of which eight are in registers.
-// Four hold 32 × 32 elements of the result, two each the operands' next 16 words. Inside such a step the unit
-// adds up the even and the odd elements of the depth apart, each in order, then both to the result: the chain
-// of an element is made of whole steps, wherever in a tile it lies.
+// Four hold 32 × 32 elements of the result, and two each the operands' next 16 words. Within such a step the
+// unit sums the even and the odd elements of the depth separately, each in order, and then adds both to the
+// result. So the chain of an element consists of whole steps, wherever in a tile it is.
 //
 // Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, LDTILECFG and TDPBF16PS.
 #include "tensor/kernels.h"
@@ -13,12 +13,12 @@
 enum {
     STEP = 16,        // words of a step
     SIDE = 16,        // rows or columns of a tile
-    WIDTH = 2 * SIDE, // of two
-    CHUNK = 8,        // steps
+    WIDTH = 2 * SIDE, // of two tiles
+    CHUNK = 8,        // steps of a chunk
     STRIPS = 4,       // of WIDTH rows
 };
 
-// What a palette's tiles are: memory operand of LDTILECFG.
+// The shapes of the tiles: memory operand of LDTILECFG.
 struct shape {
     uint8_t palette, start_row, reserved[14];
     uint16_t row_bytes[16];
@@ -26,13 +26,13 @@ struct shape {
 };
 _Static_assert(sizeof(struct shape) == 64, "as the processor reads it");
 
-// GCC does not know what the tile instructions read: all that was written at p has to be in memory before.
+// GCC does not know what the tile instructions read: what was written at p must be in memory before them.
 CR_INLINE void settle(const void *p)
 {
     __asm__ volatile("" : : "r"(p) : "memory");
 }
 
-// Tiles 0 to 3 are the result, 4 and 5 the left operand above and below, 6 and 7 the right.
+// Tiles 0 to 3 are the result, 4 and 5 the upper and lower left operand, 6 and 7 the right operand.
 static void set_shape(size_t above, size_t below)
 {
     struct shape shape = {.palette = 1};
@@ -69,8 +69,9 @@ static void pack_right_tiles(const void *source, enum cr_dtype dtype, size_t str
     pack_right(source, CR_BF16, true, STEP, stride, along, count, depth, target, panel);
 }
 
-// Rows of the result that a block will be written to. Asking for some of them in each step hides how far away
-// they are. A row is of one or two cache lines, NULL: of none; beyond the last one nothing happens.
+// Rows of the result that a block will be written to. Prefetching a few of them in each step hides their
+// latency. A row takes one or two cache lines; NULL: nothing is prefetched. Going past the last row does no
+// harm.
 struct place {
     const char *row;
     size_t stride; // bytes
@@ -87,7 +88,8 @@ CR_INLINE void reach_for(struct place *place)
     }
 }
 
-// The tiles of one block: its second rows and columns where `below` and `beside`. Strides in bytes.
+// Multiplies the tiles of one block; `below` and `beside`: it has a second row, or column, of tiles. Strides
+// in bytes.
 CR_INLINE void multiply_tiles(const bool below, const bool beside, size_t steps, const char *left,
                               size_t left_stride, const uint32_t *right, const float *from,
                               size_t from_stride, float *to, size_t to_stride, struct place place)
@@ -130,8 +132,8 @@ CR_INLINE void multiply_tiles(const bool below, const bool beside, size_t steps,
     if (below && beside) _tile_stored(3, to_lower + SIDE, to_stride);
 }
 
-// Where the tiles of a block come from or go to: whole rows of F32 directly, what is of another type or
-// narrower by way of `sums`.
+// Whether the tiles of a block are loaded from and stored to the matrix directly: whole rows of F32. Other
+// types and narrower blocks go through `sums`.
 static bool is_direct(enum cr_dtype dtype, size_t columns)
 {
     return dtype == CR_F32 && columns % SIDE == 0;
@@ -167,7 +169,7 @@ CR_INLINE void deliver(const struct block *b, const struct cr_ends *ends, enum c
                     b->columns - c);
 }
 
-// One chunk of the depth of a block; `first` and `last` tell of the ends of the chain.
+// Multiplies one chunk of the depth of a block; `first` and `last`: the chains start, or end, with it.
 CR_INLINE void multiply_block(const bool below, const struct block *b, size_t steps, const char *left,
                               size_t left_stride, const uint32_t *right, const struct cr_ends *ends,
                               bool first, bool last)
@@ -207,8 +209,8 @@ CR_INLINE void multiply_block(const bool below, const struct block *b, size_t st
         deliver(b, ends, CR_BF16);
 }
 
-// Asks for where the chains of a block begin, while the one before it is multiplied: its rows are far from
-// each other, and the processor would wait for all of them.
+// Prefetches the start of a block's chains while the block before it is multiplied: its rows are far apart,
+// and the processor would otherwise wait for all of them.
 CR_INLINE void ask_for_ends(const struct cr_ends *ends, size_t row, size_t rows, size_t column)
 {
     size_t line = CR_ALIGNMENT / cr_dtype_size(ends->from_dtype);
@@ -217,8 +219,8 @@ CR_INLINE void ask_for_ends(const struct cr_ends *ends, size_t row, size_t rows,
             ask_for(ends->from, ends->from_dtype, ends->from_stride, r, column + c);
 }
 
-// `rows` rows in strips of WIDTH, the last of which may be shorter if it is the only one. A chunk of a panel
-// stays in the nearest cache while the strips pass by.
+// Multiplies `rows` rows in strips of WIDTH; only a single strip may be shorter. A chunk of a panel stays in
+// the nearest cache while all strips use it.
 CR_INLINE void multiply_strips(const bool below, size_t rows, size_t columns, size_t steps, const char *left,
                                size_t left_stride, const uint32_t *right, size_t right_panel,
                                const struct cr_ends *ends, size_t row)

@@ -1,11 +1,11 @@
-// Products by blocks. A thread takes a part of the rows and columns of C and walks it in three levels:
+// Products by blocks. A thread takes a part of the rows and columns of C and processes it at three levels:
 //
 //   super-block of ROWS_SUPER rows, so that partial results of long sums have a bounded place
 //   block of the depth (DEPTH words) and of columns: packed once into panels for the second-level cache
 //   block of ROWS rows: used where it lies, or packed; multiplied with all those columns
 //
-// The kernels promise that none of this shows in the results (kernels.h), so the split over threads is free
-// to follow the shape and the number of threads.
+// The kernels guarantee that this does not affect the results (kernels.h), so the split over threads may
+// follow the shape and the number of threads.
 #include "tensor/matmul.h"
 
 #include "tensor/split.h"
@@ -21,12 +21,12 @@ enum {
     LEFT_STRIDE = DEPTH + LINE, // an odd number of cache lines, so that rows do not compete for places
 };
 
-// The parts of a thread's workspace. Few products have partial results, and a large page for the other parts
-// is all that a thread takes until one has.
+// The parts of a thread's workspace. `partial` comes last: until a product has partial results, which is
+// rare, a thread touches only the one large page with the other parts.
 struct scratch {
     uint32_t right[COLUMNS * DEPTH + COLUMNS / LEAST_WIDTH * LINE];
     uint32_t left[ROWS * LEFT_STRIDE];
-    uint32_t strip[STRIP * COLUMNS]; // as well STRIP rows of DEPTH words
+    uint32_t strip[STRIP * COLUMNS]; // or STRIP rows of DEPTH words
     float partial[ROWS_SUPER * COLUMNS];
 };
 
@@ -34,7 +34,8 @@ _Static_assert(COLUMNS >= DEPTH, "a strip holds rows of a block either way");
 
 _Static_assert(sizeof(struct scratch) <= CR_WORKSPACE, "the workspace holds one block of each operand");
 
-// From one panel to the next; off by a cache line, so that panels do not compete for places.
+// Words from one panel to the next, including a cache line so that panels do not compete for places in a
+// cache.
 static size_t panel_words(const struct cr_product *product)
 {
     return product->right_width * DEPTH + LINE;
@@ -50,17 +51,17 @@ struct job {
     size_t row_parts, column_parts;
 };
 
-// Part i of n of `count`, in whole multiples of `width`.
+// Where part i of n of `count` starts: at a multiple of `width`.
 static size_t part_start(size_t count, size_t width, size_t i, size_t n)
 {
     size_t units = (count + width - 1) / width;
     return cr_least(count, units * i / n * width);
 }
 
-// The right operand where it is I8: some rows of it at a time are brought to the left one's type, and packed
-// while they are in the nearest cache. Along the depth they are whole numbers, which every type holds
-// exactly, and the result is multiplied by their scales; across it, each row is multiplied by its scale and
-// rounded. STRIP is a multiple of what a step of any product takes (so that strips along the depth leave no
+// Packs a right operand of I8: a few rows at a time are widened to the left operand's type, and packed while
+// they are in the nearest cache. Rows along the depth (CR_NT) stay integers, which every type represents
+// exactly, and the result is multiplied by their scales; rows across it (CR_NN) are multiplied by their
+// scales and rounded. STRIP is a multiple of every product's step (so that strips along the depth have no
 // padding between them) and of the widths of panels.
 static void pack_widened(const struct job *job, size_t k, size_t depth, size_t column, size_t columns,
                          struct scratch *scratch)
@@ -95,7 +96,7 @@ static void pack_right(const struct job *job, size_t k, size_t depth, size_t col
                         panel_words(product));
 }
 
-// Rows of the left operand, where they lie or packed into `space`; *stride in bytes.
+// Rows of the left operand, used in place or packed into `space`; *stride in bytes.
 static const void *left_rows(const struct job *job, size_t k, size_t depth, size_t row, size_t rows,
                              uint32_t *space, size_t *stride)
 {
@@ -110,8 +111,8 @@ static const void *left_rows(const struct job *job, size_t k, size_t depth, size
     return space;
 }
 
-// Where the chains of a block begin and end: in C, save that a chain which goes on in a later block of the
-// depth waits in F32.
+// Where the chains of a block start and end: in C, or, if C is not F32 and a later block of the depth
+// continues the chain, in `partial`, which is F32.
 static struct cr_ends ends_of(const struct job *job, size_t row, size_t column, bool first, bool last,
                               float *partial, size_t partial_stride)
 {
@@ -135,7 +136,7 @@ static struct cr_ends ends_of(const struct job *job, size_t row, size_t column, 
     return ends;
 }
 
-// One block of columns of one super-block of rows, over the whole depth.
+// Multiplies one block of columns of one super-block of rows, over the whole depth.
 static void multiply_block(const struct job *job, size_t row, size_t rows, size_t column, size_t columns,
                            struct scratch *scratch)
 {
@@ -185,8 +186,8 @@ static void multiply_part(void *context, size_t item, size_t thread)
     cr_product_leave(product);
 }
 
-// Chooses how many parts rows and columns are cut into: the longest part should be short, and packing, which
-// each part repeats, little.
+// Chooses into how many parts rows and columns are cut: the largest part should be small, and so should
+// packing, which each part repeats.
 static void split(struct job *job)
 {
     const struct cr_product *product = job->product;
@@ -207,8 +208,8 @@ static void split(struct job *job)
             job->column_parts = column_parts;
         }
     }
-    // A block of columns is packed and used by itself anyway: as an item of its own it goes to whoever is
-    // free.
+    // A block of columns is packed and used by itself anyway, so it is an item of its own, for whichever
+    // thread is free.
     size_t columns = (job->c.columns + job->column_parts - 1) / job->column_parts;
     job->column_parts *= (columns + product->right_columns - 1) / product->right_columns;
 }

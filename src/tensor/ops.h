@@ -2,9 +2,9 @@
 // threads.
 //
 // M = rows (tokens of all sequences of the batch, one after the other), d = hidden size, F = intermediate
-// size. "act" is the activation type of the run: BF16 or F32. Residual streams and gradients of residual
-// streams are F32. Each has a scalar, an AVX2 and an AVX-512 kernel from one source over tensor/vector_*.h;
-// none allocates or fails.
+// size. "act" is the activation type of the run: BF16 or F32. Residual streams and their gradients are F32.
+// Each operation has a scalar, an AVX2 and an AVX-512 kernel from one source over tensor/vector_*.h; none
+// allocates or fails.
 #ifndef CARREL_TENSOR_OPS_H
 #define CARREL_TENSOR_OPS_H
 
@@ -49,7 +49,7 @@ void cr_layer_norm_backward(struct cr_compute *compute, struct cr_matrix x, cons
 
 // Rotary position embedding in place on `heads` heads of `head_dim` columns each, half-rotation layout
 // (Hugging Face): pairs (j, j + head_dim/2). cosine, sine: [positions, head_dim/2] F32; row i uses
-// position[i]. `inverse` turns the other way: the backward.
+// position[i]. `inverse` rotates the other way, for the backward.
 void cr_rope(struct cr_compute *compute, struct cr_matrix x, size_t heads, size_t head_dim,
              const float *cosine, const float *sine, const uint32_t *position, bool inverse);
 
@@ -81,13 +81,13 @@ void cr_dropout(struct cr_compute *compute, struct cr_matrix x, const uint16_t *
                 struct cr_matrix y);
 
 // Softmax cross-entropy over rows of logits [m,V] F32, label[i] in [0,V) or −100 (ignored: no loss, zero
-// gradient). loss[i] F32 per row, 0 where ignored; rank1[i] (may be NULL) tells whether the label is the arg
-// max. dlogits [m,V] act gets (softmax − onehot)·scale and uses the logits up; its rows may begin where those
-// of the logits do. It may be NULL data (evaluation). Of equal largest logits the first is the arg max.
+// gradient). loss[i] F32 per row, 0 where ignored; rank1[i] (may be NULL): whether the label is the arg max,
+// which is the first of equal largest logits. dlogits [m,V] act gets (softmax − onehot)·scale; its rows may
+// begin where those of the logits do, which are overwritten. For evaluation its data is NULL.
 void cr_cross_entropy(struct cr_compute *compute, struct cr_matrix logits, const int32_t *label, float scale,
                       float *loss, bool *rank1, struct cr_matrix dlogits);
 
-// Sums taken in a fixed order, in double.
+// The sum of squares, in double, taken in a fixed order; and whether no value is NaN or infinite.
 double cr_sum_of_squares(struct cr_compute *compute, const float *x, size_t count);
 bool cr_all_finite(struct cr_compute *compute, const float *x, size_t count);
 

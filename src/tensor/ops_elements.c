@@ -100,7 +100,7 @@ void cr_dropout(struct cr_compute *compute, struct cr_matrix x, const uint16_t *
     run_pair(compute, &pair, dropout_item);
 }
 
-// A sum over all elements is taken over at most SLICES slices, whose length the count determines.
+// A sum over all elements is split into at most SLICES slices, whose length depends only on the count.
 enum { SLICES = 256 };
 
 struct reduction {

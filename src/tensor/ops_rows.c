@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-// Sums over rows are split by columns instead, so that each is taken in row order.
+// Sums over rows are split into items by columns, so that each sum is taken in row order.
 enum { COLUMNS_OF_ITEM = 256 };
 
 struct embedding {
@@ -103,9 +103,9 @@ struct norm {
     const struct cr_kernels *kernels;
     struct cr_matrix x, y, dy, dx;
     const float *weight;
-    const float *bias; // of a layer norm
+    const float *bias; // of a layer norm only
     float epsilon;
-    float *inverse; // of a layer norm its statistics, as in the next
+    float *inverse; // or a layer norm's statistics; so is given_inverse
     const float *given_inverse;
     float *dweight;
     size_t per_item;
@@ -154,7 +154,7 @@ static void rms_norm_weight_item(void *context, size_t item, size_t thread)
 
 typedef void norm_item(void *context, size_t item, size_t thread);
 
-// dx by some rows at a time, and then, where it is wanted, the weight's gradient by some columns.
+// dx by rows, and then, if it is wanted, the weight's gradient by columns.
 static void run_norm_backward(struct cr_compute *compute, struct norm *n, norm_item *rows, norm_item *columns)
 {
     struct cr_pool *pool = cr_compute_pool(compute);
@@ -375,7 +375,7 @@ static void cross_entropy_row(const struct entropy *e, size_t i)
     float sum = kernels->exponentials(x, maximum, row ? x : NULL, count);
     e->loss[i] = (float)(log((double)sum) + (double)maximum - (double)chosen);
     if (!row) return;
-    // Softmax minus one is taken before rounding to BF16: the difference may be far smaller than either.
+    // Subtract one before rounding to BF16: the difference may be far smaller than either operand.
     float at_label = (x[label] / sum - 1.0f) * e->scale;
     kernels->scaled(x, e->scale / sum, row, dtype, count);
     kernels->convert(&at_label, CR_F32, (unsigned char *)row + label * cr_dtype_size(dtype), dtype, 1);

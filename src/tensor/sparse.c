@@ -1,6 +1,6 @@
-// Products with sparse matrices. The dense operands are turned, TOKENS rows at a time, so that what an
-// element of the matrix is multiplied with lies together: one element is then TOKENS multiply-adds with no
-// gathering.
+// Products with sparse matrices. The dense operands are transposed, TOKENS rows at a time, so that the
+// numbers that an element of the matrix is multiplied with are contiguous: each element then takes TOKENS
+// multiply-adds and no gathering.
 #include "tensor/sparse.h"
 
 #include "tensor/split.h"
@@ -9,7 +9,7 @@
 
 enum {
     TOKENS = 256, // of a block: part of the order of summation
-    STRIPE = 64,  // columns that a thread turns at once
+    STRIPE = 64,  // columns that a thread transposes at once
     ROWS = 32,    // of the sparse matrix that a thread takes at once
 };
 
@@ -19,7 +19,7 @@ void cr_sparse_by_columns(struct cr_sparse *sparse)
     memset(start, 0, (sparse->columns + 1) * sizeof *start);
     for (size_t j = 0; j < sparse->count; j++) start[sparse->index[j] + 1]++;
     for (size_t c = 0; c < sparse->columns; c++) start[c + 1] += start[c];
-    // Each start moves to its column's end while that is filled, and is moved back.
+    // Each start moves to its column's end while the column is filled, and is moved back afterwards.
     for (uint32_t r = 0; r < sparse->rows; r++)
         for (uint32_t j = sparse->start[r]; j < sparse->start[r + 1]; j++) {
             uint32_t at = start[sparse->index[j]]++;

@@ -24,7 +24,7 @@ static inline void *cr_at(const struct cr_matrix *m, size_t i, size_t j)
     return (unsigned char *)m->data + (i * m->stride + j) * cr_dtype_size(m->dtype);
 }
 
-// The rows i of an item, `per_item` rows each.
+// Loops over the rows i of an item; items have `per_item` rows each.
 #define CR_FOR_ROWS(i, item, per_item, rows)                                                                 \
     for (size_t i = (item) * (per_item), i##_end = cr_least((rows), i + (per_item)); i < i##_end; i++)
 

@@ -1,4 +1,4 @@
-// One float at a time: the reference of the vector headers, and what runs where nothing better is there.
+// One float at a time: the reference for the other vector headers, and what runs on processors without them.
 //
 // The three headers give kernels.inc the same functions over a "vector" of CR_LANES floats. A suffix _n takes
 // the number n of elements that are there, at least 1: n >= CR_LANES means a whole vector, otherwise lanes
@@ -95,7 +95,7 @@ static inline void v_store_bf16_n(void *p, vf x, size_t n)
     memcpy(p, &half, sizeof half);
 }
 
-// The same for what only products read, which may take a subnormal number for zero.
+// The same for operands of products, where a subnormal number may become zero.
 static inline void v_store_operands_n(void *p, vf x, size_t n)
 {
     v_store_bf16_n(p, x, n);
@@ -159,7 +159,7 @@ static inline vf v_div(vf a, vf b)
     return a / b;
 }
 
-// 1/x for x >= 1, within 1.2e-7 of itself; from 2^126 on it may stay 2^-126.
+// 1/x for x >= 1 with a relative error of at most 1.2e-7; from 2^126 on it may stay 2^-126.
 static inline vf v_inverse(vf x)
 {
     return 1.0f / x;
@@ -176,7 +176,7 @@ static inline vf v_sqrt(vf a)
     return sqrtf(a);
 }
 
-// The second operand where either is NaN, as the processor's instruction.
+// Returns the second operand if either is NaN, as the processor's instruction does.
 static inline vf v_max(vf a, vf b)
 {
     return a > b ? a : b;
