@@ -11,11 +11,11 @@ static uint64_t largest(const uint64_t *values, size_t count)
     return most;
 }
 
-// The sum of the squares of a row, each of which is added to its place of `down` as well unless that is NULL,
-// and the largest magnitude.
+// Returns the sum of the squares of a row, adds each of them to its column's element of `down` (unless NULL),
+// and raises *most to the row's largest magnitude.
 static uint64_t row_squares(const int8_t *row, size_t count, uint64_t *down, int *most)
 {
-    enum { PIECE = 1 << 16 }; // whose squares, at most 2^14, fit 32 bits
+    enum { PIECE = 1 << 16 }; // at most 2^14 each, so that their sum fits 32 bits
     uint64_t sum = 0;
     for (size_t at = 0; at < count; at += PIECE) {
         size_t n = count - at < PIECE ? count - at : PIECE;
@@ -56,7 +56,7 @@ struct cr_matrix cr_bound_part(struct cr_matrix q, bool backward, size_t parts, 
     return slab;
 }
 
-// So there is always room: (p−1)/2 is 2^22 − 8 at least, ‖Q_o‖₂ at most 128·√K, and √K below ROOT.
+// Both rooms are always positive: (p−1)/2 is 2^22 − 8 at least, ‖Q_o‖₂ at most 128·√K, and √K below ROOT.
 enum { ROOT = 91, HALF = (1 << 22) - 8 };
 _Static_assert(ROOT *ROOT > CR_DEEPEST_FORWARD && ROOT * ROOT > CR_DEEPEST_BACKWARD, "a root of depths");
 _Static_assert(HALF / (128 * ROOT) > 1 + ROOT / 2 && HALF / 128 > 1 + ROOT * ROOT / 2, "both bounds hold");
@@ -91,7 +91,7 @@ enum cr_status cr_bound_new(const struct cr_matrix *q, bool backward, unsigned d
 
 double cr_bound_scale(const struct cr_bound *bound, double sum, double squares)
 {
-    // Above all that rounding can have taken from the norms, from the rooms, and from x/t.
+    // More than rounding can have changed the norms, the rooms, and x/t.
     const double up = 1 + 0x1p-20;
     if (sum == 0) return 1;
     return fmin(sqrt(squares) * up / bound->room_norm, sum * up / bound->room_sum);

@@ -1,5 +1,5 @@
-// The matrix unit (AMX): tiles of 16 rows of 64 digits with tiles of 16 steps of a panel, which lie in memory
-// as the unit wants them. Sums are of 32 bits and exact.
+// The matrix unit (AMX): tiles of 16 rows of 64 digits times tiles of 16 steps of a panel, which already have
+// the layout that the unit needs. Sums have 32 bits and are exact.
 //
 // Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, LDTILECFG and TDPBUSD.
 #include "field/kernels.h"
@@ -14,10 +14,10 @@ enum {
     SIDE = 16,
     ROWS = 2 * SIDE,
     LINE = 64,
-    DEEP = 8 * SIDE, // steps: so much of a pair's panels and of ROWS rows lies in the first-level cache
+    DEEP = 8 * SIDE, // steps for which a pair's panels and ROWS rows fit the first-level cache
 };
 
-// What the tiles are: memory operand of LDTILECFG.
+// The shapes of the tiles: memory operand of LDTILECFG.
 struct shape {
     uint8_t palette, start_row, reserved[14];
     uint16_t row_bytes[16];
@@ -26,7 +26,7 @@ struct shape {
 _Static_assert(sizeof(struct shape) == 64, "as the processor reads it");
 _Static_assert(CR_DIGIT_ROWS % ROWS == 0, "rows are computed by twice SIDE");
 
-// Adds to 32 rows of sums, or begins them, what comes of part of the depth.
+// Adds the products over part of the depth to 32 rows of sums, or with `first` sets these.
 static inline __attribute__((always_inline)) void add_up(bool first, size_t steps, const uint8_t *left,
                                                          size_t left_stride, const int8_t *right,
                                                          size_t panel, int32_t *sums)

@@ -1,5 +1,5 @@
 // Without VNNI: products of 16-bit halves, since AVX2's own product of bytes (vpmaddubsw) saturates. Even and
-// odd bytes are brought to 16 bits apart; two products of 255·128 and their sum fit 32.
+// odd bytes are widened to 16 bits separately; the sum of two products of 255·128 fits 32 bits.
 #include "field/kernels.h"
 #include "field/prime.h"
 #include "field/vector_avx2.h"

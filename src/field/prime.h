@@ -16,7 +16,8 @@ static inline uint32_t cr_smaller_word(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
-// a + b and a − b. What is out of range by p wraps to a number that is larger than the one in range.
+// a + b and a − b mod p. Of the two candidates, which differ by p, the one out of range wraps to a larger
+// number.
 static inline uint32_t cr_prime_add(uint32_t a, uint32_t b, uint32_t p)
 {
     return cr_smaller_word(a + b, a + b - p);
@@ -38,7 +39,7 @@ static inline uint32_t cr_prime_word(int32_t value, uint32_t p)
     return cr_smaller_word((uint32_t)value, (uint32_t)value + p);
 }
 
-// 2^8·x mod p: a digit up.
+// 2^8·x mod p: x shifted up by one digit.
 static inline uint32_t cr_prime_up(uint32_t x, unsigned digits)
 {
     const unsigned bits = digits == 4 ? 31 : 23;
@@ -47,7 +48,7 @@ static inline uint32_t cr_prime_up(uint32_t x, unsigned digits)
     return digits == 4 ? u : cr_smaller_word(u, u - p);
 }
 
-// sum mod p of at most 2^11 products of a digit with an int8.
+// The sum of at most 2^11 products of a digit with an int8, mod p.
 static inline uint32_t cr_prime_of_sum(int32_t sum, unsigned digits)
 {
     const uint32_t p = cr_prime(digits);
@@ -57,7 +58,7 @@ static inline uint32_t cr_prime_of_sum(int32_t sum, unsigned digits)
     return cr_smaller_word(u, u - p);
 }
 
-// v mod p, of any v.
+// v mod p, for any v.
 static inline uint32_t cr_prime_reduce_wide(uint64_t v, unsigned digits)
 {
     const unsigned bits = digits == 4 ? 31 : 23;

@@ -1,8 +1,8 @@
-// A thread takes some columns and rows of the result and walks them by blocks: some columns of Q over DEPTH
-// of its depth are packed once, and all rows, CR_DIGIT_ROWS rows of digits at a time, multiplied with them,
-// CR_PAIR columns after the other. What that gives is brought into the field at once and added up there, so
-// that sums of 32 bits never hold more than DEPTH products, however long the sum. Where a part of the depth
-// ends, a sum does.
+// A thread takes some columns and rows of the result and processes them in blocks: some columns of Q over
+// DEPTH of its depth are packed once, and all rows are multiplied with them, CR_DIGIT_ROWS rows of digits and
+// CR_PAIR columns at a time. The result is reduced into the field at once and added up there, so that sums of
+// 32 bits never hold more than DEPTH products, however long the whole sum. A sum also ends where a part of
+// the depth ends.
 #include "field/product.h"
 
 #include "field/kernels.h"
@@ -13,13 +13,13 @@
 
 enum {
     DEPTH = 2048,
-    // Of a block: a multiple of the one, at most the other, and fewer where they are deep, so that it stays
-    // in the second-level cache. Words are split into digits again for each block.
+    // A block has a multiple of COLUMNS columns, at most MOST_COLUMNS, and fewer if they are deep, so that it
+    // stays in the second-level cache. Words are split into digits again for each block.
     COLUMNS = 256,
     MOST_COLUMNS = 1024,
     BLOCK = 1 << 20, // numbers
     LINE = 64,
-    PANELS = BLOCK + MOST_COLUMNS / CR_PANEL * LINE, // bytes; panels are off by a cache line, as rows are
+    PANELS = BLOCK + MOST_COLUMNS / CR_PANEL * LINE, // bytes; each panel has a cache line added, as rows have
     LEFT_STRIDE = DEPTH + LINE,
     LEAST_ROWS = 64, // of a share
 };
@@ -71,7 +71,7 @@ const struct cr_field_kernels *cr_field_kernels_for(const struct cr_compute *com
     return paths[path];
 }
 
-// Tries a path where processors are known to differ: at the ends of the range, whose sums saturate 16 bits.
+// Tries a path where processors are known to differ: at the ends of the range, where sums saturate 16 bits.
 static bool is_exact(const struct cr_field_kernels *kernels, struct scratch *scratch)
 {
     enum { STEPS = 16, ROWS = 4, PANEL = STEPS * CR_STEP_BYTES + LINE };
@@ -141,7 +141,7 @@ const struct cr_field_kernels *cr_field_kernels(const struct cr_field *field)
     return field->kernels;
 }
 
-// Where squares are too small or too large for floats.
+// For squares that are too small or too large for floats.
 static void wide_norms(const float *values, size_t count, double *sum, double *squares)
 {
     *sum = *squares = 0;
@@ -159,7 +159,7 @@ bool cr_field_encode_row(const struct cr_field *field, const struct cr_bound *bo
         double sum, squares;
         size_t depth = bounds[i].depth;
         const void *part = (const unsigned char *)x + begin * cr_dtype_size(dtype);
-        float *values = (float *)(void *)(words + begin); // each stands where its word will
+        float *values = (float *)(void *)(words + begin); // each is stored where its word will be
         field->kernels->norms(part, dtype, scale ? scale + begin : NULL, depth, values, &sum, &squares);
         if (sum != 0 && !(squares > 0x1p-96 && squares < 0x1p100)) wide_norms(values, depth, &sum, &squares);
         if (!isfinite(squares)) return false;
@@ -172,7 +172,7 @@ bool cr_field_encode_row(const struct cr_field *field, const struct cr_bound *bo
 static void decode_part(const struct cr_field *field, const uint32_t *words, double t, const float *scale,
                         size_t count, const float *before, void *y, enum cr_dtype dtype)
 {
-    // t may be far smaller than a float can be, y not: two floats make it.
+    // t may be far smaller than any float while y is not, so two floats represent t.
     int power;
     double part = frexp(t, &power);
     const float factors[2] = {(float)ldexp(part, power / 2), (float)ldexp(1, power - power / 2)};
@@ -212,7 +212,7 @@ static const uint32_t *row_of(const struct cr_field_circle *circle, size_t row, 
     return circle->words + (circle->turn + row) % circle->around * width;
 }
 
-// Some of the columns that follow from `column` on, over `depth` from k on, which lie in one part.
+// Multiplies with some columns, from `column` on, over `depth` terms from k on, which are all in one part.
 static void multiply_rows(const struct product_job *job, size_t row, size_t rows, size_t column,
                           size_t columns, size_t part, size_t k, size_t depth, struct scratch *scratch)
 {
@@ -226,14 +226,14 @@ static void multiply_rows(const struct product_job *job, size_t row, size_t rows
     size_t width = job->parts * job->columns, at = part * job->columns + column;
     const uint32_t *less[CR_DIGIT_ROWS] = {NULL};
     for (size_t r = 0; first && job->less && r < rows; r++) less[r] = row_of(job->less, row + r, width) + at;
-    // Sums stay in the first-level cache, and the processor's other units bring them into the field while its
+    // Sums stay in the first-level cache. The processor's other units reduce them into the field while its
     // matrix unit begins with the next ones.
     for (size_t i = 0; i < columns; i += CR_PAIR) {
         kernels->multiply(rows * digits, steps, scratch->left, LEFT_STRIDE,
                           scratch->right + i / CR_PANEL * job->panel, job->panel, scratch->sums);
         for (size_t r = 0; r < rows; r++) {
             uint32_t *y = job->y + (row + r) * width + at + i;
-            // The next ones' places, which no processor looks for by itself: they are in so many rows.
+            // Prefetch for the next columns: they are in too many rows for the processor to predict.
             for (size_t c = CR_PAIR; c < 2 * CR_PAIR; c += LINE / sizeof *y) {
                 __builtin_prefetch(y + c, 1);
                 if (less[r]) __builtin_prefetch(less[r] + i + c);
@@ -290,13 +290,13 @@ void cr_field_multiply_less(struct cr_field *field, const uint32_t *x, size_t ro
     struct cr_pool *pool = cr_compute_pool(field->compute);
     size_t deepest =
         cr_least(DEPTH, cr_most(1, job.depth) + CR_DEPTH_STEP - 1) / CR_DEPTH_STEP * CR_DEPTH_STEP;
-    // As few blocks as there can be, the same number for each thread.
+    // As few blocks as possible, the same number for each thread.
     size_t threads = cr_pool_threads(pool), fit = cr_least(MOST_COLUMNS, BLOCK / deepest / COLUMNS * COLUMNS);
     size_t cuts = threads * ((job.columns + threads * fit - 1) / (threads * fit));
     job.block = cr_most(1, (job.columns + cuts * COLUMNS - 1) / (cuts * COLUMNS)) * COLUMNS;
     job.panel = deepest * CR_PANEL + LINE;
     size_t blocks = (job.columns + job.block - 1) / job.block;
-    // Each share of the rows packs the matrix again: no more of them than threads need.
+    // Each share of the rows packs the matrix again, so there are no more shares than threads need.
     size_t wanted = blocks ? (2 * threads + blocks - 1) / blocks : 1;
     job.shares = cr_least(wanted, (rows + LEAST_ROWS - 1) / LEAST_ROWS);
     cr_pool_run(pool, blocks * job.shares, multiply_item, &job);

@@ -12,7 +12,7 @@
 struct cr_pass {
     struct cr_walk walk;
     size_t rows;        // of the last forward pass
-    size_t first, last; // layers whose traces are of that pass; after layer `last` - 1 is also its stream
+    size_t first, last; // layers whose traces are of that pass, whose stream is the one before layer `last`
     size_t gradient_at; // walk.gradient is that of the stream before this layer, or NO_GRADIENT
 
     struct cr_keep *store; // NULL: the walk has a trace for every layer
