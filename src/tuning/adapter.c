@@ -44,7 +44,7 @@ static enum cr_status fill_item(struct cr_compute *compute, const struct cr_safe
                                 const struct cr_parameter *item, float *values)
 {
     const struct cr_tensor_entry *entry = cr_safetensors_find(file, item->name);
-    CR_FREE void *aligned = NULL; // bytes of a file may start anywhere
+    CR_FREE void *aligned = NULL; // a file's bytes may start at any address
     CR_TRY(cr_allocate(item->count, cr_dtype_size(entry->dtype), &aligned));
     memcpy(aligned, entry->bytes.data, entry->bytes.size);
     cr_convert(compute, aligned, entry->dtype, values, CR_F32, item->count);

@@ -5,21 +5,22 @@
 #include "format/safetensors.h"
 #include "tuning/structure.h"
 
-// Which of the two a directory holds.
+// Which of the two kinds a directory holds.
 struct cr_adapter_kinds {
     bool peft, spf;
 };
 struct cr_adapter_kinds cr_adapter_look(const char *directory);
 
-// CR_NOT_FOUND where there is neither: to be asked before a model is read.
+// CR_NOT_FOUND if the directory holds neither. For a check before a model is read.
 enum cr_status cr_adapter_check(const char *directory);
 
-// Opens what is there for walks without training over a model that outlives it. CR_NOT_FOUND where there is
-// neither.
+// Opens the adapter there for passes without training, over a model that must outlive it. CR_NOT_FOUND if the
+// directory holds neither kind.
 enum cr_status cr_adapter_open(const char *directory, struct cr_model *model, struct cr_structure **out);
 
-// Takes the structure, also where it fails: fills its parameters with the file's tensors of their names,
-// which are there, F32, F16 or BF16, and refreshes it. NaN or infinity is CR_INVALID by name.
+// Takes ownership of `structure`, even on failure. Fills its parameters from the file's tensors of the same
+// names, which must be there in F32, F16 or BF16, and refreshes it. NaN or infinity returns CR_INVALID and
+// names the tensor.
 enum cr_status cr_adapter_fill(struct cr_structure *structure, const struct cr_safetensors *file,
                                struct cr_structure **out);
 

@@ -71,7 +71,7 @@ static enum cr_status put_example(const struct evaluation *evaluation, struct cr
     return CR_OK;
 }
 
-// The choices of one row, the right one first.
+// Sends the choices of one row, the right one first.
 static enum cr_status put_row(const struct evaluation *evaluation, const struct cr_dataset *data,
                               size_t example)
 {
@@ -97,7 +97,7 @@ enum cr_status cr_asked_evaluate(const struct cr_session *session, const struct 
 {
     size_t rows = 1;
     for (size_t i = 0; i < cr_dataset_count(data); i++) rows = cr_most(rows, cr_dataset_at(data, i).count);
-    // With no layer below the cut the pass has room for one, through which nothing walks.
+    // If no layer is below the cut, the pass still has room for one, which is not run.
     const struct cr_pass_size size = {
         .rows = rows, .sequences = 1, .last = cr_most(session->model->part.last, 1)};
     struct cr_tally sum = {0};

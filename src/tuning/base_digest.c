@@ -27,7 +27,7 @@ static enum cr_status add_tensor(const struct cr_tensor_entry *entry, struct cr_
     CR_TRY(cr_append_format(&text, "tensor %s %d %zu\n", entry->name, (int)entry->dtype, entry->bytes.size));
     CR_TRY(cr_hasher_add(hasher, cr_buffer_slice(&text)));
     CR_TRY(cr_hasher_add(hasher, entry->bytes));
-    cr_file_drop(entry->bytes); // whoever multiplies with it has it read again; others need not hold it
+    cr_file_drop(entry->bytes); // whoever computes with it reads it again; others need not keep it in memory
     return CR_OK;
 }
 

@@ -18,7 +18,7 @@ static enum cr_status read_dropouts(const struct cr_json *root, const char *path
     size_t used = 0;
     for (const char *const *key = gpt2 ? gpt2_keys : llama_keys; *key; key++) {
         double dropout;
-        CR_TRY(cr_json_get_number(root, path, *key, gpt2 ? 0.1 : 0, &dropout)); // Transformers' own defaults
+        CR_TRY(cr_json_get_number(root, path, *key, gpt2 ? 0.1 : 0, &dropout)); // Transformers' defaults
         if (dropout > 0 && used < size)
             used += (size_t)snprintf(out + used, size - used, "%s%s %.3g", used ? ", " : "", *key, dropout);
     }
@@ -75,7 +75,7 @@ static enum cr_dtype stored_type(const struct cr_model *model, size_t i, enum cr
     return entry ? entry->dtype : otherwise;
 }
 
-// Trained values may lie beyond a type that the base's had room in.
+// Trained values may be outside the range of a type that was large enough for the base's.
 static enum cr_status check_range(const char *path, struct cr_compute *compute,
                                   const struct cr_tensor_entry *entry, const void *bytes, const float *values,
                                   size_t count)
@@ -100,16 +100,16 @@ static enum cr_status check_range(const char *path, struct cr_compute *compute,
         path, entry->name, largest, cr_dtype_name(entry->dtype));
 }
 
-// A checkpoint on its way to a file.
+// A checkpoint while it is being written.
 struct writing {
     const char *path;
     const struct cr_model *model;
     const struct cr_parameters *parameters;
-    struct cr_tensor_entry *entries; // [parameters]; `bytes` has sizes alone
-    unsigned char *converted;        // [largest entry] the one that is being written
+    struct cr_tensor_entry *entries; // [parameters]; `bytes` has only sizes
+    unsigned char *converted;        // [largest entry] the entry that is being written
 };
 
-// Of another type or layout than the vector's: converted.
+// Converts an entry whose type or layout is not that of the vector.
 static enum cr_status make_entry(void *context, size_t i, struct cr_slice *bytes)
 {
     const struct writing *writing = context;

@@ -42,7 +42,8 @@ static enum cr_status check_spf(const struct cr_tuning_config *config)
     if (!cr_spf_calibrates(spf)) return CR_OK;
     if (spf->calibration_batches == 0)
         return cr_fail(CR_INVALID, "spf.calibration_batches: 0: must be at least 1");
-    // A server has none, and every silo must train the same places. A split model's has what its silos send.
+    // A federation's server has no training data, and every silo must train the same places. A split model's
+    // server has what its silos send.
     if (!cr_tuning_config_trains(config) && !cr_tuning_config_split(config))
         return cr_fail(CR_INVALID, "spf.criterion: gradient and fisher look at training data, which a "
                                    "federation's server has not when it begins (weight_l1 and random do "
@@ -85,7 +86,7 @@ const char cr_peer_pads_warning[] =
     "another: together they see everything that pads hide. It is for accelerators of operators who do not "
     "work together";
 
-// Of one owner, as far as an address tells: the same place, or the same key.
+// Whether two addresses have the same owner, as far as addresses tell: the same place, or the same key.
 static bool same_owner(const char *a, const char *b)
 {
     const char *key = strchr(a, '#'), *other = strchr(b, '#');
@@ -116,7 +117,8 @@ static enum cr_status check_addresses(const struct cr_slicing_config *slicing)
     return CR_OK;
 }
 
-// Texts in the clear are for an accelerator that the silo says is its own, and never leave the machine.
+// Only an accelerator that the silo declares its own gets texts in the clear, and they never leave the
+// machine.
 static enum cr_status check_front(const struct cr_tuning_config *config)
 {
     const struct cr_slicing_config *slicing = &config->slicing;
@@ -169,7 +171,7 @@ static enum cr_status check_slicing(const struct cr_tuning_config *config)
     if (config->method == CR_METHOD_FULL)
         return cr_fail(CR_INVALID, "slicing.pads: not with method: full, which changes the frozen matrices");
     CR_TRY(check_addresses(slicing));
-    // A federation's server trains nothing, and asks none.
+    // A federation's server trains nothing, and asks no accelerators.
     return cr_tuning_config_trains(config) ? cr_tuning_config_check_accelerators(config) : CR_OK;
 }
 
@@ -218,8 +220,8 @@ enum cr_status cr_tuning_config_check_split(const struct cr_tuning_config *confi
                    config->split.layers, layers);
 }
 
-// Whether a target is the whole name of a module in this layer of a model of some layout, which no list of
-// layers keeps out.
+// Whether a target is the whole name of a module in this layer of a model of some layout: such names are
+// adapted whatever the list of layers says.
 static bool is_in_layer(const char *target, size_t layer)
 {
     static const enum cr_layout layouts[] = {CR_LAYOUT_LLAMA, CR_LAYOUT_GPT2};

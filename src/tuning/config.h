@@ -14,39 +14,40 @@ enum cr_method {
     CR_METHOD_SPF,
     CR_METHOD_LORA_SPF, // both
 };
-// What of the named weights sparse fine-tuning trains: the groups with the largest mean of |weight|, of the
-// loss' |gradient| or of its square over calibration batches, or any.
+// Which of the named weights sparse fine-tuning trains: the groups with the largest mean of |weight|, or of
+// the loss's |gradient| or squared gradient over calibration batches, or random ones.
 enum cr_spf_criterion {
     CR_SPF_WEIGHT_L1,
     CR_SPF_GRADIENT,
     CR_SPF_FISHER,
     CR_SPF_RANDOM,
 };
-// The groups: the rows of a head of q, k and v, and single rows elsewhere; single rows; single elements.
+// What a group is: the rows of a head in q, k and v and single rows elsewhere; single rows; single elements.
 enum cr_spf_granularity { CR_SPF_HEAD, CR_SPF_ROW, CR_SPF_ELEMENT };
 // Their names, NULL at the end.
 extern const char *const cr_method_names[];
 extern const char *const cr_spf_criteria[];
 extern const char *const cr_spf_granularities[];
-// bfloat16 falls back to float32, which an event says.
+// bfloat16 falls back to float32 where the processor has no BF16 products; an event says so.
 enum cr_compute_dtype { CR_COMPUTE_BFLOAT16, CR_COMPUTE_FLOAT32 };
 enum cr_optimizer { CR_OPTIMIZER_ADAMW, CR_OPTIMIZER_SGD };
-// Where what layers keep for their way back lies: in this process, or sealed outside of it.
+// Where layers keep what their backward pass needs: in this process, or sealed outside it.
 enum cr_spill_mode { CR_SPILL_MODE_NONE, CR_SPILL_MODE_SEALED };
-// Who computes products of pads: the frozen products are computed here (none), or by accelerators under pads
-// whose products this process computes (enclave) or another accelerator (peer).
+// Who computes the frozen products: this process (none), or accelerators, on masked data. The pads' products
+// are then computed by this process (enclave) or by another accelerator (peer).
 enum cr_pads_mode { CR_PADS_MODE_NONE, CR_PADS_MODE_ENCLAVE, CR_PADS_MODE_PEER };
-// Who computes the layers below the first adapted one: nobody but for the others (none), or in the clear an
-// accelerator that the silo owns (local).
+// Who computes the layers below the first adapted one: they are computed like the others (none), or, in the
+// clear, by an accelerator that the silo owns (local).
 enum cr_clear_front { CR_CLEAR_FRONT_NONE, CR_CLEAR_FRONT_LOCAL };
-// How a split model's silos send what their layers made of a row; none: the model is not split.
+// In which form a split model's silos send their layers' output; none: the model is not split.
 enum cr_split_activations {
     CR_SPLIT_ACTIVATIONS_NONE,
     CR_SPLIT_ACTIVATIONS_FLOAT32,
     CR_SPLIT_ACTIVATIONS_BFLOAT16,
     CR_SPLIT_ACTIVATIONS_INT8,
 };
-// constant has no warm-up, as Transformers' has none. States hold the numbers: new ones go to the end.
+// constant has no warm-up, as in Transformers. Saved states contain these numbers: append new ones at the
+// end.
 enum cr_schedule {
     CR_SCHEDULE_LINEAR,
     CR_SCHEDULE_COSINE,
@@ -54,7 +55,7 @@ enum cr_schedule {
     CR_SCHEDULE_CONSTANT_WITH_WARMUP,
 };
 
-// Which linear modules are meant (tuning/targets.h): PEFT's target_modules and layers_to_transform.
+// Which linear modules are adapted (tuning/targets.h): PEFT's target_modules and layers_to_transform.
 struct cr_targets {
     struct cr_string_list modules; // "q_proj", ..., or "all-linear"
     struct cr_size_list layers;    // empty: all
@@ -71,18 +72,18 @@ struct cr_lora_config {
 struct cr_spf_config {
     int criterion;   // enum cr_spf_criterion
     int granularity; // enum cr_spf_granularity
-    double density;  // trained, as a part of the named modules' weights
+    double density;  // trained fraction of the named modules' weights
     struct cr_targets targets;
-    size_t calibration_batches; // of gradient and fisher
+    size_t calibration_batches; // for gradient and fisher
 };
 
 struct cr_prefix_config {
     size_t num_virtual_tokens;
     bool prefix_projection;
-    size_t encoder_hidden_size; // of the projection; 0: kv_heads·head_dim of the model
+    size_t encoder_hidden_size; // of the projection; 0: the model's kv_heads·head_dim
 };
 
-// Less would divide by nearly nothing where a gradient's square is too small for float32.
+// A smaller epsilon would divide by nearly nothing where a gradient's square is too small for float32.
 #define CR_LEAST_ADAM_EPSILON 1e-20
 
 struct cr_training_config {
@@ -99,9 +100,10 @@ struct cr_training_config {
     size_t per_device_train_batch_size;
     size_t gradient_accumulation_steps;
     size_t logging_steps;
-    size_t save_steps; // `carrel tune` keeps its state this often; 0: only when it is stopped
+    size_t save_steps; // `carrel tune` saves its state this often; 0: only when it is stopped
     // Micro-batches of a step that take turns, each with a pass of its own (base/lanes.h); 0 and 1: one after
-    // the other. No key: more than one is for whoever computes products elsewhere, and waits for them.
+    // the other. Not a key of the settings: more than one helps only if products are computed elsewhere and
+    // waited for.
     size_t lanes;
 };
 
@@ -128,9 +130,9 @@ struct cr_slicing_config {
 
 struct cr_split_config {
     int activations; // enum cr_split_activations
-    size_t layers;   // of the front: the embedding and layers [0, layers)
-    size_t storage;  // bytes of activations and labels that a server keeps, of all silos together
-    bool inference;  // whether silos may ask the tuned tail afterwards
+    size_t layers;   // layers of the front: the embedding and layers [0, layers)
+    size_t storage;  // bytes of activations and labels that a server stores, for all silos together
+    bool inference;  // whether silos may use the tuned tail afterwards
 };
 
 struct cr_tuning_config {
@@ -138,7 +140,7 @@ struct cr_tuning_config {
     int dtype;         // enum cr_compute_dtype
     bool load_in_8bit; // the frozen linears as int8 with a scale for each row
     char *output_dir;
-    const char *scratch_dir; // where a trainer keeps what ends with it; NULL: output_dir. No key
+    const char *scratch_dir; // for files that end with a trainer; NULL: output_dir. Not a key
     uint64_t seed;
     size_t threads;   // 0: cr_processors()
     int method;       // enum cr_method
@@ -150,7 +152,7 @@ struct cr_tuning_config {
     struct cr_training_config training;
     struct cr_slicing_config slicing;
     struct cr_split_config split;
-    struct cr_cut *cut; // what a split model's tail trains on (tuning/cut.h), instead of data.train. No key
+    struct cr_cut *cut; // examples of a split model's tail (tuning/cut.h), instead of data.train. Not a key
 };
 
 static inline bool cr_method_has_lora(int method)
@@ -163,39 +165,40 @@ static inline bool cr_method_has_spf(int method)
     return method == CR_METHOD_SPF || method == CR_METHOD_LORA_SPF;
 }
 
-// Whether the criterion is of gradients, for which training data are walked before training.
+// Whether the criterion needs gradients, for which passes over training data are made before training.
 static inline bool cr_spf_calibrates(const struct cr_spf_config *config)
 {
     return config->criterion == CR_SPF_GRADIENT || config->criterion == CR_SPF_FISHER;
 }
 
-// Whether silos walk the first layers, and a server trains the others on what these make.
+// Whether the model is split: silos run the first layers, and a server trains the others on the output.
 static inline bool cr_tuning_config_split(const struct cr_tuning_config *config)
 {
     return config->split.activations != CR_SPLIT_ACTIVATIONS_NONE;
 }
 
-// Whether there is something to train on: a federation's server has none, a split model's has activations.
+// Whether there are examples to train on: a federation's server has none, a split model's server has
+// activations.
 static inline bool cr_tuning_config_trains(const struct cr_tuning_config *config)
 {
     return config->data.train || config->cut;
 }
 
-// Whether frozen products are computed on masked data, by an accelerator.
+// Whether frozen products are computed by accelerators on masked data.
 static inline bool cr_tuning_config_sliced(const struct cr_tuning_config *config)
 {
     return config->slicing.pads != CR_PADS_MODE_NONE;
 }
 
-// Whether the frozen matrices are whole numbers, wherever their products are computed.
+// Whether the frozen matrices are in int8, wherever their products are computed.
 static inline bool cr_tuning_config_in_8bit(const struct cr_tuning_config *config)
 {
     return config->load_in_8bit || cr_tuning_config_sliced(config);
 }
 
-// Micro-batches of a step that take turns: training.lanes, and where that is 0 two of a sliced run, so that
-// one walk goes on while the accelerator works for the other; with more accelerators than a pair, one for
-// each that is sent what pads hide.
+// How many micro-batches of a step take turns: training.lanes, or if that is 0, two in a sliced run, so that
+// one pass goes on while the accelerator works for the other. With more than three accelerators (pads: peer)
+// it is one for each that is sent masked data.
 static inline size_t cr_tuning_config_lanes(const struct cr_tuning_config *config)
 {
     size_t accelerators = config->slicing.accelerators.count;
@@ -206,30 +209,31 @@ static inline size_t cr_tuning_config_lanes(const struct cr_tuning_config *confi
 
 enum { CR_MOST_ACCELERATORS = 16 };
 
-// What a person must know who runs with slicing.pads: peer.
+// The warning for users of slicing.pads: peer.
 extern const char cr_peer_pads_warning[];
 
-// Settings that no range of a single key catches (and ranges again, for callers without a table): CR_INVALID
-// with the key's name.
+// Checks what no range of a single key catches (and the ranges, for callers without an option table):
+// CR_INVALID with the key's name.
 enum cr_status cr_tuning_config_check(const struct cr_tuning_config *config);
 
-// Whether as many accelerators are named as slicing.pads takes, for whoever asks them: CR_INVALID otherwise.
+// Checks that the number of accelerators is what slicing.pads needs, for whoever connects to them: CR_INVALID
+// otherwise.
 enum cr_status cr_tuning_config_check_accelerators(const struct cr_tuning_config *config);
 
-// Tokens of the model's context that are taken before a text begins: those of prefix tuning.
+// Tokens of the model's context that are in use before a text begins: those of prefix tuning.
 size_t cr_tuning_config_prefix(const struct cr_tuning_config *config);
 
-// Whether a split model of so many layers leaves the server at least one: CR_INVALID otherwise.
+// Checks that a split leaves the server at least one of the model's `layers`: CR_INVALID otherwise.
 enum cr_status cr_tuning_config_check_split(const struct cr_tuning_config *config, size_t layers);
 
-// The settings of what is tuned: of a split model of so many layers it lies in the tail, in all of its layers
-// where they do not say in which, and otherwise they are taken as they are. *out is a shallow copy that may
-// name the layers in *tail; free that with cr_free. CR_INVALID as above, and where a layer is named that is
-// the silos', or a module in one.
+// The settings of what is tuned, for a model of `layers` layers. In a split model that is in the tail: in all
+// of its layers if the settings name none. Otherwise the settings are returned as they are. *out is a shallow
+// copy of `config`, whose list of layers may be in *tail; free that with cr_free. CR_INVALID as above, and if
+// a layer is named that is a silo's, or a module in one.
 enum cr_status cr_tuning_config_tail(const struct cr_tuning_config *config, size_t layers,
                                      struct cr_tuning_config *out, size_t **tail);
 
-// data.max_length and these within a model's context: CR_INVALID otherwise.
+// Checks that data.max_length and these virtual tokens fit the model's context: CR_INVALID otherwise.
 enum cr_status cr_tuning_config_check_context(const struct cr_tuning_config *config, size_t context);
 
 #endif

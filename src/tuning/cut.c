@@ -20,7 +20,7 @@ size_t cr_cut_row_size(int activations, size_t hidden)
     return hidden + groups_of(hidden) * sizeof(uint16_t);
 }
 
-// Each block x becomes H x / √width, which is its own inverse.
+// Replaces each block x by H x / √width; this is its own inverse.
 static void rotate_block(float *x, size_t width)
 {
     for (size_t half = 1; half < width; half *= 2)
@@ -36,11 +36,11 @@ static void rotate_block(float *x, size_t width)
 
 static void rotate(float *row, size_t hidden)
 {
-    size_t width = hidden & (~hidden + 1); // the largest power of two that divides it
+    size_t width = hidden & (~hidden + 1); // the largest power of two that divides hidden
     for (size_t at = 0; at < hidden; at += width) rotate_block(row + at, width);
 }
 
-// The least bfloat16 that is not below x, for x of 0 and more.
+// The smallest bfloat16 that is at least x, for x >= 0.
 static uint16_t bfloat16_above(float x)
 {
     uint32_t bits;
@@ -56,7 +56,7 @@ static float of_bfloat16(uint16_t half)
     return x;
 }
 
-// `row` is rotated.
+// `row` is already rotated.
 static void encode_int8(const float *row, size_t hidden, unsigned char *bytes)
 {
     for (size_t at = 0; at < hidden; at += CR_CUT_GROUP) {
@@ -91,7 +91,7 @@ static void decode_int8(const unsigned char *bytes, size_t hidden, float *row)
 static enum cr_status check(const float *row, size_t hidden)
 {
     bool good = true;
-    for (size_t i = 0; i < hidden; i++) good &= fabsf(row[i]) <= CR_CUT_LARGEST; // not so of a NaN
+    for (size_t i = 0; i < hidden; i++) good &= fabsf(row[i]) <= CR_CUT_LARGEST; // false for a NaN
     if (good) return CR_OK;
     return cr_fail(CR_INVALID, "an activation is NaN or infinite, or larger than any model's");
 }

@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-// Rows of a walk, unless one example has more: enough to keep products busy.
+// Rows of a pass, unless one example has more: enough to keep the products efficient.
 enum { ROWS = 4096, SEQUENCES = 1024 };
 
 struct cr_cutter {
@@ -49,7 +49,7 @@ static enum cr_status build(struct cr_cutter *cutter, const struct cr_tuning_con
     cr_warn_of_rows(cutter->data, "training data", sink);
     size_t rows = cr_most(ROWS, cr_evaluation_rows(cutter->data));
     CR_TRY(cr_batch_new(SEQUENCES, rows, &cutter->batch));
-    // With no layer below the cut the pass has room for one, through which nothing walks.
+    // If no layer is below the cut, the pass still has room for one, which is not run.
     const struct cr_pass_size size = {
         .rows = rows, .sequences = SEQUENCES, .last = cr_most(cutter->layers, 1)};
     return cr_pass_new(cutter->model, &size, NULL, &cutter->pass);

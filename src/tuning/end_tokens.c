@@ -14,7 +14,7 @@ static enum cr_status add_token(const struct cr_json *value, const char *path,
     return (uint64_t)id < cr_tokenizer_vocabulary(tokenizer) ? cr_ids_append(out, (uint32_t)id) : CR_OK;
 }
 
-// *given: the file says something.
+// *given: the file has the key.
 static enum cr_status read_file(const char *path, const struct cr_tokenizer *tokenizer, bool *given,
                                 struct cr_ids *out)
 {

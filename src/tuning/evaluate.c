@@ -31,7 +31,7 @@ void cr_tally_add(struct cr_tally *sum, const struct cr_tally *more)
     sum->steps += more->steps;
 }
 
-// What one evaluation works with.
+// What one evaluation uses.
 struct evaluation {
     const struct cr_model *model;
     struct cr_pass *pass;
@@ -43,7 +43,7 @@ struct evaluation {
     struct cr_tally *tally;
 };
 
-// Counts sequences [first, last), whose rows `right` tells of.
+// Counts sequences [first, last); `right` has a flag for each of their rows.
 static void count_right(const struct evaluation *evaluation, size_t first, size_t last)
 {
     const struct cr_batch *batch = evaluation->batch;
@@ -61,7 +61,7 @@ static void count_right(const struct evaluation *evaluation, size_t first, size_
     tally->examples += last - first;
 }
 
-// Of the sequences `choices` each are of one row; the tally is of the right ones.
+// Each group of `choices` sequences belongs to one row; the tally counts the right ones.
 static void choose(const struct evaluation *evaluation, size_t choices, size_t example)
 {
     const struct cr_batch *batch = evaluation->batch;
@@ -101,7 +101,7 @@ static enum cr_status evaluate_batch(const struct evaluation *evaluation, size_t
     return CR_OK;
 }
 
-// Tokens of the examples of one row.
+// Tokens of all examples of one row.
 static size_t group_rows(const struct cr_dataset *data, size_t example)
 {
     size_t rows = 0;

@@ -11,20 +11,20 @@
 #include <string.h>
 
 struct example {
-    size_t at; // its first row of all in the scratch
+    size_t at; // its first row among all rows of the scratch file
     bool known;
     unsigned char digest[CR_SHA256_SIZE];
 };
 
 struct cr_front_cache {
-    struct cr_cut *cut; // NULL: all else is of the clear front
+    struct cr_cut *cut; // NULL: this is a clear front, which uses the rest
     struct cr_front *front;
     const struct cr_dataset *data;
     size_t hidden;
     struct cr_scratch *scratch;
     struct example *examples;
-    struct cr_batch *missing; // of a batch, those not asked for yet
-    struct cr_matrix values;  // [rows, d] F32 without gaps: on their way to the scratch, or back
+    struct cr_batch *missing; // those of a batch that have not been asked for yet
+    struct cr_matrix values;  // [rows, d] F32 without gaps: on their way to or from the scratch file
 };
 
 enum cr_status cr_front_end(const struct cr_tuning_config *config, const struct cr_model_config *model,
@@ -32,7 +32,7 @@ enum cr_status cr_front_end(const struct cr_tuning_config *config, const struct 
 {
     size_t first = model->layers, count;
     *layer = 0;
-    // Prefixes are of every layer. Places are in the order of layers.
+    // Prefixes adapt every layer. Places are in the order of layers.
     if (config->slicing.clear_front == CR_CLEAR_FRONT_NONE || config->method == CR_METHOD_PREFIX_TUNING)
         return CR_OK;
     if (cr_method_has_lora(config->method)) {
@@ -101,7 +101,7 @@ void cr_front_cache_free(struct cr_front_cache *cache)
     free(cache);
 }
 
-// The bytes of some rows of `values`.
+// The bytes of `count` rows of `values` from `row` on.
 static struct cr_slice bytes_of(const struct cr_front_cache *cache, size_t row, size_t count)
 {
     const float *values = (const float *)cache->values.data + row * cache->hidden;
@@ -129,7 +129,7 @@ static enum cr_status ask_for_missing(struct cr_front_cache *cache)
     return CR_OK;
 }
 
-// What is hashed is what is used: a copy in here.
+// The digest is checked on a copy in this process, and this copy is used.
 static enum cr_status bring(struct cr_front_cache *cache, size_t number, struct cr_matrix stream)
 {
     const struct example *example = &cache->examples[number];
@@ -178,7 +178,7 @@ enum cr_status cr_front_forward(struct cr_front_cache *cache, struct cr_pass *pa
     struct cr_rows rows = cr_rows_of(batch);
     if (cache) {
         CR_TRY(load(cache, batch, cr_pass_stream(pass)));
-        rows.tokens = NULL; // a cut has none
+        rows.tokens = NULL; // a cut has no tokens
     }
     return cr_pass_forward(pass, tuned, &rows, cr_front_cache_layer(cache), layers);
 }

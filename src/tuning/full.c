@@ -23,7 +23,7 @@ struct cr_full {
 static enum cr_status full_backward(const struct cr_delta_part *dy, size_t count, struct cr_matrix x,
                                     struct cr_matrix dx)
 {
-    (void)dx; // W's own share of it is the linear's affair
+    (void)dx; // W's own contribution to dx is computed by the linear
     for (size_t i = 0; i < count; i++) {
         const struct full_delta *self = (const struct full_delta *)dy[i].delta;
         CR_TRY(cr_matmul(self->compute, CR_TN, dy[i].columns, x, self->gradient, true));
@@ -71,7 +71,7 @@ static const struct cr_structure_kind full_kind = {
     .memory = full_memory,
 };
 
-// Tells the walk where the gradient of parameter i goes.
+// Sets where passes add the gradient of parameter i.
 static void attach(struct cr_full *full, size_t i)
 {
     struct cr_tuned *tuned = &full->base.tuned;
@@ -80,7 +80,7 @@ static void attach(struct cr_full *full, size_t i)
     float **target = cr_tuned_gradient(tuned, place);
     if (target) {
         *target = gradient;
-        // A tied head's gradient joins the embedding's.
+        // A tied head's gradient is added to the embedding's.
         if (place->kind == CR_PARAMETER_EMBEDDING && full->base.model->config.tied_head)
             tuned->head_gradient = gradient;
         return;

@@ -2,21 +2,22 @@
 // values.
 //
 // Parameters are those of the model, in its order, under Transformers' names. Their fp32 values are the
-// masters; the model's own weights (the activation type) are rounded from them at each refresh.
+// master weights; the model's own weights (in the activation type) are rounded from them at each refresh.
 #ifndef CARREL_TUNING_FULL_H
 #define CARREL_TUNING_FULL_H
 
 #include "tuning/structure.h"
 
-// For a writable model (CR_MODEL_TRAINABLE, cr_model_create) that outlives it; values are zero until one
-// of the two below.
+// For a writable model (CR_MODEL_TRAINABLE, cr_model_create), which must outlive the structure. Values are
+// zero until one of the two functions below sets them.
 enum cr_status cr_full_new(struct cr_model *model, struct cr_structure **out);
 
-// The checkpoint's values, unrounded.
+// Sets the checkpoint's values, unrounded.
 enum cr_status cr_full_load(struct cr_structure *structure);
 
-// Every matrix from a normal distribution of this standard deviation (a stream of its own each), norms one,
-// as Transformers starts; of gpt2, what each layer's two residual paths end in is divided by √(2 · layers).
+// Sets values as Transformers does: matrices from a normal distribution of this standard deviation (each from
+// a random stream of its own), norm weights one, biases zero; in gpt2 the deviation of the last matrix of each
+// layer's two residual branches is divided by √(2 · layers).
 enum cr_status cr_full_initialise(struct cr_structure *structure, uint64_t seed, double deviation);
 
 #endif

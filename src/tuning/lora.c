@@ -11,22 +11,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Products beside W go in blocks of so many rows, so that scratch does not grow with the batch. The blocks
-// are part of the order of summation.
+// Products with A and B use blocks of this many rows, so that scratch does not grow with the batch. The size
+// of the blocks affects the order of summation.
 enum { ROW_BLOCK = 512 };
 
 struct cr_lora;
 
-// The walk of a lane.
+// The state of a lane's passes.
 struct lora_walk {
-    bool training;  // it is one of training: dropout, and `low` is kept
-    uint32_t micro; // of which micro-batch
+    bool training;  // passes are for training: with dropout, and `low` is kept
+    uint32_t micro; // the micro-batch
 };
 
-// What the last training walk of a lane left for its way back, of modules that share their input.
+// What a lane's last forward pass in training kept for its backward pass, for modules that share their input.
 struct lora_low {
     struct cr_matrix values; // [rows, modules·r] act: scale·dropout(x) Aᵀ
-    size_t rows;             // of it that are set
+    size_t rows;             // how many of its rows are set
 };
 
 // LoRA on one module of one layer.
@@ -36,8 +36,8 @@ struct lora_delta {
     const struct cr_parameter *a, *b; // [r,in], [out,r]
     size_t in, out;
     struct lora_low *low;     // [lanes]
-    size_t column;            // of `low` with which its own begin
-    struct cr_draws *dropout; // NULL where nothing is dropped
+    size_t column;            // where its own columns of `low` begin
+    struct cr_draws *dropout; // NULL without dropout
 };
 
 struct cr_lora {
@@ -47,26 +47,26 @@ struct cr_lora {
     enum cr_dtype act;
     float scale;
     float drop;    // probability
-    size_t rows;   // of a training walk at most; 0: not for training
-    void *working; // [count] act: the values as products read them; NULL where act is F32
+    size_t rows;   // of a training pass, at most; 0: not for training
+    void *working; // [count] act: the values as products read them; NULL if act is F32
     struct lora_delta *deltas;
-    size_t delta_count, most; // the most that share an input
-    struct lora_low *lows;    // [delta_count, lanes]: those who share use the first one's
+    size_t delta_count, most; // most: of modules that share an input
+    struct lora_low *lows;    // [delta_count, lanes]: modules that share an input use the first one's
 
     const struct cr_lanes *lanes; // borrowed
     struct lora_walk *walks;      // [lanes]
 
-    // Between two walks that take turns nothing of the rest is kept, but for `low`.
+    // Nothing from here on is kept between two passes that take turns.
     struct cr_arena scratch;
     void *wide;             // [ROW_BLOCK, max in] act: dropped inputs, and their gradient
     uint16_t *bits;         // [ROW_BLOCK, max in]
-    float *exact;           // [ROW_BLOCK, most·r]: `low` before it is rounded
-    void *narrow;           // [ROW_BLOCK, most·r] act: `low` where it is not kept
+    float *exact;           // [ROW_BLOCK, most·r]: `low` before rounding
+    void *narrow;           // [ROW_BLOCK, most·r] act: `low` if it is not kept
     float *low_gradient;    // [rows, most·r]
-    void *low_gradient_act; // [rows, most·r] act; none where act is F32
+    void *low_gradient_act; // [rows, most·r] act; NULL if act is F32
 };
 
-// `count` matrices that lie one after the other, as one: the parameter's, and those of modules after it.
+// `count` matrices that are contiguous, as one: the given parameter's, and those of the modules after it.
 static struct cr_matrix weights_of(const struct cr_lora *lora, const struct cr_parameter *first, size_t count)
 {
     void *values = lora->act == CR_F32 ? lora->base.parameters.values : lora->working;
@@ -96,7 +96,7 @@ static bool drops(const struct cr_lora *lora)
     return walk_of(lora)->training && lora->drop > 0;
 }
 
-// The same bits for each walk over the same micro-batch: forward, its repetition, and back.
+// Gives every pass over the same micro-batch the same bits: forward, a repeated forward, and backward.
 static void rewind_dropout(struct lora_delta *self)
 {
     cr_draws_seek(self->dropout, walk_of(self->lora)->micro);
@@ -107,7 +107,7 @@ static void next_bits(struct lora_delta *self, size_t rows)
     cr_draws_bytes(self->dropout, self->lora->bits, rows * self->in * sizeof(uint16_t));
 }
 
-// What lies between the two thin products: scaled in F32, and rounded to the activation type unless that is
+// The result of the first thin product: scaled in F32, then rounded to the activation type unless that is
 // F32.
 static void scale_and_round(struct cr_lora *lora, struct cr_matrix exact, struct cr_matrix rounded)
 {
@@ -120,13 +120,13 @@ static struct lora_delta *delta_of(const struct cr_delta_part *part)
     return (struct lora_delta *)part->delta;
 }
 
-// Columns of `low` of so many modules from this one.
+// The columns of `low` of `count` modules, from this one on.
 static struct cr_matrix low_columns(const struct lora_delta *self, size_t count)
 {
     return cr_matrix_columns(low_of(self)->values, self->column, count * self->lora->config.r);
 }
 
-// What is dropped is each module's own: with dropout they are walked one by one.
+// Each module drops different inputs: with dropout modules are processed one by one.
 static enum cr_status lora_forward(const struct cr_delta_part *y, size_t count, struct cr_matrix x)
 {
     struct lora_delta *self = delta_of(y);
@@ -165,8 +165,8 @@ static enum cr_status lora_forward(const struct cr_delta_part *y, size_t count, 
     return CR_OK;
 }
 
-// dB += dyᵀ low, the factor being in `low`, and the gradient of dropout(x) Aᵀ: scale · dy B, in the
-// activation type. Of each part; the gradients lie side by side.
+// dB += dyᵀ low (which includes the scale), and the gradient of dropout(x) Aᵀ: scale · dy B, in the
+// activation type. For each part; the gradients are side by side in *out.
 static enum cr_status low_gradients(const struct cr_delta_part *dy, size_t count, struct cr_matrix *out)
 {
     struct lora_delta *self = delta_of(dy);
@@ -187,7 +187,7 @@ static enum cr_status low_gradients(const struct cr_delta_part *dy, size_t count
     return CR_OK;
 }
 
-// dA += dlowᵀ dropout(x) and dx += dropoutᵀ(dlow A), block by block because the dropped x is made again.
+// dA += dlowᵀ dropout(x) and dx += dropoutᵀ(dlow A), block by block because the dropped x is computed again.
 static enum cr_status dropped_gradients(struct lora_delta *self, struct cr_matrix x, struct cr_matrix dlow,
                                         struct cr_matrix dx)
 {
@@ -265,7 +265,8 @@ static enum cr_status lora_save(struct cr_structure *structure, const char *base
     return cr_peft_write(directory, &config, base, &structure->model->config, &structure->parameters);
 }
 
-// W += scale · B A, some rows at a time: fresh memory of the matrix' size would cost more than its product.
+// W += scale · B A, a few rows at a time: allocating memory of the matrix's size would cost more than the
+// product.
 static enum cr_status lora_merge(const struct cr_structure *structure, struct cr_module_place place,
                                  struct cr_matrix weight)
 {
@@ -320,7 +321,7 @@ static const struct cr_structure_kind lora_kind = {
     .memory = lora_memory,
 };
 
-// Hands out the scratch; called once to count and once to take.
+// Places the scratch; called first to count its size, then to place it.
 static void lay_out(struct cr_lora *lora)
 {
     size_t size = cr_dtype_size(lora->act), r = lora->config.r, all = lora->most * r, in = 0;
@@ -341,7 +342,7 @@ static void lay_out(struct cr_lora *lora)
     }
 }
 
-// Puts deltas into places of the model that share their input, `count` from `first`.
+// Puts deltas into `count` places of the model that share their input, from `first` on.
 static enum cr_status share_input(struct cr_lora *lora, const struct cr_module_place *places, size_t first,
                                   size_t count, uint64_t seed)
 {

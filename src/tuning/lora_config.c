@@ -43,7 +43,7 @@ static enum cr_status add_matrix(const struct cr_lora_config *config, const stru
     size_t out, in;
     char at[CR_PLACE_NAME_SIZE], name[160];
     cr_module_shape(model, place.module, &out, &in);
-    (void)cr_module_place_name(model, place, at); // a place of the model's has one
+    (void)cr_module_place_name(model, place, at); // a place of the model has a name
     snprintf(name, sizeof name, "base_model.model.%s.lora_%c.weight", at, matrix);
     return cr_parameters_add(parameters, name, matrix == 'A' ? config->r : out,
                              matrix == 'A' ? in : config->r);

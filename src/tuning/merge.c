@@ -19,28 +19,27 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { SEQUENCE = 32 }; // tokens that are compared, where the context has room
+enum { SEQUENCE = 32 }; // tokens that are compared, if the context has room
 
-// What sums in another order usually change of the logits, as a part of their root mean square. Measured:
-// 1e-6 to 5e-6 with few layers, 1.2e-5 with 32 of width 512; the rest is room for wider models. A base that
-// makes more of small differences, as with large biases of q and k, changes more.
+// How much another order of sums usually changes logits, as a fraction of their root mean square. Measured:
+// 1e-6 to 5e-6 with few layers, 1.2e-5 with 32 of width 512; the rest is a margin for wider models. A base
+// that amplifies small differences, such as one with large biases of q and k, changes more.
 static const double usual_difference = 5e-4;
 
-// How far W′x − Wx may lie from what the adapter adds to a module's output, for x of normal numbers: W′ is
-// rounded to half a unit of float32, 2⁻²⁵ to 2⁻²⁴ of each weight, and what the adapter adds is a sum in
-// float32.
+// How far W′x − Wx may be from what the adapter adds to a module's output, for normally distributed x: W′ is
+// rounded to half a unit of float32, 2⁻²⁵ to 2⁻²⁴ of each weight, and what the adapter adds is a float32 sum.
 static const double rounded_weights = 0x1p-21; // of the root of the weights' squares: eight times as much
 static const double rounded_sums = 1e-4;       // of the largest thing added
 
 struct merge {
     struct cr_compute *compute;
-    bool (*keep_going)(void);        // or NULL
-    struct cr_model *model;          // the base, F32, whose matrices stay in its files
-    struct cr_filed_change change;   // what its linears do with a matrix that they read
-    bool adding;                     // `change` adds what the adapter does
+    bool (*keep_going)(void);        // may be NULL
+    struct cr_model *model;          // the base, F32; its matrices stay in its files
+    struct cr_filed_change change;   // what happens to each matrix that a linear reads
+    bool adding;                     // whether `change` adds the adapter's change
     struct cr_structure *structure;  // the adapter
     struct cr_module_place *places;  // [modules]
-    size_t modules;                  // that the adapter changes
+    size_t modules;                  // how many the adapter changes
     struct cr_tensor_entry *entries; // [cr_safetensors_count(model->weights)] of the file to write
     size_t *merged;   // [as many]: the parameter + 1 that the adapter changes; 0: the checkpoint's bytes
     float *values[2]; // of the largest matrix that the adapter changes, between walks
@@ -99,7 +98,8 @@ static enum cr_status logits_of(struct merge *merge, const struct cr_model *mode
     return status;
 }
 
-// The largest difference between the two sets of logits, as a part of the expected ones' root mean square.
+// The largest difference between the two sets of logits, as a fraction of the root mean square of the
+// expected ones.
 static double difference(const struct merge *merge)
 {
     size_t count = merge->tokens * merge->vocabulary;
@@ -109,7 +109,7 @@ static double difference(const struct merge *merge)
     return largest == 0 ? 0 : largest / sqrt(squares / (double)count);
 }
 
-// Where the adapter has something to add.
+// Lists the modules that the adapter changes.
 static enum cr_status list_places(struct merge *merge)
 {
     size_t count = merge->model->config.layers * CR_MODULES;
@@ -122,7 +122,7 @@ static enum cr_status list_places(struct merge *merge)
     return CR_OK;
 }
 
-// Adds to a weight in F32 what the adapter adds to its module.
+// Adds the adapter's change to its module's weight, in F32.
 static enum cr_status add(const struct merge *merge, const struct cr_model_parameter *parameter,
                           float *values)
 {
@@ -170,7 +170,7 @@ static enum cr_status open_both(struct merge *merge, const char *model, const ch
     return CR_OK;
 }
 
-// One room for all of them: fresh memory for each would cost more than the merging.
+// Allocates the buffers once for all weights: doing so for each would cost more than merging.
 static enum cr_status make_values(struct merge *merge)
 {
     size_t most = 0;
@@ -184,7 +184,7 @@ static enum cr_status make_values(struct merge *merge)
     return CR_OK;
 }
 
-// Of the file that is written.
+// The index of a parameter's entry in the file to write.
 static size_t entry_of(const struct merge *merge, const struct cr_model_parameter *parameter)
 {
     const char *name = cr_parameter_entry(parameter, merge->model->weights)->name;
@@ -193,7 +193,7 @@ static size_t entry_of(const struct merge *merge, const struct cr_model_paramete
     return i;
 }
 
-// Draws x [in]; y [out], zeros, becomes what the delta adds for it.
+// Draws x [in]; y [out], initially zeros, becomes what the delta adds for it.
 static enum cr_status try_delta(struct cr_delta *delta, float *x, size_t in, float *y, size_t out)
 {
     struct cr_draws *stream;
@@ -232,8 +232,8 @@ enum cr_status cr_merge_check(const struct cr_tuned *tuned, struct cr_module_pla
     return CR_OK;
 }
 
-// The values of a weight that the adapter changes, merged and not rounded; `before` (where not NULL) as they
-// were.
+// Computes a weight that the adapter changes, merged and not rounded, and copies its values before merging to
+// `before` (may be NULL).
 static enum cr_status merged_values(const struct merge *merge, const struct cr_model_parameter *parameter,
                                     float *before, float *values)
 {
@@ -244,7 +244,7 @@ static enum cr_status merged_values(const struct merge *merge, const struct cr_m
     return add(merge, parameter, values);
 }
 
-// Whether one module is merged right; it is marked to be written so.
+// Checks that one module is merged correctly, and marks it to be written so.
 static enum cr_status try_module(struct merge *merge, size_t i)
 {
     size_t index = cr_module_place_parameter(merge->model, merge->places[i]);
@@ -275,14 +275,14 @@ static enum cr_status try_all(struct merge *merge, struct cr_merge_report *repor
     return CR_OK;
 }
 
-// Half a unit in the last place: at most this part of a value, or this much of one too small for that.
+// Half a unit in the last place: a fraction of the value, or an absolute bound for values too small for that.
 static void rounding_of(enum cr_dtype dtype, double *relative, double *absolute)
 {
     *relative = dtype == CR_F16 ? 0x1p-11 : dtype == CR_BF16 ? 0x1p-8 : 0;
     *absolute = dtype == CR_F16 ? 0x1p-25 : dtype == CR_BF16 ? 0x1p-133 : 0;
 }
 
-// A merged weight as it was written: each value is the unrounded one, to half a unit of its type.
+// Checks a merged weight as written: each value is the unrounded one, within half a unit of its type.
 static enum cr_status check_merged(struct merge *merge, const struct cr_model_parameter *parameter,
                                    const struct cr_tensor_entry *entry)
 {
@@ -302,7 +302,7 @@ static enum cr_status check_merged(struct merge *merge, const struct cr_model_pa
     return CR_OK;
 }
 
-// Reads the file back.
+// Reads the file back and compares it.
 static enum cr_status check_values(struct merge *merge, const struct cr_safetensors *file)
 {
     for (size_t i = 0; i < cr_safetensors_count(merge->model->weights); i++) {
@@ -338,12 +338,12 @@ static enum cr_status check_written(struct merge *merge, const char *directory,
     return CR_OK;
 }
 
-// `output` may be made: it is not there, or an empty directory.
+// Checks that `output` can be made: it does not exist, or is an empty directory.
 static enum cr_status check_output(const char *output, const char *model)
 {
     struct stat there;
     if (lstat(output, &there) != 0) return errno == ENOENT ? CR_OK : cr_fail_errno(CR_IO, "%s", output);
-    if (S_ISLNK(there.st_mode)) // whose name a directory cannot take
+    if (S_ISLNK(there.st_mode)) // a directory cannot take a link's name
         return cr_fail(CR_INVALID, "%s: a link; name what it leads to", output);
     if (!S_ISDIR(there.st_mode)) return cr_fail(CR_INVALID, "%s: there is a file of that name", output);
     CR_TRY(cr_place_is_not_model(output, model));
@@ -363,7 +363,7 @@ static enum cr_status make_entry(void *context, size_t i, struct cr_slice *bytes
     struct merge *merge = context;
     const struct cr_tensor_entry *entry = &merge->entries[i];
     CR_TRY(go_on(merge));
-    if (i > 0) cr_file_drop(merge->entries[i - 1].bytes); // is written
+    if (i > 0) cr_file_drop(merge->entries[i - 1].bytes); // has been written
     *bytes = entry->bytes;
     if (merge->merged[i] == 0) return CR_OK;
     const struct cr_model_parameter *parameter = &merge->model->parameters[merge->merged[i] - 1];
@@ -383,7 +383,7 @@ static enum cr_status write_directory(struct merge *merge, const char *model, co
     return cr_checkpoint_copy_files(model, directory);
 }
 
-// A new directory beside `output`, so that renaming makes it `output`.
+// Makes a directory beside `output`, which is renamed to `output` later.
 static enum cr_status make_beside(const char *output, struct cr_buffer *path)
 {
     CR_TRY(cr_append_format(path, "%s", output));
@@ -395,7 +395,7 @@ static enum cr_status make_beside(const char *output, struct cr_buffer *path)
     return CR_OK;
 }
 
-// Of files alone.
+// Removes a directory that has only files.
 static void remove_directory(const char *path)
 {
     DIR *directory = opendir(path);
@@ -425,7 +425,7 @@ enum cr_status cr_merge(const char *model, const char *adapter, const char *outp
     bool written = status == CR_OK;
     if (written) status = check_written(&merge, directory, &result);
     if (status == CR_OK) status = go_on(&merge);
-    if (!written || status == CR_CANCELLED) { // half a model is of no use, and fills a disk that is full
+    if (!written || status == CR_CANCELLED) { // half a model is useless, and fills a disk
         remove_directory(directory);
         return status;
     }

@@ -74,7 +74,7 @@ void cr_optimizer_update(struct cr_optimizer_state *state, struct cr_compute *co
                          struct cr_parameters *parameters)
 {
     state->steps++;
-    // Neighbours with the same decay are one range: a LoRA's whole vector is.
+    // Adjacent parameters with the same decay form one range, such as LoRA's whole vector.
     size_t i = 0;
     while (i < parameters->item_count) {
         bool decays = cr_parameter_decays(parameters->items[i].name);

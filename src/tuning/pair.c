@@ -7,7 +7,7 @@
 
 enum { PARTS = 2 };
 
-// Of a module that both tune.
+// The delta of a module that both tune.
 struct pair_delta {
     struct cr_delta delta; // first: the model holds a pointer to it
     struct cr_delta *parts[PARTS];
@@ -17,10 +17,10 @@ struct cr_pair {
     struct cr_structure base; // first
     struct cr_structure *parts[PARTS];
     struct pair_delta *deltas; // [layers, CR_MODULES]
-    bool joined;               // the parts' vectors are parts of this one's
+    bool joined;               // the parts' vectors are slices of this structure's
 };
 
-// What one of the two, LoRA or the sparse change, has in the places of `both`.
+// The deltas of one part, LoRA or the sparse change, in the places of `both`.
 static void part_of(const struct cr_delta_part *both, size_t count, size_t part, struct cr_delta_part *out)
 {
     for (size_t i = 0; i < count; i++)
@@ -128,7 +128,7 @@ static const struct cr_structure_kind pair_kind = {
     .memory = pair_memory,
 };
 
-// One vector in the place of the two.
+// Moves the parameters of both parts into one vector.
 static enum cr_status join_parameters(struct cr_pair *pair)
 {
     struct cr_parameters *whole = &pair->base.parameters;

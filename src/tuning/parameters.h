@@ -1,8 +1,8 @@
 // The trainable parameters of a run: named tensors in one vector of fp32 values.
 //
-// Whoever moves parameters (federation, checkpoints, optimisers) sees the vector; whoever uses them (LoRA,
-// full fine-tuning) sees the tensors. Order and shapes follow from model and configuration alone, so every
-// silo's vector means the same.
+// Code that moves parameters (federation, checkpoints, optimisers) sees the vector; code that uses them
+// (LoRA, full fine-tuning) sees the tensors. Order and shapes follow from model and configuration alone, so
+// the vectors of all silos have the same layout.
 #ifndef CARREL_TUNING_PARAMETERS_H
 #define CARREL_TUNING_PARAMETERS_H
 
@@ -23,11 +23,11 @@ struct cr_parameters {
     struct cr_parameter *items;
     size_t item_count;
     float *values;    // [count]; secret
-    float *gradients; // [count]; secret; NULL where the parameters are only used
+    float *gradients; // [count]; secret; NULL without training
     size_t count;
 };
 
-// Adds a tensor, before the commit; columns 0: a vector.
+// Adds a tensor; only before the commit. columns 0: a vector.
 enum cr_status cr_parameters_add(struct cr_parameters *parameters, const char *name, size_t rows,
                                  size_t columns);
 

@@ -39,7 +39,7 @@ enum cr_status cr_peft_write(const char *directory, const struct cr_peft_config 
     return cr_file_write(path, cr_buffer_slice(&text), true);
 }
 
-// The file holds the expected tensors in the expected shapes, and nothing else.
+// Checks that the file has the expected tensors in the expected shapes, and nothing else.
 static enum cr_status check_tensors(const struct cr_safetensors *file, const struct cr_parameters *expected)
 {
     const char *name = cr_safetensors_name(file);
@@ -84,7 +84,7 @@ enum cr_status cr_peft_parameters(const struct cr_peft_config *config, const str
     return cr_prefix_parameters(&projected, model, parameters);
 }
 
-// Checked before memory is taken, so that a configuration cannot ask for more than its file holds.
+// Checked before memory is allocated, so that a configuration cannot request more than its file holds.
 static enum cr_status check_adapter(const struct cr_peft_config *config, const char *config_path,
                                     const struct cr_model_config *model, const struct cr_safetensors *file)
 {

@@ -12,8 +12,8 @@ enum {
     MOST_WIDTH = 1 << 24,
 };
 
-// The options of one of PEFT's classes: those that are read, below, and those that leave the adapter's
-// arithmetic as it is, whatever they say.
+// The options of one of PEFT's classes: those that are read below, and those that do not affect the adapter's
+// arithmetic, whatever their values.
 struct vocabulary {
     const char *const *known;
     size_t known_count;
@@ -22,13 +22,13 @@ struct vocabulary {
 };
 
 static const char *const lora_harmless[] = {
-    "alpha", // of old scripts beside lora_alpha; PEFT does not know it
+    "alpha", // written by old scripts besides lora_alpha; PEFT does not know it
     "auto_mapping",
     "base_model_name_or_path",
     "corda_config",
     "eva_config",
     "inference_mode",
-    "fan_in_fan_out", // how the base stores its weight, which PEFT sets right by itself
+    "fan_in_fan_out", // how the base stores its weight; PEFT corrects it by itself
     "loftq_config",
     "lora_ga_config",
     "megatron_config",
@@ -61,7 +61,7 @@ static const struct vocabulary lora_vocabulary = {
     sizeof lora_harmless / sizeof *lora_harmless,
 };
 
-// The model's shape is inferred again, as PEFT does.
+// The model's shape is derived from the model again, as in PEFT.
 static const char *const prefix_harmless[] = {
     "auto_mapping",
     "base_model_name_or_path",
@@ -127,7 +127,7 @@ static enum cr_status refuse_unsupported(const struct cr_json *root, const char 
     const struct cr_json *bias = cr_json_member(root, "bias");
     if (!says_nothing(bias) && !cr_json_is_string(bias, "none"))
         return cr_fail(CR_UNSUPPORTED, "%s: bias: only \"none\" is supported", name);
-    // Some ways to initialise change the base model as well, so that the adapter means nothing without them.
+    // Some ways to initialise also change the base model, so that the adapter is meaningless without them.
     const struct cr_json *initial = cr_json_member(root, "init_lora_weights");
     if (cr_json_kind(initial) == CR_JSON_STRING && !cr_json_is_string(initial, "gaussian") &&
         !cr_json_is_string(initial, "orthogonal") && !cr_json_is_string(initial, "eva"))
@@ -213,7 +213,7 @@ void cr_peft_config_release(struct cr_peft_config *config)
     cr_targets_release(&config->lora.targets);
 }
 
-// What a regular expression has found, by whole names: PEFT has others than linears for it to find.
+// Writes what a regular expression matched as whole names: in PEFT it might match other modules than linears.
 static enum cr_status append_places(const struct cr_lora_config *config, const struct cr_model_config *model,
                                     struct cr_buffer *out)
 {
@@ -222,13 +222,14 @@ static enum cr_status append_places(const struct cr_lora_config *config, const s
     CR_TRY(cr_lora_places(config, model, &places, &count));
     for (size_t i = 0; i < count; i++) {
         char name[CR_PLACE_NAME_SIZE];
-        (void)cr_module_place_name(model, places[i], name); // a place of the model's has one
+        (void)cr_module_place_name(model, places[i], name); // a place of the model has a name
         CR_TRY(cr_append_format(out, "%s\"%s\"", i == 0 ? "[" : ", ", name));
     }
     return cr_append_format(out, "]");
 }
 
-// As they were given; all-linear becomes the names, since PEFT takes layers_to_transform only with a list.
+// Writes the targets as they were given; all-linear becomes the list of names, because PEFT accepts
+// layers_to_transform only with a list.
 static enum cr_status append_targets(const struct cr_lora_config *config, const struct cr_model_config *model,
                                      struct cr_buffer *out)
 {

@@ -13,7 +13,7 @@
 
 const char cr_place_state[] = "trainer.state";
 
-// Whether it is an unfinished one of these files; NULL at their end.
+// Whether it is an unfinished version of one of these files; the list ends with NULL.
 static bool is_one_of(const char *name, const char *const *files)
 {
     for (; *files; files++)
@@ -29,12 +29,12 @@ static bool is_unfinished(const char *name)
     return is_one_of(name, written) || is_one_of(name, cr_checkpoint_copied);
 }
 
-// Of the directory itself, which is one and the same under all its names.
+// Locks the directory itself, which is the same under all its names.
 enum cr_status cr_place_take(const char *directory, int *out)
 {
     int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return cr_fail_errno(CR_IO, "%s", directory);
-    // Where there are no locks of directories, that is no reason not to run.
+    // A file system without locks for directories is no reason not to run.
     if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
         close(fd);
         return cr_fail(CR_INVALID, "%s: another run writes its result there", directory);
@@ -61,7 +61,7 @@ enum { KINDS = 3 };
 
 struct kind {
     const char *file, *what;
-    bool ours; // of a method's result
+    bool ours; // part of the method's result
 };
 
 static void kinds_of(int method, struct kind kinds[KINDS])

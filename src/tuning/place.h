@@ -1,29 +1,29 @@
-// Directories of results: which ones a result must not go to.
+// Directories for results, and which ones a result must not be written to.
 #ifndef CARREL_TUNING_PLACE_H
 #define CARREL_TUNING_PLACE_H
 
 #include "tuning/config.h"
 
-// Whether the two are one, under whatever names. Of what is not there: no.
+// Whether the two are one directory, whatever the names. False if either does not exist.
 bool cr_place_is_same(const char *one, const char *other);
 
-// CR_INVALID where the two are one directory, which a result would overwrite.
+// CR_INVALID if the two are one directory, because a result would overwrite the model.
 enum cr_status cr_place_is_not_model(const char *directory, const char *model);
 
-// CR_INVALID also where the directory holds a result of the other kind: an adapter beside a model's files is
-// taken for that model's by whoever loads the directory, and a sparse change beside an adapter for the other
-// half of one result. `method`: enum cr_method of what is to come. A directory that is not there is fine.
+// The same, and CR_INVALID if the directory holds a result of another kind: whoever loads the directory would
+// take an adapter beside a model's files for that model's, and a sparse change beside an adapter for the
+// other half of one result. `method`: enum cr_method of the result to come. A directory that does not exist
+// is allowed.
 enum cr_status cr_place_check(const char *directory, const char *model, int method);
 
-// Whether a finished run has left there what another one of that method will replace, and the sentence that
-// says so. False where there is nothing, or the state of a run that goes on.
+// Whether a finished run left a result in the directory that another run of this method will replace;
+// `sentence` then says so. False if there is nothing, or the state of an unfinished run.
 bool cr_place_is_replaced(const char *directory, int method, char *sentence, size_t size);
 
-extern const char cr_place_state[]; // the file that keeps the state of a run, beside its result to be
+extern const char cr_place_state[]; // file with the state of a run, beside the result to come
 
-// Takes the directory, which is there, for the result of one run, as long as *fd is open: CR_INVALID where
-// another process has it. Removes what one left there that was killed while it wrote a result, or the state
-// of its run.
+// Reserves the directory, which must exist, for the result of one run as long as *fd is open: CR_INVALID if
+// another process has it. Removes files that a killed run left half-written: of a result, or of its state.
 enum cr_status cr_place_take(const char *directory, int *fd);
 
 #endif

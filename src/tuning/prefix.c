@@ -17,15 +17,15 @@ struct cr_prefix {
     struct cr_structure base; // first
     struct cr_prefix_config config;
     struct cr_compute *compute;
-    bool projects;        // the parameters are those of a projection
+    bool projects;        // the parameters are a projection's
     size_t hidden;        // encoder_hidden_size
     size_t rows, columns; // of prompt_embeddings
 
-    // What acts, its gradient, and the same in the activation type. The first two are the parameters' own
-    // without a projection, the third is the first where the type is F32.
+    // What attention uses, its gradient, and its copy in the activation type. Without a projection the first
+    // two are the parameters' own; if the type is F32, the third is the first.
     float *embeddings, *gradient;
     void *working;
-    float *state, *state_gradient; // of a projection, [rows, hidden]: tanh's output
+    float *state, *state_gradient; // for a projection, [rows, hidden]: tanh's output
 
     struct cr_arena scratch;
 };
@@ -61,7 +61,7 @@ enum cr_status cr_prefix_parameters(const struct cr_prefix_config *config,
     return cr_parameters_add(parameters, "prompt_encoder.transform.2.bias", columns, 0);
 }
 
-// An item within `vector`, which is that of values or of gradients.
+// An item within `vector`, which holds values or gradients.
 static struct cr_matrix item_of(const struct cr_prefix *prefix, float *vector, enum item item)
 {
     const struct cr_parameter *parameter = &prefix->base.parameters.items[item];
@@ -96,7 +96,8 @@ static enum cr_status project(struct cr_prefix *prefix)
     return CR_OK;
 }
 
-// A projection's walks leave the gradient of all micro-batches beside the vector; it begins at zero here.
+// A projection's passes collect the gradient of all micro-batches outside the parameters' vector; it is
+// zeroed here.
 static enum cr_status prefix_refresh(struct cr_structure *structure)
 {
     struct cr_prefix *prefix = (struct cr_prefix *)structure;
@@ -111,7 +112,8 @@ static enum cr_status prefix_refresh(struct cr_structure *structure)
     return CR_OK;
 }
 
-// The way back through the projection: once a step, since it is linear in the gradient of the embeddings.
+// The backward pass through the projection: once a step, because it is linear in the gradient of the
+// embeddings.
 static enum cr_status prefix_finish_gradient(struct cr_structure *structure)
 {
     struct cr_prefix *prefix = (struct cr_prefix *)structure;
@@ -143,7 +145,7 @@ static enum cr_status prefix_save(struct cr_structure *structure, const char *ba
 {
     const struct cr_prefix *prefix = (const struct cr_prefix *)structure;
     const struct cr_peft_config config = {.method = CR_METHOD_PREFIX_TUNING, .prefix = prefix->config};
-    CR_TRY(prefix_refresh(structure)); // the last update may have changed the values since
+    CR_TRY(prefix_refresh(structure)); // the last update may have changed the values
     CR_CLEANUP(cr_parameters_release) struct cr_parameters embeddings = {0};
     CR_TRY(cr_parameters_add(&embeddings, "prompt_embeddings", prefix->rows, prefix->columns));
     CR_TRY(cr_parameters_commit(&embeddings, false));
@@ -171,7 +173,7 @@ static const struct cr_structure_kind prefix_kind = {
     .memory = prefix_memory,
 };
 
-// Hands out the scratch; called once to count and once to take.
+// Places the scratch; called first to count its size, then to place it.
 static void lay_out(struct cr_prefix *prefix)
 {
     size_t count = prefix->rows * prefix->columns;
@@ -189,7 +191,7 @@ static void lay_out(struct cr_prefix *prefix)
     if (act != CR_F32) prefix->working = cr_arena_take(&prefix->scratch, count, cr_dtype_size(act));
 }
 
-// Tells the walk where each layer's share lies.
+// Sets where passes find each layer's prefix.
 static void attach(struct cr_prefix *prefix)
 {
     struct cr_tuned *tuned = &prefix->base.tuned;
@@ -249,7 +251,7 @@ enum cr_status cr_prefix_initialise(struct cr_structure *structure, uint64_t see
     struct cr_parameters *parameters = &structure->parameters;
     for (size_t i = 0; i < parameters->item_count; i++) {
         const struct cr_parameter *item = &parameters->items[i];
-        // PyTorch's default for a linear: weight and bias alike, by the columns of the weight.
+        // PyTorch's default for a linear, for weight and bias alike: by the number of the weight's columns.
         const struct cr_parameter *weight = item->rank == 1 ? item - 1 : item;
         double bound = 1 / sqrt((double)weight->shape[1]);
         char label[160];

@@ -67,7 +67,7 @@ size_t cr_steps_in_all(const struct cr_training_config *training, size_t example
 
 size_t cr_step_examples(const struct cr_training_config *training, size_t left)
 {
-    // The settings are bounded by their table, but a caller's product of sizes may still wrap.
+    // Settings are bounded by their table, but another caller's product of sizes could wrap.
     size_t most;
     if (__builtin_mul_overflow(training->per_device_train_batch_size, training->gradient_accumulation_steps,
                                &most))

@@ -8,7 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-// Rows of a walk that gathered columns are made for at a time, so that scratch does not grow with the batch.
+// Gathered columns are made for this many rows of a pass at a time, so that scratch does not grow with the
+// batch.
 enum { ROW_BLOCK = 512 };
 
 struct cr_spf;
@@ -27,12 +28,12 @@ struct cr_spf {
     struct cr_spf_selection selection;
     struct cr_compute *compute;
     enum cr_dtype act;
-    void *working; // [count] act: rows as products read them; NULL where these are the values themselves
+    void *working; // [count] act: rows as products read them; NULL if the values themselves are read
     struct spf_delta *deltas;
 
-    // Between two walks that take turns nothing of this is kept.
+    // Nothing of this is kept between two passes that take turns.
     struct cr_arena scratch;
-    void *gathered; // [ROW_BLOCK, most rows] F32 forward, act back
+    void *gathered; // [ROW_BLOCK, most rows] F32 forward, act backward
     float *turned;  // cr_sparse_scratch
 };
 
@@ -51,7 +52,7 @@ static float *gradient_of(const struct spf_delta *delta)
     return delta->spf->base.parameters.gradients + delta->values->offset;
 }
 
-// The rows of the change as products read them.
+// The changed rows as products read them.
 static struct cr_matrix rows_of(const struct spf_delta *delta)
 {
     const struct cr_spf *spf = delta->spf;
@@ -78,8 +79,8 @@ static enum cr_status rows_forward(const struct cr_delta_part *y, size_t count, 
     return CR_OK;
 }
 
-// The gradient's sums go on from block to block as those over the whole batch do (tensor/matmul.h), so it has
-// the bits that the dense weight's would have.
+// The gradient's sums continue from block to block as those over the whole batch do (tensor/matmul.h), so the
+// gradient has the same bits as the dense weight's.
 static enum cr_status add_row_gradients(const struct spf_delta *self, struct cr_matrix x, struct cr_matrix dy,
                                         struct cr_matrix dx)
 {
@@ -145,7 +146,7 @@ static struct cr_slice words(const uint32_t *words, size_t count)
     return (struct cr_slice){(const unsigned char *)words, count * sizeof *words};
 }
 
-// Two runs train the same thing only where they chose the same places.
+// Two runs train the same thing only if they chose the same places.
 static enum cr_status spf_describe(const struct cr_structure *structure, struct cr_hasher *hasher)
 {
     const struct cr_spf_selection *selection = &((const struct cr_spf *)structure)->selection;
@@ -196,7 +197,7 @@ static void spf_release(struct cr_structure *structure)
     cr_targets_release(&spf->config.targets);
 }
 
-// Of the lists of places: what rows take, or elements with their columns' lists.
+// Bytes of the lists of places: for rows, or for elements, which are also listed by columns.
 static size_t lists_memory(bool elements, size_t values, size_t rows, size_t columns)
 {
     return sizeof(uint32_t) * (elements ? 3 * values + rows + columns : rows);
@@ -224,7 +225,7 @@ static const struct cr_structure_kind spf_kind = {
     .memory = spf_memory,
 };
 
-// Hands out the scratch; called once to count and once to take.
+// Places the scratch; called first to count its size, then to place it.
 static void lay_out(struct cr_spf *spf)
 {
     size_t rows = 0, turned = 0;
@@ -250,7 +251,7 @@ static enum cr_status make_deltas(struct cr_spf *spf)
     for (size_t i = 0; i < selection->count; i++) {
         const struct cr_spf_part *part = &selection->parts[i];
         char place[CR_PLACE_NAME_SIZE], name[CR_PLACE_NAME_SIZE + 16];
-        (void)cr_module_place_name(model, part->place, place); // a place of the model's has one
+        (void)cr_module_place_name(model, part->place, place); // a place of the model has a name
         snprintf(name, sizeof name, "%s.weight.values", place);
         CR_TRY(cr_parameters_add(&base->parameters, name, part->rows ? part->row_count : part->elements.count,
                                  part->rows ? part->in : 0));
@@ -275,7 +276,7 @@ static enum cr_status build(struct cr_spf *spf, const struct cr_spf_config *conf
     spf->config.targets = targets;
     CR_TRY(make_deltas(spf));
     CR_TRY(cr_parameters_commit(parameters, training));
-    // Elements are multiplied in F32.
+    // Elements are multiplied in F32, without a copy.
     if (spf->act != CR_F32 && !spf->selection.elements)
         CR_TRY(cr_secret_allocate(parameters->count, cr_dtype_size(spf->act), &spf->working));
     lay_out(spf);

@@ -39,7 +39,7 @@ static enum cr_status write_config(const char *directory, const struct cr_spf_co
     return cr_file_write(path, cr_buffer_slice(&text), true);
 }
 
-// A tensor to write, with room for its name.
+// A tensor to write, with a buffer for its name.
 struct named {
     char name[NAME_SIZE];
 };
@@ -140,11 +140,11 @@ enum cr_status cr_spf_config_parse(struct cr_slice json, const char *name, struc
     return CR_OK;
 }
 
-// The tensors of one module while they are read.
+// The module whose tensors are being read.
 struct reading {
     const struct cr_safetensors *file;
     char place[CR_PLACE_NAME_SIZE];
-    size_t found; // tensors of the file that have a meaning, all modules together
+    size_t found; // tensors of the file that have been recognised, in all modules
 };
 
 static const struct cr_tensor_entry *find(struct reading *reading, const char *suffix)
@@ -162,7 +162,7 @@ static enum cr_status fail_missing(const struct reading *reading, const char *su
                    reading->place, suffix);
 }
 
-// A list of at least one index: I32 of rank 1.
+// Checks a list of at least one index: I32 of rank 1.
 static enum cr_status check_list(const struct reading *reading, const struct cr_tensor_entry *tensor)
 {
     if (tensor->dtype == CR_I32 && tensor->rank == 1 && tensor->shape[0] > 0) return CR_OK;
@@ -188,13 +188,13 @@ static enum cr_status check_values(const struct reading *reading, const struct c
                    file, tensor->name, rows, columns);
 }
 
-// Indices from `first` on, in ascending order and below `end`.
+// Checks that indices from `first` on are in ascending order and below `end`.
 static enum cr_status check_ascending(const struct reading *reading, const struct cr_tensor_entry *tensor,
                                       const uint32_t *index, size_t first, size_t count, size_t end)
 {
     const char *file = cr_safetensors_name(reading->file);
     for (size_t i = first; i < first + count; i++) {
-        if (index[i] >= end) // a negative one is larger than any
+        if (index[i] >= end) // a negative one is larger than any other here
             return cr_fail(CR_INVALID, "%s: %s: number %zu is %d: the module has 0 to %zu", file,
                            tensor->name, i, (int)index[i], end - 1);
         if (i > first && index[i] <= index[i - 1])
@@ -252,7 +252,7 @@ static enum cr_status read_elements(struct reading *reading, const struct cr_ten
     return CR_OK;
 }
 
-// Reads the part of one module, where the file has one.
+// Reads the part of one module, if the file has one.
 static enum cr_status read_part(struct reading *reading, struct cr_module_place place,
                                 const struct cr_model_config *model, struct cr_spf_selection *out)
 {
@@ -280,7 +280,7 @@ static enum cr_status read_part(struct reading *reading, struct cr_module_place 
     return CR_OK;
 }
 
-// A tensor whose name is none of those looked for.
+// Fails and names a tensor that was not looked for.
 static enum cr_status fail_surplus(const struct cr_safetensors *file, const struct cr_model_config *model)
 {
     for (size_t i = 0; i < cr_safetensors_count(file); i++) {

@@ -8,12 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Scores are compared as whole numbers: the bits of floats that are not negative are in the floats' order.
-// The order of so many of them is never laid out. Two counts, of the upper halves of all keys and of the
-// lower halves of those on the border, find the key at which the room ends.
+// Scores are compared as integers: the bits of floats that are not negative have the floats' order. The
+// scores are never sorted. Two counts, of the upper halves of all keys and of the lower halves of those at
+// the border, find the key at which the room ends.
 enum { HALF = 1 << 16 };
 
-// A module's groups: `groups` of `size` weights each, one after the other.
+// A module's groups: `groups` of them with `size` weights each, one after the other.
 struct grouping {
     size_t groups, size;
 };
@@ -25,8 +25,8 @@ struct selecting {
     struct cr_spf_source source;
     struct cr_module_place *places; // [count]
     size_t count;
-    float *score;   // [largest out·in]; secret where it is of gradients
-    uint32_t *keys; // [most groups of a module]
+    float *score;   // [largest out·in]; secret if it comes from gradients
+    uint32_t *keys; // [most groups of a module] the groups' scores
     size_t *counts; // [HALF]
 };
 
@@ -87,7 +87,7 @@ enum cr_status cr_spf_budget(const struct cr_spf_config *config, const struct cr
     return CR_OK;
 }
 
-// Only rows of q, k and v are a head's: in o_proj a head is columns, and the MLP has none.
+// Only q, k and v have a head's rows: in o_proj a head is columns, and the MLP has none.
 static struct grouping grouping_of(const struct cr_spf_config *config, const struct cr_model_config *model,
                                    enum cr_module module)
 {
@@ -105,7 +105,7 @@ static struct grouping grouping_at(const struct selecting *s, size_t i)
     return grouping_of(s->config, &s->model->config, s->places[i].module);
 }
 
-// |w| of the checkpoint's own values.
+// |w| of the checkpoint's values.
 static enum cr_status weights_l1(const struct selecting *s, struct cr_module_place place, float *score)
 {
     const struct cr_model_parameter *parameter =
@@ -137,7 +137,7 @@ static enum cr_status draw(const struct selecting *s, size_t i, size_t groups)
     return CR_OK;
 }
 
-// Fills s->keys for the groups of place i.
+// Fills s->keys with the scores of the groups of place i.
 static enum cr_status find_keys(struct selecting *s, size_t i, struct grouping grouping)
 {
     if (s->config->criterion == CR_SPF_RANDOM) return draw(s, i, grouping.groups);
@@ -156,7 +156,8 @@ static enum cr_status find_keys(struct selecting *s, size_t i, struct grouping g
     return CR_OK;
 }
 
-// Counts weights by the upper half of their group's key, or by the lower half where the upper is `upper`.
+// Counts weights by the upper half of their group's key, or, with `lower`, those with this upper half by
+// their lower.
 static enum cr_status count_keys(struct selecting *s, bool lower, uint32_t upper)
 {
     memset(s->counts, 0, HALF * sizeof *s->counts);
@@ -171,8 +172,8 @@ static enum cr_status count_keys(struct selecting *s, bool lower, uint32_t upper
     return CR_OK;
 }
 
-// The largest half whose weights, with all above it, are more than *room; what is above takes its room. There
-// is one.
+// The half at which the room ends: the weights above it fit into *room, which is reduced by them, but those
+// at it do not all fit. There is such a half.
 static uint32_t border_of_halves(const struct selecting *s, size_t *room)
 {
     uint32_t half = HALF - 1;
@@ -197,11 +198,11 @@ enum cr_status cr_spf_part_allocate(struct cr_spf_part *part, bool elements, siz
     return cr_allocate(count, sizeof *sparse->place, &sparse->place);
 }
 
-// Groups with keys above the border, and those on it while there is room.
+// Takes groups with keys above the border, and those at it while there is room.
 struct border {
     bool all;
     uint32_t key;
-    size_t room; // of those on it
+    size_t room; // for groups at the border
 };
 
 static bool takes(struct border *border, uint32_t key, size_t size)
@@ -209,7 +210,7 @@ static bool takes(struct border *border, uint32_t key, size_t size)
     if (border->all || key > border->key) return true;
     if (key < border->key) return false;
     if (border->room < size) {
-        border->room = 0; // no later one in its place
+        border->room = 0; // no later group takes the place of this one
         return false;
     }
     border->room -= size;
@@ -235,7 +236,7 @@ static void fill_elements(struct cr_spf_part *part, const bool *taken)
     cr_sparse_by_columns(sparse);
 }
 
-// The part of place i, where it has one.
+// Makes the part of place i, if it has one.
 static enum cr_status add_part(struct selecting *s, size_t i, struct border *border,
                                struct cr_spf_selection *out)
 {
@@ -284,7 +285,7 @@ static enum cr_status choose(struct selecting *s, struct cr_spf_selection *out)
     return CR_OK;
 }
 
-// The weights of the largest of these modules, and the most groups of one.
+// The number of weights of the largest of these modules, and the largest number of groups of a module.
 static void measure(const struct cr_spf_config *config, const struct cr_model_config *model,
                     const struct cr_module_place *places, size_t count, size_t *largest, size_t *most)
 {
@@ -305,7 +306,7 @@ enum cr_status cr_spf_choosing_memory(const struct cr_spf_config *config, const 
     measure(config, model, places, count, &largest, &most);
     *out = HALF * sizeof(size_t) + most * sizeof(uint32_t);
     if (config->criterion != CR_SPF_RANDOM) *out += largest * sizeof(float);
-    // The sums of calibration, and with fisher the gradient of a batch by one module.
+    // The sums of calibration, and with fisher the gradient of one batch for one module.
     if (cr_spf_calibrates(config)) *out += weights_of(model, places, count) * sizeof(float);
     if (config->criterion == CR_SPF_FISHER) *out += largest * sizeof(float);
     return CR_OK;

@@ -13,7 +13,7 @@ bool cr_state_is_one(struct cr_slice start)
     return start.size >= sizeof magic && memcmp(start.data, magic, sizeof magic) == 0;
 }
 
-// Where the bytes go: one of the two.
+// Where the bytes are written: one of the two.
 struct target {
     struct cr_file_writer *clear;
     struct cr_seal_writer *sealed;
@@ -88,7 +88,7 @@ enum cr_status cr_state_parse_header(struct cr_slice bytes, size_t size, const c
     if (state.moment_count > CR_STATE_MOMENTS)
         return cr_fail(CR_INVALID, "%s: %zu vectors of moments", name, state.moment_count);
     size_t left = size - CR_STATE_HEADER_SIZE, vectors = 1 + state.moment_count;
-    // The bound keeps the product below from wrapping.
+    // This bound keeps the product below from wrapping.
     if (left < CR_SHA256_SIZE || count > (left - CR_SHA256_SIZE) / sizeof(float) / vectors)
         return cr_fail(CR_INVALID, "%s: cut off in its values", name);
     left -= (size_t)count * sizeof(float) * vectors + CR_SHA256_SIZE;

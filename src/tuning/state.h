@@ -1,8 +1,8 @@
-// The file in which a run is interrupted and taken up again.
+// The file that keeps the state of an interrupted run, from which it continues.
 //
-// Little-endian: "carrelst", u32 version 1, u32 vectors of moments (0 to 2), 32 bytes that name the run, u64
-// steps done, u64 updates of the optimiser, u64 count, then `count` fp32 values and each vector of moments,
-// and last the SHA-256 of all before it. Nothing follows.
+// Little-endian: "carrelst", u32 version 1, u32 number of moment vectors (0 to 2), 32 bytes that identify the
+// run, u64 steps done, u64 updates of the optimiser, u64 count, then `count` fp32 values and each moment
+// vector, and last the SHA-256 of everything before it. Nothing follows.
 #ifndef CARREL_TUNING_STATE_H
 #define CARREL_TUNING_STATE_H
 
@@ -12,7 +12,7 @@
 enum { CR_STATE_MOMENTS = 2 };
 
 struct cr_state {
-    unsigned char digest[CR_SHA256_SIZE]; // of everything that the run's course follows from
+    unsigned char digest[CR_SHA256_SIZE]; // of everything that determines the run
     uint64_t steps;
     uint64_t updates;
     size_t count; // of values, and of each vector of moments
@@ -21,21 +21,21 @@ struct cr_state {
     struct cr_slice moments[CR_STATE_MOMENTS];
 };
 
-// Mode 0600, atomic (cr_file_begin's rules); sealed unless `sealing` is NULL.
+// Writes the file atomically, with mode 0600 (see cr_file_begin); sealed unless `sealing` is NULL.
 enum cr_status cr_state_write(const char *path, const struct cr_sealing *sealing,
                               const struct cr_state *state);
 
-// Whether the bytes begin as a state does.
+// Whether the bytes begin like a state.
 bool cr_state_is_one(struct cr_slice start);
 
-// The header alone of a state of `size` bytes, which are as many as it says; without slices. A sealed one is
-// read so: its vectors follow one after the other.
+// Parses only the header of a state of `size` bytes, and checks that `size` is what it says; sets no slices.
+// For sealed states, whose vectors are then read one after the other.
 enum { CR_STATE_HEADER_SIZE = 72 };
 enum cr_status cr_state_parse_header(struct cr_slice bytes, size_t size, const char *name,
                                      struct cr_state *out);
 
-// Slices of the result point into `bytes`. Truncated, padded or damaged: CR_INVALID; another version:
-// CR_UNSUPPORTED. `name` stands in errors.
+// Slices of the result point into `bytes`. CR_INVALID if truncated, padded or damaged; CR_UNSUPPORTED for
+// another version. Error messages begin with `name`.
 enum cr_status cr_state_parse(struct cr_slice bytes, const char *name, struct cr_state *out);
 
 #endif

@@ -1,4 +1,4 @@
-// One optimiser step: the examples of its micro-batches, forward and back over each, clipping, update.
+// One optimiser step: the examples of its micro-batches, forward and backward over each, clipping, update.
 #include "tuning/evaluate.h"
 #include "tuning/schedule.h"
 #include "tuning/trainer_parts.h"
@@ -16,7 +16,7 @@ static void arrange(struct cr_trainer *trainer, size_t epoch)
     trainer->epoch = epoch;
 }
 
-// The examples of the pack at that place of the epoch, *count of them.
+// The examples of the pack at this position of the epoch; *count is their number.
 static const uint32_t *examples_at(const struct cr_trainer *trainer, size_t place, size_t *count)
 {
     const struct cr_packs *packs = &trainer->packs;
@@ -25,7 +25,7 @@ static const uint32_t *examples_at(const struct cr_trainer *trainer, size_t plac
     return packs->items + packs->start[pack];
 }
 
-// Packs [*first, *last) of the epoch's order belong to the step.
+// Packs [*first, *last) of the epoch's order belong to the current step.
 static void step_range(const struct cr_trainer *trainer, size_t *first, size_t *last)
 {
     size_t count = trainer->packs.count;
@@ -97,8 +97,8 @@ static enum cr_status micro_batch(const struct step *step, size_t number, size_t
     return CR_OK;
 }
 
-// The micro-batches go round the lanes. Those of all lanes add to the same gradients and sums: lanes take
-// turns, in an order that shapes alone decide.
+// Micro-batches are dealt to the lanes in turn. All lanes add to the same gradients and sums, but they take
+// turns, in an order that only shapes determine.
 static enum cr_status micro_batches(void *context, size_t lane)
 {
     const struct step *step = context;
@@ -108,7 +108,8 @@ static enum cr_status micro_batches(void *context, size_t lane)
     return CR_OK;
 }
 
-// Gradient of the mean loss over all labelled tokens of the step, however they lie in its micro-batches.
+// Computes the gradient of the mean loss over all labelled tokens of the step, however its micro-batches
+// divide them.
 static enum cr_status gradient(struct cr_trainer *trainer, struct cr_tally *sum)
 {
     arrange(trainer, trainer->step / cr_steps_per_epoch(&trainer->training, trainer->packs.count));

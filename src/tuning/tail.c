@@ -15,7 +15,7 @@
 struct cr_tail {
     struct cr_compute *compute;
     int activations;
-    size_t first, rows; // its first layer, rows of a text at most
+    size_t first, rows; // its first layer; the most rows of a text
     struct cr_model *model;
     struct cr_structure *tuned;
     struct cr_decoder *decoder;
@@ -147,7 +147,7 @@ enum cr_status cr_tail_next(struct cr_tail *tail, struct cr_tail_text *text, con
     return status;
 }
 
-// What one example adds, where it counts.
+// Counts the right labels of one example.
 static void count_right(const struct cr_tail *tail, size_t rows, struct cr_tail_score *score)
 {
     bool all = true;

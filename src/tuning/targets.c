@@ -20,7 +20,7 @@ bool cr_target_is_expression(const char *target)
     return strpbrk(target, "*|()[]{}\\^$+?") != NULL;
 }
 
-// PEFT's rule: the whole name, or what follows one of its points.
+// PEFT's rule: the whole name, or what follows one of its dots.
 static bool matches(const char *target, const char *name)
 {
     size_t size = strlen(name), tail = strlen(target);
@@ -45,7 +45,7 @@ static enum cr_status fail_unknown(const struct cr_model_config *model, const ch
                    known);
 }
 
-// Which of the model's layers are adapted; *out has one flag per layer.
+// Finds which of the model's layers are adapted; *out has one flag per layer.
 static enum cr_status chosen_layers(const char *section, const struct cr_size_list *wanted, size_t layers,
                                     bool **out)
 {
@@ -74,7 +74,7 @@ static enum cr_status find(const char *section, struct cr_search *expression, co
     return status == CR_OK ? CR_OK : cr_fail_within(status, "%starget_modules", section);
 }
 
-// What PEFT would adapt as well, and no adapter here can be in.
+// Refuses what PEFT would also adapt, but no adapter here can contain.
 static enum cr_status refuse_others(const char *section, const char *target, struct cr_search *expression)
 {
     static const char *const others[] = {"lm_head", "model.embed_tokens", "transformer.wte",
@@ -88,8 +88,8 @@ static enum cr_status refuse_others(const char *section, const char *target, str
                    section, target);
 }
 
-// Marks the places that one target names, or an expression finds, among all of the model's; none is an error.
-// As with PEFT, `chosen` layers are for parts of names: a whole one is meant as it stands.
+// Marks the places, among all of the model's, that one target or an expression matches; matching none is an
+// error. As in PEFT, `chosen` layers apply to parts of names: a whole name is adapted in any case.
 static enum cr_status mark_target(const struct cr_model_config *model, const char *section,
                                   const char *target, struct cr_search *expression, const bool *chosen,
                                   bool *marked)
@@ -109,7 +109,7 @@ static enum cr_status mark_target(const struct cr_model_config *model, const cha
     return fail_unknown(model, section, target);
 }
 
-// PEFT holds a regular expression against whole names.
+// PEFT matches a regular expression against whole names.
 static enum cr_status mark_expression(const struct cr_model_config *model, const char *section,
                                       const char *target, const bool *chosen, bool *marked)
 {
@@ -169,7 +169,7 @@ static enum cr_status add_target(struct cr_string_list *list, const char *target
 static enum cr_status read_modules(const struct cr_json *value, const char *name, struct cr_string_list *out)
 {
     if (cr_json_kind(value) == CR_JSON_NULL)
-        return CR_OK; // PEFT's choice for the family, see cr_lora_targets
+        return CR_OK; // PEFT's default for the family, see cr_lora_targets
     if (cr_json_kind(value) == CR_JSON_STRING)
         return add_target(out, (const char *)cr_json_string(value).data);
     if (cr_json_kind(value) != CR_JSON_ARRAY || cr_json_count(value) == 0)

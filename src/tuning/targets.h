@@ -1,4 +1,4 @@
-// Which linear modules a configuration means: PEFT's target_modules and layers_to_transform.
+// Which linear modules a configuration names: PEFT's target_modules and layers_to_transform.
 #ifndef CARREL_TUNING_TARGETS_H
 #define CARREL_TUNING_TARGETS_H
 
@@ -11,23 +11,24 @@ struct cr_module_place {
     enum cr_module module;
 };
 
-// Place i of a model's layers · CR_MODULES, layer by layer in the order of enum cr_module.
+// Place i of the layers · CR_MODULES places of a model, layer by layer in the order of enum cr_module.
 static inline struct cr_module_place cr_module_place_at(size_t i)
 {
     return (struct cr_module_place){i / CR_MODULES, (enum cr_module)(i % CR_MODULES)};
 }
 
 // The modules that `targets` (target_count of them) name, layer by layer in the order of enum cr_module; free
-// *out with cr_free. A target is "all-linear", a module's name ("q_proj"), or more of it
-// ("layers.0.self_attn.q_proj"), or, standing alone, a regular expression of whole names, as PEFT matches
-// them. One that names nothing is CR_INVALID and lists the names, a layer that the model does not have is
-// CR_INVALID too. No `layers`: all; a whole name ("model.layers.0.self_attn.q_proj") is taken whatever they
-// are, as PEFT takes it. `section` ("lora.", or "") begins what is said of a key.
+// *out with cr_free. A target is "all-linear", a module's name ("q_proj"), a longer part of it
+// ("layers.0.self_attn.q_proj"), or, if it is the only one, a regular expression for whole names, matched as
+// in PEFT. A target that matches nothing returns CR_INVALID and a list of the names; a layer that the model
+// does not have returns CR_INVALID too. Empty `layers`: all. As in PEFT, a whole name
+// ("model.layers.0.self_attn.q_proj") is adapted whatever `layers` says. `section` ("lora.", or "") precedes
+// the key in error messages.
 enum cr_status cr_module_places(const char *section, const char *const *targets, size_t target_count,
                                 const struct cr_size_list *layers, const struct cr_model_config *model,
                                 struct cr_module_place **out, size_t *count);
 
-// Whether it is a regular expression: has what no name has.
+// Whether the target is a regular expression: it has a character that no name has.
 bool cr_target_is_expression(const char *target);
 
 // The module's name in Transformers' model ("model.layers.0.self_attn.q_proj"); false where the model has no
@@ -43,8 +44,8 @@ size_t cr_module_place_parameter(const struct cr_model *model, struct cr_module_
 enum cr_status cr_targets_copy(const struct cr_targets *targets, struct cr_targets *out);
 void cr_targets_release(struct cr_targets *targets);
 
-// The members target_modules and layers_to_transform of a JSON file of that name, into lists that are empty;
-// absent or null: an empty list. To be released where it fails, too.
+// Reads the members target_modules and layers_to_transform of a JSON file of that name into empty lists;
+// absent or null: an empty list. Release *out even on failure.
 enum cr_status cr_targets_read(const struct cr_json *root, const char *name, struct cr_targets *out);
 enum cr_status cr_layers_append(const struct cr_size_list *layers, struct cr_buffer *out);
 

@@ -58,8 +58,8 @@ static enum cr_status warn_of_dropouts(const struct cr_trainer *trainer)
     return CR_OK;
 }
 
-// Conversations whose template is not named take one by the tokenizer's tokens, which may say other things
-// than the model's own: a system's message, the date.
+// Conversations without a named template use one that the tokenizer's tokens suggest, which may add other
+// text than the model's own template: a system message, the date.
 static enum cr_status warn_of_template(const struct cr_trainer *trainer)
 {
     bool own;
@@ -77,7 +77,7 @@ static enum cr_status warn_of_template(const struct cr_trainer *trainer)
     return CR_OK;
 }
 
-// Silos have steps by their data: what one warms up over may be all that another has.
+// The number of steps follows from a silo's own data: one silo's warm-up may be another's whole run.
 static void warn_of_warmup(const struct cr_trainer *trainer)
 {
     const struct cr_training_config *training = &trainer->training;
@@ -157,7 +157,7 @@ void cr_trainer_free(struct cr_trainer *trainer)
     cr_model_free(trainer->model);
     cr_lanes_free(trainer->lanes);
     free(trainer->base);
-    cr_wipe(trainer, sizeof *trainer); // the seed
+    cr_wipe(trainer, sizeof *trainer); // it has the seed
     free(trainer);
 }
 
@@ -195,7 +195,8 @@ void cr_trainer_reset_optimizer(struct cr_trainer *trainer)
     cr_optimizer_reset(&trainer->optimizer);
 }
 
-// Seconds after which a step is reported although logging_steps have not passed: whoever waits sees life.
+// Seconds after which a step is reported even if logging_steps have not passed, to show that the run is
+// alive.
 static const double longest_silence = 2;
 
 static void report_step(struct cr_trainer *trainer, const struct cr_tally *step, double norm)
@@ -260,7 +261,7 @@ static void report_slicing(const struct cr_trainer *trainer)
         CR_FIELD("pad_wait_seconds", tally.waiting),
         CR_FIELD("offline_seconds", tally.offline),
         CR_FIELD("chi_square", tally.chi_square),
-        // Of a clear front alone:
+        // Only with a clear front:
         CR_FIELD("front_layers", cr_front_cache_layer(trainer->front_of_data)),
         CR_FIELD("front_examples", front.examples),
         CR_FIELD("front_rows", front.rows),
@@ -279,8 +280,8 @@ enum cr_status cr_trainer_run(struct cr_trainer *trainer, size_t steps, struct c
     if (steps > trainer->total_steps - trainer->step)
         return cr_fail(CR_INVALID, "training: %zu more steps were asked for where %zu of %zu are left", steps,
                        trainer->total_steps - trainer->step, trainer->total_steps);
-    // Losses of steps that no report has told of yet, of an earlier round perhaps, are in the next one; the
-    // speed is that of this run alone.
+    // The losses of steps that have not been reported yet, perhaps from an earlier round, are in the next
+    // report; the speed is that of this run only.
     trainer->report.tokens = trainer->report.steps = 0;
     trainer->report.began = cr_clock_monotonic();
     for (size_t i = 0; i < steps; i++) {

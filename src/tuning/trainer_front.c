@@ -1,12 +1,12 @@
-// The clear front of a run: where it ends, and what it takes.
+// The clear front of a run: where it ends, and how it is opened.
 #include "tuning/trainer_parts.h"
 
 #include <stdio.h>
 
-// Seconds without a sign of life of the accelerator: more than the layers below take for a batch.
+// Seconds without a sign of life of the accelerator: more than it takes to compute a batch's front.
 static const double patience = 120;
 
-// Where the boundary lies, for whoever wants to know what leaves the process in the clear.
+// Reports where the front ends, for whoever wants to know what leaves the process in the clear.
 static void announce(const struct cr_trainer *trainer, const char *address, size_t front)
 {
     char message[512];

@@ -1,4 +1,4 @@
-// The opening of a trainer: the model, the data, what is tuned, and the walks.
+// Opening a trainer: the model, the data, what is tuned, and the passes.
 #include "tuning/checkpoint.h"
 #include "tuning/evaluate.h"
 #include "tuning/full.h"
@@ -61,7 +61,7 @@ static enum cr_status open_data(struct cr_trainer *trainer, const struct cr_tuni
     return cr_draws_new(trainer->seed, "order of examples", &trainer->shuffle);
 }
 
-// Read before the work: what is wrong with it is better known then than after days of training.
+// Read before training, so that errors in it are known at once and not after days.
 static enum cr_status open_held_out(struct cr_trainer *trainer, const char *path)
 {
     struct cr_dataset_options options = trainer->data_options;
@@ -80,7 +80,7 @@ static int larger_first(const void *left, const void *right)
     return (a < b) - (a > b);
 }
 
-// The sum of the `most` largest.
+// The sum of the `most` largest values.
 static size_t sum_of_largest(size_t *values, size_t count, size_t most)
 {
     size_t sum = 0;
@@ -89,8 +89,8 @@ static size_t sum_of_largest(size_t *values, size_t count, size_t most)
     return sum;
 }
 
-// The most rows and sequences that any walk may have: a batch of the largest packs, and room for an
-// evaluation, whose short examples may share a walk.
+// The most rows and sequences that any pass may have: a batch of the largest packs, or a batch of an
+// evaluation, in which short examples share a pass.
 static enum cr_status most_rows(const struct cr_trainer *trainer, size_t *rows, size_t *sequences)
 {
     const struct cr_packs *packs = &trainer->packs;
@@ -122,7 +122,7 @@ static enum cr_status make_lora(struct cr_trainer *trainer, const struct cr_tuni
     return status;
 }
 
-// training_rows: the most rows of a walk that trains; 0: none does.
+// training_rows: the most rows of a training pass; 0: there is none.
 static enum cr_status make_tuned(struct cr_trainer *trainer, const struct cr_tuning_config *config,
                                  size_t training_rows)
 {
@@ -158,16 +158,16 @@ static enum cr_status make_structure(struct cr_trainer *trainer, const struct cr
     return make_tuned(trainer, &own, training_rows);
 }
 
-// Seconds without a sign of life after which an accelerator counts as gone: more than any product takes.
+// Seconds without a sign of life after which an accelerator counts as lost: more than any product takes.
 static const double accelerator_patience = 120;
 
-// Whoever waits knows for whom: an accelerator may be started after this.
+// Reports which accelerators are waited for: they may be started after this.
 static enum cr_status tell_accelerators(const struct cr_trainer *trainer,
                                         const struct cr_slicing_config *slicing)
 {
     CR_CLEANUP(cr_buffer_release) struct cr_buffer addresses = {0};
     for (size_t i = 0; i < slicing->accelerators.count; i++) {
-        const char *address = slicing->accelerators.items[i]; // the key of a tls: address is left out
+        const char *address = slicing->accelerators.items[i]; // without the key of a tls: address
         CR_TRY(
             cr_append_format(&addresses, "%s%.*s", i > 0 ? ", " : "", (int)strcspn(address, "#"), address));
     }
@@ -221,11 +221,11 @@ enum cr_status cr_trainer_open(struct cr_trainer *trainer, const struct cr_tunin
     CR_TRY(open_held_out(trainer, config->data.eval));
     size_t rows, sequences;
     CR_TRY(most_rows(trainer, &rows, &sequences));
-    // Everything that a walk takes comes first: choosing what is to be trained may walk.
+    // Everything that a pass needs comes first, because choosing what is trained may run passes.
     if (trainer->model->outside && trainer->data) CR_TRY(open_slicing(trainer, config, rows));
     CR_TRY(cr_trainer_open_front(trainer, config, rows, sequences));
     CR_TRY(make_walks(trainer, config, rows, sequences));
-    // What trains nothing needs neither gradients nor moments.
+    // A trainer that trains nothing needs neither gradients nor moments.
     CR_TRY(make_structure(trainer, config, trainer->data ? rows : 0));
     if (!trainer->data) return CR_OK;
     return cr_optimizer_init(&trainer->optimizer, &trainer->training, trainer->structure->parameters.count);

@@ -15,7 +15,7 @@
 #include "tuning/structure.h"
 #include "tuning/trainer.h"
 
-// What "train.step" reports: sums since the last report, tokens and steps of the present run alone.
+// What "train.step" reports: sums since the last report; tokens and steps count the present run only.
 struct cr_trainer_report {
     double loss_sum;
     size_t labelled;
@@ -24,11 +24,11 @@ struct cr_trainer_report {
     double began; // monotonic seconds
 };
 
-// What one micro-batch at a time takes.
+// What a micro-batch needs while it is processed.
 struct cr_trainer_walk {
     struct cr_pass *pass;
     struct cr_batch *batch;
-    struct cr_spill *spill; // of what the pass keeps; NULL: it keeps that itself
+    struct cr_spill *spill; // stores what the pass keeps; NULL: the pass keeps it itself
 };
 
 struct cr_trainer {
@@ -36,22 +36,22 @@ struct cr_trainer {
     struct cr_dataset_options data_options;
     char *base; // the model's directory
     bool random_init;
-    bool in_8bit;  // the frozen matrices are whole numbers, wherever their products are computed
+    bool in_8bit;  // the frozen matrices are in int8, wherever their products are computed
     size_t digits; // of masked products; 0: there are none
     uint64_t seed;
     struct cr_compute *compute; // borrowed
     struct cr_event_sink sink;
 
     struct cr_model *model;
-    struct cr_slicing *slicing; // NULL where the frozen products are computed here
-    struct cr_front *front;     // NULL where walks begin with the embedding
+    struct cr_slicing *slicing; // NULL if the frozen products are computed here
+    struct cr_front *front;     // NULL if passes begin with the embedding
     struct cr_front_cache *front_of_data, *front_of_held_out;
     struct cr_tokenizer *tokenizer;
-    struct cr_cut *cut;          // of a split model's tail, whose `data` it is; borrowed
+    struct cr_cut *cut;          // of a split model's tail, which owns `data`; borrowed
     struct cr_dataset *data;     // NULL for a trainer without training data
     struct cr_dataset *held_out; // NULL without data.eval
     const char *held_out_path;
-    struct cr_packs packs; // what a batch counts: of one example each without packing
+    struct cr_packs packs; // the units of a batch: one example each without packing
     struct cr_structure *structure;
     struct cr_optimizer_state optimizer;
     struct cr_lanes *lanes;        // of training; NULL: one
@@ -69,28 +69,28 @@ struct cr_trainer {
     unsigned char run[CR_SHA256_SIZE]; // the digest of a saved state
 };
 
-// Opens and makes all that a trainer lacks that has only its settings. On failure what is there is left for
-// cr_trainer_free.
+// Opens and makes everything else for a trainer that has only its settings. On failure cr_trainer_free
+// releases what has been made.
 enum cr_status cr_trainer_open(struct cr_trainer *trainer, const struct cr_tuning_config *config);
 
-// One optimiser step; on failure the trainer stands before it.
+// One optimiser step; on failure the trainer is as before it.
 enum cr_status cr_trainer_do_step(struct cr_trainer *trainer, struct cr_tally *tally, double *grad_norm);
 
 // Fills the batch with packs [first, last) of the first epoch's order.
 enum cr_status cr_trainer_fill(struct cr_trainer *trainer, size_t first, size_t last, struct cr_batch *batch);
 
-// Walks through all layers and back over the walk's batch: adds the loss of its tokens to *loss_sum, and to
-// what is tuned the gradient of that sum's part 1 / labelled.
+// Runs the walk's batch forward and backward: adds the loss of its tokens to *loss_sum, and the gradient of
+// that loss / labelled to the gradients of what is tuned.
 enum cr_status cr_trainer_walk_batch(const struct cr_trainer *trainer, const struct cr_trainer_walk *walk,
                                      const struct cr_tuned *tuned, size_t labelled, double *loss_sum);
 
-// Chooses what sparse fine-tuning trains, and makes its structure. Walks the first batches where the
-// criterion is of gradients: all else that a walk takes is there.
+// Chooses what sparse fine-tuning trains, and makes its structure. Runs the first batches if the criterion
+// needs gradients, so everything that a pass needs must exist.
 enum cr_status cr_trainer_make_spf(struct cr_trainer *trainer, const struct cr_tuning_config *config,
                                    bool training, struct cr_structure **out);
 
-// Where slicing.clear_front asks for one and a layer lies below the first adapted one, or the model is split:
-// opens the front, for walks of so many rows and sequences. The slicing is there.
+// Opens the front, for passes of so many rows and sequences, if slicing.clear_front asks for one and a layer
+// is below the first adapted one, or if the model is split. The slicing must be open.
 enum cr_status cr_trainer_open_front(struct cr_trainer *trainer, const struct cr_tuning_config *config,
                                      size_t rows, size_t sequences);
 

@@ -1,5 +1,5 @@
-// What sparse fine-tuning trains: chosen before the first step, by the checkpoint, the seed or, where the
-// criterion is of gradients, the first batches of the first epoch.
+// What sparse fine-tuning trains: chosen before the first step, by the checkpoint, by the seed or, if the
+// criterion needs gradients, by the first batches of the first epoch.
 #include "base/secret.h"
 #include "tensor/matmul.h"
 #include "tuning/schedule.h"
@@ -11,11 +11,11 @@
 
 struct calibration;
 
-// Collects one module's scores on the way back.
+// Collects one module's scores in the backward pass.
 struct collector {
     struct cr_delta delta; // first: the model holds a pointer to it
     struct calibration *calibration;
-    float *sum; // [out, in]: of batches' gradients, or of their squares; secret
+    float *sum; // [out, in]: of the batches' gradients, or of their squares; secret
     size_t out, in;
 };
 
@@ -25,7 +25,7 @@ struct calibration {
     struct cr_module_place *places; // [count]
     struct collector *collectors;   // [count]
     size_t count;
-    float *batch; // [largest out·in]: one batch's gradient, where it is squared; secret
+    float *batch; // [largest out·in]: one batch's gradient, if it is squared; secret
     struct cr_tuned tuned;
 };
 
@@ -53,7 +53,7 @@ static enum cr_status collect(const struct collector *self, struct cr_matrix x, 
 static enum cr_status collect_all(const struct cr_delta_part *dy, size_t count, struct cr_matrix x,
                                   struct cr_matrix dx)
 {
-    (void)dx; // W's own share of it is the linear's affair
+    (void)dx; // W's own contribution to dx is computed by the linear
     for (size_t i = 0; i < count; i++)
         CR_TRY(collect((const struct collector *)dy[i].delta, x, dy[i].columns));
     return CR_OK;
@@ -86,7 +86,7 @@ static enum cr_status prepare(struct calibration *calibration, const struct cr_s
     return cr_secret_allocate(largest, sizeof *calibration->batch, &calibration->batch);
 }
 
-// Forward and back over the first batches, each by the mean loss of its labelled tokens.
+// Runs the first batches forward and backward, each with the mean loss of its labelled tokens.
 static enum cr_status walk_batches(struct cr_trainer *trainer, size_t batches,
                                    struct calibration *calibration)
 {

@@ -1,4 +1,5 @@
-// What a run is (its digests), and its interruption: saving and loading all that the next step follows from.
+// The identity of a run (its digests), and its interruption: saving and loading all that the next step
+// depends on.
 #include "base/mapping.h"
 #include "tuning/schedule.h"
 #include "tuning/state.h"
@@ -20,7 +21,7 @@ static enum cr_status add_structure(const struct cr_trainer *trainer, struct cr_
     return cr_hasher_add(hasher, cr_buffer_slice(&text));
 }
 
-// The base is gone through once; nothing that is hashed changes while the trainer lives.
+// The base is read once; nothing that is hashed changes while the trainer exists.
 enum cr_status cr_trainer_base(struct cr_trainer *trainer, struct cr_base_digest *out)
 {
     const struct cr_model *model = trainer->model;
@@ -60,14 +61,14 @@ static enum cr_status add_settings(const struct cr_trainer *trainer, struct cr_h
     CR_TRY(cr_append_format(&text, "seed %llu act %d steps %zu packs %zu\n",
                             (unsigned long long)trainer->seed, (int)trainer->model->act, trainer->total_steps,
                             trainer->packs.count));
-    size_t front = cr_front_cache_layer(trainer->front_of_data); // its rounding is not that of masked layers
+    size_t front = cr_front_cache_layer(trainer->front_of_data); // rounded differently from masked layers
     if (front > 0) CR_TRY(cr_append_format(&text, "front %zu\n", front));
-    size_t lanes = cr_training_lanes(training); // how a batch is cut, and what is dropped in which part
+    size_t lanes = cr_training_lanes(training); // they decide how a batch is cut, and what is dropped
     if (lanes > 1) CR_TRY(cr_append_format(&text, "lanes %zu\n", lanes));
     return cr_hasher_add(hasher, cr_buffer_slice(&text));
 }
 
-// Which examples share a row; nothing where each has one of its own, in order.
+// Adds which examples share a row; nothing if each has its own, in order.
 static enum cr_status add_packs(const struct cr_trainer *trainer, struct cr_hasher *hasher)
 {
     const struct cr_packs *packs = &trainer->packs;
@@ -90,7 +91,7 @@ static enum cr_status add_examples(const struct cr_trainer *trainer, struct cr_h
     return CR_OK;
 }
 
-// Names the run: what is trained, on what, and how. Threads, logging and paths do not matter to it.
+// Identifies the run: what is trained, on what, and how. Threads, logging and paths do not matter.
 enum cr_status cr_trainer_identify(struct cr_trainer *trainer)
 {
     if (trainer->run_known) return CR_OK;
@@ -163,8 +164,8 @@ static enum cr_status load_clear(struct cr_trainer *trainer, const char *path)
     return CR_OK;
 }
 
-// Straight to where it belongs: there is no room for a second copy of everything. The checksum at its end is
-// read for the sake of the last chunk, which is whole then; the seal says more than it would.
+// Reads directly into place, because there is no room for a second copy. The checksum at the end is read only
+// so that the last chunk is complete; the seal already guarantees more.
 static enum cr_status load_sealed(struct cr_trainer *trainer, const struct cr_sealing *sealing,
                                   const char *path)
 {

@@ -7,17 +7,17 @@
 
 #include <stdlib.h>
 
-// Texts that are written together: one step for all of them reads the weights once. More would save little
+// Texts that are generated together: one step for all of them reads the weights once. More would save little
 // and take more memory.
 enum { TOGETHER = 32 };
 
-// Examples' answers that are written before they are scored, in the order of their rows.
+// Answers that are generated before any of them is scored, in the order of their rows.
 enum { GATHERED = 256 };
 
 struct text {
-    struct cr_ids *ids; // the prompt, and what was written behind it
-    size_t most;        // tokens to write yet
-    size_t fed;         // of ids, to the decoder
+    struct cr_ids *ids; // the prompt, then what was generated
+    size_t most;        // tokens still to generate
+    size_t fed;         // how many of `ids` the decoder has had
     bool ended;
 };
 
@@ -27,7 +27,7 @@ struct writing {
     struct cr_decoder *decoder;
     struct cr_draws *draws;
     size_t places;               // texts of the decoder
-    struct text *text[TOGETHER]; // [places], NULL: the place is free
+    struct text *text[TOGETHER]; // [places]; NULL: the place is free
 };
 
 static enum cr_status choose(struct writing *writing, size_t place, const float *logits)
@@ -46,7 +46,7 @@ static enum cr_status choose(struct writing *writing, size_t place, const float 
     return writer->wrote ? writer->wrote(writer->context) : CR_OK;
 }
 
-// One token of each text that has a place; *any: there was one.
+// Generates one token for each text that has a place; *any: there was such a text.
 static enum cr_status step(struct writing *writing, bool *any)
 {
     struct cr_feed feeds[TOGETHER];
@@ -66,7 +66,7 @@ static enum cr_status step(struct writing *writing, bool *any)
     return CR_OK;
 }
 
-// A text that has ended makes room for the next one.
+// Generates all texts; when one ends, the next takes its place.
 static enum cr_status write_with(struct writing *writing, struct text *texts, size_t count)
 {
     bool any = true;
@@ -83,8 +83,8 @@ static enum cr_status write_with(struct writing *writing, struct text *texts, si
     return CR_OK;
 }
 
-// How many texts of that length may be written together: their keys, values and logits take 256 MiB at most,
-// or an eighth of what the weights take, unless one alone takes more.
+// How many texts of that length may be generated together: their keys, values and logits take at most 256
+// MiB, or an eighth of what the weights take, unless one alone takes more.
 static size_t places_for(const struct cr_session *session, size_t length, size_t count)
 {
     const struct cr_model *model = session->model;
@@ -128,7 +128,7 @@ static enum cr_status decode(const struct cr_session *session, const uint32_t *i
     return cr_tokenizer_decode(session->tokenizer, ids, count, true, text);
 }
 
-// A stretch of an example's labels, [count], and what the model says there.
+// A stretch of an example's labels, [count], and the model's answer there.
 struct answer {
     const int32_t *labels;
     size_t count, prompt;
@@ -178,7 +178,7 @@ static enum cr_status answer_all(struct answering *with)
     return CR_OK;
 }
 
-// The stretch of labels [first, last) of an example. labels[i] is the token behind place i.
+// Asks for the labels [first, last) of an example. labels[i] is the token after place i.
 static enum cr_status ask(struct answering *with, struct cr_example example, size_t first, size_t last)
 {
     if (with->count == GATHERED) CR_TRY(answer_all(with));
