@@ -15,7 +15,7 @@ void cr_mask_add(const struct cr_field *field, const uint32_t *x, const uint32_t
                  uint32_t *out);
 
 enum {
-    CR_MASK_MOST = 1 << 17, // the most words that one call adds to sums
+    CR_MASK_MOST = 1 << 17, // the most words of one cr_mask_open with sums
     CR_MASK_LANES = 8,
 };
 

@@ -185,7 +185,7 @@ static inline dv d_mul(dv a, dv b)
 
 static inline wv w_low(dv x)
 {
-    // Of both, the low halves of two numbers of each half.
+    // Takes the low halves of two numbers from each half of both registers.
     __m256 low = _mm256_shuffle_ps(_mm256_castpd_ps(x.low), _mm256_castpd_ps(x.high), 0x88);
     return _mm256_permute4x64_epi64(_mm256_castps_si256(low), 0xd8);
 }

@@ -65,7 +65,7 @@ static inline size_t w_split(const uint32_t *words, size_t count, unsigned digit
     const __m512i gather = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
     size_t i = 0;
     for (; i + 64 <= count; i += 64) {
-        __m512i digit[4]; // of sixteen words each: their first digits, then their second ones, ...
+        __m512i digit[4]; // of sixteen words each: first their first digits, then their second ones, ...
         for (size_t j = 0; j < 4; j++)
             digit[j] = _mm512_permutexvar_epi32(
                 gather, _mm512_shuffle_epi8(_mm512_loadu_si512(words + i + 16 * j), by_digit));
@@ -81,7 +81,7 @@ static inline size_t w_split(const uint32_t *words, size_t count, unsigned digit
     return i;
 }
 
-// 16 bytes from each of four places.
+// Loads 16 bytes from each of four places.
 static inline __m512i b_load_four(const int8_t *p, size_t stride)
 {
     __m512i all = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i_u *)p));
@@ -101,7 +101,7 @@ static inline size_t b_pack(const int8_t *q, size_t stride, bool along, size_t d
         _mm512_storeu_si512(right + 16 * k, _mm512_shuffle_epi8(rows, by_column));
     }
     for (; along && k + 16 <= depth; k += 16) {
-        // The next panel's columns, for which no processor looks by itself: they are sixteen.
+        // Prefetch the next panel's columns: sixteen streams are too many for a processor to predict.
         for (size_t c = 16; k % 64 == 0 && c < 32; c++) __builtin_prefetch(q + c * stride + k);
         __m512i four[4]; // columns j, 4 + j, 8 + j and 12 + j
         for (size_t j = 0; j < 4; j++) four[j] = b_load_four(q + j * stride + k, 4 * stride);

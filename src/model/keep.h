@@ -16,7 +16,7 @@ struct cr_keep_part {
 
 // One store serves one pass.
 struct cr_keep {
-    // Makes room for `slots` slots of `size` bytes each; the pass calls it once, before the first walk.
+    // Makes room for `slots` slots of `size` bytes each; called once, when the pass is made.
     enum cr_status (*reserve)(struct cr_keep *self, size_t slots, size_t size);
     // Stores the content of these parts in the slot, in place of what it held. Does not change the parts.
     enum cr_status (*put)(struct cr_keep *self, size_t slot, const struct cr_keep_part *parts, size_t count);

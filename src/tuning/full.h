@@ -16,8 +16,8 @@ enum cr_status cr_full_new(struct cr_model *model, struct cr_structure **out);
 enum cr_status cr_full_load(struct cr_structure *structure);
 
 // Sets values as Transformers does: matrices from a normal distribution of this standard deviation (each from
-// a random stream of its own), norm weights one, biases zero; in gpt2 the deviation of the last matrix of each
-// layer's two residual branches is divided by √(2 · layers).
+// a random stream of its own), norm weights one, biases zero; in gpt2 the deviation of the last matrix of
+// each layer's two residual branches is divided by √(2 · layers).
 enum cr_status cr_full_initialise(struct cr_structure *structure, uint64_t seed, double deviation);
 
 #endif

@@ -42,7 +42,7 @@ struct merge {
     size_t modules;                  // how many the adapter changes
     struct cr_tensor_entry *entries; // [cr_safetensors_count(model->weights)] of the file to write
     size_t *merged;   // [as many]: the parameter + 1 that the adapter changes; 0: the checkpoint's bytes
-    float *values[2]; // of the largest matrix that the adapter changes, between walks
+    float *values[2]; // of the largest matrix that the adapter changes; kept between passes
     size_t vocabulary, tokens;
     float *expected, *found; // [tokens, vocabulary] logits
 };

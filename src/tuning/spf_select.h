@@ -1,10 +1,10 @@
 // Which weights of a frozen base sparse fine-tuning trains; chosen once, before training.
 //
 // The named modules' weights are divided into groups (enum cr_spf_granularity). A group's score is the mean
-// of the criterion over its weights. Groups are taken in the order of their scores, over all modules together
-// and, of equal ones, the first first, until the next group would exceed density times the number of the
-// named modules' weights. With `random` the order is drawn from the seed. The choice is the same for equal
-// model, configuration, seed and scores, whatever the number of threads.
+// of the criterion over its weights. Groups of all modules together are taken in the order of their scores,
+// and among equal scores in their own order, until the next group would exceed density times the number of
+// the named modules' weights. With `random` the order is drawn from the seed. The choice is the same for
+// equal model, configuration, seed and scores, whatever the number of threads.
 #ifndef CARREL_TUNING_SPF_SELECT_H
 #define CARREL_TUNING_SPF_SELECT_H
 

@@ -18,7 +18,7 @@ static inline struct cr_module_place cr_module_place_at(size_t i)
 }
 
 // The modules that `targets` (target_count of them) name, layer by layer in the order of enum cr_module; free
-// *out with cr_free. A target is "all-linear", a module's name ("q_proj"), a longer part of it
+// *out with cr_free. A target is "all-linear", a module's name ("q_proj"), the end of its whole name
 // ("layers.0.self_attn.q_proj"), or, if it is the only one, a regular expression for whole names, matched as
 // in PEFT. A target that matches nothing returns CR_INVALID and a list of the names; a layer that the model
 // does not have returns CR_INVALID too. Empty `layers`: all. As in PEFT, a whole name

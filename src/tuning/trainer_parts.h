@@ -90,7 +90,7 @@ enum cr_status cr_trainer_make_spf(struct cr_trainer *trainer, const struct cr_t
                                    bool training, struct cr_structure **out);
 
 // Opens the front, for passes of so many rows and sequences, if slicing.clear_front asks for one and a layer
-// is below the first adapted one, or if the model is split. The slicing must be open.
+// is below the first adapted one, or if the model is split. Any slicing must be open already.
 enum cr_status cr_trainer_open_front(struct cr_trainer *trainer, const struct cr_tuning_config *config,
                                      size_t rows, size_t sequences);
 
