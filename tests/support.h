@@ -56,8 +56,8 @@ static inline const char *shared_data(void)
 static inline void write_bytes(const char *path, struct cr_slice bytes)
 {
     FILE *file = fopen(path, "we");
-    if (!file || fwrite(bytes.data, 1, bytes.size, file) != bytes.size || fclose(file) != 0)
-        fail_msg("%s cannot be written", path);
+    size_t written = file && bytes.size > 0 ? fwrite(bytes.data, 1, bytes.size, file) : 0;
+    if (!file || written != bytes.size || fclose(file) != 0) fail_msg("%s cannot be written", path);
 }
 
 static inline void write_text(const char *path, const char *text)
