@@ -152,9 +152,7 @@ static enum cr_status take_tpm(struct search *search, const struct cr_json *obje
     for (size_t i = 0; i < cr_json_count(pcrs); i++) {
         CR_CLEANUP(cr_buffer_release) struct cr_buffer value = {0};
         if (cr_encoding_value(cr_json_at(pcrs, i), &value) != CR_OK) return CR_OK;
-        CR_TRY(cr_append_format(&text, "%s\"", i > 0 ? ", " : ""));
-        CR_TRY(cr_append_hex(&text, cr_buffer_slice(&value)));
-        CR_TRY(cr_append_u8(&text, '"'));
+        CR_TRY(cr_json_append_hex_item(&text, i, cr_buffer_slice(&value)));
     }
     CR_TRY(cr_append(&text, "]}", 2));
     return take(search, cr_buffer_slice(&text), CR_EVIDENCE_TPM);

@@ -103,11 +103,8 @@ static enum cr_status append_evidence(const struct quote *quote, const TPM2B_PUB
     CR_TRY(cr_append_format(&text, ", "));
     CR_TRY(append_key(public, &text));
     CR_TRY(cr_append_format(&text, ", \"pcrs\": ["));
-    for (size_t i = 0; i < CR_TPM_PCRS; i++) {
-        CR_TRY(cr_append_format(&text, "%s\"", i > 0 ? ", " : ""));
-        CR_TRY(cr_append_hex(&text, (struct cr_slice){pcrs[i], CR_TPM_PCR_SIZE}));
-        CR_TRY(cr_append_u8(&text, '"'));
-    }
+    for (size_t i = 0; i < CR_TPM_PCRS; i++)
+        CR_TRY(cr_json_append_hex_item(&text, i, (struct cr_slice){pcrs[i], CR_TPM_PCR_SIZE}));
     CR_TRY(cr_append_format(&text, "]}\n"));
     return cr_append(out, text.data, text.size);
 }

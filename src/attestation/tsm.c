@@ -151,11 +151,7 @@ static enum cr_status append_report(struct cr_slice report, struct cr_slice tabl
     CR_TRY(cr_append_format(&text, "{"));
     CR_TRY(cr_json_append_hex(&text, "report", report));
     CR_TRY(cr_append_format(&text, ", \"certificates\": ["));
-    for (size_t i = 0; i < count; i++) {
-        CR_TRY(cr_append_format(&text, "%s\"", i > 0 ? ", " : ""));
-        CR_TRY(cr_append_hex(&text, certificates[i]));
-        CR_TRY(cr_append_u8(&text, '"'));
-    }
+    for (size_t i = 0; i < count; i++) CR_TRY(cr_json_append_hex_item(&text, i, certificates[i]));
     CR_TRY(cr_append_format(&text, "]}\n"));
     return cr_append(out, text.data, text.size);
 }

@@ -97,4 +97,7 @@ enum cr_status cr_json_append_text(struct cr_buffer *out, const char *key, const
 // Appends "key": "hexadecimal digits", which cr_json_get_hex reads.
 enum cr_status cr_json_append_hex(struct cr_buffer *out, const char *key, struct cr_slice bytes);
 
+// Appends item i of a list of such digits, with a comma before it unless i is 0.
+enum cr_status cr_json_append_hex_item(struct cr_buffer *out, size_t i, struct cr_slice bytes);
+
 #endif

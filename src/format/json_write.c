@@ -21,7 +21,13 @@ enum cr_status cr_json_append_text(struct cr_buffer *out, const char *key, const
 
 enum cr_status cr_json_append_hex(struct cr_buffer *out, const char *key, struct cr_slice bytes)
 {
-    CR_TRY(cr_append_format(out, "\"%s\": \"", key));
+    CR_TRY(cr_append_format(out, "\"%s\": ", key));
+    return cr_json_append_hex_item(out, 0, bytes);
+}
+
+enum cr_status cr_json_append_hex_item(struct cr_buffer *out, size_t i, struct cr_slice bytes)
+{
+    CR_TRY(cr_append_format(out, "%s\"", i > 0 ? ", " : ""));
     CR_TRY(cr_append_hex(out, bytes));
     return cr_append_u8(out, '"');
 }

@@ -255,6 +255,19 @@ static void writing_reads_back(void **state)
     assert_string_equal(cr_buffer_text(&out), "0.1");
 }
 
+static void bytes_are_written_as_digits(void **state)
+{
+    (void)state;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
+    const struct cr_slice bytes = {(const unsigned char *)"\x00\x1f\xff", 3};
+    assert_ok(cr_json_append_hex(&out, "key", bytes));
+    assert_string_equal(cr_buffer_text(&out), "\"key\": \"001fff\"");
+    cr_buffer_clear(&out);
+    for (size_t i = 0; i < 3; i++)
+        assert_ok(cr_json_append_hex_item(&out, i, (struct cr_slice){bytes.data, i}));
+    assert_string_equal(cr_buffer_text(&out), "\"\", \"00\", \"001f\"");
+}
+
 static void text_of_members_is_as_it_was_written(void **state)
 {
     (void)state;
@@ -290,6 +303,7 @@ int main(void)
         cmocka_unit_test(files_are_bounded),
         cmocka_unit_test(text_of_members_is_as_it_was_written),
         cmocka_unit_test(writing_reads_back),
+        cmocka_unit_test(bytes_are_written_as_digits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
