@@ -86,16 +86,20 @@ static enum cr_status prepare(struct calibration *calibration, const struct cr_s
     return cr_secret_allocate(largest, sizeof *calibration->batch, &calibration->batch);
 }
 
-// Runs the first batches forward and backward, each with the mean loss of its labelled tokens.
+// Runs the first batches forward and backward, with every labelled token of the same weight, however many a
+// batch has. Only the order of the scores counts, so the sums are divided by the first batch's tokens, not by
+// all.
 static enum cr_status walk_batches(struct cr_trainer *trainer, size_t batches,
                                    struct calibration *calibration)
 {
     const struct cr_trainer_walk *walk = &trainer->walks[0];
     size_t packs = trainer->packs.count, size = cr_micro_batch_examples(&trainer->training, packs);
+    size_t labelled = 0;
     for (size_t b = 0; b < batches && b * size < packs; b++) {
         double loss = 0;
         CR_TRY(cr_trainer_fill(trainer, b * size, cr_least(packs, (b + 1) * size), walk->batch));
-        CR_TRY(cr_trainer_walk_batch(trainer, walk, &calibration->tuned, walk->batch->labelled, &loss));
+        if (b == 0) labelled = walk->batch->labelled;
+        CR_TRY(cr_trainer_walk_batch(trainer, walk, &calibration->tuned, labelled, &loss));
     }
     return CR_OK;
 }

@@ -277,6 +277,31 @@ static void choices_are_repeatable(void **state)
         }
 }
 
+// Rows of 4 to 28 labelled tokens, looked at one by one, choose what all of them in one batch do.
+static void every_token_has_the_same_weight(void **state)
+{
+    (void)state;
+    char data[64];
+    unsigned char digest[2][CR_SHA256_SIZE];
+    struct cr_tuning_config config = run_of(CR_METHOD_SPF);
+    FILE *file = fopen(strcpy(data, path_in("uneven.jsonl")), "w");
+    assert_non_null(file);
+    for (int i = 0; i < 8; i++)
+        fprintf(file, "{\"text\": \"%.*s\"}\n", i < 6 ? 4 : 28, "the cut heals well by morning" + i % 2);
+    fclose(file);
+    config.data.train = data;
+    config.spf = spf_choice(CR_SPF_GRADIENT, CR_SPF_ROW, 0.2);
+    for (size_t i = 0; i < 2; i++) {
+        struct cr_trainer *trainer;
+        config.training.per_device_train_batch_size = i ? 8 : 1;
+        config.spf.calibration_batches = i ? 1 : 8;
+        assert_ok(cr_trainer_new(&config, compute, NULL, &trainer));
+        assert_ok(cr_trainer_digest(trainer, digest[i]));
+        cr_trainer_free(trainer);
+    }
+    assert_memory_equal(digest[0], digest[1], CR_SHA256_SIZE);
+}
+
 // Two choices of one shape are two things to train, with LoRA beside them as without.
 static void a_digest_tells_places_of_one_shape(void **state)
 {
@@ -385,6 +410,7 @@ int main(void)
         cmocka_unit_test(a_digest_tells_places_of_one_shape),
         cmocka_unit_test(a_digest_tells_columns),
         cmocka_unit_test(what_does_not_fit_ends_the_choice),
+        cmocka_unit_test(every_token_has_the_same_weight),
     };
     return cmocka_run_group_tests(tests, open_small_model, close_small_model);
 }
