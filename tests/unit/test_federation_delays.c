@@ -134,6 +134,29 @@ static void test_silent_strangers_keep_nobody_out(void **state)
     tear_down_run(true);
 }
 
+// As many as there are places for strangers; a newcomer finds one all the same.
+static void test_members_take_no_strangers_places(void **state)
+{
+    (void)state;
+    enum { MEMBERS = 64 };
+    static struct silo members[MEMBERS];
+    set_up_run("rounds: 1, min_clients: 1, progress_timeout: 20");
+    for (size_t i = 0; i < MEMBERS; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "silo-%zu", i);
+        members[i] = (struct silo){0};
+        enrol(&members[i], name);
+    }
+    enrol(&anne, "anne");
+    say_ready(&anne);
+    until_came(&anne, CR_FRAME_BEGIN, 1);
+    for (size_t i = 0; i < MEMBERS; i++) {
+        assert_false(members[i].closed);
+        release(&members[i]);
+    }
+    tear_down_run(true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -142,6 +165,7 @@ int main(void)
         cmocka_unit_test(test_a_silo_that_was_away_hears_the_end),
         cmocka_unit_test(test_a_silo_that_does_not_let_the_server_end),
         cmocka_unit_test(test_silent_strangers_keep_nobody_out),
+        cmocka_unit_test(test_members_take_no_strangers_places),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
