@@ -13,16 +13,20 @@
 enum { VALUES = 8 };
 static float learned[VALUES];
 
-// How often a server, or a silo, told of one that was too late for a round.
-static atomic_size_t late_told;
+// How often a server, or a silo, told of one that was too late for a round, that came, that left, and of how
+// many others when one came or left.
+static atomic_size_t late_told, joined_told, left_told, others_told;
 
-static inline void count_late(void *context, const struct cr_event *event)
+static inline void count_told(void *context, const struct cr_event *event)
 {
     (void)context;
     late_told += strstr(event->name, ".late") != NULL;
+    joined_told += strcmp(event->name, "server.joined") == 0;
+    left_told += strcmp(event->name, "server.left") == 0;
+    if (cr_event_field(event, "others")) others_told += (size_t)cr_event_number(event, "others");
 }
 
-static const struct cr_event_sink late_counter = {count_late, NULL};
+static const struct cr_event_sink told_counter = {count_told, NULL};
 
 static inline enum cr_status few_open(const struct cr_config *config, const struct cr_event_sink *sink,
                                       void **out)

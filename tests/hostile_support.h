@@ -47,7 +47,7 @@ static bool go_on(void *context)
 static void *run_server(void *context)
 {
     (void)context;
-    server_status = cr_server_run(&config, &test_key, &few, &late_counter, go_on, NULL);
+    server_status = cr_server_run(&config, &test_key, &few, &told_counter, go_on, NULL);
     snprintf(server_why, sizeof server_why, "%s", server_status == CR_OK ? "" : cr_error_message());
     atomic_store(&ended, true);
     return NULL;

@@ -189,7 +189,7 @@ static inline void *run_silo(void *context)
                                               .accelerators = {.items = accelerators, .count = sliced},
                                               .own_accelerator = own_accelerator,
                                               .output = output};
-    silo_status = cr_client_run(&options, &few, &late_counter, go_on, NULL);
+    silo_status = cr_client_run(&options, &few, &told_counter, go_on, NULL);
     snprintf(silo_why, sizeof silo_why, "%s", silo_status == CR_OK ? "" : cr_error_message());
     atomic_store(&ended, true);
     return NULL;

@@ -84,6 +84,7 @@ static enum cr_status serve(struct cr_server *server, bool (*keep_going)(void *c
         bool done = false;
         if (server->saved && !serves) CR_TRY(end_telling(server, &done));
         if (done) return CR_OK;
+        cr_server_tell_joined(server);
         if (server->split) CR_TRY(cr_split_server_tick(server));
         CR_TRY(cr_server_event(server, CR_ROUND_TICK, 0, NULL));
         CR_TRY(cr_server_judge_pulls(server));

@@ -21,6 +21,7 @@ struct cr_server_session {
     struct cr_connection *connection;
     size_t silo; // index in state->members; SIZE_MAX: no silo's (not a member, or superseded)
     bool ready;
+    bool told_joined;   // "server.joined" was sent
     bool told_left;     // "server.left" was sent
     bool ours;          // it ends because of a failure at this end
     uint64_t answered;  // the round that it announced as trained, from 1; 0: none yet
@@ -32,6 +33,13 @@ struct cr_server_session {
 struct cr_unheard {
     size_t count;   // since the last one was reported
     double told_at; // when it was reported; 0: never
+};
+
+// How often a silo's connections were reported of late.
+struct cr_visits {
+    double told;    // reports, less those that time has made up for
+    double told_at; // when that was so
+    size_t unheard; // ended without being reported
 };
 
 // What the job is doing.
@@ -57,6 +65,7 @@ struct cr_server {
     struct cr_server_session *sessions;
     struct cr_server_session *by_silo[CR_SILOS]; // each silo's ready session, or NULL
     struct cr_unheard unheard[2];                // the second: peers that were refused
+    struct cr_visits visits[CR_SILOS];           // by silo
 
     struct cr_split_server *split; // for a split model, which has no rounds; otherwise NULL
     struct cr_round machine;
@@ -100,8 +109,10 @@ extern const struct cr_connection_handler cr_server_handler;
 // Accepts connections from now on: "server.listening".
 enum cr_status cr_server_listen(struct cr_server *server);
 
-// The session is its silo's connection from now on: "server.joined".
+// The session is its silo's connection from now on: "server.joined", unless the silo came too often of late.
+// Then cr_server_tell_joined, called now and then, reports it if it stays.
 enum cr_status cr_server_admit(struct cr_server_session *session);
+void cr_server_tell_joined(struct cr_server *server);
 
 const char *cr_server_silo_name(const struct cr_server *server, size_t silo);
 

@@ -10,7 +10,8 @@
 #include <string.h>
 
 static const double least_progress_seconds = 0.1; // between two reports of progress; silos wait a second
-static const double stranger_seconds = 10;        // between two reports of strangers
+static const double told_seconds = 10; // between two reports of strangers, or of a silo that comes too often
+enum { TOLD_VISITS = 32 };             // of a silo, before that is too often
 
 static enum cr_status check_version(uint32_t version)
 {
@@ -46,9 +47,9 @@ static enum cr_status on_opened(void *context, struct cr_connection *connection)
     return CR_OK;
 }
 
-// Reports that a connection ended; `others` ended before it without being reported.
-static void tell_left(struct cr_server *server, const struct cr_connection *connection, const char *why,
-                      size_t others)
+// Reports a silo's connection, or another's that ended; `others` ended before it without being reported.
+static void tell(struct cr_server *server, const char *event, const struct cr_connection *connection,
+                 const char *why, size_t others)
 {
     const struct cr_event_field fields[] = {
         CR_FIELD_TEXT("silo", cr_connection_peer(connection)->name),
@@ -56,7 +57,48 @@ static void tell_left(struct cr_server *server, const struct cr_connection *conn
         CR_FIELD("others", others),
     };
     size_t count = sizeof fields / sizeof *fields - (others == 0);
-    cr_event_send(server->sink, CR_EVENT_WARNING, "server.left", why, fields, count);
+    cr_event_send(server->sink, why ? CR_EVENT_WARNING : CR_EVENT_INFO, event, why, fields, count);
+}
+
+// A silo may come and go as often as it likes, for weeks. So in the long run not all of its connections are
+// reported; of one that began without a report, the end is not reported either.
+static bool may_tell(struct cr_visits *visits)
+{
+    double now = cr_clock_monotonic();
+    visits->told = fmax(0, visits->told - (now - visits->told_at) / told_seconds);
+    visits->told_at = now;
+    if (visits->told > TOLD_VISITS - 1) return false;
+    visits->told++;
+    return true;
+}
+
+static void tell_joined(struct cr_server_session *session)
+{
+    struct cr_visits *visits = &session->server->visits[session->silo];
+    if (!may_tell(visits)) return;
+    session->told_joined = true;
+    tell(session->server, "server.joined", session->connection, NULL, visits->unheard);
+    visits->unheard = 0;
+}
+
+void cr_server_tell_joined(struct cr_server *server)
+{
+    for (size_t i = 0; i < server->state->member_count; i++) {
+        struct cr_server_session *session = server->by_silo[i];
+        if (session && !session->told_joined) tell_joined(session);
+    }
+}
+
+// Reports that a connection of this silo ended. One that was refused before it was ready counts as well.
+static void tell_left(struct cr_server_session *session, size_t silo, const char *why)
+{
+    struct cr_visits *visits = &session->server->visits[silo];
+    if (!session->told_joined && (session->ready || !may_tell(visits))) {
+        visits->unheard++;
+        return;
+    }
+    tell(session->server, "server.left", session->connection, why, visits->unheard);
+    visits->unheard = 0;
 }
 
 // A silo has one connection: a newer one replaces the older one, which may be dead already.
@@ -65,7 +107,7 @@ static enum cr_status supersede(struct cr_server *server, size_t silo, const cha
     struct cr_server_session *older = server->by_silo[silo];
     if (!older) return CR_OK;
     server->by_silo[silo] = NULL;
-    tell_left(server, older->connection, why, 0); // before the new connection is reported
+    tell_left(older, silo, why); // before the new connection is reported
     older->told_left = true;
     dismiss(older, why);
     return cr_server_event(server, CR_ROUND_LOST, silo, NULL);
@@ -132,9 +174,7 @@ enum cr_status cr_server_admit(struct cr_server_session *session)
     CR_TRY(supersede(server, session->silo, "another connection of this silo took over"));
     session->ready = server->state->members[session->silo].came = true;
     server->by_silo[session->silo] = session;
-    cr_emit(server->sink, CR_EVENT_INFO, "server.joined", NULL,
-            CR_FIELD_TEXT("silo", cr_server_silo_name(server, session->silo)),
-            CR_FIELD_TEXT("address", cr_connection_address(session->connection)));
+    tell_joined(session);
     return CR_OK;
 }
 
@@ -293,12 +333,12 @@ static void count_stranger(struct cr_server *server, const struct cr_connection 
 {
     double now = cr_clock_monotonic();
     struct cr_unheard *unheard = &server->unheard[status == CR_DENIED];
-    if (unheard->told_at > 0 && now - unheard->told_at < stranger_seconds) {
+    if (unheard->told_at > 0 && now - unheard->told_at < told_seconds) {
         unheard->count++;
         return;
     }
     unheard->told_at = now;
-    tell_left(server, connection, why, unheard->count);
+    tell(server, "server.left", connection, why, unheard->count);
     unheard->count = 0;
 }
 
@@ -312,10 +352,13 @@ static void on_closed(void *context, struct cr_connection *connection, enum cr_s
     *at = session->next;
     bool expected = status == CR_OK && (server->saved || server->split || peer->anonymous);
     const char *message = status == CR_OK ? "closed" : why;
-    if (!expected && !session->ours && peer->name[0] == 0)
+    size_t member = cr_state_find(server->state, peer->name);
+    if (!expected && session->ours && member == SIZE_MAX)
+        tell(server, "server.left", connection, message, 0);
+    else if (!expected && member == SIZE_MAX)
         count_stranger(server, connection, status, message);
     else if (!expected && !session->told_left)
-        tell_left(server, connection, message, 0);
+        tell_left(session, member, message);
     size_t silo = session->silo;
     if (silo != SIZE_MAX && server->saved && status == CR_OK) server->told[silo] = true;
     if (silo != SIZE_MAX && server->by_silo[silo] == session) {

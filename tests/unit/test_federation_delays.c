@@ -157,6 +157,34 @@ static void test_members_take_no_strangers_places(void **state)
     tear_down_run(true);
 }
 
+// Whether it says Ready each time or not, few of its connections are told of; and in the end that it stays.
+static void test_a_silo_that_comes_and_goes(void **state)
+{
+    (void)state;
+    enum { VISITS = 80, MOST_TOLD = 40 };
+    for (int ready = 0; ready < 2; ready++) {
+        set_up_run("rounds: 1, min_clients: 2, progress_timeout: 20");
+        joined_told = left_told = others_told = 0;
+        enrol(&anne, "anne");
+        for (size_t i = 0; i < VISITS; i++) {
+            if (ready) say_ready(&anne);
+            cr_connection_close(anne.connection);
+            until_closed(&anne, CR_OK, "");
+            connect_silo(&anne);
+        }
+        say_ready(&anne);
+        double since = cr_clock_monotonic();
+        while (left_told + others_told < VISITS || joined_told != (ready ? left_told + 1 : 1)) {
+            assert_ok(cr_loop_step(loop, 0.05));
+            assert_true(cr_clock_monotonic() - since < PATIENCE);
+        }
+        print_message("%zu visits: %zu came, %zu left, and %zu others\n", (size_t)VISITS, joined_told,
+                      left_told, others_told);
+        assert_true(joined_told <= MOST_TOLD && left_told <= MOST_TOLD);
+        tear_down_run(true);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -166,6 +194,7 @@ int main(void)
         cmocka_unit_test(test_a_silo_that_does_not_let_the_server_end),
         cmocka_unit_test(test_silent_strangers_keep_nobody_out),
         cmocka_unit_test(test_members_take_no_strangers_places),
+        cmocka_unit_test(test_a_silo_that_comes_and_goes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -138,8 +138,11 @@ static void test_sentences(void **state)
     assert_string_equal(sentence("server.left", "no", newcomer, 2), "[::1]:5 left: no");
     const struct cr_event_field probes[] = {CR_FIELD_TEXT("silo", ""), CR_FIELD_TEXT("address", "[::1]:5"),
                                             CR_FIELD("others", 9)};
-    assert_string_equal(sentence("server.left", "no", probes, 3),
-                        "[::1]:5 left: no (and 9 before it, without a certificate)");
+    assert_string_equal(sentence("server.left", "no", probes, 3), "[::1]:5 left: no (and 9 more before)");
+    assert_string_equal(sentence("server.joined", NULL, left, 2), "anne joined from [::1]:5");
+    const struct cr_event_field often[] = {left[0], left[1], CR_FIELD("others", 1)};
+    assert_string_equal(sentence("server.joined", NULL, often, 3),
+                        "anne joined from [::1]:5 (and came and went 1 time before)");
     const struct cr_event_field held[] = {CR_FIELD("loss", -1), CR_FIELD("accuracy", 0.255),
                                           CR_FIELD("labelled", 100)};
     assert_string_equal(sentence("train.eval", NULL, held, 3),
