@@ -207,12 +207,23 @@ static enum cr_status add_history(struct cr_row_parser *parser)
     return CR_OK;
 }
 
+// Refuses other names of the input, without which the question would be learned by half.
+static enum cr_status refuse_other_inputs(const struct cr_json *row)
+{
+    static const char *const keys[][2] = {{"context", "what a question or an instruction is about"},
+                                          {"choices", "what there is to choose from"},
+                                          {"options", "what there is to choose from"}};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (is_filled(cr_json_member(row, keys[i][0])))
+            return cr_fail(CR_INVALID, "\"%s\": %s is read by the name of \"input\", as a string", keys[i][0],
+                           keys[i][1]);
+    return CR_OK;
+}
+
 static enum cr_status read_alpaca(struct cr_row_parser *parser, struct cr_row *row)
 {
     bool question = !cr_json_member(parser->json, "instruction") && cr_json_member(parser->json, "question");
-    if (is_filled(cr_json_member(parser->json, "context")))
-        return cr_fail(CR_INVALID, "\"context\": what a question or an instruction is about is read by the "
-                                   "name of \"input\"");
+    CR_TRY(refuse_other_inputs(parser->json));
     CR_TRY(take_string(parser, question ? "question" : "instruction", false, &row->instruction));
     CR_TRY(take_string(parser, "input", true, &row->input));
     CR_TRY(take_string(parser, question ? "answer" : "output", false, &row->output));

@@ -145,6 +145,8 @@ static void bad_rows_are_named(void **state)
         {"[]", "there are no rows"},
         {"{\"text\": \"\"}", "no row is of use"},
         {"{\"question\": \"a\", \"answer\": \"b\", \"context\": \"c\"}", ":1: \"context\": what"},
+        {"{\"question\": \"a\", \"answer\": \"b\", \"choices\": [\"b\", \"c\"]}", ":1: \"choices\": what"},
+        {"{\"instruction\": \"a\", \"output\": \"b\", \"options\": {\"A\": \"b\"}}", ":1: \"options\": what"},
         {"{\"text\": \"a\"}\n{\"text\": 7}\n", ":2: \"text\" must be a string"},
         {"{\"text\": \"a\"}\n{\"txet\": \"a\"}\n", ":2: \"text\" is missing"},
         {"{\"prompt\": \"a\"}", ":1: a row needs \"text\""},
