@@ -74,8 +74,7 @@ static const struct {
      "them"},
     {"split.sending", LIVE, "{examples} of {all} examples are with the server, {bytes:M} were sent"},
     {"split.sent", PLAIN,
-     "all {examples} examples are with the server: {walked} walked through the silo's layers in {seconds:1} "
-     "s, "
+     "all {examples} examples are with the server: {walked} went through the silo's layers in {seconds:1} s, "
      "{bytes:M} sent"},
     {"split.serving", PLAIN, "the tuned model answers its silos, on texts of at most {tokens} tokens"},
     {"split.asked", PLAIN,

@@ -143,7 +143,7 @@ static enum cr_status check_prefix(const struct cr_pass *pass, const struct cr_t
 {
     size_t prefix = tuned ? tuned->prefix : 0, room = pass->walk.size.prefix;
     if (prefix == room) return CR_OK;
-    return cr_fail(CR_INTERNAL, "a walk with a prefix of %zu in a pass made for one of %zu", prefix, room);
+    return cr_fail(CR_INTERNAL, "a batch with a prefix of %zu in a pass made for one of %zu", prefix, room);
 }
 
 // Moves the caller's stream to where layer `first` reads it.
@@ -225,9 +225,10 @@ static bool stream_is_there(const struct cr_pass *pass)
 
 static enum cr_status check_end(const struct cr_pass *pass, size_t rows)
 {
-    if (!stream_is_there(pass)) return cr_fail(CR_INTERNAL, "loss or logits of a batch that has walked back");
+    if (!stream_is_there(pass))
+        return cr_fail(CR_INTERNAL, "loss or logits of a batch after its backward pass");
     if (pass->last != pass->walk.model->config.layers || rows != pass->rows)
-        return cr_fail(CR_INTERNAL, "loss or logits of a batch that has not walked through the whole model");
+        return cr_fail(CR_INTERNAL, "loss or logits of a batch that has not been through all layers");
     return CR_OK;
 }
 
@@ -319,12 +320,12 @@ enum cr_status cr_pass_backward(struct cr_pass *pass, const struct cr_tuned *tun
     struct cr_walk *walk = &pass->walk;
     if (first > last || rows->rows != pass->rows || pass->gradient_at != last || first < pass->first)
         return cr_fail(CR_INTERNAL,
-                       "a way back over layers that were not walked forward, or no loss was taken");
+                       "a backward pass over layers without their forward pass, or without a loss");
     CR_TRY(check_prefix(pass, tuned));
     struct cr_view view = view_of(pass, rows);
     size_t lowest = cr_walk_lowest(walk, tuned);
     if (pass->store && lowest < pass->lowest)
-        return cr_fail(CR_INTERNAL, "a way back further down than the forward was told of");
+        return cr_fail(CR_INTERNAL, "a backward pass to layers of which the forward pass kept nothing");
     pass->gradient_at = NO_GRADIENT;
     for (size_t layer = last; layer-- > first && cr_has_way_back(layer, lowest);) {
         CR_TRY(bring_back(pass, layer));

@@ -172,7 +172,7 @@ enum cr_status cr_streamed_walk(struct cr_streamed *streamed, const uint32_t *to
 {
     const struct cr_model *model = streamed->model, *view = &streamed->view;
     if (count == 0 || count > streamed->rows)
-        return cr_fail(CR_INTERNAL, "a walk over %zu tokens where there is room for %zu", count,
+        return cr_fail(CR_INTERNAL, "a front of %zu tokens where there is room for %zu", count,
                        streamed->rows);
     CR_TRY(
         cr_frozen_rows(model->compute, model, CR_PARAMETER_EMBEDDING, tokens, count, view->embedding.data));

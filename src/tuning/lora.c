@@ -134,7 +134,7 @@ static enum cr_status lora_forward(const struct cr_delta_part *y, size_t count, 
     size_t r = lora->config.r;
     bool training = walk_of(lora)->training;
     if (training && x.rows > lora->rows)
-        return cr_fail(CR_INTERNAL, "a training walk of %zu rows where LoRA has room for %zu", x.rows,
+        return cr_fail(CR_INTERNAL, "a forward pass of %zu rows where LoRA has room for %zu", x.rows,
                        lora->rows);
     if (drops(lora) && count > 1) {
         for (size_t i = 0; i < count; i++) CR_TRY(lora_forward(y + i, 1, x));
@@ -214,7 +214,7 @@ static enum cr_status lora_backward(const struct cr_delta_part *dy, size_t count
     struct lora_delta *self = delta_of(dy);
     struct cr_lora *lora = self->lora;
     if (!walk_of(lora)->training || low_of(self)->rows != x.rows)
-        return cr_fail(CR_INTERNAL, "%s: a way back without its forward walk", self->a->name);
+        return cr_fail(CR_INTERNAL, "%s: a backward pass without its forward pass", self->a->name);
     size_t r = lora->config.r;
     struct cr_matrix dlow;
     CR_TRY(low_gradients(dy, count, &dlow));

@@ -198,10 +198,11 @@ static void a_walk_in_parts_is_the_same_walk(void **state)
         assert_memory_equal(whole->gradient[i], parts->gradient[i], whole->count[i] * sizeof(float));
 
     // The way back was where the stream had been; and one that nothing was kept for is refused.
-    assert_fails(CR_INTERNAL, "walked back", cr_pass_loss(kept, &parts->tuned, rows, 1, &again, NULL));
+    assert_fails(CR_INTERNAL, "after its backward pass",
+                 cr_pass_loss(kept, &parts->tuned, rows, 1, &again, NULL));
     assert_ok(cr_pass_forward(kept, NULL, rows, 0, LAYERS));
     assert_ok(cr_pass_loss(kept, &parts->tuned, rows, 1, &again, NULL));
-    assert_fails(CR_INTERNAL, "further down", cr_pass_backward(kept, &parts->tuned, rows, 0, LAYERS));
+    assert_fails(CR_INTERNAL, "kept nothing", cr_pass_backward(kept, &parts->tuned, rows, 0, LAYERS));
     struct cr_pass *none;
     assert_fails(
         CR_INTERNAL, "without backward",

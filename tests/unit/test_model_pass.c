@@ -14,7 +14,8 @@ static void bad_batches_are_refused(void **state)
     struct sample sample = random_sample(lengths, 2, 37, 1);
     double loss = 0;
     const struct cr_rows *rows = &sample.rows;
-    assert_fails(CR_INTERNAL, "has not walked", cr_pass_loss(pass, NULL, rows, 1, &loss, NULL));
+    assert_fails(CR_INTERNAL, "has not been through all layers",
+                 cr_pass_loss(pass, NULL, rows, 1, &loss, NULL));
     assert_fails(CR_INVALID, "layers", cr_pass_forward(pass, NULL, rows, 0, 4));
     sample.tokens[8] = 37;
     assert_fails(CR_INVALID, "token 37 is outside", cr_pass_forward(pass, NULL, rows, 0, 3));
@@ -35,11 +36,11 @@ static void bad_batches_are_refused(void **state)
     sample.labels[0] = 37;
     assert_fails(CR_INVALID, "label 37", cr_pass_loss(pass, NULL, rows, 1, &loss, NULL));
     sample.labels[0] = 0;
-    assert_fails(CR_INTERNAL, "way back", cr_pass_backward(pass, NULL, rows, 0, 3));
+    assert_fails(CR_INTERNAL, "without their forward pass", cr_pass_backward(pass, NULL, rows, 0, 3));
     assert_true(loss == 0);
     assert_ok(cr_pass_loss(pass, NULL, rows, 1, &loss, NULL));
     assert_ok(cr_pass_backward(pass, NULL, rows, 0, 3));
-    assert_fails(CR_INTERNAL, "way back", cr_pass_backward(pass, NULL, rows, 0, 3));
+    assert_fails(CR_INTERNAL, "without their forward pass", cr_pass_backward(pass, NULL, rows, 0, 3));
     uint32_t row = 9;
     float logits[37];
     assert_fails(CR_INVALID, "row 9", cr_pass_logits(pass, &row, 1, logits));

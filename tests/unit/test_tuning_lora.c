@@ -145,7 +145,7 @@ static void a_way_back_needs_its_forward_walk(void **state)
     struct cr_matrix x = cr_matrix_of(walk.x, CR_F32, ROWS, walk.in), none = {0};
     struct cr_matrix y = cr_matrix_of(walk.y, CR_F32, ROWS, walk.out);
     const struct cr_delta_part whole = {walk.delta, y}, less = {walk.delta, cr_matrix_rows(y, 0, ROWS - 1)};
-    const char *why = "a way back without its forward walk";
+    const char *why = "a backward pass without its forward pass";
     forward(&walk);
     assert_fails(CR_INTERNAL, why, cr_deltas_backward(&less, 1, cr_matrix_rows(x, 0, ROWS - 1), none));
     walk.lora->kind->begin_evaluation(walk.lora);
