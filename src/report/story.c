@@ -9,24 +9,47 @@
 
 static const double progress_seconds = 10; // between two progress events of a silo that are written
 
-void cr_story_init(struct cr_story *story)
+static void forget_numbers(struct cr_story *story)
 {
-    *story = (struct cr_story){0};
-    double *numbers[] = {&story->began,         &story->updated,       &story->step,
-                         &story->steps,         &story->epoch,         &story->loss,
-                         &story->grad_norm,     &story->learning_rate, &story->round,
-                         &story->rounds,        &story->eval_loss,     &story->eval_accuracy,
-                         &story->round_began,   &story->eta,           &story->min_clients,
-                         &story->round_seconds, &story->rows_verified, &story->pads_ready,
-                         &story->sent,          &story->to_send,       &story->tokens_per_second};
+    double *numbers[] = {&story->step,
+                         &story->steps,
+                         &story->epoch,
+                         &story->loss,
+                         &story->grad_norm,
+                         &story->learning_rate,
+                         &story->round,
+                         &story->rounds,
+                         &story->eval_loss,
+                         &story->eval_accuracy,
+                         &story->round_began,
+                         &story->eta,
+                         &story->min_clients,
+                         &story->round_seconds,
+                         &story->rows_verified,
+                         &story->pads_ready,
+                         &story->sent,
+                         &story->to_send,
+                         &story->tokens_per_second};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) *numbers[i] = NAN;
 }
 
-static void forget_silos(struct cr_story *story)
+void cr_story_init(struct cr_story *story)
 {
-    for (size_t i = 0; i < story->silo_count; i++) cr_series_release(&story->silos[i].losses);
-    cr_free(&story->silos);
-    story->silo_count = 0;
+    *story = (struct cr_story){.began = NAN, .updated = NAN};
+    forget_numbers(story);
+}
+
+// Forgets silos of which nothing came since that time, in Unix seconds.
+static void forget_silos(struct cr_story *story, double since)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < story->silo_count; i++) {
+        if (story->silos[i].seen >= since)
+            story->silos[kept++] = story->silos[i];
+        else
+            cr_series_release(&story->silos[i].losses);
+    }
+    story->silo_count = kept;
 }
 
 void cr_story_release(struct cr_story *story)
@@ -34,7 +57,8 @@ void cr_story_release(struct cr_story *story)
     cr_series_release(&story->train);
     cr_series_release(&story->eval);
     cr_series_release(&story->federation);
-    forget_silos(story);
+    forget_silos(story, INFINITY);
+    cr_free(&story->silos);
 }
 
 // Copies as much of the text as fits, without control characters.
@@ -103,6 +127,7 @@ static void begin_run(struct cr_story *story, const struct cr_event *event, doub
     story->ended = story->serving = false;
     story->starting = true;
     story->why[0] = story->waiting[0] = story->warning[0] = 0;
+    if (strcmp(story->role, story->kind) != 0) story->self[0] = story->address[0] = 0;
     story->eta = story->round_began = NAN;
     for (size_t i = 0; i < story->silo_count; i++) {
         story->silos[i].connected = false;
@@ -121,11 +146,21 @@ static bool accepts(const char *name)
     return false;
 }
 
+// A run of another kind in the same directory leaves nothing of the earlier one but the number of starts.
 static void accept_start(struct cr_story *story)
 {
     story->starting = false;
     story->output[0] = 0;
     story->step = story->steps = story->rows_verified = story->pads_ready = NAN;
+    if (strcmp(story->role, story->kind) == 0) return;
+    if (story->kind[0]) {
+        cr_series_clear(&story->train);
+        cr_series_clear(&story->eval);
+        cr_series_clear(&story->federation);
+        forget_silos(story, story->began); // a `join` has heard of itself already
+        forget_numbers(story);
+    }
+    snprintf(story->kind, sizeof story->kind, "%s", story->role);
 }
 
 static void end_run(struct cr_story *story, const struct cr_event *event)
@@ -207,7 +242,7 @@ static void begin_federation(struct cr_story *story, const struct cr_event *even
     if (story->round > 1) return;
     cr_series_clear(&story->federation);
     story->loss = story->round_seconds = NAN;
-    forget_silos(story);
+    forget_silos(story, INFINITY);
 }
 
 static enum cr_status close_round(struct cr_story *story, const struct cr_event *event, double time)

@@ -32,6 +32,7 @@ struct cr_story_silo {
 
 struct cr_story {
     char role[CR_STORY_NAME]; // "tune", "serve", "join" or "simulate"; "" before anything is known
+    char kind[CR_STORY_NAME]; // the role of the last start that was accepted, whose figures these are
     double began, updated;    // Unix seconds of the current start, of the last event
     size_t starts;            // including the current one
     bool ended;               // by its own events; a killed run has none for this

@@ -58,6 +58,35 @@ static const char serve[] =
     "{\"time\": 106, \"event\": \"round.trained\", \"silo\": \"anne\", \"round\": 1, \"loss\": 8}\n"
     "{\"time\": 107, \"event\": \"server.left\", \"silo\": \"anne\"}\n";
 
+// Of runs of several kinds in one directory the last one that was not refused has the page for itself.
+static void a_run_of_another_kind_begins_anew(void **state)
+{
+    (void)state;
+    struct cr_story story;
+    cr_story_init(&story);
+    tell(&story, "{\"time\": 50, \"event\": \"run.begin\", \"command\": \"tune\"}\n"
+                 "{\"time\": 51, \"event\": \"train.step\", \"step\": 20, \"epoch\": 1, \"loss\": 2}\n"
+                 "{\"time\": 60, \"event\": \"run.begin\", \"command\": \"serve\"}\n"
+                 "{\"time\": 61, \"event\": \"run.end\", \"message\": \"no\", \"exit_code\": 2}\n");
+    assert_true(story.step == 20 && story.train.count == 1);
+    tell(&story, serve);
+    assert_true(story.train.count == 0 && isnan(story.step) && isnan(story.epoch));
+    assert_true(story.rounds == 3 && story.min_clients == 1 && story.silo_count == 2);
+    tell(&story,
+         "{\"time\": 300, \"event\": \"run.begin\", \"command\": \"join\"}\n"
+         "{\"time\": 301, \"event\": \"client.connected\", \"silo\": \"cleo\", \"address\": \"b:2\"}\n"
+         "{\"time\": 302, \"event\": \"client.round\", \"round\": 1, \"rounds\": 2}\n");
+    assert_true(story.silo_count == 1 && story.silos[0].connected && story.rounds == 2);
+    assert_string_equal(story.silos[0].name, "cleo");
+    assert_string_equal(story.address, "b:2");
+    tell(&story, "{\"time\": 400, \"event\": \"run.begin\", \"command\": \"tune\"}\n"
+                 "{\"time\": 401, \"event\": \"train.fresh\", \"steps\": 40}\n"
+                 "{\"time\": 402, \"event\": \"train.step\", \"step\": 10, \"loss\": 3}\n");
+    assert_true(story.silo_count == 0 && isnan(story.round) && isnan(story.rounds));
+    assert_true(story.train.count == 1 && story.address[0] == 0 && story.starts == 5);
+    cr_story_release(&story);
+}
+
 static void who_has_answered_is_done(void **state)
 {
     (void)state;
@@ -175,6 +204,7 @@ static void the_first_of_many_lines_stands_out(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_run_of_another_kind_begins_anew),
         cmocka_unit_test(the_time_left_is_of_this_start),
         cmocka_unit_test(a_silo_goes_on_where_it_was),
         cmocka_unit_test(who_has_answered_is_done),
