@@ -64,6 +64,8 @@ static enum cr_status stopped(const struct cr_server *server)
     if (server->saved)
         return cr_fail(CR_CANCELLED, "stopped before every silo had heard that the run is done (start again "
                                      "for them to hear)");
+    if (server->finishing)
+        return cr_fail(CR_CANCELLED, "stopped before the result was written (start again to go on)");
     return cr_fail(CR_CANCELLED, "stopped before round %llu was done (start again to go on)",
                    (unsigned long long)server->machine.round + 1);
 }

@@ -112,6 +112,29 @@ static void test_a_silo_that_does_not_let_the_server_end(void **state)
     tear_down_run(false);
 }
 
+static bool stop_at_once(void *context)
+{
+    (void)context;
+    return false;
+}
+
+// It writes the result again, which is no round.
+static void test_a_finished_server_that_is_stopped(void **state)
+{
+    (void)state;
+    set_up_run("rounds: 1, min_clients: 1, progress_timeout: 20");
+    enrol(&anne, "anne");
+    say_ready(&anne);
+    until_came(&anne, CR_FRAME_BEGIN, 1);
+    say_trained(&anne, 0, 10, 10);
+    until_closed(&anne, CR_OK, "");
+    double since = cr_clock_monotonic();
+    while (!atomic_load(&ended)) assert_true(cr_clock_monotonic() - since < PATIENCE);
+    assert_fails(CR_CANCELLED, "stopped before the result was written",
+                 cr_server_run(&config, &test_key, &few, &told_counter, stop_at_once, NULL));
+    tear_down_run(false);
+}
+
 static void test_silent_strangers_keep_nobody_out(void **state)
 {
     (void)state;
@@ -192,6 +215,7 @@ int main(void)
         cmocka_unit_test(test_a_silo_that_comes_back_and_says_nothing),
         cmocka_unit_test(test_a_silo_that_was_away_hears_the_end),
         cmocka_unit_test(test_a_silo_that_does_not_let_the_server_end),
+        cmocka_unit_test(test_a_finished_server_that_is_stopped),
         cmocka_unit_test(test_silent_strangers_keep_nobody_out),
         cmocka_unit_test(test_members_take_no_strangers_places),
         cmocka_unit_test(test_a_silo_that_comes_and_goes),
