@@ -4,17 +4,29 @@
 #include <stdio.h>
 #include <string.h>
 
+static void group(const char *digits, char *out)
+{
+    for (size_t left = strlen(digits); left-- > 0; digits++) {
+        *out++ = *digits;
+        if (*digits >= '0' && *digits <= '9' && left > 0 && left % 3 == 0) *out++ = ',';
+    }
+    *out = 0;
+}
+
 enum cr_status cr_append_count(struct cr_buffer *out, double number)
 {
-    char digits[320];
-    int length = snprintf(digits, sizeof digits, "%.0f", number);
-    for (int i = 0; i < length; i++) {
-        CR_TRY(cr_append_u8(out, (uint8_t)digits[i]));
-        int left = length - 1 - i;
-        bool digit = digits[i] >= '0' && digits[i] <= '9';
-        if (digit && left > 0 && left % 3 == 0) CR_TRY(cr_append_u8(out, ','));
-    }
-    return CR_OK;
+    char digits[320], grouped[2 * sizeof digits];
+    snprintf(digits, sizeof digits, "%.0f", number);
+    group(digits, grouped);
+    return cr_append(out, grouped, strlen(grouped));
+}
+
+const char *cr_count_text(size_t count, char out[CR_COUNT_SIZE])
+{
+    char digits[CR_COUNT_SIZE];
+    snprintf(digits, sizeof digits, "%zu", count);
+    group(digits, out);
+    return out;
 }
 
 enum cr_status cr_append_loss(struct cr_buffer *out, double loss)

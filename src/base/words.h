@@ -5,6 +5,9 @@
 #include "base/bytes.h"
 
 enum cr_status cr_append_count(struct cr_buffer *out, double number); // rounded: "1,234,567"
+// The same, written to `out`, which is returned.
+enum { CR_COUNT_SIZE = 28 };
+const char *cr_count_text(size_t count, char out[CR_COUNT_SIZE]);
 // "1.0213"; "1.02" if the value has only two decimals, as losses of a federation with slicing do.
 enum cr_status cr_append_loss(struct cr_buffer *out, double loss);
 enum cr_status cr_append_duration(struct cr_buffer *out,

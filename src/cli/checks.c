@@ -54,14 +54,6 @@ const char *cr_size_text(double bytes, char text[CR_SIZE_TEXT])
     return text;
 }
 
-const char *cr_count_text(size_t count, char text[CR_SIZE_TEXT])
-{
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer words = {0};
-    bool written = cr_append_count(&words, (double)count) == CR_OK;
-    snprintf(text, CR_SIZE_TEXT, "%s", written ? cr_buffer_text(&words) : "?");
-    return text;
-}
-
 enum cr_status cr_checks_end(const struct cr_checks *checks)
 {
     if (checks->failed == 0) return CR_OK;

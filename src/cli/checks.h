@@ -25,9 +25,6 @@ enum cr_status cr_check_failure(struct cr_checks *checks, const char *name);
 enum { CR_SIZE_TEXT = 28 };
 const char *cr_size_text(double bytes, char text[CR_SIZE_TEXT]);
 
-// "1,234,567".
-const char *cr_count_text(size_t count, char text[CR_SIZE_TEXT]);
-
 // CR_INVALID if any check failed.
 enum cr_status cr_checks_end(const struct cr_checks *checks);
 

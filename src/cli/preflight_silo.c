@@ -42,7 +42,7 @@ static enum cr_status check_rows(struct cr_checks *checks, const char *path)
     if (rows.count == bad)
         return cr_check_say(checks, CR_CHECK_FAILED, "data", "%s: no row can be read%s%s", path,
                             bad > 0 ? "; the first: " : "", cr_buffer_text(&first));
-    char good[CR_SIZE_TEXT];
+    char good[CR_COUNT_SIZE];
     CR_TRY(cr_check_say(checks, CR_CHECK_OK, "data", "%s: %s row%s can be read", path,
                         cr_count_text(rows.count - bad, good), cr_plural(rows.count - bad)));
     if (bad == 0) return CR_OK;

@@ -169,7 +169,7 @@ static enum cr_status check_model(struct preflight *preflight, bool *opened)
         bytes += (double)cr_safetensors_at(file, i)->bytes.size;
     cr_safetensors_free(file);
     double available = preflight->available;
-    char weights[CR_SIZE_TEXT], free[CR_SIZE_TEXT], values[CR_SIZE_TEXT];
+    char weights[CR_SIZE_TEXT], free[CR_SIZE_TEXT], values[CR_COUNT_SIZE];
     if (available > 0 && bytes > available && !asks_accelerator(config) && !cr_tuning_config_split(config))
         return cr_check_say(checks, CR_CHECK_FAILED, "model", "%s: %s of weights, %s of memory are free",
                             config->model_name_or_path, cr_size_text(bytes, weights),
@@ -193,7 +193,7 @@ static enum cr_status say_of_data(struct cr_checks *checks, const char *path, co
     }
     *longest = most;
     *all_tokens += tokens;
-    char examples[CR_SIZE_TEXT], all[CR_SIZE_TEXT], length[CR_SIZE_TEXT];
+    char examples[CR_COUNT_SIZE], all[CR_COUNT_SIZE], length[CR_COUNT_SIZE];
     CR_TRY(cr_check_say(checks, CR_CHECK_OK, "data", "%s: %s example%s, %s tokens, the longest %s", path,
                         cr_count_text(count, examples), cr_plural(count), cr_count_text(tokens, all),
                         cr_count_text(most, length)));

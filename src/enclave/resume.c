@@ -1,6 +1,7 @@
 #include "enclave/resume.h"
 
 #include "base/file.h"
+#include "base/words.h"
 #include "tuning/place.h"
 
 #include <errno.h>
@@ -59,10 +60,12 @@ static enum cr_status keep(struct cr_resume *resume)
                 CR_FIELD_TEXT("state", resume->path));
         return CR_OK;
     }
+    char at[CR_COUNT_SIZE], from[CR_COUNT_SIZE];
     if (!is_kept(resume))
-        return cr_fail(status, "%s (at step %zu; no step is kept)", cr_error_message(), step);
-    return cr_fail(status, "%s (at step %zu; the same command goes on from step %zu)", cr_error_message(),
-                   step, resume->kept_step);
+        return cr_fail(status, "%s (at step %s; no step is kept)", cr_error_message(),
+                       cr_count_text(step, at));
+    return cr_fail(status, "%s (at step %s; the same command goes on from step %s)", cr_error_message(),
+                   cr_count_text(step, at), cr_count_text(resume->kept_step, from));
 }
 
 static bool after_step(void *context)
@@ -82,29 +85,33 @@ static bool after_step(void *context)
 enum cr_status cr_resume_run(struct cr_resume *resume, struct cr_tally *tally)
 {
     struct cr_trainer *trainer = resume->trainer;
+    char step[CR_COUNT_SIZE], steps[CR_COUNT_SIZE];
     size_t left = cr_trainer_total_steps(trainer) - cr_trainer_step(trainer);
     if (!resume->keep_going(resume->context))
-        return cr_fail(CR_CANCELLED, "stopped before step %zu of %zu: the same command begins there",
-                       cr_trainer_step(trainer) + 1, cr_trainer_total_steps(trainer));
+        return cr_fail(CR_CANCELLED, "stopped before step %s of %s: the same command begins there",
+                       cr_count_text(cr_trainer_step(trainer) + 1, step),
+                       cr_count_text(cr_trainer_total_steps(trainer), steps));
     enum cr_status status = cr_trainer_run(trainer, left, tally, after_step, resume);
     if (resume->status != CR_OK) return cr_fail(resume->status, "%s", resume->why);
     if (status == CR_OK || status == CR_INVALID) return status; // the same NaN or infinity would come again
     bool kept = resume->kept && resume->kept_step == cr_trainer_step(trainer);
     if (status != CR_CANCELLED || !kept) return cr_resume_rescue(resume, status); // stopped within a step
-    return cr_fail(CR_CANCELLED, "stopped after step %zu of %zu: the same command goes on from there (%s)",
-                   cr_trainer_step(trainer), cr_trainer_total_steps(trainer), resume->path);
+    return cr_fail(CR_CANCELLED, "stopped after step %s of %s: the same command goes on from there (%s)",
+                   cr_count_text(cr_trainer_step(trainer), step),
+                   cr_count_text(cr_trainer_total_steps(trainer), steps), resume->path);
 }
 
 enum cr_status cr_resume_rescue(struct cr_resume *resume, enum cr_status failure)
 {
-    char why[1024];
+    char why[1024], from[CR_COUNT_SIZE];
     snprintf(why, sizeof why, "%s", cr_error_message());
     size_t step = cr_trainer_step(resume->trainer);
     if (step == 0) return failure;
     bool there = resume->kept && resume->kept_step == step;
     if (!there) (void)!keep(resume);
     if (!is_kept(resume)) return cr_fail(failure, "%s (no step is kept)", why);
-    return cr_fail(failure, "%s (the same command goes on from step %zu)", why, resume->kept_step);
+    return cr_fail(failure, "%s (the same command goes on from step %s)", why,
+                   cr_count_text(resume->kept_step, from));
 }
 
 enum cr_status cr_resume_end(struct cr_resume *resume)

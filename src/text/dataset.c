@@ -144,8 +144,10 @@ static enum cr_status pause_between(const struct cr_row_reader *rows, const stru
                                     double *told_at)
 {
     const char *path = rows->parser.form.path;
+    char count[CR_COUNT_SIZE];
     if (cr_stop_asked())
-        return cr_fail(CR_CANCELLED, "%s: stopped after %zu rows were read", path, rows->count);
+        return cr_fail(CR_CANCELLED, "%s: stopped after %s rows were read", path,
+                       cr_count_text(rows->count, count));
     if (!sink) return CR_OK;
     double now = cr_clock_monotonic();
     if (now - *told_at < seconds_between) return CR_OK;

@@ -1,5 +1,7 @@
 #include "tuning/evaluate.h"
 
+#include "base/words.h"
+
 #include <math.h>
 
 _Static_assert((int)CR_UNLABELLED == (int)CR_LABEL_IGNORE,
@@ -125,11 +127,13 @@ enum cr_status cr_evaluate(const struct cr_model *model, struct cr_pass *pass, c
     CR_TRY(cr_allocate(batch->row_capacity, sizeof *right, &right));
     struct cr_tally sum = *tally;
     const struct evaluation evaluation = {model, pass, tuned, data, front, batch, right, &sum};
+    char done[CR_COUNT_SIZE], all[CR_COUNT_SIZE];
     size_t i = 0, count = cr_dataset_count(data), choices = cr_dataset_choices(data);
     while (i < count) {
         size_t first = i;
         if (keep_going && !keep_going(context))
-            return cr_fail(CR_CANCELLED, "evaluation: stopped after %zu of %zu examples", i, count);
+            return cr_fail(CR_CANCELLED, "evaluation: stopped after %s of %s examples",
+                           cr_count_text(i, done), cr_count_text(count, all));
         cr_batch_clear(batch);
         do {
             for (size_t k = 0; k < choices; k++) CR_TRY(cr_batch_add(batch, cr_dataset_at(data, i++)));

@@ -84,7 +84,7 @@ class Tune(unittest.TestCase):
             rows.write(read(os.path.join(self.folder, "rows.jsonl")) * 30_000)  # takes seconds to read
         code, error, events = self.run_until("train.reading", 0, signal.SIGTERM, "--set", "data.train=" + long)
         self.assertEqual(code, 130, error)
-        self.assertRegex(error, r"\Acarrel: %s: stopped after \d+ rows were read\n\Z" % re.escape(long))
+        self.assertRegex(error, r"\Acarrel: %s: stopped after [\d,]+ rows were read\n\Z" % re.escape(long))
         told = [event for event in events if event["event"] == "train.reading"]
         self.assertTrue(0 < told[0]["part"] < 1 and told[0]["rows"] > 0, told)
         self.assertFalse(os.path.exists(self.state))
@@ -136,6 +136,9 @@ class Tune(unittest.TestCase):
         _, events = self.start("--set", "threads=1")
         self.assertEqual(self.resumed(events), last)
         self.finished_as_undisturbed()
+        code, error, _ = self.run_until("train.step", 1, signal.SIGTERM, "--set", "training.max_steps=1500")
+        self.assertEqual(code, 130, error)
+        self.assertRegex(error, r"stopped after step \d+ of 1,500: ")
 
     def test_base_replaced_meanwhile(self):
         """What a state is known by is read before the first step, and not from what lies there when it is written."""
@@ -272,7 +275,7 @@ class Tune(unittest.TestCase):
                 error = process.stderr.read()
                 self.assertEqual(process.wait(60), code, error)
             if number == signal.SIGTERM:
-                self.assertRegex(error, r"^carrel: the result is written; data\.eval: %s: evaluation: stopped after \d+ of 5000 "
+                self.assertRegex(error, r"^carrel: the result is written; data\.eval: %s: evaluation: stopped after [\d,]+ of 5,000 "
                                  r"examples\n$" % re.escape(held_out))
             self.assertEqual(read(os.path.join(self.output, RESULT)), self.whole)
             os.unlink(os.path.join(self.output, RESULT))

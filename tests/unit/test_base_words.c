@@ -18,6 +18,10 @@ static void counts_are_written_by_thousands(void **state)
         assert_ok(cr_append_count(&text, cases[i].number));
         assert_string_equal(cr_buffer_text(&text), cases[i].wanted);
     }
+    char text[CR_COUNT_SIZE];
+    assert_string_equal(cr_count_text(0, text), "0");
+    assert_string_equal(cr_count_text(1500, text), "1,500");
+    assert_string_equal(cr_count_text(SIZE_MAX, text), "18,446,744,073,709,551,615");
 }
 
 static void losses_have_the_digits_that_they_were_told_with(void **state)
