@@ -15,6 +15,15 @@ static const struct cr_flag *find_flag(const struct cr_flags *flags, const char 
     return NULL;
 }
 
+// Names by which other programs choose a GPU.
+static bool is_for_gpus(const char *name)
+{
+    static const char *const names[] = {"device", "devices", "gpu", "gpus", "cuda"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i]) == 0) return true;
+    return false;
+}
+
 static enum cr_status unknown_flag(const struct cr_flags *flags, const char *argument, size_t length)
 {
     const char *names[MOST_FLAGS];
@@ -22,6 +31,9 @@ static enum cr_status unknown_flag(const struct cr_flags *flags, const char *arg
     for (size_t i = 0; i < count; i++) names[i] = flags->items[i].name;
     char name[LONGEST_NAME + 1] = "";
     if (length <= LONGEST_NAME) memcpy(name, argument + 2, length);
+    if (is_for_gpus(name))
+        return cr_fail(CR_INVALID, "unknown option %s (processors compute all there is, and no GPU)",
+                       argument);
     const char *nearest = cr_nearest_name(name, names, count);
     if (nearest) return cr_fail(CR_INVALID, "unknown option %s (did you mean --%s?)", argument, nearest);
     return cr_fail(CR_INVALID, "unknown option %s (usage: %s)", argument, flags->usage);

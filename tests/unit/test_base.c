@@ -349,6 +349,8 @@ static void flags_are_read_strictly(void **state)
     const struct cr_flags lacking = {"test --model DIR", "Tests.", &model, 1, 0, 0};
     assert_fails(CR_INVALID, "--model DIR is missing", cr_flags_parse(&lacking, 1, NULL, NULL, NULL, &help));
     assert_fails(CR_INVALID, "did you mean --model?", parse_flags(&values, FLAGS("--modle", "x"), &help));
+    assert_fails(CR_INVALID, "unknown option --device (processors",
+                 parse_flags(&values, FLAGS("--device", "cuda"), &help));
     assert_fails(CR_INVALID, "wants an argument", parse_flags(&values, FLAGS("--model"), &help));
     assert_fails(CR_INVALID, "--model: empty", parse_flags(&values, FLAGS("--model="), &help));
     assert_fails(CR_INVALID, "an argument is empty", parse_flags(&values, FLAGS(""), &help));
