@@ -208,17 +208,33 @@ enum cr_status cr_file_write(const char *path, struct cr_slice bytes, bool secre
     return cr_file_commit(&writer);
 }
 
-enum cr_status cr_file_write_first(const char *path, struct cr_slice bytes)
+// Writes the file unless one of that name exists, which *kept says.
+static enum cr_status write_unless(const char *path, struct cr_slice bytes, bool secret, bool *kept)
 {
     CR_CLEANUP(cr_file_abandon) struct cr_file_writer writer = {.fd = -1};
-    CR_TRY(cr_file_begin(path, true, &writer));
+    CR_TRY(cr_file_begin(path, secret, &writer));
     CR_TRY(cr_file_append(&writer, bytes));
     if (fsync(writer.fd) != 0) return cr_fail_errno(CR_IO, "%s: cannot be written", path);
-    if (link(writer.temporary, path) == 0 || errno == EEXIST) return cr_path_sync(path);
+    *kept = link(writer.temporary, path) != 0;
+    if (!*kept || errno == EEXIST) return cr_path_sync(path);
     // The file system has no hard links, or the process may not make any.
-    if (errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS)
-        return cr_file_exists(path) ? CR_OK : cr_file_commit(&writer);
-    return cr_fail_errno(CR_IO, "%s: cannot be written", path);
+    if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS)
+        return cr_fail_errno(CR_IO, "%s: cannot be written", path);
+    *kept = cr_file_exists(path);
+    return *kept ? CR_OK : cr_file_commit(&writer);
+}
+
+enum cr_status cr_file_write_first(const char *path, struct cr_slice bytes)
+{
+    bool kept;
+    return write_unless(path, bytes, true, &kept);
+}
+
+enum cr_status cr_file_write_new(const char *path, struct cr_slice bytes)
+{
+    bool kept;
+    CR_TRY(write_unless(path, bytes, false, &kept));
+    return kept ? cr_fail(CR_INVALID, "%s: is there already, and stays as it is", path) : CR_OK;
 }
 
 // Whether `end` is the suffix that cr_file_begin adds to a name.

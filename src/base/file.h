@@ -16,6 +16,9 @@ enum cr_status cr_file_write(const char *path, struct cr_slice bytes, bool secre
 // returns CR_OK. If several processes call this at the same time, exactly one file wins.
 enum cr_status cr_file_write_first(const char *path, struct cr_slice bytes);
 
+// The same for what is no secret, but CR_INVALID if a file of that name exists.
+enum cr_status cr_file_write_new(const char *path, struct cr_slice bytes);
+
 // As cr_file_write, in pieces. Nothing is visible under `path` before commit; abandon removes the temporary
 // file.
 struct cr_file_writer {

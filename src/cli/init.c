@@ -144,7 +144,7 @@ static enum cr_status write_file(const struct request *request, const struct cr_
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_TRY(cr_append_format(&text, "# Settings of carrel. docs/CONFIG.md has every key.\n"));
     CR_TRY(cr_options_write_commented(&cr_config_table, config, keys, count, &text));
-    return cr_file_write(request->output, cr_buffer_slice(&text), false);
+    return cr_file_write_new(request->output, cr_buffer_slice(&text)); // another `init` may have been faster
 }
 
 static enum cr_status init(const struct request *request)

@@ -9,7 +9,7 @@ import struct
 import subprocess
 import unittest
 
-from support import BIN, CARREL, DEMO, Folder, program, read_tensors, write_tensors
+from support import BIN, CARREL, DEMO, ENVIRONMENT, Folder, program, read_tensors, write_tensors
 
 TEXT = "After lunch, the gardener forgot a photograph at the long corridor. The dog slept through it all."
 GPT2 = os.path.abspath("tests/golden/lora-gpt2/model")
@@ -48,6 +48,19 @@ class Init(Case):
         self.assertTrue(os.path.exists(self.path("adapter", "adapter_model.safetensors")))
         self.assertEqual(self.checks("carrel.yaml")["output"][1:],
                          [("warning", "adapter holds an adapter of a finished run, which this one replaces at its end")])
+
+    def test_of_several_at_once_one_writes(self):
+        for number in range(5):
+            path = self.path("%d.yaml" % number)
+            running = [subprocess.Popen([CARREL, "init", DEMO, "--output", path, "--eval", "%d.jsonl" % i], env=ENVIRONMENT,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for i in range(3)]
+            ends = [(*process.communicate(), process.returncode) for process in running]
+            self.assertEqual(sorted(code for _, _, code in ends), [0, 2, 2])
+            with open(path) as file:
+                settings = file.read()
+            for i, (_, error, code) in enumerate(ends):
+                self.assertEqual('"%d.jsonl"' % i in settings or "eval: %d.jsonl" % i in settings, code == 0)
+                self.assertIn("stays as it is" if code else "", error)
 
     def test_it_knows_the_family_and_the_method(self):
         self.succeeds("init", GPT2, "--output", "gpt2.yaml")

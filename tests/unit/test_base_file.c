@@ -35,6 +35,7 @@ static void files_are_whole_or_absent(void **state)
     unlink(path);
     cr_buffer_clear(&content);
     assert_ok(cr_file_write_first(path, cr_slice_of_string("first")));
+    assert_fails(CR_INVALID, "is there already", cr_file_write_new(path, cr_slice_of_string("later")));
     assert_ok(cr_file_read(path, 5, &content));
     assert_string_equal(cr_buffer_text(&content), "first");
     assert_int_equal(stat(path, &stat_buffer), 0);
