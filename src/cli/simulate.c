@@ -6,6 +6,7 @@
 #include "cli/simulated_silo.h"
 
 #include "base/file.h"
+#include "base/socket.h"
 #include "base/thread.h"
 #include "federation/role_options.h"
 #include "format/json.h"
@@ -237,6 +238,17 @@ static enum cr_status tell_admissions(const struct simulation *simulation, const
     return CR_OK;
 }
 
+// In a network namespace of its own loopback may be down. Silos would wait for it, as for any network.
+static enum cr_status check_loopback(void)
+{
+    enum { PATIENCE = 5 }; // seconds
+    CR_CLEANUP(cr_socket_close) int listener = -1, line = -1;
+    char name[CR_SOCKET_NAME_SIZE];
+    CR_TRY(cr_socket_listen("127.0.0.1:0", &listener));
+    CR_TRY(cr_socket_name(listener, name));
+    return cr_socket_connect(name, PATIENCE, &line);
+}
+
 static enum cr_status simulate(struct simulation *simulation)
 {
     if (simulation->config.silos.count == 0)
@@ -253,6 +265,8 @@ static enum cr_status simulate(struct simulation *simulation)
             return cr_fail(CR_NOT_FOUND, "%s: silo %s: data: %s does not exist", simulation->path,
                            silo_at(simulation, i)->name, silo_at(simulation, i)->data);
     CR_TRY(check_held_out(simulation));
+    enum cr_status loopback = check_loopback();
+    if (loopback != CR_OK) return cr_fail_within(loopback, "loopback, over which a simulation runs");
     struct cr_event_sink sink = cr_reporter_sink(&simulation->reporter);
     if (simulation->config.tuning.slicing.pads == CR_PADS_MODE_PEER)
         cr_emit(&sink, CR_EVENT_WARNING, "simulate.warning", cr_peer_pads_warning,

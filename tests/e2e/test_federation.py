@@ -8,11 +8,12 @@ import signal
 import socket
 import ssl
 import struct
+import subprocess
 import time
 import unittest
 
 from federation_support import Federation, Proxy, SILOS, files_below, program
-from support import floats, read_tensors, wait_for, write_rows
+from support import CARREL, floats, read_tensors, wait_for, write_rows
 
 # Long enough rounds that something can happen in the middle of one.
 LONG = "federation: {{rounds: 3, local_steps: {steps}, min_clients: 3, progress_timeout: {timeout}, {address}, state_dir: {dir}/server}}"
@@ -554,6 +555,16 @@ class Commands(Federation):
         result = program("simulate", config)
         self.assertEqual(result.returncode, 2, result.stderr)
         self.assertIn("carrel: silo void: ", result.stderr)
+
+    def test_a_simulation_without_loopback(self):
+        config = self.config("out", "data: {max_length: 64}\nfederation: {rounds: 1, state_dir: %s/server}\n%s"
+                             % (self.dir, self.silos_text()))
+        away = ["unshare", "-n" if os.geteuid() == 0 else "-rn"]
+        if subprocess.run([*away, "true"], capture_output=True).returncode != 0:
+            self.skipTest("no network namespace of its own")
+        result = subprocess.run([*away, CARREL, "simulate", config], capture_output=True, text=True, timeout=60)
+        self.assertEqual(result.returncode, 3, result.stderr)
+        self.assertRegex(result.stderr, r"\Acarrel: loopback, .*: Network is unreachable\n\Z")
 
     def test_a_simulation_turns_none_of_its_silos_away(self):
         silos = "".join("\n  - {name: silo-%d, data: %s/anne.jsonl}" % (i, self.base) for i in range(12))
