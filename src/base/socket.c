@@ -41,13 +41,25 @@ static enum cr_status unix_address(const char *path, struct sockaddr_un *out)
     return CR_OK;
 }
 
+static enum cr_status parse(const char *address, bool listens, struct cr_address *out)
+{
+    if (cr_address_parse(address, out) == CR_OK) return CR_OK;
+    return cr_fail(CR_INVALID, "\"%.300s\" is no address: unix:PATH, host:port or tls:HOST:PORT%s is wanted",
+                   address, listens ? "" : "#KEY");
+}
+
+enum cr_status cr_socket_check(const char *address)
+{
+    struct sockaddr_un name;
+    struct cr_address parts;
+    const char *path = unix_path(address);
+    return path ? unix_address(path, &name) : parse(address, false, &parts);
+}
+
 static enum cr_status resolve(const char *address, bool listens, struct addrinfo **out)
 {
     struct cr_address parts;
-    if (cr_address_parse(address, &parts) != CR_OK)
-        return cr_fail(CR_INVALID,
-                       "\"%.300s\" is no address: unix:PATH, host:port or tls:HOST:PORT%s is wanted", address,
-                       listens ? "" : "#KEY");
+    CR_TRY(parse(address, listens, &parts));
     int error = cr_address_resolve(&parts, listens, out);
     if (error != 0) return cr_fail(CR_NOT_FOUND, "%s: %s", address, gai_strerror(error));
     return CR_OK;

@@ -10,6 +10,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+// CR_INVALID unless the text is such an address, with a path of a socket's length. Resolves no name.
+enum cr_status cr_socket_check(const char *address);
+
 // Port 0 means any free port. A stale socket file, at which nobody listens, is replaced; a socket file in use
 // and a file of another kind are CR_IO. Unix sockets have mode 0600.
 enum cr_status cr_socket_listen(const char *address, int *out);

@@ -2,6 +2,7 @@
 
 #include "base/address.h"
 #include "base/parse.h"
+#include "base/socket.h"
 #include "crypto/identity.h"
 #include "crypto/stream.h"
 #include "text/dataset.h"
@@ -146,22 +147,23 @@ static enum cr_status check_state(const struct source *source)
 static enum cr_status check_addresses(const struct source *source)
 {
     const struct cr_federation_config *federation = &source->config->federation;
-    const struct cr_string_list *accelerators = &source->config->tuning.slicing.accelerators;
+    const struct cr_slicing_config *slicing = &source->config->tuning.slicing;
     struct cr_address address;
     bool tls;
     if (cr_address_parse(federation->address, &address) != CR_OK)
         return fail_at(source, "federation.address", "%s", cr_error_message());
     if (federation->advertise && cr_address_parse(federation->advertise, &address) != CR_OK)
         return fail_at(source, "federation.advertise", "%s", cr_error_message());
-    for (size_t i = 0; i < accelerators->count; i++) {
-        const char *text = accelerators->items[i];
+    for (size_t i = 0; i < slicing->accelerators.count; i++) {
+        const char *text = slicing->accelerators.items[i];
         if (cr_stream_is_tls(text, &tls) != CR_OK)
             return fail_at(source, "slicing.accelerators", "%s", cr_error_message());
-        if (!tls && !cr_address_is_unix(text) && cr_address_parse(text, &address) != CR_OK)
-            return fail_at(source, "slicing.accelerators",
-                           "\"%.300s\" is no address: unix:PATH, host:port or tls:HOST:PORT#KEY is wanted",
-                           text);
+        if (!tls && cr_socket_check(text) != CR_OK)
+            return fail_at(source, "slicing.accelerators", "%s", cr_error_message());
     }
+    const char *own = slicing->own_accelerator;
+    if (own && cr_address_is_unix(own) && cr_socket_check(own) != CR_OK)
+        return fail_at(source, "slicing.own_accelerator", "%s", cr_error_message());
     return CR_OK;
 }
 

@@ -310,6 +310,16 @@ static void test_addresses_are_read_at_once(void **state)
     }
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         assert_fails(CR_INVALID, "is no address: ", cr_config_read_with(path, wrong[i], 2, &config));
+    static const char *const keys[] = {"accelerators: ['unix:']", "own_accelerator: 'unix:'"};
+    for (size_t i = 0; i < 2; i++) {
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+        assert_ok(
+            cr_append_format(&text, "model_name_or_path: m\nslicing:\n  pads: enclave\n  %s\n", keys[i]));
+        write_text(path, cr_buffer_text(&text));
+        assert_fails(CR_INVALID, "accelerator", cr_config_read(path, &config));
+        assert_non_null(strstr(cr_error_message(), ":4: slicing."));
+        assert_non_null(strstr(cr_error_message(), ": the path of a socket has 1 to "));
+    }
 }
 
 static void test_label_words_are_for_a_tsv(void **state)
