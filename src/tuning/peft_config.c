@@ -236,7 +236,7 @@ static enum cr_status append_targets(const struct cr_lora_config *config, const 
     const char *all[CR_MODULES];
     size_t all_count = 0, count;
     const char *const *targets = cr_lora_targets(config, model, &count);
-    if (cr_target_is_expression(targets[0])) return append_places(config, model, out);
+    if (cr_target_is_expression(model, targets[0])) return append_places(config, model, out);
     for (size_t i = 0; i < CR_MODULES; i++) {
         const char *name = cr_module_name(model, (enum cr_module)i);
         if (name && !is_in(name, all, all_count)) all[all_count++] = name; // gpt2 has two c_proj

@@ -15,11 +15,6 @@ bool cr_module_place_name(const struct cr_model_config *model, struct cr_module_
     return path != NULL;
 }
 
-bool cr_target_is_expression(const char *target)
-{
-    return strpbrk(target, "*|()[]{}\\^$+?") != NULL;
-}
-
 // PEFT's rule: the whole name, or what follows one of its dots.
 static bool matches(const char *target, const char *name)
 {
@@ -27,6 +22,21 @@ static bool matches(const char *target, const char *name)
     if (strcmp(target, "all-linear") == 0) return true;
     return tail <= size && strcmp(name + size - tail, target) == 0 &&
            (tail == size || name[size - tail - 1] == '.');
+}
+
+// Whether it has a character that no name has.
+static bool has_special(const char *target)
+{
+    return strpbrk(target, "*|()[]{}\\^$+?") != NULL;
+}
+
+bool cr_target_is_expression(const struct cr_model_config *model, const char *target)
+{
+    bool named = strchr(target, '.') == NULL;
+    char name[CR_PLACE_NAME_SIZE];
+    for (size_t i = 0; !named && i < model->layers * CR_MODULES; i++)
+        named = cr_module_place_name(model, cr_module_place_at(i), name) && matches(target, name);
+    return !named || has_special(target);
 }
 
 static enum cr_status fail_unknown(const struct cr_model_config *model, const char *section,
@@ -38,7 +48,7 @@ static enum cr_status fail_unknown(const struct cr_model_config *model, const ch
         if (name && !strstr(known, name)) // gpt2 has two c_proj
             at += (size_t)snprintf(known + at, sizeof known - at, "%s, ", name);
     }
-    const char *why = cr_target_is_expression(target)
+    const char *why = has_special(target)
                           ? "a regular expression that matches no linear module, or does not stand alone"
                           : "no such linear module";
     return cr_fail(CR_INVALID, "%starget_modules: \"%.100s\": %s (known: %sall-linear)", section, target, why,
@@ -133,7 +143,7 @@ enum cr_status cr_module_places(const char *section, const char *const *targets,
     CR_TRY(chosen_layers(section, layers, model->layers, &chosen));
     CR_FREE bool *marked = NULL;
     CR_TRY(cr_allocate(model->layers * CR_MODULES, sizeof *marked, &marked));
-    bool alone = target_count == 1 && cr_target_is_expression(targets[0]);
+    bool alone = target_count == 1 && cr_target_is_expression(model, targets[0]);
     if (alone) CR_TRY(mark_expression(model, section, targets[0], chosen, marked));
     for (size_t i = 0; !alone && i < target_count; i++)
         CR_TRY(mark_target(model, section, targets[i], NULL, chosen, marked));

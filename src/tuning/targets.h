@@ -28,8 +28,9 @@ enum cr_status cr_module_places(const char *section, const char *const *targets,
                                 const struct cr_size_list *layers, const struct cr_model_config *model,
                                 struct cr_module_place **out, size_t *count);
 
-// Whether the target is a regular expression: it has a character that no name has.
-bool cr_target_is_expression(const char *target);
+// Whether the target is a regular expression: it has a character that no name has, or it has a dot and is
+// the end of no module's whole name ("model.layers...self_attn.q_proj").
+bool cr_target_is_expression(const struct cr_model_config *model, const char *target);
 
 // The module's name in Transformers' model ("model.layers.0.self_attn.q_proj"); false where the model has no
 // such module.

@@ -90,6 +90,9 @@ static void expressions_are_matched_as_peft_does(void **state)
          "model.layers.0.mlp.up_proj", NULL},
         {".*\\b_proj|.*\\bq_proj", 2, "model.layers.0.self_attn.q_proj", NULL},
         {".*[.][qv]_proj", 2, "model.layers.1.self_attn.q_proj", "[1]"},
+        // Of dots alone: PEFT 0.21.2 finds the same.
+        {"model.layers...self_attn.q_proj", 2, "model.layers.0.self_attn.q_proj", NULL},
+        {"model.layers.1.self_attn...proj", 4, "model.layers.1.self_attn.q_proj", NULL},
         // No more than one of the characters that make it an expression.
         {"model.layers.1.self_attn.q?_proj", 1, "model.layers.1.self_attn.q_proj", NULL},
         {"model.layers.1.mlp.up{1}_proj", 1, "model.layers.1.mlp.up_proj", NULL},
@@ -125,7 +128,8 @@ static void expressions_are_matched_as_peft_does(void **state)
     }
     static char nothing[] = "(q|v)_proj", all[] = ".*", lazy[] = "q_proj\\Z", open[] = "(q",
                 space[] = "q[\\b]proj", name[] = "q_proj", several[] = ".*q_proj", start[] = ".*[.]q_pro",
-                head[] = ".*[.]q_proj|lm_head", slow[] = "(.*.*.*.*.*.*.*.*.*)*.x1";
+                head[] = ".*[.]q_proj|lm_head", dotted[] = "self_attn.qproj",
+                slow[] = "(.*.*.*.*.*.*.*.*.*)*.x1";
     static const struct {
         char *targets[2];
         size_t count;
@@ -139,6 +143,7 @@ static void expressions_are_matched_as_peft_does(void **state)
          "\".*q_proj\": a regular expression that matches no linear module, or does not stand alone"},
         {{all}, 1, CR_UNSUPPORTED, "lora.target_modules: \".*\": an adapter of embeddings or lm_head is not"},
         {{head}, 1, CR_UNSUPPORTED, "an adapter of embeddings or lm_head is not supported"},
+        {{dotted}, 1, CR_INVALID, "\"self_attn.qproj\": no such linear module"},
         {{start}, 1, CR_INVALID, "\".*[.]q_pro\": a regular expression that matches no linear module"},
         {{lazy}, 1, CR_UNSUPPORTED, "lora.target_modules: expression: \\Z at offset 6 is not supported"},
         {{space}, 1, CR_UNSUPPORTED, "lora.target_modules: expression: \\b at offset 2 is not supported"},
