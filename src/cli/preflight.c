@@ -107,6 +107,7 @@ static enum cr_status of_settings(struct cr_checks *checks, const char *path,
 {
     CR_CLEANUP(cr_config_release) struct cr_config config = {0};
     enum cr_status status = cr_config_read_with(path, overrides->items, overrides->count, &config);
+    const char *idle = serve && status == CR_OK ? cr_config_idle_data(&config) : NULL;
     if (serve) { // the data are at the silos
         cr_free(&config.tuning.data.train);
         cr_free(&config.tuning.data.eval);
@@ -114,6 +115,7 @@ static enum cr_status of_settings(struct cr_checks *checks, const char *path,
     if (status == CR_OK) status = cr_tuning_config_check(&config.tuning);
     if (status != CR_OK) return cr_check_failure(checks, "settings");
     CR_TRY(cr_check_say(checks, CR_CHECK_OK, "settings", "%s", path));
+    if (idle) CR_TRY(cr_check_say(checks, CR_CHECK_WARNING, "settings", "%s", idle));
     CR_TRY(say_limits(checks));
     if (!serve && !config.tuning.data.train && config.silos.count > 0)
         CR_TRY(cr_check_say(checks, CR_CHECK_WARNING, "data",

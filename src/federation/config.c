@@ -237,6 +237,16 @@ const char *cr_config_idle_epochs(const struct cr_config *config)
     return "training.num_train_epochs" IDLE;
 }
 
+#define UNREAD " no effect at a federation's server, which reads no data: the silos bring theirs"
+
+const char *cr_config_idle_data(const struct cr_config *config)
+{
+    const struct cr_data_config *data = &config->tuning.data;
+    if (data->train && data->eval) return "data.train and data.eval have" UNREAD;
+    if (data->train) return "data.train has" UNREAD;
+    return data->eval ? "data.eval has" UNREAD : NULL;
+}
+
 void cr_config_apply_rounds(struct cr_config *config)
 {
     const struct cr_federation_config *federation = &config->federation;

@@ -104,9 +104,11 @@ enum cr_status cr_config_job(const struct cr_config *config, struct cr_buffer *y
 enum cr_status cr_config_check_name(const char *name);
 
 // Warnings about settings that have no effect in a federation, since its rounds determine how long each silo
-// trains; NULL: none. They are no errors, since the same file may be meant for `tune` as well.
+// trains, and since its server reads no data; NULL: none. They are no errors, since the same file may be
+// meant for `tune` as well.
 const char *cr_config_idle_max_steps(const struct cr_config *config);
 const char *cr_config_idle_epochs(const struct cr_config *config);
+const char *cr_config_idle_data(const struct cr_config *config);
 
 // Sets training.max_steps or num_train_epochs to what all rounds together train on one silo.
 void cr_config_apply_rounds(struct cr_config *config);

@@ -43,6 +43,7 @@ static void tell_idle(const struct cr_server *server)
 {
     const char *of_steps = cr_config_idle_max_steps(server->config);
     const char *of_epochs = cr_config_idle_epochs(server->config);
+    const char *of_data = cr_config_idle_data(server->config);
     const struct cr_training_config *training = &server->config->tuning.training;
     if (of_steps)
         cr_emit(server->sink, CR_EVENT_WARNING, "server.warning", of_steps,
@@ -50,6 +51,7 @@ static void tell_idle(const struct cr_server *server)
     if (of_epochs)
         cr_emit(server->sink, CR_EVENT_WARNING, "server.warning", of_epochs,
                 CR_FIELD("num_train_epochs", training->num_train_epochs));
+    if (of_data) cr_event_send(server->sink, CR_EVENT_WARNING, "server.warning", of_data, NULL, 0);
 }
 
 // Warns if this machine's clock is outside the CA's validity: silos that are refused for that reason are told

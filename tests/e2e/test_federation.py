@@ -48,6 +48,7 @@ class Results(Federation):
         for key in ("max_steps", "num_train_epochs"):
             told = "training.%s has no effect in a federation" % key
             self.assertEqual((told in result.stderr, told in again.stderr), (False, True))
+        self.assertIn("data.train has no effect at a federation's server", again.stderr)
 
     def test_three_silos_equal_pooled_training(self):
         self.check_pooled("")

@@ -332,6 +332,10 @@ class Network(Case):
                                 "federation.address=127.0.0.1:0", "--set", "training." + setting)
             self.assertEqual([(status, detail.split(":")[0]) for status, detail in found["settings"][1:]],
                              [("warning", "training.%s has no effect in a federation" % setting.split("=")[0])] * told)
+        found = self.checks("fed.yaml", "--serve", "--set", "federation.advertise=127.0.0.1:7423", "--set",
+                            "federation.address=127.0.0.1:0", "--set", "data.eval=train.jsonl")
+        self.assertEqual([detail.split(":")[0] for _, detail in found["settings"][1:]],
+                         ["data.eval has no effect at a federation's server, which reads no data"])
         found = self.checks("fed.yaml", "--serve", "--set", "federation.address=nowhere", code=2)
         self.assertEqual(found["settings"], [("failed", '--set: federation.address: "nowhere" is no address: host:port is wanted')])
         for key, value, wanted in (("federation", "address: nowhere", "host:port is wanted"), ("federation", "advertise: a b:1", "host:port is wanted"),

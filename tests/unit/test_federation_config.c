@@ -265,16 +265,24 @@ static void test_what_rounds_leave_without_effect_is_known(void **state)
         const char *settings[3];
         size_t count;
         bool idle_steps, idle_epochs;
+        const char *idle_data; // NULL: none
     } cases[] = {
-        {{rounds}, 1, false, false},
-        {{rounds, steps}, 2, false, false},
-        {{rounds, "training.num_train_epochs=2"}, 2, false, false}, // as the rounds have it
-        {{rounds, "training.num_train_epochs=3"}, 2, false, true},  // the default, but given
-        {{rounds, steps, "training.num_train_epochs=2"}, 3, false, true},
-        {{rounds, "training.max_steps=10"}, 2, true, false},
-        {{rounds, steps, "training.max_steps=10"}, 3, false, false},
-        {{rounds, steps, "training.max_steps=9"}, 3, true, false},
-        {{split, "training.max_steps=9", "training.num_train_epochs=2"}, 3, false, false},
+        {{rounds}, 1, false, false, NULL},
+        {{rounds, steps}, 2, false, false, NULL},
+        {{rounds, "training.num_train_epochs=2"}, 2, false, false, NULL}, // as the rounds have it
+        {{rounds, "training.num_train_epochs=3"}, 2, false, true, NULL},  // the default, but given
+        {{rounds, steps, "training.num_train_epochs=2"}, 3, false, true, NULL},
+        {{rounds, "training.max_steps=10"}, 2, true, false, NULL},
+        {{rounds, steps, "training.max_steps=10"}, 3, false, false, NULL},
+        {{rounds, steps, "training.max_steps=9"}, 3, true, false, NULL},
+        {{split, "training.max_steps=9", "training.num_train_epochs=2"}, 3, false, false, NULL},
+        {{"data.train=a.jsonl"}, 1, false, false, "data.train has no effect"},
+        {{split, "data.eval=a.jsonl"}, 2, false, false, "data.eval has no effect"},
+        {{"data.train=a.jsonl", "data.eval=a.jsonl"},
+         2,
+         false,
+         false,
+         "data.train and data.eval have no effect"},
     };
     write_text(path, "model_name_or_path: m\n");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -282,6 +290,9 @@ static void test_what_rounds_leave_without_effect_is_known(void **state)
         assert_ok(cr_config_read_with(path, cases[i].settings, cases[i].count, &config));
         assert_int_equal(cr_config_idle_max_steps(&config) != NULL, cases[i].idle_steps);
         assert_int_equal(cr_config_idle_epochs(&config) != NULL, cases[i].idle_epochs);
+        const char *data = cr_config_idle_data(&config);
+        assert_int_equal(data != NULL, cases[i].idle_data != NULL);
+        if (data) assert_non_null(strstr(data, cases[i].idle_data));
         cr_config_release(&config);
     }
 }
