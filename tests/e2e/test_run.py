@@ -55,7 +55,7 @@ class Run(Folder):
     def assert_stopped(self, process, child):
         _, error = process.communicate(timeout=60)
         self.assertEqual(process.returncode, 130, error)
-        self.assertRegex(error, r"\Acarrel: stopped after step \d+ of %d: the same command goes on from there \(.*\)\n\Z" % STEPS)
+        self.assertRegex(error, r"\Acarrel: stopped after step [\d,]+ of {:,}: the same command goes on from there \(.*\)\n\Z".format(STEPS))
         self.assertTrue(os.path.exists(self.state))
         self.assertTrue(gone(child))
 
