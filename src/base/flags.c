@@ -32,8 +32,7 @@ static enum cr_status unknown_flag(const struct cr_flags *flags, const char *arg
     char name[LONGEST_NAME + 1] = "";
     if (length <= LONGEST_NAME) memcpy(name, argument + 2, length);
     if (is_for_gpus(name))
-        return cr_fail(CR_INVALID, "unknown option %s (processors compute all there is, and no GPU)",
-                       argument);
+        return cr_fail(CR_INVALID, "unknown option %s (carrel computes on the processor alone)", argument);
     const char *nearest = cr_nearest_name(name, names, count);
     if (nearest) return cr_fail(CR_INVALID, "unknown option %s (did you mean --%s?)", argument, nearest);
     return cr_fail(CR_INVALID, "unknown option %s (usage: %s)", argument, flags->usage);
