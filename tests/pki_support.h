@@ -136,9 +136,10 @@ static inline struct party signed_party(const char *curve, const char *name, con
     return party;
 }
 
-// The issuer's revocation list in DER; `revoked` (may be NULL) is on it since `begins`.
-static inline void put_crl(struct cr_buffer *out, const struct party *issuer, const struct party *revoked,
-                           int64_t begins, int64_t ends)
+// The issuer's revocation list in DER; `revoked` (may be NULL) is on it since `begins`. `scope` (may be NULL)
+// says of which certificates alone it is.
+static inline void put_crl_of(struct cr_buffer *out, const struct party *issuer, const struct party *revoked,
+                              int64_t begins, int64_t ends, const char *scope)
 {
     X509_CRL *list = X509_CRL_new();
     ASN1_TIME *first = ASN1_TIME_set(NULL, (time_t)begins), *last = ASN1_TIME_set(NULL, (time_t)ends);
@@ -152,6 +153,12 @@ static inline void put_crl(struct cr_buffer *out, const struct party *issuer, co
         X509_REVOKED_set_revocationDate(entry, first);
         assert_int_equal(X509_CRL_add0_revoked(list, entry), 1);
     }
+    if (scope) {
+        X509_EXTENSION *extension = X509V3_EXT_nconf_nid(NULL, NULL, NID_issuing_distribution_point, scope);
+        assert_non_null(extension);
+        assert_int_equal(X509_CRL_add_ext(list, extension, -1), 1);
+        X509_EXTENSION_free(extension);
+    }
     X509_CRL_sort(list);
     assert_true(X509_CRL_sign(list, issuer->key, EVP_sha256()) > 0);
     unsigned char *der = NULL;
@@ -162,6 +169,12 @@ static inline void put_crl(struct cr_buffer *out, const struct party *issuer, co
     ASN1_TIME_free(first);
     ASN1_TIME_free(last);
     X509_CRL_free(list);
+}
+
+static inline void put_crl(struct cr_buffer *out, const struct party *issuer, const struct party *revoked,
+                           int64_t begins, int64_t ends)
+{
+    put_crl_of(out, issuer, revoked, begins, ends, NULL);
 }
 
 static inline void put_pem(struct cr_buffer *out, const struct party *party)

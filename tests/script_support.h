@@ -19,6 +19,15 @@
 
 enum { STEPS = 6 };
 
+static atomic_bool opens_late; // the learner opens once this is false
+
+static inline enum cr_status open_late(const struct cr_config *config, const struct cr_event_sink *sink,
+                                       void **out)
+{
+    while (atomic_load(&opens_late)) usleep(1000);
+    return few_open(config, sink, out);
+}
+
 // Steps that the learner's optimiser has gathered something in.
 static atomic_size_t gathered;
 
@@ -80,7 +89,7 @@ static inline enum cr_status few_load_state(void *learner, const struct cr_seali
     return CR_OK;
 }
 
-static const struct cr_learner_kind few = {few_open,       few_free,  few_values, few_digest, few_steps,
+static const struct cr_learner_kind few = {open_late,      few_free,  few_values, few_digest, few_steps,
                                            few_seek,       few_reset, few_run,    few_save,   few_save_state,
                                            few_load_state, few_base,  few_steps};
 
@@ -101,10 +110,20 @@ static atomic_bool ended, stopping;
 static enum cr_status silo_status;
 static char silo_why[1024];
 static const char *own_accelerator, *output;
+static bool silent; // the server does not answer Hello
 
 static inline void say(const struct cr_message *message)
 {
     assert_ok(cr_connection_send(silo, message, NULL, NULL));
+}
+
+// What a server answers to Hello.
+static inline void say_job(void)
+{
+    if (form.size > 0) say(&(struct cr_message){.type = CR_FRAME_MANIFEST, .body = cr_buffer_slice(&form)});
+    struct cr_message answer = {.type = CR_FRAME_JOB};
+    memcpy(answer.job.run, run_id, sizeof run_id);
+    say(&answer);
 }
 
 static inline enum cr_status on_enrol(struct cr_connection *connection, const struct cr_message *message)
@@ -136,13 +155,7 @@ static inline enum cr_status on_received(void *context, struct cr_connection *co
     static const float zeros[VALUES];
     came[message->type]++;
     if (message->type == CR_FRAME_ENROL) return on_enrol(connection, message);
-    if (message->type == CR_FRAME_HELLO) {
-        if (form.size > 0)
-            say(&(struct cr_message){.type = CR_FRAME_MANIFEST, .body = cr_buffer_slice(&form)});
-        struct cr_message answer = {.type = CR_FRAME_JOB};
-        memcpy(answer.job.run, run_id, sizeof run_id);
-        say(&answer);
-    }
+    if (message->type == CR_FRAME_HELLO && !silent) say_job();
     if (message->type == CR_FRAME_READY) ready = *message;
     if (message->type == CR_FRAME_TRAINED) trained_round = message->trained.round;
     if (message->type == CR_FRAME_PULL)

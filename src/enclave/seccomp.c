@@ -1,6 +1,7 @@
 #include "enclave/seccomp.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -31,7 +32,6 @@ static const int allowed[] = {
     SYS_pwrite64,
     SYS_lseek,
     SYS_close,
-    SYS_fcntl,
     SYS_dup,
     SYS_pipe2,
     SYS_eventfd2,
@@ -206,6 +206,9 @@ static const int deadly[] = {
 };
 
 static const int families[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK}; // the last one for name resolution
+// The commands that libraries and base/outside.c need. Others would send signals to any process of this user
+// (F_SETOWN with F_SETSIG), or keep others from opening files (F_SETLEASE).
+static const int file_commands[] = {F_GETFL, F_SETFL, F_GETFD, F_SETFD, F_DUPFD_CLOEXEC, F_ADD_SEALS};
 static const int device_calls[] = {TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO};
 
 enum { SIZE = 2 * (COUNT(allowed) + COUNT(allowed_with_network) + COUNT(deadly)) + 128 };
@@ -302,6 +305,7 @@ static void write_program(struct program *program, bool network)
     // No page may become executable, so no new code can be brought in.
     judge_bits(program, SYS_mmap, 2, PROT_EXEC);
     judge_bits(program, SYS_mprotect, 2, PROT_EXEC);
+    judge_values(program, SYS_fcntl, 1, file_commands, COUNT(file_commands));
     judge_values(program, SYS_ioctl, 1, device_calls, COUNT(device_calls));
     judge_values(program, SYS_tgkill, 0, &self, 1); // for abort and raise
     judge_values(program, SYS_prlimit64, 0, &nobody_else, 1);

@@ -60,7 +60,6 @@ static enum cr_status on_opened(void *context, struct cr_connection *connection)
 {
     (void)connection;
     struct cr_client *client = context;
-    client->open = true;
     client->enrolling = !is_member(client);
     if (client->enrolling) return send_enrol(client);
     cr_emit(client->sink, CR_EVENT_INFO, "client.connected", NULL,
@@ -133,7 +132,7 @@ static void lost(struct cr_client *client, enum cr_status status, const char *wh
 {
     double now = cr_clock_monotonic();
     if (client->manifest_came) client->alone_since = now; // the server was there, and dealt with this silo
-    client->open = client->ready_sent = client->manifest_came = false;
+    client->manifest_came = client->job_came = client->ready_sent = false;
     client->connection = NULL;
     if (client->ended) return;
     if (!worth_retrying(status)) {

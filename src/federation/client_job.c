@@ -124,11 +124,13 @@ enum cr_status cr_client_on_job(struct cr_client *client, const struct cr_messag
     if (!client->manifest_came) return cr_fail(CR_PROTOCOL, "the server began without a signed job");
     if (!client->has_config) {
         CR_TRY(take_job(client, message));
+        client->job_came = true;
         cr_connection_set_timeout(client->connection, client->timeout);
         return CR_OK;
     }
     if (memcmp(message->job.run, client->run, CR_SHA256_SIZE) != 0 || message->job.seed != client->seed)
         return cr_fail(CR_PROTOCOL, "the server began another run (start join again)");
+    client->job_came = true;
     if (client->split) return cr_split_client_offer(client);
     return client->learner_open ? send_ready(client) : CR_OK;
 }
@@ -152,5 +154,5 @@ enum cr_status cr_client_opened(struct cr_client *client, const struct cr_worker
                            client->worker_state);
         client->update = cr_vector_hold(result->update);
     }
-    return client->open && client->state->enrolled ? send_ready(client) : CR_OK;
+    return client->job_came ? send_ready(client) : CR_OK;
 }

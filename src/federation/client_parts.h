@@ -24,12 +24,12 @@ struct cr_client {
     bool attested_known;          // `attested` is set as the job requires (once this silo is a member)
     struct cr_attested *attested; // NULL: no attestation
     struct cr_connection *connection;
-    bool open, ready_sent;
     bool enrolling; // this connection is for enrolling
     double timeout, alone_since, retry_at, pause;
     char last_why[1024];
 
-    bool manifest_came; // the agreed manifest came on this connection
+    // On this connection: the agreed manifest and its job came, and Ready or Offer was sent.
+    bool manifest_came, job_came, ready_sent;
     unsigned char run[CR_SHA256_SIZE];
     uint64_t seed;             // with slicing: the job's
     struct cr_sealing sealing; // for the learner's states

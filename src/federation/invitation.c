@@ -16,8 +16,9 @@ struct invitation {
     char name[CR_NAME_SIZE], role[CR_NAME_SIZE];
     int64_t expires;
     bool used;
-    unsigned char key[CR_SHA256_SIZE];     // if used: the key that used it
-    unsigned char instead[CR_SHA256_SIZE]; // if used: the key of this name's member before; zeros: none
+    unsigned char key[CR_SHA256_SIZE]; // if used: the key that used it
+    // If used, until its key is the member's: the key of this name's member before; zeros: none.
+    unsigned char instead[CR_SHA256_SIZE];
 };
 
 static enum cr_status path_of(const char *directory, const unsigned char secret[CR_SECRET_SIZE], char **out)
@@ -172,6 +173,12 @@ enum cr_status cr_redeem(struct cr_state_dir *state, const struct cr_manifest *m
     memcpy(invitation.key, enrolled.key, CR_SHA256_SIZE);
     CR_TRY(write_invitation(path, &invitation));
     CR_TRY(cr_state_enrol(state, &enrolled));
+    // Nothing is left to catch up on. If this name ever has its earlier key again, this token replaces it no
+    // more.
+    if (!cr_slice_is_zero((struct cr_slice){invitation.instead, CR_SHA256_SIZE})) {
+        memset(invitation.instead, 0, CR_SHA256_SIZE);
+        CR_TRY(write_invitation(path, &invitation));
+    }
     CR_TRY(cr_append(certificate, issued.data, issued.size));
     *member = enrolled;
     return CR_OK;

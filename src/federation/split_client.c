@@ -237,7 +237,7 @@ enum cr_status cr_split_client_step(struct cr_client *client)
         CR_TRY(cr_client_check_tokenizer(&client->state->manifest, client->config.tuning.model_name_or_path,
                                          &split->front));
         CR_TRY(cr_cut_check_row(cr_cutter_row_size(split->cutter)));
-        return client->open && client->state->enrolled ? cr_split_client_offer(client) : CR_OK;
+        return client->job_came ? cr_split_client_offer(client) : CR_OK;
     }
     // A parcel for a connection that was lost may be at the server already; the server says so in its next
     // answer.

@@ -57,6 +57,7 @@ class Attested(Federation):
         self.assertEqual(told["appraisals"][0]["looks"], told["lines"])
         of_silo = self.inspect(self.dir + "/silo-anne/audit.jsonl")
         self.assertEqual([(entry["peer"], entry["role"]) for entry in of_silo["appraisals"]], [("server", "server")])
+        self.assertGreaterEqual(of_silo["lines"], 1 + 3)  # a connection, three rounds
 
         with open(log, "rb") as file:
             lines = file.readlines()

@@ -229,6 +229,14 @@ static void test_debug_is_refused(void **state)
         cr_appraisal_release(&a);
         platform_free(&p);
     }
+    // The bits beside a TD's own for debugging are reserved for others that make it untrusted.
+    for (unsigned bit = 1; bit < 8; bit++) {
+        struct platform p;
+        platform_make(&p, 4, true);
+        p.report[120] |= (unsigned char)(1u << bit);
+        appraises_to(&p, "", "debug", CR_REFUSED, "in debug mode");
+        platform_free(&p);
+    }
 }
 
 static void test_a_td_that_can_be_moved_is_refused(void **state)

@@ -17,6 +17,7 @@ struct chip {
     const struct party *revoked;
     bool has_crl, no_certificate;
     int64_t crl_ends;
+    const char *crl_scope;
 };
 
 static void add_version(X509 *certificate, const char *oid, unsigned char version)
@@ -105,7 +106,7 @@ static void appraise_bytes(const struct chip *chip, struct cr_slice bytes, const
     if (!chip->no_certificate) put_pem(&pem, &chip->key);
     assert_ok(cr_endorsements_add(endorsements, cr_buffer_slice(&pem)));
     if (chip->has_crl) {
-        put_crl(&crl, &chip->root, chip->revoked, NOW - DAY, chip->crl_ends);
+        put_crl_of(&crl, &chip->root, chip->revoked, NOW - DAY, chip->crl_ends, chip->crl_scope);
         assert_ok(cr_endorsements_add(endorsements, cr_buffer_slice(&crl)));
     }
     struct cr_appraisal_policy policy;
@@ -309,7 +310,16 @@ static void test_revocation(void **state)
     appraise(&chip, GOOD "allow_revoked: true\n", &a);
     assert_int_equal(cr_appraisal_verdict(&a), CR_AFFIRMED);
     cr_appraisal_release(&a);
+    // A list of some certificates alone revokes, and tells nothing good of one that is not on it.
+    chip.crl_scope = "critical,onlyuser:TRUE";
+    appraise(&chip, GOOD, &a);
+    assert_only(&a, "revocation", CR_REFUSED, "revoked: \"SEV-Test\"");
+    cr_appraisal_release(&a);
     chip.revoked = NULL;
+    appraise(&chip, GOOD, &a);
+    assert_only(&a, "revocation", CR_UNCHECKED, "no list of revocations that could have \"SEV-Test\"");
+    cr_appraisal_release(&a);
+    chip.crl_scope = NULL;
     chip.crl_ends = NOW - 1;
     appraise(&chip, GOOD, &a);
     assert_only(&a, "revocation", CR_REFUSED, "expired");

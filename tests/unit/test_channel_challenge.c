@@ -486,11 +486,11 @@ static void test_a_platform_is_looked_at_again_each_round(void **state)
     assert_fails(CR_DENIED, "expired", cr_challenge_again(server.challenge, 2));
     server.admission.time_floor = 0;
     server.admission.collateral_floor = p.info_begins + 1;
-    assert_fails(CR_DENIED, "earlier than the job asks for", cr_challenge_again(server.challenge, 2));
+    assert_fails(CR_DENIED, "issued at", cr_challenge_again(server.challenge, 2));
     // Nor where the policy lets pass what has expired.
     policy.allow_expired_collateral = true;
     now_unix = p.info_ends + 1;
-    assert_fails(CR_DENIED, "earlier than the job asks for", cr_challenge_again(server.challenge, 2));
+    assert_fails(CR_DENIED, "issued at", cr_challenge_again(server.challenge, 2));
     policy.allow_expired_collateral = false;
     now_unix = NOW;
     p.info_begins = p.identity_begins = NOW - 3600;

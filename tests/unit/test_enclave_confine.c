@@ -235,6 +235,16 @@ static int signal_another(void)
     return kill(another, 0) == 0 ? ATTACK_SUCCEEDED : errno;
 }
 
+// The kernel sends SIGIO, or any other signal, to whom a descriptor's events are to be told.
+static int signal_another_by_a_pipe(void)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) return 1;
+    if (fcntl(ends[0], F_SETOWN, another) != 0) return errno;
+    if (fcntl(ends[0], F_SETFL, O_ASYNC) != 0 || write(ends[1], "x", 1) != 1) return 2;
+    return ATTACK_SUCCEEDED;
+}
+
 static void *in_thread(void *act)
 {
     int (*call)(void);
@@ -370,7 +380,9 @@ static void calls_outside_the_list_are_refused_or_deadly(void **state)
     another = start_victim(NULL);
     assert_int_equal(attempt(NULL, signal_another), ATTACK_SUCCEEDED);
     assert_int_equal(attempt(online, signal_another), ENOSYS);
-    end_victim(another);
+    assert_int_equal(attempt(online, signal_another_by_a_pipe), EPERM);
+    assert_int_equal(attempt(NULL, signal_another_by_a_pipe), ATTACK_SUCCEEDED);
+    assert_int_equal(result_of(another), ATTACK_SIGNAL + SIGIO);
     assert_int_equal(attempt(online, enter_namespace), ATTACK_SIGNAL + SIGSYS);
     assert_int_equal(attempt(online, unknown_call), ENOSYS);
     assert_int_equal(attempt(online, call_as_x32), ATTACK_SIGNAL + SIGSYS);

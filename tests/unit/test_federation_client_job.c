@@ -190,6 +190,38 @@ static void test_a_silo_of_the_roster(void **state)
     end_silo();
 }
 
+static void wait_a_moment(void)
+{
+    for (double since = cr_clock_monotonic(); cr_clock_monotonic() - since < 1;)
+        assert_ok(cr_loop_step(loop, 0.05));
+}
+
+// The connection is cut while the silo opens its model, which is done before the next connection has the job:
+// the silo is ready once the server has shown that the job is still the same, and not before.
+static void test_a_model_that_opens_between_hello_and_job(void **state)
+{
+    (void)state;
+    end_silo();
+    invite();
+    atomic_store(&opens_late, true);
+    start_silo();
+    until_came(CR_FRAME_HELLO, 1);
+    wait_a_moment();
+    cr_connection_free(silo);
+    silo = NULL;
+    silent = true;
+    until_came(CR_FRAME_HELLO, 2);
+    atomic_store(&opens_late, false);
+    wait_a_moment();
+    assert_int_equal(came[CR_FRAME_READY], 0);
+    silent = false;
+    say_job();
+    until_came(CR_FRAME_READY, 1);
+    wait_a_moment();
+    assert_int_equal(came[CR_FRAME_READY], 1);
+    end_silo();
+}
+
 static void test_the_release_rule(void **state)
 {
     (void)state;
@@ -211,6 +243,7 @@ int main(void)
         WITH_SILO(test_other_jobs_than_the_agreed_one),
         WITH_SILO(test_jobs_that_are_not_for_this_silo),
         WITH_SILO(test_a_silo_of_the_roster),
+        WITH_SILO(test_a_model_that_opens_between_hello_and_job),
         WITH_SILO(test_the_release_rule),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

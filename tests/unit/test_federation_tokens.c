@@ -102,12 +102,47 @@ static void finish(struct program *program)
     wait_for(program);
 }
 
+static void key_of(const struct program *silo, unsigned char key[CR_SHA256_SIZE])
+{
+    const struct cr_sealing of_silo = {.key = &test_key, .purpose = "silo key"};
+    CR_CLEANUP(cr_identity_release) struct cr_identity *identity = NULL;
+    assert_ok(cr_identity_load(silo->state, &of_silo, &identity));
+    assert_ok(cr_identity_key_digest(identity, key));
+}
+
+// The file of the invitation to which a silo's token belongs.
+static void invitation_of(const struct program *silo, char path[400])
+{
+    unsigned char hash[CR_SHA256_SIZE];
+    char hex[CR_SHA256_HEX_SIZE];
+    CR_CLEANUP(cr_token_release) struct cr_token token = {0};
+    assert_ok(cr_token_parse(silo->token, &token));
+    assert_ok(cr_sha256((struct cr_slice){token.secret, CR_SECRET_SIZE}, hash));
+    cr_sha256_hex(hash, hex);
+    snprintf(path, 400, "%s/server/invitations/%s.json", root, hex);
+}
+
+// Makes a spent invitation what it is before the key that spent it is the member's.
+static void put_back_invitation(const struct program *silo, const unsigned char instead[CR_SHA256_SIZE])
+{
+    char path[400], hex[CR_SHA256_HEX_SIZE];
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    invitation_of(silo, path);
+    cr_sha256_hex(instead, hex);
+    assert_ok(cr_file_read(path, 4096, &text));
+    char *at = strstr((char *)text.data, "\"instead\": \"");
+    assert_non_null(at);
+    memcpy(at + strlen("\"instead\": \""), hex, CR_SHA256_HEX_SIZE - 1);
+    assert_ok(cr_file_write(path, cr_buffer_slice(&text), true));
+}
+
 // The server is killed between spending a token that replaces a key and noting the new one: that key may come
 // again, and the older one may not once it has.
 static void test_a_kill_in_the_middle_of_a_replacement(void **state)
 {
     (void)state;
     char path[300];
+    unsigned char older[CR_SHA256_SIZE];
     CR_CLEANUP(cr_buffer_release) struct cr_buffer before = {0};
     set_up_run("  min_clients: 3\n");
     snprintf(path, sizeof path, "%s/server/state.sealed", root);
@@ -122,12 +157,40 @@ static void test_a_kill_in_the_middle_of_a_replacement(void **state)
     finish(&silos[1]);
     finish(&server);
     assert_ok(cr_file_write(path, cr_buffer_slice(&before), true));
+    key_of(&silos[0], older);
+    put_back_invitation(&silos[1], older);
     snprintf(path, sizeof path, "%s/anew/certificate.pem", root);
     assert_int_equal(unlink(path), 0);
     start_server();
     start_enrolled(&silos[1]);
     refused(&silos[0], CR_DENIED, "enrolled anew");
     finish(&silos[1]);
+    stop_server();
+}
+
+// A thief took a silo's place with a token, and the silo took it back with its own key and another token.
+static void test_a_thief_that_was_replaced(void **state)
+{
+    (void)state;
+    char certificate[600];
+    set_up_run("  min_clients: 3\n");
+    start_server();
+    invite(&silos[0], "anne", "anne");
+    start_enrolled(&silos[0]);
+    finish(&silos[0]);
+    invite(&silos[1], "anne", "anne");
+    snprintf(silos[1].state, sizeof silos[1].state, "%s/thief", root);
+    start_enrolled(&silos[1]);
+    finish(&silos[1]);
+    invite(&silos[0], "anne", "anne");
+    snprintf(certificate, sizeof certificate, "%s/certificate.pem", silos[0].state);
+    assert_int_equal(unlink(certificate), 0);
+    start_enrolled(&silos[0]);
+    finish(&silos[0]);
+    refused(&silos[1], CR_DENIED, "enrolled anew");
+    snprintf(certificate, sizeof certificate, "%s/certificate.pem", silos[1].state);
+    assert_int_equal(unlink(certificate), 0);
+    refused(&silos[1], CR_DENIED, "used already");
     stop_server();
 }
 
@@ -176,6 +239,7 @@ int main(void)
         cmocka_unit_test(test_tokens),
         cmocka_unit_test(test_invited_anew),
         cmocka_unit_test(test_a_kill_in_the_middle_of_a_replacement),
+        cmocka_unit_test(test_a_thief_that_was_replaced),
         cmocka_unit_test(test_tokens_need_an_address),
         cmocka_unit_test(test_a_certificate_that_has_run_out),
     };

@@ -401,10 +401,49 @@ static void what_is_seen_tells_nothing(void **state)
     cr_compute_free(compute);
 }
 
+// With three digits a word in half a million is not below p. What takes its place is of the side stream, at
+// the piece's own place there: a word of the pad itself would mask two numbers.
+static void words_drawn_anew_are_no_others_of_the_pad(void **state)
+{
+    (void)state;
+    enum { DIGITS = 3, BITS = 23, FOUND = 3, BLOCK = CR_PAD_PIECE * 3 / 16 };
+    static const unsigned char key[CR_KEY_SIZE] = "the key of a pad";
+    unsigned char side_key[CR_KEY_SIZE];
+    const uint32_t p = cr_prime(DIGITS);
+    struct cr_compute *compute;
+    struct cr_field *field;
+    struct cr_pad *pad;
+    struct cr_keystream *whole, *side;
+    uint32_t raw[CR_PAD_PIECE], anew[CR_PAD_PIECE], words[CR_PAD_PIECE];
+    assert_ok(cr_compute_new(1, &compute));
+    assert_ok(cr_field_new(compute, DIGITS, &field));
+    assert_ok(cr_pad_new(key, field, &pad));
+    assert_ok(cr_key_derive(key, "carrel pad words drawn anew", side_key));
+    assert_ok(cr_keystream_new(key, &whole));
+    assert_ok(cr_keystream_new(side_key, &side));
+    size_t found = 0;
+    for (uint64_t number = 0; found < FOUND; number++) {
+        if (cr_keystream_words(whole, number, BLOCK, BITS, p, raw, CR_PAD_PIECE)) continue;
+        size_t used = 0;
+        cr_keystream_words(side, number, BLOCK, BITS, p, anew, CR_PAD_PIECE);
+        cr_pad_words(pad, number, CR_PAD_PIECE, words, CR_PAD_PIECE);
+        for (size_t i = 0; i < CR_PAD_PIECE; i++)
+            assert_int_equal(words[i], raw[i] < p ? raw[i] : anew[used++]);
+        assert_true(used > 0);
+        found++;
+    }
+    cr_keystream_free(side);
+    cr_keystream_free(whole);
+    cr_pad_free(pad);
+    cr_field_free(field);
+    cr_compute_free(compute);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_seen_tells_nothing),
+        cmocka_unit_test(words_drawn_anew_are_no_others_of_the_pad),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }
