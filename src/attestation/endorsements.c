@@ -7,6 +7,7 @@
 #include "format/json.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -217,13 +218,13 @@ static enum cr_status read_directory(struct cr_endorsements *endorsements, const
     if (!opened) return cr_fail_errno(CR_NOT_FOUND, "%s", path);
     CR_CLEANUP(close_directory) DIR *directory = opened;
     struct dirent *entry;
-    while ((entry = readdir(directory))) {
+    for (errno = 0; (entry = readdir(directory)); errno = 0) {
         if (entry->d_name[0] == '.') continue;
         CR_FREE char *inner = NULL;
         CR_TRY(cr_path_join(path, entry->d_name, &inner));
         CR_TRY(read_entry(endorsements, inner, depth, files));
     }
-    return CR_OK;
+    return errno == 0 ? CR_OK : cr_fail_errno(CR_IO, "%s: cannot be read", path);
 }
 
 enum cr_status cr_endorsements_read(struct cr_endorsements *endorsements, const char *path)

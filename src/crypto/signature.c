@@ -17,9 +17,13 @@ enum {
     MOST_RSA_BITS = 8192,
 };
 
+// Empties OpenSSL's queue, in which a leftover error would be reported as the next failure's reason.
 static enum cr_status refused(void)
 {
-    ERR_clear_error(); // a leftover error would be reported as the next failure's reason
+    bool starved = false;
+    for (unsigned long error; (error = ERR_get_error()) != 0;)
+        starved = starved || ERR_GET_REASON(error) == ERR_R_MALLOC_FAILURE;
+    if (starved) return cr_fail(CR_NO_MEMORY, "out of memory for a signature");
     return cr_fail(CR_DENIED, "the signature does not verify");
 }
 

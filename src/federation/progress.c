@@ -257,11 +257,14 @@ static void receive(void *context, const struct cr_event *event)
     size_t most = overwrite ? columns_of(progress->out) : SIZE_MAX;
     enum cr_status status =
         progress->json ? cr_event_line_append(event, &text) : cr_event_sentence(event, most, &text);
-    if (status != CR_OK || text.size == 0) return;
+    if (status == CR_OK && text.size == 0) return;
     if (text.size > most) text.data[most] = 0;
-    if (progress->waiting.size > MOST_WAITING ||
-        cr_append_format(&progress->waiting, "%s%s%s", progress->live_shown ? "\r\033[K" : "",
-                         cr_buffer_text(&text), overwrite ? "" : "\n") != CR_OK) {
+    bool room = progress->waiting.size <= MOST_WAITING;
+    if (status == CR_OK && room)
+        status = cr_append_format(&progress->waiting, "%s%s%s", progress->live_shown ? "\r\033[K" : "",
+                                  cr_buffer_text(&text), overwrite ? "" : "\n");
+    if (status != CR_OK && progress->json) progress->broken = ENOMEM; // a program may wait for this event
+    if (status != CR_OK || !room) {
         progress->lost++;
         return;
     }

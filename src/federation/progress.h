@@ -15,10 +15,11 @@ struct cr_progress {
     bool live;                // `out` is a terminal, whose last line can be overwritten
     bool live_shown;          // the last line will be overwritten
     double last_line;         // when the last line was written
-    int broken;               // errno of a failed write (but not a full disk), or 0; the program should end
+    int broken;               // why events cannot be written (an errno, but not a full disk's), or 0; the
+                              // program should end
     int quick;                // a non-blocking descriptor of `out`; 0: none
     struct cr_buffer waiting; // what could not be written yet
-    size_t lost;              // events for which `waiting` had no room
+    size_t lost;              // events for which `waiting` or memory had no room
 };
 
 // JSON goes to stdout, sentences to stderr.

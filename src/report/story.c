@@ -61,15 +61,14 @@ void cr_story_release(struct cr_story *story)
     cr_free(&story->silos);
 }
 
-// Copies as much of the text as fits, without control characters.
+// Copies as much of the text as fits, without control characters. Allocates nothing, so that running out of
+// memory never leaves a text out.
 static void put_text(char *out, size_t size, const char *text)
 {
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer plain = {0};
-    out[0] = 0;
-    if (!text || cr_append_plain(&plain, text) != CR_OK) return;
-    snprintf(out, size, "%s", cr_buffer_text(&plain));
+    snprintf(out, size, "%s", text ? text : "");
     size_t cut; // the text may have been cut within a character
     if (!cr_utf8_valid(cr_slice_of_string(out), &cut)) out[cut] = 0;
+    cr_make_plain(out);
 }
 
 // The index of a silo by its name, or the index at which it belongs.

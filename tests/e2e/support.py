@@ -26,6 +26,11 @@ def read(path):
         return file.read()
 
 
+def files_in(folder):
+    """What the files of a folder hold."""
+    return {name: read(os.path.join(folder, name)) for name in os.listdir(folder)}
+
+
 def sentence(number, length):
     """So many words, in another order for each number."""
     words = "after lunch the doctor wrote to her sister about rain".split()

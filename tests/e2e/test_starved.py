@@ -84,6 +84,9 @@ class Starved(unittest.TestCase):
         self.starve(["eval", "--model", self.base + "/model", "--data", self.base + "/ben.jsonl", "--threads", "1",
                      "--max-bad-rows", "2"], "carrel", 201, lambda run: run.stdout)
 
+    def test_a_status_leaves_nothing_out(self):
+        self.starve(["status", self.base + "/model"], "carrel", 3, lambda run: run.stdout)
+
     def test_a_token_is_not_damaged_for_it(self):
         content = struct.pack("<BBQ32s32s32sB4sH11s", 2, 1, 1 << 40, b"F" * 32, b"J" * 32, b"S" * 32, 4, b"anne", 11,
                               b"127.0.0.1:1")
