@@ -1,5 +1,6 @@
 """The person's program: what scripts rely on. Exit codes, one clear sentence per error, stdout and --json."""
 import json
+import math
 import os
 import shutil
 import struct
@@ -420,7 +421,7 @@ class Commands(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             # The same question with a system's message and without.
             talks = ((None, "after lunch", "the doctor wrote"), (None, "the rain", "stopped at four"),
-                     ("be brief", "the rain", "over"))
+                     ("be brief", "the rain", "over and over the long corridor"))
             rows = "".join(json.dumps({"messages": ([{"role": "system", "content": system}] if system else []) +
                                        [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]}) + "\n"
                            for system, asked, answer in talks)
@@ -436,6 +437,17 @@ class Commands(unittest.TestCase):
             found = json.loads(carrel("eval", *model, "--data", os.path.join(folder, "rows.jsonl"), "--chat-template", "vicuna",
                                       "--generate", "--json").stdout)
             self.assertEqual((found["answers"], found["answers_exact"]), (3, 1))
+            # The reference goes on with one word of five Chinese characters; what is missing counts in BLEU's brevity.
+            longer = os.path.join(folder, "longer.jsonl")
+            with open(longer, "w") as file:
+                json.dump({"messages": [{"role": "system", "content": system}, {"role": "user", "content": asked},
+                                        {"role": "assistant", "content": answer + " \u4f60\u597d\u4e16\u754c\u597d"}]}, file)
+            command = ["eval", *model, "--data", longer, "--chat-template", "vicuna", "--generate", "--json"]
+            for words, missing in ("13a", 1), ("zh", 5):
+                found = json.loads(carrel(*command, "--bleu-tokenize", words).stdout)
+                self.assertAlmostEqual(found["bleu"], 100 * math.exp(-missing / 6))
+            self.fails(2, "--chat-template: \"vicunna\" is none of default, chatml", "generate", *model, "--prompt", "x",
+                       "--chat-template", "vicunna")
 
     def test_weights_that_are_no_numbers(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -263,6 +263,13 @@ class Report(Folder):
                 self.assertRegex(said, r"\nanne +connected +connected\n")
                 table = said[said.index("\nsilo "):].splitlines()
                 self.assertLessEqual(max(map(len, table)), 80)
+                silos[name].terminate()
+                silos[name].communicate(timeout=60)
+                self.wait_event(server, "server.left")
+                deadline = time.monotonic() + 10
+                while not re.search(r"\nanne +away +[0-9.]+ s ago\n", program("status", config).stdout):
+                    self.assertLess(time.monotonic(), deadline, program("status", config).stdout)
+                silos[name] = self.start(*silos[name].args[1:])
         self.wait_event(server, "round.begin")
         found = self.status(config)
         self.assertEqual((found["command"], found["state"], found["rounds"], found["min_clients"]), ("serve", "running", 2, 2))
