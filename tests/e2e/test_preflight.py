@@ -62,6 +62,15 @@ class Init(Case):
         self.assertIn("learning_rate: 2.0e-05", settings)
         os.rename(self.path("train.jsonl"), self.path("odd: 'name' #.jsonl"))
         self.succeeds("preflight", "full.yaml")
+        [(status, detail)] = self.checks("full.yaml", "--set", "random_init=true")["model"]
+        self.assertEqual((status, detail), ("ok", DEMO + ": 6 layers of width 128, from random weights"))
+        self.succeeds("init", DEMO, "--method", "spf", "--output", "spf.yaml")
+        with open(self.path("spf.yaml")) as file:
+            settings = file.read()
+        self.assertNotIn("lora:", settings)
+        for key in ("method: spf\n", "load_in_8bit: false\n", "  criterion: weight_l1\n", "  density: "):
+            self.assertIn(key, settings)
+        self.succeeds("preflight", "spf.yaml", "--set", "data.train=odd: 'name' #.jsonl")
 
     def test_labelled_sentences_have_their_words_to_fill_in(self):
         self.write("rows.tsv", "a fine day\t1\na bad day\t0\n")
@@ -175,6 +184,18 @@ class Preflight(Case):
                 failed = {name: detail for name, lines in found.items() for status, detail in lines if status == "failed"}
                 self.assertEqual(list(failed), [check])
                 self.assertIn(sentence, failed[check])
+        self.fails(2, "--model, --data, --state, --sealing and --tpm are for a join token", "preflight", "carrel.yaml", "--state", "x")
+
+    def test_a_loss_that_is_no_number_is_told(self):
+        shutil.copytree(DEMO, self.path("model"))
+        weights = self.path("model", "model.safetensors")
+        tensors = read_tensors(weights)
+        dtype, shape, data = tensors["model.norm.weight"]
+        tensors["model.norm.weight"] = dtype, shape, len(data) * b"\xff"  # NaN in every type
+        write_tensors(weights, tensors)
+        [(status, detail)] = self.checks("carrel.yaml", "--set", "model_name_or_path=model", code=2)["forward"]
+        self.assertEqual(status, "failed")
+        self.assertIn("the loss is NaN or infinite: the model's model.norm.weight holds such values", detail)
 
     def test_settings_of_a_simulation_have_no_data_of_their_own(self):
         with open(self.path("carrel.yaml")) as file:
