@@ -491,6 +491,14 @@ class Commands(unittest.TestCase):
             self.assertEqual(held["finish"], "end_of_text")
             self.assertLess(held["tokens"], 12)
             self.assertTrue(free["text"].startswith(held["text"]))
+            # Of an empty prompt there is nothing but the token that begins a text, where there is one.
+            command = ["generate", "--model", folder, "--prompt", "", "--max-new-tokens", "1", "--json"]
+            self.assertEqual(json.loads(carrel(*command).stdout)["prompt_tokens"], 1)
+            with open(os.path.join(folder, "tokenizer.json")) as file:
+                tokenizer = json.load(file)
+            with open(file.name, "w") as file:
+                json.dump(dict(tokenizer, post_processor=None), file)
+            self.fails(2, "--prompt: empty, and the tokenizer has no token to begin a text with", *command)
 
 
 @unittest.skipUnless(os.path.isdir(STORIES), "third-party data not found at %s: set CARREL_DATA" % DATA)

@@ -8,7 +8,7 @@ import subprocess
 import time
 import unittest
 
-from support import CARREL, DEMO, ENVIRONMENT, Folder, children, gone, program
+from support import CARREL, DEMO, ENVIRONMENT, Folder, arguments, children, gone, program
 
 
 def lines(path):
@@ -309,11 +309,16 @@ class Report(Folder):
         self.assertIn("<td>ben</td>", text(self.run_dir + "/summary.html"))
 
     def test_killed_simulation_leaves_no_process(self):
-        command = ("simulate", self.simulation(), "--json", "--set", "federation.local_steps=100000")
+        command = ("simulate", self.simulation(), "--json", "--set", "federation.local_steps=100000", "--set", "threads=0")
         process = self.start(*command)
         self.wait_event(process, "round.progress")
         roles = children(process.pid)
         self.assertEqual(len(roles), 3)
+        # Each of the two silos takes its part of the processors.
+        threads = [int(words[words.index("--threads") + 1]) for words in map(arguments, roles) if "--threads" in words]
+        self.assertEqual(len(threads), 2)
+        self.assertLessEqual(sum(threads), max(2, len(os.sched_getaffinity(0))))
+        self.assertGreaterEqual(min(threads), 1)
         process.kill()
         process.wait()
         # The next run begins when the last of them is gone.
