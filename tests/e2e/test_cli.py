@@ -459,6 +459,7 @@ class Commands(unittest.TestCase):
             write_tensors(weights, tensors)
             sentence = "is NaN or infinite: the model's model.layers.0.mlp.up_proj.weight holds such values"
             self.fails(2, "a logit " + sentence, "generate", "--model", folder, "--prompt", "x")
+            self.fails(2, "tensor model.layers.0.mlp.up_proj.weight", "generate", "--model", folder, "--load-in-8bit", "--prompt", "x")
             with open(os.path.join(folder, "rows.jsonl"), "w") as rows:
                 rows.write('{"text": "After lunch"}\n')
             self.fails(2, "the loss " + sentence, "eval", "--model", folder, "--data", rows.name)

@@ -237,6 +237,11 @@ static void files_of_another_shape_are_refused(void **state)
             cr_tokenizer_free(tokenizer);
             tokenizer = NULL;
         }
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer many = {0};
+    for (size_t i = 0; i <= 1 << 17; i++) assert_ok(cr_append_format(&many, "%s0", i == 0 ? "[" : ","));
+    assert_ok(cr_append_format(&many, "]"));
+    assert_fails(CR_INVALID, "131073 added tokens are over the limit of 131072",
+                 parse_parts((struct parts){.added = cr_buffer_text(&many)}, &tokenizer));
     assert_fails(CR_INVALID, "must be an object",
                  cr_tokenizer_parse(cr_slice_of_string("[]"), "small.json", &tokenizer));
 }

@@ -241,6 +241,10 @@ static void bad_texts_and_ids_are_refused(void **state)
     assert_fails(CR_INVALID, "at byte 0",
                  cr_tokenizer_encode(tokenizer, cr_slice_of_string("\xed\xa0\x80"), true, &ids));
     assert_int_equal(ids.count, 0);
+    // Too long a text is refused before its first byte is read.
+    assert_fails(CR_NO_MEMORY, "a text of 1073741825 bytes is over the limit",
+                 cr_tokenizer_encode(tokenizer, (struct cr_slice){(const unsigned char *)"", (1u << 30) + 1},
+                                     true, &ids));
     const uint32_t outside[] = {263, 266, UINT32_MAX}; // as models with longer embeddings write them
     assert_ok(cr_tokenizer_decode(tokenizer, outside, 3, false, &text));
     assert_string_equal(cr_buffer_text(&text), "ab");
