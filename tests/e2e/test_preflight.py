@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import ssl
 import struct
 import subprocess
@@ -173,11 +174,13 @@ class Preflight(Case):
     def test_each_fault_has_its_line(self):
         self.write("bad.jsonl", '{"text": "x"}\n{"tixt": 1}\n')
         self.write("file", "")
+        shutil.copytree(DEMO, self.path("model"))
         for setting, check, sentence in (
                 ("lora.r=0", "settings", "lora.r"), ("model_name_or_path=nowhere", "model", "nowhere"),
                 ("data.train=bad.jsonl", "data", "bad.jsonl:2"), ("data.train=none.jsonl", "data", "none.jsonl"),
                 ("data.max_length=4096", "data", "context"), ("data.eval=none.tsv", "data", "none.tsv"), ("data.eval=bad.jsonl", "data", "bad.jsonl:2"),
                 ("lora.target_modules=[c_attn]", "settings", "lora.target_modules: \"c_attn\": no such linear module"), ("output_dir=file/x", "output", "file/x"),
+                ("output_dir=model", "output", "model: holds a model"),
                 ("data.train=" + DEMO + "/config.json", "data", "a row is one line of JSON")):
             with self.subTest(setting):
                 found = self.checks("carrel.yaml", "--set", setting, code=2)
@@ -340,6 +343,10 @@ class Network(Case):
                                 "federation.address=127.0.0.1:0", "--set", "training." + setting)
             self.assertEqual([(status, detail.split(":")[0]) for status, detail in found["settings"][1:]],
                              [("warning", "training.%s has no effect in a federation" % setting.split("=")[0])] * told)
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            address = "127.0.0.1:%d" % taken.getsockname()[1]
+            found = self.checks("fed.yaml", "--serve", "--set", "federation.address=" + address, code=2)
+            self.assertEqual(found["address"][0], ("failed", "federation.address: %s: cannot be listened at: Address already in use" % address))
         found = self.checks("fed.yaml", "--serve", "--set", "federation.address=nowhere", code=2)
         self.assertEqual(found["settings"], [("failed", '--set: federation.address: "nowhere" is no address: host:port is wanted')])
         for key, value, wanted in (("federation", "address: nowhere", "host:port is wanted"), ("federation", "advertise: a b:1", "host:port is wanted"),
