@@ -7,10 +7,15 @@ import argparse
 import json
 import os
 
+from make_tokenizers import byte_characters
 from tokenizers import Tokenizer
 
 TEXT = ["ab abb 12 3\u00bd\u2167 ab", "e\u0301\u200d\u00b2_\u00bc-x\u24b6\ta\u180e\u3000b", "AB aB\nab\r\n\fab\n", "a\u2581b\u2581\u2581 ab"]
 LATER = "a\u1dfa\u0301\u0323\U0001fbf3\u0340e\u0301\ufb01"  # U+1DFA and U+1FBF3 are later than Unicode 9
+SPACES = [c + "a" + c for c in map(chr, (9, 13, 14, 28, 31, 0x85, 0xa0, 0x1680, 0x180e, 0x1fff, 0x2000, 0x200a, 0x200b, 0x2028, 0x2029,
+                                         0x202f, 0x205f, 0x2060, 0x3000, 0xfeff))]
+# Bytes that are no UTF-8, or only the beginning of a character.
+BROKEN = ["e080", "e09f", "e0a0", "ed9f", "eda0", "efbf", "f08f80", "f09080", "f48fbf", "f49080", "f58080", "c180", "c2", "f090", "ff80", "c3c3a9"]
 BEHAVIOURS = ["Isolated", "Removed", "MergedWithPrevious", "MergedWithNext", "Contiguous"]
 EXPRESSIONS = [
     r"\A\w+", r"b\z", r"[\u0061b]+|\u0031", r"\x{2581}|[\x{61}-\x{62}]+", r"\P{L}+", r"\p{^L}+", r"[^\p{L}\P{N}]+",
@@ -62,9 +67,9 @@ def cases():
         {"type": "Digits", "individual_digits": True}, split({"String": "b"}, "MergedWithNext")]}]}
     yield cut(TEXT, pre_tokenizer=nested)
     for form in ("NFC", "NFD", "NFKC", "NFKD", "Lowercase"):
-        yield cut([LATER, "\u0130I\u1e9e\uac00\u1100\u1161"], normalizer={"type": form})
+        yield cut([LATER, "a\u0301\u0300\u0323\u0302", "\u0130I\u1e9e\uac00\u1100\u1161"], normalizer={"type": form})
     for left, right in ((True, False), (False, True)):
-        yield cut(["  a b\u3000 ", " "], normalizer={"type": "Strip", "strip_left": left, "strip_right": right})
+        yield cut(["  a b\u3000 ", " ", *SPACES], normalizer={"type": "Strip", "strip_left": left, "strip_right": right})
 
     for start, stop in ((0, 1), (1, 0), (2, 2)):
         strip = {"type": "Strip", "content": "\u2581", "start": start, "stop": stop}
@@ -72,6 +77,13 @@ def cases():
     byte_level = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False, "use_regex": True}
     spelled = words(["\u00e6\u0139\u00a5", "\u00e6", "\u65e5 ", "\u0120a", "\u0139\u00a5"])  # U+65E5, and its bytes in two tokens
     yield {"tokenizer": tokenizer(spelled, decoder=byte_level), "ids": [0, 3, 1, 2, 1, 4, 1]}
+    characters = byte_characters()
+    for broken in BROKEN:
+        tokens = [characters[byte] for byte in bytes.fromhex(broken)] + ["a"]
+        yield {"tokenizer": tokenizer(words(tokens), decoder=byte_level), "ids": [words(tokens)[token] for token in tokens]}
+    same = [{"id": 2 + i, "content": content, "single_word": False, "lstrip": False, "rstrip": False, "normalized": True,
+             "special": False} for i, content in enumerate(["Ab", "aB"])]
+    yield {"tokenizer": tokenizer(words("ab"), added_tokens=same, normalizer={"type": "Lowercase"}), "texts": ["bAba", "aB"]}
     parts = ["</s>", "<s>", "<sep>", "a", "b"]
     template = {"type": "TemplateProcessing", "single": [
         {"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},

@@ -3,6 +3,7 @@
 #include "tokenizer_support.h"
 
 #include "format/json.h"
+#include "text/unicode.h"
 
 // Where it is in expected.json, and the ids.
 static void append_ids(struct cr_buffer *out, size_t line, const struct cr_ids *ids)
@@ -47,10 +48,26 @@ static void parts_do_as_elsewhere(void **state)
     }
 }
 
+// str.isspace() of Python, by which templates strip: Unicode's white space and four controls.
+static void gaps_are_those_of_python(void **state)
+{
+    (void)state;
+    static const uint32_t ranges[][2] = {
+        {0x9, 0xd},       {0x1c, 0x20},     {0x85, 0x85},     {0xa0, 0xa0},     {0x1680, 0x1680},
+        {0x2000, 0x200a}, {0x2028, 0x2029}, {0x202f, 0x202f}, {0x205f, 0x205f}, {0x3000, 0x3000}};
+    size_t next = 0;
+    for (uint32_t c = 0; c < 0x110000; c++) {
+        while (next < sizeof ranges / sizeof *ranges && ranges[next][1] < c) next++;
+        bool gap = next < sizeof ranges / sizeof *ranges && c >= ranges[next][0];
+        if (cr_unicode_gap(c) != gap) fail_msg("U+%04X", c);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts_do_as_elsewhere),
+        cmocka_unit_test(gaps_are_those_of_python),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
