@@ -62,7 +62,7 @@ def cases():
     for scheme in ("always", "first", "never"):
         for whole in (False, True):
             step = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": scheme, "split": whole}
-            yield cut(TEXT, pre_tokenizer=step, decoder=step)
+            yield cut([*TEXT, "\u2581ab \u2581a", " ab", " ", "\u2581"], pre_tokenizer=step, decoder=step)
     nested = {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, {"type": "Sequence", "pretokenizers": [
         {"type": "Digits", "individual_digits": True}, split({"String": "b"}, "MergedWithNext")]}]}
     yield cut(TEXT, pre_tokenizer=nested)

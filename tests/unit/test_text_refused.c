@@ -242,6 +242,22 @@ static void files_of_another_shape_are_refused(void **state)
     assert_ok(cr_append_format(&many, "]"));
     assert_fails(CR_INVALID, "131073 added tokens are over the limit of 131072",
                  parse_parts((struct parts){.added = cr_buffer_text(&many)}, &tokenizer));
+    for (int depth = 64; depth <= 65; depth++) {
+        char open[66] = "", close[66] = "", split[256];
+        memset(open, '(', (size_t)depth);
+        memset(close, ')', (size_t)depth);
+        snprintf(split, sizeof split,
+                 "{\"type\": \"Split\", \"pattern\": {\"Regex\": \"%sa%s\"}, \"behavior\": \"Isolated\"}",
+                 open, close);
+        const struct parts parts = {.splitter = split};
+        if (depth == 64)
+            assert_ok(parse_parts(parts, &tokenizer));
+        else
+            assert_fails(CR_INVALID, "expression: parentheses are too deeply nested",
+                         parse_parts(parts, &tokenizer));
+        cr_tokenizer_free(tokenizer);
+        tokenizer = NULL;
+    }
     assert_fails(CR_INVALID, "must be an object",
                  cr_tokenizer_parse(cr_slice_of_string("[]"), "small.json", &tokenizer));
 }

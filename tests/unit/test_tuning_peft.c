@@ -280,6 +280,7 @@ static void options_that_change_the_result_are_refused_by_name(void **state)
         {HEAD ", \"arrow_config\": {\"arrow_top_k\": 3}}", "arrow_config: not supported", CR_UNSUPPORTED},
         {HEAD ", \"kasa_config\": {\"beta\": 1}}", "kasa_config: not supported", CR_UNSUPPORTED},
         {HEAD ", \"lora_dropout\": 1}", "lora_dropout", CR_INVALID},
+        {"{\"peft_type\": \"LORA\", \"lora_alpha\": -1e10}", "lora_alpha: -1e+10: out of range", CR_INVALID},
         {"{\"peft_type\": \"LORA\", \"lora_alpha\": 1e10}", "lora_alpha: 1e+10: out of range", CR_INVALID},
         {HEAD ", \"layers_to_transform\": [-1]}", "layers_to_transform", CR_INVALID},
         {HEAD ", \"use_rslora\": \"yes\"}", "use_rslora", CR_INVALID},
