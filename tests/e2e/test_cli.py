@@ -117,6 +117,19 @@ class Commands(unittest.TestCase):
             self.assertEqual(result.returncode, 2)
             self.assertIn("/?.yaml: ", json.loads(result.stdout.splitlines()[0])["detail"])
 
+    def test_benchmarks_say_what_they_measured(self):
+        command = ["bench", "--only", "encode,masked-product", "--repeats", "1", "--threads", "1"]
+        found = json.loads(carrel(*command, "--json").stdout)
+        self.assertEqual(found["threads"], 1)
+        self.assertEqual([(row["name"], row["unit"]) for row in found["rows"]], [("masked-product", "GFLOP/s"), ("encode", "MB/s")])
+        masked, encode = found["rows"]
+        self.assertAlmostEqual(masked["ratio"], masked["figure"] / masked["limit"], delta=1e-3 * masked["ratio"])
+        self.assertGreater(encode["figure"], 0)
+        self.assertNotIn("limit", encode)
+        lines = carrel(*command).stdout.decode().splitlines()
+        self.assertRegex(lines[0], r"\Amasked-product +[0-9.]+ GFLOP/s +limit +[0-9.]+  ratio [0-9.]+  \(512 x 2048 x 1024 ")
+        self.assertRegex(lines[1], r"\Aencode +[0-9.]+ MB/s +\(byte-level BPE, one thread\)\Z")
+
     def test_full_disk(self):
         with open("/dev/full", "wb") as full:
             result = subprocess.run([CARREL, "--help"], stdout=full, stderr=subprocess.PIPE)
