@@ -14,6 +14,24 @@
 
 #define ADDED(id, content, more) "{\"id\": " #id ", \"content\": \"" content "\"" more "}"
 
+// Parts of a small tokenizer over a, b, c; each test changes one.
+struct parts {
+    const char *added, *normalizer, *splitter, *processor, *decoder, *model;
+};
+
+static inline enum cr_status parse_parts(struct parts parts, struct cr_tokenizer **out)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer json = {0};
+    CR_TRY(cr_append_format(&json,
+                            "{\"added_tokens\": %s, \"normalizer\": %s, \"pre_tokenizer\": %s, "
+                            "\"post_processor\": %s, \"decoder\": %s, \"model\": %s}",
+                            parts.added ? parts.added : "[]", parts.normalizer ? parts.normalizer : "null",
+                            parts.splitter ? parts.splitter : "null",
+                            parts.processor ? parts.processor : "null",
+                            parts.decoder ? parts.decoder : "null", parts.model ? parts.model : MODEL));
+    return cr_tokenizer_parse(cr_buffer_slice(&json), "small.json", out);
+}
+
 // Byte-level without merges: ids are <s> 0, </s> 1, then one for each byte.
 static inline struct cr_tokenizer *byte_tokenizer(const char *bos)
 {

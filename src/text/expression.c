@@ -13,8 +13,10 @@ enum {
     STEPS_EACH = 64,
 };
 
-// Oniguruma's \w, which includes the superscript digits and fractions of Latin-1.
-#define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
+// Oniguruma's \w within a class, and elsewhere, where it includes the superscript digits and fractions of
+// Latin-1.
+#define CLASS_WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
+#define WORD CLASS_WORD "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
 
 struct cr_expression {
     pcre2_code *code;
@@ -101,7 +103,7 @@ static enum cr_status translate_escape(struct reader *reader, struct cr_buffer *
         instead = "\\P{White_Space}";
         break;
     case 'w': // PCRE2's \w lacks marks
-        instead = reader->in_class ? WORD : "[" WORD "]";
+        instead = reader->in_class ? CLASS_WORD : "[" WORD "]";
         break;
     case 'W':
         if (!reader->in_class) instead = "[^" WORD "]";

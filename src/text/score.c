@@ -156,7 +156,7 @@ static enum cr_status bleu_words(struct cr_slice text, enum cr_score_words kind,
     CR_CLEANUP(cr_buffer_release) struct cr_buffer line = {0};
     CR_CLEANUP(cr_buffer_release) struct cr_buffer next = {0};
     if (kind == CR_SCORE_ZH) {
-        CR_TRY(set_chinese_apart(cr_text_strip(text), &next));
+        CR_TRY(set_chinese_apart(text, &next));
     } else {
         CR_TRY(cr_append(&line, text.data, text.size));
         CR_TRY(unescape(&line));

@@ -55,6 +55,8 @@ class Attested(Federation):
                          [("anne", "silo", "admitted", "development")])
         self.assertGreaterEqual(told["lines"], 2 + 3)  # two connections, three rounds
         self.assertEqual(told["appraisals"][0]["looks"], told["lines"])
+        self.assertRegex(program("inspect", log).stdout, r"\n  admitted anne \(silo\), development evidence, looked at %d times "
+                         r"from [0-9TZ:.-]+ to [0-9TZ:.-]+: .*NOTHING IS PROVED[^\n]*\n\Z" % told["lines"])
         of_silo = self.inspect(self.dir + "/silo-anne/audit.jsonl")
         self.assertEqual([(entry["peer"], entry["role"]) for entry in of_silo["appraisals"]], [("server", "server")])
         self.assertGreaterEqual(of_silo["lines"], 1 + 3)  # a connection, three rounds

@@ -1,5 +1,6 @@
 """The person's program: what scripts rely on. Exit codes, one clear sentence per error, stdout and --json."""
 import json
+import math
 import os
 import shutil
 import struct
@@ -115,6 +116,19 @@ class Commands(unittest.TestCase):
             result = carrel("preflight", path, "--json")
             self.assertEqual(result.returncode, 2)
             self.assertIn("/?.yaml: ", json.loads(result.stdout.splitlines()[0])["detail"])
+
+    def test_benchmarks_say_what_they_measured(self):
+        command = ["bench", "--only", "encode,masked-product", "--repeats", "1", "--threads", "1"]
+        found = json.loads(carrel(*command, "--json").stdout)
+        self.assertEqual(found["threads"], 1)
+        self.assertEqual([(row["name"], row["unit"]) for row in found["rows"]], [("masked-product", "GFLOP/s"), ("encode", "MB/s")])
+        masked, encode = found["rows"]
+        self.assertAlmostEqual(masked["ratio"], masked["figure"] / masked["limit"], delta=1e-3 * masked["ratio"])
+        self.assertGreater(encode["figure"], 0)
+        self.assertNotIn("limit", encode)
+        lines = carrel(*command).stdout.decode().splitlines()
+        self.assertRegex(lines[0], r"\Amasked-product +[0-9.]+ GFLOP/s +limit +[0-9.]+  ratio [0-9.]+  \(512 x 2048 x 1024 ")
+        self.assertRegex(lines[1], r"\Aencode +[0-9.]+ MB/s +\(byte-level BPE, one thread\)\Z")
 
     def test_full_disk(self):
         with open("/dev/full", "wb") as full:
@@ -420,7 +434,7 @@ class Commands(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             # The same question with a system's message and without.
             talks = ((None, "after lunch", "the doctor wrote"), (None, "the rain", "stopped at four"),
-                     ("be brief", "the rain", "over"))
+                     ("be brief", "the rain", "over and over the long corridor"))
             rows = "".join(json.dumps({"messages": ([{"role": "system", "content": system}] if system else []) +
                                        [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]}) + "\n"
                            for system, asked, answer in talks)
@@ -436,6 +450,17 @@ class Commands(unittest.TestCase):
             found = json.loads(carrel("eval", *model, "--data", os.path.join(folder, "rows.jsonl"), "--chat-template", "vicuna",
                                       "--generate", "--json").stdout)
             self.assertEqual((found["answers"], found["answers_exact"]), (3, 1))
+            # The reference goes on with one word of five Chinese characters; what is missing counts in BLEU's brevity.
+            longer = os.path.join(folder, "longer.jsonl")
+            with open(longer, "w") as file:
+                json.dump({"messages": [{"role": "system", "content": system}, {"role": "user", "content": asked},
+                                        {"role": "assistant", "content": answer + " \u4f60\u597d\u4e16\u754c\u597d"}]}, file)
+            command = ["eval", *model, "--data", longer, "--chat-template", "vicuna", "--generate", "--json"]
+            for words, missing in ("13a", 1), ("zh", 5):
+                found = json.loads(carrel(*command, "--bleu-tokenize", words).stdout)
+                self.assertAlmostEqual(found["bleu"], 100 * math.exp(-missing / 6))
+            self.fails(2, "--chat-template: \"vicunna\" is none of default, chatml", "generate", *model, "--prompt", "x",
+                       "--chat-template", "vicunna")
 
     def test_weights_that_are_no_numbers(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -447,6 +472,7 @@ class Commands(unittest.TestCase):
             write_tensors(weights, tensors)
             sentence = "is NaN or infinite: the model's model.layers.0.mlp.up_proj.weight holds such values"
             self.fails(2, "a logit " + sentence, "generate", "--model", folder, "--prompt", "x")
+            self.fails(2, "tensor model.layers.0.mlp.up_proj.weight", "generate", "--model", folder, "--load-in-8bit", "--prompt", "x")
             with open(os.path.join(folder, "rows.jsonl"), "w") as rows:
                 rows.write('{"text": "After lunch"}\n')
             self.fails(2, "the loss " + sentence, "eval", "--model", folder, "--data", rows.name)
@@ -479,6 +505,14 @@ class Commands(unittest.TestCase):
             self.assertEqual(held["finish"], "end_of_text")
             self.assertLess(held["tokens"], 12)
             self.assertTrue(free["text"].startswith(held["text"]))
+            # Of an empty prompt there is nothing but the token that begins a text, where there is one.
+            command = ["generate", "--model", folder, "--prompt", "", "--max-new-tokens", "1", "--json"]
+            self.assertEqual(json.loads(carrel(*command).stdout)["prompt_tokens"], 1)
+            with open(os.path.join(folder, "tokenizer.json")) as file:
+                tokenizer = json.load(file)
+            with open(file.name, "w") as file:
+                json.dump(dict(tokenizer, post_processor=None), file)
+            self.fails(2, "--prompt: empty, and the tokenizer has no token to begin a text with", *command)
 
 
 @unittest.skipUnless(os.path.isdir(STORIES), "third-party data not found at %s: set CARREL_DATA" % DATA)

@@ -567,6 +567,22 @@ class Commands(Federation):
         self.assertEqual(result.returncode, 3, result.stderr)
         self.assertRegex(result.stderr, r"\Acarrel: loopback, .*: Network is unreachable\n\Z")
 
+    def test_what_cannot_be_simulated(self):
+        settings = "data: {max_length: 64}\nfederation: {rounds: 1, state_dir: %s/server}\n" % self.dir
+        silo = "silos: [{name: anne, data: %s}]"
+        config = self.config("out", settings + silo % (self.base + "/anne.jsonl"))
+        gone = self.config("gone", settings + silo % "none.jsonl")
+        none = self.config("none", settings)
+        for code, sentence, *arguments in (
+                (2, none + ": silos: lists none to simulate", none),
+                (2, config + ": federation.job: a simulation signs its own", config, "--set", "federation.job=job.cbor"),
+                (2, config + ": federation.release: a simulation's result is in output_dir alone", config, "--set", "federation.release=silos"),
+                (3, gone + ": silo anne: data: none.jsonl does not exist", gone)):
+            result = program("simulate", *arguments)
+            self.assertEqual(result.returncode, code, result.stderr)
+            self.assertIn("carrel: " + sentence, result.stderr)
+        self.assertFalse(os.path.exists(self.dir + "/server"))
+
     def test_a_simulation_turns_none_of_its_silos_away(self):
         silos = "".join("\n  - {name: silo-%d, data: %s/anne.jsonl}" % (i, self.base) for i in range(12))
         config = self.config("out", "data: {max_length: 64}\nfederation: {rounds: 1, local_steps: 1, state_dir: %s/server}\n"

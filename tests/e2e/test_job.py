@@ -186,6 +186,10 @@ class Job(Federation):
         self.assertIn("silos           whoever the server invites\n", program("job", "show", output).stdout)
         self.assertEqual(self.show(output)["collateral_since"], FROM)
         self.assertNotIn("owner", self.show(output))
+        roster = [option for name, digit in (("anne", "1"), ("ben", "2")) for option in ("--silo", name + "=" + 64 * digit)]
+        self.assertEqual(program("job", "make", config, *roster, "--output", self.dir + "/roster.cbor").returncode, 0)
+        self.assertRegex(program("job", "show", self.dir + "/roster.cbor").stdout,
+                         "\nsilos +these, by the fingerprint of their keys:\n  anne +1{64}\n  ben +2{64}\n")
         self.assert_fails(program("job", "sign", output, "--key", self.dir + "/nobody"), 3, "/nobody/key.pem: not there (carrel key ")
         self.key("owner")
         certificate = shutil.copy(self.dir + "/server/authority/certificate.pem", self.dir + "/owner")

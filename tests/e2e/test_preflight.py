@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import ssl
 import struct
 import subprocess
@@ -75,6 +76,15 @@ class Init(Case):
         self.assertIn("learning_rate: 2.0e-05", settings)
         os.rename(self.path("train.jsonl"), self.path("odd: 'name' #.jsonl"))
         self.succeeds("preflight", "full.yaml")
+        [(status, detail)] = self.checks("full.yaml", "--set", "random_init=true")["model"]
+        self.assertEqual((status, detail), ("ok", DEMO + ": 6 layers of width 128, from random weights"))
+        self.succeeds("init", DEMO, "--method", "spf", "--output", "spf.yaml")
+        with open(self.path("spf.yaml")) as file:
+            settings = file.read()
+        self.assertNotIn("lora:", settings)
+        for key in ("method: spf\n", "load_in_8bit: false\n", "  criterion: weight_l1\n", "  density: "):
+            self.assertIn(key, settings)
+        self.succeeds("preflight", "spf.yaml", "--set", "data.train=odd: 'name' #.jsonl")
 
     def test_labelled_sentences_have_their_words_to_fill_in(self):
         self.write("rows.tsv", "a fine day\t1\na bad day\t0\n")
@@ -177,17 +187,31 @@ class Preflight(Case):
     def test_each_fault_has_its_line(self):
         self.write("bad.jsonl", '{"text": "x"}\n{"tixt": 1}\n')
         self.write("file", "")
+        shutil.copytree(DEMO, self.path("model"))
         for setting, check, sentence in (
                 ("lora.r=0", "settings", "lora.r"), ("model_name_or_path=nowhere", "model", "nowhere"),
                 ("data.train=bad.jsonl", "data", "bad.jsonl:2"), ("data.train=none.jsonl", "data", "none.jsonl"),
                 ("data.max_length=4096", "data", "context"), ("data.eval=none.tsv", "data", "none.tsv"), ("data.eval=bad.jsonl", "data", "bad.jsonl:2"),
                 ("lora.target_modules=[c_attn]", "settings", "lora.target_modules: \"c_attn\": no such linear module"), ("output_dir=file/x", "output", "file/x"),
+                ("output_dir=model", "output", "model: holds a model"),
                 ("data.train=" + DEMO + "/config.json", "data", "a row is one line of JSON")):
             with self.subTest(setting):
                 found = self.checks("carrel.yaml", "--set", setting, code=2)
                 failed = {name: detail for name, lines in found.items() for status, detail in lines if status == "failed"}
                 self.assertEqual(list(failed), [check])
                 self.assertIn(sentence, failed[check])
+        self.fails(2, "--model, --data, --state, --sealing and --tpm are for a join token", "preflight", "carrel.yaml", "--state", "x")
+
+    def test_a_loss_that_is_no_number_is_told(self):
+        shutil.copytree(DEMO, self.path("model"))
+        weights = self.path("model", "model.safetensors")
+        tensors = read_tensors(weights)
+        dtype, shape, data = tensors["model.norm.weight"]
+        tensors["model.norm.weight"] = dtype, shape, len(data) * b"\xff"  # NaN in every type
+        write_tensors(weights, tensors)
+        [(status, detail)] = self.checks("carrel.yaml", "--set", "model_name_or_path=model", code=2)["forward"]
+        self.assertEqual(status, "failed")
+        self.assertIn("the loss is NaN or infinite: the model's model.norm.weight holds such values", detail)
 
     def test_settings_of_a_simulation_have_no_data_of_their_own(self):
         with open(self.path("carrel.yaml")) as file:
@@ -336,6 +360,10 @@ class Network(Case):
                             "federation.address=127.0.0.1:0", "--set", "data.eval=train.jsonl")
         self.assertEqual([detail.split(":")[0] for _, detail in found["settings"][1:]],
                          ["data.eval has no effect at a federation's server, which reads no data"])
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            address = "127.0.0.1:%d" % taken.getsockname()[1]
+            found = self.checks("fed.yaml", "--serve", "--set", "federation.address=" + address, code=2)
+            self.assertEqual(found["address"][0], ("failed", "federation.address: %s: cannot be listened at: Address already in use" % address))
         found = self.checks("fed.yaml", "--serve", "--set", "federation.address=nowhere", code=2)
         self.assertEqual(found["settings"], [("failed", '--set: federation.address: "nowhere" is no address: host:port is wanted')])
         for key, value, wanted in (("federation", "address: nowhere", "host:port is wanted"), ("federation", "advertise: a b:1", "host:port is wanted"),

@@ -8,7 +8,7 @@ import subprocess
 import time
 import unittest
 
-from support import CARREL, DEMO, ENVIRONMENT, Folder, children, gone, program
+from support import CARREL, DEMO, ENVIRONMENT, Folder, arguments, children, gone, program
 
 
 def lines(path):
@@ -263,6 +263,13 @@ class Report(Folder):
                 self.assertRegex(said, r"\nanne +connected +connected\n")
                 table = said[said.index("\nsilo "):].splitlines()
                 self.assertLessEqual(max(map(len, table)), 80)
+                silos[name].terminate()
+                silos[name].communicate(timeout=60)
+                self.wait_event(server, "server.left")
+                deadline = time.monotonic() + 10
+                while not re.search(r"\nanne +away +[0-9.]+ s ago\n", program("status", config).stdout):
+                    self.assertLess(time.monotonic(), deadline, program("status", config).stdout)
+                silos[name] = self.start(*silos[name].args[1:])
         self.wait_event(server, "round.begin")
         found = self.status(config)
         self.assertEqual((found["command"], found["state"], found["rounds"], found["min_clients"]), ("serve", "running", 2, 2))
@@ -302,11 +309,16 @@ class Report(Folder):
         self.assertIn("<td>ben</td>", text(self.run_dir + "/summary.html"))
 
     def test_killed_simulation_leaves_no_process(self):
-        command = ("simulate", self.simulation(), "--json", "--set", "federation.local_steps=100000")
+        command = ("simulate", self.simulation(), "--json", "--set", "federation.local_steps=100000", "--set", "threads=0")
         process = self.start(*command)
         self.wait_event(process, "round.progress")
         roles = children(process.pid)
         self.assertEqual(len(roles), 3)
+        # Each of the two silos takes its part of the processors.
+        threads = [int(words[words.index("--threads") + 1]) for words in map(arguments, roles) if "--threads" in words]
+        self.assertEqual(len(threads), 2)
+        self.assertLessEqual(sum(threads), max(2, len(os.sched_getaffinity(0))))
+        self.assertGreaterEqual(min(threads), 1)
         process.kill()
         process.wait()
         # The next run begins when the last of them is gone.

@@ -189,11 +189,20 @@ class Sliced(Federation):
             secret = file.read()
         self.assertEqual(secret[:8], b"carrelse")
         self.assertEqual(stat.S_IMODE(os.stat(self.dir + "/server/seed.sealed").st_mode), 0o600)
+        # A silo that was given no accelerator is enrolled, and is told which job it was that wants one.
+        token = self.invite(config, "anne")
+        self.assert_ends(self.join(token, "anne"), 2, "the job's slicing.pads asks for an accelerator: give this silo's with --accelerator")
+        looked = program("preflight", token, "--model", self.base + "/model", "--data", self.base + "/anne.jsonl", "--state",
+                         self.dir + "/silo-anne", "--json")
+        self.assertEqual(looked.returncode, 0, looked.stdout)
+        found = {line["check"]: line for line in map(json.loads, looked.stdout.splitlines())}
+        self.assertEqual(found["accelerator"]["status"], "warning")
+        self.assertIn("the job's slicing.pads asks for one", found["accelerator"]["detail"])
+        self.assertEqual(found["data"]["status"], "ok")
         accelerator = subprocess.Popen([BIN + "/carrel-accelerator", "--model", self.base + "/model", "--threads", "1",
                                         "--listen", "unix:%s/socket" % self.dir], stdout=subprocess.DEVNULL)
         try:
-            silo = self.join(self.invite(config, "anne"), "anne",
-                             "--accelerator", "unix:%s/socket" % self.dir)
+            silo = self.join(token, "anne", "--accelerator", "unix:%s/socket" % self.dir)
             self.assert_ends(silo)
         finally:
             accelerator.kill()

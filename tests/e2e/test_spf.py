@@ -71,6 +71,8 @@ class Spf(Folder):
         self.succeeds("simulate", self.write("together.yaml", settings))
         told = json.loads(self.succeeds("inspect", self.path("together"), "--json"))
         self.assertEqual((told["kind"], told["criterion"]), ("sparse change", "weight_l1"))
+        told = json.loads(self.succeeds("inspect", self.path("together", "spf_config.json"), "--json"))
+        self.assertEqual((told["kind"], told["criterion"], told["granularity"], told["density"]), ("spf_config", "weight_l1", "row", 0.05))
         # One silo alone would train the same places: the checkpoint decides.
         alone = {key: settings[key] for key in ("spf", "method", "training")}
         self.succeeds("tune", self.write("alone.yaml", dict(

@@ -116,7 +116,9 @@ class Split(Federation):
         config = self.split("out", steps=steps)
         server = self.start("serve", config, *rare)
         server.wait_event("server.listening")
-        self.assert_ends(self.join(self.invite(config, "cleo"), "cleo"))
+        token = self.invite(config, "cleo")
+        self.assert_ends(self.join(token, "cleo"))
+        self.look_back(token)
         reached = server.wait_event("train.step", step=3)["step"]
         server.process.send_signal(signal.SIGTERM)
         self.assert_ends(server, 130)
@@ -124,6 +126,18 @@ class Split(Federation):
         self.assertGreaterEqual(server.wait_event("train.resumed")["step"], reached)
         self.assert_ends(server)
         self.assertEqual(self.adapter("out"), self.pooled(steps, "cleo.jsonl"))
+
+    def look_back(self, token):
+        """What is said of a silo that has sent all."""
+        self.assertIn("\nexamples with the server: 14 of 14\n", program("status", self.dir + "/silo-cleo").stdout)
+        preflight = ["preflight", token, "--model", self.base + "/model", "--state", self.dir + "/silo-cleo", "--json", "--data"]
+        for data, code, status, sentence in (("cleo", 0, "ok", ": 14 examples, "), ("none", 2, "failed", "none.jsonl")):
+            looked = program(*preflight, "%s/%s.jsonl" % (self.base, data))
+            self.assertEqual(looked.returncode, code, looked.stdout)
+            found = {line["check"]: line for line in map(json.loads, looked.stdout.splitlines())}
+            self.assertEqual(set(found) - {"limits"}, {"token", "server", "sealing", "job", "processor", "output", "data"})
+            self.assertEqual(found["data"]["status"], status)
+            self.assertIn(sentence, found["data"]["detail"])
 
     def test_a_long_example_crosses_in_several_frames(self):
         base = self.dir + "/wide"

@@ -79,6 +79,10 @@ class Tokenizer(Folder):
         self.fails(2, "--tokenizer PATH is missing", "encode")
         self.fails(2, "--vocab-size N is missing", "train", "--output", "x", "y")
         self.fails(2, "standard input: text is not UTF-8 at byte 1", "encode", "--tokenizer", out, given=b"a\xff")
+        folder = os.open(self.folder, os.O_RDONLY)
+        result = program("tokenizer", "encode", "--tokenizer", out, stdin=folder)
+        os.close(folder)
+        self.assertEqual((result.returncode, result.stderr), (3, "carrel: standard input: Is a directory\n"))
         broken = self.path("broken.txt")
         with open(broken, "wb") as file:
             file.write(b"abc\xff")

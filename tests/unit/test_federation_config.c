@@ -113,6 +113,32 @@ static void test_wrong_settings(void **state)
     }
 }
 
+static void test_what_cannot_be_tuned(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *yaml, *part;
+    } wrong[] = {
+        {"method: full\nload_in_8bit: true", "load_in_8bit: not with method: full"},
+        {"method: full\nslicing: {pads: enclave}", "slicing.pads: not with method: full"},
+        {"slicing: {accelerators: [\"127.0.0.1:1\"]}", "slicing.accelerators: not with slicing.pads: none"},
+        {"slicing: {spill: sealed}", "slicing.spill: not with slicing.pads: none"},
+        {"method: spf\nspf: {density: 0}", "spf.density: 0: nothing would be trained"},
+        {"method: lora+spf\nspf: {target_modules: []}", "spf.target_modules: empty: of which modules?"},
+        {"spf: {density: 0}\nmethod: lora+spf\nlora: {r: 1}", NULL},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        CR_CLEANUP(cr_config_release) struct cr_config config = {0};
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer yaml = {0};
+        assert_ok(cr_append_format(&yaml, "model_name_or_path: m\n%s\n", wrong[i].yaml));
+        assert_ok(parse(cr_buffer_text(&yaml), &config));
+        if (wrong[i].part)
+            assert_fails(CR_INVALID, wrong[i].part, cr_tuning_config_check(&config.tuning));
+        else
+            assert_ok(cr_tuning_config_check(&config.tuning));
+    }
+}
+
 static void test_job_says_nothing_of_the_servers_machine(void **state)
 {
     (void)state;
@@ -385,6 +411,7 @@ int main(void)
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_min_clients_follow_silos),
         cmocka_unit_test(test_wrong_settings),
+        cmocka_unit_test(test_what_cannot_be_tuned),
         cmocka_unit_test(test_job_says_nothing_of_the_servers_machine),
         cmocka_unit_test(test_rounds_decide_the_schedule),
         cmocka_unit_test(test_settings_of_a_command_line),

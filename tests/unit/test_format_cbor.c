@@ -66,6 +66,7 @@ static void test_whole_items_are_passed_over(void **state)
                                        "a201020304",
                                        "a26161016162820203",
                                        "d9ea608243010203a0",
+                                       "f820",
                                        "818181818181818181818181818181"
                                        "00"};
     static const char *const bad[] = {"",
@@ -92,7 +93,7 @@ static void test_whole_items_are_passed_over(void **state)
                                       "9b00000000ffffffff",
                                       "bb7fffffffffffffff",
                                       "7bffffffffffffffff",
-                                      "8181818181818181818181818181818181"
+                                      "81818181818181818181818181818181"
                                       "00"};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         unsigned char bytes[64];

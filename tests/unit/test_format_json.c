@@ -123,6 +123,9 @@ static void nothing_but_json(void **state)
     struct cr_json *root = NULL;
     const unsigned char zero[] = {'[', ']', 0, '1'};
     assert_fails(CR_INVALID, "x.json:1:", cr_json_parse((struct cr_slice){zero, 4}, "x.json", &root));
+    // Too long a text is refused before its first byte is read.
+    assert_fails(CR_INVALID, "x.json: 268435457 bytes of JSON, more than the 268435456 allowed",
+                 cr_json_parse((struct cr_slice){zero, (256 << 20) + 1}, "x.json", &root));
     // More digits than any double has.
     char digits[512];
     memset(digits, '9', sizeof digits - 1);

@@ -298,6 +298,14 @@ static void shards_agree_with_their_index(void **state)
         assert_fails(cases[i].status, cases[i].reason, cr_safetensors_open(directory, &refused));
         assert_null(refused);
     }
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer many = {0};
+    for (size_t i = 0; i <= 4096; i++)
+        assert_ok(cr_append_format(&many, "%s\"%zu\":\"%zu.safetensors\"", i == 0 ? "{\"weight_map\":{" : ",",
+                                   i, i));
+    assert_ok(cr_append_format(&many, "}}"));
+    write_text(in_directory(index), cr_buffer_text(&many));
+    assert_fails(CR_INVALID, "4097 files, more than the 4096 allowed",
+                 cr_safetensors_open(directory, &refused));
     // A single file goes before an index.
     save("model.safetensors", "{" B "}", 3);
     FILE_OF single = NULL;

@@ -139,6 +139,14 @@ static void a_row_of_an_exact_product_does_not_depend_on_others(void **state)
                                    cr_matrix_of(alone, CR_F32, 1, OUT)));
         assert_memory_equal(together + i * OUT, alone, sizeof alone);
     }
+    static const float bad[] = {NAN, INFINITY, -INFINITY};
+    for (size_t i = 0; i < 3; i++) {
+        x[(MANY - 1) * IN + i] = bad[i];
+        assert_fails(CR_INVALID, "a row holds NaN or infinity",
+                     cr_exact_forward(exact, bounds, q, cr_matrix_of(x, CR_F32, MANY, IN),
+                                      cr_matrix_of(together, CR_F32, MANY, OUT)));
+        x[(MANY - 1) * IN + i] = 0;
+    }
     cr_exact_free(exact);
     cr_compute_free(compute);
 }

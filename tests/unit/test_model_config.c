@@ -206,6 +206,8 @@ static void bad_configurations_are_refused(void **state)
         {CR_INVALID, "n_inner", "{" GPT2 ",\"n_inner\":-1}"},
         {CR_INVALID, "n_embd: 50 is not a multiple",
          "{\"model_type\":\"gpt2\",\"n_embd\":50,\"n_head\":4,\"n_layer\":2,\"vocab_size\":100}"},
+        {CR_INVALID, "n_embd / n_head: 1025 is more than 1024",
+         "{\"model_type\":\"gpt2\",\"n_embd\":2050,\"n_head\":2,\"n_layer\":2,\"vocab_size\":100}"},
         {CR_INVALID, "n_layer", "{\"model_type\":\"gpt2\",\"n_embd\":48,\"n_head\":4,\"vocab_size\":100}"},
         {CR_INVALID, "use_sliding_window", "{" QWEN2 ",\"use_sliding_window\":\"no\"}"},
         {CR_INVALID, "sliding attention without a sliding_window",

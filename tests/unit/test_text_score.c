@@ -49,6 +49,16 @@ static void exact_means_but_for_space_round_it(void **state)
     assert_int_equal(score.answers, 5);
 }
 
+// sacreBLEU's tokenizer for Chinese drops space at the ends before it looks at pairs of characters: behind a
+// space the point would be a word of its own.
+static void space_at_the_ends_is_no_character(void **state)
+{
+    (void)state;
+    const char *const pairs[][2] = {{" .5 \u4e00 \u4e8c \u4e09", ".5 \u4e00 \u4e8c \u4e09"}};
+    struct cr_score score = score_of(CR_SCORE_ZH, pairs, 1);
+    near(cr_score_bleu(&score), 100);
+}
+
 static void no_answer_scores_nothing(void **state)
 {
     (void)state;
@@ -65,6 +75,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(corpora_score_as_elsewhere),
         cmocka_unit_test(exact_means_but_for_space_round_it),
+        cmocka_unit_test(space_at_the_ends_is_no_character),
         cmocka_unit_test(no_answer_scores_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

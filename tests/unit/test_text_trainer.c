@@ -25,13 +25,17 @@ static void training_merges_the_most_frequent(void **state)
     assert_int_equal(cr_tokenizer_vocabulary(tokenizer), 259);
     cr_tokenizer_free(tokenizer);
 
-    static const struct {
+    const struct {
         struct cr_bpe_options options;
         const char *part;
     } cases[] = {
         {{.vocabulary = 255}, "must be in 256"},
         {{.vocabulary = 300, .bos = "<s>"}, "BOS \"<s>\" is not among"},
         {{.vocabulary = 300, .eos = "<s>"}, "EOS \"<s>\" is not among"},
+        {{.vocabulary = 300, .special = (const char *const[]){"<s>", ""}, .special_count = 2},
+         "special token 2 is empty or no UTF-8"},
+        {{.vocabulary = 300, .special = (const char *const[]){"\xc3"}, .special_count = 1},
+         "special token 1 is empty or no UTF-8"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_fails(CR_INVALID, cases[i].part, cr_bpe_train(texts, 2, &cases[i].options, &json));

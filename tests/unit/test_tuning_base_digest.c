@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "crypto/hash.h"
+#include "model/model.h"
 #include "tuning/base_digest.h"
 
 static void assert_tokenizer(const char *wanted)
@@ -45,10 +46,70 @@ static void files_beside_count_by_what_they_change(void **state)
     assert_tokenizer(OWN "metaspace first\n");
 }
 
+// Two silos whose models differ in any number of config.json compute other things with the same weights.
+static void every_number_of_a_shape_counts(void **state)
+{
+    (void)state;
+    struct cr_model_config shape, other;
+    struct cr_base_digest digest[2];
+    assert_ok(cr_model_config_read("tests/golden/mistral-window", &shape));
+    assert_true(cr_layer_window(&shape, 0) > 0);
+    assert_ok(cr_base_digest_of(directory, &shape, NULL, &digest[0]));
+#define COUNTS(change)                                                                                       \
+    do {                                                                                                     \
+        other = shape;                                                                                       \
+        change;                                                                                              \
+        assert_ok(cr_base_digest_of(directory, &other, NULL, &digest[1]));                                   \
+        assert_memory_not_equal(digest[0].model, digest[1].model, CR_SHA256_SIZE);                           \
+    } while (0)
+    COUNTS(other.layout = CR_LAYOUT_GPT2);
+    COUNTS(other.layers--);
+    COUNTS(other.hidden++);
+    COUNTS(other.heads++);
+    COUNTS(other.kv_heads++);
+    COUNTS(other.head_dim++);
+    COUNTS(other.intermediate++);
+    COUNTS(other.vocabulary++);
+    COUNTS(other.context++);
+    COUNTS(other.tied_head = !other.tied_head);
+    COUNTS(other.norm_epsilon *= 1.001f);
+    COUNTS(other.window++);
+    COUNTS(other.windowed[0] ^= 1);
+    COUNTS(other.rope_theta += 1e-9);
+    COUNTS(other.rope_factor += 1e-9);
+    COUNTS(other.rope_low_frequency += 1e-9);
+    COUNTS(other.rope_high_frequency += 1e-9);
+    COUNTS(other.rope_original_context++);
+    assert_ok(cr_base_digest_of(directory, &shape, NULL, &digest[1]));
+    assert_memory_equal(&digest[0], &digest[1], sizeof *digest);
+}
+
+#define MODEL "tests/golden/lora-gqa-tied/model"
+
+// A split model's server learns one digest of a silo's layers, tokenizer and precision.
+static void a_front_is_told_from_others(void **state)
+{
+    (void)state;
+    struct cr_compute *compute;
+    struct cr_model *model;
+    struct cr_base_digest digest[4];
+    assert_ok(cr_compute_new(1, &compute));
+    assert_ok(cr_model_open(MODEL, CR_MODEL_SHAPE, NULL, compute, CR_F32, &model));
+    assert_ok(cr_base_digest_front(model, MODEL, false, 1, &digest[0]));
+    assert_ok(cr_base_digest_front(model, MODEL, true, 1, &digest[1]));
+    assert_ok(cr_base_digest_front(model, MODEL, false, 2, &digest[2]));
+    assert_ok(cr_base_digest_front(model, directory, false, 1, &digest[3])); // whose tokenizer is another
+    for (size_t i = 1; i < 4; i++) assert_memory_not_equal(digest[0].model, digest[i].model, CR_SHA256_SIZE);
+    cr_model_free(model);
+    cr_compute_free(compute);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_beside_count_by_what_they_change),
+        cmocka_unit_test(every_number_of_a_shape_counts),
+        cmocka_unit_test(a_front_is_told_from_others),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }

@@ -221,6 +221,29 @@ static void a_silo_needs_no_tensor_of_the_tail(void **state)
                  cr_cutter_new(&config, compute, NULL, &cutter));
 }
 
+static void a_front_that_makes_no_numbers_is_named(void **state)
+{
+    (void)state;
+    static unsigned char nan[64];
+    memset(nan, 0xff, sizeof nan);
+    write_data();
+    write_front();
+    FILE *file = fopen(in_directory("front/model.safetensors"), "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, -(long)sizeof nan, SEEK_END), 0);
+    assert_int_equal(fwrite(nan, sizeof nan, 1, file), 1);
+    assert_int_equal(fclose(file), 0);
+    struct cr_tuning_config config = silo_of(front_path, data_path, 1, CR_SPLIT_ACTIVATIONS_INT8);
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer made = {0};
+    struct cr_cutter *cutter;
+    size_t end;
+    assert_ok(cr_cutter_new(&config, compute, NULL, &cutter));
+    assert_fails(CR_INVALID, "layers below split.layers, of examples 1 to 3: an activation is NaN",
+                 cr_cutter_walk(cutter, 0, &made, &end));
+    assert_int_equal(made.size, 0);
+    cr_cutter_free(cutter);
+}
+
 static void what_a_part_lacks_takes_no_memory_and_computes_nothing(void **state)
 {
     (void)state;
@@ -337,6 +360,7 @@ int main(void)
         cmocka_unit_test(extremes_come_back),
         cmocka_unit_test(what_is_no_number_is_refused),
         cmocka_unit_test(a_silo_needs_no_tensor_of_the_tail),
+        cmocka_unit_test(a_front_that_makes_no_numbers_is_named),
         cmocka_unit_test(what_a_part_lacks_takes_no_memory_and_computes_nothing),
         cmocka_unit_test(activations_in_the_clear_are_the_prompt),
     };

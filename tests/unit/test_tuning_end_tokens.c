@@ -28,8 +28,8 @@ static void files_are_asked_in_the_order_of_transformers(void **state)
     write_text(in_directory("generation_config.json"), "{\"eos_token_id\": [9, 11]}");
     expect(2, (const uint32_t[]){9, 11});
     write_text(in_directory("generation_config.json"),
-               "{\"eos_token_id\": [9, 4000000]}"); // that cannot be written
-    expect(1, (const uint32_t[]){9});
+               "{\"eos_token_id\": [9, 1023, 1024]}"); // the last of which is beyond the vocabulary
+    expect(2, (const uint32_t[]){9, 1023});
     write_text(in_directory("generation_config.json"), "{\"eos_token_id\": null}");
     expect(1, &end);
 }

@@ -56,6 +56,13 @@ static void schedules_are_those_of_transformers(void **state)
         for (size_t step = 0; step < 10; step++)
             assert_true(fabs(cr_learning_rate(&training, step, 10) - cases[i].rates[step]) < 1e-16);
     }
+    // A single step, and a single one after the warm-up, are at the whole rate.
+    static const int falling[] = {CR_SCHEDULE_LINEAR, CR_SCHEDULE_COSINE};
+    for (size_t i = 0; i < 2; i++)
+        for (size_t warmup = 0; warmup < 3; warmup++) {
+            struct cr_training_config training = settings(falling[i], warmup);
+            assert_true(cr_learning_rate(&training, warmup, warmup + 1) == 0.01);
+        }
 }
 
 static void steps_are_counted_as_transformers_does(void **state)

@@ -285,6 +285,8 @@ static void options_that_change_the_result_are_refused_by_name(void **state)
         {HEAD ", \"arrow_config\": {\"arrow_top_k\": 3}}", "arrow_config: not supported", CR_UNSUPPORTED},
         {HEAD ", \"kasa_config\": {\"beta\": 1}}", "kasa_config: not supported", CR_UNSUPPORTED},
         {HEAD ", \"lora_dropout\": 1}", "lora_dropout", CR_INVALID},
+        {"{\"peft_type\": \"LORA\", \"lora_alpha\": -1e10}", "lora_alpha: -1e+10: out of range", CR_INVALID},
+        {"{\"peft_type\": \"LORA\", \"lora_alpha\": 1e10}", "lora_alpha: 1e+10: out of range", CR_INVALID},
         {HEAD ", \"layers_to_transform\": [-1]}", "layers_to_transform", CR_INVALID},
         {HEAD ", \"use_rslora\": \"yes\"}", "use_rslora", CR_INVALID},
         {"{\"peft_type\": \"LORA\", \"r\": 0}", "r", CR_INVALID},
@@ -496,6 +498,31 @@ static void a_session_measures_what_a_trainer_measures(void **state)
     assert_fails(CR_INVALID, "context is 64", cr_session_evaluate(&session, train, &options, NULL, &base));
 }
 
+static void note_warning(void *context, const struct cr_event *event)
+{
+    if (event->level == CR_EVENT_WARNING) (*(size_t *)context)++;
+}
+
+// A processor without products of bfloat16 computes in float32, and says so.
+static void the_processor_decides_on_bfloat16(void **state)
+{
+    (void)state;
+    size_t warnings = 0;
+    const struct cr_event_sink sink = {note_warning, &warnings};
+    struct cr_compute *scalar;
+    struct cr_model *opened;
+    assert_ok(cr_compute_new_with(1, CR_ISA_SCALAR, &scalar));
+    assert_int_equal(cr_activation_type(scalar, CR_COMPUTE_FLOAT32, &sink), CR_F32);
+    assert_int_equal(warnings, 0);
+    assert_false(cr_compute_has_bf16(scalar));
+    assert_int_equal(cr_activation_type(scalar, CR_COMPUTE_BFLOAT16, &sink), CR_F32);
+    assert_int_equal(warnings, 1);
+    assert_int_equal(cr_activation_type(scalar, CR_COMPUTE_BFLOAT16, NULL), CR_F32);
+    assert_fails(CR_UNSUPPORTED, "no bfloat16 products (use float32)",
+                 cr_model_open(SMALL_MODEL, CR_MODEL_AS_FILED, NULL, scalar, CR_BF16, &opened));
+    cr_compute_free(scalar);
+}
+
 // The first 20 stories as rows of JSONL.
 static const char *write_stories(void)
 {
@@ -549,6 +576,7 @@ int main(void)
         cmocka_unit_test(sixteen_bit_adapters_are_read),
         cmocka_unit_test(a_session_measures_what_a_trainer_measures),
         cmocka_unit_test(stories260k_has_its_reference_loss),
+        cmocka_unit_test(the_processor_decides_on_bfloat16),
     };
     return cmocka_run_group_tests(tests, open_small_model, close_small_model);
 }

@@ -252,6 +252,18 @@ static void other_configurations_are_refused(void **state)
     assert_fails(CR_INVALID, "spf_config.json", open_with(entries, 2, "not JSON"));
 }
 
+static void a_prefix_stands_alone(void **state)
+{
+    (void)state;
+    struct cr_structure *read;
+    char command[300];
+    assert_ok(open_rows((const int32_t[]){0, 2}, 2));
+    snprintf(command, sizeof command, "cp tests/golden/prefix-gqa/adapter/adapter_* %s", path_in("made"));
+    assert_int_equal(system(command), 0);
+    assert_fails(CR_UNSUPPORTED, "a prefix beside spf_config.json is not supported",
+                 cr_adapter_open(path_in("made"), model, &read));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -260,6 +272,7 @@ int main(void)
         cmocka_unit_test(wrong_rows_are_refused),
         cmocka_unit_test(wrong_elements_are_refused),
         cmocka_unit_test(other_configurations_are_refused),
+        cmocka_unit_test(a_prefix_stands_alone),
     };
     return cmocka_run_group_tests(tests, open_small_model, close_small_model);
 }

@@ -504,6 +504,10 @@ static void a_server_has_no_training_data(void **state)
     cr_trainer_free(trainer);
     config.data.eval = fixture->all;
     trainer = new_trainer(&config, fixture->compute);
+    size_t asked = 0;
+    assert_fails(CR_CANCELLED, "evaluation: stopped after ",
+                 cr_trainer_evaluate(trainer, &tally, stop_after_three, &asked));
+    assert_true(asked == 3 && tally.examples == 0);
     assert_ok(cr_trainer_evaluate(trainer, &tally, NULL, NULL));
     assert_true(tally.labelled > 0 && isfinite(tally.loss_sum));
     cr_trainer_free(trainer);
