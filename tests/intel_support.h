@@ -27,6 +27,8 @@ struct platform {
     const struct party *revoked_by_ca, *revoked_by_root;
     bool no_crls;
     unsigned char level_svn; // that the first level asks of every component
+    size_t components;       // of each level
+    bool no_td_components;
     // The quote.
     uint16_t version, body_type; // body_type: of version 5
     bool is_td;
@@ -86,6 +88,7 @@ static inline void platform_make(struct platform *p, uint16_t version, bool is_t
                            .crl_begins = NOW - DAY,
                            .crl_ends = NOW + 30 * DAY,
                            .level_svn = 5,
+                           .components = 16,
                            .version = version,
                            .body_type = is_td ? 3 : 1,
                            .is_td = is_td,
@@ -148,10 +151,10 @@ static inline void put_signed(struct cr_buffer *out, const struct platform *p, c
     assert_ok(cr_append_format(out, "{\"%s\":%s,\"signature\":\"%s\"}", name, cr_buffer_text(body), hex));
 }
 
-static inline void put_components(struct cr_buffer *out, const char *key, unsigned svn)
+static inline void put_components(struct cr_buffer *out, const char *key, size_t count, unsigned svn)
 {
     assert_ok(cr_append_format(out, "\"%s\":[", key));
-    for (size_t i = 0; i < 16; i++) assert_ok(cr_append_format(out, "%s{\"svn\":%u}", i ? "," : "", svn));
+    for (size_t i = 0; i < count; i++) assert_ok(cr_append_format(out, "%s{\"svn\":%u}", i ? "," : "", svn));
     assert_ok(cr_append_format(out, "]"));
 }
 
@@ -179,11 +182,11 @@ static inline void put_tcb_info(struct cr_buffer *out, const struct platform *p)
     for (unsigned level = 0; level < 2; level++) {
         unsigned svn = level == 0 ? p->level_svn : 1;
         assert_ok(cr_append_format(&body, "%s{\"tcb\":{", level ? "," : ""));
-        put_components(&body, "sgxtcbcomponents", svn);
+        put_components(&body, "sgxtcbcomponents", p->components, svn);
         assert_ok(cr_append_format(&body, ",\"pcesvn\":%u", svn));
-        if (p->is_td) {
+        if (p->is_td && !p->no_td_components) {
             assert_ok(cr_append_format(&body, ","));
-            put_components(&body, "tdxtcbcomponents", 0);
+            put_components(&body, "tdxtcbcomponents", p->components, 0);
         }
         assert_ok(cr_append_format(
             &body,

@@ -7,6 +7,10 @@
 #define OID_WRAPPER "2.23.133.5.4.9"
 #define OID_GRAMINE "1.2.840.113741.1337.6"
 
+// Claims that are not as they should be: a hash by an algorithm that is not known, one that is text, and a
+// claim twice.
+enum { OTHER_HASH = 9, NO_HASH = 10, TWICE = 11 };
+
 static void put_head(struct cr_buffer *out, unsigned major, size_t number)
 {
     if (number < 24) {
@@ -35,7 +39,7 @@ static void key_der(EVP_PKEY *key, struct cr_buffer *out)
 // {"nonce": h'0102', "pubkey-hash": << [id, hash of the key] >>}
 static void put_claims(struct cr_buffer *out, EVP_PKEY *key, unsigned id)
 {
-    unsigned char hash[64];
+    unsigned char hash[64] = {0};
     struct cr_buffer der = {0}, pair = {0};
     size_t size = id == 1 ? 32 : id == 7 ? 48 : 64;
     key_der(key, &der);
@@ -44,8 +48,12 @@ static void put_claims(struct cr_buffer *out, EVP_PKEY *key, unsigned id)
     if (id == 8) assert_ok(cr_sha512(cr_buffer_slice(&der), hash));
     put_head(&pair, 4, 2);
     put_head(&pair, 0, id);
-    put_string(&pair, 2, hash, size);
-    put_head(out, 5, 2);
+    put_string(&pair, id == NO_HASH ? 3 : 2, hash, size);
+    put_head(out, 5, id == TWICE ? 3 : 2);
+    if (id == TWICE) {
+        put_string(out, 3, "nonce", 5);
+        put_string(out, 2, "", 0);
+    }
     put_string(out, 3, "nonce", 5);
     put_string(out, 2, "\x01\x02", 2);
     put_string(out, 3, "pubkey-hash", 11);
@@ -180,6 +188,27 @@ static void test_one_thing_wrong(void **state)
     platform_free(&carrier.platform);
 }
 
+static void test_claims_that_are_not_read(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned id;
+        const char *check, *why;
+    } cases[] = {{OTHER_HASH, "certificate_key", "by an algorithm that is not known"},
+                 {NO_HASH, "certificate_key", "the claim pubkey-hash is malformed"},
+                 {TWICE, "claims_form", "the claims beside the evidence are malformed"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct carrier carrier = {.hash_id = cases[i].id};
+        struct cr_appraisal a;
+        platform_make(&carrier.platform, 3, false);
+        appraise(&carrier, &a);
+        assert_int_equal(cr_appraisal_verdict(&a), CR_CONTRADICTED);
+        assert_only(&a, cases[i].check, CR_REFUSED, cases[i].why);
+        cr_appraisal_release(&a);
+        platform_free(&carrier.platform);
+    }
+}
+
 static void assert_sgx(const struct cr_buffer *file, const struct cr_buffer *quote, size_t claims)
 {
     CR_CLEANUP(cr_evidence_release) struct cr_evidence evidence = {0};
@@ -197,7 +226,7 @@ static void test_wrappers(void **state)
     static const char type[] = "application/eat+cwt";
     struct platform p;
     CR_CLEANUP(cr_buffer_release)
-    struct cr_buffer quote = {0}, record = {0}, tagged = {0}, map = {0}, pair = {0}, binary = {0};
+    struct cr_buffer quote = {0}, record = {0}, tagged = {0}, map = {0}, pair = {0}, binary = {0}, json = {0};
     platform_make(&p, 3, false);
     platform_quote(&p, &quote);
     put_head(&record, 4, 3);
@@ -218,6 +247,11 @@ static void test_wrappers(void **state)
     put_string(&pair, 2, quote.data, quote.size);
     put_string(&pair, 2, "claims", 6);
     assert_sgx(&pair, &quote, 6);
+    // In JSON, behind text that begins as JSON does and is none.
+    assert_ok(cr_append_format(&json, "{\"a\": \"{b\", \"c\": \""));
+    put_hex(&json, quote.data, quote.size);
+    assert_ok(cr_append_format(&json, "\"}"));
+    assert_sgx(&json, &quote, 0);
     struct cr_evidence evidence;
     assert_ok(cr_append_u8(&record, 0));
     assert_fails(CR_INVALID, "no evidence that is known",
@@ -236,6 +270,7 @@ int main(void)
         cmocka_unit_test(test_certificates_that_carry_evidence),
         cmocka_unit_test(test_evidence_about_another_key_is_refused),
         cmocka_unit_test(test_one_thing_wrong),
+        cmocka_unit_test(test_claims_that_are_not_read),
         cmocka_unit_test(test_wrappers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
