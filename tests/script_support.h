@@ -101,6 +101,7 @@ static atomic_bool ended, stopping;
 static enum cr_status silo_status;
 static char silo_why[1024];
 static const char *own_accelerator, *output;
+static bool no_accelerators;                        // that the silo would name
 static bool job_first;                              // before the silo is enrolled
 static const struct cr_identity *shown_authority;   // NULL: the own
 static size_t values_size = VALUES * sizeof(float); // bytes of each answer to Pull
@@ -186,14 +187,15 @@ static inline void *run_silo(void *context)
     (void)context;
     static const char *accelerators[] = {"unix:/of/this/silo"};
     const bool sliced = strstr(cr_buffer_text(&settings), "slicing");
-    const struct cr_client_options options = {.token = cr_buffer_text(&token),
-                                              .state = state_path,
-                                              .key = &test_key,
-                                              .model = "base",
-                                              .data = "data",
-                                              .accelerators = {.items = accelerators, .count = sliced},
-                                              .own_accelerator = own_accelerator,
-                                              .output = output};
+    const struct cr_client_options options = {
+        .token = cr_buffer_text(&token),
+        .state = state_path,
+        .key = &test_key,
+        .model = "base",
+        .data = "data",
+        .accelerators = {.items = accelerators, .count = sliced && !no_accelerators},
+        .own_accelerator = own_accelerator,
+        .output = output};
     silo_status = cr_client_run(&options, &few, &late_counter, go_on, NULL);
     snprintf(silo_why, sizeof silo_why, "%s", silo_status == CR_OK ? "" : cr_error_message());
     atomic_store(&ended, true);

@@ -98,7 +98,9 @@ static void test_bindings(void **state)
                         34);
     assert_int_equal(bytes.size, 1 + 24 + 1 + 5 + 6 * 34);
     assert_ok(cr_binding_parse(cr_buffer_slice(&bytes), &back));
-    assert_memory_equal(&back, &binding, sizeof back);
+    assert_string_equal(back.role, "silo");
+    assert_memory_equal(back.nonce, binding.nonce, 32);
+    assert_memory_equal(back.job, binding.job, 32);
     static const struct {
         size_t at;
         unsigned char value;
