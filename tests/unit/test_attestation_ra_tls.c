@@ -1,4 +1,4 @@
-// attestation/: evidence that a certificate carries, and CBOR around it.
+// attestation/: evidence that a certificate carries or is, and CBOR around it.
 #include "appraisal_support.h"
 #include "intel_support.h"
 
@@ -264,6 +264,42 @@ static void test_wrappers(void **state)
     platform_free(&p);
 }
 
+// The PCK certificate by itself, as evidence of what its key is.
+static void test_certificates_by_themselves(void **state)
+{
+    (void)state;
+    struct platform p, other;
+    platform_make(&p, 3, false);
+    platform_make(&other, 3, false);
+    p.revoked_by_ca = &other.pck; // of another issuer, whose serial is another
+    for (int which = 0; which < 4; which++) {
+        CR_CLEANUP(cr_endorsements_release) struct cr_endorsements *endorsements = NULL;
+        CR_CLEANUP(cr_evidence_release) struct cr_evidence evidence = {0};
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer pem = {0}, issuer = {0};
+        CR_CLEANUP(cr_appraisal_release) struct cr_appraisal a = {0};
+        struct cr_appraisal_policy policy;
+        if (which == 1) p.revoked_by_ca = &p.pck;
+        if (which == 2) p.crl_ends = NOW - 1;
+        endorsements = platform_endorsements(&p);
+        put_pem(&issuer, &p.pck_ca);
+        assert_ok(cr_endorsements_add(endorsements, cr_buffer_slice(&issuer)));
+        put_pem(&pem, which == 3 ? &other.pck : &p.pck);
+        trust(&p.root, "", &policy);
+        const struct cr_grounds grounds = {.endorsements = endorsements, .policy = &policy, .time = NOW};
+        assert_ok(cr_evidence_find(cr_buffer_slice(&pem), NULL, &evidence));
+        assert_int_equal(evidence.type, CR_EVIDENCE_CERTIFICATE);
+        assert_ok(cr_appraise(&evidence, &grounds, &a));
+        cr_appraisal_policy_release(&policy);
+        if (which == 0) assert_int_equal(cr_appraisal_verdict(&a), CR_AFFIRMED);
+        if (which == 1 || which == 2)
+            assert_only(&a, "revocation", CR_REFUSED, "revoked: \"Intel SGX PCK Certificate\"");
+        if (which == 3) assert_only(&a, "key_chain", CR_REFUSED, "no chain from the certificate");
+        assert_int_equal(a.signature_valid, which != 3);
+    }
+    platform_free(&p);
+    platform_free(&other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -272,6 +308,7 @@ int main(void)
         cmocka_unit_test(test_one_thing_wrong),
         cmocka_unit_test(test_claims_that_are_not_read),
         cmocka_unit_test(test_wrappers),
+        cmocka_unit_test(test_certificates_by_themselves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
