@@ -205,6 +205,16 @@ static void test_one_thing_wrong(void **state)
          GOOD_WITH("min_guest_svn: 4")},
         {4, 5, GOOD_WITH("host_data: \"a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a200\""),
          "snp.host_data", "is not among", NULL},
+        {0xe0, 0xa2,
+         GOOD_WITH("id_key_digest: "
+                   "\"a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a"
+                   "3a3a3a3a3\""),
+         "snp.id_key_digest", "is not among", NULL},
+        {0x110, 0xa3,
+         GOOD_WITH("author_key_digest: "
+                   "\"a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a"
+                   "4a4a4a4a4\""),
+         "snp.author_key_digest", "is not among", NULL},
         {4, 5, "snp: {" MEASUREMENT ", min_tcb: {snp: 25}}\n", "tcb_status", "OutOfDate", GOOD},
         {4, 5, "snp: {" MEASUREMENT ", min_tcb: {microcode: 220}}\n", "tcb_status", "OutOfDate",
          "snp: {" MEASUREMENT ", min_tcb: {microcode: 220}}\nallow_tcb_status: [OutOfDate]\n"},
