@@ -27,6 +27,11 @@ struct platform {
     const struct party *revoked_by_ca, *revoked_by_root;
     bool no_crls;
     unsigned char level_svn; // that the first level asks of every component
+    unsigned pce_svn;        // and of the PCE
+    unsigned td_svn;         // that all levels ask of a TD's first component
+    unsigned evaluation;     // tcbEvaluationDataNumber
+    size_t components;       // of each level
+    bool no_td_components;
     // The quote.
     uint16_t version, body_type; // body_type: of version 5
     bool is_td;
@@ -86,6 +91,9 @@ static inline void platform_make(struct platform *p, uint16_t version, bool is_t
                            .crl_begins = NOW - DAY,
                            .crl_ends = NOW + 30 * DAY,
                            .level_svn = 5,
+                           .pce_svn = 5,
+                           .evaluation = 17,
+                           .components = 16,
                            .version = version,
                            .body_type = is_td ? 3 : 1,
                            .is_td = is_td,
@@ -148,10 +156,12 @@ static inline void put_signed(struct cr_buffer *out, const struct platform *p, c
     assert_ok(cr_append_format(out, "{\"%s\":%s,\"signature\":\"%s\"}", name, cr_buffer_text(body), hex));
 }
 
-static inline void put_components(struct cr_buffer *out, const char *key, unsigned svn)
+static inline void put_components(struct cr_buffer *out, const char *key, size_t count, unsigned first,
+                                  unsigned svn)
 {
     assert_ok(cr_append_format(out, "\"%s\":[", key));
-    for (size_t i = 0; i < 16; i++) assert_ok(cr_append_format(out, "%s{\"svn\":%u}", i ? "," : "", svn));
+    for (size_t i = 0; i < count; i++)
+        assert_ok(cr_append_format(out, "%s{\"svn\":%u}", i ? "," : "", i ? svn : first));
     assert_ok(cr_append_format(out, "]"));
 }
 
@@ -164,7 +174,8 @@ static inline void put_tcb_info(struct cr_buffer *out, const struct platform *p)
     put_time(&body, "issueDate", p->info_begins);
     put_time(&body, "nextUpdate", p->info_ends);
     assert_ok(cr_append_format(
-        &body, "\"fmspc\":\"%s\",\"pceId\":\"0000\",\"tcbType\":0,\"tcbEvaluationDataNumber\":17,", hex));
+        &body, "\"fmspc\":\"%s\",\"pceId\":\"0000\",\"tcbType\":0,\"tcbEvaluationDataNumber\":%u,", hex,
+        p->evaluation));
     if (p->is_td)
         assert_ok(cr_append_format(&body,
                                    "\"tdxModule\":{\"mrsigner\":\"%096d\",\"attributes\":"
@@ -179,11 +190,11 @@ static inline void put_tcb_info(struct cr_buffer *out, const struct platform *p)
     for (unsigned level = 0; level < 2; level++) {
         unsigned svn = level == 0 ? p->level_svn : 1;
         assert_ok(cr_append_format(&body, "%s{\"tcb\":{", level ? "," : ""));
-        put_components(&body, "sgxtcbcomponents", svn);
-        assert_ok(cr_append_format(&body, ",\"pcesvn\":%u", svn));
-        if (p->is_td) {
+        put_components(&body, "sgxtcbcomponents", p->components, svn, svn);
+        assert_ok(cr_append_format(&body, ",\"pcesvn\":%u", level == 0 ? p->pce_svn : 1));
+        if (p->is_td && !p->no_td_components) {
             assert_ok(cr_append_format(&body, ","));
-            put_components(&body, "tdxtcbcomponents", 0);
+            put_components(&body, "tdxtcbcomponents", p->components, p->td_svn, 0);
         }
         assert_ok(cr_append_format(
             &body,

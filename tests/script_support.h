@@ -110,7 +110,11 @@ static atomic_bool ended, stopping;
 static enum cr_status silo_status;
 static char silo_why[1024];
 static const char *own_accelerator, *output;
-static bool silent; // the server does not answer Hello
+static bool silent;                                 // the server does not answer Hello
+static bool no_accelerators;                        // that the silo would name
+static bool job_first;                              // before the silo is enrolled
+static const struct cr_identity *shown_authority;   // NULL: the own
+static size_t values_size = VALUES * sizeof(float); // bytes of each answer to Pull
 
 static inline void say(const struct cr_message *message)
 {
@@ -132,12 +136,14 @@ static inline enum cr_status on_enrol(struct cr_connection *connection, const st
     CR_CLEANUP(cr_buffer_release) struct cr_buffer ca = {0};
     CR_TRY(
         cr_identity_issue(authority, message->enrol.request, "anne", "silo", cr_clock_unix(), &certificate));
-    CR_TRY(cr_identity_authority_der(authority, &ca));
+    CR_TRY(cr_identity_authority_der(shown_authority ? shown_authority : authority, &ca));
     struct cr_message enrolled = {
         .type = CR_FRAME_ENROLLED,
         .enrolled = {.certificate = cr_buffer_slice(&certificate), .authority = cr_buffer_slice(&ca)}};
     const struct cr_message first = {.type = CR_FRAME_MANIFEST, .body = cr_buffer_slice(&form)};
     if (form.size > 0) CR_TRY(cr_connection_send(connection, &first, NULL, NULL));
+    const struct cr_message job = {.type = CR_FRAME_JOB};
+    if (job_first) CR_TRY(cr_connection_send(connection, &job, NULL, NULL));
     return cr_connection_send(connection, &enrolled, NULL, NULL);
 }
 
@@ -161,7 +167,7 @@ static inline enum cr_status on_received(void *context, struct cr_connection *co
     if (message->type == CR_FRAME_PULL)
         say(&(struct cr_message){.type = CR_FRAME_VALUES,
                                  .values = {.round = message->pull.round, .first = message->pull.first},
-                                 .body = {(const unsigned char *)zeros, sizeof zeros}});
+                                 .body = {(const unsigned char *)zeros, values_size}});
     return CR_OK;
 }
 
@@ -194,14 +200,15 @@ static inline void *run_silo(void *context)
     (void)context;
     static const char *accelerators[] = {"unix:/of/this/silo"};
     const bool sliced = strstr(cr_buffer_text(&settings), "slicing");
-    const struct cr_client_options options = {.token = cr_buffer_text(&token),
-                                              .state = state_path,
-                                              .key = &test_key,
-                                              .model = "base",
-                                              .data = "data",
-                                              .accelerators = {.items = accelerators, .count = sliced},
-                                              .own_accelerator = own_accelerator,
-                                              .output = output};
+    const struct cr_client_options options = {
+        .token = cr_buffer_text(&token),
+        .state = state_path,
+        .key = &test_key,
+        .model = "base",
+        .data = "data",
+        .accelerators = {.items = accelerators, .count = sliced && !no_accelerators},
+        .own_accelerator = own_accelerator,
+        .output = output};
     silo_status = cr_client_run(&options, &few, &told_counter, go_on, NULL);
     snprintf(silo_why, sizeof silo_why, "%s", silo_status == CR_OK ? "" : cr_error_message());
     atomic_store(&ended, true);

@@ -14,15 +14,13 @@ static enum cr_status append_gauge(struct cr_buffer *out, const char *name, cons
     return cr_append_format(out, "carrel_%s %.17g\n", name, value);
 }
 
-// A silo's name consists of [a-z0-9-], but a file may contain anything.
+// A silo's name consists of [a-z0-9-], but a file may contain anything. The story keeps no control
+// characters.
 static enum cr_status append_label(struct cr_buffer *out, const char *text)
 {
     for (; *text; text++) {
         if (*text == '"' || *text == '\\') CR_TRY(cr_append_u8(out, '\\'));
-        if (*text == '\n')
-            CR_TRY(cr_append_format(out, "\\n"));
-        else
-            CR_TRY(cr_append_u8(out, (uint8_t)*text));
+        CR_TRY(cr_append_u8(out, (uint8_t)*text));
     }
     return CR_OK;
 }

@@ -74,6 +74,21 @@ class Job(Federation):
         self.assert_fails(program("serve", config, "--set", "model_name_or_path=%s/other" % self.base), 4,
                           "model_name_or_path is not the job's model")
 
+        os.mkdir(self.dir + "/retokenized")
+        for name in os.listdir(self.base + "/model"):
+            shutil.copy(self.base + "/model/" + name, self.dir + "/retokenized")
+        with open(self.dir + "/retokenized/tokenizer.json", "a") as file:
+            file.write("\n")
+        self.assert_fails(program("serve", config, "--set", "model_name_or_path=%s/retokenized" % self.dir), 4,
+                          "model_name_or_path has another tokenizer than the job's")
+        self.assert_fails(program("serve", config, "--set", "federation.state_dir=%s/elsewhere" % self.dir), 2,
+                          "it is for the CA of another federation than %s/elsewhere" % self.dir)
+        self.policy("given")
+        given = "federation.appraisal_policy=%s/given.policy" % self.dir
+        self.assert_fails(program("serve", config, "--set", given), 2, "its appraisal policy is not %s/given.policy" % self.dir)
+        self.policy("zero", "#\0\n")
+        self.assert_fails(program("serve", config, "--set", given.replace("given", "zero")), 2, "zero.policy: no text")
+
         server = self.start("serve", config)
         self.assertEqual(server.wait_event("server.job")["owner"], owner)
         server.wait_event("server.listening")
@@ -161,6 +176,11 @@ class Job(Federation):
         server.process.terminate()
         server.end()
         self.invite(self.settings("out", ", release: server"), "ben")  # of the next server
+        # A damaged one is made again, as one that is not there.
+        with open(self.dir + "/server/job.cbor", "wb") as file:
+            file.write(b"damaged")
+        self.invite(self.settings("out"), "cleo")
+        self.assertEqual(self.show(self.dir + "/server/job.cbor")["silos"], [])
 
     def test_commands(self):
         config = self.settings("out")

@@ -63,9 +63,13 @@ class CommandLine(unittest.TestCase):
             self.assertEqual((result.returncode, answer["verdict"], answer["signature"]), (4, "refused", "invalid"))
             self.assertEqual(checks(answer, "refused"), {"format": "quote: it ends within its body"})
             self.assertIn("verdict: refused", verify(file.name).stdout)
-            result = verify(file.name, "--format", "ear", "--time", JUNE)
+            with tempfile.NamedTemporaryFile(suffix="\"policy\".yaml") as policy:
+                policy.write(b"{}\n")
+                policy.flush()
+                result = verify(file.name, "--format", "ear", "--time", JUNE, "--policy", policy.name)
             module = json.loads(result.stdout)["submods"]["tdx"]
             self.assertEqual((result.returncode, module["ear.status"]), (4, "contraindicated"))
+            self.assertEqual(module["ear.appraisal-policy-id"], policy.name)
             self.assertEqual(module["ear.trustworthiness-vector"]["instance-identity"], 97)
 
 

@@ -200,6 +200,21 @@ static void test_removed_and_moved_lines_are_named(void **state)
     assert_fails(CR_DENIED, "log: line 2: does not follow the line before it", read_text(&changed, &end));
 }
 
+// Well chained, as a later program might write them.
+static void test_other_events_are_refused(void **state)
+{
+    (void)state;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    unsigned char digest[32];
+    struct cr_audit_end end;
+    assert_ok(cr_append_format(&text, "{\"audit\": 1, \"previous\": \"%064d\", \"event\": \"pause\"", 0));
+    assert_ok(cr_sha256(cr_buffer_slice(&text), digest));
+    assert_ok(cr_append_format(&text, ", \"digest\": \""));
+    assert_ok(cr_append_hex(&text, (struct cr_slice){digest, sizeof digest}));
+    assert_ok(cr_append_format(&text, "\"}\n"));
+    assert_fails(CR_INVALID, "log: line 1: an event that this program does not know", read_text(&text, &end));
+}
+
 static void test_a_torn_line_is_cut_off_and_told(void **state)
 {
     (void)state;
@@ -275,6 +290,7 @@ int main(void)
         cmocka_unit_test(test_the_chain_is_as_documented),
         cmocka_unit_test(test_every_changed_byte_is_named),
         cmocka_unit_test(test_removed_and_moved_lines_are_named),
+        cmocka_unit_test(test_other_events_are_refused),
         cmocka_unit_test(test_a_torn_line_is_cut_off_and_told),
         cmocka_unit_test(test_a_log_that_was_changed_is_not_gone_on_with),
         cmocka_unit_test(test_a_full_disk_leaves_the_log_as_it_was),

@@ -1,6 +1,7 @@
 // attestation/event_log.h: logs made here, and one that a TD's firmware left with another program's reading
 // of it.
 #include "appraisal_support.h"
+#include "event_log_support.h"
 #include "intel_support.h"
 
 #include "attestation/appraise.h"
@@ -10,58 +11,9 @@
 
 enum { LOG_LIMIT = 1 << 20 };
 
-static void put_header(struct cr_buffer *out)
-{
-    unsigned char zeros[20] = {0};
-    struct cr_buffer event = {0};
-    assert_ok(cr_append(&event, "Spec ID Event03", 16));
-    assert_ok(cr_append_u32(&event, 0));
-    assert_ok(cr_append(&event, "\x00\x02\x00\x02", 4));
-    assert_ok(cr_append_u32(&event, 2));
-    assert_ok(cr_append_u16(&event, CR_TPM_SHA256));
-    assert_ok(cr_append_u16(&event, 32));
-    assert_ok(cr_append_u16(&event, CR_TPM_SHA384));
-    assert_ok(cr_append_u16(&event, 48));
-    assert_ok(cr_append_u8(&event, 0));
-    assert_ok(cr_append_u32(out, 0));
-    assert_ok(cr_append_u32(out, 3));
-    assert_ok(cr_append(out, zeros, sizeof zeros));
-    assert_ok(cr_append_u32(out, (uint32_t)event.size));
-    assert_ok(cr_append(out, event.data, event.size));
-    cr_buffer_release(&event);
-}
-
-// An event with digests of both banks, all bytes `fill`.
-static void put_event(struct cr_buffer *out, uint32_t number, uint32_t type, int fill, const char *data,
-                      size_t size)
-{
-    unsigned char digest[48];
-    memset(digest, fill, sizeof digest);
-    assert_ok(cr_append_u32(out, number));
-    assert_ok(cr_append_u32(out, type));
-    assert_ok(cr_append_u32(out, 2));
-    assert_ok(cr_append_u16(out, CR_TPM_SHA256));
-    assert_ok(cr_append(out, digest, 32));
-    assert_ok(cr_append_u16(out, CR_TPM_SHA384));
-    assert_ok(cr_append(out, digest, 48));
-    assert_ok(cr_append_u32(out, (uint32_t)size));
-    assert_ok(cr_append(out, data, size));
-}
-
-// value = H(value ‖ digest), by OpenSSL's own words.
-static void extend(unsigned char *value, const unsigned char *digest, size_t size)
-{
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-    EVP_DigestInit_ex(context, size == 32 ? EVP_sha256() : EVP_sha384(), NULL);
-    EVP_DigestUpdate(context, value, size);
-    EVP_DigestUpdate(context, digest, size);
-    EVP_DigestFinal_ex(context, value, NULL);
-    EVP_MD_CTX_free(context);
-}
-
 static void put_log(struct cr_buffer *out)
 {
-    put_header(out);
+    put_log_header(out);
     put_event(out, 0, 3, 0, "StartupLocality\0\x03", 17);
     put_event(out, 0, 8, 0x11, "version", 7);
     put_event(out, 1, 1, 0x22, "", 0);
@@ -100,7 +52,7 @@ static void test_logs_that_are_malformed(void **state)
     (void)state;
     CR_CLEANUP(cr_buffer_release) struct cr_buffer log = {0}, high = {0}, header = {0};
     struct cr_event_replay replay;
-    put_header(&header);
+    put_log_header(&header);
     put_log(&log);
     assert_fails(CR_UNSUPPORTED, "SHA-256 and SHA-384",
                  cr_event_log_replay(cr_buffer_slice(&log), CR_TPM_SHA1, &replay));
@@ -112,7 +64,7 @@ static void test_logs_that_are_malformed(void **state)
         assert_true(status == CR_OK || status == CR_INVALID);
     }
     assert_int_equal(whole, 5);
-    put_header(&high);
+    put_log_header(&high);
     put_event(&high, 24, 1, 1, "", 0);
     assert_fails(CR_INVALID, "above 23", cr_event_log_replay(cr_buffer_slice(&high), CR_TPM_SHA384, &replay));
     log.data[header.size + 12] = 4; // the first event's first digest is of a bank that the log does not have

@@ -116,6 +116,8 @@ static void test_any_other_byte_is_refused(void **state)
     assert_int_equal(cr_manifest_open(cr_buffer_slice(&bytes), &back), CR_INVALID);
 }
 
+#define NAME_16 "61616161616161616161616161616161"
+
 // Maps that read well and say the same, and are not what the writer writes.
 static void test_one_form_alone(void **state)
 {
@@ -131,6 +133,10 @@ static void test_one_form_alone(void **state)
         "a90101035820" ZEROS "045820" ZEROS "055820" ZEROS "06800765613a00310a09830001000a000b00",
         "a90101035820" ZEROS "045820" ZEROS "055820" ZEROS "06800765613a1b310a09830001000a000b00",
         "a80101035820" ZEROS "045820" ZEROS "055820" ZEROS "068009830001000a000b00",
+        // a roster longer than any; one with a name longer than any
+        "a90101035820" ZEROS "045820" ZEROS "055820" ZEROS "069affffffff0765613a20310a09830001000a000b00",
+        "a90101035820" ZEROS "045820" ZEROS "055820" ZEROS "0681827840" NAME_16 NAME_16 NAME_16 NAME_16
+        "5820" ZEROS "0765613a20310a09830001000a000b00",
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         unsigned char bytes[300];
@@ -190,7 +196,8 @@ static void test_what_is_not_written(void **state)
 {
     (void)state;
     static struct cr_manifest_silo twice[] = {{.name = "ben"}, {.name = "ben"}}, wrong[] = {{.name = "Ben"}};
-    static char no_policy[] = "no_such_key: 1\n", escape[] = "\x1b[2J";
+    static struct cr_manifest_silo many[CR_MANIFEST_SILOS + 1];
+    static char no_policy[] = "no_such_key: 1\n", escape[] = "\x1b[2J", large[CR_MANIFEST_LIMIT + 1];
     CR_CLEANUP(cr_buffer_release) struct cr_buffer out = {0};
     struct cr_manifest manifest = sample();
     manifest.roster = twice;
@@ -209,6 +216,14 @@ static void test_what_is_not_written(void **state)
     manifest = sample();
     manifest.time_floor = -1;
     assert_fails(CR_INVALID, "1970", cr_manifest_write(&manifest, &out));
+    manifest = sample();
+    manifest.roster = many;
+    manifest.roster_count = CR_MANIFEST_SILOS + 1;
+    assert_fails(CR_INVALID, "roster has more than", cr_manifest_write(&manifest, &out));
+    memset(large, ' ', sizeof large - 1);
+    manifest = sample();
+    manifest.settings = large;
+    assert_fails(CR_INVALID, "more than", cr_manifest_sign(&manifest, owner, &out));
     assert_int_equal(out.size, 0);
 }
 

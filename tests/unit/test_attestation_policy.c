@@ -171,6 +171,16 @@ static void test_endorsements_in_any_layout(void **state)
     assert_ok(cr_append_format(&all, "\"}"));
     write_bytes(in_directory("all.json"), cr_buffer_slice(&all));
     assert_holds(directory, 2, 2);
+    // Without a signature as long as Intel's, and without dates.
+#define BODY "{\"tcbInfo\": {\"id\": \"SGX\""
+#define DATES ", \"issueDate\": \"2025-01-01T00:00:00Z\", \"nextUpdate\": \"2025-02-01T00:00:00Z\""
+    cr_buffer_clear(&all);
+    assert_ok(cr_append_format(&all, BODY DATES "}, \"signature\": \"%0126d\"}", 7));
+    write_bytes(in_directory("short.json"), cr_buffer_slice(&all));
+    cr_buffer_clear(&all);
+    assert_ok(cr_append_format(&all, BODY "}, \"signature\": \"%0128d\"}", 7));
+    write_bytes(in_directory("undated.json"), cr_buffer_slice(&all));
+    assert_holds(directory, 2, 2);
     // Who shows evidence chooses what stands beside it, before anything is proved.
     cr_buffer_clear(&all);
     for (size_t i = 0; i < 25000; i++) assert_ok(cr_append_format(&all, "%s\"%zu\": {}", i ? ", " : "{", i));
@@ -180,6 +190,13 @@ static void test_endorsements_in_any_layout(void **state)
     CR_CLEANUP(cr_endorsements_release) struct cr_endorsements *none = NULL;
     assert_ok(cr_endorsements_new(&none));
     assert_fails(CR_NOT_FOUND, "nowhere", cr_endorsements_read(none, in_directory("nowhere")));
+    cr_buffer_clear(&all);
+    for (size_t i = 0; i < 4097; i++)
+        assert_ok(cr_append_format(&all, "%s\"%zu\": " BODY DATES "}, \"signature\": \"%0128d\"}",
+                                   i ? ", " : "{", i, 7));
+    assert_ok(cr_append_format(&all, "}"));
+    assert_fails(CR_INVALID, "more than 4096 TCB infos", cr_endorsements_add(none, cr_buffer_slice(&all)));
+    assert_int_equal(none->count, 4096);
     platform_free(&p);
 }
 

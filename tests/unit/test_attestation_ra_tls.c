@@ -1,4 +1,4 @@
-// attestation/: evidence that a certificate carries, and CBOR around it.
+// attestation/: evidence that a certificate carries or is, and CBOR around it.
 #include "appraisal_support.h"
 #include "intel_support.h"
 
@@ -6,6 +6,10 @@
 
 #define OID_WRAPPER "2.23.133.5.4.9"
 #define OID_GRAMINE "1.2.840.113741.1337.6"
+
+// Claims that are not as they should be: a hash by an algorithm that is not known, one that is text, and a
+// claim twice.
+enum { OTHER_HASH = 9, NO_HASH = 10, TWICE = 11 };
 
 static void put_head(struct cr_buffer *out, unsigned major, size_t number)
 {
@@ -35,7 +39,7 @@ static void key_der(EVP_PKEY *key, struct cr_buffer *out)
 // {"nonce": h'0102', "pubkey-hash": << [id, hash of the key] >>}
 static void put_claims(struct cr_buffer *out, EVP_PKEY *key, unsigned id)
 {
-    unsigned char hash[64];
+    unsigned char hash[64] = {0};
     struct cr_buffer der = {0}, pair = {0};
     size_t size = id == 1 ? 32 : id == 7 ? 48 : 64;
     key_der(key, &der);
@@ -44,8 +48,12 @@ static void put_claims(struct cr_buffer *out, EVP_PKEY *key, unsigned id)
     if (id == 8) assert_ok(cr_sha512(cr_buffer_slice(&der), hash));
     put_head(&pair, 4, 2);
     put_head(&pair, 0, id);
-    put_string(&pair, 2, hash, size);
-    put_head(out, 5, 2);
+    put_string(&pair, id == NO_HASH ? 3 : 2, hash, size);
+    put_head(out, 5, id == TWICE ? 3 : 2);
+    if (id == TWICE) {
+        put_string(out, 3, "nonce", 5);
+        put_string(out, 2, "", 0);
+    }
     put_string(out, 3, "nonce", 5);
     put_string(out, 2, "\x01\x02", 2);
     put_string(out, 3, "pubkey-hash", 11);
@@ -180,6 +188,27 @@ static void test_one_thing_wrong(void **state)
     platform_free(&carrier.platform);
 }
 
+static void test_claims_that_are_not_read(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned id;
+        const char *check, *why;
+    } cases[] = {{OTHER_HASH, "certificate_key", "by an algorithm that is not known"},
+                 {NO_HASH, "certificate_key", "the claim pubkey-hash is malformed"},
+                 {TWICE, "claims_form", "the claims beside the evidence are malformed"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct carrier carrier = {.hash_id = cases[i].id};
+        struct cr_appraisal a;
+        platform_make(&carrier.platform, 3, false);
+        appraise(&carrier, &a);
+        assert_int_equal(cr_appraisal_verdict(&a), CR_CONTRADICTED);
+        assert_only(&a, cases[i].check, CR_REFUSED, cases[i].why);
+        cr_appraisal_release(&a);
+        platform_free(&carrier.platform);
+    }
+}
+
 static void assert_sgx(const struct cr_buffer *file, const struct cr_buffer *quote, size_t claims)
 {
     CR_CLEANUP(cr_evidence_release) struct cr_evidence evidence = {0};
@@ -197,7 +226,7 @@ static void test_wrappers(void **state)
     static const char type[] = "application/eat+cwt";
     struct platform p;
     CR_CLEANUP(cr_buffer_release)
-    struct cr_buffer quote = {0}, record = {0}, tagged = {0}, map = {0}, pair = {0}, binary = {0};
+    struct cr_buffer quote = {0}, record = {0}, tagged = {0}, map = {0}, pair = {0}, binary = {0}, json = {0};
     platform_make(&p, 3, false);
     platform_quote(&p, &quote);
     put_head(&record, 4, 3);
@@ -218,6 +247,11 @@ static void test_wrappers(void **state)
     put_string(&pair, 2, quote.data, quote.size);
     put_string(&pair, 2, "claims", 6);
     assert_sgx(&pair, &quote, 6);
+    // In JSON, behind text that begins as JSON does and is none.
+    assert_ok(cr_append_format(&json, "{\"a\": \"{b\", \"c\": \""));
+    put_hex(&json, quote.data, quote.size);
+    assert_ok(cr_append_format(&json, "\"}"));
+    assert_sgx(&json, &quote, 0);
     struct cr_evidence evidence;
     assert_ok(cr_append_u8(&record, 0));
     assert_fails(CR_INVALID, "no evidence that is known",
@@ -230,13 +264,51 @@ static void test_wrappers(void **state)
     platform_free(&p);
 }
 
+// The PCK certificate by itself, as evidence of what its key is.
+static void test_certificates_by_themselves(void **state)
+{
+    (void)state;
+    struct platform p, other;
+    platform_make(&p, 3, false);
+    platform_make(&other, 3, false);
+    p.revoked_by_ca = &other.pck; // of another issuer, whose serial is another
+    for (int which = 0; which < 4; which++) {
+        CR_CLEANUP(cr_endorsements_release) struct cr_endorsements *endorsements = NULL;
+        CR_CLEANUP(cr_evidence_release) struct cr_evidence evidence = {0};
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer pem = {0}, issuer = {0};
+        CR_CLEANUP(cr_appraisal_release) struct cr_appraisal a = {0};
+        struct cr_appraisal_policy policy;
+        if (which == 1) p.revoked_by_ca = &p.pck;
+        if (which == 2) p.crl_ends = NOW - 1;
+        endorsements = platform_endorsements(&p);
+        put_pem(&issuer, &p.pck_ca);
+        assert_ok(cr_endorsements_add(endorsements, cr_buffer_slice(&issuer)));
+        put_pem(&pem, which == 3 ? &other.pck : &p.pck);
+        trust(&p.root, "", &policy);
+        const struct cr_grounds grounds = {.endorsements = endorsements, .policy = &policy, .time = NOW};
+        assert_ok(cr_evidence_find(cr_buffer_slice(&pem), NULL, &evidence));
+        assert_int_equal(evidence.type, CR_EVIDENCE_CERTIFICATE);
+        assert_ok(cr_appraise(&evidence, &grounds, &a));
+        cr_appraisal_policy_release(&policy);
+        if (which == 0) assert_int_equal(cr_appraisal_verdict(&a), CR_AFFIRMED);
+        if (which == 1 || which == 2)
+            assert_only(&a, "revocation", CR_REFUSED, "revoked: \"Intel SGX PCK Certificate\"");
+        if (which == 3) assert_only(&a, "key_chain", CR_REFUSED, "no chain from the certificate");
+        assert_int_equal(a.signature_valid, which != 3);
+    }
+    platform_free(&p);
+    platform_free(&other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_certificates_that_carry_evidence),
         cmocka_unit_test(test_evidence_about_another_key_is_refused),
         cmocka_unit_test(test_one_thing_wrong),
+        cmocka_unit_test(test_claims_that_are_not_read),
         cmocka_unit_test(test_wrappers),
+        cmocka_unit_test(test_certificates_by_themselves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,6 +15,7 @@ struct chip {
     struct party root, intermediate, key;
     unsigned char report[CR_SNP_REPORT_SIZE];
     const struct party *revoked;
+    const struct party *before, *behind; // certificates of keys before and behind that of its own
     bool has_crl, no_certificate;
     int64_t crl_ends;
     const char *crl_scope;
@@ -103,7 +104,9 @@ static void appraise_bytes(const struct chip *chip, struct cr_slice bytes, const
     assert_ok(cr_endorsements_new(&endorsements));
     put_pem(&pem, &chip->intermediate);
     put_pem(&pem, &chip->root);
+    if (chip->before) put_pem(&pem, chip->before);
     if (!chip->no_certificate) put_pem(&pem, &chip->key);
+    if (chip->behind) put_pem(&pem, chip->behind);
     assert_ok(cr_endorsements_add(endorsements, cr_buffer_slice(&pem)));
     if (chip->has_crl) {
         put_crl_of(&crl, &chip->root, chip->revoked, NOW - DAY, chip->crl_ends, chip->crl_scope);
@@ -203,6 +206,16 @@ static void test_one_thing_wrong(void **state)
          GOOD_WITH("min_guest_svn: 4")},
         {4, 5, GOOD_WITH("host_data: \"a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a200\""),
          "snp.host_data", "is not among", NULL},
+        {0xe0, 0xa2,
+         GOOD_WITH("id_key_digest: "
+                   "\"a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a3a"
+                   "3a3a3a3a3\""),
+         "snp.id_key_digest", "is not among", NULL},
+        {0x110, 0xa3,
+         GOOD_WITH("author_key_digest: "
+                   "\"a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a"
+                   "4a4a4a4a4\""),
+         "snp.author_key_digest", "is not among", NULL},
         {4, 5, "snp: {" MEASUREMENT ", min_tcb: {snp: 25}}\n", "tcb_status", "OutOfDate", GOOD},
         {4, 5, "snp: {" MEASUREMENT ", min_tcb: {microcode: 220}}\n", "tcb_status", "OutOfDate",
          "snp: {" MEASUREMENT ", min_tcb: {microcode: 220}}\nallow_tcb_status: [OutOfDate]\n"},
@@ -245,6 +258,11 @@ static void test_keys_that_are_not_the_reports(void **state)
     appraise(&chip, GOOD, &a);
     assert_false(a.signature_valid);
     assert_non_null(strstr(finding_of(&a, "report_signature")->reason, "that no key signed it"));
+    cr_appraisal_release(&a);
+    chip.report[0x48] = 2 << 2;
+    appraise(&chip, GOOD, &a);
+    assert_false(a.signature_valid);
+    assert_non_null(strstr(finding_of(&a, "report_signature")->reason, "signed by a key of kind 2"));
     cr_appraisal_release(&a);
     chip.report[0x48] = 1 << 2; // it claims a fleet's key
     appraise(&chip, GOOD, &a);
@@ -290,6 +308,72 @@ static void test_keys_that_are_not_the_reports(void **state)
     chip.root = root;
     chip_free(&chip);
     chip_free(&other);
+}
+
+// Another certificate for the same chip and TCB, before or behind the one whose key signed.
+static void test_the_right_key_is_found_among_others(void **state)
+{
+    (void)state;
+    struct chip chip, other;
+    struct cr_appraisal a;
+    chip_make(&chip, MILAN, false, 2);
+    chip_make(&other, MILAN, false, 2);
+    chip.has_crl = true;
+    for (int i = 0; i < 2; i++) {
+        chip.before = i == 0 ? &other.key : NULL;
+        chip.behind = i == 1 ? &other.key : NULL;
+        appraise(&chip, GOOD, &a);
+        if (cr_appraisal_verdict(&a) != CR_AFFIRMED) fail_msg("%d: %s", i, cr_appraisal_reason(&a));
+        cr_appraisal_release(&a);
+    }
+    chip_free(&chip);
+    chip_free(&other);
+}
+
+// Keys' certificates by themselves, whose extensions of AMD's are not whole.
+static void test_malformed_certificates(void **state)
+{
+    (void)state;
+    static const unsigned char id[63] = {0};
+    static const struct {
+        unsigned versions;
+        size_t id_size;
+        const char *check, *why;
+    } cases[] = {
+        {3, 8, "extension", "the versions of its TCB lack or are malformed"},
+        {4, 63, "extension", "a chip id of 63 bytes"},
+        {4, 0, "extension", "neither a chip's id nor a fleet's"},
+        {0, 8, "extension", "neither a PCK certificate of Intel's nor a VCEK or VLEK of AMD's"},
+    };
+    struct chip chip;
+    chip_make(&chip, MILAN, false, 2);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        static const char *const oids[] = {"1.3.6.1.4.1.3704.1.3.1", "1.3.6.1.4.1.3704.1.3.2",
+                                           "1.3.6.1.4.1.3704.1.3.3", "1.3.6.1.4.1.3704.1.3.8"};
+        CR_CLEANUP(cr_endorsements_release) struct cr_endorsements *endorsements = NULL;
+        CR_CLEANUP(cr_buffer_release) struct cr_buffer pem = {0};
+        CR_CLEANUP(cr_appraisal_release) struct cr_appraisal a = {0};
+        struct party key = new_party("P-384", "SEV-VCEK", &chip.intermediate, false, NOW - DAY, NOW + DAY);
+        for (size_t k = 0; k < cases[i].versions; k++) add_version(key.certificate, oids[k], 1);
+        if (cases[i].id_size)
+            add_raw_extension(key.certificate, "1.3.6.1.4.1.3704.1.4",
+                              (struct cr_slice){id, cases[i].id_size});
+        sign_certificate(key.certificate, &chip.intermediate);
+        put_pem(&pem, &chip.intermediate);
+        put_pem(&pem, &chip.root);
+        assert_ok(cr_endorsements_new(&endorsements));
+        assert_ok(cr_endorsements_add(endorsements, cr_buffer_slice(&pem)));
+        cr_buffer_clear(&pem);
+        put_pem(&pem, &key);
+        struct cr_appraisal_policy policy;
+        trust(&chip.root, "allow_missing_crl: true\n", &policy);
+        const struct cr_grounds grounds = {.endorsements = endorsements, .policy = &policy, .time = NOW};
+        assert_ok(cr_appraise_certificate(cr_buffer_slice(&pem), &grounds, &a));
+        assert_only(&a, cases[i].check, CR_REFUSED, cases[i].why);
+        cr_appraisal_policy_release(&policy);
+        party_free(&key);
+    }
+    chip_free(&chip);
 }
 
 static void test_revocation(void **state)
@@ -402,6 +486,8 @@ int main(void)
         cmocka_unit_test(test_every_flipped_bit_is_found),
         cmocka_unit_test(test_one_thing_wrong),
         cmocka_unit_test(test_keys_that_are_not_the_reports),
+        cmocka_unit_test(test_the_right_key_is_found_among_others),
+        cmocka_unit_test(test_malformed_certificates),
         cmocka_unit_test(test_revocation),
         cmocka_unit_test(test_forms_that_are_not_read),
         cmocka_unit_test(test_runtime_data),

@@ -294,6 +294,7 @@ static void where_there_is_no_tpm(void **state)
     assert_attest_fails("/dev/null/tpm0", nonce, CR_NOT_FOUND, "not there");
     assert_attest_fails(directory, nonce, CR_INVALID, "neither a device nor a unix socket");
     assert_attest_fails("/dev/null", nonce, CR_IO, "/dev/null: the TPM's answer is cut off");
+    assert_attest_fails("/dev/full", nonce, CR_IO, "/dev/full: the TPM takes no command: No space left");
     assert_attest_fails("/dev/null", long_nonce, CR_INVALID, "bound to 32 bytes of report data, not to more");
     memset(longest, 'a', sizeof longest);
     longest[sizeof longest - 1] = 0;

@@ -331,6 +331,7 @@ static void flags_are_read_strictly(void **state)
 {
     (void)state;
     struct flag_values values;
+    uint64_t number = 0;
     bool help;
     assert_ok(parse_flags(
         &values, FLAGS("--json", "--model=x", "--rate", "-2.5e3", "file", "--set", "a", "--set=b"), &help));
@@ -349,8 +350,21 @@ static void flags_are_read_strictly(void **state)
     const struct cr_flags lacking = {"test --model DIR", "Tests.", &model, 1, 0, 0};
     assert_fails(CR_INVALID, "--model DIR is missing", cr_flags_parse(&lacking, 1, NULL, NULL, NULL, &help));
     assert_fails(CR_INVALID, "did you mean --model?", parse_flags(&values, FLAGS("--modle", "x"), &help));
-    assert_fails(CR_INVALID, "unknown option --device (processors",
+    assert_fails(CR_INVALID, "unknown option --device (carrel computes on the processor",
                  parse_flags(&values, FLAGS("--device", "cuda"), &help));
+    assert_fails(CR_INVALID, "unknown option --zzzzzzzz (usage: test [options] [FILE])",
+                 parse_flags(&values, FLAGS("--zzzzzzzz"), &help));
+    assert_fails(CR_INVALID, "unknown option -j (options begin with --)",
+                 parse_flags(&values, FLAGS("-j"), &help));
+    const struct cr_flag seed = {"seed", CR_FLAG_SEED, &number, "N", "a seed"};
+    const struct cr_flags seeded = {"test --seed N", "Tests.", &seed, 1, 0, 0};
+    char program[] = "test", largest[] = "--seed=18446744073709551615",
+         larger[] = "--seed=18446744073709551616";
+    char *with_largest[] = {program, largest}, *with_larger[] = {program, larger};
+    assert_ok(cr_flags_parse(&seeded, 2, with_largest, NULL, NULL, &help));
+    assert_true(number == UINT64_MAX);
+    assert_fails(CR_INVALID, "--seed: \"18446744073709551616\" is no whole number",
+                 cr_flags_parse(&seeded, 2, with_larger, NULL, NULL, &help));
     assert_fails(CR_INVALID, "wants an argument", parse_flags(&values, FLAGS("--model"), &help));
     assert_fails(CR_INVALID, "--model: empty", parse_flags(&values, FLAGS("--model="), &help));
     assert_fails(CR_INVALID, "an argument is empty", parse_flags(&values, FLAGS(""), &help));

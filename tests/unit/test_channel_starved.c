@@ -1,10 +1,12 @@
-// A connection whose events find no memory: it opens all the same, or ends with a word. It never waits in
-// vain.
+// A connection whose events find no memory, or that finds no descriptor: it opens all the same, or ends with
+// a word. It never waits in vain.
 #include "channel_support.h"
 
 #include <errno.h>
 #include <event2/event.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <time.h>
 
 static size_t left; // of libevent's allocations, until one is refused; 0: none is
 
@@ -59,9 +61,36 @@ static void an_event_is_asked_for_again(void **state)
     assert_true(number > 6 && opened > 2);
 }
 
+// The listener pauses, instead of asking without end, and the one that waits is served when there is room.
+static void descriptors_run_out(void **state)
+{
+    (void)state;
+    struct rlimit was, limit;
+    char address[64];
+    assert_int_equal(set_up(NULL), 0);
+    assert_ok(cr_tls_new_member(silo_identity, &client_tls));
+    listen_with(60);
+    snprintf(address, sizeof address, "127.0.0.1:%u", cr_listener_port(listener));
+    assert_ok(cr_connection_open(loop, client_tls, address, 60, &handler, &client, &client.connection));
+    getrlimit(RLIMIT_NOFILE, &was);
+    limit = was;
+    limit.rlim_cur = 3;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    double start = cr_clock_monotonic();
+    clock_t worked = clock();
+    while (cr_clock_monotonic() - start < 0.5) assert_ok(cr_loop_step(loop, 0.5));
+    assert_true(clock() - worked < CLOCKS_PER_SEC / 4);
+    assert_false(client.open || client.closed);
+    setrlimit(RLIMIT_NOFILE, &was);
+    until(&client.open);
+    assert_true(cr_clock_monotonic() - start > 0.9);
+    assert_int_equal(tear_down(NULL), 0);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(an_event_is_asked_for_again)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(an_event_is_asked_for_again),
+                                       cmocka_unit_test(descriptors_run_out)};
     event_set_mem_functions(take, take_again, free);
     return cmocka_run_group_tests(tests, set_up_all, tear_down_all);
 }

@@ -1,8 +1,12 @@
+// What peers send before they trust one another: tokens, frames, messages, and what evidence is bound to.
 #include "support.h"
 
+#include "channel/binding.h"
 #include "channel/frame.h"
+#include "channel/message.h"
 #include "channel/token.h"
 
+#include <math.h>
 #include <string.h>
 
 static struct cr_token sample(void)
@@ -49,6 +53,77 @@ static void test_any_other_character_is_refused(void **state)
         text.data[size] = 0;
         assert_int_equal(cr_token_parse(cr_buffer_text(&text), &back), CR_INVALID);
     }
+}
+
+// Whole, and by another program than this one.
+static void test_tokens_of_other_programs(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t at;
+        unsigned char value;
+    } cases[] = {{0, 3}, {1, 0}, {1, 2}, {9, 0x80}}; // version, role, expires
+    struct cr_token token = sample(), back;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0}, bytes = {0};
+    assert_ok(cr_token_write(&token, &text));
+    assert_ok(cr_base64url_decode(cr_slice_of_string(strchr(cr_buffer_text(&text), '.') + 1), &bytes));
+    for (size_t i = 0; i <= sizeof cases / sizeof *cases; i++) {
+        bool changed = i < sizeof cases / sizeof *cases; // the last is as it was
+        unsigned char digest[32], *at = &bytes.data[changed ? cases[i].at : 0], kept = *at;
+        if (changed) *at = cases[i].value;
+        assert_ok(cr_sha256((struct cr_slice){bytes.data, bytes.size - 4}, digest));
+        memcpy(bytes.data + bytes.size - 4, digest, 4);
+        cr_buffer_clear(&text);
+        assert_ok(cr_append_format(&text, "carrel2."));
+        assert_ok(cr_base64url_append(&text, cr_buffer_slice(&bytes)));
+        if (changed)
+            assert_fails(CR_INVALID, "damaged", cr_token_parse(cr_buffer_text(&text), &back));
+        else
+            assert_ok(cr_token_parse(cr_buffer_text(&text), &back));
+        *at = kept;
+    }
+}
+
+// As PROTOCOL.md has it: a list of nine, the first a label, the second a version.
+static void test_bindings(void **state)
+{
+    (void)state;
+    const struct cr_binding binding = {.role = "silo", .nonce = {2}, .job = {8}};
+    struct cr_binding back;
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer bytes = {0};
+    assert_ok(cr_binding_write(&binding, &bytes));
+    assert_memory_equal(bytes.data,
+                        "\x89\x77"
+                        "carrel attested channel\x01\x64silo\x58\x20",
+                        34);
+    assert_int_equal(bytes.size, 1 + 24 + 1 + 5 + 6 * 34);
+    assert_ok(cr_binding_parse(cr_buffer_slice(&bytes), &back));
+    assert_string_equal(back.role, "silo");
+    assert_memory_equal(back.nonce, binding.nonce, 32);
+    assert_memory_equal(back.job, binding.job, 32);
+    static const struct {
+        size_t at;
+        unsigned char value;
+        const char *why;
+    } cases[] = {
+        {0, 0x88, "nothing of an attested channel's"},
+        {2, 'C', "nothing of an attested channel's"},
+        {25, 2, "of version 2 of the attested channel, not 1"},
+        {25, 0x20, "nothing of an attested channel's"},
+        {27, 'S', "malformed"},
+        {27, 0, "malformed"},
+        {32, 0x57, "malformed"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        unsigned char kept = bytes.data[cases[i].at];
+        bytes.data[cases[i].at] = cases[i].value;
+        assert_fails(CR_PROTOCOL, cases[i].why, cr_binding_parse(cr_buffer_slice(&bytes), &back));
+        bytes.data[cases[i].at] = kept;
+    }
+    for (size_t size = 0; size < bytes.size; size++)
+        assert_int_equal(cr_binding_parse((struct cr_slice){bytes.data, size}, &back), CR_PROTOCOL);
+    assert_ok(cr_append_u8(&bytes, 0));
+    assert_fails(CR_PROTOCOL, "malformed", cr_binding_parse(cr_buffer_slice(&bytes), &back));
 }
 
 static void test_errors_do_not_repeat_the_token(void **state)
@@ -164,16 +239,71 @@ static void test_wrong_starts(void **state)
     assert_fails(CR_INTERNAL, "over its bound", cr_frame_start(CR_FRAME_BEAT, 0, 1, start));
 }
 
+static struct cr_message round_trip(const struct cr_message *in)
+{
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer header = {0};
+    assert_ok(cr_message_encode(in, &header));
+    struct cr_frame frame = {.type = in->type, .header = cr_buffer_slice(&header)};
+    struct cr_message out;
+    assert_ok(cr_message_decode(&frame, &out));
+    return out;
+}
+
+static void test_messages_come_back(void **state)
+{
+    (void)state;
+    struct cr_message in = {.type = CR_FRAME_TRAINED};
+    in.trained.round = 7;
+    in.trained.labelled = UINT64_MAX;
+    in.trained.loss_sum = 1.25;
+    memset(in.trained.digest, 0xab, 32);
+    struct cr_message out = round_trip(&in);
+    assert_int_equal(out.trained.round, 7);
+    assert_true(out.trained.labelled == UINT64_MAX);
+    assert_true(out.trained.loss_sum == 1.25);
+    assert_memory_equal(out.trained.digest, in.trained.digest, 32);
+    cr_message_release(&out);
+}
+
+static void test_wrong_messages(void **state)
+{
+    (void)state;
+    struct cr_message out;
+    struct cr_frame frame = {.type = CR_FRAME_READY, .header = {(const unsigned char *)"\x0a\x01z", 3}};
+    assert_fails(CR_PROTOCOL, "wrong structure", cr_message_decode(&frame, &out));
+    frame.header = (struct cr_slice){(const unsigned char *)"\x0a\x7f", 2};
+    assert_fails(CR_PROTOCOL, "malformed", cr_message_decode(&frame, &out));
+    frame = (struct cr_frame){.type = CR_FRAME_REFUSED,
+                              .header = {(const unsigned char *)"\x08\x01\x12\x02\xc3\x28", 6}};
+    assert_fails(CR_PROTOCOL, "wrong reason", cr_message_decode(&frame, &out));
+    frame.header = (struct cr_slice){(const unsigned char *)"\x08\x01\x12\x03\x1b[m", 7};
+    assert_fails(CR_PROTOCOL, "wrong reason", cr_message_decode(&frame, &out));
+    frame.header = (struct cr_slice){(const unsigned char *)"\x08\x01\x12\x02\xc2\x9b", 6}; // CSI
+    assert_fails(CR_PROTOCOL, "wrong reason", cr_message_decode(&frame, &out));
+    frame.header = (struct cr_slice){(const unsigned char *)"\x08\x01\x12\x02\xc2\xa0", 6};
+    assert_ok(cr_message_decode(&frame, &out));
+    cr_message_release(&out);
+    struct cr_message in = {.type = CR_FRAME_PROGRESS, .progress = {.loss = NAN}};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer header = {0};
+    assert_ok(cr_message_encode(&in, &header));
+    frame = (struct cr_frame){.type = CR_FRAME_PROGRESS, .header = cr_buffer_slice(&header)};
+    assert_fails(CR_PROTOCOL, "wrong loss", cr_message_decode(&frame, &out));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_token_comes_back),
         cmocka_unit_test(test_any_other_character_is_refused),
+        cmocka_unit_test(test_tokens_of_other_programs),
+        cmocka_unit_test(test_bindings),
         cmocka_unit_test(test_errors_do_not_repeat_the_token),
         cmocka_unit_test(test_unknown_role_is_not_written),
         cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_frames_in_any_pieces),
         cmocka_unit_test(test_wrong_starts),
+        cmocka_unit_test(test_messages_come_back),
+        cmocka_unit_test(test_wrong_messages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

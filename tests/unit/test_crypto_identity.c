@@ -169,6 +169,11 @@ static void requests_are_checked(void **state)
     assert_fails(CR_INVALID, "after its end",
                  cr_identity_issue(authority, cr_buffer_slice(&changed), "a", "silo", NOW, &out));
 
+    static unsigned char large[1 << 15];
+    assert_fails(
+        CR_INVALID, "32768 bytes are too many",
+        cr_identity_issue(authority, (struct cr_slice){large, sizeof large}, "a", "silo", NOW, &out));
+
     // A request for a key of another kind.
     EVP_PKEY *rsa = EVP_RSA_gen(1024);
     X509_REQ *alien = X509_REQ_new();
@@ -267,6 +272,16 @@ static void identities_are_kept_in_files(void **state)
     assert_fails(CR_INVALID, "key.pem: not a private key", cr_identity_load(home, NULL, &refused));
     assert_ok(cr_file_write(in_directory("deep/member/key.pem"), cr_slice_of_string(""), true));
     assert_fails(CR_INVALID, "key.pem: not a PEM file", cr_identity_load(home, NULL, &refused));
+    BIO *other = BIO_new(BIO_s_mem());
+    EVP_PKEY *longer = EVP_EC_gen("P-384");
+    char *text;
+    PEM_write_bio_PrivateKey(other, longer, NULL, NULL, 0, NULL, NULL);
+    long length = BIO_get_mem_data(other, &text);
+    assert_ok(cr_file_write(in_directory("deep/member/key.pem"),
+                            (struct cr_slice){(unsigned char *)text, (size_t)length}, true));
+    BIO_free(other);
+    EVP_PKEY_free(longer);
+    assert_fails(CR_INVALID, "key.pem: not a P-256 key", cr_identity_load(home, NULL, &refused));
     // An encrypted key is refused instead of a password being asked for.
     BIO *bio = BIO_new(BIO_s_mem());
     char password[] = "secret", *pem;
@@ -348,6 +363,36 @@ static void signs_for_its_point_alone(void **state)
     assert_fails(CR_DENIED, "does not verify", cr_ecdsa_verify(key, message, signed_by));
 }
 
+// Keys of curves that no evidence is signed by, and numbers that are no key.
+static void other_keys_verify_nothing(void **state)
+{
+    (void)state;
+    static const unsigned char number[] = {0xc5, 1};
+    const struct cr_slice message = cr_slice_of_string("message"), some = {number, sizeof number};
+    static unsigned char long_exponent[9], long_modulus[16384 / 8 + 1];
+    for (int kind = 0; kind < 2; kind++) {
+        EVP_PKEY *key = kind ? EVP_EC_gen("secp521r1") : EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+        X509 *certificate = X509_new();
+        ASN1_TIME_set(X509_getm_notBefore(certificate), NOW);
+        ASN1_TIME_set(X509_getm_notAfter(certificate), NOW + 1);
+        assert_int_equal(X509_set_pubkey(certificate, key), 1);
+        assert_true(X509_sign(certificate, key, kind ? EVP_sha256() : NULL) > 0);
+        assert_fails(CR_DENIED, "neither of P-256, of P-384 nor of RSA",
+                     cr_x509_verify((const struct cr_x509 *)certificate, message, some));
+        X509_free(certificate);
+        EVP_PKEY_free(key);
+    }
+    const struct {
+        struct cr_slice modulus, exponent;
+    } cases[] = {{{number, 0}, some},
+                 {some, {number, 0}},
+                 {some, {long_exponent, sizeof long_exponent}},
+                 {{long_modulus, sizeof long_modulus}, some}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_fails(CR_DENIED, "does not verify",
+                     cr_rsa_verify(cases[i].modulus, cases[i].exponent, message, some));
+}
+
 // The fingerprint of a key is that of its certificate's, whoever computes it.
 static void test_fingerprints_of_keys(void **state)
 {
@@ -427,6 +472,7 @@ int main(void)
         cmocka_unit_test(identities_are_kept_in_files),
         cmocka_unit_test(a_sealed_key_is_nowhere_in_the_clear),
         cmocka_unit_test(signs_for_its_point_alone),
+        cmocka_unit_test(other_keys_verify_nothing),
         cmocka_unit_test(a_subject_has_one_name),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);

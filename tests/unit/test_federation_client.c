@@ -134,6 +134,126 @@ static void test_values_that_are_not_there(void **state)
     until_ended(CR_PROTOCOL, "values of round 1 that are not there");
 }
 
+// What no server says, or not then.
+static void test_messages_that_do_not_belong(void **state)
+{
+    (void)state;
+    static const struct {
+        struct cr_message message;
+        const char *why;
+    } cases[] = {
+        {{.type = CR_FRAME_FINISHED, .finished.rounds = 3}, "ends a run that is not of this job"},
+        {{.type = CR_FRAME_JOB, .job.run = {1}}, "the server began another run"},
+        {{.type = CR_FRAME_JOB, .job.seed = 1}, "the server began another run"},
+        {{.type = CR_FRAME_HELD}, "Held is nothing that a server says"},
+        {{.type = CR_FRAME_BEGIN, .begin = {.round = 0, .count = VALUES + 1}}, "not of this job"},
+        {{.type = CR_FRAME_ENROLLED,
+          .enrolled = {.certificate = {(const unsigned char *)"c", 1},
+                       .authority = {(const unsigned char *)"a", 1}}},
+         "the server enrols who is enrolled"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        if (i > 0) {
+            start_silo();
+            until_came(CR_FRAME_READY, 1);
+        }
+        say(&cases[i].message);
+        until_ended(CR_PROTOCOL, cases[i].why);
+    }
+    start_silo();
+    until_came(CR_FRAME_READY, 1);
+    values_size = sizeof(float);
+    begin(0, 0);
+    until_ended(CR_PROTOCOL, "a chunk of 4 bytes that was not asked for");
+    values_size = VALUES * sizeof(float);
+}
+
+static void test_what_comes_before_it_is_enrolled(void **state)
+{
+    (void)state;
+    say(&(struct cr_message){.type = CR_FRAME_HELD});
+    until_ended(CR_PROTOCOL, "");
+    invite();
+    job_first = true;
+    start_silo();
+    until_ended(CR_PROTOCOL, "Job came while this silo enrols");
+    job_first = false;
+    struct cr_identity *other;
+    assert_ok(cr_identity_new_authority("federation", cr_clock_unix(), &other));
+    shown_authority = other;
+    start_silo();
+    until_ended(CR_DENIED, "another CA than the join token names");
+    shown_authority = NULL;
+    cr_identity_free(other);
+}
+
+// Who was told that all rounds are done, and is to fetch nothing, needs the server no more.
+static void test_a_server_that_is_gone_after_the_end(void **state)
+{
+    (void)state;
+    say(&(struct cr_message){.type = CR_FRAME_HELD});
+    until_ended(CR_PROTOCOL, "");
+    char *timeout = strstr((char *)settings.data, "progress_timeout: 20");
+    assert_non_null(timeout);
+    memcpy(timeout, "progress_timeout: 3 ", 20);
+    sign(owner);
+    invite();
+    start_silo();
+    until_came(CR_FRAME_READY, 1);
+    say(&(struct cr_message){.type = CR_FRAME_FINISHED, .finished.rounds = 2});
+    until_ended(CR_OK, "");
+    cr_listener_free(listener);
+    listener = NULL;
+    start_silo();
+    until_ended(CR_OK, "");
+    assert_int_equal(came[CR_FRAME_HELLO], 0);
+}
+
+// Its disk is not trusted with what it had learned either.
+static void test_an_older_state_of_the_learner(void **state)
+{
+    (void)state;
+    char command[1024], name[400];
+    say(&(struct cr_message){.type = CR_FRAME_HELD});
+    until_ended(CR_PROTOCOL, "");
+    char *rounds = strstr((char *)settings.data, "rounds: 2");
+    assert_non_null(rounds);
+    rounds[strlen("rounds: ")] = '4'; // of one step, and of two
+    sign(owner);
+    invite();
+    start_silo();
+    until_came(CR_FRAME_READY, 1);
+    begin(0, 0);
+    until_came(CR_FRAME_TRAINED, 1);
+    snprintf(command, sizeof command, "cp %s/trainer-0.sealed %s/older", state_path, state_path);
+    assert_int_equal(system(command), 0);
+    begin(1, 0);
+    until_came(CR_FRAME_TRAINED, 2);
+    say(&(struct cr_message){.type = CR_FRAME_HELD});
+    until_ended(CR_PROTOCOL, "");
+    snprintf(name, sizeof name, "%s/trainer-1.sealed", state_path);
+    assert_true(cr_file_exists(name));
+    snprintf(command, sizeof command, "mv %s/older %s", state_path, name);
+    assert_int_equal(system(command), 0);
+    start_silo();
+    until_ended(CR_INVALID, "trainer-1.sealed: does not hold the update that update.sealed names");
+}
+
+static void test_more_rounds_than_steps(void **state)
+{
+    (void)state;
+    say(&(struct cr_message){.type = CR_FRAME_HELD});
+    until_ended(CR_PROTOCOL, "");
+    char *rounds = strstr((char *)settings.data, "rounds: 2");
+    assert_non_null(rounds);
+    rounds[strlen("rounds: ")] = '7';
+    sign(owner);
+    invite();
+    start_silo();
+    until_ended(CR_INVALID, "the data give 6 steps, fewer than the 7 rounds");
+    assert_int_equal(came[CR_FRAME_READY], 0);
+}
+
 // "Stopped" is what its own person does to a silo.
 static void test_a_server_cannot_stop_it(void **state)
 {
@@ -153,6 +273,11 @@ int main(void)
         WITH_SILO(test_other_values_than_announced),
         WITH_SILO(test_a_round_that_is_not_of_the_job),
         WITH_SILO(test_values_that_are_not_there),
+        WITH_SILO(test_messages_that_do_not_belong),
+        WITH_SILO(test_what_comes_before_it_is_enrolled),
+        WITH_SILO(test_a_server_that_is_gone_after_the_end),
+        WITH_SILO(test_an_older_state_of_the_learner),
+        WITH_SILO(test_more_rounds_than_steps),
         WITH_SILO(test_a_server_cannot_stop_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

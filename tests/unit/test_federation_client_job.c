@@ -20,6 +20,9 @@ static void test_jobs_that_name_accelerators(void **state)
     until_ended(CR_PROTOCOL, "not there");
     refuses("slicing: {pads: enclave, accelerators: ['unix:/of/the/server']}", CR_PROTOCOL,
             "the server's job names an accelerator, which is each silo's own");
+    no_accelerators = true;
+    refuses("slicing: {pads: enclave}", CR_INVALID, "give this silo's with --accelerator ADDRESS");
+    no_accelerators = false;
     refuses("slicing: {pads: enclave, clear_front: local}", CR_INVALID,
             "name one that is the silo's own with --own-accelerator unix:PATH, or do not take part");
     refuses("slicing: {pads: enclave, clear_front: local, own_accelerator: 'unix:/of/the/server'}",

@@ -390,16 +390,15 @@ static void what_was_changed_is_not_taken(void **state)
     put(store, "anne", &sent, 0, 4);
     size_t row = cr_cutter_row_size(sent.cutter) + sizeof(int32_t);
     off_t second = (off_t)cr_cut_file_size(1, rows_of(&sent, 0) * row);
-    change(file_of("anne", 0), second + 20);
-    assert_int_equal(restored(&store, "anne"), 1);
-    change(file_of("anne", 0), second + 20);
-    assert_int_equal(restored(&store, "anne"), 4);
-    change(file_of("anne", 0), second + 4); // its rows
-    assert_int_equal(restored(&store, "anne"), 1);
-    change(file_of("anne", 0), second + 4);
-    change(file_of("anne", 0), 8 + 32 + 33); // of the offer: examples
-    assert_int_equal(restored(&store, "anne"), 0);
-    change(file_of("anne", 0), 8 + 32 + 33);
+    // What every such file begins with; of the offer, how many examples; of the second example, its rows, and
+    // what was sealed.
+    const off_t changes[] = {0, 8 + 32 + 33, second + 4, second + 20};
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+        change(file_of("anne", 0), changes[i]);
+        assert_int_equal(restored(&store, "anne"), changes[i] >= second);
+        change(file_of("anne", 0), changes[i]);
+        assert_int_equal(restored(&store, "anne"), 4);
+    }
     // As another silo's, or another run's, it does not open; nor after training began is a change used.
     char command[900];
     snprintf(command, sizeof command, "cp %s/anne.0 %s/ben.0", store_path, store_path);

@@ -139,16 +139,18 @@ static void test_a_token_is_good_for_one_key(void **state)
 static void test_a_replaced_key_is_cut_off(void **state)
 {
     (void)state;
-    set_up_run("rounds: 1, min_clients: 3, progress_timeout: 20");
-    enrol(&anne, "anne");
-    say_ready(&anne);
-    struct cr_message hello = {.type = CR_FRAME_HELLO, .hello.version = CR_PROTOCOL_VERSION};
-    say(&anne, &hello);
-    until_came(&anne, CR_FRAME_JOB, 1);
-    enrol(&ben, "anne"); // the name, with another key
-    until_closed(&anne, CR_DENIED, "enrolled anew");
-    assert_false(ben.closed);
-    tear_down_run(true);
+    for (int is_ready = 0; is_ready < 2; is_ready++) {
+        set_up_run("rounds: 1, min_clients: 3, progress_timeout: 20");
+        enrol(&anne, "anne");
+        if (is_ready) say_ready(&anne);
+        struct cr_message hello = {.type = CR_FRAME_HELLO, .hello.version = CR_PROTOCOL_VERSION};
+        say(&anne, &hello);
+        until_came(&anne, CR_FRAME_JOB, 1);
+        enrol(&ben, "anne"); // the name, with another key
+        until_closed(&anne, CR_DENIED, "enrolled anew");
+        assert_false(ben.closed);
+        tear_down_run(true);
+    }
 }
 
 static void test_a_member_has_one_connection(void **state)
@@ -178,7 +180,19 @@ static void test_messages_out_of_order(void **state)
     say_ready(&anne);
     until_closed(&anne, CR_PROTOCOL, "anne said Ready twice");
     connect_silo(&anne);
-    struct cr_message wrong = {.type = CR_FRAME_BEGIN};
+    struct cr_message wrong = {.type = CR_FRAME_HELLO, .hello.version = CR_PROTOCOL_VERSION + 1};
+    say(&anne, &wrong);
+    char sentence[64];
+    snprintf(sentence, sizeof sentence, "protocol version %d, where the server speaks %d",
+             CR_PROTOCOL_VERSION + 1, CR_PROTOCOL_VERSION);
+    until_closed(&anne, CR_PROTOCOL, sentence);
+    connect_silo(&anne);
+    say_ready(&anne);
+    wrong = (struct cr_message){.type = CR_FRAME_OFFER};
+    say(&anne, &wrong);
+    until_closed(&anne, CR_PROTOCOL, "Offer is nothing that a silo says");
+    connect_silo(&anne);
+    wrong = (struct cr_message){.type = CR_FRAME_BEGIN};
     say(&anne, &wrong);
     until_closed(&anne, CR_PROTOCOL, "Begin frame is not accepted");
     // Nobody asked: of no use, and no fault. Then values that are not there.
@@ -190,6 +204,22 @@ static void test_messages_out_of_order(void **state)
     wrong = (struct cr_message){.type = CR_FRAME_PULL, .pull = {.first = 1, .count = UINT64_MAX}};
     say(&anne, &wrong);
     until_closed(&anne, CR_PROTOCOL, "were asked for, where there are 8");
+    tear_down_run(true);
+}
+
+// One value where all eight were asked for.
+static void test_values_of_another_number(void **state)
+{
+    (void)state;
+    set_up_run("rounds: 1, min_clients: 1, progress_timeout: 20");
+    both_begin();
+    anne.mute = true;
+    say_trained(&anne, 0, 10, 10);
+    say_trained(&ben, 0, 10, 10);
+    until_came(&anne, CR_FRAME_PULL, 1);
+    say(&anne, &(struct cr_message){.type = CR_FRAME_VALUES,
+                                    .body = {(const unsigned char *)anne.values, sizeof *anne.values}});
+    until_closed(&anne, CR_PROTOCOL, "a chunk of 4 bytes where 32 were asked for");
     tear_down_run(true);
 }
 
@@ -248,6 +278,7 @@ int main(void)
         cmocka_unit_test(test_a_replaced_key_is_cut_off),
         cmocka_unit_test(test_a_member_has_one_connection),
         cmocka_unit_test(test_messages_out_of_order),
+        cmocka_unit_test(test_values_of_another_number),
         cmocka_unit_test(test_a_stranger_hears_nothing_of_the_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,7 +2,9 @@
 
 #include "federation/progress.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 static const char *sentence_within(size_t most, const char *name, const char *message,
@@ -80,6 +82,36 @@ static void test_narrow_terminals(void **state)
                         "round 1: anne 3/48, loss 2.00");
     const struct cr_event_field ends[] = {CR_FIELD_TEXT("output", "out"), CR_FIELD("seconds", 1)};
     assert_string_equal(sentence_within(1, "tune.done", NULL, ends, 2), "the result is in out (1.0 s)");
+}
+
+// A line that is written over stays one column short of the terminal, whatever its name is; others wrap.
+static void test_live_lines(void **state)
+{
+    (void)state;
+    static const char wrapped[] = "\r\033[Kwarning: something that is longer than the terminal is wide\r\n";
+    const struct cr_event_field progress[] = {
+        CR_FIELD("round", 1), CR_FIELD_TEXT("silo", "a-hospital-with-a-long-name"), CR_FIELD("step", 3),
+        CR_FIELD("steps", 48), CR_FIELD("loss", 2)};
+    struct winsize size = {.ws_row = 24, .ws_col = 21};
+    char shown[256] = "";
+    int master = posix_openpt(O_RDWR | O_NOCTTY);
+    assert_true(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
+    FILE *terminal = fopen(ptsname(master), "w");
+    assert_non_null(terminal);
+    assert_int_equal(ioctl(fileno(terminal), TIOCSWINSZ, &size), 0);
+    struct cr_progress shower = {.out = terminal, .live = true};
+    struct cr_event_sink sink = cr_progress_sink(&shower);
+    cr_event_send(&sink, CR_EVENT_INFO, "round.progress", NULL, progress, 5);
+    assert_true(read(master, shown, sizeof shown - 1) > 0);
+    assert_string_equal(shown, "round 1: a-hospital-");
+    cr_emit(&sink, CR_EVENT_WARNING, "x", "something that is longer than the terminal is wide",
+            CR_FIELD("round", 1));
+    memset(shown, 0, sizeof shown);
+    assert_true(read(master, shown, sizeof shown - 1) > 0);
+    assert_string_equal(shown, wrapped);
+    assert_ok(cr_progress_end(&shower, CR_OK));
+    fclose(terminal);
+    close(master);
 }
 
 static void test_sentences(void **state)
@@ -165,6 +197,7 @@ int main(void)
         cmocka_unit_test(test_an_unread_pipe_holds_nobody_up),
         cmocka_unit_test(test_sentences),
         cmocka_unit_test(test_narrow_terminals),
+        cmocka_unit_test(test_live_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -242,8 +242,37 @@ static void sixteen_ask_at_once(void **state)
     silo = anne;
 }
 
+static int set_up_for_idle(void **state)
+{
+    return start_server(
+        state, ", inference: true",
+        ", min_clients: 1, progress_timeout: 3}, training: {max_steps: 1, per_device_train_batch_size: 1}");
+}
+
+// Who has a place among those that ask, and asks nothing, gives it to another.
+static void who_asks_nothing_loses_its_place(void **state)
+{
+    (void)state;
+    offer(1, 3);
+    fill(3);
+    cut(0, 0, 3, 3 * ROW);
+    while (silo.held < 1 && !silo.closed) assert_ok(cr_loop_step(loop, 0.05));
+    double since = cr_clock_monotonic();
+    while (!ask(0, 0)) assert_true(cr_clock_monotonic() - since < PATIENCE);
+    refused(CR_DENIED, "nothing was asked for federation.progress_timeout");
+    // Nor is a silo that comes too late taken for one that was there.
+    release_silo();
+    silo = (struct test_silo){0};
+    enrol("ben");
+    const struct cr_message late = offer_of(1, 3);
+    connect_silo();
+    say(&late);
+    refused(CR_DENIED, "the training has begun without these data of ben");
+}
+
 int main(void)
 {
+    const struct CMUnitTest idle[] = {cmocka_unit_test(who_asks_nothing_loses_its_place)};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_untuned_model_has_no_answers),
         cmocka_unit_test(what_has_no_answer_is_refused),
@@ -252,5 +281,8 @@ int main(void)
         cmocka_unit_test(a_connection_asks_on),
         cmocka_unit_test(sixteen_ask_at_once),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    int failed = cmocka_run_group_tests(tests, set_up, tear_down);
+    atomic_store(&stop, false);
+    silo = (struct test_silo){0};
+    return failed + cmocka_run_group_tests(idle, set_up_for_idle, tear_down);
 }

@@ -543,6 +543,8 @@ static void test_a_seed_that_was_sealed_before(void **unused)
     assert_ok(cr_file_write(path_in("seed.sealed"), cr_buffer_slice(&copy), true));
     assert_fails(CR_INVALID, "another job", cr_state_seed_secret(state, another, found));
     assert_fails(CR_INVALID, "another job", cr_state_seed_secret(state, own, found));
+    assert_ok(cr_seal_write(path_in("seed.sealed"), &sealing, (struct cr_slice){secret, sizeof secret - 1}));
+    assert_fails(CR_INVALID, "31 bytes, where a secret has 32", cr_state_seed_secret(state, own, found));
     cr_state_close(state);
 }
 

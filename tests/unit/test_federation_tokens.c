@@ -1,6 +1,8 @@
 // Who a server lets in: silos by the tokens that it made, with the model that it has.
 #include "run_support.h"
 
+#include <math.h>
+
 static void test_another_model_is_refused(void **state)
 {
     (void)state;
@@ -93,6 +95,10 @@ static void test_tokens_need_an_address(void **state)
     assert_fails(CR_INVALID, "no server has run yet", cr_invite(&config, "ben", "silo", 60, &token));
     assert_fails(CR_INVALID, "is no name", cr_invite(&config, "Ben", "silo", 60, &token));
     assert_fails(CR_INVALID, "only one", cr_invite(&config, "ben", "owner", 60, &token));
+    static const double seconds[] = {0.5, 366 * 86400.0 + 1, -1, NAN};
+    for (size_t i = 0; i < sizeof seconds / sizeof *seconds; i++)
+        assert_fails(CR_INVALID, "good for one second to 366 days",
+                     cr_invite(&config, "ben", "silo", seconds[i], &token));
     tear_down_run();
 }
 

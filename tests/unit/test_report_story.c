@@ -435,6 +435,11 @@ static void test_prometheus(void **state)
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         assert_non_null(strstr(cr_buffer_text(&text), parts[i]));
     assert_null(strstr(cr_buffer_text(&text), "nan"));
+    // Of a file that somebody else has written.
+    tell(&story, "{\"time\": 106, \"event\": \"server.joined\", \"silo\": \"a\\\"b\\\\c\\nd\"}\n");
+    cr_buffer_clear(&text);
+    assert_ok(cr_prometheus_append(&text, &story, 110));
+    assert_non_null(strstr(cr_buffer_text(&text), "\ncarrel_silo_connected{silo=\"a\\\"b\\\\c?d\"} 1\n"));
     // Who has sent all of a split model's examples goes without a word; at the end everyone does.
     static const char *const gone[] = {"{\"time\": 108, \"event\": \"split.held\", \"silo\": \"anne\"}\n",
                                        "{\"time\": 109, \"event\": \"run.end\", \"exit_code\": 0}\n"};
