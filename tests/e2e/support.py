@@ -82,10 +82,10 @@ def arguments(pid):
 
 
 def gone(pid):
-    """Ended, even if nobody has asked how."""
+    """Ended, with all threads, even if nobody has asked how."""
     try:
         with open("/proc/%d/stat" % pid) as file:
-            return file.read().rsplit(")", 1)[1].split()[0] in "ZX"
+            return file.read().rsplit(")", 1)[1].split()[0] in "ZX" and len(os.listdir("/proc/%d/task" % pid)) < 2
     except (FileNotFoundError, ProcessLookupError):
         return True
 

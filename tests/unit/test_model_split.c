@@ -167,7 +167,7 @@ static void other_layers_than_a_pass_has_are_refused(void **state)
                  cr_pass_forward(pass, NULL, &sample.rows, 0, 2));
     assert_fails(CR_INVALID, "layers 1 to 3 are not", cr_pass_forward(pass, NULL, &sample.rows, 1, 3));
     assert_ok(cr_pass_forward(pass, NULL, &sample.rows, 1, 2));
-    assert_fails(CR_INTERNAL, "whole model", cr_pass_loss(pass, NULL, &sample.rows, 0, &loss, NULL));
+    assert_fails(CR_INTERNAL, "all layers", cr_pass_loss(pass, NULL, &sample.rows, 0, &loss, NULL));
     cr_pass_free(pass);
     size.last = 4;
     assert_fails(CR_INVALID, "layers 1 to 4 are not among those from 0 to 3",
