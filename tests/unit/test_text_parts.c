@@ -29,7 +29,8 @@ static void check_run(const struct cr_tokenizer *tokenizer, size_t line, const s
         assert_string_equal(cr_buffer_text(&got_ids), cr_buffer_text(&wanted_ids));
     }
     assert_ok(cr_tokenizer_decode(tokenizer, wanted.items, wanted.count, false, &text));
-    assert_string_equal(cr_buffer_text(&text), cr_json_string(cr_json_member(run, "decoded")).data);
+    assert_string_equal(cr_buffer_text(&text),
+                        (const char *)cr_json_string(cr_json_member(run, "decoded")).data);
 }
 
 static void parts_do_as_elsewhere(void **state)
