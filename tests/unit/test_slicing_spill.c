@@ -376,7 +376,8 @@ static void a_walk_over_changed_memory_ends(void **state)
                      layer == 0 ? "layer 0: memory outside was changed"
                                 : "layer 1: memory outside was changed",
                      cr_pass_backward(pass, &collectors->tuned, &sample.rows, 0, 3));
-        assert_fails(CR_INTERNAL, "without their forward", cr_pass_backward(pass, &collectors->tuned, &sample.rows, 0, 3));
+        assert_fails(CR_INTERNAL, "without their forward",
+                     cr_pass_backward(pass, &collectors->tuned, &sample.rows, 0, 3));
     }
     // The memory of the last layer stayed inside.
     assert_ok(cr_pass_forward(pass, &collectors->tuned, &sample.rows, 0, 3));
