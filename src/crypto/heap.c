@@ -39,15 +39,19 @@ static unsigned class_of(size_t size)
     return class;
 }
 
+static bool take_chunk(void)
+{
+    unsigned char *chunk;
+    if (cr_secret_allocate(CHUNK, 1, &chunk) != CR_OK) return false;
+    heap.chunk = chunk; // the rest of the old chunk stays unused
+    heap.left = CHUNK;
+    return true;
+}
+
 // The lock is held. Returns NULL if there is no memory.
 static struct piece *cut(unsigned class)
 {
-    if (heap.left < piece_size(class)) {
-        unsigned char *chunk;
-        if (cr_secret_allocate(CHUNK, 1, &chunk) != CR_OK) return NULL;
-        heap.chunk = chunk; // the rest of the old chunk stays unused
-        heap.left = CHUNK;
-    }
+    if (heap.left < piece_size(class) && !take_chunk()) return NULL;
     void *piece = heap.chunk;
     heap.chunk += piece_size(class);
     heap.left -= piece_size(class);
@@ -117,7 +121,9 @@ static void *resize(void *block, size_t size, const char *file, int line)
     return moved;
 }
 
-void cr_openssl_heap_start(void)
+bool cr_openssl_heap_start(void)
 {
+    if (!take_chunk()) return false;
     (void)CRYPTO_set_mem_functions(take, resize, give);
+    return true;
 }

@@ -2,6 +2,7 @@
 // allocations.
 #include "crypto/heap.h"
 
-void cr_openssl_heap_start(void)
+bool cr_openssl_heap_start(void)
 {
+    return true;
 }

@@ -13,11 +13,12 @@
 // read them either.
 __attribute__((constructor)) static void start(void)
 {
-    cr_openssl_heap_start();
-    OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
+    // OpenSSL 3.5 waits for itself, and for ever, where the first allocations of its start fail.
+    bool ready = cr_openssl_heap_start();
+    if (ready) OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
     // The default library context: OpenSSL 3.0 uses it everywhere without checking that it could be created.
+    if (ready && OSSL_LIB_CTX_get0_global_default()) return;
     static const char word[] = "carrel: out of memory: OpenSSL cannot be started\n";
-    if (OSSL_LIB_CTX_get0_global_default()) return;
     ssize_t put = write(STDERR_FILENO, word, sizeof word - 1);
     (void)put; // the process exits in any case
     _exit(1);
