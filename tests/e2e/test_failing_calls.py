@@ -10,17 +10,10 @@ import random
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import unittest
 
-EVERY = "--every" in sys.argv
-sys.argv = [argument for argument in sys.argv if argument != "--every"]
-if len(sys.argv) < 3:  # a sanitizer has such calls of its own
-    print("skipped: this build has no library whose calls fail")
-    sys.exit(77)
-LIBRARY = os.path.abspath(sys.argv.pop(2))
-
+from preloaded import EVERY, LIBRARY
 from federation_support import make_base  # which takes the programs' folder from sys.argv
 from support import CARREL, ENVIRONMENT, files_in
 

@@ -10,17 +10,10 @@ import os
 import shutil
 import struct
 import subprocess
-import sys
 import tempfile
 import unittest
 
-EVERY = "--every" in sys.argv
-sys.argv = [argument for argument in sys.argv if argument != "--every"]
-if len(sys.argv) < 3:  # a sanitizer has an allocator of its own
-    print("skipped: this build has no library that refuses memory")
-    sys.exit(77)
-STARVE = os.path.abspath(sys.argv.pop(2))
-
+from preloaded import EVERY, LIBRARY
 from federation_support import make_base  # which takes the programs' folder from sys.argv
 from support import CARREL, ENVIRONMENT, read
 
@@ -42,7 +35,7 @@ class Starved(unittest.TestCase):
             file.write(TUNE.format(base=cls.base, out=cls.out))
 
     def run_with(self, command, program, at, on=False):
-        environment = dict(ENVIRONMENT, LD_PRELOAD=STARVE, STARVE_PROGRAM=program, STARVE_AT=str(at))
+        environment = dict(ENVIRONMENT, LD_PRELOAD=LIBRARY, STARVE_PROGRAM=program, STARVE_AT=str(at))
         if on:
             environment["STARVE_ON"] = "1"
         return subprocess.run([CARREL, *command], env=environment, capture_output=True, text=True, timeout=60)

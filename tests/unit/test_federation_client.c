@@ -134,6 +134,24 @@ static void test_values_that_are_not_there(void **state)
     until_ended(CR_PROTOCOL, "values of round 1 that are not there");
 }
 
+static void end_silo(void)
+{
+    say(&(struct cr_message){.type = CR_FRAME_HELD});
+    until_ended(CR_PROTOCOL, "");
+}
+
+// Another silo, for a job with another setting of the same length.
+static void start_with(const char *from, const char *to)
+{
+    end_silo();
+    char *at = strstr((char *)settings.data, from);
+    assert_non_null(at);
+    memcpy(at, to, strlen(to));
+    sign(owner);
+    invite();
+    start_silo();
+}
+
 // What no server says, or not then.
 static void test_messages_that_do_not_belong(void **state)
 {
@@ -171,8 +189,7 @@ static void test_messages_that_do_not_belong(void **state)
 static void test_what_comes_before_it_is_enrolled(void **state)
 {
     (void)state;
-    say(&(struct cr_message){.type = CR_FRAME_HELD});
-    until_ended(CR_PROTOCOL, "");
+    end_silo();
     invite();
     job_first = true;
     start_silo();
@@ -191,14 +208,7 @@ static void test_what_comes_before_it_is_enrolled(void **state)
 static void test_a_server_that_is_gone_after_the_end(void **state)
 {
     (void)state;
-    say(&(struct cr_message){.type = CR_FRAME_HELD});
-    until_ended(CR_PROTOCOL, "");
-    char *timeout = strstr((char *)settings.data, "progress_timeout: 20");
-    assert_non_null(timeout);
-    memcpy(timeout, "progress_timeout: 3 ", 20);
-    sign(owner);
-    invite();
-    start_silo();
+    start_with("progress_timeout: 20", "progress_timeout: 3 ");
     until_came(CR_FRAME_READY, 1);
     say(&(struct cr_message){.type = CR_FRAME_FINISHED, .finished.rounds = 2});
     until_ended(CR_OK, "");
@@ -214,14 +224,7 @@ static void test_an_older_state_of_the_learner(void **state)
 {
     (void)state;
     char command[1024], name[400];
-    say(&(struct cr_message){.type = CR_FRAME_HELD});
-    until_ended(CR_PROTOCOL, "");
-    char *rounds = strstr((char *)settings.data, "rounds: 2");
-    assert_non_null(rounds);
-    rounds[strlen("rounds: ")] = '4'; // of one step, and of two
-    sign(owner);
-    invite();
-    start_silo();
+    start_with("rounds: 2", "rounds: 4"); // of one step, and of two
     until_came(CR_FRAME_READY, 1);
     begin(0, 0);
     until_came(CR_FRAME_TRAINED, 1);
@@ -229,8 +232,7 @@ static void test_an_older_state_of_the_learner(void **state)
     assert_int_equal(system(command), 0);
     begin(1, 0);
     until_came(CR_FRAME_TRAINED, 2);
-    say(&(struct cr_message){.type = CR_FRAME_HELD});
-    until_ended(CR_PROTOCOL, "");
+    end_silo();
     snprintf(name, sizeof name, "%s/trainer-1.sealed", state_path);
     assert_true(cr_file_exists(name));
     snprintf(command, sizeof command, "mv %s/older %s", state_path, name);
@@ -242,14 +244,7 @@ static void test_an_older_state_of_the_learner(void **state)
 static void test_more_rounds_than_steps(void **state)
 {
     (void)state;
-    say(&(struct cr_message){.type = CR_FRAME_HELD});
-    until_ended(CR_PROTOCOL, "");
-    char *rounds = strstr((char *)settings.data, "rounds: 2");
-    assert_non_null(rounds);
-    rounds[strlen("rounds: ")] = '7';
-    sign(owner);
-    invite();
-    start_silo();
+    start_with("rounds: 2", "rounds: 7");
     until_ended(CR_INVALID, "the data give 6 steps, fewer than the 7 rounds");
     assert_int_equal(came[CR_FRAME_READY], 0);
 }
