@@ -116,6 +116,7 @@ enum cr_status cr_peft_open(const char *directory, struct cr_model *model, struc
     CR_TRY(cr_file_read(config_path, CONFIG_LIMIT, &text));
     CR_CLEANUP(cr_peft_config_release) struct cr_peft_config config = {0};
     CR_TRY(cr_peft_config_parse(cr_buffer_slice(&text), config_path, &config));
+    cr_targets_keep_known(&config.lora.targets, &model->config);
     CR_CLEANUP(cr_safetensors_release) struct cr_safetensors *file = NULL;
     CR_TRY(cr_peft_open_tensors(directory, &file));
     CR_TRY(check_adapter(&config, config_path, &model->config, file));

@@ -4,6 +4,7 @@
 #include "text/expression.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 bool cr_module_place_name(const struct cr_model_config *model, struct cr_module_place place,
@@ -84,11 +85,11 @@ static enum cr_status find(const char *section, struct cr_search *expression, co
     return status == CR_OK ? CR_OK : cr_fail_within(status, "%starget_modules", section);
 }
 
-// Refuses what PEFT would also adapt, but no adapter here can contain.
+// What PEFT also adapts, but no adapter here can contain.
+static const char *const others[] = {"lm_head", "model.embed_tokens", "transformer.wte", "transformer.wpe"};
+
 static enum cr_status refuse_others(const char *section, const char *target, struct cr_search *expression)
 {
-    static const char *const others[] = {"lm_head", "model.embed_tokens", "transformer.wte",
-                                         "transformer.wpe"};
     bool found = false;
     for (size_t i = 0; !found && i < sizeof others / sizeof *others; i++)
         CR_TRY(find(section, expression, target, others[i], &found));
@@ -212,6 +213,31 @@ enum cr_status cr_targets_read(const struct cr_json *root, const char *name, str
 {
     CR_TRY(read_modules(cr_json_member(root, "target_modules"), name, &out->modules));
     return read_layers(cr_json_member(root, "layers_to_transform"), name, &out->layers);
+}
+
+static bool is_known(const struct cr_model_config *model, const char *target)
+{
+    char name[CR_PLACE_NAME_SIZE];
+    for (size_t i = 0; i < model->layers * CR_MODULES; i++)
+        if (cr_module_place_name(model, cr_module_place_at(i), name) && matches(target, name)) return true;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (matches(target, others[i])) return true;
+    return false;
+}
+
+void cr_targets_keep_known(struct cr_targets *targets, const struct cr_model_config *model)
+{
+    struct cr_string_list *list = &targets->modules;
+    size_t known = 0;
+    for (size_t i = 0; i < list->count; i++) known += is_known(model, list->items[i]);
+    if (known == 0) return;
+    size_t kept = 0;
+    for (size_t i = 0; i < list->count; i++)
+        if (is_known(model, list->items[i]))
+            list->items[kept++] = list->items[i];
+        else
+            free(list->items[i]);
+    list->count = kept;
 }
 
 enum cr_status cr_targets_copy(const struct cr_targets *targets, struct cr_targets *out)

@@ -48,6 +48,11 @@ void cr_targets_release(struct cr_targets *targets);
 // Reads the members target_modules and layers_to_transform of a JSON file of that name into empty lists;
 // absent or null: an empty list. Release *out even on failure.
 enum cr_status cr_targets_read(const struct cr_json *root, const char *name, struct cr_targets *out);
+
+// Takes out the names that match nothing in this model, as PEFT ignores them in an adapter's list as long as
+// another name matches; without such another, all stay. A name of embeddings or of lm_head stays.
+void cr_targets_keep_known(struct cr_targets *targets, const struct cr_model_config *model);
+
 enum cr_status cr_layers_append(const struct cr_size_list *layers, struct cr_buffer *out);
 
 #endif
