@@ -109,7 +109,8 @@ static pthread_t thread;
 static atomic_bool ended, stopping;
 static enum cr_status silo_status;
 static char silo_why[1024];
-static const char *own_accelerator, *output;
+static const char *model_path = "base", *data_path = "data", *own_accelerator, *output;
+static const struct cr_sealing_key *silo_key = &test_key;
 static bool silent;                                 // the server does not answer Hello
 static bool no_accelerators;                        // that the silo would name
 static bool job_first;                              // before the silo is enrolled
@@ -203,9 +204,9 @@ static inline void *run_silo(void *context)
     const struct cr_client_options options = {
         .token = cr_buffer_text(&token),
         .state = state_path,
-        .key = &test_key,
-        .model = "base",
-        .data = "data",
+        .key = silo_key,
+        .model = model_path,
+        .data = data_path,
         .accelerators = {.items = accelerators, .count = sliced && !no_accelerators},
         .own_accelerator = own_accelerator,
         .output = output};

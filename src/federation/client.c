@@ -82,22 +82,14 @@ static enum cr_status on_enrolled(struct cr_client *client, const struct cr_mess
     return CR_OK;
 }
 
-static enum cr_status on_received(void *context, struct cr_connection *connection,
-                                  const struct cr_message *message)
+static enum cr_status refuse(const struct cr_message *message)
 {
-    (void)connection;
-    struct cr_client *client = context;
-    if (client->ended) return CR_OK;
-    // While it enrols the connection is not attested, so nothing else is accepted or given.
-    if (client->enrolling && message->type != CR_FRAME_MANIFEST && message->type != CR_FRAME_ENROLLED)
-        return cr_fail(CR_PROTOCOL, "%s came while this silo enrols", cr_frame_name(message->type));
+    return cr_fail(CR_PROTOCOL, "%s is nothing that a server says", cr_frame_name(message->type));
+}
+
+static enum cr_status on_round(struct cr_client *client, const struct cr_message *message)
+{
     switch (message->type) {
-    case CR_FRAME_ENROLLED:
-        return on_enrolled(client, message);
-    case CR_FRAME_MANIFEST:
-        return cr_client_on_manifest(client, message);
-    case CR_FRAME_JOB:
-        return cr_client_on_job(client, message);
     case CR_FRAME_BEGIN:
         return cr_client_on_begin(client, message);
     case CR_FRAME_PULL:
@@ -114,11 +106,31 @@ static enum cr_status on_received(void *context, struct cr_connection *connectio
         return CR_OK;
     case CR_FRAME_FINISHED:
         return cr_client_on_finished(client, message);
-    case CR_FRAME_HELD:
-        if (client->split) return cr_split_client_held(client, message);
-        [[fallthrough]];
     default:
-        return cr_fail(CR_PROTOCOL, "%s is nothing that a server says", cr_frame_name(message->type));
+        return refuse(message);
+    }
+}
+
+static enum cr_status on_received(void *context, struct cr_connection *connection,
+                                  const struct cr_message *message)
+{
+    (void)connection;
+    struct cr_client *client = context;
+    if (client->ended) return CR_OK;
+    // While it enrols the connection is not attested, so nothing else is accepted or given.
+    if (client->enrolling && message->type != CR_FRAME_MANIFEST && message->type != CR_FRAME_ENROLLED)
+        return cr_fail(CR_PROTOCOL, "%s came while this silo enrols", cr_frame_name(message->type));
+    switch (message->type) {
+    case CR_FRAME_ENROLLED:
+        return on_enrolled(client, message);
+    case CR_FRAME_MANIFEST:
+        return cr_client_on_manifest(client, message);
+    case CR_FRAME_JOB:
+        return cr_client_on_job(client, message);
+    default:
+        // A split model's job has no rounds: a server that ends them would have this silo leave too early.
+        if (!client->split) return on_round(client, message);
+        return message->type == CR_FRAME_HELD ? cr_split_client_held(client, message) : refuse(message);
     }
 }
 
