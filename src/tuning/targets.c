@@ -31,13 +31,17 @@ static bool has_special(const char *target)
     return strpbrk(target, "*|()[]{}\\^$+?") != NULL;
 }
 
+static bool matches_a_place(const struct cr_model_config *model, const char *target)
+{
+    char name[CR_PLACE_NAME_SIZE];
+    for (size_t i = 0; i < model->layers * CR_MODULES; i++)
+        if (cr_module_place_name(model, cr_module_place_at(i), name) && matches(target, name)) return true;
+    return false;
+}
+
 bool cr_target_is_expression(const struct cr_model_config *model, const char *target)
 {
-    bool named = strchr(target, '.') == NULL;
-    char name[CR_PLACE_NAME_SIZE];
-    for (size_t i = 0; !named && i < model->layers * CR_MODULES; i++)
-        named = cr_module_place_name(model, cr_module_place_at(i), name) && matches(target, name);
-    return !named || has_special(target);
+    return has_special(target) || (strchr(target, '.') && !matches_a_place(model, target));
 }
 
 static enum cr_status fail_unknown(const struct cr_model_config *model, const char *section,
@@ -217,12 +221,9 @@ enum cr_status cr_targets_read(const struct cr_json *root, const char *name, str
 
 static bool is_known(const struct cr_model_config *model, const char *target)
 {
-    char name[CR_PLACE_NAME_SIZE];
-    for (size_t i = 0; i < model->layers * CR_MODULES; i++)
-        if (cr_module_place_name(model, cr_module_place_at(i), name) && matches(target, name)) return true;
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        if (matches(target, others[i])) return true;
-    return false;
+    bool known = matches_a_place(model, target);
+    for (size_t i = 0; !known && i < sizeof others / sizeof *others; i++) known = matches(target, others[i]);
+    return known;
 }
 
 void cr_targets_keep_known(struct cr_targets *targets, const struct cr_model_config *model)

@@ -76,7 +76,6 @@ static void a_silo_leaves_when_all_is_held(void **state)
     send_all();
     assert_int_equal(came[CR_FRAME_CUT], EXAMPLES);
     say_held(EXAMPLES - 1);
-    assert_false(atomic_load(&ended));
     say_held(EXAMPLES);
     until_ended(CR_OK, "");
 }
@@ -164,11 +163,6 @@ static void ask(bool for_scores, size_t answered)
     }
 }
 
-static void say_next(uint32_t which)
-{
-    say(&(struct cr_message){.type = CR_FRAME_NEXT, .next.token = which});
-}
-
 static void an_asker_believes_no_lie(void **state)
 {
     (void)state;
@@ -199,7 +193,7 @@ static void an_asker_believes_no_lie(void **state)
         assert_int_equal(tally.correct, 0);
     }
     ask(false, 1);
-    say_next(VOCABULARY - 1);
+    say(&(struct cr_message){.type = CR_FRAME_NEXT, .next.token = VOCABULARY - 1});
     until_ended(CR_OK, "");
     assert_int_equal(chosen, VOCABULARY - 1);
     ask(true, 2);

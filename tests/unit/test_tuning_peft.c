@@ -5,7 +5,6 @@
 #include "format/safetensors.h"
 #include "tuning/peft.h"
 #include "tuning/session.h"
-#include "tuning/targets.h"
 
 static char all_linear[] = "all-linear";
 static const struct cr_peft_config config = {
@@ -219,33 +218,6 @@ static void options_that_say_nothing_are_passed_over(void **state)
     assert_int_equal(count, 1);
     assert_string_equal(targets[0], "c_attn");
     cr_peft_config_release(&read);
-}
-
-static void gpt2_has_two_modules_of_one_name(void **state)
-{
-    (void)state;
-    static char c_proj[] = "c_proj", of_mlp[] = "mlp.c_proj", llama[] = "q_proj", all[] = "all-linear";
-    const struct cr_model_config gpt2 = {.layout = CR_LAYOUT_GPT2, .layers = 2, .gelu = true};
-    struct cr_lora_config chosen = {.r = 2, .targets.modules = {(char *[]){c_proj}, 1}};
-    struct cr_module_place *places;
-    size_t count;
-    assert_ok(cr_lora_places(&chosen, &gpt2, &places, &count));
-    assert_int_equal(count, 4);
-    assert_true(places[0].module == CR_O && places[1].module == CR_DOWN);
-    cr_free(&places);
-    chosen.targets.modules = (struct cr_string_list){(char *[]){of_mlp}, 1};
-    assert_ok(cr_lora_places(&chosen, &gpt2, &places, &count));
-    assert_true(count == 2 && places[1].layer == 1 && places[1].module == CR_DOWN);
-    cr_free(&places);
-    chosen.targets.modules = (struct cr_string_list){(char *[]){llama}, 1};
-    assert_fails(CR_INVALID, "(known: c_attn, c_proj, c_fc, all-linear)",
-                 cr_lora_places(&chosen, &gpt2, &places, &count));
-    chosen.targets.modules = (struct cr_string_list){(char *[]){all}, 1};
-    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
-    assert_ok(cr_peft_config_write(&(struct cr_peft_config){.method = CR_METHOD_LORA, .lora = chosen}, "base",
-                                   &gpt2, &text));
-    assert_non_null(strstr(cr_buffer_text(&text), "\"target_modules\": [\"c_attn\", \"c_proj\", \"c_fc\"]"));
-    assert_non_null(strstr(cr_buffer_text(&text), "\"fan_in_fan_out\": true"));
 }
 
 // Writes the adapter with entry 1 as `change` leaves it, and one entry fewer or more.
@@ -481,7 +453,6 @@ int main(void)
         cmocka_unit_test(prefix_configurations_of_peft_are_read),
         cmocka_unit_test(options_that_change_the_result_are_refused_by_name),
         cmocka_unit_test(options_that_say_nothing_are_passed_over),
-        cmocka_unit_test(gpt2_has_two_modules_of_one_name),
         cmocka_unit_test(wrong_tensors_are_named),
         cmocka_unit_test(names_of_other_families_are_left_out),
         cmocka_unit_test(sixteen_bit_adapters_are_read),

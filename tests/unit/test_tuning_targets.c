@@ -131,10 +131,38 @@ static void targets_are_matched_as_peft_does(void **state)
                  cr_lora_places(&chosen, &model->config, &places, &count));
 }
 
+static void gpt2_has_two_modules_of_one_name(void **state)
+{
+    (void)state;
+    static char c_proj[] = "c_proj", of_mlp[] = "mlp.c_proj", llama[] = "q_proj", all[] = "all-linear";
+    const struct cr_model_config gpt2 = {.layout = CR_LAYOUT_GPT2, .layers = 2, .gelu = true};
+    struct cr_lora_config chosen = {.r = 2, .targets.modules = {(char *[]){c_proj}, 1}};
+    struct cr_module_place *places;
+    size_t count;
+    assert_ok(cr_lora_places(&chosen, &gpt2, &places, &count));
+    assert_int_equal(count, 4);
+    assert_true(places[0].module == CR_O && places[1].module == CR_DOWN);
+    cr_free(&places);
+    chosen.targets.modules = (struct cr_string_list){(char *[]){of_mlp}, 1};
+    assert_ok(cr_lora_places(&chosen, &gpt2, &places, &count));
+    assert_true(count == 2 && places[1].layer == 1 && places[1].module == CR_DOWN);
+    cr_free(&places);
+    chosen.targets.modules = (struct cr_string_list){(char *[]){llama}, 1};
+    assert_fails(CR_INVALID, "(known: c_attn, c_proj, c_fc, all-linear)",
+                 cr_lora_places(&chosen, &gpt2, &places, &count));
+    chosen.targets.modules = (struct cr_string_list){(char *[]){all}, 1};
+    CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
+    assert_ok(cr_peft_config_write(&(struct cr_peft_config){.method = CR_METHOD_LORA, .lora = chosen}, "base",
+                                   &gpt2, &text));
+    assert_non_null(strstr(cr_buffer_text(&text), "\"target_modules\": [\"c_attn\", \"c_proj\", \"c_fc\"]"));
+    assert_non_null(strstr(cr_buffer_text(&text), "\"fan_in_fan_out\": true"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(targets_are_matched_as_peft_does),
+        cmocka_unit_test(gpt2_has_two_modules_of_one_name),
         cmocka_unit_test(expressions_are_matched_as_peft_does),
     };
     return cmocka_run_group_tests(tests, open_small_model, close_small_model);
