@@ -1,13 +1,13 @@
 #!/bin/sh
 # What is too slow for every commit (`make check-long`): races, uninitialised memory, the programs themselves under
-# AddressSanitizer, fifty seeds of faults, full disks, and longer fuzzing. Some four hours on two cores, most of it
-# fuzzing. Stops at the first failure; the last line counts what passed.
+# AddressSanitizer, fifty seeds of faults, full disks, and longer fuzzing. Some two and a half hours on two cores.
+# Stops at the first failure; the last line counts what passed.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/stage.sh
 
 fault_seeds=50
-fuzz_seconds=600 # of each fuzzer, one a processor at a time
+fuzz_seconds=600 # of each fuzzer
 
 stage "tsan build" build tsan
 export TSAN_OPTIONS=halt_on_error=1

@@ -1,7 +1,7 @@
 #!/bin/sh
 # scripts/fuzz.sh SECONDS [NAME...]: builds the fuzzers and runs each (or those named, without fuzz_) for so long,
-# from a copy of its corpus. Fails on a crash, a leak or a hang; the input that did it is kept in build/fuzz/found/.
-# CARREL_FUZZ_SEED makes it try the same inputs each time; without it they are new ones.
+# from a copy of its corpus, four at a time on each processor. Fails on a crash, a leak or a hang; the input that did it
+# is kept in build/fuzz/found/. CARREL_FUZZ_SEED makes it try the same inputs each time; without it they are new ones.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -34,4 +34,4 @@ if [ $# -eq 0 ]; then
     set -- "$@" "${name%.c}"
   done
 fi
-printf '%s\n' "$@" | xargs -n 1 -P "$(nproc)" "$0" --one "$seconds"
+printf '%s\n' "$@" | xargs -n 1 -P $((4 * $(nproc))) "$0" --one "$seconds"
