@@ -3,7 +3,7 @@
 
 build: packages-build
 	@cmake --preset release >build/configure.log 2>&1 || { cat build/configure.log; exit 1; }
-	@cmake --build --preset release
+	@cmake --build --preset release --target carrel carrel-enclave carrel-enclave-tee carrel-accelerator
 
 packages-%:
 	@mkdir -p build

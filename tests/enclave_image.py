@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""tests/enclave_image.py PROGRAM: holds what the enclave preset builds, carrel-enclave as a TEE measures it, against the
+"""tests/enclave_image.py PROGRAM: holds build/bin/tee/carrel-enclave, the program as a TEE measures it, against the
 lists kept here: its libraries, and in enclave_symbols.txt what it takes from them. Says how large it is."""
 import os
 import re

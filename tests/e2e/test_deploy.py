@@ -15,6 +15,7 @@ import kernel_support  # noqa: E402
 
 BIN = os.path.abspath(sys.argv.pop(1))
 PROGRAM = os.path.join(BIN, "carrel-enclave")
+MEASURED = os.path.join(BIN, "tee", "carrel-enclave")
 TEMPLATE = "deploy/gramine/carrel-enclave.manifest.template"
 UNITS = "deploy/systemd"
 
@@ -47,20 +48,20 @@ def render(text, **values):
 
 class Manifest(unittest.TestCase):
     def setUp(self):
-        values = {"program": PROGRAM, "model": "/srv/model", "place": "/srv/place", "settings": "/srv/federation.yaml",
+        values = {"program": MEASURED, "model": "/srv/model", "place": "/srv/place", "settings": "/srv/federation.yaml",
                   "enclave_size": "4G"}
         self.roles = {role: tomllib.loads(render(read(TEMPLATE), role=role, **values)) for role in ("serve", "join")}
 
     def test_trusts_the_libraries_that_the_program_has(self):
         of_gramine = {"libc.so.6", "libm.so.6", "ld-linux-x86-64.so.2"}
-        needed = {os.path.basename(path) for path in ldd(PROGRAM)} - of_gramine
-        self.assertLessEqual(enclave_image.libraries(PROGRAM) - of_gramine, needed)
+        needed = {os.path.basename(path) for path in ldd(MEASURED)} - of_gramine
+        self.assertLessEqual(enclave_image.libraries(MEASURED) - of_gramine, needed)
         for manifest in self.roles.values():
             trusted = [uri.removeprefix("file:") for uri in manifest["sgx"]["trusted_files"]]
             libraries = {path for path in trusted if ".so" in path and not path.startswith("/gramine/")}
             self.assertEqual({os.path.basename(path) for path in libraries}, needed)
             self.assertTrue(all(os.path.exists(path) for path in libraries), libraries)
-            self.assertIn(PROGRAM, trusted)
+            self.assertIn(MEASURED, trusted)
             self.assertIn("/srv/model/", trusted)
 
     def test_lets_the_host_decide_nothing(self):
@@ -83,7 +84,7 @@ class Manifest(unittest.TestCase):
             for path in (word for word in argv if word.startswith("/")):
                 self.assertTrue(any(path == mount or path.startswith(mount + "/") for mount in mounts), path)
             self.assertIn("/dev/shm", mounts)
-            result = subprocess.run([PROGRAM, *argv[1:-1], "/nonexistent"], input="nonsense\n", capture_output=True, text=True)
+            result = subprocess.run([MEASURED, *argv[1:-1], "/nonexistent"], input="nonsense\n", capture_output=True, text=True)
             self.assertRegex(result.stderr, r"^carrel: (that is no join token|/nonexistent: No such file)")
 
 
