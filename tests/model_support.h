@@ -42,8 +42,7 @@ static inline struct cr_model_config small_config(void)
         .vocabulary = 37,
         .context = 64,
         .norm_epsilon = 1e-5f,
-        .rope_theta = 10000,
-        .rope_factor = 1,
+        .rope = {.theta = 10000, .factor = 1, .amplitude = 1},
     };
 }
 

@@ -273,6 +273,11 @@ static enum cr_status fail_kind(const char *context, const char *key, const char
     return cr_fail(CR_INVALID, "%s: \"%s\": %s is wanted, not %s", context, key, wanted, kind_name(value));
 }
 
+bool cr_json_given(const struct cr_json *object, const char *key)
+{
+    return cr_json_kind(cr_json_member(object, key)) != CR_JSON_NULL;
+}
+
 static bool is_absent(const struct cr_json *value)
 {
     return cr_json_kind(value) == CR_JSON_NULL;

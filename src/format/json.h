@@ -46,6 +46,9 @@ const struct cr_json *cr_json_at(const struct cr_json *array, size_t i); // NULL
 bool cr_json_next(const struct cr_json *object, void **position, const char **key,
                   const struct cr_json **value);
 
+// Whether the object has a member of that name which is not null.
+bool cr_json_given(const struct cr_json *object, const char *key);
+
 // The value of a string, boolean or number; a value of another kind gives the fallback.
 struct cr_slice cr_json_string(const struct cr_json *value); // {NULL, 0} unless a string; zero-terminated
 bool cr_json_is_string(const struct cr_json *value, const char *text);

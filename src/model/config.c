@@ -18,29 +18,6 @@ enum {
     MOST_FILE = 1 << 20,
 };
 
-static bool given(const struct cr_json *object, const char *key)
-{
-    return cr_json_kind(cr_json_member(object, key)) != CR_JSON_NULL;
-}
-
-static enum cr_status positive_number(const struct cr_json *object, const char *name, const char *key,
-                                      double fallback, double *out)
-{
-    double number;
-    CR_TRY(cr_json_get_number(object, name, key, fallback, &number));
-    if (!isfinite(number) || number <= 0)
-        return cr_fail(CR_INVALID, "%s: %s: %g is not a positive number", name, key, number);
-    *out = number;
-    return CR_OK;
-}
-
-static enum cr_status require_positive(const struct cr_json *object, const char *name, const char *key,
-                                       double *out)
-{
-    if (!given(object, key)) return cr_fail(CR_INVALID, "%s: rotary scaling: %s is missing", name, key);
-    return positive_number(object, name, key, 0, out);
-}
-
 // carrel computes such a model only if the switch is off.
 static enum cr_status refuse_switch(const struct cr_json *root, const char *name, const char *key,
                                     const char *family)
@@ -85,6 +62,12 @@ size_t cr_layer_window(const struct cr_model_config *config, size_t layer)
     return config->windowed[layer / 64] >> layer % 64 & 1 ? config->window : 0;
 }
 
+double cr_layer_score_scale(const struct cr_model_config *config, size_t layer)
+{
+    double scale = config->unscaled_scores ? 1 : 1 / sqrt((double)config->head_dim);
+    return config->scores_by_layer ? scale / (double)(layer + 1) : scale;
+}
+
 static void set_windowed(struct cr_model_config *config, size_t layer)
 {
     config->windowed[layer / 64] |= (uint64_t)1 << layer % 64;
@@ -115,10 +98,10 @@ static enum cr_status read_window(const struct cr_json *root, const char *name, 
 {
     bool on = family->window > 0;
     if (family->switched_window) CR_TRY(cr_json_get_bool(root, name, "use_sliding_window", false, &on));
-    bool unset = cr_json_member(root, "sliding_window") && !given(root, "sliding_window");
+    bool unset = cr_json_member(root, "sliding_window") && !cr_json_given(root, "sliding_window");
     if (on && !unset)
         CR_TRY(cr_json_get_size(root, name, "sliding_window", 1, MOST_CONTEXT, family->window, &out->window));
-    if (given(root, "layer_types") && family->window > 0) {
+    if (cr_json_given(root, "layer_types") && family->window > 0) {
         CR_TRY(read_layer_types(cr_json_member(root, "layer_types"), name, out));
     } else if (out->window > 0) {
         size_t first = 0;
@@ -132,50 +115,34 @@ static enum cr_status read_window(const struct cr_json *root, const char *name, 
     return CR_OK;
 }
 
-static enum cr_status check_activation(const struct cr_json *root, const char *name, const char *key,
-                                       const char *fallback, const char *other)
+static enum cr_status fail_activation(const char *name, const char *key, const char *activation,
+                                      const char *supported)
 {
-    const char *activation;
-    CR_TRY(cr_json_get_string(root, name, key, fallback, &activation));
-    if (strcmp(activation, fallback) == 0 || strcmp(activation, other) == 0) return CR_OK;
-    return cr_fail(CR_UNSUPPORTED, "%s: %s: \"%s\" is not supported (%s is)", name, key, activation,
-                   fallback);
+    return cr_fail(CR_UNSUPPORTED, "%s: %s: \"%s\" is not supported (%s)", name, key, activation, supported);
 }
 
 static enum cr_status check_llama(const struct cr_json *root, const char *name, const struct family *family)
 {
-    CR_TRY(check_activation(root, name, "hidden_act", "silu", "silu"));
+    const char *activation;
+    CR_TRY(cr_json_get_string(root, name, "hidden_act", "silu", &activation));
+    if (strcmp(activation, "silu") != 0) return fail_activation(name, "hidden_act", activation, "silu is");
     // Qwen2's three biases are not optional, and it has no such switches.
     if (family->qkv_bias) return CR_OK;
     CR_TRY(refuse_switch(root, name, "attention_bias", family->name));
     return refuse_switch(root, name, "mlp_bias", family->name);
 }
 
-static enum cr_status check_gpt2(const struct cr_json *root, const char *name)
-{
-    static const char *const refused[] = {"scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn",
-                                          "add_cross_attention"};
-    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
-        CR_TRY(refuse_switch(root, name, refused[i], "gpt2"));
-    bool scaled;
-    CR_TRY(cr_json_get_bool(root, name, "scale_attn_weights", true, &scaled));
-    if (!scaled)
-        return cr_fail(CR_UNSUPPORTED, "%s: scale_attn_weights: false is not supported for gpt2", name);
-    // Both names mean the same formula.
-    return check_activation(root, name, "activation_function", "gelu_new", "gelu_pytorch_tanh");
-}
-
 // Settings that Transformers obeys in every family. It treats an is_causal of null as false.
 static enum cr_status check_any(const struct cr_json *root, const char *name)
 {
-    if (given(root, "quantization_config"))
+    if (cr_json_given(root, "quantization_config"))
         return cr_fail(CR_UNSUPPORTED, "%s: quantization_config: quantised checkpoints are not supported",
                        name);
     const struct cr_json *causal = cr_json_member(root, "is_causal");
     if (causal && !cr_json_bool(causal, false))
         return cr_fail(CR_UNSUPPORTED, "%s: is_causal: attention to later places is not supported", name);
     const struct cr_json *layers = cr_json_member(root, "per_layer_config");
-    if (given(root, "per_layer_config") && cr_json_count(layers) > 0)
+    if (cr_json_given(root, "per_layer_config") && cr_json_count(layers) > 0)
         return cr_fail(CR_UNSUPPORTED, "%s: per_layer_config: layers that differ are not supported", name);
     return CR_OK;
 }
@@ -192,9 +159,10 @@ static enum cr_status read_family(const struct cr_json *root, const char *name, 
         return cr_fail(CR_UNSUPPORTED,
                        "%s: model_type: \"%s\" is not supported (llama, mistral, qwen2, qwen3 and gpt2 are)",
                        name, given_name);
-    if (family->explicit_heads && !given(root, "num_key_value_heads"))
+    if (family->explicit_heads && !cr_json_given(root, "num_key_value_heads"))
         return cr_fail(CR_INVALID, "%s: num_key_value_heads is missing", name);
-    CR_TRY(family->gpt2 ? check_gpt2(root, name) : check_llama(root, name, family));
+    CR_TRY(family->gpt2 ? refuse_switch(root, name, "add_cross_attention", family->name)
+                        : check_llama(root, name, family));
     CR_TRY(check_any(root, name));
     *out = family;
     return CR_OK;
@@ -203,9 +171,9 @@ static enum cr_status read_family(const struct cr_json *root, const char *name, 
 static enum cr_status read_epsilon(const struct cr_json *root, const char *name, const char *key,
                                    double fallback, float *out)
 {
-    double epsilon = fallback;
-    CR_TRY(positive_number(root, name, key, fallback, &epsilon));
-    if ((float)epsilon <= 0 || epsilon > 1)
+    double epsilon;
+    CR_TRY(cr_json_get_number(root, name, key, fallback, &epsilon));
+    if (!((float)epsilon > 0 && epsilon <= 1))
         return cr_fail(CR_INVALID, "%s: %s: %g is not a small positive number", name, key, epsilon);
     *out = (float)epsilon;
     return CR_OK;
@@ -214,15 +182,40 @@ static enum cr_status read_epsilon(const struct cr_json *root, const char *name,
 // The key that counts: the other families' name, which Transformers prefers to gpt2's own.
 static const char *either(const struct cr_json *root, const char *own, const char *other)
 {
-    return given(root, other) ? other : own;
+    return cr_json_given(root, other) ? other : own;
+}
+
+// gpt2's activation: three names of one formula with tanh, or gelu by the normal distribution.
+static enum cr_status read_gelu(const struct cr_json *root, const char *name, struct cr_model_config *out)
+{
+    static const char *const by_tanh[] = {"gelu_new", "gelu_pytorch_tanh", "gelu_fast"};
+    const char *key = "activation_function", *activation;
+    CR_TRY(cr_json_get_string(root, name, key, by_tanh[0], &activation));
+    out->gelu = true;
+    out->gelu_erf = strcmp(activation, "gelu") == 0;
+    if (out->gelu_erf) return CR_OK;
+    for (size_t i = 0; i < sizeof by_tanh / sizeof *by_tanh; i++)
+        if (strcmp(activation, by_tanh[i]) == 0) return CR_OK;
+    return fail_activation(name, key, activation, "gelu and gelu_new are");
+}
+
+// reorder_and_upcast_attn needs no look: it has scores computed in float32, as they always are here.
+static enum cr_status read_score_scales(const struct cr_json *root, const char *name,
+                                        struct cr_model_config *out)
+{
+    bool scaled;
+    CR_TRY(cr_json_get_bool(root, name, "scale_attn_weights", true, &scaled));
+    out->unscaled_scores = !scaled;
+    return cr_json_get_bool(root, name, "scale_attn_by_inverse_layer_idx", false, &out->scores_by_layer);
 }
 
 static enum cr_status read_gpt2(const struct cr_json *root, const char *name, const struct family *family,
                                 struct cr_model_config *out)
 {
     out->layout = CR_LAYOUT_GPT2;
-    out->linear_bias = out->layer_norm = out->gelu = out->learned_positions = true;
-    out->rope_factor = out->rope_theta = 1; // not used
+    out->linear_bias = out->layer_norm = out->learned_positions = true;
+    CR_TRY(read_gelu(root, name, out));
+    CR_TRY(read_score_scales(root, name, out));
     CR_TRY(cr_json_require_size(root, name, either(root, "n_layer", "num_hidden_layers"), 1, CR_MOST_LAYERS,
                                 &out->layers));
     CR_TRY(cr_json_require_size(root, name, either(root, "n_embd", "hidden_size"), 1, MOST_HIDDEN,
@@ -259,9 +252,9 @@ static enum cr_status read_shape(const struct cr_json *root, const char *name, c
         return cr_fail(CR_INVALID, "%s: num_key_value_heads: %zu does not divide num_attention_heads %zu",
                        name, out->kv_heads, out->heads);
     // Qwen3's head_dim does not follow from the width.
-    if (family->head_norms && !given(root, "head_dim"))
+    if (family->head_norms && !cr_json_given(root, "head_dim"))
         return cr_fail(CR_INVALID, "%s: head_dim is missing", name);
-    if (!given(root, "head_dim") && out->hidden % out->heads != 0)
+    if (!cr_json_given(root, "head_dim") && out->hidden % out->heads != 0)
         return cr_fail(CR_INVALID,
                        "%s: hidden_size: %zu is not a multiple of num_attention_heads %zu and there is no "
                        "head_dim",
@@ -279,89 +272,6 @@ static enum cr_status read_shape(const struct cr_json *root, const char *name, c
     return read_epsilon(root, name, "rms_norm_eps", 1e-6, &out->norm_epsilon);
 }
 
-static enum cr_status read_factor(const struct cr_json *rope, const char *name, struct cr_model_config *out)
-{
-    CR_TRY(require_positive(rope, name, "factor", &out->rope_factor));
-    if (out->rope_factor >= 1) return CR_OK;
-    return cr_fail(CR_INVALID, "%s: rotary scaling: factor: %g is below 1", name, out->rope_factor);
-}
-
-// Llama 3's scaling: low frequencies are divided by the whole factor, high ones not at all, with a ramp
-// between. The original context is read from beside the scaling if it is there, else from the scaling, as in
-// Transformers.
-static enum cr_status read_llama3(const struct cr_json *root, const struct cr_json *rope, const char *name,
-                                  struct cr_model_config *out)
-{
-    const char *context = "original_max_position_embeddings";
-    CR_TRY(read_factor(rope, name, out));
-    CR_TRY(require_positive(rope, name, "low_freq_factor", &out->rope_low_frequency));
-    CR_TRY(require_positive(rope, name, "high_freq_factor", &out->rope_high_frequency));
-    CR_TRY(cr_json_require_size(given(root, context) ? root : rope, name, context, 1, MOST_CONTEXT,
-                                &out->rope_original_context));
-    if (out->rope_high_frequency <= out->rope_low_frequency)
-        return cr_fail(CR_INVALID, "%s: rotary scaling: high_freq_factor %g is not above low_freq_factor %g",
-                       name, out->rope_high_frequency, out->rope_low_frequency);
-    return CR_OK;
-}
-
-// Linear scaling divides every frequency: Llama 3's formula with every frequency counted as low.
-static enum cr_status read_linear(const struct cr_json *rope, const char *name, struct cr_model_config *out)
-{
-    CR_TRY(read_factor(rope, name, out));
-    out->rope_low_frequency = out->rope_high_frequency = INFINITY;
-    return CR_OK;
-}
-
-static bool holds_object(const struct cr_json *value)
-{
-    void *position = NULL;
-    const char *key;
-    const struct cr_json *member;
-    while (cr_json_next(value, &position, &key, &member))
-        if (cr_json_kind(member) == CR_JSON_OBJECT) return true;
-    return false;
-}
-
-// Reads the rotation's base and its scaling: rope_theta and rope_scaling at the top level, or both in
-// rope_parameters, as newer versions of Transformers write them. If both are there, Transformers uses
-// rope_scaling unless it is empty. "rope_type" was once "type".
-static enum cr_status read_rope(const struct cr_json *root, const char *name, struct cr_model_config *out)
-{
-    out->rope_factor = out->rope_low_frequency = 1;
-    out->rope_high_frequency = 4;
-    out->rope_original_context = out->context;
-    const struct cr_json *scaling = cr_json_member(root, "rope_scaling");
-    bool empty = cr_json_kind(scaling) == CR_JSON_OBJECT && cr_json_count(scaling) == 0;
-    const char *key = given(root, "rope_scaling") && !empty ? "rope_scaling" : "rope_parameters";
-    const struct cr_json *rope = cr_json_member(root, key);
-    bool present = given(root, key);
-    if (present && cr_json_kind(rope) != CR_JSON_OBJECT)
-        return cr_fail(CR_INVALID, "%s: %s is not an object", name, key);
-    if (holds_object(rope))
-        return cr_fail(CR_UNSUPPORTED, "%s: %s: rotations that differ by kind of layer are not supported",
-                       name, key);
-    const struct cr_json *holder = present && given(rope, "rope_theta") ? rope : root;
-    CR_TRY(positive_number(holder, name, "rope_theta", 10000, &out->rope_theta));
-    if (out->rope_theta < 1)
-        return cr_fail(CR_INVALID, "%s: rope_theta: %g is below 1", name, out->rope_theta);
-    double rotated;
-    holder = present && given(rope, "partial_rotary_factor") ? rope : root;
-    CR_TRY(positive_number(holder, name, "partial_rotary_factor", 1, &rotated));
-    if (rotated != 1)
-        return cr_fail(CR_UNSUPPORTED, "%s: partial_rotary_factor: %g is not supported (1 is)", name,
-                       rotated);
-    if (!present) return CR_OK;
-    const char *type;
-    CR_TRY(cr_json_get_string(rope, name, "type", "default", &type));
-    CR_TRY(cr_json_get_string(rope, name, "rope_type", type, &type));
-    if (strcmp(type, "default") == 0) return CR_OK;
-    if (strcmp(type, "llama3") == 0) return read_llama3(root, rope, name, out);
-    if (strcmp(type, "linear") == 0) return read_linear(rope, name, out);
-    return cr_fail(CR_UNSUPPORTED,
-                   "%s: %s: rope_type \"%s\" is not supported (default, linear and llama3 are)", name, key,
-                   type);
-}
-
 static enum cr_status read_config(const struct cr_json *root, const char *name, struct cr_model_config *out)
 {
     if (cr_json_kind(root) != CR_JSON_OBJECT) return cr_fail(CR_INVALID, "%s: not a JSON object", name);
@@ -372,7 +282,7 @@ static enum cr_status read_config(const struct cr_json *root, const char *name, 
         CR_TRY(read_gpt2(root, name, family, &config));
     } else {
         CR_TRY(read_shape(root, name, family, &config));
-        CR_TRY(read_rope(root, name, &config));
+        CR_TRY(cr_rope_read(root, name, config.head_dim, config.context, &config.rope));
         CR_TRY(read_window(root, name, family, &config));
     }
     *out = config;

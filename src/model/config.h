@@ -3,6 +3,7 @@
 #define CARREL_MODEL_CONFIG_H
 
 #include "base/bytes.h"
+#include "model/rope.h"
 
 // How a family names its tensors and lays them out.
 enum cr_layout {
@@ -25,25 +26,27 @@ struct cr_model_config {
     bool tied_head;      // tie_word_embeddings: the output matrix is the embedding
     bool qkv_bias;       // qwen2: q_proj, k_proj and v_proj add a bias
     bool head_norms;     // qwen3: every head of q and k goes through an RMS norm before its rotation
-    // gpt2, all four:
+    // gpt2, these four always:
     bool linear_bias;       // every linear of a layer adds a bias
     bool layer_norm;        // norms subtract the mean and add a bias, instead of RMS norms
-    bool gelu;              // the MLP is down(gelu(up(x))), gelu with tanh, instead of SwiGLU
+    bool gelu;              // the MLP is down(gelu(up(x))) instead of SwiGLU
     bool learned_positions; // a table of positions is added to the embedding, instead of rotation
+    bool gelu_erf;          // gelu by the normal distribution, not with tanh
+    bool unscaled_scores;   // attention's scores are not divided by the root of head_dim
+    bool scores_by_layer;   // they are divided by the layer's number, from 1 on
     float norm_epsilon;     // rms_norm_eps, layer_norm_epsilon
     // sliding_window: how many positions a token attends to, including its own; 0: all earlier ones. It
     // applies to the layers whose bit is set in `windowed`, see cr_layer_window.
     size_t window;
     uint64_t windowed[CR_MOST_LAYERS / 64];
-    double rope_theta;
-    // Scaling of rotary frequencies: Llama 3's, or linear scaling, which has an infinite low and high
-    // frequency. The factor is 1 if the file specifies none.
-    double rope_factor, rope_low_frequency, rope_high_frequency;
-    size_t rope_original_context;
+    struct cr_rope rope; // unless positions are learned
 };
 
 // The window of a layer; 0 if it has none.
 size_t cr_layer_window(const struct cr_model_config *config, size_t layer);
+
+// What the scores of a layer's attention are multiplied by.
+double cr_layer_score_scale(const struct cr_model_config *config, size_t layer);
 
 // Reads directory/config.json. A family, activation or kind of rotary scaling that carrel does not compute
 // exactly, or an adapter in the same directory, returns CR_UNSUPPORTED with a message that names it; a

@@ -16,33 +16,17 @@ static size_t head_chunk(const struct cr_walk_size *size, size_t vocabulary)
     return cr_least(size->rows, cr_least(MOST, cr_most(LEAST, chunk)));
 }
 
-// Rotation per position of pair j, as Transformers computes it (in fp32: models were trained with its
-// rounding). Source of the scaling: modeling_rope_utils.py, _compute_llama3_parameters and
-// _compute_linear_scaling_rope_parameters.
-static float frequency(const struct cr_model_config *config, size_t j)
-{
-    float plain = (float)(1 / pow(config->rope_theta, 2 * (double)j / (double)config->head_dim));
-    if (config->rope_factor == 1) return plain;
-    double original = (double)config->rope_original_context;
-    double wavelength = 2 * M_PI / (double)plain;
-    if (wavelength < original / config->rope_high_frequency) return plain;
-    double scaled = (double)(plain / (float)config->rope_factor);
-    if (wavelength > original / config->rope_low_frequency) return (float)scaled;
-    double ramp = (original / wavelength - config->rope_low_frequency) /
-                  (config->rope_high_frequency - config->rope_low_frequency);
-    return (float)((1 - ramp) * scaled + ramp * (double)plain);
-}
-
 static void fill_rotation(struct cr_walk *walk)
 {
     if (walk->model->config.learned_positions) return;
+    const struct cr_rope *rope = &walk->model->config.rope;
     size_t half = walk->shape.head_dim / 2;
     for (size_t j = 0; j < half; j++) {
-        float step = frequency(&walk->model->config, j);
+        float step = cr_rope_frequency(rope, walk->shape.head_dim, j);
         for (size_t p = 0; p < walk->size.positions; p++) {
             float angle = (float)(walk->size.prefix + p) * step;
-            walk->cosine[p * half + j] = (float)cos((double)angle);
-            walk->sine[p * half + j] = (float)sin((double)angle);
+            walk->cosine[p * half + j] = (float)cos((double)angle) * (float)rope->amplitude;
+            walk->sine[p * half + j] = (float)sin((double)angle) * (float)rope->amplitude;
         }
     }
 }
@@ -186,10 +170,7 @@ static struct cr_walk blank(const struct cr_model *model, const struct cr_walk_s
     return (struct cr_walk){
         .model = model,
         .size = *size,
-        .shape = {.heads = config->heads,
-                  .kv_heads = config->kv_heads,
-                  .head_dim = config->head_dim,
-                  .scale = (float)(1 / sqrt((double)config->head_dim))},
+        .shape = {.heads = config->heads, .kv_heads = config->kv_heads, .head_dim = config->head_dim},
         .chunk = head_chunk(size, config->vocabulary),
     };
 }
@@ -319,13 +300,14 @@ struct cr_attention_shape cr_walk_shape(const struct cr_walk *walk, size_t layer
 {
     struct cr_attention_shape shape = walk->shape;
     shape.window = cr_layer_window(&walk->model->config, layer);
+    shape.scale = (float)cr_layer_score_scale(&walk->model->config, layer);
     return shape;
 }
 
 void cr_walk_activate(const struct cr_walk *walk, struct cr_matrix gate_up, struct cr_matrix hidden)
 {
     if (walk->model->config.gelu)
-        cr_gelu(walk->model->compute, gate_up, hidden);
+        cr_gelu(walk->model->compute, gate_up, hidden, walk->model->config.gelu_erf);
     else
         cr_swiglu(walk->model->compute, gate_up, hidden);
 }

@@ -180,7 +180,7 @@ static enum cr_status mlp_back(struct cr_walk *walk, const struct cr_view *view,
     if (!below) return CR_OK;
 
     if (model->config.gelu)
-        cr_gelu_backward(model->compute, gate_up, hidden, gate_up);
+        cr_gelu_backward(model->compute, gate_up, hidden, gate_up, model->config.gelu_erf);
     else
         cr_swiglu_backward(model->compute, gate_up, hidden, gate_up);
     below = lowest < cr_place_of(layer, CR_AT_GATE_UP);

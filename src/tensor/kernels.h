@@ -165,8 +165,9 @@ struct cr_kernels {
     void (*swiglu_backward)(const void *gate, const void *up, const void *dy, void *dgate, void *dup,
                             enum cr_dtype dtype, size_t count);
 
-    void (*gelu)(const void *x, void *y, enum cr_dtype dtype, size_t count);
-    void (*gelu_backward)(const void *x, const void *dy, void *dx, enum cr_dtype dtype, size_t count);
+    void (*gelu)(const void *x, void *y, enum cr_dtype dtype, size_t count, bool erf);
+    void (*gelu_backward)(const void *x, const void *dy, void *dx, enum cr_dtype dtype, size_t count,
+                          bool erf);
 
     // One row: the largest logit.
     float (*maximum)(const float *x, size_t count);

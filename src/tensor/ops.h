@@ -60,11 +60,12 @@ void cr_swiglu_backward(struct cr_compute *compute, struct cr_matrix gate_up, st
                         struct cr_matrix dgate_up);
 
 // GELU with tanh ("gelu_new"; Hendrycks and Gimpel 2016, arXiv 1606.08415, section 2):
-// y = x/2 · (1 + tanh(sqrt(2/pi)·(x + 0.044715·x³))). x, y [M,F] act.
-void cr_gelu(struct cr_compute *compute, struct cr_matrix x, struct cr_matrix y);
+// y = x/2 · (1 + tanh(sqrt(2/pi)·(x + 0.044715·x³))); or with `erf` ("gelu") y = x/2 · (1 + erf(x/sqrt(2))).
+// x, y [M,F] act.
+void cr_gelu(struct cr_compute *compute, struct cr_matrix x, struct cr_matrix y, bool erf);
 // dx [M,F] act from dy [M,F] act; dx may be x itself.
 void cr_gelu_backward(struct cr_compute *compute, struct cr_matrix x, struct cr_matrix dy,
-                      struct cr_matrix dx);
+                      struct cr_matrix dx, bool erf);
 
 // y += scale · x, any of F32/BF16 each, same shape.
 void cr_add_scaled(struct cr_compute *compute, struct cr_matrix y, float scale, struct cr_matrix x);

@@ -261,6 +261,7 @@ void cr_rope(struct cr_compute *compute, struct cr_matrix x, size_t heads, size_
 struct activation {
     const struct cr_kernels *kernels;
     struct cr_matrix x, y, dx; // y is dy in the backward
+    bool erf;
     size_t per_item;
 };
 
@@ -269,13 +270,16 @@ static void gelu_item(void *context, size_t item, size_t thread)
     (void)thread;
     const struct activation *a = context;
     CR_FOR_ROWS(i, item, a->per_item, a->y.rows)
-    a->kernels->gelu(cr_row(&a->x, i), cr_row(&a->y, i), a->y.dtype, a->y.columns);
+    a->kernels->gelu(cr_row(&a->x, i), cr_row(&a->y, i), a->y.dtype, a->y.columns, a->erf);
 }
 
-void cr_gelu(struct cr_compute *compute, struct cr_matrix x, struct cr_matrix y)
+void cr_gelu(struct cr_compute *compute, struct cr_matrix x, struct cr_matrix y, bool erf)
 {
-    struct activation a = {
-        .kernels = cr_compute_kernels(compute), .x = x, .y = y, .per_item = cr_item_rows(y.columns)};
+    struct activation a = {.kernels = cr_compute_kernels(compute),
+                           .x = x,
+                           .y = y,
+                           .erf = erf,
+                           .per_item = cr_item_rows(y.columns)};
     cr_pool_run(cr_compute_pool(compute), cr_items(y.rows, a.per_item), gelu_item, &a);
 }
 
@@ -284,14 +288,14 @@ static void gelu_backward_item(void *context, size_t item, size_t thread)
     (void)thread;
     const struct activation *a = context;
     CR_FOR_ROWS(i, item, a->per_item, a->y.rows)
-    a->kernels->gelu_backward(cr_row(&a->x, i), cr_row(&a->y, i), cr_row(&a->dx, i), a->y.dtype,
-                              a->y.columns);
+    a->kernels->gelu_backward(cr_row(&a->x, i), cr_row(&a->y, i), cr_row(&a->dx, i), a->y.dtype, a->y.columns,
+                              a->erf);
 }
 
 void cr_gelu_backward(struct cr_compute *compute, struct cr_matrix x, struct cr_matrix dy,
-                      struct cr_matrix dx)
+                      struct cr_matrix dx, bool erf)
 {
-    struct activation a = {cr_compute_kernels(compute), x, dy, dx, cr_item_rows(dy.columns)};
+    struct activation a = {cr_compute_kernels(compute), x, dy, dx, erf, cr_item_rows(dy.columns)};
     cr_pool_run(cr_compute_pool(compute), cr_items(dy.rows, a.per_item), gelu_backward_item, &a);
 }
 

@@ -8,15 +8,19 @@ enum { TOKENIZER_LIMIT = 256 << 20 };
 
 static enum cr_status add_shape(const struct cr_model_config *shape, struct cr_hasher *hasher)
 {
+    const struct cr_rope *rope = &shape->rope;
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_TRY(cr_append_format(
-        &text, "carrel model 1\n%zu %zu %zu %zu %zu %zu %zu %zu %d %.9g %.17g %.17g %.17g %.17g %zu %d",
+        &text,
+        "carrel model 1\n%zu %zu %zu %zu %zu %zu %zu %zu %d %.9g %d %.17g %.17g %.17g %.17g %zu %.17g %.17g "
+        "%.17g %d %d",
         shape->layers, shape->hidden, shape->heads, shape->kv_heads, shape->head_dim, shape->intermediate,
-        shape->vocabulary, shape->context, shape->tied_head, (double)shape->norm_epsilon, shape->rope_theta,
-        shape->rope_factor, shape->rope_low_frequency, shape->rope_high_frequency,
-        shape->rope_original_context, shape->layout));
+        shape->vocabulary, shape->context, shape->tied_head, (double)shape->norm_epsilon, rope->scaling,
+        rope->theta, rope->factor, rope->low_frequency, rope->high_frequency, rope->original_context,
+        rope->first_pair, rope->last_pair, rope->amplitude, shape->gelu_erf, shape->layout));
     for (size_t i = 0; i < shape->layers; i++)
-        CR_TRY(cr_append_format(&text, " %zu", cr_layer_window(shape, i)));
+        CR_TRY(
+            cr_append_format(&text, " %zu %.17g", cr_layer_window(shape, i), cr_layer_score_scale(shape, i)));
     CR_TRY(cr_append_format(&text, "\n"));
     return cr_hasher_add(hasher, cr_buffer_slice(&text));
 }

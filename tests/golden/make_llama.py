@@ -21,6 +21,7 @@ from transformers import (GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCaus
 
 LLAMA3 = {"rope_type": "llama3", "rope_theta": 500.0, "factor": 4.0, "low_freq_factor": 1.0,
           "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
+YARN = {"rope_type": "yarn", "rope_theta": 500.0, "factor": 4.0, "original_max_position_embeddings": 32, "beta_fast": 4.0}
 # `save` is the type the checkpoint is written in and `shard` the size of its shards; expectations are those of
 # the rounded weights. `old_keys` writes config.json as Transformers did before version 5. `more` goes into the
 # configuration. `bare` saves the model without its head, as the files of OpenAI's GPT-2 are.
@@ -44,6 +45,14 @@ VARIANTS = {
     "gpt2-odd": dict(family="gpt2", hidden=15, heads=3, layers=1, tied=True),
     "linear": dict(heads=4, kv_heads=2, head_dim=16, hidden=16, layers=1,
                    rope={"rope_type": "linear", "rope_theta": 500.0, "factor": 2.7}),
+    "gpt2-scales": dict(family="gpt2", heads=4, layers=3, tied=True, lengths=[13, 1, 40],
+                        more=dict(activation_function="gelu", scale_attn_by_inverse_layer_idx=True,
+                                  reorder_and_upcast_attn=True)),
+    "gpt2-unscaled": dict(family="gpt2", heads=2, layers=1, tied=True, more=dict(scale_attn_weights=False)),
+    "yarn": dict(heads=4, kv_heads=2, head_dim=16, hidden=16, layers=1, rope=YARN),
+    "qwen2-yarn": dict(family="qwen2", heads=2, kv_heads=1, layers=1, tied=True, old_keys=True,
+                       rope=dict(YARN, truncate=False, mscale=0.7, mscale_all_dim=1.0)),
+    "dynamic": dict(heads=2, kv_heads=1, layers=1, rope={"rope_type": "dynamic", "rope_theta": 500.0, "factor": 4.0}),
 }
 FAMILIES = {"llama": (LlamaConfig, LlamaForCausalLM), "qwen2": (Qwen2Config, Qwen2ForCausalLM),
             "qwen3": (Qwen3Config, Qwen3ForCausalLM), "mistral": (MistralConfig, MistralForCausalLM),
@@ -53,7 +62,8 @@ FAMILIES = {"llama": (LlamaConfig, LlamaForCausalLM), "qwen2": (Qwen2Config, Qwe
 def make_config(v):
     if v["family"] == "gpt2":
         return GPT2Config(vocab_size=v["vocabulary"], n_embd=v["hidden"], n_inner=v["intermediate"], n_layer=v["layers"],
-                          n_head=v["heads"], n_positions=128, tie_word_embeddings=v["tied"], attn_implementation="eager")
+                          n_head=v["heads"], n_positions=128, tie_word_embeddings=v["tied"], attn_implementation="eager",
+                          **v["more"])
     rope = v["rope"] or {"rope_type": "default", "rope_theta": 10000.0}
     own = dict(head_dim=v["head_dim"] or v["hidden"] // v["heads"]) if v["family"] != "qwen2" else {}
     return FAMILIES[v["family"]][0](

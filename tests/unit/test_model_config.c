@@ -23,7 +23,7 @@ static void absent_values_have_the_defaults_of_transformers(void **state)
     assert_int_equal(config.context, 2048);
     assert_false(config.tied_head);
     assert_true(config.norm_epsilon == 1e-6f);
-    assert_true(config.rope_theta == 10000 && config.rope_factor == 1);
+    assert_true(config.rope.theta == 10000 && config.rope.factor == 1);
     assert_ok(parse("{" PLAIN ",\"num_key_value_heads\":2,\"head_dim\":20,\"max_position_embeddings\":512,"
                     "\"tie_word_embeddings\":true,\"rms_norm_eps\":1e-5,\"rope_theta\":500000,"
                     "\"rope_scaling\":null,\"attention_bias\":false,\"hidden_act\":\"silu\"}",
@@ -33,16 +33,17 @@ static void absent_values_have_the_defaults_of_transformers(void **state)
     assert_int_equal(config.context, 512);
     assert_true(config.tied_head);
     assert_true(config.norm_epsilon == 1e-5f);
-    assert_true(config.rope_theta == 500000);
+    assert_true(config.rope.theta == 500000);
 }
 
 static void check_llama3(const char *text)
 {
     struct cr_model_config config;
     assert_ok(parse(text, &config));
-    assert_true(config.rope_theta == 500000 && config.rope_factor == 32);
-    assert_true(config.rope_low_frequency == 1 && config.rope_high_frequency == 4);
-    assert_int_equal(config.rope_original_context, 8192);
+    assert_true(config.rope.theta == 500000 && config.rope.factor == 32);
+    assert_int_equal(config.rope.scaling, CR_ROPE_LLAMA3);
+    assert_true(config.rope.low_frequency == 1 && config.rope.high_frequency == 4);
+    assert_int_equal(config.rope.original_context, 8192);
 }
 
 #define LLAMA3                                                                                               \
@@ -60,10 +61,10 @@ static void rotary_scaling_is_read_in_every_spelling(void **state)
     struct cr_model_config config;
     assert_ok(
         parse("{" PLAIN ",\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":777}}", &config));
-    assert_true(config.rope_theta == 777 && config.rope_factor == 1);
+    assert_true(config.rope.theta == 777 && config.rope.factor == 1);
 
     assert_ok(parse("{" PLAIN ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2.7}}", &config));
-    assert_true(config.rope_factor == 2.7 && isinf(config.rope_low_frequency));
+    assert_true(config.rope.factor == 2.7 && config.rope.scaling == CR_ROPE_LINEAR);
 
     check_llama3("{" PLAIN ",\"rope_theta\":500000.0,\"original_max_position_embeddings\":8192,"
                  "\"rope_scaling\":{\"rope_type\":\"llama3\",\"original_max_position_embeddings\":64,"
@@ -73,7 +74,46 @@ static void rotary_scaling_is_read_in_every_spelling(void **state)
     check_llama3("{" PLAIN ",\"rope_theta\":500000.0,\"rope_scaling\":{\"rope_type\":\"llama3\"," LLAMA3
                  "},\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":777}}");
     assert_ok(parse("{" PLAIN ",\"rope_scaling\":{},\"rope_parameters\":{\"rope_theta\":777}}", &config));
-    assert_true(config.rope_theta == 777);
+    assert_true(config.rope.theta == 777);
+}
+
+#define YARN "\"rope_type\":\"yarn\",\"factor\":4.0"
+#define FROM(context) ",\"original_max_position_embeddings\":" #context
+
+// The bounds are those that Transformers computes for 64 columns.
+static void yarn_is_read_with_its_defaults(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *more;
+        double first, last, amplitude, factor;
+    } cases[] = {
+        {YARN FROM(32768), 17, 30, 1.138629436111989, 4},
+        {"\"type\":\"yarn\",\"factor\":4,\"beta_fast\":0,\"beta_slow\":null" FROM(32768), 17, 30,
+         1.138629436111989, 4},
+        {YARN FROM(32768) ",\"truncate\":false", 17.69696, 29.73816, 1.138629436111989, 4},
+        {YARN FROM(32768) ",\"attention_factor\":0.5,\"beta_fast\":64,\"beta_slow\":2", 15, 28, 0.5, 4},
+        {YARN FROM(32768) ",\"mscale\":0.707,\"mscale_all_dim\":1.0", 17, 30, 0.9643, 4},
+        {YARN FROM(32768) ",\"mscale\":0.707", 17, 30, 1.138629436111989, 4},
+        {"\"rope_type\":\"yarn\",\"factor\":null" FROM(32768), 17, 30, 1.0693147180559945, 2},
+        {YARN FROM(1), 0, -6, 1.138629436111989, 4},
+        {YARN FROM(32768) ",\"rope_theta\":10", 70, 63, 1.138629436111989, 4},
+        {YARN FROM(32768) ",\"rope_theta\":13", 63, 63.001, 1.138629436111989, 4},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[512];
+        struct cr_model_config config;
+        snprintf(text, sizeof text,
+                 "{" PLAIN ",\"head_dim\":64,\"max_position_embeddings\":65536,\"rope_theta\":10000,"
+                 "\"rope_scaling\":{%s}}",
+                 cases[i].more);
+        assert_ok(parse(text, &config));
+        assert_int_equal(config.rope.scaling, CR_ROPE_YARN);
+        assert_true(config.rope.factor == cases[i].factor);
+        assert_true(fabs(config.rope.first_pair - cases[i].first) < 0.0005);
+        assert_true(fabs(config.rope.last_pair - cases[i].last) < 0.0005);
+        assert_true(fabs(config.rope.amplitude - cases[i].amplitude) < 1e-4);
+    }
 }
 
 static void mistral_has_a_window_unless_it_says_null(void **state)
@@ -131,6 +171,15 @@ static void gpt2_is_read_by_its_own_names(void **state)
     assert_ok(parse("{" GPT2 ",\"hidden_size\":24,\"num_hidden_layers\":7}", &config));
     assert_true(config.hidden == 24 && config.layers == 7);
     assert_ok(parse("{" GPT2 ",\"is_causal\":true,\"per_layer_config\":{}}", &config));
+    assert_false(config.gelu_erf);
+    assert_true(cr_layer_score_scale(&config, 1) == 1 / sqrt(12));
+    assert_ok(parse("{" GPT2 ",\"activation_function\":\"gelu\",\"scale_attn_by_inverse_layer_idx\":true,"
+                    "\"reorder_and_upcast_attn\":true}",
+                    &config));
+    assert_true(config.gelu && config.gelu_erf);
+    assert_true(cr_layer_score_scale(&config, 1) == 1 / sqrt(12) / 2);
+    assert_ok(parse("{" GPT2 ",\"scale_attn_weights\":false}", &config));
+    assert_true(cr_layer_score_scale(&config, 1) == 1);
 }
 
 #define QWEN                                                                                                 \
@@ -148,13 +197,13 @@ static void qwen_is_read_as_published_and_as_transformers_writes_it(void **state
                     "\"tie_word_embeddings\":true,\"use_mrope\":false,\"use_sliding_window\":false}",
                     &config));
     assert_true(config.qkv_bias && !config.head_norms && config.tied_head);
-    assert_true(config.rope_theta == 1000000);
+    assert_true(config.rope.theta == 1000000);
     assert_int_equal(config.head_dim, 16);
     assert_ok(parse("{" QWEN2 ",\"layer_types\":[\"full_attention\",\"full_attention\"],"
                     "\"sliding_window\":null,\"use_sliding_window\":false,"
                     "\"rope_parameters\":{\"rope_theta\":777,\"rope_type\":\"default\"}}",
                     &config));
-    assert_true(config.qkv_bias && !config.tied_head && config.rope_theta == 777);
+    assert_true(config.qkv_bias && !config.tied_head && config.rope.theta == 777);
     assert_int_equal(config.context, 32768);
     assert_ok(parse("{" QWEN3 ",\"head_dim\":32,\"attention_bias\":false,\"sliding_window\":null}", &config));
     assert_true(config.head_norms && !config.qkv_bias);
@@ -196,13 +245,9 @@ static void bad_configurations_are_refused(void **state)
         {CR_UNSUPPORTED, "attention_bias", "{" PLAIN ",\"attention_bias\":true}"},
         {CR_UNSUPPORTED, "mlp_bias", "{" PLAIN ",\"mlp_bias\":true}"},
         {CR_INVALID, "sliding_window", "{" QWEN2 ",\"use_sliding_window\":true,\"sliding_window\":0}"},
-        {CR_UNSUPPORTED, "\"relu\" is not supported (gelu_new is)",
+        {CR_UNSUPPORTED, "\"relu\" is not supported (gelu and gelu_new are)",
          "{" GPT2 ",\"activation_function\":\"relu\"}"},
-        {CR_UNSUPPORTED, "scale_attn_by_inverse_layer_idx",
-         "{" GPT2 ",\"scale_attn_by_inverse_layer_idx\":true}"},
-        {CR_UNSUPPORTED, "reorder_and_upcast_attn", "{" GPT2 ",\"reorder_and_upcast_attn\":true}"},
         {CR_UNSUPPORTED, "add_cross_attention", "{" GPT2 ",\"add_cross_attention\":true}"},
-        {CR_UNSUPPORTED, "scale_attn_weights", "{" GPT2 ",\"scale_attn_weights\":false}"},
         {CR_INVALID, "n_inner", "{" GPT2 ",\"n_inner\":-1}"},
         {CR_INVALID, "n_embd: 50 is not a multiple",
          "{\"model_type\":\"gpt2\",\"n_embd\":50,\"n_head\":4,\"n_layer\":2,\"vocab_size\":100}"},
@@ -221,7 +266,8 @@ static void bad_configurations_are_refused(void **state)
         {CR_INVALID, "head_dim is missing", "{" QWEN3 "}"},
         {CR_INVALID, "num_key_value_heads is missing",
          "{\"model_type\":\"qwen2\",\"hidden_size\":64,\"num_attention_heads\":4}"},
-        {CR_UNSUPPORTED, "\"yarn\"", "{" QWEN2 ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4.0}}"},
+        {CR_UNSUPPORTED, "\"longrope\"",
+         "{" QWEN2 ",\"rope_scaling\":{\"type\":\"longrope\",\"factor\":4.0}}"},
         {CR_UNSUPPORTED, "by kind of layer",
          "{" PLAIN ",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":7e5}}}"},
         {CR_UNSUPPORTED, "is_causal", "{" PLAIN ",\"is_causal\":false}"},
@@ -244,10 +290,19 @@ static void bad_configurations_are_refused(void **state)
         {CR_INVALID, "max_position_embeddings", "{" PLAIN ",\"max_position_embeddings\":1e30}"},
         {CR_INVALID, "max_position_embeddings", "{" PLAIN ",\"max_position_embeddings\":0}"},
         {CR_INVALID, "rope_scaling is not an object", "{" PLAIN ",\"rope_scaling\":2}"},
-        {CR_UNSUPPORTED, "\"yarn\"", "{" PLAIN ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2}}"},
-        {CR_UNSUPPORTED, "rope_scaling: rope_type \"yarn\"",
-         "{" PLAIN ",\"rope_scaling\":{\"type\":\"yarn\"},\"rope_parameters\":{\"rope_theta\":777}}"},
-        {CR_UNSUPPORTED, "\"dynamic\"", "{" PLAIN ",\"rope_parameters\":{\"rope_type\":\"dynamic\"}}"},
+        {CR_UNSUPPORTED, "rope_scaling: rope_type \"longrope\"",
+         "{" PLAIN ",\"rope_scaling\":{\"type\":\"longrope\"},\"rope_parameters\":{\"rope_theta\":777}}"},
+        {CR_INVALID, "factor is missing", "{" PLAIN ",\"rope_parameters\":{\"rope_type\":\"dynamic\"}}"},
+        {CR_INVALID, "factor is missing", "{" PLAIN ",\"rope_scaling\":{\"type\":\"yarn\"}}"},
+        {CR_INVALID, "factor: 0.5 is below 1",
+         "{" PLAIN ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":null,"
+         "\"original_max_position_embeddings\":4096}}"},
+        {CR_INVALID, "rope_theta: 1 leaves yarn",
+         "{" PLAIN ",\"rope_theta\":1,\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2}}"},
+        {CR_INVALID, "beta_fast: -1 is not", "{" PLAIN ",\"rope_scaling\":{" YARN ",\"beta_fast\":-1}}"},
+        {CR_INVALID, "attention_factor", "{" PLAIN ",\"rope_scaling\":{" YARN ",\"attention_factor\":0}}"},
+        {CR_INVALID, "mscale -9 and mscale_all_dim 1",
+         "{" PLAIN ",\"rope_scaling\":{" YARN ",\"mscale\":-9,\"mscale_all_dim\":1}}"},
         {CR_INVALID, "factor is missing", "{" PLAIN ",\"rope_parameters\":{\"rope_type\":\"linear\"}}"},
         {CR_INVALID, "0.7 is below 1", "{" PLAIN ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":0.7}}"},
         {CR_INVALID, "factor is missing", "{" PLAIN ",\"rope_scaling\":{\"rope_type\":\"llama3\"}}"},
@@ -466,6 +521,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(absent_values_have_the_defaults_of_transformers),
         cmocka_unit_test(rotary_scaling_is_read_in_every_spelling),
+        cmocka_unit_test(yarn_is_read_with_its_defaults),
         cmocka_unit_test(mistral_has_a_window_unless_it_says_null),
         cmocka_unit_test(llama_has_no_window_whatever_it_lists),
         cmocka_unit_test(gpt2_is_read_by_its_own_names),

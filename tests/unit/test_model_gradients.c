@@ -107,11 +107,12 @@ static void gradients_are_slopes_with_a_tied_head_and_scaled_rotation(void **sta
     struct cr_model_config config = small_config();
     config.tied_head = true;
     config.kv_heads = config.heads;
-    config.rope_theta = 100;
-    config.rope_factor = 8;
-    config.rope_low_frequency = 1;
-    config.rope_high_frequency = 4;
-    config.rope_original_context = 32;
+    config.rope = (struct cr_rope){.scaling = CR_ROPE_YARN,
+                                   .theta = 100,
+                                   .factor = 8,
+                                   .first_pair = 0.5,
+                                   .last_pair = 2.5,
+                                   .amplitude = 1.3};
     check_directions(config);
 }
 

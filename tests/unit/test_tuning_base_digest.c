@@ -75,11 +75,18 @@ static void every_number_of_a_shape_counts(void **state)
     COUNTS(other.norm_epsilon *= 1.001f);
     COUNTS(other.window++);
     COUNTS(other.windowed[0] ^= 1);
-    COUNTS(other.rope_theta += 1e-9);
-    COUNTS(other.rope_factor += 1e-9);
-    COUNTS(other.rope_low_frequency += 1e-9);
-    COUNTS(other.rope_high_frequency += 1e-9);
-    COUNTS(other.rope_original_context++);
+    COUNTS(other.rope.theta += 1e-9);
+    COUNTS(other.rope.factor += 1e-9);
+    COUNTS(other.rope.low_frequency += 1e-9);
+    COUNTS(other.rope.high_frequency += 1e-9);
+    COUNTS(other.rope.original_context++);
+    COUNTS(other.rope.scaling = CR_ROPE_LINEAR);
+    COUNTS(other.rope.first_pair += 1e-9);
+    COUNTS(other.rope.last_pair += 1e-9);
+    COUNTS(other.rope.amplitude += 1e-9);
+    COUNTS(other.gelu_erf = true);
+    COUNTS(other.unscaled_scores = true);
+    COUNTS(other.scores_by_layer = true);
     assert_ok(cr_base_digest_of(directory, &shape, NULL, &digest[1]));
     assert_memory_equal(&digest[0], &digest[1], sizeof *digest);
 }
