@@ -67,7 +67,8 @@ static inline struct cr_model_config gpt2_config(void)
 {
     struct cr_model_config config = small_config();
     config.layout = CR_LAYOUT_GPT2;
-    config.linear_bias = config.layer_norm = config.gelu = config.learned_positions = true;
+    config.qkv_bias = config.o_bias = config.mlp_bias = config.layer_norm = config.gelu =
+        config.learned_positions = true;
     return config;
 }
 

@@ -36,11 +36,13 @@ struct family {
     bool explicit_heads; // Transformers' own default of num_key_value_heads is not num_attention_heads
     bool
         switched_window; // sliding_window counts only where use_sliding_window is true, and not in all layers
-    bool qkv_bias, head_norms;
+    bool qkv_bias;       // always there, and no switches of biases
+    bool attention_bias, mlp_bias; // switches that count; others are refused
+    bool head_norms;
     bool gpt2;
 };
 static const struct family families[] = {
-    {.name = "llama", .context = 2048},
+    {.name = "llama", .context = 2048, .attention_bias = true, .mlp_bias = true},
     {.name = "mistral", .context = 131072, .window = 4096, .explicit_heads = true},
     {.name = "qwen2",
      .context = 32768,
@@ -53,6 +55,7 @@ static const struct family families[] = {
      .window = 4096,
      .explicit_heads = true,
      .switched_window = true,
+     .attention_bias = true,
      .head_norms = true},
     {.name = "gpt2", .context = 1024, .gpt2 = true},
 };
@@ -121,15 +124,30 @@ static enum cr_status fail_activation(const char *name, const char *key, const c
     return cr_fail(CR_UNSUPPORTED, "%s: %s: \"%s\" is not supported (%s)", name, key, activation, supported);
 }
 
-static enum cr_status check_llama(const struct cr_json *root, const char *name, const struct family *family)
+static enum cr_status check_llama(const struct cr_json *root, const char *name)
 {
     const char *activation;
     CR_TRY(cr_json_get_string(root, name, "hidden_act", "silu", &activation));
     if (strcmp(activation, "silu") != 0) return fail_activation(name, "hidden_act", activation, "silu is");
-    // Qwen2's three biases are not optional, and it has no such switches.
+    return CR_OK;
+}
+
+// What a switch says, where the family has it.
+static enum cr_status read_switch(const struct cr_json *root, const char *name, const char *key, bool known,
+                                  const struct family *family, bool *out)
+{
+    if (!known) return refuse_switch(root, name, key, family->name);
+    return cr_json_get_bool(root, name, key, false, out);
+}
+
+static enum cr_status read_biases(const struct cr_json *root, const char *name, const struct family *family,
+                                  struct cr_model_config *out)
+{
+    out->qkv_bias = family->qkv_bias;
     if (family->qkv_bias) return CR_OK;
-    CR_TRY(refuse_switch(root, name, "attention_bias", family->name));
-    return refuse_switch(root, name, "mlp_bias", family->name);
+    CR_TRY(read_switch(root, name, "attention_bias", family->attention_bias, family, &out->o_bias));
+    out->qkv_bias = out->o_bias;
+    return read_switch(root, name, "mlp_bias", family->mlp_bias, family, &out->mlp_bias);
 }
 
 // Settings that Transformers obeys in every family. It treats an is_causal of null as false.
@@ -162,7 +180,7 @@ static enum cr_status read_family(const struct cr_json *root, const char *name, 
     if (family->explicit_heads && !cr_json_given(root, "num_key_value_heads"))
         return cr_fail(CR_INVALID, "%s: num_key_value_heads is missing", name);
     CR_TRY(family->gpt2 ? refuse_switch(root, name, "add_cross_attention", family->name)
-                        : check_llama(root, name, family));
+                        : check_llama(root, name));
     CR_TRY(check_any(root, name));
     *out = family;
     return CR_OK;
@@ -213,7 +231,7 @@ static enum cr_status read_gpt2(const struct cr_json *root, const char *name, co
                                 struct cr_model_config *out)
 {
     out->layout = CR_LAYOUT_GPT2;
-    out->linear_bias = out->layer_norm = out->learned_positions = true;
+    out->qkv_bias = out->o_bias = out->mlp_bias = out->layer_norm = out->learned_positions = true;
     CR_TRY(read_gelu(root, name, out));
     CR_TRY(read_score_scales(root, name, out));
     CR_TRY(cr_json_require_size(root, name, either(root, "n_layer", "num_hidden_layers"), 1, CR_MOST_LAYERS,
@@ -242,7 +260,7 @@ static enum cr_status read_gpt2(const struct cr_json *root, const char *name, co
 static enum cr_status read_shape(const struct cr_json *root, const char *name, const struct family *family,
                                  struct cr_model_config *out)
 {
-    out->qkv_bias = family->qkv_bias;
+    CR_TRY(read_biases(root, name, family, out));
     out->head_norms = family->head_norms;
     CR_TRY(cr_json_require_size(root, name, "num_hidden_layers", 1, CR_MOST_LAYERS, &out->layers));
     CR_TRY(cr_json_require_size(root, name, "hidden_size", 1, MOST_HIDDEN, &out->hidden));

@@ -24,10 +24,11 @@ struct cr_model_config {
     size_t vocabulary;   // vocab_size, V
     size_t context;      // max_position_embeddings
     bool tied_head;      // tie_word_embeddings: the output matrix is the embedding
-    bool qkv_bias;       // qwen2: q_proj, k_proj and v_proj add a bias
-    bool head_norms;     // qwen3: every head of q and k goes through an RMS norm before its rotation
-    // gpt2, these four always:
-    bool linear_bias;       // every linear of a layer adds a bias
+    // Which linears add a bias: of qwen2 the first, of llama and qwen3 by attention_bias the first two, of
+    // llama by mlp_bias the third, of gpt2 all.
+    bool qkv_bias, o_bias, mlp_bias;
+    bool head_norms; // qwen3: every head of q and k goes through an RMS norm before its rotation
+    // gpt2, these three always:
     bool layer_norm;        // norms subtract the mean and add a bias, instead of RMS norms
     bool gelu;              // the MLP is down(gelu(up(x))) instead of SwiGLU
     bool learned_positions; // a table of positions is added to the embedding, instead of rotation

@@ -58,7 +58,7 @@ bool cr_modules_share(enum cr_module a, enum cr_module b)
 
 bool cr_module_has_bias(const struct cr_model_config *config, enum cr_module module)
 {
-    return config->linear_bias || (config->qkv_bias && module <= CR_V);
+    return module <= CR_V ? config->qkv_bias : module == CR_O ? config->o_bias : config->mlp_bias;
 }
 
 void cr_module_shape(const struct cr_model_config *config, enum cr_module module, size_t *out, size_t *in)

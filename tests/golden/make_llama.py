@@ -53,6 +53,9 @@ VARIANTS = {
     "qwen2-yarn": dict(family="qwen2", heads=2, kv_heads=1, layers=1, tied=True, old_keys=True,
                        rope=dict(YARN, truncate=False, mscale=0.7, mscale_all_dim=1.0)),
     "dynamic": dict(heads=2, kv_heads=1, layers=1, rope={"rope_type": "dynamic", "rope_theta": 500.0, "factor": 4.0}),
+    "biases": dict(heads=4, kv_heads=2, layers=1, more=dict(attention_bias=True, mlp_bias=True)),
+    "qwen3-biases": dict(family="qwen3", heads=2, kv_heads=1, head_dim=6, layers=1, tied=True,
+                         more=dict(attention_bias=True)),
 }
 FAMILIES = {"llama": (LlamaConfig, LlamaForCausalLM), "qwen2": (Qwen2Config, Qwen2ForCausalLM),
             "qwen3": (Qwen3Config, Qwen3ForCausalLM), "mistral": (MistralConfig, MistralForCausalLM),

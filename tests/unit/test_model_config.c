@@ -158,7 +158,8 @@ static void gpt2_is_read_by_its_own_names(void **state)
     assert_ok(parse("{" GPT2 ",\"n_ctx\":1024,\"n_positions\":512,\"activation_function\":\"gelu_new\","
                     "\"resid_pdrop\":0.1,\"n_inner\":null}",
                     &config));
-    assert_true(config.layout == CR_LAYOUT_GPT2 && config.linear_bias && config.layer_norm && config.gelu);
+    assert_true(config.layout == CR_LAYOUT_GPT2 && config.o_bias && config.mlp_bias && config.layer_norm &&
+                config.gelu);
     assert_true(config.learned_positions && config.tied_head && config.norm_epsilon == 1e-5f);
     assert_true(config.context == 512 && config.intermediate == 192 && config.head_dim == 12);
     assert_true(config.kv_heads == 4);
@@ -242,8 +243,7 @@ static void bad_configurations_are_refused(void **state)
         {CR_UNSUPPORTED, "\"gpt_neox\"", "{\"model_type\":\"gpt_neox\"}"},
         {CR_INVALID, "hidden_size", "{\"model_type\":\"llama\",\"num_hidden_layers\":2}"},
         {CR_UNSUPPORTED, "\"gelu\"", "{" PLAIN ",\"hidden_act\":\"gelu\"}"},
-        {CR_UNSUPPORTED, "attention_bias", "{" PLAIN ",\"attention_bias\":true}"},
-        {CR_UNSUPPORTED, "mlp_bias", "{" PLAIN ",\"mlp_bias\":true}"},
+        {CR_INVALID, "attention_bias", "{" PLAIN ",\"attention_bias\":1}"},
         {CR_INVALID, "sliding_window", "{" QWEN2 ",\"use_sliding_window\":true,\"sliding_window\":0}"},
         {CR_UNSUPPORTED, "\"relu\" is not supported (gelu and gelu_new are)",
          "{" GPT2 ",\"activation_function\":\"relu\"}"},
@@ -261,8 +261,11 @@ static void bad_configurations_are_refused(void **state)
          "{" QWEN2 ",\"layer_types\":[\"full_attention\",\"linear_attention\"]}"},
         {CR_INVALID, "layer_types is not an array of 2", "{" QWEN2 ",\"layer_types\":[\"full_attention\"]}"},
         {CR_INVALID, "layer_types is not an array", "{" QWEN2 ",\"layer_types\":\"full_attention\"}"},
-        {CR_UNSUPPORTED, "attention_bias: true is not supported for qwen3",
-         "{" QWEN3 ",\"head_dim\":16,\"attention_bias\":true}"},
+        {CR_UNSUPPORTED, "mlp_bias: true is not supported for qwen3",
+         "{" QWEN3 ",\"head_dim\":16,\"mlp_bias\":true}"},
+        {CR_UNSUPPORTED, "attention_bias: true is not supported for mistral",
+         "{\"model_type\":\"mistral\",\"num_key_value_heads\":2,\"hidden_size\":64,\"intermediate_size\":96,"
+         "\"num_hidden_layers\":2,\"num_attention_heads\":4,\"vocab_size\":100,\"attention_bias\":true}"},
         {CR_INVALID, "head_dim is missing", "{" QWEN3 "}"},
         {CR_INVALID, "num_key_value_heads is missing",
          "{\"model_type\":\"qwen2\",\"hidden_size\":64,\"num_attention_heads\":4}"},
