@@ -7,6 +7,7 @@
 #include "federation/client_parts.h"
 #include "federation/cut_frames.h"
 #include "federation/split_client.h"
+#include "model/pass.h"
 #include "tuning/asked.h"
 #include "tuning/cut.h"
 
@@ -30,6 +31,7 @@ struct cr_split_ask {
     bool answered; // `answer` has come
     struct cr_message answer;
     uint64_t question, examples; // of this Ask: the next question's number, count of examples (0: a text)
+    uint64_t labelled;           // rows with a label in what was asked of it
     struct cr_buffer rows;       // the question's coded activations
     struct cr_buffer labels;     // and its int32 labels
 };
@@ -116,6 +118,7 @@ static enum cr_status begin(struct cr_split_ask *ask, const struct cr_message *m
     memcpy(begun.ask.front, ask->front.model, CR_SHA256_SIZE);
     ask->question = 0;
     ask->examples = message->ask.examples;
+    ask->labelled = 0;
     ask->asking = true;
     if (!ask->client.ended) CR_TRY(cr_client_say(&ask->client, &begun));
     CR_TRY(wait_for_answer(ask));
@@ -143,6 +146,7 @@ static enum cr_status put(struct cr_asked *asked, struct cr_matrix stream, const
     cr_wipe(coded, stream.rows * ask->activation_size);
     free(coded);
     CR_TRY(status);
+    for (size_t i = 0; labels && i < stream.rows; i++) ask->labelled += labels[i] != CR_UNLABELLED;
     return labels ? cr_append(&ask->labels, labels, stream.rows * sizeof *labels) : CR_OK;
 }
 
@@ -186,13 +190,20 @@ static enum cr_status next(struct cr_asked *asked, uint32_t *token)
     return CR_OK;
 }
 
+// Whether no more is right than was asked.
+static bool may_be(const struct cr_split_ask *ask, const struct cr_message *score)
+{
+    return score->score.loss_sum >= 0 && score->score.correct <= ask->labelled &&
+           score->score.exact <= ask->examples && score->score.chosen <= ask->examples;
+}
+
 static enum cr_status example(struct cr_asked *asked, struct cr_tally *tally)
 {
     struct cr_split_ask *ask = of(asked);
     CR_TRY(pose(ask));
     const struct cr_message *answer = &ask->answer;
     if (ask->question < ask->examples) return check_held(ask);
-    if (answer->type != CR_FRAME_SCORE) return fail_answer(ask);
+    if (answer->type != CR_FRAME_SCORE || !may_be(ask, answer)) return fail_answer(ask);
     tally->loss_sum += answer->score.loss_sum;
     tally->correct += answer->score.correct;
     tally->exact += answer->score.exact;

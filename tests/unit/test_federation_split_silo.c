@@ -6,6 +6,7 @@
 #include "attestation/sealing_key.h"
 #include "base/secret.h"
 #include "federation/split_ask.h"
+#include "model/pass.h"
 #include "tuning/asked.h"
 #include "tuning/base_digest.h"
 
@@ -118,7 +119,7 @@ static struct cr_tally tally;
 static enum cr_status ask_for(struct cr_asked *asked)
 {
     static float stream[2 * WIDTH];
-    static const int32_t labels[2] = {1, 2};
+    static const int32_t labels[2][2] = {{1, 2}, {CR_UNLABELLED, 3}};
     const struct cr_matrix rows = cr_matrix_of(stream, CR_F32, 2, WIDTH);
     if (!scores) {
         CR_TRY(asked->begin_text(asked, 0, 1));
@@ -127,7 +128,7 @@ static enum cr_status ask_for(struct cr_asked *asked)
     }
     CR_TRY(asked->begin_examples(asked, 2, 0));
     for (int i = 0; i < 2; i++) {
-        CR_TRY(asked->put(asked, rows, labels));
+        CR_TRY(asked->put(asked, rows, labels[i]));
         CR_TRY(asked->example(asked, &tally));
     }
     return CR_OK;
@@ -182,6 +183,10 @@ static void an_asker_believes_no_lie(void **state)
         {true, 1, {.type = CR_FRAME_HELD, .held.examples = 2}, "Held is no answer to what was asked"},
         {true, 2, {.type = CR_FRAME_HELD, .held.examples = 2}, "Held is no answer to what was asked"},
         {true, 2, {.type = CR_FRAME_NEXT}, "Next is no answer to what was asked"},
+        {true, 2, {.type = CR_FRAME_SCORE, .score.correct = 4}, "Score is no answer to what was asked"},
+        {true, 2, {.type = CR_FRAME_SCORE, .score.exact = 3}, "Score is no answer to what was asked"},
+        {true, 2, {.type = CR_FRAME_SCORE, .score.chosen = 3}, "Score is no answer to what was asked"},
+        {true, 2, {.type = CR_FRAME_SCORE, .score.loss_sum = -1}, "Score is no answer to what was asked"},
     };
     send_all();
     say_held(EXAMPLES);
@@ -197,9 +202,10 @@ static void an_asker_believes_no_lie(void **state)
     until_ended(CR_OK, "");
     assert_int_equal(chosen, VOCABULARY - 1);
     ask(true, 2);
-    say(&(struct cr_message){.type = CR_FRAME_SCORE, .score = {.loss_sum = 1.5, .correct = 2}});
+    say(&(struct cr_message){.type = CR_FRAME_SCORE,
+                             .score = {.loss_sum = 1.5, .correct = 3, .exact = 2, .chosen = 2}});
     until_ended(CR_OK, "");
-    assert_true(tally.loss_sum == 1.5 && tally.correct == 2);
+    assert_true(tally.loss_sum == 1.5 && tally.correct == 3 && tally.exact == 2 && tally.chosen == 2);
 }
 
 int main(void)
