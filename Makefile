@@ -10,6 +10,7 @@ packages-%:
 	@scripts/install-packages.sh $*
 
 demo: build
+	@cmake --build --preset release --target test_slicing_theft # which the demo shows
 	@examples/demo/run.sh
 
 check: packages-check

@@ -20,7 +20,7 @@ HOSTILE = "tests/e2e/hostile_accelerator.py"
 THEFT = "build/release/tests/test_slicing_theft"
 MODEL = "examples/demo/model"
 SILOS = ["st-anne", "northfield", "lakeside"]
-EPOCHS = 8  # of the runs alone and pooled: as many passes over the data as the federation makes rounds
+EPOCHS = 6  # of the runs alone and pooled: as many passes over the data as the federation makes rounds
 
 TUNE = """# Written by examples/demo/run.py: the federation's settings, on one file of data.
 model_name_or_path: examples/demo/model
