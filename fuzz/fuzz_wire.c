@@ -48,8 +48,7 @@ static const struct cr_model *small_model(void)
                                            .vocabulary = 9,
                                            .context = 5,
                                            .norm_epsilon = 1e-5f,
-                                           .rope_theta = 10000,
-                                           .rope_factor = 1};
+                                           .rope = {.theta = 10000, .factor = 1, .amplitude = 1}};
     if (!compute) check(cr_compute_new(1, &compute) == CR_OK);
     if (!model) check(cr_model_create(&config, compute, CR_F32, &model) == CR_OK);
     return model;
