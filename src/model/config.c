@@ -14,7 +14,6 @@ enum {
     MOST_HEAD_DIM = 1024,
     MOST_INTERMEDIATE = 1 << 20,
     MOST_VOCABULARY = 1 << 22,
-    MOST_CONTEXT = 1 << 24,
     MOST_FILE = 1 << 20,
 };
 
@@ -103,13 +102,14 @@ static enum cr_status read_window(const struct cr_json *root, const char *name, 
     if (family->switched_window) CR_TRY(cr_json_get_bool(root, name, "use_sliding_window", false, &on));
     bool unset = cr_json_member(root, "sliding_window") && !cr_json_given(root, "sliding_window");
     if (on && !unset)
-        CR_TRY(cr_json_get_size(root, name, "sliding_window", 1, MOST_CONTEXT, family->window, &out->window));
+        CR_TRY(
+            cr_json_get_size(root, name, "sliding_window", 1, CR_MOST_CONTEXT, family->window, &out->window));
     if (cr_json_given(root, "layer_types") && family->window > 0) {
         CR_TRY(read_layer_types(cr_json_member(root, "layer_types"), name, out));
     } else if (out->window > 0) {
         size_t first = 0;
         if (family->switched_window)
-            CR_TRY(cr_json_get_size(root, name, "max_window_layers", 0, MOST_CONTEXT, 28, &first));
+            CR_TRY(cr_json_get_size(root, name, "max_window_layers", 0, CR_MOST_CONTEXT, 28, &first));
         for (size_t i = first; i < out->layers; i++) set_windowed(out, i);
     }
     for (size_t i = 0; i < out->layers; i++)
@@ -252,7 +252,7 @@ static enum cr_status read_gpt2(const struct cr_json *root, const char *name, co
         cr_json_get_size(root, name, "n_inner", 1, MOST_INTERMEDIATE, 4 * out->hidden, &out->intermediate));
     CR_TRY(cr_json_require_size(root, name, "vocab_size", 1, MOST_VOCABULARY, &out->vocabulary));
     CR_TRY(cr_json_get_size(root, name, either(root, "n_positions", "max_position_embeddings"), 1,
-                            MOST_CONTEXT, family->context, &out->context));
+                            CR_MOST_CONTEXT, family->context, &out->context));
     CR_TRY(cr_json_get_bool(root, name, "tie_word_embeddings", true, &out->tied_head));
     return read_epsilon(root, name, "layer_norm_epsilon", 1e-5, &out->norm_epsilon);
 }
@@ -284,7 +284,7 @@ static enum cr_status read_shape(const struct cr_json *root, const char *name, c
                        MOST_HEAD_DIM);
     CR_TRY(cr_json_require_size(root, name, "intermediate_size", 1, MOST_INTERMEDIATE, &out->intermediate));
     CR_TRY(cr_json_require_size(root, name, "vocab_size", 1, MOST_VOCABULARY, &out->vocabulary));
-    CR_TRY(cr_json_get_size(root, name, "max_position_embeddings", 1, MOST_CONTEXT, family->context,
+    CR_TRY(cr_json_get_size(root, name, "max_position_embeddings", 1, CR_MOST_CONTEXT, family->context,
                             &out->context));
     CR_TRY(cr_json_get_bool(root, name, "tie_word_embeddings", false, &out->tied_head));
     return read_epsilon(root, name, "rms_norm_eps", 1e-6, &out->norm_epsilon);

@@ -11,7 +11,7 @@ enum cr_layout {
     CR_LAYOUT_GPT2,  // transformer.h.N.attn.c_attn.weight [in,out]: q, k and v are one module
 };
 
-enum { CR_MOST_LAYERS = 1024 };
+enum { CR_MOST_LAYERS = 1024, CR_MOST_CONTEXT = 1 << 24 };
 
 struct cr_model_config {
     enum cr_layout layout;

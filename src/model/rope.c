@@ -1,9 +1,7 @@
-#include "model/rope.h"
+#include "model/config.h"
 
 #include <math.h>
 #include <string.h>
-
-enum { MOST_CONTEXT = 1 << 24 };
 
 static enum cr_status positive_number(const struct cr_json *object, const char *name, const char *key,
                                       double fallback, double *out)
@@ -50,7 +48,7 @@ static enum cr_status read_llama3(const struct cr_json *root, const struct cr_js
     CR_TRY(read_factor(scaling, name, out));
     CR_TRY(require_positive(scaling, name, "low_freq_factor", &out->low_frequency));
     CR_TRY(require_positive(scaling, name, "high_freq_factor", &out->high_frequency));
-    CR_TRY(cr_json_require_size(holder_of_original(root, scaling), name, original_key, 1, MOST_CONTEXT,
+    CR_TRY(cr_json_require_size(holder_of_original(root, scaling), name, original_key, 1, CR_MOST_CONTEXT,
                                 &out->original_context));
     if (out->high_frequency <= out->low_frequency)
         return cr_fail(CR_INVALID, "%s: rotary scaling: high_freq_factor %g is not above low_freq_factor %g",
@@ -102,8 +100,8 @@ static enum cr_status read_yarn(const struct cr_json *root, const struct cr_json
 {
     double fast, slow;
     bool truncate;
-    CR_TRY(cr_json_get_size(holder_of_original(root, scaling), name, original_key, 1, MOST_CONTEXT, context,
-                            &out->original_context));
+    CR_TRY(cr_json_get_size(holder_of_original(root, scaling), name, original_key, 1, CR_MOST_CONTEXT,
+                            context, &out->original_context));
     if (cr_json_member(scaling, "factor") && !cr_json_given(scaling, "factor")) {
         out->factor = (double)context / (double)out->original_context;
         CR_TRY(check_factor(name, out->factor));
