@@ -107,7 +107,7 @@ static void writing_past_an_end_kills(void **state)
 // A process with a pattern in an ordinary page and in a secret one.
 struct shared {
     void *plain, *secret;
-    size_t usage[CR_SECRET_KINDS];
+    size_t usage[CR_SECRET_KINDS]; // of this secret alone
     bool locks_anything; // mlock says yes to what is forbidden: a sanitizer's does
 };
 static struct shared *shared;
@@ -118,12 +118,15 @@ static void hold_patterns(void)
     struct rlimit limit = {lockable, lockable};
     if (setrlimit(RLIMIT_MEMLOCK, &limit) != 0) _exit(2);
     unsigned char *secret, *plain = malloc(64);
+    size_t before[CR_SECRET_KINDS];
+    cr_secret_usage(before);
     if (!plain || cr_secret_allocate(64, 1, &secret) != CR_OK) _exit(3);
     memset(plain, 0x5a, 64);
     memset(secret, 0x5a, 64);
     shared->plain = plain;
     shared->secret = secret;
     cr_secret_usage(shared->usage);
+    for (size_t i = 0; i < CR_SECRET_KINDS; i++) shared->usage[i] -= before[i];
     shared->locks_anything = lockable == 0 && mlock(plain, 64) == 0;
 }
 
