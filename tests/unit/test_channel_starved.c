@@ -61,27 +61,40 @@ static void an_event_is_asked_for_again(void **state)
     assert_true(number > 6 && opened > 2);
 }
 
+static void limit_descriptors(rlim_t count)
+{
+    struct rlimit limit;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = count;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 // The listener pauses, instead of asking without end, and the one that waits is served when there is room.
 static void descriptors_run_out(void **state)
 {
     (void)state;
-    struct rlimit was, limit;
+    struct rlimit was;
     char address[64];
+    getrlimit(RLIMIT_NOFILE, &was);
+    limit_descriptors(3);
+    int more = dup(0);
+    limit_descriptors(was.rlim_cur);
+    if (more >= 0) { // valgrind's limit has no effect
+        close(more);
+        skip();
+    }
     assert_int_equal(set_up(NULL), 0);
     assert_ok(cr_tls_new_member(silo_identity, &client_tls));
     listen_with(60);
     snprintf(address, sizeof address, "127.0.0.1:%u", cr_listener_port(listener));
     assert_ok(cr_connection_open(loop, client_tls, address, 60, &handler, &client, &client.connection));
-    getrlimit(RLIMIT_NOFILE, &was);
-    limit = was;
-    limit.rlim_cur = 3;
-    setrlimit(RLIMIT_NOFILE, &limit);
+    limit_descriptors(3);
     double start = cr_clock_monotonic();
     clock_t worked = clock();
     while (cr_clock_monotonic() - start < 0.5) assert_ok(cr_loop_step(loop, 0.5));
     assert_true(clock() - worked < CLOCKS_PER_SEC / 4);
     assert_false(client.open || client.closed);
-    setrlimit(RLIMIT_NOFILE, &was);
+    limit_descriptors(was.rlim_cur);
     until(&client.open);
     assert_true(cr_clock_monotonic() - start > 0.9);
     assert_int_equal(tear_down(NULL), 0);
