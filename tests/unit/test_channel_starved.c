@@ -77,10 +77,11 @@ static void descriptors_run_out(void **state)
     char address[64];
     getrlimit(RLIMIT_NOFILE, &was);
     limit_descriptors(3);
-    int more = dup(0);
+    int pair[2], made = socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
     limit_descriptors(was.rlim_cur);
-    if (more >= 0) { // valgrind's limit has no effect
-        close(more);
+    if (made == 0) { // valgrind's limit leaves this call out, and accept
+        close(pair[0]);
+        close(pair[1]);
         skip();
     }
     assert_int_equal(set_up(NULL), 0);
