@@ -1,6 +1,6 @@
 #!/bin/sh
 # What is too slow for every commit (`make check-long`): races, uninitialised memory, the programs themselves under
-# AddressSanitizer, fifty seeds of faults, full disks, and longer fuzzing. Some two and a half hours on two cores.
+# AddressSanitizer, fifty seeds of faults, full disks, and longer fuzzing. Some two hours on two cores.
 # Stops at the first failure; the last line counts what passed.
 set -eu
 cd "$(dirname "$0")/.."
