@@ -34,22 +34,22 @@ static enum cr_status read_factor(const struct cr_json *scaling, const char *nam
     return check_factor(name, out->factor);
 }
 
-static const char original_key[] = "original_max_position_embeddings";
-
-// What holds it: it counts beside the scaling, else within it, as in Transformers.
-static const struct cr_json *holder_of_original(const struct cr_json *root, const struct cr_json *scaling)
+// It counts beside the scaling, else within it, else it is the context, as in Transformers.
+static enum cr_status read_original_context(const struct cr_json *root, const struct cr_json *scaling,
+                                            const char *name, size_t context, size_t *out)
 {
-    return cr_json_given(root, original_key) ? root : scaling;
+    const char *key = "original_max_position_embeddings";
+    return cr_json_get_size(cr_json_given(root, key) ? root : scaling, name, key, 1, CR_MOST_CONTEXT, context,
+                            out);
 }
 
 static enum cr_status read_llama3(const struct cr_json *root, const struct cr_json *scaling, const char *name,
-                                  struct cr_rope *out)
+                                  size_t context, struct cr_rope *out)
 {
     CR_TRY(read_factor(scaling, name, out));
     CR_TRY(require_positive(scaling, name, "low_freq_factor", &out->low_frequency));
     CR_TRY(require_positive(scaling, name, "high_freq_factor", &out->high_frequency));
-    CR_TRY(cr_json_require_size(holder_of_original(root, scaling), name, original_key, 1, CR_MOST_CONTEXT,
-                                &out->original_context));
+    CR_TRY(read_original_context(root, scaling, name, context, &out->original_context));
     if (out->high_frequency <= out->low_frequency)
         return cr_fail(CR_INVALID, "%s: rotary scaling: high_freq_factor %g is not above low_freq_factor %g",
                        name, out->high_frequency, out->low_frequency);
@@ -100,8 +100,7 @@ static enum cr_status read_yarn(const struct cr_json *root, const struct cr_json
 {
     double fast, slow;
     bool truncate;
-    CR_TRY(cr_json_get_size(holder_of_original(root, scaling), name, original_key, 1, CR_MOST_CONTEXT,
-                            context, &out->original_context));
+    CR_TRY(read_original_context(root, scaling, name, context, &out->original_context));
     if (cr_json_member(scaling, "factor") && !cr_json_given(scaling, "factor")) {
         out->factor = (double)context / (double)out->original_context;
         CR_TRY(check_factor(name, out->factor));
@@ -139,7 +138,7 @@ static enum cr_status read_scaling(const struct cr_json *root, const struct cr_j
     }
     if (strcmp(type, "llama3") == 0) {
         out->scaling = CR_ROPE_LLAMA3;
-        return read_llama3(root, scaling, name, out);
+        return read_llama3(root, scaling, name, context, out);
     }
     if (strcmp(type, "yarn") == 0) {
         out->scaling = CR_ROPE_YARN;
@@ -205,9 +204,9 @@ static float llama3(const struct cr_rope *rope, float plain)
 
 static float yarn(const struct cr_rope *rope, size_t j, float plain)
 {
-    double ramp = ((double)j - rope->first_pair) / (rope->last_pair - rope->first_pair);
-    float scaled = (float)fmin(fmax(ramp, 0), 1), kept = 1 - scaled;
-    return plain / (float)rope->factor * scaled + plain * kept;
+    float ramp = ((float)j - (float)rope->first_pair) / (float)(rope->last_pair - rope->first_pair);
+    float kept = 1 - fminf(fmaxf(ramp, 0), 1);
+    return plain / (float)rope->factor * (1 - kept) + plain * kept;
 }
 
 // In fp32, as Transformers computes it: models were trained with its rounding. Source of the scalings:

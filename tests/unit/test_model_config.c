@@ -69,6 +69,9 @@ static void rotary_scaling_is_read_in_every_spelling(void **state)
     check_llama3("{" PLAIN ",\"rope_theta\":500000.0,\"original_max_position_embeddings\":8192,"
                  "\"rope_scaling\":{\"rope_type\":\"llama3\",\"original_max_position_embeddings\":64,"
                  "\"factor\":32.0,\"low_freq_factor\":1.0,\"high_freq_factor\":4.0}}");
+    check_llama3("{" PLAIN ",\"rope_theta\":500000.0,\"max_position_embeddings\":8192,"
+                 "\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":32.0,\"low_freq_factor\":1.0,"
+                 "\"high_freq_factor\":4.0}}");
 
     // Of both Transformers takes rope_scaling, and rope_theta from there or from the top.
     check_llama3("{" PLAIN ",\"rope_theta\":500000.0,\"rope_scaling\":{\"rope_type\":\"llama3\"," LLAMA3
