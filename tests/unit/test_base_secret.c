@@ -108,7 +108,7 @@ static void writing_past_an_end_kills(void **state)
 struct shared {
     void *plain, *secret;
     size_t usage[CR_SECRET_KINDS]; // of this secret alone
-    bool locks_anything; // mlock says yes to what is forbidden: a sanitizer's does
+    bool locks_anything;           // mlock says yes to what is forbidden: a sanitizer's does
 };
 static struct shared *shared;
 static size_t lockable;
