@@ -1,4 +1,4 @@
-// Replaces development_make.c in builds for TEEs.
+// Replaces development_make.c in what a TEE measures.
 #include "attestation/development.h"
 
 enum cr_status cr_development_make(const unsigned char report_data[CR_DEVELOPMENT_PART],

@@ -1,4 +1,4 @@
-// Replaces sealing_development_make.c in builds for TEEs.
+// Replaces sealing_development_make.c in what a TEE measures.
 #include "attestation/sealing_development.h"
 
 enum cr_status cr_sealing_development(const char *directory, unsigned char out[CR_KEY_SIZE])

@@ -1,4 +1,4 @@
-// Replaces tpm_attest.c, tpm_device.c and tpm_seal.c in builds for TEEs and where there is no tpm2-tss.
+// Replaces tpm_attest.c, tpm_device.c and tpm_seal.c in what a TEE measures, and where there is no tpm2-tss.
 #include "attestation/tpm_attest.h"
 #include "attestation/tpm_seal.h"
 

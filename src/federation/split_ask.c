@@ -191,7 +191,7 @@ static enum cr_status next(struct cr_asked *asked, uint32_t *token)
 }
 
 // Whether no more is right than was asked.
-static bool may_be(const struct cr_split_ask *ask, const struct cr_message *score)
+static bool is_possible(const struct cr_split_ask *ask, const struct cr_message *score)
 {
     return score->score.loss_sum >= 0 && score->score.correct <= ask->labelled &&
            score->score.exact <= ask->examples && score->score.chosen <= ask->examples;
@@ -203,7 +203,7 @@ static enum cr_status example(struct cr_asked *asked, struct cr_tally *tally)
     CR_TRY(pose(ask));
     const struct cr_message *answer = &ask->answer;
     if (ask->question < ask->examples) return check_held(ask);
-    if (answer->type != CR_FRAME_SCORE || !may_be(ask, answer)) return fail_answer(ask);
+    if (answer->type != CR_FRAME_SCORE || !is_possible(ask, answer)) return fail_answer(ask);
     tally->loss_sum += answer->score.loss_sum;
     tally->correct += answer->score.correct;
     tally->exact += answer->score.exact;

@@ -79,10 +79,8 @@ static enum cr_status read_turns(const struct cr_json *scaling, const char *name
 {
     double turns;
     CR_TRY(cr_json_get_number(scaling, name, key, 0, &turns));
-    if (turns == 0) turns = fallback;
-    if (!(turns > 0 && isfinite(turns)))
-        return cr_fail(CR_INVALID, "%s: %s: %g is not a positive number", name, key, turns);
-    *out = turns;
+    if (turns != 0) return positive_number(scaling, name, key, 0, out);
+    *out = fallback;
     return CR_OK;
 }
 

@@ -272,8 +272,6 @@ static void bad_configurations_are_refused(void **state)
         {CR_INVALID, "head_dim is missing", "{" QWEN3 "}"},
         {CR_INVALID, "num_key_value_heads is missing",
          "{\"model_type\":\"qwen2\",\"hidden_size\":64,\"num_attention_heads\":4}"},
-        {CR_UNSUPPORTED, "\"longrope\"",
-         "{" QWEN2 ",\"rope_scaling\":{\"type\":\"longrope\",\"factor\":4.0}}"},
         {CR_UNSUPPORTED, "by kind of layer",
          "{" PLAIN ",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":7e5}}}"},
         {CR_UNSUPPORTED, "is_causal", "{" PLAIN ",\"is_causal\":false}"},
