@@ -8,7 +8,8 @@ is three times the work; a line tells what it comes to with the same. Every meth
 validation part with the first seed; the table has the loss, in nats a token, on the test part, mean and range of the
 seeds. A run that was done is not done again: results.jsonl in the folder of the comparison keeps them.
 
-usage: compare.py [--data DIR] [--out DIR] [--sets NAME,...] [--methods PART ...] [--seeds N] [--jobs N]
+usage: compare.py [--carrel PROGRAM] [--data DIR] [--out DIR] [--sets NAME,...] [--methods PART ...] [--seeds N] [--jobs N]
+  --carrel   the program that runs (build/bin/carrel)
   --data     third-party data, with models/stories260K and datasets (../shared/data)
   --sets     of demo, chatdoctor, medquad, covid-dialogue, pubmedqa, chinese (all)
   --methods  those whose names hold one of the parts (all)
@@ -26,7 +27,6 @@ import threading
 
 import data
 
-CARREL = "build/bin/carrel"
 RATES = [0.001, 0.003, 0.01, 0.03]
 PREFIX_RATES = [0.01, 0.03, 0.1, 0.3]
 FULL_RATES = [0.0003, 0.001, 0.003, 0.01]
@@ -113,14 +113,14 @@ def call(*command):
     return done.stdout
 
 
-def evaluate(model, rows, part, adapter, full):
+def evaluate(carrel, model, rows, part, adapter, full):
     base = adapter if full else model.path
-    command = [CARREL, "eval", "--model", base, "--data", "%s/%s.jsonl" % (rows, part), "--max-length", str(model.max_length),
+    command = [carrel, "eval", "--model", base, "--data", "%s/%s.jsonl" % (rows, part), "--max-length", str(model.max_length),
                "--threads", "1", "--json"]
     return json.loads(call(*command, *(["--adapter", adapter] if adapter and not full else [])))
 
 
-def run(model, rows, out, kind, own, rate, seed):
+def run(carrel, model, rows, out, kind, own, rate, seed):
     """What a run ends with on both held-out parts."""
     shutil.rmtree(out, ignore_errors=True)
     os.makedirs(out)
@@ -130,8 +130,8 @@ def run(model, rows, out, kind, own, rate, seed):
         with open(out + "/run.yaml", "w") as file:
             config = settings(model, rows, out, kind, own, rate, seed)
             json.dump(config, file)
-        call(CARREL, "simulate" if "silos" in config else "tune", out + "/run.yaml")
-    found = {part: evaluate(model, rows, part, adapter, own.get("method") == "full") for part in ("validation", "test")}
+        call(carrel, "simulate" if "silos" in config else "tune", out + "/run.yaml")
+    found = {part: evaluate(carrel, model, rows, part, adapter, own.get("method") == "full") for part in ("validation", "test")}
     shutil.rmtree(out)
     return {part: {"loss": told["loss"], "exact_match": told["exact_match"]} for part, told in found.items()}
 
@@ -157,20 +157,21 @@ class Results:
         return self.done[name]
 
 
-def compare(model, rows, out, results, method, seeds, label):
+def compare(carrel, model, rows, out, results, method, seeds, label):
     """The best rate by the first seed, then all seeds at it."""
     name, kind, own, rates = method
 
     def one(rate, seed):
         title = "%s | %s | %g | %d" % (label, name, rate, seed)
         place = "%s/runs/%s" % (out, title.replace(" ", "_").replace("|", "-"))
-        return results.get(title, lambda: run(model, rows, place, kind, own, rate, seed))
+        return results.get(title, lambda: run(carrel, model, rows, place, kind, own, rate, seed))
     rate = min(rates, key=lambda r: one(r, 1)["validation"]["loss"])
     return rate, [one(rate, seed)["test"] for seed in range(1, 1 + (seeds if kind != "eval" else 1))]
 
 
 def main():
     parser = argparse.ArgumentParser(usage=__doc__.split("usage: ")[1])
+    parser.add_argument("--carrel", default="build/bin/carrel")
     parser.add_argument("--data", default="../shared/data")
     parser.add_argument("--out", default="build/methods")
     parser.add_argument("--sets", default=",".join(SETS))
@@ -189,7 +190,7 @@ def main():
             model = Model("examples/demo/model", 128) if label == "demo" else Model(options.data + "/models/stories260K", 256)
             for method in methods(model):
                 if any(part in method[0] for part in options.methods):
-                    table.append((label, method[0], pool.submit(compare, model, rows, options.out, results, method, options.seeds, label)))
+                    table.append((label, method[0], pool.submit(compare, options.carrel, model, rows, options.out, results, method, options.seeds, label)))
         print_table([(label, name, *future.result()) for label, name, future in table])
 
 

@@ -15,8 +15,10 @@ import data  # noqa: E402
 class Methods(unittest.TestCase):
     def test_a_run_of_it(self):
         with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-B", "examples/methods/compare.py", "--out", folder, "--sets", "demo", "--methods", "base"]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            command = [sys.executable, "-B", "examples/methods/compare.py", "--carrel", BIN + "/carrel", "--out", folder,
+                       "--sets", "demo", "--methods", "base"]
+            done = subprocess.run(command, capture_output=True, text=True)
+            self.assertEqual(done.returncode, 0, done.stderr)
             self.assertRegex(done.stdout, r"\| demo \| base, not tuned \|  \| 1\.\d{4} \|")
             with open(folder + "/results.jsonl") as results:
                 found = [json.loads(line) for line in results]
