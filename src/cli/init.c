@@ -30,6 +30,7 @@ static const char *const common[] = {
     "training.warmup_steps",
 };
 static const char *const of_tune[] = {"training.num_train_epochs"}; // in a federation the rounds decide
+static const char *const of_eval[] = {"training.eval_steps"};       // of `tune`, with data.eval
 static const char *const of_labels[] = {"data.label_words", "data.label_prompt"}; // for a .tsv
 static const char *const of_slicing[] = {"slicing.pads"};                         // if the base is frozen
 static const char *const of_lora[] = {"load_in_8bit", "lora.r", "lora.lora_alpha", "lora.lora_dropout",
@@ -121,8 +122,8 @@ static enum cr_status write_file(const struct request *request, const struct cr_
 {
     enum { MOST = 40 };
     const char *keys[MOST];
-    _Static_assert(sizeof common + sizeof of_tune + sizeof of_labels + sizeof of_lora + sizeof of_spf +
-                           sizeof of_slicing + sizeof of_federation <=
+    _Static_assert(sizeof common + sizeof of_tune + sizeof of_eval + sizeof of_labels + sizeof of_lora +
+                           sizeof of_spf + sizeof of_slicing + sizeof of_federation <=
                        sizeof keys,
                    "room for all");
     size_t count = add_keys(keys, 0, common, sizeof common / sizeof *common);
@@ -141,6 +142,8 @@ static enum cr_status write_file(const struct request *request, const struct cr_
         count = add_keys(keys, count, of_federation, sizeof of_federation / sizeof *of_federation);
     else
         count = add_keys(keys, count, of_tune, sizeof of_tune / sizeof *of_tune);
+    if (!request->federation && request->eval)
+        count = add_keys(keys, count, of_eval, sizeof of_eval / sizeof *of_eval);
     CR_CLEANUP(cr_buffer_release) struct cr_buffer text = {0};
     CR_TRY(cr_append_format(&text, "# Settings of carrel. docs/CONFIG.md has every key.\n"));
     CR_TRY(cr_options_write_commented(&cr_config_table, config, keys, count, &text));
@@ -178,7 +181,7 @@ enum cr_status cr_command_init(int argc, char **argv)
     bool done;
     const struct cr_flag items[] = {
         {"data", CR_FLAG_STRING, &request.data, "FILE", "the training data (train.jsonl)"},
-        {"eval", CR_FLAG_STRING, &request.eval, "FILE", "held-out data, evaluated at the end"},
+        {"eval", CR_FLAG_STRING, &request.eval, "FILE", "held-out data"},
         {"method", CR_FLAG_STRING, &request.method, "NAME",
          "lora, the default, spf, lora+spf, prefix_tuning or full"},
         {"federation", CR_FLAG_BOOL, &request.federation, NULL, "settings of a federation's server as well"},

@@ -152,8 +152,11 @@ static enum cr_status append_progress(struct cr_buffer *out, const struct cr_sto
         CR_TRY(append_of(out, ", pads ready", alive ? story->pads_ready : NAN, NAN));
         CR_TRY(cr_append_format(out, "\n"));
     }
-    if (isnan(story->eval_loss)) return CR_OK;
-    return cr_append_format(out, "evaluation: loss %.4f, accuracy %.1f %%\n", story->eval_loss,
+    const struct cr_series *eval = &story->eval;
+    if (isnan(story->eval_loss) || eval->count == 0) return CR_OK;
+    CR_TRY(cr_append_format(out, "evaluation after step "));
+    CR_TRY(cr_append_count(out, eval->points[eval->count - 1].x));
+    return cr_append_format(out, ": loss %.4f, accuracy %.1f %%\n", story->eval_loss,
                             100 * story->eval_accuracy);
 }
 

@@ -82,16 +82,31 @@ static bool after_step(void *context)
     return false;
 }
 
+// Trains to the last step, and evaluates every training.eval_steps steps: before the next step, not after the
+// last one, so that a run that continues from a state has the evaluation at its step, too.
+static enum cr_status go(struct cr_resume *resume, struct cr_tally *tally)
+{
+    struct cr_trainer *trainer = resume->trainer;
+    size_t every = resume->config->training.eval_steps, steps = cr_trainer_total_steps(trainer);
+    for (size_t step; (step = cr_trainer_step(trainer)) < steps;) {
+        struct cr_tally held_out = {0};
+        if (every > 0 && step > 0 && step % every == 0)
+            CR_TRY(cr_trainer_evaluate(trainer, &held_out, resume->keep_going, resume->context));
+        size_t left = steps - step, until_next = every > 0 ? every - step % every : left;
+        CR_TRY(cr_trainer_run(trainer, cr_least(left, until_next), tally, after_step, resume));
+    }
+    return CR_OK;
+}
+
 enum cr_status cr_resume_run(struct cr_resume *resume, struct cr_tally *tally)
 {
     struct cr_trainer *trainer = resume->trainer;
     char step[CR_COUNT_SIZE], steps[CR_COUNT_SIZE];
-    size_t left = cr_trainer_total_steps(trainer) - cr_trainer_step(trainer);
     if (!resume->keep_going(resume->context))
         return cr_fail(CR_CANCELLED, "stopped before step %s of %s: the same command begins there",
                        cr_count_text(cr_trainer_step(trainer) + 1, step),
                        cr_count_text(cr_trainer_total_steps(trainer), steps));
-    enum cr_status status = cr_trainer_run(trainer, left, tally, after_step, resume);
+    enum cr_status status = go(resume, tally);
     if (resume->status != CR_OK) return cr_fail(resume->status, "%s", resume->why);
     if (status == CR_OK || status == CR_INVALID) return status; // the same NaN or infinity would come again
     bool kept = resume->kept && resume->kept_step == cr_trainer_step(trainer);

@@ -10,7 +10,8 @@ struct cr_resume {
     struct cr_trainer *trainer;
     const struct cr_event_sink *sink;
     const struct cr_tuning_config *config;
-    bool (*keep_going)(void *context); // called after each step; false stops the run
+    bool (*keep_going)(void *context); // called after each step and before each batch of an evaluation; false
+                                       // stops the run
     void *context;
 
     // Internal:
@@ -27,10 +28,11 @@ struct cr_resume {
 // (usable with CR_CLEANUP), also after a failure.
 enum cr_status cr_resume_begin(struct cr_resume *resume, bool restart);
 
-// Trains to the last step, and saves the state every training.save_steps steps ("train.saved"). If keep_going
-// returns false, the state is saved too, and this fails with CR_CANCELLED and a message that says how to
-// continue. If a state cannot be written, the run ends with CR_IO, and the previous state stays. Other
-// failures, except NaN or infinity in the numbers, go through cr_resume_rescue.
+// Trains to the last step, saves the state every training.save_steps steps ("train.saved"), and evaluates
+// every training.eval_steps steps, but not after the last step ("train.eval"). If keep_going returns false,
+// the state is saved too, and this fails with CR_CANCELLED and a message that says how to continue. If a
+// state cannot be written, the run ends with CR_IO, and the previous state stays. Other failures, except NaN
+// or infinity in the numbers, go through cr_resume_rescue.
 enum cr_status cr_resume_run(struct cr_resume *resume, struct cr_tally *tally);
 
 // Call it after a failure that does not concern the training steps themselves, while its message is set.

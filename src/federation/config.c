@@ -76,6 +76,11 @@ static bool uses_sgd(const void *config)
     return ((const struct cr_config *)config)->tuning.training.optim == CR_OPTIMIZER_SGD;
 }
 
+static bool evaluates(const void *config)
+{
+    return ((const struct cr_config *)config)->tuning.data.eval != NULL;
+}
+
 static bool uses_pads(const void *config)
 {
     return cr_tuning_config_sliced(&((const struct cr_config *)config)->tuning);
@@ -97,6 +102,7 @@ static bool uses_rounds(const void *config)
 #define WITH_PREFIX .useful = uses_prefix, .with = "method: prefix_tuning"
 #define WITH_ADAMW .useful = uses_adamw, .with = "training.optim: adamw"
 #define WITH_SGD .useful = uses_sgd, .with = "training.optim: sgd"
+#define WITH_EVAL .useful = evaluates, .with = "data.eval"
 #define WITH_PADS .useful = uses_pads, .with = "slicing.pads: enclave or peer"
 #define WITH_SPLIT .useful = uses_split, .with = "split.activations"
 #define WITH_ROUNDS .useful = uses_rounds, .with = "split.activations: none (a split model has no rounds)"
@@ -200,7 +206,7 @@ enum cr_status cr_config_job(const struct cr_config *config, struct cr_buffer *y
     struct cr_config job = *config;
     job.tuning.model_name_or_path = job.tuning.output_dir = empty;
     job.tuning.threads = 0;
-    job.tuning.training.save_steps = 0;
+    job.tuning.training.save_steps = job.tuning.training.eval_steps = 0;
     job.tuning.slicing.accelerators = (struct cr_string_list){0};
     job.tuning.slicing.own_accelerator = NULL;
     job.tuning.split.storage = 1; // concerns only the server

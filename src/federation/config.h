@@ -97,7 +97,8 @@ const char *cr_config_sealing(const struct cr_config *config);
 size_t cr_config_min_clients(const struct cr_config *config);
 
 // Appends the job: the settings in canonical form, without what concerns only the server's machine (its
-// paths, addresses, threads and the list of silos) or only `tune` (save_steps). Equal jobs have equal bytes.
+// paths, addresses, threads and the list of silos) or only `tune` (save_steps, eval_steps). Equal jobs have
+// equal bytes.
 enum cr_status cr_config_job(const struct cr_config *config, struct cr_buffer *yaml);
 
 // Checks that a name has 1 to 63 characters of [a-z0-9-], as certificates, tokens and file names need.

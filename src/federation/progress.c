@@ -90,7 +90,8 @@ static const struct {
      "step {step} of {steps}[: loss {loss:l}], {tokens_per_second} tokens/s[, {rows_verified} row<s> "
      "verified][, {pads_ready} pad<s> ready], {eta:s} left"},
     {"train.slicing", PLAIN, "slicing: " SLICING},
-    {"train.eval", PLAIN, "evaluation: loss {loss:l}, accuracy {accuracy:%} of {labelled} token<s>"},
+    {"train.eval", PLAIN,
+     "evaluation after step {step}: loss {loss:l}, accuracy {accuracy:%} of {labelled} token<s>"},
     {"tune.done", PLAIN, "the result is in {output} ({seconds:s})"},
     {"simulate.admitted", PLAIN,
      "{by} looked at the {type} evidence of {peer} {looks} time<s>: {verdict}: {message}"},

@@ -101,6 +101,7 @@ struct cr_training_config {
     size_t gradient_accumulation_steps;
     size_t logging_steps;
     size_t save_steps; // `carrel tune` saves its state this often; 0: only when it is stopped
+    size_t eval_steps; // `carrel tune` evaluates on data.eval this often; 0: only at the end
     // Micro-batches of a step that take turns, each with a pass of its own (base/lanes.h); 0 and 1: one after
     // the other. Not a key of the settings: more than one helps only if products are computed elsewhere and
     // waited for.

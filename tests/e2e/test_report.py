@@ -163,7 +163,7 @@ class Report(Folder):
         found = self.status(self.run_dir)
         self.assertEqual((found["state"], found["step"], found["output"]), ("finished", 6, self.output))
         self.assertGreater(found["eval_accuracy"], 0)
-        self.assertIn("evaluation: loss %.4f, accuracy %.1f %%\n" % (found["eval_loss"], 100 * found["eval_accuracy"]),
+        self.assertIn("evaluation after step 6: loss %.4f, accuracy %.1f %%\n" % (found["eval_loss"], 100 * found["eval_accuracy"]),
                       program("status", config).stdout)
         self.assertEqual(program("status", cwd=self.folder).stdout, program("status", "adapter.run", cwd=self.folder).stdout)
         with open(self.run_dir + "/events.jsonl", "a") as events:

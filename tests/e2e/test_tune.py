@@ -124,6 +124,42 @@ class Tune(unittest.TestCase):
         self.assertEqual(self.resumed(events) % 7, 0)
         self.finished_as_undisturbed()
 
+    def test_evaluations_on_the_way_change_nothing(self):
+        rows = os.path.join(self.folder, "held-out.jsonl")
+        write_rows(rows, [sentence(i, 9) for i in range(40, 50)])
+        often = "--set", "data.eval=" + rows, "--set", "training.eval_steps=40"
+        found = []
+
+        def evaluated(events):
+            return [(event["step"], event["loss"]) for event in events if event["event"] == "train.eval"]
+        for stops in ((), ((80, signal.SIGTERM), (100, signal.SIGKILL))):
+            seen = []
+            for step, number in stops:
+                _, _, events = self.run_until("train.step", step, number, *often)
+                seen += evaluated(events)
+            _, events = self.start(*often)
+            found.append(seen + evaluated(events))
+            self.finished_as_undisturbed()
+        self.assertEqual([step for step, _ in found[0]], [40, 80, 120, STEPS])
+        self.assertEqual(len({loss for _, loss in found[0]}), 4)
+        # Those of a run that was stopped and killed are the same; a step that was done again may have one again.
+        self.assertEqual(sorted(set(found[1])), found[0])
+        # After the last step there is one, whether it is due or not.
+        _, events = self.start(*often, "--set", "training.max_steps=80")
+        self.assertEqual([step for step, _ in evaluated(events)], [40, 80])
+
+    def test_stopped_while_it_evaluates(self):
+        rows = os.path.join(self.folder, "many.jsonl")
+        write_rows(rows, [sentence(i, 9) for i in range(5000)])
+        often = "--set", "data.eval=" + rows, "--set", "training.eval_steps=5"
+        code, error, events = self.run_until("train.step", 5, signal.SIGTERM, *often)
+        self.assertEqual(code, 130, error)
+        self.assertIn("the same command goes on from", error)
+        self.assertNotIn("train.eval", [event["event"] for event in events])
+        _, events = self.start()  # without evaluations
+        self.assertEqual(self.resumed(events), 5)
+        self.finished_as_undisturbed()
+
     def test_stopped(self):
         for number, step in ((signal.SIGINT, 10), (signal.SIGTERM, 25)):
             code, error, events = self.run_until("train.step", step, number, "--set", "training.save_steps=0")

@@ -89,6 +89,8 @@ static void test_wrong_settings(void **state)
          "test.yaml:2: training.max_steps: -1 is out of range (0 to 1000000000; 0: as many as "
          "num_train_epochs "
          "gives)"},
+        {"model_name_or_path: m\ntraining: {eval_steps: 9}",
+         "test.yaml:2: training.eval_steps: only with data.eval"},
         {"model_name_or_path: m\ntraining: {momentum: 0.9}",
          "test.yaml:2: training.momentum: only with training.optim: sgd"},
         {"model_name_or_path: m\ntraining:\n  optim: sgd\n  adam_beta1: 0.8",
@@ -146,7 +148,7 @@ static void test_job_says_nothing_of_the_servers_machine(void **state)
     assert_ok(parse(
         "model_name_or_path: /secret/model\noutput_dir: /secret/out\nthreads: 7\n"
         "data: {train: /secret/train, eval: /secret/eval, chat_template: vicuna, label_words: [no, yes], "
-        "label_prompt: '{text}?', max_bad_rows: 3}\ntraining: {save_steps: 77777}\n"
+        "label_prompt: '{text}?', max_bad_rows: 3}\ntraining: {save_steps: 77777, eval_steps: 77777}\n"
         "federation: {address: '10.9.8.7:1', advertise: '10.9.8.7:2', state_dir: /secret/state}\n"
         "silos: [{name: secret-silo, data: /secret/data}]",
         &config));

@@ -175,10 +175,10 @@ static void test_sentences(void **state)
     const struct cr_event_field often[] = {left[0], left[1], CR_FIELD("others", 1)};
     assert_string_equal(sentence("server.joined", NULL, often, 3),
                         "anne joined from [::1]:5 (and came and went 1 time before)");
-    const struct cr_event_field held[] = {CR_FIELD("loss", -1), CR_FIELD("accuracy", 0.255),
-                                          CR_FIELD("labelled", 100)};
-    assert_string_equal(sentence("train.eval", NULL, held, 3),
-                        "evaluation: loss -1.00, accuracy 25.5 % of 100 tokens");
+    const struct cr_event_field held[] = {CR_FIELD("step", 9), CR_FIELD("loss", -1),
+                                          CR_FIELD("accuracy", 0.255), CR_FIELD("labelled", 100)};
+    assert_string_equal(sentence("train.eval", NULL, held, 4),
+                        "evaluation after step 9: loss -1.00, accuracy 25.5 % of 100 tokens");
     const struct cr_event_field begins[] = {CR_FIELD("round", 1), CR_FIELD("rounds", 2),
                                             CR_FIELD("silos", 1)};
     assert_string_equal(sentence("round.begin", NULL, begins, 3), "round 1 of 2 begins with 1 silo");
