@@ -1,18 +1,15 @@
 #include "channel/connection_parts.h"
 
 #include "base/clock.h"
-#include "base/words.h"
 
 #include <errno.h>
 #include <math.h>
 #include <netdb.h>
 #include <openssl/err.h>
 #include <stdio.h>
-#include <sys/socket.h>
 
 enum {
     FRAMES_AT_ONCE = 8,   // frames handled before other connections have their turn
-    READS_AT_ONCE = 64,   // likewise, reads of what is discarded after the end
     HANDSHAKE_LIMIT = 20, // seconds, even if the timeout is longer; also the limit for strangers
     ADDRESS_LIMIT = 5     // seconds for an address, if the name has more of them
 };
@@ -28,51 +25,13 @@ static const uint32_t attesting =
     ONLY(CHALLENGE) | ONLY(EVIDENCE) | ONLY(ADMITTED) | ONLY(REFUSED) | ONLY(BEAT) | ONLY(CLOSE);
 static const uint32_t from_stranger = ONLY(ENROL) | ONLY(REFUSED) | ONLY(BEAT) | ONLY(CLOSE);
 
-void cr_connection_free(struct cr_connection *c)
-{
-    if (!c) return;
-    c->phase = CR_PHASE_ENDED;
-    c->doomed = true;
-    if (!c->busy) cr_connection_destroy(c);
-}
-
-static void keep_why(struct cr_connection *c, enum cr_status status, const char *why)
-{
-    c->status = status;
-    snprintf(c->why, sizeof c->why, "%s", why);
-}
-
-static void end(struct cr_connection *c)
-{
-    if (c->phase == CR_PHASE_ENDED) return;
-    c->phase = CR_PHASE_ENDED;
-    event_del(c->tick);
-    cr_queue_drop(&c->queue);
-    cr_connection_drop_socket(c);
-    if (c->handler->closed) c->handler->closed(c->context, c, c->status, c->why);
-}
-
-void cr_connection_end_with(struct cr_connection *c, enum cr_status status, const char *why)
-{
-    keep_why(c, status, why);
-    end(c);
-}
-
-// Whether frames may be sent and received.
-static bool speaks(const struct cr_connection *c)
+bool cr_connection_speaks(const struct cr_connection *c)
 {
     return c->phase == CR_PHASE_ATTESTING || c->phase == CR_PHASE_OPEN;
 }
 
-static void cut(struct cr_connection *c)
-{
-    char why[CR_ADDRESS_SIZE + 64];
-    snprintf(why, sizeof why, "%s: the connection was cut", c->label);
-    cr_connection_end_with(c, CR_IO, why);
-}
-
-static enum cr_status enqueue(struct cr_connection *c, const struct cr_message *message,
-                              void (*release)(void *owner), void *owner)
+enum cr_status cr_connection_enqueue(struct cr_connection *c, const struct cr_message *message,
+                                     void (*release)(void *owner), void *owner)
 {
     if (c->queue.bytes == 0) c->last_sent = cr_clock_monotonic();
     return cr_queue_push(&c->queue, message, release, owner);
@@ -82,7 +41,7 @@ void cr_connection_want_events(struct cr_connection *c)
 {
     if (!c->readable) return;
     bool read = c->phase == CR_PHASE_HANDSHAKE || c->phase == CR_PHASE_ENDING ||
-                (speaks(c) && c->queue.bytes <= CR_CONNECTION_QUEUE);
+                (cr_connection_speaks(c) && c->queue.bytes <= CR_CONNECTION_QUEUE);
     bool write = c->phase == CR_PHASE_CONNECTING || (c->phase != CR_PHASE_HANDSHAKE && c->queue.bytes > 0) ||
                  c->ssl_wants_write || (c->phase == CR_PHASE_ENDING && !c->shut);
     // What failed for lack of memory is tried again at the next tick.
@@ -99,71 +58,9 @@ enum cr_status cr_connection_send(struct cr_connection *c, const struct cr_messa
         if (release) release(owner);
         return CR_OK;
     }
-    CR_TRY(enqueue(c, message, release, owner));
+    CR_TRY(cr_connection_enqueue(c, message, release, owner));
     cr_connection_want_events(c);
     return CR_OK;
-}
-
-static void begin_ending(struct cr_connection *c, enum cr_status status, const char *why)
-{
-    if (c->phase >= CR_PHASE_ENDING) return;
-    keep_why(c, status, why);
-    bool can_speak = speaks(c);
-    c->phase = CR_PHASE_ENDING;
-    c->phase_since = cr_clock_monotonic();
-    if (!can_speak || enqueue(c, &(struct cr_message){.type = CR_FRAME_CLOSE}, NULL, NULL) != CR_OK)
-        c->shut = true;
-    cr_connection_want_events(c);
-}
-
-void cr_connection_close(struct cr_connection *c)
-{
-    begin_ending(c, CR_OK, "");
-}
-
-// Makes any bytes a text that a peer accepts. A message may contain a file name in any encoding, or be cut
-// within a character.
-static void clean_text(char *text)
-{
-    for (size_t bad_at; !cr_utf8_valid(cr_slice_of_string(text), &bad_at);) text[bad_at] = '?';
-    cr_make_plain(text);
-}
-
-// `why` is reported on this side; `told` is sent to the peer.
-static void refuse(struct cr_connection *c, enum cr_status status, const char *why, const char *told)
-{
-    char kept[CR_CONNECTION_WHY_SIZE];
-    snprintf(kept, sizeof kept, "%s", why);
-    if (speaks(c)) {
-        struct cr_message refused = {.type = CR_FRAME_REFUSED, .refused.status = status};
-        snprintf(refused.refused.reason, sizeof refused.refused.reason, "%.*s", CR_MESSAGE_TEXT_SIZE - 1,
-                 told);
-        clean_text(refused.refused.reason);
-        // If this cannot be queued either, the peer sees a close without a reason.
-        (void)!enqueue(c, &refused, NULL, NULL);
-    }
-    begin_ending(c, status, kept);
-}
-
-static bool is_about_the_peer(enum cr_status status)
-{
-    return status == CR_PROTOCOL || status == CR_DENIED || status == CR_TIMEOUT;
-}
-
-void cr_connection_refuse(struct cr_connection *c, enum cr_status status, const char *why)
-{
-    // A silo's message may quote its data or name its files, so the server gets only the kind of failure. So
-    // does a stranger, if the failure is the server's.
-    char kind[64];
-    snprintf(kind, sizeof kind, "%s (its own log says why)", cr_status_name(status));
-    bool whole = cr_tls_is_server(c->tls) && (!c->peer.anonymous || is_about_the_peer(status));
-    refuse(c, status, why, whole ? why : kind);
-}
-
-// For errors in what the peer sent: it gets the whole message.
-static void refuse_with_error(struct cr_connection *c, enum cr_status status)
-{
-    refuse(c, status, cr_error_message(), cr_error_message());
 }
 
 // Handles a libssl call that returned `result`. True if the call is to be repeated later.
@@ -177,7 +74,7 @@ static bool try_later(struct cr_connection *c, int result)
         return true;
     }
     if (c->phase == CR_PHASE_ENDING) {
-        end(c);
+        cr_connection_end(c);
     } else if (error == SSL_ERROR_SSL) {
         enum cr_status status = cr_tls_failure(c->ssl, c->label);
         cr_connection_end_with(c, status, cr_error_message());
@@ -186,7 +83,7 @@ static bool try_later(struct cr_connection *c, int result)
         enum cr_status status = cr_fail_errno(CR_IO, "%s", c->label);
         cr_connection_end_with(c, status, cr_error_message());
     } else {
-        cut(c);
+        cr_connection_cut(c);
     }
     return false;
 }
@@ -227,7 +124,7 @@ static enum cr_status attest(struct cr_connection *c, const struct cr_message *m
         return cr_fail(CR_DENIED, "%s asks for evidence, and this end was not told to show any (no attester)",
                        c->label);
     CR_TRY(cr_challenge_take(c->challenge, message, cr_clock_monotonic(), &answer));
-    if (answer.type != 0) CR_TRY(enqueue(c, &answer, NULL, NULL));
+    if (answer.type != 0) CR_TRY(cr_connection_enqueue(c, &answer, NULL, NULL));
     return cr_challenge_done(c->challenge) ? open_up(c) : CR_OK;
 }
 
@@ -241,23 +138,23 @@ static void deliver(struct cr_connection *c, const struct cr_frame *frame)
     struct cr_message message;
     enum cr_status status = cr_message_decode(frame, &message);
     if (status != CR_OK) {
-        refuse_with_error(c, status);
+        cr_connection_refuse_with_error(c, status);
         return;
     }
     if (message.type == CR_FRAME_CLOSE) {
-        begin_ending(c, CR_OK, "");
+        cr_connection_begin_ending(c, CR_OK, "");
     } else if (message.type == CR_FRAME_REFUSED) {
         char why[CR_CONNECTION_WHY_SIZE];
         snprintf(why, sizeof why, "%s: %s",
                  cr_tls_is_server(c->tls) ? "the silo gave up" : "the server refused",
                  message.refused.reason);
-        begin_ending(c, message.refused.status, why);
+        cr_connection_begin_ending(c, message.refused.status, why);
     } else if (message.type != CR_FRAME_BEAT) {
         bool attestation = is_of_attestation(message.type);
         status = attestation ? attest(c, &message) : c->handler->received(c->context, c, &message);
         // The peer is told what is wrong with its evidence, but not what is wrong at this end.
-        if (status != CR_OK && attestation && is_about_the_peer(status))
-            refuse_with_error(c, status);
+        if (status != CR_OK && attestation && cr_connection_is_about_the_peer(status))
+            cr_connection_refuse_with_error(c, status);
         else if (status != CR_OK)
             cr_connection_refuse(c, status, cr_error_message());
     }
@@ -284,7 +181,7 @@ static void refuse_new_keys(struct cr_connection *c)
 
 static void read_frames(struct cr_connection *c)
 {
-    for (size_t frames = 0; speaks(c) && c->queue.bytes <= CR_CONNECTION_QUEUE;) {
+    for (size_t frames = 0; cr_connection_speaks(c) && c->queue.bytes <= CR_CONNECTION_QUEUE;) {
         unsigned char *space;
         size_t size;
         cr_frame_reader_space(&c->reader, &space, &size);
@@ -309,7 +206,7 @@ static void read_frames(struct cr_connection *c)
         if (status != CR_OK) {
             if (c->phase == CR_PHASE_ATTESTING)
                 status = cr_fail_within(status, "before both ends are attested");
-            refuse_with_error(c, status);
+            cr_connection_refuse_with_error(c, status);
             return;
         }
         if (!complete) continue;
@@ -317,29 +214,7 @@ static void read_frames(struct cr_connection *c)
         cr_frame_reader_next(&c->reader);
         if (++frames == FRAMES_AT_ONCE) break;
     }
-    c->unread = speaks(c);
-}
-
-static void finish_ending(struct cr_connection *c)
-{
-    if (c->queue.bytes > 0 || c->phase != CR_PHASE_ENDING) return;
-    if (!c->shut) {
-        ERR_clear_error();
-        SSL_shutdown(c->ssl);
-        shutdown(c->fd, SHUT_WR);
-        c->shut = true;
-    }
-    unsigned char scratch[4096];
-    for (int reads = 0; reads < READS_AT_ONCE; reads++) {
-        ERR_clear_error();
-        errno = 0;
-        int result = SSL_read(c->ssl, scratch, sizeof scratch);
-        if (result > 0) continue;
-        int error = SSL_get_error(c->ssl, result);
-        if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) end(c);
-        return;
-    }
-    c->unread = true; // judge_time cuts a peer that keeps sending
+    c->unread = cr_connection_speaks(c);
 }
 
 static enum cr_status challenge(struct cr_connection *c)
@@ -351,7 +226,7 @@ static enum cr_status challenge(struct cr_connection *c)
     CR_TRY(cr_challenge_new(cr_tls_admission(c->tls), &ends, cr_clock_monotonic(), &c->challenge));
     c->reader.accepted = attesting;
     cr_challenge_ask(c->challenge, &ask);
-    return enqueue(c, &ask, NULL, NULL);
+    return cr_connection_enqueue(c, &ask, NULL, NULL);
 }
 
 static void shake_hands(struct cr_connection *c)
@@ -367,7 +242,7 @@ static void shake_hands(struct cr_connection *c)
     c->phase = CR_PHASE_ATTESTING;
     c->last_received = c->last_sent = cr_clock_monotonic();
     if (status == CR_OK) status = cr_tls_admission(c->tls) && !c->peer.anonymous ? challenge(c) : open_up(c);
-    if (status != CR_OK) refuse_with_error(c, status);
+    if (status != CR_OK) cr_connection_refuse_with_error(c, status);
 }
 
 static void drive(struct cr_connection *c)
@@ -378,12 +253,12 @@ static void drive(struct cr_connection *c)
     else
         c->ssl_wants_write = false;
     if (c->phase == CR_PHASE_HANDSHAKE) shake_hands(c);
-    if (speaks(c) || c->phase == CR_PHASE_ENDING) flush(c);
-    if (speaks(c)) {
+    if (cr_connection_speaks(c) || c->phase == CR_PHASE_ENDING) flush(c);
+    if (cr_connection_speaks(c)) {
         read_frames(c);
-        if (speaks(c) || c->phase == CR_PHASE_ENDING) flush(c);
+        if (cr_connection_speaks(c) || c->phase == CR_PHASE_ENDING) flush(c);
     }
-    if (c->phase == CR_PHASE_ENDING) finish_ending(c);
+    if (c->phase == CR_PHASE_ENDING) cr_connection_finish_ending(c);
 }
 
 void cr_connection_on_event(evutil_socket_t fd, short what, void *context)
@@ -420,14 +295,15 @@ static void judge_time(struct cr_connection *c, double now)
         else
             cr_connection_end_with(c, status, cr_error_message());
     } else if (c->phase == CR_PHASE_ENDING) {
-        if (stuck || (c->queue.bytes == 0 && now - c->phase_since > linger_seconds)) end(c);
+        if (stuck || (c->queue.bytes == 0 && now - c->phase_since > linger_seconds)) cr_connection_end(c);
     } else if (c->phase == CR_PHASE_ATTESTING && cr_challenge_check_time(c->challenge, now) != CR_OK) {
-        refuse_with_error(c, CR_TIMEOUT);
+        cr_connection_refuse_with_error(c, CR_TIMEOUT);
     } else if (stuck || (c->queue.bytes <= CR_CONNECTION_QUEUE && now - c->last_received > c->timeout)) {
         snprintf(why, sizeof why, "%s: no sign of life for %.0f seconds", c->label, c->timeout);
         cr_connection_end_with(c, CR_TIMEOUT, why);
     } else if (c->queue.bytes == 0 && now - c->last_sent >= beat_seconds) {
-        enum cr_status status = enqueue(c, &(struct cr_message){.type = CR_FRAME_BEAT}, NULL, NULL);
+        enum cr_status status =
+            cr_connection_enqueue(c, &(struct cr_message){.type = CR_FRAME_BEAT}, NULL, NULL);
         if (status != CR_OK) cr_connection_end_with(c, status, cr_error_message());
     }
 }

@@ -1,5 +1,5 @@
-// The inside of a connection, shared by connection.c (frames and the protocol's phases) and
-// connection_socket.c (how connections are made and destroyed). Only these two include it.
+// The inside of a connection, shared by connection.c (frames and the protocol's phases), connection_socket.c
+// (how connections are made and destroyed) and connection_end.c (how they end). Only these three include it.
 #ifndef CARREL_CHANNEL_CONNECTION_PARTS_H
 #define CARREL_CHANNEL_CONNECTION_PARTS_H
 
@@ -61,11 +61,34 @@ void cr_connection_finish_connect(struct cr_connection *c);
 // the message of cr_error_message.
 void cr_connection_try_next(struct cr_connection *c, enum cr_status status);
 
+// connection_end.c:
+
+// Ends at once, with the status and message that are kept, with these, or because the peer is gone.
+void cr_connection_end(struct cr_connection *c);
+void cr_connection_end_with(struct cr_connection *c, enum cr_status status, const char *why);
+void cr_connection_cut(struct cr_connection *c);
+
+// Sends what is queued and a close, and ends then. finish_ending is called while that goes on.
+void cr_connection_begin_ending(struct cr_connection *c, enum cr_status status, const char *why);
+void cr_connection_finish_ending(struct cr_connection *c);
+
+// Refuses the peer for an error in what it sent, of which it gets the whole message.
+void cr_connection_refuse_with_error(struct cr_connection *c, enum cr_status status);
+
+// Whether a failure with this status is the peer's.
+bool cr_connection_is_about_the_peer(enum cr_status status);
+
 // connection.c:
+
+// Whether frames may be sent and received.
+bool cr_connection_speaks(const struct cr_connection *c);
+
+// Queues a message, as cr_connection_send does, in any phase.
+enum cr_status cr_connection_enqueue(struct cr_connection *c, const struct cr_message *message,
+                                     void (*release)(void *owner), void *owner);
 
 // Adds or removes the events that this phase waits for.
 void cr_connection_want_events(struct cr_connection *c);
-void cr_connection_end_with(struct cr_connection *c, enum cr_status status, const char *why);
 void cr_connection_on_event(evutil_socket_t fd, short what, void *context);
 void cr_connection_on_tick(evutil_socket_t fd, short what, void *context);
 

@@ -10,14 +10,9 @@
 #include "tuning/checkpoint.h"
 #include "tuning/place.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum { SEQUENCE = 32 }; // tokens that are compared, if the context has room
 
@@ -338,25 +333,6 @@ static enum cr_status check_written(struct merge *merge, const char *directory,
     return CR_OK;
 }
 
-// Checks that `output` can be made: it does not exist, or is an empty directory.
-static enum cr_status check_output(const char *output, const char *model)
-{
-    struct stat there;
-    if (lstat(output, &there) != 0) return errno == ENOENT ? CR_OK : cr_fail_errno(CR_IO, "%s", output);
-    if (S_ISLNK(there.st_mode)) // a directory cannot take a link's name
-        return cr_fail(CR_INVALID, "%s: a link; name what it leads to", output);
-    if (!S_ISDIR(there.st_mode)) return cr_fail(CR_INVALID, "%s: there is a file of that name", output);
-    CR_TRY(cr_place_is_not_model(output, model));
-    DIR *directory = opendir(output);
-    if (!directory) return cr_fail_errno(CR_IO, "%s", output);
-    size_t entries = 0;
-    while (readdir(directory)) entries++;
-    closedir(directory);
-    if (entries > 2) // "." and ".."
-        return cr_fail(CR_INVALID, "%s: holds files already; name a new directory", output);
-    return CR_OK;
-}
-
 // The bytes of an entry: the checkpoint's own, or the merged weight's.
 static enum cr_status make_entry(void *context, size_t i, struct cr_slice *bytes)
 {
@@ -383,29 +359,6 @@ static enum cr_status write_directory(struct merge *merge, const char *model, co
     return cr_checkpoint_copy_files(model, directory);
 }
 
-// Makes a directory beside `output`, which is renamed to `output` later.
-static enum cr_status make_beside(const char *output, struct cr_buffer *path)
-{
-    CR_TRY(cr_append_format(path, "%s", output));
-    CR_FREE char *parent = NULL;
-    CR_TRY(cr_path_directory(cr_buffer_text(path), &parent));
-    CR_TRY(cr_directory_make(parent, false));
-    CR_TRY(cr_append_format(path, ".merging-XXXXXX"));
-    if (!mkdtemp((char *)path->data)) return cr_fail_errno(CR_IO, "%s: cannot be made", cr_buffer_text(path));
-    return CR_OK;
-}
-
-// Removes a directory that has only files.
-static void remove_directory(const char *path)
-{
-    DIR *directory = opendir(path);
-    if (!directory) return;
-    for (struct dirent *entry = readdir(directory); entry; entry = readdir(directory))
-        unlinkat(dirfd(directory), entry->d_name, 0);
-    closedir(directory);
-    rmdir(path);
-}
-
 enum cr_status cr_merge(const char *model, const char *adapter, const char *output,
                         struct cr_compute *compute, bool (*keep_going)(void), struct cr_merge_report *report)
 {
@@ -413,20 +366,20 @@ enum cr_status cr_merge(const char *model, const char *adapter, const char *outp
     CR_TRY(cr_append_format(&named, "%s", output));
     while (named.size > 1 && named.data[named.size - 1] == '/') named.data[--named.size] = 0;
     output = cr_buffer_text(&named);
-    CR_TRY(check_output(output, model));
+    CR_TRY(cr_place_is_free(output, model));
     CR_CLEANUP(merge_release) struct merge merge = {.compute = compute, .keep_going = keep_going};
     CR_TRY(open_both(&merge, model, adapter));
     struct cr_merge_report result = {.modules = merge.modules, .tokens = merge.tokens};
     CR_TRY(try_all(&merge, &result));
     CR_CLEANUP(cr_buffer_release) struct cr_buffer beside = {0};
-    CR_TRY(make_beside(output, &beside));
+    CR_TRY(cr_place_make_beside(output, &beside));
     const char *directory = cr_buffer_text(&beside);
     enum cr_status status = write_directory(&merge, model, directory);
     bool written = status == CR_OK;
     if (written) status = check_written(&merge, directory, &result);
     if (status == CR_OK) status = go_on(&merge);
     if (!written || status == CR_CANCELLED) { // half a model is useless, and fills a disk
-        remove_directory(directory);
+        cr_place_remove(directory);
         return status;
     }
     if (status != CR_OK) return cr_fail_within(status, "not to be used, left in %s", directory);

@@ -26,4 +26,14 @@ extern const char cr_place_state[]; // file with the state of a run, beside the 
 // another process has it. Removes files that a killed run left half-written: of a result, or of its state.
 enum cr_status cr_place_take(const char *directory, int *fd);
 
+// CR_INVALID unless a result can get that name as a new directory: nothing has it, or an empty directory that
+// is not the model's.
+enum cr_status cr_place_is_free(const char *output, const char *model);
+
+// Makes a directory beside `output`, to be renamed to it once it is whole; `path` gets its name.
+enum cr_status cr_place_make_beside(const char *output, struct cr_buffer *path);
+
+// Removes a directory that has only files.
+void cr_place_remove(const char *directory);
+
 #endif
