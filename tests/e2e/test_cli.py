@@ -418,6 +418,10 @@ class Commands(unittest.TestCase):
             self.assertLess(found["loss"], 0.1)  # of the right words alone, after the prompt that was learned
             found = json.loads(carrel("eval", *model, "--data", turned, *words).stdout)
             self.assertEqual((found["examples"], found["exact_match"], found["choice_accuracy"]), (4, 0, 0))
+            with open(turned, "w") as file:  # the second and the third alone
+                file.write(rows.replace("bad food\t0\na fine day\t1\n", "bad food\t1\na fine day\t0\n"))
+            found = json.loads(carrel("eval", *model, "--data", turned, *words).stdout)
+            self.assertEqual((found["examples"], found["exact_match"], found["choice_accuracy"]), (4, 0.5, 0.5))
             # By the labels' names, in another order.
             named = ["--label-word", "1=great", "--label-word", "0=terrible", "--json"]
             found = json.loads(carrel("eval", *model, "--data", os.path.join(folder, "rows.tsv"), *named).stdout)
