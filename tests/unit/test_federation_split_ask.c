@@ -253,6 +253,14 @@ static int set_up_for_idle(void **state)
 static void who_asks_nothing_loses_its_place(void **state)
 {
     (void)state;
+    const struct test_silo anne = silo;
+    silo = (struct test_silo){0};
+    enrol("carl"); // who never gets further than half of his data
+    offer(2, 6);
+    fill(3);
+    cut(0, 0, 3, 3 * ROW);
+    struct test_silo carl = silo;
+    silo = anne;
     offer(1, 3);
     fill(3);
     cut(0, 0, 3, 3 * ROW);
@@ -268,6 +276,12 @@ static void who_asks_nothing_loses_its_place(void **state)
     connect_silo();
     say(&late);
     refused(CR_DENIED, "the training has begun without these data of ben");
+    release_silo();
+    silo = carl;
+    const struct cr_message rest = offer_of(2, 6);
+    connect_silo();
+    say(&rest);
+    refused(CR_DENIED, "the training has begun before carl had sent all of its data");
 }
 
 int main(void)
