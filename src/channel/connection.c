@@ -63,6 +63,13 @@ enum cr_status cr_connection_send(struct cr_connection *c, const struct cr_messa
     return CR_OK;
 }
 
+static void cut(struct cr_connection *c)
+{
+    char why[CR_ADDRESS_SIZE + 64];
+    snprintf(why, sizeof why, "%s: the connection was cut", c->label);
+    cr_connection_end_with(c, CR_IO, why);
+}
+
 // Handles a libssl call that returned `result`. True if the call is to be repeated later.
 static bool try_later(struct cr_connection *c, int result)
 {
@@ -83,7 +90,7 @@ static bool try_later(struct cr_connection *c, int result)
         enum cr_status status = cr_fail_errno(CR_IO, "%s", c->label);
         cr_connection_end_with(c, status, cr_error_message());
     } else {
-        cr_connection_cut(c);
+        cut(c);
     }
     return false;
 }

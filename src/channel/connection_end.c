@@ -41,13 +41,6 @@ void cr_connection_end_with(struct cr_connection *c, enum cr_status status, cons
     cr_connection_end(c);
 }
 
-void cr_connection_cut(struct cr_connection *c)
-{
-    char why[CR_ADDRESS_SIZE + 64];
-    snprintf(why, sizeof why, "%s: the connection was cut", c->label);
-    cr_connection_end_with(c, CR_IO, why);
-}
-
 void cr_connection_begin_ending(struct cr_connection *c, enum cr_status status, const char *why)
 {
     if (c->phase >= CR_PHASE_ENDING) return;
@@ -129,5 +122,5 @@ void cr_connection_finish_ending(struct cr_connection *c)
         if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) cr_connection_end(c);
         return;
     }
-    c->unread = true; // judge_time cuts a peer that keeps sending
+    c->unread = true; // a peer that keeps sending is cut at a tick
 }

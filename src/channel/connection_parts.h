@@ -63,10 +63,9 @@ void cr_connection_try_next(struct cr_connection *c, enum cr_status status);
 
 // connection_end.c:
 
-// Ends at once, with the status and message that are kept, with these, or because the peer is gone.
+// Ends at once, with the status and message that are kept, or with these.
 void cr_connection_end(struct cr_connection *c);
 void cr_connection_end_with(struct cr_connection *c, enum cr_status status, const char *why);
-void cr_connection_cut(struct cr_connection *c);
 
 // Sends what is queued and a close, and ends then. finish_ending is called while that goes on.
 void cr_connection_begin_ending(struct cr_connection *c, enum cr_status status, const char *why);
